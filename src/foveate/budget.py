@@ -1,0 +1,256 @@
+"""Budgets, the ledger that keeps them, and what a tile costs.
+
+A budget limits any number of additive costs at once: tiles, pixels, area, bytes, passes, money.
+Shares are shares of the pool that remains after exclusions, measured in the budget's own unit,
+and round down. A budget is never exceeded, not by one tile; what is left over is reported.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Self
+
+import numpy as np
+
+from foveate.errors import BudgetError
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from numpy.typing import NDArray
+
+_SLACK = 1e-9
+_AMOUNT = re.compile(
+    r"^\s*(?:(?P<unit>[A-Za-z_]\w*)\s*[=:])?\s*(?P<value>[^%\s]+)\s*(?P<share>%)?\s*$"
+)
+_HOW = (
+    "Type a number of tiles (--budget 500), a share (10%), or unit=amount (pixels=1e9, area=25%)."
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Amount:
+    """One limit: an absolute amount of the unit, or a share (0 to 1) of the pool's total."""
+
+    value: float
+    share: bool = False
+
+    def __str__(self) -> str:
+        """Write the amount as a user would type it."""
+        return f"{self.value * 100:.10g}%" if self.share else f"{self.value:.10g}"
+
+
+@dataclass(frozen=True)
+class Budget:
+    """Limits on additive costs, all of which hold at once.
+
+    Attributes:
+        limits: Unit -> `Amount`.
+
+    Raises:
+        BudgetError: No limit, a limit that is not positive and finite, a share above 100 %.
+
+    >>> Budget.parse("10%").resolve({"tiles": np.ones(57)})
+    {'tiles': 5.0}
+    """
+
+    limits: Mapping[str, Amount]
+
+    def __post_init__(self) -> None:
+        """Check every limit."""
+        if not self.limits:
+            raise BudgetError("an empty budget", _HOW)
+        for unit, amount in self.limits.items():
+            if not (np.isfinite(amount.value) and amount.value > 0):
+                raise BudgetError(
+                    f"a budget of {amount} {unit}", "A budget must be more than 0.", _HOW
+                )
+            if amount.share and amount.value > 1:
+                raise BudgetError(
+                    f"a budget of {amount} of the {unit}",
+                    "A share is at most 100%.",
+                    f"For a number of {unit} leave out the percent sign.",
+                )
+
+    @classmethod
+    def parse(cls, text: str | float | Mapping[str, float | str] | Budget) -> Budget:
+        """Read a budget from what a user types.
+
+        Args:
+            text: ``"10%"``, ``"500"``, ``"tiles=8, passes=24"``, a number of tiles, a mapping of
+                unit to amount, or a budget (returned as it is). A bare amount counts tiles.
+
+        Raises:
+            BudgetError: The text is not a budget.
+        """
+        if isinstance(text, Budget):
+            return text
+        if isinstance(text, str):
+            parts = [part for part in text.split(",") if part.strip()]
+        elif isinstance(text, int | float | np.number) and not isinstance(text, bool):
+            parts = [f"{text}"]
+        else:
+            parts = [f"{unit}={amount}" for unit, amount in text.items()]
+        limits: dict[str, Amount] = {}
+        for part in parts:
+            unit, amount = _parse_amount(part)
+            if unit in limits:
+                raise BudgetError(f"two limits on {unit} in {text!r}", "One limit per unit.", _HOW)
+            limits[unit] = amount
+        return cls(limits)
+
+    def __str__(self) -> str:
+        """Write the budget so that `parse` reads it again."""
+        if list(self.limits) == ["tiles"]:
+            return str(self.limits["tiles"])
+        return ", ".join(f"{unit}={amount}" for unit, amount in self.limits.items())
+
+    def resolve(self, costs: Mapping[str, NDArray[np.floating]]) -> dict[str, float]:
+        """Turn shares into absolute limits over a pool.
+
+        Args:
+            costs: Unit -> (n,) cost of each tile of the pool.
+
+        Returns:
+            Unit -> limit. Whole-numbered costs give whole-numbered limits (rounded down).
+
+        Raises:
+            BudgetError: A unit that the pool has no costs for, an absolute limit above 100 % is
+                allowed (it buys everything), a limit that buys not even the cheapest tile is not.
+        """
+        resolved = {}
+        for unit, amount in self.limits.items():
+            if unit not in costs:
+                raise BudgetError(
+                    f"a budget in {unit!r}",
+                    f"This pool has costs in: {', '.join(sorted(costs))}.",
+                    _HOW,
+                )
+            cost = np.asarray(costs[unit], dtype=np.float64)
+            total = float(cost.sum())
+            limit = amount.value * total if amount.share else amount.value
+            if (cost == np.floor(cost)).all():
+                limit = float(np.floor(limit * (1 + _SLACK)))
+            cheapest = float(cost.min()) if cost.size else 0.0
+            if cost.size and limit < cheapest * (1 - _SLACK):
+                worth = f"{cheapest / total:.3g} of the pool" if total else "nothing"
+                raise BudgetError(
+                    f"a budget of {amount} {unit} is worth less than one tile",
+                    f"One tile costs {cheapest:.10g} {unit}, {worth} ({cost.size} tiles).",
+                    f"Use at least {unit}={cheapest:.10g}."
+                    if unit != "tiles"
+                    else f"Use at least --budget 1, or {100 / max(cost.size, 1):.3g}%.",
+                )
+            resolved[unit] = limit
+        return resolved
+
+
+def _parse_amount(part: str) -> tuple[str, Amount]:
+    match = _AMOUNT.match(part)
+    try:
+        value = float(match["value"].replace("_", "")) if match else float("nan")
+    except ValueError:
+        value = float("nan")
+    if match is None or np.isnan(value):
+        raise BudgetError(f"{part.strip()!r} is not a budget", _HOW)
+    unit = match["unit"] or "tiles"
+    return unit, Amount(value / 100, share=True) if match["share"] else Amount(value)
+
+
+def affordable(
+    order: NDArray[np.integer],
+    costs: Mapping[str, NDArray[np.floating]],
+    limits: Mapping[str, float],
+) -> int:
+    """Return how many tiles from the front of `order` fit under all limits.
+
+    The prefix ends at the first tile that does not fit: skipping it for a cheaper one would
+    break the nesting of larger budgets in smaller ones.
+
+    Args:
+        order: (k,) rows, best first.
+        costs: Unit -> (n,) costs by row.
+        limits: Unit -> absolute limit.
+    """
+    count = len(order)
+    for unit, limit in limits.items():
+        spent = np.cumsum(np.asarray(costs[unit], dtype=np.float64)[order])
+        # Sums of decimal costs are off by rounding: ten times 0.1 must fit into 1.
+        count = min(count, int(np.searchsorted(spent, limit * (1 + _SLACK), side="right")))
+    return count
+
+
+@dataclass
+class Ledger:
+    """Spends a budget step by step: the cost is booked before the work is done.
+
+    Attributes:
+        limits: Unit -> absolute limit.
+        spent: Unit -> spent so far.
+    """
+
+    limits: dict[str, float]
+    spent: dict[str, float] = field(default_factory=dict)
+
+    @classmethod
+    def open(cls, budget: Budget, costs: Mapping[str, NDArray[np.floating]] | None = None) -> Self:
+        """Open a ledger for `budget`; `costs` are needed to resolve shares.
+
+        Raises:
+            BudgetError: A share without `costs`.
+        """
+        if costs is not None:
+            return cls(budget.resolve(costs))
+        for unit, amount in budget.limits.items():
+            if amount.share:
+                raise BudgetError(
+                    f"a budget of {amount} of the {unit}",
+                    "A share needs a pool whose total is known.",
+                    f"Give an absolute number of {unit}.",
+                )
+        return cls({unit: amount.value for unit, amount in budget.limits.items()})
+
+    def left(self, unit: str) -> float:
+        """Return what remains of `unit`; infinity when the budget does not limit it."""
+        return self.limits.get(unit, float("inf")) - self.spent.get(unit, 0.0)
+
+    def can(self, **amounts: float) -> bool:
+        """Say whether all the amounts fit at once."""
+        return all(
+            self.spent.get(unit, 0.0) + amount <= self.limits.get(unit, float("inf")) * (1 + _SLACK)
+            for unit, amount in amounts.items()
+        )
+
+    def spend(self, **amounts: float) -> None:
+        """Book the amounts, or refuse them all.
+
+        Raises:
+            BudgetError: An amount is negative, or one of them does not fit; nothing is booked.
+        """
+        for unit, amount in amounts.items():
+            if not amount >= 0:
+                raise BudgetError(f"spending {amount} {unit}", "Amounts are 0 or more.")
+            if not self.can(**{unit: amount}):
+                raise BudgetError(
+                    f"spending {amount:.10g} {unit} with {self.left(unit):.10g} left of "
+                    f"{self.limits[unit]:.10g}",
+                    "A budget is never exceeded.",
+                )
+        for unit, amount in amounts.items():
+            self.spent[unit] = self.spent.get(unit, 0.0) + amount
+
+
+def geodesic_area(polygons: NDArray[np.object_]) -> NDArray[np.float64]:
+    """Return the area on the WGS84 ellipsoid.
+
+    Args:
+        polygons: (n,) shapely polygons in longitude and latitude, degrees.
+
+    Returns:
+        (n,) float64, square metres.
+    """
+    from pyproj import Geod
+
+    geod = Geod(ellps="WGS84")
+    return np.array([abs(geod.geometry_area_perimeter(p)[0]) for p in polygons], dtype=np.float64)

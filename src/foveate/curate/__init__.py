@@ -1,0 +1,21 @@
+"""`curate`: which training patches are worth keeping or labelling.
+
+The six core-set methods of Nogueira et al., "Core-Set Selection for Data-efficient Land Cover
+Segmentation", and their two baselines.
+"""
+
+from foveate.curate.compare import Agreement, agreement
+from foveate.curate.job import CurateJob, run
+from foveate.curate.methods import METHODS, Method, get_method
+from foveate.curate.rank import rank
+
+__all__ = [
+    "METHODS",
+    "Agreement",
+    "CurateJob",
+    "Method",
+    "agreement",
+    "get_method",
+    "rank",
+    "run",
+]

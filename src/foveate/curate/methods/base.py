@@ -1,0 +1,94 @@
+"""`Method`: a ranking function, what it needs, and its presets."""
+
+from __future__ import annotations
+
+import inspect
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Literal
+
+from foveate.errors import ParameterError
+from foveate.registry import Registry, suggest
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from foveate.selection import Ranking
+
+Preset = Literal["default", "paper", "released"]
+PRESETS: tuple[Preset, ...] = ("default", "paper", "released")
+
+
+@dataclass(frozen=True)
+class Method:
+    """A ranking method.
+
+    Attributes:
+        name: Name on the command line.
+        title: Name in reports.
+        source: Paper and section.
+        function: ``(*, ids, seed, progress, <needs>, <options>) -> Ranking``. `ids` is (n,) str
+            in sorted order, `counts` (n, C) int64, `embeddings` (n, d) float.
+        needs: Subset of "counts" and "embeddings".
+        presets: Options that "paper" (the text) and "released" (public code and lists) set where
+            they differ from the defaults.
+        greedy: Whether a smaller depth costs less: such a method takes an option ``depth``.
+    """
+
+    name: str
+    title: str
+    source: str
+    function: Callable[..., Ranking]
+    needs: tuple[str, ...] = ()
+    presets: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    greedy: bool = False
+
+    @property
+    def defaults(self) -> dict[str, Any]:
+        """Options and their defaults."""
+        fixed = {"ids", "seed", "progress", *self.needs}
+        parameters = inspect.signature(self.function).parameters.values()
+        return {p.name: p.default for p in parameters if p.name not in fixed}
+
+    def options(self, preset: str, given: Mapping[str, Any] | None = None) -> dict[str, Any]:
+        """Return all options: defaults, then the preset, then what was given.
+
+        Raises:
+            ParameterError: Unknown preset or option.
+        """
+        if preset not in PRESETS:
+            raise ParameterError(
+                f"preset={preset!r}", f"Allowed: {', '.join(PRESETS)}.", suggest(preset, PRESETS)
+            )
+        defaults = self.defaults
+        for name in given or {}:
+            if name not in defaults:
+                raise ParameterError(
+                    f"the method {self.name!r} has no option {name!r}",
+                    f"Its options: {', '.join(defaults) or 'none'}.",
+                    suggest(name, defaults),
+                )
+        return {**defaults, **self.presets.get(preset, {}), **(given or {})}
+
+
+METHODS: Registry[Method] = Registry(
+    "method",
+    {
+        "lc": "foveate.curate.methods.lc:METHOD",
+        "fd": "foveate.curate.methods.fd:METHOD",
+        "lc-fd": "foveate.curate.methods.lc_fd:METHOD",
+        "fa": "foveate.curate.methods.fa:METHOD",
+        "cb": "foveate.curate.methods.cb:METHOD",
+        "fa-cb": "foveate.curate.methods.fa_cb:METHOD",
+        "random": "foveate.curate.methods.random:METHOD",
+        "kcenter": "foveate.curate.methods.kcenter:METHOD",
+    },
+)
+
+
+def get_method(method: str | Method) -> Method:
+    """Return a method by name; a `Method` comes back as it is.
+
+    Raises:
+        UnknownNameError: No such method, with a suggestion.
+    """
+    return method if isinstance(method, Method) else METHODS.get(method)

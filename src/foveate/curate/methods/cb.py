@@ -1,0 +1,61 @@
+"""CB, class balance: core-set paper, section III-E, Eq. 3.
+
+Greedy: each step adds the patch that brings the class shares of the union closest to uniform
+(largest entropy). Choices where the paper is silent: shares are of pixel counts over valid
+pixels; ties break by a seeded hash of the id; r in s = 1 - r / N starts at 0, as in the
+published lists. Late ranks are "least harmful", not "least useful": the order after about half
+the pool says little. Patches without a counted pixel come last.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from foveate.curate.methods.base import Method
+from foveate.seeds import tie_keys
+from foveate.select.balance import balance_greedy
+from foveate.selection import Ranking
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from foveate.progress import ProgressFn
+
+
+def cb(
+    *,
+    ids: NDArray[np.str_],
+    counts: NDArray[np.int64],
+    seed: int,
+    progress: ProgressFn | None = None,
+    depth: int | None = None,
+) -> Ranking:
+    """Rank by greedy class balance.
+
+    Args:
+        ids: (n,) str.
+        counts: (n, C) pixels per class.
+        seed: Breaks ties.
+        progress: Called with ticks.
+        depth: Stop after so many patches; None ranks all.
+
+    Returns:
+        Ranking to `depth`; scores 1 - r / n with r = 0, 1, 2 ...
+    """
+    n = len(ids)
+    found = balance_greedy(counts, depth, ties=tie_keys(ids, seed), progress=progress)
+    k = found.rows.size
+    meta = {"entropy_at_end": float(found.entropy[-1]) if k else 0.0}
+    return Ranking(found.rows, 1 - np.arange(k) / max(n, 1), n, meta=meta)
+
+
+METHOD = Method(
+    name="cb",
+    title="Class balance (CB)",
+    source="core-set paper, section III-E, Eq. 3",
+    function=cb,
+    needs=("counts",),
+    greedy=True,
+)

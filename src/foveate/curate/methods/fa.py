@@ -1,0 +1,106 @@
+"""FA, feature activation: core-set paper, section III-D, Eq. 2.
+
+Patches whose features are large on average and vary much from dimension to dimension score
+high: gamma = -(1 - mu) log(sigma), s = 1 - minmax(gamma). Choices where the paper is silent:
+
+- "Scaled to (0, 1]" is division by the maximum over the pool: the gaps between the lowest
+  published scores fit that, and not min-max with an offset. The base of the logarithm and the
+  degrees of freedom of sigma cancel.
+- sigma = 0 gives log 0: such a patch is treated like the least varied one of the pool.
+- When all gamma are equal every patch scores 1.
+- Features are non-negative after a ReLU only. Others go through the transform ``negative``; it
+  leaves non-negative features as they are.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from foveate.curate.methods.base import Method
+from foveate.errors import DataError, ParameterError
+from foveate.seeds import tie_keys
+from foveate.select.sampling import order_by_score
+from foveate.selection import Ranking
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from foveate.progress import ProgressFn
+
+_BLOCK = 8192
+
+
+def fa(
+    *,
+    ids: NDArray[np.str_],
+    embeddings: NDArray[np.floating],
+    seed: int,
+    progress: ProgressFn | None = None,  # noqa: ARG001  (one pass)
+    negative: str = "abs",
+) -> Ranking:
+    """Rank by feature activation.
+
+    Args:
+        ids: (n,) str.
+        embeddings: (n, d) float; read in blocks.
+        seed: Breaks ties.
+        progress: Not used.
+        negative: What is done with negative features: "abs" (magnitude), "relu" (cut at 0),
+            "softplus" (log(1 + e^f), changes positive ones too), "error" (refuse).
+
+    Returns:
+        Full ranking, scores in [0, 1]. ``meta`` holds the fitted maxima and extremes, with which
+        a new patch can be scored.
+
+    Raises:
+        ParameterError: Unknown `negative`.
+        DataError: Negative features with ``negative="error"``.
+    """
+    mean, std = _moments(embeddings, negative)
+    top_mean, top_std = float(mean.max(initial=0)), float(std.max(initial=0))
+    mu = mean / top_mean if top_mean > 0 else np.ones_like(mean)
+    sigma = std / top_std if top_std > 0 else np.ones_like(std)
+    positive = sigma[sigma > 0]
+    sigma = np.maximum(sigma, positive.min() if positive.size else 1.0)
+    gamma = -(1 - mu) * np.log(sigma)
+    low, high = float(gamma.min(initial=np.inf)), float(gamma.max(initial=-np.inf))
+    score = 1 - (gamma - low) / (high - low) if high > low else np.ones_like(gamma)
+    rows = order_by_score(score, tie_keys(ids, seed))
+    meta = {"max_mean": top_mean, "max_std": top_std, "min_gamma": low, "max_gamma": high}
+    return Ranking(rows, score[rows], len(ids), meta=meta if len(ids) else {})
+
+
+def _moments(
+    x: NDArray[np.floating], negative: str
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Mean and standard deviation over the dimensions of each row, (n,) float64 each."""
+    if negative not in ("abs", "relu", "softplus", "error"):
+        raise ParameterError(f"negative={negative!r}", "Allowed: abs, relu, softplus, error.")
+    mean, std = np.empty(len(x)), np.empty(len(x))
+    for start in range(0, len(x), _BLOCK):
+        block = np.asarray(x[start : start + _BLOCK], dtype=np.float64)
+        if negative == "error" and (block < 0).any():
+            raise DataError(
+                f"{int((block < 0).any(axis=1).sum())} or more embeddings have negative features",
+                "Feature activation is defined for features of at least 0 (after a ReLU).",
+                "Use negative='abs', 'relu' or 'softplus', or a model with ReLU features.",
+            )
+        if negative == "softplus":
+            block = np.logaddexp(0, block)
+        else:
+            block = np.abs(block) if negative == "abs" else np.maximum(block, 0)
+        mean[start : start + _BLOCK] = block.mean(axis=1)
+        std[start : start + _BLOCK] = block.std(axis=1)
+    return mean, std
+
+
+METHOD = Method(
+    name="fa",
+    title="Feature activation (FA)",
+    source="core-set paper, section III-D, Eq. 2",
+    function=fa,
+    needs=("embeddings",),
+    presets={"paper": {"negative": "error"}, "released": {"negative": "error"}},
+)

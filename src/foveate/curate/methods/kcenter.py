@@ -1,0 +1,83 @@
+"""CoreSet: k-center greedy, the baseline of core-set paper, section IV-C (Sener and Savarese).
+
+Each step takes the patch that is farthest from everything taken so far, Euclidean on the raw
+embeddings. The start is published nowhere: "random" is a seeded patch, "mean" the one farthest
+from the mean. Greedy k-center spends its budget on outliers, which is why it is a weak baseline
+at small budgets.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from foveate.curate.methods.base import Method
+from foveate.errors import ParameterError
+from foveate.seeds import rng, tie_keys
+from foveate.select.kcenter import kcenter_greedy
+from foveate.selection import Ranking
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from foveate.progress import ProgressFn
+
+
+def kcenter(
+    *,
+    ids: NDArray[np.str_],
+    embeddings: NDArray[np.floating],
+    seed: int,
+    progress: ProgressFn | None = None,
+    start: str = "random",
+    metric: str = "euclidean",
+    depth: int | None = None,
+) -> Ranking:
+    """Rank by k-center greedy.
+
+    Args:
+        ids: (n,) str.
+        embeddings: (n, d) float; may be a memory map.
+        seed: Chooses the start and breaks ties.
+        progress: Called with ticks.
+        start: "random", or "mean" for the patch farthest from the mean.
+        metric: "euclidean" or "cosine".
+        depth: Stop after so many patches; None ranks all.
+
+    Returns:
+        Ranking to `depth`; scores 1 - r / n. ``meta`` has the covering radius at the end and the
+        number of near-ties.
+
+    Raises:
+        ParameterError: Unknown `start` or `metric`.
+    """
+    n = len(ids)
+    if start not in ("random", "mean"):
+        raise ParameterError(f"start={start!r}", "Allowed: random, mean.")
+    if n == 0:
+        return Ranking(np.empty(0, np.int64), np.empty(0), 0)
+    ties = tie_keys(ids, seed)
+    if start == "random":
+        first = int(rng(seed, "kcenter/start").integers(n))
+    else:
+        x = np.asarray(embeddings, dtype=np.float64)
+        first = int(np.lexsort((ties, -((x - x.mean(axis=0)) ** 2).sum(axis=1)))[0])
+    k = n if depth is None else min(depth, n)
+    found = kcenter_greedy(embeddings, k, ties=ties, start=first, metric=metric, progress=progress)
+    meta = {
+        "radius": float(found.distance[-1]) if k > 1 else None,
+        "near_ties": int(found.near_ties),
+        "passes": int(found.passes),
+    }
+    return Ranking(found.rows, 1 - np.arange(k) / n, n, meta=meta)
+
+
+METHOD = Method(
+    name="kcenter",
+    title="k-center greedy (CoreSet)",
+    source="core-set paper, section IV-C; Sener and Savarese 2018",
+    function=kcenter,
+    needs=("embeddings",),
+    greedy=True,
+)

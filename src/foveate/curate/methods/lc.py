@@ -1,0 +1,78 @@
+"""LC, label complexity: core-set paper, section III-A, Eq. 1.
+
+The entropy of a patch's class shares, in [0, 1]. Deviations, each an option or documented:
+
+- C is the number of counted classes (ignored ones are out), so a uniform patch scores 1.
+- A patch without one counted pixel has no score: it comes last, not among the true zeros.
+- Ties are massive (every single-class patch scores 0) and break by a seeded hash of the id; in
+  file order they would be taken from one corner of one scene.
+- ``order="weighted"`` is the code released with the challenge: not a sort but sampling without
+  replacement in proportion to the entropy. The published ISPRS lists look sorted all the same.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from foveate.curate.methods.base import Method
+from foveate.errors import ParameterError
+from foveate.seeds import rng, tie_keys
+from foveate.select.sampling import order_by_score, weighted_order
+from foveate.selection import Ranking
+from foveate.stats import entropy
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from foveate.progress import ProgressFn
+
+_FLOOR = 1e-9  # weight of a patch of entropy 0, as in the released code
+
+
+def lc(
+    *,
+    ids: NDArray[np.str_],
+    counts: NDArray[np.int64],
+    seed: int,
+    progress: ProgressFn | None = None,  # noqa: ARG001  (one sort)
+    order: str = "sort",
+) -> Ranking:
+    """Rank by the entropy of class shares.
+
+    Args:
+        ids: (n,) str.
+        counts: (n, C) pixels per class.
+        seed: Breaks ties, and draws when `order` is "weighted".
+        progress: Not used.
+        order: "sort" (paper), or "weighted" (released code: scores are then 1 ... 0 by place).
+
+    Returns:
+        Full ranking. Scores with "sort": entropy in [0, 1], NaN without counted pixels.
+
+    Raises:
+        ParameterError: Unknown `order`.
+    """
+    if order not in ("sort", "weighted"):
+        raise ParameterError(f"order={order!r}", "Allowed: sort, weighted.")
+    score = entropy(counts)
+    ties = tie_keys(ids, seed)
+    if order == "sort":
+        rows = order_by_score(score, ties)
+        return Ranking(rows, score[rows], len(ids))
+    labelled = np.flatnonzero(~np.isnan(score))
+    drawn = labelled[weighted_order(np.maximum(score[labelled], _FLOOR), rng(seed, "lc/order"))]
+    rest = np.flatnonzero(np.isnan(score))
+    rows = np.concatenate([drawn, rest[np.argsort(ties[rest], kind="stable")]])
+    return Ranking(rows, np.linspace(1, 0, len(ids)), len(ids))
+
+
+METHOD = Method(
+    name="lc",
+    title="Label complexity (LC)",
+    source="core-set paper, section III-A, Eq. 1",
+    function=lc,
+    needs=("counts",),
+    presets={"released": {"order": "weighted"}},
+)

@@ -1,0 +1,144 @@
+"""What a curate run stores: rankings, selections and the tables of the report."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from foveate.curate.compare import agreement
+from foveate.errors import DataError
+from foveate.files import digest, read_parquet, write_parquet
+from foveate.selection import Ranking
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from pathlib import Path
+
+    import pyarrow as pa
+
+    from foveate.budget import Budget
+    from foveate.curate.methods import Method
+    from foveate.embeddings import EncoderSpec
+    from foveate.pool.pool import Pool
+    from foveate.selection import Selection
+
+SCHEMA = 1
+_FOOTER = b"foveate"
+
+
+def save_ranking(path: Path, ranking: Ranking) -> None:
+    """Write a ranking: rank, tile_id, score; method, options and seed in the footer."""
+    table = ranking.to_arrow().drop_columns(["row"])
+    write_parquet(path, _with_footer(table, dict(ranking.meta)))
+
+
+def load_ranking(path: Path, pool: Pool) -> Ranking:
+    """Read a ranking of `pool`.
+
+    Raises:
+        DataError: It ranks tiles that the pool does not have.
+    """
+    table = read_parquet(path)
+    ids = np.asarray(table["tile_id"].to_pylist(), dtype=np.str_)
+    order = np.argsort(pool.ids, kind="stable")
+    place = np.minimum(np.searchsorted(pool.ids[order], ids), len(pool) - 1)
+    rows = order[place]
+    if (pool.ids[rows] != ids).any():
+        raise DataError(f"{path.name!r} ranks tiles of another pool", "", "Run the job again.")
+    meta = json.loads(table.schema.metadata[_FOOTER])
+    return Ranking(rows, table["score"].to_numpy(), len(pool), pool.ids, pool.costs(), meta)
+
+
+def save_selection(
+    path: Path, pool: Pool, selection: Selection, budget: Budget, spec: EncoderSpec | None, key: str
+) -> None:
+    """Write a selection: rank, tile, window, score, costs, weight, and geometry if there is one.
+
+    The footer holds the schema version, method, options, seed, budget, the pool's fingerprint
+    and total cost, what was spent and left, and the encoder's spec.
+    """
+    import pyarrow as pa
+
+    costs = pool.costs()
+    table = selection.to_arrow().drop_columns(["row"])
+    if pool.tiles is not None:
+        windows = pool.tiles.take(selection.rows).to_arrow().drop_columns(["tile_id"])
+        for name in windows.column_names:
+            table = table.append_column(name, windows[name])
+    for unit in budget.limits:
+        table = table.append_column(f"cost_{unit}", pa.array(costs[unit][selection.rows]))
+    table = table.append_column("weight", pa.array(np.ones(len(selection))))
+    if pool.georeferenced:
+        import shapely
+
+        outlines = shapely.to_wkb(pool.footprints()[selection.rows])
+        table = table.append_column("geometry", pa.array(outlines))
+    footer = {
+        "schema": SCHEMA,
+        "meta": dict(selection.meta),
+        "key": key,
+        "budget": str(budget),
+        "spent": dict(selection.spent),
+        "unspent": dict(selection.unspent),
+        "pool": {
+            "fingerprint": digest(pool.ids.tolist()),
+            "tiles": len(pool),
+            "cost": {unit: float(cost.sum()) for unit, cost in costs.items()},
+        },
+        "encoder": spec.to_dict() if spec is not None else None,
+    }
+    geo = {"geometry": None} if pool.georeferenced else None
+    write_parquet(path, _with_footer(table, footer), geo=geo)
+
+
+def write_tables(
+    path: Path, pool: Pool, methods: Mapping[str, Method], rankings: Mapping[str, Ranking],
+    selections: Mapping[str, Selection],
+) -> None:  # fmt: skip
+    """Write what the report shows: scores, class balance, agreement.
+
+    - ``tables/scores.parquet``: tile_id, and ``rank:M``, ``score:M`` for each method M (rank is
+      1-based, null where a greedy method stopped before).
+    - ``tables/classes.parquet``: class, color, pool, and one column per method: pixels.
+    - ``tables/agreement.parquet``: a, b, kendall, overlap.
+    - ``tables/methods.parquet``: method, title, source, selected, pool.
+    """
+    import pyarrow as pa
+
+    columns: dict[str, Any] = {"tile_id": pa.array(pool.ids.astype(object), pa.string())}
+    for name, ranking in rankings.items():
+        place = ranking.position()
+        score = np.full(len(pool), np.nan)
+        score[ranking.rows] = ranking.score
+        columns[f"rank:{name}"] = pa.array(place + 1, mask=place >= ranking.depth)
+        columns[f"score:{name}"] = pa.array(score)
+    write_parquet(path / "tables/scores.parquet", pa.table(columns))
+    if pool.counts is not None and pool.legend is not None:
+        classes: dict[str, Any] = {
+            "class": list(pool.legend.names),
+            "color": list(pool.legend.colors),
+            "pool": pool.counts.sum(axis=0),
+        }
+        classes |= {name: pool.counts[s.rows].sum(axis=0) for name, s in selections.items()}
+        write_parquet(path / "tables/classes.parquet", pa.table(classes))
+    pairs = agreement(rankings, selections)
+    schema = {"a": pa.string(), "b": pa.string(), "kendall": pa.float64(), "overlap": pa.float64()}
+    write_parquet(
+        path / "tables/agreement.parquet",
+        pa.Table.from_pylist([vars(p) for p in pairs], schema=pa.schema(schema)),
+    )
+    rows = [
+        {
+            "method": name, "title": m.title, "source": m.source,
+            "selected": len(selections[name]), "pool": len(pool),
+        }
+        for name, m in methods.items()
+    ]  # fmt: skip
+    write_parquet(path / "tables/methods.parquet", pa.Table.from_pylist(rows))
+
+
+def _with_footer(table: pa.Table, content: dict[str, Any]) -> pa.Table:
+    text = json.dumps(content, sort_keys=True, default=str)
+    return table.replace_schema_metadata({_FOOTER: text.encode()})

@@ -1,0 +1,135 @@
+"""Embeddings and the encoder that made them.
+
+`Embeddings` is a matrix with the ids of its rows and an `EncoderSpec`. The matrix may be a
+memory map over a file larger than memory: nothing here copies it.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Self
+
+import numpy as np
+
+from foveate.errors import DataError
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from numpy.typing import NDArray
+
+
+@dataclass(frozen=True)
+class EncoderSpec:
+    """What an embedding depends on besides the pixels.
+
+    Attributes:
+        name: As given to `load_model` ("builtin", "timm:resnet18").
+        dim: Length d of one embedding.
+        bands: 1-based band numbers read from the raster, in the order the model gets them.
+        scale: One ``(low, high)`` per band: raw values are mapped to ``(v - low) / (high - low)``
+            before `mean` and `std`. None for a model that takes raw values.
+        mean: Per band, subtracted after scaling; empty for none.
+        std: Per band, divided by after `mean`; empty for none.
+        input_size: ``(height, width)`` in pixels to which a tile is resampled, or None when the
+            model takes tiles at their own size.
+        dtype: dtype of what the model returns ("float32").
+        gsd: Ground sampling distance that the model expects, in metres; None for any.
+        non_negative: Whether every component is at least 0 (needed by feature activation).
+        licence: Licence of the weights.
+        source: Where the weights come from: a file name, a hub id, "no weights".
+        fingerprint: Hash of weights and code version; two equal specs give equal embeddings.
+    """
+
+    name: str
+    dim: int
+    bands: tuple[int, ...] = ()
+    scale: tuple[tuple[float, float], ...] | None = None
+    mean: tuple[float, ...] = ()
+    std: tuple[float, ...] = ()
+    input_size: tuple[int, int] | None = None
+    dtype: str = "float32"
+    gsd: float | None = None
+    non_negative: bool = False
+    licence: str = ""
+    source: str = ""
+    fingerprint: str = ""
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the spec as JSON-ready values."""
+        return dataclasses.asdict(self)
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> Self:
+        """Rebuild a spec from `to_dict` (lists become tuples again)."""
+        known = {f.name for f in dataclasses.fields(cls)}
+        return cls(**{k: _tuples(v) for k, v in values.items() if k in known})
+
+
+@dataclass(frozen=True)
+class Embeddings:
+    """One vector per row, with the ids of the rows.
+
+    Attributes:
+        ids: (n,) str, unique.
+        x: (n, d), or (n, t, d) for t tokens per row; float16, float32 or float64; may be a
+            memory map.
+        spec: The encoder.
+
+    Raises:
+        DataError: Lengths disagree, ids repeat, or `x` is not a float matrix.
+    """
+
+    ids: NDArray[np.str_]
+    x: NDArray[np.floating]
+    spec: EncoderSpec = field(default_factory=lambda: EncoderSpec(name="given", dim=0))
+
+    def __post_init__(self) -> None:
+        """Check shapes, dtype and ids."""
+        object.__setattr__(self, "ids", np.asarray(self.ids, dtype=np.str_))
+        if self.x.ndim not in (2, 3) or not np.issubdtype(self.x.dtype, np.floating):
+            raise DataError(
+                f"embeddings of shape {self.x.shape} and dtype {self.x.dtype}",
+                "Allowed is a float array (n, d), or (n, t, d) for tokens.",
+                "Stack one vector per row, e.g. np.stack(vectors).astype('float32').",
+            )
+        if self.ids.shape != self.x.shape[:1]:
+            raise DataError(
+                f"{self.ids.size} ids for {self.x.shape[0]} embeddings",
+                "There must be one id per row.",
+            )
+        if np.unique(self.ids).size != self.ids.size:
+            raise DataError("the ids of the embeddings repeat", "Ids must be unique.")
+
+    def __len__(self) -> int:
+        """Return n."""
+        return self.x.shape[0]
+
+    def align(self, ids: Sequence[str] | NDArray[np.str_]) -> NDArray[np.floating]:
+        """Return the rows of `x` in the order of `ids`.
+
+        The matrix itself comes back, uncopied, when the order is the same already.
+
+        Raises:
+            DataError: An id has no embedding.
+        """
+        wanted = np.asarray(ids, dtype=np.str_)
+        if wanted.shape == self.ids.shape and bool((wanted == self.ids).all()):
+            return self.x
+        order = np.argsort(self.ids, kind="stable")
+        place = np.searchsorted(self.ids[order], wanted)
+        place = np.minimum(place, len(self) - 1) if len(self) else place
+        missing = np.ones(wanted.size, bool) if not len(self) else self.ids[order][place] != wanted
+        if missing.any():
+            raise DataError(
+                f"{int(missing.sum())} of {wanted.size} tiles have no embedding, "
+                f"the first is {wanted[missing][0]!r}",
+                "Every tile of the pool needs one.",
+                "Embed the pool again, or pass the embeddings that belong to it.",
+            )
+        return self.x[order[place]]
+
+
+def _tuples(value: Any) -> Any:
+    return tuple(_tuples(v) for v in value) if isinstance(value, list | tuple) else value

@@ -1,0 +1,188 @@
+"""Atomic writes, fingerprints, JSON and (Geo)Parquet.
+
+A file written here is either complete or absent: it is written beside its destination, synced
+and renamed. Every failure to write becomes a `StorageError` that says what to do.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import hashlib
+import json
+import os
+import tempfile
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from foveate.errors import DataError, StorageError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    import pyarrow as pa
+
+_WHOLE_FILE = 64 << 20
+_BLOCK = 1 << 20
+_BLOCKS = 64
+
+
+@contextlib.contextmanager
+def atomic_path(path: str | Path) -> Iterator[Path]:
+    """Yield a temporary path beside `path`; rename it to `path` when the block succeeds.
+
+    Parent folders are made. If the block raises, the temporary file is removed and `path` keeps
+    its old content.
+
+    Raises:
+        StorageError: No space, no permission, a read-only file system.
+    """
+    path = Path(path)
+    temporary: Path | None = None
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        handle, name = tempfile.mkstemp(
+            dir=path.parent, prefix=f".{path.name[:80]}.", suffix=".tmp"
+        )
+        os.close(handle)
+        temporary = Path(name)
+        yield temporary
+        _sync(temporary)
+        temporary.chmod(0o666 & ~_umask())
+        temporary.replace(path)
+        _sync(path.parent)
+    except OSError as error:
+        raise as_storage_error(error, path) from error
+    finally:
+        if temporary is not None:
+            with contextlib.suppress(OSError):
+                temporary.unlink(missing_ok=True)
+
+
+def as_storage_error(error: OSError, path: str | Path) -> OSError:
+    """Turn an operating-system error into a `StorageError` that says what to do."""
+    if isinstance(error, StorageError):
+        return error
+    hints = {
+        errno.ENOSPC: ("the disk is full", "Free some space or choose another --out."),
+        errno.EDQUOT: ("the disk quota is used up", "Free some space or choose another --out."),
+        errno.EACCES: ("permission denied", "Choose a folder that you may write to."),
+        errno.EPERM: ("permission denied", "Choose a folder that you may write to."),
+        errno.EROFS: ("the file system is read-only", "Choose a folder that you may write to."),
+        errno.ENOTDIR: ("a part of the path is a file, not a folder", "Choose another --out."),
+        errno.EISDIR: ("that is a folder", "Give the path of a file."),
+        errno.ENAMETOOLONG: ("the name is too long", "Choose a shorter one."),
+    }
+    what, hint = hints.get(error.errno or 0, (str(error), "Choose another place to write to."))
+    return StorageError(f"cannot write {str(path)!r}: {what}", "", hint)
+
+
+def write_bytes(path: str | Path, data: bytes) -> None:
+    """Write `data` atomically."""
+    with atomic_path(path) as temporary:
+        temporary.write_bytes(data)
+
+
+def write_json(path: str | Path, value: Any) -> None:
+    """Write `value` as indented JSON with a final newline, atomically."""
+    write_bytes(path, (json.dumps(value, indent=2, ensure_ascii=False) + "\n").encode())
+
+
+def read_json(path: str | Path) -> Any:
+    """Read JSON.
+
+    Raises:
+        DataError: The file is missing or is not JSON.
+    """
+    try:
+        return json.loads(Path(path).read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise DataError(f"cannot read {str(path)!r} as JSON: {error}") from error
+
+
+def write_parquet(path: str | Path, table: pa.Table, *, geo: dict[str, Any] | None = None) -> None:
+    """Write a table as Parquet, atomically; the same table gives the same bytes.
+
+    Args:
+        path: Destination.
+        table: The table; its schema metadata is kept in the footer.
+        geo: Geometry column -> CRS as PROJJSON (None: OGC:CRS84, longitude and latitude). The
+            column holds WKB polygons; the file is then GeoParquet 1.1.
+    """
+    import pyarrow.parquet as pq
+
+    if geo:
+        columns = {
+            name: {"encoding": "WKB", "geometry_types": ["Polygon"]}
+            | ({} if crs is None else {"crs": crs})
+            for name, crs in geo.items()
+        }
+        metadata = {"version": "1.1.0", "primary_column": next(iter(geo)), "columns": columns}
+        kept = table.schema.metadata or {}
+        table = table.replace_schema_metadata({**kept, b"geo": json.dumps(metadata).encode()})
+    with atomic_path(path) as temporary:
+        pq.write_table(table, temporary, compression="zstd", use_dictionary=False)
+
+
+def read_parquet(path: str | Path, columns: list[str] | None = None) -> pa.Table:
+    """Read a Parquet file.
+
+    Raises:
+        DataError: The file is missing or is not Parquet.
+    """
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    try:
+        return pq.read_table(path, columns=columns)
+    except (OSError, pa.ArrowException) as error:
+        raise DataError(f"cannot read {str(path)!r} as Parquet: {error}") from error
+
+
+def digest(value: Any) -> str:
+    """Hash JSON-ready values: the same values give the same 32 hex digits anywhere."""
+    text = json.dumps(value, sort_keys=True, separators=(",", ":"), default=str)
+    return hashlib.blake2b(text.encode(), digest_size=16).hexdigest()
+
+
+def fingerprint(path: str | Path) -> str:
+    """Hash the content of a file, wherever it lies.
+
+    Up to 64 MiB the whole content is hashed. Beyond that, reading everything would cost as much
+    as the work it saves: the size, the time of modification and 64 blocks of 1 MiB spread over
+    the file are hashed instead.
+
+    Raises:
+        DataError: The file cannot be read.
+    """
+    path = Path(path)
+    sha = hashlib.blake2b(digest_size=16)
+    try:
+        stat = path.stat()
+        with path.open("rb") as file:
+            if stat.st_size <= _WHOLE_FILE:
+                while block := file.read(_BLOCK):
+                    sha.update(block)
+            else:
+                sha.update(f"{stat.st_size} {stat.st_mtime_ns}".encode())
+                for i in range(_BLOCKS):
+                    file.seek(i * (stat.st_size - _BLOCK) // (_BLOCKS - 1))
+                    sha.update(file.read(_BLOCK))
+    except OSError as error:
+        raise DataError(f"cannot read {str(path)!r}: {error.strerror or error}") from error
+    return sha.hexdigest()
+
+
+def _sync(path: Path) -> None:
+    handle = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+def _umask() -> int:
+    # The only way to read the mask is to set it; a temporary file is private by default.
+    mask = os.umask(0)
+    os.umask(mask)
+    return mask

@@ -1,0 +1,371 @@
+"""Cutting rasters into windows.
+
+`Grid` says how one raster is cut, `Tiles` is the table of the windows of any number of rasters.
+Order is always (row, column), (y, x), (height, width); y grows downwards; units are pixels.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Literal, NamedTuple, Self, get_args
+
+import numpy as np
+
+from foveate.errors import ParameterError
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    import pyarrow as pa
+    from numpy.typing import ArrayLike, NDArray
+    from odc.geo.geobox import GeoBox
+
+Edge = Literal["drop", "shift", "pad", "clip"]
+EDGES: tuple[Edge, ...] = get_args(Edge)
+
+_COLUMNS = {
+    "scene_code": np.int32,
+    "level": np.int16,
+    "row": np.int32,
+    "col": np.int32,
+    "y": np.int32,
+    "x": np.int32,
+    "h": np.int32,
+    "w": np.int32,
+    "parent": np.int64,
+    "valid_share": np.float32,
+}
+
+
+class Window(NamedTuple):
+    """A rectangle of pixels: upper left corner ``(y, x)``, size ``(h, w)``."""
+
+    y: int
+    x: int
+    h: int
+    w: int
+
+
+@dataclass(frozen=True)
+class Tiles:
+    """A table of windows, one row per tile: columns, never one object per tile.
+
+    Attributes:
+        scenes: Names of the scenes; `scene_code` points into them.
+        scene_code: (n,) int32.
+        level: (n,) int16, 0 for a first cut, parent's level + 1 after `refine`.
+        row: (n,) int32, row in its grid.
+        col: (n,) int32, column in its grid.
+        y: (n,) int32, upper edge in pixels of the scene.
+        x: (n,) int32, left edge in pixels of the scene.
+        h: (n,) int32, height in pixels.
+        w: (n,) int32, width in pixels.
+        parent: (n,) int64, row of the parent in the table that was refined, or -1.
+        valid_share: (n,) float32, share of valid pixels, 1 until it has been measured.
+    """
+
+    scenes: tuple[str, ...]
+    scene_code: NDArray[np.int32]
+    level: NDArray[np.int16]
+    row: NDArray[np.int32]
+    col: NDArray[np.int32]
+    y: NDArray[np.int32]
+    x: NDArray[np.int32]
+    h: NDArray[np.int32]
+    w: NDArray[np.int32]
+    parent: NDArray[np.int64]
+    valid_share: NDArray[np.float32]
+
+    def __post_init__(self) -> None:
+        """Bring the columns to their dtypes and check that they have one length."""
+        lengths = set()
+        for name, dtype in _COLUMNS.items():
+            column = np.ascontiguousarray(getattr(self, name), dtype=dtype)
+            object.__setattr__(self, name, column)
+            lengths.add(column.shape)
+        if len(lengths) > 1 or len(next(iter(lengths))) != 1:
+            raise ParameterError(
+                f"columns of shapes {sorted(lengths)}", "All columns of a Tiles have one length."
+            )
+
+    @classmethod
+    def of(
+        cls,
+        scene: str,
+        windows: ArrayLike,
+        *,
+        row: ArrayLike | None = None,
+        col: ArrayLike | None = None,
+        level: int = 0,
+    ) -> Self:
+        """Make a table of the windows of one scene.
+
+        Args:
+            scene: Name of the scene.
+            windows: (n, 4) integers ``y, x, h, w`` in pixels.
+            row: (n,) rows in a grid; 0, 1, 2 ... when not given.
+            col: (n,) columns in a grid; 0 when not given.
+            level: Level of refinement.
+        """
+        boxes = np.asarray(windows, dtype=np.int64).reshape(-1, 4)
+        n = len(boxes)
+        y, x, h, w = boxes.T
+        return cls(
+            (scene,), np.zeros(n, np.int32), np.full(n, level, np.int16),
+            np.arange(n) if row is None else np.asarray(row),
+            np.zeros(n, np.int32) if col is None else np.asarray(col),
+            y, x, h, w, np.full(n, -1), np.ones(n, np.float32),
+        )  # fmt: skip
+
+    @classmethod
+    def concat(cls, tables: Sequence[Tiles]) -> Self:
+        """Stack tables; scenes of one name become one scene. `parent` is kept as it is."""
+        names = tuple(dict.fromkeys(name for table in tables for name in table.scenes))
+        place = {name: i for i, name in enumerate(names)}
+        codes = [
+            np.array([place[s] for s in t.scenes], np.int32)[t.scene_code] for t in tables if len(t)
+        ]
+        columns = {
+            name: np.concatenate([getattr(t, name) for t in tables] or [np.empty(0, dtype)])
+            for name, dtype in _COLUMNS.items()
+            if name != "scene_code"
+        }
+        return cls(
+            scenes=names, scene_code=np.concatenate(codes or [np.empty(0, np.int32)]), **columns
+        )
+
+    def __len__(self) -> int:
+        """Return the number of tiles."""
+        return self.y.size
+
+    @property
+    def scene(self) -> NDArray[np.str_]:
+        """(n,) str: name of the scene of each tile."""
+        names = np.array(self.scenes, dtype=np.str_)
+        return names[self.scene_code] if len(self) else np.empty(0, np.str_)
+
+    @property
+    def tile_id(self) -> NDArray[np.str_]:
+        """(n,) str: unique name of each window, derived from scene and pixels alone.
+
+        Numbers are zero-padded, so the order of the ids is the order of scene, y and x.
+        """
+        parts = zip(
+            self.scene.tolist(), self.y.tolist(), self.x.tolist(), self.h.tolist(),
+            self.w.tolist(), strict=True,
+        )  # fmt: skip
+        ids = [f"{s}/y{y:06d}_x{x:06d}_{h}x{w}" for s, y, x, h, w in parts]
+        return np.array(ids, dtype=np.str_)
+
+    @property
+    def pixels(self) -> NDArray[np.int64]:
+        """(n,) int64: pixels of each window, valid or not."""
+        return self.h.astype(np.int64) * self.w
+
+    def window(self, i: int) -> Window:
+        """Return the window of row `i`."""
+        return Window(int(self.y[i]), int(self.x[i]), int(self.h[i]), int(self.w[i]))
+
+    def take(self, rows: ArrayLike) -> Self:
+        """Return the tiles of the given rows (integers or a mask), in that order."""
+        index = np.asarray(rows)
+        return replace(self, **{name: getattr(self, name)[index] for name in _COLUMNS})
+
+    def with_valid_share(self, share: ArrayLike) -> Self:
+        """Return the same tiles with measured `valid_share`, (n,) in [0, 1]."""
+        return replace(self, valid_share=np.asarray(share, np.float32))
+
+    def refine(self, rows: ArrayLike, k: int = 2) -> Self:
+        """Cut the given tiles into `k` x `k` children that cover them exactly.
+
+        Args:
+            rows: Rows of this table (integers or a mask).
+            k: Children per side.
+
+        Returns:
+            The children, parent by parent, row-major inside each; `parent` holds rows of this
+            table, `row` and `col` continue the parent's numbering at the finer level.
+
+        Raises:
+            ParameterError: `k` is below 2, or a tile has fewer than `k` pixels on a side.
+        """
+        if k < 2:
+            raise ParameterError(f"k = {k}", "A tile is cut into k x k children with k >= 2.")
+        index = np.asarray(rows)
+        index = np.flatnonzero(index) if index.dtype == bool else index.astype(np.int64)
+        short = np.minimum(self.h[index], self.w[index])
+        if short.size and int(short.min()) < k:
+            raise ParameterError(
+                f"a tile with a side of {int(short.min())} px cannot be cut into {k} x {k}",
+                f"Every side must have at least {k} px.",
+                "Stop refining earlier.",
+            )
+        steps = np.arange(k + 1)
+        ys = self.y[index, None] + self.h[index, None] * steps // k
+        xs = self.x[index, None] + self.w[index, None] * steps // k
+        i, j = (a.ravel() for a in np.mgrid[:k, :k])
+        y, x = ys[:, i], xs[:, j]
+        return replace(
+            self,
+            scene_code=np.repeat(self.scene_code[index], k * k),
+            level=np.repeat(self.level[index] + 1, k * k),
+            row=(self.row[index, None] * k + i).ravel(),
+            col=(self.col[index, None] * k + j).ravel(),
+            y=y.ravel(),
+            x=x.ravel(),
+            h=(ys[:, i + 1] - y).ravel(),
+            w=(xs[:, j + 1] - x).ravel(),
+            parent=np.repeat(index, k * k),
+            valid_share=np.ones(index.size * k * k, np.float32),
+        )
+
+    def to_arrow(self) -> pa.Table:
+        """Return the table as Arrow, `tile_id` first."""
+        import pyarrow as pa
+
+        columns = {"tile_id": self.tile_id.astype(object), "scene": self.scene.astype(object)}
+        columns |= {name: getattr(self, name) for name in _COLUMNS if name != "scene_code"}
+        text = {"tile_id", "scene"}
+        return pa.table(
+            {k: pa.array(v, pa.string() if k in text else None) for k, v in columns.items()}
+        )
+
+    def __arrow_c_stream__(self, requested_schema: object = None) -> object:
+        """Let pandas, polars and duckdb read the table."""
+        return self.to_arrow().__arrow_c_stream__(requested_schema)
+
+    @classmethod
+    def from_arrow(cls, table: pa.Table) -> Self:
+        """Rebuild the table from `to_arrow`; further columns are ignored."""
+        scene = np.asarray(table["scene"].to_pylist(), dtype=np.str_)
+        names, codes = np.unique(scene, return_inverse=True) if scene.size else (scene, scene)
+        rest = {name: table[name].to_numpy() for name in _COLUMNS if name != "scene_code"}
+        return cls(scenes=tuple(names.tolist()), scene_code=np.asarray(codes, np.int32), **rest)
+
+
+@dataclass(frozen=True)
+class Grid:
+    """How one raster is cut.
+
+    Attributes:
+        shape: ``(height, width)`` of the raster in pixels.
+        tile: Side of a tile in pixels, or ``(height, width)``.
+        stride: Step between tiles in pixels, or ``(down, right)``; the tile itself when None,
+            which means no overlap.
+        edge: What happens where the last tile would leave the raster: "shift" moves it back
+            inside (it overlaps its neighbour), "drop" leaves it out, "pad" lets it reach beyond
+            (the outside counts as nodata), "clip" makes it smaller. A raster that is smaller
+            than one tile gives one tile of the raster's size with "shift" and "clip", none with
+            "drop".
+        geobox: Georeference of the raster, or None.
+
+    Raises:
+        ParameterError: A size below 1, a stride that leaves gaps, or an unknown edge policy.
+    """
+
+    shape: tuple[int, int]
+    tile: int | tuple[int, int] = 256
+    stride: int | tuple[int, int] | None = None
+    edge: Edge = "shift"
+    geobox: GeoBox | None = None
+    _bounds: tuple[NDArray[np.int64], ...] | None = field(default=None, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        """Check the sizes."""
+        if self.edge not in EDGES:
+            raise ParameterError(
+                f"edge = {self.edge!r}", f"Allowed: {', '.join(EDGES)}.", "Try edge='shift'."
+            )
+        for name, pair in (
+            ("shape", self.shape), ("tile", _pair(self.tile)), ("stride", self._stride)
+        ):  # fmt: skip
+            if min(pair) < 1:
+                raise ParameterError(f"{name} = {pair}", f"The {name} must be at least 1 pixel.")
+        for step, side in zip(self._stride, _pair(self.tile), strict=True):
+            if step > side:
+                raise ParameterError(
+                    f"stride {step} is larger than the tile's side {side}",
+                    "Such a grid leaves gaps that are never looked at.",
+                    f"Use a stride of at most {side}.",
+                )
+
+    @classmethod
+    def split(
+        cls, shape: tuple[int, int], rows: int, cols: int, *, geobox: GeoBox | None = None
+    ) -> Self:
+        """Cut a raster into `rows` x `cols` tiles that cover it exactly, without overlap.
+
+        Sides differ by at most one pixel.
+
+        Raises:
+            ParameterError: More rows or columns than pixels, or fewer than one.
+        """
+        for name, count, side in (("rows", rows, shape[0]), ("cols", cols, shape[1])):
+            if not 1 <= count <= side:
+                raise ParameterError(
+                    f"{name} = {count} for a side of {side} px", f"Allowed: 1 to {side}."
+                )
+        y, x = (np.arange(n + 1) * s // n for n, s in ((rows, shape[0]), (cols, shape[1])))
+        largest = (int(np.diff(y).max()), int(np.diff(x).max()))
+        return cls(shape, largest, None, "clip", geobox, (y[:-1], np.diff(y), x[:-1], np.diff(x)))
+
+    @property
+    def _stride(self) -> tuple[int, int]:
+        return _pair(self.tile if self.stride is None else self.stride)
+
+    def tiles(self, scene: str = "") -> Tiles:
+        """Return the windows, row-major."""
+        if self._bounds is not None:
+            ys, hs, xs, ws = self._bounds
+        else:
+            tile, stride = _pair(self.tile), self._stride
+            ys, hs = _axis(self.shape[0], tile[0], stride[0], self.edge)
+            xs, ws = _axis(self.shape[1], tile[1], stride[1], self.edge)
+        i, j = (a.ravel() for a in np.mgrid[: ys.size, : xs.size])
+        return Tiles.of(scene, np.stack([ys[i], xs[j], hs[i], ws[j]], axis=1), row=i, col=j)
+
+
+def _axis(
+    length: int, tile: int, stride: int, edge: Edge
+) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Starts and sizes of the windows along one axis."""
+    full = max(0, (length - tile) // stride + 1)
+    starts = np.arange(full, dtype=np.int64) * stride
+    sizes = np.full(full, tile, dtype=np.int64)
+    covered = int(starts[-1]) + tile if full else 0
+    if covered >= length or edge == "drop":
+        return starts, sizes
+    last = {"shift": max(0, length - tile), "pad": full * stride, "clip": full * stride}[edge]
+    size = tile if edge == "pad" else min(tile, length - last)
+    return np.append(starts, last), np.append(sizes, size)
+
+
+def _pair(value: int | tuple[int, int]) -> tuple[int, int]:
+    return (value, value) if isinstance(value, int | np.integer) else (value[0], value[1])
+
+
+def footprints(tiles: Tiles, geobox: GeoBox, crs: str | None = "EPSG:4326") -> NDArray[np.object_]:
+    """Return the outlines of tiles of one georeferenced scene.
+
+    Args:
+        tiles: n tiles of one scene.
+        geobox: Georeference of that scene.
+        crs: CRS of the result: "EPSG:4326" gives longitude and latitude in degrees, None the
+            scene's own coordinates. Corners are transformed, pixels are not warped.
+
+    Returns:
+        (n,) shapely polygons.
+    """
+    import shapely
+    from pyproj import Transformer
+
+    y, x = tiles.y.astype(float), tiles.x.astype(float)
+    columns = np.stack([x, x + tiles.w, x + tiles.w, x, x], axis=1)
+    rows = np.stack([y, y, y + tiles.h, y + tiles.h, y], axis=1)
+    a = geobox.affine
+    east = a.a * columns + a.b * rows + a.c
+    north = a.d * columns + a.e * rows + a.f
+    if crs is not None:
+        transformer = Transformer.from_crs(geobox.crs.to_wkt(), crs, always_xy=True)
+        east, north = transformer.transform(east, north)
+    return np.asarray(shapely.polygons(np.stack([east, north], axis=2)), dtype=object)

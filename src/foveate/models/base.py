@@ -1,0 +1,113 @@
+"""What a model is here: capabilities as protocols, and a handle that any process can open."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
+from urllib.parse import parse_qsl
+
+from foveate.errors import ParameterError
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from numpy.typing import NDArray
+
+    from foveate.embeddings import EncoderSpec
+
+Scale = tuple[tuple[float, float], ...]
+
+
+@runtime_checkable
+class Embeds(Protocol):
+    """The one required capability: one vector per image."""
+
+    @property
+    def spec(self) -> EncoderSpec:
+        """What the vectors depend on."""
+        ...
+
+    def embed(self, batch: NDArray[Any]) -> NDArray[Any]:
+        """Embed images.
+
+        Args:
+            batch: (b, c, h, w) in the native dtype of the imagery, bands as in ``spec.bands``.
+
+        Returns:
+            (b, d) float32. A vector depends on its own image only, not on the batch.
+        """
+        ...
+
+
+class Family(Protocol):
+    """A module of models: checks a name early, builds the model for given bands and scale."""
+
+    def check(self, handle: ModelHandle) -> int | None:
+        """Raise if the model cannot be built; return the number of bands it takes, or None."""
+        ...
+
+    def build(self, handle: ModelHandle, bands: Sequence[int], scale: Scale) -> Embeds:
+        """Build the model."""
+        ...
+
+
+@dataclass(frozen=True)
+class ModelHandle:
+    """A model by name, not yet tied to the bands of a pool; small, and picklable.
+
+    Attributes:
+        family: "builtin", "timm", ...
+        name: Name inside the family; empty where the family is one model.
+        tag: Which pretrained weights ("pretrained", "a1_in1k"), or empty.
+        options: Keyword arguments for the model.
+        weights: Local weights file, or empty.
+        bands: 1-based bands that the user chose; empty for a decision at `bind`.
+        scale: ``(low, high)`` per band that the user chose, or None.
+        device: "auto", "cpu", "cuda", "cuda:1", "mps".
+        channels: Number of bands that the model takes; None for any.
+    """
+
+    family: str
+    name: str = ""
+    tag: str = ""
+    options: dict[str, Any] = field(default_factory=dict)
+    weights: str = ""
+    bands: tuple[int, ...] = ()
+    scale: Scale | None = None
+    device: str = "auto"
+    channels: int | None = None
+
+    def __str__(self) -> str:
+        """Write the name as a user would type it."""
+        query = "&".join(f"{k}={v}" for k, v in self.options.items())
+        text = self.family + (f":{self.name}" if self.name else "")
+        return text + (f"@{self.tag}" if self.tag else "") + (f"?{query}" if query else "")
+
+
+def parse_name(text: str) -> ModelHandle:
+    """Read ``family[:name][@tag][?key=value&key=value]``.
+
+    Values are read as JSON where they are JSON (numbers, true, false, null), else as text.
+
+    Raises:
+        ParameterError: The text has another form.
+    """
+    head, _, query = text.strip().partition("?")
+    head, _, tag = head.partition("@")
+    family, _, name = head.partition(":")
+    if not family or (query and "=" not in query):
+        raise ParameterError(
+            f"{text!r} is no model name",
+            "The form is family[:name][@tag][?key=value&key=value].",
+            "For example builtin, timm:resnet18 or timm:mobilenetv2_100?pad_type=same.",
+        )
+    options = {key: _value(value) for key, value in parse_qsl(query, keep_blank_values=True)}
+    return ModelHandle(family, name, tag, options)
+
+
+def _value(text: str) -> Any:
+    try:
+        return json.loads(text)
+    except ValueError:
+        return {"True": True, "False": False, "None": None}.get(text, text)

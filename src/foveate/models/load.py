@@ -1,0 +1,85 @@
+"""`load_model`: from a name to a model handle."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from foveate.errors import DataError, ParameterError
+from foveate.models.base import Embeds, Family, ModelHandle, Scale, parse_name
+from foveate.registry import Registry
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+
+class _Builtin:
+    """The family of one model without weights."""
+
+    def check(self, handle: ModelHandle) -> None:
+        """Refuse what the builtin model does not have."""
+        if handle.name or handle.tag or handle.options or handle.weights:
+            raise ParameterError(
+                f"{handle} with weights {handle.weights!r}",
+                "The builtin model has no variants, options or weights.",
+                "Type --model builtin, or --model timm:NAME --weights PATH.",
+            )
+
+    def build(self, handle: ModelHandle, bands: Sequence[int], scale: Scale) -> Embeds:  # noqa: ARG002
+        """Build it for the given bands."""
+        from foveate.models.builtin import Builtin
+
+        return Builtin(bands, scale)
+
+
+BUILTIN = _Builtin()
+
+FAMILIES: Registry[Family] = Registry(
+    "model family",
+    {
+        "builtin": "foveate.models.load:BUILTIN",
+        "timm": "foveate.models.timm:FAMILY",
+    },
+)
+
+
+def load_model(
+    name: str,
+    *,
+    weights: str | Path | None = None,
+    bands: Sequence[int] = (),
+    scale: Scale | None = None,
+    device: str = "auto",
+) -> ModelHandle:
+    """Return a handle on a frozen model.
+
+    The model itself is built when it meets a pool (`embed`, `bind`), because only then the
+    number of bands and their range of values are known; everything that can be checked before
+    is checked here.
+
+    Args:
+        name: ``"builtin"``, ``"timm:NAME"`` (pretrained weights from the hub),
+            ``"timm:NAME@TAG"``, ``"timm:NAME@random"``, each with ``?key=value`` options.
+        weights: Local weights: safetensors, or a file that ``torch.load(weights_only=True)``
+            accepts. Nothing is unpickled.
+        bands: 1-based bands to embed, in the model's order.
+        scale: ``(low, high)`` per band, mapped to 0 and 1.
+        device: "auto" takes CUDA, then MPS, then the CPU.
+
+    Raises:
+        UnknownNameError: No such family or model, with a suggestion.
+        DataError: The weights file cannot be read.
+        MissingExtraError: The family needs a package that is not installed.
+    """
+    handle = replace(
+        parse_name(name),
+        weights="" if weights is None else str(weights),
+        bands=tuple(int(b) for b in bands),
+        scale=scale,
+        device=device,
+    )
+    family = FAMILIES.get(handle.family)
+    if handle.weights and not Path(handle.weights).is_file():
+        raise DataError(f"there is no weights file {handle.weights!r}", "", "Check --weights.")
+    return replace(handle, channels=family.check(handle))

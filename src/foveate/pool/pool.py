@@ -1,0 +1,262 @@
+"""`Pool`: scenes, the tiles cut from them, and what is known of each tile."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Any, Self
+
+import numpy as np
+
+from foveate.budget import geodesic_area
+from foveate.errors import DataError
+from foveate.grid import Tiles, footprints
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping, Sequence
+
+    from numpy.typing import ArrayLike, NDArray
+
+    from foveate.labels import Legend
+    from foveate.raster import Raster, Source
+
+
+@dataclass(frozen=True)
+class Scene:
+    """One raster of a pool.
+
+    Attributes:
+        scene_id: Unique name.
+        source: Its pixels.
+        mask: Its labels on the same grid, or None.
+        uri: Where it was found, for provenance.
+    """
+
+    scene_id: str
+    source: Source
+    mask: Source | None = None
+    uri: str = ""
+
+
+@dataclass(frozen=True)
+class Pool:
+    """Tiles that can be chosen. Rows are in the order of `ids`.
+
+    Attributes:
+        ids: (n,) str, unique. Pools cut from scenes are sorted by id.
+        scenes: The rasters; empty for a pool of plain arrays.
+        tiles: The windows, row for row; None for a pool of plain arrays.
+        legend: Names of the classes, or None.
+        counts: (n, C) int64 pixels per class over valid, counted pixels; None without masks.
+        excluded: Tile id -> why it left the pool before anything was ranked.
+
+    Raises:
+        DataError: Lengths disagree, ids repeat, or counts are not whole numbers of at least 0.
+    """
+
+    ids: NDArray[np.str_]
+    scenes: tuple[Scene, ...] = ()
+    tiles: Tiles | None = None
+    legend: Legend | None = None
+    counts: NDArray[np.int64] | None = None
+    excluded: Mapping[str, str] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        """Check that the columns belong together."""
+        ids = np.asarray(self.ids, dtype=np.str_)
+        object.__setattr__(self, "ids", ids)
+        if np.unique(ids).size != ids.size:
+            values, times = np.unique(ids, return_counts=True)
+            raise DataError(
+                f"the id {values[times.argmax()]!r} occurs {times.max()} times",
+                "Ids must be unique.",
+            )
+        if self.tiles is not None and len(self.tiles) != ids.size:
+            raise DataError(f"{len(self.tiles)} tiles for {ids.size} ids", "One tile per id.")
+        if self.counts is not None:
+            object.__setattr__(self, "counts", _check_counts(self.counts, ids.size))
+
+    @classmethod
+    def from_arrays(
+        cls,
+        *,
+        ids: Sequence[str] | NDArray[np.str_] | None = None,
+        counts: ArrayLike | None = None,
+        n: int | None = None,
+        legend: Legend | None = None,
+    ) -> Self:
+        """Make a pool of plain arrays, without imagery.
+
+        Args:
+            ids: (n,) unique names; "0000000", "0000001" ... when None, so that rankings refer
+                to rows of your arrays.
+            counts: (n, C) pixels per class, or None.
+            n: Number of items when neither ids nor counts are given.
+            legend: Names of the C classes, or None.
+
+        Raises:
+            DataError: Nothing tells the number of items, or lengths disagree.
+        """
+        table = None if counts is None else np.asarray(counts)
+        size = n
+        if ids is not None:
+            size = len(ids)
+        elif table is not None:
+            size = len(table)
+        if size is None:
+            raise DataError(
+                "a pool of unknown size", "Give ids, counts or n.", "Try n=len(embeddings)."
+            )
+        names = np.array([f"{i:07d}" for i in range(size)]) if ids is None else np.asarray(ids)
+        return cls(ids=names, legend=legend, counts=table)
+
+    def __len__(self) -> int:
+        """Return the number of tiles."""
+        return self.ids.size
+
+    def take(self, rows: ArrayLike) -> Self:
+        """Return the pool of the given rows (integers or a mask), in that order."""
+        index = np.asarray(rows)
+        return replace(
+            self,
+            ids=self.ids[index],
+            tiles=None if self.tiles is None else self.tiles.take(index),
+            counts=None if self.counts is None else self.counts[index],
+        )
+
+    def per_scene(self) -> Iterator[tuple[Scene, NDArray[np.int64]]]:
+        """Yield each scene that has tiles with the rows of its tiles, in order."""
+        if self.tiles is None:
+            return
+        place = {name: i for i, name in enumerate(self.tiles.scenes)}
+        for scene in self.scenes:
+            code = place.get(scene.scene_id, -1)
+            rows = np.flatnonzero(self.tiles.scene_code == code)
+            if rows.size:
+                yield scene, rows
+
+    def read(
+        self,
+        rows: ArrayLike | None = None,
+        *,
+        bands: Sequence[int] | None = None,
+        out_shape: tuple[int, int] | None = None,
+    ) -> Iterator[Raster]:
+        """Read the pixels of tiles one by one, in the order of `rows`.
+
+        Args:
+            rows: Rows of the pool; all when None.
+            bands: 1-based band numbers; all when None.
+            out_shape: ``(height, width)`` to resample to; each tile's own size when None.
+
+        Raises:
+            DataError: A pool of plain arrays, or a file that cannot be read.
+        """
+        tiles = self._need_tiles()
+        sources = {scene.scene_id: scene.source for scene in self.scenes}
+        for i in range(len(self)) if rows is None else np.asarray(rows):
+            source = sources[tiles.scenes[tiles.scene_code[i]]]
+            yield source.read(tiles.window(i), bands=bands, out_shape=out_shape)
+
+    def masks(self, rows: ArrayLike | None = None) -> Iterator[NDArray[np.int16]]:
+        """Read the labels of tiles: (h, w) int16 class numbers, -1 for ignored or nodata.
+
+        Raises:
+            DataError: The pool has no masks.
+        """
+        tiles = self._need_tiles()
+        scenes = {scene.scene_id: scene for scene in self.scenes}
+        for i in range(len(self)) if rows is None else np.asarray(rows):
+            scene = scenes[tiles.scenes[tiles.scene_code[i]]]
+            if scene.mask is None or self.legend is None:
+                raise DataError(
+                    "this pool has no masks", "Labels need masks.", "Open it with masks=FOLDER."
+                )
+            raster = scene.mask.read(tiles.window(i))
+            codes = self.legend.decode(raster.data, where=f"the mask of {scene.scene_id!r}")
+            yield np.where(raster.valid, codes, np.int16(-1))
+
+    @property
+    def georeferenced(self) -> bool:
+        """Whether every scene has a coordinate reference system."""
+        infos = [scene.source.info for scene in self.scenes]
+        return bool(infos) and all(i.geobox is not None and i.geobox.crs is not None for i in infos)
+
+    def footprints(self, crs: str | None = "EPSG:4326") -> NDArray[np.object_]:
+        """Return the outline of every tile: (n,) shapely polygons.
+
+        Args:
+            crs: "EPSG:4326" for longitude and latitude, None for each scene's own coordinates.
+
+        Raises:
+            DataError: A scene is not georeferenced.
+        """
+        tiles = self._need_tiles()
+        result = np.empty(len(self), dtype=object)
+        for scene, rows in self.per_scene():
+            geobox = scene.source.info.geobox
+            if geobox is None:
+                raise DataError(
+                    f"the scene {scene.scene_id!r} has no coordinate reference system",
+                    "Footprints need georeferenced scenes.",
+                )
+            result[rows] = footprints(tiles.take(rows), geobox, crs)
+        return result
+
+    def costs(self) -> dict[str, NDArray[np.float64]]:
+        """Return what each tile costs in every unit that a budget can limit.
+
+        Returns:
+            "tiles" (1 each); from scenes also "pixels" (valid ones), "bytes" (valid pixels of
+            all bands in the native dtype) and, when georeferenced, "area" (square metres of
+            valid ground on the ellipsoid). Each (n,) float64.
+        """
+        costs = {"tiles": np.ones(len(self))}
+        if self.tiles is None:
+            return costs
+        share = self.tiles.valid_share.astype(np.float64)
+        costs["pixels"] = np.rint(self.tiles.pixels * share)
+        per_pixel = np.zeros(len(self))
+        for scene, rows in self.per_scene():
+            info = scene.source.info
+            per_pixel[rows] = info.bands * np.dtype(info.dtype).itemsize
+        costs["bytes"] = costs["pixels"] * per_pixel
+        if self.georeferenced:
+            costs["area"] = geodesic_area(self.footprints()) * share
+        return costs
+
+    def describe(self) -> dict[str, Any]:
+        """Return what the pool is, JSON-ready: sizes, bands, dtype, classes, exclusions."""
+        infos = [scene.source.info for scene in self.scenes]
+        return {
+            "tiles": len(self),
+            "scenes": len(self.scenes),
+            "bands": infos[0].bands if infos else None,
+            "dtype": infos[0].dtype if infos else None,
+            "georeferenced": self.georeferenced,
+            "classes": list(self.legend.names) if self.legend else None,
+            "excluded": len(self.excluded),
+        }
+
+    def _need_tiles(self) -> Tiles:
+        if self.tiles is None:
+            raise DataError(
+                "a pool of plain arrays has no pixels to read",
+                "Imagery is needed here.",
+                "Open it with open_pool(FOLDER).",
+            )
+        return self.tiles
+
+
+def _check_counts(counts: NDArray[Any], n: int) -> NDArray[np.int64]:
+    table = np.asarray(counts)
+    bad = table.ndim != 2 or table.shape[0] != n or not table.shape[1]
+    if not bad:
+        whole = np.asarray(table, dtype=np.int64)
+        bad = bool((whole != table).any() or (whole < 0).any())
+    if bad:
+        raise DataError(
+            f"class counts of shape {table.shape} and dtype {table.dtype} for {n} tiles",
+            "Counts are whole numbers of at least 0, (n, C): pixels per class.",
+            "Shares are not counts: multiply them by the pixels of the tile.",
+        )
+    return whole

@@ -1,0 +1,105 @@
+"""A pool in a run directory: ``scenes.parquet``, ``tiles.parquet``, ``legend.json``."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from foveate.files import read_json, read_parquet, write_json, write_parquet
+from foveate.grid import Tiles
+from foveate.labels import Legend
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+    from foveate.pool.pool import Pool
+
+FILES = ("scenes.parquet", "tiles.parquet", "tables/excluded.json", "tables/legend.json")
+
+
+def save_pool(path: Path, pool: Pool) -> None:
+    """Write the pool's tables into a run directory.
+
+    GeoParquet with WGS84 footprints when every scene is georeferenced.
+
+    Raises:
+        StorageError: They cannot be written.
+    """
+    write_parquet(path / "scenes.parquet", scenes_table(pool))
+    table = tiles_table(pool)
+    write_parquet(
+        path / "tiles.parquet", table, geo={"geometry": None} if pool.georeferenced else None
+    )
+    write_json(path / "tables/excluded.json", dict(pool.excluded))
+    write_json(path / "tables/legend.json", pool.legend.to_dict() if pool.legend else None)
+
+
+def load_pool(path: Path, opened: Pool) -> Pool:
+    """Return `opened` (scenes and files) with the tiles and counts that were stored."""
+    table = read_parquet(path / "tiles.parquet")
+    legend = read_json(path / "tables/legend.json")
+    counts = None
+    if "counts" in table.column_names:
+        counts = np.array(table["counts"].to_pylist(), dtype=np.int64).reshape(len(table), -1)
+    return replace(
+        opened,
+        ids=np.asarray(table["tile_id"].to_pylist(), dtype=np.str_),
+        tiles=Tiles.from_arrow(table),
+        legend=Legend.from_dict(legend, "legend.json") if legend else None,
+        counts=counts,
+        excluded=read_json(path / "tables/excluded.json"),
+    )
+
+
+def tiles_table(pool: Pool) -> pa.Table:
+    """Return the tiles with counts and, when georeferenced, footprints (WKB)."""
+    import pyarrow as pa
+    import shapely
+
+    assert pool.tiles is not None  # noqa: S101  (stored pools are cut from scenes)
+    table = pool.tiles.to_arrow()
+    if pool.counts is not None:
+        kind = pa.list_(pa.int64(), pool.counts.shape[1])
+        flat = pa.array(pool.counts.ravel())
+        counts = pa.FixedSizeListArray.from_arrays(flat, type=kind)
+        table = table.append_column("counts", counts)
+    if pool.georeferenced:
+        table = table.append_column("geometry", pa.array(shapely.to_wkb(pool.footprints())))
+    names = json.dumps(pool.legend.names if pool.legend else [])
+    return table.replace_schema_metadata({b"classes": names.encode()})
+
+
+def scenes_table(pool: Pool) -> pa.Table:
+    """Return one row per scene: size, bands, dtype, nodata, CRS, affine, fingerprint, uri."""
+    import pyarrow as pa
+
+    rows: list[dict[str, Any]] = []
+    for scene in pool.scenes:
+        info = scene.source.info
+        box = info.geobox
+        rows.append(
+            {
+                "scene": scene.scene_id,
+                "uri": scene.uri,
+                "height": info.shape[0],
+                "width": info.shape[1],
+                "bands": info.bands,
+                "dtype": info.dtype,
+                "nodata": info.nodata,
+                "crs": box.crs.to_wkt() if box is not None and box.crs is not None else None,
+                "affine": [float(v) for v in box.affine[:6]] if box is not None else None,
+                "fingerprint": info.fingerprint,
+            }
+        )
+    schema = pa.schema(
+        {
+            "scene": pa.string(), "uri": pa.string(), "height": pa.int64(), "width": pa.int64(),
+            "bands": pa.int64(), "dtype": pa.string(), "nodata": pa.float64(),
+            "crs": pa.string(), "affine": pa.list_(pa.float64()), "fingerprint": pa.string(),
+        }
+    )  # fmt: skip
+    return pa.Table.from_pylist(rows, schema=schema)

@@ -1,0 +1,79 @@
+"""Progress as a callback: the library counts, the caller draws.
+
+A long function takes ``progress: ProgressFn | None`` and opens a `Meter`. The callback gets a
+`Tick` at most every `Meter.interval` seconds, and always at the start and at the end.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Self
+
+
+@dataclass(frozen=True, slots=True)
+class Tick:
+    """One report of a step.
+
+    Attributes:
+        step: What is being done, for a person ("embedding", "k-center").
+        done: Units finished.
+        total: Units in all, or None when unknown.
+        seconds: Since the step began.
+    """
+
+    step: str
+    done: int
+    total: int | None
+    seconds: float
+
+    @property
+    def eta(self) -> float | None:
+        """Seconds left at the mean speed so far; None when it cannot be said."""
+        if self.total is None or self.done == 0:
+            return None
+        return self.seconds / self.done * (self.total - self.done)
+
+
+ProgressFn = Callable[[Tick], None]
+
+
+@dataclass
+class Meter:
+    """Counts the units of one step and calls back at a bearable rate.
+
+    >>> ticks = []
+    >>> with Meter(ticks.append, "reading", 2) as meter:
+    ...     meter.advance(2)
+    >>> ticks[-1].done
+    2
+    """
+
+    progress: ProgressFn | None
+    step: str
+    total: int | None = None
+    interval: float = 0.1
+    done: int = 0
+    _start: float = field(default_factory=time.perf_counter)
+    _last: float = 0.0
+
+    def __enter__(self) -> Self:
+        """Report the start."""
+        self._report()
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        """Report the end, wherever it came."""
+        self._report()
+
+    def advance(self, n: int = 1) -> None:
+        """Count `n` more units."""
+        self.done += n
+        if self.progress is not None and time.perf_counter() - self._last >= self.interval:
+            self._report()
+
+    def _report(self) -> None:
+        if self.progress is not None:
+            self._last = time.perf_counter()
+            self.progress(Tick(self.step, self.done, self.total, self._last - self._start))

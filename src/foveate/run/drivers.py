@@ -1,0 +1,67 @@
+"""Running the shards of a step: in this process, or in a pool of processes.
+
+The work is a plain function of one shard, so any other engine can map it too.
+"""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from typing import TYPE_CHECKING, Any
+
+from foveate.errors import ParameterError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator
+
+_worker: Callable[[int], Any] | None = None
+
+
+def map_shards(
+    make_worker: Callable[[], Callable[[int], Any]], shards: Iterable[int], workers: int = 1
+) -> Iterator[tuple[int, Any]]:
+    """Yield ``(shard, result)`` as shards finish.
+
+    Args:
+        make_worker: Makes the function of a shard number; called once in each process, so that a
+            model is loaded once. Must be picklable when `workers` > 1.
+        shards: Shard numbers.
+        workers: Processes. Each gets cores / workers threads for linear algebra.
+
+    Raises:
+        ParameterError: `workers` is below 1.
+        Exception: Whatever a shard raises; the shards that were finished have been yielded.
+    """
+    todo = list(shards)
+    if workers < 1:
+        raise ParameterError(f"workers = {workers}", "At least one process is needed.")
+    if workers == 1 or len(todo) < 2:
+        work = make_worker() if todo else None
+        for shard in todo:
+            yield shard, work(shard)  # ty: ignore[call-non-callable]
+        return
+    threads = max(1, (os.cpu_count() or 1) // workers)
+    # A forked process would inherit locks of threads that it does not have.
+    context = multiprocessing.get_context("spawn")
+    with ProcessPoolExecutor(
+        min(workers, len(todo)), context, initializer=_start, initargs=(make_worker, threads)
+    ) as pool:
+        futures = {pool.submit(_call, shard): shard for shard in todo}
+        try:
+            for future in as_completed(futures):
+                yield futures[future], future.result()
+        finally:
+            pool.shutdown(cancel_futures=True)
+
+
+def _start(make_worker: Callable[[], Callable[[int], Any]], threads: int) -> None:
+    from threadpoolctl import threadpool_limits
+
+    global _worker  # noqa: PLW0603  (the one place where a process keeps its loaded model)
+    threadpool_limits(threads)
+    _worker = make_worker()
+
+
+def _call(shard: int) -> Any:
+    return _worker(shard)  # ty: ignore[call-non-callable]

@@ -1,0 +1,1 @@
+"""Arrays in, order out: the algorithms, which know nothing of imagery."""

@@ -1,0 +1,168 @@
+"""The candidates of `kcenter`: the rows that may be picked before the next pass over x.
+
+The candidates are the rows with the largest upper bounds. Every other row is at most at `tau`,
+the largest bound among them, for as long as the pass is not repeated: distances only fall.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from foveate.progress import Meter
+    from foveate.select._cover import Cover
+
+NEAR = 2e-6  # relative difference of squared distances below which two rows are a near-tie
+
+_BATCH = 1024  # rows settled at once, at most
+_DOUBT = 32  # settled rows per pick above which products in float32 are too coarse
+
+
+class Candidates:
+    """The `width` rows with the largest upper bounds, in the order of ties.
+
+    Args:
+        cover: State of all rows, just refreshed.
+        width: How many rows, at least 2.
+    """
+
+    def __init__(self, cover: Cover, width: int) -> None:
+        self.cover = cover
+        upper = cover.upper()
+        self.rows, self.tau, self.tau_rank = _farthest(upper, cover.rank, cover.taken, width)
+        # In the order of ties, the first maximum is the one to pick.
+        self.upper = upper[self.rows]
+        self.state = cover.state[self.rows]
+        self.q = cover.q[self.rows]
+        self.near_ties = 0
+        self._effort = 0  # rows settled
+        self._a: NDArray[Any] | None = None
+
+    def run(self, k: int, picks: list[int], values: list[float], meter: Meter) -> None:
+        """Append picks and their squared distances, up to `k` in all, while they are certain."""
+        width, begun = self.rows.size, len(picks)
+        while len(picks) < k:
+            best = self._settle_top()
+            value = float(self.upper[best])
+            if value == 0 and self.tau <= 0:
+                self._rest(k, picks, values, meter)
+                return
+            row = int(self.rows[best])
+            sure = value > self.tau or (
+                value == self.tau and self.cover.rank[row] < self.tau_rank
+            )
+            near = self._near(best) if sure else None
+            if near is None:
+                break
+            self.near_ties += near
+            picks.append(row)
+            values.append(value)
+            meter.advance()
+            self._add(best, row)
+            if np.isneginf(self.upper).all():
+                break
+        self.cover.keep(self.rows, self.state)
+        coarse = self._effort > width + _DOUBT * (len(picks) - begun + 1)
+        if coarse and self.cover.dtype == np.float32:
+            self.cover.set_precision(np.dtype(np.float64))
+
+    def _settle_top(self, floor: float = -np.inf) -> int:
+        """Settle rows until the farthest, if not below `floor`, is settled; return it."""
+        batch = 1
+        while True:
+            best = int(self.upper.argmax())
+            settled = self.state.settled
+            if settled[best] or self.upper[best] < floor:
+                return best
+            if batch == 1:
+                rows = np.array([best])
+            else:
+                rows = np.flatnonzero(~settled & (self.upper >= floor))
+                if rows.size > batch:
+                    order = np.argpartition(self.upper[rows], rows.size - batch)
+                    rows = rows[order[rows.size - batch :]]
+            part = self.state[rows]
+            self.cover.settle(self.rows[rows], part)
+            self.state[rows] = part
+            self.upper[rows] = np.where(np.isneginf(self.upper[rows]), -np.inf, part.value)
+            self._effort += rows.size
+            batch = min(4 * batch, _BATCH)
+
+    def _near(self, best: int) -> bool | None:
+        """Say whether another row is a near-tie of `best`; None if only a new pass can tell."""
+        value = float(self.upper[best])
+        floor = value * (1 - NEAR)
+        self.upper[best] = -np.inf
+        other = float(self.upper[self._settle_top(floor)])
+        self.upper[best] = value
+        if other >= floor:
+            return True
+        return None if self.tau >= floor else False
+
+    def _add(self, best: int, row: int) -> None:
+        """Make candidate `best`, which is `row` of x, a centre."""
+        cover = self.cover
+        cover.add(row)
+        self.upper[best] = -np.inf
+        a = self._vectors()
+        c, q_c = cover.centre(np.array([row]))
+        low = cover.floor(a @ c[0] + q_c, self.q)
+        closer = np.flatnonzero(low < self.state.second)
+        part = self.state[closer]
+        nothing = np.full(closer.size, np.inf, low.dtype)
+        part.add(low[closer], nothing, np.full(closer.size, row))
+        self.state[closer] = part
+        bounds = cover.upper_of(part, self.q[closer])
+        self.upper[closer] = np.where(np.isneginf(self.upper[closer]), -np.inf, bounds)
+        # Below `tau` a row cannot be picked before the next pass, which will bring it up to date.
+        alive = (self.upper >= self.tau) & ~np.isneginf(self.upper)
+        if 2 * int(alive.sum()) < alive.size:
+            self.rows, self.upper, self.q = self.rows[alive], self.upper[alive], self.q[alive]
+            self.state, self._a = self.state[alive], a[alive]
+
+    def _vectors(self) -> NDArray[Any]:
+        """Return the coordinates of the candidates, read when first needed."""
+        if self._a is None:
+            order = np.argsort(self.rows)  # the order of the file
+            a = np.empty((self.rows.size, self.cover.points.x.shape[1]), self.cover.dtype)
+            a[order] = self.cover.points.work(self.rows[order], self.cover.dtype)
+            self._a = a
+        return self._a
+
+    def _rest(self, k: int, picks: list[int], values: list[float], meter: Meter) -> None:
+        """Pick among rows that are all at distance 0: by their keys."""
+        left = np.flatnonzero(~self.cover.taken)
+        left = left[np.argsort(self.cover.rank[left])]
+        count = k - len(picks)
+        self.near_ties += min(count, left.size - 1)
+        picks.extend(left[:count].tolist())
+        values.extend([0.0] * count)
+        meter.advance(count)
+
+
+def _farthest(
+    upper: NDArray[np.float64], rank: NDArray[np.int64], taken: NDArray[np.bool_], width: int
+) -> tuple[NDArray[np.int64], float, float]:
+    """Return the `width` rows first by (largest bound, smallest rank), sorted by rank.
+
+    Also the same pair of the first row that is not among them: (-inf, inf) if there is none.
+    """
+    free = np.flatnonzero(~taken)
+    tau, tau_rank = -np.inf, np.inf
+    if free.size > width:
+        bounds = upper[free]
+        edge = np.partition(bounds, free.size - width)[free.size - width]
+        above, equal = free[bounds > edge], free[bounds == edge]
+        equal = equal[np.argsort(rank[equal])]
+        room = width - above.size
+        if room < equal.size:
+            tau, tau_rank = float(edge), float(rank[equal[room]])
+        else:
+            tau = float(bounds[bounds < edge].max())
+            tau_rank = float(rank[free[bounds == tau]].min())
+        free = np.concatenate((above, equal[:room]))
+    return free[np.argsort(rank[free])], tau, tau_rank

@@ -1,0 +1,189 @@
+"""Distances for `kcenter`: deciding numbers in float64, and fast bounds on them.
+
+The deciding number of a pair of rows is the sum of squared differences in float64, added in a
+fixed order by elementwise operations alone (`squared`). It depends on the two rows only: not on
+BLAS, threads, or which other rows are computed with them.
+
+The bounds come from a matrix product. With ``a = fl((x - shift) * scale)`` in the working
+precision (unit roundoff ``u``), ``q = |a|^2`` and any order of summation,
+
+    | |x_i - x_j|^2 scale^2 - (q_i + q_j - 2 a_i.a_j) | <= eta (q_i + q_j) + tiny
+
+where eta collects: the product, ``d u / (1 - d u) * 2 |a_i| |a_j| <= d u / (1 - d u) (q_i + q_j)``
+(Higham 2002, section 3.1); rounding of ``a``, at most ``u (|a_i| + |a_j|)`` in the difference, so
+``4 u (q_i + q_j)`` in its square; the norms, 1 u; three roundings of results of at most
+``2 (q_i + q_j)``, 6 u; and the deciding number's own ``(log2 d + 3)`` float64 roundings of at
+most ``2 (q_i + q_j)``. `eta` allows 32 + 2 log2 d of them. The shift (near the mean) keeps the
+norms of the order of the spread of the data: far from the origin the product would cancel.
+`tiny` covers underflow, flushed to zero or not; the scale, a power of two, makes ``|a| <= 1``, so nothing overflows.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Self
+
+import numpy as np
+
+from foveate.errors import DataError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from numpy.typing import NDArray
+
+_LARGEST = 1e300  # beyond, the length of a row may overflow
+_SINGLE = (2.0**-120, 2.0**100)  # scales that float32 can carry out
+
+
+def squared(a: NDArray[np.float64], b: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return the deciding numbers of pairs of rows.
+
+    Args:
+        a: (m, d) float64.
+        b: (m, d) float64, or (1, d).
+
+    Returns:
+        (m,) float64 sums of squared differences, in the square of the unit of `a`.
+    """
+    difference = a - b
+    return _fold(np.square(difference, out=difference))
+
+
+def eta(d: int, dtype: np.dtype[Any]) -> float:
+    """Return the relative error of a squared distance from a product; see the module's header."""
+    u = float(np.finfo(dtype).eps) / 2
+    return d * u / (1 - d * u) + (32 + 2 * np.log2(d + 1)) * u
+
+
+def tiny(d: int) -> float:
+    """Return the absolute error of a scaled squared distance by underflow in float32."""
+    return (d + 1) * 2.0**-122
+
+
+def _fold(terms: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Sum the columns of `terms` (overwritten) by halving: elementwise, hence in a fixed order."""
+    width = terms.shape[1]
+    while width > 1:
+        half = width // 2
+        terms[:, :half] += terms[:, half : 2 * half]
+        if width % 2:
+            terms[:, 0] += terms[:, width - 1]
+        width = half
+    return terms[:, 0].copy() if width else np.zeros(terms.shape[0])
+
+
+@dataclass(frozen=True)
+class Points:
+    """The rows of a matrix as points, read in blocks.
+
+    Attributes:
+        x: (n, d) float array, possibly a memory map.
+        scale: Power of two by which coordinates are multiplied.
+        shift: (d,) float64, subtracted after scaling in the working precision; representable in
+            float32.
+        norm: (n,) float64 lengths by which rows are divided (cosine), or None.
+        block: Rows per block.
+    """
+
+    x: NDArray[np.floating]
+    scale: float
+    shift: NDArray[np.float64]
+    norm: NDArray[np.float64] | None
+    block: int
+
+    @classmethod
+    def survey(cls, x: NDArray[np.floating], metric: str, block: int) -> Self:
+        """Read `x` once: check it, and find norms, shift and scale.
+
+        Raises:
+            DataError: Rows hold NaN or infinity, or (cosine) are all zero.
+        """
+        n, d = x.shape
+        cosine = metric == "cosine"
+        norm = np.ones(n) if cosine else None
+        total = np.zeros(d)
+        bad: list[NDArray[np.int64]] = []
+        zero: list[NDArray[np.int64]] = []
+        largest = 0.0
+        for part in _blocks(n, block):
+            rows = np.asarray(x[part])
+            rows = rows.astype(np.float32) if rows.dtype == np.float16 else rows
+            high = float(max(np.max(rows, initial=0.0), -np.min(rows, initial=0.0)))
+            if not high <= _LARGEST:  # also when it is NaN
+                fine = (np.abs(rows) <= _LARGEST).all(axis=1)
+                bad.append(part.start + np.flatnonzero(~fine))
+                continue
+            largest = max(largest, high)
+            if norm is not None:
+                norm[part] = _lengths(rows)
+                zero.append(part.start + np.flatnonzero(norm[part] == 0))
+                rows = rows / np.where(norm[part] == 0, 1.0, norm[part])[:, None]
+            total += rows.sum(axis=0, dtype=np.float64) / n
+        _refuse(bad, n, "hold NaN or infinity", "Embeddings must be finite, and at most 1e300.")
+        _refuse(zero, n, "are all zero", "A row of zeros has no direction: use metric='euclidean'.")
+        largest = 1.0 if cosine else largest
+        scale = _power_of_two(largest, d)
+        shift = (total * scale).astype(np.float32).astype(np.float64)
+        return cls(x, scale, shift, norm, block)
+
+    def __len__(self) -> int:
+        """Return n."""
+        return self.x.shape[0]
+
+    def exact(self, rows: NDArray[np.integer] | slice) -> NDArray[np.float64]:
+        """Return the (m, d) float64 coordinates of `rows`, scaled."""
+        values = np.array(self.x[rows], dtype=np.float64)
+        if self.norm is not None:
+            values /= self.norm[rows, None]
+        values *= self.scale
+        return values
+
+    def work(self, rows: NDArray[np.integer] | slice, dtype: np.dtype[Any]) -> NDArray[Any]:
+        """Return the (m, d) coordinates of `rows` in the working precision, scaled and shifted."""
+        single = self.x.dtype.itemsize <= 4 and _SINGLE[0] <= self.scale <= _SINGLE[1]
+        if dtype == np.float32 and self.norm is None and single:
+            values = np.array(self.x[rows], dtype=np.float32)
+            values *= np.float32(self.scale)
+            values -= self.shift.astype(np.float32)
+            return values
+        values = self.exact(rows)
+        values -= self.shift
+        return values.astype(dtype, copy=False)
+
+    def pairs(self, a: NDArray[np.integer], b: NDArray[np.integer]) -> NDArray[np.float64]:
+        """Return the (m,) deciding numbers between rows `a` and rows `b`, scaled by scale^2."""
+        result = np.empty(a.size)
+        for part in _blocks(a.size, self.block):
+            result[part] = squared(self.exact(a[part]), self.exact(b[part]))
+        return result
+
+    def blocks(self) -> Iterator[slice]:
+        """Return the blocks of rows in order."""
+        return _blocks(len(self), self.block)
+
+
+def _lengths(rows: NDArray[np.floating]) -> NDArray[np.float64]:
+    """Return the lengths of rows; no square overflows or vanishes as a whole."""
+    peak = np.max(np.abs(rows), axis=1).astype(np.float64)
+    exponent = np.frexp(peak)[1]
+    terms = np.ldexp(rows.astype(np.float64), -exponent[:, None])
+    return np.ldexp(np.sqrt(_fold(np.square(terms, out=terms))), exponent)
+
+
+def _power_of_two(largest: float, d: int) -> float:
+    """Return a power of two such that points within `largest` of 0 have differences within 1."""
+    exponent = int(np.frexp(largest)[1]) + int(np.ceil(np.log2(4 * np.sqrt(d + 1))))
+    return float(np.ldexp(1.0, int(np.clip(-exponent, -1000, 1000))))
+
+
+def _blocks(n: int, block: int) -> Iterator[slice]:
+    return (slice(begin, min(begin + block, n)) for begin in range(0, n, block))
+
+
+def _refuse(found: list[NDArray[np.int64]], n: int, what: str, allowed: str) -> None:
+    rows = np.concatenate(found) if found else np.empty(0, np.int64)
+    if rows.size:
+        raise DataError(
+            f"{rows.size} of {n} rows {what}, the first are rows {rows[:5].tolist()}", allowed
+        )

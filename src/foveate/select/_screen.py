@@ -1,0 +1,273 @@
+"""Certified screening for `balance`: evaluate only the rows that could win.
+
+Let ``s`` be the class counts of the set (total ``T``, entropy ``h`` in nats), ``p`` those of a
+candidate (total ``t``), and ``w = -log(s / T)``. Expanding ``x log x`` around ``s`` gives exactly
+
+    H(s + p) - h = (p.(w - h) - sum_c R(p_c; s_c) + R(t; T)) / (T + t)
+    R(x; s) = (s + x) log(1 + x / s) - x
+
+The first term is one product per candidate, but it alone is useless: while the set is balanced
+all its values are nearly equal and the remainder decides. The remainder is costly (a logarithm
+per class) but stale values of it do: ``x^2 phi(u) / u^2`` with ``u = x / s`` rises with ``s``,
+where ``phi(u) = (1 + u) log(1 + u) - u``, hence ``R(x; s) >= (s0 / s) R(x; s0)`` when the set has
+grown from ``s0`` to ``s``. With ``R(t; T) <= t^2 / 2T`` this bounds every candidate from above,
+with equality (but for the last term) right after the remainders were refreshed.
+
+A class that the set has not met has ``s = 0``; for it ``w = log T + 1`` and ``R = x log x`` keep
+the identity, until the class is met and the remainders are refreshed.
+
+Rows with the same counts are one candidate (`Patterns`): in land cover most patches of a single
+class are the same row, and no bound could tell them apart.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Self
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from foveate.progress import Meter
+
+TOLERANCE = 1e-12  # of the normalised entropy: differences below are ties
+
+_BLOCK = 2048  # candidates at a time: the temporaries of 14 classes stay in the L2 cache
+_PAYS = 4  # rows that one set of remainders must serve, or plain steps are cheaper
+_PLAIN = 4  # first stretch of plain steps before screening is tried (again)
+_PLAIN_MAX = 256
+_NEVER = np.float32(1e38)  # remainder of a candidate without rows left
+_TINY = np.finfo(np.float64).tiny
+_ULP = float(np.finfo(np.float64).eps)
+_ULP32 = float(np.finfo(np.float32).eps)
+
+
+def entropy(shares: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return the entropy of each column in nats, with 0 log 0 = 0.
+
+    Args:
+        shares: (C, m) float64 distributions, one per column.
+
+    Returns:
+        (m,) float64 in nats.
+    """
+    logs = np.log(np.maximum(shares, _TINY))
+    logs *= shares
+    return -logs.sum(axis=0)
+
+
+@dataclass
+class Patterns:
+    """Distinct rows of counts, each with a queue of the rows that have them.
+
+    Attributes:
+        p: (C, m) float64, pixels per class of each pattern.
+        t: (m,) float64, pixels of each pattern, at least 1.
+        head: (m,) int64, place in `members` of the next row of each pattern.
+        end: (m,) int64, end of the pattern's queue in `members`.
+        rank: (m,) int64, place of the next row in the order of ties; unique.
+        members: (n,) int64 rows, and `ranks` (n,) int64 their places in the order of ties.
+        ranks: See `members`.
+    """
+
+    p: NDArray[np.float64]
+    t: NDArray[np.float64]
+    head: NDArray[np.int64]
+    end: NDArray[np.int64]
+    rank: NDArray[np.int64]
+    members: NDArray[np.int64]
+    ranks: NDArray[np.int64]
+
+    @classmethod
+    def group(
+        cls,
+        counts: NDArray[np.integer],
+        order: NDArray[np.int64],
+        columns: NDArray[np.int64],
+    ) -> Self:
+        """Group the rows `order` (in the order of ties) of `counts` by their `columns`."""
+        # Equal rows have equal hashes. Should two different rows collide, a group may be split;
+        # that costs time only, since ties between groups are broken in the same way.
+        weights = np.random.Generator(np.random.PCG64(0)).integers(
+            0, 2**64, columns.size, dtype=np.uint64
+        )
+        hashes = np.zeros(order.size, np.uint64)
+        for column, weight in zip(columns, weights, strict=True):
+            hashes += counts[order, column].astype(np.uint64) * (weight | np.uint64(1))
+        ranks = np.argsort(hashes, kind="stable")
+        members = order[ranks]
+        same = hashes[ranks][1:] == hashes[ranks][:-1]
+        for column in columns:
+            same &= counts[members[1:], column] == counts[members[:-1], column]
+        head = np.flatnonzero(np.concatenate(([True], ~same)))
+        end = np.append(head[1:], members.size)
+        p = np.ascontiguousarray(counts[np.ix_(members[head], columns)].T, dtype=np.float64)
+        return cls(p, p.sum(axis=0), head, end, ranks[head], members, ranks)
+
+    def __len__(self) -> int:
+        """Return m."""
+        return self.t.size
+
+    def pop(self, j: int) -> int:
+        """Take the next row of pattern `j`."""
+        place = self.head[j]
+        self.head[j] = place + 1
+        if place + 1 < self.end[j]:
+            self.rank[j] = self.ranks[place + 1]
+        return int(self.members[place])
+
+    def drop_empty(self) -> None:
+        """Forget patterns without rows, once they are a quarter of all."""
+        left = self.head < self.end
+        if left.sum() <= 0.75 * left.size:
+            self.p = np.ascontiguousarray(self.p[:, left])
+            self.t, self.rank = self.t[left], self.rank[left]
+            self.head, self.end = self.head[left], self.end[left]
+
+
+class Greedy:
+    """The greedy loop over patterns.
+
+    Args:
+        patterns: Candidates; consumed.
+        mix: (C,) pixels per class of the rows that are in the set already.
+    """
+
+    def __init__(self, patterns: Patterns, mix: NDArray[np.int64]) -> None:
+        self.patterns = patterns
+        self.mix = mix.astype(np.float64)
+        self.total = float(self.mix.sum())
+        self.tolerance = TOLERANCE * float(np.log(self.mix.size))
+        # Allowance for rounding where float64 entropies are compared with float64 bounds.
+        self.slack = 16 * _ULP * (self.mix.size + 32)
+        self.rows: list[int] = []
+        self.exact = 0
+
+    def run(self, k: int, screening: str, meter: Meter) -> NDArray[np.int64]:
+        """Take `k` rows, at most as many as there are, and return them in order."""
+        plain = _PLAIN
+        left = 1 if self.total == 0 else 0  # an empty set has no mix to bound with
+        if screening == "never":
+            left = k
+        while len(self.rows) < k:
+            if left:
+                self._plain(min(left, k - len(self.rows)), meter)
+            steps = self._screened(k - len(self.rows), meter)
+            # Screening that soon needs new remainders does not pay yet: it will when the set has
+            # grown. Its failures are paid by ever rarer attempts.
+            pays = steps > _PAYS or screening == "always"
+            left = 0 if pays else plain
+            plain = _PLAIN if pays else min(plain * 2, _PLAIN_MAX)
+        return np.array(self.rows, np.int64)
+
+    def _plain(self, steps: int, meter: Meter) -> None:
+        """Take `steps` rows, evaluating every candidate each time."""
+        for _ in range(steps):
+            self.patterns.drop_empty()
+            pats = self.patterns
+            heights = self._evaluate(pats.p, pats.t)
+            heights[pats.head >= pats.end] = -np.inf
+            self._take(np.arange(len(pats)), heights, meter)
+
+    def _screened(self, limit: int, meter: Meter) -> int:
+        """Take up to `limit` rows with one set of remainders; return how many were taken."""
+        if limit == 0:
+            return _PAYS + 1
+        self.patterns.drop_empty()
+        pats = self.patterns
+        base, met = self.mix.copy(), self.mix > 0
+        heights = self._evaluate(pats.p, pats.t)
+        terms = self._terms(heights)
+        gone = pats.head >= pats.end
+        heights[gone] = -np.inf
+        terms[-2, gone] = _NEVER
+        t_range = float(pats.t.min()), float(pats.t.max())
+        j = self._take(np.arange(len(pats)), heights, meter)
+        spent, gap, level = 0, 0.0, 0.0
+        for step in range(1, limit):
+            if pats.head[j] >= pats.end[j]:
+                terms[-2, j] = _NEVER
+            if spent > len(pats) or (self.mix[~met] > 0).any():
+                return step
+            h, w = self._prices()
+            # `upper` bounds what each candidate adds to T * entropy, less `level` per pixel: a
+            # product without a division by T + t, which `level` near the maximum makes up for.
+            upper = self._weights(w - h - level, float((base[met] / self.mix[met]).min())) @ terms
+            top = float(upper.max())
+            floor = top - gap
+            while True:
+                # First those as near the top as sufficed in the last step; then, if the best of
+                # them does not rule out the others, all that it does not rule out.
+                ids = np.flatnonzero(upper >= floor)
+                heights = self._evaluate(pats.p[:, ids], pats.t[ids])
+                spent += ids.size
+                gain = float(heights.max()) - h - self.tolerance - self.slack
+                needed = gain * self.total + min((gain - level) * t for t in t_range)
+                needed -= 4 * _ULP32 * abs(needed)
+                if floor <= needed:
+                    break
+                floor = needed
+            gap, level = top - needed, gain
+            j = self._take(ids, heights, meter)
+        return limit
+
+    def _prices(self) -> tuple[float, NDArray[np.float64]]:
+        """Return the entropy h of the set and the price w of a pixel of each class, in nats."""
+        w = np.log(self.total) - np.log(np.maximum(self.mix, 1.0))
+        h = float(self.mix @ w) / self.total
+        w[self.mix == 0] += 1.0
+        return h, w
+
+    def _terms(self, heights: NDArray[np.float64]) -> NDArray[np.float32]:
+        """Return the (C + 2, m) terms of the bound: p, the remainders, t squared.
+
+        The remainders come from the entropies with each candidate, by the identity of the
+        module's header. Single precision halves the memory traffic of the product with the
+        terms, which is what a step costs; `_weights` allows for the rounding.
+        """
+        pats = self.patterns
+        h, w = self._prices()
+        after = self.total + pats.t
+        rest = (w - h) @ pats.p
+        rest += after * np.log1p(pats.t / self.total) - pats.t
+        rest -= after * (heights - h + self.slack)
+        terms = np.empty((w.size + 2, len(pats)), np.float32)
+        terms[:-2] = pats.p
+        terms[-2] = np.maximum(rest, 0.0)
+        terms[-1] = np.square(pats.t)
+        return terms
+
+    def _weights(self, prices: NDArray[np.float64], shrunk: float) -> NDArray[np.float32]:
+        """Return the (C + 2,) weights of the terms: prices, the share left of R, 1 / 2T."""
+        # A sum of n products is off by at most n u times the sum of their sizes.
+        error = (prices.size + 32) * _ULP32
+        weights = np.empty(prices.size + 2, np.float32)
+        weights[:-2] = prices + error * float(np.abs(prices).max())
+        weights[-2] = -shrunk * (1 - error)
+        weights[-1] = (1 + error) / (2 * self.total)
+        return weights
+
+    def _take(self, ids: NDArray[np.intp], heights: NDArray[np.float64], meter: Meter) -> int:
+        """Take the best of the patterns `ids`, given their entropies; return which."""
+        pats = self.patterns
+        tied = ids[heights >= heights.max() - self.tolerance]
+        j = int(tied[pats.rank[tied].argmin()])
+        self.rows.append(pats.pop(j))
+        self.mix += pats.p[:, j]
+        self.total += float(pats.t[j])
+        meter.advance()
+        return j
+
+    def _evaluate(self, p: NDArray[np.float64], t: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Return the (m,) entropies in nats of the set with each candidate."""
+        heights = np.empty(t.size)
+        mix = self.mix[:, None]
+        for begin in range(0, t.size, _BLOCK):
+            part = slice(begin, begin + _BLOCK)
+            shares = p[:, part] + mix
+            shares /= t[part] + self.total
+            heights[part] = entropy(shares)
+        self.exact += t.size
+        return heights

@@ -1,0 +1,176 @@
+"""k-means with a growing number of clusters, and the elbow of the mean Vendi score.
+
+Core-set paper, section III-B: K grows from 2 until the mean within-cluster Vendi score changes
+by less than delta three times. The text says that K "minimises" this mean; it falls almost
+monotonically to 1 at K = n, so the rule is an elbow, not a minimum.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+from threadpoolctl import threadpool_limits
+
+from foveate.errors import ParameterError
+from foveate.progress import Meter, ProgressFn
+from foveate.select.vendi import vendi_score
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+
+@dataclass(frozen=True)
+class Elbow:
+    """Clusters found by `vendi_elbow`.
+
+    Attributes:
+        labels: (n,) int64 cluster of each row, 0 to k - 1, every cluster occupied.
+        k: Number of clusters of that fit.
+        scores: Mean Vendi score of each K tried, from 2 (or the given K) on.
+        stopped: "delta", "max_k", "n" (no more clusters than distinct rows) or "given".
+    """
+
+    labels: NDArray[np.int64]
+    k: int
+    scores: tuple[float, ...]
+    stopped: str
+
+
+def kmeans(
+    x: NDArray[np.floating], k: int, rng: np.random.Generator, start: NDArray | None = None
+) -> tuple[NDArray[np.int64], NDArray[np.floating], NDArray[np.float64]]:
+    """Cluster rows with Lloyd's algorithm, the same on any number of threads.
+
+    Args:
+        x: (n, d) float32 or float64.
+        k: Number of clusters.
+        rng: Source of the k-means++ start when `start` is None.
+        start: (k, d) centres to start from, or None.
+
+    Returns:
+        Labels (n,) int64 without gaps, centres (k', d), and the squared distance of each row to
+        its centre (n,). k' < k when rows coincide.
+    """
+    from sklearn.cluster import KMeans
+
+    seed = int(rng.integers(2**31))
+    model = KMeans(k, init="k-means++" if start is None else start, n_init=1, random_state=seed)
+    # Sums of several threads differ in the last bit, and a label near a boundary with them.
+    with threadpool_limits(1):
+        labels = model.fit_predict(x)
+    used, labels = np.unique(labels, return_inverse=True)
+    centres = model.cluster_centers_[used]
+    gap = x - centres[labels]
+    return labels.astype(np.int64), centres, np.einsum("ij,ij->i", gap, gap, dtype=np.float64)
+
+
+def vendi_elbow(
+    x: NDArray[np.floating],
+    rng: np.random.Generator,
+    *,
+    clusters: int | None = None,
+    delta: float = 0.005,
+    patience: int = 3,
+    max_k: int | None = 64,
+    vendi_rows: int | None = 1024,
+    warm: bool = True,
+    stop: str = "consecutive",
+    progress: ProgressFn | None = None,
+) -> Elbow:
+    """Find clusters whose members are alike.
+
+    Args:
+        x: (n, d) embeddings.
+        rng: Source of randomness.
+        clusters: K by hand, or None to search.
+        delta: Relative change of the mean Vendi score that counts as none.
+        patience: How many such changes end the search.
+        max_k: Largest K; None for n.
+        vendi_rows: At most so many rows of a cluster enter its Vendi score; None for all.
+        warm: Start K + 1 from the centres of K and one row of the worst cluster, instead of
+            afresh: a search costs little more than one fit.
+        stop: "consecutive": the last `patience` changes are all below delta (the paper's text);
+            "mean": their mean against the best so far is, and K is one more than the last fit
+            (the code released with the challenge).
+        progress: Called with ticks.
+
+    Returns:
+        The clusters of the last fit, which satisfied the rule.
+
+    Raises:
+        ParameterError: An option is out of range.
+    """
+    if stop not in ("consecutive", "mean"):
+        raise ParameterError(f"stop={stop!r}", "Allowed: consecutive, mean.")
+    if not (delta > 0 and patience >= 1 and (max_k is None or max_k >= 2)):
+        raise ParameterError(
+            f"delta={delta}, patience={patience}, max_k={max_k}",
+            "delta is above 0, patience at least 1, max_k at least 2.",
+        )
+    n = len(x)
+    rows = np.ascontiguousarray(x, dtype=np.float32)
+    cap = n if max_k is None else min(n, max_k)
+    if clusters is not None:
+        if not 1 <= clusters <= n:
+            raise ParameterError(f"clusters={clusters}", f"Allowed: 1 to {n}, the rows.")
+        labels, _, _ = kmeans(rows, clusters, rng)
+        return Elbow(labels, int(labels.max()) + 1, (), "given")
+    if n < 3:
+        return Elbow(np.arange(n), n, (), "n")
+    sampler = np.random.default_rng(rng.integers(2**63))
+    scores: list[float] = []
+    centres = None
+    labels = np.zeros(n, np.int64)
+    with Meter(progress, "searching the number of clusters") as meter:
+        for k in range(2, cap + 1):
+            labels, centres, gap = kmeans(rows, k, rng, centres)
+            scores.append(_mean_vendi(rows, labels, vendi_rows, sampler))
+            meter.advance()
+            if len(centres) < k:
+                return Elbow(labels, len(centres), tuple(scores), "n")
+            if _flat(scores, delta, patience, stop):
+                if stop == "mean" and k < n:
+                    labels, _, _ = kmeans(rows, k + 1, rng, _grow(rows, labels, centres, gap))
+                return Elbow(labels, int(labels.max()) + 1, tuple(scores), "delta")
+            centres = _grow(rows, labels, centres, gap) if warm else None
+    return Elbow(labels, int(labels.max()) + 1, tuple(scores), "max_k" if cap < n else "n")
+
+
+def _flat(scores: list[float], delta: float, patience: int, stop: str) -> bool:
+    if stop == "mean":
+        best = np.minimum.accumulate(scores)
+        changes = [abs(best[i - 1] - scores[i]) / scores[i] for i in range(1, len(scores))]
+        return bool(changes) and float(np.mean(changes[-patience:])) <= delta
+    changes = [abs(scores[i] - scores[i - 1]) / scores[i - 1] for i in range(1, len(scores))]
+    return len(changes) >= patience and max(changes[-patience:]) < delta
+
+
+def _grow(
+    x: NDArray[np.floating],
+    labels: NDArray[np.int64],
+    centres: NDArray[np.floating],
+    gap: NDArray[np.float64],
+) -> NDArray[np.floating]:
+    """Add a centre: the farthest row of the cluster with the largest sum of squares."""
+    worst = int(np.bincount(labels, weights=gap).argmax())
+    members = np.flatnonzero(labels == worst)
+    return np.vstack([centres, x[members[gap[members].argmax()]]])
+
+
+def _mean_vendi(
+    x: NDArray[np.floating],
+    labels: NDArray[np.int64],
+    limit: int | None,
+    rng: np.random.Generator,
+) -> float:
+    """Unweighted mean over clusters, as in the paper: a single row counts like a giant."""
+    values = []
+    with threadpool_limits(1):
+        for cluster in range(int(labels.max()) + 1):
+            members = np.flatnonzero(labels == cluster)
+            if limit is not None and members.size > limit:
+                members = np.sort(rng.choice(members, limit, replace=False))
+            values.append(vendi_score(x[members]))
+    return float(np.mean(values))

@@ -1,0 +1,80 @@
+"""What a method will take, before it runs.
+
+The dominant cost of each method is counted in multiply-adds or logarithms and divided by this
+machine's speed, measured in some milliseconds. A forecast is right to a factor of about three;
+it is there to tell minutes from days.
+"""
+
+from __future__ import annotations
+
+import functools
+import time
+from dataclasses import dataclass
+
+import numpy as np
+
+
+@dataclass(frozen=True)
+class Forecast:
+    """Expected cost of a ranking.
+
+    Attributes:
+        seconds: Wall time.
+        memory: Bytes beyond the embeddings and counts themselves.
+    """
+
+    seconds: float
+    memory: float
+
+    def __str__(self) -> str:
+        """Say it to a person."""
+        return f"about {duration(self.seconds)} and {self.memory / 1e6:.0f} MB of extra memory"
+
+
+def duration(seconds: float) -> str:
+    """Write a duration as a person would say it."""
+    for unit, size in (("days", 86400), ("hours", 3600), ("minutes", 60)):
+        if seconds >= 1.5 * size:
+            return f"{seconds / size:.0f} {unit}"
+    return f"{seconds:.0f} seconds"
+
+
+def forecast(method: str, n: int, d: int, c: int, k: int) -> Forecast:
+    """Forecast a ranking.
+
+    Args:
+        method: Name of a method of `curate`; unknown ones count as one pass.
+        n: Tiles.
+        d: Dimensions of an embedding.
+        c: Classes.
+        k: Depth of the ranking.
+    """
+    multiply_adds, logs = _speeds()
+    one_pass = n * max(d, 1) / multiply_adds
+    # k-center refreshes n distances per centre, as blocked matrix products.
+    kcenter = Forecast(one_pass * k, 40.0 * n + 4e6 + 8192 * 8.0 * d)
+    # Class balance evaluates c logarithms per candidate; screening spares about nine in ten.
+    balance = Forecast(0.1 * n * k * c / logs, (16.0 * c + 64) * n)
+    # FD: some 30 fits of about 10 iterations each with 15 clusters on average.
+    diverse = Forecast(one_pass * 30 * 10 * 15 + 20.0, 4.0 * n * d + 24.0 * n)
+    known = {
+        "kcenter": kcenter, "cb": balance, "fa-cb": balance, "fd": diverse, "lc-fd": diverse,
+    }  # fmt: skip
+    return known.get(method, Forecast(one_pass, 32.0 * n))
+
+
+@functools.cache
+def _speeds() -> tuple[float, float]:
+    """Multiply-adds and logarithms per second on this machine, best of three short tries."""
+    a = np.ones((256, 512), np.float32)
+    b = np.ones((512, 256), np.float32)
+    x = np.linspace(0.1, 1, 200_000)
+    products, logarithms = [], []
+    for _ in range(3):
+        start = time.perf_counter()
+        a @ b
+        products.append(time.perf_counter() - start)
+        start = time.perf_counter()
+        np.log(x)
+        logarithms.append(time.perf_counter() - start)
+    return a.size * 256 / max(min(products), 1e-9), x.size / max(min(logarithms), 1e-9)

@@ -1,0 +1,240 @@
+"""`Ranking`: an order of preference. `Selection`: what a budget buys of it.
+
+Selections cut from one ranking are nested: a larger budget keeps everything that a smaller one
+had. A ranking may be defined to a depth only (greedy methods that were stopped early).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from foveate.budget import Budget, affordable
+from foveate.errors import BudgetError, DataError
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    import pyarrow as pa
+    from numpy.typing import NDArray
+
+
+@dataclass(frozen=True)
+class Ranking:
+    """Rows of a pool, best first.
+
+    Attributes:
+        rows: (k,) int64 distinct rows of the pool, best first; k = n for a full ranking.
+        score: (k,) float64, the method's score of each of `rows`, in the same order. NaN where it
+            has none; such rows come last.
+        n: Number of rows of the pool.
+        ids: (n,) str ids of the pool's rows, or None.
+        costs: Unit -> (n,) float64 cost of each row; a row costs one tile.
+        meta: Method, parameters, seed and whatever the method reports (JSON-ready).
+
+    Raises:
+        DataError: Rows repeat or leave the pool, lengths disagree, or a NaN score is not last.
+    """
+
+    rows: NDArray[np.int64]
+    score: NDArray[np.float64]
+    n: int
+    ids: NDArray[np.str_] | None = None
+    costs: Mapping[str, NDArray[np.float64]] = field(default_factory=dict)
+    meta: Mapping[str, Any] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        """Check that this is an order."""
+        rows = np.ascontiguousarray(self.rows, dtype=np.int64)
+        score = np.ascontiguousarray(self.score, dtype=np.float64)
+        _check_rows(rows, self.n)
+        if score.shape != rows.shape:
+            raise DataError(f"{score.size} scores for {rows.size} rows", "One score per row.")
+        unscored = np.isnan(score)
+        if (unscored[:-1] & ~unscored[1:]).any():
+            raise DataError(
+                "a row without a score (NaN) is ranked before a row with one",
+                "Rows that a method cannot score come last.",
+            )
+        if self.ids is not None and len(self.ids) != self.n:
+            raise DataError(f"{len(self.ids)} ids for a pool of {self.n}", "One id per row.")
+        object.__setattr__(self, "rows", rows)
+        object.__setattr__(self, "score", score)
+        object.__setattr__(self, "costs", {"tiles": np.ones(self.n), **self.costs})
+
+    @property
+    def depth(self) -> int:
+        """Number of rows that are ranked."""
+        return self.rows.size
+
+    @property
+    def full(self) -> bool:
+        """Whether every row of the pool is ranked."""
+        return self.depth == self.n
+
+    def position(self) -> NDArray[np.int64]:
+        """Return the 0-based place of every row of the pool, (n,); n where it is not ranked."""
+        place = np.full(self.n, self.n, dtype=np.int64)
+        place[self.rows] = np.arange(self.depth)
+        return place
+
+    def at(self, budget: str | float | Mapping[str, float | str] | Budget) -> Selection:
+        """Return what `budget` buys, from the front: the longest prefix under all its limits.
+
+        Args:
+            budget: A `Budget`, or what `Budget.parse` reads ("10%", 500, {"area": "25%"}).
+
+        Raises:
+            BudgetError: The budget is malformed, buys nothing, or reaches below the depth to
+                which this ranking is defined.
+        """
+        wanted = Budget.parse(budget)
+        limits = wanted.resolve(self.costs)
+        count = affordable(self.rows, self.costs, limits)
+        if count == self.depth and not self.full and not _reached(self, limits):
+            raise BudgetError(
+                f"a budget of {wanted} needs more than the {self.depth} rows that "
+                f"{self.meta.get('method', 'this method')!r} has ranked",
+                f"It is defined to a depth of {self.depth} of {self.n}.",
+                "Rank again with a larger depth, or use a smaller budget.",
+            )
+        if count == 0:
+            first = (
+                {unit: float(self.costs[unit][self.rows[0]]) for unit in limits}
+                if self.depth
+                else {}
+            )
+            raise BudgetError(
+                f"a budget of {wanted} does not buy the first choice",
+                "; ".join(f"it costs {c:.10g} {u}" for u, c in first.items())
+                or "the pool is empty",
+                "Use a larger budget.",
+            )
+        rows = self.rows[:count]
+        spent = {unit: float(self.costs[unit][rows].sum()) for unit in self.costs}
+        return Selection(
+            rows=rows,
+            n=self.n,
+            score=self.score[:count],
+            ids=self.ids,
+            spent=spent,
+            unspent={unit: max(0.0, limit - spent[unit]) for unit, limit in limits.items()},
+            nested=True,
+            meta={**self.meta, "budget": str(wanted)},
+        )
+
+    def with_pool(
+        self, *, ids: NDArray[np.str_], costs: Mapping[str, NDArray[np.float64]], **meta: Any
+    ) -> Ranking:
+        """Return the same order with the pool's ids, costs and further provenance."""
+        return replace(self, ids=ids, costs=dict(costs), meta={**self.meta, **meta})
+
+    def to_arrow(self) -> pa.Table:
+        """Return rank (1-based), id or row, and score as Arrow."""
+        return _table(self.rows, self.ids, self.score, None)
+
+    def __arrow_c_stream__(self, requested_schema: object = None) -> object:
+        """Let pandas, polars and duckdb read the ranking."""
+        return self.to_arrow().__arrow_c_stream__(requested_schema)
+
+
+@dataclass(frozen=True)
+class Selection:
+    """Chosen rows of a pool, in the order of choice.
+
+    Attributes:
+        rows: (k,) int64 distinct rows.
+        n: Number of rows of the pool.
+        score: (k,) float64, or None.
+        weight: (k,) float64 importance weights, or None for equal ones.
+        ids: (n,) str ids of the pool's rows, or None.
+        spent: Unit -> what the selection costs.
+        unspent: Unit -> what the budget has left.
+        nested: Whether smaller and larger budgets give subsets and supersets.
+        meta: Method, parameters, seed, budget (JSON-ready).
+
+    Raises:
+        DataError: Rows repeat or leave the pool, or a length disagrees.
+    """
+
+    rows: NDArray[np.int64]
+    n: int
+    score: NDArray[np.float64] | None = None
+    weight: NDArray[np.float64] | None = None
+    ids: NDArray[np.str_] | None = None
+    spent: Mapping[str, float] = field(default_factory=dict)
+    unspent: Mapping[str, float] = field(default_factory=dict)
+    nested: bool = False
+    meta: Mapping[str, Any] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        """Check rows and lengths."""
+        rows = np.ascontiguousarray(self.rows, dtype=np.int64)
+        _check_rows(rows, self.n)
+        for name in ("score", "weight"):
+            column = getattr(self, name)
+            if column is not None and np.shape(column) != rows.shape:
+                raise DataError(
+                    f"{name} of shape {np.shape(column)} for {rows.size} rows", "One per row."
+                )
+        object.__setattr__(self, "rows", rows)
+
+    def __len__(self) -> int:
+        """Return the number of chosen rows."""
+        return self.rows.size
+
+    @property
+    def values(self) -> NDArray[np.str_] | NDArray[np.int64]:
+        """(k,) ids of the chosen rows in order of choice; row numbers when there are no ids."""
+        return self.rows if self.ids is None else self.ids[self.rows]
+
+    def mask(self) -> NDArray[np.bool_]:
+        """Return (n,) bool: chosen or not."""
+        chosen = np.zeros(self.n, dtype=bool)
+        chosen[self.rows] = True
+        return chosen
+
+    def to_arrow(self) -> pa.Table:
+        """Return rank (1-based), id or row, score and weight as Arrow."""
+        return _table(self.rows, self.ids, self.score, self.weight)
+
+    def __arrow_c_stream__(self, requested_schema: object = None) -> object:
+        """Let pandas, polars and duckdb read the selection."""
+        return self.to_arrow().__arrow_c_stream__(requested_schema)
+
+
+def _check_rows(rows: NDArray[np.int64], n: int) -> None:
+    if rows.ndim != 1 or (rows.size and (int(rows.min()) < 0 or int(rows.max()) >= n)):
+        raise DataError(f"rows outside a pool of {n}", f"Rows are whole numbers from 0 to {n - 1}.")
+    if np.unique(rows).size != rows.size:
+        raise DataError("rows repeat", "A row can be chosen once.")
+
+
+def _reached(ranking: Ranking, limits: Mapping[str, float]) -> bool:
+    """Whether the ranked rows use a limit up, so that a deeper ranking would change nothing."""
+    unranked = np.setdiff1d(np.arange(ranking.n), ranking.rows)
+    return any(
+        ranking.costs[unit][ranking.rows].sum() + ranking.costs[unit][unranked].min()
+        > limit * (1 + 1e-9)
+        for unit, limit in limits.items()
+    )
+
+
+def _table(
+    rows: NDArray[np.int64],
+    ids: NDArray[np.str_] | None,
+    score: NDArray[np.float64] | None,
+    weight: NDArray[np.float64] | None,
+) -> pa.Table:
+    import pyarrow as pa
+
+    columns: dict[str, Any] = {"rank": np.arange(1, rows.size + 1), "row": rows}
+    if ids is not None:
+        columns["tile_id"] = pa.array(ids[rows].astype(object), pa.string())
+    if score is not None:
+        columns["score"] = np.asarray(score, np.float64)
+    if weight is not None:
+        columns["weight"] = np.asarray(weight, np.float64)
+    return pa.table(columns)

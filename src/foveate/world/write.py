@@ -1,0 +1,159 @@
+"""A world on disk: images, masks, legend, objects and the spec that made them."""
+
+from __future__ import annotations
+
+import dataclasses
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import yaml
+from odc.geo.geom import box
+
+from foveate.files import write_bytes, write_json
+from foveate.progress import Meter
+from foveate.raster import write_cog
+from foveate.world.scene import make_scene
+from foveate.world.spec import CLASSES, NODATA_LABEL, OBJECT_KINDS
+from foveate.world.spectra import bands
+
+if TYPE_CHECKING:
+    from foveate.progress import ProgressFn
+    from foveate.world.spec import WorldScene, WorldSpec
+
+
+@dataclass(frozen=True)
+class WorldFiles:
+    """Where a world lies.
+
+    Attributes:
+        root: The folder.
+        images: One GeoTIFF for each scene, nodata 0.
+        masks: One single-band palette GeoTIFF for each scene, nodata 255.
+        classes: classes.yaml, the legend.
+        objects: objects.geojson, the rare objects in WGS84 with their pixel boxes.
+        spec: world.json, the spec, the bands and what each scene holds.
+    """
+
+    root: Path
+    images: tuple[Path, ...]
+    masks: tuple[Path, ...]
+    classes: Path
+    objects: Path
+    spec: Path
+
+
+def write_world(out: str | Path, spec: WorldSpec, progress: ProgressFn | None = None) -> WorldFiles:
+    """Make all scenes of a world and write them under `out`.
+
+    Every file is complete or absent; scenes are made one after the other, so that the memory
+    does not grow with their number.
+
+    Args:
+        out: Folder, made when missing. Files of the same names are replaced.
+        spec: The world.
+        progress: Called as scenes are finished.
+
+    Returns:
+        The paths that were written.
+
+    Raises:
+        StorageError: The folder cannot be written.
+    """
+    root = Path(out)
+    images, masks = [], []
+    features: list[dict[str, Any]] = []
+    scenes: list[dict[str, Any]] = []
+    names = tuple(name for name, _ in bands(spec.bands))
+    with Meter(progress, "making scenes", spec.scenes) as meter:
+        for index in range(spec.scenes):
+            scene = make_scene(spec, index)
+            images.append(root / "images" / f"{scene.scene_id}.tif")
+            masks.append(root / "masks" / f"{scene.scene_id}.tif")
+            write_cog(images[-1], scene.image, geobox=scene.geobox, nodata=0, descriptions=names)
+            write_cog(
+                masks[-1],
+                scene.labels[None],
+                geobox=scene.geobox,
+                nodata=NODATA_LABEL,
+                descriptions=("land cover",),
+                colormap=colormap(),
+            )
+            features += _features(scene)
+            scenes.append(_summary(scene))
+            meter.advance()
+    files = WorldFiles(
+        root=root,
+        images=tuple(images),
+        masks=tuple(masks),
+        classes=root / "classes.yaml",
+        objects=root / "objects.geojson",
+        spec=root / "world.json",
+    )
+    write_bytes(files.classes, legend_yaml().encode())
+    write_json(files.objects, {"type": "FeatureCollection", "features": features})
+    what = {
+        "spec": dataclasses.asdict(spec),
+        "bands": [{"name": name, "wavelength_um": wave} for name, wave in bands(spec.bands)],
+        "object_kinds": OBJECT_KINDS,
+        "scenes": scenes,
+    }
+    write_json(files.spec, what)
+    return files
+
+
+def legend_yaml() -> str:
+    """Return the legend in the format of classes.yaml."""
+    legend = {
+        "classes": {name: k for k, name in enumerate(CLASSES)},
+        "ignore": ["cloud"],
+        "colors": dict(CLASSES),
+    }
+    return yaml.safe_dump(legend, sort_keys=False)
+
+
+def colormap() -> dict[int, tuple[int, int, int]]:
+    """Palette of the masks: class index -> red, green, blue; nodata is black."""
+    out = {
+        k: (int(c[1:3], 16), int(c[3:5], 16), int(c[5:7], 16))
+        for k, c in enumerate(CLASSES.values())
+    }
+    out[NODATA_LABEL] = (0, 0, 0)
+    return out
+
+
+def _features(scene: WorldScene) -> list[dict[str, Any]]:
+    """Return the objects of a scene as GeoJSON polygons (RFC 7946: longitude, latitude)."""
+    out = []
+    affine, crs = scene.geobox.affine, scene.geobox.crs
+    for item in scene.objects:
+        left, top = affine * (item.x, item.y)
+        right, bottom = affine * (item.x + item.w, item.y + item.h)
+        outline = box(left, bottom, right, top, crs).to_crs("EPSG:4326")
+        # 1e-7 degrees is a centimetre; more digits would differ between versions of PROJ.
+        ring = [[round(x, 7), round(y, 7)] for x, y in outline.exterior.coords]
+        out.append(
+            {
+                "type": "Feature",
+                "geometry": {"type": "Polygon", "coordinates": [ring]},
+                "properties": {
+                    "scene": scene.scene_id,
+                    "kind": item.kind,
+                    "y": item.y,
+                    "x": item.x,
+                    "h": item.h,
+                    "w": item.w,
+                },
+            }
+        )
+    return out
+
+
+def _summary(scene: WorldScene) -> dict[str, Any]:
+    return {
+        "id": scene.scene_id,
+        "theme": scene.theme,
+        "valid_share": round(float(scene.valid.mean()), 6),
+        "cloud_share": round(float(scene.cloud.mean()), 6),
+        "objects": len(scene.objects),
+    }
