@@ -1,0 +1,74 @@
+"""foveate: choose, under a budget, what to look at in Earth observation.
+
+Names are imported when they are first used (PEP 562): ``import foveate`` loads neither torch nor
+rasterio nor scikit-learn.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from foveate import curate
+    from foveate.budget import Budget, Ledger
+    from foveate.embeddings import Embeddings, EncoderSpec
+    from foveate.errors import FoveateError
+    from foveate.export import export_run
+    from foveate.grid import Grid, Tiles
+    from foveate.labels import Legend
+    from foveate.models import embed, from_callable, load_model
+    from foveate.pool import Pool, open_pool, read_coordinates
+    from foveate.raster import Raster, Source
+    from foveate.report import write_report
+    from foveate.run import Run
+    from foveate.selection import Ranking, Selection
+
+_HOME = {
+    "Budget": "budget", "Ledger": "budget", "Embeddings": "embeddings",
+    "EncoderSpec": "embeddings", "FoveateError": "errors", "export_run": "export",
+    "Grid": "grid", "Tiles": "grid", "Legend": "labels", "embed": "models",
+    "from_callable": "models", "load_model": "models", "Pool": "pool", "open_pool": "pool",
+    "read_coordinates": "pool", "Raster": "raster", "Source": "raster",
+    "write_report": "report", "Run": "run", "Ranking": "selection", "Selection": "selection",
+}  # fmt: skip
+_MODULES = ("curate",)
+
+__all__ = [
+    "Budget",
+    "Embeddings",
+    "EncoderSpec",
+    "FoveateError",
+    "Grid",
+    "Ledger",
+    "Legend",
+    "Pool",
+    "Ranking",
+    "Raster",
+    "Run",
+    "Selection",
+    "Source",
+    "Tiles",
+    "curate",
+    "embed",
+    "export_run",
+    "from_callable",
+    "load_model",
+    "open_pool",
+    "read_coordinates",
+    "write_report",
+]
+
+
+def __getattr__(name: str) -> Any:
+    """Import a public name on first use."""
+    if name in _MODULES:
+        return importlib.import_module(f"foveate.{name}")
+    if name in _HOME:
+        return getattr(importlib.import_module(f"foveate.{_HOME[name]}"), name)
+    raise AttributeError(f"module 'foveate' has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    """List the public names."""
+    return __all__

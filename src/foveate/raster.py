@@ -13,7 +13,6 @@ import os
 import warnings
 from collections import OrderedDict
 from dataclasses import dataclass, field, replace
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 import numpy as np
@@ -24,6 +23,7 @@ from foveate.grid import Window
 
 if TYPE_CHECKING:
     from collections.abc import Generator, Sequence
+    from pathlib import Path
 
     import rasterio
     from numpy.typing import NDArray
@@ -38,6 +38,9 @@ _GDAL = {
     "GDAL_PAM_ENABLED": False,  # never write .aux.xml beside a user's files
 }
 _OPEN_FILES = 16
+_SEQUENTIAL = ("PNG", "JPEG", "WEBP", "BMP")  # no random access inside the file
+_DECODED = 2  # images kept decoded: one and its mask
+_DECODED_PIXELS = 64_000_000  # larger ones are read by windows all the same
 
 
 @dataclass(frozen=True)
@@ -186,10 +189,28 @@ class FileSource:
         if inside != window and out_shape is not None:
             return _resample(self.read(window, bands=bands), out_shape)
         with _opened(self.path) as dataset:
-            data, valid = self._read_inside(dataset, inside, wanted, out_shape)
+            if out_shape is None and _is_sequential(dataset):
+                data, valid = self._cut(dataset, inside, wanted)
+            else:
+                data, valid = self._read_inside(dataset, inside, wanted, out_shape)
         if inside != window:
             data, valid = _paste(data, valid, inside, window)
         return Raster(data, valid)
+
+    def _cut(
+        self, dataset: rasterio.DatasetReader, window: Window, wanted: tuple[int, ...]
+    ) -> tuple[NDArray[Any], NDArray[np.bool_]]:
+        """Cut a window out of the decoded image: these formats decode everything for any window."""
+        key = (os.getpid(), self)
+        if key not in _images:
+            every = tuple(range(1, self.info.bands + 1))
+            whole = self._read_inside(dataset, Window(0, 0, *self.info.shape), every, None)
+            while len(_images) >= _DECODED:
+                _images.popitem(last=False)
+            _images[key] = whole
+        data, valid = _images[key]
+        cut = np.s_[window.y : window.y + window.h, window.x : window.x + window.w]
+        return data[[b - 1 for b in wanted]][:, *cut].copy(), valid[cut].copy()
 
     def _read_inside(
         self,
@@ -391,6 +412,7 @@ def write_cog(
             raise as_storage_error(OSError(str(error)), path) from error
 
 
+_images: OrderedDict[tuple[int, FileSource], tuple[NDArray[Any], NDArray[np.bool_]]] = OrderedDict()
 _handles: OrderedDict[tuple[int, str], Any] = OrderedDict()
 
 
@@ -418,6 +440,7 @@ def _opened(path: str) -> Generator[rasterio.DatasetReader]:
 
 def close_files() -> None:
     """Close this process's cached datasets (before a file is replaced, or at the end of a test)."""
+    _images.clear()
     while _handles:
         _handles.popitem()[1].close()
 
@@ -430,6 +453,10 @@ def _quiet() -> Generator[None]:
         # Plain PNG and JPEG patches have no georeference, which is no problem here.
         warnings.simplefilter("ignore", rasterio.errors.NotGeoreferencedWarning)
         yield
+
+
+def _is_sequential(dataset: rasterio.DatasetReader) -> bool:
+    return dataset.driver in _SEQUENTIAL and dataset.width * dataset.height <= _DECODED_PIXELS
 
 
 def _reason(error: BaseException) -> str:

@@ -7,15 +7,15 @@ method reuses the embeddings, and a second run of the same job does no work.
 from __future__ import annotations
 
 import logging
-from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Literal, Self
 
 import numpy as np
 from pydantic import BaseModel, ConfigDict, Field
 
 from foveate.budget import Budget, affordable
 from foveate.curate.methods import Method, get_method
-from foveate.curate.methods.base import Preset
+from foveate.curate.methods.base import PRESETS, Preset
 from foveate.curate.rank import rank
 from foveate.curate.results import (
     load_ranking,
@@ -24,19 +24,21 @@ from foveate.curate.results import (
     write_tables,
 )
 from foveate.curate.thumbs import write_thumbs
-from foveate.errors import DataError
+from foveate.errors import DataError, ParameterError
 from foveate.files import digest
 from foveate.models import bind, embed, load_model
-from foveate.models.embed import embedding_key
+from foveate.models.embedding import embedding_key
 from foveate.pool import open_pool, scan
 from foveate.pool.store import FILES, load_pool, save_pool
+from foveate.registry import suggest
 from foveate.run import Run
 from foveate.select.forecast import forecast
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from foveate.embeddings import Embeddings
     from foveate.models import ModelHandle
-    from foveate.models.base import Embeds
     from foveate.pool import Pool
     from foveate.progress import ProgressFn
     from foveate.selection import Ranking, Selection
@@ -45,6 +47,7 @@ logger = logging.getLogger("foveate")
 
 VERSION = 1  # raised when a step writes something else for the same inputs
 FULL_DEPTH = 20_000  # greedy methods rank pools up to this size completely
+SPEAK_UP = 10  # seconds from which a forecast is worth a line
 
 
 class CurateJob(BaseModel):
@@ -102,7 +105,21 @@ class CurateJob(BaseModel):
     batch_size: int = Field(32, ge=1)
     device: str = "auto"
 
+    @classmethod
+    def with_preset(cls, preset: str = "default", **given: Any) -> Self:
+        """Make a job from the settings of a preset; what is given wins.
 
+        Raises:
+            ParameterError: No such preset.
+        """
+        if preset not in PRESET_SETTINGS:
+            raise ParameterError(
+                f"preset={preset!r}", f"Allowed: {', '.join(PRESETS)}.", suggest(preset, PRESETS)
+            )
+        return cls(preset=preset, **{**PRESET_SETTINGS[preset], **given})
+
+
+# What a preset fixes besides the options of the methods; what the user states wins.
 PRESET_SETTINGS: dict[str, dict[str, Any]] = {
     "default": {},
     # Section IV-B: non-overlapping 256 x 256 patches, ResNet-18 with ImageNet weights. No patch
@@ -142,136 +159,172 @@ def run(
             scale=tuple(job.scale) or None, device=job.device,
         )  # fmt: skip
     with Run.create(out, job=job.model_dump(mode="json"), command=command) as opened:
-        pool = _pool(job, opened, progress)
-        budget.resolve(pool.costs())
-        model = None if handle is None else bind(handle, pool)
-        emb = None
-        if handle is not None and model is not None:
-            emb = _embed(job, opened, pool, handle, model, progress)
-        pool_key = opened.record["steps"]["pool"]["key"]
-        emb_key = "" if model is None else embedding_key(pool, model)
-        rankings: dict[str, Ranking] = {}
-        selections: dict[str, Selection] = {}
-        for name, method in methods.items():
-            key = digest([VERSION, pool_key, emb_key, name, options[name], job.seed])
-            rankings[name] = _rank(
-                opened, pool, method, emb, options[name], job, budget, key, progress
-            )
-            selections[name] = _select(opened, pool, rankings[name], budget, model, key)
-        key = digest([VERSION, pool_key, emb_key, list(methods), options, job.seed, str(budget)])
-        opened.do(
-            "tables",
-            key,
-            lambda: write_tables(opened.path, pool, methods, rankings, selections),
-            "tables/scores.parquet",
-        )
-        opened.do(
-            "thumbs",
-            digest([key, job.bands]),
-            lambda: write_thumbs(opened.path, pool, selections, rankings, job.bands, progress),
-            "tables/thumbs.parquet",
-        )
-        opened.record["summary"] = _summary(job, pool, budget, model, selections)
+        work = _Work(job, opened, budget, methods, options, progress)
+        work.open_pool()
+        if handle is not None:
+            work.embed(handle)
+        for name in methods:
+            work.rank(name)
+            work.select(name)
+        work.show()
+        opened.record["summary"] = work.summary()
         if opened.worked:
             opened.save()
     return opened
 
 
-def _pool(job: CurateJob, opened: Run, progress: ProgressFn | None) -> Pool:
-    """Open the files; measure them unless the run has done so."""
-    arguments: dict[str, Any] = {
-        "masks": job.masks or None, "classes": job.classes, "extra": [[e] for e in job.extra],
-        "stack": job.stack, "tile": job.tile, "stride": job.stride, "edge": job.edge,
-        "coordinates": job.coordinates, "nodata": job.nodata, "bands": job.bands or None,
-        "min_valid": job.min_valid,
-    }  # fmt: skip
-    headers = open_pool(job.images, measure=False, **arguments)
-    prints = [
-        [s.scene_id, s.source.info.fingerprint, s.mask.info.fingerprint if s.mask else None]
-        for s in headers.scenes
-    ]
-    legend = headers.legend.to_dict() if headers.legend else None
-    cut = [job.tile, job.stride, job.edge, job.nodata, job.bands, job.min_valid, job.stack]
-    key = digest([VERSION, prints, legend, cut, digest(headers.ids.tolist())])
-    if opened.done("pool", key, *FILES):
-        return load_pool(opened.path, headers)
-    pool = scan(headers, bands=job.bands or None, min_valid=job.min_valid, progress=progress)
-    opened.do("pool", key, lambda: save_pool(opened.path, pool), *FILES)
-    return pool
+@dataclass
+class _Work:
+    """The job in progress: each step reads what the earlier ones have put here."""
 
+    job: CurateJob
+    run: Run
+    budget: Budget
+    methods: dict[str, Method]
+    options: dict[str, dict[str, Any]]
+    progress: ProgressFn | None
+    pool: Pool = field(init=False)
+    pool_key: str = ""
+    embeddings: Embeddings | None = None
+    embeddings_key: str = ""
+    rankings: dict[str, Ranking] = field(default_factory=dict)
+    selections: dict[str, Selection] = field(default_factory=dict)
+    known: dict[str, Ranking] = field(default_factory=dict)
 
-def _embed(
-    job: CurateJob, opened: Run, pool: Pool, handle: ModelHandle, model: Embeds,
-    progress: ProgressFn | None,
-) -> Embeddings:  # fmt: skip
-    found: list[Embeddings] = []
-    key = embedding_key(pool, model)
-
-    def work() -> None:
-        found.append(
-            embed(
-                pool, handle if job.workers > 1 else model, run=opened.path,
-                batch_size=job.batch_size, workers=job.workers, progress=progress,
-            )
+    def open_pool(self) -> None:
+        """Open the files; measure them unless the run has done so."""
+        job = self.job
+        headers = open_pool(
+            job.images, masks=job.masks or None, classes=job.classes,
+            extra=[[e] for e in job.extra], stack=job.stack, tile=job.tile, stride=job.stride,
+            edge=job.edge, coordinates=job.coordinates, nodata=job.nodata,
+            bands=job.bands or None, measure=False,
         )  # fmt: skip
+        prints = [
+            [s.scene_id, s.source.info.fingerprint, s.mask.info.fingerprint if s.mask else None]
+            for s in headers.scenes
+        ]
+        legend = headers.legend.to_dict() if headers.legend else None
+        cut = [digest(headers.ids.tolist()), job.nodata, job.bands, job.min_valid]
+        self.pool_key = digest([VERSION, prints, legend, cut])
+        if self.run.done("pool", self.pool_key, *FILES):
+            self.pool = load_pool(self.run.path, headers)
+        else:
+            self.run.do("pool", self.pool_key, lambda: self._measure(headers), *FILES)
+        self.budget.resolve(self.pool.costs())
 
-    if not opened.do(f"embed {model.spec.name}", key, work):
-        work()  # all shards are there: this maps the matrix
-    return found[0]
+    def _measure(self, headers: Pool) -> None:
+        self.pool = scan(
+            headers, bands=self.job.bands or None, min_valid=self.job.min_valid,
+            progress=self.progress,
+        )  # fmt: skip
+        save_pool(self.run.path, self.pool)
 
+    def embed(self, handle: ModelHandle) -> None:
+        """Embed the pool, or map the embeddings that are there."""
+        job = self.job
+        model = bind(handle, self.pool)
+        self.embeddings_key = embedding_key(self.pool, model)
 
-def _rank(
-    opened: Run, pool: Pool, method: Method, emb: Embeddings | None, options: dict[str, Any],
-    job: CurateJob, budget: Budget, key: str, progress: ProgressFn | None,
-) -> Ranking:  # fmt: skip
-    depth = None
-    if method.greedy and options.get("depth") is None and len(pool) > FULL_DEPTH:
-        depth = _depth(budget, pool)
-    given = options if depth is None else {**options, "depth": depth}
-    file = f"rankings/{method.name}.parquet"
-    key = digest([key, depth])
+        def work() -> None:
+            self.embeddings = embed(
+                self.pool, handle if job.workers > 1 else model, run=self.run.path,
+                batch_size=job.batch_size, workers=job.workers, progress=self.progress,
+            )  # fmt: skip
 
-    def work() -> None:
-        expected = forecast(
-            method.name,
-            n=len(pool),
-            d=0 if emb is None else emb.spec.dim,
-            c=len(pool.legend) if pool.legend else 0,
-            k=len(pool) if depth is None else depth,
+        if not self.run.do(f"embed {model.spec.name}", self.embeddings_key, work):
+            work()  # every shard is there: this maps the matrix
+
+    def rank(self, name: str) -> None:
+        """Rank by one method."""
+        method, options, n = self.methods[name], dict(self.options[name]), len(self.pool)
+        if method.greedy and options.get("depth") is None and n > FULL_DEPTH:
+            options["depth"] = self._depth()
+        file = f"rankings/{name}.parquet"
+        key = self._key(name, options)
+
+        def work() -> None:
+            expected = forecast(
+                name, n=n, d=self.embeddings.spec.dim if self.embeddings else 0,
+                c=len(self.pool.legend or ()), k=options.get("depth") or n,
+            )  # fmt: skip
+            if expected.seconds > SPEAK_UP:
+                logger.info("%s will take %s", name, expected)
+            ranking = rank(
+                self.pool, method, embeddings=self.embeddings, seed=self.job.seed,
+                preset=self.job.preset, known=self.known, progress=self.progress, **options,
+            )  # fmt: skip
+            save_ranking(self.run.path / file, ranking)
+
+        self.run.do(f"rank {name}", key, work, file)
+        # Read back also when it was just made: a run that goes on gets the very same object.
+        self.rankings[name] = load_ranking(self.run.path / file, self.pool)
+
+    def select(self, name: str) -> None:
+        """Cut the ranking at the budget."""
+        selection = self.rankings[name].at(self.budget)
+        self.selections[name] = selection
+        file = f"selection/{name}.parquet"
+        spec = self.embeddings.spec if self.embeddings else None
+        self.run.do(
+            f"select {name}",
+            self._key(name, self.rankings[name].meta, str(self.budget)),
+            lambda: save_selection(self.run.path / file, self.pool, selection, self.budget, spec),
+            file,
         )
-        if expected.seconds > 5:
-            logger.info("%s: %s", method.name, expected)
-        ranking = rank(
-            pool, method, embeddings=emb, seed=job.seed, preset=job.preset, progress=progress,
-            **given,
+        cut = self.rankings[name].meta.get("m")
+        if cut is not None and len(selection) <= cut:
+            logger.warning(
+                "%s takes its first %d tiles from FD: with %d tiles it is FD. Lower m.",
+                name, cut, len(selection),
+            )  # fmt: skip
+
+    def show(self) -> None:
+        """Write the tables and pictures of the report."""
+        path, key = self.run.path, self._key(self.options, str(self.budget))
+        self.run.do(
+            "tables", key,
+            lambda: write_tables(path, self.pool, self.methods, self.rankings, self.selections),
+            "tables/scores.parquet",
         )  # fmt: skip
-        save_ranking(opened.path / file, ranking)
+        self.run.do(
+            "thumbs", key,
+            lambda: write_thumbs(
+                path, self.pool, self.rankings, self.selections,
+                bands=self.job.bands, progress=self.progress,
+            ),
+            "tables/thumbs.parquet",
+        )  # fmt: skip
 
-    opened.do(f"rank {method.name}", key, work, file)
-    return load_ranking(opened.path / file, pool)
+    def summary(self) -> dict[str, Any]:
+        """Return what came out, JSON-ready."""
+        return {
+            "pool": self.pool.describe(),
+            "budget": str(self.budget),
+            "model": self.embeddings.spec.to_dict() if self.embeddings else None,
+            "seed": self.job.seed,
+            "preset": self.job.preset,
+            "methods": {
+                name: {
+                    "selected": len(s),
+                    "spent": dict(s.spent),
+                    "unspent": dict(s.unspent),
+                    "report": {k: v for k, v in s.meta.items() if k not in ("options", "method")},
+                    "options": s.meta.get("options", {}),
+                    "file": f"selection/{name}.parquet",
+                }
+                for name, s in self.selections.items()
+            },
+        }
 
+    def _key(self, *parts: object) -> str:
+        return digest([VERSION, self.pool_key, self.embeddings_key, self.job.seed, *parts])
 
-def _select(
-    opened: Run, pool: Pool, ranking: Ranking, budget: Budget, model: Embeds | None, key: str
-) -> Selection:
-    selection = ranking.at(budget)
-    name = ranking.meta["method"]
-    file = f"selection/{name}.parquet"
-    spec = model.spec if model is not None else None
-    opened.do(
-        f"select {name}",
-        digest([key, str(budget)]),
-        lambda: save_selection(opened.path / file, pool, selection, budget, spec, key),
-        file,
-    )
-    return selection
-
-
-def _depth(budget: Budget, pool: Pool) -> int:
-    """How many tiles the budget can buy at most: as many as fit of the cheapest."""
-    costs = pool.costs()
-    by_price = {unit: np.sort(costs[unit]) for unit in budget.limits}
-    return affordable(np.arange(len(pool)), by_price, budget.resolve(costs))
+    def _depth(self) -> int:
+        """How many tiles the budget can buy at most: as many as fit of the cheapest."""
+        costs = self.pool.costs()
+        by_price = {unit: np.sort(costs[unit]) for unit in self.budget.limits}
+        return affordable(np.arange(len(self.pool)), by_price, self.budget.resolve(costs))
 
 
 def _check_options(job: CurateJob, methods: dict[str, Method]) -> None:
@@ -290,27 +343,3 @@ def _check_options(job: CurateJob, methods: dict[str, Method]) -> None:
             "Class counts come from masks.",
             "Give --masks FOLDER, or use fd, fa, kcenter or random.",
         )
-
-
-def _summary(
-    job: CurateJob, pool: Pool, budget: Budget, model: Embeds | None,
-    selections: dict[str, Selection],
-) -> dict[str, Any]:  # fmt: skip
-    return {
-        "pool": pool.describe(),
-        "budget": str(budget),
-        "model": model.spec.to_dict() if model is not None else None,
-        "seed": job.seed,
-        "preset": job.preset,
-        "methods": {
-            name: {
-                "selected": len(s),
-                "spent": dict(s.spent),
-                "unspent": dict(s.unspent),
-                "report": {k: v for k, v in s.meta.items() if k not in ("options", "method")},
-                "options": s.meta.get("options", {}),
-                "file": f"selection/{name}.parquet",
-            }
-            for name, s in selections.items()
-        },
-    }

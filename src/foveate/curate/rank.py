@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -10,6 +10,7 @@ import numpy as np
 from foveate.curate.methods.base import Method, get_method
 from foveate.embeddings import Embeddings
 from foveate.errors import DataError, ParameterError
+from foveate.files import digest
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -31,6 +32,7 @@ def rank(
     seed: int = 0,
     preset: str = "default",
     depth: int | None = None,
+    known: dict[str, Ranking] | None = None,
     progress: ProgressFn | None = None,
     **options: Any,
 ) -> Ranking:
@@ -46,6 +48,8 @@ def rank(
         seed: Seed of all random choices and of the order of ties.
         preset: "default", "paper" (the text of the paper) or "released" (public code and lists).
         depth: For greedy methods (cb, kcenter): stop after so many tiles.
+        known: Rankings made so far; give the same dict to several calls on one pool, and hybrids
+            reuse their parts.
         progress: Called with ticks.
         options: Options of the method, e.g. ``combine="rank"``.
 
@@ -78,17 +82,46 @@ def rank(
         name: value if in_order else value[order]
         for name, value in _needed(pool, chosen, embeddings).items()
     }
-    ranking = chosen.function(
-        ids=pool.ids[order], seed=seed, progress=progress, **arrays, **arguments
-    )
+    call = _Call(pool.ids[order], arrays, order, seed, progress, {} if known is None else known)
+    ranking = call.rank(chosen, arguments)
     meta = {"method": chosen.name, "options": arguments, "seed": seed, "preset": preset}
-    return replace(
-        ranking,
-        rows=order[ranking.rows],
-        ids=pool.ids,
-        costs=pool.costs(),
-        meta={**ranking.meta, **meta},
-    )
+    return replace(ranking, ids=pool.ids, costs=pool.costs(), meta={**ranking.meta, **meta})
+
+
+@dataclass(frozen=True)
+class _Call:
+    """Ranks the sorted pool, and the parts of hybrids only once."""
+
+    ids: NDArray[np.str_]
+    arrays: Mapping[str, NDArray[Any]]
+    order: NDArray[np.int64]
+    seed: int
+    progress: ProgressFn | None
+    known: dict[str, Ranking]
+
+    def rank(self, method: Method, options: Mapping[str, Any]) -> Ranking:
+        """Return a ranking whose rows are rows of the pool as it was given."""
+        key = digest([method.name, dict(options), self.seed])
+        if key not in self.known:
+            self.known[key] = self._compute(method, options)
+        return self.known[key]
+
+    def _compute(self, method: Method, options: Mapping[str, Any]) -> Ranking:
+        common = {"ids": self.ids, "seed": self.seed, "progress": self.progress}
+        if method.parts:
+            parts = {p: self._sorted(self.rank(get_method(p), options[p])) for p in method.parts}
+            own = {k: v for k, v in options.items() if k not in method.parts}
+            found = method.function(**common, parts=parts, **own)
+        else:
+            arrays = {name: self.arrays[name] for name in method.needs}
+            found = method.function(**common, **arrays, **options)
+        return replace(found, rows=self.order[found.rows])
+
+    def _sorted(self, ranking: Ranking) -> Ranking:
+        """The same ranking with rows of the sorted pool."""
+        place = np.empty_like(self.order)
+        place[self.order] = np.arange(self.order.size)
+        return replace(ranking, rows=place[ranking.rows])
 
 
 def _needed(

@@ -52,7 +52,7 @@ def load_ranking(path: Path, pool: Pool) -> Ranking:
 
 
 def save_selection(
-    path: Path, pool: Pool, selection: Selection, budget: Budget, spec: EncoderSpec | None, key: str
+    path: Path, pool: Pool, selection: Selection, budget: Budget, spec: EncoderSpec | None
 ) -> None:
     """Write a selection: rank, tile, window, score, costs, weight, and geometry if there is one.
 
@@ -78,7 +78,6 @@ def save_selection(
     footer = {
         "schema": SCHEMA,
         "meta": dict(selection.meta),
-        "key": key,
         "budget": str(budget),
         "spent": dict(selection.spent),
         "unspent": dict(selection.unspent),

@@ -24,9 +24,14 @@ _TILE_SIDE, _SCENE_SIDE = 160, 720
 
 
 def write_thumbs(
-    path: Path, pool: Pool, selections: Mapping[str, Selection], rankings: Mapping[str, Ranking],
-    bands: Sequence[int], progress: ProgressFn | None,
-) -> None:  # fmt: skip
+    path: Path,
+    pool: Pool,
+    rankings: Mapping[str, Ranking],
+    selections: Mapping[str, Selection],
+    *,
+    bands: Sequence[int] = (),
+    progress: ProgressFn | None = None,
+) -> None:
     """Write the best and worst tiles of each method and overviews of the most picked scenes.
 
     ``tables/thumbs.parquet`` lists them: kind ("tile" or "scene"), name (tile id or scene), file.

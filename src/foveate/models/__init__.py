@@ -2,7 +2,7 @@
 
 from foveate.models.base import Embeds, ModelHandle, parse_name
 from foveate.models.callable import from_callable
-from foveate.models.embed import bind, embed
+from foveate.models.embedding import bind, embed
 from foveate.models.load import FAMILIES, load_model
 
 __all__ = [

@@ -118,7 +118,7 @@ class Builtin:
             values beyond are clipped.
 
     Attributes:
-        spec: What the embeddings depend on; ``spec.dim`` is d (1131 for three bands).
+        spec: What the embeddings depend on; ``spec.dim`` is d (1078 for three bands).
 
     Raises:
         ParameterError: No bands, a band number below 1, a pair too many or too few, or a pair
@@ -189,7 +189,7 @@ class Builtin:
         for raw, band, (low, high) in zip(tile, self._bands, self._scale, strict=True):
             # C order: sums of a transposed view would be added in another order.
             plane = raw.astype(np.float64, order="C")
-            if not np.isfinite(plane).all():
+            if tile.dtype.kind == "f" and not np.isfinite(plane).all():
                 bad = int(plane.size - np.isfinite(plane).sum())
                 raise DataError(
                     f"tile {index} of the batch has {bad} NaN or infinite values in band {band}",
@@ -273,7 +273,7 @@ def _statistics(x: list[Plane], weights: NDArray[np.float32]) -> Iterator[NDArra
             yield soft_histogram([tone, hue], [6, 7])
     else:
         yield soft_histogram([half * np.float32(15)], [16])
-    yield np.array([p.mean(dtype=np.float64) for p in x] + [p.std(dtype=np.float64) for p in x])
+    yield np.array(list(zip(*(_moments(p) for p in x), strict=True))).ravel()
     for level in levels:
         yield np.bincount(ring_patterns(level, _FLOOR).ravel(), minlength=100) / level.size
     fields = [_harmonics(*gradient(level)) for level in levels]
@@ -338,7 +338,21 @@ def _orientation(
     pairs = ((cos2, sin2), (cos4, sin4), (cos6, sin6), (cos8, sin8))
     # A gradient below the floor is no direction: it counts as isotropic ground.
     total = _mean(size) + _FLOOR / 4
-    return np.array([math.hypot(_mean(size * c), _mean(size * s)) / total for c, s in pairs])
+    work = np.empty_like(size)
+    return np.array(
+        [
+            math.hypot(_mean(np.multiply(size, c, out=work)), _mean(np.multiply(size, s, out=work)))
+            / total
+            for c, s in pairs
+        ]
+    )
+
+
+def _moments(p: Plane) -> tuple[float, float]:
+    mean = _mean(p)
+    rest = p - np.float32(mean)
+    rest *= rest
+    return mean, math.sqrt(_mean(rest))
 
 
 def _mean(p: Plane) -> float:

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 NEAR = 2e-6  # relative difference of squared distances below which two rows are a near-tie
 
 _BATCH = 1024  # rows settled at once, at most
+_AHEAD = 63  # likely next picks multiplied together with a pick
 _DOUBT = 32  # settled rows per pick above which products in float32 are too coarse
 
 
@@ -39,12 +40,13 @@ class Candidates:
         self.state = cover.state[self.rows]
         self.q = cover.q[self.rows]
         self.near_ties = 0
-        self._effort = 0  # rows settled
         self._a: NDArray[Any] | None = None
+        self._ahead = np.empty((0, width), cover.dtype)
+        self._place = np.full(self.rows.size, -1)
 
     def run(self, k: int, picks: list[int], values: list[float], meter: Meter) -> None:
         """Append picks and their squared distances, up to `k` in all, while they are certain."""
-        width, begun = self.rows.size, len(picks)
+        width = self.rows.size
         while len(picks) < k:
             best = self._settle_top()
             value = float(self.upper[best])
@@ -52,9 +54,7 @@ class Candidates:
                 self._rest(k, picks, values, meter)
                 return
             row = int(self.rows[best])
-            sure = value > self.tau or (
-                value == self.tau and self.cover.rank[row] < self.tau_rank
-            )
+            sure = value > self.tau or (value == self.tau and self.cover.rank[row] < self.tau_rank)
             near = self._near(best) if sure else None
             if near is None:
                 break
@@ -66,7 +66,7 @@ class Candidates:
             if np.isneginf(self.upper).all():
                 break
         self.cover.keep(self.rows, self.state)
-        coarse = self._effort > width + _DOUBT * (len(picks) - begun + 1)
+        coarse = self.cover.effort > width + _DOUBT * (len(picks) + 1)
         if coarse and self.cover.dtype == np.float32:
             self.cover.set_precision(np.dtype(np.float64))
 
@@ -89,7 +89,6 @@ class Candidates:
             self.cover.settle(self.rows[rows], part)
             self.state[rows] = part
             self.upper[rows] = np.where(np.isneginf(self.upper[rows]), -np.inf, part.value)
-            self._effort += rows.size
             batch = min(4 * batch, _BATCH)
 
     def _near(self, best: int) -> bool | None:
@@ -108,9 +107,8 @@ class Candidates:
         cover = self.cover
         cover.add(row)
         self.upper[best] = -np.inf
-        a = self._vectors()
-        c, q_c = cover.centre(np.array([row]))
-        low = cover.floor(a @ c[0] + q_c, self.q)
+        low = self._products(best) + self.q[best] * (1 - cover.eta)
+        low = cover.floor(low, self.q)
         closer = np.flatnonzero(low < self.state.second)
         part = self.state[closer]
         nothing = np.full(closer.size, np.inf, low.dtype)
@@ -122,7 +120,25 @@ class Candidates:
         alive = (self.upper >= self.tau) & ~np.isneginf(self.upper)
         if 2 * int(alive.sum()) < alive.size:
             self.rows, self.upper, self.q = self.rows[alive], self.upper[alive], self.q[alive]
-            self.state, self._a = self.state[alive], a[alive]
+            self.state, self._a = self.state[alive], self._a[alive]
+            self._ahead, self._place = self._ahead[:, alive], self._place[alive]
+
+    def _products(self, best: int) -> NDArray[Any]:
+        """Return the products -2 a.c of all candidates with the new centre `best`.
+
+        The candidates that are likely next are multiplied together with it: one matrix product
+        reads the coordinates once for all of them.
+        """
+        place = self._place[best]
+        if place < 0:
+            likely = np.argpartition(-self.upper, min(_AHEAD, self.upper.size - 1))[:_AHEAD]
+            likely = np.append(likely[self.upper[likely] > -np.inf], best)
+            a = self._vectors()
+            self._ahead = (-2 * a[likely]) @ a.T
+            self._place[:] = -1
+            self._place[likely] = np.arange(likely.size)
+            place = self._place[best]
+        return self._ahead[place]
 
     def _vectors(self) -> NDArray[Any]:
         """Return the coordinates of the candidates, read when first needed."""

@@ -94,6 +94,7 @@ class Cover:
         self.taken = np.zeros(n, bool)
         self.taken[centres] = True
         self.passes = 0
+        self.effort = 0  # rows settled so far
         self.tiny = tiny(d)
         self._stash: tuple[NDArray[np.int64], State] | None = None
         self.set_precision(np.dtype(np.float32))
@@ -153,6 +154,7 @@ class Cover:
 
     def settle(self, rows: NDArray[np.int64], state: State) -> None:
         """Settle the rows, whose state (changed in place) is not settled."""
+        self.effort += rows.size
         state.value = np.minimum(state.value, self.points.pairs(rows, state.who))
         state.low = state.second.copy()
         state.who[:] = -1

@@ -13,6 +13,10 @@ from foveate.world.spectra import MATERIAL
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
+    from foveate.world.light import Sun
+    from foveate.world.terrain import Frame, Plan
+    from foveate.world.themes import Theme
+
 CLASS = {name: k for k, name in enumerate(CLASSES)}
 TALL_UNIT = 0.2  # metres of height per count of `Canvas.tall`
 
@@ -60,6 +64,7 @@ class Canvas:
         cover: str | None,
         base: str,
         other: str | None = None,
+        *,
         mix: NDArray | float = 0.0,
         tone: NDArray | float = 1.0,
         trees: int | NDArray = 0,
@@ -73,6 +78,25 @@ class Canvas:
         self.tone[where] = tone
         self.tall[where] = 0
         self.trees[where] = trees
+
+
+@dataclass(frozen=True, eq=False)
+class Site:
+    """What every painter needs to know.
+
+    Attributes:
+        frame: The pixel grid and the random streams.
+        theme: The character of the scene.
+        plan: Relief, rivers, settlements and roads.
+        sun: Where the sun stands.
+        canvas: The layers to paint into.
+    """
+
+    frame: Frame
+    theme: Theme
+    plan: Plan
+    sun: Sun
+    canvas: Canvas
 
 
 def share(values: NDArray | float) -> NDArray[np.uint8]:

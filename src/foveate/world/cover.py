@@ -1,4 +1,4 @@
-"""Natural land cover and farmland: water, shores, wetland, forest, wild grass, parcels, rock."""
+"""Natural land cover: water, shores, wetland, forest, wild grass and bare rock."""
 
 from __future__ import annotations
 
@@ -7,33 +7,22 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from foveate.world.canvas import CLASS, Canvas, share
+from foveate.world import farm
+from foveate.world.canvas import CLASS, Canvas, Site, share
 from foveate.world.network import distance
-from foveate.world.noise import TABLE, lookup, smoothstep, table, triangle
+from foveate.world.noise import smoothstep, table
 from foveate.world.parcels import Mosaic, Parcels
 from foveate.world.spectra import MATERIAL
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from foveate.world.terrain import Frame, Plan
     from foveate.world.themes import Theme
 
 type F32 = NDArray[np.float32]
 
 ROWS = 256  # rows painted at once: temporaries stay small
 RIVER_REACH = 60.0  # metres up to which the distance to a river is exact
-
-# Material, second material, lowest and highest share of the second, frequency, row contrast.
-CROPS: tuple[tuple[str, str, float, float, float, float], ...] = (
-    ("crop_dense", "crop_young", 0.0, 0.7, 0.26, 0.05),
-    ("crop_young", "soil", 0.05, 0.5, 0.15, 0.10),
-    ("maize", "soil", 0.0, 0.22, 0.12, 0.08),
-    ("ripe", "stubble", 0.0, 0.6, 0.20, 0.05),
-    ("stubble", "soil", 0.0, 0.5, 0.10, 0.07),
-    ("rape", "crop_dense", 0.0, 0.35, 0.04, 0.05),
-    ("soil", "stubble", 0.0, 0.12, 0.13, 0.11),
-)
 
 
 @dataclass(eq=False)
@@ -57,19 +46,17 @@ class Land:
     textures: tuple[F32, F32]
 
 
-def paint(canvas: Canvas, frame: Frame, plan: Plan, theme: Theme, height: F32) -> Land:
+def paint(site: Site, height: F32) -> Land:
     """Paint everything that people have not built.
 
     Args:
-        canvas: Layers to paint into.
-        frame: The pixel grid.
-        plan: The plan of the scene.
-        theme: Its character.
+        site: The scene.
         height: (h, w) float32 metres.
 
     Returns:
         The fields that later painters need.
     """
+    canvas, frame, plan, theme = site.canvas, site.frame, site.plan, site.theme
     wiggle = frame.fractal("wiggle", 110.0, gain=0.6)
     mottle = frame.fractal("mottle", 26.0, gain=0.75)
     rng = frame.rng("textures")
@@ -91,7 +78,7 @@ def paint(canvas: Canvas, frame: Frame, plan: Plan, theme: Theme, height: F32) -
     if shore is not None:
         land.water |= shore < 0
     far = frame.resample(np.minimum(plan.river_far, np.float32(500.0)), plan.step)
-    wood, meadow = _scores(frame, plan, theme, land, height)
+    wood, meadow = _scores(site, land)
     y, x = frame.axes()
     for top in range(0, frame.shape[0], ROWS):
         rows = slice(top, min(top + ROWS, frame.shape[0]))
@@ -99,13 +86,15 @@ def paint(canvas: Canvas, frame: Frame, plan: Plan, theme: Theme, height: F32) -
         # Parcel borders bend a little with the land.
         bend = wiggle[rows] * np.float32(1.2) + height[rows] * np.float32(0.6)
         parcels = land.mosaic.at(grid[0] + bend, grid[1] - bend)
-        _natural(canvas, frame, theme, land, rows, parcels, (wood, meadow))
-        _farm(canvas, frame, theme, land, rows, parcels)
+        _natural(site, land, rows, parcels, (wood, meadow))
+        farm.till(site, land, rows, parcels)
         near = np.minimum(
             np.where(river[rows] < RIVER_REACH, river[rows], far[rows]), far[rows] + 30
         )
+        _pits(site, land, rows)
         near = np.minimum(near, lake[rows] * np.float32(160.0))
         _wet(canvas, theme, land, rows, near)
+        _bars(canvas, theme, land, rows)
         depth = np.maximum(-river[rows] * np.float32(0.12), -lake[rows] * np.float32(14.0))
         if shore is not None:
             depth = np.maximum(depth, -shore[rows])
@@ -114,9 +103,11 @@ def paint(canvas: Canvas, frame: Frame, plan: Plan, theme: Theme, height: F32) -
     return land
 
 
-def _scores(frame: Frame, plan: Plan, theme: Theme, land: Land, height: F32) -> tuple[F32, F32]:
+def _scores(site: Site, land: Land) -> tuple[F32, F32]:
     """Suitability for forest and for wild grassland, above 0 where they grow."""
-    wood = frame.fractal("wood", min(520.0, 0.4 * max(frame.domain)), gain=0.5)
+    frame, plan, theme = site.frame, site.plan, site.theme
+    extent = max(frame.domain)
+    wood = frame.fractal("wood", min(max(520.0, 0.22 * extent), 3600.0), gain=0.56)
     gy, gx = np.gradient(plan.height, plan.step)
     slope = frame.resample(np.sqrt(gy * gy + gx * gx).astype(np.float32), plan.step)
     wood += np.minimum(slope, np.float32(0.5)) * np.float32(7.0)
@@ -125,7 +116,7 @@ def _scores(frame: Frame, plan: Plan, theme: Theme, land: Land, height: F32) -> 
         wood += np.float32(1.9) / (np.float32(1.0) + (bank * np.float32(1 / 14.0)) ** 2)
     dry = ~land.water[::4, ::4]
     wood -= _top(wood[::4, ::4][dry], theme.forest)
-    meadow = frame.fractal("meadow", 420.0, gain=0.5) - height * np.float32(0.0)
+    meadow = frame.fractal("meadow", min(max(420.0, 0.15 * extent), 2400.0), gain=0.56)
     meadow += np.float32(1.6) / (np.float32(1.0) + (bank * np.float32(1 / 35.0)) ** 2)
     meadow -= _top(meadow[::4, ::4][dry], theme.wild)
     return wood, meadow
@@ -140,14 +131,9 @@ def _top(values: F32, share_of: float) -> np.float32:
 
 
 def _natural(
-    canvas: Canvas,
-    frame: Frame,
-    theme: Theme,
-    land: Land,
-    rows: slice,
-    parcels: Parcels,
-    scores: tuple[F32, F32],
+    site: Site, land: Land, rows: slice, parcels: Parcels, scores: tuple[F32, F32]
 ) -> None:
+    canvas, frame, theme = site.canvas, site.frame, site.theme
     wood, meadow = scores
     mottle, wiggle = land.mottle[rows], land.wiggle[rows]
     h, w = frame.shape
@@ -176,8 +162,9 @@ def _natural(
     if base == "heath":
         canvas.base[rows] = np.where(wiggle > 0.3, MATERIAL["heath"], canvas.base[rows])
     if theme.arid > 0.5:
-        canvas.base[rows] = np.where(
-            wiggle + mottle * 0.5 > 0.2, MATERIAL["soil_pale"], canvas.base[rows]
+        canvas.base[rows] = MATERIAL["soil_pale"]
+        canvas.mix[rows] = share(
+            np.float32(0.66) + np.float32(0.2) * wiggle + np.float32(0.1) * mottle
         )
     canvas.conifer[rows] = share(
         np.float32(theme.conifer)
@@ -186,15 +173,14 @@ def _natural(
         + np.float32(0.25) * wiggle
     )
     use = land.mosaic.draw(parcels.key, 1)
-    farm = ~forest & ~wild
-    canvas.label[rows] = np.where(farm, CLASS["cropland"], canvas.label[rows])
+    farmed = ~forest & ~wild
+    canvas.label[rows] = np.where(farmed, CLASS["cropland"], canvas.label[rows])
     crop, pasture, orchard, fallow = theme.crops
     total = crop + pasture + orchard + fallow
     edges = np.cumsum(np.array([crop, pasture, orchard]) / total)
-    canvas.label[rows][farm & (use >= edges[0]) & (use < edges[1])] = CLASS["grassland"]
-    canvas.label[rows][farm & (use >= edges[1]) & (use < edges[2])] = CLASS["orchard"]
-    canvas.label[rows][farm & (use >= edges[2])] = CLASS["bare"]
-    canvas.trees[rows][farm] = 0
+    canvas.label[rows][farmed & (use >= edges[0]) & (use < edges[1])] = CLASS["grassland"]
+    canvas.label[rows][farmed & (use >= edges[1]) & (use < edges[2])] = CLASS["orchard"]
+    canvas.trees[rows][farmed] = 0
     _forest(canvas, land, rows, forest)
 
 
@@ -208,112 +194,6 @@ def _forest(canvas: Canvas, land: Land, rows: slice, forest: NDArray[np.bool_]) 
     tone = np.float32(0.98) + np.float32(0.10) * mottle + np.float32(0.05) * wiggle
     canvas.tone[rows] = np.where(forest, tone, canvas.tone[rows])
     canvas.trees[rows] = np.where(forest, 245, canvas.trees[rows])
-
-
-def _farm(
-    canvas: Canvas, frame: Frame, theme: Theme, land: Land, rows: slice, parcels: Parcels
-) -> None:
-    mosaic, mottle, wiggle = land.mosaic, land.mottle[rows], land.wiggle[rows]
-    label = canvas.label[rows]
-    forest = label == CLASS["forest"]
-    used = (label == CLASS["cropland"]) | (label == CLASS["bare"]) | (label == CLASS["orchard"])
-    tint = (mosaic.draw(parcels.key, 2) - np.float32(0.5)) * np.float32(0.2)
-    kind = mosaic.draw(parcels.key, 3)
-    stage = mosaic.draw(parcels.key, 4)
-    rows_of = np.where(mosaic.draw(parcels.key, 5) < np.float32(0.85), parcels.v, parcels.u)
-    along = np.where(rows_of == parcels.v, parcels.u, parcels.v)
-    # Stretched noise: sowing, soil and machines leave streaks along the rows.
-    i = np.floor(rows_of * np.float32(1.0 / max(1.4, 1.1 * frame.gsd))).astype(np.int32)
-    j = np.floor(along * np.float32(1.0 / max(22.0, 4 * frame.gsd))).astype(np.int32)
-    streak = lookup(land.textures[1], i + parcels.key, j) - np.float32(0.5)
-    lines = np.zeros_like(streak)
-    pace = 18.0 + 6.0 * np.floor(stage * np.float32(3.0))  # metres between tramlines
-    if frame.gsd <= 4.0:
-        off = np.abs(triangle(rows_of / pace))
-        lines = np.where(off > np.float32(1.0 - max(1.1, frame.gsd) / 10.0), 1.0, 0.0)
-    patch = np.float32(0.30) * wiggle + np.float32(0.16) * mottle
-    cut = np.cumsum([crop[4] for crop in CROPS])
-    crop_of = np.searchsorted(cut / cut[-1], kind.ravel(), side="right").reshape(kind.shape)
-    crop_of = np.minimum(crop_of, len(CROPS) - 1)
-    crop_of = np.where(label == CLASS["bare"], 6, crop_of)
-    crop_of = np.where(label == CLASS["orchard"], 7, crop_of)
-    base = [MATERIAL[theme.soil if c[0] == "soil" else c[0]] for c in CROPS]
-    other = [MATERIAL[theme.soil if c[1] == "soil" else c[1]] for c in CROPS]
-    base.append(MATERIAL["grass_fresh" if theme.arid < 0.3 else theme.soil])
-    other.append(MATERIAL["grass_dry"])
-    low = np.array([c[2] for c in CROPS] + [0.1], np.float32)[crop_of]
-    high = np.array([c[3] for c in CROPS] + [0.5], np.float32)[crop_of]
-    contrast = np.array([c[5] for c in CROPS] + [0.03], np.float32)[crop_of]
-    mix = low + (high - low) * stage + np.float32(0.22) * patch * (np.float32(0.4) + stage)
-    mix += streak * contrast * np.float32(1.6) + lines * np.float32(0.16)
-    tone = np.float32(1.0) + tint + streak * contrast * np.float32(1.5)
-    tone += np.float32(0.035) * mottle + np.float32(0.03) * wiggle - np.float32(0.07) * lines
-    canvas.base[rows] = np.where(used, np.array(base, np.uint8)[crop_of], canvas.base[rows])
-    canvas.other[rows] = np.where(used, np.array(other, np.uint8)[crop_of], canvas.other[rows])
-    canvas.mix[rows] = np.where(used, share(mix), canvas.mix[rows])
-    canvas.tone[rows] = np.where(used, tone, canvas.tone[rows])
-    meadow = label == CLASS["grassland"]
-    mown = np.float32(1.0) + np.float32(0.8) * tint + np.float32(0.10) * streak
-    canvas.tone[rows] = np.where(meadow, canvas.tone[rows] * mown, canvas.tone[rows])
-    _orchard(canvas, frame, rows, label == CLASS["orchard"], parcels)
-    _borders(canvas, frame, theme, land, rows, parcels, forest)
-
-
-def _orchard(
-    canvas: Canvas, frame: Frame, rows: slice, orchard: NDArray[np.bool_], parcels: Parcels
-) -> None:
-    """Trees on a grid of 6 m x 5 m; beyond 3 m pixels only their mean remains."""
-    if frame.gsd > 3.0:
-        canvas.other[rows] = np.where(orchard, MATERIAL["broadleaf"], canvas.other[rows])
-        canvas.mix[rows] = np.where(orchard, 120, canvas.mix[rows])
-        return
-    p, q = parcels.u * np.float32(1 / 5.2), parcels.v * np.float32(1 / 6.4)
-    dy = (q - np.floor(q) - np.float32(0.5)) * np.float32(6.4)
-    dx = (p - np.floor(p) - np.float32(0.5)) * np.float32(5.2)
-    dome = np.float32(1.0) - (dy * dy + dx * dx) * np.float32(1 / 5.0)
-    tree = orchard & (dome > 0) & (parcels.edge > np.float32(2.5))
-    canvas.base[rows] = np.where(tree, MATERIAL["broadleaf"], canvas.base[rows])
-    canvas.mix[rows] = np.where(tree, 0, canvas.mix[rows])
-    lit = np.float32(0.85) + np.float32(0.3) * dome
-    canvas.tone[rows] = np.where(tree, canvas.tone[rows] * lit, canvas.tone[rows])
-    canvas.tall[rows] = np.where(
-        tree, (dome * np.float32(18.0)).astype(np.uint8), canvas.tall[rows]
-    )
-
-
-def _borders(
-    canvas: Canvas,
-    frame: Frame,
-    theme: Theme,
-    land: Land,
-    rows: slice,
-    parcels: Parcels,
-    forest: NDArray[np.bool_],
-) -> None:
-    """Grass margins, hedges and field tracks between the parcels."""
-    label = canvas.label[rows]
-    farm = ~forest & (
-        (label == CLASS["cropland"]) | (label == CLASS["orchard"]) | (label == CLASS["bare"])
-    )
-    hedge = land.mosaic.draw(parcels.key, 6) < np.float32(theme.hedges)
-    hedge &= parcels.edge < np.float32(3.2) + np.float32(0.8) * land.wiggle[rows]
-    hedge &= farm & (frame.gsd < 8.0)
-    if frame.gsd < 3.0:
-        margin = farm & (parcels.edge < np.float32(1.3))
-        canvas.paint(
-            (rows.start + margin.nonzero()[0], margin.nonzero()[1]),
-            "grassland",
-            "grass_fresh",
-            "grass_dry",
-            mix=0.3 + 0.5 * theme.arid,
-        )
-    if hedge.any():
-        at = hedge.nonzero()
-        canvas.paint((rows.start + at[0], at[1]), "forest", "broadleaf", trees=250)
-    if frame.gsd < 5.0:
-        track = ~forest & (parcels.outer < np.float32(max(1.7, 0.5 * frame.gsd)))
-        at = track.nonzero()
-        canvas.paint((rows.start + at[0], at[1]), "road", "dirt", "grass_dry", mix=0.2)
 
 
 def _wet(canvas: Canvas, theme: Theme, land: Land, rows: slice, near: F32) -> None:
@@ -333,6 +213,51 @@ def _wet(canvas: Canvas, theme: Theme, land: Land, rows: slice, near: F32) -> No
         tone=np.float32(1.0) + np.float32(0.09) * mottle[at],
         trees=np.clip(12.0 - 30.0 * wiggle[at], 0, 70).astype(np.uint8),
     )
+
+
+def _bars(canvas: Canvas, theme: Theme, land: Land, rows: slice) -> None:
+    """Gravel bars where a river is wide enough to leave some."""
+    if max(theme.rivers, default=0.0) < 14.0:
+        return
+    river = land.river[rows]
+    wide = np.float32(7.0) * (land.wiggle[rows] - np.float32(0.75 - 0.7 * theme.arid))
+    at = ((river >= 0) & (river < wide) & ~land.water[rows]).nonzero()
+    mottle = land.mottle[rows][at]
+    canvas.paint((rows.start + at[0], at[1]), "bare", "gravel", "wet_sand", mix=0.3 + 0.2 * mottle)
+
+
+def _pits(site: Site, land: Land, rows: slice) -> None:
+    """Quarries: benches of pale rock around a floor of rubble."""
+    canvas, frame, plan, theme = site.canvas, site.frame, site.plan, site.theme
+    y, x = frame.axes()
+    for pit in plan.quarries:
+        dy = y[rows, None] - np.float32(pit.y)
+        dx = x[None, :] - np.float32(pit.x)
+        if float(np.abs(dy).min()) > 1.6 * pit.radius:
+            continue
+        r = np.sqrt(dy * dy + dx * dx) * np.float32(1 / pit.radius)
+        r += np.float32(0.10) * land.wiggle[rows] + np.float32(0.02) * land.mottle[rows]
+        at = ((r < 1.0) & ~land.water[rows]).nonzero()
+        if not at[0].size:
+            continue
+        bench = r[at] * np.float32(pit.radius / 13.0)
+        bench = bench - np.floor(bench)
+        # The face of a bench is lit on the side of the pit that looks at the sun (south: it is
+        # the northern wall), and dark on the other.
+        wall = np.where(bench > np.float32(0.72), dy[at[0], 0] * np.float32(1 / pit.radius), 0.0)
+        wall = np.where(r[at] > np.float32(0.42), wall, np.float32(0.0))
+        where = (rows.start + at[0], at[1])
+        pale = "soil_pale" if theme.soil != "soil_red" else "dirt"
+        canvas.paint(
+            where,
+            "bare",
+            "limestone",
+            pale,
+            mix=np.float32(0.45) + np.float32(0.25) * land.mottle[rows][at],
+            tone=np.float32(0.86)
+            - np.float32(0.34) * wall
+            + np.float32(0.05) * land.wiggle[rows][at],
+        )
 
 
 def _beach(canvas: Canvas, land: Land, rows: slice, shore: F32) -> None:
@@ -369,6 +294,3 @@ def _water(canvas: Canvas, theme: Theme, land: Land, rows: slice, depth: F32) ->
         mix=np.float32(0.25) + np.float32(0.75) * deep,
         tone=np.float32(1.0) + np.float32(0.025) * mottle,
     )
-
-
-__all__ = ["ROWS", "TABLE", "Land", "paint"]

@@ -12,7 +12,7 @@ from odc.geo.geobox import GeoBox
 from foveate import seeds
 from foveate.errors import ParameterError
 from foveate.world import cover, light, objects, sensor, town, trees
-from foveate.world.canvas import CLASS, Canvas
+from foveate.world.canvas import CLASS, Canvas, Site
 from foveate.world.noise import direction
 from foveate.world.spec import NODATA_LABEL, WorldScene, WorldSpec
 from foveate.world.terrain import MIN_DOMAIN, Frame, plan
@@ -47,12 +47,12 @@ def make_scene(spec: WorldSpec, index: int) -> WorldScene:
     frame = _frame(spec, index)
     layout = plan(frame, theme)
     height = frame.resample(layout.height, layout.step)
-    canvas = Canvas(frame.shape)
-    sun = light.sun(frame)
-    land = cover.paint(canvas, frame, layout, theme, height)
+    canvas, sun = Canvas(frame.shape), light.sun(frame)
+    site = Site(frame, theme, layout, sun, canvas)
+    land = cover.paint(site, height)
     del height
-    built = town.build(canvas, frame, layout, theme, land, sun)
-    trees.grow(canvas, frame, sun)
+    built = town.build(site, land)
+    trees.grow(site)
     valid = _acquired(frame, border=spec.has_border(index))
     # Low clouds over small scenes: a shadow that falls outside would be no shadow.
     fall = min(CLOUD_HEIGHT, 0.16 * max(frame.shape) * frame.gsd) / sun.rise
@@ -60,13 +60,13 @@ def make_scene(spec: WorldSpec, index: int) -> WorldScene:
     sky = sensor.clouds(frame, spec.cloud, drift)
     cloud = np.zeros(frame.shape, bool) if sky is None else (sky[0] > sensor.CLOUD_ALPHA) & valid
     free = valid & ~cloud
-    found = objects.place(canvas, frame, layout, theme, land, built, free, sun)
+    found = objects.place(site, land, built, free)
     lit = light.hillshade(frame, layout, sun)
     lit[land.water] = 1.0
     dark = light.shadows(canvas.tall, frame.gsd, sun)
     lit[dark] *= np.float32(0.42)
     del land, built, dark
-    image = sensor.expose(canvas, lit, sky, valid, spec, frame)
+    image = sensor.expose(site, lit, sky, valid, spec)
     label = canvas.label
     label[cloud] = CLASS["cloud"]
     label[~valid] = NODATA_LABEL

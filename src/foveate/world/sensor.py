@@ -12,7 +12,7 @@ from foveate.world.spectra import MATERIAL, bands, response
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from foveate.world.canvas import Canvas
+    from foveate.world.canvas import Site
     from foveate.world.spec import WorldSpec
     from foveate.world.terrain import Frame
 
@@ -59,26 +59,25 @@ def clouds(frame: Frame, mean: float, shift: tuple[float, float]) -> tuple[F32, 
 
 
 def expose(
-    canvas: Canvas,
+    site: Site,
     light: F32,
     sky: tuple[F32, F32, F32] | None,
     valid: NDArray[np.bool_],
     spec: WorldSpec,
-    frame: Frame,
 ) -> NDArray[np.uint8] | NDArray[np.uint16]:
     """See the canvas through the sensor.
 
     Args:
-        canvas: Materials, mixture and tone of each pixel.
+        site: The painted scene.
         light: (h, w) float32 illumination, 1 on a flat sunny field.
         sky: What `clouds` returned.
         valid: (h, w) bool acquisition frame.
         spec: Bands, dtype and noise.
-        frame: Source of the noise.
 
     Returns:
         (c, h, w) image, 0 outside `valid` and at least 1 inside.
     """
+    canvas, frame = site.canvas, site.frame
     table = response(spec.bands)
     h, w = frame.shape
     out = np.zeros((spec.bands, h, w), np.dtype(spec.dtype))

@@ -7,6 +7,7 @@ of a landscape and not a landscape for dwarfs.
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -105,6 +106,7 @@ class Plan:
         river_far: (p, q) float32 distance to the nearest river in metres.
         rivers: River lines.
         places: Settlements, largest first.
+        quarries: Pits, with the fields of a settlement.
         roads: Paved roads between the settlements and out of the domain.
         tracks: Unpaved tracks.
     """
@@ -115,6 +117,7 @@ class Plan:
     river_far: F32
     rivers: list[Line]
     places: list[Place]
+    quarries: list[Place]
     roads: list[Line]
     tracks: list[Line]
 
@@ -129,7 +132,7 @@ def plan(frame: Frame, theme: Theme) -> Plan:
     height *= np.float32(theme.relief * size * 0.5)
     if theme.sea:
         height = _sea(frame, height, step, theme.sea)
-    rivers = [_river(frame, height, step, k, width) for k, width in enumerate(theme.rivers)]
+    rivers = _rivers(frame, theme, height, step)
     river_far = _far(rivers, shape, step)
     reach = np.float32(max(0.16 * size, 60.0))
     valley = np.float32(1.0) / (np.float32(1.0) + (river_far / reach) ** 2)
@@ -140,8 +143,9 @@ def plan(frame: Frame, theme: Theme) -> Plan:
     lake += np.float32(1.0) / (np.float32(0.02) + (river_far / np.float32(90.0)) ** 2)
     wet = (lake < 0.1) | (river_far < step) | ((height < 1.0) if theme.sea else False)
     places = _places(frame, theme, height, wet, step)
+    quarries = _quarries(frame, theme, places, wet, height, step)
     roads, tracks = _roads(frame, places, height, wet, river_far, step)
-    return Plan(step, height, lake, river_far, rivers, places, roads, tracks)
+    return Plan(step, height, lake, river_far, rivers, places, quarries, roads, tracks)
 
 
 def _quantile(values: F32, share: float) -> np.float32:
@@ -158,6 +162,32 @@ def _sea(frame: Frame, height: F32, step: float, share: float) -> F32:
     x = np.arange(height.shape[1], dtype=np.float32)[None, :] * np.float32(step)
     out = height + (x * np.float32(cos) + y * np.float32(sin)) * np.float32(0.045)
     return out - _quantile(out, share)
+
+
+def _rivers(frame: Frame, theme: Theme, height: F32, step: float) -> list[Line]:
+    """A wide domain has a larger river, and tributaries that join it."""
+    wider = max(max(frame.domain) / MIN_DOMAIN, 1.0)
+    out: list[Line] = []
+    for k, width in enumerate(theme.rivers):
+        grown = width * min(math.sqrt(math.sqrt(wider)), 2.0)
+        out.append(_river(frame, height, step, k, grown))
+        for m in range(min(int(wider / 3.5), 7)):
+            side = _river(frame, height, step, 10 + m, max(0.36 * grown, 3.0))
+            main = cKDTree(out[0].points)
+            gap, nearest = main.query(side.points)
+            met = (gap < 2.5 * grown).nonzero()[0]
+            # Either half of the course may be the tributary: the longer one is.
+            if met.size and met[0] >= len(side.points) - met[-1]:
+                keep, end = slice(0, met[0]), out[0].points[nearest[met[0]]][None]
+                points = np.concatenate([side.points[keep], end])
+            elif met.size:
+                keep, end = slice(met[-1] + 1, None), out[0].points[nearest[met[-1]]][None]
+                points = np.concatenate([end, side.points[keep]])
+            else:
+                points = side.points
+            if len(points) > 8:
+                out.append(Line(points, np.resize(side.width, len(points))))
+    return out
 
 
 def _river(frame: Frame, height: F32, step: float, k: int, width: float) -> Line:
@@ -232,6 +262,42 @@ def _places(
     return out
 
 
+def _quarries(
+    frame: Frame,
+    theme: Theme,
+    places: list[Place],
+    wet: NDArray[np.bool_],
+    height: F32,
+    step: float,
+) -> list[Place]:
+    """Put pits on dry slopes away from the settlements."""
+    rng = frame.rng("quarries")
+    wanted = theme.quarries * math.sqrt(frame.domain[0] * frame.domain[1]) / 4e3
+    wanted = min(max(round(wanted), 1 if theme.quarries >= 0.5 else 0), 12)
+    dry = distance_transform_edt(~wet) * step
+    gy, gx = np.gradient(height, step)
+    slope = np.sqrt(gy * gy + gx * gx)
+    out: list[Place] = []
+    for _ in range(wanted):
+        best: tuple[float, Place] | None = None
+        for _ in range(30):
+            radius = float(rng.uniform(42.0, 95.0))
+            y = float(rng.uniform(0.12, 0.88)) * frame.domain[0]
+            x = float(rng.uniform(0.12, 0.88)) * frame.domain[1]
+            cell = (int(y / step), int(x / step))
+            apart = min(
+                (math.sqrt((y - p.y) ** 2 + (x - p.x) ** 2) - p.radius - radius for p in places),
+                default=999.0,
+            )
+            apart = min(apart, float(dry[cell]) - 1.4 * radius)
+            score = min(apart, 0.0) + 40.0 * float(slope[cell])
+            if best is None or score > best[0]:
+                best = (score, Place(y, x, radius, 0.0))
+        if best is not None and best[0] > 0.0:
+            out.append(best[1])
+    return out
+
+
 def _roads(
     frame: Frame,
     places: list[Place],
@@ -247,8 +313,8 @@ def _roads(
     wild = rng.random(coarse.shape) * 0.5
     # A routing cell that a river crosses is wet, however narrow the river.
     soaked = wet[::every, ::every] | (river_far[::every, ::every] < 0.75 * step * every)
-    cost = 1.0 + wild + (gy * gy + gx * gx) * 120.0 + 14.0 * soaked
-    cost += 5.0 * (river_far[::every, ::every] < 1.6 * step * every)
+    cost = 1.0 + wild + (gy * gy + gx * gx) * 120.0 + 60.0 * soaked
+    cost += 14.0 * (river_far[::every, ::every] < 2.3 * step * every)
     router = Router(cost, step * every)
     tall, wide = frame.domain
     a, b, c, d = rng.uniform(0.2, 0.8, 4)

@@ -7,19 +7,17 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from foveate.world.canvas import CLASS, TALL_UNIT, Canvas
+from foveate.world.canvas import CLASS, TALL_UNIT, Site
 from foveate.world.network import distance
 from foveate.world.noise import direction, lookup, table, worley
 from foveate.world.spectra import MATERIAL
-from foveate.world.splat import Boxes, stamp
+from foveate.world.splat import Boxes, Stamp, stamp
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from foveate.world.cover import Land
-    from foveate.world.light import Sun
     from foveate.world.terrain import Frame, Plan
-    from foveate.world.themes import Theme
 
 type F32 = NDArray[np.float32]
 
@@ -57,15 +55,16 @@ class Town:
     works: NDArray[np.bool_]
 
 
-def build(canvas: Canvas, frame: Frame, plan: Plan, theme: Theme, land: Land, light: Sun) -> Town:
+def build(site: Site, land: Land) -> Town:
     """Paint settlements and roads over the land."""
+    canvas, frame, plan = site.canvas, site.frame, site.plan
     road = distance(frame, plan.roads, 40.0)
     core = _core(frame, plan, land, road)
     town = Town(road, core, np.full(frame.shape, -1.0, np.float32), np.zeros(frame.shape, bool))
     at = (core > 0).nonzero()
     if at[0].size:
-        _districts(canvas, frame, plan, theme, land, town, light, at)
-    _roads(canvas, frame, plan, land, road)
+        _districts(site, land, town, at)
+    _roads(site, land, road)
     return town
 
 
@@ -89,15 +88,9 @@ def _core(frame: Frame, plan: Plan, land: Land, road: F32) -> F32:
 
 
 def _districts(
-    canvas: Canvas,
-    frame: Frame,
-    plan: Plan,
-    theme: Theme,
-    land: Land,
-    town: Town,
-    light: Sun,
-    at: tuple[NDArray[np.intp], NDArray[np.intp]],
+    site: Site, land: Land, town: Town, at: tuple[NDArray[np.intp], NDArray[np.intp]]
 ) -> None:
+    canvas, frame, plan, theme = site.canvas, site.frame, site.plan, site.theme
     rng = frame.rng("town")
     jitter, random = (table(rng), table(rng)), table(rng)
     y, x = frame.axes()
@@ -142,11 +135,11 @@ def _districts(
     plot = np.floor(u / block[own, 2]).astype(np.int32) * np.int32(7) + own.astype(np.int32)
     plot += np.floor(v / (np.float32(0.5) * block[own, 1])).astype(np.int32) * np.int32(131)
     garden = lookup(random, plot, plot >> 5)
-    _ground(canvas, frame, land, town, at, kind[own], street, garden)
+    _ground(site, land, town, at, (kind[own], street, garden))
     owner = np.full(frame.shape, -1, np.int32)
     owner[at] = own
-    houses = _plots(rng, random, seed_y, seed_x, cos, sin, kind)
-    _houses(canvas, frame, town, owner, houses, light)
+    houses = _plots(rng, (seed_y, seed_x), (cos, sin), kind)
+    _houses(site, town, owner, houses)
 
 
 def _to_line(a: F32, period: F32) -> F32:
@@ -155,15 +148,14 @@ def _to_line(a: F32, period: F32) -> F32:
 
 
 def _ground(
-    canvas: Canvas,
-    frame: Frame,
+    site: Site,
     land: Land,
     town: Town,
     at: tuple[NDArray[np.intp], NDArray[np.intp]],
-    kind: NDArray[np.intp],
-    street: F32,
-    garden: F32,
+    fields: tuple[NDArray[np.intp], F32, F32],
 ) -> None:
+    canvas, frame = site.canvas, site.frame
+    kind, street, garden = fields
     mottle = land.mottle[at]
     # Every plot has its own ground: lawn, dry lawn, beds, paving.
     lawns = np.array([MATERIAL[m] for m in ("grass_fresh", "grass_fresh", "dirt", "asphalt_old")])
@@ -206,15 +198,10 @@ def _ground(
 
 
 def _plots(
-    rng: np.random.Generator,
-    random: F32,
-    seed_y: F32,
-    seed_x: F32,
-    cos: F32,
-    sin: F32,
-    kind: NDArray[np.intp],
+    rng: np.random.Generator, seed: tuple[F32, F32], turn: tuple[F32, F32], kind: NDArray[np.intp]
 ) -> dict[str, NDArray]:
     """Lay houses along both long sides of every block of every district."""
+    (seed_y, seed_x), (cos, sin) = seed, turn
     out: list[NDArray] = []
     for which in (HOMES, CENTRE, WORKS):
         d = (kind == which).nonzero()[0]
@@ -242,14 +229,14 @@ def _plots(
             CENTRE: (13.2 + 2.2 * dice[2], 11.0 + 3.0 * dice[3], 8.0 + 7.0 * dice[4]),
             WORKS: (40.0 + 28.0 * dice[2], 24.0 + 14.0 * dice[3], 7.0 + 5.0 * dice[4]),
         }[which]
-        turn = (dice[5] < 0.22) & (which == HOMES)
+        across_street = (dice[5] < 0.22) & (which == HOMES)
         out.append(
             np.stack(
                 [
                     seed_y[own] + hu * sin[own] + hv * cos[own],
                     seed_x[own] + hu * cos[own] - hv * sin[own],
-                    np.where(turn, -sin[own], cos[own]),
-                    np.where(turn, cos[own], sin[own]),
+                    np.where(across_street, -sin[own], cos[own]),
+                    np.where(across_street, cos[own], sin[own]),
                     *size,
                     dice[0],
                     own,
@@ -263,13 +250,9 @@ def _plots(
 
 
 def _houses(
-    canvas: Canvas,
-    frame: Frame,
-    town: Town,
-    owner: NDArray[np.int32],
-    plots: dict[str, NDArray],
-    light: Sun,
+    site: Site, town: Town, owner: NDArray[np.int32], plots: dict[str, NDArray]
 ) -> None:
+    frame = site.frame
     row, col = frame.pixel(plots["y"], plots["x"])
     inside = (row >= 0) & (row < frame.shape[0]) & (col >= 0) & (col < frame.shape[1])
     plots = {name: values[inside] for name, values in plots.items()}
@@ -287,20 +270,14 @@ def _houses(
         chosen = group.nonzero()[0]
         for part in stamp(frame, boxes.take(chosen)):
             which = chosen[part.which]
-            _roof(canvas, part.at, part.u, part.v, {k: a[which] for k, a in plots.items()}, light)
+            _roof(site, part, {k: a[which] for k, a in plots.items()})
 
 
-def _roof(
-    canvas: Canvas,
-    at: tuple[NDArray[np.intp], NDArray[np.intp]],
-    u: F32,
-    v: F32,
-    house: dict[str, NDArray],
-    light: Sun,
-) -> None:
+def _roof(site: Site, part: Stamp, house: dict[str, NDArray]) -> None:
+    canvas, light, at = site.canvas, site.sun, part.at
     free = canvas.label[at] != CLASS["road"]
     at = (at[0][free], at[1][free])
-    u, v = u[free], v[free]
+    u, v = part.u[free], part.v[free]
     house = {name: values[free] for name, values in house.items()}
     works = house["kind"] == WORKS
     pick = (house["dice"] * np.float32(997.0)).astype(np.int32)
@@ -325,7 +302,8 @@ def _roof(
     canvas.tall[at] = ((house["tall"] + rise) / TALL_UNIT).astype(np.uint8)
 
 
-def _roads(canvas: Canvas, frame: Frame, plan: Plan, land: Land, road: F32) -> None:
+def _roads(site: Site, land: Land, road: F32) -> None:
+    canvas, frame, plan = site.canvas, site.frame, site.plan
     if plan.tracks and frame.gsd < 5.0:
         track = distance(frame, plan.tracks, 8.0)
         at = (

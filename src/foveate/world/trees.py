@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from scipy.ndimage import maximum_filter
 
-from foveate.world.canvas import CLASS, TALL_UNIT, Canvas
+from foveate.world.canvas import CLASS, TALL_UNIT, Canvas, Site
 from foveate.world.cover import ROWS
 from foveate.world.noise import lookup, table
 from foveate.world.spectra import MATERIAL
@@ -24,8 +24,9 @@ SPACING = 6.2  # metres between trunks
 COARSEST = 3.0  # metres per pixel beyond which crowns are not drawn one by one
 
 
-def grow(canvas: Canvas, frame: Frame, light: Sun) -> None:
+def grow(site: Site) -> None:
     """Draw the trees that `Canvas.trees` asks for."""
+    canvas, frame = site.canvas, site.frame
     tables = tuple(table(frame.rng(f"trees/{k}")) for k in range(4))
     y, x = frame.axes()
     if frame.gsd > COARSEST:
@@ -43,20 +44,18 @@ def grow(canvas: Canvas, frame: Frame, light: Sun) -> None:
         if not r.size:
             continue
         r = r + top
-        crown = _crowns(frame, y[r], x[c], density, conifer, woods, tables)
-        _leaf(canvas, (r, c), crown, light)
+        crown = _crowns(frame, (y[r], x[c]), (density, conifer, woods), tables)
+        _leaf(canvas, (r, c), crown, site.sun)
 
 
 def _crowns(
     frame: Frame,
-    y: F32,
-    x: F32,
-    density: NDArray[np.uint8],
-    conifer: NDArray[np.uint8],
-    woods: NDArray[np.bool_],
+    at: tuple[F32, F32],
+    layers: tuple[NDArray[np.uint8], NDArray[np.uint8], NDArray[np.bool_]],
     tables: tuple[F32, ...],
 ) -> tuple[NDArray, ...]:
     """Highest crown over each position: dome, offset from its trunk, colour, kind, place."""
+    (y, x), (density, conifer, woods) = at, layers
     inv = np.float32(1 / SPACING)
     sy, sx = y * inv, x * inv
     cy, cx = np.floor(sy).astype(np.int32), np.floor(sx).astype(np.int32)
@@ -135,8 +134,8 @@ def _mean(canvas: Canvas, frame: Frame) -> None:
     """Coarse pixels show only how many trees there are, and gaps where there are few."""
     dice = frame.rng("trees/coarse").random(frame.shape, dtype=np.float32)
     sparse = (canvas.trees > 0) & (canvas.label != CLASS["forest"])
-    share = canvas.trees * np.float32(1 / 255.0) * (np.float32(0.4) + np.float32(1.2) * dice)
+    share = canvas.trees * np.float32(1 / 255.0) * (np.float32(0.6) + np.float32(0.8) * dice)
     canvas.other[sparse] = MATERIAL["broadleaf"]
     canvas.mix[sparse] = (np.clip(share[sparse], 0, 1) * np.float32(255)).astype(np.uint8)
     forest = canvas.label == CLASS["forest"]
-    canvas.tone[forest] *= (np.float32(0.8) + np.float32(0.22) * dice)[forest]
+    canvas.tone[forest] *= (np.float32(0.78) + np.float32(0.16) * dice)[forest]

@@ -27,8 +27,11 @@ class Method:
         title: Name in reports.
         source: Paper and section.
         function: ``(*, ids, seed, progress, <needs>, <options>) -> Ranking``. `ids` is (n,) str
-            in sorted order, `counts` (n, C) int64, `embeddings` (n, d) float.
+            in sorted order, `counts` (n, C) int64, `embeddings` (n, d) float. A hybrid gets
+            ``parts``, a mapping of method name to its `Ranking`, instead of arrays.
         needs: Subset of "counts" and "embeddings".
+        parts: Methods whose rankings a hybrid combines. Their options are options of the hybrid
+            under their name.
         presets: Options that "paper" (the text) and "released" (public code and lists) set where
             they differ from the defaults.
         greedy: Whether a smaller depth costs less: such a method takes an option ``depth``.
@@ -39,15 +42,17 @@ class Method:
     source: str
     function: Callable[..., Ranking]
     needs: tuple[str, ...] = ()
+    parts: tuple[str, ...] = ()
     presets: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     greedy: bool = False
 
     @property
     def defaults(self) -> dict[str, Any]:
         """Options and their defaults."""
-        fixed = {"ids", "seed", "progress", *self.needs}
+        fixed = {"ids", "seed", "progress", "parts", *self.needs}
         parameters = inspect.signature(self.function).parameters.values()
-        return {p.name: p.default for p in parameters if p.name not in fixed}
+        own = {p.name: p.default for p in parameters if p.name not in fixed}
+        return own | {name: get_method(name).defaults for name in self.parts}
 
     def options(self, preset: str, given: Mapping[str, Any] | None = None) -> dict[str, Any]:
         """Return all options: defaults, then the preset, then what was given.
@@ -67,7 +72,10 @@ class Method:
                     f"Its options: {', '.join(defaults) or 'none'}.",
                     suggest(name, defaults),
                 )
-        return {**defaults, **self.presets.get(preset, {}), **(given or {})}
+        chosen = {**defaults, **self.presets.get(preset, {}), **(given or {})}
+        for name in self.parts:
+            chosen[name] = get_method(name).options(preset, (given or {}).get(name))
+        return chosen
 
 
 METHODS: Registry[Method] = Registry(

@@ -12,14 +12,14 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from foveate.curate.methods.base import Method
-from foveate.curate.methods.cb import METHOD as CB
-from foveate.curate.methods.fa import METHOD as FA
 from foveate.errors import ParameterError
 from foveate.seeds import tie_keys
 from foveate.select.sampling import order_by_score
 from foveate.selection import Ranking
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from numpy.typing import NDArray
 
     from foveate.progress import ProgressFn
@@ -28,25 +28,21 @@ if TYPE_CHECKING:
 def fa_cb(
     *,
     ids: NDArray[np.str_],
-    counts: NDArray[np.int64],
-    embeddings: NDArray[np.floating],
+    parts: Mapping[str, Ranking],
     seed: int,
-    progress: ProgressFn | None = None,
+    progress: ProgressFn | None = None,  # noqa: ARG001  (one sort)
     lam: float = 0.5,
     combine: str = "score",
-    negative: str = "abs",
 ) -> Ranking:
     """Rank by a weighted mean of FA and CB.
 
     Args:
         ids: (n,) str.
-        counts: (n, C) pixels per class.
-        embeddings: (n, d) float.
+        parts: Full rankings "fa" and "cb".
         seed: Breaks ties.
-        progress: Called with ticks.
+        progress: Not used.
         lam: Weight of FA, 0 to 1.
         combine: "score" (paper), or "rank" (1 - place / n of both).
-        negative: As in FA.
 
     Returns:
         Full ranking, scores in [0, 1].
@@ -59,14 +55,13 @@ def fa_cb(
     if combine not in ("score", "rank"):
         raise ParameterError(f"combine={combine!r}", "Allowed: score, rank.")
     n = len(ids)
-    activation = FA.function(ids=ids, embeddings=embeddings, seed=seed, negative=negative)
-    balance = CB.function(ids=ids, counts=counts, seed=seed, progress=progress)
+    by_place = 1 - np.arange(n) / max(n, 1)
     s_fa, s_cb = np.empty(n), np.empty(n)
-    s_fa[activation.rows] = activation.score if combine == "score" else 1 - np.arange(n) / max(n, 1)
-    s_cb[balance.rows] = balance.score
+    s_fa[parts["fa"].rows] = parts["fa"].score if combine == "score" else by_place
+    s_cb[parts["cb"].rows] = parts["cb"].score if combine == "score" else by_place
     score = lam * s_fa + (1 - lam) * s_cb
     rows = order_by_score(score, tie_keys(ids, seed))
-    return Ranking(rows, score[rows], n, meta=dict(activation.meta))
+    return Ranking(rows, score[rows], n, meta=dict(parts["fa"].meta))
 
 
 METHOD = Method(
@@ -75,5 +70,5 @@ METHOD = Method(
     source="core-set paper, section III-F, Eq. 4",
     function=fa_cb,
     needs=("counts", "embeddings"),
-    presets={"paper": {"negative": "error"}, "released": {"negative": "error"}},
+    parts=("fa", "cb"),
 )

@@ -1,0 +1,55 @@
+# make demo   sets everything up and runs the main job on embedded data
+# make test   sets everything up and passes the tests
+.DEFAULT_GOAL := help
+.PHONY: help demo test fast lint format bench clean
+
+VENV := .venv
+BIN := $(VENV)/bin
+# uv if there is one, else one of our own in .bootstrap
+UV := $(shell command -v uv 2>/dev/null || echo .bootstrap/bin/uv)
+PYTHON ?= python3
+
+help:
+	@sed -n 's/^# //p' Makefile
+
+.bootstrap/bin/uv:
+	$(PYTHON) -m venv .bootstrap
+	.bootstrap/bin/pip install --quiet uv
+
+$(VENV)/.core: pyproject.toml constraints.txt $(filter .bootstrap/bin/uv,$(UV))
+	test -x $(BIN)/python || $(UV) venv --quiet $(VENV)
+	$(UV) pip install --quiet --python $(VENV) --constraint constraints.txt --editable .
+	touch $@
+
+$(VENV)/.dev: $(VENV)/.core
+	$(UV) pip install --quiet --python $(VENV) --constraint constraints.txt --editable '.[models]' --group dev
+	touch $@
+
+demo: $(VENV)/.core
+	$(BIN)/foveate demo --out demo
+	@echo "Open demo/run/report.html in a browser."
+
+test: $(VENV)/.dev lint
+	$(BIN)/python -m pytest -n 2 -q
+
+# the tests without those of real imagery, browsers and long kills
+fast: $(VENV)/.dev
+	$(BIN)/python -m pytest -n 2 -q -m "not realdata and not browser and not slow"
+
+lint: $(VENV)/.dev
+	$(BIN)/ruff check
+	$(BIN)/ruff format --check
+	$(BIN)/lint-imports
+	$(BIN)/ty check src
+
+format: $(VENV)/.dev
+	$(BIN)/ruff format
+	$(BIN)/ruff check --fix
+
+# the benchmarks, each against a named peer
+bench: $(VENV)/.dev
+	$(BIN)/python benchmarks/kcenter.py
+	$(BIN)/python benchmarks/balance.py
+
+clean:
+	rm -rf $(VENV) .bootstrap demo

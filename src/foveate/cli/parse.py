@@ -1,0 +1,105 @@
+"""From the strings of the command line to a job."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any
+
+from foveate.errors import ParameterError
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from pathlib import Path
+
+    from foveate.curate import CurateJob
+
+
+def curate_job(
+    *, preset: str, images: Sequence[Path], masks: Sequence[Path] | None,
+    extra: Sequence[Path] | None, methods: Sequence[str] | None, bands: str, scale: str,
+    stack: str, options: Sequence[str] | None, **rest: Any,
+) -> CurateJob:  # fmt: skip
+    """Make a curate job from what was typed.
+
+    Raises:
+        ParameterError: Something cannot be read, or a value is out of range.
+    """
+    from pydantic import ValidationError
+
+    from foveate.curate import METHODS, CurateJob
+
+    names = list(methods or ["fa-cb"])
+    given: dict[str, Any] = {
+        "images": [str(p) for p in images],
+        "masks": [str(p) for p in masks or ()],
+        "extra": [str(p) for p in extra or ()],
+        "methods": list(METHODS) if "all" in names else names,
+        "bands": [int(b) for b in numbers(bands, "bands", whole=True)],
+        "scale": scale_pairs(scale),
+        "stack": [part.strip() for part in stack.split(",") if part.strip()],
+        "options": method_options(options or ()),
+    }
+    for name, value in rest.items():
+        if value is not None:
+            given[name] = value if isinstance(value, int | float | str) else str(value)
+    try:
+        return CurateJob.with_preset(preset, **given)
+    except ValidationError as error:
+        first = error.errors()[0]
+        name = "--" + "-".join(str(p) for p in first["loc"][:1]).replace("_", "-")
+        raise ParameterError(f"{name} {first['input']!r}: {first['msg']}") from error
+
+
+def numbers(text: str, name: str, *, whole: bool = False) -> list[float]:
+    """Read numbers separated by commas.
+
+    Raises:
+        ParameterError: A part is no number, or not a whole one of at least 1 where asked.
+    """
+    try:
+        values = [float(part) for part in text.split(",") if part.strip()]
+    except ValueError:
+        values = [float("nan")]
+    if any(v != v or (whole and (v != int(v) or v < 1)) for v in values):  # noqa: PLR0124  (NaN)
+        kind = "whole numbers from 1" if whole else "numbers"
+        raise ParameterError(f"--{name} {text!r}", f"Expected {kind}, separated by commas.")
+    return values
+
+
+def scale_pairs(text: str) -> list[tuple[float, float]]:
+    """Read ``LOW,HIGH`` or ``LOW,HIGH,LOW,HIGH,...``, a pair for each band.
+
+    Raises:
+        ParameterError: An odd number of values, or LOW is not below HIGH.
+    """
+    values = numbers(text, "scale")
+    pairs = list(zip(values[::2], values[1::2], strict=False))
+    if len(values) % 2 or any(low >= high for low, high in pairs):
+        raise ParameterError(
+            f"--scale {text!r}",
+            "Expected LOW,HIGH with LOW below HIGH, once or once for each band.",
+            "For example --scale 0,10000.",
+        )
+    return pairs
+
+
+def method_options(texts: Sequence[str]) -> dict[str, dict[str, Any]]:
+    """Read ``method.option=value``, values as JSON where they are JSON.
+
+    Raises:
+        ParameterError: Another form.
+    """
+    options: dict[str, dict[str, Any]] = {}
+    for text in texts:
+        name, equals, value = text.partition("=")
+        method, dot, option = name.partition(".")
+        if not (equals and dot and method and option):
+            raise ParameterError(
+                f"--option {text!r}", "The form is METHOD.OPTION=VALUE.", "Example: fd.max_k=20"
+            )
+        try:
+            parsed = json.loads(value)
+        except ValueError:
+            parsed = None if value == "None" else value
+        options.setdefault(method, {})[option] = parsed
+    return options

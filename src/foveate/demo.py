@@ -1,0 +1,52 @@
+"""The whole job on the procedural world: what `foveate demo` runs, offline."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from foveate.curate import METHODS, CurateJob, run
+from foveate.report import write_report
+from foveate.world import WorldSpec, write_world
+
+if TYPE_CHECKING:
+    from foveate.progress import ProgressFn
+    from foveate.run import Run
+
+TILE = 128
+BUDGET = "10%"
+
+
+def run_demo(
+    out: str | Path, *, seed: int = 0, command: str = "", progress: ProgressFn | None = None
+) -> Run:
+    """Draw four scenes, rank their tiles by all methods, keep 10 %, write a report.
+
+    Args:
+        out: Folder for ``world/`` (images, masks, classes) and ``run/`` (with report.html).
+        seed: Seed of the world and of the methods.
+        command: The command that repeats it, for the record.
+        progress: Called with ticks.
+
+    Returns:
+        The run.
+
+    Raises:
+        StorageError: `out` cannot be written.
+    """
+    folder = Path(out)
+    spec = WorldSpec(scenes=4, size=1024, seed=seed)
+    files = write_world(folder / "world", spec, progress=progress)
+    job = CurateJob(
+        images=[str(files.images)],
+        masks=[str(files.masks)],
+        classes=str(files.classes),
+        methods=list(METHODS),
+        budget=BUDGET,
+        tile=TILE,
+        seed=seed,
+    )
+    done = run(job, folder / "run", command=command, progress=progress)
+    if done.worked or not (done.path / "report.html").exists():
+        write_report(done.path)
+    return done

@@ -1,0 +1,96 @@
+"""The table that every target writes, and what a target is."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from foveate.errors import DataError, UnknownNameError
+from foveate.files import read_parquet
+from foveate.registry import suggest
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+    from pathlib import Path
+
+    import pyarrow as pa
+
+    from foveate.run import Run
+
+GEOMETRY = "geometry"
+_FIRST = ("method", "rank", "tile_id", "scene", "y", "x", "h", "w", "score")
+_LAST = ("weight", GEOMETRY)
+
+
+@dataclass(frozen=True)
+class Target:
+    """A file format.
+
+    Attributes:
+        suffixes: File name endings, lower case with the dot; the first is the usual one.
+        geometry: "needed" (a run without georeference is refused) or "optional".
+        write: ``(table, path)`` writes the table of `selection_table`, atomically.
+    """
+
+    suffixes: tuple[str, ...]
+    geometry: str
+    write: Callable[[pa.Table, Path], None]
+
+
+def selection_table(run: Run, methods: Sequence[str] | None, *, geometry: str) -> pa.Table:
+    """Stack the selections of a run.
+
+    Args:
+        run: The run.
+        methods: Names in the order wanted; None for all.
+        geometry: "needed" or "optional".
+
+    Returns:
+        One row per pick, method by method in rank order. Columns: method, rank (from 1), tile_id,
+        scene, y, x, h, w (pixels of the scene), score, ``cost_<unit>`` for each unit of the
+        budget, weight, and for georeferenced runs geometry (WKB polygons, WGS84 longitude and
+        latitude).
+
+    Raises:
+        UnknownNameError: A method that the run does not have.
+        DataError: No selections, or no geometry where it is needed.
+    """
+    import pyarrow as pa
+
+    known = _methods(run)
+    for name in methods or ():
+        if name not in known:
+            raise UnknownNameError(
+                f"the run {str(run.path)!r} has no method {name!r}",
+                f"It has: {', '.join(known)}.",
+                suggest(name, known),
+            )
+    parts = []
+    for name in dict.fromkeys(methods or known):
+        part = read_parquet(run.path / "selection" / f"{name}.parquet").sort_by("rank")
+        part = part.append_column("method", pa.array([name] * len(part), pa.string()))
+        if geometry == "needed" and GEOMETRY not in part.column_names:
+            raise DataError(
+                f"the run {str(run.path)!r} is not georeferenced: its scenes have no CRS",
+                "This format needs coordinates on the Earth.",
+                "Use --to csv, which holds the windows in pixels.",
+            )
+        costs = [c for c in part.column_names if c.startswith("cost_")]
+        wanted = [*_FIRST, *costs, *_LAST]
+        parts.append(part.select([c for c in wanted if c in part.column_names]))
+    table = pa.concat_tables(parts, promote_options="default")
+    return table.replace_schema_metadata(None)
+
+
+def _methods(run: Run) -> list[str]:
+    """Return the names of the run's methods, in the order of the job."""
+    stored = sorted(p.stem for p in (run.path / "selection").glob("*.parquet"))
+    if not stored:
+        raise DataError(
+            f"the run {str(run.path)!r} holds no selection",
+            "Selections are files selection/<method>.parquet.",
+            "Finish the run: the same command goes on where it stopped.",
+        )
+    # A file may be left from an earlier job with other methods: the job says what is current.
+    current = [n for n in run.record.get("summary", {}).get("methods", {}) if n in stored]
+    return current or stored

@@ -1,0 +1,71 @@
+"""Numbers as people write them. No locale, so that the same run gives the same page."""
+
+from __future__ import annotations
+
+import math
+
+GAP = "\u202f"  # narrow no-break space between a number and its unit
+NONE = "\u2013"  # what stands where there is no value
+
+_BYTES = ("B", "kB", "MB", "GB", "TB", "PB")
+
+
+def count(value: float) -> str:
+    """Whole numbers with thousands separated: 12,345."""
+    return f"{round(value):,}"
+
+
+def share(value: float) -> str:
+    """A share as a percentage: two significant digits below 10 %, whole ones above."""
+    if not math.isfinite(value):
+        return NONE
+    percent = 100 * value
+    if percent == 0 or percent >= 9.95:
+        return f"{percent:.0f}{GAP}%"
+    if percent < 0.01:
+        return f"<0.01{GAP}%"
+    return f"{percent:.1f}{GAP}%" if percent >= 0.95 else f"{percent:.2g}{GAP}%"
+
+
+def decimal(value: float, digits: int = 2) -> str:
+    """A plain decimal number; a dash when there is none."""
+    return f"{value:.{digits}f}".replace("-", "\u2212") if math.isfinite(value) else NONE
+
+
+def factor(value: float) -> str:
+    """How many times: x2.4; a dash when it is not defined."""
+    if not math.isfinite(value):
+        return NONE
+    return f"\u00d7{value:.0f}" if value >= 99.5 else f"\u00d7{value:.2g}"
+
+
+def seconds(value: float) -> str:
+    """A duration: 0.05 s, 26 s, 3 min 20 s, 2 h 05 min."""
+    if value < 9.95:
+        return f"{value:.2g}{GAP}s" if value >= 0.01 else f"<0.01{GAP}s"
+    whole = round(value)
+    if whole < 60:
+        return f"{whole}{GAP}s"
+    if whole < 3600:
+        return f"{whole // 60}{GAP}min {whole % 60:02d}{GAP}s"
+    return f"{whole // 3600}{GAP}h {whole % 3600 // 60:02d}{GAP}min"
+
+
+def amount(value: float, unit: str) -> str:
+    """A cost in the unit of a budget: 79 patches, 15.5 MB, 3 min 20 s."""
+    if unit == "tiles":
+        return f"{count(value)} patch{'' if round(value) == 1 else 'es'}"
+    if unit == "bytes":
+        power = min(int(math.log(max(value, 1), 1000)), len(_BYTES) - 1)
+        return f"{value / 1000**power:.3g}{GAP}{_BYTES[power]}"
+    if unit == "minutes":
+        return seconds(60 * value)
+    if unit == "pixels" and value >= 1e5:
+        return f"{value / 1e6:,.1f} million pixels"
+    text = count(value) if value == round(value) or value >= 1000 else f"{value:.3g}"
+    return f"{text} {unit}"
+
+
+def plural(number: int, one: str, many: str = "") -> str:
+    """The number with its noun."""
+    return f"{count(number)} {one if number == 1 else many or one + 's'}"
