@@ -8,16 +8,16 @@ and round down. A budget is never exceeded, not by one tile; what is left over i
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass, field
+from decimal import Decimal
 from typing import TYPE_CHECKING, Self
 
 import numpy as np
 
-from foveate.errors import BudgetError
+from foveate.errors import BudgetError, DataError
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-
     from numpy.typing import NDArray
 
 _SLACK = 1e-9
@@ -37,8 +37,9 @@ class Amount:
     share: bool = False
 
     def __str__(self) -> str:
-        """Write the amount as a user would type it."""
-        return f"{self.value * 100:.10g}%" if self.share else f"{self.value:.10g}"
+        """Write the amount as a user would type it, with every digit that it has."""
+        text = np.format_float_positional(self.value, trim="-")
+        return f"{Decimal(text).scaleb(2).normalize():f}%" if self.share else text
 
 
 @dataclass(frozen=True)
@@ -64,7 +65,7 @@ class Budget:
         for unit, amount in self.limits.items():
             if not (np.isfinite(amount.value) and amount.value > 0):
                 raise BudgetError(
-                    f"a budget of {amount} {unit}", "A budget must be more than 0.", _HOW
+                    f"a budget of {amount} {unit}", "A budget is a finite number above 0.", _HOW
                 )
             if amount.share and amount.value > 1:
                 raise BudgetError(
@@ -88,10 +89,10 @@ class Budget:
             return text
         if isinstance(text, str):
             parts = [part for part in text.split(",") if part.strip()]
-        elif isinstance(text, int | float | np.number) and not isinstance(text, bool):
-            parts = [f"{text}"]
-        else:
+        elif isinstance(text, Mapping):
             parts = [f"{unit}={amount}" for unit, amount in text.items()]
+        else:
+            parts = [f"{text}"]
         limits: dict[str, Amount] = {}
         for part in parts:
             unit, amount = _parse_amount(part)
@@ -116,8 +117,9 @@ class Budget:
             Unit -> limit. Whole-numbered costs give whole-numbered limits (rounded down).
 
         Raises:
-            BudgetError: A unit that the pool has no costs for, an absolute limit above 100 % is
-                allowed (it buys everything), a limit that buys not even the cheapest tile is not.
+            BudgetError: A unit that the pool has no costs for, or a limit that buys not even the
+                cheapest tile. (A limit above the pool's total is none: it buys everything.)
+            DataError: A cost is negative, infinite or NaN.
         """
         resolved = {}
         for unit, amount in self.limits.items():
@@ -128,10 +130,14 @@ class Budget:
                     _HOW,
                 )
             cost = np.asarray(costs[unit], dtype=np.float64)
+            if not (np.isfinite(cost) & (cost >= 0)).all():
+                raise DataError(f"negative or missing costs in {unit!r}", "A cost is 0 or more.")
             total = float(cost.sum())
             limit = amount.value * total if amount.share else amount.value
             if (cost == np.floor(cost)).all():
-                limit = float(np.floor(limit * (1 + _SLACK)))
+                # 29 % of 100 is 28.999999999999996 in floating point.
+                ulps = 4 * np.spacing(limit) if amount.share else 0.0
+                limit = float(np.floor(limit + ulps))
             cheapest = float(cost.min()) if cost.size else 0.0
             if cost.size and limit < cheapest * (1 - _SLACK):
                 worth = f"{cheapest / total:.3g} of the pool" if total else "nothing"
@@ -155,7 +161,9 @@ def _parse_amount(part: str) -> tuple[str, Amount]:
     if match is None or np.isnan(value):
         raise BudgetError(f"{part.strip()!r} is not a budget", _HOW)
     unit = match["unit"] or "tiles"
-    return unit, Amount(value / 100, share=True) if match["share"] else Amount(value)
+    if not match["share"]:
+        return unit, Amount(value)
+    return unit, Amount(float(Decimal(match["value"]).scaleb(-2)), share=True)
 
 
 def affordable(
@@ -175,10 +183,25 @@ def affordable(
     """
     count = len(order)
     for unit, limit in limits.items():
-        spent = np.cumsum(np.asarray(costs[unit], dtype=np.float64)[order])
-        # Sums of decimal costs are off by rounding: ten times 0.1 must fit into 1.
-        count = min(count, int(np.searchsorted(spent, limit * (1 + _SLACK), side="right")))
+        cost = np.asarray(costs[unit], dtype=np.float64)
+        fitting = np.searchsorted(np.cumsum(cost[order]), ceiling(limit, cost), side="right")
+        count = min(count, int(fitting))
     return count
+
+
+def ceiling(limit: float, cost: NDArray[np.floating]) -> float:
+    """Return the largest floating-point sum of costs that counts as within `limit`.
+
+    Sums of decimal costs are off by rounding: ten times 0.1 must fit into 1. Whole numbers add up
+    exactly and get no slack, others less than the cheapest tile: no tile too many ever fits.
+
+    Args:
+        limit: The absolute limit.
+        cost: (n,) costs of the pool in the limit's unit.
+    """
+    if (cost == np.floor(cost)).all():
+        return limit
+    return limit + min(limit * _SLACK, float(np.min(cost, where=cost > 0, initial=limit)) / 2)
 
 
 @dataclass
@@ -213,14 +236,17 @@ class Ledger:
 
     def left(self, unit: str) -> float:
         """Return what remains of `unit`; infinity when the budget does not limit it."""
-        return self.limits.get(unit, float("inf")) - self.spent.get(unit, 0.0)
+        return max(0.0, self.limits.get(unit, float("inf")) - self.spent.get(unit, 0.0))
 
     def can(self, **amounts: float) -> bool:
         """Say whether all the amounts fit at once."""
-        return all(
-            self.spent.get(unit, 0.0) + amount <= self.limits.get(unit, float("inf")) * (1 + _SLACK)
-            for unit, amount in amounts.items()
-        )
+        for unit, amount in amounts.items():
+            limit, spent = self.limits.get(unit, float("inf")), self.spent.get(unit, 0.0)
+            whole = float(spent).is_integer() and float(amount).is_integer()
+            # Whole numbers add up exactly; others are off by rounding.
+            if spent + amount > (limit if whole else limit * (1 + _SLACK)):
+                return False
+        return True
 
     def spend(self, **amounts: float) -> None:
         """Book the amounts, or refuse them all.

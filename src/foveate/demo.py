@@ -38,8 +38,8 @@ def run_demo(
     spec = WorldSpec(scenes=4, size=1024, seed=seed)
     files = write_world(folder / "world", spec, progress=progress)
     job = CurateJob(
-        images=[str(files.images)],
-        masks=[str(files.masks)],
+        images=[str(files.root / "images")],
+        masks=[str(files.root / "masks")],
         classes=str(files.classes),
         methods=list(METHODS),
         budget=BUDGET,

@@ -58,6 +58,11 @@ class DataError(FoveateError, ValueError):
 class StorageError(FoveateError, OSError):
     """A result cannot be written: full disk, missing permission, run directory in use."""
 
+    def __init__(self, given: str, allowed: str = "", hint: str = "") -> None:
+        super().__init__(given, allowed, hint)
+        # OSError takes three strings for an errno, its text and a file name.
+        self.errno, self.strerror, self.filename = None, None, None
+
     def __str__(self) -> str:
         """Join the parts; OSError would format them as an errno pair."""
         return FoveateError.__str__(self)

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 from foveate.errors import DataError, StorageError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Generator
 
     import pyarrow as pa
 
@@ -28,11 +28,16 @@ _BLOCKS = 64
 
 
 @contextlib.contextmanager
-def atomic_path(path: str | Path) -> Iterator[Path]:
+def atomic_path(path: str | Path, *, durable: bool = True) -> Generator[Path]:
     """Yield a temporary path beside `path`; rename it to `path` when the block succeeds.
 
     Parent folders are made. If the block raises, the temporary file is removed and `path` keeps
     its old content.
+
+    Args:
+        path: Destination.
+        durable: Whether to wait until the disk has it. Only for what can be made again at once
+            (thumbnails): waiting costs up to a second a file on a busy disk.
 
     Raises:
         StorageError: No space, no permission, a read-only file system.
@@ -47,10 +52,12 @@ def atomic_path(path: str | Path) -> Iterator[Path]:
         os.close(handle)
         temporary = Path(name)
         yield temporary
-        _sync(temporary)
+        if durable:
+            _sync(temporary)
         temporary.chmod(0o666 & ~_umask())
         temporary.replace(path)
-        _sync(path.parent)
+        if durable:
+            _sync(path.parent)
     except OSError as error:
         raise as_storage_error(error, path) from error
     finally:
@@ -69,17 +76,25 @@ def as_storage_error(error: OSError, path: str | Path) -> OSError:
         errno.EACCES: ("permission denied", "Choose a folder that you may write to."),
         errno.EPERM: ("permission denied", "Choose a folder that you may write to."),
         errno.EROFS: ("the file system is read-only", "Choose a folder that you may write to."),
+        errno.EEXIST: ("a part of the path is a file, not a folder", "Choose another --out."),
         errno.ENOTDIR: ("a part of the path is a file, not a folder", "Choose another --out."),
         errno.EISDIR: ("that is a folder", "Give the path of a file."),
         errno.ENAMETOOLONG: ("the name is too long", "Choose a shorter one."),
     }
     what, hint = hints.get(error.errno or 0, (str(error), "Choose another place to write to."))
-    return StorageError(f"cannot write {str(path)!r}: {what}", "", hint)
+    explained = StorageError(f"cannot write {str(path)!r}: {what}", "", hint)
+    explained.errno = error.errno
+    return explained
 
 
-def write_bytes(path: str | Path, data: bytes) -> None:
-    """Write `data` atomically."""
-    with atomic_path(path) as temporary:
+def reason(error: Exception) -> str:
+    """Say why reading failed, without the errno and the path that the message has already."""
+    return (isinstance(error, OSError) and error.strerror) or str(error)
+
+
+def write_bytes(path: str | Path, data: bytes, *, durable: bool = True) -> None:
+    """Write `data` atomically; see `atomic_path`."""
+    with atomic_path(path, durable=durable) as temporary:
         temporary.write_bytes(data)
 
 
@@ -97,7 +112,7 @@ def read_json(path: str | Path) -> Any:
     try:
         return json.loads(Path(path).read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
-        raise DataError(f"cannot read {str(path)!r} as JSON: {error}") from error
+        raise DataError(f"cannot read {str(path)!r} as JSON: {reason(error)}") from error
 
 
 def write_parquet(path: str | Path, table: pa.Table, *, geo: dict[str, Any] | None = None) -> None:
@@ -136,7 +151,7 @@ def read_parquet(path: str | Path, columns: list[str] | None = None) -> pa.Table
     try:
         return pq.read_table(path, columns=columns)
     except (OSError, pa.ArrowException) as error:
-        raise DataError(f"cannot read {str(path)!r} as Parquet: {error}") from error
+        raise DataError(f"cannot read {str(path)!r} as Parquet: {reason(error)}") from error
 
 
 def digest(value: Any) -> str:
@@ -169,7 +184,7 @@ def fingerprint(path: str | Path) -> str:
                     file.seek(i * (stat.st_size - _BLOCK) // (_BLOCKS - 1))
                     sha.update(file.read(_BLOCK))
     except OSError as error:
-        raise DataError(f"cannot read {str(path)!r}: {error.strerror or error}") from error
+        raise DataError(f"cannot read {str(path)!r}: {reason(error)}") from error
     return sha.hexdigest()
 
 

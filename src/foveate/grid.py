@@ -107,13 +107,13 @@ class Tiles:
             col: (n,) columns in a grid; 0 when not given.
             level: Level of refinement.
         """
-        boxes = np.asarray(windows, dtype=np.int64).reshape(-1, 4)
+        boxes = np.asarray(windows, dtype=np.int32).reshape(-1, 4)
         n = len(boxes)
         y, x, h, w = boxes.T
         return cls(
             (scene,), np.zeros(n, np.int32), np.full(n, level, np.int16),
-            np.arange(n) if row is None else np.asarray(row),
-            np.zeros(n, np.int32) if col is None else np.asarray(col),
+            np.asarray(range(n) if row is None else row, np.int32),
+            np.asarray([0] * n if col is None else col, np.int32),
             y, x, h, w, np.full(n, -1), np.ones(n, np.float32),
         )  # fmt: skip
 
@@ -168,8 +168,13 @@ class Tiles:
 
     def take(self, rows: ArrayLike) -> Self:
         """Return the tiles of the given rows (integers or a mask), in that order."""
-        index = np.asarray(rows)
+        index = self._rows(rows)
         return replace(self, **{name: getattr(self, name)[index] for name in _COLUMNS})
+
+    def _rows(self, rows: ArrayLike) -> NDArray[np.int64]:
+        """Row numbers from integers (negative ones count from the end) or a mask."""
+        index = np.asarray(rows)
+        return np.arange(len(self))[index if index.size else index.astype(np.int64)]
 
     def with_valid_share(self, share: ArrayLike) -> Self:
         """Return the same tiles with measured `valid_share`, (n,) in [0, 1]."""
@@ -191,8 +196,7 @@ class Tiles:
         """
         if k < 2:
             raise ParameterError(f"k = {k}", "A tile is cut into k x k children with k >= 2.")
-        index = np.asarray(rows)
-        index = np.flatnonzero(index) if index.dtype == bool else index.astype(np.int64)
+        index = self._rows(rows)
         short = np.minimum(self.h[index], self.w[index])
         if short.size and int(short.min()) < k:
             raise ParameterError(
@@ -268,7 +272,7 @@ class Grid:
     stride: int | tuple[int, int] | None = None
     edge: Edge = "shift"
     geobox: GeoBox | None = None
-    _bounds: tuple[NDArray[np.int64], ...] | None = field(default=None, repr=False, compare=False)
+    _split: tuple[int, int] | None = field(default=None, repr=False)
 
     def __post_init__(self) -> None:
         """Check the sizes."""
@@ -305,9 +309,8 @@ class Grid:
                 raise ParameterError(
                     f"{name} = {count} for a side of {side} px", f"Allowed: 1 to {side}."
                 )
-        y, x = (np.arange(n + 1) * s // n for n, s in ((rows, shape[0]), (cols, shape[1])))
-        largest = (int(np.diff(y).max()), int(np.diff(x).max()))
-        return cls(shape, largest, None, "clip", geobox, (y[:-1], np.diff(y), x[:-1], np.diff(x)))
+        largest = (-(-shape[0] // rows), -(-shape[1] // cols))
+        return cls(shape, largest, None, "clip", geobox, (rows, cols))
 
     @property
     def _stride(self) -> tuple[int, int]:
@@ -315,8 +318,9 @@ class Grid:
 
     def tiles(self, scene: str = "") -> Tiles:
         """Return the windows, row-major."""
-        if self._bounds is not None:
-            ys, hs, xs, ws = self._bounds
+        if self._split is not None:
+            y, x = (np.arange(n + 1) * s // n for n, s in zip(self._split, self.shape, strict=True))
+            ys, hs, xs, ws = y[:-1], np.diff(y), x[:-1], np.diff(x)
         else:
             tile, stride = _pair(self.tile), self._stride
             ys, hs = _axis(self.shape[0], tile[0], stride[0], self.edge)
@@ -341,7 +345,7 @@ def _axis(
 
 
 def _pair(value: int | tuple[int, int]) -> tuple[int, int]:
-    return (value, value) if isinstance(value, int | np.integer) else (value[0], value[1])
+    return (value[0], value[1]) if isinstance(value, tuple | list) else (value, value)
 
 
 def footprints(tiles: Tiles, geobox: GeoBox, crs: str | None = "EPSG:4326") -> NDArray[np.object_]:
@@ -355,6 +359,9 @@ def footprints(tiles: Tiles, geobox: GeoBox, crs: str | None = "EPSG:4326") -> N
 
     Returns:
         (n,) shapely polygons.
+
+    Raises:
+        ParameterError: The georeference has no CRS and another one is asked for.
     """
     import shapely
     from pyproj import Transformer
@@ -366,6 +373,12 @@ def footprints(tiles: Tiles, geobox: GeoBox, crs: str | None = "EPSG:4326") -> N
     east = a.a * columns + a.b * rows + a.c
     north = a.d * columns + a.e * rows + a.f
     if crs is not None:
+        if geobox.crs is None:
+            raise ParameterError(
+                "a georeference without a coordinate reference system",
+                f"Outlines in {crs} need one.",
+                "Use crs=None for the scene's own coordinates.",
+            )
         transformer = Transformer.from_crs(geobox.crs.to_wkt(), crs, always_xy=True)
         east, north = transformer.transform(east, north)
     return np.asarray(shapely.polygons(np.stack([east, north], axis=2)), dtype=object)

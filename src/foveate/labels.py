@@ -20,14 +20,20 @@ from typing import TYPE_CHECKING, Any, Self
 import numpy as np
 
 from foveate.errors import DataError
+from foveate.files import reason
 from foveate.registry import suggest
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Collection, Sequence
 
     from numpy.typing import NDArray
 
 IGNORED = -1
+_EXPECTED = (
+    "Expected: classes (name: integer, '#RRGGBB' or a list of these), and optionally ignore, "
+    "colors, tolerance."
+)
+_EXAMPLE = 'Example: classes: {water: "#E2A929", road: "#6EC1E4"} and ignore: [unlabeled].'
 _COLOUR = re.compile(r"#[0-9A-Fa-f]{6}")
 _PALETTE = (
     "#4E79A7", "#F28E2B", "#59A14F", "#E15759", "#B07AA1", "#EDC948", "#76B7B2", "#FF9DA7",
@@ -67,12 +73,11 @@ class Legend:
         keys = np.array([p[0] for p in pairs], np.int64)
         codes = np.array([p[1] for p in pairs], np.int16)
         object.__setattr__(self, "_table", (keys, codes))
-        if not self.colors:
-            own = [f"#{v[0]:06X}" if self.rgb else "" for v in self.values]
-            fallback = (_PALETTE[i % len(_PALETTE)] for i in range(len(own)))
-            object.__setattr__(
-                self, "colors", tuple(o or f for o, f in zip(own, fallback, strict=True))
-            )
+        given = self.colors or ("",) * len(self.names)
+        own = [f"#{v[0]:06X}" if self.rgb else "" for v in self.values]
+        fallback = [_PALETTE[i % len(_PALETTE)] for i in range(len(own))]
+        colors = tuple(g or o or f for g, o, f in zip(given, own, fallback, strict=True))
+        object.__setattr__(self, "colors", colors)
 
     def __len__(self) -> int:
         """Return C, the number of counted classes."""
@@ -101,22 +106,22 @@ class Legend:
         """
         from pydantic import ValidationError
 
+        if not isinstance(content, dict):
+            raise DataError(
+                f"{where} holds no mapping, but {type(content).__name__}", _EXPECTED, _EXAMPLE
+            )
         try:
             form = _legend_form().model_validate(content)
         except ValidationError as error:
             first = error.errors()[0]
-            place = ".".join(str(p) for p in first["loc"]) or "the top level"
-            raise DataError(
-                f"{where}: {place}: {first['msg']}",
-                "Expected: classes (name: integer, '#RRGGBB' or a list of these), "
-                "and optionally ignore, colors, tolerance.",
-                'Example: classes: {water: "#E2A929", road: "#6EC1E4"} and ignore: [unlabeled].',
-            ) from error
+            place = ".".join(str(p) for p in first["loc"])
+            raise DataError(f"{where}: {place}: {first['msg']}", _EXPECTED, _EXAMPLE) from error
         classes = {name: _values(name, value, where) for name, value in form.classes.items()}
+        _check_colors(form.colors, classes, where)
         kinds = {kind for group in classes.values() for kind, _ in group}
         dropped: list[int] = []
         names = list(classes)
-        for entry in form.ignore:
+        for entry in dict.fromkeys(form.ignore):
             if isinstance(entry, str) and entry in classes:
                 dropped += [v for _, v in classes.pop(entry)]
             elif isinstance(entry, int) or entry.startswith("#"):
@@ -142,9 +147,7 @@ class Legend:
             ignored=tuple(dropped),
             rgb="colour" in kinds,
             tolerance=form.tolerance,
-            colors=tuple(form.colors[name] for name in classes)
-            if set(classes) <= set(form.colors)
-            else (),
+            colors=tuple(form.colors.get(name, "") for name in classes),
         )
         keys = legend._table[0]
         if np.unique(keys).size != keys.size:
@@ -217,16 +220,17 @@ class Legend:
             gap = np.abs(strange[:, None] - keys[None])
         near = gap.argmin(axis=1)
         distance = gap[np.arange(strange.size), near]
-        if self.rgb and self.tolerance and (distance <= self.tolerance).all():
+        count[distance <= (self.tolerance if self.rgb else 0)] = 0
+        if not count.any():
             found = found.copy()
             found[~known] = codes[near][inverse]
             return found
-        worst = int(np.where(distance > self.tolerance, count, 0).argmax())
+        worst = int(count.argmax())
         code = int(codes[near[worst]])
         name = self.names[code] if code >= 0 else "an ignored value"
         raise DataError(
-            f"{where} has {int(count.sum())} pixels of {strange.size} unknown class value(s), "
-            f"most often {self._show(int(strange[worst]))}",
+            f"{where} has {count.sum()} pixels of {np.count_nonzero(count)} unknown class "
+            f"value(s), most often {self._show(int(strange[worst]))}",
             f"The nearest known is {self._show(int(keys[near[worst]]))} ({name}).",
             "Add it to the classes file, or to its 'ignore' list"
             + (", or set 'tolerance: 20' for masks saved as JPEG." if self.rgb else "."),
@@ -261,8 +265,21 @@ def _unpack(values: NDArray[np.int64]) -> NDArray[np.int64]:
     return np.stack([values >> 16, (values >> 8) & 255, values & 255], axis=1)
 
 
+def _check_colors(colors: dict[str, str], classes: Collection[str], where: str) -> None:
+    for name, colour in colors.items():
+        if name not in classes:
+            raise DataError(
+                f"{where}: colors lists {name!r}, which is no class",
+                f"Classes: {', '.join(classes)}.",
+                suggest(name, classes),
+            )
+        _values(f"colors: {name}", colour, where)
+
+
 def _values(name: str, value: Any, where: str) -> list[tuple[str, int]]:
     """Parse integers and colours into (kind, number)."""
+    if value == []:
+        raise DataError(f"{where}: {name} has no value", "A class has at least one mask value.")
     parsed = []
     for item in value if isinstance(value, list) else [value]:
         if isinstance(item, int):
@@ -281,7 +298,7 @@ def _load(path: Path) -> Any:
     try:
         text = path.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
-        raise DataError(f"cannot read the classes file {str(path)!r}: {error}") from error
+        raise DataError(f"cannot read the classes file {str(path)!r}: {reason(error)}") from error
     try:
         if path.suffix.lower() == ".toml":
             return tomllib.loads(text)

@@ -189,8 +189,10 @@ class FileSource:
         if inside != window and out_shape is not None:
             return _resample(self.read(window, bands=bands), out_shape)
         with _opened(self.path) as dataset:
-            if out_shape is None and _is_sequential(dataset):
+            if _is_sequential(dataset):
                 data, valid = self._cut(dataset, inside, wanted)
+                if out_shape is not None:
+                    return _resample(Raster(data, valid), out_shape)
             else:
                 data, valid = self._read_inside(dataset, inside, wanted, out_shape)
         if inside != window:

@@ -11,14 +11,14 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from foveate.budget import Budget, affordable
+from foveate.budget import Budget, affordable, ceiling
 from foveate.errors import BudgetError, DataError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     import pyarrow as pa
-    from numpy.typing import NDArray
+    from numpy.typing import ArrayLike, NDArray
 
 
 @dataclass(frozen=True)
@@ -47,9 +47,8 @@ class Ranking:
 
     def __post_init__(self) -> None:
         """Check that this is an order."""
-        rows = np.ascontiguousarray(self.rows, dtype=np.int64)
+        rows = _checked_rows(self.rows, self.n)
         score = np.ascontiguousarray(self.score, dtype=np.float64)
-        _check_rows(rows, self.n)
         if score.shape != rows.shape:
             raise DataError(f"{score.size} scores for {rows.size} rows", "One score per row.")
         unscored = np.isnan(score)
@@ -58,11 +57,17 @@ class Ranking:
                 "a row without a score (NaN) is ranked before a row with one",
                 "Rows that a method cannot score come last.",
             )
-        if self.ids is not None and len(self.ids) != self.n:
-            raise DataError(f"{len(self.ids)} ids for a pool of {self.n}", "One id per row.")
+        costs = {unit: np.asarray(c, np.float64) for unit, c in self.costs.items()}
+        for unit, cost in costs.items():
+            if cost.shape != (self.n,):
+                raise DataError(
+                    f"costs in {unit!r} of shape {cost.shape} for a pool of {self.n}",
+                    "One cost per row.",
+                )
         object.__setattr__(self, "rows", rows)
         object.__setattr__(self, "score", score)
-        object.__setattr__(self, "costs", {"tiles": np.ones(self.n), **self.costs})
+        object.__setattr__(self, "ids", _checked_ids(self.ids, self.n))
+        object.__setattr__(self, "costs", {"tiles": np.ones(self.n), **costs})
 
     @property
     def depth(self) -> int:
@@ -91,6 +96,8 @@ class Ranking:
                 which this ranking is defined.
         """
         wanted = Budget.parse(budget)
+        if self.n == 0:
+            raise BudgetError(f"a budget of {wanted} for an empty pool", "It has no rows to buy.")
         limits = wanted.resolve(self.costs)
         count = affordable(self.rows, self.costs, limits)
         if count == self.depth and not self.full and not _reached(self, limits):
@@ -101,15 +108,10 @@ class Ranking:
                 "Rank again with a larger depth, or use a smaller budget.",
             )
         if count == 0:
-            first = (
-                {unit: float(self.costs[unit][self.rows[0]]) for unit in limits}
-                if self.depth
-                else {}
-            )
+            price = (f"{self.costs[unit][self.rows[0]]:.10g} {unit}" for unit in limits)
             raise BudgetError(
                 f"a budget of {wanted} does not buy the first choice",
-                "; ".join(f"it costs {c:.10g} {u}" for u, c in first.items())
-                or "the pool is empty",
+                f"It costs {' and '.join(price)}.",
                 "Use a larger budget.",
             )
         rows = self.rows[:count]
@@ -171,8 +173,7 @@ class Selection:
 
     def __post_init__(self) -> None:
         """Check rows and lengths."""
-        rows = np.ascontiguousarray(self.rows, dtype=np.int64)
-        _check_rows(rows, self.n)
+        rows = _checked_rows(self.rows, self.n)
         for name in ("score", "weight"):
             column = getattr(self, name)
             if column is not None and np.shape(column) != rows.shape:
@@ -180,6 +181,7 @@ class Selection:
                     f"{name} of shape {np.shape(column)} for {rows.size} rows", "One per row."
                 )
         object.__setattr__(self, "rows", rows)
+        object.__setattr__(self, "ids", _checked_ids(self.ids, self.n))
 
     def __len__(self) -> int:
         """Return the number of chosen rows."""
@@ -205,11 +207,31 @@ class Selection:
         return self.to_arrow().__arrow_c_stream__(requested_schema)
 
 
-def _check_rows(rows: NDArray[np.int64], n: int) -> None:
-    if rows.ndim != 1 or (rows.size and (int(rows.min()) < 0 or int(rows.max()) >= n)):
-        raise DataError(f"rows outside a pool of {n}", f"Rows are whole numbers from 0 to {n - 1}.")
+def _checked_rows(given: ArrayLike, n: int) -> NDArray[np.int64]:
+    array = np.asarray(given)
+    if array.ndim != 1 or (array.size and not np.issubdtype(array.dtype, np.integer)):
+        raise DataError(
+            f"rows of shape {array.shape} and dtype {array.dtype}",
+            "Rows are a one-dimensional array of integers.",
+            "For a mask use np.flatnonzero(mask)." if array.dtype == bool else "",
+        )
+    rows = np.ascontiguousarray(array, dtype=np.int64)
+    if rows.size and (int(rows.min()) < 0 or int(rows.max()) >= n):
+        raise DataError(
+            f"rows outside a pool of {n}", f"Allowed: 0 to {n - 1}." if n else "It has no rows."
+        )
     if np.unique(rows).size != rows.size:
         raise DataError("rows repeat", "A row can be chosen once.")
+    return rows
+
+
+def _checked_ids(ids: ArrayLike | None, n: int) -> NDArray[np.str_] | None:
+    if ids is None:
+        return None
+    names = np.asarray(ids, dtype=np.str_)
+    if names.shape != (n,):
+        raise DataError(f"{names.size} ids for a pool of {n}", "One id per row.")
+    return names
 
 
 def _reached(ranking: Ranking, limits: Mapping[str, float]) -> bool:
@@ -217,7 +239,7 @@ def _reached(ranking: Ranking, limits: Mapping[str, float]) -> bool:
     unranked = np.setdiff1d(np.arange(ranking.n), ranking.rows)
     return any(
         ranking.costs[unit][ranking.rows].sum() + ranking.costs[unit][unranked].min()
-        > limit * (1 + 1e-9)
+        > ceiling(limit, ranking.costs[unit])
         for unit, limit in limits.items()
     )
 

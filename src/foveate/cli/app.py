@@ -67,13 +67,10 @@ def world(
     spec = WorldSpec(scenes=scenes, size=size, bands=bands, gsd=gsd, dtype=dtype, seed=seed)  # ty: ignore[invalid-argument-type]
     with progress_bars(quiet=as_json) as progress:
         files = write_world(out, spec, progress=progress)
-    content = {
-        "images": str(files.images), "masks": str(files.masks), "classes": str(files.classes),
-    }  # fmt: skip
-    rank = (
-        f"foveate curate {files.images} --masks {files.masks} --classes {files.classes} --out RUN"
-    )
-    result(content, f"{scenes} scenes in {out}\nRank them: {rank}", as_json=as_json)
+    images, masks = files.root / "images", files.root / "masks"
+    content = {"images": str(images), "masks": str(masks), "classes": str(files.classes)}
+    rank = f"foveate curate {images} --masks {masks} --classes {files.classes} --out RUN"
+    result(content, f"{scenes} scenes in {out}\nRank their tiles: {rank}", as_json=as_json)
 
 
 @app.command()

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import logging
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Literal, Self
+from typing import TYPE_CHECKING, Any, Literal, Self, cast
 
 import numpy as np
 from pydantic import BaseModel, ConfigDict, Field
@@ -116,7 +116,7 @@ class CurateJob(BaseModel):
             raise ParameterError(
                 f"preset={preset!r}", f"Allowed: {', '.join(PRESETS)}.", suggest(preset, PRESETS)
             )
-        return cls(preset=preset, **{**PRESET_SETTINGS[preset], **given})
+        return cls(preset=cast("Preset", preset), **{**PRESET_SETTINGS[preset], **given})
 
 
 # What a preset fixes besides the options of the methods; what the user states wins.

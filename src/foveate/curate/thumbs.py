@@ -62,17 +62,21 @@ def write_thumbs(
             for row in here:
                 raster = read_small(scene.source, pool.tiles.window(row), use, _TILE_SIDE)
                 file = f"thumbs/tiles/{_name(pool.ids[row])}.jpg"
-                write_bytes(path / file, jpeg(to_rgb(raster, value_range), _TILE_SIDE))
+                _put(path / file, jpeg(to_rgb(raster, value_range), _TILE_SIDE))
                 entries.append({"kind": "tile", "name": str(pool.ids[row]), "file": file})
                 meter.advance()
             if scene.scene_id in shown:
                 raster = read_small(scene.source, None, use, _SCENE_SIDE)
                 file = f"thumbs/scenes/{_name(scene.scene_id)}.jpg"
-                write_bytes(path / file, jpeg(to_rgb(raster, value_range)))
+                _put(path / file, jpeg(to_rgb(raster, value_range)))
                 entries.append({"kind": "scene", "name": scene.scene_id, "file": file})
                 meter.advance()
     schema = pa.schema({"kind": pa.string(), "name": pa.string(), "file": pa.string()})
     write_parquet(path / "tables/thumbs.parquet", pa.Table.from_pylist(entries, schema=schema))
+
+
+def _put(path: Path, picture: bytes) -> None:
+    write_bytes(path, picture, durable=False)
 
 
 def _name(text: str) -> str:

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
     import pyarrow as pa
 
+_DIGITS = 7  # of a degree: about 1 cm
 _FORMULA = ("=", "+", "-", "@", "\t", "\r")
 
 
@@ -34,8 +35,9 @@ def write(table: pa.Table, path: Path) -> None:
         import shapely
 
         shapes = shapely.from_wkb(table[GEOMETRY].to_pylist())
+        texts = shapely.to_wkt(shapes, rounding_precision=_DIGITS).tolist()
         place = table.column_names.index(GEOMETRY)
-        table = table.set_column(place, GEOMETRY, pa.array(shapely.to_wkt(shapes, rounding_precision=7).tolist()))
+        table = table.set_column(place, GEOMETRY, pa.array(texts, pa.string()))
     columns = [column.to_pylist() for column in table.columns]
     with atomic_path(path) as temporary, temporary.open("w", encoding="utf-8", newline="") as file:
         rows = csv.writer(file, lineterminator="\n")

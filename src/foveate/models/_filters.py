@@ -157,10 +157,10 @@ def uniform_table() -> NDArray[np.uint8]:
 
 _RIU = uniform_table()
 # Both codes of a pixel at once: index sign * 256 + size, value class * 10 + class.
-_RIU_PAIR = (_RIU[:, None] * 10 + _RIU).ravel().astype(np.intp)
+_RIU_PAIR = (_RIU[:, None] * 10 + _RIU).ravel()
 
 
-def ring_patterns(a: Plane, floor: float) -> NDArray[np.intp]:
+def ring_patterns(a: Plane, floor: float) -> NDArray[np.uint8]:
     """Return the completed local binary pattern of each pixel (Guo, Zhang and Zhang 2010).
 
     With d the eight differences neighbour minus centre, the sign code has a bit where
@@ -173,7 +173,7 @@ def ring_patterns(a: Plane, floor: float) -> NDArray[np.intp]:
         floor: Smallest difference that counts, in units of `a`.
 
     Returns:
-        (h, w) classes ``10 * sign + size`` in 0..99.
+        (h, w) uint8 classes ``10 * sign + size`` in 0..99.
     """
     h, w = a.shape
     stride = w + 2
@@ -193,14 +193,13 @@ def ring_patterns(a: Plane, floor: float) -> NDArray[np.intp]:
         mean += float(block.sum(dtype=np.float32))
     low = np.float32(floor)
     high = np.float32(max(floor, mean / (8 * a.size)))
-    signs = np.zeros(h * stride, np.uint16)
+    signs = np.zeros(h * stride, np.uint8)
     sizes = np.zeros(h * stride, np.uint8)
     for k, neighbour in enumerate(ring):
         np.subtract(neighbour, centre, out=d)
-        signs[:n] |= (d >= low).view(np.uint8) * np.uint16(256 << k)
+        signs[:n] |= (d >= low).view(np.uint8) * np.uint8(1 << k)
         sizes[:n] |= (np.abs(d, out=d) >= high).view(np.uint8) * np.uint8(1 << k)
-    signs |= sizes
-    codes = signs.reshape(h, stride)[:, :w]
+    codes = (signs.astype(np.uint16) * np.uint16(256) + sizes).reshape(h, stride)[:, :w]
     return _RIU_PAIR.take(codes, mode="clip")  # every index is in range; "clip" is the fast path
 
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 from urllib.parse import parse_qsl
 
-from foveate.errors import ParameterError
+from foveate.errors import DataError, ParameterError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -38,6 +38,19 @@ class Embeds(Protocol):
             (b, d) float32. A vector depends on its own image only, not on the batch.
         """
         ...
+
+
+def check_bands(batch: NDArray[Any], spec: EncoderSpec) -> None:
+    """Check that a batch has the bands of the spec: arithmetic would broadcast a single one.
+
+    Raises:
+        DataError: It has another shape.
+    """
+    if batch.ndim != 4 or batch.shape[1] != len(spec.bands):
+        raise DataError(
+            f"a batch of shape {batch.shape} for {spec.name!r}",
+            f"Expected (b, {len(spec.bands)}, h, w): the bands {', '.join(map(str, spec.bands))}.",
+        )
 
 
 class Family(Protocol):

@@ -115,7 +115,8 @@ class Builtin:
         bands: c band numbers, 1-based, in the order of the batch's second axis; recorded in the
             spec.
         scale: c pairs ``(low, high)`` in raw units: `low` becomes 0 and `high` becomes 1,
-            values beyond are clipped.
+            values beyond are clipped. Choose it to span the imagery: a difference below 1/256 of
+            a span counts as flat ground.
 
     Attributes:
         spec: What the embeddings depend on; ``spec.dim`` is d (1078 for three bands).
@@ -369,7 +370,14 @@ def _checked(
             "Allowed is at least one band number, counted from 1.",
             "For a three-band image give bands=(1, 2, 3).",
         )
-    pairs = tuple((float(low), float(high)) for low, high in scale)
+    try:
+        pairs = tuple((float(low), float(high)) for low, high in scale)
+    except (TypeError, ValueError):
+        raise ParameterError(
+            f"scale {scale!r}",
+            "Allowed is a sequence with one pair of numbers (low, high) per band.",
+            f"For 8-bit imagery give scale=[(0, 255)] * {len(numbers)}.",
+        ) from None
     if len(pairs) != len(numbers):
         raise ParameterError(
             f"{len(pairs)} scale pairs for {len(numbers)} bands",

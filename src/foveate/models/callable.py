@@ -9,6 +9,8 @@ import numpy as np
 
 from foveate.embeddings import EncoderSpec
 from foveate.errors import DataError
+from foveate.models.base import check_bands
+from foveate.raster import resize
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -27,8 +29,13 @@ class CallableModel:
         """Call the function and check what it returns.
 
         Raises:
-            DataError: The result is not (b, d) with the promised d.
+            DataError: The result is not (b, d) with the promised d, or the batch has not the
+                bands of the spec.
         """
+        check_bands(batch, self.spec)
+        size = self.spec.input_size
+        if size is not None and batch.shape[2:] != size:
+            batch = np.stack([_resized(tile, size) for tile in batch])
         result = np.asarray(self.function(batch), dtype=np.float32)
         if result.shape != (len(batch), self.spec.dim):
             raise DataError(
@@ -37,6 +44,11 @@ class CallableModel:
                 f"Expected {(len(batch), self.spec.dim)}: one vector of dim={self.spec.dim} each.",
             )
         return result
+
+
+def _resized(tile: NDArray[Any], size: tuple[int, int]) -> NDArray[Any]:
+    bands = np.stack([resize(band, size) for band in tile])
+    return (np.rint(bands) if tile.dtype.kind in "iu" else bands).astype(tile.dtype)
 
 
 def from_callable(

@@ -10,16 +10,16 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from foveate.embeddings import Embeddings
-from foveate.errors import ParameterError
+from foveate.errors import DataError, ParameterError
 from foveate.files import digest
 from foveate.models.base import Embeds, ModelHandle, Scale
 from foveate.models.load import FAMILIES
 from foveate.progress import Meter, ProgressFn
 from foveate.run.drivers import map_shards
-from foveate.run.shards import ShardStore
+from foveate.run.shards import ShardStore, to_half
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Iterator
 
     from numpy.typing import NDArray
 
@@ -85,7 +85,7 @@ def embed(
         for shard, vectors in map_shards(make, todo, workers):
             rows = _shard_rows(len(pool), size, shard)
             if store is None:
-                kept[shard] = vectors.astype(np.float16)
+                kept[shard] = to_half(pool.ids[rows], vectors)
             else:
                 store.put(shard, pool.ids[rows], vectors)
             meter.advance(rows.size)
@@ -103,12 +103,19 @@ def bind(model: ModelHandle | Embeds, pool: Pool) -> Embeds:
     otherwise the 2nd to 98th percentile of each band over the pool; the spec records it.
 
     Raises:
-        ParameterError: The bands are not stated, do not exist or are not as many as needed.
+        DataError: The pool has no imagery.
+        ParameterError: The bands are not stated, do not exist or are not as many as needed, or a
+            range is empty.
     """
     if not isinstance(model, ModelHandle):
         return model
-    info = pool.scenes[0].source.info if pool.scenes else None
-    available = info.bands if info else 0
+    if not pool.scenes:
+        raise DataError(
+            "a pool of plain arrays has no pixels to embed",
+            "Imagery is needed here.",
+            "Open it with open_pool(FOLDER), or give your own embeddings.",
+        )
+    available = pool.scenes[0].source.info.bands
     bands = model.bands or tuple(range(1, available + 1))
     if model.channels is not None and len(bands) != model.channels:
         raise ParameterError(
@@ -130,6 +137,10 @@ def bind(model: ModelHandle | Embeds, pool: Pool) -> Embeds:
     if len(scale) != len(bands):
         raise ParameterError(
             f"{len(scale)} value ranges for {len(bands)} bands", "One (low, high) for all or each."
+        )
+    if not all(np.isfinite([low, high]).all() and low < high for low, high in scale):
+        raise ParameterError(
+            f"the value ranges {list(scale)}", "A range is (low, high) with low below high."
         )
     return FAMILIES.get(model.family).build(model, bands, scale)
 

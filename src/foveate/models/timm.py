@@ -17,6 +17,7 @@ import numpy as np
 from foveate.embeddings import EncoderSpec
 from foveate.errors import DataError, ParameterError, UnknownNameError
 from foveate.files import fingerprint
+from foveate.models.base import check_bands
 from foveate.models.device import need_torch, resolve_device
 from foveate.registry import suggest
 
@@ -80,15 +81,23 @@ class TimmModel:
         with torch.inference_mode():
             side = self.spec.input_size or (64, 64)
             probe = torch.zeros(1, channels, *side, device=self._device)
-            # Some backbones (MobileNetV3) pool to more features than num_features says.
-            self.spec = replace(self.spec, dim=int(self._net(probe).shape[1]))
+            try:
+                # Some backbones (MobileNetV3) pool to more features than num_features says.
+                self.spec = replace(self.spec, dim=int(self._net(probe).shape[1]))
+            except (AssertionError, RuntimeError) as error:
+                raise ParameterError(
+                    f"{handle} cannot take images of {side[0]} x {side[1]}: {error}",
+                    "",
+                    "Leave 'size' out, or tell a transformer too: ?size=256&img_size=256.",
+                ) from error
 
     def embed(self, batch: NDArray[Any]) -> NDArray[np.float32]:
         """Embed (b, c, h, w) images of the native dtype: (b, d) float32."""
         import torch
         from torch.nn import functional
 
-        x = torch.from_numpy(np.ascontiguousarray(batch, dtype=np.float32))
+        check_bands(batch, self.spec)
+        x = torch.from_numpy(np.array(batch, dtype=np.float32, order="C"))
         x = (x - self._low) / self._span
         size = self.spec.input_size
         if size is not None and tuple(x.shape[2:]) != size:
@@ -137,7 +146,12 @@ def _create(handle: ModelHandle, options: dict[str, Any], channels: int) -> Any:
     tagged = handle.tag not in ("", _RANDOM, "pretrained")
     name = f"{handle.name}.{handle.tag}" if tagged else handle.name
     download = not handle.weights and not random
-    arguments = {"num_classes": 0, "in_chans": channels, **options, "pretrained": download}
+    arguments: dict[str, Any] = {
+        "num_classes": 0,
+        "in_chans": channels,
+        **options,
+        "pretrained": download,
+    }
     try:
         with torch.random.fork_rng(devices=[]):  # random weights are seeded, and only here
             torch.manual_seed(0)
@@ -209,7 +223,8 @@ def _load_weights(net: Any, path: Path, cfg: dict[str, Any]) -> None:
     spare = {
         k for k in state if k not in own and k.split(".")[0] in {h.split(".")[0] for h in heads}
     }
-    lacking = sorted(set(own) - set(state))
+    # Old files lack the counters of batch norm, which only training uses.
+    lacking = sorted(k for k in set(own) - set(state) if not k.endswith("num_batches_tracked"))
     foreign = sorted(set(state) - set(own) - spare)
     wrong = sorted(k for k in own if k in state and own[k].shape != state[k].shape)
     if lacking or foreign or wrong:
@@ -253,11 +268,14 @@ def _size(option: Any, cfg: dict[str, Any]) -> tuple[int, int] | None:
 
 
 def _per_channel(value: Any, channels: int, name: str) -> tuple[float, ...]:
-    values = [value] if isinstance(value, int | float) else list(value)
-    # Normalisation for RGB says nothing of other bands: their mean is the neutral choice.
-    if len(values) != channels:
-        values = [float(np.mean(values))] * channels
+    parts = value.split(",") if isinstance(value, str) else value
     try:
-        return tuple(float(v) for v in values)
+        values = [float(v) for v in (parts if isinstance(parts, list | tuple) else [parts])]
     except (TypeError, ValueError):
-        raise ParameterError(f"{name}={value!r}", "Expected a number.", f"?{name}=0.5") from None
+        values = []
+    if not values or not np.isfinite(values).all():
+        raise ParameterError(
+            f"{name}={value!r}", "Expected a number, or one for each band.", f"?{name}=0.5"
+        )
+    # Normalisation for RGB says nothing of other bands: their mean is the neutral choice.
+    return tuple(values) if len(values) == channels else (float(np.mean(values)),) * channels

@@ -156,6 +156,7 @@ def _collect(paths: Paths, role: str) -> list[_File]:
         found = [f for f, w in zip(found, words, strict=True) if w & MASK_WORDS]
     elif role == "image" and any(w & IMAGE_WORDS for w in words):
         found = [f for f, w in zip(found, words, strict=True) if not w & MASK_WORDS]
+    found = _of_role(found, role)
     if not found:
         raise DataError(
             f"no {role} in {', '.join(map(str, given))!r}",
@@ -163,6 +164,18 @@ def _collect(paths: Paths, role: str) -> list[_File]:
             "Check the path.",
         )
     return found
+
+
+def _of_role(found: list[_File], role: str) -> list[_File]:
+    """Where ``a.png`` and ``a_mask.png`` lie side by side, the name says which is the mask."""
+    named = {f.key: f for f in found if f.path.stem.lower().endswith(_MASK_ENDINGS)}
+    plain = {f.key for f in found if f.path.stem.lower() == f.key.rsplit("/", 1)[-1].lower()}
+    both = set(named) & plain
+    keep_named = role == "mask"
+    return [
+        f for f in found
+        if f.key not in both or f.path.stem.lower().endswith(_MASK_ENDINGS) == keep_named
+    ]  # fmt: skip
 
 
 def _key(rel: Path) -> str:
@@ -197,7 +210,14 @@ def _stack(files: list[_File], endings: Sequence[str]) -> dict[str, list[Path]]:
         for ending in endings:
             if file.key.endswith(ending):
                 stem = file.key[: -len(ending)].rstrip("_-. ")
-                groups.setdefault(stem, {})[ending] = file.path
+                twin = groups.setdefault(stem, {}).setdefault(ending, file.path)
+                if twin != file.path:
+                    raise DataError(
+                        f"two files are the band {ending!r} of the scene {stem!r}: "
+                        f"{str(twin)!r} and {str(file.path)!r}",
+                        "Each band of a scene is one file.",
+                        "Move one of them out of the folder, or give a longer ending.",
+                    )
     if not groups:
         raise DataError(
             f"no file name ends in {', '.join(endings)}",

@@ -9,7 +9,7 @@ import numpy as np
 
 from foveate.budget import geodesic_area
 from foveate.errors import DataError
-from foveate.grid import Tiles, footprints
+from foveate.grid import Tiles, Window, footprints
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -35,6 +35,30 @@ class Scene:
     source: Source
     mask: Source | None = None
     uri: str = ""
+
+
+def read_codes(
+    scene: Scene, window: Window, legend: Legend, valid: NDArray[np.bool_] | None = None
+) -> NDArray[np.int16]:
+    """Read the labels of a window: (h, w) int16 class numbers, -1 for ignored or nodata.
+
+    Args:
+        scene: A scene with a mask.
+        window: Pixels to read.
+        legend: Its classes.
+        valid: (h, w) bool valid pixels of the image, or None for all.
+
+    Raises:
+        DataError: A valid pixel holds an unknown class.
+    """
+    assert scene.mask is not None  # noqa: S101  (the callers have looked)
+    labels = scene.mask.read(window)
+    ok = labels.valid if valid is None else labels.valid & valid
+    codes = np.full(ok.shape, -1, np.int16)
+    # What stands under nodata need not be a class: decode the valid pixels only.
+    found = legend.decode(labels.data[:, None, ok], f"the mask of {scene.scene_id!r}")
+    codes[ok] = found[0]
+    return codes
 
 
 @dataclass(frozen=True)
@@ -144,7 +168,7 @@ class Pool:
         """Read the pixels of tiles one by one, in the order of `rows`.
 
         Args:
-            rows: Rows of the pool; all when None.
+            rows: Rows of the pool (integers or a mask); all when None.
             bands: 1-based band numbers; all when None.
             out_shape: ``(height, width)`` to resample to; each tile's own size when None.
 
@@ -153,7 +177,7 @@ class Pool:
         """
         tiles = self._need_tiles()
         sources = {scene.scene_id: scene.source for scene in self.scenes}
-        for i in range(len(self)) if rows is None else np.asarray(rows):
+        for i in self._rows(rows):
             source = sources[tiles.scenes[tiles.scene_code[i]]]
             yield source.read(tiles.window(i), bands=bands, out_shape=out_shape)
 
@@ -165,15 +189,15 @@ class Pool:
         """
         tiles = self._need_tiles()
         scenes = {scene.scene_id: scene for scene in self.scenes}
-        for i in range(len(self)) if rows is None else np.asarray(rows):
+        for i in self._rows(rows):
             scene = scenes[tiles.scenes[tiles.scene_code[i]]]
             if scene.mask is None or self.legend is None:
                 raise DataError(
                     "this pool has no masks", "Labels need masks.", "Open it with masks=FOLDER."
                 )
-            raster = scene.mask.read(tiles.window(i))
-            codes = self.legend.decode(raster.data, where=f"the mask of {scene.scene_id!r}")
-            yield np.where(raster.valid, codes, np.int16(-1))
+            window = tiles.window(i)
+            image = scene.source.read(window) if scene.source.info.masked else None
+            yield read_codes(scene, window, self.legend, None if image is None else image.valid)
 
     @property
     def georeferenced(self) -> bool:
@@ -236,6 +260,10 @@ class Pool:
             "classes": list(self.legend.names) if self.legend else None,
             "excluded": len(self.excluded),
         }
+
+    def _rows(self, rows: ArrayLike | None) -> NDArray[np.int64]:
+        every = np.arange(len(self))
+        return every if rows is None else every[np.asarray(rows)]
 
     def _need_tiles(self) -> Tiles:
         if self.tiles is None:

@@ -9,6 +9,7 @@ import numpy as np
 
 from foveate.errors import DataError
 from foveate.labels import Legend, count_classes, pack
+from foveate.pool.pool import read_codes
 from foveate.progress import Meter, ProgressFn
 
 if TYPE_CHECKING:
@@ -106,11 +107,7 @@ def _scan_scene(
             raster = scene.source.read(window, bands=bands)
             valid, share[i] = raster.valid, raster.valid_share
         if scene.mask is not None and legend is not None and counts is not None:
-            labels = scene.mask.read(window)
-            ok = labels.valid if valid is None else labels.valid & valid
-            # What stands under nodata need not be a class: decode the valid pixels only.
-            codes = legend.decode(labels.data[:, None, ok], f"the mask of {scene.scene_id!r}")
-            counts[i] = count_classes(codes, len(legend))
+            counts[i] = count_classes(read_codes(scene, window, legend, valid), len(legend))
         meter.advance()
     return share, counts
 

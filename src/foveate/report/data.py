@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -17,6 +16,8 @@ from foveate.files import read_json, read_parquet
 from foveate.run import Run
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     import pyarrow as pa
     from numpy.typing import NDArray
 
@@ -126,7 +127,8 @@ def read_run(run_dir: str | Path) -> RunData:
     counts = None
     legend = read_json(path / "tables/legend.json")
     if "counts" in tiles.column_names and legend:
-        counts = np.array(tiles["counts"].to_pylist(), dtype=np.int64).reshape(len(ids), -1)
+        flat = tiles["counts"].combine_chunks().flatten().to_numpy(zero_copy_only=False)
+        counts = flat.astype(np.int64).reshape(len(ids), -1)
     colors = legend.get("colors", {}) if legend else {}
     encoder = run.record.get("summary", {}).get("model")
     kendall, overlap = _agreement(path, [m.name for m in methods])

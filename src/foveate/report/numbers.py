@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
+from scipy.special import gammaln
 
 from foveate.stats import entropy
 
@@ -12,29 +13,50 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 
-def overlapping(scene: NDArray[np.int64], windows: NDArray[np.int64]) -> NDArray[np.bool_]:
-    """Say which tiles share a pixel with another tile of the same scene.
+def overlaps(scene: NDArray[np.int64], windows: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Count, for each tile, the other tiles of its scene that share a pixel with it.
 
     Args:
         scene: (k,) scene of each tile.
         windows: (k, 4) ``y, x, h, w`` in pixels.
 
     Returns:
-        (k,) bool.
+        (k,) int64.
     """
-    found = np.zeros(scene.size, dtype=bool)
-    for code in np.unique(scene):
-        rows = np.flatnonzero(scene == code)
-        rows = rows[np.lexsort((windows[rows, 1], windows[rows, 0]))]
+    found = np.zeros(scene.size, dtype=np.int64)
+    order = np.lexsort((windows[:, 1], windows[:, 0], scene))
+    for rows in np.split(order, np.flatnonzero(np.diff(scene[order])) + 1):
         y, x, h, w = windows[rows].T
         # Sorted by y, only the next few tiles start above this one's lower edge.
         reach = np.searchsorted(y, y + h) - np.arange(y.size)
         for step in range(1, int(reach.max(initial=1))):
             a, b = slice(None, -step), slice(step, None)
             touch = (y[b] < y[a] + h[a]) & (x[b] < x[a] + w[a]) & (x[a] < x[b] + w[b])
-            found[rows[a][touch]] = True
-            found[rows[b][touch]] = True
+            found[rows[a][touch]] += 1
+            found[rows[b][touch]] += 1
     return found
+
+
+def overlap_by_chance(degree: NDArray[np.int64], k: int) -> float:
+    """Return the share of k random picks that is expected to overlap another of them.
+
+    A pick with d overlapping tiles in a pool of n has none of them among the other k - 1 picks
+    with probability C(n - 1 - d, k - 1) / C(n - 1, k - 1).
+
+    Args:
+        degree: (n,) from `overlaps` over the whole pool.
+        k: Number of picks.
+    """
+    n = degree.size
+    if n < 2 or k < 2:
+        return 0.0
+    value, times = np.unique(degree, return_counts=True)
+    alone = np.zeros(value.size)
+    fits = value <= n - k
+    d = value[fits].astype(np.float64)
+    log = gammaln(n - d) - gammaln(n - d - k + 1) - gammaln(n) + gammaln(n - k + 1)
+    alone[fits] = np.exp(log)
+    return float((times * (1 - alone)).sum() / n)
 
 
 class Balance(NamedTuple):
@@ -136,3 +158,20 @@ def consensus(n: int, picks: list[NDArray[np.int64]]) -> NDArray[np.int64]:
     for rows in picks:
         votes[rows] += 1
     return votes
+
+
+def votes_by_chance(n: int, sizes: list[int]) -> NDArray[np.float64]:
+    """Return how many tiles would be chosen 0, 1 ... M times if the methods were unrelated.
+
+    Args:
+        n: Tiles of the pool.
+        sizes: Size of each of the M selections.
+
+    Returns:
+        (M + 1,) expected number of tiles; sums to n.
+    """
+    chance = np.array([1.0])
+    for size in sizes:
+        p = size / n if n else 0.0
+        chance = np.convolve(chance, [1 - p, p])
+    return chance * n

@@ -29,20 +29,25 @@ def share(value: float) -> str:
 
 def decimal(value: float, digits: int = 2) -> str:
     """A plain decimal number; a dash when there is none."""
-    return f"{value:.{digits}f}".replace("-", "\u2212") if math.isfinite(value) else NONE
+    if not math.isfinite(value):
+        return NONE
+    text = f"{value:.{digits}f}"
+    # Nothing is written as minus zero.
+    return text.lstrip("-") if float(text) == 0 else text.replace("-", "\u2212")
 
 
 def factor(value: float) -> str:
     """How many times: x2.4; a dash when it is not defined."""
     if not math.isfinite(value):
         return NONE
-    return f"\u00d7{value:.0f}" if value >= 99.5 else f"\u00d7{value:.2g}"
+    digits = 0 if value >= 9.95 else 1 if value >= 0.995 else 2
+    return f"\u00d7{value:.{digits}f}"
 
 
 def seconds(value: float) -> str:
-    """A duration: 0.05 s, 26 s, 3 min 20 s, 2 h 05 min."""
+    """A duration: 0.05 s, 3.4 s, 26 s, 3 min 20 s, 2 h 05 min."""
     if value < 9.95:
-        return f"{value:.2g}{GAP}s" if value >= 0.01 else f"<0.01{GAP}s"
+        return f"{value:.{1 if value >= 0.995 else 2}f}{GAP}s" if value >= 0.005 else f"<0.01{GAP}s"
     whole = round(value)
     if whole < 60:
         return f"{whole}{GAP}s"

@@ -15,7 +15,8 @@ from foveate.errors import ParameterError
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
 
-_worker: Callable[[int], Any] | None = None
+# What this process does with a shard: one function, once it has been made.
+_made: list[Callable[[int], Any]] = []
 
 
 def map_shards(
@@ -37,9 +38,10 @@ def map_shards(
     if workers < 1:
         raise ParameterError(f"workers = {workers}", "At least one process is needed.")
     if workers == 1 or len(todo) < 2:
-        work = make_worker() if todo else None
-        for shard in todo:
-            yield shard, work(shard)  # ty: ignore[call-non-callable]
+        if todo:
+            work = make_worker()
+            for shard in todo:
+                yield shard, work(shard)
         return
     threads = max(1, (os.cpu_count() or 1) // workers)
     # A forked process would inherit locks of threads that it does not have.
@@ -58,10 +60,11 @@ def map_shards(
 def _start(make_worker: Callable[[], Callable[[int], Any]], threads: int) -> None:
     from threadpoolctl import threadpool_limits
 
-    global _worker  # noqa: PLW0603  (the one place where a process keeps its loaded model)
+    # The variable is for libraries that the worker is yet to load (torch), the call for the rest.
+    os.environ["OMP_NUM_THREADS"] = str(threads)
     threadpool_limits(threads)
-    _worker = make_worker()
+    _made[:] = [make_worker()]
 
 
 def _call(shard: int) -> Any:
-    return _worker(shard)  # ty: ignore[call-non-callable]
+    return _made[0](shard)

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 SCHEMA = 1
-_LOCK = ".lock"
+_LOCK, _RECORD = ".lock", "run.json"
 _REPORTED = ("foveate", "numpy", "scipy", "scikit-learn", "rasterio", "pyarrow", "torch", "timm")
 
 
@@ -43,6 +43,7 @@ class Run:
         self.record = record
         self.worked = False
         self._lock: int | None = None
+        self._made: list[Path] = []  # folders that did not exist before, the deepest first
 
     @classmethod
     def create(cls, path: str | Path, *, job: dict[str, Any], command: str = "") -> Self:
@@ -57,35 +58,23 @@ class Run:
             StorageError: The directory holds something else, cannot be written, or is in use.
         """
         path = Path(path)
-        record: dict[str, Any] = {"schema": SCHEMA, "steps": {}}
+        _refuse_foreign(path)
+        made = [p for p in (path, *path.parents) if not p.exists()]
+        run = cls(path, {"schema": SCHEMA, "steps": {}})
         try:
-            if path.is_dir() and any(p.name != _LOCK for p in path.iterdir()):
-                if not (path / "run.json").exists():
-                    raise StorageError(
-                        f"the folder {str(path)!r} is not empty and holds no run",
-                        "--out is a new or empty folder, or an earlier run.",
-                        "Choose another --out.",
-                    )
-                record = cls.load(path).record
             path.mkdir(parents=True, exist_ok=True)
-            lock = os.open(path / _LOCK, os.O_CREAT | os.O_RDWR, 0o644)
+            run._made = made
+            run._lock = _take_lock(path)
+            if (path / _RECORD).exists():  # read under the lock: nobody else writes it now
+                run.record = cls.load(path).record
+            for litter in path.rglob(".*.tmp"):  # left by a process that was killed
+                litter.unlink(missing_ok=True)
         except OSError as error:
+            run.close()
             raise as_storage_error(error, path) from error
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError as error:
-            os.close(lock)
-            if error.errno not in (errno.EAGAIN, errno.EACCES):
-                raise as_storage_error(error, path) from error
-            raise StorageError(
-                f"the run {str(path)!r} is being written by another process",
-                "One process writes a run.",
-                "Wait for it, or choose another --out.",
-            ) from error
-        run = cls(path, record)
-        run._lock = lock
-        for litter in path.rglob(".*.tmp"):  # left by a process that was killed
-            litter.unlink(missing_ok=True)
+        except BaseException:
+            run.close()
+            raise
         # Saved with the first step: a job that fails at once leaves nothing behind.
         run.record |= {"job": job, "command": command, "environment": environment()}
         return run
@@ -98,13 +87,13 @@ class Run:
             DataError: There is no run, or it was written by a newer foveate.
         """
         path = Path(path)
-        if not (path / "run.json").is_file():
+        if not (path / _RECORD).is_file():
             raise DataError(
                 f"{str(path)!r} holds no run",
                 "A run is a folder with a file run.json.",
                 "Give the folder that --out named.",
             )
-        record = read_json(path / "run.json")
+        record = read_json(path / _RECORD)
         if record.get("schema") != SCHEMA:
             raise DataError(
                 f"the run {str(path)!r} has schema {record.get('schema')!r}",
@@ -123,16 +112,22 @@ class Run:
 
     def close(self) -> None:
         """Free the lock; the run can be read on."""
-        if self._lock is not None:
-            with contextlib.suppress(OSError):
+        if self._lock is None and not self._made:
+            return
+        with contextlib.suppress(OSError):
+            if not self.record["steps"] and _names(self.path) <= {_LOCK, _RECORD}:
+                (self.path / _RECORD).unlink(missing_ok=True)  # nothing was written
+            if self._lock is not None:
                 (self.path / _LOCK).unlink()
-                self.path.rmdir()  # only if nothing was written
+            for folder in self._made:
+                folder.rmdir()  # only if it is empty
+        if self._lock is not None:
             os.close(self._lock)
-            self._lock = None
+        self._lock, self._made = None, []
 
     def save(self) -> None:
         """Write ``run.json``."""
-        write_json(self.path / "run.json", self.record)
+        write_json(self.path / _RECORD, self.record)
 
     def done(self, step: str, key: str, *outputs: str) -> bool:
         """Say whether `step` is on record under `key` and its output files are there."""
@@ -157,6 +152,8 @@ class Run:
         """
         if self.done(step, key, *outputs):
             return False
+        if not (self.path / _RECORD).exists():
+            self.save()  # whatever happens to the first step, this folder is a run
         start = time.perf_counter()
         work()
         self.worked = True
@@ -164,6 +161,52 @@ class Run:
         self.record["steps"][step] = {"key": key, "seconds": seconds, "outputs": list(outputs)}
         self.save()
         return True
+
+
+def _names(path: Path) -> set[str]:
+    return {p.name for p in path.iterdir()}
+
+
+def _refuse_foreign(path: Path) -> None:
+    """Refuse a folder that holds something other than a run."""
+    try:
+        foreign = path.is_dir() and _names(path) - {_LOCK} and not (path / _RECORD).exists()
+    except OSError as error:
+        raise as_storage_error(error, path) from error
+    if foreign:
+        raise StorageError(
+            f"the folder {str(path)!r} is not empty and holds no run",
+            "--out is a new or empty folder, or an earlier run.",
+            "Choose another --out.",
+        )
+
+
+def _take_lock(path: Path) -> int:
+    """Lock a run and return the handle of the lock.
+
+    Raises:
+        StorageError: Another process has it.
+    """
+    lock = os.open(path / _LOCK, os.O_CREAT | os.O_RDWR, 0o644)
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        # The process before removes its lock file: what was locked here may be gone already.
+        ours = os.path.samestat(os.fstat(lock), (path / _LOCK).stat())
+    except FileNotFoundError:
+        ours = False
+    except OSError as error:
+        os.close(lock)
+        if error.errno not in (errno.EAGAIN, errno.EACCES):
+            raise
+        raise StorageError(
+            f"the run {str(path)!r} is being written by another process",
+            "One process writes a run.",
+            "Wait for it, or choose another --out.",
+        ) from error
+    if ours:
+        return lock
+    os.close(lock)
+    return _take_lock(path)
 
 
 def environment() -> dict[str, Any]:

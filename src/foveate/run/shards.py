@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 _LIMIT = float(np.finfo(np.float16).max)
+_MATRIX = "matrix.npy"
 
 
 @dataclass
@@ -70,8 +71,13 @@ class ShardStore:
         Raises:
             DataError: A vector is not finite in float16.
         """
-        write_parquet(self.file(shard), _to_table(ids, x))
+        table = _to_table(ids, x)
         manifest = self.manifest
+        if not manifest["done"]:
+            for old in self.path.glob("part-*.parquet"):
+                old.unlink()  # of another key
+        (self.path / _MATRIX).unlink(missing_ok=True)  # joined from other shards
+        write_parquet(self.file(shard), table)
         manifest["done"] = sorted({*manifest["done"], shard})
         write_json(self.path / "manifest.json", manifest)
 
@@ -81,8 +87,8 @@ class ShardStore:
         Parquet cannot be mapped: ``matrix.npy`` is the copy that selection reads. It can be
         deleted and comes back from the shards.
         """
-        matrix = self.path / "matrix.npy"
-        tables = (read_parquet(self.file(i)) for i in range(self.shards))
+        matrix = self.path / _MATRIX
+        tables = (read_parquet(self.file(i), ["tile_id"]) for i in range(self.shards))
         ids = np.concatenate([np.asarray(t["tile_id"].to_pylist(), np.str_) for t in tables])
         if not matrix.exists() or not _is_matrix(matrix, (ids.size, self.spec.dim)):
             with atomic_path(matrix) as temporary:
@@ -118,9 +124,12 @@ def load_embeddings(path: Path) -> Embeddings:
     return store.finish()
 
 
-def _to_table(ids: NDArray[np.str_], x: NDArray[np.floating]) -> Any:
-    import pyarrow as pa
+def to_half(ids: NDArray[np.str_], x: NDArray[np.floating]) -> NDArray[np.float16]:
+    """Return the vectors as stored: float16, contiguous.
 
+    Raises:
+        DataError: A vector is not finite in float16.
+    """
     bad = ~np.isfinite(x).all(axis=1) | (np.abs(x) > _LIMIT).any(axis=1)
     if bad.any():
         raise DataError(
@@ -129,7 +138,13 @@ def _to_table(ids: NDArray[np.str_], x: NDArray[np.floating]) -> Any:
             "Embeddings are stored as float16.",
             "Normalise what the model returns.",
         )
-    flat = pa.array(np.ascontiguousarray(x, np.float16).ravel(), pa.float16())
+    return np.ascontiguousarray(x, np.float16)
+
+
+def _to_table(ids: NDArray[np.str_], x: NDArray[np.floating]) -> Any:
+    import pyarrow as pa
+
+    flat = pa.array(to_half(ids, x).ravel(), pa.float16())
     vectors = pa.FixedSizeListArray.from_arrays(flat, x.shape[1])
     return pa.table({"tile_id": pa.array(ids.astype(object), pa.string()), "embedding": vectors})
 

@@ -41,7 +41,7 @@ class Candidates:
         self.q = cover.q[self.rows]
         self.near_ties = 0
         self._a: NDArray[Any] | None = None
-        self._ahead = np.empty((0, width), cover.dtype)
+        self._ahead = np.empty((0, self.rows.size), cover.dtype)
         self._place = np.full(self.rows.size, -1)
 
     def run(self, k: int, picks: list[int], values: list[float], meter: Meter) -> None:
@@ -120,7 +120,7 @@ class Candidates:
         alive = (self.upper >= self.tau) & ~np.isneginf(self.upper)
         if 2 * int(alive.sum()) < alive.size:
             self.rows, self.upper, self.q = self.rows[alive], self.upper[alive], self.q[alive]
-            self.state, self._a = self.state[alive], self._a[alive]
+            self.state, self._a = self.state[alive], self._vectors()[alive]
             self._ahead, self._place = self._ahead[:, alive], self._place[alive]
 
     def _products(self, best: int) -> NDArray[Any]:

@@ -15,7 +15,8 @@ where eta collects: the product, ``d u / (1 - d u) * 2 |a_i| |a_j| <= d u / (1 -
 ``2 (q_i + q_j)``, 6 u; and the deciding number's own ``(log2 d + 3)`` float64 roundings of at
 most ``2 (q_i + q_j)``. `eta` allows 32 + 2 log2 d of them. The shift (near the mean) keeps the
 norms of the order of the spread of the data: far from the origin the product would cancel.
-`tiny` covers underflow, flushed to zero or not; the scale, a power of two, makes ``|a| <= 1``, so nothing overflows.
+`tiny` covers underflow, flushed to zero or not; the scale, a power of two, makes ``|a| <= 1``, so
+that nothing overflows.
 """
 
 from __future__ import annotations
@@ -111,7 +112,7 @@ class Points:
             rows = rows.astype(np.float32) if rows.dtype == np.float16 else rows
             high = float(max(np.max(rows, initial=0.0), -np.min(rows, initial=0.0)))
             if not high <= _LARGEST:  # also when it is NaN
-                fine = (np.abs(rows) <= _LARGEST).all(axis=1)
+                fine = (np.abs(rows.astype(np.float64)) <= _LARGEST).all(axis=1)
                 bad.append(part.start + np.flatnonzero(~fine))
                 continue
             largest = max(largest, high)

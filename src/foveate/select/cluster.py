@@ -7,6 +7,7 @@ monotonically to 1 at K = n, so the rule is an elbow, not a minimum.
 
 from __future__ import annotations
 
+import warnings
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -54,11 +55,14 @@ def kmeans(
         its centre (n,). k' < k when rows coincide.
     """
     from sklearn.cluster import KMeans
+    from sklearn.exceptions import ConvergenceWarning
 
     seed = int(rng.integers(2**31))
     model = KMeans(k, init="k-means++" if start is None else start, n_init=1, random_state=seed)
     # Sums of several threads differ in the last bit, and a label near a boundary with them.
-    with threadpool_limits(1):
+    with threadpool_limits(1), warnings.catch_warnings():
+        # Rows that coincide give fewer clusters: the return value says so.
+        warnings.simplefilter("ignore", ConvergenceWarning)
         labels = model.fit_predict(x)
     used, labels = np.unique(labels, return_inverse=True)
     centres = model.cluster_centers_[used]

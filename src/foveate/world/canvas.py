@@ -60,7 +60,7 @@ class Canvas:
 
     def paint(
         self,
-        where: tuple[NDArray, ...] | NDArray[np.bool_] | tuple[slice, NDArray[np.bool_]],
+        where: tuple[NDArray, ...] | NDArray[np.bool_] | tuple[slice, slice],
         cover: str | None,
         base: str,
         other: str | None = None,

@@ -132,5 +132,3 @@ def _borders(
         track = ~forest & (parcels.outer < np.float32(max(1.7, 0.5 * frame.gsd)))
         at = track.nonzero()
         canvas.paint((rows.start + at[0], at[1]), "road", "dirt", "grass_dry", mix=0.2)
-
-

@@ -44,7 +44,7 @@ class Router:
 
     def route(self, start: tuple[float, float], end: tuple[float, float]) -> F64:
         """Return the (n, 2) cheapest way from `start` to `end`, y and x in metres."""
-        p, q = self.cost.shape
+        q = self.cost.shape[1]
         a, b = self._node(start), self._node(end)
         _, before = dijkstra(self._graph(), directed=False, indices=a, return_predecessors=True)
         way = [b]
@@ -133,19 +133,14 @@ def distance(frame: Frame, lines: list[Line], reach: float) -> NDArray[np.float3
         points = (dense.points - (frame.y0, frame.x0)) / frame.gsd - 0.5
         half = dense.width * (0.5 / frame.gsd)
         for k in range(len(points) - 1):
-            _segment(out, points[k], points[k + 1], (half[k], half[k + 1]), frame.gsd, reach)
+            _segment(out, points[k : k + 2], half[k : k + 2], frame.gsd, reach)
     return out
 
 
-def _segment(
-    out: NDArray[np.float32],
-    a: F64,
-    b: F64,
-    half: tuple[float, float],
-    gsd: float,
-    reach: float,
-) -> None:
-    pad = max(half) + reach / gsd
+def _segment(out: NDArray[np.float32], ends: F64, half: F64, gsd: float, reach: float) -> None:
+    """Lower `out` to the distance from one segment, near that segment."""
+    a, b = ends
+    pad = float(half.max()) + reach / gsd
     top, left = np.floor(np.minimum(a, b) - pad).astype(int)
     bottom, right = np.ceil(np.maximum(a, b) + pad).astype(int) + 1
     top, left = max(top, 0), max(left, 0)

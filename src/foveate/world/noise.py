@@ -120,7 +120,7 @@ def table(rng: np.random.Generator, smooth: int = 0) -> F32:
 
 def lookup(tab: NDArray, i: NDArray[np.int32], j: NDArray[np.int32]) -> NDArray:
     """Read a periodic table at integer coordinates of any size and sign."""
-    return tab.ravel()[((i & (TABLE - 1)) << 8) | (j & (TABLE - 1))]
+    return np.take(tab.ravel(), ((i & (TABLE - 1)) << 8) | (j & (TABLE - 1)), mode="wrap")
 
 
 def smoothstep(a: F32, low: float, high: float) -> F32:
@@ -157,24 +157,30 @@ def worley(x: F32, y: F32, spacing: float, jitter: tuple[F32, F32]) -> tuple[NDA
     cx, cy = np.floor(sx).astype(np.int32), np.floor(sy).astype(np.int32)
     best = np.full(x.shape, 1e9, np.float32)
     second = best.copy()
-    bi, bj = cy.copy(), cx.copy()
-    bx, by = np.zeros_like(best), np.zeros_like(best)
-    rx, ry = np.zeros_like(best), np.zeros_like(best)
-    for di in (-1, 0, 1):
-        for dj in (-1, 0, 1):
-            i, j = cy + np.int32(di), cx + np.int32(dj)
-            dx = sx - (j + np.float32(0.12) + np.float32(0.76) * lookup(jitter[0], i, j))
-            dy = sy - (i + np.float32(0.12) + np.float32(0.76) * lookup(jitter[1], i, j))
-            d = dx * dx + dy * dy
-            near = d < best
-            runner = ~near & (d < second)
-            rx = np.where(near, bx, np.where(runner, dx, rx))
-            ry = np.where(near, by, np.where(runner, dy, ry))
-            second = np.where(near, best, np.where(runner, d, second))
-            best = np.where(near, d, best)
-            bi, bj = np.where(near, i, bi), np.where(near, j, bj)
-            bx, by = np.where(near, dx, bx), np.where(near, dy, by)
+    first, runner = np.zeros(x.shape, np.int8), np.zeros(x.shape, np.int8)
+    for k in range(9):
+        dx, dy = _offset(sx, sy, cy + np.int32(k // 3 - 1), cx + np.int32(k % 3 - 1), jitter)
+        d = dx * dx + dy * dy
+        near, close = d < best, d < second
+        np.copyto(runner, np.int8(k), where=close)
+        np.copyto(runner, first, where=near)
+        np.copyto(first, np.int8(k), where=near)
+        np.minimum(second, np.maximum(best, d), out=second)
+        np.minimum(best, d, out=best)
+    # Only the two winners are kept as numbers; where they lie is computed once more.
+    rx, ry = _offset(sx, sy, cy + runner // 3 - np.int32(1), cx + runner % 3 - np.int32(1), jitter)
+    bi, bj = cy + first // 3 - np.int32(1), cx + first % 3 - np.int32(1)
+    bx, by = _offset(sx, sy, bi, bj, jitter)
     # The bisector of two seeds is (F2^2 - F1^2) / (2 |s1 - s2|) away.
     gap = np.sqrt((rx - bx) ** 2 + (ry - by) ** 2)
     edge = (second - best) / np.maximum(gap, np.float32(1e-3)) * np.float32(0.5 * spacing)
     return bi, bj, bx * np.float32(spacing), by * np.float32(spacing), edge
+
+
+def _offset(
+    sx: F32, sy: F32, i: NDArray[np.int32], j: NDArray[np.int32], jitter: tuple[F32, F32]
+) -> tuple[F32, F32]:
+    """Offset of positions from the seeds of the cells `i`, `j`, in cells."""
+    dx = sx - (j + np.float32(0.12) + np.float32(0.76) * lookup(jitter[0], i, j))
+    dy = sy - (i + np.float32(0.12) + np.float32(0.76) * lookup(jitter[1], i, j))
+    return dx, dy

@@ -7,16 +7,17 @@ smaller than a pixel are drawn as one or two pixels of diluted contrast, as a se
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from foveate.world.canvas import CLASS, Canvas
-from foveate.world.draw import DRAW
+from foveate.world.canvas import CLASS, Site
+from foveate.world.draw import DRAW, Pose
 from foveate.world.noise import direction
 from foveate.world.spec import OBJECT_KINDS, Object
-from foveate.world.splat import Boxes, Stamp, stamp
+from foveate.world.splat import Stamp, stamp
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -24,9 +25,6 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from foveate.world.cover import Land
-    from foveate.world.light import Sun
-    from foveate.world.terrain import Frame, Plan
-    from foveate.world.themes import Theme
     from foveate.world.town import Town
 
 MOST = 400  # objects of one kind in one scene
@@ -54,6 +52,7 @@ class Kind:
     gap: tuple[float, float] = (1.2, 2.0)
 
 
+ROUND = ("pivot_field", "storage_tank", "wind_turbine")
 OPEN = ("cropland", "grassland", "bare")
 KINDS: dict[str, Kind] = {
     "pivot_field": Kind(
@@ -69,56 +68,55 @@ KINDS: dict[str, Kind] = {
 }
 
 
-def place(
-    canvas: Canvas,
-    frame: Frame,
-    plan: Plan,
-    theme: Theme,
-    land: Land,
-    town: Town,
-    free: NDArray[np.bool_],
-    light: Sun,
-) -> list[Object]:
+@dataclass(eq=False)
+class Search:
+    """What the search for places keeps for one kind of object.
+
+    Attributes:
+        site: The scene.
+        kind: How objects of the kind are placed.
+        name: Name of the kind.
+        allowed: (256,) bool, classes that may be replaced.
+        busy: (h, w) bool, where nothing may be placed any more; changed in place.
+    """
+
+    site: Site
+    kind: Kind
+    name: str
+    allowed: NDArray[np.bool_]
+    busy: NDArray[np.bool_]
+
+
+def place(site: Site, land: Land, town: Town, free: NDArray[np.bool_]) -> list[Object]:
     """Draw the rare objects of a scene, largest kinds first.
 
     Args:
-        canvas: Layers to paint into.
-        frame: The pixel grid.
-        plan: The plan of the scene.
-        theme: How many of which kind.
+        site: The scene, with its land and settlements painted.
         land: Fields of the land.
         town: Fields of the settlements.
         free: (h, w) bool, where objects may be: valid and free of cloud.
-        light: Position of the sun.
 
     Returns:
         The objects with the tight boxes of their pixels, sorted by row and column.
     """
-    busy = ~free
+    frame, busy = site.frame, ~free
     out: list[Object] = []
     area = frame.shape[0] * frame.shape[1] * frame.gsd**2 / 1e6
     for name, kind in KINDS.items():
-        lowest, density = theme.rare.get(name, (0, 0.0))
+        lowest, density = site.theme.rare.get(name, (0, 0.0))
         wanted = min(max(lowest, round(density * area)), MOST)
         if not wanted:
             continue
         rng = frame.rng(f"objects/{name}")
-        spots = _spots(name, canvas, frame, plan, land, town, rng)
         allowed = np.isin(np.arange(256), [CLASS[c] for c in kind.on])
-        out += _scatter(name, kind, wanted, spots, rng, canvas, frame, land, allowed, busy, light)
+        search = Search(site, kind, name, allowed, busy)
+        out += _scatter(search, land, _spots(search, town, rng), wanted, rng)
     return sorted(out, key=lambda o: (o.y, o.x, o.kind))
 
 
-def _spots(
-    name: str,
-    canvas: Canvas,
-    frame: Frame,
-    plan: Plan,
-    land: Land,
-    town: Town,
-    rng: np.random.Generator,
-) -> tuple[NDArray, NDArray]:
+def _spots(search: Search, town: Town, rng: np.random.Generator) -> tuple[NDArray, NDArray]:
     """Candidate centres (m) in the order in which they are tried."""
+    name, canvas, frame, plan = search.name, search.site.canvas, search.site.frame, search.site.plan
     every = max(1, int(4.0 / frame.gsd))
     cut = (slice(every // 2, None, every), slice(every // 2, None, every))
     label, road, core = canvas.label[cut], town.road[cut], town.core[cut]
@@ -154,20 +152,18 @@ def _spots(
 
 
 def _scatter(
-    name: str,
-    kind: Kind,
-    wanted: int,
-    spots: tuple[NDArray, NDArray],
-    rng: np.random.Generator,
-    canvas: Canvas,
-    frame: Frame,
+    search: Search,
     land: Land,
-    allowed: NDArray[np.bool_],
-    busy: NDArray[np.bool_],
-    light: Sun,
+    spots: tuple[NDArray, NDArray],
+    wanted: int,
+    rng: np.random.Generator,
 ) -> list[Object]:
+    name, kind, frame = search.name, search.kind, search.site.frame
     out: list[Object] = []
-    limit = 0.3 * min(frame.shape) * frame.gsd
+    # A scene too small for the real thing has none: there are no toy stadiums.
+    limit = 0.42 * min(frame.shape) * frame.gsd
+    if limit < kind.length[0]:
+        return out
     last: tuple[float, float, float, int, float] | None = None
     k = 0
     for _ in range(wanted * TRIES):
@@ -187,8 +183,7 @@ def _scatter(
             y, x = float(spots[0][k]), float(spots[1][k])
             angle = float(dice[5]) * 6.28
             k += 1
-        if length > limit:
-            length = limit
+        length = min(length, limit)
         width = length * (kind.ratio[0] + (kind.ratio[1] - kind.ratio[0]) * dice[6])
         if name == "solar_park":
             cos, sin = 1.0, 0.0  # rows of panels run east to west
@@ -196,64 +191,37 @@ def _scatter(
             cos, sin = float(land.mosaic.cos[turn]), float(land.mosaic.sin[turn])
         else:
             cos, sin = direction(angle)
-        found = _try(
-            name, (y, x, cos, sin, length, width), kind.margin, canvas, frame, allowed, busy, light
-        )
+        shown = (max(length, 1.45 * frame.gsd), max(width, 1.45 * frame.gsd))
+        dilution = min(1.0, max(length * width / (shown[0] * shown[1]), 0.3))
+        found = _try(search, Pose(y, x, cos, sin, *shown, dilution))
         if found is not None:
             out.append(found)
             last = (y, x, length, turn, angle)
     return out
 
 
-def _try(
-    name: str,
-    box: tuple[float, float, float, float, float, float],
-    margin: float,
-    canvas: Canvas,
-    frame: Frame,
-    allowed: NDArray[np.bool_],
-    busy: NDArray[np.bool_],
-    light: Sun,
-) -> Object | None:
-    y, x, cos, sin, length, width = box
+def _try(search: Search, pose: Pose) -> Object | None:
+    """Draw one object if it fits as a whole."""
+    canvas, frame, name = search.site.canvas, search.site.frame, search.name
+    margin = max(search.kind.margin, frame.gsd)
+    reach = 0.5 * math.sqrt(pose.length**2 + pose.width**2) + margin + 1.5 * frame.gsd
+    low = ((pose.y - reach - frame.y0) / frame.gsd, (pose.x - reach - frame.x0) / frame.gsd)
+    side = math.ceil(2 * reach / frame.gsd)
+    top, left = math.floor(low[0]), math.floor(low[1])
     h, w = frame.shape
-    grown = (max(length, 1.45 * frame.gsd), max(width, 1.45 * frame.gsd))
-    reach = 0.5 * float(np.sqrt(grown[0] ** 2 + grown[1] ** 2)) + margin + 1.5 * frame.gsd
-    top, left = int((y - reach - frame.y0) / frame.gsd), int((x - reach - frame.x0) / frame.gsd)
-    side = int(2 * reach / frame.gsd) + 1
-    if y - reach < frame.y0 or x - reach < frame.x0 or top + side >= h or left + side >= w:
+    if top < 0 or left < 0 or top + side >= h or left + side >= w:
         return None
-    few = max(1, side // 12)
-    round_kind = name in ("pivot_field", "storage_tank", "wind_turbine")
-    outer = _boxes(y, x, cos, sin, grown[0] + 2 * margin, grown[1] + 2 * margin)
-    coarse = (slice(top, top + side + 1, few), slice(left, left + side + 1, few))
-    if not round_kind and allowed[canvas.label[coarse]].mean() < 0.3:
+    around = next(stamp(frame, pose.boxes(margin)))
+    if name in ROUND:
+        ring = around.u**2 + around.v**2 <= np.float32((0.5 * pose.length + margin) ** 2)
+        at = (around.at[0][ring], around.at[1][ring])
+        around = Stamp(at, around.which[ring], around.u[ring], around.v[ring])
+    if search.busy[around.at].any() or not search.allowed[canvas.label[around.at]].all():
         return None
-    around = _gather(frame, outer)
-    if round_kind:
-        ring = around.u**2 + around.v**2 <= np.float32((0.5 * grown[0] + margin) ** 2)
-        around = Stamp(
-            (around.at[0][ring], around.at[1][ring]),
-            around.which[ring],
-            around.u[ring],
-            around.v[ring],
-        )
-    if busy[around.at].any() or not allowed[canvas.label[around.at]].all():
-        return None
-    dilution = min(1.0, max(length * width / (grown[0] * grown[1]), 0.3))
-    rows, cols = DRAW[name](canvas, frame, around, (length, width), grown, dilution, light)
+    rows, cols = DRAW[name](search.site, pose, around)
     if not rows.size:
         return None
     canvas.label[rows, cols] = CLASS[OBJECT_KINDS[name]]
-    busy[around.at] = True
-    y0, x0 = int(rows.min()), int(cols.min())
-    return Object(name, y0, x0, int(rows.max()) - y0 + 1, int(cols.max()) - x0 + 1)
-
-
-def _boxes(y: float, x: float, cos: float, sin: float, length: float, width: float) -> Boxes:
-    one = [np.array([value], np.float32) for value in (y, x, cos, sin, length, width)]
-    return Boxes(*one)
-
-
-def _gather(frame: Frame, boxes: Boxes) -> Stamp:
-    return next(iter(stamp(frame, boxes)))
+    search.busy[around.at] = True
+    y, x = int(rows.min()), int(cols.min())
+    return Object(name, y, x, int(rows.max()) - y + 1, int(cols.max()) - x + 1)

@@ -94,7 +94,8 @@ def expose(
             white = lut[MATERIAL["cloud"]] * (np.float32(0.62) + np.float32(0.38) * sky[2])
             seen += (white - seen) * sky[0]
         # Path radiance of a clear atmosphere falls with the wavelength.
-        seen += np.float32(0.0042 * (0.49 / wave) ** 3)
+        blue = 0.49 / wave
+        seen += np.float32(0.0042 * blue * blue * blue)
         seen = _blur(_blur(seen.T).T)
         seen += _grain(frame, name, (h, w)) * np.float32(0.003 * spec.noise)
         out[k] = np.where(valid, quantise(seen, spec.dtype), 0)

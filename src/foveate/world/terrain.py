@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 from scipy.ndimage import distance_transform_edt
-from scipy.spatial import cKDTree
+from scipy.spatial import KDTree
 
 from foveate import seeds
 from foveate.world.network import Line, Router, densify, relax
@@ -66,7 +66,7 @@ class Frame:
         """Evaluate a plan grid of spacing `step` metres at every pixel: (h, w) float32."""
         rows = (self.y0 + (np.arange(self.shape[0]) + 0.5) * self.gsd) / step
         cols = (self.x0 + (np.arange(self.shape[1]) + 0.5) * self.gsd) / step
-        return sample(coarse, rows, cols)
+        return sample(coarse, np.asarray(rows, np.float64), np.asarray(cols, np.float64))
 
     def fractal(self, name: str, wavelength: float, gain: float = 0.5, finest: float = 0.0) -> F32:
         """Fractal noise of `wavelength` metres at every pixel: (h, w) float32."""
@@ -143,8 +143,8 @@ def plan(frame: Frame, theme: Theme) -> Plan:
     lake += np.float32(1.0) / (np.float32(0.02) + (river_far / np.float32(90.0)) ** 2)
     wet = (lake < 0.1) | (river_far < step) | ((height < 1.0) if theme.sea else False)
     places = _places(frame, theme, height, wet, step)
-    quarries = _quarries(frame, theme, places, wet, height, step)
-    roads, tracks = _roads(frame, places, height, wet, river_far, step)
+    quarries = _quarries(frame, theme, places, (wet, height), step)
+    roads, tracks = _roads(frame, places, (wet, height), river_far, step)
     return Plan(step, height, lake, river_far, rivers, places, quarries, roads, tracks)
 
 
@@ -173,7 +173,7 @@ def _rivers(frame: Frame, theme: Theme, height: F32, step: float) -> list[Line]:
         out.append(_river(frame, height, step, k, grown))
         for m in range(min(int(wider / 3.5), 7)):
             side = _river(frame, height, step, 10 + m, max(0.36 * grown, 3.0))
-            main = cKDTree(out[0].points)
+            main = KDTree(out[0].points)
             gap, nearest = main.query(side.points)
             met = (gap < 2.5 * grown).nonzero()[0]
             # Either half of the course may be the tributary: the longer one is.
@@ -253,8 +253,10 @@ def _places(
         row, col = np.unravel_index(int(np.argmax(score)), score.shape)
         grow = 1.0 if not out else float(rng.uniform(0.3, 0.75))
         # Towns grow with the landscape that feeds them, villages do not.
-        grow *= min(max((area / 1e6) ** 0.22, 1.0), 2.6) if not out else 1.0
-        here = Place(row * step, col * step, theme.town * grow, float(rng.uniform(0.0, 3.14)))
+        grow *= min(max(round((area / 1e6) ** 0.22, 6), 1.0), 2.6) if not out else 1.0
+        here = Place(
+            int(row) * step, int(col) * step, theme.town * grow, float(rng.uniform(0.0, 3.14))
+        )
         out.append(here)
         apart = (y - np.float32(here.y)) ** 2 + (x - np.float32(here.x)) ** 2
         clear = max(theme.spacing * 0.62, here.radius * 1.9)
@@ -266,11 +268,11 @@ def _quarries(
     frame: Frame,
     theme: Theme,
     places: list[Place],
-    wet: NDArray[np.bool_],
-    height: F32,
+    land: tuple[NDArray[np.bool_], F32],
     step: float,
 ) -> list[Place]:
     """Put pits on dry slopes away from the settlements."""
+    wet, height = land
     rng = frame.rng("quarries")
     wanted = theme.quarries * math.sqrt(frame.domain[0] * frame.domain[1]) / 4e3
     wanted = min(max(round(wanted), 1 if theme.quarries >= 0.5 else 0), 12)
@@ -301,11 +303,11 @@ def _quarries(
 def _roads(
     frame: Frame,
     places: list[Place],
-    height: F32,
-    wet: NDArray[np.bool_],
+    land: tuple[NDArray[np.bool_], F32],
     river_far: F32,
     step: float,
 ) -> tuple[list[Line], list[Line]]:
+    wet, height = land
     rng = frame.rng("roads")
     every = max(1, max(height.shape) // 84)
     coarse = height[::every, ::every].astype(np.float64)
@@ -363,7 +365,7 @@ def _joined(points: F64, roads: list[Line], cell: float) -> F64 | None:
     dense = densify(Line(points, np.ones(len(points))), 0.5 * cell).points
     if roads:
         others = np.concatenate([road.points for road in roads])
-        gap, nearest = cKDTree(others).query(dense)
+        gap, nearest = KDTree(others).query(dense)
         met = (gap < 0.9 * cell).nonzero()[0]
         if met.size:
             dense = np.concatenate([dense[: met[0]], others[nearest[met[0]]][None]])

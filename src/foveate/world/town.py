@@ -57,7 +57,7 @@ class Town:
 
 def build(site: Site, land: Land) -> Town:
     """Paint settlements and roads over the land."""
-    canvas, frame, plan = site.canvas, site.frame, site.plan
+    frame, plan = site.frame, site.plan
     road = distance(frame, plan.roads, 40.0)
     core = _core(frame, plan, land, road)
     town = Town(road, core, np.full(frame.shape, -1.0, np.float32), np.zeros(frame.shape, bool))
@@ -90,7 +90,7 @@ def _core(frame: Frame, plan: Plan, land: Land, road: F32) -> F32:
 def _districts(
     site: Site, land: Land, town: Town, at: tuple[NDArray[np.intp], NDArray[np.intp]]
 ) -> None:
-    canvas, frame, plan, theme = site.canvas, site.frame, site.plan, site.theme
+    frame, plan, theme = site.frame, site.plan, site.theme
     rng = frame.rng("town")
     jitter, random = (table(rng), table(rng)), table(rng)
     y, x = frame.axes()
@@ -249,9 +249,7 @@ def _plots(
     return dict(zip(names, stack.astype(np.float32), strict=True))
 
 
-def _houses(
-    site: Site, town: Town, owner: NDArray[np.int32], plots: dict[str, NDArray]
-) -> None:
+def _houses(site: Site, town: Town, owner: NDArray[np.int32], plots: dict[str, NDArray]) -> None:
     frame = site.frame
     row, col = frame.pixel(plots["y"], plots["x"])
     inside = (row >= 0) & (row < frame.shape[0]) & (col >= 0) & (col < frame.shape[1])

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import yaml
-from odc.geo.geom import box
+from rasterio.warp import transform
 
 from foveate.files import write_bytes, write_json
 from foveate.progress import Meter
@@ -125,13 +125,14 @@ def colormap() -> dict[int, tuple[int, int, int]]:
 def _features(scene: WorldScene) -> list[dict[str, Any]]:
     """Return the objects of a scene as GeoJSON polygons (RFC 7946: longitude, latitude)."""
     out = []
-    affine, crs = scene.geobox.affine, scene.geobox.crs
+    affine, crs = scene.geobox.affine, str(scene.geobox.crs)
     for item in scene.objects:
-        left, top = affine * (item.x, item.y)
-        right, bottom = affine * (item.x + item.w, item.y + item.h)
-        outline = box(left, bottom, right, top, crs).to_crs("EPSG:4326")
+        corners = ((0, 0), (item.h, 0), (item.h, item.w), (0, item.w), (0, 0))
+        points = [affine @ (item.x + dx, item.y + dy) for dy, dx in corners]
+        east, north = [p[0] for p in points], [p[1] for p in points]
+        lon, lat = transform(crs, "EPSG:4326", east, north)
         # 1e-7 degrees is a centimetre; more digits would differ between versions of PROJ.
-        ring = [[round(x, 7), round(y, 7)] for x, y in outline.exterior.coords]
+        ring = [[round(x, 7), round(y, 7)] for x, y in zip(lon, lat, strict=True)]
         out.append(
             {
                 "type": "Feature",

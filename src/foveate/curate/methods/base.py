@@ -3,18 +3,25 @@
 from __future__ import annotations
 
 import inspect
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal
+
+import numpy as np
 
 from foveate.errors import ParameterError
 from foveate.registry import Registry, suggest
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable
 
     from foveate.selection import Ranking
 
 Preset = Literal["default", "paper", "released"]
+_PLAIN: dict[str, tuple[type, ...]] = {
+    "int": (int, np.integer), "float": (int, float, np.integer, np.floating), "str": (str,),
+    "bool": (bool, np.bool_), "None": (type(None),),
+}  # fmt: skip
 PRESETS: tuple[Preset, ...] = ("default", "paper", "released")
 
 
@@ -58,7 +65,7 @@ class Method:
         """Return all options: defaults, then the preset, then what was given.
 
         Raises:
-            ParameterError: Unknown preset or option.
+            ParameterError: Unknown preset or option, or a value of another type.
         """
         if preset not in PRESETS:
             raise ParameterError(
@@ -72,10 +79,32 @@ class Method:
                     f"Its options: {', '.join(defaults) or 'none'}.",
                     suggest(name, defaults),
                 )
+        self._check_types(given or {})
         chosen = {**defaults, **self.presets.get(preset, {}), **(given or {})}
         for name in self.parts:
             chosen[name] = get_method(name).options(preset, (given or {}).get(name))
         return chosen
+
+    def _check_types(self, given: Mapping[str, Any]) -> None:
+        """Refuse a text for a number and the like, where the annotation is plain."""
+        parameters = inspect.signature(self.function).parameters
+        for name, value in given.items():
+            if name in self.parts:
+                if not isinstance(value, Mapping):
+                    raise ParameterError(
+                        f"{self.name}.{name}={value!r}",
+                        f"Expected options of the method {name!r}: option -> value.",
+                    )
+                continue
+            wanted = str(parameters[name].annotation).replace(" ", "").split("|")
+            if not set(wanted) <= set(_PLAIN):
+                continue
+            allowed = tuple(t for w in wanted for t in _PLAIN[w])
+            stray_bool = isinstance(value, bool) and "bool" not in wanted
+            if stray_bool or not isinstance(value, allowed):
+                raise ParameterError(
+                    f"{self.name}.{name}={value!r}", f"Expected {' or '.join(wanted)}."
+                )
 
 
 METHODS: Registry[Method] = Registry(

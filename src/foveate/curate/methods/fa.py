@@ -80,7 +80,8 @@ def _moments(
         raise ParameterError(f"negative={negative!r}", "Allowed: abs, relu, softplus, error.")
     mean, std = np.empty(len(x)), np.empty(len(x))
     for start in range(0, len(x), _BLOCK):
-        block = np.asarray(x[start : start + _BLOCK], dtype=np.float64)
+        # C order: sums of a transposed view would be added in another order.
+        block = np.array(x[start : start + _BLOCK], dtype=np.float64, order="C")
         if negative == "error" and (block < 0).any():
             raise DataError(
                 f"{int((block < 0).any(axis=1).sum())} or more embeddings have negative features",

@@ -22,6 +22,9 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from foveate.progress import ProgressFn
+    from foveate.select.kcenter import Metric
+
+_BLOCK = 8192
 
 
 def kcenter(
@@ -31,7 +34,7 @@ def kcenter(
     seed: int,
     progress: ProgressFn | None = None,
     start: str = "random",
-    metric: str = "euclidean",
+    metric: Metric = "euclidean",
     depth: int | None = None,
 ) -> Ranking:
     """Rank by k-center greedy.
@@ -61,8 +64,7 @@ def kcenter(
     if start == "random":
         first = int(rng(seed, "kcenter/start").integers(n))
     else:
-        x = np.asarray(embeddings, dtype=np.float64)
-        first = int(np.lexsort((ties, -((x - x.mean(axis=0)) ** 2).sum(axis=1)))[0])
+        first = int(np.lexsort((ties, -_from_mean(embeddings)))[0])
     k = n if depth is None else min(depth, n)
     found = kcenter_greedy(embeddings, k, ties=ties, start=first, metric=metric, progress=progress)
     meta = {
@@ -71,6 +73,14 @@ def kcenter(
         "passes": int(found.passes),
     }
     return Ranking(found.rows, 1 - np.arange(k) / n, n, meta=meta)
+
+
+def _from_mean(x: NDArray[np.floating]) -> NDArray[np.float64]:
+    """Squared distance of each row to the mean, (n,) float64; `x` is read in blocks."""
+    blocks = [slice(i, i + _BLOCK) for i in range(0, len(x), _BLOCK)]
+    total = np.sum([x[b].sum(axis=0, dtype=np.float64) for b in blocks], axis=0)
+    mean = total / len(x)
+    return np.concatenate([np.square(x[b] - mean).sum(axis=1) for b in blocks])
 
 
 METHOD = Method(

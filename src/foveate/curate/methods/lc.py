@@ -56,7 +56,8 @@ def lc(
     """
     if order not in ("sort", "weighted"):
         raise ParameterError(f"order={order!r}", "Allowed: sort, weighted.")
-    score = entropy(counts)
+    # Sums of floats depend on their order: sorted, equal mixes of any classes are exact ties.
+    score = entropy(np.sort(counts, axis=1))
     ties = tie_keys(ids, seed)
     if order == "sort":
         rows = order_by_score(score, ties)

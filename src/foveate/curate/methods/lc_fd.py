@@ -45,10 +45,10 @@ def lc_fd(
         Full ranking; scores fall evenly from 1 to 0.
 
     Raises:
-        ParameterError: `m` is negative or not a whole number above 1.
+        ParameterError: `m` is not above 0, or not a whole number above 1.
     """
     n = len(ids)
-    if m < 0 or (m >= 1 and m != int(m)):
+    if not (0 < m < 1 or (1 <= m < np.inf and m == int(m))):
         raise ParameterError(f"m={m}", "A whole number of patches, or a share below 1.", "m=0.01")
     cut = min(n, int(m) if m >= 1 else max(1, round(m * n)))
     head = parts["fd"].rows[:cut]

@@ -1,0 +1,330 @@
+"""What the report says about one method."""
+
+from __future__ import annotations
+
+import math
+import re
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
+
+from foveate.report import charts, numbers, words
+from foveate.report.guides import GUIDES, Guide
+
+if TYPE_CHECKING:
+    from markupsafe import Markup
+    from numpy.typing import NDArray
+
+    from foveate.report.data import MethodData, RunData
+    from foveate.report.pictures import Album
+
+SHOWN = 12  # thumbnails of the best and of the worst
+MANY = 12  # above so many methods, fewer thumbnails each
+
+
+class Figure(NamedTuple):
+    """One large number."""
+
+    label: str
+    value: str
+    note: str
+
+
+class Thumb(NamedTuple):
+    """One patch; `tile` is its row."""
+
+    tile: int
+    name: str
+    scene: str
+    rank: str
+    score: str
+    bar: Markup | None
+    alt: str
+
+
+class ClassRow(NamedTuple):
+    """One class, before and after."""
+
+    name: str
+    color: str
+    pool: str
+    kept: str
+    factor: str
+    trend: str
+    bars: Markup
+
+
+@dataclass(frozen=True)
+class Panel:
+    """One method, ready for the page; text is plain, charts are markup."""
+
+    index: int
+    name: str
+    title: str
+    short: str
+    source: str
+    headline: str
+    lede: str
+    pool: Markup
+    pool_note: str
+    figures: list[Figure]
+    best: list[Thumb]
+    worst: list[Thumb]
+    order_note: str
+    classes: list[ClassRow]
+    classes_note: str
+    histogram: Markup | None
+    histogram_low: str
+    histogram_high: str
+    histogram_note: str
+    overlap: float
+    overlap_text: str
+    overlap_chance: str
+    overlap_bar: Markup
+    entropy: float
+    entropy_text: str
+    entropy_bar: Markup | None
+    rare: str
+    scenes: str
+    kept: str
+    seconds: str
+    budget: str
+    guide: Guide | None
+    options: list[tuple[str, str]]
+
+
+def short_title(title: str) -> str:
+    """Return the abbreviation that a title ends in, else the title: "Random"."""
+    found = re.search(r"\(([^()]{1,16})\)\s*$", title)
+    return found.group(1) if found else title
+
+
+def panel(
+    run: RunData, method: MethodData, index: int, album: Album, degree: NDArray[np.int64]
+) -> Panel:
+    """Build the panel of one method; `degree` is `numbers.overlaps` of the whole pool."""
+    picks = method.picks
+    shared = numbers.overlaps(run.scene[picks], run.windows[picks]) > 0
+    part = float(shared.mean()) if picks.size else math.nan
+    usual = numbers.overlap_by_chance(degree, picks.size)
+    balance = None if run.counts is None else numbers.balance(run.counts, picks)
+    if balance is not None and not balance.pool.sum() > 0:
+        balance = None  # masks without one counted pixel
+    found = numbers.histogram(method.score, picks)
+    best, worst, note = _thumbs(run, method, album)
+    reached = np.unique(run.scene[picks]).size
+    per_scene = np.bincount(run.scene[picks], minlength=1)
+    figures = [] if balance is None else _class_figures(run, balance)
+    figures += [
+        Figure(
+            "Scenes reached",
+            words.count(reached),
+            f"of {words.plural(len(run.scenes), 'scene')} "
+            + (
+                f"\u00b7 the busiest gives {words.share(per_scene.max() / picks.size)} of the picks"
+                if picks.size and reached > 1
+                else "have a pick"
+            ),
+        ),
+        Figure(
+            "Overlapping picks",
+            words.share(part),
+            "share pixels with another pick"
+            + (f"; by chance {words.share(usual)}" if degree.any() else ""),
+        ),
+    ]
+    short = short_title(method.title)
+    return Panel(
+        index=index,
+        name=method.name,
+        title=method.title,
+        short=short,
+        source=method.source,
+        headline=f"{words.count(picks.size)} of {words.count(run.n)} patches kept",
+        lede=_lede(run, method, short, balance),
+        pool=charts.pool(_strength(run, method), f"{short}: which patches of the pool were kept"),
+        pool_note="The pool in the order of its scenes; the stronger, the earlier chosen."
+        + (f" One square is {each} patches." if (each := charts.per_square(run.n)) > 1 else ""),
+        figures=figures,
+        best=best,
+        worst=worst,
+        order_note=note,
+        classes=[] if balance is None else _class_rows(run, balance),
+        classes_note="" if balance is None else _classes_note(run, balance),
+        histogram=None if found is None else charts.histogram(found),
+        histogram_low="" if found is None else words.decimal(found.low),
+        histogram_high="" if found is None else words.decimal(found.high),
+        histogram_note=_histogram_note(short, method, found, run.n),
+        overlap=part,
+        overlap_text=words.share(part),
+        overlap_chance=words.share(usual),
+        overlap_bar=charts.bar(
+            part,
+            f"{short}: {words.share(part)} of the picks overlap, {words.share(usual)} by chance",
+            usual,
+        ),
+        entropy=math.nan if balance is None else balance.entropy_kept,
+        entropy_text="" if balance is None else words.decimal(balance.entropy_kept),
+        entropy_bar=None
+        if balance is None
+        else charts.bar(
+            balance.entropy_kept,
+            f"{short}: {words.decimal(balance.entropy_kept)}; "
+            f"pool {words.decimal(balance.entropy_pool)}",
+            balance.entropy_pool,
+        ),
+        rare="" if balance is None else words.factor(float(balance.factor[balance.rarest])),
+        scenes=f"{words.count(reached)} of {words.count(len(run.scenes))}",
+        kept=words.count(picks.size),
+        seconds=words.seconds(method.seconds) if math.isfinite(method.seconds) else words.NONE,
+        budget=_budget(method),
+        guide=GUIDES.get(method.name),
+        options=_options(method),
+    )
+
+
+def _lede(run: RunData, method: MethodData, short: str, found: numbers.Balance | None) -> str:
+    kept = words.share(method.picks.size / max(run.n, 1))
+    text = f"{short} kept {kept} of the pool."
+    if found is None or not math.isfinite(found.entropy_kept):
+        return text
+    before, after = words.decimal(found.entropy_pool), words.decimal(found.entropy_kept)
+    if before == after:
+        text += f" The classes are as even as before: entropy {after}."
+    else:
+        way = "more" if found.entropy_kept > found.entropy_pool else "less"
+        text += f" The classes are {way} even than in the pool: entropy {before} \u2192 {after}."
+    times = float(found.factor[found.rarest])
+    if len(run.classes) > 1 and math.isfinite(times):
+        name = run.classes[found.rarest]
+        if times == 0:
+            text += f" The rarest class, {name}, is not in the selection."
+        else:
+            text += f" The rarest class, {name}, has {words.factor(times)} its share."
+    return text
+
+
+def _strength(run: RunData, method: MethodData) -> NDArray[np.float64]:
+    """Return (n,): 1 for the first pick falling to 0.3 for the last, 0 for what was not kept."""
+    strength = np.zeros(run.n)
+    strength[method.picks] = np.linspace(1, 0.3, method.picks.size)
+    return strength
+
+
+def _class_figures(run: RunData, found: numbers.Balance) -> list[Figure]:
+    rarest = found.rarest
+    return [
+        Figure(
+            "Class entropy",
+            f"{words.decimal(found.entropy_pool)} \u2192 {words.decimal(found.entropy_kept)}",
+            "pool \u2192 selection; 1 means all classes equally common",
+        ),
+        Figure(
+            f"Rarest class: {run.classes[rarest]}",
+            words.factor(float(found.factor[rarest])),
+            f"{words.share(float(found.pool[rarest]))} of the pool \u2192 "
+            f"{words.share(float(found.kept[rarest]))} of the selection",
+        ),
+    ]
+
+
+def _class_rows(run: RunData, found: numbers.Balance) -> list[ClassRow]:
+    largest = float(np.nanmax([*found.pool, *found.kept]))
+    rows = []
+    for i in np.argsort(-found.pool, kind="stable").tolist():
+        pool, kept, times = (float(v[i]) for v in (found.pool, found.kept, found.factor))
+        trend = "" if not math.isfinite(times) or 0.95 < times < 1.05 else "up"
+        rows.append(
+            ClassRow(
+                run.classes[i], charts.colour(run.colors[i]), words.share(pool), words.share(kept),
+                words.factor(times), "down" if trend and times < 1 else trend,
+                charts.twin(pool, kept, largest, run.colors[i], run.classes[i]),
+            )
+        )  # fmt: skip
+    return rows
+
+
+def _classes_note(run: RunData, found: numbers.Balance) -> str:
+    absent = [run.classes[i] for i in np.flatnonzero(found.pool == 0)]
+    lost = [run.classes[i] for i in np.flatnonzero((found.pool > 0) & ~(found.kept > 0))]
+    note = "Shares of counted pixels."
+    if lost:
+        note += f" Not in the selection: {', '.join(lost)}."
+    if absent:
+        note += f" Not in the pool at all: {', '.join(absent)}."
+    return note
+
+
+def _histogram_note(short: str, method: MethodData, found: numbers.Histogram | None, n: int) -> str:
+    if found is None:
+        return f"{short} gives no scores."
+    note = ""
+    if found.places:
+        note = (
+            f"{short} scores by place in the order, so this is flat by construction: the score "
+            "says which patch comes first, not by how much."
+        )
+    if method.depth < n:
+        note += f" It ranked {words.count(method.depth)} of {words.count(n)} patches."
+    elif found.unscored:
+        note += f" {words.plural(found.unscored, 'patch', 'patches')} could not be scored."
+    return note.strip()
+
+
+def _thumbs(run: RunData, method: MethodData, album: Album) -> tuple[list[Thumb], list[Thumb], str]:
+    shown = SHOWN if len(run.methods) <= MANY else SHOWN // 2
+    best = [_thumb(run, method, row, album) for row in method.picks[:shown].tolist()]
+    if method.depth < run.n:
+        note = (
+            f"The order is known for the first {words.count(method.depth)} of "
+            f"{words.count(run.n)} patches only, so there is no last place to show."
+        )
+        return best, [], note
+    last = np.argsort(-method.rank, kind="stable")[:shown]
+    last = last[~np.isin(last, method.picks)]
+    return best, [_thumb(run, method, row, album) for row in last.tolist()], ""
+
+
+def _thumb(run: RunData, method: MethodData, row: int, album: Album) -> Thumb:
+    tile = run.ids[row]
+    album.add(tile, run.tile_files.get(tile))
+    rank = words.count(method.rank[row]) if math.isfinite(method.rank[row]) else words.NONE
+    score = words.decimal(float(method.score[row]), 3)
+    bars = None if run.counts is None else class_bar(run, row)
+    scene = run.scenes[run.scene[row]]["scene"]
+    alt = f"Rank {rank}: patch {tile}"
+    return Thumb(row, tile, scene, rank, score, bars, alt)
+
+
+def class_bar(run: RunData, row: int) -> Markup:
+    """Draw the class shares of one patch."""
+    return charts.stacked(shares(run, row), run.classes, run.colors)
+
+
+def shares(run: RunData, row: int) -> list[float]:
+    """Return the class shares of one patch, NaN without a counted pixel."""
+    assert run.counts is not None  # noqa: S101  (asked for only with masks)
+    counts = run.counts[row]
+    return (counts / counts.sum() if counts.sum() else np.full(counts.size, np.nan)).tolist()
+
+
+def _budget(method: MethodData) -> str:
+    parts = []
+    for unit, left in method.unspent.items():
+        spent = words.amount(method.spent.get(unit, 0), unit)
+        parts.append(f"{spent}, {words.amount(left, unit) if left else 'nothing'} left")
+    return "; ".join(parts) or words.plural(method.picks.size, "patch", "patches")
+
+
+def _options(method: MethodData) -> list[tuple[str, str]]:
+    def text(value: Any) -> str:
+        if isinstance(value, float):
+            return f"{value:.6g}"
+        if isinstance(value, list):
+            return f"{len(value)} values" if len(value) > 8 else ", ".join(map(text, value))
+        return "\u2013" if value is None else str(value)
+
+    known = {"preset", "seed", "budget"}
+    found = {k: v for k, v in method.report.items() if k not in known}
+    return [(k, text(v)) for k, v in (method.options | found).items()]

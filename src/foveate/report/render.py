@@ -1,0 +1,51 @@
+"""The view model, the template, the style sheet and the script, put into one file.
+
+The page asks the network for nothing and may not: its Content-Security-Policy allows pictures
+from data URIs and exactly this style sheet and this script, by their hashes. Names of files,
+scenes and classes are anybody's: jinja2 escapes all of them, the script's data is JSON in which
+``< > &`` are escaped, and the script only ever sets ``textContent``.
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+from importlib import resources
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from foveate.report.view import View
+
+_FOLDER = "templates"
+
+
+def render(view: View) -> str:
+    """Return the page as HTML."""
+    from jinja2 import Environment, PackageLoader, StrictUndefined
+    from markupsafe import Markup
+
+    environment = Environment(
+        loader=PackageLoader("foveate.report", _FOLDER),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    style, script = _read("report.css"), _read("report.js")
+    policy = (
+        f"default-src 'none'; img-src data:; style-src '{_hash(style)}'; "
+        f"script-src '{_hash(script)}'; base-uri 'none'; form-action 'none'"
+    )
+    return environment.get_template("report.html.j2").render(
+        # Markup: these two are files of this package, not data.
+        view=view, style=Markup(style), script=Markup(script), policy=policy,  # noqa: S704
+    )  # fmt: skip
+
+
+def _read(name: str) -> str:
+    text = (resources.files("foveate.report") / _FOLDER / name).read_text(encoding="utf-8")
+    return text.replace("\r\n", "\n")
+
+
+def _hash(text: str) -> str:
+    return "sha256-" + base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()

@@ -1,0 +1,91 @@
+"""Every registered method passes the public suite, and the suite catches what it should."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from foveate.curate import METHODS, Method
+from foveate.selection import Ranking
+from foveate.testing import CheckFailed, check_method
+
+VARIANTS = [
+    ("lc", {"order": "weighted"}),
+    ("fd", {"clusters": 1}),
+    ("fd", {"warm": False, "stop": "mean", "weights": "vendi", "k_sample": 0.5, "max_k": None}),
+    ("fa", {"negative": "softplus"}),
+    ("fa-cb", {"combine": "rank", "lam": 0.25}),
+    ("lc-fd", {"m": 3, "fd": {"max_k": 4}}),
+    ("kcenter", {"start": "mean"}),
+]
+
+
+@pytest.mark.parametrize("name", list(METHODS))
+def test_registered_methods_pass_the_suite(name):
+    check_method(name)
+
+
+@pytest.mark.parametrize(("name", "options"), VARIANTS)
+def test_variants_pass_the_suite(name, options):
+    check_method(name, seed=3, **options)
+
+
+def by_row(*, ids, seed, progress=None):
+    return Ranking(np.arange(len(ids)), np.zeros(len(ids)), len(ids))
+
+
+def by_global_numbers(*, ids, seed, progress=None):
+    return Ranking(np.random.permutation(len(ids)), np.zeros(len(ids)), len(ids))  # noqa: NPY002
+
+
+def by_given_row(*, ids, counts, seed, progress=None):
+    rows = np.argsort(-counts[:, 0], kind="stable")
+    return Ranking(rows, -np.arange(len(ids)).astype(float), len(ids))
+
+
+def without_the_last(*, ids, seed, progress=None):
+    return Ranking(np.arange(len(ids) - 1), np.zeros(len(ids) - 1), len(ids))
+
+
+def with_arrays_in_meta(*, ids, seed, progress=None):
+    rows = np.random.default_rng(seed).permutation(len(ids))
+    return Ranking(rows, np.zeros(len(ids)), len(ids), meta={"labels": rows})
+
+
+def that_writes_into_its_input(*, ids, embeddings, seed, progress=None):
+    embeddings -= embeddings.mean()
+    return by_row(ids=ids, seed=seed)
+
+
+@pytest.mark.parametrize(
+    ("function", "needs", "rule"),
+    [
+        (by_row, (), "order of their ids"),
+        (by_global_numbers, (), "another order"),
+        (by_given_row, ("counts",), "order of their ids"),
+        (without_the_last, (), "every row must be ranked"),
+        (with_arrays_in_meta, (), "not ready for JSON"),
+    ],
+)
+def test_the_suite_names_the_broken_rule(function, needs, rule):
+    with pytest.raises(CheckFailed, match=rule):
+        check_method(Method("mine", "Mine", "", function, needs))
+
+
+def test_the_suite_hands_out_read_only_embeddings():
+    method = Method("mine", "Mine", "", that_writes_into_its_input, ("embeddings",))
+    with pytest.raises(ValueError, match="read-only"):
+        check_method(method)
+
+
+def test_the_suite_sees_draws_from_global_generators():
+    def drawing(*, ids, seed, progress=None):
+        np.random.random()  # noqa: NPY002
+        return METHODS.get("random").function(ids=ids, seed=seed)
+
+    with pytest.raises(CheckFailed, match="global random state of numpy"):
+        check_method(Method("mine", "Mine", "", drawing))
+
+
+def test_a_failed_check_is_an_assertion_error_too():
+    assert issubclass(CheckFailed, AssertionError)

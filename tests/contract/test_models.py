@@ -1,0 +1,105 @@
+"""Every model family passes the public suite, and the suite catches what it should."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from foveate.models import from_callable, load_model
+from foveate.testing import CheckFailed, check_model
+
+
+def spectra(batch):
+    """Mean and spread of each band: a function of one image at a time."""
+    values = batch.astype(np.float64) / 255
+    return np.concatenate([values.mean(axis=(2, 3)), values.std(axis=(2, 3))], axis=1)
+
+
+def model(function, dim=6, bands=(1, 2, 3), **options):
+    return from_callable(function, name="mine", dim=dim, bands=bands, fingerprint="1", **options)
+
+
+@pytest.mark.parametrize("dtype", ["uint8", "uint16", "float32"])
+def test_builtin_passes_the_suite_to_the_byte(dtype):
+    check_model(load_model("builtin"), dtype=dtype)
+
+
+@pytest.mark.parametrize("bands", [(1,), (4, 2, 1, 3, 5)])
+def test_builtin_takes_any_bands(bands):
+    check_model(load_model("builtin", bands=bands, scale=((0, 200),)), shape=(32, 48))
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "timm:resnet18@random?size=64",
+        "timm:vit_tiny_patch16_224@random?size=32&img_size=32",
+        "timm:resnet18@random?size=native&in_chans=5",
+    ],
+)
+def test_timm_passes_the_suite(name):
+    check_model(load_model(name, device="cpu"), tolerance=1e-5)
+
+
+@pytest.mark.parametrize("size", [None, (16, 16)])
+def test_a_callable_passes_the_suite(size):
+    check_model(model(spectra, input_size=size))
+
+
+def test_a_callable_may_skip_and_reorder_bands():
+    check_model(model(spectra, bands=(5, 1, 2)))
+
+
+def of_the_batch(batch):
+    return spectra(batch) - spectra(batch).mean(axis=0) * 0.01
+
+
+def random_projection(batch):
+    return spectra(batch) + np.random.random(6)  # noqa: NPY002
+
+
+def blind(batch):
+    return np.ones((len(batch), 6))
+
+
+def huge(batch):
+    return spectra(batch) * 1e6
+
+
+def undefined(batch):
+    return spectra(batch) * np.nan
+
+
+@pytest.mark.parametrize(
+    ("function", "rule"),
+    [
+        (of_the_batch, "depends on the batch"),
+        (random_projection, "second call"),
+        (blind, "vector of a constant one"),
+        (huge, "overflow"),
+        (undefined, "NaN"),
+    ],
+)
+def test_the_suite_names_the_broken_rule(function, rule):
+    with pytest.raises(CheckFailed, match=rule):
+        check_model(model(function))
+
+
+def test_the_suite_asks_for_a_fingerprint():
+    bare = from_callable(spectra, name="mine", dim=6, bands=(1, 2, 3), fingerprint="")
+    with pytest.raises(CheckFailed, match="fingerprint"):
+        check_model(bare)
+
+
+def test_the_suite_sees_a_changed_grad_mode():
+    torch = pytest.importorskip("torch")
+
+    def careless(batch):
+        torch.set_grad_enabled(False)  # noqa: FBT003
+        return spectra(batch)
+
+    try:
+        with pytest.raises(CheckFailed, match="grad mode"):
+            check_model(model(careless))
+    finally:
+        torch.set_grad_enabled(True)  # noqa: FBT003

@@ -1,0 +1,46 @@
+import math
+
+import pytest
+
+from foveate.report import words
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [(0, "0 %"), (1, "100 %"), (0.1, "10 %"), (0.0312, "3.1 %"), (0.0046, "0.46 %"),
+     (0.00001, "<0.01 %"), (math.nan, "–")],
+)  # fmt: skip
+def test_share(value, text):
+    assert words.share(value).replace(words.GAP, " ") == text
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [(2.44, "×2.4"), (6.0, "×6.0"), (0.676, "×0.68"), (41.2, "×41"), (0, "×0.00")],
+)
+def test_factor(value, text):
+    assert words.factor(value) == text
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [(0.001, "<0.01 s"), (0.046, "0.05 s"), (3.44, "3.4 s"), (26.2, "26 s"), (200, "3 min 20 s"),
+     (7500, "2 h 05 min")],
+)  # fmt: skip
+def test_seconds(value, text):
+    assert words.seconds(value).replace(words.GAP, " ") == text
+
+
+@pytest.mark.parametrize(
+    ("value", "unit", "text"),
+    [(1, "tiles", "1 patch"), (12345, "tiles", "12,345 patches"), (15.53e6, "bytes", "15.5 MB"),
+     (0, "bytes", "0 B"), (2, "minutes", "2 min 00 s"), (5.18e6, "pixels", "5.2 million pixels"),
+     (0.25, "money", "0.25 money")],
+)  # fmt: skip
+def test_amount(value, unit, text):
+    assert words.amount(value, unit).replace(words.GAP, " ") == text
+
+
+def test_zero_has_no_sign_and_minus_is_a_minus():
+    assert words.decimal(-0.001) == "0.00"
+    assert words.decimal(-0.07) == "\u22120.07"

@@ -1,0 +1,203 @@
+import errno
+import json
+import os
+import stat
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from foveate import files
+from foveate.errors import DataError, StorageError
+
+
+def leftovers(folder):
+    return [p.name for p in folder.iterdir() if p.name.endswith(".tmp")]
+
+
+def test_a_file_appears_complete_with_its_parent_folders(tmp_path):
+    path = tmp_path / "a" / "b.txt"
+    with files.atomic_path(path) as temporary:
+        temporary.write_text("half")
+        assert not path.exists()
+        assert temporary.parent == path.parent
+    assert path.read_text() == "half"
+    assert not leftovers(path.parent)
+
+
+def test_an_exception_inside_leaves_the_old_file_and_no_temporary(tmp_path):
+    path = tmp_path / "a.txt"
+    path.write_text("old")
+
+    def write():
+        with files.atomic_path(path) as temporary:
+            temporary.write_text("new")
+            raise KeyError
+
+    with pytest.raises(KeyError):
+        write()
+    assert path.read_text() == "old"
+    assert not leftovers(tmp_path)
+
+
+def test_written_files_follow_the_umask(tmp_path):
+    files.write_bytes(tmp_path / "a", b"")
+    mask = os.umask(0)
+    os.umask(mask)
+    assert stat.S_IMODE((tmp_path / "a").stat().st_mode) == 0o666 & ~mask
+
+
+@pytest.mark.parametrize(
+    ("number", "what", "hint"),
+    [
+        (errno.ENOSPC, "the disk is full", "Free some space"),
+        (errno.EDQUOT, "quota", "Free some space"),
+        (errno.EROFS, "read-only", "Choose a folder that you may write to"),
+        (errno.EACCES, "permission denied", "Choose a folder that you may write to"),
+        (errno.EIO, "Input/output error", "Choose another place"),
+    ],
+)
+def test_what_the_system_refuses_is_a_storage_error_with_a_hint(
+    tmp_path, monkeypatch, number, what, hint
+):
+    path = tmp_path / "a"
+    path.write_text("old")
+
+    def refuse(_):
+        raise OSError(number, os.strerror(number))
+
+    monkeypatch.setattr(files.os, "fsync", refuse)
+    with pytest.raises(StorageError, match=what) as caught:
+        files.write_bytes(path, b"new")
+    assert str(path) in caught.value.given
+    assert caught.value.hint.startswith(hint)
+    assert caught.value.errno == number
+    assert path.read_text() == "old"
+    assert not leftovers(tmp_path)
+
+
+def test_a_disk_that_is_full_before_the_start_is_a_storage_error(tmp_path, monkeypatch):
+    def refuse(**_):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(files.tempfile, "mkstemp", refuse)
+    with pytest.raises(StorageError, match="the disk is full"):
+        files.write_bytes(tmp_path / "a", b"")
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may write anywhere")
+def test_a_folder_without_permission_is_a_storage_error(tmp_path):
+    tmp_path.chmod(0o500)
+    with pytest.raises(StorageError, match="permission denied"):
+        files.write_bytes(tmp_path / "a", b"")
+
+
+def test_a_file_in_the_way_of_a_folder_is_said_so(tmp_path):
+    (tmp_path / "file").write_text("")
+    for path in (tmp_path / "file" / "a", tmp_path / "file" / "b" / "a"):
+        with pytest.raises(StorageError, match="a part of the path is a file, not a folder"):
+            files.write_bytes(path, b"")
+
+
+def test_a_folder_in_the_way_of_a_file_is_said_so(tmp_path):
+    (tmp_path / "a").mkdir()
+    with pytest.raises(StorageError, match="that is a folder"):
+        files.write_bytes(tmp_path / "a", b"")
+    assert not leftovers(tmp_path)
+
+
+def test_a_long_name_is_said_so(tmp_path):
+    with pytest.raises(StorageError, match="the name is too long"):
+        files.write_bytes(tmp_path / ("a" * 300), b"")
+
+
+def test_a_storage_error_is_not_wrapped_twice():
+    error = StorageError("given")
+    assert files.as_storage_error(error, "path") is error
+
+
+def test_json_round_trips_readable_and_in_utf8(tmp_path):
+    value = {"ö": [1, 2.5, None, "x"]}
+    files.write_json(tmp_path / "a.json", value)
+    assert files.read_json(tmp_path / "a.json") == value
+    text = (tmp_path / "a.json").read_text(encoding="utf-8")
+    assert "ö" in text
+    assert text.endswith("}\n")
+
+
+def test_json_that_cannot_be_read_names_the_file_and_the_reason(tmp_path):
+    with pytest.raises(DataError, match=r"cannot read '.*none.json' as JSON: No such file"):
+        files.read_json(tmp_path / "none.json")
+    (tmp_path / "bad.json").write_text("{")
+    with pytest.raises(DataError, match=r"as JSON: Expecting property name .* line 1"):
+        files.read_json(tmp_path / "bad.json")
+    (tmp_path / "latin.json").write_bytes(b'"\xe9"')
+    with pytest.raises(DataError, match=r"as JSON: 'utf-8' codec"):
+        files.read_json(tmp_path / "latin.json")
+
+
+def test_parquet_round_trips_and_the_same_table_gives_the_same_bytes(tmp_path):
+    table = pa.table({"a": [1, 2], "b": ["x", None]})
+    files.write_parquet(tmp_path / "1", table)
+    files.write_parquet(tmp_path / "2", table)
+    assert files.read_parquet(tmp_path / "1").equals(table)
+    assert files.read_parquet(tmp_path / "1", ["b"]).column_names == ["b"]
+    assert (tmp_path / "1").read_bytes() == (tmp_path / "2").read_bytes()
+
+
+def test_geoparquet_says_its_geometry_and_keeps_other_metadata(tmp_path):
+    table = pa.table({"geometry": [b""], "native": [b""]}).replace_schema_metadata({"k": "v"})
+    crs = {"name": "a PROJJSON"}
+    files.write_parquet(tmp_path / "a", table, geo={"geometry": None, "native": crs})
+    metadata = pq.read_metadata(tmp_path / "a").metadata
+    assert metadata[b"k"] == b"v"
+    geo = json.loads(metadata[b"geo"])
+    assert geo["version"] == "1.1.0"
+    assert geo["primary_column"] == "geometry"
+    assert "crs" not in geo["columns"]["geometry"]
+    assert geo["columns"]["native"]["crs"] == crs
+
+
+def test_parquet_that_cannot_be_read_is_a_data_error(tmp_path):
+    with pytest.raises(DataError, match="as Parquet: .*none"):
+        files.read_parquet(tmp_path / "none")
+    (tmp_path / "bad").write_bytes(b"no parquet")
+    with pytest.raises(DataError, match="as Parquet: "):
+        files.read_parquet(tmp_path / "bad")
+
+
+def test_digest_depends_on_the_values_and_not_on_the_order_of_keys():
+    assert files.digest({"a": 1, "b": 2}) == files.digest({"b": 2, "a": 1})
+    assert files.digest([1, 2]) != files.digest([2, 1])
+    assert len(files.digest(Path("x"))) == 32
+
+
+def test_fingerprint_is_of_the_content_wherever_it_lies(tmp_path):
+    for name, content in (("a", b"one"), ("b", b"one"), ("c", b"two")):
+        (tmp_path / name).write_bytes(content)
+    a, b, c = (files.fingerprint(tmp_path / name) for name in "abc")
+    assert a == b != c
+
+
+def test_fingerprint_of_a_large_file_sees_size_time_and_samples(tmp_path, monkeypatch):
+    monkeypatch.setattr(files, "_WHOLE_FILE", 100)
+    monkeypatch.setattr(files, "_BLOCK", 4)
+    path = tmp_path / "a"
+
+    def mark(content, when=1):
+        path.write_bytes(content)
+        os.utime(path, (when, when))
+        return files.fingerprint(path)
+
+    first = mark(bytes(1000))
+    assert mark(bytes(1000)) == first
+    assert mark(bytes(1001)) != first
+    assert mark(bytes(1000), when=2) != first
+    assert mark(b"x" + bytes(999)) != first
+    assert mark(bytes(999) + b"x") != first
+
+
+def test_fingerprint_of_a_missing_file_is_a_data_error(tmp_path):
+    with pytest.raises(DataError, match="cannot read '.*none': No such file or directory"):
+        files.fingerprint(tmp_path / "none")

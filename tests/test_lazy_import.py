@@ -1,0 +1,41 @@
+"""The command line answers before heavy libraries could be loaded."""
+
+import subprocess
+import sys
+
+import pytest
+
+HEAVY = ("torch", "rasterio", "sklearn")
+REPORT = f"import sys; print([m for m in {HEAVY!r} if m in sys.modules])"
+
+
+def run(program):
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+def test_import_loads_no_heavy_library():
+    assert run(f"import foveate; dir(foveate); {REPORT}") == "[]\n"
+
+
+def test_help_loads_no_heavy_library():
+    program = f"from foveate.cli.main import main; assert main(['--help']) == 0; {REPORT}"
+    out = run(program)
+    assert "Usage" in out
+    assert out.endswith("[]\n")
+
+
+def test_every_public_name_can_be_imported_and_is_listed():
+    import foveate
+
+    assert dir(foveate) == sorted(foveate.__all__)
+    for name in foveate.__all__:
+        assert getattr(foveate, name) is not None
+
+
+def test_a_wrong_name_is_an_attribute_error():
+    import foveate
+
+    with pytest.raises(AttributeError, match="module 'foveate' has no attribute 'bugdet'"):
+        _ = foveate.bugdet
