@@ -18,11 +18,11 @@ help:
 
 $(VENV)/.core: pyproject.toml constraints.txt $(filter .bootstrap/bin/uv,$(UV))
 	test -x $(BIN)/python || $(UV) venv --quiet $(VENV)
-	$(UV) pip install --quiet --python $(VENV) --constraint constraints.txt --editable .
+	$(UV) pip install --quiet --compile-bytecode --python $(VENV) --constraint constraints.txt --editable .
 	touch $@
 
 $(VENV)/.dev: $(VENV)/.core
-	$(UV) pip install --quiet --python $(VENV) --constraint constraints.txt --editable '.[models]' --group dev
+	$(UV) pip install --quiet --compile-bytecode --python $(VENV) --constraint constraints.txt --editable '.[models]' --group dev
 	touch $@
 
 demo: $(VENV)/.core

@@ -86,13 +86,17 @@ def test_more_than_the_pool_buys_everything():
     [
         (
             "1%",
-            "a budget of 1% tiles is worth less than one tile. One tile costs 1 tiles, 0.0333 of "
-            "the pool (30 tiles). Use at least --budget 1, or 3.33%.",
+            (
+                "a budget of 1% tiles is worth less than one tile. One tile costs 1 tiles, 0.0333 "
+                "of the pool (30 tiles). Use at least --budget 1, or 3.33%."
+            ),
         ),
         (
             "area=0.5",
-            "a budget of 0.5 area is worth less than one tile. One tile costs 2.5 area, 0.0333 of "
-            "the pool (30 tiles). Use at least area=2.5.",
+            (
+                "a budget of 0.5 area is worth less than one tile. One tile costs 2.5 area, 0.0333 "
+                "of the pool (30 tiles). Use at least area=2.5."
+            ),
         ),
     ],
 )
@@ -103,7 +107,7 @@ def test_less_than_one_tile_says_what_one_tile_is(text, message):
 
 
 def test_an_unknown_unit_lists_the_known_ones():
-    with pytest.raises(BudgetError, match="a budget in 'money'. This pool has costs in: a, tiles"):
+    with pytest.raises(BudgetError, match=r"a budget in 'money'. This pool has costs in: a, tiles"):
         Budget.parse("money=3").resolve({"tiles": np.ones(3), "a": np.ones(3)})
 
 

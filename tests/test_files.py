@@ -146,6 +146,16 @@ def test_parquet_round_trips_and_the_same_table_gives_the_same_bytes(tmp_path):
     assert (tmp_path / "1").read_bytes() == (tmp_path / "2").read_bytes()
 
 
+def test_a_block_that_removes_its_file_is_a_storage_error(tmp_path):
+    def write():
+        with files.atomic_path(tmp_path / "a") as temporary:
+            temporary.unlink()
+
+    with pytest.raises(StorageError, match="cannot write '.*a'"):
+        write()
+    assert not list(tmp_path.iterdir())
+
+
 def test_geoparquet_says_its_geometry_and_keeps_other_metadata(tmp_path):
     table = pa.table({"geometry": [b""], "native": [b""]}).replace_schema_metadata({"k": "v"})
     crs = {"name": "a PROJJSON"}
@@ -160,7 +170,7 @@ def test_geoparquet_says_its_geometry_and_keeps_other_metadata(tmp_path):
 
 
 def test_parquet_that_cannot_be_read_is_a_data_error(tmp_path):
-    with pytest.raises(DataError, match="as Parquet: .*none"):
+    with pytest.raises(DataError, match=r"as Parquet: .*none"):
         files.read_parquet(tmp_path / "none")
     (tmp_path / "bad").write_bytes(b"no parquet")
     with pytest.raises(DataError, match="as Parquet: "):
@@ -199,5 +209,5 @@ def test_fingerprint_of_a_large_file_sees_size_time_and_samples(tmp_path, monkey
 
 
 def test_fingerprint_of_a_missing_file_is_a_data_error(tmp_path):
-    with pytest.raises(DataError, match="cannot read '.*none': No such file or directory"):
+    with pytest.raises(DataError, match=r"cannot read '.*none': No such file or directory"):
         files.fingerprint(tmp_path / "none")

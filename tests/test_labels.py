@@ -73,7 +73,7 @@ def test_a_classes_file_is_yaml_toml_or_json(tmp_path, name, text):
     ("name", "text", "message"),
     [
         ("c.yaml", "classes: {a: 1", "is not valid yaml: .* line 1"),
-        ("c.toml", "classes = {a = 1", "is not valid toml: .*line 1"),
+        ("c.toml", "classes = 1 2", "is not valid toml: .*line 1"),
         ("c.json", "{", "is not valid json: .* line 1"),
         ("classes", "a: [", "is not valid YAML: "),
         ("c.yaml", "", "holds no mapping, but NoneType. Expected: classes"),
@@ -116,8 +116,10 @@ def test_a_file_that_cannot_be_read_is_named_with_the_reason(tmp_path):
         ),
         (
             {"classes": {"water": 1}, "ignore": ["watr"]},
-            "the classes: ignore lists 'watr', which is no class. Classes: water. A mask value may "
-            "be ignored too. Did you mean 'water'?",
+            (
+                "the classes: ignore lists 'watr', which is no class. Classes: water. A mask value "
+                "may be ignored too. Did you mean 'water'?"
+            ),
         ),
         (
             {"classes": {"water": 1}, "colors": {"watr": "#000000"}},
@@ -166,7 +168,7 @@ def test_an_unknown_index_is_named_whatever_the_tolerance():
 def test_tolerance_counts_a_near_colour_and_names_only_the_far_ones():
     legend = Legend.from_dict(COLOURS | {"tolerance": 5})
     assert legend.decode(mask("#E2A929", "#E0AC2E", "#050505")).tolist() == [[0, 0, IGNORED]]
-    with pytest.raises(DataError, match="has 1 pixels of 1 unknown .* most often #E2A92F"):
+    with pytest.raises(DataError, match=r"has 1 pixels of 1 unknown .* most often #E2A92F"):
         legend.decode(mask("#E2A92A", "#E2A92A", "#E2A92F"))
 
 

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import json
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from foveate.curate import METHODS, CurateJob, run
+from foveate.files import read_json
 from foveate.report import write_report
 from foveate.world import WorldSpec, write_world
 
@@ -35,12 +38,12 @@ def run_demo(
         StorageError: `out` cannot be written.
     """
     folder = Path(out)
-    spec = WorldSpec(scenes=4, size=1024, seed=seed)
-    files = write_world(folder / "world", spec, progress=progress)
+    root = folder / "world"
+    _draw_once(root, WorldSpec(scenes=4, size=1024, seed=seed), progress)
     job = CurateJob(
-        images=[str(files.root / "images")],
-        masks=[str(files.root / "masks")],
-        classes=str(files.classes),
+        images=[str(root / "images")],
+        masks=[str(root / "masks")],
+        classes=str(root / "classes.yaml"),
         methods=list(METHODS),
         budget=BUDGET,
         tile=TILE,
@@ -50,3 +53,12 @@ def run_demo(
     if done.worked or not (done.path / "report.html").exists():
         write_report(done.path)
     return done
+
+
+def _draw_once(root: Path, spec: WorldSpec, progress: ProgressFn | None) -> None:
+    """Draw the world unless this very one is there: world.json is written last."""
+    written = root / "world.json"
+    wanted = json.loads(json.dumps(asdict(spec)))
+    if written.exists() and read_json(written).get("spec") == wanted:
+        return
+    write_world(root, spec, progress=progress)

@@ -124,7 +124,7 @@ class Embeddings:
         if missing.any():
             raise DataError(
                 f"{int(missing.sum())} of {wanted.size} tiles have no embedding, "
-                f"the first is {wanted[missing][0]!r}",
+                f"the first is {str(wanted[missing][0])!r}",
                 "Every tile of the pool needs one.",
                 "Embed the pool again, or pass the embeddings that belong to it.",
             )

@@ -34,13 +34,10 @@ SUFFIXES = (".tif", ".tiff", ".png", ".jpg", ".jpeg", ".jp2", ".vrt")
 _GDAL = {
     "GDAL_DISABLE_READDIR_ON_OPEN": "EMPTY_DIR",  # no directory listing per file
     "GDAL_ERROR_ON_LIBJPEG_WARNING": True,  # a truncated JPEG is an error, not grey pixels
-    "GDAL_CACHEMAX": 256,  # MB; the default, 5 % of memory, would break the memory bound
+    "GDAL_CACHEMAX": 256 << 20,  # bytes; the default, 5 % of memory, breaks the memory bound
     "GDAL_PAM_ENABLED": False,  # never write .aux.xml beside a user's files
 }
 _OPEN_FILES = 16
-_SEQUENTIAL = ("PNG", "JPEG", "WEBP", "BMP")  # no random access inside the file
-_DECODED = 2  # images kept decoded: one and its mask
-_DECODED_PIXELS = 64_000_000  # larger ones are read by windows all the same
 
 
 @dataclass(frozen=True)
@@ -189,30 +186,10 @@ class FileSource:
         if inside != window and out_shape is not None:
             return _resample(self.read(window, bands=bands), out_shape)
         with _opened(self.path) as dataset:
-            if _is_sequential(dataset):
-                data, valid = self._cut(dataset, inside, wanted)
-                if out_shape is not None:
-                    return _resample(Raster(data, valid), out_shape)
-            else:
-                data, valid = self._read_inside(dataset, inside, wanted, out_shape)
+            data, valid = self._read_inside(dataset, inside, wanted, out_shape)
         if inside != window:
             data, valid = _paste(data, valid, inside, window)
         return Raster(data, valid)
-
-    def _cut(
-        self, dataset: rasterio.DatasetReader, window: Window, wanted: tuple[int, ...]
-    ) -> tuple[NDArray[Any], NDArray[np.bool_]]:
-        """Cut a window out of the decoded image: these formats decode everything for any window."""
-        key = (os.getpid(), self)
-        if key not in _images:
-            every = tuple(range(1, self.info.bands + 1))
-            whole = self._read_inside(dataset, Window(0, 0, *self.info.shape), every, None)
-            while len(_images) >= _DECODED:
-                _images.popitem(last=False)
-            _images[key] = whole
-        data, valid = _images[key]
-        cut = np.s_[window.y : window.y + window.h, window.x : window.x + window.w]
-        return data[[b - 1 for b in wanted]][:, *cut].copy(), valid[cut].copy()
 
     def _read_inside(
         self,
@@ -414,7 +391,6 @@ def write_cog(
             raise as_storage_error(OSError(str(error)), path) from error
 
 
-_images: OrderedDict[tuple[int, FileSource], tuple[NDArray[Any], NDArray[np.bool_]]] = OrderedDict()
 _handles: OrderedDict[tuple[int, str], Any] = OrderedDict()
 
 
@@ -442,7 +418,6 @@ def _opened(path: str) -> Generator[rasterio.DatasetReader]:
 
 def close_files() -> None:
     """Close this process's cached datasets (before a file is replaced, or at the end of a test)."""
-    _images.clear()
     while _handles:
         _handles.popitem()[1].close()
 
@@ -455,10 +430,6 @@ def _quiet() -> Generator[None]:
         # Plain PNG and JPEG patches have no georeference, which is no problem here.
         warnings.simplefilter("ignore", rasterio.errors.NotGeoreferencedWarning)
         yield
-
-
-def _is_sequential(dataset: rasterio.DatasetReader) -> bool:
-    return dataset.driver in _SEQUENTIAL and dataset.width * dataset.height <= _DECODED_PIXELS
 
 
 def _reason(error: BaseException) -> str:

@@ -249,7 +249,7 @@ class _MethodTrial:
             try:
                 self.rank(counts, bad)
             except FoveateError as error:
-                self.fail("scene/004" in str(error), "the error must name the row", f"{value}")
+                self.fail("'scene/004'" in str(error), "the error must name the row", f"{value}")
             else:
                 self.fail(False, "embeddings that are not finite must be refused", f"{value}")  # noqa: FBT003
 

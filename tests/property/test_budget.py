@@ -47,12 +47,11 @@ def test_costs_of_any_size_never_exceed_by_one_tile(costs, limit):
     assert excess < Fraction(min(costs))
 
 
-@given(st.integers(1, 10**7), st.integers(1, 100_00))
+@given(st.integers(1, 10**5), st.integers(1, 100_00))
 def test_a_share_of_tiles_rounds_down(n, basis_points):
-    exact = n * basis_points // 100_00
     budget = Budget.parse(f"{basis_points / 100}%")
-    costs = {"tiles": np.broadcast_to(1.0, min(n, 1000))}
-    exact = costs["tiles"].size * basis_points // 100_00
+    costs = {"tiles": np.ones(n)}
+    exact = n * basis_points // 100_00
     if exact:
         assert budget.resolve(costs) == {"tiles": exact}
     else:

@@ -24,7 +24,7 @@ def rankings(draw):
 BUDGETS = st.builds(
     lambda tiles, area: Budget.parse({"tiles": tiles, "area": area / 100}),
     st.integers(1, 40),
-    st.integers(1, 20_000),
+    st.integers(500, 20_000),
 )
 
 

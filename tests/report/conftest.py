@@ -59,21 +59,21 @@ def write_run(
         for s in scenes
     ]  # fmt: skip
     write_parquet(path / "scenes.parquet", pa.Table.from_pylist(rows))
-    palette = [f"#{(40 * i) % 256:02X}80{(90 * i) % 256:02X}" for i in range(len(classes or ()))]
+    classes = classes or ()
+    palette = [f"#{(40 * i) % 256:02X}80{(90 * i) % 256:02X}" for i in range(len(classes))]
     legend = {"classes": {}, "colors": dict(zip(classes, palette, strict=True))}
     write_json(path / "tables/legend.json", legend if classes else None)
     write_json(path / "tables/excluded.json", excluded or {})
     scores = {"tile_id": ids}
     infos, summary, steps = [], {}, {}
     for name, order in methods.items():
-        order = np.asarray(order)
-        known = order if depth is None else order[:depth]
+        picks = np.asarray(order)[:kept]
+        known = np.asarray(order)[:depth]
         rank, score = np.zeros(n, np.int64), np.full(n, np.nan)
         rank[known] = np.arange(1, known.size + 1)
         score[known] = 1 - np.arange(known.size) / n
         scores[f"rank:{name}"] = pa.array(rank, mask=rank == 0)
         scores[f"score:{name}"] = score
-        picks = order[:kept]
         chosen = {"rank": np.arange(1, kept + 1), "tile_id": [ids[i] for i in picks],
                   "score": score[picks], "scene": [scene[i] for i in picks],
                   **{k: [v[i] for i in picks] for k, v in windows.items()},

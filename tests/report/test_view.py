@@ -25,14 +25,14 @@ def test_headline_and_figures_by_hand(make_run):
     assert "25 %" in plain(panel.lede)
     values = {f.label: (plain(f.value), plain(f.note)) for f in panel.figures}
     # 10 of 200 pixels in the selection are water, 10 of 800 in the pool: four times the share.
-    assert values["Rarest class: water"][0] == "×4.0"
-    assert values["Rarest class: water"][1].startswith("1.2 % of the pool → 5.0 %")
+    assert values["Rarest class: water"][0] == "\u00d74.0"
+    assert values["Rarest class: water"][1].startswith("1.2 % of the pool \u2192 5.0 %")
     entropy = [-(p * np.log2(p) + (1 - p) * np.log2(1 - p)) for p in (1 / 80, 1 / 20)]
-    assert values["Class entropy"][0] == f"{entropy[0]:.2f} → {entropy[1]:.2f}"
+    assert values["Class entropy"][0] == f"{entropy[0]:.2f} \u2192 {entropy[1]:.2f}"
     assert values["Scenes reached"][0] == "1"
     assert values["Overlapping picks"][0] == "0 %"
     rows = {r.name: (plain(r.pool), plain(r.kept), r.factor, r.trend) for r in panel.classes}
-    assert rows["water"] == ("1.2 %", "5.0 %", "×4.0", "up")
+    assert rows["water"] == ("1.2 %", "5.0 %", "\u00d74.0", "up")
     assert list(rows) == ["land", "water"]  # by share of the pool
 
 

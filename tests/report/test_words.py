@@ -8,7 +8,7 @@ from foveate.report import words
 @pytest.mark.parametrize(
     ("value", "text"),
     [(0, "0 %"), (1, "100 %"), (0.1, "10 %"), (0.0312, "3.1 %"), (0.0046, "0.46 %"),
-     (0.00001, "<0.01 %"), (math.nan, "–")],
+     (0.00001, "<0.01 %"), (math.nan, "\u2013")],
 )  # fmt: skip
 def test_share(value, text):
     assert words.share(value).replace(words.GAP, " ") == text
@@ -16,7 +16,13 @@ def test_share(value, text):
 
 @pytest.mark.parametrize(
     ("value", "text"),
-    [(2.44, "×2.4"), (6.0, "×6.0"), (0.676, "×0.68"), (41.2, "×41"), (0, "×0.00")],
+    [
+        (2.44, "\u00d72.4"),
+        (6.0, "\u00d76.0"),
+        (0.676, "\u00d70.68"),
+        (41.2, "\u00d741"),
+        (0, "\u00d70.00"),
+    ],
 )
 def test_factor(value, text):
     assert words.factor(value) == text

@@ -157,7 +157,7 @@ def _check(x: NDArray[Any], pool: Pool) -> NDArray[Any]:
     for start in range(0, len(x), _BLOCK):
         bad = ~np.isfinite(x[start : start + _BLOCK]).all(axis=1)
         if bad.any():
-            first = pool.ids[start + int(bad.argmax())]
+            first = str(pool.ids[start + int(bad.argmax())])
             raise DataError(
                 f"the embedding of {first!r} holds NaN or infinity",
                 "Every number must be finite.",

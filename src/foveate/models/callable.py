@@ -36,7 +36,8 @@ class CallableModel:
         size = self.spec.input_size
         if size is not None and batch.shape[2:] != size:
             batch = np.stack([_resized(tile, size) for tile in batch])
-        result = np.asarray(self.function(batch), dtype=np.float32)
+        # C order: the sums of another layout would differ in the last bit.
+        result = np.asarray(self.function(np.ascontiguousarray(batch)), dtype=np.float32)
         if result.shape != (len(batch), self.spec.dim):
             raise DataError(
                 f"the model {self.spec.name!r} returned shape {result.shape} for a batch of "

@@ -91,7 +91,7 @@ class Pool:
         if np.unique(ids).size != ids.size:
             values, times = np.unique(ids, return_counts=True)
             raise DataError(
-                f"the id {values[times.argmax()]!r} occurs {times.max()} times",
+                f"the id {str(values[times.argmax()])!r} occurs {times.max()} times",
                 "Ids must be unique.",
             )
         if self.tiles is not None and len(self.tiles) != ids.size:

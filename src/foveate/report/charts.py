@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from foveate.report.numbers import Histogram
 
 _COLOUR = re.compile(r"#[0-9A-Fa-f]{6}")
-_SLIVER = 0.002  # shares under this are not drawn
+_SLIVER = 0.004  # shares under this are not drawn: less than a pixel of a thumbnail
 _HEIGHT = 200  # pixels, histogram
 _SQUARES = 1200  # squares of the pool chart
 
@@ -49,17 +49,15 @@ def stacked(shares: Sequence[float], names: Sequence[str], colors: Sequence[str]
     """
     parts, start = [], 0.0
     for share, name, color in zip(shares, names, colors, strict=True):
-        if math.isfinite(share) and share >= _SLIVER:
+        if share >= _SLIVER:  # not true of NaN
             parts.append(
                 Markup(
-                    '<rect x="{:.2f}%" width="{:.2f}%" height="100%" fill="{}">'
-                    "<title>{} {}</title></rect>"
+                    '<rect x="{:.1f}%" width="{:.1f}%" fill="{}"><title>{} {}</title></rect>'
                 ).format(100 * start, 100 * share, colour(color), name, words.share(share))
             )
             start += share
-    label = ", ".join(
-        f"{n} {words.share(s)}" for s, n in zip(shares, names, strict=True) if s >= _SLIVER
-    )
+    largest = sorted(zip(shares, names, strict=True), key=lambda pair: -pair[0])[:3]
+    label = ", ".join(f"{n} {words.share(s)}" for s, n in largest if s >= _SLIVER)
     return Markup('<svg class="stack" role="img" aria-label="{}">{}</svg>').format(
         label or "no class counted", Markup().join(parts)
     )

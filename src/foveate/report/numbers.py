@@ -24,16 +24,25 @@ def overlaps(scene: NDArray[np.int64], windows: NDArray[np.int64]) -> NDArray[np
         (k,) int64.
     """
     found = np.zeros(scene.size, dtype=np.int64)
+    if not scene.size:
+        return found
     order = np.lexsort((windows[:, 1], windows[:, 0], scene))
-    for rows in np.split(order, np.flatnonzero(np.diff(scene[order])) + 1):
-        y, x, h, w = windows[rows].T
-        # Sorted by y, only the next few tiles start above this one's lower edge.
-        reach = np.searchsorted(y, y + h) - np.arange(y.size)
-        for step in range(1, int(reach.max(initial=1))):
-            a, b = slice(None, -step), slice(step, None)
-            touch = (y[b] < y[a] + h[a]) & (x[b] < x[a] + w[a]) & (x[a] < x[b] + w[b])
-            found[rows[a][touch]] += 1
-            found[rows[b][touch]] += 1
+    y, x, h, w = windows[order].T
+    # Sorted by scene and y, only the next few tiles start above a tile's lower edge: `reach` of
+    # them. One key for both keeps the scenes apart without a loop over them.
+    height = int((y + h).max()) + 1
+    key = scene[order] * height + y
+    reach = np.searchsorted(key, key + h) - np.arange(key.size)
+    touching = np.zeros_like(found)
+    live, step = np.flatnonzero(reach > 1), 1
+    while live.size:
+        other = live + step
+        touch = (x[other] < x[live] + w[live]) & (x[live] < x[other] + w[other])
+        touching[live[touch]] += 1
+        touching[other[touch]] += 1
+        step += 1
+        live = live[reach[live] > step]
+    found[order] = touching
     return found
 
 
@@ -146,10 +155,10 @@ def histogram(
 
 def _is_even(values: NDArray[np.float64]) -> bool:
     """Whether the sorted values are equally spaced: places, not measurements."""
-    if values.size < 3:
+    if values.size < 3 or not np.ptp(values) > 0:
         return False
     steps = np.diff(np.sort(values))
-    return bool(steps.max() - steps.min() < 1e-6 * max(float(np.ptp(values)), 1e-300))
+    return bool(steps.max() - steps.min() < 1e-6 * float(np.ptp(values)))
 
 
 def consensus(n: int, picks: list[NDArray[np.int64]]) -> NDArray[np.int64]:

@@ -120,18 +120,18 @@ def panel(
         Figure(
             "Scenes reached",
             words.count(reached),
-            f"of {words.plural(len(run.scenes), 'scene')} "
+            f"of {words.plural(len(run.scenes), 'scene')}"
             + (
-                f"\u00b7 the busiest gives {words.share(per_scene.max() / picks.size)} of the picks"
-                if picks.size and reached > 1
-                else "have a pick"
+                f"; the busiest gives {words.share(per_scene.max() / picks.size)} of the picks"
+                if reached > 1
+                else ""
             ),
         ),
         Figure(
             "Overlapping picks",
             words.share(part),
             "share pixels with another pick"
-            + (f"; by chance {words.share(usual)}" if degree.any() else ""),
+            + (f"; by chance {words.share(usual)}" if degree.any() else ", as none can here"),
         ),
     ]
     short = short_title(method.title)

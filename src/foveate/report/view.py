@@ -90,6 +90,7 @@ class View:
     votes_note: str
     agreed: list[Agreed]
     agreed_note: str
+    repeats: bool
     repeats_note: str
     facts: list[tuple[str, str]]
     excluded_text: str
@@ -148,16 +149,14 @@ def build(run: RunData) -> View:
         votes_note=votes_note,
         agreed=agreed,
         agreed_note=agreed_note,
+        repeats=bool(degree.any()),
         repeats_note=_repeats(degree),
         facts=_facts(run, panels),
         excluded_text=_excluded(run),
         excluded=listed[:LISTED],
         excluded_more=f"and {words.count(rest)} more" if rest > 0 else "",
         command=run.record.get("command", ""),
-        steps=[
-            (name, words.seconds(step["seconds"]))
-            for name, step in run.record.get("steps", {}).items()
-        ],
+        steps=_steps(run),
         versions=[(k, str(v)) for k, v in run.record.get("environment", {}).items()],
         encoder=_encoder(run),
         inputs=_inputs(run),
@@ -359,6 +358,15 @@ def _encoder(run: RunData) -> list[tuple[str, str]]:
         for key, value in run.encoder.items()
         if value not in (None, [], "")
     ]
+
+
+def _steps(run: RunData) -> list[tuple[str, str]]:
+    """Seconds per step; the selections, one per method and short, in one line."""
+    found: dict[str, float] = {}
+    for name, step in run.record.get("steps", {}).items():
+        label = "select" if name.startswith("select ") else name
+        found[label] = found.get(label, 0) + step["seconds"]
+    return [(name, words.seconds(value)) for name, value in found.items()]
 
 
 def _inputs(run: RunData) -> list[tuple[str, str]]:

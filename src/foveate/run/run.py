@@ -43,6 +43,7 @@ class Run:
         self.record = record
         self.worked = False
         self._lock: int | None = None
+        self._fresh = False  # whether there was no record before
         self._made: list[Path] = []  # folders that did not exist before, the deepest first
 
     @classmethod
@@ -65,7 +66,8 @@ class Run:
             path.mkdir(parents=True, exist_ok=True)
             run._made = made
             run._lock = _take_lock(path)
-            if (path / _RECORD).exists():  # read under the lock: nobody else writes it now
+            run._fresh = not (path / _RECORD).exists()
+            if not run._fresh:  # read under the lock: nobody else writes it now
                 run.record = cls.load(path).record
             for litter in path.rglob(".*.tmp"):  # left by a process that was killed
                 litter.unlink(missing_ok=True)
@@ -115,7 +117,7 @@ class Run:
         if self._lock is None and not self._made:
             return
         with contextlib.suppress(OSError):
-            if not self.record["steps"] and _names(self.path) <= {_LOCK, _RECORD}:
+            if self._fresh and not self.record["steps"] and _names(self.path) <= {_LOCK, _RECORD}:
                 (self.path / _RECORD).unlink(missing_ok=True)  # nothing was written
             if self._lock is not None:
                 (self.path / _LOCK).unlink()

@@ -119,9 +119,9 @@ class Patterns:
         return int(self.members[place])
 
     def drop_empty(self) -> None:
-        """Forget patterns without rows, once they are an eighth of all."""
+        """Forget patterns without rows, once they are a quarter of all."""
         left = self.head < self.end
-        if left.sum() <= 0.875 * left.size:
+        if left.sum() <= 0.75 * left.size:
             self.p = np.ascontiguousarray(self.p[:, left])
             self.t, self.rank = self.t[left], self.rank[left]
             self.head, self.end = self.head[left], self.end[left]
@@ -177,7 +177,7 @@ class Greedy:
             return _PAYS + 1
         self.patterns.drop_empty()
         pats = self.patterns
-        base, met, unmet = self.mix.copy(), self.mix > 0, np.flatnonzero(self.mix == 0)
+        base, met = self.mix.copy(), self.mix > 0
         heights = self._evaluate(pats.p, pats.t)
         terms = self._terms(heights)
         gone = pats.head >= pats.end
@@ -185,19 +185,16 @@ class Greedy:
         terms[-2, gone] = _NEVER
         t_range = float(pats.t.min()), float(pats.t.max())
         j = self._take(np.arange(len(pats)), heights, meter)
-        spent, empty, gap, level = 0, 0, 0.0, 0.0
+        spent, gap, level = 0, 0.0, 0.0
         for step in range(1, limit):
             if pats.head[j] >= pats.end[j]:
                 terms[-2, j] = _NEVER
-                empty += 1
-            # Patterns without rows cost as much as others: forget them now and then.
-            if spent > len(pats) or empty > len(pats) // 8 or self.mix[unmet].any():
+            if spent > len(pats) or (self.mix[~met] > 0).any():
                 return step
             h, w = self._prices()
             # `upper` bounds what each candidate adds to T * entropy, less `level` per pixel: a
             # product without a division by T + t, which `level` near the maximum makes up for.
-            shrunk = float((base / np.maximum(self.mix, 1.0)).min(where=met, initial=1.0))
-            upper = self._weights(w - h - level, shrunk) @ terms
+            upper = self._weights(w - h - level, float((base[met] / self.mix[met]).min())) @ terms
             top = float(upper.max())
             floor = top - gap
             while True:

@@ -56,7 +56,7 @@ def forecast(method: str, n: int, d: int, c: int, k: int) -> Forecast:
     # Class balance evaluates c logarithms per candidate; screening spares about nine in ten.
     balance = Forecast(0.1 * n * k * c / logs, (16.0 * c + 64) * n)
     # FD: some 30 fits of about 10 iterations each with 15 clusters on average.
-    diverse = Forecast(one_pass * 30 * 10 * 15 + 20.0, 4.0 * n * d + 24.0 * n)
+    diverse = Forecast(one_pass * 30 * 10 * 15 + 2.0, 4.0 * n * d + 24.0 * n)
     known = {
         "kcenter": kcenter, "cb": balance, "fa-cb": balance, "fd": diverse, "lc-fd": diverse,
     }  # fmt: skip

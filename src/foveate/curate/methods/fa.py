@@ -8,6 +8,7 @@ high: gamma = -(1 - mu) log(sigma), s = 1 - minmax(gamma). Choices where the pap
   degrees of freedom of sigma cancel.
 - sigma = 0 gives log 0: such a patch is treated like the least varied one of the pool.
 - When all gamma are equal every patch scores 1.
+- "0" and "equal" are up to 1e-9: min-max would blow rounding up to the whole range.
 - Features are non-negative after a ReLU only. Others go through the transform ``negative``; it
   leaves non-negative features as they are.
 """
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
     from foveate.progress import ProgressFn
 
 _BLOCK = 8192
+_EQUAL = 1e-9
 
 
 def fa(
@@ -66,7 +68,8 @@ def fa(
     sigma = np.maximum(sigma, positive.min() if positive.size else 1.0)
     gamma = -(1 - mu) * np.log(sigma)
     low, high = float(gamma.min(initial=np.inf)), float(gamma.max(initial=-np.inf))
-    score = 1 - (gamma - low) / (high - low) if high > low else np.ones_like(gamma)
+    spread = high - low > _EQUAL
+    score = 1 - (gamma - low) / (high - low) if spread else np.ones_like(gamma)
     rows = order_by_score(score, tie_keys(ids, seed))
     meta = {"max_mean": top_mean, "max_std": top_std, "min_gamma": low, "max_gamma": high}
     return Ranking(rows, score[rows], len(ids), meta=meta if len(ids) else {})
@@ -94,6 +97,7 @@ def _moments(
             block = np.abs(block) if negative == "abs" else np.maximum(block, 0)
         mean[start : start + _BLOCK] = block.mean(axis=1)
         std[start : start + _BLOCK] = block.std(axis=1)
+    std[std <= _EQUAL * np.abs(mean)] = 0
     return mean, std
 
 

@@ -1,0 +1,78 @@
+"""The page in a real browser: scripts run, names do not, and nothing is asked of the network."""
+
+import re
+import shutil
+import subprocess
+
+import numpy as np
+import pytest
+
+from foveate.report import write_report
+
+CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
+HOSTILE = "</script><img src=x onerror=\"document.title='owned'\">"
+
+pytestmark = [
+    pytest.mark.browser,
+    pytest.mark.skipif(CHROMIUM is None, reason="Chromium is not installed"),
+]
+
+
+@pytest.fixture
+def load(tmp_path):
+    def load(path, fragment=""):
+        """Return the page's DOM after its scripts ran, and what the browser complained about."""
+        done = subprocess.run(
+            [
+                CHROMIUM, "--headless", "--no-sandbox", "--disable-gpu", "--no-first-run",
+                "--disable-background-networking", "--disable-dev-shm-usage",
+                f"--user-data-dir={tmp_path / 'profile'}", "--enable-logging=stderr", "--v=0",
+                "--host-resolver-rules=MAP * ~NOTFOUND", "--virtual-time-budget=2000",
+                "--dump-dom", f"{path.as_uri()}{fragment}",
+            ],
+            capture_output=True, text=True, timeout=60, check=True,
+        )  # fmt: skip
+        return done.stdout, [line for line in done.stderr.splitlines() if ":CONSOLE" in line]
+
+    return load
+
+
+def panel_shown(dom):
+    return set(re.findall(r'data-method="(\d+)" class="on"', dom))
+
+
+def test_tabs_follow_the_address(make_run, load):
+    order = np.arange(8)
+    run = make_run(methods={"fa-cb": order, "l c": order[::-1]}, kept=3)
+    dom, console = load(write_report(run), "#method=l%20c")
+    assert console == []
+    assert 'data-ready="yes"' in dom
+    assert 'data-shown="l c"' in dom
+    assert panel_shown(dom) == {"1"}
+    first = dom[dom.index('class="scene"') :]
+    assert '<span class="count">3 picks</span>' in first[: first.index("</figure>")]
+    assert "#1 \u00b7 1.000 \u00b7 y000000_x000030_10x10" in first
+    assert "1 more scene has picks of other methods, none of L C." in dom
+
+
+def test_hostile_names_do_nothing(make_run, load):
+    name = HOSTILE.replace("/", "")
+    run = make_run(
+        scenes=(HOSTILE, "b"), classes=(HOSTILE, "x"), methods={name: range(8), "b": range(8)},
+        excluded={HOSTILE: HOSTILE}, command=HOSTILE,
+    )  # fmt: skip
+    dom, console = load(write_report(run), "#method=" + name.replace("#", "%23"))
+    assert console == []
+    assert 'data-ready="yes"' in dom
+    assert "<title>owned" not in dom
+    assert "<img" not in dom
+
+
+def test_policy_stops_what_would_get_through(make_run, load):
+    page = write_report(make_run())
+    text = page.read_text(encoding="utf-8")
+    attack = "<script>document.title='owned'</script><img src='https://example.org/x.png'>"
+    page.write_text(text.replace("<main", attack + "<main", 1), encoding="utf-8")
+    dom, console = load(page)
+    assert "<title>owned" not in dom
+    assert sum("Content Security Policy" in line for line in console) == 2

@@ -1,0 +1,164 @@
+"""The run directory: what is repeated, who may write, and what is left behind."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+
+import pytest
+
+from foveate.errors import DataError, StorageError
+from foveate.run import Run
+
+JOB = {"images": ["x"]}
+
+
+def create(path):
+    return Run.create(path, job=JOB, command="foveate curate x")
+
+
+def write(run, name, text="hello"):
+    return lambda: (run.path / name).write_text(text)
+
+
+def test_a_run_records_job_command_versions_and_steps(tmp_path):
+    with create(tmp_path / "run") as run:
+        assert run.do("pool", "k1", write(run, "a.txt"), "a.txt")
+    record = json.loads((tmp_path / "run/run.json").read_text())
+    assert record["job"] == JOB
+    assert record["command"] == "foveate curate x"
+    assert {"python", "numpy", "foveate"} <= set(record["environment"])
+    assert record["steps"]["pool"]["key"] == "k1"
+    assert Run.load(tmp_path / "run").record == record
+
+
+def test_a_step_is_repeated_only_for_another_key_or_a_lost_file(tmp_path):
+    with create(tmp_path / "run") as run:
+        run.do("pool", "k1", write(run, "a.txt"), "a.txt")
+    with create(tmp_path / "run") as run:
+        assert not run.do("pool", "k1", pytest.fail, "a.txt")
+        assert not run.worked
+        assert run.do("pool", "k2", write(run, "a.txt"), "a.txt")
+        (tmp_path / "run/a.txt").unlink()
+        assert run.do("pool", "k2", write(run, "a.txt"), "a.txt")
+        assert run.worked
+
+
+def test_a_step_that_fails_is_not_done(tmp_path):
+    with create(tmp_path / "run") as run:
+        run.do("one", "k", write(run, "a.txt"))
+        with pytest.raises(ZeroDivisionError):
+            run.do("two", "k", lambda: 1 / 0)
+    assert list(Run.load(tmp_path / "run").record["steps"]) == ["one"]
+
+
+@pytest.mark.parametrize("existing", [None, "run", "run/deep"])
+def test_a_job_that_fails_at_once_leaves_no_trace(tmp_path, existing):
+    if existing:
+        (tmp_path / existing).mkdir(parents=True)
+    before = sorted(tmp_path.rglob("*"))
+
+    def fail_at_once():
+        raise DataError("no such image")
+
+    with pytest.raises(DataError), create(tmp_path / "run/deep/er") as run:
+        run.do("pool", "k", fail_at_once)
+    with create(tmp_path / "run/deep/er"):
+        pass
+    assert sorted(tmp_path.rglob("*")) == before
+
+
+def test_a_first_step_that_fails_halfway_can_be_taken_again(tmp_path):
+    def half():
+        (tmp_path / "run/part").write_text("half")
+        raise OSError(28, "No space left on device")
+
+    with pytest.raises(OSError, match="No space"), create(tmp_path / "run") as run:
+        run.do("pool", "k", half)
+    with create(tmp_path / "run") as run:
+        assert run.do("pool", "k", write(run, "part"), "part")
+
+
+def test_litter_of_a_killed_process_is_removed(tmp_path):
+    with create(tmp_path / "run") as run:
+        run.do("pool", "k", write(run, "a.txt"))
+    litter = tmp_path / "run/tables/.x.parquet.abc.tmp"
+    litter.parent.mkdir()
+    litter.write_text("half")
+    create(tmp_path / "run").close()
+    assert not litter.exists()
+    assert (tmp_path / "run/a.txt").exists()
+
+
+def test_a_folder_that_holds_something_else_is_refused_and_left_alone(tmp_path):
+    (tmp_path / "thesis.tex").write_text("dear")
+    with pytest.raises(StorageError, match=r"not empty and holds no run.*Choose another --out"):
+        create(tmp_path)
+    assert [p.name for p in tmp_path.iterdir()] == ["thesis.tex"]
+
+
+def test_a_file_in_the_place_of_the_folder(tmp_path):
+    (tmp_path / "run").write_text("file")
+    with pytest.raises(StorageError, match="cannot write"):
+        create(tmp_path / "run")
+    with pytest.raises(StorageError, match="a part of the path is a file"):
+        create(tmp_path / "run/below")
+
+
+def test_loading_what_is_no_run(tmp_path):
+    with pytest.raises(DataError, match="holds no run"):
+        Run.load(tmp_path)
+
+
+def test_a_run_of_another_schema_is_refused_for_reading_and_writing(tmp_path):
+    (tmp_path / "run.json").write_text(json.dumps({"schema": 99, "steps": {}}))
+    for open_ in (Run.load, create):
+        with pytest.raises(DataError, match="has schema 99"):
+            open_(tmp_path)
+    assert [p.name for p in tmp_path.iterdir()] == ["run.json"]
+
+
+# --- the lock ------------------------------------------------------------------------------
+
+
+def test_a_second_writer_is_refused_and_a_reader_is_not(tmp_path):
+    with create(tmp_path / "run") as run:
+        run.do("pool", "k", write(run, "a.txt"))
+        with pytest.raises(StorageError, match="being written by another process"):
+            create(tmp_path / "run")
+        assert Run.load(tmp_path / "run").record["steps"]
+    create(tmp_path / "run").close()
+
+
+HOLDER = """
+import sys
+from foveate.run import Run
+run = Run.create(sys.argv[1], job={})
+run.do("pool", "k", lambda: None)
+print("held", flush=True)
+sys.stdin.read()
+"""
+
+
+def test_the_lock_of_a_killed_process_is_free(tmp_path):
+    holder = subprocess.Popen(
+        [sys.executable, "-c", HOLDER, str(tmp_path / "run")],
+        stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
+    )  # fmt: skip
+    with holder:
+        assert holder.stdout.readline() == "held\n"
+        with pytest.raises(StorageError, match="another process"):
+            create(tmp_path / "run")
+        os.kill(holder.pid, signal.SIGKILL)
+        holder.wait()
+    with create(tmp_path / "run") as run:
+        assert not run.do("pool", "k", pytest.fail)
+
+
+def test_a_run_that_was_closed_leaves_no_lock(tmp_path):
+    with create(tmp_path / "run") as run:
+        run.do("pool", "k", write(run, "a.txt"))
+    assert not (tmp_path / "run/.lock").exists()

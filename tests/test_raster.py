@@ -1,0 +1,316 @@
+import errno
+import pickle
+
+import numpy as np
+import pytest
+import rasterio
+from affine import Affine
+from odc.geo.geobox import GeoBox
+from PIL import Image
+
+from foveate import raster
+from foveate.errors import DataError, ParameterError, StorageError
+from foveate.grid import Window
+from foveate.raster import ArraySource, FileSource, Raster, Source, StackSource, resize, write_cog
+
+RNG = np.random.default_rng(0)
+GEOBOX = GeoBox((40, 50), Affine(10, 0, 500_000, 0, -10, 5_000_000), "EPSG:32633")
+
+
+def write(path, data, **profile):
+    """Write a plain GeoTIFF."""
+    c, h, w = data.shape
+    profile = {"driver": "GTiff", "count": c, "height": h, "width": w, "dtype": data.dtype.name,
+               "transform": GEOBOX.affine, "crs": "EPSG:32633"} | profile  # fmt: skip
+    with rasterio.open(path, "w", **profile) as dataset:
+        dataset.write(data)
+    return FileSource(str(path))
+
+
+@pytest.fixture
+def scene(tmp_path):
+    """A GeoTIFF of 3 x 40 x 50 uint16 and its array."""
+    data = RNG.integers(0, 5000, (3, 40, 50)).astype(np.uint16)
+    return write(tmp_path / "a.tif", data), data
+
+
+def test_info_is_what_the_header_says(scene):
+    info = scene[0].info
+    assert (info.shape, info.bands, info.dtype) == ((40, 50), 3, "uint16")
+    assert info.geobox == GEOBOX
+    assert (info.nodata, info.masked) == (None, False)
+    assert len(info.fingerprint) == 32
+    assert info.descriptions == ("", "", "")
+
+
+def test_a_window_is_a_slice_and_bands_come_as_asked(scene):
+    source, data = scene
+    part = source.read(Window(3, 5, 10, 20), bands=[3, 1])
+    assert (part.data == data[[2, 0], 3:13, 5:25]).all()
+    assert part.data.dtype == np.uint16
+    assert part.valid.all()
+    assert part.valid_share == 1
+
+
+@pytest.mark.parametrize("kind", ["file", "array", "stack"])
+@pytest.mark.parametrize(
+    "window", [Window(-5, -5, 5, 5), Window(0, -30, 4, 9), Window(99, 0, 5, 5), Window(9, 50, 1, 1)]
+)
+def test_a_window_outside_the_raster_is_empty(scene, kind, window):
+    source, data = scene
+    source = {"file": source, "array": ArraySource(data), "stack": StackSource((source,))}[kind]
+    part = source.read(window)
+    assert part.data.shape == (3, window.h, window.w)
+    assert not part.valid.any()
+    assert part.valid_share == 0
+    assert not source.read(window, out_shape=(2, 3)).valid.any()
+
+
+def test_a_window_partly_outside_is_padded_with_invalid_pixels(scene):
+    source, data = scene
+    part = source.read(Window(35, -4, 10, 10))
+    assert (part.data[:, :5, 4:] == data[:, 35:, :6]).all()
+    assert part.valid[:5, 4:].all()
+    assert part.valid.sum() == 30
+    small = source.read(Window(35, -4, 10, 10), out_shape=(5, 5))
+    assert small.valid.shape == (5, 5)
+    assert 0 < small.valid.sum() < 25
+
+
+@pytest.mark.parametrize("bands", [[0], [4], [], [-1]])
+def test_bands_are_counted_from_1(scene, bands):
+    with pytest.raises(ParameterError, match="It has 3 bands, counted from 1"):
+        scene[0].read(bands=bands)
+    with pytest.raises(ParameterError, match="It has 1 band, counted from 1"):
+        ArraySource(np.zeros((1, 2, 2))).read(bands=[2])
+
+
+def test_smaller_is_averaged_and_larger_is_smooth(scene):
+    source, data = scene
+    small = source.read(out_shape=(20, 25)).data
+    mean = data.reshape(3, 20, 2, 25, 2).mean(axis=(2, 4))
+    assert np.abs(small - mean).max() <= 0.5
+    flat = ArraySource(np.full((1, 4, 4), 7, np.uint8)).read(out_shape=(9, 9)).data
+    assert (flat == 7).all()
+    assert source.read(Window(0, 0, 4, 4), out_shape=(8, 8)).data.shape == (3, 8, 8)
+
+
+def test_nodata_is_a_mask(tmp_path):
+    data = RNG.integers(1, 9, (2, 8, 8)).astype(np.int16)
+    data[:, 0, :3] = -1
+    data[0, 1, 0] = -1
+    part = write(tmp_path / "a.tif", data, nodata=-1).read()
+    assert not part.valid[0, :3].any()
+    assert part.valid_share == 61 / 64  # a pixel is missing when all its bands are
+    plain = write(tmp_path / "b.tif", data)
+    assert plain.read().valid.all()
+    told = FileSource(plain.path, nodata=-1)
+    assert (told.read().valid == part.valid).all()
+    assert told.info.nodata == -1
+    assert told.info.masked
+    half = FileSource(plain.path, nodata=-1).read(out_shape=(4, 4))
+    assert half.valid.shape == (4, 4)
+
+
+def test_nan_is_invalid_in_files_and_arrays(tmp_path):
+    data = RNG.random((2, 8, 8)).astype(np.float32)
+    data[1, 2, 3] = np.nan
+    data[0, 4, 4] = np.inf
+    for source in (write(tmp_path / "a.tif", data), ArraySource(data)):
+        part = source.read()
+        assert source.info.masked
+        assert (~part.valid).nonzero()[0].tolist() == [2, 4]
+        assert part.data.dtype == np.float32
+    told = FileSource(str(tmp_path / "a.tif"), nodata=float("nan"))
+    assert told.read().valid.sum() == 62
+
+
+def test_an_alpha_band_is_a_mask_and_no_data(tmp_path):
+    rgba = RNG.integers(0, 256, (8, 8, 4)).astype(np.uint8)
+    rgba[..., 3] = 255
+    rgba[2:4, :, 3] = 0
+    Image.fromarray(rgba).save(tmp_path / "a.png")
+    source = FileSource(str(tmp_path / "a.png"))
+    assert source.info.bands == 3
+    assert source.info.masked
+    assert source.info.geobox is None
+    part = source.read(Window(1, 0, 4, 8))
+    assert (part.data == rgba[1:5, :, :3].transpose(2, 0, 1)).all()
+    assert part.valid.all(axis=1).tolist() == [True, False, False, True]
+
+
+def test_a_palette_image_is_colours_or_indices(tmp_path):
+    indices = RNG.integers(0, 3, (8, 9)).astype(np.uint8)
+    image = Image.fromarray(indices)
+    image.putpalette([10, 20, 30, 40, 50, 60, 70, 80, 90])
+    image.save(tmp_path / "a.png")
+    colours = FileSource(str(tmp_path / "a.png"))
+    assert colours.info.bands == 3
+    assert colours.info.descriptions == ("red", "green", "blue")
+    table = np.array([[10, 20, 30], [40, 50, 60], [70, 80, 90]], np.uint8)
+    assert (colours.read(bands=[3, 1]).data == table[indices].transpose(2, 0, 1)[[2, 0]]).all()
+    plain = FileSource(str(tmp_path / "a.png"), palette=False)
+    assert (plain.info.bands, plain.info.dtype) == (1, "uint8")
+    assert (plain.read().data[0] == indices).all()
+
+
+def test_sources_are_picklable_and_open_again(scene):
+    source, data = scene
+    source.read()
+    for thing in (source, StackSource((source,)), ArraySource(data)):
+        assert isinstance(thing, Source)
+        copy = pickle.loads(pickle.dumps(thing))  # noqa: S301
+        assert (copy.read(Window(1, 1, 2, 2)).data == data[:, 1:3, 1:3]).all()
+
+
+@pytest.mark.parametrize("suffix", ["tif", "jpg", "png"])
+def test_a_truncated_file_is_a_data_error_that_names_it(tmp_path, suffix):
+    path = tmp_path / f"a.{suffix}"
+    image = RNG.integers(0, 256, (200, 200, 3)).astype(np.uint8)
+    Image.fromarray(image).save(path)
+    path.write_bytes(path.read_bytes()[: path.stat().st_size * 6 // 10])
+    source = FileSource(str(path))
+    with pytest.raises(DataError, match=f"cannot read '.*a.{suffix}': .*truncated"):
+        source.read()
+    with pytest.raises(DataError, match=f"cannot read '.*a.{suffix}'"):
+        source.read(Window(150, 150, 50, 50))
+
+
+def test_a_file_that_is_missing_or_no_raster_is_a_data_error(tmp_path):
+    (tmp_path / "a.tif").write_text("no raster")
+    for name in ("a.tif", "none.tif"):
+        with pytest.raises(DataError, match=f"cannot read '.*{name}'"):
+            _ = FileSource(str(tmp_path / name)).info
+
+
+def test_many_files_do_not_keep_many_handles(tmp_path):
+    for i in range(raster._OPEN_FILES + 4):
+        source = write(tmp_path / f"{i}.tif", np.full((1, 4, 4), i, np.uint8))
+        assert (source.read().data == i).all()
+    assert len(raster._handles) == raster._OPEN_FILES
+    raster.close_files()
+    assert not raster._handles
+
+
+def test_only_two_images_stay_decoded(tmp_path):
+    for i in range(4):
+        Image.fromarray(np.full((5, 5), i, np.uint8)).save(tmp_path / f"{i}.png")
+        assert (FileSource(str(tmp_path / f"{i}.png")).read(Window(1, 1, 2, 2)).data == i).all()
+    assert len(raster._images) == 2
+
+
+def test_a_stack_has_the_bands_of_all_on_the_grid_of_the_first(tmp_path):
+    fine = RNG.integers(0, 99, (2, 40, 50)).astype(np.uint8)
+    coarse = RNG.integers(0, 999, (1, 20, 25)).astype(np.uint16)
+    a = write(tmp_path / "a.tif", fine)
+    b = write(tmp_path / "b.tif", coarse, transform=Affine(20, 0, 500_000, 0, -20, 5_000_000))
+    stack = StackSource((a, b))
+    assert (stack.info.shape, stack.info.bands, stack.info.dtype) == ((40, 50), 3, "uint16")
+    part = stack.read(Window(10, 10, 10, 20), bands=[3, 2])
+    assert (part.data[1] == fine[1, 10:20, 10:30]).all()
+    own = b.read(Window(5, 5, 5, 10), out_shape=(10, 20))
+    assert (part.data[0] == own.data[0]).all()
+    assert stack.read(out_shape=(20, 25)).data[2].tolist() == coarse[0].tolist()
+    assert stack.read(Window(0, 0, 8, 8), bands=[1]).data.shape == (1, 8, 8)
+
+
+def test_a_stack_is_valid_where_every_raster_read_is(tmp_path):
+    data = np.ones((1, 4, 4), np.float32)
+    holes = data.copy()
+    holes[0, 0, 0] = np.nan
+    stack = StackSource((ArraySource(data), ArraySource(holes)))
+    assert stack.read().valid.sum() == 15
+    assert stack.read(bands=[1]).valid.all()
+    assert stack.info.masked
+
+
+def test_a_stack_of_different_ground_is_refused(tmp_path):
+    data = np.zeros((1, 40, 50), np.uint8)
+    a = write(tmp_path / "a.tif", data)
+    moved = write(tmp_path / "b.tif", data, transform=Affine(10, 0, 500_100, 0, -10, 5_000_000))
+    zone = write(tmp_path / "c.tif", data, crs="EPSG:32634")
+    for other in (moved, zone):
+        with pytest.raises(DataError, match=r"cover different ground: EPSG:32633.*gdalwarp"):
+            StackSource((a, other))
+    assert StackSource((a, ArraySource(data))).info.bands == 2
+
+
+def test_an_array_knows_its_mask_and_its_content():
+    data = RNG.integers(0, 9, (2, 4, 5))
+    valid = np.ones((4, 5), bool)
+    valid[0, 0] = False
+    masked = ArraySource(data, valid)
+    assert masked.read(Window(0, 0, 2, 2)).valid.tolist() == [[False, True], [True, True]]
+    assert masked.info.fingerprint != ArraySource(data).info.fingerprint
+    assert ArraySource(data).info.fingerprint == ArraySource(data.copy()).info.fingerprint
+    assert ArraySource(data + 1).info.fingerprint != ArraySource(data).info.fingerprint
+    masked.read().data[:] = 0
+    masked.read().valid[:] = False
+    assert masked.data.any()
+    assert masked.valid.sum() == 19
+
+
+def test_a_cog_round_trips_with_crs_nodata_names_and_overviews(tmp_path):
+    data = RNG.integers(0, 5000, (2, 700, 900)).astype(np.uint16)
+    geobox = GeoBox(data.shape[1:], GEOBOX.affine, "EPSG:32633")
+    path = tmp_path / "new" / "a.tif"
+    write_cog(path, data, geobox=geobox, nodata=0, descriptions=["red", "nir"])
+    source = FileSource(str(path))
+    assert source.info.geobox == geobox
+    assert source.info.nodata == 0
+    assert source.info.descriptions == ("red", "nir")
+    assert (source.read().data == data).all()
+    with rasterio.open(path) as dataset:
+        assert dataset.profile["tiled"]
+        assert dataset.overviews(1)
+        assert dataset.tags(ns="IMAGE_STRUCTURE")["LAYOUT"] == "COG"
+    assert [p.name for p in path.parent.iterdir()] == ["a.tif"]
+
+
+def test_a_cog_of_one_band_may_have_colours(tmp_path):
+    data = RNG.integers(0, 2, (20, 20)).astype(np.uint8)
+    write_cog(tmp_path / "a.tif", data, colormap={0: (1, 2, 3), 1: (4, 5, 6)})
+    colours = FileSource(str(tmp_path / "a.tif")).read().data
+    assert (colours == np.array([[1, 2, 3], [4, 5, 6]])[data].transpose(2, 0, 1)).all()
+    assert (FileSource(str(tmp_path / "a.tif"), palette=False).read().data[0] == data).all()
+
+
+def test_a_cog_that_cannot_be_written_is_a_storage_error_and_leaves_the_old(tmp_path, monkeypatch):
+    path = tmp_path / "a.tif"
+    path.write_text("old")
+
+    def refuse(*_, **__):
+        raise rasterio.errors.RasterioIOError("No space left on device")
+
+    monkeypatch.setattr(rasterio, "open", refuse)
+    with pytest.raises(StorageError, match=r"a.tif': No space left on device"):
+        write_cog(path, np.zeros((1, 4, 4), np.uint8))
+
+    def full(*_, **__):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(rasterio, "open", full)
+    with pytest.raises(StorageError, match="the disk is full"):
+        write_cog(path, np.zeros((1, 4, 4), np.uint8))
+    assert [p.read_text() for p in tmp_path.iterdir()] == ["old"]
+
+
+def test_resize_keeps_a_constant_and_the_mean():
+    image = RNG.random((32, 32))
+    assert resize(np.full((5, 7), 3), (10, 2)).tolist() == [[3, 3]] * 10
+    assert resize(image, (8, 8)).mean() == pytest.approx(image.mean(), abs=0.02)
+
+
+def test_an_empty_raster_has_no_valid_share():
+    assert Raster(np.zeros((1, 0, 0)), np.zeros((0, 0), bool)).valid_share == 0
+
+
+@pytest.mark.realdata
+def test_windows_of_real_photographs_are_slices(realdata):
+    path = min((realdata / "dubai" / "tile1" / "images").glob("*.jpg"))
+    source = FileSource(str(path))
+    with Image.open(path) as image:
+        pixels = np.asarray(image).transpose(2, 0, 1)
+    assert source.info.shape == pixels.shape[1:]
+    part = source.read(Window(100, 50, 64, 32)).data
+    assert np.abs(part.astype(int) - pixels[:, 100:164, 50:82]).max() <= 2  # two JPEG decoders
