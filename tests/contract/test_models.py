@@ -99,11 +99,11 @@ def test_the_suite_sees_a_changed_grad_mode():
     torch = pytest.importorskip("torch")
 
     def careless(batch):
-        torch.set_grad_enabled(False)  # noqa: FBT003
+        torch.set_grad_enabled(False)
         return spectra(batch)
 
     try:
         with pytest.raises(CheckFailed, match="grad mode"):
             check_model(model(careless))
     finally:
-        torch.set_grad_enabled(True)  # noqa: FBT003
+        torch.set_grad_enabled(True)

@@ -41,7 +41,7 @@ def test_rgb_masks_with_a_classes_file(image, picture, tmp_path):
 
 def test_rgb_masks_without_a_classes_file_say_what_to_write(image, picture, tmp_path):
     picture("masks/a.png", RGB[INDEX])
-    with pytest.raises(DataError, match="RGB and there is no classes file.*#3C1098.*--classes"):
+    with pytest.raises(DataError, match=r"RGB and there is no classes file.*#3C1098.*--classes"):
         open_(tmp_path)
 
 
@@ -88,7 +88,7 @@ def test_ignored_classes_do_not_count_for_complexity(image, picture, tmp_path):
 
 def test_a_value_without_a_class_is_named(image, picture, tmp_path):
     picture("masks/a.png", INDEX)
-    with pytest.raises(DataError, match="mask of 'a' has 128 pixels.*most often 2"):
+    with pytest.raises(DataError, match=r"mask of 'a' has 128 pixels.*most often 2"):
         open_(tmp_path, classes=Legend.from_dict({"classes": {"water": 0, "road": 1}}))
 
 
@@ -132,13 +132,13 @@ def test_nodata_by_the_user(tmp_path):
 def test_a_scene_of_nothing_but_nodata(tmp_path):
     scene(tmp_path, [1] * 4)
     scene(tmp_path, [0] * 4, name="b")
-    with pytest.raises(DataError, match="scene 'b' has no valid pixel.*--nodata"):
+    with pytest.raises(DataError, match=r"scene 'b' has no valid pixel.*--nodata"):
         open_pool(tmp_path / "images", tile=16, nodata=0)
 
 
 def test_a_threshold_that_leaves_nothing(tmp_path):
     scene(tmp_path, [0.5] * 4, nodata=0)
-    with pytest.raises(DataError, match="all 4 tiles have less than 90%.*--min-valid"):
+    with pytest.raises(DataError, match=r"all 4 tiles have less than 90%.*--min-valid"):
         open_pool(tmp_path / "images", tile=16, min_valid=0.9)
 
 

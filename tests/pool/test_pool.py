@@ -50,7 +50,7 @@ def test_edge_policies(folder, edge, expected):
 
 
 def test_tiles_that_fit_nowhere(folder):
-    with pytest.raises(DataError, match="no tile of 64 px fits.*--edge shift"):
+    with pytest.raises(DataError, match=r"no tile of 64 px fits.*--edge shift"):
         open_pool(folder / "images", tile=64, edge="drop")
 
 
@@ -168,8 +168,14 @@ def test_the_stored_tiles_are_geoparquet(folder, tmp_path):
 
 @pytest.mark.parametrize(
     ("wanted", "available", "expected"),
-    [((), 1, (1,)), ((), 2, (1,)), ((), 4, (1, 2, 3)), ((4, 3, 2, 1), 4, (4, 3, 2)), ((2,), 3, (2,))],
-)  # fmt: skip
+    [
+        ((), 1, (1,)),
+        ((), 2, (1,)),
+        ((), 4, (1, 2, 3)),
+        ((4, 3, 2, 1), 4, (4, 3, 2)),
+        ((2,), 3, (2,)),
+    ],
+)
 def test_bands_to_show(wanted, available, expected):
     assert display_bands(wanted, available) == expected
 

@@ -6,10 +6,11 @@ import math
 import os
 import subprocess
 import sys
+from itertools import pairwise
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 from scipy.spatial.distance import cdist
@@ -159,15 +160,18 @@ def test_fd_finds_the_clusters_that_are_there():
 
 @given(
     hnp.arrays(
-        np.float32, st.tuples(st.integers(3, 25), st.integers(2, 4)),
+        np.float32, st.tuples(st.integers(3, 16), st.integers(2, 4)),
         elements=st.floats(-4, 4, width=16),
     ),
     st.sampled_from([0.005, 0.05, 0.3]),
 )  # fmt: skip
+@settings(max_examples=25)
 def test_fd_stops_at_the_first_three_small_changes_in_a_row(x, delta):
-    meta = rank(pool_of(n=len(x)), "fd", embeddings=x, delta=delta, max_k=10).meta
+    meta = rank(pool_of(n=len(x)), "fd", embeddings=x, delta=delta, max_k=7).meta
     means = meta["mean_vendi"]
-    small = [abs(b - a) / a < delta for a, b in zip(means, means[1:], strict=False)]
+    if meta["stopped"] == "n" and meta["clusters"] <= len(means):
+        means = means[:-1]  # of a fit that found fewer clusters than asked for
+    small = [abs(b - a) / a < delta for a, b in pairwise(means)]
     runs = [i for i in range(3, len(small) + 1) if all(small[i - 3 : i])]
     if meta["stopped"] == "delta":
         assert runs == [len(small)]
@@ -284,8 +288,12 @@ def test_fa_rows_that_do_not_vary_are_finite_and_last():
 
 @pytest.mark.parametrize(
     ("negative", "transform"),
-    [("abs", np.abs), ("relu", lambda x: np.maximum(x, 0)), ("softplus", lambda x: np.logaddexp(0, x))],
-)  # fmt: skip
+    [
+        ("abs", np.abs),
+        ("relu", lambda x: np.maximum(x, 0)),
+        ("softplus", lambda x: np.logaddexp(0, x)),
+    ],
+)
 def test_fa_transforms_of_negative_features(negative, transform):
     x = np.random.default_rng(0).normal(size=(9, 4))
     a = rank(pool_of(n=9), "fa", embeddings=x, negative=negative)
@@ -339,9 +347,7 @@ def test_cb_to_a_depth_is_the_front_of_the_whole(counts, depth):
 @given(COUNTS)
 def test_cb_classes_that_never_occur_do_not_matter(counts):
     wider = np.insert(counts, 0, 0, axis=1)
-    assert (
-        rank(pool_of(counts), "cb").rows.tolist() == rank(pool_of(wider), "cb").rows.tolist()
-    )
+    assert rank(pool_of(counts), "cb").rows.tolist() == rank(pool_of(wider), "cb").rows.tolist()
 
 
 # --- FA/CB, Eq. 4 --------------------------------------------------------------------------
@@ -482,7 +488,11 @@ def test_threads_hash_seed_and_row_order_do_not_change_a_byte():
         for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
             env[name] = threads
         done = subprocess.run(
-            [sys.executable, "-c", SCRIPT.replace("{run}", str(i))], env=env, capture_output=True, text=True, check=True
+            [sys.executable, "-c", SCRIPT.replace("{run}", str(i))],
+            env=env,
+            capture_output=True,
+            text=True,
+            check=True,
         )
         runs.append(done.stdout)
     assert len(runs[0].splitlines()) == 8

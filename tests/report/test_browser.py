@@ -7,7 +7,7 @@ import subprocess
 import numpy as np
 import pytest
 
-from foveate.report import write_report
+from foveate.report import render, write_report
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
 HOSTILE = "</script><img src=x onerror=\"document.title='owned'\">"
@@ -55,19 +55,6 @@ def test_tabs_follow_the_address(make_run, load):
     assert "1 more scene has picks of other methods, none of L C." in dom
 
 
-def test_hostile_names_do_nothing(make_run, load):
-    name = HOSTILE.replace("/", "")
-    run = make_run(
-        scenes=(HOSTILE, "b"), classes=(HOSTILE, "x"), methods={name: range(8), "b": range(8)},
-        excluded={HOSTILE: HOSTILE}, command=HOSTILE,
-    )  # fmt: skip
-    dom, console = load(write_report(run), "#method=" + name.replace("#", "%23"))
-    assert console == []
-    assert 'data-ready="yes"' in dom
-    assert "<title>owned" not in dom
-    assert "<img" not in dom
-
-
 def test_policy_stops_what_would_get_through(make_run, load):
     page = write_report(make_run())
     text = page.read_text(encoding="utf-8")
@@ -76,3 +63,35 @@ def test_policy_stops_what_would_get_through(make_run, load):
     dom, console = load(page)
     assert "<title>owned" not in dom
     assert sum("Content Security Policy" in line for line in console) == 2
+
+
+def test_enlarging_and_hover_with_hostile_names(make_run, load, monkeypatch):
+    act = """
+    addEventListener("load", () => {
+      const show = (node) => node.dispatchEvent(
+        new PointerEvent("pointermove", { bubbles: true, clientX: 5, clientY: 5 }));
+      show(document.querySelector(".picks rect"));
+      document.documentElement.dataset.tipWas = document.getElementById("tip").textContent;
+      document.querySelector("[data-tile]").click();
+      document.documentElement.dataset.box = document.getElementById("box-body").textContent;
+      document.getElementById("box").close();
+      document.querySelector(".zoom").click();
+    });
+    """
+    read = render._read
+    monkeypatch.setattr(render, "_read", lambda n: read(n) + (act if n.endswith(".js") else ""))
+    name = HOSTILE.replace("/", "")  # a method's name is a file's, too
+    run = make_run(
+        scenes=(HOSTILE, "b"), classes=(HOSTILE, "land"), excluded={HOSTILE: HOSTILE},
+        command=HOSTILE, methods={name: range(8), "b": range(8)},
+    )  # fmt: skip
+    dom, console = load(write_report(run))
+    assert console == []
+    assert 'data-ready="yes"' in dom
+    assert "<img" not in dom
+    assert 'data-tip-was="#1 \u00b7 1.000 \u00b7 y000000_x000000_10x10"' in dom
+    told = re.search(r'data-box="(.*?)" ?(?:data|>)', dom).group(1)
+    assert "rank 1, kept" in told
+    assert "50\u202f%" in told
+    assert "<title>owned" not in dom
+    assert re.search(r"<dialog[^>]* open", dom)

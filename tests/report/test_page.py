@@ -110,7 +110,7 @@ def test_colours_are_checked(make_run):
         {"classes": ("one",), "counts": np.ones((8, 1))},
         {"classes": tuple(f"class {i}" for i in range(40))},
         {"classes": None, "thumbs": False},
-        {"methods": {f"m{i}": np.roll(np.arange(8), i) for i in range(50)}},
+        {"per_scene": 2, "methods": {f"m{i}": np.roll(range(4), i) for i in range(50)}},
         {"methods": {"a": np.arange(8), "b": np.arange(8)}, "depth": 2},
         {"depth": 0},
         {"kept": 8},

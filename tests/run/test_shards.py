@@ -68,7 +68,7 @@ def test_a_shard_that_was_deleted_is_missing(tmp_path):
     fill(store(tmp_path))
     store(tmp_path).file(1).unlink()
     assert store(tmp_path).missing() == [1]
-    with pytest.raises(DataError, match="1 of 3 shards are missing.*Run the same command again"):
+    with pytest.raises(DataError, match=r"1 of 3 shards are missing.*Run the same command again"):
         load_embeddings(tmp_path)
 
 
@@ -98,7 +98,7 @@ def test_the_matrix_can_be_deleted(tmp_path):
 def test_vectors_that_float16_cannot_hold_are_refused(tmp_path, value):
     x = vectors(0)
     x[1, 2] = value
-    with pytest.raises(DataError, match="embedding of 't01'.*65504.*float16"):
+    with pytest.raises(DataError, match=r"embedding of 't01'.*65504.*float16"):
         store(tmp_path).put(0, ids(0), x)
     assert store(tmp_path).missing() == [0, 1, 2]
 

@@ -74,6 +74,8 @@ def rank(
                 f"depth={depth} for the method {chosen.name!r}",
                 "Only greedy methods can stop early; this one always ranks everything.",
             )
+        if depth < 1:
+            raise ParameterError(f"depth={depth}", "At least one tile is ranked.")
         options["depth"] = depth
     arguments = chosen.options(preset, options)
     order = np.argsort(pool.ids, kind="stable")

@@ -8,6 +8,7 @@ core-set paper, section III-B.
 from __future__ import annotations
 
 import hashlib
+import warnings
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -167,10 +168,15 @@ def _create(handle: ModelHandle, options: dict[str, Any], channels: int) -> Any:
             raise ParameterError(f"timm cannot create {name!r}: {error}") from error
         raise DataError(
             f"the pretrained weights of {name!r} could not be loaded: "
-            f"{type(error).__name__}: {str(error).strip().splitlines()[0][:200]}",
+            f"{type(error).__name__}: {_first_line(error)}",
             "They come from the Hugging Face hub (which timm needs to reach once).",
             "Give a local file with --weights PATH.",
         ) from error
+
+
+def _first_line(error: Exception) -> str:
+    lines = str(error).strip().splitlines()
+    return lines[0][:200] if lines else f"the file ends early ({type(error).__name__})"
 
 
 def _read_weights(path: Path) -> dict[str, Any]:
@@ -182,20 +188,20 @@ def _read_weights(path: Path) -> dict[str, Any]:
     import pickle
 
     import torch
-    from safetensors import SafetensorError
     from safetensors.torch import load_file
 
     try:
         if path.suffix == ".safetensors":
             state: Any = load_file(path)
         else:
-            state = torch.load(path, map_location="cpu", weights_only=True)
-    except (SafetensorError, pickle.UnpicklingError, RuntimeError, OSError, EOFError) as error:
-        pickled = isinstance(error, pickle.UnpicklingError)
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")  # about what it then refuses
+                state = torch.load(path, map_location="cpu", weights_only=True)
+    except Exception as error:  # each format and each kind of damage has its own
         reason = (
-            "it is a pickle with more than tensors in it"
-            if pickled
-            else str(error).strip().splitlines()[0][:200]
+            "it is no state dict, or a pickle with more than tensors in it"
+            if isinstance(error, pickle.UnpicklingError)
+            else _first_line(error)
         )
         raise DataError(
             f"cannot read the weights {str(path)!r}: {reason}",

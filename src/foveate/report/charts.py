@@ -104,7 +104,7 @@ def bar(share: float, label: str, tick: float = math.nan) -> Markup:
         '<svg class="bar" aria-hidden="true">'
         '<rect class="track" width="100%" height="100%" rx="2"/>'
         '<rect class="fill" width="{:.2f}%" height="100%" rx="2"/>{}<title>{}</title></svg>'
-    ).format(100 * share if math.isfinite(share) else 0, mark, label)
+    ).format(max(100 * share, 0.6) if share > 0 else 0, mark, label)  # NaN is not above 0
 
 
 def histogram(found: Histogram) -> Markup:

@@ -187,6 +187,8 @@ def panel(
 def _lede(run: RunData, method: MethodData, short: str, found: numbers.Balance | None) -> str:
     kept = words.share(method.picks.size / max(run.n, 1))
     text = f"{short} kept {kept} of the pool."
+    if run.counts is None:
+        return f"{text} No masks were given, so nothing is known of its classes."
     if found is None or not math.isfinite(found.entropy_kept):
         return text
     before, after = words.decimal(found.entropy_pool), words.decimal(found.entropy_kept)

@@ -10,9 +10,9 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 FEW_SCENES = 6  # up to here overviews are shown as they are stored
-SIDE = 512  # pixels; a card of the map is about 360 CSS pixels wide
+SIDE = 480  # pixels; a card of the map is about 360 CSS pixels wide
 BUDGET = 12 << 20  # bytes of pictures on one page, so that it opens at once
-_QUALITY = 76
+_QUALITY = 74
 _KINDS = {b"\xff\xd8\xff": "jpeg", b"\x89PNG": "png"}
 
 

@@ -30,7 +30,10 @@ class Pick(NamedTuple):
 
 
 class SceneCard(NamedTuple):
-    """One scene. `picture` is a data URI or ""; `picks` are those of the lead method."""
+    """One scene. `picture` is a data URI or ""; `picks` are those of the lead method.
+
+    `count` is the number of its picks, of which the first `OUTLINES` are in `picks`.
+    """
 
     index: int
     name: str
@@ -38,6 +41,7 @@ class SceneCard(NamedTuple):
     width: int
     picture: str
     picks: list[Pick]
+    count: int
     caption: str
 
 
@@ -63,11 +67,16 @@ def cards(run: RunData, lead: int, album: Album) -> tuple[list[SceneCard], dict[
     names: list[str] = []
     table: list[list[int]] = []
     per_scene: list[dict[str, Any]] = []
+    cut = False
     for scene in shown:
         entry: list[list[Any]] = []
+        counts: list[int] = []
         for method in run.methods:
             flat: list[Any] = []
-            for row in method.picks[run.scene[method.picks] == scene][:OUTLINES].tolist():
+            here = method.picks[run.scene[method.picks] == scene]
+            counts.append(int(here.size))
+            cut = cut or here.size > OUTLINES
+            for row in here[:OUTLINES].tolist():
                 if row not in tiles:
                     tiles[row] = len(tiles)
                     names.append(run.ids[row].removeprefix(f"{run.scenes[scene]['scene']}/"))
@@ -76,24 +85,27 @@ def cards(run: RunData, lead: int, album: Album) -> tuple[list[SceneCard], dict[
                 flat += [tiles[row], int(rank) if math.isfinite(rank) else None,
                          float(f"{score:.4g}") if math.isfinite(score) else None]  # fmt: skip
             entry.append(flat)
-        per_scene.append({"picks": entry})
+        per_scene.append({"picks": entry, "counts": counts})
     side = SIDE if len(shown) > FEW_SCENES else None
     found = []
     for place, scene in enumerate(shown):
         info = run.scenes[scene]
         album.add(info["scene"], run.scene_files.get(info["scene"]), side)
-        mine = _picks(run, lead, scene)
+        count = per_scene[place]["counts"][lead]
         found.append(
             SceneCard(
                 place, info["scene"], int(info["height"]), int(info["width"]),
-                album.uris.get(info["scene"], ""), mine,
-                words.plural(len(mine), "pick"),
+                album.uris.get(info["scene"], ""),
+                _picks(run, lead, scene), count, words.plural(count, "pick"),
             )
         )  # fmt: skip
-    found.sort(key=lambda card: (-len(card.picks), card.index))
+    found.sort(key=lambda card: (-card.count, card.index))
     data = {"names": names, "tiles": table, "scenes": per_scene,
             "kept": [int(m.picks.size) for m in run.methods]}  # fmt: skip
-    return found, data, _note(run, votes, len(shown))
+    note = _note(run, votes, len(shown))
+    if cut:
+        note += f" The first {words.count(OUTLINES)} picks of a scene are drawn."
+    return found, data, note.strip()
 
 
 def _picks(run: RunData, lead: int, scene: int) -> list[Pick]:

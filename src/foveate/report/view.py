@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from foveate.report import charts, numbers, words
+from foveate.report import charts, numbers, provenance, words
 from foveate.report.panels import Panel, class_bar, panel, shares
 from foveate.report.pictures import Album
 from foveate.report.scenes import SceneCard, cards
@@ -81,7 +81,7 @@ class View:
     panels: list[Panel]
     chips: bool
     has_classes: bool
-    pool_entropy: str
+    compare_note: str
     scenes: list[SceneCard]
     scenes_note: str
     scenes_empty: str
@@ -140,7 +140,7 @@ def build(run: RunData) -> View:
         panels=panels,
         chips=len(panels) <= CHIPS,
         has_classes=any(p.classes for p in panels),
-        pool_entropy=words.decimal(entropy),
+        compare_note=_compare(entropy, overlaps=bool(degree.any())),
         scenes=scene_cards,
         scenes_note=scenes_note,
         scenes_empty=_empty(sum(not card.picks for card in scene_cards), panels[lead].short),
@@ -151,15 +151,15 @@ def build(run: RunData) -> View:
         agreed_note=agreed_note,
         repeats=bool(degree.any()),
         repeats_note=_repeats(degree),
-        facts=_facts(run, panels),
-        excluded_text=_excluded(run),
+        facts=provenance.facts(run),
+        excluded_text=provenance.excluded(run),
         excluded=listed[:LISTED],
         excluded_more=f"and {words.count(rest)} more" if rest > 0 else "",
         command=run.record.get("command", ""),
-        steps=_steps(run),
+        steps=provenance.steps(run),
         versions=[(k, str(v)) for k, v in run.record.get("environment", {}).items()],
-        encoder=_encoder(run),
-        inputs=_inputs(run),
+        encoder=provenance.encoder(run),
+        inputs=provenance.inputs(run),
         pictures={keys[key]: uri for key, uri in album.uris.items()},
         shots=shots,
         pictures_note=_left_out(len(album.left_out) + len(overviews.left_out)),
@@ -284,6 +284,16 @@ def _agreed(run: RunData, album: Album) -> tuple[list[Agreed], str]:
     return found, f"The most agreed on: {most} of {methods} methods." if found else ""
 
 
+def _compare(entropy: float, *, overlaps: bool) -> str:
+    """Say what the table of methods shows."""
+    text = "What each method made of the same budget."
+    if math.isfinite(entropy):
+        text += f" The mark on the entropy bars is the pool as it was, {words.decimal(entropy)}."
+    if overlaps:
+        text += " The mark on the overlap bars is what random picks would have."
+    return f"{text} Choose a method to see the rest of the page through it."
+
+
 def _repeats(degree: NDArray[np.int64]) -> str:
     """Explain overlapping picks for this pool."""
     if not degree.any():
@@ -298,88 +308,6 @@ def _repeats(degree: NDArray[np.int64]) -> str:
         "same number of random picks would have. Cutting without overlap (a stride of the tile's "
         "side and edge=drop) prevents it."
     )
-
-
-def _facts(run: RunData, panels: list[Panel]) -> list[tuple[str, str]]:
-    job = run.record.get("job", {})
-    summary = run.record.get("summary", {})
-    pool = summary.get("pool", {})
-    where = words.plural(len(run.scenes), "scene")
-    kind = "georeferenced" if pool.get("georeferenced") else "no georeference"
-    budget = str(summary.get("budget", job.get("budget", "?")))
-    facts = [
-        ("Pool", f"{words.plural(run.n, 'patch', 'patches')} in {where}"),
-        ("Imagery", f"{pool.get('bands', '?')} bands, {pool.get('dtype', '?')}, {kind}"),
-        ("Budget", budget.replace("%", f"{words.GAP}%")),
-        ("Encoder", run.encoder["name"] if run.encoder else "none needed"),
-        ("Seed", str(summary.get("seed", job.get("seed", "?")))),
-    ]
-    if len(panels) > 1:
-        facts.insert(3, ("Methods", words.count(len(panels))))
-    if summary.get("preset", "default") != "default":
-        facts.append(("Preset", summary["preset"]))
-    least = job.get("min_valid")
-    gone = words.plural(len(run.excluded), "patch", "patches") if run.excluded else "nothing"
-    if run.excluded and least is not None:
-        gone += f", under {words.share(least)} valid"
-    facts.append(("Excluded", gone))
-    return facts
-
-
-def _excluded(run: RunData) -> str:
-    if not run.excluded:
-        return "No patch was excluded: all of them had enough valid pixels."
-    least = run.record.get("job", {}).get("min_valid")
-    reason = f" with less than {words.share(least)} valid pixels" if least is not None else ""
-    count = words.plural(len(run.excluded), "patch", "patches")
-    return f"{count}{reason} left the pool before anything was ranked."
-
-
-def _encoder(run: RunData) -> list[tuple[str, str]]:
-    if not run.encoder:
-        return []
-
-    def text(value: Any) -> str:
-        if isinstance(value, list):
-            pairs = [text(v) for v in value]
-            if pairs and isinstance(value[0], list):
-                return pairs[0] + " (each)" if len(set(pairs)) == 1 else "; ".join(pairs)
-            return (" to " if len(pairs) == 2 and isinstance(value[0], float) else ", ").join(pairs)
-        return f"{value:.6g}" if isinstance(value, float) else str(value)
-
-    labels = {
-        "name": "Name", "dim": "Dimensions", "bands": "Bands", "scale": "Raw values scaled",
-        "mean": "Mean", "std": "Standard deviation", "input_size": "Input size",
-        "gsd": "Ground sampling distance", "dtype": "Precision", "non_negative": "Non-negative",
-        "licence": "Licence", "source": "Weights", "fingerprint": "Fingerprint",
-    }  # fmt: skip
-    return [
-        (labels.get(key, key), text(value))
-        for key, value in run.encoder.items()
-        if value not in (None, [], "")
-    ]
-
-
-def _steps(run: RunData) -> list[tuple[str, str]]:
-    """Seconds per step; the selections, one per method and short, in one line."""
-    found: dict[str, float] = {}
-    for name, step in run.record.get("steps", {}).items():
-        label = "select" if name.startswith("select ") else name
-        found[label] = found.get(label, 0) + step["seconds"]
-    return [(name, words.seconds(value)) for name, value in found.items()]
-
-
-def _inputs(run: RunData) -> list[tuple[str, str]]:
-    job = run.record.get("job", {})
-    printed = sum(1 for s in run.scenes if s.get("fingerprint"))
-    found = f"{words.count(printed)} of {words.count(len(run.scenes))}"
-    rows = [("Scenes with a fingerprint", found)]
-    for key in ("images", "masks", "classes", "tile", "stride", "edge", "min_valid", "preset"):
-        value = job.get(key)
-        text = ", ".join(map(str, value)) if isinstance(value, list) else str(value)
-        if value is not None and text:
-            rows.append((key.replace("_", " "), text))
-    return rows
 
 
 def _empty(number: int, short: str) -> str:

@@ -133,8 +133,8 @@ def to_half(ids: NDArray[np.str_], x: NDArray[np.floating]) -> NDArray[np.float1
     bad = ~np.isfinite(x).all(axis=1) | (np.abs(x) > _LIMIT).any(axis=1)
     if bad.any():
         raise DataError(
-            f"the embedding of {str(ids[bad][0])!r} (and of {int(bad.sum()) - 1} more) holds NaN or "
-            f"values beyond {_LIMIT:.0f}",
+            f"the embedding of {str(ids[bad][0])!r} (and of {int(bad.sum()) - 1} more) holds NaN "
+            f"or values beyond {_LIMIT:.0f}",
             "Embeddings are stored as float16.",
             "Normalise what the model returns.",
         )

@@ -45,8 +45,8 @@ def cb(
         Ranking to `depth`; scores 1 - r / n with r = 0, 1, 2 ...
     """
     n = len(ids)
-    found = balance_greedy(counts, depth, ties=tie_keys(ids, seed), progress=progress)
-    k = found.rows.size
+    k = n if depth is None else min(depth, n)
+    found = balance_greedy(counts, k, ties=tie_keys(ids, seed), progress=progress)
     meta = {"entropy_at_end": float(found.entropy[-1]) if k else 0.0}
     return Ranking(found.rows, 1 - np.arange(k) / max(n, 1), n, meta=meta)
 

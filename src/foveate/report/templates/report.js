@@ -34,9 +34,9 @@ document.addEventListener("DOMContentLoaded", () => {
       const shown = score === null ? "\u2013" : score.toFixed(3);
       make("title", {}, `#${rank ?? "\u2013"} \u00b7 ${shown} \u00b7 ${data.names[tile]}`, outline);
     }
-    const count = flat.length / 3;
+    const count = data.scenes[figure.dataset.scene].counts[method]; // the first of them are drawn
     figure.classList.toggle("empty", count === 0);
-    const text = `${count} pick${count === 1 ? "" : "s"}`;
+    const text = `${count.toLocaleString("en")} pick${count === 1 ? "" : "s"}`;
     figure.querySelector(".count").textContent = text;
     const name = figure.querySelector(".name").textContent;
     figure.querySelector("svg").setAttribute("aria-label", `${name}: ${text}`);

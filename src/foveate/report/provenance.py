@@ -1,0 +1,96 @@
+"""Where a selection comes from: inputs, encoder, steps, and what was left out."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from foveate.report import words
+
+if TYPE_CHECKING:
+    from foveate.report.data import RunData
+
+
+def facts(run: RunData) -> list[tuple[str, str]]:
+    """The few facts that stand under the headline."""
+    job = run.record.get("job", {})
+    summary = run.record.get("summary", {})
+    pool = summary.get("pool", {})
+    where = words.plural(len(run.scenes), "scene")
+    kind = "georeferenced" if pool.get("georeferenced") else "no georeference"
+    budget = str(summary.get("budget", job.get("budget", "?")))
+    found = [
+        ("Pool", f"{words.plural(run.n, 'patch', 'patches')} in {where}"),
+        ("Imagery", f"{pool.get('bands', '?')} bands, {pool.get('dtype', '?')}, {kind}"),
+        ("Budget", budget.replace("%", f"{words.GAP}%")),
+        ("Encoder", run.encoder.get("name", "?") if run.encoder else "none needed"),
+        ("Seed", str(summary.get("seed", job.get("seed", "?")))),
+    ]
+    if len(run.methods) > 1:
+        found.insert(3, ("Methods", words.count(len(run.methods))))
+    if summary.get("preset", "default") != "default":
+        found.append(("Preset", summary["preset"]))
+    least = job.get("min_valid")
+    gone = words.plural(len(run.excluded), "patch", "patches") if run.excluded else "nothing"
+    if run.excluded and least is not None:
+        gone += f", under {words.share(least)} valid"
+    found.append(("Excluded", gone))
+    return found
+
+
+def excluded(run: RunData) -> str:
+    """Say how many patches left the pool before the ranking, and why."""
+    if not run.excluded:
+        return "No patch was excluded: all of them had enough valid pixels."
+    least = run.record.get("job", {}).get("min_valid")
+    reason = f" with less than {words.share(least)} valid pixels" if least is not None else ""
+    count = words.plural(len(run.excluded), "patch", "patches")
+    return f"{count}{reason} left the pool before anything was ranked."
+
+
+def encoder(run: RunData) -> list[tuple[str, str]]:
+    """The encoder's spec: what it saw and how it was scaled."""
+    if not run.encoder:
+        return []
+
+    def text(value: Any) -> str:
+        if isinstance(value, list):
+            pairs = [text(v) for v in value]
+            if pairs and isinstance(value[0], list):
+                return pairs[0] + " (each)" if len(set(pairs)) == 1 else "; ".join(pairs)
+            return (" to " if len(pairs) == 2 and isinstance(value[0], float) else ", ").join(pairs)
+        return f"{value:.6g}" if isinstance(value, float) else str(value)
+
+    labels = {
+        "name": "Name", "dim": "Dimensions", "bands": "Bands", "scale": "Raw values scaled",
+        "mean": "Mean", "std": "Standard deviation", "input_size": "Input size",
+        "gsd": "Ground sampling distance", "dtype": "Precision", "non_negative": "Non-negative",
+        "licence": "Licence", "source": "Weights", "fingerprint": "Fingerprint",
+    }  # fmt: skip
+    return [
+        (labels.get(key, key), text(value))
+        for key, value in run.encoder.items()
+        if value not in (None, [], "")
+    ]
+
+
+def steps(run: RunData) -> list[tuple[str, str]]:
+    """Seconds per step; the selections, one per method and short, in one line."""
+    found: dict[str, float] = {}
+    for name, step in run.record.get("steps", {}).items():
+        label = "select" if name.startswith("select ") else name
+        found[label] = found.get(label, 0) + step["seconds"]
+    return [(name, words.seconds(value)) for name, value in found.items()]
+
+
+def inputs(run: RunData) -> list[tuple[str, str]]:
+    """What was read and how it was cut."""
+    job = run.record.get("job", {})
+    printed = sum(1 for s in run.scenes if s.get("fingerprint"))
+    found = f"{words.count(printed)} of {words.count(len(run.scenes))}"
+    rows = [("Scenes with a fingerprint", found)]
+    for key in ("images", "masks", "classes", "tile", "stride", "edge", "min_valid", "preset"):
+        value = job.get(key)
+        text = ", ".join(map(str, value)) if isinstance(value, list) else str(value)
+        if value is not None and text:
+            rows.append((key.replace("_", " "), text))
+    return rows

@@ -1,0 +1,282 @@
+"""The curate job: what a run holds, and what a second one repeats."""
+
+from __future__ import annotations
+
+import json
+import logging
+
+import numpy as np
+import pyarrow.parquet as pq
+import pytest
+from affine import Affine
+from odc.geo.geobox import GeoBox
+from PIL import Image
+
+from foveate.curate import METHODS, CurateJob, run
+from foveate.errors import BudgetError, DataError, ParameterError
+from foveate.raster import write_cog
+from foveate.run import Run
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory):
+    """Two georeferenced scenes of 64 x 96 pixels (24 tiles of 16 each) with index masks."""
+    root = tmp_path_factory.mktemp("data")
+    draw = np.random.default_rng(0)
+    for i, name in enumerate(("a", "b")):
+        box = GeoBox((64, 96), Affine(10, 0, 4.6e5 + 960 * i, 0, -10, 5.2e6), "EPSG:32633")
+        write_cog(root / f"images/{name}.tif", draw.integers(0, 255, (3, 64, 96), np.uint8),
+                  geobox=box)  # fmt: skip
+        blocks = draw.integers(0, 4, (16, 24)).repeat(4, axis=0).repeat(4, axis=1)
+        write_cog(root / f"masks/{name}.tif", blocks.astype(np.uint8))
+    return root
+
+
+def job(data, *methods, **options):
+    given = {
+        "images": [str(data / "images")], "masks": [str(data / "masks")], "tile": 16,
+        "methods": list(methods) or ["fa-cb"],
+    }  # fmt: skip
+    return CurateJob(**{**given, **options})
+
+
+def files(folder):
+    return {
+        str(p.relative_to(folder)): (p.stat().st_mtime_ns, p.read_bytes())
+        for p in sorted(folder.rglob("*")) if p.is_file()
+    }  # fmt: skip
+
+
+def steps(out):
+    return Run.load(out).record["steps"]
+
+
+@pytest.fixture(scope="module")
+def done(data, tmp_path_factory):
+    """A run of all methods."""
+    out = tmp_path_factory.mktemp("out") / "run"
+    run(job(data, *METHODS, budget="25%"), out)
+    return out
+
+
+def selection(out, name):
+    return pq.read_table(out / f"selection/{name}.parquet")
+
+
+def test_a_second_run_does_nothing(data, done):
+    before = files(done)
+    again = run(job(data, *METHODS, budget="25%"), done)
+    assert not again.worked
+    assert files(done) == before
+
+
+def test_the_same_job_elsewhere_gives_the_same_bytes(data, done, tmp_path):
+    run(job(data, "cb", "fd", budget="25%"), tmp_path / "run")
+    for name in ("cb", "fd"):
+        for kind in ("rankings", "selection"):
+            file = f"{kind}/{name}.parquet"
+            assert (tmp_path / "run" / file).read_bytes() == (done / file).read_bytes()
+
+
+def changed(before, after):
+    return {name for name in after if before.get(name) != after[name]}
+
+
+def test_a_new_budget_reuses_embeddings_and_rankings(data, tmp_path):
+    run(job(data, "fa", budget="10%"), tmp_path)
+    before = files(tmp_path)
+    assert run(job(data, "fa", budget="20%"), tmp_path).worked
+    new = changed(before, files(tmp_path))
+    assert "selection/fa.parquet" in new
+    assert not [f for f in new if f.startswith(("embeddings", "rankings", "tiles", "scenes"))]
+    assert selection(tmp_path, "fa").num_rows == 9
+
+
+def test_a_new_method_reuses_embeddings(data, tmp_path):
+    run(job(data, "fa"), tmp_path)
+    before = files(tmp_path)
+    run(job(data, "fa", "kcenter"), tmp_path)
+    new = changed(before, files(tmp_path))
+    assert "rankings/kcenter.parquet" in new
+    assert not [
+        f for f in new if f.startswith(("embeddings", "rankings/fa", "selection/fa", "tiles"))
+    ]
+
+
+def test_another_seed_or_threshold_ranks_again(data, tmp_path):
+    run(job(data, "random"), tmp_path)
+    first = selection(tmp_path, "random")["tile_id"].to_pylist()
+    assert run(job(data, "random", seed=1), tmp_path).worked
+    assert selection(tmp_path, "random")["tile_id"].to_pylist() != first
+
+
+def test_other_pixels_are_noticed(data, tmp_path):
+    import shutil
+
+    shutil.copytree(data, tmp_path / "data")
+    run(job(tmp_path / "data", "lc"), tmp_path / "run")
+    before = selection(tmp_path / "run", "lc")["tile_id"].to_pylist()
+    from foveate.raster import close_files
+
+    close_files()
+    flat = np.zeros((64, 96), np.uint8)
+    write_cog(tmp_path / "data/masks/a.tif", flat)
+    assert run(job(tmp_path / "data", "lc"), tmp_path / "run").worked
+    after = selection(tmp_path / "run", "lc")["tile_id"].to_pylist()
+    assert before != after
+    assert all(name.startswith("b/") for name in after)
+
+
+def test_labels_are_enough_for_the_label_methods(data, tmp_path):
+    run(job(data, "lc", "cb"), tmp_path)
+    assert not (tmp_path / "embeddings").exists()
+    assert Run.load(tmp_path).record["summary"]["model"] is None
+
+
+# --- what the run holds ----------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", list(METHODS))
+def test_a_selection_is_the_front_of_its_ranking(done, name):
+    ranking, chosen = pq.read_table(done / f"rankings/{name}.parquet"), selection(done, name)
+    assert ranking.num_rows == 48
+    assert chosen.num_rows == 12
+    for column in ("rank", "tile_id", "score"):
+        assert chosen[column].to_pylist() == ranking[column].to_pylist()[:12]
+    assert chosen["rank"].to_pylist() == list(range(1, 13))
+
+
+@pytest.mark.parametrize("name", list(METHODS))
+def test_the_footer_says_how_it_was_made(done, name):
+    footer = json.loads(selection(done, name).schema.metadata[b"foveate"])
+    assert footer["schema"] == 1
+    assert footer["meta"]["method"] == name
+    assert footer["meta"]["seed"] == 0
+    assert footer["meta"]["options"] == json.loads(json.dumps(METHODS.get(name).options("default")))
+    assert footer["budget"] == "25%"
+    assert footer["spent"]["tiles"] == 12
+    assert footer["unspent"] == {"tiles": 0}
+    assert footer["pool"]["tiles"] == 48
+    assert footer["pool"]["cost"]["area"] == pytest.approx(48 * 256 * 100, rel=0.01)
+    assert len(footer["pool"]["fingerprint"]) == 32
+    assert footer["encoder"]["name"] == "builtin"
+
+
+def test_a_selection_has_windows_costs_weights_and_outlines(done):
+    table = selection(done, "cb")
+    assert {"scene", "y", "x", "h", "w", "cost_tiles", "weight", "geometry"} <= set(
+        table.column_names
+    )
+    row = table.slice(0, 1).to_pylist()[0]
+    assert row["tile_id"] == f"{row['scene']}/y{row['y']:06d}_x{row['x']:06d}_16x16"
+
+
+def test_the_tables_agree_with_selections_and_pool(done):
+    scores = pq.read_table(done / "tables/scores.parquet").to_pylist()
+    tiles = {r["tile_id"]: r for r in pq.read_table(done / "tiles.parquet").to_pylist()}
+    assert [r["tile_id"] for r in scores] == sorted(tiles)
+    classes = pq.read_table(done / "tables/classes.parquet").to_pydict()
+    counts = np.array([t["counts"] for t in tiles.values()])
+    assert classes["pool"] == counts.sum(axis=0).tolist()
+    for name in METHODS:
+        chosen = selection(done, name)["tile_id"].to_pylist()
+        by_rank = sorted(scores, key=lambda r: r[f"rank:{name}"])
+        assert [r["tile_id"] for r in by_rank[:12]] == chosen
+        assert classes[name] == np.sum([tiles[i]["counts"] for i in chosen], axis=0).tolist()
+    methods = pq.read_table(done / "tables/methods.parquet").to_pylist()
+    assert {(m["method"], m["selected"], m["pool"]) for m in methods} == {
+        (name, 12, 48) for name in METHODS
+    }
+    pairs = pq.read_table(done / "tables/agreement.parquet").to_pylist()
+    assert len(pairs) == 28
+    for pair in pairs:
+        a, b = (set(selection(done, pair[k])["tile_id"].to_pylist()) for k in "ab")
+        assert pair["overlap"] == pytest.approx(len(a & b) / 12)
+        assert -1 <= pair["kendall"] <= 1
+
+
+def test_hybrids_use_the_very_rankings_of_their_parts(done):
+    score = {
+        name: dict(zip(*pq.read_table(done / f"rankings/{name}.parquet").select(
+            ["tile_id", "score"]).to_pydict().values(), strict=True))
+        for name in ("fa", "cb", "fa-cb")
+    }  # fmt: skip
+    for tile, value in score["fa-cb"].items():
+        assert value == pytest.approx(0.5 * score["fa"][tile] + 0.5 * score["cb"][tile])
+
+
+def test_every_picture_that_is_listed_is_there(done):
+    for row in pq.read_table(done / "tables/thumbs.parquet").to_pylist():
+        with Image.open(done / row["file"]) as picture:
+            assert picture.format == "JPEG"
+
+
+def test_the_record_holds_job_and_summary(data, done):
+    record = Run.load(done).record
+    assert CurateJob(**record["job"]) == job(data, *METHODS, budget="25%")
+    assert record["summary"]["pool"]["tiles"] == 48
+    assert record["summary"]["methods"]["cb"]["spent"]["tiles"] == 12
+
+
+# --- budgets, warnings, refusals -------------------------------------------------------------
+
+
+def test_a_budget_in_another_unit_is_kept(data, tmp_path):
+    run(job(data, "cb", budget="area=100000, tiles=50%"), tmp_path)
+    footer = json.loads(selection(tmp_path, "cb").schema.metadata[b"foveate"])
+    assert selection(tmp_path, "cb").num_rows == 3
+    assert footer["spent"]["area"] <= 100000
+    assert footer["unspent"]["tiles"] == 21
+
+
+@pytest.mark.parametrize(("m", "warns"), [(4, False), (5, True), (40, True)])
+def test_lc_fd_that_is_fd_is_said(data, tmp_path, caplog, m, warns):
+    options = {"lc-fd": {"m": m, "fd": {"clusters": 4}}}
+    with caplog.at_level(logging.WARNING, "foveate"):
+        run(job(data, "lc-fd", budget="5", options=options), tmp_path)
+    assert ("it is FD" in caplog.text) == warns
+
+
+@pytest.mark.parametrize(
+    ("options", "error", "text"),
+    [
+        ({"methods": ["lc"], "masks": []}, DataError, "method lc needs masks"),
+        ({"methods": ["lc", "cb"], "masks": []}, DataError, "methods lc, cb need masks"),
+        ({"options": {"lc": {}}}, DataError, "options for 'lc'.*--method lc"),
+        ({"options": {"fa-cb": {"lamda": 1}}}, ParameterError, "no option 'lamda'.*'lam'"),
+        ({"options": {"fa-cb": {"lam": "half"}}}, ParameterError, "fa-cb.lam='half'.*float"),
+        ({"options": {"fa-cb": {"fa": 3}}}, ParameterError, "Expected options of the method 'fa'"),
+        ({"budget": "ten"}, BudgetError, "not a budget"),
+        ({"budget": "0.1%"}, BudgetError, "less than one tile"),
+        ({"budget": "money=5"}, BudgetError, "budget in 'money'"),
+        ({"images": ["nowhere"]}, DataError, "there is no 'nowhere'"),
+        ({"model": "timm:resnet19"}, LookupError, "resnet1"),
+    ],
+)
+def test_a_job_that_cannot_be_says_why(data, tmp_path, options, error, text):
+    with pytest.raises(error, match=text):
+        run(job(data, **options), tmp_path / "run")
+
+
+@pytest.mark.parametrize("options", [{"images": ["nowhere"]}, {"methods": ["lc"], "masks": []}])
+def test_a_job_that_fails_at_once_leaves_nothing(data, tmp_path, options):
+    with pytest.raises(DataError):
+        run(job(data, **options), tmp_path / "deep/run")
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize(
+    ("preset", "tile", "stride", "edge"),
+    [("paper", 256, 256, "drop"), ("released", 256, 200, "shift"), ("default", 256, None, "shift")],
+)
+def test_presets_cut_as_the_paper_and_the_lists_do(preset, tile, stride, edge):
+    made = CurateJob.with_preset(preset, images=["x"])
+    assert (made.tile, made.stride, made.edge, made.preset) == (tile, stride, edge, preset)
+    assert CurateJob.with_preset(preset, images=["x"], tile=64, stride=64).tile == 64
+    if preset != "default":
+        assert made.model.startswith("timm:resnet18")
+
+
+def test_a_preset_that_is_none():
+    with pytest.raises(ParameterError, match="Did you mean 'released'"):
+        CurateJob.with_preset("release", images=["x"])

@@ -1,0 +1,120 @@
+"""The door to the methods: what it matches, refuses and records."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from foveate.curate import Method, agreement, get_method, rank
+from foveate.embeddings import Embeddings
+from foveate.errors import DataError, ParameterError, UnknownNameError
+from foveate.pool import Pool
+
+IDS = np.array([f"t{i}" for i in range(6)])
+X = np.random.default_rng(0).random((6, 3))
+COUNTS = np.random.default_rng(1).integers(1, 9, (6, 4))
+
+
+def pool(**columns):
+    return Pool.from_arrays(ids=IDS, **columns)
+
+
+def test_embeddings_are_matched_by_id():
+    order = np.random.default_rng(2).permutation(6)
+    given = Embeddings(IDS[order], X[order])
+    a, b = (rank(pool(), "kcenter", embeddings=e) for e in (X, given))
+    assert a.rows.tolist() == b.rows.tolist()
+
+
+def test_the_ranking_knows_ids_costs_and_how_it_was_made():
+    found = rank(pool(counts=COUNTS), "cb", seed=3)
+    assert found.ids.tolist() == IDS.tolist()
+    assert found.at(2).values.tolist() == IDS[found.rows[:2]].tolist()
+    assert {k: found.meta[k] for k in ("method", "seed", "preset")} == {
+        "method": "cb", "seed": 3, "preset": "default",
+    }  # fmt: skip
+
+
+def test_hybrids_reuse_what_is_known():
+    known = {}
+    rank(pool(counts=COUNTS), "cb", known=known)
+    calls = len(known)
+    rank(pool(counts=COUNTS), "fa-cb", embeddings=X, known=known)
+    assert (calls, len(known)) == (1, 3)
+    assert rank(pool(counts=COUNTS), "cb", known=known).rows.size == 6
+
+
+def test_an_own_method_is_ranked_like_the_others():
+    def brightest(*, ids, embeddings, seed, progress=None, column: int = 0):
+        from foveate.selection import Ranking
+
+        rows = np.argsort(-embeddings[:, column])
+        return Ranking(rows, embeddings[rows, column], len(ids))
+
+    mine = Method("mine", "Mine", "", brightest, needs=("embeddings",))
+    assert rank(pool(), mine, embeddings=X, column=1).rows[0] == X[:, 1].argmax()
+    with pytest.raises(ParameterError, match=r"mine.column='a'.*Expected int"):
+        rank(pool(), mine, embeddings=X, column="a")
+
+
+@pytest.mark.parametrize(
+    ("method", "options", "error", "text"),
+    [
+        ("lcc", {}, UnknownNameError, "Did you mean 'lc'"),
+        ("lc", {}, DataError, "needs class counts.*--masks"),
+        ("fa", {}, DataError, "needs embeddings"),
+        ("fa", {"embeddings": X[:4]}, DataError, r"shape \(4, 3\).*6 tiles"),
+        ("fa", {"embeddings": X[0]}, DataError, r"shape \(3,\)"),
+        ("fa", {"embeddings": np.ones((6, 3), int)}, DataError, "dtype int64"),
+        ("fa", {"embeddings": Embeddings(IDS[:5], X[:5])}, DataError, "1 of 6 tiles have no emb"),
+        ("fa", {"embeddings": X, "depth": 3}, ParameterError, "Only greedy methods"),
+        ("fa", {"embeddings": X, "negativ": "abs"}, ParameterError, "Did you mean 'negative'"),
+        ("fa", {"embeddings": X, "negative": "cube"}, ParameterError, "negative='cube'"),
+        ("fa", {"embeddings": X, "preset": "papr"}, ParameterError, "Did you mean 'paper'"),
+        ("fd", {"embeddings": X, "clusters": 9}, ParameterError, "clusters=9"),
+        ("fd", {"embeddings": X, "clusters": "9"}, ParameterError, "fd.clusters='9'.*int or None"),
+        ("fd", {"embeddings": X, "max_k": 1}, ParameterError, "max_k=1"),
+        ("fd", {"embeddings": X, "delta": 0.0}, ParameterError, "delta=0.0"),
+        ("fd", {"embeddings": X, "k_sample": 0}, ParameterError, "k_sample=0"),
+        ("fd", {"embeddings": X, "stop": "never"}, ParameterError, "stop='never'"),
+        ("fd", {"embeddings": X, "weights": "gold"}, ParameterError, "weights='gold'"),
+        ("fd", {"embeddings": X, "warm": 1}, ParameterError, "fd.warm=1.*Expected bool"),
+        ("kcenter", {"embeddings": X, "start": "first"}, ParameterError, "start='first'"),
+        ("kcenter", {"embeddings": X, "metric": "city"}, ParameterError, "metric='city'"),
+        ("kcenter", {"embeddings": X, "depth": 0}, ParameterError, "depth=0"),
+        ("kcenter", {"embeddings": X * 0, "metric": "cosine"}, DataError, "zero"),
+    ],
+)
+def test_what_cannot_be_ranked_says_why(method, options, error, text):
+    with pytest.raises(error, match=text):
+        rank(pool(), method, **options)
+
+
+@pytest.mark.parametrize("counts", [[[0.5, 0.5]], [[-1, 2]], [1, 2], [[]]])
+def test_counts_that_are_none(counts):
+    with pytest.raises(DataError, match="class counts"):
+        Pool.from_arrays(counts=counts)
+
+
+@pytest.mark.parametrize("name", ["cb", "kcenter"])
+@pytest.mark.parametrize("depth", [1, 6, 7])
+def test_a_depth_beyond_the_pool_ranks_everything(name, depth):
+    found = rank(pool(counts=COUNTS), name, embeddings=X, depth=depth)
+    assert found.depth == min(depth, 6)
+
+
+def test_agreement_of_a_ranking_with_itself_and_its_reverse():
+    from dataclasses import replace
+
+    a = rank(pool(counts=COUNTS), "cb")
+    b = replace(a, rows=a.rows[::-1].copy(), score=a.score)
+    rankings = {"a": a, "same": a, "reverse": b}
+    pairs = agreement(rankings, {k: r.at(3) for k, r in rankings.items()})
+    found = {(p.a, p.b): (p.kendall, p.overlap) for p in pairs}
+    assert found[("a", "same")] == (pytest.approx(1), 1)
+    assert found[("a", "reverse")] == (pytest.approx(-1), 0)
+
+
+def test_options_are_complete_for_every_preset():
+    for preset in ("default", "paper", "released"):
+        assert get_method("lc-fd").options(preset)["fd"].keys() == get_method("fd").defaults.keys()

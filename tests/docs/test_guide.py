@@ -1,0 +1,173 @@
+"""What the documents tell a reader to type works: snippets run, commands parse, links lead on."""
+
+import ast
+import importlib.util
+import os
+import re
+import shlex
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import rasterio
+from rasterio.windows import Window
+
+ROOT = Path(__file__).resolve().parents[2]
+PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md"))]
+SNIPPETS = [page for page in PAGES if "```python" in page.read_text(encoding="utf-8")]
+PATCH = 64
+
+
+def blocks(page, language):
+    """(line, text) of each fenced block of a language; `line` is that of its first line."""
+    found, start, lines = [], None, page.read_text(encoding="utf-8").splitlines()
+    for number, line in enumerate(lines, 1):
+        if start is None and line == f"```{language}":
+            start = number + 1
+        elif start is not None and line == "```":
+            found.append((start, "\n".join(lines[start - 1 : number - 1])))
+            start = None
+    return found
+
+
+def imported(text):
+    """Names of the packages that a snippet imports."""
+    nodes = list(ast.walk(ast.parse(text)))
+    names = {a.name for n in nodes if isinstance(n, ast.Import) for a in n.names}
+    names |= {n.module for n in nodes if isinstance(n, ast.ImportFrom) and n.module}
+    return {name.split(".")[0] for name in names}
+
+
+def script(page):
+    """The snippets of a page as one program with the page's line numbers."""
+    lines = [""] * len(page.read_text(encoding="utf-8").splitlines())
+    for start, text in blocks(page, "python"):
+        if all(importlib.util.find_spec(name) for name in imported(text)):
+            lines[start - 1 : start - 1 + text.count("\n") + 1] = text.split("\n")
+    return "\n".join(lines)
+
+
+def commands(program):
+    """(page:line, arguments) of each command line that starts with `program`."""
+    found = []
+    for page in PAGES:
+        for start, text in blocks(page, "sh"):
+            joined = re.sub(r"\\\n\s*", " ", text)
+            for line in joined.splitlines():
+                words = shlex.split(line, comments=True)
+                words = [w for i, w in enumerate(words) if i or not re.fullmatch(r"\w+=\S*", w)]
+                if words and words[0] == program:
+                    found.append(pytest.param(words[1:], id=f"{page.name}:{start}:{line[:60]}"))
+    return found
+
+
+@pytest.fixture(scope="session")
+def desk(tmp_path_factory):
+    """A folder with a tiny world, the same as patches, and two coordinate lists."""
+    from foveate.world import WorldSpec, write_world
+
+    root = tmp_path_factory.mktemp("desk")
+    write_world(root / "world", WorldSpec(scenes=2, size=256))
+    shutil.copy(root / "world/classes.yaml", root / "classes.yaml")
+    corners = [(y, x) for y in range(0, 256, PATCH) for x in range(0, 256, PATCH)]
+    for kind in ("images", "masks"):
+        (root / kind).mkdir()
+        with rasterio.open(root / "world" / kind / "scene-00.tif") as scene:
+            for y, x in corners:
+                window = Window(x, y, PATCH, PATCH)
+                profile = {
+                    "driver": "GTiff", "height": PATCH, "width": PATCH, "count": scene.count,
+                    "dtype": scene.dtypes[0], "nodata": scene.nodata, "crs": scene.crs,
+                    "transform": scene.window_transform(window),
+                }  # fmt: skip
+                with rasterio.open(root / kind / f"patch_{y}_{x}.tif", "w", **profile) as patch:
+                    patch.write(scene.read(window=window))
+    (root / "lists").mkdir()
+    for step, name in ((3, "lc"), (5, "cb")):
+        order = [corners[i * step % len(corners)] for i in range(len(corners))]
+        rows = [f"world scene-00 {y} {x} {1 - i / len(order)}" for i, (y, x) in enumerate(order)]
+        (root / "lists" / f"{name}.txt").write_text("\n".join(rows), encoding="utf-8")
+    return root
+
+
+@pytest.mark.parametrize("page", SNIPPETS, ids=lambda p: p.name)
+def test_snippets_run(page, desk, tmp_path):
+    # In a process of its own: a snippet registers a method, which must not reach other tests.
+    shutil.copytree(desk, tmp_path, dirs_exist_ok=True)
+    program = tmp_path / f"{page.stem}_snippets.py"
+    program.write_text(script(page), encoding="utf-8")
+    done = subprocess.run(
+        [sys.executable, program.name],
+        cwd=tmp_path, capture_output=True, text=True, env={**os.environ, "OMP_NUM_THREADS": "1"},
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+
+
+@pytest.mark.parametrize("arguments", commands("foveate"))
+def test_commands_parse(arguments):
+    from typer.main import get_command
+
+    from foveate.cli.app import app
+
+    group = get_command(app)
+    if not arguments or arguments[0].startswith("--"):
+        known = {name for parameter in group.params for name in parameter.opts} | {"--help"}
+        assert set(arguments) <= known
+        return
+    name, *rest = arguments
+    if rest == ["--help"]:
+        assert name in group.commands
+        return
+    context = group.commands[name].make_context(name, list(rest))
+    if name == "curate":
+        check_job(dict(context.params))
+
+
+def check_job(given):
+    """Names, options and budget of a curate command mean something."""
+    from foveate.budget import Budget
+    from foveate.cli.parse import curate_job
+    from foveate.curate import get_method
+    from foveate.models import parse_name
+
+    given.pop("out")
+    given.pop("as_json")
+    given["methods"], given["options"] = given.pop("method"), given.pop("option")
+    job = curate_job(**given)
+    Budget.parse(job.budget)
+    parse_name(job.model)
+    for method in job.methods:
+        get_method(method).options(job.preset, job.options.get(method))
+
+
+@pytest.mark.parametrize("arguments", commands("make"))
+def test_make_targets_exist(arguments):
+    makefile = (ROOT / "Makefile").read_text(encoding="utf-8")
+    for target in arguments:
+        assert re.search(rf"^{target}:", makefile, re.MULTILINE), target
+
+
+@pytest.mark.parametrize("arguments", commands("python"))
+def test_scripts_exist(arguments):
+    assert (ROOT / arguments[0]).is_file()
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda p: p.name)
+def test_links_lead_to_files_and_headings(page):
+    for target in re.findall(r"(?<!!)\[[^\]]*\]\(([^)\s]+)\)", page.read_text(encoding="utf-8")):
+        if "://" in target:
+            continue
+        path, _, anchor = target.partition("#")
+        file = (page.parent / path).resolve() if path else page
+        assert file.exists(), target
+        if anchor:
+            assert anchor in anchors(file), target
+
+
+def anchors(page):
+    """Anchors of the headings, as the usual hosts make them."""
+    titles = re.findall(r"^#+ (.+)$", page.read_text(encoding="utf-8"), re.MULTILINE)
+    plain = [re.sub(r"[^\w\- ]", "", title.lower()) for title in titles]
+    return {title.strip().replace(" ", "-") for title in plain}

@@ -1,0 +1,41 @@
+"""The command line as a user calls it: the real entry point, in a process of its own."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What a command gave back."""
+
+    status: int
+    out: str
+    err: str
+
+    @property
+    def json(self):
+        return json.loads(self.out)
+
+
+def foveate(*arguments, cwd=None):
+    """Run the real entry point in a process of its own."""
+    done = subprocess.run(
+        [str(Path(sys.executable).parent / "foveate"), *map(str, arguments)],
+        capture_output=True, text=True, cwd=cwd, check=False,
+        env=os.environ | {"OMP_NUM_THREADS": "1", "COLUMNS": "200"},
+    )  # fmt: skip
+    return Answer(done.returncode, done.stdout, done.stderr)
+
+
+def curate(root, out, *more):
+    """Rank a folder that has images, masks and classes.yaml."""
+    return foveate(
+        "curate", root / "images", "--masks", root / "masks", "--classes",
+        root / "classes.yaml", "--out", out, "--tile", "32", *more,
+    )  # fmt: skip

@@ -1,0 +1,110 @@
+"""The commands, from end to end."""
+
+from __future__ import annotations
+
+import json
+
+import pyarrow.parquet as pq
+import pytest
+from command import curate, foveate
+
+METHODS = ["lc", "fd", "lc-fd", "fa", "cb", "fa-cb", "random", "kcenter"]
+
+
+@pytest.fixture(scope="module")
+def run(world, tmp_path_factory):
+    """A run of all methods on the world."""
+    out = tmp_path_factory.mktemp("cli") / "run"
+    answer = curate(world, out, "--method", "all", "--budget", "20%", "--json")
+    assert answer.status == 0, answer.err
+    return out, answer.json
+
+
+def test_curate_writes_every_selection_and_a_report(run):
+    out, result = run
+    assert list(result["methods"]) == METHODS
+    tiles = result["pool"]["tiles"]
+    for name in METHODS:
+        table = pq.read_table(out / "selection" / f"{name}.parquet")
+        assert table.num_rows == int(tiles * 0.2)
+        assert table["rank"].to_pylist() == list(range(1, table.num_rows + 1))
+        footer = json.loads(table.schema.metadata[b"foveate"])
+        assert footer["budget"] == "20%"
+        assert footer["meta"]["method"] == name
+    assert (out / "report.html").stat().st_size > 50_000
+
+
+def test_json_is_all_there_is_on_stdout(run, world):
+    out, _ = run
+    answer = curate(world, out, "--method", "all", "--budget", "20%", "--json")
+    assert answer.json["worked"] is False
+    assert answer.err == ""
+
+
+def test_a_second_run_says_that_there_is_nothing_to_do(run, world):
+    out, _ = run
+    before = {p: p.stat().st_mtime_ns for p in out.rglob("*") if p.is_file()}
+    answer = curate(world, out, "--method", "all", "--budget", "20%")
+    assert "Nothing to do" in answer.out
+    assert {p: p.stat().st_mtime_ns for p in out.rglob("*") if p.is_file()} == before
+
+
+def test_exports_can_be_read_by_others(run, tmp_path):
+    out, result = run
+    chosen = result["methods"]["fa-cb"]["selected"]
+    for target, file in (("geojson", "s.geojson"), ("geoparquet", "s.parquet"), ("csv", "s.csv")):
+        answer = foveate(
+            "export", out, "--to", target, "--out", tmp_path / file, "--method", "fa-cb"
+        )
+        assert answer.status == 0, answer.err
+    features = json.loads((tmp_path / "s.geojson").read_text())["features"]
+    assert len(features) == chosen
+    assert pq.read_table(tmp_path / "s.parquet").num_rows == chosen
+    assert len((tmp_path / "s.csv").read_text().splitlines()) == chosen + 1
+
+
+def test_a_report_is_a_function_of_the_run(run, tmp_path):
+    out, _ = run
+    moved = tmp_path / "elsewhere"
+    out.rename(moved)
+    try:
+        answer = foveate("report", moved, "--out", tmp_path / "r.html")
+    finally:
+        moved.rename(out)
+    assert answer.status == 0, answer.err
+    assert (tmp_path / "r.html").read_bytes() == (out / "report.html").read_bytes()
+
+
+def test_file_order_does_not_matter(patches, tmp_path):
+    files = sorted((patches / "images").iterdir())
+    tables = []
+    for i, order in enumerate((files, files[::-1])):
+        answer = foveate(
+            "curate", *order, "--masks", patches / "masks", "--classes",
+            patches / "classes.yaml", "--out", tmp_path / str(i), "--tile", "16",
+        )  # fmt: skip
+        assert answer.status == 0, answer.err
+        tables.append((tmp_path / str(i) / "selection" / "fa-cb.parquet").read_bytes())
+    assert tables[0] == tables[1]
+
+
+def test_the_paper_preset_fixes_what_the_paper_fixes(world, tmp_path):
+    answer = foveate(
+        "curate", world / "images", "--masks", world / "masks", "--classes",
+        world / "classes.yaml", "--out", tmp_path / "r", "--preset", "paper", "--method", "fa",
+        "--model", "timm:resnet18@random?size=256", "--bands", "1,2,3", "--budget", "1", "--json",
+    )  # fmt: skip
+    assert answer.status == 0, answer.err
+    job = json.loads((tmp_path / "r" / "run.json").read_text())["job"]
+    assert (job["tile"], job["stride"], job["edge"]) == (256, 256, "drop")
+    assert answer.json["methods"]["fa"]["options"] == {"negative": "error"}
+    assert answer.json["model"]["dim"] == 512
+
+
+def test_world_and_doctor(tmp_path):
+    answer = foveate("world", "--out", tmp_path / "w", "--scenes", "1", "--size", "128", "--json")
+    assert answer.status == 0, answer.err
+    assert (tmp_path / "w" / "classes.yaml").exists()
+    found = foveate("doctor", "--json").json
+    assert found["models"]["builtin"]["available"]
+    assert "numpy" in found["versions"]

@@ -1,0 +1,126 @@
+"""A run that is killed goes on where it stopped and ends with the same bytes."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import numpy as np
+import pytest
+
+MOMENTS = 20
+
+# Kills itself with SIGKILL at the n-th moment of its file writing. A write has three moments:
+# before anything, with the temporary file complete, and right after the rename. So the moments
+# between a shard and the manifest that lists it are among them.
+SCRIPT = """
+import os, signal, sys
+from pathlib import Path
+import foveate as fv
+from foveate import files
+
+images, out, moments = sys.argv[1], sys.argv[2], [int(m) for m in sys.argv[3].split(",")]
+pool = fv.open_pool(images, tile=16)
+model = fv.load_model("builtin")
+
+def embed(folder, die_at):
+    count = 0
+    def tick():
+        nonlocal count
+        count += 1
+        if count == die_at:
+            os.kill(os.getpid(), signal.SIGKILL)
+    replace = Path.replace
+    def dying_replace(self, target):
+        tick()
+        result = replace(self, target)
+        tick()
+        return result
+    mkstemp = files.tempfile.mkstemp
+    def dying_mkstemp(*args, **kwargs):
+        tick()
+        return mkstemp(*args, **kwargs)
+    Path.replace, files.tempfile.mkstemp = dying_replace, dying_mkstemp
+    fv.embed(pool, model, run=folder)
+    return count
+
+for moment in moments:
+    folder = f"{out}/{moment}"
+    child = os.fork()
+    if child == 0:
+        embed(folder, moment)
+        os._exit(0)
+    _, status = os.waitpid(child, 0)
+    print(moment, os.WIFSIGNALED(status) and os.WTERMSIG(status))
+"""
+
+
+def digest_tree(folder, skip=("run.json", "report.html")):
+    return {
+        str(path.relative_to(folder)): hashlib.sha256(path.read_bytes()).hexdigest()
+        for path in sorted(folder.rglob("*"))
+        if path.is_file() and path.name not in skip
+    }
+
+
+@pytest.fixture(scope="module")
+def images(tmp_path_factory):
+    from foveate.raster import write_cog
+
+    folder = tmp_path_factory.mktemp("kill") / "images"
+    rng = np.random.default_rng(0)
+    write_cog(folder / "scene.tif", rng.integers(0, 255, (3, 256, 256), dtype=np.uint8))
+    return folder
+
+
+def test_an_embedding_killed_at_any_moment_ends_with_the_same_bytes(images, tmp_path):
+    import foveate as fv
+
+    pool = fv.open_pool(images, tile=16)
+    fv.embed(pool, fv.load_model("builtin"), run=tmp_path / "whole")
+    whole = digest_tree(tmp_path / "whole")
+    shards = sum(name.endswith(".parquet") for name in whole)
+    writes = 2 * shards + 1  # a shard and the manifest each, then the matrix
+    moments = np.random.default_rng(7).choice(3 * writes, MOMENTS, replace=False) + 1
+    between_shard_and_manifest = {6 * i + 4 for i in range(shards)}
+    assert set(moments.tolist()) & between_shard_and_manifest
+    done = subprocess.run(
+        [sys.executable, "-c", SCRIPT, str(images), str(tmp_path), ",".join(map(str, moments))],
+        capture_output=True, text=True, check=True, env=os.environ | {"OMP_NUM_THREADS": "1"},
+    )  # fmt: skip
+    killed = [line.split()[1] for line in done.stdout.splitlines()]
+    assert killed == [str(int(signal.SIGKILL))] * MOMENTS
+    for moment in moments:
+        fv.embed(pool, fv.load_model("builtin"), run=tmp_path / str(moment))
+        after = {k: v for k, v in digest_tree(tmp_path / str(moment)).items() if ".tmp" not in k}
+        assert after == whole, f"killed at moment {moment}"
+
+
+def test_a_killed_job_goes_on_and_a_second_run_does_nothing(images, tmp_path):
+    def command(out):
+        return [
+            sys.executable, "-m", "foveate", "curate", str(images), "--out", str(out),
+            "--tile", "16", "--method", "fa", "--method", "random", "--json",
+        ]  # fmt: skip
+
+    environment = os.environ | {"OMP_NUM_THREADS": "1"}
+    subprocess.run(command(tmp_path / "whole"), check=True, capture_output=True, env=environment)
+    victim = subprocess.Popen(
+        command(tmp_path / "killed"), stdout=subprocess.DEVNULL, env=environment
+    )
+    manifest = tmp_path / "killed" / "embeddings" / "builtin" / "manifest.json"
+    deadline = time.monotonic() + 120
+    while not manifest.exists() and time.monotonic() < deadline:
+        time.sleep(0.01)
+    victim.kill()
+    victim.wait()
+    for worked in (True, False):
+        again = subprocess.run(
+            command(tmp_path / "killed"), check=True, capture_output=True, env=environment
+        )
+        assert f'"worked": {str(worked).lower()}' in again.stdout.decode()
+        assert digest_tree(tmp_path / "killed") == digest_tree(tmp_path / "whole")

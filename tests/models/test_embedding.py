@@ -1,0 +1,225 @@
+"""Binding a model to bands and ranges, and the loop that embeds a pool."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from foveate.errors import DataError, ParameterError
+from foveate.grid import Grid
+from foveate.models import bind, embed, from_callable, load_model
+from foveate.models.embedding import band_range, embedding_key, fill_invalid
+from foveate.pool import Pool, Scene
+from foveate.raster import ArraySource, Raster
+
+
+def pool_of(*arrays, tile=16, valid=None):
+    scenes = tuple(Scene(f"s{i}", ArraySource(a, valid)) for i, a in enumerate(arrays))
+    tiles = [Grid(s.source.info.shape, tile).tiles(s.scene_id) for s in scenes]
+    table = tiles[0].concat(tiles)
+    return Pool(ids=table.tile_id, scenes=scenes, tiles=table)
+
+
+def image(bands=3, dtype="uint8", size=32, seed=0, high=255):
+    draw = np.random.default_rng(seed)
+    return draw.integers(0, high, (bands, size, size)).astype(dtype)
+
+
+def means(batch):
+    return batch.reshape(*batch.shape[:2], -1).mean(axis=2)
+
+
+def mean_model(bands=(1,), function=means, dim=None, **options):
+    return from_callable(
+        function, name="mine", dim=dim or len(bands), bands=bands, fingerprint="1", **options
+    )
+
+
+# --- bind ----------------------------------------------------------------------------------
+
+
+def test_three_bands_of_four_are_never_guessed():
+    pool = pool_of(image(4))
+    with pytest.raises(ParameterError, match=r"takes 3 bands, the images have 4.*--bands 1,2,3"):
+        bind(load_model("timm:resnet18@random"), pool)
+    bound = bind(load_model("timm:resnet18@random", bands=(4, 2, 1)), pool)
+    assert bound.spec.bands == (4, 2, 1)
+
+
+def test_one_band_can_be_repeated_for_a_model_of_three():
+    pool = pool_of(image(1))
+    with pytest.raises(ParameterError, match=r"--bands 1,1,1"):
+        bind(load_model("timm:resnet18@random"), pool)
+    assert bind(load_model("builtin", bands=(1, 1, 1)), pool).spec.bands == (1, 1, 1)
+
+
+def test_bands_that_are_not_there():
+    with pytest.raises(ParameterError, match="The images have bands 1 to 3"):
+        bind(load_model("builtin", bands=(1, 4)), pool_of(image(3)))
+    with pytest.raises(ParameterError, match="2 were chosen"):
+        bind(load_model("timm:resnet18@random", bands=(1, 2)), pool_of(image(3)))
+
+
+def test_all_bands_where_the_model_takes_any_number():
+    assert bind(load_model("builtin"), pool_of(image(5))).spec.bands == (1, 2, 3, 4, 5)
+
+
+def test_the_range_of_uint8_is_0_to_255():
+    assert band_range(pool_of(image(high=50)), (1, 3)) == ((0, 255), (0, 255))
+
+
+def test_the_range_of_other_dtypes_is_the_2nd_to_98th_percentile_over_all_scenes():
+    a, b = image(2, "uint16", seed=1, high=900), image(2, "uint16", seed=2, high=3000)
+    found = bind(load_model("builtin"), pool_of(a, b)).spec.scale
+    both = np.concatenate([a.reshape(2, -1), b.reshape(2, -1)], axis=1)
+    np.testing.assert_allclose(found, np.percentile(both, [2, 98], axis=1).T)
+
+
+def test_the_range_leaves_invalid_pixels_out_and_is_never_empty():
+    data = image(1, "uint16")
+    valid = np.ones(data.shape[1:], bool)
+    valid[:16] = False
+    data[:, ~valid] = 60000
+    assert band_range(pool_of(data, valid=valid), (1,))[0][1] < 300
+    assert band_range(pool_of(np.full((1, 16, 16), 7, np.uint16)), (1,)) == ((7, 8),)
+
+
+@pytest.mark.parametrize(
+    ("scale", "expected"), [(((0, 9),), ((0, 9),) * 2), (((0, 9), (1, 8)), ((0, 9), (1, 8)))]
+)
+def test_the_range_of_the_user_wins(scale, expected):
+    assert (
+        bind(load_model("builtin", scale=scale), pool_of(image(2, "uint16"))).spec.scale == expected
+    )
+
+
+@pytest.mark.parametrize(
+    ("scale", "text"),
+    [
+        (((0, 9),) * 3, "3 value ranges for 2 bands"),
+        (((9, 9),), "low below high"),
+        (((0, np.nan),), "low below high"),
+    ],
+)
+@pytest.mark.parametrize("name", ["builtin", "timm:resnet18@random?in_chans=2"])
+def test_ranges_that_cannot_be(name, scale, text):
+    with pytest.raises(ParameterError, match=text):
+        bind(load_model(name, scale=scale), pool_of(image(2)))
+
+
+def test_a_pool_of_arrays_has_nothing_to_embed():
+    with pytest.raises(DataError, match="no pixels to embed"):
+        embed(Pool.from_arrays(n=3), load_model("builtin"))
+
+
+# --- embed ---------------------------------------------------------------------------------
+
+
+def test_rows_are_in_the_order_of_the_pool_and_bands_in_the_order_asked_for():
+    data = np.arange(4)[:, None, None] * 10 + np.repeat(np.arange(3), 16)[None, None]
+    pool = pool_of(data.repeat(16, axis=1).astype(np.uint8))
+    found = embed(pool, mean_model((3, 1)))
+    assert found.ids.tolist() == pool.ids.tolist()
+    assert found.x.dtype == np.float16
+    np.testing.assert_array_equal(found.x, [[20, 0], [21, 1], [22, 2]])
+
+
+@pytest.mark.parametrize("batch_size", [1, 3, 100])
+def test_the_vectors_do_not_depend_on_the_batch_size(batch_size):
+    pool = pool_of(image(size=48))
+    a = embed(pool, load_model("builtin"), batch_size=batch_size).x
+    np.testing.assert_array_equal(a, embed(pool, load_model("builtin")).x)
+
+
+def test_tiles_of_several_sizes_are_batched_apart():
+    pool = pool_of(image(1), image(1, size=12), image(1, size=16))
+    shapes = []
+
+    def note(batch):
+        shapes.append(batch.shape)
+        return means(batch)
+
+    embed(pool, mean_model(function=note))
+    assert shapes == [(4, 1, 16, 16), (1, 1, 12, 12), (1, 1, 16, 16)]
+
+
+@pytest.mark.parametrize("dtype", ["uint8", "int16", "float32"])
+def test_invalid_pixels_get_the_mean_of_the_valid_ones_of_their_band(dtype):
+    data = np.array([[[10, 20], [99, 99]], [[1, 2], [99, 99]]], dtype)
+    valid = np.array([[True, True], [False, False]])
+    filled = fill_invalid(Raster(data, valid))
+    assert filled.dtype == dtype
+    means_ = [15, 2 if dtype != "float32" else 1.5]
+    assert filled[:, 1].tolist() == [[m, m] for m in means_]
+    assert data[0, 1, 1] == 99
+    assert (
+        fill_invalid(Raster(data, np.zeros((2, 2), bool))).tolist() == np.zeros((2, 2, 2)).tolist()
+    )
+
+
+def test_nan_never_reaches_the_model():
+    data = image(1, "float32")
+    data[0, 3, 4] = np.nan
+    assert np.isfinite(embed(pool_of(data), mean_model()).x).all()
+
+
+@pytest.mark.parametrize("in_run", [True, False])
+@pytest.mark.parametrize("value", [np.nan, 1e6])
+def test_vectors_that_cannot_be_stored_are_refused_in_memory_too(tmp_path, in_run, value):
+    model = mean_model(function=lambda batch: means(batch) * 0 + value)
+    with pytest.raises(DataError, match=r"embedding of 's0/y000000_x000000_16x16'.*float16"):
+        embed(pool_of(image(1)), model, run=tmp_path if in_run else None)
+
+
+def test_an_embedding_in_a_run_is_not_repeated(tmp_path):
+    pool, calls = pool_of(image(1)), []
+
+    def count(batch):
+        calls.append(len(batch))
+        return means(batch)
+
+    a = embed(pool, mean_model(function=count), run=tmp_path)
+    b = embed(pool, mean_model(function=count), run=tmp_path)
+    assert calls == [4]
+    np.testing.assert_array_equal(a.x, b.x)
+
+
+def test_another_range_gives_other_vectors_in_the_same_run(tmp_path):
+    pool = pool_of(image(2, "uint16"))
+    a = np.array(embed(pool, load_model("builtin", scale=((0, 255),)), run=tmp_path).x)
+    b = np.array(embed(pool, load_model("builtin", scale=((0, 999),)), run=tmp_path).x)
+    fresh = embed(pool, load_model("builtin", scale=((0, 999),))).x
+    np.testing.assert_array_equal(b, fresh)
+    assert (a != b).any()
+
+
+def test_an_interrupted_embedding_goes_on_where_it_stopped(tmp_path):
+    pool, calls = pool_of(image(1, size=160)), []  # 100 tiles: two shards
+
+    def fails_late(batch):
+        calls.append(len(batch))
+        if sum(calls) > 64:
+            raise KeyboardInterrupt
+        return means(batch)
+
+    with pytest.raises(KeyboardInterrupt):
+        embed(pool, mean_model(function=fails_late), run=tmp_path)
+    calls.clear()
+    found = embed(
+        pool, mean_model(function=lambda b: calls.append(len(b)) or means(b)), run=tmp_path
+    )
+    assert sum(calls) == 36
+    np.testing.assert_array_equal(found.x, embed(pool, mean_model()).x)
+
+
+def test_the_key_changes_with_pixels_tiles_and_model():
+    model = mean_model()
+    base = pool_of(image(1))
+    keys = {
+        embedding_key(base, model),
+        embedding_key(pool_of(image(1, seed=9)), model),
+        embedding_key(base.take([0, 1]), model),
+        embedding_key(base, mean_model(bands=(1, 1))),
+    }
+    assert len(keys) == 4
+    assert embedding_key(pool_of(image(1)), model) in keys

@@ -1,0 +1,61 @@
+"""Names of models, and what is refused before anything is built."""
+
+from __future__ import annotations
+
+import pickle
+
+import pytest
+
+from foveate.errors import DataError, ParameterError, UnknownNameError
+from foveate.models import load_model, parse_name
+
+
+@pytest.mark.parametrize(
+    ("text", "family", "name", "tag", "options"),
+    [
+        ("builtin", "builtin", "", "", {}),
+        ("timm:resnet18", "timm", "resnet18", "", {}),
+        ("timm:resnet18@a1_in1k", "timm", "resnet18", "a1_in1k", {}),
+        (" timm:x@random?size=96&pad_type=same ", "timm", "x", "random",
+         {"size": 96, "pad_type": "same"}),
+        ("timm:x?a=true&b=None&c=0.5&d=[1,2]&e=", "timm", "x", "",
+         {"a": True, "b": None, "c": 0.5, "d": [1, 2], "e": ""}),
+    ],
+)  # fmt: skip
+def test_names_are_read(text, family, name, tag, options):
+    found = parse_name(text)
+    assert (found.family, found.name, found.tag, found.options) == (family, name, tag, options)
+
+
+@pytest.mark.parametrize("text", ["", ":resnet18", "@random", "timm:resnet18?size"])
+def test_what_is_no_name_says_what_the_form_is(text):
+    with pytest.raises(ParameterError, match="form is family"):
+        parse_name(text)
+
+
+def test_a_handle_is_printed_as_it_was_typed_and_can_be_pickled():
+    handle = load_model("timm:resnet18@random?size=96", bands=[3, 2, 1])
+    assert str(handle) == "timm:resnet18@random?size=96"
+    assert pickle.loads(pickle.dumps(handle)) == handle  # noqa: S301  (made here)
+    assert handle.bands == (3, 2, 1)
+    assert handle.channels == 3
+
+
+def test_unknown_names_come_with_a_suggestion():
+    with pytest.raises(UnknownNameError, match=r"unknown model family 'tim'.*Did you mean 'timm'"):
+        load_model("tim:resnet18")
+    with pytest.raises(UnknownNameError, match="Did you mean 'resnet18'"):
+        load_model("timm:resnet_18")
+    with pytest.raises(ParameterError, match="a timm model without a name"):
+        load_model("timm")
+
+
+def test_the_builtin_model_has_no_variants(tmp_path):
+    for name in ("builtin:large", "builtin@v2", "builtin?size=3"):
+        with pytest.raises(ParameterError, match="no variants, options or weights"):
+            load_model(name)
+
+
+def test_a_weights_file_that_is_not_there():
+    with pytest.raises(DataError, match="there is no weights file"):
+        load_model("timm:resnet18", weights="nowhere.safetensors")

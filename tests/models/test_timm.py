@@ -1,0 +1,198 @@
+"""timm backbones with local weights: the numbers of timm itself, and nothing unpickled."""
+
+from __future__ import annotations
+
+import pickle
+
+import numpy as np
+import pytest
+
+from foveate.errors import DataError, ParameterError
+from foveate.models import load_model
+from foveate.models.load import FAMILIES
+
+torch = pytest.importorskip("torch")
+timm = pytest.importorskip("timm")
+safetensors = pytest.importorskip("safetensors.torch")
+
+BATCH = np.random.default_rng(0).integers(0, 255, (2, 3, 40, 40), np.uint8)
+SCALE = ((0.0, 255.0),) * 3
+
+
+def build(name, **options):
+    handle = load_model(name, device="cpu", **options)
+    return FAMILIES.get("timm").build(handle, (1, 2, 3), SCALE)
+
+
+@pytest.fixture(scope="module")
+def net():
+    with torch.random.fork_rng():
+        torch.manual_seed(11)
+        return timm.create_model("resnet18", num_classes=7).eval()
+
+
+@pytest.fixture(scope="module")
+def weights(net, tmp_path_factory):
+    path = tmp_path_factory.mktemp("weights") / "resnet18.safetensors"
+    safetensors.save_file(net.state_dict(), path)
+    return path
+
+
+@pytest.fixture(scope="module")
+def model(weights):
+    return build("timm:resnet18?size=40", weights=weights)
+
+
+def direct(net, size):
+    """The pooled features by timm alone."""
+    cfg = net.pretrained_cfg
+    x = torch.from_numpy(BATCH.astype(np.float32)) / 255
+    if size != 40:
+        x = torch.nn.functional.interpolate(x, (size, size), mode="bilinear", antialias=True)
+    mean, std = (torch.tensor(cfg[k]).view(1, 3, 1, 1) for k in ("mean", "std"))
+    with torch.inference_mode():
+        return net.forward_head(net.forward_features((x - mean) / std), pre_logits=True).numpy()
+
+
+@pytest.mark.parametrize("size", [40, 64])
+def test_local_weights_give_the_features_of_timm(net, model, weights, size):
+    found = model if size == 40 else build(f"timm:resnet18?size={size}", weights=weights)
+    expected = direct(net, size)
+    assert found.spec.dim == 512
+    np.testing.assert_allclose(found.embed(BATCH), expected, atol=1e-5 * np.abs(expected).max())
+
+
+@pytest.mark.parametrize("wrap", [lambda s: s, lambda s: {"state_dict": s}, lambda s: {"model": s}])
+def test_torch_files_are_read_too(net, model, tmp_path, wrap):
+    state = {f"module.{k}": v for k, v in net.state_dict().items()}
+    torch.save(wrap(state), tmp_path / "w.pth")
+    found = build("timm:resnet18?size=40", weights=tmp_path / "w.pth")
+    assert found.spec.fingerprint == model.spec.fingerprint
+    np.testing.assert_array_equal(found.embed(BATCH), model.embed(BATCH))
+
+
+def test_files_from_before_batch_norm_counted_are_read(net, model, tmp_path):
+    state = {k: v for k, v in net.state_dict().items() if "num_batches" not in k}
+    safetensors.save_file(state, tmp_path / "old.safetensors")
+    found = build("timm:resnet18?size=40", weights=tmp_path / "old.safetensors")
+    np.testing.assert_array_equal(found.embed(BATCH), model.embed(BATCH))
+
+
+def test_random_weights_are_the_same_every_time_and_draw_nothing():
+    before = torch.random.get_rng_state()
+    a, b = (build("timm:resnet18@random?size=40") for _ in range(2))
+    assert torch.equal(before, torch.random.get_rng_state())
+    assert a.spec == b.spec
+    np.testing.assert_array_equal(a.embed(BATCH), b.embed(BATCH))
+
+
+def test_the_fingerprint_is_that_of_the_weights(model):
+    a = model.spec
+    b = build("timm:resnet18@random?size=40").spec
+    assert a.fingerprint != b.fingerprint
+    assert "resnet18.safetensors" in a.source
+    assert "random" in b.source
+
+
+# --- files that cannot be ------------------------------------------------------------------
+
+
+class Trap:
+    """Unpickling it writes a file."""
+
+    def __init__(self, path):
+        self.path = str(path)
+
+    def __reduce__(self):
+        return (open, (self.path, "w"))
+
+
+@pytest.mark.parametrize("protocol", [2, 4])
+def test_a_pickle_is_refused_and_not_executed(tmp_path, protocol):
+    sprung = tmp_path / "sprung"
+    (tmp_path / "w.pkl").write_bytes(pickle.dumps({"a": Trap(sprung)}, protocol))
+    torch.save({"a": Trap(sprung)}, tmp_path / "w.pth")
+    for name in ("w.pkl", "w.pth"):
+        with pytest.raises(DataError, match=r"foveate unpickles nothing.*safetensors"):
+            load_model("timm:resnet18", weights=tmp_path / name)
+    assert not sprung.exists()
+
+
+def test_weights_of_another_architecture(weights):
+    with pytest.raises(
+        DataError, match=r"another architecture than 'resnet34'.*parameters missing"
+    ):
+        build("timm:resnet34", weights=weights)
+
+
+@pytest.mark.parametrize("suffix", ["safetensors", "pth", "bin"])
+@pytest.mark.parametrize("content", ["cut", "empty", "text", "zeros"])
+def test_damaged_files_are_named(net, weights, tmp_path, suffix, content):
+    path = tmp_path / f"w.{suffix}"
+    if suffix == "safetensors":
+        whole = weights.read_bytes()
+    else:
+        torch.save(net.state_dict(), path)
+        whole = path.read_bytes()
+    path.write_bytes(
+        {"cut": whole[:5000], "empty": b"", "text": b"<html>404</html>", "zeros": bytes(999)}[
+            content
+        ]
+    )
+    with pytest.raises(DataError, match=f"cannot read the weights .*w.{suffix}"):
+        load_model("timm:resnet18", weights=path)
+
+
+def test_a_file_that_holds_no_state_dict(tmp_path):
+    torch.save([torch.ones(2)], tmp_path / "w.pth")
+    with pytest.raises(DataError, match="hold list, not named tensors"):
+        load_model("timm:resnet18", weights=tmp_path / "w.pth")
+
+
+# --- options -------------------------------------------------------------------------------
+
+
+def test_size_and_normalisation_are_options():
+    found = build("timm:resnet18@random?size=48&mean=0&std=[1,2,3]")
+    assert found.spec.input_size == (48, 48)
+    assert found.spec.mean == (0, 0, 0)
+    assert found.spec.std == (1, 2, 3)
+    assert build("timm:resnet18@random?size=native").spec.input_size is None
+    assert build("timm:resnet18@random?mean=0.1,0.2,0.3").spec.mean == (0.1, 0.2, 0.3)
+
+
+@pytest.mark.parametrize("option", ["size=3", "size=big", "mean=dark", "std="])
+def test_options_that_cannot_be(option):
+    with pytest.raises(ParameterError, match=option.partition("=")[0]):
+        build(f"timm:resnet18@random?{option}")
+
+
+def test_options_of_timm_are_passed_on():
+    same = build("timm:mobilenetv2_100@random?size=40&pad_type=same")
+    usual = build("timm:mobilenetv2_100@random?size=40")
+    assert same.spec.fingerprint == usual.spec.fingerprint
+    assert (same.embed(BATCH) != usual.embed(BATCH)).any()
+
+
+def test_options_that_timm_does_not_take():
+    with pytest.raises(ParameterError, match=r"does not take these options.*wings"):
+        build("timm:resnet18@random?wings=2")
+
+
+def test_a_transformer_of_another_size_says_how():
+    with pytest.raises(ParameterError, match=r"cannot take images of 32 x 32.*img_size"):
+        build("timm:vit_tiny_patch16_224@random?size=32")
+
+
+def test_a_model_for_other_bands():
+    handle = load_model("timm:resnet18@random?in_chans=5&size=40", device="cpu")
+    found = FAMILIES.get("timm").build(handle, (5, 4, 3, 2, 1), ((0, 1000),) * 5)
+    assert handle.channels == 5
+    assert len(found.spec.mean) == 5
+    assert found.embed(np.ones((1, 5, 20, 20), np.uint16)).shape == (1, 512)
+
+
+def test_a_device_that_is_not_there():
+    handle = load_model("timm:resnet18@random", device="abacus")
+    with pytest.raises(ParameterError, match=r"device 'abacus' cannot be used.*--device auto"):
+        FAMILIES.get("timm").build(handle, (1, 2, 3), SCALE)
