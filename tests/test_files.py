@@ -85,10 +85,10 @@ def test_what_the_system_refuses_is_a_storage_error_with_a_hint(
 
 
 def test_a_disk_that_is_full_before_the_start_is_a_storage_error(tmp_path, monkeypatch):
-    def refuse(**_):
+    def refuse(_):
         raise OSError(errno.ENOSPC, "No space left on device")
 
-    monkeypatch.setattr(files.tempfile, "mkstemp", refuse)
+    monkeypatch.setattr(files, "_new_file", refuse)
     with pytest.raises(StorageError, match="the disk is full"):
         files.write_bytes(tmp_path / "a", b"")
 

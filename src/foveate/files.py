@@ -10,8 +10,9 @@ import contextlib
 import errno
 import hashlib
 import json
+import math
 import os
-import tempfile
+import secrets
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -46,15 +47,10 @@ def atomic_path(path: str | Path, *, durable: bool = True) -> Generator[Path]:
     temporary: Path | None = None
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        handle, name = tempfile.mkstemp(
-            dir=path.parent, prefix=f".{path.name[:80]}.", suffix=".tmp"
-        )
-        os.close(handle)
-        temporary = Path(name)
+        temporary = _new_file(path.parent / f".{path.name[:80]}.{secrets.token_hex(4)}.tmp")
         yield temporary
         if durable:
             _sync(temporary)
-        temporary.chmod(0o666 & ~_umask())
         temporary.replace(path)
         if durable:
             _sync(path.parent)
@@ -100,7 +96,7 @@ def write_bytes(path: str | Path, data: bytes, *, durable: bool = True) -> None:
 
 def write_json(path: str | Path, value: Any) -> None:
     """Write `value` as indented JSON with a final newline, atomically."""
-    write_bytes(path, (json.dumps(value, indent=2, ensure_ascii=False) + "\n").encode())
+    write_bytes(path, (json.dumps(_plain(value), indent=2, ensure_ascii=False) + "\n").encode())
 
 
 def read_json(path: str | Path) -> Any:
@@ -156,7 +152,7 @@ def read_parquet(path: str | Path, columns: list[str] | None = None) -> pa.Table
 
 def digest(value: Any) -> str:
     """Hash JSON-ready values: the same values give the same 32 hex digits anywhere."""
-    text = json.dumps(value, sort_keys=True, separators=(",", ":"), default=str)
+    text = json.dumps(_plain(value), sort_keys=True, separators=(",", ":"), default=str)
     return hashlib.blake2b(text.encode(), digest_size=16).hexdigest()
 
 
@@ -196,8 +192,22 @@ def _sync(path: Path) -> None:
         os.close(handle)
 
 
-def _umask() -> int:
-    # The only way to read the mask is to set it; a temporary file is private by default.
-    mask = os.umask(0)
-    os.umask(mask)
-    return mask
+def _new_file(path: Path) -> Path:
+    """Create an empty file that was not there, with the permissions of the user's umask."""
+    os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o666))
+    return path
+
+
+def _plain(value: Any) -> Any:
+    """Turn NumPy values, tuples and sets into JSON values; NaN and infinity become null."""
+    if isinstance(value, dict):
+        return {str(k): _plain(v) for k, v in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain(v) for v in value]
+    if isinstance(value, set | frozenset):
+        return sorted(_plain(v) for v in value)
+    if hasattr(value, "tolist"):
+        return _plain(value.tolist())
+    if isinstance(value, float) and not math.isfinite(value):
+        return None
+    return value

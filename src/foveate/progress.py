@@ -21,19 +21,22 @@ class Tick:
         done: Units finished.
         total: Units in all, or None when unknown.
         seconds: Since the step began.
+        skipped: Units of `done` that an earlier run had finished.
     """
 
     step: str
     done: int
     total: int | None
     seconds: float
+    skipped: int = 0
 
     @property
     def eta(self) -> float | None:
         """Seconds left at the mean speed so far; None when it cannot be said."""
-        if self.total is None or self.done == 0:
+        now = self.done - self.skipped
+        if self.total is None or now == 0:
             return None
-        return self.seconds / self.done * (self.total - self.done)
+        return self.seconds / now * (self.total - self.done)
 
 
 ProgressFn = Callable[[Tick], None]
@@ -42,6 +45,14 @@ ProgressFn = Callable[[Tick], None]
 @dataclass
 class Meter:
     """Counts the units of one step and calls back at a bearable rate.
+
+    Attributes:
+        progress: The callback, or None.
+        step: What is being done.
+        total: Units in all, or None.
+        interval: Seconds between two reports.
+        skipped: Units that an earlier run has finished: they count as done, not as speed.
+        done: Units finished.
 
     >>> ticks = []
     >>> with Meter(ticks.append, "reading", 2) as meter:
@@ -54,9 +65,14 @@ class Meter:
     step: str
     total: int | None = None
     interval: float = 0.1
-    done: int = 0
+    skipped: int = 0
+    done: int = field(init=False)
     _start: float = field(default_factory=time.perf_counter)
     _last: float = 0.0
+
+    def __post_init__(self) -> None:
+        """Begin after the units that were there already."""
+        self.done = self.skipped
 
     def __enter__(self) -> Self:
         """Report the start."""
@@ -76,4 +92,5 @@ class Meter:
     def _report(self) -> None:
         if self.progress is not None:
             self._last = time.perf_counter()
-            self.progress(Tick(self.step, self.done, self.total, self._last - self._start))
+            seconds = self._last - self._start
+            self.progress(Tick(self.step, self.done, self.total, seconds, self.skipped))

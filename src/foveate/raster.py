@@ -8,6 +8,7 @@ opens lazily in each process and can be pickled. `FileSource` reads whatever GDA
 from __future__ import annotations
 
 import contextlib
+import errno
 import hashlib
 import os
 import warnings
@@ -38,6 +39,8 @@ _GDAL = {
     "GDAL_PAM_ENABLED": False,  # never write .aux.xml beside a user's files
 }
 _OPEN_FILES = 16
+_PNG = b"\x89PNG\r\n\x1a\n"
+_TAIL = 65536  # bytes at the end among which a PNG has its IEND
 
 
 @dataclass(frozen=True)
@@ -139,6 +142,7 @@ class FileSource:
     def _read_info(self) -> SourceInfo:
         from odc.geo.geobox import GeoBox
 
+        _refuse_truncated_png(self.path)
         with _opened(self.path) as dataset:
             data_bands, alpha = _bands(dataset)
             colormap = _colormap(dataset) if self.palette else None
@@ -146,7 +150,7 @@ class FileSource:
             nodata = dataset.nodata if self.nodata is None else self.nodata
             geobox = None
             if dataset.crs is not None and not dataset.transform.is_identity:
-                geobox = GeoBox(dataset.shape, dataset.transform, dataset.crs.to_wkt())
+                geobox = GeoBox(dataset.shape, dataset.transform, dataset.crs.to_string())
             flags = {flag.name for band in dataset.mask_flag_enums for flag in band}
             masked = (
                 nodata is not None
@@ -180,9 +184,7 @@ class FileSource:
         window = window or Window(0, 0, *info.shape)
         inside = _clip(window, info.shape)
         if inside.h < 1 or inside.w < 1:
-            shape = out_shape or (window.h, window.w)
-            empty = np.zeros((len(wanted), *shape), info.dtype)
-            return Raster(empty, np.zeros(shape, bool))
+            return _nothing(len(wanted), info.dtype, out_shape or (window.h, window.w))
         if inside != window and out_shape is not None:
             return _resample(self.read(window, bands=bands), out_shape)
         with _opened(self.path) as dataset:
@@ -336,6 +338,8 @@ class ArraySource:
         wanted = _check_bands(bands, self.data.shape[0], "the array")
         window = window or Window(0, 0, *shape)
         inside = _clip(window, shape)
+        if inside.h < 1 or inside.w < 1:
+            return _nothing(len(wanted), self.data.dtype.name, out_shape or (window.h, window.w))
         cut = np.s_[inside.y : inside.y + inside.h, inside.x : inside.x + inside.w]
         data = self.data[[b - 1 for b in wanted]][:, *cut]
         valid = np.ones(data.shape[1:], bool) if self.valid is None else self.valid[cut].copy()
@@ -388,7 +392,10 @@ def write_cog(
                 for i, text in enumerate(descriptions, start=1):
                     dataset.set_band_description(i, text)
         except rasterio.errors.RasterioError as error:
-            raise as_storage_error(OSError(str(error)), path) from error
+            full = "No space left" in str(error)
+            raise as_storage_error(
+                OSError(errno.ENOSPC if full else 0, str(error)), path
+            ) from error
 
 
 _handles: OrderedDict[tuple[int, str], Any] = OrderedDict()
@@ -432,6 +439,19 @@ def _quiet() -> Generator[None]:
         yield
 
 
+def _refuse_truncated_png(path: str) -> None:
+    """GDAL reads a PNG that was cut off as black pixels, without an error."""
+    with contextlib.suppress(OSError), open(path, "rb") as file:  # noqa: PTH123  (may be a URL)
+        if file.read(8) == _PNG:
+            file.seek(max(0, os.path.getsize(path) - _TAIL))  # noqa: PTH202
+            if b"IEND" not in file.read():
+                raise DataError(
+                    f"cannot read {str(path)!r}: the PNG is truncated, its end is missing",
+                    "",
+                    "Replace the file, or move it out of the folder.",
+                )
+
+
 def _reason(error: BaseException) -> str:
     cause = error.__cause__ or error
     return str(cause).strip().rstrip(".") or type(cause).__name__
@@ -467,6 +487,11 @@ def _clip(window: Window, shape: tuple[int, int]) -> Window:
     return Window(
         y, x, min(shape[0], window.y + window.h) - y, min(shape[1], window.x + window.w) - x
     )
+
+
+def _nothing(bands: int, dtype: str, shape: tuple[int, int]) -> Raster:
+    """What lies wholly outside a raster."""
+    return Raster(np.zeros((bands, *shape), dtype), np.zeros(shape, bool))
 
 
 def _paste(

@@ -87,7 +87,8 @@ def desk(tmp_path_factory):
     (root / "lists").mkdir()
     for step, name in ((3, "lc"), (5, "cb")):
         order = [corners[i * step % len(corners)] for i in range(len(corners))]
-        rows = [f"world scene-00 {y} {x} {1 - i / len(order)}" for i, (y, x) in enumerate(order)]
+        names = "scene-00 dsm-00 scene-00"
+        rows = [f"{names} {y} {x} {1 - i / len(order)}" for i, (y, x) in enumerate(order)]
         (root / "lists" / f"{name}.txt").write_text("\n".join(rows), encoding="utf-8")
     return root
 

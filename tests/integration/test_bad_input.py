@@ -30,7 +30,9 @@ def refused(answer, *words, out=None):
 
 def test_no_such_folder(tmp_path):
     refused(
-        foveate("curate", tmp_path / "nope", "--out", tmp_path / "r"), "nope", out=tmp_path / "r"
+        foveate("curate", tmp_path / "nope", "--method", "fd", "--out", tmp_path / "r"),
+        "nope",
+        out=tmp_path / "r",
     )
 
 
@@ -54,7 +56,7 @@ def test_an_unknown_class_colour_is_named_with_the_nearest_class(copy, tmp_path)
     mask[:3] = (0, 250, 0)
     Image.fromarray(mask).save(copy / "masks" / "p1.png")
     answer = curate(copy, tmp_path / "r")
-    refused(answer, "#00FA00", "wood", "tolerance", "192 pixels", out=tmp_path / "r")
+    refused(answer, "#00FA00", "wood", "tolerance", "96 pixels", out=tmp_path / "r")
 
 
 def test_colour_masks_without_a_classes_file_get_one_to_paste(copy, tmp_path):
@@ -85,7 +87,7 @@ def test_a_truncated_file_is_named(suffix, tmp_path):
         path = images / f"p{i}.{suffix}"
         Image.fromarray(rng.integers(0, 255, (128, 128, 3), dtype=np.uint8)).save(path)
     path.write_bytes(path.read_bytes()[: path.stat().st_size * 2 // 3])
-    answer = foveate("curate", images, "--method", "fa", "--out", tmp_path / "r", "--tile", "64")
+    answer = foveate("curate", images, "--method", "fa", "--out", tmp_path / "r", "--budget", "1")
     refused(answer, f"p1.{suffix}", "truncated")
     assert not list((tmp_path / "r").rglob("*.html"))
     assert not list((tmp_path / "r").rglob(".*tmp"))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 
 import pyarrow.parquet as pq
 import pytest
@@ -65,12 +66,8 @@ def test_exports_can_be_read_by_others(run, tmp_path):
 
 def test_a_report_is_a_function_of_the_run(run, tmp_path):
     out, _ = run
-    moved = tmp_path / "elsewhere"
-    out.rename(moved)
-    try:
-        answer = foveate("report", moved, "--out", tmp_path / "r.html")
-    finally:
-        moved.rename(out)
+    shutil.copytree(out, tmp_path / out.name)
+    answer = foveate("report", tmp_path / out.name, "--out", tmp_path / "r.html")
     assert answer.status == 0, answer.err
     assert (tmp_path / "r.html").read_bytes() == (out / "report.html").read_bytes()
 

@@ -40,11 +40,11 @@ def embed(folder, die_at):
         result = replace(self, target)
         tick()
         return result
-    mkstemp = files.tempfile.mkstemp
-    def dying_mkstemp(*args, **kwargs):
+    new_file = files._new_file
+    def dying_new_file(path):
         tick()
-        return mkstemp(*args, **kwargs)
-    Path.replace, files.tempfile.mkstemp = dying_replace, dying_mkstemp
+        return new_file(path)
+    Path.replace, files._new_file = dying_replace, dying_new_file
     fv.embed(pool, model, run=folder)
     return count
 

@@ -80,8 +80,8 @@ def embed(
     )  # fmt: skip
     todo = list(range(shards)) if store is None else store.missing()
     kept: dict[int, NDArray[np.float16]] = {}
-    with Meter(progress, f"embedding with {bound.spec.name}", len(pool)) as meter:
-        meter.done = len(pool) - sum(_shard_rows(len(pool), size, s).size for s in todo)
+    there = len(pool) - sum(_shard_rows(len(pool), size, s).size for s in todo)
+    with Meter(progress, f"embedding with {bound.spec.name}", len(pool), skipped=there) as meter:
         for shard, vectors in map_shards(make, todo, workers):
             rows = _shard_rows(len(pool), size, shard)
             if store is None:
