@@ -135,9 +135,9 @@ class FileSource:
     @property
     def info(self) -> SourceInfo:
         """What the header says, and the fingerprint of the content."""
-        if self._info is None:
-            object.__setattr__(self, "_info", self._read_info())
-        return self._info  # ty: ignore[invalid-return-type]
+        info = self._info or self._read_info()
+        object.__setattr__(self, "_info", info)
+        return info
 
     def _read_info(self) -> SourceInfo:
         from odc.geo.geobox import GeoBox
@@ -209,7 +209,8 @@ class FileSource:
         indexes = [1] if colormap is not None else [data_bands[b - 1] for b in wanted]
         smaller = out_shape is not None and out_shape[0] * out_shape[1] < window.h * window.w
         smooth = Resampling.average if smaller else Resampling.bilinear
-        where: dict[str, Any] = {"window": RasterioWindow(window.x, window.y, window.w, window.h)}
+        offsets: tuple[Any, ...] = (window.x, window.y, window.w, window.h)
+        where: dict[str, Any] = {"window": RasterioWindow(*offsets)}
         if out_shape is not None:
             where["out_shape"] = out_shape
         data = dataset.read(
@@ -382,7 +383,8 @@ def write_cog(
         "overview_resampling": "nearest" if colormap else "average",
     }  # fmt: skip
     if geobox is not None:
-        profile |= {"transform": geobox.affine, "crs": geobox.crs.to_wkt()}
+        profile["transform"] = geobox.affine
+        profile["crs"] = geobox.crs.to_wkt() if geobox.crs is not None else None
     with atomic_path(path) as temporary, _quiet(), rasterio.Env(**_GDAL):
         try:
             with rasterio.open(temporary, "w", **profile) as dataset:
@@ -392,10 +394,10 @@ def write_cog(
                 for i, text in enumerate(descriptions, start=1):
                     dataset.set_band_description(i, text)
         except rasterio.errors.RasterioError as error:
-            full = "No space left" in str(error)
-            raise as_storage_error(
-                OSError(errno.ENOSPC if full else 0, str(error)), path
-            ) from error
+            text = str(error)
+            full = "No space left" in text
+            cause = OSError(errno.ENOSPC, text) if full else OSError(text)
+            raise as_storage_error(cause, path) from error
 
 
 _handles: OrderedDict[tuple[int, str], Any] = OrderedDict()

@@ -64,7 +64,7 @@ def world(
     from foveate.cli.show import progress_bars, result
     from foveate.world import WorldSpec, write_world
 
-    spec = WorldSpec(scenes=scenes, size=size, bands=bands, gsd=gsd, dtype=dtype, seed=seed)  # ty: ignore[invalid-argument-type]
+    spec = WorldSpec(scenes=scenes, size=size, bands=bands, gsd=gsd, dtype=dtype, seed=seed)
     with progress_bars(quiet=as_json) as progress:
         files = write_world(out, spec, progress=progress)
     images, masks = files.root / "images", files.root / "masks"

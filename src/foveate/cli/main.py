@@ -55,9 +55,10 @@ def _explain(error: BaseException) -> tuple[dict[str, str], int]:
 
     if isinstance(error, FoveateError):
         return error.to_dict(), FAILED
-    if isinstance(error, _click_exception()):
+    tell = getattr(error, "format_message", None)  # click's; typer brings its own click
+    if callable(tell):
         context = getattr(error, "ctx", None)
-        message = str(error.format_message())  # ty: ignore[unresolved-attribute]
+        message = str(tell())
         if context is not None and not message.startswith("Usage:"):
             message += f" See: {context.command_path} --help"
         return {"error": "UsageError", "message": message}, USAGE
@@ -75,14 +76,6 @@ def _explain(error: BaseException) -> tuple[dict[str, str], int]:
         "the command and the output of FOVEATE_DEBUG=1 foveate ..."
     )
     return {"error": type(error).__name__, "message": message}, INTERNAL
-
-
-def _click_exception() -> type[BaseException]:
-    """Click's base exception: typer brings its own copy of click, or uses the installed one."""
-    import typer
-
-    names = {base.__name__: base for base in typer.BadParameter.__mro__}
-    return names["ClickException"]
 
 
 def _fail(content: dict[str, str], status: int, *, as_json: bool) -> int:
