@@ -1,7 +1,7 @@
 # make demo   sets everything up and runs the main job on embedded data
 # make test   sets everything up and passes the tests
 .DEFAULT_GOAL := help
-.PHONY: help demo test fast lint format bench clean
+.PHONY: help demo test fast lint format bench constraints clean
 
 VENV := .venv
 BIN := $(VENV)/bin
@@ -50,6 +50,13 @@ format: $(VENV)/.dev
 bench: $(VENV)/.dev
 	$(BIN)/python benchmarks/kcenter.py
 	$(BIN)/python benchmarks/balance.py
+	$(BIN)/python benchmarks/builtin.py
+	$(BIN)/python benchmarks/memory.py
 
 clean:
 	rm -rf $(VENV) .bootstrap demo
+
+# renew the pinned versions from what is installed
+constraints: $(VENV)/.dev
+	@echo '# Versions that the checks ran with; no index is named here. Renew with: make constraints' > constraints.txt
+	$(UV) pip freeze --python $(VENV) --exclude-editable >> constraints.txt
