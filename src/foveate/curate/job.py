@@ -16,7 +16,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from foveate.budget import Budget, affordable
 from foveate.curate.methods import Method, get_method
 from foveate.curate.methods.base import PRESETS, Preset
-from foveate.curate.rank import rank
+from foveate.curate.rank import known_key, rank
 from foveate.curate.results import (
     load_ranking,
     save_ranking,
@@ -241,7 +241,11 @@ class _Work:
         if method.greedy and options.get("depth") is None and n > FULL_DEPTH:
             options["depth"] = self._depth()
         file = f"rankings/{name}.parquet"
-        key = self._key(name, options)
+        # Methods of labels alone do not depend on the model: another one leaves them as they are.
+        vectors = self.embeddings_key if "embeddings" in method.needs else ""
+        key = digest(
+            [VERSION, self.pool_key, vectors, name, options, self.job.seed, self.job.preset]
+        )
 
         def work() -> None:
             expected = forecast(
@@ -259,6 +263,7 @@ class _Work:
         self.run.do(f"rank {name}", key, work, file)
         # Read back also when it was just made: a run that goes on gets the very same object.
         self.rankings[name] = load_ranking(self.run.path / file, self.pool)
+        self.known[known_key(method, options, self.job.seed)] = self.rankings[name]
 
     def select(self, name: str) -> None:
         """Cut the ranking at the budget."""

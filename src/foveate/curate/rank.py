@@ -90,6 +90,11 @@ def rank(
     return replace(ranking, ids=pool.ids, costs=pool.costs(), meta={**ranking.meta, **meta})
 
 
+def known_key(method: Method, options: Mapping[str, Any], seed: int) -> str:
+    """Return the key under which `rank` keeps a ranking in ``known``."""
+    return digest([method.name, dict(options), seed])
+
+
 @dataclass(frozen=True)
 class _Call:
     """Ranks the sorted pool, and the parts of hybrids only once."""
@@ -103,7 +108,7 @@ class _Call:
 
     def rank(self, method: Method, options: Mapping[str, Any]) -> Ranking:
         """Return a ranking whose rows are rows of the pool as it was given."""
-        key = digest([method.name, dict(options), self.seed])
+        key = known_key(method, options, self.seed)
         if key not in self.known:
             self.known[key] = self._compute(method, options)
         return self.known[key]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 from dataclasses import dataclass
 from pathlib import Path
@@ -27,6 +28,8 @@ MASK_WORDS = frozenset(
     {"mask", "masks", "label", "labels", "gt", "annotation", "annotations", "segmentation"}
 )
 _MASK_ENDINGS = ("_mask", "_masks", "_label", "_labels", "_gt", "_seg")
+
+logger = logging.getLogger("foveate")
 
 Paths = str | Path | list[str] | list[Path] | tuple[str, ...] | tuple[Path, ...]
 
@@ -237,8 +240,13 @@ def _stack(files: list[_File], endings: Sequence[str]) -> dict[str, list[Path]]:
 
 def _need_partners(keys: list[str], table: dict[str, Path], what: str) -> None:
     missing = sorted(set(keys) - set(table))
+    unused = sorted(set(table) - set(keys))
+    if unused and not missing:
+        logger.warning(
+            "%d of %d %ss fit no image and are not used, the first is %r",
+            len(unused), len(table), what, unused[0],
+        )  # fmt: skip
     if missing:
-        unused = sorted(set(table) - set(keys))
         raise DataError(
             f"{len(missing)} of {len(keys)} images have no {what}, the first is {missing[0]!r}",
             f"There are {len(table)} files to pair with"

@@ -7,19 +7,35 @@ monotonically to 1 at K = n, so the rule is an elbow, not a minimum.
 
 from __future__ import annotations
 
+import functools
 import warnings
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
-from threadpoolctl import threadpool_limits
+from threadpoolctl import ThreadpoolController
 
 from foveate.errors import ParameterError
 from foveate.progress import Meter, ProgressFn
 from foveate.select.vendi import vendi_score
 
 if TYPE_CHECKING:
+    from contextlib import AbstractContextManager
+
     from numpy.typing import NDArray
+
+
+def one_thread() -> AbstractContextManager[object]:
+    """Limit linear algebra to one thread: sums of several threads differ in the last bit."""
+    return _libraries().limit(limits=1)
+
+
+@functools.cache
+def _libraries() -> ThreadpoolController:
+    # Finding the loaded libraries takes some milliseconds: once, after they are loaded.
+    import sklearn.cluster  # noqa: F401
+
+    return ThreadpoolController()
 
 
 @dataclass(frozen=True)
@@ -59,8 +75,7 @@ def kmeans(
 
     seed = int(rng.integers(2**31))
     model = KMeans(k, init="k-means++" if start is None else start, n_init=1, random_state=seed)
-    # Sums of several threads differ in the last bit, and a label near a boundary with them.
-    with threadpool_limits(1), warnings.catch_warnings():
+    with one_thread(), warnings.catch_warnings():
         # Rows that coincide give fewer clusters: the return value says so.
         warnings.simplefilter("ignore", ConvergenceWarning)
         labels = model.fit_predict(x)
@@ -171,7 +186,7 @@ def _mean_vendi(
 ) -> float:
     """Unweighted mean over clusters, as in the paper: a single row counts like a giant."""
     values = []
-    with threadpool_limits(1):
+    with one_thread():
         for cluster in range(int(labels.max()) + 1):
             members = np.flatnonzero(labels == cluster)
             if limit is not None and members.size > limit:
