@@ -7,10 +7,18 @@ from affine import Affine
 from odc.geo.geobox import GeoBox
 from PIL import Image
 
-from foveate import raster
 from foveate.errors import DataError, ParameterError, StorageError
 from foveate.grid import Window
-from foveate.raster import ArraySource, FileSource, Raster, Source, StackSource, resize, write_cog
+from foveate.raster import (
+    ArraySource,
+    FileSource,
+    Raster,
+    Source,
+    StackSource,
+    gdal,
+    resize,
+    write_cog,
+)
 
 RNG = np.random.default_rng(0)
 GEOBOX = GeoBox((40, 50), Affine(10, 0, 500_000, 0, -10, 5_000_000), "EPSG:32633")
@@ -185,12 +193,12 @@ def test_a_file_that_is_missing_or_no_raster_is_a_data_error(tmp_path):
 
 
 def test_many_files_do_not_keep_many_handles(tmp_path):
-    for i in range(raster._OPEN_FILES + 4):
+    for i in range(gdal._OPEN_FILES + 4):
         source = write(tmp_path / f"{i}.tif", np.full((1, 4, 4), i, np.uint8))
         assert (source.read().data == i).all()
-    assert len(raster._handles) == raster._OPEN_FILES
-    raster.close_files()
-    assert not raster._handles
+    assert len(gdal._handles) == gdal._OPEN_FILES
+    gdal.close_files()
+    assert not gdal._handles
 
 
 def test_a_stack_has_the_bands_of_all_on_the_grid_of_the_first(tmp_path):

@@ -252,7 +252,9 @@ class _Work:
                 name, n=n, d=self.embeddings.spec.dim if self.embeddings else 0,
                 c=len(self.pool.legend or ()), k=options.get("depth") or n,
             )  # fmt: skip
-            if expected.seconds > SPEAK_UP:
+            parts = (known_key(get_method(p), options[p], self.job.seed) for p in method.parts)
+            ready = bool(method.parts) and all(key in self.known for key in parts)
+            if expected.seconds > SPEAK_UP and not ready:
                 logger.info("%s will take %s", name, expected)
             ranking = rank(
                 self.pool, method, embeddings=self.embeddings, seed=self.job.seed,

@@ -1,0 +1,24 @@
+"""Rasters: windowed reads in the native dtype, with a mask of valid pixels.
+
+Nodata is a mask here, never a value. A `Source` is anything that can be read by windows; it
+opens lazily in each process and can be pickled. `FileSource` reads whatever GDAL reads,
+`StackSource` puts the bands of several files on one grid, `ArraySource` wraps an array.
+"""
+
+from foveate.raster.base import Raster, Source, SourceInfo
+from foveate.raster.gdal import SUFFIXES, FileSource, close_files, write_cog
+from foveate.raster.sources import ArraySource, StackSource
+from foveate.raster.windows import resize
+
+__all__ = [
+    "SUFFIXES",
+    "ArraySource",
+    "FileSource",
+    "Raster",
+    "Source",
+    "SourceInfo",
+    "StackSource",
+    "close_files",
+    "resize",
+    "write_cog",
+]

@@ -1,0 +1,86 @@
+"""What a raster is: pixels of a window, a mask of the valid ones, and something to read from."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    import numpy as np
+    from numpy.typing import NDArray
+    from odc.geo.geobox import GeoBox
+
+    from foveate.grid import Window
+
+
+@dataclass(frozen=True)
+class SourceInfo:
+    """What is known of a raster without reading pixels.
+
+    Attributes:
+        shape: ``(height, width)`` in pixels.
+        bands: Number of data bands (an alpha band is a mask, not data).
+        dtype: NumPy name of the native dtype.
+        nodata: Value that marks missing pixels, or None.
+        geobox: Georeference, or None.
+        fingerprint: Hash of the content.
+        descriptions: One per band, possibly empty strings.
+        masked: Whether pixels can be invalid (nodata, alpha, mask band, floats that may be NaN).
+    """
+
+    shape: tuple[int, int]
+    bands: int
+    dtype: str
+    nodata: float | None = None
+    geobox: GeoBox | None = None
+    fingerprint: str = ""
+    descriptions: tuple[str, ...] = ()
+    masked: bool = False
+
+
+@dataclass(frozen=True)
+class Raster:
+    """Pixels of one window.
+
+    Attributes:
+        data: (c, h, w) in the native dtype; what stands under invalid pixels has no meaning.
+        valid: (h, w) bool.
+    """
+
+    data: NDArray[Any]
+    valid: NDArray[np.bool_]
+
+    @property
+    def valid_share(self) -> float:
+        """Share of valid pixels, 0 to 1."""
+        return float(self.valid.mean()) if self.valid.size else 0.0
+
+
+@runtime_checkable
+class Source(Protocol):
+    """Anything that can be read by windows. Picklable; opens lazily in each process."""
+
+    @property
+    def info(self) -> SourceInfo:
+        """What is known without reading pixels."""
+        ...
+
+    def read(
+        self,
+        window: Window | None = None,
+        *,
+        bands: Sequence[int] | None = None,
+        out_shape: tuple[int, int] | None = None,
+    ) -> Raster:
+        """Read a window.
+
+        Args:
+            window: Pixels to read; the whole raster when None. What lies outside the raster is
+                invalid.
+            bands: 1-based band numbers in the order wanted; all when None.
+            out_shape: ``(height, width)`` to which the window is resampled (average when
+                smaller, bilinear when larger); its own size when None.
+        """
+        ...
