@@ -7,6 +7,7 @@ and round down. A budget is never exceeded, not by one tile; what is left over i
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -140,13 +141,17 @@ class Budget:
                 limit = float(np.floor(limit + ulps))
             cheapest = float(cost.min()) if cost.size else 0.0
             if cost.size and limit < cheapest * (1 - _SLACK):
-                worth = f"{cheapest / total:.3g} of the pool" if total else "nothing"
+                share = f"{math.ceil(1000 * 100 * cheapest / total) / 1000:g}%"
+                what = f"{amount} of the {unit}" if amount.share else f"{amount} {unit}"
                 raise BudgetError(
-                    f"a budget of {amount} {unit} is worth less than one tile",
-                    f"One tile costs {cheapest:.10g} {unit}, {worth} ({cost.size} tiles).",
-                    f"Use at least {unit}={cheapest:.10g}."
-                    if unit != "tiles"
-                    else f"Use at least --budget 1, or {100 / max(cost.size, 1):.3g}%.",
+                    f"a budget of {what} is worth less than one tile",
+                    f"One of the pool's {cost.size} tiles is {share} of it."
+                    if unit == "tiles"
+                    else f"The cheapest of the pool's {cost.size} tiles costs {cheapest:.10g}, "
+                    f"{share} of it.",
+                    f"Use at least --budget 1, or {share}."
+                    if unit == "tiles"
+                    else f"Use at least {unit}={cheapest:.10g}, or {unit}={share}.",
                 )
             resolved[unit] = limit
         return resolved

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
+import importlib.util
 import os
 import shutil
 import tempfile
 from typing import Any
-
-from foveate.errors import FoveateError
 
 
 def examine() -> dict[str, Any]:
@@ -24,14 +23,13 @@ def examine() -> dict[str, Any]:
         "device": None,
         "models": {"builtin": {"available": True, "why_not": ""}},
     }
-    try:
-        from foveate.models.device import need_torch, resolve_device
+    missing = [name for name in ("torch", "timm") if importlib.util.find_spec(name) is None]
+    if not missing:
+        from foveate.models.device import resolve_device
 
-        need_torch()
         found["device"] = str(resolve_device())
-        found["models"]["timm"] = {"available": True, "why_not": ""}
-    except FoveateError as error:
-        found["models"]["timm"] = {"available": False, "why_not": str(error)}
+    why = f"not installed: {', '.join(missing)}. Type: pip install 'foveate[models]'"
+    found["models"]["timm"] = {"available": not missing, "why_not": why if missing else ""}
     return found
 
 

@@ -32,8 +32,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
     arguments = list(sys.argv[1:] if argv is None else argv)
     as_json = "--json" in arguments
-    logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stderr)
-    logging.getLogger("rasterio").setLevel(logging.CRITICAL)  # its errors are raised as well
+    _log_to_stderr()
     try:
         app(arguments, standalone_mode=False, prog_name="foveate")
     except typer.Exit as error:
@@ -49,6 +48,19 @@ def main(argv: Sequence[str] | None = None) -> int:
     return OK
 
 
+def _log_to_stderr() -> None:
+    """Show foveate's own messages; other libraries raise what matters, or retry noisily."""
+    own = logging.getLogger("foveate")
+    if not own.handlers:
+        handler = logging.StreamHandler(sys.stderr)
+        handler.setFormatter(logging.Formatter("%(message)s"))
+        own.addHandler(handler)
+    own.setLevel(logging.INFO)
+    own.propagate = False
+    for name in ("rasterio", "huggingface_hub", "timm"):
+        logging.getLogger(name).setLevel(logging.CRITICAL)
+
+
 def _explain(error: BaseException) -> tuple[dict[str, str], int]:
     """What to tell the user, and the exit status."""
     import typer
@@ -59,8 +71,9 @@ def _explain(error: BaseException) -> tuple[dict[str, str], int]:
     if callable(tell):
         context = getattr(error, "ctx", None)
         message = str(tell())
-        if context is not None and not message.startswith("Usage:"):
-            message += f" See: {context.command_path} --help"
+        if not message.startswith("Usage:"):
+            path = context.command_path if context is not None else "foveate"
+            message += f" See: {path} --help"
         return {"error": "UsageError", "message": message}, USAGE
     if isinstance(error, KeyboardInterrupt | typer.Abort):
         message = "Stopped. The same command goes on where it was."

@@ -59,13 +59,21 @@ def finished(run: Run, *, as_json: bool) -> None:
     result(content, _text(run, summary, str(report)), as_json=as_json)
 
 
+_UNITS = {"area": "m2"}
+
+
+def _count(number: int, noun: str) -> str:
+    return f"{number} {noun}" + ("" if number == 1 else "s")
+
+
 def _text(run: Run, summary: dict[str, Any], report: str) -> str:
     pool, model = summary["pool"], summary["model"]
     lines = []
     if not run.worked:
         lines.append("Nothing to do: this run is complete, and nothing has changed.")
     lines.append(
-        f"Pool: {pool['tiles']} tiles of {pool['scenes']} scenes, {pool['bands']} band(s), "
+        f"Pool: {_count(pool['tiles'], 'tile')} of {_count(pool['scenes'], 'scene')}, "
+        f"{_count(pool['bands'], 'band')}, "
         f"{pool['dtype']}" + (f"; {pool['excluded']} left out as empty" if pool["excluded"] else "")
     )
     if model:
@@ -79,10 +87,10 @@ def _text(run: Run, summary: dict[str, Any], report: str) -> str:
         )
     lines.append(f"Budget: {summary['budget']}")
     for name, found in summary["methods"].items():
-        left = ", ".join(f"{v:g} {u} left" for u, v in found["unspent"].items() if v)
+        left = ", ".join(f"{v:g} {_UNITS.get(u, u)} left" for u, v in found["unspent"].items() if v)
         near = found["report"].get("near_ties")
         lines.append(
-            f"  {name:<8} {found['selected']} tiles -> {run.path / found['file']}"
+            f"  {name:<8} {_count(found['selected'], 'tile')} -> {run.path / found['file']}"
             + (f" ({left})" if left else "")
             + (f" ({near} near-ties)" if near else "")
         )

@@ -29,6 +29,7 @@ from foveate.files import digest
 from foveate.models import bind, embed, load_model
 from foveate.models.embedding import embedding_key
 from foveate.pool import open_pool, scan
+from foveate.pool.folder import need_paths
 from foveate.pool.store import FILES, load_pool, save_pool
 from foveate.registry import suggest
 from foveate.run import Run
@@ -116,7 +117,10 @@ class CurateJob(BaseModel):
             raise ParameterError(
                 f"preset={preset!r}", f"Allowed: {', '.join(PRESETS)}.", suggest(preset, PRESETS)
             )
-        return cls(preset=cast("Preset", preset), **{**PRESET_SETTINGS[preset], **given})
+        settings = dict(PRESET_SETTINGS[preset])
+        if "tile" in given:  # the stride of a preset is for its own tile
+            settings.pop("stride", None)
+        return cls(preset=cast("Preset", preset), **{**settings, **given})
 
 
 # What a preset fixes besides the options of the methods; what the user states wins.
@@ -335,6 +339,8 @@ class _Work:
 
 
 def _check_options(job: CurateJob, methods: dict[str, Method]) -> None:
+    need_paths(job.images, "image")
+    need_paths(job.masks, "mask")
     stray = sorted(set(job.options) - set(methods))
     if stray:
         raise DataError(

@@ -123,7 +123,8 @@ def bind(model: ModelHandle | Embeds, pool: Pool) -> Embeds:
             + (f"{len(bands)} were chosen" if model.bands else f"the images have {available}"),
             "Which bands it should see is never guessed.",
             f"State them: --bands {','.join(str(b) for b in range(1, model.channels + 1))} "
-            f"(numbers from 1 to {available}, in the order red, green, blue)."
+            f"(numbers from 1 to {available}"
+            + (", in the order red, green, blue)." if model.channels == 3 else ").")
             if available >= model.channels
             else f"Repeat a band, e.g. --bands {','.join(['1'] * model.channels)}.",
         )

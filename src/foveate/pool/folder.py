@@ -133,16 +133,26 @@ def open_pool(
     return scan(pool, bands=bands, min_valid=min_valid, progress=progress) if measure else pool
 
 
-def _collect(paths: Paths, role: str) -> list[_File]:
-    """Find the raster files below the given paths; `role` decides between images and masks."""
+def need_paths(paths: Paths, role: str) -> list[Path]:
+    """Return the paths, all of which exist.
+
+    Raises:
+        DataError: One of them does not.
+    """
     given = [Path(p) for p in (paths if isinstance(paths, list | tuple) else [paths])]
     missing = [p for p in given if not p.exists()]
-    if missing or not given:
+    if missing:
         raise DataError(
-            f"there is no {str(missing[0]) if missing else 'path'!r}",
+            f"there is no {str(missing[0])!r}",
             f"Give a folder or a file for the {role}s.",
             "Check the path.",
         )
+    return given
+
+
+def _collect(paths: Paths, role: str) -> list[_File]:
+    """Find the raster files below the given paths; `role` decides between images and masks."""
+    given = need_paths(paths, role)
     root = given[0] if len(given) == 1 else Path(os.path.commonpath([p.absolute() for p in given]))
     root = root if root.is_dir() else root.parent
     found: list[_File] = []

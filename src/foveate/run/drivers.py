@@ -5,12 +5,14 @@ The work is a plain function of one shard, so any other engine can map it too.
 
 from __future__ import annotations
 
+import atexit
 import multiprocessing
 import os
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from typing import TYPE_CHECKING, Any
 
 from foveate.errors import ParameterError
+from foveate.raster import close_files
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
@@ -63,6 +65,7 @@ def _start(make_worker: Callable[[], Callable[[int], Any]], threads: int) -> Non
     # The variable is for libraries that the worker is yet to load (torch), the call for the rest.
     os.environ["OMP_NUM_THREADS"] = str(threads)
     threadpool_limits(threads)
+    atexit.register(close_files)  # GDAL complains of files that outlive the interpreter
     _made[:] = [make_worker()]
 
 
