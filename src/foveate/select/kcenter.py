@@ -78,7 +78,7 @@ def kcenter_greedy(
 ) -> KCenter:
     """Pick `k` rows, each the farthest from the ones before it.
 
-    `x` is read in blocks and never copied as a whole: beside it, about 60 bytes per row are
+    `x` is read in blocks and never copied as a whole: beside it, under 100 bytes per row are
     needed, and some blocks. Duplicates may be picked, after every distinct row.
 
     Args:
