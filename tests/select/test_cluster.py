@@ -171,3 +171,10 @@ def test_progress_counts_the_fits():
     vendi_elbow(blobs(), stream(), delta=1e-9, max_k=5, progress=ticks.append)
     assert ticks[-1].done == 4
     assert ticks[-1].step == "searching the number of clusters"
+
+
+def test_rows_join_the_nearest_centre():
+    rng = np.random.default_rng(0)
+    x, centres = rng.normal(size=(9000, 3)), rng.normal(size=(5, 3))
+    gap = ((x[:, None] - centres[None]) ** 2).sum(axis=2)
+    assert (cluster.nearest(x.astype(np.float32), centres) == gap.argmin(axis=1)).all()

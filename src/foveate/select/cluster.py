@@ -25,6 +25,9 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 
+_BLOCK = 8192  # rows that are held in float64 at a time
+
+
 def one_thread() -> AbstractContextManager[object]:
     """Limit linear algebra to one thread: sums of several threads differ in the last bit."""
     return _libraries().limit(limits=1)
@@ -44,15 +47,20 @@ class Elbow:
 
     Attributes:
         labels: (n,) int64 cluster of each row, 0 to k - 1, every cluster occupied.
-        k: Number of clusters of that fit.
         scores: Mean Vendi score of each K tried, from 2 (or the given K) on.
+        centres: (k, d) centres of that fit.
         stopped: "delta", "max_k", "n" (no more clusters than distinct rows) or "given".
     """
 
     labels: NDArray[np.int64]
-    k: int
+    centres: NDArray[np.floating]
     scores: tuple[float, ...]
     stopped: str
+
+    @property
+    def k(self) -> int:
+        """Number of clusters of that fit."""
+        return len(self.centres)
 
 
 def kmeans(
@@ -81,8 +89,11 @@ def kmeans(
         labels = model.fit_predict(x)
     used, labels = np.unique(labels, return_inverse=True)
     centres = model.cluster_centers_[used]
-    gap = x - centres[labels]
-    return labels.astype(np.int64), centres, np.einsum("ij,ij->i", gap, gap, dtype=np.float64)
+    gap = np.empty(len(x))
+    for begin in range(0, len(x), _BLOCK):
+        part = np.s_[begin : begin + _BLOCK]
+        gap[part] = ((x[part] - centres[labels[part]]).astype(np.float64) ** 2).sum(axis=1)
+    return labels.astype(np.int64), centres, gap
 
 
 def vendi_elbow(
@@ -134,27 +145,41 @@ def vendi_elbow(
     if clusters is not None:
         if not 1 <= clusters <= n:
             raise ParameterError(f"clusters={clusters}", f"Allowed: 1 to {n}, the rows.")
-        labels, _, _ = kmeans(rows, clusters, rng)
-        return Elbow(labels, int(labels.max()) + 1, (), "given")
+        labels, centres, _ = kmeans(rows, clusters, rng)
+        return Elbow(labels, centres, (), "given")
     if n < 3:
-        return Elbow(np.arange(n), n, (), "n")
+        return Elbow(np.arange(n), rows, (), "n")
     sampler = np.random.default_rng(rng.integers(2**63))
     scores: list[float] = []
-    centres = None
-    labels = np.zeros(n, np.int64)
+    start = None
+    stopped = "max_k" if cap < n else "n"
+    labels, centres = np.zeros(n, np.int64), rows[:1]
     with Meter(progress, "searching the number of clusters") as meter:
         for k in range(2, cap + 1):
-            labels, centres, gap = kmeans(rows, k, rng, centres)
+            labels, centres, gap = kmeans(rows, k, rng, start)
             scores.append(_mean_vendi(rows, labels, vendi_rows, sampler))
             meter.advance()
             if len(centres) < k:
-                return Elbow(labels, len(centres), tuple(scores), "n")
+                stopped = "n"
+                break
             if _flat(scores, delta, patience, stop):
+                stopped = "delta"
                 if stop == "mean" and k < n:
-                    labels, _, _ = kmeans(rows, k + 1, rng, _grow(rows, labels, centres, gap))
-                return Elbow(labels, int(labels.max()) + 1, tuple(scores), "delta")
-            centres = _grow(rows, labels, centres, gap) if warm else None
-    return Elbow(labels, int(labels.max()) + 1, tuple(scores), "max_k" if cap < n else "n")
+                    labels, centres, _ = kmeans(rows, k + 1, rng, _grow(rows, labels, centres, gap))
+                break
+            start = _grow(rows, labels, centres, gap) if warm else None
+    return Elbow(labels, centres, tuple(scores), stopped)
+
+
+def nearest(x: NDArray[np.floating], centres: NDArray[np.floating]) -> NDArray[np.int64]:
+    """Return the nearest centre of each row, (n,) int64; `x` is read in blocks."""
+    labels = np.empty(len(x), np.int64)
+    norms = (centres.astype(np.float64) ** 2).sum(axis=1)
+    with one_thread():
+        for begin in range(0, len(x), _BLOCK):
+            block = np.asarray(x[begin : begin + _BLOCK], dtype=np.float64)
+            labels[begin : begin + _BLOCK] = (norms - 2 * block @ centres.T).argmin(axis=1)
+    return labels
 
 
 def _flat(scores: list[float], delta: float, patience: int, stop: str) -> bool:

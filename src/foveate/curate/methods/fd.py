@@ -6,10 +6,13 @@ Cluster the embeddings, then take one random patch of each cluster in turn. Devi
   cluster for every few patches. ``preset="paper"`` has no cap.
 - K + 1 starts from the clusters of K (``warm``); the paper does not say.
 - The Vendi score of a large cluster is that of 1024 of its patches (``vendi_rows``).
-- ``preset="released"`` follows the public code: K from a 10 % sample, the mean change as the
-  rule, one cluster more than was fitted, and clusters of many faces giving several patches per
-  turn. Two of its slips are not reproduced: the network left in training mode, and pixel values
-  of 0 to 255 where the weights expect 0 to 1.
+- k-means is fitted on at most 100,000 patches (``fit_rows``); the others join the nearest centre.
+
+``preset="paper"`` has none of these. ``preset="released"`` follows the public code: K from a 10 %
+sample, the mean change as the rule, one cluster more than was fitted, and clusters of many faces
+giving several patches per turn. It does not reproduce what the code does by slip or by chance:
+the network left in training mode, pixel values of 0 to 255 where the weights expect 0 to 1,
+K = 1 as the first fit, clusters in the order of their labels, and 1 / N as the last score.
 
 The published FD lists are uncorrelated with all others: what the method does is stratified
 random sampling.
@@ -24,7 +27,7 @@ import numpy as np
 from foveate.curate.methods.base import Method
 from foveate.errors import ParameterError
 from foveate.seeds import rng
-from foveate.select.cluster import kmeans, vendi_elbow
+from foveate.select.cluster import kmeans, nearest, one_thread, vendi_elbow
 from foveate.select.sampling import round_robin
 from foveate.select.vendi import vendi_score
 from foveate.selection import Ranking
@@ -33,6 +36,9 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from foveate.progress import ProgressFn
+
+
+_ROUNDING = 1e-9  # twice the smallest score must not become once by the last bit
 
 
 def fd(
@@ -46,6 +52,7 @@ def fd(
     patience: int = 3,
     max_k: int | None = 64,
     k_sample: float = 1.0,
+    fit_rows: int | None = 100_000,
     vendi_rows: int | None = 1024,
     warm: bool = True,
     stop: str = "consecutive",
@@ -62,7 +69,8 @@ def fd(
         delta: Relative change of the mean Vendi score below which it counts as flat.
         patience: Flat changes that end the search.
         max_k: Largest K of the search; None for n.
-        k_sample: Share of the rows that the search for K sees.
+        k_sample: Share of the rows that the search for K sees; k-means is then fitted on all.
+        fit_rows: k-means is fitted on at most so many rows; None for all.
         vendi_rows: At most so many rows of a cluster enter its Vendi score; None for all.
         warm: Start K + 1 from the centres of K.
         stop: "consecutive" (paper) or "mean" (released); see `vendi_elbow`.
@@ -79,27 +87,40 @@ def fd(
         raise ParameterError(f"weights={weights!r}", "Allowed: equal, vendi.")
     if not 0 < k_sample <= 1:
         raise ParameterError(f"k_sample={k_sample}", "A share above 0 and at most 1.")
+    if fit_rows is not None and fit_rows < 3:
+        raise ParameterError(f"fit_rows={fit_rows}", "At least 3 rows are needed.")
     n = len(ids)
-    x = np.asarray(embeddings, dtype=np.float32)
-    search = x
-    if k_sample < 1:
-        size = min(n, max(3, int(n * k_sample)))
-        search = x[np.sort(rng(seed, "fd/sample").choice(n, size, replace=False))]
+    fitted = _sample(n, n if fit_rows is None else fit_rows, seed, "fd/fit")
+    x = np.asarray(embeddings[fitted], dtype=np.float32)
+    seen = _sample(len(x), max(3, int(len(x) * k_sample)), seed, "fd/sample")
     stream = rng(seed, "fd/kmeans")
     found = vendi_elbow(
-        search, stream, clusters=clusters, delta=delta, patience=patience, max_k=max_k,
+        x[seen], stream, clusters=clusters, delta=delta, patience=patience, max_k=max_k,
         vendi_rows=vendi_rows, warm=warm, stop=stop, progress=progress,
     )  # fmt: skip
-    labels = found.labels if len(search) == n else kmeans(x, min(found.k, n), stream)[0]
-    k = int(labels.max()) + 1 if n else 0
+    labels, centres = found.labels, found.centres
+    if len(found.labels) < len(x):
+        labels, centres, _ = kmeans(x, found.k, stream)
+    if len(x) < n:
+        labels = nearest(embeddings, centres)
+    k = len(centres)
     cycle = (np.arange(k) - int(rng(seed, "fd/first").integers(max(k, 1)))) % max(k, 1)
     per_turn = np.ones(k, np.int64)
     if weights == "vendi":
-        vendi = np.array([vendi_score(x[labels == c]) for c in range(k)])
-        per_turn = np.maximum(1, (vendi / vendi.min()).astype(np.int64))
+        with one_thread():
+            vendi = np.array([vendi_score(embeddings[labels == c]) for c in range(k)])
+        vendi = np.maximum(vendi, 1.0)  # of a cluster that got no row: 0
+        per_turn = np.maximum(1, np.floor(vendi / vendi.min() + _ROUNDING).astype(np.int64))
     rows = round_robin(cycle[labels], _shuffled_places(labels, seed), per_turn[np.argsort(cycle)])
     meta = {"clusters": k, "stopped": found.stopped, "mean_vendi": list(found.scores)}
     return Ranking(rows, np.linspace(1, 0, n), n, meta=meta)
+
+
+def _sample(n: int, size: int, seed: int, name: str) -> NDArray[np.int64] | slice:
+    """A sorted random sample of rows; all of them, uncopied, when it would be the whole."""
+    if size >= n:
+        return slice(None)
+    return np.sort(rng(seed, name).choice(n, size, replace=False))
 
 
 def _shuffled_places(labels: NDArray[np.int64], seed: int) -> NDArray[np.int64]:
@@ -113,6 +134,8 @@ def _shuffled_places(labels: NDArray[np.int64], seed: int) -> NDArray[np.int64]:
     return place
 
 
+_LITERAL = {"max_k": None, "vendi_rows": None, "fit_rows": None, "warm": False}
+
 METHOD = Method(
     name="fd",
     title="Feature diversity (FD)",
@@ -120,9 +143,7 @@ METHOD = Method(
     function=fd,
     needs=("embeddings",),
     presets={
-        "paper": {"max_k": None, "vendi_rows": None},
-        "released": {
-            "max_k": None, "vendi_rows": None, "k_sample": 0.1, "stop": "mean", "weights": "vendi",
-        },
+        "paper": _LITERAL,
+        "released": _LITERAL | {"k_sample": 0.1, "stop": "mean", "weights": "vendi"},
     },
-)  # fmt: skip
+)

@@ -49,8 +49,8 @@ def kcenter(
         depth: Stop after so many patches; None ranks all.
 
     Returns:
-        Ranking to `depth`; scores 1 - r / n. ``meta`` has the covering radius at the end and the
-        number of near-ties.
+        Ranking to `depth`; scores 1 - r / n. ``meta`` has the distance of the last pick to the ones
+        before it (no patch is farther from a pick than that) and the number of near-ties.
 
     Raises:
         ParameterError: Unknown `start` or `metric`.
@@ -68,7 +68,7 @@ def kcenter(
     k = n if depth is None else min(depth, n)
     found = kcenter_greedy(embeddings, k, ties=ties, start=first, metric=metric, progress=progress)
     meta = {
-        "radius": float(found.distance[-1]) if k > 1 else None,
+        "last_distance": float(found.distance[-1]) if k > 1 else None,
         "near_ties": int(found.near_ties),
         "passes": int(found.passes),
     }
