@@ -3,7 +3,7 @@ import json
 import numpy as np
 import pytest
 
-from foveate.embeddings import Embeddings, EncoderSpec
+from foveate.embeddings import Embeddings, EncoderSpec, find_rows
 from foveate.errors import DataError
 
 X = np.arange(6, dtype=np.float32).reshape(3, 2)
@@ -55,3 +55,10 @@ def test_a_missing_id_is_named_and_counted():
 def test_what_does_not_fit_is_refused(ids, x, message):
     with pytest.raises(DataError, match=message):
         Embeddings(ids, x)
+
+
+def test_rows_of_ids_and_of_what_is_not_there():
+    ids = np.array(["b", "a", "c"])
+    assert find_rows(ids, np.array(["c", "x", "b", "b", "aa"])).tolist() == [2, -1, 0, 0, -1]
+    assert find_rows(ids[:0], np.array(["a"])).tolist() == [-1]
+    assert find_rows(ids, ids[:0]).shape == (0,)

@@ -4,6 +4,7 @@ import os
 import stat
 from pathlib import Path
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
@@ -188,6 +189,33 @@ def test_digest_depends_on_the_values_and_not_on_the_order_of_keys():
     assert files.digest({"a": 1, "b": 2}) == files.digest({"b": 2, "a": 1})
     assert files.digest([1, 2]) != files.digest([2, 1])
     assert len(files.digest(Path("x"))) == 32
+
+
+def test_a_digest_tells_none_nan_and_the_infinities_apart():
+    values = [None, float("nan"), float("inf"), float("-inf"), "NaN", 0.0]
+    assert len({files.digest({"nodata": v}) for v in values}) == len(values)
+
+
+def test_json_has_null_for_what_is_not_finite(tmp_path):
+    values = [float("nan"), (float("inf"), np.float32(1.5))]
+    files.write_json(tmp_path / "a.json", values)
+    assert files.read_json(tmp_path / "a.json") == files.as_json(values) == [None, [None, 1.5]]
+
+
+def test_ids_are_hashed_by_what_they_say_and_in_their_order(monkeypatch):
+    ids = np.array(["a", "bb", "ccc"])
+    whole = files.digest_ids(ids)
+    monkeypatch.setattr(files, "_IDS", 2)
+    assert files.digest_ids(ids.astype("<U40")) == whole
+    others = (ids[::-1], ids[:2], np.array(["a", "bb", "ccd"]), np.array(["ab", "b", "ccc"]))
+    assert whole not in {files.digest_ids(other) for other in others}
+    assert files.digest_ids(ids[:0]) != whole
+
+
+def test_a_column_of_text_is_read_chunk_by_chunk():
+    table = pa.table({"id": pa.chunked_array([["a"], [], ["bcd", "e"]], pa.string())})
+    assert files.text_column(table, "id").tolist() == ["a", "bcd", "e"]
+    assert files.text_column(table.slice(0, 0), "id").shape == (0,)
 
 
 def test_fingerprint_is_of_the_content_wherever_it_lies(tmp_path):

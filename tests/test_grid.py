@@ -1,12 +1,11 @@
 import numpy as np
 import pyarrow as pa
 import pytest
-import shapely
 from affine import Affine
 from odc.geo.geobox import GeoBox
 
 from foveate.errors import ParameterError
-from foveate.grid import EDGES, Grid, Tiles, Window, footprints
+from foveate.grid import EDGES, Grid, Tiles, Window, row_numbers
 
 
 def boxes(tiles):
@@ -180,31 +179,22 @@ def test_an_empty_table_survives_arrow():
 UTM = GeoBox((20, 30), Affine(10, 0, 500_000, 0, -10, 5_000_000), "EPSG:32633")
 
 
-def test_footprints_in_the_scenes_own_coordinates_are_exact():
-    polygons = footprints(Grid((20, 30), tile=10).tiles(), UTM, crs=None)
-    assert polygons[0].bounds == (500_000, 4_999_900, 500_100, 5_000_000)
-    assert shapely.union_all(polygons).bounds == tuple(UTM.boundingbox.bbox)
-    assert sum(p.area for p in polygons) == UTM.boundingbox.polygon.area
-
-
-def test_footprints_in_degrees_lie_where_the_scene_does():
-    polygons = footprints(Grid((20, 30), tile=10).tiles(), UTM)
-    lon, lat = shapely.get_coordinates(polygons).T
-    assert lon.min() == pytest.approx(15.0)
-    assert lat.max() == pytest.approx(45.15, abs=0.01)
-
-
-def test_footprints_of_no_tiles_are_none():
-    assert footprints(Grid((5, 5), 10, edge="drop").tiles(), UTM).shape == (0,)
-
-
-def test_footprints_without_a_crs_say_so():
-    plain = GeoBox((20, 30), UTM.affine, None)
-    tiles = Grid((20, 30), tile=10).tiles()
-    assert footprints(tiles, plain, crs=None).shape == (6,)
-    with pytest.raises(ParameterError, match="without a coordinate reference system"):
-        footprints(tiles, plain)
-
-
 def test_the_edge_policies_are_listed():
     assert EDGES == ("drop", "shift", "pad", "clip")
+
+
+def test_row_numbers_from_integers_masks_and_nothing():
+    assert row_numbers([2, -1], 4).tolist() == [2, 3]
+    assert row_numbers([True, False, True], 3).tolist() == [0, 2]
+    assert row_numbers([], 4).tolist() == []
+    with pytest.raises(IndexError):
+        row_numbers([4], 4)
+
+
+def test_rows_of_each_scene():
+    a, b = (Grid((20, 10), tile=10).tiles(name) for name in ("a", "b"))
+    tiles = Tiles.concat([a, b]).take([3, 0, 2])
+    found = {name: rows.tolist() for name, rows in tiles.per_scene()}
+    assert found == {"a": [1], "b": [0, 2]}
+    assert [name for name, _ in tiles.take([1]).per_scene()] == ["a"]
+    assert list(tiles.take([]).per_scene()) == []

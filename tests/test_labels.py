@@ -181,6 +181,15 @@ def test_pack_gives_one_number_per_colour():
     assert pack(mask("#123456")).tolist() == [[0x123456]]
 
 
+@pytest.mark.parametrize("value", [0.5, np.nan, np.inf, -1.25])
+def test_values_that_are_no_whole_numbers_are_no_classes(value):
+    whole = np.array([[[1.0, 2.0], [3.0, 255.0]]])
+    assert pack(whole).tolist() == [[1, 2], [3, 255]]
+    whole[0, 1, 1] = value
+    with pytest.raises(DataError, match="no whole numbers"):
+        pack(whole)
+
+
 @pytest.mark.realdata
 def test_the_masks_of_dubai_decode_with_their_legend(realdata):
     from foveate.raster import FileSource

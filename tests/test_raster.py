@@ -1,4 +1,5 @@
 import pickle
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
@@ -119,6 +120,49 @@ def test_nodata_is_a_mask(tmp_path):
     assert half.valid.shape == (4, 4)
 
 
+@pytest.mark.parametrize("kind", ["override", "nodata", "array", "nan"])
+@pytest.mark.parametrize("shape", [(8, 8), (5, 7), (32, 32), (1, 1)])
+def test_what_is_invalid_never_blends_into_values(tmp_path, kind, shape):
+    data = np.full((2, 16, 16), 500, np.float32 if kind == "nan" else np.uint16)
+    holes = RNG.random((16, 16)) < 0.3
+    data[:, holes] = np.nan if kind == "nan" else 0
+    plain = write(tmp_path / "a.tif", data)
+    source = {
+        "override": FileSource(plain.path, nodata=0),
+        "nodata": write(tmp_path / "b.tif", data, nodata=0),
+        "array": ArraySource(data, ~holes),
+        "nan": plain,
+    }[kind]
+    part = source.read(out_shape=shape)
+    assert part.valid.any()
+    assert (part.data[:, part.valid] == 500).all()
+
+
+@pytest.mark.parametrize("kind", ["file", "array", "stack"])
+def test_what_lies_outside_never_blends_into_values(tmp_path, kind):
+    file = write(tmp_path / "a.tif", np.full((2, 16, 16), 500, np.uint16))
+    array = ArraySource(np.full((2, 16, 16), 500, np.uint16))
+    coarse = ArraySource(np.full((1, 6, 6), 500, np.uint16))
+    source = {"file": file, "array": array, "stack": StackSource((array, coarse))}[kind]
+    for shape in ((10, 10), (20, 20), (45, 45)):
+        part = source.read(Window(-3, 5, 20, 20), out_shape=shape)
+        assert 0.3 < part.valid_share < 0.6
+        assert (part.data[:, part.valid] == 500).all()
+
+
+def test_a_small_picture_of_a_large_masked_scene_reads_few_samples(tmp_path, monkeypatch):
+    data = np.arange(400 * 400, dtype=np.float32).reshape(1, 400, 400)
+    source = write(tmp_path / "a.tif", data)
+    seen = []
+    plain = gdal.resample
+    monkeypatch.setattr(
+        gdal, "resample", lambda r, s, **k: (seen.append(r.data.shape), plain(r, s, **k))[1]
+    )
+    small = source.read(out_shape=(10, 10)).data
+    assert seen == [(1, 40, 40)]
+    np.testing.assert_allclose(small[0], data.reshape(10, 40, 10, 40).mean((1, 3)), atol=3000)
+
+
 def test_nan_is_invalid_in_files_and_arrays(tmp_path):
     data = RNG.random((2, 8, 8)).astype(np.float32)
     data[1, 2, 3] = np.nan
@@ -130,6 +174,100 @@ def test_nan_is_invalid_in_files_and_arrays(tmp_path):
         assert part.data.dtype == np.float32
     told = FileSource(str(tmp_path / "a.tif"), nodata=float("nan"))
     assert told.read().valid.sum() == 62
+
+
+def test_a_nodata_value_counts_in_all_bands_and_nan_in_any(tmp_path):
+    # Black water: 0 is a measurement in one band and nodata in all.
+    dark = np.full((2, 4, 4), 9, np.uint16)
+    dark[0, 0, 0] = dark[:, 1, 1] = 0
+    gap = np.full((2, 4, 4), 9, np.float32)
+    gap[0, 0, 0] = gap[:, 1, 1] = np.nan
+    for source, alone in (
+        (write(tmp_path / "a.tif", dark, nodata=0), True),
+        (FileSource(write(tmp_path / "b.tif", dark).path, nodata=0), True),
+        (write(tmp_path / "c.tif", gap), False),
+        (write(tmp_path / "d.tif", gap, nodata=np.nan), False),
+        (ArraySource(gap), False),
+    ):
+        valid = source.read().valid
+        assert valid[0, 0] == alone
+        assert not valid[1, 1]
+        assert valid.sum() == 14 + alone
+        assert source.read(bands=[2]).valid.sum() == 15  # only bands that are read count
+
+
+def names(folder):
+    return sorted(p.name for p in folder.iterdir())
+
+
+def test_sidecars_are_read_fingerprinted_and_never_written(tmp_path):
+    image = RNG.integers(1, 9, (40, 50)).astype(np.uint8)
+    path = tmp_path / "a.png"
+    Image.fromarray(image).save(path)
+    bare = FileSource(str(path))
+    assert (bare.info.geobox, bare.info.nodata) == (None, None)
+    (tmp_path / "a.pgw").write_text("10\n0\n0\n-10\n500005\n4999995\n")
+    placed = FileSource(str(path))
+    gdal.close_files()
+    assert placed.info.geobox.crs is None
+    assert placed.info.geobox.affine == GEOBOX.affine
+    (tmp_path / "a.png.aux.xml").write_text(
+        "<PAMDataset><SRS>EPSG:32633</SRS><PAMRasterBand band='1'>"
+        "<NoDataValue>1</NoDataValue></PAMRasterBand></PAMDataset>"
+    )
+    gdal.close_files()
+    told = FileSource(str(path))
+    assert told.info.geobox == GEOBOX
+    assert told.info.nodata == 1
+    assert (told.read().valid == (image != 1)).all()
+    assert len({s.info.fingerprint for s in (bare, placed, told)}) == 3
+    told.read(out_shape=(9, 9))
+    gdal.close_files()
+    assert names(tmp_path) == ["a.pgw", "a.png", "a.png.aux.xml"]
+
+
+def test_a_mask_beside_a_file_counts_also_with_a_nodata_value(tmp_path):
+    data = RNG.integers(2, 9, (1, 40, 50)).astype(np.uint8)
+    source = write(tmp_path / "a.tif", data)
+    mask = np.full((40, 50), 255, np.uint8)
+    mask[:10] = 0
+    bare = source.info.fingerprint
+    with rasterio.Env(GDAL_TIFF_INTERNAL_MASK=False), rasterio.open(source.path, "r+") as dataset:
+        dataset.write_mask(mask)
+    assert names(tmp_path) == ["a.tif", "a.tif.msk"]
+    gdal.close_files()
+    for again in (FileSource(source.path), FileSource(source.path, nodata=1)):
+        assert again.info.masked
+        assert (again.read().valid == (mask > 0)).all()
+        assert again.info.fingerprint != bare
+    assert names(tmp_path) == ["a.tif", "a.tif.msk"]
+
+
+def test_the_fingerprint_of_a_vrt_is_that_of_its_files(tmp_path):
+    def vrt(name, source):
+        (tmp_path / name).write_text(
+            "<VRTDataset rasterXSize='50' rasterYSize='40'><VRTRasterBand dataType='Byte' band='1'>"
+            f"<SimpleSource><SourceFilename relativeToVRT='1'>{source}</SourceFilename>"
+            "<SourceBand>1</SourceBand></SimpleSource></VRTRasterBand></VRTDataset>"
+        )
+        return str(tmp_path / name)
+
+    write(tmp_path / "a.tif", np.full((1, 40, 50), 1, np.uint8))
+    paths = [vrt("inner.vrt", "a.tif"), vrt("outer.vrt", "inner.vrt")]
+    before = [FileSource(p).info.fingerprint for p in paths]
+    gdal.close_files()
+    write(tmp_path / "a.tif", np.full((1, 40, 50), 2, np.uint8))
+    again = [FileSource(p) for p in paths]
+    assert all(s.info.fingerprint != b for s, b in zip(again, before, strict=True))
+    assert all((s.read().data == 2).all() for s in again)
+
+
+def test_what_is_known_of_a_source_is_worked_out_once(tmp_path):
+    array = ArraySource(np.ones((1, 8, 8), np.uint8))
+    stack = StackSource((array, ArraySource(np.ones((1, 8, 8), np.uint8))))
+    for source in (array, stack, write(tmp_path / "a.tif", array.data)):
+        assert source.info is source.info
+        assert pickle.loads(pickle.dumps(source)).info == source.info  # noqa: S301
 
 
 def test_an_alpha_band_is_a_mask_and_no_data(tmp_path):
@@ -196,9 +334,36 @@ def test_many_files_do_not_keep_many_handles(tmp_path):
     for i in range(gdal._OPEN_FILES + 4):
         source = write(tmp_path / f"{i}.tif", np.full((1, 4, 4), i, np.uint8))
         assert (source.read().data == i).all()
-    assert len(gdal._handles) == gdal._OPEN_FILES
+    assert len(gdal._open.datasets) == gdal._OPEN_FILES
     gdal.close_files()
-    assert not gdal._handles
+    assert not gdal._open.datasets
+
+
+def test_a_file_that_was_replaced_is_opened_anew(tmp_path):
+    path = tmp_path / "a.tif"
+    old = write(path, np.full((1, 4, 4), 1, np.uint8))
+    assert (old.read().data == 1).all()
+    write(tmp_path / "new.tif", np.full((1, 6, 4), 2, np.uint8))
+    (tmp_path / "new.tif").replace(path)
+    new = FileSource(str(path))
+    assert (new.read().data == 2).all()
+    assert new.info.shape == (6, 4)
+    assert len(gdal._open.datasets) == 1
+    assert new.info.fingerprint != old.info.fingerprint
+
+
+def test_a_thread_that_opens_many_files_closes_none_of_another(tmp_path):
+    sources = [
+        write(tmp_path / f"{i}.tif", np.full((1, 64, 64), i, np.uint8))
+        for i in range(2 * gdal._OPEN_FILES)
+    ]
+
+    def read(start):
+        order = np.random.default_rng(start).integers(0, len(sources), 300)
+        return all((sources[i].read().data == i).all() for i in order)
+
+    with ThreadPoolExecutor(8) as threads:
+        assert all(threads.map(read, range(8)))
 
 
 def test_a_stack_has_the_bands_of_all_on_the_grid_of_the_first(tmp_path):
@@ -210,8 +375,10 @@ def test_a_stack_has_the_bands_of_all_on_the_grid_of_the_first(tmp_path):
     assert (stack.info.shape, stack.info.bands, stack.info.dtype) == ((40, 50), 3, "uint16")
     part = stack.read(Window(10, 10, 10, 20), bands=[3, 2])
     assert (part.data[1] == fine[1, 10:20, 10:30]).all()
-    own = b.read(Window(5, 5, 5, 10), out_shape=(10, 20))
-    assert (part.data[0] == own.data[0]).all()
+    assert (part.data[0] == stack.read(bands=[3]).data[0, 10:20, 10:30]).all()
+    # The first fine pixel's centre lies a quarter of a coarse pixel before its own.
+    near = coarse[0].astype(float)[4:6, 4:6]
+    assert part.data[0, 0, 0] == np.rint([0.25, 0.75] @ near @ [0.25, 0.75])
     assert stack.read(out_shape=(20, 25)).data[2].tolist() == coarse[0].tolist()
     assert stack.read(Window(0, 0, 8, 8), bands=[1]).data.shape == (1, 8, 8)
 

@@ -71,8 +71,9 @@ def test_a_budget_below_the_first_choice_says_its_price():
     with pytest.raises(BudgetError) as caught:
         ranking(costs=costs).at("area=2, tiles=3")
     assert str(caught.value) == (
-        "a budget of area=2, tiles=3 does not buy the first choice. It costs 8 area and 1 tiles. "
-        "Use a larger budget."
+        "a budget of area=2, tiles=3 does not buy the first choice, which costs area=8, tiles=1. "
+        "A selection is the front of the ranking: a cheaper tile further down is not taken "
+        "instead. Use at least area=8, tiles=1."
     )
 
 
@@ -109,15 +110,6 @@ def test_unscored_rows_come_last():
 def test_a_mask_is_not_taken_for_rows():
     with pytest.raises(DataError, match=r"For a mask use np\.flatnonzero\(mask\)"):
         Selection(np.array([True, False]), 2)
-
-
-def test_with_pool_keeps_the_order_and_adds_costs_ids_and_provenance():
-    pool = ranking(meta={"method": "lc"}).with_pool(
-        ids=IDS, costs={"tiles": np.ones(4), "area": np.full(4, 2.0)}, seed=0
-    )
-    assert pool.rows.tolist() == [2, 0, 3, 1]
-    assert pool.at("area=4").values.tolist() == ["c", "a"]
-    assert pool.meta == {"method": "lc", "seed": 0}
 
 
 def test_a_selection_without_ids_speaks_of_rows():

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from foveate.pool import Pool, open_pool, read_coordinates
     from foveate.raster import Raster, Source
     from foveate.report import write_report
-    from foveate.run import Run
+    from foveate.run import Run, load_embeddings
     from foveate.selection import Ranking, Selection
 
 _HOME = {
@@ -30,7 +30,8 @@ _HOME = {
     "Grid": "grid", "Tiles": "grid", "Legend": "labels", "embed": "models",
     "from_callable": "models", "load_model": "models", "Pool": "pool", "open_pool": "pool",
     "read_coordinates": "pool", "Raster": "raster", "Source": "raster",
-    "write_report": "report", "Run": "run", "Ranking": "selection", "Selection": "selection",
+    "write_report": "report", "Run": "run", "load_embeddings": "run", "Ranking": "selection",
+    "Selection": "selection",
 }  # fmt: skip
 _MODULES = ("curate",)
 
@@ -53,6 +54,7 @@ __all__ = [
     "embed",
     "export_run",
     "from_callable",
+    "load_embeddings",
     "load_model",
     "open_pool",
     "read_coordinates",

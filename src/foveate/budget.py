@@ -12,7 +12,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from decimal import Decimal
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 
@@ -275,13 +275,45 @@ class Ledger:
 def geodesic_area(polygons: NDArray[np.object_]) -> NDArray[np.float64]:
     """Return the area on the WGS84 ellipsoid.
 
+    Authalic latitudes map the ellipsoid onto a sphere of equal area (Snyder, Map Projections,
+    1987, eq. 3-11 to 3-13), on which the area between an edge and the equator has a closed form
+    (Karney, Algorithms for geodesics, 2013, eq. 64). An edge is then a great circle instead of a
+    geodesic: the area is off by 2e-8 of it for sides of 25 km, by 1e-5 for sides of 500 km.
+
     Args:
-        polygons: (n,) shapely polygons in longitude and latitude, degrees.
+        polygons: (n,) shapely polygons in longitude and latitude, degrees, without holes. An edge
+            takes the shorter way around the globe.
 
     Returns:
         (n,) float64, square metres.
     """
-    from pyproj import Geod
+    import shapely
 
-    geod = Geod(ellps="WGS84")
-    return np.array([abs(geod.geometry_area_perimeter(p)[0]) for p in polygons], dtype=np.float64)
+    rings = shapely.get_exterior_ring(polygons)
+    degrees, owner = shapely.get_coordinates(rings, return_index=True)
+    turn, authalic = np.radians(degrees[:, 0]), _authalic(np.radians(degrees[:, 1]))
+    step = np.diff(turn)
+    step -= 2 * np.pi * np.rint(step / (2 * np.pi))
+    low, high = authalic[:-1], authalic[1:]
+    edge = 2 * np.arctan2(np.tan(step / 2) * np.sin((low + high) / 2), np.cos((high - low) / 2))
+    inside = owner[1:] == owner[:-1]
+    count = np.size(polygons)
+    excess = np.abs(np.bincount(owner[1:][inside], edge[inside], count))
+    # Around a pole the edges give the area between the outline and the equator.
+    around = np.abs(np.bincount(owner[1:][inside], step[inside], count)) > np.pi
+    return np.where(around, 2 * np.pi - excess, excess) * _AUTHALIC_RADIUS**2
+
+
+def _authalic(latitude: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Latitude on the sphere of equal area, radians."""
+    return np.arcsin(np.clip(_authalic_q(np.sin(latitude)) / _authalic_q(1.0), -1, 1))
+
+
+def _authalic_q(sine: Any) -> Any:
+    e = _ECCENTRICITY
+    return (1 - e**2) * (sine / (1 - (e * sine) ** 2) + np.arctanh(e * sine) / e)
+
+
+_FLATTENING = 1 / 298.257223563  # WGS84
+_ECCENTRICITY = math.sqrt(_FLATTENING * (2 - _FLATTENING))
+_AUTHALIC_RADIUS = 6378137.0 * math.sqrt(float(_authalic_q(1.0)) / 2)  # metres

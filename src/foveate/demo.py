@@ -49,10 +49,7 @@ def run_demo(
         tile=TILE,
         seed=seed,
     )
-    done = run(job, folder / "run", command=command, progress=progress)
-    if done.worked or not (done.path / "report.html").exists():
-        write_report(done.path)
-    return done
+    return run(job, folder / "run", command=command, report=write_report, progress=progress)
 
 
 def _draw_once(root: Path, spec: WorldSpec, progress: ProgressFn | None) -> None:

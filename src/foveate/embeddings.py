@@ -117,10 +117,8 @@ class Embeddings:
         wanted = np.asarray(ids, dtype=np.str_)
         if wanted.shape == self.ids.shape and bool((wanted == self.ids).all()):
             return self.x
-        order = np.argsort(self.ids, kind="stable")
-        place = np.searchsorted(self.ids[order], wanted)
-        place = np.minimum(place, len(self) - 1) if len(self) else place
-        missing = np.ones(wanted.size, bool) if not len(self) else self.ids[order][place] != wanted
+        rows = find_rows(self.ids, wanted)
+        missing = rows < 0
         if missing.any():
             raise DataError(
                 f"{int(missing.sum())} of {wanted.size} tiles have no embedding, "
@@ -128,7 +126,25 @@ class Embeddings:
                 "Every tile of the pool needs one.",
                 "Embed the pool again, or pass the embeddings that belong to it.",
             )
-        return self.x[order[place]]
+        return self.x[rows]
+
+
+def find_rows(ids: NDArray[np.str_], wanted: NDArray[np.str_]) -> NDArray[np.int64]:
+    """Return where each id stands.
+
+    Args:
+        ids: (n,) unique ids, in any order.
+        wanted: (m,) ids to look up; they may repeat.
+
+    Returns:
+        (m,) rows of `ids`, -1 where there is none.
+    """
+    if not ids.size:
+        return np.full(wanted.shape, -1)
+    order = np.argsort(ids, kind="stable")
+    place = np.searchsorted(ids, wanted, sorter=order)
+    rows = order[np.minimum(place, ids.size - 1)]
+    return np.where(ids[rows] == wanted, rows, -1)
 
 
 def _tuples(value: Any) -> Any:

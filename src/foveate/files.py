@@ -16,16 +16,20 @@ import secrets
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from foveate.errors import DataError, StorageError
 
 if TYPE_CHECKING:
     from collections.abc import Generator
 
     import pyarrow as pa
+    from numpy.typing import NDArray
 
 _WHOLE_FILE = 64 << 20
 _BLOCK = 1 << 20
 _BLOCKS = 64
+_IDS = 65536
 
 
 @contextlib.contextmanager
@@ -95,8 +99,14 @@ def write_bytes(path: str | Path, data: bytes, *, durable: bool = True) -> None:
 
 
 def write_json(path: str | Path, value: Any) -> None:
-    """Write `value` as indented JSON with a final newline, atomically."""
-    write_bytes(path, (json.dumps(_plain(value), indent=2, ensure_ascii=False) + "\n").encode())
+    """Write `value` as indented JSON with a final newline, atomically; see `as_json`."""
+    text = json.dumps(as_json(value), indent=2, ensure_ascii=False, allow_nan=False)
+    write_bytes(path, (text + "\n").encode())
+
+
+def as_json(value: Any) -> Any:
+    """Return what `read_json` gives back: lists for tuples, null for NaN and infinity."""
+    return _finite(_plain(value))
 
 
 def read_json(path: str | Path) -> Any:
@@ -150,8 +160,30 @@ def read_parquet(path: str | Path, columns: list[str] | None = None) -> pa.Table
         raise DataError(f"cannot read {str(path)!r} as Parquet: {reason(error)}") from error
 
 
+def text_column(table: pa.Table, name: str) -> NDArray[np.str_]:
+    """Return a column of text as an array, (n,) str.
+
+    Chunk by chunk: a Python object for each of ten million ids would take gigabytes.
+    """
+    chunks = table[name].chunks
+    parts = [chunk.to_numpy(zero_copy_only=False).astype(np.str_) for chunk in chunks]
+    return np.concatenate(parts) if parts else np.empty(0, np.str_)
+
+
+def digest_ids(ids: NDArray[np.str_]) -> str:
+    """Hash (n,) ids in their order, to 32 hex digits; their width in memory does not matter."""
+    width = max(1, int(np.char.str_len(ids).max())) if ids.size else 1
+    sha = hashlib.blake2b(f"{ids.size} {width}".encode(), digest_size=16)
+    for start in range(0, ids.size, _IDS):
+        sha.update(ids[start : start + _IDS].astype(f"<U{width}").tobytes())
+    return sha.hexdigest()
+
+
 def digest(value: Any) -> str:
-    """Hash JSON-ready values: the same values give the same 32 hex digits anywhere."""
+    """Hash JSON-ready values: the same values give the same 32 hex digits anywhere.
+
+    NaN, the infinities and None are four different values here.
+    """
     text = json.dumps(_plain(value), sort_keys=True, separators=(",", ":"), default=str)
     return hashlib.blake2b(text.encode(), digest_size=16).hexdigest()
 
@@ -199,7 +231,7 @@ def _new_file(path: Path) -> Path:
 
 
 def _plain(value: Any) -> Any:
-    """Turn NumPy values, tuples and sets into JSON values; NaN and infinity become null."""
+    """Turn NumPy values, tuples and sets into what `json` writes."""
     if isinstance(value, dict):
         return {str(k): _plain(v) for k, v in value.items()}
     if isinstance(value, list | tuple):
@@ -208,6 +240,13 @@ def _plain(value: Any) -> Any:
         return sorted(_plain(v) for v in value)
     if hasattr(value, "tolist"):
         return _plain(value.tolist())
-    if isinstance(value, float) and not math.isfinite(value):
-        return None
     return value
+
+
+def _finite(value: Any) -> Any:
+    """Turn NaN and infinity, for which JSON has no word, into null."""
+    if isinstance(value, dict):
+        return {k: _finite(v) for k, v in value.items()}
+    if isinstance(value, list):
+        return [_finite(v) for v in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value

@@ -14,7 +14,7 @@ import numpy as np
 from foveate.errors import ParameterError
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
 
     import pyarrow as pa
     from numpy.typing import ArrayLike, NDArray
@@ -44,6 +44,20 @@ class Window(NamedTuple):
     x: int
     h: int
     w: int
+
+
+def row_numbers(rows: ArrayLike, n: int) -> NDArray[np.int64]:
+    """Return row numbers of a table of `n` rows.
+
+    Args:
+        rows: Integers (negative ones count from the end) or a mask of n; possibly none.
+        n: Number of rows.
+
+    Raises:
+        IndexError: A row beyond the table, or a mask of another length.
+    """
+    index = np.asarray(rows)
+    return np.arange(n)[index if index.size else index.astype(np.int64)]
 
 
 @dataclass(frozen=True)
@@ -168,13 +182,16 @@ class Tiles:
 
     def take(self, rows: ArrayLike) -> Self:
         """Return the tiles of the given rows (integers or a mask), in that order."""
-        index = self._rows(rows)
+        index = row_numbers(rows, len(self))
         return replace(self, **{name: getattr(self, name)[index] for name in _COLUMNS})
 
-    def _rows(self, rows: ArrayLike) -> NDArray[np.int64]:
-        """Row numbers from integers (negative ones count from the end) or a mask."""
-        index = np.asarray(rows)
-        return np.arange(len(self))[index if index.size else index.astype(np.int64)]
+    def per_scene(self) -> Iterator[tuple[str, NDArray[np.int64]]]:
+        """Yield the name of each scene that has tiles with the rows of its tiles, in order."""
+        order = np.argsort(self.scene_code, kind="stable")
+        bounds = np.searchsorted(self.scene_code[order], np.arange(len(self.scenes) + 1))
+        for name, start, stop in zip(self.scenes, bounds[:-1], bounds[1:], strict=True):
+            if start < stop:
+                yield name, order[start:stop]
 
     def with_valid_share(self, share: ArrayLike) -> Self:
         """Return the same tiles with measured `valid_share`, (n,) in [0, 1]."""
@@ -196,7 +213,7 @@ class Tiles:
         """
         if k < 2:
             raise ParameterError(f"k = {k}", "A tile is cut into k x k children with k >= 2.")
-        index = self._rows(rows)
+        index = row_numbers(rows, len(self))
         short = np.minimum(self.h[index], self.w[index])
         if short.size and int(short.min()) < k:
             raise ParameterError(
@@ -227,12 +244,11 @@ class Tiles:
         """Return the table as Arrow, `tile_id` first."""
         import pyarrow as pa
 
-        columns = {"tile_id": self.tile_id.astype(object), "scene": self.scene.astype(object)}
-        columns |= {name: getattr(self, name) for name in _COLUMNS if name != "scene_code"}
-        text = {"tile_id", "scene"}
-        return pa.table(
-            {k: pa.array(v, pa.string() if k in text else None) for k, v in columns.items()}
-        )
+        names = pa.array(self.scenes, pa.string())
+        scene = pa.DictionaryArray.from_arrays(self.scene_code, names).cast(pa.string())
+        ids = pa.array(self.tile_id.astype(object), pa.string())
+        columns = {name: getattr(self, name) for name in _COLUMNS if name != "scene_code"}
+        return pa.table({"tile_id": ids, "scene": scene, **columns})
 
     def __arrow_c_stream__(self, requested_schema: object = None) -> object:
         """Let pandas, polars and duckdb read the table."""
@@ -241,8 +257,12 @@ class Tiles:
     @classmethod
     def from_arrow(cls, table: pa.Table) -> Self:
         """Rebuild the table from `to_arrow`; further columns are ignored."""
-        scene = np.asarray(table["scene"].to_pylist(), dtype=np.str_)
-        names, codes = np.unique(scene, return_inverse=True) if scene.size else (scene, scene)
+        scene = table["scene"].combine_chunks().dictionary_encode()
+        names, place = np.unique(
+            np.asarray(scene.dictionary.to_numpy(zero_copy_only=False), np.str_),
+            return_inverse=True,
+        )
+        codes = place[scene.indices.to_numpy(zero_copy_only=False)] if len(scene) else place
         rest = {name: table[name].to_numpy() for name in _COLUMNS if name != "scene_code"}
         return cls(scenes=tuple(names.tolist()), scene_code=np.asarray(codes, np.int32), **rest)
 
@@ -346,39 +366,3 @@ def _axis(
 
 def _pair(value: int | tuple[int, int]) -> tuple[int, int]:
     return (value[0], value[1]) if isinstance(value, tuple | list) else (value, value)
-
-
-def footprints(tiles: Tiles, geobox: GeoBox, crs: str | None = "EPSG:4326") -> NDArray[np.object_]:
-    """Return the outlines of tiles of one georeferenced scene.
-
-    Args:
-        tiles: n tiles of one scene.
-        geobox: Georeference of that scene.
-        crs: CRS of the result: "EPSG:4326" gives longitude and latitude in degrees, None the
-            scene's own coordinates. Corners are transformed, pixels are not warped.
-
-    Returns:
-        (n,) shapely polygons.
-
-    Raises:
-        ParameterError: The georeference has no CRS and another one is asked for.
-    """
-    import shapely
-    from pyproj import Transformer
-
-    y, x = tiles.y.astype(float), tiles.x.astype(float)
-    columns = np.stack([x, x + tiles.w, x + tiles.w, x, x], axis=1)
-    rows = np.stack([y, y, y + tiles.h, y + tiles.h, y], axis=1)
-    a = geobox.affine
-    east = a.a * columns + a.b * rows + a.c
-    north = a.d * columns + a.e * rows + a.f
-    if crs is not None:
-        if geobox.crs is None:
-            raise ParameterError(
-                "a georeference without a coordinate reference system",
-                f"Outlines in {crs} need one.",
-                "Use crs=None for the scene's own coordinates.",
-            )
-        transformer = Transformer.from_crs(geobox.crs.to_wkt(), crs, always_xy=True)
-        east, north = transformer.transform(east, north)
-    return np.asarray(shapely.polygons(np.stack([east, north], axis=2)), dtype=object)

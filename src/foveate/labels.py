@@ -186,7 +186,8 @@ class Legend:
             (h, w) int16: 0 to C - 1, and -1 for ignored pixels.
 
         Raises:
-            DataError: The number of bands does not fit the legend, or a value is in no class.
+            DataError: The number of bands does not fit the legend, or a value is in no class or
+                no whole number.
         """
         cube = mask[None] if mask.ndim == 2 else mask
         if cube.shape[0] != (3 if self.rgb else 1):
@@ -241,7 +242,31 @@ class Legend:
 
 
 def pack(cube: NDArray[Any]) -> NDArray[np.int64]:
-    """Turn a (1, h, w) or (3, h, w) mask into one (h, w) int64 value per pixel (0xRRGGBB)."""
+    """Turn a mask into one value per pixel.
+
+    Args:
+        cube: (1, h, w) indices or (3, h, w) colours of any dtype, whole numbers.
+
+    Returns:
+        (h, w) int64: the index, or 0xRRGGBB.
+
+    Raises:
+        DataError: Another number of bands, or values that are no whole numbers.
+    """
+    if cube.shape[0] not in (1, 3):
+        raise DataError(
+            f"a mask of {cube.shape[0]} bands",
+            "A mask has 1 band (class indices) or 3 (colours).",
+        )
+    if np.issubdtype(cube.dtype, np.floating):
+        broken = cube[~(np.floor(cube) == cube) | np.isinf(cube)]  # NaN equals nothing
+        if broken.size:
+            raise DataError(
+                f"a mask holds {broken[0]:g} and {broken.size - 1} more values that are no whole "
+                "numbers",
+                "A mask holds class indices or colours; these look like measurements.",
+                "Give masks of class indices (--masks FOLDER, masks=...).",
+            )
     if cube.shape[0] == 1:
         return cube[0].astype(np.int64)
     red, green, blue = cube.astype(np.int64)

@@ -6,7 +6,7 @@ had. A ranking may be defined to a depth only (greedy methods that were stopped 
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -108,11 +108,14 @@ class Ranking:
                 "Rank again with a larger depth, or use a smaller budget.",
             )
         if count == 0:
-            price = (f"{self.costs[unit][self.rows[0]]:.10g} {unit}" for unit in limits)
+            price = ", ".join(
+                f"{unit}={float(self.costs[unit][self.rows[0]]):.10g}" for unit in limits
+            )
             raise BudgetError(
-                f"a budget of {wanted} does not buy the first choice",
-                f"It costs {' and '.join(price)}.",
-                "Use a larger budget.",
+                f"a budget of {wanted} does not buy the first choice, which costs {price}",
+                "A selection is the front of the ranking: a cheaper tile further down is not "
+                "taken instead.",
+                f"Use at least {price}.",
             )
         rows = self.rows[:count]
         spent = {unit: float(self.costs[unit][rows].sum()) for unit in self.costs}
@@ -126,12 +129,6 @@ class Ranking:
             nested=True,
             meta={**self.meta, "budget": str(wanted)},
         )
-
-    def with_pool(
-        self, *, ids: NDArray[np.str_], costs: Mapping[str, NDArray[np.float64]], **meta: Any
-    ) -> Ranking:
-        """Return the same order with the pool's ids, costs and further provenance."""
-        return replace(self, ids=ids, costs=dict(costs), meta={**self.meta, **meta})
 
     def to_arrow(self) -> pa.Table:
         """Return rank (1-based), id or row, and score as Arrow."""

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from foveate.curate import METHODS, Method
+from foveate.errors import ParameterError
 from foveate.selection import Ranking
 from foveate.testing import CheckFailed, check_method
 
@@ -89,3 +90,13 @@ def test_the_suite_sees_draws_from_global_generators():
 
 def test_a_failed_check_is_an_assertion_error_too():
     assert issubclass(CheckFailed, AssertionError)
+
+
+def test_a_function_that_does_not_take_what_it_is_given_is_refused_at_once():
+    def forgetful(*, ids, seed):
+        return Ranking(np.arange(len(ids)), np.zeros(len(ids)), len(ids))
+
+    with pytest.raises(ParameterError, match="takes no progress"):
+        Method("forgetful", "Forgetful", "", forgetful)
+    with pytest.raises(ParameterError, match="Did you mean 'counts'"):
+        Method("needy", "Needy", "", forgetful, needs=("count",))

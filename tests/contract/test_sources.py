@@ -10,6 +10,7 @@ from affine import Affine
 from odc.geo.geobox import GeoBox
 from PIL import Image
 
+from foveate.grid import Window
 from foveate.raster import ArraySource, FileSource, Raster, StackSource, write_cog
 from foveate.testing import CheckFailed, check_source
 
@@ -108,3 +109,37 @@ class Broken(ArraySource):
 def test_the_suite_names_the_broken_rule(rule, text):
     with pytest.raises(CheckFailed, match=text):
         check_source(Broken(pixels(), rule=rule))
+
+
+COARSE = [((19, 27), 20.0), ((7, 9), 60.0), ((25, 36), 15.0), ((74, 106), 5.0)]
+
+
+@pytest.mark.parametrize(("shape", "size"), COARSE)
+@pytest.mark.parametrize("georeferenced", [True, False])
+@pytest.mark.parametrize("dtype", ["uint8", "float32"])
+def test_a_stack_with_another_resolution(tmp_path, shape, size, georeferenced, dtype):
+    """A window of a 2:1, 6:1, 1.5:1 or 1:2 stack is the cut of the whole: nothing moves."""
+    boxes = (GEOBOX, GeoBox(shape, Affine(size, 0, 5e5, 0, -size, 4e6), "EPSG:32633"))
+    fine, coarse = boxes if georeferenced else (None, None)
+    data = np.random.default_rng(2).integers(1, 250, (2, *shape)).astype(dtype)
+    if dtype == "float32":
+        data[:, 2:4, 3:5] = np.nan
+    stack = StackSource(
+        (tif(tmp_path, "a.tif", pixels(), geobox=fine), tif(tmp_path, "b.tif", data, geobox=coarse))
+    )
+    check_source(stack)
+    whole = stack.read()
+    for y in range(0, 30, 3):
+        window = Window(y, y + 1, 7, 11)
+        part, cut = stack.read(window), np.s_[y : y + 7, y + 1 : y + 12]
+        assert (part.valid == whole.valid[cut]).all()
+        assert (part.data == whole.data[:, *cut])[:, part.valid].all()
+
+
+@pytest.mark.parametrize("nodata", [0, 7])
+def test_masked_sources_of_every_kind(tmp_path, nodata):
+    data = pixels(2, "uint16")
+    data[:, np.random.default_rng(3).random(SHAPE) < 0.3] = nodata
+    plain = tif(tmp_path, "a.tif", data)
+    check_source(replace(plain, nodata=float(nodata)))
+    check_source(StackSource((replace(plain, nodata=float(nodata)), plain)))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+import shutil
 
 import numpy as np
 import pyarrow.parquet as pq
@@ -13,8 +14,11 @@ from odc.geo.geobox import GeoBox
 from PIL import Image
 
 from foveate.curate import METHODS, CurateJob, run
-from foveate.errors import BudgetError, DataError, ParameterError
+from foveate.errors import BudgetError, DataError, FoveateError, ParameterError, StorageError
+from foveate.models import embed, load_model
+from foveate.pool import open_pool
 from foveate.raster import write_cog
+from foveate.report import write_report
 from foveate.run import Run
 
 
@@ -111,8 +115,6 @@ def test_another_seed_or_threshold_ranks_again(data, tmp_path):
 
 
 def test_other_pixels_are_noticed(data, tmp_path):
-    import shutil
-
     shutil.copytree(data, tmp_path / "data")
     run(job(tmp_path / "data", "lc"), tmp_path / "run")
     before = selection(tmp_path / "run", "lc")["tile_id"].to_pylist()
@@ -131,6 +133,93 @@ def test_labels_are_enough_for_the_label_methods(data, tmp_path):
     run(job(data, "lc", "cb"), tmp_path)
     assert not (tmp_path / "embeddings").exists()
     assert Run.load(tmp_path).record["summary"]["model"] is None
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["tables/agreement.parquet", "tables/classes.parquet", "tables/methods.parquet", "thumbs",
+     "rankings/fa.parquet", "selection/fa.parquet", "tables/legend.json"],
+)  # fmt: skip
+def test_an_output_that_was_lost_comes_back(data, tmp_path, name):
+    run(job(data, "fa", "cb"), tmp_path)
+    before = {file: content for file, (_, content) in files(tmp_path).items()}
+    if (tmp_path / name).is_dir():
+        shutil.rmtree(tmp_path / name)
+    else:
+        (tmp_path / name).unlink()
+    assert run(job(data, "fa", "cb"), tmp_path).worked
+    after = {file: content for file, (_, content) in files(tmp_path).items()}
+    assert before.pop("run.json") != after.pop("run.json")
+    assert after == before
+
+
+def test_the_order_of_the_methods_is_noticed(data, tmp_path):
+    for names in (["lc", "cb"], ["cb", "lc"]):
+        assert run(job(data, *names), tmp_path).worked
+        table = pq.read_table(tmp_path / "tables/methods.parquet")
+        assert table["method"].to_pylist() == names
+        assert list(Run.load(tmp_path).record["summary"]["methods"]) == names
+
+
+def test_embeddings_that_were_made_before_the_job_are_used(data, tmp_path):
+    pool = open_pool([str(data / "images")], masks=[str(data / "masks")], tile=16, bands=None)
+    embed(pool, load_model("builtin"), run=tmp_path / "run")
+    before = files(tmp_path / "run")
+    run(job(data, "fa"), tmp_path / "run")
+    new = changed(before, files(tmp_path / "run"))
+    assert not [name for name in new if name.startswith("embeddings")]
+    record = Run.load(tmp_path / "run").record
+    assert record["job"]["methods"] == ["fa"]
+    assert len(list((tmp_path / "run/embeddings").iterdir())) == 1
+
+
+def test_another_setting_of_a_model_keeps_the_embeddings_of_the_first(data, tmp_path):
+    run(job(data, "fa"), tmp_path)
+    before = files(tmp_path / "embeddings")
+    run(job(data, "fa", bands=[1, 2]), tmp_path)
+    assert not changed(before, {k: v for k, v in files(tmp_path / "embeddings").items()
+                                if k in before})  # fmt: skip
+    assert before.keys() < files(tmp_path / "embeddings").keys()
+
+
+# --- the report ------------------------------------------------------------------------------
+
+
+def killed(*_, **__):
+    raise KeyboardInterrupt
+
+
+def test_a_report_shows_the_run_as_it_is_even_after_a_kill(data, tmp_path):
+    out = tmp_path / "run"
+    run(job(data, "lc", budget="50%"), out, report=write_report)
+    half = (out / "report.html").read_bytes()
+    with pytest.raises(KeyboardInterrupt):
+        run(job(data, "lc", budget="25%"), out, report=killed)
+    assert (out / "report.html").read_bytes() == half
+    assert run(job(data, "lc", budget="25%"), out, report=write_report).worked
+    quarter = (out / "report.html").read_bytes()
+    assert quarter != half
+    assert write_report(out, tmp_path / "again.html").read_bytes() == quarter
+    assert not run(job(data, "lc", budget="25%"), out, report=killed).worked
+
+
+def test_a_report_is_drawn_under_the_lock(data, tmp_path):
+    def report(path):
+        with pytest.raises(StorageError, match="written by another process"):
+            Run.create(path)
+        return write_report(path)
+
+    run(job(data, "lc"), tmp_path / "run", report=report)
+
+
+def test_a_summary_is_on_record_even_after_a_kill(data, tmp_path, monkeypatch):
+    with monkeypatch.context() as patched:
+        patched.setattr(Run, "describe", killed)
+        with pytest.raises(KeyboardInterrupt):
+            run(job(data, "lc"), tmp_path)
+    assert "summary" not in Run.load(tmp_path).record
+    assert not run(job(data, "lc"), tmp_path).worked
+    assert Run.load(tmp_path).record["summary"]["methods"]["lc"]["selected"] == 4
 
 
 # --- what the run holds ----------------------------------------------------------------------
@@ -240,9 +329,9 @@ def test_lc_fd_that_is_fd_is_said(data, tmp_path, caplog, m, warns):
 @pytest.mark.parametrize(
     ("options", "error", "text"),
     [
-        ({"methods": ["lc"], "masks": []}, DataError, "method lc needs masks"),
-        ({"methods": ["lc", "cb"], "masks": []}, DataError, "methods lc, cb need masks"),
-        ({"options": {"lc": {}}}, DataError, "options for 'lc'.*--method lc"),
+        ({"methods": ["lc"], "masks": []}, ParameterError, "method lc needs masks"),
+        ({"methods": ["lc", "cb"], "masks": []}, ParameterError, "methods lc, cb need masks"),
+        ({"options": {"lc": {}}}, ParameterError, "options for 'lc'.*--method lc"),
         ({"options": {"fa-cb": {"lamda": 1}}}, ParameterError, "no option 'lamda'.*'lam'"),
         ({"options": {"fa-cb": {"lam": "half"}}}, ParameterError, "fa-cb.lam='half'.*float"),
         ({"options": {"fa-cb": {"fa": 3}}}, ParameterError, "Expected options of the method 'fa'"),
@@ -260,7 +349,7 @@ def test_a_job_that_cannot_be_says_why(data, tmp_path, options, error, text):
 
 @pytest.mark.parametrize("options", [{"images": ["nowhere"]}, {"methods": ["lc"], "masks": []}])
 def test_a_job_that_fails_at_once_leaves_nothing(data, tmp_path, options):
-    with pytest.raises(DataError):
+    with pytest.raises(FoveateError):
         run(job(data, **options), tmp_path / "deep/run")
     assert not list(tmp_path.iterdir())
 
@@ -280,3 +369,20 @@ def test_presets_cut_as_the_paper_and_the_lists_do(preset, tile, stride, edge):
 def test_a_preset_that_is_none():
     with pytest.raises(ParameterError, match="Did you mean 'released'"):
         CurateJob.with_preset("release", images=["x"])
+
+
+@pytest.mark.parametrize(
+    ("given", "text"),
+    [
+        ({"images": []}, r"images=\[\]: .*at least 1 item"),
+        ({}, "a job without 'images'"),
+        ({"images": ["x"], "min_valid": 7}, "min_valid=7: .*less than or equal to 1"),
+        ({"images": ["x"], "edge": "cut"}, "edge='cut'.*'drop', 'shift'"),
+        ({"images": ["x"], "options": {"fd": 3}}, "options.fd=3"),
+        ({"images": ["x"], "methd": ["fa"]}, "methd=.*no such setting.*Did you mean 'methods'"),
+    ],
+)
+def test_a_setting_that_cannot_be_says_why(given, text):
+    for make in (CurateJob, CurateJob.with_preset):
+        with pytest.raises(ParameterError, match=text.replace(": ", r"\W+")):
+            make(**given)

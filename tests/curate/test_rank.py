@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from foveate.curate import Method, agreement, get_method, rank
+from foveate.curate.rank import Ranker
 from foveate.embeddings import Embeddings
 from foveate.errors import DataError, ParameterError, UnknownNameError
 from foveate.pool import Pool
@@ -35,13 +36,50 @@ def test_the_ranking_knows_ids_costs_and_how_it_was_made():
     }  # fmt: skip
 
 
-def test_hybrids_reuse_what_is_known():
-    known = {}
-    rank(pool(counts=COUNTS), "cb", known=known)
-    calls = len(known)
-    rank(pool(counts=COUNTS), "fa-cb", embeddings=X, known=known)
-    assert (calls, len(known)) == (1, 3)
-    assert rank(pool(counts=COUNTS), "cb", known=known).rows.size == 6
+def test_a_ranker_gives_what_rank_gives_and_reuses_parts(monkeypatch):
+    alone = rank(pool(counts=COUNTS), "fa-cb", embeddings=X, seed=2)
+    ranker = Ranker(pool(counts=COUNTS), X, seed=2)
+    first = ranker.rank("cb")
+    assert ranker.knows("cb", first.meta["options"])
+    monkeypatch.setattr("foveate.curate.methods.cb.balance_greedy", pytest.fail)
+    found = ranker.rank("fa-cb")
+    assert found.rows.tolist() == alone.rows.tolist()
+    assert found.meta == alone.meta
+    assert ranker.rank("cb").rows.tolist() == first.rows.tolist()
+
+
+def test_a_ranker_takes_a_ranking_that_was_made_before():
+    found = rank(pool(counts=COUNTS), "cb")
+    ranker = Ranker(pool(counts=COUNTS), X)
+    assert not ranker.knows("cb", found.meta["options"])
+    ranker.keep("cb", found.meta["options"], found)
+    assert ranker.knows("cb", found.meta["options"])
+    alone = rank(pool(counts=COUNTS), "fa-cb", embeddings=X)
+    assert ranker.rank("fa-cb").rows.tolist() == alone.rows.tolist()
+
+
+def test_methods_of_one_name_are_not_mixed_up():
+    def backwards(*, ids, seed, progress=None):
+        from foveate.selection import Ranking
+
+        return Ranking(np.arange(6)[::-1], np.arange(6)[::-1].astype(float), 6)
+
+    def forwards(*, ids, seed, progress=None):
+        from foveate.selection import Ranking
+
+        return Ranking(np.arange(6), np.arange(6)[::-1].astype(float), 6)
+
+    ranker = Ranker(pool())
+    found = [ranker.rank(Method("mine", "Mine", "", f)).rows[0] for f in (backwards, forwards)]
+    assert found == [5, 0]
+
+
+def test_a_hybrid_of_a_part_that_is_not_full_is_refused():
+    with pytest.raises(ParameterError, match=r"part 'cb' of 'fa-cb' ranks 3 of 6.*fa-cb.cb.depth"):
+        rank(pool(counts=COUNTS), "fa-cb", embeddings=X, cb={"depth": 3})
+    whole = rank(pool(counts=COUNTS), "fa-cb", embeddings=X, cb={"depth": 6})
+    plain = rank(pool(counts=COUNTS), "fa-cb", embeddings=X)
+    assert whole.rows.tolist() == plain.rows.tolist()
 
 
 def test_an_own_method_is_ranked_like_the_others():

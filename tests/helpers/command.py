@@ -23,6 +23,15 @@ class Answer:
         return json.loads(self.out)
 
 
+def start(*arguments):
+    """Start the real entry point and leave it running."""
+    return subprocess.Popen(
+        [str(Path(sys.executable).parent / "foveate"), *map(str, arguments)],
+        stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+        env=os.environ | {"OMP_NUM_THREADS": "1"},
+    )  # fmt: skip
+
+
 def foveate(*arguments, cwd=None):
     """Run the real entry point in a process of its own."""
     done = subprocess.run(

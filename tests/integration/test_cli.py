@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import json
 import shutil
+import signal
+import time
 
 import pyarrow.parquet as pq
 import pytest
-from command import curate, foveate
+from command import curate, foveate, start
 
 METHODS = ["lc", "fd", "lc-fd", "fa", "cb", "fa-cb", "random", "kcenter"]
 
@@ -105,3 +107,26 @@ def test_world_and_doctor(tmp_path):
     found = foveate("doctor", "--json").json
     assert found["models"]["builtin"]["available"]
     assert "numpy" in found["versions"]
+
+
+def test_methods_may_be_given_with_commas(patches, tmp_path):
+    answer = curate(patches, tmp_path / "r", "--method", "lc, random", "--json")
+    assert list(answer.json["methods"]) == ["lc", "random"]
+
+
+@pytest.mark.parametrize("as_json", [False, True])
+def test_an_interrupted_command_says_so_and_goes_on_afterwards(world, tmp_path, as_json):
+    arguments = [
+        "curate", world / "images", "--tile", "8", "--method", "fa", "--out", tmp_path / "r",
+        *(["--json"] if as_json else []),
+    ]  # fmt: skip
+    victim = start(*arguments)
+    deadline = time.monotonic() + 120
+    while not list((tmp_path / "r").glob("embeddings/*/part-*")) and time.monotonic() < deadline:
+        time.sleep(0.02)
+    victim.send_signal(signal.SIGINT)
+    out, err = victim.communicate(timeout=60)
+    assert victim.returncode == 130, err
+    said = json.loads(out)["message"] if as_json else err
+    assert "Stopped. The same command goes on" in said
+    assert foveate(*arguments).status == 0

@@ -265,7 +265,7 @@ def test_bad_parameters(bands, scale, says):
     [
         (np.zeros((3, 16, 16), np.uint8), "tile\\[None\\]"),
         (np.zeros((1, 4, 16, 16), np.uint8), "4 bands"),
-        (np.zeros((1, 3, 7, 16), np.uint8), "at least 8"),
+        (np.zeros((1, 3, 0, 16), np.uint8), "at least 1"),
         (np.zeros((1, 3, 16, 16), bool), "dtype bool"),
         (np.zeros((1, 3, 16, 16), complex), "dtype complex"),
         (np.full((1, 3, 16, 16), np.nan), "768|256 NaN"),
@@ -380,3 +380,10 @@ def test_ucmerced_neighbours_share_their_class():
     found = accuracies(x, classes)
     assert len(paths) == 2100
     assert found.mean() > 0.80, found
+
+
+def test_a_sliver_is_continued_to_the_smallest_side():
+    sliver = np.random.default_rng(0).integers(0, 255, (1, 3, 40, 3), dtype=np.uint8)
+    continued = np.pad(sliver, ((0, 0), (0, 0), (0, 0), (0, 5)), mode="edge")
+    assert (RGB8.embed(sliver) == RGB8.embed(continued)).all()
+    assert np.isfinite(RGB8.embed(sliver[..., :1, :1])).all()

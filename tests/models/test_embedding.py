@@ -5,12 +5,13 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from foveate.errors import DataError, ParameterError
+from foveate.errors import DataError, ParameterError, StorageError
 from foveate.grid import Grid
-from foveate.models import bind, embed, from_callable, load_model
+from foveate.models import bind, embed, embedding, from_callable, load_model
 from foveate.models.embedding import band_range, embedding_key, fill_invalid
 from foveate.pool import Pool, Scene
 from foveate.raster import ArraySource, Raster
+from foveate.run import Run, load_embeddings
 
 
 def pool_of(*arrays, tile=16, valid=None):
@@ -82,6 +83,47 @@ def test_the_range_leaves_invalid_pixels_out_and_is_never_empty():
     data[:, ~valid] = 60000
     assert band_range(pool_of(data, valid=valid), (1,))[0][1] < 300
     assert band_range(pool_of(np.full((1, 16, 16), 7, np.uint16)), (1,)) == ((7, 8),)
+
+
+def test_the_range_of_many_scenes_is_taken_from_a_bounded_sample(monkeypatch):
+    monkeypatch.setattr(embedding, "_SAMPLE", 4000)
+    taken, draw = [], embedding._draw
+
+    def note(*arguments):
+        taken.append(draw(*arguments))
+        return taken[-1]
+
+    monkeypatch.setattr(embedding, "_draw", note)
+    pool = pool_of(*(image(2, "uint16", size=64, seed=i, high=1000 + i) for i in range(40)))
+    found = band_range(pool, (1, 2))
+    assert len(taken) == 15  # as many as leave each scene 256 values
+    assert {v.shape[1] for v in taken} == {266}
+    assert {v.dtype for v in taken} == {np.dtype("uint16")}
+    np.testing.assert_allclose(found, [(20, 1000)] * 2, atol=15)
+    backwards = Pool(ids=pool.ids, scenes=pool.scenes[::-1], tiles=pool.tiles)
+    assert band_range(backwards, (1, 2)) == found
+
+
+def test_the_range_of_images_without_a_valid_pixel():
+    nowhere = np.zeros((32, 32), bool)
+    with pytest.raises(DataError, match="no valid pixel to take a range"):
+        band_range(pool_of(image(1, "uint16"), valid=nowhere), (1,))
+
+
+def test_the_range_is_measured_once_in_a_run(tmp_path, monkeypatch):
+    pool, calls = pool_of(image(2, "uint16", high=3000)), []
+
+    def count(*arguments):
+        calls.append(arguments)
+        return band_range(*arguments)
+
+    monkeypatch.setattr(embedding, "band_range", count)
+    a = embed(pool, load_model("builtin"), run=tmp_path)
+    b = embed(pool, load_model("builtin"), run=tmp_path)
+    assert len(calls) == 1
+    assert a.spec == b.spec == bind(load_model("builtin"), pool).spec
+    embed(pool, load_model("builtin", bands=(2,)), run=tmp_path)
+    assert len(calls) == 3  # once for the object above
 
 
 @pytest.mark.parametrize(
@@ -191,6 +233,41 @@ def test_another_range_gives_other_vectors_in_the_same_run(tmp_path):
     fresh = embed(pool, load_model("builtin", scale=((0, 999),))).x
     np.testing.assert_array_equal(b, fresh)
     assert (a != b).any()
+
+
+def test_going_back_to_an_earlier_setting_embeds_nothing(tmp_path):
+    pool, calls = pool_of(image(2, "uint16")), []
+
+    def model(bands):
+        def count(batch):
+            calls.append(len(batch))
+            return means(batch)
+
+        return mean_model(bands, function=count)
+
+    a = np.array(embed(pool, model((1,)), run=tmp_path).x)
+    embed(pool, model((2,)), run=tmp_path)
+    assert calls == [4, 4]
+    np.testing.assert_array_equal(embed(pool, model((1,)), run=tmp_path).x, a)
+    assert calls == [4, 4]
+
+
+def test_a_run_is_locked_while_it_is_embedded_into(tmp_path):
+    pool = pool_of(image(1))
+    with Run.create(tmp_path / "run") as run:
+        with pytest.raises(StorageError, match="written by another process"):
+            embed(pool, mean_model(), run=tmp_path / "run")
+        found = embed(pool, mean_model(), run=run)
+        assert run.worked
+    assert list(Run.load(tmp_path / "run").record["steps"]) == ["embed mine"]
+    np.testing.assert_array_equal(load_embeddings(tmp_path / "run").x, found.x)
+
+
+def test_a_shard_that_was_lost_is_made_again(tmp_path):
+    pool = pool_of(image(1))
+    x = np.array(embed(pool, mean_model(), run=tmp_path).x)
+    next(tmp_path.rglob("part-*.parquet")).unlink()
+    np.testing.assert_array_equal(embed(pool, mean_model(), run=tmp_path).x, x)
 
 
 def test_an_interrupted_embedding_goes_on_where_it_stopped(tmp_path):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import json
 
 import numpy as np
@@ -10,8 +11,9 @@ import pytest
 from foveate.errors import DataError
 from foveate.labels import Legend
 from foveate.pool import open_pool
-from foveate.raster import write_cog
+from foveate.raster import FileSource, write_cog
 
+scan_module = importlib.import_module("foveate.pool.scan")  # the name is a function in the package
 COLOURS = {"water": "#E2A929", "road": "#6EC1E4", "field": "#3C1098"}
 RGB = np.array([[int(v[i : i + 2], 16) for i in (1, 3, 5)] for v in COLOURS.values()], np.uint8)
 INDEX = np.repeat([[0, 1, 2, 2]], 16, axis=0).repeat(4, axis=1)  # 16 x 16: 64, 64, 128
@@ -136,6 +138,24 @@ def test_a_scene_of_nothing_but_nodata(tmp_path):
         open_pool(tmp_path / "images", tile=16, nodata=0)
 
 
+def test_patches_of_nothing_but_nodata_leave_the_pool(tmp_path, caplog):
+    for name, value in (("a", 1), ("b", 0), ("c", 0)):
+        scene(tmp_path, [value], name=name, shape=(16, 16), nodata=0)
+    pool = open_pool(tmp_path / "images", tile=16)
+    assert pool.tiles.scene.tolist() == ["a"]
+    assert [i.split("/")[0] for i in pool.excluded] == ["b", "c"]
+    assert "2 of 3 images hold nothing but nodata and are not used, the first is 'b'" in caplog.text
+
+
+@pytest.mark.parametrize(
+    ("min_valid", "text"), [(0.5, "all 1 tiles have less"), (0, "hold nothing")]
+)
+def test_a_pool_of_nothing_but_nodata(tmp_path, min_valid, text):
+    scene(tmp_path, [0], shape=(16, 16), nodata=0)
+    with pytest.raises(DataError, match=f"{text}.*--nodata, nodata="):
+        open_pool(tmp_path / "images", tile=16, min_valid=min_valid)
+
+
 def test_a_threshold_that_leaves_nothing(tmp_path):
     scene(tmp_path, [0.5] * 4, nodata=0)
     with pytest.raises(DataError, match=r"all 4 tiles have less than 90%.*--min-valid"):
@@ -169,3 +189,58 @@ def test_masks_agree_with_counts_also_beyond_the_edge(tmp_path):
     only = list(pool.masks(np.array([False, True, False])))
     assert len(only) == 1
     assert (only[0] == codes[1]).all()
+
+
+# --- masks as they come --------------------------------------------------------------------
+
+
+def raw_mask(tmp_path, data):
+    (tmp_path / "masks").mkdir(exist_ok=True)
+    write_cog(tmp_path / "masks/a.tif", data)
+
+
+def test_a_mask_is_read_in_blocks(image, tmp_path, picture, monkeypatch):
+    picture("masks/a.png", INDEX)
+    monkeypatch.setattr(scan_module, "_BLOCK", 48)
+    windows = []
+    read = FileSource.read
+
+    def spy(self, window=None, **options):
+        windows.append(window)
+        return read(self, window, **options)
+
+    monkeypatch.setattr(FileSource, "read", spy)
+    legend = scan_module.infer_legend([FileSource(str(tmp_path / "masks/a.png"))])
+    assert legend.names == ("class 0", "class 1", "class 2")
+    assert [w.h for w in windows] == [3, 3, 3, 3, 3, 1]
+
+
+def test_a_mask_of_floats_is_one_of_classes_only_when_whole(image, tmp_path):
+    raw_mask(tmp_path, INDEX.astype(np.float32))
+    assert open_(tmp_path).counts.tolist() == [[64, 64, 128]]
+    broken = INDEX.astype(np.float32)
+    broken[3, 3] = 0.5
+    raw_mask(tmp_path, broken)
+    for classes in (None, Legend.of_indices([0, 1, 2])):
+        with pytest.raises(DataError, match=r"holds 0.5 and 0 more values that are no whole"):
+            open_(tmp_path, classes=classes)
+
+
+def test_missing_pixels_of_a_mask_of_floats_are_no_values(image, tmp_path):
+    holes = INDEX.astype(np.float32)
+    holes[:4, :4] = np.nan
+    raw_mask(tmp_path, holes)
+    assert open_(tmp_path).counts.tolist() == [[48, 64, 128]]
+
+
+def test_a_mask_of_measurements_is_refused(image, tmp_path, monkeypatch):
+    monkeypatch.setattr(scan_module, "_MANY_VALUES", 100)
+    raw_mask(tmp_path, np.arange(256, dtype=np.uint16).reshape(16, 16))
+    with pytest.raises(DataError, match=r"more than 100 different values, up to 255.*--masks"):
+        open_(tmp_path)
+
+
+def test_a_mask_of_two_bands_is_refused(image, tmp_path):
+    raw_mask(tmp_path, np.zeros((2, 16, 16), np.uint8))
+    with pytest.raises(DataError, match="a mask of 2 bands"):
+        open_(tmp_path)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from foveate.errors import DataError
+from foveate.errors import DataError, ParameterError
 from foveate.pool import open_pool
 
 INDEX = np.tile([[1, 2]], (16, 8))
@@ -114,6 +114,46 @@ def test_single_files_and_lists_of_files(picture, tmp_path):
     a, b = picture("x/a.png"), picture("y/b.png")
     assert names(open_pool(a, tile=16)) == ["a"]
     assert names(open_pool([a, b], tile=16)) == ["x/a", "y/b"]
+
+
+def test_paths_with_dots_are_not_hidden(picture, tmp_path):
+    a, b = picture("data/x/a.png"), picture("data/y/b.png")
+    (tmp_path / "elsewhere").mkdir()
+    dotted = [tmp_path / "elsewhere/../data" / p.parent.name / p.name for p in (b, a)]
+    assert names(open_pool(dotted, tile=16)) == ["x/a", "y/b"]
+    assert names(open_pool([dotted[0].parent, a.parent], tile=16)) == ["x/a", "y/b"]
+    assert names(open_pool(tmp_path / "elsewhere/../data", tile=16)) == ["x/a", "y/b"]
+
+
+def test_dots_after_a_link_lead_where_the_system_goes(picture, tmp_path):
+    picture("far/data/a.png")
+    (tmp_path / "far/inner").mkdir()
+    (tmp_path / "link").symlink_to(tmp_path / "far/inner")
+    assert names(open_pool(tmp_path / "link/../data", tile=16)) == ["a"]
+
+
+def test_linked_folders_are_searched_once_and_loops_end(picture, tmp_path):
+    picture("disk/far/b.png")
+    picture("images/near/a.png")
+    (tmp_path / "images/linked").symlink_to(tmp_path / "disk/far")
+    (tmp_path / "images/again").symlink_to(tmp_path / "images/near")
+    (tmp_path / "images/near/loop").symlink_to(tmp_path / "images")
+    assert names(open_(tmp_path, masks=None)) == ["linked/b", "near/a"]
+    (tmp_path / "whole").symlink_to(tmp_path / "images")
+    assert names(open_(tmp_path, "whole", None)) == ["linked/b", "near/a"]
+
+
+@pytest.mark.parametrize("bands", [(), [], np.array([], int)])
+def test_no_bands_are_all_bands(picture, tmp_path, bands):
+    picture("images/a.png")
+    assert len(open_(tmp_path, masks=None, bands=bands)) == 1
+
+
+@pytest.mark.parametrize("bands", [[4], [0], [1, -1]])
+def test_bands_that_are_not_there(picture, tmp_path, bands):
+    picture("images/a.png")
+    with pytest.raises(ParameterError, match=r"'a' has 3 bands.*from 1 to 3"):
+        open_(tmp_path, masks=None, bands=bands)
 
 
 @pytest.mark.parametrize(("given", "text"), [("nowhere", "there is no"), (".", "no image in")])

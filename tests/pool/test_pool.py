@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import pickle
+
 import numpy as np
 import pytest
 from affine import Affine
@@ -9,6 +11,7 @@ from odc.geo.geobox import GeoBox
 
 from foveate.errors import DataError
 from foveate.pool import Pool, open_pool, read_coordinates
+from foveate.pool.pool import row_names
 from foveate.pool.preview import display_bands, display_range, jpeg, read_small, to_rgb
 from foveate.pool.store import FILES, load_pool, save_pool
 from foveate.raster import ArraySource, write_cog
@@ -126,6 +129,85 @@ def test_a_list_for_other_images(folder, line, text):
     (folder / "list.txt").write_text(line)
     with pytest.raises(DataError, match=text):
         open_pool(folder / "images", tile=20, coordinates=folder / "list.txt")
+
+
+@pytest.fixture
+def nested(tmp_path):
+    """Scenes "a", "x/a", "y/b" and "z/b" of 20 x 20 pixels."""
+    for name in ("a", "x/a", "y/b", "z/b"):
+        write_cog(tmp_path / f"images/{name}.tif", np.ones((1, 20, 20), np.uint8))
+    return tmp_path
+
+
+@pytest.mark.parametrize(
+    ("lines", "scenes"),
+    [
+        ("a d m 0 0 1", ["a"]),
+        ("a.tif d m 0 0 1", ["a"]),
+        ("x a 0 0 1", ["x/a"]),
+        ("x a.TIF 0 0 1\na d m 0 0 1\ny b 0 0 1", ["a", "x/a", "y/b"]),
+    ],
+)
+def test_a_list_names_scenes_by_id_first(nested, lines, scenes):
+    (nested / "list.txt").write_text(lines)
+    pool = open_pool(nested / "images", tile=20, coordinates=nested / "list.txt")
+    assert pool.tiles.scene.tolist() == scenes
+
+
+@pytest.mark.parametrize("line", ["b d m 0 0 1", "b.tif d m 0 0 1", "city b 0 0 1"])
+def test_a_name_that_fits_two_scenes_names_both(nested, line):
+    (nested / "list.txt").write_text(line)
+    with pytest.raises(DataError, match="is 'y/b' or 'z/b'"):
+        open_pool(nested / "images", tile=20, coordinates=nested / "list.txt")
+
+
+# --- rows and costs --------------------------------------------------------------------------
+
+
+def test_rows_of_each_scene_in_order(folder):
+    pool = open_pool(folder / "images", tile=20)
+    mixed = pool.take(np.random.default_rng(0).permutation(len(pool)))
+    for scene, rows in mixed.per_scene():
+        expected = np.flatnonzero(mixed.tiles.scene == scene.scene_id)
+        assert rows.tolist() == expected.tolist()
+    assert [s.scene_id for s, _ in pool.take(pool.tiles.scene == "b").per_scene()] == ["b"]
+    assert list(Pool.from_arrays(n=2).per_scene()) == []
+
+
+def test_no_rows_are_an_empty_pool(folder):
+    for pool in (open_pool(folder / "images", tile=20), Pool.from_arrays(counts=np.ones((3, 2)))):
+        assert len(pool.take([])) == 0
+        assert pool.take([-1]).ids[0] == pool.ids[-1]
+    pool = open_pool(folder / "images", tile=20)
+    assert list(pool.read([])) == []
+
+
+def test_costs_are_worked_out_once_and_only_when_asked_for(folder, monkeypatch):
+    from foveate.budget import Budget
+    from foveate.pool import costs as module
+
+    pool = open_pool(folder / "images", tile=20)
+    calls = []
+    area = module.geodesic_area
+    monkeypatch.setattr(module, "geodesic_area", lambda p: (calls.append(len(p)), area(p))[1])
+    assert set(pool.costs()) == {"tiles", "pixels", "bytes", "area"}
+    assert Budget.parse("pixels=50%").resolve(pool.costs())["pixels"] > 0
+    assert not calls
+    assert pool.costs()["area"] is pool.costs()["area"]
+    assert calls == [len(pool)]
+    with pytest.raises(ValueError, match="read-only"):
+        pool.costs()["area"][0] = 1
+    with pytest.raises(KeyError):
+        pool.costs()["money"]
+    assert len(pool.take([0]).costs()["area"]) == 1
+    assert pickle.loads(pickle.dumps(pool)).costs()["bytes"].tolist() == [800] * len(pool)  # noqa: S301
+
+
+def test_numbers_as_ids_keep_the_order_of_the_rows():
+    assert Pool.from_arrays(n=3).ids.tolist() == ["0000000", "0000001", "0000002"]
+    assert Pool.from_arrays(n=0).ids.tolist() == []
+    many = row_names(np.array([0, 9_999_999, 10_000_000]), 10_000_001)
+    assert many.tolist() == ["00000000", "09999999", "10000000"]
 
 
 # --- storage -------------------------------------------------------------------------------

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 from scipy.spatial.distance import cdist
 
-from foveate.curate import get_method, rank
+from foveate.curate import Ranker, get_method, rank
 from foveate.errors import DataError, ParameterError
 from foveate.pool import Pool
 from foveate.seeds import rng, tie_keys
@@ -224,11 +224,10 @@ def test_fd_released_gives_varied_clusters_more_of_each_turn():
 def test_lc_fd_is_the_head_of_fd_and_then_lc_without_it(counts, m, seed):
     n = len(counts)
     x = np.random.default_rng(n).random((n, 3))
-    both, known = pool_of(counts), {}
-    options = {"embeddings": x, "seed": seed, "known": known}
-    fd = rank(both, "fd", clusters=min(n, 3), **options).rows.tolist()
-    lc = rank(both, "lc", **options).rows.tolist()
-    found = rank(both, "lc-fd", m=m, fd={"clusters": min(n, 3)}, **options)
+    ranker = Ranker(pool_of(counts), x, seed=seed)
+    fd = ranker.rank("fd", clusters=min(n, 3)).rows.tolist()
+    lc = ranker.rank("lc").rows.tolist()
+    found = ranker.rank("lc-fd", m=m, fd={"clusters": min(n, 3)})
     cut = min(n, m if m >= 1 else max(1, round(m * n)))
     assert found.rows.tolist() == fd[:cut] + [r for r in lc if r not in fd[:cut]]
     np.testing.assert_allclose(found.score, np.linspace(1, 0, n))

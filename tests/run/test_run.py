@@ -21,30 +21,114 @@ def create(path):
 
 
 def write(run, name, text="hello"):
-    return lambda: (run.path / name).write_text(text)
+    def work():
+        (run.path / name).write_text(text)
+        return [name]
+
+    return work
+
+
+def nothing():
+    return []
 
 
 def test_a_run_records_job_command_versions_and_steps(tmp_path):
     with create(tmp_path / "run") as run:
-        assert run.do("pool", "k1", write(run, "a.txt"), "a.txt")
+        assert run.do("pool", "k1", write(run, "a.txt"))
     record = json.loads((tmp_path / "run/run.json").read_text())
     assert record["job"] == JOB
     assert record["command"] == "foveate curate x"
     assert {"python", "numpy", "foveate"} <= set(record["environment"])
-    assert record["steps"]["pool"]["key"] == "k1"
+    step = record["steps"]["pool"]
+    assert (step["key"], step["outputs"]) == ("k1", ["a.txt"])
+    assert record["environments"] == {step["environment"]: record["environment"]}
     assert Run.load(tmp_path / "run").record == record
 
 
 def test_a_step_is_repeated_only_for_another_key_or_a_lost_file(tmp_path):
     with create(tmp_path / "run") as run:
-        run.do("pool", "k1", write(run, "a.txt"), "a.txt")
+        run.do("pool", "k1", write(run, "a.txt"))
     with create(tmp_path / "run") as run:
-        assert not run.do("pool", "k1", pytest.fail, "a.txt")
+        assert not run.do("pool", "k1", pytest.fail)
         assert not run.worked
-        assert run.do("pool", "k2", write(run, "a.txt"), "a.txt")
+        assert run.do("pool", "k2", write(run, "a.txt"))
         (tmp_path / "run/a.txt").unlink()
-        assert run.do("pool", "k2", write(run, "a.txt"), "a.txt")
+        assert run.do("pool", "k2", write(run, "a.txt"))
         assert run.worked
+
+
+def test_every_step_says_under_which_versions_it_was_done(tmp_path, monkeypatch):
+    for number in ("1", "2"):
+        monkeypatch.setattr("foveate.run.run.environment", lambda n=number: {"foveate": n})
+        with create(tmp_path / "run") as run:
+            run.do("pool", "k", write(run, "a.txt"))
+            run.do("rank", number, write(run, "b.txt"))
+    record = Run.load(tmp_path / "run").record
+    made = {
+        name: record["environments"][step["environment"]]["foveate"]
+        for name, step in record["steps"].items()
+    }
+    assert made == {"pool": "1", "rank": "2"}
+
+
+def test_an_opening_that_does_nothing_leaves_the_record_as_it_is(tmp_path):
+    with create(tmp_path / "run") as run:
+        run.do("pool", "k", write(run, "a.txt"))
+        run.describe(summary={"m": (1, float("nan"))})
+    before = (tmp_path / "run/run.json").read_bytes()
+    with Run.create(tmp_path / "run", job={"images": ["y"]}) as run:
+        run.do("pool", "k", pytest.fail)
+        run.describe(summary={"m": [1, None]})
+    assert (tmp_path / "run/run.json").read_bytes() == before
+
+
+def test_a_description_is_written_when_it_is_another_and_is_no_work(tmp_path):
+    with create(tmp_path / "run") as run:
+        run.do("pool", "k", write(run, "a.txt"))
+    with create(tmp_path / "run") as run:  # killed before it described anything
+        run.describe(summary={"m": 1})
+        assert not run.worked
+        run.describe(summary={"m": 1, "a": 2})
+        run.describe(summary={"a": 2, "m": 1})
+    assert list(Run.load(tmp_path / "run").record["summary"]) == ["a", "m"]
+
+
+def test_opening_without_a_job_keeps_the_one_on_record(tmp_path):
+    with create(tmp_path / "run") as run:
+        run.do("pool", "k", write(run, "a.txt"))
+    with Run.create(tmp_path / "run") as run:
+        run.do("embed", "k", nothing)
+    record = Run.load(tmp_path / "run").record
+    assert record["job"] == JOB
+    assert record["command"] == "foveate curate x"
+    assert list(record["steps"]) == ["pool", "embed"]
+
+
+def test_a_view_is_drawn_when_the_record_has_changed_or_the_page_is_lost(tmp_path):
+    def draw(run):
+        return run.draw("page", write(run, "page.html"))
+
+    with create(tmp_path / "run") as run:
+        run.do("pool", "k1", write(run, "a.txt"))
+        assert draw(run)
+    with create(tmp_path / "run") as run:
+        assert not draw(run)
+        run.do("pool", "k2", write(run, "a.txt"))
+    with create(tmp_path / "run") as run:  # killed after the step
+        assert draw(run)
+        assert run.worked
+        assert not draw(run)
+        (tmp_path / "run/page.html").unlink()
+        assert draw(run)
+    assert list(Run.load(tmp_path / "run").record["steps"]) == ["pool"]
+
+
+def test_a_run_that_was_killed_before_its_first_record_is_gone_on_with(tmp_path):
+    (tmp_path / ".lock").touch()
+    (tmp_path / ".run.json.0123abcd.tmp").write_text("{")
+    with create(tmp_path) as run:
+        run.do("pool", "k", write(run, "a.txt"))
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["a.txt", "run.json"]
 
 
 def test_a_step_that_fails_is_not_done(tmp_path):
@@ -79,7 +163,7 @@ def test_a_first_step_that_fails_halfway_can_be_taken_again(tmp_path):
     with pytest.raises(OSError, match="No space"), create(tmp_path / "run") as run:
         run.do("pool", "k", half)
     with create(tmp_path / "run") as run:
-        assert run.do("pool", "k", write(run, "part"), "part")
+        assert run.do("pool", "k", write(run, "part"))
 
 
 def test_litter_of_a_killed_process_is_removed(tmp_path):
@@ -137,7 +221,7 @@ HOLDER = """
 import sys
 from foveate.run import Run
 run = Run.create(sys.argv[1], job={})
-run.do("pool", "k", lambda: None)
+run.do("pool", "k", list)
 print("held", flush=True)
 sys.stdin.read()
 """

@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 
 from foveate.embeddings import EncoderSpec
-from foveate.errors import DataError
-from foveate.run import ShardStore
-from foveate.run.shards import load_embeddings
+from foveate.errors import DataError, ParameterError
+from foveate.run import Run, ShardStore, load_embeddings
+from foveate.run.shards import step_name
 
 SPEC = EncoderSpec(name="m", dim=3, bands=(1,), fingerprint="f")
 
@@ -40,7 +40,7 @@ def test_shards_are_joined_in_order_whatever_the_order_of_arrival(tmp_path):
     assert made.x.dtype == np.float16
     np.testing.assert_array_equal(made.x, np.concatenate([vectors(s) for s in range(3)]))
     assert isinstance(made.x, np.memmap)
-    again = load_embeddings(tmp_path)
+    again = ShardStore.read(tmp_path).finish()
     assert again.spec == SPEC
     np.testing.assert_array_equal(again.x, made.x)
 
@@ -68,30 +68,35 @@ def test_a_shard_that_was_deleted_is_missing(tmp_path):
     fill(store(tmp_path))
     store(tmp_path).file(1).unlink()
     assert store(tmp_path).missing() == [1]
-    with pytest.raises(DataError, match=r"1 of 3 shards are missing.*Run the same command again"):
-        load_embeddings(tmp_path)
 
 
-def test_another_key_starts_afresh_and_never_shows_the_old_vectors(tmp_path):
-    fill(store(tmp_path, "old"))
-    new = store(tmp_path, "new")
-    assert new.missing() == [0, 1, 2]
-    made = fill(new, offset=100)
+def test_every_key_has_a_folder_of_its_own(tmp_path):
+    first, second = (ShardStore.within(tmp_path, key, 3, SPEC) for key in ("a" * 32, "b" * 32))
+    fill(first)
+    before = {file: file.read_bytes() for file in first.files}
+    assert second.missing() == [0, 1, 2]
+    made = fill(second, offset=100)
     np.testing.assert_array_equal(made.x[0], vectors(0, 100)[0])
+    assert {file: file.read_bytes() for file in first.files} == before
+    assert first.missing() == []
 
 
-def test_another_key_leaves_no_shard_of_the_old_one(tmp_path):
-    fill(store(tmp_path, "old", shards=5))
-    fill(store(tmp_path, "new", shards=2))
-    assert sorted(p.name for p in tmp_path.glob("part-*")) == [
-        "part-00000.parquet", "part-00001.parquet",
-    ]  # fmt: skip
+def test_a_shard_of_another_key_is_never_taken_for_ones_own(tmp_path):
+    fill(store(tmp_path / "a", "old"), offset=100)
+    fill(store(tmp_path / "b", "new"))
+    (tmp_path / "b/matrix.npy").unlink()
+    foreign = store(tmp_path / "a").file(0)
+    foreign.replace(store(tmp_path / "b").file(0))
+    with pytest.raises(DataError, match=r"part-00000.parquet' belongs to another embedding"):
+        store(tmp_path / "b", "new").finish()
+    with pytest.raises(DataError, match=r"manifest.json' belongs to another embedding"):
+        store(tmp_path / "b", "old").missing()
 
 
 def test_the_matrix_can_be_deleted(tmp_path):
     x = np.array(fill(store(tmp_path)).x)
     (tmp_path / "matrix.npy").unlink()
-    np.testing.assert_array_equal(load_embeddings(tmp_path).x, x)
+    np.testing.assert_array_equal(store(tmp_path).finish().x, x)
 
 
 @pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf, 65505, 1e30])
@@ -105,4 +110,47 @@ def test_vectors_that_float16_cannot_hold_are_refused(tmp_path, value):
 
 def test_a_folder_without_embeddings(tmp_path):
     with pytest.raises(DataError, match="holds no embeddings"):
+        ShardStore.read(tmp_path)
+
+
+# --- reading them back -----------------------------------------------------------------------
+
+
+def embedded(path, *names):
+    """A run with embeddings of some models."""
+    with Run.create(path) as run:
+        for i, name in enumerate(names):
+            spec = EncoderSpec(name=name, dim=3)
+            found = ShardStore.within(path, f"{i}" * 32, 2, spec)
+            fill(found, offset=i)
+            files = [str(f.relative_to(path)) for f in found.files]
+            run.do(step_name(name), found.key, lambda files=files: files)
+    return path
+
+
+def test_the_embeddings_of_a_run_are_read_back(tmp_path):
+    found = load_embeddings(embedded(tmp_path / "run", "timm:a"))
+    assert found.spec.name == "timm:a"
+    assert found.ids.tolist() == ["t00", "t01", "t10", "t11"]
+    np.testing.assert_array_equal(found.x[:2], vectors(0))
+
+
+def test_of_several_models_one_is_named(tmp_path):
+    run = embedded(tmp_path / "run", "builtin", "timm:a")
+    assert load_embeddings(run, "timm:a").x[0, 0] == 1
+    for model in (None, "timm:b"):
+        with pytest.raises(ParameterError, match="has embeddings of: builtin, timm:a"):
+            load_embeddings(run, model)
+
+
+def test_what_cannot_be_read_back_says_why(tmp_path):
+    with pytest.raises(DataError, match="holds no run"):
         load_embeddings(tmp_path)
+    with Run.create(tmp_path / "empty") as run:
+        run.do("pool", "k", list)
+    with pytest.raises(DataError, match="holds no embeddings"):
+        load_embeddings(tmp_path / "empty")
+    run = embedded(tmp_path / "run", "builtin")
+    next(run.rglob("part-00001.parquet")).unlink()
+    with pytest.raises(DataError, match=r"1 of 2 shards are missing.*Embed again"):
+        load_embeddings(run)

@@ -8,7 +8,7 @@ import rasterio
 import yaml
 
 from foveate import labels as foveate_labels
-from foveate.errors import FoveateError, ParameterError
+from foveate.errors import FoveateError, ParameterError, StorageError
 from foveate.world import (
     CLASSES,
     NODATA_LABEL,
@@ -338,3 +338,18 @@ def test_a_bad_index_is_refused():
 def test_an_int_is_a_square():
     assert WorldSpec(size=128).shape == (128, 128)
     assert WorldSpec(size=128).size == (128, 128)
+
+
+def test_a_folder_with_other_files_is_refused_and_left_alone(tmp_path):
+    (tmp_path / "classes.yaml").write_text("precious")
+    with pytest.raises(StorageError, match=r"classes\.yaml"):
+        write_world(tmp_path, WorldSpec(scenes=1, size=64))
+    assert [p.read_text() for p in tmp_path.iterdir()] == ["precious"]
+
+
+def test_an_interrupted_world_is_begun_again(tmp_path):
+    (tmp_path / "images").mkdir()
+    (tmp_path / "images" / "scene-00.tif").write_bytes(b"cut off")
+    write_world(tmp_path, WorldSpec(scenes=1, size=64))
+    write_world(tmp_path, WorldSpec(scenes=1, size=64, seed=1))
+    assert (tmp_path / "world.json").exists()

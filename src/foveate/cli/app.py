@@ -83,7 +83,8 @@ def curate(
     method: Annotated[
         list[str] | None,
         typer.Option(
-            help="lc fd lc-fd fa cb fa-cb random kcenter, or all; repeatable. [default: fa-cb]"
+            help="lc, fd, lc-fd, fa, cb, fa-cb, random, kcenter, or all; several with commas or "
+            "repeated. [default: fa-cb]"
         ),
     ] = None,
     budget: Annotated[
@@ -140,9 +141,7 @@ def curate(
         batch_size=batch_size, device=device,
     )  # fmt: skip
     with progress_bars(quiet=as_json) as progress:
-        done = run(job, out, command=_command(), progress=progress)
-        if done.worked or not (done.path / "report.html").exists():
-            write_report(done.path)
+        done = run(job, out, command=_command(), report=write_report, progress=progress)
     finished(done, as_json=as_json)
 
 

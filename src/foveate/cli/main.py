@@ -34,7 +34,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     as_json = "--json" in arguments
     _log_to_stderr()
     try:
-        app(arguments, standalone_mode=False, prog_name="foveate")
+        # Outside its standalone mode typer returns what an Exit carries, and makes one of Ctrl-C.
+        status = app(arguments, standalone_mode=False, prog_name="foveate")
+        if status == STOPPED:
+            return _fail(*_explain(KeyboardInterrupt()), as_json=as_json)
     except typer.Exit as error:
         return error.exit_code
     except BrokenPipeError:
@@ -45,7 +48,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         if isinstance(error, SystemExit) or os.environ.get("FOVEATE_DEBUG"):
             raise
         return _fail(*_explain(error), as_json=as_json)
-    return OK
+    return status if isinstance(status, int) else OK
 
 
 def _log_to_stderr() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from typing import TYPE_CHECKING, Any
 
 from foveate.errors import ParameterError
@@ -24,11 +25,10 @@ def curate_job(
     Raises:
         ParameterError: Something cannot be read, or a value is out of range.
     """
-    from pydantic import ValidationError
-
     from foveate.curate import METHODS, CurateJob
 
-    names = list(methods or ["fa-cb"])
+    typed = [name.strip() for text in methods or ["fa-cb"] for name in text.split(",")]
+    names = [name for name in typed if name]
     given: dict[str, Any] = {
         "images": [str(p) for p in images],
         "masks": [str(p) for p in masks or ()],
@@ -42,25 +42,20 @@ def curate_job(
     for name, value in rest.items():
         if value is not None:
             given[name] = value if isinstance(value, int | float | str) else str(value)
-    try:
-        return CurateJob.with_preset(preset, **given)
-    except ValidationError as error:
-        first = error.errors()[0]
-        name = "--" + "-".join(str(p) for p in first["loc"][:1]).replace("_", "-")
-        raise ParameterError(f"{name} {first['input']!r}: {first['msg']}") from error
+    return CurateJob.with_preset(preset, **given)
 
 
 def numbers(text: str, name: str, *, whole: bool = False) -> list[float]:
     """Read numbers separated by commas.
 
     Raises:
-        ParameterError: A part is no number, or not a whole one of at least 1 where asked.
+        ParameterError: A part is no finite number, or not a whole one of at least 1 where asked.
     """
     try:
         values = [float(part) for part in text.split(",") if part.strip()]
     except ValueError:
-        values = [float("nan")]
-    if any(v != v or (whole and (v != int(v) or v < 1)) for v in values):  # noqa: PLR0124  (NaN)
+        values = [math.nan]
+    if not all(math.isfinite(v) and (not whole or (v == int(v) and v >= 1)) for v in values):
         kind = "whole numbers from 1" if whole else "numbers"
         raise ParameterError(f"--{name} {text!r}", f"Expected {kind}, separated by commas.")
     return values

@@ -7,13 +7,14 @@ Segmentation", and their two baselines.
 from foveate.curate.compare import Agreement, agreement
 from foveate.curate.job import CurateJob, run
 from foveate.curate.methods import METHODS, Method, get_method
-from foveate.curate.rank import rank
+from foveate.curate.rank import Ranker, rank
 
 __all__ = [
     "METHODS",
     "Agreement",
     "CurateJob",
     "Method",
+    "Ranker",
     "agreement",
     "get_method",
     "rank",

@@ -45,6 +45,12 @@ def agreement(
     Raises:
         DataError: The rankings are of pools of different sizes.
     """
+    lacking = sorted(set(rankings) ^ set(selections))
+    if lacking:
+        raise DataError(
+            f"{lacking[0]!r} has a ranking or a selection, but not both",
+            "Give the same names in both, rankings first.",
+        )
     if len({r.n for r in rankings.values()}) > 1:
         raise DataError("rankings of different pools", "Compare rankings of one pool.")
     pairs = []

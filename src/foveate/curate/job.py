@@ -11,12 +11,12 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal, Self, cast
 
 import numpy as np
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from foveate.budget import Budget, affordable
 from foveate.curate.methods import Method, get_method
 from foveate.curate.methods.base import PRESETS, Preset
-from foveate.curate.rank import known_key, rank
+from foveate.curate.rank import Ranker
 from foveate.curate.results import (
     load_ranking,
     save_ranking,
@@ -24,19 +24,22 @@ from foveate.curate.results import (
     write_tables,
 )
 from foveate.curate.thumbs import write_thumbs
-from foveate.errors import DataError, ParameterError
-from foveate.files import digest
-from foveate.models import bind, embed, load_model
-from foveate.models.embedding import embedding_key
+from foveate.errors import ParameterError
+from foveate.files import digest, digest_ids
+from foveate.models import embed, load_model
 from foveate.pool import open_pool, scan
 from foveate.pool.folder import need_paths
 from foveate.pool.store import FILES, load_pool, save_pool
 from foveate.registry import suggest
 from foveate.run import Run
+from foveate.run.shards import step_name
 from foveate.select.forecast import forecast
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
     from pathlib import Path
+
+    from numpy.typing import NDArray
 
     from foveate.embeddings import Embeddings
     from foveate.models import ModelHandle
@@ -46,7 +49,7 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger("foveate")
 
-VERSION = 1  # raised when a step writes something else for the same inputs
+VERSION = 2  # raised when a step writes something else for the same inputs
 FULL_DEPTH = 20_000  # greedy methods rank pools up to this size completely
 SPEAK_UP = 10  # seconds from which a forecast is worth a line
 
@@ -78,6 +81,9 @@ class CurateJob(BaseModel):
         workers: Processes that embed.
         batch_size: Tiles per call of the model.
         device: Device of the model.
+
+    Raises:
+        ParameterError: No such setting, or a value of another type or out of range.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -106,12 +112,18 @@ class CurateJob(BaseModel):
     batch_size: int = Field(32, ge=1)
     device: str = "auto"
 
+    def __init__(self, **given: Any) -> None:
+        try:
+            super().__init__(**given)
+        except ValidationError as error:
+            raise _refused(error) from error
+
     @classmethod
     def with_preset(cls, preset: str = "default", **given: Any) -> Self:
         """Make a job from the settings of a preset; what is given wins.
 
         Raises:
-            ParameterError: No such preset.
+            ParameterError: No such preset, or a setting that cannot be.
         """
         if preset not in PRESET_SETTINGS:
             raise ParameterError(
@@ -121,6 +133,19 @@ class CurateJob(BaseModel):
         if "tile" in given:  # the stride of a preset is for its own tile
             settings.pop("stride", None)
         return cls(preset=cast("Preset", preset), **{**settings, **given})
+
+
+def _refused(error: ValidationError) -> ParameterError:
+    """Say which setting was refused and why."""
+    first = error.errors()[0]
+    name = ".".join(str(part) for part in first["loc"])
+    allowed, hint = f"{first['msg']}.", ""
+    if first["type"] == "extra_forbidden":
+        allowed = "A job has no such setting."
+        hint = suggest(name, CurateJob.model_fields)
+    elif first["type"] == "missing":
+        return ParameterError(f"a job without {name!r}", "This setting has no default.")
+    return ParameterError(f"{name}={first['input']!r}", allowed, hint)
 
 
 # What a preset fixes besides the options of the methods; what the user states wins.
@@ -135,7 +160,12 @@ PRESET_SETTINGS: dict[str, dict[str, Any]] = {
 
 
 def run(
-    job: CurateJob, out: str | Path, *, command: str = "", progress: ProgressFn | None = None
+    job: CurateJob,
+    out: str | Path,
+    *,
+    command: str = "",
+    report: Callable[[Path], Path] | None = None,
+    progress: ProgressFn | None = None,
 ) -> Run:
     """Do the job.
 
@@ -143,6 +173,8 @@ def run(
         job: What to do.
         out: Run directory: new, empty, or an earlier run to go on with.
         command: The command that repeats the job, for the record.
+        report: Draws a page of the run directory into it and returns the file: `write_report`.
+            Called at the end, still under the lock, if the page does not show the run as it is.
         progress: Called with ticks.
 
     Returns:
@@ -167,13 +199,14 @@ def run(
         work.open_pool()
         if handle is not None:
             work.embed(handle)
+        work.ready()
         for name in methods:
             work.rank(name)
             work.select(name)
         work.show()
-        opened.record["summary"] = work.summary()
-        if opened.worked:
-            opened.save()
+        opened.describe(summary=work.summary())
+        if report is not None:
+            opened.draw("report", lambda: [str(report(opened.path).relative_to(opened.path))])
     return opened
 
 
@@ -188,12 +221,14 @@ class _Work:
     options: dict[str, dict[str, Any]]
     progress: ProgressFn | None
     pool: Pool = field(init=False)
+    costs: Mapping[str, NDArray[np.float64]] = field(init=False)
+    ranker: Ranker = field(init=False)
+    about: dict[str, Any] = field(init=False)
     pool_key: str = ""
     embeddings: Embeddings | None = None
     embeddings_key: str = ""
     rankings: dict[str, Ranking] = field(default_factory=dict)
     selections: dict[str, Selection] = field(default_factory=dict)
-    known: dict[str, Ranking] = field(default_factory=dict)
 
     def open_pool(self) -> None:
         """Open the files; measure them unless the run has done so."""
@@ -209,35 +244,39 @@ class _Work:
             for s in headers.scenes
         ]
         legend = headers.legend.to_dict() if headers.legend else None
-        cut = [digest(headers.ids.tolist()), job.nodata, job.bands, job.min_valid]
+        cut = [digest_ids(headers.ids), job.nodata, job.bands, job.min_valid]
         self.pool_key = digest([VERSION, prints, legend, cut])
-        if self.run.done("pool", self.pool_key, *FILES):
+        if not self.run.do("pool", self.pool_key, lambda: self._measure(headers)):
             self.pool = load_pool(self.run.path, headers)
-        else:
-            self.run.do("pool", self.pool_key, lambda: self._measure(headers), *FILES)
-        self.budget.resolve(self.pool.costs())
+        self.costs = self.pool.costs()
+        self.budget.resolve(self.costs)
 
-    def _measure(self, headers: Pool) -> None:
+    def _measure(self, headers: Pool) -> tuple[str, ...]:
         self.pool = scan(
             headers, bands=self.job.bands or None, min_valid=self.job.min_valid,
             progress=self.progress,
         )  # fmt: skip
         save_pool(self.run.path, self.pool)
+        return FILES
 
     def embed(self, handle: ModelHandle) -> None:
         """Embed the pool, or map the embeddings that are there."""
-        job = self.job
-        model = bind(handle, self.pool)
-        self.embeddings_key = embedding_key(self.pool, model)
+        self.embeddings = embed(
+            self.pool, handle, run=self.run, batch_size=self.job.batch_size,
+            workers=self.job.workers, progress=self.progress,
+        )  # fmt: skip
+        self.embeddings_key = self.run.key(step_name(self.embeddings.spec.name))
 
-        def work() -> None:
-            self.embeddings = embed(
-                self.pool, handle if job.workers > 1 else model, run=self.run.path,
-                batch_size=job.batch_size, workers=job.workers, progress=self.progress,
-            )  # fmt: skip
-
-        if not self.run.do(f"embed {model.spec.name}", self.embeddings_key, work):
-            work()  # every shard is there: this maps the matrix
+    def ready(self) -> None:
+        """Gather what all methods use: of ten million tiles, hashes and areas take a while."""
+        self.ranker = Ranker(
+            self.pool, self.embeddings, self.job.seed, self.job.preset, self.progress, self.costs
+        )
+        self.about = {
+            "fingerprint": digest_ids(self.pool.ids),
+            "tiles": len(self.pool),
+            "cost": {unit: float(cost.sum()) for unit, cost in self.costs.items()},
+        }
 
     def rank(self, name: str) -> None:
         """Rank by one method."""
@@ -251,25 +290,21 @@ class _Work:
             [VERSION, self.pool_key, vectors, name, options, self.job.seed, self.job.preset]
         )
 
-        def work() -> None:
+        def work() -> list[str]:
             expected = forecast(
                 name, n=n, d=self.embeddings.spec.dim if self.embeddings else 0,
                 c=len(self.pool.legend or ()), k=options.get("depth") or n,
             )  # fmt: skip
-            parts = (known_key(get_method(p), options[p], self.job.seed) for p in method.parts)
-            ready = bool(method.parts) and all(key in self.known for key in parts)
+            ready = method.parts and all(self.ranker.knows(p, options[p]) for p in method.parts)
             if expected.seconds > SPEAK_UP and not ready:
                 logger.info("%s will take %s", name, expected)
-            ranking = rank(
-                self.pool, method, embeddings=self.embeddings, seed=self.job.seed,
-                preset=self.job.preset, known=self.known, progress=self.progress, **options,
-            )  # fmt: skip
-            save_ranking(self.run.path / file, ranking)
+            save_ranking(self.run.path / file, self.ranker.rank(method, **options))
+            return [file]
 
-        self.run.do(f"rank {name}", key, work, file)
+        self.run.do(f"rank {name}", key, work)
         # Read back also when it was just made: a run that goes on gets the very same object.
-        self.rankings[name] = load_ranking(self.run.path / file, self.pool)
-        self.known[known_key(method, options, self.job.seed)] = self.rankings[name]
+        self.rankings[name] = load_ranking(self.run.path / file, self.pool, self.costs)
+        self.ranker.keep(method, options, self.rankings[name])
 
     def select(self, name: str) -> None:
         """Cut the ranking at the budget."""
@@ -277,12 +312,20 @@ class _Work:
         self.selections[name] = selection
         file = f"selection/{name}.parquet"
         spec = self.embeddings.spec if self.embeddings else None
-        self.run.do(
-            f"select {name}",
-            self._key(name, self.rankings[name].meta, str(self.budget)),
-            lambda: save_selection(self.run.path / file, self.pool, selection, self.budget, spec),
-            file,
-        )
+
+        def work() -> list[str]:
+            save_selection(
+                self.run.path / file,
+                self.pool,
+                selection,
+                self.budget,
+                about=self.about,
+                spec=spec,
+            )
+            return [file]
+
+        key = self._key(name, self.rankings[name].meta, str(self.budget))
+        self.run.do(f"select {name}", key, work)
         cut = self.rankings[name].meta.get("m")
         if cut is not None and len(selection) <= cut:
             logger.warning(
@@ -292,11 +335,11 @@ class _Work:
 
     def show(self) -> None:
         """Write the tables and pictures of the report."""
-        path, key = self.run.path, self._key(self.options, str(self.budget))
+        # Pairs, as an object has no order in a digest: tables and report keep that of the methods.
+        path, key = self.run.path, self._key(list(self.options.items()), str(self.budget))
         self.run.do(
             "tables", key,
             lambda: write_tables(path, self.pool, self.methods, self.rankings, self.selections),
-            "tables/scores.parquet",
         )  # fmt: skip
         self.run.do(
             "thumbs", key,
@@ -304,7 +347,6 @@ class _Work:
                 path, self.pool, self.rankings, self.selections,
                 bands=self.job.bands, progress=self.progress,
             ),
-            "tables/thumbs.parquet",
         )  # fmt: skip
 
     def summary(self) -> dict[str, Any]:
@@ -333,9 +375,8 @@ class _Work:
 
     def _depth(self) -> int:
         """How many tiles the budget can buy at most: as many as fit of the cheapest."""
-        costs = self.pool.costs()
-        by_price = {unit: np.sort(costs[unit]) for unit in self.budget.limits}
-        return affordable(np.arange(len(self.pool)), by_price, self.budget.resolve(costs))
+        by_price = {unit: np.sort(self.costs[unit]) for unit in self.budget.limits}
+        return affordable(np.arange(len(self.pool)), by_price, self.budget.resolve(self.costs))
 
 
 def _check_options(job: CurateJob, methods: dict[str, Method]) -> None:
@@ -343,14 +384,14 @@ def _check_options(job: CurateJob, methods: dict[str, Method]) -> None:
     need_paths(job.masks, "mask")
     stray = sorted(set(job.options) - set(methods))
     if stray:
-        raise DataError(
+        raise ParameterError(
             f"options for {stray[0]!r}, which is not among the methods",
             f"Methods of this job: {', '.join(methods)}.",
             f"Add --method {stray[0]}.",
         )
     needy = [n for n, m in methods.items() if "counts" in m.needs]
     if needy and not job.masks:
-        raise DataError(
+        raise ParameterError(
             f"the method{'s' if len(needy) > 1 else ''} {', '.join(needy)} need"
             f"{'' if len(needy) > 1 else 's'} masks, and none are given",
             "Class counts come from masks.",

@@ -1,8 +1,9 @@
-"""`rank`: the door to all methods."""
+"""`rank` and `Ranker`: the door to all methods."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -32,14 +33,14 @@ def rank(
     seed: int = 0,
     preset: str = "default",
     depth: int | None = None,
-    known: dict[str, Ranking] | None = None,
     progress: ProgressFn | None = None,
     **options: Any,
 ) -> Ranking:
     """Rank the tiles of a pool from most to least worth keeping.
 
     The result depends on ids, counts, embeddings, seed and options only: not on the order of
-    the rows, the number of threads or the chunking of the files.
+    the rows, the number of threads or the chunking of the files. To rank one pool by several
+    methods, use a `Ranker`: hybrids then reuse their parts.
 
     Args:
         pool: From `open_pool`, or `Pool.from_arrays` for plain arrays.
@@ -48,8 +49,6 @@ def rank(
         seed: Seed of all random choices and of the order of ties.
         preset: "default", "paper" (the text of the paper) or "released" (public code and lists).
         depth: For greedy methods (cb, kcenter): stop after so many tiles.
-        known: Rankings made so far; give the same dict to several calls on one pool, and hybrids
-            reuse their parts.
         progress: Called with ticks.
         options: Options of the method, e.g. ``combine="rank"``.
 
@@ -67,68 +66,138 @@ def rank(
     >>> rank(pool, "lc").at(1).rows
     array([1])
     """
-    chosen = get_method(method)
-    if depth is not None:
-        if not chosen.greedy:
-            raise ParameterError(
-                f"depth={depth} for the method {chosen.name!r}",
-                "Only greedy methods can stop early; this one always ranks everything.",
-            )
-        if depth < 1:
-            raise ParameterError(f"depth={depth}", "At least one tile is ranked.")
-        options["depth"] = depth
-    arguments = chosen.options(preset, options)
-    order = np.argsort(pool.ids, kind="stable")
-    in_order = bool((order == np.arange(order.size)).all())
-    arrays = {
-        name: value if in_order else value[order]
-        for name, value in _needed(pool, chosen, embeddings).items()
-    }
-    call = _Call(pool.ids[order], arrays, order, seed, progress, {} if known is None else known)
-    ranking = call.rank(chosen, arguments)
-    meta = {"method": chosen.name, "options": arguments, "seed": seed, "preset": preset}
-    return replace(ranking, ids=pool.ids, costs=pool.costs(), meta={**ranking.meta, **meta})
-
-
-def known_key(method: Method, options: Mapping[str, Any], seed: int) -> str:
-    """Return the key under which `rank` keeps a ranking in ``known``."""
-    return digest([method.name, dict(options), seed])
+    ranker = Ranker(pool, embeddings, seed, preset, progress)
+    return ranker.rank(method, depth=depth, **options)
 
 
 @dataclass(frozen=True)
-class _Call:
-    """Ranks the sorted pool, and the parts of hybrids only once."""
+class Ranker:
+    """Ranks one pool by several methods; what hybrids have in common is ranked once.
 
-    ids: NDArray[np.str_]
-    arrays: Mapping[str, NDArray[Any]]
-    order: NDArray[np.int64]
-    seed: int
-    progress: ProgressFn | None
-    known: dict[str, Ranking]
+    Attributes:
+        pool: As for `rank`.
+        embeddings: As for `rank`.
+        seed: As for `rank`.
+        preset: As for `rank`.
+        progress: Called with ticks.
+        costs: What ``pool.costs()`` returns, if that is known already.
+    """
 
-    def rank(self, method: Method, options: Mapping[str, Any]) -> Ranking:
+    pool: Pool
+    embeddings: Embeddings | NDArray[np.floating] | None = None
+    seed: int = 0
+    preset: str = "default"
+    progress: ProgressFn | None = None
+    costs: Mapping[str, NDArray[np.float64]] | None = None
+    _known: dict[tuple[object, str], Ranking] = field(default_factory=dict, init=False, repr=False)
+
+    def rank(self, method: str | Method, *, depth: int | None = None, **options: Any) -> Ranking:
+        """Rank the pool by a method; see `rank`.
+
+        Raises:
+            UnknownNameError: No such method.
+            DataError: The method needs what is not there, or it does not fit.
+            ParameterError: Unknown or impossible option.
+        """
+        chosen = get_method(method)
+        arguments = chosen.options(self.preset, _with_depth(chosen, depth, options))
+        arrays = _needed(self.pool, chosen, self.embeddings)
+        found = self._rank(chosen, arguments, arrays)
+        meta = {
+            "method": chosen.name, "options": arguments, "seed": self.seed, "preset": self.preset,
+        }  # fmt: skip
+        return replace(found, ids=self.pool.ids, costs=self._costs, meta={**found.meta, **meta})
+
+    def keep(self, method: str | Method, options: Mapping[str, Any], ranking: Ranking) -> None:
+        """Take a ranking of this pool, seed and preset that was made before.
+
+        Args:
+            method: What made it.
+            options: All of its options, as in ``ranking.meta["options"]``.
+            ranking: The ranking.
+        """
+        self._known[_key(get_method(method), options)] = ranking
+
+    def knows(self, method: str | Method, options: Mapping[str, Any]) -> bool:
+        """Say whether a ranking by `method` with all of these options is at hand."""
+        return _key(get_method(method), options) in self._known
+
+    @cached_property
+    def _costs(self) -> Mapping[str, NDArray[np.float64]]:
+        return self.pool.costs() if self.costs is None else self.costs
+
+    @cached_property
+    def _order(self) -> NDArray[np.int64]:
+        """Rows of the pool by id: methods see a sorted pool, whatever its order."""
+        return np.argsort(self.pool.ids, kind="stable")
+
+    @cached_property
+    def _place(self) -> NDArray[np.int64]:
+        """Place of each row of the pool in the sorted one."""
+        place = np.empty_like(self._order)
+        place[self._order] = np.arange(place.size)
+        return place
+
+    def _by_id(self, column: NDArray[Any]) -> NDArray[Any]:
+        in_order = bool((self._order == np.arange(self._order.size)).all())
+        return column if in_order else column[self._order]  # copying might not fit into memory
+
+    def _rank(
+        self, method: Method, options: Mapping[str, Any], arrays: Mapping[str, NDArray[Any]]
+    ) -> Ranking:
         """Return a ranking whose rows are rows of the pool as it was given."""
-        key = known_key(method, options, self.seed)
-        if key not in self.known:
-            self.known[key] = self._compute(method, options)
-        return self.known[key]
+        key = _key(method, options)
+        if key not in self._known:
+            self._known[key] = self._compute(method, options, arrays)
+        return self._known[key]
 
-    def _compute(self, method: Method, options: Mapping[str, Any]) -> Ranking:
-        common = {"ids": self.ids, "seed": self.seed, "progress": self.progress}
+    def _compute(
+        self, method: Method, options: Mapping[str, Any], arrays: Mapping[str, NDArray[Any]]
+    ) -> Ranking:
+        common = {"ids": self._by_id(self.pool.ids), "seed": self.seed, "progress": self.progress}
         if method.parts:
-            parts = {p: self._sorted(self.rank(get_method(p), options[p])) for p in method.parts}
+            parts = {p: self._part(method, p, options[p], arrays) for p in method.parts}
             own = {k: v for k, v in options.items() if k not in method.parts}
             found = method.function(**common, parts=parts, **own)
         else:
-            arrays = {name: self.arrays[name] for name in method.needs}
-            found = method.function(**common, **arrays, **options)
-        return replace(found, rows=self.order[found.rows])
+            needed = {name: self._by_id(arrays[name]) for name in method.needs}
+            found = method.function(**common, **needed, **options)
+        return replace(found, rows=self._order[found.rows])
 
-    def _sorted(self, ranking: Ranking) -> Ranking:
-        """The same ranking with rows of the sorted pool."""
-        place = np.empty_like(self.order)
-        place[self.order] = np.arange(self.order.size)
-        return replace(ranking, rows=place[ranking.rows])
+    def _part(
+        self,
+        method: Method,
+        part: str,
+        options: Mapping[str, Any],
+        arrays: Mapping[str, NDArray[Any]],
+    ) -> Ranking:
+        """Return a part of a hybrid, with rows of the sorted pool."""
+        ranking = self._rank(get_method(part), options, arrays)
+        if not ranking.full:
+            raise ParameterError(
+                f"the part {part!r} of {method.name!r} ranks {ranking.depth} of {ranking.n} tiles",
+                "A hybrid combines rankings of the whole pool.",
+                f"Leave out {method.name}.{part}.depth.",
+            )
+        return replace(ranking, rows=self._place[ranking.rows])
+
+
+def _key(method: Method, options: Mapping[str, Any]) -> tuple[object, str]:
+    # By function: two methods may have one name, and one of them be a user's own.
+    return method.function, digest(dict(options))
+
+
+def _with_depth(method: Method, depth: int | None, options: dict[str, Any]) -> dict[str, Any]:
+    if depth is None:
+        return options
+    if not method.greedy:
+        raise ParameterError(
+            f"depth={depth} for the method {method.name!r}",
+            "Only greedy methods can stop early; this one always ranks everything.",
+        )
+    if depth < 1:
+        raise ParameterError(f"depth={depth}", "At least one tile is ranked.")
+    return {**options, "depth": depth}
 
 
 def _needed(

@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from foveate.curate.compare import agreement
+from foveate.embeddings import find_rows
 from foveate.errors import DataError
-from foveate.files import digest, read_parquet, write_parquet
+from foveate.files import read_parquet, text_column, write_parquet
 from foveate.selection import Ranking
 
 if TYPE_CHECKING:
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     import pyarrow as pa
+    from numpy.typing import NDArray
 
     from foveate.budget import Budget
     from foveate.curate.methods import Method
@@ -34,46 +36,66 @@ def save_ranking(path: Path, ranking: Ranking) -> None:
     write_parquet(path, _with_footer(table, dict(ranking.meta)))
 
 
-def load_ranking(path: Path, pool: Pool) -> Ranking:
+def load_ranking(
+    path: Path, pool: Pool, costs: Mapping[str, NDArray[np.float64]] | None = None
+) -> Ranking:
     """Read a ranking of `pool`.
+
+    Args:
+        path: File of `save_ranking`.
+        pool: The pool.
+        costs: What ``pool.costs()`` returns, if that is known already.
 
     Raises:
         DataError: It ranks tiles that the pool does not have.
     """
     table = read_parquet(path)
-    ids = np.asarray(table["tile_id"].to_pylist(), dtype=np.str_)
-    order = np.argsort(pool.ids, kind="stable")
-    place = np.minimum(np.searchsorted(pool.ids[order], ids), len(pool) - 1)
-    rows = order[place]
-    if (pool.ids[rows] != ids).any():
+    rows = find_rows(pool.ids, text_column(table, "tile_id"))
+    if (rows < 0).any():
         raise DataError(f"{path.name!r} ranks tiles of another pool", "", "Run the job again.")
     meta = json.loads(table.schema.metadata[_FOOTER])
-    return Ranking(rows, table["score"].to_numpy(), len(pool), pool.ids, pool.costs(), meta)
+    known = pool.costs() if costs is None else costs
+    return Ranking(rows, table["score"].to_numpy(), len(pool), pool.ids, known, meta)
 
 
 def save_selection(
-    path: Path, pool: Pool, selection: Selection, budget: Budget, spec: EncoderSpec | None
+    path: Path,
+    pool: Pool,
+    selection: Selection,
+    budget: Budget,
+    *,
+    about: Mapping[str, Any],
+    spec: EncoderSpec | None,
 ) -> None:
     """Write a selection: rank, tile, window, score, costs, weight, and geometry if there is one.
 
-    The footer holds the schema version, method, options, seed, budget, the pool's fingerprint
-    and total cost, what was spent and left, and the encoder's spec.
+    The footer holds the schema version, method, options, seed, budget, what was spent and left,
+    the pool and the encoder.
+
+    Args:
+        path: File to write.
+        pool: The pool.
+        selection: What was chosen of it.
+        budget: Under which budget.
+        about: Facts of the whole pool for the footer: "fingerprint", "tiles", "cost".
+        spec: The encoder, if there was one.
     """
     import pyarrow as pa
 
-    costs = pool.costs()
+    chosen = pool.take(selection.rows)
+    costs = chosen.costs()
     table = selection.to_arrow().drop_columns(["row"])
-    if pool.tiles is not None:
-        windows = pool.tiles.take(selection.rows).to_arrow().drop_columns(["tile_id"])
+    if chosen.tiles is not None:
+        windows = chosen.tiles.to_arrow().drop_columns(["tile_id"])
         for name in windows.column_names:
             table = table.append_column(name, windows[name])
     for unit in budget.limits:
-        table = table.append_column(f"cost_{unit}", pa.array(costs[unit][selection.rows]))
+        table = table.append_column(f"cost_{unit}", pa.array(costs[unit]))
     table = table.append_column("weight", pa.array(np.ones(len(selection))))
     if pool.georeferenced:
         import shapely
 
-        outlines = shapely.to_wkb(pool.footprints()[selection.rows])
+        outlines = shapely.to_wkb(chosen.footprints())
         table = table.append_column("geometry", pa.array(outlines))
     footer = {
         "schema": SCHEMA,
@@ -81,11 +103,7 @@ def save_selection(
         "budget": str(budget),
         "spent": dict(selection.spent),
         "unspent": dict(selection.unspent),
-        "pool": {
-            "fingerprint": digest(pool.ids.tolist()),
-            "tiles": len(pool),
-            "cost": {unit: float(cost.sum()) for unit, cost in costs.items()},
-        },
+        "pool": dict(about),
         "encoder": spec.to_dict() if spec is not None else None,
     }
     geo = {"geometry": None} if pool.georeferenced else None
@@ -95,8 +113,8 @@ def save_selection(
 def write_tables(
     path: Path, pool: Pool, methods: Mapping[str, Method], rankings: Mapping[str, Ranking],
     selections: Mapping[str, Selection],
-) -> None:  # fmt: skip
-    """Write what the report shows: scores, class balance, agreement.
+) -> list[str]:  # fmt: skip
+    """Write what the report shows: scores, class balance, agreement; return the files' names.
 
     - ``tables/scores.parquet``: tile_id, and ``rank:M``, ``score:M`` for each method M (rank is
       1-based, null where a greedy method stopped before).
@@ -106,6 +124,7 @@ def write_tables(
     """
     import pyarrow as pa
 
+    tables: dict[str, pa.Table] = {}
     columns: dict[str, Any] = {"tile_id": pa.array(pool.ids.astype(object), pa.string())}
     for name, ranking in rankings.items():
         place = ranking.position()
@@ -113,7 +132,7 @@ def write_tables(
         score[ranking.rows] = ranking.score
         columns[f"rank:{name}"] = pa.array(place + 1, mask=place >= ranking.depth)
         columns[f"score:{name}"] = pa.array(score)
-    write_parquet(path / "tables/scores.parquet", pa.table(columns))
+    tables["scores"] = pa.table(columns)
     if pool.counts is not None and pool.legend is not None:
         classes: dict[str, Any] = {
             "class": list(pool.legend.names),
@@ -121,13 +140,10 @@ def write_tables(
             "pool": pool.counts.sum(axis=0),
         }
         classes |= {name: pool.counts[s.rows].sum(axis=0) for name, s in selections.items()}
-        write_parquet(path / "tables/classes.parquet", pa.table(classes))
+        tables["classes"] = pa.table(classes)
     pairs = agreement(rankings, selections)
     schema = {"a": pa.string(), "b": pa.string(), "kendall": pa.float64(), "overlap": pa.float64()}
-    write_parquet(
-        path / "tables/agreement.parquet",
-        pa.Table.from_pylist([vars(p) for p in pairs], schema=pa.schema(schema)),
-    )
+    tables["agreement"] = pa.Table.from_pylist([vars(p) for p in pairs], schema=pa.schema(schema))
     rows = [
         {
             "method": name, "title": m.title, "source": m.source,
@@ -135,7 +151,10 @@ def write_tables(
         }
         for name, m in methods.items()
     ]  # fmt: skip
-    write_parquet(path / "tables/methods.parquet", pa.Table.from_pylist(rows))
+    tables["methods"] = pa.Table.from_pylist(rows)
+    for name, table in tables.items():
+        write_parquet(path / f"tables/{name}.parquet", table)
+    return [f"tables/{name}.parquet" for name in tables]
 
 
 def _with_footer(table: pa.Table, content: dict[str, Any]) -> pa.Table:

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 TILES = 12  # best and worst of each method
 SCENES = 24  # scenes with the most picks
 _TILE_SIDE, _SCENE_SIDE = 160, 720
+_TABLE = "tables/thumbs.parquet"
 
 
 def write_thumbs(
@@ -31,10 +32,13 @@ def write_thumbs(
     *,
     bands: Sequence[int] = (),
     progress: ProgressFn | None = None,
-) -> None:
+) -> list[str]:
     """Write the best and worst tiles of each method and overviews of the most picked scenes.
 
     ``tables/thumbs.parquet`` lists them: kind ("tile" or "scene"), name (tile id or scene), file.
+
+    Returns:
+        Names of the files, relative to `path`.
     """
     import pyarrow as pa
 
@@ -72,7 +76,8 @@ def write_thumbs(
                 entries.append({"kind": "scene", "name": scene.scene_id, "file": file})
                 meter.advance()
     schema = pa.schema({"kind": pa.string(), "name": pa.string(), "file": pa.string()})
-    write_parquet(path / "tables/thumbs.parquet", pa.Table.from_pylist(entries, schema=schema))
+    write_parquet(path / _TABLE, pa.Table.from_pylist(entries, schema=schema))
+    return [_TABLE, *(entry["file"] for entry in entries)]
 
 
 def _put(path: Path, picture: bytes) -> None:

@@ -75,7 +75,7 @@ if TYPE_CHECKING:
     from foveate.models._filters import Plane
 
 VERSION = "builtin/1"  # goes into the fingerprint: change it whenever a value changes
-MIN_SIDE = 8  # pixels
+MIN_SIDE = 8  # pixels that the coarsest filters need
 _LEVELS = 4
 _LOCAL_LEVELS = 3
 _LOCAL_HALVINGS = 3  # blocks of 8 x 8
@@ -157,8 +157,9 @@ class Builtin:
         """Embed tiles, each on its own.
 
         Args:
-            batch: (b, c, h, w) of any integer or float dtype, raw units; h and w at least 8
-                pixels.
+            batch: (b, c, h, w) of any integer or float dtype, raw units. A side
+                under 8 pixels, the sliver at the edge of a scene, is continued by its last row
+                or column.
 
         Returns:
             (b, d) float32 in [0, 1], safe to store as float16.
@@ -168,6 +169,9 @@ class Builtin:
         """
         batch = np.asarray(batch)
         self._check(batch)
+        lacking = [max(0, MIN_SIDE - side) for side in batch.shape[2:]]
+        if any(lacking):
+            batch = np.pad(batch, ((0, 0), (0, 0), (0, lacking[0]), (0, lacking[1])), mode="edge")
         out = np.empty((batch.shape[0], self.spec.dim), np.float32)
         for i, tile in enumerate(batch):
             values = [
@@ -205,7 +209,7 @@ class Builtin:
 
     def _check(self, batch: NDArray) -> None:
         c = len(self._bands)
-        allowed = f"Allowed is (b, {c}, h, w) of integers or floats, h and w at least {MIN_SIDE}."
+        allowed = f"Allowed is (b, {c}, h, w) of integers or floats, h and w at least 1."
         if batch.ndim != 4:
             raise DataError(
                 f"a batch with {batch.ndim} axes, shape {batch.shape}",
@@ -223,11 +227,11 @@ class Builtin:
                 "Read those bands, or make the encoder for the bands that you have; the band axis "
                 "comes before height and width.",
             )
-        if min(batch.shape[2:]) < MIN_SIDE:
+        if min(batch.shape[2:]) < 1:
             raise DataError(
                 f"tiles of {batch.shape[2]} x {batch.shape[3]} pixels",
                 allowed,
-                "Cut larger tiles.",
+                "Leave empty tiles out.",
             )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,30 +12,37 @@ import numpy as np
 
 from foveate.embeddings import Embeddings
 from foveate.errors import DataError, ParameterError
-from foveate.files import digest
+from foveate.files import digest, digest_ids, read_json, write_json
 from foveate.models.base import Embeds, ModelHandle, Scale
 from foveate.models.load import FAMILIES
+from foveate.pool.preview import read_small
 from foveate.progress import Meter, ProgressFn
-from foveate.run.drivers import map_shards
-from foveate.run.shards import ShardStore, to_half
+from foveate.run import Run, map_shards
+from foveate.run.shards import ShardStore, step_name, to_half
+from foveate.seeds import rng, tie_keys
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterable, Iterator
+    from contextlib import AbstractContextManager
 
     from numpy.typing import NDArray
 
-    from foveate.pool.pool import Pool
+    from foveate.embeddings import EncoderSpec
+    from foveate.pool.pool import Pool, Scene
     from foveate.raster import Raster
 
 _SMALLEST_SHARD, _LARGEST_SHARD, _SHARDS = 64, 8192, 64
 _PREVIEW = 512
+_SAMPLE, _LEAST = 2_000_000, 256  # values of a band, in all and of a scene
+_RANGE_FILE = "tables/band_range.json"
+_RANGE_VERSION = 1  # raised when another range comes of the same pixels
 
 
 def embed(
     pool: Pool,
     model: ModelHandle | Embeds,
     *,
-    run: str | Path | None = None,
+    run: str | Path | Run | None = None,
     batch_size: int = 32,
     workers: int = 1,
     progress: ProgressFn | None = None,
@@ -47,8 +55,10 @@ def embed(
     Args:
         pool: A pool cut from scenes.
         model: From `load_model` or `from_callable`.
-        run: Folder to keep the shards in: an embedding that was interrupted goes on there, one
-            that is complete is not repeated. None keeps everything in memory.
+        run: Run directory (new, empty, or an earlier run) to keep the shards in: an embedding
+            that was interrupted goes on there, one that is complete is not repeated, and a job
+            in the same directory finds it. Or a `Run` that is open for writing. None keeps
+            everything in memory.
         batch_size: Tiles per call of the model; the vectors do not depend on it.
         workers: Processes; more than one needs a model that can be loaded by name.
         progress: Called with ticks.
@@ -59,6 +69,7 @@ def embed(
     Raises:
         ParameterError: Bands are not stated and the model takes fewer than there are.
         DataError: A file cannot be read; what was embedded before is kept in `run`.
+        StorageError: `run` cannot be written, holds something else, or is in use.
     """
     if workers > 1 and not isinstance(model, ModelHandle):
         raise ParameterError(
@@ -66,41 +77,52 @@ def embed(
             "Objects stay in their process.",
             "workers=1",
         )
-    bound = bind(model, pool)
-    size = _shard_size(len(pool))
-    shards = -(-len(pool) // size)
-    store = None
-    if run is not None:
-        key = embedding_key(pool, bound)
-        folder = Path(run) / "embeddings" / slug(bound.spec.name)
-        store = ShardStore(folder, key, shards, bound.spec)
-    make = functools.partial(
-        _ShardEncoder, pool, model if workers > 1 else bound, bound.spec.bands,
-        bound.spec.scale, size, batch_size,
-    )  # fmt: skip
-    todo = list(range(shards)) if store is None else store.missing()
-    kept: dict[int, NDArray[np.float16]] = {}
-    there = len(pool) - sum(_shard_rows(len(pool), size, s).size for s in todo)
-    with Meter(progress, f"embedding with {bound.spec.name}", len(pool), skipped=there) as meter:
-        for shard, vectors in map_shards(make, todo, workers):
-            rows = _shard_rows(len(pool), size, shard)
-            if store is None:
-                kept[shard] = to_half(pool.ids[rows], vectors)
-            else:
-                store.put(shard, pool.ids[rows], vectors)
-            meter.advance(rows.size)
-    if store is not None:
-        return store.finish()
-    x = np.concatenate([kept[s] for s in range(shards)])
-    return Embeddings(pool.ids, x, bound.spec)
+    with _opened(run) as opened:
+        bound = bind(model, pool, run=opened)
+        size = _shard_size(len(pool))
+        make = functools.partial(
+            _ShardEncoder, pool, model if workers > 1 else bound, bound.spec.bands,
+            bound.spec.scale, size, batch_size,
+        )  # fmt: skip
+        loop = _Loop(pool, bound.spec.name, size, make, workers, progress)
+        return _in_memory(loop, bound.spec) if opened is None else _in_run(loop, bound, opened)
 
 
-def bind(model: ModelHandle | Embeds, pool: Pool) -> Embeds:
+def _opened(run: str | Path | Run | None) -> AbstractContextManager[Run | None]:
+    """Open a run for as long as it takes; one that is open already is its owner's to close."""
+    return Run.create(run) if isinstance(run, str | Path) else contextlib.nullcontext(run)
+
+
+def _in_memory(loop: _Loop, spec: EncoderSpec) -> Embeddings:
+    ids = loop.pool.ids
+    kept = {s: to_half(ids[loop.rows(s)], x) for s, x in loop.vectors(range(loop.shards))}
+    return Embeddings(ids, np.concatenate([kept[s] for s in range(loop.shards)]), spec)
+
+
+def _in_run(loop: _Loop, model: Embeds, run: Run) -> Embeddings:
+    key = embedding_key(loop.pool, model)
+    store = ShardStore.within(run.path, key, loop.shards, model.spec)
+
+    def work() -> list[str]:
+        for shard, vectors in loop.vectors(store.missing()):
+            store.put(shard, loop.pool.ids[loop.rows(shard)], vectors)
+        return [str(file.relative_to(run.path)) for file in store.files]
+
+    run.do(step_name(model.spec.name), key, work)
+    return store.finish()
+
+
+def bind(model: ModelHandle | Embeds, pool: Pool, *, run: Run | None = None) -> Embeds:
     """Build a model for the bands and the value range of a pool.
 
     Bands are those that the user chose, or all of them where the model takes as many; three
     bands of many are never guessed. The range is the user's, 0 to 255 for uint8 imagery, and
     otherwise the 2nd to 98th percentile of each band over the pool; the spec records it.
+
+    Args:
+        model: A handle; a model that is built already comes back as it is.
+        pool: A pool cut from scenes.
+        run: Open run that keeps the range, so that it is measured once.
 
     Raises:
         DataError: The pool has no imagery.
@@ -132,7 +154,7 @@ def bind(model: ModelHandle | Embeds, pool: Pool) -> Embeds:
         raise ParameterError(
             f"bands {','.join(map(str, bands))}", f"The images have bands 1 to {available}."
         )
-    scale = model.scale or band_range(pool, bands)
+    scale = model.scale or _kept_range(pool, bands, run)
     if len(scale) == 1:
         scale = scale * len(bands)
     if len(scale) != len(bands):
@@ -149,33 +171,100 @@ def bind(model: ModelHandle | Embeds, pool: Pool) -> Embeds:
 def band_range(pool: Pool, bands: tuple[int, ...]) -> Scale:
     """Return the value range of each band: 0 to 255 for uint8, else 2nd to 98th percentile.
 
-    Percentiles are taken over the valid pixels of previews of at most 512 px of every scene.
+    Percentiles are taken over valid pixels of previews of at most 512 px: two million at most,
+    drawn evenly from the scenes under a fixed seed. Neither the order of the scenes nor anything
+    but their pixels and names decides which.
+
+    Raises:
+        DataError: There is no valid pixel.
     """
     if pool.scenes[0].source.info.dtype == "uint8":
         return ((0.0, 255.0),) * len(bands)
-    values: list[NDArray[Any]] = []
-    for scene in pool.scenes:
-        height, width = scene.source.info.shape
-        factor = min(1.0, _PREVIEW / max(height, width))
-        shape = (max(1, round(height * factor)), max(1, round(width * factor)))
-        raster = scene.source.read(bands=bands, out_shape=shape)
-        values.append(raster.data[:, raster.valid].astype(np.float64))
-    low, high = np.percentile(np.concatenate(values, axis=1), [2, 98], axis=1)
-    return tuple(
-        (float(lo), float(hi) if hi > lo else float(lo) + 1.0)
-        for lo, hi in zip(low, high, strict=True)
-    )
+    scenes = _sampled(pool.scenes)
+    quota = _SAMPLE // len(scenes)
+    values = np.concatenate([_draw(scene, bands, quota) for scene in scenes], axis=1)
+    if not values.shape[1]:
+        raise DataError(
+            "the images have no valid pixel to take a range of values from",
+            "Everything looked at is nodata.",
+            "Check --nodata, or state the range: --scale LOW,HIGH.",
+        )
+    pairs = (np.percentile(band.astype(np.float64), [2, 98]).tolist() for band in values)
+    return tuple((low, high if high > low else low + 1.0) for low, high in pairs)
+
+
+def _sampled(scenes: tuple[Scene, ...]) -> list[Scene]:
+    """Return the scenes to look at: all, or as many as leave each a fair sample."""
+    most = _SAMPLE // _LEAST
+    keys = tie_keys([scene.scene_id for scene in scenes], 0, "embed/range")
+    return [scenes[i] for i in np.argsort(keys, kind="stable")[:most]]
+
+
+def _draw(scene: Scene, bands: tuple[int, ...], quota: int) -> NDArray[Any]:
+    """Return (c, m) values of at most `quota` valid pixels in the native dtype."""
+    raster = read_small(scene.source, None, bands, _PREVIEW)
+    values = raster.data[:, raster.valid]
+    if values.shape[1] <= quota:
+        return values
+    # At random: a regular step may fall on the columns of the picture.
+    draw = rng(0, f"embed/range/{scene.scene_id}")
+    return values[:, draw.choice(values.shape[1], quota, replace=False, shuffle=False)]
+
+
+def _kept_range(pool: Pool, bands: tuple[int, ...], run: Run | None) -> Scale:
+    """Measure the range of values, or take it from the run that knows it."""
+    if run is None:
+        return band_range(pool, bands)
+
+    def work() -> list[str]:
+        write_json(run.path / _RANGE_FILE, band_range(pool, bands))
+        return [_RANGE_FILE]
+
+    run.do("band range", digest([_RANGE_VERSION, _prints(pool), bands]), work)
+    return tuple((low, high) for low, high in read_json(run.path / _RANGE_FILE))
 
 
 def embedding_key(pool: Pool, model: Embeds) -> str:
-    """Hash of everything that the vectors depend on: pixels, windows and the model."""
-    prints = [[s.scene_id, s.source.info.fingerprint, s.source.info.nodata] for s in pool.scenes]
-    return digest([prints, digest(pool.ids.tolist()), model.spec.to_dict()])
+    """Hash of everything that the vectors and their shards depend on.
+
+    Pixels, windows, the model, and how many tiles a shard has.
+    """
+    shard = _shard_size(len(pool))
+    return digest([_prints(pool), digest_ids(pool.ids), model.spec.to_dict(), shard])
 
 
-def slug(name: str) -> str:
-    """Turn a model's name into a folder's name."""
-    return "".join(c if c.isalnum() or c in "._-" else "-" for c in name).strip("-.") or "model"
+def _prints(pool: Pool) -> list[Any]:
+    infos = ((s.scene_id, s.source.info) for s in pool.scenes)
+    return [[name, info.fingerprint, info.nodata] for name, info in infos]
+
+
+@dataclass(frozen=True)
+class _Loop:
+    """The loop over the shards of a pool, with progress."""
+
+    pool: Pool
+    name: str
+    size: int
+    make: Callable[[], Callable[[int], NDArray[np.float32]]]
+    workers: int
+    progress: ProgressFn | None
+
+    @property
+    def shards(self) -> int:
+        return -(-len(self.pool) // self.size)
+
+    def rows(self, shard: int) -> NDArray[np.int64]:
+        return _shard_rows(len(self.pool), self.size, shard)
+
+    def vectors(self, todo: Iterable[int]) -> Iterator[tuple[int, NDArray[np.float32]]]:
+        """Yield the vectors of shards as they are made."""
+        wanted = list(todo)
+        there = len(self.pool) - sum(self.rows(shard).size for shard in wanted)
+        title = f"embedding with {self.name}"
+        with Meter(self.progress, title, len(self.pool), skipped=there) as meter:
+            for shard, vectors in map_shards(self.make, wanted, self.workers):
+                yield shard, vectors
+                meter.advance(self.rows(shard).size)
 
 
 @dataclass

@@ -60,8 +60,7 @@ class TimmModel:
             _load_weights(net, Path(handle.weights), cfg)
         self._net = net.eval().requires_grad_(requires_grad=False).to(self._device)
         channels = len(bands)
-        mean = _per_channel(handle.options.get("mean", cfg["mean"]), channels, "mean")
-        std = _per_channel(handle.options.get("std", cfg["std"]), channels, "std")
+        mean, std = (_normalisation(handle, cfg, name, channels) for name in ("mean", "std"))
         self._shape = [-1, channels, 1, 1]
         self._low = torch.tensor([s[0] for s in scale], dtype=torch.float32).view(self._shape)
         self._span = torch.tensor([s[1] - s[0] for s in scale]).float().view(self._shape)
@@ -77,7 +76,7 @@ class TimmModel:
             input_size=_size(handle.options.get("size"), cfg),
             licence=str(cfg.get("license") or ""),
             source=_source(handle, cfg),
-            fingerprint=_weights_hash(net),
+            fingerprint=_weights_hash(net, options),
         )
         with torch.inference_mode():
             side = self.spec.input_size or (64, 64)
@@ -245,8 +244,10 @@ def _load_weights(net: Any, path: Path, cfg: dict[str, Any]) -> None:
     net.load_state_dict({k: v for k, v in state.items() if k not in spare})
 
 
-def _weights_hash(net: Any) -> str:
+def _weights_hash(net: Any, options: dict[str, Any]) -> str:
+    """Hash of the parameters and of the options, which may change what they do (pad_type)."""
     sha = hashlib.blake2b(b"timm/1", digest_size=16)
+    sha.update(repr(sorted(options.items())).encode())
     for name, tensor in sorted(net.state_dict().items()):
         sha.update(name.encode())
         sha.update(np.ascontiguousarray(tensor.detach().cpu().float().numpy()))
@@ -273,7 +274,18 @@ def _size(option: Any, cfg: dict[str, Any]) -> tuple[int, int] | None:
     return (option, option)
 
 
-def _per_channel(value: Any, channels: int, name: str) -> tuple[float, ...]:
+def _normalisation(
+    handle: ModelHandle, cfg: dict[str, Any], name: str, channels: int
+) -> tuple[float, ...]:
+    """Return the mean or the standard deviation of each band: the user's, or the weights'."""
+    stated = name in handle.options
+    values = _per_channel(handle.options.get(name, cfg[name]), channels, name, builtin=not stated)
+    if name == "std" and min(values) <= 0:
+        raise ParameterError(f"std={handle.options.get(name)!r}", "It is more than 0.", "?std=0.5")
+    return values
+
+
+def _per_channel(value: Any, channels: int, name: str, *, builtin: bool) -> tuple[float, ...]:
     parts = value.split(",") if isinstance(value, str) else value
     try:
         values = [float(v) for v in (parts if isinstance(parts, list | tuple) else [parts])]
@@ -283,5 +295,13 @@ def _per_channel(value: Any, channels: int, name: str) -> tuple[float, ...]:
         raise ParameterError(
             f"{name}={value!r}", "Expected a number, or one for each band.", f"?{name}=0.5"
         )
+    if len(values) == channels:
+        return tuple(values)
+    if len(values) > 1 and not builtin:
+        raise ParameterError(
+            f"{name}={value!r}: {len(values)} values for {channels} bands",
+            "Expected a number, or one for each band.",
+            f"?{name}={values[0]:g}",
+        )
     # Normalisation for RGB says nothing of other bands: their mean is the neutral choice.
-    return tuple(values) if len(values) == channels else (float(np.mean(values)),) * channels
+    return (float(np.mean(values)),) * channels

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import logging
 import os
-from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -14,31 +12,20 @@ from foveate.errors import DataError, ParameterError
 from foveate.grid import Edge, Grid, Tiles
 from foveate.labels import Legend
 from foveate.pool.coordinates import read_coordinates
+from foveate.pool.find import File, Paths, collect, index, need_paths
 from foveate.pool.pool import Pool, Scene
 from foveate.pool.scan import scan
 from foveate.raster import SUFFIXES, FileSource, Source, StackSource
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+    from pathlib import Path
 
     from foveate.progress import ProgressFn
 
-IMAGE_WORDS = frozenset({"image", "images", "img", "imgs", "imagery", "rgb"})
-MASK_WORDS = frozenset(
-    {"mask", "masks", "label", "labels", "gt", "annotation", "annotations", "segmentation"}
-)
-_MASK_ENDINGS = ("_mask", "_masks", "_label", "_labels", "_gt", "_seg")
+__all__ = ["need_paths", "open_pool"]
 
 logger = logging.getLogger("foveate")
-
-Paths = str | Path | list[str] | list[Path] | tuple[str, ...] | tuple[Path, ...]
-
-
-@dataclass(frozen=True)
-class _File:
-    path: Path
-    parts: tuple[str, ...]  # folders below the root
-    key: str  # what pairs an image with its mask
 
 
 def open_pool(
@@ -67,7 +54,7 @@ def open_pool(
     ``city/masks/a_mask.tif``, also when both are given as the same folder.
 
     Args:
-        images: Folder (searched recursively), file, or several of them.
+        images: Folder (searched recursively, through linked folders too), file, or several of them.
         masks: The same for masks: class indices or RGB colours.
         classes: Classes file (YAML, TOML, JSON) or `Legend`. Without it, the values of index
             masks become the classes.
@@ -79,9 +66,10 @@ def open_pool(
         stride: Step between tiles in pixels; the tile's side when None.
         edge: "shift", "drop", "pad" or "clip"; see `Grid`.
         split: ``(rows, cols)`` to cut every scene into, instead of `tile` and `stride`.
-        coordinates: Coordinate list with the patches to use, instead of a grid.
+        coordinates: Coordinate list with the patches to use, instead of a grid. Its names are
+            scene ids, or their last parts where these are unique, with or without suffix.
         nodata: Value of missing pixels, overriding what the files say.
-        bands: Bands whose nodata counts; all when None.
+        bands: Bands whose nodata counts, 1-based; all when None or empty.
         min_valid: Smallest valid share of a tile that stays in the pool.
         measure: Whether to read all masks and nodata now (see `scan`).
         progress: Called with ticks.
@@ -94,10 +82,11 @@ def open_pool(
             anything that `scan` finds.
         ParameterError: A grid that cannot be.
     """
-    files = _collect(images, "image")
+    bands = None if bands is None or not len(bands) else tuple(bands)
+    files = collect(images, "image")
     stacked = _stack(files, stack)
-    more = [_index(_collect(paths, "extra"), "further bands") for paths in extra]
-    labels = _index(_collect(masks, "mask"), "masks") if masks is not None else None
+    more = [index(collect(paths, "extra"), "further bands") for paths in extra]
+    labels = index(collect(masks, "mask"), "masks") if masks is not None else None
     if labels is not None:
         _need_partners(list(stacked), labels, "mask")
     for table in more:
@@ -124,8 +113,9 @@ def open_pool(
     if not len(tiles):
         raise DataError(
             f"no tile of {tile} px fits into any of the {len(scenes)} scenes",
-            "With edge='drop' a scene smaller than a tile gives none.",
-            "Use a smaller --tile, or --edge shift.",
+            "With the edge 'drop' a scene smaller than a tile gives none.",
+            "Use a smaller tile (--tile 128, tile=128), or shift tiles inside (--edge shift, "
+            "edge='shift').",
         )
     ids = tiles.tile_id
     order = np.argsort(ids, kind="stable")
@@ -133,91 +123,10 @@ def open_pool(
     return scan(pool, bands=bands, min_valid=min_valid, progress=progress) if measure else pool
 
 
-def need_paths(paths: Paths, role: str) -> list[Path]:
-    """Return the paths, all of which exist.
-
-    Raises:
-        DataError: One of them does not.
-    """
-    given = [Path(p) for p in (paths if isinstance(paths, list | tuple) else [paths])]
-    missing = [p for p in given if not p.exists()]
-    if missing:
-        raise DataError(
-            f"there is no {str(missing[0])!r}",
-            f"Give a folder or a file for the {role}s.",
-            "Check the path.",
-        )
-    return given
-
-
-def _collect(paths: Paths, role: str) -> list[_File]:
-    """Find the raster files below the given paths; `role` decides between images and masks."""
-    given = need_paths(paths, role)
-    root = given[0] if len(given) == 1 else Path(os.path.commonpath([p.absolute() for p in given]))
-    root = root if root.is_dir() else root.parent
-    found: list[_File] = []
-    for path in given:
-        candidates = sorted(path.rglob("*")) if path.is_dir() else [path]
-        for candidate in candidates:
-            rel = candidate.absolute().relative_to(root.absolute())
-            hidden = any(part.startswith(".") for part in rel.parts)
-            if candidate.suffix.lower() in SUFFIXES and not hidden and candidate.is_file():
-                found.append(_File(candidate, rel.parts[:-1], _key(rel)))
-    # One folder may hold both, told apart by the names of its subfolders.
-    words = [{part.lower() for part in f.parts} for f in found]
-    if role == "mask" and any(w & MASK_WORDS for w in words):
-        found = [f for f, w in zip(found, words, strict=True) if w & MASK_WORDS]
-    elif role == "image" and any(w & IMAGE_WORDS for w in words):
-        found = [f for f, w in zip(found, words, strict=True) if not w & MASK_WORDS]
-    found = _of_role(found, role)
-    if not found:
-        raise DataError(
-            f"no {role} in {', '.join(map(str, given))!r}",
-            f"Looked for files ending in {', '.join(SUFFIXES)}, in all subfolders.",
-            "Check the path.",
-        )
-    return found
-
-
-def _of_role(found: list[_File], role: str) -> list[_File]:
-    """Where ``a.png`` and ``a_mask.png`` lie side by side, the name says which is the mask."""
-    named = {f.key: f for f in found if f.path.stem.lower().endswith(_MASK_ENDINGS)}
-    plain = {f.key for f in found if f.path.stem.lower() == f.key.rsplit("/", 1)[-1].lower()}
-    both = set(named) & plain
-    keep_named = role == "mask"
-    return [
-        f for f in found
-        if f.key not in both or f.path.stem.lower().endswith(_MASK_ENDINGS) == keep_named
-    ]  # fmt: skip
-
-
-def _key(rel: Path) -> str:
-    folders = [p for p in rel.parts[:-1] if p.lower() not in IMAGE_WORDS | MASK_WORDS]
-    stem = rel.stem
-    for ending in _MASK_ENDINGS:
-        if stem.lower().endswith(ending):
-            stem = stem[: -len(ending)]
-    return "/".join([*folders, stem])
-
-
-def _index(files: list[_File], what: str) -> dict[str, Path]:
-    table: dict[str, Path] = {}
-    for file in files:
-        if file.key in table:
-            raise DataError(
-                f"two {what} are called {file.key!r}: {str(table[file.key])!r} and "
-                f"{str(file.path)!r}",
-                "Files are paired by their path without the suffix.",
-                "Rename one of them, or move it out of the folder.",
-            )
-        table[file.key] = file.path
-    return table
-
-
-def _stack(files: list[_File], endings: Sequence[str]) -> dict[str, list[Path]]:
+def _stack(files: list[File], endings: Sequence[str]) -> dict[str, list[Path]]:
     """Scene id -> files of its bands."""
     if not endings:
-        return {key: [path] for key, path in _index(files, "images").items()}
+        return {key: [path] for key, path in index(files, "images").items()}
     groups: dict[str, dict[str, Path]] = {}
     for file in files:
         for ending in endings:
@@ -235,14 +144,14 @@ def _stack(files: list[_File], endings: Sequence[str]) -> dict[str, list[Path]]:
         raise DataError(
             f"no file name ends in {', '.join(endings)}",
             f"For example {files[0].key!r}.",
-            "Give --stack the endings as they are in the file names.",
+            "Give the endings as they are in the file names (--stack B4,B3, stack=['B4', 'B3']).",
         )
     for stem, bands in groups.items():
         lacking = [e for e in endings if e not in bands]
         if lacking:
             raise DataError(
                 f"the scene {stem!r} has no file ending in {', '.join(lacking)}",
-                f"--stack joins {', '.join(endings)}.",
+                f"The stack joins {', '.join(endings)}.",
                 "Add the file, or leave the ending out.",
             )
     return {stem: [bands[e] for e in endings] for stem, bands in groups.items()}
@@ -292,11 +201,12 @@ def _check_alike(scenes: list[Scene], bands: Sequence[int] | None) -> None:
                 f"{scenes[0].scene_id!r} has {first.bands} bands, {scene.scene_id!r} has "
                 f"{info.bands}",
                 "All images of a pool have the same bands.",
-                "Choose bands that all of them have, e.g. --bands 1,2,3, or split the folder.",
+                "Choose bands that all of them have (--bands 1,2,3, bands=[1, 2, 3]), or split the "
+                "folder.",
             )
-        if bands is not None and max(bands) > info.bands:
+        if bands is not None and not 1 <= min(bands) <= max(bands) <= info.bands:
             raise ParameterError(
-                f"--bands {','.join(map(str, bands))}: {scene.scene_id!r} has {info.bands} bands",
+                f"bands {','.join(map(str, bands))}: {scene.scene_id!r} has {info.bands} bands",
                 f"Band numbers go from 1 to {info.bands}.",
             )
 
@@ -314,32 +224,49 @@ def _cut(
 
 
 def _listed(scenes: list[Scene], path: str | Path, tile: int) -> Tiles:
-    """The tiles of a coordinate list, matched to the scenes by full id or by last part."""
+    """The tiles of a coordinate list, matched to the scenes by name."""
     tiles = read_coordinates(path, tile).tiles
-    known = {s.scene_id: s for s in scenes}
-    known |= {s.scene_id.rsplit("/", 1)[-1]: s for s in scenes if "/" in s.scene_id}
-    names = []
-    for name in tiles.scenes:
-        scene = known.get(name) or known.get(name.rsplit("/", 1)[-1])
-        if scene is None:
-            raise DataError(
-                f"the coordinate list names the image {name!r}, which is not among the images",
-                f"Images: {', '.join(sorted(known)[:5])} ...",
-                "Give the folder that the list was made for.",
-            )
-        names.append(scene.scene_id)
-        inside = tiles.take(tiles.scene == name)
+    by_id = {s.scene_id: s for s in scenes}
+    by_last: dict[str, list[Scene]] = {}
+    for scene in scenes:
+        by_last.setdefault(scene.scene_id.rsplit("/", 1)[-1], []).append(scene)
+    tables = []
+    for name, rows in tiles.per_scene():
+        scene = _named(name, by_id, by_last)
+        inside = tiles.take(rows)
         height, width = scene.source.info.shape
         if int((inside.y + tile).max()) > height or int((inside.x + tile).max()) > width:
             raise DataError(
                 f"the coordinate list cuts {name!r} beyond its {height} x {width} pixels",
                 f"Patches are {tile} px; the first number is the row.",
-                "Check --tile, or that the list belongs to these images.",
+                "Check the size of a tile (--tile, tile=...), or that the list belongs to these "
+                "images.",
             )
-    return Tiles.concat(
-        [
-            Tiles.of(names[i], np.stack([t.y, t.x, t.h, t.w], axis=1))
-            for i, name in enumerate(tiles.scenes)
-            for t in [tiles.take(tiles.scene == name)]
-        ]
+        windows = np.stack([inside.y, inside.x, inside.h, inside.w], axis=1)
+        tables.append(Tiles.of(scene.scene_id, windows))
+    return Tiles.concat(tables)
+
+
+def _named(name: str, by_id: dict[str, Scene], by_last: dict[str, list[Scene]]) -> Scene:
+    """The scene that a list means: by its id, else by its last part, with or without suffix."""
+    stem, suffix = os.path.splitext(name)  # noqa: PTH122  (a name, not a path)
+    forms = [name, stem] if suffix.lower() in SUFFIXES else [name]
+    for form in forms:
+        if form in by_id:
+            return by_id[form]
+    for form in forms:
+        meant = by_last.get(form.rsplit("/", 1)[-1], [])
+        if len(meant) > 1:
+            raise DataError(
+                f"the coordinate list names the image {name!r}, which is {meant[0].scene_id!r} "
+                f"or {meant[1].scene_id!r}",
+                "A name without its folder must fit one image.",
+                "Write the folder too, as in the first of them.",
+            )
+        if meant:
+            return meant[0]
+    raise DataError(
+        f"the coordinate list names the image {name!r}, which is not among the images",
+        f"Images: {', '.join(sorted(by_id)[:5])}{' ...' if len(by_id) > 5 else '.'}",
+        "Give the folder that the list was made for.",
     )

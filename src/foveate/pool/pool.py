@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 
-from foveate.budget import geodesic_area
 from foveate.errors import DataError
-from foveate.grid import Tiles, Window, footprints
+from foveate.grid import Tiles, Window, row_numbers
+from foveate.pool.costs import Costs
+from foveate.pool.footprints import footprints
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -111,8 +113,8 @@ class Pool:
         """Make a pool of plain arrays, without imagery.
 
         Args:
-            ids: (n,) unique names; "0000000", "0000001" ... when None, so that rankings refer
-                to rows of your arrays.
+            ids: (n,) unique names; "0000000", "0000001" ... when None (wider beyond ten
+                million, so that their order stays that of the rows).
             counts: (n, C) pixels per class, or None.
             n: Number of items when neither ids nor counts are given.
             legend: Names of the C classes, or None.
@@ -130,7 +132,7 @@ class Pool:
             raise DataError(
                 "a pool of unknown size", "Give ids, counts or n.", "Try n=len(embeddings)."
             )
-        names = np.array([f"{i:07d}" for i in range(size)]) if ids is None else np.asarray(ids)
+        names = row_names(np.arange(size), size) if ids is None else np.asarray(ids)
         return cls(ids=names, legend=legend, counts=table)
 
     def __len__(self) -> int:
@@ -139,7 +141,7 @@ class Pool:
 
     def take(self, rows: ArrayLike) -> Self:
         """Return the pool of the given rows (integers or a mask), in that order."""
-        index = np.asarray(rows)
+        index = row_numbers(rows, len(self))
         return replace(
             self,
             ids=self.ids[index],
@@ -151,12 +153,10 @@ class Pool:
         """Yield each scene that has tiles with the rows of its tiles, in order."""
         if self.tiles is None:
             return
-        place = {name: i for i, name in enumerate(self.tiles.scenes)}
+        rows = dict(self.tiles.per_scene())
         for scene in self.scenes:
-            code = place.get(scene.scene_id, -1)
-            rows = np.flatnonzero(self.tiles.scene_code == code)
-            if rows.size:
-                yield scene, rows
+            if scene.scene_id in rows:
+                yield scene, rows[scene.scene_id]
 
     def read(
         self,
@@ -193,7 +193,9 @@ class Pool:
             scene = scenes[tiles.scenes[tiles.scene_code[i]]]
             if scene.mask is None or self.legend is None:
                 raise DataError(
-                    "this pool has no masks", "Labels need masks.", "Open it with masks=FOLDER."
+                    "this pool has no masks",
+                    "Labels need masks.",
+                    "Give masks (--masks FOLDER, masks=...).",
                 )
             window = tiles.window(i)
             image = scene.source.read(window) if scene.source.info.masked else None
@@ -218,7 +220,7 @@ class Pool:
         result = np.empty(len(self), dtype=object)
         for scene, rows in self.per_scene():
             geobox = scene.source.info.geobox
-            if geobox is None:
+            if geobox is None or (crs is not None and geobox.crs is None):
                 raise DataError(
                     f"the scene {scene.scene_id!r} has no coordinate reference system",
                     "Footprints need georeferenced scenes.",
@@ -226,27 +228,20 @@ class Pool:
             result[rows] = footprints(tiles.take(rows), geobox, crs)
         return result
 
-    def costs(self) -> dict[str, NDArray[np.float64]]:
+    def costs(self) -> Mapping[str, NDArray[np.float64]]:
         """Return what each tile costs in every unit that a budget can limit.
 
         Returns:
             "tiles" (1 each); from scenes also "pixels" (valid ones), "bytes" (valid pixels of
             all bands in the native dtype) and, when georeferenced, "area" (square metres of
-            valid ground on the ellipsoid). Each (n,) float64.
+            valid ground on the ellipsoid). Each (n,) float64, read-only, worked out when it is
+            first asked for and kept.
         """
-        costs = {"tiles": np.ones(len(self))}
-        if self.tiles is None:
-            return costs
-        share = self.tiles.valid_share.astype(np.float64)
-        costs["pixels"] = np.rint(self.tiles.pixels * share)
-        per_pixel = np.zeros(len(self))
-        for scene, rows in self.per_scene():
-            info = scene.source.info
-            per_pixel[rows] = info.bands * np.dtype(info.dtype).itemsize
-        costs["bytes"] = costs["pixels"] * per_pixel
-        if self.georeferenced:
-            costs["area"] = geodesic_area(self.footprints()) * share
-        return costs
+        return self._costs
+
+    @cached_property
+    def _costs(self) -> Costs:
+        return Costs(self)
 
     def describe(self) -> dict[str, Any]:
         """Return what the pool is, JSON-ready: sizes, bands, dtype, classes, exclusions."""
@@ -262,8 +257,7 @@ class Pool:
         }
 
     def _rows(self, rows: ArrayLike | None) -> NDArray[np.int64]:
-        every = np.arange(len(self))
-        return every if rows is None else every[np.asarray(rows)]
+        return np.arange(len(self)) if rows is None else row_numbers(rows, len(self))
 
     def _need_tiles(self) -> Tiles:
         if self.tiles is None:
@@ -273,6 +267,12 @@ class Pool:
                 "Open it with open_pool(FOLDER).",
             )
         return self.tiles
+
+
+def row_names(rows: NDArray[np.integer], n: int) -> NDArray[np.str_]:
+    """Return (k,) ids of rows of a pool of `n` plain items; their order is that of the rows."""
+    width = max(7, len(str(n - 1)))
+    return np.array([f"{i:0{width}d}" for i in rows.tolist()], np.str_)
 
 
 def _check_counts(counts: NDArray[Any], n: int) -> NDArray[np.int64]:

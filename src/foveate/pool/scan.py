@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+import logging
+from collections import Counter
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from foveate.errors import DataError
+from foveate.grid import Window
 from foveate.labels import Legend, count_classes, pack
 from foveate.pool.pool import read_codes
 from foveate.progress import Meter, ProgressFn
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
 
     from numpy.typing import NDArray
 
@@ -21,7 +24,10 @@ if TYPE_CHECKING:
     from foveate.pool.pool import Pool, Scene
     from foveate.raster import Source
 
-_MANY = 32
+_MANY_VALUES = 4096
+_BLOCK = 1 << 22  # pixels of a mask that are held at a time
+
+logger = logging.getLogger("foveate")
 
 
 def scan(
@@ -34,11 +40,13 @@ def scan(
     """Measure valid shares, count classes, and drop mostly empty tiles.
 
     Nodata pixels and ignored classes are out of every count. A tile whose `valid_share` is under
-    `min_valid` leaves the pool before anything is ranked; `Pool.excluded` names it.
+    `min_valid` leaves the pool before anything is ranked; `Pool.excluded` names it. That may be
+    a whole patch (a scene of one tile). A larger scene without any valid pixel is refused: that
+    is a mistake which should not pass for a smaller pool.
 
     Args:
         pool: A pool cut from scenes.
-        bands: Bands whose nodata counts; all when None.
+        bands: Bands whose nodata counts, 1-based; all when None or empty.
         min_valid: Smallest share of valid pixels of a tile that stays, 0 to 1.
         progress: Called with ticks.
 
@@ -46,9 +54,10 @@ def scan(
         A pool with measured tiles and, where there are masks, `counts` and a legend.
 
     Raises:
-        DataError: A mask holds an unknown class, a scene has no valid pixel, no tile is left, or
-            a file cannot be read.
+        DataError: A mask holds an unknown class, a scene of several tiles has no valid pixel, no
+            tile is left, or a file cannot be read.
     """
+    bands = None if bands is None or not len(bands) else bands
     tiles = pool.tiles
     if tiles is None:
         return pool
@@ -63,19 +72,32 @@ def scan(
             share[rows], found = _scan_scene(scene, tiles.take(rows), legend, bands, meter)
             if counts is not None and found is not None:
                 counts[rows] = found
-            if not share[rows].any():
+            if rows.size > 1 and not share[rows].any():
                 raise DataError(
                     f"the scene {scene.scene_id!r} has no valid pixel: everything is nodata",
                     "Every scene needs some valid pixels.",
-                    "Remove it from the folder, or check its nodata value (--nodata).",
+                    "Remove it from the folder, or check its nodata value (--nodata, nodata=...).",
                 )
     keep = share >= min_valid
-    if not keep.any():
+    if not share[keep].any():
         raise DataError(
-            f"all {len(pool)} tiles have less than {min_valid:.0%} valid pixels",
+            f"all {len(pool)} tiles have less than {min_valid:.0%} valid pixels"
+            if min_valid > 0
+            else f"all {len(pool)} tiles hold nothing but nodata",
             "No tile is left to choose from.",
-            "Lower --min-valid, or check the nodata value (--nodata).",
+            "Lower the threshold (--min-valid, min_valid=...), or check the nodata value "
+            "(--nodata, nodata=...).",
         )
+    empty = [
+        scene.scene_id
+        for scene, rows in pool.per_scene()
+        if not share[rows].any() and not keep[rows].any()
+    ]
+    if empty:
+        logger.warning(
+            "%d of %d images hold nothing but nodata and are not used, the first is %r",
+            len(empty), len(pool.scenes), empty[0],
+        )  # fmt: skip
     excluded = {
         str(i): f"{s:.1%} valid pixels, under {min_valid:.0%}"
         for i, s in zip(pool.ids[~keep], share[~keep], strict=True)
@@ -116,28 +138,36 @@ def infer_legend(masks: Sequence[Source]) -> Legend:
     """Name the classes of index masks after the values that occur.
 
     Raises:
-        DataError: The masks are RGB: colours cannot be named without a classes file. The message
-            holds one that can be pasted.
+        DataError: The masks are RGB: colours cannot be named without a classes file (the message
+            holds one that can be pasted); or they hold measurements instead of classes.
     """
-    values: dict[int, int] = {}
+    times: Counter[int] = Counter()
     for mask in masks:
-        raster = mask.read()
-        found, times = np.unique(pack(raster.data)[raster.valid], return_counts=True)
-        for value, count in zip(found.tolist(), times.tolist(), strict=True):
-            values[value] = values.get(value, 0) + count
-        if raster.data.shape[0] == 3:
-            common = sorted(values, key=lambda v: -values[v])[:8]
+        for block in _values(mask):
+            times.update(block)
+            if mask.info.bands == 1 and len(times) > _MANY_VALUES:
+                raise DataError(
+                    f"the masks hold more than {_MANY_VALUES} different values, up to {max(times)}",
+                    "These are measurements, not classes.",
+                    "Give masks of class indices (--masks FOLDER, masks=...).",
+                )
+        if mask.info.bands == 3:
+            common = [value for value, _ in times.most_common(8)]
             listed = ", ".join(f'class{i}: "#{v:06X}"' for i, v in enumerate(common))
             raise DataError(
                 "the masks are RGB and there is no classes file",
-                f"The first one holds {len(values)} colours.",
-                f"Write a file 'classes.yaml' with 'classes: {{{listed}}}' and give it with "
-                "--classes classes.yaml",
+                f"The first one holds {len(times)} colours.",
+                f"Write a file 'classes.yaml' with 'classes: {{{listed}}}' and give it "
+                "(--classes classes.yaml, classes='classes.yaml').",
             )
-        if len(values) > 4096:
-            raise DataError(
-                f"the masks hold more than 4096 different values, up to {max(values)}",
-                "These are measurements, not classes.",
-                "Give masks of class indices.",
-            )
-    return Legend.of_indices(sorted(values))
+    return Legend.of_indices(sorted(times))
+
+
+def _values(mask: Source) -> Iterator[dict[int, int]]:
+    """Yield how often each value of a mask occurs, block of rows by block of rows."""
+    height, width = mask.info.shape
+    step = max(1, _BLOCK // width)
+    for y in range(0, height, step):
+        block = mask.read(Window(y, 0, min(step, height - y), width))
+        found, times = np.unique(pack(block.data[:, None, block.valid]), return_counts=True)
+        yield dict(zip(found.tolist(), times.tolist(), strict=True))

@@ -45,10 +45,11 @@ def load_pool(path: Path, opened: Pool) -> Pool:
     legend = read_json(path / "tables/legend.json")
     counts = None
     if "counts" in table.column_names:
-        counts = np.array(table["counts"].to_pylist(), dtype=np.int64).reshape(len(table), -1)
+        flat = table["counts"].combine_chunks().flatten().to_numpy(zero_copy_only=False)
+        counts = flat.astype(np.int64).reshape(len(table), -1)
     return replace(
         opened,
-        ids=np.asarray(table["tile_id"].to_pylist(), dtype=np.str_),
+        ids=table["tile_id"].to_numpy().astype(np.str_),
         tiles=Tiles.from_arrow(table),
         legend=Legend.from_dict(legend, "legend.json") if legend else None,
         counts=counts,

@@ -23,7 +23,7 @@ class SourceInfo:
         shape: ``(height, width)`` in pixels.
         bands: Number of data bands (an alpha band is a mask, not data).
         dtype: NumPy name of the native dtype.
-        nodata: Value that marks missing pixels, or None.
+        nodata: Value that marks missing pixels, or None; see `Raster` for several bands.
         geobox: Georeference, or None.
         fingerprint: Hash of the content.
         descriptions: One per band, possibly empty strings.
@@ -43,6 +43,12 @@ class SourceInfo:
 @dataclass(frozen=True)
 class Raster:
     """Pixels of one window.
+
+    A pixel is missing where all bands that were read hold the nodata value, where any of them is
+    NaN or infinite, and where alpha or a mask band says so. The two rules differ on purpose: a
+    nodata value is mostly 0, which also is a measurement (black water in one band) and then says
+    nothing unless every band has it; NaN never is one, and a model that gets it in one band
+    gives NaN.
 
     Attributes:
         data: (c, h, w) in the native dtype; what stands under invalid pixels has no meaning.

@@ -5,22 +5,24 @@ from __future__ import annotations
 import contextlib
 import errno
 import os
+import threading
 import warnings
 from collections import OrderedDict
-from dataclasses import dataclass, field
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from foveate.errors import DataError
-from foveate.files import as_storage_error, atomic_path, fingerprint
+from foveate.files import as_storage_error, atomic_path, digest, fingerprint
 from foveate.grid import Window
 from foveate.raster.base import Raster, SourceInfo
-from foveate.raster.windows import check_bands, clip, nothing, paste, resample
+from foveate.raster.windows import check_bands, clip, nothing, paste, resample, sampled_shape
 
 if TYPE_CHECKING:
     from collections.abc import Generator, Sequence
-    from pathlib import Path
 
     import rasterio
     from numpy.typing import NDArray
@@ -29,11 +31,14 @@ if TYPE_CHECKING:
 SUFFIXES = (".tif", ".tiff", ".png", ".jpg", ".jpeg", ".jp2", ".vrt")
 
 _GDAL = {
-    "GDAL_DISABLE_READDIR_ON_OPEN": "EMPTY_DIR",  # no directory listing per file
     "GDAL_ERROR_ON_LIBJPEG_WARNING": True,  # a truncated JPEG is an error, not grey pixels
     "GDAL_CACHEMAX": 256 << 20,  # bytes; the default, 5 % of memory, breaks the memory bound
-    "GDAL_PAM_ENABLED": False,  # never write .aux.xml beside a user's files
 }
+# Sidecars (.aux.xml, .tfw, .ovr, .msk) are asked for by name: listing the folder at each file
+# would be quadratic. Reading changes none of them: GDAL writes .aux.xml for what it was told or
+# has computed (statistics), and here it never is.
+_READING = _GDAL | {"GDAL_DISABLE_READDIR_ON_OPEN": "TRUE", "GDAL_PAM_ENABLED": True}
+_WRITING = _GDAL | {"GDAL_DISABLE_READDIR_ON_OPEN": "EMPTY_DIR", "GDAL_PAM_ENABLED": False}
 _OPEN_FILES = 16
 _PNG = b"\x89PNG\r\n\x1a\n"
 _TAIL = 65536  # bytes at the end among which a PNG has its IEND
@@ -55,16 +60,10 @@ class FileSource:
     path: str
     nodata: float | None = None
     palette: bool = True
-    _info: SourceInfo | None = field(default=None, repr=False, compare=False)
 
-    @property
+    @cached_property
     def info(self) -> SourceInfo:
-        """What the header says, and the fingerprint of the content."""
-        info = self._info or self._read_info()
-        object.__setattr__(self, "_info", info)
-        return info
-
-    def _read_info(self) -> SourceInfo:
+        """What the header says, and the fingerprint of the content, both as first seen."""
         from odc.geo.geobox import GeoBox
 
         _refuse_truncated_png(self.path)
@@ -74,13 +73,13 @@ class FileSource:
             dtype = np.result_type(*(dataset.dtypes[b - 1] for b in data_bands))
             nodata = dataset.nodata if self.nodata is None else self.nodata
             geobox = None
-            if dataset.crs is not None and not dataset.transform.is_identity:
-                geobox = GeoBox(dataset.shape, dataset.transform, dataset.crs.to_string())
-            flags = {flag.name for band in dataset.mask_flag_enums for flag in band}
+            if not dataset.transform.is_identity:  # a world file has no CRS
+                crs = None if dataset.crs is None else dataset.crs.to_string()
+                geobox = GeoBox(dataset.shape, dataset.transform, crs)
             masked = (
                 nodata is not None
                 or alpha is not None
-                or "per_dataset" in flags
+                or _has_mask(dataset)
                 or np.issubdtype(dtype, np.floating)
             )
             return SourceInfo(
@@ -89,7 +88,7 @@ class FileSource:
                 dtype="uint8" if colormap is not None else dtype.name,
                 nodata=None if nodata is None else float(nodata),
                 geobox=geobox,
-                fingerprint=fingerprint(self.path),
+                fingerprint=_content(self.path, dataset),
                 descriptions=("red", "green", "blue")
                 if colormap is not None
                 else tuple(dataset.descriptions[b - 1] or "" for b in data_bands),
@@ -110,52 +109,67 @@ class FileSource:
         inside = clip(window, info.shape)
         if inside.h < 1 or inside.w < 1:
             return nothing(len(wanted), info.dtype, out_shape or (window.h, window.w))
-        if inside != window and out_shape is not None:
-            return resample(self.read(window, bands=bands), out_shape)
+        if out_shape == (window.h, window.w):
+            out_shape = None
+        # GDAL would blend the nodata value that the user names, NaN and what lies outside into
+        # the valid pixels: where there can be any, pixels are read as they are and blended here.
+        blended = out_shape is not None and (info.masked or inside != window)
+        size = out_shape
+        if out_shape is not None and blended:
+            small = sampled_shape(window, out_shape)
+            size = small if inside == window and small != (window.h, window.w) else None
         with _opened(self.path) as dataset:
-            data, valid = self._read_inside(dataset, inside, wanted, out_shape)
+            colormap = _colormap(dataset) if self.palette else None
+            # Colours of a palette are classes: they are never blended.
+            nearest = blended or colormap is not None
+            data, valid = self._read_inside(
+                dataset, inside, wanted, size, colormap, nearest=nearest
+            )
         if inside != window:
             data, valid = paste(data, valid, inside, window)
-        return Raster(data, valid)
+        raster = Raster(data, valid)
+        if out_shape is not None and blended:
+            return resample(raster, out_shape, nearest=colormap is not None)
+        return raster
 
     def _read_inside(
         self,
         dataset: rasterio.DatasetReader,
         window: Window,
         wanted: tuple[int, ...],
-        out_shape: tuple[int, int] | None,
+        size: tuple[int, int] | None,
+        colormap: NDArray[np.uint8] | None,
+        *,
+        nearest: bool,
     ) -> tuple[NDArray[Any], NDArray[np.bool_]]:
+        """Pixels and mask of a window inside the raster, at another size if one is given."""
         from rasterio.enums import Resampling
         from rasterio.windows import Window as RasterioWindow
 
-        info = self.info
         data_bands, alpha = _bands(dataset)
-        colormap = _colormap(dataset) if self.palette else None
         indexes = [1] if colormap is not None else [data_bands[b - 1] for b in wanted]
-        smaller = out_shape is not None and out_shape[0] * out_shape[1] < window.h * window.w
-        smooth = Resampling.average if smaller else Resampling.bilinear
         offsets: tuple[Any, ...] = (window.x, window.y, window.w, window.h)
         where: dict[str, Any] = {"window": RasterioWindow(*offsets)}
-        if out_shape is not None:
-            where["out_shape"] = out_shape
-        data = dataset.read(
-            indexes, resampling=Resampling.nearest if colormap is not None else smooth, **where
-        )
-        shape = data.shape[1:]
+        how = Resampling.nearest
+        if size is not None:
+            where["out_shape"] = size
+            if not nearest:
+                smaller = size[0] * size[1] < window.h * window.w
+                how = Resampling.average if smaller else Resampling.bilinear
+        data = dataset.read(indexes, resampling=how, **where)
         if alpha is not None:
             valid = dataset.read(alpha, **where) > 0
-        elif info.masked and self.nodata is None:
+        elif _has_mask(dataset) or (self.info.masked and self.nodata is None):
             valid = (dataset.read_masks(indexes, **where) > 0).any(axis=0)
         else:
-            valid = np.ones(shape, bool)
+            valid = np.ones(data.shape[1:], bool)
         if self.nodata is not None and not np.isnan(self.nodata):
-            raw = data if out_shape is None else dataset.read(indexes, **where)
-            valid &= (raw != self.nodata).any(axis=0)
+            valid &= (data != self.nodata).any(axis=0)
         if np.issubdtype(data.dtype, np.floating):
             valid &= np.isfinite(data).all(axis=0)
         if colormap is not None:
             data = np.moveaxis(colormap[data[0]], -1, 0)[[b - 1 for b in wanted]]
-        return data.astype(info.dtype, copy=False), valid
+        return data.astype(self.info.dtype, copy=False), valid
 
 
 def write_cog(
@@ -191,7 +205,7 @@ def write_cog(
     if geobox is not None:
         profile["transform"] = geobox.affine
         profile["crs"] = geobox.crs.to_wkt() if geobox.crs is not None else None
-    with atomic_path(path) as temporary, _quiet(), rasterio.Env(**_GDAL):
+    with atomic_path(path) as temporary, _quiet(), rasterio.Env(**_WRITING):
         try:
             with rasterio.open(temporary, "w", **profile) as dataset:
                 dataset.write(cube)
@@ -206,35 +220,81 @@ def write_cog(
             raise as_storage_error(cause, path) from error
 
 
-_handles: OrderedDict[tuple[int, str], Any] = OrderedDict()
+class _Open(threading.local):
+    """Datasets that this thread has open, last used last: GDAL's are not for two threads."""
+
+    def __init__(self) -> None:
+        self.datasets: OrderedDict[str, tuple[tuple[int, ...], Any]] = OrderedDict()
+
+
+_open = _Open()
 
 
 @contextlib.contextmanager
 def _opened(path: str) -> Generator[rasterio.DatasetReader]:
-    """Yield an open dataset from this process's small cache; explain what cannot be read."""
+    """Yield an open dataset from this thread's small cache; explain what cannot be read."""
     import rasterio
 
-    key = (os.getpid(), str(path))
+    key = str(path)
     try:
-        with _quiet(), rasterio.Env(**_GDAL):
-            dataset = _handles.pop(key, None) or rasterio.open(path)
-            _handles[key] = dataset
-            while len(_handles) > _OPEN_FILES:
-                _handles.popitem(last=False)[1].close()
+        with _quiet(), rasterio.Env(**_READING):
+            dataset = _cached(key)
+            if dataset is None:
+                stamp = _stamp(key)  # before it is opened: a file replaced meanwhile is reopened
+                dataset = rasterio.open(key)
+                _open.datasets[key] = (stamp, dataset)
+            while len(_open.datasets) > _OPEN_FILES:
+                _open.datasets.popitem(last=False)[1][1].close()
             yield dataset
     except rasterio.errors.RasterioError as error:
-        _handles.pop(key, None)
+        _open.datasets.pop(key, None)
         raise DataError(
-            f"cannot read {str(path)!r}: {_reason(error)}",
+            f"cannot read {key!r}: {_reason(error)}",
             "The file is missing, truncated or not a raster that GDAL can read.",
             "Replace the file, or move it out of the folder.",
         ) from error
 
 
+def _cached(key: str) -> Any:
+    """Return this thread's open dataset of a file unless the file is another by now."""
+    stamp, dataset = _open.datasets.pop(key, ((), None))
+    if dataset is None:
+        return None
+    if stamp != _stamp(key):
+        dataset.close()
+        return None
+    _open.datasets[key] = (stamp, dataset)
+    return dataset
+
+
+def _stamp(path: str) -> tuple[int, ...]:
+    """What tells a file from the one that replaces it, and this process from its parent."""
+    try:
+        stat = os.stat(path)  # noqa: PTH116  (may be a URL)
+    except OSError:
+        return (os.getpid(),)
+    return (os.getpid(), stat.st_dev, stat.st_ino, stat.st_size, stat.st_mtime_ns)
+
+
 def close_files() -> None:
-    """Close this process's cached datasets (before a file is replaced, or at the end of a test)."""
-    while _handles:
-        _handles.popitem()[1].close()
+    """Close this thread's cached datasets; those of another thread close when it ends."""
+    while _open.datasets:
+        _open.datasets.popitem()[1][1].close()
+
+
+def _content(path: str, dataset: rasterio.DatasetReader) -> str:
+    """Hash a raster's file, its sidecars, and the files that a VRT is made of."""
+    import rasterio
+
+    parts = []
+    for name in dataset.files:
+        if name != path and name.lower().endswith(".vrt"):
+            with rasterio.open(name) as inner:
+                parts.append(_content(name, inner))
+        else:
+            # A part inside an archive or behind a URL has no bytes here, only a name.
+            parts.append(fingerprint(name) if Path(name).exists() else name)
+    return parts[0] if len(parts) == 1 else digest(parts)
 
 
 @contextlib.contextmanager
@@ -269,6 +329,11 @@ def _bands(dataset: rasterio.DatasetReader) -> tuple[list[int], int | None]:
     """1-based data bands, and the alpha band if there is one."""
     alpha = [i for i, c in enumerate(dataset.colorinterp, start=1) if c.name == "alpha"]
     return [i for i in dataset.indexes if i not in alpha], alpha[0] if alpha else None
+
+
+def _has_mask(dataset: rasterio.DatasetReader) -> bool:
+    """Whether the file has a mask band of its own, inside or beside it."""
+    return any(flag.name == "per_dataset" for band in dataset.mask_flag_enums for flag in band)
 
 
 def _colormap(dataset: rasterio.DatasetReader) -> NDArray[np.uint8] | None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -12,7 +13,16 @@ from foveate.errors import DataError
 from foveate.files import digest
 from foveate.grid import Window
 from foveate.raster.base import Raster, Source, SourceInfo
-from foveate.raster.windows import check_bands, clip, nothing, paste, resample, scale_window
+from foveate.raster.windows import (
+    blend,
+    check_bands,
+    clip,
+    nothing,
+    paste,
+    resample,
+    sampled_shape,
+    taps,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -26,7 +36,7 @@ class ArraySource:
     """An array in memory as a source.
 
     Attributes:
-        data: (c, h, w) of any dtype.
+        data: (c, h, w) of any dtype; not to be changed any more, its hash is kept.
         valid: (h, w) bool, or None when every (finite) pixel is valid.
         geobox: Georeference, or None.
     """
@@ -35,7 +45,7 @@ class ArraySource:
     valid: NDArray[np.bool_] | None = None
     geobox: GeoBox | None = None
 
-    @property
+    @cached_property
     def info(self) -> SourceInfo:
         """Shape, dtype and a hash of the pixels."""
         c, h, w = self.data.shape
@@ -80,8 +90,10 @@ class ArraySource:
 class StackSource:
     """The bands of several rasters on the grid of the first.
 
-    Further rasters of another size are resampled (bilinear) window by window. They must cover
-    the same ground: the same extent when they have a georeference, the same picture otherwise.
+    Further rasters of another size are resampled, bilinear where they are coarser and averaged
+    where they are finer, on the exact geometry: a window equals the same cut of the whole. They
+    must cover the same ground: the same extent when they have a georeference, the same picture
+    otherwise.
 
     Attributes:
         sources: The first one gives the grid.
@@ -98,7 +110,7 @@ class StackSource:
         for source in self.sources[1:]:
             _check_extent(first, source.info)
 
-    @property
+    @cached_property
     def info(self) -> SourceInfo:
         """The first raster's grid with the bands of all; their common dtype."""
         infos = [source.info for source in self.sources]
@@ -132,21 +144,84 @@ class StackSource:
             offset += count
             if not here:
                 continue
-            own = scale_window(window, info.shape, source.info.shape)
-            exact = own == window and out_shape is None
-            part = source.read(own, bands=[b for _, b in here], out_shape=None if exact else shape)
+            numbers = [b for _, b in here]
+            if source.info.shape == info.shape:
+                part = source.read(window, bands=numbers, out_shape=out_shape)
+            else:
+                part = _read_regridded(source, numbers, info, window, shape)
             data[[i for i, _ in here]] = part.data
             valid &= part.valid
         return Raster(data, valid)
+
+
+def _read_regridded(
+    source: Source,
+    bands: Sequence[int],
+    grid: SourceInfo,
+    window: Window,
+    shape: tuple[int, int],
+) -> Raster:
+    """Read the ground of a window of `grid` from a raster of another size, as `shape` pixels."""
+    own = source.info.shape
+    cut = clip(window, grid.shape)
+    if cut.h < 1 or cut.w < 1:
+        return nothing(len(bands), source.info.dtype, shape)
+    starts, sides = (window.y, window.x), (window.h, window.w)
+    marks = [
+        y + np.arange(m + 1, dtype=np.float64) * (h / m)
+        for y, h, m in zip(starts, sides, shape, strict=True)
+    ]
+    geometry = _geometry(grid, source.info)
+    edges = [e * scale + shift for e, (scale, shift) in zip(marks, geometry, strict=True)]
+    # One pixel more on each side is what bilinear needs.
+    first = [int(np.clip(np.floor(e[0]) - 1, 0, n - 1)) for e, n in zip(edges, own, strict=True)]
+    after = [int(np.clip(np.ceil(e[-1]) + 1, 1, n)) for e, n in zip(edges, own, strict=True)]
+    cover = Window(first[0], first[1], after[0] - first[0], after[1] - first[1])
+    size = sampled_shape(cover, shape)
+    part = source.read(cover, bands=bands, out_shape=None if size == cover[2:] else size)
+    axes = []
+    for i in range(2):
+        step, limits = sides[i] / shape[i] * geometry[i][0], (first[i], after[i])
+        place, factor = edges[i], size[i] / cover[2 + i]
+        if factor != 1:
+            place, step, limits = (place - first[i]) * factor, step * factor, (0, size[i])
+        axes.append(taps(place, step, limits))
+    found = blend(part, axes[0], axes[1])
+    rows, cols = (
+        ((m[:-1] + m[1:]) / 2 > 0) & ((m[:-1] + m[1:]) / 2 < n)
+        for m, n in zip(marks, grid.shape, strict=True)
+    )
+    return Raster(found.data, found.valid & rows[:, None] & cols)
+
+
+def _geometry(
+    grid: SourceInfo, other: SourceInfo
+) -> tuple[tuple[float, float], tuple[float, float]]:
+    """Scale and shift from pixels of one raster to those of the other, for rows and columns."""
+    if grid.geobox is None or other.geobox is None:
+        (h, w), (oh, ow) = grid.shape, other.shape
+        return (oh / h, 0.0), (ow / w, 0.0)
+    onto = _onto(grid.geobox, other.geobox)
+    return (float(onto[1, 1]), float(onto[1, 2])), (float(onto[0, 0]), float(onto[0, 2]))
+
+
+def _onto(grid: GeoBox, other: GeoBox) -> NDArray[np.float64]:
+    """(3, 3) matrix that takes ``x, y, 1`` in pixels of one grid to pixels of another."""
+    back, there = (np.array(tuple(a)).reshape(3, 3) for a in (~other.affine, grid.affine))
+    return back @ there
 
 
 def _check_extent(first: SourceInfo, other: SourceInfo) -> None:
     if first.geobox is None or other.geobox is None:
         return
     a, b = first.geobox, other.geobox
-    step = max(abs(a.resolution.x), abs(b.resolution.x))
-    off = np.abs(np.subtract(a.boundingbox.bbox, b.boundingbox.bbox)).max()
-    if a.crs != b.crs or off > 1.5 * step:
+    onto = _onto(a, b)
+    # Corner upon corner: extents alone would not see a raster that is flipped or rotated.
+    corners = np.array([[0, 0], [0, 1], [1, 0], [1, 1]])  # x, y
+    seen = np.c_[corners * first.shape[::-1], np.ones(4)] @ onto.T
+    off = np.abs(seen[:, :2] - corners * other.shape[::-1]).max()
+    known = a.crs is not None and b.crs is not None
+    if (known and a.crs != b.crs) or off > 1.5 * max(1.0, onto[0, 0], onto[1, 1]):
         raise DataError(
             f"stacked rasters cover different ground: {a.crs} {tuple(a.boundingbox.bbox)} and "
             f"{b.crs} {tuple(b.boundingbox.bbox)}",

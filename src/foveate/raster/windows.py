@@ -15,6 +15,11 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+    Taps = tuple[NDArray[np.int64], NDArray[np.float64]]
+
+_HALF = 0.5 - 1e-9  # of a pixel's weight must be valid; half of it is enough in spite of rounding
+_OVERSAMPLE = 4
+
 
 def check_bands(bands: Sequence[int] | None, count: int, name: str) -> tuple[int, ...]:
     """Return the 1-based bands to read, all when None.
@@ -67,19 +72,91 @@ def resize(image: NDArray[Any], shape: tuple[int, int]) -> NDArray[np.float32]:
     return np.asarray(band.resize((shape[1], shape[0]), Image.Resampling.BILINEAR))
 
 
-def resample(raster: Raster, shape: tuple[int, int]) -> Raster:
-    """Resample pixels, and the mask by majority, to `shape`."""
-    dtype = raster.data.dtype
-    data = np.stack([resize(band, shape) for band in raster.data])
-    if np.issubdtype(dtype, np.integer):
-        data = np.rint(data)
-    return Raster(data.astype(dtype), resize(raster.valid, shape) >= 0.5)
+def sampled_shape(window: Window, shape: tuple[int, int]) -> tuple[int, int]:
+    """Size at which to read pixels that will be resampled to `shape`.
+
+    Their own, unless a whole scene becomes a small picture: 4 x 4 samples of each pixel of the
+    result are enough, and the scene need not fit into memory.
+    """
+    return (min(window.h, _OVERSAMPLE * shape[0]), min(window.w, _OVERSAMPLE * shape[1]))
 
 
-def scale_window(window: Window, grid: tuple[int, int], own: tuple[int, int]) -> Window:
-    """The window of a raster of another size that shows the same ground."""
-    if grid == own:
-        return window
-    sy, sx = own[0] / grid[0], own[1] / grid[1]
-    y, x = round(window.y * sy), round(window.x * sx)
-    return Window(y, x, max(1, round(window.h * sy)), max(1, round(window.w * sx)))
+def resample(raster: Raster, shape: tuple[int, int], *, nearest: bool = False) -> Raster:
+    """Resample to `shape`: average where it is smaller, bilinear where it is larger.
+
+    Only valid pixels contribute; a pixel is valid when at least half of its weight is.
+
+    Args:
+        raster: (c, h, w) pixels.
+        shape: ``(height, width)`` of the result.
+        nearest: Whether to take the nearest pixel instead, for values that cannot be blended.
+    """
+    own = raster.valid.shape
+    if shape == own:
+        return raster
+    edges = [np.arange(new + 1) * old / new for new, old in zip(shape, own, strict=True)]
+    rows, cols = (
+        taps(e, old / new, (0, old), nearest=nearest)
+        for e, old, new in zip(edges, own, shape, strict=True)
+    )
+    return blend(raster, rows, cols)
+
+
+def taps(
+    edges: NDArray[np.float64], step: float, limits: tuple[int, int], *, nearest: bool = False
+) -> Taps:
+    """Say which pixels along one axis make the pixels of the result, and with which weight.
+
+    A weight depends on the place of its pixel alone, not on how many are asked for: a window of
+    the result equals the same cut of the whole.
+
+    Args:
+        edges: (m + 1,) where the m pixels of the result begin and end, in pixels of the raster.
+        step: Distance of the edges.
+        limits: First pixel that there is, and the one after the last; beyond them the first and
+            the last are repeated.
+        nearest: Whether to take the one pixel under the centre.
+
+    Returns:
+        Pixels counted from ``limits[0]`` and their weights, each (k, m).
+    """
+    left, right = edges[:-1], edges[1:]
+    centre = (left + right) / 2
+    if nearest:
+        place, weight = np.floor(centre)[None], np.ones((1, centre.size))
+    elif step <= 1:
+        low = np.floor(centre - 0.5)
+        part = centre - 0.5 - low
+        place, weight = np.stack([low, low + 1]), np.stack([1 - part, part])
+    else:
+        place = np.floor(left) + np.arange(int(np.ceil(step)) + 1)[:, None]
+        shared = np.minimum(right, place + 1) - np.maximum(left, place)
+        weight = np.maximum(shared, 0) / step
+    index = np.clip(place, limits[0], limits[1] - 1).astype(np.int64) - limits[0]
+    return index, weight
+
+
+def blend(raster: Raster, rows: Taps, cols: Taps) -> Raster:
+    """Resample a raster by the `taps` of its rows and columns."""
+    data, valid = raster.data, raster.valid
+    if not valid.all():
+        data = np.where(valid, data, np.zeros((), data.dtype))
+    weight = _blend(valid[None], rows, cols)
+    found = _blend(data, rows, cols) / np.where(weight > 0, weight, 1)
+    if np.issubdtype(data.dtype, np.integer):
+        found = np.rint(found)
+    return Raster(found.astype(data.dtype), weight[0] >= _HALF)
+
+
+def _blend(cube: NDArray[Any], rows: Taps, cols: Taps) -> NDArray[np.float64]:
+    tall = _along_rows(cube, rows).swapaxes(1, 2)
+    return _along_rows(np.ascontiguousarray(tall), cols).swapaxes(1, 2)
+
+
+def _along_rows(cube: NDArray[Any], along: Taps) -> NDArray[np.float64]:
+    # Sums of a few terms in a fixed order: a matrix product would round by the size of a window.
+    index, weight = along
+    found = np.zeros((cube.shape[0], index.shape[1], cube.shape[2]))
+    for i in range(len(index)):
+        found += weight[i][:, None] * cube[:, index[i]]
+    return found

@@ -2,6 +2,6 @@
 
 from foveate.run.drivers import map_shards
 from foveate.run.run import Run
-from foveate.run.shards import ShardStore
+from foveate.run.shards import ShardStore, load_embeddings
 
-__all__ = ["Run", "ShardStore", "map_shards"]
+__all__ = ["Run", "ShardStore", "load_embeddings", "map_shards"]

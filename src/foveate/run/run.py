@@ -1,8 +1,10 @@
 """`Run`: a directory that another person can open without foveate.
 
 ``run.json`` holds the job, versions, inputs and the steps that are done. A step has a key made
-of everything it depends on; a step whose key is on record is not repeated. A lock keeps two
-processes from writing one run; the operating system frees it when a process dies.
+of everything it depends on; a step whose key is on record, and whose outputs are there, is not
+repeated. A view (the report) is drawn from the run alone: it has the record itself as its key, and
+stands apart from the steps that it shows. A lock keeps two processes from writing one run; the
+operating system frees it when a process dies.
 """
 
 from __future__ import annotations
@@ -11,6 +13,7 @@ import contextlib
 import errno
 import fcntl
 import importlib.metadata
+import json
 import os
 import platform
 import time
@@ -18,10 +21,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
 from foveate.errors import DataError, StorageError
-from foveate.files import as_storage_error, read_json, write_json
+from foveate.files import as_json, as_storage_error, digest, read_json, write_json
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable
+
+    Work = Callable[[], Iterable[str]]
 
 SCHEMA = 1
 _LOCK, _RECORD = ".lock", "run.json"
@@ -44,16 +49,19 @@ class Run:
         self.worked = False
         self._lock: int | None = None
         self._fresh = False  # whether there was no record before
+        self._opening: dict[str, Any] = {}  # what goes on record once there is work
         self._made: list[Path] = []  # folders that did not exist before, the deepest first
 
     @classmethod
-    def create(cls, path: str | Path, *, job: dict[str, Any], command: str = "") -> Self:
+    def create(
+        cls, path: str | Path, *, job: dict[str, Any] | None = None, command: str = ""
+    ) -> Self:
         """Open a run for writing; go on with it if it exists.
 
         Args:
             path: An empty or new directory, or an earlier run.
-            job: The job, JSON-ready.
-            command: The command that repeats it.
+            job: The job, JSON-ready; None leaves the job and the command on record as they are.
+            command: The command that repeats the job.
 
         Raises:
             StorageError: The directory holds something else, cannot be written, or is in use.
@@ -77,8 +85,10 @@ class Run:
         except BaseException:
             run.close()
             raise
-        # Saved with the first step: a job that fails at once leaves nothing behind.
-        run.record |= {"job": job, "command": command, "environment": environment()}
+        # Recorded with the first step: a job that fails at once, or does nothing, changes nothing.
+        run._opening = {"environment": environment()}
+        if job is not None:
+            run._opening |= {"job": as_json(job), "command": command}
         return run
 
     @classmethod
@@ -128,45 +138,93 @@ class Run:
         self._lock, self._made = None, []
 
     def save(self) -> None:
-        """Write ``run.json``."""
+        """Write ``run.json``: the record, and under which job and versions it has changed."""
+        self.record |= self._opening
         write_json(self.path / _RECORD, self.record)
 
-    def done(self, step: str, key: str, *outputs: str) -> bool:
-        """Say whether `step` is on record under `key` and its output files are there."""
-        entry = self.record["steps"].get(step)
-        return (
-            entry is not None
-            and entry["key"] == key
-            and all((self.path / name).exists() for name in outputs)
-        )
+    def describe(self, **content: Any) -> None:
+        """Put further content on record, e.g. a summary; nothing is written if it is there."""
+        new = as_json(content)
+        # As text, for the order of names counts too: it is that in which people read them.
+        if json.dumps({name: self.record.get(name) for name in new}) != json.dumps(new):
+            self.record |= new
+            self.save()
 
-    def do(self, step: str, key: str, work: Callable[[], Any], *outputs: str) -> bool:
+    def key(self, step: str) -> str:
+        """Return the key under which `step` was done last; empty if it never was."""
+        return self.record["steps"].get(step, {}).get("key", "")
+
+    def done(self, step: str, key: str) -> bool:
+        """Say whether `step` is on record under `key` and everything that it wrote is there."""
+        return self._holds("steps", step, key)
+
+    def do(self, step: str, key: str, work: Work) -> bool:
         """Do the work of a step unless it is done, then put it on record.
 
         Args:
             step: Name of the step.
             key: Hash of everything that the step depends on.
-            work: Writes the outputs. What it returns is ignored.
-            outputs: Files of the run (relative) without which the step is not done.
+            work: Writes the outputs and returns their names, relative to the run: without one of
+                them the step is not done.
 
         Returns:
             Whether work was done.
         """
-        if self.done(step, key, *outputs):
+        return self._do("steps", step, key, work)
+
+    def draw(self, view: str, work: Work) -> bool:
+        """Draw a view of the run unless it shows the record as it is; see `do`.
+
+        A view reads the run directory and nothing else, so the record is its key.
+        """
+        if self._holds("views", view, self._state()):
+            return False
+        self._environment()
+        self.save()  # it reads the file, and what is put on record now is among what it shows
+        return self._do("views", view, self._state(), work)
+
+    def _state(self) -> str:
+        return digest({name: value for name, value in self.record.items() if name != "views"})
+
+    def _holds(self, section: str, name: str, key: str) -> bool:
+        entry = self.record.get(section, {}).get(name)
+        return (
+            entry is not None
+            and entry["key"] == key
+            and all((self.path / output).exists() for output in entry["outputs"])
+        )
+
+    def _do(self, section: str, name: str, key: str, work: Work) -> bool:
+        if self._holds(section, name, key):
             return False
         if not (self.path / _RECORD).exists():
             self.save()  # whatever happens to the first step, this folder is a run
         start = time.perf_counter()
-        work()
+        outputs = list(work())
         self.worked = True
-        seconds = round(time.perf_counter() - start, 3)
-        self.record["steps"][step] = {"key": key, "seconds": seconds, "outputs": list(outputs)}
+        self.record.setdefault(section, {})[name] = {
+            "key": key,
+            "seconds": round(time.perf_counter() - start, 3),
+            "outputs": outputs,
+            "environment": self._environment(),
+        }
         self.save()
         return True
 
+    def _environment(self) -> str:
+        """Put the versions of now on record and return their key there.
+
+        A run outlives an update: each step says under which versions it was done.
+        """
+        now = environment()
+        key = digest(now)[:8]
+        self.record.setdefault("environments", {})[key] = now
+        return key
+
 
 def _names(path: Path) -> set[str]:
-    return {p.name for p in path.iterdir()}
+    """Names in a folder, but for what a process leaves that is killed before its first record."""
+    return {p.name for p in path.iterdir() if not p.match(f".{_RECORD}.*.tmp")}
 
 
 def _refuse_foreign(path: Path) -> None:

@@ -1,20 +1,31 @@
 """Embeddings as Parquet shards with a manifest, resumed shard by shard.
 
-A shard is written first and put on the manifest afterwards, both atomically. A process that
-dies between the two leaves a shard that the manifest does not know: it is written again, with
-the same bytes.
+Each key has a folder of its own, ``embeddings/<model>-<key>``: another setting of the same model
+neither deletes nor mixes anything. A shard is written first and put on the manifest afterwards,
+both atomically. A process that dies between the two leaves a shard that the manifest does not
+know: it is written again, with the same bytes.
 """
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 
 from foveate.embeddings import Embeddings, EncoderSpec
-from foveate.errors import DataError
-from foveate.files import atomic_path, read_json, read_parquet, write_json, write_parquet
+from foveate.errors import DataError, ParameterError
+from foveate.files import (
+    atomic_path,
+    read_json,
+    read_parquet,
+    text_column,
+    write_json,
+    write_parquet,
+)
+from foveate.registry import suggest
+from foveate.run.run import Run
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -22,16 +33,19 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 _LIMIT = float(np.finfo(np.float16).max)
-_MATRIX = "matrix.npy"
+_MATRIX, _MANIFEST = "matrix.npy", "manifest.json"
+_FOOTER = b"foveate"
+_STEP = "embed "
 
 
-@dataclass
+@dataclass(frozen=True)
 class ShardStore:
     """The shards of one embedding.
 
     Attributes:
         path: Folder of the embedding.
-        key: Hash of everything that the vectors depend on; another key starts afresh.
+        key: Hash of everything that the vectors and their division into shards depend on; it
+            stands in the manifest and in the footer of every shard.
         shards: Number of shards.
         spec: The encoder.
     """
@@ -41,15 +55,42 @@ class ShardStore:
     shards: int
     spec: EncoderSpec
 
+    @classmethod
+    def within(cls, run: Path, key: str, shards: int, spec: EncoderSpec) -> Self:
+        """Return the store of a key in a run directory."""
+        return cls(run / "embeddings" / f"{slug(spec.name)}-{key[:8]}", key, shards, spec)
+
+    @classmethod
+    def read(cls, path: Path) -> Self:
+        """Open the store of a folder by its manifest.
+
+        Raises:
+            DataError: There is none.
+        """
+        if not (path / _MANIFEST).exists():
+            raise DataError(f"{str(path)!r} holds no embeddings", f"Expected a {_MANIFEST}.")
+        found = read_json(path / _MANIFEST)
+        return cls(path, found["key"], found["shards"], EncoderSpec.from_dict(found["spec"]))
+
     @property
     def manifest(self) -> dict[str, Any]:
-        """Content of ``manifest.json``; a fresh one when there is none or the key differs."""
-        file = self.path / "manifest.json"
-        if file.exists():
-            found = read_json(file)
-            if found.get("key") == self.key and found.get("shards") == self.shards:
-                return found
-        return {"key": self.key, "shards": self.shards, "spec": self.spec.to_dict(), "done": []}
+        """Content of ``manifest.json``; a fresh one when there is none.
+
+        Raises:
+            DataError: It belongs to another embedding.
+        """
+        file = self.path / _MANIFEST
+        if not file.exists():
+            return {"key": self.key, "shards": self.shards, "spec": self.spec.to_dict(), "done": []}
+        found = read_json(file)
+        if (found.get("key"), found.get("shards")) != (self.key, self.shards):
+            raise _foreign(file)
+        return found
+
+    @property
+    def files(self) -> list[Path]:
+        """The manifest and all shards."""
+        return [self.path / _MANIFEST, *(self.file(i) for i in range(self.shards))]
 
     def file(self, shard: int) -> Path:
         """Return the path of a shard."""
@@ -71,57 +112,97 @@ class ShardStore:
         Raises:
             DataError: A vector is not finite in float16.
         """
-        table = _to_table(ids, x)
+        table = _to_table(ids, x).replace_schema_metadata({_FOOTER: self._footer})
         manifest = self.manifest
-        if not manifest["done"]:
-            for old in self.path.glob("part-*.parquet"):
-                old.unlink()  # of another key
-        (self.path / _MATRIX).unlink(missing_ok=True)  # joined from other shards
+        (self.path / _MATRIX).unlink(missing_ok=True)  # joined with the shard that was there before
         write_parquet(self.file(shard), table)
         manifest["done"] = sorted({*manifest["done"], shard})
-        write_json(self.path / "manifest.json", manifest)
+        write_json(self.path / _MANIFEST, manifest)
 
     def finish(self) -> Embeddings:
         """Join the shards into one matrix file, once, and map it.
 
         Parquet cannot be mapped: ``matrix.npy`` is the copy that selection reads. It can be
         deleted and comes back from the shards.
+
+        Raises:
+            DataError: A shard cannot be read or belongs to another embedding.
         """
         matrix = self.path / _MATRIX
-        tables = (read_parquet(self.file(i), ["tile_id"]) for i in range(self.shards))
-        ids = np.concatenate([np.asarray(t["tile_id"].to_pylist(), np.str_) for t in tables])
+        parts = range(self.shards)
+        ids = np.concatenate([text_column(self._read(i, "tile_id"), "tile_id") for i in parts])
         if not matrix.exists() or not _is_matrix(matrix, (ids.size, self.spec.dim)):
             with atomic_path(matrix) as temporary:
                 shape = (ids.size, self.spec.dim)
                 out = np.lib.format.open_memmap(temporary, "w+", np.float16, shape)
                 start = 0
-                for i in range(self.shards):
-                    part = _vectors(read_parquet(self.file(i), ["embedding"]), self.spec.dim)
+                for i in parts:
+                    part = _vectors(self._read(i, "embedding"), self.spec.dim)
                     out[start : start + len(part)] = part
                     start += len(part)
                 out.flush()
                 del out
         return Embeddings(ids, np.load(matrix, mmap_mode="r"), self.spec)
 
+    @property
+    def _footer(self) -> bytes:
+        return json.dumps({"key": self.key}).encode()
 
-def load_embeddings(path: Path) -> Embeddings:
-    """Map the embeddings of a folder whose shards are complete.
+    def _read(self, shard: int, column: str) -> Any:
+        table = read_parquet(self.file(shard), [column])
+        if (table.schema.metadata or {}).get(_FOOTER) != self._footer:
+            raise _foreign(self.file(shard))
+        return table
+
+
+def load_embeddings(run: str | Path, model: str | None = None) -> Embeddings:
+    """Map the embeddings that a run holds.
+
+    Args:
+        run: Run directory of `embed` or of a job.
+        model: Name of the model as it was given ("builtin", "timm:resnet18"); None where the run
+            has embeddings of one model only. Of several settings of a model, the last one used.
+
+    Returns:
+        (n, d) float16 embeddings in the order of the pool.
 
     Raises:
-        DataError: There are none, or shards are missing.
+        DataError: There is no run, it holds no embeddings, or shards are missing.
+        ParameterError: The run has embeddings of several models, or none of `model`.
     """
-    if not (path / "manifest.json").exists():
-        raise DataError(f"{str(path)!r} holds no embeddings", "Expected a manifest.json.")
-    found = read_json(path / "manifest.json")
-    spec = EncoderSpec.from_dict(found["spec"])
-    store = ShardStore(path, found["key"], found["shards"], spec)
-    if store.missing():
+    opened = Run.load(run)
+    steps = opened.record["steps"]
+    names = [name.removeprefix(_STEP) for name in steps if name.startswith(_STEP)]
+    if not names:
         raise DataError(
-            f"{len(store.missing())} of {store.shards} shards are missing in {str(path)!r}",
-            "The embedding was interrupted.",
-            "Run the same command again: it goes on where it stopped.",
+            f"the run {str(run)!r} holds no embeddings",
+            "They come from embed(pool, model, run=...), or from a job whose methods need them.",
+            "An embedding that was interrupted goes on where it stopped.",
+        )
+    chosen = names[0] if model is None and len(names) == 1 else model or ""
+    if chosen not in names:
+        raise ParameterError(
+            f"model={model!r}", f"The run has embeddings of: {', '.join(names)}.",
+            suggest(chosen, names),
+        )  # fmt: skip
+    store = ShardStore.read((opened.path / steps[step_name(chosen)]["outputs"][0]).parent)
+    if missing := store.missing():
+        raise DataError(
+            f"{len(missing)} of {store.shards} shards are missing in {str(store.path)!r}",
+            "They have been deleted.",
+            "Embed again: only what is missing is made.",
         )
     return store.finish()
+
+
+def step_name(model: str) -> str:
+    """Return the name of the step that embeds with `model`."""
+    return _STEP + model
+
+
+def slug(name: str) -> str:
+    """Turn a model's name into a folder's name."""
+    return "".join(c if c.isalnum() or c in "._-" else "-" for c in name).strip("-.") or "model"
 
 
 def to_half(ids: NDArray[np.str_], x: NDArray[np.floating]) -> NDArray[np.float16]:
@@ -152,6 +233,14 @@ def _to_table(ids: NDArray[np.str_], x: NDArray[np.floating]) -> Any:
 def _vectors(table: Any, dim: int) -> NDArray[np.float16]:
     column = table["embedding"].combine_chunks()
     return column.flatten().to_numpy(zero_copy_only=False).reshape(-1, dim)
+
+
+def _foreign(file: Path) -> DataError:
+    return DataError(
+        f"{str(file)!r} belongs to another embedding",
+        "A folder under embeddings/ holds the shards of one key.",
+        "Delete the folder and embed again.",
+    )
 
 
 def _is_matrix(path: Path, shape: tuple[int, int]) -> bool:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -10,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import yaml
 from rasterio.warp import transform
 
+from foveate.errors import StorageError
 from foveate.files import write_bytes, write_json
 from foveate.progress import Meter
 from foveate.raster import write_cog
@@ -20,6 +22,8 @@ from foveate.world.spectra import bands
 if TYPE_CHECKING:
     from foveate.progress import ProgressFn
     from foveate.world.spec import WorldScene, WorldSpec
+
+_SCENE = re.compile(r"(images|masks)/\.?scene-\d+\.tif(\..*\.tmp)?")
 
 
 @dataclass(frozen=True)
@@ -50,7 +54,7 @@ def write_world(out: str | Path, spec: WorldSpec, progress: ProgressFn | None = 
     does not grow with their number.
 
     Args:
-        out: Folder, made when missing. Files of the same names are replaced.
+        out: Folder: new, empty, or an earlier world, which is replaced.
         spec: The world.
         progress: Called as scenes are finished.
 
@@ -58,9 +62,10 @@ def write_world(out: str | Path, spec: WorldSpec, progress: ProgressFn | None = 
         The paths that were written.
 
     Raises:
-        StorageError: The folder cannot be written.
+        StorageError: The folder cannot be written, or holds something else.
     """
     root = Path(out)
+    _refuse_foreign(root)
     images, masks = [], []
     features: list[dict[str, Any]] = []
     scenes: list[dict[str, Any]] = []
@@ -100,6 +105,20 @@ def write_world(out: str | Path, spec: WorldSpec, progress: ProgressFn | None = 
     }
     write_json(files.spec, what)
     return files
+
+
+def _refuse_foreign(root: Path) -> None:
+    """Refuse a folder with files that no world has left there, not even an interrupted one."""
+    if (root / "world.json").exists() or not root.is_dir():
+        return
+    found = sorted(p.relative_to(root) for p in root.rglob("*") if p.is_file())
+    foreign = [p for p in found if not _SCENE.fullmatch(p.as_posix())]
+    if foreign:
+        raise StorageError(
+            f"the folder {str(root)!r} holds other files, the first is {foreign[0].as_posix()!r}",
+            "A world goes into a new or empty folder, or replaces an earlier world.",
+            "Choose another --out.",
+        )
 
 
 def legend_yaml() -> str:

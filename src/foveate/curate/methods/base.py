@@ -25,6 +25,9 @@ _PLAIN: dict[str, tuple[type, ...]] = {
 PRESETS: tuple[Preset, ...] = ("default", "paper", "released")
 
 
+_NEEDS = ("counts", "embeddings")
+
+
 @dataclass(frozen=True)
 class Method:
     """A ranking method.
@@ -52,6 +55,29 @@ class Method:
     parts: tuple[str, ...] = ()
     presets: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     greedy: bool = False
+
+    def __post_init__(self) -> None:
+        """Check that the function takes what it will be given.
+
+        Raises:
+            ParameterError: An unknown need, or a parameter that is missing.
+        """
+        unknown = sorted(set(self.needs) - set(_NEEDS))
+        if unknown:
+            raise ParameterError(
+                f"the method {self.name!r} needs {unknown[0]!r}",
+                f"A method can need: {', '.join(_NEEDS)}.",
+                suggest(unknown[0], _NEEDS),
+            )
+        given = ("ids", "seed", "progress", *(("parts",) if self.parts else self.needs))
+        taken = inspect.signature(self.function).parameters
+        lacking = [name for name in given if name not in taken]
+        if lacking:
+            raise ParameterError(
+                f"the function of the method {self.name!r} takes no {', '.join(lacking)}",
+                f"It is called with {', '.join(f'{name}=' for name in given)} and its options.",
+                f"Declare: def method(*, {', '.join(given)}, ...).",
+            )
 
     @property
     def defaults(self) -> dict[str, Any]:
@@ -96,7 +122,10 @@ class Method:
                         f"Expected options of the method {name!r}: option -> value.",
                     )
                 continue
-            wanted = str(parameters[name].annotation).replace(" ", "").split("|")
+            hint = parameters[name].annotation
+            wanted = (
+                (hint.__name__ if isinstance(hint, type) else str(hint)).replace(" ", "").split("|")
+            )
             if not set(wanted) <= set(_PLAIN):
                 continue
             allowed = tuple(t for w in wanted for t in _PLAIN[w])
