@@ -207,3 +207,9 @@ def test_the_masks_of_dubai_decode_with_their_legend(realdata):
         data = FileSource(str(path)).read().data
         codes = legend.decode(data, path.name)
         assert count_classes(codes, 5).sum() + (codes == IGNORED).sum() == codes.size
+
+
+def test_an_unquoted_colour_is_a_comment_in_yaml(tmp_path):
+    (tmp_path / "classes.yaml").write_text("classes:\n  land: #8429F6\n  water: '#E2A929'\n")
+    with pytest.raises(DataError, match=r"has no value.*Quote the colour: land"):
+        Legend.from_file(tmp_path / "classes.yaml")

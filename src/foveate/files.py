@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     import pyarrow as pa
     from numpy.typing import NDArray
 
+_AGAIN = "Delete the file, and repeat the command that made it."
 _WHOLE_FILE = 64 << 20
 _BLOCK = 1 << 20
 _BLOCKS = 64
@@ -118,7 +119,9 @@ def read_json(path: str | Path) -> Any:
     try:
         return json.loads(Path(path).read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
-        raise DataError(f"cannot read {str(path)!r} as JSON: {reason(error)}") from error
+        raise DataError(
+            f"cannot read {str(path)!r} as JSON: {reason(error)}", "", _AGAIN
+        ) from error
 
 
 def write_parquet(path: str | Path, table: pa.Table, *, geo: dict[str, Any] | None = None) -> None:
@@ -157,7 +160,9 @@ def read_parquet(path: str | Path, columns: list[str] | None = None) -> pa.Table
     try:
         return pq.read_table(path, columns=columns)
     except (OSError, pa.ArrowException) as error:
-        raise DataError(f"cannot read {str(path)!r} as Parquet: {reason(error)}") from error
+        raise DataError(
+            f"cannot read {str(path)!r} as Parquet: {reason(error)}", "", _AGAIN
+        ) from error
 
 
 def text_column(table: pa.Table, name: str) -> NDArray[np.str_]:

@@ -106,6 +106,13 @@ class Legend:
         """
         from pydantic import ValidationError
 
+        empty = [n for n, v in _mapping(content, "classes").items() if v is None]
+        if empty:
+            raise DataError(
+                f"{where}: the class {empty[0]!r} has no value",
+                "In YAML an unquoted # begins a comment.",
+                f'Quote the colour: {empty[0]}: "#RRGGBB".',
+            )
         if not isinstance(content, dict):
             raise DataError(
                 f"{where} holds no mapping, but {type(content).__name__}", _EXPECTED, _EXAMPLE
@@ -317,6 +324,12 @@ def _values(name: str, value: Any, where: str) -> list[tuple[str, int]]:
             )
         parsed.append(("colour", int(item[1:], 16)))
     return parsed
+
+
+def _mapping(content: Any, name: str) -> dict[Any, Any]:
+    """Return the mapping under `name`, empty where there is none."""
+    found = content.get(name) if isinstance(content, dict) else None
+    return found if isinstance(found, dict) else {}
 
 
 def _load(path: Path) -> Any:

@@ -141,7 +141,9 @@ def test_a_scene_of_nothing_but_nodata(tmp_path):
 def test_patches_of_nothing_but_nodata_leave_the_pool(tmp_path, caplog):
     for name, value in (("a", 1), ("b", 0), ("c", 0)):
         scene(tmp_path, [value], name=name, shape=(16, 16), nodata=0)
-    pool = open_pool(tmp_path / "images", tile=16)
+    with pytest.raises(DataError, match=r"scene 'b' .*1 more.*--skip-empty"):
+        open_pool(tmp_path / "images", tile=16)
+    pool = open_pool(tmp_path / "images", tile=16, skip_empty=True)
     assert pool.tiles.scene.tolist() == ["a"]
     assert [i.split("/")[0] for i in pool.excluded] == ["b", "c"]
     assert "2 of 3 images hold nothing but nodata and are not used, the first is 'b'" in caplog.text
@@ -153,7 +155,7 @@ def test_patches_of_nothing_but_nodata_leave_the_pool(tmp_path, caplog):
 def test_a_pool_of_nothing_but_nodata(tmp_path, min_valid, text):
     scene(tmp_path, [0], shape=(16, 16), nodata=0)
     with pytest.raises(DataError, match=f"{text}.*--nodata, nodata="):
-        open_pool(tmp_path / "images", tile=16, min_valid=min_valid)
+        open_pool(tmp_path / "images", tile=16, min_valid=min_valid, skip_empty=True)
 
 
 def test_a_threshold_that_leaves_nothing(tmp_path):

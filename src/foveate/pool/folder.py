@@ -43,6 +43,7 @@ def open_pool(
     nodata: float | None = None,
     bands: Sequence[int] | None = None,
     min_valid: float = 0.5,
+    skip_empty: bool = False,
     measure: bool = True,
     progress: ProgressFn | None = None,
 ) -> Pool:
@@ -71,6 +72,7 @@ def open_pool(
         nodata: Value of missing pixels, overriding what the files say.
         bands: Bands whose nodata counts, 1-based; all when None or empty.
         min_valid: Smallest valid share of a tile that stays in the pool.
+        skip_empty: Whether scenes without a valid pixel are left out instead of refused.
         measure: Whether to read all masks and nodata now (see `scan`).
         progress: Called with ticks.
 
@@ -120,7 +122,9 @@ def open_pool(
     ids = tiles.tile_id
     order = np.argsort(ids, kind="stable")
     pool = Pool(ids=ids[order], scenes=tuple(scenes), tiles=tiles.take(order), legend=legend)
-    return scan(pool, bands=bands, min_valid=min_valid, progress=progress) if measure else pool
+    if not measure:
+        return pool
+    return scan(pool, bands=bands, min_valid=min_valid, skip_empty=skip_empty, progress=progress)
 
 
 def _stack(files: list[File], endings: Sequence[str]) -> dict[str, list[Path]]:

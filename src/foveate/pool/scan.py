@@ -35,27 +35,29 @@ def scan(
     *,
     bands: Sequence[int] | None = None,
     min_valid: float = 0.5,
+    skip_empty: bool = False,
     progress: ProgressFn | None = None,
 ) -> Pool:
     """Measure valid shares, count classes, and drop mostly empty tiles.
 
     Nodata pixels and ignored classes are out of every count. A tile whose `valid_share` is under
-    `min_valid` leaves the pool before anything is ranked; `Pool.excluded` names it. That may be
-    a whole patch (a scene of one tile). A larger scene without any valid pixel is refused: that
-    is a mistake which should not pass for a smaller pool.
+    `min_valid` leaves the pool before anything is ranked; `Pool.excluded` names it. A
+    scene without any valid pixel is refused, unless `skip_empty` says that such scenes are
+    expected: mostly it is a wrong nodata value, which should not pass for a smaller pool.
 
     Args:
         pool: A pool cut from scenes.
         bands: Bands whose nodata counts, 1-based; all when None or empty.
         min_valid: Smallest share of valid pixels of a tile that stays, 0 to 1.
+        skip_empty: Whether scenes without a valid pixel are left out instead of refused.
         progress: Called with ticks.
 
     Returns:
         A pool with measured tiles and, where there are masks, `counts` and a legend.
 
     Raises:
-        DataError: A mask holds an unknown class, a scene of several tiles has no valid pixel, no
-            tile is left, or a file cannot be read.
+        DataError: A mask holds an unknown class, a scene has no valid pixel,
+            no tile is left, or a file cannot be read.
     """
     bands = None if bands is None or not len(bands) else bands
     tiles = pool.tiles
@@ -72,12 +74,15 @@ def scan(
             share[rows], found = _scan_scene(scene, tiles.take(rows), legend, bands, meter)
             if counts is not None and found is not None:
                 counts[rows] = found
-            if rows.size > 1 and not share[rows].any():
-                raise DataError(
-                    f"the scene {scene.scene_id!r} has no valid pixel: everything is nodata",
-                    "Every scene needs some valid pixels.",
-                    "Remove it from the folder, or check its nodata value (--nodata, nodata=...).",
-                )
+    empty = [scene.scene_id for scene, rows in pool.per_scene() if not share[rows].any()]
+    if empty and not skip_empty:
+        raise DataError(
+            f"the scene {empty[0]!r} has no valid pixel: everything is nodata"
+            + (f" (and so have {len(empty) - 1} more)" if len(empty) > 1 else ""),
+            "Every scene needs some valid pixels.",
+            "Check the nodata value (--nodata, nodata=...), or leave such scenes out "
+            "(--skip-empty, skip_empty=True).",
+        )
     keep = share >= min_valid
     if not share[keep].any():
         raise DataError(
@@ -88,11 +93,6 @@ def scan(
             "Lower the threshold (--min-valid, min_valid=...), or check the nodata value "
             "(--nodata, nodata=...).",
         )
-    empty = [
-        scene.scene_id
-        for scene, rows in pool.per_scene()
-        if not share[rows].any() and not keep[rows].any()
-    ]
     if empty:
         logger.warning(
             "%d of %d images hold nothing but nodata and are not used, the first is %r",
