@@ -5,9 +5,10 @@ Segmentation", and their two baselines.
 """
 
 from foveate.curate.compare import Agreement, agreement
-from foveate.curate.job import CurateJob, run
+from foveate.curate.job import run
 from foveate.curate.methods import METHODS, Method, get_method
 from foveate.curate.rank import Ranker, rank
+from foveate.curate.settings import CurateJob
 
 __all__ = [
     "METHODS",

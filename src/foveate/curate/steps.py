@@ -29,8 +29,8 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from foveate.curate.job import CurateJob
     from foveate.curate.methods import Method
+    from foveate.curate.settings import CurateJob
     from foveate.embeddings import Embeddings
     from foveate.models import ModelHandle
     from foveate.pool import Pool
