@@ -246,3 +246,17 @@ def test_a_mask_of_two_bands_is_refused(image, tmp_path):
     raw_mask(tmp_path, np.zeros((2, 16, 16), np.uint8))
     with pytest.raises(DataError, match="a mask of 2 bands"):
         open_(tmp_path)
+
+
+def test_patches_with_few_labelled_pixels_leave_the_pool_when_asked(tmp_path):
+    scene(tmp_path, [1] * 4)
+    labels = np.ones((16, 64))
+    labels[:, 16:28] = 255  # three quarters of the second tile
+    mask(tmp_path, labels, nodata=255)
+    assert len(open_(tmp_path)) == 4
+    pool = open_(tmp_path, min_labelled=0.5)
+    assert len(pool) == 3
+    assert list(pool.excluded.values()) == ["25.0% labelled pixels, under 50%"]
+    mask(tmp_path, [[1, 255] * 32] * 16, nodata=255)
+    with pytest.raises(DataError, match=r"all 4 tiles have less than 100%.*--min-labelled"):
+        open_(tmp_path, min_labelled=1.0)

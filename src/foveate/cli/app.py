@@ -117,6 +117,9 @@ def curate(
     ] = None,
     nodata: Annotated[float | None, typer.Option(help="Value of missing pixels.")] = None,
     min_valid: Annotated[float, typer.Option(help="Smallest valid share of a tile.")] = 0.5,
+    min_labelled: Annotated[
+        float, typer.Option(help="Smallest labelled (not ignored) share of a tile.")
+    ] = 0.0,
     skip_empty: Annotated[
         bool, typer.Option("--skip-empty", help="Leave out scenes of nothing but nodata.")
     ] = False,
@@ -140,8 +143,8 @@ def curate(
         preset=preset, images=images, masks=masks, classes=classes, methods=method,
         budget=budget, model=model, weights=weights, bands=bands, scale=scale, tile=tile,
         stride=stride, edge=edge, extra=extra, stack=stack, coordinates=coordinates,
-        nodata=nodata, min_valid=min_valid, skip_empty=skip_empty, options=option, seed=seed,
-        workers=workers, batch_size=batch_size, device=device,
+        nodata=nodata, min_valid=min_valid, min_labelled=min_labelled, skip_empty=skip_empty,
+        options=option, seed=seed, workers=workers, batch_size=batch_size, device=device,
     )  # fmt: skip
     with progress_bars(quiet=as_json) as progress:
         done = run(job, out, command=_command(), report=write_report, progress=progress)

@@ -33,6 +33,7 @@ class CurateJob(BaseModel):
         edge: "shift", "drop", "pad" or "clip".
         nodata: Overrides the files' nodata value.
         min_valid: Smallest valid share of a tile that stays.
+        min_labelled: Smallest labelled share of a tile that stays, where there are masks.
         skip_empty: Whether scenes of nothing but nodata are left out instead of refused.
         seed: Seed of everything random.
         preset: "default", "paper" or "released".
@@ -64,6 +65,7 @@ class CurateJob(BaseModel):
     edge: Literal["drop", "shift", "pad", "clip"] = "shift"
     nodata: float | None = None
     min_valid: float = Field(0.5, ge=0, le=1)
+    min_labelled: float = Field(0.0, ge=0, le=1)
     skip_empty: bool = False
     seed: int = 0
     preset: Preset = "default"

@@ -79,7 +79,7 @@ class Work:
             for s in headers.scenes
         ]
         legend = headers.legend.to_dict() if headers.legend else None
-        kept = [job.min_valid, job.skip_empty]
+        kept = [job.min_valid, job.min_labelled, job.skip_empty]
         cut = [digest_ids(headers.ids), job.nodata, job.bands, *kept]
         self.pool_key = digest([VERSION, prints, legend, cut])
         if not self.run.do("pool", self.pool_key, lambda: self._measure(headers)):
@@ -90,7 +90,8 @@ class Work:
     def _measure(self, headers: Pool) -> tuple[str, ...]:
         self.pool = scan(
             headers, bands=self.job.bands or None, min_valid=self.job.min_valid,
-            skip_empty=self.job.skip_empty, progress=self.progress,
+            min_labelled=self.job.min_labelled, skip_empty=self.job.skip_empty,
+            progress=self.progress,
         )  # fmt: skip
         save_pool(self.run.path, self.pool)
         return FILES

@@ -43,6 +43,7 @@ def open_pool(
     nodata: float | None = None,
     bands: Sequence[int] | None = None,
     min_valid: float = 0.5,
+    min_labelled: float = 0.0,
     skip_empty: bool = False,
     measure: bool = True,
     progress: ProgressFn | None = None,
@@ -72,6 +73,7 @@ def open_pool(
         nodata: Value of missing pixels, overriding what the files say.
         bands: Bands whose nodata counts, 1-based; all when None or empty.
         min_valid: Smallest valid share of a tile that stays in the pool.
+        min_labelled: Smallest labelled share of a tile that stays, where there are masks.
         skip_empty: Whether scenes without a valid pixel are left out instead of refused.
         measure: Whether to read all masks and nodata now (see `scan`).
         progress: Called with ticks.
@@ -124,7 +126,10 @@ def open_pool(
     pool = Pool(ids=ids[order], scenes=tuple(scenes), tiles=tiles.take(order), legend=legend)
     if not measure:
         return pool
-    return scan(pool, bands=bands, min_valid=min_valid, skip_empty=skip_empty, progress=progress)
+    return scan(
+        pool, bands=bands, min_valid=min_valid, min_labelled=min_labelled,
+        skip_empty=skip_empty, progress=progress,
+    )  # fmt: skip
 
 
 def _stack(files: list[File], endings: Sequence[str]) -> dict[str, list[Path]]:

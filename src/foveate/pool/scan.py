@@ -35,6 +35,7 @@ def scan(
     *,
     bands: Sequence[int] | None = None,
     min_valid: float = 0.5,
+    min_labelled: float = 0.0,
     skip_empty: bool = False,
     progress: ProgressFn | None = None,
 ) -> Pool:
@@ -49,6 +50,9 @@ def scan(
         pool: A pool cut from scenes.
         bands: Bands whose nodata counts, 1-based; all when None or empty.
         min_valid: Smallest share of valid pixels of a tile that stays, 0 to 1.
+        min_labelled: Smallest share of pixels that are counted in a class (valid and not ignored)
+            of a tile that stays, 0 to 1. Under a cloud of an ignored class a few pixels decide
+            what a patch scores; 0.5 leaves such patches out.
         skip_empty: Whether scenes without a valid pixel are left out instead of refused.
         progress: Called with ticks.
 
@@ -83,7 +87,17 @@ def scan(
             "Check the nodata value (--nodata, nodata=...), or leave such scenes out "
             "(--skip-empty, skip_empty=True).",
         )
-    keep = share >= min_valid
+    labelled_share = np.ones_like(share)
+    if counts is not None:
+        labelled_share = counts.sum(axis=1) / tiles.pixels
+    enough = labelled_share >= min_labelled
+    keep = (share >= min_valid) & enough
+    if not enough.any():
+        raise DataError(
+            f"all {len(pool)} tiles have less than {min_labelled:.0%} labelled pixels",
+            "No tile is left to choose from.",
+            "Lower the threshold (--min-labelled, min_labelled=...), or check what is ignored.",
+        )
     if not share[keep].any():
         raise DataError(
             f"all {len(pool)} tiles have less than {min_valid:.0%} valid pixels"
@@ -99,8 +113,10 @@ def scan(
             len(empty), len(pool.scenes), empty[0],
         )  # fmt: skip
     excluded = {
-        str(i): f"{s:.1%} valid pixels, under {min_valid:.0%}"
-        for i, s in zip(pool.ids[~keep], share[~keep], strict=True)
+        str(pool.ids[i]): f"{share[i]:.1%} valid pixels, under {min_valid:.0%}"
+        if share[i] < min_valid
+        else f"{labelled_share[i]:.1%} labelled pixels, under {min_labelled:.0%}"
+        for i in np.flatnonzero(~keep)
     }
     measured = replace(
         pool, tiles=tiles.with_valid_share(share), legend=legend, counts=counts,
