@@ -260,3 +260,12 @@ def test_patches_with_few_labelled_pixels_leave_the_pool_when_asked(tmp_path):
     mask(tmp_path, [[1, 255] * 32] * 16, nodata=255)
     with pytest.raises(DataError, match=r"all 4 tiles have less than 100%.*--min-labelled"):
         open_(tmp_path, min_labelled=1.0)
+
+
+def test_valid_tiles_without_labels_and_labelled_tiles_without_pixels_leave_nothing(tmp_path):
+    scene(tmp_path, [1, 0.25, 0.25, 0.25], nodata=0)
+    labels = np.ones((16, 64))
+    labels[:, :14] = 255  # of the valid tile
+    mask(tmp_path, labels, nodata=255)
+    with pytest.raises(DataError, match=r"all 1 tiles .* 20% labelled.*3 more are mostly empty"):
+        open_(tmp_path, min_labelled=0.2)

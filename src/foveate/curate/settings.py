@@ -6,7 +6,7 @@ from typing import Any, Literal, Self, cast
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from foveate.curate.methods.base import PRESETS, Preset
+from foveate.curate.methods.base import Preset, check_preset
 from foveate.errors import ParameterError
 from foveate.registry import suggest
 
@@ -86,10 +86,7 @@ class CurateJob(BaseModel):
         Raises:
             ParameterError: No such preset, or a setting that cannot be.
         """
-        if preset not in PRESET_SETTINGS:
-            raise ParameterError(
-                f"preset={preset!r}", f"Allowed: {', '.join(PRESETS)}.", suggest(preset, PRESETS)
-            )
+        check_preset(preset)
         settings = dict(PRESET_SETTINGS[preset])
         if "tile" in given:  # the stride of a preset is for its own tile
             settings.pop("stride", None)

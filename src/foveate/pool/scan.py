@@ -90,15 +90,9 @@ def scan(
     labelled_share = np.ones_like(share)
     if counts is not None:
         labelled_share = counts.sum(axis=1) / tiles.pixels
-    enough = labelled_share >= min_labelled
-    keep = (share >= min_valid) & enough
-    if not enough.any():
-        raise DataError(
-            f"all {len(pool)} tiles have less than {min_labelled:.0%} labelled pixels",
-            "No tile is left to choose from.",
-            "Lower the threshold (--min-labelled, min_labelled=...), or check what is ignored.",
-        )
-    if not share[keep].any():
+    filled = share >= min_valid
+    keep = filled & (labelled_share >= min_labelled)
+    if not share[filled].any():
         raise DataError(
             f"all {len(pool)} tiles have less than {min_valid:.0%} valid pixels"
             if min_valid > 0
@@ -106,6 +100,14 @@ def scan(
             "No tile is left to choose from.",
             "Lower the threshold (--min-valid, min_valid=...), or check the nodata value "
             "(--nodata, nodata=...).",
+        )
+    if not keep.any():
+        others = len(pool) - int(filled.sum())
+        raise DataError(
+            f"all {int(filled.sum())} tiles have less than {min_labelled:.0%} labelled pixels"
+            + (f" ({others} more are mostly empty)" if others else ""),
+            "No tile is left to choose from.",
+            "Lower the threshold (--min-labelled, min_labelled=...), or check what is ignored.",
         )
     if empty:
         logger.warning(

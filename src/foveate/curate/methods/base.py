@@ -25,6 +25,18 @@ _PLAIN: dict[str, tuple[type, ...]] = {
 PRESETS: tuple[Preset, ...] = ("default", "paper", "released")
 
 
+def check_preset(preset: str) -> None:
+    """Refuse a name that is no preset.
+
+    Raises:
+        ParameterError: No such preset, with a suggestion.
+    """
+    if preset not in PRESETS:
+        raise ParameterError(
+            f"preset={preset!r}", f"Allowed: {', '.join(PRESETS)}.", suggest(preset, PRESETS)
+        )
+
+
 _NEEDS = ("counts", "embeddings")
 
 
@@ -93,10 +105,7 @@ class Method:
         Raises:
             ParameterError: Unknown preset or option, or a value of another type.
         """
-        if preset not in PRESETS:
-            raise ParameterError(
-                f"preset={preset!r}", f"Allowed: {', '.join(PRESETS)}.", suggest(preset, PRESETS)
-            )
+        check_preset(preset)
         defaults = self.defaults
         for name in given or {}:
             if name not in defaults:
