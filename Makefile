@@ -22,7 +22,7 @@ $(VENV)/.core: pyproject.toml constraints.txt $(filter .bootstrap/bin/uv,$(UV))
 	touch $@
 
 $(VENV)/.dev: $(VENV)/.core
-	$(UV) pip install --quiet --compile-bytecode --python $(VENV) --constraint constraints.txt --editable '.[models]' --group dev
+	$(UV) pip install --quiet --compile-bytecode --python $(VENV) --constraint constraints.txt --editable '.[models,hf,torchgeo]' --group dev
 	touch $@
 
 demo: $(VENV)/.core

@@ -34,12 +34,16 @@ class EncoderSpec:
         std: Per band, divided by after `mean`; empty for none.
         input_size: ``(height, width)`` in pixels to which a tile is resampled, or None when the
             model takes tiles at their own size.
+        resample: How tiles are resampled ("bilinear", "bicubic").
+        precision: What the model computes in ("float32", "bfloat16"); it changes the vectors in
+            their third digit.
         dtype: dtype of what the model returns ("float32").
         gsd: Ground sampling distance that the model expects, in metres; None for any.
         non_negative: Whether every component is at least 0 (needed by feature activation).
         licence: Licence of the weights.
         source: Where the weights come from: a file name, a hub id, "no weights".
         fingerprint: Hash of weights and code version; two equal specs give equal embeddings.
+        grid: ``(rows, columns)`` of the tokens of a tile, row-major; None for one pooled vector.
     """
 
     name: str
@@ -49,12 +53,20 @@ class EncoderSpec:
     mean: tuple[float, ...] = ()
     std: tuple[float, ...] = ()
     input_size: tuple[int, int] | None = None
+    resample: str = "bilinear"
+    precision: str = "float32"
     dtype: str = "float32"
     gsd: float | None = None
     non_negative: bool = False
     licence: str = ""
     source: str = ""
     fingerprint: str = ""
+    grid: tuple[int, int] | None = None
+
+    @property
+    def row(self) -> tuple[int, ...]:
+        """Shape of what is stored of one tile: (d,), or (t, d) for t = rows * columns tokens."""
+        return (self.dim,) if self.grid is None else (self.grid[0] * self.grid[1], self.dim)
 
     def to_dict(self) -> dict[str, Any]:
         """Return the spec as JSON-ready values."""

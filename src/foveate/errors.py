@@ -74,3 +74,11 @@ class MissingExtraError(FoveateError, ImportError):
     def __str__(self) -> str:
         """Join the parts; ImportError has its own formatting."""
         return FoveateError.__str__(self)
+
+
+class MissingCapabilityError(FoveateError, TypeError):
+    """A model cannot do what is asked of it (give tokens, embed text, answer, segment)."""
+
+
+class MemoryLimitError(FoveateError, MemoryError):
+    """A single image does not fit into the memory of the device."""

@@ -8,7 +8,8 @@ import pytest
 from foveate.errors import DataError, ParameterError, StorageError
 from foveate.grid import Grid
 from foveate.models import bind, embed, embedding, from_callable, load_model
-from foveate.models.embedding import band_range, embedding_key, fill_invalid
+from foveate.models.binding import band_range
+from foveate.models.embedding import embedding_key, fill_invalid
 from foveate.pool import Pool, Scene
 from foveate.raster import ArraySource, Raster
 from foveate.run import Run, load_embeddings
@@ -86,7 +87,7 @@ def test_the_range_leaves_invalid_pixels_out_and_is_never_empty():
 
 
 def test_the_range_of_many_scenes_is_taken_from_a_bounded_sample(monkeypatch):
-    monkeypatch.setattr(embedding, "_SAMPLE", 4000)
+    monkeypatch.setattr(binding, "_SAMPLE", 4000)
     taken, draw = [], embedding._draw
 
     def note(*arguments):
@@ -293,10 +294,10 @@ def test_the_key_changes_with_pixels_tiles_and_model():
     model = mean_model()
     base = pool_of(image(1))
     keys = {
-        embedding_key(base, model),
-        embedding_key(pool_of(image(1, seed=9)), model),
-        embedding_key(base.take([0, 1]), model),
-        embedding_key(base, mean_model(bands=(1, 1))),
+        embedding_key(base, model.spec),
+        embedding_key(pool_of(image(1, seed=9)), model.spec),
+        embedding_key(base.take([0, 1]), model.spec),
+        embedding_key(base, mean_model(bands=(1, 1)).spec),
     }
     assert len(keys) == 4
-    assert embedding_key(pool_of(image(1)), model) in keys
+    assert embedding_key(pool_of(image(1)), model.spec) in keys

@@ -1,10 +1,10 @@
-"""What a model is here: capabilities as protocols, and a handle that any process can open."""
+"""A model by name: the handle that any process can open, and the families that build it."""
 
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Any, Protocol
 from urllib.parse import parse_qsl
 
 from foveate.errors import DataError, ParameterError
@@ -15,29 +15,9 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from foveate.embeddings import EncoderSpec
+    from foveate.models.capabilities import Embeds
 
 Scale = tuple[tuple[float, float], ...]
-
-
-@runtime_checkable
-class Embeds(Protocol):
-    """The one required capability: one vector per image."""
-
-    @property
-    def spec(self) -> EncoderSpec:
-        """What the vectors depend on."""
-        ...
-
-    def embed(self, batch: NDArray[Any]) -> NDArray[Any]:
-        """Embed images.
-
-        Args:
-            batch: (b, c, h, w) in the native dtype of the imagery, bands as in ``spec.bands``.
-
-        Returns:
-            (b, d) float32. A vector depends on its own image only, not on the batch.
-        """
-        ...
 
 
 def check_bands(batch: NDArray[Any], spec: EncoderSpec) -> None:
@@ -56,12 +36,18 @@ def check_bands(batch: NDArray[Any], spec: EncoderSpec) -> None:
 class Family(Protocol):
     """A module of models: checks a name early, builds the model for given bands and scale."""
 
-    def check(self, handle: ModelHandle) -> int | None:
-        """Raise if the model cannot be built; return the number of bands it takes, or None."""
+    def check(self, handle: ModelHandle) -> ModelHandle:
+        """Return the handle with what the family knows of the model without building it.
+
+        That is `channels`, and `native_scale` where the weights were trained on physical values.
+
+        Raises:
+            FoveateError: The model cannot be built.
+        """
         ...
 
     def build(self, handle: ModelHandle, bands: Sequence[int], scale: Scale) -> Embeds:
-        """Build the model."""
+        """Build the model with all that it can do (see `foveate.models.capabilities`)."""
         ...
 
 
@@ -74,11 +60,13 @@ class ModelHandle:
         name: Name inside the family; empty where the family is one model.
         tag: Which pretrained weights ("pretrained", "a1_in1k"), or empty.
         options: Keyword arguments for the model.
-        weights: Local weights file, or empty.
+        weights: Local weights (a file, or a folder where the family reads folders), or empty.
         bands: 1-based bands that the user chose; empty for a decision at `bind`.
         scale: ``(low, high)`` per band that the user chose, or None.
         device: "auto", "cpu", "cuda", "cuda:1", "mps".
         channels: Number of bands that the model takes; None for any.
+        native_scale: ``(low, high)`` per band that the weights were trained with, for imagery in
+            physical values (reflectance times 10,000); None where they do not say.
     """
 
     family: str
@@ -90,6 +78,11 @@ class ModelHandle:
     scale: Scale | None = None
     device: str = "auto"
     channels: int | None = None
+    native_scale: Scale | None = None
+
+    def known(self, **facts: Any) -> ModelHandle:
+        """Return the handle with what its family knows: `channels`, `native_scale`."""
+        return replace(self, **facts)
 
     def __str__(self) -> str:
         """Write the name as a user would type it."""

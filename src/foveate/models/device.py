@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 from typing import TYPE_CHECKING
 
 from foveate.errors import MissingExtraError, ParameterError
@@ -10,21 +11,24 @@ if TYPE_CHECKING:
     import torch
 
 
-def need_torch() -> None:
-    """Raise a clear error when the models extra is not installed.
+def need_extra(extra: str, *packages: str) -> None:
+    """Raise a clear error when an extra is not installed.
+
+    Args:
+        extra: "models", "hf" or "torchgeo".
+        packages: What must be importable.
 
     Raises:
-        MissingExtraError: torch or timm is missing.
+        MissingExtraError: A package is missing.
     """
-    try:
-        import timm  # noqa: F401
-        import torch  # noqa: F401
-    except ImportError as error:
+    missing = [name for name in packages if importlib.util.find_spec(name) is None]
+    if missing:
         raise MissingExtraError(
-            f"this model needs {error.name}, which is not installed",
+            f"this model needs {' and '.join(missing)}, which "
+            f"{'is' if len(missing) == 1 else 'are'} not installed",
             "",
-            'Install it with: pip install "foveate[models]", or use --model builtin.',
-        ) from error
+            f'Install with: pip install "foveate[{extra}]", or use --model builtin.',
+        )
 
 
 def resolve_device(name: str = "auto") -> torch.device:

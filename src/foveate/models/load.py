@@ -7,17 +7,19 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from foveate.errors import DataError, ParameterError
-from foveate.models.base import Embeds, Family, ModelHandle, Scale, parse_name
+from foveate.models.base import Family, ModelHandle, Scale, parse_name
 from foveate.registry import Registry
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from foveate.models.capabilities import Embeds
+
 
 class _Builtin:
     """The family of one model without weights."""
 
-    def check(self, handle: ModelHandle) -> None:
+    def check(self, handle: ModelHandle) -> ModelHandle:
         """Refuse what the builtin model does not have."""
         if handle.name or handle.tag or handle.options or handle.weights:
             raise ParameterError(
@@ -25,6 +27,7 @@ class _Builtin:
                 "The builtin model has no variants, options or weights.",
                 "Type --model builtin, or --model timm:NAME --weights PATH.",
             )
+        return handle
 
     def build(self, handle: ModelHandle, bands: Sequence[int], scale: Scale) -> Embeds:  # noqa: ARG002
         """Build it for the given bands."""
@@ -40,6 +43,10 @@ FAMILIES: Registry[Family] = Registry(
     {
         "builtin": "foveate.models.load:BUILTIN",
         "timm": "foveate.models.timm:FAMILY",
+        "open_clip": "foveate.models.open_clip:FAMILY",
+        "hf": "foveate.models.hf:FAMILY",
+        "torchgeo": "foveate.models.torchgeo:FAMILY",
+        "tuned": "foveate.models.tuned:FAMILY",
     },
 )
 
@@ -80,6 +87,6 @@ def load_model(
         device=device,
     )
     family = FAMILIES.get(handle.family)
-    if handle.weights and not Path(handle.weights).is_file():
+    if handle.weights and not Path(handle.weights).exists():
         raise DataError(f"there is no weights file {handle.weights!r}", "", "Check --weights.")
-    return replace(handle, channels=family.check(handle))
+    return family.check(handle)

@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 _LIMIT = float(np.finfo(np.float16).max)
 _MATRIX, _MANIFEST = "matrix.npy", "manifest.json"
 _FOOTER = b"foveate"
-_STEP = "embed "
+_STEPS = {False: "embed ", True: "tokens "}
 
 
 @dataclass(frozen=True)
@@ -107,7 +107,7 @@ class ShardStore:
         Args:
             shard: Its number.
             ids: (m,) tile ids.
-            x: (m, d) vectors; stored as float16.
+            x: (m, d) vectors, or (m, t, d) tokens; stored as float16.
 
         Raises:
             DataError: A vector is not finite in float16.
@@ -131,13 +131,13 @@ class ShardStore:
         matrix = self.path / _MATRIX
         parts = range(self.shards)
         ids = np.concatenate([text_column(self._read(i, "tile_id"), "tile_id") for i in parts])
-        if not matrix.exists() or not _is_matrix(matrix, (ids.size, self.spec.dim)):
+        shape = (ids.size, *self.spec.row)
+        if not matrix.exists() or not _is_matrix(matrix, shape):
             with atomic_path(matrix) as temporary:
-                shape = (ids.size, self.spec.dim)
                 out = np.lib.format.open_memmap(temporary, "w+", np.float16, shape)
                 start = 0
                 for i in parts:
-                    part = _vectors(self._read(i, "embedding"), self.spec.dim)
+                    part = _vectors(self._read(i, "embedding"), self.spec.row)
                     out[start : start + len(part)] = part
                     start += len(part)
                 out.flush()
@@ -155,16 +155,20 @@ class ShardStore:
         return table
 
 
-def load_embeddings(run: str | Path, model: str | None = None) -> Embeddings:
+def load_embeddings(
+    run: str | Path, model: str | None = None, *, tokens: bool = False
+) -> Embeddings:
     """Map the embeddings that a run holds.
 
     Args:
         run: Run directory of `embed` or of a job.
         model: Name of the model as it was given ("builtin", "timm:resnet18"); None where the run
             has embeddings of one model only. Of several settings of a model, the last one used.
+        tokens: Whether to map the tokens of the tiles instead of one vector each.
 
     Returns:
-        (n, d) float16 embeddings in the order of the pool.
+        (n, d) float16 embeddings in the order of the pool; (n, t, d) tokens, whose grid stands in
+        ``spec.grid``.
 
     Raises:
         DataError: There is no run, it holds no embeddings, or shards are missing.
@@ -172,11 +176,15 @@ def load_embeddings(run: str | Path, model: str | None = None) -> Embeddings:
     """
     opened = Run.load(run)
     steps = opened.record["steps"]
-    names = [name.removeprefix(_STEP) for name in steps if name.startswith(_STEP)]
+    prefix = _STEPS[tokens]
+    names = [name.removeprefix(prefix) for name in steps if name.startswith(prefix)]
     if not names:
         raise DataError(
-            f"the run {str(run)!r} holds no embeddings",
-            "They come from embed(pool, model, run=...), or from a job whose methods need them.",
+            f"the run {str(run)!r} holds no {'tokens' if tokens else 'embeddings'}",
+            "They come from embed(pool, model, run=..., tokens=True)."
+            if tokens
+            else "They come from embed(pool, model, run=...), or from a job whose methods need "
+            "them.",
             "An embedding that was interrupted goes on where it stopped.",
         )
     chosen = names[0] if model is None and len(names) == 1 else model or ""
@@ -185,7 +193,9 @@ def load_embeddings(run: str | Path, model: str | None = None) -> Embeddings:
             f"model={model!r}", f"The run has embeddings of: {', '.join(names)}.",
             suggest(chosen, names),
         )  # fmt: skip
-    store = ShardStore.read((opened.path / steps[step_name(chosen)]["outputs"][0]).parent)
+    store = ShardStore.read(
+        (opened.path / steps[step_name(chosen, tokens=tokens)]["outputs"][0]).parent
+    )
     if missing := store.missing():
         raise DataError(
             f"{len(missing)} of {store.shards} shards are missing in {str(store.path)!r}",
@@ -195,9 +205,9 @@ def load_embeddings(run: str | Path, model: str | None = None) -> Embeddings:
     return store.finish()
 
 
-def step_name(model: str) -> str:
+def step_name(model: str, *, tokens: bool = False) -> str:
     """Return the name of the step that embeds with `model`."""
-    return _STEP + model
+    return _STEPS[tokens] + model
 
 
 def slug(name: str) -> str:
@@ -211,7 +221,8 @@ def to_half(ids: NDArray[np.str_], x: NDArray[np.floating]) -> NDArray[np.float1
     Raises:
         DataError: A vector is not finite in float16.
     """
-    bad = ~np.isfinite(x).all(axis=1) | (np.abs(x) > _LIMIT).any(axis=1)
+    flat = x.reshape(len(x), -1)
+    bad = ~np.isfinite(flat).all(axis=1) | (np.abs(flat) > _LIMIT).any(axis=1)
     if bad.any():
         raise DataError(
             f"the embedding of {str(ids[bad][0])!r} (and of {int(bad.sum()) - 1} more) holds NaN "
@@ -226,13 +237,13 @@ def _to_table(ids: NDArray[np.str_], x: NDArray[np.floating]) -> Any:
     import pyarrow as pa
 
     flat = pa.array(to_half(ids, x).ravel(), pa.float16())
-    vectors = pa.FixedSizeListArray.from_arrays(flat, x.shape[1])
+    vectors = pa.FixedSizeListArray.from_arrays(flat, x[0].size)
     return pa.table({"tile_id": pa.array(ids.astype(object), pa.string()), "embedding": vectors})
 
 
-def _vectors(table: Any, dim: int) -> NDArray[np.float16]:
+def _vectors(table: Any, row: tuple[int, ...]) -> NDArray[np.float16]:
     column = table["embedding"].combine_chunks()
-    return column.flatten().to_numpy(zero_copy_only=False).reshape(-1, dim)
+    return column.flatten().to_numpy(zero_copy_only=False).reshape(-1, *row)
 
 
 def _foreign(file: Path) -> DataError:
@@ -243,7 +254,7 @@ def _foreign(file: Path) -> DataError:
     )
 
 
-def _is_matrix(path: Path, shape: tuple[int, int]) -> bool:
+def _is_matrix(path: Path, shape: tuple[int, ...]) -> bool:
     try:
         return np.load(path, mmap_mode="r").shape == shape
     except (OSError, ValueError):

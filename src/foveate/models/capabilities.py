@@ -1,0 +1,239 @@
+"""What a frozen model can do: one protocol per capability, found by presence.
+
+A model is any object with a `spec` and an `embed`; whatever else it can do, it shows by having
+the methods of a further protocol. Nothing asks for a model's class. Images are always numpy
+arrays ``(c, h, w)`` in the native dtype of the imagery, with the bands of ``spec.bands``; each
+model resamples and scales them itself.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Literal, Protocol, runtime_checkable
+
+from foveate.errors import MissingCapabilityError
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    import numpy as np
+    from numpy.typing import NDArray
+
+    from foveate.embeddings import EncoderSpec
+
+
+@runtime_checkable
+class Embeds(Protocol):
+    """The one required capability: one vector per image."""
+
+    @property
+    def spec(self) -> EncoderSpec:
+        """What the vectors depend on."""
+        ...
+
+    def embed(self, batch: NDArray[Any]) -> NDArray[np.float32]:
+        """Embed images.
+
+        Args:
+            batch: (b, c, h, w) in the native dtype of the imagery, bands as in ``spec.bands``.
+
+        Returns:
+            (b, d) float32. A vector depends on its own image only, not on the batch.
+        """
+        ...
+
+
+@dataclass(frozen=True)
+class TokenSpec:
+    """What the tokens of a model are.
+
+    Attributes:
+        dim: Length of a token.
+        space: "embedding" where a token lies in the space of `Embeds.embed` (and of the text, if
+            the model has one), "backbone" where it does not.
+        pooled: Whether the mean over an image's tokens is its embedding, up to rounding: then
+            leaving out a part of the image needs no further pass.
+    """
+
+    dim: int
+    space: Literal["embedding", "backbone"]
+    pooled: bool = False
+
+
+@runtime_checkable
+class GivesTokens(Protocol):
+    """Vectors of the places of an image."""
+
+    @property
+    def token_spec(self) -> TokenSpec:
+        """What the tokens are."""
+        ...
+
+    def tokens(self, batch: NDArray[Any]) -> NDArray[np.float32]:
+        """Return the tokens of images on their grid.
+
+        Args:
+            batch: (b, c, h, w) as for `Embeds.embed`.
+
+        Returns:
+            (b, gh, gw, d) float32, row-major and north-up like the image; class tokens and the
+            like are not among them.
+        """
+        ...
+
+
+@dataclass(frozen=True)
+class TextSpec:
+    """How texts meet images.
+
+    Attributes:
+        scale: The trained temperature: logits are ``scale * cosine + bias``.
+        bias: 0 for softmax models, negative for sigmoid models.
+        head: "cosine" for models trained with a softmax over texts (CLIP), "sigmoid" where each
+            pair is judged alone (SigLIP).
+        context: Most tokens of a text; longer texts are cut.
+    """
+
+    scale: float
+    bias: float
+    head: Literal["cosine", "sigmoid"]
+    context: int
+
+
+@runtime_checkable
+class EmbedsText(Protocol):
+    """Vectors of texts in the space of the images."""
+
+    @property
+    def text_spec(self) -> TextSpec:
+        """How texts meet images."""
+        ...
+
+    def embed_text(self, texts: Sequence[str]) -> NDArray[np.float32]:
+        """Embed texts.
+
+        Args:
+            texts: n texts as a person writes them.
+
+        Returns:
+            (n, d) float32 of norm 1, comparable with `Embeds.embed` by cosine.
+        """
+        ...
+
+
+@dataclass(frozen=True)
+class Question:
+    """Images shown together, and what is asked of them.
+
+    Attributes:
+        images: One or more ``(c, h, w)`` arrays; their sizes may differ.
+        prompt: The text, without any marks of a model's template. Each image is shown in order,
+            before the text.
+    """
+
+    images: Sequence[NDArray[Any]]
+    prompt: str
+
+
+@runtime_checkable
+class Generates(Protocol):
+    """Answers in words about images."""
+
+    def generate(self, questions: Sequence[Question], *, max_tokens: int = 64) -> list[str]:
+        """Answer questions greedily, each on its own.
+
+        Args:
+            questions: n questions.
+            max_tokens: Longest answer.
+
+        Returns:
+            n answers.
+        """
+        ...
+
+    def answer_loss(
+        self, questions: Sequence[Question], answers: Sequence[str]
+    ) -> NDArray[np.float32]:
+        """Return how little the model expects given answers.
+
+        Args:
+            questions: n questions.
+            answers: n answers.
+
+        Returns:
+            (n,) float32 >= 0: mean negative log-likelihood of the answer's tokens, in nats.
+        """
+        ...
+
+
+@runtime_checkable
+class Segments(Protocol):
+    """Masks from boxes, with the model's own judgement of them."""
+
+    def mask_quality(self, batch: NDArray[Any], boxes: NDArray[Any]) -> NDArray[np.float32]:
+        """Return the quality that the model predicts for the best mask in each box.
+
+        Args:
+            batch: (b, c, h, w) as for `Embeds.embed`.
+            boxes: (b, k, 4) float ``x0, y0, x1, y1`` in pixels of the given images.
+
+        Returns:
+            (b, k) float32: predicted intersection over union, nominally in [0, 1].
+        """
+        ...
+
+    def segment(self, batch: NDArray[Any], boxes: NDArray[Any]) -> NDArray[np.bool_]:
+        """Return the best mask in each box.
+
+        Args:
+            batch: (b, c, h, w) as for `Embeds.embed`.
+            boxes: (b, k, 4) float ``x0, y0, x1, y1`` in pixels of the given images.
+
+        Returns:
+            (b, k, h, w) bool.
+        """
+        ...
+
+
+CAPABILITIES: dict[str, type] = {
+    "embed": Embeds,
+    "tokens": GivesTokens,
+    "text": EmbedsText,
+    "answers": Generates,
+    "masks": Segments,
+}
+
+_WHO_CAN = {
+    "tokens": "Image tokens come from timm, open_clip, tuned and hf models.",
+    "text": "Text is embedded by open_clip, tuned, and CLIP or SigLIP models of hf.",
+    "answers": "Answers come from LLaVA, Qwen2-VL and BLIP-2 models of hf.",
+    "masks": "Masks come from SAM (hf), or from your own with from_callable(segmenter=...).",
+}
+
+
+def capabilities(model: object) -> tuple[str, ...]:
+    """Return the names of what a model can do, in the order of `CAPABILITIES`."""
+    return tuple(name for name, protocol in CAPABILITIES.items() if isinstance(model, protocol))
+
+
+def need(model: object, capability: str, purpose: str = "") -> Any:
+    """Return the model, after making sure that it can do something.
+
+    Args:
+        model: Any model.
+        capability: A name in `CAPABILITIES`.
+        purpose: What it is needed for, for the message ("zero-shot classification").
+
+    Raises:
+        MissingCapabilityError: It cannot; the message says what it can and who can.
+    """
+    if isinstance(model, CAPABILITIES[capability]):
+        return model
+    spec = getattr(model, "spec", None)
+    name = getattr(spec, "name", type(model).__name__)
+    able = ", ".join(capabilities(model)) or "nothing that foveate knows"
+    raise MissingCapabilityError(
+        f"{name} has no {capability!r}" + (f", which {purpose} needs" if purpose else ""),
+        f"It has: {able}.",
+        _WHO_CAN.get(capability, "") + " List them: foveate models.",
+    )

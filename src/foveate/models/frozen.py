@@ -1,0 +1,160 @@
+"""A network in eval mode on its device, and how batches go through it.
+
+Every family of torch models runs through here: no gradients, one place for mixed precision, and
+batches that shrink when the memory of the device does not hold them.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from typing import TYPE_CHECKING, Any, Literal, cast, get_args
+
+import numpy as np
+
+from foveate.errors import MemoryLimitError, ParameterError
+from foveate.models.base import check_bands
+from foveate.models.device import resolve_device
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    import torch
+    from numpy.typing import NDArray
+
+    from foveate.embeddings import EncoderSpec
+    from foveate.models.inputs import Inputs
+
+Precision = Literal["float32", "bfloat16", "float16"]
+
+
+class Frozen:
+    """Runs functions of a network over batches.
+
+    Args:
+        net: The network; it is put into eval mode, without gradients, on the device.
+        inputs: How pixels become its input.
+        device: Name for `resolve_device`.
+        options: Options of the model's name; ``precision`` is "float32", "bfloat16", "float16"
+            or "auto": bfloat16 on a GPU that computes in it, else float32.
+
+    Attributes:
+        net: The network.
+        inputs: As given.
+        device: The torch device.
+        precision: What matrix products are computed in.
+
+    Raises:
+        ParameterError: No such device or precision.
+    """
+
+    def __init__(
+        self,
+        net: torch.nn.Module,
+        inputs: Inputs,
+        *,
+        device: str = "auto",
+        options: Mapping[str, Any] | None = None,
+    ) -> None:
+        self.device = resolve_device(device)
+        self.precision = _precision((options or {}).get("precision", "auto"), self.device)
+        self.net = net.eval().requires_grad_(requires_grad=False).to(self.device)
+        self.inputs = inputs
+        self._most: int | None = None  # images at once; known when the memory was too small
+
+    def run(
+        self,
+        function: Callable[[torch.Tensor], torch.Tensor],
+        batch: NDArray[Any],
+        spec: EncoderSpec,
+    ) -> NDArray[np.float32]:
+        """Apply a function of the network to images.
+
+        Args:
+            function: From (b, c, height, width) float32 on the device to (b, ...).
+            batch: (b, c, h, w) in the native dtype.
+            spec: The model's, to check the bands.
+
+        Returns:
+            (b, ...) float32.
+
+        Raises:
+            DataError: The batch has other bands.
+            MemoryLimitError: One image alone does not fit.
+        """
+        check_bands(batch, spec)
+        return self.in_parts(lambda part: function(self.inputs(part, self.device)), batch)
+
+    def in_parts[T: (NDArray[Any], list[Any])](
+        self, function: Callable[[T], torch.Tensor], items: T
+    ) -> NDArray[np.float32]:
+        """Apply a function to items, as many at once as the memory holds.
+
+        Args:
+            function: From a part of the items to (b, ...) on any device.
+            items: n items, n >= 1.
+
+        Returns:
+            (n, ...) float32.
+
+        Raises:
+            MemoryLimitError: One item alone does not fit.
+        """
+        import torch
+
+        parts: list[NDArray[np.float32]] = []
+        start = 0
+        while start < len(items):
+            size = min(self._most or len(items), len(items) - start)
+            try:
+                with torch.inference_mode(), self.autocast():
+                    found = function(items[start : start + size])
+                    parts.append(found.float().cpu().numpy())
+            except Exception as error:
+                if not out_of_memory(error):
+                    raise
+                if size == 1:
+                    raise MemoryLimitError(
+                        f"one image alone does not fit into the memory of {self.device}",
+                        "",
+                        "Use smaller tiles, a smaller ?size=, or --device cpu.",
+                    ) from error
+                self._most = size // 2
+            else:
+                start += size
+                continue
+            if self.device.type == "cuda":  # outside the handler, which still holds the tensors
+                torch.cuda.empty_cache()
+        return parts[0] if len(parts) == 1 else np.concatenate(parts)
+
+    def autocast(self) -> contextlib.AbstractContextManager[Any]:
+        """Return the context that computes in `precision`."""
+        import torch
+
+        if self.precision == "float32":
+            return contextlib.nullcontext()
+        return torch.autocast(self.device.type, getattr(torch, self.precision))
+
+
+def out_of_memory(error: BaseException) -> bool:
+    """Say whether an error means that memory ran out, on any device."""
+    import torch
+
+    if isinstance(error, MemoryError | torch.OutOfMemoryError):
+        return True
+    # The CPU allocator has no class of its own.
+    return isinstance(error, RuntimeError) and "DefaultCPUAllocator" in str(error)
+
+
+def _precision(option: Any, device: torch.device) -> Precision:
+    import torch
+
+    if option == "auto":
+        able = device.type == "cuda" and torch.cuda.is_bf16_supported()
+        return "bfloat16" if able else "float32"
+    if option not in get_args(Precision):
+        raise ParameterError(
+            f"precision={option!r}",
+            f"Allowed: auto, {', '.join(get_args(Precision))}.",
+            "?precision=float32",
+        )
+    return cast("Precision", option)

@@ -1,0 +1,151 @@
+"""Weights from files and hubs: read without unpickling, matched strictly, told apart by a hash."""
+
+from __future__ import annotations
+
+import hashlib
+import warnings
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from foveate.errors import DataError
+from foveate.files import fingerprint
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    import torch
+
+_WRAPPERS = ("state_dict", "model", "state_dict_ema", "model_state_dict")
+
+
+def read_state(path: str | Path) -> dict[str, torch.Tensor]:
+    """Read named tensors from a file; nothing is unpickled.
+
+    Args:
+        path: ``.safetensors``, or a file that ``torch.load(weights_only=True)`` accepts, with the
+            tensors at the top or under "state_dict", "model" and the like. A prefix "module." is
+            taken off.
+
+    Raises:
+        DataError: The file is neither safetensors nor a plain torch state dict.
+    """
+    import pickle
+
+    import torch
+    from safetensors.torch import load_file
+
+    path = Path(path)
+    try:
+        if path.suffix == ".safetensors":
+            state: Any = load_file(path)
+        else:
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")  # about what it then refuses
+                state = torch.load(path, map_location="cpu", weights_only=True)
+    except Exception as error:  # each format and each kind of damage has its own
+        reason = (
+            "it is no state dict, or a pickle with more than tensors in it"
+            if isinstance(error, pickle.UnpicklingError)
+            else first_line(error)
+        )
+        raise DataError(
+            f"cannot read the weights {str(path)!r}: {reason}",
+            "Allowed: .safetensors, or a file that torch.load(weights_only=True) accepts; "
+            "foveate unpickles nothing.",
+            "Convert it: safetensors.torch.save_file(state_dict, 'weights.safetensors').",
+        ) from error
+    for wrapper in _WRAPPERS:
+        if isinstance(state, dict) and isinstance(state.get(wrapper), dict):
+            state = state[wrapper]
+    if not isinstance(state, dict) or not all(isinstance(v, torch.Tensor) for v in state.values()):
+        raise DataError(
+            f"the weights {str(path)!r} hold {type(state).__name__}, not named tensors",
+            "Expected a state dict: parameter name -> tensor.",
+        )
+    return {name.removeprefix("module."): tensor for name, tensor in state.items()}
+
+
+def load_state(
+    net: torch.nn.Module,
+    path: str | Path,
+    architecture: str,
+    *,
+    spare: Callable[[str], bool] = lambda name: False,  # noqa: ARG005
+    rename: Callable[[str], str] = lambda name: name,
+) -> None:
+    """Load a weights file into a network, every parameter of it.
+
+    Args:
+        net: The network.
+        path: See `read_state`.
+        architecture: What the network is called, for the message.
+        spare: Says of a parameter's name in the file that the network need not have it.
+        rename: Turns a name in the file into the network's.
+
+    Raises:
+        DataError: Parameters are missing, unknown, or of another shape.
+    """
+    state = {rename(name): tensor for name, tensor in read_state(path).items()}
+    own = net.state_dict()
+    kept = {name: t for name, t in state.items() if name in own or not spare(name)}
+    # Old files lack the counters of batch norm, which only training uses.
+    lacking = sorted(k for k in set(own) - set(kept) if not k.endswith("num_batches_tracked"))
+    foreign = sorted(set(kept) - set(own))
+    wrong = sorted(k for k in own if k in kept and own[k].shape != kept[k].shape)
+    if lacking or foreign or wrong:
+        example = (lacking or wrong or foreign)[0]
+        raise DataError(
+            f"the weights {str(path)!r} belong to another architecture than "
+            f"{architecture!r}: {len(lacking)} parameters missing, {len(foreign)} "
+            f"unknown, {len(wrong)} of another shape, e.g. {example!r}",
+            "",
+            "Give the weights of this architecture, or its options after '?' (pad_type=same).",
+        )
+    net.load_state_dict(kept, strict=False)
+
+
+def weights_hash(net: torch.nn.Module, *more: object) -> str:
+    """Return a hash of the parameters and of whatever else changes what they do."""
+    sha = hashlib.blake2b(b"weights/2", digest_size=16)
+    sha.update(repr(more).encode())
+    for name, tensor in sorted(net.state_dict().items()):
+        sha.update(name.encode())
+        sha.update(np.ascontiguousarray(tensor.detach().cpu().float().numpy()))
+    return sha.hexdigest()
+
+
+def source_of(weights: str, hub: str = "") -> str:
+    """Return where weights come from, as the spec says it: the local file, or the hub's id."""
+    if not weights:
+        return hub
+    path = Path(weights)
+    if path.is_dir():
+        return path.name
+    return f"{path.name} ({fingerprint(weights)[:12]})"
+
+
+def hub_error(name: str, error: Exception) -> DataError:
+    """Return the error for weights that could not be fetched."""
+    return DataError(
+        f"the pretrained weights of {name!r} could not be loaded: "
+        f"{type(error).__name__}: {first_line(error)}",
+        "They come from the Hugging Face hub, which must be reached once.",
+        "Give a local file with --weights PATH.",
+    )
+
+
+def first_line(error: Exception) -> str:
+    """Return the first line of an error's text, for use inside another message."""
+    lines = str(error).strip().splitlines()
+    return lines[0][:200] if lines else f"the file ends early ({type(error).__name__})"
+
+
+def random_weights(build: Callable[[], Any]) -> Any:
+    """Build a network whose random weights are seeded, leaving torch's generator as it was."""
+    import torch
+
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        return build()
