@@ -17,8 +17,9 @@ if TYPE_CHECKING:
 
 def suggest(name: str, known: Iterable[str]) -> str:
     """Return ``"did you mean 'x'?"`` for the nearest known name, or an empty string."""
-    matches = difflib.get_close_matches(name.lower(), list(known), n=1, cutoff=0.5)
-    return f"Did you mean {matches[0]!r}?" if matches else ""
+    spelled = {entry.lower(): entry for entry in known}
+    matches = difflib.get_close_matches(name.lower(), list(spelled), n=1, cutoff=0.5)
+    return f"Did you mean {spelled[matches[0]]!r}?" if matches else ""
 
 
 class Registry[T]:

@@ -7,6 +7,7 @@ import pytest
 
 from foveate.models import from_callable, load_model
 from foveate.testing import CheckFailed, check_model
+from foveate.testing.tiny import KINDS, tiny_model
 
 
 def spectra(batch):
@@ -39,6 +40,12 @@ def test_builtin_takes_any_bands(bands):
 )
 def test_timm_passes_the_suite(name):
     check_model(load_model(name, device="cpu"), tolerance=1e-5)
+
+
+@pytest.mark.parametrize("kind", list(KINDS))
+def test_every_tiny_model_passes_the_suite(kind, tmp_path):
+    name, weights = tiny_model(kind, tmp_path)
+    check_model(load_model(name, weights=weights, device="cpu"), tolerance=1e-5)
 
 
 def test_a_callable_passes_the_suite():
@@ -93,6 +100,80 @@ def test_the_suite_asks_for_a_fingerprint():
     bare = from_callable(spectra, name="mine", dim=6, bands=(1, 2, 3), fingerprint="")
     with pytest.raises(CheckFailed, match="fingerprint"):
         check_model(bare)
+
+
+# --- what must be left as it was -----------------------------------------------------------
+
+
+class Held:
+    """A network two attributes deep, and a model that does something to it."""
+
+    def __init__(self, careless):
+        torch = pytest.importorskip("torch")
+        self.inner = {"net": torch.nn.Sequential(torch.nn.Linear(6, 6)).eval()}
+        self.careless = careless
+        self.spec = model(spectra).spec
+
+    def embed(self, batch):
+        self.careless(self.inner["net"])
+        return model(spectra).embed(batch)
+
+
+def train(net):
+    net.train()
+
+
+def hook(net):
+    net[0].register_forward_hook(lambda *_: None)
+
+
+def thaw(net):
+    net[0].weight.requires_grad_(requires_grad=False)
+
+
+def learn(net):
+    net[0].weight.grad = net[0].weight.detach().clone()
+
+
+def drift(net):
+    net[0].weight.data += 0.001
+
+
+def patch(net):
+    net[0].forward = type(net[0]).forward.__get__(net[0])
+
+
+def grow(net):
+    net.add_module(f"more {len(net)}", type(net[0])(2, 2))
+
+
+@pytest.mark.parametrize(
+    ("careless", "rule"),
+    [
+        (train, "changes the train mode of network 0"),
+        (hook, "changes the hooks of .*'0'"),
+        (thaw, "changes requires_grad of .*'0.weight'"),
+        (learn, "changes the gradient"),
+        (drift, "changes the values"),
+        (patch, "changes the forward method"),
+        (grow, "grows network 0"),
+    ],
+)
+def test_the_suite_sees_what_happens_to_a_network(careless, rule):
+    check_model(Held(lambda net: net.eval()))
+    with pytest.raises(CheckFailed, match=rule):
+        check_model(Held(careless))
+
+
+def test_the_suite_finds_a_network_in_a_function():
+    net = pytest.importorskip("torch").nn.Linear(6, 6).eval()
+
+    def careless(batch):
+        net.train()
+        return spectra(batch)
+
+    with pytest.raises(CheckFailed, match="train mode"):
+        check_model(model(careless))
 
 
 def test_the_suite_sees_a_changed_grad_mode():

@@ -7,7 +7,7 @@ import pytest
 
 from foveate.errors import DataError, ParameterError, StorageError
 from foveate.grid import Grid
-from foveate.models import bind, embed, embedding, from_callable, load_model
+from foveate.models import bind, binding, embed, from_callable, load_model
 from foveate.models.binding import band_range
 from foveate.models.embedding import embedding_key, fill_invalid
 from foveate.pool import Pool, Scene
@@ -94,7 +94,7 @@ def test_the_range_of_many_scenes_is_taken_from_a_bounded_sample(monkeypatch):
         taken.append(draw(*arguments))
         return taken[-1]
 
-    monkeypatch.setattr(embedding, "_draw", note)
+    monkeypatch.setattr(binding, "_draw", note)
     pool = pool_of(*(image(2, "uint16", size=64, seed=i, high=1000 + i) for i in range(40)))
     found = band_range(pool, (1, 2))
     assert len(taken) == 15  # as many as leave each scene 256 values
@@ -118,7 +118,7 @@ def test_the_range_is_measured_once_in_a_run(tmp_path, monkeypatch):
         calls.append(arguments)
         return band_range(*arguments)
 
-    monkeypatch.setattr(embedding, "band_range", count)
+    monkeypatch.setattr(binding, "band_range", count)
     a = embed(pool, load_model("builtin"), run=tmp_path)
     b = embed(pool, load_model("builtin"), run=tmp_path)
     assert len(calls) == 1

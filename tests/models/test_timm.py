@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from foveate.errors import DataError, ParameterError
-from foveate.models import load_model
+from foveate.models import TokenSpec, load_model
 from foveate.models.load import FAMILIES
 
 torch = pytest.importorskip("torch")
@@ -48,7 +48,9 @@ def direct(net, size):
     cfg = net.pretrained_cfg
     x = torch.from_numpy(BATCH.astype(np.float32)) / 255
     if size != 40:
-        x = torch.nn.functional.interpolate(x, (size, size), mode="bilinear", antialias=True)
+        x = torch.nn.functional.interpolate(
+            x, (size, size), mode=cfg["interpolation"], align_corners=False, antialias=True
+        )
     mean, std = (torch.tensor(cfg[k]).view(1, 3, 1, 1) for k in ("mean", "std"))
     with torch.inference_mode():
         return net.forward_head(net.forward_features((x - mean) / std), pre_logits=True).numpy()
@@ -92,6 +94,66 @@ def test_the_fingerprint_is_that_of_the_weights(model):
     assert a.fingerprint != b.fingerprint
     assert "resnet18.safetensors" in a.source
     assert "random" in b.source
+
+
+# --- tokens --------------------------------------------------------------------------------
+
+
+def expected_tokens(name, **options):
+    """The features before the pooling by timm alone: of a seeded network, on `BATCH`."""
+    from foveate.models.weights import random_weights
+
+    net = random_weights(lambda: timm.create_model(name, num_classes=0, **options)).eval()
+    mean, std = (torch.tensor(net.pretrained_cfg[k]).view(1, 3, 1, 1) for k in ("mean", "std"))
+    x = (torch.from_numpy(BATCH.astype(np.float32)) / 255 - mean) / std
+    with torch.inference_mode():
+        return net.forward_features(x).numpy()
+
+
+def near(found, expected):
+    np.testing.assert_allclose(found, expected, atol=1e-5 * np.abs(expected).max())
+
+
+@pytest.mark.parametrize(("name", "dim"), [("resnet18", 512), ("mobilenetv2_100", 1280)])
+def test_tokens_of_a_convolutional_network_are_pooled_to_its_vector(name, dim):
+    found = build(f"timm:{name}@random?size=40")
+    near(found.tokens(BATCH), expected_tokens(name).transpose(0, 2, 3, 1))
+    near(found.tokens(BATCH).mean(axis=(1, 2)), found.embed(BATCH))
+    assert found.token_spec == TokenSpec(dim, "embedding", pooled=True)
+
+
+@pytest.mark.parametrize(
+    ("name", "prefix"), [("vit_tiny_patch16_224", 1), ("deit_tiny_distilled_patch16_224", 2)]
+)
+def test_tokens_of_a_transformer_are_its_patches_without_what_stands_before_them(name, prefix):
+    found = build(f"timm:{name}@random?size=40&img_size=40&patch_size=8&depth=1")
+    expected = expected_tokens(name, img_size=40, patch_size=8, depth=1)
+    near(found.tokens(BATCH), expected[:, prefix:].reshape(2, 5, 5, -1))
+    assert found.token_spec == TokenSpec(192, "backbone")
+
+
+def test_tokens_of_a_transformer_that_averages_are_pooled():
+    options = {"img_size": 40, "patch_size": 8, "depth": 1, "global_pool": "avg", "fc_norm": False}
+    query = "&".join(f"{key}={str(value).lower()}" for key, value in options.items())
+    found = build(f"timm:vit_tiny_patch16_224@random?size=40&{query}")
+    assert found.token_spec == TokenSpec(192, "embedding", pooled=True)
+
+
+def test_tokens_of_a_network_that_keeps_channels_last():
+    options = {"img_size": 64, "window_size": 2, "embed_dim": 16, "depths": [1, 1, 1, 1]}
+    query = "&".join(f"{key}={value}".replace(" ", "") for key, value in options.items())
+    found = build(f"timm:swin_tiny_patch4_window7_224@random?size=64&{query}")
+    assert found.tokens(BATCH).shape == (2, 2, 2, 128)
+    near(found.tokens(BATCH).mean(axis=(1, 2)), found.embed(BATCH))
+    assert found.token_spec.pooled
+
+
+def test_tokens_of_an_image_that_is_not_square():
+    found = build("timm:resnet18@random?size=native")
+    assert found.tokens(np.zeros((1, 3, 64, 160), np.uint8)).shape == (1, 2, 5, 512)
+    options = "img_size=[32,48]&patch_size=8&depth=1&dynamic_img_size=true"
+    found = build(f"timm:vit_tiny_patch16_224@random?size=native&{options}")
+    assert found.tokens(np.zeros((1, 3, 32, 48), np.uint8)).shape == (1, 4, 6, 192)
 
 
 # --- files that cannot be ------------------------------------------------------------------

@@ -101,8 +101,8 @@ def test_many_scenes_are_counted(make_run):
 def test_excluded_are_named(make_run):
     view = view_of(make_run(excluded={f"a/{i}": "10 % valid" for i in range(600)}))
     assert dict(view.facts)["Excluded"].startswith("600 patches")
-    assert len(view.excluded) == 500
-    assert view.excluded_more == "and 100 more"
+    assert len(view.origin.excluded) == 500
+    assert view.origin.excluded_more == "and 100 more"
 
 
 def test_class_that_was_lost_is_named(make_run):

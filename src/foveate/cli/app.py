@@ -1,12 +1,15 @@
-"""The commands and their options."""
+"""The commands and their options.
 
-from __future__ import annotations
+Typer reads the annotations when the program starts: they are no comments here.
+"""
 
-import sys
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
+
+from foveate.cli import jobs, tune
+from foveate.cli.options import Device, Json, Out, Seed, Weights, command
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -15,10 +18,6 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     help="Choose, under a budget, what to look at in Earth observation.",
 )
-
-Json = Annotated[bool, typer.Option("--json", help="Print the result as JSON and nothing else.")]
-Out = Annotated[Path, typer.Option("--out", help="Folder to write to: new, empty, or earlier.")]
-Seed = Annotated[int, typer.Option(help="Seed of everything random.")]
 
 
 def _version(value: bool) -> None:
@@ -45,7 +44,7 @@ def demo(out: Out, seed: Seed = 0, as_json: Json = False) -> None:
     from foveate.demo import run_demo
 
     with progress_bars(quiet=as_json) as progress:
-        run = run_demo(out, seed=seed, command=_command(), progress=progress)
+        run = run_demo(out, seed=seed, command=command(), progress=progress)
     finished(run, as_json=as_json)
 
 
@@ -73,82 +72,33 @@ def world(
     result(content, f"{scenes} scenes in {out}\nRank their tiles: {rank}", as_json=as_json)
 
 
+app.command()(jobs.curate)
+app.command()(jobs.classify)
+app.command()(jobs.embed)
+app.command()(tune.tune_text)
+
+
 @app.command()
-def curate(
-    images: Annotated[list[Path], typer.Argument(help="Folders or files of images.")],
-    out: Out,
-    masks: Annotated[
-        list[Path] | None, typer.Option(help="Folder of masks, paired by name; repeatable.")
-    ] = None,
-    method: Annotated[
-        list[str] | None,
-        typer.Option(
-            help="lc, fd, lc-fd, fa, cb, fa-cb, random, kcenter, or all; several with commas or "
-            "repeated. [default: fa-cb]"
-        ),
-    ] = None,
-    budget: Annotated[
-        str, typer.Option(help="10%, 500 (tiles), pixels=1e9, area=25%; several with commas.")
-    ] = "10%",
-    classes: Annotated[Path | None, typer.Option(help="Classes file: YAML, TOML or JSON.")] = None,
-    model: Annotated[
-        str | None,
-        typer.Option(help="builtin, timm:NAME[@TAG][?key=value]. [default: builtin]"),
-    ] = None,
-    weights: Annotated[Path | None, typer.Option(help="Local weights (safetensors).")] = None,
-    bands: Annotated[str, typer.Option(help="Bands to embed, from 1: 4,3,2. All if empty.")] = "",
-    scale: Annotated[
-        str, typer.Option(help="Raw values for 0 and 1: LOW,HIGH. Automatic if empty.")
+def models(
+    check: Annotated[
+        str, typer.Option(help="Load this model and see that it keeps the rules.")
     ] = "",
-    tile: Annotated[int | None, typer.Option(help="Side of a tile, pixels. [default: 256]")] = None,
-    stride: Annotated[int | None, typer.Option(help="Step, pixels. [default: the tile]")] = None,
-    edge: Annotated[
-        str | None, typer.Option(help="shift, drop, pad or clip. [default: shift]")
-    ] = None,
-    extra: Annotated[
-        list[Path] | None,
-        typer.Option(help="Further bands alongside (surface model), paired by name; repeatable."),
-    ] = None,
-    stack: Annotated[
-        str, typer.Option(help="File name endings that are bands of one scene: B4,B3,B2.")
-    ] = "",
-    coordinates: Annotated[
-        Path | None, typer.Option(help="Coordinate list (5 or 6 columns) instead of a grid.")
-    ] = None,
-    nodata: Annotated[float | None, typer.Option(help="Value of missing pixels.")] = None,
-    min_valid: Annotated[float, typer.Option(help="Smallest valid share of a tile.")] = 0.5,
-    min_labelled: Annotated[
-        float, typer.Option(help="Smallest labelled (not ignored) share of a tile.")
-    ] = 0.0,
-    skip_empty: Annotated[
-        bool, typer.Option("--skip-empty", help="Leave out scenes of nothing but nodata.")
-    ] = False,
-    option: Annotated[
-        list[str] | None, typer.Option(help="Option of a method: fd.max_k=20; repeatable.")
-    ] = None,
-    preset: Annotated[str, typer.Option(help="default, paper or released.")] = "default",
-    seed: Seed = 0,
-    workers: Annotated[int, typer.Option(help="Processes that embed.")] = 1,
-    batch_size: Annotated[int, typer.Option(help="Tiles per call of the model.")] = 32,
-    device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:N or mps.")] = "auto",
+    weights: Weights = None,
+    device: Device = "auto",
     as_json: Json = False,
 ) -> None:
-    """Rank the tiles of a labelled pool and keep the best under a budget."""
-    from foveate.cli.parse import curate_job
-    from foveate.cli.show import finished, progress_bars
-    from foveate.curate import run
-    from foveate.report import write_report
+    """List models worth a try, with licences and whether they run here; or check one."""
+    from foveate.cli.models import as_text, catalogue, check_text, examine
+    from foveate.cli.show import result
 
-    job = curate_job(
-        preset=preset, images=images, masks=masks, classes=classes, methods=method,
-        budget=budget, model=model, weights=weights, bands=bands, scale=scale, tile=tile,
-        stride=stride, edge=edge, extra=extra, stack=stack, coordinates=coordinates,
-        nodata=nodata, min_valid=min_valid, min_labelled=min_labelled, skip_empty=skip_empty,
-        options=option, seed=seed, workers=workers, batch_size=batch_size, device=device,
-    )  # fmt: skip
-    with progress_bars(quiet=as_json) as progress:
-        done = run(job, out, command=_command(), report=write_report, progress=progress)
-    finished(done, as_json=as_json)
+    if not check:
+        found = catalogue()
+        result(found, as_text(found), as_json=as_json)
+        return
+    answer = examine(check, weights=weights, device=device)
+    result(answer, check_text(answer), as_json=as_json)
+    if not answer["ok"]:
+        raise typer.Exit(1)
 
 
 @app.command()
@@ -191,10 +141,3 @@ def doctor(as_json: Json = False) -> None:
 
     found: dict[str, Any] = examine()
     result(found, as_text(found), as_json=as_json)
-
-
-def _command() -> str:
-    """The command line that is running, to be pasted into a shell."""
-    import shlex
-
-    return shlex.join(["foveate", *(a for a in sys.argv[1:] if a != "--json")])

@@ -13,6 +13,7 @@ def examine() -> dict[str, Any]:
     """Return versions, the machine, the device, and each model family with its state."""
     import rasterio
 
+    from foveate.models.catalogue import EXTRAS
     from foveate.run.run import environment
 
     found: dict[str, Any] = {
@@ -21,15 +22,15 @@ def examine() -> dict[str, Any]:
         "temporary_folder": tempfile.gettempdir(),
         "free_disk_gb": round(shutil.disk_usage(tempfile.gettempdir()).free / 1e9, 1),
         "device": None,
-        "models": {"builtin": {"available": True, "why_not": ""}},
+        "models": {
+            name: {"available": not extra.missing(), "why_not": extra.why_not()}
+            for name, extra in EXTRAS.items()
+        },
     }
-    missing = [name for name in ("torch", "timm") if importlib.util.find_spec(name) is None]
-    if not missing:
+    if importlib.util.find_spec("torch") is not None:
         from foveate.models.device import resolve_device
 
         found["device"] = str(resolve_device())
-    why = f"not installed: {', '.join(missing)}. Type: pip install 'foveate[models]'"
-    found["models"]["timm"] = {"available": not missing, "why_not": why if missing else ""}
     return found
 
 
@@ -42,5 +43,5 @@ def as_text(found: dict[str, Any]) -> str:
         f"{'device':<14} {found['device'] or 'no torch: builtin runs on the CPU'}",
     ]
     for name, state in found["models"].items():
-        lines.append(f"model {name:<8} {'available' if state['available'] else state['why_not']}")
+        lines.append(f"model {name:<9} {'available' if state['available'] else state['why_not']}")
     return "\n".join(lines)

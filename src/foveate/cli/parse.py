@@ -12,14 +12,13 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
 
+    from foveate.classify import ClassifyJob
     from foveate.curate import CurateJob
 
 
 def curate_job(
-    *, preset: str, images: Sequence[Path], masks: Sequence[Path] | None,
-    extra: Sequence[Path] | None, methods: Sequence[str] | None, bands: str, scale: str,
-    stack: str, options: Sequence[str] | None, **rest: Any,
-) -> CurateJob:  # fmt: skip
+    *, preset: str, methods: Sequence[str] | None, options: Sequence[str] | None, **rest: Any
+) -> CurateJob:
     """Make a curate job from what was typed.
 
     Raises:
@@ -29,20 +28,46 @@ def curate_job(
 
     typed = [name.strip() for text in methods or ["fa-cb"] for name in text.split(",")]
     names = [name for name in typed if name]
+    given = {
+        "methods": list(METHODS) if "all" in names else names,
+        "options": method_options(options or ()),
+    }
+    return CurateJob.with_preset(preset, **given, **imagery(**rest))
+
+
+def classify_job(*, labels: str, **rest: Any) -> ClassifyJob:
+    """Make a classify job from what was typed.
+
+    Raises:
+        ParameterError: Something cannot be read, or a value is out of range.
+    """
+    from foveate.classify import ClassifyJob
+    from foveate.models.prompts import labels_from
+
+    return ClassifyJob(labels=list(labels_from(labels)) if labels else [], **imagery(**rest))
+
+
+def imagery(
+    *, images: Sequence[Path], bands: str, scale: str, stack: str,
+    masks: Sequence[Path] | None = None, extra: Sequence[Path] | None = None, **rest: Any,
+) -> dict[str, Any]:  # fmt: skip
+    """Read what all jobs have in common; what was not typed (None) is left out.
+
+    Raises:
+        ParameterError: Something cannot be read.
+    """
     given: dict[str, Any] = {
         "images": [str(p) for p in images],
         "masks": [str(p) for p in masks or ()],
         "extra": [str(p) for p in extra or ()],
-        "methods": list(METHODS) if "all" in names else names,
         "bands": [int(b) for b in numbers(bands, "bands", whole=True)],
         "scale": scale_pairs(scale),
         "stack": [part.strip() for part in stack.split(",") if part.strip()],
-        "options": method_options(options or ()),
     }
     for name, value in rest.items():
         if value is not None:
             given[name] = value if isinstance(value, int | float | str) else str(value)
-    return CurateJob.with_preset(preset, **given)
+    return given
 
 
 def numbers(text: str, name: str, *, whole: bool = False) -> list[float]:

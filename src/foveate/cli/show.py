@@ -52,21 +52,84 @@ def result(content: dict[str, Any], text: str, *, as_json: bool) -> None:
 
 
 def finished(run: Run, *, as_json: bool) -> None:
-    """Print what a run came to."""
+    """Print what a curate run came to."""
     summary = run.record["summary"]
     report = run.path / "report.html"
     content = {"run": str(run.path), "report": str(report), "worked": run.worked, **summary}
-    result(content, _text(run, summary, str(report)), as_json=as_json)
+    lines = [*_opening(run), f"Budget: {summary['budget']}"]
+    for name, found in summary["methods"].items():
+        left = ", ".join(f"{v:g} {_UNITS.get(u, u)} left" for u, v in found["unspent"].items() if v)
+        near = found["report"].get("near_ties")
+        lines.append(
+            f"  {name:<8} {_count(found['selected'], 'tile')} -> {run.path / found['file']}"
+            + (f" ({left})" if left else "")
+            + (f" ({near} near-ties)" if near else "")
+        )
+    result(content, "\n".join([*lines, f"Report: {report}"]), as_json=as_json)
+
+
+def embedded(run: Run, *, as_json: bool) -> None:
+    """Print what an embed run came to."""
+    summary = run.record["summary"]
+    folder = run.path / summary["embeddings"]["folder"]
+    content = {"run": str(run.path), "worked": run.worked, **summary}
+    shape = " x ".join(map(str, summary["embeddings"]["shape"]))
+    lines = [*_opening(run), f"Embeddings: {shape}, {summary['embeddings']['dtype']} -> {folder}"]
+    result(content, "\n".join(lines), as_json=as_json)
+
+
+def classified(run: Run, *, as_json: bool) -> None:
+    """Print what a classify run came to."""
+    summary = run.record["summary"]
+    report, file = run.path / "report.html", run.path / summary["file"]
+    content = {"run": str(run.path), "report": str(report), "worked": run.worked, **summary}
+    lines = [*_opening(run), *_labels(summary)]
+    truth = summary["truth"]
+    if truth and truth["judged"]:
+        lines.append(
+            f"Right: {truth['accuracy']:.1%} of {_count(truth['judged'], 'tile')} by their "
+            f"{truth['source']}; mean over classes {truth['mean_accuracy']:.1%}"
+        )
+    lines += [f"Predictions: {file}", f"Report: {report}"]
+    result(content, "\n".join(lines), as_json=as_json)
+
+
+def tuned(run: Run, *, as_json: bool) -> None:
+    """Print what a tuning came to."""
+    summary = run.record["summary"]
+    data, training = summary["data"], summary["training"]
+    content = {"run": str(run.path), "worked": run.worked, **summary}
+    images = ", ".join(f"{data[split]:,} {split}" for split in ("train", "val", "test"))
+    lines = [
+        *_opening(run),
+        f"Images: {images}; {data['texts']:,} different texts",
+        f"Training: {_count(training['epochs'], 'epoch')}, the best was {training['best_epoch']}",
+        _columns("", ["R@1", "@5", "@10", "R@1", "@5", "@10"], "zero-shot top-1"),
+    ]
+    for split, found in summary["evaluation"].items():
+        zero = found.get("zero_shot")
+        right = f"{zero['top1']:.1%} (chance {zero['chance']:.1%})" if zero else "no class folders"
+        lines.append(_columns(split, [f"{v:.1%}" for v in found["retrieval"].values()], right))
+    lines.append(f"Use it: --model tuned:{run.path}")
+    result(content, "\n".join(lines), as_json=as_json)
+
+
+def _columns(name: str, recalls: list[str], right: str) -> str:
+    there, back = ("".join(f"{v:>7}" for v in part) for part in (recalls[:3], recalls[3:]))
+    return f"  {name:<5} image to text {there}   text to image {back}   {right}"
 
 
 _UNITS = {"area": "m2"}
+_LISTED = 20  # labels
 
 
 def _count(number: int, noun: str) -> str:
     return f"{number} {noun}" + ("" if number == 1 else "s")
 
 
-def _text(run: Run, summary: dict[str, Any], report: str) -> str:
+def _opening(run: Run) -> list[str]:
+    """The lines that all jobs begin with: what there was to look at, and what looked."""
+    summary = run.record["summary"]
     pool, model = summary["pool"], summary["model"]
     lines = []
     if not run.worked:
@@ -85,14 +148,22 @@ def _text(run: Run, summary: dict[str, Any], report: str) -> str:
             f"Model: {model['name']}, {model['dim']} features of band(s) {used}"
             + (f", raw values scaled from {ranges}" if ranges else "")
         )
-    lines.append(f"Budget: {summary['budget']}")
-    for name, found in summary["methods"].items():
-        left = ", ".join(f"{v:g} {_UNITS.get(u, u)} left" for u, v in found["unspent"].items() if v)
-        near = found["report"].get("near_ties")
+    return lines
+
+
+def _labels(summary: dict[str, Any]) -> list[str]:
+    """A line for each label, the most frequent first; with the truth, how many were right."""
+    order = sorted(summary["labels"].items(), key=lambda pair: -pair[1])
+    judged = summary["truth"]["classes"] if summary["truth"] else {}
+    width = max(len(name) for name, _ in order)
+    lines = []
+    for name, tiles in order[:_LISTED]:
+        found = judged.get(name, {})
+        right = f"   {found['right']} of {found['tiles']} found" if found.get("tiles") else ""
         lines.append(
-            f"  {name:<8} {_count(found['selected'], 'tile')} -> {run.path / found['file']}"
-            + (f" ({left})" if left else "")
-            + (f" ({near} near-ties)" if near else "")
+            f"  {name:<{width}} {tiles:>8}  {tiles / summary['pool']['tiles']:>6.1%}{right}"
         )
-    lines.append(f"Report: {report}")
-    return "\n".join(lines)
+    rest = order[_LISTED:]
+    if rest:
+        lines.append(f"  and {len(rest)} more with {_count(sum(n for _, n in rest), 'tile')}")
+    return lines

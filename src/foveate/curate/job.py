@@ -12,8 +12,7 @@ from foveate.budget import Budget
 from foveate.curate.methods import Method, get_method
 from foveate.curate.steps import Work
 from foveate.errors import ParameterError
-from foveate.models import load_model
-from foveate.pool.folder import need_paths
+from foveate.pool.find import need_paths
 from foveate.run import Run
 
 if TYPE_CHECKING:
@@ -55,10 +54,7 @@ def run(
     budget = Budget.parse(job.budget)
     handle = None
     if any("embeddings" in m.needs for m in methods.values()):
-        handle = load_model(
-            job.model, weights=job.weights, bands=job.bands,
-            scale=tuple(job.scale) or None, device=job.device,
-        )  # fmt: skip
+        handle = job.handle()
     with Run.create(out, job=job.model_dump(mode="json"), command=command) as opened:
         work = Work(job, opened, budget, methods, options, progress)
         work.open_pool()

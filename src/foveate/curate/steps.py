@@ -16,11 +16,10 @@ from foveate.curate.results import (
     save_selection,
     write_tables,
 )
-from foveate.curate.thumbs import write_thumbs
+from foveate.curate.thumbs import draw_picks
 from foveate.files import digest, digest_ids
 from foveate.models import embed
-from foveate.pool import open_pool, scan
-from foveate.pool.store import FILES, load_pool, save_pool
+from foveate.pool.step import measured_pool
 from foveate.run.shards import step_name
 from foveate.select.forecast import forecast
 
@@ -66,35 +65,10 @@ class Work:
     selections: dict[str, Selection] = field(default_factory=dict)
 
     def open_pool(self) -> None:
-        """Open the files; measure them unless the run has done so."""
-        job = self.job
-        headers = open_pool(
-            job.images, masks=job.masks or None, classes=job.classes,
-            extra=[[e] for e in job.extra], stack=job.stack, tile=job.tile, stride=job.stride,
-            edge=job.edge, coordinates=job.coordinates, nodata=job.nodata,
-            bands=job.bands or None, measure=False,
-        )  # fmt: skip
-        prints = [
-            [s.scene_id, s.source.info.fingerprint, s.mask.info.fingerprint if s.mask else None]
-            for s in headers.scenes
-        ]
-        legend = headers.legend.to_dict() if headers.legend else None
-        kept = [job.min_valid, job.min_labelled, job.skip_empty]
-        cut = [digest_ids(headers.ids), job.nodata, job.bands, *kept]
-        self.pool_key = digest([VERSION, prints, legend, cut])
-        if not self.run.do("pool", self.pool_key, lambda: self._measure(headers)):
-            self.pool = load_pool(self.run.path, headers)
+        """Open the files, and measure them unless the run has done so."""
+        self.pool, self.pool_key = measured_pool(self.job, self.run, self.progress)
         self.costs = self.pool.costs()
         self.budget.resolve(self.costs)
-
-    def _measure(self, headers: Pool) -> tuple[str, ...]:
-        self.pool = scan(
-            headers, bands=self.job.bands or None, min_valid=self.job.min_valid,
-            min_labelled=self.job.min_labelled, skip_empty=self.job.skip_empty,
-            progress=self.progress,
-        )  # fmt: skip
-        save_pool(self.run.path, self.pool)
-        return FILES
 
     def embed(self, handle: ModelHandle) -> None:
         """Embed the pool, or map the embeddings that are there."""
@@ -190,7 +164,7 @@ class Work:
         )  # fmt: skip
         self.run.do(
             "thumbs", key,
-            lambda: write_thumbs(
+            lambda: draw_picks(
                 path, self.pool, self.rankings, self.selections,
                 bands=self.job.bands, progress=self.progress,
             ),

@@ -55,9 +55,17 @@ class Frozen:
         device: str = "auto",
         options: Mapping[str, Any] | None = None,
     ) -> None:
+        import torch
+
         self.device = resolve_device(device)
         self.precision = _precision((options or {}).get("precision", "auto"), self.device)
-        self.net = net.eval().requires_grad_(requires_grad=False).to(self.device)
+        net.eval().requires_grad_(requires_grad=False)
+        self.net = net.to(self.device)
+        # Convolutions on a CPU take two thirds of the time with the channels last in memory.
+        # Those over time (Qwen-VL) have five dimensions, for which torch has no such order.
+        for weight in self.net.parameters():
+            if weight.dim() == 4:
+                weight.data = weight.data.contiguous(memory_format=torch.channels_last)
         self.inputs = inputs
         self._most: int | None = None  # images at once; known when the memory was too small
 

@@ -92,7 +92,7 @@ class Inputs:
         gain_t, shift_t = (
             torch.from_numpy(v.astype(np.float32)).view(shape).to(device) for v in (gain, shift)
         )
-        return x.mul_(gain_t).add_(shift_t)
+        return x.mul_(gain_t).add_(shift_t).contiguous(memory_format=torch.channels_last)
 
 
 def own_options(options: Mapping[str, Any]) -> dict[str, Any]:

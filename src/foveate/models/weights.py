@@ -13,7 +13,7 @@ from foveate.errors import DataError
 from foveate.files import fingerprint
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping, Sequence
 
     import torch
 
@@ -88,22 +88,71 @@ def load_state(
         DataError: Parameters are missing, unknown, or of another shape.
     """
     state = {rename(name): tensor for name, tensor in read_state(path).items()}
+    put_state(net, state, path, architecture, spare=spare)
+
+
+def put_state(
+    net: torch.nn.Module,
+    state: Mapping[str, torch.Tensor],
+    path: str | Path,
+    architecture: str,
+    *,
+    spare: Callable[[str], bool] = lambda name: False,  # noqa: ARG005
+    optional: Callable[[str], bool] = lambda name: False,  # noqa: ARG005
+) -> None:
+    """Put named tensors into a network; their dtype becomes the network's.
+
+    Args:
+        net: The network.
+        state: Named tensors with the network's names.
+        path: Where they come from, for the message.
+        architecture: What the network is called, for the message.
+        spare: Says of a parameter's name that the network need not have it.
+        optional: Says of a parameter's name that the state need not have it.
+
+    Raises:
+        DataError: Parameters are missing, unknown, or of another shape.
+    """
     own = net.state_dict()
     kept = {name: t for name, t in state.items() if name in own or not spare(name)}
     # Old files lack the counters of batch norm, which only training uses.
-    lacking = sorted(k for k in set(own) - set(kept) if not k.endswith("num_batches_tracked"))
+    lacking = sorted(
+        k for k in set(own) - set(kept) if not (k.endswith("num_batches_tracked") or optional(k))
+    )
     foreign = sorted(set(kept) - set(own))
     wrong = sorted(k for k in own if k in kept and own[k].shape != kept[k].shape)
     if lacking or foreign or wrong:
-        example = (lacking or wrong or foreign)[0]
-        raise DataError(
-            f"the weights {str(path)!r} belong to another architecture than "
-            f"{architecture!r}: {len(lacking)} parameters missing, {len(foreign)} "
-            f"unknown, {len(wrong)} of another shape, e.g. {example!r}",
-            "",
-            "Give the weights of this architecture, or its options after '?' (pad_type=same).",
-        )
+        raise mismatch_error(path, architecture, lacking, foreign, wrong)
     net.load_state_dict(kept, strict=False)
+
+
+def mismatch_error(
+    path: str | Path,
+    architecture: str,
+    lacking: Sequence[str],
+    foreign: Sequence[str],
+    wrong: Sequence[str],
+    *,
+    hint: str = "Give the weights of this architecture, or its options after '?' (pad_type=same).",
+) -> DataError:
+    """Return the error for weights that do not fit a network.
+
+    Args:
+        path: Of the weights.
+        architecture: What the network is called.
+        lacking: Parameters that the weights do not have.
+        foreign: Parameters that the network does not have.
+        wrong: Parameters of another shape.
+        hint: What to do about it.
+    """
+    example = (*lacking, *wrong, *foreign)[0]
+    return DataError(
+        f"the weights {str(path)!r} belong to another architecture than "
+        f"{architecture!r}: {len(lacking)} parameters missing, {len(foreign)} "
+        f"unknown, {len(wrong)} of another shape, e.g. {example!r}",
+        "",
+        hint,
+    )
 
 
 def weights_hash(net: torch.nn.Module, *more: object) -> str:
@@ -122,17 +171,25 @@ def source_of(weights: str, hub: str = "") -> str:
         return hub
     path = Path(weights)
     if path.is_dir():
-        return path.name
+        return path.resolve().name  # "." has a name, too
     return f"{path.name} ({fingerprint(weights)[:12]})"
 
 
-def hub_error(name: str, error: Exception) -> DataError:
-    """Return the error for weights that could not be fetched."""
+def hub_error(
+    name: str, error: Exception, *, hint: str = "Give a local file with --weights PATH."
+) -> DataError:
+    """Return the error for weights that could not be fetched.
+
+    Args:
+        name: Of the model, as the user typed it.
+        error: What went wrong.
+        hint: What to do instead.
+    """
     return DataError(
         f"the pretrained weights of {name!r} could not be loaded: "
         f"{type(error).__name__}: {first_line(error)}",
         "They come from the Hugging Face hub, which must be reached once.",
-        "Give a local file with --weights PATH.",
+        hint,
     )
 
 
@@ -142,10 +199,10 @@ def first_line(error: Exception) -> str:
     return lines[0][:200] if lines else f"the file ends early ({type(error).__name__})"
 
 
-def random_weights(build: Callable[[], Any]) -> Any:
+def random_weights(build: Callable[[], Any], seed: int = 0) -> Any:
     """Build a network whose random weights are seeded, leaving torch's generator as it was."""
     import torch
 
     with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(0)
+        torch.manual_seed(seed)
         return build()

@@ -13,9 +13,10 @@ from foveate.grid import Edge, Grid, Tiles
 from foveate.labels import Legend
 from foveate.pool.coordinates import read_coordinates
 from foveate.pool.find import File, Paths, collect, index, need_paths
+from foveate.pool.names import Names
 from foveate.pool.pool import Pool, Scene
 from foveate.pool.scan import scan
-from foveate.raster import SUFFIXES, FileSource, Source, StackSource
+from foveate.raster import FileSource, Source, StackSource
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -236,12 +237,10 @@ def _listed(scenes: list[Scene], path: str | Path, tile: int) -> Tiles:
     """The tiles of a coordinate list, matched to the scenes by name."""
     tiles = read_coordinates(path, tile).tiles
     by_id = {s.scene_id: s for s in scenes}
-    by_last: dict[str, list[Scene]] = {}
-    for scene in scenes:
-        by_last.setdefault(scene.scene_id.rsplit("/", 1)[-1], []).append(scene)
+    names = Names(by_id, "the coordinate list")
     tables = []
     for name, rows in tiles.per_scene():
-        scene = _named(name, by_id, by_last)
+        scene = by_id[names.find(name)]
         inside = tiles.take(rows)
         height, width = scene.source.info.shape
         if int((inside.y + tile).max()) > height or int((inside.x + tile).max()) > width:
@@ -254,28 +253,3 @@ def _listed(scenes: list[Scene], path: str | Path, tile: int) -> Tiles:
         windows = np.stack([inside.y, inside.x, inside.h, inside.w], axis=1)
         tables.append(Tiles.of(scene.scene_id, windows))
     return Tiles.concat(tables)
-
-
-def _named(name: str, by_id: dict[str, Scene], by_last: dict[str, list[Scene]]) -> Scene:
-    """The scene that a list means: by its id, else by its last part, with or without suffix."""
-    stem, suffix = os.path.splitext(name)  # noqa: PTH122  (a name, not a path)
-    forms = [name, stem] if suffix.lower() in SUFFIXES else [name]
-    for form in forms:
-        if form in by_id:
-            return by_id[form]
-    for form in forms:
-        meant = by_last.get(form.rsplit("/", 1)[-1], [])
-        if len(meant) > 1:
-            raise DataError(
-                f"the coordinate list names the image {name!r}, which is {meant[0].scene_id!r} "
-                f"or {meant[1].scene_id!r}",
-                "A name without its folder must fit one image.",
-                "Write the folder too, as in the first of them.",
-            )
-        if meant:
-            return meant[0]
-    raise DataError(
-        f"the coordinate list names the image {name!r}, which is not among the images",
-        f"Images: {', '.join(sorted(by_id)[:5])}{' ...' if len(by_id) > 5 else '.'}",
-        "Give the folder that the list was made for.",
-    )

@@ -24,11 +24,24 @@ def write_report(run_dir: str | Path, out: str | Path | None = None) -> Path:
         DataError: There is no finished run, or its tables contradict each other.
         StorageError: The file cannot be written.
     """
+    from foveate.errors import DataError
     from foveate.files import write_bytes
-    from foveate.report.data import read_run
+    from foveate.report import classified, data, view
     from foveate.report.render import render
-    from foveate.report.view import build
+    from foveate.run import Run
 
     path = Path(run_dir) / "report.html" if out is None else Path(out)
-    write_bytes(path, render(build(read_run(run_dir))).encode())
+    # A run describes its last job: what that came to says which page it is.
+    summary = Run.load(run_dir).record.get("summary", {})
+    if "embeddings" in summary:
+        raise DataError(
+            f"the run {str(run_dir)!r} holds embeddings, and nothing to show",
+            "Reports are of what was selected or classified.",
+            "Go on with curate or classify in the same folder.",
+        )
+    if "labels" in summary:
+        page = render(classified.build(classified.read_classified(run_dir)))
+    else:
+        page = render(view.build(data.read_run(run_dir)))
+    write_bytes(path, page.encode())
     return path

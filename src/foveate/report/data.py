@@ -59,22 +59,15 @@ class MethodData:
 
 
 @dataclass(frozen=True)
-class RunData:
-    """A run.
+class PoolData:
+    """What every run with a pool holds.
 
     Attributes:
         name: Name of the run directory.
         record: Content of ``run.json``.
         ids: (n,) tile ids.
         scene: (n,) int64 row of `scenes` of each tile.
-        windows: (n, 4) int64 ``y, x, h, w`` in pixels of the scene.
-        counts: (n, C) int64 pixels per class, or None without masks.
-        classes: C names of classes.
-        colors: C display colours "#RRGGBB".
         scenes: One dict per scene: scene, uri, height, width, crs, fingerprint ...
-        methods: The methods, in the order of the job.
-        kendall: (M, M) Kendall's tau-b; NaN where it is not defined.
-        overlap: (M, M) share of the smaller selection that is in the other; NaN if unknown.
         excluded: Tile id -> why it left the pool.
         encoder: Spec of the encoder, or None.
         tile_files: Tile id -> picture file.
@@ -85,14 +78,7 @@ class RunData:
     record: dict[str, Any]
     ids: list[str]
     scene: NDArray[np.int64]
-    windows: NDArray[np.int64]
-    counts: NDArray[np.int64] | None
-    classes: list[str]
-    colors: list[str]
     scenes: list[dict[str, Any]]
-    methods: list[MethodData]
-    kendall: NDArray[np.float64]
-    overlap: NDArray[np.float64]
     excluded: dict[str, str]
     encoder: dict[str, Any] | None
     tile_files: dict[str, Path]
@@ -102,6 +88,29 @@ class RunData:
     def n(self) -> int:
         """Number of tiles in the pool."""
         return len(self.ids)
+
+
+@dataclass(frozen=True)
+class RunData(PoolData):
+    """A curate run.
+
+    Attributes:
+        windows: (n, 4) int64 ``y, x, h, w`` in pixels of the scene.
+        counts: (n, C) int64 pixels per class, or None without masks.
+        classes: C names of classes.
+        colors: C display colours "#RRGGBB".
+        methods: The methods, in the order of the job.
+        kendall: (M, M) Kendall's tau-b; NaN where it is not defined.
+        overlap: (M, M) share of the smaller selection that is in the other; NaN if unknown.
+    """
+
+    windows: NDArray[np.int64]
+    counts: NDArray[np.int64] | None
+    classes: list[str]
+    colors: list[str]
+    methods: list[MethodData]
+    kendall: NDArray[np.float64]
+    overlap: NDArray[np.float64]
 
 
 def read_run(run_dir: str | Path) -> RunData:
@@ -119,38 +128,52 @@ def read_run(run_dir: str | Path) -> RunData:
             "Start the same command again: it goes on where it stopped.",
         )
     tiles = read_parquet(path / "tiles.parquet")
-    ids = tiles["tile_id"].to_pylist()
-    place = {tile: row for row, tile in enumerate(ids)}
-    scenes = read_parquet(path / "scenes.parquet").to_pylist()
-    scene_row = {entry["scene"]: row for row, entry in enumerate(scenes)}
+    common = read_pool(run, tiles)
+    place = {tile: row for row, tile in enumerate(common["ids"])}
     methods = _methods(run, place)
     counts = None
     legend = read_json(path / "tables/legend.json")
     if "counts" in tiles.column_names and legend:
         flat = tiles["counts"].combine_chunks().flatten().to_numpy(zero_copy_only=False)
-        counts = flat.astype(np.int64).reshape(len(ids), -1)
+        counts = flat.astype(np.int64).reshape(len(tiles), -1)
     colors = legend.get("colors", {}) if legend else {}
-    encoder = run.record.get("summary", {}).get("model")
     kendall, overlap = _agreement(path, [m.name for m in methods])
-    tile_files, scene_files = _pictures(path)
     return RunData(
-        name=path.resolve().name,
-        record=run.record,
-        ids=ids,
-        scene=_places(tiles["scene"].to_pylist(), scene_row, "scenes.parquet"),
+        **common,
         windows=np.stack([tiles[c].to_numpy() for c in "yxhw"], axis=1).astype(np.int64),
         counts=counts,
         classes=list(colors),
         colors=list(colors.values()),
-        scenes=scenes,
         methods=methods,
         kendall=kendall,
         overlap=overlap,
-        excluded=read_json(path / "tables/excluded.json") or {},
-        encoder=encoder,
-        tile_files=tile_files,
-        scene_files=scene_files,
     )
+
+
+def read_pool(run: Run, tiles: pa.Table) -> dict[str, Any]:
+    """Read what a `PoolData` holds.
+
+    Args:
+        run: The run.
+        tiles: Its ``tiles.parquet``.
+
+    Raises:
+        DataError: The tables contradict each other.
+    """
+    scenes = read_parquet(run.path / "scenes.parquet").to_pylist()
+    place = {entry["scene"]: row for row, entry in enumerate(scenes)}
+    tile_files, scene_files = _pictures(run.path)
+    return {
+        "name": run.path.resolve().name,
+        "record": run.record,
+        "ids": tiles["tile_id"].to_pylist(),
+        "scene": _places(tiles["scene"].to_pylist(), place, "scenes.parquet"),
+        "scenes": scenes,
+        "excluded": read_json(run.path / "tables/excluded.json") or {},
+        "encoder": run.record.get("summary", {}).get("model"),
+        "tile_files": tile_files,
+        "scene_files": scene_files,
+    }
 
 
 def _methods(run: Run, place: dict[str, int]) -> list[MethodData]:

@@ -2,12 +2,47 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from foveate.report import words
 
 if TYPE_CHECKING:
-    from foveate.report.data import RunData
+    from foveate.report.data import PoolData, RunData
+
+LISTED = 500  # excluded tiles named
+_INPUTS = (
+    "images", "masks", "classes", "labels_file", "probe", "tile", "stride", "edge", "min_valid",
+    "preset",
+)  # fmt: skip
+
+
+class Origin(NamedTuple):
+    """How a run was made, as the last section of every page shows it."""
+
+    command: str
+    inputs: list[tuple[str, str]]
+    encoder: list[tuple[str, str]]
+    versions: list[tuple[str, str]]
+    steps: list[tuple[str, str]]
+    excluded_text: str
+    excluded: list[tuple[str, str]]
+    excluded_more: str
+
+
+def origin(run: PoolData) -> Origin:
+    """Gather how a run was made."""
+    listed = sorted(run.excluded.items())
+    rest = len(listed) - LISTED
+    return Origin(
+        command=run.record.get("command", ""),
+        inputs=inputs(run),
+        encoder=encoder(run),
+        versions=[(k, str(v)) for k, v in run.record.get("environment", {}).items()],
+        steps=steps(run),
+        excluded_text=excluded(run),
+        excluded=listed[:LISTED],
+        excluded_more=f"and {words.count(rest)} more" if rest > 0 else "",
+    )
 
 
 def facts(run: RunData) -> list[tuple[str, str]]:
@@ -37,7 +72,7 @@ def facts(run: RunData) -> list[tuple[str, str]]:
     return found
 
 
-def excluded(run: RunData) -> str:
+def excluded(run: PoolData) -> str:
     """Say how many patches left the pool before the ranking, and why."""
     if not run.excluded:
         return "No patch was excluded: all of them had enough valid pixels."
@@ -47,7 +82,7 @@ def excluded(run: RunData) -> str:
     return f"{count}{reason} left the pool before anything was ranked."
 
 
-def encoder(run: RunData) -> list[tuple[str, str]]:
+def encoder(run: PoolData) -> list[tuple[str, str]]:
     """The encoder's spec: what it saw and how it was scaled."""
     if not run.encoder:
         return []
@@ -63,7 +98,8 @@ def encoder(run: RunData) -> list[tuple[str, str]]:
     labels = {
         "name": "Name", "dim": "Dimensions", "bands": "Bands", "scale": "Raw values scaled",
         "mean": "Mean", "std": "Standard deviation", "input_size": "Input size",
-        "gsd": "Ground sampling distance", "dtype": "Precision", "non_negative": "Non-negative",
+        "gsd": "Ground sampling distance", "dtype": "Vectors", "precision": "Computed in",
+        "resample": "Resampling", "non_negative": "Non-negative",
         "licence": "Licence", "source": "Weights", "fingerprint": "Fingerprint",
     }  # fmt: skip
     return [
@@ -73,7 +109,7 @@ def encoder(run: RunData) -> list[tuple[str, str]]:
     ]
 
 
-def steps(run: RunData) -> list[tuple[str, str]]:
+def steps(run: PoolData) -> list[tuple[str, str]]:
     """Seconds per step; the selections, one per method and short, in one line."""
     found: dict[str, float] = {}
     for name, step in run.record.get("steps", {}).items():
@@ -82,13 +118,13 @@ def steps(run: RunData) -> list[tuple[str, str]]:
     return [(name, words.seconds(value)) for name, value in found.items()]
 
 
-def inputs(run: RunData) -> list[tuple[str, str]]:
+def inputs(run: PoolData) -> list[tuple[str, str]]:
     """What was read and how it was cut."""
     job = run.record.get("job", {})
     printed = sum(1 for s in run.scenes if s.get("fingerprint"))
     found = f"{words.count(printed)} of {words.count(len(run.scenes))}"
     rows = [("Scenes with a fingerprint", found)]
-    for key in ("images", "masks", "classes", "tile", "stride", "edge", "min_valid", "preset"):
+    for key in _INPUTS:
         value = job.get(key)
         text = ", ".join(map(str, value)) if isinstance(value, list) else str(value)
         if value is not None and text:

@@ -14,13 +14,14 @@ from importlib import resources
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from foveate.report.classified import ClassifiedView
     from foveate.report.view import View
 
 _FOLDER = "templates"
 
 
-def render(view: View) -> str:
-    """Return the page as HTML."""
+def render(view: View | ClassifiedView) -> str:
+    """Return the page as HTML; a view without a script gets a page that may run none."""
     from jinja2 import Environment, PackageLoader, StrictUndefined
     from markupsafe import Markup
 
@@ -31,12 +32,13 @@ def render(view: View) -> str:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    style, script = _read("report.css"), _read("report.js")
+    style, script = _read("report.css"), _read("report.js") if view.script else ""
+    run = f"'{_hash(script)}'" if script else "'none'"
     policy = (
         f"default-src 'none'; img-src data:; style-src '{_hash(style)}'; "
-        f"script-src '{_hash(script)}'; base-uri 'none'; form-action 'none'"
+        f"script-src {run}; base-uri 'none'; form-action 'none'"
     )
-    return environment.get_template("report.html.j2").render(
+    return environment.get_template(view.template).render(
         # Markup: these two are files of this package, not data.
         view=view, style=Markup(style), script=Markup(script), policy=policy,  # noqa: S704
     )  # fmt: skip

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
 
 import numpy as np
 
@@ -21,9 +21,9 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from foveate.report.data import RunData
+    from foveate.report.provenance import Origin
 
 USUAL = "fa-cb"  # curate's default method opens the report when it is among several
-LISTED = 500  # excluded tiles named
 AGREED = 12  # patches that most methods chose
 CHIPS = 9  # more methods than this go into a list instead of buttons
 
@@ -76,6 +76,8 @@ class Agreed(NamedTuple):
 class View:
     """The page."""
 
+    template: ClassVar[str] = "report.html.j2"
+
     title: str
     lead: int
     panels: list[Panel]
@@ -93,14 +95,7 @@ class View:
     repeats: bool
     repeats_note: str
     facts: list[tuple[str, str]]
-    excluded_text: str
-    excluded: list[tuple[str, str]]
-    excluded_more: str
-    command: str
-    steps: list[tuple[str, str]]
-    versions: list[tuple[str, str]]
-    encoder: list[tuple[str, str]]
-    inputs: list[tuple[str, str]]
+    origin: Origin
     pictures: dict[str, str]
     shots: dict[str, Shot]
     pictures_note: str
@@ -132,8 +127,6 @@ def build(run: RunData) -> View:
     entropy = math.nan
     if run.counts is not None:
         entropy = numbers.balance(run.counts, np.arange(run.n)).entropy_pool
-    listed = sorted(run.excluded.items())
-    rest = len(listed) - LISTED
     return View(
         title=run.name,
         lead=lead,
@@ -152,14 +145,7 @@ def build(run: RunData) -> View:
         repeats=bool(degree.any()),
         repeats_note=_repeats(degree),
         facts=provenance.facts(run),
-        excluded_text=provenance.excluded(run),
-        excluded=listed[:LISTED],
-        excluded_more=f"and {words.count(rest)} more" if rest > 0 else "",
-        command=run.record.get("command", ""),
-        steps=provenance.steps(run),
-        versions=[(k, str(v)) for k, v in run.record.get("environment", {}).items()],
-        encoder=provenance.encoder(run),
-        inputs=provenance.inputs(run),
+        origin=provenance.origin(run),
         pictures={keys[key]: uri for key, uri in album.uris.items()},
         shots=shots,
         pictures_note=_left_out(len(album.left_out) + len(overviews.left_out)),

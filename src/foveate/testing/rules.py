@@ -12,7 +12,7 @@ import numpy as np
 from foveate.errors import FoveateError
 
 if TYPE_CHECKING:
-    from collections.abc import Generator
+    from collections.abc import Callable, Generator
 
 
 class CheckFailed(FoveateError, AssertionError):  # noqa: N818  (it reads: the check failed)
@@ -27,6 +27,27 @@ def need(holds: object, rule: str, where: str = "", found: str = "") -> None:
     """
     if not holds:
         raise CheckFailed(rule + (f" ({where})" if where else ""), found)
+
+
+def need_refusal(function: Callable[[], object], rule: str) -> None:
+    """Raise unless a call ends in a FoveateError.
+
+    Args:
+        function: The call, with something that cannot be used.
+        rule: What must be refused, as the beginning of a sentence.
+
+    Raises:
+        CheckFailed: It returns, or raises something that a user cannot read.
+    """
+    try:
+        function()
+    except FoveateError:
+        return
+    except Exception as error:
+        raise CheckFailed(
+            f"{rule} must be refused with a FoveateError", f"got {type(error).__name__}: {error}"
+        ) from error
+    raise CheckFailed(f"{rule} must be refused")
 
 
 @contextlib.contextmanager
@@ -51,28 +72,3 @@ def _random_state() -> dict[str, Any]:
     if torch := sys.modules.get("torch"):
         found["torch"] = torch.random.get_rng_state().numpy().tobytes()
     return found
-
-
-@contextlib.contextmanager
-def untouched_torch(model: object) -> Generator[None]:
-    """Fail when a block changes torch's modes, or the train mode of the model's networks."""
-    before = _torch_state(model)
-    yield
-    for what, state in _torch_state(model).items():
-        need(
-            what not in before or before[what] == state, f"embed changes {what}", "",
-            f"from {before.get(what)} to {state}",
-        )  # fmt: skip
-
-
-def _torch_state(model: object) -> dict[str, Any]:
-    torch = sys.modules.get("torch")
-    if torch is None:
-        return {}
-    held = [v for v in vars(model).values() if isinstance(v, torch.nn.Module)]
-    return {
-        "torch's grad mode": torch.is_grad_enabled(),
-        "torch's default dtype": torch.get_default_dtype(),
-        "torch's number of threads": torch.get_num_threads(),
-        "the train mode of its network": [m.training for net in held for m in net.modules()],
-    }

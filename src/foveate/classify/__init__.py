@@ -1,0 +1,11 @@
+"""`classify`: what each image shows, from class names or from a linear probe.
+
+No training on the images at hand: a text model compares them with sentences, or a probe that was
+fitted elsewhere judges their embeddings.
+"""
+
+from foveate.classify.job import run
+from foveate.classify.predict import Predictions, predict
+from foveate.classify.settings import ClassifyJob
+
+__all__ = ["ClassifyJob", "Predictions", "predict", "run"]

@@ -1,0 +1,166 @@
+"""Which models are worth a try, what they can do, and how to get them.
+
+A list for people, not a gate: any name that a family accepts works. Licences are those that the
+publishers state for the weights, as far as they could be confirmed.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+from dataclasses import dataclass
+from typing import Any
+
+_CARD = "see its model card"
+_HUB = "fetched from the Hugging Face hub"
+
+
+@dataclass(frozen=True)
+class Extra:
+    """What a family of models needs.
+
+    Attributes:
+        name: The extra of foveate, or empty for the core.
+        packages: What must be importable.
+    """
+
+    name: str = ""
+    packages: tuple[str, ...] = ()
+
+    def missing(self) -> list[str]:
+        """Return the packages that are not installed here."""
+        return [name for name in self.packages if importlib.util.find_spec(name) is None]
+
+    def why_not(self) -> str:
+        """Say what is missing and how to install it; empty where nothing is."""
+        missing = ", ".join(self.missing())
+        return missing and f"not installed: {missing}. Type: pip install 'foveate[{self.name}]'"
+
+
+EXTRAS: dict[str, Extra] = {
+    "builtin": Extra(),
+    "timm": Extra("models", ("torch", "timm", "safetensors")),
+    "open_clip": Extra("models", ("torch", "open_clip", "safetensors")),
+    "hf": Extra("hf", ("torch", "transformers", "safetensors")),
+    "torchgeo": Extra("torchgeo", ("torch", "torchgeo")),
+    "tuned": Extra("models", ("torch", "tokenizers", "safetensors")),
+    "callable": Extra(),
+}
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One model.
+
+    Attributes:
+        name: What to type after ``--model``; a part in capitals is yours to fill in.
+        what: What it is.
+        can: Its capabilities; see `foveate.models.capabilities.CAPABILITIES`.
+        size: Side in pixels that images are resampled to, or None for any.
+        bands: Number of bands, or None for any.
+        licence: Licence of the weights.
+        get: How to get the weights.
+        local: Whether they are a local file, given with ``--weights``.
+    """
+
+    name: str
+    what: str
+    can: tuple[str, ...]
+    size: int | None
+    bands: int | None
+    licence: str
+    get: str
+    local: bool = False
+
+    @property
+    def family(self) -> str:
+        """The family that builds it."""
+        return self.name.partition(":")[0]
+
+    @property
+    def extra(self) -> Extra:
+        """What must be installed."""
+        return EXTRAS[self.family]
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the entry and whether it can be used here, JSON-ready."""
+        return {
+            "name": self.name, "what": self.what, "can": list(self.can), "size": self.size,
+            "bands": self.bands, "licence": self.licence, "get": self.get, "local": self.local,
+            "family": self.family, "extra": self.extra.name, "missing": self.extra.missing(),
+        }  # fmt: skip
+
+
+_VECTORS = ("embed",)
+_TOKENS = ("embed", "tokens")
+_TEXT = ("embed", "tokens", "text")
+_ANSWERS = ("embed", "tokens", "answers")
+
+CATALOGUE: tuple[Entry, ...] = (
+    Entry(
+        "builtin", "texture and spectral statistics", _VECTORS, None, None, "Apache-2.0",
+        "no weights",
+    ),
+    Entry("timm:resnet18", "ResNet-18, ImageNet", _TOKENS, 224, 3, "Apache-2.0", _HUB),
+    Entry("timm:mobilenetv2_100", "MobileNetV2, ImageNet", _TOKENS, 224, 3, "Apache-2.0", _HUB),
+    Entry(
+        "timm:vit_small_patch14_dinov2", "DINOv2 ViT-S/14, self-supervised", _TOKENS, 518, 3,
+        "Apache-2.0", _HUB,
+    ),
+    Entry(
+        "timm:swin_tiny_patch4_window7_224", "Swin-T, ImageNet", _TOKENS, 224, 3, "MIT", _HUB
+    ),
+    Entry(
+        "open_clip:ViT-B-32@laion2b_s34b_b79k", "CLIP ViT-B/32, LAION-2B", _TEXT, 224, 3, "MIT",
+        _HUB,
+    ),
+    Entry(
+        "open_clip:ViT-B-32", "RemoteCLIP ViT-B/32, remote sensing", _TEXT, 224, 3, _CARD,
+        "RemoteCLIP-ViT-B-32.pt of chendelong/RemoteCLIP on the Hugging Face hub", local=True,
+    ),
+    Entry(
+        "open_clip:ViT-B-32-quickgelu", "GeoRSCLIP ViT-B/32, remote sensing (RS5M)", _TEXT, 224,
+        3, "CC-BY-4.0", "ckpt/RS5M_ViT-B-32.pt of Zilun/GeoRSCLIP on the Hugging Face hub",
+        local=True,
+    ),
+    Entry(
+        "open_clip:ViT-B-32", "SkyCLIP ViT-B/32, remote sensing (SkyScript)", _TEXT, 224, 3,
+        "MIT", "SkyCLIP_ViT_B32_top50pct.zip, linked from github.com/wangzhecheng/SkyScript",
+        local=True,
+    ),
+    Entry(
+        "open_clip:ViT-B-32-quickgelu", "CLIP-RSICD v2 ViT-B/32, remote sensing captions", _TEXT,
+        224, 3, _CARD, "pytorch_model.bin of flax-community/clip-rsicd-v2 on the Hugging Face hub",
+        local=True,
+    ),
+    Entry("hf:openai/clip-vit-base-patch32", "CLIP ViT-B/32", _TEXT, 224, 3, _CARD, _HUB),
+    Entry("hf:google/siglip2-base-patch16-224", "SigLIP 2 ViT-B/16", _TEXT, 224, 3, _CARD, _HUB),
+    Entry("hf:llava-hf/llava-1.5-7b-hf", "LLaVA 1.5, 7B", _ANSWERS, 336, 3, "Llama 2", _HUB),
+    Entry(
+        "hf:llava-hf/llava-v1.6-mistral-7b-hf", "LLaVA-NeXT (1.6), Mistral 7B", _ANSWERS, None, 3,
+        "Apache-2.0", _HUB,
+    ),
+    Entry(
+        "hf:Qwen/Qwen2-VL-2B-Instruct", "Qwen2-VL, 2B", _ANSWERS, None, 3, "Apache-2.0", _HUB
+    ),
+    Entry(
+        "hf:Qwen/Qwen2.5-VL-3B-Instruct", "Qwen2.5-VL, 3B", _ANSWERS, None, 3, "Qwen Research",
+        _HUB,
+    ),
+    Entry("hf:Salesforce/blip2-opt-2.7b", "BLIP-2, OPT 2.7B", _ANSWERS, 224, 3, "MIT", _HUB),
+    Entry(
+        "hf:facebook/sam-vit-base", "Segment Anything ViT-B", ("embed", "tokens", "masks"), 1024,
+        3, "Apache-2.0", _HUB,
+    ),
+    Entry(
+        "torchgeo:resnet50@SENTINEL2_ALL_MOCO", "ResNet-50, Sentinel-2, self-supervised", _TOKENS,
+        224, 13, "CC-BY-4.0", _HUB,
+    ),
+    Entry(
+        "tuned:MODEL", "text tuned to a frozen encoder, here", ("embed", "text"), None, None,
+        "yours", "made by you",
+    ),
+    Entry(
+        "callable", "any function, in Python: from_callable", _VECTORS, None, None, "yours",
+        "written by you",
+    ),
+)  # fmt: skip

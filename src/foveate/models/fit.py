@@ -1,0 +1,336 @@
+"""`fit`: the one training loop, which everything that is trained here goes through.
+
+What happens in a step depends on the seed and the number of the step alone: the order of the rows
+is drawn anew for each epoch from a named stream, and torch's generator is seeded for each step.
+So there is no generator to be saved, and a run that was killed goes on from its last checkpoint
+to the same weights: bit for bit on the CPU with the same number of threads. torch's global
+generator is left as it was found.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import math
+import time
+from dataclasses import asdict, dataclass, field, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal, Protocol
+
+from foveate.errors import DataError, ParameterError
+from foveate.files import atomic_path, digest
+from foveate.progress import Meter, ProgressFn
+from foveate.seeds import rng
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    import numpy as np
+    import torch
+    from numpy.typing import NDArray
+
+_VERSION = 1  # raised when the same settings lead to other weights
+_STREAMS = 2**63  # seeds of torch
+
+
+class Task(Protocol):
+    """What is trained: a network, a loss of some rows, and how good it is."""
+
+    @property
+    def net(self) -> torch.nn.Module:
+        """The network: it holds every parameter, and stands on its device."""
+        ...
+
+    @property
+    def rows(self) -> int:
+        """Number n of training items; `loss` gets numbers below it."""
+        ...
+
+    def loss(self, rows: NDArray[np.int64], draw: np.random.Generator) -> torch.Tensor:
+        """Return the mean loss of some rows.
+
+        Args:
+            rows: (b,) row numbers.
+            draw: Generator of this step, for augmentation.
+        """
+        ...
+
+    def validate(self) -> dict[str, float]:
+        """Return measures of the network as it is, in eval mode and without gradients.
+
+        The entry "score" decides which epoch is kept, and when to stop: more is better.
+        """
+        ...
+
+
+@dataclass(frozen=True)
+class FitSettings:
+    """How to train.
+
+    Attributes:
+        epochs: Passes over the rows.
+        batch_size: Rows of a step; the last of an epoch has what is left.
+        lr: Highest learning rate of AdamW.
+        weight_decay: Of matrices; vectors and scalars (norms, biases, temperatures) have none.
+        warmup: Share of the steps over which the rate rises; then it falls as a half cosine to 0.
+        betas: AdamW's.
+        clip: Largest norm of the gradient; 0 for no limit.
+        patience: Epochs without a better score after which training stops; 0 never stops early.
+        seed: Of the order, augmentation and dropout.
+        precision: "float32", or "bfloat16" for mixed precision, which needs no loss scaling.
+        checkpoint_seconds: Time between two checkpoints; there is one after each epoch too.
+
+    Raises:
+        ParameterError: A value is out of range.
+    """
+
+    epochs: int = 40
+    batch_size: int = 128
+    lr: float = 1e-3
+    weight_decay: float = 0.05
+    warmup: float = 0.1
+    betas: tuple[float, float] = (0.9, 0.98)
+    clip: float = 1.0
+    patience: int = 0
+    seed: int = 0
+    precision: Literal["float32", "bfloat16"] = "float32"
+    checkpoint_seconds: float = 30.0
+
+    def __post_init__(self) -> None:
+        """Check the ranges."""
+        for name, holds, allowed in (
+            ("epochs", self.epochs >= 1, "at least 1"),
+            ("batch_size", self.batch_size >= 1, "at least 1"),
+            ("lr", 0 < self.lr < math.inf, "more than 0"),
+            ("weight_decay", 0 <= self.weight_decay < math.inf, "at least 0"),
+            ("warmup", 0 <= self.warmup <= 1, "a share from 0 to 1"),
+            ("clip", 0 <= self.clip < math.inf, "at least 0"),
+            ("patience", self.patience >= 0, "at least 0"),
+            ("precision", self.precision in ("float32", "bfloat16"), "float32 or bfloat16"),
+        ):
+            if not holds:
+                raise ParameterError(f"{name}={getattr(self, name)!r}", f"Allowed is {allowed}.")
+
+    def key(self) -> str:
+        """Hash of all that the weights depend on here."""
+        return digest([_VERSION, asdict(replace(self, checkpoint_seconds=0.0))])
+
+
+@dataclass
+class History:
+    """What happened in training.
+
+    Attributes:
+        epochs: One entry per epoch: "epoch", "loss" (mean over its steps), "lr", and what
+            `Task.validate` returned.
+        best: Number of the epoch whose weights were kept: the last of those with the best score,
+            for scores saturate while the rate still falls.
+        improved: Number of the first of them.
+        stopped: Whether `patience` ended it.
+        threads: Number of CPU threads that torch worked with.
+    """
+
+    epochs: list[dict[str, float]] = field(default_factory=list)
+    best: int = 0
+    improved: int = 0
+    stopped: bool = False
+    threads: int = 0
+
+
+def fit(
+    task: Task,
+    settings: FitSettings,
+    *,
+    checkpoint: str | Path | None = None,
+    key: str = "",
+    title: str = "training",
+    progress: ProgressFn | None = None,
+) -> History:
+    """Train a network with AdamW; at the end it holds the weights of the best epoch.
+
+    Args:
+        task: What to train. Its network must start from the same weights in each process that
+            is to go on with a checkpoint.
+        settings: How.
+        checkpoint: File to keep the state in; training goes on from it if it belongs to the same
+            `key` and settings, and starts anew if not.
+        key: Hash of the data and the network: what else the weights depend on.
+        title: What progress calls it.
+        progress: Called with ticks; the unit is a step.
+
+    Returns:
+        What happened.
+
+    Raises:
+        DataError: There is nothing to train on, or the loss is not a number any more.
+        StorageError: The checkpoint cannot be written.
+    """
+    import torch
+
+    if task.rows < 1:
+        raise DataError("there is nothing to train on", "At least one row is needed.")
+    state = _State(task, settings, digest([key, settings.key()]))
+    if checkpoint is not None:
+        state.load(Path(checkpoint))
+    steps = -(-task.rows // settings.batch_size)
+    total = steps * settings.epochs
+    saved = time.monotonic()
+    with (
+        torch.random.fork_rng(devices=_cuda_devices(task.net)),
+        Meter(progress, title, total, skipped=state.step) as meter,
+    ):
+        while state.step < total and not state.history.stopped:
+            for rows in state.batches(steps):
+                state.train(rows, total)
+                meter.advance()
+                due = time.monotonic() - saved > settings.checkpoint_seconds
+                if checkpoint is not None and due and state.step % steps:
+                    state.save(Path(checkpoint))
+                    saved = time.monotonic()
+            state.finish_epoch(steps)
+            if checkpoint is not None:
+                state.save(Path(checkpoint))
+                saved = time.monotonic()
+    task.net.load_state_dict(state.best)
+    task.net.eval()
+    return state.history
+
+
+class _State:
+    """Everything that a training is at a step."""
+
+    def __init__(self, task: Task, settings: FitSettings, key: str) -> None:
+        import torch
+
+        self.task, self.settings, self.key = task, settings, key
+        self.device = next(task.net.parameters()).device
+        trained = [p for p in task.net.parameters() if p.requires_grad]
+        groups = [
+            {"params": [p for p in trained if p.ndim > 1], "weight_decay": settings.weight_decay},
+            {"params": [p for p in trained if p.ndim <= 1], "weight_decay": 0.0},
+        ]
+        self.optimiser = torch.optim.AdamW(groups, lr=settings.lr, betas=settings.betas)
+        self.history = History(threads=torch.get_num_threads())
+        self.step = 0
+        self.sum = 0.0  # of the losses of the epoch so far
+        self.best = _copy(task.net)
+
+    def batches(self, steps: int) -> Iterator[NDArray[np.int64]]:
+        """Yield the rows of the steps of the epoch that are yet to be done."""
+        epoch, done = divmod(self.step, steps)
+        size = self.settings.batch_size
+        order = rng(self.settings.seed, f"fit/order/{epoch}").permutation(self.task.rows)
+        for k in range(done, steps):
+            yield order[k * size : (k + 1) * size]
+
+    def train(self, rows: NDArray[np.int64], total: int) -> None:
+        """Take one step."""
+        import torch
+
+        settings, net = self.settings, self.task.net
+        draw = rng(settings.seed, f"fit/step/{self.step}")
+        torch.manual_seed(int(draw.integers(_STREAMS)))  # dropout; inside fork_rng
+        for group in self.optimiser.param_groups:
+            group["lr"] = settings.lr * _rate(self.step, total, settings.warmup)
+        net.train()
+        with self._autocast():
+            loss = self.task.loss(rows, draw)
+        value = float(loss.detach())
+        if not math.isfinite(value):
+            raise DataError(
+                f"the loss is {value} at step {self.step + 1}",
+                "Training has diverged.",
+                f"Use a lower learning rate than {settings.lr:g}.",
+            )
+        self.optimiser.zero_grad()
+        loss.backward()
+        if settings.clip:
+            torch.nn.utils.clip_grad_norm_(net.parameters(), settings.clip)
+        self.optimiser.step()
+        self.step += 1
+        self.sum += value
+
+    def finish_epoch(self, steps: int) -> None:
+        """Validate, keep the weights if they are the best, and see whether to stop."""
+        import torch
+
+        self.task.net.eval()
+        with torch.no_grad(), self._autocast():
+            found = self.task.validate()
+        if not math.isfinite(found["score"]):
+            raise DataError(
+                f"the score is {found['score']} after epoch {len(self.history.epochs) + 1}",
+                "It decides which weights are kept.",
+            )
+        epochs = self.history.epochs
+        lr = self.optimiser.param_groups[0]["lr"]
+        epochs.append({"epoch": len(epochs) + 1, "loss": self.sum / steps, "lr": lr, **found})
+        self.sum = 0.0
+        before = epochs[self.history.best - 1]["score"] if self.history.best else -math.inf
+        if found["score"] >= before:
+            self.history.best = len(epochs)
+            self.best = _copy(self.task.net)
+        if found["score"] > before:
+            self.history.improved = len(epochs)
+        waited = len(epochs) - self.history.improved
+        self.history.stopped = 0 < self.settings.patience <= waited
+
+    def save(self, path: Path) -> None:
+        """Write the state atomically."""
+        import torch
+
+        content = {
+            "key": self.key,
+            "step": self.step,
+            "sum": self.sum,
+            "history": asdict(self.history),
+            "net": self.task.net.state_dict(),
+            "optimiser": self.optimiser.state_dict(),
+            "best": self.best,
+        }
+        with atomic_path(path) as temporary:
+            torch.save(content, temporary)
+
+    def load(self, path: Path) -> None:
+        """Go on from a file, if it holds a state of this very training."""
+        import torch
+
+        if not path.exists():
+            return
+        try:
+            content: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
+        except Exception as error:  # every kind of damage has an exception of its own
+            raise DataError(
+                f"the checkpoint {str(path)!r} cannot be read: {type(error).__name__}",
+                "",
+                "Delete it: the training then starts from the beginning.",
+            ) from error
+        if content.get("key") != self.key:
+            return  # of other settings or data: it will be replaced
+        self.task.net.load_state_dict(content["net"])
+        self.optimiser.load_state_dict(content["optimiser"])
+        self.step, self.sum, self.best = content["step"], content["sum"], content["best"]
+        self.history = History(**content["history"])
+
+    def _autocast(self) -> contextlib.AbstractContextManager[Any]:
+        import torch
+
+        if self.settings.precision == "float32":
+            return contextlib.nullcontext()
+        return torch.autocast(self.device.type, torch.bfloat16)
+
+
+def _rate(step: int, total: int, warmup: float) -> float:
+    """Linear warm-up, then a half cosine to 0 (Loshchilov and Hutter 2017, SGDR, eq. 5)."""
+    rise = warmup * total
+    if step < rise:
+        return (step + 1) / math.ceil(rise)
+    return 0.5 * (1 + math.cos(math.pi * (step - rise) / max(1.0, total - rise)))
+
+
+def _copy(net: torch.nn.Module) -> dict[str, torch.Tensor]:
+    return {name: tensor.detach().cpu().clone() for name, tensor in net.state_dict().items()}
+
+
+def _cuda_devices(net: torch.nn.Module) -> list[int]:
+    """Return the numbers of the GPUs whose generators a training draws from."""
+    return sorted({p.device.index or 0 for p in net.parameters() if p.device.type == "cuda"})

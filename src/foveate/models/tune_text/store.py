@@ -1,0 +1,140 @@
+"""A tuned model on disk: weights in safetensors, and a JSON file that says what they are.
+
+A folder can be moved and handed on: where the frozen encoder was read from local weights, they are
+copied into it. What the hub has is named by its id.
+
+    model/
+      model.json            base (name, weights, bands, scale, fingerprint), shape, training
+      weights.safetensors   both towers, temperature and bias
+      base.safetensors      the weights of the frozen encoder, if they were local
+"""
+
+from __future__ import annotations
+
+import shutil
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from foveate.embeddings import EncoderSpec
+from foveate.errors import DataError
+from foveate.files import atomic_path, read_json, write_json
+from foveate.models.weights import load_state, random_weights
+
+if TYPE_CHECKING:
+    from foveate.models.base import ModelHandle
+    from foveate.models.tune_text.network import Pair, Shape
+
+FORMAT = 1  # raised when words become other numbers, or the towers others
+MODEL, WEIGHTS = "model.json", "weights.safetensors"
+
+
+@dataclass(frozen=True)
+class Record:
+    """What ``model.json`` says.
+
+    Attributes:
+        base: Name of the frozen encoder.
+        base_weights: Its weights beside the file, or empty.
+        base_spec: Its spec when the towers were trained.
+        dtype: dtype of the imagery that they were trained on.
+        shape: Sizes of the towers.
+        training: How they were trained and on what, for people.
+    """
+
+    base: str
+    base_weights: str
+    base_spec: EncoderSpec
+    dtype: str
+    shape: Shape
+    training: dict[str, Any]
+
+
+def save(folder: Path, net: Pair, record: Record) -> list[Path]:
+    """Write a tuned model and return the files; the JSON file comes last.
+
+    Args:
+        folder: Where to.
+        net: The towers.
+        record: What they are.
+    """
+    from safetensors.torch import save_file
+
+    state = {name: t.detach().cpu().contiguous() for name, t in net.state_dict().items()}
+    with atomic_path(folder / WEIGHTS) as temporary:
+        save_file(state, temporary)
+    content = {"format": FORMAT, **asdict(record), "base_spec": record.base_spec.to_dict()}
+    write_json(folder / MODEL, content)
+    return [folder / WEIGHTS, folder / MODEL]
+
+
+def copy_base(handle: ModelHandle, folder: Path) -> str:
+    """Copy the local weights of the frozen encoder into the folder; return their name there."""
+    if not handle.weights:
+        return ""
+    source = Path(handle.weights)
+    if source.is_dir():
+        shutil.copytree(source, folder / "base", dirs_exist_ok=True)
+        return "base"
+    name = "base" + source.suffix
+    with atomic_path(folder / name) as temporary:
+        shutil.copyfile(source, temporary)
+    return name
+
+
+def find(path: str | Path) -> Path:
+    """Return the folder of a tuned model: the one given, or "model" in it.
+
+    Raises:
+        DataError: There is none.
+    """
+    for folder in (Path(path), Path(path) / "model"):
+        if (folder / MODEL).is_file():
+            return folder
+    raise DataError(
+        f"{str(path)!r} holds no tuned model",
+        f"A tuned model is a folder with {MODEL}, as `foveate tune-text ... --out MODEL` "
+        "writes it.",
+        "Type tuned:MODEL. A training that was stopped goes on with the same command.",
+    )
+
+
+def read_record(folder: Path) -> Record:
+    """Read what a tuned model is.
+
+    Raises:
+        DataError: The file is of another format.
+    """
+    from foveate.models.tune_text.network import Shape
+
+    content = read_json(folder / MODEL)
+    if content.get("format") != FORMAT:
+        raise DataError(
+            f"{str(folder / MODEL)!r} has format {content.get('format')!r}",
+            f"This foveate reads format {FORMAT}.",
+            "Use the foveate that wrote it, or tune again.",
+        )
+    return Record(
+        base=content["base"],
+        base_weights=content["base_weights"],
+        base_spec=EncoderSpec.from_dict(content["base_spec"]),
+        dtype=content["dtype"],
+        shape=Shape(**content["shape"]),
+        training=content["training"],
+    )
+
+
+def load_towers(folder: Path, record: Record) -> Pair:
+    """Build the towers with their weights.
+
+    Raises:
+        DataError: The weights cannot be read or do not fit.
+    """
+    import torch
+
+    from foveate.models.tune_text.network import Pair
+
+    blank = torch.zeros(record.shape.image_dim)
+    net: Pair = random_weights(lambda: Pair(record.shape, blank, blank + 1))
+    load_state(net, folder / WEIGHTS, "a tuned model")
+    return net

@@ -1,0 +1,182 @@
+"""A frozen encoder with the text tower that `tune_text` has trained for it: ``tuned:FOLDER``."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from foveate.errors import DataError, ParameterError
+from foveate.models.base import parse_name
+from foveate.models.capabilities import (
+    Embeds,
+    GivesTokens,
+    TextSpec,
+    TokenSpec,
+)
+from foveate.models.device import need_extra, resolve_device
+from foveate.models.texts import clean_texts
+from foveate.models.weights import weights_hash
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from numpy.typing import NDArray
+
+    from foveate.models.base import ModelHandle, Scale
+    from foveate.models.tune_text.network import Pair
+
+
+class TunedModel:
+    """An image-text model of two parts; see `foveate.models.tune_text`.
+
+    Args:
+        base: The frozen encoder.
+        towers: The trained text tower and image head, in eval mode, on the CPU or a GPU.
+        name: For the spec.
+        source: What the towers were trained on.
+    """
+
+    def __init__(self, base: Embeds, towers: Pair, name: str, source: str) -> None:
+        self._base = base
+        self._towers = towers.eval().requires_grad_(requires_grad=False)
+        head = towers.image
+        # The affine map of the head in one: standardising, then the linear layer.
+        mean, std, weight, bias = (
+            t.detach().cpu().double().numpy()
+            for t in (head.mean, head.std, head.linear.weight, head.linear.bias)
+        )
+        self._weight = np.ascontiguousarray((weight / std).T, np.float32)
+        self._bias = (bias - weight @ (mean / std)).astype(np.float32)
+        self.spec = replace(
+            base.spec,
+            name=name,
+            dim=self._bias.size,
+            non_negative=False,
+            source=source,
+            fingerprint=weights_hash(towers, base.spec.fingerprint),
+        )
+        self.text_spec = TextSpec(
+            scale=float(towers.log_scale.exp()),
+            bias=float(towers.bias),
+            head="sigmoid",
+            context=_context(),
+        )
+
+    def project(self, x: NDArray[np.floating]) -> NDArray[np.float32]:
+        """Map (..., base dim) embeddings or tokens of the base into the common space."""
+        return np.asarray(x, np.float32) @ self._weight + self._bias
+
+    def embed(self, batch: NDArray[Any]) -> NDArray[np.float32]:
+        """Embed (b, c, h, w) images of the native dtype: (b, d) float32."""
+        return self.project(self._base.embed(batch))
+
+    def embed_text(self, texts: Sequence[str]) -> NDArray[np.float32]:
+        """Embed n texts: (n, d) float32 of norm 1.
+
+        Raises:
+            ParameterError: A text has no word in it.
+        """
+        import torch
+
+        from foveate.models.tune_text.task import embed_texts
+        from foveate.models.tune_text.words import words_of
+
+        wanted = clean_texts(texts)
+        if empty := [text for text in wanted if not words_of(text)]:
+            raise ParameterError(f"the text {empty[0]!r} has no word in it", "Write a word.")
+        device = next(self._towers.parameters()).device
+        with torch.inference_mode():
+            return embed_texts(self._towers, wanted, device)
+
+
+class TunedTokens(TunedModel):
+    """A tuned model over an encoder with tokens.
+
+    Tokens whose mean is the embedding are projected like it, and keep that property, for the
+    head is affine; others stay in the space of the encoder.
+
+    Args:
+        base: The frozen encoder.
+        towers: See `TunedModel`.
+        name: For the spec.
+        source: What the towers were trained on.
+    """
+
+    def __init__(self, base: Any, towers: Pair, name: str, source: str) -> None:
+        super().__init__(base, towers, name, source)
+        self._tokens: GivesTokens = base
+        spec: TokenSpec = base.token_spec
+        self.token_spec = (
+            TokenSpec(self.spec.dim, "embedding", pooled=True) if spec.pooled else spec
+        )
+
+    def tokens(self, batch: NDArray[Any]) -> NDArray[np.float32]:
+        """Return the tokens of (b, c, h, w) images: (b, gh, gw, d) float32."""
+        found = self._tokens.tokens(batch)
+        return self.project(found) if self.token_spec.pooled else found
+
+
+class _Tuned:
+    """The family; see `foveate.models.base.Family`."""
+
+    def check(self, handle: ModelHandle) -> ModelHandle:
+        """Check that there is a tuned model, and what it takes."""
+        from foveate.models.tune_text.store import find, read_record
+
+        need_extra("models", "torch", "safetensors")
+        if not handle.name:
+            raise ParameterError("a tuned model without a folder", "", "Type tuned:MODEL.")
+        record = read_record(find(handle.name))
+        spec = record.base_spec
+        pictures = record.dtype == "uint8"
+        return handle.known(channels=len(spec.bands), native_scale=None if pictures else spec.scale)
+
+    def build(self, handle: ModelHandle, bands: Sequence[int], scale: Scale) -> TunedModel:
+        """Build the frozen encoder and the towers.
+
+        Raises:
+            DataError: The encoder is another one than the towers were trained for.
+        """
+        from foveate.models.load import load_model
+        from foveate.models.tune_text.store import find, load_towers, read_record
+
+        folder = find(handle.name)
+        record = read_record(folder)
+        local = handle.weights or (record.base_weights and str(folder / record.base_weights))
+        base_handle = load_model(_base_name(record.base, handle), weights=local or None)
+        base_handle = replace(base_handle, device=handle.device)
+        base = _family(base_handle).build(base_handle, bands, scale)
+        if base.spec.fingerprint != record.base_spec.fingerprint:
+            raise DataError(
+                f"the encoder {record.base!r} with {base.spec.source or 'these weights'} is not "
+                f"the one that {handle} was tuned over",
+                "The towers fit one set of weights only.",
+                "Leave --weights out, or give those that it was tuned with.",
+            )
+        towers = load_towers(folder, record).to(resolve_device(handle.device))
+        make = TunedTokens if isinstance(base, GivesTokens) else TunedModel
+        source = f"{record.training.get('captions', 'texts')}, over {record.base}"
+        return make(base, towers, str(handle), source)
+
+
+FAMILY = _Tuned()
+
+
+def _base_name(base: str, handle: ModelHandle) -> str:
+    """Return the name of the encoder with the options of the tuned model's name added."""
+    found = parse_name(base)
+    return str(replace(found, options={**found.options, **handle.options}))
+
+
+def _family(handle: ModelHandle) -> Any:
+    from foveate.models.load import FAMILIES
+
+    return FAMILIES.get(handle.family)
+
+
+def _context() -> int:
+    from foveate.models.tune_text.words import CONTEXT
+
+    return CONTEXT

@@ -1,0 +1,85 @@
+"""The first step of every job: the pool, measured once and kept in the run."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from foveate.errors import DataError, ParameterError
+from foveate.files import digest, digest_ids
+from foveate.pool.folder import open_pool
+from foveate.pool.scan import scan
+from foveate.pool.store import FILES, load_pool, save_pool
+
+if TYPE_CHECKING:
+    from foveate.pool.pool import Pool
+    from foveate.pool.settings import PoolSettings
+    from foveate.progress import ProgressFn
+    from foveate.run import Run
+
+VERSION = 2  # raised when the step writes something else for the same inputs
+WHOLE = 4096  # longest side in pixels of an image that is taken whole
+
+
+def measured_pool(
+    job: PoolSettings, run: Run, progress: ProgressFn | None = None
+) -> tuple[Pool, str]:
+    """Open the files; measure them unless the run has done so.
+
+    Args:
+        job: Which imagery, and how it is cut.
+        run: Run open for writing.
+        progress: Called with ticks.
+
+    Returns:
+        The pool, and a hash of everything that it depends on.
+
+    Raises:
+        DataError: See `open_pool` and `scan`; or an image is too large to be taken whole.
+        ParameterError: A grid that cannot be.
+    """
+    if job.tile is None and (job.stride is not None or job.coordinates is not None):
+        raise ParameterError(
+            "a stride or a coordinate list without a tile",
+            "They say where tiles lie, and images are taken whole.",
+            "Give the tile's side: --tile 256.",
+        )
+    headers = open_pool(
+        job.images, masks=job.masks or None, classes=job.classes,
+        extra=[[e] for e in job.extra], stack=job.stack, tile=job.tile or WHOLE,
+        stride=job.stride, edge=job.edge, split=(1, 1) if job.tile is None else None,
+        coordinates=job.coordinates, nodata=job.nodata, bands=job.bands or None, measure=False,
+    )  # fmt: skip
+    if job.tile is None:
+        _check_whole(headers)
+    prints = [
+        [s.scene_id, s.source.info.fingerprint, s.mask.info.fingerprint if s.mask else None]
+        for s in headers.scenes
+    ]
+    legend = headers.legend.to_dict() if headers.legend else None
+    kept = [job.min_valid, job.min_labelled, job.skip_empty]
+    key = digest([VERSION, prints, legend, [digest_ids(headers.ids), job.nodata, job.bands, *kept]])
+    measured: list[Pool] = []
+
+    def work() -> tuple[str, ...]:
+        pool = scan(
+            headers, bands=job.bands or None, min_valid=job.min_valid,
+            min_labelled=job.min_labelled, skip_empty=job.skip_empty, progress=progress,
+        )  # fmt: skip
+        save_pool(run.path, pool)
+        measured.append(pool)
+        return FILES
+
+    run.do("pool", key, work)
+    return (measured[0] if measured else load_pool(run.path, headers)), key
+
+
+def _check_whole(pool: Pool) -> None:
+    """Refuse images that no model looks at in one piece."""
+    for scene in pool.scenes:
+        height, width = scene.source.info.shape
+        if max(height, width) > WHOLE:
+            raise DataError(
+                f"the image {scene.scene_id!r} has {height} x {width} pixels",
+                f"An image is taken whole up to {WHOLE} pixels a side.",
+                "Cut the images into tiles: --tile 256.",
+            )

@@ -1,0 +1,102 @@
+"""Weights: what is read, what must fit, and how two are told apart."""
+
+from __future__ import annotations
+
+import pytest
+
+from foveate.errors import DataError
+from foveate.models.weights import (
+    first_line,
+    hub_error,
+    load_state,
+    put_state,
+    random_weights,
+    read_state,
+    source_of,
+    weights_hash,
+)
+
+torch = pytest.importorskip("torch")
+safetensors = pytest.importorskip("safetensors.torch")
+
+
+def make(width=3):
+    return random_weights(lambda: torch.nn.Sequential(torch.nn.Linear(2, width)))
+
+
+@pytest.fixture
+def path(tmp_path):
+    safetensors.save_file(make().state_dict(), tmp_path / "w.safetensors")
+    return tmp_path / "w.safetensors"
+
+
+@pytest.mark.parametrize("wrapper", ["state_dict", "model", "state_dict_ema", "model_state_dict"])
+def test_wrappers_and_prefixes_are_taken_off(wrapper, tmp_path):
+    state = {f"module.{name}": tensor for name, tensor in make().state_dict().items()}
+    torch.save({wrapper: state, "epoch": 3}, tmp_path / "w.pt")
+    assert set(read_state(tmp_path / "w.pt")) == {"0.weight", "0.bias"}
+
+
+def test_a_file_is_loaded_whole(path):
+    net = make()
+    torch.nn.init.zeros_(net[0].weight)
+    load_state(net, path, "linear")
+    assert weights_hash(net) == weights_hash(make())
+
+
+def test_names_can_be_turned_into_the_network_s(tmp_path):
+    state = {f"net.{name}": tensor for name, tensor in make().state_dict().items()}
+    safetensors.save_file(state, tmp_path / "w.safetensors")
+    load_state(make(), tmp_path / "w.safetensors", "x", rename=lambda n: n.removeprefix("net."))
+
+
+def test_half_precision_becomes_the_network_s():
+    net = make()
+    put_state(net, {name: t.half() for name, t in net.state_dict().items()}, "w.pt", "linear")
+    assert net[0].weight.dtype == torch.float32
+
+
+def test_every_parameter_must_fit(path):
+    with pytest.raises(DataError, match=r"'wide': 0 .* missing, 0 unknown, 2 of another shape"):
+        load_state(make(4), path, "wide")
+    with pytest.raises(DataError, match=r"2 parameters missing, 2 unknown.*'0.bias'"):
+        load_state(make(), path, "linear", rename=lambda name: f"other.{name}")
+
+
+def test_what_may_be_left_over_or_lacking_is_said(path):
+    state = read_state(path)
+    put_state(make(), {**state, "head": state["0.bias"]}, path, "x", spare=lambda n: n == "head")
+    with pytest.raises(DataError, match="1 unknown"):
+        put_state(make(), {**state, "head": state["0.bias"]}, path, "x")
+    del state["0.bias"]
+    put_state(make(), state, path, "x", optional=lambda name: name == "0.bias")
+    with pytest.raises(DataError, match="1 parameters missing"):
+        put_state(make(), state, path, "x")
+
+
+def test_a_hash_tells_values_and_settings_apart():
+    net = make()
+    same = weights_hash(net, "a")
+    assert same == weights_hash(make(), "a")
+    assert same != weights_hash(net, "b")
+    net[0].weight.data[0, 0] += 1e-3
+    assert same != weights_hash(net, "a")
+
+
+def test_random_weights_draw_nothing_from_the_global_generator():
+    before = torch.random.get_rng_state()
+    assert weights_hash(make()) == weights_hash(make())
+    assert torch.equal(before, torch.random.get_rng_state())
+
+
+def test_a_source_is_a_file_with_its_content_or_the_hub(path):
+    assert source_of(str(path)).startswith("w.safetensors (")
+    assert source_of(str(path.parent)) == path.parent.name
+    assert source_of("", "hub: org/name") == "hub: org/name"
+
+
+def test_errors_of_libraries_are_one_line_inside_ours():
+    error = hub_error("timm:x", ConnectionError("no route\nto the hub"))
+    assert "ConnectionError: no route" in str(error)
+    assert "to the hub" not in error.given
+    assert first_line(EOFError()) == "the file ends early (EOFError)"

@@ -1,0 +1,162 @@
+"""The whole job on coloured patches: tuned, measured, loaded, moved, resumed."""
+
+from __future__ import annotations
+
+import json
+import shutil
+
+import numpy as np
+import pytest
+
+from foveate.errors import DataError, ParameterError
+from foveate.models import bind, capabilities, load_model
+from foveate.models.tune_text import TuneTextJob, run
+from foveate.models.zero_shot import text_head
+from foveate.pool import open_pool
+from foveate.testing import check_model
+
+torch = pytest.importorskip("torch")
+
+QUICK = {"dim": 32, "width": 32, "layers": 1, "epochs": 8, "train_batch": 12, "lr": 5e-3}
+
+
+def job(patches, **given):
+    captions = (
+        {} if "classes_from_folders" in given else {"captions": str(patches / "captions.csv")}
+    )
+    return TuneTextJob(images=[str(patches / "images")], **{**QUICK, **captions, **given})
+
+
+@pytest.fixture(scope="module")
+def tuned(patches, tmp_path_factory):
+    out = tmp_path_factory.mktemp("tuned") / "run"
+    return run(job(patches), out)
+
+
+def test_words_find_the_patches_that_they_were_not_trained_on(tuned):
+    found = tuned.record["summary"]
+    assert found["data"] == {"train": 24, "val": 6, "test": 6, "texts": 6, "classes": 3}
+    assert found["called"]["DenseForest"] == ["dense forest"]
+    assert found["called"]["openwater"] == ["open water"]
+    assert found["evaluation"]["test"]["zero_shot"]["top1"] == 1.0
+    assert found["evaluation"]["test"]["retrieval"]["image_text_r1"] == 1.0
+
+
+def test_a_second_run_does_nothing(patches, tuned):
+    before = {p: p.stat().st_mtime_ns for p in tuned.path.rglob("*") if p.is_file()}
+    assert not run(job(patches), tuned.path).worked
+    assert {p: p.stat().st_mtime_ns for p in tuned.path.rglob("*") if p.is_file()} == before
+
+
+def test_the_same_seed_gives_the_same_weights_and_another_one_others(patches, tuned, tmp_path):
+    expected = (tuned.path / "model/weights.safetensors").read_bytes()
+    again = run(job(patches), tmp_path / "again")
+    assert (again.path / "model/weights.safetensors").read_bytes() == expected
+    other = run(job(patches, seed=1), tmp_path / "again")  # the embeddings are reused
+    assert (other.path / "model/weights.safetensors").read_bytes() != expected
+    steps = other.record["steps"]
+    assert steps["embed builtin"] == again.record["steps"]["embed builtin"]
+
+
+def test_the_model_can_be_moved_and_used_on_other_images(patches, tuned, tmp_path):
+    shutil.copytree(tuned.path / "model", tmp_path / "elsewhere")
+    pool = open_pool(patches / "images", split=(1, 1))
+    model = bind(load_model(f"tuned:{tmp_path / 'elsewhere'}", device="cpu"), pool)
+    assert capabilities(model) == ("embed", "text")
+    head = text_head(model, ["bare soil", "dense forest", "open water"])
+    batch = np.stack([r.data for r in pool.read([0, 15, 30])])
+    found = [head.names[c] for c in head.logits(model.embed(batch)).argmax(axis=1)]
+    truth = [str(pool.ids[k]).split("/")[0] for k in (0, 15, 30)]
+    called = {"bare_soil": "bare soil", "DenseForest": "dense forest", "openwater": "open water"}
+    assert found == [called[t] for t in truth]
+
+
+def test_a_tuned_model_passes_the_suite(tuned):
+    check_model(load_model(f"tuned:{tuned.path}", device="cpu"), tolerance=1e-5)
+
+
+def test_names_of_folders_are_enough(patches, tmp_path):
+    split = str(patches / "captions.csv")
+    out = run(job(patches, classes_from_folders=True, split=split, epochs=16), tmp_path)
+    found = out.record["summary"]
+    assert found["data"]["test"] == 6
+    assert found["evaluation"]["test"]["zero_shot"]["top1"] == 1.0
+    assert found["called"]["bare_soil"] == ["bare soil"]
+
+
+def test_folders_are_called_as_the_labels_file_says(patches, tmp_path):
+    labels = tmp_path / "labels.yaml"
+    labels.write_text("bare_soil: [soil, ground]\nDenseForest: trees\nopenwater: sea\n")
+    out = run(job(patches, classes_from_folders=True, labels=str(labels)), tmp_path / "run")
+    assert out.record["summary"]["called"]["bare_soil"] == ["soil", "ground"]
+    labels.write_text("bare_soil: soil\n")
+    with pytest.raises(ParameterError, match="says nothing of the folder 'DenseForest'"):
+        run(job(patches, classes_from_folders=True, labels=str(labels)), tmp_path / "other")
+
+
+def test_images_without_a_stated_split_are_divided_by_chance(patches, tmp_path):
+    captions = {
+        str(p.relative_to(patches / "images")): f"{p.parent.name} {p.stem[-2:]}"
+        for p in sorted((patches / "images").rglob("*.png"))
+    }
+    (tmp_path / "c.json").write_text(json.dumps(captions))
+    out = run(job(patches, captions=str(tmp_path / "c.json"), epochs=1), tmp_path / "run")
+    data = out.record["summary"]["data"]
+    assert (data["train"], data["val"], data["test"]) == (29, 3, 4)
+
+
+def test_a_stopped_training_goes_on_to_the_same_weights(patches, tuned, tmp_path, monkeypatch):
+    from foveate.models.tune_text.task import CaptionTask
+
+    loss, steps = CaptionTask.loss, []
+
+    def stop_later(self, rows, draw):
+        steps.append(0)
+        if len(steps) == 8:
+            raise KeyboardInterrupt
+        return loss(self, rows, draw)
+
+    monkeypatch.setattr(CaptionTask, "loss", stop_later)
+    with pytest.raises(KeyboardInterrupt):
+        run(job(patches), tmp_path)
+    assert (tmp_path / "training/checkpoint.pt").exists()
+    assert run(job(patches), tmp_path).worked
+    assert len(steps) == 16 + 2  # 8 epochs of 2 steps; the epoch that was cut begins again
+    expected = (tuned.path / "model/weights.safetensors").read_bytes()
+    assert (tmp_path / "model/weights.safetensors").read_bytes() == expected
+    assert not (tmp_path / "training/checkpoint.pt").exists()
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        ({"captions": None}, "no texts to learn from.*--captions FILE"),
+        ({"classes_from_folders": True, "captions": "c.csv"}, "both captions and class folders"),
+        ({"captions": "none.csv"}, "cannot read 'none.csv'"),
+        ({"width": 30}, "width=30"),
+        ({"epoch": 3}, "no such setting.*epochs"),
+    ],
+)
+def test_what_cannot_be_is_refused(patches, tmp_path, given, message):
+    with pytest.raises((ParameterError, DataError), match=message):
+        run(job(patches, **given), tmp_path / "run")
+
+
+def test_class_folders_must_be_there(patches, tmp_path):
+    flat = str(patches / "images/bare_soil")
+    with pytest.raises(ParameterError, match="do not lie in two or more folders"):
+        run(TuneTextJob(images=[flat], classes_from_folders=True), tmp_path / "run")
+
+
+def test_captions_of_other_images_are_refused(patches, tmp_path):
+    (tmp_path / "c.json").write_text(json.dumps({"1.tif": "a river"}))
+    with pytest.raises(DataError, match="1 of 1 images that are not there"):
+        run(job(patches, captions=str(tmp_path / "c.json")), tmp_path / "run")
+
+
+def test_a_split_without_validation_is_drawn_from_the_training_images(patches, tmp_path):
+    split = {p.name: "train" for p in (patches / "images").rglob("*.png")}
+    (tmp_path / "s.json").write_text(json.dumps(split))
+    out = run(job(patches, split=str(tmp_path / "s.json"), epochs=1), tmp_path / "run")
+    data = out.record["summary"]["data"]
+    assert (data["train"], data["val"], data["test"]) == (32, 4, 0)
