@@ -57,10 +57,10 @@ def main() -> None:
             done = run(job, folder)
             wall = time.perf_counter() - start
             steps, found = done.record["steps"], done.record["summary"]
-            test = found["evaluation"]["test"]
+            val, test = found["evaluation"]["val"], found["evaluation"]["test"]
             tops.append(test["zero_shot"]["top1"])
             lines.append(
-                [str(seed), f"{tops[-1]:.1%}", f"{found['evaluation']['val']['zero_shot']['top1']:.1%}",
+                [str(seed), f"{tops[-1]:.1%}", f"{val['zero_shot']['top1']:.1%}",
                  f"{test['retrieval']['image_text_r10']:.1%}",
                  f"{test['retrieval']['text_image_r10']:.1%}",
                  f"{found['training']['best_epoch']} of {found['training']['epochs']}",

@@ -88,7 +88,7 @@ def test_the_range_leaves_invalid_pixels_out_and_is_never_empty():
 
 def test_the_range_of_many_scenes_is_taken_from_a_bounded_sample(monkeypatch):
     monkeypatch.setattr(binding, "_SAMPLE", 4000)
-    taken, draw = [], embedding._draw
+    taken, draw = [], binding._draw
 
     def note(*arguments):
         taken.append(draw(*arguments))

@@ -42,7 +42,7 @@ EXTRAS: dict[str, Extra] = {
     "open_clip": Extra("models", ("torch", "open_clip", "safetensors")),
     "hf": Extra("hf", ("torch", "transformers", "safetensors")),
     "torchgeo": Extra("torchgeo", ("torch", "torchgeo")),
-    "tuned": Extra("models", ("torch", "tokenizers", "safetensors")),
+    "tuned": Extra("models", ("torch", "safetensors")),
     "callable": Extra(),
 }
 

@@ -27,10 +27,10 @@ def write(path, text):
     [
         ("c.json", KARPATHY),
         ("c.csv", "image,caption,split\n1.tif,A river .,train\n1.tif,x,\n2.tif,A road .,train\n"),
-        ("c.tsv", "filepath\ttitle\tsplit\n1.tif\tA river .\ttrain\n1.tif\tx\ttrain\n"
-                  "2.tif\tA road .\ttrain\n"),
-        ("c.jsonl", '{"file_name": "1.tif", "text": ["A river .", "x"], "split": "train"}\n\n'
-                    '{"file_name": "2.tif", "text": "A road .", "split": "train"}\n'),
+        ("c.tsv", ("filepath\ttitle\tsplit\n1.tif\tA river .\ttrain\n1.tif\tx\ttrain\n"
+                  "2.tif\tA road .\ttrain\n")),
+        ("c.jsonl", ('{"file_name": "1.tif", "text": ["A river .", "x"], "split": "train"}\n\n'
+                    '{"file_name": "2.tif", "text": "A road .", "split": "train"}\n')),
         ("c.json", [{"image": "1.tif", "captions": ["A river .", "x"], "split": "train"},
                     {"image": "2.tif", "caption": "A road .", "split": "train"}]),
     ],
