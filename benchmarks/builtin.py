@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from PIL import Image
 
-from foveate.models.builtin import Builtin
+from foveate.models.families.builtin import Builtin
 from foveate.seeds import rng
 
 if TYPE_CHECKING:

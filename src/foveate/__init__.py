@@ -10,14 +10,15 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from foveate import curate
+    from foveate import classify, curate
     from foveate.budget import Budget, Ledger
     from foveate.embeddings import Embeddings, EncoderSpec
     from foveate.errors import FoveateError
     from foveate.export import export_run
     from foveate.grid import Grid, Tiles
     from foveate.labels import Legend
-    from foveate.models import embed, from_callable, load_model
+    from foveate.models import embed, from_answers, from_callable, load_model
+    from foveate.models.heads import fit_probe, text_head
     from foveate.pool import Pool, open_pool, read_coordinates
     from foveate.raster import Raster, Source
     from foveate.report import write_report
@@ -28,12 +29,13 @@ _HOME = {
     "Budget": "budget", "Ledger": "budget", "Embeddings": "embeddings",
     "EncoderSpec": "embeddings", "FoveateError": "errors", "export_run": "export",
     "Grid": "grid", "Tiles": "grid", "Legend": "labels", "embed": "models",
-    "from_callable": "models", "load_model": "models", "Pool": "pool", "open_pool": "pool",
+    "from_answers": "models", "from_callable": "models", "load_model": "models",
+    "fit_probe": "models.heads", "text_head": "models.heads", "Pool": "pool", "open_pool": "pool",
     "read_coordinates": "pool", "Raster": "raster", "Source": "raster",
     "write_report": "report", "Run": "run", "load_embeddings": "run", "Ranking": "selection",
     "Selection": "selection",
 }  # fmt: skip
-_MODULES = ("curate",)
+_MODULES = ("classify", "curate")
 
 __all__ = [
     "Budget",
@@ -50,14 +52,18 @@ __all__ = [
     "Selection",
     "Source",
     "Tiles",
+    "classify",
     "curate",
     "embed",
     "export_run",
+    "fit_probe",
+    "from_answers",
     "from_callable",
     "load_embeddings",
     "load_model",
     "open_pool",
     "read_coordinates",
+    "text_head",
     "write_report",
 ]
 

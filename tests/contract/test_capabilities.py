@@ -82,7 +82,7 @@ class Able:
 
 
 def test_a_model_that_can_do_everything_passes():
-    assert capabilities(Able()) == ("embed", "tokens", "text", "answers", "masks")
+    assert capabilities(Able()) == ("embed", "tokens", "text", "answers", "answer_loss", "masks")
     check_model(Able())
 
 

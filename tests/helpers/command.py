@@ -35,12 +35,12 @@ def start(*arguments):
     )  # fmt: skip
 
 
-def foveate(*arguments, cwd=None):
+def foveate(*arguments, cwd=None, environment=None):
     """Run the real entry point in a process of its own."""
     done = subprocess.run(
         [str(Path(sys.executable).parent / "foveate"), *map(str, arguments)],
         capture_output=True, text=True, cwd=cwd, check=False,
-        env=os.environ | {"OMP_NUM_THREADS": "1", "COLUMNS": "200"},
+        env=os.environ | {"OMP_NUM_THREADS": "1", "COLUMNS": "200"} | (environment or {}),
     )  # fmt: skip
     return Answer(done.returncode, done.stdout, done.stderr)
 

@@ -6,8 +6,6 @@ import pytest
 
 from foveate.errors import DataError
 from foveate.models.weights import (
-    first_line,
-    hub_error,
     load_state,
     put_state,
     random_weights,
@@ -93,10 +91,3 @@ def test_a_source_is_a_file_with_its_content_or_the_hub(path):
     assert source_of(str(path)).startswith("w.safetensors (")
     assert source_of(str(path.parent)) == path.parent.name
     assert source_of("", "hub: org/name") == "hub: org/name"
-
-
-def test_errors_of_libraries_are_one_line_inside_ours():
-    error = hub_error("timm:x", ConnectionError("no route\nto the hub"))
-    assert "ConnectionError: no route" in str(error)
-    assert "to the hub" not in error.given
-    assert first_line(EOFError()) == "the file ends early (EOFError)"

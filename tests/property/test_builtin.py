@@ -4,7 +4,7 @@ import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from foveate.models.builtin import Builtin
+from foveate.models.families.builtin import Builtin
 
 MODELS = {c: Builtin(range(1, c + 1), [(0, 255)] * c) for c in (1, 2, 3, 5)}
 

@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING
 
 from foveate.classify.steps import Work
 from foveate.errors import ParameterError
-from foveate.models.probe import Probe
-from foveate.models.prompts import templates_from
-from foveate.models.zero_shot import check_kind
+from foveate.models.heads.probe import Probe
+from foveate.models.heads.prompts import templates_from
+from foveate.models.heads.zero_shot import check_kind
 from foveate.pool.find import need_paths
 from foveate.run import Run
 
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from foveate.classify.settings import ClassifyJob
-    from foveate.models.prompts import Labels
+    from foveate.models.heads.prompts import Labels
     from foveate.progress import ProgressFn
 
 

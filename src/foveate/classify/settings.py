@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING
 from pydantic import Field
 
 from foveate.errors import ParameterError
-from foveate.models.prompts import labels_from, labels_of
+from foveate.models.heads.prompts import labels_from, labels_of
 from foveate.models.settings import EncodeSettings
 
 if TYPE_CHECKING:
-    from foveate.models.prompts import Labels
+    from foveate.models.heads.prompts import Labels
 
 
 class ClassifyJob(EncodeSettings):
@@ -23,9 +23,9 @@ class ClassifyJob(EncodeSettings):
     Attributes:
         tile: Side of a tile in pixels; None for each image as it is.
         labels: Names of the classes, or name -> what the class is called in prompts.
-        labels_file: File with the same; see `foveate.models.prompts.labels_from`.
+        labels_file: File with the same; see `foveate.models.heads.prompts.labels_from`.
         probe: File of a linear probe, in the place of labels.
-        templates: Sentences around a name; see `foveate.models.prompts.templates_from`.
+        templates: Sentences around a name; see `foveate.models.heads.prompts.templates_from`.
         head: "cosine" or "sigmoid"; None for what the model was trained with.
         truth_from_folders: Whether the folder of an image names its class.
 

@@ -13,7 +13,7 @@ from foveate.classify.truth import folder_truth, mask_truth
 from foveate.files import digest, fingerprint
 from foveate.models import bind, embed
 from foveate.models.capabilities import need
-from foveate.models.zero_shot import check_kind, text_head
+from foveate.models.heads.zero_shot import check_kind, text_head
 from foveate.pool.step import measured_pool
 from foveate.pool.thumbs import write_thumbs
 from foveate.run.shards import step_name
@@ -24,9 +24,9 @@ if TYPE_CHECKING:
     from foveate.classify.settings import ClassifyJob
     from foveate.embeddings import Embeddings
     from foveate.models import ModelHandle
-    from foveate.models.heads import Head
-    from foveate.models.probe import Probe
-    from foveate.models.prompts import Labels
+    from foveate.models.heads.base import Head
+    from foveate.models.heads.probe import Probe
+    from foveate.models.heads.prompts import Labels
     from foveate.pool import Pool
     from foveate.progress import ProgressFn
     from foveate.run import Run

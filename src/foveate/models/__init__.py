@@ -2,12 +2,12 @@
 
 from foveate.models.base import ModelHandle, parse_name
 from foveate.models.binding import bind
-from foveate.models.callable import from_callable
 from foveate.models.capabilities import (
     Embeds,
     EmbedsText,
     Generates,
     GivesTokens,
+    JudgesAnswers,
     Question,
     Segments,
     TextSpec,
@@ -15,6 +15,7 @@ from foveate.models.capabilities import (
     capabilities,
 )
 from foveate.models.embedding import embed
+from foveate.models.families.callable import from_answers, from_callable
 from foveate.models.load import FAMILIES, load_model
 
 __all__ = [
@@ -23,6 +24,7 @@ __all__ = [
     "EmbedsText",
     "Generates",
     "GivesTokens",
+    "JudgesAnswers",
     "ModelHandle",
     "Question",
     "Segments",
@@ -31,6 +33,7 @@ __all__ = [
     "bind",
     "capabilities",
     "embed",
+    "from_answers",
     "from_callable",
     "load_model",
     "parse_name",

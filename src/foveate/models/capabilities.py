@@ -151,6 +151,11 @@ class Generates(Protocol):
         """
         ...
 
+
+@runtime_checkable
+class JudgesAnswers(Protocol):
+    """How likely an answer in words is; models behind an API mostly cannot say."""
+
     def answer_loss(
         self, questions: Sequence[Question], answers: Sequence[str]
     ) -> NDArray[np.float32]:
@@ -200,13 +205,17 @@ CAPABILITIES: dict[str, type] = {
     "tokens": GivesTokens,
     "text": EmbedsText,
     "answers": Generates,
+    "answer_loss": JudgesAnswers,
     "masks": Segments,
 }
 
 _WHO_CAN = {
     "tokens": "Image tokens come from timm, open_clip, tuned and hf models.",
     "text": "Text is embedded by open_clip, tuned, and CLIP or SigLIP models of hf.",
-    "answers": "Answers come from LLaVA, Qwen2-VL and BLIP-2 models of hf.",
+    "answers": "Answers come from LLaVA, Qwen2-VL and BLIP-2 models of hf, or from your own "
+    "function with from_answers(...).",
+    "answer_loss": "Losses of answers come from LLaVA, Qwen2-VL and BLIP-2 models of hf, or from "
+    "your own function with answer_loss=...",
     "masks": "Masks come from SAM (hf), or from your own with from_callable(segmenter=...).",
 }
 

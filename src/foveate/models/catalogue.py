@@ -93,7 +93,7 @@ class Entry:
 _VECTORS = ("embed",)
 _TOKENS = ("embed", "tokens")
 _TEXT = ("embed", "tokens", "text")
-_ANSWERS = ("embed", "tokens", "answers")
+_ANSWERS = ("embed", "tokens", "answers", "answer_loss")
 
 CATALOGUE: tuple[Entry, ...] = (
     Entry(

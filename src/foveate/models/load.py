@@ -31,7 +31,7 @@ class _Builtin:
 
     def build(self, handle: ModelHandle, bands: Sequence[int], scale: Scale) -> Embeds:  # noqa: ARG002
         """Build it for the given bands."""
-        from foveate.models.builtin import Builtin
+        from foveate.models.families.builtin import Builtin
 
         return Builtin(bands, scale)
 
@@ -42,11 +42,11 @@ FAMILIES: Registry[Family] = Registry(
     "model family",
     {
         "builtin": "foveate.models.load:BUILTIN",
-        "timm": "foveate.models.timm:FAMILY",
-        "open_clip": "foveate.models.open_clip:FAMILY",
-        "hf": "foveate.models.hf:FAMILY",
-        "torchgeo": "foveate.models.torchgeo:FAMILY",
-        "tuned": "foveate.models.tuned:FAMILY",
+        "timm": "foveate.models.families.timm:FAMILY",
+        "open_clip": "foveate.models.families.open_clip:FAMILY",
+        "hf": "foveate.models.families.hf:FAMILY",
+        "torchgeo": "foveate.models.families.torchgeo:FAMILY",
+        "tuned": "foveate.models.families.tuned:FAMILY",
     },
 )
 

@@ -175,24 +175,6 @@ def source_of(weights: str, hub: str = "") -> str:
     return f"{path.name} ({fingerprint(weights)[:12]})"
 
 
-def hub_error(
-    name: str, error: Exception, *, hint: str = "Give a local file with --weights PATH."
-) -> DataError:
-    """Return the error for weights that could not be fetched.
-
-    Args:
-        name: Of the model, as the user typed it.
-        error: What went wrong.
-        hint: What to do instead.
-    """
-    return DataError(
-        f"the pretrained weights of {name!r} could not be loaded: "
-        f"{type(error).__name__}: {first_line(error)}",
-        "They come from the Hugging Face hub, which must be reached once.",
-        hint,
-    )
-
-
 def first_line(error: Exception) -> str:
     """Return the first line of an error's text, for use inside another message."""
     lines = str(error).strip().splitlines()

@@ -1,4 +1,4 @@
-"""Rules of `Generates`: each question is answered on its own."""
+"""Rules of `Generates` and `JudgesAnswers`: each question stands on its own."""
 
 from __future__ import annotations
 
@@ -19,11 +19,10 @@ _MOST = 5  # tokens of an answer
 
 
 def check_answers(trial: Trial, batch: NDArray[Any]) -> None:
-    """Check answers and what is said of given ones.
+    """Check answers.
 
-    One text per question, greedy and therefore the same twice; one finite loss of at least 0
-    per question, which depends on the answer and on the image; both the same alone or in a
-    batch; and a question may show images of different sizes.
+    One text per question, greedy and therefore the same twice, alone or in a batch; and a
+    question may show images of different sizes.
 
     Args:
         trial: The model.
@@ -32,15 +31,46 @@ def check_answers(trial: Trial, batch: NDArray[Any]) -> None:
     Raises:
         CheckFailed: A rule is broken.
     """
+    questions = _questions(batch)
+    _check_generate(trial, questions)
+    model, name = trial.model, trial.name
+    if batch.shape[1] > 1:
+        wrong = [Question([batch[0][:1]], "What is shown?")]
+        need_refusal(lambda: model.generate(wrong), f"{name}: an image of one band")
+    need_refusal(
+        lambda: model.generate([Question([], "What is shown?")]),
+        f"{name}: a question without an image",
+    )
+
+
+def check_answer_loss(trial: Trial, batch: NDArray[Any]) -> None:
+    """Check what is said of given answers.
+
+    One finite loss of at least 0 per question, which depends on the answer and on the image, and
+    is the same alone or in a batch.
+
+    Args:
+        trial: The model.
+        batch: (b, c, h, w) of its bands, b >= 4.
+
+    Raises:
+        CheckFailed: A rule is broken.
+    """
+    questions = _questions(batch)
+    _check_loss(trial, questions)
+    need_refusal(
+        lambda: trial.model.answer_loss(questions, _ANSWERS[:2]),
+        f"{trial.name}: another number of answers than questions",
+    )
+
+
+def _questions(batch: NDArray[Any]) -> list[Question]:
     half = batch[2][:, : batch.shape[2] // 2]
-    questions = [
+    return [
         Question([batch[1]], "What is shown?"),
         Question([batch[3], half], "What has changed from the first image to the second one?"),
         Question([half], "Is there water?"),
     ]
-    _check_generate(trial, questions)
-    _check_loss(trial, questions)
-    _check_refusals(trial, questions, batch)
 
 
 def _check_generate(trial: Trial, questions: list[Question]) -> None:
@@ -80,19 +110,4 @@ def _check_loss(trial: Trial, questions: list[Question]) -> None:
     need(
         loss([Question([image], first.prompt)], _ANSWERS[:1])[0] != alone[0],
         f"{name}: the loss does not depend on the image",
-    )
-
-
-def _check_refusals(trial: Trial, questions: list[Question], batch: NDArray[Any]) -> None:
-    model, name = trial.model, trial.name
-    need_refusal(
-        lambda: model.answer_loss(questions, _ANSWERS[:2]),
-        f"{name}: another number of answers than questions",
-    )
-    if batch.shape[1] > 1:
-        wrong = [Question([batch[0][:1]], "What is shown?")]
-        need_refusal(lambda: model.generate(wrong), f"{name}: an image of one band")
-    need_refusal(
-        lambda: model.generate([Question([], "What is shown?")]),
-        f"{name}: a question without an image",
     )

@@ -11,7 +11,7 @@ from foveate.grid import Grid
 from foveate.models import ModelHandle, bind, capabilities, embed, parse_name
 from foveate.pool import Pool, Scene
 from foveate.raster import ArraySource
-from foveate.testing.answers import check_answers
+from foveate.testing.answers import check_answer_loss, check_answers
 from foveate.testing.masks import check_masks
 from foveate.testing.networks import untouched_torch
 from foveate.testing.rules import need, untouched_random_state
@@ -29,6 +29,7 @@ _CHECKS = {
     "tokens": check_tokens,
     "text": check_texts,
     "answers": check_answers,
+    "answer_loss": check_answer_loss,
     "masks": check_masks,
 }
 
@@ -46,8 +47,8 @@ def check_model(
     the same alone or in a batch; dtype and memory layout of the batch must not matter, and a
     batch with another number of bands must be refused. What else the model can do
     (`foveate.models.capabilities`) is checked by the rules of that capability: `check_tokens`,
-    `check_texts`, `check_answers`, `check_masks`. Inputs, global random state, torch's settings
-    and the model's networks must be left as they were.
+    `check_texts`, `check_answers`, `check_answer_loss`, `check_masks`. Inputs, global random
+    state, torch's settings and the model's networks must be left as they were.
 
     Args:
         model: A model, or a handle, which is bound to a small pool first.

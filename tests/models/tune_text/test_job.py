@@ -10,8 +10,8 @@ import pytest
 
 from foveate.errors import DataError, ParameterError
 from foveate.models import bind, capabilities, load_model
+from foveate.models.heads.zero_shot import text_head
 from foveate.models.tune_text import TuneTextJob, run
-from foveate.models.zero_shot import text_head
 from foveate.pool import open_pool
 from foveate.testing import check_model
 

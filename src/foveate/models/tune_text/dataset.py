@@ -11,8 +11,8 @@ import numpy as np
 
 from foveate.errors import DataError, ParameterError
 from foveate.files import digest
-from foveate.models.heads import same_name
-from foveate.models.prompts import labels_from, prompts, templates_from
+from foveate.models.heads.base import same_name
+from foveate.models.heads.prompts import labels_from, prompts, templates_from
 from foveate.models.tune_text.captions import SPLITS, Captions, pair, read_captions
 from foveate.models.tune_text.texts import Texts
 from foveate.models.tune_text.words import readable, words_of

@@ -13,10 +13,10 @@ from foveate.models.base import ModelHandle
 from foveate.models.binding import bind
 from foveate.models.embedding import embed
 from foveate.models.fit import FitSettings, fit
+from foveate.models.heads.zero_shot import text_head
 from foveate.models.tune_text import store
 from foveate.models.tune_text.dataset import Dataset, gather
 from foveate.models.tune_text.evaluate import accuracy, recalls
-from foveate.models.zero_shot import text_head
 from foveate.pool.find import need_paths
 from foveate.pool.step import measured_pool
 from foveate.run import Run
@@ -26,8 +26,8 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from foveate.embeddings import Embeddings
+    from foveate.models.families.tuned import TunedModel
     from foveate.models.tune_text.settings import TuneTextJob
-    from foveate.models.tuned import TunedModel
     from foveate.pool import Pool
     from foveate.progress import ProgressFn
 
@@ -159,7 +159,7 @@ class _Work:
         return [EVALUATION]
 
     def _measure(self, model: TunedModel, split: str) -> dict[str, Any]:
-        from foveate.models.heads import unit
+        from foveate.models.heads.base import unit
 
         rows = self.data.rows(split)
         images = unit(model.project(self._vectors(rows)))

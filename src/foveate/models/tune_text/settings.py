@@ -18,7 +18,7 @@ class TuneTextJob(EncodeSettings):
             in, put into `templates`.
         labels: File with what to call the folders (folder: name, or several names), for training
             on folders and for the zero-shot test; by default their names are made readable.
-        templates: Sentences for names of classes; see `foveate.models.prompts.templates_from`.
+        templates: Sentences for names of classes; see `templates_from` of the heads.
         pair: How captions find their images: "name" or "order".
         split: File with the split of each image; None for that of the captions, or 80 % train,
             10 % val and 10 % test, drawn under the seed.

@@ -1,0 +1,82 @@
+"""CLIP (Radford et al. 2021, "Learning transferable visual models from natural language
+supervision", ICML) from transformers.
+
+The embedding is the projected class token, the tokens are the last layer's patches before any
+projection: another space. Deviation: tiles are resampled whole to the side of the crop; the
+published preprocessing cuts a centre square.
+"""  # noqa: D205
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from foveate.models.capabilities import TextSpec, TokenSpec
+from foveate.models.families.hf.common import (
+    check_options,
+    check_side,
+    load_network,
+    load_tokenizer,
+    make_inputs,
+    make_spec,
+    pooled,
+    read_image_settings,
+)
+from foveate.models.families.hf.dual import DualEncoder
+from foveate.models.frozen import Frozen
+from foveate.models.tokens import on_grid
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    import torch
+
+    from foveate.models.base import ModelHandle, Scale
+    from foveate.models.families.hf.checkpoint import Checkpoint
+
+
+class Clip(DualEncoder):
+    """A frozen CLIP; see `foveate.models.families.hf.dual.DualEncoder`."""
+
+    def _vectors(self, x: torch.Tensor) -> torch.Tensor:
+        return pooled(self._net.get_image_features(x, interpolate_pos_encoding=self._resized(x)))
+
+    def _places(self, x: torch.Tensor) -> torch.Tensor:
+        found = self._net.vision_model(x, interpolate_pos_encoding=self._resized(x))
+        patches = found.last_hidden_state[:, 1:]  # the first is the class token
+        return on_grid(patches, (int(x.shape[2]), int(x.shape[3])))
+
+    def _texts(self, texts: list[str]) -> torch.Tensor:
+        # Read from the end-of-text token of a causal model: padding behind it changes nothing.
+        marks = self._read(texts, padding=True)
+        return pooled(
+            self._net.get_text_features(marks["input_ids"], attention_mask=marks["attention_mask"])
+        )
+
+    def _resized(self, x: torch.Tensor) -> bool:
+        """Say whether position vectors must be interpolated: only for another size."""
+        side = self._net.config.vision_config.image_size
+        return tuple(x.shape[2:]) != (side, side)
+
+
+def build(handle: ModelHandle, checkpoint: Checkpoint, bands: Sequence[int], scale: Scale) -> Clip:
+    """Build a CLIP; see `foveate.models.families.hf.family.Builder`."""
+    from transformers import CLIPModel
+
+    check_options(handle)
+    net: Any = load_network(checkpoint, CLIPModel)
+    tokenizer = load_tokenizer(checkpoint)
+    if tokenizer.pad_token is None:
+        tokenizer.pad_token = tokenizer.eos_token
+    vision, text = net.config.vision_config, net.config.text_config
+    trained = (vision.image_size, vision.image_size)
+    settings = read_image_settings(checkpoint)
+    inputs = make_inputs(handle, settings, scale, settings.size or trained)
+    check_side(handle, inputs, vision.patch_size, trained=trained)
+    frozen = Frozen(net, inputs, device=handle.device, options=handle.options)
+    return Clip(
+        frozen,
+        tokenizer,
+        make_spec(handle, checkpoint, frozen, net.config.projection_dim, bands),
+        TokenSpec(vision.hidden_size, "backbone"),
+        TextSpec(float(net.logit_scale.exp()), 0.0, "cosine", text.max_position_embeddings),
+    )

@@ -1,0 +1,320 @@
+"""What the models of transformers share: network, tokenizer, image settings, spec."""
+
+from __future__ import annotations
+
+import contextlib
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from foveate.embeddings import EncoderSpec
+from foveate.errors import DataError, ParameterError
+from foveate.models.inputs import OPTIONS, Inputs, own_options
+from foveate.models.weights import first_line, mismatch_error, random_weights, weights_hash
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Generator, Sequence
+    from pathlib import Path
+
+    import torch
+
+    from foveate.models.base import ModelHandle, Scale
+    from foveate.models.families.hf.checkpoint import Checkpoint
+    from foveate.models.frozen import Frozen
+
+_VOCABULARIES = ("tokenizer.json", "vocab.json", "vocab.txt", "*.model")
+_BICUBIC = 3  # PIL's number, which is what the files of transformers hold
+
+
+@dataclass(frozen=True)
+class ImageSettings:
+    """How the weights want their images.
+
+    Attributes:
+        mean: Per channel, subtracted after scaling to 0 and 1.
+        std: Per channel, divided by after `mean`.
+        size: ``(height, width)``, or None where the settings state none that is fixed.
+        resample: "bilinear" or "bicubic".
+        raw: All settings as the file holds them, for what only one architecture knows.
+    """
+
+    mean: tuple[float, ...]
+    std: tuple[float, ...]
+    size: tuple[int, int] | None
+    resample: str
+    raw: dict[str, Any] = field(default_factory=dict)
+
+
+def load_network(
+    checkpoint: Checkpoint,
+    architecture: Any,
+    *,
+    dtype: str = "float32",
+    spare: Callable[[str], bool] = lambda name: False,  # noqa: ARG005
+) -> Any:
+    """Load a network from safetensors, every parameter of it.
+
+    transformers gives random values to parameters that a checkpoint lacks; here that is an error.
+
+    Args:
+        checkpoint: With all its files (`fetch`).
+        architecture: A class of transformers with ``from_pretrained``.
+        dtype: What the parameters are kept in ("float32", "bfloat16"), whatever the file has.
+        spare: Says of a parameter's name in the file that the network need not have it.
+
+    Returns:
+        The network, on the CPU.
+
+    Raises:
+        DataError: There are no safetensors, they cannot be read, or they belong to another
+            architecture.
+    """
+    import torch
+
+    if not any(checkpoint.folder.glob("*.safetensors")):
+        raise DataError(
+            f"there are no .safetensors in {str(checkpoint.folder)!r}",
+            "Only those are loaded; foveate unpickles nothing.",
+            "Convert the weights: model.save_pretrained(FOLDER) of transformers writes them.",
+        )
+    try:
+        with _quiet():
+            net, report = random_weights(  # what is missing draws random numbers
+                lambda: architecture.from_pretrained(
+                    checkpoint.folder,
+                    use_safetensors=True,
+                    local_files_only=True,
+                    ignore_mismatched_sizes=True,  # they are in the report
+                    output_loading_info=True,
+                    dtype=getattr(torch, dtype),
+                )
+            )
+    except Exception as error:  # each damage of a file has its own
+        raise _unreadable(checkpoint.folder, "the model", error) from error
+    missing = sorted(report["missing_keys"])
+    foreign = sorted(name for name in report["unexpected_keys"] if not spare(name))
+    wrong = sorted(str(entry[0]) for entry in report["mismatched_keys"])
+    if missing or foreign or wrong:
+        raise mismatch_error(
+            checkpoint.folder,
+            str(checkpoint.model_type),
+            missing,
+            foreign,
+            wrong,
+            hint="Give a folder whose config.json and safetensors were saved together.",
+        )
+    return net
+
+
+def load_tokenizer(checkpoint: Checkpoint) -> Any:
+    """Load the tokenizer that lies beside the weights.
+
+    Returns:
+        A tokenizer of transformers.
+
+    Raises:
+        DataError: There is none, or it cannot be read.
+    """
+    from transformers import AutoTokenizer, PreTrainedTokenizerFast
+
+    # Without a vocabulary some tokenizers start with an empty one, and say nothing.
+    if not any(any(checkpoint.folder.glob(name)) for name in _VOCABULARIES):
+        raise DataError(
+            f"there is no tokenizer in {str(checkpoint.folder)!r}",
+            f"Expected one of {', '.join(_VOCABULARIES)}.",
+            "Save it beside the model: tokenizer.save_pretrained(FOLDER).",
+        )
+    # tokenizer.json is the whole tokenizer; other files may need packages to be converted.
+    whole = (checkpoint.folder / "tokenizer.json").is_file()
+    kind = PreTrainedTokenizerFast if whole else AutoTokenizer
+    try:
+        with _quiet():
+            return kind.from_pretrained(
+                checkpoint.folder, local_files_only=True, trust_remote_code=False
+            )
+    except Exception as error:  # each kind of tokenizer has its own
+        hint = "A tokenizer.json is read without further packages: save one with the tokenizer."
+        raise _unreadable(checkpoint.folder, "the tokenizer", error, hint) from error
+
+
+def read_image_settings(checkpoint: Checkpoint, *, resample: str = "bicubic") -> ImageSettings:
+    """Read how the weights want their images.
+
+    Args:
+        checkpoint: With all its files (`fetch`).
+        resample: Where the file does not say.
+
+    Raises:
+        DataError: There are no settings, or they lack the mean and the standard deviation.
+    """
+    raw = checkpoint.read_json("preprocessor_config.json")
+    raw = raw or checkpoint.read_json("processor_config.json").get("image_processor") or {}
+    mean, std = raw.get("image_mean"), raw.get("image_std")
+    if raw.get("do_normalize") is False:
+        mean, std = [0.0], [1.0]
+    if not mean or not std:
+        raise DataError(
+            f"{str(checkpoint.folder)!r} does not say how images are normalised",
+            "Expected image_mean and image_std in preprocessor_config.json or "
+            "processor_config.json.",
+            "Save the processor beside the model: processor.save_pretrained(FOLDER).",
+        )
+    number = raw.get("resample")
+    known = number is not None
+    return ImageSettings(
+        mean=tuple(float(v) for v in mean),
+        std=tuple(float(v) for v in std),
+        size=_side(raw),
+        resample=("bicubic" if number == _BICUBIC else "bilinear") if known else resample,
+        raw=raw,
+    )
+
+
+def make_inputs(
+    handle: ModelHandle, settings: ImageSettings, scale: Scale, size: tuple[int, int]
+) -> Inputs:
+    """Combine the image settings of the weights with the options of a model's name.
+
+    Args:
+        handle: Whose options count.
+        settings: Of the weights.
+        scale: ``(low, high)`` per band.
+        size: ``(height, width)`` without the option ``size``.
+
+    Raises:
+        ParameterError: An option cannot be used.
+    """
+    return Inputs.read(
+        handle.options,
+        scale,
+        mean=settings.mean,
+        std=settings.std,
+        size=size,
+        resample=settings.resample,
+    )
+
+
+def make_spec(
+    handle: ModelHandle,
+    checkpoint: Checkpoint,
+    frozen: Frozen,
+    dim: int,
+    bands: Sequence[int],
+    *more: object,
+) -> EncoderSpec:
+    """Return what the vectors depend on.
+
+    Args:
+        handle: As the user typed it.
+        checkpoint: Where the weights come from.
+        frozen: The network with its inputs.
+        dim: Length of a vector.
+        bands: 1-based bands, one per channel.
+        more: Whatever else changes the vectors (options of an architecture).
+    """
+    inputs = frozen.inputs
+    return EncoderSpec(
+        name=str(handle),
+        dim=dim,
+        bands=tuple(bands),
+        scale=inputs.scale,
+        mean=inputs.mean,
+        std=inputs.std,
+        input_size=inputs.size,
+        resample=inputs.resample,
+        precision=frozen.precision,
+        source=checkpoint.source,
+        fingerprint=weights_hash(frozen.net, "hf", checkpoint.model_type, *more),
+    )
+
+
+def check_options(handle: ModelHandle, *allowed: str) -> None:
+    """Refuse options that an architecture does not have.
+
+    Args:
+        handle: Whose options are looked at.
+        allowed: Options of the architecture besides those of every model.
+
+    Raises:
+        ParameterError: There is another.
+    """
+    unknown = sorted(set(own_options(handle.options)) - set(allowed))
+    if unknown:
+        raise ParameterError(
+            f"{handle} has the option {unknown[0]!r}",
+            f"Allowed: {', '.join((*OPTIONS, *allowed))}.",
+            "Remove it.",
+        )
+
+
+def check_side(
+    handle: ModelHandle, inputs: Inputs, patch: int, *, trained: tuple[int, int] | None = None
+) -> None:
+    """Refuse image sizes that are no whole number of patches.
+
+    Args:
+        handle: For the message.
+        inputs: With the size.
+        patch: Side of a patch in pixels.
+        trained: ``(height, width)`` of the weights, which is right whatever the patch.
+
+    Raises:
+        ParameterError: The size is another, or "native".
+    """
+    if trained is not None and inputs.size == trained:
+        return
+    if inputs.size is None or any(side % patch for side in inputs.size):
+        given = "native" if inputs.size is None else f"{inputs.size[0]}"
+        raise ParameterError(
+            f"{handle} with size={given}",
+            f"Its patches are {patch} pixels wide: the size is a multiple of {patch}.",
+            f"?size={patch * 14}",
+        )
+
+
+def pooled(output: Any) -> torch.Tensor:
+    """Return the vector of what ``get_image_features`` or ``get_text_features`` gives.
+
+    transformers 5 wraps it in an output with fields, before it was the tensor itself.
+    """
+    return getattr(output, "pooler_output", output)
+
+
+def _side(raw: dict[str, Any]) -> tuple[int, int] | None:
+    """Return the size of the network's input: that of the crop where there is one."""
+    size = raw.get("size")
+    if raw.get("do_center_crop") is not False and raw.get("crop_size"):
+        size = raw["crop_size"]  # tiles are resampled whole to it, nothing is cut off
+    if isinstance(size, int):
+        return (size, size)
+    if not isinstance(size, dict):
+        return None
+    if "height" in size and "width" in size:
+        return (int(size["height"]), int(size["width"]))
+    if len(size) == 1:  # two limits leave the size to the image
+        side = int(next(iter(size.values())))
+        return (side, side)
+    return None
+
+
+def _unreadable(folder: Path, what: str, error: Exception, hint: str = "") -> DataError:
+    return DataError(
+        f"cannot read {what} in {str(folder)!r}: {type(error).__name__}: {first_line(error)}",
+        "Expected the layout of save_pretrained: config.json, safetensors, tokenizer files.",
+        hint,
+    )
+
+
+@contextlib.contextmanager
+def _quiet() -> Generator[None]:
+    """Keep transformers from reporting what is reported here; leave its settings as they were."""
+    from transformers.utils import logging
+
+    level, bar = logging.get_verbosity(), logging.is_progress_bar_enabled()
+    logging.set_verbosity(logging.CRITICAL)
+    logging.disable_progress_bar()
+    try:
+        yield
+    finally:
+        logging.set_verbosity(level)
+        if bar:
+            logging.enable_progress_bar()

@@ -1,0 +1,216 @@
+"""LLaVA 1.5 and LLaVA-NeXT (1.6): a vision tower, a projector, a language model.
+
+Papers: Liu et al., Visual Instruction Tuning, 2023; Improved Baselines with Visual Instruction
+Tuning, 2024. The tokens are those that the language model gets: patches of the tower, one layer
+before its last, after the projector; their mean is the embedding. LLaVA-NeXT looks at an image
+twice, whole and in tiles of higher resolution: embedding and tokens are of the whole image, and
+questions show both, laid out as in its own code.
+
+Images are resampled whole to the square of the tower. The image processor of LLaVA 1.5 would cut
+off the ends of the longer side; for square tiles there is no difference.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from foveate.errors import DataError, ParameterError
+from foveate.models.capabilities import TokenSpec
+from foveate.models.families.hf.chat import Chat, ChatModel, Shown, freeze, load_generative
+from foveate.models.families.hf.common import (
+    check_options,
+    load_tokenizer,
+    make_inputs,
+    make_spec,
+    read_image_settings,
+)
+from foveate.models.families.hf.prompts import Plain, Writer, read_template
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    import torch
+    from numpy.typing import NDArray
+
+    from foveate.models.base import ModelHandle, Scale
+    from foveate.models.families.hf.checkpoint import Checkpoint
+    from foveate.models.frozen import Frozen
+
+_NEXT = "llava_next"
+_CLIP = "clip_vision_model"  # the one whose first token is a class token
+_TOWERS = (_CLIP, "siglip_vision_model")
+_VICUNA = Plain("USER: {images}{prompt} ASSISTANT:", "<image>\n")
+_MISTRAL = Plain("[INST] {images}{prompt} [/INST]", "<image>\n")
+
+
+def build(
+    handle: ModelHandle, checkpoint: Checkpoint, bands: Sequence[int], scale: Scale
+) -> ChatModel:
+    """Build a LLaVA; see `foveate.models.families.hf.family.Builder`.
+
+    Raises:
+        DataError: The files do not make a model, or its vision tower is not known here.
+        ParameterError: An option cannot be used; ``size`` is that of the vision tower.
+    """
+    import transformers
+
+    check_options(handle)
+    large = checkpoint.model_type == _NEXT
+    architecture = (
+        transformers.LlavaNextForConditionalGeneration
+        if large
+        else transformers.LlavaForConditionalGeneration
+    )
+    net = load_generative(handle, checkpoint, architecture)
+    config = net.config
+    side = _tower_side(config)
+    inputs = make_inputs(handle, read_image_settings(checkpoint), scale, (side, side))
+    if inputs.size != (side, side):
+        raise ParameterError(
+            f"{handle} with size={handle.options['size']}",
+            f"Its vision tower takes images of {side} x {side}.",
+            "Leave 'size' out.",
+        )
+    frozen = freeze(handle, net, inputs)
+    see = _Tower(frozen, side)
+    dim = int(config.text_config.hidden_size)
+    spec = make_spec(handle, checkpoint, frozen, dim, bands)
+    # transformers hooks itself into a tower that is asked for its inner layers, once and for good:
+    # now, so that a model in use does not change. It also tells early if there is no grid.
+    frozen.run(see, np.zeros((1, len(bands), side, side), np.uint8), spec)
+    tokenizer = load_tokenizer(checkpoint)
+    plain = _MISTRAL if large and config.text_config.model_type == "mistral" else _VICUNA
+    chat = Chat(
+        frozen,
+        spec,
+        tokenizer,
+        config.image_token_id,
+        show=see.in_tiles if large else see.whole,
+        write=Writer(tokenizer, config.image_token_id, plain, read_template(checkpoint)),
+    )
+    return ChatModel(chat, TokenSpec(dim, "embedding", pooled=True), places=see)
+
+
+class _Tower:
+    """Looks at images through the vision tower and the projector of a LLaVA.
+
+    Args:
+        frozen: The network.
+        side: Of the tower's images in pixels.
+    """
+
+    def __init__(self, frozen: Frozen, side: int) -> None:
+        self._frozen = frozen
+        self._net: Any = frozen.net
+        self._config = self._net.config
+        self._side = side
+        self._grid = side // int(self._config.vision_config.patch_size)
+
+    def __call__(self, x: torch.Tensor) -> torch.Tensor:
+        """Return the tokens of whole images: (b, 3, side, side) to (b, g, g, d)."""
+        found = self._project(x)
+        b, _, d = found.shape
+        return found[:, self._extra :].reshape(b, self._grid, self._grid, d)
+
+    def whole(self, images: Sequence[NDArray[Any]]) -> Shown:
+        """Show images as LLaVA 1.5 sees them: each whole."""
+        import torch
+
+        inputs, device = self._frozen.inputs, self._frozen.device
+        x = torch.cat([inputs(image[None], device) for image in images])
+        return Shown((self._tokens,) * len(images), {"pixel_values": x})
+
+    def in_tiles(self, images: Sequence[NDArray[Any]]) -> Shown:
+        """Show images as LLaVA-NeXT sees them: each whole, then in tiles of its best layout."""
+        import torch
+
+        stacks, lengths = zip(*(self._anyres(image) for image in images), strict=True)
+        most = max(len(stack) for stack in stacks)
+        # The network takes one array; it knows from the sizes which tiles are filling.
+        full = [torch.cat([s, s.new_zeros(most - len(s), *s.shape[1:])]) for s in stacks]
+        sizes = torch.tensor([image.shape[1:] for image in images], device=self._frozen.device)
+        return Shown(lengths, {"pixel_values": torch.stack(full), "image_sizes": sizes})
+
+    def _anyres(self, image: NDArray[Any]) -> tuple[torch.Tensor, int]:
+        """Return an image and its tiles, (1 + tiles, 3, side, side), and how many tokens it has."""
+        import torch
+        from transformers.image_processing_utils import select_best_resolution
+        from transformers.models.llava_next.modeling_llava_next import unpad_image
+
+        inputs, device, side = self._frozen.inputs, self._frozen.device, self._side
+        size = (int(image.shape[1]), int(image.shape[2]))
+        height, width = select_best_resolution(size, self._config.image_grid_pinpoints)
+        fitted = _fit(size, (height, width))
+        x = replace(inputs, size=fitted)(image[None], device)
+        # Black around it, before the normalisation.
+        black = -torch.tensor(inputs.mean, device=device) / torch.tensor(inputs.std, device=device)
+        canvas = black.float().view(1, -1, 1, 1).repeat(1, 1, height, width)
+        top, left = (height - fitted[0]) // 2, (width - fitted[1]) // 2
+        canvas[:, :, top : top + fitted[0], left : left + fitted[1]] = x
+        tiles = canvas.unfold(2, side, side).unfold(3, side, side)[0]  # (3, rows, columns, s, s)
+        tiles = tiles.permute(1, 2, 0, 3, 4).flatten(0, 1)
+        # Rows of tokens that lie in the black are left out, and each row ends with a mark of its
+        # own. The network's function tells how many rows and columns it will keep.
+        rows, columns = (n // side * self._grid for n in (height, width))
+        kept = unpad_image(torch.empty(1, rows, columns, device="meta"), size)
+        length = self._tokens + kept.shape[1] * (kept.shape[2] + 1)
+        return torch.cat([inputs(image[None], device), tiles]), length
+
+    def _project(self, x: torch.Tensor) -> torch.Tensor:
+        """Return what the language model gets of (b, 3, side, side): (b, n, d)."""
+        import torch
+
+        model, config = self._net.model, self._config
+        states = model.vision_tower(x, output_hidden_states=True).hidden_states
+        chosen = config.vision_feature_layer
+        layers = [chosen] if isinstance(chosen, int) else chosen
+        start = 1 if config.vision_feature_select_strategy == "default" else 0
+        return model.multi_modal_projector(
+            torch.cat([states[layer][:, start:] for layer in layers], dim=-1)
+        )
+
+    @property
+    def _extra(self) -> int:
+        """Class tokens among the image tokens."""
+        has_class = self._config.vision_config.model_type == _CLIP
+        return int(has_class and self._config.vision_feature_select_strategy != "default")
+
+    @property
+    def _tokens(self) -> int:
+        """Image tokens of one square."""
+        return self._grid**2 + self._extra
+
+
+def _tower_side(config: Any) -> int:
+    """Return the side of the images of the vision tower in pixels.
+
+    Raises:
+        DataError: Its tokens are not known to lie on a grid.
+    """
+    kind, cut = config.vision_config.model_type, config.vision_feature_select_strategy
+    if kind not in _TOWERS:
+        raise DataError(
+            f"a LLaVA with the vision tower {kind!r}",
+            f"Known here: {', '.join(_TOWERS)}.",
+            "Wrap your own code with foveate.models.from_callable.",
+        )
+    if kind != _CLIP and cut == "default":
+        raise DataError(
+            f"a LLaVA with the vision tower {kind!r} that leaves out its first token",
+            "Only the first token of CLIP is a class token.",
+            'Say "vision_feature_select_strategy": "full" in config.json.',
+        )
+    return int(config.vision_config.image_size)
+
+
+def _fit(size: tuple[int, int], into: tuple[int, int]) -> tuple[int, int]:
+    """Return the largest size of the same shape inside another: ``(height, width)``."""
+    height, width = size
+    across, down = into[1] / width, into[0] / height
+    if across < down:
+        return min(math.ceil(height * across), into[0]), into[1]
+    return into[0], min(math.ceil(width * down), into[1])

@@ -1,0 +1,160 @@
+"""SAM (Kirillov et al. 2023, "Segment anything", ICCV) from transformers: masks from boxes.
+
+The embedding of an image is the mean over the grid that the mask decoder looks at, so that the
+tokens are in its space and their mean is the embedding. A box gives several masks; the one that
+the model itself thinks best is taken.
+
+Deviation: tiles are resampled to the square that the network takes; the published preprocessing
+keeps the aspect and fills up. Boxes and masks are carried along.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from foveate.errors import ParameterError
+from foveate.models.base import check_bands
+from foveate.models.boxes import check_boxes
+from foveate.models.capabilities import TokenSpec
+from foveate.models.families.hf.common import (
+    check_options,
+    load_network,
+    make_inputs,
+    make_spec,
+    read_image_settings,
+)
+from foveate.models.frozen import Frozen
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    import torch
+    from numpy.typing import NDArray
+
+    from foveate.embeddings import EncoderSpec
+    from foveate.models.base import ModelHandle, Scale
+    from foveate.models.families.hf.checkpoint import Checkpoint
+
+type _Prompted = tuple[NDArray[Any], NDArray[np.float32]]
+
+
+class Sam:
+    """A frozen SAM.
+
+    Args:
+        frozen: The network.
+        spec: What the vectors depend on.
+    """
+
+    def __init__(self, frozen: Frozen, spec: EncoderSpec) -> None:
+        self._frozen = frozen
+        self._net: Any = frozen.net
+        self.spec = spec
+        self.token_spec = TokenSpec(spec.dim, "embedding", pooled=True)
+
+    def embed(self, batch: NDArray[Any]) -> NDArray[np.float32]:
+        """Embed (b, c, h, w) images of the native dtype: (b, d) float32."""
+        return self._frozen.run(lambda x: self._grid(x).mean(dim=(2, 3)), batch, self.spec)
+
+    def tokens(self, batch: NDArray[Any]) -> NDArray[np.float32]:
+        """Return the tokens of (b, c, h, w) images: (b, gh, gw, d) float32."""
+        return self._frozen.run(lambda x: self._grid(x).permute(0, 2, 3, 1), batch, self.spec)
+
+    def mask_quality(self, batch: NDArray[Any], boxes: NDArray[Any]) -> NDArray[np.float32]:
+        """Return the predicted intersection over union of the best mask in each box.
+
+        Args:
+            batch: (b, c, h, w) images of the native dtype.
+            boxes: (b, k, 4) ``x0, y0, x1, y1`` in pixels of the images.
+
+        Returns:
+            (b, k) float32.
+
+        Raises:
+            DataError: A box is none, or lies outside of its image.
+        """
+        return self._prompted(lambda _, quality: quality.amax(dim=2), batch, boxes)
+
+    def segment(self, batch: NDArray[Any], boxes: NDArray[Any]) -> NDArray[np.bool_]:
+        """Return the best mask in each box: (b, k, h, w) bool.
+
+        Args:
+            batch: (b, c, h, w) images of the native dtype.
+            boxes: (b, k, 4) ``x0, y0, x1, y1`` in pixels of the images.
+
+        Raises:
+            DataError: A box is none, or lies outside of its image.
+        """
+        import torch
+
+        size = (int(batch.shape[-2]), int(batch.shape[-1]))
+
+        def best(logits: torch.Tensor, quality: torch.Tensor) -> torch.Tensor:
+            index = quality.argmax(dim=2)[:, :, None, None, None]
+            chosen = torch.take_along_dim(logits, index, dim=2)[:, :, 0]
+            whole = torch.nn.functional.interpolate(
+                chosen.float(), size, mode="bilinear", align_corners=False, antialias=True
+            )
+            return whole > 0
+
+        return self._prompted(best, batch, boxes) > 0
+
+    def _grid(self, x: torch.Tensor) -> torch.Tensor:
+        """From (b, c, height, width) to what the mask decoder looks at: (b, d, gh, gw)."""
+        return self._net.get_image_embeddings(x)
+
+    def _prompted(
+        self,
+        result: Callable[[torch.Tensor, torch.Tensor], torch.Tensor],
+        batch: NDArray[Any],
+        boxes: NDArray[Any],
+    ) -> NDArray[np.float32]:
+        """Run the network on images with their boxes; each image is encoded once.
+
+        Args:
+            result: From logits (b, k, m, height, width) of m masks a box and their predicted
+                qualities (b, k, m) to (b, k, ...).
+            batch: (b, c, h, w).
+            boxes: (b, k, 4).
+        """
+        import torch
+
+        check_bands(batch, self.spec)
+        checked = check_boxes(boxes, batch)
+        height, width = self._frozen.inputs.size or batch.shape[2:]
+        gain = np.array([width / batch.shape[3], height / batch.shape[2]] * 2, np.float32)
+
+        def run(part: list[_Prompted]) -> torch.Tensor:
+            x = self._frozen.inputs(np.stack([image for image, _ in part]), self._frozen.device)
+            prompts = torch.from_numpy(np.stack([given for _, given in part]))
+            found = self._net(
+                image_embeddings=self._grid(x),
+                input_boxes=prompts.to(self._frozen.device),
+                multimask_output=True,
+            )
+            return result(found.pred_masks, found.iou_scores)
+
+        return self._frozen.in_parts(run, list(zip(batch, checked * gain, strict=True)))
+
+
+def build(handle: ModelHandle, checkpoint: Checkpoint, bands: Sequence[int], scale: Scale) -> Sam:
+    """Build a SAM; see `foveate.models.families.hf.family.Builder`."""
+    from transformers import SamModel
+
+    check_options(handle)
+    net: Any = load_network(checkpoint, SamModel)
+    vision = net.config.vision_config
+    inputs = make_inputs(
+        handle, read_image_settings(checkpoint), scale, (vision.image_size, vision.image_size)
+    )
+    if inputs.size != (vision.image_size, vision.image_size):
+        raise ParameterError(
+            f"{handle} with size={handle.options['size']}",
+            f"Its encoder takes images of {vision.image_size} pixels only.",
+            "Leave 'size' out.",
+        )
+    frozen = Frozen(net, inputs, device=handle.device, options=handle.options)
+    spec = make_spec(handle, checkpoint, frozen, vision.output_channels, bands)
+    return Sam(frozen, spec)

@@ -1,0 +1,276 @@
+"""Any image backbone of timm, with hub or local weights.
+
+The embedding is the pooled output of the backbone without its classifier (``num_classes=0``): for
+ResNet-18 the 512 features after the last spatial pooling, as in the core-set paper, section
+III-B. The tokens are what stands before the pooling, put on the grid of the image: feature maps
+of convolutional and hierarchical backbones, patch tokens of transformers. Where they lie and
+whether their mean is the embedding is measured on one image, not looked up by name.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from foveate.embeddings import EncoderSpec
+from foveate.errors import ParameterError, UnknownNameError
+from foveate.models.capabilities import TokenSpec
+from foveate.models.device import need_extra
+from foveate.models.frozen import Frozen
+from foveate.models.hub import described, fetch_file, hub_error
+from foveate.models.inputs import Inputs, own_options
+from foveate.models.tokens import is_mean, on_grid
+from foveate.models.weights import (
+    load_state,
+    random_weights,
+    read_state,
+    source_of,
+    weights_hash,
+)
+from foveate.registry import suggest
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from pathlib import Path
+
+    import numpy as np
+    import torch
+    from numpy.typing import NDArray
+
+    from foveate.models.base import ModelHandle, Scale
+
+_RANDOM = "random"
+_HUB_FILES = ("model.safetensors", "pytorch_model.bin")
+_PROBE = 64  # side of the trial image of a backbone that takes any size, pixels
+
+
+class TimmModel:
+    """A frozen timm backbone that embeds.
+
+    Args:
+        frozen: The network without its classifier.
+        spec: What the vectors depend on.
+    """
+
+    def __init__(self, frozen: Frozen, spec: EncoderSpec) -> None:
+        self._frozen = frozen
+        self.spec = spec
+
+    def embed(self, batch: NDArray[Any]) -> NDArray[np.float32]:
+        """Embed (b, c, h, w) images of the native dtype: (b, d) float32."""
+        return self._frozen.run(self._frozen.net, batch, self.spec)
+
+
+class TimmTokens(TimmModel):
+    """A backbone whose features have places; see `foveate.models.capabilities.GivesTokens`.
+
+    Args:
+        frozen: The network without its classifier.
+        spec: What the vectors depend on.
+        token_spec: What the tokens are.
+    """
+
+    def __init__(self, frozen: Frozen, spec: EncoderSpec, token_spec: TokenSpec) -> None:
+        super().__init__(frozen, spec)
+        self.token_spec = token_spec
+
+    def tokens(self, batch: NDArray[Any]) -> NDArray[np.float32]:
+        """Return the tokens of (b, c, h, w) images: (b, gh, gw, d) float32."""
+        return self._frozen.run(self._on_grid, batch, self.spec)
+
+    def _on_grid(self, x: torch.Tensor) -> torch.Tensor:
+        return _features(self._frozen.net, x)
+
+
+class _Timm:
+    """The family; see `foveate.models.base.Family`."""
+
+    def check(self, handle: ModelHandle) -> ModelHandle:
+        """Check the architecture's name and that the weights file can be read."""
+        need_extra("models", "torch", "timm", "safetensors")
+        import timm
+
+        if not handle.name:
+            raise ParameterError("a timm model without a name", "", "Type e.g. timm:resnet18.")
+        if not timm.is_model(handle.name):
+            known = timm.list_models()
+            raise UnknownNameError(
+                f"timm has no model {handle.name!r}",
+                f"It knows {len(known)}; list them with: "
+                "python -c 'import timm; print(timm.list_models())'.",
+                suggest(handle.name, known),
+            )
+        if handle.weights:
+            read_state(handle.weights)
+        return handle.known(channels=int(handle.options.get("in_chans", 3)))
+
+    def build(self, handle: ModelHandle, bands: Sequence[int], scale: Scale) -> TimmModel:
+        """Build the model.
+
+        Options for foveate: ``size`` (side in pixels that tiles are resampled to, or "native";
+        that of the pretrained weights by default), ``mean`` and ``std`` (override the
+        normalisation of the weights), ``precision``. All others go to ``timm.create_model``.
+
+        Raises:
+            DataError: The weights cannot be read or belong to another architecture, or the hub
+                cannot be reached.
+            ParameterError: An option cannot be used.
+        """
+        options = own_options(handle.options)
+        net, hub = _create(handle, options, len(bands))
+        if handle.weights:
+            _load_weights(net, handle)
+        fingerprint = weights_hash(net, "timm", sorted(options.items()))
+        return finish(handle, net, bands, scale, fingerprint, source=source_of(handle.weights, hub))
+
+
+FAMILY = _Timm()
+
+
+def finish(
+    handle: ModelHandle,
+    net: Any,
+    bands: Sequence[int],
+    scale: Scale,
+    fingerprint: str,
+    *,
+    source: str,
+    licence: str = "",
+    mean: Sequence[float] | None = None,
+    std: Sequence[float] | None = None,
+    name: str = "",
+) -> TimmModel:
+    """Make a model of a timm network that has its weights.
+
+    Args:
+        handle: Whose options and device count.
+        net: A network in timm's form, without classifier.
+        bands: 1-based bands, one per input channel.
+        scale: ``(low, high)`` per band.
+        fingerprint: Hash of the weights.
+        source: Where the weights come from.
+        licence: Their licence, if the network does not say.
+        mean: Their normalisation, if it is not the network's.
+        std: The same.
+        name: For the spec, if it is not the handle's.
+    """
+    cfg: dict[str, Any] = net.pretrained_cfg
+    inputs = Inputs.read(
+        handle.options, scale, mean=mean or cfg["mean"], std=std or cfg["std"],
+        size=cfg["input_size"][1:], resample=cfg.get("interpolation") or "",
+    )  # fmt: skip
+    frozen = Frozen(net, inputs, device=handle.device, options=handle.options)
+    dim, token_spec = _try(handle, frozen)
+    spec = EncoderSpec(
+        name=name or str(handle),
+        dim=dim,
+        bands=tuple(bands),
+        scale=inputs.scale,
+        mean=inputs.mean,
+        std=inputs.std,
+        input_size=inputs.size,
+        resample=inputs.resample,
+        precision=frozen.precision,
+        licence=licence or str(cfg.get("license") or ""),
+        source=source,
+        fingerprint=fingerprint,
+    )
+    return TimmModel(frozen, spec) if token_spec is None else TimmTokens(frozen, spec, token_spec)
+
+
+def _create(handle: ModelHandle, options: dict[str, Any], channels: int) -> tuple[Any, str]:
+    """Create the network without its classifier, and say what of the hub it has."""
+    import timm
+
+    random = handle.tag == _RANDOM
+    tagged = handle.tag not in ("", _RANDOM, "pretrained")
+    name = f"{handle.name}.{handle.tag}" if tagged else handle.name
+    download = not handle.weights and not random
+    arguments: dict[str, Any] = {
+        "num_classes": 0,
+        "in_chans": channels,
+        **options,
+        "pretrained": download,
+    }
+    source = "random weights, seed 0" if random else f"timm: {name}"
+    if download and (file := _hub_file(name, handle)):
+        arguments["pretrained_cfg_overlay"] = {"file": str(file)}
+        source = described(file)
+    try:
+        return random_weights(lambda: timm.create_model(name, **arguments)), source
+    except TypeError as error:
+        raise ParameterError(
+            f"timm's {handle.name} does not take these options: {error}",
+            f"Given: {options}.",
+            "Remove the option after '?'.",
+        ) from error
+    except Exception as error:
+        if not download:
+            raise ParameterError(f"timm cannot create {name!r}: {error}") from error
+        raise hub_error(name, error) from error
+
+
+def _hub_file(name: str, handle: ModelHandle) -> Path | None:
+    """Return the weights of the hub; None for the few models that timm fetches from elsewhere."""
+    import timm
+
+    cfg = timm.get_pretrained_cfg(name)
+    if cfg is None or not cfg.hf_hub_id:
+        return None
+    named = [cfg.hf_hub_filename] if cfg.hf_hub_filename else []
+    return fetch_file(cfg.hf_hub_id, [*named, *_HUB_FILES], name=str(handle))
+
+
+def _load_weights(net: Any, handle: ModelHandle) -> None:
+    """Load a state dict into the backbone; only the classifier may be left over."""
+    classifier = net.pretrained_cfg.get("classifier") or ()
+    heads = (classifier,) if isinstance(classifier, str) else tuple(classifier)
+    roots = {head.split(".")[0] for head in heads}
+    load_state(net, handle.weights, handle.name, spare=lambda name: name.split(".")[0] in roots)
+
+
+def _try(handle: ModelHandle, frozen: Frozen) -> tuple[int, TokenSpec | None]:
+    """Look at one image: length of a vector, and what the tokens are, if there are any.
+
+    Raises:
+        ParameterError: The network cannot take images of this size.
+    """
+    import torch
+
+    side = frozen.inputs.size or (_PROBE, _PROBE)
+    channels = len(frozen.inputs.scale)
+    draw = torch.Generator().manual_seed(0)
+    image = torch.randn(1, channels, *side, generator=draw).to(frozen.device)
+    with torch.inference_mode():
+        try:
+            vector = frozen.net(image)
+        except (AssertionError, RuntimeError) as error:
+            raise ParameterError(
+                f"{handle} cannot take images of {side[0]} x {side[1]}: {error}",
+                "",
+                "Leave 'size' out, or tell a transformer too: ?size=256&img_size=256.",
+            ) from error
+        try:
+            tokens = _features(frozen.net, image)
+        except (ValueError, RuntimeError, AttributeError, TypeError):
+            return int(vector.shape[1]), None  # a backbone whose features have no places
+    pooled = is_mean(tokens, vector)
+    space = "embedding" if pooled else "backbone"
+    return int(vector.shape[1]), TokenSpec(int(tokens.shape[-1]), space, pooled)
+
+
+def _features(net: Any, x: torch.Tensor) -> torch.Tensor:
+    """Return the features before the pooling on their grid: (b, gh, gw, d).
+
+    Raises:
+        ValueError: Their places are not known.
+    """
+    features = net.forward_features(x)
+    if not hasattr(features, "ndim"):
+        raise ValueError(f"features of type {type(features).__name__}")
+    if features.ndim == 4:
+        last = getattr(net, "output_fmt", "NCHW") == "NHWC"
+        return features if last else features.permute(0, 2, 3, 1)
+    if features.ndim != 3:
+        raise ValueError(f"features of shape {tuple(features.shape)}")
+    patches = features[:, int(getattr(net, "num_prefix_tokens", 0)) :]
+    return on_grid(patches, (int(x.shape[2]), int(x.shape[3])))

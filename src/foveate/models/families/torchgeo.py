@@ -1,0 +1,275 @@
+"""Backbones of torchgeo: timm networks with weights for particular sensors.
+
+Tags are the members of torchgeo's enumerations of weights. They say how many bands the network
+takes, and how raw values are normalised: where that is a chain of shifts and scalings, it becomes
+one value range per band, mean and standard deviation, so that imagery in the sensor's units is
+seen as in the training. Tiles are resampled whole where torchgeo would crop them.
+
+Networks that are not timm's (torchvision's Swin, DOFA, CROMA and others) are not offered.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from foveate.errors import ParameterError, UnknownNameError
+from foveate.models.device import need_extra
+from foveate.models.families.timm import finish
+from foveate.models.hub import fetch_file
+from foveate.models.inputs import own_options
+from foveate.models.weights import (
+    first_line,
+    put_state,
+    random_weights,
+    read_state,
+    source_of,
+    weights_hash,
+)
+from foveate.registry import suggest
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping, Sequence
+
+    from foveate.models.base import ModelHandle, Scale
+    from foveate.models.families.timm import TimmModel
+
+_RANDOM = "random"
+_CLASSIFIERS = ("fc.", "head.")
+_NORM = ("norm.weight", "norm.bias")  # some files end before the last norm, as torchgeo accepts
+
+
+@dataclass(frozen=True)
+class _Range:
+    """How raw values are normalised: scaled from `scale` to 0 and 1, then mean and std."""
+
+    scale: Scale
+    mean: tuple[float, ...]
+    std: tuple[float, ...]
+
+
+class _TorchGeo:
+    """The family; see `foveate.models.base.Family`."""
+
+    def check(self, handle: ModelHandle) -> ModelHandle:
+        """Check the name, the tag and that the weights file can be read."""
+        need_extra("torchgeo", "torch", "timm", "torchgeo", "safetensors")
+        _check_name(handle)
+        if handle.weights:
+            read_state(handle.weights)
+        weights = _weights(handle)
+        if weights is None:
+            return handle.known(channels=_stated_channels(handle) or 3)
+        channels = int(weights.meta["in_chans"])
+        if _stated_channels(handle) not in {None, channels}:
+            raise ParameterError(
+                f"in_chans={handle.options['in_chans']} for {handle}",
+                f"These weights take {channels} bands: "
+                f"{', '.join(weights.meta.get('bands', ())) or 'they do not say which'}.",
+                "Leave 'in_chans' out.",
+            )
+        known = _range(weights, channels)
+        return handle.known(channels=channels, native_scale=None if known is None else known.scale)
+
+    def build(self, handle: ModelHandle, bands: Sequence[int], scale: Scale) -> TimmModel:
+        """Build the model.
+
+        Options for foveate: ``size``, ``mean``, ``std``, ``precision`` as for timm. All others
+        go to ``torchgeo.models.get_model``, which hands them to ``timm.create_model``.
+
+        Raises:
+            DataError: The weights cannot be read or belong to another architecture, or the hub
+                cannot be reached.
+            ParameterError: An option cannot be used.
+        """
+        weights = _weights(handle)
+        meta: Mapping[str, Any] = {} if weights is None else weights.meta
+        net = _create(handle, meta, len(bands))
+        if weights is not None or handle.weights:
+            _load(net, handle, weights)
+        known = None if weights is None else _range(weights, len(bands))
+        side = _side(weights, net)
+        return finish(
+            replace(handle, options={"size": side, **handle.options}),
+            net,
+            bands,
+            scale,
+            weights_hash(net, "torchgeo", sorted(own_options(handle.options).items())),
+            name=str(handle),
+            source=_source(handle, weights),
+            licence=str(meta.get("license", "")),
+            mean=None if known is None else known.mean,
+            std=None if known is None else known.std,
+        )
+
+
+FAMILY = _TorchGeo()
+
+
+# --- names -----------------------------------------------------------------------------------
+
+
+def _check_name(handle: ModelHandle) -> None:
+    """Check the architecture and the tag.
+
+    Raises:
+        ParameterError: It is not said which model or weights.
+        UnknownNameError: There is no such model or tag.
+    """
+    import timm
+    from torchgeo.models import list_models
+
+    known = [name for name in list_models() if timm.is_model(name)]
+    if not handle.name:
+        raise ParameterError(
+            "a torchgeo model without a name", f"Allowed: {', '.join(known)}.",
+            "Type e.g. torchgeo:resnet18@SENTINEL2_RGB_MOCO.",
+        )  # fmt: skip
+    if handle.name not in known:
+        raise UnknownNameError(
+            f"torchgeo has no timm network {handle.name!r}",
+            f"Allowed: {', '.join(known)}.",
+            suggest(handle.name, known),
+        )
+    tags = list(_enumeration(handle.name))
+    allowed = f"Tags of {handle.name}: {', '.join(tags)}; or random."
+    if not handle.tag:
+        raise ParameterError(
+            f"{handle} does not say which weights", allowed,
+            f"Type torchgeo:{handle.name}@{tags[-1]}.",
+        )  # fmt: skip
+    if handle.tag != _RANDOM and handle.tag not in tags:
+        raise UnknownNameError(
+            f"{handle.name} has no weights {handle.tag!r}", allowed, suggest(handle.tag, tags)
+        )
+
+
+def _enumeration(name: str) -> dict[str, Any]:
+    from torchgeo.models import get_model_weights
+
+    return dict(get_model_weights(name).__members__)
+
+
+def _weights(handle: ModelHandle) -> Any:
+    """Return the member of the enumeration that the tag names, or None for random weights."""
+    return None if handle.tag == _RANDOM else _enumeration(handle.name)[handle.tag]
+
+
+def _stated_channels(handle: ModelHandle) -> int | None:
+    stated = handle.options.get("in_chans")
+    if stated is not None and (not isinstance(stated, int) or stated < 1):
+        raise ParameterError(f"in_chans={stated!r}", "It is a number of bands.", "?in_chans=3")
+    return stated
+
+
+def _source(handle: ModelHandle, weights: Any) -> str:
+    if handle.weights:
+        return source_of(handle.weights)
+    if weights is None:
+        return "random weights, seed 0"
+    facts = (weights.meta.get("publication", ""), weights.meta.get("repo", ""))
+    return " ".join(filter(None, (f"torchgeo hub: {weights.url.rpartition('/')[2]}", *facts)))
+
+
+# --- the network -----------------------------------------------------------------------------
+
+
+def _create(handle: ModelHandle, meta: Mapping[str, Any], channels: int) -> Any:
+    """Create the network with random weights, without its classifier."""
+    from torchgeo.models import get_model
+
+    fixed = {"img_size": meta["img_size"]} if "img_size" in meta else {}
+    options = {**fixed, **own_options(handle.options), "in_chans": channels, "num_classes": 0}
+    try:
+        return random_weights(lambda: get_model(handle.name, **options))
+    except Exception as error:
+        raise ParameterError(
+            f"torchgeo cannot create {handle}: {first_line(error)}",
+            f"Given: {own_options(handle.options)}.",
+            "Remove the option after '?'.",
+        ) from error
+
+
+def _on_hub(url: str) -> tuple[str, str, str]:
+    """Return repository, commit and file of an address of the hub."""
+    host, _, rest = url.partition("/resolve/")
+    commit, _, file = rest.partition("/")
+    return "/".join(host.rsplit("/", 2)[-2:]), commit, file
+
+
+def _load(net: Any, handle: ModelHandle, weights: Any) -> None:
+    if handle.weights:
+        state, path = read_state(handle.weights), handle.weights
+    else:
+        repository, commit, file = _on_hub(weights.url)
+        path = str(fetch_file(repository, [file], name=str(handle), revision=commit))
+        state = read_state(path)
+    put_state(
+        net,
+        state,
+        path,
+        handle.name,
+        spare=lambda name: name.startswith(_CLASSIFIERS),
+        optional=lambda name: name in _NORM,
+    )
+
+
+# --- transforms ------------------------------------------------------------------------------
+
+
+def _steps(transforms: Any) -> Iterator[Any]:
+    """Yield the single steps of nested transforms."""
+    from torch import nn
+
+    if isinstance(transforms, nn.Sequential):
+        for step in transforms:
+            yield from _steps(step)
+    else:
+        yield transforms
+
+
+def _range(weights: Any, channels: int) -> _Range | None:
+    """Read from the transforms of weights how raw values are normalised.
+
+    Only shifts and scalings are understood, next to what changes the size or nothing; of
+    anything else, nothing is claimed.
+    """
+    import torchvision.transforms.v2 as tv
+    from torch import nn
+
+    shifts: list[tuple[Any, Any]] = []
+    for step in _steps(weights.transforms):
+        if isinstance(step, tv.Normalize):
+            mean, std = (np.array(values, float) for values in (step.mean, step.std))
+            shifts.append((np.broadcast_to(mean, channels), np.broadcast_to(std, channels)))
+        elif not isinstance(step, tv.Resize | tv.CenterCrop | nn.Identity):
+            return None
+    gain, offset = np.ones(channels), np.zeros(channels)
+    for mean, std in shifts:
+        gain, offset = gain / std, (offset - mean) / std
+    low, high = np.zeros(channels), np.ones(channels)  # raw values go in as they are
+    if shifts:
+        mean, std = shifts[0]
+        # A shift alone standardises: two deviations about the mean are the range. Else the first
+        # step maps a range to 0 and 1.
+        standard = len(shifts) == 1 and mean.any()
+        low, high = (mean - 2 * std, mean + 2 * std) if standard else (mean, mean + std)
+    span = high - low
+    return _Range(
+        scale=tuple(zip(low.tolist(), high.tolist(), strict=True)),
+        mean=tuple((0.0 - (offset + gain * low) / (gain * span)).tolist()),
+        std=tuple((1 / (gain * span)).tolist()),
+    )
+
+
+def _side(weights: Any, net: Any) -> int:
+    """Return the side of the images that the network is given: of the transforms' last size."""
+    import torchvision.transforms.v2 as tv
+
+    side = int(net.pretrained_cfg["input_size"][1])
+    for step in _steps(None if weights is None else weights.transforms):
+        if isinstance(step, tv.Resize | tv.CenterCrop):
+            side = int(step.size[0])
+    return side

@@ -1,0 +1,223 @@
+"""Class names and the sentences around them.
+
+A text model reads sentences better than bare words, and the mean of several sentences better than
+any one of them (Radford et al. 2021, section 3.1.4). Labels say what the classes are called, and
+templates what is written around a name.
+"""
+
+from __future__ import annotations
+
+import json
+import tomllib
+from collections.abc import Mapping
+from importlib import resources
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from foveate.errors import DataError, ParameterError, UnknownNameError
+from foveate.files import reason
+from foveate.models.heads.base import same_name
+from foveate.registry import suggest
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+    Labels = Mapping[str, tuple[str, ...]]
+    LabelsGiven = Sequence[str] | Mapping[str, str | Sequence[str]]
+
+TEMPLATE_SETS = ("rs", "plain", "none", "eurosat", "rsicd", "remoteclip", "skyclip")
+_MAPPINGS = (".yaml", ".yml", ".toml", ".json")
+_SLOT = "{}"
+
+
+def labels_of(given: LabelsGiven) -> Labels:
+    """Return name -> texts from a list of names, or from a mapping to synonyms.
+
+    Args:
+        given: Names, or name -> what the class is called in prompts (a text, or several). A name
+            without texts stands for itself, with spaces for underscores.
+
+    Raises:
+        ParameterError: There is no name, an empty one or an empty text, or two names differ in
+            nothing but case, spaces and underscores.
+    """
+    pairs: list[tuple[Any, Any]] = (
+        list(given.items()) if isinstance(given, Mapping) else [(name, ()) for name in given]
+    )
+    labels = {_text(name): _texts(_text(name), value) for name, value in pairs}
+    _check(_text(name) for name, _ in pairs)
+    return labels
+
+
+def labels_from(source: str | Path) -> Labels:
+    """Read labels as they are typed, or from a file.
+
+    Args:
+        source: Names separated by commas; or, as a `Path`, a file: one name a line (``#`` starts
+            a comment), or YAML, TOML or JSON: a list of names, or a mapping from each name to
+            what it is called in prompts.
+
+    Raises:
+        ParameterError: See `labels_of`.
+        DataError: The file cannot be read.
+    """
+    if isinstance(source, str):
+        return labels_of([part.strip() for part in source.split(",")])
+    try:
+        text = source.read_text(encoding="utf-8-sig")
+    except (OSError, UnicodeDecodeError) as error:
+        raise DataError(
+            f"cannot read the labels {str(source)!r}: {reason(error)}",
+            "A labels file is text: one name a line, or YAML, TOML or JSON.",
+        ) from error
+    try:
+        if source.suffix.lower() in _MAPPINGS:
+            return labels_of(_mapping(text, source))
+        return labels_of(_lines(text, source))
+    except ParameterError as error:
+        raise ParameterError(
+            f"the labels file {str(source)!r}: {error.given}", error.allowed, error.hint
+        ) from error
+
+
+def templates_from(given: str | Path | Sequence[str]) -> tuple[str, ...]:
+    """Return templates: sentences in which ``{}`` stands for a name.
+
+    Args:
+        given: A name in `TEMPLATE_SETS`, a file with one template a line (``#`` starts a
+            comment), one template, or several.
+
+    Raises:
+        UnknownNameError: No such set or file.
+        ParameterError: A template without ``{}``, or none at all.
+        DataError: The file cannot be read.
+    """
+    if not isinstance(given, str | Path):
+        return _templates([(0, text) for text in given], "")
+    if str(given) in TEMPLATE_SETS:
+        file = resources.files("foveate.models.heads") / "templates" / f"{given}.txt"
+        return _templates(_stated(file.read_text(encoding="utf-8")), "")
+    if _SLOT in str(given):
+        return (str(given),)
+    path = Path(given)
+    if not path.is_file():
+        raise UnknownNameError(
+            f"there are no templates {str(given)!r}",
+            f"Known sets: {', '.join(TEMPLATE_SETS)}; or a file with one template a line, or a "
+            "template with {} for the name.",
+            suggest(str(given), TEMPLATE_SETS),
+        )
+    try:
+        text = path.read_text(encoding="utf-8-sig")
+    except (OSError, UnicodeDecodeError) as error:
+        raise DataError(f"cannot read the templates {str(given)!r}: {reason(error)}") from error
+    return _templates(_stated(text), f" of {path.name!r}")
+
+
+def prompts(texts: Iterable[str], templates: Sequence[str]) -> list[str]:
+    """Return every text in every template."""
+    return [template.replace(_SLOT, text) for text in texts for template in templates]
+
+
+def _templates(lines: list[tuple[int, str]], where: str) -> tuple[str, ...]:
+    for number, line in lines:
+        if _SLOT not in line:
+            raise ParameterError(
+                f"the template {line!r}" + (f" in line {number}{where}" if number else ""),
+                "A template has {} where the name goes.",
+                "For example: a satellite image of {}.",
+            )
+    if not lines:
+        raise ParameterError(f"no template{where}", "At least one is needed.", "--templates rs")
+    return tuple(line for _, line in lines)
+
+
+def _stated(text: str) -> list[tuple[int, str]]:
+    """Return the lines that state something, with their numbers from 1."""
+    lines = enumerate((line.strip() for line in text.splitlines()), 1)
+    return [(number, line) for number, line in lines if line and not line.startswith("#")]
+
+
+def _lines(text: str, path: Path) -> list[str]:
+    """Return the names of a plain file.
+
+    Raises:
+        ParameterError: Two lines name the same class.
+    """
+    seen: dict[str, int] = {}
+    for number, line in _stated(text):
+        first = seen.setdefault(same_name(line), number)
+        if first != number:
+            raise ParameterError(
+                f"line {number} names {line!r}, and so does line {first}",
+                "A class is named once; case, spaces and '_' make no difference.",
+                f"Write synonyms as a mapping: {path.stem}.yaml with 'name: [text, text]'.",
+            )
+    return [line for _, line in _stated(text)]
+
+
+def _mapping(text: str, path: Path) -> Any:
+    """Return the list or mapping of a structured file.
+
+    Raises:
+        DataError: It is malformed, or holds something else.
+    """
+    kind = path.suffix.lower()
+    try:
+        if kind == ".toml":
+            content = tomllib.loads(text)
+        elif kind == ".json":
+            content = json.loads(text)
+        else:
+            import yaml
+
+            content = yaml.safe_load(text)
+    except Exception as error:  # each parser has its own; the message has the line
+        raise DataError(
+            f"the labels file {str(path)!r} is not valid {kind.lstrip('.').upper()}: "
+            f"{' '.join(str(error).split())}",
+            "Expected a list of names, or 'name: [text, text]'.",
+        ) from error
+    if not isinstance(content, dict | list):
+        raise DataError(
+            f"the labels file {str(path)!r} holds {type(content).__name__}",
+            "Expected a list of names, or 'name: [text, text]'.",
+        )
+    return content
+
+
+def _text(value: Any) -> str:
+    if not isinstance(value, str):  # YAML reads a bare no as false, and 1 as a number
+        raise ParameterError(
+            f"the label {value!r} is no text", "", f"Write it in quotes: {str(value)!r}."
+        )
+    return " ".join(value.split())
+
+
+def _texts(name: str, value: Any) -> tuple[str, ...]:
+    given = [value] if isinstance(value, str) else list(value or ())
+    texts = tuple(_text(text) for text in given) or (name.replace("_", " "),)
+    if not all(texts) and name:
+        raise ParameterError(
+            f"an empty text for the label {name!r}", "A text is what the class is called."
+        )
+    return texts
+
+
+def _check(names: Iterable[str]) -> None:
+    known: dict[str, str] = {}
+    for number, name in enumerate(names, 1):
+        if not name:
+            raise ParameterError(
+                f"the label number {number} is empty", "A label is a name.", "--labels forest,water"
+            )
+        twin = known.get(same_name(name))
+        if twin is not None:
+            raise ParameterError(
+                f"the labels {twin!r} and {name!r} are one",
+                "A class is named once; case, spaces and '_' make no difference.",
+                "Remove one of them.",
+            )
+        known[same_name(name)] = name
+    if not known:
+        raise ParameterError("no labels", "Say what to tell apart.", "--labels forest,water,town")

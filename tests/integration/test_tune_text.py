@@ -1,0 +1,168 @@
+"""The command tune-text from end to end, killed and resumed, and all that it refuses."""
+
+from __future__ import annotations
+
+import json
+import time
+
+import pytest
+from command import foveate, start
+from patches import write_patches
+
+pytest.importorskip("torch")
+
+
+@pytest.fixture(scope="module")
+def patches(tmp_path_factory):
+    return write_patches(tmp_path_factory.mktemp("patches"))
+
+
+def tune(patches, *more):
+    return [
+        "tune-text", patches / "images", "--captions", patches / "captions.csv", "--dim", "32",
+        "--width", "32", "--layers", "1", "--train-batch", "12", "--lr", "0.005", *more,
+    ]  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def tuned(patches, tmp_path_factory):
+    out = tmp_path_factory.mktemp("tuned") / "model"
+    answer = foveate(*tune(patches, "--epochs", "8", "--out", out))
+    assert answer.status == 0, answer.err
+    assert "Images: 24 train, 6 val, 6 test; 6 different texts" in answer.out
+    assert "100.0% (chance 33.3%)" in answer.out
+    assert answer.out.endswith(f"Use it: --model tuned:{out}\n")
+    return out
+
+
+def test_a_second_run_does_nothing_and_says_so(patches, tuned):
+    answer = foveate(*tune(patches, "--epochs", "8", "--out", tuned))
+    assert answer.status == 0
+    assert answer.out.startswith("Nothing to do")
+
+
+def test_the_tuned_model_classifies_by_names(patches, tuned, tmp_path):
+    labels = tmp_path / "labels.yaml"
+    labels.write_text("bare_soil: bare soil\nDenseForest: dense forest\nopenwater: open water\n")
+    answer = foveate(
+        "classify", patches / "images", "--model", f"tuned:{tuned}", "--labels-file", labels,
+        "--truth-from-folders", "--out", tmp_path / "run", "--json",
+    )  # fmt: skip
+    assert answer.status == 0, answer.err
+    assert answer.json["truth"]["accuracy"] > 0.9
+    checked = foveate("models", "--check", f"tuned:{tuned}", "--json")
+    assert checked.status == 0, checked.out
+    assert checked.json["ok"]
+
+
+def weights(out):
+    return (out / "model" / "weights.safetensors").read_bytes()
+
+
+def test_a_killed_training_goes_on_to_the_same_bytes(patches, tmp_path):
+    command = tune(patches, "--epochs", "150", "--patience", "0")
+    whole = foveate(*command, "--out", tmp_path / "whole")
+    assert whole.status == 0, whole.err
+    victim = start(*command, "--out", tmp_path / "killed")
+    checkpoint = tmp_path / "killed" / "training" / "checkpoint.pt"
+    deadline = time.monotonic() + 120
+    while not checkpoint.exists() and time.monotonic() < deadline:
+        time.sleep(0.005)
+    victim.kill()
+    victim.communicate()
+    assert checkpoint.exists()
+    assert not (tmp_path / "killed" / "model").exists()  # it was not done
+    again = foveate(*command, "--out", tmp_path / "killed", "--json")
+    assert again.json["worked"]
+    assert weights(tmp_path / "killed") == weights(tmp_path / "whole")
+    assert not foveate(*command, "--out", tmp_path / "killed", "--json").json["worked"]
+
+
+def refused(answer, *words, status=1):
+    assert answer.status == status, answer.out + answer.err
+    text = answer.err.strip()
+    assert text.startswith("foveate: ")
+    assert "Traceback" not in text
+    assert "defect" not in text
+    for word in words:
+        assert word in text
+
+
+@pytest.mark.parametrize(
+    ("model", "words"),
+    [
+        ("tim:resnet18", ["unknown model family 'tim'", "Did you mean 'timm'?"]),
+        ("timm:resnet_18", ["timm has no model 'resnet_18'", "Did you mean 'resnet18'?"]),
+        ("open_clip:ViT-B32@openai", ["ViT-B-32"]),
+        ("open_clip:ViT-B-32@laion", ["laion2b_s34b_b79k"]),
+        ("tuned:nowhere", ["'nowhere' holds no tuned model", "foveate tune-text"]),
+        ("torchgeo:resnet18@SENTINEL2_RGB_MOC", ["SENTINEL2_RGB_MOCO"]),
+    ],
+)
+def test_an_unknown_model_comes_with_a_suggestion(patches, tmp_path, model, words):
+    refused(
+        foveate("embed", patches / "images", "--model", model, "--out", tmp_path / "run"), *words
+    )
+    assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize(
+    "model", ["timm:resnet18", "open_clip:ViT-B-32@laion2b_s34b_b79k", "hf:openai/clip-vit-base"]
+)
+def test_a_hub_that_cannot_be_reached_says_what_to_give_instead(patches, tmp_path, model):
+    # Whatever the machine reaches, the hub of this process is not there.
+    answer = foveate(
+        "embed", patches / "images", "--model", model, "--out", tmp_path / "run",
+        environment={"HF_ENDPOINT": "http://127.0.0.1:9", "HF_HUB_ETAG_TIMEOUT": "1",
+                     "HF_HOME": str(tmp_path / "cache")},
+    )  # fmt: skip
+    refused(answer, "hub", "--weights")
+
+
+def test_weights_of_another_architecture_are_refused(patches, tmp_path):
+    import timm
+    from safetensors.torch import save_file
+
+    net = timm.create_model("resnet34", num_classes=0)
+    save_file(net.state_dict(), tmp_path / "w.safetensors")
+    for model in ("timm:resnet18", "open_clip:ViT-B-32", "torchgeo:resnet18@SENTINEL2_RGB_MOCO"):
+        answer = foveate(
+            "embed", patches / "images", "--model", model, "--weights", tmp_path / "w.safetensors",
+            "--out", tmp_path / "run",
+        )  # fmt: skip
+        refused(answer, "belong to another architecture", "parameters missing")
+
+
+def test_a_missing_capability_says_who_has_it(patches, tmp_path):
+    answer = foveate(
+        "classify", patches / "images", "--labels", "soil,water", "--out", tmp_path / "run"
+    )
+    refused(answer, "builtin has no 'text'", "It has: embed", "open_clip")
+    answer = foveate("embed", patches / "images", "--tokens", "--out", tmp_path / "tokens")
+    refused(answer, "builtin has no 'tokens'")
+
+
+@pytest.mark.parametrize(
+    ("labels", "words"),
+    [("water,,soil", "empty"), ("water,Water", "are one"), (" ", "")],
+)
+def test_labels_that_are_empty_or_double_are_refused(patches, tuned, tmp_path, labels, words):
+    answer = foveate(
+        "classify", patches / "images", "--model", f"tuned:{tuned}", "--labels", labels,
+        "--out", tmp_path / "run",
+    )  # fmt: skip
+    refused(answer, words)
+
+
+def test_captions_and_images_must_fit(patches, tmp_path):
+    (tmp_path / "c.json").write_text(json.dumps({"1.tif": "a river", "2.tif": "a road"}))
+    answer = foveate(
+        "tune-text", patches / "images", "--captions", tmp_path / "c.json", "--out", tmp_path / "r"
+    )
+    refused(answer, "c.json describes 2 of 2 images that are not there", "e.g. '1.tif'")
+    refused(
+        foveate("tune-text", patches / "images", "--out", tmp_path / "r"),
+        "no texts to learn from", "--classes-from-folders",
+    )  # fmt: skip
+    answer = foveate(*tune(patches, "--pair", "chance", "--out", tmp_path / "r"))
+    refused(answer, "pair='chance'")
