@@ -52,6 +52,8 @@ bench: $(VENV)/.dev
 	$(BIN)/python benchmarks/balance.py
 	$(BIN)/python benchmarks/builtin.py
 	$(BIN)/python benchmarks/memory.py
+	$(BIN)/python benchmarks/models.py
+	$(BIN)/python benchmarks/tune_text.py
 
 clean:
 	rm -rf $(VENV) .bootstrap demo
