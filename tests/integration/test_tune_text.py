@@ -166,3 +166,32 @@ def test_captions_and_images_must_fit(patches, tmp_path):
     )  # fmt: skip
     answer = foveate(*tune(patches, "--pair", "chance", "--out", tmp_path / "r"))
     refused(answer, "pair='chance'")
+
+
+@pytest.mark.realdata
+def test_real_captions_teach_a_real_encoder_the_names_of_classes(realdata, tmp_path):
+    """630 images of UC Merced: the whole set takes minutes, see benchmarks/tune_text.py."""
+    images = realdata / "ucmerced" / "images"
+    folders = sorted(p.name for p in images.iterdir())
+    records = json.loads((realdata / "ucmerced" / "ucm_captions.json").read_text())["images"]
+    kept = []
+    for record in records:  # "k.tif" is image (k - 1) % 100 of class (k - 1) // 100
+        folder, number = divmod(int(record["filename"].split(".")[0]) - 1, 100)
+        if number < 30:
+            name = f"{folders[folder]}/{folders[folder]}{number:02d}.jpg"
+            texts = [s["raw"] for s in record["sentences"]]
+            kept.append({"image": name, "captions": texts})
+            (tmp_path / "images" / folders[folder]).mkdir(parents=True, exist_ok=True)
+            (tmp_path / "images" / name).symlink_to(images / name)
+    (tmp_path / "captions.json").write_text(json.dumps(kept))
+    answer = foveate(
+        "tune-text", tmp_path / "images", "--captions", tmp_path / "captions.json",
+        "--model", "timm:mobilenetv2_100?pad_type=same&mean=0.5&std=0.5",
+        "--weights", realdata / "mobilenetv2" / "mobilenetv2_100_tf_in1k.safetensors",
+        "--train-batch", "64", "--out", tmp_path / "run", "--json",
+    )  # fmt: skip
+    assert answer.status == 0, answer.err
+    assert answer.json["called"]["golfcourse"] == ["golf course"]
+    found = answer.json["evaluation"]["test"]
+    assert found["zero_shot"]["top1"] > 0.5  # chance is 0.048
+    assert found["retrieval"]["image_text_r10"] > 0.5

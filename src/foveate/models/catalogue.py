@@ -156,7 +156,7 @@ CATALOGUE: tuple[Entry, ...] = (
         224, 13, "CC-BY-4.0", _HUB,
     ),
     Entry(
-        "tuned:MODEL", "text tuned to a frozen encoder, here", ("embed", "text"), None, None,
+        "tuned:MODEL", "text tuned to a frozen encoder, here", ("embed", "tokens", "text"), None, None,
         "yours", "made by you",
     ),
     Entry(

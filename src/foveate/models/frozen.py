@@ -11,17 +11,17 @@ from typing import TYPE_CHECKING, Any, Literal, cast, get_args
 
 import numpy as np
 
+from foveate.embeddings import EncoderSpec
 from foveate.errors import MemoryLimitError, ParameterError
 from foveate.models.base import check_bands
 from foveate.models.device import resolve_device
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Mapping, Sequence
 
     import torch
     from numpy.typing import NDArray
 
-    from foveate.embeddings import EncoderSpec
     from foveate.models.inputs import Inputs
 
 Precision = Literal["float32", "bfloat16", "float16"]
@@ -91,6 +91,42 @@ class Frozen:
         """
         check_bands(batch, spec)
         return self.in_parts(lambda part: function(self.inputs(part, self.device)), batch)
+
+    def spec(
+        self,
+        name: str,
+        *,
+        dim: int,
+        bands: Sequence[int],
+        source: str,
+        fingerprint: str,
+        licence: str = "",
+    ) -> EncoderSpec:
+        """Return what vectors of the network depend on: its inputs, and what is given.
+
+        Args:
+            name: Of the model, as the user typed it.
+            dim: Length of a vector.
+            bands: 1-based bands, one per input channel.
+            source: Where the weights come from.
+            fingerprint: Hash of the weights.
+            licence: Of the weights.
+        """
+        inputs = self.inputs
+        return EncoderSpec(
+            name=name,
+            dim=dim,
+            bands=tuple(bands),
+            scale=inputs.scale,
+            mean=inputs.mean,
+            std=inputs.std,
+            input_size=inputs.size,
+            resample=inputs.resample,
+            precision=self.precision,
+            licence=licence,
+            source=source,
+            fingerprint=fingerprint,
+        )
 
     def in_parts[T: (NDArray[Any], list[Any])](
         self, function: Callable[[T], torch.Tensor], items: T

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import pickle
-from typing import TYPE_CHECKING
 
 import numpy as np
 
 from foveate.grid import Grid
-from foveate.models import ModelHandle, bind, capabilities, embed, parse_name
+from foveate.models import Embeds, ModelHandle, bind, capabilities, embed, parse_name
 from foveate.pool import Pool, Scene
 from foveate.raster import ArraySource
 from foveate.testing.answers import check_answer_loss, check_answers
@@ -19,9 +18,6 @@ from foveate.testing.texts import check_texts
 from foveate.testing.tokens import check_tokens
 from foveate.testing.trial import HALF, Trial
 from foveate.testing.vectors import check_vectors
-
-if TYPE_CHECKING:
-    from foveate.models import Embeds
 
 _TILES = 4
 _CHECKS = {
@@ -77,8 +73,9 @@ def check_model(
         with untouched_torch(bound):
             for name in capabilities(bound):
                 _CHECKS[name](trial, batch)
-        found = embed(pool, model, batch_size=3).x
-        trial.near(found, bound.embed(batch), "embed() and the model disagree", least=HALF)
+        if isinstance(bound, Embeds):  # a model behind an API may only answer
+            found = embed(pool, model, batch_size=3).x
+            trial.near(found, bound.embed(batch), "embed() and the model disagree", least=HALF)
 
 
 def _image_pool(bands: int, shape: tuple[int, int], dtype: str) -> Pool:

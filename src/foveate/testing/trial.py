@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from foveate.embeddings import EncoderSpec
+from foveate.models import Embeds
 from foveate.testing.rules import need
 
 if TYPE_CHECKING:
@@ -73,7 +74,8 @@ class Trial:
         spec = self.model.spec
         for field in ("name", "fingerprint", "source", "dtype"):
             need(getattr(spec, field), f"{self.name}: spec.{field} is empty")
-        need(spec.dim > 0, f"{self.name}: spec.dim is {spec.dim}")
+        embeds = isinstance(self.model, Embeds)
+        need((spec.dim > 0) == embeds, f"{self.name}: spec.dim is {spec.dim}")
         need(spec.bands and min(spec.bands) > 0, f"{self.name}: spec.bands is {spec.bands}")
         for field in ("scale", "mean", "std"):
             value = getattr(spec, field)

@@ -179,6 +179,7 @@ def test_a_model_that_only_answers_embeds_nothing():
     mine = from_answers(answer, name="api", bands=(1, 2), fingerprint="v1", answer_loss=answer_loss)
     asked = [Question([BATCH[0]], "What is it?")]
     assert capabilities(mine) == ("answers", "answer_loss")
+    check_model(mine)
     assert mine.generate(asked) == ["1 images, 11 letters"]
     assert mine.answer_loss(asked, ["a road"]).shape == (1,)
     with pytest.raises(MissingCapabilityError, match=r"api has no 'embed'.*It has: answers"):

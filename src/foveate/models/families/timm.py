@@ -11,7 +11,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from foveate.embeddings import EncoderSpec
 from foveate.errors import ParameterError, UnknownNameError
 from foveate.models.capabilities import TokenSpec
 from foveate.models.device import need_extra
@@ -36,6 +35,7 @@ if TYPE_CHECKING:
     import torch
     from numpy.typing import NDArray
 
+    from foveate.embeddings import EncoderSpec
     from foveate.models.base import ModelHandle, Scale
 
 _RANDOM = "random"
@@ -160,19 +160,13 @@ def finish(
     )  # fmt: skip
     frozen = Frozen(net, inputs, device=handle.device, options=handle.options)
     dim, token_spec = _try(handle, frozen)
-    spec = EncoderSpec(
-        name=name or str(handle),
+    spec = frozen.spec(
+        name or str(handle),
         dim=dim,
-        bands=tuple(bands),
-        scale=inputs.scale,
-        mean=inputs.mean,
-        std=inputs.std,
-        input_size=inputs.size,
-        resample=inputs.resample,
-        precision=frozen.precision,
-        licence=licence or str(cfg.get("license") or ""),
+        bands=bands,
         source=source,
         fingerprint=fingerprint,
+        licence=licence or str(cfg.get("license") or ""),
     )
     return TimmModel(frozen, spec) if token_spec is None else TimmTokens(frozen, spec, token_spec)
 

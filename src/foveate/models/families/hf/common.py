@@ -6,7 +6,6 @@ import contextlib
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from foveate.embeddings import EncoderSpec
 from foveate.errors import DataError, ParameterError
 from foveate.models.inputs import OPTIONS, Inputs, own_options
 from foveate.models.weights import first_line, mismatch_error, random_weights, weights_hash
@@ -17,6 +16,7 @@ if TYPE_CHECKING:
 
     import torch
 
+    from foveate.embeddings import EncoderSpec
     from foveate.models.base import ModelHandle, Scale
     from foveate.models.families.hf.checkpoint import Checkpoint
     from foveate.models.frozen import Frozen
@@ -211,17 +211,10 @@ def make_spec(
         bands: 1-based bands, one per channel.
         more: Whatever else changes the vectors (options of an architecture).
     """
-    inputs = frozen.inputs
-    return EncoderSpec(
-        name=str(handle),
+    return frozen.spec(
+        str(handle),
         dim=dim,
-        bands=tuple(bands),
-        scale=inputs.scale,
-        mean=inputs.mean,
-        std=inputs.std,
-        input_size=inputs.size,
-        resample=inputs.resample,
-        precision=frozen.precision,
+        bands=bands,
         source=checkpoint.source,
         fingerprint=weights_hash(frozen.net, "hf", checkpoint.model_type, *more),
     )

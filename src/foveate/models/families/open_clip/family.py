@@ -15,7 +15,6 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING
 
-from foveate.embeddings import EncoderSpec
 from foveate.errors import ParameterError
 from foveate.models.capabilities import TextSpec
 from foveate.models.device import need_extra
@@ -74,18 +73,8 @@ class _OpenClip:
         fingerprint = weights_hash(net, "open_clip", json.dumps(shape.config, sort_keys=True))
         frozen = Frozen(net, inputs, device=handle.device, options=handle.options)
         dim, token_spec = try_image(handle, frozen)
-        spec = EncoderSpec(
-            name=str(handle),
-            dim=dim,
-            bands=tuple(bands),
-            scale=inputs.scale,
-            mean=inputs.mean,
-            std=inputs.std,
-            input_size=inputs.size,
-            resample=inputs.resample,
-            precision=frozen.precision,
-            source=source,
-            fingerprint=fingerprint,
+        spec = frozen.spec(
+            str(handle), dim=dim, bands=bands, source=source, fingerprint=fingerprint
         )
         text = shape.config["text_cfg"]
         bias = getattr(net, "logit_bias", None)
