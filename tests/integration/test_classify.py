@@ -105,3 +105,24 @@ def test_models_checks_one():
     assert (found["ok"], found["dim"], found["can"]) == (True, 512, ["embed", "tokens"])
     refused(foveate("models", "--check", "timm:resnet81"), "resnet")
     assert "error" in json.loads(foveate("models", "--check", "nothing", "--json").out)
+
+
+def test_predictions_can_be_exported(tmp_path, probe):
+    world = foveate("world", "--out", tmp_path / "world", "--scenes", "1", "--size", "128")
+    assert world.status == 0, world.err
+    answer = foveate(
+        "classify", tmp_path / "world" / "images", "--tile", "32", "--probe", probe,
+        "--bands", "1,2,3", "--out", tmp_path / "run",
+    )  # fmt: skip
+    assert answer.status == 0, answer.err
+    foveate("export", tmp_path / "run", "--to", "geojson", "--out", tmp_path / "p.geojson")
+    features = json.loads((tmp_path / "p.geojson").read_text())["features"]
+    assert len(features) == 16
+    assert features[0]["properties"]["label"] in KINDS
+    foveate("export", tmp_path / "run", "--to", "csv", "--out", tmp_path / "p.csv")
+    assert (tmp_path / "p.csv").read_text().startswith("tile_id,scene,y,x,h,w,label,probability,")
+    refused(
+        foveate("export", tmp_path / "run", "--to", "csv", "--method", "fa", "--out",
+                tmp_path / "q.csv"),
+        "classified its tiles",
+    )  # fmt: skip

@@ -111,7 +111,7 @@ def export(
     ] = None,
     as_json: Json = False,
 ) -> None:
-    """Write the selections of a run for other programs."""
+    """Write the selections or predictions of a run for other programs."""
     from foveate.cli.show import result
     from foveate.export import export_run
 

@@ -1,8 +1,8 @@
-"""Selections for other programs: one target, one file.
+"""Selections and predictions for other programs: one target, one file.
 
-An export is a function of a run directory. It never opens the imagery, and it holds what was
-chosen in the order of choice; with several methods one file holds all of them, told apart by the
-column ``method``.
+An export is a function of a run directory. It never opens the imagery. Of a selection it holds
+what was chosen in the order of choice; with several methods one file holds all of them, told apart
+by the column ``method``. Of a classify run it holds every tile with its label.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from foveate.errors import ParameterError
-from foveate.export.table import selection_table
+from foveate.export.table import run_table
 from foveate.registry import Registry
 from foveate.run import Run
 
@@ -35,7 +35,7 @@ TARGETS: Registry[Target] = Registry(
 def export_run(
     run_dir: str | Path, to: str, out: str | Path, methods: Sequence[str] | None = None
 ) -> list[Path]:
-    """Write the selections of a run for another program.
+    """Write the selections or predictions of a run for another program.
 
     Args:
         run_dir: Run directory.
@@ -49,8 +49,8 @@ def export_run(
     Raises:
         UnknownNameError: No such target, or a method that the run does not have.
         ParameterError: `out` is a folder or ends like another format.
-        DataError: There is no run, it holds no selection, or it is not georeferenced and the
-            target needs geometry.
+        DataError: There is no run, it holds neither, or it is not georeferenced and the target
+            needs geometry.
         StorageError: `out` cannot be written.
     """
     target = TARGETS.get(to)
@@ -68,6 +68,6 @@ def export_run(
             f"That is how a {to} file is recognised.",
             f"--out {path.with_suffix(target.suffixes[0]) if path.name else name}",
         )
-    table = selection_table(Run.load(run_dir), methods, geometry=target.geometry)
+    table = run_table(Run.load(run_dir), methods, geometry=target.geometry)
     target.write(table, path)
     return [path]

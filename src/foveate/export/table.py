@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from foveate.errors import DataError, UnknownNameError
+from foveate.errors import DataError, ParameterError, UnknownNameError
 from foveate.files import read_parquet
 from foveate.registry import suggest
 
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 GEOMETRY = "geometry"
 _FIRST = ("method", "rank", "tile_id", "scene", "y", "x", "h", "w", "score")
 _LAST = ("weight", GEOMETRY)
+_PREDICTIONS = "predictions.parquet"  # of a classify run
 
 
 @dataclass(frozen=True)
@@ -35,6 +36,32 @@ class Target:
     suffixes: tuple[str, ...]
     geometry: str
     write: Callable[[pa.Table, Path], None]
+
+
+def run_table(run: Run, methods: Sequence[str] | None, *, geometry: str) -> pa.Table:
+    """Return what a run came to: its selections, or the predictions of a classify run.
+
+    Args:
+        run: The run.
+        methods: Names of methods in the order wanted; None for all.
+        geometry: "needed" or "optional".
+
+    Raises:
+        ParameterError: Methods of a run that has predictions.
+        UnknownNameError: See `selection_table`.
+        DataError: There is neither, or no geometry where it is needed.
+    """
+    if not (run.path / _PREDICTIONS).exists():
+        return selection_table(run, methods, geometry=geometry)
+    if methods:
+        raise ParameterError(
+            f"the method {methods[0]!r} of the run {str(run.path)!r}",
+            "It classified its tiles, and has no methods.",
+            "Leave --method out.",
+        )
+    table = read_parquet(run.path / _PREDICTIONS)
+    _check_geometry(run, table, geometry)
+    return table.replace_schema_metadata(None)
 
 
 def selection_table(run: Run, methods: Sequence[str] | None, *, geometry: str) -> pa.Table:
@@ -69,17 +96,21 @@ def selection_table(run: Run, methods: Sequence[str] | None, *, geometry: str) -
     for name in dict.fromkeys(methods or known):
         part = read_parquet(run.path / "selection" / f"{name}.parquet").sort_by("rank")
         part = part.append_column("method", pa.array([name] * len(part), pa.string()))
-        if geometry == "needed" and GEOMETRY not in part.column_names:
-            raise DataError(
-                f"the run {str(run.path)!r} is not georeferenced: its scenes have no CRS",
-                "This format needs coordinates on the Earth.",
-                "Use --to csv, which holds the windows in pixels.",
-            )
+        _check_geometry(run, part, geometry)
         costs = [c for c in part.column_names if c.startswith("cost_")]
         wanted = [*_FIRST, *costs, *_LAST]
         parts.append(part.select([c for c in wanted if c in part.column_names]))
     table = pa.concat_tables(parts, promote_options="default")
     return table.replace_schema_metadata(None)
+
+
+def _check_geometry(run: Run, table: pa.Table, geometry: str) -> None:
+    if geometry == "needed" and GEOMETRY not in table.column_names:
+        raise DataError(
+            f"the run {str(run.path)!r} is not georeferenced: its scenes have no CRS",
+            "This format needs coordinates on the Earth.",
+            "Use --to csv, which holds the windows in pixels.",
+        )
 
 
 def _methods(run: Run) -> list[str]:

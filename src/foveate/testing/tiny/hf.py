@@ -9,9 +9,11 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from foveate.files import write_json
+from foveate.models.families.hf.common import quiet
 from foveate.models.weights import random_weights
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from pathlib import Path
 
 SIDE, PATCH = 64, 8  # of an image and of a patch, pixels
@@ -39,7 +41,7 @@ def clip(folder: Path) -> tuple[str, Path | None]:
         projection_dim=16,
         initializer_factor=5.0,
     )
-    _write_network(folder, lambda: CLIPModel(config))
+    write_network(folder, lambda: CLIPModel(config))
     square = {"size": {"shortest_edge": SIDE}, "crop_size": {"height": SIDE, "width": SIDE}}
     _write_settings(folder, "CLIPImageProcessor", _BICUBIC, **square)
     return "hf", folder
@@ -53,7 +55,7 @@ def siglip(folder: Path) -> tuple[str, Path | None]:
         text_config=_text(_write_tokenizer(folder)),
         vision_config={**_LAYERS, "image_size": SIDE, "patch_size": PATCH},
     )
-    _write_network(folder, lambda: _scaled(SiglipModel(config)))
+    write_network(folder, lambda: _scaled(SiglipModel(config)))
     _write_settings(folder, "SiglipImageProcessor", _BICUBIC, size={"height": SIDE, "width": SIDE})
     return "hf", folder
 
@@ -67,7 +69,7 @@ def siglip2(folder: Path) -> tuple[str, Path | None]:
         text_config=_text(_write_tokenizer(folder)),
         vision_config={**_LAYERS, "num_patches": patches, "patch_size": PATCH},
     )
-    _write_network(folder, lambda: _scaled(Siglip2Model(config)))
+    write_network(folder, lambda: _scaled(Siglip2Model(config)))
     _write_settings(
         folder, "Siglip2ImageProcessor", _BILINEAR, patch_size=PATCH, max_num_patches=patches
     )
@@ -96,7 +98,7 @@ def sam(folder: Path) -> tuple[str, Path | None]:
         },
         initializer_range=_SPREAD,
     )  # fmt: skip
-    _write_network(folder, lambda: SamModel(config))
+    write_network(folder, lambda: SamModel(config))
     square = {"size": {"longest_edge": SIDE}, "pad_size": {"height": SIDE, "width": SIDE}}
     _write_settings(folder, "SamImageProcessor", _BILINEAR, **square)
     return "hf", folder
@@ -124,8 +126,22 @@ def _scaled(net: Any) -> Any:
     return net
 
 
-def _write_network(folder: Path, build: Any) -> None:
-    random_weights(build).save_pretrained(folder)
+def write_network(folder: Path, build: Any) -> None:
+    """Write a network with random weights as ``save_pretrained`` does, without its progress bar."""
+    with quiet():
+        random_weights(build).save_pretrained(folder)
+
+
+def byte_tokenizer(marks: Sequence[str]) -> Any:
+    """Make a tokenizer of one token a byte, with special tokens after them."""
+    from tokenizers import Tokenizer, decoders, models, pre_tokenizers
+
+    letters = sorted(pre_tokenizers.ByteLevel.alphabet())
+    bare = Tokenizer(models.BPE(vocab={c: i for i, c in enumerate(letters)}, merges=[]))
+    bare.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    bare.decoder = decoders.ByteLevel()
+    bare.add_special_tokens(list(marks))
+    return bare
 
 
 def _write_settings(folder: Path, processor: str, resample: int, **more: Any) -> None:
@@ -148,18 +164,14 @@ def _write_tokenizer(folder: Path, *, start: bool = False) -> dict[str, int]:
         folder: Where to.
         start: Whether a text has a token in front of it; all have one behind.
     """
-    from tokenizers import Tokenizer, decoders, models, pre_tokenizers, processors
+    from tokenizers import processors
     from transformers import PreTrainedTokenizerFast
 
-    letters = sorted(pre_tokenizers.ByteLevel.alphabet())
     marks = [_START, _END, _PAD]
-    bare = Tokenizer(models.BPE(vocab={c: i for i, c in enumerate(letters)}, merges=[]))
-    bare.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
-    bare.decoder = decoders.ByteLevel()
-    bare.add_special_tokens(marks)
+    bare = byte_tokenizer(marks)
     bare.post_processor = processors.TemplateProcessing(
         single=f"{_START} $A {_END}" if start else f"$A {_END}",
-        special_tokens=[(mark, len(letters) + i) for i, mark in enumerate(marks)],
+        special_tokens=[(mark, bare.token_to_id(mark)) for mark in marks],
     )
     tokenizer = PreTrainedTokenizerFast(
         tokenizer_object=bare, bos_token=_START, eos_token=_END, pad_token=_PAD

@@ -11,7 +11,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from foveate.files import write_json
-from foveate.models.weights import random_weights
+from foveate.testing.tiny.hf import byte_tokenizer, write_network
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -51,7 +51,7 @@ def llava(folder: Path) -> tuple[str, Path | None]:
         text_config=_llama(tokens),
         image_token_index=tokens["<image>"],
     )
-    _write_network(folder, LlavaForConditionalGeneration, config)
+    write_network(folder, lambda: LlavaForConditionalGeneration(config))
     _write_images(folder, "LlavaImageProcessor", _square())
     return "hf", folder
 
@@ -68,7 +68,7 @@ def llava_next(folder: Path) -> tuple[str, Path | None]:
         image_token_index=tokens["<image>"],
         image_grid_pinpoints=layouts,
     )
-    _write_network(folder, LlavaNextForConditionalGeneration, config)
+    write_network(folder, lambda: LlavaNextForConditionalGeneration(config))
     _write_images(folder, "LlavaNextImageProcessor", {**_square(), "image_grid_pinpoints": layouts})
     return "hf", folder
 
@@ -116,7 +116,7 @@ def blip2(folder: Path) -> tuple[str, Path | None]:
         image_token_index=tokens["<image>"],
         initializer_range=_SPREAD,
     )
-    _write_network(folder, Blip2ForConditionalGeneration, config)
+    write_network(folder, lambda: Blip2ForConditionalGeneration(config))
     _write_images(folder, "BlipImageProcessor", {"size": {"height": SIDE, "width": SIDE}})
     return "hf", folder
 
@@ -143,7 +143,7 @@ def _write_qwen(
         vision_start_token_id=tokens["<|vision_start|>"],
         vision_end_token_id=tokens["<|vision_end|>"],
     )  # fmt: skip
-    _write_network(folder, network_class, config)
+    write_network(folder, lambda: network_class(config))
     settings = {"min_pixels": 16 * 16, "max_pixels": 64 * 64, "merge_size": 2, **patches}
     _write_images(folder, "Qwen2VLImageProcessor", settings)
 
@@ -172,10 +172,6 @@ def _square() -> dict[str, Any]:
     return {"size": {"shortest_edge": SIDE}, "crop_size": {"height": SIDE, "width": SIDE}}
 
 
-def _write_network(folder: Path, network_class: Any, config: Any) -> None:
-    random_weights(lambda: network_class(config)).save_pretrained(folder)
-
-
 def _write_images(folder: Path, processor: str, settings: dict[str, Any]) -> None:
     common = {"image_processor_type": processor, "image_mean": _MEAN, "image_std": _STD,
               "resample": 3}  # fmt: skip
@@ -186,14 +182,10 @@ def _write_tokenizer(
     folder: Path, marks: Sequence[str], *, bos: bool = False, chat: str | None = None
 ) -> dict[str, int]:
     """Write a tokenizer with one token a byte, and special tokens; return its vocabulary."""
-    from tokenizers import Tokenizer, decoders, models, pre_tokenizers, processors
+    from tokenizers import processors
     from transformers import PreTrainedTokenizerFast
 
-    letters = sorted(pre_tokenizers.ByteLevel.alphabet())
-    bare = Tokenizer(models.BPE(vocab={c: i for i, c in enumerate(letters)}, merges=[]))
-    bare.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
-    bare.decoder = decoders.ByteLevel()
-    bare.add_special_tokens([*_MARKS.values(), *marks])
+    bare = byte_tokenizer([*_MARKS.values(), *marks])
     if bos:
         bare.post_processor = processors.TemplateProcessing(
             single="<s> $A", special_tokens=[("<s>", bare.token_to_id("<s>"))]

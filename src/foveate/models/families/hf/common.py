@@ -77,7 +77,7 @@ def load_network(
             "Convert the weights: model.save_pretrained(FOLDER) of transformers writes them.",
         )
     try:
-        with _quiet():
+        with quiet():
             net, report = random_weights(  # what is missing draws random numbers
                 lambda: architecture.from_pretrained(
                     checkpoint.folder,
@@ -127,7 +127,7 @@ def load_tokenizer(checkpoint: Checkpoint) -> Any:
     whole = (checkpoint.folder / "tokenizer.json").is_file()
     kind = PreTrainedTokenizerFast if whole else AutoTokenizer
     try:
-        with _quiet():
+        with quiet():
             return kind.from_pretrained(
                 checkpoint.folder, local_files_only=True, trust_remote_code=False
             )
@@ -298,7 +298,7 @@ def _unreadable(folder: Path, what: str, error: Exception, hint: str = "") -> Da
 
 
 @contextlib.contextmanager
-def _quiet() -> Generator[None]:
+def quiet() -> Generator[None]:
     """Keep transformers from reporting what is reported here; leave its settings as they were."""
     from transformers.utils import logging
 
