@@ -20,8 +20,7 @@ import numpy as np
 import foveate as fv
 from _measure import table
 from foveate.models.tune_text import TuneTextJob, run
-from foveate.models.tune_text.dataset import gather
-from foveate.models.tune_text.job import scene_of
+from foveate.models.tune_text.dataset import gather, read
 
 DATA = pathlib.Path(__file__).resolve().parents[2] / "shared" / "data"
 
@@ -67,7 +66,7 @@ def main() -> None:
                  f"{steps['train']['seconds']:.0f}", f"{wall:.0f}"]
             )  # fmt: skip
         emb = fv.load_embeddings(folder)
-        data = gather(job, [scene_of(tile_id) for tile_id in emb.ids])
+        data = gather(job, read(job), [str(tile_id).rsplit("/", 1)[0] for tile_id in emb.ids])
         knn = nearest(
             np.asarray(emb.x, np.float32), data.truth, data.rows("train"), data.rows("test")
         )

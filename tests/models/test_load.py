@@ -7,7 +7,7 @@ import pickle
 import pytest
 
 from foveate.errors import DataError, ParameterError, UnknownNameError
-from foveate.models import load_model, parse_name
+from foveate.models import ModelHandle, load_model, parse_name
 
 
 @pytest.mark.parametrize(
@@ -39,6 +39,16 @@ def test_a_handle_is_printed_as_it_was_typed_and_can_be_pickled():
     assert pickle.loads(pickle.dumps(handle)) == handle  # noqa: S301  (made here)
     assert handle.bands == (3, 2, 1)
     assert handle.channels == 3
+
+
+def test_the_folder_of_a_tuned_model_may_hold_an_at_sign():
+    found = parse_name("tuned:me@work/t?precision=float32")
+    assert (found.name, found.tag, found.options) == ("me@work/t", "", {"precision": "float32"})
+
+
+def test_what_a_query_gives_a_meaning_to_is_escaped():
+    handle = ModelHandle("timm", "x", options={"a": "b&c=d+e%f", "g": [1, 2], "h": True})
+    assert parse_name(str(handle)).options == handle.options
 
 
 def test_unknown_names_come_with_a_suggestion():

@@ -53,6 +53,8 @@ def tune_text(
     scale: o.Scale = "",
     stack: o.Stack = "",
     nodata: o.Nodata = None,
+    min_valid: o.MinValid = 0.5,
+    skip_empty: o.SkipEmpty = False,
     seed: o.Seed = 0,
     workers: o.Workers = 1,
     batch_size: o.BatchSize = 32,
@@ -69,7 +71,8 @@ def tune_text(
         weights=weights, split=split, pair=pair, labels=labels_file, templates=templates,
         epochs=epochs, train_batch=train_batch, lr=lr, patience=patience, dim=dim, width=width,
         layers=layers, precision=precision, bands=bands, scale=scale, stack=stack, nodata=nodata,
-        seed=seed, workers=workers, batch_size=batch_size, device=device,
+        min_valid=min_valid, skip_empty=skip_empty, seed=seed, workers=workers,
+        batch_size=batch_size, device=device,
     )  # fmt: skip
     with progress_bars(quiet=as_json) as progress:
         done = run(TuneTextJob(**given), out, command=o.command(), progress=progress)

@@ -19,6 +19,9 @@ if TYPE_CHECKING:
 
 Scale = tuple[tuple[float, float], ...]
 
+_FOLDERS = ("tuned",)  # families whose names are paths
+_MARKS = "%&+;#"  # what a query gives a meaning to
+
 
 def check_bands(batch: NDArray[Any], spec: EncoderSpec) -> None:
     """Check that a batch has the bands of the spec: arithmetic would broadcast a single one.
@@ -86,7 +89,7 @@ class ModelHandle:
 
     def __str__(self) -> str:
         """Write the name as a user would type it."""
-        query = "&".join(f"{k}={v}" for k, v in self.options.items())
+        query = "&".join(f"{k}={_written(v)}" for k, v in self.options.items())
         text = self.family + (f":{self.name}" if self.name else "")
         return text + (f"@{self.tag}" if self.tag else "") + (f"?{query}" if query else "")
 
@@ -94,14 +97,18 @@ class ModelHandle:
 def parse_name(text: str) -> ModelHandle:
     """Read ``family[:name][@tag][?key=value&key=value]``.
 
-    Values are read as JSON where they are JSON (numbers, true, false, null), else as text.
+    Values are read as JSON where they are JSON (numbers, true, false, null), else as text. The
+    name of a tuned model is a folder, in which an "@" is no tag.
 
     Raises:
         ParameterError: The text has another form.
     """
     head, _, query = text.strip().partition("?")
-    head, _, tag = head.partition("@")
     family, _, name = head.partition(":")
+    tag = ""
+    if family not in _FOLDERS:
+        head, _, tag = head.partition("@")
+        family, _, name = head.partition(":")
     if not family or (query and "=" not in query):
         raise ParameterError(
             f"{text!r} is no model name",
@@ -110,6 +117,12 @@ def parse_name(text: str) -> ModelHandle:
         )
     options = {key: _value(value) for key, value in parse_qsl(query, keep_blank_values=True)}
     return ModelHandle(family, name, tag, options)
+
+
+def _written(value: Any) -> str:
+    """Write the value of an option so that it is read as itself."""
+    text = str(value)
+    return "".join(f"%{ord(c):02X}" if c in _MARKS else c for c in text)
 
 
 def _value(text: str) -> Any:

@@ -228,7 +228,7 @@ class _State:
 
         settings, net = self.settings, self.task.net
         draw = rng(settings.seed, f"fit/step/{self.step}")
-        torch.manual_seed(int(draw.integers(_STREAMS)))  # dropout; inside fork_rng
+        _seed(self.device, int(draw.integers(_STREAMS)))  # dropout; inside fork_rng
         for group in self.optimiser.param_groups:
             group["lr"] = settings.lr * _rate(self.step, total, settings.warmup)
         net.train()
@@ -329,6 +329,17 @@ def _rate(step: int, total: int, warmup: float) -> float:
 
 def _copy(net: torch.nn.Module) -> dict[str, torch.Tensor]:
     return {name: tensor.detach().cpu().clone() for name, tensor in net.state_dict().items()}
+
+
+def _seed(device: torch.device, seed: int) -> None:
+    """Seed the generators that a step draws from; torch.manual_seed would seed every GPU."""
+    import torch
+
+    torch.default_generator.manual_seed(seed)
+    if device.type == "cuda":
+        torch.cuda.default_generators[device.index or 0].manual_seed(seed)
+    elif device.type == "mps":
+        torch.mps.manual_seed(seed)
 
 
 def _cuda_devices(net: torch.nn.Module) -> list[int]:

@@ -18,9 +18,12 @@ class Names:
     Args:
         ids: Scene ids: paths below the folder given, without suffix.
         who: What names them, for the message ("the coordinate list").
+        folders: Whether the folders that both sides state must agree. Published coordinate lists
+            name folders that users rename; captions of "airport/1" are not those of "beach/1".
     """
 
-    def __init__(self, ids: Iterable[str], who: str) -> None:
+    def __init__(self, ids: Iterable[str], who: str, *, folders: bool = False) -> None:
+        self._folders = folders
         self._ids = dict.fromkeys(ids)
         self._who = who
         self._by_last: dict[str, list[str]] = {}
@@ -40,6 +43,8 @@ class Names:
                 return form
         for form in forms:
             meant = self._by_last.get(form.rsplit("/", 1)[-1], [])
+            if self._folders:
+                meant = [i for i in meant if _agree(i, form)]
             if len(meant) > 1:
                 raise DataError(
                     f"{self._who} names the image {name!r}, which is {meant[0]!r} or {meant[1]!r}",
@@ -65,3 +70,8 @@ class Names:
                 "Give the folder that the list was made for.",
             )
         return found
+
+
+def _agree(a: str, b: str) -> bool:
+    """Say whether one path is the end of the other."""
+    return f"/{a}".endswith(f"/{b}") or f"/{b}".endswith(f"/{a}")

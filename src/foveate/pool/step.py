@@ -81,5 +81,5 @@ def _check_whole(pool: Pool) -> None:
             raise DataError(
                 f"the image {scene.scene_id!r} has {height} x {width} pixels",
                 f"An image is taken whole up to {WHOLE} pixels a side.",
-                "Cut the images into tiles: --tile 256.",
+                "Cut the images into tiles: --tile 256, where the command has it, or beforehand.",
             )

@@ -31,6 +31,17 @@ def write(path, text):
                   "2.tif\tA road .\ttrain\n")),
         ("c.jsonl", ('{"file_name": "1.tif", "text": ["A river .", "x"], "split": "train"}\n\n'
                     '{"file_name": "2.tif", "text": "A road .", "split": "train"}\n')),
+        (
+            "c.json",
+            {
+                "images": [{"id": 7, "file_name": "1.tif"}, {"id": 8, "file_name": "2.tif"}],
+                "annotations": [
+                    {"image_id": 7, "caption": "A river ."},
+                    {"image_id": 8, "caption": "A road ."},
+                    {"image_id": 7, "caption": "x"},
+                ],
+            },
+        ),
         ("c.json", [{"image": "1.tif", "captions": ["A river .", "x"], "split": "train"},
                     {"image": "2.tif", "caption": "A road .", "split": "train"}]),
     ],
@@ -39,7 +50,7 @@ def test_every_form_says_the_same(tmp_path, name, text):
     found = read_captions(write(tmp_path / name, text))
     assert found.images == ("1.tif", "2.tif")
     assert found.texts == (("A river .", "x"), ("A road .",))
-    assert found.split == ("train", "train")
+    assert found.split in {("train", "train"), ("", "")}  # COCO's form has none
 
 
 def test_a_plain_mapping_is_of_texts_or_of_splits(tmp_path):
@@ -47,6 +58,11 @@ def test_a_plain_mapping_is_of_texts_or_of_splits(tmp_path):
     assert found.texts == (("a river",), ("a road", "a car"))
     found = read_captions(write(tmp_path / "s.json", {"a": "train", "b": "TEST"}), need_texts=False)
     assert found.split == ("train", "test")
+
+
+def test_a_line_of_json_may_hold_other_line_ends(tmp_path):
+    text = '{"image": "a", "caption": "a river\u2028and a road"}\n'
+    assert read_captions(write(tmp_path / "c.jsonl", text)).texts == (("a river and a road",),)
 
 
 def test_a_caption_may_hold_commas_quotes_and_line_ends(tmp_path):
@@ -59,6 +75,9 @@ def test_a_caption_may_hold_commas_quotes_and_line_ends(tmp_path):
 @pytest.mark.parametrize(
     ("name", "text", "message"),
     [
+        ("c.csv", 'image,caption\na,"' + "b" * 200_000, "is no row of a table"),
+        ("c.json", {"images": [{"id": 1}], "annotations": []}, "do not fit"),
+        ("c.json", [{"image": "a", "caption": "?!"}], "record 1 has a text without a word"),
         ("c.txt", "x", "is no captions file.*Allowed: .csv"),
         ("c.json", "{", "is not JSON"),
         ("c.jsonl", '{"image": "a", "caption": "b"}\n{', "line 2 is not JSON"),
@@ -67,8 +86,8 @@ def test_a_caption_may_hold_commas_quotes_and_line_ends(tmp_path):
         ("c.json", [3], "record 1 is int"),
         ("c.csv", "picture,caption\na,b\n", "line 2 names no image.*It has: picture, caption"),
         ("c.csv", "image,caption\na.png,\n", "line 2 has no text for 'a.png'"),
-        ("c.json", [{"image": "a", "caption": ["b", "  "]}], "record 1 has an empty text"),
-        ("c.json", [{"image": "a", "caption": 3}], "no text: 3"),
+        ("c.json", [{"image": "a", "caption": ["b", "  "]}], "record 1 has a text without a word"),
+        ("c.json", [{"image": "a", "caption": 3}], "without a word: 3"),
         ("c.csv", "image,caption,split\na,b,both\n", "split 'both'.*Allowed: train"),
     ],
 )
@@ -96,6 +115,18 @@ def test_by_order_both_are_sorted_as_people_count():
     assert pair(captions("2.tif", "1.tif", "11.tif", "3.tif"), ids, "order") == {
         "z/1": 1, "z/2": 0, "z/9": 3, "z/10": 2,
     }  # fmt: skip
+
+
+def test_folders_that_both_sides_state_must_agree():
+    assert pair(captions("train/airport/1.jpg"), ["airport/1"]) == {"airport/1": 0}
+    with pytest.raises(DataError, match=r"1 of 2 images that are not there, e\.g\. 'airport/1'"):
+        pair(captions("airport/1", "beach/1"), ["beach/1", "river/2"])
+    with pytest.raises(DataError, match="two records of the image '1'"):
+        pair(captions("airport/1.jpg", "beach/1.jpg"), ["1"])
+
+
+def test_numbers_of_any_alphabet_can_stand_in_names():
+    assert pair(captions("1².tif", "a٣.tif"), ["x1", "x2"], "order") == {"x1": 0, "x2": 1}
 
 
 def test_captions_without_images_are_refused_with_the_way_out():

@@ -8,7 +8,7 @@ import shutil
 import numpy as np
 import pytest
 
-from foveate.errors import DataError, ParameterError
+from foveate.errors import DataError, FoveateError, ParameterError
 from foveate.models import bind, capabilities, load_model
 from foveate.models.heads.zero_shot import text_head
 from foveate.models.tune_text import TuneTextJob, run
@@ -146,6 +146,74 @@ def test_class_folders_must_be_there(patches, tmp_path):
     flat = str(patches / "images/bare_soil")
     with pytest.raises(ParameterError, match="do not lie in two or more folders"):
         run(TuneTextJob(images=[flat], classes_from_folders=True), tmp_path / "run")
+
+
+def test_settings_are_looked_at_before_any_imagery_is(patches, tmp_path):
+    for wrong, message in (
+        ({"templates": "nonsense"}, "no templates 'nonsense'"),
+        ({"tile": 16}, "Captions speak of whole images"),
+        ({"device": "abacus"}, "abacus"),
+        ({"split": "none.csv"}, "cannot read 'none.csv'"),
+    ):
+        with pytest.raises(FoveateError, match=message):
+            run(job(patches, **wrong), tmp_path / "run")
+        assert not (tmp_path / "run").exists()
+
+
+def test_bands_and_scale_are_remembered(patches, tmp_path):
+    out = run(job(patches, bands=[3, 2, 1], scale=[(0, 200)], epochs=1), tmp_path)
+    pool = open_pool(patches / "images", split=(1, 1))
+    model = bind(load_model(f"tuned:{out.path}", device="cpu"), pool)
+    assert model.spec.bands == (3, 2, 1)
+    assert model.spec.scale == ((0, 200),) * 3
+    other = bind(load_model(f"tuned:{out.path}", device="cpu", bands=[1, 2, 3]), pool)
+    assert other.spec.bands == (1, 2, 3)
+
+
+def test_other_templates_are_measured_anew(patches, tmp_path):
+    first = run(job(patches, epochs=1), tmp_path)
+    again = run(job(patches, epochs=1, templates="none"), tmp_path)
+    assert again.worked
+    assert again.key("evaluate") != first.key("evaluate")
+    assert again.key("train") == first.key("train")
+
+
+def test_images_that_leave_the_pool_may_have_captions(patches, tmp_path):
+    from PIL import Image
+
+    from foveate.raster import write_cog
+
+    shutil.copytree(patches / "images", tmp_path / "images")
+    dark = np.zeros((3, 24, 24), np.uint8)
+    dark[:, :4] = 90
+    write_cog(tmp_path / "images/bare_soil/dark.tif", dark, nodata=0)
+    for path in sorted((tmp_path / "images").rglob("*.png")):
+        pixels = np.moveaxis(np.asarray(Image.open(path)), -1, 0)
+        write_cog(path.with_suffix(".tif"), pixels, nodata=0)
+        path.unlink()
+    text = (patches / "captions.csv").read_text().replace(".png", ".tif")
+    (tmp_path / "captions.csv").write_text(text + "bare_soil/dark.tif,Dark soil .,train\n")
+    out = run(job(tmp_path, epochs=1), tmp_path / "run")
+    assert out.record["summary"]["pool"]["excluded"] == 1
+    assert out.record["summary"]["data"]["train"] == 24
+
+
+def test_tuning_over_a_tuned_model_is_refused(patches, tuned, tmp_path):
+    with pytest.raises(ParameterError, match="Give the encoder that it was tuned over"):
+        run(job(patches, model=f"tuned:{tuned.path}"), tmp_path / "run")
+
+
+def test_a_base_described_by_a_file_travels_with_the_model(patches, tmp_path, monkeypatch):
+    from foveate.testing.tiny import tiny_model
+
+    name, weights = tiny_model("open_clip", tmp_path / "clip")
+    weights = None if weights is None else str(weights)
+    out = run(job(patches, model=name, weights=weights, epochs=1), tmp_path / "run")
+    shutil.move(out.path / "model", tmp_path / "moved")
+    shutil.rmtree(tmp_path / "clip")
+    monkeypatch.chdir(tmp_path)
+    pool = open_pool(patches / "images", split=(1, 1))
+    assert bind(load_model("tuned:moved", device="cpu"), pool).spec.dim == 32
 
 
 def test_captions_of_other_images_are_refused(patches, tmp_path):

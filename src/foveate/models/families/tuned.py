@@ -21,6 +21,7 @@ from foveate.models.weights import weights_hash
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+    from pathlib import Path
 
     from numpy.typing import NDArray
 
@@ -131,7 +132,15 @@ class _Tuned:
         record = read_record(find(handle.name))
         spec = record.base_spec
         pictures = record.dtype == "uint8"
-        return handle.known(channels=len(spec.bands), native_scale=None if pictures else spec.scale)
+        usual = pictures and spec.scale == ((0.0, 255.0),) * len(spec.bands)
+        return replace(
+            handle,
+            channels=len(spec.bands),
+            # The bands and the stretch that it was tuned with, unless the user says otherwise.
+            bands=handle.bands or spec.bands,
+            scale=handle.scale or (None if usual or not pictures else spec.scale),
+            native_scale=None if pictures else spec.scale,
+        )
 
     def build(self, handle: ModelHandle, bands: Sequence[int], scale: Scale) -> TunedModel:
         """Build the frozen encoder and the towers.
@@ -145,15 +154,15 @@ class _Tuned:
         folder = find(handle.name)
         record = read_record(folder)
         local = handle.weights or (record.base_weights and str(folder / record.base_weights))
-        base_handle = load_model(_base_name(record.base, handle), weights=local or None)
+        base_handle = load_model(_base_name(record.base, handle, folder), weights=local or None)
         base_handle = replace(base_handle, device=handle.device)
         base = _family(base_handle).build(base_handle, bands, scale)
         if base.spec.fingerprint != record.base_spec.fingerprint:
             raise DataError(
                 f"the encoder {record.base!r} with {base.spec.source or 'these weights'} is not "
                 f"the one that {handle} was tuned over",
-                "The towers fit one set of weights only.",
-                "Leave --weights out, or give those that it was tuned with.",
+                f"That was {record.base_spec.source}: the towers fit one set of weights only.",
+                "Give those with --weights." if handle.weights or not local else "Tune again.",
             )
         towers = load_towers(folder, record).to(resolve_device(handle.device))
         make = TunedTokens if isinstance(base, GivesTokens) else TunedModel
@@ -164,10 +173,12 @@ class _Tuned:
 FAMILY = _Tuned()
 
 
-def _base_name(base: str, handle: ModelHandle) -> str:
+def _base_name(base: str, handle: ModelHandle, folder: Path) -> str:
     """Return the name of the encoder with the options of the tuned model's name added."""
     found = parse_name(base)
-    return str(replace(found, options={**found.options, **handle.options}))
+    beside = folder / found.name
+    name = str(beside) if found.name and beside.is_file() else found.name
+    return str(replace(found, name=name, options={**found.options, **handle.options}))
 
 
 def _family(handle: ModelHandle) -> Any:

@@ -1,13 +1,14 @@
 """Captions: reading the files they come in, and pairing them with images.
 
-Three forms are read, told apart by their suffix and content: the JSON of the captioning data
-sets (Karpathy and Fei-Fei 2015; UCM-captions, Sydney-captions, RSICD and RSITMD come in it), JSON
-Lines, and tables with a header (CSV, TSV).
+Told apart by suffix and content, these forms are read: the JSON of the captioning data sets
+(Karpathy and Fei-Fei 2015; UCM-captions, Sydney-captions, RSICD and RSITMD come in it), the JSON of
+COCO captions, JSON Lines, and tables with a header (CSV, TSV).
 """
 
 from __future__ import annotations
 
 import csv
+import io
 import json
 import re
 from dataclasses import dataclass
@@ -16,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 from foveate.errors import DataError, ParameterError
 from foveate.files import reason
+from foveate.models.tune_text.words import words_of
 from foveate.pool.names import Names
 
 if TYPE_CHECKING:
@@ -118,7 +120,7 @@ def pair(captions: Captions, scene_ids: Sequence[str], by: str = "name") -> dict
             )
         order = sorted(range(count), key=lambda k: _natural(captions.images[k]))
         return dict(zip(sorted(scene_ids, key=_natural), order, strict=True))
-    names = Names(scene_ids, captions.source)
+    names = Names(scene_ids, captions.source, folders=True)
     found = [names.look_up(name) for name in captions.images]
     if lost := [n for n, f in zip(captions.images, found, strict=True) if f is None]:
         example = f"e.g. {lost[0]!r}; the images are called {', '.join(sorted(scene_ids)[:2])}"
@@ -130,7 +132,17 @@ def pair(captions: Captions, scene_ids: Sequence[str], by: str = "name") -> dict
             if count == given
             else "Give the folder that the captions were written for, or take the records out.",
         )
-    return {f: k for k, f in enumerate(found) if f is not None}
+    meant: dict[str, int] = {}
+    for k, image in enumerate(found):
+        other = meant.setdefault(image or "", k)
+        if other != k:
+            raise DataError(
+                f"{captions.source} has two records of the image {image!r}: "
+                f"{captions.images[other]!r} and {captions.images[k]!r}",
+                "Names that differ in their folders mean different images.",
+                "Give the folder that the captions were written for, or take one record out.",
+            )
+    return meant
 
 
 def _records(path: Path) -> Iterable[tuple[str, dict[Any, Any]]]:
@@ -153,15 +165,21 @@ def _records(path: Path) -> Iterable[tuple[str, dict[Any, Any]]]:
 
 def _table(text: str, path: Path) -> Iterable[tuple[str, Any]]:
     rows = csv.DictReader(
-        text.splitlines(keepends=True), delimiter="\t" if path.suffix.lower() == ".tsv" else ","
+        io.StringIO(text, newline=""), delimiter="\t" if path.suffix.lower() == ".tsv" else ","
     )
-    for record in rows:
-        known = {k.strip().lower(): v for k, v in record.items() if k and v is not None}
-        yield f"line {rows.line_num}", known
+    try:
+        for record in rows:
+            known = {k.strip().lower(): v for k, v in record.items() if k and v is not None}
+            yield f"line {rows.line_num}", known
+    except csv.Error as error:
+        raise DataError(
+            f"{str(path)!r}, line {rows.line_num} is no row of a table: {error}",
+            "A quotation mark that is opened must be closed.",
+        ) from error
 
 
 def _lines(text: str, path: Path) -> Iterable[tuple[str, Any]]:
-    for number, line in enumerate(text.splitlines(), 1):
+    for number, line in enumerate(text.split("\n"), 1):  # a text may hold other line ends
         if line.strip():
             yield f"line {number}", _json(line, path, number)
 
@@ -169,7 +187,7 @@ def _lines(text: str, path: Path) -> Iterable[tuple[str, Any]]:
 def _document(text: str, path: Path) -> Iterable[tuple[str, Any]]:
     content = _json(text, path, 0)
     if isinstance(content, dict) and isinstance(content.get("images"), list):
-        content = content["images"]
+        content = _coco(content, path) if "annotations" in content else content["images"]
     elif isinstance(content, dict):  # image -> texts or split
         content = [{"image": name, **_meaning(value)} for name, value in content.items()]
     if not isinstance(content, list):
@@ -179,6 +197,21 @@ def _document(text: str, path: Path) -> Iterable[tuple[str, Any]]:
         )
     for number, record in enumerate(content, 1):
         yield f"record {number}", record
+
+
+def _coco(content: dict[str, Any], path: Path) -> list[dict[str, Any]]:
+    """Join the captions of COCO's form to their images."""
+    try:
+        names = {image["id"]: image["file_name"] for image in content["images"]}
+        return [
+            {"image": names[note["image_id"]], "caption": note["caption"]}
+            for note in content["annotations"]
+        ]
+    except (KeyError, TypeError) as error:
+        raise DataError(
+            f"{str(path)!r} has images and annotations that do not fit: {error!r}",
+            "In COCO's form an image has id and file_name, an annotation image_id and caption.",
+        ) from error
 
 
 def _json(text: str, path: Path, line: int) -> Any:
@@ -208,8 +241,8 @@ def _texts(value: Any, where: str) -> Iterable[str]:
         return
     for item in value if isinstance(value, list) else [value]:
         text = _field(item, _TEXT) if isinstance(item, dict) else item
-        if not isinstance(text, str) or not text.strip():
-            raise DataError(f"{where} has an empty text, or one that is no text: {text!r}")
+        if not isinstance(text, str) or not words_of(text):
+            raise DataError(f"{where} has a text without a word: {text!r}", "Texts are words.")
         yield " ".join(text.split())
 
 
@@ -222,5 +255,5 @@ def _split(value: Any, where: str) -> str:
 
 def _natural(name: str) -> list[tuple[bool, int, str]]:
     """Sort key of names as people count: 2 before 10."""
-    parts = re.split(r"(\d+)", name)
-    return [(p.isdigit(), int(p) if p.isdigit() else 0, p) for p in parts]
+    parts = re.split(r"([0-9]+)", name)
+    return [(k % 2 == 1, int(p) if k % 2 else 0, p) for k, p in enumerate(parts)]

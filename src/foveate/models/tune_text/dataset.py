@@ -15,7 +15,7 @@ from foveate.models.heads.base import same_name
 from foveate.models.heads.prompts import labels_from, prompts, templates_from
 from foveate.models.tune_text.captions import SPLITS, Captions, pair, read_captions
 from foveate.models.tune_text.texts import Texts
-from foveate.models.tune_text.words import readable, words_of
+from foveate.models.tune_text.words import readable
 from foveate.seeds import rng
 
 if TYPE_CHECKING:
@@ -66,55 +66,97 @@ class Dataset:
         return {**found, "texts": len(self.texts.texts), "classes": len(self.classes)}
 
 
-def gather(job: TuneTextJob, scene_ids: Sequence[str]) -> Dataset:
-    """Read and pair what a job names.
+@dataclass(frozen=True)
+class Sources:
+    """The files that a job names, read before any imagery is.
 
-    Args:
-        job: The job.
-        scene_ids: The images, in the order of the pool.
+    Attributes:
+        captions: None with class folders.
+        split: None where the captions' own, or a draw, decides.
+        labels: What folders are called, by `same_name` of the folder; None for their names.
+        templates: Sentences for names of classes.
+    """
+
+    captions: Captions | None
+    split: Captions | None
+    labels: Mapping[str, tuple[str, ...]] | None
+    templates: tuple[str, ...]
+
+
+def read(job: TuneTextJob) -> Sources:
+    """Read the files of a job.
 
     Raises:
-        DataError: A file cannot be read, or does not fit the images; nothing is left to train on.
-        ParameterError: Neither captions nor classes are given, or both; labels do not fit.
+        DataError: A file cannot be read, or states no split.
+        ParameterError: Neither captions nor classes are given, or both; labels or templates
+            cannot be used; or images are to be cut.
     """
     if (job.captions is None) == (not job.classes_from_folders):
-        given = "both captions and class folders" if job.captions else "no texts to learn from"
         raise ParameterError(
-            given,
+            "both captions and class folders" if job.captions else "no texts to learn from",
             "Exactly one of them is needed.",
             "Give --captions FILE or --classes-from-folders.",
         )
+    if job.tile is not None or job.coordinates is not None or job.masks:
+        raise ParameterError(
+            "tiles, coordinates or masks for tune-text",
+            "Captions speak of whole images.",
+            "Leave tile, coordinates and masks out.",
+        )
+    split = None if job.split is None else read_captions(job.split, need_texts=False)
+    if split is not None and not any(split.split):
+        raise DataError(
+            f"{split.source} states no split", f"Allowed: {', '.join(SPLITS)}.",
+            "A table has the columns image and split.",
+        )  # fmt: skip
+    labels = None if job.labels is None else labels_from(Path(job.labels))
+    return Sources(
+        captions=None if job.captions is None else read_captions(job.captions),
+        split=split,
+        labels=None if labels is None else {same_name(n): texts for n, texts in labels.items()},
+        templates=templates_from(job.templates),
+    )
+
+
+def gather(
+    job: TuneTextJob, sources: Sources, scene_ids: Sequence[str], left_out: Sequence[str] = ()
+) -> Dataset:
+    """Pair the images of a pool with what is said of them.
+
+    Args:
+        job: The job.
+        sources: Its files.
+        scene_ids: The images, in the order of the pool.
+        left_out: Images that were found and left the pool, as mostly empty: what is said of them
+            is no error.
+
+    Raises:
+        DataError: A file does not fit the images, or nothing is left to train on.
+        ParameterError: There are no class folders, or labels do not fit them.
+    """
+    there = [*scene_ids, *left_out]
     classes, truth = _folders(scene_ids)
-    captions = None if job.captions is None else read_captions(job.captions)
-    if captions is None:
+    split = None
+    if sources.captions is None:
         if not classes:
             raise ParameterError(
                 "--classes-from-folders, and the images do not lie in two or more folders",
                 "Each image lies in the folder of its class.",
                 "Give the folder above the class folders, or --captions FILE.",
             )
-        called = _called(job, classes, {})
-        sentences = templates_from(job.templates)
-        per_class = [prompts(called[name], sentences) for name in classes]
+        called = _called(sources, classes, {})
+        per_class = [prompts(called[name], sources.templates) for name in classes]
         texts = Texts.of([per_class[c] for c in truth])
-        split = None
     else:
-        found = pair(captions, scene_ids, job.pair)
+        captions = sources.captions
+        found = pair(captions, there, job.pair)
         texts = Texts.of([captions.texts[found[s]] if s in found else () for s in scene_ids])
-        if bare := len(scene_ids) - len(found):
+        if bare := sum(s not in found for s in scene_ids):
             logger.warning("%d of %d images have no captions", bare, len(scene_ids))
-        called = _called(job, classes, texts.word_counts()) if classes else {}
+        called = _called(sources, classes, texts.word_counts()) if classes else {}
         split = _stated(captions, found, scene_ids)
-    if any(not words_of(text) for text in texts.texts):
-        raise DataError("a text without a word in it", "Texts are words.", "Take it out.")
-    if job.split is not None:
-        listed = read_captions(job.split, need_texts=False)
-        split = _stated(listed, pair(listed, scene_ids, job.pair), scene_ids)
-        if split is None:
-            raise DataError(
-                f"{listed.source} states no split", f"Allowed: {', '.join(SPLITS)}.",
-                "A table has the columns image and split.",
-            )  # fmt: skip
+    if sources.split is not None:
+        split = _stated(sources.split, pair(sources.split, there, job.pair), scene_ids)
     return _checked(Dataset(texts, _complete(split, scene_ids, job), classes, truth, called))
 
 
@@ -129,12 +171,12 @@ def _folders(scene_ids: Sequence[str]) -> tuple[tuple[str, ...], NDArray[np.int6
 
 
 def _called(
-    job: TuneTextJob, classes: tuple[str, ...], known: Mapping[str, int]
+    sources: Sources, classes: tuple[str, ...], known: Mapping[str, int]
 ) -> dict[str, tuple[str, ...]]:
     """Return what each folder is called: as the user's file says, or its name made readable."""
-    if job.labels is None:
+    if sources.labels is None:
         return {name: (readable(name, known),) for name in classes}
-    labels = {same_name(name): texts for name, texts in labels_from(Path(job.labels)).items()}
+    labels = sources.labels
     if lost := [name for name in classes if same_name(name) not in labels]:
         raise ParameterError(
             f"the labels file says nothing of the folder {lost[0]!r}",
@@ -180,6 +222,11 @@ def _checked(data: Dataset) -> Dataset:
                 f"There are {data.describe()}.",
                 "Give more images, or another --split.",
             )
-    if len(data.texts.take(data.rows("train")).texts) < 2:
-        raise DataError("all training images have the same text", "At least two texts are needed.")
+    train = data.rows("train")
+    if train.size < 2 or len(data.texts.take(train).texts) < 2:
+        raise DataError(
+            f"{train.size} training image(s) with "
+            f"{len(data.texts.take(train).texts)} different text(s)",
+            "At least two images and two texts are needed.",
+        )
     return data

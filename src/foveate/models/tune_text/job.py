@@ -8,14 +8,16 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from foveate.errors import ParameterError
 from foveate.files import digest, read_json, write_json
 from foveate.models.base import ModelHandle
 from foveate.models.binding import bind
+from foveate.models.device import resolve_device
 from foveate.models.embedding import embed
 from foveate.models.fit import FitSettings, fit
 from foveate.models.heads.zero_shot import text_head
 from foveate.models.tune_text import store
-from foveate.models.tune_text.dataset import Dataset, gather
+from foveate.models.tune_text.dataset import Dataset, Sources, gather, read
 from foveate.models.tune_text.evaluate import accuracy, recalls
 from foveate.pool.find import need_paths
 from foveate.pool.step import measured_pool
@@ -60,24 +62,38 @@ def run(
             is kept.
     """
     need_paths(job.images, "image")
-    handle = job.handle()
+    handle = _check_base(job.handle())
+    sources = read(job)
+    resolve_device(job.device)
     with Run.create(out, job=job.model_dump(mode="json"), command=command) as opened:
         pool, _ = measured_pool(job, opened, progress)
-        data = gather(job, [scene_of(tile_id) for tile_id in pool.ids])
+        data = gather(job, sources, *_scenes(pool))
         found = embed(
             pool, handle, run=opened, batch_size=job.batch_size, workers=job.workers,
             progress=progress,
         )  # fmt: skip
-        work = _Work(job, handle, opened, pool, data, found, progress)
+        work = _Work(job, handle, opened, pool, sources, data, found, progress)
         work.train()
         work.evaluate()
         opened.describe(summary=work.summary())
     return opened
 
 
-def scene_of(tile_id: str) -> str:
-    """Return the scene of a tile by its id."""
-    return str(tile_id).rsplit("/", 1)[0]
+def _scenes(pool: Pool) -> tuple[list[str], list[str]]:
+    """Return the image of each row, and the images that left the pool."""
+    assert pool.tiles is not None  # noqa: S101  (a measured pool has scenes)
+    return pool.tiles.scene.tolist(), [str(tile).rsplit("/", 1)[0] for tile in pool.excluded]
+
+
+def _check_base(handle: ModelHandle) -> ModelHandle:
+    """Refuse to tune over a tuned model: its folder would have to travel inside the new one."""
+    if handle.family == "tuned":
+        raise ParameterError(
+            f"tuning text over {handle}",
+            "It has a text tower already.",
+            "Give the encoder that it was tuned over.",
+        )
+    return handle
 
 
 @dataclass
@@ -88,6 +104,7 @@ class _Work:
     handle: ModelHandle
     run: Run
     pool: Pool
+    sources: Sources
     data: Dataset
     embeddings: Embeddings
     progress: ProgressFn | None
@@ -109,7 +126,6 @@ class _Work:
         self.run.do("train", self.key, self._train)
 
     def _train(self) -> list[str]:
-        from foveate.models.device import resolve_device
         from foveate.models.tune_text.network import Shape
         from foveate.models.tune_text.task import CaptionTask
 
@@ -127,8 +143,7 @@ class _Work:
             progress=self.progress,
         )  # fmt: skip
         record = store.Record(
-            base=str(self.handle),
-            base_weights=store.copy_base(self.handle, path / MODEL),
+            **store.copy_base(self.handle, self.embeddings.spec, path / MODEL),
             base_spec=self.embeddings.spec,
             dtype=self.pool.scenes[0].source.info.dtype,
             shape=shape,
@@ -148,11 +163,15 @@ class _Work:
 
     def evaluate(self) -> None:
         """Measure the model as it was written: loaded anew, on the splits it was not fitted to."""
-        self.run.do("evaluate", digest([VERSION, self.key]), self._evaluate)
+        key = digest([VERSION, self.key, self.sources.templates])
+        self.run.do("evaluate", key, self._evaluate)
 
     def _evaluate(self) -> list[str]:
-        handle = ModelHandle("tuned", str(self.run.path / MODEL), device=self.job.device)
-        handle = ModelHandle.known(handle, bands=self.embeddings.spec.bands)
+        spec = self.embeddings.spec
+        handle = ModelHandle(
+            "tuned", str(self.run.path / MODEL), bands=spec.bands, scale=spec.scale,
+            device=self.job.device,
+        )  # fmt: skip
         model: Any = bind(handle, self.pool, run=self.run)
         found = {s: self._measure(model, s) for s in ("val", "test") if self.data.rows(s).size}
         write_json(self.run.path / EVALUATION, found)
@@ -171,7 +190,7 @@ class _Work:
             "retrieval": recalls(similarity, texts.match.toarray()),
         }
         if self.data.classes:
-            head = text_head(model, self.data.called, templates=self.job.templates)
+            head = text_head(model, self.data.called, templates=self.sources.templates)
             truth = self.data.truth[rows]
             found["zero_shot"] = accuracy(head.logits(images), truth, self.data.classes)
         return found

@@ -12,13 +12,13 @@ copied into it. What the hub has is named by its id.
 from __future__ import annotations
 
 import shutil
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from foveate.embeddings import EncoderSpec
 from foveate.errors import DataError
-from foveate.files import atomic_path, read_json, write_json
+from foveate.files import as_storage_error, atomic_path, read_json, write_json
 from foveate.models.weights import load_state, random_weights
 
 if TYPE_CHECKING:
@@ -68,18 +68,45 @@ def save(folder: Path, net: Pair, record: Record) -> list[Path]:
     return [folder / WEIGHTS, folder / MODEL]
 
 
-def copy_base(handle: ModelHandle, folder: Path) -> str:
-    """Copy the local weights of the frozen encoder into the folder; return their name there."""
-    if not handle.weights:
-        return ""
-    source = Path(handle.weights)
-    if source.is_dir():
-        shutil.copytree(source, folder / "base", dirs_exist_ok=True)
-        return "base"
-    name = "base" + source.suffix
-    with atomic_path(folder / name) as temporary:
-        shutil.copyfile(source, temporary)
-    return name
+def copy_base(handle: ModelHandle, spec: EncoderSpec, folder: Path) -> dict[str, str]:
+    """Copy what the frozen encoder is read from into the folder, where it is local.
+
+    Args:
+        handle: The encoder as it was loaded.
+        spec: Its spec, which says at which commit the hub had it.
+        folder: Of the tuned model.
+
+    Returns:
+        "base" and "base_weights" of the record: a name in which local files are those of the
+        folder, and models of transformers stand at their commit.
+
+    Raises:
+        StorageError: There is no space.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    weights = _copied(handle.weights, folder, "base") if handle.weights else ""
+    if handle.family == "hf" and not weights:
+        handle = replace(handle, tag=spec.source.rpartition("@")[2])
+    elif handle.name and Path(handle.name).is_file():  # an architecture in a file
+        handle = replace(handle, name=_copied(handle.name, folder, "architecture"))
+    return {"base": str(handle), "base_weights": weights}
+
+
+def _copied(source: str, folder: Path, name: str) -> str:
+    """Copy a file or a folder under a name that keeps its suffix; return the name."""
+    place = Path(source)
+    target = folder / (name + ("" if place.is_dir() else place.suffix))
+    if not place.is_dir():
+        with atomic_path(target) as temporary:
+            shutil.copyfile(place, temporary)
+        return target.name
+    try:
+        if target.exists():  # of an encoder that was tuned over here before
+            shutil.rmtree(target)
+        shutil.copytree(place, target)
+    except OSError as error:
+        raise as_storage_error(error, target) from error
+    return target.name
 
 
 def find(path: str | Path) -> Path:

@@ -64,7 +64,7 @@ class CaptionTask:
             kept = np.sort(rng(0, "tune/val").choice(kept, _VALIDATED, replace=False))
         self._x_val = torch.from_numpy(np.asarray(x_val, np.float32)[kept]).to(device)
         self._texts_val = texts_val.take(kept)
-        mean, std = self._x.mean(dim=0), self._x.std(dim=0).clamp(min=_FLOOR)
+        mean, std = self._x.mean(dim=0), self._x.std(dim=0, correction=0).clamp(min=_FLOOR)
         bias = _log_odds(texts, batch_size, seed)
         net = random_weights(lambda: Pair(shape, mean.cpu(), std.cpu(), bias), seed)
         self.net: Pair = net.to(device)

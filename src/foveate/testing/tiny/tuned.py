@@ -31,8 +31,7 @@ def tuned(folder: Path) -> tuple[str, None]:
     middle = torch.full((spec.dim,), 0.1)
     towers = random_weights(lambda: Pair(shape, middle, middle.clone(), bias=-3.0))
     record = Record(
-        base=_BASE,
-        base_weights=copy_base(handle, folder / "model"),
+        **copy_base(handle, spec, folder / "model"),
         base_spec=spec,
         dtype="uint8",
         shape=shape,
