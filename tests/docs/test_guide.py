@@ -65,7 +65,7 @@ def commands(program):
 
 @pytest.fixture(scope="session")
 def desk(tmp_path_factory):
-    """A folder with a tiny world, the same as patches, and two coordinate lists."""
+    """A folder with a tiny world, the same as patches and in class folders, and two lists."""
     from foveate.world import WorldSpec, write_world
 
     root = tmp_path_factory.mktemp("desk")
@@ -84,6 +84,10 @@ def desk(tmp_path_factory):
                 }  # fmt: skip
                 with rasterio.open(root / kind / f"patch_{y}_{x}.tif", "w", **profile) as patch:
                     patch.write(scene.read(window=window))
+    for k, patch in enumerate(sorted((root / "images").iterdir())):
+        folder = root / "folders" / ("open_land", "town")[k % 2]
+        folder.mkdir(parents=True, exist_ok=True)
+        shutil.copy(patch, folder)
     (root / "lists").mkdir()
     for step, name in ((3, "lc"), (5, "cb")):
         order = [corners[i * step % len(corners)] for i in range(len(corners))]

@@ -156,8 +156,8 @@ CATALOGUE: tuple[Entry, ...] = (
         224, 13, "CC-BY-4.0", _HUB,
     ),
     Entry(
-        "tuned:MODEL", "text tuned to a frozen encoder, here", ("embed", "tokens", "text"), None, None,
-        "yours", "made by you",
+        "tuned:MODEL", "text tuned to a frozen encoder, here", ("embed", "tokens", "text"), None,
+        None, "yours", "made by you",
     ),
     Entry(
         "callable", "any function, in Python: from_callable", _VECTORS, None, None, "yours",

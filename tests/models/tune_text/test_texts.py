@@ -6,7 +6,7 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from foveate.models.tune_text.texts import Texts, shorten
+from foveate.models.tune_text.texts import Texts, vary
 from foveate.models.tune_text.words import words_of
 
 PER_IMAGE = [["A river.", "a RIVER"], ["a road", "A river ."], [], ["a car"]]
@@ -39,13 +39,15 @@ def test_a_text_is_drawn_of_each_image():
 
 @given(st.lists(st.sampled_from(["river", "road", "car", "tree", "of", "with", "two"]), min_size=1),
        st.integers(0, 2**32))  # fmt: skip
-def test_a_shortened_caption_is_made_of_its_words_in_order(words, seed):
-    short = words_of(shorten(" ".join(words), np.random.default_rng(seed)))
+def test_a_varied_caption_is_made_of_its_words_in_order(words, seed):
+    short = words_of(vary(" ".join(words), np.random.default_rng(seed), []))
     assert short
     rest = iter(words)
     assert all(any(word == other for other in rest) for word in short)
 
 
-def test_captions_are_left_whole_when_asked():
+def test_captions_are_put_into_sentences():
     draw = np.random.default_rng(0)
-    assert shorten("A river .", draw, span=0, drop=0) == "A river ."
+    assert vary("A river .", draw, [], span=0, drop=0) == "a river"
+    found = {vary("A river .", draw, ["see {}!"], span=0, drop=0, wrap=0.5) for _ in range(20)}
+    assert found == {"a river", "see a river!"}

@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from foveate.pool import Pool
     from foveate.progress import ProgressFn
 
-VERSION = 1  # raised when the same inputs lead to other weights or measures
+VERSION = 2  # raised when the same inputs lead to other weights or measures
 MODEL, CHECKPOINT = "model", "training/checkpoint.pt"
 HISTORY, EVALUATION = "training/history.json", "tables/evaluation.json"
 
@@ -116,7 +116,9 @@ class _Work:
             seed=job.seed, precision=job.precision,
         )  # fmt: skip
         vectors = self.run.key(step_name(self.embeddings.spec.name))
-        sizes = [job.dim, job.width, job.layers, job.captions is not None]
+        # Of class folders the texts are in their templates already.
+        self.templates = None if self.sources.captions is None else self.sources.templates
+        sizes = [job.dim, job.width, job.layers, self.templates]
         self.key = digest(
             [VERSION, store.FORMAT, vectors, self.data.key(), self.settings.key(), sizes]
         )
@@ -136,7 +138,7 @@ class _Work:
             self._vectors(train), self.data.texts.take(train),
             self._vectors(val), self.data.texts.take(val),
             shape=shape, batch_size=job.train_batch, seed=job.seed,
-            shortened=job.captions is not None, device=resolve_device(job.device),
+            templates=self.templates, device=resolve_device(job.device),
         )  # fmt: skip
         history = fit(
             task, self.settings, checkpoint=path / CHECKPOINT, key=self.key, title="tuning text",

@@ -10,7 +10,7 @@ from torch.nn import functional
 
 from foveate.models.tune_text.evaluate import recalls
 from foveate.models.tune_text.network import Pair, Shape, siglip_loss
-from foveate.models.tune_text.texts import Texts, shorten
+from foveate.models.tune_text.texts import Texts, vary
 from foveate.models.tune_text.words import encode
 from foveate.models.weights import random_weights
 from foveate.seeds import rng
@@ -36,8 +36,8 @@ class CaptionTask:
         shape: Sizes of the networks.
         batch_size: Rows of a step, from which the bias starts.
         seed: Of the first weights.
-        shortened: Whether to train on parts of texts too (`shorten`): of sentences, that is, not
-            of a class's name in a template, most of whose parts would not name the class.
+        templates: For variants of the texts (`vary`); None for the texts as they are: most parts
+            of a class's name in a template would not name the class.
         device: Where to train.
     """
 
@@ -51,13 +51,13 @@ class CaptionTask:
         shape: Shape,
         batch_size: int,
         seed: int,
-        shortened: bool,
+        templates: Sequence[str] | None,
         device: torch.device,
     ) -> None:
         self.rows = len(x)
         self._device = device
         self._texts = texts
-        self._shortened = shortened
+        self._templates = templates
         self._x = torch.from_numpy(np.asarray(x, np.float32)).to(device)
         kept = np.arange(len(x_val))
         if len(kept) > _VALIDATED:
@@ -74,8 +74,8 @@ class CaptionTask:
         chosen = np.unique(self._texts.draw(rows, draw))
         match = torch.from_numpy(self._texts.matches(rows, chosen)).to(self._device)
         written = [self._texts.texts[j] for j in chosen]
-        if self._shortened:
-            written = [shorten(text, draw) for text in written]
+        if self._templates is not None:
+            written = [vary(text, draw, self._templates) for text in written]
         texts = self.net.text(torch.from_numpy(encode(written)).to(self._device))
         images = functional.normalize(self.net.image(self._x[rows]), dim=-1)
         return siglip_loss(self.net.logits(images, texts), match)

@@ -89,25 +89,39 @@ class Texts:
         return counts
 
 
-def shorten(text: str, draw: np.random.Generator, *, span: float = 0.3, drop: float = 0.3) -> str:
-    """Return a caption, a run of its words, or some of its words.
+def vary(
+    text: str,
+    draw: np.random.Generator,
+    templates: Sequence[str],
+    *,
+    span: float = 0.3,
+    drop: float = 0.3,
+    wrap: float = 0.3,
+) -> str:
+    """Return a caption, a part of it, or either in a sentence around it.
 
-    Captions are sentences, and what is asked for later is a phrase, "golf course": a model that
-    has met whole sentences only reads much into the lack of the rest.
+    Captions are sentences, and what is asked for later is a phrase, "golf course", in a template:
+    a model that has met whole captions only reads much into the lack of the rest, and into words
+    that it has never met.
 
     Args:
         text: At least one word.
         draw: Generator.
+        templates: Sentences with ``{}``.
         span: Probability of a run of one to five words.
         drop: Probability of leaving out words, each with the same probability from 0.1 to 0.7.
+        wrap: Probability of a template around what is left.
     """
     words = words_of(text)
     kind = draw.random()
     if kind < span:
         size = int(draw.integers(1, min(5, len(words)) + 1))
         first = int(draw.integers(0, len(words) - size + 1))
-        return " ".join(words[first : first + size])
-    if kind < span + drop:
+        words = words[first : first + size]
+    elif kind < span + drop:
         kept = draw.random(len(words)) >= draw.uniform(0.1, 0.7)
-        return " ".join(w for w, keep in zip(words, kept, strict=True) if keep) or text
-    return text
+        words = [w for w, keep in zip(words, kept, strict=True) if keep] or words
+    varied = " ".join(words)
+    if templates and draw.random() < wrap:
+        return templates[int(draw.integers(len(templates)))].replace("{}", varied)
+    return varied
