@@ -52,7 +52,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         for seed in range(options.seeds):
             start = time.perf_counter()
-            job = TuneTextJob(seed=seed, **settings)
+            job = TuneTextJob(seed=seed, replace=True, **settings)
             done = run(job, folder)
             wall = time.perf_counter() - start
             steps, found = done.record["steps"], done.record["summary"]

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from foveate.export import export_run
     from foveate.grid import Grid, Tiles
     from foveate.labels import Legend
-    from foveate.models import embed, from_answers, from_callable, load_model
+    from foveate.models import bind, embed, from_answers, from_callable, load_model
     from foveate.models.heads import fit_probe, text_head
     from foveate.pool import Pool, open_pool, read_coordinates
     from foveate.raster import Raster, Source
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 _HOME = {
     "Budget": "budget", "Ledger": "budget", "Embeddings": "embeddings",
     "EncoderSpec": "embeddings", "FoveateError": "errors", "export_run": "export",
-    "Grid": "grid", "Tiles": "grid", "Legend": "labels", "embed": "models",
+    "Grid": "grid", "Tiles": "grid", "Legend": "labels", "bind": "models", "embed": "models",
     "from_answers": "models", "from_callable": "models", "load_model": "models",
     "fit_probe": "models.heads", "text_head": "models.heads", "Pool": "pool", "open_pool": "pool",
     "read_coordinates": "pool", "Raster": "raster", "Source": "raster",
@@ -52,6 +52,7 @@ __all__ = [
     "Selection",
     "Source",
     "Tiles",
+    "bind",
     "classify",
     "curate",
     "embed",

@@ -150,7 +150,7 @@ def test_a_labels_file_and_templates_are_read(folders, tmp_path):
     given = job(folders, labels=[], labels_file=str(tmp_path / "l.yaml"), templates="none")
     head = run(given, tmp_path / "run").record["summary"]["head"]
     assert head == {
-        "kind": "cosine", "templates": ["{}"],
+        "kind": "cosine", "model": "", "templates": ["{}"],
         "texts": {"fire": ["red", "a red thing"], "wood": ["green"]},
     }  # fmt: skip
 
@@ -158,7 +158,7 @@ def test_a_labels_file_and_templates_are_read(folders, tmp_path):
 def test_a_single_label_is_judged_alone(folders, tmp_path):
     with pytest.raises(ParameterError, match="one alone always wins"):
         run(job(folders, labels=["red"]), tmp_path / "run")
-    done = run(job(folders, labels=["red"], head="sigmoid"), tmp_path / "run")
+    done = run(job(folders, model="pairs", labels=["red"], head="sigmoid"), tmp_path / "run")
     table = predictions(done.path)
     assert table["second_label"].null_count == 9
     assert max(table["probability"].to_pylist()) <= 1

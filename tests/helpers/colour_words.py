@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -46,14 +46,18 @@ def colour_words(bands=(1, 2, 3), **text):
 
 
 class _Family:
+    def __init__(self, **text):
+        self.text = text
+
     def check(self, handle):
-        return handle.known(channels=3)
+        return replace(handle, channels=3)
 
     def build(self, handle, bands, scale):
-        return colour_words(bands)
+        return colour_words(bands, **self.text)
 
 
 def register():
-    """Make the model known as "colours" in this process."""
+    """Make the model known as "colours", and as "pairs" with a sigmoid, in this process."""
     if "colours" not in FAMILIES:
         FAMILIES.register("colours", _Family())
+        FAMILIES.register("pairs", _Family(head="sigmoid", bias=-10.0))

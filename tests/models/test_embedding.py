@@ -301,3 +301,15 @@ def test_the_key_changes_with_pixels_tiles_and_model():
     }
     assert len(keys) == 4
     assert embedding_key(pool_of(image(1)), model.spec) in keys
+
+
+def test_imagery_in_another_unit_than_the_weights_know_is_refused():
+    from dataclasses import replace
+
+    handle = replace(load_model("builtin"), native_scale=((0.0, 10_000.0),) * 2)
+    draw = np.random.default_rng(0)
+    reflectance = draw.uniform(0, 1, (2, 32, 32)).astype(np.float32)
+    with pytest.raises(ParameterError, match=r"another unit.*--scale 0,0\.98"):
+        bind(handle, pool_of(reflectance))
+    counts = draw.integers(0, 4000, (2, 32, 32)).astype(np.uint16)
+    assert bind(handle, pool_of(counts)).spec.scale == handle.native_scale

@@ -109,4 +109,5 @@ def test_errors_of_libraries_are_one_line_inside_ours():
     error = hub_error("timm:x", ConnectionError("no route\nto the hub"))
     assert "ConnectionError: no route" in str(error)
     assert "to the hub" not in error.given
-    assert first_line(EOFError()) == "the file ends early (EOFError)"
+    assert first_line(EOFError()) == "it is damaged or no such file (EOFError)"
+    assert first_line(KeyError(105)) == "it is damaged or no such file (KeyError)"

@@ -60,6 +60,11 @@ def test_unknown_names_come_with_a_suggestion():
         load_model("timm")
 
 
+def test_a_bare_name_of_timm_finds_its_family():
+    with pytest.raises(UnknownNameError, match="Did you mean 'timm:resnet18'"):
+        load_model("resnet18")
+
+
 def test_the_builtin_model_has_no_variants(tmp_path):
     for name in ("builtin:large", "builtin@v2", "builtin?size=3"):
         with pytest.raises(ParameterError, match="no variants, options or weights"):

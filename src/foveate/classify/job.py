@@ -81,5 +81,6 @@ def _check(job: ClassifyJob, labels: Labels | None) -> None:
         raise ParameterError(
             f"the one label {next(iter(labels))!r}",
             "Labels are compared with each other: one alone always wins.",
-            "Add another ('anything else'), or judge it alone: --head sigmoid.",
+            "Add another ('anything else'); models of a sigmoid loss (SigLIP, tuned) "
+            "can judge it alone: --head sigmoid.",
         )

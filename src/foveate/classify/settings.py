@@ -26,7 +26,8 @@ class ClassifyJob(EncodeSettings):
         labels_file: File with the same; see `foveate.models.heads.prompts.labels_from`.
         probe: File of a linear probe, in the place of labels.
         templates: Sentences around a name; see `foveate.models.heads.prompts.templates_from`.
-        head: "cosine" or "sigmoid"; None for what the model was trained with.
+        head: "cosine": probabilities are shares among the labels; "sigmoid", for models trained
+            so: each label is judged alone, and none may fit. None is "cosine".
         truth_from_folders: Whether the folder of an image names its class.
 
     Raises:

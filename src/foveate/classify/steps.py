@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from foveate.run import Run
 
 VERSION = 1  # raised when a step writes something else for the same inputs
+_KIND = "cosine"  # one label a tile: what counts is how the labels compare
 SHOWN = 6  # surest and least sure tiles of each label that are drawn
 LABELS_SHOWN = 40  # labels with pictures, the most common ones
 
@@ -104,7 +105,7 @@ class Work:
         """Return what turns embeddings into classes."""
         if self.probe is not None:
             return self.probe
-        kind = check_kind(self.job.head)
+        kind = check_kind(self.job.head) or _KIND
         return text_head(self.model, self.labels or {}, templates=self.templates, head=kind)
 
     def head_facts(self) -> dict[str, Any]:
@@ -112,7 +113,8 @@ class Work:
         if self.job.probe is not None:
             return {"kind": "probe", "file": fingerprint(self.job.probe)}
         return {
-            "kind": self.job.head or self.model.text_spec.head,
+            "kind": self.job.head or _KIND,
+            "model": self.model.text_spec.fingerprint,
             "templates": list(self.templates),
             "texts": {name: list(texts) for name, texts in (self.labels or {}).items()},
         }

@@ -124,7 +124,10 @@ def classify(
         str, typer.Option(help="Sentences around a name: rs, plain, none, ..., a file, or one.")
     ] = "rs",
     head: Annotated[
-        str | None, typer.Option(help="cosine or sigmoid. [default: as the model was trained]")
+        str | None,
+        typer.Option(
+            help="cosine: shares among the labels; sigmoid: each alone. [default: cosine]"
+        ),
     ] = None,
     masks: o.Masks = None,
     classes: o.Classes = None,

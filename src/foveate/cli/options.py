@@ -45,7 +45,9 @@ Model = Annotated[
     str | None,
     typer.Option(help="FAMILY[:NAME][@TAG][?key=value]; see foveate models. [default: builtin]"),
 ]
-Weights = Annotated[Path | None, typer.Option(help="Local weights (safetensors).")]
+Weights = Annotated[
+    Path | None, typer.Option(help="Local weights: .safetensors, .pt; a folder for hf.")
+]
 Bands = Annotated[str, typer.Option(help="Bands to embed, from 1: 4,3,2. All if empty.")]
 Scale = Annotated[str, typer.Option(help="Raw values for 0 and 1: LOW,HIGH. Automatic if empty.")]
 Workers = Annotated[int, typer.Option(help="Processes that embed.")]

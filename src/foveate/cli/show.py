@@ -14,6 +14,9 @@ if TYPE_CHECKING:
     from foveate.run import Run
 
 
+_WIDE = 32  # characters of a step's name
+
+
 @contextlib.contextmanager
 def progress_bars(*, quiet: bool) -> Generator[ProgressFn | None]:
     """Yield a progress callback that draws bars on stderr; None where nobody watches."""
@@ -39,7 +42,9 @@ def progress_bars(*, quiet: bool) -> Generator[ProgressFn | None]:
 
     def show(tick: Tick) -> None:
         if tick.step not in tasks:
-            tasks[tick.step] = bars.add_task(tick.step, total=tick.total)
+            # A long name would leave no room for the bar.
+            short = tick.step if len(tick.step) <= _WIDE else tick.step[: _WIDE - 3] + "..."
+            tasks[tick.step] = bars.add_task(short, total=tick.total)
         bars.update(tasks[tick.step], completed=tick.done, total=tick.total)
 
     with bars:

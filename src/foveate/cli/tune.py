@@ -49,6 +49,9 @@ def tune_text(
     precision: Annotated[
         str | None, typer.Option(help="float32 or bfloat16, in training. [default: float32]")
     ] = None,
+    replace: Annotated[
+        bool, typer.Option("--replace", help="Replace a model that was tuned otherwise in --out.")
+    ] = False,
     bands: o.Bands = "",
     scale: o.Scale = "",
     stack: o.Stack = "",
@@ -70,9 +73,9 @@ def tune_text(
         images=images, captions=captions, classes_from_folders=classes_from_folders, model=model,
         weights=weights, split=split, pair=pair, labels=labels_file, templates=templates,
         epochs=epochs, train_batch=train_batch, lr=lr, patience=patience, dim=dim, width=width,
-        layers=layers, precision=precision, bands=bands, scale=scale, stack=stack, nodata=nodata,
-        min_valid=min_valid, skip_empty=skip_empty, seed=seed, workers=workers,
-        batch_size=batch_size, device=device,
+        layers=layers, precision=precision, replace=replace, bands=bands, scale=scale,
+        stack=stack, nodata=nodata, min_valid=min_valid, skip_empty=skip_empty, seed=seed,
+        workers=workers, batch_size=batch_size, device=device,
     )  # fmt: skip
     with progress_bars(quiet=as_json) as progress:
         done = run(TuneTextJob(**given), out, command=o.command(), progress=progress)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Protocol
 from urllib.parse import parse_qsl
 
@@ -82,10 +82,6 @@ class ModelHandle:
     device: str = "auto"
     channels: int | None = None
     native_scale: Scale | None = None
-
-    def known(self, **facts: Any) -> ModelHandle:
-        """Return the handle with what its family knows: `channels`, `native_scale`."""
-        return replace(self, **facts)
 
     def __str__(self) -> str:
         """Write the name as a user would type it."""

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
 _PREVIEW = 512
 _SAMPLE, _LEAST = 2_000_000, 256  # values of a band, in all and of a scene
+_DIM, _BRIGHT = 0.02, 20.0  # of the trained range: beyond, the unit must be another
 _RANGE_FILE = "tables/band_range.json"
 _RANGE_VERSION = 1  # raised when another range comes of the same pixels
 
@@ -69,7 +70,7 @@ def bind(model: ModelHandle | Embeds, pool: Pool, *, run: Run | None = None) -> 
         raise ParameterError(
             f"bands {','.join(map(str, bands))}", f"The images have bands 1 to {available}."
         )
-    scale = model.scale or _native_range(model, pool, bands) or _kept_range(pool, bands, run)
+    scale = model.scale or _native_range(model, pool, bands, run) or _kept_range(pool, bands, run)
     if len(scale) == 1:
         scale = scale * len(bands)
     if len(scale) != len(bands):
@@ -83,11 +84,27 @@ def bind(model: ModelHandle | Embeds, pool: Pool, *, run: Run | None = None) -> 
     return FAMILIES.get(model.family).build(model, bands, scale)
 
 
-def _native_range(model: ModelHandle, pool: Pool, bands: tuple[int, ...]) -> Scale | None:
-    """Return the range that the weights were trained with, unless the imagery is pictures."""
-    if model.native_scale is None or pool.scenes[0].source.info.dtype == "uint8":
+def _native_range(
+    model: ModelHandle, pool: Pool, bands: tuple[int, ...], run: Run | None
+) -> Scale | None:
+    """Return the range that the weights were trained with, unless the imagery is pictures.
+
+    Raises:
+        ParameterError: The imagery is in another unit: reflectance from 0 to 1 where the weights
+            know 0 to 10,000.
+    """
+    native = model.native_scale
+    if native is None or pool.scenes[0].source.info.dtype == "uint8" or len(native) != len(bands):
         return None
-    return model.native_scale if len(model.native_scale) == len(bands) else None
+    found = _kept_range(pool, bands, run)
+    usual, bright = max(high for _, high in native), max(high for _, high in found)
+    if not _DIM * usual <= bright <= _BRIGHT * usual:
+        raise ParameterError(
+            f"values up to {bright:g} for {model}, which was trained on values up to {usual:g}",
+            "The imagery seems to be in another unit.",
+            f"State what is 0 and what is 1 there: --scale 0,{bright:.3g}",
+        )
+    return native
 
 
 def band_range(pool: Pool, bands: tuple[int, ...]) -> Scale:

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal, Protocol, runtime_checkable
 
 from foveate.errors import MissingCapabilityError
+from foveate.models.base import ModelHandle
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -92,12 +93,14 @@ class TextSpec:
         head: "cosine" for models trained with a softmax over texts (CLIP), "sigmoid" where each
             pair is judged alone (SigLIP).
         context: Most tokens of a text; longer texts are cut.
+        fingerprint: Hash of what reads texts besides the model's weights: its tokenizer.
     """
 
     scale: float
     bias: float
     head: Literal["cosine", "sigmoid"]
     context: int
+    fingerprint: str = ""
 
 
 @runtime_checkable
@@ -210,7 +213,7 @@ CAPABILITIES: dict[str, type] = {
 }
 
 _WHO_CAN = {
-    "tokens": "Image tokens come from timm, open_clip, tuned and hf models.",
+    "tokens": "Image tokens come from timm, torchgeo, open_clip, tuned and hf models.",
     "text": "Text is embedded by open_clip, tuned, and CLIP or SigLIP models of hf.",
     "answers": "Answers come from LLaVA, Qwen2-VL and BLIP-2 models of hf, or from your own "
     "function with from_answers(...).",
@@ -238,6 +241,12 @@ def need(model: object, capability: str, purpose: str = "") -> Any:
     """
     if isinstance(model, CAPABILITIES[capability]):
         return model
+    if isinstance(model, ModelHandle):
+        raise MissingCapabilityError(
+            f"{model} is the name of a model that has not been built yet",
+            "It is built for the bands and the range of values of a pool.",
+            "Type: model = foveate.bind(load_model(...), pool)",
+        )
     spec = getattr(model, "spec", None)
     name = getattr(spec, "name", type(model).__name__)
     able = ", ".join(capabilities(model)) or "nothing that foveate knows"

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import importlib.util
+import re
 from typing import TYPE_CHECKING
 
 from foveate.errors import MissingExtraError, ParameterError
 
 if TYPE_CHECKING:
     import torch
+
+
+_NAMES = r"cpu|cuda(:\d+)?|mps"
 
 
 def need_extra(extra: str, *packages: str) -> None:
@@ -47,7 +51,8 @@ def resolve_device(name: str = "auto") -> torch.device:
             return torch.device("cuda")
         return torch.device("mps" if torch.backends.mps.is_available() else "cpu")
     try:
-        device = torch.device(name)
+        # Others are none that images can be shown to ("meta"), or need packages of their own.
+        device = torch.device(name if re.fullmatch(_NAMES, name) else f"{name} is none")
         torch.empty(1, device=device)
     except (RuntimeError, AssertionError) as error:
         raise ParameterError(

@@ -82,7 +82,7 @@ def embed(
             "workers=1",
         )
     with _opened(run) as opened:
-        bound = bind(model, pool, run=opened)
+        bound = need(bind(model, pool, run=opened), "embed", "embedding a pool")
         spec = _token_spec(bound, pool) if tokens else bound.spec
         size = _shard_size(len(pool), spec)
         make = functools.partial(

@@ -154,6 +154,12 @@ class Frozen:
                     found = function(items[start : start + size])
                     parts.append(found.float().cpu().numpy())
             except Exception as error:
+                if isinstance(error, AssertionError):  # how timm and torch refuse a size
+                    raise ParameterError(
+                        f"the model cannot take images of this size: {error}",
+                        "",
+                        "State a size that it takes (?size=224), or tiles that fit (--tile).",
+                    ) from error
                 if not out_of_memory(error):
                     raise
                 if size == 1:

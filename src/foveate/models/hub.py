@@ -88,7 +88,7 @@ def fetch_file(
 def described(path: Path) -> str:
     """Return the repository and the commit of a fetched file or folder, as specs say it."""
     parts = path.parts
-    place = parts.index("snapshots")
+    place = len(parts) - 1 - parts[::-1].index("snapshots")
     repository = parts[place - 1].removeprefix("models--").replace("--", "/")
     return f"hub: {repository}@{parts[place + 1]}"
 

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import importlib.util
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from foveate.errors import DataError, ParameterError
+from foveate.errors import DataError, ParameterError, UnknownNameError
 from foveate.models.base import Family, ModelHandle, Scale, parse_name
 from foveate.registry import Registry
 
@@ -23,7 +24,7 @@ class _Builtin:
         """Refuse what the builtin model does not have."""
         if handle.name or handle.tag or handle.options or handle.weights:
             raise ParameterError(
-                f"{handle} with weights {handle.weights!r}",
+                f"{handle}" + (f" with weights {handle.weights!r}" if handle.weights else ""),
                 "The builtin model has no variants, options or weights.",
                 "Type --model builtin, or --model timm:NAME --weights PATH.",
             )
@@ -51,6 +52,26 @@ FAMILIES: Registry[Family] = Registry(
 )
 
 
+def _family(handle: ModelHandle) -> Family:
+    """Return the family of a name; a bare name of timm is the slip that most people make.
+
+    Raises:
+        UnknownNameError: There is no such family.
+    """
+    try:
+        return FAMILIES.get(handle.family)
+    except UnknownNameError as error:
+        if importlib.util.find_spec("timm") is None:
+            raise
+        import timm
+
+        if handle.name or not timm.is_model(handle.family):
+            raise
+        raise UnknownNameError(
+            error.given, error.allowed, f"Did you mean 'timm:{handle}'?"
+        ) from error
+
+
 def load_model(
     name: str,
     *,
@@ -66,17 +87,19 @@ def load_model(
     is checked here.
 
     Args:
-        name: ``"builtin"``, ``"timm:NAME"`` (pretrained weights from the hub),
-            ``"timm:NAME@TAG"``, ``"timm:NAME@random"``, each with ``?key=value`` options.
+        name: ``"builtin"``, ``"timm:NAME[@TAG]"``, ``"open_clip:ARCH[@TAG]"``,
+            ``"hf:ORG/NAME[@REVISION]"``, ``"torchgeo:NAME@WEIGHTS"``, ``"tuned:FOLDER"``, each
+            with ``?key=value`` options; ``@random`` for seeded random weights.
         weights: Local weights: safetensors, or a file that ``torch.load(weights_only=True)``
-            accepts. Nothing is unpickled.
+            accepts; for "hf" a folder as ``save_pretrained`` writes it. Nothing is unpickled.
         bands: 1-based bands to embed, in the model's order.
         scale: ``(low, high)`` per band, mapped to 0 and 1.
         device: "auto" takes CUDA, then MPS, then the CPU.
 
     Raises:
         UnknownNameError: No such family or model, with a suggestion.
-        DataError: The weights file cannot be read.
+        ParameterError: An option or the form of the name cannot be used.
+        DataError: The weights cannot be read.
         MissingExtraError: The family needs a package that is not installed.
     """
     handle = replace(
@@ -86,7 +109,7 @@ def load_model(
         scale=scale,
         device=device,
     )
-    family = FAMILIES.get(handle.family)
+    family = _family(handle)
     if handle.weights and not Path(handle.weights).exists():
         raise DataError(f"there is no weights file {handle.weights!r}", "", "Check --weights.")
     return family.check(handle)

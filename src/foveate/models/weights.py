@@ -73,7 +73,6 @@ def load_state(
     architecture: str,
     *,
     spare: Callable[[str], bool] = lambda name: False,  # noqa: ARG005
-    rename: Callable[[str], str] = lambda name: name,
 ) -> None:
     """Load a weights file into a network, every parameter of it.
 
@@ -82,13 +81,11 @@ def load_state(
         path: See `read_state`.
         architecture: What the network is called, for the message.
         spare: Says of a parameter's name in the file that the network need not have it.
-        rename: Turns a name in the file into the network's.
 
     Raises:
         DataError: Parameters are missing, unknown, or of another shape.
     """
-    state = {rename(name): tensor for name, tensor in read_state(path).items()}
-    put_state(net, state, path, architecture, spare=spare)
+    put_state(net, read_state(path), path, architecture, spare=spare)
 
 
 def put_state(
@@ -176,9 +173,14 @@ def source_of(weights: str, hub: str = "") -> str:
 
 
 def first_line(error: Exception) -> str:
-    """Return the first line of an error's text, for use inside another message."""
+    """Return the first line of an error's text, for use inside another message.
+
+    Readers of damaged files raise with a bare number or with words of their insides: then the
+    kind of the error is all there is to say.
+    """
     lines = str(error).strip().splitlines()
-    return lines[0][:200] if lines else f"the file ends early ({type(error).__name__})"
+    telling = lines and not isinstance(error, KeyError | IndexError | EOFError | AssertionError)
+    return lines[0][:200] if telling else f"it is damaged or no such file ({type(error).__name__})"
 
 
 def random_weights(build: Callable[[], Any], seed: int = 0) -> Any:
@@ -186,5 +188,5 @@ def random_weights(build: Callable[[], Any], seed: int = 0) -> Any:
     import torch
 
     with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
+        torch.default_generator.manual_seed(seed)  # manual_seed would seed every GPU too
         return build()

@@ -39,6 +39,12 @@ def write_report(run_dir: str | Path, out: str | Path | None = None) -> Path:
             "Reports are of what was selected or classified.",
             "Go on with curate or classify in the same folder.",
         )
+    if "tuned" in summary:
+        raise DataError(
+            f"the run {str(run_dir)!r} holds a tuned model, and nothing to show",
+            "Reports are of what was selected or classified.",
+            f"What it came to is in tables/evaluation.json; use it: --model tuned:{run_dir}",
+        )
     if "labels" in summary:
         page = render(classified.build(classified.read_classified(run_dir)))
     else:

@@ -59,7 +59,7 @@ def check_model(
     """
     bands = 3
     if isinstance(model, ModelHandle):
-        bands = model.channels or len(model.bands) or 3
+        bands = max(model.bands or (model.channels or 3,))
     elif model.spec.bands:
         bands = max(model.spec.bands)
     pool = _image_pool(bands, shape, dtype)

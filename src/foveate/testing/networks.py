@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
     import torch
 
-_DEPTH = 3  # of attributes and containers between a model and its network
+_DEPTH = 5  # of attributes and containers between a model and its network
 _PLAIN = (str, bytes, int, float, complex, type, ModuleType, type(None))
 _HOOKS = (
     "_forward_hooks",

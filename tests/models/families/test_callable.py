@@ -202,3 +202,17 @@ def test_losses_that_are_none(loss):
     )
     with pytest.raises(DataError, match="'api' returned the losses"):
         mine.answer_loss([Question([BATCH[0]], "What is it?")], ["a road"])
+
+
+def test_what_only_answers_cannot_embed_a_pool():
+    from foveate.grid import Grid
+    from foveate.models import embed
+    from foveate.pool import Pool, Scene
+    from foveate.raster import ArraySource
+
+    source = ArraySource(np.zeros((2, 8, 8), np.uint8))
+    tiles = Grid(source.info.shape, 8).tiles("s")
+    pool = Pool(ids=tiles.tile_id, scenes=(Scene("s", source),), tiles=tiles)
+    mine = from_answers(answer, name="api", bands=(1, 2), fingerprint="v1")
+    with pytest.raises(MissingCapabilityError, match="api has no 'embed'"):
+        embed(pool, mine)

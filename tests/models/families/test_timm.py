@@ -7,7 +7,7 @@ import pickle
 import numpy as np
 import pytest
 
-from foveate.errors import DataError, ParameterError
+from foveate.errors import DataError, ParameterError, UnknownNameError
 from foveate.models import TokenSpec, load_model
 from foveate.models.load import FAMILIES
 
@@ -260,3 +260,34 @@ def test_a_device_that_is_not_there():
     handle = load_model("timm:resnet18@random", device="abacus")
     with pytest.raises(ParameterError, match=r"device 'abacus' cannot be used.*--device auto"):
         FAMILIES.get("timm").build(handle, (1, 2, 3), SCALE)
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("timm:resnet18@nonsense", "has no weights 'nonsense'.*a1_in1k"),
+        ("timm:resnet18?in_chans=abc", "in_chans='abc'"),
+        ("timm:resnet18?in_chans=0", "in_chans=0"),
+        ("timm:resnet18@random?features_only=true", "features_only"),
+    ],
+)
+def test_slips_in_names_are_seen_before_anything_is_built(name, message):
+    with pytest.raises((ParameterError, UnknownNameError), match=message):
+        load_model(name)
+
+
+def test_an_output_that_is_no_vector_is_refused():
+    with pytest.raises(ParameterError, match="gives no vector"):
+        build("timm:resnet18@random?size=40&global_pool=")
+
+
+def test_a_size_that_a_transformer_cannot_take_is_refused_when_it_comes():
+    name = "timm:vit_tiny_patch16_224@random?size=native&dynamic_img_size=true&img_size=64"
+    model = build(name)
+    with pytest.raises(ParameterError, match="images of this size"):
+        model.embed(np.zeros((1, 3, 50, 50), np.uint8))
+
+
+def test_the_licence_of_a_local_file_is_not_known(model):
+    assert model.spec.licence == ""
+    assert build("timm:resnet18@random?size=40").spec.licence

@@ -113,3 +113,23 @@ def test_templates_that_cannot_be_are_explained(tmp_path):
 
 def test_braces_in_a_name_stay_text():
     assert prompts(["{x}", "a"], ["the {}."]) == ["the {x}.", "the a."]
+
+
+def test_a_classes_file_of_masks_is_told_from_labels(tmp_path):
+    (tmp_path / "c.yaml").write_text("classes: {water: 0, forest: 1}\nignore: [cloud]\n")
+    with pytest.raises(ParameterError, match=r"given as --classes"):
+        labels_from(tmp_path / "c.yaml")
+    (tmp_path / "n.json").write_text('{"forest": 1}')
+    with pytest.raises(ParameterError, match="'forest' is called 1"):
+        labels_from(tmp_path / "n.json")
+
+
+def test_a_file_given_as_names_says_so(tmp_path):
+    (tmp_path / "labels.txt").write_text("a\nb\n")
+    with pytest.raises(ParameterError, match="--labels-file"):
+        labels_from(str(tmp_path / "labels.txt"))
+
+
+def test_glued_and_spaced_spellings_are_one():
+    with pytest.raises(ParameterError, match="are one"):
+        labels_of(["parking lot", "ParkingLot"])

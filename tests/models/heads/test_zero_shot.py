@@ -62,7 +62,11 @@ def test_cosine_probabilities_sum_to_one_and_sigmoid_ones_stand_alone():
 
 
 def test_the_head_may_be_chosen():
-    assert text_head(colour_words(), ["red"], head="sigmoid").head == "sigmoid"
+    pairs = colour_words(head="sigmoid", bias=-10.0)
+    assert text_head(pairs, ["red"]).head == "sigmoid"
+    assert text_head(pairs, ["red"], head="cosine").head == "cosine"
+    with pytest.raises(ParameterError, match="near 1"):
+        text_head(colour_words(), ["red"], head="sigmoid")
     with pytest.raises(ParameterError, match="Allowed: cosine"):
         text_head(colour_words(), ["red"], head="softmax")
 

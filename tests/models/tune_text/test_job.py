@@ -8,7 +8,7 @@ import shutil
 import numpy as np
 import pytest
 
-from foveate.errors import DataError, FoveateError, ParameterError
+from foveate.errors import DataError, FoveateError, ParameterError, StorageError
 from foveate.models import bind, capabilities, load_model
 from foveate.models.heads.zero_shot import text_head
 from foveate.models.tune_text import TuneTextJob, run
@@ -52,7 +52,9 @@ def test_the_same_seed_gives_the_same_weights_and_another_one_others(patches, tu
     expected = (tuned.path / "model/weights.safetensors").read_bytes()
     again = run(job(patches), tmp_path / "again")
     assert (again.path / "model/weights.safetensors").read_bytes() == expected
-    other = run(job(patches, seed=1), tmp_path / "again")  # the embeddings are reused
+    with pytest.raises(StorageError, match=r"tuned otherwise.*--replace"):
+        run(job(patches, seed=1), tmp_path / "again")
+    other = run(job(patches, seed=1, replace=True), tmp_path / "again")
     assert (other.path / "model/weights.safetensors").read_bytes() != expected
     steps = other.record["steps"]
     assert steps["embed builtin"] == again.record["steps"]["embed builtin"]
@@ -131,7 +133,7 @@ def test_a_stopped_training_goes_on_to_the_same_weights(patches, tuned, tmp_path
     ("given", "message"),
     [
         ({"captions": None}, "no texts to learn from.*--captions FILE"),
-        ({"classes_from_folders": True, "captions": "c.csv"}, "both captions and class folders"),
+        ({"classes_from_folders": True, "captions": "c.csv"}, "both captions and --classes"),
         ({"captions": "none.csv"}, "cannot read 'none.csv'"),
         ({"width": 30}, "width=30"),
         ({"epoch": 3}, "no such setting.*epochs"),
@@ -172,7 +174,7 @@ def test_bands_and_scale_are_remembered(patches, tmp_path):
 
 def test_other_templates_are_another_training(patches, tmp_path):
     first = run(job(patches, epochs=1), tmp_path)
-    again = run(job(patches, epochs=1, templates="none"), tmp_path)
+    again = run(job(patches, epochs=1, templates="none", replace=True), tmp_path)
     assert again.worked
     for step in ("train", "evaluate"):
         assert again.key(step) != first.key(step)

@@ -9,6 +9,7 @@ whether their mean is the embedding is measured on one image, not looked up by n
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from foveate.errors import ParameterError, UnknownNameError
@@ -99,9 +100,19 @@ class _Timm:
                 "python -c 'import timm; print(timm.list_models())'.",
                 suggest(handle.name, known),
             )
+        _check_tag(handle)
+        channels = handle.options.get("in_chans", 3)
+        if not isinstance(channels, int) or channels < 1:
+            raise ParameterError(
+                f"in_chans={channels!r}", "A number of bands from 1.", "?in_chans=4"
+            )
+        if handle.options.get("features_only"):
+            raise ParameterError(
+                "features_only=true", "Such a network gives no vector.", "Leave it out: --tokens."
+            )
         if handle.weights:
             read_state(handle.weights)
-        return handle.known(channels=int(handle.options.get("in_chans", 3)))
+        return replace(handle, channels=channels)
 
     def build(self, handle: ModelHandle, bands: Sequence[int], scale: Scale) -> TimmModel:
         """Build the model.
@@ -166,9 +177,30 @@ def finish(
         bands=bands,
         source=source,
         fingerprint=fingerprint,
-        licence=licence or str(cfg.get("license") or ""),
+        # The licence is that of the published weights: of a local file nothing is known.
+        licence=licence or ("" if handle.weights else str(cfg.get("license") or "")),
     )
     return TimmModel(frozen, spec) if token_spec is None else TimmTokens(frozen, spec, token_spec)
+
+
+def _check_tag(handle: ModelHandle) -> None:
+    """Check that timm lists the pretrained weights.
+
+    Raises:
+        UnknownNameError: It does not.
+    """
+    import timm
+
+    if handle.tag in ("", _RANDOM, "pretrained") or handle.weights:
+        return
+    listed = timm.list_models(f"{handle.name}.*", pretrained=True)
+    tags = [name.partition(".")[2] for name in listed]
+    if handle.tag not in tags:
+        raise UnknownNameError(
+            f"timm's {handle.name} has no weights {handle.tag!r}",
+            f"It has: {', '.join(tags) or 'none'}; or random.",
+            suggest(handle.tag, tags),
+        )
 
 
 def _create(handle: ModelHandle, options: dict[str, Any], channels: int) -> tuple[Any, str]:
@@ -243,6 +275,12 @@ def _try(handle: ModelHandle, frozen: Frozen) -> tuple[int, TokenSpec | None]:
                 "",
                 "Leave 'size' out, or tell a transformer too: ?size=256&img_size=256.",
             ) from error
+        if getattr(vector, "ndim", 0) != 2:
+            raise ParameterError(
+                f"{handle} gives no vector of an image",
+                f"Its output has the shape {tuple(getattr(vector, 'shape', ()))}.",
+                "Leave the option that changes its pooling out.",
+            )
         try:
             tokens = _features(frozen.net, image)
         except (ValueError, RuntimeError, AttributeError, TypeError):

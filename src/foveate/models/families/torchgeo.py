@@ -61,7 +61,7 @@ class _TorchGeo:
             read_state(handle.weights)
         weights = _weights(handle)
         if weights is None:
-            return handle.known(channels=_stated_channels(handle) or 3)
+            return replace(handle, channels=_stated_channels(handle) or 3)
         channels = int(weights.meta["in_chans"])
         if _stated_channels(handle) not in {None, channels}:
             raise ParameterError(
@@ -71,7 +71,9 @@ class _TorchGeo:
                 "Leave 'in_chans' out.",
             )
         known = _range(weights, channels)
-        return handle.known(channels=channels, native_scale=None if known is None else known.scale)
+        return replace(
+            handle, channels=channels, native_scale=None if known is None else known.scale
+        )
 
     def build(self, handle: ModelHandle, bands: Sequence[int], scale: Scale) -> TimmModel:
         """Build the model.

@@ -55,6 +55,7 @@ class TunedModel:
             name=name,
             dim=self._bias.size,
             non_negative=False,
+            licence="",  # of the texts nothing is known
             source=source,
             fingerprint=weights_hash(towers, base.spec.fingerprint),
         )

@@ -48,7 +48,7 @@ class Head(Protocol):
 
 def same_name(text: str) -> str:
     """Return what two spellings of a class have in common: case, spaces and "_" do not count."""
-    return " ".join(text.casefold().replace("_", " ").split())
+    return "".join(text.casefold().replace("_", " ").split())
 
 
 def unit(x: NDArray[np.floating]) -> NDArray[np.float32]:

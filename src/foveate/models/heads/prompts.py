@@ -62,6 +62,12 @@ def labels_from(source: str | Path) -> Labels:
         DataError: The file cannot be read.
     """
     if isinstance(source, str):
+        if Path(source).is_file():
+            raise ParameterError(
+                f"the labels {source!r} are a file",
+                "Labels are names separated by commas.",
+                f"--labels-file {source}",
+            )
         return labels_of([part.strip() for part in source.split(",")])
     try:
         text = source.read_text(encoding="utf-8-sig")
@@ -195,6 +201,14 @@ def _text(value: Any) -> str:
 
 
 def _texts(name: str, value: Any) -> tuple[str, ...]:
+    if not (value is None or isinstance(value, str | list | tuple)):
+        raise ParameterError(
+            f"the label {name!r} is called {value!r}",
+            "What a class is called is a text, or a list of texts.",
+            "A classes file of masks is given as --classes; labels are 'name: [text, text]'."
+            if name in ("classes", "ignore")
+            else f"{name}: {name}",
+        )
     given = [value] if isinstance(value, str) else list(value or ())
     texts = tuple(_text(text) for text in given) or (name.replace("_", " "),)
     if not all(texts) and name:

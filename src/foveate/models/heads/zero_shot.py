@@ -97,6 +97,12 @@ def text_head(
     known, sentences = labels_of(labels), templates_from(templates)
     spec = able.text_spec
     kind = check_kind(head) or spec.head
+    if kind == "sigmoid" and spec.head != "sigmoid":
+        raise ParameterError(
+            "head='sigmoid' for a model that was trained with a softmax",
+            "It has no bias: each label alone would have a probability near 1.",
+            "Use cosine, and add a label such as 'something else'.",
+        )
     # All prompts in a few calls: text models are fast in batches.
     groups = [prompts(texts, sentences) for texts in known.values()]
     vectors = unit(_embed(able, [prompt for group in groups for prompt in group]))

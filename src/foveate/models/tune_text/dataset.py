@@ -93,8 +93,11 @@ def read(job: TuneTextJob) -> Sources:
     """
     if (job.captions is None) == (not job.classes_from_folders):
         raise ParameterError(
-            "both captions and class folders" if job.captions else "no texts to learn from",
-            "Exactly one of them is needed.",
+            "both captions and --classes-from-folders"
+            if job.captions
+            else "no texts to learn from",
+            "Either captions are learnt, or the names of folders; with captions, class folders "
+            "become the zero-shot test by themselves.",
             "Give --captions FILE or --classes-from-folders.",
         )
     if job.tile is not None or job.coordinates is not None or job.masks:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from foveate.errors import ParameterError
+from foveate.errors import ParameterError, StorageError
 from foveate.files import digest, read_json, write_json
 from foveate.models.base import ModelHandle
 from foveate.models.binding import bind
@@ -62,8 +62,8 @@ def run(
             is kept.
     """
     need_paths(job.images, "image")
-    handle = _check_base(job.handle())
     sources = read(job)
+    handle = _check_base(job.handle())
     resolve_device(job.device)
     with Run.create(out, job=job.model_dump(mode="json"), command=command) as opened:
         pool, _ = measured_pool(job, opened, progress)
@@ -124,7 +124,21 @@ class _Work:
         )
 
     def train(self) -> None:
-        """Train the towers and write the model."""
+        """Train the towers and write the model.
+
+        Raises:
+            StorageError: There is a model of other settings, and it is not to be replaced.
+        """
+        there = self.run.path / MODEL
+        other = (there / store.MODEL).exists() and (
+            store.read_record(there).training.get("key") != self.key
+        )
+        if other and not self.job.replace:
+            raise StorageError(
+                f"the run {str(self.run.path)!r} holds a model that was tuned otherwise",
+                "It is not overwritten unasked.",
+                "Choose another --out, or type --replace: the embeddings are used again.",
+            )
         self.run.do("train", self.key, self._train)
 
     def _train(self) -> list[str]:
@@ -156,6 +170,7 @@ class _Work:
                 "epochs": len(history.epochs),
                 "best_epoch": history.best,
                 "seed": job.seed,
+                "key": self.key,
             },
         )
         files = store.save(path / MODEL, task.net, record)

@@ -30,6 +30,7 @@ class TuneTextJob(EncodeSettings):
         lr: Highest learning rate.
         patience: Epochs without a better validation score after which to stop; 0 for never.
         precision: "float32" or "bfloat16" in training.
+        replace: Whether a model that was tuned otherwise in the same run may be replaced.
     """
 
     tile: int | None = None  # each image is one: captions speak of whole images
@@ -47,3 +48,4 @@ class TuneTextJob(EncodeSettings):
     lr: float = Field(1e-3, gt=0)
     patience: int = Field(10, ge=0)
     precision: Literal["float32", "bfloat16"] = "float32"
+    replace: bool = False

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 
 from foveate.embeddings import EncoderSpec
 from foveate.errors import DataError
-from foveate.files import as_storage_error, atomic_path, read_json, write_json
+from foveate.files import as_storage_error, atomic_path, read_json, write_bytes, write_json
 from foveate.models.weights import load_state, random_weights
 
 if TYPE_CHECKING:
@@ -58,11 +58,10 @@ def save(folder: Path, net: Pair, record: Record) -> list[Path]:
         net: The towers.
         record: What they are.
     """
-    from safetensors.torch import save_file
+    from safetensors.torch import save as as_bytes
 
     state = {name: t.detach().cpu().contiguous() for name, t in net.state_dict().items()}
-    with atomic_path(folder / WEIGHTS) as temporary:
-        save_file(state, temporary)
+    write_bytes(folder / WEIGHTS, as_bytes(state))  # save_file would make it private
     content = {"format": FORMAT, **asdict(record), "base_spec": record.base_spec.to_dict()}
     write_json(folder / MODEL, content)
     return [folder / WEIGHTS, folder / MODEL]

@@ -95,10 +95,12 @@ def test_the_embedding_is_the_mean_of_the_queries_and_tokens_are_patches(model, 
     with torch.inference_mode():
         found = direct.net.get_image_features(**pixels)
     queries = found.qformer_outputs.last_hidden_state.numpy()
-    np.testing.assert_allclose(model.embed(BATCH), queries.mean(axis=1), atol=1e-5)
+    np.testing.assert_allclose(model.embed(BATCH), queries.mean(axis=1), rtol=1e-5, atol=1e-4)
     patches = found.last_hidden_state[:, 1:].numpy()
     assert model.tokens(BATCH).shape == (2, 4, 4, 32)
-    np.testing.assert_allclose(model.tokens(BATCH).reshape(2, 16, 32), patches, atol=1e-5)
+    np.testing.assert_allclose(
+        model.tokens(BATCH).reshape(2, 16, 32), patches, rtol=1e-5, atol=1e-4
+    )
     assert (model.token_spec.space, model.token_spec.pooled) == ("backbone", False)
 
 
@@ -134,7 +136,7 @@ def test_positions_are_interpolated_to_another_size(folder, direct):
     with torch.inference_mode():
         found = direct.net.vision_model(pixels, interpolate_pos_encoding=True)
     expected = found.last_hidden_state[:, 1:].reshape(1, 6, 6, 32).numpy()
-    np.testing.assert_allclose(model.tokens(image), expected, atol=1e-5)
+    np.testing.assert_allclose(model.tokens(image), expected, rtol=1e-5, atol=1e-4)
     asked = Question(list(image), "What is shown?")
     assert model.generate([asked], max_tokens=3)
     assert model.answer_loss([asked], ["no"]) > 0

@@ -250,3 +250,24 @@ def test_every_architecture_has_its_builder():
     assert {"clip", "siglip", "siglip2", "sam", "llava", "qwen2_vl", "blip-2"} <= set(BUILDERS)
     for name in ("clip", "siglip", "siglip2", "sam"):
         assert callable(BUILDERS.get(name))
+
+
+def test_the_config_is_part_of_the_fingerprint(saved, tmp_path):
+    other = tmp_path / "other"
+    shutil.copytree(saved, other)
+    config = json.loads((other / "config.json").read_text())
+    config["transformers_version"] = "9"
+    (other / "config.json").write_text(json.dumps(config))
+    prints = [build(saved).spec.fingerprint, build(other).spec.fingerprint]
+    assert prints[0] == prints[1]
+    config["vision_config"]["hidden_act"] = "relu"
+    (other / "config.json").write_text(json.dumps(config))
+    assert build(other).spec.fingerprint not in prints
+
+
+def test_the_tokenizer_is_part_of_what_reads_texts(saved, tmp_path):
+    other = tmp_path / "other"
+    shutil.copytree(saved, other)
+    text = (other / "tokenizer_config.json").read_text()
+    (other / "tokenizer_config.json").write_text(text + "\n")
+    assert build(other).text_spec.fingerprint != build(saved).text_spec.fingerprint

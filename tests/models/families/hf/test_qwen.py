@@ -97,7 +97,9 @@ def test_bytes_of_the_exact_size_are_the_pixels_of_the_image_processor(pair):
     expected = direct.images(shown, return_tensors="pt")
     found = model._chat.show(shown)
     assert found.tensors["image_grid_thw"].tolist() == expected["image_grid_thw"].tolist()
-    np.testing.assert_allclose(found.tensors["pixel_values"], expected["pixel_values"], atol=1e-5)
+    np.testing.assert_allclose(
+        found.tensors["pixel_values"], expected["pixel_values"], rtol=1e-5, atol=1e-4
+    )
 
 
 def test_tokens_are_merged_patches_on_their_grid(pair):
@@ -108,8 +110,8 @@ def test_tokens_are_merged_patches_on_their_grid(pair):
         found = torch.stack(list(direct.net.get_image_features(**pixels).pooler_output)).numpy()
     tokens = model.tokens(batch)
     assert tokens.shape == (2, 4, 4, 32)
-    np.testing.assert_allclose(tokens.reshape(2, 16, 32), found, atol=1e-5)
-    np.testing.assert_allclose(model.embed(batch), found.mean(axis=1), atol=1e-5)
+    np.testing.assert_allclose(tokens.reshape(2, 16, 32), found, atol=1e-5 * np.abs(found).max())
+    np.testing.assert_allclose(model.embed(batch), found.mean(axis=1), rtol=1e-5, atol=1e-4)
 
 
 def test_a_token_lies_where_its_pixels_are():

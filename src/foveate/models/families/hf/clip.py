@@ -20,6 +20,7 @@ from foveate.models.families.hf.common import (
     make_spec,
     pooled,
     read_image_settings,
+    text_fingerprint,
 )
 from foveate.models.families.hf.dual import DualEncoder
 from foveate.models.frozen import Frozen
@@ -78,5 +79,11 @@ def build(handle: ModelHandle, checkpoint: Checkpoint, bands: Sequence[int], sca
         tokenizer,
         make_spec(handle, checkpoint, frozen, net.config.projection_dim, bands),
         TokenSpec(vision.hidden_size, "backbone"),
-        TextSpec(float(net.logit_scale.exp()), 0.0, "cosine", text.max_position_embeddings),
+        TextSpec(
+            float(net.logit_scale.exp()),
+            0.0,
+            "cosine",
+            text.max_position_embeddings,
+            text_fingerprint(checkpoint),
+        ),
     )

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from foveate.errors import DataError, ParameterError
+from foveate.files import digest, fingerprint
 from foveate.models.inputs import OPTIONS, Inputs, own_options
 from foveate.models.weights import first_line, mismatch_error, random_weights, weights_hash
 
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
     from foveate.models.frozen import Frozen
 
 _VOCABULARIES = ("tokenizer.json", "vocab.json", "vocab.txt", "*.model")
+_VOLATILE = ("_name_or_path", "transformers_version", "dtype", "torch_dtype", "use_cache")
 _BICUBIC = 3  # PIL's number, which is what the files of transformers hold
 
 
@@ -216,8 +218,22 @@ def make_spec(
         dim=dim,
         bands=bands,
         source=checkpoint.source,
-        fingerprint=weights_hash(frozen.net, "hf", checkpoint.model_type, *more),
+        fingerprint=weights_hash(frozen.net, "hf", _stable(checkpoint.config), *more),
     )
+
+
+def text_fingerprint(checkpoint: Checkpoint) -> str:
+    """Return a hash of the files that turn texts into numbers."""
+    names = ("tokenizer", "vocab", "merges", "special_tokens", "added_tokens")
+    files = sorted(f for f in checkpoint.folder.iterdir() if f.name.startswith(names))
+    return digest([[f.name, fingerprint(f)] for f in files])
+
+
+def _stable(config: Any) -> Any:
+    """Return a config without what changes nothing in the vectors: it is part of the network."""
+    if isinstance(config, dict):
+        return {k: _stable(v) for k, v in sorted(config.items()) if k not in _VOLATILE}
+    return config
 
 
 def check_options(handle: ModelHandle, *allowed: str) -> None:

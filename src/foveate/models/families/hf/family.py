@@ -6,6 +6,7 @@ A name is ``hf:ORG/NAME[@REVISION][?options]`` for the hub. With a local folder 
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, Protocol
 
 from foveate.models.device import need_extra
@@ -71,7 +72,7 @@ class _Transformers:
         need_extra("hf", "transformers", "torch")
         checkpoint = look_at(handle)
         BUILDERS.get(checkpoint.model_type)
-        return handle.known(channels=_channels(checkpoint))
+        return replace(handle, channels=_channels(checkpoint))
 
     def build(self, handle: ModelHandle, bands: Sequence[int], scale: Scale) -> Embeds:
         """Build the model with all that its architecture can do.

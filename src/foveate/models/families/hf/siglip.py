@@ -26,6 +26,7 @@ from foveate.models.families.hf.common import (
     make_spec,
     pooled,
     read_image_settings,
+    text_fingerprint,
 )
 from foveate.models.families.hf.dual import DualEncoder
 from foveate.models.frozen import Frozen
@@ -124,6 +125,7 @@ def build(
             float(net.logit_bias),
             "sigmoid",
             text.max_position_embeddings,
+            text_fingerprint(checkpoint),
         ),
         written=_plain if _without_punctuation(checkpoint) else str.lower,
     )

@@ -13,6 +13,7 @@ they were trained with; the name or ``?quick_gelu=`` does.
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from foveate.errors import ParameterError
@@ -50,7 +51,7 @@ class _OpenClip:
         check_name(handle)
         if handle.weights:
             read_state(handle.weights)
-        return handle.known(channels=3)
+        return replace(handle, channels=3)
 
     def build(self, handle: ModelHandle, bands: Sequence[int], scale: Scale) -> OpenClip:
         """Build the model.

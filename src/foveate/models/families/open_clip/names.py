@@ -97,8 +97,20 @@ def _local(handle: ModelHandle) -> Architecture:
     config, preprocess = shape.config, {**shape.preprocess, **tag}
     # Computing with the other activation spoils the vectors and fails nowhere: the tag decides.
     gelu = tag.get("quick_gelu", config.get("quick_gelu", False))
-    config["quick_gelu"] = bool(handle.options.get("quick_gelu", gelu))
+    config["quick_gelu"] = _gelu(handle, default=gelu)
     return Architecture(config, preprocess, shape.folder)
+
+
+def _gelu(handle: ModelHandle, *, default: bool) -> bool:
+    """Return which activation to compute with.
+
+    Raises:
+        ParameterError: The option is neither true nor false.
+    """
+    value = handle.options.get("quick_gelu", bool(default))
+    if not isinstance(value, bool):
+        raise ParameterError(f"quick_gelu={value!r}", "Allowed: true, false.", "?quick_gelu=true")
+    return value
 
 
 def listed_name(handle: ModelHandle) -> str:
@@ -149,7 +161,8 @@ def _check_tag(handle: ModelHandle) -> None:
     tags = open_clip.list_pretrained_tags_by_model(listed_name(handle))
     allowed = f"Tags of {handle.name}: {', '.join(tags) or 'none'}; or random."
     if not handle.tag and not handle.weights:
-        example = tags[-1] if tags else RANDOM
+        usual = [tag for tag in tags if tag.startswith("laion2b")]
+        example = [RANDOM, *tags, *usual][-1]
         raise ParameterError(
             f"{handle} does not say which weights", allowed,
             f"Type open_clip:{handle.name}@{example}, or give a file with --weights PATH.",
@@ -170,5 +183,5 @@ def _from_hub(handle: ModelHandle) -> Architecture:
     path = fetch_file(handle.name.removeprefix(HUB), [_CONFIG], name=str(handle))
     shape = _read_config(path)
     if "quick_gelu" in handle.options:
-        shape.config["quick_gelu"] = bool(handle.options["quick_gelu"])
+        shape.config["quick_gelu"] = _gelu(handle, default=False)
     return shape
