@@ -118,6 +118,11 @@ class Embeddings:
         """Return n."""
         return self.x.shape[0]
 
+    def __repr__(self) -> str:
+        """Say what it holds, in a line."""
+        shape = " x ".join(map(str, self.x.shape))
+        return f"Embeddings({shape} {self.x.dtype}, {self.spec.name!r})"
+
     def align(self, ids: Sequence[str] | NDArray[np.str_]) -> NDArray[np.floating]:
         """Return the rows of `x` in the order of `ids`.
 

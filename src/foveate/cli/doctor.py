@@ -36,11 +36,11 @@ def examine() -> dict[str, Any]:
 
 def as_text(found: dict[str, Any]) -> str:
     """Write the examination for a person."""
-    lines = [f"{name:<14} {version}" for name, version in found["versions"].items()]
+    lines = [f"{name:<16} {version}" for name, version in found["versions"].items()]
     lines += [
-        f"{'cores':<14} {found['cores']}",
-        f"{'temp folder':<14} {found['temporary_folder']} ({found['free_disk_gb']} GB free)",
-        f"{'device':<14} {found['device'] or 'no torch: builtin runs on the CPU'}",
+        f"{'cores':<16} {found['cores']}",
+        f"{'temp folder':<16} {found['temporary_folder']} ({found['free_disk_gb']} GB free)",
+        f"{'device':<16} {found['device'] or 'no torch: builtin runs on the CPU'}",
     ]
     for name, state in found["models"].items():
         lines.append(f"model {name:<9} {'available' if state['available'] else state['why_not']}")

@@ -30,7 +30,10 @@ if TYPE_CHECKING:
 
 SCHEMA = 1
 _LOCK, _RECORD = ".lock", "run.json"
-_REPORTED = ("foveate", "numpy", "scipy", "scikit-learn", "rasterio", "pyarrow", "torch", "timm")
+_REPORTED = (
+    "foveate", "numpy", "scipy", "scikit-learn", "rasterio", "pyarrow", "torch", "timm",
+    "open_clip_torch", "transformers", "torchgeo",
+)  # fmt: skip
 
 
 class Run:

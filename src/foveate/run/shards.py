@@ -191,7 +191,7 @@ def load_embeddings(
     if chosen not in names:
         raise ParameterError(
             f"model={model!r}", f"The run has embeddings of: {', '.join(names)}.",
-            suggest(chosen, names),
+            suggest(chosen, names) or f"Type model={names[0]!r}.",
         )  # fmt: skip
     store = ShardStore.read(
         (opened.path / steps[step_name(chosen, tokens=tokens)]["outputs"][0]).parent
