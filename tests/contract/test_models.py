@@ -48,6 +48,11 @@ def test_every_tiny_model_passes_the_suite(kind, tmp_path):
     check_model(load_model(name, weights=weights, device="cpu"), tolerance=1e-5)
 
 
+def test_bands_may_be_chosen_beforehand():
+    name = "timm:mobilenetv3_small_050@random?size=64"
+    check_model(load_model(name, bands=[4, 3, 2]), tolerance=1e-4)
+
+
 def test_a_callable_passes_the_suite():
     check_model(model(spectra))
 

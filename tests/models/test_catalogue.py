@@ -6,7 +6,7 @@ import pytest
 
 from foveate.models import FAMILIES, load_model, parse_name
 from foveate.models.capabilities import CAPABILITIES
-from foveate.models.catalogue import CATALOGUE, EXTRAS, Extra
+from foveate.models.catalogue import CATALOGUE
 
 IDS = [entry.what for entry in CATALOGUE]
 
@@ -42,10 +42,3 @@ def test_what_timm_says_of_its_weights_is_what_the_catalogue_says():
             found = timm.get_pretrained_cfg(entry.name.removeprefix("timm:"))
             assert found.license.lower() == entry.licence.lower()
             assert found.input_size == (entry.bands, entry.size, entry.size)
-
-
-def test_a_missing_package_says_what_to_type():
-    lacking = Extra("hf", ("numpy", "no_such_package"))
-    assert lacking.missing() == ["no_such_package"]
-    assert "pip install 'foveate[hf]'" in lacking.why_not()
-    assert EXTRAS["builtin"].why_not() == ""

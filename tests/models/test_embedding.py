@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -304,8 +306,6 @@ def test_the_key_changes_with_pixels_tiles_and_model():
 
 
 def test_imagery_in_another_unit_than_the_weights_know_is_refused():
-    from dataclasses import replace
-
     handle = replace(load_model("builtin"), native_scale=((0.0, 10_000.0),) * 2)
     draw = np.random.default_rng(0)
     reflectance = draw.uniform(0, 1, (2, 32, 32)).astype(np.float32)
@@ -313,3 +313,12 @@ def test_imagery_in_another_unit_than_the_weights_know_is_refused():
         bind(handle, pool_of(reflectance))
     counts = draw.integers(0, 4000, (2, 32, 32)).astype(np.uint16)
     assert bind(handle, pool_of(counts)).spec.scale == handle.native_scale
+
+
+def test_the_unit_of_decibels_is_known_by_its_magnitude():
+    handle = replace(load_model("builtin"), native_scale=((-32.0, -8.0), (-23.0, -2.0)))
+    draw = np.random.default_rng(0)
+    decibels = draw.uniform(-28, -4, (2, 32, 32)).astype(np.float32)
+    assert bind(handle, pool_of(decibels)).spec.scale == handle.native_scale
+    with pytest.raises(ParameterError, match="another unit"):
+        bind(handle, pool_of((10 ** (decibels / 10)).astype(np.float32)))

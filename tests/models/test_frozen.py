@@ -68,11 +68,20 @@ def test_one_image_that_does_not_fit_is_an_error():
 
 def test_other_errors_pass():
     def broken(x):
-        raise RuntimeError("shapes differ")
+        raise RuntimeError("no kernel image")
 
-    with pytest.raises(RuntimeError, match="shapes differ"):
+    with pytest.raises(RuntimeError, match="no kernel image"):
         frozen().run(broken, BATCH, SPEC)
-    assert not out_of_memory(RuntimeError("shapes differ"))
+    assert not out_of_memory(RuntimeError("no kernel image"))
+
+
+@pytest.mark.parametrize("error", [RuntimeError("the size of tensor a"), AssertionError("not 7")])
+def test_a_size_that_the_network_refuses_names_that_of_the_tiles(error):
+    def broken(x):
+        raise error
+
+    with pytest.raises(ParameterError, match=rf"tiles of 2 x 2 pixels: {error}.*--tile"):
+        frozen().run(broken, BATCH, SPEC)
 
 
 def test_lists_go_through_in_parts_too():

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import pickle
+
 import numpy as np
 import pytest
 
 from foveate.errors import DataError
 from foveate.models import load_model
 from foveate.models.families.torchgeo import _on_hub
-from foveate.models.hub import fetch_file, hub_error
+from foveate.models.hub import described, fetch_file, hub_error
 from foveate.models.load import FAMILIES
 from foveate.models.weights import first_line, random_weights
+from foveate.testing.tiny import tiny_model
 
 torch = pytest.importorskip("torch")
 safetensors = pytest.importorskip("safetensors.torch")
@@ -111,3 +114,23 @@ def test_errors_of_libraries_are_one_line_inside_ours():
     assert "to the hub" not in error.given
     assert first_line(EOFError()) == "it is damaged or no such file (EOFError)"
     assert first_line(KeyError(105)) == "it is damaged or no such file (KeyError)"
+    assert first_line(ValueError("105")) == "it is damaged or no such file (ValueError)"
+    assert first_line(AssertionError("Input height (65)\nx")) == "Input height (65)"
+
+
+def test_the_commit_is_read_below_the_folder_that_the_cache_lies_in(tmp_path):
+    folder = tmp_path / "snapshots" / "models--org--name" / "snapshots" / COMMIT
+    assert described(folder / "model.safetensors") == f"hub: org/name@{COMMIT}"
+
+
+def test_a_model_of_transformers_stays_at_the_commit_that_was_looked_at(cache, tmp_path):
+    pytest.importorskip("transformers")
+    place = cache / "models--org--tiny"
+    tiny_model("hf_clip", place / "snapshots" / COMMIT)
+    (place / "refs").mkdir()
+    (place / "refs" / "main").write_text(COMMIT)
+    handle = load_model("hf:org/tiny", device="cpu")
+    (place / "refs" / "main").write_text("f" * 40)  # the hub goes on
+    model = FAMILIES.get("hf").build(pickle.loads(pickle.dumps(handle)), (1, 2, 3), SCALE)  # noqa: S301
+    assert model.spec.source == f"hub: org/tiny@{COMMIT}"
+    assert model.spec.name == "hf:org/tiny"

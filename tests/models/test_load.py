@@ -74,3 +74,9 @@ def test_the_builtin_model_has_no_variants(tmp_path):
 def test_a_weights_file_that_is_not_there():
     with pytest.raises(DataError, match="there is no weights file"):
         load_model("timm:resnet18", weights="nowhere.safetensors")
+
+
+@pytest.mark.parametrize("device", ["meta", "hpu", "abacus", "cuda:x", ""])
+def test_a_device_that_no_model_runs_on_is_refused_at_once(device):
+    with pytest.raises(ParameterError, match=r"there is no such kind.*cuda:N"):
+        load_model("builtin", device=device)

@@ -86,3 +86,10 @@ def test_a_source_is_a_file_with_its_content_or_the_hub(path):
     assert source_of(str(path)).startswith("w.safetensors (")
     assert source_of(str(path.parent)) == path.parent.name
     assert source_of("", "hub: org/name") == "hub: org/name"
+
+
+def test_random_weights_leave_the_generators_of_other_devices_alone(monkeypatch):
+    seeded = []
+    monkeypatch.setattr(torch.cuda, "manual_seed_all", seeded.append)
+    make()
+    assert not seeded

@@ -76,7 +76,7 @@ class Work:
             DataError: The probe was fitted to another encoder.
         """
         job = self.job
-        self.model = bind(handle, self.pool, run=self.run)
+        self.model = need(bind(handle, self.pool, run=self.run), "embed", "classification")
         if self.probe is not None:
             self.probe.check(self.model.spec)
         else:

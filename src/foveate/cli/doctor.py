@@ -13,7 +13,7 @@ def examine() -> dict[str, Any]:
     """Return versions, the machine, the device, and each model family with its state."""
     import rasterio
 
-    from foveate.models.catalogue import EXTRAS
+    from foveate.models.extras import EXTRAS
     from foveate.run.run import environment
 
     found: dict[str, Any] = {

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from foveate.models import ModelHandle, bind, capabilities, load_model
-from foveate.models.catalogue import CATALOGUE, EXTRAS
+from foveate.models.catalogue import CATALOGUE
+from foveate.models.extras import EXTRAS
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -112,12 +113,12 @@ def _tolerance(handle: ModelHandle, precision: str) -> float:
 
 
 def _trial_pool(handle: ModelHandle) -> Pool:
-    """Return one tile of noise with as many bands as the model takes."""
+    """Return one tile of noise that has the bands which the model takes."""
     from foveate.grid import Grid
     from foveate.pool import Pool, Scene
     from foveate.raster import ArraySource
 
-    shape = (handle.channels or 3, _SIDE, _SIDE)
+    shape = (max(handle.bands or (handle.channels or 3,)), _SIDE, _SIDE)
     source = ArraySource(np.random.default_rng(0).integers(0, 255, shape, np.uint8))
     tiles = Grid(source.info.shape, _SIDE).tiles("trial")
     return Pool(ids=tiles.tile_id, scenes=(Scene("trial", source),), tiles=tiles)

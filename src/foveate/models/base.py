@@ -42,7 +42,8 @@ class Family(Protocol):
     def check(self, handle: ModelHandle) -> ModelHandle:
         """Return the handle with what the family knows of the model without building it.
 
-        That is `channels`, and `native_scale` where the weights were trained on physical values.
+        That is `channels`, `native_scale` where the weights were trained on physical values, and
+        `commit` of a model of the hub.
 
         Raises:
             FoveateError: The model cannot be built.
@@ -70,6 +71,8 @@ class ModelHandle:
         channels: Number of bands that the model takes; None for any.
         native_scale: ``(low, high)`` per band that the weights were trained with, for imagery in
             physical values (reflectance times 10,000); None where they do not say.
+        commit: What `tag` stands for on the hub, looked up once, so that every process builds the
+            same; empty where the family does not look it up.
     """
 
     family: str
@@ -82,6 +85,7 @@ class ModelHandle:
     device: str = "auto"
     channels: int | None = None
     native_scale: Scale | None = None
+    commit: str = ""
 
     def __str__(self) -> str:
         """Write the name as a user would type it."""

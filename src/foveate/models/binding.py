@@ -16,7 +16,7 @@ from foveate.seeds import rng, tie_keys
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from foveate.models.capabilities import Embeds
+    from foveate.models.capabilities import Model
     from foveate.pool.pool import Pool, Scene
     from foveate.run import Run
 
@@ -27,7 +27,7 @@ _RANGE_FILE = "tables/band_range.json"
 _RANGE_VERSION = 1  # raised when another range comes of the same pixels
 
 
-def bind(model: ModelHandle | Embeds, pool: Pool, *, run: Run | None = None) -> Embeds:
+def bind(model: ModelHandle | Model, pool: Pool, *, run: Run | None = None) -> Model:
     """Build a model for the bands and the value range of a pool.
 
     Bands are those that the user chose, or all of them where the model takes as many; three
@@ -97,14 +97,23 @@ def _native_range(
     if native is None or pool.scenes[0].source.info.dtype == "uint8" or len(native) != len(bands):
         return None
     found = _kept_range(pool, bands, run)
-    usual, bright = max(high for _, high in native), max(high for _, high in found)
+    usual, bright = _largest(native), _largest(found)
     if not _DIM * usual <= bright <= _BRIGHT * usual:
         raise ParameterError(
-            f"values up to {bright:g} for {model}, which was trained on values up to {usual:g}",
+            f"values {_written(found)} for {model}, which was trained on values {_written(native)}",
             "The imagery seems to be in another unit.",
             f"State what is 0 and what is 1 there: --scale 0,{bright:.3g}",
         )
     return native
+
+
+def _largest(scale: Scale) -> float:
+    """Return the largest magnitude of a range; that of decibels lies below 0."""
+    return max(abs(value) for pair in scale for value in pair)
+
+
+def _written(scale: Scale) -> str:
+    return f"from {min(low for low, _ in scale):g} to {max(high for _, high in scale):g}"
 
 
 def band_range(pool: Pool, bands: tuple[int, ...]) -> Scale:

@@ -1,7 +1,7 @@
 """What a frozen model can do: one protocol per capability, found by presence.
 
-A model is any object with a `spec` and an `embed`; whatever else it can do, it shows by having
-the methods of a further protocol. Nothing asks for a model's class. Images are always numpy
+A model is any object with a `spec`; what it can do, `embed` and more, it shows by having the
+methods of a protocol. Nothing asks for a model's class. Images are always numpy
 arrays ``(c, h, w)`` in the native dtype of the imagery, with the bands of ``spec.bands``; each
 model resamples and scales them itself.
 """
@@ -23,9 +23,18 @@ if TYPE_CHECKING:
     from foveate.embeddings import EncoderSpec
 
 
+class Model(Protocol):
+    """Any model; what it can do is asked with `need` and `capabilities`."""
+
+    @property
+    def spec(self) -> EncoderSpec:
+        """What its results depend on."""
+        ...
+
+
 @runtime_checkable
 class Embeds(Protocol):
-    """The one required capability: one vector per image."""
+    """One vector per image: what all models give but those that only answer."""
 
     @property
     def spec(self) -> EncoderSpec:

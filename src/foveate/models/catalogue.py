@@ -6,45 +6,16 @@ publishers state for the weights, as far as they could be confirmed.
 
 from __future__ import annotations
 
-import importlib.util
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+from foveate.models.extras import EXTRAS
+
+if TYPE_CHECKING:
+    from foveate.models.extras import Extra
 
 _CARD = "see its model card"
 _HUB = "fetched from the Hugging Face hub"
-
-
-@dataclass(frozen=True)
-class Extra:
-    """What a family of models needs.
-
-    Attributes:
-        name: The extra of foveate, or empty for the core.
-        packages: What must be importable.
-    """
-
-    name: str = ""
-    packages: tuple[str, ...] = ()
-
-    def missing(self) -> list[str]:
-        """Return the packages that are not installed here."""
-        return [name for name in self.packages if importlib.util.find_spec(name) is None]
-
-    def why_not(self) -> str:
-        """Say what is missing and how to install it; empty where nothing is."""
-        missing = ", ".join(self.missing())
-        return missing and f"not installed: {missing}. Type: pip install 'foveate[{self.name}]'"
-
-
-EXTRAS: dict[str, Extra] = {
-    "builtin": Extra(),
-    "timm": Extra("models", ("torch", "timm", "safetensors")),
-    "open_clip": Extra("models", ("torch", "open_clip", "safetensors")),
-    "hf": Extra("hf", ("torch", "transformers", "safetensors")),
-    "torchgeo": Extra("torchgeo", ("torch", "torchgeo")),
-    "tuned": Extra("models", ("torch", "safetensors")),
-    "callable": Extra(),
-}
 
 
 @dataclass(frozen=True)
@@ -156,11 +127,11 @@ CATALOGUE: tuple[Entry, ...] = (
         224, 13, "CC-BY-4.0", _HUB,
     ),
     Entry(
-        "tuned:MODEL", "text tuned to a frozen encoder, here", ("embed", "tokens", "text"), None,
-        None, "yours", "made by you",
+        "tuned:MODEL", "text tuned to a frozen encoder, here", _TEXT, None, None, "yours",
+        "made by you",
     ),
     Entry(
-        "callable", "any function, in Python: from_callable", _VECTORS, None, None, "yours",
+        "callable", "any function; in Python only: from_callable", _VECTORS, None, None, "yours",
         "written by you",
     ),
 )  # fmt: skip

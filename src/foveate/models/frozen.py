@@ -7,6 +7,7 @@ batches that shrink when the memory of the device does not hold them.
 from __future__ import annotations
 
 import contextlib
+import re
 from typing import TYPE_CHECKING, Any, Literal, cast, get_args
 
 import numpy as np
@@ -15,6 +16,7 @@ from foveate.embeddings import EncoderSpec
 from foveate.errors import MemoryLimitError, ParameterError
 from foveate.models.base import check_bands
 from foveate.models.device import resolve_device
+from foveate.models.weights import first_line
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -79,7 +81,7 @@ class Frozen:
 
         Args:
             function: From (b, c, height, width) float32 on the device to (b, ...).
-            batch: (b, c, h, w) in the native dtype.
+            batch: (b, c, h, w) in the native dtype; b may be 0.
             spec: The model's, to check the bands.
 
         Returns:
@@ -88,9 +90,23 @@ class Frozen:
         Raises:
             DataError: The batch has other bands.
             MemoryLimitError: One image alone does not fit.
+            ParameterError: The network takes no images of this size.
         """
         check_bands(batch, spec)
-        return self.in_parts(lambda part: function(self.inputs(part, self.device)), batch)
+        if not len(batch):  # the network knows what shape a result has
+            return self.run(function, np.zeros((1, *batch.shape[1:]), batch.dtype), spec)[:0]
+        try:
+            return self.in_parts(lambda part: function(self.inputs(part, self.device)), batch)
+        except (AssertionError, RuntimeError) as error:
+            # A size that is fixed was tried when the model was built.
+            if self.inputs.size is not None or not _is_about_size(error):
+                raise
+            height, width = batch.shape[2:]
+            raise ParameterError(
+                f"{spec.name} cannot take tiles of {height} x {width} pixels: {first_line(error)}",
+                "",
+                "State a size that it takes (?size=224), or tiles that fit (--tile).",
+            ) from error
 
     def spec(
         self,
@@ -154,12 +170,6 @@ class Frozen:
                     found = function(items[start : start + size])
                     parts.append(found.float().cpu().numpy())
             except Exception as error:
-                if isinstance(error, AssertionError):  # how timm and torch refuse a size
-                    raise ParameterError(
-                        f"the model cannot take images of this size: {error}",
-                        "",
-                        "State a size that it takes (?size=224), or tiles that fit (--tile).",
-                    ) from error
                 if not out_of_memory(error):
                     raise
                 if size == 1:
@@ -193,6 +203,11 @@ def out_of_memory(error: BaseException) -> bool:
         return True
     # The CPU allocator has no class of its own.
     return isinstance(error, RuntimeError) and "DefaultCPUAllocator" in str(error)
+
+
+def _is_about_size(error: Exception) -> bool:
+    """Say whether a network refuses the size of its input: timm asserts, torch has no class."""
+    return isinstance(error, AssertionError) or bool(re.search("size|shape", str(error)))
 
 
 def _precision(option: Any, device: torch.device) -> Precision:

@@ -100,6 +100,20 @@ def own_options(options: Mapping[str, Any]) -> dict[str, Any]:
     return {name: value for name, value in options.items() if name not in OPTIONS}
 
 
+def stated_channels(options: Mapping[str, Any]) -> int | None:
+    """Return the option ``in_chans`` of a model's name; None where it is not there.
+
+    Raises:
+        ParameterError: It is no number of bands.
+    """
+    if "in_chans" not in options:
+        return None
+    stated = options["in_chans"]
+    if not isinstance(stated, int) or isinstance(stated, bool) or stated < 1:
+        raise ParameterError(f"in_chans={stated!r}", "It is a number of bands.", "?in_chans=3")
+    return stated
+
+
 def _size(option: Any, default: tuple[int, int]) -> tuple[int, int] | None:
     if option == "native":
         return None

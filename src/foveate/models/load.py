@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from foveate.errors import DataError, ParameterError, UnknownNameError
 from foveate.models.base import Family, ModelHandle, Scale, parse_name
+from foveate.models.device import check_device
 from foveate.registry import Registry
 
 if TYPE_CHECKING:
@@ -98,7 +99,7 @@ def load_model(
 
     Raises:
         UnknownNameError: No such family or model, with a suggestion.
-        ParameterError: An option or the form of the name cannot be used.
+        ParameterError: An option, the device or the form of the name cannot be used.
         DataError: The weights cannot be read.
         MissingExtraError: The family needs a package that is not installed.
     """
@@ -109,6 +110,7 @@ def load_model(
         scale=scale,
         device=device,
     )
+    check_device(device)
     family = _family(handle)
     if handle.weights and not Path(handle.weights).exists():
         raise DataError(f"there is no weights file {handle.weights!r}", "", "Check --weights.")

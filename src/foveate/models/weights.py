@@ -17,6 +17,8 @@ if TYPE_CHECKING:
 
     import torch
 
+RANDOM = "random"  # the tag of seeded random weights
+RANDOM_SOURCE = "random weights, seed 0"
 _WRAPPERS = ("state_dict", "model", "state_dict_ema", "model_state_dict")
 
 
@@ -175,11 +177,11 @@ def source_of(weights: str, hub: str = "") -> str:
 def first_line(error: Exception) -> str:
     """Return the first line of an error's text, for use inside another message.
 
-    Readers of damaged files raise with a bare number or with words of their insides: then the
+    Readers of damaged files raise with nothing, a bare number or words of their insides: then the
     kind of the error is all there is to say.
     """
     lines = str(error).strip().splitlines()
-    telling = lines and not isinstance(error, KeyError | IndexError | EOFError | AssertionError)
+    telling = lines and " " in lines[0] and not isinstance(error, KeyError | IndexError | EOFError)
     return lines[0][:200] if telling else f"it is damaged or no such file ({type(error).__name__})"
 
 

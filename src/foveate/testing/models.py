@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pickle
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -19,6 +20,9 @@ from foveate.testing.tokens import check_tokens
 from foveate.testing.trial import HALF, Trial
 from foveate.testing.vectors import check_vectors
 
+if TYPE_CHECKING:
+    from foveate.models.capabilities import Model
+
 _TILES = 4
 _CHECKS = {
     "embed": check_vectors,
@@ -31,7 +35,7 @@ _CHECKS = {
 
 
 def check_model(
-    model: Embeds | ModelHandle,
+    model: Model | ModelHandle,
     *,
     tolerance: float = 0.0,
     shape: tuple[int, int] = (64, 64),
@@ -74,7 +78,8 @@ def check_model(
             for name in capabilities(bound):
                 _CHECKS[name](trial, batch)
         if isinstance(bound, Embeds):  # a model behind an API may only answer
-            found = embed(pool, model, batch_size=3).x
+            given = model if isinstance(model, ModelHandle) else bound
+            found = embed(pool, given, batch_size=3).x
             trial.near(found, bound.embed(batch), "embed() and the model disagree", least=HALF)
 
 

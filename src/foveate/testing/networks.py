@@ -54,7 +54,7 @@ def untouched_torch(model: object) -> Generator[None]:
 
 
 def networks(model: object) -> list[torch.nn.Module]:
-    """Return the networks that a model holds, at most three steps of attributes deep.
+    """Return the networks that a model holds, at most five steps of attributes deep.
 
     A step is an attribute, an entry of a list or dictionary, or a variable that a function
     holds. Modules inside a network are not listed again.

@@ -329,3 +329,14 @@ def test_a_tokenizer_that_cannot_be_had_is_missed_only_by_texts(tmp_path):
     assert found.embed(BATCH).shape == (2, 16)
     with pytest.raises(DataError, match=r"the tokenizer .* could not be loaded"):
         found.embed_text(TEXTS)
+
+
+def test_a_tokenizer_beside_the_configuration_is_part_of_what_reads_texts(tmp_path):
+    text = {**TEXT, "hf_tokenizer_name": "org/tokenizer"}
+    name = f"open_clip:{described(tmp_path, text_cfg=text)}@random"
+    assert build(name).text_spec.fingerprint == ""  # it is the hub's
+    prints = set()
+    for content in ("{}", '{"do_lower_case": true}'):
+        (tmp_path / "tokenizer_config.json").write_text(content)
+        prints.add(build(name).text_spec.fingerprint)
+    assert len(prints) == 2

@@ -257,8 +257,8 @@ def test_a_model_for_other_bands():
 
 
 def test_a_device_that_is_not_there():
-    handle = load_model("timm:resnet18@random", device="abacus")
-    with pytest.raises(ParameterError, match=r"device 'abacus' cannot be used.*--device auto"):
+    handle = load_model("timm:resnet18@random", device="cuda:99")
+    with pytest.raises(ParameterError, match=r"device 'cuda:99' cannot be used.*--device auto"):
         FAMILIES.get("timm").build(handle, (1, 2, 3), SCALE)
 
 
@@ -268,7 +268,13 @@ def test_a_device_that_is_not_there():
         ("timm:resnet18@nonsense", "has no weights 'nonsense'.*a1_in1k"),
         ("timm:resnet18?in_chans=abc", "in_chans='abc'"),
         ("timm:resnet18?in_chans=0", "in_chans=0"),
+        ("timm:resnet18?in_chans=true", "in_chans=True"),
+        ("timm:resnet18.nonsense", "has no weights 'nonsense'"),
+        ("timm:resnet18.a1_in1k@a2_in1k", "has no weights 'a1_in1k.a2_in1k'"),
         ("timm:resnet18@random?features_only=true", "features_only"),
+        ("timm:resnet18@random?num_classes=10", "num_classes"),
+        ("timm:resnet18@random?checkpoint_path=w.pth", "checkpoint_path.*--weights PATH"),
+        ("torchgeo:resnet18@random?checkpoint_path=w.pth", "checkpoint_path.*--weights PATH"),
     ],
 )
 def test_slips_in_names_are_seen_before_anything_is_built(name, message):
@@ -284,8 +290,20 @@ def test_an_output_that_is_no_vector_is_refused():
 def test_a_size_that_a_transformer_cannot_take_is_refused_when_it_comes():
     name = "timm:vit_tiny_patch16_224@random?size=native&dynamic_img_size=true&img_size=64"
     model = build(name)
-    with pytest.raises(ParameterError, match="images of this size"):
+    with pytest.raises(ParameterError, match=r"tiles of 50 x 50 pixels.*divisible"):
         model.embed(np.zeros((1, 3, 50, 50), np.uint8))
+
+
+def test_a_tile_that_is_too_small_is_named():
+    model = build("timm:convnext_atto@random?size=native")
+    with pytest.raises(ParameterError, match=r"tiles of 5 x 5 pixels.*Kernel size"):
+        model.embed(np.zeros((1, 3, 5, 5), np.uint8))
+
+
+def test_no_images_give_no_vectors(model):
+    nothing = np.zeros((0, 3, 16, 16), np.uint8)
+    assert model.embed(nothing).shape == (0, 512)
+    assert model.tokens(nothing).shape == (0, 2, 2, 512)
 
 
 def test_the_licence_of_a_local_file_is_not_known(model):

@@ -133,3 +133,14 @@ def test_a_file_given_as_names_says_so(tmp_path):
 def test_glued_and_spaced_spellings_are_one():
     with pytest.raises(ParameterError, match="are one"):
         labels_of(["parking lot", "ParkingLot"])
+
+
+def test_a_list_of_classes_of_masks_is_told_from_labels_too(tmp_path):
+    (tmp_path / "c.yaml").write_text("classes: [water, forest]\n")
+    with pytest.raises(ParameterError, match=r"given as --classes"):
+        labels_from(tmp_path / "c.yaml")
+
+
+def test_more_labels_may_be_typed_than_a_file_name_has_room_for():
+    assert len(labels_from(",".join(f"label {i}" for i in range(99)))) == 99
+    assert len(labels_from("a" * 999)) == 1

@@ -14,12 +14,14 @@ from typing import TYPE_CHECKING, Any
 
 from foveate.errors import ParameterError, UnknownNameError
 from foveate.models.capabilities import TokenSpec
-from foveate.models.device import need_extra
+from foveate.models.extras import EXTRAS, need_extra
 from foveate.models.frozen import Frozen
 from foveate.models.hub import described, fetch_file, hub_error
-from foveate.models.inputs import Inputs, own_options
+from foveate.models.inputs import Inputs, own_options, stated_channels
 from foveate.models.tokens import is_mean, on_grid
 from foveate.models.weights import (
+    RANDOM,
+    RANDOM_SOURCE,
     load_state,
     random_weights,
     read_state,
@@ -39,8 +41,11 @@ if TYPE_CHECKING:
     from foveate.embeddings import EncoderSpec
     from foveate.models.base import ModelHandle, Scale
 
-_RANDOM = "random"
 _HUB_FILES = ("model.safetensors", "pytorch_model.bin")
+_SET_HERE = (
+    "pretrained", "pretrained_cfg", "pretrained_cfg_overlay", "checkpoint_path", "cache_dir",
+    "num_classes", "features_only", "out_indices",
+)  # fmt: skip
 _PROBE = 64  # side of the trial image of a backbone that takes any size, pixels
 
 
@@ -87,7 +92,7 @@ class _Timm:
 
     def check(self, handle: ModelHandle) -> ModelHandle:
         """Check the architecture's name and that the weights file can be read."""
-        need_extra("models", "torch", "timm", "safetensors")
+        need_extra(EXTRAS["timm"])
         import timm
 
         if not handle.name:
@@ -101,18 +106,10 @@ class _Timm:
                 suggest(handle.name, known),
             )
         _check_tag(handle)
-        channels = handle.options.get("in_chans", 3)
-        if not isinstance(channels, int) or channels < 1:
-            raise ParameterError(
-                f"in_chans={channels!r}", "A number of bands from 1.", "?in_chans=4"
-            )
-        if handle.options.get("features_only"):
-            raise ParameterError(
-                "features_only=true", "Such a network gives no vector.", "Leave it out: --tokens."
-            )
+        check_options(handle)
         if handle.weights:
             read_state(handle.weights)
-        return replace(handle, channels=channels)
+        return replace(handle, channels=stated_channels(handle.options) or 3)
 
     def build(self, handle: ModelHandle, bands: Sequence[int], scale: Scale) -> TimmModel:
         """Build the model.
@@ -191,25 +188,46 @@ def _check_tag(handle: ModelHandle) -> None:
     """
     import timm
 
-    if handle.tag in ("", _RANDOM, "pretrained") or handle.weights:
+    architecture, _, tag = _full_name(handle).partition(".")
+    if not tag:
         return
-    listed = timm.list_models(f"{handle.name}.*", pretrained=True)
+    listed = timm.list_models(f"{architecture}.*", include_tags=True)
     tags = [name.partition(".")[2] for name in listed]
-    if handle.tag not in tags:
+    if tag not in tags:
         raise UnknownNameError(
-            f"timm's {handle.name} has no weights {handle.tag!r}",
+            f"timm's {architecture} has no weights {tag!r}",
             f"It has: {', '.join(tags) or 'none'}; or random.",
-            suggest(handle.tag, tags),
+            suggest(tag, tags),
         )
+
+
+def _full_name(handle: ModelHandle) -> str:
+    """Return the name as timm writes it: NAME, or NAME.TAG."""
+    tagged = handle.tag not in ("", RANDOM, "pretrained")
+    return f"{handle.name}.{handle.tag}" if tagged else handle.name
+
+
+def check_options(handle: ModelHandle) -> None:
+    """Refuse options of ``timm.create_model`` that change what foveate relies on.
+
+    Raises:
+        ParameterError: There is one.
+    """
+    for name in _SET_HERE:
+        if name in handle.options:
+            raise ParameterError(
+                f"{handle} has the option {name!r}",
+                "The weights and the form of the output are not the options' to change.",
+                "Leave it out; local weights are given with --weights PATH.",
+            )
 
 
 def _create(handle: ModelHandle, options: dict[str, Any], channels: int) -> tuple[Any, str]:
     """Create the network without its classifier, and say what of the hub it has."""
     import timm
 
-    random = handle.tag == _RANDOM
-    tagged = handle.tag not in ("", _RANDOM, "pretrained")
-    name = f"{handle.name}.{handle.tag}" if tagged else handle.name
+    random = handle.tag == RANDOM
+    name = _full_name(handle)
     download = not handle.weights and not random
     arguments: dict[str, Any] = {
         "num_classes": 0,
@@ -217,7 +235,7 @@ def _create(handle: ModelHandle, options: dict[str, Any], channels: int) -> tupl
         **options,
         "pretrained": download,
     }
-    source = "random weights, seed 0" if random else f"timm: {name}"
+    source = RANDOM_SOURCE if random else f"timm: {name}"
     if download and (file := _hub_file(name, handle)):
         arguments["pretrained_cfg_overlay"] = {"file": str(file)}
         source = described(file)

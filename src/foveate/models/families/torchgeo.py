@@ -16,11 +16,13 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from foveate.errors import ParameterError, UnknownNameError
-from foveate.models.device import need_extra
-from foveate.models.families.timm import finish
+from foveate.models.extras import EXTRAS, need_extra
+from foveate.models.families.timm import check_options, finish
 from foveate.models.hub import fetch_file
-from foveate.models.inputs import own_options
+from foveate.models.inputs import own_options, stated_channels
 from foveate.models.weights import (
+    RANDOM,
+    RANDOM_SOURCE,
     first_line,
     put_state,
     random_weights,
@@ -36,7 +38,6 @@ if TYPE_CHECKING:
     from foveate.models.base import ModelHandle, Scale
     from foveate.models.families.timm import TimmModel
 
-_RANDOM = "random"
 _CLASSIFIERS = ("fc.", "head.")
 _NORM = ("norm.weight", "norm.bias")  # some files end before the last norm, as torchgeo accepts
 
@@ -55,15 +56,16 @@ class _TorchGeo:
 
     def check(self, handle: ModelHandle) -> ModelHandle:
         """Check the name, the tag and that the weights file can be read."""
-        need_extra("torchgeo", "torch", "timm", "torchgeo", "safetensors")
+        need_extra(EXTRAS["torchgeo"])
         _check_name(handle)
+        check_options(handle)
         if handle.weights:
             read_state(handle.weights)
         weights = _weights(handle)
         if weights is None:
-            return replace(handle, channels=_stated_channels(handle) or 3)
+            return replace(handle, channels=stated_channels(handle.options) or 3)
         channels = int(weights.meta["in_chans"])
-        if _stated_channels(handle) not in {None, channels}:
+        if stated_channels(handle.options) not in {None, channels}:
             raise ParameterError(
                 f"in_chans={handle.options['in_chans']} for {handle}",
                 f"These weights take {channels} bands: "
@@ -142,7 +144,7 @@ def _check_name(handle: ModelHandle) -> None:
             f"{handle} does not say which weights", allowed,
             f"Type torchgeo:{handle.name}@{tags[-1]}.",
         )  # fmt: skip
-    if handle.tag != _RANDOM and handle.tag not in tags:
+    if handle.tag != RANDOM and handle.tag not in tags:
         raise UnknownNameError(
             f"{handle.name} has no weights {handle.tag!r}", allowed, suggest(handle.tag, tags)
         )
@@ -156,21 +158,14 @@ def _enumeration(name: str) -> dict[str, Any]:
 
 def _weights(handle: ModelHandle) -> Any:
     """Return the member of the enumeration that the tag names, or None for random weights."""
-    return None if handle.tag == _RANDOM else _enumeration(handle.name)[handle.tag]
-
-
-def _stated_channels(handle: ModelHandle) -> int | None:
-    stated = handle.options.get("in_chans")
-    if stated is not None and (not isinstance(stated, int) or stated < 1):
-        raise ParameterError(f"in_chans={stated!r}", "It is a number of bands.", "?in_chans=3")
-    return stated
+    return None if handle.tag == RANDOM else _enumeration(handle.name)[handle.tag]
 
 
 def _source(handle: ModelHandle, weights: Any) -> str:
     if handle.weights:
         return source_of(handle.weights)
     if weights is None:
-        return "random weights, seed 0"
+        return RANDOM_SOURCE
     facts = (weights.meta.get("publication", ""), weights.meta.get("repo", ""))
     return " ".join(filter(None, (f"torchgeo hub: {weights.url.rpartition('/')[2]}", *facts)))
 

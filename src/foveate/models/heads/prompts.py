@@ -38,9 +38,16 @@ def labels_of(given: LabelsGiven) -> Labels:
             without texts stands for itself, with spaces for underscores.
 
     Raises:
-        ParameterError: There is no name, an empty one or an empty text, or two names differ in
-            nothing but case, spaces and underscores.
+        ParameterError: There is no name, an empty one or an empty text, what a name is called is
+            no text, two names differ in nothing but case, spaces and underscores, or these are
+            the classes of masks.
     """
+    if isinstance(given, Mapping) and "classes" in given:
+        raise ParameterError(
+            "labels with the name 'classes'",
+            "This is a classes file of masks; labels are 'name: [text, text]'.",
+            "A classes file of masks is given as --classes.",
+        )
     pairs: list[tuple[Any, Any]] = (
         list(given.items()) if isinstance(given, Mapping) else [(name, ()) for name in given]
     )
@@ -62,7 +69,7 @@ def labels_from(source: str | Path) -> Labels:
         DataError: The file cannot be read.
     """
     if isinstance(source, str):
-        if Path(source).is_file():
+        if "," not in source and _is_file(source):
             raise ParameterError(
                 f"the labels {source!r} are a file",
                 "Labels are names separated by commas.",
@@ -84,6 +91,13 @@ def labels_from(source: str | Path) -> Labels:
         raise ParameterError(
             f"the labels file {str(source)!r}: {error.given}", error.allowed, error.hint
         ) from error
+
+
+def _is_file(name: str) -> bool:
+    try:
+        return Path(name).is_file()
+    except OSError:  # longer than the name of a file can be
+        return False
 
 
 def templates_from(given: str | Path | Sequence[str]) -> tuple[str, ...]:
@@ -205,9 +219,7 @@ def _texts(name: str, value: Any) -> tuple[str, ...]:
         raise ParameterError(
             f"the label {name!r} is called {value!r}",
             "What a class is called is a text, or a list of texts.",
-            "A classes file of masks is given as --classes; labels are 'name: [text, text]'."
-            if name in ("classes", "ignore")
-            else f"{name}: {name}",
+            f"{name}: {name}",
         )
     given = [value] if isinstance(value, str) else list(value or ())
     texts = tuple(_text(text) for text in given) or (name.replace("_", " "),)

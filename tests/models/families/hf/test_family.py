@@ -260,9 +260,11 @@ def test_the_config_is_part_of_the_fingerprint(saved, tmp_path):
     (other / "config.json").write_text(json.dumps(config))
     prints = [build(saved).spec.fingerprint, build(other).spec.fingerprint]
     assert prints[0] == prints[1]
-    config["vision_config"]["hidden_act"] = "relu"
-    (other / "config.json").write_text(json.dumps(config))
-    assert build(other).spec.fingerprint not in prints
+    for entry in ({"hidden_act": "relu"}, {"num_attention_heads": 2}, {"layer_norm_eps": 0.1}):
+        changed = {**config, "vision_config": {**config["vision_config"], **entry}}
+        (other / "config.json").write_text(json.dumps(changed))
+        prints.append(build(other).spec.fingerprint)
+    assert len(set(prints[1:])) == 4
 
 
 def test_the_tokenizer_is_part_of_what_reads_texts(saved, tmp_path):

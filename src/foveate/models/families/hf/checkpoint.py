@@ -126,7 +126,7 @@ def _snapshot(handle: ModelHandle, files: tuple[str, ...]) -> Path:
         handle.name,
         files,
         name=str(handle),
-        revision=handle.tag,
+        revision=handle.commit or handle.tag,
         ignore=_NOT,
         hint="Check the name and the revision, or give a local folder with --weights DIR.",
     )

@@ -20,10 +20,10 @@ from foveate.models.families.hf.common import (
     make_spec,
     pooled,
     read_image_settings,
-    text_fingerprint,
 )
 from foveate.models.families.hf.dual import DualEncoder
 from foveate.models.frozen import Frozen
+from foveate.models.texts import tokenizer_hash
 from foveate.models.tokens import on_grid
 
 if TYPE_CHECKING:
@@ -84,6 +84,6 @@ def build(handle: ModelHandle, checkpoint: Checkpoint, bands: Sequence[int], sca
             0.0,
             "cosine",
             text.max_position_embeddings,
-            text_fingerprint(checkpoint),
+            tokenizer_hash(checkpoint.folder),
         ),
     )

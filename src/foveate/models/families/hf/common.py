@@ -7,7 +7,6 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from foveate.errors import DataError, ParameterError
-from foveate.files import digest, fingerprint
 from foveate.models.inputs import OPTIONS, Inputs, own_options
 from foveate.models.weights import first_line, mismatch_error, random_weights, weights_hash
 
@@ -220,13 +219,6 @@ def make_spec(
         source=checkpoint.source,
         fingerprint=weights_hash(frozen.net, "hf", _stable(checkpoint.config), *more),
     )
-
-
-def text_fingerprint(checkpoint: Checkpoint) -> str:
-    """Return a hash of the files that turn texts into numbers."""
-    names = ("tokenizer", "vocab", "merges", "special_tokens", "added_tokens")
-    files = sorted(f for f in checkpoint.folder.iterdir() if f.name.startswith(names))
-    return digest([[f.name, fingerprint(f)] for f in files])
 
 
 def _stable(config: Any) -> Any:

@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING, Protocol
 
-from foveate.models.device import need_extra
+from foveate.models.extras import EXTRAS, need_extra
 from foveate.models.families.hf.checkpoint import Checkpoint, fetch, look_at
 from foveate.registry import Registry
 
@@ -69,10 +69,11 @@ class _Transformers:
             ParameterError: There is neither a folder nor a name of the hub.
             UnknownNameError: The architecture is not among `BUILDERS`.
         """
-        need_extra("hf", "transformers", "torch")
+        need_extra(EXTRAS["hf"])
         checkpoint = look_at(handle)
         BUILDERS.get(checkpoint.model_type)
-        return replace(handle, channels=_channels(checkpoint))
+        commit = "" if handle.weights else checkpoint.folder.name
+        return replace(handle, channels=_channels(checkpoint), commit=commit)
 
     def build(self, handle: ModelHandle, bands: Sequence[int], scale: Scale) -> Embeds:
         """Build the model with all that its architecture can do.

@@ -26,10 +26,10 @@ from foveate.models.families.hf.common import (
     make_spec,
     pooled,
     read_image_settings,
-    text_fingerprint,
 )
 from foveate.models.families.hf.dual import DualEncoder
 from foveate.models.frozen import Frozen
+from foveate.models.texts import tokenizer_hash
 from foveate.models.tokens import on_grid
 
 if TYPE_CHECKING:
@@ -125,7 +125,7 @@ def build(
             float(net.logit_bias),
             "sigmoid",
             text.max_position_embeddings,
-            text_fingerprint(checkpoint),
+            tokenizer_hash(checkpoint.folder),
         ),
         written=_plain if _without_punctuation(checkpoint) else str.lower,
     )

@@ -18,12 +18,13 @@ from typing import TYPE_CHECKING
 
 from foveate.errors import ParameterError
 from foveate.models.capabilities import TextSpec
-from foveate.models.device import need_extra
+from foveate.models.extras import EXTRAS, need_extra
 from foveate.models.families.open_clip.model import OpenClip, OpenClipTokens, try_image
 from foveate.models.families.open_clip.names import check_name, describe
 from foveate.models.families.open_clip.network import make_network, make_tokenizer
 from foveate.models.frozen import Frozen
 from foveate.models.inputs import Inputs, own_options
+from foveate.models.texts import tokenizer_hash
 from foveate.models.weights import read_state, weights_hash
 
 if TYPE_CHECKING:
@@ -37,7 +38,7 @@ class _OpenClip:
 
     def check(self, handle: ModelHandle) -> ModelHandle:
         """Check the architecture, its tag and that the weights file can be read."""
-        need_extra("models", "torch", "open_clip", "safetensors")
+        need_extra(EXTRAS["open_clip"])
         if not handle.name:
             raise ParameterError(
                 "an open_clip model without a name", "",
@@ -84,6 +85,7 @@ class _OpenClip:
             bias=0.0 if bias is None else float(bias),
             head="cosine" if bias is None else "sigmoid",
             context=int(text.get("context_length", 77)),
+            fingerprint="" if shape.tokenizer is None else tokenizer_hash(shape.tokenizer),
         )
         parts = (frozen, spec, text_spec, lambda: make_tokenizer(handle, shape))
         return OpenClip(*parts) if token_spec is None else OpenClipTokens(*parts, token_spec)

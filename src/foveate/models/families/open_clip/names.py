@@ -10,12 +10,12 @@ from typing import TYPE_CHECKING, Any
 
 from foveate.errors import DataError, ParameterError, UnknownNameError
 from foveate.models.hub import fetch_file
+from foveate.models.weights import RANDOM
 from foveate.registry import suggest
 
 if TYPE_CHECKING:
     from foveate.models.base import ModelHandle
 
-RANDOM = "random"  # the tag of seeded random weights
 HUB = "hf-hub:"  # before the name of a repository
 _CONFIG = "open_clip_config.json"  # of a repository
 _TOWERS = ("embed_dim", "vision_cfg", "text_cfg")
@@ -41,6 +41,13 @@ class Architecture:
         size = self.config["vision_cfg"].get("image_size", 224)
         height, width = size if isinstance(size, list | tuple) else (size, size)
         return int(height), int(width)
+
+    @property
+    def tokenizer(self) -> Path | None:
+        """The folder of its tokenizer, where that lies beside the configuration."""
+        wanted = self.folder is not None and self.config["text_cfg"].get("hf_tokenizer_name")
+        there = wanted and (self.folder / "tokenizer_config.json").exists()
+        return self.folder if there else None
 
 
 def describe(handle: ModelHandle) -> Architecture:

@@ -8,10 +8,18 @@ from copy import deepcopy
 from typing import TYPE_CHECKING, Any
 
 from foveate.errors import DataError, ParameterError
-from foveate.models.families.open_clip.names import HUB, RANDOM, listed_name
+from foveate.models.families.open_clip.names import HUB, listed_name
 from foveate.models.families.open_clip.state import is_spare, to_open_clip
 from foveate.models.hub import described, fetch_file
-from foveate.models.weights import first_line, put_state, random_weights, read_state, source_of
+from foveate.models.weights import (
+    RANDOM,
+    RANDOM_SOURCE,
+    first_line,
+    put_state,
+    random_weights,
+    read_state,
+    source_of,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Generator
@@ -106,7 +114,7 @@ def _find_weights(handle: ModelHandle) -> tuple[str, str]:
     if handle.weights:
         return handle.weights, source_of(handle.weights)
     if handle.tag == RANDOM:
-        return "", "random weights, seed 0"
+        return "", RANDOM_SOURCE
     repository, file = handle.name.removeprefix(HUB), ""
     if not handle.name.startswith(HUB):
         listed = open_clip.get_pretrained_cfg(listed_name(handle), handle.tag)["hf_hub"]
@@ -159,8 +167,7 @@ def make_tokenizer(handle: ModelHandle, shape: Architecture) -> Any:
     options = {"context_length": text.get("context_length", 77), **text.get("tokenizer_kwargs", {})}
     if not text.get("hf_tokenizer_name"):
         return SimpleTokenizer(**options)
-    beside = shape.folder is not None and (shape.folder / "tokenizer_config.json").exists()
-    source = str(shape.folder) if beside else text["hf_tokenizer_name"]
+    source = str(shape.tokenizer or text["hf_tokenizer_name"])
     try:
         return HFTokenizer(source, tokenizer_mode=text.get("tokenizer_mode"), **options)
     except Exception as error:

@@ -1,0 +1,61 @@
+"""Which packages a family of models needs, and what to type where they are missing."""
+
+from __future__ import annotations
+
+import importlib.util
+from dataclasses import dataclass
+
+from foveate.errors import MissingExtraError
+
+
+@dataclass(frozen=True)
+class Extra:
+    """What a family of models needs.
+
+    Attributes:
+        name: The extra of foveate, or empty for the core.
+        packages: What must be importable.
+    """
+
+    name: str = ""
+    packages: tuple[str, ...] = ()
+
+    def missing(self) -> list[str]:
+        """Return the packages that are not installed here."""
+        return [name for name in self.packages if importlib.util.find_spec(name) is None]
+
+    def why_not(self) -> str:
+        """Say what is missing and how to install it; empty where nothing is."""
+        missing = ", ".join(self.missing())
+        return missing and f"not installed: {missing}. Type: pip install 'foveate[{self.name}]'"
+
+
+EXTRAS: dict[str, Extra] = {
+    "builtin": Extra(),
+    "timm": Extra("models", ("torch", "timm", "safetensors")),
+    "open_clip": Extra("models", ("torch", "open_clip", "safetensors")),
+    "hf": Extra("hf", ("torch", "transformers", "safetensors")),
+    "torchgeo": Extra("torchgeo", ("torch", "timm", "torchgeo", "safetensors")),
+    "tuned": Extra("models", ("torch", "safetensors")),
+    "callable": Extra(),
+}
+
+
+def need_extra(extra: Extra, what: str = "this model") -> None:
+    """Raise a clear error when an extra is not installed.
+
+    Args:
+        extra: Of `EXTRAS`, or made for the occasion.
+        what: What needs it, for the message.
+
+    Raises:
+        MissingExtraError: A package is missing.
+    """
+    missing = extra.missing()
+    if missing:
+        raise MissingExtraError(
+            f"{what} needs {' and '.join(missing)}, which "
+            f"{'is' if len(missing) == 1 else 'are'} not installed",
+            "",
+            f'Install with: pip install "foveate[{extra.name}]", or use --model builtin.',
+        )
