@@ -197,47 +197,48 @@ class Tiles:
         """Return the same tiles with measured `valid_share`, (n,) in [0, 1]."""
         return replace(self, valid_share=np.asarray(share, np.float32))
 
-    def refine(self, rows: ArrayLike, k: int = 2) -> Self:
-        """Cut the given tiles into `k` x `k` children that cover them exactly.
+    def refine(self, rows: ArrayLike, k: int | tuple[int, int] = 2) -> Self:
+        """Cut the given tiles into children that cover them exactly.
 
         Args:
             rows: Rows of this table (integers or a mask).
-            k: Children per side.
+            k: Children per side, or ``(down, across)``.
 
         Returns:
             The children, parent by parent, row-major inside each; `parent` holds rows of this
             table, `row` and `col` continue the parent's numbering at the finer level.
 
         Raises:
-            ParameterError: `k` is below 2, or a tile has fewer than `k` pixels on a side.
+            ParameterError: A single child, or a tile with fewer pixels on a side than children.
         """
-        if k < 2:
+        down, across = _pair(k)
+        if min(down, across) < 1 or down * across < 2:
             raise ParameterError(f"k = {k}", "A tile is cut into k x k children with k >= 2.")
         index = row_numbers(rows, len(self))
-        short = np.minimum(self.h[index], self.w[index])
-        if short.size and int(short.min()) < k:
+        if index.size and (int(self.h[index].min()) < down or int(self.w[index].min()) < across):
+            short = int(np.minimum(self.h[index], self.w[index]).min())
             raise ParameterError(
-                f"a tile with a side of {int(short.min())} px cannot be cut into {k} x {k}",
-                f"Every side must have at least {k} px.",
+                f"a tile with a side of {short} px cannot be cut into {down} x {across}",
+                f"The sides must have at least {down} and {across} px.",
                 "Stop refining earlier.",
             )
-        steps = np.arange(k + 1)
-        ys = self.y[index, None] + self.h[index, None] * steps // k
-        xs = self.x[index, None] + self.w[index, None] * steps // k
-        i, j = (a.ravel() for a in np.mgrid[:k, :k])
+        many = down * across
+        ys = self.y[index, None] + self.h[index, None] * np.arange(down + 1) // down
+        xs = self.x[index, None] + self.w[index, None] * np.arange(across + 1) // across
+        i, j = (a.ravel() for a in np.mgrid[:down, :across])
         y, x = ys[:, i], xs[:, j]
         return replace(
             self,
-            scene_code=np.repeat(self.scene_code[index], k * k),
-            level=np.repeat(self.level[index] + 1, k * k),
-            row=(self.row[index, None] * k + i).ravel(),
-            col=(self.col[index, None] * k + j).ravel(),
+            scene_code=np.repeat(self.scene_code[index], many),
+            level=np.repeat(self.level[index] + 1, many),
+            row=(self.row[index, None] * down + i).ravel(),
+            col=(self.col[index, None] * across + j).ravel(),
             y=y.ravel(),
             x=x.ravel(),
             h=(ys[:, i + 1] - y).ravel(),
             w=(xs[:, j + 1] - x).ravel(),
-            parent=np.repeat(index, k * k),
-            valid_share=np.ones(index.size * k * k, np.float32),
+            parent=np.repeat(index, many),
+            valid_share=np.ones(index.size * many, np.float32),
         )
 
     def to_arrow(self) -> pa.Table:

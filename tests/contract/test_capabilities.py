@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import copy
 import zlib
+from dataclasses import replace
 
 import numpy as np
 import pytest
 
 from foveate.embeddings import EncoderSpec
-from foveate.errors import DataError
+from foveate.errors import DataError, ParameterError
 from foveate.models import TextSpec, TokenSpec, capabilities
+from foveate.models.inputs import read_size
+from foveate.raster import resize
 from foveate.testing import CheckFailed, check_model
 
 BLOCK = 8
@@ -28,9 +32,19 @@ class Able:
     )
     token_spec = TokenSpec(6, "embedding", pooled=True)
     text_spec = TextSpec(scale=10.0, bias=0.0, head="cosine", context=5)
+    size_step = BLOCK
+
+    def at_size(self, side):
+        other = copy.copy(self)
+        other.spec = replace(self.spec, input_size=read_size(side, BLOCK, "able"))
+        return other
 
     def blocks(self, batch):
         refuse_unless(batch.ndim == 4 and batch.shape[1] == 3, "other bands")
+        if self.spec.input_size is not None:
+            size = self.spec.input_size
+            bands = batch.astype(np.float32).reshape(-1, *batch.shape[2:])
+            batch = np.stack([resize(band, size) for band in bands]).reshape(-1, 3, *size)
         b, c, h, w = batch.shape
         x = batch.astype(np.float64).reshape(b, c, h // BLOCK, BLOCK, w // BLOCK, BLOCK) / 255
         x = np.concatenate([x.mean(axis=(3, 5)), (x**2).mean(axis=(3, 5))], axis=1)
@@ -82,8 +96,13 @@ class Able:
 
 
 def test_a_model_that_can_do_everything_passes():
-    assert capabilities(Able()) == ("embed", "tokens", "text", "answers", "answer_loss", "masks")
+    able = ("embed", "tokens", "text", "answers", "answer_loss", "masks", "sizes")
+    assert capabilities(Able()) == able
     check_model(Able())
+
+
+def test_a_model_of_one_size_that_takes_others_passes():
+    check_model(Able().at_size((40, 64)))
 
 
 # --- one thing broken ----------------------------------------------------------------------
@@ -115,7 +134,7 @@ def swallow(name, instead):
     def method(self, *given, **options):
         try:
             return getattr(Able, name)(self, *given, **options)
-        except DataError:
+        except (DataError, ParameterError):
             return instead
 
     return method
@@ -221,8 +240,78 @@ MASKS = {
 }  # fmt: skip
 
 
+class Worn(Able):
+    """Counts how often its size was changed."""
+
+    spec = replace(Able.spec, input_size=(64, 64))
+    times = 0
+
+    def at_size(self, side):
+        other = super().at_size(side)
+        other.times += 1
+        return other
+
+
+class Blurred(Worn):
+    def embed(self, batch):
+        return super().embed(batch) + np.float32(0.01 * (self.times > 1))
+
+
+class Changing(Worn):
+    def at_size(self, side):
+        other = super().at_size(side)
+        self.spec = other.spec
+        return other
+
+
+class Babel(Worn):
+    def embed_text(self, texts):
+        return np.roll(super().embed_text(texts), self.times, axis=1)
+
+
+class Forgetful(Worn):
+    def at_size(self, side):
+        other = super().at_size(side)
+        other.embed_text = None
+        other.spec = replace(other.spec, source="elsewhere")
+        return other
+
+
+class Losing(Able):
+    def at_size(self, side):
+        other = super().at_size(side)
+        return type("Less", (), {"spec": other.spec, "embed": other.embed})()
+
+
+SIZES = {
+    "in part of a pixel": ({"size_step": 0.5}, "whole number of pixels"),
+    "of nothing": ({"at_size": swallow("at_size", Able())}, "a size of 0 must be refused"),
+    "in vain": ({"blocks": lambda self, x: Able.blocks(Able(), x)}, "not the shape|saw before"),
+    "square": (
+        {"at_size": lambda self, side: Able.at_size(self, np.max(side).item())},
+        "must change spec.input_size",
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("model", "rule"),
+    [
+        (Blurred, "was at another size gives other vectors at the first"),
+        (Changing, "changes the model itself"),
+        (Babel, "texts get other vectors"),
+        (Forgetful, "nothing else of the spec"),
+        (Losing, "able to do the same"),
+    ],
+)
+def test_the_suite_names_what_another_size_spoils(model, rule):
+    check_model(Worn())
+    with pytest.raises(CheckFailed, match=rule):
+        check_model(model())
+
+
 def cases(*tables):
-    named = zip(("tokens", "texts", "answers", "masks"), tables, strict=True)
+    named = zip(("tokens", "texts", "answers", "masks", "sizes"), tables, strict=True)
     return [
         pytest.param(parts, rule, id=f"{kind} {name}")
         for kind, table in named
@@ -230,7 +319,7 @@ def cases(*tables):
     ]
 
 
-@pytest.mark.parametrize(("parts", "rule"), cases(TOKENS, TEXTS, ANSWERS, MASKS))
+@pytest.mark.parametrize(("parts", "rule"), cases(TOKENS, TEXTS, ANSWERS, MASKS, SIZES))
 def test_the_suite_names_the_broken_rule(parts, rule):
     with pytest.raises(CheckFailed, match=rule):
         check_model(broken(**parts))

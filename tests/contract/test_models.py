@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import copy
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
 from foveate.models import from_callable, load_model
+from foveate.models.families._sizes import share_weights
+from foveate.models.inputs import read_size
 from foveate.testing import CheckFailed, check_model
 from foveate.testing.tiny import KINDS, tiny_model
 
@@ -179,6 +184,47 @@ def test_the_suite_finds_a_network_in_a_function():
 
     with pytest.raises(CheckFailed, match="train mode"):
         check_model(model(careless))
+
+
+class Resized(Held):
+    """A network, and a copy of it at any other size, after something was done to the copy."""
+
+    size_step = 8
+
+    def embed(self, batch):
+        return model(spectra).embed(batch) + np.float32(sum(self.spec.input_size or ()))
+
+    def at_size(self, side):
+        other = copy.copy(self)
+        other.spec = replace(self.spec, input_size=read_size(side, 8, "resized"))
+        other.inner = {"net": share_weights(self.inner["net"])}
+        self.careless(other.inner["net"])
+        return other
+
+
+def double(net):
+    net[0] = copy.deepcopy(net[0])
+
+
+def wake(net):
+    net[0].weight.requires_grad_(requires_grad=True)
+
+
+@pytest.mark.parametrize(
+    ("careless", "rule"),
+    [
+        (double, "'0.weight' is in memory twice"),
+        (wake, "'0.weight' can be trained|changes requires_grad"),
+        (train, "in train mode"),
+    ],
+)
+def test_the_suite_sees_what_another_size_does_to_a_network(careless, rule):
+    model = Resized(lambda net: net)
+    model.inner["net"].requires_grad_(requires_grad=False)
+    check_model(model)
+    model.careless = careless
+    with pytest.raises(CheckFailed, match=rule):
+        check_model(model)
 
 
 def test_the_suite_sees_a_changed_grad_mode():

@@ -102,7 +102,7 @@ def test_models_checks_one():
     assert answer.status == 0, answer.err
     assert "builtin keeps the rules" in answer.out
     found = foveate("models", "--check", "timm:resnet18@random?size=64", "--json").json
-    assert (found["ok"], found["dim"], found["can"]) == (True, 512, ["embed", "tokens"])
+    assert (found["ok"], found["dim"], found["can"]) == (True, 512, ["embed", "tokens", "sizes"])
     refused(foveate("models", "--check", "timm:resnet81"), "resnet")
     assert "error" in json.loads(foveate("models", "--check", "nothing", "--json").out)
 

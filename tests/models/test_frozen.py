@@ -104,3 +104,23 @@ def test_precision_is_an_option():
     assert runner.run(runner.net, BATCH, SPEC).dtype == np.float32
     with pytest.raises(ParameterError, match=r"precision='int8'.*Allowed: auto, float32"):
         frozen(precision="int8")
+
+
+def test_another_size_shares_the_network_and_leaves_the_first_alone():
+    first = frozen()
+    second = first.at_size((4, 4))
+    assert (second.net, second.device, second.precision) == (
+        first.net, first.device, first.precision,
+    )  # fmt: skip
+    assert (first.inputs.size, second.inputs.size) == (None, (4, 4))
+    assert second.run(second.net, BATCH, SPEC).shape == (7, 16)
+    assert first.run(first.net, BATCH, SPEC).shape == (7, 4)
+
+
+def test_the_network_for_another_size_is_frozen_too():
+    first = frozen()
+    net = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(4, 2))
+    second = first.at_size((2, 2), net)
+    assert second.net is net
+    assert not net.training
+    assert not any(p.requires_grad for p in net.parameters())

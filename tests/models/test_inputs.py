@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from foveate.errors import ParameterError
-from foveate.models.inputs import Inputs, own_options
+from foveate.models.inputs import Inputs, own_options, read_size
 
 torch = pytest.importorskip("torch")
 
@@ -75,3 +75,20 @@ def test_options_that_cannot_be(options, rule):
 
 def test_the_rest_of_the_options_is_the_family_s():
     assert own_options({"size": 8, "precision": "auto", "in_chans": 4}) == {"in_chans": 4}
+
+
+def test_a_size_is_a_side_or_both():
+    assert read_size(64, 16, "net") == (64, 64)
+    assert read_size((np.int64(32), 48), 16, "net") == (32, 48)
+    assert read_size([32, 48], 16, "net") == (32, 48)
+    assert read_size(50, 16, "net", also=[(50, 50)]) == (50, 50)
+
+
+@pytest.mark.parametrize(
+    ("side", "hint"),
+    [(0, 16), (-32, 16), (70, 64), ((64, 70), 64), ((16,), 128), (True, 128), ("big", 128),
+     (32.0, 128), (None, 128), ((), 128)],
+)  # fmt: skip
+def test_sizes_that_cannot_be(side, hint):
+    with pytest.raises(ParameterError, match=rf"net.*multiples of 16 pixels.*at_size\({hint}\)"):
+        read_size(side, 16, "net", also=[(50, 50)])

@@ -6,6 +6,7 @@ import pytest
 
 from foveate.errors import DataError
 from foveate.models.weights import (
+    check_state,
     load_state,
     put_state,
     random_weights,
@@ -33,6 +34,38 @@ def test_wrappers_and_prefixes_are_taken_off(wrapper, tmp_path):
     state = {f"module.{name}": tensor for name, tensor in make().state_dict().items()}
     torch.save({wrapper: state, "epoch": 3}, tmp_path / "w.pt")
     assert set(read_state(tmp_path / "w.pt")) == {"0.weight", "0.bias"}
+
+
+@pytest.mark.parametrize("legacy", [False, True])
+def test_checking_a_file_reads_no_tensors(legacy, path, tmp_path, monkeypatch):
+    old = tmp_path / "w.pt"
+    torch.save({"model": make().state_dict()}, old, _use_new_zipfile_serialization=not legacy)
+    loaded = []
+    plain = torch.load
+    monkeypatch.setattr(torch, "load", lambda *a, **k: loaded.append(k["mmap"]) or plain(*a, **k))
+    monkeypatch.setattr(safetensors, "load_file", None)
+    check_state(path)
+    assert not loaded
+    check_state(old)
+    assert loaded == [not legacy]  # files of torch before 1.6 can only be read whole
+
+
+@pytest.mark.parametrize("suffix", ["safetensors", "pt"])
+@pytest.mark.parametrize("damage", ["cut", "empty", "text"])
+def test_what_is_damaged_does_not_pass_the_check(suffix, damage, tmp_path):
+    path = tmp_path / f"w.{suffix}"
+    save = safetensors.save_file if suffix == "safetensors" else torch.save
+    save(make().state_dict(), path)
+    whole = path.read_bytes()
+    path.write_bytes({"cut": whole[:-10], "empty": b"", "text": b"<html>404</html>"}[damage])
+    with pytest.raises(DataError, match="cannot read the weights"):
+        check_state(path)
+
+
+def test_what_holds_no_tensors_does_not_pass_the_check(tmp_path):
+    torch.save({"epoch": 3}, tmp_path / "w.pt")
+    with pytest.raises(DataError, match="not named tensors"):
+        check_state(tmp_path / "w.pt")
 
 
 def test_a_file_is_loaded_whole(path):

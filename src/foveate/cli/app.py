@@ -8,7 +8,7 @@ from typing import Annotated, Any
 
 import typer
 
-from foveate.cli import jobs, tune
+from foveate.cli import jobs, mosaic, tune
 from foveate.cli.options import Device, Json, Out, Seed, Weights, command
 
 app = typer.Typer(
@@ -72,6 +72,8 @@ def world(
     result(content, f"{scenes} scenes in {out}\nRank their tiles: {rank}", as_json=as_json)
 
 
+app.command()(mosaic.mosaic)
+app.command()(mosaic.join)
 app.command()(jobs.curate)
 app.command()(jobs.classify)
 app.command()(jobs.embed)

@@ -212,6 +212,36 @@ class Segments(Protocol):
         ...
 
 
+@runtime_checkable
+class TakesSizes(Protocol):
+    """The same frozen weights with inputs of another size, held in memory once."""
+
+    @property
+    def size_step(self) -> int:
+        """What the sides of an input are multiples of, in pixels; the size as built always is one.
+
+        The side of a patch or the reduction of the last layer, so that tokens tile the input.
+        """
+        ...
+
+    def at_size(self, side: int | tuple[int, int]) -> Embeds:
+        """Return the model for inputs of another size.
+
+        Args:
+            side: Side of a square or ``(height, width)``, in pixels.
+
+        Returns:
+            A model with the same capabilities over the same weights, `at_size` included: its
+            sizes start from the weights, not from what was resampled already. Its spec differs
+            in ``input_size`` only; the fingerprint is that of the weights, and stays. This model
+            is left as it was.
+
+        Raises:
+            ParameterError: The network cannot take inputs of this size.
+        """
+        ...
+
+
 CAPABILITIES: dict[str, type] = {
     "embed": Embeds,
     "tokens": GivesTokens,
@@ -219,6 +249,7 @@ CAPABILITIES: dict[str, type] = {
     "answers": Generates,
     "answer_loss": JudgesAnswers,
     "masks": Segments,
+    "sizes": TakesSizes,
 }
 
 _WHO_CAN = {
@@ -229,6 +260,8 @@ _WHO_CAN = {
     "answer_loss": "Losses of answers come from LLaVA, Qwen2-VL and BLIP-2 models of hf, or from "
     "your own function with answer_loss=...",
     "masks": "Masks come from SAM (hf), or from your own with from_callable(segmenter=...).",
+    "sizes": "Other input sizes are taken by timm and torchgeo models, vision transformers of "
+    "open_clip, CLIP and SigLIP models of hf, and what is tuned over one of them.",
 }
 
 

@@ -62,8 +62,8 @@ class Entry:
 
 
 _VECTORS = ("embed",)
-_TOKENS = ("embed", "tokens")
-_TEXT = ("embed", "tokens", "text")
+_TOKENS = ("embed", "tokens", "sizes")
+_TEXT = ("embed", "tokens", "sizes", "text")
 _ANSWERS = ("embed", "tokens", "answers", "answer_loss")
 
 CATALOGUE: tuple[Entry, ...] = (

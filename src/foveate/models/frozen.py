@@ -7,7 +7,9 @@ batches that shrink when the memory of the device does not hold them.
 from __future__ import annotations
 
 import contextlib
+import copy
 import re
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Literal, cast, get_args
 
 import numpy as np
@@ -61,8 +63,7 @@ class Frozen:
 
         self.device = resolve_device(device)
         self.precision = _precision((options or {}).get("precision", "auto"), self.device)
-        net.eval().requires_grad_(requires_grad=False)
-        self.net = net.to(self.device)
+        self.net = net.eval().requires_grad_(requires_grad=False).to(self.device)
         # Convolutions on a CPU take two thirds of the time with the channels last in memory.
         # Those over time (Qwen-VL) have five dimensions, for which torch has no such order.
         for weight in self.net.parameters():
@@ -70,6 +71,21 @@ class Frozen:
                 weight.data = weight.data.contiguous(memory_format=torch.channels_last)
         self.inputs = inputs
         self._most: int | None = None  # images at once; known when the memory was too small
+
+    def at_size(self, size: tuple[int, int], net: torch.nn.Module | None = None) -> Frozen:
+        """Return the same with inputs of another size.
+
+        Args:
+            size: ``(height, width)`` in pixels.
+            net: The network for this size, where it is not the same; it comes from `net`, is on
+                its device and shares its weights.
+        """
+        other = copy.copy(self)
+        if net is not None:
+            other.net = net.eval().requires_grad_(requires_grad=False)
+        other.inputs = replace(self.inputs, size=size)
+        other._most = None  # noqa: SLF001  (one of its own kind)
+        return other
 
     def run(
         self,

@@ -95,6 +95,35 @@ class Inputs:
         return x.mul_(gain_t).add_(shift_t).contiguous(memory_format=torch.channels_last)
 
 
+def read_size(
+    side: int | tuple[int, int], step: int, name: str, *, also: Sequence[object] = ()
+) -> tuple[int, int]:
+    """Read the size that inputs of a model shall have.
+
+    Args:
+        side: Side of a square, or ``(height, width)``, in pixels.
+        step: What both are multiples of.
+        name: Of the model, for the message.
+        also: Further sizes that it takes, as ``(height, width)``.
+
+    Raises:
+        ParameterError: It is no such size.
+    """
+    given = tuple(side) if isinstance(side, tuple | list) else (side, side)
+    nearest = 8 * step
+    numbers = (isinstance(s, int | np.integer) and not isinstance(s, bool) for s in given)
+    if len(given) == 2 and all(numbers):
+        size = (int(given[0]), int(given[1]))
+        if size in also or all(s >= step and s % step == 0 for s in size):
+            return size
+        nearest = step * max(1, round(max(size) / step))
+    raise ParameterError(
+        f"inputs of {side!r} pixels for {name}",
+        f"Its input sides are multiples of {step} pixels.",
+        f"Type at_size({nearest}).",
+    )
+
+
 def own_options(options: Mapping[str, Any]) -> dict[str, Any]:
     """Return the options that are not foveate's, for the family."""
     return {name: value for name, value in options.items() if name not in OPTIONS}

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import warnings
+import zipfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,12 +15,13 @@ from foveate.errors import DataError
 from foveate.files import fingerprint
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Generator, Mapping, Sequence
 
     import torch
 
 RANDOM = "random"  # the tag of seeded random weights
 RANDOM_SOURCE = "random weights, seed 0"
+_SAFE = ".safetensors"
 _WRAPPERS = ("state_dict", "model", "state_dict_ema", "model_state_dict")
 
 
@@ -33,19 +36,58 @@ def read_state(path: str | Path) -> dict[str, torch.Tensor]:
     Raises:
         DataError: The file is neither safetensors nor a plain torch state dict.
     """
-    import pickle
-
-    import torch
     from safetensors.torch import load_file
 
     path = Path(path)
+    with _readable(path):
+        state = load_file(path) if path.suffix == _SAFE else _load_torch(path, mmap=False)
+    return _named(state, path)
+
+
+def check_state(path: str | Path) -> None:
+    """Check that a file holds named tensors, without reading them.
+
+    Of safetensors the header is read, and that the file is as long as it says; of torch's own
+    format what describes the tensors. Files of torch before 1.6 have no such part: they are
+    read whole.
+
+    Args:
+        path: See `read_state`.
+
+    Raises:
+        DataError: As `read_state`.
+    """
+    from safetensors import safe_open
+
+    path = Path(path)
+    with _readable(path):
+        if path.suffix == _SAFE:
+            with safe_open(path, framework="pt"):
+                return
+        state = _load_torch(path, mmap=zipfile.is_zipfile(path))
+    _named(state, path)
+
+
+def _load_torch(path: Path, *, mmap: bool) -> Any:
+    """Load what torch has saved, on the CPU; with `mmap` tensors are read when they are used."""
+    import torch
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # about what it then refuses
+        return torch.load(path, map_location="cpu", weights_only=True, mmap=mmap)
+
+
+@contextlib.contextmanager
+def _readable(path: Path) -> Generator[None]:
+    """Say of whatever goes wrong in a block that the weights cannot be read.
+
+    Raises:
+        DataError: Something went wrong.
+    """
+    import pickle
+
     try:
-        if path.suffix == ".safetensors":
-            state: Any = load_file(path)
-        else:
-            with warnings.catch_warnings():
-                warnings.simplefilter("ignore")  # about what it then refuses
-                state = torch.load(path, map_location="cpu", weights_only=True)
+        yield
     except Exception as error:  # each format and each kind of damage has its own
         reason = (
             "it is no state dict, or a pickle with more than tensors in it"
@@ -58,6 +100,16 @@ def read_state(path: str | Path) -> dict[str, torch.Tensor]:
             "foveate unpickles nothing.",
             "Convert it: safetensors.torch.save_file(state_dict, 'weights.safetensors').",
         ) from error
+
+
+def _named(state: Any, path: Path) -> dict[str, torch.Tensor]:
+    """Return the named tensors of what a file holds, without wrapper and prefix.
+
+    Raises:
+        DataError: There are none.
+    """
+    import torch
+
     for wrapper in _WRAPPERS:
         if isinstance(state, dict) and isinstance(state.get(wrapper), dict):
             state = state[wrapper]

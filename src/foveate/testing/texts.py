@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
     from foveate.testing.trial import Trial
 
-_TEXTS = ["a dense forest", "water", "an airport with two runways and a river beside it"]
+TEXTS = ["a dense forest", "water", "an airport with two runways and a river beside it"]
 _SPACED = ["  a  dense forest ", "\twater\n", "an airport with two  runways and a river beside it"]
 
 
@@ -34,25 +34,25 @@ def check_texts(trial: Trial, batch: NDArray[Any]) -> None:  # noqa: ARG001
     """
     model, name = trial.model, trial.name
     _check_spec(trial)
-    x = model.embed_text(_TEXTS)
-    trial.need_array(x, (len(_TEXTS), model.spec.dim), "float32", "embed_text")
+    x = model.embed_text(TEXTS)
+    trial.need_array(x, (len(TEXTS), model.spec.dim), "float32", "embed_text")
     norms = np.linalg.norm(x, axis=1)
     need(np.allclose(norms, 1, atol=1e-4), f"{name}: texts must have norm 1", "", str(norms))
     need(
         all((x[i] != x[j]).any() for i in range(3) for j in range(i)),
         f"{name}: different texts get the same vector",
     )
-    need((model.embed_text(_TEXTS) == x).all(), f"{name}: a second call gives other texts")
+    need((model.embed_text(TEXTS) == x).all(), f"{name}: a second call gives other texts")
 
     rule = "the vector of a text depends on the texts beside it"
-    alone = np.concatenate([model.embed_text([text]) for text in _TEXTS])
+    alone = np.concatenate([model.embed_text([text]) for text in TEXTS])
     trial.near(alone, x, rule, "one by one")
-    trial.near(model.embed_text(_TEXTS[::-1])[::-1], x, rule, "reversed")
+    trial.near(model.embed_text(TEXTS[::-1])[::-1], x, rule, "reversed")
     trial.near(model.embed_text(tuple(_SPACED)), x, "spaces around and between words matter")
 
     words = 2 * model.text_spec.context
     long, longer = "field " * words + "of wheat", "field " * words + "and a long row of trees"
-    cut = model.embed_text([*_TEXTS, long, longer])
+    cut = model.embed_text([*TEXTS, long, longer])
     trial.near(cut[:3], x, rule, "beside texts beyond the context")
     trial.near(cut[3], cut[4], "a text must be cut at the context", "words beyond it matter")
     _check_refusals(trial)

@@ -4,8 +4,19 @@
 world as GeoTIFFs. The way there, one file each: `themes` (the character of a scene), `terrain`
 and `network` (its plan), `cover`, `parcels`, `town`, `trees` and `objects` (what is painted),
 `spectra`, `light` and `sensor` (how it is seen).
+
+Wide scenes of real imagery with known content: `stitch` makes a mosaic of the patches of a data
+set, `write_mosaics` writes many, `join` puts the parts of one scene together.
 """
 
+from foveate.world.mosaic import MOSAIC_KINDS, Mosaic, stitch
+from foveate.world.mosaic_files import (
+    MosaicFiles,
+    join,
+    patches_in,
+    write_image,
+    write_mosaics,
+)
 from foveate.world.scene import make_scene
 from foveate.world.spec import (
     CLASSES,
@@ -21,14 +32,22 @@ from foveate.world.write import WorldFiles, write_world
 
 __all__ = [
     "CLASSES",
+    "MOSAIC_KINDS",
     "NODATA_LABEL",
     "OBJECT_KINDS",
     "THEMES",
+    "Mosaic",
+    "MosaicFiles",
     "Object",
     "WorldFiles",
     "WorldScene",
     "WorldSpec",
     "band_names",
+    "join",
     "make_scene",
+    "patches_in",
+    "stitch",
+    "write_image",
+    "write_mosaics",
     "write_world",
 ]

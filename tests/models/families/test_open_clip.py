@@ -112,7 +112,7 @@ def test_a_convolutional_tower_has_tokens(tmp_path):
 
 def test_a_tower_of_timm_has_tokens(tmp_path):
     found = build(f"open_clip:{described(tmp_path, TIMM)}@random")
-    assert capabilities(found) == ("embed", "tokens", "text")
+    assert capabilities(found) == ("embed", "tokens", "text", "sizes")
     assert found.tokens(BATCH).shape[1:3] == (14, 14)
 
 

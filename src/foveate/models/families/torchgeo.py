@@ -17,12 +17,14 @@ import numpy as np
 
 from foveate.errors import ParameterError, UnknownNameError
 from foveate.models.extras import EXTRAS, need_extra
-from foveate.models.families.timm import check_options, finish
+from foveate.models.families.timm.model import finish
+from foveate.models.families.timm.names import check_options
 from foveate.models.hub import fetch_file
 from foveate.models.inputs import own_options, stated_channels
 from foveate.models.weights import (
     RANDOM,
     RANDOM_SOURCE,
+    check_state,
     first_line,
     put_state,
     random_weights,
@@ -36,7 +38,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
     from foveate.models.base import ModelHandle, Scale
-    from foveate.models.families.timm import TimmModel
+    from foveate.models.families.timm.model import TimmModel
 
 _CLASSIFIERS = ("fc.", "head.")
 _NORM = ("norm.weight", "norm.bias")  # some files end before the last norm, as torchgeo accepts
@@ -60,7 +62,7 @@ class _TorchGeo:
         _check_name(handle)
         check_options(handle)
         if handle.weights:
-            read_state(handle.weights)
+            check_state(handle.weights)
         weights = _weights(handle)
         if weights is None:
             return replace(handle, channels=stated_channels(handle.options) or 3)

@@ -12,12 +12,14 @@ from foveate.models.base import parse_name
 from foveate.models.capabilities import (
     Embeds,
     GivesTokens,
+    TakesSizes,
     TextSpec,
     TokenSpec,
 )
 from foveate.models.device import resolve_device
 from foveate.models.extras import EXTRAS, need_extra
 from foveate.models.texts import clean_texts
+from foveate.models.tune_text.words import CONTEXT, words_of
 from foveate.models.weights import weights_hash
 
 if TYPE_CHECKING:
@@ -38,6 +40,9 @@ class TunedModel:
         towers: The trained text tower and image head, in eval mode, on the CPU or a GPU.
         name: For the spec.
         source: What the towers were trained on.
+
+    Over an encoder that takes other sizes an instance has `size_step` and `at_size` as well; the
+    towers are the same for all sizes.
     """
 
     def __init__(self, base: Embeds, towers: Pair, name: str, source: str) -> None:
@@ -64,8 +69,13 @@ class TunedModel:
             scale=float(towers.log_scale.exp()),
             bias=float(towers.bias),
             head="sigmoid",
-            context=_context(),
+            context=CONTEXT,
         )
+        if isinstance(base, TakesSizes):
+            vars(self).update(
+                size_step=base.size_step,
+                at_size=lambda side: _over(base.at_size(side), towers, name, source),
+            )
 
     def project(self, x: NDArray[np.floating]) -> NDArray[np.float32]:
         """Map (..., base dim) embeddings or tokens of the base into the common space."""
@@ -84,7 +94,6 @@ class TunedModel:
         import torch
 
         from foveate.models.tune_text.task import embed_texts
-        from foveate.models.tune_text.words import words_of
 
         wanted = clean_texts(texts)
         if empty := [text for text in wanted if not words_of(text)]:
@@ -150,7 +159,7 @@ class _Tuned:
         Raises:
             DataError: The encoder is another one than the towers were trained for.
         """
-        from foveate.models.load import load_model
+        from foveate.models.load import FAMILIES, load_model
         from foveate.models.tune_text.store import find, load_towers, read_record
 
         folder = find(handle.name)
@@ -158,7 +167,7 @@ class _Tuned:
         local = handle.weights or (record.base_weights and str(folder / record.base_weights))
         base_handle = load_model(_base_name(record.base, handle, folder), weights=local or None)
         base_handle = replace(base_handle, device=handle.device)
-        base = _family(base_handle).build(base_handle, bands, scale)
+        base = FAMILIES.get(base_handle.family).build(base_handle, bands, scale)
         if base.spec.fingerprint != record.base_spec.fingerprint:
             raise DataError(
                 f"the encoder {record.base!r} with {base.spec.source or 'these weights'} is not "
@@ -167,12 +176,17 @@ class _Tuned:
                 "Give those with --weights." if handle.weights or not local else "Tune again.",
             )
         towers = load_towers(folder, record).to(resolve_device(handle.device))
-        make = TunedTokens if isinstance(base, GivesTokens) else TunedModel
         source = f"{record.training.get('captions', 'texts')}, over {record.base}"
-        return make(base, towers, str(handle), source)
+        return _over(base, towers, str(handle), source)
 
 
 FAMILY = _Tuned()
+
+
+def _over(base: Embeds, towers: Pair, name: str, source: str) -> TunedModel:
+    """Make the model that has what its encoder can do."""
+    make = TunedTokens if isinstance(base, GivesTokens) else TunedModel
+    return make(base, towers, name, source)
 
 
 def _base_name(base: str, handle: ModelHandle, folder: Path) -> str:
@@ -181,15 +195,3 @@ def _base_name(base: str, handle: ModelHandle, folder: Path) -> str:
     beside = folder / found.name
     name = str(beside) if found.name and beside.is_file() else found.name
     return str(replace(found, name=name, options={**found.options, **handle.options}))
-
-
-def _family(handle: ModelHandle) -> Any:
-    from foveate.models.load import FAMILIES
-
-    return FAMILIES.get(handle.family)
-
-
-def _context() -> int:
-    from foveate.models.tune_text.words import CONTEXT
-
-    return CONTEXT

@@ -15,6 +15,8 @@ from foveate.testing.tiny import tiny_model
 torch = pytest.importorskip("torch")
 transformers = pytest.importorskip("transformers")
 
+from direct_chat import DirectChat  # noqa: E402
+
 DRAW = np.random.default_rng(0)
 BATCH = DRAW.integers(0, 255, (2, 3, 32, 32), np.uint8)
 SCALE = ((0.0, 255.0),) * 3
@@ -37,49 +39,22 @@ def build(folder, options=""):
     return FAMILIES.get("hf").build(handle, (1, 2, 3), SCALE)
 
 
-class Direct:
-    """A model by transformers alone, with its own processor."""
-
-    def __init__(self, kind, folder):
-        network, processor, images = KINDS[kind]
-        self.net = network.from_pretrained(folder).eval()
-        self.images = images.from_pretrained(folder)
-        self.tokenizer = transformers.AutoTokenizer.from_pretrained(folder)
-        self.processor = processor(
-            self.images, self.tokenizer, patch_size=8, num_additional_image_tokens=1,
-            vision_feature_select_strategy="default", chat_template=self.tokenizer.chat_template,
-        )  # fmt: skip
-
-    def inputs(self, question, answer=""):
-        parts = [{"type": "image"}] * len(question.images)
-        content = [*parts, {"type": "text", "text": question.prompt}]
-        text = self.processor.apply_chat_template(
-            [{"role": "user", "content": content}], add_generation_prompt=True
-        )
-        # Floats, because the processor rounds what it resamples of bytes.
-        images = [image.astype(np.float32) for image in question.images]
-        return self.processor(images=images, text=text + answer, return_tensors="pt")
-
-    def answer(self, question, most):
-        inputs = self.inputs(question)
-        found = self.net.generate(**inputs, max_new_tokens=most, do_sample=False)[0]
-        new = found[inputs["input_ids"].shape[1] :]
-        return self.tokenizer.decode(new, skip_special_tokens=True).strip()
-
-    def loss(self, question, answer):
-        inputs = self.inputs(question, answer)
-        start = self.inputs(question)["input_ids"].shape[1]
-        labels = inputs["input_ids"].clone()
-        labels[:, :start] = -100
-        with torch.inference_mode():
-            return float(self.net(**inputs, labels=labels).loss)
+def direct(kind, folder):
+    """The model by transformers alone, with its own processor."""
+    network, processor, settings = KINDS[kind]
+    tokenizer = transformers.AutoTokenizer.from_pretrained(folder)
+    images = settings.from_pretrained(folder)
+    return DirectChat(network.from_pretrained(folder), tokenizer, images, processor(
+        images, tokenizer, patch_size=8, num_additional_image_tokens=1,
+        vision_feature_select_strategy="default", chat_template=tokenizer.chat_template,
+    ))  # fmt: skip
 
 
 @pytest.fixture(scope="module", params=KINDS)
 def pair(request, tmp_path_factory):
     """The model, and the same by transformers alone."""
     _, folder = tiny_model(request.param, tmp_path_factory.mktemp(request.param))
-    return build(folder), Direct(request.param, folder)
+    return build(folder), direct(request.param, folder)
 
 
 @pytest.fixture(scope="module")
@@ -143,7 +118,7 @@ def test_bytes_of_the_exact_size_are_the_pixels_of_the_image_processor(pair):
 @pytest.fixture(scope="module")
 def large(tmp_path_factory):
     _, folder = tiny_model("hf_llava_next", tmp_path_factory.mktemp("next"))
-    return build(folder), Direct("hf_llava_next", folder)
+    return build(folder), direct("hf_llava_next", folder)
 
 
 @pytest.mark.parametrize("shapes", STRIPS)

@@ -19,6 +19,8 @@ torch = pytest.importorskip("torch")
 transformers = pytest.importorskip("transformers")
 reference = pytest.importorskip("transformers.models.qwen2_vl.image_processing_qwen2_vl")
 
+from direct_chat import DirectChat  # noqa: E402
+
 DRAW = np.random.default_rng(0)
 SCALE = ((0.0, 255.0),) * 3
 KINDS = {
@@ -36,48 +38,22 @@ def images(*shapes):
     return [DRAW.integers(0, 255, (3, *shape), np.uint8) for shape in shapes]
 
 
-class Direct:
-    """A model by transformers alone, with its own processor."""
-
-    def __init__(self, kind, folder):
-        self.net = KINDS[kind].from_pretrained(folder).eval()
-        self.images = reference.Qwen2VLImageProcessor.from_pretrained(folder)
-        self.tokenizer = transformers.AutoTokenizer.from_pretrained(folder)
-        self.processor = transformers.Qwen2VLProcessor(
-            self.images, self.tokenizer, chat_template=self.tokenizer.chat_template,
+def direct(kind, folder):
+    """The model by transformers alone, with its own processor."""
+    tokenizer = transformers.AutoTokenizer.from_pretrained(folder)
+    shown = reference.Qwen2VLImageProcessor.from_pretrained(folder)
+    return DirectChat(KINDS[kind].from_pretrained(folder), tokenizer, shown,
+        transformers.Qwen2VLProcessor(
+            shown, tokenizer, chat_template=tokenizer.chat_template,
             video_processor=transformers.Qwen2VLVideoProcessor(),
-        )  # fmt: skip
-
-    def inputs(self, question, answer=""):
-        parts = [{"type": "image"}] * len(question.images)
-        content = [*parts, {"type": "text", "text": question.prompt}]
-        text = self.processor.apply_chat_template(
-            [{"role": "user", "content": content}], add_generation_prompt=True
-        )
-        # Floats, because the processor rounds what it resamples of bytes.
-        pixels = [image.astype(np.float32) for image in question.images]
-        return self.processor(images=pixels, text=text + answer, return_tensors="pt")
-
-    def answer(self, question, most):
-        inputs = self.inputs(question)
-        found = self.net.generate(**inputs, max_new_tokens=most, do_sample=False)[0]
-        new = found[inputs["input_ids"].shape[1] :]
-        return self.tokenizer.decode(new, skip_special_tokens=True).strip()
-
-    def loss(self, question, answer):
-        inputs = self.inputs(question, answer)
-        start = self.inputs(question)["input_ids"].shape[1]
-        labels = inputs["input_ids"].clone()
-        labels[:, :start] = -100
-        with torch.inference_mode():
-            return float(self.net(**inputs, labels=labels).loss)
+    ))  # fmt: skip
 
 
 @pytest.fixture(scope="module", params=KINDS)
 def pair(request, tmp_path_factory):
     """The folder, the model in it, and the same by transformers alone."""
     _, folder = tiny_model(request.param, tmp_path_factory.mktemp(request.param))
-    return folder, build(folder, "?size=32"), Direct(request.param, folder)
+    return folder, build(folder, "?size=32"), direct(request.param, folder)
 
 
 @pytest.fixture(scope="module")

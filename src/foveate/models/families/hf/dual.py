@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from typing import TYPE_CHECKING, Any
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 
 from foveate.errors import DataError
+from foveate.models.inputs import read_size
 from foveate.models.texts import clean_texts
 
 if TYPE_CHECKING:
@@ -22,7 +24,7 @@ if TYPE_CHECKING:
 
 
 class DualEncoder(ABC):
-    """A frozen model that embeds images and texts, and gives the tokens of images.
+    """A frozen model that embeds images of any size and texts, and gives the tokens of images.
 
     Args:
         frozen: The network.
@@ -91,6 +93,33 @@ class DualEncoder(ABC):
                 "Save them together with save_pretrained.",
             )
         return marks.to(self._frozen.device)
+
+    @property
+    def size_step(self) -> int:
+        """Side of a patch, pixels."""
+        return int(self._net.config.vision_config.patch_size)
+
+    def at_size(self, side: int | tuple[int, int]) -> Self:
+        """Return the model for inputs of another size, with the same network.
+
+        Position vectors are interpolated with each batch, as transformers does.
+
+        Args:
+            side: Side of a square, or ``(height, width)``, in pixels.
+
+        Raises:
+            ParameterError: It is no whole number of patches.
+        """
+        trained = getattr(self._net.config.vision_config, "image_size", None)
+        size = read_size(side, self.size_step, self.spec.name, also=[(trained, trained)])
+        return type(self)(
+            self._frozen.at_size(size),
+            self._tokenizer,
+            replace(self.spec, input_size=size),
+            self.token_spec,
+            self.text_spec,
+            written=self._written,
+        )
 
     @abstractmethod
     def _vectors(self, x: torch.Tensor) -> torch.Tensor:

@@ -12,6 +12,7 @@ they were trained with; the name or ``?quick_gelu=`` does.
 
 from __future__ import annotations
 
+import functools
 import json
 from dataclasses import replace
 from typing import TYPE_CHECKING
@@ -19,18 +20,20 @@ from typing import TYPE_CHECKING
 from foveate.errors import ParameterError
 from foveate.models.capabilities import TextSpec
 from foveate.models.extras import EXTRAS, need_extra
-from foveate.models.families.open_clip.model import OpenClip, OpenClipTokens, try_image
+from foveate.models.families.open_clip.model import assemble, try_image
 from foveate.models.families.open_clip.names import check_name, describe
 from foveate.models.families.open_clip.network import make_network, make_tokenizer
+from foveate.models.families.open_clip.sizes import image_sizes
 from foveate.models.frozen import Frozen
 from foveate.models.inputs import Inputs, own_options
 from foveate.models.texts import tokenizer_hash
-from foveate.models.weights import read_state, weights_hash
+from foveate.models.weights import check_state, weights_hash
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from foveate.models.base import ModelHandle, Scale
+    from foveate.models.families.open_clip.model import OpenClip
 
 
 class _OpenClip:
@@ -51,7 +54,7 @@ class _OpenClip:
             )
         check_name(handle)
         if handle.weights:
-            read_state(handle.weights)
+            check_state(handle.weights)
         return replace(handle, channels=3)
 
     def build(self, handle: ModelHandle, bands: Sequence[int], scale: Scale) -> OpenClip:
@@ -87,8 +90,10 @@ class _OpenClip:
             context=int(text.get("context_length", 77)),
             fingerprint="" if shape.tokenizer is None else tokenizer_hash(shape.tokenizer),
         )
-        parts = (frozen, spec, text_spec, lambda: make_tokenizer(handle, shape))
-        return OpenClip(*parts) if token_spec is None else OpenClipTokens(*parts, token_spec)
+        # Made when the first text comes, and once for all sizes.
+        tokenizer = functools.cache(lambda: make_tokenizer(handle, shape))
+        sizes = image_sizes(frozen, dim)
+        return assemble(frozen, spec, text_spec, tokenizer, token_spec=token_spec, sizes=sizes)
 
 
 FAMILY = _OpenClip()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
     from foveate.embeddings import EncoderSpec
     from foveate.models.base import ModelHandle
     from foveate.models.capabilities import TextSpec
+    from foveate.models.families._sizes import Sizes
     from foveate.models.frozen import Frozen
 
 _TEXTS = 256  # at once
@@ -30,11 +32,14 @@ _TEXTS = 256  # at once
 class OpenClip:
     """A frozen pair of towers; see `foveate.models.capabilities.EmbedsText`.
 
+    Where the image tower takes other sizes an instance has `size_step` and `at_size` as well.
+
     Args:
         frozen: The network.
         spec: What the vectors depend on.
         text_spec: How texts meet images.
-        tokenizer: Makes the tokenizer, which may have to come from the hub, when it is needed.
+        tokenizer: Returns the tokenizer, which may have to come from the hub: asked for when
+            there are texts.
     """
 
     def __init__(
@@ -46,8 +51,7 @@ class OpenClip:
     ) -> None:
         self._frozen = frozen
         self._net: Any = frozen.net
-        self._make_tokenizer = tokenizer
-        self._tokenizer: Any = None
+        self._tokenizer = tokenizer
         self.spec, self.text_spec = spec, text_spec
 
     def embed(self, batch: NDArray[Any]) -> NDArray[np.float32]:
@@ -61,20 +65,23 @@ class OpenClip:
             DataError: It is no list of texts, or the tokenizer cannot be had.
         """
         listed = clean_texts(texts)
-        if self._tokenizer is None:
-            self._tokenizer = self._make_tokenizer()
+        tokenizer = self._tokenizer()
         starts = range(0, len(listed), _TEXTS)
-        parts = [self._frozen.in_parts(self._texts, listed[s : s + _TEXTS]) for s in starts]
+        parts = [
+            self._frozen.in_parts(
+                lambda texts: self._texts(tokenizer(texts)), listed[s : s + _TEXTS]
+            )
+            for s in starts
+        ]
         return np.concatenate(parts)
 
     def _images(self, x: torch.Tensor) -> torch.Tensor:
         return self._net.encode_image(x, normalize=False)
 
-    def _texts(self, texts: list[str]) -> torch.Tensor:
+    def _texts(self, ids: torch.Tensor) -> torch.Tensor:
         from torch.nn.functional import normalize
 
-        ids = self._tokenizer(texts).to(self._frozen.device)
-        return normalize(self._net.encode_text(ids).float(), dim=-1)
+        return normalize(self._net.encode_text(ids.to(self._frozen.device)).float(), dim=-1)
 
 
 class OpenClipTokens(OpenClip):
@@ -84,7 +91,7 @@ class OpenClipTokens(OpenClip):
         frozen: The network.
         spec: What the vectors depend on.
         text_spec: How texts meet images.
-        tokenizer: Makes the tokenizer.
+        tokenizer: Returns the tokenizer.
         token_spec: What the tokens are.
     """
 
@@ -104,6 +111,40 @@ class OpenClipTokens(OpenClip):
         """Return the tokens of (b, c, h, w) images: (b, gh, gw, d) float32."""
         visual = self._net.visual
         return self._frozen.run(lambda x: self._places(visual, x), batch, self.spec)
+
+
+def assemble(
+    frozen: Frozen,
+    spec: EncoderSpec,
+    text_spec: TextSpec,
+    tokenizer: Callable[[], Any],
+    *,
+    token_spec: TokenSpec | None,
+    sizes: Sizes | None,
+) -> OpenClip:
+    """Make the model that has what its image tower can do.
+
+    Args:
+        frozen: The network.
+        spec: What the vectors depend on.
+        text_spec: How texts meet images.
+        tokenizer: Returns the tokenizer.
+        token_spec: What the tokens are, if there are any.
+        sizes: The sizes that the image tower takes, if it takes others.
+    """
+    model = (
+        OpenClip(frozen, spec, text_spec, tokenizer)
+        if token_spec is None
+        else OpenClipTokens(frozen, spec, text_spec, tokenizer, token_spec)
+    )
+    if sizes is None:
+        return model
+
+    def build(other: Frozen) -> OpenClip:
+        resized = replace(spec, input_size=other.inputs.size)
+        return assemble(other, resized, text_spec, tokenizer, token_spec=token_spec, sizes=sizes)
+
+    return sizes.offer(model, build)
 
 
 def try_image(handle: ModelHandle, frozen: Frozen) -> tuple[int, TokenSpec | None]:

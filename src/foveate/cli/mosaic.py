@@ -1,0 +1,74 @@
+"""The commands that make wide scenes of small images: `foveate mosaic` and `foveate join`.
+
+Typer reads the annotations when the program starts: they are no comments here.
+"""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from foveate.cli import options as o
+
+
+def mosaic(
+    folder: Annotated[Path, typer.Argument(help="Folder whose subfolders are the classes.")],
+    out: o.Out,
+    kind: Annotated[
+        str, typer.Option(help="one, majority, rare, rare-mixed or blocks.")
+    ] = "majority",
+    count: Annotated[int, typer.Option(help="Number of mosaics.")] = 4,
+    rows: Annotated[int, typer.Option(help="Rows of patches.")] = 8,
+    cols: Annotated[int, typer.Option(help="Columns of patches.")] = 8,
+    share: Annotated[
+        float, typer.Option(help="Share of the label, of majority and blocks.")
+    ] = 0.25,
+    label: Annotated[
+        str | None, typer.Option(help="Class that the scenes are about. [default: drawn]")
+    ] = None,
+    tile: Annotated[
+        int | None, typer.Option(help="Side of a patch, pixels. [default: the most frequent]")
+    ] = None,
+    form: Annotated[str, typer.Option(help="tif or png.")] = "tif",
+    seed: o.Seed = 0,
+    as_json: o.Json = False,
+) -> None:
+    """Stitch wide scenes with known content from class folders of patches."""
+    from foveate.cli.show import progress_bars, result
+    from foveate.world import write_mosaics
+
+    with progress_bars(quiet=as_json) as progress:
+        files = write_mosaics(
+            folder, out, kind, count, rows=rows, cols=cols, seed=seed, share=share, label=label,
+            tile=tile, form=form, progress=progress,
+        )  # fmt: skip
+    about = [
+        {"file": str(path), "label": name}
+        for path, name in zip(files.images, files.labels, strict=True)
+    ]
+    lines = [f"  {found['label']:<24} {found['file']}" for found in about]
+    content = {"kind": kind, "mosaics": about, "truth": str(files.truth)}
+    head = f"{count} mosaic{'' if count == 1 else 's'} of kind {kind}, about:"
+    result(content, "\n".join([head, *lines, f"Truth: {files.truth}"]), as_json=as_json)
+
+
+def join(
+    parts: Annotated[
+        list[Path], typer.Argument(help="A folder of parts, or the files in their order.")
+    ],
+    rows: Annotated[int, typer.Option(help="Rows of parts.")],
+    cols: Annotated[int, typer.Option(help="Columns of parts.")],
+    out: Annotated[Path, typer.Option(help="File to write: .tif or .png.")],
+    as_json: o.Json = False,
+) -> None:
+    """Put the parts of one scene together, row by row from the upper left."""
+    from foveate.cli.show import result
+    from foveate.world import join as join_parts
+    from foveate.world import write_image
+
+    folder = parts[0] if len(parts) == 1 and parts[0].is_dir() else parts
+    image = join_parts(folder, rows, cols)
+    write_image(out, image)
+    bands, height, width = image.shape
+    content = {"file": str(out), "bands": bands, "height": height, "width": width}
+    result(content, f"{out}: {height} x {width} pixels, {bands} bands", as_json=as_json)

@@ -1,0 +1,282 @@
+"""The eye: windows of one image go through the model, and every pass is counted.
+
+A pass is one image through the model's image encoder at its standard input size; smaller and
+larger inputs count by their pixels. What has been seen is kept, so that no window is paid twice.
+"""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from foveate.focus.perturb import perturb, perturbed
+from foveate.models.capabilities import need
+from foveate.models.embedding import fill_invalid
+from foveate.models.heads.base import unit
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Sequence
+
+    from numpy.typing import NDArray
+
+    from foveate.budget import Ledger
+    from foveate.focus.memory import Memory
+    from foveate.focus.perturb import Perturbation
+    from foveate.grid import Window
+    from foveate.models.capabilities import Model, TakesSizes
+    from foveate.raster import Source
+
+STANDARD = 256  # side that counts as one pass for a model that takes any size, pixels
+_MAP = 1024  # longest side of the map of valid pixels
+_ENOUGH = 64  # pixels of that map from which a share of them is exact enough
+_OVERSAMPLE = 2  # pixels read for each pixel that the model sees; its own filter does the rest
+
+
+@dataclass
+class Work:
+    """What the model had to do.
+
+    Attributes:
+        passes: Images at the standard size; see the head of this module.
+        images: Images of any size.
+        calls: Calls of the model.
+        seconds: In the model.
+        remembered: Passes that an earlier look had made; part of `passes`.
+    """
+
+    passes: float = 0.0
+    images: int = 0
+    calls: int = 0
+    seconds: float = 0.0
+    remembered: float = 0.0
+
+
+@dataclass(frozen=True, eq=False)
+class Lens:
+    """The model at one input size.
+
+    Attributes:
+        model: The model; what it must be able to do depends on who looks.
+        shape: ``(height, width)`` of its input, pixels.
+        fixed: Whether every window is brought to that size; else smaller ones stay as they are.
+    """
+
+    model: Any
+    shape: tuple[int, int]
+    fixed: bool
+
+    def pixels(self, window: Window) -> int:
+        """Return how many pixels of a window the model sees."""
+        height, width = self.shape
+        if self.fixed:
+            return height * width
+        return min(window.h, height) * min(window.w, width)
+
+    def reading(self, window: Window) -> tuple[int, int] | None:
+        """Return the size to read a window at; None for its own."""
+        more = _OVERSAMPLE if self.fixed else 1
+        shape = (min(window.h, more * self.shape[0]), min(window.w, more * self.shape[1]))
+        return None if shape == (window.h, window.w) else shape
+
+
+@dataclass
+class Eye:
+    """Looks at windows of one image with one model.
+
+    Attributes:
+        source: The image.
+        model: A bound model.
+        ledger: Pays the passes, and refuses one too many.
+        min_valid: Windows with a smaller share of valid pixels are not shown to the model.
+        batch_size: Images per call; no result depends on it.
+        seed: Of the perturbation.
+        disturb: The perturbation of Eq. 5.
+        memory: Keeps vectors from one look to the next, or None.
+        work: What was done so far.
+    """
+
+    source: Source
+    model: Model
+    ledger: Ledger
+    min_valid: float = 0.5
+    batch_size: int = 32
+    seed: int = 0
+    disturb: Perturbation = perturb
+    memory: Memory | None = None
+    work: Work = field(default_factory=Work)
+
+    def __post_init__(self) -> None:
+        """Start with nothing seen."""
+        self._seen: dict[tuple[Lens, Window, bool], NDArray[np.float32]] = {}
+        self._valid: dict[Window, float] = {}
+        self._lenses: dict[int, Lens] = {}
+        size = self.model.spec.input_size
+        self.standard = Lens(self.model, size or (STANDARD, STANDARD), fixed=size is not None)
+
+    def lens(self, side: int) -> Lens:
+        """Return the model for inputs of about `side` pixels, never of more.
+
+        Raises:
+            MissingCapabilityError: It takes inputs of one size only.
+        """
+        if side not in self._lenses:
+            self._lenses[side] = self._make_lens(side)
+        return self._lenses[side]
+
+    def _make_lens(self, side: int) -> Lens:
+        if not self.standard.fixed:
+            return Lens(self.model, (side, side), fixed=False)
+        able: TakesSizes = need(self.model, "sizes", "an input of another size")
+        step = able.size_step
+        fitting = max(step, side // step * step)
+        if (fitting, fitting) == self.standard.shape:
+            return self.standard
+        return Lens(able.at_size(fitting), (fitting, fitting), fixed=True)
+
+    def price(
+        self, windows: Sequence[Window], lens: Lens | None = None, *, disturbed: bool = False
+    ) -> NDArray[np.float64]:
+        """Return what seeing windows costs, in passes: (n,); 0 for those that were seen."""
+        glass = lens or self.standard
+        return np.array(
+            [
+                0.0 if (glass, w, disturbed) in self._seen else self._passes(glass, w)
+                for w in windows
+            ]
+        )
+
+    def _passes(self, lens: Lens, window: Window) -> float:
+        return lens.pixels(window) / (self.standard.shape[0] * self.standard.shape[1])
+
+    def valid(self, windows: Sequence[Window]) -> NDArray[np.float64]:
+        """Return the share of valid pixels of windows, (n,); no pass is needed.
+
+        Large windows are judged on one reduced reading of the image, small ones on their own
+        pixels.
+        """
+        if not self.source.info.masked:
+            return np.ones(len(windows))
+        return np.array([self._valid_share(window) for window in windows])
+
+    def _valid_share(self, window: Window) -> float:
+        if window not in self._valid:
+            step_y, step_x = self._steps
+            cells = window.h / step_y * window.w / step_x
+            if cells >= _ENOUGH:
+                y, x = round(window.y / step_y), round(window.x / step_x)
+                bottom = max(y + 1, round((window.y + window.h) / step_y))
+                right = max(x + 1, round((window.x + window.w) / step_x))
+                share = float(self._map[y:bottom, x:right].mean())
+            else:
+                raster = self.source.read(window, bands=self.model.spec.bands)
+                share = raster.valid_share
+            self._valid[window] = share
+        return self._valid[window]
+
+    @cached_property
+    def _map(self) -> NDArray[np.bool_]:
+        """Valid pixels of the image, reduced."""
+        shape = self.source.info.shape
+        small = (min(shape[0], _MAP), min(shape[1], _MAP))
+        return self.source.read(None, bands=self.model.spec.bands, out_shape=small).valid
+
+    @cached_property
+    def _steps(self) -> tuple[float, float]:
+        """Pixels of the image for each of the map, down and right."""
+        shape = self.source.info.shape
+        return shape[0] / self._map.shape[0], shape[1] / self._map.shape[1]
+
+    def see(
+        self, windows: Sequence[Window], lens: Lens | None = None, *, disturbed: bool = False
+    ) -> NDArray[np.float32]:
+        """Return the vectors of windows.
+
+        Args:
+            windows: n windows; those that were seen before cost nothing.
+            lens: The model at another input size.
+            disturbed: Whether they are perturbed first.
+
+        Returns:
+            (n, d) float32 of norm 1.
+
+        Raises:
+            BudgetError: The passes are not there; nothing was seen.
+        """
+        glass = lens or self.standard
+        keys = [(glass, window, disturbed) for window in windows]
+        todo = list(dict.fromkeys(key for key in keys if key not in self._seen))
+        self.pay(sum(self._passes(glass, window) for _, window, _ in todo), len(todo))
+        for start in range(0, len(todo), self.batch_size):
+            part = [window for _, window, _ in todo[start : start + self.batch_size]]
+            for window, vector in self._vectors(glass, part, disturbed=disturbed):
+                self._seen[glass, window, disturbed] = vector
+        return np.stack([self._seen[key] for key in keys])
+
+    def tokens(
+        self, window: Window, lens: Lens | None = None, *, disturbed: bool = False
+    ) -> NDArray[np.float32]:
+        """Return the tokens of one window: (gh, gw, d) float32, as the model gives them.
+
+        Raises:
+            BudgetError: The passes are not there.
+        """
+        glass = lens or self.standard
+        self.pay(self._passes(glass, window), 1)
+        image = self.read(window, glass, disturbed=disturbed)
+        return self.timed(glass.model.tokens, image[None])[0]
+
+    def pay(self, passes: float, images: int) -> None:
+        """Book passes before they are made.
+
+        Raises:
+            BudgetError: They are not there.
+        """
+        self.ledger.spend(passes=passes)
+        self.work.passes += passes
+        self.work.images += images
+
+    def read(
+        self, window: Window, lens: Lens | None = None, *, disturbed: bool = False
+    ) -> NDArray[Any]:
+        """Read a window no finer than the model can see it: (c, h, w) without holes."""
+        shape = (lens or self.standard).reading(window)
+        raster = self.source.read(window, bands=self.model.spec.bands, out_shape=shape)
+        image = fill_invalid(raster)
+        if disturbed:
+            image = perturbed(image, str(tuple(window)), self.seed, self.disturb)
+        return image
+
+    def timed(self, function: Callable[..., Any], *given: Any) -> Any:
+        """Call the model and keep the time."""
+        start = time.perf_counter()
+        found = function(*given)
+        self.work.seconds += time.perf_counter() - start
+        self.work.calls += 1
+        return found
+
+    def _vectors(
+        self, lens: Lens, windows: Sequence[Window], *, disturbed: bool
+    ) -> Iterator[tuple[Window, NDArray[np.float32]]]:
+        """Yield the vectors of windows, images of one shape after the other."""
+        shapes: dict[tuple[int, ...], tuple[list[Window], list[NDArray[Any]]]] = {}
+        for window in windows:
+            known = self.memory.get(window, lens.shape, disturbed) if self.memory else None
+            if known is not None:
+                self.work.remembered += self._passes(lens, window)
+                yield window, known
+                continue
+            image = self.read(window, lens, disturbed=disturbed)
+            where, images = shapes.setdefault(image.shape, ([], []))
+            where.append(window)
+            images.append(image)
+        for where, images in shapes.values():
+            found = unit(self.timed(lens.model.embed, np.stack(images)))
+            for i, window in enumerate(where):
+                vector = found[i]
+                if self.memory is not None:
+                    self.memory.put(window, lens.shape, disturbed, vector)
+                yield window, vector

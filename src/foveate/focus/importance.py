@@ -1,0 +1,198 @@
+"""The four scores of a set of regions and their sum, Eq. 3 to 7 of HCS, as pure functions.
+
+Every function takes arrays of any one shape and returns an array of that shape, finite in every
+limit case. Losses are >= 0 and in any unit. The literal forms of the paper and those that this
+project found to work stand side by side; `foveate.focus.goals` says which goal uses which.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from foveate.errors import ParameterError
+
+if TYPE_CHECKING:
+    from numpy.typing import ArrayLike, NDArray
+
+    from foveate.focus.goals import Divergence, Synergy, Utility, Weights
+
+GUARD = 0.05  # added to L(X) in relative losses, so that a perfect answer does not divide by 0
+LEAST = 1e-4  # a change of loss that counts as none
+_MOST_RATIO = 50.0
+NEUTRAL = 0.5  # synergy where there is nothing to compare
+
+
+def utility(
+    loss: ArrayLike,
+    whole: float,
+    share: ArrayLike,
+    *,
+    form: Utility = "signed",
+    area_weight: float = 0.7,
+) -> NDArray[np.float64]:
+    """Score how well a set of regions stands for the image, and how little of it it is (Eq. 3).
+
+    Args:
+        loss: (...) L(X_s) of the sets.
+        whole: L(X) of the image.
+        share: (...) area of the sets relative to the image, 0 to 1.
+        form: "two_sided", the paper's: ``exp(-|L(X) - L(X_s)| / L(X))``. "one_sided": only a
+            loss above L(X) counts. "signed": ``exp(-clip(d, -1, 5)) / e`` with
+            ``d = (L(X_s) - L(X)) / (L(X) + 0.05)``, so that a set that answers better than the
+            whole image scores higher. The last two have 0.05 in the denominator, too.
+        area_weight: lambda.
+
+    Returns:
+        (...) in [0, 1 + lambda].
+    """
+    loss, share = np.asarray(loss, np.float64), np.asarray(share, np.float64)
+    gap = loss - whole
+    if form == "two_sided":
+        with np.errstate(divide="ignore", over="ignore"):
+            ratio = np.abs(gap) / whole if whole > 0 else np.where(gap == 0, 0.0, np.inf)
+        score = np.exp(-ratio)
+    else:
+        ratio = gap / (whole + GUARD)
+        if form == "one_sided":
+            score = np.exp(-np.maximum(ratio, 0))
+        else:
+            score = np.exp(-np.clip(ratio, -1, 5) - 1)
+    return score + area_weight * (1 - share)
+
+
+def divergence(
+    p: NDArray[np.float64], q: NDArray[np.float64], *, form: Divergence = "forward"
+) -> NDArray[np.float64]:
+    """Return the divergence of distributions p from q, in nats.
+
+    Args:
+        p: (..., k) rows that sum to 1: the sets.
+        q: (k,) or (..., k): the image.
+        form: "forward" KL(p || q), "reverse" KL(q || p), "js" Jensen-Shannon. A term with a
+            zero first argument is 0; one with a zero second argument only is infinite.
+
+    Returns:
+        (...) >= 0.
+    """
+    if form == "js":
+        middle = (p + q) / 2
+        return (_kl(p, middle) + _kl(q, middle)) / 2
+    return _kl(p, q) if form == "forward" else _kl(q, p)
+
+
+def _kl(p: NDArray[np.float64], q: NDArray[np.float64]) -> NDArray[np.float64]:
+    with np.errstate(divide="ignore", invalid="ignore"):
+        terms = np.where(p > 0, p * (np.log(p) - np.log(q)), 0.0)
+    return np.maximum(terms.sum(axis=-1), 0.0)  # rounding may leave -1e-17
+
+
+def largest_divergence(share: ArrayLike, *, form: Divergence = "forward") -> NDArray[np.float64]:
+    """Return D_max of Eq. 4, which the paper leaves open, in nats.
+
+    The image is a mixture that holds the set with weight a, its share of the area: p_X >= a p_s,
+    so KL(p_s || p_X) <= log(1 / a). The same serves as the scale of the reverse direction, which
+    has no bound. Jensen-Shannon is at most log 2.
+
+    Args:
+        share: (...) area of the sets relative to the image, in (0, 1].
+        form: See `divergence`.
+    """
+    a = np.asarray(share, np.float64)
+    if form == "js":
+        return np.full(a.shape, np.log(2.0))
+    return np.log(1 / np.clip(a, np.finfo(float).tiny, 1.0))
+
+
+def representativeness(found: ArrayLike, largest: ArrayLike) -> NDArray[np.float64]:
+    """Score how like the image's the features of a set are distributed (Eq. 4).
+
+    Args:
+        found: (...) divergence of the set from the image, from `divergence`.
+        largest: (...) from `largest_divergence`; 0 for a set that is the whole image.
+
+    Returns:
+        (...) in [0, 1].
+    """
+    found, largest = np.asarray(found, np.float64), np.asarray(largest, np.float64)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        ratio = np.where(found <= 0, 0.0, found / largest)
+    return np.exp(-ratio)
+
+
+def robustness(shift: ArrayLike, largest: float | None = None) -> NDArray[np.float64]:
+    """Score how little the features of regions move under a small perturbation (Eq. 5).
+
+    Args:
+        shift: (...) distance between the features of a region, of norm 1, before and after.
+        largest: delta_max. None for the largest of the given ones, so that scores lie in
+            [1/e, 1]; 2 for the largest that there can be, comparable between images.
+
+    Returns:
+        (...) in [0, 1]; 1 where nothing moves.
+    """
+    moved = np.asarray(shift, np.float64)
+    top = float(moved.max(initial=0.0)) if largest is None else largest
+    return np.exp(-moved / top) if top > 0 else np.ones(moved.shape)
+
+
+def synergy(
+    whole: float,
+    without_neighbour: ArrayLike,
+    without_both: ArrayLike,
+    *,
+    form: Synergy = "marginal",
+    scale: float = 0.0,
+) -> NDArray[np.float64]:
+    r"""Score what a set X_s adds next to a region r' outside of it (Eq. 6).
+
+    Args:
+        whole: L(X).
+        without_neighbour: (...) L(X \ r').
+        without_both: (...) L(X \ (X_s and r')).
+        form: "paper": ``exp(-|q|)`` with ``q = (L(X) - L(X \ (X_s and r'))) / (L(X) - L(X \ r'))``.
+            It is 1 where removing both changes nothing. "text": ``exp(-|q - 1|)``, 1 where
+            removing both changes as much as removing r' alone, as the paper's sentence has it.
+            "marginal": ``sigmoid((L(X \ (X_s and r')) - L(X \ r')) / scale)``, above 0.5 where
+            the image loses by giving up X_s once r' is gone.
+        scale: For "marginal": a typical change of the loss; 1e-4 is added to it.
+
+    Returns:
+        (...) in [0, 1]. "paper" and "text" are 0.5 where both changes are below 1e-4, because
+        the quotient says nothing there; otherwise the denominator is at least 1e-4 and the
+        quotient at most 50 in size.
+    """
+    alone = np.asarray(without_neighbour, np.float64)
+    both = np.asarray(without_both, np.float64)
+    if form == "marginal":
+        z = np.clip((both - alone) / (abs(scale) + LEAST), -_MOST_RATIO, _MOST_RATIO)
+        return 1 / (1 + np.exp(-z))
+    over, under = whole - both, whole - alone
+    sign = np.where(under < 0, -1.0, 1.0)
+    q = np.clip(over / (sign * np.maximum(np.abs(under), LEAST)), -_MOST_RATIO, _MOST_RATIO)
+    score = np.exp(-np.abs(q if form == "paper" else q - 1))
+    nothing = (np.abs(over) < LEAST) & (np.abs(under) < LEAST)
+    return np.where(nothing, NEUTRAL, score)
+
+
+def importance(parts: NDArray[np.float64], weights: Weights) -> NDArray[np.float64]:
+    """Add the four scores up (Eq. 7).
+
+    Args:
+        parts: (..., 4) utility, representativeness, robustness, synergy.
+        weights: Their weights; that of the utility is 1. A score of weight 0 may be NaN.
+
+    Returns:
+        (...) the importance S.
+
+    Raises:
+        ParameterError: A score that counts is NaN.
+    """
+    shares = np.array([1.0, weights.representativeness, weights.robustness, weights.synergy])
+    counted = np.where(shares > 0, parts, 0.0)
+    if np.isnan(counted).any():
+        raise ParameterError(
+            "a score that has a weight was not measured", "", "Give it the weight 0."
+        )
+    return counted @ shares

@@ -1,0 +1,347 @@
+"""`look`: choose the regions of one image that a frozen model should be shown, and ask it.
+
+HCS ("Advancing Complex Wide-Area Scene Understanding with Hierarchical Coresets Selection"),
+section 4, with the overview first: what the whole image squeezed into the model's input would
+have said always stands beside the result.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Any, Literal, get_args
+
+import numpy as np
+
+from foveate.budget import Ledger
+from foveate.errors import BudgetError, DataError, ParameterError
+from foveate.focus.answers import Said, answers, of_vector, surest
+from foveate.focus.eye import Eye
+from foveate.focus.modes.base import areas, measured, need_room
+from foveate.focus.modes.feature import FeatureField, check_tokens, second_view
+from foveate.focus.modes.window import WindowField
+from foveate.focus.modes.zoom import LEAF, ZoomField
+from foveate.focus.partition import significant, uniform
+from foveate.focus.perturb import perturb
+from foveate.focus.refine import Refinement, Rules
+from foveate.grid import Tiles, Window
+from foveate.models.capabilities import need
+from foveate.models.heads.base import unit
+from foveate.selection import Selection
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from numpy.typing import NDArray
+
+    from foveate.focus.eye import Work
+    from foveate.focus.goals import Answer, Goal
+    from foveate.focus.memory import Memory
+    from foveate.focus.modes.base import Field
+    from foveate.focus.perturb import Perturbation
+    from foveate.focus.question import Asked
+    from foveate.focus.refine import Found
+    from foveate.models.capabilities import Model
+    from foveate.raster import Source
+
+Mode = Literal["zoom", "window", "feature"]
+Partition = Literal["uniform", "significance"]
+MODES: tuple[Mode, ...] = get_args(Mode)
+PARTITIONS: tuple[Partition, ...] = get_args(Partition)
+
+
+@dataclass(frozen=True)
+class Plan:
+    """How to look.
+
+    Attributes:
+        goal: What for.
+        mode: "zoom" (crops at native resolution), "window" (cells at the overview's
+            resolution) or "feature" (the tokens of one overview).
+        rules: How the search goes, and how many regions it may choose.
+        passes: Most passes of the model, the overview included; None without a limit.
+        cells: N_p, cells of the first partition along the longer side of the image; 4 in the paper.
+        partition: "uniform", or "significance": finer where the overview's tokens stand out.
+        crop: Side of a crop in pixels of the image; None for that of the model's input.
+        robust: Whether to measure the robustness of Eq. 5. None for the modes in which it is
+            cheap: "feature" and "window".
+        min_valid: Smallest valid share of a cell.
+        batch_size: Images per call of the model; no result depends on it.
+        disturb: The perturbation of Eq. 5.
+
+    Raises:
+        ParameterError: A value that cannot be.
+        BudgetError: Less than one pass, or no region.
+    """
+
+    goal: Goal
+    mode: Mode = "zoom"
+    rules: Rules = field(default_factory=Rules)
+    passes: float | None = 24
+    cells: int = 4
+    partition: Partition = "uniform"
+    crop: int | None = None
+    robust: bool | None = None
+    min_valid: float = 0.5
+    batch_size: int = 32
+    disturb: Perturbation = perturb
+
+    def __post_init__(self) -> None:
+        """Check the values."""
+        for name, value, allowed in (
+            ("mode", self.mode, MODES), ("partition", self.partition, PARTITIONS)
+        ):  # fmt: skip
+            if value not in allowed:
+                raise ParameterError(f"{name}={value!r}", f"Allowed: {', '.join(allowed)}.")
+        for name, least in (("cells", 1), ("crop", 8), ("batch_size", 1)):
+            number = getattr(self, name)
+            if number is not None and number < least:
+                raise ParameterError(f"{name}={number}", f"It is {least} or more.")
+        if self.passes is not None and not self.passes >= 1:
+            raise BudgetError(
+                f"a budget of {self.passes:g} passes",
+                "The overview alone takes one.",
+                "Type --passes 24.",
+            )
+        if self.rules.regions < 1:
+            raise BudgetError(f"{self.rules.regions} regions", "One or more can be chosen.")
+
+
+@dataclass(frozen=True)
+class Look:
+    """What a look came to.
+
+    Attributes:
+        goal: What for.
+        mode: How it paid.
+        removal: What it means that a region is taken away.
+        found: The frontier with its scores, the regions, and how the search ended.
+        said: "full" (the overview), "tile" (the surest single cell), and the answers of
+            `foveate.focus.answers.answers`; empty without classes.
+        query: Text that was asked for, or "".
+        fit: (n,) how well each cell fits the query: probability among the classes, or cosine;
+            None without a query.
+        full_fit: The same of the overview.
+        work: What the model had to do.
+        notes: What the reader should know.
+    """
+
+    goal: Goal
+    mode: Mode
+    removal: str
+    found: Found
+    said: Mapping[str, Said]
+    query: str
+    fit: NDArray[np.float64] | None
+    full_fit: float | None
+    work: Work
+    notes: tuple[str, ...]
+
+    @property
+    def prediction(self) -> str | None:
+        """The class by the goal's kind of answer; None without classes."""
+        return self.said[self.goal.answer].label if self.said else None
+
+    @property
+    def prediction_full(self) -> str | None:
+        """The class by the whole image squeezed into the model's input."""
+        return self.said["full"].label if self.said else None
+
+    @property
+    def passes(self) -> float:
+        """Passes of the model; see `foveate.focus.eye`."""
+        return self.work.passes
+
+    @property
+    def epsilon(self) -> float:
+        """Relative difference of the loss of the regions from the image's, with its sign."""
+        return self.found.state.chosen.epsilon
+
+    @property
+    def windows(self) -> tuple[Window, ...]:
+        """What was shown of each chosen region, the most important first."""
+        return tuple(self.found.state.seen.windows[i] for i in self.found.state.chosen.rows)
+
+    @property
+    def selection(self) -> Selection:
+        """The chosen cells among all cells of the frontier."""
+        state = self.found.state
+        rows = state.chosen.rows
+        cell = areas(state.tiles)
+        return Selection(
+            rows=rows,
+            n=len(state.tiles),
+            score=state.scorer.single_importance[rows],
+            weight=state.chosen.weight,
+            ids=state.tiles.tile_id,
+            spent={
+                "tiles": float(rows.size),
+                "pixels": float(cell[rows].sum()),
+                "passes": self.passes,
+            },
+            meta={"goal": self.goal.name, "mode": self.mode, "stop": self.found.stop},
+        )
+
+
+def look_at(
+    source: Source,
+    model: Model,
+    asked: Asked,
+    plan: Plan,
+    *,
+    scene: str = "image",
+    memory: Memory | None = None,
+) -> Look:
+    """Look at one image with a model that embeds.
+
+    Args:
+        source: The image, of any size: it is read by windows.
+        model: A bound model.
+        asked: Classes and query.
+        plan: How to look.
+        scene: Name of the image, for ids.
+        memory: Vectors of earlier looks.
+
+    Returns:
+        The regions, their scores, and the answers.
+
+    Raises:
+        MissingCapabilityError: The model cannot do what the mode needs; the message names a
+            mode that works.
+        BudgetError: The passes do not reach for the first partition.
+        DataError: The image is too small to choose from, or holds no valid pixel.
+    """
+    need(model, "embed", "foveate focus")
+    limits = {} if plan.passes is None else {"passes": float(plan.passes)}
+    eye = Eye(
+        source, model, Ledger(limits), min_valid=plan.min_valid, batch_size=plan.batch_size,
+        seed=plan.rules.seed, disturb=plan.disturb, memory=memory,
+    )  # fmt: skip
+    _check(eye, plan, asked)
+    goal, robust, notes = _weighed(plan)
+    overview, tokens = _overview(eye, plan)
+    tiles = measured(_first(source.info.shape, tokens, plan, eye, scene), eye)
+    if not len(tiles):
+        raise DataError(
+            f"the image {scene!r} has no cell with {plan.min_valid:.0%} valid pixels",
+            "There is nothing to look at.",
+            "Check --nodata, or lower --min-valid.",
+        )
+    mode = _field(eye, plan, tokens, goal, robust=robust)
+    _afford(eye, mode, tiles, plan)
+    search = Refinement(mode, eye, goal, plan.rules, asked.head, asked.target, asked.text)
+    found = search.run(tiles)
+    state = found.state
+    said: dict[str, Said] = {}
+    if asked.head is not None:
+        area, chosen = areas(state.tiles), state.chosen
+        kinds: dict[Answer, Said] = answers(
+            asked.head, state.seen.x, area, chosen.rows, chosen.weight
+        )
+        said = {
+            "full": of_vector(asked.head, overview),
+            "tile": surest(asked.head, state.seen.x, np.arange(len(area))),
+            **kinds,
+        }
+    return Look(
+        goal, plan.mode, mode.removal, found, said, asked.query,
+        asked.fit(state.seen.x), asked.full_fit(overview), eye.work, tuple(notes),
+    )  # fmt: skip
+
+
+def _check(eye: Eye, plan: Plan, asked: Asked) -> None:
+    """Refuse what cannot work before any pass is made."""
+    shape = eye.source.info.shape
+    if plan.mode == "feature" or plan.partition == "significance":
+        check_tokens(eye.model, classes=asked.head is not None and plan.mode == "feature")
+    if plan.mode == "zoom":
+        crop = plan.crop or max(eye.standard.shape)
+        need_room(shape, LEAF * crop, f"A crop of {crop} pixels shows nearly all of it.")
+    if plan.goal.name == "query" and not asked.query:
+        raise ParameterError("the goal 'query' without a text", "", 'Type --query "storage tank".')
+
+
+def _weighed(plan: Plan) -> tuple[Goal, bool, list[str]]:
+    """Return the goal with the weight of the robustness that is really measured."""
+    goal, notes = plan.goal, []
+    wanted = goal.weights.robustness > 0
+    cheap = plan.mode != "zoom"
+    robust = wanted and (cheap if plan.robust is None else plan.robust)
+    if wanted and not robust:
+        goal = replace(goal, weights=replace(goal.weights, robustness=0.0))
+        notes.append("The robustness was not measured: it would double the passes.")
+    return goal, robust, notes
+
+
+def _overview(eye: Eye, plan: Plan) -> tuple[NDArray[np.float32], NDArray[np.float32] | None]:
+    """Look at the whole image: its vector, and its tokens where they are needed."""
+    whole = Window(0, 0, *eye.source.info.shape)
+    if plan.mode != "feature" and plan.partition == "uniform":
+        return eye.see([whole])[0], None
+    tokens = eye.tokens(whole)
+    model: Any = eye.model
+    if model.token_spec.pooled:
+        return unit(tokens.mean(axis=(0, 1))), tokens
+    # The embedding is another function of the image: only "significance" asks for both.
+    if plan.mode == "feature":
+        return unit(tokens.mean(axis=(0, 1))), tokens
+    return eye.see([whole])[0], tokens
+
+
+def _first(
+    shape: tuple[int, int],
+    tokens: NDArray[np.float32] | None,
+    plan: Plan,
+    eye: Eye,
+    scene: str,
+) -> Tiles:
+    """Return the first partition."""
+    count = _cells(shape, plan, eye)
+    if plan.partition == "significance" and tokens is not None:
+        return significant(shape, tokens, count, scene)
+    return uniform(shape, count, scene)
+
+
+def _cells(shape: tuple[int, int], plan: Plan, eye: Eye) -> int:
+    """Return the number of cells of the first partition."""
+    square = min(shape) / max(shape)
+    wanted = max(1, round(plan.cells**2 * square))
+    if plan.mode != "zoom":
+        return wanted
+    crop = plan.crop or max(eye.standard.shape)
+    most = -(-shape[0] // crop) * -(-shape[1] // crop)  # smaller cells would be blown up
+    return min(wanted, most)
+
+
+def _field(
+    eye: Eye, plan: Plan, tokens: NDArray[np.float32] | None, goal: Goal, *, robust: bool
+) -> Field:
+    if plan.mode == "feature":
+        assert tokens is not None  # noqa: S101  (`_overview` made them)
+        if robust and not eye.ledger.can(passes=second_view(eye)):
+            raise BudgetError(
+                f"a budget of {plan.passes:g} passes",
+                f"The overview takes 1, and its second view for the robustness "
+                f"{second_view(eye):.3g}.",
+                "Type --passes 2, or --no-robust.",
+            )
+        return FeatureField(eye, tokens, plan.rules.branch, robust=robust)
+    if plan.mode == "window":
+        return WindowField(eye, plan.cells, plan.rules.branch, robust=robust)
+    crop = plan.crop or max(eye.standard.shape)
+    return ZoomField(eye, crop, goal.coarse, plan.rules.branch, robust=robust)
+
+
+def _afford(eye: Eye, mode: Field, tiles: Tiles, plan: Plan) -> None:
+    """Refuse a budget under which nothing can be compared.
+
+    Raises:
+        BudgetError: The first partition costs more.
+    """
+    price = float(mode.price(tiles).sum())
+    if not eye.ledger.can(passes=price):
+        needed = eye.work.passes + price
+        raise BudgetError(
+            f"a budget of {plan.passes:g} passes",
+            f"The overview and the first {len(tiles)} cells take {needed:.4g}.",
+            f"Type --passes {np.ceil(needed):.0f}, or fewer cells: --cells 2.",
+        )

@@ -1,0 +1,175 @@
+"""Losses of mixtures of regions: what the importance of a region is measured by.
+
+At test time there is no label, so most losses need none (the paper leaves this open): each is a
+guess at what the user wants to keep, and the goal names the guess. All losses are >= 0.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from foveate.errors import MissingCapabilityError, ParameterError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from numpy.typing import NDArray
+
+    from foveate.focus.sets import Loss
+    from foveate.models.heads.base import Head
+
+_TINY = 1e-12
+
+
+@dataclass(frozen=True)
+class Known:
+    """What losses may use.
+
+    Attributes:
+        x: (n, d) features of the regions that were seen.
+        area: (n,) > 0.
+        head: Classes from features, or None.
+        target: Number of the class that is asked for or known, or None.
+        text: (d,) vector of a query where there are no classes, or None.
+    """
+
+    x: NDArray[np.floating]
+    area: NDArray[np.floating]
+    head: Head | None = None
+    target: int | None = None
+    text: NDArray[np.floating] | None = None
+
+    @property
+    def mean(self) -> NDArray[np.float64]:
+        """(1, d) mixture of all regions."""
+        return (self.area @ self.x / self.area.sum())[None]
+
+    def chances(self, z: NDArray[np.floating]) -> NDArray[np.float64]:
+        """Return (m, C) probabilities of (m, d) mixtures, above 0."""
+        if self.head is None:
+            raise MissingCapabilityError(
+                "a loss that needs classes, and there are none",
+                "Classes come from labels (a model that embeds text) or from a probe.",
+                "Give --labels or --probe, or leave them out for goals that need none.",
+            )
+        chances = self.head.probabilities(np.asarray(z, np.float32))
+        return np.maximum(chances.astype(np.float64), _TINY)
+
+
+def label(known: Known) -> Loss:
+    """Cross-entropy to the class `target`, in nats."""
+    if known.target is None:
+        raise ParameterError("a loss of a label without a label", "", "Say which class it is.")
+    target = known.target
+    return lambda z: -np.log(known.chances(z)[:, target])
+
+
+def query(known: Known) -> Loss:
+    """How little a mixture fits a text: cross-entropy among classes, else 1 - cosine."""
+    if known.head is not None:
+        return label(known)
+    if known.text is None:
+        raise ParameterError("the goal 'query' without a text", "", 'Type --query "storage tank".')
+    return _unlike(known.text[None])
+
+
+def pseudo_label(known: Known) -> Loss:
+    """Cross-entropy to the most likely class of the whole image, in nats.
+
+    It confirms itself: where that class is wrong, so is what it selects.
+    """
+    target = int(known.chances(known.mean)[0].argmax())
+    return lambda z: -np.log(known.chances(z)[:, target])
+
+
+def soft_label(known: Known) -> Loss:
+    """Cross-entropy to what all regions say on average, in nats.
+
+    The target is the mean of the regions' probabilities, weighted by area, and of those of
+    their mixture.
+    """
+    shares = known.area / known.area.sum()
+    apart, together = shares @ known.chances(known.x), known.chances(known.mean)[0]
+    target = (apart + together) / 2
+    target /= target.sum()  # classes that are judged alone (sigmoid) do not sum to 1
+    return lambda z: -(np.log(known.chances(z)) @ target)
+
+
+def entropy(known: Known) -> Loss:
+    """Entropy of the classes, in nats: low where the model is sure."""
+
+    def loss(z: NDArray[np.float64]) -> NDArray[np.float64]:
+        p = known.chances(z)
+        p = p / p.sum(axis=1, keepdims=True)
+        return -(p * np.log(p)).sum(axis=1)
+
+    return loss
+
+
+def likeness(known: Known) -> Loss:
+    """1 - cosine to the mixture of all regions: for models without classes."""
+    return _unlike(known.mean)
+
+
+def novelty(known: Known) -> Loss:
+    """1 for what all regions are like, 0 for the region that is least like them.
+
+    Novelty is the squared distance to the mixture of all regions with each feature divided by its
+    spread over them (a diagonal Mahalanobis distance), relative to the largest of any region. In
+    cosine, features that vary a lot everywhere drown the few by which something rare differs.
+    """
+    mean = known.mean
+    spread = np.sqrt(known.area @ (known.x - mean) ** 2 / known.area.sum())
+    gain = np.divide(1.0, spread, out=np.zeros_like(spread), where=spread > _TINY)
+
+    def distance(z: NDArray[np.floating]) -> NDArray[np.float64]:
+        return (((z - mean) * gain) ** 2).mean(axis=1)
+
+    most = max(float(distance(known.x).max()), _TINY)
+    return lambda z: np.maximum(1 - distance(z) / most, 0.0)
+
+
+def given(known: Known) -> Loss:
+    """The features are losses: column 0; column 1 is 1.
+
+    A mixture of nothing, a row of zeros, costs as much as the worst region.
+    """
+    worst = float(np.asarray(known.x)[:, 0].max())
+    return lambda z: z[:, 0] + (1 - z[:, 1]) * worst
+
+
+def _unlike(reference: NDArray[np.floating]) -> Loss:
+    target = _unit(np.asarray(reference, np.float64))[0]
+    return lambda z: np.maximum(1 - _unit(np.asarray(z, np.float64)) @ target, 0.0)
+
+
+def _unit(x: NDArray[np.float64]) -> NDArray[np.float64]:
+    return x / np.maximum(np.linalg.norm(x, axis=-1, keepdims=True), _TINY)
+
+
+LOSSES: dict[str, Callable[[Known], Loss]] = {
+    "label": label,
+    "query": query,
+    "pseudo_label": pseudo_label,
+    "soft_label": soft_label,
+    "entropy": entropy,
+    "likeness": likeness,
+    "novelty": novelty,
+    "given": given,
+}
+
+
+def mixed(shares: Mapping[str, float], known: Known) -> Loss:
+    """Return the weighted sum of losses by name."""
+    parts = [(share, LOSSES[name](known)) for name, share in shares.items()]
+
+    def loss(z: NDArray[np.float64]) -> NDArray[np.float64]:
+        total = np.zeros(len(z))
+        for share, part in parts:
+            total += share * part(z)
+        return total
+
+    return loss

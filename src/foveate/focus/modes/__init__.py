@@ -1,0 +1,1 @@
+"""The three modes of paying for a look; one file each."""

@@ -1,0 +1,158 @@
+"""How a look pays: a field turns cells of an image into features, and knows what that costs."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Protocol
+
+import numpy as np
+
+from foveate.errors import DataError
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from numpy.typing import NDArray
+
+    from foveate.focus.eye import Eye, Lens
+    from foveate.grid import Tiles, Window
+
+
+@dataclass(frozen=True)
+class Seen:
+    """What the model made of n cells.
+
+    Attributes:
+        x: (n, d) float32 features.
+        windows: The n windows that the model was shown: the cells, or a part of each.
+        scale: (n,) int, equal for cells that were seen at the same ground resolution.
+        shift: (n,) float64 distance between features of norm 1 before and after the
+            perturbation, or None where it was not measured.
+    """
+
+    x: NDArray[np.floating]
+    windows: tuple[Window, ...]
+    scale: NDArray[np.int64]
+    shift: NDArray[np.float64] | None = None
+
+    def take(self, rows: NDArray[np.integer]) -> Seen:
+        """Return the cells of the given rows, in that order."""
+        return Seen(
+            self.x[rows],
+            tuple(self.windows[i] for i in rows),
+            self.scale[rows],
+            None if self.shift is None else self.shift[rows],
+        )
+
+    def join(self, other: Seen) -> Seen:
+        """Return these cells, then the other ones."""
+        shift = None
+        if self.shift is not None and other.shift is not None:
+            shift = np.concatenate([self.shift, other.shift])
+        return Seen(
+            np.concatenate([self.x, other.x]),
+            (*self.windows, *other.windows),
+            np.concatenate([self.scale, other.scale]),
+            shift,
+        )
+
+
+class Field(Protocol):
+    """One mode of paying.
+
+    Attributes:
+        name: "feature", "window" or "zoom".
+        removal: What it means that a region is taken away, for the record.
+        persists: Whether a look goes on until the budget is used up, or stops when refining no
+            longer raises the importance of what is chosen.
+    """
+
+    name: str
+    removal: str
+    persists: bool
+
+    def can_refine(self, tiles: Tiles) -> NDArray[np.bool_]:
+        """Say which cells may be cut further: (n,) bool."""
+        ...
+
+    def children(self, cell: Tiles) -> Tiles:
+        """Cut one cell."""
+        ...
+
+    def price(self, tiles: Tiles) -> NDArray[np.float64]:
+        """Return what looking at cells costs, in passes: (n,)."""
+        ...
+
+    def look(self, tiles: Tiles) -> Seen:
+        """Look at cells.
+
+        Raises:
+            BudgetError: The passes are not there; nothing was looked at.
+        """
+        ...
+
+    def points(self, tiles: Tiles, seen: Seen) -> tuple[NDArray[np.floating], NDArray[np.float64]]:
+        """Return (t, d) features whose distribution Eq. 4 compares, and (n, t) areas of them."""
+        ...
+
+
+def windows_of(tiles: Tiles) -> list[Window]:
+    """Return the windows of all cells."""
+    return [tiles.window(i) for i in range(len(tiles))]
+
+
+def areas(tiles: Tiles) -> NDArray[np.float64]:
+    """Return the valid pixels of cells: (n,)."""
+    return tiles.pixels * tiles.valid_share.astype(np.float64)
+
+
+def measured(tiles: Tiles, eye: Eye) -> Tiles:
+    """Return the cells with enough valid pixels, with their shares."""
+    shares = eye.valid(windows_of(tiles))
+    kept = shares >= max(eye.min_valid, np.finfo(np.float32).tiny)
+    return tiles.with_valid_share(shares).take(kept)
+
+
+def own_points(tiles: Tiles, seen: Seen) -> tuple[NDArray[np.floating], NDArray[np.float64]]:
+    """Return `Field.points` of a mode that has one feature for each cell."""
+    return seen.x, np.diag(areas(tiles))
+
+
+def seen_through(
+    eye: Eye,
+    windows: Sequence[Window],
+    lens: Lens,
+    scale: NDArray[np.integer],
+    *,
+    robust: bool,
+) -> Seen:
+    """Show windows to the model, and once more disturbed where the robustness is measured.
+
+    Raises:
+        BudgetError: The passes are not there; nothing was seen.
+    """
+    x = eye.see(windows, lens)
+    shift = None
+    if robust:
+        shift = np.linalg.norm(x - eye.see(windows, lens, disturbed=True), axis=1)
+        shift = shift.astype(np.float64)
+    return Seen(x, tuple(windows), np.asarray(scale, np.int64), shift)
+
+
+def need_room(shape: tuple[int, int], least: float, what: str) -> None:
+    """Refuse an image in which there is nothing to choose.
+
+    Args:
+        shape: ``(height, width)`` in pixels.
+        least: Longest side that is too short.
+        what: Why, for the message.
+
+    Raises:
+        DataError: It is too small.
+    """
+    if max(shape) <= least:
+        raise DataError(
+            f"an image of {shape[0]} x {shape[1]} pixels",
+            f"{what} There is nothing to choose from.",
+            "Use foveate classify for images of this size, or state smaller crops: --crop 64.",
+        )

@@ -1,0 +1,117 @@
+"""The first partition of an image, and the overlap of cells with tokens."""
+
+from __future__ import annotations
+
+import heapq
+import math
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from foveate.errors import DataError
+from foveate.grid import Tiles
+from foveate.models.heads.base import unit
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+
+def uniform(shape: tuple[int, int], count: int, scene: str = "") -> Tiles:
+    """Cut an image into cells that are as square and as equal as they can be.
+
+    Rows of cells have one height; the numbers of cells in them differ by one at most. A square
+    number of cells in a square image is the paper's N_p x N_p.
+
+    Args:
+        shape: ``(height, width)`` in pixels.
+        count: Number of cells.
+        scene: Name of the image.
+
+    Raises:
+        DataError: The image has not enough pixels for them.
+    """
+    height, width = shape
+    rows = min(count, max(1, round(math.sqrt(count * height / width))))
+    per_row = np.diff(np.arange(rows + 1) * count // rows)
+    if rows > height or int(per_row.max()) > width:
+        raise DataError(
+            f"an image of {height} x {width} pixels for {count} cells",
+            "A cell has a pixel at least.",
+            "State fewer cells: --cells 2.",
+        )
+    # Rows as high as their share of the cells makes them: equal areas.
+    edges = np.round(np.concatenate([[0], np.cumsum(per_row)]) * (height / count)).astype(int)
+    windows, places = [], []
+    for row, columns in enumerate(per_row):
+        x = np.arange(columns + 1) * width // columns
+        for col in range(columns):
+            y, h = int(edges[row]), int(edges[row + 1] - edges[row])
+            windows.append((y, int(x[col]), h, int(x[col + 1] - x[col])))
+            places.append((row, col))
+    row_of, col_of = zip(*places, strict=True)
+    return Tiles.of(scene, windows, row=row_of, col=col_of)
+
+
+def significant(
+    shape: tuple[int, int], tokens: NDArray[np.floating], count: int, scene: str = ""
+) -> Tiles:
+    """Cut an image finely where its features stand out, coarsely elsewhere.
+
+    The partition by the model's feature significance map (HCS, section 1; the paper gives no
+    formula). Significance of a token is its distance from the mean token, 1 - cosine. The cell
+    with the most of it, summed over its area, is quartered until there are about as many cells
+    as `uniform` makes.
+
+    Args:
+        shape: ``(height, width)`` in pixels.
+        tokens: (gh, gw, d) tokens of the image.
+        count: Number of cells; at most three fewer are made.
+        scene: Name of the image.
+    """
+    tiles = uniform(shape, max(1, count // 4), scene)
+    x = unit(tokens)
+    away = np.maximum(1 - x @ unit(x.mean(axis=(0, 1))), 0)
+    done: list[Tiles] = []
+    queue: list[tuple[float, int, Tiles]] = []
+    pushed = 0
+
+    def push(table: Tiles) -> None:
+        nonlocal pushed
+        mass = (membership(table, shape, away.shape) * away).sum(axis=(1, 2))
+        for i in range(len(table)):
+            heapq.heappush(queue, (-float(mass[i]), pushed, table.take([i])))
+            pushed += 1
+
+    push(tiles)
+    while queue and len(queue) + len(done) + 3 <= count:
+        _, _, cell = heapq.heappop(queue)
+        small = min(int(cell.h[0]), int(cell.w[0])) < 2
+        done.append(cell) if small else push(cell.refine([0]))
+    found = Tiles.concat([*done, *(cell for _, _, cell in queue)])
+    order = np.lexsort((found.x, found.y))
+    return found.take(order)
+
+
+def membership(tiles: Tiles, shape: tuple[int, int], grid: tuple[int, int]) -> NDArray[np.float64]:
+    """Return how much of each token lies in each cell, in pixels of the image.
+
+    Args:
+        tiles: n cells.
+        shape: ``(height, width)`` of the image in pixels.
+        grid: ``(gh, gw)`` tokens, which tile the image evenly.
+
+    Returns:
+        (n, gh, gw) float64 areas: summed over the tokens, the cells' areas.
+    """
+    rows = _shared(tiles.y, tiles.h, shape[0], grid[0])
+    cols = _shared(tiles.x, tiles.w, shape[1], grid[1])
+    return rows[:, :, None] * cols[:, None, :]
+
+
+def _shared(
+    start: NDArray[np.int32], size: NDArray[np.int32], length: int, count: int
+) -> NDArray[np.float64]:
+    """Return (n, count) lengths that intervals share with `count` equal parts of an axis."""
+    edges = np.arange(count + 1) * (length / count)
+    low, high = start[:, None].astype(np.float64), (start + size)[:, None].astype(np.float64)
+    return np.maximum(np.minimum(high, edges[1:]) - np.maximum(low, edges[:-1]), 0)

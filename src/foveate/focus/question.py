@@ -1,0 +1,116 @@
+"""What is asked of an image: classes from labels or a probe, and a query."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from foveate.errors import ParameterError, UnknownNameError
+from foveate.models.capabilities import EmbedsText, need
+from foveate.models.heads.base import same_name, unit
+from foveate.models.heads.probe import Probe
+from foveate.models.heads.prompts import labels_of, prompts, templates_from
+from foveate.models.heads.zero_shot import text_head
+from foveate.registry import suggest
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from pathlib import Path
+
+    from numpy.typing import NDArray
+
+    from foveate.models.capabilities import Model
+    from foveate.models.heads.base import Head
+    from foveate.models.heads.prompts import LabelsGiven
+
+
+@dataclass(frozen=True)
+class Asked:
+    """Classes and a query, ready for a model.
+
+    Attributes:
+        head: Classes, or None.
+        query: The text that is looked for, or "".
+        target: Its number among the classes, or None.
+        text: (d,) its vector where there are no classes, or None.
+    """
+
+    head: Head | None = None
+    query: str = ""
+    target: int | None = None
+    text: NDArray[np.float32] | None = None
+
+    def fit(self, x: NDArray[np.floating]) -> NDArray[np.float64] | None:
+        """Return how well features (n, d) fit the query: (n,); None without a query."""
+        if not self.query:
+            return None
+        if self.head is not None and self.target is not None:
+            chances = self.head.probabilities(np.asarray(x, np.float32))
+            return chances[:, self.target].astype(np.float64)
+        assert self.text is not None  # noqa: S101  (`ask` made one of the two)
+        return (unit(x) @ self.text).astype(np.float64)
+
+    def full_fit(self, z: NDArray[np.floating]) -> float | None:
+        """Return how well one (d,) vector fits the query; None without a query."""
+        found = self.fit(z[None])
+        return None if found is None else float(found[0])
+
+
+def ask(
+    model: Model,
+    *,
+    labels: LabelsGiven | None = None,
+    head: Head | None = None,
+    query: str = "",
+    templates: str | Path | Sequence[str] = "rs",
+    target: str | None = None,
+) -> Asked:
+    """Make classes and a query for a model.
+
+    Args:
+        model: A bound model.
+        labels: Names of the classes, for a model that embeds text; see
+            `foveate.models.heads.prompts.labels_of`.
+        head: Classes that are there already: a probe. Not together with labels.
+        query: What is looked for. Among labels it becomes one more class, unless it is one; of
+            a probe it has to be one; without classes it is compared by cosine.
+        templates: Sentences around labels and query.
+        target: The true class, for the loss "label".
+
+    Raises:
+        MissingCapabilityError: Texts for a model that embeds none.
+        ParameterError: Labels and a head; labels that are empty or repeat.
+        UnknownNameError: The query is no class of the probe, or the target none of the classes.
+    """
+    if labels is not None and head is not None:
+        raise ParameterError("labels and a probe together", "Classes come from one of them.")
+    if isinstance(head, Probe) and head.spec is not None:
+        head.check(model.spec)
+    words = query.strip()
+    if labels is not None:
+        known = dict(labels_of(labels))
+        if words and same_name(words) not in map(same_name, known):
+            known[words] = (words,)
+        head = text_head(need(model, "text", "labels"), known, templates=templates)
+    if head is None:
+        if not words:
+            return Asked()
+        sentences = prompts((words,), templates_from(templates))
+        able: EmbedsText = need(model, "text", "a query")
+        return Asked(query=words, text=unit(unit(able.embed_text(sentences)).mean(axis=0)))
+    wanted = words or (target or "")
+    return Asked(head, words, _number(head, wanted) if wanted else None)
+
+
+def _number(head: Head, name: str) -> int:
+    """Return the number of a class by name."""
+    place = {same_name(known): i for i, known in enumerate(head.names)}
+    if same_name(name) not in place:
+        raise UnknownNameError(
+            f"{name!r} is no class",
+            f"Classes: {', '.join(head.names[:20])}{' ...' if len(head.names) > 20 else '.'}",
+            suggest(name, head.names),
+        )
+    return place[same_name(name)]

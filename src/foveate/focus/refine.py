@@ -1,0 +1,295 @@
+"""Coarse to fine: cells are scored, the best are cut, until a named rule ends it.
+
+HCS, section 4.2. The cells that exist at any time, the frontier, cover the image exactly, so the
+additive model always is one of the whole image, and a look that is stopped at any moment has an
+answer. Deviations from the paper: the best cells are taken from the whole frontier, not only from
+the last level, so that an early mistake can be mended; and refining ends by a rule that is named
+in the result, where the paper says "resolution and the coreset selection criterion".
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Literal
+
+import numpy as np
+
+from foveate.focus.density import distribution
+from foveate.focus.losses import Known, mixed
+from foveate.focus.modes.base import areas, measured
+from foveate.focus.score import Neighbours, Scorer, neighbours
+from foveate.focus.search import Chosen, Search, choose
+from foveate.focus.sets import AdditiveModel
+from foveate.grid import Tiles
+from foveate.seeds import rng, tie_keys
+from foveate.select.sampling import order_by_score
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from foveate.focus.eye import Eye
+    from foveate.focus.goals import Goal
+    from foveate.focus.modes.base import Field, Seen
+    from foveate.focus.sets import Loss
+    from foveate.models.heads.base import Head
+
+Stop = Literal["resolution", "gain", "passes", "depth"]
+
+STOPS: dict[Stop, str] = {
+    "resolution": "no cell can be cut further",
+    "gain": "cutting the chosen cells no longer raised their importance",
+    "passes": "the budget of passes does not hold another cell",
+    "depth": "the stated depth is reached",
+}
+_EQUAL = 1e-9  # scores that differ by less may swap with the rounding of another machine
+
+
+@dataclass(frozen=True)
+class Rules:
+    """How the search goes.
+
+    Attributes:
+        regions: Largest number of chosen regions, K.
+        area: Largest area of them as a share of the valid image.
+        search: See `foveate.focus.search.choose`.
+        near: Which regions Eq. 6 calls neighbours.
+        epsilon: Limit of the coreset check.
+        one_sided: Whether a lower loss than the image's always meets it.
+        branch: Children of a cell per side.
+        explore: Share of the passes up to which the largest cells are cut first, the more
+            important of them before the others; then the most important of all. Only where
+            refining goes on until the passes are spent.
+        depth: Levels below the first partition; None for as many as the stopping rules allow.
+        persist: Whether refining goes on although it no longer raises the importance; None for
+            what the mode does.
+        seed: Of ties, k-means and samples.
+    """
+
+    regions: int = 8
+    area: float = 1.0
+    search: Search = "top"
+    near: Neighbours = "adjacent"
+    epsilon: float = 0.98
+    one_sided: bool = False
+    branch: int = 2
+    explore: float = 0.75
+    depth: int | None = None
+    persist: bool | None = None
+    seed: int = 0
+
+
+@dataclass(frozen=True)
+class Round:
+    """One round of scoring, for the record.
+
+    Attributes:
+        cells: Cells of the frontier.
+        chosen: Of them, chosen.
+        importance: S of the chosen set.
+        epsilon: Relative difference of its loss from the image's.
+        passes: Spent so far.
+    """
+
+    cells: int
+    chosen: int
+    importance: float
+    epsilon: float
+    passes: float
+
+
+@dataclass(frozen=True)
+class State:
+    """A frontier with its scores and the regions chosen from it.
+
+    Attributes:
+        tiles: n cells that cover the image but for nodata.
+        seen: What the model made of them.
+        scorer: Their scores.
+        chosen: Regions, as rows of `tiles`.
+    """
+
+    tiles: Tiles
+    seen: Seen
+    scorer: Scorer
+    chosen: Chosen
+
+    @property
+    def importance(self) -> float:
+        """S of the chosen set."""
+        members = np.zeros((1, len(self.tiles)), bool)
+        members[0, self.chosen.rows] = True
+        return float(self.scorer.importance(members)[0])
+
+
+@dataclass(frozen=True)
+class Found:
+    """How a search ended.
+
+    Attributes:
+        state: The last state.
+        stop: Which rule ended it.
+        rounds: What happened.
+        near_ties: Neighbouring ranks around the last chosen region that differ by rounding only.
+    """
+
+    state: State
+    stop: Stop
+    rounds: tuple[Round, ...]
+    near_ties: int
+
+
+@dataclass
+class Refinement:
+    """The search; `run` does it.
+
+    Attributes:
+        field: The mode of paying.
+        eye: Books the passes.
+        goal: What for.
+        rules: How.
+        head: Classes, or None.
+        target: Number of the class that is asked for, or None.
+        text: Vector of a query without classes, or None.
+    """
+
+    field: Field
+    eye: Eye
+    goal: Goal
+    rules: Rules = field(default_factory=Rules)
+    head: Head | None = None
+    target: int | None = None
+    text: NDArray[np.floating] | None = None
+
+    def run(self, tiles: Tiles) -> Found:
+        """Search.
+
+        Args:
+            tiles: The first partition, with measured shares of valid pixels.
+
+        Raises:
+            BudgetError: The first partition costs more passes than there are.
+        """
+        self._total = float(areas(tiles).sum())
+        state = self._state(tiles, self.field.look(tiles))
+        rounds = [self._round(state)]
+        persist = self.field.persists if self.rules.persist is None else self.rules.persist
+        while True:
+            cut = self._next(state, persist=persist)
+            if not isinstance(cut, np.ndarray):
+                return Found(state, cut, tuple(rounds), _near_ties(state))
+            after = self._refined(state, cut)
+            if not persist and after.importance <= state.importance + _EQUAL:
+                return Found(state, "gain", tuple(rounds), _near_ties(state))
+            state = after
+            rounds.append(self._round(state))
+
+    def _next(self, state: State, *, persist: bool) -> NDArray[np.int64] | Stop:
+        """Return the cells to cut next, or why there are none."""
+        tiles = state.tiles
+        able = self.field.can_refine(tiles)
+        if self.rules.depth is not None:
+            deep = tiles.level >= self.rules.depth
+            if (able & deep).any() and not (able & ~deep).any():
+                return "depth"
+            able &= ~deep
+        if persist:
+            keys = _ties(tiles, self.rules.seed)
+            order = order_by_score(state.scorer.single_importance, keys)
+            wanted = order[able[order]]
+            limit = self.eye.ledger.limits.get("passes", 0.0)
+            if self.eye.work.passes < self.rules.explore * limit:
+                wanted = wanted[np.argsort(tiles.level[wanted], kind="stable")]
+            wanted = wanted[: self.rules.regions]
+        else:
+            wanted = state.chosen.rows[able[state.chosen.rows]]
+        if not wanted.size:
+            deeper = self.rules.depth is not None and self.field.can_refine(tiles).any()
+            return "depth" if deeper else "resolution"
+        # One after the other: half of a cell's children would leave a hole in the frontier.
+        kept, price = [], 0.0
+        for row in wanted:
+            children = self._children(tiles, row)
+            each = float(self.field.price(children).sum()) if len(children) else 0.0
+            if self.eye.ledger.can(passes=price + each):
+                kept.append(row)
+                price += each
+        return np.array(kept, np.int64) if kept else "passes"
+
+    def _refined(self, state: State, rows: NDArray[np.int64]) -> State:
+        """Replace cells by their children."""
+        stay = np.setdiff1d(np.arange(len(state.tiles)), rows)
+        children = Tiles.concat([self._children(state.tiles, row) for row in rows])
+        tiles = Tiles.concat([state.tiles.take(stay), children])
+        seen = state.seen.take(stay)
+        if len(children):
+            seen = seen.join(self.field.look(children))
+        # In the order of the image: rounding must not depend on the order of cutting.
+        order = np.lexsort((tiles.x, tiles.y))
+        return self._state(tiles.take(order), seen.take(order))
+
+    def _children(self, tiles: Tiles, row: int) -> Tiles:
+        """Return the parts of a cell that have enough valid pixels."""
+        return measured(self.field.children(tiles.take([row])), self.eye)
+
+    def _state(self, tiles: Tiles, seen: Seen) -> State:
+        weights, area = self.goal.weights, areas(tiles)
+        x = _centred(seen, area) if "novelty" in self._losses else seen.x
+        known = Known(x, area, self.head, self.target, self.text)
+        density = None
+        if weights.representativeness:
+            points, share = self.field.points(tiles, seen)
+            draw = rng(self.rules.seed, "focus/words")
+            density = distribution(self.goal.density, points, share, draw)
+        scorer = Scorer(
+            AdditiveModel(x, area, self._loss(known)), self.goal,
+            neighbours(tiles, self.rules.near), density, seen.shift, self._total,
+        )  # fmt: skip
+        return State(tiles, seen, scorer, self._choose(tiles, seen, scorer))
+
+    @property
+    def _losses(self) -> dict[str, float]:
+        return dict(self.goal.losses if self.head is not None else self.goal.bare)
+
+    def _loss(self, known: Known) -> Loss:
+        return mixed(self._losses, known)
+
+    def _choose(self, tiles: Tiles, seen: Seen, scorer: Scorer) -> Chosen:
+        # Where cells were seen whole and crops at native resolution, crops are the regions.
+        fine = seen.scale == seen.scale.min() if (seen.scale < 0).any() else None
+        return choose(
+            scorer, self.rules.regions, _ties(tiles, self.rules.seed), search=self.rules.search,
+            area=self.rules.area * self._total, epsilon=self.rules.epsilon,
+            one_sided=self.rules.one_sided, allowed=fine,
+            rng=rng(self.rules.seed, "focus/sample"),
+        )  # fmt: skip
+
+    def _round(self, state: State) -> Round:
+        chosen = state.chosen
+        passes = self.eye.work.passes
+        return Round(len(state.tiles), chosen.rows.size, state.importance, chosen.epsilon, passes)
+
+
+def _centred(seen: Seen, area: NDArray[np.float64]) -> NDArray[np.floating]:
+    """Move the features of each scale to one mean: what is new is new among its like.
+
+    A cell that was squeezed differs from a crop at native resolution whatever they show.
+    """
+    x = seen.x.astype(np.float64)
+    mean = area @ x / area.sum()
+    for scale in np.unique(seen.scale):
+        rows = seen.scale == scale
+        x[rows] += mean - area[rows] @ x[rows] / area[rows].sum()
+    return x
+
+
+def _ties(tiles: Tiles, seed: int) -> NDArray[np.uint64]:
+    return tie_keys(tiles.tile_id, seed, "focus/ties")
+
+
+def _near_ties(state: State) -> int:
+    """Count neighbouring ranks, to one below the last chosen, that differ by rounding only."""
+    score = np.sort(state.scorer.single_importance)[::-1][: state.chosen.rows.size + 1]
+    return int((np.abs(np.diff(score)) <= _EQUAL).sum())
+
+
+__all__ = ["STOPS", "Found", "Refinement", "Round", "Rules", "State", "Stop"]

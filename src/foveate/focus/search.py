@@ -1,0 +1,162 @@
+"""From scores to a set of regions: the best K, the best prefix, greedy, or a weighted sample."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal
+
+import numpy as np
+
+from foveate.select.sampling import order_by_score
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from foveate.focus.score import Scorer
+
+Search = Literal["top", "prefix", "greedy", "importance"]
+
+
+@dataclass(frozen=True)
+class Chosen:
+    """Regions in the order of choice.
+
+    Attributes:
+        rows: (k,) int64 regions, best first; of a sample, in the order of their first draw.
+        weight: (k,) float64 weights of Theorem 5.1, or None for equal ones.
+        epsilon: Relative difference of the set's loss from the image's, with its sign.
+        ok: Whether that meets the limit.
+    """
+
+    rows: NDArray[np.int64]
+    weight: NDArray[np.float64] | None
+    epsilon: float
+    ok: bool
+
+
+def choose(
+    scorer: Scorer,
+    most: int,
+    ties: NDArray[np.uint64],
+    *,
+    search: Search = "top",
+    area: float = np.inf,
+    epsilon: float = 0.98,
+    one_sided: bool = False,
+    allowed: NDArray[np.bool_] | None = None,
+    rng: np.random.Generator | None = None,
+) -> Chosen:
+    """Choose regions and check that they are a coreset (Eq. 2).
+
+    Args:
+        scorer: Scores of n regions.
+        most: Largest number of regions.
+        ties: (n,) uint64 keys that decide between equal scores.
+        search: "top": the K regions of the highest importance (the paper). "prefix": as many of
+            them as have the highest importance together. "greedy": one after the other, each
+            the one with which the set's importance is highest. "importance": drawn with
+            replacement in proportion to ``s = 1 + S``, with the weights of `coreset_weights`.
+        area: Largest area of the set, in the units of the additive model.
+        epsilon: Limit on ``|L(X) - L(X_s)| / L(X)``. A "prefix" that misses it gets the next
+            best regions as long as `most` and `area` allow it.
+        one_sided: Whether a lower loss than the image's always meets the limit.
+        allowed: (n,) bool regions to choose from; all when None.
+        rng: For "importance".
+
+    Returns:
+        The choice; `ok` is False where the limit could not be met.
+    """
+    n = len(scorer.model)
+    free = np.ones(n, bool) if allowed is None else allowed
+    score = np.where(free, scorer.single_importance, np.nan)
+    order = order_by_score(score, ties)[: int(free.sum())]
+    order = order[_fits(np.asarray(scorer.model.area)[order], area)]
+    weight = None
+    if search == "greedy":
+        rows = _greedy(scorer, order, most, ties)
+    elif search == "importance":
+        rows, weight = _sample(scorer, order, most, rng or np.random.default_rng(0))
+    else:
+        reach = order[:most]
+        rows = reach
+        if search == "prefix":
+            best = int(scorer.importance(_prefixes(reach, n)).argmax()) + 1
+            found = _bounded(scorer.epsilon(_prefixes(reach, n)), epsilon, one_sided=one_sided)
+            good = np.flatnonzero(found[best - 1 :])
+            rows = reach[: best + int(good[0]) if good.size else best]
+    value = float(scorer.epsilon(_mask(rows, n)[None])[0])
+    return Chosen(rows, weight, value, bool(_bounded(value, epsilon, one_sided=one_sided)))
+
+
+def coreset_weights(
+    sensitivity: NDArray[np.floating], measure: NDArray[np.floating], m: int
+) -> NDArray[np.float64]:
+    """Return the weights of Theorem 5.1 for regions drawn in proportion to their sensitivity.
+
+    ``v(x) = S / (m s(x))`` with ``S = sum_x s(x) P(x)``: the weighted sum over m draws with
+    replacement from ``q(x) = s(x) P(x) / S`` is an unbiased estimate of the mean over P. The
+    weights belong to a sample; put on the K best regions they are biased.
+
+    Args:
+        sensitivity: (n,) s > 0; the theorem wants s > 1.
+        measure: (n,) P, sums to 1.
+        m: Number of draws.
+
+    Returns:
+        (n,) weight of one draw of each region.
+    """
+    s = np.asarray(sensitivity, np.float64)
+    return float(s @ measure) / (m * s)
+
+
+def _greedy(
+    scorer: Scorer, order: NDArray[np.int64], most: int, ties: NDArray[np.uint64]
+) -> NDArray[np.int64]:
+    n = len(scorer.model)
+    rows: list[int] = []
+    left = order.tolist()
+    while left and len(rows) < most:
+        sets = np.zeros((len(left), n), bool)
+        sets[:, rows] = True
+        sets[np.arange(len(left)), left] = True
+        value = scorer.importance(sets)
+        best = int(order_by_score(value, ties[left])[0])
+        rows.append(left.pop(best))
+    return np.array(rows, np.int64)
+
+
+def _sample(
+    scorer: Scorer, order: NDArray[np.int64], most: int, rng: np.random.Generator
+) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
+    measure = scorer.model.area[order] / scorer.model.area[order].sum()
+    s = 1 + scorer.single_importance[order]
+    chance = s * measure
+    drawn = rng.choice(order.size, most, replace=True, p=chance / chance.sum())
+    first, times = np.unique(drawn, return_index=True)[1], np.bincount(drawn, minlength=order.size)
+    places = drawn[np.sort(first)]
+    return order[places], (coreset_weights(s, measure, most) * times)[places]
+
+
+def _fits(area: NDArray[np.floating], limit: float) -> NDArray[np.bool_]:
+    """Say which regions of an order belong to the longest prefix under an area."""
+    return np.cumsum(area) <= limit * (1 + 1e-9)
+
+
+def _bounded(
+    value: NDArray[np.float64] | float, limit: float, *, one_sided: bool
+) -> NDArray[np.bool_]:
+    size = np.asarray(value)
+    return (size if one_sided else np.abs(size)) <= limit
+
+
+def _prefixes(order: NDArray[np.int64], n: int) -> NDArray[np.bool_]:
+    sets = np.zeros((order.size, n), bool)
+    for i, row in enumerate(order):
+        sets[i:, row] = True
+    return sets
+
+
+def _mask(rows: NDArray[np.int64], n: int) -> NDArray[np.bool_]:
+    found = np.zeros(n, bool)
+    found[rows] = True
+    return found

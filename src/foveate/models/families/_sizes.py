@@ -1,0 +1,167 @@
+"""One set of weights, inputs of several sizes: how networks of torch are made to take them.
+
+Convolutional networks take other sizes as they are. Transformers need other position vectors, and
+some other windows: for them the modules are copied and the parameters shared, so that the copy
+holds only what is resampled as its own. Whether a network can do it is tried on one image of about
+half its size.
+"""
+
+from __future__ import annotations
+
+import copy
+import warnings
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from foveate.errors import FoveateError, ParameterError
+from foveate.models.inputs import read_size
+from foveate.models.weights import first_line
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    import torch
+
+    from foveate.models.capabilities import Embeds
+    from foveate.models.frozen import Frozen
+
+    Forward = Callable[[Any, torch.Tensor], torch.Tensor]
+    Resize = Callable[[Any, tuple[int, int]], None]
+
+_NATIVE = 64  # side to start from where the network has none of its own, pixels
+_STEP = 32  # what most networks reduce an image by
+
+
+@dataclass(frozen=True)
+class Sizes:
+    """The sizes that a frozen network takes.
+
+    Attributes:
+        frozen: The network at the size that it was built for. Every other is made from it, so
+            that nothing is resampled twice.
+        step: Sides are multiples of it, pixels.
+        dim: Length of a vector.
+        forward: From a network and images (b, c, h, w) to vectors (b, d).
+        resize: Makes a network take images of ``(height, width)``, in place and without writing
+            into its parameters; None for networks that take any.
+    """
+
+    frozen: Frozen
+    step: int
+    dim: int
+    forward: Forward
+    resize: Resize | None
+
+    def at(self, side: int | tuple[int, int], name: str) -> Frozen:
+        """Return the network for inputs of a size, tried on one image.
+
+        Args:
+            side: Side of a square, or ``(height, width)``, in pixels.
+            name: Of the model, for the message.
+
+        Raises:
+            MemoryLimitError: One image alone does not fit.
+            ParameterError: The network cannot take inputs of this size.
+        """
+        own = self.frozen.inputs.size
+        size = read_size(side, self.step, name, also=(own,))
+        if size == own:
+            return self.frozen
+        try:
+            found = self.frozen.at_size(size, self._resized(size))
+            shape = self._try(found, size)
+        except FoveateError:
+            raise
+        except Exception as error:  # each network has its own
+            raise self._refusal(size, name, first_line(error)) from error
+        if shape != (1, self.dim):
+            raise self._refusal(size, name, f"its output gets the shape {shape}")
+        return found
+
+    def offer[M: Embeds](self, model: M, build: Callable[[Frozen], M]) -> M:
+        """Give a model the capability; see `foveate.models.capabilities.TakesSizes`.
+
+        Its attributes are those of the instance, because not every network of a family has it.
+
+        Args:
+            model: The model.
+            build: From the network at another size to the model with it.
+        """
+        name = model.spec.name
+
+        def at_size(side: int | tuple[int, int]) -> M:
+            return build(self.at(side, name))
+
+        vars(model).update(size_step=self.step, at_size=at_size)
+        return model
+
+    def _resized(self, size: tuple[int, int]) -> Any:
+        """Return a copy for a size, or None where the network itself takes it."""
+        if self.resize is None:
+            return None
+        net = share_weights(self.frozen.net)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of torch, about how the library resamples
+            self.resize(net, size)
+        return net
+
+    def _try(self, frozen: Frozen, size: tuple[int, int]) -> tuple[int, ...]:
+        """Return the shape of what the network gives for one image."""
+        import torch
+
+        draw = torch.Generator().manual_seed(0)
+        image = torch.randn(1, len(frozen.inputs.scale), *size, generator=draw)
+        found = frozen.in_parts(
+            lambda part: self.forward(frozen.net, torch.from_numpy(part).to(frozen.device)),
+            image.numpy(),
+        )
+        return found.shape
+
+    def _refusal(self, size: tuple[int, int], name: str, reason: str) -> ParameterError:
+        half = _half(self.frozen.inputs.size, self.step)[0]
+        return ParameterError(
+            f"{name} cannot take images of {size[0]} x {size[1]}: {reason}",
+            f"Its input sides are multiples of {self.step} pixels.",
+            f"Type e.g. at_size({half}).",
+        )
+
+
+def find_sizes(
+    frozen: Frozen, *, step: int, dim: int, forward: Forward, resize: Resize | None
+) -> Sizes | None:
+    """Try a network at about half its size; None where it cannot take that.
+
+    Args:
+        frozen: The network at the size that it was built for.
+        step: See `Sizes`.
+        dim: See `Sizes`.
+        forward: See `Sizes`.
+        resize: See `Sizes`.
+    """
+    sizes = Sizes(frozen, step, dim, forward, resize)
+    try:
+        sizes.at(_half(frozen.inputs.size, step), "")
+    except ParameterError:
+        return None
+    return sizes
+
+
+def share_weights[N: torch.nn.Module](net: N) -> N:
+    """Copy the modules of a network, but not its parameters: both hold the same.
+
+    Buffers are copied: they are small, and what changes a network's size may write into them.
+    """
+    return copy.deepcopy(net, {id(weight): weight for weight in net.parameters()})
+
+
+def reduction(net: Any) -> int:
+    """Return how many pixels of a side become one place, as a network of timm says."""
+    layers = getattr(net, "feature_info", None)
+    return int(layers[-1]["reduction"]) if layers else _STEP
+
+
+def _half(own: tuple[int, int] | None, step: int) -> tuple[int, int]:
+    """Return about half a size, in whole steps, and never the same."""
+    height, width = own or (_NATIVE, _NATIVE)
+    half = tuple(step * max(1, round(side / 2 / step)) for side in (height, width))
+    return (half[0] + step, half[1] + step) if half == own else (half[0], half[1])

@@ -1,0 +1,276 @@
+"""Mosaics on disk: patches from class folders, mosaics with their truth, parts of one scene.
+
+Public data sets often cut scenes into files. `patches_in` and `write_mosaics` make wide scenes of
+unrelated patches; `join` puts the parts of one scene back together.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from foveate.errors import DataError, ParameterError, StorageError
+from foveate.files import as_storage_error, atomic_path, write_json
+from foveate.progress import Meter
+from foveate.raster import SUFFIXES, FileSource, write_cog
+from foveate.world.mosaic import check_alike, check_counts, stitch, whole
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from numpy.typing import NDArray
+
+    from foveate.progress import ProgressFn
+    from foveate.world.mosaic import Mosaic
+
+FORMS = ("tif", "png")
+_OURS = re.compile(r"truth\.json|images/mosaic-\d+\.(tif|png)|(images/)?\..*\.tmp")
+_MODES = (1, 3)  # bands of a PNG: grey, red-green-blue
+
+
+@dataclass(frozen=True)
+class MosaicFiles:
+    """Where mosaics lie.
+
+    Attributes:
+        root: The folder.
+        images: One image without georeference for each mosaic.
+        truth: truth.json: how they were made and, for each, the file, kind, label, class of every
+            cell, and the pixel boxes of what was planted.
+        labels: The class that each mosaic is about.
+    """
+
+    root: Path
+    images: tuple[Path, ...]
+    truth: Path
+    labels: tuple[str, ...]
+
+
+def patches_in(folder: str | Path) -> dict[str, list[Path]]:
+    """Find the images of class folders: ``folder/CLASS/*.tif`` (or .png, .jpg, ...).
+
+    Returns:
+        Class -> its images, both by name; hidden files and folders are left out.
+
+    Raises:
+        DataError: There is no such folder, it has no subfolders, or one of them has no image.
+    """
+    root = Path(folder)
+    hint = "Give the folder whose subfolders are the classes."
+    if not root.is_dir():
+        raise DataError(f"there is no folder {str(root)!r}", "", hint)
+    found = {
+        below.name: _images(below)
+        for below in sorted(root.iterdir())
+        if below.is_dir() and not below.name.startswith(".")
+    }
+    if not found:
+        raise DataError(f"no class folders in {str(root)!r}", "", hint)
+    empty = [name for name, images in found.items() if not images]
+    if empty:
+        raise DataError(
+            f"no image in the class folder {str(root / empty[0])!r}",
+            f"Looked for files ending in {', '.join(SUFFIXES)}.",
+            hint,
+        )
+    return found
+
+
+def write_mosaics(
+    folder: str | Path,
+    out: str | Path,
+    kind: str,
+    count: int = 4,
+    *,
+    rows: int = 8,
+    cols: int = 8,
+    seed: int = 0,
+    share: float = 0.25,
+    label: str | None = None,
+    tile: int | None = None,
+    form: str = "tif",
+    progress: ProgressFn | None = None,
+) -> MosaicFiles:
+    """Stitch mosaics from class folders and write them, with their truth, under `out`.
+
+    Every file is complete or absent; truth.json comes last. Mosaic i does not depend on `count`.
+
+    Args:
+        folder: Class folders; see `patches_in`.
+        out: Folder: new, empty, or of earlier mosaics, which are replaced.
+        kind: See `stitch`, also for the options that are not listed here.
+        count: Number of mosaics, >= 1.
+        rows: Rows of cells.
+        cols: Columns of cells.
+        seed: Seed of all mosaics.
+        share: Share of the label.
+        label: The class that the scenes are about; drawn for each scene when None.
+        tile: Side of a cell, pixels.
+        form: "tif", a GeoTIFF without georeference, or "png", for uint8 of 1 or 3 bands.
+        progress: Called as mosaics are finished.
+
+    Raises:
+        UnknownNameError, ParameterError, DataError: See `stitch` and `patches_in`.
+        StorageError: The folder cannot be written, or holds something else.
+    """
+    check_counts(count=count)
+    if form not in FORMS:
+        raise ParameterError(f"form={form!r}", f"allowed: {', '.join(FORMS)}", "try form='tif'")
+    root, patches = Path(out), patches_in(folder)
+    _refuse_foreign(root)
+    images: list[Path] = []
+    scenes: list[dict[str, Any]] = []
+    with Meter(progress, "stitching mosaics", count) as meter:
+        for index in range(count):
+            mosaic = stitch(
+                patches, kind, rows=rows, cols=cols, seed=seed, index=index, share=share,
+                label=label, tile=tile,
+            )  # fmt: skip
+            if index == 0:  # only now is it known that what is asked for can be made
+                _remove_earlier(root)
+            images.append(root / "images" / f"mosaic-{index:03d}.{form}")
+            write_image(images[-1], mosaic.image)
+            scenes.append(_truth(mosaic, images[-1].relative_to(root).as_posix(), kind))
+            meter.advance()
+    truth = root / "truth.json"
+    made = {"rows": rows, "cols": cols, "seed": seed, "share": share, "classes": list(patches)}
+    write_json(truth, made | {"mosaics": scenes})
+    return MosaicFiles(root, tuple(images), truth, tuple(scene["label"] for scene in scenes))
+
+
+def join(parts: str | Path | Sequence[str | Path], rows: int, cols: int) -> NDArray[Any]:
+    """Put the parts of one scene together: a grid, row by row from the upper left.
+
+    Nothing is resampled or cut off. Where a scene does not divide evenly its parts differ by a
+    pixel, but those of one grid row have one height and those of one grid column one width.
+    Missing pixels become 0, a georeference is not kept.
+
+    Args:
+        parts: The image files in order, or a folder of them in the order of their names (numbers
+            in a name count as numbers: part_2 comes before part_10).
+        rows: Rows of the grid.
+        cols: Columns of the grid.
+
+    Returns:
+        (c, h, w) pixels in the dtype of the parts.
+
+    Raises:
+        ParameterError: Not ``rows * cols`` parts.
+        DataError: A file cannot be read, or the parts do not fit: sizes, bands or dtypes.
+    """
+    check_counts(rows=rows, cols=cols)
+    files = _images(Path(parts)) if isinstance(parts, str | Path) else [Path(p) for p in parts]
+    if len(files) != rows * cols:
+        where = f" in {str(parts)!r}" if isinstance(parts, str | Path) else ""
+        raise ParameterError(
+            f"{len(files)} image(s){where} for {rows} rows of {cols} parts",
+            f"A grid of {rows} x {cols} takes {rows * cols}.",
+            "Change the rows and columns, or name the files in their order.",
+        )
+    sources = [FileSource(str(file)) for file in files]
+    shapes = [source.info.shape for source in sources]
+    heights = [shapes[row * cols][0] for row in range(rows)]
+    widths = [shapes[col][1] for col in range(cols)]
+    ends = np.cumsum(heights), np.cumsum(widths)
+    first = sources[0].info
+    image = np.empty((first.bands, ends[0][-1], ends[1][-1]), first.dtype)
+    for k, (file, source) in enumerate(zip(files, sources, strict=True)):
+        row, col = divmod(k, cols)
+        if shapes[k] != (heights[row], widths[col]):
+            raise DataError(
+                f"{str(file)!r} has {shapes[k][0]} x {shapes[k][1]} pixels (height x width)",
+                f"In row {row + 1}, column {col + 1} the other parts leave room for "
+                f"{heights[row]} x {widths[col]}.",
+                "Check the order of the parts, and the rows and columns.",
+            )
+        part = whole(source.read())
+        check_alike(part, image, repr(str(file)))
+        y, x = ends[0][row], ends[1][col]
+        image[:, y - heights[row] : y, x - widths[col] : x] = part
+    return image
+
+
+def write_image(path: str | Path, image: NDArray[Any]) -> None:
+    """Write an image without georeference, atomically.
+
+    Args:
+        path: Destination: .tif, or .png.
+        image: (c, h, w); for .png uint8 of 1 or 3 bands.
+
+    Raises:
+        ParameterError: Another ending, or an image that a PNG cannot hold.
+        StorageError: The file cannot be written.
+    """
+    path = Path(path)
+    if path.suffix.lower() in (".tif", ".tiff"):
+        write_cog(path, image)
+        return
+    if path.suffix.lower() != ".png":
+        raise ParameterError(f"the file {str(path)!r}", "An image ends in .tif or .png.")
+    if image.dtype != np.uint8 or len(image) not in _MODES:
+        raise ParameterError(
+            f"{len(image)} band(s) of {image.dtype} in a PNG",
+            "A PNG is written for uint8 of 1 or 3 bands.",
+            "Write a .tif.",
+        )
+    from PIL import Image
+
+    pixels = np.ascontiguousarray(image[0] if len(image) == 1 else np.moveaxis(image, 0, -1))
+    with atomic_path(path) as temporary:
+        Image.fromarray(pixels).save(temporary, format="PNG")
+
+
+def _images(folder: Path) -> list[Path]:
+    """The images of a folder by name; numbers in a name count as numbers."""
+    if not folder.is_dir():
+        raise DataError(f"there is no folder {str(folder)!r}", "", "Check the path.")
+    found = [
+        path
+        for path in folder.iterdir()
+        if path.suffix.lower() in SUFFIXES and not path.name.startswith(".")
+    ]
+    return sorted(found, key=_by_numbers)
+
+
+def _by_numbers(path: Path) -> tuple[list[tuple[str, int]], str]:
+    """Sort by text and numbers in turn, then by the plain name (01 and 1 are one number)."""
+    pieces = re.findall(r"(\D*)(\d*)", path.name)
+    return [(text, int(number or -1)) for text, number in pieces], path.name
+
+
+def _refuse_foreign(root: Path) -> None:
+    """Refuse a folder with files that no mosaics have left there, not even interrupted ones."""
+    if not root.is_dir():
+        return
+    found = sorted(p.relative_to(root).as_posix() for p in root.rglob("*") if p.is_file())
+    foreign = [name for name in found if not _OURS.fullmatch(name)]
+    if foreign:
+        raise StorageError(
+            f"the folder {str(root)!r} holds other files, the first is {foreign[0]!r}",
+            "Mosaics go into a new or empty folder, or replace earlier ones.",
+            "Choose another --out.",
+        )
+
+
+def _remove_earlier(root: Path) -> None:
+    """Remove earlier mosaics, the truth first: there may be fewer or others this time."""
+    for path in (root / "truth.json", *sorted((root / "images").glob("mosaic-*"))):
+        try:
+            path.unlink(missing_ok=True)
+        except OSError as error:
+            raise as_storage_error(error, path) from error
+
+
+def _truth(mosaic: Mosaic, file: str, kind: str) -> dict[str, Any]:
+    return {
+        "file": file,
+        "kind": kind,
+        "label": mosaic.label,
+        "tile": mosaic.tile,
+        "cells": mosaic.names.tolist(),
+        "planted": [box._asdict() for box in mosaic.planted],
+    }
