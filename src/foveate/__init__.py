@@ -10,7 +10,7 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from foveate import classify, curate
+    from foveate import classify, curate, focus
     from foveate.budget import Budget, Ledger
     from foveate.embeddings import Embeddings, EncoderSpec
     from foveate.errors import FoveateError
@@ -35,7 +35,7 @@ _HOME = {
     "write_report": "report", "Run": "run", "load_embeddings": "run", "Ranking": "selection",
     "Selection": "selection",
 }  # fmt: skip
-_MODULES = ("classify", "curate")
+_MODULES = ("classify", "curate", "focus")
 
 __all__ = [
     "Budget",
@@ -58,6 +58,7 @@ __all__ = [
     "embed",
     "export_run",
     "fit_probe",
+    "focus",
     "from_answers",
     "from_callable",
     "load_embeddings",

@@ -1,4 +1,4 @@
-"""Atomic writes, fingerprints, JSON and (Geo)Parquet.
+"""Atomic writes, fingerprints, JSON, GeoJSON and (Geo)Parquet.
 
 A file written here is either complete or absent: it is written beside its destination, synced
 and renamed. Every failure to write becomes a `StorageError` that says what to do.
@@ -31,6 +31,7 @@ _WHOLE_FILE = 64 << 20
 _BLOCK = 1 << 20
 _BLOCKS = 64
 _IDS = 65536
+_DEGREES = 7  # digits, about 1 cm; RFC 7946, section 11.2 asks not to pretend to more
 
 
 @contextlib.contextmanager
@@ -146,6 +147,40 @@ def write_parquet(path: str | Path, table: pa.Table, *, geo: dict[str, Any] | No
         table = table.replace_schema_metadata({**kept, b"geo": json.dumps(metadata).encode()})
     with atomic_path(path) as temporary:
         pq.write_table(table, temporary, compression="zstd", use_dictionary=False)
+
+
+def write_geojson(path: str | Path, table: pa.Table, geometry: str = "geometry") -> None:
+    """Write a table as GeoJSON (RFC 7946), atomically: a feature per line, in the order of rows.
+
+    Numbers that JSON does not have (NaN, infinities) become null.
+
+    Args:
+        path: Destination.
+        table: Its geometry is WKB polygons in longitude and latitude, WGS84; exterior rings are
+            written counter-clockwise.
+        geometry: Name of that column.
+
+    Raises:
+        StorageError: `path` cannot be written.
+    """
+    import shapely
+    from shapely.geometry.polygon import orient
+
+    shapes = [orient(shape) for shape in shapely.from_wkb(table[geometry].to_pylist())]
+    rows = table.drop_columns([geometry]).to_pylist()
+    with atomic_path(path) as temporary, temporary.open("w", encoding="utf-8") as file:
+        file.write('{"type": "FeatureCollection", "features": [')
+        for i, (row, shape) in enumerate(zip(rows, shapes, strict=True)):
+            rings = [shape.exterior, *shape.interiors]
+            coordinates = [[[round(v, _DEGREES) for v in xy] for xy in r.coords] for r in rings]
+            feature = {
+                "type": "Feature",
+                "geometry": {"type": "Polygon", "coordinates": coordinates},
+                "properties": {name: _finite(value) for name, value in row.items()},
+            }
+            file.write(",\n" if i else "\n")
+            file.write(json.dumps(feature, ensure_ascii=False, allow_nan=False))
+        file.write("\n]}\n")
 
 
 def read_parquet(path: str | Path, columns: list[str] | None = None) -> pa.Table:

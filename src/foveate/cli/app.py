@@ -8,7 +8,7 @@ from typing import Annotated, Any
 
 import typer
 
-from foveate.cli import jobs, mosaic, tune
+from foveate.cli import focus, jobs, mosaic, tune
 from foveate.cli.options import Device, Json, Out, Seed, Weights, command
 
 app = typer.Typer(
@@ -77,6 +77,7 @@ app.command()(mosaic.join)
 app.command()(jobs.curate)
 app.command()(jobs.classify)
 app.command()(jobs.embed)
+app.add_typer(focus.app, name="focus")
 app.command()(tune.tune_text)
 
 

@@ -123,3 +123,23 @@ def method_options(texts: Sequence[str]) -> dict[str, dict[str, Any]]:
             parsed = None if value == "None" else value
         options.setdefault(method, {})[option] = parsed
     return options
+
+
+def form_options(texts: Sequence[str]) -> dict[str, Any]:
+    """Read ``name=value`` of a goal's forms and weights, values as JSON where they are JSON.
+
+    Raises:
+        ParameterError: Another form.
+    """
+    options: dict[str, Any] = {}
+    for text in texts:
+        name, equals, value = (part.strip() for part in text.partition("="))
+        if not (equals and name and value):
+            raise ParameterError(
+                f"--option {text!r}", "The form is NAME=VALUE.", "Example: synergy=paper"
+            )
+        try:
+            options[name] = json.loads(value)
+        except ValueError:
+            options[name] = value
+    return options

@@ -1,1 +1,31 @@
-"""`focus`: which few regions of a wide-area image a frozen model should be shown."""
+"""`focus`: which few regions of a wide-area image a frozen model should be shown.
+
+Hierarchical coresets selection (HCS): cells of an image are scored by utility, representativeness,
+robustness and synergy, the best are cut finer, and the model is shown what is left.
+"""
+
+from foveate.focus.api import look
+from foveate.focus.goals import GOALS, Goal, Weights
+from foveate.focus.job import run
+from foveate.focus.look import Look, Plan, look_at
+from foveate.focus.question import Asked, ask
+from foveate.focus.refine import Rules
+from foveate.focus.settings import AskJob, FocusJob, LookJob, SegmentJob
+
+__all__ = [
+    "GOALS",
+    "AskJob",
+    "Asked",
+    "FocusJob",
+    "Goal",
+    "Look",
+    "LookJob",
+    "Plan",
+    "Rules",
+    "SegmentJob",
+    "Weights",
+    "ask",
+    "look",
+    "look_at",
+    "run",
+]

@@ -83,6 +83,13 @@ def surest(head: Head, x: NDArray[np.floating], rows: NDArray[np.integer]) -> Sa
     return _of(head, chances, int(rows[chances[rows].max(axis=1).argmax()]))
 
 
+def labels_of(head: Head, x: NDArray[np.floating]) -> tuple[list[str], list[float]]:
+    """Return the most likely class of each row and its probability."""
+    wide = np.asarray(x, np.float32)
+    best, chances = head.logits(wide).argmax(axis=1), head.probabilities(wide)
+    return [head.names[i] for i in best], chances[np.arange(len(best)), best].tolist()
+
+
 def _of(head: Head, chances: NDArray[np.float64], row: int) -> Said:
     return _said(head, chances[row], row=row)
 

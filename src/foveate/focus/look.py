@@ -14,7 +14,7 @@ import numpy as np
 
 from foveate.budget import Ledger
 from foveate.errors import BudgetError, DataError, ParameterError
-from foveate.focus.answers import Said, answers, of_vector, surest
+from foveate.focus.answers import Said, answers, labels_of, of_vector, surest
 from foveate.focus.eye import Eye
 from foveate.focus.modes.base import areas, measured, need_room
 from foveate.focus.modes.feature import FeatureField, check_tokens, second_view
@@ -118,6 +118,8 @@ class Look:
         said: "full" (the overview), "tile" (the surest single cell), and the answers of
             `foveate.focus.answers.answers`; empty without classes.
         query: Text that was asked for, or "".
+        labels: Most likely class of each cell and its probability, two lists of n; None without
+            classes.
         fit: (n,) how well each cell fits the query: probability among the classes, or cosine;
             None without a query.
         full_fit: The same of the overview.
@@ -131,6 +133,7 @@ class Look:
     found: Found
     said: Mapping[str, Said]
     query: str
+    labels: tuple[list[str], list[float]] | None
     fit: NDArray[np.float64] | None
     full_fit: float | None
     work: Work
@@ -232,6 +235,7 @@ def look_at(
     found = search.run(tiles)
     state = found.state
     said: dict[str, Said] = {}
+    labels = None
     if asked.head is not None:
         area, chosen = areas(state.tiles), state.chosen
         kinds: dict[Answer, Said] = answers(
@@ -242,8 +246,9 @@ def look_at(
             "tile": surest(asked.head, state.seen.x, np.arange(len(area))),
             **kinds,
         }
+        labels = labels_of(asked.head, state.seen.x)
     return Look(
-        goal, plan.mode, mode.removal, found, said, asked.query,
+        goal, plan.mode, mode.removal, found, said, asked.query, labels,
         asked.fit(state.seen.x), asked.full_fit(overview), eye.work, tuple(notes),
     )  # fmt: skip
 

@@ -93,13 +93,15 @@ def ask(
         known = dict(labels_of(labels))
         if words and same_name(words) not in map(same_name, known):
             known[words] = (words,)
-        head = text_head(need(model, "text", "labels"), known, templates=templates)
+        # Shares among the classes: what a loss compares are classes, not their presence.
+        able = need(model, "text", "labels")
+        head = text_head(able, known, templates=templates, head="cosine")
     if head is None:
         if not words:
             return Asked()
         sentences = prompts((words,), templates_from(templates))
-        able: EmbedsText = need(model, "text", "a query")
-        return Asked(query=words, text=unit(unit(able.embed_text(sentences)).mean(axis=0)))
+        texts: EmbedsText = need(model, "text", "a query")
+        return Asked(query=words, text=unit(unit(texts.embed_text(sentences)).mean(axis=0)))
     wanted = words or (target or "")
     return Asked(head, words, _number(head, wanted) if wanted else None)
 

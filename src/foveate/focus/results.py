@@ -1,0 +1,173 @@
+"""What a focus run stores of each image, and of all of them together.
+
+``looks/NAME.json`` the result, as ``--json`` prints it; ``looks/NAME.parquet`` all cells with
+their scores; ``maps/NAME.tif`` the importance as a cloud-optimised GeoTIFF; ``maps/NAME.mask.tif``
+masks; ``thumbs/NAME.jpg`` the image, small; ``crops/NAME-01.jpg`` ... the regions. For all images
+``regions.parquet`` (GeoParquet where they are georeferenced) and then also ``regions.geojson``.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from foveate.files import (
+    read_json,
+    read_parquet,
+    write_bytes,
+    write_geojson,
+    write_json,
+    write_parquet,
+)
+from foveate.focus.heatmap import heat_map, map_geobox
+from foveate.grid import Tiles, Window
+from foveate.pool.footprints import footprints
+from foveate.pool.preview import display_bands, display_range, jpeg, read_small, to_rgb
+from foveate.raster import write_cog
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from pathlib import Path
+
+    import pyarrow as pa
+
+    from foveate.focus.outcome import Outcome
+    from foveate.raster import Source
+
+SCHEMA = 1
+REGIONS, REGIONS_GEOJSON = "regions.parquet", "regions.geojson"
+_FOOTER = b"foveate"
+_PICTURE, _CROP = 1280, 448  # longest sides, pixels
+_NULL = ("rank", "weight")
+
+
+def save_look(path: Path, outcome: Outcome, source: Source, bands: Sequence[int]) -> list[str]:
+    """Write everything of one image.
+
+    Args:
+        path: Run directory.
+        outcome: The result.
+        source: The image, for pictures.
+        bands: 1-based bands that the user chose; the first three are shown.
+
+    Returns:
+        The files, relative to `path`.
+    """
+    name = file_name(outcome.scene)
+    info = outcome.info
+    cells = _table(outcome)
+    write_parquet(path / f"looks/{name}.parquet", cells)
+    state = outcome.found.state
+    heat = heat_map(state.tiles, state.scorer.single_importance, info.shape)
+    write_cog(
+        path / f"maps/{name}.tif", heat, geobox=map_geobox(info.geobox, info.shape, heat.shape),
+        nodata=float("nan"), descriptions=("importance",),
+    )  # fmt: skip
+    files = [f"looks/{name}.parquet", f"maps/{name}.tif"]
+    if outcome.mask is not None:
+        write_cog(path / f"maps/{name}.mask.tif", outcome.mask, geobox=info.geobox, nodata=0)
+        files.append(f"maps/{name}.mask.tif")
+    use = display_bands(bands, info.bands)
+    limits = display_range(source, use)
+    whole = to_rgb(read_small(source, None, use, _PICTURE), limits)
+    write_bytes(path / f"thumbs/{name}.jpg", jpeg(whole), durable=False)
+    files.append(f"thumbs/{name}.jpg")
+    for rank, row in enumerate(outcome.rows, start=1):
+        raster = read_small(source, state.seen.windows[row], use, _CROP)
+        file = f"crops/{name}-{rank:02d}.jpg"
+        write_bytes(path / file, jpeg(to_rgb(raster, limits)), durable=False)
+        files.append(file)
+    result = {**outcome.summary(), "regions": _regions(outcome, cells)}
+    write_json(path / f"looks/{name}.json", result)
+    return [*files, f"looks/{name}.json"]
+
+
+def load_look(path: Path, scene: str) -> dict[str, Any]:
+    """Read the result of one image of a run directory."""
+    return read_json(path / f"looks/{file_name(scene)}.json")
+
+
+def save_regions(path: Path, scenes: Sequence[str], about: dict[str, Any]) -> list[str]:
+    """Write the regions of all images into one table, and as GeoJSON where they have a place.
+
+    Args:
+        path: Run directory.
+        scenes: Names of the images.
+        about: Facts for the footer, JSON-ready.
+
+    Returns:
+        The files, relative to `path`.
+    """
+    import pyarrow as pa
+
+    tables = [read_parquet(path / f"looks/{file_name(scene)}.parquet") for scene in scenes]
+    georeferenced = all("geometry" in table.column_names for table in tables)
+    chosen = [table.filter(table["rank"].is_valid()).sort_by("rank") for table in tables]
+    table = pa.concat_tables(chosen, promote_options="default")
+    if not georeferenced and "geometry" in table.column_names:
+        table = table.drop_columns(["geometry"])
+    footer = json.dumps({"schema": SCHEMA, **about}, sort_keys=True).encode()
+    table = table.replace_schema_metadata({_FOOTER: footer})
+    write_parquet(path / REGIONS, table, geo={"geometry": None} if georeferenced else None)
+    if not georeferenced:
+        (path / REGIONS_GEOJSON).unlink(missing_ok=True)  # of an earlier job
+        return [REGIONS]
+    write_geojson(path / REGIONS_GEOJSON, table)
+    return [REGIONS, REGIONS_GEOJSON]
+
+
+def file_name(scene: str) -> str:
+    """Return a file name for an image: its own where that is safe, else with a hash."""
+    safe = re.sub(r"[^A-Za-z0-9._-]+", "-", scene).strip(".-")[:80]
+    if safe == scene:
+        return safe
+    return f"{safe or 'image'}-{hashlib.blake2b(scene.encode(), digest_size=4).hexdigest()}"
+
+
+def _table(outcome: Outcome) -> pa.Table:
+    """Return all cells; with outlines of what was shown where the image is georeferenced."""
+    import pyarrow as pa
+    import shapely
+
+    columns = outcome.cells()
+    kinds = {"rank": pa.int64(), "weight": pa.float64(), "label": pa.string()}
+    arrays = {
+        name: pa.array(values, type=kinds.get(name), from_pandas=True)
+        for name, values in columns.items()
+    }
+    box = outcome.info.geobox
+    if box is not None and box.crs is not None:
+        shown = np.stack([columns[name] for name in ("y", "x", "h", "w")], axis=1)
+        outlines = footprints(Tiles.of(outcome.scene, shown), box)
+        arrays["geometry"] = pa.array(shapely.to_wkb(outlines))
+    return pa.table(arrays)
+
+
+def _regions(outcome: Outcome, cells: pa.Table) -> list[dict[str, Any]]:
+    """Return the chosen cells as records, with their corners on the ground where known."""
+    rows = cells.drop_columns(["geometry"] if "geometry" in cells.column_names else [])
+    records = rows.take([int(row) for row in outcome.rows]).to_pylist()
+    for record in records:
+        del record["scene"]
+        window = Window(*(record[name] for name in ("y", "x", "h", "w")))
+        record.update(_ground(outcome, window))
+    return records
+
+
+def _ground(outcome: Outcome, window: Window) -> dict[str, Any]:
+    """Return bounds in the image's CRS and the centre in longitude and latitude."""
+    box = outcome.info.geobox
+    if box is None or box.crs is None:
+        return {}
+    tile = Tiles.of("", [window])
+    own, world = footprints(tile, box, None)[0], footprints(tile, box)[0]
+    return {
+        "bounds": [float(v) for v in own.bounds],
+        "crs": str(box.crs),
+        "lon": float(world.centroid.x),
+        "lat": float(world.centroid.y),
+    }

@@ -1,0 +1,106 @@
+"""What is done with an image: a task is prepared once and looks at image after image."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Protocol
+
+from foveate.errors import ParameterError
+from foveate.files import fingerprint
+from foveate.focus.look import look_at
+from foveate.focus.memory import Memory
+from foveate.focus.outcome import Outcome, of_look
+from foveate.focus.question import ask
+from foveate.models.capabilities import need
+from foveate.models.heads.probe import Probe
+from foveate.models.heads.prompts import templates_from
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+    from foveate.focus.settings import FocusJob, LookJob
+    from foveate.models.capabilities import Model
+    from foveate.pool.pool import Pool, Scene
+    from foveate.run import Run
+
+
+class Task(Protocol):
+    """One of look, ask and segment."""
+
+    def prepare(self, model: Model, pool: Pool, run: Run) -> None:
+        """Take the bound model; refuse one that cannot do it.
+
+        Raises:
+            MissingCapabilityError: It cannot.
+        """
+        ...
+
+    def prints(self) -> Any:
+        """Return what the result depends on besides job, pixels and model, JSON-ready."""
+        ...
+
+    def look(self, scene: Scene, path: Path) -> Outcome:
+        """Look at one image; `path` is the run directory."""
+        ...
+
+
+class LookTask:
+    """``focus look``: classes or a query, and a model that embeds.
+
+    Args:
+        job: The job; checked here as far as that is possible without the model.
+
+    Raises:
+        ParameterError: Labels that cannot be used.
+        DataError: A file that cannot be read.
+    """
+
+    def __init__(self, job: LookJob) -> None:
+        self._job = job
+        self._plan = job.plan()
+        self._labels = job.known_labels(needed=False)
+        self._templates = templates_from(job.templates)
+        self._probe = Probe.load(job.probe) if job.probe is not None else None
+        if self._labels is not None and len(self._labels) == 1 and not job.query.strip():
+            raise ParameterError(
+                f"the one label {next(iter(self._labels))!r}",
+                "Labels are compared with each other: one alone always wins.",
+                "Add another, or look for it: --goal query --query TEXT.",
+            )
+
+    def prepare(self, model: Model, pool: Pool, run: Run) -> None:  # noqa: ARG002
+        """See `Task.prepare`."""
+        self._model = need(model, "embed", "foveate focus look")
+        self._asked = ask(
+            model, labels=self._labels, head=self._probe, query=self._job.query,
+            templates=self._templates,
+        )  # fmt: skip
+
+    def prints(self) -> Any:
+        """See `Task.prints`."""
+        files = (self._job.labels_file, self._job.probe)
+        return [fingerprint(file) for file in files if file is not None]
+
+    def look(self, scene: Scene, path: Path) -> Outcome:
+        """See `Task.look`."""
+        info = scene.source.info
+        memory = remember(path, scene, self._model, self._job)
+        try:
+            found = look_at(
+                scene.source, self._model, self._asked, self._plan, scene=scene.scene_id,
+                memory=memory,
+            )  # fmt: skip
+        finally:
+            memory.save()  # a look that is stopped has seen something, too
+        return of_look(found, scene.scene_id, info)
+
+
+def remember(path: Path, scene: Scene, model: Model, job: FocusJob) -> Memory:
+    """Open what a run remembers of an image under a model."""
+    info = scene.source.info
+    return Memory.open(
+        path / "embeddings" / "looks", info.fingerprint, info.nodata, model.spec.to_dict(), job.seed
+    )
+
+
+TASKS: dict[str, Callable[[Any], Task]] = {"look": LookTask}
