@@ -167,7 +167,8 @@ class Eye:
             step_y, step_x = self._steps
             cells = window.h / step_y * window.w / step_x
             if cells >= _ENOUGH:
-                y, x = round(window.y / step_y), round(window.x / step_x)
+                y = min(round(window.y / step_y), self._map.shape[0] - 1)
+                x = min(round(window.x / step_x), self._map.shape[1] - 1)
                 bottom = max(y + 1, round((window.y + window.h) / step_y))
                 right = max(x + 1, round((window.x + window.w) / step_x))
                 share = float(self._map[y:bottom, x:right].mean())

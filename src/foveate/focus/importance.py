@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
 GUARD = 0.05  # added to L(X) in relative losses, so that a perfect answer does not divide by 0
 LEAST = 1e-4  # a change of loss that counts as none
+NONE = 1e-9  # a loss or a divergence below which there is rounding only
 _MOST_RATIO = 50.0
 NEUTRAL = 0.5  # synergy where there is nothing to compare
 
@@ -51,7 +52,8 @@ def utility(
     gap = loss - whole
     if form == "two_sided":
         with np.errstate(divide="ignore", over="ignore"):
-            ratio = np.abs(gap) / whole if whole > 0 else np.where(gap == 0, 0.0, np.inf)
+            none = np.where(np.abs(gap) <= NONE, 0.0, np.inf)
+            ratio = np.abs(gap) / whole if whole > NONE else none
         score = np.exp(-ratio)
     else:
         ratio = gap / (whole + GUARD)
@@ -117,7 +119,7 @@ def representativeness(found: ArrayLike, largest: ArrayLike) -> NDArray[np.float
     """
     found, largest = np.asarray(found, np.float64), np.asarray(largest, np.float64)
     with np.errstate(divide="ignore", invalid="ignore"):
-        ratio = np.where(found <= 0, 0.0, found / largest)
+        ratio = np.where(found <= NONE, 0.0, found / largest)
     return np.exp(-ratio)
 
 

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from foveate.models.heads.base import Head
 
 _TINY = 1e-12
+_ROUNDING = 1e-6  # of the length of features: what varies by less does not vary
 
 
 @dataclass(frozen=True)
@@ -123,7 +124,9 @@ def novelty(known: Known) -> Loss:
     """
     mean = known.mean
     spread = np.sqrt(known.area @ (known.x - mean) ** 2 / known.area.sum())
-    gain = np.divide(1.0, spread, out=np.zeros_like(spread), where=spread > _TINY)
+    length = np.sqrt((mean**2).sum() + (spread**2).sum())
+    varies = spread > max(_ROUNDING * length, _TINY)
+    gain = np.divide(1.0, spread, out=np.zeros_like(spread), where=varies)
 
     def distance(z: NDArray[np.floating]) -> NDArray[np.float64]:
         return (((z - mean) * gain) ** 2).mean(axis=1)

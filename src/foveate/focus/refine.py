@@ -199,15 +199,20 @@ class Refinement:
             limit = self.eye.ledger.limits.get("passes", 0.0)
             if self.eye.work.passes < self.rules.explore * limit:
                 wanted = wanted[np.argsort(tiles.level[wanted], kind="stable")]
-            wanted = wanted[: self.rules.regions]
+            most = self.rules.regions
         else:
             wanted = state.chosen.rows[able[state.chosen.rows]]
+            most = wanted.size
         if not wanted.size:
             deeper = self.rules.depth is not None and self.field.can_refine(tiles).any()
             return "depth" if deeper else "resolution"
-        # One after the other: half of a cell's children would leave a hole in the frontier.
-        kept, price = [], 0.0
+        # Cell by cell: half of a cell's children would leave a hole in the frontier. Where the best
+        # is too dear, a cheaper one further down still says more than passes that are not made.
+        kept: list[int] = []
+        price = 0.0
         for row in wanted:
+            if len(kept) == most:
+                break
             children = self._children(tiles, row)
             each = float(self.field.price(children).sum()) if len(children) else 0.0
             if self.eye.ledger.can(passes=price + each):

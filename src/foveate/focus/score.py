@@ -93,12 +93,12 @@ class Scorer:
 
         Returns:
             (m,) ``(L(X_s) - L(X)) / L(X)`` with its sign: below 0 the set answers better. Where
-            L(X) is 0: 0 if L(X_s) is, else infinite.
+            L(X) is 0 but for rounding: 0 if L(X_s) is, else infinite.
         """
         whole, gap = self.model.whole, self.model.of(members) - self.model.whole
-        if whole > 0:
+        if whole > eq.NONE:
             return gap / whole
-        return np.where(gap == 0, 0.0, np.inf)
+        return np.where(np.abs(gap) <= eq.NONE, 0.0, np.inf)
 
     @cached_property
     def _without_one(self) -> NDArray[np.float64]:

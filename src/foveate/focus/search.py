@@ -70,14 +70,14 @@ def choose(
     free = np.ones(n, bool) if allowed is None else allowed
     score = np.where(free, scorer.single_importance, np.nan)
     order = order_by_score(score, ties)[: int(free.sum())]
-    order = order[_fits(np.asarray(scorer.model.area)[order], area)]
+    within = order[_fits(np.asarray(scorer.model.area)[order], area)]
     weight = None
     if search == "greedy":
-        rows = _greedy(scorer, order, most, ties)
+        rows = _greedy(scorer, order, most, ties, area)
     elif search == "importance":
-        rows, weight = _sample(scorer, order, most, rng or np.random.default_rng(0))
+        rows, weight = _sample(scorer, within, most, rng or np.random.default_rng(0))
     else:
-        reach = order[:most]
+        reach = within[:most]
         rows = reach
         if search == "prefix":
             best = int(scorer.importance(_prefixes(reach, n)).argmax()) + 1
@@ -110,12 +110,16 @@ def coreset_weights(
 
 
 def _greedy(
-    scorer: Scorer, order: NDArray[np.int64], most: int, ties: NDArray[np.uint64]
+    scorer: Scorer, order: NDArray[np.int64], most: int, ties: NDArray[np.uint64], area: float
 ) -> NDArray[np.int64]:
-    n = len(scorer.model)
+    n, size = len(scorer.model), np.asarray(scorer.model.area)
     rows: list[int] = []
     left = order.tolist()
-    while left and len(rows) < most:
+    while len(rows) < most:
+        room = area * (1 + 1e-9) - size[rows].sum()
+        left = [row for row in left if size[row] <= room]
+        if not left:
+            break
         sets = np.zeros((len(left), n), bool)
         sets[:, rows] = True
         sets[np.arange(len(left)), left] = True

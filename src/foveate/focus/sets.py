@@ -37,7 +37,8 @@ class AdditiveModel:
         loss: From (m, d) mixtures to (m,) losses >= 0. A mixture of nothing is a row of zeros.
 
     Raises:
-        DataError: Lengths disagree, there is no region, or an area is not above 0.
+        DataError: Lengths disagree, there is no region, an area is not above 0, or a feature is
+            not finite.
     """
 
     x: NDArray[np.floating]
@@ -47,6 +48,8 @@ class AdditiveModel:
     def __post_init__(self) -> None:
         """Check the shapes."""
         x, area = np.asarray(self.x, np.float64), np.asarray(self.area, np.float64)
+        if not np.isfinite(x).all():
+            raise DataError("features that hold NaN or infinity", "A model gives finite vectors.")
         if x.ndim != 2 or area.shape != x.shape[:1] or not len(x) or not (area > 0).all():
             raise DataError(
                 f"features of shape {x.shape} and areas of shape {area.shape}",

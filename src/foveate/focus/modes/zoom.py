@@ -54,9 +54,12 @@ class ZoomField:
 
     def children(self, cell: Tiles) -> Tiles:
         """Return the halves or the parts of a cell."""
-        if self._coarse == "whole":
-            return cell.refine([0], self._branch)
-        return cell.refine([0], (2, 1) if cell.h[0] >= cell.w[0] else (1, 2))
+        height, width = int(cell.h[0]), int(cell.w[0])
+        k = 2 if self._coarse == "native" else self._branch
+        if self._coarse == "whole" and max(height, width) < 2 * min(height, width):
+            return cell.refine([0], k)
+        # Quarters of a strip would become thinner than a pixel before they are a crop long.
+        return cell.refine([0], (k, 1) if height >= width else (1, k))
 
     def price(self, tiles: Tiles) -> NDArray[np.float64]:
         """Return what the cells cost, in passes."""
@@ -71,8 +74,9 @@ class ZoomField:
     def look(self, tiles: Tiles) -> Seen:
         """Show the cells, or what stands for them, to the model."""
         parts, order = [], []
+        squeezed = self.can_refine(tiles) & (self._coarse == "whole")
         for rows, windows, lens in self._views(tiles):
-            level = tiles.level[rows] if lens is not self._eye.standard else np.full(len(rows), -1)
+            level = np.where(squeezed, tiles.level, -1)[rows]
             parts.append(seen_through(self._eye, windows, lens, level, robust=self._robust))
             order.append(rows)
         joined = parts[0] if len(parts) == 1 else parts[0].join(parts[1])
