@@ -54,6 +54,7 @@ bench: $(VENV)/.dev
 	$(BIN)/python benchmarks/memory.py
 	$(BIN)/python benchmarks/models.py
 	$(BIN)/python benchmarks/tune_text.py
+	$(BIN)/python benchmarks/focus_cost.py
 
 clean:
 	rm -rf $(VENV) .bootstrap demo

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 import numpy as np
 from colour_words import WORDS
 
+from foveate.embeddings import EncoderSpec
 from foveate.focus.goals import GOALS
 from foveate.focus.look import Plan, look_at
 from foveate.focus.question import Asked
@@ -14,6 +15,7 @@ from foveate.focus.refine import Rules
 from foveate.models import TextSpec, TokenSpec, from_callable
 from foveate.models.heads import TextHead
 from foveate.models.heads.base import unit
+from foveate.raster import resize
 from foveate.raster.sources import ArraySource
 
 RED = (220, 20, 20)
@@ -69,7 +71,9 @@ def colour_model(*, size=None, tokens=None, embed=None, dim=3, space="embedding"
         return blocks(batch, tokens) / 255
 
     def embed_text(sentences):
-        return np.array([np.sum([WORDS[w] for w in s.split() if w in WORDS], axis=0) for s in sentences])
+        return np.array(
+            [np.sum([WORDS[w] for w in s.split() if w in WORDS], axis=0) for s in sentences]
+        )
 
     extra = {}
     if tokens is not None:
@@ -79,7 +83,7 @@ def colour_model(*, size=None, tokens=None, embed=None, dim=3, space="embedding"
         spec = TextSpec(scale=20.0, bias=0.0, head="cosine", context=77)
         extra |= {"embed_text": embed_text, "text_spec": spec}
     model = from_callable(
-        function, name="colours", dim=dim, bands=(1, 2, 3), fingerprint="colours/1",
+        function, name="colours", dim=dim, bands=(1, 2, 3), fingerprint="means/1",
         input_size=size, **extra,
     )  # fmt: skip
     return model, shown
@@ -134,3 +138,24 @@ def cover(tiles, shape):
     for y, x, h, w in zip(tiles.y, tiles.x, tiles.h, tiles.w, strict=True):
         count[y : y + h, x : x + w] += 1
     return count
+
+
+class Sized:
+    """Mean colours at an input size, which can be another one."""
+
+    size_step = 4
+
+    def __init__(self, side, shown=None):
+        self.spec = EncoderSpec(
+            "sized", 3, bands=(1, 2, 3), input_size=(side, side), fingerprint="sized/1"
+        )
+        self.shown = shown or Shown()
+
+    def at_size(self, side):
+        return Sized(side, self.shown)
+
+    def embed(self, batch):
+        size = self.spec.input_size
+        small = np.stack([[resize(band, size) for band in image] for image in batch])
+        self.shown.note(small)
+        return small.astype(np.float64).mean(axis=(2, 3)) / 255

@@ -6,6 +6,7 @@ import subprocess
 
 import numpy as np
 import pytest
+from focus_runs import write_focus
 
 from foveate.report import render, write_report
 
@@ -95,3 +96,20 @@ def test_enlarging_and_hover_with_hostile_names(make_run, load, monkeypatch):
     assert "50\u202f%" in told
     assert "<title>owned" not in dom
     assert re.search(r"<dialog[^>]* open", dom)
+
+
+def test_a_focus_page_works_without_scripts_and_may_run_none(tmp_path, load):
+    run = write_focus(tmp_path / "run", names=[HOSTILE, "b"], label=HOSTILE, prediction=HOSTILE)
+    page = write_report(run)
+    dom, console = load(page)
+    assert console == []  # the policy drops nothing that the page needs
+    assert "<img" not in dom
+    assert "<title>owned" not in dom
+    assert dom.count('class="regions"') == 2
+    attack = "<script>document.title='owned'</script>"
+    text = page.read_text(encoding="utf-8").replace("<main", attack + "<main", 1)
+    page.write_text(text, encoding="utf-8")
+    dom, console = load(page)
+    assert "<title>owned" not in dom
+    assert sum("Content Security Policy" in line for line in console) == 1
+    assert len(re.findall(r'type="radio"[^>]*checked', dom)) == 2

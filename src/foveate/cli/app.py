@@ -39,13 +39,20 @@ def options(
 
 @app.command()
 def demo(out: Out, seed: Seed = 0, as_json: Json = False) -> None:
-    """Draw a landscape, rank its tiles by all methods, and write a report. Offline."""
-    from foveate.cli.show import finished, progress_bars
+    """Draw a landscape, keep its best tiles, find what is rare, write two reports. Offline."""
+    from foveate.cli.looked import look_text
+    from foveate.cli.show import finished_text, progress_bars, result
     from foveate.demo import run_demo
 
     with progress_bars(quiet=as_json) as progress:
-        run = run_demo(out, seed=seed, command=command(), progress=progress)
-    finished(run, as_json=as_json)
+        made = run_demo(out, seed=seed, command=command(), progress=progress)
+    kept, kept_text = finished_text(made.curate)
+    found, found_text = look_text(made.focus)
+    result(
+        {"curate": kept, "focus": found},
+        f"Which tiles to keep:\n{kept_text}\n\nWhere to look in a wide scene:\n{found_text}",
+        as_json=as_json,
+    )
 
 
 @app.command()

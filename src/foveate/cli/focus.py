@@ -104,6 +104,110 @@ def look(
     _run(job, out, as_json=as_json)
 
 
+@app.command()
+def ask(
+    images: o.Images,
+    out: o.Out,
+    prompt: Annotated[str, typer.Option(help="The question.")],
+    feed: Annotated[
+        str,
+        typer.Option(help="How regions are shown: overview+crops, canvas (one image) or mask."),
+    ] = "overview+crops",
+    selector: Annotated[
+        str | None,
+        typer.Option(help="Another model that chooses the regions. [default: the model itself]"),
+    ] = None,
+    selector_weights: Annotated[
+        Path | None, typer.Option(help="Local weights of the selector.")
+    ] = None,
+    max_tokens: Annotated[int, typer.Option(help="Longest answer, tokens.")] = 64,
+    side: Annotated[
+        int | None,
+        typer.Option(help="Longest side of an image that is shown. [default: the model's]"),
+    ] = None,
+    goal: Annotated[
+        str, typer.Option(help="balanced, rare or query; with a selector also dominant, paper.")
+    ] = "",
+    query: Query = "",
+    mode: Mode = None,
+    regions: Regions = 4,
+    passes: Passes = 48,
+    area: Area = None,
+    cells: Cells = 4,
+    crop: Crop = None,
+    partition: Partition = "uniform",
+    search: Search = "top",
+    depth: Depth = None,
+    epsilon: Epsilon = 0.98,
+    robust: Robust = None,
+    option: Option = None,
+    model: o.Model = None,
+    weights: o.Weights = None,
+    bands: o.Bands = "",
+    scale: o.Scale = "",
+    extra: o.Extra = None,
+    stack: o.Stack = "",
+    nodata: o.Nodata = None,
+    min_valid: o.MinValid = 0.5,
+    seed: o.Seed = 0,
+    batch_size: o.BatchSize = 32,
+    device: o.Device = "auto",
+    as_json: o.Json = False,
+) -> None:
+    """Ask a generative model about images, with and without the regions that matter."""
+    from foveate.focus import AskJob
+
+    job = _job(
+        AskJob, images=images, prompt=prompt, feed=feed, selector=selector,
+        selector_weights=selector_weights, max_tokens=max_tokens, side=side, goal=goal,
+        query=query, mode=mode, regions=regions, passes=passes, area=area, cells=cells, crop=crop,
+        partition=partition, search=search, depth=depth, epsilon=epsilon, robust=robust,
+        option=option, model=model, weights=weights, bands=bands, scale=scale, extra=extra,
+        stack=stack, nodata=nodata, min_valid=min_valid, seed=seed, batch_size=batch_size,
+        device=device,
+    )  # fmt: skip
+    _run(job, out, as_json=as_json)
+
+
+@app.command()
+def segment(
+    images: o.Images,
+    out: o.Out,
+    mode: Mode = None,
+    regions: Regions = 8,
+    passes: Passes = 24,
+    area: Area = None,
+    cells: Cells = 4,
+    crop: Crop = None,
+    search: Search = "top",
+    depth: Depth = None,
+    epsilon: Epsilon = 0.98,
+    option: Option = None,
+    model: o.Model = None,
+    weights: o.Weights = None,
+    bands: o.Bands = "",
+    scale: o.Scale = "",
+    extra: o.Extra = None,
+    stack: o.Stack = "",
+    nodata: o.Nodata = None,
+    min_valid: o.MinValid = 0.5,
+    seed: o.Seed = 0,
+    batch_size: o.BatchSize = 32,
+    device: o.Device = "auto",
+    as_json: o.Json = False,
+) -> None:
+    """Choose regions of images by the masks that a model expects there, and segment them."""
+    from foveate.focus import SegmentJob
+
+    job = _job(
+        SegmentJob, images=images, goal="", mode=mode, regions=regions, passes=passes, area=area,
+        cells=cells, crop=crop, search=search, depth=depth, epsilon=epsilon, option=option,
+        model=model, weights=weights, bands=bands, scale=scale, extra=extra, stack=stack,
+        nodata=nodata, min_valid=min_valid, seed=seed, batch_size=batch_size, device=device,
+    )  # fmt: skip
+    _run(job, out, as_json=as_json)
+
+
 def _job(kind: Any, *, labels: str = "", goal: str, passes: float, option: Any, **rest: Any) -> Any:
     """Make a job of a kind from what was typed.
 
@@ -129,5 +233,5 @@ def _run(job: Any, out: Path, *, as_json: bool) -> None:
     from foveate.report import write_report
 
     with progress_bars(quiet=as_json) as progress:
-        done = run(job, out, command=o.command(), report=None, progress=progress)
+        done = run(job, out, command=o.command(), report=write_report, progress=progress)
     looked(done, as_json=as_json)

@@ -10,10 +10,24 @@ if TYPE_CHECKING:
     from foveate.run import Run
 
 _LISTED = 10  # images; one alone is shown with its regions
+_LINE = 60  # characters of an answer among those of other images
+_KINDS = {
+    "prediction": "With regions", "prediction_full": "Whole image",
+    "prediction_tile": "Best region alone",
+}  # fmt: skip
+_SCORES = {"loss": "loss", "mask_quality": "quality"}
 
 
 def looked(run: Run, *, as_json: bool) -> None:
-    """Print what a focus run came to; one image is shown whole, of many a line each."""
+    """Print what a focus run came to."""
+    result(*look_text(run), as_json=as_json)
+
+
+def look_text(run: Run) -> tuple[dict[str, Any], str]:
+    """Return what a focus run came to, for programs and for people.
+
+    One image is shown whole, of many a line each.
+    """
     from foveate.focus.results import load_look
 
     summary = run.record["summary"]
@@ -30,20 +44,28 @@ def looked(run: Run, *, as_json: bool) -> None:
     lines += _one(looks[0]) if len(looks) == 1 else _many(looks)
     lines.append(f"Regions: {run.path / 'regions.parquet'}")
     lines.append(f"Report: {run.path / 'report.html'}")
-    result(content, "\n".join(lines), as_json=as_json)
+    return content, "\n".join(lines)
 
 
 def _one(look: dict[str, Any]) -> list[str]:
     height, width = look["shape"]
     lines = [f"Image: {look['image']}, {height} x {width} pixels"]
-    for kind, text in (("prediction", "With regions"), ("prediction_full", "Whole image")):
-        if look[kind] is not None:
+    if "prompt" in look:
+        lines.append(f"Question: {look['prompt']}")
+    for kind, text in _KINDS.items():
+        if look.get(kind) is not None:
             lines.append(f"{text}: {_said(look, kind)}")
     if "query" in look:
         asked = look["query"]
         lines.append(
             f"Query {asked['text']!r}: best region {asked['best']:.3f}, whole image "
             f"{asked['full']:.3f} ({asked['unit']})"
+        )
+    if "judged" in look:
+        chose = look["selector"]
+        lines.append(
+            f"Answers: {look['generated']} generated, {look['judged']} judged"
+            + (f"; regions by {chose}, {look['selector_passes']:.4g} passes" if chose else "")
         )
     lines.append(
         f"Passes: {look['passes']:.4g} ({look['images']} images, {look['seconds']:.2f} s in the "
@@ -62,6 +84,9 @@ def _one(look: dict[str, Any]) -> list[str]:
             f"{region['w']}  importance {region['importance']:.3f}"
             + (f"  {label} {region['probability']:.2f}" if label else "")
             + (f"  fit {fit:.3f}" if fit is not None else "")
+            + "".join(
+                f"  {text} {region[name]:.3f}" for name, text in _SCORES.items() if name in region
+            )
         )
     if look["near_ties"]:
         lines.append(f"{look['near_ties']} near-ties: those ranks may swap on another machine.")
@@ -69,20 +94,34 @@ def _one(look: dict[str, Any]) -> list[str]:
 
 
 def _said(look: dict[str, Any], kind: str) -> str:
-    """Write an answer with how sure it is, where that is known."""
+    """Write an answer; of a class also how sure it is, of masks how many they are."""
+    found = look[kind]
+    if isinstance(found, dict):
+        noun = "mask" if found["masks"] == 1 else "masks"
+        quality = found["quality"]
+        return f"{found['masks']} {noun}" + (
+            f", mean quality {quality:.3f}" if quality is not None else ""
+        )
     answers = look.get("answers", {})
     key = "full" if kind == "prediction_full" else look["forms"]["answer"]
     if key not in answers:
-        return str(look[kind])
+        return str(found)
     unit = " of the votes" if key == "vote" else ""
-    return f"{look[kind]} ({answers[key]['probability']:.0%}{unit})"
+    return f"{found} ({answers[key]['probability']:.0%}{unit})"
+
+
+def _brief(look: dict[str, Any], kind: str) -> str:
+    """Write an answer on one line."""
+    found = look[kind]
+    line = _said(look, kind) if isinstance(found, dict) else " ".join(str(found).split())
+    return line if len(line) <= _LINE else line[: _LINE - 3] + "..."
 
 
 def _many(looks: list[dict[str, Any]]) -> list[str]:
     lines = []
     for look in looks[:_LISTED]:
         said = (
-            f"{look['prediction']} (whole image: {look['prediction_full']})"
+            f"{_brief(look, 'prediction')} (whole image: {_brief(look, 'prediction_full')})"
             if look["prediction"] is not None
             else f"{len(look['regions'])} regions"
         )

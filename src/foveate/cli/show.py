@@ -58,6 +58,11 @@ def result(content: dict[str, Any], text: str, *, as_json: bool) -> None:
 
 def finished(run: Run, *, as_json: bool) -> None:
     """Print what a curate run came to."""
+    result(*finished_text(run), as_json=as_json)
+
+
+def finished_text(run: Run) -> tuple[dict[str, Any], str]:
+    """Return what a curate run came to, for programs and for people."""
     summary = run.record["summary"]
     report = run.path / "report.html"
     content = {"run": str(run.path), "report": str(report), "worked": run.worked, **summary}
@@ -70,7 +75,7 @@ def finished(run: Run, *, as_json: bool) -> None:
             + (f" ({left})" if left else "")
             + (f" ({near} near-ties)" if near else "")
         )
-    result(content, "\n".join([*lines, f"Report: {report}"]), as_json=as_json)
+    return content, "\n".join([*lines, f"Report: {report}"])
 
 
 def embedded(run: Run, *, as_json: bool) -> None:

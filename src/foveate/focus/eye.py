@@ -10,6 +10,7 @@ import time
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
+from weakref import WeakKeyDictionary
 
 import numpy as np
 
@@ -17,6 +18,7 @@ from foveate.focus.perturb import perturb, perturbed
 from foveate.models.capabilities import need
 from foveate.models.embedding import fill_invalid
 from foveate.models.heads.base import unit
+from foveate.raster.windows import resample
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -28,10 +30,11 @@ if TYPE_CHECKING:
     from foveate.focus.perturb import Perturbation
     from foveate.grid import Window
     from foveate.models.capabilities import Model, TakesSizes
-    from foveate.raster import Source
+    from foveate.raster import Raster, Source
 
 STANDARD = 256  # side that counts as one pass for a model that takes any size, pixels
 _MAP = 1024  # longest side of the map of valid pixels
+_LARGE = 4096  # side from which decoding an image costs more than a pass, pixels
 _ENOUGH = 64  # pixels of that map from which a share of them is exact enough
 _OVERSAMPLE = 2  # pixels read for each pixel that the model sees; its own filter does the rest
 
@@ -135,7 +138,7 @@ class Eye:
         fitting = max(step, side // step * step)
         if (fitting, fitting) == self.standard.shape:
             return self.standard
-        return Lens(able.at_size(fitting), (fitting, fitting), fixed=True)
+        return Lens(_at_size(able, fitting), (fitting, fitting), fixed=True)
 
     def price(
         self, windows: Sequence[Window], lens: Lens | None = None, *, disturbed: bool = False
@@ -179,11 +182,16 @@ class Eye:
         return self._valid[window]
 
     @cached_property
-    def _map(self) -> NDArray[np.bool_]:
-        """Valid pixels of the image, reduced."""
+    def _reduced(self) -> Raster:
+        """The whole image, small: one reading for the map of valid pixels and for overviews."""
         shape = self.source.info.shape
         small = (min(shape[0], _MAP), min(shape[1], _MAP))
-        return self.source.read(None, bands=self.model.spec.bands, out_shape=small).valid
+        return self.source.read(None, bands=self.model.spec.bands, out_shape=small)
+
+    @property
+    def _map(self) -> NDArray[np.bool_]:
+        """Valid pixels of the image, reduced."""
+        return self._reduced.valid
 
     @cached_property
     def _steps(self) -> tuple[float, float]:
@@ -244,12 +252,19 @@ class Eye:
         self, window: Window, lens: Lens | None = None, *, disturbed: bool = False
     ) -> NDArray[Any]:
         """Read a window no finer than the model can see it: (c, h, w) without holes."""
-        shape = (lens or self.standard).reading(window)
-        raster = self.source.read(window, bands=self.model.spec.bands, out_shape=shape)
-        image = fill_invalid(raster)
+        image = fill_invalid(self._raster(window, (lens or self.standard).reading(window)))
         if disturbed:
             image = perturbed(image, str(tuple(window)), self.seed, self.disturb)
         return image
+
+    def _raster(self, window: Window, shape: tuple[int, int] | None) -> Raster:
+        """Read a window; a large scene that was reduced for its map is not decoded once more."""
+        info = self.source.info
+        if shape is not None and info.masked and max(info.shape) > _LARGE:
+            known = self._map.shape
+            if window == (0, 0, *info.shape) and shape[0] <= known[0] and shape[1] <= known[1]:
+                return resample(self._reduced, shape)
+        return self.source.read(window, bands=self.model.spec.bands, out_shape=shape)
 
     def timed(self, function: Callable[..., Any], *given: Any) -> Any:
         """Call the model and keep the time."""
@@ -281,3 +296,20 @@ class Eye:
                 if self.memory is not None:
                     self.memory.put(window, lens.shape, disturbed, vector)
                 yield window, vector
+
+
+_sized: WeakKeyDictionary[Any, dict[int, Any]] = WeakKeyDictionary()
+
+
+def _at_size(model: TakesSizes, side: int) -> Any:
+    """Return a model at another size, made once: it copies position vectors and makes a trial pass.
+
+    Without that each image would pay for it, in mode "feature" a third of a pass.
+    """
+    try:
+        known = _sized.setdefault(model, {})
+    except TypeError:  # a model of somebody else's that is no key
+        return model.at_size(side)
+    if side not in known:
+        known[side] = model.at_size(side)
+    return known[side]

@@ -41,6 +41,10 @@ def uniform(shape: tuple[int, int], count: int, scene: str = "") -> Tiles:
         )
     # Rows as high as their share of the cells makes them: equal areas.
     edges = np.round(np.concatenate([[0], np.cumsum(per_row)]) * (height / count)).astype(int)
+    # Rounding may leave a row of a small image without a pixel: each has one at least.
+    least = np.arange(rows + 1)
+    edges = least + np.maximum.accumulate(edges - least)
+    edges = np.minimum(edges, height - least[::-1])
     windows, places = [], []
     for row, columns in enumerate(per_row):
         x = np.arange(columns + 1) * width // columns

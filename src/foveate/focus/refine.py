@@ -210,8 +210,10 @@ class Refinement:
         # is too dear, a cheaper one further down still says more than passes that are not made.
         kept: list[int] = []
         price = 0.0
+        # Half of what is left goes to this round: the best cells of the next deserve the rest.
+        round_ends = self.eye.ledger.left("passes") / 2 if persist else np.inf
         for row in wanted:
-            if len(kept) == most:
+            if len(kept) == most or price >= round_ends:
                 break
             children = self._children(tiles, row)
             each = float(self.field.price(children).sum()) if len(children) else 0.0

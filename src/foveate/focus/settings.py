@@ -2,18 +2,24 @@
 
 from __future__ import annotations
 
-from typing import Any, ClassVar, Literal
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from pydantic import Field
 
 from foveate.budget import Budget
 from foveate.errors import BudgetError, ParameterError
+from foveate.focus.feed import Feed  # noqa: TC001  (pydantic reads it)
 from foveate.focus.goals import Goal, find_goal
+from foveate.focus.inquiry import Inquiry
 from foveate.focus.look import Mode, Partition, Plan
 from foveate.focus.refine import Rules
 from foveate.focus.score import Neighbours  # noqa: TC001  (pydantic reads it)
 from foveate.focus.search import Search  # noqa: TC001  (pydantic reads it)
+from foveate.models.load import load_model
 from foveate.models.settings import ClassSettings
+
+if TYPE_CHECKING:
+    from foveate.models.base import ModelHandle
 
 _NOT_OF_THE_RESULT = {"images", "workers", "batch_size", "device"}
 
@@ -119,20 +125,54 @@ class AskJob(FocusJob):
     """A run of ``focus ask``: a question in words to a generative model.
 
     Attributes:
+        regions: Each is an image of the last question, so that there are few.
+        passes: Of all models together.
         prompt: The question.
         feed: How the regions are shown: "overview+crops" (one image each), "canvas" (packed in
             one image) or "mask" (the image, black outside of them, as the authors do).
         max_tokens: Longest answer.
+        side: Longest side of an image that is shown; None for the model's input.
         selector: Another model that chooses the regions, or None for the generative one.
         selector_weights: Its local weights.
     """
 
     task = "ask"
+    regions: int = Field(4, ge=1)
+    passes: float | None = 48
     prompt: str
-    feed: Literal["overview+crops", "canvas", "mask"] = "overview+crops"
+    feed: Feed = "overview+crops"
     max_tokens: int = Field(64, ge=1)
+    side: int | None = Field(None, ge=8)
     selector: str | None = None
     selector_weights: str | None = None
+
+    def inquiry(self) -> Inquiry:
+        """Return what is asked.
+
+        Raises:
+            ParameterError: An empty prompt.
+        """
+        return Inquiry(
+            self.prompt, feed=self.feed, query=self.query.strip(), max_tokens=self.max_tokens,
+            side=self.side,
+        )  # fmt: skip
+
+    def selector_handle(self) -> ModelHandle | None:
+        """Return the selector by name, or None; see `load_model` for what is wrong with a name.
+
+        Raises:
+            ParameterError: Weights without a selector.
+        """
+        if self.selector is None:
+            if self.selector_weights is not None:
+                raise ParameterError(
+                    "weights of a selector without a selector", "", "Type --selector MODEL."
+                )
+            return None
+        return load_model(
+            self.selector, weights=self.selector_weights, bands=self.bands,
+            scale=tuple(self.scale) or None, device=self.device,
+        )  # fmt: skip
 
 
 class SegmentJob(FocusJob):

@@ -6,10 +6,15 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from foveate.errors import ParameterError
 from foveate.files import fingerprint
+from foveate.focus.asking import ask_image, of_asking
+from foveate.focus.inquiry import check_choice, need_answers
 from foveate.focus.look import look_at
 from foveate.focus.memory import Memory
 from foveate.focus.outcome import Outcome, of_look
-from foveate.focus.question import ask
+from foveate.focus.question import Asked, ask
+from foveate.focus.segmenting import check_choice as check_masks
+from foveate.focus.segmenting import of_segmenting, segment_image
+from foveate.models.binding import bind
 from foveate.models.capabilities import need
 from foveate.models.heads.probe import Probe
 from foveate.models.heads.prompts import templates_from
@@ -18,7 +23,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
-    from foveate.focus.settings import FocusJob, LookJob
+    from foveate.focus.settings import AskJob, FocusJob, LookJob, SegmentJob
     from foveate.models.capabilities import Model
     from foveate.pool.pool import Pool, Scene
     from foveate.run import Run
@@ -95,6 +100,95 @@ class LookTask:
         return of_look(found, scene.scene_id, info)
 
 
+class AskTask:
+    """``focus ask``: a question in words, and a model that answers.
+
+    Args:
+        job: The job; checked here as far as that is possible without the model.
+
+    Raises:
+        FoveateError: A goal, mode or classes that cannot serve, or a selector that is no model.
+    """
+
+    def __init__(self, job: AskJob) -> None:
+        _no_classes(job)
+        self._job = job
+        self._plan, self._inquiry = job.plan(), job.inquiry()
+        self._handle = job.selector_handle()
+        check_choice(self._inquiry, self._plan, self._handle is not None)
+
+    def prepare(self, model: Model, pool: Pool, run: Run) -> None:
+        """See `Task.prepare`."""
+        need_answers(model, self._handle is not None)
+        self._model, self._selector, self._asked = model, None, Asked()
+        if self._handle is not None:
+            selector = bind(self._handle, pool, run=run)
+            self._selector = need(selector, "embed", "the selector of foveate focus ask")
+            self._asked = ask(selector, query=self._inquiry.query, templates=self._job.templates)
+
+    def prints(self) -> Any:
+        """See `Task.prints`."""
+        return None if self._selector is None else self._selector.spec.to_dict()
+
+    def look(self, scene: Scene, path: Path) -> Outcome:
+        """See `Task.look`."""
+        memory = None
+        if self._selector is not None:
+            memory = remember(path, scene, self._selector, self._job)
+        try:
+            done = ask_image(
+                scene.source, self._model, self._inquiry, self._plan, selector=self._selector,
+                asked=self._asked, scene=scene.scene_id, memory=memory,
+            )  # fmt: skip
+        finally:
+            if memory is not None:
+                memory.save()
+        return of_asking(done, scene.scene_id, scene.source.info)
+
+
+class SegmentTask:
+    """``focus segment``: a model that gives masks for boxes.
+
+    Args:
+        job: The job; checked here as far as that is possible without the model.
+
+    Raises:
+        FoveateError: A goal, mode or classes that cannot serve.
+    """
+
+    def __init__(self, job: SegmentJob) -> None:
+        _no_classes(job)
+        self._plan = job.plan()
+        check_masks(self._plan)
+
+    def prepare(self, model: Model, pool: Pool, run: Run) -> None:  # noqa: ARG002
+        """See `Task.prepare`."""
+        self._model = need(model, "masks", "foveate focus segment")
+
+    def prints(self) -> Any:
+        """See `Task.prints`."""
+        return None
+
+    def look(self, scene: Scene, path: Path) -> Outcome:  # noqa: ARG002
+        """See `Task.look`."""
+        done = segment_image(scene.source, self._model, self._plan, scene=scene.scene_id)
+        return of_segmenting(done, scene.scene_id, scene.source.info)
+
+
+def _no_classes(job: FocusJob) -> None:
+    """Refuse classes where there is nothing to do with them.
+
+    Raises:
+        ParameterError: There are some.
+    """
+    if job.labels or job.labels_file is not None or job.probe is not None:
+        raise ParameterError(
+            f"classes for foveate focus {job.task}",
+            "Only foveate focus look compares regions with classes.",
+            "Leave labels, labels_file and probe out.",
+        )
+
+
 def remember(path: Path, scene: Scene, model: Model, job: FocusJob) -> Memory:
     """Open what a run remembers of an image under a model."""
     info = scene.source.info
@@ -103,4 +197,8 @@ def remember(path: Path, scene: Scene, model: Model, job: FocusJob) -> Memory:
     )
 
 
-TASKS: dict[str, Callable[[Any], Task]] = {"look": LookTask}
+TASKS: dict[str, Callable[[Any], Task]] = {
+    "look": LookTask,
+    "ask": AskTask,
+    "segment": SegmentTask,
+}

@@ -12,7 +12,8 @@ if TYPE_CHECKING:
 LISTED = 500  # excluded tiles named
 _INPUTS = (
     "images", "masks", "classes", "labels_file", "probe", "tile", "stride", "edge", "min_valid",
-    "preset",
+    "preset", "query", "prompt", "regions", "area", "cells", "crop", "partition", "search",
+    "neighbours", "depth", "forms", "feed", "selector",
 )  # fmt: skip
 
 
@@ -110,10 +111,11 @@ def encoder(run: PoolData) -> list[tuple[str, str]]:
 
 
 def steps(run: PoolData) -> list[tuple[str, str]]:
-    """Seconds per step; the selections, one per method and short, in one line."""
+    """Seconds per step; selections and looks, which are many and short, in one line each."""
     found: dict[str, float] = {}
     for name, step in run.record.get("steps", {}).items():
-        label = "select" if name.startswith("select ") else name
+        kind = name.partition(" ")[0]
+        label = kind if kind in {"select", "look"} else name
         found[label] = found.get(label, 0) + step["seconds"]
     return [(name, words.seconds(value)) for name, value in found.items()]
 
@@ -126,6 +128,8 @@ def inputs(run: PoolData) -> list[tuple[str, str]]:
     rows = [("Scenes with a fingerprint", found)]
     for key in _INPUTS:
         value = job.get(key)
+        if isinstance(value, dict):
+            value = [f"{name}={one}" for name, one in value.items()]
         text = ", ".join(map(str, value)) if isinstance(value, list) else str(value)
         if value is not None and text:
             rows.append((key.replace("_", " "), text))

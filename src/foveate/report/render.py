@@ -15,12 +15,13 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from foveate.report.classified import ClassifiedView
+    from foveate.report.focused import FocusedView
     from foveate.report.view import View
 
 _FOLDER = "templates"
 
 
-def render(view: View | ClassifiedView) -> str:
+def render(view: View | ClassifiedView | FocusedView) -> str:
     """Return the page as HTML; a view without a script gets a page that may run none."""
     from jinja2 import Environment, PackageLoader, StrictUndefined
     from markupsafe import Markup
@@ -32,7 +33,8 @@ def render(view: View | ClassifiedView) -> str:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    style, script = _read("report.css"), _read("report.js") if view.script else ""
+    style = "".join(map(_read, ("report.css", *getattr(view, "styles", ()))))
+    script = _read("report.js") if view.script else ""
     run = f"'{_hash(script)}'" if script else "'none'"
     policy = (
         f"default-src 'none'; img-src data:; style-src '{_hash(style)}'; "

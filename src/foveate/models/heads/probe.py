@@ -18,7 +18,6 @@ import numpy as np
 from foveate.embeddings import EncoderSpec
 from foveate.errors import DataError, ParameterError
 from foveate.files import write_bytes
-from foveate.models.extras import Extra, need_extra
 from foveate.models.heads.base import check_dim
 from foveate.models.heads.prompts import labels_of
 from foveate.models.weights import first_line
@@ -32,7 +31,6 @@ logger = logging.getLogger("foveate")
 
 STRENGTHS = (1e-4, 1e-3, 1e-2, 1e-1, 1.0)  # C of the logistic regression
 USUAL = 1e-2  # C where there are too few examples to choose
-_FILES = Extra("models", ("safetensors",))
 _FOLDS = 3
 _STEPS = 1000
 _KEY, _SCHEMA = "foveate", 1
@@ -113,7 +111,6 @@ class Probe:
             MissingExtraError: safetensors is not installed.
             StorageError: The file cannot be written.
         """
-        need_extra(_FILES, "a probe's file")
         from safetensors.numpy import save
 
         content = {
@@ -140,7 +137,6 @@ class Probe:
             DataError: The file is no probe, or one for another encoder.
             MissingExtraError: safetensors is not installed.
         """
-        need_extra(_FILES, "a probe's file")
         from safetensors import safe_open
 
         try:

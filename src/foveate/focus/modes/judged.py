@@ -1,0 +1,200 @@
+"""Cells that a model judges by a loss each, and gives no features of.
+
+The losses themselves are what is mixed: L of a set is the mean of its cells' losses by area, so
+that representativeness and robustness, which compare features, cannot be had.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from foveate.errors import BudgetError, DataError
+from foveate.focus.modes.base import Seen, measured, own_points, windows_of
+from foveate.focus.modes.zoom import LEAF
+from foveate.focus.partition import uniform
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+
+    from numpy.typing import NDArray
+
+    from foveate.focus.eye import Eye
+    from foveate.focus.goals import Goal
+    from foveate.focus.look import Plan
+    from foveate.focus.refine import Found
+    from foveate.grid import Tiles, Window
+
+    Judge = Callable[[Sequence[Window]], NDArray[np.floating]]
+
+
+class CropField:
+    """Every cell is shown to the model: crops at native resolution, larger cells whole and shrunk.
+
+    Args:
+        crop: Side of a crop in pixels of the image.
+        branch: Children of a cell per side.
+        price: From n windows to what judging them costs, (n,) passes.
+        judge: From n windows to their losses, (n,) >= 0; it pays.
+    """
+
+    name, persists = "zoom", True
+    removal = "crops judged apart, their losses averaged over what is left"
+
+    def __init__(self, crop: int, branch: int, price: Judge, judge: Judge) -> None:
+        self._crop, self._branch = crop, branch
+        self._price, self._judge = price, judge
+
+    def can_refine(self, tiles: Tiles) -> NDArray[np.bool_]:
+        """Cells that are larger than a crop."""
+        return np.maximum(tiles.h, tiles.w) > LEAF * self._crop
+
+    def children(self, cell: Tiles) -> Tiles:
+        """Return the parts of a cell; a strip is cut across only."""
+        height, width = int(cell.h[0]), int(cell.w[0])
+        if max(height, width) < 2 * min(height, width):
+            return cell.refine([0], self._branch)
+        return cell.refine([0], (self._branch, 1) if height >= width else (1, self._branch))
+
+    def price(self, tiles: Tiles) -> NDArray[np.float64]:
+        """Return what the cells cost, in passes."""
+        return np.asarray(self._price(windows_of(tiles)), np.float64)
+
+    def look(self, tiles: Tiles) -> Seen:
+        """Judge the cells."""
+        windows = windows_of(tiles)
+        scale = np.where(self.can_refine(tiles), tiles.level, -1)
+        return _seen(self._judge(windows), windows, scale)
+
+    def points(self, tiles: Tiles, seen: Seen) -> tuple[NDArray[np.floating], NDArray[np.float64]]:
+        """Return the losses."""
+        return own_points(tiles, seen)
+
+
+class KnownField:
+    """Every cell was judged on one overview already: looking at it costs nothing.
+
+    Args:
+        losses: Of every window that may become a cell.
+        branch: Children of a cell per side.
+        parents: Windows whose children are among them.
+    """
+
+    name, persists = "feature", False
+    removal = "boxes judged on one overview, their losses averaged over what is left"
+
+    def __init__(
+        self, losses: Mapping[Window, float], branch: int, parents: frozenset[Window]
+    ) -> None:
+        self._losses, self._branch, self._parents = losses, branch, parents
+
+    def can_refine(self, tiles: Tiles) -> NDArray[np.bool_]:
+        """Cells whose parts were judged, too."""
+        return np.array([window in self._parents for window in windows_of(tiles)], bool)
+
+    def children(self, cell: Tiles) -> Tiles:
+        """Return the parts of a cell."""
+        return cell.refine([0], self._branch)
+
+    def price(self, tiles: Tiles) -> NDArray[np.float64]:
+        """Nothing: the overview is paid."""
+        return np.zeros(len(tiles))
+
+    def look(self, tiles: Tiles) -> Seen:
+        """Look the cells up."""
+        windows = windows_of(tiles)
+        found = np.array([self._losses[window] for window in windows])
+        return _seen(found, windows, np.zeros(len(tiles), np.int64))
+
+    def points(self, tiles: Tiles, seen: Seen) -> tuple[NDArray[np.floating], NDArray[np.float64]]:
+        """Return the losses."""
+        return own_points(tiles, seen)
+
+
+def by_losses(goal: Goal) -> Goal:
+    """Return a goal for cells of which there are losses and no features."""
+    weights = replace(goal.weights, representativeness=0.0, robustness=0.0)
+    return replace(
+        goal, losses={"given": 1.0}, bare={"given": 1.0}, weights=weights, coarse="whole"
+    )
+
+
+def first_cells(eye: Eye, plan: Plan, scene: str, crop: int | None) -> Tiles:
+    """Return the first partition, without cells of nodata.
+
+    Args:
+        eye: Knows the image and its valid pixels.
+        plan: Says how many cells.
+        scene: Name of the image.
+        crop: Side of a crop that no cell has to be smaller than, pixels; None for any size.
+
+    Raises:
+        DataError: There is no cell with enough valid pixels.
+    """
+    shape = eye.source.info.shape
+    count = max(1, round(plan.cells**2 * min(shape) / max(shape)))
+    if crop is not None:
+        count = min(count, -(-shape[0] // crop) * -(-shape[1] // crop))
+    tiles = measured(uniform(shape, count, scene), eye)
+    if not len(tiles):
+        raise DataError(
+            f"the image {scene!r} has no cell with {plan.min_valid:.0%} valid pixels",
+            "There is nothing to look at.",
+            "Check --nodata, or lower --min-valid.",
+        )
+    return tiles
+
+
+def set_aside(
+    eye: Eye, passes: float | None, reserve: float, *, first: float, start: str, end: str
+) -> None:
+    """Open the ledger of a search, without the passes that are kept for the end.
+
+    Args:
+        eye: Whose ledger it is.
+        passes: All that there are; None without a limit.
+        reserve: Passes that are kept for the end.
+        first: Passes without which there is no search.
+        start: What takes those, for the message.
+        end: What the others are kept for.
+
+    Raises:
+        BudgetError: There are fewer.
+    """
+    if passes is None:
+        return
+    if passes < first + reserve:
+        raise BudgetError(
+            f"a budget of {passes:g} passes",
+            f"{start} takes {first:.4g}, {end} up to {reserve:.4g}.",
+            f"Type --passes {np.ceil(first + reserve):.0f}, or fewer cells or regions: --cells 2 "
+            "--regions 2.",
+        )
+    eye.ledger.limits["passes"] = passes - reserve
+
+
+def regions_of(found: Found) -> tuple[Window, ...]:
+    """Return what was shown of each chosen region, the most important first.
+
+    Raises:
+        BudgetError: None was chosen.
+    """
+    state = found.state
+    if not state.chosen.rows.size:
+        side = int(min(np.minimum(state.tiles.h, state.tiles.w)))
+        raise BudgetError(
+            "an area that holds no region",
+            f"The search ended with cells of {side} pixels and more.",
+            "Type a larger --area, or none.",
+        )
+    return tuple(state.seen.windows[row] for row in state.chosen.rows)
+
+
+def _seen(
+    losses: NDArray[np.floating], windows: Sequence[Window], scale: NDArray[np.integer]
+) -> Seen:
+    """Return losses in the form of features: the loss, and 1 (`foveate.focus.losses.given`)."""
+    x = np.stack([losses, np.ones(len(losses))], axis=1).astype(np.float32)
+    return Seen(x, tuple(windows), np.asarray(scale, np.int64))

@@ -1,0 +1,245 @@
+"""`segment`: masks of the regions in which a model that takes boxes expects good ones.
+
+L(r) is 1 - the quality that the model predicts for the mask in the box of a region: of the
+overview, where all boxes share one encoding (mode "feature"), or of the region as a crop of its
+own (mode "zoom"). The chosen regions are encoded as crops at native resolution and segmented by
+the best of five boxes, the whole crop and its quarters; the masks are pasted back into the scene.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from foveate.budget import Ledger
+from foveate.errors import DataError, MissingCapabilityError
+from foveate.focus.eye import Eye
+from foveate.focus.masks import Judge, losses_of
+from foveate.focus.modes.base import measured, need_room, windows_of
+from foveate.focus.modes.judged import (
+    CropField,
+    KnownField,
+    by_losses,
+    first_cells,
+    regions_of,
+    set_aside,
+)
+from foveate.focus.modes.zoom import LEAF
+from foveate.focus.outcome import Outcome
+from foveate.focus.refine import Refinement
+from foveate.grid import Tiles, Window
+from foveate.models.capabilities import need
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from foveate.focus.eye import Work
+    from foveate.focus.goals import Goal
+    from foveate.focus.look import Plan
+    from foveate.focus.masks import Mask
+    from foveate.focus.refine import Found
+    from foveate.models.capabilities import Model
+    from foveate.raster import Source, SourceInfo
+
+GOALS = ("balanced",)
+"""Goals that the qualities of masks can serve."""
+
+_BOXES = 512  # judged at once on the overview: each takes memory in the mask decoder
+_SIDE = 16384
+_PIXELS = _SIDE**2  # of a scene whose masks are held in memory, 2 bytes each
+
+
+@dataclass(frozen=True)
+class Segmenting:
+    """What segmenting one image came to.
+
+    Attributes:
+        goal: What regions were chosen for.
+        mode: How that was paid.
+        removal: What it means that a region is taken away.
+        found: Frontier, scores, regions, and how the search ended.
+        masks: One for each chosen region, in their order.
+        scene_mask: (h, w) uint16, at every pixel of the scene the rank of the region whose mask
+            it lies in, from 1; 0 for none.
+        quality_full: Quality of the mask in the box of the whole overview.
+        quality: (n,) quality of each cell of the frontier in its own box.
+        work: What the model had to do.
+        notes: What the reader should know.
+    """
+
+    goal: Goal
+    mode: str
+    removal: str
+    found: Found
+    masks: tuple[Mask, ...]
+    scene_mask: NDArray[np.uint16]
+    quality_full: float
+    quality: NDArray[np.float64]
+    work: Work
+    notes: tuple[str, ...]
+
+    @property
+    def passes(self) -> float:
+        """Passes of the model's image encoder; see `foveate.focus.eye`."""
+        return self.work.passes
+
+    @property
+    def windows(self) -> tuple[Window, ...]:
+        """The chosen regions, the most important first."""
+        return regions_of(self.found)
+
+    @property
+    def prediction(self) -> dict[str, float | None]:
+        """Number of masks that are not empty, and the mean of their qualities."""
+        there = [mask.quality for mask in self.masks if mask.pixels]
+        return {"masks": len(there), "quality": float(np.mean(there)) if there else None}
+
+    @property
+    def prediction_full(self) -> dict[str, float | None]:
+        """The same of the overview with the box of the whole image."""
+        return {"masks": 1, "quality": self.quality_full}
+
+
+def segment_image(source: Source, model: Model, plan: Plan, *, scene: str = "image") -> Segmenting:
+    """Segment the regions of one image in which the model expects good masks.
+
+    Args:
+        source: The image; masks of all its pixels are held in memory, 2 bytes each.
+        model: A bound model that segments.
+        plan: How regions are chosen: mode "feature" or "zoom". Representativeness and robustness
+            are not measured.
+        scene: Name of the image, for ids.
+
+    Returns:
+        Masks, regions, scores.
+
+    Raises:
+        MissingCapabilityError: The model does not segment, or a goal or mode that it cannot
+            serve; the message says what works.
+        BudgetError: The passes do not reach, those of the masks included; or the area holds no
+            region.
+        DataError: The image is too small to choose from, or too large.
+    """
+    need(model, "masks", "foveate focus segment")
+    check_choice(plan)
+    _check_size(source.info.shape)
+    eye = Eye(
+        source, model, Ledger({}), min_valid=plan.min_valid, batch_size=plan.batch_size,
+        seed=plan.rules.seed,
+    )  # fmt: skip
+    judge = Judge(eye)
+    # With "feature" a crop is encoded twice: to judge its boxes, and to cut out the best mask.
+    reserve = plan.rules.regions * (1.0 if plan.mode == "zoom" else 2)
+    crop = (plan.crop or max(eye.standard.shape)) if plan.mode == "zoom" else None
+    if crop is not None:
+        need_room(source.info.shape, LEAF * crop, f"A crop of {crop} pixels shows nearly all.")
+    tiles = first_cells(eye, plan, scene, crop)
+    first = float(eye.price([Window(0, 0, *source.info.shape)])[0])
+    first += float(eye.price(windows_of(tiles)).sum()) if crop is not None else 0.0
+    start = "The overview" + (f" with {len(tiles)} cells" if crop is not None else "")
+    end = f"segmenting {plan.rules.regions} regions"
+    set_aside(eye, plan.passes, reserve, first=first, start=start, end=end)
+    if crop is not None:
+        full = judge.on_overview([])
+        field = CropField(crop, plan.rules.branch, eye.price, judge.on_crops)
+    else:
+        field, full = _by_overview(eye, judge, plan, tiles)
+    goal = by_losses(plan.goal)
+    found = Refinement(field, eye, goal, plan.rules).run(tiles)
+    if plan.passes is not None:
+        eye.ledger.limits["passes"] = float(plan.passes)
+    seen = found.state.seen.windows
+    windows = regions_of(found)
+    whole = np.zeros(source.info.shape, np.uint16)
+    masks = tuple(judge.cut(window, whole, rank) for rank, window in enumerate(windows, start=1))
+    return Segmenting(
+        goal, plan.mode, field.removal, found, masks, whole, full,
+        np.array([judge.known[window] for window in seen]), eye.work,
+        ("Representativeness and robustness were not measured: they compare features.",),
+    )  # fmt: skip
+
+
+def check_choice(plan: Plan) -> None:
+    """Refuse goals and modes that need features where there are only qualities of masks.
+
+    Raises:
+        MissingCapabilityError: A goal, mode or partition that needs them.
+    """
+    if plan.goal.name not in GOALS:
+        raise MissingCapabilityError(
+            f"the goal {plan.goal.name!r} for a model that segments",
+            f"It needs features or texts; qualities of masks serve: {', '.join(GOALS)}.",
+            "Use --goal balanced, or find regions with foveate focus look.",
+        )
+    if plan.mode == "window":
+        raise MissingCapabilityError(
+            "mode 'window' for a model that segments",
+            "It shows the model small cells of the overview, whose boxes the overview has already.",
+            "Use --mode feature (one encoding of the overview), or --mode zoom (one of each cell).",
+        )
+    if plan.partition != "uniform":
+        raise MissingCapabilityError(
+            f"the partition {plan.partition!r} for a model that segments",
+            "It compares tokens with texts or with each other; boxes are judged on equal cells.",
+            "Use --partition uniform.",
+        )
+
+
+def of_segmenting(done: Segmenting, scene: str, info: SourceInfo) -> Outcome:
+    """Return the outcome of `segment_image`."""
+    rows = done.found.state.chosen.rows.tolist()
+    columns: dict[str, list[Any]] = {"quality": done.quality.tolist()}
+    kept = {"mask_quality": "quality", "mask_pixels": "pixels"}
+    for name, attribute in kept.items():
+        values: list[Any] = [None] * len(done.quality)
+        for row, mask in zip(rows, done.masks, strict=True):
+            values[row] = getattr(mask, attribute)
+        columns[name] = values
+    facts = {
+        "prediction": done.prediction,
+        "prediction_full": done.prediction_full,
+        "boxes": [list(mask.box) for mask in done.masks],
+    }
+    return Outcome(
+        scene, info, done.goal, done.mode, done.removal, done.found, done.work, facts, columns,
+        done.notes, done.scene_mask,
+    )  # fmt: skip
+
+
+def _by_overview(eye: Eye, judge: Judge, plan: Plan, tiles: Tiles) -> tuple[KnownField, float]:
+    """Judge every cell that the search may come to, at once: each call would encode again."""
+    cells, parents = windows_of(tiles), set()
+    level = tiles
+    while True:
+        children = [
+            measured(level.refine([i], plan.rules.branch), eye)
+            for i in range(len(level))
+            if min(level.h[i], level.w[i]) >= plan.rules.branch
+        ]
+        count = sum(map(len, children))
+        if len(children) < len(level) or not count or len(cells) + count > _BOXES:
+            break
+        parents.update(windows_of(level))
+        level = Tiles.concat(children)
+        cells += windows_of(level)
+    full = judge.on_overview(cells)
+    losses = dict(
+        zip(cells, losses_of([judge.known[cell] for cell in cells]).tolist(), strict=True)
+    )
+    return KnownField(losses, plan.rules.branch, frozenset(parents)), full
+
+
+def _check_size(shape: tuple[int, int]) -> None:
+    """Refuse a scene whose masks do not fit into memory.
+
+    Raises:
+        DataError: It is too large.
+    """
+    if shape[0] * shape[1] > _PIXELS:
+        raise DataError(
+            f"an image of {shape[0]} x {shape[1]} pixels",
+            f"Masks of a whole scene are held in memory, up to {_SIDE} x {_SIDE} pixels.",
+            "Cut it into parts first: gdal_translate -srcwin X Y WIDTH HEIGHT IN OUT.",
+        )

@@ -1,0 +1,204 @@
+"""The page of a focus run: what it holds, and everything that its template shows."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
+
+import numpy as np
+
+from foveate.report import provenance, words
+from foveate.report import said as answers
+from foveate.report.look_data import Focused, read_focused
+from foveate.report.look_guides import looking
+from foveate.report.looked import LookView, differs, looked, tiling
+from foveate.report.pictures import Album
+from foveate.report.searched import passes
+from foveate.report.stage import number
+from foveate.report.view import Shot
+
+if TYPE_CHECKING:
+    from foveate.report.provenance import Origin
+
+SHOWN = 8  # images with a section of their own
+LISTED = 300  # images in the table
+__all__ = ["FocusedView", "build", "read_focused"]
+
+_SMALL, _MIDDLE = 128, 960  # longest sides of pictures where there are many, pixels
+_ROOM = 5 << 20  # bytes of pictures on the page
+
+
+class Row(NamedTuple):
+    """One image in the table; `anchor` is the address of its section, or ""."""
+
+    key: str
+    anchor: str
+    name: str
+    found: str
+    full: str
+    differs: bool
+    passes: str
+    tiles: str
+    regions: str
+
+
+@dataclass(frozen=True)
+class FocusedView:
+    """The page."""
+
+    template: ClassVar[str] = "focused.html.j2"
+    styles: ClassVar[tuple[str, ...]] = ("focused.css",)
+    script: ClassVar[dict[str, Any]] = {}  # the page is complete without one
+
+    title: str
+    kicker: str
+    headline: str
+    lede: str
+    facts: list[tuple[str, str]]
+    rows: list[Row]
+    rows_note: str
+    answered: bool
+    looks: list[LookView]
+    reading: list[tuple[str, str]]
+    pictures_note: str
+    origin: Origin
+    pictures: dict[str, str]
+    shots: dict[str, Shot]
+
+
+def build(run: Focused) -> FocusedView:
+    """Turn a run into the page's content."""
+    album, many = Album(_ROOM), len(run.looks) > 1
+    for look in run.looks[:SHOWN]:
+        album.add(look.name, look.thumb, _MIDDLE if many else None)
+    shown = [looked(run, place, album) for place in range(min(SHOWN, len(run.looks)))]
+    for look in run.looks[SHOWN:LISTED]:
+        album.add(look.name, look.thumb, _SMALL)
+    scenes = {look.name: look.stage for look in shown}
+    # The picture of an image with a section is there already.
+    keys = {name: f"p{i}" for i, name in enumerate(album.uris) if name not in scenes}
+    shots = {name: Shot(key, "0 0 1 1") for name, key in keys.items()}
+    shots |= {
+        name: Shot(stage.element, _square(stage.width, stage.height))
+        for name, stage in scenes.items()
+        if stage.picture
+    }
+    rows = [_row(run, place) for place in range(min(LISTED, len(run.looks)))] if many else []
+    return FocusedView(
+        title=run.name,
+        kicker=f"Focus \u00b7 {_about(run, 'task')} \u00b7 goal {_about(run, 'goal')}",
+        headline=_headline(run) if many else shown[0].sentence,
+        lede=_lede(run) if many else shown[0].lede,
+        facts=_facts(run),
+        rows=rows,
+        rows_note=_rows_note(run, len(shown)),
+        answered=any(row.found for row in rows),
+        looks=shown,
+        reading=looking(
+            _about(run, "task"), _about(run, "goal"), _about(run, "mode"), run.side,
+            classes=any(look.result.get("answers") for look in run.looks),
+        ),
+        pictures_note=_left_out(len(album.left_out)),
+        origin=provenance.origin(run)._replace(excluded_text=_excluded(run)),
+        pictures={keys[name]: uri for name, uri in album.uris.items() if name in keys},
+        shots=shots,
+    )  # fmt: skip
+
+
+def _about(run: Focused, key: str) -> str:
+    return str(run.record["summary"]["focus"].get(key, ""))
+
+
+def _square(width: float, height: float) -> str:
+    """Return the middle of a picture as a view box."""
+    side = min(width, height)
+    return f"{(width - side) / 2:.1f} {(height - side) / 2:.1f} {side} {side}"
+
+
+def _totals(run: Focused) -> tuple[float, int]:
+    """Return the passes of all images, and those of tiling all of them."""
+    spent = sum(number(look.result.get("passes")) for look in run.looks)
+    return spent, sum(tiling(look.result["shape"], run.side) for look in run.looks)
+
+
+def _headline(run: Focused) -> str:
+    spent, tiles = _totals(run)
+    text = passes(spent) + (f" instead of {words.count(tiles)}" if spent < tiles else "")
+    return f"{text} for {words.plural(len(run.looks), 'image')}"
+
+
+def _lede(run: Focused) -> str:
+    answered = [r for r in (x.result for x in run.looks) if all(answers.with_and_without(r))]
+    regions = sum(len(look.result["regions"]) for look in run.looks)
+    text = f"{words.plural(regions, 'region')} were chosen. "
+    if not answered:
+        return text.strip()
+    other = sum(differs(result) for result in answered)
+    return (
+        f"{text}In {words.count(other)} of {words.plural(len(answered), 'image')} the answer with "
+        "regions is another one than that of the whole image."
+    )
+
+
+def _row(run: Focused, place: int) -> Row:
+    look = run.looks[place]
+    found, full = answers.with_and_without(look.result)
+    return Row(
+        look.name, f"#image{place}" if place < SHOWN else "", look.name, found, full,
+        differs(look.result), f"{number(look.result.get('passes')):.4g}",
+        words.count(tiling(look.result["shape"], run.side)),
+        words.count(len(look.result["regions"])),
+    )  # fmt: skip
+
+
+def _rows_note(run: Focused, shown: int) -> str:
+    parts = ["Tiling: passes that cutting the whole image into crops would take."]
+    if len(run.looks) > LISTED:
+        parts.append(f"{words.plural(len(run.looks) - LISTED, 'more image')} not listed.")
+    if len(run.looks) > shown:
+        parts.append(
+            f"The first {words.count(shown)} are shown below; all are in the folder looks."
+        )
+    return " ".join(parts)
+
+
+def _facts(run: Focused) -> list[tuple[str, str]]:
+    summary = run.record["summary"]
+    pool, job = summary.get("pool", {}), run.record.get("job", {})
+    kind = "georeferenced" if pool.get("georeferenced") else "no georeference"
+    bands = words.plural(int(pool.get("bands", 0)), "band")
+    budget = job.get("passes")
+    query = _about(run, "query")
+    found = [
+        ("Images", words.count(len(run.looks))),
+        ("Imagery", f"{bands}, {pool.get('dtype', '?')}, {kind}"),
+        ("Model", (run.encoder or {}).get("name", "?")),
+        ("Goal", _about(run, "goal") + (f": \u201c{query}\u201d" if query else "")),
+        ("Mode", _about(run, "mode")),
+        ("Budget", f"{budget:g} passes an image" if budget else "no limit of passes"),
+    ]
+    return found if len(run.looks) > 1 else [("Image", run.looks[0].name), *found[1:]]
+
+
+def _excluded(run: Focused) -> str:
+    """Say how much of the images was not looked at."""
+    whole = sum(number(look.result["shape"][0]) * look.result["shape"][1] for look in run.looks)
+    cells = 0.0
+    for look in run.looks:
+        sides = (np.array(look.columns[name], np.float64) for name in ("cell_h", "cell_w"))
+        cells += float(np.prod(list(sides), axis=0).sum())
+    left = 1 - cells / whole
+    if left < 5e-4:
+        return "Nothing: the cells cover every image."
+    least = run.record.get("job", {}).get("min_valid")
+    bound = f"less than {words.share(least)}" if least is not None else "too few"
+    return (
+        f"{words.share(left)} of the pixels: cells with {bound} valid pixels were not looked at, "
+        "and the map is empty there."
+    )
+
+
+def _left_out(number_: int) -> str:
+    if not number_:
+        return ""
+    return f"{words.plural(number_, 'picture')} left out to keep this page small."

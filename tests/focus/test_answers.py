@@ -1,0 +1,94 @@
+"""From regions to one answer: votes, the mean, the surest and the first, with ties."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from foveate.focus.answers import answers, fused, of_vector, surest
+from foveate.models.heads import Probe
+
+NAMES = ("a", "b", "c")
+HEAD = Probe(NAMES, np.eye(3, dtype=np.float32), np.zeros(3, np.float32))
+
+
+def logs(*rows):
+    """Features that the head makes these probabilities of."""
+    return np.log(np.array(rows, np.float32))
+
+
+X = logs((0.9, 0.05, 0.05), (0.1, 0.6, 0.3), (0.2, 0.5, 0.3), (0.1, 0.2, 0.7))
+AREA = np.array([1.0, 1.0, 2.0, 4.0])
+
+
+def ask(chosen, weight=None, area=AREA, x=X):
+    return answers(HEAD, x, area, np.array(chosen), weight)
+
+
+def test_every_tile_votes_with_its_area():
+    said = ask([0])["vote"]
+    assert said.label == "c"
+    assert said.ranking == (("c", 0.5), ("b", 0.375), ("a", 0.125))
+    assert said.row is None
+
+
+def test_tied_votes_go_to_the_mean_probability():
+    # a and c have a vote each; c is more likely on average.
+    said = ask([0], area=np.ones(2), x=logs((0.5, 0.1, 0.4), (0.05, 0.05, 0.9)))["vote"]
+    assert said.label == "c"
+    assert said.probability == pytest.approx(0.5)
+    # Equal in both: the first class.
+    equal = ask([0], area=np.ones(2), x=logs((0.2, 0.7, 0.1), (0.7, 0.2, 0.1)))["vote"]
+    assert equal.label == "a"
+    assert [name for name, _ in equal.ranking] == ["a", "b", "c"]
+
+
+def test_a_vote_beats_probabilities():
+    # Two tiles of three say b, none of them as surely as the third says a.
+    said = ask([0], area=np.ones(3), x=logs((0.98, 0.01, 0.01), (0.3, 0.4, 0.3), (0.3, 0.4, 0.3)))
+    assert said["vote"].label == "b"
+    assert said["vote"].probability == pytest.approx(2 / 3)
+
+
+def test_fused_is_the_mean_of_the_chosen():
+    said = ask([0, 3])["fused"]
+    a, b, c = np.sqrt(0.9 * 0.1), np.sqrt(0.05 * 0.2), np.sqrt(0.05 * 0.7)
+    assert said.label == "a"
+    assert said.probability == pytest.approx(a / (a + b + c), rel=1e-4)
+    # Weights of a sample: 1 to 3, of any sum.
+    weighted = ask([0, 3], np.array([2.0, 6.0]))["fused"]
+    assert weighted.label == "c"
+    again = fused(HEAD, X[[0, 3, 3, 3]])
+    assert weighted.probability == pytest.approx(again.probability, rel=1e-5)
+
+
+def test_confident_is_the_surest_of_the_chosen():
+    said = ask([2, 1, 3])["confident"]
+    assert (said.label, said.row) == ("c", 3)
+    assert said.probability == pytest.approx(0.7)
+    assert ask([1, 2])["confident"].row == 1
+    # Of equally sure ones the more important.
+    x = logs((0.2, 0.6, 0.2), (0.6, 0.2, 0.2))
+    assert surest(HEAD, x, np.array([1, 0])).row == 1
+    assert surest(HEAD, x, np.array([0, 1])).row == 0
+
+
+def test_first_is_the_most_important():
+    said = ask([2, 0, 3])["first"]
+    assert (said.label, said.row) == ("b", 2)
+    assert said.probability == pytest.approx(0.5)
+    assert [name for name, _ in said.ranking] == ["b", "c", "a"]
+
+
+def test_one_vector():
+    said = of_vector(HEAD, X[3].astype(np.float64))
+    assert (said.label, said.row) == ("c", None)
+    assert said.probability == pytest.approx(0.7)
+    assert sum(value for _, value in said.ranking) == pytest.approx(1)
+
+
+def test_one_class():
+    head = Probe(("only",), np.ones((1, 3), np.float32), np.zeros(1, np.float32))
+    for said in answers(head, X, AREA, np.array([1])).values():
+        assert said.label == "only"
+        assert said.probability == pytest.approx(1)

@@ -1,0 +1,115 @@
+"""Distributions of features over regions: counts by hand, kernels by loops, bounds."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from foveate.focus.density import KernelDensity, VisualWords, distribution
+
+FORMS = ("forward", "reverse", "js")
+COUNTS = np.array([[3.0, 0.0], [1.0, 4.0]])  # image: 1/2 and 1/2
+
+
+def rng():
+    return np.random.default_rng(0)
+
+
+def test_words_by_hand():
+    words = VisualWords(COUNTS)
+    sets = np.array([[True, False], [False, True], [True, True]])
+    kl = 0.2 * np.log(0.4) + 0.8 * np.log(1.6)
+    assert words.divergence(sets, "forward") == pytest.approx([np.log(2), kl, 0])
+    # Half a pixel in all is shared by the words: 1.25 / 1.5 and 0.25 / 1.5 for the first.
+    first = 0.5 * np.log(0.5 * 1.5 / 1.25) + 0.5 * np.log(0.5 * 1.5 / 0.25)
+    second = 0.5 * np.log(0.5 * 1.5 / 0.45) + 0.5 * np.log(0.5 * 1.5 / 1.05)
+    assert words.divergence(sets, "reverse") == pytest.approx([first, second, 0])
+
+
+def kernel_by_loops(kernel, members, form):
+    """Densities at every point, and the mean of their log ratio over a set."""
+
+    def log_density(rows):
+        weight = sum(kernel.weight[j] for j in rows)
+        return [
+            np.log(sum(kernel.weight[j] * kernel.kernel[j, i] for j in rows) / weight)
+            for i in range(len(kernel.weight))
+        ]
+
+    every = range(len(kernel.weight))
+    inside = [j for j in every if members[kernel.owner[j]]]
+    p, q = log_density(inside), log_density(every)
+
+    def mean(values, rows):
+        weight = sum(kernel.weight[j] for j in rows)
+        return sum(kernel.weight[j] * values[j] for j in rows) / weight
+
+    if form == "forward":
+        return mean(np.subtract(p, q), inside)
+    if form == "reverse":
+        return mean(np.subtract(q, p), every)
+    middle = np.log((np.exp(p) + np.exp(q)) / 2)
+    return (mean(p - middle, inside) + mean(q - middle, every)) / 2
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_kernels_by_loops(form):
+    draw = rng()
+    x, share = (
+        draw.standard_normal((5, 7)),
+        draw.uniform(0, 2, (4, 5)) * (draw.random((4, 5)) < 0.6),
+    )
+    share[:, 0] = 1
+    found = distribution("kde", x, share, rng())
+    assert isinstance(found, KernelDensity)
+    sets = draw.random((6, 4)) < 0.5
+    sets[:, 1] = True
+    expected = [max(kernel_by_loops(found, row, form), 0) for row in sets]
+    np.testing.assert_allclose(found.divergence(sets, form), expected, atol=1e-9)
+
+
+@pytest.mark.parametrize("kind", ["words", "kde"])
+@pytest.mark.parametrize("form", FORMS)
+@pytest.mark.parametrize("t", [1, 2, 40])
+def test_a_constant_image_is_the_same_everywhere(kind, form, t):
+    share = np.full((3, t), 2.0)
+    found = distribution(kind, np.full((t, 6), 0.3), share, rng())
+    np.testing.assert_allclose(found.divergence(np.eye(3, dtype=bool), form), 0, atol=1e-9)
+
+
+@pytest.mark.parametrize("kind", ["words", "kde"])
+def test_the_whole_is_like_itself(kind):
+    draw = np.random.default_rng(3)
+    found = distribution(kind, draw.standard_normal((30, 9)), np.eye(30), rng())
+    whole = np.ones((1, 30), bool)
+    for form in FORMS:
+        assert found.divergence(whole, form) == pytest.approx([0], abs=1e-9)
+
+
+def test_a_region_of_its_own_kind_stands_out():
+    draw = np.random.default_rng(4)
+    x = np.concatenate([[1, 0, 0] + 0.05 * draw.standard_normal((20, 3)), [[0, 0, 1.0]]])
+    for kind in ("words", "kde"):
+        found = distribution(kind, x, np.eye(21), rng()).divergence(
+            np.eye(21, dtype=bool), "forward"
+        )
+        if kind == "kde":
+            assert found.argmax() == 20
+        assert found[20] == pytest.approx(np.log(21), rel=1e-6 if kind == "words" else 0.2)
+
+
+def test_kernels_do_not_depend_on_the_order_of_points():
+    draw = np.random.default_rng(6)
+    x, order = draw.standard_normal((12, 5)), draw.permutation(12)
+    sets = np.eye(12, dtype=bool)
+    one = distribution("kde", x, np.eye(12), rng()).divergence(sets, "forward")
+    other = distribution("kde", x[order], np.eye(12), rng()).divergence(sets, "forward")
+    np.testing.assert_allclose(other, one[order], atol=1e-9)
+
+
+def test_words_are_the_same_again():
+    draw = np.random.default_rng(7)
+    x = draw.standard_normal((90, 5))
+    one, other = (distribution("words", x, np.eye(90), rng()) for _ in range(2))
+    assert one.counts.tolist() == other.counts.tolist()
+    assert one.counts.shape == (90, 32)
