@@ -26,9 +26,10 @@ from _measure import table
 from foveate.budget import Ledger
 from foveate.focus.eye import Eye
 from foveate.focus.goals import GOALS
-from foveate.focus.look import Plan, look_at
+from foveate.focus.looking import look_at
 from foveate.focus.losses import Known, novelty
 from foveate.focus.partition import membership
+from foveate.focus.plan import Plan
 from foveate.focus.question import Asked
 from foveate.focus.refine import Rules
 from foveate.grid import Grid, Window

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -14,26 +14,29 @@ from foveate.curate import METHODS, CurateJob
 from foveate.files import read_json
 from foveate.focus import LookJob
 from foveate.grid import Window
-from foveate.models import bind, load_model
+from foveate.models.families.builtin import Builtin
 from foveate.models.heads import fit_probe
-from foveate.pool import open_pool
 from foveate.raster import write_cog
 from foveate.report import write_report
 from foveate.seeds import rng
 from foveate.world import WorldSpec, make_scene, write_world
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from numpy.typing import NDArray
 
     from foveate.models.heads.probe import Probe
     from foveate.progress import ProgressFn
     from foveate.run import Run
+    from foveate.world import Object, WorldScene
 
 TILE = 128
 BUDGET = "10%"
 WANTED = "storage tank"
 NOTHING = "nothing special"
 _TOWN, _WIDE = 3, 2048  # which theme the wide scene has, and its side in pixels
+_LESSONS, _LESSON = 3, 1024  # towns that the probe learns from, and their side
 _VIEWS, _PLAIN = 6, 60  # crops around each object, and of each scene without one
 
 
@@ -56,8 +59,8 @@ def run_demo(
     """Draw scenes, keep the best tiles, find what is rare in a wide scene, write two reports.
 
     Args:
-        out: Folder for ``world/`` (images, masks, classes), ``run/`` (tiles, with report.html),
-            ``wide-SEED.tif``, ``probe-SEED.safetensors`` and ``focus/`` (regions, with report.html).
+        out: Folder for ``world/`` (images, masks, classes), ``run/`` (tiles, with its report),
+            ``wide-SEED.tif``, ``probe-SEED.safetensors`` and ``focus/`` (regions, with theirs).
         seed: Seed of the world, the methods and the looks.
         command: The command that repeats it, for the record.
         progress: Called with ticks.
@@ -84,9 +87,11 @@ def run_demo(
     kept = curate.run(job, folder / "run", command=command, report=write_report, progress=progress)
     # Named by the seed: another one must not meet the scene of this one.
     wide, probe = folder / f"wide-{seed}.tif", folder / f"probe-{seed}.safetensors"
-    _draw_wide_once(wide, seed)
+    if not wide.exists():
+        scene = make_scene(_spec(_WIDE, seed + 1), _TOWN)
+        write_cog(wide, scene.image, geobox=scene.geobox, nodata=0)
     if not probe.exists():
-        learn_objects(root, seed=seed).save(probe)
+        learn_objects(seed=seed).save(probe)
     look = LookJob(
         images=[str(wide)], probe=str(probe), goal="query", query=WANTED, crop=TILE, seed=seed
     )
@@ -96,47 +101,40 @@ def run_demo(
     return Demo(kept, found)
 
 
-def learn_objects(root: Path, *, seed: int = 0) -> Probe:
-    """Fit a probe that tells the rare objects of a world, and places without one.
+def learn_objects(*, seed: int = 0) -> Probe:
+    """Fit a probe that tells the rare objects of small towns, and places without one.
 
     Args:
-        root: Folder of `write_world`.
-        seed: Of the crops.
+        seed: Of the towns and the crops; none of them is the wide scene.
     """
-    pool = open_pool(root / "images", measure=False)
-    model = bind(load_model("builtin"), pool)
-    places = read_json(root / "objects.geojson")["features"]
-    crops: list[NDArray[np.generic]] = []
+    crops: list[NDArray[Any]] = []
     names: list[str] = []
-    for scene in pool.scenes:
-        draw = rng(seed, f"demo/crops/{scene.scene_id}")
-        boxes = [p["properties"] for p in places if p["properties"]["scene"] == scene.scene_id]
-        for name, window in _examples(scene.source.info.shape, boxes, draw):
-            raster = scene.source.read(window)
-            if raster.valid.all():
-                crops.append(raster.data)
-                names.append(name)
+    for town in range(_LESSONS):
+        scene = make_scene(_spec(_LESSON, seed + 2 + town), _TOWN)
+        draw = rng(seed, f"demo/crops/{town}")
+        for name, window in _examples(scene, draw):
+            crops.append(scene.image[:, *np.s_[window.y :, window.x :]][:, :TILE, :TILE])
+            names.append(name)
+    bands = range(1, len(crops[0]) + 1)
+    model = Builtin(bands, ((0.0, 255.0),) * len(bands))
     x = np.concatenate([model.embed(np.stack(crops[i : i + 32])) for i in range(0, len(crops), 32)])
     classes = sorted(set(names))
     labels = np.array([classes.index(name) for name in names])
     return fit_probe(x, labels, classes, seed=seed, spec=model.spec)
 
 
-def _examples(
-    shape: tuple[int, int], boxes: list[dict[str, int]], draw: np.random.Generator
-) -> list[tuple[str, Window]]:
-    """Return named windows of one scene: several around each object, many without any."""
-    found: list[tuple[str, Window]] = []
-    for box in boxes:
-        middle = np.array([box["y"] + box["h"] / 2, box["x"] + box["w"] / 2])
+def _examples(scene: WorldScene, draw: np.random.Generator) -> Iterator[tuple[str, Window]]:
+    """Yield named windows of a scene: several around each object, many without any."""
+    shape = (scene.image.shape[1], scene.image.shape[2])
+    for item in scene.objects:
+        middle = np.array([item.y + item.h / 2, item.x + item.w / 2])
         for _ in range(_VIEWS):
             corner = middle + draw.uniform(-0.3, 0.3, 2) * TILE - TILE / 2
-            found.append((str(box["kind"]).replace("_", " "), _inside(corner, shape)))
+            yield item.kind.replace("_", " "), _inside(corner, shape)
     for _ in range(_PLAIN):
         window = _inside(draw.uniform(0, shape[0], 2), shape)
-        if not any(_touches(window, box) for box in boxes):
-            found.append((NOTHING, window))
-    return found
+        if not any(_touches(window, item) for item in scene.objects):
+            yield NOTHING, window
 
 
 def _inside(corner: NDArray[np.float64], shape: tuple[int, int]) -> Window:
@@ -144,10 +142,14 @@ def _inside(corner: NDArray[np.float64], shape: tuple[int, int]) -> Window:
     return Window(y, x, TILE, TILE)
 
 
-def _touches(window: Window, box: dict[str, int]) -> bool:
-    down = min(window.y + window.h, box["y"] + box["h"]) - max(window.y, box["y"])
-    across = min(window.x + window.w, box["x"] + box["w"]) - max(window.x, box["x"])
+def _touches(window: Window, item: Object) -> bool:
+    down = min(window.y + window.h, item.y + item.h) - max(window.y, item.y)
+    across = min(window.x + window.w, item.x + item.w) - max(window.x, item.x)
     return down > 0 and across > 0
+
+
+def _spec(size: int, seed: int) -> WorldSpec:
+    return WorldSpec(scenes=_TOWN + 1, size=size, seed=seed, cloud=0.0, nodata_border=0.0)
 
 
 def _draw_once(root: Path, spec: WorldSpec, progress: ProgressFn | None) -> None:
@@ -157,12 +159,3 @@ def _draw_once(root: Path, spec: WorldSpec, progress: ProgressFn | None) -> None
     if written.exists() and read_json(written).get("spec") == wanted:
         return
     write_world(root, spec, progress=progress)
-
-
-def _draw_wide_once(path: Path, seed: int) -> None:
-    """Draw a wide scene of another world than the one that was learnt from."""
-    if path.exists():
-        return
-    spec = WorldSpec(scenes=_TOWN + 1, size=_WIDE, seed=seed + 1, cloud=0.0, nodata_border=0.0)
-    scene = make_scene(spec, _TOWN)
-    write_cog(path, scene.image, geobox=scene.geobox, nodata=0)

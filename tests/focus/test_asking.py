@@ -10,7 +10,7 @@ from foveate.errors import BudgetError, DataError, MissingCapabilityError, Param
 from foveate.focus.asking import ask_image, of_asking
 from foveate.focus.goals import GOALS
 from foveate.focus.inquiry import Inquiry
-from foveate.focus.look import Plan
+from foveate.focus.plan import Plan
 from foveate.focus.refine import Rules
 from foveate.grid import Window
 from foveate.models import from_answers, from_callable

@@ -160,7 +160,7 @@ def test_the_first_cells_cost_one_pass():
     assert cosine == pytest.approx(np.ones(16), abs=1e-4)
     children = field.children(tiles.take([3]))
     assert field.price(children).tolist() == [1 / 16] * 4
-    assert field.look(children).scale.tolist() == [1] * 4
+    assert field.look(children).scale.tolist() == [found.scale[0] - 1] * 4
 
 
 def test_robustness_doubles_the_price():
@@ -252,7 +252,7 @@ def test_whole_cells_cost_a_quarter():
     assert field.price(tiles).tolist() == [0.25, 1, 0.25]
     found = field.look(tiles)
     assert found.windows == tuple(windows_of(tiles))
-    assert found.scale.tolist() == [0, -1, 0]
+    assert found.scale.tolist() == [7, -1, 6]
     shapes = [image.shape[1] for image in model.shown.images]
     assert sorted(shapes) == [16, 16, 32]
     assert eye.work.passes == 1.5
@@ -261,7 +261,7 @@ def test_whole_cells_cost_a_quarter():
 def test_a_squeezed_cell_is_no_crop_for_a_model_of_one_size_either():
     field, _ = zoom(land(256, 256), colour_model(size=(32, 32))[0], coarse="whole")
     tiles = Tiles.of("s", [(0, 0, 128, 128), (0, 128, 48, 48)])
-    assert field.look(tiles).scale.tolist() == [0, -1]
+    assert field.look(tiles).scale.tolist() == [7, -1]
 
 
 @pytest.mark.parametrize("coarse", ["native", "whole"])

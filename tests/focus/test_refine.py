@@ -194,7 +194,6 @@ def test_near_ties_are_counted():
     assert found(rules={"regions": 3, "depth": 0}, **given).found.near_ties == 0
 
 
-@pytest.mark.xfail(strict=True, reason="near ties are counted among cells that may not be chosen")
 def test_near_ties_are_of_what_may_be_chosen():
     # Three squeezed cells with equal scores; of three crops the best two are chosen.
     score = np.array([0.9, 0.9, 0.9, 0.5, 0.4, 0.3])
@@ -206,7 +205,6 @@ def test_near_ties_are_of_what_may_be_chosen():
     assert _near_ties(state) == 0
 
 
-@pytest.mark.xfail(strict=True, reason="levels of the significance partition count as depth")
 def test_depth_is_below_the_first_partition():
     given = {"mode": "feature", "robust": False, "partition": "significance", "passes": None}
     first = found(rules={"depth": 0, "persist": True}, **given).found
@@ -216,7 +214,6 @@ def test_depth_is_below_the_first_partition():
     assert len(deeper.state.tiles) == len(first.state.tiles) + 3 * int(able.sum())
 
 
-@pytest.mark.xfail(strict=True, reason="a depth that is not reached is named as the stop")
 def test_a_depth_that_is_not_reached_stops_nothing():
     given = MODES["feature"]
     assert found(**given).found.stop == "resolution"

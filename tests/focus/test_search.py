@@ -216,7 +216,6 @@ def test_draws_are_repeatable():
     assert one.weight.tolist() == other.weight.tolist()
 
 
-@pytest.mark.xfail(strict=True, reason="an area smaller than any region chooses none, and fails")
 @pytest.mark.parametrize("search", ["top", "prefix", "greedy", "importance"])
 def test_an_area_smaller_than_any_region(search):
     found = choose(random_scorer(5), 3, ties(5), search=search, area=0.1, rng=rng(0, "t"))

@@ -9,8 +9,8 @@ from looks import RED, land
 
 from foveate.errors import BudgetError, DataError, MissingCapabilityError
 from foveate.focus.goals import GOALS
-from foveate.focus.look import Plan
 from foveate.focus.masks import pasted
+from foveate.focus.plan import Plan
 from foveate.focus.refine import Rules
 from foveate.focus.segmenting import of_segmenting, segment_image
 from foveate.grid import Window

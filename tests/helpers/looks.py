@@ -9,7 +9,8 @@ from colour_words import WORDS
 
 from foveate.embeddings import EncoderSpec
 from foveate.focus.goals import GOALS
-from foveate.focus.look import Plan, look_at
+from foveate.focus.looking import look_at
+from foveate.focus.plan import Plan
 from foveate.focus.question import Asked
 from foveate.focus.refine import Rules
 from foveate.models import TextSpec, TokenSpec, from_callable

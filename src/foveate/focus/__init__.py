@@ -7,8 +7,9 @@ robustness and synergy, the best are cut finer, and the model is shown what is l
 from foveate.focus.api import look
 from foveate.focus.goals import GOALS, Goal, Weights
 from foveate.focus.job import run
-from foveate.focus.look import Look, Plan, look_at
-from foveate.focus.question import Asked, ask
+from foveate.focus.looking import Look, look_at
+from foveate.focus.plan import Plan
+from foveate.focus.question import Asked, pose
 from foveate.focus.refine import Rules
 from foveate.focus.settings import AskJob, FocusJob, LookJob, SegmentJob
 
@@ -24,8 +25,8 @@ __all__ = [
     "Rules",
     "SegmentJob",
     "Weights",
-    "ask",
     "look",
     "look_at",
+    "pose",
     "run",
 ]

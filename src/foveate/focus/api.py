@@ -11,8 +11,9 @@ import numpy as np
 from foveate.budget import Budget
 from foveate.errors import BudgetError, DataError, ParameterError
 from foveate.focus.goals import Goal, find_goal
-from foveate.focus.look import Look, Mode, Plan, look_at
-from foveate.focus.question import ask
+from foveate.focus.looking import Look, look_at
+from foveate.focus.plan import Mode, Plan
+from foveate.focus.question import pose
 from foveate.focus.refine import Rules
 from foveate.grid import Grid
 from foveate.models.binding import bind
@@ -79,7 +80,7 @@ def look(
         if query:
             raise ParameterError("a query and a target", "One class is looked for.")
         wanted = _supervised(wanted)
-    asked = ask(bound, labels=labels, head=head, query=query, templates=templates, target=target)
+    asked = pose(bound, labels=labels, head=head, query=query, templates=templates, target=target)
     limits, passes = _limits(budget)
     searched = replace(rules or Rules(), **limits)
     scene = pool.scenes[0]

@@ -30,8 +30,8 @@ if TYPE_CHECKING:
 
     from foveate.focus.choosing import Choice
     from foveate.focus.eye import Work
-    from foveate.focus.look import Plan
     from foveate.focus.memory import Memory
+    from foveate.focus.plan import Plan
     from foveate.grid import Window
     from foveate.models.capabilities import Model
     from foveate.raster import Source, SourceInfo

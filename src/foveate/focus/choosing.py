@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from foveate.errors import BudgetError, DataError
-from foveate.focus.look import look_at
+from foveate.focus.looking import look_at
 from foveate.focus.modes.judged import CropField, by_losses
 from foveate.focus.refine import Refinement
 
@@ -20,8 +20,8 @@ if TYPE_CHECKING:
     from foveate.focus.eye import Eye
     from foveate.focus.goals import Goal
     from foveate.focus.inquiry import Inquiry
-    from foveate.focus.look import Plan
     from foveate.focus.memory import Memory
+    from foveate.focus.plan import Plan
     from foveate.focus.question import Asked
     from foveate.focus.refine import Found
     from foveate.focus.viewer import Viewer
@@ -133,7 +133,7 @@ def by_selector(
         memory: Vectors of earlier looks.
 
     Raises:
-        FoveateError: What `foveate.focus.look.look_at` raises.
+        FoveateError: What `foveate.focus.looking.look_at` raises.
     """
     left = eye.ledger.left("passes") if plan.passes is not None else None
     try:

@@ -15,9 +15,11 @@ from weakref import WeakKeyDictionary
 import numpy as np
 
 from foveate.focus.perturb import perturb, perturbed
+from foveate.grid import Window
 from foveate.models.capabilities import need
 from foveate.models.embedding import fill_invalid
 from foveate.models.heads.base import unit
+from foveate.raster import Raster
 from foveate.raster.windows import resample
 
 if TYPE_CHECKING:
@@ -28,13 +30,13 @@ if TYPE_CHECKING:
     from foveate.budget import Ledger
     from foveate.focus.memory import Memory
     from foveate.focus.perturb import Perturbation
-    from foveate.grid import Window
     from foveate.models.capabilities import Model, TakesSizes
-    from foveate.raster import Raster, Source
+    from foveate.raster import Source
 
 STANDARD = 256  # side that counts as one pass for a model that takes any size, pixels
 _MAP = 1024  # longest side of the map of valid pixels
 _LARGE = 4096  # side from which decoding an image costs more than a pass, pixels
+_STRIP = 1024  # rows of a scene that are read at a time
 _ENOUGH = 64  # pixels of that map from which a share of them is exact enough
 _OVERSAMPLE = 2  # pixels read for each pixel that the model sees; its own filter does the rest
 
@@ -117,6 +119,7 @@ class Eye:
         self._seen: dict[tuple[Lens, Window, bool], NDArray[np.float32]] = {}
         self._valid: dict[Window, float] = {}
         self._lenses: dict[int, Lens] = {}
+        self._view: Raster | None = None
         size = self.model.spec.input_size
         self.standard = Lens(self.model, size or (STANDARD, STANDARD), fixed=size is not None)
 
@@ -126,6 +129,7 @@ class Eye:
         Raises:
             MissingCapabilityError: It takes inputs of one size only.
         """
+        side = max(1, side)
         if side not in self._lenses:
             self._lenses[side] = self._make_lens(side)
         return self._lenses[side]
@@ -184,9 +188,24 @@ class Eye:
     @cached_property
     def _reduced(self) -> Raster:
         """The whole image, small: one reading for the map of valid pixels and for overviews."""
-        shape = self.source.info.shape
+        shape, bands = self.source.info.shape, self.model.spec.bands
         small = (min(shape[0], _MAP), min(shape[1], _MAP))
-        return self.source.read(None, bands=self.model.spec.bands, out_shape=small)
+        # A scene is read strip by strip, which GDAL's cache of blocks holds for bands and masks.
+        count = -(-shape[0] // _STRIP) if max(shape) > _LARGE else 1
+        rows = np.arange(count + 1) * small[0] // count
+        edges = np.round(rows * (shape[0] / small[0])).astype(int).tolist()
+        parts = [
+            self.source.read(
+                Window(top, 0, bottom - top, shape[1]),
+                bands=bands,
+                out_shape=(int(height), small[1]),
+            )
+            for top, bottom, height in zip(edges, edges[1:], np.diff(rows), strict=False)
+        ]
+        return Raster(
+            np.concatenate([part.data for part in parts], axis=1),
+            np.concatenate([part.valid for part in parts]),
+        )
 
     @property
     def _map(self) -> NDArray[np.bool_]:
@@ -258,13 +277,15 @@ class Eye:
         return image
 
     def _raster(self, window: Window, shape: tuple[int, int] | None) -> Raster:
-        """Read a window; a large scene that was reduced for its map is not decoded once more."""
-        info = self.source.info
-        if shape is not None and info.masked and max(info.shape) > _LARGE:
-            known = self._map.shape
-            if window == (0, 0, *info.shape) and shape[0] <= known[0] and shape[1] <= known[1]:
-                return resample(self._reduced, shape)
-        return self.source.read(window, bands=self.model.spec.bands, out_shape=shape)
+        """Read a window; the whole image once only: smaller views are made of larger ones."""
+        info, bands = self.source.info, self.model.spec.bands
+        if shape is None or window != (0, 0, *info.shape):
+            return self.source.read(window, bands=bands, out_shape=shape)
+        if self._view is None and info.masked and max(info.shape) > _LARGE:
+            self._view = self._reduced
+        if self._view is None or np.less(self._view.valid.shape, shape).any():
+            self._view = self.source.read(window, bands=bands, out_shape=shape)
+        return resample(self._view, shape)
 
     def timed(self, function: Callable[..., Any], *given: Any) -> Any:
         """Call the model and keep the time."""

@@ -59,4 +59,4 @@ def map_geobox(
     from odc.geo.geobox import GeoBox
 
     scale = Affine.scale(shape[1] / size[1], shape[0] / size[0])
-    return GeoBox(size, geobox.affine * scale, geobox.crs)
+    return GeoBox(size, geobox.affine @ scale, geobox.crs)

@@ -52,8 +52,7 @@ def utility(
     gap = loss - whole
     if form == "two_sided":
         with np.errstate(divide="ignore", over="ignore"):
-            none = np.where(np.abs(gap) <= NONE, 0.0, np.inf)
-            ratio = np.abs(gap) / whole if whole > NONE else none
+            ratio = np.abs(gap) / (whole if whole > NONE else GUARD)
         score = np.exp(-ratio)
     else:
         ratio = gap / (whole + GUARD)

@@ -10,7 +10,7 @@ from foveate.focus.feed import FEEDS, Feed
 from foveate.models.capabilities import JudgesAnswers, need
 
 if TYPE_CHECKING:
-    from foveate.focus.look import Plan
+    from foveate.focus.plan import Plan
     from foveate.models.capabilities import Model
 
 OWN_GOALS = ("balanced", "rare", "query")

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
     from foveate.focus.eye import Work
     from foveate.focus.goals import Goal
-    from foveate.focus.look import Look
+    from foveate.focus.looking import Look
     from foveate.focus.refine import Found
     from foveate.raster import SourceInfo
 
@@ -128,7 +128,7 @@ class Outcome:
 
 
 def of_look(look: Look, scene: str, info: SourceInfo) -> Outcome:
-    """Return the outcome of `foveate.focus.look.look_at`."""
+    """Return the outcome of `foveate.focus.looking.look_at`."""
     state = look.found.state
     facts: dict[str, Any] = {
         "prediction": look.prediction,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import heapq
 import math
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -57,7 +58,12 @@ def uniform(shape: tuple[int, int], count: int, scene: str = "") -> Tiles:
 
 
 def significant(
-    shape: tuple[int, int], tokens: NDArray[np.floating], count: int, scene: str = ""
+    shape: tuple[int, int],
+    tokens: NDArray[np.floating],
+    count: int,
+    scene: str = "",
+    *,
+    least: int = 1,
 ) -> Tiles:
     """Cut an image finely where its features stand out, coarsely elsewhere.
 
@@ -71,6 +77,7 @@ def significant(
         tokens: (gh, gw, d) tokens of the image.
         count: Number of cells; at most three fewer are made.
         scene: Name of the image.
+        least: Shortest side of a cell, pixels.
     """
     tiles = uniform(shape, max(1, count // 4), scene)
     x = unit(tokens)
@@ -89,11 +96,12 @@ def significant(
     push(tiles)
     while queue and len(queue) + len(done) + 3 <= count:
         _, _, cell = heapq.heappop(queue)
-        small = min(int(cell.h[0]), int(cell.w[0])) < 2
+        small = min(int(cell.h[0]), int(cell.w[0])) < 2 * least
         done.append(cell) if small else push(cell.refine([0]))
     found = Tiles.concat([*done, *(cell for _, _, cell in queue)])
     order = np.lexsort((found.x, found.y))
-    return found.take(order)
+    # They are the first cells, of whatever size: depth counts from here.
+    return replace(found.take(order), level=np.zeros(len(found), np.int16))
 
 
 def membership(tiles: Tiles, shape: tuple[int, int], grid: tuple[int, int]) -> NDArray[np.float64]:

@@ -49,7 +49,7 @@ class Asked:
         if self.head is not None and self.target is not None:
             chances = self.head.probabilities(np.asarray(x, np.float32))
             return chances[:, self.target].astype(np.float64)
-        assert self.text is not None  # noqa: S101  (`ask` made one of the two)
+        assert self.text is not None  # noqa: S101  (`pose` made one of the two)
         return (unit(x) @ self.text).astype(np.float64)
 
     def full_fit(self, z: NDArray[np.floating]) -> float | None:
@@ -58,7 +58,7 @@ class Asked:
         return None if found is None else float(found[0])
 
 
-def ask(
+def pose(
     model: Model,
     *,
     labels: LabelsGiven | None = None,
@@ -97,11 +97,19 @@ def ask(
         able = need(model, "text", "labels")
         head = text_head(able, known, templates=templates, head="cosine")
     if head is None:
+        if target:
+            raise ParameterError(f"the true class {target!r} without classes", "", "labels=[...]")
         if not words:
             return Asked()
         sentences = prompts((words,), templates_from(templates))
         texts: EmbedsText = need(model, "text", "a query")
         return Asked(query=words, text=unit(unit(texts.embed_text(sentences)).mean(axis=0)))
+    if len(head.names) < 2:
+        raise ParameterError(
+            f"the one class {head.names[0]!r}",
+            "Classes are compared with each other: one alone always wins.",
+            "Add a label such as 'something else', or leave labels out and type --query TEXT.",
+        )
     wanted = words or (target or "")
     return Asked(head, words, _number(head, wanted) if wanted else None)
 

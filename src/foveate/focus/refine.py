@@ -14,11 +14,12 @@ from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
+from foveate.errors import BudgetError, ParameterError
 from foveate.focus.density import distribution
 from foveate.focus.losses import Known, mixed
 from foveate.focus.modes.base import areas, measured
-from foveate.focus.score import Neighbours, Scorer, neighbours
-from foveate.focus.search import Chosen, Search, choose
+from foveate.focus.score import NEIGHBOURS, Neighbours, Scorer, neighbours
+from foveate.focus.search import SEARCHES, Chosen, Search, choose
 from foveate.focus.sets import AdditiveModel
 from foveate.grid import Tiles
 from foveate.seeds import rng, tie_keys
@@ -76,6 +77,27 @@ class Rules:
     depth: int | None = None
     persist: bool | None = None
     seed: int = 0
+
+    def __post_init__(self) -> None:
+        """Check the values.
+
+        Raises:
+            BudgetError: No region, or no area.
+            ParameterError: A value that cannot be.
+        """
+        if self.regions < 1:
+            raise BudgetError(f"{self.regions} regions", "One or more can be chosen.")
+        if not 0 < self.area <= 1:
+            raise BudgetError(f"an area of {self.area:.4g}", "A share is above 0 and at most 1.")
+        for name, allowed in (("search", SEARCHES), ("near", NEIGHBOURS)):
+            if getattr(self, name) not in allowed:
+                raise ParameterError(
+                    f"{name}={getattr(self, name)!r}", f"Allowed: {', '.join(allowed)}."
+                )
+        for name, least in (("branch", 2), ("depth", 0), ("epsilon", 0), ("explore", 0)):
+            number = getattr(self, name)
+            if number is not None and not number >= least:
+                raise ParameterError(f"{name}={number}", f"It is {least} or more.")
 
 
 @dataclass(frozen=True)
@@ -167,8 +189,21 @@ class Refinement:
             tiles: The first partition, with measured shares of valid pixels.
 
         Raises:
-            BudgetError: The first partition costs more passes than there are.
+            BudgetError: The first partition costs more passes than there are, or no region is
+                as small as the area that they may have.
         """
+        found = self._search(tiles)
+        if not self.fits(found.state):
+            state = found.state
+            smallest = float(areas(state.tiles)[state.chosen.rows].min()) / self._total
+            raise BudgetError(
+                f"an area of {self.rules.area:.2%} of the image",
+                f"The smallest region that the search came to has {smallest:.2%}.",
+                "Type a larger --area, more --cells, or more --passes.",
+            )
+        return found
+
+    def _search(self, tiles: Tiles) -> Found:
         self._total = float(areas(tiles).sum())
         state = self._state(tiles, self.field.look(tiles))
         rounds = [self._round(state)]
@@ -178,20 +213,25 @@ class Refinement:
             if not isinstance(cut, np.ndarray):
                 return Found(state, cut, tuple(rounds), _near_ties(state))
             after = self._refined(state, cut)
-            if not persist and after.importance <= state.importance + _EQUAL:
+            better = after.importance > state.importance + _EQUAL
+            if not persist and not better and self.fits(state):
                 return Found(state, "gain", tuple(rounds), _near_ties(state))
             state = after
             rounds.append(self._round(state))
+
+    def fits(self, state: State) -> bool:
+        """Say whether the chosen regions are within the area that they may have."""
+        area = float(areas(state.tiles)[state.chosen.rows].sum())
+        return area <= self.rules.area * self._total * (1 + 1e-9)
 
     def _next(self, state: State, *, persist: bool) -> NDArray[np.int64] | Stop:
         """Return the cells to cut next, or why there are none."""
         tiles = state.tiles
         able = self.field.can_refine(tiles)
+        deep = np.zeros(len(tiles), bool)
         if self.rules.depth is not None:
-            deep = tiles.level >= self.rules.depth
-            if (able & deep).any() and not (able & ~deep).any():
-                return "depth"
-            able &= ~deep
+            deep = able & (tiles.level >= self.rules.depth)
+            able = able & ~deep
         if persist:
             keys = _ties(tiles, self.rules.seed)
             order = order_by_score(state.scorer.single_importance, keys)
@@ -204,8 +244,8 @@ class Refinement:
             wanted = state.chosen.rows[able[state.chosen.rows]]
             most = wanted.size
         if not wanted.size:
-            deeper = self.rules.depth is not None and self.field.can_refine(tiles).any()
-            return "depth" if deeper else "resolution"
+            held = deep if persist else deep[state.chosen.rows]
+            return "depth" if held.any() else "resolution"
         # Cell by cell: half of a cell's children would leave a hole in the frontier. Where the best
         # is too dear, a cheaper one further down still says more than passes that are not made.
         kept: list[int] = []
@@ -261,12 +301,10 @@ class Refinement:
         return mixed(self._losses, known)
 
     def _choose(self, tiles: Tiles, seen: Seen, scorer: Scorer) -> Chosen:
-        # Where cells were seen whole and crops at native resolution, crops are the regions.
-        fine = seen.scale == seen.scale.min() if (seen.scale < 0).any() else None
         return choose(
             scorer, self.rules.regions, _ties(tiles, self.rules.seed), search=self.rules.search,
             area=self.rules.area * self._total, epsilon=self.rules.epsilon,
-            one_sided=self.rules.one_sided, allowed=fine,
+            one_sided=self.rules.one_sided, allowed=_choosable(seen),
             rng=rng(self.rules.seed, "focus/sample"),
         )  # fmt: skip
 
@@ -289,13 +327,23 @@ def _centred(seen: Seen, area: NDArray[np.float64]) -> NDArray[np.floating]:
     return x
 
 
+def _choosable(seen: Seen) -> NDArray[np.bool_] | None:
+    """Say which cells may become regions; None for all.
+
+    Where cells were seen whole and crops at native resolution, crops are the regions.
+    """
+    return seen.scale == seen.scale.min() if (seen.scale < 0).any() else None
+
+
 def _ties(tiles: Tiles, seed: int) -> NDArray[np.uint64]:
     return tie_keys(tiles.tile_id, seed, "focus/ties")
 
 
 def _near_ties(state: State) -> int:
     """Count neighbouring ranks, to one below the last chosen, that differ by rounding only."""
-    score = np.sort(state.scorer.single_importance)[::-1][: state.chosen.rows.size + 1]
+    free = _choosable(state.seen)
+    score = state.scorer.single_importance if free is None else state.scorer.single_importance[free]
+    score = np.sort(score)[::-1][: state.chosen.rows.size + 1]
     return int((np.abs(np.diff(score)) <= _EQUAL).sum())
 
 

@@ -69,7 +69,9 @@ def save_look(path: Path, outcome: Outcome, source: Source, bands: Sequence[int]
     )  # fmt: skip
     files = [f"looks/{name}.parquet", f"maps/{name}.tif"]
     if outcome.mask is not None:
-        write_cog(path / f"maps/{name}.mask.tif", outcome.mask, geobox=info.geobox, nodata=0)
+        write_cog(path / f"maps/{name}.mask.tif", outcome.mask, geobox=info.geobox, nodata=0,
+            overviews="nearest",
+        )  # fmt: skip
         files.append(f"maps/{name}.mask.tif")
     use = display_bands(bands, info.bands)
     limits = display_range(source, use)

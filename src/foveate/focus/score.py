@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cached_property
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Literal, get_args
 
 import numpy as np
 
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from foveate.grid import Tiles
 
 Neighbours = Literal["adjacent", "all"]
+NEIGHBOURS: tuple[Neighbours, ...] = get_args(Neighbours)
 
 
 @dataclass(frozen=True)
@@ -93,12 +94,10 @@ class Scorer:
 
         Returns:
             (m,) ``(L(X_s) - L(X)) / L(X)`` with its sign: below 0 the set answers better. Where
-            L(X) is 0 but for rounding: 0 if L(X_s) is, else infinite.
+            L(X) is 0 but for rounding, as likeness to the image itself is, relative to 0.05.
         """
         whole, gap = self.model.whole, self.model.of(members) - self.model.whole
-        if whole > eq.NONE:
-            return gap / whole
-        return np.where(np.abs(gap) <= eq.NONE, 0.0, np.inf)
+        return gap / (whole if whole > eq.NONE else eq.GUARD)
 
     @cached_property
     def _without_one(self) -> NDArray[np.float64]:

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Literal, get_args
 
 import numpy as np
 
+from foveate import seeds
 from foveate.select.sampling import order_by_score
 
 if TYPE_CHECKING:
@@ -15,6 +16,7 @@ if TYPE_CHECKING:
     from foveate.focus.score import Scorer
 
 Search = Literal["top", "prefix", "greedy", "importance"]
+SEARCHES: tuple[Search, ...] = get_args(Search)
 
 
 @dataclass(frozen=True)
@@ -64,18 +66,21 @@ def choose(
         rng: For "importance".
 
     Returns:
-        The choice; `ok` is False where the limit could not be met.
+        The choice, of one region at least; `ok` is False where a limit could not be met.
     """
     n = len(scorer.model)
     free = np.ones(n, bool) if allowed is None else allowed
     score = np.where(free, scorer.single_importance, np.nan)
     order = order_by_score(score, ties)[: int(free.sum())]
     within = order[_fits(np.asarray(scorer.model.area)[order], area)]
+    small = bool(within.size)
+    if not small:  # finer cells may fit: until there are, the best one stands for them
+        within = order[:1]
     weight = None
     if search == "greedy":
         rows = _greedy(scorer, order, most, ties, area)
     elif search == "importance":
-        rows, weight = _sample(scorer, within, most, rng or np.random.default_rng(0))
+        rows, weight = _sample(scorer, within, most, rng or seeds.rng(0, "focus/sample"))
     else:
         reach = within[:most]
         rows = reach
@@ -85,7 +90,8 @@ def choose(
             good = np.flatnonzero(found[best - 1 :])
             rows = reach[: best + int(good[0]) if good.size else best]
     value = float(scorer.epsilon(_mask(rows, n)[None])[0])
-    return Chosen(rows, weight, value, bool(_bounded(value, epsilon, one_sided=one_sided)))
+    ok = small and bool(_bounded(value, epsilon, one_sided=one_sided))
+    return Chosen(rows, weight, value, ok)
 
 
 def coreset_weights(
@@ -126,7 +132,7 @@ def _greedy(
         value = scorer.importance(sets)
         best = int(order_by_score(value, ties[left])[0])
         rows.append(left.pop(best))
-    return np.array(rows, np.int64)
+    return np.array(rows or order[:1], np.int64)
 
 
 def _sample(

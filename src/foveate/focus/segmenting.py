@@ -37,8 +37,8 @@ if TYPE_CHECKING:
 
     from foveate.focus.eye import Work
     from foveate.focus.goals import Goal
-    from foveate.focus.look import Plan
     from foveate.focus.masks import Mask
+    from foveate.focus.plan import Plan
     from foveate.focus.refine import Found
     from foveate.models.capabilities import Model
     from foveate.raster import Source, SourceInfo

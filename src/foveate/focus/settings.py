@@ -11,7 +11,7 @@ from foveate.errors import BudgetError, ParameterError
 from foveate.focus.feed import Feed  # noqa: TC001  (pydantic reads it)
 from foveate.focus.goals import Goal, find_goal
 from foveate.focus.inquiry import Inquiry
-from foveate.focus.look import Mode, Partition, Plan
+from foveate.focus.plan import Mode, Partition, Plan
 from foveate.focus.refine import Rules
 from foveate.focus.score import Neighbours  # noqa: TC001  (pydantic reads it)
 from foveate.focus.search import Search  # noqa: TC001  (pydantic reads it)

@@ -8,10 +8,10 @@ from foveate.errors import ParameterError
 from foveate.files import fingerprint
 from foveate.focus.asking import ask_image, of_asking
 from foveate.focus.inquiry import check_choice, need_answers
-from foveate.focus.look import look_at
+from foveate.focus.looking import look_at
 from foveate.focus.memory import Memory
 from foveate.focus.outcome import Outcome, of_look
-from foveate.focus.question import Asked, ask
+from foveate.focus.question import Asked, pose
 from foveate.focus.segmenting import check_choice as check_masks
 from foveate.focus.segmenting import of_segmenting, segment_image
 from foveate.models.binding import bind
@@ -76,7 +76,7 @@ class LookTask:
     def prepare(self, model: Model, pool: Pool, run: Run) -> None:  # noqa: ARG002
         """See `Task.prepare`."""
         self._model = need(model, "embed", "foveate focus look")
-        self._asked = ask(
+        self._asked = pose(
             model, labels=self._labels, head=self._probe, query=self._job.query,
             templates=self._templates,
         )  # fmt: skip
@@ -124,7 +124,7 @@ class AskTask:
         if self._handle is not None:
             selector = bind(self._handle, pool, run=run)
             self._selector = need(selector, "embed", "the selector of foveate focus ask")
-            self._asked = ask(selector, query=self._inquiry.query, templates=self._job.templates)
+            self._asked = pose(selector, query=self._inquiry.query, templates=self._job.templates)
 
     def prints(self) -> Any:
         """See `Task.prints`."""

@@ -180,6 +180,7 @@ def write_cog(
     nodata: float | None = None,
     descriptions: Sequence[str] = (),
     colormap: dict[int, tuple[int, int, int]] | None = None,
+    overviews: str = "average",
 ) -> None:
     """Write a cloud-optimised GeoTIFF (tiled, overviews, deflate), atomically.
 
@@ -190,6 +191,8 @@ def write_cog(
         nodata: Value that marks missing pixels.
         descriptions: Band names.
         colormap: Value -> RGB for a one-band uint8 raster.
+        overviews: "average", or "nearest" for values that are names; that is what a colormap
+            gets, too.
 
     Raises:
         StorageError: The file cannot be written.
@@ -200,7 +203,7 @@ def write_cog(
     profile: dict[str, Any] = {
         "driver": "COG", "count": cube.shape[0], "height": cube.shape[1], "width": cube.shape[2],
         "dtype": cube.dtype.name, "compress": "deflate", "nodata": nodata, "num_threads": 1,
-        "overview_resampling": "nearest" if colormap else "average",
+        "overview_resampling": "nearest" if colormap else overviews,
     }  # fmt: skip
     if geobox is not None:
         profile["transform"] = geobox.affine

@@ -106,6 +106,11 @@ def areas(tiles: Tiles) -> NDArray[np.float64]:
     return tiles.pixels * tiles.valid_share.astype(np.float64)
 
 
+def sizes(tiles: Tiles) -> NDArray[np.int64]:
+    """Return a number >= 0 that cells of about one size share: halvings of their longer side."""
+    return np.rint(np.log2(np.maximum(tiles.h, tiles.w))).astype(np.int64)
+
+
 def measured(tiles: Tiles, eye: Eye) -> Tiles:
     """Return the cells with enough valid pixels, with their shares."""
     shares = eye.valid(windows_of(tiles))

@@ -7,6 +7,8 @@ second view at a third of the side.
 
 from __future__ import annotations
 
+import itertools
+import math
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -14,7 +16,7 @@ import numpy as np
 from foveate.errors import MissingCapabilityError
 from foveate.focus.modes.base import Seen, windows_of
 from foveate.focus.partition import membership
-from foveate.grid import Grid, Window
+from foveate.grid import Window
 from foveate.models.capabilities import TakesSizes, need
 from foveate.models.heads.base import unit
 
@@ -125,5 +127,15 @@ def _valid_shares(eye: Eye, grid: tuple[int, ...]) -> NDArray[np.float64]:
     """Return the valid share of the pixels under each token: (gh, gw)."""
     if not eye.source.info.masked:
         return np.ones(grid)
-    tiles = Grid.split(eye.source.info.shape, *grid).tiles()
-    return eye.valid(windows_of(tiles)).reshape(grid)
+    # A token of a small image may cover less than a pixel: its window is the one around it.
+    rows, cols = (_spans(side, n) for side, n in zip(eye.source.info.shape, grid, strict=True))
+    windows = [Window(y, x, h, w) for y, h in rows for x, w in cols]
+    return eye.valid(windows).reshape(grid)
+
+
+def _spans(side: int, count: int) -> list[tuple[int, int]]:
+    """Return start and length, in whole pixels, of `count` equal parts of an axis."""
+    edges = [i * side / count for i in range(count + 1)]
+    return [
+        (math.floor(a), max(1, math.ceil(b) - math.floor(a))) for a, b in itertools.pairwise(edges)
+    ]

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
     from foveate.focus.eye import Eye
     from foveate.focus.goals import Goal
-    from foveate.focus.look import Plan
+    from foveate.focus.plan import Plan
     from foveate.focus.refine import Found
     from foveate.grid import Tiles, Window
 
@@ -176,20 +176,8 @@ def set_aside(
 
 
 def regions_of(found: Found) -> tuple[Window, ...]:
-    """Return what was shown of each chosen region, the most important first.
-
-    Raises:
-        BudgetError: None was chosen.
-    """
-    state = found.state
-    if not state.chosen.rows.size:
-        side = int(min(np.minimum(state.tiles.h, state.tiles.w)))
-        raise BudgetError(
-            "an area that holds no region",
-            f"The search ended with cells of {side} pixels and more.",
-            "Type a larger --area, or none.",
-        )
-    return tuple(state.seen.windows[row] for row in state.chosen.rows)
+    """Return what was shown of each chosen region, the most important first."""
+    return tuple(found.state.seen.windows[row] for row in found.state.chosen.rows)
 
 
 def _seen(

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from foveate.errors import MissingCapabilityError
-from foveate.focus.modes.base import Seen, own_points, seen_through, windows_of
+from foveate.focus.modes.base import Seen, own_points, seen_through, sizes, windows_of
 from foveate.models.capabilities import TakesSizes
 
 if TYPE_CHECKING:
@@ -62,7 +62,7 @@ class WindowField:
     def look(self, tiles: Tiles) -> Seen:
         """Show the cells to the model, and once more disturbed where that is asked for."""
         windows = windows_of(tiles)
-        return seen_through(self._eye, windows, self._lens, tiles.level, robust=self._robust)
+        return seen_through(self._eye, windows, self._lens, sizes(tiles), robust=self._robust)
 
     def points(self, tiles: Tiles, seen: Seen) -> tuple[NDArray[np.floating], NDArray[np.float64]]:
         """Return the features of the cells."""

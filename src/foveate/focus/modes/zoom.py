@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from foveate.focus.modes.base import Seen, measured, own_points, seen_through
+from foveate.focus.modes.base import Seen, measured, own_points, seen_through, sizes
 from foveate.models.capabilities import TakesSizes
 from foveate.seeds import tie_keys
 
@@ -76,8 +76,8 @@ class ZoomField:
         parts, order = [], []
         squeezed = self.can_refine(tiles) & (self._coarse == "whole")
         for rows, windows, lens in self._views(tiles):
-            level = np.where(squeezed, tiles.level, -1)[rows]
-            parts.append(seen_through(self._eye, windows, lens, level, robust=self._robust))
+            scale = np.where(squeezed, sizes(tiles), -1)[rows]
+            parts.append(seen_through(self._eye, windows, lens, scale, robust=self._robust))
             order.append(rows)
         joined = parts[0] if len(parts) == 1 else parts[0].join(parts[1])
         return joined.take(np.argsort(np.concatenate(order), kind="stable"))

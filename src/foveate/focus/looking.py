@@ -7,8 +7,8 @@ have said always stands beside the result.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Any, Literal, get_args
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -21,8 +21,7 @@ from foveate.focus.modes.feature import FeatureField, check_tokens, second_view
 from foveate.focus.modes.window import WindowField
 from foveate.focus.modes.zoom import LEAF, ZoomField
 from foveate.focus.partition import significant, uniform
-from foveate.focus.perturb import perturb
-from foveate.focus.refine import Refinement, Rules
+from foveate.focus.refine import Refinement
 from foveate.grid import Tiles, Window
 from foveate.models.capabilities import need
 from foveate.models.heads.base import unit
@@ -37,73 +36,11 @@ if TYPE_CHECKING:
     from foveate.focus.goals import Answer, Goal
     from foveate.focus.memory import Memory
     from foveate.focus.modes.base import Field
-    from foveate.focus.perturb import Perturbation
+    from foveate.focus.plan import Mode, Plan
     from foveate.focus.question import Asked
     from foveate.focus.refine import Found
     from foveate.models.capabilities import Model
     from foveate.raster import Source
-
-Mode = Literal["zoom", "window", "feature"]
-Partition = Literal["uniform", "significance"]
-MODES: tuple[Mode, ...] = get_args(Mode)
-PARTITIONS: tuple[Partition, ...] = get_args(Partition)
-
-
-@dataclass(frozen=True)
-class Plan:
-    """How to look.
-
-    Attributes:
-        goal: What for.
-        mode: "zoom" (crops at native resolution), "window" (cells at the overview's
-            resolution) or "feature" (the tokens of one overview).
-        rules: How the search goes, and how many regions it may choose.
-        passes: Most passes of the model, the overview included; None without a limit.
-        cells: N_p, cells of the first partition along the longer side of the image; 4 in the paper.
-        partition: "uniform", or "significance": finer where the overview's tokens stand out.
-        crop: Side of a crop in pixels of the image; None for that of the model's input.
-        robust: Whether to measure the robustness of Eq. 5. None for the modes in which it is
-            cheap: "feature" and "window".
-        min_valid: Smallest valid share of a cell.
-        batch_size: Images per call of the model; no result depends on it.
-        disturb: The perturbation of Eq. 5.
-
-    Raises:
-        ParameterError: A value that cannot be.
-        BudgetError: Less than one pass, or no region.
-    """
-
-    goal: Goal
-    mode: Mode = "zoom"
-    rules: Rules = field(default_factory=Rules)
-    passes: float | None = 24
-    cells: int = 4
-    partition: Partition = "uniform"
-    crop: int | None = None
-    robust: bool | None = None
-    min_valid: float = 0.5
-    batch_size: int = 32
-    disturb: Perturbation = perturb
-
-    def __post_init__(self) -> None:
-        """Check the values."""
-        for name, value, allowed in (
-            ("mode", self.mode, MODES), ("partition", self.partition, PARTITIONS)
-        ):  # fmt: skip
-            if value not in allowed:
-                raise ParameterError(f"{name}={value!r}", f"Allowed: {', '.join(allowed)}.")
-        for name, least in (("cells", 1), ("crop", 8), ("batch_size", 1)):
-            number = getattr(self, name)
-            if number is not None and number < least:
-                raise ParameterError(f"{name}={number}", f"It is {least} or more.")
-        if self.passes is not None and not self.passes >= 1:
-            raise BudgetError(
-                f"a budget of {self.passes:g} passes",
-                "The overview alone takes one.",
-                "Type --passes 24.",
-            )
-        if self.rules.regions < 1:
-            raise BudgetError(f"{self.rules.regions} regions", "One or more can be chosen.")
 
 
 @dataclass(frozen=True)
@@ -224,11 +161,7 @@ def look_at(
     overview, tokens = _overview(eye, plan)
     tiles = measured(_first(source.info.shape, tokens, plan, eye, scene), eye)
     if not len(tiles):
-        raise DataError(
-            f"the image {scene!r} has no cell with {plan.min_valid:.0%} valid pixels",
-            "There is nothing to look at.",
-            "Check --nodata, or lower --min-valid.",
-        )
+        raise _nothing(plan)
     mode = _field(eye, plan, tokens, goal, robust=robust)
     _afford(eye, mode, tiles, plan)
     search = Refinement(mode, eye, goal, plan.rules, asked.head, asked.target, asked.text)
@@ -253,14 +186,25 @@ def look_at(
     )  # fmt: skip
 
 
+def _nothing(plan: Plan) -> DataError:
+    return DataError(
+        f"the image has no cell with {plan.min_valid:.0%} valid pixels",
+        "There is nothing to look at.",
+        "Check --nodata, or lower --min-valid.",
+    )
+
+
 def _check(eye: Eye, plan: Plan, asked: Asked) -> None:
     """Refuse what cannot work before any pass is made."""
     shape = eye.source.info.shape
     if plan.mode == "feature" or plan.partition == "significance":
-        check_tokens(eye.model, classes=asked.head is not None and plan.mode == "feature")
+        compared = asked.head is not None or asked.text is not None
+        check_tokens(eye.model, classes=compared and plan.mode == "feature")
     if plan.mode == "zoom":
         crop = plan.crop or max(eye.standard.shape)
         need_room(shape, LEAF * crop, f"A crop of {crop} pixels shows nearly all of it.")
+    if not eye.valid([Window(0, 0, *shape)])[0]:
+        raise _nothing(plan)
     if plan.goal.name == "query" and not asked.query:
         raise ParameterError("the goal 'query' without a text", "", 'Type --query "storage tank".')
 
@@ -273,7 +217,8 @@ def _weighed(plan: Plan) -> tuple[Goal, bool, list[str]]:
     robust = wanted and (cheap if plan.robust is None else plan.robust)
     if wanted and not robust:
         goal = replace(goal, weights=replace(goal.weights, robustness=0.0))
-        notes.append("The robustness was not measured: it would double the passes.")
+        more = "takes another view" if plan.mode == "feature" else "doubles the passes"
+        notes.append(f"The robustness was not measured: that {more}.")
     return goal, robust, notes
 
 
@@ -302,14 +247,16 @@ def _first(
     """Return the first partition."""
     count = _cells(shape, plan, eye)
     if plan.partition == "significance" and tokens is not None:
-        return significant(shape, tokens, count, scene)
+        crop = plan.crop or max(eye.standard.shape)
+        least = crop // 2 if plan.mode == "zoom" else 1
+        return significant(shape, tokens, count, scene, least=least)
     return uniform(shape, count, scene)
 
 
 def _cells(shape: tuple[int, int], plan: Plan, eye: Eye) -> int:
     """Return the number of cells of the first partition."""
     square = min(shape) / max(shape)
-    wanted = max(1, round(plan.cells**2 * square))
+    wanted = max(plan.cells, round(plan.cells**2 * square))
     if plan.mode != "zoom":
         return wanted
     crop = plan.crop or max(eye.standard.shape)
