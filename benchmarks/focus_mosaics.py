@@ -16,6 +16,7 @@ import argparse
 import hashlib
 import json
 import pathlib
+import sys
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -281,6 +282,7 @@ def main() -> None:
                         | looks(source, model, head, label, seed=seed, memory=memory)
                     )
             outcomes[grid] = rows
+            print(f"{grid}: seed {seed} done", file=sys.stderr, flush=True)
             if options.out:
                 options.out.write_text(json.dumps(outcomes), "utf-8")
         found = {k: {n: np.array([row[n] for row in r]) for n in r[0]} for k, r in rows.items()}

@@ -36,8 +36,8 @@ BUDGET = "10%"
 WANTED = "storage tank"
 NOTHING = "nothing special"
 _TOWN, _WIDE = 3, 2048  # which theme the wide scene has, and its side in pixels
-_LESSONS, _LESSON = 3, 1024  # towns that the probe learns from, and their side
-_VIEWS, _PLAIN = 6, 60  # crops around each object, and of each scene without one
+_LESSONS, _LESSON = 4, 1024  # towns that the probe learns from, and their side
+_VIEWS, _PLAIN = 12, 40  # crops around each object, and of each scene without one
 
 
 @dataclass(frozen=True)

@@ -156,8 +156,13 @@ class Eye:
             ]
         )
 
+    @property
+    def standard_pixels(self) -> int:
+        """Pixels of one pass."""
+        return self.standard.shape[0] * self.standard.shape[1]
+
     def _passes(self, lens: Lens, window: Window) -> float:
-        return lens.pixels(window) / (self.standard.shape[0] * self.standard.shape[1])
+        return lens.pixels(window) / self.standard_pixels
 
     def valid(self, windows: Sequence[Window]) -> NDArray[np.float64]:
         """Return the share of valid pixels of windows, (n,); no pass is needed.
@@ -174,11 +179,7 @@ class Eye:
             step_y, step_x = self._steps
             cells = window.h / step_y * window.w / step_x
             if cells >= _ENOUGH:
-                y = min(round(window.y / step_y), self._map.shape[0] - 1)
-                x = min(round(window.x / step_x), self._map.shape[1] - 1)
-                bottom = max(y + 1, round((window.y + window.h) / step_y))
-                right = max(x + 1, round((window.x + window.w) / step_x))
-                share = float(self._map[y:bottom, x:right].mean())
+                share = float(self._reduced.valid[self._places(window)].mean())
             else:
                 raster = self.source.read(window, bands=self.model.spec.bands)
                 share = raster.valid_share
@@ -191,7 +192,7 @@ class Eye:
         shape, bands = self.source.info.shape, self.model.spec.bands
         small = (min(shape[0], _MAP), min(shape[1], _MAP))
         # A scene is read strip by strip, which GDAL's cache of blocks holds for bands and masks.
-        count = -(-shape[0] // _STRIP) if max(shape) > _LARGE else 1
+        count = min(-(-shape[0] // _STRIP), small[0]) if max(shape) > _LARGE else 1
         rows = np.arange(count + 1) * small[0] // count
         edges = np.round(rows * (shape[0] / small[0])).astype(int).tolist()
         parts = [
@@ -207,16 +208,20 @@ class Eye:
             np.concatenate([part.valid for part in parts]),
         )
 
-    @property
-    def _map(self) -> NDArray[np.bool_]:
-        """Valid pixels of the image, reduced."""
-        return self._reduced.valid
-
     @cached_property
     def _steps(self) -> tuple[float, float]:
         """Pixels of the image for each of the map, down and right."""
         shape = self.source.info.shape
-        return shape[0] / self._map.shape[0], shape[1] / self._map.shape[1]
+        small = self._reduced.valid.shape
+        return shape[0] / small[0], shape[1] / small[1]
+
+    def _places(self, window: Window) -> tuple[slice, slice]:
+        """Return rows and columns of the reduced image that show a window; one at least."""
+        found = []
+        for start, size, step in zip(window[:2], window[2:], self._steps, strict=True):
+            first = min(round(start / step), _MAP - 1)
+            found.append(slice(first, max(first + 1, round((start + size) / step))))
+        return found[0], found[1]
 
     def see(
         self, windows: Sequence[Window], lens: Lens | None = None, *, disturbed: bool = False
@@ -277,15 +282,18 @@ class Eye:
         return image
 
     def _raster(self, window: Window, shape: tuple[int, int] | None) -> Raster:
-        """Read a window; the whole image once only: smaller views are made of larger ones."""
+        """Read a window; what was read already in enough detail is not read once more."""
         info, bands = self.source.info, self.model.spec.bands
-        if shape is None or window != (0, 0, *info.shape):
-            return self.source.read(window, bands=bands, out_shape=shape)
-        if self._view is None and info.masked and max(info.shape) > _LARGE:
-            self._view = self._reduced
-        if self._view is None or np.less(self._view.valid.shape, shape).any():
-            self._view = self.source.read(window, bands=bands, out_shape=shape)
-        return resample(self._view, shape)
+        if shape is not None and max(info.shape) > _LARGE:
+            rows, cols = self._places(window)
+            valid = self._reduced.valid[rows, cols]
+            if valid.shape[0] >= shape[0] and valid.shape[1] >= shape[1]:
+                return resample(Raster(self._reduced.data[:, rows, cols], valid), shape)
+        elif shape is not None and window == (0, 0, *info.shape):
+            if self._view is None or np.less(self._view.valid.shape, shape).any():
+                self._view = self.source.read(window, bands=bands, out_shape=shape)
+            return resample(self._view, shape)
+        return self.source.read(window, bands=bands, out_shape=shape)
 
     def timed(self, function: Callable[..., Any], *given: Any) -> Any:
         """Call the model and keep the time."""

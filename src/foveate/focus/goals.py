@@ -117,21 +117,19 @@ _FORMS: dict[str, tuple[str, ...]] = {
     "coarse": get_args(Coarse),
 }
 
-# What is typical of the scene is what is not wanted; and an image without its novelties is less
-# novel, so that leaving out says nothing of them.
-_RARE = Weights(representativeness=0.0, synergy=0.0)
-_QUERY = Weights(representativeness=0.0)
+# What is looked for is not what is typical of the scene, and need not complete its neighbours.
+_SEARCH = Weights(representativeness=0.0, synergy=0.0)
 
 GOALS: dict[str, Goal] = {
     "balanced": Goal("balanced", {"soft_label": 1.0, "entropy": 0.5}, {"likeness": 1.0}),
     "rare": Goal(
         "rare", {"novelty": 1.0, "entropy": 0.5}, {"novelty": 1.0},
-        weights=_RARE, answer="first", coarse="whole",
+        weights=_SEARCH, answer="first", coarse="whole",
     ),
     "dominant": Goal("dominant", {"soft_label": 1.0}, {"likeness": 1.0}),
     "query": Goal(
         "query", {"query": 1.0}, {"query": 1.0},
-        weights=_QUERY, answer="first", coarse="whole",
+        weights=_SEARCH, answer="first", coarse="whole",
     ),
     "paper": Goal(
         "paper", {"pseudo_label": 1.0}, {"likeness": 1.0}, utility="two_sided", density="kde",

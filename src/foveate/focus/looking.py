@@ -61,6 +61,7 @@ class Look:
             None without a query.
         full_fit: The same of the overview.
         work: What the model had to do.
+        tiled: Passes that showing the model every crop of the image would take.
         notes: What the reader should know.
     """
 
@@ -74,6 +75,7 @@ class Look:
     fit: NDArray[np.float64] | None
     full_fit: float | None
     work: Work
+    tiled: float
     notes: tuple[str, ...]
 
     @property
@@ -182,7 +184,8 @@ def look_at(
         labels = labels_of(asked.head, state.seen.x)
     return Look(
         goal, plan.mode, mode.removal, found, said, asked.query, labels,
-        asked.fit(state.seen.x), asked.full_fit(overview), eye.work, tuple(notes),
+        asked.fit(state.seen.x), asked.full_fit(overview), eye.work, _tiled(eye, plan),
+        tuple(notes),
     )  # fmt: skip
 
 
@@ -262,6 +265,14 @@ def _cells(shape: tuple[int, int], plan: Plan, eye: Eye) -> int:
     crop = plan.crop or max(eye.standard.shape)
     most = -(-shape[0] // crop) * -(-shape[1] // crop)  # smaller cells would be blown up
     return min(wanted, most)
+
+
+def _tiled(eye: Eye, plan: Plan) -> float:
+    """Return the passes that tiling the whole image with crops would take."""
+    height, width = eye.source.info.shape
+    side = plan.crop or max(eye.standard.shape)
+    crop = Window(0, 0, min(side, height), min(side, width))
+    return -(-height // side) * -(-width // side) * eye.standard.pixels(crop) / eye.standard_pixels
 
 
 def _field(

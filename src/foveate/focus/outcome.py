@@ -133,6 +133,7 @@ def of_look(look: Look, scene: str, info: SourceInfo) -> Outcome:
     facts: dict[str, Any] = {
         "prediction": look.prediction,
         "prediction_full": look.prediction_full,
+        "passes_tiled": round(look.tiled, 6),
         "answers": {
             kind: {"label": said.label, "probability": said.probability,
                    "next": [list(pair) for pair in said.ranking[1:4]]}

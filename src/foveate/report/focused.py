@@ -118,7 +118,7 @@ def _square(width: float, height: float) -> str:
 def _totals(run: Focused) -> tuple[float, int]:
     """Return the passes of all images, and those of tiling all of them."""
     spent = sum(number(look.result.get("passes")) for look in run.looks)
-    return spent, sum(tiling(look.result["shape"], run.side) for look in run.looks)
+    return spent, sum(tiling(look.result, run.side) for look in run.looks)
 
 
 def _headline(run: Focused) -> str:
@@ -146,7 +146,7 @@ def _row(run: Focused, place: int) -> Row:
     return Row(
         look.name, f"#image{place}" if place < SHOWN else "", look.name, found, full,
         differs(look.result), f"{number(look.result.get('passes')):.4g}",
-        words.count(tiling(look.result["shape"], run.side)),
+        words.count(tiling(look.result, run.side)),
         words.count(len(look.result["regions"])),
     )  # fmt: skip
 

@@ -57,7 +57,7 @@ def looked(run: Focused, place: int, album: Album) -> LookView:
     """
     look = run.looks[place]
     result = look.result
-    tiles = tiling(result["shape"], run.side)
+    tiles = tiling(result, run.side)
     drawn = stage(
         f"scene{place}", look.name, result["shape"], look.columns,
         picture=album.uris.get(look.name, ""), masks=look.masks(),
@@ -71,9 +71,15 @@ def looked(run: Focused, place: int, album: Album) -> LookView:
     )  # fmt: skip
 
 
-def tiling(shape: list[int], side: int) -> int:
-    """Return how many windows of `side` pixels cover an image."""
-    return math.prod(-(-length // side) for length in shape)
+def tiling(result: Mapping[str, Any], side: int) -> int:
+    """Return the passes that tiling an image would take, rounded up.
+
+    As the look itself counted them; where it did not, one for each window of `side` pixels.
+    """
+    known = number(result.get("passes_tiled"))
+    if known > 0:
+        return math.ceil(known)
+    return math.prod(-(-length // side) for length in result["shape"])
 
 
 def differs(result: Mapping[str, Any]) -> bool:
