@@ -27,7 +27,7 @@ $(VENV)/.dev: $(VENV)/.core
 
 demo: $(VENV)/.core
 	$(BIN)/foveate demo --out demo
-	@echo "Open demo/run/report.html in a browser."
+	@echo "Open in a browser: demo/run/report.html (which tiles to keep), demo/focus/report.html (where to look)."
 
 test: $(VENV)/.dev lint
 	$(BIN)/python -m pytest -n 2 -q

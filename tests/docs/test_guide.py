@@ -126,9 +126,29 @@ def test_commands_parse(arguments):
     if rest == ["--help"]:
         assert name in group.commands
         return
-    context = group.commands[name].make_context(name, list(rest))
+    command = group.commands[name]
+    if hasattr(command, "commands"):  # a group of its own: focus look
+        task, *rest = rest
+        command = command.commands[task]
+        check_look(task, dict(command.make_context(task, list(rest)).params))
+        return
+    context = command.make_context(name, list(rest))
     if name == "curate":
         check_job(dict(context.params))
+
+
+def check_look(task, given):
+    """Goal, forms and budget of a focus command mean something."""
+    from foveate.cli.focus import _job
+    from foveate.focus import AskJob, LookJob, SegmentJob
+    from foveate.models import parse_name
+
+    given.pop("out")
+    given.pop("as_json")
+    given.setdefault("goal", "")
+    job = _job({"look": LookJob, "ask": AskJob, "segment": SegmentJob}[task], **given)
+    job.plan()
+    parse_name(job.model)
 
 
 def check_job(given):

@@ -141,13 +141,14 @@ def plain(goal):
 
 
 @pytest.mark.parametrize("goal", ["paper", "rare", "balanced"])
-@pytest.mark.parametrize("mode", [{"mode": "window", "robust": False}, {"mode": "zoom", "crop": 64},
-                                  {"mode": "feature", "robust": False}])  # fmt: skip
+@pytest.mark.parametrize(
+    "mode", [{"mode": "window"}, {"mode": "zoom", "crop": 64}, {"mode": "feature"}]
+)
 def test_scores_move_with_the_image(goal, mode):
     image = land(256, 256, patch=(96, 32, 32, 32), seed=3, cell=32)
     asked = Asked(colour_head())
     given = {
-        "goal": plain(goal), "asked": asked, **mode, "passes": None,
+        "goal": plain(goal), "asked": asked, **mode, "passes": None, "robust": False,
         "rules": {"near": "all", "depth": 0},
     }  # fmt: skip
 

@@ -43,6 +43,10 @@ class Modular:
         return len(self.worth)
 
     @property
+    def sizes(self):
+        return self.area
+
+    @property
     def single_importance(self):
         return self.worth
 
@@ -109,11 +113,10 @@ def test_greedy_is_exhaustive_where_only_the_area_counts(n):
     assert set(found) == set(np.flatnonzero(best))
 
 
-def test_greedy_looks_past_a_region_that_does_not_fit():
+def test_a_region_that_does_not_fit_is_passed_over():
     scorer = modular([0.9, 0.8, 0.7, 0.6], area=[4, 7, 3, 3])
     assert choose(scorer, 4, ties(4), search="greedy", area=10).rows.tolist() == [0, 2, 3]
-    # The best K end where the next one does not fit: larger areas nest.
-    assert choose(scorer, 4, ties(4), area=10).rows.tolist() == [0]
+    assert choose(scorer, 4, ties(4), area=10).rows.tolist() == [0, 2, 3]
     assert choose(scorer, 4, ties(4), area=11).rows.tolist() == [0, 1]
 
 

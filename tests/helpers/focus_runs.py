@@ -76,8 +76,8 @@ def write_focus(
         if mask:
             numbers = np.zeros((64, 64), np.uint16)
             numbers[:20, 8:24] = 2
-            write_cog(path / f"maps/{number}.mask.tif", numbers, nodata=0)
-            files.append(f"maps/{number}.mask.tif")
+            write_cog(path / f"masks/{number}.tif", numbers, nodata=0)
+            files.append(f"masks/{number}.tif")
         files += [f"looks/{number}.parquet", f"looks/{number}.json"]
         steps[f"look {name}"] = {"key": "k", "seconds": 0.5, "outputs": files}
     scenes = {"scene": list(names), "fingerprint": ["f"] * len(names)}

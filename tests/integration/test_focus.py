@@ -87,13 +87,13 @@ def test_another_goal_remembers_what_was_seen(world, tmp_path):
 
 def test_a_folder_of_images(world, tmp_path, capsys):
     status = main(
-        ["focus", "look", str(world.root / "images"), "--crop", "64", "--passes", "4",
+        ["focus", "look", str(world.root / "images"), "--crop", "64", "--passes", "6",
          "--goal", "rare", "--regions", "3", "--out", str(tmp_path / "run"), "--json"]
     )  # fmt: skip
     assert status == 0
     found = json.loads(capsys.readouterr().out)
     assert found["images"] == 2
-    assert all(look["passes"] <= 4 for look in found["looks"])
+    assert all(look["passes"] <= 6 for look in found["looks"])
     table = pq.read_table(tmp_path / "run" / "regions.parquet")
     assert set(table["scene"].to_pylist()) == {"scene-00", "scene-01"}
 
@@ -177,7 +177,8 @@ def test_what_cannot_be_is_said(typed, says, world, tmp_path, capsys):
 def test_an_image_of_nothing(tmp_path, capsys):
     with rasterio.open(
         tmp_path / "empty.tif", "w", driver="GTiff", height=300, width=300, count=1,
-        dtype="uint8", nodata=0, transform=rasterio.Affine(1, 0, 500000, 0, -1, 500), crs="EPSG:32631",
+        dtype="uint8", nodata=0, crs="EPSG:32631",
+        transform=rasterio.Affine(1, 0, 500000, 0, -1, 500),
     ) as file:  # fmt: skip
         file.write(np.zeros((1, 300, 300), np.uint8))
     typed = ["focus", "look", str(tmp_path / "empty.tif"), "--crop", "64", "--goal", "rare"]

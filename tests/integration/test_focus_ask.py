@@ -79,7 +79,7 @@ def test_segment_on_the_command_line(scene, tiny, tmp_path):
     found = answer.json
     assert found["prediction"].keys() == found["prediction_full"].keys() == {"masks", "quality"}
     assert found["passes"] <= 24
-    mask = FileSource(str(tmp_path / "run" / "maps" / "scene.mask.tif"))
+    mask = FileSource(str(tmp_path / "run" / "masks" / "scene.tif"))
     assert (mask.info.dtype, mask.info.shape) == ("uint16", (128, 128))
     assert mask.info.geobox == FileSource(str(scene)).info.geobox
     numbers, counts = np.unique(mask.read().data, return_counts=True)

@@ -40,9 +40,9 @@ def look(
     head: Head | None = None,
     query: str = "",
     target: str | None = None,
-    goal: str | Goal = "balanced",
+    goal: str | Goal | None = None,
     mode: Mode = "zoom",
-    budget: Mapping[str, float | str] | None = None,
+    budget: Mapping[str, float | str | None] | None = None,
     templates: str | Path | Sequence[str] = "rs",
     rules: Rules | None = None,
     **plan: Any,
@@ -56,10 +56,11 @@ def look(
         head: Classes from elsewhere: a probe.
         query: What is looked for.
         target: The true class, where it is known: then that is what the loss compares with.
-        goal: What for; a name in `GOALS`, or a `Goal`.
+        goal: What for; a name in `GOALS`, or a `Goal`. None for "query" where there is one, else
+            "balanced".
         mode: "zoom", "window" or "feature".
         budget: ``{"regions": 8, "passes": 24, "area": "10%"}``, or less of it; "tiles" is
-            another word for regions.
+            another word for regions. Without passes it has 24; None stands for no limit.
         templates: Sentences around labels and query.
         rules: How the search goes; its regions and area are those of the budget, if it has any.
         plan: Anything else of `Plan`: cells, crop, partition, robust, min_valid, batch_size.
@@ -75,7 +76,8 @@ def look(
     """
     pool = _pool(image)
     bound = bind(model, pool)
-    wanted = find_goal(goal) if isinstance(goal, str) else goal
+    named = ("query" if query.strip() else "balanced") if goal is None else goal
+    wanted = named if isinstance(named, Goal) else find_goal(str(named))
     if target is not None:
         if query:
             raise ParameterError("a query and a target", "One class is looked for.")
@@ -95,17 +97,20 @@ def _supervised(goal: Goal) -> Goal:
     return replace(goal, losses={"label": 1.0}, bare={"label": 1.0})
 
 
-def _limits(budget: Mapping[str, float | str] | None) -> tuple[dict[str, Any], float | None]:
+def _limits(budget: Mapping[str, float | str | None] | None) -> tuple[dict[str, Any], float | None]:
     """Read a budget: what the rules get of it, and the passes.
 
     Raises:
         BudgetError: A unit that a look does not have, or a share where there is no total.
     """
-    if budget is None:
-        return {}, 24
     found: dict[str, Any] = {}
-    passes: float | None = None
-    for unit, amount in Budget.parse(budget).limits.items():
+    passes: float | None = 24
+    if budget is None:
+        return found, passes
+    given = {unit: amount for unit, amount in budget.items() if amount is not None}
+    if "passes" in budget and "passes" not in given:
+        passes = None
+    for unit, amount in Budget.parse(given).limits.items() if given else ():
         if unit not in _UNITS:
             raise BudgetError(
                 f"a budget in {unit!r}", f"Allowed: {', '.join(_UNITS)}.", "{'passes': 24}"
@@ -120,6 +125,8 @@ def _limits(budget: Mapping[str, float | str] | None) -> tuple[dict[str, Any], f
             passes = amount.value
         elif unit == "area":
             found["area"] = amount.value
+        elif amount.value != int(amount.value):
+            raise BudgetError(f"{amount.value:g} {unit}", "Regions are whole.")
         else:
             found["regions"] = int(amount.value)
     return found, passes

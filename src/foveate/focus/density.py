@@ -7,6 +7,7 @@ paper's wording, after a projection to at most four dimensions.
 
 from __future__ import annotations
 
+import hashlib
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
@@ -112,11 +113,30 @@ def distribution(
     weight = np.asarray(share, np.float64)
     if kind == "words":
         k = min(WORDS, max(1, len(x) // 2))
-        word = kmeans(x, k, rng)[0] if k > 1 else np.zeros(len(x), np.int64)
+        word = _words(x, k, rng) if k > 1 else np.zeros(len(x), np.int64)
         return VisualWords(weight @ np.eye(int(word.max()) + 1)[word])
     owner, point = np.nonzero(weight)
     low = _project(x)[point]
     return KernelDensity(_kernel(low), owner, weight[owner, point])
+
+
+_last: dict[tuple[str, int, str], NDArray[np.int64]] = {}
+
+
+def _words(x: NDArray[np.float64], k: int, rng: np.random.Generator) -> NDArray[np.int64]:
+    """Return the word of each point; those of the points that came last are kept.
+
+    In mode "feature" every round asks for the words of the same tokens: k-means of 28 x 28 tokens
+    in six rounds would take an eighth of the time of the whole look.
+    """
+    digest = hashlib.blake2b(np.ascontiguousarray(x), digest_size=16).hexdigest()
+    key = (f"{x.shape} {digest}", k, repr(rng.bit_generator.state))
+    found = _last.get(key)
+    if found is None:
+        found = kmeans(x, k, rng)[0]
+        _last.clear()
+        _last[key] = found
+    return found
 
 
 def _project(x: NDArray[np.float64]) -> NDArray[np.float64]:

@@ -6,9 +6,10 @@ passes that are new; a second run of the same job does nothing.
 
 from __future__ import annotations
 
+import contextlib
 from typing import TYPE_CHECKING, Any
 
-from foveate.errors import DataError
+from foveate.errors import DataError, FoveateError
 from foveate.files import digest, write_parquet
 from foveate.focus import results
 from foveate.focus.tasks import TASKS
@@ -20,7 +21,7 @@ from foveate.progress import Meter
 from foveate.run import Run
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Generator
     from pathlib import Path
 
     from foveate.focus.settings import FocusJob
@@ -59,11 +60,11 @@ def run(
     job.plan()
     task = TASKS[job.task](job)
     handle = job.handle()
+    pool = _open(job)
     with Run.create(out, job=job.model_dump(mode="json"), command=command) as opened:
-        pool = _open(job)
-        opened.do("scenes", digest([VERSION, _prints(pool)]), lambda: _save_scenes(opened, pool))
         model = bind(handle, pool, run=opened)
         task.prepare(model, pool, opened)
+        opened.do("scenes", digest([VERSION, _prints(pool)]), lambda: _save_scenes(opened, pool))
         asked = digest([VERSION, job.of_the_result(), task.prints()])
         with Meter(progress, f"looking with {model.spec.name}", len(pool.scenes)) as meter:
             for scene in pool.scenes:
@@ -71,14 +72,16 @@ def run(
                 key = digest([asked, info.fingerprint, info.nodata, model.spec.to_dict()])
 
                 def work(scene: Any = scene) -> list[str]:
-                    found = task.look(scene, opened.path)
+                    with _named(scene.scene_id, many=len(pool.scenes) > 1):
+                        found = task.look(scene, opened.path)
                     return results.save_look(opened.path, found, scene.source, model.spec.bands)
 
                 opened.do(f"look {scene.scene_id}", key, work)
                 meter.advance()
         names = [scene.scene_id for scene in pool.scenes]
         about = {"task": job.task, "goal": job.goal, "mode": job.mode}
-        keys = [opened.key(f"look {name}") for name in names]
+        keys = [[name, opened.key(f"look {name}")] for name in names]
+        results.prune(opened.path, names)
         opened.do(
             "regions", digest([VERSION, keys, about]),
             lambda: results.save_regions(opened.path, names, about),
@@ -87,6 +90,17 @@ def run(
         if report is not None:
             opened.draw("report", lambda: [str(report(opened.path).relative_to(opened.path))])
     return opened
+
+
+@contextlib.contextmanager
+def _named(scene: str, *, many: bool) -> Generator[None]:
+    """Say of which of many images an error speaks."""
+    try:
+        yield
+    except FoveateError as error:
+        if not many or scene in error.given:
+            raise
+        raise type(error)(f"{scene!r}: {error.given}", error.allowed, error.hint) from error
 
 
 def _open(job: FocusJob) -> Pool:

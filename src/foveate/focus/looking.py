@@ -18,7 +18,7 @@ from foveate.focus.answers import Said, answers, labels_of, of_vector, surest
 from foveate.focus.eye import Eye
 from foveate.focus.modes.base import areas, measured, need_room
 from foveate.focus.modes.feature import FeatureField, check_tokens, second_view
-from foveate.focus.modes.window import WindowField
+from foveate.focus.modes.window import WindowField, check_sizes
 from foveate.focus.modes.zoom import LEAF, ZoomField
 from foveate.focus.partition import significant, uniform
 from foveate.focus.refine import Refinement
@@ -108,7 +108,6 @@ class Look:
         """The chosen cells among all cells of the frontier."""
         state = self.found.state
         rows = state.chosen.rows
-        cell = areas(state.tiles)
         return Selection(
             rows=rows,
             n=len(state.tiles),
@@ -117,7 +116,7 @@ class Look:
             ids=state.tiles.tile_id,
             spent={
                 "tiles": float(rows.size),
-                "pixels": float(cell[rows].sum()),
+                "pixels": float(state.scorer.sizes[rows].sum()),
                 "passes": self.passes,
             },
             meta={"goal": self.goal.name, "mode": self.mode, "stop": self.found.stop},
@@ -203,6 +202,8 @@ def _check(eye: Eye, plan: Plan, asked: Asked) -> None:
     if plan.mode == "feature" or plan.partition == "significance":
         compared = asked.head is not None or asked.text is not None
         check_tokens(eye.model, classes=compared and plan.mode == "feature")
+    if plan.mode == "window":
+        check_sizes(eye)
     if plan.mode == "zoom":
         crop = plan.crop or max(eye.standard.shape)
         need_room(shape, LEAF * crop, f"A crop of {crop} pixels shows nearly all of it.")
@@ -216,7 +217,7 @@ def _weighed(plan: Plan) -> tuple[Goal, bool, list[str]]:
     """Return the goal with the weight of the robustness that is really measured."""
     goal, notes = plan.goal, []
     wanted = goal.weights.robustness > 0
-    cheap = plan.mode != "zoom"
+    cheap = plan.mode != "zoom" or goal.name == "paper"  # all four scores, whatever they cost
     robust = wanted and (cheap if plan.robust is None else plan.robust)
     if wanted and not robust:
         goal = replace(goal, weights=replace(goal.weights, robustness=0.0))

@@ -110,7 +110,8 @@ class Outcome:
             "loss_set": float(
                 scorer.model.of(np.isin(np.arange(len(state.tiles)), chosen.rows)[None])[0]
             ),
-            "area_share": float(area[chosen.rows].sum() / area.sum()),
+            "area_share": float(scorer.sizes[chosen.rows].sum() / scorer.whole_area),
+            "cell_share": float(area[chosen.rows].sum() / area.sum()),
             "cells": len(state.tiles),
             "depth": int(state.tiles.level.max()),
             "stop": self.found.stop,
@@ -133,6 +134,7 @@ def of_look(look: Look, scene: str, info: SourceInfo) -> Outcome:
     facts: dict[str, Any] = {
         "prediction": look.prediction,
         "prediction_full": look.prediction_full,
+        "prediction_tile": look.said["tile"].label if look.said else None,
         "passes_tiled": round(look.tiled, 6),
         "answers": {
             kind: {"label": said.label, "probability": said.probability,

@@ -33,7 +33,7 @@ class Plan:
         partition: "uniform", or "significance": finer where the overview's tokens stand out.
         crop: Side of a crop in pixels of the image; None for that of the model's input.
         robust: Whether to measure the robustness of Eq. 5. None for the modes in which it is
-            cheap: "feature" and "window".
+            cheap, "feature" and "window", and for the goal "paper".
         min_valid: Smallest valid share of a cell.
         batch_size: Images per call of the model; no result depends on it.
         disturb: The perturbation of Eq. 5.

@@ -19,11 +19,10 @@ from foveate.focus.density import distribution
 from foveate.focus.losses import Known, mixed
 from foveate.focus.modes.base import areas, measured
 from foveate.focus.score import NEIGHBOURS, Neighbours, Scorer, neighbours
-from foveate.focus.search import SEARCHES, Chosen, Search, choose
+from foveate.focus.search import EQUAL, SEARCHES, Chosen, Search, by_importance, choose
 from foveate.focus.sets import AdditiveModel
 from foveate.grid import Tiles
 from foveate.seeds import rng, tie_keys
-from foveate.select.sampling import order_by_score
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -42,7 +41,6 @@ STOPS: dict[Stop, str] = {
     "passes": "the budget of passes does not hold another cell",
     "depth": "the stated depth is reached",
 }
-_EQUAL = 1e-9  # scores that differ by less may swap with the rounding of another machine
 
 
 @dataclass(frozen=True)
@@ -195,7 +193,9 @@ class Refinement:
         found = self._search(tiles)
         if not self.fits(found.state):
             state = found.state
-            smallest = float(areas(state.tiles)[state.chosen.rows].min()) / self._total
+            free = _choosable(state.seen)
+            sizes = state.scorer.sizes if free is None else state.scorer.sizes[free]
+            smallest = float(sizes.min()) / self._total
             raise BudgetError(
                 f"an area of {self.rules.area:.2%} of the image",
                 f"The smallest region that the search came to has {smallest:.2%}.",
@@ -213,7 +213,7 @@ class Refinement:
             if not isinstance(cut, np.ndarray):
                 return Found(state, cut, tuple(rounds), _near_ties(state))
             after = self._refined(state, cut)
-            better = after.importance > state.importance + _EQUAL
+            better = after.importance > state.importance + EQUAL
             if not persist and not better and self.fits(state):
                 return Found(state, "gain", tuple(rounds), _near_ties(state))
             state = after
@@ -221,7 +221,7 @@ class Refinement:
 
     def fits(self, state: State) -> bool:
         """Say whether the chosen regions are within the area that they may have."""
-        area = float(areas(state.tiles)[state.chosen.rows].sum())
+        area = float(state.scorer.sizes[state.chosen.rows].sum())
         return area <= self.rules.area * self._total * (1 + 1e-9)
 
     def _next(self, state: State, *, persist: bool) -> NDArray[np.int64] | Stop:
@@ -234,7 +234,7 @@ class Refinement:
             able = able & ~deep
         if persist:
             keys = _ties(tiles, self.rules.seed)
-            order = order_by_score(state.scorer.single_importance, keys)
+            order = by_importance(state.scorer.single_importance, keys)
             wanted = order[able[order]]
             limit = self.eye.ledger.limits.get("passes", 0.0)
             if self.eye.work.passes < self.rules.explore * limit:
@@ -287,9 +287,10 @@ class Refinement:
             points, share = self.field.points(tiles, seen)
             draw = rng(self.rules.seed, "focus/words")
             density = distribution(self.goal.density, points, share, draw)
+        near = neighbours(tiles, self.rules.near)
         scorer = Scorer(
-            AdditiveModel(x, area, self._loss(known)), self.goal,
-            neighbours(tiles, self.rules.near), density, seen.shift, self._total,
+            AdditiveModel(x, area, self._loss(known)), self.goal, near, density, seen.shift,
+            _shown(tiles, seen), self._total,
         )  # fmt: skip
         return State(tiles, seen, scorer, self._choose(tiles, seen, scorer))
 
@@ -327,6 +328,12 @@ def _centred(seen: Seen, area: NDArray[np.float64]) -> NDArray[np.floating]:
     return x
 
 
+def _shown(tiles: Tiles, seen: Seen) -> NDArray[np.float64]:
+    """Return the valid pixels of what the model was shown of each cell: (n,)."""
+    pixels = np.array([window.h * window.w for window in seen.windows], np.float64)
+    return np.minimum(pixels, tiles.pixels) * tiles.valid_share
+
+
 def _choosable(seen: Seen) -> NDArray[np.bool_] | None:
     """Say which cells may become regions; None for all.
 
@@ -344,7 +351,7 @@ def _near_ties(state: State) -> int:
     free = _choosable(state.seen)
     score = state.scorer.single_importance if free is None else state.scorer.single_importance[free]
     score = np.sort(score)[::-1][: state.chosen.rows.size + 1]
-    return int((np.abs(np.diff(score)) <= _EQUAL).sum())
+    return int((np.abs(np.diff(score)) <= EQUAL).sum())
 
 
 __all__ = ["STOPS", "Found", "Refinement", "Round", "Rules", "State", "Stop"]

@@ -1,7 +1,7 @@
 """What a focus run stores of each image, and of all of them together.
 
 ``looks/NAME.json`` the result, as ``--json`` prints it; ``looks/NAME.parquet`` all cells with
-their scores; ``maps/NAME.tif`` the importance as a cloud-optimised GeoTIFF; ``maps/NAME.mask.tif``
+their scores; ``maps/NAME.tif`` the importance as a cloud-optimised GeoTIFF; ``masks/NAME.tif``
 masks; ``thumbs/NAME.jpg`` the image, small; ``crops/NAME-01.jpg`` ... the regions. For all images
 ``regions.parquet`` (GeoParquet where they are georeferenced) and then also ``regions.geojson``.
 """
@@ -69,10 +69,10 @@ def save_look(path: Path, outcome: Outcome, source: Source, bands: Sequence[int]
     )  # fmt: skip
     files = [f"looks/{name}.parquet", f"maps/{name}.tif"]
     if outcome.mask is not None:
-        write_cog(path / f"maps/{name}.mask.tif", outcome.mask, geobox=info.geobox, nodata=0,
+        write_cog(path / f"masks/{name}.tif", outcome.mask, geobox=info.geobox, nodata=0,
             overviews="nearest",
         )  # fmt: skip
-        files.append(f"maps/{name}.mask.tif")
+        files.append(f"masks/{name}.tif")
     use = display_bands(bands, info.bands)
     limits = display_range(source, use)
     whole = to_rgb(read_small(source, None, use, _PICTURE), limits)
@@ -83,9 +83,25 @@ def save_look(path: Path, outcome: Outcome, source: Source, bands: Sequence[int]
         file = f"crops/{name}-{rank:02d}.jpg"
         write_bytes(path / file, jpeg(to_rgb(raster, limits)), durable=False)
         files.append(file)
+    for stale in {f"crops/{f.name}" for f in (path / "crops").glob(f"{name}-[0-9]*.jpg")} - {
+        *files
+    }:
+        (path / stale).unlink(missing_ok=True)  # of a job with more regions
+    if outcome.mask is None:
+        (path / f"masks/{name}.tif").unlink(missing_ok=True)
     result = {**outcome.summary(), "regions": _regions(outcome, cells)}
     write_json(path / f"looks/{name}.json", result)
     return [*files, f"looks/{name}.json"]
+
+
+def prune(path: Path, scenes: Sequence[str]) -> None:
+    """Remove what earlier jobs left of images that are no longer looked at."""
+    known = {file_name(scene) for scene in scenes}
+    for folder in ("looks", "maps", "masks", "thumbs", "crops"):
+        for file in (path / folder).glob("*"):
+            name = file.stem.rpartition("-")[0] if folder == "crops" else file.stem
+            if name not in known:
+                file.unlink(missing_ok=True)
 
 
 def load_look(path: Path, scene: str) -> dict[str, Any]:

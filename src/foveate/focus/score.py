@@ -33,7 +33,9 @@ class Scorer:
         density: Distribution of features over the regions; None where it is not measured.
         shift: (n,) how far a small perturbation moves the features of norm 1; None where it is
             not measured.
-        total: Area of the whole image in the units of the model's areas.
+        shown: (n,) area of what the model was shown of each region, which may be less than the
+            area that it stands for; that of the model when None.
+        total: Area of the whole image in the units of the model's areas; their sum when None.
     """
 
     model: AdditiveModel
@@ -41,7 +43,18 @@ class Scorer:
     near: NDArray[np.bool_]
     density: Distribution | None = None
     shift: NDArray[np.floating] | None = None
+    shown: NDArray[np.floating] | None = None
     total: float | None = None
+
+    @property
+    def sizes(self) -> NDArray[np.float64]:
+        """(n,) area of the regions as they were shown."""
+        return np.asarray(self.model.area if self.shown is None else self.shown, np.float64)
+
+    @property
+    def whole_area(self) -> float:
+        """Area of the image."""
+        return float(self.model.area.sum()) if self.total is None else self.total
 
     def parts(self, members: NDArray[np.bool_]) -> NDArray[np.float64]:
         """Return the four scores of sets.
@@ -53,7 +66,7 @@ class Scorer:
             (m, 4) utility, representativeness, robustness, synergy; NaN where a score is not
             measured.
         """
-        share = members @ self.model.area / (self.total or self.model.area.sum())
+        share = members @ self.sizes / self.whole_area
         found = np.full((len(members), 4), np.nan)
         found[:, 0] = eq.utility(
             self.model.of(members), self.model.whole, share,

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from foveate.focus.score import Scorer
 
 Search = Literal["top", "prefix", "greedy", "importance"]
+EQUAL = 1e-4  # difference of importance that says nothing
 SEARCHES: tuple[Search, ...] = get_args(Search)
 
 
@@ -71,8 +72,8 @@ def choose(
     n = len(scorer.model)
     free = np.ones(n, bool) if allowed is None else allowed
     score = np.where(free, scorer.single_importance, np.nan)
-    order = order_by_score(score, ties)[: int(free.sum())]
-    within = order[_fits(np.asarray(scorer.model.area)[order], area)]
+    order = by_importance(score, ties)[: int(free.sum())]
+    within = order[_fits(scorer.sizes[order], area)]
     small = bool(within.size)
     if not small:  # finer cells may fit: until there are, the best one stands for them
         within = order[:1]
@@ -118,7 +119,7 @@ def coreset_weights(
 def _greedy(
     scorer: Scorer, order: NDArray[np.int64], most: int, ties: NDArray[np.uint64], area: float
 ) -> NDArray[np.int64]:
-    n, size = len(scorer.model), np.asarray(scorer.model.area)
+    n, size = len(scorer.model), scorer.sizes
     rows: list[int] = []
     left = order.tolist()
     while len(rows) < most:
@@ -130,7 +131,7 @@ def _greedy(
         sets[:, rows] = True
         sets[np.arange(len(left)), left] = True
         value = scorer.importance(sets)
-        best = int(order_by_score(value, ties[left])[0])
+        best = int(by_importance(value, ties[left])[0])
         rows.append(left.pop(best))
     return np.array(rows or order[:1], np.int64)
 
@@ -147,9 +148,22 @@ def _sample(
     return order[places], (coreset_weights(s, measure, most) * times)[places]
 
 
+def by_importance(score: NDArray[np.floating], ties: NDArray[np.uint64]) -> NDArray[np.int64]:
+    """Sort regions by falling importance; those that are equal to `EQUAL` by rising key.
+
+    A batch of another size changes features in the last digits of float32: what differs by less
+    is equal, and the seeded keys decide, not the rounding.
+    """
+    return order_by_score(np.round(np.asarray(score, np.float64) / EQUAL), ties)
+
+
 def _fits(area: NDArray[np.floating], limit: float) -> NDArray[np.bool_]:
-    """Say which regions of an order belong to the longest prefix under an area."""
-    return np.cumsum(area) <= limit * (1 + 1e-9)
+    """Say which regions of an order are taken under an area: each that still fits."""
+    found, left = np.zeros(len(area), bool), limit * (1 + 1e-9)
+    for i, one in enumerate(area):
+        if one <= left:
+            found[i], left = True, left - one
+    return found
 
 
 def _bounded(

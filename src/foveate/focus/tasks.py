@@ -84,7 +84,8 @@ class LookTask:
     def prints(self) -> Any:
         """See `Task.prints`."""
         files = (self._job.labels_file, self._job.probe)
-        return [fingerprint(file) for file in files if file is not None]
+        prints = [fingerprint(file) for file in files if file is not None]
+        return [*prints, list(self._templates)]
 
     def look(self, scene: Scene, path: Path) -> Outcome:
         """See `Task.look`."""

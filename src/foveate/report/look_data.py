@@ -125,6 +125,6 @@ def _read(run: Run, name: str, *, few: bool) -> LookData:
         table.to_pydict(),
         one("thumbs", ".jpg"),
         {int(f.stem.rpartition("-")[2]): f for f in crops if f.stem[-2:].isdigit()},
-        one("maps", ".mask.tif"),
+        one("masks", ".tif"),
         None if few else _CROP,
     )

@@ -134,7 +134,7 @@ def first_cells(eye: Eye, plan: Plan, scene: str, crop: int | None) -> Tiles:
         DataError: There is no cell with enough valid pixels.
     """
     shape = eye.source.info.shape
-    count = max(1, round(plan.cells**2 * min(shape) / max(shape)))
+    count = max(plan.cells, round(plan.cells**2 * min(shape) / max(shape)))
     if crop is not None:
         count = min(count, -(-shape[0] // crop) * -(-shape[1] // crop))
     tiles = measured(uniform(shape, count, scene), eye)
