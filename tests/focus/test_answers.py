@@ -25,10 +25,12 @@ def ask(chosen, weight=None, area=AREA, x=X):
     return answers(HEAD, x, area, np.array(chosen), weight)
 
 
-def test_every_tile_votes_with_its_area():
+def test_every_tile_votes_with_the_root_of_its_area():
     said = ask([0])["vote"]
-    assert said.label == "c"
-    assert said.ranking == (("c", 0.5), ("b", 0.375), ("a", 0.125))
+    roots = np.sqrt(AREA)
+    assert said.label == "b"  # two tiles of areas 1 and 2 against one of 4
+    votes = {"a": roots[0], "b": roots[1] + roots[2], "c": roots[3]}
+    assert dict(said.ranking) == pytest.approx({k: v / roots.sum() for k, v in votes.items()})
     assert said.row is None
 
 

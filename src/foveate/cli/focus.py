@@ -31,7 +31,8 @@ Passes = Annotated[float, typer.Option(help="Most passes of the model for an ima
 Area = Annotated[str | None, typer.Option(help="Largest area of the regions: 10%.")]
 Cells = Annotated[int, typer.Option(help="First cells along the longer side of an image.")]
 Crop = Annotated[
-    int | None, typer.Option(help="Side of a crop, pixels of the image. [default: the model's]")
+    int | None,
+    typer.Option(help="About the side of a crop, pixels of the image. [default: the model's]"),
 ]
 Partition = Annotated[
     str, typer.Option(help="First cells: uniform, or significance (finer where features differ).")

@@ -10,10 +10,11 @@ if TYPE_CHECKING:
     from foveate.run import Run
 
 _LISTED = 10  # images; one alone is shown with its regions
+_REGIONS = ("regions.parquet", "regions.geojson")
 _LINE = 60  # characters of an answer among those of other images
 _KINDS = {
     "prediction": "With regions", "prediction_full": "Whole image",
-    "prediction_tile": "Best region alone",
+    "prediction_tile": "Best single tile",
 }  # fmt: skip
 _SCORES = {"loss": "loss", "mask_quality": "quality"}
 
@@ -42,7 +43,9 @@ def look_text(run: Run) -> tuple[dict[str, Any], str]:
         lines.append("Nothing to do: this run is complete, and nothing has changed.")
     lines.append(f"Model: {summary['model']['name']}, {looks[0]['mode']}, goal {looks[0]['goal']}")
     lines += _one(looks[0]) if len(looks) == 1 else _many(looks)
-    lines.append(f"Regions: {run.path / 'regions.parquet'}")
+    regions = [name for name in _REGIONS if (run.path / name).exists()]
+    lines.append(f"Regions: {', '.join(str(run.path / name) for name in regions)}")
+    lines.append(f"Importance: {run.path / 'maps'}")
     lines.append(f"Report: {run.path / 'report.html'}")
     return content, "\n".join(lines)
 
@@ -67,13 +70,17 @@ def _one(look: dict[str, Any]) -> list[str]:
             f"Answers: {look['generated']} generated, {look['judged']} judged"
             + (f"; regions by {chose}, {look['selector_passes']:.4g} passes" if chose else "")
         )
+    tiled = look.get("passes_tiled")
     lines.append(
-        f"Passes: {look['passes']:.4g} ({look['images']} images, {look['seconds']:.2f} s in the "
+        f"Passes: {look['passes']:.4g}"
+        + (f", tiling takes {tiled:.4g}" if tiled else "")
+        + f" ({look['images']} images, {look['seconds']:.2f} s in the "
         f"model" + (f"; {look['remembered']:.4g} remembered" if look["remembered"] else "") + ")"
     )
     lines.append(
         f"Regions: {len(look['regions'])} of {look['cells']} cells, {look['area_share']:.1%} of "
-        f"the area; epsilon {look['epsilon']:+.3f}" + ("" if look["coreset_ok"] else " (missed)")
+        f"the area; {look['seen_share']:.0%} was seen at full detail; "
+        f"epsilon {look['epsilon']:+.3f}" + ("" if look["coreset_ok"] else " (missed)")
     )
     lines.append(f"Stopped: {look['stop_reason']}")
     for region in look["regions"]:
@@ -89,7 +96,8 @@ def _one(look: dict[str, Any]) -> list[str]:
             )
         )
     if look["near_ties"]:
-        lines.append(f"{look['near_ties']} near-ties: those ranks may swap on another machine.")
+        ties = "tie" if look["near_ties"] == 1 else "ties"
+        lines.append(f"{look['near_ties']} near-{ties}: those ranks are as good as equal.")
     return [*lines, *look["notes"]]
 
 
@@ -103,9 +111,10 @@ def _said(look: dict[str, Any], kind: str) -> str:
             f", mean quality {quality:.3f}" if quality is not None else ""
         )
     answers = look.get("answers", {})
-    key = "full" if kind == "prediction_full" else look["forms"]["answer"]
-    if key not in answers:
-        return str(found)
+    single = {"prediction_full": "full", "prediction_tile": "tile"}
+    key = single.get(kind, look["forms"]["answer"])
+    if key not in answers:  # words of a model, which a terminal must not take for commands
+        return "".join(c if c.isprintable() else " " for c in str(found))
     unit = " of the votes" if key == "vote" else ""
     return f"{found} ({answers[key]['probability']:.0%}{unit})"
 

@@ -21,6 +21,7 @@ GEOMETRY = "geometry"
 _FIRST = ("method", "rank", "tile_id", "scene", "y", "x", "h", "w", "score")
 _LAST = ("weight", GEOMETRY)
 _PREDICTIONS = "predictions.parquet"  # of a classify run
+_REGIONS = "regions.parquet"  # of a focus run
 
 
 @dataclass(frozen=True)
@@ -39,7 +40,7 @@ class Target:
 
 
 def run_table(run: Run, methods: Sequence[str] | None, *, geometry: str) -> pa.Table:
-    """Return what a run came to: its selections, or the predictions of a classify run.
+    """Return what a run came to: selections, predictions, or the regions of a focus run.
 
     Args:
         run: The run.
@@ -47,19 +48,21 @@ def run_table(run: Run, methods: Sequence[str] | None, *, geometry: str) -> pa.T
         geometry: "needed" or "optional".
 
     Raises:
-        ParameterError: Methods of a run that has predictions.
+        ParameterError: Methods of a run that has none.
         UnknownNameError: See `selection_table`.
         DataError: There is neither, or no geometry where it is needed.
     """
-    if not (run.path / _PREDICTIONS).exists():
+    # A run describes its last job: files of an earlier one may lie beside it.
+    name = _REGIONS if "focus" in run.record.get("summary", {}) else _PREDICTIONS
+    if not (run.path / name).exists():
         return selection_table(run, methods, geometry=geometry)
     if methods:
         raise ParameterError(
             f"the method {methods[0]!r} of the run {str(run.path)!r}",
-            "It classified its tiles, and has no methods.",
+            "It classified tiles or chose regions, and has no methods.",
             "Leave --method out.",
         )
-    table = read_parquet(run.path / _PREDICTIONS)
+    table = read_parquet(run.path / name)
     _check_geometry(run, table, geometry)
     return table.replace_schema_metadata(None)
 

@@ -67,8 +67,9 @@ class Goal:
             "paper": the formula; "text": the sentence below it.
         weights: See `Weights`.
         answer: What the prediction is made of. "vote": every tile that was seen votes with the
-            area that it stands for; "fused": the mean of the chosen regions; "confident": the
-            chosen region whose label is the surest; "first": the most important region.
+            square root of the area that it stands for; "fused": the mean of the chosen regions;
+            "confident": the chosen region whose label is the surest; "first": the most
+            important region.
         coarse: How the mode "zoom" sees a cell that is larger than a crop: one crop of it at
             native resolution, or the "whole" of it, squeezed.
     """

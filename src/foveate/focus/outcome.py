@@ -112,6 +112,7 @@ class Outcome:
             ),
             "area_share": float(scorer.sizes[chosen.rows].sum() / scorer.whole_area),
             "cell_share": float(area[chosen.rows].sum() / area.sum()),
+            "seen_share": _seen_share(self.found),
             "cells": len(state.tiles),
             "depth": int(state.tiles.level.max()),
             "stop": self.found.stop,
@@ -126,6 +127,15 @@ class Outcome:
             "rounds": [vars(one) for one in self.found.rounds],
             "notes": list(self.notes),
         }  # fmt: skip
+
+
+def _seen_share(found: Found) -> float:
+    """Return the share of the image that was seen at the finest resolution of all."""
+    seen, scorer = found.state.seen, found.state.scorer
+    finest = seen.scale == seen.scale.min()
+    windows = {window: size for window, size, fine in
+               zip(seen.windows, scorer.sizes, finest, strict=True) if fine}  # fmt: skip
+    return float(min(1.0, sum(windows.values()) / scorer.whole_area))
 
 
 def of_look(look: Look, scene: str, info: SourceInfo) -> Outcome:
@@ -143,6 +153,7 @@ def of_look(look: Look, scene: str, info: SourceInfo) -> Outcome:
         },
     }  # fmt: skip
     columns: dict[str, list[Any]] = {}
+    notes = look.notes
     if look.fit is not None:
         best = int(state.chosen.rows[look.fit[state.chosen.rows].argmax()])
         facts["query"] = {
@@ -150,9 +161,11 @@ def of_look(look: Look, scene: str, info: SourceInfo) -> Outcome:
             "unit": "probability" if look.said else "cosine",
         }  # fmt: skip
         columns["fit"] = look.fit.tolist()
+        if look.full_fit is not None and look.fit[best] <= look.full_fit:
+            notes = (*notes, "No region fits the query better than the whole image does.")
     if look.labels is not None:
         columns["label"], columns["probability"] = look.labels
     return Outcome(
         scene, info, look.goal, look.mode, look.removal, look.found, look.work, facts, columns,
-        look.notes,
+        notes,
     )  # fmt: skip

@@ -36,13 +36,13 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
     from foveate.focus.outcome import Outcome
-    from foveate.raster import Source
+    from foveate.raster import Raster, Source
 
 SCHEMA = 1
 REGIONS, REGIONS_GEOJSON = "regions.parquet", "regions.geojson"
 _FOOTER = b"foveate"
 _PICTURE, _CROP = 1280, 448  # longest sides, pixels
-_NULL = ("rank", "weight")
+_FRAME = 0.05  # share of an image that is 0 in all bands from which it looks like nodata
 
 
 def save_look(path: Path, outcome: Outcome, source: Source, bands: Sequence[int]) -> list[str]:
@@ -75,8 +75,8 @@ def save_look(path: Path, outcome: Outcome, source: Source, bands: Sequence[int]
         files.append(f"masks/{name}.tif")
     use = display_bands(bands, info.bands)
     limits = display_range(source, use)
-    whole = to_rgb(read_small(source, None, use, _PICTURE), limits)
-    write_bytes(path / f"thumbs/{name}.jpg", jpeg(whole), durable=False)
+    small = read_small(source, None, use, _PICTURE)
+    write_bytes(path / f"thumbs/{name}.jpg", jpeg(to_rgb(small, limits)), durable=False)
     files.append(f"thumbs/{name}.jpg")
     for rank, row in enumerate(outcome.rows, start=1):
         raster = read_small(source, state.seen.windows[row], use, _CROP)
@@ -90,6 +90,7 @@ def save_look(path: Path, outcome: Outcome, source: Source, bands: Sequence[int]
     if outcome.mask is None:
         (path / f"masks/{name}.tif").unlink(missing_ok=True)
     result = {**outcome.summary(), "regions": _regions(outcome, cells)}
+    result["notes"] = [*outcome.notes, *_undeclared(small)]
     write_json(path / f"looks/{name}.json", result)
     return [*files, f"looks/{name}.json"]
 
@@ -144,6 +145,15 @@ def file_name(scene: str) -> str:
     if safe == scene:
         return safe
     return f"{safe or 'image'}-{hashlib.blake2b(scene.encode(), digest_size=4).hexdigest()}"
+
+
+def _undeclared(raster: Raster) -> list[str]:
+    """Return a note on an image that seems to have nodata which nobody has declared."""
+    empty = float(((raster.data == 0).all(axis=0) & raster.valid).mean())
+    if empty < _FRAME:
+        return []
+    what = f"{empty:.0%} of the image is 0 in all bands."
+    return [f"{what} Where that means nodata, type --nodata 0: it is looked at now."]
 
 
 def _table(outcome: Outcome) -> pa.Table:

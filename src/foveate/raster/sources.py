@@ -76,7 +76,7 @@ class ArraySource:
         if inside.h < 1 or inside.w < 1:
             return nothing(len(wanted), self.data.dtype.name, out_shape or (window.h, window.w))
         cut = np.s_[inside.y : inside.y + inside.h, inside.x : inside.x + inside.w]
-        data = self.data[[b - 1 for b in wanted]][:, *cut]
+        data = self.data[:, *cut][[b - 1 for b in wanted]]
         valid = np.ones(data.shape[1:], bool) if self.valid is None else self.valid[cut].copy()
         if np.issubdtype(data.dtype, np.floating):
             valid &= np.isfinite(data).all(axis=0)

@@ -113,13 +113,13 @@ def sentence(result: Mapping[str, Any], tiles: int) -> str:
 _LIKE = {
     "rare": "least like the rest",
     "query": "that fit the text best",
-    "dominant": "that stand for the whole",
+    "dominant": "most like the whole",
 }
 
 
 def _chosen(result: Mapping[str, Any]) -> str:
     count = words.plural(len(result["regions"]), "region")
-    return f"{count} {_LIKE.get(str(result.get('goal')), 'that stand for the whole')}"
+    return f"{count} {_LIKE.get(str(result.get('goal')), 'most like the whole')}"
 
 
 def _fit(asked: Mapping[str, Any], key: str) -> str:

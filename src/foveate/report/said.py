@@ -23,7 +23,7 @@ _SHORT = 64  # letters of an answer in a headline
 
 KINDS = {
     "full": ("Whole image", "the image squeezed into the model\u2019s input, one pass"),
-    "vote": ("Vote of all tiles", "each tile that was seen votes with the area it stands for"),
+    "vote": ("Vote of all tiles", "each tile that was seen votes, a larger cell more"),
     "fused": ("Mean of the regions", "the features of the chosen regions, averaged"),
     "confident": ("Surest region", "the chosen region whose label is the most probable"),
     "first": ("First region", "the most important region alone"),
