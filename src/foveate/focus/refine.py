@@ -149,7 +149,8 @@ class Found:
         state: The last state.
         stop: Which rule ended it.
         rounds: What happened.
-        near_ties: Neighbouring ranks around the last chosen region that differ by rounding only.
+        near_ties: Decisions that rounding may turn on another machine: neighbouring ranks, to one
+            below the last chosen region, and cells cut or not, that are as good as equal.
     """
 
     state: State
@@ -204,6 +205,7 @@ class Refinement:
         return found
 
     def _search(self, tiles: Tiles) -> Found:
+        self._close_cuts = 0
         self._total = float(areas(tiles).sum())
         state = self._state(tiles, self.field.look(tiles))
         rounds = [self._round(state)]
@@ -211,13 +213,16 @@ class Refinement:
         while True:
             cut = self._next(state, persist=persist)
             if not isinstance(cut, np.ndarray):
-                return Found(state, cut, tuple(rounds), _near_ties(state))
+                return self._found(state, cut, rounds)
             after = self._refined(state, cut)
             better = after.importance > state.importance + EQUAL
             if not persist and not better and self.fits(state):
-                return Found(state, "gain", tuple(rounds), _near_ties(state))
+                return self._found(state, "gain", rounds)
             state = after
             rounds.append(self._round(state))
+
+    def _found(self, state: State, stop: Stop, rounds: list[Round]) -> Found:
+        return Found(state, stop, tuple(rounds), self._close_cuts + _near_ties(state))
 
     def fits(self, state: State) -> bool:
         """Say whether the chosen regions are within the area that they may have."""
@@ -260,7 +265,13 @@ class Refinement:
             if self.eye.ledger.can(passes=price + each):
                 kept.append(row)
                 price += each
-        return np.array(kept, np.int64) if kept else "passes"
+        if not kept:
+            return "passes"
+        # Whether the last cell that is cut is as good as equal to the first that is not.
+        last = int(np.flatnonzero(wanted == kept[-1])[0])
+        edge = state.scorer.single_importance[wanted[last : last + 2]]
+        self._close_cuts += int(edge.size == 2 and abs(edge[0] - edge[1]) <= EQUAL)
+        return np.array(kept, np.int64)
 
     def _refined(self, state: State, rows: NDArray[np.int64]) -> State:
         """Replace cells by their children."""
