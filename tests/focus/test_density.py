@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from foveate.focus.density import KernelDensity, VisualWords, distribution
+from foveate.focus.density import KernelDensity, VisualWords, Vocabulary, distribution
 
 FORMS = ("forward", "reverse", "js")
 COUNTS = np.array([[3.0, 0.0], [1.0, 4.0]])  # image: 1/2 and 1/2
@@ -60,7 +60,7 @@ def test_kernels_by_loops(form):
         draw.uniform(0, 2, (4, 5)) * (draw.random((4, 5)) < 0.6),
     )
     share[:, 0] = 1
-    found = distribution("kde", x, share, rng())
+    found = distribution("kde", x, share, Vocabulary())
     assert isinstance(found, KernelDensity)
     sets = draw.random((6, 4)) < 0.5
     sets[:, 1] = True
@@ -73,14 +73,14 @@ def test_kernels_by_loops(form):
 @pytest.mark.parametrize("t", [1, 2, 40])
 def test_a_constant_image_is_the_same_everywhere(kind, form, t):
     share = np.full((3, t), 2.0)
-    found = distribution(kind, np.full((t, 6), 0.3), share, rng())
+    found = distribution(kind, np.full((t, 6), 0.3), share, Vocabulary())
     np.testing.assert_allclose(found.divergence(np.eye(3, dtype=bool), form), 0, atol=1e-9)
 
 
 @pytest.mark.parametrize("kind", ["words", "kde"])
 def test_the_whole_is_like_itself(kind):
     draw = np.random.default_rng(3)
-    found = distribution(kind, draw.standard_normal((30, 9)), np.eye(30), rng())
+    found = distribution(kind, draw.standard_normal((30, 9)), np.eye(30), Vocabulary())
     whole = np.ones((1, 30), bool)
     for form in FORMS:
         assert found.divergence(whole, form) == pytest.approx([0], abs=1e-9)
@@ -90,7 +90,7 @@ def test_a_region_of_its_own_kind_stands_out():
     draw = np.random.default_rng(4)
     x = np.concatenate([[1, 0, 0] + 0.05 * draw.standard_normal((20, 3)), [[0, 0, 1.0]]])
     for kind in ("words", "kde"):
-        found = distribution(kind, x, np.eye(21), rng()).divergence(
+        found = distribution(kind, x, np.eye(21), Vocabulary()).divergence(
             np.eye(21, dtype=bool), "forward"
         )
         if kind == "kde":
@@ -102,14 +102,22 @@ def test_kernels_do_not_depend_on_the_order_of_points():
     draw = np.random.default_rng(6)
     x, order = draw.standard_normal((12, 5)), draw.permutation(12)
     sets = np.eye(12, dtype=bool)
-    one = distribution("kde", x, np.eye(12), rng()).divergence(sets, "forward")
-    other = distribution("kde", x[order], np.eye(12), rng()).divergence(sets, "forward")
+    one = distribution("kde", x, np.eye(12), Vocabulary()).divergence(sets, "forward")
+    other = distribution("kde", x[order], np.eye(12), Vocabulary()).divergence(sets, "forward")
     np.testing.assert_allclose(other, one[order], atol=1e-9)
 
 
 def test_words_are_the_same_again():
     draw = np.random.default_rng(7)
     x = draw.standard_normal((90, 5))
-    one, other = (distribution("words", x, np.eye(90), rng()) for _ in range(2))
+    one, other = (distribution("words", x, np.eye(90), Vocabulary()) for _ in range(2))
     assert one.counts.tolist() == other.counts.tolist()
     assert one.counts.shape == (90, 32)
+
+
+def test_rounding_does_not_change_the_words_of_equal_points():
+    draw = np.random.default_rng(0)
+    x = draw.standard_normal((12, 16))[draw.integers(12, size=40)]
+    noise = 1e-7 * np.abs(x) * draw.standard_normal(x.shape)
+    first, second = Vocabulary()(x), Vocabulary()(x + noise)
+    np.testing.assert_array_equal(first[:, None] == first, second[:, None] == second)

@@ -7,7 +7,6 @@ paper's wording, after a projection to at most four dimensions.
 
 from __future__ import annotations
 
-import hashlib
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
@@ -15,6 +14,7 @@ import numpy as np
 
 from foveate.focus.importance import divergence
 from foveate.models.heads.base import unit
+from foveate.seeds import rng
 from foveate.select.cluster import kmeans, one_thread
 
 if TYPE_CHECKING:
@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 WORDS = 32
 _SMOOTH = 0.5  # Laplace, over all words together: no word is impossible
 _DIMS = 4
+_SAME = 1e-6  # 1 - cosine of points that differ by rounding only
 
 
 class Distribution(Protocol):
@@ -92,11 +93,45 @@ class KernelDensity:
         return np.maximum((own + whole) / 2, 0.0)
 
 
+@dataclass
+class Vocabulary:
+    """Visual words: clusters of points.
+
+    In mode "feature" every round asks for the words of the same tokens: they are kept.
+
+    Attributes:
+        seed: Of the start of k-means.
+    """
+
+    seed: int = 0
+    _points: NDArray[np.floating] | None = None
+    _words: NDArray[np.int64] | None = None
+
+    def __call__(self, points: NDArray[np.floating]) -> NDArray[np.int64]:
+        """Return the word of each of (t, d) points: (t,), without gaps.
+
+        Points that are equal but for rounding are one point to k-means: which of them it started
+        from would depend on the rounding, and with it the words of all others.
+        """
+        if self._words is None or points is not self._points:
+            x = unit(points).astype(np.float64)
+            first, place = np.unique(_leaders(x), return_inverse=True)
+            k = min(WORDS, max(1, len(first) // 2))
+            word = kmeans(x[first], k, rng(self.seed, "focus/words"))[0] if k > 1 else first * 0
+            self._points, self._words = points, word[place]
+        return self._words
+
+
+def _leaders(x: NDArray[np.float64]) -> NDArray[np.int64]:
+    """Return for each of (t, d) unit vectors the first one that equals it but for rounding."""
+    return np.argmax(x @ x.T >= 1 - _SAME, axis=1)
+
+
 def distribution(
     kind: Density,
     points: NDArray[np.floating],
     share: NDArray[np.floating],
-    rng: np.random.Generator,
+    vocabulary: Vocabulary,
 ) -> Distribution:
     """Describe the features of an image.
 
@@ -104,39 +139,18 @@ def distribution(
         kind: "words" or "kde".
         points: (t, d) tokens of the image, or the features of its n regions.
         share: (n, t) area that each region has of each point.
-        rng: Starts k-means.
+        vocabulary: Makes the words.
 
     Returns:
         A distribution over the n regions.
     """
-    x = unit(points).astype(np.float64)
     weight = np.asarray(share, np.float64)
     if kind == "words":
-        k = min(WORDS, max(1, len(x) // 2))
-        word = _words(x, k, rng) if k > 1 else np.zeros(len(x), np.int64)
+        word = vocabulary(points)
         return VisualWords(weight @ np.eye(int(word.max()) + 1)[word])
     owner, point = np.nonzero(weight)
-    low = _project(x)[point]
+    low = _project(unit(points).astype(np.float64))[point]
     return KernelDensity(_kernel(low), owner, weight[owner, point])
-
-
-_last: dict[tuple[str, int, str], NDArray[np.int64]] = {}
-
-
-def _words(x: NDArray[np.float64], k: int, rng: np.random.Generator) -> NDArray[np.int64]:
-    """Return the word of each point; those of the points that came last are kept.
-
-    In mode "feature" every round asks for the words of the same tokens: k-means of 28 x 28 tokens
-    in six rounds would take an eighth of the time of the whole look.
-    """
-    digest = hashlib.blake2b(np.ascontiguousarray(x), digest_size=16).hexdigest()
-    key = (f"{x.shape} {digest}", k, repr(rng.bit_generator.state))
-    found = _last.get(key)
-    if found is None:
-        found = kmeans(x, k, rng)[0]
-        _last.clear()
-        _last[key] = found
-    return found
 
 
 def _project(x: NDArray[np.float64]) -> NDArray[np.float64]:

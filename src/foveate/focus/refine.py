@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Literal
 import numpy as np
 
 from foveate.errors import BudgetError, ParameterError
-from foveate.focus.density import distribution
+from foveate.focus.density import Vocabulary, distribution
 from foveate.focus.losses import Known, mixed
 from foveate.focus.modes.base import areas, measured
 from foveate.focus.score import NEIGHBOURS, Neighbours, Scorer, neighbours
@@ -206,6 +206,7 @@ class Refinement:
 
     def _search(self, tiles: Tiles) -> Found:
         self._close_cuts = 0
+        self._vocabulary = Vocabulary(self.rules.seed)
         self._total = float(areas(tiles).sum())
         state = self._state(tiles, self.field.look(tiles))
         rounds = [self._round(state)]
@@ -296,8 +297,7 @@ class Refinement:
         density = None
         if weights.representativeness:
             points, share = self.field.points(tiles, seen)
-            draw = rng(self.rules.seed, "focus/words")
-            density = distribution(self.goal.density, points, share, draw)
+            density = distribution(self.goal.density, points, share, self._vocabulary)
         near = neighbours(tiles, self.rules.near)
         scorer = Scorer(
             AdditiveModel(x, area, self._loss(known)), self.goal, near, density, seen.shift,

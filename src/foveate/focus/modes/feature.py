@@ -48,6 +48,7 @@ class FeatureField:
     def __init__(self, eye: Eye, tokens: NDArray[np.float32], branch: int, *, robust: bool) -> None:
         self._branch, self._shape = branch, eye.source.info.shape
         self._tokens = tokens
+        self._flat = tokens.reshape(-1, tokens.shape[2])
         self._valid = _valid_shares(eye, tokens.shape[:2])
         self._moved: NDArray[np.float32] | None = None
         if robust:
@@ -79,7 +80,7 @@ class FeatureField:
     def points(self, tiles: Tiles, seen: Seen) -> tuple[NDArray[np.floating], NDArray[np.float64]]:  # noqa: ARG002
         """Return the tokens, and how much of each lies in each cell."""
         share = self._share(tiles, self._tokens, self._valid)
-        return self._tokens.reshape(-1, self._tokens.shape[2]), share
+        return self._flat, share
 
     def _share(
         self, tiles: Tiles, tokens: NDArray[np.float32], valid: NDArray[np.float64]
