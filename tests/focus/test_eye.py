@@ -197,3 +197,19 @@ def test_what_an_earlier_look_has_seen(tmp_path):
     assert first.work.remembered == 0
     assert second.see(WINDOWS[:1], second.lens(16)).shape == (1, 3)
     assert later.calls == 1
+
+
+def test_a_large_image_is_reduced_once_and_its_holes_stay_holes():
+    pixels = land(4200, 320).astype(np.float32)
+    valid = np.ones((4200, 320), bool)
+    valid[1000:1800, :160] = False
+    source = ArraySource(pixels, valid)
+    eye = Eye(source, Sized(32), Ledger({}))
+    window = Window(900, 0, 1200, 320)
+    seen = eye.read(window)
+    expected = source.read(window, out_shape=eye.standard.reading(window))
+    near = np.abs(seen - expected.data)[:, expected.valid]
+    assert seen.shape == expected.data.shape
+    assert np.median(near) < 0.02 * np.ptp(pixels)
+    share = eye.valid([window])[0]
+    assert share == pytest.approx(1 - 800 * 160 / (1200 * 320), abs=0.02)

@@ -2,6 +2,8 @@
 
 A pass is one image through the model's image encoder at its standard input size; smaller and
 larger inputs count by their pixels. What has been seen is kept, so that no window is paid twice.
+Building a model for another input size tries it on one image: once a model and size, not once an
+image, and so not among the passes.
 """
 
 from __future__ import annotations
@@ -10,7 +12,6 @@ import time
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
-from weakref import WeakKeyDictionary
 
 import numpy as np
 
@@ -142,7 +143,7 @@ class Eye:
         fitting = max(step, side // step * step)
         if (fitting, fitting) == self.standard.shape:
             return self.standard
-        return Lens(_at_size(able, fitting), (fitting, fitting), fixed=True)
+        return Lens(able.at_size(fitting), (fitting, fitting), fixed=True)
 
     def price(
         self, windows: Sequence[Window], lens: Lens | None = None, *, disturbed: bool = False
@@ -290,9 +291,12 @@ class Eye:
             if valid.shape[0] >= shape[0] and valid.shape[1] >= shape[1]:
                 return resample(Raster(self._reduced.data[:, rows, cols], valid), shape)
         elif shape is not None and window == (0, 0, *info.shape):
-            if self._view is None or np.less(self._view.valid.shape, shape).any():
-                self._view = self.source.read(window, bands=bands, out_shape=shape)
-            return resample(self._view, shape)
+            # Of one reading, whichever lens comes first: what is remembered must not change it.
+            if self._view is None:
+                size = self.standard.reading(window)
+                self._view = self.source.read(window, bands=bands, out_shape=size)
+            if not np.less(self._view.valid.shape, shape).any():
+                return resample(self._view, shape)
         return self.source.read(window, bands=bands, out_shape=shape)
 
     def timed(self, function: Callable[..., Any], *given: Any) -> Any:
@@ -325,20 +329,3 @@ class Eye:
                 if self.memory is not None:
                     self.memory.put(window, lens.shape, disturbed, vector)
                 yield window, vector
-
-
-_sized: WeakKeyDictionary[Any, dict[int, Any]] = WeakKeyDictionary()
-
-
-def _at_size(model: TakesSizes, side: int) -> Any:
-    """Return a model at another size, made once: it copies position vectors and makes a trial pass.
-
-    Without that each image would pay for it, in mode "feature" a third of a pass.
-    """
-    try:
-        known = _sized.setdefault(model, {})
-    except TypeError:  # a model of somebody else's that is no key
-        return model.at_size(side)
-    if side not in known:
-        known[side] = model.at_size(side)
-    return known[side]

@@ -9,6 +9,7 @@ half its size.
 from __future__ import annotations
 
 import copy
+import functools
 import warnings
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -89,6 +90,7 @@ class Sizes:
         """
         name = model.spec.name
 
+        @functools.cache  # made once: it copies position vectors, and tries the network
         def at_size(side: int | tuple[int, int]) -> M:
             return build(self.at(side, name))
 
