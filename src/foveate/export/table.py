@@ -59,7 +59,8 @@ def run_table(run: Run, methods: Sequence[str] | None, *, geometry: str) -> pa.T
     if methods:
         raise ParameterError(
             f"the method {methods[0]!r} of the run {str(run.path)!r}",
-            "It classified tiles or chose regions, and has no methods.",
+            f"It {'chose regions' if name == _REGIONS else 'classified its tiles'}, and has no "
+            "methods.",
             "Leave --method out.",
         )
     table = read_parquet(run.path / name)
