@@ -54,16 +54,10 @@ Option = Annotated[
 def look(
     images: o.Images,
     out: o.Out,
-    labels: Annotated[str, typer.Option(help="Names of the classes: beach,harbor,forest.")] = "",
-    labels_file: Annotated[
-        Path | None, typer.Option(help="One name a line, or YAML, TOML, JSON: name -> texts.")
-    ] = None,
-    probe: Annotated[
-        Path | None, typer.Option(help="File of a linear probe, instead of labels.")
-    ] = None,
-    templates: Annotated[
-        str, typer.Option(help="Sentences around a name: rs, plain, none, ..., a file, or one.")
-    ] = "rs",
+    labels: o.Labels = "",
+    labels_file: o.LabelsFile = None,
+    probe: o.Probe = None,
+    templates: o.Templates = "rs",
     goal: Goal = "",
     query: Query = "",
     mode: Mode = None,

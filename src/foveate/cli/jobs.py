@@ -3,7 +3,6 @@
 Typer reads the annotations when the program starts: they are no comments here.
 """
 
-from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -111,18 +110,12 @@ def embed(
 def classify(
     images: o.Images,
     out: o.Out,
-    labels: Annotated[str, typer.Option(help="Names of the classes: forest,water,town.")] = "",
-    labels_file: Annotated[
-        Path | None, typer.Option(help="One name a line, or YAML, TOML, JSON: name -> texts.")
-    ] = None,
-    probe: Annotated[
-        Path | None, typer.Option(help="File of a linear probe, instead of labels.")
-    ] = None,
+    labels: o.Labels = "",
+    labels_file: o.LabelsFile = None,
+    probe: o.Probe = None,
     model: o.Model = None,
     weights: o.Weights = None,
-    templates: Annotated[
-        str, typer.Option(help="Sentences around a name: rs, plain, none, ..., a file, or one.")
-    ] = "rs",
+    templates: o.Templates = "rs",
     head: Annotated[
         str | None,
         typer.Option(

@@ -41,6 +41,15 @@ SkipEmpty = Annotated[
     bool, typer.Option("--skip-empty", help="Leave out scenes of nothing but nodata.")
 ]
 
+Labels = Annotated[str, typer.Option(help="Names of the classes: forest,water,town.")]
+LabelsFile = Annotated[
+    Path | None, typer.Option(help="One name a line, or YAML, TOML, JSON: name -> texts.")
+]
+Probe = Annotated[Path | None, typer.Option(help="File of a linear probe, instead of labels.")]
+Templates = Annotated[
+    str, typer.Option(help="Sentences around a name: rs, plain, none, ..., a file, or one.")
+]
+
 Model = Annotated[
     str | None,
     typer.Option(help="FAMILY[:NAME][@TAG][?key=value]; see foveate models. [default: builtin]"),

@@ -32,9 +32,7 @@ def tune_text(
     labels_file: Annotated[
         Path | None, typer.Option(help="What to call the folders: folder -> name.")
     ] = None,
-    templates: Annotated[
-        str, typer.Option(help="Sentences around a name: rs, plain, none, ..., a file, or one.")
-    ] = "rs",
+    templates: o.Templates = "rs",
     epochs: Annotated[
         int | None, typer.Option(help="Passes over the images. [default: 30]")
     ] = None,

@@ -17,7 +17,7 @@ from foveate.focus.eye import Eye
 from foveate.focus.feed import Feed, arranged, masked, painted, told
 from foveate.focus.inquiry import Inquiry, check_choice, need_answers
 from foveate.focus.modes.base import need_room, windows_of
-from foveate.focus.modes.judged import first_cells, regions_of, set_aside
+from foveate.focus.modes.judged import first_cells, release, set_aside
 from foveate.focus.modes.zoom import LEAF
 from foveate.focus.outcome import Outcome
 from foveate.focus.question import Asked
@@ -81,7 +81,7 @@ class Asking:
     @property
     def windows(self) -> tuple[Window, ...]:
         """The chosen regions, the most important first."""
-        return regions_of(self.choice.found)
+        return self.choice.found.windows
 
 
 def ask_image(
@@ -143,9 +143,8 @@ def ask_image(
         choice = by_answers(eye, viewer, inquiry, plan, full=full, tiles=tiles)
     else:
         choice = by_selector(eye, selector, asked or Asked(), plan, scene=scene, memory=memory)
-    if plan.passes is not None:
-        eye.ledger.limits["passes"] = float(plan.passes)
-    windows = regions_of(choice.found)
+    release(eye, plan.passes)
+    windows = choice.found.windows
     images, prompt = _fed(viewer, inquiry, windows, overview)
     said = viewer.answer(images, prompt, inquiry.max_tokens)
     tile = None

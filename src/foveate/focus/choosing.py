@@ -9,7 +9,7 @@ import numpy as np
 
 from foveate.errors import BudgetError, DataError
 from foveate.focus.looking import look_at
-from foveate.focus.modes.judged import CropField, by_losses
+from foveate.focus.modes.judged import UNMEASURED, CropField, by_losses
 from foveate.focus.refine import Refinement
 
 if TYPE_CHECKING:
@@ -29,7 +29,6 @@ if TYPE_CHECKING:
     from foveate.models.capabilities import Model
 
 _EXISTS, _YES = "Is there {query} in this image? Answer yes or no.", "Yes"
-_UNMEASURED = "Representativeness and robustness were not measured: they compare features."
 _MEANING = {
     "balanced": "Regions are those that bear out the model's first answer, right or wrong.",
     "rare": "Rare is what the answer to the whole image does not fit; so are empty regions.",
@@ -112,7 +111,7 @@ def by_answers(
     losses = np.array([known[window] for window in found.state.seen.windows])
     sought = goal.name == "query"
     return Choice(
-        goal, field.name, field.removal, found, (_UNMEASURED, _MEANING[goal.name]),
+        goal, field.name, field.removal, found, (UNMEASURED, _MEANING[goal.name]),
         overview_loss=overview_loss, losses=losses,
         fit=np.exp(-losses) if sought else None,
         full_fit=float(np.exp(-overview_loss)) if sought else None,

@@ -140,6 +140,21 @@ GOALS: dict[str, Goal] = {
 """Goal by name; what each is good for stands in docs/focus.md."""
 
 
+def no_query() -> ParameterError:
+    """Return the error of a goal that has nothing to look for."""
+    return ParameterError("the goal 'query' without a text", "", 'Type --query "storage tank".')
+
+
+def need_query(goal: Goal, query: str) -> None:
+    """Refuse the goal "query" without a query.
+
+    Raises:
+        ParameterError: There is none.
+    """
+    if goal.name == "query" and not query.strip():
+        raise no_query()
+
+
 def find_goal(name: str) -> Goal:
     """Return a goal by name.
 

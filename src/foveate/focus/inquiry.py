@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from foveate.errors import MissingCapabilityError, ParameterError
 from foveate.focus.feed import FEEDS, Feed
+from foveate.focus.goals import need_query
 from foveate.models.capabilities import JudgesAnswers, need
 
 if TYPE_CHECKING:
@@ -64,8 +65,7 @@ def check_choice(inquiry: Inquiry, plan: Plan, selected: bool) -> None:  # noqa:
         ParameterError: The goal "query" without a query, or a query for another goal.
     """
     query, goal = inquiry.query.strip(), plan.goal.name
-    if goal == "query" and not query:
-        raise ParameterError("the goal 'query' without a text", "", 'Type --query "storage tank".')
+    need_query(plan.goal, query)
     if selected:
         return
     out = "Use {use}, or let a model that embeds choose: --selector builtin."

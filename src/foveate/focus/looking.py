@@ -13,14 +13,15 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from foveate.budget import Ledger
-from foveate.errors import BudgetError, DataError, ParameterError
+from foveate.errors import BudgetError
 from foveate.focus.answers import Said, answers, labels_of, of_vector, surest
 from foveate.focus.eye import Eye
-from foveate.focus.modes.base import areas, measured, need_room
+from foveate.focus.goals import need_query
+from foveate.focus.modes.base import areas, measured, need_room, nothing_valid
 from foveate.focus.modes.feature import FeatureField, check_tokens, second_view
 from foveate.focus.modes.window import WindowField, check_sizes
 from foveate.focus.modes.zoom import LEAF, ZoomField
-from foveate.focus.partition import significant, uniform
+from foveate.focus.partition import cell_count, significant, uniform
 from foveate.focus.refine import Refinement
 from foveate.grid import Tiles, Window
 from foveate.models.capabilities import need
@@ -101,7 +102,7 @@ class Look:
     @property
     def windows(self) -> tuple[Window, ...]:
         """What was shown of each chosen region, the most important first."""
-        return tuple(self.found.state.seen.windows[i] for i in self.found.state.chosen.rows)
+        return self.found.windows
 
     @property
     def selection(self) -> Selection:
@@ -162,7 +163,7 @@ def look_at(
     overview, tokens = _overview(eye, plan)
     tiles = measured(_first(source.info.shape, tokens, plan, eye, scene), eye)
     if not len(tiles):
-        raise _nothing(plan)
+        raise nothing_valid(plan.min_valid)
     mode = _field(eye, plan, tokens, goal, robust=robust)
     _afford(eye, mode, tiles, plan)
     search = Refinement(mode, eye, goal, plan.rules, asked.head, asked.target, asked.text)
@@ -188,14 +189,6 @@ def look_at(
     )  # fmt: skip
 
 
-def _nothing(plan: Plan) -> DataError:
-    return DataError(
-        f"the image has no cell with {plan.min_valid:.0%} valid pixels",
-        "There is nothing to look at.",
-        "Check --nodata, or lower --min-valid.",
-    )
-
-
 def _check(eye: Eye, plan: Plan, asked: Asked) -> None:
     """Refuse what cannot work before any pass is made."""
     shape = eye.source.info.shape
@@ -205,12 +198,11 @@ def _check(eye: Eye, plan: Plan, asked: Asked) -> None:
     if plan.mode == "window":
         check_sizes(eye)
     if plan.mode == "zoom":
-        crop = plan.crop or max(eye.standard.shape)
+        crop = plan.crop_side(eye.standard.shape)
         need_room(shape, LEAF * crop, f"A crop of {crop} pixels shows nearly all of it.")
     if not eye.valid([Window(0, 0, *shape)])[0]:
-        raise _nothing(plan)
-    if plan.goal.name == "query" and not asked.query:
-        raise ParameterError("the goal 'query' without a text", "", 'Type --query "storage tank".')
+        raise nothing_valid(plan.min_valid)
+    need_query(plan.goal, asked.query)
 
 
 def _weighed(plan: Plan) -> tuple[Goal, bool, list[str]]:
@@ -233,11 +225,9 @@ def _overview(eye: Eye, plan: Plan) -> tuple[NDArray[np.float32], NDArray[np.flo
         return eye.see([whole])[0], None
     tokens = eye.tokens(whole)
     model: Any = eye.model
-    if model.token_spec.pooled:
+    if model.token_spec.pooled or plan.mode == "feature":
         return unit(tokens.mean(axis=(0, 1))), tokens
     # The embedding is another function of the image: only "significance" asks for both.
-    if plan.mode == "feature":
-        return unit(tokens.mean(axis=(0, 1))), tokens
     return eye.see([whole])[0], tokens
 
 
@@ -249,29 +239,17 @@ def _first(
     scene: str,
 ) -> Tiles:
     """Return the first partition."""
-    count = _cells(shape, plan, eye)
+    crop = plan.crop_side(eye.standard.shape) if plan.mode == "zoom" else None
+    count = cell_count(shape, plan.cells, crop)
     if plan.partition == "significance" and tokens is not None:
-        crop = plan.crop or max(eye.standard.shape)
-        least = crop // 2 if plan.mode == "zoom" else 1
-        return significant(shape, tokens, count, scene, least=least)
+        return significant(shape, tokens, count, scene, least=1 if crop is None else crop // 2)
     return uniform(shape, count, scene)
-
-
-def _cells(shape: tuple[int, int], plan: Plan, eye: Eye) -> int:
-    """Return the number of cells of the first partition."""
-    square = min(shape) / max(shape)
-    wanted = max(plan.cells, round(plan.cells**2 * square))
-    if plan.mode != "zoom":
-        return wanted
-    crop = plan.crop or max(eye.standard.shape)
-    most = -(-shape[0] // crop) * -(-shape[1] // crop)  # smaller cells would be blown up
-    return min(wanted, most)
 
 
 def _tiled(eye: Eye, plan: Plan) -> float:
     """Return the passes that tiling the whole image with crops would take."""
     height, width = eye.source.info.shape
-    side = plan.crop or max(eye.standard.shape)
+    side = plan.crop_side(eye.standard.shape)
     crop = Window(0, 0, min(side, height), min(side, width))
     return -(-height // side) * -(-width // side) * eye.standard.pixels(crop) / eye.standard_pixels
 
@@ -291,7 +269,7 @@ def _field(
         return FeatureField(eye, tokens, plan.rules.branch, robust=robust)
     if plan.mode == "window":
         return WindowField(eye, plan.cells, plan.rules.branch, robust=robust)
-    crop = plan.crop or max(eye.standard.shape)
+    crop = plan.crop_side(eye.standard.shape)
     return ZoomField(eye, crop, goal.coarse, plan.rules.branch, robust=robust)
 
 

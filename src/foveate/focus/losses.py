@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from foveate.errors import MissingCapabilityError, ParameterError
+from foveate.focus.goals import no_query
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -73,7 +74,7 @@ def query(known: Known) -> Loss:
     if known.head is not None:
         return label(known)
     if known.text is None:
-        raise ParameterError("the goal 'query' without a text", "", 'Type --query "storage tank".')
+        raise no_query()
     return _unlike(known.text[None])
 
 

@@ -57,6 +57,21 @@ def uniform(shape: tuple[int, int], count: int, scene: str = "") -> Tiles:
     return Tiles.of(scene, windows, row=row_of, col=col_of)
 
 
+def cell_count(shape: tuple[int, int], cells: int, crop: int | None) -> int:
+    """Return the number of cells of a first partition.
+
+    Args:
+        shape: ``(height, width)`` of the image in pixels.
+        cells: N_p, cells along the longer side.
+        crop: Side of a crop that no cell has to be smaller than, pixels; None for any size.
+    """
+    count = max(cells, round(cells**2 * min(shape) / max(shape)))
+    if crop is None:
+        return count
+    # Smaller cells would only be blown up.
+    return min(count, -(-shape[0] // crop) * -(-shape[1] // crop))
+
+
 def significant(
     shape: tuple[int, int],
     tokens: NDArray[np.floating],

@@ -55,6 +55,10 @@ class Plan:
     batch_size: int = 32
     disturb: Perturbation = perturb
 
+    def crop_side(self, shape: tuple[int, int]) -> int:
+        """Return the side of a crop, for a model whose input has that ``(height, width)``."""
+        return self.crop or max(shape)
+
     def __post_init__(self) -> None:
         """Check the values."""
         for name, value, allowed in (

@@ -25,12 +25,14 @@ from foveate.grid import Tiles
 from foveate.seeds import rng, tie_keys
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from numpy.typing import NDArray
 
     from foveate.focus.eye import Eye
     from foveate.focus.goals import Goal
     from foveate.focus.modes.base import Field, Seen
-    from foveate.focus.sets import Loss
+    from foveate.grid import Window
     from foveate.models.heads.base import Head
 
 Stop = Literal["resolution", "gain", "passes", "depth"]
@@ -158,6 +160,11 @@ class Found:
     rounds: tuple[Round, ...]
     near_ties: int
 
+    @property
+    def windows(self) -> tuple[Window, ...]:
+        """What was shown of each chosen region, the most important first."""
+        return tuple(self.state.seen.windows[row] for row in self.state.chosen.rows)
+
 
 @dataclass
 class Refinement:
@@ -213,7 +220,7 @@ class Refinement:
         persist = self.field.persists if self.rules.persist is None else self.rules.persist
         while True:
             cut = self._next(state, persist=persist)
-            if not isinstance(cut, np.ndarray):
+            if not isinstance(cut, dict):
                 return self._found(state, cut, rounds)
             after = self._refined(state, cut)
             better = after.importance > state.importance + EQUAL
@@ -230,8 +237,8 @@ class Refinement:
         area = float(state.scorer.sizes[state.chosen.rows].sum())
         return area <= self.rules.area * self._total * (1 + 1e-9)
 
-    def _next(self, state: State, *, persist: bool) -> NDArray[np.int64] | Stop:
-        """Return the cells to cut next, or why there are none."""
+    def _next(self, state: State, *, persist: bool) -> dict[int, Tiles] | Stop:
+        """Return the cells to cut next with their parts, or why there are none."""
         tiles = state.tiles
         able = self.field.can_refine(tiles)
         deep = np.zeros(len(tiles), bool)
@@ -254,30 +261,30 @@ class Refinement:
             return "depth" if held.any() else "resolution"
         # Cell by cell: half of a cell's children would leave a hole in the frontier. Where the best
         # is too dear, a cheaper one further down still says more than passes that are not made.
-        kept: list[int] = []
+        kept: dict[int, Tiles] = {}
         price = 0.0
         # Half of what is left goes to this round: the best cells of the next deserve the rest.
         round_ends = self.eye.ledger.left("passes") / 2 if persist else np.inf
-        for row in wanted:
+        for row in wanted.tolist():
             if len(kept) == most or price >= round_ends:
                 break
-            children = self._children(tiles, row)
+            children = measured(self.field.children(tiles.take([row])), self.eye)
             each = float(self.field.price(children).sum()) if len(children) else 0.0
             if self.eye.ledger.can(passes=price + each):
-                kept.append(row)
+                kept[row] = children
                 price += each
         if not kept:
             return "passes"
         # Whether the last cell that is cut is as good as equal to the first that is not.
-        last = int(np.flatnonzero(wanted == kept[-1])[0])
+        last = int(np.flatnonzero(wanted == list(kept)[-1])[0])
         edge = state.scorer.single_importance[wanted[last : last + 2]]
         self._close_cuts += int(edge.size == 2 and abs(edge[0] - edge[1]) <= EQUAL)
-        return np.array(kept, np.int64)
+        return kept
 
-    def _refined(self, state: State, rows: NDArray[np.int64]) -> State:
+    def _refined(self, state: State, cut: Mapping[int, Tiles]) -> State:
         """Replace cells by their children."""
-        stay = np.setdiff1d(np.arange(len(state.tiles)), rows)
-        children = Tiles.concat([self._children(state.tiles, row) for row in rows])
+        stay = np.setdiff1d(np.arange(len(state.tiles)), list(cut))
+        children = Tiles.concat(list(cut.values()))
         tiles = Tiles.concat([state.tiles.take(stay), children])
         seen = state.seen.take(stay)
         if len(children):
@@ -286,13 +293,10 @@ class Refinement:
         order = np.lexsort((tiles.x, tiles.y))
         return self._state(tiles.take(order), seen.take(order))
 
-    def _children(self, tiles: Tiles, row: int) -> Tiles:
-        """Return the parts of a cell that have enough valid pixels."""
-        return measured(self.field.children(tiles.take([row])), self.eye)
-
     def _state(self, tiles: Tiles, seen: Seen) -> State:
         weights, area = self.goal.weights, areas(tiles)
-        x = _centred(seen, area) if "novelty" in self._losses else seen.x
+        losses = self.goal.losses if self.head is not None else self.goal.bare
+        x = _centred(seen, area) if "novelty" in losses else seen.x
         known = Known(x, area, self.head, self.target, self.text)
         density = None
         if weights.representativeness:
@@ -300,17 +304,10 @@ class Refinement:
             density = distribution(self.goal.density, points, share, self._vocabulary)
         near = neighbours(tiles, self.rules.near)
         scorer = Scorer(
-            AdditiveModel(x, area, self._loss(known)), self.goal, near, density, seen.shift,
+            AdditiveModel(x, area, mixed(losses, known)), self.goal, near, density, seen.shift,
             _shown(tiles, seen), self._total,
         )  # fmt: skip
         return State(tiles, seen, scorer, self._choose(tiles, seen, scorer))
-
-    @property
-    def _losses(self) -> dict[str, float]:
-        return dict(self.goal.losses if self.head is not None else self.goal.bare)
-
-    def _loss(self, known: Known) -> Loss:
-        return mixed(self._losses, known)
 
     def _choose(self, tiles: Tiles, seen: Seen, scorer: Scorer) -> Chosen:
         return choose(
@@ -363,6 +360,3 @@ def _near_ties(state: State) -> int:
     score = state.scorer.single_importance if free is None else state.scorer.single_importance[free]
     score = np.sort(score)[::-1][: state.chosen.rows.size + 1]
     return int((np.abs(np.diff(score)) <= EQUAL).sum())
-
-
-__all__ = ["STOPS", "Found", "Refinement", "Round", "Rules", "State", "Stop"]

@@ -69,9 +69,8 @@ def save_look(path: Path, outcome: Outcome, source: Source, bands: Sequence[int]
     )  # fmt: skip
     files = [f"looks/{name}.parquet", f"maps/{name}.tif"]
     if outcome.mask is not None:
-        write_cog(path / f"masks/{name}.tif", outcome.mask, geobox=info.geobox, nodata=0,
-            overviews="nearest",
-        )  # fmt: skip
+        file = path / f"masks/{name}.tif"
+        write_cog(file, outcome.mask, geobox=info.geobox, nodata=0, overviews="nearest")
         files.append(f"masks/{name}.tif")
     use = display_bands(bands, info.bands)
     limits = display_range(source, use)
@@ -83,10 +82,9 @@ def save_look(path: Path, outcome: Outcome, source: Source, bands: Sequence[int]
         file = f"crops/{name}-{rank:02d}.jpg"
         write_bytes(path / file, jpeg(to_rgb(raster, limits)), durable=False)
         files.append(file)
-    for stale in {f"crops/{f.name}" for f in (path / "crops").glob(f"{name}-[0-9]*.jpg")} - {
-        *files
-    }:
-        (path / stale).unlink(missing_ok=True)  # of a job with more regions
+    for crop in (path / "crops").glob(f"{name}-[0-9]*.jpg"):
+        if f"crops/{crop.name}" not in files:
+            crop.unlink()  # of a job with more regions
     if outcome.mask is None:
         (path / f"masks/{name}.tif").unlink(missing_ok=True)
     result = {**outcome.summary(), "regions": _regions(outcome, cells)}

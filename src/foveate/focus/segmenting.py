@@ -19,11 +19,12 @@ from foveate.focus.eye import Eye
 from foveate.focus.masks import Judge, losses_of
 from foveate.focus.modes.base import measured, need_room, windows_of
 from foveate.focus.modes.judged import (
+    UNMEASURED,
     CropField,
     KnownField,
     by_losses,
     first_cells,
-    regions_of,
+    release,
     set_aside,
 )
 from foveate.focus.modes.zoom import LEAF
@@ -88,7 +89,7 @@ class Segmenting:
     @property
     def windows(self) -> tuple[Window, ...]:
         """The chosen regions, the most important first."""
-        return regions_of(self.found)
+        return self.found.windows
 
     @property
     def prediction(self) -> dict[str, float | None]:
@@ -132,7 +133,7 @@ def segment_image(source: Source, model: Model, plan: Plan, *, scene: str = "ima
     judge = Judge(eye)
     # With "feature" a crop is encoded twice: to judge its boxes, and to cut out the best mask.
     reserve = plan.rules.regions * (1.0 if plan.mode == "zoom" else 2)
-    crop = (plan.crop or max(eye.standard.shape)) if plan.mode == "zoom" else None
+    crop = plan.crop_side(eye.standard.shape) if plan.mode == "zoom" else None
     if crop is not None:
         need_room(source.info.shape, LEAF * crop, f"A crop of {crop} pixels shows nearly all.")
     tiles = first_cells(eye, plan, scene, crop)
@@ -148,16 +149,15 @@ def segment_image(source: Source, model: Model, plan: Plan, *, scene: str = "ima
         field, full = _by_overview(eye, judge, plan, tiles)
     goal = by_losses(plan.goal)
     found = Refinement(field, eye, goal, plan.rules).run(tiles)
-    if plan.passes is not None:
-        eye.ledger.limits["passes"] = float(plan.passes)
+    release(eye, plan.passes)
     seen = found.state.seen.windows
-    windows = regions_of(found)
+    windows = found.windows
     whole = np.zeros(source.info.shape, np.uint16)
     masks = tuple(judge.cut(window, whole, rank) for rank, window in enumerate(windows, start=1))
     return Segmenting(
         goal, plan.mode, field.removal, found, masks, whole, full,
         np.array([judge.known[window] for window in seen]), eye.work,
-        ("Representativeness and robustness were not measured: they compare features.",),
+        (UNMEASURED,),
     )  # fmt: skip
 
 

@@ -9,7 +9,7 @@ from pydantic import Field
 from foveate.budget import Budget
 from foveate.errors import BudgetError, ParameterError
 from foveate.focus.feed import Feed  # noqa: TC001  (pydantic reads it)
-from foveate.focus.goals import Goal, find_goal
+from foveate.focus.goals import Goal, find_goal, need_query
 from foveate.focus.inquiry import Inquiry
 from foveate.focus.plan import Mode, Partition, Plan
 from foveate.focus.refine import Rules
@@ -81,10 +81,7 @@ class FocusJob(ClassSettings):
             ParameterError: No such form or weight, or a query for a goal that asks for nothing.
         """
         goal = find_goal(self.goal)
-        if goal.name == "query" and not self.query.strip():
-            raise ParameterError(
-                "the goal 'query' without a text", "", 'Type --query "storage tank".'
-            )
+        need_query(goal, self.query)
         weights = {
             name.removeprefix("weights."): value
             for name, value in self.forms.items()

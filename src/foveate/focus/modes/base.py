@@ -101,6 +101,22 @@ def windows_of(tiles: Tiles) -> list[Window]:
     return [tiles.window(i) for i in range(len(tiles))]
 
 
+def parts(cell: Tiles, branch: int) -> Tiles:
+    """Cut one cell into `branch` x `branch`; a strip is cut across only.
+
+    Quarters of a strip would become thinner than a pixel before they are a crop long.
+    """
+    height, width = int(cell.h[0]), int(cell.w[0])
+    if max(height, width) < 2 * min(height, width):
+        return cell.refine([0], branch)
+    return across(cell, branch)
+
+
+def across(cell: Tiles, count: int) -> Tiles:
+    """Cut one cell into `count` along its longer side."""
+    return cell.refine([0], (count, 1) if cell.h[0] >= cell.w[0] else (1, count))
+
+
 def areas(tiles: Tiles) -> NDArray[np.float64]:
     """Return the valid pixels of cells: (n,)."""
     return tiles.pixels * tiles.valid_share.astype(np.float64)
@@ -142,6 +158,16 @@ def seen_through(
         shift = np.linalg.norm(x - eye.see(windows, lens, disturbed=True), axis=1)
         shift = shift.astype(np.float64)
     return Seen(x, tuple(windows), np.asarray(scale, np.int64), shift)
+
+
+def nothing_valid(min_valid: float, scene: str = "") -> DataError:
+    """Return the error of an image in which no cell has enough valid pixels."""
+    name = f" {scene!r}" if scene else ""
+    return DataError(
+        f"the image{name} has no cell with {min_valid:.0%} valid pixels",
+        "There is nothing to look at.",
+        "Check --nodata, or lower --min-valid.",
+    )
 
 
 def need_room(shape: tuple[int, int], least: float, what: str) -> None:

@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from foveate.errors import BudgetError, DataError
-from foveate.focus.modes.base import Seen, measured, own_points, windows_of
+from foveate.errors import BudgetError
+from foveate.focus.modes.base import Seen, measured, nothing_valid, own_points, parts, windows_of
 from foveate.focus.modes.zoom import LEAF
-from foveate.focus.partition import uniform
+from foveate.focus.partition import cell_count, uniform
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -24,10 +24,11 @@ if TYPE_CHECKING:
     from foveate.focus.eye import Eye
     from foveate.focus.goals import Goal
     from foveate.focus.plan import Plan
-    from foveate.focus.refine import Found
     from foveate.grid import Tiles, Window
 
     Judge = Callable[[Sequence[Window]], NDArray[np.floating]]
+
+UNMEASURED = "Representativeness and robustness were not measured: they compare features."
 
 
 class CropField:
@@ -53,10 +54,7 @@ class CropField:
 
     def children(self, cell: Tiles) -> Tiles:
         """Return the parts of a cell; a strip is cut across only."""
-        height, width = int(cell.h[0]), int(cell.w[0])
-        if max(height, width) < 2 * min(height, width):
-            return cell.refine([0], self._branch)
-        return cell.refine([0], (self._branch, 1) if height >= width else (1, self._branch))
+        return parts(cell, self._branch)
 
     def price(self, tiles: Tiles) -> NDArray[np.float64]:
         """Return what the cells cost, in passes."""
@@ -134,16 +132,9 @@ def first_cells(eye: Eye, plan: Plan, scene: str, crop: int | None) -> Tiles:
         DataError: There is no cell with enough valid pixels.
     """
     shape = eye.source.info.shape
-    count = max(plan.cells, round(plan.cells**2 * min(shape) / max(shape)))
-    if crop is not None:
-        count = min(count, -(-shape[0] // crop) * -(-shape[1] // crop))
-    tiles = measured(uniform(shape, count, scene), eye)
+    tiles = measured(uniform(shape, cell_count(shape, plan.cells, crop), scene), eye)
     if not len(tiles):
-        raise DataError(
-            f"the image {scene!r} has no cell with {plan.min_valid:.0%} valid pixels",
-            "There is nothing to look at.",
-            "Check --nodata, or lower --min-valid.",
-        )
+        raise nothing_valid(plan.min_valid, scene)
     return tiles
 
 
@@ -175,9 +166,10 @@ def set_aside(
     eye.ledger.limits["passes"] = passes - reserve
 
 
-def regions_of(found: Found) -> tuple[Window, ...]:
-    """Return what was shown of each chosen region, the most important first."""
-    return tuple(found.state.seen.windows[row] for row in found.state.chosen.rows)
+def release(eye: Eye, passes: float | None) -> None:
+    """Let what `set_aside` has kept be spent."""
+    if passes is not None:
+        eye.ledger.limits["passes"] = float(passes)
 
 
 def _seen(

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from foveate.focus.modes.base import Seen, measured, own_points, seen_through, sizes
+from foveate.focus.modes.base import Seen, across, measured, own_points, parts, seen_through, sizes
 from foveate.models.capabilities import TakesSizes
 from foveate.seeds import tie_keys
 
@@ -54,12 +54,7 @@ class ZoomField:
 
     def children(self, cell: Tiles) -> Tiles:
         """Return the halves or the parts of a cell."""
-        height, width = int(cell.h[0]), int(cell.w[0])
-        k = 2 if self._coarse == "native" else self._branch
-        if self._coarse == "whole" and max(height, width) < 2 * min(height, width):
-            return cell.refine([0], k)
-        # Quarters of a strip would become thinner than a pixel before they are a crop long.
-        return cell.refine([0], (k, 1) if height >= width else (1, k))
+        return across(cell, 2) if self._coarse == "native" else parts(cell, self._branch)
 
     def price(self, tiles: Tiles) -> NDArray[np.float64]:
         """Return what the cells cost, in passes."""
