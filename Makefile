@@ -21,13 +21,19 @@ $(VENV)/.core: pyproject.toml constraints.txt $(filter .bootstrap/bin/uv,$(UV))
 	$(UV) pip install --quiet --compile-bytecode --python $(VENV) --constraint constraints.txt --editable .
 	touch $@
 
+# with torch, which training needs
+$(VENV)/.observe: $(VENV)/.core
+	$(UV) pip install --quiet --compile-bytecode --python $(VENV) --constraint constraints.txt --editable '.[observe]'
+	touch $@
+
 $(VENV)/.dev: $(VENV)/.core
 	$(UV) pip install --quiet --compile-bytecode --python $(VENV) --constraint constraints.txt --editable '.[models,hf,torchgeo]' --group dev
 	touch $@
 
-demo: $(VENV)/.core
+demo: $(VENV)/.observe
 	$(BIN)/foveate demo --out demo
-	@echo "Open in a browser: demo/run/report.html (which tiles to keep), demo/focus/report.html (where to look)."
+	@echo "Open in a browser: demo/run/report.html (which tiles to keep), demo/focus/report.html (where to look),"
+	@echo "demo/observer/report.html (what observing is worth), demo/observe/report.html (which tiles to acquire)."
 
 test: $(VENV)/.dev lint
 	$(BIN)/python -m pytest -n 2 -q
@@ -55,6 +61,7 @@ bench: $(VENV)/.dev
 	$(BIN)/python benchmarks/models.py
 	$(BIN)/python benchmarks/tune_text.py
 	$(BIN)/python benchmarks/focus_cost.py
+	$(BIN)/python benchmarks/observe_cost.py
 
 clean:
 	rm -rf $(VENV) .bootstrap demo

@@ -1,3 +1,4 @@
+import dataclasses
 import pickle
 from concurrent.futures import ThreadPoolExecutor
 
@@ -17,6 +18,7 @@ from foveate.raster import (
     Source,
     StackSource,
     gdal,
+    metres_per_pixel,
     resize,
     write_cog,
 )
@@ -483,3 +485,23 @@ def test_windows_of_real_photographs_are_slices(realdata):
     assert source.info.shape == pixels.shape[1:]
     part = source.read(Window(100, 50, 64, 32)).data
     assert np.abs(part.astype(int) - pixels[:, 100:164, 50:82]).max() <= 2  # two JPEG decoders
+
+
+@pytest.mark.parametrize(
+    ("crs", "affine", "metres"),
+    [
+        ("EPSG:32633", Affine(10, 0, 5e5, 0, -10, 6e6), 10.0),
+        ("EPSG:2263", Affine(1, 0, 984_000, 0, -1, 197_000), 0.304800610),  # US survey feet
+        ("EPSG:3857", Affine(10, 0, 0, 0, -10, 8_399_738), 5.0),  # twice too large at 60 degrees
+        ("EPSG:4326", Affine(1e-4, 0, 10, 0, -1e-4, 60), 7.9),
+        (None, Affine(10, 0, 5e5, 0, -10, 6e6), None),
+    ],
+)
+def test_metres_of_a_pixel(crs: str | None, affine: Affine, metres: float | None) -> None:
+    shape = (4, 6)
+    info = ArraySource(np.zeros((1, *shape), np.uint8), geobox=GeoBox(shape, affine, crs)).info
+    found = metres_per_pixel(info)
+    assert found == (None if metres is None else pytest.approx(metres, rel=0.01))
+    if metres == 10:
+        assert found == 10
+    assert metres_per_pixel(dataclasses.replace(info, geobox=None)) is None

@@ -10,7 +10,7 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from foveate import classify, curate, focus
+    from foveate import classify, curate, focus, observe
     from foveate.budget import Budget, Ledger
     from foveate.embeddings import Embeddings, EncoderSpec
     from foveate.errors import FoveateError
@@ -35,7 +35,7 @@ _HOME = {
     "write_report": "report", "Run": "run", "load_embeddings": "run", "Ranking": "selection",
     "Selection": "selection",
 }  # fmt: skip
-_MODULES = ("classify", "curate", "focus")
+_MODULES = ("classify", "curate", "focus", "observe")
 
 __all__ = [
     "Budget",
@@ -63,6 +63,7 @@ __all__ = [
     "from_callable",
     "load_embeddings",
     "load_model",
+    "observe",
     "open_pool",
     "read_coordinates",
     "text_head",

@@ -1,5 +1,6 @@
 """The page in a real browser: scripts run, names do not, and nothing is asked of the network."""
 
+import json
 import re
 import shutil
 import subprocess
@@ -7,6 +8,7 @@ import subprocess
 import numpy as np
 import pytest
 from focus_runs import write_focus
+from observe_runs import write_completed, write_selected, write_trained
 
 from foveate.report import render, write_report
 
@@ -113,3 +115,16 @@ def test_a_focus_page_works_without_scripts_and_may_run_none(tmp_path, load):
     assert "<title>owned" not in dom
     assert sum("Content Security Policy" in line for line in console) == 1
     assert len(re.findall(r'type="radio"[^>]*checked', dom)) == 2
+
+
+@pytest.mark.parametrize("write", [write_trained, write_selected, write_completed])
+def test_observe_pages_need_nothing_that_their_policy_drops(tmp_path, load, write):
+    run = write(tmp_path / "run")
+    record = run / "run.json"
+    text = record.read_text(encoding="utf-8")
+    record.write_text(text.replace("foveate observe", json.dumps(HOSTILE)[1:-1]), encoding="utf-8")
+    dom, console = load(write_report(run))
+    assert console == []
+    assert "<img" not in dom
+    assert "<title>owned" not in dom
+    assert 'class="veil"' in dom

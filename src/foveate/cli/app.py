@@ -8,7 +8,7 @@ from typing import Annotated, Any
 
 import typer
 
-from foveate.cli import focus, jobs, mosaic, tune
+from foveate.cli import bench, focus, jobs, mosaic, observe, tune
 from foveate.cli.options import Device, Json, Out, Seed, Weights, command
 
 app = typer.Typer(
@@ -39,8 +39,9 @@ def options(
 
 @app.command()
 def demo(out: Out, seed: Seed = 0, as_json: Json = False) -> None:
-    """Draw a landscape, keep its best tiles, find what is rare, write two reports. Offline."""
+    """Draw landscapes; curate, look and observe in them; write the reports. Offline."""
     from foveate.cli.looked import look_text
+    from foveate.cli.observed_demo import observed_text
     from foveate.cli.show import finished_text, progress_bars, result
     from foveate.demo import run_demo
 
@@ -48,9 +49,11 @@ def demo(out: Out, seed: Seed = 0, as_json: Json = False) -> None:
         made = run_demo(out, seed=seed, command=command(), progress=progress)
     kept, kept_text = finished_text(made.curate)
     found, found_text = look_text(made.focus)
+    bought, bought_text = observed_text(made.train, made.observe)
     result(
-        {"curate": kept, "focus": found},
-        f"Which tiles to keep:\n{kept_text}\n\nWhere to look in a wide scene:\n{found_text}",
+        {"curate": kept, "focus": found, **bought},
+        f"Which tiles to keep:\n{kept_text}\n\nWhere to look in a wide scene:\n{found_text}\n\n"
+        f"Which tiles to acquire:\n{bought_text}",
         as_json=as_json,
     )
 
@@ -85,6 +88,8 @@ app.command()(jobs.curate)
 app.command()(jobs.classify)
 app.command()(jobs.embed)
 app.add_typer(focus.app, name="focus")
+app.add_typer(observe.app, name="observe")
+app.add_typer(bench.app, name="bench")
 app.command()(tune.tune_text)
 
 

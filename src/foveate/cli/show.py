@@ -71,7 +71,7 @@ def finished_text(run: Run) -> tuple[dict[str, Any], str]:
         left = ", ".join(f"{v:g} {_UNITS.get(u, u)} left" for u, v in found["unspent"].items() if v)
         near = found["report"].get("near_ties")
         lines.append(
-            f"  {name:<8} {_count(found['selected'], 'tile')} -> {run.path / found['file']}"
+            f"  {name:<8} {count(found['selected'], 'tile')} -> {run.path / found['file']}"
             + (f" ({left})" if left else "")
             + (f" ({near} near-ties)" if near else "")
         )
@@ -97,7 +97,7 @@ def classified(run: Run, *, as_json: bool) -> None:
     truth = summary["truth"]
     if truth and truth["judged"]:
         lines.append(
-            f"Right: {truth['accuracy']:.1%} of {_count(truth['judged'], 'tile')} by their "
+            f"Right: {truth['accuracy']:.1%} of {count(truth['judged'], 'tile')} by their "
             f"{truth['source']}; mean over classes {truth['mean_accuracy']:.1%}"
         )
     lines += [f"Predictions: {file}", f"Report: {report}"]
@@ -113,7 +113,7 @@ def tuned(run: Run, *, as_json: bool) -> None:
     lines = [
         *_opening(run),
         f"Images: {images}; {data['texts']:,} different texts",
-        f"Training: {_count(training['epochs'], 'epoch')}, the best was {training['best_epoch']}",
+        f"Training: {count(training['epochs'], 'epoch')}, the best was {training['best_epoch']}",
         _columns("", ["R@1", "@5", "@10", "R@1", "@5", "@10"], "zero-shot top-1"),
     ]
     for split, found in summary["evaluation"].items():
@@ -133,7 +133,8 @@ _UNITS = {"area": "m2"}
 _LISTED = 20  # labels
 
 
-def _count(number: int, noun: str) -> str:
+def count(number: int, noun: str) -> str:
+    """Write a number of things."""
     return f"{number} {noun}" + ("" if number == 1 else "s")
 
 
@@ -145,8 +146,8 @@ def _opening(run: Run) -> list[str]:
     if not run.worked:
         lines.append("Nothing to do: this run is complete, and nothing has changed.")
     lines.append(
-        f"Pool: {_count(pool['tiles'], 'tile')} of {_count(pool['scenes'], 'scene')}, "
-        f"{_count(pool['bands'], 'band')}, "
+        f"Pool: {count(pool['tiles'], 'tile')} of {count(pool['scenes'], 'scene')}, "
+        f"{count(pool['bands'], 'band')}, "
         f"{pool['dtype']}" + (f"; {pool['excluded']} left out as empty" if pool["excluded"] else "")
     )
     if model:
@@ -175,5 +176,5 @@ def _labels(summary: dict[str, Any]) -> list[str]:
         )
     rest = order[_LISTED:]
     if rest:
-        lines.append(f"  and {len(rest)} more with {_count(sum(n for _, n in rest), 'tile')}")
+        lines.append(f"  and {len(rest)} more with {count(sum(n for _, n in rest), 'tile')}")
     return lines

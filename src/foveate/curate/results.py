@@ -11,7 +11,10 @@ from foveate.curate.compare import agreement
 from foveate.embeddings import find_rows
 from foveate.errors import DataError
 from foveate.files import read_parquet, text_column, write_parquet
+from foveate.pool.selections import FOOTER, save_selection, with_footer
 from foveate.selection import Ranking
+
+__all__ = ["load_ranking", "save_ranking", "save_selection", "write_tables"]
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -20,20 +23,15 @@ if TYPE_CHECKING:
     import pyarrow as pa
     from numpy.typing import NDArray
 
-    from foveate.budget import Budget
     from foveate.curate.methods import Method
-    from foveate.embeddings import EncoderSpec
     from foveate.pool.pool import Pool
     from foveate.selection import Selection
-
-SCHEMA = 1
-_FOOTER = b"foveate"
 
 
 def save_ranking(path: Path, ranking: Ranking) -> None:
     """Write a ranking: rank, tile_id, score; method, options and seed in the footer."""
     table = ranking.to_arrow().drop_columns(["row"])
-    write_parquet(path, _with_footer(table, dict(ranking.meta)))
+    write_parquet(path, with_footer(table, dict(ranking.meta)))
 
 
 def load_ranking(
@@ -53,61 +51,9 @@ def load_ranking(
     rows = find_rows(pool.ids, text_column(table, "tile_id"))
     if (rows < 0).any():
         raise DataError(f"{path.name!r} ranks tiles of another pool", "", "Run the job again.")
-    meta = json.loads(table.schema.metadata[_FOOTER])
+    meta = json.loads(table.schema.metadata[FOOTER])
     known = pool.costs() if costs is None else costs
     return Ranking(rows, table["score"].to_numpy(), len(pool), pool.ids, known, meta)
-
-
-def save_selection(
-    path: Path,
-    pool: Pool,
-    selection: Selection,
-    budget: Budget,
-    *,
-    about: Mapping[str, Any],
-    spec: EncoderSpec | None,
-) -> None:
-    """Write a selection: rank, tile, window, score, costs, weight, and geometry if there is one.
-
-    The footer holds the schema version, method, options, seed, budget, what was spent and left,
-    the pool and the encoder.
-
-    Args:
-        path: File to write.
-        pool: The pool.
-        selection: What was chosen of it.
-        budget: Under which budget.
-        about: Facts of the whole pool for the footer: "fingerprint", "tiles", "cost".
-        spec: The encoder, if there was one.
-    """
-    import pyarrow as pa
-
-    chosen = pool.take(selection.rows)
-    costs = chosen.costs()
-    table = selection.to_arrow().drop_columns(["row"])
-    if chosen.tiles is not None:
-        windows = chosen.tiles.to_arrow().drop_columns(["tile_id"])
-        for name in windows.column_names:
-            table = table.append_column(name, windows[name])
-    for unit in budget.limits:
-        table = table.append_column(f"cost_{unit}", pa.array(costs[unit]))
-    table = table.append_column("weight", pa.array(np.ones(len(selection))))
-    if pool.georeferenced:
-        import shapely
-
-        outlines = shapely.to_wkb(chosen.footprints())
-        table = table.append_column("geometry", pa.array(outlines))
-    footer = {
-        "schema": SCHEMA,
-        "meta": dict(selection.meta),
-        "budget": str(budget),
-        "spent": dict(selection.spent),
-        "unspent": dict(selection.unspent),
-        "pool": dict(about),
-        "encoder": spec.to_dict() if spec is not None else None,
-    }
-    geo = {"geometry": None} if pool.georeferenced else None
-    write_parquet(path, _with_footer(table, footer), geo=geo)
 
 
 def write_tables(
@@ -155,8 +101,3 @@ def write_tables(
     for name, table in tables.items():
         write_parquet(path / f"tables/{name}.parquet", table)
     return [f"tables/{name}.parquet" for name in tables]
-
-
-def _with_footer(table: pa.Table, content: dict[str, Any]) -> pa.Table:
-    text = json.dumps(content, sort_keys=True, default=str)
-    return table.replace_schema_metadata({_FOOTER: text.encode()})

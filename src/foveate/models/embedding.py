@@ -194,7 +194,10 @@ class _ShardEncoder:
         rows = _shard_rows(len(self.pool), self.size, shard)
         assert not isinstance(self.model, ModelHandle)  # noqa: S101  (built above)
         tiles = self.pool.read(rows, bands=self.spec.bands or None)
-        return np.concatenate([self._encode(b) for b in _batches(tiles, self.batch_size)])
+        found = np.empty((rows.size, *self.spec.row), np.float32)
+        for places, batch in _batches(tiles, self.batch_size):
+            found[places] = self._encode(batch)
+        return found
 
     def _encode(self, batch: NDArray[Any]) -> NDArray[np.float32]:
         model: Any = self.model
@@ -203,17 +206,25 @@ class _ShardEncoder:
         return model.tokens(batch).reshape(len(batch), *self.spec.row)
 
 
-def _batches(rasters: Iterator[Raster], size: int) -> Iterator[NDArray[Any]]:
-    """Stack consecutive tiles of one shape."""
-    batch: list[NDArray[Any]] = []
-    for raster in rasters:
+def _batches(
+    rasters: Iterator[Raster], size: int
+) -> Iterator[tuple[list[int], NDArray[Any]]]:
+    """Stack tiles of one shape, with their places in the order in which they came.
+
+    Sides that differ by a pixel alternate where a scene is cut into a number of tiles: each shape
+    fills a batch of its own.
+    """
+    waiting: dict[tuple[int, ...], tuple[list[int], list[NDArray[Any]]]] = {}
+    for place, raster in enumerate(rasters):
         tile = fill_invalid(raster)
-        if batch and (len(batch) == size or batch[0].shape != tile.shape):
-            yield np.stack(batch)
-            batch = []
+        places, batch = waiting.setdefault(tile.shape, ([], []))
+        places.append(place)
         batch.append(tile)
-    if batch:
-        yield np.stack(batch)
+        if len(batch) == size:
+            yield places, np.stack(batch)
+            del waiting[tile.shape]
+    for places, batch in waiting.values():
+        yield places, np.stack(batch)
 
 
 def fill_invalid(raster: Raster) -> NDArray[Any]:

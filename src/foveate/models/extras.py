@@ -38,6 +38,7 @@ EXTRAS: dict[str, Extra] = {
     "torchgeo": Extra("torchgeo", ("torch", "timm", "torchgeo", "safetensors")),
     "tuned": Extra("models", ("torch", "safetensors")),
     "callable": Extra(),
+    "observe": Extra("observe", ("torch",)),
 }
 
 
@@ -57,5 +58,6 @@ def need_extra(extra: Extra, what: str = "this model") -> None:
             f"{what} needs {' and '.join(missing)}, which "
             f"{'is' if len(missing) == 1 else 'are'} not installed",
             "",
-            f'Install with: pip install "foveate[{extra.name}]", or use --model builtin.',
+            f'Install with: pip install "foveate[{extra.name}]"'
+            + (", or use --model builtin." if what == "this model" else "."),
         )

@@ -19,12 +19,12 @@ from foveate.pool.scan import scan
 from foveate.raster import FileSource, Source, StackSource
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
     from pathlib import Path
 
     from foveate.progress import ProgressFn
 
-__all__ = ["need_paths", "open_pool"]
+__all__ = ["need_partners", "need_paths", "open_pool"]
 
 logger = logging.getLogger("foveate")
 
@@ -93,9 +93,9 @@ def open_pool(
     more = [index(collect(paths, "extra"), "further bands") for paths in extra]
     labels = index(collect(masks, "mask"), "masks") if masks is not None else None
     if labels is not None:
-        _need_partners(list(stacked), labels, "mask")
+        need_partners(list(stacked), labels, "mask")
     for table in more:
-        _need_partners(list(stacked), table, "further band")
+        need_partners(list(stacked), table, "further band")
     scenes = []
     for key, paths in sorted(stacked.items()):
         parts: list[Source] = [FileSource(str(p), nodata) for p in paths]
@@ -167,7 +167,12 @@ def _stack(files: list[File], endings: Sequence[str]) -> dict[str, list[Path]]:
     return {stem: [bands[e] for e in endings] for stem, bands in groups.items()}
 
 
-def _need_partners(keys: list[str], table: dict[str, Path], what: str) -> None:
+def need_partners(keys: list[str], table: Mapping[str, object], what: str) -> None:
+    """Check that every image has a partner of its name.
+
+    Raises:
+        DataError: One has none.
+    """
     missing = sorted(set(keys) - set(table))
     unused = sorted(set(table) - set(keys))
     if unused and not missing:

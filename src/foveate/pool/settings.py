@@ -32,8 +32,8 @@ class JobSettings(BaseModel):
             raise _refused(error, type(self).model_fields) from error
 
 
-class PoolSettings(JobSettings):
-    """Which imagery, and how it is cut.
+class ImagerySettings(JobSettings):
+    """Which imagery.
 
     Attributes:
         images: Folders or files.
@@ -41,11 +41,7 @@ class PoolSettings(JobSettings):
         classes: Classes file.
         extra: Further bands alongside.
         stack: File name endings that are bands of one scene.
-        coordinates: Coordinate list to take the patches from.
         bands: 1-based bands to use; empty for all.
-        tile: Side of a tile in pixels; None for each image as it is.
-        stride: Step in pixels; None for the tile's side.
-        edge: "shift", "drop", "pad" or "clip".
         nodata: Overrides the files' nodata value.
         min_valid: Smallest valid share of a tile that stays.
         min_labelled: Smallest labelled share of a tile that stays, where there are masks.
@@ -57,15 +53,27 @@ class PoolSettings(JobSettings):
     classes: str | None = None
     extra: list[str] = []
     stack: list[str] = []
-    coordinates: str | None = None
     bands: list[int] = []
-    tile: int | None = 256
-    stride: int | None = None
-    edge: Literal["drop", "shift", "pad", "clip"] = "shift"
     nodata: float | None = None
     min_valid: float = Field(0.5, ge=0, le=1)
     min_labelled: float = Field(0.0, ge=0, le=1)
     skip_empty: bool = False
+
+
+class PoolSettings(ImagerySettings):
+    """Which imagery, and how it is cut.
+
+    Attributes:
+        coordinates: Coordinate list to take the patches from.
+        tile: Side of a tile in pixels; None for each image as it is.
+        stride: Step in pixels; None for the tile's side.
+        edge: "shift", "drop", "pad" or "clip".
+    """
+
+    coordinates: str | None = None
+    tile: int | None = 256
+    stride: int | None = None
+    edge: Literal["drop", "shift", "pad", "clip"] = "shift"
 
 
 def _refused(error: ValidationError, known: Collection[str]) -> ParameterError:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from foveate.errors import DataError, ParameterError
 from foveate.files import digest, digest_ids
@@ -12,7 +12,7 @@ from foveate.pool.store import FILES, load_pool, save_pool
 
 if TYPE_CHECKING:
     from foveate.pool.pool import Pool
-    from foveate.pool.settings import PoolSettings
+    from foveate.pool.settings import ImagerySettings, PoolSettings
     from foveate.progress import ProgressFn
     from foveate.run import Run
 
@@ -43,14 +43,45 @@ def measured_pool(
             "They say where tiles lie, and images are taken whole.",
             "Give the tile's side: --tile 256.",
         )
-    headers = open_pool(
-        job.images, masks=job.masks or None, classes=job.classes,
-        extra=[[e] for e in job.extra], stack=job.stack, tile=job.tile or WHOLE,
-        stride=job.stride, edge=job.edge, split=(1, 1) if job.tile is None else None,
-        coordinates=job.coordinates, nodata=job.nodata, bands=job.bands or None, measure=False,
+    headers = opened_pool(
+        job, tile=job.tile or WHOLE, stride=job.stride, edge=job.edge,
+        split=(1, 1) if job.tile is None else None, coordinates=job.coordinates,
     )  # fmt: skip
     if job.tile is None:
         _check_whole(headers)
+    return measure(headers, job, run, progress)
+
+
+def opened_pool(job: ImagerySettings, **cut: Any) -> Pool:
+    """Open the files, headers only; `cut` says how, in the words of `open_pool`.
+
+    Raises:
+        DataError: See `open_pool`.
+        ParameterError: A grid that cannot be.
+    """
+    return open_pool(
+        job.images, masks=job.masks or None, classes=job.classes, extra=[[e] for e in job.extra],
+        stack=job.stack, nodata=job.nodata, bands=job.bands or None, measure=False, **cut,
+    )  # fmt: skip
+
+
+def measure(
+    headers: Pool, job: ImagerySettings, run: Run, progress: ProgressFn | None = None
+) -> tuple[Pool, str]:
+    """Measure a pool (step ``pool``) unless the run has done so.
+
+    Args:
+        headers: What `opened_pool` gives.
+        job: What it was opened for.
+        run: Run open for writing.
+        progress: Called with ticks.
+
+    Returns:
+        The pool, and a hash of everything that it depends on.
+
+    Raises:
+        DataError: See `scan`.
+    """
     prints = [
         [s.scene_id, s.source.info.fingerprint, s.mask.info.fingerprint if s.mask else None]
         for s in headers.scenes

@@ -7,6 +7,7 @@ opens lazily in each process and can be pickled. `FileSource` reads whatever GDA
 
 from foveate.raster.base import Raster, Source, SourceInfo
 from foveate.raster.gdal import SUFFIXES, FileSource, close_files, write_cog
+from foveate.raster.ground import check_ground, metres_per_pixel
 from foveate.raster.sources import ArraySource, StackSource
 from foveate.raster.windows import resize
 
@@ -18,7 +19,9 @@ __all__ = [
     "Source",
     "SourceInfo",
     "StackSource",
+    "check_ground",
     "close_files",
+    "metres_per_pixel",
     "resize",
     "write_cog",
 ]

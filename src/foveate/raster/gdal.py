@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import atexit
 import contextlib
 import errno
 import os
@@ -283,6 +284,9 @@ def close_files() -> None:
     """Close this thread's cached datasets; those of another thread close when it ends."""
     while _open.datasets:
         _open.datasets.popitem()[1][1].close()
+
+
+atexit.register(close_files)  # while there still is an interpreter for what GDAL has to say
 
 
 def _content(path: str, dataset: rasterio.DatasetReader) -> str:

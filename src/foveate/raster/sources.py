@@ -13,6 +13,7 @@ from foveate.errors import DataError
 from foveate.files import digest
 from foveate.grid import Window
 from foveate.raster.base import Raster, Source, SourceInfo
+from foveate.raster.ground import onto, same_extent
 from foveate.raster.windows import (
     blend,
     check_bands,
@@ -201,27 +202,13 @@ def _geometry(
     if grid.geobox is None or other.geobox is None:
         (h, w), (oh, ow) = grid.shape, other.shape
         return (oh / h, 0.0), (ow / w, 0.0)
-    onto = _onto(grid.geobox, other.geobox)
-    return (float(onto[1, 1]), float(onto[1, 2])), (float(onto[0, 0]), float(onto[0, 2]))
-
-
-def _onto(grid: GeoBox, other: GeoBox) -> NDArray[np.float64]:
-    """(3, 3) matrix that takes ``x, y, 1`` in pixels of one grid to pixels of another."""
-    back, there = (np.array(tuple(a)).reshape(3, 3) for a in (~other.affine, grid.affine))
-    return back @ there
+    there = onto(grid.geobox, other.geobox)
+    return (float(there[1, 1]), float(there[1, 2])), (float(there[0, 0]), float(there[0, 2]))
 
 
 def _check_extent(first: SourceInfo, other: SourceInfo) -> None:
-    if first.geobox is None or other.geobox is None:
-        return
     a, b = first.geobox, other.geobox
-    onto = _onto(a, b)
-    # Corner upon corner: extents alone would not see a raster that is flipped or rotated.
-    corners = np.array([[0, 0], [0, 1], [1, 0], [1, 1]])  # x, y
-    seen = np.c_[corners * first.shape[::-1], np.ones(4)] @ onto.T
-    off = np.abs(seen[:, :2] - corners * other.shape[::-1]).max()
-    known = a.crs is not None and b.crs is not None
-    if (known and a.crs != b.crs) or off > 1.5 * max(1.0, onto[0, 0], onto[1, 1]):
+    if a is not None and b is not None and not same_extent(first, other):
         raise DataError(
             f"stacked rasters cover different ground: {a.crs} {tuple(a.boundingbox.bbox)} and "
             f"{b.crs} {tuple(b.boundingbox.bbox)}",

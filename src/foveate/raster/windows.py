@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     Taps = tuple[NDArray[np.int64], NDArray[np.float64]]
 
-_HALF = 0.5 - 1e-9  # of a pixel's weight must be valid; half of it is enough in spite of rounding
+HALF = 0.5 - 1e-9  # of a pixel's weight must be valid; half of it is enough in spite of rounding
 _OVERSAMPLE = 4
 
 
@@ -138,14 +138,30 @@ def taps(
 
 def blend(raster: Raster, rows: Taps, cols: Taps) -> Raster:
     """Resample a raster by the `taps` of its rows and columns."""
+    found, weight = weigh(raster, rows, cols)
+    if np.issubdtype(raster.data.dtype, np.integer):
+        found = np.rint(found)
+    return Raster(found.astype(raster.data.dtype), weight >= HALF)
+
+
+def weigh(
+    raster: Raster, rows: Taps, cols: Taps
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Return the mean of the valid pixels by weights along rows and columns.
+
+    Args:
+        raster: (c, h, w) pixels.
+        rows: Pixels and weights of the m rows of the result; see `taps`.
+        cols: The same for its k columns.
+
+    Returns:
+        (c, m, k) means, 0 where nothing is valid, and (m, k) the weight of what is valid.
+    """
     data, valid = raster.data, raster.valid
     if not valid.all():
         data = np.where(valid, data, np.zeros((), data.dtype))
     weight = _blend(valid[None], rows, cols)
-    found = _blend(data, rows, cols) / np.where(weight > 0, weight, 1)
-    if np.issubdtype(data.dtype, np.integer):
-        found = np.rint(found)
-    return Raster(found.astype(data.dtype), weight[0] >= _HALF)
+    return _blend(data, rows, cols) / np.where(weight > 0, weight, 1), weight[0]
 
 
 def _blend(cube: NDArray[Any], rows: Taps, cols: Taps) -> NDArray[np.float64]:

@@ -26,7 +26,7 @@ def write_report(run_dir: str | Path, out: str | Path | None = None) -> Path:
     """
     from foveate.errors import DataError
     from foveate.files import write_bytes
-    from foveate.report import classified, data, focused, view
+    from foveate.report import classified, data, focused, observed, view
     from foveate.report.render import render
     from foveate.run import Run
 
@@ -45,7 +45,15 @@ def write_report(run_dir: str | Path, out: str | Path | None = None) -> Path:
             "Reports are of what was selected or classified.",
             f"What it came to is in tables/evaluation.json; use it: --model tuned:{run_dir}",
         )
-    if "focus" in summary:
+    if "pairs" in summary:
+        raise DataError(
+            f"the run {str(run_dir)!r} holds pairs, and nothing to show",
+            "Reports are of what was trained, selected or completed with them.",
+            f"Train an observer: foveate observe train {run_dir} --out OBSERVER",
+        )
+    if observed.is_observed(summary):
+        page = render(observed.build(run_dir))
+    elif "focus" in summary:
         page = render(focused.build(focused.read_focused(run_dir)))
     elif "labels" in summary:
         page = render(classified.build(classified.read_classified(run_dir)))

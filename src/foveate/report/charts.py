@@ -107,8 +107,17 @@ def bar(share: float, label: str, tick: float = math.nan) -> Markup:
     ).format(max(100 * share, 0.6) if share > 0 else 0, mark, label)  # NaN is not above 0
 
 
-def histogram(found: Histogram) -> Markup:
-    """Draw scores in bins, the kept part filled, with a line where the budget ends."""
+def histogram(
+    found: Histogram, *, cut: str = "budget ends", one: str = "patch", many: str = "patches"
+) -> Markup:
+    """Draw scores in bins, the kept part filled, with a line where the budget ends.
+
+    Args:
+        found: The bins.
+        cut: What happens at the line.
+        one: What is counted.
+        many: Several of them.
+    """
     bins = found.all.size
     top = max(int(found.all.max()), 1)
     width = 100 / bins
@@ -119,7 +128,7 @@ def histogram(found: Histogram) -> Markup:
             continue
         low = found.low + span * i / bins
         text = f"{words.decimal(low)} to {words.decimal(low + span / bins)}: "
-        text += f"{words.plural(total, 'patch', 'patches')}, {words.count(kept)} kept"
+        text += f"{words.plural(total, one, many)}, {words.count(kept)} kept"
         parts.append(
             Markup(
                 '<g><rect class="hit" x="{0:.3f}%" width="{1:.3f}%" height="100%"/>'
@@ -142,15 +151,19 @@ def histogram(found: Histogram) -> Markup:
         parts.append(
             Markup(
                 '<line class="cut" x1="{0:.2f}%" x2="{0:.2f}%" y1="0" y2="100%"/>'
-                '<text class="cut" x="{0:.2f}%" dx="{1}" y="11" text-anchor="{2}">budget ends '
+                '<text class="cut" x="{0:.2f}%" dx="{1}" y="11" text-anchor="{2}">{4} '
                 "at {3}</text>"
             ).format(
-                x, -6 if x > 50 else 6, "end" if x > 50 else "start", words.decimal(found.line, 3)
+                x,
+                -6 if x > 50 else 6,
+                "end" if x > 50 else "start",
+                words.decimal(found.line, 3),
+                cut,
             )
         )
     label = (
         f"Histogram of scores from {words.decimal(found.low)} to {words.decimal(found.high)}; "
-        f"the budget ends at {words.decimal(found.line, 3)}"
+        f"the {cut} at {words.decimal(found.line, 3)}"
     )
     return Markup('<svg class="hist" role="img" aria-label="{}" height="{}">{}</svg>').format(
         label, _HEIGHT, Markup().join(parts)

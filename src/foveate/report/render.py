@@ -16,12 +16,13 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from foveate.report.classified import ClassifiedView
     from foveate.report.focused import FocusedView
+    from foveate.report.observed import ObservedView
     from foveate.report.view import View
 
 _FOLDER = "templates"
 
 
-def render(view: View | ClassifiedView | FocusedView) -> str:
+def render(view: View | ClassifiedView | FocusedView | ObservedView) -> str:
     """Return the page as HTML; a view without a script gets a page that may run none."""
     from jinja2 import Environment, PackageLoader, StrictUndefined
     from markupsafe import Markup

@@ -12,29 +12,32 @@ import numpy as np
 from foveate.curate import get_method, rank
 from foveate.embeddings import Embeddings
 from foveate.errors import FoveateError
+from foveate.observe.methods import NEEDS, Policy, rank_tiles
 from foveate.pool import Pool
+from foveate.testing.rules import CheckFailed, need, untouched_random_state
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
     from numpy.typing import NDArray
 
     from foveate.curate import Method
     from foveate.selection import Ranking
-from foveate.testing.rules import CheckFailed, need, untouched_random_state
 
 _N, _C, _D = 16, 5, 6  # tiles, classes, dimensions
 
 
-def check_method(method: str | Method, *, seed: int = 0, **options: Any) -> None:
-    """Check a ranking method.
+def check_method(method: str | Method | Policy, *, seed: int = 0, **options: Any) -> None:
+    """Check a ranking method of `curate`, or a policy of `observe`.
 
     It must rank a whole pool (or exactly to the depth asked for) without repeating a row, the
     same way under the same seed whatever the order of the rows and the storage of the
-    embeddings, break ties by the seed and not by row, cope with tiny, constant and repeated
+    arrays, break ties by the seed and not by row, cope with tiny, constant and repeated
     items, refuse NaN, leave its inputs and all global random state alone, and report only what
     JSON can hold.
 
     Args:
-        method: The method, or its name.
+        method: The method, or the name of a method of `curate`.
         seed: Seed of the suite's data and of the rankings.
         options: Options to rank with.
 
@@ -42,20 +45,19 @@ def check_method(method: str | Method, *, seed: int = 0, **options: Any) -> None
         CheckFailed: A rule is broken.
         FoveateError: The method refuses a pool of the suite.
     """
-    chosen = get_method(method)
+    chosen = method if isinstance(method, Policy) else get_method(method)
     trial = _MethodTrial(chosen, seed, options)
-    trial.rank(*_pools(seed)["mixed"])  # libraries draw when they are loaded: not its doing
+    pools = {name: _given(chosen, *pool) for name, pool in _pools(seed).items()}
+    trial.rank(pools["mixed"])  # libraries draw when they are loaded: not its doing
     with untouched_random_state(chosen.name):
-        for name, (counts, x) in _pools(seed).items():
-            trial.check_pool(name, counts, x)
-        counts, x = _pools(seed)["mixed"]
-        trial.check_seeds(counts, x)
-        trial.check_storage(counts, x)
-        trial.check_constant()
+        for name, arrays in pools.items():
+            trial.check_pool(name, arrays)
+        trial.check_seeds(pools["mixed"])
+        trial.check_storage(pools["mixed"])
+        trial.check_constant(pools["copies of one row"])
         if chosen.needs == ("counts",):
-            trial.check_unlabelled(counts)
-        if "embeddings" in chosen.needs:
-            trial.check_nan(x)
+            trial.check_unlabelled(pools["mixed"])
+        trial.check_nan(pools["mixed"])
 
 
 def _pools(seed: int) -> dict[str, tuple[NDArray[np.int64], NDArray[np.float16]]]:
@@ -78,30 +80,49 @@ def _pools(seed: int) -> dict[str, tuple[NDArray[np.int64], NDArray[np.float16]]
     }
 
 
+def _given(
+    method: Method | Policy, counts: NDArray[np.int64], x: NDArray[np.float16]
+) -> dict[str, NDArray[Any]]:
+    """Name -> array of what the method is given, made of the columns of a pool."""
+    if not isinstance(method, Policy):
+        return {"counts": counts, "embeddings": x}
+    number = np.arange(len(x))
+    share = (x / (1 + x)).astype(np.float16)  # from 0 to 1, which suits every column
+    table = {name: np.roll(share, turn, axis=1) for turn, name in enumerate(NEEDS)}
+    narrow = {name: table[name][:, 0].copy() for name in NEEDS if NEEDS[name].width is None}
+    # Tiles of two scenes in turn, three abreast: no two stand at one place.
+    place = np.stack([number % 2, number // 2 // 3, number // 2 % 3], axis=1)
+    return {**table, **narrow, "place": place}
+
+
 class _MethodTrial:
     """Ranks the suite's pools by one method and compares."""
 
-    def __init__(self, method: Method, seed: int, options: dict[str, Any]) -> None:
+    def __init__(self, method: Method | Policy, seed: int, options: dict[str, Any]) -> None:
         self.method, self.seed, self.options = method, seed, options
 
     def rank(
         self,
-        counts: NDArray[np.int64],
-        x: Any,
+        arrays: Mapping[str, Any],
         *,
         order: NDArray[np.int64] | None = None,
         seed: int | None = None,
         **more: Any,
     ) -> Ranking:
         """Rank a pool whose rows are given in `order`."""
-        ids = np.array([f"scene/{i:03d}" for i in range(len(counts))])
-        rows = np.arange(len(ids)) if order is None else order
-        pool = Pool.from_arrays(ids=ids[rows], counts=counts[rows])
-        vectors = x if order is None else x[rows]
-        if isinstance(vectors, np.ndarray):
-            vectors.flags.writeable = False
-        chosen = self.seed if seed is None else seed
-        return rank(pool, self.method, embeddings=vectors, seed=chosen, **{**self.options, **more})
+        given = {name: x if order is None else x[order] for name, x in arrays.items()}
+        for array in given.values():
+            if isinstance(array, np.ndarray):
+                array.flags.writeable = False
+        n = len(next(iter(arrays.values())))
+        ids = np.array([f"scene/{i:03d}" for i in range(n)])
+        ids = ids if order is None else ids[order]
+        options: dict[str, Any] = {**self.options, **more}
+        options["seed"] = self.seed if seed is None else seed
+        if isinstance(self.method, Policy):
+            return rank_tiles(ids, self.method, given, **options)
+        pool = Pool.from_arrays(ids=ids, counts=given["counts"])
+        return rank(pool, self.method, embeddings=given["embeddings"], **options)
 
     def fail(self, holds: object, rule: str, where: str, found: str = "") -> None:
         need(holds, f"method {self.method.name!r}: {rule}", where, found)
@@ -113,9 +134,9 @@ class _MethodTrial:
             f"{_ids(a)[:6].tolist()} against {_ids(b)[:6].tolist()}",
         )  # fmt: skip
 
-    def check_pool(self, name: str, counts: NDArray[np.int64], x: NDArray[np.float16]) -> None:
-        n = len(counts)
-        ranking = self.rank(counts, x)
+    def check_pool(self, name: str, arrays: Mapping[str, NDArray[Any]]) -> None:
+        ranking = self.rank(arrays)
+        n = ranking.n
         self.fail(ranking.full, "without a depth every row must be ranked", name)
         self.fail(
             sorted(ranking.rows.tolist()) == list(range(n)), "the order is no permutation", name
@@ -124,10 +145,10 @@ class _MethodTrial:
             ranking.score.shape == (n,) and not np.isinf(ranking.score).any(),
             "there must be one score per row, finite or NaN", name,
         )  # fmt: skip
-        self.same(ranking, self.rank(counts, x), "a second call gives another order", name)
+        self.same(ranking, self.rank(arrays), "a second call gives another order", name)
         order = np.random.default_rng([self.seed, 2]).permutation(n)
         self.same(
-            ranking, self.rank(counts, x, order=order),
+            ranking, self.rank(arrays, order=order),
             "the order depends on the order of the pool's rows", name,
         )  # fmt: skip
         for k in range(1, n + 1):
@@ -143,7 +164,7 @@ class _MethodTrial:
             ) from error
         if self.method.greedy:
             for depth in {1, n // 2, n} - {0}:
-                short = self.rank(counts, x, depth=depth)
+                short = self.rank(arrays, depth=depth)
                 where = f"{name}, depth={depth}"
                 self.fail(short.depth == depth, "the depth asked for is not kept", where)
                 self.fail(
@@ -151,10 +172,10 @@ class _MethodTrial:
                     "a smaller depth gives another order", where,
                 )  # fmt: skip
 
-    def check_seeds(self, counts: NDArray[np.int64], x: NDArray[np.float16]) -> None:
+    def check_seeds(self, arrays: Mapping[str, NDArray[Any]]) -> None:
         """Where scores do not depend on the seed, the seed may move only equal scores."""
-        a, b = self.rank(counts, x), self.rank(counts, x, seed=self.seed + 1)
-        by_row = np.empty((2, len(counts)))
+        a, b = self.rank(arrays), self.rank(arrays, seed=self.seed + 1)
+        by_row = np.empty((2, a.n))
         by_row[0, a.rows], by_row[1, b.rows] = a.score, b.score
         if np.array_equal(by_row[0], by_row[1], equal_nan=True):
             self.fail(
@@ -162,10 +183,9 @@ class _MethodTrial:
                 "another seed moves rows of different scores", "mixed",
             )  # fmt: skip
 
-    def check_constant(self) -> None:
+    def check_constant(self, arrays: Mapping[str, NDArray[Any]]) -> None:
         """Ties must be in a seeded order: row order is geographic order."""
-        counts, x = _pools(self.seed)["copies of one row"]
-        orders = {tuple(self.rank(counts, x, seed=self.seed + i).rows.tolist()) for i in range(4)}
+        orders = {tuple(self.rank(arrays, seed=self.seed + i).rows.tolist()) for i in range(4)}
         by_row = {tuple(range(_N)), tuple(range(_N))[::-1]}
         self.fail(
             not orders & by_row,
@@ -176,50 +196,64 @@ class _MethodTrial:
             len(orders) > 1, "the seed does not change the order of ties", "copies of one row"
         )
 
-    def check_storage(self, counts: NDArray[np.int64], x: NDArray[np.float16]) -> None:
-        if "embeddings" not in self.method.needs:
+    def check_storage(self, arrays: Mapping[str, NDArray[Any]]) -> None:
+        floats = {name: arrays[name] for name in self.method.needs if _is_float(arrays[name])}
+        if not floats:
             return
-        expected = self.rank(counts, x)
-        shuffled = np.random.default_rng([self.seed, 3]).permutation(len(x))
-        ids = np.array([f"scene/{i:03d}" for i in range(len(x))])
-        variants: dict[str, Any] = {
-            "float32": x.astype(np.float32),
-            "float64": x.astype(np.float64),
-            "Fortran order": np.asfortranarray(x),
-            "every second column": np.repeat(x, 2, axis=1)[:, ::2],
-            "Embeddings in another order": Embeddings(ids[shuffled], x[shuffled]),
+        expected = self.rank(arrays)
+        rule = "the storage changes the order"
+        variants: dict[str, Callable[[NDArray[Any]], NDArray[Any]]] = {
+            "float32": lambda x: x.astype(np.float32),
+            "float64": lambda x: x.astype(np.float64),
+            "Fortran order": np.asfortranarray,
+            "every second column": lambda x: np.repeat(x, 2, axis=-1)[..., ::2],
         }
+        for name, stored in variants.items():
+            changed = {**arrays, **{need: stored(x) for need, x in floats.items()}}
+            self.same(expected, self.rank(changed), rule, name)
         with tempfile.TemporaryDirectory() as folder:
-            file = Path(folder) / "x.npy"
-            np.save(file, x)
-            mapped = np.load(file, mmap_mode="r")
-            self.same(
-                expected, self.rank(counts, mapped), "the storage changes the order", "memory map"
-            )
-            del mapped
-        for name, value in variants.items():
-            self.same(expected, self.rank(counts, value), "the storage changes the order", name)
+            mapped: dict[str, Any] = {}
+            for name, x in floats.items():
+                np.save(Path(folder) / f"{name}.npy", x)
+                mapped[name] = np.load(Path(folder) / f"{name}.npy", mmap_mode="r")
+            self.same(expected, self.rank({**arrays, **mapped}), rule, "memory map")
+            mapped.clear()
+        if "embeddings" in floats:
+            x = floats["embeddings"]
+            shuffled = np.random.default_rng([self.seed, 3]).permutation(len(x))
+            ids = np.array([f"scene/{i:03d}" for i in range(len(x))])
+            other = {**arrays, "embeddings": Embeddings(ids[shuffled], x[shuffled])}
+            self.same(expected, self.rank(other), rule, "Embeddings in another order")
 
-    def check_unlabelled(self, counts: NDArray[np.int64]) -> None:
-        empty = np.flatnonzero(~counts.any(axis=1))
-        last = self.rank(counts, None).rows[-empty.size :]
+    def check_unlabelled(self, arrays: Mapping[str, NDArray[Any]]) -> None:
+        empty = np.flatnonzero(~arrays["counts"].any(axis=1))
+        last = self.rank({**arrays, "embeddings": None}).rows[-empty.size :]
         self.fail(
             sorted(last.tolist()) == empty.tolist(),
             "rows without a counted pixel must come last", "mixed",
             f"rows {empty.tolist()}, last are {last.tolist()}",
         )  # fmt: skip
 
-    def check_nan(self, x: NDArray[np.float16]) -> None:
-        counts = _pools(self.seed)["mixed"][0]
-        for value in (np.nan, np.inf):
-            bad = x.copy()
-            bad[4, 1] = value
-            try:
-                self.rank(counts, bad)
-            except FoveateError as error:
-                self.fail("'scene/004'" in str(error), "the error must name the row", f"{value}")
-            else:
-                self.fail(False, "embeddings that are not finite must be refused", f"{value}")  # noqa: FBT003
+    def check_nan(self, arrays: Mapping[str, NDArray[Any]]) -> None:
+        for name in self.method.needs:
+            if not _is_float(arrays[name]):
+                continue
+            for value in (np.nan, np.inf):
+                bad = arrays[name].copy()
+                bad[(4, 1)[: bad.ndim]] = value
+                try:
+                    self.rank({**arrays, name: bad})
+                except FoveateError as error:
+                    self.fail(
+                        "'scene/004'" in str(error), "the error must name the row", f"{value}"
+                    )
+                else:
+                    rule = f"{name} that are not finite must be refused"
+                    self.fail(False, rule, f"{value}")  # noqa: FBT003
+
+
+def _is_float(array: NDArray[Any]) -> bool:
+    return bool(np.issubdtype(array.dtype, np.floating))
 
 
 def _ids(ranking: Ranking) -> NDArray[np.str_]:

@@ -69,31 +69,53 @@ def labels_from(source: str | Path) -> Labels:
         DataError: The file cannot be read.
     """
     if isinstance(source, str):
-        if "," not in source and _is_file(source):
+        if "," not in source and is_file(source):
             raise ParameterError(
                 f"the labels {source!r} are a file",
                 "Labels are names separated by commas.",
                 f"--labels-file {source}",
             )
         return labels_of([part.strip() for part in source.split(",")])
+    content = names_in(source)
     try:
-        text = source.read_text(encoding="utf-8-sig")
-    except (OSError, UnicodeDecodeError) as error:
-        raise DataError(
-            f"cannot read the labels {str(source)!r}: {reason(error)}",
-            "A labels file is text: one name a line, or YAML, TOML or JSON.",
-        ) from error
-    try:
-        if source.suffix.lower() in _MAPPINGS:
-            return labels_of(_mapping(text, source))
-        return labels_of(_lines(text, source))
+        return labels_of(content)
     except ParameterError as error:
         raise ParameterError(
             f"the labels file {str(source)!r}: {error.given}", error.allowed, error.hint
         ) from error
 
 
-def _is_file(name: str) -> bool:
+def names_in(path: Path, what: str = "labels", form: str = "'name: [text, text]'") -> Any:
+    """Return what a file of names holds: a list of names, or a mapping from each name.
+
+    Args:
+        path: One name a line (``#`` starts a comment), or YAML, TOML or JSON.
+        what: What the names are, for the messages.
+        form: An entry of the mapping, for the messages.
+
+    Raises:
+        DataError: The file cannot be read, is malformed, or holds something else.
+        ParameterError: Two lines hold the same name.
+    """
+    try:
+        text = path.read_text(encoding="utf-8-sig")
+    except (OSError, UnicodeDecodeError) as error:
+        raise DataError(
+            f"cannot read the {what} {str(path)!r}: {reason(error)}",
+            f"A {what} file is text: one name a line, or YAML, TOML or JSON.",
+        ) from error
+    if path.suffix.lower() in _MAPPINGS:
+        return _mapping(text, path, what, form)
+    try:
+        return _lines(text, path)
+    except ParameterError as error:
+        raise ParameterError(
+            f"the {what} file {str(path)!r}: {error.given}", error.allowed, error.hint
+        ) from error
+
+
+def is_file(name: str) -> bool:
+    """Say whether a text that was typed is the path of a file."""
     try:
         return Path(name).is_file()
     except OSError:  # longer than the name of a file can be
@@ -176,7 +198,7 @@ def _lines(text: str, path: Path) -> list[str]:
     return [line for _, line in _stated(text)]
 
 
-def _mapping(text: str, path: Path) -> Any:
+def _mapping(text: str, path: Path, what: str, form: str) -> Any:
     """Return the list or mapping of a structured file.
 
     Raises:
@@ -194,14 +216,14 @@ def _mapping(text: str, path: Path) -> Any:
             content = yaml.safe_load(text)
     except Exception as error:  # each parser has its own; the message has the line
         raise DataError(
-            f"the labels file {str(path)!r} is not valid {kind.lstrip('.').upper()}: "
+            f"the {what} file {str(path)!r} is not valid {kind.lstrip('.').upper()}: "
             f"{' '.join(str(error).split())}",
-            "Expected a list of names, or 'name: [text, text]'.",
+            f"Expected a list of names, or {form}.",
         ) from error
     if not isinstance(content, dict | list):
         raise DataError(
-            f"the labels file {str(path)!r} holds {type(content).__name__}",
-            "Expected a list of names, or 'name: [text, text]'.",
+            f"the {what} file {str(path)!r} holds {type(content).__name__}",
+            f"Expected a list of names, or {form}.",
         )
     return content
 

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import json
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -11,7 +10,7 @@ import numpy as np
 
 from foveate import curate, focus
 from foveate.curate import METHODS, CurateJob
-from foveate.files import read_json
+from foveate.demo.observed import draw_once, run_observe
 from foveate.focus import LookJob
 from foveate.grid import Window
 from foveate.models.families.builtin import Builtin
@@ -19,7 +18,7 @@ from foveate.models.heads import fit_probe
 from foveate.raster import write_cog
 from foveate.report import write_report
 from foveate.seeds import rng
-from foveate.world import WorldSpec, make_scene, write_world
+from foveate.world import WorldSpec, make_scene
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -47,33 +46,38 @@ class Demo:
     Attributes:
         curate: The run that keeps the best tiles of four scenes.
         focus: The run that looks for storage tanks in a wide scene.
+        train: The run that trains an observer on pairs, and judges it.
+        observe: The run that chooses the tiles to acquire of an overview.
     """
 
     curate: Run
     focus: Run
+    train: Run
+    observe: Run
 
 
 def run_demo(
     out: str | Path, *, seed: int = 0, command: str = "", progress: ProgressFn | None = None
 ) -> Demo:
-    """Draw scenes, keep the best tiles, find what is rare in a wide scene, write two reports.
+    """Keep the best tiles of a world, look for what is rare, and choose what to acquire.
 
     Args:
         out: Folder for ``world/`` (images, masks, classes), ``run/`` (tiles, with its report),
-            ``wide-SEED.tif``, ``probe-SEED.safetensors`` and ``focus/`` (regions, with theirs).
+            ``wide-SEED.tif``, ``probe-SEED.safetensors``, ``focus/`` (regions, with theirs), and
+            what `foveate.demo.observed` says.
         seed: Seed of the world, the methods and the looks.
         command: The command that repeats it, for the record.
         progress: Called with ticks.
 
     Returns:
-        Both runs.
+        All runs.
 
     Raises:
         StorageError: `out` cannot be written.
     """
     folder = Path(out)
     root = folder / "world"
-    _draw_once(root, WorldSpec(scenes=4, size=1024, seed=seed), progress)
+    draw_once(root, WorldSpec(scenes=4, size=1024, seed=seed), progress)
     job = CurateJob(
         images=[str(root / "images")],
         masks=[str(root / "masks")],
@@ -98,7 +102,8 @@ def run_demo(
     found = focus.run(
         look, folder / "focus", command=command, report=write_report, progress=progress
     )
-    return Demo(kept, found)
+    trained, chosen = run_observe(folder, seed=seed, command=command, progress=progress)
+    return Demo(kept, found, trained, chosen)
 
 
 def learn_objects(*, seed: int = 0) -> Probe:
@@ -150,12 +155,3 @@ def _touches(window: Window, item: Object) -> bool:
 
 def _spec(size: int, seed: int) -> WorldSpec:
     return WorldSpec(scenes=_TOWN + 1, size=size, seed=seed, cloud=0.0, nodata_border=0.0)
-
-
-def _draw_once(root: Path, spec: WorldSpec, progress: ProgressFn | None) -> None:
-    """Draw the world unless this very one is there: world.json is written last."""
-    written = root / "world.json"
-    wanted = json.loads(json.dumps(asdict(spec)))
-    if written.exists() and read_json(written).get("spec") == wanted:
-        return
-    write_world(root, spec, progress=progress)

@@ -1,0 +1,119 @@
+"""The commands of `foveate bench`.
+
+Typer reads the annotations when the program starts: they are no comments here.
+"""
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from foveate.cli import options as o
+
+app = typer.Typer(
+    no_args_is_help=True,
+    help="Measure methods against baselines, over several seeds, with intervals.",
+)
+
+
+@app.callback()
+def _group() -> None:
+    """Keep `observe` a command of its own while it is the only one."""
+
+
+@app.command()
+def observe(
+    pairs: Annotated[Path, typer.Option(help="Folder that 'foveate observe prepare' wrote.")],
+    out: o.Out,
+    table: Annotated[
+        str,
+        typer.Option(
+            help="main, ablation, supervision, threshold, predictor, budget, depth, zeroshot or "
+            "pretraining."
+        ),
+    ] = "main",
+    seeds: Annotated[int, typer.Option(help="Splits and trainings.")] = 5,
+    draws: Annotated[int, typer.Option(help="Draws of random tiles, for each seed.")] = 5,
+    model: o.Model = None,
+    weights: o.Weights = None,
+    concepts: Annotated[
+        str, typer.Option(help="Names, or a file with weights. [default: those of the pairs]")
+    ] = "",
+    text: Annotated[
+        str | None, typer.Option(help="Model of images and texts. [default: --model, if it can]")
+    ] = None,
+    text_weights: Annotated[Path | None, typer.Option(help="Its local weights.")] = None,
+    lr_model: Annotated[
+        str | None, typer.Option(help="Encoder of overviews. [default: --model]")
+    ] = None,
+    lr_weights: Annotated[Path | None, typer.Option(help="Its local weights.")] = None,
+    size: Annotated[
+        str | None, typer.Option(help="nano, tiny, small or full. [default: tiny]")
+    ] = None,
+    form: Annotated[
+        str | None,
+        typer.Option(help="Of 'ours': kriged, residual, cross, plain, literal. [default: kriged]"),
+    ] = None,
+    fill: Annotated[
+        str | None, typer.Option(help="Under 'ours': linear or conv. [default: linear]")
+    ] = None,
+    supervision: Annotated[
+        str | None, typer.Option(help="Of 'learned'; see observe train. [default: blend]")
+    ] = None,
+    obr: Annotated[
+        float | None, typer.Option(help="Observed share where a table has one. [default: 0.12]")
+    ] = None,
+    init: Annotated[
+        Path | None, typer.Option(help="A trained observer, for the table pretraining.")
+    ] = None,
+    val: Annotated[
+        float | None, typer.Option(help="Share of the groups to choose by. [default: 0.15]")
+    ] = None,
+    test: Annotated[
+        float | None, typer.Option(help="Share of the groups to judge by. [default: 0.2]")
+    ] = None,
+    epochs: Annotated[
+        int | None, typer.Option(help="Most passes over the scenes. [default: 40]")
+    ] = None,
+    train_batch: Annotated[int | None, typer.Option(help="Scenes a step. [default: 8]")] = None,
+    lr: Annotated[float | None, typer.Option(help="Learning rate. [default: 0.001]")] = None,
+    patience: Annotated[
+        int | None, typer.Option(help="Epochs without progress before the end. [default: 8]")
+    ] = None,
+    precision: Annotated[
+        str | None, typer.Option(help="float32 or bfloat16, in training. [default: float32]")
+    ] = None,
+    templates: o.Templates = "rs",
+    bands: o.Bands = "",
+    scale: o.Scale = "",
+    seed: Annotated[int, typer.Option(help="The first seed.")] = 0,
+    batch_size: o.BatchSize = 32,
+    device: o.Device = "auto",
+    as_json: o.Json = False,
+) -> None:
+    """Compare policies and completions on pairs: a table with intervals, and what it says."""
+    from foveate.bench.experiment import run
+    from foveate.bench.settings import BenchJob
+    from foveate.cli.benched import benched
+    from foveate.cli.observed_train import typed_concepts
+    from foveate.cli.parse import numbers, scale_pairs
+    from foveate.cli.show import progress_bars
+
+    typed: dict[str, Any] = {
+        "pairs": pairs, "table": table, "model": model, "weights": weights, "text": text,
+        "text_weights": text_weights, "lr_model": lr_model, "lr_weights": lr_weights, "size": size,
+        "form": form, "fill": fill, "supervision": supervision, "obr": obr, "init": init,
+        "val": val, "test": test, "epochs": epochs, "train_batch": train_batch, "lr": lr,
+        "patience": patience, "precision": precision,
+    }  # fmt: skip
+    given: dict[str, Any] = {
+        k: str(v) if isinstance(v, Path) else v for k, v in typed.items() if v is not None
+    }
+    job = BenchJob(
+        **given, seeds=seeds, draws=draws, concepts=typed_concepts(concepts), templates=templates,
+        scale=scale_pairs(scale), bands=[int(b) for b in numbers(bands, "bands", whole=True)],
+        seed=seed, batch_size=batch_size, device=device,
+    )  # fmt: skip
+    with progress_bars(quiet=as_json) as progress:
+        done = run(job, out, command=o.command(), progress=progress)
+    benched(done, as_json=as_json)

@@ -1,0 +1,24 @@
+"""What is printed of a benchmark."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from foveate.cli.show import result
+
+if TYPE_CHECKING:
+    from foveate.run import Run
+
+
+def benched(run: Run, *, as_json: bool) -> None:
+    """Print the table that a benchmark came to."""
+    from foveate.bench.write import markdown
+
+    summary = run.record["summary"]
+    found = summary["bench"]
+    stem = run.path / "tables" / found["table"]
+    files = [f"{stem}.{ending}" for ending in ("json", "csv", "md")]
+    lines = [] if run.worked else ["Nothing to do: this table is complete.", ""]
+    lines += [markdown(found), f"Table: {', '.join(files)}"]
+    content = {"run": str(run.path), "worked": run.worked, "files": files, **summary}
+    result(content, "\n".join(lines), as_json=as_json)

@@ -1,0 +1,127 @@
+"""The command `foveate observe train`.
+
+Typer reads the annotations when the program starts: they are no comments here.
+"""
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from foveate.cli import options as o
+
+
+def train(
+    pairs: Annotated[Path, typer.Argument(help="Folder that 'foveate observe prepare' wrote.")],
+    out: o.Out,
+    model: o.Model = None,
+    weights: o.Weights = None,
+    concepts: Annotated[
+        str, typer.Option(help="Names, or a file with weights. [default: those of the pairs]")
+    ] = "",
+    text: Annotated[
+        str | None, typer.Option(help="Model of images and texts. [default: --model, if it can]")
+    ] = None,
+    text_weights: Annotated[Path | None, typer.Option(help="Its local weights.")] = None,
+    lr_model: Annotated[
+        str | None, typer.Option(help="Encoder of overviews. [default: --model]")
+    ] = None,
+    lr_weights: Annotated[Path | None, typer.Option(help="Its local weights.")] = None,
+    saliency_model: Annotated[
+        str | None, typer.Option(help="Encoder for structural saliency. [default: --model]")
+    ] = None,
+    saliency_weights: Annotated[Path | None, typer.Option(help="Its local weights.")] = None,
+    size: Annotated[
+        str | None, typer.Option(help="nano, tiny, small or full. [default: tiny]")
+    ] = None,
+    form: Annotated[
+        str | None,
+        typer.Option(help="kriged, residual, cross, plain or literal. [default: kriged]"),
+    ] = None,
+    fill: Annotated[str | None, typer.Option(help="linear or conv. [default: linear]")] = None,
+    supervision: Annotated[
+        str | None,
+        typer.Option(
+            help="blend, semantic, surprise, structural, additive, product, task-delta, or auto: "
+            "the best on the validation scenes. [default: blend]"
+        ),
+    ] = None,
+    similarity: Annotated[
+        str | None, typer.Option(help="s of Eq. 5: lift, z or cosine. [default: lift]")
+    ] = None,
+    reference: Annotated[
+        str | None, typer.Option(help="Gain beyond the tile or the scene. [default: tile]")
+    ] = None,
+    lam: Annotated[
+        float | None, typer.Option("--lambda", help="Weight of the reference. [default: 1]")
+    ] = None,
+    over: Annotated[
+        str | None, typer.Option(help="sum or max over concepts. [default: sum]")
+    ] = None,
+    target_scale: Annotated[
+        str | None,
+        typer.Option(help="quantile, ecdf, scene_minmax or scene_sum. [default: quantile]"),
+    ] = None,
+    align: Annotated[
+        str | None, typer.Option(help="dense (Eq. 8) or siglip (Eq. 9). [default: dense]")
+    ] = None,
+    obr: Annotated[
+        float | None, typer.Option(help="Observed share to train for. [default: 0.12]")
+    ] = None,
+    init: Annotated[Path | None, typer.Option(help="A trained observer to start from.")] = None,
+    val: Annotated[
+        float | None, typer.Option(help="Share of the groups to choose by. [default: 0.15]")
+    ] = None,
+    test: Annotated[
+        float | None, typer.Option(help="Share of the groups to judge by; 0: none. [default: 0.2]")
+    ] = None,
+    epochs: Annotated[
+        int | None, typer.Option(help="Most passes over the scenes. [default: 40]")
+    ] = None,
+    train_batch: Annotated[int | None, typer.Option(help="Scenes a step. [default: 8]")] = None,
+    lr: Annotated[float | None, typer.Option(help="Learning rate. [default: 0.001]")] = None,
+    patience: Annotated[
+        int | None, typer.Option(help="Epochs without progress before the end. [default: 8]")
+    ] = None,
+    precision: Annotated[
+        str | None, typer.Option(help="float32 or bfloat16, in training. [default: float32]")
+    ] = None,
+    templates: o.Templates = "rs",
+    bands: o.Bands = "",
+    scale: o.Scale = "",
+    seed: o.Seed = 0,
+    batch_size: o.BatchSize = 32,
+    device: o.Device = "auto",
+    replace: Annotated[
+        bool, typer.Option("--replace", help="Replace an observer that was trained otherwise.")
+    ] = False,
+    as_json: o.Json = False,
+) -> None:
+    """Train a sampler and a predictor on pairs, and judge them on scenes held out."""
+    from foveate.cli.observed_train import trained, typed_concepts
+    from foveate.cli.parse import numbers, scale_pairs
+    from foveate.cli.show import progress_bars
+    from foveate.observe.settings import TrainJob
+    from foveate.observe.train import run
+    from foveate.report import write_report
+
+    typed: dict[str, Any] = {
+        "pairs": pairs, "model": model, "weights": weights, "text": text,
+        "text_weights": text_weights, "lr_model": lr_model, "lr_weights": lr_weights,
+        "saliency_model": saliency_model, "saliency_weights": saliency_weights, "size": size,
+        "form": form, "fill": fill, "supervision": supervision, "similarity": similarity,
+        "reference": reference, "lam": lam, "over": over, "target_scale": target_scale,
+        "align": align, "obr": obr, "init": init, "val": val, "test": test, "epochs": epochs,
+        "train_batch": train_batch, "lr": lr, "patience": patience, "precision": precision,
+    }  # fmt: skip
+    given: dict[str, Any] = {
+        k: str(v) if isinstance(v, Path) else v for k, v in typed.items() if v is not None
+    }
+    job = TrainJob(
+        **given, concepts=typed_concepts(concepts), templates=templates, scale=scale_pairs(scale),
+        bands=[int(b) for b in numbers(bands, "bands", whole=True)], seed=seed,
+        batch_size=batch_size, device=device, replace=replace,
+    )  # fmt: skip
+    with progress_bars(quiet=as_json) as progress:
+        done = run(job, out, command=o.command(), report=write_report, progress=progress)
+    trained(done, as_json=as_json)

@@ -1,0 +1,213 @@
+"""How much of a concept a tile holds: what is added up where a total is wanted.
+
+Area is told by masks, the number of things by objects, presence by either. A thing that lies in
+several tiles counts in the one with its middle, so that tiles add up to the number of things.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Literal
+
+import numpy as np
+
+from foveate.errors import DataError, ParameterError
+from foveate.models.heads.base import same_name
+from foveate.observe._check import choose
+from foveate.observe.labels import present, read_objects
+from foveate.observe.prepare import PrepareJob
+from foveate.pool.names import Names
+from foveate.registry import suggest
+from foveate.run import Run
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+    from numpy.typing import NDArray
+
+    from foveate.observe.concepts import Concept
+    from foveate.observe.labels import Objects
+    from foveate.observe.pairs import Pairs
+    from foveate.pool import Pool
+
+Of = Literal["area", "tiles", "count"]
+OF: tuple[Of, ...] = ("area", "tiles", "count")
+
+
+def unit_of(pool: Pool, of: str) -> str:
+    """Return what amounts are counted in: "m2" (or "pixels"), "tiles" or "objects"."""
+    if of == "area":
+        return "m2" if pool.georeferenced else "pixels"
+    return "tiles" if of == "tiles" else "objects"
+
+
+def ground(pool: Pool) -> NDArray[np.float64]:
+    """Return (n,) ground of each tile: square metres, or pixels without a georeference."""
+    return pool.costs()["area" if pool.georeferenced else "pixels"]
+
+
+def concept_of(pairs: Pairs, name: str) -> Concept:
+    """Return a concept of pairs by name.
+
+    Raises:
+        ParameterError: There is none of that name, with a suggestion.
+    """
+    for concept in pairs.concepts:
+        if same_name(concept.name) == same_name(name):
+            return concept
+    known = [concept.name for concept in pairs.concepts]
+    raise ParameterError(
+        f"there is no concept {name!r}",
+        f"These pairs know {', '.join(known)}." if known else "These pairs were made without any.",
+        suggest(name, known),
+    )
+
+
+def amounts(
+    pairs: Pairs, what: str, of: str, *, objects: Objects | None = None
+) -> Callable[[NDArray[np.int64]], NDArray[np.float64]]:
+    """Return what looks up how much of a concept there is in given tiles.
+
+    Args:
+        pairs: Pairs with labels.
+        what: Name of a concept.
+        of: "area": its share of the labelled pixels times the ground of the tile, by masks;
+            "tiles": 1 where the tile shows it; "count": objects with their middle in the tile.
+        objects: The objects; for "count".
+
+    Returns:
+        From (m,) rows of the pool to (m,) float64; NaN where it is not known. Labels of other
+        tiles are not looked at.
+
+    Raises:
+        ParameterError: No such concept, or amounts of another name.
+        DataError: Nothing tells these amounts of this concept.
+    """
+    choose(of, OF, "of")
+    concept = concept_of(pairs, what)
+    if of == "area":
+        return _areas(pairs.pool, concept)
+    if of == "count":
+        return _counts(pairs.pool, concept, objects)
+    shares, number = pairs.shares, pairs.concepts.index(concept)
+    if shares is None:
+        pairs.present()  # which says what is missing
+    assert shares is not None  # noqa: S101  (as it has not raised)
+
+    def look(rows: NDArray[np.int64]) -> NDArray[np.float64]:
+        own = shares[rows, number : number + 1]
+        return np.where(np.isnan(own), np.nan, present(own, [concept]))[:, 0]
+
+    return look
+
+
+def known(pairs: Pairs, what: str, of: str) -> NDArray[np.bool_]:
+    """Return (n,) bool: for which tiles there are labels, whatever they say.
+
+    Raises:
+        ParameterError: No such concept.
+    """
+    concept = concept_of(pairs, what)
+    if of == "count":
+        return np.ones(len(pairs), bool)
+    if of == "area" and pairs.pool.counts is not None:
+        return pairs.pool.counts.sum(axis=1) > 0
+    if pairs.shares is None:
+        return np.zeros(len(pairs), bool)
+    return np.isfinite(pairs.shares[:, pairs.concepts.index(concept)])
+
+
+def objects_of(path: str | Path) -> Objects | None:
+    """Read the objects that pairs were prepared with, or None.
+
+    Raises:
+        DataError: There are no pairs, or the file is gone.
+    """
+    job = PrepareJob(**Run.load(path).record["job"])
+    return read_objects(job.objects) if job.objects else None
+
+
+def _areas(pool: Pool, concept: Concept) -> Callable[[NDArray[np.int64]], NDArray[np.float64]]:
+    names = pool.legend.names if pool.legend is not None else ()
+    wanted = {same_name(name) for name in concept.classes}
+    columns = [i for i, name in enumerate(names) if same_name(name) in wanted]
+    counts = pool.counts
+    if counts is None or not columns:
+        raise DataError(
+            f"no mask has a class of the concept {concept.name!r}",
+            "Areas are told by masks. " + (f"Classes: {', '.join(names)}." if names else ""),
+            "--of count for objects, --of tiles for either",
+        )
+
+    def look(rows: NDArray[np.int64]) -> NDArray[np.float64]:
+        found = counts[rows].astype(np.float64)
+        total = found.sum(axis=1)
+        share = found[:, columns].sum(axis=1) / np.where(total > 0, total, np.nan)
+        return share * ground(pool)[rows]
+
+    return look
+
+
+def _counts(
+    pool: Pool, concept: Concept, objects: Objects | None
+) -> Callable[[NDArray[np.int64]], NDArray[np.float64]]:
+    wanted = {same_name(name) for name in concept.classes}
+    own = [
+        i for i, kind in enumerate(objects.kinds if objects else ()) if same_name(kind) in wanted
+    ]
+    if objects is None or not own:
+        kinds = ", ".join(sorted(set(objects.kinds))) if objects else "none"
+        raise DataError(
+            f"no object is of a kind of the concept {concept.name!r}",
+            f"Numbers are told by objects. Kinds: {kinds}.",
+            "--of area for masks, --of tiles for either",
+        )
+    tile = middles(pool, objects)[own]
+    held = np.bincount(tile[tile >= 0], minlength=len(pool)).astype(np.float64)
+    return lambda rows: held[rows]
+
+
+def middles(pool: Pool, objects: Objects) -> NDArray[np.int64]:
+    """Return (m,) the row of the tile that has the middle of each object; -1 where none has.
+
+    Raises:
+        DataError: An object lies nowhere: it names no scene, and the scenes are not georeferenced.
+    """
+    names = Names((scene.scene_id for scene in pool.scenes), f"the file {objects.path!r}")
+    tiles = pool.tiles
+    assert tiles is not None  # noqa: S101  (pairs are cut from scenes)
+    rows = dict(tiles.per_scene())
+    found = np.full(len(objects.kinds), -1)
+    rest = []
+    for i, name in enumerate(objects.scenes):
+        scene = names.look_up(name) if name else None
+        if scene is None or not np.isfinite(objects.boxes[i]).all():
+            rest.append(i)
+            continue
+        y, x, h, w = objects.boxes[i]
+        down, right = y + h / 2, x + w / 2
+        here = rows.get(scene, np.empty(0, np.int64))
+        hit = (tiles.y[here] <= down) & (down < tiles.y[here] + tiles.h[here])
+        hit &= (tiles.x[here] <= right) & (right < tiles.x[here] + tiles.w[here])
+        if hit.any():
+            found[i] = here[hit][0]
+    if rest:
+        found[rest] = _by_ground(pool, objects, np.array(rest))
+    return found
+
+
+def _by_ground(pool: Pool, objects: Objects, rest: NDArray[np.int64]) -> NDArray[np.int64]:
+    import shapely
+
+    lost = [i for i in rest if objects.shapes[i] is None]
+    if lost or not pool.georeferenced:
+        raise DataError(
+            f"the object number {(lost or rest)[0] + 1} of {objects.path!r} lies in no scene",
+            "Objects name one of the scenes (scene, y, x, h, w in pixels), or have a geometry "
+            "(longitude and latitude) where all scenes are georeferenced.",
+        )
+    tree = shapely.STRtree(pool.footprints())
+    which, tile = tree.query(shapely.centroid(objects.shapes[rest]), predicate="intersects")
+    found = np.full(len(rest), -1)
+    found[which[::-1]] = tile[::-1]  # on an edge: the first of the tiles
+    return found

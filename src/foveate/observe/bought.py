@@ -1,0 +1,304 @@
+"""Which high resolution was bought: files, and the windows in them, for the tiles of a run.
+
+A file is taken, in this order,
+
+1. as a whole scene, where it has the name of one (and its ground, where both are georeferenced):
+   its R x C split gives the windows;
+2. as one tile, where it is called SCENE_r03_c07, or by the id of the tile;
+3. as a piece of ground, where it is georeferenced in the coordinates of the overviews: the windows
+   of all tiles that it covers.
+
+Pixels are never warped.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NoReturn
+
+import numpy as np
+
+from foveate.errors import DataError
+from foveate.grid import Grid, Window
+from foveate.observe.pairs import open_pairs
+from foveate.pool.find import collect, need_paths
+from foveate.pool.names import Names
+from foveate.raster import FileSource
+from foveate.raster.ground import onto, same_extent
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from numpy.typing import NDArray
+
+    from foveate.observe.selected import Selected
+    from foveate.raster import Raster, Source
+
+_TILE = re.compile(r"(?P<scene>.+)[/_.-]r0*(?P<row>\d+)[/_.-]?c0*(?P<col>\d+)", re.IGNORECASE)
+_ASPECT = 0.02  # of two pictures without a georeference
+_TURNED = 1e-6  # pixels askew per pixel
+_GIVE = "Give --tiles the folder of what was bought; or leave it out to observe nothing."
+
+
+@dataclass(frozen=True)
+class View:
+    """Pixels that may show a tile.
+
+    Attributes:
+        source: Where.
+        window: Which ones; it may reach beyond the raster.
+        name: The file, for people.
+    """
+
+    source: Source
+    window: Window
+    name: str
+
+    def prints(self) -> Any:
+        """Return what tells these pixels from others, JSON-ready."""
+        info = self.source.info
+        return [info.fingerprint, info.nodata, list(self.window)]
+
+
+@dataclass(eq=False)
+class Bought:
+    """What was found.
+
+    Attributes:
+        views: Row of a tile -> where its pixels may be, the best place first.
+        unused: Names of files that show no tile of the run.
+    """
+
+    views: dict[int, list[View]] = field(default_factory=dict)
+    unused: list[str] = field(default_factory=list)
+
+    def of(self, rows: NDArray[np.integer]) -> Bought:
+        """Return what was found for some tiles alone."""
+        kept = set(rows.tolist())
+        views = {row: views for row, views in self.views.items() if row in kept}
+        return Bought(views, self.unused)
+
+    def sources(self) -> dict[str, Source]:
+        """Return the rasters in use by their names."""
+        return {view.name: view.source for views in self.views.values() for view in views}
+
+    def read(self, row: int, bands: Sequence[int], min_valid: float) -> Raster | None:
+        """Read the HR pixels of a tile.
+
+        Args:
+            row: The tile.
+            bands: 1-based bands.
+            min_valid: Smallest share of valid pixels.
+
+        Returns:
+            The first view with enough valid pixels; None where there is none.
+        """
+        for view in self.views.get(row, ()):
+            raster = view.source.read(view.window, bands=bands or None)
+            if raster.valid.any() and raster.valid_share >= min_valid:
+                return raster
+        return None
+
+
+def find_bought(given: Sequence[str | Path], selected: Selected) -> Bought:
+    """Find the HR of tiles; headers only.
+
+    Args:
+        given: Folders and files; a folder of pairs stands for its scenes.
+        selected: The tiles.
+
+    Raises:
+        DataError: A path does not exist, nothing fits any tile, two files are the same tile, a
+            raster is in other coordinates, or it is no finer than the overview.
+    """
+    search = _Search(selected)
+    found = _files(given)
+    for key, name, source in found:
+        search.add(key, name, source)
+    if not search.bought.views:
+        _nothing(given, len(found), selected)
+    for row, views in search.bought.views.items():
+        views.sort(key=lambda view: search.order[row, view.name])
+        scene = selected.place[row, 0]
+        overview = selected.target.overviews[scene].source.info
+        low = math.prod(overview.shape) / math.prod(selected.target.shapes[scene])
+        for view in views:
+            if view.window.h * view.window.w <= low:
+                raise DataError(
+                    f"{view.name!r} has {view.window.h} x {view.window.w} pixels of the tile "
+                    f"{str(selected.ids[row])!r}",
+                    f"Its overview has {low:.0f} of them already: this is no high resolution.",
+                    "Move the file out of the folder.",
+                )
+    return search.bought
+
+
+def _files(given: Sequence[str | Path]) -> list[tuple[str, str, Source]]:
+    """Return key, name and source of all rasters."""
+    found: list[tuple[str, str, Source]] = []
+    plain: list[Path] = []
+    for path in need_paths([str(p) for p in given], "high-resolution image"):
+        if (path / "pairs.parquet").is_file():
+            found += [(s.scene_id, s.uri, s.source) for s in open_pairs(path).pool.scenes]
+        elif path.is_dir() and not any(path.iterdir()):
+            continue
+        else:
+            plain.append(path)
+    if plain:
+        try:
+            files = collect(plain, "image")
+        except DataError:
+            files = []
+        found += [(file.key, str(file.path), FileSource(str(file.path))) for file in files]
+    return found
+
+
+class _Search:
+    """Takes one file after another; see the head of this file."""
+
+    def __init__(self, selected: Selected) -> None:
+        self._selected = selected
+        self.bought = Bought()
+        self.order: dict[tuple[int, str], tuple[float, ...]] = {}
+        scenes = selected.target.pool.scenes
+        self._number = {scene.scene_id: i for i, scene in enumerate(scenes)}
+        self._grounds = [scene.source.info for scene in scenes]
+        self._names = Names(self._number, "--tiles")
+        self._rows = {tuple(place): row for row, place in enumerate(selected.place.tolist())}
+        self._ids: dict[str, int] = {}
+        for row, name in enumerate(selected.ids.tolist()):
+            self._ids[name] = self._ids[name.replace("/", "_")] = row
+
+    def add(self, key: str, name: str, source: Source) -> None:
+        """Take a file for what it is."""
+        scene = self._names.look_up(key)
+        if scene is not None and self._scene(self._number[scene], name, source):
+            return
+        row = self._tile(key)
+        if row is not None:
+            height, width = source.info.shape
+            self._put(row, View(source, Window(0, 0, height, width), name), 0)
+        elif not self._located(name, source):
+            self.bought.unused.append(name)
+
+    def _scene(self, number: int, name: str, source: Source) -> bool:
+        """Take a whole scene, unless it shows other ground."""
+        ground, info = self._grounds[number], source.info
+        if ground.geobox is not None and info.geobox is not None:
+            if not same_extent(info, ground):
+                return False
+        elif abs(math.log(_aspect(info.shape) / _aspect(ground.shape))) > math.log1p(_ASPECT):
+            raise DataError(
+                f"{name!r} has {info.shape[0]} x {info.shape[1]} pixels, the scene "
+                f"{self._selected.name(number)!r} {ground.shape[0]} x {ground.shape[1]}",
+                "Without a georeference of both, their sides have one ratio (to 2 %).",
+                "Cut the image to the ground of the scene, or rename it.",
+            )
+        split = Grid.split(info.shape, *self._selected.target.shapes[number]).tiles()
+        windows = {
+            (row, col): split.window(i)
+            for i, (row, col) in enumerate(zip(split.row.tolist(), split.col.tolist(), strict=True))
+        }
+        for row in self._selected.rows(number).tolist():
+            _, down, across = self._selected.place[row].tolist()
+            self._put(row, View(source, windows[down, across], name), 1)
+        return True
+
+    def _tile(self, key: str) -> int | None:
+        """Return the tile that a name means."""
+        if key in self._ids:
+            return self._ids[key]
+        told = _TILE.fullmatch(key)
+        scene = None if told is None else self._names.look_up(told["scene"])
+        if told is None or scene is None:
+            return None
+        return self._rows.get((self._number[scene], int(told["row"]), int(told["col"])))
+
+    def _located(self, name: str, source: Source) -> bool:
+        """Take a piece of ground."""
+        info = source.info
+        boxes = [(i, g.geobox) for i, g in enumerate(self._grounds) if g.geobox is not None]
+        if info.geobox is None or not boxes:
+            return False
+        same = [(i, box) for i, box in boxes if _one_crs(info.geobox, box)]
+        if not same:
+            _warp(name, f"is in {info.geobox.crs}", f"in {boxes[0][1].crs}")
+        before = len(self.order)
+        for number, box in same:
+            self._cover(number, onto(box, info.geobox), name, source)
+        return len(self.order) > before
+
+    def _cover(self, number: int, way: NDArray[np.float64], name: str, source: Source) -> None:
+        """Take the tiles of one scene that a raster covers; `way` leads to its pixels."""
+        info, selected = source.info, self._selected
+        rows, tiles = selected.rows(number), selected.target.pool.tiles
+        assert tiles is not None  # noqa: S101  (targets are cut from scenes)
+        turned = max(abs(way[0, 1]), abs(way[1, 0])) > _TURNED
+        edges = []
+        for start, size, axis in ((tiles.x, tiles.w, 0), (tiles.y, tiles.h, 1)):
+            at = np.stack([start[rows], start[rows] + size[rows]]).astype(np.float64)
+            there = np.sort(at * way[axis, axis] + way[axis, 2], axis=0)  # flipped ones, too
+            edges.append(np.rint(there).astype(np.int64))
+        (left, right), (top, bottom) = edges
+        height, width = info.shape
+        inside = np.maximum(0, np.minimum(right, width) - np.maximum(left, 0)) * np.maximum(
+            0, np.minimum(bottom, height) - np.maximum(top, 0)
+        )
+        pixels = (right - left) * (bottom - top)
+        share = inside / np.maximum(pixels, 1)
+        fits = (share > 0) & (share >= selected.job.min_valid)
+        if fits.any() and (turned or min(way[0, 0], way[1, 1]) <= 0):
+            _warp(name, "is turned or flipped", "and north-up like the overview")
+        for i in np.flatnonzero(fits).tolist():
+            window = Window(
+                int(top[i]), int(left[i]), int(bottom[i] - top[i]), int(right[i] - left[i])
+            )
+            self._put(int(rows[i]), View(source, window, name), 2, -float(share[i]))
+
+    def _put(self, row: int, view: View, kind: int, after: float = 0.0) -> None:
+        views = self.bought.views.setdefault(row, [])
+        order = (kind, after, len(self.order))
+        for other in views:
+            if kind < 2 and self.order[row, other.name][0] == kind:
+                raise DataError(
+                    f"two files show the tile {str(self._selected.ids[row])!r}: {other.name!r} and "
+                    f"{view.name!r}",
+                    "A tile, or a scene, is one file.",
+                    "Move one of them out of the folder.",
+                )
+        views.append(view)
+        self.order[row, view.name] = order
+
+
+def _aspect(shape: tuple[int, int]) -> float:
+    return shape[0] / shape[1]
+
+
+def _one_crs(a: Any, b: Any) -> bool:
+    return a.crs is None or b.crs is None or a.crs == b.crs
+
+
+def _warp(name: str, what: str, wanted: str) -> NoReturn:
+    raise DataError(
+        f"{name!r} {what}",
+        f"High resolution comes {wanted}: pixels are not warped here.",
+        f"Warp it first: gdalwarp -t_srs CRS {Path(name).name} warped.tif.",
+    )
+
+
+def _nothing(given: Sequence[str | Path], files: int, selected: Selected) -> NoReturn:
+    """Say what was looked for."""
+    row = int(np.flatnonzero(selected.chosen)[0]) if selected.chosen.any() else 0
+    scene, down, across = selected.place[row].tolist()
+    name = selected.name(scene)
+    looked = (f"{name}.tif", f"{name}_r{down:02d}_c{across:02d}.tif", f"{selected.ids[row]}.tif")
+    raise DataError(
+        f"nothing in {', '.join(map(str, given))!r} shows a tile of the run: "
+        + (f"{files} rasters of other names" if files else "it holds no raster"),
+        f"Looked for {', '.join(map(repr, looked))} and the like, and for georeferenced rasters "
+        "over the tiles.",
+        _GIVE,
+    )

@@ -1,0 +1,350 @@
+"""The completion job: whole scenes of HR features from overviews and the tiles that were bought.
+
+Scene by scene: the LR tokens that the selection kept, the HR of the tiles that there is, one pass
+of the predictor. What was observed comes back as it is; the rest is completed, with a doubt.
+
+    scenes.parquet, tiles.parquet   the pool of the selection
+    embeddings/completed-KEY        the mean token of each tile; one shard a scene
+    maps/SCENE.tif                  the three main axes of the tokens, and the doubt
+    tables/scenes/SCENE.parquet     the tiles of a scene
+    tables/completed.parquet        the tiles of all scenes
+    tables/concepts.parquet         probabilities of the concepts, where the observer has labels
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from pydantic import Field, field_validator
+
+from foveate.errors import ParameterError
+from foveate.files import digest, fingerprint, read_parquet, write_bytes, write_parquet
+from foveate.observe import dense
+from foveate.observe.bought import Bought, find_bought
+from foveate.observe.completed import COMPLETED, CONCEPTS, NAME
+from foveate.observe.completion import HighTokens, check_like, in_blocks, weights_print
+from foveate.observe.observer import Observer
+from foveate.observe.select_results import save_thumbs
+from foveate.observe.selected import load_selected, open_selected
+from foveate.pool.settings import JobSettings
+from foveate.pool.store import FILES
+from foveate.progress import Meter
+from foveate.raster import write_cog
+from foveate.run import Run
+from foveate.run.shards import ShardStore, step_name, to_half
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from numpy.typing import NDArray
+    from odc.geo.geobox import GeoBox
+
+    from foveate.observe.selected import Selected
+    from foveate.progress import ProgressFn
+
+VERSION = 1  # raised when the same inputs lead to other files
+_AXES = 3
+_NAMED = 20  # missing tiles in the summary
+
+
+class CompleteJob(JobSettings):
+    """Everything that completed scenes depend on; stored in ``run.json``.
+
+    Paths are kept absolute, so that the run goes on from any folder.
+
+    Attributes:
+        run: Run of `foveate observe select`.
+        model: Trained observer; the one that has selected when None.
+        tiles: Folders and files of high resolution; empty: nothing is observed.
+        only_chosen: Whether tiles that were not chosen stay unobserved, though there is HR of them:
+            for a trial on pairs.
+        bands: 1-based bands of the high resolution, in the order of the training; empty for those
+            of the training.
+        batch_size: Tiles per call of the HR encoder.
+        device: Of encoder and networks.
+    """
+
+    run: str
+    model: str | None = None
+    tiles: list[str] = Field([])
+    only_chosen: bool = False
+    bands: list[int] = Field([])
+    batch_size: int = Field(32, ge=1)
+    device: str = "auto"
+
+    @field_validator("run", "model")
+    @classmethod
+    def _absolute(cls, path: str | None) -> str | None:
+        return None if path is None else str(Path(path).absolute())
+
+    @field_validator("tiles")
+    @classmethod
+    def _all_absolute(cls, paths: list[str]) -> list[str]:
+        return [str(Path(path).absolute()) for path in paths]
+
+
+def run(
+    job: CompleteJob,
+    out: str | Path,
+    *,
+    command: str = "",
+    report: Callable[[Path], Path] | None = None,
+    progress: ProgressFn | None = None,
+) -> Run:
+    """Do the job.
+
+    Args:
+        job: What to do.
+        out: Run directory: new, empty, or an earlier run to go on with. Where more tiles have been
+            bought since, only their scenes are completed again.
+        command: The command that repeats the job, for the record.
+        report: Draws a page of the run directory into it and returns the file.
+        progress: Called with ticks.
+
+    Returns:
+        The closed run; ``run.worked`` says whether anything was done.
+
+    Raises:
+        FoveateError: Anything that is wrong with the input, before anything is written.
+    """
+    root, _, chosen = open_selected(job.run)
+    if Path(out).resolve() == root.resolve():
+        raise ParameterError(
+            f"--out {str(out)!r} is the run that is completed",
+            "Completed scenes are a run of their own.",
+            "Choose another --out.",
+        )
+    observer = Observer.load(job.model or chosen.model, device=job.device)
+    selected = load_selected(root, observer)
+    bought = find_bought(job.tiles, selected) if job.tiles else Bought()
+    if job.only_chosen:
+        bought = bought.of(np.flatnonzero(selected.chosen))
+    check_like(observer, bought, job.bands)
+    with Run.create(out, job=job.model_dump(mode="json"), command=command) as opened:
+        work = _Work(job, opened, selected, observer, bought)
+        work.complete(progress)
+        opened.describe(summary=work.summary())
+        if report is not None:
+            opened.draw("report", lambda: [str(report(opened.path).relative_to(opened.path))])
+    return opened
+
+
+@dataclass(eq=False)
+class _Work:
+    """The job in progress."""
+
+    job: CompleteJob
+    run: Run
+    selected: Selected
+    observer: Observer
+    bought: Bought
+
+    def complete(self, progress: ProgressFn | None) -> None:
+        """Complete all scenes, and join their tables."""
+        selected, opened = self.selected, self.run
+        prints = [fingerprint(selected.path / name) for name in FILES]
+        opened.do("pool", digest([VERSION, prints]), self._pool)
+        target, bands = selected.target, selected.job.bands
+        shown = [scene.source.info.fingerprint for scene in target.overviews]
+        opened.do(
+            "thumbs", digest([VERSION, prints, shown, bands]),
+            lambda: save_thumbs(opened.path, target, bands),
+        )  # fmt: skip
+        with (
+            Run.create(selected.path) as kept,
+            Meter(progress, "completing scenes", len(self._scenes)) as meter,
+        ):
+            for number, lr in selected.tokens(self.observer, kept, self.job.device):
+                opened.do(
+                    f"complete {selected.name(number)}", self._key(number),
+                    lambda number=number, lr=lr: self._scene(number, lr),
+                )  # fmt: skip
+                meter.advance()
+        keys = [self._key(number) for number in self._scenes]
+        opened.do(step_name(NAME), digest([VERSION, keys]), self._join_vectors)
+        opened.do("completed", digest([VERSION, keys, self._head_print]), self._join_tables)
+
+    @cached_property
+    def _about(self) -> list[Any]:
+        """What all scenes depend on."""
+        record = self.observer.record
+        hr = record.encoders["hr"].spec.to_dict()
+        return [VERSION, weights_print(self.observer), hr, self.selected.job.min_valid]
+
+    def _key(self, number: int) -> str:
+        """Hash of everything that a completed scene depends on."""
+        info = self.selected.target.overviews[number].source.info
+        overview = [info.fingerprint, info.nodata, self.selected.job.bands]
+        shown = [self.job.bands, self._prints(self.selected.rows(number))]
+        return digest([self.store.key, overview, shown])
+
+    @cached_property
+    def _head_print(self) -> Any:
+        head = self.observer.head
+        return None if head is None else digest([head.names, head.weight, head.bias])
+
+    @cached_property
+    def _scenes(self) -> list[int]:
+        """Numbers of the scenes with tiles: shards are in their order."""
+        return np.unique(self.selected.place[:, 0]).tolist()
+
+    @cached_property
+    def store(self) -> ShardStore:
+        """Keeps the mean tokens of tiles."""
+        record, hr = self.observer.record, self.observer.record.encoders["hr"].spec
+        key = digest([self._about, self.selected.ids.tolist()])
+        spec = replace(
+            hr, name=NAME, dim=record.shape.hr_dim, fingerprint=digest(self._about), grid=None,
+            non_negative=False,
+        )  # fmt: skip
+        return ShardStore.within(self.run.path, key, len(self._scenes), spec)
+
+    def _pool(self) -> tuple[str, ...]:
+        for name in FILES:
+            write_bytes(self.run.path / name, (self.selected.path / name).read_bytes())
+        return FILES
+
+    def _prints(self, rows: NDArray[np.int64]) -> list[Any]:
+        selected = self.selected
+        return [
+            [str(selected.ids[row]), bool(selected.chosen[row]),
+             [view.prints() for view in self.bought.views.get(row, ())]]
+            for row in rows.tolist()
+        ]  # fmt: skip
+
+    def _scene(self, number: int, lr: NDArray[np.float32]) -> list[str]:
+        """Complete one scene from its LR tokens, and write everything of it."""
+        import pyarrow as pa
+
+        selected, observer, name = self.selected, self.observer, self.selected.name(number)
+        rows, info = selected.rows(number), selected.ground(number)
+        side, shape = observer.record.shape.hr_side, selected.target.shapes[number]
+        at = tuple(selected.place[rows, 1:].T)
+        seen = np.zeros(shape, bool)
+        hr = np.zeros((*shape, side * side, observer.record.shape.hr_dim), np.float32)
+        reader = HighTokens(
+            observer, self.bought, selected.ids, self.job.bands, selected.job.min_valid,
+            self.job.batch_size, self.job.device,
+        )  # fmt: skip
+        for row, found in reader.read(rows.tolist()):
+            down, across = selected.place[row, 1:].tolist()
+            seen[down, across], hr[down, across] = True, found
+        done = in_blocks(observer, lr, dense.spread(hr[None], side)[0], seen)
+        cells = dense.gather(done.tokens, side)[0]
+        doubt = np.where(seen, 0, done.doubt[0]).astype(np.float32)
+        here = np.zeros(shape, bool)
+        here[at] = True
+        ids = selected.ids[rows]
+        columns: dict[str, Any] = {
+            "tile_id": pa.array(ids.tolist(), pa.string()),
+            "scene": pa.array([name] * len(rows), pa.string()),
+            "row": at[0].astype(np.int32), "col": at[1].astype(np.int32),
+            "chosen": selected.chosen[rows],
+            "given": np.array([row in self.bought.views for row in rows.tolist()]),
+            "observed": seen[at], "doubt": doubt[at],
+        }  # fmt: skip
+        table = _table(name)
+        write_parquet(self.run.path / table, pa.table(columns))
+        picture = _picture(name)
+        write_cog(
+            self.run.path / picture, _map(done.tokens[0], doubt, here, side),
+            geobox=_over(info.geobox, info.shape, done.tokens.shape[1:3]),
+            nodata=float("nan"),
+            descriptions=(*(f"axis {i + 1}" for i in range(_AXES)), "doubt"),
+        )  # fmt: skip
+        shard = self._scenes.index(number)
+        self.store.put(shard, ids, to_half(ids, cells[at].mean(axis=1)))
+        return [table, picture, str(self.store.file(shard).relative_to(self.run.path))]
+
+    def _join_vectors(self) -> list[str]:
+        self.store.finish()
+        return [str(file.relative_to(self.run.path)) for file in self.store.files]
+
+    def _join_tables(self) -> list[str]:
+        import pyarrow as pa
+
+        path = self.run.path
+        names = [self.selected.name(i) for i in self._scenes]
+        known = {*map(_table, names), *map(_picture, names)}
+        for old in (*path.glob("tables/scenes/**/*.parquet"), *path.glob("maps/**/*.tif")):
+            if str(old.relative_to(path)) not in known:
+                old.unlink()  # of a scene that has left the selection
+        table = pa.concat_tables([read_parquet(path / _table(name)) for name in names])
+        write_parquet(path / COMPLETED, table)
+        head = self.observer.head
+        if head is None:
+            (path / CONCEPTS).unlink(missing_ok=True)  # of an earlier observer
+            return [COMPLETED]
+        found = head.probabilities(self.store.finish().x)
+        columns = {name: found[:, i] for i, name in enumerate(head.names)}
+        write_parquet(path / CONCEPTS, pa.table({"tile_id": table["tile_id"], **columns}))
+        return [COMPLETED, CONCEPTS]
+
+    def summary(self) -> dict[str, Any]:
+        """Return what came out, JSON-ready."""
+        table = read_parquet(self.run.path / COMPLETED)
+        chosen, given, observed = (
+            table[name].to_numpy(zero_copy_only=False) for name in ("chosen", "given", "observed")
+        )
+        missing = chosen & ~given
+        names = np.array(table["tile_id"].to_pylist())
+        pool, record = self.selected.record["summary"].get("pool", {}), self.observer.record
+        return {
+            "observe": {
+                "task": "complete",
+                "scenes": len(self._scenes),
+                "tiles": len(names),
+                "chosen": int(chosen.sum()),
+                "observed": int(observed.sum()),
+                "missing": int(missing.sum()),
+                "missing_tiles": names[missing][:_NAMED].tolist(),
+                "empty": int((given & ~observed).sum()),
+                "not_chosen_but_given": int((given & ~chosen).sum()),
+                "unused": len(self.bought.unused),
+                "doubt": float(table["doubt"].to_numpy().mean()),
+                "concepts": list(self.observer.head.names) if self.observer.head else [],
+                "texts": self.observer.to_text is not None,
+                "observer": self.observer.folder,
+                "trained": weights_print(self.observer),
+                "selection": str(self.selected.path),
+                "embeddings": str(self.store.path.relative_to(self.run.path)),
+            },
+            "pool": pool,
+            "model": record.encoders["hr"].spec.to_dict(),
+            "seed": self.selected.record["summary"].get("seed", 0),
+        }
+
+
+def _table(scene: str) -> str:
+    return f"tables/scenes/{scene}.parquet"
+
+
+def _picture(scene: str) -> str:
+    return f"maps/{scene}.tif"
+
+
+def _map(
+    tokens: NDArray[np.float32], doubt: NDArray[np.float32], here: NDArray[np.bool_], side: int
+) -> NDArray[np.float32]:
+    """Return (4, R * k, C * k): main axes and doubt; NaN where a tile left the pool."""
+    found = np.zeros((_AXES + 1, *tokens.shape[:2]), np.float32)
+    axes = min(_AXES, tokens.shape[-1])
+    found[:axes] = np.moveaxis(tokens[..., :axes], -1, 0)
+    found[_AXES] = np.kron(doubt, np.ones((side, side), np.float32))
+    found[:, np.kron(~here, np.ones((side, side), bool))] = np.nan
+    return found
+
+
+def _over(geobox: GeoBox | None, shape: tuple[int, int], size: tuple[int, ...]) -> GeoBox | None:
+    """Return the georeference of a raster of another size over the same ground."""
+    if geobox is None:
+        return None
+    from affine import Affine
+    from odc.geo.geobox import GeoBox
+
+    scale = Affine.scale(shape[1] / size[1], shape[0] / size[0])
+    return GeoBox((size[0], size[1]), geobox.affine @ scale, geobox.crs)

@@ -1,0 +1,52 @@
+"""Between a table of tiles and the grids of their scenes."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+
+def to_grids(
+    values: NDArray[Any], place: NDArray[np.int64], shape: tuple[int, int, int]
+) -> NDArray[Any]:
+    """Put values of tiles on the grids of their scenes.
+
+    Args:
+        values: (n, ...).
+        place: (n, 3) scene, row, column of each tile.
+        shape: ``(S, R, C)``.
+
+    Returns:
+        (S, R, C, ...); 0 (False) where a tile left the pool.
+    """
+    grids = np.zeros((*shape, *values.shape[1:]), values.dtype)
+    grids[tuple(place.T)] = values
+    return grids
+
+
+def here(place: NDArray[np.int64], shape: tuple[int, int, int]) -> NDArray[np.bool_]:
+    """Return (S, R, C) bool: whether a tile is in the pool."""
+    return to_grids(np.ones(len(place), bool), place, shape)
+
+
+def from_grids(grids: NDArray[Any], place: NDArray[np.int64]) -> NDArray[Any]:
+    """Return (n, ...) values of the tiles; the inverse of `to_grids`."""
+    return grids[tuple(place.T)]
+
+
+def spread(tokens: NDArray[Any], side: int) -> NDArray[Any]:
+    """Turn (S, R, C, k * k, d) tokens of tiles into one grid of tokens, (S, R * k, C * k, d)."""
+    s, rows, cols, _, d = tokens.shape
+    split = tokens.reshape(s, rows, cols, side, side, d).transpose(0, 1, 3, 2, 4, 5)
+    return split.reshape(s, rows * side, cols * side, d)
+
+
+def gather(tokens: NDArray[Any], side: int) -> NDArray[Any]:
+    """Turn (S, R * k, C * k, d) into (S, R, C, k * k, d); the inverse of `spread`."""
+    s, h, w, d = tokens.shape
+    split = tokens.reshape(s, h // side, side, w // side, side, d).transpose(0, 1, 3, 2, 4, 5)
+    return split.reshape(s, h // side, w // side, side * side, d)

@@ -1,0 +1,199 @@
+"""What an observer is worth, on scenes that nothing was fitted to: the numbers of its report.
+
+The curve over observed shares, policy by policy and with and without completion; the threshold
+sweep (section C.1); what each way of completing is worth at one share; and what went wrong
+(section F).
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from foveate.observe import dense
+from foveate.observe.calibrate import drift, over
+from foveate.observe.supervision import captured
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from numpy.typing import NDArray
+
+    from foveate.observe.trial import Measures, Trial
+
+CURVE = (0.02, 0.05, 0.12, 0.25, 0.5)  # observed shares, over which the area is taken
+SWEEP = (0.0, 0.1, 0.25, 0.45, 0.55, 0.65, 0.85, 1.0)  # thresholds of section C.1
+_NEIGHBOURS = 5
+_ASKED = 512  # tiles of the diagnosis
+
+
+def curve(
+    trial: Trial, policies: Sequence[str], evidence: Mapping[str, Any], *, draws: int = 5
+) -> dict[str, Any]:
+    """Return how good tiles are known over observed shares.
+
+    Args:
+        trial: Where.
+        policies: Names; "random" is the mean over several draws.
+        evidence: What they choose by.
+        draws: Of "random".
+
+    Returns:
+        "shares", "measure" (tile mAP, or centred cosine where there are no labels), and "policies":
+        name -> {"fill": [...], "ours": [...], "captured": [...]}.
+    """
+    found: dict[str, Any] = {}
+    for policy in policies:
+        seeds = range(draws) if policy == "random" else range(1)
+        runs = [_one_curve(trial, policy, evidence, seed) for seed in seeds]
+        found[policy] = {key: np.mean([r[key] for r in runs], axis=0).tolist() for key in runs[0]}
+    measure = "tile mAP" if trial.material.labels is not None else "centred cosine"
+    return {"shares": list(CURVE), "measure": measure, "policies": found}
+
+
+def area(values: Sequence[float]) -> float:
+    """Return the mean height of a curve over `CURVE`."""
+    return float(np.trapezoid(values, CURVE) / (CURVE[-1] - CURVE[0]))
+
+
+def efficiency(found: Mapping[str, Any], policy: str, *, oracle: str = "oracle-gain") -> float:
+    """Return the normalised efficiency of a policy: (policy - random) / (oracle - random).
+
+    Of the areas under the curves with completion; NaN where the oracle is no better than random.
+    """
+    own, low, high = (area(found["policies"][name]["ours"]) for name in (policy, "random", oracle))
+    return (own - low) / (high - low) if high > low else float("nan")
+
+
+def sweep(trial: Trial) -> list[dict[str, Any]]:
+    """Return what each threshold of the paper's figure buys, on the observer's own scale."""
+    scores = trial.observer.scores(trial.lr).score
+    rows = []
+    for tau in SWEEP:
+        seen = over(scores, tau) & trial.here
+        obr = float(seen.sum() / trial.here.sum())
+        tokens = trial.completed(seen, "ours")
+        expected = 1 - tau
+        row = {"tau": tau, "obr": obr, "expected": expected, "drift": None}
+        if 0 < expected < 1:
+            row["drift"] = drift(obr, expected)
+        rows.append({**row, **trial.measure(tokens, seen).means()})
+    return rows
+
+
+def completions(trial: Trial, seen: NDArray[np.bool_]) -> dict[str, Measures]:
+    """Return how good scenes are under each way of completing the same observed tiles."""
+    nothing, everything = np.zeros_like(seen), trial.here
+    found = {
+        how: trial.measure(trial.completed(seen, how), seen)
+        for how in ("none", "nearest", "fill", "ours")
+    }
+    found["LR only"] = trial.measure(trial.completed(nothing, "fill"), nothing)
+    found["full"] = trial.measure(trial.completed(everything, "full"), everything)
+    return found
+
+
+def captures(
+    trial: Trial, policies: Sequence[str], evidence: Mapping[str, Any], share: float
+) -> dict[str, float]:
+    """Return the share of the true gain that each policy captures."""
+    gain = trial.truth["gain"]
+    found = {}
+    for policy in policies:
+        seen = trial.first(trial.rank(policy, evidence), share)
+        found[policy] = captured(gain, dense.from_grids(seen, trial.place))
+    return found
+
+
+def neighbours(trial: Trial, seen: NDArray[np.bool_]) -> dict[str, float]:
+    """Return how well completed tiles find tiles of their kind in training (section B).
+
+    A completed token that drifts finds neighbours which look right and mean something else. The
+    agreement is the Jaccard index of the concepts of a tile and of its nearest training tiles, by
+    centred cosine, over unobserved tiles that show a concept.
+
+    Args:
+        trial: Where.
+        seen: (m, R, C) bool: observed.
+
+    Returns:
+        Completion -> mean agreement; "true" is that of the true HR tokens. Empty without labels.
+    """
+    material = trial.material
+    if material.known is None or trial.known is None:
+        return {}
+    train = material.tiles(material.scenes("train"))
+    gallery, shown = _unit(material.means(train)), material.known[train]
+    unseen = dense.from_grids(~seen, trial.place) & trial.known.any(axis=1)
+    asked = np.flatnonzero(unseen)
+    if not asked.size:
+        return {}
+    asked = asked[:: max(1, asked.size // _ASKED)]
+    found = {}
+    for name, how in (("HR only", "nearest"), ("fill", "fill"), ("ours", "ours"), ("true", "full")):
+        tokens = trial.tile_means(trial.completed(seen, how))[asked]
+        near = np.argsort(np.negative(_unit(tokens) @ gallery.T), axis=1, kind="stable")[
+            :, :_NEIGHBOURS
+        ]
+        own, other = trial.known[asked][:, None], shown[near]
+        both, either = (own & other).sum(-1), (own | other).sum(-1)
+        found[name] = float((both / np.maximum(either, 1)).mean())
+    return found
+
+
+def failures(trial: Trial, seen: NDArray[np.bool_]) -> list[dict[str, Any]]:
+    """Return one tile or scene for each way of failing (section F), the worst there is.
+
+    "missed": the unobserved tile whose true gain is highest. "drift": the unobserved tile that
+    completion has moved furthest from the truth, compared with the fill. "complex": the scene that
+    is furthest from the truth for what was observed of it.
+    """
+    tokens, fill = trial.completed(seen, "ours"), trial.completed(seen, "fill")
+    side = trial.material.shape.hr_side
+    error = np.square(dense.gather(tokens - trial.hr, side)).mean(axis=(3, 4))
+    before = np.square(dense.gather(fill - trial.hr, side)).mean(axis=(3, 4))
+    open_ = trial.here & ~seen
+    found = []
+    if trial.truth:
+        gain = dense.to_grids(trial.truth["gain"], trial.place, trial.here.shape)
+        found.append(_worst(trial, "missed", np.where(open_, gain, -np.inf)))
+    found.append(_worst(trial, "drift", np.where(open_, error - before, -np.inf)))
+    mean = np.where(open_, error, 0).sum(axis=(1, 2)) / np.maximum(1, open_.sum(axis=(1, 2)))
+    scene = int(mean.argmax())
+    names = trial.material.pairs.pool.scenes
+    found.append({
+        "kind": "complex", "scene": names[trial.scenes[scene]].scene_id, "row": None, "col": None,
+        "value": float(mean[scene]),
+    })  # fmt: skip
+    return [case for case in found if np.isfinite(case["value"])]
+
+
+def _worst(trial: Trial, kind: str, values: NDArray[np.floating]) -> dict[str, Any]:
+    scene, row, col = (int(i) for i in np.unravel_index(values.argmax(), values.shape))
+    name = trial.material.pairs.pool.scenes[trial.scenes[scene]].scene_id
+    return {
+        "kind": kind, "scene": name, "row": row, "col": col,
+        "value": float(values[scene, row, col]),
+    }  # fmt: skip
+
+
+def _one_curve(
+    trial: Trial, policy: str, evidence: Mapping[str, Any], seed: int
+) -> dict[str, list[float]]:
+    ranking = trial.rank(policy, evidence, seed=seed)
+    found: dict[str, list[float]] = {"fill": [], "ours": []}
+    if trial.truth:
+        found["captured"] = []
+    for share in CURVE:
+        seen = trial.first(ranking, share)
+        for how in ("fill", "ours"):
+            found[how].append(trial.quality(trial.completed(seen, how), seen))
+        if trial.truth:
+            chosen = dense.from_grids(seen, trial.place)
+            found["captured"].append(captured(trial.truth["gain"], chosen))
+    return found
+
+
+def _unit(x: NDArray[np.floating]) -> NDArray[np.floating]:
+    return x / np.maximum(np.linalg.norm(x, axis=1, keepdims=True), 1e-9)

@@ -1,0 +1,285 @@
+"""What a training or an experiment works with: reduced features, labels and splits of pairs."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+
+from foveate.errors import DataError, MissingCapabilityError
+from foveate.models.binding import bind
+from foveate.models.capabilities import capabilities
+from foveate.models.heads.prompts import templates_from
+from foveate.models.heads.zero_shot import text_head
+from foveate.observe import dense
+from foveate.observe.features import encode_overviews, encode_tiles, overview_pool
+from foveate.observe.labels import concept_shares, present
+from foveate.observe.networks.shape import SIZES, shape_of
+from foveate.observe.networks.tasks import Data
+from foveate.observe.observer import Encoder
+from foveate.observe.reduce import Reduction
+from foveate.observe.scoring import LabelHead, TextConcepts, ToText, fit_labels
+from foveate.observe.splits import split_scenes
+from foveate.observe.targets import Evidence
+from foveate.run import Run
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from numpy.typing import NDArray
+
+    from foveate.models.base import ModelHandle
+    from foveate.models.heads.base import Head
+    from foveate.observe.concepts import Concept
+    from foveate.observe.features import Seen
+    from foveate.observe.networks.shape import Shape
+    from foveate.observe.pairs import Pairs
+    from foveate.observe.settings import TrainJob
+    from foveate.progress import ProgressFn
+
+
+@dataclass(frozen=True, eq=False)
+class Material:
+    """Everything that is learnt from, and judged by.
+
+    Attributes:
+        pairs: The s scenes and n tiles.
+        split: (s,) "train", "val" or "test".
+        data: Reduced features of all scenes.
+        saliency: (n,) structural saliency of each HR tile.
+        concepts: The K concepts.
+        known: (n, K) bool which tile shows which concept, or None.
+        lr: Reduction of LR tokens, fitted on the training scenes.
+        hr: Reduction of HR tokens, fitted on the training scenes.
+        labels: Concepts from labels, or None.
+        texts: Concepts from texts, or None.
+        shape: Sizes for networks over these features.
+        encoders: Role -> what read the imagery.
+        handles: Role -> the same by name.
+    """
+
+    pairs: Pairs
+    split: NDArray[np.str_]
+    data: Data
+    saliency: NDArray[np.floating]
+    concepts: tuple[Concept, ...]
+    known: NDArray[np.bool_] | None
+    lr: Reduction
+    hr: Reduction
+    labels: LabelHead | None
+    texts: TextConcepts | None
+    shape: Shape
+    encoders: dict[str, Encoder]
+    handles: dict[str, ModelHandle]
+
+    @property
+    def head(self) -> Head | None:
+        """What tells the concepts for the gain: texts where there are some, else labels."""
+        return self.texts or self.labels
+
+    def scenes(self, split: str) -> NDArray[np.int64]:
+        """Return the numbers of the scenes of a split."""
+        return np.flatnonzero(self.split == split)
+
+    def tiles(self, scenes: NDArray[np.integer]) -> NDArray[np.int64]:
+        """Return the rows of the tiles of some scenes, in the order of the pool."""
+        return np.flatnonzero(np.isin(self.pairs.place[:, 0], scenes))
+
+    def weights(self) -> NDArray[np.float64]:
+        """Return (K,) weights of the concepts; 0 where the overviews are fine enough."""
+        gsd = self.pairs.gsd
+        return np.array([
+            0.0
+            if gsd is not None and c.min_gsd is not None and gsd[0] <= c.min_gsd
+            else c.weight
+            for c in self.concepts
+        ])  # fmt: skip
+
+    def evidence(
+        self, scenes: NDArray[np.integer], fill: torch.Tensor, *, whole: bool = False
+    ) -> Evidence:
+        """Return what targets of some scenes are made of.
+
+        Args:
+            scenes: (m,) numbers of scenes.
+            fill: (m, R * k, C * k, d) what a fill makes of them.
+            whole: Whether the reference is the scene instead of the tile.
+        """
+        rows = self.tiles(scenes)
+        place = self.pairs.place[rows].copy()
+        place[:, 0] = np.searchsorted(scenes, place[:, 0])
+        side = self.shape.hr_side
+        filled = dense.gather(fill.float().numpy(), side)
+        tiles = dense.from_grids(filled, place)
+        reference = tiles.mean(axis=1)
+        if whole:
+            sums = np.zeros((len(scenes), reference.shape[1]))
+            np.add.at(sums, place[:, 0], reference)
+            reference = (sums / np.bincount(place[:, 0])[:, None])[place[:, 0]]
+        at = torch.from_numpy(np.asarray(scenes, np.int64))
+        hr = dense.from_grids(dense.gather(self.data.hr[at].float().numpy(), side), place)
+        labels = None if self.known is None else self.known[rows]
+        return Evidence(self.saliency[rows], hr, tiles, reference, place[:, 0], labels)
+
+    def means(self, rows: NDArray[np.integer]) -> NDArray[np.float32]:
+        """Return (m, d) mean HR tokens of some tiles."""
+        place = self.pairs.place[rows]
+        hr = self.data.hr.numpy()
+        side = self.shape.hr_side
+        out = np.empty((len(rows), hr.shape[-1]), np.float32)
+        for i, (scene, row, col) in enumerate(place.tolist()):
+            cut = hr[scene, row * side : (row + 1) * side, col * side : (col + 1) * side]
+            out[i] = cut.reshape(-1, hr.shape[-1]).astype(np.float32).mean(axis=0)
+        return out
+
+
+def gather(job: TrainJob, pairs: Pairs, progress: ProgressFn | None = None) -> Material:
+    """Encode, split, reduce, and fit the concepts.
+
+    Args:
+        job: Which encoders and concepts.
+        pairs: The pairs; features are kept in their folder.
+        progress: Called with ticks.
+
+    Raises:
+        DataError: There is no HR, or too few scenes.
+        MissingCapabilityError: A model cannot do what it is named for.
+        StorageError: The folder of the pairs cannot be written.
+    """
+    if not pairs.has_hr:
+        raise DataError(
+            "pairs without high resolution", "A training needs both.", "Prepare them from HR."
+        )
+    split = split_scenes(pairs.groups, val=job.val, test=job.test, seed=job.seed)
+    concepts, known = _concepts(job, pairs)
+    with Run.create(job.pairs) as store:
+        read = _Reader(job, pairs, store, progress)
+        named = SIZES[job.size]  # ty: ignore[invalid-argument-type]
+        lr = read.overviews(named.lr_side)
+        seen = read.tiles(named.hr_side)
+        saliency = read.saliency(seen, named.hr_side)
+        vectors, text = read.vectors(seen)
+    shape = shape_of(job.size, lr.shape[-1], seen.tokens.shape[-1])
+    place, full = pairs.place, (len(pairs.overviews), *pairs.shape)
+    train = np.flatnonzero(split == "train")
+    rows = np.flatnonzero(np.isin(place[:, 0], train))
+    lr_reduction = Reduction.fit(lr[train].reshape(-1, lr.shape[-1]), shape.lr_dim, seed=job.seed)
+    width = seen.tokens.shape[-1]
+    hr_reduction = Reduction.fit(seen.tokens[rows].reshape(-1, width), shape.hr_dim, seed=job.seed)
+    tokens = dense.spread(
+        dense.to_grids(hr_reduction(seen.tokens).astype(np.float16), place, full), shape.hr_side
+    )
+    hr = torch.from_numpy(tokens)
+    data = Data(
+        torch.from_numpy(lr_reduction(lr).astype(np.float16)), hr, hr, dense.here(place, full)
+    )
+    found = Material(
+        pairs, split, data, np.asarray(saliency, np.float64), concepts, known, lr_reduction,
+        hr_reduction, None, None, shape, read.encoders, read.handles,
+    )  # fmt: skip
+    means = found.means(rows)
+    names = tuple(concept.name for concept in concepts)
+    labels = texts = None
+    if known is not None and known[rows].any():
+        labels = fit_labels(means, known[rows], names)
+    if text is not None and vectors is not None:
+        way = ToText.fit(means, np.asarray(vectors[rows], np.float32))
+        if concepts:
+            called = {concept.name: concept.texts for concept in concepts}
+            head = text_head(text, called, templates=templates_from(job.templates))
+            texts = TextConcepts(head, way)
+    return replace(found, labels=labels, texts=texts)
+
+
+def _concepts(job: TrainJob, pairs: Pairs) -> tuple[tuple[Concept, ...], NDArray[np.bool_] | None]:
+    """Return the concepts that count, and which tile shows which."""
+    stated = job.stated_concepts()
+    if not stated:
+        return pairs.concepts, None if pairs.shares is None else pairs.present()
+    shares = np.full((len(pairs), len(stated)), np.nan, np.float32)
+    own = {concept.name: i for i, concept in enumerate(pairs.concepts)}
+    classes = set(pairs.pool.legend.names) if pairs.pool.legend is not None else set()
+    for k, concept in enumerate(stated):
+        if pairs.shares is not None and concept.name in own:
+            shares[:, k] = pairs.shares[:, own[concept.name]]
+        elif pairs.pool.counts is not None and set(concept.classes) <= classes:
+            shares[:, k] = concept_shares(pairs.pool, [concept])[:, 0]
+    return stated, None if np.isnan(shares).all() else present(shares, stated)
+
+
+class _Reader:
+    """Reads pairs with the encoders of a job, through the store of their folder."""
+
+    def __init__(
+        self, job: TrainJob, pairs: Pairs, store: Run, progress: ProgressFn | None
+    ) -> None:
+        self._job, self._pairs, self._store, self._progress = job, pairs, store, progress
+        self.encoders: dict[str, Encoder] = {}
+        self.handles: dict[str, ModelHandle] = {}
+        self._text: Any = None
+        handle = job.handle("text")
+        if handle is not None:
+            self._text = bind(handle, pairs.pool, run=store)
+            if not {"text", "embed"} <= set(capabilities(self._text)):
+                raise MissingCapabilityError(
+                    f"the model {handle} for texts",
+                    "It has to embed images and texts in one space.",
+                    "See foveate models for those that can.",
+                )
+            self._keep("text", handle, self._text, pairs.pool.scenes)
+
+    def overviews(self, side: int) -> NDArray[np.floating]:
+        """Return (s, R * r, C * r, D) LR tokens."""
+        handle = self._need("lr")
+        pool = overview_pool(self._pairs)
+        model: Any = bind(handle, pool)
+        self._keep("lr", handle, model, pool.scenes)
+        return encode_overviews(
+            self._pairs,
+            model,
+            side,
+            run=self._store,
+            progress=self._progress,
+        )
+
+    def tiles(self, side: int) -> Seen:
+        """Return HR tokens of the tiles, with their vectors where the model reads texts."""
+        handle = self._need("hr")
+        model: Any = bind(handle, self._pairs.pool, run=self._store)
+        self._keep("hr", handle, model, self._pairs.pool.scenes)
+        if self._text is None and "text" in capabilities(model):
+            self._text = model
+            self._keep("text", handle, model, self._pairs.pool.scenes)
+        return self._encode(model, side, vector=self._text is model)
+
+    def saliency(self, seen: Seen, side: int) -> NDArray[np.floating]:
+        """Return (n,) structural saliency, by the model that was named for it."""
+        handle = self._job.handle("saliency")
+        if handle is None:
+            return seen.saliency
+        model = bind(handle, self._pairs.pool, run=self._store)
+        return self._encode(model, side, vector=False).saliency
+
+    def vectors(self, seen: Seen) -> tuple[NDArray[np.floating] | None, Any]:
+        """Return (n, e) embeddings in the space of the texts, and the model; None without one."""
+        if self._text is None or seen.vectors is not None:
+            return seen.vectors, self._text
+        return self._encode(self._text, 1, vector=True).vectors, self._text
+
+    def _encode(self, model: Any, side: int, *, vector: bool) -> Seen:
+        return encode_tiles(
+            self._pairs, model, side, vector=vector, run=self._store,
+            batch_size=self._job.batch_size, progress=self._progress,
+        )  # fmt: skip
+
+    def _need(self, role: Any) -> ModelHandle:
+        handle = self._job.handle(role)
+        assert handle is not None  # noqa: S101  (these roles have defaults)
+        return handle
+
+    def _keep(self, role: str, handle: ModelHandle, model: Any, scenes: Sequence[Any]) -> None:
+        dtype = scenes[0].source.info.dtype
+        self.encoders[role] = Encoder(str(handle), handle.weights, model.spec, dtype)
+        self.handles[role] = handle

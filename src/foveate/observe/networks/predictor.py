@@ -1,0 +1,208 @@
+"""The observation-guided latent predictor (Eq. 3 and 7): a complete scene from a few HR tiles.
+
+Observed tokens are put on the grid and pooled to queries, a learned token stands elsewhere; place
+codes of tile and query are added, and blocks of attention complete them, which see the LR tokens as
+keys and values. (Codes are added after pooling: the groups that are pooled lie inside a tile, so for
+the tile's code it is the same.) Deviations from the text, each a field of `Form`: the result starts
+from a learned LR fill and from its kriged correction, and HR tokens see each other. In the literal
+form nothing observed reaches an unobserved tile.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import torch
+from torch import nn
+from torch.nn import functional
+
+from foveate.observe.networks.fill import Fill
+from foveate.observe.networks.kriging import Kriging
+from foveate.observe.networks.layout import code, places, pooled, repeat
+
+if TYPE_CHECKING:
+    from foveate.observe.networks.shape import Form, Shape
+
+_MOMENTUM = 0.99  # of the running mean of the targets (Eq. 8)
+
+
+@dataclass(frozen=True)
+class Completed:
+    """A completed scene.
+
+    Attributes:
+        tokens: (b, R * k, C * k, hr_dim) HR tokens of every tile.
+        fill: The same from the overview alone.
+        doubt: (b, R, C) how far each tile is from what was observed, 0 (observed alike) to 1.
+    """
+
+    tokens: torch.Tensor
+    fill: torch.Tensor
+    doubt: torch.Tensor
+
+
+class Block(nn.Module):
+    """Self-attention among HR tokens, cross-attention to LR tokens, and a perceptron.
+
+    Args:
+        shape: Sizes.
+        form: Which of them there are.
+    """
+
+    def __init__(self, shape: Shape, form: Form) -> None:
+        super().__init__()
+        d = shape.width
+        self.own = Attention(d, shape.heads) if form.self_attention else None
+        self.lr = Attention(d, shape.heads) if form.lr_context else None
+        self.norm = nn.LayerNorm(d)
+        self.mlp = nn.Sequential(
+            nn.Linear(d, 4 * d), nn.GELU(), nn.Dropout(shape.dropout), nn.Linear(4 * d, d)
+        )
+
+    def forward(self, x: torch.Tensor, lr: torch.Tensor) -> torch.Tensor:
+        """Complete (b, n, d) queries with (b, m, d) LR tokens."""
+        if self.own is not None:
+            x = x + self.own(x, None)
+        if self.lr is not None:
+            x = x + self.lr(x, lr)
+        return x + self.mlp(self.norm(x))
+
+
+class Attention(nn.Module):
+    """Multi-head attention with its own norms (Vaswani et al. 2017, section 3.2).
+
+    Args:
+        width: Of queries, keys and values.
+        heads: Their number.
+    """
+
+    def __init__(self, width: int, heads: int) -> None:
+        super().__init__()
+        self.heads = heads
+        self.norm, self.norm_other = nn.LayerNorm(width), nn.LayerNorm(width)
+        self.query = nn.Linear(width, width)
+        self.key_value = nn.Linear(width, 2 * width)
+        self.out = nn.Linear(width, width)
+
+    def forward(self, x: torch.Tensor, other: torch.Tensor | None) -> torch.Tensor:
+        """Attend from (b, n, d) to (b, m, d), or among themselves."""
+        own = self.norm(x)
+        source = own if other is None else self.norm_other(other)
+        split = (len(x), -1, self.heads, x.shape[-1] // self.heads)
+        query = self.query(own).reshape(split).transpose(1, 2)
+        key, value = (
+            part.reshape(split).transpose(1, 2) for part in self.key_value(source).chunk(2, dim=-1)
+        )
+        found = functional.scaled_dot_product_attention(query, key, value)
+        return self.out(found.transpose(1, 2).reshape(x.shape))
+
+
+class Predictor(nn.Module):
+    """See the head of this file.
+
+    Args:
+        shape: Sizes.
+        form: What it is made of.
+        conv_fill: Whether the fill has its convolutional part.
+    """
+
+    mu: torch.Tensor
+
+    def __init__(self, shape: Shape, form: Form, *, conv_fill: bool = True) -> None:
+        super().__init__()
+        self.shape, self.form = shape, form
+        self.fill = Fill(shape, conv=conv_fill)  # what to compare with, in a form without, too
+        self.kriging = Kriging(shape) if form.kriging else None
+        self.mask = nn.Parameter(torch.randn(shape.hr_dim) * 0.02)
+        self.tile_code = nn.Linear(_code_length(shape), shape.hr_dim)
+        self.inlet = nn.Linear(shape.hr_dim, shape.width)
+        self.given = nn.Linear(2, shape.width)  # observed or not, and the doubt
+        self.lr_inlet = nn.Linear(shape.lr_dim, shape.width)
+        self.blocks = nn.ModuleList(Block(shape, form) for _ in range(shape.depth))
+        self.norm = nn.LayerNorm(shape.width)
+        self.outlet = nn.Linear(shape.width, shape.hr_dim)
+        smooth = form.upsampling == "smooth" and shape.pool > 1
+        self.smooth = (
+            nn.Conv2d(
+                shape.hr_dim,
+                shape.hr_dim,
+                3,
+                padding=1,
+                padding_mode="replicate",
+                groups=shape.hr_dim,  # between all channels it would cost as much as six tiles
+            )
+            if smooth
+            else None
+        )
+        if form.fill:  # what is predicted is what the fill lacks, at first nothing
+            nn.init.zeros_(self.outlet.weight)
+            nn.init.zeros_(self.outlet.bias)
+            if self.smooth is not None and self.smooth.bias is not None:
+                nn.init.zeros_(self.smooth.bias)
+        self.register_buffer("mu", torch.zeros(shape.hr_dim))
+
+    def forward(
+        self, lr: torch.Tensor, hr: torch.Tensor, seen: torch.Tensor, *, passthrough: bool = False
+    ) -> Completed:
+        """Complete scenes.
+
+        Args:
+            lr: (b, R * r, C * r, lr_dim) LR tokens.
+            hr: (b, R * k, C * k, hr_dim) HR tokens; what they are where nothing was observed, NaN
+                included, makes no difference.
+            seen: (b, R, C) bool: observed.
+            passthrough: Whether observed tokens come back as they are.
+        """
+        shape = self.shape
+        q, pool = shape.queries, shape.pool
+        known = repeat(seen, q)[..., None]
+        fill = self.fill.coarse(lr)
+        base = fill if self.form.fill else torch.zeros_like(fill)
+        # Pooling stays inside a tile, so what was not observed is left out after it.
+        lack = torch.where(known, pooled(hr, pool) - base, 0.0)
+        doubt = (~seen).to(fill.dtype)
+        if self.kriging is not None:
+            spread, doubt = self.kriging(lr, pooled(lack, q), seen)
+            base = base + repeat(spread, q)
+        found = repeat(base, pool) + self._lack(lr, lack, seen, doubt)
+        if passthrough:
+            found = torch.where(repeat(seen, shape.hr_side)[..., None], hr, found)
+        return Completed(found, repeat(fill, pool), doubt)
+
+    def _lack(
+        self, lr: torch.Tensor, lack: torch.Tensor, seen: torch.Tensor, doubt: torch.Tensor
+    ) -> torch.Tensor:
+        """Return what the blocks add: (b, R * k, C * k, hr_dim)."""
+        shape = self.shape
+        b, rows, cols = seen.shape
+        d, q = shape.hr_dim, shape.queries
+        raster = torch.where(repeat(seen, q)[..., None], lack, self.mask)
+        fine = code(places(rows, cols, q, lr.device), d)
+        coarse = self.tile_code(code(places(rows, cols, 1, lr.device), _code_length(shape)))
+        x = self.inlet(raster + fine + repeat(coarse[None], q))
+        known = torch.stack([seen.to(doubt.dtype), doubt], dim=-1)
+        x = (x + self.given(repeat(known, q))).flatten(1, 2)
+        context = self.lr_inlet(lr) + code(
+            places(rows, cols, shape.lr_side, lr.device), shape.width
+        )
+        context = context.flatten(1, 2)
+        for block in self.blocks:
+            x = block(x, context)
+        x = self.outlet(self.norm(x)).reshape(b, rows * q, cols * q, d)
+        if self.smooth is None:
+            return repeat(x, shape.pool)
+        wide = functional.interpolate(
+            x.permute(0, 3, 1, 2), scale_factor=shape.pool, mode="bilinear", align_corners=False
+        )
+        return self.smooth(wide).permute(0, 2, 3, 1)
+
+    @torch.no_grad()
+    def follow(self, targets: torch.Tensor) -> None:
+        """Move the running mean of the targets (Eq. 8, mu) towards (n, hr_dim) of them."""
+        if len(targets):
+            self.mu.lerp_(targets.mean(0).to(self.mu), 1 - _MOMENTUM)
+
+
+def _code_length(shape: Shape) -> int:
+    return max(4, 4 * (shape.hr_dim // 4))

@@ -1,0 +1,306 @@
+"""What `fit` trains: the fill, the predictor and the sampler, on stored features.
+
+Scenes of a training set have one grid. Features stay in half precision on the CPU and go to the
+device batch by batch, so that a set need not fit into its memory.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+
+from foveate.errors import ParameterError
+from foveate.models.weights import random_weights
+from foveate.observe.masks import random_masks, sampled_masks
+from foveate.observe.networks.align import Aligned
+from foveate.observe.networks.layout import repeat
+from foveate.observe.networks.losses import (
+    alignment_loss,
+    centred_cosine,
+    representation_loss,
+    sampler_loss,
+)
+from foveate.observe.networks.predictor import Predictor
+from foveate.observe.networks.sampler import Sampler
+from foveate.seeds import rng
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from foveate.observe.networks.fill import Fill
+    from foveate.observe.networks.shape import Form, Shape
+
+VALIDATED = (0.05, 0.12, 0.3)  # observed shares at which a predictor is validated
+_ALIGNMENT = 0.1  # weight of Eq. 9 beside Eq. 8
+_OBSERVED = 0.25  # weight of an observed token in the loss, for it is known
+_AT_ONCE = 64  # scenes
+
+
+@dataclass(frozen=True)
+class Data:
+    """Features of scenes with one grid.
+
+    Attributes:
+        lr: (s, R * r, C * r, lr_dim) LR tokens.
+        hr: (s, R * k, C * k, hr_dim) HR tokens, the input of the predictor.
+        target: (s, R * k, C * k, hr_dim) what is to be predicted; mostly `hr` itself.
+        here: (s, R, C) bool: tiles that there are.
+    """
+
+    lr: torch.Tensor
+    hr: torch.Tensor
+    target: torch.Tensor
+    here: NDArray[np.bool_]
+
+    def __len__(self) -> int:
+        """Return the number of scenes."""
+        return len(self.lr)
+
+    def take(self, rows: NDArray[np.integer]) -> Data:
+        """Return some scenes."""
+        at = torch.from_numpy(np.asarray(rows, np.int64))
+        return Data(self.lr[at], self.hr[at], self.target[at], self.here[rows])
+
+    def weight(self, rows: NDArray[np.integer], side: int, device: torch.device) -> torch.Tensor:
+        """Return (b, R * side, C * side) float: 1 for tokens of tiles that there are, else 0."""
+        return repeat(torch.from_numpy(self.here[rows]).to(device), side).float()
+
+    def batch(
+        self, rows: NDArray[np.integer], device: torch.device
+    ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+        """Return LR, HR and target tokens of some scenes in float32 on the device."""
+        at = torch.from_numpy(np.asarray(rows, np.int64))
+        lr, hr, target = (x[at].to(device).float() for x in (self.lr, self.hr, self.target))
+        return lr, hr, target
+
+
+class FillTask:
+    """Trains a fill from its linear solution on; see `foveate.models.fit.Task`.
+
+    Args:
+        net: The fill, its linear part solved.
+        train: Scenes to learn from.
+        val: Scenes to choose the epoch by.
+        device: Where to train.
+    """
+
+    def __init__(self, net: Fill, train: Data, val: Data, device: torch.device) -> None:
+        self.net = net.to(device)
+        self.rows = len(train)
+        self._train, self._val, self._device = train, val, device
+
+    def loss(self, rows: NDArray[np.int64], draw: np.random.Generator) -> torch.Tensor:
+        """Return the representation loss of the fill."""
+        del draw  # nothing is drawn but dropout
+        lr, _, target = self._train.batch(rows, self._device)
+        weight = self._train.weight(rows, self.net.shape.hr_side, self._device)
+        return representation_loss(self.net(lr), target, _centre(target), weight)
+
+    def validate(self) -> dict[str, float]:
+        """Return the mean cosine of filled and true tokens."""
+        side, total, n = self.net.shape.hr_side, 0.0, 0
+        for start in range(0, len(self._val), _AT_ONCE):
+            rows = np.arange(start, min(len(self._val), start + _AT_ONCE))
+            lr, _, target = self._val.batch(rows, self._device)
+            weight = self._val.weight(rows, side, self._device)
+            cosine = centred_cosine(self.net(lr), target, _centre(target))
+            total, n = total + float((weight * cosine).sum()), n + float(weight.sum())
+        return {"score": total / max(1.0, n)}
+
+
+class PredictorTask:
+    """Trains a predictor; see `foveate.models.fit.Task`.
+
+    What it starts from, the fill, stays as it is: what completion adds is then measured against it.
+
+    Args:
+        net: The predictor, its fill trained; or `Aligned` with one, to be trained to its texts too.
+        train: Scenes to learn from.
+        val: Scenes to choose the epoch by.
+        device: Where to train.
+        scores: (s, R, C) of the sampler for the training scenes: masks are drawn as the sampler
+            would have them (stage II); None for random ones (stage I).
+        norm: Weight of the length in the loss; 0 is Eq. 8.
+        kriging: Whether to train nothing but the kriging.
+        has: (s, K) bool which training scene has which concept, for `Aligned`.
+        seed: Of the masks of validation, which are the same each time.
+
+    Raises:
+        ParameterError: `kriging` of a predictor that has none.
+    """
+
+    def __init__(
+        self,
+        net: Predictor | Aligned,
+        train: Data,
+        val: Data,
+        device: torch.device,
+        *,
+        scores: NDArray[np.floating] | None = None,
+        norm: float = 0.5,
+        kriging: bool = False,
+        has: NDArray[np.bool_] | None = None,
+        seed: int = 0,
+    ) -> None:
+        self.net = net.to(device)
+        self._own = own = net.predictor if isinstance(net, Aligned) else net
+        self._has = has
+        net.requires_grad_(requires_grad=True)
+        own.fill.requires_grad_(requires_grad=False)
+        if kriging:  # a few numbers, which learn at a rate of their own
+            if own.kriging is None:
+                raise ParameterError(
+                    "kriging=True for a predictor without kriging",
+                    "There is nothing to train.",
+                    'form_of("kriged")',
+                )
+            net.requires_grad_(requires_grad=False)
+            own.kriging.requires_grad_(requires_grad=True)
+        self.rows = len(train)
+        self._train, self._val, self._device = train, val, device
+        self._scores, self._norm = scores, norm
+        size = val.here[0].size
+        ranks = rng(seed, "observe/validation").permuted(
+            np.tile((np.arange(size) + 0.5) / size, (len(val), 1)), axis=1
+        )
+        self._ranks = ranks.reshape(val.here.shape)
+
+    def loss(self, rows: NDArray[np.int64], draw: np.random.Generator) -> torch.Tensor:
+        """Return the representation loss of scenes under drawn masks."""
+        own, side = self._own, self._own.shape.hr_side
+        own.fill.eval()
+        here = self._train.here[rows]
+        if self._scores is None:
+            masks = random_masks(here, draw)
+        else:
+            masks = sampled_masks(here, self._scores[rows], draw)
+        lr, hr, target = self._train.batch(rows, self._device)
+        seen = torch.from_numpy(masks).to(self._device)
+        whole = self._train.weight(rows, side, self._device)
+        own.follow(target[whole > 0])
+        found = own(lr, hr, seen).tokens
+        known = repeat(seen, side).float()
+        weight = whole * (1 - known + _OBSERVED * known)
+        loss = representation_loss(found, target, own.mu, weight, norm=self._norm)
+        if isinstance(self.net, Aligned) and self._has is not None:
+            match = torch.from_numpy(self._has[rows]).to(self._device)
+            loss = loss + _ALIGNMENT * alignment_loss(self.net.logits(found, whole), match)
+        return loss
+
+    def validate(self) -> dict[str, float]:
+        """Return how well unobserved tiles are completed, and whether predictions collapse.
+
+        "score" is the mean centred cosine over `VALIDATED` shares; "spread" the standard deviation
+        of predictions over that of the targets at unobserved tiles: near 0 they all are one.
+        """
+        cosines, spreads = [], []
+        for share in VALIDATED:
+            found, true = self._unobserved(share)
+            cosines.append(float(centred_cosine(found, true, self._own.mu).mean()))
+            spreads.append(float(_spread(found) / _spread(true).clamp(min=1e-6)))
+        return {"score": float(np.mean(cosines)), "spread": float(np.mean(spreads))}
+
+    def _unobserved(self, share: float) -> tuple[torch.Tensor, torch.Tensor]:
+        """Return completed and true tokens of the tiles that are not observed, (n, hr_dim)."""
+        side, found, true = self._own.shape.hr_side, [], []
+        for start in range(0, len(self._val), _AT_ONCE):
+            rows = np.arange(start, min(len(self._val), start + _AT_ONCE))
+            lr, hr, target = self._val.batch(rows, self._device)
+            seen = (self._ranks[rows] < share) & self._val.here[rows]
+            done = self._own(lr, hr, torch.from_numpy(seen).to(self._device))
+            left = torch.from_numpy(self._val.here[rows] & ~seen).to(self._device)
+            where = repeat(left, side)
+            found.append(done.tokens[where])
+            true.append(target[where])
+        return torch.cat(found), torch.cat(true)
+
+
+class SamplerTask:
+    """Trains a sampler; see `foveate.models.fit.Task`.
+
+    Args:
+        net: The sampler.
+        train: Scenes to learn from.
+        val: Scenes to choose the epoch by.
+        fills: What the fill makes of both, (s, R * k, C * k, hr_dim) each: of the training scenes
+            by fills that have not seen them, or the sampler would learn from errors that are too
+            small.
+        worth: (s, R, C) supervision of both, 0 to 1 (Eq. 6).
+        device: Where to train.
+        ranking: Weight of the order in a scene.
+        seed: Of the draws of the ensemble.
+    """
+
+    def __init__(  # noqa: PLR0917  (the device stands where it stands in the other tasks)
+        self,
+        net: Sampler,
+        train: Data,
+        val: Data,
+        fills: tuple[torch.Tensor, torch.Tensor],
+        worth: tuple[NDArray[np.floating], NDArray[np.floating]],
+        device: torch.device,
+        *,
+        ranking: float = 0.1,
+        seed: int = 0,
+    ) -> None:
+        self.net = net.to(device)
+        self.rows = len(train)
+        self._train, self._val, self._fills, self._worth = train, val, fills, worth
+        self._device, self._ranking = device, ranking
+        members = net.shape.ensemble
+        drawn = rng(seed, "observe/ensemble").poisson(1.0, (len(train), members))
+        drawn[:, ~drawn.any(axis=0)] = 1  # a head without any scene would stay as it was drawn
+        self._weights = (drawn if members > 1 else np.ones_like(drawn)).astype(np.float32)
+
+    def loss(self, rows: NDArray[np.int64], draw: np.random.Generator) -> torch.Tensor:
+        """Return the loss of the scores of scenes, each head with its own weights of them."""
+        del draw  # nothing is drawn but dropout
+        logits = self._logits(self._train, self._fills[0], rows)
+        here = torch.from_numpy(self._train.here[rows]).to(self._device).flatten(1).float()
+        worth = torch.from_numpy(np.asarray(self._worth[0][rows], np.float32)).to(self._device)
+        share = torch.from_numpy(self._weights[rows]).to(self._device)
+        total = logits.new_zeros(())
+        for member in range(logits.shape[-1]):
+            weight = here * share[:, [member]]
+            total = total + sampler_loss(
+                logits[..., member].flatten(1), worth.flatten(1), weight, ranking=self._ranking
+            )
+        return total / logits.shape[-1]
+
+    def validate(self) -> dict[str, float]:
+        """Return the share of all worth that the best tiles capture, over `VALIDATED` shares."""
+        rows = np.arange(len(self._val))
+        scores = self._logits(self._val, self._fills[1], rows).sigmoid().mean(-1)
+        found = scores.double().cpu().numpy()[self._val.here]
+        worth = np.asarray(self._worth[1], np.float64)[self._val.here]
+        order = np.argsort(-found, kind="stable")
+        captured = np.cumsum(worth[order]) / max(worth.sum(), 1e-12)
+        counts = [max(1, int(share * len(order))) for share in VALIDATED]
+        return {"score": float(np.mean([captured[count - 1] for count in counts]))}
+
+    def _logits(self, data: Data, fill: torch.Tensor, rows: NDArray[np.integer]) -> torch.Tensor:
+        at = torch.from_numpy(np.asarray(rows, np.int64))
+        lr = data.lr[at].to(self._device).float()
+        return self.net(lr, fill[at].to(self._device).float())
+
+
+def new_predictor(shape: Shape, form: Form, *, conv_fill: bool, seed: int) -> Predictor:
+    """Return a predictor with seeded first weights."""
+    return random_weights(lambda: Predictor(shape, form, conv_fill=conv_fill), seed)
+
+
+def new_sampler(shape: Shape, seed: int) -> Sampler:
+    """Return a sampler with seeded first weights."""
+    return random_weights(lambda: Sampler(shape), seed)
+
+
+def _spread(tokens: torch.Tensor) -> torch.Tensor:
+    return tokens.std(0, correction=0).mean()
+
+
+def _centre(target: torch.Tensor) -> torch.Tensor:
+    """Return the centre of the features, which are stored centred."""
+    return target.new_zeros(target.shape[-1])

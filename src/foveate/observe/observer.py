@@ -1,0 +1,423 @@
+"""`Observer`: a trained sampler and predictor, with all that they need to read imagery.
+
+A trained observer on disk can be moved and handed on: local weights of its encoders lie in it.
+
+    model/
+      observer.json         encoders, sizes, form, concepts, calibration, how it was trained
+      observer.safetensors  sampler, predictor, reductions, heads
+      encoders/             local weights, one folder an encoder
+"""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Self
+
+import numpy as np
+
+from foveate.embeddings import EncoderSpec
+from foveate.errors import DataError, ParameterError
+from foveate.files import digest, read_json, write_bytes, write_json
+from foveate.models.device import resolve_device
+from foveate.models.extras import EXTRAS, need_extra
+from foveate.models.load import load_model
+from foveate.observe.calibrate import Calibration
+from foveate.observe.concepts import Concept, concepts_of
+from foveate.observe.networks.shape import Form, Shape
+from foveate.observe.reduce import Reduction
+from foveate.observe.scoring import LabelHead, ToText
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    import torch
+    from numpy.typing import NDArray
+
+    from foveate.models.base import ModelHandle
+    from foveate.observe.networks.predictor import Predictor
+    from foveate.observe.networks.sampler import Sampler
+
+FORMAT = 1  # raised when the same file comes to mean something else
+RECORD, WEIGHTS = "observer.json", "observer.safetensors"
+_AT_ONCE = 16  # scenes
+ROLES = ("lr", "hr", "text")
+
+
+@dataclass(frozen=True)
+class Encoder:
+    """A frozen model that an observer reads imagery with.
+
+    Attributes:
+        name: For `load_model`.
+        weights: Its weights, relative to the observer's folder, or empty.
+        spec: Its spec when the observer was trained.
+        dtype: dtype of the imagery that it read.
+    """
+
+    name: str
+    weights: str
+    spec: EncoderSpec
+    dtype: str
+
+
+@dataclass(frozen=True)
+class Record:
+    """What ``observer.json`` says.
+
+    Attributes:
+        encoders: "lr" and "hr"; "text" where there is a model that reads texts.
+        shape: Sizes of the networks.
+        form: What the predictor is made of.
+        conv_fill: Whether the fill has a convolutional part.
+        tiles: ``(R, C)`` of a training scene.
+        lr_tile: Side of a tile in pixels of an overview, mean over the training scenes.
+        gsd: Metres of an LR and of an HR pixel, or None.
+        concepts: The K concepts.
+        supervision: What the sampler has learnt.
+        obr: Observed share that it was trained for.
+        calibration: From its scores to places among those of the validation scenes.
+        templates: Sentences around texts.
+        training: For people.
+    """
+
+    encoders: dict[str, Encoder]
+    shape: Shape
+    form: Form
+    conv_fill: bool
+    tiles: tuple[int, int]
+    lr_tile: float
+    gsd: tuple[float, float] | None
+    concepts: tuple[Concept, ...]
+    supervision: str
+    obr: float
+    calibration: Calibration
+    templates: str
+    training: dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Scores:
+    """What a sampler says of tiles.
+
+    Attributes:
+        score: (...) float64 calibrated: the share of the validation tiles below.
+        raw: (...) float64 mean of its heads, 0 to 1.
+        sd: (...) float64 standard deviation of its heads.
+    """
+
+    score: NDArray[np.float64]
+    raw: NDArray[np.float64]
+    sd: NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class Scenes:
+    """Completed scenes, as arrays; see `foveate.observe.networks.predictor.Completed`.
+
+    Attributes:
+        tokens: (s, R * k, C * k, d) float32.
+        fill: The same from the overviews alone.
+        doubt: (s, R, C) float32, 0 to 1.
+    """
+
+    tokens: NDArray[np.float32]
+    fill: NDArray[np.float32]
+    doubt: NDArray[np.float32]
+
+
+@dataclass(frozen=True, eq=False)
+class Observer:
+    """A trained observer.
+
+    Attributes:
+        record: What it is.
+        sampler: On its device, in eval mode.
+        predictor: The same.
+        lr: Reduction of LR tokens.
+        hr: Reduction of HR tokens.
+        head: Concepts from labels, or None.
+        to_text: From mean tokens to the space of texts, or None.
+        folder: Where it was loaded from; empty before it is saved.
+    """
+
+    record: Record
+    sampler: Sampler
+    predictor: Predictor
+    lr: Reduction
+    hr: Reduction
+    head: LabelHead | None = None
+    to_text: ToText | None = None
+    folder: str = ""
+
+    @property
+    def device(self) -> torch.device:
+        """Where the networks are."""
+        return self.predictor.mu.device
+
+    def scores(self, lr: NDArray[np.floating]) -> Scores:
+        """Say what tiles are worth; nothing but the overview is looked at.
+
+        Args:
+            lr: (s, R * r, C * r, lr_dim) reduced LR tokens, any R and C.
+
+        Returns:
+            (s, R, C) each.
+        """
+        import torch
+
+        parts = []
+        with torch.inference_mode():
+            for start in range(0, len(lr), _AT_ONCE):
+                x = self._tensor(lr[start : start + _AT_ONCE])
+                logits = self.sampler(x, self.predictor.fill.coarse(x))
+                parts.append(logits.sigmoid().double().cpu().numpy())
+        members = np.concatenate(parts)
+        raw = members.mean(axis=-1)
+        score = self.record.calibration(raw.ravel()).reshape(raw.shape)
+        return Scores(score, raw, members.std(axis=-1))
+
+    def complete(
+        self, lr: NDArray[np.floating], hr: NDArray[np.floating], seen: NDArray[np.bool_],
+        *, passthrough: bool = True,
+    ) -> Scenes:  # fmt: skip
+        """Complete scenes from their overviews and the observed tiles (Eq. 3).
+
+        Args:
+            lr: (s, R * r, C * r, lr_dim) reduced LR tokens.
+            hr: (s, R * k, C * k, hr_dim) reduced HR tokens; only those of observed tiles count.
+            seen: (s, R, C) bool. A tile with a token that is not finite counts as unobserved.
+            passthrough: Whether observed tokens come back as they are.
+        """
+        import torch
+
+        side = self.record.shape.hr_side
+        finite = np.isfinite(hr).all(axis=-1)
+        s, rows, cols = seen.shape
+        whole = finite.reshape(s, rows, side, cols, side).all(axis=(2, 4))
+        tokens, fills, doubts = [], [], []
+        with torch.inference_mode():
+            for start in range(0, s, _AT_ONCE):
+                part = slice(start, start + _AT_ONCE)
+                mask = torch.from_numpy(seen[part] & whole[part]).to(self.device)
+                done = self.predictor(
+                    self._tensor(lr[part]), self._tensor(hr[part]), mask, passthrough=passthrough
+                )
+                for kept, found in (
+                    (tokens, done.tokens), (fills, done.fill), (doubts, done.doubt)
+                ):  # fmt: skip
+                    kept.append(found.float().cpu().numpy())
+        return Scenes(np.concatenate(tokens), np.concatenate(fills), np.concatenate(doubts))
+
+    def design(
+        self, lr: NDArray[np.floating], worth: NDArray[np.floating]
+    ) -> NDArray[np.float64]:
+        """Say in which order tiles teach most, given those before: worth, spread by likeness.
+
+        A tile that is much like one that was bought is mostly known: the kriging says how much.
+
+        Args:
+            lr: (s, R * r, C * r, lr_dim) reduced LR tokens.
+            worth: (s, R, C) at least 0; 0 where there is no tile.
+
+        Returns:
+            (s, R, C) gains: the higher, the earlier.
+
+        Raises:
+            ParameterError: The predictor has no kriging.
+        """
+        import torch
+
+        from foveate.select.design import greedy_design
+
+        kriging = self.predictor.kriging
+        if kriging is None:
+            raise ParameterError(
+                "a design with a predictor that has no kriging",
+                "Which tiles are alike is what its kernel says.",
+                "Train with --form kriged, or use the policy learned.",
+            )
+        gains = np.zeros(worth.shape)
+        with torch.inference_mode():
+            noise = float(kriging.log_noise.exp())
+            for scene, values in enumerate(worth):
+                n = values.size
+                kernel = kriging.kernel(self._tensor(lr[[scene]])).reshape(n, n).cpu().numpy()
+                order, found = greedy_design(kernel, values.ravel(), noise)
+                # A running minimum has ties: the order among them is part of the design.
+                found = found * (1 - 1e-9 * np.arange(n))
+                gains[scene].ravel()[order] = found
+        return gains
+
+    def handle(self, role: str, device: str = "auto") -> ModelHandle:
+        """Return an encoder by name, as it was in training.
+
+        Args:
+            role: "lr", "hr" or "text".
+            device: Where it is to run.
+
+        Raises:
+            DataError: There is no such encoder.
+        """
+        encoder = self.record.encoders.get(role)
+        if encoder is None:
+            raise DataError(
+                "this observer has no model that reads texts",
+                "It was trained without one.",
+                "Train it with --text MODEL.",
+            )
+        weights = str(Path(self.folder) / encoder.weights) if encoder.weights else None
+        # Pictures have a range of their own; values of a sensor are read as they were in training.
+        scale = None if encoder.dtype == "uint8" else encoder.spec.scale
+        return load_model(
+            encoder.name, weights=weights, bands=encoder.spec.bands, scale=scale, device=device
+        )
+
+    def _tensor(self, x: NDArray[np.floating]) -> torch.Tensor:
+        import torch
+
+        return torch.from_numpy(np.ascontiguousarray(x, np.float32)).to(self.device)
+
+    def save(self, folder: Path, handles: dict[str, ModelHandle]) -> list[Path]:
+        """Write the observer; the JSON file comes last.
+
+        Args:
+            folder: Where to.
+            handles: Its encoders as they were loaded, role by role; local weights are copied.
+        """
+        from safetensors.torch import save as as_bytes
+
+        from foveate.models.tune_text.store import copy_base
+
+        encoders = {}
+        for role, handle in handles.items():
+            own = self.record.encoders[role]
+            place = f"encoders/{digest([str(handle), handle.weights])[:8]}"
+            copied = copy_base(handle, own.spec, folder / place)
+            weights = copied["base_weights"] and f"{place}/{copied['base_weights']}"
+            encoders[role] = replace(own, name=copied["base"], weights=weights)
+        record = replace(self.record, encoders=encoders)
+        tensors = {k: v.contiguous() for k, v in self._tensors().items()}
+        write_bytes(folder / WEIGHTS, as_bytes(tensors))
+        write_json(folder / RECORD, {"format": FORMAT, **_to_json(record)})
+        return [folder / WEIGHTS, folder / RECORD]
+
+    def _tensors(self) -> dict[str, torch.Tensor]:
+        import torch
+
+        found: dict[str, torch.Tensor] = {}
+        for name, net in (("sampler", self.sampler), ("predictor", self.predictor)):
+            found |= {f"{name}.{k}": v.detach().cpu() for k, v in net.state_dict().items()}
+        arrays: dict[str, Any] = {}
+        for name, reduction in (("lr", self.lr), ("hr", self.hr)):
+            arrays |= {f"{name}.mean": reduction.mean, f"{name}.basis": reduction.basis}
+            arrays[f"{name}.scale"] = np.array([reduction.scale], np.float64)
+        for name, linear in (("head", self.head), ("to_text", self.to_text)):
+            if linear is not None:
+                arrays |= {f"{name}.weight": linear.weight, f"{name}.bias": linear.bias}
+        return found | {k: torch.from_numpy(np.ascontiguousarray(v)) for k, v in arrays.items()}
+
+    @classmethod
+    def load(cls, path: str | Path, *, device: str = "auto") -> Self:
+        """Load a trained observer.
+
+        Args:
+            path: The folder that ``--out`` named, or "model" in it.
+            device: Where its networks are to be.
+
+        Raises:
+            DataError: There is none, or it is of another format.
+        """
+        from foveate.models.weights import put_state, read_state
+        from foveate.observe.networks.tasks import new_predictor, new_sampler
+
+        need_extra(EXTRAS["observe"], "an observer")
+        folder = find(path)
+        record = _from_json(_checked(folder))
+        state = read_state(folder / WEIGHTS)
+        sampler = new_sampler(record.shape, 0)
+        predictor = new_predictor(record.shape, record.form, conv_fill=record.conv_fill, seed=0)
+        for name, net in (("sampler", sampler), ("predictor", predictor)):
+            own = {
+                k.removeprefix(f"{name}."): v for k, v in state.items() if k.startswith(f"{name}.")
+            }
+            put_state(net, own, folder / WEIGHTS, f"an observer's {name}")
+            net.to(resolve_device(device)).eval()
+        arrays = {
+            k: v.numpy()
+            for k, v in state.items()
+            if k.split(".")[0] not in ("sampler", "predictor")
+        }
+        names = tuple(concept.name for concept in record.concepts)
+        return cls(
+            record, sampler, predictor,
+            *(
+                Reduction(arrays[f"{n}.mean"], arrays[f"{n}.basis"], float(arrays[f"{n}.scale"][0]))
+                for n in ("lr", "hr")
+            ),
+            head=LabelHead(names, arrays["head.weight"], arrays["head.bias"])
+            if "head.weight" in arrays
+            else None,
+            to_text=ToText(arrays["to_text.weight"], arrays["to_text.bias"])
+            if "to_text.weight" in arrays
+            else None,
+            folder=str(folder),
+        )  # fmt: skip
+
+
+def find(path: str | Path) -> Path:
+    """Return the folder of a trained observer: the one given, or "model" in it.
+
+    Raises:
+        DataError: There is none.
+    """
+    for folder in (Path(path), Path(path) / "model"):
+        if (folder / RECORD).is_file():
+            return folder
+    raise DataError(
+        f"{str(path)!r} holds no trained observer",
+        f"That is a folder with {RECORD}, as 'foveate observe train ... --out MODEL' writes it.",
+        "Give the folder that --out named. A training that was stopped goes on with the same "
+        "command.",
+    )
+
+
+def _checked(folder: Path) -> dict[str, Any]:
+    content = read_json(folder / RECORD)
+    if content.get("format") != FORMAT:
+        raise DataError(
+            f"{str(folder / RECORD)!r} has format {content.get('format')!r}",
+            f"This foveate reads format {FORMAT}.",
+            "Use the foveate that wrote it, or train again.",
+        )
+    return content
+
+
+def _to_json(record: Record) -> dict[str, Any]:
+    content = {**vars(record)}
+    content["encoders"] = {
+        role: {**vars(encoder), "spec": encoder.spec.to_dict()}
+        for role, encoder in record.encoders.items()
+    }
+    content["shape"], content["form"] = asdict(record.shape), asdict(record.form)
+    content["concepts"] = [concept.to_dict() for concept in record.concepts]
+    content["calibration"] = record.calibration.to_dict()
+    return content
+
+
+def _from_json(content: dict[str, Any]) -> Record:
+    rest = {k: v for k, v in content.items() if k != "format"}
+    rest["encoders"] = {
+        role: Encoder(**{**given, "spec": EncoderSpec.from_dict(given["spec"])})
+        for role, given in content["encoders"].items()
+    }
+    rest["shape"], rest["form"] = Shape(**content["shape"]), Form(**content["form"])
+    rest["concepts"] = concepts_of(content["concepts"]) if content["concepts"] else ()
+    rest["calibration"] = Calibration.from_dict(content["calibration"])
+    rest["tiles"] = _pair(content["tiles"])
+    rest["gsd"] = None if content["gsd"] is None else _pair(content["gsd"])
+    return Record(**rest)
+
+
+def _pair(values: Sequence[Any]) -> tuple[Any, Any]:
+    return (values[0], values[1])

@@ -1,0 +1,190 @@
+"""Pairs: a low-resolution overview and a grid of high-resolution tiles over the same ground.
+
+LR and HR stand for low and high resolution. Every scene is cut into R x C tiles, row-major and
+north-up; an overview shows the whole scene in few pixels.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from foveate.errors import DataError
+from foveate.files import digest, read_parquet
+from foveate.observe.labels import present
+from foveate.pool.pool import Scene
+from foveate.pool.store import load_pool
+from foveate.raster import FileSource, metres_per_pixel
+from foveate.run import Run
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from foveate.observe.concepts import Concept
+    from foveate.pool import Pool
+
+_AGAIN = "Prepare the pairs again: foveate observe prepare ... --out PAIRS."
+
+
+@dataclass(frozen=True)
+class Pairs:
+    """Overviews with the tiles under them.
+
+    Attributes:
+        pool: The n tiles, sorted by id; their row and col are those in the grid of their scene.
+            Windows are in HR pixels (in LR pixels where there is no HR).
+        overviews: The LR raster of each of ``pool.scenes``, in their order and with their ids.
+        shape: ``(R, C)``, tiles down and across a scene.
+        groups: One per scene: scenes of one group are never split between training and test.
+        concepts: The K concepts.
+        shares: (n, K) float32: the share of a tile's labelled pixels that shows a concept; 1 or 0
+            for objects; NaN where it is not known. None when nothing is known.
+        has_hr: Whether there is high resolution.
+
+    Raises:
+        DataError: Lengths disagree.
+    """
+
+    pool: Pool
+    overviews: tuple[Scene, ...]
+    shape: tuple[int, int]
+    groups: tuple[str, ...]
+    concepts: tuple[Concept, ...] = ()
+    shares: NDArray[np.float32] | None = None
+    has_hr: bool = True
+
+    def __post_init__(self) -> None:
+        """Check that the parts belong together."""
+        names = [scene.scene_id for scene in self.pool.scenes]
+        if [scene.scene_id for scene in self.overviews] != names or len(self.groups) != len(names):
+            raise DataError(
+                f"{len(self.overviews)} overviews and {len(self.groups)} groups for "
+                f"{len(names)} scenes",
+                "Each scene has an overview of its name, and a group, in the order of the scenes.",
+            )
+        wanted = (len(self.pool), len(self.concepts))
+        if self.shares is not None and self.shares.shape != wanted:
+            raise DataError(
+                f"shares of shape {self.shares.shape}", f"Expected (tiles, concepts) = {wanted}."
+            )
+
+    def __len__(self) -> int:
+        """Return the number of tiles."""
+        return len(self.pool)
+
+    def present(self) -> NDArray[np.bool_]:
+        """Return (n, K) bool: whether a tile shows a concept; False where it is not known.
+
+        Raises:
+            DataError: Nothing is known of any tile.
+        """
+        if self.shares is None:
+            raise DataError(
+                "it is not known which tile shows which concept",
+                "That is told by masks or objects, and concepts.",
+                "foveate observe prepare ... --masks MASKS --concepts FILE",
+            )
+        return present(self.shares, self.concepts)
+
+    @cached_property
+    def place(self) -> NDArray[np.int64]:
+        """(n, 3) int64: number of the scene in ``pool.scenes``, row and column of each tile."""
+        tiles = self.pool.tiles
+        assert tiles is not None  # noqa: S101  (pairs are cut from scenes)
+        number = {scene.scene_id: i for i, scene in enumerate(self.pool.scenes)}
+        codes = np.array([number[name] for name in tiles.scenes], np.int64)
+        return np.stack([codes[tiles.scene_code], tiles.row, tiles.col], axis=1).astype(np.int64)
+
+    @cached_property
+    def gsd(self) -> tuple[float, float] | None:
+        """Metres of an LR and of an HR pixel, the median over scenes; None in pixel space.
+
+        Without HR the second is NaN.
+        """
+        low = [metres_per_pixel(scene.source.info) for scene in self.overviews]
+        high = [metres_per_pixel(scene.source.info) for scene in self.pool.scenes]
+        known = [(a, b) for a, b in zip(low, high, strict=True) if a is not None and b is not None]
+        if not known or len(known) < len(low):
+            return None
+        coarse, fine = np.median(np.array(known), axis=0).tolist()
+        return (coarse, fine if self.has_hr else float("nan"))
+
+
+def open_pairs(path: str | Path) -> Pairs:
+    """Open what `foveate observe prepare` wrote; headers and tables are read, no pixels.
+
+    Raises:
+        DataError: There are no finished pairs, or a file that they were made of is missing or has
+            changed since.
+    """
+    from foveate.observe.opening import open_headers
+    from foveate.observe.prepare import PAIRS, PrepareJob
+
+    root = Path(path)
+    record = Run.load(root).record
+    done = "pairs" in record["steps"] and (root / PAIRS).exists()
+    table = read_parquet(root / PAIRS) if done else None
+    # A run that goes on under another job, and was killed, has the table of the job before.
+    if table is None or (table.schema.metadata or {}).get(b"job") != digest(record["job"]).encode():
+        raise DataError(
+            f"{str(root)!r} holds no finished pairs",
+            "Pairs are what 'foveate observe prepare' writes.",
+            _AGAIN,
+        )
+    job = PrepareJob(**record["job"])
+    rows = {row["scene"]: row for row in table.to_pylist()}
+    headers, real = open_headers(job, only=rows)
+    gone = sorted(set(rows) - {scene.scene_id for scene in headers.scenes})
+    if gone:
+        raise DataError(
+            f"the scene {gone[0]!r} is missing: {rows[gone[0]]['hr']!r}",
+            "Pairs refer to the files that they were made of.",
+            "Put it back. " + _AGAIN,
+        )
+    pool = load_pool(root, headers)
+    overviews = []
+    for number, scene in enumerate(pool.scenes):
+        row = rows[scene.scene_id]
+        file = str(root / row["lr"])  # an absolute path stays as it is
+        source = real[number].source if real else FileSource(file)
+        overviews.append(Scene(scene.scene_id, source, uri=file))
+        _check_print(row, "hr", scene.source.info.fingerprint)
+        _check_print(row, "mask", scene.mask.info.fingerprint if scene.mask else None)
+        _check_print(row, "lr", source.info.fingerprint)
+    concepts = job.needed()
+    return Pairs(
+        pool=pool,
+        overviews=tuple(overviews),
+        shape=job.tiles,
+        groups=tuple(rows[scene.scene_id]["group"] for scene in pool.scenes),
+        concepts=concepts,
+        shares=_shares(root, pool, concepts) if job.labelled else None,
+    )
+
+
+def _check_print(row: dict[str, Any], part: str, found: str | None) -> None:
+    if row[f"{part}_fingerprint"] != found:
+        what = {"hr": "scene", "mask": "mask of", "lr": "overview of"}[part]
+        raise DataError(
+            f"the {what} {row['scene']!r} has changed since the pairs were prepared: {row[part]!r}",
+            "Pairs hold what was measured on the files as they were.",
+            _AGAIN,
+        )
+
+
+def _shares(root: Path, pool: Pool, concepts: tuple[Concept, ...]) -> NDArray[np.float32]:
+    from foveate.observe.prepare import LABELS
+
+    table = read_parquet(root / LABELS)
+    if table["tile_id"].to_pylist() != pool.ids.tolist():
+        raise DataError(
+            f"{str(root / LABELS)!r} is of other tiles",
+            "The labels are those of the pairs.",
+            _AGAIN,
+        )
+    columns = [table[concept.name].to_numpy() for concept in concepts]
+    return np.stack(columns, axis=1).astype(np.float32)

@@ -1,0 +1,211 @@
+"""`rank`: from overviews to tiles, the one first that is most worth seeing in high resolution."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from foveate.errors import DataError, ParameterError
+from foveate.models.binding import bind
+from foveate.models.load import load_model
+from foveate.observe.covering import covered
+from foveate.observe.methods import get_policy, rank_tiles
+from foveate.observe.observer import Observer
+from foveate.observe.pairs import Pairs, open_pairs
+from foveate.observe.parts import Parts
+from foveate.observe.target import Target, check_reads, cut, is_pairs, target_of
+from foveate.pool.folder import open_pool
+from foveate.pool.pool import Pool
+from foveate.pool.scan import scan
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from numpy.typing import NDArray
+
+    from foveate.models.capabilities import Embeds
+    from foveate.pool.find import Paths
+    from foveate.progress import ProgressFn
+    from foveate.run import Run
+    from foveate.selection import Ranking
+
+LEARNED = "learned"
+FROM_LR = (LEARNED, "random", "uniform", "lr-entropy", "covariate")  # policies that need no more
+
+
+@dataclass(frozen=True, eq=False)
+class Ranked:
+    """Tiles of a target, ranked.
+
+    Attributes:
+        ranking: All n tiles. Its scores are calibrated ones of the sampler, or those of the policy.
+        raw: (n,) what the sampler says, 0 to 1; NaN by another policy.
+        sd: (n,) standard deviation over its heads; NaN by another policy.
+    """
+
+    ranking: Ranking
+    raw: NDArray[np.float64]
+    sd: NDArray[np.float64]
+
+
+def rank(
+    overviews: Pool | Pairs | Paths,
+    observer: Observer | str | Path,
+    *,
+    policy: str = LEARNED,
+    covariate: str | Path | None = None,
+    bands: Sequence[int] = (),
+    seed: int = 0,
+    device: str = "auto",
+    progress: ProgressFn | None = None,
+) -> Ranking:
+    """Rank the tiles of overviews from most to least worth seeing in high resolution.
+
+    No pixel of high resolution is read, also not that of pairs.
+
+    Args:
+        overviews: A pool of overviews that are cut into rows and columns; files or folders, which
+            are cut as in training; or pairs, or their folder.
+        observer: A trained observer, or its folder.
+        policy: "learned", the observer's sampler; or a baseline: "random", "uniform",
+            "lr-entropy", "covariate".
+        covariate: A raster (night lights, population), for that policy.
+        bands: 1-based bands in the place of those of the training; empty for the same.
+        seed: Of ties, and of policies that draw.
+        device: Of the encoder, and of an observer that is loaded.
+        progress: Called with ticks.
+
+    Returns:
+        The ranking; ``ranking.at("12%")`` keeps a budget exactly. Scores of the sampler are
+        calibrated: 0.9 is above 90 % of the tiles that it was validated on.
+
+    Raises:
+        DataError: Nothing to look at, or not what the observer was trained on; see `open_pool`.
+        ParameterError: A policy that needs more than overviews.
+    """
+    check_policy(policy, covariate)
+    own = observer if isinstance(observer, Observer) else Observer.load(observer, device=device)
+    if isinstance(overviews, Pool | Pairs):
+        target = target_of(overviews)
+    elif isinstance(overviews, str | Path) and is_pairs(overviews):
+        target = target_of(open_pairs(overviews))
+    else:
+        headers = open_pool(overviews, split=(1, 1), measure=False)
+        check_reads(headers.scenes, own.record.encoders["lr"], bands)
+        target = target_of(scan(cut(headers, own.record), bands=bands or None, progress=progress))
+    return ranked(
+        target, own, policy=policy, covariate=covariate, bands=bands, seed=seed, device=device,
+        progress=progress,
+    ).ranking  # fmt: skip
+
+
+def ranked(
+    target: Target, observer: Observer, *, policy: str, covariate: str | Path | None = None,
+    bands: Sequence[int] = (), seed: int = 0, device: str = "auto", run: Run | None = None,
+    progress: ProgressFn | None = None,
+) -> Ranked:  # fmt: skip
+    """Rank the tiles of a target; see `rank`.
+
+    Args:
+        target: Tiles and overviews.
+        observer: The observer.
+        policy: Name.
+        covariate: A raster, for that policy.
+        bands: 1-based bands in the place of those of the training.
+        seed: Of ties, and of policies that draw.
+        device: Of the encoder.
+        run: Keeps the tokens.
+        progress: Called with ticks.
+    """
+    check_reads(target.overviews, observer.record.encoders["lr"], bands)
+    nothing = np.full(len(target.pool), np.nan)
+    evidence: dict[str, Any] = {"place": target.place}
+    if policy == "covariate":
+        evidence["covariate"] = covered(target, covariate)
+    if policy not in (LEARNED, "lr-entropy"):
+        found = rank_tiles(target.pool, policy, evidence, seed=seed)
+        return Ranked(found, nothing, nothing)
+    parts = Parts(target, observer, bind_lr(target, observer, bands, device), run, progress)
+    if policy == "lr-entropy":
+        evidence["probabilities"] = parts.probabilities(concept_head(target, observer, device))
+        found = rank_tiles(target.pool, policy, evidence, seed=seed)
+        return Ranked(found, nothing, nothing)
+    score, raw, sd = parts.scores()
+    found = rank_tiles(target.pool, policy, {"learned": raw}, seed=seed)
+    return Ranked(replace(found, score=score[found.rows]), raw, sd)
+
+
+def check_policy(policy: str, covariate: str | Path | None) -> None:
+    """Check that a policy needs nothing but overviews.
+
+    Raises:
+        UnknownNameError: No such policy.
+        ParameterError: It needs more, or a covariate that is not given, or has one that it does
+            not look at.
+    """
+    name = get_policy(policy).name
+    if name not in FROM_LR:
+        raise ParameterError(
+            f"policy={policy!r}",
+            f"From overviews alone there are {', '.join(FROM_LR)}.",
+            "Others are compared by foveate bench observe.",
+        )
+    if (name == "covariate") != (covariate is not None):
+        raise ParameterError(
+            "the policy 'covariate' without a raster"
+            if covariate is None
+            else f"a covariate for the policy {policy!r}",
+            "The covariate is what the policy 'covariate' draws by.",
+            "--policy covariate --covariate RASTER",
+        )
+
+
+def bind_lr(target: Target, observer: Observer, bands: Sequence[int], device: str) -> Embeds:
+    """Build the LR encoder for overviews, as it was in training.
+
+    Raises:
+        DataError: Its weights are not those of the training.
+    """
+    encoder = observer.record.encoders["lr"]
+    handle = observer.handle("lr", device)
+    if bands:
+        handle = load_model(
+            encoder.name, weights=handle.weights or None, bands=bands, scale=handle.scale,
+            device=device,
+        )  # fmt: skip
+    model: Any = bind(handle, Pool(np.array([], np.str_), target.overviews))
+    if model.spec.fingerprint != encoder.spec.fingerprint:
+        raise DataError(
+            f"the LR encoder {encoder.name!r} has other weights than in training",
+            "An observer reads overviews with the very encoder that it was trained with.",
+            "Train again, or put the weights back.",
+        )
+    return model
+
+
+def concept_head(target: Target, observer: Observer, device: str = "auto") -> Any:
+    """Return what tells the concepts of tiles from their tokens, by labels or else by texts.
+
+    Raises:
+        DataError: The observer knows no concepts.
+    """
+    from foveate.models.heads.prompts import templates_from
+    from foveate.models.heads.zero_shot import text_head
+    from foveate.observe.scoring import TextConcepts
+
+    if observer.head is not None:
+        return observer.head
+    concepts = observer.record.concepts
+    if observer.to_text is None or not concepts:
+        raise DataError(
+            "this observer knows no concepts",
+            "It was trained without labels and without a model that reads texts.",
+            "Use another policy, or train it on pairs with --masks and --concepts.",
+        )
+    text: Any = bind(observer.handle("text", device), Pool(np.array([], np.str_), target.overviews))
+    called = {concept.name: concept.texts for concept in concepts}
+    head = text_head(text, called, templates=templates_from(observer.record.templates))
+    return TextConcepts(head, observer.to_text)

@@ -1,0 +1,268 @@
+"""Concepts in completed scenes: by texts, or by what the observer has learnt from labels.
+
+Writes ``tables/classified.parquet``, a score of each tile for each concept, and
+``tables/classified-scenes.parquet``, the largest and the mean score of each scene. Scores are
+cosines for texts (a softmax would say that one concept excludes the others), and probabilities of
+each concept by itself for labels. Where it is known what the tiles show, the mean average precision
+over tiles and over scenes tells how good the scores are, apart for concepts that the observer was
+trained on (base) and others (novel).
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any, Literal
+
+import numpy as np
+
+from foveate.errors import DataError, FoveateError, ParameterError
+from foveate.files import digest, write_parquet
+from foveate.models.heads.base import same_name
+from foveate.observe.completed import open_completed
+from foveate.observe.labels import concept_shares, present
+from foveate.observe.pairs import open_pairs
+from foveate.observe.search import concept_scores, observer_of, text_scores
+from foveate.observe.zero_shot import zero_shot_dataset
+from foveate.run import Run
+from foveate.stats import mean_average_precision
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from pathlib import Path
+
+    from numpy.typing import NDArray
+
+    from foveate.observe.completed import Completed
+    from foveate.observe.concepts import Concept
+    from foveate.observe.observer import Observer
+    from foveate.observe.pairs import Pairs
+
+VERSION = 1  # raised when the same inputs lead to other tables
+TILES, SCENES = "tables/classified.parquet", "tables/classified-scenes.parquet"
+By = Literal["auto", "texts", "labels"]
+_FOOTER = b"foveate"
+
+
+def classify(
+    path: str | Path, concepts: Sequence[Concept], *, by: By = "auto", model: str | None = None,
+    templates: str | None = None, device: str = "auto",
+) -> dict[str, Any]:  # fmt: skip
+    """Score the tiles and scenes of a run of `foveate observe complete` for concepts.
+
+    Args:
+        path: The run; the tables are written into it.
+        concepts: What to score.
+        by: "labels", "texts", or "auto": labels where the observer has learnt all of them, texts
+            otherwise.
+        model: The observer; the one that has completed the scenes when None.
+        templates: Sentences around texts; those of the training when None.
+        device: Of the model that reads texts.
+
+    Returns:
+        What came out, JSON-ready: "run", "worked", "by", "score", "concepts", "truth".
+
+    Raises:
+        ParameterError: There are no concepts.
+        UnknownNameError: Labels, and the observer knows no such concept.
+        MissingCapabilityError: The observer cannot tell concepts so.
+        DataError: See `open_completed`.
+    """
+    if not concepts:
+        raise ParameterError("no concepts", "Say what is to be found.", "--concepts forest,water")
+    scenes = open_completed(path)
+    observer = observer_of(scenes, model)
+    way = _way(observer, concepts, by)
+    scores = _scores(scenes, observer, concepts, way=way, templates=templates, device=device)
+    kind = "probability" if way == "labels" else "cosine"
+    about = {"by": way, "score": kind, "concepts": [concept.to_dict() for concept in concepts]}
+    step = scenes.record["steps"]["completed"]["key"]
+    with Run.create(path) as opened:
+        worked = opened.do(
+            "classified", digest([VERSION, step, about, templates, scores]),
+            lambda: _save(scenes, scores, concepts, about),
+        )  # fmt: skip
+    best = [float(column.max()) for column in scores.T]
+    return {
+        "run": str(path),
+        "worked": worked,
+        "by": way,
+        "score": kind,
+        "tiles": len(scenes),
+        "concepts": {
+            concept.name: {"max": top, "mean": float(column.mean()), "novel": new}
+            for concept, top, column, new in zip(
+                concepts, best, scores.T, _novel(observer, concepts), strict=True
+            )
+        },
+        "truth": _judged(scenes, scores, concepts, _novel(observer, concepts)),
+        "files": [TILES, SCENES],
+    }
+
+
+def _way(observer: Observer, concepts: Sequence[Concept], by: By) -> Literal["texts", "labels"]:
+    if by not in ("auto", "texts", "labels"):
+        raise ParameterError(f"--by {by!r}", "Allowed: auto, texts, labels.", "--by auto")
+    if by != "auto":
+        return by
+    head = observer.head
+    known = {same_name(name) for name in head.names} if head is not None else set()
+    if all(same_name(concept.name) in known for concept in concepts):
+        return "labels"
+    return "labels" if observer.to_text is None and head is not None else "texts"
+
+
+def _scores(
+    scenes: Completed, observer: Observer, concepts: Sequence[Concept], *, way: str,
+    templates: str | None, device: str,
+) -> NDArray[np.float64]:  # fmt: skip
+    """Return (n, K)."""
+    if way == "labels":
+        columns = [concept_scores(scenes, observer, concept.name) for concept in concepts]
+        return np.stack(columns, axis=1)
+    texts = {concept.name: concept.texts for concept in concepts}
+    return text_scores(scenes, observer, texts, templates=templates, device=device)
+
+
+def _novel(observer: Observer, concepts: Sequence[Concept]) -> list[bool]:
+    """Say which concepts the observer was not trained on."""
+    base = {same_name(c.name) for c in observer.record.concepts if not c.novel}
+    return [concept.novel or same_name(concept.name) not in base for concept in concepts]
+
+
+def _save(
+    scenes: Completed, scores: NDArray[np.float64], concepts: Sequence[Concept],
+    about: dict[str, Any],
+) -> list[str]:  # fmt: skip
+    import pyarrow as pa
+
+    names = [concept.name for concept in concepts]
+    footer = {_FOOTER: json.dumps(about, sort_keys=True).encode()}
+    tiles: dict[str, Any] = {"tile_id": pa.array(scenes.ids.tolist(), pa.string())}
+    tiles |= {name: scores[:, k].astype(np.float32) for k, name in enumerate(names)}
+    write_parquet(scenes.path / TILES, pa.table(tiles).replace_schema_metadata(footer))
+    found, largest, mean = _over_scenes(scenes, scores)
+    table = pa.table({
+        "scene": pa.array(np.repeat(found, len(names)).tolist(), pa.string()),
+        "concept": pa.array(names * len(found), pa.string()),
+        "max": largest.ravel().astype(np.float32), "mean": mean.ravel().astype(np.float32),
+    })  # fmt: skip
+    write_parquet(scenes.path / SCENES, table.replace_schema_metadata(footer))
+    return [TILES, SCENES]
+
+
+def _over_scenes(
+    scenes: Completed, values: NDArray[np.floating]
+) -> tuple[NDArray[np.str_], NDArray[np.float64], NDArray[np.float64]]:
+    """Return names, and (s, K) largest and mean values of the scenes."""
+    names, numbers = scenes.by_scene()
+    largest = np.full((len(names), values.shape[1]), -np.inf)
+    np.maximum.at(largest, numbers, values)
+    total = np.zeros_like(largest)
+    np.add.at(total, numbers, values)
+    return names, largest, total / np.bincount(numbers)[:, None]
+
+
+def _judged(
+    scenes: Completed, scores: NDArray[np.float64], concepts: Sequence[Concept],
+    novel: Sequence[bool],
+) -> dict[str, Any] | None:  # fmt: skip
+    """Return the mean average precision, JSON-ready; None where the truth is not known."""
+    known = _truth(scenes, concepts)
+    if known is None:
+        return None
+    rows, columns, relevant = known
+    kept = replace(
+        scenes, **{
+            name: getattr(scenes, name)[rows]
+            for name in ("ids", "scene", "row", "col", "observed", "doubt", "x")
+        }
+    )  # fmt: skip
+    values = scores[rows][:, columns]
+    _, largest, mean = _over_scenes(kept, values)
+    _, shown, _ = _over_scenes(kept, relevant.astype(float))
+    apart = np.array([novel[k] for k in columns])
+    found = {
+        "tiles": mean_average_precision(values, relevant).per_concept,
+        "unobserved": mean_average_precision(
+            values[~kept.observed], relevant[~kept.observed]
+        ).per_concept,
+        "scenes_max": mean_average_precision(largest, shown > 0).per_concept,
+        "scenes_mean": mean_average_precision(mean, shown > 0).per_concept,
+    }
+    return {
+        "concepts": [concepts[k].name for k in columns],
+        "prevalence": dict(
+            zip([concepts[k].name for k in columns], relevant.mean(axis=0).tolist(), strict=True)
+        ),
+        **{
+            name: {
+                "base": _mean(each[~apart]), "novel": _mean(each[apart]),
+                "each": dict(zip([concepts[k].name for k in columns], each.tolist(), strict=True)),
+            }
+            for name, each in found.items()
+        },
+    }  # fmt: skip
+
+
+def _mean(values: NDArray[np.float64]) -> float | None:
+    known = values[np.isfinite(values)]
+    return float(known.mean()) if known.size else None
+
+
+def _truth(
+    scenes: Completed, concepts: Sequence[Concept]
+) -> tuple[NDArray[np.int64], list[int], NDArray[np.bool_]] | None:
+    """Return rows and columns whose truth is known, and (rows, columns) bool."""
+    pairs = _pairs(scenes)
+    if pairs is None:
+        return None
+    names = [scene.scene_id for scene in pairs.pool.scenes]
+    place = {(names[s], row, col): i for i, (s, row, col) in enumerate(pairs.place.tolist())}
+    keys = zip(scenes.scene.tolist(), scenes.row.tolist(), scenes.col.tolist(), strict=True)
+    at = np.array([place.get(key, -1) for key in keys])
+    columns: list[int] = []
+    found = []
+    for k, concept in enumerate(concepts):
+        shares = _shares(pairs, concept)
+        if shares is not None and np.isfinite(shares[at[at >= 0]]).any():
+            columns.append(k)
+            found.append(present(shares[:, None], [concept])[:, 0])
+    if not columns or not (at >= 0).any():
+        return None
+    rows = np.flatnonzero(at >= 0)
+    return rows, columns, np.stack(found, axis=1)[at[rows]]
+
+
+def _shares(pairs: Pairs, concept: Concept) -> NDArray[np.float32] | None:
+    """Return (n,) the share of each tile that shows a concept; None where it is not known."""
+    for k, own in enumerate(pairs.concepts):
+        if pairs.shares is not None and same_name(own.name) == same_name(concept.name):
+            return pairs.shares[:, k]
+    legend = pairs.pool.legend
+    classes = {same_name(name) for name in legend.names} if legend is not None else set()
+    if pairs.pool.counts is None or not concept.classes:
+        return None
+    if not all(same_name(name) in classes for name in concept.classes):
+        return None
+    return concept_shares(pairs.pool, [concept])[:, 0]
+
+
+def _pairs(scenes: Completed) -> Pairs | None:
+    """Return the pairs that the scenes were selected from, where there are labels."""
+    selection = scenes.record["summary"]["observe"]["selection"]
+    try:
+        job = Run.load(selection).record["job"]
+    except FoveateError:  # the selection was moved: then nothing is known
+        return None
+    for path in job.get("images", []):
+        try:
+            pairs = open_pairs(path)
+        except DataError:  # overviews, no pairs; or pairs that have changed since
+            continue
+        if pairs.shares is not None or pairs.pool.counts is not None:
+            return pairs
+    return None
+
+
+__all__ = ["SCENES", "TILES", "By", "classify", "zero_shot_dataset"]

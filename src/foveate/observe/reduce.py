@@ -1,0 +1,90 @@
+"""Features as the networks get them: centred, turned to their main axes, and of one scale.
+
+A principal component analysis of the training tokens (Pearson 1901; here from the covariance, which
+is summed block by block). Lengths and angles are kept as far as components are: nothing is
+whitened, for cosines of features are what models were trained for.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Self
+
+import numpy as np
+
+from foveate.errors import DataError
+from foveate.seeds import rng
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+_MOST = 200_000  # tokens to fit on
+_BLOCK = 8192
+
+
+@dataclass(frozen=True, eq=False)
+class Reduction:
+    """A rotation to few components.
+
+    Attributes:
+        mean: (D,) float32 of the training tokens.
+        basis: (D, d) float32, orthonormal columns.
+        scale: The components are divided by it: their mean square over training tokens is 1.
+    """
+
+    mean: NDArray[np.float32]
+    basis: NDArray[np.float32]
+    scale: float
+
+    @classmethod
+    def fit(cls, x: NDArray[np.floating], dim: int, *, seed: int = 0) -> Self:
+        """Fit to tokens.
+
+        Args:
+            x: (n, D), possibly a memory map; at most 200,000 rows, drawn under the seed, are read.
+            dim: Components wanted; D if that is less.
+            seed: Of the draw.
+
+        Raises:
+            DataError: The tokens are all equal, or not finite.
+        """
+        rows = np.arange(len(x))
+        if len(x) > _MOST:
+            rows = np.sort(rng(seed, "observe/reduce").choice(len(x), _MOST, replace=False))
+        blocks = [rows[i : i + _BLOCK] for i in range(0, len(rows), _BLOCK)]
+        sums = [np.asarray(x[b], np.float64).sum(axis=0) for b in blocks]
+        mean = np.sum(sums, axis=0) / max(1, len(rows))
+        cov = np.zeros((x.shape[1], x.shape[1]))
+        for block in blocks:
+            part = np.asarray(x[block], np.float64) - mean
+            cov += part.T @ part
+        if not np.isfinite(cov).all() or not np.trace(cov) > 0:
+            raise DataError(
+                "features that are all equal, or not finite",
+                "There is nothing to tell the tiles apart by.",
+                "Check the imagery and --scale.",
+            )
+        from scipy.linalg import eigh
+
+        width = x.shape[1]
+        dim = min(dim, width)
+        values, vectors = eigh(cov / len(rows), subset_by_index=[width - dim, width - 1])
+        basis = vectors[:, ::-1]
+        # Of a pair of opposite axes the one with the larger positive part: the same everywhere.
+        basis = basis * np.sign(basis[np.abs(basis).argmax(axis=0), np.arange(dim)])
+        scale = float(np.sqrt(max(values.mean(), 1e-12)))
+        return cls(mean.astype(np.float32), basis.astype(np.float32), scale)
+
+    @property
+    def dim(self) -> int:
+        """Number d of components."""
+        return self.basis.shape[1]
+
+    def __call__(self, x: NDArray[np.floating]) -> NDArray[np.float32]:
+        """Reduce (..., D) to (..., d) float32, block by block."""
+        flat = x.reshape(-1, x.shape[-1])
+        out = np.empty((len(flat), self.dim), np.float32)
+        for i in range(0, len(flat), _BLOCK):
+            part = np.asarray(flat[i : i + _BLOCK], np.float32) - self.mean
+            out[i : i + _BLOCK] = part @ self.basis / np.float32(self.scale)
+        return out.reshape(*x.shape[:-1], self.dim)

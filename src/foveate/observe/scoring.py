@@ -1,0 +1,154 @@
+"""Which concepts a tile shows, from its (completed) HR tokens.
+
+Concepts come from labels, by a linear classifier each, or from texts, through a linear map from the
+reduced features to the space of the texts. Both are heads over the mean token of a tile, so they
+read observed and completed tiles alike.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from foveate.errors import DataError
+from foveate.models.heads.base import check_dim
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from foveate.models.heads.zero_shot import TextHead
+
+_STRENGTH = 0.1  # C of the classifiers: features have unit scale
+_LEAST = 5  # tiles with a concept, and without it
+_RIDGE = 1e-2  # of the mean variance
+
+
+@dataclass(frozen=True, eq=False)
+class LabelHead:
+    """Concepts by a linear classifier each; a `foveate.models.heads.base.Head`.
+
+    Attributes:
+        names: The K concepts.
+        weight: (K, d) float32.
+        bias: (K,) float32.
+    """
+
+    names: tuple[str, ...]
+    weight: NDArray[np.float32]
+    bias: NDArray[np.float32]
+
+    def logits(self, z: NDArray[np.floating]) -> NDArray[np.float32]:
+        """Return the scores of mean tokens: (..., d) to (..., K)."""
+        check_dim(z, self.weight.shape[1], "concepts")
+        return np.asarray(z, np.float32) @ self.weight.T + self.bias
+
+    def probabilities(self, z: NDArray[np.floating]) -> NDArray[np.float32]:
+        """Return the probability of each concept by itself: (..., d) to (..., K)."""
+        from scipy.special import expit
+
+        return expit(self.logits(z))
+
+
+def fit_labels(
+    x: NDArray[np.floating], present: NDArray[np.bool_], names: tuple[str, ...]
+) -> LabelHead:
+    """Fit a classifier for each concept.
+
+    Args:
+        x: (n, d) mean HR tokens of the training tiles.
+        present: (n, K) bool.
+        names: The K concepts. One that fewer than 5 tiles show, or all but fewer than 5, gets its
+            prevalence and nothing else.
+
+    Raises:
+        DataError: No tile shows any of them.
+    """
+    from sklearn.linear_model import LogisticRegression
+
+    counts = present.sum(axis=0)
+    if not counts.any():
+        raise DataError(
+            f"no training tile shows any of {', '.join(names)}",
+            "Concepts are learnt from tiles that show them.",
+            "Check --concepts, their classes and min_share.",
+        )
+    n, d = x.shape
+    weight, bias = np.zeros((len(names), d), np.float32), np.zeros(len(names), np.float32)
+    for k, count in enumerate(counts.tolist()):
+        if min(count, n - count) < _LEAST:
+            share = (count + 0.5) / (n + 1)
+            bias[k] = np.log(share / (1 - share))
+            continue
+        fitted = LogisticRegression(C=_STRENGTH, max_iter=500).fit(x, present[:, k])
+        weight[k], bias[k] = fitted.coef_[0], fitted.intercept_[0]
+    return LabelHead(names, weight, bias)
+
+
+@dataclass(frozen=True, eq=False)
+class ToText:
+    """From reduced mean tokens to the space in which images meet texts.
+
+    Where tokens lie in that space already this is what the reduction took away; where they do not,
+    it is fitted on tiles whose embedding is known.
+
+    Attributes:
+        weight: (e, d) float32.
+        bias: (e,) float32.
+    """
+
+    weight: NDArray[np.float32]
+    bias: NDArray[np.float32]
+
+    @classmethod
+    def fit(cls, x: NDArray[np.floating], vectors: NDArray[np.floating]) -> ToText:
+        """Fit by ridge regression.
+
+        Args:
+            x: (n, d) mean HR tokens.
+            vectors: (n, e) embeddings of the same tiles by a model that embeds texts, too.
+        """
+        a, b = np.asarray(x, np.float64), np.asarray(vectors, np.float64)
+        mean_a, mean_b = a.mean(axis=0), b.mean(axis=0)
+        a = a - mean_a
+        gram = a.T @ a / len(a)
+        gram += _RIDGE * max(np.trace(gram) / len(gram), 1e-12) * np.eye(len(gram))
+        weight = np.linalg.solve(gram, a.T @ (b - mean_b) / len(a)).T
+        return cls(weight.astype(np.float32), (mean_b - weight @ mean_a).astype(np.float32))
+
+    def __call__(self, z: NDArray[np.floating]) -> NDArray[np.float32]:
+        """Return embeddings of mean tokens: (..., d) to (..., e)."""
+        check_dim(z, self.weight.shape[1], "texts")
+        return np.asarray(z, np.float32) @ self.weight.T + self.bias
+
+
+@dataclass(frozen=True, eq=False)
+class TextConcepts:
+    """Concepts by their texts, over reduced features; a `foveate.models.heads.base.Head`.
+
+    Attributes:
+        head: The texts' directions.
+        way: To their space.
+    """
+
+    head: TextHead
+    way: ToText
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The K concepts."""
+        return self.head.names
+
+    @property
+    def directions(self) -> NDArray[np.float32]:
+        """(K, e) float32 unit vectors of the concepts' texts."""
+        return self.head.weight
+
+    def logits(self, z: NDArray[np.floating]) -> NDArray[np.float32]:
+        """Return the scores of mean tokens: (..., d) to (..., K)."""
+        return self.head.logits(self.way(z))
+
+    def probabilities(self, z: NDArray[np.floating]) -> NDArray[np.float32]:
+        """Return the probabilities of mean tokens: (..., d) to (..., K)."""
+        return self.head.probabilities(self.way(z))

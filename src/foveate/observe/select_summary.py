@@ -1,0 +1,121 @@
+"""What a selection came to: shares, costs, and what a person should know."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from foveate.observe.calibrate import drift
+from foveate.observe.cost import mocr, obr, two_scale_price
+from foveate.observe.target import cautions, resolutions
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from foveate.budget import Budget
+    from foveate.observe.observer import Record
+    from foveate.observe.select_settings import SelectJob
+    from foveate.observe.target import Target
+    from foveate.pool.pool import Pool
+    from foveate.selection import Selection
+
+
+def areas(pool: Pool) -> NDArray[np.float64]:
+    """Return (n,) valid ground of each tile: square metres, or pixels without a georeference."""
+    return pool.costs()["area" if pool.georeferenced else "pixels"]
+
+
+def observed(
+    job: SelectJob, target: Target, record: Record, selection: Selection, *,
+    budget: Budget | None, threshold: float | None, expected: float | None,
+) -> dict[str, Any]:  # fmt: skip
+    """Return what a selection came to, JSON-ready.
+
+    Args:
+        job: The job.
+        target: Tiles and overviews.
+        record: The observer's.
+        selection: What was chosen.
+        budget: Under which budget, or None.
+        threshold: Calibrated score above which tiles were chosen, or None.
+        expected: Share of the area that a threshold should choose, or None.
+    """
+    area = areas(target.pool)
+    chosen = area[selection.rows]
+    share = obr(chosen, area)
+    low, high, source = resolutions(target, record)
+    gsd = None if target.gsd is None else [min(target.gsd), max(target.gsd)]
+    by_scene = _by_scene(target, selection, area)
+    return {
+        "task": "select",
+        "mode": job.mode,
+        "policy": job.policy,
+        "obr": share,
+        "mocr": _mocr(chosen, area, low, high, job.lr_cost),
+        "tiles": len(target.pool),
+        "chosen": len(selection),
+        "scenes": len(target.overviews),
+        "threshold": threshold,
+        "expected_obr": expected,
+        "drift": None if expected is None else drift(share, expected),
+        "per_scene": {
+            "min": float(by_scene.min()),
+            "median": float(np.median(by_scene)),
+            "max": float(by_scene.max()),
+        },
+        "area": {
+            "unit": "m2" if target.pool.georeferenced else "pixels",
+            "chosen": float(chosen.sum()),
+            "all": float(area.sum()),
+        },
+        "budget": None if budget is None else str(budget),
+        "unspent": dict(selection.unspent),
+        "supervision": record.supervision,
+        "observer": job.model,
+        "trained_obr": record.obr,
+        "tile": {
+            "pixels": float(np.median(target.sides)),
+            "metres": None
+            if target.gsd is None
+            else float(np.median(np.multiply(target.sides, target.gsd))),
+        },
+        "gsd": gsd,
+        "resolutions": {"lr": low, "hr": high, "from": source, "lr_cost": job.lr_cost},
+        "lr_suffices": [
+            concept.name
+            for concept in record.concepts
+            if gsd is not None and concept.min_gsd is not None and gsd[1] <= concept.min_gsd
+        ],
+        "pairs": target.pairs is not None,
+        "notes": _notes(target, record, low, source),
+    }
+
+
+def _notes(target: Target, record: Record, ratio: float, source: str) -> list[str]:
+    notes = cautions(target, record)
+    if source == "assumed":
+        notes.append(f"An HR pixel is taken to have 1/{ratio:g} of the side of an LR pixel.")
+    if not target.pool.georeferenced:
+        notes.append("Without a georeference areas are counted in pixels.")
+    return notes
+
+
+def _by_scene(
+    target: Target, selection: Selection, area: NDArray[np.float64]
+) -> NDArray[np.float64]:
+    """Return the share of the area of each scene with tiles that was chosen."""
+    number = target.place[:, 0]
+    whole = np.bincount(number, area)
+    got = np.bincount(number, area * selection.mask(), len(whole))
+    return got[whole > 0] / whole[whole > 0]
+
+
+def _mocr(
+    chosen: NDArray[np.float64], area: NDArray[np.float64], low: float, high: float, lr_cost: float
+) -> float:
+    """Return the MOCR of all in LR and what was chosen in HR on top (Eq. 11)."""
+    return mocr(
+        np.append(chosen, area.sum()), np.append(np.full(len(chosen), high), low),
+        two_scale_price(high, low, lr_cost=lr_cost), area, finest=high,
+    )  # fmt: skip

@@ -1,0 +1,307 @@
+"""The stages of a training, as functions of the material; `train` keeps what they return."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+
+from foveate.errors import DataError
+from foveate.models.fit import FitSettings, fit
+from foveate.models.weights import random_weights
+from foveate.observe import dense
+from foveate.observe.networks.align import Aligned
+from foveate.observe.networks.fill import Fill, solve
+from foveate.observe.networks.shape import form_of
+from foveate.observe.networks.tasks import (
+    FillTask,
+    PredictorTask,
+    SamplerTask,
+    new_predictor,
+    new_sampler,
+)
+from foveate.observe.supervision import FORMS
+from foveate.observe.targets import Targets, TargetSettings, crossfitted
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from numpy.typing import NDArray
+
+    from foveate.models.fit import History, Task
+    from foveate.observe.material import Material
+    from foveate.observe.networks.predictor import Predictor
+    from foveate.observe.networks.sampler import Sampler
+    from foveate.observe.networks.tasks import Data
+    from foveate.observe.settings import TrainJob
+    from foveate.progress import ProgressFn
+
+STRENGTHS = (0.01, 0.03, 0.1, 0.3, 1.0, 3.0)  # of the ridge, tried on the validation scenes
+_KRIGING_LR = 3e-2  # a few numbers, each on a scale of its own
+_SECOND_STAGE = 0.1  # of the learning rate
+_AT_ONCE = 64  # scenes
+
+
+@dataclass(frozen=True)
+class Stages:
+    """What all stages share.
+
+    Attributes:
+        material: What is learnt from.
+        job: How.
+        device: Where.
+        key: Hash of the data, for checkpoints.
+        checkpoint: File for the state of the stage in progress, or None.
+        progress: Called with ticks.
+    """
+
+    material: Material
+    job: TrainJob
+    device: torch.device
+    key: str = ""
+    checkpoint: Path | None = None
+    progress: ProgressFn | None = None
+
+    def new_fill(self) -> Fill:
+        """Return a fill with seeded first weights."""
+        conv = self.job.fill == "conv"
+        return random_weights(lambda: Fill(self.material.shape, conv=conv), self.job.seed)
+
+    def new_predictor(self) -> Predictor:
+        """Return a predictor with seeded first weights."""
+        conv, form = self.job.fill == "conv", form_of(self.job.form)
+        return new_predictor(self.material.shape, form, conv_fill=conv, seed=self.job.seed)
+
+    def new_sampler(self) -> Sampler:
+        """Return a sampler with seeded first weights."""
+        return new_sampler(self.material.shape, self.job.seed)
+
+    def fill(self) -> tuple[Fill, dict[str, Any]]:
+        """Train the fill; among what is known of it is the "strength" of its ridge."""
+        train, val = self._part("train"), self._part("val")
+        fill, tried = self.new_fill(), {}
+        for strength in STRENGTHS:
+            solve(fill.cpu(), train.lr, train.target, train.here, strength)
+            with torch.no_grad():
+                tried[strength] = FillTask(fill.eval(), train, val, self.device).validate()["score"]
+        best = max(tried, key=lambda strength: tried[strength])
+        solve(fill.cpu(), train.lr, train.target, train.here, best)
+        facts: dict[str, Any] = {"strength": best, "ridge": tried[best]}
+        if self.job.fill == "conv":
+            fill.linear.requires_grad_(requires_grad=False)
+            facts["conv"] = self._guarded(FillTask(fill, train, val, self.device), "the LR fill")
+        return fill, facts
+
+    def predictor(
+        self, fill: Fill, start: Predictor | None = None
+    ) -> tuple[Predictor, dict[str, Any]]:
+        """Train kriging and blocks over a fill (stage I); never worse than what they start from.
+
+        Args:
+            fill: The trained fill.
+            start: A predictor to start the blocks from, or None.
+        """
+        net, norm, seed = self.new_predictor(), self.job.norm, self.job.seed
+        if start is not None:
+            net.load_state_dict(start.state_dict())
+        net.fill.load_state_dict(fill.state_dict())
+        train, val = self._part("train"), self._part("val")
+        facts: dict[str, Any] = {}
+        if net.kriging is not None:
+            task = PredictorTask(net, train, val, self.device, norm=norm, kriging=True, seed=seed)
+            facts["kriging"] = self._guarded(task, "kriging", lr=_KRIGING_LR)
+        task = PredictorTask(net, train, val, self.device, norm=norm, seed=seed)
+        facts["blocks"] = self._guarded(task, "the predictor")
+        return net, facts
+
+    def second(self, net: Predictor, sampler: Sampler) -> tuple[Predictor, dict[str, Any]]:
+        """Train the blocks on, slowly, under masks as the sampler makes them (stage II)."""
+        return net, self._second(net, net, sampler)
+
+    def aligned(self, net: Predictor, sampler: Sampler) -> tuple[Aligned, dict[str, Any]]:
+        """Do stage II with the texts of the concepts (Eq. 9); novel concepts are left out.
+
+        Raises:
+            DataError: There are no texts, or it is not known which scene has which concept.
+        """
+        material = self.material
+        whole = self.new_aligned()
+        whole.predictor.load_state_dict(net.state_dict())
+        if material.known is None:
+            raise DataError(
+                "--align siglip for pairs without labels",
+                "Texts are matched with the scenes that have their concept.",
+                "Prepare the pairs with --masks or --objects, and --concepts.",
+            )
+        scenes = material.scenes("train")
+        has = np.zeros((len(scenes), len(self._base())), bool)
+        for i, scene in enumerate(scenes):
+            rows = material.tiles(np.array([scene]))
+            has[i] = material.known[rows].any(axis=0)[self._base()]
+        return whole, self._second(whole, net, sampler, has=has)
+
+    def new_aligned(self) -> Aligned:
+        """Return a predictor with the way to the texts that was fitted.
+
+        Raises:
+            DataError: There are no texts.
+        """
+        texts = self.material.texts
+        if texts is None:
+            raise DataError(
+                "--align siglip without texts",
+                "Scenes are aligned with the texts of concepts.",
+                "Name a model that reads texts with --text, and concepts with --concepts.",
+            )
+        weight, bias = (torch.from_numpy(x.copy()) for x in (texts.way.weight, texts.way.bias))
+        vectors = torch.from_numpy(texts.directions[self._base()].copy())
+        return Aligned(self.new_predictor(), weight, bias, vectors)
+
+    def _base(self) -> list[int]:
+        return [i for i, concept in enumerate(self.material.concepts) if not concept.novel]
+
+    def _second(
+        self, net: Predictor | Aligned, predictor: Predictor, sampler: Sampler,
+        has: NDArray[np.bool_] | None = None,
+    ) -> dict[str, Any]:  # fmt: skip
+        job, train = self.job, self._part("train")
+        scores = scores_of(sampler, predictor.fill, train.lr, self.device)
+        task = PredictorTask(
+            net, train, self._part("val"), self.device, scores=scores, norm=job.norm, has=has,
+            seed=job.seed,
+        )  # fmt: skip
+        lr = job.lr * _SECOND_STAGE
+        if has is None:
+            return self._guarded(task, "the predictor, stage II", lr=lr)
+        return _facts(self._fit(task, "the predictor with texts", lr))
+
+    def forms(self) -> list[str]:
+        """Return the forms of supervision that there is evidence for."""
+        head, known = self.material.head is not None, self.material.known is not None
+        able = {
+            "structural": True,
+            "surprise": True,
+            "semantic": head,
+            "task_delta": head and known,
+        }
+        return [name for name, form in FORMS.items() if all(able[need] for need in form.needs)]
+
+    def supervised(self, fill: Fill, strength: float) -> Supervised:
+        """Work out the supervision of every form."""
+        material, job = self.material, self.job
+        train, val = material.scenes("train"), material.scenes("val")
+        groups = [material.pairs.groups[i] for i in train]
+        crossed = crossfitted(material.shape, self._part("train"), groups, strength, job.seed)
+        whole = job.reference == "scene"
+        seen = material.evidence(train, crossed, whole=whole)
+        settings = TargetSettings(job.similarity, job.lam, job.over, job.target_scale)
+        targets = Targets(seen, material.head, material.weights(), settings)
+        filled = fill_of(fill, self._part("val").lr)
+        judged = material.evidence(val, filled, whole=whole)
+        return Supervised(
+            targets, crossed, filled, targets(seen), targets(judged), targets.gain(judged)
+        )
+
+    def sampler(self, form: str, known: Supervised) -> tuple[Sampler, dict[str, Any]]:
+        """Train a sampler to one form of supervision."""
+        train, val = self.material.scenes("train"), self.material.scenes("val")
+        net = self.new_sampler()
+        task = SamplerTask(
+            net, self._part("train"), self._part("val"), (known.crossed, known.filled),
+            (self.grids(train, known.train[form]), self.grids(val, known.val[form])),
+            self.device, seed=self.job.seed,
+        )  # fmt: skip
+        return net, _facts(self._fit(task, f"the sampler ({form})"))
+
+    def validation_scores(self, sampler: Sampler, fill: Fill) -> NDArray[np.float64]:
+        """Return (n,) scores of the tiles of the validation scenes."""
+        scenes = self.material.scenes("val")
+        scores = scores_of(sampler, fill, self._part("val").lr, self.device)
+        place = self.material.pairs.place[self.material.tiles(scenes)].copy()
+        place[:, 0] = np.searchsorted(scenes, place[:, 0])
+        return dense.from_grids(scores, place)
+
+    def _part(self, split: str) -> Data:
+        return self.material.data.take(self.material.scenes(split))
+
+    def grids(
+        self, scenes: NDArray[np.integer], values: NDArray[np.float64]
+    ) -> NDArray[np.float64]:
+        """Put values of the tiles of some scenes on their grids, (m, R, C)."""
+        place = self.material.pairs.place[self.material.tiles(scenes)].copy()
+        place[:, 0] = np.searchsorted(scenes, place[:, 0])
+        return dense.to_grids(values, place, (len(scenes), *self.material.pairs.shape))
+
+    def _fit(self, task: Task, title: str, lr: float = 0.0) -> History:
+        job = self.job
+        settings = FitSettings(
+            epochs=job.epochs, batch_size=job.train_batch, lr=lr or job.lr, patience=job.patience,
+            weight_decay=0.0 if title == "kriging" else 0.05, seed=job.seed,
+            precision=job.precision,
+        )  # fmt: skip
+        return fit(
+            task, settings, checkpoint=self.checkpoint, key=f"{self.key}/{title}",
+            title=f"training {title}", progress=self.progress,
+        )  # fmt: skip
+
+    def _guarded(self, task: Task, title: str, *, lr: float = 0.0) -> dict[str, Any]:
+        """Train, and put back what was there before if that was better on the validation scenes."""
+        before = {k: v.detach().clone() for k, v in task.net.state_dict().items()}
+        task.net.eval()
+        with torch.no_grad():
+            score = task.validate()["score"]
+        history = self._fit(task, title, lr)
+        kept = history.epochs[history.best - 1]["score"] >= score
+        if not kept:
+            task.net.load_state_dict(before)
+        return {**_facts(history), "before": score, "kept": kept}
+
+
+@dataclass(frozen=True, eq=False)
+class Supervised:
+    """Targets of the training and validation scenes.
+
+    Attributes:
+        targets: Makes them.
+        crossed: (m, R * k, C * k, d) fills of the training scenes, by fills that do not know them.
+        filled: The same of the validation scenes.
+        train: Form -> (n,) targets of the training tiles.
+        val: Form -> (n,) targets of the validation tiles.
+        gain: (n,) what HR adds to each validation tile: the yardstick of all forms.
+    """
+
+    targets: Targets
+    crossed: torch.Tensor
+    filled: torch.Tensor
+    train: dict[str, NDArray[np.float64]]
+    val: dict[str, NDArray[np.float64]]
+    gain: NDArray[np.float64]
+
+
+@torch.no_grad()
+def fill_of(fill: Fill, lr: torch.Tensor) -> torch.Tensor:
+    """Return what a fill makes of scenes, a few at a time."""
+    fill, device = fill.eval(), fill.linear.weight.device
+    parts = [
+        fill(lr[i : i + _AT_ONCE].to(device).float()).cpu() for i in range(0, len(lr), _AT_ONCE)
+    ]
+    return torch.cat(parts)
+
+
+@torch.no_grad()
+def scores_of(
+    sampler: Sampler, fill: Fill, lr: torch.Tensor, device: torch.device
+) -> NDArray[np.float64]:
+    """Return (s, R, C) mean scores of a sampler, 0 to 1."""
+    sampler, fill = sampler.to(device).eval(), fill.to(device).eval()
+    parts = []
+    for start in range(0, len(lr), _AT_ONCE):
+        x = lr[start : start + _AT_ONCE].to(device).float()
+        parts.append(sampler(x, fill.coarse(x)).sigmoid().mean(-1).double().cpu().numpy())
+    return np.concatenate(parts)
+
+
+def _facts(history: History) -> dict[str, Any]:
+    return {"epochs": history.epochs, "best": history.best, "threads": history.threads}

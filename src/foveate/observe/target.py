@@ -1,0 +1,266 @@
+"""A target: tiles to choose from, and the overviews that are over them.
+
+Tiles keep the ground size that they had in training where that is known, else their size in pixels
+of the overview. Nothing here reads a pixel; of pairs, the high resolution is known by its headers.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from foveate.errors import DataError, ParameterError
+from foveate.grid import Grid, Tiles
+from foveate.observe.pairs import Pairs
+from foveate.observe.prepare import PAIRS
+from foveate.pool.pool import Pool, Scene
+from foveate.raster import metres_per_pixel
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from numpy.typing import NDArray
+
+    from foveate.observe.observer import Encoder, Record
+
+_FAR = 2.0  # a GSD or a tile off by such a factor is worth a warning
+RATIO = 10.0  # LR pixel over HR pixel where nothing tells
+
+
+@dataclass(frozen=True)
+class Target:
+    """Tiles and their overviews.
+
+    Attributes:
+        pool: The n tiles; of pairs, their windows are in HR pixels.
+        overviews: The LR raster of each of ``pool.scenes``, in their order.
+        shapes: ``(R, C)`` of each of them.
+        pairs: The pairs that it was made of, or None.
+    """
+
+    pool: Pool
+    overviews: tuple[Scene, ...]
+    shapes: tuple[tuple[int, int], ...]
+    pairs: Pairs | None = None
+
+    @cached_property
+    def place(self) -> NDArray[np.int64]:
+        """(n, 3) int64: number of the scene in ``pool.scenes``, row and column of each tile."""
+        tiles = self.pool.tiles
+        assert tiles is not None  # noqa: S101  (targets are cut from scenes)
+        number = {scene.scene_id: i for i, scene in enumerate(self.pool.scenes)}
+        codes = np.array([number[name] for name in tiles.scenes], np.int64)
+        return np.stack([codes[tiles.scene_code], tiles.row, tiles.col], axis=1).astype(np.int64)
+
+    @cached_property
+    def gsd(self) -> tuple[float, ...] | None:
+        """Metres of a pixel of each overview; None where one of them does not say."""
+        found = [metres_per_pixel(scene.source.info) for scene in self.overviews]
+        known = tuple(metres for metres in found if metres is not None)
+        return known if len(known) == len(found) else None
+
+    @cached_property
+    def sides(self) -> tuple[float, ...]:
+        """Side of a tile of each scene in pixels of its overview, mean of height and width."""
+        return tuple(
+            (scene.source.info.shape[0] / rows + scene.source.info.shape[1] / cols) / 2
+            for scene, (rows, cols) in zip(self.overviews, self.shapes, strict=True)
+        )
+
+
+def is_pairs(path: str | Path) -> bool:
+    """Say whether a path is a run of `foveate observe prepare`, finished or not."""
+    root = Path(path)
+    return (root / "run.json").is_file() or (root / PAIRS).is_file()
+
+
+def target_of(source: Pool | Pairs) -> Target:
+    """Return pairs, or a pool of overviews that are cut into tiles, as a target.
+
+    Raises:
+        DataError: A scene of the pool is not cut into rows and columns that cover it.
+    """
+    if isinstance(source, Pairs):
+        shapes = (source.shape,) * len(source.overviews)
+        return Target(source.pool, source.overviews, shapes, source)
+    if source.tiles is None or not source.scenes:
+        raise DataError(
+            "a pool of plain arrays has no overview to look at",
+            "Imagery is needed here.",
+            "Open it with open_pool(FOLDER, split=(10, 10)).",
+        )
+    shapes = {}
+    for scene, rows in source.per_scene():
+        tiles, shape = source.tiles.take(rows), scene.source.info.shape
+        found = [
+            _count(tiles.row, tiles.y, tiles.h, shape[0]),
+            _count(tiles.col, tiles.x, tiles.w, shape[1]),
+        ]
+        if None in found:
+            raise DataError(
+                f"the tiles of the scene {scene.scene_id!r} do not cover it in rows and columns",
+                "An overview is cut into R x C tiles without overlap.",
+                "Open it with open_pool(FOLDER, split=(10, 10)).",
+            )
+        shapes[scene.scene_id] = (found[0] or 1, found[1] or 1)
+    scenes = tuple(scene for scene in source.scenes if scene.scene_id in shapes)
+    pool = replace(source, scenes=scenes)
+    return Target(pool, scenes, tuple(shapes[scene.scene_id] for scene in scenes))
+
+
+def cut(headers: Pool, record: Record) -> Pool:
+    """Cut overviews into tiles of the size that an observer was trained with.
+
+    ``rows = height / side``, rounded, at least 1, with the side of `tile_side`.
+
+    Args:
+        headers: A pool of whole overviews.
+        record: The observer's.
+    """
+    tables = []
+    for scene in headers.scenes:
+        info = scene.source.info
+        side = tile_side(record, metres_per_pixel(info))
+        rows, cols = (min(n, max(1, round(n / side))) for n in info.shape)
+        tables.append(Grid.split(info.shape, rows, cols).tiles(scene.scene_id))
+    tiles = Tiles.concat(tables)
+    ids = tiles.tile_id
+    order = np.argsort(ids, kind="stable")
+    return Pool(ids=ids[order], scenes=headers.scenes, tiles=tiles.take(order))
+
+
+def tile_side(record: Record, metres: float | None) -> float:
+    """Return the side of a tile in pixels of an overview.
+
+    Args:
+        record: The observer's.
+        metres: Of a pixel of the overview, or None.
+
+    Returns:
+        What covers the ground that a tile of the training covered where both GSDs are known, else
+        as many pixels as in training.
+    """
+    if record.gsd is None or metres is None:
+        return record.lr_tile
+    return record.lr_tile * record.gsd[0] / metres
+
+
+def check_reads(scenes: Sequence[Scene], encoder: Encoder, bands: Sequence[int] = ()) -> None:
+    """Check that overviews have the bands and the kind of values that an observer was trained on.
+
+    Args:
+        scenes: The overviews.
+        encoder: The observer's LR encoder.
+        bands: 1-based bands that the user chose, in the place of those of the training.
+
+    Raises:
+        DataError: They have not.
+        ParameterError: The user chose another number of bands, or the choice is not clear.
+    """
+    trained = encoder.spec.bands
+    listed = ",".join(map(str, trained))
+    if bands and len(bands) != len(trained):
+        raise ParameterError(
+            f"band mismatch: --bands {','.join(map(str, bands))}",
+            f"The observer was trained on {len(trained)} bands: {listed}.",
+            "State as many, in the same order.",
+        )
+    for scene in scenes:
+        info = scene.source.info
+        if info.bands < max(bands or trained):
+            raise DataError(
+                f"band mismatch: the overview {scene.scene_id!r} has {_bands(info.bands)}",
+                f"The observer was trained on the bands {listed}.",
+                "Give overviews with these bands, or an observer that was trained on such ones.",
+            )
+        if not bands and info.bands != max(trained):
+            raise ParameterError(
+                f"band mismatch: the overview {scene.scene_id!r} has {_bands(info.bands)}, and "
+                f"the observer was trained on the bands {listed}",
+                "Which bands it should see is never guessed.",
+                f"State them in the order of the training: --bands {listed}",
+            )
+        if _kind(info.dtype) != _kind(encoder.dtype):
+            raise DataError(
+                f"dtype mismatch: the overview {scene.scene_id!r} holds {info.dtype}",
+                f"The observer was trained on {encoder.dtype}: other values mean other things.",
+                "Give overviews of the same product level as in training.",
+            )
+
+
+def cautions(target: Target, record: Record) -> list[str]:
+    """Return what a person should know before trusting an observer here: sentences."""
+    found = []
+    own = record.gsd
+    if own is not None and target.gsd is None:
+        found.append(
+            f"The overviews do not say how large their pixels are; those of the training had "
+            f"{own[0]:g} m."
+        )
+    if own is not None and target.gsd is not None:
+        off = [metres / own[0] for metres in target.gsd]
+        worst = max(off, key=lambda factor: abs(np.log(factor)))
+        if not 1 / _FAR <= worst <= _FAR:
+            found.append(
+                f"Pixels of {worst * own[0]:g} m, and {own[0]:g} m in training: more than "
+                f"a factor {_FAR:g}. Scores may mean nothing here."
+            )
+    ground = [
+        side * (target.gsd[i] / own[0] if own is not None and target.gsd is not None else 1)
+        for i, side in enumerate(target.sides)
+    ]
+    off = [side / record.lr_tile for side in ground]
+    worst = max(off, key=lambda factor: abs(np.log(factor)))
+    if not 1 / _FAR <= worst <= _FAR:
+        found.append(
+            f"Tiles of {worst:.2g} times the size that they had in training. "
+            "Scores may mean nothing here."
+        )
+    return found
+
+
+def resolutions(target: Target, record: Record) -> tuple[float, float, str]:
+    """Return metres of an LR and of an HR pixel, or a ratio and 1, and where they are from."""
+    if target.gsd is not None:
+        low = float(np.median(target.gsd))
+        high = target.pairs.gsd if target.pairs is not None else record.gsd
+        if high is not None and high[1] < low:
+            return low, high[1], "pairs" if target.pairs is not None else "observer"
+    if target.pairs is not None and target.pairs.has_hr:
+        areas = [
+            np.prod(scene.source.info.shape) / np.prod(low.source.info.shape)
+            for scene, low in zip(target.pool.scenes, target.overviews, strict=True)
+        ]
+        return float(np.sqrt(np.median(areas))), 1.0, "pairs, in pixels"
+    if record.gsd is not None:
+        return record.gsd[0] / record.gsd[1], 1.0, "observer, as a ratio"
+    return RATIO, 1.0, "assumed"
+
+
+def _count(
+    number: NDArray[np.integer], start: NDArray[np.integer], size: NDArray[np.integer], side: int
+) -> int | None:
+    """Return into how many parts `Grid.split` has cut an axis, or None if it was not that."""
+    about, first = side / float(size.mean()), int(number.max()) + 1
+    most = min(side, side // max(1, int(size.min()) - 1) + 1)  # sides differ by a pixel
+    likely = sorted(range(first, most + 1), key=lambda n: abs(n - about))
+    at = number.astype(np.int64)
+    for n in likely:
+        if (at * side // n == start).all() and ((at + 1) * side // n == start + size).all():
+            return n
+    return None
+
+
+def _kind(dtype: str) -> str:
+    """Return what kind of values a dtype holds: pictures, digital numbers, or measurements."""
+    if dtype == "uint8":
+        return dtype
+    return "float" if np.dtype(dtype).kind == "f" else "integer"
+
+
+def _bands(count: int) -> str:
+    return f"{count} band{'' if count == 1 else 's'}"

@@ -1,0 +1,178 @@
+"""The supervision of the sampler, worked out on features (section 4.2, offline).
+
+What the overview tells of a tile is what the LR fill makes of it. For training scenes that is a
+fill which has not seen them: fitted to the same scenes it would know too much.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+
+from foveate.models.weights import random_weights
+from foveate.observe.networks.fill import Fill, solve
+from foveate.observe.scale import Scale
+from foveate.observe.similarity import Similarity, semantic_gain
+from foveate.observe.splits import folds_of
+from foveate.observe.supervision import FORMS, combine, surprise, task_delta
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from numpy.typing import NDArray
+
+    from foveate.models.heads.base import Head
+    from foveate.observe.networks.shape import Shape
+    from foveate.observe.networks.tasks import Data
+
+_FOLDS = 4
+_LEAST = 1e-9  # a mean of values that are all 0
+_SURE = 1e-6  # probabilities are kept away from 0 and 1
+
+
+@dataclass(frozen=True, eq=False)
+class Evidence:
+    """What the targets are made of, for the tiles of some scenes in one row each.
+
+    Attributes:
+        saliency: (n,) structural saliency of the HR tile.
+        hr: (n, t, d) HR tokens.
+        fill: (n, t, d) the same as the overview tells them.
+        reference: (n, d) mean token of the reference: of the tile's own fill, or of the scene's.
+        scene: (n,) number of the scene.
+        present: (n, K) bool labels, or None.
+    """
+
+    saliency: NDArray[np.floating]
+    hr: NDArray[np.floating]
+    fill: NDArray[np.floating]
+    reference: NDArray[np.floating]
+    scene: NDArray[np.int64]
+    present: NDArray[np.bool_] | None
+
+
+@dataclass(frozen=True)
+class TargetSettings:
+    """How the gain is worked out (Eq. 5).
+
+    Attributes:
+        similarity: "lift", "z" or "cosine"; see `foveate.observe.similarity`.
+        lam: Weight of the reference.
+        over: Concepts' gains are summed ("sum"), or the largest counts ("max").
+        scale: How targets are brought to [0, 1]; see `foveate.observe.scale`.
+    """
+
+    similarity: str = "lift"
+    lam: float = 1.0
+    over: str = "sum"
+    scale: str = "quantile"
+
+
+class Targets:
+    """Targets of every form, with what was fitted on the training tiles.
+
+    Args:
+        train: Evidence of the training scenes.
+        head: Concepts over mean tokens, or None: then there are no gains of meaning.
+        weights: (K,) weights of the concepts; 0 where LR suffices.
+        settings: How.
+    """
+
+    def __init__(
+        self, train: Evidence, head: Head | None, weights: NDArray[np.float64],
+        settings: TargetSettings,
+    ) -> None:  # fmt: skip
+        self._head, self._weights, self._settings = head, weights, settings
+        self._similarity: Similarity | None = None
+        if head is not None:
+            self._similarity = Similarity.fit(*self._scores(train), kind=settings.similarity)  # ty: ignore[invalid-argument-type]
+        parts = self._parts(train)
+        self.forms = [f for f, form in FORMS.items() if set(form.needs) <= set(parts)]
+        self._part_scales = {name: Scale.fit(x, "quantile") for name, x in parts.items()}
+        self._part_means = {name: max(float(np.abs(x).mean()), _LEAST) for name, x in parts.items()}
+        raw = self._combined(parts)
+        self._scales = {f: Scale.fit(x, settings.scale) for f, x in raw.items()}  # ty: ignore[invalid-argument-type]
+
+    def __call__(self, evidence: Evidence) -> dict[str, NDArray[np.float64]]:
+        """Return form -> (n,) targets, 0 to 1."""
+        raw = self._combined(self._parts(evidence))
+        return {form: self._scales[form](x, evidence.scene) for form, x in raw.items()}
+
+    def gain(self, evidence: Evidence) -> NDArray[np.float64]:
+        """Return (n,) what HR adds, not brought to any scale: the yardstick of all forms.
+
+        The semantic gain where there are concepts, else the error of the fill.
+        """
+        parts = self._parts(evidence)
+        return np.maximum(0, parts.get("semantic", parts["surprise"]))
+
+    def _combined(self, parts: dict[str, NDArray[np.float64]]) -> dict[str, NDArray[np.float64]]:
+        scaled = {
+            "quantile": {name: self._part_scales[name](x) for name, x in parts.items()},
+            "mean": {name: x / self._part_means[name] for name, x in parts.items()},
+        }
+        return {
+            form: combine(form, **{n: scaled[FORMS[form].scale][n] for n in FORMS[form].needs})
+            for form in self.forms
+        }
+
+    def _parts(self, e: Evidence) -> dict[str, NDArray[np.float64]]:
+        parts = {
+            "structural": np.asarray(e.saliency, np.float64),
+            "surprise": surprise(e.hr, e.fill),
+        }
+        if self._head is not None and self._similarity is not None:
+            hr, reference = self._scores(e)
+            parts["semantic"] = semantic_gain(
+                hr, reference, self._weights, lam=self._settings.lam, fitted=self._similarity,
+                similarity=self._settings.similarity, over=self._settings.over,  # ty: ignore[invalid-argument-type]
+            )  # fmt: skip
+        if self._head is not None and e.present is not None:
+            fill = self._losses(e.fill.mean(axis=1), e.present)
+            parts["task_delta"] = task_delta(fill, self._losses(e.hr.mean(axis=1), e.present))
+        return parts
+
+    def _scores(self, e: Evidence) -> tuple[NDArray[np.floating], NDArray[np.floating]]:
+        assert self._head is not None  # noqa: S101  (asked by the callers)
+        lift = self._settings.similarity == "lift"
+        say = self._head.probabilities if lift else self._head.logits
+        return say(e.hr.mean(axis=1)), say(e.reference)
+
+    def _losses(self, z: NDArray[np.floating], present: NDArray[np.bool_]) -> NDArray[np.float64]:
+        """Return the cross-entropy of each tile over the concepts that count."""
+        assert self._head is not None  # noqa: S101  (asked by the callers)
+        p = np.clip(np.asarray(self._head.probabilities(z), np.float64), _SURE, 1 - _SURE)
+        return -(np.where(present, np.log(p), np.log1p(-p)) * self._weights).sum(axis=1)
+
+
+def crossfitted(
+    shape: Shape, data: Data, groups: Sequence[str], strength: float, seed: int
+) -> torch.Tensor:
+    """Return what linear fills make of scenes that they have not seen.
+
+    Args:
+        shape: Sizes.
+        data: The s training scenes.
+        groups: (s,) their groups.
+        strength: Of the ridge penalty.
+        seed: Of the folds.
+
+    Returns:
+        (s, R * k, C * k, hr_dim).
+    """
+    folds = folds_of(groups, _FOLDS, seed)
+    found = torch.empty(data.hr.shape, dtype=torch.float32)
+    fill: Fill = random_weights(lambda: Fill(shape, conv=False), seed)
+    for fold in np.unique(folds):
+        inside = np.flatnonzero(folds != fold)
+        if not inside.size:  # a single scene: there is no other to learn from
+            inside = np.flatnonzero(folds == fold)
+        part = data.take(inside)
+        solve(fill, part.lr, part.target, part.here, strength)
+        rows = torch.from_numpy(np.flatnonzero(folds == fold))
+        with torch.no_grad():
+            found[rows] = fill(data.lr[rows].float())
+    return found

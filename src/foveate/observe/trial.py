@@ -1,0 +1,258 @@
+"""A trial: an observer on scenes whose high resolution is known, and what its choices are worth.
+
+Tiles lead: how well the completed token of each tile tells its concepts (mean average precision
+over concepts), then regions of a few tiles, then scenes. A scene's pooled vector hides bad tiles:
+it ranks bad predictors first.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+
+from foveate.observe import dense
+from foveate.observe.methods import rank_tiles
+from foveate.observe.networks.losses import centred_cosine
+from foveate.stats import mean_average_precision
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from numpy.typing import NDArray
+
+    from foveate.observe.material import Material
+    from foveate.observe.methods import Policy
+    from foveate.observe.observer import Observer
+    from foveate.observe.targets import Evidence, Targets
+    from foveate.selection import Ranking
+
+COMPLETIONS = ("none", "nearest", "fill", "ours", "full")
+REGION = 2  # tiles along the side of a region
+
+
+@dataclass(frozen=True)
+class Measures:
+    """How good completed scenes are.
+
+    Attributes:
+        tiles: (K,) average precision of each concept over all tiles; NaN where no tile shows it.
+        unseen: (K,) the same over the tiles that were not observed; NaN where all were.
+        regions: (K,) over regions of 2 x 2 tiles, by their best tile.
+        scenes_max: (K,) AP@20 of scenes, by their best tile.
+        scenes_mean: (K,) AP@20 of scenes, by their mean.
+        cosine: Mean centred cosine of completed and true tokens of unobserved tiles; NaN if none.
+        norm: Mean ratio of their lengths.
+    """
+
+    tiles: NDArray[np.float64]
+    unseen: NDArray[np.float64]
+    regions: NDArray[np.float64]
+    scenes_max: NDArray[np.float64]
+    scenes_mean: NDArray[np.float64]
+    cosine: float
+    norm: float
+
+    def means(self) -> dict[str, float | None]:
+        """Return the means over the concepts that there are, JSON-ready."""
+        found: dict[str, float | None] = {}
+        for name, value in vars(self).items():
+            known = np.atleast_1d(np.asarray(value, float))
+            known = known[np.isfinite(known)]
+            found[name] = float(known.mean()) if known.size else None
+        return found
+
+
+class Trial:
+    """See the head of this file.
+
+    Args:
+        material: The pairs with their features.
+        observer: What is tried.
+        scenes: (m,) numbers of its scenes.
+        targets: Makes the supervision, for the oracle; None without.
+        whole: Whether gains are beyond the whole scene instead of the tile.
+        seed: Of ties and random draws.
+    """
+
+    def __init__(
+        self, material: Material, observer: Observer, scenes: NDArray[np.integer], *,
+        targets: Targets | None = None, whole: bool = False, seed: int = 0,
+    ) -> None:  # fmt: skip
+        self.material, self.observer, self.scenes, self.seed = material, observer, scenes, seed
+        self._targets, self._whole = targets, whole
+        at = torch.from_numpy(np.asarray(scenes, np.int64))
+        self.lr = material.data.lr[at].float().numpy()
+        self.hr = material.data.hr[at].float().numpy()
+        self.here = material.data.here[scenes]
+        self.rows = material.tiles(scenes)
+        place = material.pairs.place[self.rows].copy()
+        place[:, 0] = np.searchsorted(scenes, place[:, 0])
+        self.place = place
+        self.known = None if material.known is None else material.known[self.rows]
+        self.pool = material.pairs.pool.take(self.rows)
+
+    @cached_property
+    def fill(self) -> NDArray[np.float32]:
+        """(m, R * k, C * k, d) what the overviews alone tell."""
+        nothing = np.zeros_like(self.here)
+        return self.observer.complete(self.lr, self.hr, nothing, passthrough=False).fill
+
+    @cached_property
+    def judged(self) -> Evidence:
+        """What the true supervision of these scenes is made of."""
+        filled = torch.from_numpy(self.fill)
+        return self.material.evidence(self.scenes, filled, whole=self._whole)
+
+    @cached_property
+    def truth(self) -> dict[str, NDArray[np.float64]]:
+        """Form -> (n,) true supervision; "gain" is what HR adds, not scaled."""
+        if self._targets is None:
+            return {}
+        return {**self._targets(self.judged), "gain": self._targets.gain(self.judged)}
+
+    def evidence(self) -> dict[str, Any]:
+        """Return what policies choose by: from LR, but for the oracle's gain."""
+        raw = self.observer.scores(self.lr).raw
+        found: dict[str, Any] = {"place": self.place, "learned": dense.from_grids(raw, self.place)}
+        if self.observer.predictor.kriging is not None:
+            found["design"] = self._design(np.where(self.here, raw, 0))
+        head = self.material.head
+        if head is not None:
+            found["probabilities"] = head.probabilities(self.tile_means(self.fill))
+        if self.truth:
+            found["gain"] = gain = self.truth["gain"]
+            if self.observer.predictor.kriging is not None:
+                found["greedy"] = self._design(dense.to_grids(gain, self.place, self.here.shape))
+        return found
+
+    def _design(self, worth: NDArray[np.floating]) -> NDArray[np.float64]:
+        return dense.from_grids(self.observer.design(self.lr, worth), self.place)
+
+    def rank(
+        self, policy: str | Policy, evidence: Mapping[str, Any] | None = None, *, seed: int = 0,
+        **options: Any,
+    ) -> Ranking:  # fmt: skip
+        """Rank the tiles of these scenes by a policy; `seed` is added to the trial's."""
+        given = self.evidence() if evidence is None else evidence
+        return rank_tiles(self.pool, policy, given, seed=self.seed + seed, **options)
+
+    def first(self, ranking: Ranking, share: float) -> NDArray[np.bool_]:
+        """Return (m, R, C) bool: the best share of the tiles, rounded down."""
+        chosen = np.zeros(len(self.rows), bool)
+        chosen[ranking.rows[: int(share * len(self.rows) + 1e-9)]] = True
+        return dense.to_grids(chosen, self.place, self.here.shape)
+
+    def completed(self, seen: NDArray[np.bool_], how: str) -> NDArray[np.float32]:
+        """Return completed tokens.
+
+        Args:
+            seen: (m, R, C) bool.
+            how: "none" (0, the mean of all tokens), "nearest" (the nearest observed tile of the
+                scene), "fill" (the LR fill), "ours", or "full" (all HR).
+        """
+        side = self.material.shape.hr_side
+        if how == "full":
+            return self.hr
+        if how == "ours":
+            return self.observer.complete(self.lr, self.hr, seen).tokens
+        if how == "nearest":
+            base = _nearest(dense.gather(self.hr, side), seen)
+            base = dense.spread(base, side)
+        else:
+            base = self.fill if how == "fill" else np.zeros_like(self.hr)
+        visible = seen.repeat(side, axis=1).repeat(side, axis=2)[..., None]
+        return np.where(visible, self.hr, base)
+
+    def measure(self, tokens: NDArray[np.floating], seen: NDArray[np.bool_]) -> Measures:
+        """Measure completed scenes, (m, R * k, C * k, d)."""
+        side = self.material.shape.hr_side
+        unseen = dense.from_grids(~seen, self.place)
+        found = dense.from_grids(dense.gather(tokens, side), self.place)[unseen]
+        true = dense.from_grids(dense.gather(self.hr, side), self.place)[unseen]
+        cosine = norm = float("nan")
+        if len(found):
+            mu = self.observer.predictor.mu.cpu()
+            cosine = float(
+                centred_cosine(torch.from_numpy(found), torch.from_numpy(true), mu).mean()
+            )
+            lengths = np.linalg.norm(true, axis=-1)
+            norm = float((np.linalg.norm(found, axis=-1) / np.maximum(lengths, 1e-6)).mean())
+        k = len(self.material.concepts)
+        labels = self.material.labels
+        if labels is None or self.known is None:
+            nothing = np.full(k, np.nan)
+            return Measures(nothing, nothing, nothing, nothing, nothing, cosine, norm)
+        logits = labels.logits(self.tile_means(tokens))
+        return Measures(
+            self._precision(logits, self.known),
+            self._precision(logits[unseen], self.known[unseen]),
+            self._precision(*self._blocks(logits, REGION)),
+            self._precision(*self._scenes(logits, np.max), k=20),
+            self._precision(*self._scenes(logits, np.mean), k=20),
+            cosine,
+            norm,
+        )
+
+    def quality(self, tokens: NDArray[np.floating], seen: NDArray[np.bool_]) -> float:
+        """Return the one number that curves are made of.
+
+        The mean average precision over all tiles; where there are no labels the mean centred cosine
+        of completed and true tokens, 1 for observed tiles.
+        """
+        labels = self.material.labels
+        if labels is None or self.known is None:
+            cosine = self.measure(tokens, seen).cosine
+            share = dense.from_grids(seen, self.place).mean()
+            return float(share + (1 - share) * (cosine if share < 1 else 1.0))
+        found = self._precision(labels.logits(self.tile_means(tokens)), self.known)
+        return float(np.nanmean(found))
+
+    def tile_means(self, tokens: NDArray[np.floating]) -> NDArray[np.float32]:
+        """Return (n, d) mean tokens of the tiles."""
+        side = self.material.shape.hr_side
+        return dense.from_grids(dense.gather(tokens, side).mean(axis=3), self.place)
+
+    def _precision(
+        self, scores: NDArray[np.floating], relevant: NDArray[np.bool_], k: int | None = None
+    ) -> NDArray[np.float64]:
+        if not len(scores):
+            return np.full(len(self.material.concepts), np.nan)
+        return mean_average_precision(scores, relevant, k=k, seed=self.seed).per_concept
+
+    def _scenes(
+        self, logits: NDArray[np.floating], pool: Any
+    ) -> tuple[NDArray[np.floating], NDArray[np.bool_]]:
+        assert self.known is not None  # noqa: S101  (asked by the callers)
+        scenes = [self.place[:, 0] == i for i in range(len(self.scenes))]
+        scenes = [own for own in scenes if own.any()]
+        scores = np.stack([pool(logits[own], axis=0) for own in scenes])
+        return scores, np.stack([self.known[own].any(axis=0) for own in scenes])
+
+    def _blocks(
+        self, logits: NDArray[np.floating], side: int
+    ) -> tuple[NDArray[np.floating], NDArray[np.bool_]]:
+        assert self.known is not None  # noqa: S101  (asked by the callers)
+        block = self.place // np.array([1, side, side])
+        _, number = np.unique(block, axis=0, return_inverse=True)
+        count = int(number.max()) + 1
+        scores = np.full((count, logits.shape[1]), -np.inf)
+        np.maximum.at(scores, number, logits)
+        relevant = np.zeros((count, logits.shape[1]), bool)
+        np.logical_or.at(relevant, number, self.known)
+        return scores, relevant
+
+
+def _nearest(hr: NDArray[np.floating], seen: NDArray[np.bool_]) -> NDArray[np.floating]:
+    """Return the tokens of the nearest observed tile of each scene; 0 where nothing is."""
+    from scipy.ndimage import distance_transform_edt
+
+    found = np.zeros_like(hr)
+    for i, mask in enumerate(seen):
+        if mask.any():
+            _, (rows, cols) = distance_transform_edt(~mask, return_indices=True)
+            found[i] = hr[i, rows, cols]
+    return found

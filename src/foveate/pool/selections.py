@@ -1,0 +1,82 @@
+"""A selection as every verb stores it: one row a chosen tile, with its window and its outline."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from foveate.files import write_parquet
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from pathlib import Path
+
+    import pyarrow as pa
+
+    from foveate.budget import Budget
+    from foveate.embeddings import EncoderSpec
+    from foveate.pool.pool import Pool
+    from foveate.selection import Selection
+
+SCHEMA = 1
+FOOTER = b"foveate"
+
+
+def save_selection(
+    path: Path,
+    pool: Pool,
+    selection: Selection,
+    budget: Budget | None,
+    *,
+    about: Mapping[str, Any],
+    spec: EncoderSpec | None,
+) -> None:
+    """Write a selection: rank, tile, window, score, costs, weight, and geometry if there is one.
+
+    The footer holds the schema version, method, options, seed, budget, what was spent and left,
+    the pool and the encoder.
+
+    Args:
+        path: File to write.
+        pool: The pool.
+        selection: What was chosen of it, possibly nothing.
+        budget: Under which budget; None where a threshold has chosen.
+        about: Facts of the whole pool for the footer: "fingerprint", "tiles", "cost".
+        spec: The encoder, if there was one.
+    """
+    import pyarrow as pa
+
+    chosen = pool.take(selection.rows)
+    costs = chosen.costs()
+    table = selection.to_arrow().drop_columns(["row"])
+    if chosen.tiles is not None:
+        windows = chosen.tiles.to_arrow().drop_columns(["tile_id"])
+        for name in windows.column_names:
+            table = table.append_column(name, windows[name])
+    for unit in budget.limits if budget is not None else ():
+        table = table.append_column(f"cost_{unit}", pa.array(costs[unit]))
+    table = table.append_column("weight", pa.array(np.ones(len(selection))))
+    if pool.georeferenced:
+        import shapely
+
+        outlines = pa.array(shapely.to_wkb(chosen.footprints()), pa.binary())
+        table = table.append_column("geometry", outlines)
+    footer = {
+        "schema": SCHEMA,
+        "meta": dict(selection.meta),
+        "budget": "" if budget is None else str(budget),
+        "spent": dict(selection.spent),
+        "unspent": dict(selection.unspent),
+        "pool": dict(about),
+        "encoder": spec.to_dict() if spec is not None else None,
+    }
+    geo = {"geometry": None} if pool.georeferenced else None
+    write_parquet(path, with_footer(table, footer), geo=geo)
+
+
+def with_footer(table: pa.Table, content: dict[str, Any]) -> pa.Table:
+    """Return a table with JSON in the footer of its file."""
+    text = json.dumps(content, sort_keys=True, default=str)
+    return table.replace_schema_metadata({FOOTER: text.encode()})

@@ -1,0 +1,243 @@
+"""The page of selected tiles: how many, where, by which scores, and how to go on."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
+
+import numpy as np
+
+from foveate.report import charts, numbers, words
+from foveate.report.observed_choice import as_area, command, verdicts
+from foveate.report.observed_draw import TIPS, Board, Heat, board, heat, pixel_boxes, ramp, to_grid
+from foveate.report.observed_guides import SELECTED
+from foveate.report.observed_origin import imagery, origin, warnings
+from foveate.report.observed_tables import Row
+from foveate.report.panels import Figure
+from foveate.report.pictures import Album
+from foveate.report.stage import number
+
+if TYPE_CHECKING:
+    from markupsafe import Markup
+    from numpy.typing import NDArray
+
+    from foveate.report.observed_data import Gridded
+    from foveate.report.provenance import Origin
+    from foveate.report.view import Shot
+
+SCENES, TILES = 12, 30  # shown, listed
+_ROOM, _SIDE = 8 << 20, 720  # bytes of pictures on the page; longest side where there are many
+_BINS = 8  # of tiles a scene
+
+
+class SceneCard(NamedTuple):
+    """One scene."""
+
+    name: str
+    caption: str
+    board: Board
+    heats: list[Heat]
+
+
+@dataclass(frozen=True)
+class SelectedView:
+    """The page."""
+
+    template: ClassVar[str] = "selected.html.j2"
+    styles: ClassVar[tuple[str, ...]] = ("focused.css", "observed.css")
+    script: ClassVar[dict[str, Any]] = {}  # the page is complete without one
+
+    title: str
+    headline: str
+    verdicts: list[str]
+    warnings: list[str]
+    figures: list[Figure]
+    facts: list[tuple[str, str]]
+    ramp: str
+    next: str
+    scenes: list[SceneCard]
+    scenes_note: str
+    histogram: Markup | None
+    histogram_low: str
+    histogram_high: str
+    spread: list[Row]
+    spread_note: str
+    tiles: list[Row]
+    tiles_note: str
+    reading: list[tuple[str, str]]
+    pictures_note: str
+    origin: Origin
+    pictures: dict[str, str]
+    shots: dict[str, Shot]
+
+
+def build(run: Gridded) -> SelectedView:
+    """Turn a run into the page's content."""
+    chosen = run.columns["chosen"] > 0  # NaN is not
+    picks = np.flatnonzero(chosen)
+    picks = picks[np.argsort(_last(run.columns["rank"][picks]), kind="stable")]
+    per_scene = np.bincount(run.scene[picks], minlength=len(run.scenes))
+    album = Album(_ROOM)
+    order = np.argsort(-per_scene, kind="stable")[:SCENES].tolist()
+    scenes = [_scene(run, i, chosen, album) for i in order]
+    bins = numbers.histogram(run.columns["score"], picks)
+    threshold = number(run.about.get("threshold"))
+    if bins is not None and math.isfinite(threshold):
+        bins = bins._replace(line=min(max(threshold, bins.low), bins.high))
+    cut = "threshold" if math.isfinite(threshold) else "last chosen tile"
+    return SelectedView(
+        title=run.name,
+        headline=f"{words.count(picks.size)} of {words.plural(run.n, 'tile')} to observe, in "
+        f"{words.plural(len(run.scenes), 'scene')}",
+        verdicts=verdicts(run, picks, per_scene),
+        warnings=warnings(run.about),
+        figures=_figures(run, picks.size),
+        facts=_facts(run),
+        ramp=ramp(),
+        next=command(run),
+        scenes=scenes,
+        scenes_note=_scenes_note(len(run.scenes), len(scenes)),
+        histogram=None
+        if bins is None
+        else charts.histogram(bins, cut=cut, one="tile", many="tiles"),
+        histogram_low="" if bins is None else words.decimal(bins.low),
+        histogram_high="" if bins is None else words.decimal(bins.high),
+        spread=_spread(per_scene),
+        spread_note=_spread_note(per_scene),
+        tiles=[_tile(run, row) for row in picks[:TILES].tolist()],
+        tiles_note=_tiles_note(picks.size),
+        reading=SELECTED,
+        pictures_note=_left_out(len(album.left_out)),
+        origin=origin(run),
+        pictures={},
+        shots={},
+    )  # fmt: skip
+
+
+def _figures(run: Gridded, chosen: int) -> list[Figure]:
+    about = run.about
+    area = about.get("area")
+    shares = [
+        ("Observed share", words.share(number(about.get("obr"))), "OBR, by area"),
+        ("Cost", words.share(number(about.get("mocr"))), "MOCR, of everything in high resolution"),
+    ]
+    found = [Figure("Tiles chosen", words.count(chosen), f"of {words.count(run.n)}")]
+    found += [Figure(*row) for row in shares if row[1] != words.NONE]
+    if math.isfinite(threshold := number(about.get("threshold"))):
+        found.append(Figure("Threshold", words.decimal(threshold, 3), "on the calibrated score"))
+    if math.isfinite(drift := number(about.get("drift"))):
+        sign = "\u2212" if drift < 0 else "+" if drift > 0 else ""
+        found.append(Figure("Drift", sign + words.share(abs(drift)), "of the expected share"))
+    if isinstance(area, dict):
+        text = as_area(number(area.get("chosen")), metres=area.get("unit") == "m2")
+        whole = as_area(number(area.get("all")), metres=area.get("unit") == "m2")
+        found.append(Figure("Area chosen", text, f"of {whole}"))
+    return found
+
+
+def _facts(run: Gridded) -> list[tuple[str, str]]:
+    about, summary = run.about, run.record.get("summary", {})
+    spread = about.get("per_scene") or {}
+    rows = [
+        ("Mode", str(about.get("mode", "?"))),
+        ("Budget", str(about.get("budget") or "none")),
+        ("Share a scene", " / ".join(
+            words.share(number(spread.get(k))) for k in ("min", "median", "max")
+        ) + " (least, median, most)" if spread else ""),
+        ("Imagery", imagery(run)),
+        ("Encoder", str((run.encoder or {}).get("name", "?"))),
+        ("Observer", str(about.get("observer", "?"))),
+        ("Supervision", str(about.get("supervision", "?"))),
+        ("Seed", str(summary.get("seed", "?"))),
+        ("Overviews suffice for", ", ".join(map(str, about.get("lr_suffices") or []))),
+    ]  # fmt: skip
+    return [row for row in rows if row[1]]
+
+
+def _scene(run: Gridded, index: int, chosen: NDArray[Any], album: Album) -> SceneCard:
+    scene, rows = run.scenes[index], run.rows(index)
+    name, shape = str(scene["scene"]), (scene["height"], scene["width"])
+    file = run.overview(index)
+    uri = album.uris[name] if album.add(name, file, _SIDE if len(run.scenes) > 1 else None) else ""
+    own = rows[chosen[rows]]
+    texts = [
+        f"rank {words.count(run.columns['rank'][row])}, row {run.place[row, 0]}, column "
+        f"{run.place[row, 1]}: score {words.decimal(float(run.columns['score'][row]), 3)}"
+        for row in own[:TIPS].tolist()
+    ]
+    drawn = board(f"scene{index}", name, shape, pixel_boxes(run.windows[own], shape), texts, uri)
+    heats = []
+    sd = run.columns["sd"]
+    most = float(np.nanmax(sd)) if np.isfinite(sd).any() else 1.0
+    for title, key, high in (("Score", "score", 1.0), ("Uncertainty (sd)", "sd", most or 1.0)):
+        if rows.size and np.isfinite(run.columns[key][rows]).any():
+            grid = to_grid(run.place[rows], run.columns[key][rows])
+            heats.append(heat(title, grid, (0.0, high), shape=shape))
+    caption = f"{words.count(own.size)} of {words.plural(rows.size, 'tile')} chosen"
+    return SceneCard(name, caption, drawn, heats)
+
+
+def _spread(per_scene: NDArray[Any]) -> list[Row]:
+    """Return how many scenes give so many tiles."""
+    if per_scene.size < 2:
+        return []
+    most = int(per_scene.max())
+    edges = np.unique(np.linspace(0, most + 1, min(_BINS, most + 1) + 1).astype(int))
+    count, _ = np.histogram(per_scene, edges)
+    rows = []
+    for low, high, scenes in zip(
+        edges[:-1].tolist(), edges[1:].tolist(), count.tolist(), strict=True
+    ):
+        name = f"{low}" if high - low == 1 else f"{low} to {high - 1}"
+        text = words.plural(scenes, "scene")
+        share = scenes / max(int(count.max()), 1)
+        rows.append(Row(name, [words.count(scenes)], bar=charts.bar(share, text)))
+    return rows
+
+
+def _spread_note(per_scene: NDArray[Any]) -> str:
+    low, middle, high = per_scene.min(), float(np.median(per_scene)), per_scene.max()
+    return (
+        f"Scenes give {words.count(low)} to {words.count(high)} tiles, the median scene "
+        f"{middle:g}: tiles go where they are worth most, not evenly."
+    )
+
+
+def _tile(run: Gridded, row: int) -> Row:
+    values = run.columns
+    area = values["area"][row]
+    return Row(
+        words.count(values["rank"][row]) if math.isfinite(values["rank"][row]) else words.NONE,
+        [
+            str(run.scenes[run.scene[row]]["scene"]), str(run.place[row, 0]),
+            str(run.place[row, 1]), words.decimal(float(values["score"][row]), 3),
+            words.decimal(float(values["raw"][row]), 3),
+            words.decimal(float(values["sd"][row]), 3),
+            as_area(float(area), metres=True) if math.isfinite(area) else words.NONE,
+        ],
+    )  # fmt: skip
+
+
+def _last(rank: NDArray[Any]) -> NDArray[Any]:
+    return np.where(np.isfinite(rank), rank, np.inf)
+
+
+def _tiles_note(chosen: int) -> str:
+    if chosen <= TILES:
+        return "All chosen tiles, in their order."
+    return (
+        f"The first {TILES} of {words.count(chosen)}; all are in tables/scores.parquet and "
+        "tiles.geojson."
+    )
+
+
+def _scenes_note(all_: int, shown: int) -> str:
+    text = "Outlined: chosen. Lighter squares score higher."
+    if all_ > shown:
+        text += f" The {shown} scenes with most chosen tiles; all are in the folder maps."
+    return text
+
+
+def _left_out(count: int) -> str:
+    return f"{words.plural(count, 'picture')} missing, or left out for size." if count else ""

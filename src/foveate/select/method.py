@@ -1,0 +1,184 @@
+"""`Method`: a ranking function, what it needs, and its presets.
+
+The word is one for all verbs that rank. Each verb has a `Methods`, its registry with the arrays
+that its methods can need, and a child of `Method` that belongs to it.
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
+
+import numpy as np
+
+from foveate.errors import ParameterError
+from foveate.registry import Registry, suggest
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+
+    from foveate.selection import Ranking
+
+Preset = Literal["default", "paper", "released"]
+_PLAIN: dict[str, tuple[type, ...]] = {
+    "int": (int, np.integer), "float": (int, float, np.integer, np.floating), "str": (str,),
+    "bool": (bool, np.bool_), "None": (type(None),),
+}  # fmt: skip
+PRESETS: tuple[Preset, ...] = ("default", "paper", "released")
+
+
+def check_preset(preset: str) -> None:
+    """Refuse a name that is no preset.
+
+    Raises:
+        ParameterError: No such preset, with a suggestion.
+    """
+    if preset not in PRESETS:
+        raise ParameterError(
+            f"preset={preset!r}", f"Allowed: {', '.join(PRESETS)}.", suggest(preset, PRESETS)
+        )
+
+
+class Methods[M: Method](Registry[M]):
+    """The methods of one verb, and what they can need.
+
+    Args:
+        kind: What the error text calls one of them ("method", "policy").
+        needs: Names of the arrays that can be asked for.
+        entries: As for `Registry`.
+
+    Attributes:
+        needs: The names.
+    """
+
+    def __init__(
+        self, kind: str, needs: Iterable[str], entries: dict[str, M | str] | None = None
+    ) -> None:
+        super().__init__(kind, entries)
+        self.needs = tuple(needs)
+
+    def find(self, method: str | M) -> M:
+        """Return a method by name; a method comes back as it is.
+
+        Raises:
+            UnknownNameError: No such method, with a suggestion.
+            ParameterError: A method of another verb.
+        """
+        if isinstance(method, str):
+            return self.get(method)
+        if method.registry is not self:
+            raise ParameterError(
+                f"the {method.registry.kind} {method.name!r} where a {self.kind} is expected",
+                f"Known: {', '.join(self)}.",
+            )
+        return method
+
+
+@dataclass(frozen=True)
+class Method:
+    """A ranking method.
+
+    Attributes:
+        name: Name on the command line.
+        title: Name in reports.
+        source: Paper and section.
+        function: ``(*, ids, seed, progress, <needs>, <options>) -> Ranking``. `ids` is (n,) str
+            in sorted order; the needed arrays have their rows in that order. A hybrid gets
+            ``parts``, a mapping of method name to its `Ranking`, instead of arrays.
+        needs: Names of arrays, a subset of what the registry knows.
+        parts: Methods whose rankings a hybrid combines. Their options are options of the hybrid
+            under their name.
+        presets: Options that "paper" (the text) and "released" (public code and lists) set where
+            they differ from the defaults.
+        greedy: Whether a smaller depth costs less: such a method takes an option ``depth``.
+        registry: The methods of its verb; set by each child.
+    """
+
+    name: str
+    title: str
+    source: str
+    function: Callable[..., Ranking]
+    needs: tuple[str, ...] = ()
+    parts: tuple[str, ...] = ()
+    presets: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    greedy: bool = False
+    registry: ClassVar[Methods[Any]]
+
+    def __post_init__(self) -> None:
+        """Check that the function takes what it will be given.
+
+        Raises:
+            ParameterError: An unknown need, or a parameter that is missing.
+        """
+        kind, known = self.registry.kind, self.registry.needs
+        unknown = sorted(set(self.needs) - set(known))
+        if unknown:
+            raise ParameterError(
+                f"the {kind} {self.name!r} needs {unknown[0]!r}",
+                f"A {kind} can need: {', '.join(known)}.",
+                suggest(unknown[0], known),
+            )
+        given = ("ids", "seed", "progress", *(("parts",) if self.parts else self.needs))
+        taken = inspect.signature(self.function).parameters
+        lacking = [name for name in given if name not in taken]
+        if lacking:
+            raise ParameterError(
+                f"the function of the {kind} {self.name!r} takes no {', '.join(lacking)}",
+                f"It is called with {', '.join(f'{name}=' for name in given)} and its options.",
+                f"Declare: def {kind}(*, {', '.join(given)}, ...).",
+            )
+
+    @property
+    def defaults(self) -> dict[str, Any]:
+        """Options and their defaults."""
+        fixed = {"ids", "seed", "progress", "parts", *self.needs}
+        parameters = inspect.signature(self.function).parameters.values()
+        own = {p.name: p.default for p in parameters if p.name not in fixed}
+        return own | {name: self.registry.get(name).defaults for name in self.parts}
+
+    def options(self, preset: str, given: Mapping[str, Any] | None = None) -> dict[str, Any]:
+        """Return all options: defaults, then the preset, then what was given.
+
+        Raises:
+            ParameterError: Unknown preset or option, or a value of another type.
+        """
+        check_preset(preset)
+        defaults = self.defaults
+        for name in given or {}:
+            if name not in defaults:
+                raise ParameterError(
+                    f"the {self.registry.kind} {self.name!r} has no option {name!r}",
+                    f"Its options: {', '.join(defaults) or 'none'}.",
+                    suggest(name, defaults),
+                )
+        self._check_types(given or {})
+        chosen = {**defaults, **self.presets.get(preset, {}), **(given or {})}
+        for name in self.parts:
+            chosen[name] = self.registry.get(name).options(preset, (given or {}).get(name))
+        return chosen
+
+    def _check_types(self, given: Mapping[str, Any]) -> None:
+        """Refuse a text for a number and the like, where the annotation is plain."""
+        parameters = inspect.signature(self.function).parameters
+        for name, value in given.items():
+            if name in self.parts:
+                if not isinstance(value, Mapping):
+                    raise ParameterError(
+                        f"{self.name}.{name}={value!r}",
+                        f"Expected options of the {self.registry.kind} {name!r}: option -> value.",
+                    )
+                continue
+            hint = parameters[name].annotation
+            wanted = (
+                (hint.__name__ if isinstance(hint, type) else str(hint)).replace(" ", "").split("|")
+            )
+            if not set(wanted) <= set(_PLAIN):
+                continue
+            allowed = tuple(t for w in wanted for t in _PLAIN[w])
+            stray_bool = isinstance(value, bool) and "bool" not in wanted
+            if stray_bool or not isinstance(value, allowed):
+                raise ParameterError(
+                    f"{self.name}.{name}={value!r}", f"Expected {' or '.join(wanted)}."
+                )

@@ -1,0 +1,84 @@
+"""`foveate observe complete`, `search` and `classify` as a user calls them."""
+
+from __future__ import annotations
+
+import shutil
+
+import pytest
+from command import foveate
+from observing import observing  # noqa: F401
+
+from foveate.observe.select import SelectJob
+from foveate.observe.select import run as select
+
+
+@pytest.fixture(scope="module")
+def chosen(observing, tmp_path_factory):  # noqa: F811
+    """A selection of 20 tiles of the overviews alone."""
+    out = tmp_path_factory.mktemp("complete") / "run"
+    job = SelectJob(
+        images=[str(observing.overviews)], model=str(observing.model), budget="20", device="cpu"
+    )
+    select(job, out)
+    return out
+
+
+@pytest.fixture(scope="module")
+def scenes(observing, chosen):  # noqa: F811
+    """The scenes, completed, and what was said."""
+    out = chosen.parent / "scenes"
+    images = observing.world / "images"
+    done = foveate(
+        "observe", "complete", chosen, "--tiles", images, "--only-chosen", "--out", out, "--json"
+    )
+    assert done.status == 0, done.err
+    return out, done
+
+
+def test_complete_search_and_classify(scenes):
+    out, done = scenes
+    assert done.json["observe"]["observed"] == 20
+    assert (out / "report.html").is_file()
+    hits = out.parent / "hits.csv"
+    found = foveate(
+        "observe", "search", out, "--concept", "road", "--top", 3, "--out", hits, "--json"
+    )
+    assert [hit["rank"] for hit in found.json["hits"]] == [1, 2, 3]
+    assert hits.read_text().startswith("rank,scene,row,col,score,observed,doubt,tile_id,geometry")
+    told = foveate("observe", "classify", out, "--concepts", "forest,road")
+    assert told.status == 0, told.err
+    assert "By labels; probability of the best tile" in told.out
+    assert (out / "tables/classified.parquet").is_file()
+
+
+@pytest.mark.parametrize(
+    ("typed", "said"),
+    [
+        (("complete", "PAIRS", "--out", "NEW"), "one of 'observe prepare'"),
+        (("complete", "RUN", "--out", "RUN"), "is the run that is completed"),
+        (("complete", "RUN", "--tiles", "EMPTY", "--out", "NEW"), "it holds no raster"),
+        (("complete", "RUN", "--tiles", "LOW", "--out", "NEW"), "this is no high resolution"),
+        (("complete", "RUN", "--model", "RUN", "--out", "NEW"), "holds no trained observer"),
+        (("search", "RUN", "--concept", "road"), "one of 'select'"),
+        (("search", "SCENES", "--text", "storage tank"), "for an observer that reads none"),
+        (("search", "SCENES", "--concept", "rod"), "Did you mean 'road'?"),
+        (("search", "SCENES", "--concept", "road", "--out", "hits.xlsx"), "--out hits.geojson"),
+        (("classify", "SCENES", "--concepts", ""), "Say what is to be found."),
+        (("classify", "SCENES", "--concepts", "forest,watr"), "knows no concept 'watr'"),
+        (("classify",), "nothing to classify"),
+        (("classify", "--dataset", "eurosat"), "without --root"),
+    ],
+)
+def test_bad_input(observing, chosen, scenes, tmp_path, typed, said):  # noqa: F811
+    (tmp_path / "empty").mkdir()
+    low = tmp_path / "low"
+    shutil.copytree(observing.overviews, low)
+    places = {
+        "PAIRS": observing.pairs, "RUN": chosen, "SCENES": scenes[0], "LOW": low,
+        "EMPTY": tmp_path / "empty", "NEW": tmp_path / "new",
+    }  # fmt: skip
+    found = foveate("observe", *(places.get(word, word) for word in typed))
+    assert found.status == 1
+    assert said in found.err
+    assert "Traceback" not in found.err
+    assert not (tmp_path / "new").exists()

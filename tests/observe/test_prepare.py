@@ -1,0 +1,246 @@
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pytest
+from tests.helpers.observed import box, write_objects, write_scenes
+from typer.testing import CliRunner
+
+import foveate.observe.prepare
+from foveate.cli.app import app
+from foveate.errors import DataError, FoveateError, ParameterError
+from foveate.files import read_parquet
+from foveate.observe.concepts import concepts_from
+from foveate.observe.pairs import open_pairs
+from foveate.observe.prepare import PrepareJob, group_of, run
+from foveate.raster import FileSource, write_cog
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+
+def _job(root: Path, named: str = "land,water,road", **more: Any) -> PrepareJob:
+    given: dict[str, Any] = {
+        "images": [str(root / "images")], "masks": [str(root / "masks")],
+        "classes": str(root / "classes.yaml"), "tiles": (3, 4), "ratio": 5,
+        "concepts": [c.to_dict() for c in concepts_from(named)] if named else [],
+    }  # fmt: skip
+    return PrepareJob(**{**given, **more})
+
+
+def _bare(root: Path, **more: Any) -> PrepareJob:
+    return _job(root, "", masks=[], classes=None, **more)
+
+
+def test_pairs_with_simulated_overviews_and_masks(tmp_path: Path) -> None:
+    root = write_scenes(tmp_path / "in")
+    done = run(_job(root), tmp_path / "pairs", command="foveate observe prepare")
+    assert done.worked
+    pairs = open_pairs(tmp_path / "pairs")
+    assert pairs.shape == (3, 4)
+    assert [s.scene_id for s in pairs.overviews] == ["east/a", "east/b", "west/a"]
+    assert pairs.groups == ("east", "east", "west")
+    assert pairs.gsd == (5.0, 1.0)
+    assert pairs.has_hr
+    assert [c.name for c in pairs.concepts] == ["land", "water", "road"]
+    assert pairs.overviews[0].source.info.shape == (12, 16)
+    assert pairs.overviews[0].source.info.geobox is not None
+    assert len(pairs) == 36
+    assert pairs.place[:5].tolist() == [[0, 0, 0], [0, 0, 1], [0, 0, 2], [0, 0, 3], [0, 1, 0]]
+    assert pairs.pool.ids.tolist() == sorted(pairs.pool.ids)
+    # The first tile: 20 x 20 pixels of land with a road down its first column.
+    assert pairs.shares is not None
+    assert pairs.shares[0].tolist() == pytest.approx([0.95, 0, 0.05])
+    assert pairs.shares[4].tolist() == pytest.approx([0.475, 0.475, 0.05])
+    assert pairs.present()[0].tolist() == [True, False, True]
+    rows = read_parquet(tmp_path / "pairs" / "pairs.parquet").to_pylist()
+    assert rows[0]["ratio"] == 5
+    assert rows[0]["hr"] == str(root / "images" / "east/a.tif")
+    assert done.record["summary"]["concepts"] == {"land": 24, "water": 24, "road": 9}
+
+
+def test_a_second_run_does_nothing_and_a_killed_one_goes_on(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    root, out = write_scenes(tmp_path / "in"), tmp_path / "pairs"
+    real = foveate.observe.prepare.simulate
+    made: list[str] = []
+    left = 2
+
+    def dies(*args: Any, **options: Any) -> Any:
+        if len(made) == left:
+            raise KeyboardInterrupt
+        made.append(options["name"])
+        return real(*args, **options)
+
+    monkeypatch.setattr(foveate.observe.prepare, "simulate", dies)
+    with pytest.raises(KeyboardInterrupt):
+        run(_job(root), out)
+    with pytest.raises(DataError, match="no finished pairs"):
+        open_pairs(out)
+    left = 100
+    run(_job(root), out)
+    assert made == ["east/a", "east/b", "west/a"]
+    run(_job(root), tmp_path / "other")
+    files = sorted(p.relative_to(out) for p in out.rglob("*.tif"))
+    assert len(files) == 3
+    for file in [*files, "tables/labels.parquet", "tiles.parquet", "pairs.parquet"]:
+        assert (out / file).read_bytes() == (tmp_path / "other" / file).read_bytes()
+    left = len(made)
+    assert not run(_job(root), out).worked
+    for more in (0, 1):  # another MTF: overviews are made again
+        assert len(open_pairs(out)) == 36  # nothing has been done that counts
+        left += more
+        with pytest.raises(KeyboardInterrupt):
+            run(_job(root, mtf=0.3), out)
+    with pytest.raises(DataError, match="no finished pairs"):
+        open_pairs(out)
+
+
+def test_another_job_leaves_nothing_of_the_first(tmp_path: Path) -> None:
+    root, out = write_scenes(tmp_path / "in"), tmp_path / "pairs"
+    run(_job(root), out)
+    (root / "images/west/a.tif").unlink()
+    run(_bare(root), out)
+    assert sorted(p.name for p in (out / "overviews").rglob("*.tif")) == ["a.tif", "b.tif"]
+    pairs = open_pairs(out)
+    assert pairs.shares is None
+    assert pairs.concepts == ()
+    with pytest.raises(DataError, match="not known"):
+        pairs.present()
+
+
+def test_real_overviews(tmp_path: Path) -> None:
+    root = write_scenes(tmp_path / "in")
+    for name in ("east/a", "east/b", "west/a"):
+        data = np.full((3, 9, 12), 50, np.uint16)
+        write_cog(tmp_path / "lr" / f"{name}.tif", data, geobox=box((9, 12), 20 / 3))
+    job = _job(root, ratio=None, lr=[str(tmp_path / "lr")])
+    done = run(job, tmp_path / "pairs")
+    assert not (tmp_path / "pairs/overviews").exists()
+    assert done.record["summary"]["pairs"]["overviews"] == "real"
+    pairs = open_pairs(tmp_path / "pairs")
+    assert pairs.overviews[0].source.info.dtype == "uint16"
+    assert pairs.overviews[2].uri == str(tmp_path / "lr/west/a.tif")
+    assert pairs.gsd == pytest.approx((20 / 3, 1))
+
+
+@pytest.mark.parametrize(
+    ("shape", "gsd", "bands", "crs", "said"),
+    [
+        ((9, 12), 5.0, 3, "EPSG:32633", "covers other ground"),
+        ((9, 12), 20 / 3, 3, "EPSG:32634", "covers other ground"),
+        ((9, 12), 20 / 3, 4, "EPSG:32633", "has 4 bands, the scene 3"),
+        ((9, 13), 20 / 3, 3, None, "9 x 13 pixels, the scene 60 x 80"),
+        ((120, 160), 0.5, 3, "EPSG:32633", "in fewer pixels"),
+        ((2, 3), 80 / 3, 3, "EPSG:32633", "at least one pixel of the overview"),
+    ],
+)
+def test_real_overviews_that_do_not_fit(
+    tmp_path: Path, *, shape: tuple[int, int], gsd: float, bands: int, crs: str | None, said: str
+) -> None:
+    root = write_scenes(tmp_path / "in", names=("a",))
+    geobox = None if crs is None else box(shape, gsd, crs)
+    write_cog(tmp_path / "lr/a.tif", np.full((bands, *shape), 50, np.uint8), geobox=geobox)
+    with pytest.raises(FoveateError, match=said):
+        run(_bare(root, ratio=None, lr=[str(tmp_path / "lr")]), tmp_path / "pairs")
+    assert not (tmp_path / "pairs").exists()
+
+
+def test_half_a_pixel_and_two_percent_are_forgiven(tmp_path: Path) -> None:
+    root = write_scenes(tmp_path / "in", names=("a",))
+    write_cog(tmp_path / "lr/a.tif", np.full((3, 9, 12), 50, np.uint8), geobox=box((9, 12), 7.2))
+    run(_bare(root, ratio=None, lr=[str(tmp_path / "lr")]), tmp_path / "pairs")
+    flat = write_scenes(tmp_path / "flat", names=("a",), shape=(600, 808), crs=None)
+    write_cog(tmp_path / "lr2/a.tif", np.full((3, 60, 80), 50, np.uint8))
+    run(_bare(flat, ratio=None, lr=[str(tmp_path / "lr2")]), tmp_path / "flat-pairs")
+    assert open_pairs(tmp_path / "flat-pairs").gsd is None
+
+
+@pytest.mark.parametrize(
+    ("more", "said"),
+    [
+        ({"tiles": (8, 8)}, "at least 8 x 8 pixels"),
+        ({"tiles": (1, 1)}, "at least two tiles"),
+        ({"tiles": (7, 7), "ratio": 10}, "at least one pixel of the overview"),
+        ({"mtf": None}, "no MTF"),
+        ({"mtf": 0.7}, "mtf = 0.7"),
+        ({"ratio": 1}, "ratio = 1"),
+        ({"lr": ["."]}, "ratio = 5 and real overviews"),
+        ({"snr": -1}, "snr=-1"),
+        ({"concepts": []}, "without concepts"),
+        ({"objects": "gone.json"}, "cannot read"),
+        ({"images": ["gone"]}, "there is no"),
+        ({"concepts": [{"name": "roads"}]}, "Did you mean 'road'"),
+    ],
+)
+def test_what_cannot_be_is_said_before_anything_is_written(
+    tmp_path: Path, more: dict[str, Any], said: str
+) -> None:
+    root = write_scenes(tmp_path / "in", names=("a",))
+    with pytest.raises(FoveateError, match=said):
+        run(_job(root, **more), tmp_path / "pairs")
+    assert not (tmp_path / "pairs").exists()
+
+
+def test_empty_tiles_leave_and_are_named(tmp_path: Path) -> None:
+    image = np.full((1, 60, 60), 90, np.uint8)
+    image[:, :, :35] = 0
+    write_cog(tmp_path / "images/a.tif", image, nodata=0)
+    job = PrepareJob(images=[str(tmp_path / "images")], tiles=(2, 3), ratio=10)
+    done = run(job, tmp_path / "pairs")
+    pairs = open_pairs(tmp_path / "pairs")
+    assert pairs.place.tolist() == [[0, 0, 2], [0, 1, 2]]
+    assert len(pairs.pool.excluded) == 4
+    assert done.record["summary"]["pool"]["excluded"] == 4
+    assert pairs.pool.excluded["a/y000000_x000000_30x20"].startswith("0.0%")
+
+
+def test_the_group_of_a_scene_is_its_folder() -> None:
+    assert [group_of(name) for name in ("a", "x/a", "x/y/a")] == ["a", "x", "x/y"]
+
+
+def test_the_job_stores_absolute_paths(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    root = write_scenes(tmp_path / "in", names=("a",))
+    monkeypatch.chdir(root)
+    job = PrepareJob(
+        images=["images"], masks=["masks"], classes="classes.yaml", tiles=(3, 4), ratio=5,
+        concepts=[{"name": "land"}],
+    )  # fmt: skip
+    run(job, tmp_path / "pairs")
+    monkeypatch.chdir(tmp_path)
+    assert open_pairs("pairs").overviews[0].uri == "pairs/overviews/a.tif"
+    assert PrepareJob(**json.loads(job.model_dump_json())) == job
+
+
+def test_the_command(tmp_path: Path) -> None:
+    root = write_scenes(tmp_path / "in")
+    objects = write_objects(
+        tmp_path / "o.json", [{"kind": "boat", "scene": "east/a", "y": 40, "x": 70, "h": 3, "w": 2}]
+    )
+    typed = [
+        "observe", "prepare", str(root / "images"), "--masks", str(root / "masks"), "--classes",
+        str(root / "classes.yaml"), "--tiles", "3x4", "--ratio", "5", "--snr", "0", "--concepts",
+        "water,boat", "--objects", str(objects), "--out", str(tmp_path / "pairs"),
+    ]  # fmt: skip
+    said = CliRunner().invoke(app, typed, catch_exceptions=False).output
+    assert "3 scenes in 2 groups, 3 x 4 tiles each: 36 tiles" in said
+    assert "ratio 5, MTF 0.25 at Nyquist, no noise; 5 m over 1 m" in said
+    assert "boat" in said
+    again = CliRunner().invoke(app, [*typed, "--json"], catch_exceptions=False).output
+    content = json.loads(again)
+    assert not content["worked"]
+    assert content["concepts"] == {"water": 24, "boat": 1}
+    with pytest.raises(ParameterError, match="ROWSxCOLS"):
+        CliRunner().invoke(app, [*typed, "--tiles", "10"], catch_exceptions=False)
+
+
+def test_overviews_are_those_of_the_whole_file(tmp_path: Path) -> None:
+    root = write_scenes(tmp_path / "in", names=("a",), shape=(600, 800))
+    run(_bare(root, snr=None), tmp_path / "pairs")
+    low = FileSource(str(tmp_path / "pairs/overviews/a.tif")).read().data
+    full = FileSource(str(root / "images/a.tif")).read().data
+    assert low.mean() == pytest.approx(full.mean(), rel=0.001)
+    assert low.std() < full.std() / 4  # noise of HR averages out: nothing was skipped

@@ -1,0 +1,259 @@
+"""The pages of observe runs, made of run directories written by hand."""
+
+from __future__ import annotations
+
+import base64
+import html
+import io
+import re
+
+import numpy as np
+import pytest
+from observe_runs import (
+    HOSTILE,
+    picture,
+    unlabelled,
+    write_completed,
+    write_selected,
+    write_trained,
+)
+from PIL import Image
+
+from foveate.errors import DataError
+from foveate.files import read_json, write_json
+from foveate.report import observed, write_report
+from foveate.report.observed_tables import training
+
+
+def text_of(path):
+    return write_report(path).read_text(encoding="utf-8")
+
+
+def test_a_trained_observer_opens_with_what_it_is_worth(tmp_path):
+    page = observed.build(write_trained(tmp_path / "run"))
+    assert page.headline == (
+        "With 12\u202f% of the tiles observed, tile mAP 0.65: 0.50 from overviews alone, "
+        "0.80 from everything"
+    )
+    assert [(f.label, f.value) for f in page.figures] == [
+        ("Completed scenes", "0.650"), ("Overviews alone", "0.500"), ("Random tiles", "0.580"),
+        ("All tiles observed", "0.800"), ("Completion adds", "+0.050"),
+    ]  # fmt: skip
+    assert page.verdicts == [
+        (
+            "Observing 12\u202f% of the tiles adds +0.150, 50\u202f% of what observing everything "
+            "would."
+        ),
+        "The sampler is better than random tiles (+0.070).",
+        "Completion adds over the LR fill (+0.050).",
+    ]
+    assert dict(page.facts)["Judged"] == "1,140 tiles of 12 test scenes"
+
+
+def test_without_labels_the_cosine_stands_for_precision(tmp_path):
+    run = write_trained(tmp_path / "run")
+    write_json(run / "tables/evaluation.json", unlabelled())
+    page = observed.build(run)
+    assert page.headline.endswith("a centred cosine of 0.61 where nothing was")
+    assert page.measure == "centred cosine"
+    assert page.verdicts[0].startswith("There are no labels")
+    assert "better than random tiles (+0.070)" in page.verdicts[1]  # of the curves
+    assert "Random tiles" not in [figure.label for figure in page.figures]
+    assert not page.concepts
+    page = text_of(run)
+    assert not re.search(r"\bnan\b", page, re.IGNORECASE)
+    assert 'id="concepts"' not in page
+
+
+def test_maps_share_a_scale_and_grids_keep_their_holes(tmp_path):
+    page = observed.build(write_trained(tmp_path / "run"))
+    scene = page.scenes[0]
+    assert scene.caption == "2 of 5 tiles observed"
+    assert [h.title for h in scene.heats] == ["Predicted", "True", "Uncertainty (sd)"]
+    assert {(h.low, h.high) for h in scene.heats[:2]} == {("0.00", "1.00")}
+    assert [len(h.tips) for h in scene.heats] == [5, 5, 5]
+    assert "agrees well" in page.maps_note
+    assert scene.board.outline.count("z") == 2
+    assert scene.features[0].cover.count("z") == 4  # what was not observed
+    assert scene.features[1].cover.count("z") == 1  # no tile
+    assert "image-rendering: pixelated" in text_of(tmp_path / "run")
+
+
+def test_the_curve_draws_policies_and_dashes_what_is_filled(tmp_path):
+    page = observed.build(write_trained(tmp_path / "run"))
+    assert str(page.curve.chart).count("<path") == 6  # four policies, two of them dashed too
+    assert str(page.curve.chart).count("dashed") == 2
+    assert [row.name for row in page.curve.rows][:2] == ["learned", "learned, LR fill"]
+    assert page.curve.efficiency[0].name == "learned"
+    assert page.curve_note.startswith("Learned tiles beat random ones at 5 of 5 shares")
+
+
+def test_search_failures_and_neighbours(tmp_path):
+    page = observed.build(write_trained(tmp_path / "run"))
+    assert page.search[0].note == "1 of 2 right; 30\u202f% of the tiles show it"
+    assert [t.label for t in page.search[0].tiles] == [
+        "a/1: right, observed", "a/2: wrong, completed",
+    ]  # fmt: skip
+    assert page.failures[0].where == "a, row 1, column 2"
+    assert page.failures[0].tile is not None
+    assert page.failures[1].element == ""  # a scene that is not among those shown
+    assert "better than filled ones" in page.neighbours_note
+    assert "Scenes that know nothing" not in page.ways_note
+    assert "hides bad tiles" in page.ways_note
+
+
+def test_training_tells_phases_and_collapse(tmp_path):
+    page = observed.build(write_trained(tmp_path / "run"))
+    assert [phase.name for phase in page.training] == [
+        "Stage I, kriging", "Stage I, blocks", "Sampler: blend", "Stage II",
+    ]  # fmt: skip
+    assert page.training[0].text.startswith("Best of 3 epochs: 2, centred cosine 0.520")
+    assert "put back" in page.training[3].text
+    low = training({"predictor": {"epochs": [{"score": 0.1, "spread": 0.05}], "best": 1}})
+    assert "Collapse" in low[0].text
+
+
+def test_a_selection_says_how_much_where_and_what_next(tmp_path):
+    page = observed.build(write_selected(tmp_path / "run"))
+    assert page.headline == "2 of 12 tiles to observe, in 2 scenes"
+    assert page.verdicts[0] == "The best tiles within a budget of 17%: 17\u202f% of the area."
+    assert "1 scene gives no tile." in page.verdicts
+    assert page.next == (
+        "foveate observe complete 'runs/one two' --model 'my model' --tiles DIR --out SCENES"
+    )
+    assert [s.caption for s in page.scenes] == ["2 of 6 tiles chosen", "0 of 6 tiles chosen"]
+    assert page.scenes[0].board.picture.startswith("data:image/jpeg")
+    assert [row.name for row in page.tiles] == ["1", "2"]
+    assert page.tiles[1].cells[:3] == ["a", "1", "1"]
+    assert "last chosen tile at" in str(page.histogram)
+    assert sum(int(row.cells[0]) for row in page.spread) == 2
+
+
+def test_a_threshold_that_does_not_carry_over_is_said(tmp_path):
+    page = observed.build(write_selected(
+        tmp_path / "run", mode="threshold", budget=None, threshold=0.55, expected_obr=0.45,
+        drift=-0.28, notes=["The GSD differs."], policy="random", obr=0.32,
+        area={"unit": "pixels", "chosen": 118867, "all": 368226},
+    ))  # fmt: skip
+    assert "above 0.550: 32\u202f% of the area, 45\u202f% expected" in page.verdicts[0]
+    assert any("unlike those of the calibration" in text for text in page.verdicts)
+    assert any("The policy is random" in text for text in page.verdicts)
+    assert page.warnings == ["The GSD differs."]
+    assert "threshold at 0.550" in str(page.histogram)
+    assert ("Area chosen", "118,867\u202fpx") in [f[:2] for f in page.figures]
+
+
+def test_nothing_chosen_and_no_pictures_still_make_a_page(tmp_path):
+    run = write_selected(tmp_path / "run", chosen=(), thumbs=False, scenes=("only",))
+    page = observed.build(run)
+    assert page.verdicts[0].startswith("Nothing was chosen")
+    assert "1 picture missing" in page.pictures_note
+    assert not page.tiles
+    assert "<svg" in text_of(run)
+
+
+def test_choices_within_their_sd_are_counted(tmp_path):
+    page = observed.build(write_selected(tmp_path / "run", chosen=(0, 1, 2)))
+    # Raw scores fall by 0.045 a tile, the sd is 0.05: the last two cannot be told apart.
+    assert any(text.startswith("2 of the 3 lie less than their sd") for text in page.verdicts)
+
+
+def test_completed_scenes_show_features_doubt_and_what_was_missing(tmp_path):
+    page = observed.build(write_completed(tmp_path / "run"))
+    assert page.headline == "2 scenes completed from 2 observed tiles of 12"
+    assert "1 scene has no observed tile and is what its overview tells." in page.verdicts
+    assert any("1 chosen tile had no high resolution and was completed: a/3" in t
+               for t in page.verdicts)  # fmt: skip
+    card = page.scenes[0]
+    with Image.open(io.BytesIO(base64.b64decode(card.feature.picture.partition(",")[2]))) as image:
+        pixels = np.asarray(image)
+    assert pixels.shape == (4, 6, 4)
+    assert not pixels[:2, :2, 3].any()  # nothing there
+    assert card.doubt.high == "1.00"
+    assert [row.name for row in page.concepts] == ["road"]
+    assert ("Mean doubt", "0.40") in [f[:2] for f in page.figures]
+
+
+def test_completion_of_nothing_or_of_everything(tmp_path):
+    none = observed.build(write_completed(tmp_path / "none", observed=(), concepts=False))
+    assert none.verdicts[0].startswith("Nothing was observed")
+    assert not none.concepts
+    every = observed.build(write_completed(tmp_path / "all", observed=range(12), missing=0))
+    assert "Every tile was observed: nothing had to be completed." in every.verdicts
+
+
+WRITERS = (write_trained, write_selected, write_completed)
+
+
+@pytest.mark.parametrize("write", WRITERS)
+def test_pages_are_complete_offline_and_the_same_each_time(tmp_path, write):
+    run = write(tmp_path / "run")
+    one, two = (write_report(run, tmp_path / name).read_bytes() for name in ("1.html", "2.html"))
+    assert one == two
+    page = one.decode()
+    assert "script-src 'none'" in html.unescape(page)
+    assert "<script" not in page
+    assert " style=" not in page  # the policy would drop it
+    assert not re.findall(r'(?:src|href)="(?!data:|#)[^"]*"', page)
+    ids = re.findall(r' id="([^"]+)"', page)
+    assert len(set(ids)) == len(ids)
+    assert set(re.findall(r'href="#([^"]+)"', page)) <= set(ids)
+    assert page.count("<h1") == 1
+    assert not re.findall(r"<svg(?![^>]*(?:aria-|class|preserve|width=))[^>]*>", page)
+
+
+def test_hostile_names_stay_text(tmp_path):
+    bad = HOSTILE.replace("/", "")
+    trained = text_of(write_trained(
+        tmp_path / "t", scene=HOSTILE, concept=HOSTILE, command=HOSTILE,
+        failures=[{"kind": HOSTILE, "scene": HOSTILE, "row": 0, "col": 0, "value": 1.0}],
+        efficiency={HOSTILE: 0.9, "learned": 0.1},
+        concepts={HOSTILE: {"prevalence": 0.5, "ours": 0.5, "fill": 0.5}},
+        neighbours={HOSTILE: 0.1},
+    ))  # fmt: skip
+    selected = text_of(write_selected(
+        tmp_path / "s", scenes=(bad, "b"), command=HOSTILE, notes=[HOSTILE], policy=HOSTILE,
+        observer=HOSTILE, lr_suffices=[HOSTILE], budget=HOSTILE,
+    ))  # fmt: skip
+    completed = text_of(write_completed(tmp_path / "c", scenes=(bad,), missing_tiles=[HOSTILE]))
+    for page in (trained, selected, completed):
+        assert "<img" not in page
+        assert "&lt;img" in page
+
+
+def test_nothing_outside_of_the_run_is_shown(tmp_path):
+    (tmp_path / "secret.jpg").write_bytes(picture(shade=7))
+    run = write_trained(tmp_path / "run")
+    shown = read_json(run / "tables/shown.json")
+    shown["scenes"][0]["overview"] = "../secret.jpg"
+    shown["search"][0]["tiles"][0]["picture"] = str(tmp_path / "secret.jpg")
+    write_json(run / "tables/shown.json", shown)
+    secret = base64.b64encode(picture(shade=7)).decode()
+    assert secret not in text_of(run)
+    assert "missing" in observed.build(run).pictures_note
+    chosen = write_selected(tmp_path / "run2", scenes=("../../secret",), thumbs=False)
+    assert secret not in text_of(chosen)
+
+
+def test_unfinished_and_other_runs_are_refused(tmp_path):
+    run = write_trained(tmp_path / "t")
+    (run / "tables/evaluation.json").unlink()
+    with pytest.raises(DataError, match="not finished"):
+        write_report(run)
+    run = write_selected(tmp_path / "s")
+    (run / "tables/scores.parquet").unlink()
+    with pytest.raises(DataError, match="not finished"):
+        write_report(run)
+    run = write_selected(tmp_path / "x", task="dream")
+    with pytest.raises(DataError, match="task 'dream'"):
+        write_report(run)
+    write_json(run / "run.json", {"schema": 1, "steps": {}, "summary": {"pairs": {}}})
+    with pytest.raises(DataError, match="holds pairs"):
+        write_report(run)
+
+
+def test_tables_that_contradict_each_other_are_refused(tmp_path):
+    run, other = write_selected(tmp_path / "a"), write_selected(tmp_path / "b", scenes=("c", "d"))
+    (run / "tables/scores.parquet").write_bytes((other / "tables/scores.parquet").read_bytes())
+    with pytest.raises(DataError, match="contradict each other"):
+        write_report(run)
