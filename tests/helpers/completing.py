@@ -6,9 +6,8 @@ In a test module: ``from completing import completing  # noqa: F401``; it needs 
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from pathlib import Path
+from typing import TYPE_CHECKING
 
-import numpy as np
 import pytest
 from colour_words import colour_words, register
 
@@ -21,6 +20,11 @@ from foveate.observe.scoring import ToText
 from foveate.observe.select import SelectJob
 from foveate.observe.select import run as select
 from foveate.run import Run
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    import numpy as np
 
 
 @dataclass(frozen=True)

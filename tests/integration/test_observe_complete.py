@@ -8,6 +8,7 @@ import pytest
 from command import foveate
 from observing import observing  # noqa: F401
 
+from foveate.cli.main import main
 from foveate.observe.select import SelectJob
 from foveate.observe.select import run as select
 
@@ -69,16 +70,23 @@ def test_complete_search_and_classify(scenes):
         (("classify", "--dataset", "eurosat"), "without --root"),
     ],
 )
-def test_bad_input(observing, chosen, scenes, tmp_path, typed, said):  # noqa: F811
+def test_bad_input(request, tmp_path, capsys, typed, said):
+    world, chosen = request.getfixturevalue("observing"), request.getfixturevalue("chosen")
     (tmp_path / "empty").mkdir()
-    low = tmp_path / "low"
-    shutil.copytree(observing.overviews, low)
+    shutil.copytree(world.overviews, tmp_path / "low")
     places = {
-        "PAIRS": observing.pairs, "RUN": chosen, "SCENES": scenes[0], "LOW": low,
-        "EMPTY": tmp_path / "empty", "NEW": tmp_path / "new",
+        "PAIRS": world.pairs, "RUN": chosen, "SCENES": request.getfixturevalue("scenes")[0],
+        "LOW": tmp_path / "low", "EMPTY": tmp_path / "empty", "NEW": tmp_path / "new",
     }  # fmt: skip
-    found = foveate("observe", *(places.get(word, word) for word in typed))
-    assert found.status == 1
-    assert said in found.err
-    assert "Traceback" not in found.err
+    assert main(["observe", *(str(places.get(word, word)) for word in typed)]) == 1
+    told = capsys.readouterr().err
+    assert said in told
+    assert "defect" not in told
     assert not (tmp_path / "new").exists()
+
+
+def test_the_process_fails_in_one_paragraph(chosen, tmp_path):
+    found = foveate("observe", "complete", chosen, "--tiles", tmp_path, "--out", tmp_path / "new")
+    assert found.status == 1
+    assert found.err.startswith("foveate: nothing in ")
+    assert "Traceback" not in found.err

@@ -15,7 +15,6 @@ from observing import observing  # noqa: F401
 
 from foveate.errors import DataError, ParameterError
 from foveate.files import read_parquet
-from foveate.models.embedding import embed  # noqa: F401
 from foveate.observe import complete as module
 from foveate.observe import dense
 from foveate.observe.bought import Bought

@@ -25,6 +25,7 @@ from foveate.files import as_json, digest, digest_ids, fingerprint, read_json, w
 from foveate.observe.observer import Observer
 from foveate.observe.pairs import open_pairs
 from foveate.observe.splits import split_scenes
+from foveate.observe.train import VERSION as TRAINING
 from foveate.progress import Meter
 from foveate.run import Run
 from foveate.run.shards import slug
@@ -192,8 +193,8 @@ def _key(job: BenchJob, pairs: Pairs) -> str:
     files = (job.weights, job.lr_weights, job.saliency_weights, job.text_weights)
     known = None if pairs.shares is None else np.packbits(pairs.present()).tobytes().hex()
     return digest([
-        VERSION, job.model_dump(mode="json", exclude=apart), prints, digest_ids(pairs.pool.ids),
-        pairs.groups, [c.to_dict() for c in pairs.concepts], known,
+        VERSION, TRAINING, job.model_dump(mode="json", exclude=apart), prints,
+        digest_ids(pairs.pool.ids), pairs.groups, [c.to_dict() for c in pairs.concepts], known,
         [_print(file) for file in files],
     ])  # fmt: skip
 

@@ -206,9 +206,7 @@ class _ShardEncoder:
         return model.tokens(batch).reshape(len(batch), *self.spec.row)
 
 
-def _batches(
-    rasters: Iterator[Raster], size: int
-) -> Iterator[tuple[list[int], NDArray[Any]]]:
+def _batches(rasters: Iterator[Raster], size: int) -> Iterator[tuple[list[int], NDArray[Any]]]:
     """Stack tiles of one shape, with their places in the order in which they came.
 
     Sides that differ by a pixel alternate where a scene is cut into a number of tiles: each shape

@@ -7,6 +7,7 @@ sweep (section C.1); what each way of completing is worth at one share; and what
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -133,9 +134,8 @@ def neighbours(trial: Trial, seen: NDArray[np.bool_]) -> dict[str, float]:
     found = {}
     for name, how in (("HR only", "nearest"), ("fill", "fill"), ("ours", "ours"), ("true", "full")):
         tokens = trial.tile_means(trial.completed(seen, how))[asked]
-        near = np.argsort(np.negative(_unit(tokens) @ gallery.T), axis=1, kind="stable")[
-            :, :_NEIGHBOURS
-        ]
+        alike = _unit(tokens) @ gallery.T
+        near = np.argsort(alike.max() - alike, axis=1, kind="stable")[:, :_NEIGHBOURS]
         own, other = trial.known[asked][:, None], shown[near]
         both, either = (own & other).sum(-1), (own | other).sum(-1)
         found[name] = float((both / np.maximum(either, 1)).mean())
@@ -154,7 +154,7 @@ def failures(trial: Trial, seen: NDArray[np.bool_]) -> list[dict[str, Any]]:
     error = np.square(dense.gather(tokens - trial.hr, side)).mean(axis=(3, 4))
     before = np.square(dense.gather(fill - trial.hr, side)).mean(axis=(3, 4))
     open_ = trial.here & ~seen
-    found = []
+    found: list[dict[str, Any]] = []
     if trial.truth:
         gain = dense.to_grids(trial.truth["gain"], trial.place, trial.here.shape)
         found.append(_worst(trial, "missed", np.where(open_, gain, -np.inf)))
@@ -166,7 +166,7 @@ def failures(trial: Trial, seen: NDArray[np.bool_]) -> list[dict[str, Any]]:
         "kind": "complex", "scene": names[trial.scenes[scene]].scene_id, "row": None, "col": None,
         "value": float(mean[scene]),
     })  # fmt: skip
-    return [case for case in found if np.isfinite(case["value"])]
+    return [case for case in found if math.isfinite(case["value"])]
 
 
 def _worst(trial: Trial, kind: str, values: NDArray[np.floating]) -> dict[str, Any]:

@@ -22,7 +22,7 @@ from foveate.observe.observer import Encoder
 from foveate.observe.reduce import Reduction
 from foveate.observe.scoring import LabelHead, TextConcepts, ToText, fit_labels
 from foveate.observe.splits import split_scenes
-from foveate.observe.targets import Evidence
+from foveate.observe.targets import Evidence, crossfitted
 from foveate.run import Run
 
 if TYPE_CHECKING:
@@ -38,6 +38,8 @@ if TYPE_CHECKING:
     from foveate.observe.pairs import Pairs
     from foveate.observe.settings import TrainJob
     from foveate.progress import ProgressFn
+
+_STRENGTH = 0.1  # of the ridge of the fills that concepts are learnt from
 
 
 @dataclass(frozen=True, eq=False)
@@ -183,7 +185,7 @@ def gather(job: TrainJob, pairs: Pairs, progress: ProgressFn | None = None) -> M
     names = tuple(concept.name for concept in concepts)
     labels = texts = None
     if known is not None and known[rows].any():
-        labels = fit_labels(means, known[rows], names)
+        labels = fit_labels(*_both(found, train, rows, known, job.seed), names)
     if text is not None and vectors is not None:
         way = ToText.fit(means, np.asarray(vectors[rows], np.float32))
         if concepts:
@@ -191,6 +193,21 @@ def gather(job: TrainJob, pairs: Pairs, progress: ProgressFn | None = None) -> M
             head = text_head(text, called, templates=templates_from(job.templates))
             texts = TextConcepts(head, way)
     return replace(found, labels=labels, texts=texts)
+
+
+def _both(
+    material: Material, train: NDArray[np.integer], rows: NDArray[np.integer],
+    known: NDArray[np.bool_], seed: int,
+) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:  # fmt: skip
+    """Return what concepts are learnt from: training tiles as HR shows them, and as LR tells them.
+
+    A classifier of HR tokens alone is too sure of them: where observed and completed tiles stand in
+    one ranking, their scores have to mean the same.
+    """
+    groups = [material.pairs.groups[i] for i in train]
+    filled = crossfitted(material.shape, material.data.take(train), groups, _STRENGTH, seed)
+    fill = material.evidence(train, filled).fill.mean(axis=1)
+    return np.concatenate([material.means(rows), fill]), np.concatenate([known[rows]] * 2)
 
 
 def _concepts(job: TrainJob, pairs: Pairs) -> tuple[tuple[Concept, ...], NDArray[np.bool_] | None]:

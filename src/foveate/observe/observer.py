@@ -209,9 +209,7 @@ class Observer:
                     kept.append(found.float().cpu().numpy())
         return Scenes(np.concatenate(tokens), np.concatenate(fills), np.concatenate(doubts))
 
-    def design(
-        self, lr: NDArray[np.floating], worth: NDArray[np.floating]
-    ) -> NDArray[np.float64]:
+    def design(self, lr: NDArray[np.floating], worth: NDArray[np.floating]) -> NDArray[np.float64]:
         """Say in which order tiles teach most, given those before: worth, spread by likeness.
 
         A tile that is much like one that was bought is mostly known: the kriging says how much.
@@ -407,9 +405,10 @@ def _to_json(record: Record) -> dict[str, Any]:
 
 def _from_json(content: dict[str, Any]) -> Record:
     rest = {k: v for k, v in content.items() if k != "format"}
+    encoders: dict[str, dict[str, Any]] = content["encoders"]
     rest["encoders"] = {
-        role: Encoder(**{**given, "spec": EncoderSpec.from_dict(given["spec"])})
-        for role, given in content["encoders"].items()
+        role: Encoder(**{**given, "spec": EncoderSpec.from_dict(given["spec"])})  # ty: ignore[invalid-argument-type]
+        for role, given in encoders.items()
     }
     rest["shape"], rest["form"] = Shape(**content["shape"]), Form(**content["form"])
     rest["concepts"] = concepts_of(content["concepts"]) if content["concepts"] else ()

@@ -134,7 +134,7 @@ class _Work:
         self._fill, self._strength = fill, facts["strength"]
         first, _ = self._stage(
             "predictor", [self.job.form, self.job.init], stages.new_predictor,
-            lambda: stages.predictor(fill, self._start and self._start.predictor),
+            lambda: stages.predictor(fill, self._start.predictor if self._start else None),
         )  # fmt: skip
         asked = self.job.supervision
         able = stages.forms()

@@ -53,6 +53,7 @@ TABLE = Table(
     ),
     rows, (OWN,), says,
     note="Thresholds are on our scale: a score is the share of the validation tiles below it, so "
-    "tau should select the share 1 - tau; that of the budget is 1 - OBR. drift: realised / expected - 1. The paper's .55 stands "
-    "for an OBR of .123 on its own scale. A threshold from the target's own scores has no drift.",
+    "tau should select the share 1 - tau; that of the budget is 1 - OBR. drift: realised / "
+    "expected - 1. The paper's .55 stands for an OBR of .123 on its own scale. A threshold from "
+    "the target's own scores has no drift.",
 )  # fmt: skip

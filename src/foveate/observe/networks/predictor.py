@@ -1,9 +1,9 @@
 """The observation-guided latent predictor (Eq. 3 and 7): a complete scene from a few HR tiles.
 
 Observed tokens are put on the grid and pooled to queries, a learned token stands elsewhere; place
-codes of tile and query are added, and blocks of attention complete them, which see the LR tokens as
-keys and values. (Codes are added after pooling: the groups that are pooled lie inside a tile, so for
-the tile's code it is the same.) Deviations from the text, each a field of `Form`: the result starts
+codes of tile and query are added, and blocks of attention complete them, which see the LR tokens
+as keys and values. (Codes are added after pooling: what is pooled lies inside a tile, so for the
+tile's code it is the same.) Deviations from the text, each a field of `Form`: the result starts
 from a learned LR fill and from its kriged correction, and HR tokens see each other. In the literal
 form nothing observed reaches an unobserved tile.
 """
