@@ -65,11 +65,12 @@ def commands(program):
 
 @pytest.fixture(scope="session")
 def desk(tmp_path_factory):
-    """A folder with a tiny world, the same as patches and in class folders, and two lists."""
+    """A folder with two tiny worlds, the first as patches and in class folders, and two lists."""
     from foveate.world import WorldSpec, write_world
 
     root = tmp_path_factory.mktemp("desk")
     write_world(root / "world", WorldSpec(scenes=2, size=256))
+    write_world(root / "land", WorldSpec(scenes=8, size=160, bands=3))
     shutil.copy(root / "world/classes.yaml", root / "classes.yaml")
     corners = [(y, x) for y in range(0, 256, PATCH) for x in range(0, 256, PATCH)]
     for kind in ("images", "masks"):
@@ -130,7 +131,11 @@ def test_commands_parse(arguments):
     if hasattr(command, "commands"):  # a group of its own: focus look
         task, *rest = rest
         command = command.commands[task]
-        check_look(task, dict(command.make_context(task, list(rest)).params))
+        given = dict(command.make_context(task, list(rest)).params)
+        if name == "focus":
+            check_look(task, given)
+        elif (name, task) in CHECKS:
+            CHECKS[name, task](given)
         return
     context = command.make_context(name, list(rest))
     if name == "curate":
@@ -149,6 +154,52 @@ def check_look(task, given):
     job = _job({"look": LookJob, "ask": AskJob, "segment": SegmentJob}[task], **given)
     job.plan()
     parse_name(job.model)
+
+
+def check_select(given):
+    """What decides how much is chosen, and the policy, mean something."""
+    from foveate.cli.observed_select import select_job
+    from foveate.observe.ranking import check_policy
+
+    given.pop("out")
+    given.pop("as_json")
+    job = select_job(**given)
+    assert job.mode
+    check_policy(job.policy, job.covariate)
+
+
+def check_estimate(given):
+    """Names and numbers of an estimate mean something."""
+    from foveate.cli.observed_estimate import estimate_job
+
+    estimate_job(**{k: v for k, v in given.items() if k not in OF_THE_COMMAND})
+
+
+def check_train(given):
+    """Names and sizes of a training mean something."""
+    from foveate.models import parse_name
+    from foveate.observe import TrainJob
+
+    named = ("pairs", "model", "size", "form", "supervision")
+    job = TrainJob(**{k: str(given[k]) for k in named if given[k] is not None})
+    parse_name(job.model)
+
+
+def check_bench(given):
+    """The table, the size and the model of a benchmark mean something."""
+    from foveate.bench.settings import BenchJob
+
+    named = ("pairs", "table", "model", "text", "size", "init", "seeds")
+    BenchJob(**{k: v if k == "seeds" else str(v) for k, v in given.items() if k in named and v})
+
+
+OF_THE_COMMAND = ("out", "as_json", "repeats", "plan", "answers")
+CHECKS = {
+    ("observe", "select"): check_select,
+    ("observe", "estimate"): check_estimate,
+    ("observe", "train"): check_train,
+    ("bench", "observe"): check_bench,
+}
 
 
 def check_job(given):
