@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import io
 import json
 import os
 import signal
@@ -43,6 +45,16 @@ def foveate(*arguments, cwd=None, environment=None):
         env=os.environ | {"OMP_NUM_THREADS": "1", "COLUMNS": "200"} | (environment or {}),
     )  # fmt: skip
     return Answer(done.returncode, done.stdout, done.stderr)
+
+
+def here(*arguments):
+    """Run a command in this process: the same, without the seconds that a start takes."""
+    from foveate.cli.main import main
+
+    out, err = io.StringIO(), io.StringIO()
+    with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
+        status = main([str(argument) for argument in arguments])
+    return Answer(status, out.getvalue(), err.getvalue())
 
 
 def curate(root, out, *more):

@@ -27,6 +27,9 @@ if TYPE_CHECKING:
     import numpy as np
 
 
+_MADE: list[Completing] = []  # a session fixture is made once in each module that imports it
+
+
 @dataclass(frozen=True)
 class Completing:
     """Where everything lies; tests read it and write elsewhere.
@@ -56,6 +59,8 @@ def _high(observer, pairs, store):
 def completing(observing, tmp_path_factory):
     """The selection; modules that import this fixture share one."""
     register()
+    if _MADE:
+        return _MADE[0]
     root = tmp_path_factory.getbasetemp() / "completing"
     pairs, observer = open_pairs(observing.pairs), Observer.load(observing.model, device="cpu")
     hr = _high(observer, pairs, observing.pairs)
@@ -72,4 +77,5 @@ def completing(observing, tmp_path_factory):
             images=[str(found.pairs)], model=str(found.model), budget="24", device="cpu"
         )
         select(chosen, found.run)
+    _MADE.append(found)
     return found

@@ -20,6 +20,7 @@ from foveate.world import WorldSpec, write_world
 if TYPE_CHECKING:
     from pathlib import Path
 
+_MADE: list[Observing] = []  # a session fixture is made once in each module that imports it
 CONCEPTS = ["forest", "road", {"name": "cropland", "min_gsd": 10.0}]
 
 
@@ -46,6 +47,8 @@ class Observing:
 @pytest.fixture(scope="session")
 def observing(tmp_path_factory):
     """The tiny world; modules that import this fixture share one."""
+    if _MADE:
+        return _MADE[0]
     root = tmp_path_factory.getbasetemp() / "observing"
     found = Observing(root / "world", root / "pairs", root / "model")
     if not (found.model / "model/observer.json").exists():
@@ -63,4 +66,5 @@ def observing(tmp_path_factory):
             ),
             found.model,
         )
+    _MADE.append(found)
     return found

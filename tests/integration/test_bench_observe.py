@@ -6,7 +6,7 @@ import json
 import shutil
 
 import pytest
-from command import foveate
+from command import foveate, here
 
 pytest.importorskip("torch")
 
@@ -39,10 +39,10 @@ def test_the_table_lies_in_the_run(run):
 
 
 def test_a_second_run_does_nothing_and_another_table_uses_what_is_there(observing, run):  # noqa: F811
-    again = foveate(*bench(observing, run, "--table", "threshold"))
+    again = here(*bench(observing, run, "--table", "threshold"))
     assert again.out.startswith("Nothing to do")
     before = {path: path.stat().st_mtime_ns for path in run.rglob("*.safetensors")}
-    other = foveate(*bench(observing, run, "--table", "depth", "--obr", "0.3", "--json"))
+    other = here(*bench(observing, run, "--table", "depth", "--obr", "0.3", "--json"))
     assert other.status == 0, other.err
     assert other.json["bench"]["table"] == "depth"
     assert {path: path.stat().st_mtime_ns for path in before} == before
@@ -52,6 +52,6 @@ def test_a_cell_that_is_lost_is_measured_again_to_the_same_table(observing, run,
     shutil.copytree(run, tmp_path / "copy")
     table = (run / "tables/threshold.json").read_bytes()
     next((tmp_path / "copy").rglob("tau-0.55*.json")).unlink()
-    answer = foveate(*bench(observing, tmp_path / "copy", "--table", "threshold", "--json"))
+    answer = here(*bench(observing, tmp_path / "copy", "--table", "threshold", "--json"))
     assert answer.json["worked"]
     assert (tmp_path / "copy/tables/threshold.json").read_bytes() == table

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import os
 import signal
 import subprocess
@@ -11,6 +10,7 @@ import time
 
 import numpy as np
 import pytest
+from trees import digest_tree
 
 MOMENTS = 20
 
@@ -57,14 +57,6 @@ for moment in moments:
     _, status = os.waitpid(child, 0)
     print(moment, os.WIFSIGNALED(status) and os.WTERMSIG(status))
 """
-
-
-def digest_tree(folder, skip=("run.json", "report.html")):
-    return {
-        str(path.relative_to(folder)): hashlib.sha256(path.read_bytes()).hexdigest()
-        for path in sorted(folder.rglob("*"))
-        if path.is_file() and path.name not in skip
-    }
 
 
 @pytest.fixture(scope="module")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import shutil
 
 import pytest
-from command import foveate
+from command import foveate, here
 from observing import observing  # noqa: F401
 
 from foveate.cli.main import main
@@ -41,12 +41,10 @@ def test_complete_search_and_classify(scenes):
     assert done.json["observe"]["observed"] == 20
     assert (out / "report.html").is_file()
     hits = out.parent / "hits.csv"
-    found = foveate(
-        "observe", "search", out, "--concept", "road", "--top", 3, "--out", hits, "--json"
-    )
+    found = here("observe", "search", out, "--concept", "road", "--top", 3, "--out", hits, "--json")
     assert [hit["rank"] for hit in found.json["hits"]] == [1, 2, 3]
     assert hits.read_text().startswith("rank,scene,row,col,score,observed,doubt,tile_id,geometry")
-    told = foveate("observe", "classify", out, "--concepts", "forest,road")
+    told = here("observe", "classify", out, "--concepts", "forest,road")
     assert told.status == 0, told.err
     assert "By labels; probability of the best tile" in told.out
     assert (out / "tables/classified.parquet").is_file()

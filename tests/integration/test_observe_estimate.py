@@ -6,14 +6,14 @@ import csv
 import json
 
 import pytest
-from command import foveate
+from command import foveate, here
 from observing import observing  # noqa: F401
 
 from foveate.observe.pairs import open_pairs
 
 
-def estimate(pairs, *more):
-    return foveate("observe", "estimate", pairs, "--budget", "20%", *more)
+def estimate(pairs, *more, run=here):
+    return run("observe", "estimate", pairs, "--budget", "20%", *more)
 
 
 @pytest.fixture
@@ -38,7 +38,7 @@ def test_a_total_with_a_model(found, tmp_path):
 def test_a_plan_and_its_answers(found, tmp_path):
     options = ("--what", "forest", "--of", "tiles", "--seed", "4")
     plan = tmp_path / "plan.csv"
-    done = estimate(found.pairs, *options, "--plan", plan)
+    done = estimate(found.pairs, *options, "--plan", plan, run=foveate)
     assert done.status == 0, done.err
     with plan.open(newline="") as file:
         rows = list(csv.DictReader(file))
@@ -69,8 +69,9 @@ def test_a_plan_and_its_answers(found, tmp_path):
         (["--what", "forest", "--model", "none"], "holds no trained observer"),
     ],
 )
-def test_what_cannot_be_is_explained(found, tmp_path, options, said):
-    answer = foveate("observe", "estimate", found.pairs, *options, cwd=tmp_path)
+def test_what_cannot_be_is_explained(found, tmp_path, options, said, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    answer = here("observe", "estimate", found.pairs, *options)
     assert answer.status in (1, 2)
     assert said in answer.err
     assert "Traceback" not in answer.err

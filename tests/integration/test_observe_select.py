@@ -6,7 +6,7 @@ import json
 
 import numpy as np
 import pytest
-from command import foveate
+from command import foveate, here
 from observed import box
 from observing import observing  # noqa: F401
 
@@ -29,7 +29,7 @@ def test_select_prints_what_was_chosen_and_does_it_once(observing, tmp_path):  #
     assert record["summary"]["observe"]["task"] == "select"
     assert "--json" not in record["command"]
     assert (out / "report.html").exists()
-    again = foveate(*typed)
+    again = here(*typed)
     assert again.status == 0, again.err
     lines = again.out.splitlines()
     assert lines[0] == "Nothing to do: this run is complete, and nothing has changed."

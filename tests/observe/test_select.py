@@ -159,7 +159,8 @@ def test_the_library_door(observer, two, observing, monkeypatch):  # noqa: F811
     assert sorted(ranking.rows) == list(range(25))
     assert ((ranking.score >= 0) & (ranking.score <= 1)).all()
     assert (np.diff(ranking.score) <= 0).all()
-    assert ranking.at({"area": "12%"}).spent["area"] <= 0.12 * ranking.costs["area"].sum()
+    limit = 0.12 * ranking.costs["area"].sum()
+    assert ranking.at({"area": "12%"}).spent["area"] <= limit * (1 + 1e-9)  # sums are rounded
     # Files are cut as in training; a scene's scores are its own.
     both = rank(two, str(observing.model), device="cpu")
     own = [(i, s) for i, s in zip(both.ids[both.rows], both.score, strict=True)

@@ -21,7 +21,6 @@ if TYPE_CHECKING:
 
 CONCEPTS = (
     "water", "forest", "cropland", "settlement", "building", "road", "pool", "boat",
-    "storage_tank", "solar_park",
 )  # fmt: skip
 BUDGET = "12%"
 _SCENES, _SIDE, _TILES, _RATIO = 35, 480, 8, 10  # of the world that is learnt from

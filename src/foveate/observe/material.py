@@ -22,6 +22,7 @@ from foveate.observe.observer import Encoder
 from foveate.observe.reduce import Reduction
 from foveate.observe.scoring import LabelHead, TextConcepts, ToText, fit_labels
 from foveate.observe.splits import split_scenes
+from foveate.observe.starting import check_start
 from foveate.observe.targets import Evidence, crossfitted
 from foveate.run import Run
 
@@ -35,11 +36,13 @@ if TYPE_CHECKING:
     from foveate.observe.concepts import Concept
     from foveate.observe.features import Seen
     from foveate.observe.networks.shape import Shape
+    from foveate.observe.observer import Observer
     from foveate.observe.pairs import Pairs
     from foveate.observe.settings import TrainJob
     from foveate.progress import ProgressFn
 
 _STRENGTH = 0.1  # of the ridge of the fills that concepts are learnt from
+_TOLD = 0.3  # weight of a tile as LR tells it, where HR shows it with weight 1
 
 
 @dataclass(frozen=True, eq=False)
@@ -90,14 +93,20 @@ class Material:
         return np.flatnonzero(np.isin(self.pairs.place[:, 0], scenes))
 
     def weights(self) -> NDArray[np.float64]:
-        """Return (K,) weights of the concepts; 0 where the overviews are fine enough."""
+        """Return (K,) weights of the concepts in the gain.
+
+        0 where the overviews are fine enough, and for novel concepts: those are held out.
+        """
         gsd = self.pairs.gsd
-        return np.array([
-            0.0
-            if gsd is not None and c.min_gsd is not None and gsd[0] <= c.min_gsd
-            else c.weight
-            for c in self.concepts
-        ])  # fmt: skip
+        enough = [
+            gsd is not None and c.min_gsd is not None and gsd[0] <= c.min_gsd for c in self.concepts
+        ]
+        return np.array(
+            [
+                0.0 if fine or c.novel else c.weight
+                for fine, c in zip(enough, self.concepts, strict=True)
+            ]
+        )
 
     def evidence(
         self, scenes: NDArray[np.integer], fill: torch.Tensor, *, whole: bool = False
@@ -119,7 +128,7 @@ class Material:
         if whole:
             sums = np.zeros((len(scenes), reference.shape[1]))
             np.add.at(sums, place[:, 0], reference)
-            reference = (sums / np.bincount(place[:, 0])[:, None])[place[:, 0]]
+            reference = sums[place[:, 0]] / np.bincount(place[:, 0])[place[:, 0], None]
         at = torch.from_numpy(np.asarray(scenes, np.int64))
         hr = dense.from_grids(dense.gather(self.data.hr[at].float().numpy(), side), place)
         labels = None if self.known is None else self.known[rows]
@@ -137,16 +146,21 @@ class Material:
         return out
 
 
-def gather(job: TrainJob, pairs: Pairs, progress: ProgressFn | None = None) -> Material:
+def gather(
+    job: TrainJob, pairs: Pairs, progress: ProgressFn | None = None, *,
+    start: Observer | None = None,
+) -> Material:  # fmt: skip
     """Encode, split, reduce, and fit the concepts.
 
     Args:
         job: Which encoders and concepts.
         pairs: The pairs; features are kept in their folder.
         progress: Called with ticks.
+        start: An observer whose weights are trained on, with the reductions that they belong to.
 
     Raises:
         DataError: There is no HR, or too few scenes.
+        ParameterError: `start` is of other sizes, form or encoders.
         MissingCapabilityError: A model cannot do what it is named for.
         StorageError: The folder of the pairs cannot be written.
     """
@@ -164,12 +178,16 @@ def gather(job: TrainJob, pairs: Pairs, progress: ProgressFn | None = None) -> M
         saliency = read.saliency(seen, named.hr_side)
         vectors, text = read.vectors(seen)
     shape = shape_of(job.size, lr.shape[-1], seen.tokens.shape[-1])
+    if start is not None:
+        check_start(start, job, shape, read.encoders)
     place, full = pairs.place, (len(pairs.overviews), *pairs.shape)
     train = np.flatnonzero(split == "train")
     rows = np.flatnonzero(np.isin(place[:, 0], train))
-    lr_reduction = Reduction.fit(lr[train].reshape(-1, lr.shape[-1]), shape.lr_dim, seed=job.seed)
-    width = seen.tokens.shape[-1]
-    hr_reduction = Reduction.fit(seen.tokens[rows].reshape(-1, width), shape.hr_dim, seed=job.seed)
+    if start is not None:
+        lr_reduction, hr_reduction = start.lr, start.hr
+    else:
+        lr_reduction = Reduction.fit(_flat(lr[train]), shape.lr_dim, seed=job.seed)
+        hr_reduction = Reduction.fit(_flat(seen.tokens[rows]), shape.hr_dim, seed=job.seed)
     tokens = dense.spread(
         dense.to_grids(hr_reduction(seen.tokens).astype(np.float16), place, full), shape.hr_side
     )
@@ -185,7 +203,8 @@ def gather(job: TrainJob, pairs: Pairs, progress: ProgressFn | None = None) -> M
     names = tuple(concept.name for concept in concepts)
     labels = texts = None
     if known is not None and known[rows].any():
-        labels = fit_labels(*_both(found, train, rows, known, job.seed), names)
+        x, shown, weight = _both(found, train, rows, known, job.seed)
+        labels = fit_labels(x, shown, names, weight)
     if text is not None and vectors is not None:
         way = ToText.fit(means, np.asarray(vectors[rows], np.float32))
         if concepts:
@@ -195,19 +214,27 @@ def gather(job: TrainJob, pairs: Pairs, progress: ProgressFn | None = None) -> M
     return replace(found, labels=labels, texts=texts)
 
 
+def _flat(tokens: NDArray[np.floating]) -> NDArray[np.floating]:
+    return tokens.reshape(-1, tokens.shape[-1])
+
+
 def _both(
     material: Material, train: NDArray[np.integer], rows: NDArray[np.integer],
     known: NDArray[np.bool_], seed: int,
-) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:  # fmt: skip
+) -> tuple[NDArray[np.float32], NDArray[np.bool_], NDArray[np.float64]]:  # fmt: skip
     """Return what concepts are learnt from: training tiles as HR shows them, and as LR tells them.
 
     A classifier of HR tokens alone is too sure of them: where observed and completed tiles stand in
-    one ranking, their scores have to mean the same.
+    one ranking, their scores have to mean the same. What LR tells counts less, for it is less true.
+
+    Returns:
+        (2 n, d) mean tokens, (2 n, K) what they show, (2 n,) weights.
     """
     groups = [material.pairs.groups[i] for i in train]
     filled = crossfitted(material.shape, material.data.take(train), groups, _STRENGTH, seed)
     fill = material.evidence(train, filled).fill.mean(axis=1)
-    return np.concatenate([material.means(rows), fill]), np.concatenate([known[rows]] * 2)
+    weight = np.repeat([1.0, _TOLD], len(rows))
+    return np.concatenate([material.means(rows), fill]), np.concatenate([known[rows]] * 2), weight
 
 
 def _concepts(job: TrainJob, pairs: Pairs) -> tuple[tuple[Concept, ...], NDArray[np.bool_] | None]:

@@ -19,6 +19,7 @@ import numpy as np
 from foveate.embeddings import EncoderSpec
 from foveate.errors import DataError, ParameterError
 from foveate.files import digest, read_json, write_bytes, write_json
+from foveate.models.base import parse_name
 from foveate.models.device import resolve_device
 from foveate.models.extras import EXTRAS, need_extra
 from foveate.models.load import load_model
@@ -71,7 +72,7 @@ class Record:
         form: What the predictor is made of.
         conv_fill: Whether the fill has a convolutional part.
         tiles: ``(R, C)`` of a training scene.
-        lr_tile: Side of a tile in pixels of an overview, mean over the training scenes.
+        lr_tile: Side of a tile in pixels of an overview, mean over the scenes of the training.
         gsd: Metres of an LR and of an HR pixel, or None.
         concepts: The K concepts.
         supervision: What the sampler has learnt.
@@ -268,8 +269,9 @@ class Observer:
         # Pictures have a range of their own; values of a sensor are read as they were in training.
         scale = None if encoder.dtype == "uint8" else encoder.spec.scale
         return load_model(
-            encoder.name, weights=weights, bands=encoder.spec.bands, scale=scale, device=device
-        )
+            _beside(encoder.name, Path(self.folder)), weights=weights, bands=encoder.spec.bands,
+            scale=scale, device=device,
+        )  # fmt: skip
 
     def _tensor(self, x: NDArray[np.floating]) -> torch.Tensor:
         import torch
@@ -293,7 +295,8 @@ class Observer:
             place = f"encoders/{digest([str(handle), handle.weights])[:8]}"
             copied = copy_base(handle, own.spec, folder / place)
             weights = copied["base_weights"] and f"{place}/{copied['base_weights']}"
-            encoders[role] = replace(own, name=copied["base"], weights=weights)
+            name = _beside(copied["base"], folder / place, place)
+            encoders[role] = replace(own, name=name, weights=weights)
         record = replace(self.record, encoders=encoders)
         tensors = {k: v.contiguous() for k, v in self._tensors().items()}
         write_bytes(folder / WEIGHTS, as_bytes(tensors))
@@ -416,6 +419,20 @@ def _from_json(content: dict[str, Any]) -> Record:
     rest["tiles"] = _pair(content["tiles"])
     rest["gsd"] = None if content["gsd"] is None else _pair(content["gsd"])
     return Record(**rest)
+
+
+def _beside(name: str, folder: Path, called: str = "") -> str:
+    """Return the name of an encoder; if its architecture is a file in a folder, with the folder.
+
+    Args:
+        name: For `load_model`.
+        folder: Where the file may be.
+        called: What to call the folder; its path when empty.
+    """
+    found = parse_name(name)
+    if not found.name or Path(found.name).is_absolute() or not (folder / found.name).is_file():
+        return name
+    return str(replace(found, name=f"{called or folder}/{found.name}"))
 
 
 def _pair(values: Sequence[Any]) -> tuple[Any, Any]:

@@ -52,8 +52,9 @@ class LabelHead:
 
 
 def fit_labels(
-    x: NDArray[np.floating], present: NDArray[np.bool_], names: tuple[str, ...]
-) -> LabelHead:
+    x: NDArray[np.floating], present: NDArray[np.bool_], names: tuple[str, ...],
+    weight: NDArray[np.floating] | None = None,
+) -> LabelHead:  # fmt: skip
     """Fit a classifier for each concept.
 
     Args:
@@ -61,6 +62,7 @@ def fit_labels(
         present: (n, K) bool.
         names: The K concepts. One that fewer than 5 tiles show, or all but fewer than 5, gets its
             prevalence and nothing else.
+        weight: (n,) of each row; 1 when None.
 
     Raises:
         DataError: No tile shows any of them.
@@ -75,15 +77,16 @@ def fit_labels(
             "Check --concepts, their classes and min_share.",
         )
     n, d = x.shape
-    weight, bias = np.zeros((len(names), d), np.float32), np.zeros(len(names), np.float32)
+    slope, bias = np.zeros((len(names), d), np.float32), np.zeros(len(names), np.float32)
     for k, count in enumerate(counts.tolist()):
         if min(count, n - count) < _LEAST:
             share = (count + 0.5) / (n + 1)
             bias[k] = np.log(share / (1 - share))
             continue
-        fitted = LogisticRegression(C=_STRENGTH, max_iter=500).fit(x, present[:, k])
-        weight[k], bias[k] = fitted.coef_[0], fitted.intercept_[0]
-    return LabelHead(names, weight, bias)
+        fitted = LogisticRegression(C=_STRENGTH, max_iter=500)
+        fitted.fit(x, present[:, k], sample_weight=weight)
+        slope[k], bias[k] = fitted.coef_[0], fitted.intercept_[0]
+    return LabelHead(names, slope, bias)
 
 
 @dataclass(frozen=True, eq=False)

@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     from foveate.observe.networks.predictor import Predictor
     from foveate.observe.networks.sampler import Sampler
     from foveate.observe.networks.tasks import Data
+    from foveate.observe.scoring import TextConcepts
     from foveate.observe.settings import TrainJob
     from foveate.progress import ProgressFn
 
@@ -124,23 +125,40 @@ class Stages:
         """Do stage II with the texts of the concepts (Eq. 9); novel concepts are left out.
 
         Raises:
-            DataError: There are no texts, or it is not known which scene has which concept.
+            DataError: See `matches`.
         """
         material = self.material
         whole = self.new_aligned()
         whole.predictor.load_state_dict(net.state_dict())
-        if material.known is None:
+        known, place = self.matches()[:, self._base()], material.pairs.place
+        shown = np.zeros((len(material.split), known.shape[1]), bool)
+        np.logical_or.at(shown, place[:, 0], known)
+        has = shown[material.scenes("train")], shown[material.scenes("val")]
+        return whole, self._second(whole, net, sampler, has=has)
+
+    def matches(self) -> NDArray[np.bool_]:
+        """Return (n, K) bool: the tiles whose scenes are matched with each text.
+
+        Raises:
+            DataError: There are no texts, or it is not known which tile has which concept.
+        """
+        self._texts()
+        if self.material.known is None:
             raise DataError(
                 "--align siglip for pairs without labels",
                 "Texts are matched with the scenes that have their concept.",
                 "Prepare the pairs with --masks or --objects, and --concepts.",
             )
-        scenes = material.scenes("train")
-        has = np.zeros((len(scenes), len(self._base())), bool)
-        for i, scene in enumerate(scenes):
-            rows = material.tiles(np.array([scene]))
-            has[i] = material.known[rows].any(axis=0)[self._base()]
-        return whole, self._second(whole, net, sampler, has=has)
+        return self.material.known
+
+    def _texts(self) -> TextConcepts:
+        if self.material.texts is None:
+            raise DataError(
+                "--align siglip without texts",
+                "Scenes are aligned with the texts of concepts.",
+                "Name a model that reads texts with --text, and concepts with --concepts.",
+            )
+        return self.material.texts
 
     def new_aligned(self) -> Aligned:
         """Return a predictor with the way to the texts that was fitted.
@@ -148,23 +166,20 @@ class Stages:
         Raises:
             DataError: There are no texts.
         """
-        texts = self.material.texts
-        if texts is None:
-            raise DataError(
-                "--align siglip without texts",
-                "Scenes are aligned with the texts of concepts.",
-                "Name a model that reads texts with --text, and concepts with --concepts.",
-            )
+        texts = self._texts()
         weight, bias = (torch.from_numpy(x.copy()) for x in (texts.way.weight, texts.way.bias))
         vectors = torch.from_numpy(texts.directions[self._base()].copy())
         return Aligned(self.new_predictor(), weight, bias, vectors)
 
     def _base(self) -> list[int]:
-        return [i for i, concept in enumerate(self.material.concepts) if not concept.novel]
+        """Return the concepts to align with: not novel, and shown somewhere."""
+        concepts, known = self.material.concepts, self.material.known
+        shown = np.ones(len(concepts), bool) if known is None else known.any(axis=0)
+        return [i for i, concept in enumerate(concepts) if shown[i] and not concept.novel]
 
     def _second(
         self, net: Predictor | Aligned, predictor: Predictor, sampler: Sampler,
-        has: NDArray[np.bool_] | None = None,
+        has: tuple[NDArray[np.bool_], NDArray[np.bool_]] | None = None,
     ) -> dict[str, Any]:  # fmt: skip
         job, train = self.job, self._part("train")
         scores = scores_of(sampler, predictor.fill, train.lr, self.device)

@@ -15,12 +15,13 @@ Features lie with the pairs, for every training on them to use.
 
 from __future__ import annotations
 
+from dataclasses import replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from foveate.errors import DataError, ParameterError, StorageError
+from foveate.errors import DataError, StorageError
 from foveate.files import digest, digest_ids, read_json, write_bytes, write_json
 from foveate.models.device import resolve_device
 from foveate.models.extras import EXTRAS, need_extra
@@ -44,10 +45,10 @@ if TYPE_CHECKING:
     from foveate.observe.material import Material
     from foveate.observe.networks.predictor import Predictor
     from foveate.observe.networks.sampler import Sampler
-    from foveate.observe.stages import Supervised
+    from foveate.observe.stages import Stages, Supervised
     from foveate.progress import ProgressFn
 
-VERSION = 1  # raised when the same job leads to another observer
+VERSION = 2  # raised when the same job leads to another observer
 MODEL, TRAINING, EVALUATION = "model", "training", "tables/evaluation.json"
 _JUDGED = (
     "random", "uniform", "lr-entropy", "learned", "design", "oracle-gain", "oracle-greedy",
@@ -90,7 +91,7 @@ def run(
     start = Observer.load(job.init, device="cpu") if job.init is not None else None
     pairs = open_pairs(job.pairs)
     with Run.create(out, job=job.model_dump(mode="json"), command=command) as opened:
-        material = gather(job, pairs, progress)
+        material = gather(job, pairs, progress, start=start)
         work = _Work(job, opened, material, device, start, progress)
         work.train()
         work.judge()
@@ -110,16 +111,9 @@ class _Work:
         from foveate.observe.stages import Stages
 
         self.job, self.run, self.material, self._start = job, opened, material, start
-        if start is not None and start.record.shape != material.shape:
-            raise ParameterError(
-                f"--init {job.init} has the sizes {start.record.shape}",
-                f"This training has {material.shape}.",
-                "Start from an observer of the same size over the same encoders.",
-            )
         self.key = _key(job, material, start)
-        self._stages = Stages(
-            material, job, device, self.key, opened.path / TRAINING / "checkpoint.pt", progress
-        )
+        self._asked = digest([self.key, job.supervision, job.form, job.init, job.obr])
+        self._stages = Stages(material, job, device, progress=progress)
 
     def train(self) -> None:
         """Do all stages and write the observer.
@@ -127,26 +121,46 @@ class _Work:
         Raises:
             StorageError: There is an observer that was trained otherwise, and it is not to be
                 replaced.
+            DataError: There is nothing to learn what was asked for from.
         """
         self._refuse_other()
-        stages = self._stages
-        fill, facts = self._stage("fill", [], stages.new_fill, stages.fill)
+        stages, forms = self._stages, self._forms()
+        if self.job.align == "siglip":
+            stages.matches()
+        fill, facts = self._stage("fill", [], stages.new_fill, lambda own: own.fill())
         self._fill, self._strength = fill, facts["strength"]
         first, _ = self._stage(
             "predictor", [self.job.form, self.job.init], stages.new_predictor,
-            lambda: stages.predictor(fill, self._start.predictor if self._start else None),
+            lambda own: own.predictor(fill, self._start.predictor if self._start else None),
         )  # fmt: skip
-        asked = self.job.supervision
-        able = stages.forms()
-        if asked == "blend" and asked not in able:  # without concepts there is no meaning to blend
-            asked = "surprise"
-        forms = able if asked == AUTO else [asked]
         found = {form: self._sampler(form) for form in forms}
         self.captures = {form: facts["captured"] for form, (_, facts) in found.items()}
-        self.form = max(forms, key=lambda form: self.captures[form])
+        # Where HR adds nothing there is no share of it: null in the file.
+        self.form = max(forms, key=lambda form: self.captures[form] or 0.0)
         sampler = found[self.form][0]
         self.observer = self._write(*self._second(first, sampler), sampler)
-        (self.run.path / TRAINING / "checkpoint.pt").unlink(missing_ok=True)
+        for checkpoint in (self.run.path / TRAINING).glob("*.pt"):
+            checkpoint.unlink()
+
+    def _forms(self) -> list[str]:
+        """Return the forms of supervision to train samplers of.
+
+        Raises:
+            DataError: There is no evidence for the one that was asked for.
+        """
+        asked, able = self.job.supervision, self._stages.forms()
+        if asked == AUTO:
+            return able
+        if asked == "blend" and asked not in able:  # without concepts there is no meaning to blend
+            return ["surprise"]
+        if asked not in able:
+            raise DataError(
+                f"no supervision {asked!r} for these pairs",
+                f"There is evidence for: {', '.join(able)}.",
+                "Meaning needs concepts, and either labels (prepare ... --masks MASKS "
+                "--concepts FILE) or a model that reads texts (--text MODEL).",
+            )
+        return [asked]
 
     def _second(self, first: Predictor, sampler: Sampler) -> tuple[Predictor, ToText | None]:
         """Return the predictor of stage II, and the way from its space to that of the texts."""
@@ -155,12 +169,13 @@ class _Work:
         if self.job.align == "dense":
             predictor, _ = self._stage(
                 "predictor, stage II", more, stages.new_predictor,
-                lambda: stages.second(first, sampler),
+                lambda own: own.second(first, sampler),
             )  # fmt: skip
             return predictor, None if texts is None else texts.way
         whole, _ = self._stage(
-            "predictor with texts", more, stages.new_aligned, lambda: stages.aligned(first, sampler)
-        )
+            "predictor with texts", more, stages.new_aligned,
+            lambda own: own.aligned(first, sampler),
+        )  # fmt: skip
         way = whole.way
         return whole.predictor, ToText(
             way.weight.detach().cpu().numpy(), way.bias.detach().cpu().numpy()
@@ -168,22 +183,14 @@ class _Work:
 
     def _sampler(self, form: str) -> tuple[Sampler, dict[str, Any]]:
         """Return the sampler of one form of supervision, and what it captures."""
-        stages = self._stages
 
-        def work() -> tuple[Sampler, dict[str, Any]]:
-            if form not in self._supervised.train:
-                raise DataError(
-                    f"no supervision {form!r} for these pairs",
-                    f"There is evidence for: {', '.join(self._supervised.train)}.",
-                    "Meaning needs concepts, and either labels (prepare ... --masks MASKS "
-                    "--concepts FILE) or a model that reads texts (--text MODEL).",
-                )
+        def work(stages: Stages) -> tuple[Sampler, dict[str, Any]]:
             net, facts = stages.sampler(form, self._supervised)
             scores = stages.validation_scores(net, self._fill)
             facts["captured"] = _captured(self._supervised.gain, scores)
             return net, facts
 
-        return self._stage(f"sampler {form}", [form], stages.new_sampler, work)
+        return self._stage(f"sampler {form}", [form], self._stages.new_sampler, work)
 
     @cached_property
     def _supervised(self) -> Supervised:
@@ -191,24 +198,30 @@ class _Work:
 
     def _stage[Net: torch.nn.Module](
         self, name: str, more: list[Any], new: Callable[[], Net],
-        work: Callable[[], tuple[Net, dict[str, Any]]],
+        work: Callable[[Stages], tuple[Net, dict[str, Any]]],
     ) -> tuple[Net, dict[str, Any]]:  # fmt: skip
-        """Do a stage unless it is done, and return its network and what is known of it."""
+        """Do a stage unless it is done, and return its network and what is known of it.
+
+        Its checkpoints have the key of the step: what was stopped under another supervision or
+        form is not gone on with.
+        """
         from safetensors.torch import save as as_bytes
 
         from foveate.models.weights import put_state, read_state
 
         stem = f"{TRAINING}/{name.replace(', ', '-').replace(' ', '-')}"
         weights, facts = f"{stem}.safetensors", f"{stem}.json"
+        key = digest([self.key, name, more])
 
         def do() -> list[str]:
-            net, found = work()
+            own = replace(self._stages, key=key, checkpoint=self.run.path / f"{stem}.pt")
+            net, found = work(own)
             state = {k: v.detach().cpu().contiguous() for k, v in net.state_dict().items()}
             write_bytes(self.run.path / weights, as_bytes(state))
             write_json(self.run.path / facts, found)
             return [weights, facts]
 
-        self.run.do(f"train {name}", digest([self.key, name, more]), do)
+        self.run.do(f"train {name}", key, do)
         net = new()
         put_state(net, read_state(self.run.path / weights), self.run.path / weights, f"the {name}")
         return net.eval(), read_json(self.run.path / facts)
@@ -217,11 +230,12 @@ class _Work:
         there = self.run.path / MODEL / RECORD
         if self.job.replace or not there.exists():
             return
-        if read_json(there)["training"].get("key") != self.key:
+        if read_json(there)["training"].get("asked") != self._asked:
             raise StorageError(
                 f"the run {str(self.run.path)!r} holds an observer that was trained otherwise",
                 "It is not overwritten unasked.",
-                "Choose another --out, or type --replace: features are used again.",
+                "Choose another --out, or type --replace: features, and stages that are the same, "
+                "are used again.",
             )
 
     def _write(self, predictor: Predictor, to_text: ToText | None, sampler: Sampler) -> Observer:
@@ -246,6 +260,7 @@ class _Work:
             templates=job.templates,
             training={
                 "key": self.key,
+                "asked": self._asked,
                 "size": job.size,
                 "form": job.form,
                 "seed": job.seed,

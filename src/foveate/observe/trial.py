@@ -200,16 +200,18 @@ class Trial:
     def quality(self, tokens: NDArray[np.floating], seen: NDArray[np.bool_]) -> float:
         """Return the one number that curves are made of.
 
-        The mean average precision over all tiles; where there are no labels the mean centred cosine
-        of completed and true tokens, 1 for observed tiles.
+        The mean average precision over all tiles, NaN where none shows a concept; where there are
+        no labels the mean centred cosine of completed and true tokens, 1 for observed tiles.
         """
         labels = self.material.labels
         if labels is None or self.known is None:
             cosine = self.measure(tokens, seen).cosine
             share = dense.from_grids(seen, self.place).mean()
             return float(share + (1 - share) * (cosine if share < 1 else 1.0))
-        found = self._precision(labels.logits(self.tile_means(tokens)), self.known)
-        return float(np.nanmean(found))
+        found = mean_average_precision(
+            labels.logits(self.tile_means(tokens)), self.known, seed=self.seed
+        )
+        return found.mean
 
     def tile_means(self, tokens: NDArray[np.floating]) -> NDArray[np.float32]:
         """Return (n, d) mean tokens of the tiles."""

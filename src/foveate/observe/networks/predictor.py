@@ -33,13 +33,18 @@ class Completed:
 
     Attributes:
         tokens: (b, R * k, C * k, hr_dim) HR tokens of every tile.
-        fill: The same from the overview alone.
+        coarse: (b, R * q, C * q, hr_dim) what the overview alone tells, a token for each query.
         doubt: (b, R, C) how far each tile is from what was observed, 0 (observed alike) to 1.
     """
 
     tokens: torch.Tensor
-    fill: torch.Tensor
+    coarse: torch.Tensor
     doubt: torch.Tensor
+
+    @property
+    def fill(self) -> torch.Tensor:
+        """(b, R * k, C * k, hr_dim) HR tokens of every tile from the overview alone."""
+        return repeat(self.coarse, self.tokens.shape[1] // self.coarse.shape[1])
 
 
 class Block(nn.Module):
@@ -165,15 +170,19 @@ class Predictor(nn.Module):
         if self.kriging is not None:
             spread, doubt = self.kriging(lr, pooled(lack, q), seen)
             base = base + repeat(spread, q)
-        found = repeat(base, pool) + self._lack(lr, lack, seen, doubt)
+        lacking = self._lack(lr, lack, seen, doubt)
+        if self.smooth is None:
+            found = repeat(base + lacking, pool)
+        else:
+            found = repeat(base, pool) + self._wide(lacking)
         if passthrough:
             found = torch.where(repeat(seen, shape.hr_side)[..., None], hr, found)
-        return Completed(found, repeat(fill, pool), doubt)
+        return Completed(found, fill, doubt)
 
     def _lack(
         self, lr: torch.Tensor, lack: torch.Tensor, seen: torch.Tensor, doubt: torch.Tensor
     ) -> torch.Tensor:
-        """Return what the blocks add: (b, R * k, C * k, hr_dim)."""
+        """Return what the blocks add to each query: (b, R * q, C * q, hr_dim)."""
         shape = self.shape
         b, rows, cols = seen.shape
         d, q = shape.hr_dim, shape.queries
@@ -189,12 +198,15 @@ class Predictor(nn.Module):
         context = context.flatten(1, 2)
         for block in self.blocks:
             x = block(x, context)
-        x = self.outlet(self.norm(x)).reshape(b, rows * q, cols * q, d)
-        if self.smooth is None:
-            return repeat(x, shape.pool)
+        return self.outlet(self.norm(x)).reshape(b, rows * q, cols * q, d)
+
+    def _wide(self, x: torch.Tensor) -> torch.Tensor:
+        """Bring what the blocks add to every HR token, across tiles."""
+        assert self.smooth is not None  # noqa: S101  (asked by the caller)
         wide = functional.interpolate(
-            x.permute(0, 3, 1, 2), scale_factor=shape.pool, mode="bilinear", align_corners=False
-        )
+            x.permute(0, 3, 1, 2), scale_factor=self.shape.pool, mode="bilinear",
+            align_corners=False,
+        )  # fmt: skip
         return self.smooth(wide).permute(0, 2, 3, 1)
 
     @torch.no_grad()

@@ -125,7 +125,8 @@ class PredictorTask:
             would have them (stage II); None for random ones (stage I).
         norm: Weight of the length in the loss; 0 is Eq. 8.
         kriging: Whether to train nothing but the kriging.
-        has: (s, K) bool which training scene has which concept, for `Aligned`.
+        has: Which training and which validation scene has which concept, (s, K) bool each, for
+            `Aligned`.
         seed: Of the masks of validation, which are the same each time.
 
     Raises:
@@ -142,7 +143,7 @@ class PredictorTask:
         scores: NDArray[np.floating] | None = None,
         norm: float = 0.5,
         kriging: bool = False,
-        has: NDArray[np.bool_] | None = None,
+        has: tuple[NDArray[np.bool_], NDArray[np.bool_]] | None = None,
         seed: int = 0,
     ) -> None:
         self.net = net.to(device)
@@ -186,7 +187,7 @@ class PredictorTask:
         weight = whole * (1 - known + _OBSERVED * known)
         loss = representation_loss(found, target, own.mu, weight, norm=self._norm)
         if isinstance(self.net, Aligned) and self._has is not None:
-            match = torch.from_numpy(self._has[rows]).to(self._device)
+            match = torch.from_numpy(self._has[0][rows]).to(self._device)
             loss = loss + _ALIGNMENT * alignment_loss(self.net.logits(found, whole), match)
         return loss
 
@@ -194,14 +195,33 @@ class PredictorTask:
         """Return how well unobserved tiles are completed, and whether predictions collapse.
 
         "score" is the mean centred cosine over `VALIDATED` shares; "spread" the standard deviation
-        of predictions over that of the targets at unobserved tiles: near 0 they all are one.
+        of predictions over that of the targets at unobserved tiles: near 0 they all are one. Of
+        `Aligned` the score has the loss of the texts, "texts", taken off as in training: else it
+        might keep an epoch in which no text was learnt.
         """
         cosines, spreads = [], []
         for share in VALIDATED:
             found, true = self._unobserved(share)
             cosines.append(float(centred_cosine(found, true, self._own.mu).mean()))
             spreads.append(float(_spread(found) / _spread(true).clamp(min=1e-6)))
-        return {"score": float(np.mean(cosines)), "spread": float(np.mean(spreads))}
+        found = {"score": float(np.mean(cosines)), "spread": float(np.mean(spreads))}
+        if isinstance(self.net, Aligned) and self._has is not None:
+            found["texts"] = self._misaligned(self.net, self._has[1])
+            found["score"] -= _ALIGNMENT * found["texts"]
+        return found
+
+    def _misaligned(self, net: Aligned, has: NDArray[np.bool_]) -> float:
+        """Return the loss of the validation scenes and the texts, at the middle share."""
+        share, total = sorted(VALIDATED)[len(VALIDATED) // 2], 0.0
+        for start in range(0, len(self._val), _AT_ONCE):
+            rows = np.arange(start, min(len(self._val), start + _AT_ONCE))
+            lr, hr, _ = self._val.batch(rows, self._device)
+            seen = (self._ranks[rows] < share) & self._val.here[rows]
+            tokens = self._own(lr, hr, torch.from_numpy(seen).to(self._device)).tokens
+            whole = self._val.weight(rows, self._own.shape.hr_side, self._device)
+            match = torch.from_numpy(has[rows]).to(self._device)
+            total += len(rows) * float(alignment_loss(net.logits(tokens, whole), match))
+        return total / len(self._val)
 
     def _unobserved(self, share: float) -> tuple[torch.Tensor, torch.Tensor]:
         """Return completed and true tokens of the tiles that are not observed, (n, hr_dim)."""

@@ -1,0 +1,52 @@
+"""What a training may start from: an observer of the same make."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from foveate.errors import ParameterError
+from foveate.observe.networks.shape import form_of
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from foveate.observe.networks.shape import Shape
+    from foveate.observe.observer import Encoder, Observer
+    from foveate.observe.settings import TrainJob
+
+
+def check_start(
+    start: Observer, job: TrainJob, shape: Shape, encoders: Mapping[str, Encoder]
+) -> None:
+    """Check that the weights of an observer fit a training.
+
+    Args:
+        start: The observer to start from.
+        job: The training.
+        shape: Its sizes.
+        encoders: Its encoders, role by role.
+
+    Raises:
+        ParameterError: Sizes, form, fill or encoders are others.
+    """
+    own = start.record
+    fill = "conv" if own.conv_fill else "linear"
+    for what, theirs, wanted in (
+        ("the sizes", own.shape, shape),
+        ("the form", own.form, form_of(job.form)),
+        ("the fill", fill, job.fill),
+        *(
+            (f"the {role.upper()} encoder", _print(own.encoders[role]), _print(encoders[role]))
+            for role in ("lr", "hr")
+        ),
+    ):
+        if theirs != wanted:
+            raise ParameterError(
+                f"--init {job.init} has {what} {theirs}",
+                f"This training has {wanted}.",
+                "Start from an observer of the same size and form over the same encoders.",
+            )
+
+
+def _print(encoder: Encoder) -> str:
+    return f"{encoder.name} ({encoder.spec.fingerprint})"

@@ -1,0 +1,204 @@
+"""`foveate observe train` as a user calls it: once, again, killed, and with bad input."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+pytest.importorskip("torch")
+
+from command import here
+from observing import observing  # noqa: F401
+from trees import digest_tree
+
+from foveate.cli.main import main
+from foveate.errors import DataError
+from foveate.files import read_json
+from foveate.observe.material import gather
+from foveate.observe.observer import Observer
+from foveate.observe.pairs import open_pairs
+from foveate.observe.prepare import PrepareJob
+from foveate.observe.prepare import run as prepare
+from foveate.observe.settings import TrainJob
+
+EPOCHS, BATCH, STAGES = 2, 2, 4  # kriging, blocks, sampler, blocks again
+TYPED = ("--size", "nano", "--epochs", EPOCHS, "--train-batch", BATCH, "--device", "cpu")
+ONE, OTHER = ("--supervision", "structural"), ("--supervision", "surprise")
+MODEL = "model/observer.safetensors"
+
+# Trains, and kills itself with SIGKILL after the n-th step of a training.
+SCRIPT = """
+import os, signal, sys
+import torch
+from foveate.cli.main import main
+from foveate.errors import DataError
+
+left, step = int(sys.argv[1]), torch.optim.AdamW.step
+def dying(self, *more, **named):
+    global left
+    found = step(self, *more, **named)
+    left -= 1
+    if not left:
+        os.kill(os.getpid(), signal.SIGKILL)
+    return found
+torch.optim.AdamW.step = dying
+main(sys.argv[2:])
+"""
+
+
+def typed(pairs, out, *more):
+    return [str(x) for x in ("observe", "train", pairs, "--out", out, *TYPED, *more)]
+
+
+def train(pairs, out, *more):
+    """Train in this process, which is the same command without a start."""
+    return main(typed(pairs, out, *more))
+
+
+@pytest.fixture(scope="module")
+def trained(observing, tmp_path_factory):  # noqa: F811
+    """An observer of structure, and what was printed."""
+    out = tmp_path_factory.mktemp("trained") / "model"
+    answer = here(*typed(observing.pairs, out, *ONE, "--json"))
+    assert answer.status == 0, answer.err
+    return out, answer.json
+
+
+def test_train_prints_what_the_observer_is_worth(trained):
+    out, found = trained
+    assert set(found) == {"run", "worked", "observer", "pool", "model", "seed", "evaluation"}
+    assert found["worked"]
+    own = found["observer"]
+    assert (own["size"], own["form"], own["supervision"]) == ("nano", "kriged", "structural")
+    assert own["scenes"] == {"train": 5, "val": 1, "test": 2}
+    assert own["tiles"] == 200
+    assert own["concepts"] == ["forest", "road", "cropland"]
+    assert set(own["captured"]) == {"structural"}
+    judged = found["evaluation"]
+    assert set(judged) == {
+        "split", "scenes", "tiles", "obr", "supervision", "curve", "efficiency", "completions",
+        "random", "concepts", "sweep", "neighbours", "failures",
+    }  # fmt: skip
+    assert (judged["split"], judged["scenes"], judged["tiles"]) == ("test", 2, 50)
+    assert set(judged["curve"]["policies"]) == {
+        "random", "uniform", "lr-entropy", "learned", "design", "oracle-gain", "oracle-greedy",
+    }  # fmt: skip
+    assert judged["completions"]["full"]["tiles"] >= judged["completions"]["none"]["tiles"]
+    assert judged == read_json(out / "tables/evaluation.json")
+    assert (out / "report.html").stat().st_size > 10_000
+    assert read_json(out / "tables/shown.json")["scenes"]
+    record = read_json(out / "run.json")
+    assert "--json" not in record["command"]
+    assert not list(out.rglob("*.pt"))  # checkpoints
+
+
+def test_again_nothing_is_done(observing, trained, capsys):  # noqa: F811
+    out, _ = trained
+    before = digest_tree(out, skip=())
+    assert train(observing.pairs, out, *ONE) == 0
+    shown = capsys.readouterr().out.splitlines()
+    assert shown[0] == "Nothing to do: this observer is trained."
+    assert shown[1].startswith(f"Observer {out} (nano, kriged, supervision structural), from 5 ")
+    assert shown[2].startswith("At OBR 0.12, tile mAP of 50 test tiles:")
+    assert digest_tree(out, skip=()) == before
+
+
+@pytest.fixture(scope="module")
+def other(observing, trained, tmp_path_factory):  # noqa: F811
+    """The same observer with another supervision, in a copy of its run."""
+    out = tmp_path_factory.mktemp("other") / "model"
+    subprocess.run(["cp", "-r", trained[0], out], check=True)
+    assert train(observing.pairs, out, *OTHER) == 1
+    assert digest_tree(out, skip=()) == digest_tree(trained[0], skip=())
+    assert train(observing.pairs, out, *OTHER, "--replace") == 0
+    return out
+
+
+def test_another_supervision_is_asked_for_and_keeps_what_is_the_same(trained, other):
+    old, new = (read_json(path / "run.json")["steps"] for path in (trained[0], other))
+    for step in ("train fill", "train predictor"):
+        assert new[step] == old[step]  # times and all
+    assert {"train sampler structural", "train sampler surprise"} <= set(new)
+    assert new["train predictor, stage II"] != old["train predictor, stage II"]
+    one, two = ((path / MODEL).read_bytes() for path in (trained[0], other))
+    assert one != two
+    assert read_json(other / "model/observer.json")["supervision"] == "surprise"
+
+
+def test_a_killed_training_goes_on_to_the_same_bits(observing, trained, tmp_path):  # noqa: F811
+    steps = STAGES * EPOCHS * -(-5 // BATCH)
+    moment = int(np.random.default_rng(11).integers(1, steps + 1))
+    out = tmp_path / "killed"
+    done = subprocess.run(  # a process of its own, for it dies
+        [sys.executable, "-c", SCRIPT, str(moment), *typed(observing.pairs, out, *ONE)],
+        capture_output=True, check=False, env=os.environ | {"OMP_NUM_THREADS": "1"},
+    )  # fmt: skip
+    assert done.returncode == -signal.SIGKILL, done.stderr
+    assert not (out / MODEL).exists()
+    assert train(observing.pairs, out, *ONE) == 0
+    skip = ("run.json", "report.html")
+    own, whole = digest_tree(out, skip), digest_tree(trained[0], skip)
+    assert own[MODEL] == whole[MODEL]
+    assert own.keys() == whole.keys()
+    differ = {name for name in own if own[name] != whole[name]}
+    assert not differ - {"model/observer.json"}, differ
+
+
+@pytest.fixture(scope="module")
+def bare(observing, tmp_path_factory):  # noqa: F811
+    """Pairs of which no concept is known."""
+    out = tmp_path_factory.mktemp("bare") / "pairs"
+    images = sorted((observing.world / "images").glob("*.tif"))[:4]
+    prepare(PrepareJob(images=[str(p) for p in images], tiles=(2, 2), ratio=4), out)
+    return out
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        (("--size", "tinny"), "Did you mean 'tiny'"),
+        (("--form", "krigged"), "Did you mean 'kriged'"),
+        (("--supervision", "semantics"), "Did you mean 'semantic'"),
+        (("--similarity", "cosinus"), "similarity"),
+        (("--val", "0.6", "--test", "0.5"), "8 groups of scenes"),
+        (("--text", "builtin"), "embed images and texts in one space"),
+        (("--init", "nowhere"), "holds no trained observer"),
+    ],
+)
+def test_what_cannot_be_is_explained(observing, options, said, tmp_path, capsys):  # noqa: F811
+    assert train(observing.pairs, tmp_path / "run", *options) == 1
+    error = " ".join(capsys.readouterr().err.split())
+    assert said in error
+    assert "Traceback" not in error
+    assert not (tmp_path / "run/model").exists()
+
+
+def test_supervision_needs_concepts(bare, tmp_path, capsys):
+    assert train(bare, tmp_path / "run", "--supervision", "semantic") == 1
+    error = " ".join(capsys.readouterr().err.split())
+    assert "no supervision 'semantic' for these pairs" in error
+    assert "--text MODEL" in error
+    assert not list((tmp_path / "run").rglob("*.safetensors"))
+
+
+def test_pairs_have_high_resolution(observing, tmp_path, capsys):  # noqa: F811
+    for folder in (observing.world, tmp_path / "nothing"):
+        assert train(folder, tmp_path / "run") == 1
+        assert "holds no run" in capsys.readouterr().err
+    pairs = replace(open_pairs(observing.pairs), has_hr=False)
+    with pytest.raises(DataError, match="pairs without high resolution"):
+        gather(TrainJob(pairs=str(observing.pairs)), pairs)
+
+
+def test_an_observer_to_start_from(observing, trained, tmp_path):  # noqa: F811
+    out, start = tmp_path / "on", trained[0]
+    assert train(observing.pairs, out, *ONE, "--init", start, "--seed", "1") == 0
+    old, new = (Observer.load(path, device="cpu") for path in (start, out))
+    np.testing.assert_array_equal(new.lr.basis, old.lr.basis)  # what its weights belong to
+    np.testing.assert_array_equal(new.hr.basis, old.hr.basis)
