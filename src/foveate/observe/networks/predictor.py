@@ -170,11 +170,7 @@ class Predictor(nn.Module):
         if self.kriging is not None:
             spread, doubt = self.kriging(lr, pooled(lack, q), seen)
             base = base + repeat(spread, q)
-        lacking = self._lack(lr, lack, seen, doubt)
-        if self.smooth is None:
-            found = repeat(base + lacking, pool)
-        else:
-            found = repeat(base, pool) + self._wide(lacking)
+        found = repeat(base + self._lack(lr, lack, seen, doubt), pool)
         if passthrough:
             found = torch.where(repeat(seen, shape.hr_side)[..., None], hr, found)
         return Completed(found, fill, doubt)
@@ -198,16 +194,10 @@ class Predictor(nn.Module):
         context = context.flatten(1, 2)
         for block in self.blocks:
             x = block(x, context)
-        return self.outlet(self.norm(x)).reshape(b, rows * q, cols * q, d)
-
-    def _wide(self, x: torch.Tensor) -> torch.Tensor:
-        """Bring what the blocks add to every HR token, across tiles."""
-        assert self.smooth is not None  # noqa: S101  (asked by the caller)
-        wide = functional.interpolate(
-            x.permute(0, 3, 1, 2), scale_factor=self.shape.pool, mode="bilinear",
-            align_corners=False,
-        )  # fmt: skip
-        return self.smooth(wide).permute(0, 2, 3, 1)
+        x = self.outlet(self.norm(x)).reshape(b, rows * q, cols * q, d)
+        if self.smooth is None:
+            return x
+        return self.smooth(x.permute(0, 3, 1, 2)).permute(0, 2, 3, 1)
 
     @torch.no_grad()
     def follow(self, targets: torch.Tensor) -> None:

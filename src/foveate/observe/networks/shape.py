@@ -102,8 +102,9 @@ class Form:
             kernel, before the blocks.
         self_attention: Whether HR tokens see each other.
         lr_context: Whether they see the LR tokens.
-        upsampling: How queries become HR tokens where one stands for several: "smooth" (bilinear
-            and a convolution, across tiles) or "tile" (each to its own).
+        upsampling: How queries become HR tokens where one stands for several: "smooth" (a
+            convolution over neighbouring queries, across tiles, before each goes to its own) or
+            "tile" (each to its own alone).
 
     Raises:
         ParameterError: Kriging without a fill.
