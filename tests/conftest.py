@@ -1,6 +1,11 @@
 """Fixtures of every test: repeatable properties, the real imagery, no file left open."""
 
+import os
 from pathlib import Path
+
+# Before numpy or torch is loaded, and for every process that a test starts. Tests run side by side,
+# and the bits of a trained network depend on the number of threads that its sums were split over.
+os.environ["OMP_NUM_THREADS"] = "1"
 
 import pytest
 from hypothesis import settings

@@ -2,7 +2,6 @@
 
 import ast
 import importlib.util
-import os
 import re
 import shlex
 import shutil
@@ -107,7 +106,6 @@ def test_snippets_run(page, desk, tmp_path):
     done = subprocess.run(
         [sys.executable, program.name],
         cwd=tmp_path, capture_output=True, text=True, check=False,
-        env={**os.environ, "OMP_NUM_THREADS": "1"},
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
 

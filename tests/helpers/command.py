@@ -31,7 +31,6 @@ def start(*arguments):
     return subprocess.Popen(
         [str(Path(sys.executable).parent / "foveate"), *map(str, arguments)],
         stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
-        env=os.environ | {"OMP_NUM_THREADS": "1"},
         # Started in the background, a shell's children ignore Ctrl-C, and so would theirs.
         preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # noqa: PLW1509
     )  # fmt: skip
@@ -42,7 +41,7 @@ def foveate(*arguments, cwd=None, environment=None):
     done = subprocess.run(
         [str(Path(sys.executable).parent / "foveate"), *map(str, arguments)],
         capture_output=True, text=True, cwd=cwd, check=False,
-        env=os.environ | {"OMP_NUM_THREADS": "1", "COLUMNS": "200"} | (environment or {}),
+        env=os.environ | {"COLUMNS": "200"} | (environment or {}),
     )  # fmt: skip
     return Answer(done.returncode, done.stdout, done.stderr)
 

@@ -27,8 +27,11 @@ class Watcher:
         score = lr[..., 0] - lr.min()
         return Scores(score / max(score.max(), 1), score, 0 * score)
 
+    def filled(self, lr):
+        return lr.astype(np.float32)
+
     def complete(self, lr, hr, seen, *, passthrough=True):
-        fill = lr.astype(np.float32)
+        fill = self.filled(lr)
         tokens = fill + (hr - fill) / 2
         if passthrough:
             tokens = np.where(seen[..., None], hr, tokens)

@@ -69,6 +69,12 @@ def test_many_scenes_are_scored_as_each_by_itself(observer):
         np.testing.assert_allclose(one, done[i], atol=1e-4)
 
 
+def test_the_fill_alone_is_that_of_a_completion(observer):
+    lr, hr, seen = scenes(observer, s=20)
+    found = observer.complete(lr, hr, seen).fill
+    np.testing.assert_array_equal(observer.filled(lr), found)
+
+
 def test_observed_tokens_come_back_and_others_make_no_difference(observer):
     lr, hr, seen = scenes(observer)
     done = observer.complete(lr, hr, seen)

@@ -66,7 +66,7 @@ class Seed:
 
     @cached_property
     def material(self) -> Material:
-        """Features and splits; novel concepts have no part in any gain."""
+        """Features and splits."""
         found = gather(self.job, self._pairs, self._progress)
         if self._start is not None and self._start.record.shape != found.shape:
             raise ParameterError(
@@ -74,8 +74,7 @@ class Seed:
                 f"This benchmark has {found.shape}.",
                 "Start from an observer of the same size over the same encoders.",
             )
-        held = tuple(replace(c, weight=0.0) if c.novel else c for c in found.concepts)
-        return replace(found, concepts=held)
+        return found
 
     @cached_property
     def trainer(self) -> Trainer:

@@ -14,14 +14,14 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from foveate.bench.cells import Skipped
-from foveate.files import digest, read_json, write_bytes, write_json
-from foveate.models.weights import put_state, read_state
+from foveate.files import digest
+from foveate.observe.keeping import keep
 from foveate.observe.networks.policy import new_policy
 from foveate.observe.networks.shape import FORMS, Form, form_of
 from foveate.observe.networks.tasks import PredictorTask, new_predictor
 from foveate.observe.patchdrop import SETTINGS as PATCHDROP
 from foveate.observe.patchdrop import train_patchdrop
-from foveate.observe.stages import Stages
+from foveate.observe.stages import KRIGING_LR, Stages
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -40,7 +40,6 @@ if TYPE_CHECKING:
     from foveate.progress import ProgressFn
     from foveate.run import Run
 
-_KRIGING_LR = 3e-2  # as in the stages
 _PATCHDROP = 1.5  # times the epochs of a stage, as its own defaults are
 BLIND: dict[str, Form] = {
     "kriged-blind": replace(FORMS["kriged"], lr_context=False),
@@ -74,7 +73,7 @@ class Variant(Stages):
             net, self._part("train"), self._part("val"), self.device, norm=job.norm, kriging=True,
             seed=job.seed,
         )  # fmt: skip
-        return net, self._guarded(task, "kriging", lr=_KRIGING_LR)
+        return net, self._guarded(task, "kriging", lr=KRIGING_LR)
 
 
 class Trainer:
@@ -235,24 +234,12 @@ class Trainer:
         more: list[Any] | None = None,
     ) -> tuple[Net, dict[str, Any]]:  # fmt: skip
         """Do a stage unless it is done, and return its network and what is known of it."""
-        from safetensors.torch import save as as_bytes
-
         if name in self._found:
             return self._found[name]
         stem = f"{self._folder}/{name.replace(' ', '-')}"
-        weights, facts = f"{stem}.safetensors", f"{stem}.json"
-
-        def do() -> list[str]:
-            net, found = work()
-            state = {k: v.detach().cpu().contiguous() for k, v in net.state_dict().items()}
-            write_bytes(self._run.path / weights, as_bytes(state))
-            write_json(self._run.path / facts, found)
-            self._checkpoint.unlink(missing_ok=True)
-            return [weights, facts]
-
-        self._run.do(f"train {self._folder} {name}", digest([self._key, name, more or []]), do)
-        net = new()
-        path = self._run.path / weights
-        put_state(net, read_state(path), path, f"the {name}")
-        self._found[name] = net.to(self.device).eval(), read_json(self._run.path / facts)
+        key, step = digest([self._key, name, more or []]), f"train {self._folder} {name}"
+        net, facts = keep(
+            self._run, step, key, stem=stem, new=new, work=work, checkpoint=self._checkpoint
+        )
+        self._found[name] = net.to(self.device), facts
         return self._found[name]

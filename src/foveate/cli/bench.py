@@ -8,6 +8,7 @@ from typing import Annotated, Any
 
 import typer
 
+from foveate.cli import observe_options as t
 from foveate.cli import options as o
 
 app = typer.Typer(
@@ -36,20 +37,12 @@ def observe(
     draws: Annotated[int, typer.Option(help="Draws of random tiles, for each seed.")] = 5,
     model: o.Model = None,
     weights: o.Weights = None,
-    concepts: Annotated[
-        str, typer.Option(help="Names, or a file with weights. [default: those of the pairs]")
-    ] = "",
-    text: Annotated[
-        str | None, typer.Option(help="Model of images and texts. [default: --model, if it can]")
-    ] = None,
-    text_weights: Annotated[Path | None, typer.Option(help="Its local weights.")] = None,
-    lr_model: Annotated[
-        str | None, typer.Option(help="Encoder of overviews. [default: --model]")
-    ] = None,
-    lr_weights: Annotated[Path | None, typer.Option(help="Its local weights.")] = None,
-    size: Annotated[
-        str | None, typer.Option(help="nano, tiny, small or full. [default: tiny]")
-    ] = None,
+    concepts: t.Concepts = "",
+    text: t.Text = None,
+    text_weights: t.TextWeights = None,
+    lr_model: t.LrModel = None,
+    lr_weights: t.LrWeights = None,
+    size: t.Size = None,
     form: Annotated[
         str | None,
         typer.Option(help="Of 'ours': kriged, residual, cross, plain, literal. [default: kriged]"),
@@ -66,23 +59,15 @@ def observe(
     init: Annotated[
         Path | None, typer.Option(help="A trained observer, for the table pretraining.")
     ] = None,
-    val: Annotated[
-        float | None, typer.Option(help="Share of the groups to choose by. [default: 0.15]")
-    ] = None,
+    val: t.Val = None,
     test: Annotated[
         float | None, typer.Option(help="Share of the groups to judge by. [default: 0.2]")
     ] = None,
-    epochs: Annotated[
-        int | None, typer.Option(help="Most passes over the scenes. [default: 40]")
-    ] = None,
-    train_batch: Annotated[int | None, typer.Option(help="Scenes a step. [default: 8]")] = None,
-    lr: Annotated[float | None, typer.Option(help="Learning rate. [default: 0.001]")] = None,
-    patience: Annotated[
-        int | None, typer.Option(help="Epochs without progress before the end. [default: 8]")
-    ] = None,
-    precision: Annotated[
-        str | None, typer.Option(help="float32 or bfloat16, in training. [default: float32]")
-    ] = None,
+    epochs: t.Epochs = None,
+    train_batch: t.TrainBatch = None,
+    lr: t.Lr = None,
+    patience: t.Patience = None,
+    precision: t.Precision = None,
     templates: o.Templates = "rs",
     bands: o.Bands = "",
     scale: o.Scale = "",
@@ -95,8 +80,7 @@ def observe(
     from foveate.bench.experiment import run
     from foveate.bench.settings import BenchJob
     from foveate.cli.benched import benched
-    from foveate.cli.observed_train import typed_concepts
-    from foveate.cli.parse import numbers, scale_pairs
+    from foveate.cli.observed_train import training_settings
     from foveate.cli.show import progress_bars
 
     typed: dict[str, Any] = {
@@ -106,13 +90,10 @@ def observe(
         "val": val, "test": test, "epochs": epochs, "train_batch": train_batch, "lr": lr,
         "patience": patience, "precision": precision,
     }  # fmt: skip
-    given: dict[str, Any] = {
-        k: str(v) if isinstance(v, Path) else v for k, v in typed.items() if v is not None
-    }
+    given = training_settings(typed, concepts=concepts, scale=scale, bands=bands)
     job = BenchJob(
-        **given, seeds=seeds, draws=draws, concepts=typed_concepts(concepts), templates=templates,
-        scale=scale_pairs(scale), bands=[int(b) for b in numbers(bands, "bands", whole=True)],
-        seed=seed, batch_size=batch_size, device=device,
+        **given, seeds=seeds, draws=draws, templates=templates, seed=seed,
+        batch_size=batch_size, device=device,
     )  # fmt: skip
     with progress_bars(quiet=as_json) as progress:
         done = run(job, out, command=o.command(), progress=progress)

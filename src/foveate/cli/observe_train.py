@@ -8,6 +8,7 @@ from typing import Annotated, Any
 
 import typer
 
+from foveate.cli import observe_options as t
 from foveate.cli import options as o
 
 
@@ -16,24 +17,16 @@ def train(
     out: o.Out,
     model: o.Model = None,
     weights: o.Weights = None,
-    concepts: Annotated[
-        str, typer.Option(help="Names, or a file with weights. [default: those of the pairs]")
-    ] = "",
-    text: Annotated[
-        str | None, typer.Option(help="Model of images and texts. [default: --model, if it can]")
-    ] = None,
-    text_weights: Annotated[Path | None, typer.Option(help="Its local weights.")] = None,
-    lr_model: Annotated[
-        str | None, typer.Option(help="Encoder of overviews. [default: --model]")
-    ] = None,
-    lr_weights: Annotated[Path | None, typer.Option(help="Its local weights.")] = None,
+    concepts: t.Concepts = "",
+    text: t.Text = None,
+    text_weights: t.TextWeights = None,
+    lr_model: t.LrModel = None,
+    lr_weights: t.LrWeights = None,
     saliency_model: Annotated[
         str | None, typer.Option(help="Encoder for structural saliency. [default: --model]")
     ] = None,
     saliency_weights: Annotated[Path | None, typer.Option(help="Its local weights.")] = None,
-    size: Annotated[
-        str | None, typer.Option(help="nano, tiny, small or full. [default: tiny]")
-    ] = None,
+    size: t.Size = None,
     form: Annotated[
         str | None,
         typer.Option(help="kriged, residual, cross, plain or literal. [default: kriged]"),
@@ -69,23 +62,15 @@ def train(
         float | None, typer.Option(help="Observed share to train for. [default: 0.12]")
     ] = None,
     init: Annotated[Path | None, typer.Option(help="A trained observer to start from.")] = None,
-    val: Annotated[
-        float | None, typer.Option(help="Share of the groups to choose by. [default: 0.15]")
-    ] = None,
+    val: t.Val = None,
     test: Annotated[
         float | None, typer.Option(help="Share of the groups to judge by; 0: none. [default: 0.2]")
     ] = None,
-    epochs: Annotated[
-        int | None, typer.Option(help="Most passes over the scenes. [default: 40]")
-    ] = None,
-    train_batch: Annotated[int | None, typer.Option(help="Scenes a step. [default: 8]")] = None,
-    lr: Annotated[float | None, typer.Option(help="Learning rate. [default: 0.001]")] = None,
-    patience: Annotated[
-        int | None, typer.Option(help="Epochs without progress before the end. [default: 8]")
-    ] = None,
-    precision: Annotated[
-        str | None, typer.Option(help="float32 or bfloat16, in training. [default: float32]")
-    ] = None,
+    epochs: t.Epochs = None,
+    train_batch: t.TrainBatch = None,
+    lr: t.Lr = None,
+    patience: t.Patience = None,
+    precision: t.Precision = None,
     templates: o.Templates = "rs",
     bands: o.Bands = "",
     scale: o.Scale = "",
@@ -98,8 +83,7 @@ def train(
     as_json: o.Json = False,
 ) -> None:
     """Train a sampler and a predictor on pairs, and judge them on scenes held out."""
-    from foveate.cli.observed_train import trained, typed_concepts
-    from foveate.cli.parse import numbers, scale_pairs
+    from foveate.cli.observed_train import trained, training_settings
     from foveate.cli.show import progress_bars
     from foveate.observe.settings import TrainJob
     from foveate.observe.train import run
@@ -114,12 +98,9 @@ def train(
         "align": align, "obr": obr, "init": init, "val": val, "test": test, "epochs": epochs,
         "train_batch": train_batch, "lr": lr, "patience": patience, "precision": precision,
     }  # fmt: skip
-    given: dict[str, Any] = {
-        k: str(v) if isinstance(v, Path) else v for k, v in typed.items() if v is not None
-    }
+    given = training_settings(typed, concepts=concepts, scale=scale, bands=bands)
     job = TrainJob(
-        **given, concepts=typed_concepts(concepts), templates=templates, scale=scale_pairs(scale),
-        bands=[int(b) for b in numbers(bands, "bands", whole=True)], seed=seed,
+        **given, templates=templates, seed=seed,
         batch_size=batch_size, device=device, replace=replace,
     )  # fmt: skip
     with progress_bars(quiet=as_json) as progress:

@@ -1,13 +1,17 @@
-"""What is printed of a training of `observe`."""
+"""From what was typed to a training of `observe`, and what is printed of it."""
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from foveate.cli.parse import numbers, scale_pairs
 from foveate.cli.show import count, result
 from foveate.files import read_json
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from foveate.run import Run
 
 
@@ -21,6 +25,22 @@ def typed_concepts(text: str) -> list[dict[str, Any]]:
     from foveate.observe.concepts import concepts_from
 
     return [concept.to_dict() for concept in concepts_from(text)] if text else []
+
+
+def training_settings(
+    typed: Mapping[str, Any], *, concepts: str, scale: str, bands: str
+) -> dict[str, Any]:
+    """Read what trains on pairs; what was not typed (None) is left out.
+
+    Raises:
+        ParameterError: Something cannot be read.
+        DataError: The file of concepts cannot be read.
+    """
+    given = {k: str(v) if isinstance(v, Path) else v for k, v in typed.items() if v is not None}
+    return {
+        **given, "concepts": typed_concepts(concepts), "scale": scale_pairs(scale),
+        "bands": [int(b) for b in numbers(bands, "bands", whole=True)],
+    }  # fmt: skip
 
 
 def trained(run: Run, *, as_json: bool) -> None:

@@ -92,6 +92,12 @@ class Material:
         """Return the rows of the tiles of some scenes, in the order of the pool."""
         return np.flatnonzero(np.isin(self.pairs.place[:, 0], scenes))
 
+    def places(self, scenes: NDArray[np.integer]) -> NDArray[np.int64]:
+        """Return (n, 3) number among some scenes, row and column of each of their tiles."""
+        place = self.pairs.place[self.tiles(scenes)].copy()
+        place[:, 0] = np.searchsorted(scenes, place[:, 0])
+        return place
+
     def weights(self) -> NDArray[np.float64]:
         """Return (K,) weights of the concepts in the gain.
 
@@ -119,8 +125,7 @@ class Material:
             whole: Whether the reference is the scene instead of the tile.
         """
         rows = self.tiles(scenes)
-        place = self.pairs.place[rows].copy()
-        place[:, 0] = np.searchsorted(scenes, place[:, 0])
+        place = self.places(scenes)
         side = self.shape.hr_side
         filled = dense.gather(fill.float().numpy(), side)
         tiles = dense.from_grids(filled, place)

@@ -42,7 +42,6 @@ if TYPE_CHECKING:
 FORMAT = 1  # raised when the same file comes to mean something else
 RECORD, WEIGHTS = "observer.json", "observer.safetensors"
 _AT_ONCE = 16  # scenes
-ROLES = ("lr", "hr", "text")
 
 
 @dataclass(frozen=True)
@@ -177,6 +176,24 @@ class Observer:
         raw = members.mean(axis=-1)
         score = self.record.calibration(raw.ravel()).reshape(raw.shape)
         return Scores(score, raw, members.std(axis=-1))
+
+    def filled(self, lr: NDArray[np.floating]) -> NDArray[np.float32]:
+        """Say what HR tokens look like, as far as the overviews alone tell; nothing else is run.
+
+        Args:
+            lr: (s, R * r, C * r, lr_dim) reduced LR tokens.
+
+        Returns:
+            (s, R * k, C * k, hr_dim).
+        """
+        import torch
+
+        with torch.inference_mode():
+            parts = [
+                self.predictor.fill(self._tensor(lr[i : i + _AT_ONCE])).cpu().numpy()
+                for i in range(0, len(lr), _AT_ONCE)
+            ]
+        return np.concatenate(parts)
 
     def complete(
         self, lr: NDArray[np.floating], hr: NDArray[np.floating], seen: NDArray[np.bool_],

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from foveate.grid import Tiles
+from foveate.observe import dense
 from foveate.observe.features import encode_windows
 from foveate.pool.pool import Pool
 
@@ -99,11 +100,7 @@ class Parts:
             slice(at * r, (at + n) * r) for at, n in zip(first, record.tiles, strict=True)
         )
         lr = tokens[:, down, across]
-        rows, cols = lr.shape[1] // r, lr.shape[2] // r
-        hr = np.zeros((1, rows * k, cols * k, record.shape.hr_dim), np.float32)
-        nothing = np.zeros((1, rows, cols), bool)
-        fill = self.observer.complete(lr, hr, nothing, passthrough=False).fill[0]
-        return fill.reshape(rows, k, cols, k, -1).mean(axis=(1, 3))
+        return dense.gather(self.observer.filled(lr), k)[0].mean(axis=2)
 
 
 def _by_grid(

@@ -9,7 +9,7 @@ from pydantic import Field, field_validator
 from foveate.errors import ParameterError
 from foveate.models.load import load_model
 from foveate.observe.concepts import Concept, concepts_of
-from foveate.observe.networks.shape import FORMS, SIZES, form_of
+from foveate.observe.networks.shape import SIZES, form_of
 from foveate.observe.supervision import FORMS as SUPERVISIONS
 from foveate.pool.settings import JobSettings
 from foveate.registry import suggest
@@ -148,6 +148,3 @@ class TrainJob(JobSettings):
     def stated_concepts(self) -> tuple[Concept, ...]:
         """Return the concepts of the job; none where those of the pairs count."""
         return concepts_of(self.concepts) if self.concepts else ()
-
-
-__all__ = ["AUTO", "FORMS", "TrainJob"]

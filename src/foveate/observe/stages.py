@@ -40,7 +40,7 @@ if TYPE_CHECKING:
     from foveate.progress import ProgressFn
 
 STRENGTHS = (0.01, 0.03, 0.1, 0.3, 1.0, 3.0)  # of the ridge, tried on the validation scenes
-_KRIGING_LR = 3e-2  # a few numbers, each on a scale of its own
+KRIGING_LR = 3e-2  # a few numbers, each on a scale of its own
 _SECOND_STAGE = 0.1  # of the learning rate
 _AT_ONCE = 64  # scenes
 
@@ -112,7 +112,7 @@ class Stages:
         facts: dict[str, Any] = {}
         if net.kriging is not None:
             task = PredictorTask(net, train, val, self.device, norm=norm, kriging=True, seed=seed)
-            facts["kriging"] = self._guarded(task, "kriging", lr=_KRIGING_LR)
+            facts["kriging"] = self._guarded(task, "kriging", lr=KRIGING_LR)
         task = PredictorTask(net, train, val, self.device, norm=norm, seed=seed)
         facts["blocks"] = self._guarded(task, "the predictor")
         return net, facts
@@ -234,9 +234,7 @@ class Stages:
         """Return (n,) scores of the tiles of the validation scenes."""
         scenes = self.material.scenes("val")
         scores = scores_of(sampler, fill, self._part("val").lr, self.device)
-        place = self.material.pairs.place[self.material.tiles(scenes)].copy()
-        place[:, 0] = np.searchsorted(scenes, place[:, 0])
-        return dense.from_grids(scores, place)
+        return dense.from_grids(scores, self.material.places(scenes))
 
     def _part(self, split: str) -> Data:
         return self.material.data.take(self.material.scenes(split))
@@ -245,9 +243,8 @@ class Stages:
         self, scenes: NDArray[np.integer], values: NDArray[np.float64]
     ) -> NDArray[np.float64]:
         """Put values of the tiles of some scenes on their grids, (m, R, C)."""
-        place = self.material.pairs.place[self.material.tiles(scenes)].copy()
-        place[:, 0] = np.searchsorted(scenes, place[:, 0])
-        return dense.to_grids(values, place, (len(scenes), *self.material.pairs.shape))
+        shape = (len(scenes), *self.material.pairs.shape)
+        return dense.to_grids(values, self.material.places(scenes), shape)
 
     def _fit(self, task: Task, title: str, lr: float = 0.0) -> History:
         job = self.job

@@ -56,11 +56,7 @@ def lr_probabilities(
     found = np.zeros((len(pairs.overviews), *pairs.shape))
     for start in range(0, len(tokens), _AT_ONCE):
         lr = observer.lr(tokens[start : start + _AT_ONCE])
-        seen = np.zeros((len(lr), *pairs.shape), bool)
-        shape = (len(lr), *(n * side.hr_side for n in pairs.shape), side.hr_dim)
-        nothing = np.zeros(shape, np.float32)
-        fill = observer.complete(lr, nothing, seen, passthrough=False).fill
-        means = dense.gather(fill, side.hr_side).mean(axis=3)
+        means = dense.gather(observer.filled(lr), side.hr_side).mean(axis=3)
         found[start : start + len(lr)] = head.probabilities(means)[..., column]
     return dense.from_grids(found, pairs.place)
 

@@ -22,10 +22,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from foveate.errors import DataError, StorageError
-from foveate.files import digest, digest_ids, read_json, write_bytes, write_json
+from foveate.files import digest, digest_ids, read_json, write_json
 from foveate.models.device import resolve_device
 from foveate.models.extras import EXTRAS, need_extra
 from foveate.observe.calibrate import Calibration
+from foveate.observe.keeping import keep
 from foveate.observe.methods import get_policy
 from foveate.observe.networks.shape import form_of
 from foveate.observe.observer import RECORD, Observer, Record
@@ -205,26 +206,10 @@ class _Work:
         Its checkpoints have the key of the step: what was stopped under another supervision or
         form is not gone on with.
         """
-        from safetensors.torch import save as as_bytes
-
-        from foveate.models.weights import put_state, read_state
-
         stem = f"{TRAINING}/{name.replace(', ', '-').replace(' ', '-')}"
-        weights, facts = f"{stem}.safetensors", f"{stem}.json"
         key = digest([self.key, name, more])
-
-        def do() -> list[str]:
-            own = replace(self._stages, key=key, checkpoint=self.run.path / f"{stem}.pt")
-            net, found = work(own)
-            state = {k: v.detach().cpu().contiguous() for k, v in net.state_dict().items()}
-            write_bytes(self.run.path / weights, as_bytes(state))
-            write_json(self.run.path / facts, found)
-            return [weights, facts]
-
-        self.run.do(f"train {name}", key, do)
-        net = new()
-        put_state(net, read_state(self.run.path / weights), self.run.path / weights, f"the {name}")
-        return net.eval(), read_json(self.run.path / facts)
+        own = replace(self._stages, key=key, checkpoint=self.run.path / f"{stem}.pt")
+        return keep(self.run, f"train {name}", key, stem=stem, new=new, work=lambda: work(own))
 
     def _refuse_other(self) -> None:
         there = self.run.path / MODEL / RECORD

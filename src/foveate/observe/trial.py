@@ -30,7 +30,6 @@ if TYPE_CHECKING:
     from foveate.observe.targets import Evidence, Targets
     from foveate.selection import Ranking
 
-COMPLETIONS = ("none", "nearest", "fill", "ours", "full")
 REGION = 2  # tiles along the side of a region
 
 
@@ -89,17 +88,14 @@ class Trial:
         self.hr = material.data.hr[at].float().numpy()
         self.here = material.data.here[scenes]
         self.rows = material.tiles(scenes)
-        place = material.pairs.place[self.rows].copy()
-        place[:, 0] = np.searchsorted(scenes, place[:, 0])
-        self.place = place
+        self.place = material.places(scenes)
         self.known = None if material.known is None else material.known[self.rows]
         self.pool = material.pairs.pool.take(self.rows)
 
     @cached_property
     def fill(self) -> NDArray[np.float32]:
         """(m, R * k, C * k, d) what the overviews alone tell."""
-        nothing = np.zeros_like(self.here)
-        return self.observer.complete(self.lr, self.hr, nothing, passthrough=False).fill
+        return self.observer.filled(self.lr)
 
     @cached_property
     def judged(self) -> Evidence:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
+from typing import TYPE_CHECKING, ClassVar, NamedTuple
 
 import numpy as np
 
@@ -24,6 +24,7 @@ from foveate.report.observed_draw import (
 )
 from foveate.report.observed_guides import COMPLETED
 from foveate.report.observed_origin import imagery, origin, warnings
+from foveate.report.observed_page import Page
 from foveate.report.observed_shown import Feature
 from foveate.report.observed_tables import Row
 from foveate.report.panels import Figure
@@ -34,8 +35,6 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from foveate.report.observed_data import Gridded
-    from foveate.report.provenance import Origin
-    from foveate.report.view import Shot
 
 SCENES = 12  # shown
 _ROOM, _SIDE, _FINE = 8 << 20, 720, 512  # bytes on the page; longest sides of pictures, pixels
@@ -54,28 +53,14 @@ class SceneCard(NamedTuple):
 
 
 @dataclass(frozen=True)
-class CompletedView:
+class CompletedView(Page):
     """The page."""
 
     template: ClassVar[str] = "completed.html.j2"
-    styles: ClassVar[tuple[str, ...]] = ("focused.css", "observed.css")
-    script: ClassVar[dict[str, Any]] = {}  # the page is complete without one
 
-    title: str
-    headline: str
-    verdicts: list[str]
-    warnings: list[str]
-    figures: list[Figure]
-    facts: list[tuple[str, str]]
-    ramp: str
     scenes: list[SceneCard]
     scenes_note: str
     concepts: list[Row]
-    reading: list[tuple[str, str]]
-    pictures_note: str
-    origin: Origin
-    pictures: dict[str, str]
-    shots: dict[str, Shot]
 
 
 def build(run: Gridded) -> CompletedView:

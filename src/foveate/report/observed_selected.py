@@ -13,6 +13,7 @@ from foveate.report.observed_choice import as_area, command, verdicts
 from foveate.report.observed_draw import TIPS, Board, Heat, board, heat, pixel_boxes, ramp, to_grid
 from foveate.report.observed_guides import SELECTED
 from foveate.report.observed_origin import imagery, origin, warnings
+from foveate.report.observed_page import Page
 from foveate.report.observed_tables import Row
 from foveate.report.panels import Figure
 from foveate.report.pictures import Album
@@ -23,8 +24,6 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from foveate.report.observed_data import Gridded
-    from foveate.report.provenance import Origin
-    from foveate.report.view import Shot
 
 SCENES, TILES = 12, 30  # shown, listed
 _ROOM, _SIDE = 8 << 20, 720  # bytes of pictures on the page; longest side where there are many
@@ -41,20 +40,11 @@ class SceneCard(NamedTuple):
 
 
 @dataclass(frozen=True)
-class SelectedView:
+class SelectedView(Page):
     """The page."""
 
     template: ClassVar[str] = "selected.html.j2"
-    styles: ClassVar[tuple[str, ...]] = ("focused.css", "observed.css")
-    script: ClassVar[dict[str, Any]] = {}  # the page is complete without one
 
-    title: str
-    headline: str
-    verdicts: list[str]
-    warnings: list[str]
-    figures: list[Figure]
-    facts: list[tuple[str, str]]
-    ramp: str
     next: str
     scenes: list[SceneCard]
     scenes_note: str
@@ -65,11 +55,6 @@ class SelectedView:
     spread_note: str
     tiles: list[Row]
     tiles_note: str
-    reading: list[tuple[str, str]]
-    pictures_note: str
-    origin: Origin
-    pictures: dict[str, str]
-    shots: dict[str, Shot]
 
 
 def build(run: Gridded) -> SelectedView:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
 from foveate.report import observed_said as said
 from foveate.report import observed_tables as tables
@@ -12,6 +12,7 @@ from foveate.report import words
 from foveate.report.observed_draw import ramp
 from foveate.report.observed_guides import TRAINED
 from foveate.report.observed_origin import imagery, origin
+from foveate.report.observed_page import Page
 from foveate.report.observed_shown import Failure, Finding, SceneView, failures, scenes, search
 from foveate.report.panels import Figure
 from foveate.report.pictures import Album
@@ -20,26 +21,16 @@ from foveate.report.view import Shot
 
 if TYPE_CHECKING:
     from foveate.report.observed_data import Trained
-    from foveate.report.provenance import Origin
 
 _ROOM = 6 << 20  # bytes of pictures on the page
 
 
 @dataclass(frozen=True)
-class TrainedView:
+class TrainedView(Page):
     """The page."""
 
     template: ClassVar[str] = "trained.html.j2"
-    styles: ClassVar[tuple[str, ...]] = ("focused.css", "observed.css")
-    script: ClassVar[dict[str, Any]] = {}  # the page is complete without one
 
-    title: str
-    headline: str
-    verdicts: list[str]
-    warnings: list[str]
-    figures: list[Figure]
-    facts: list[tuple[str, str]]
-    ramp: str
     scenes: list[SceneView]
     maps_note: str
     features_note: str
@@ -58,11 +49,6 @@ class TrainedView:
     search: list[Finding]
     search_note: str
     training: list[tables.Phase]
-    reading: list[tuple[str, str]]
-    pictures_note: str
-    origin: Origin
-    pictures: dict[str, str]
-    shots: dict[str, Shot]
 
 
 def build(run: Trained) -> TrainedView:

@@ -1,47 +1,11 @@
 """Random: the baseline of core-set paper, section IV-C.
 
-The order is that of a seeded hash of the ids, so the same patch keeps its place relative to the
-others when the pool grows or is listed in another order. (The released code never shuffles: its
-"random" is one fixed subset.)
+(The released code never shuffles: its "random" is one fixed subset.)
 """
 
-from __future__ import annotations
-
-from typing import TYPE_CHECKING
-
-import numpy as np
-
 from foveate.curate.methods.base import Method
-from foveate.seeds import tie_keys
-from foveate.selection import Ranking
-
-if TYPE_CHECKING:
-    from numpy.typing import NDArray
-
-    from foveate.progress import ProgressFn
-
-
-def random(
-    *,
-    ids: NDArray[np.str_],
-    seed: int,
-    progress: ProgressFn | None = None,  # noqa: ARG001  (one sort)
-) -> Ranking:
-    """Rank at random.
-
-    Args:
-        ids: (n,) str.
-        seed: Another seed, another order.
-        progress: Not used.
-
-    Returns:
-        Full ranking; scores 1 - r / n.
-    """
-    n = len(ids)
-    rows = np.argsort(tie_keys(ids, seed, "random"), kind="stable")
-    return Ranking(rows, 1 - np.arange(n) / max(n, 1), n)
-
+from foveate.select.shuffle import shuffled
 
 METHOD = Method(
-    name="random", title="Random", source="core-set paper, section IV-C", function=random
+    name="random", title="Random", source="core-set paper, section IV-C", function=shuffled
 )

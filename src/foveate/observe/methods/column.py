@@ -7,7 +7,8 @@ policy that reads LR can be expected to do better at the value that it sorts by.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from inspect import Parameter, Signature
+from typing import Any
 
 from foveate.observe.methods.base import Policy
 from foveate.observe.supervision import FORMS
@@ -15,92 +16,49 @@ from foveate.seeds import tie_keys
 from foveate.select.sampling import order_by_score
 from foveate.selection import Ranking
 
-if TYPE_CHECKING:
-    import numpy as np
-    from numpy.typing import NDArray
 
-    from foveate.progress import ProgressFn
-
-
-def sort_by(
-    ids: NDArray[np.str_],
-    column: NDArray[np.float64],
-    seed: int,
-    progress: ProgressFn | None = None,  # noqa: ARG001  (one sort)
-) -> Ranking:
-    """Rank by a column, highest first.
+def _by(name: str, title: str, source: str, need: str = "") -> Policy:
+    """Return a policy that ranks by a column, highest first.
 
     Args:
-        ids: (n,) str.
-        column: (n,) the scores.
-        seed: Breaks ties.
-        progress: Not used.
-
-    Returns:
-        Full ranking; scores as given.
+        name: Of the policy.
+        title: For reports.
+        source: Paper and section.
+        need: Name of the column; that of the policy when empty.
     """
-    rows = order_by_score(column, tie_keys(ids, seed))
-    return Ranking(rows, column[rows], len(ids))
+    column = need or name.replace("-", "_")
+
+    def rank(**given: Any) -> Ranking:
+        ids, values = given["ids"], given[column]
+        rows = order_by_score(values, tie_keys(ids, given["seed"]))
+        return Ranking(rows, values[rows], len(ids))
+
+    # A policy is asked which arrays it takes.
+    taken = ("ids", column, "seed", "progress")
+    rank.__signature__ = Signature([Parameter(n, Parameter.KEYWORD_ONLY) for n in taken])  # ty: ignore[missing-attribute]
+    return Policy(name, title, source, rank, (column,))
 
 
-STRUCTURAL = Policy(
-    "structural", f"{FORMS['structural'].title}, predicted", FORMS["structural"].source,
-    lambda *, ids, structural, seed, progress: sort_by(ids, structural, seed, progress),
-    ("structural",),
-)  # fmt: skip
-SEMANTIC = Policy(
-    "semantic", f"{FORMS['semantic'].title}, predicted", FORMS["semantic"].source,
-    lambda *, ids, semantic, seed, progress: sort_by(ids, semantic, seed, progress),
-    ("semantic",),
-)  # fmt: skip
-ADDITIVE = Policy(
-    "additive", f"{FORMS['additive'].title}, predicted", FORMS["additive"].source,
-    lambda *, ids, additive, seed, progress: sort_by(ids, additive, seed, progress),
-    ("additive",),
-)  # fmt: skip
-PRODUCT = Policy(
-    "product", f"{FORMS['product'].title}, predicted", FORMS["product"].source,
-    lambda *, ids, product, seed, progress: sort_by(ids, product, seed, progress),
-    ("product",),
-)  # fmt: skip
-TASK_DELTA = Policy(
-    "task-delta", f"{FORMS['task-delta'].title}, predicted", FORMS["task-delta"].source,
-    lambda *, ids, task_delta, seed, progress: sort_by(ids, task_delta, seed, progress),
-    ("task_delta",),
-)  # fmt: skip
-SURPRISE = Policy(
-    "surprise", f"{FORMS['surprise'].title}, predicted", FORMS["surprise"].source,
-    lambda *, ids, surprise, seed, progress: sort_by(ids, surprise, seed, progress),
-    ("surprise",),
-)  # fmt: skip
-BLEND = Policy(
-    "blend", f"{FORMS['blend'].title}, predicted", FORMS["blend"].source,
-    lambda *, ids, blend, seed, progress: sort_by(ids, blend, seed, progress),
-    ("blend",),
-)  # fmt: skip
-LEARNED = Policy(
-    "learned", "Learned sampler", "cross-scale paper, section 4.2",
-    lambda *, ids, learned, seed, progress: sort_by(ids, learned, seed, progress),
-    ("learned",),
-)  # fmt: skip
-DESIGN = Policy(
-    "design", "Learned sampler, spread by a design", "Krause, Singh and Guestrin 2008, section 3",
-    lambda *, ids, design, seed, progress: sort_by(ids, design, seed, progress),
-    ("design",),
-)  # fmt: skip
-PATCHDROP = Policy(
-    "patchdrop", "Reinforced policy (PatchDrop)", "Uzkent and Ermon 2020, PatchDrop, section 4",
-    lambda *, ids, patchdrop, seed, progress: sort_by(ids, patchdrop, seed, progress),
-    ("patchdrop",),
-)  # fmt: skip
-ORACLE_GAIN = Policy(
-    "oracle-gain", "Oracle: true gain", "not in the paper; the bound of a benchmark",
-    lambda *, ids, gain, seed, progress: sort_by(ids, gain, seed, progress),
-    ("gain",),
-)  # fmt: skip
-ORACLE_GREEDY = Policy(
-    "oracle-greedy", "Oracle: true gain, spread by a design",
-    "not in the paper; the bound of a benchmark",
-    lambda *, ids, greedy, seed, progress: sort_by(ids, greedy, seed, progress),
-    ("greedy",),
-)  # fmt: skip
+def _predicted(form: str) -> Policy:
+    """Return a policy that ranks by what a sampler of a form of supervision predicts."""
+    return _by(form, f"{FORMS[form].title}, predicted", FORMS[form].source)
+
+
+_BOUND = "not in the paper; the bound of a benchmark"
+
+STRUCTURAL = _predicted("structural")
+SEMANTIC = _predicted("semantic")
+ADDITIVE = _predicted("additive")
+PRODUCT = _predicted("product")
+TASK_DELTA = _predicted("task-delta")
+SURPRISE = _predicted("surprise")
+BLEND = _predicted("blend")
+LEARNED = _by("learned", "Learned sampler", "cross-scale paper, section 4.2")
+DESIGN = _by(
+    "design", "Learned sampler, spread by a design", "Krause, Singh and Guestrin 2008, section 3"
+)
+PATCHDROP = _by(
+    "patchdrop", "Reinforced policy (PatchDrop)", "Uzkent and Ermon 2020, PatchDrop, section 4"
+)
+ORACLE_GAIN = _by("oracle-gain", "Oracle: true gain", _BOUND, "gain")
+ORACLE_GREEDY = _by("oracle-greedy", "Oracle: true gain, spread by a design", _BOUND, "greedy")

@@ -1,0 +1,29 @@
+"""Options that the commands share which train on pairs, in the words of the help."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+Concepts = Annotated[
+    str, typer.Option(help="Names, or a file with weights. [default: those of the pairs]")
+]
+Text = Annotated[
+    str | None, typer.Option(help="Model of images and texts. [default: --model, if it can]")
+]
+TextWeights = Annotated[Path | None, typer.Option(help="Its local weights.")]
+LrModel = Annotated[str | None, typer.Option(help="Encoder of overviews. [default: --model]")]
+LrWeights = Annotated[Path | None, typer.Option(help="Its local weights.")]
+Size = Annotated[str | None, typer.Option(help="nano, tiny, small or full. [default: tiny]")]
+Val = Annotated[
+    float | None, typer.Option(help="Share of the groups to choose by. [default: 0.15]")
+]
+Epochs = Annotated[int | None, typer.Option(help="Most passes over the scenes. [default: 40]")]
+TrainBatch = Annotated[int | None, typer.Option(help="Scenes a step. [default: 8]")]
+Lr = Annotated[float | None, typer.Option(help="Learning rate. [default: 0.001]")]
+Patience = Annotated[
+    int | None, typer.Option(help="Epochs without progress before the end. [default: 8]")
+]
+Precision = Annotated[
+    str | None, typer.Option(help="float32 or bfloat16, in training. [default: float32]")
+]
