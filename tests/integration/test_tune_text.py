@@ -6,7 +6,7 @@ import json
 import time
 
 import pytest
-from command import foveate, start
+from command import foveate, here, start
 from patches import write_patches
 
 pytest.importorskip("torch")
@@ -99,7 +99,7 @@ def refused(answer, *words, status=1):
 )
 def test_an_unknown_model_comes_with_a_suggestion(patches, tmp_path, model, words):
     refused(
-        foveate("embed", patches / "images", "--model", model, "--out", tmp_path / "run"), *words
+        here("embed", patches / "images", "--model", model, "--out", tmp_path / "run"), *words
     )
     assert not (tmp_path / "run").exists()
 
@@ -124,7 +124,7 @@ def test_weights_of_another_architecture_are_refused(patches, tmp_path):
     net = timm.create_model("resnet34", num_classes=0)
     save_file(net.state_dict(), tmp_path / "w.safetensors")
     for model in ("timm:resnet18", "open_clip:ViT-B-32"):
-        answer = foveate(
+        answer = here(
             "embed", patches / "images", "--model", model, "--weights", tmp_path / "w.safetensors",
             "--out", tmp_path / "run",
         )  # fmt: skip
@@ -132,11 +132,11 @@ def test_weights_of_another_architecture_are_refused(patches, tmp_path):
 
 
 def test_a_missing_capability_says_who_has_it(patches, tmp_path):
-    answer = foveate(
+    answer = here(
         "classify", patches / "images", "--labels", "soil,water", "--out", tmp_path / "run"
     )
     refused(answer, "builtin has no 'text'", "It has: embed", "open_clip")
-    answer = foveate("embed", patches / "images", "--tokens", "--out", tmp_path / "tokens")
+    answer = here("embed", patches / "images", "--tokens", "--out", tmp_path / "tokens")
     refused(answer, "builtin has no 'tokens'")
 
 
@@ -145,7 +145,7 @@ def test_a_missing_capability_says_who_has_it(patches, tmp_path):
     [("water,,soil", "empty"), ("water,Water", "are one"), (" ", "")],
 )
 def test_labels_that_are_empty_or_double_are_refused(patches, tuned, tmp_path, labels, words):
-    answer = foveate(
+    answer = here(
         "classify", patches / "images", "--model", f"tuned:{tuned}", "--labels", labels,
         "--out", tmp_path / "run",
     )  # fmt: skip
@@ -154,15 +154,15 @@ def test_labels_that_are_empty_or_double_are_refused(patches, tuned, tmp_path, l
 
 def test_captions_and_images_must_fit(patches, tmp_path):
     (tmp_path / "c.json").write_text(json.dumps({"1.tif": "a river", "2.tif": "a road"}))
-    answer = foveate(
+    answer = here(
         "tune-text", patches / "images", "--captions", tmp_path / "c.json", "--out", tmp_path / "r"
     )
     refused(answer, "c.json describes 2 of 2 images that are not there", "e.g. '1.tif'")
     refused(
-        foveate("tune-text", patches / "images", "--out", tmp_path / "r"),
+        here("tune-text", patches / "images", "--out", tmp_path / "r"),
         "no texts to learn from", "--classes-from-folders",
     )  # fmt: skip
-    answer = foveate(*tune(patches, "--pair", "chance", "--out", tmp_path / "r"))
+    answer = here(*tune(patches, "--pair", "chance", "--out", tmp_path / "r"))
     refused(answer, "pair='chance'")
 
 
