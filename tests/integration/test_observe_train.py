@@ -201,3 +201,28 @@ def test_an_observer_to_start_from(observing, trained, tmp_path):  # noqa: F811
     old, new = (Observer.load(path, device="cpu") for path in (start, out))
     np.testing.assert_array_equal(new.lr.basis, old.lr.basis)  # what its weights belong to
     np.testing.assert_array_equal(new.hr.basis, old.hr.basis)
+
+
+def test_targets_of_another_encoder(observing, trained, tmp_path, capsys):  # noqa: F811
+    target = "timm:mobilenetv3_small_050@random"
+    job = TrainJob(
+        pairs=str(observing.pairs), size="nano", target_model=target, test=0.25, device="cpu"
+    )
+    material = gather(job, open_pairs(observing.pairs))
+    hr, aimed = (x.float().numpy() for x in (material.data.hr, material.data.target))
+    assert hr.shape == aimed.shape
+    train_ = material.scenes("train")
+    near = np.corrcoef(hr[train_].ravel(), aimed[train_].ravel())[0, 1]
+    assert 0.3 < near < 1  # what HR tokens tell of the target's is not all there is
+    assert set(material.handles) == {"lr", "hr"}
+    assert str(material.encoders["target"].name) == target
+
+    out = tmp_path / "aimed"
+    assert train(observing.pairs, out, *ONE, "--target-model", target) == 0
+    loaded = Observer.load(out, device="cpu")
+    assert set(loaded.record.encoders) == {"lr", "hr"}  # nobody needs the target's any more
+    assert loaded.record.training["target"] == target
+    capsys.readouterr()
+    more = ("--target-model", target, "--init", trained[0])
+    assert train(observing.pairs, tmp_path / "on", *ONE, *more) == 1
+    assert "Leave out --target-model" in " ".join(capsys.readouterr().err.split())

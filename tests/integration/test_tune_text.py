@@ -98,9 +98,7 @@ def refused(answer, *words, status=1):
     ],
 )
 def test_an_unknown_model_comes_with_a_suggestion(patches, tmp_path, model, words):
-    refused(
-        here("embed", patches / "images", "--model", model, "--out", tmp_path / "run"), *words
-    )
+    refused(here("embed", patches / "images", "--model", model, "--out", tmp_path / "run"), *words)
     assert not (tmp_path / "run").exists()
 
 

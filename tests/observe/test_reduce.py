@@ -81,3 +81,21 @@ def test_of_many_tokens_some_are_drawn_under_the_seed(monkeypatch, tmp_path):
 def test_features_that_say_nothing_are_refused(x):
     with pytest.raises(DataError, match="all equal, or not finite"):
         Reduction.fit(x, 2)
+
+
+def test_the_way_to_tokens_of_another_model():
+    x = features(n=400)
+    y = Reduction.fit(x @ np.random.default_rng(3).normal(size=(12, 20)), 6)
+    wanted = y(x @ np.random.default_rng(3).normal(size=(12, 20)))
+    way = Reduction.toward(x, wanted)
+    assert way.dim == 6
+    from sklearn.linear_model import Ridge
+
+    peer = Ridge(alpha=1e-2 * x.var(axis=0).mean() * len(x)).fit(x, wanted)
+    np.testing.assert_allclose(way(x), peer.predict(x), atol=1e-3)
+    assert np.corrcoef(way(x).ravel(), wanted.ravel())[0, 1] > 0.9
+
+
+def test_the_way_from_tokens_that_are_all_equal_is_refused():
+    with pytest.raises(DataError, match="all equal"):
+        Reduction.toward(np.ones((5, 3)), np.zeros((5, 2)))

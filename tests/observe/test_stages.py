@@ -15,7 +15,7 @@ from colour_words import colour_words
 from planted import plant, stages_of
 
 from foveate.errors import ParameterError
-from foveate.observe.networks.shape import form_of
+from foveate.observe.networks.shape import SIZES, form_of
 from foveate.observe.networks.tasks import FillTask
 from foveate.observe.observer import Encoder
 from foveate.observe.scoring import LabelHead
@@ -135,8 +135,10 @@ def test_stages_repeat_to_the_bit_and_go_on_from_a_checkpoint(world, filled, tmp
 @pytest.mark.parametrize(
     ("change", "said"),
     [
-        ({"shape": "other"}, "has the sizes"), ({"form": form_of("residual")}, "has the form"),
-        ({"conv_fill": True}, "has the fill conv"), ({"print": "x"}, "has the HR encoder"),
+        ({"shape": SIZES["nano"]}, "has the sizes"),
+        ({"form": form_of("residual")}, "has the form"),
+        ({"conv_fill": True}, "has the fill conv"),
+        ({"print": "x"}, "has the HR encoder"),
     ],
 )  # fmt: skip
 def test_what_to_start_from_is_of_the_same_make(world, change, said):

@@ -58,8 +58,7 @@ def run(
     Raises:
         FoveateError: Anything that is wrong with the input; what was measured before is kept.
     """
-    for role in ("hr", "lr", "saliency", "text"):
-        job.handle(role)  # refuse what is known to be wrong before anything is read
+    job.check_models()
     start = Observer.load(job.init, device="cpu") if job.init is not None else None
     pairs = open_pairs(job.pairs)
     if not pairs.has_hr:
@@ -190,7 +189,9 @@ def _key(job: BenchJob, pairs: Pairs) -> str:
     prints = [
         [s.source.info.fingerprint for s in part] for part in (pairs.pool.scenes, pairs.overviews)
     ]
-    files = (job.weights, job.lr_weights, job.saliency_weights, job.text_weights)
+    files = (
+        job.weights, job.lr_weights, job.target_weights, job.saliency_weights, job.text_weights,
+    )  # fmt: skip
     known = None if pairs.shares is None else np.packbits(pairs.present()).tobytes().hex()
     return digest([
         VERSION, TRAINING, job.model_dump(mode="json", exclude=apart), prints,

@@ -12,7 +12,6 @@ import torch
 from foveate.bench import measure
 from foveate.bench.cells import Skipped
 from foveate.bench.training import Trainer
-from foveate.errors import ParameterError
 from foveate.models.device import resolve_device
 from foveate.observe import dense
 from foveate.observe.calibrate import Calibration, over
@@ -24,6 +23,7 @@ from foveate.observe.networks.losses import centred_cosine
 from foveate.observe.networks.shape import form_of
 from foveate.observe.observer import Observer, Record
 from foveate.observe.stages import fill_of, scores_of
+from foveate.observe.starting import check_start
 from foveate.observe.trial import REGION, Trial
 
 if TYPE_CHECKING:
@@ -68,12 +68,8 @@ class Seed:
     def material(self) -> Material:
         """Features and splits."""
         found = gather(self.job, self._pairs, self._progress)
-        if self._start is not None and self._start.record.shape != found.shape:
-            raise ParameterError(
-                f"--init {self.job.init} has the sizes {self._start.record.shape}",
-                f"This benchmark has {found.shape}.",
-                "Start from an observer of the same size over the same encoders.",
-            )
+        if self._start is not None:
+            check_start(self._start, self.job, found.shape, found.encoders)
         return found
 
     @cached_property

@@ -14,6 +14,10 @@ Text = Annotated[
 TextWeights = Annotated[Path | None, typer.Option(help="Its local weights.")]
 LrModel = Annotated[str | None, typer.Option(help="Encoder of overviews. [default: --model]")]
 LrWeights = Annotated[Path | None, typer.Option(help="Its local weights.")]
+TargetModel = Annotated[
+    str | None, typer.Option(help="Encoder whose tokens are completed. [default: --model]")
+]
+TargetWeights = Annotated[Path | None, typer.Option(help="Its local weights.")]
 Size = Annotated[str | None, typer.Option(help="nano, tiny, small or full. [default: tiny]")]
 Val = Annotated[
     float | None, typer.Option(help="Share of the groups to choose by. [default: 0.15]")

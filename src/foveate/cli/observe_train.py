@@ -22,6 +22,8 @@ def train(
     text_weights: t.TextWeights = None,
     lr_model: t.LrModel = None,
     lr_weights: t.LrWeights = None,
+    target_model: t.TargetModel = None,
+    target_weights: t.TargetWeights = None,
     saliency_model: Annotated[
         str | None, typer.Option(help="Encoder for structural saliency. [default: --model]")
     ] = None,
@@ -92,6 +94,7 @@ def train(
     typed: dict[str, Any] = {
         "pairs": pairs, "model": model, "weights": weights, "text": text,
         "text_weights": text_weights, "lr_model": lr_model, "lr_weights": lr_weights,
+        "target_model": target_model, "target_weights": target_weights,
         "saliency_model": saliency_model, "saliency_weights": saliency_weights, "size": size,
         "form": form, "fill": fill, "supervision": supervision, "similarity": similarity,
         "reference": reference, "lam": lam, "over": over, "target_scale": target_scale,

@@ -57,12 +57,13 @@ class Material:
         concepts: The K concepts.
         known: (n, K) bool which tile shows which concept, or None.
         lr: Reduction of LR tokens, fitted on the training scenes.
-        hr: Reduction of HR tokens, fitted on the training scenes.
+        hr: Reduction of HR tokens, fitted on the training scenes; the map to the target's where
+            another encoder makes the targets.
         labels: Concepts from labels, or None.
         texts: Concepts from texts, or None.
         shape: Sizes for networks over these features.
         encoders: Role -> what read the imagery.
-        handles: Role -> the same by name.
+        handles: Role -> the same by name, for those that an observer needs.
     """
 
     pairs: Pairs
@@ -113,6 +114,17 @@ class Material:
                 for fine, c in zip(enough, self.concepts, strict=True)
             ]
         )
+
+    def heard(self) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+        """Return weights and biases of the classifiers that the sampler hears: none is novel.
+
+        Raises:
+            DataError: There are no labels.
+        """
+        if self.labels is None:
+            raise DataError("classifiers without labels", "Concepts are learnt from labels.")
+        base = [i for i, concept in enumerate(self.concepts) if not concept.novel]
+        return self.labels.weight[base], self.labels.bias[base]
 
     def evidence(
         self, scenes: NDArray[np.integer], fill: torch.Tensor, *, whole: bool = False
@@ -180,26 +192,35 @@ def gather(
         named = SIZES[job.size]  # ty: ignore[invalid-argument-type]
         lr = read.overviews(named.lr_side)
         seen = read.tiles(named.hr_side)
+        aims = read.target(named.hr_side)
         saliency = read.saliency(seen, named.hr_side)
         vectors, text = read.vectors(seen)
-    shape = shape_of(job.size, lr.shape[-1], seen.tokens.shape[-1])
+    wanted = (seen if aims is None else aims).tokens
+    shape = shape_of(job.size, lr.shape[-1], wanted.shape[-1])
     if start is not None:
         check_start(start, job, shape, read.encoders)
     place, full = pairs.place, (len(pairs.overviews), *pairs.shape)
     train = np.flatnonzero(split == "train")
     rows = np.flatnonzero(np.isin(place[:, 0], train))
+
+    def on_grids(tokens: NDArray[np.floating]) -> torch.Tensor:
+        found = dense.to_grids(tokens.astype(np.float16), place, full)
+        return torch.from_numpy(dense.spread(found, shape.hr_side))
+
+    aimed = None
     if start is not None:
         lr_reduction, hr_reduction = start.lr, start.hr
     else:
         lr_reduction = Reduction.fit(_flat(lr[train]), shape.lr_dim, seed=job.seed)
-        hr_reduction = Reduction.fit(_flat(seen.tokens[rows]), shape.hr_dim, seed=job.seed)
-    tokens = dense.spread(
-        dense.to_grids(hr_reduction(seen.tokens).astype(np.float16), place, full), shape.hr_side
-    )
-    hr = torch.from_numpy(tokens)
+        hr_reduction = Reduction.fit(_flat(wanted[rows]), shape.hr_dim, seed=job.seed)
+    if aims is not None:
+        aimed = hr_reduction(aims.tokens)
+        hr_reduction = Reduction.toward(_flat(seen.tokens[rows]), _flat(aimed[rows]), seed=job.seed)
+    hr = on_grids(hr_reduction(seen.tokens))
     data = Data(
-        torch.from_numpy(lr_reduction(lr).astype(np.float16)), hr, hr, dense.here(place, full)
-    )
+        torch.from_numpy(lr_reduction(lr).astype(np.float16)), hr,
+        hr if aimed is None else on_grids(aimed), dense.here(place, full),
+    )  # fmt: skip
     found = Material(
         pairs, split, data, np.asarray(saliency, np.float64), concepts, known, lr_reduction,
         hr_reduction, None, None, shape, read.encoders, read.handles,
@@ -216,7 +237,10 @@ def gather(
             called = {concept.name: concept.texts for concept in concepts}
             head = text_head(text, called, templates=templates_from(job.templates))
             texts = TextConcepts(head, way)
-    return replace(found, labels=labels, texts=texts)
+    if labels is not None:
+        told = sum(not concept.novel for concept in concepts)
+        shape = replace(shape, concepts=told)
+    return replace(found, labels=labels, texts=texts, shape=shape)
 
 
 def _flat(tokens: NDArray[np.floating]) -> NDArray[np.floating]:
@@ -303,6 +327,18 @@ class _Reader:
             self._keep("text", handle, model, self._pairs.pool.scenes)
         return self._encode(model, side, vector=self._text is model)
 
+    def target(self, side: int) -> Seen | None:
+        """Return tokens of the tiles by the model whose tokens are completed, if it is another.
+
+        Only its tokens are needed, and only for training: an observer does without.
+        """
+        handle = self._job.handle("target")
+        if handle is None:
+            return None
+        model: Any = bind(handle, self._pairs.pool, run=self._store)
+        self._note("target", handle, model, self._pairs.pool.scenes)
+        return self._encode(model, side, vector=False)
+
     def saliency(self, seen: Seen, side: int) -> NDArray[np.floating]:
         """Return (n,) structural saliency, by the model that was named for it."""
         handle = self._job.handle("saliency")
@@ -329,6 +365,9 @@ class _Reader:
         return handle
 
     def _keep(self, role: str, handle: ModelHandle, model: Any, scenes: Sequence[Any]) -> None:
+        self._note(role, handle, model, scenes)
+        self.handles[role] = handle
+
+    def _note(self, role: str, handle: ModelHandle, model: Any, scenes: Sequence[Any]) -> None:
         dtype = scenes[0].source.info.dtype
         self.encoders[role] = Encoder(str(handle), handle.weights, model.spec, dtype)
-        self.handles[role] = handle

@@ -39,7 +39,7 @@ if TYPE_CHECKING:
     from foveate.observe.networks.predictor import Predictor
     from foveate.observe.networks.sampler import Sampler
 
-FORMAT = 1  # raised when the same file comes to mean something else
+FORMAT = 2  # raised when the same file comes to mean something else
 RECORD, WEIGHTS = "observer.json", "observer.safetensors"
 _AT_ONCE = 16  # scenes
 

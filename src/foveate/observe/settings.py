@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, get_args
 
 from pydantic import Field, field_validator
 
@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from foveate.models.base import ModelHandle
 
 AUTO = "auto"
+Role = Literal["hr", "lr", "target", "saliency", "text"]
 
 
 class TrainJob(JobSettings):
@@ -25,10 +26,13 @@ class TrainJob(JobSettings):
 
     Attributes:
         pairs: Folder of pairs that `foveate observe prepare` wrote.
-        model: Encoder of HR tiles, whose tokens are completed; see `load_model`.
+        model: Encoder of HR tiles; see `load_model`.
         weights: Its local weights.
         lr_model: Encoder of overviews; the same when None.
         lr_weights: Its local weights.
+        target_model: Encoder whose tokens of HR tiles are completed: a linear map, fitted on the
+            training tiles, brings those of `model` to them. `model` itself when None.
+        target_weights: Its local weights.
         saliency_model: Encoder for structural saliency; `model` when None.
         saliency_weights: Its local weights.
         text: Model of images and text for the semantic gain and for search; `model` when None, if
@@ -72,6 +76,8 @@ class TrainJob(JobSettings):
     weights: str | None = None
     lr_model: str | None = None
     lr_weights: str | None = None
+    target_model: str | None = None
+    target_weights: str | None = None
     saliency_model: str | None = None
     saliency_weights: str | None = None
     text: str | None = None
@@ -130,11 +136,21 @@ class TrainJob(JobSettings):
             )  # fmt: skip
         return name
 
-    def handle(self, role: Literal["hr", "lr", "saliency", "text"]) -> ModelHandle | None:
+    def check_models(self) -> None:
+        """Refuse models that are known to be wrong before anything is read.
+
+        Raises:
+            FoveateError: A name or its weights.
+        """
+        for role in get_args(Role):
+            self.handle(role)
+
+    def handle(self, role: Role) -> ModelHandle | None:
         """Return the model of a role by name; None where none is stated."""
         name, weights = {
             "hr": (self.model, self.weights),
             "lr": (self.lr_model or self.model, self.lr_weights if self.lr_model else self.weights),
+            "target": (self.target_model, self.target_weights),
             "saliency": (self.saliency_model, self.saliency_weights),
             "text": (self.text, self.text_weights),
         }[role]

@@ -22,6 +22,7 @@ from foveate.observe.networks.tasks import (
     new_predictor,
     new_sampler,
 )
+from foveate.observe.splits import folds_of
 from foveate.observe.supervision import FORMS
 from foveate.observe.targets import Targets, TargetSettings, crossfitted
 
@@ -40,9 +41,12 @@ if TYPE_CHECKING:
     from foveate.progress import ProgressFn
 
 STRENGTHS = (0.01, 0.03, 0.1, 0.3, 1.0, 3.0)  # of the ridge, tried on the validation scenes
+SAMPLER_STRENGTHS = (0.01, 0.03, 0.1, 0.3, 1.0, 3.0, 10.0)  # chosen by folds of the training
 KRIGING_LR = 3e-2  # a few numbers, each on a scale of its own
 _SECOND_STAGE = 0.1  # of the learning rate
 _AT_ONCE = 64  # scenes
+_FOLDS = 5
+_SURE = 2.0  # standard errors
 
 
 @dataclass(frozen=True)
@@ -228,7 +232,19 @@ class Stages:
             (self.grids(train, known.train[form]), self.grids(val, known.val[form])),
             self.device, seed=self.job.seed,
         )  # fmt: skip
-        return net, _facts(self._fit(task, f"the sampler ({form})"))
+        if self.material.labels is not None:
+            net.hear(*self.material.heard())
+        folds = folds_of([self.material.pairs.groups[i] for i in train], _FOLDS, self.job.seed)
+        strength = task.solve(SAMPLER_STRENGTHS, folds)
+        net.linear.requires_grad_(requires_grad=False)
+        before = task.captured()
+        facts = _facts(self._fit(task, f"the sampler ({form})"))
+        more = task.captured() - before
+        # The best of many epochs is better on a few scenes by chance.
+        kept = bool(more.sum() > _SURE * np.sqrt(more.size * more.var()))
+        if not kept:
+            net.silence()
+        return net, {"strength": strength, **facts, "before": float(before.sum()), "kept": kept}
 
     def validation_scores(self, sampler: Sampler, fill: Fill) -> NDArray[np.float64]:
         """Return (n,) scores of the tiles of the validation scenes."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from foveate.errors import ParameterError
@@ -27,12 +28,18 @@ def check_start(
         encoders: Its encoders, role by role.
 
     Raises:
-        ParameterError: Sizes, form, fill or encoders are others.
+        ParameterError: Sizes, form, fill or encoders are others, or targets have one of their own.
     """
     own = start.record
+    if job.target_model is not None:
+        raise ParameterError(
+            f"--init {job.init} with --target-model {job.target_model}",
+            "An observer does not keep the encoder of its targets, only the way to their space.",
+            "Leave out --target-model: the training goes on in the space of the observer.",
+        )
     fill = "conv" if own.conv_fill else "linear"
     for what, theirs, wanted in (
-        ("the sizes", own.shape, shape),
+        ("the sizes", replace(own.shape, concepts=0), replace(shape, concepts=0)),
         ("the form", own.form, form_of(job.form)),
         ("the fill", fill, job.fill),
         *(

@@ -49,7 +49,7 @@ if TYPE_CHECKING:
     from foveate.observe.stages import Stages, Supervised
     from foveate.progress import ProgressFn
 
-VERSION = 2  # raised when the same job leads to another observer
+VERSION = 3  # raised when the same job leads to another observer
 MODEL, TRAINING, EVALUATION = "model", "training", "tables/evaluation.json"
 _JUDGED = (
     "random", "uniform", "lr-entropy", "learned", "design", "oracle-gain", "oracle-greedy",
@@ -85,8 +85,7 @@ def run(
     from foveate.observe.material import gather
 
     need_extra(EXTRAS["observe"], "training an observer")
-    for role in ("hr", "lr", "saliency", "text"):
-        job.handle(role)  # refuse what is known to be wrong before anything is read
+    job.check_models()
     device = resolve_device(job.device)
     job.stated_concepts()
     start = Observer.load(job.init, device="cpu") if job.init is not None else None
@@ -249,6 +248,7 @@ class _Work:
                 "size": job.size,
                 "form": job.form,
                 "seed": job.seed,
+                "target": job.target_model,
                 "scenes": {s: int((material.split == s).sum()) for s in ("train", "val", "test")},
                 "captured": self.captures,
             },

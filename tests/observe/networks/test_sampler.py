@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+import numpy as np
 import pytest
 
 from foveate.models.weights import random_weights
@@ -56,5 +57,44 @@ def test_it_sees_neighbours_the_scene_and_the_fill():
 def test_heads_are_apart():
     net, (lr, fill) = new(), scenes()
     net(lr, fill)[..., 1].sum().backward()
-    moved = {name.split(".")[1] for name, p in net.named_parameters() if p.grad.any()}
+    moved = {
+        n.split(".")[1] for n, p in net.named_parameters() if "linear" not in n and p.grad.any()
+    }
     assert moved == {"1"}
+    assert net.linear.weight.grad.any(dim=1).tolist() == [False, True, False]
+
+
+def test_it_hears_what_classifiers_say_of_the_fill():
+    net, (_, fill) = new(replace(SHAPE, concepts=2)), scenes()
+    weight, bias = np.array([[1, 0, 0, 0], [0, 2, 0, 0]], np.float32), np.array([0.5, -1], "f")
+    net.hear(weight, bias)
+    seen = net.evidence(fill, 4).numpy()
+    mean = fill.numpy().reshape(3, 4, 3, 3, 3, 4).mean(axis=(2, 4))
+    p = 1 / (1 + np.exp(-(mean @ weight.T + bias)))
+    np.testing.assert_allclose(seen[..., :4], mean, atol=1e-6)
+    np.testing.assert_allclose(seen[..., 4:6], p, atol=1e-6)
+    entropy = -p * np.log(p) - (1 - p) * np.log(1 - p)
+    np.testing.assert_allclose(seen[..., 6:8], entropy, atol=1e-6)
+    np.testing.assert_allclose(seen[:, 1, 1, 8:10], p[:, :3, :3].mean(axis=(1, 2)), atol=1e-6)
+    scene = np.broadcast_to(p.mean(axis=(1, 2), keepdims=True), p.shape)
+    np.testing.assert_allclose(seen[..., 10:], scene, atol=1e-6)
+    assert not any(p.requires_grad for p in net.told.parameters())
+
+
+def test_without_concepts_it_sees_the_fill_alone():
+    net, (_, fill) = new(), scenes()
+    assert net.evidence(fill, 4).shape == (3, 4, 3, 4)
+    net.hear(np.zeros((0, 4), np.float32), np.zeros(0, np.float32))
+
+
+def test_a_linear_part_that_was_put_is_what_it_says():
+    net, (lr, fill) = new(), scenes()
+    weight, bias = torch.full((3, 4), 0.01), torch.tensor([0.4, 0.5, 0.6])
+    net.put(weight, bias)
+    with torch.no_grad():
+        told = (net.evidence(fill, 4) @ weight.T + bias).numpy()
+        np.testing.assert_allclose(net(lr, fill).numpy(), 4 * (told - 0.5), atol=1e-5)
+    net.outlets[1].bias.data.fill_(3)
+    net.silence()
+    with torch.no_grad():
+        np.testing.assert_allclose(net(lr, fill).numpy(), 4 * (told - 0.5), atol=1e-5)

@@ -242,6 +242,54 @@ def test_the_sampler_learns_a_planted_signal():
     assert np.corrcoef(scores[val.here], found)[0, 1] > 0.9
 
 
+def test_the_linear_part_of_a_sampler_is_a_ridge_on_the_draw_of_each_head():
+    from sklearn.linear_model import Ridge
+
+    train = data(30)
+    worth = train.lr[..., 0].float().sigmoid().numpy()
+    net = tasks.new_sampler(SHAPE, 0)
+    task = tasks.SamplerTask(net, train, train, (train.hr,) * 2, (worth,) * 2, CPU)
+    assert task.solve([0.2], np.arange(30) % 3) == 0.2
+    x = net.evidence(train.hr.float(), train.here.shape[1]).numpy()
+    with torch.no_grad():
+        found = net(train.lr.float(), train.hr.float()).numpy()
+
+    def peer(share):
+        weight = np.broadcast_to(share[:, None, None], worth.shape)[train.here]
+        rows = x[train.here].astype(np.float64)
+        mean = np.average(rows, axis=0, weights=weight)
+        unit = np.sqrt(np.average((rows - mean) ** 2, axis=0, weights=weight))
+        fitted = Ridge(alpha=0.2 * weight.sum())
+        fitted.fit(rows / unit, worth[train.here], sample_weight=weight)
+        return 4 * (fitted.predict(rows / unit) - 0.5)
+
+    heads = np.stack([peer(share) for share in task._weights.T], axis=1)
+    whole = peer(np.ones(30))
+    np.testing.assert_allclose(found[train.here].mean(axis=1), whole, atol=1e-4)
+    expected = heads - heads.mean(axis=1, keepdims=True) + whole[:, None]
+    np.testing.assert_allclose(found[train.here], expected, atol=1e-4)
+
+
+def test_what_scenes_capture_sums_to_the_score():
+    train, val = data(), data(5, seed=1)
+    worth = [d.lr[..., 0].float().sigmoid().numpy() for d in (train, val)]
+    task = tasks.SamplerTask(
+        tasks.new_sampler(SHAPE, 0), train, val, (train.hr, val.hr), worth, CPU
+    )
+    task.net.eval()
+    each = task.captured()
+    assert each.shape == (5,)
+    assert each.sum() == pytest.approx(task.validate()["score"])
+    scores = task._logits(val, val.hr, np.arange(5)).sigmoid().mean(-1).detach().numpy()
+    chosen = np.argsort(-scores[val.here].astype(float), kind="stable")
+    expected = [
+        worth[1][val.here][chosen[: max(1, int(share * len(chosen)))]].sum()
+        / worth[1][val.here].sum()
+        for share in tasks.VALIDATED
+    ]
+    assert each.sum() == pytest.approx(np.mean(expected), rel=1e-5)
+
+
 @pytest.mark.parametrize("members", [1, 3])
 def test_each_head_of_a_sampler_has_its_own_draw_of_the_scenes(members):
     shape, train = replace(SHAPE, ensemble=members), data(40)

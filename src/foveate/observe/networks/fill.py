@@ -13,6 +13,7 @@ from torch import nn
 
 from foveate.errors import DataError
 from foveate.observe.networks.layout import around, pooled, repeat, to_tiles, to_tokens
+from foveate.observe.networks.ridge import Ridge
 
 if TYPE_CHECKING:
     import numpy as np
@@ -137,26 +138,13 @@ def solve(
         DataError: There are no tiles.
     """
     shape = fill.shape
-    n = 0
-    mean_x = torch.zeros(features(shape), dtype=torch.float64)
-    mean_y = torch.zeros(fill.linear.out_features, dtype=torch.float64)
-    xx = torch.zeros(len(mean_x), len(mean_x), dtype=torch.float64)
-    xy = torch.zeros(len(mean_x), len(mean_y), dtype=torch.float64)
+    ridge = Ridge(features(shape), fill.linear.out_features)
     for scene in range(len(lr)):
-        x = context(lr[[scene]].float(), shape)[0][here[scene]].double().cpu()
+        x = context(lr[[scene]].float(), shape)[0][here[scene]]
         means = to_tiles(pooled(hr[[scene]].float(), shape.pool), shape.queries)
-        y = means[0][here[scene]].double().cpu()
-        n += len(x)
-        mean_x += x.sum(0)
-        mean_y += y.sum(0)
-        xx += x.T @ x
-        xy += x.T @ y
-    if not n:
+        ridge.add(x, means[0][here[scene]])
+    if not ridge.weight:
         raise DataError("no tiles to fit the LR fill on", "One tile at least is needed.")
-    mean_x, mean_y = mean_x / n, mean_y / n
-    xx = xx / n - torch.outer(mean_x, mean_x)
-    xy = xy / n - torch.outer(mean_x, mean_y)
-    xx += strength * xx.diagonal().mean().clamp(min=1e-12) * torch.eye(len(xx), dtype=torch.float64)
-    weight = torch.linalg.solve(xx, xy)
-    fill.linear.weight.copy_(weight.T.to(fill.linear.weight))
-    fill.linear.bias.copy_((mean_y - mean_x @ weight).to(fill.linear.bias))
+    weight, bias = ridge.solve(strength)
+    fill.linear.weight.copy_(weight)
+    fill.linear.bias.copy_(bias)

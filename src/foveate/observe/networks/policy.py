@@ -36,15 +36,18 @@ _SURE = 1e-6
 class Policy(nn.Module):
     """A sampler with one head, and the multiplier that it was trained under.
 
+    It learns by reward alone: it hears no classifiers, and its linear part stays at nothing.
+
     Args:
-        shape: Sizes; the ensemble is left out.
+        shape: Sizes; the ensemble and the concepts are left out.
     """
 
     price: torch.Tensor
 
     def __init__(self, shape: Shape) -> None:
         super().__init__()
-        self.sampler = Sampler(replace(shape, ensemble=1))
+        self.sampler = Sampler(replace(shape, ensemble=1, concepts=0))
+        self.sampler.linear.requires_grad_(requires_grad=False)
         self.register_buffer("price", torch.zeros(()))
 
     def forward(self, lr: torch.Tensor, fill: torch.Tensor) -> torch.Tensor:

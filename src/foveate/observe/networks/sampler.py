@@ -1,8 +1,11 @@
 """The sampler (section 4.2): from the overview alone to what each HR tile is worth.
 
 It sees neighbours and the whole scene, and shares the LR encoder: no pass of its own. Besides the
-LR tokens it sees what the LR fill makes of them, which is a function of the same tokens. Several
-heads, each trained on its own draw of the scenes, tell how sure it is.
+LR tokens it sees what the LR fill makes of them, and what the concepts' classifiers make of that:
+where those are undecided there is most to gain. Both are functions of the same tokens.
+
+As in the predictor the linear part comes first, for it has a closed form; blocks learn what it
+lacks. Several heads, each trained on its own draw of the scenes, tell how sure it is.
 """
 
 from __future__ import annotations
@@ -13,10 +16,15 @@ import torch
 from torch import nn
 
 from foveate.observe.networks.fill import Blocks
-from foveate.observe.networks.layout import pooled, to_tiles
+from foveate.observe.networks.layout import around, pooled, to_tiles
 
 if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
     from foveate.observe.networks.shape import Shape
+
+_SLOPE = 4.0  # of the logit at 1/2
 
 
 class Sampler(nn.Module):
@@ -29,23 +37,82 @@ class Sampler(nn.Module):
     def __init__(self, shape: Shape) -> None:
         super().__init__()
         self.shape = shape
+        self.told = nn.Linear(shape.hr_dim, shape.concepts) if shape.concepts else None
+        if self.told is not None:
+            self.told.requires_grad_(requires_grad=False)
+        self.linear = nn.Linear(shape.hr_dim + 4 * shape.concepts, shape.ensemble)
         inputs = shape.lr_side**2 * shape.lr_dim + shape.hr_dim
         self.members = nn.ModuleList(
             Blocks(inputs, shape.sampler, 2, shape.dropout) for _ in range(shape.ensemble)
         )
         self.outlets = nn.ModuleList(nn.Linear(shape.sampler, 1) for _ in range(shape.ensemble))
+        nn.init.zeros_(self.linear.weight)
+        nn.init.zeros_(self.linear.bias)
+
+    @torch.no_grad()
+    def hear(self, weight: NDArray[np.floating], bias: NDArray[np.floating]) -> None:
+        """Take over the classifiers of concepts over mean HR tokens, which stay as they are.
+
+        Without concepts there is nothing to hear, and nothing is done.
+
+        Args:
+            weight: (concepts, hr_dim).
+            bias: (concepts,).
+        """
+        if self.told is not None:
+            self.told.weight.copy_(torch.from_numpy(weight.copy()))
+            self.told.bias.copy_(torch.from_numpy(bias.copy()))
+
+    @torch.no_grad()
+    def put(self, weight: torch.Tensor, bias: torch.Tensor) -> None:
+        """Set the linear part to one that tells values from 0 to 1; blocks begin with nothing.
+
+        Args:
+            weight: (ensemble, ...) over `evidence`.
+            bias: (ensemble,).
+        """
+        self.linear.weight.copy_(_SLOPE * weight)
+        self.linear.bias.copy_(_SLOPE * (bias - 0.5))
+        self.silence()
+
+    @torch.no_grad()
+    def silence(self) -> None:
+        """Let the blocks say nothing."""
+        for outlet in self.outlets:
+            for parameter in outlet.parameters():
+                parameter.zero_()
+
+    def evidence(self, fill: torch.Tensor, rows: int) -> torch.Tensor:
+        """Return what the linear part sees.
+
+        Args:
+            fill: (b, R * q, C * q, hr_dim), any q >= 1.
+            rows: R.
+
+        Returns:
+            (b, R, C, ...): the mean fill of a tile; the probability of each concept, its entropy,
+            and its means around the tile and over the scene.
+        """
+        mean = pooled(fill, fill.shape[1] // rows)
+        if self.told is None:
+            return mean
+        p = self.told(mean).sigmoid()
+        scene = p.mean((1, 2), keepdim=True).expand_as(p)
+        doubt = torch.special.entr(p) + torch.special.entr(1 - p)
+        return torch.cat([mean, p, doubt, around(p), scene], dim=-1)
 
     def forward(self, lr: torch.Tensor, fill: torch.Tensor) -> torch.Tensor:
         """Return logits of what tiles are worth.
 
         Args:
             lr: (b, R * r, C * r, lr_dim) LR tokens.
-            fill: (b, R * q, C * q, hr_dim) what the LR fill makes of them, at any resolution.
+            fill: (b, R * q, C * q, hr_dim) what the LR fill makes of them, any q >= 1.
 
         Returns:
             (b, R, C, ensemble).
         """
         tiles = to_tiles(lr, self.shape.lr_side)
-        x = torch.cat([tiles, pooled(fill, fill.shape[1] // tiles.shape[1])], dim=-1)
-        found = [o(m(x)) for m, o in zip(self.members, self.outlets, strict=True)]
-        return torch.cat(found, dim=-1)
+        seen = self.evidence(fill, tiles.shape[1])
+        x = torch.cat([tiles, seen[..., : self.shape.hr_dim]], dim=-1)
+        more = [o(m(x)) for m, o in zip(self.members, self.outlets, strict=True)]
+        return self.linear(seen) + torch.cat(more, dim=-1)

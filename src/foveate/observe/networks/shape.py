@@ -29,6 +29,7 @@ class Shape:
         sampler: Width of the sampler and of the convolutional fill.
         ensemble: Heads of the sampler, for its uncertainty.
         dropout: In all of them.
+        concepts: Concepts whose classifiers the sampler hears; 0 where there are no labels.
     """
 
     lr_dim: int
@@ -42,6 +43,7 @@ class Shape:
     sampler: int = 128
     ensemble: int = 5
     dropout: float = 0.1
+    concepts: int = 0
 
     def __post_init__(self) -> None:
         """Check that the pooling is aligned with the tiles, and that heads share the width.

@@ -24,10 +24,13 @@ from foveate.observe.networks.losses import (
     sampler_loss,
 )
 from foveate.observe.networks.predictor import Predictor
+from foveate.observe.networks.ridge import Ridge, strength_of
 from foveate.observe.networks.sampler import Sampler
 from foveate.seeds import rng
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from numpy.typing import NDArray
 
     from foveate.observe.networks.fill import Fill
@@ -275,6 +278,37 @@ class SamplerTask:
         drawn[:, ~drawn.any(axis=0)] = 1  # a head without any scene would stay as it was drawn
         self._weights = (drawn if members > 1 else np.ones_like(drawn)).astype(np.float32)
 
+    @torch.no_grad()
+    def solve(self, strengths: Sequence[float], folds: NDArray[np.integer]) -> float:
+        """Set the linear part to its closed form: a ridge for each head, on its own draw.
+
+        Args:
+            strengths: Of the penalty, in the variance of each input.
+            folds: (s,) parts of the training scenes, by which the strength is chosen.
+
+        Returns:
+            The strength.
+        """
+        parts = [self._sums(np.asarray(folds == fold, float)) for fold in np.unique(folds)]
+        best = strength_of(parts, strengths, "each")
+        fits = [self._sums(share).solve(best, "each") for share in self._weights.T]
+        weight, bias = (torch.cat(part) for part in zip(*fits, strict=True))
+        # Heads differ as their draws do; their mean is the fit to all scenes, which no draw is.
+        whole, level = self._sums(np.ones(self.rows)).solve(best, "each")
+        self.net.put(weight - weight.mean(0) + whole, bias - bias.mean() + level)
+        return best
+
+    def _sums(self, share: NDArray[np.floating]) -> Ridge:
+        """Return the sums of a ridge over the training scenes, each with a weight."""
+        ridge = Ridge(self.net.linear.in_features, 1)
+        for scene in np.flatnonzero(share).tolist():
+            here = self._train.here[scene]
+            fill = self._fills[0][[scene]].to(self._device).float()
+            seen = self.net.evidence(fill, here.shape[0])[0][here]
+            worth = torch.from_numpy(np.asarray(self._worth[0][scene][here], np.float64))
+            ridge.add(seen, worth[:, None], float(share[scene]))
+        return ridge
+
     def loss(self, rows: NDArray[np.int64], draw: np.random.Generator) -> torch.Tensor:
         """Return the loss of the scores of scenes, each head with its own weights of them."""
         del draw  # nothing is drawn but dropout
@@ -292,14 +326,22 @@ class SamplerTask:
 
     def validate(self) -> dict[str, float]:
         """Return the share of all worth that the best tiles capture, over `VALIDATED` shares."""
+        return {"score": float(self.captured().sum())}
+
+    @torch.no_grad()
+    def captured(self) -> NDArray[np.float64]:
+        """Return (s,) what each validation scene has of the share that the best tiles capture."""
         rows = np.arange(len(self._val))
         scores = self._logits(self._val, self._fills[1], rows).sigmoid().mean(-1)
         found = scores.double().cpu().numpy()[self._val.here]
         worth = np.asarray(self._worth[1], np.float64)[self._val.here]
+        scene = np.nonzero(self._val.here)[0]
         order = np.argsort(-found, kind="stable")
-        captured = np.cumsum(worth[order]) / max(worth.sum(), 1e-12)
-        counts = [max(1, int(share * len(order))) for share in VALIDATED]
-        return {"score": float(np.mean([captured[count - 1] for count in counts]))}
+        total = np.zeros(len(rows))
+        for share in VALIDATED:
+            best = order[: max(1, int(share * len(order)))]
+            total += np.bincount(scene[best], worth[best], len(rows))
+        return total / (len(VALIDATED) * max(worth.sum(), 1e-12))
 
     def _logits(self, data: Data, fill: torch.Tensor, rows: NDArray[np.integer]) -> torch.Tensor:
         at = torch.from_numpy(np.asarray(rows, np.int64))
