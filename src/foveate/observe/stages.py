@@ -237,7 +237,7 @@ class Stages:
         folds = folds_of([self.material.pairs.groups[i] for i in train], _FOLDS, self.job.seed)
         strength = task.solve(SAMPLER_STRENGTHS, folds)
         net.linear.requires_grad_(requires_grad=False)
-        before = task.captured()
+        before = task.captured()  # of the linear part: the blocks begin with nothing
         facts = _facts(self._fit(task, f"the sampler ({form})"))
         more = task.captured() - before
         # The best of many epochs is better on a few scenes by chance.
