@@ -97,7 +97,7 @@ class _Work:
     ) -> None:  # fmt: skip
         self.job, self.run, self.pairs, self._start = job, opened, pairs, start
         self._progress = progress
-        self.key = _key(job, pairs)
+        self.key = _key(job, pairs, start)
 
     def split(self) -> dict[str, int]:
         """Return how many groups and scenes are tested under each seed."""
@@ -159,10 +159,9 @@ class _Work:
     def _key(self, cell: Cell) -> str:
         """Hash of everything that a cell depends on, but for the seed."""
         job = self.job
-        begun = None if self._start is None else self._start.record.training
         return digest([
             VERSION, self.key, cell.name, job.form, job.supervision, job.draws,
-            begun if cell.way == "init" else None, job.obr if cell.policy == "patchdrop" else None,
+            job.obr if cell.policy == "patchdrop" else None,
         ])  # fmt: skip
 
 
@@ -180,8 +179,11 @@ def _read(path: Path) -> dict[str, Measure] | str:
     }
 
 
-def _key(job: BenchJob, pairs: Pairs) -> str:
-    """Hash of everything that all trainings under all seeds depend on, but for the seed."""
+def _key(job: BenchJob, pairs: Pairs, start: Observer | None) -> str:
+    """Hash of everything that all trainings under all seeds depend on, but for the seed.
+
+    An observer to start from is a part of it: tokens are reduced as its weights expect them.
+    """
     apart = {
         "pairs", "device", "batch_size", "replace", "table", "seeds", "seed", "draws", "obr",
         "form", "supervision", "init",
@@ -196,7 +198,7 @@ def _key(job: BenchJob, pairs: Pairs) -> str:
     return digest([
         VERSION, TRAINING, job.model_dump(mode="json", exclude=apart), prints,
         digest_ids(pairs.pool.ids), pairs.groups, [c.to_dict() for c in pairs.concepts], known,
-        [_print(file) for file in files],
+        [_print(file) for file in files], None if start is None else start.record.training,
     ])  # fmt: skip
 
 

@@ -23,7 +23,6 @@ from foveate.observe.networks.losses import centred_cosine
 from foveate.observe.networks.shape import form_of
 from foveate.observe.observer import Observer, Record
 from foveate.observe.stages import fill_of, scores_of
-from foveate.observe.starting import check_start
 from foveate.observe.trial import REGION, Trial
 
 if TYPE_CHECKING:
@@ -67,10 +66,7 @@ class Seed:
     @cached_property
     def material(self) -> Material:
         """Features and splits."""
-        found = gather(self.job, self._pairs, self._progress)
-        if self._start is not None:
-            check_start(self._start, self.job, found.shape, found.encoders)
-        return found
+        return gather(self.job, self._pairs, self._progress, start=self._start)
 
     @cached_property
     def trainer(self) -> Trainer:

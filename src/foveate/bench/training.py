@@ -144,15 +144,13 @@ class Trainer:
         name = f"predictor {form}{' init' if init else ''}"
         stages = self._stages(name, made=made)
         start = self._start.predictor if init and self._start is not None else None
-        more = [] if start is None or self._start is None else [self._start.record.training]
         first = self._stage(
-            name, stages.new_predictor, lambda: stages.predictor(self.fill(), start), more
+            name, stages.new_predictor, lambda: stages.predictor(self.fill(), start)
         )[0]
         second = self._stages(f"{name} II", made=made)
         return self._stage(
             f"{name} II", stages.new_predictor,
-            lambda: second.second(deepcopy(first), self.sampler()),
-            [self.supervision, *more],
+            lambda: second.second(deepcopy(first), self.sampler()), self.supervision,
         )[0]  # fmt: skip
 
     def validation_scores(self, sampler: Sampler) -> NDArray[np.float64]:
@@ -231,13 +229,16 @@ class Trainer:
 
     def _stage[Net: torch.nn.Module](
         self, name: str, new: Callable[[], Net], work: Callable[[], tuple[Net, dict[str, Any]]],
-        more: list[Any] | None = None,
+        supervision: str = "",
     ) -> tuple[Net, dict[str, Any]]:  # fmt: skip
-        """Do a stage unless it is done, and return its network and what is known of it."""
+        """Do a stage unless it is done, and return its network and what is known of it.
+
+        Where masks are drawn by a sampler the stage depends on its supervision.
+        """
         if name in self._found:
             return self._found[name]
         stem = f"{self._folder}/{name.replace(' ', '-')}"
-        key, step = digest([self._key, name, more or []]), f"train {self._folder} {name}"
+        key, step = digest([self._key, name, supervision]), f"train {self._folder} {name}"
         net, facts = keep(
             self._run, step, key, stem=stem, new=new, work=work, checkpoint=self._checkpoint
         )

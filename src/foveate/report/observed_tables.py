@@ -223,7 +223,11 @@ def _phase(name: str, facts: Mapping[str, Any], *, sampler: bool) -> Phase:
     if math.isfinite(before):
         text += f" (dotted, before: {words.decimal(before, 3)})"
     if facts.get("kept") is False:
-        text += "; it was no better than before, so it was put back"
+        text += "; " + (
+            "not clearly better than the linear part, which is used alone"
+            if sampler
+            else "it was no better than before, so it was put back"
+        )
     text += "." if text else ""
     low = min((v for v in spread if math.isfinite(v)), default=math.nan)
     if low < 0.1:

@@ -37,6 +37,6 @@ TABLE = Table(
     ("obr", "tiles", "unseen", "regions", "scenes max @20", "scenes mean @20", "cosine", "kept"),
     rows, ("not pretrained",), says,
     note="Only the predictor starts from the other observer; the sampler and the LR fill are those "
-    "of these pairs. Nothing checks that the other observer has not seen the test scenes: give one "
-    "that was trained elsewhere.",
+    "of these pairs, and in all rows tokens are reduced as in that observer. Nothing checks that "
+    "it has not seen the test scenes: give one that was trained elsewhere.",
 )  # fmt: skip
