@@ -127,7 +127,7 @@ def test_saved_and_loaded_it_says_the_same_to_the_bit(observer, tmp_path):
         assert file.read_bytes() == (tmp_path / "two/model" / name).read_bytes()
 
 
-@pytest.mark.parametrize("kind", ["weights", "architecture"])
+@pytest.mark.parametrize("kind", ["weights", "architecture", "tuned"])
 def test_a_moved_observer_has_its_encoders_with_it(kind, observer, observing, tmp_path):  # noqa: F811
     pool = open_pairs(observing.pairs).pool
     if kind == "weights":
@@ -139,15 +139,18 @@ def test_a_moved_observer_has_its_encoders_with_it(kind, observer, observing, tm
         handle = load_model(
             "timm:mobilenetv2_050?size=64", weights=tmp_path / "net.safetensors", device="cpu"
         )
-    else:
+    elif kind == "architecture":
         pytest.importorskip("open_clip")
         handle = load_model(tiny_model("open_clip", tmp_path / "config")[0], device="cpu")
+    else:
+        pytest.importorskip("timm")
+        handle = load_model(tiny_model("tuned", tmp_path / "words")[0], device="cpu")
     model = bind(handle, pool)
     encoder = Encoder(str(handle), handle.weights, model.spec, "uint8")
     record = replace(observer.record, encoders={"lr": encoder, "hr": encoder})
     replace(observer, record=record).save(tmp_path / "old", {"lr": handle, "hr": handle})
     shutil.move(tmp_path / "old", tmp_path / "new")
-    for used in ("net.safetensors", "config"):
+    for used in ("net.safetensors", "config", "words"):
         place = tmp_path / used
         if place.exists():
             place.rename(tmp_path / f"gone-{used}")

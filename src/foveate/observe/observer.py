@@ -439,15 +439,17 @@ def _from_json(content: dict[str, Any]) -> Record:
 
 
 def _beside(name: str, folder: Path, called: str = "") -> str:
-    """Return the name of an encoder; if its architecture is a file in a folder, with the folder.
+    """Return the name of an encoder; if its architecture lies in a folder, with the folder.
 
     Args:
-        name: For `load_model`.
-        folder: Where the file may be.
+        name: For `load_model`; what lies in the folder is a file, or that of a tuned model.
+        folder: Where it may be.
         called: What to call the folder; its path when empty.
     """
     found = parse_name(name)
-    if not found.name or Path(found.name).is_absolute() or not (folder / found.name).is_file():
+    own = folder / found.name
+    there = own.is_dir() if found.family == "tuned" else own.is_file()
+    if not found.name or Path(found.name).is_absolute() or not there:
         return name
     return str(replace(found, name=f"{called or folder}/{found.name}"))
 

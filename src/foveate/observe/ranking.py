@@ -173,7 +173,7 @@ def bind_lr(target: Target, observer: Observer, bands: Sequence[int], device: st
     handle = observer.handle("lr", device)
     if bands:
         handle = load_model(
-            encoder.name, weights=handle.weights or None, bands=bands, scale=handle.scale,
+            str(handle), weights=handle.weights or None, bands=bands, scale=handle.scale,
             device=device,
         )  # fmt: skip
     model: Any = bind(handle, Pool(np.array([], np.str_), target.overviews))

@@ -86,6 +86,8 @@ def copy_base(handle: ModelHandle, spec: EncoderSpec, folder: Path) -> dict[str,
     weights = _copied(handle.weights, folder, "base") if handle.weights else ""
     if handle.family == "hf" and not weights:
         handle = replace(handle, tag=spec.source.rpartition("@")[2])
+    elif handle.family == "tuned":
+        handle = replace(handle, name=_copied(str(find(handle.name)), folder, "tuned"))
     elif handle.name and Path(handle.name).is_file():  # an architecture in a file
         handle = replace(handle, name=_copied(handle.name, folder, "architecture"))
     return {"base": str(handle), "base_weights": weights}
