@@ -14,8 +14,9 @@ from colour_words import colour_words, register
 from foveate.models import embed, load_model
 from foveate.observe.completion import built
 from foveate.observe.features import encode_tiles
-from foveate.observe.observer import Encoder, Observer
+from foveate.observe.observer import Observer
 from foveate.observe.pairs import open_pairs
+from foveate.observe.record import Encoder
 from foveate.observe.scoring import ToText
 from foveate.observe.select import SelectJob
 from foveate.observe.select import run as select

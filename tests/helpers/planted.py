@@ -12,8 +12,9 @@ from foveate.observe.calibrate import Calibration
 from foveate.observe.material import Material
 from foveate.observe.networks.shape import Shape, form_of
 from foveate.observe.networks.tasks import Data
-from foveate.observe.observer import Observer, Record
+from foveate.observe.observer import Observer
 from foveate.observe.pairs import Pairs
+from foveate.observe.record import Record
 from foveate.observe.reduce import Reduction
 from foveate.observe.settings import TrainJob
 from foveate.observe.stages import Stages

@@ -19,8 +19,9 @@ from foveate.errors import DataError, ParameterError
 from foveate.models import load_model
 from foveate.models.binding import bind
 from foveate.observe.calibrate import Calibration
-from foveate.observe.observer import RECORD, Encoder, Observer, find
+from foveate.observe.observer import Observer, find
 from foveate.observe.pairs import open_pairs
+from foveate.observe.record import RECORD, Encoder
 from foveate.observe.scoring import ToText
 from foveate.testing.tiny import tiny_model
 

@@ -24,9 +24,10 @@ from foveate.grid import Grid
 from foveate.models.families.builtin import Builtin
 from foveate.observe import parts, select
 from foveate.observe.features import OverviewTokens
-from foveate.observe.observer import Encoder, Observer
+from foveate.observe.observer import Observer
 from foveate.observe.pairs import open_pairs
 from foveate.observe.ranking import check_policy, rank
+from foveate.observe.record import Encoder
 from foveate.observe.target import cautions, check_reads, cut, resolutions, target_of, tile_side
 from foveate.pool import open_pool
 from foveate.pool.pool import Pool, Scene

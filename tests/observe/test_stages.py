@@ -17,7 +17,7 @@ from planted import plant, stages_of
 from foveate.errors import ParameterError
 from foveate.observe.networks.shape import SIZES, form_of
 from foveate.observe.networks.tasks import FillTask
-from foveate.observe.observer import Encoder
+from foveate.observe.record import Encoder
 from foveate.observe.scoring import LabelHead
 from foveate.observe.settings import TrainJob
 from foveate.observe.stages import STRENGTHS, fill_of, scores_of

@@ -15,7 +15,8 @@ from planted import plant, stages_of
 from foveate.errors import DataError, StorageError
 from foveate.files import read_json, write_json
 from foveate.models.fit import fit
-from foveate.observe.observer import RECORD, WEIGHTS, Observer
+from foveate.observe.observer import WEIGHTS, Observer
+from foveate.observe.record import RECORD
 from foveate.observe.settings import TrainJob
 from foveate.observe.train import MODEL, SHARES, TRAINING, _captured, _key, _Work
 from foveate.run import Run

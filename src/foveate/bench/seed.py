@@ -21,7 +21,8 @@ from foveate.observe.methods import get_policy
 from foveate.observe.methods.base import NEEDS
 from foveate.observe.networks.losses import centred_cosine
 from foveate.observe.networks.shape import form_of
-from foveate.observe.observer import Observer, Record
+from foveate.observe.observer import Observer
+from foveate.observe.record import Record
 from foveate.observe.stages import fill_of, scores_of
 from foveate.observe.trial import REGION, Trial
 

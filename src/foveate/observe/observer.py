@@ -10,28 +10,23 @@ A trained observer on disk can be moved and handed on: local weights of its enco
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 
-from foveate.embeddings import EncoderSpec
 from foveate.errors import DataError, ParameterError
-from foveate.files import digest, read_json, write_bytes, write_json
+from foveate.files import digest, write_bytes
 from foveate.models.base import parse_name
 from foveate.models.device import resolve_device
 from foveate.models.extras import EXTRAS, need_extra
 from foveate.models.load import load_model
-from foveate.observe.calibrate import Calibration
-from foveate.observe.concepts import Concept, concepts_of
-from foveate.observe.networks.shape import Form, Shape
+from foveate.observe.record import RECORD, Record
 from foveate.observe.reduce import Reduction
 from foveate.observe.scoring import LabelHead, ToText
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
     import torch
     from numpy.typing import NDArray
 
@@ -39,61 +34,8 @@ if TYPE_CHECKING:
     from foveate.observe.networks.predictor import Predictor
     from foveate.observe.networks.sampler import Sampler
 
-FORMAT = 2  # raised when the same file comes to mean something else
-RECORD, WEIGHTS = "observer.json", "observer.safetensors"
+WEIGHTS = "observer.safetensors"
 _AT_ONCE = 16  # scenes
-
-
-@dataclass(frozen=True)
-class Encoder:
-    """A frozen model that an observer reads imagery with.
-
-    Attributes:
-        name: For `load_model`.
-        weights: Its weights, relative to the observer's folder, or empty.
-        spec: Its spec when the observer was trained.
-        dtype: dtype of the imagery that it read.
-    """
-
-    name: str
-    weights: str
-    spec: EncoderSpec
-    dtype: str
-
-
-@dataclass(frozen=True)
-class Record:
-    """What ``observer.json`` says.
-
-    Attributes:
-        encoders: "lr" and "hr"; "text" where there is a model that reads texts.
-        shape: Sizes of the networks.
-        form: What the predictor is made of.
-        conv_fill: Whether the fill has a convolutional part.
-        tiles: ``(R, C)`` of a training scene.
-        lr_tile: Side of a tile in pixels of an overview, mean over the scenes of the training.
-        gsd: Metres of an LR and of an HR pixel, or None.
-        concepts: The K concepts.
-        supervision: What the sampler has learnt.
-        obr: Observed share that it was trained for.
-        calibration: From its scores to places among those of the validation scenes.
-        templates: Sentences around texts.
-        training: For people.
-    """
-
-    encoders: dict[str, Encoder]
-    shape: Shape
-    form: Form
-    conv_fill: bool
-    tiles: tuple[int, int]
-    lr_tile: float
-    gsd: tuple[float, float] | None
-    concepts: tuple[Concept, ...]
-    supervision: str
-    obr: float
-    calibration: Calibration
-    templates: str
-    training: dict[str, Any]
 
 
 @dataclass(frozen=True)
@@ -317,8 +259,7 @@ class Observer:
         record = replace(self.record, encoders=encoders)
         tensors = {k: v.contiguous() for k, v in self._tensors().items()}
         write_bytes(folder / WEIGHTS, as_bytes(tensors))
-        write_json(folder / RECORD, {"format": FORMAT, **_to_json(record)})
-        return [folder / WEIGHTS, folder / RECORD]
+        return [folder / WEIGHTS, record.write(folder)]
 
     def _tensors(self) -> dict[str, torch.Tensor]:
         import torch
@@ -351,7 +292,7 @@ class Observer:
 
         need_extra(EXTRAS["observe"], "an observer")
         folder = find(path)
-        record = _from_json(_checked(folder))
+        record = Record.read(folder)
         state = read_state(folder / WEIGHTS)
         sampler = new_sampler(record.shape, 0)
         predictor = new_predictor(record.shape, record.form, conv_fill=record.conv_fill, seed=0)
@@ -400,44 +341,6 @@ def find(path: str | Path) -> Path:
     )
 
 
-def _checked(folder: Path) -> dict[str, Any]:
-    content = read_json(folder / RECORD)
-    if content.get("format") != FORMAT:
-        raise DataError(
-            f"{str(folder / RECORD)!r} has format {content.get('format')!r}",
-            f"This foveate reads format {FORMAT}.",
-            "Use the foveate that wrote it, or train again.",
-        )
-    return content
-
-
-def _to_json(record: Record) -> dict[str, Any]:
-    content = {**vars(record)}
-    content["encoders"] = {
-        role: {**vars(encoder), "spec": encoder.spec.to_dict()}
-        for role, encoder in record.encoders.items()
-    }
-    content["shape"], content["form"] = asdict(record.shape), asdict(record.form)
-    content["concepts"] = [concept.to_dict() for concept in record.concepts]
-    content["calibration"] = record.calibration.to_dict()
-    return content
-
-
-def _from_json(content: dict[str, Any]) -> Record:
-    rest = {k: v for k, v in content.items() if k != "format"}
-    encoders: dict[str, dict[str, Any]] = content["encoders"]
-    rest["encoders"] = {
-        role: Encoder(**{**given, "spec": EncoderSpec.from_dict(given["spec"])})  # ty: ignore[invalid-argument-type]
-        for role, given in encoders.items()
-    }
-    rest["shape"], rest["form"] = Shape(**content["shape"]), Form(**content["form"])
-    rest["concepts"] = concepts_of(content["concepts"]) if content["concepts"] else ()
-    rest["calibration"] = Calibration.from_dict(content["calibration"])
-    rest["tiles"] = _pair(content["tiles"])
-    rest["gsd"] = None if content["gsd"] is None else _pair(content["gsd"])
-    return Record(**rest)
-
-
 def _beside(name: str, folder: Path, called: str = "") -> str:
     """Return the name of an encoder; if its architecture lies in a folder, with the folder.
 
@@ -452,7 +355,3 @@ def _beside(name: str, folder: Path, called: str = "") -> str:
     if not found.name or Path(found.name).is_absolute() or not there:
         return name
     return str(replace(found, name=f"{called or folder}/{found.name}"))
-
-
-def _pair(values: Sequence[Any]) -> tuple[Any, Any]:
-    return (values[0], values[1])

@@ -14,9 +14,10 @@ from foveate.errors import ParameterError
 from foveate.files import digest, digest_ids, fingerprint
 from foveate.observe import select_results as results
 from foveate.observe.calibrate import over, threshold_for
-from foveate.observe.observer import RECORD, WEIGHTS, Observer
+from foveate.observe.observer import WEIGHTS, Observer
 from foveate.observe.pairs import open_pairs
 from foveate.observe.ranking import check_policy, ranked
+from foveate.observe.record import RECORD
 from foveate.observe.select_settings import SelectJob
 from foveate.observe.select_summary import areas, observed
 from foveate.observe.target import (

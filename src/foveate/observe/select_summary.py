@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from foveate.budget import Budget
-    from foveate.observe.observer import Record
+    from foveate.observe.record import Record
     from foveate.observe.select_settings import SelectJob
     from foveate.observe.target import Target
     from foveate.pool.pool import Pool

@@ -12,7 +12,8 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from foveate.observe.networks.shape import Shape
-    from foveate.observe.observer import Encoder, Observer
+    from foveate.observe.observer import Observer
+    from foveate.observe.record import Encoder
     from foveate.observe.settings import TrainJob
 
 

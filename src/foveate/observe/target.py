@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from foveate.observe.observer import Encoder, Record
+    from foveate.observe.record import Encoder, Record
 
 _FAR = 2.0  # a GSD or a tile off by such a factor is worth a warning
 RATIO = 10.0  # LR pixel over HR pixel where nothing tells

@@ -29,8 +29,9 @@ from foveate.observe.calibrate import Calibration
 from foveate.observe.keeping import keep
 from foveate.observe.methods import get_policy
 from foveate.observe.networks.shape import form_of
-from foveate.observe.observer import RECORD, Observer, Record
+from foveate.observe.observer import Observer
 from foveate.observe.pairs import open_pairs
+from foveate.observe.record import RECORD, Record
 from foveate.observe.scoring import ToText
 from foveate.observe.settings import AUTO, TrainJob
 from foveate.observe.supervision import captured

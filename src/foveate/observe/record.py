@@ -1,0 +1,116 @@
+"""What ``observer.json`` says: encoders, sizes, form, concepts, calibration."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING, Any, Self
+
+from foveate.embeddings import EncoderSpec
+from foveate.errors import DataError
+from foveate.files import read_json, write_json
+from foveate.observe.calibrate import Calibration
+from foveate.observe.concepts import Concept, concepts_of
+from foveate.observe.networks.shape import Form, Shape
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from pathlib import Path
+
+FORMAT = 2  # raised when the same file comes to mean something else
+RECORD = "observer.json"
+
+
+@dataclass(frozen=True)
+class Encoder:
+    """A frozen model that an observer reads imagery with.
+
+    Attributes:
+        name: For `load_model`.
+        weights: Its weights, relative to the observer's folder, or empty.
+        spec: Its spec when the observer was trained.
+        dtype: dtype of the imagery that it read.
+    """
+
+    name: str
+    weights: str
+    spec: EncoderSpec
+    dtype: str
+
+
+@dataclass(frozen=True)
+class Record:
+    """What a trained observer is.
+
+    Attributes:
+        encoders: "lr" and "hr"; "text" where there is a model that reads texts.
+        shape: Sizes of the networks.
+        form: What the predictor is made of.
+        conv_fill: Whether the fill has a convolutional part.
+        tiles: ``(R, C)`` of a training scene.
+        lr_tile: Side of a tile in pixels of an overview, mean over the scenes of the training.
+        gsd: Metres of an LR and of an HR pixel, or None.
+        concepts: The K concepts.
+        supervision: What the sampler has learnt.
+        obr: Observed share that it was trained for.
+        calibration: From its scores to places among those of the validation scenes.
+        templates: Sentences around texts.
+        training: For people.
+    """
+
+    encoders: dict[str, Encoder]
+    shape: Shape
+    form: Form
+    conv_fill: bool
+    tiles: tuple[int, int]
+    lr_tile: float
+    gsd: tuple[float, float] | None
+    concepts: tuple[Concept, ...]
+    supervision: str
+    obr: float
+    calibration: Calibration
+    templates: str
+    training: dict[str, Any]
+
+    def write(self, folder: Path) -> Path:
+        """Write it into a folder, and return the file."""
+        content = {**vars(self)}
+        content["encoders"] = {
+            role: {**vars(encoder), "spec": encoder.spec.to_dict()}
+            for role, encoder in self.encoders.items()
+        }
+        content["shape"], content["form"] = asdict(self.shape), asdict(self.form)
+        content["concepts"] = [concept.to_dict() for concept in self.concepts]
+        content["calibration"] = self.calibration.to_dict()
+        write_json(folder / RECORD, {"format": FORMAT, **content})
+        return folder / RECORD
+
+    @classmethod
+    def read(cls, folder: Path) -> Self:
+        """Read it from a folder.
+
+        Raises:
+            DataError: It is of another format.
+        """
+        content = read_json(folder / RECORD)
+        if content.get("format") != FORMAT:
+            raise DataError(
+                f"{str(folder / RECORD)!r} has format {content.get('format')!r}",
+                f"This foveate reads format {FORMAT}.",
+                "Use the foveate that wrote it, or train again.",
+            )
+        rest = {k: v for k, v in content.items() if k != "format"}
+        encoders: dict[str, dict[str, Any]] = content["encoders"]
+        rest["encoders"] = {
+            role: Encoder(**{**given, "spec": EncoderSpec.from_dict(given["spec"])})  # ty: ignore[invalid-argument-type]
+            for role, given in encoders.items()
+        }
+        rest["shape"], rest["form"] = Shape(**content["shape"]), Form(**content["form"])
+        rest["concepts"] = concepts_of(content["concepts"]) if content["concepts"] else ()
+        rest["calibration"] = Calibration.from_dict(content["calibration"])
+        rest["tiles"] = _pair(content["tiles"])
+        rest["gsd"] = None if content["gsd"] is None else _pair(content["gsd"])
+        return cls(**rest)
+
+
+def _pair(values: Sequence[Any]) -> tuple[Any, Any]:
+    return (values[0], values[1])
