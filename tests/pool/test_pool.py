@@ -262,6 +262,16 @@ def test_bands_to_show(wanted, available, expected):
     assert display_bands(wanted, available) == expected
 
 
+@pytest.mark.parametrize(("top", "white"), [(255, 255.0), (120, 120.0), (20, 80.0)])
+def test_pictures_keep_their_colours_and_dark_ones_are_brightened(top, white):
+    data = np.zeros((3, 20, 30), np.uint8)
+    data[0], data[1, :10] = top, top // 2
+    span = display_range(ArraySource(data), [1, 2, 3])
+    assert span.tolist() == [[0.0, white]] * 3
+    nothing = ArraySource(data, np.zeros((20, 30), bool))
+    assert display_range(nothing, [1]).tolist() == [[0.0, 255.0]]
+
+
 def test_a_preview_is_small_stretched_and_grey_where_nothing_is():
     data = np.arange(100 * 300, dtype=np.uint16).reshape(1, 100, 300)
     valid = np.ones((100, 300), bool)

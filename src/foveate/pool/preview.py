@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     from foveate.raster import Raster, Source
 
 _EMPTY = 236  # light grey for nodata
+_BRIGHT = 99.5  # percentile of a picture that is shown as white
+_DARKEST = 80.0  # what may be shown as white: black water stays dark
 
 
 def display_bands(wanted: Sequence[int], available: int) -> tuple[int, ...]:
@@ -27,17 +29,19 @@ def display_bands(wanted: Sequence[int], available: int) -> tuple[int, ...]:
 
 
 def display_range(source: Source, bands: Sequence[int]) -> NDArray[np.float64]:
-    """Return (c, 2) values to show as black and white: 2nd and 98th percentile; 0, 255 for uint8.
+    """Return (c, 2) values to show as black and white: 2nd and 98th percentile of each band.
 
-    Taken over a preview of at most 512 px.
+    uint8 holds pictures: all bands begin at 0 and share one white, so that colours stay; it is
+    below 255 where a picture is dark. Taken over a preview of at most 512 px.
     """
-    if source.info.dtype == "uint8":
-        return np.array([[0.0, 255.0]] * len(bands))
     raster = read_small(source, None, bands, 512)
-    values = raster.data[:, raster.valid]
+    values = raster.data[:, raster.valid].astype(np.float64)
+    if source.info.dtype == "uint8":
+        white = np.percentile(values, _BRIGHT) if values.size else 255.0
+        return np.array([[0.0, max(white, _DARKEST)]] * len(bands))
     if not values.shape[1]:
         return np.array([[0.0, 1.0]] * len(bands))
-    return np.percentile(values.astype(np.float64), [2, 98], axis=1).T
+    return np.percentile(values, [2, 98], axis=1).T
 
 
 def read_small(source: Source, window: Window | None, bands: Sequence[int], side: int) -> Raster:
