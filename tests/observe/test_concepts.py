@@ -85,6 +85,8 @@ def test_no_concepts_and_no_file(tmp_path: Path) -> None:
     for source in ("", " , ", tmp_path / "empty.txt"):
         with pytest.raises(ParameterError, match="no concepts"):
             concepts_from(source)
+    with pytest.raises(ParameterError, match="the concept number 2 is empty"):
+        concepts_from("forest,,road")
     for gone in ("gone.yaml", tmp_path / "gone"):
         with pytest.raises(DataError, match="cannot read the concepts"):
             concepts_from(gone)

@@ -143,6 +143,10 @@ def _entries(given: Any) -> list[tuple[Any, Any]]:
         return list(given.items())
     entries: list[tuple[Any, Any]] = []
     for number, entry in enumerate(given, 1):
+        if isinstance(entry, str) and not entry.strip():
+            raise ParameterError(
+                f"the concept number {number} is empty", "A concept is a name.", _EXAMPLE
+            )
         if not isinstance(entry, Mapping):
             entries.append((entry, None))
             continue
