@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 
 import pytest
@@ -27,6 +28,7 @@ def run(observing, tmp_path_factory):  # noqa: F811
     assert answer.status == 0, answer.err
     assert "What it says:" in answer.out
     assert answer.out.startswith("# Thresholds")
+    assert f"Report: {out / 'report.html'}" in answer.out
     return out
 
 
@@ -36,6 +38,13 @@ def test_the_table_lies_in_the_run(run):
     assert found["rows"][0]["means"]["obr"] == 1
     assert (run / "tables/threshold.md").read_text().startswith("# Thresholds")
     assert (run / "tables/threshold.csv").read_text().startswith("block,row,obr")
+    assert found["titles"]["tiles"] == "tile mAP"
+
+
+def test_the_report_shows_it_and_asks_nobody(run):
+    page = (run / "report.html").read_text(encoding="utf-8")
+    assert "Thresholds" in page
+    assert not re.search(r"""(?:src|href)=["']?http|url\(http""", page)
 
 
 def test_a_second_run_does_nothing_and_another_table_uses_what_is_there(observing, run):  # noqa: F811

@@ -7,6 +7,7 @@ import subprocess
 
 import numpy as np
 import pytest
+from bench_runs import write_benched
 from focus_runs import write_focus
 from observe_runs import write_completed, write_selected, write_trained
 
@@ -128,3 +129,11 @@ def test_observe_pages_need_nothing_that_their_policy_drops(tmp_path, load, writ
     assert "<img" not in dom
     assert "<title>owned" not in dom
     assert 'class="veil"' in dom
+
+
+def test_a_page_of_a_benchmark_needs_nothing_that_its_policy_drops(tmp_path, load):
+    dom, console = load(write_report(write_benched(tmp_path / "run", command=HOSTILE)))
+    assert console == []
+    assert "<img" not in dom
+    assert "<title>owned" not in dom
+    assert dom.count('class="whisker"') == 4

@@ -3,6 +3,7 @@
     DIR/
       work/KEY/seed-N/   networks and cells of one setting, shared by all tables
       tables/            NAME.json, NAME.csv, NAME.md
+      report.html        a page of all tables
 
 Each cell has a file: a run that was killed goes on with the next cell, and another table of the
 same setting uses what is there.
@@ -31,6 +32,7 @@ from foveate.run import Run
 from foveate.run.shards import slug
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from pathlib import Path
 
     from foveate.bench.cells import Row
@@ -42,7 +44,12 @@ VERSION = 1  # raised when the same job leads to other figures
 
 
 def run(
-    job: BenchJob, out: str | Path, *, command: str = "", progress: ProgressFn | None = None
+    job: BenchJob,
+    out: str | Path,
+    *,
+    command: str = "",
+    report: Callable[[Path], Path] | None = None,
+    progress: ProgressFn | None = None,
 ) -> Run:
     """Do the benchmark.
 
@@ -50,6 +57,7 @@ def run(
         job: What to measure.
         out: Run directory: new, empty, or an earlier one to go on with.
         command: The command that repeats the job, for the record.
+        report: Draws a page of the run directory into it and returns the file: `write_report`.
         progress: Called with ticks.
 
     Returns:
@@ -85,6 +93,8 @@ def run(
             ],
         )  # fmt: skip
         opened.describe(summary={"bench": written, "pool": pairs.pool.describe(), "seed": job.seed})
+        if report is not None:
+            opened.draw("report", lambda: [str(report(opened.path).relative_to(opened.path))])
     return opened
 
 

@@ -54,17 +54,15 @@ def content(
         seeds=f"{job.seeds} seed{'s' if job.seeds > 1 else ''}", lead=TITLES.get(lead, lead),
         clusters=f"{clusters} of them",
     )  # fmt: skip
-    if clusters < FEW:
-        how += f" With fewer than {FEW} groups the intervals are too narrow"
-        how += (
-            f"; with fewer than {FEWEST} no row is better or worse." if clusters < FEWEST else "."
-        )
+    cautions = _cautions(clusters)
+    how = " ".join([how, *cautions])
     if split["scenes"] < TOP:
         how += f" With {split['scenes']} test scenes mAP@{TOP} and more is that of the whole list."
     return {
         "table": job.table, "title": table.title, "lead": lead, "columns": list(table.columns),
+        "titles": {name: TITLES.get(name, name) for name in (*table.columns, lead)},
         "seeds": job.seeds, "obr": job.obr, "test": split, "clusters": clusters,
-        "note": table.note, "how": how,
+        "note": table.note, "how": how, "cautions": cautions,
         "rows": [asdict(row) for row in rows if not row.skipped],
         "left_out": {row.label: row.skipped for row in rows if row.skipped},
         "says": [asdict(line) for line in lines],
@@ -107,6 +105,15 @@ def said(line: dict[str, Any]) -> str:
     """Return a line with whether it was reached."""
     words = {True: "Reached: ", False: "Not reached: ", None: ""}
     return words[line["reached"]] + line["text"]
+
+
+def _cautions(clusters: int) -> list[str]:
+    """Return what too few groups do to the intervals, for those who read no further."""
+    if clusters >= FEW:
+        return []
+    text = f"With fewer than {FEW} groups the intervals are too narrow"
+    worse = f"; with fewer than {FEWEST} no row is better or worse"
+    return [f"{text}{worse if clusters < FEWEST else ''}."]
 
 
 def _csv(found: dict[str, Any]) -> str:

@@ -82,6 +82,7 @@ def observe(
     from foveate.cli.benched import benched
     from foveate.cli.observed_train import training_settings
     from foveate.cli.show import progress_bars
+    from foveate.report import write_report
 
     typed: dict[str, Any] = {
         "pairs": pairs, "table": table, "model": model, "weights": weights, "text": text,
@@ -96,5 +97,5 @@ def observe(
         batch_size=batch_size, device=device,
     )  # fmt: skip
     with progress_bars(quiet=as_json) as progress:
-        done = run(job, out, command=o.command(), progress=progress)
+        done = run(job, out, command=o.command(), report=write_report, progress=progress)
     benched(done, as_json=as_json)

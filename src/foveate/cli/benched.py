@@ -21,4 +21,7 @@ def benched(run: Run, *, as_json: bool) -> None:
     lines = [] if run.worked else ["Nothing to do: this table is complete.", ""]
     lines += [markdown(found), f"Table: {', '.join(files)}"]
     content = {"run": str(run.path), "worked": run.worked, "files": files, **summary}
+    if run.record.get("views", {}).get("report"):
+        content["report"] = str(run.path / "report.html")
+        lines.append(f"Report: {content['report']}")
     result(content, "\n".join(lines), as_json=as_json)

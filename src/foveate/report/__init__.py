@@ -26,7 +26,7 @@ def write_report(run_dir: str | Path, out: str | Path | None = None) -> Path:
     """
     from foveate.errors import DataError
     from foveate.files import write_bytes
-    from foveate.report import classified, data, focused, observed, view
+    from foveate.report import benched, classified, data, focused, observed, view
     from foveate.report.render import render
     from foveate.run import Run
 
@@ -51,7 +51,9 @@ def write_report(run_dir: str | Path, out: str | Path | None = None) -> Path:
             "Reports are of what was trained, selected or completed with them.",
             f"Train an observer: foveate observe train {run_dir} --out OBSERVER",
         )
-    if observed.is_observed(summary):
+    if "bench" in summary:
+        page = render(benched.build(benched.read_benched(run_dir)))
+    elif observed.is_observed(summary):
         page = render(observed.build(run_dir))
     elif "focus" in summary:
         page = render(focused.build(focused.read_focused(run_dir)))

@@ -14,6 +14,7 @@ from importlib import resources
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from foveate.report.benched import BenchedView
     from foveate.report.classified import ClassifiedView
     from foveate.report.focused import FocusedView
     from foveate.report.observed import ObservedView
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
 _FOLDER = "templates"
 
 
-def render(view: View | ClassifiedView | FocusedView | ObservedView) -> str:
+def render(view: View | ClassifiedView | FocusedView | ObservedView | BenchedView) -> str:
     """Return the page as HTML; a view without a script gets a page that may run none."""
     from jinja2 import Environment, PackageLoader, StrictUndefined
     from markupsafe import Markup
