@@ -42,6 +42,8 @@ def observe(
     text_weights: t.TextWeights = None,
     lr_model: t.LrModel = None,
     lr_weights: t.LrWeights = None,
+    target_model: t.TargetModel = None,
+    target_weights: t.TargetWeights = None,
     size: t.Size = None,
     form: Annotated[
         str | None,
@@ -86,7 +88,8 @@ def observe(
 
     typed: dict[str, Any] = {
         "pairs": pairs, "table": table, "model": model, "weights": weights, "text": text,
-        "text_weights": text_weights, "lr_model": lr_model, "lr_weights": lr_weights, "size": size,
+        "text_weights": text_weights, "lr_model": lr_model, "lr_weights": lr_weights,
+        "target_model": target_model, "target_weights": target_weights, "size": size,
         "form": form, "fill": fill, "supervision": supervision, "obr": obr, "init": init,
         "val": val, "test": test, "epochs": epochs, "train_batch": train_batch, "lr": lr,
         "patience": patience, "precision": precision,
