@@ -226,3 +226,19 @@ def test_targets_of_another_encoder(observing, trained, tmp_path, capsys):  # no
     more = ("--target-model", target, "--init", trained[0])
     assert train(observing.pairs, tmp_path / "on", *ONE, *more) == 1
     assert "Leave out --target-model" in " ".join(capsys.readouterr().err.split())
+
+
+def test_a_better_policy_is_named(trained):
+    from foveate.cli.observed_train import trained_text
+    from foveate.run import Run
+
+    judged = read_json(trained[0] / "tables/evaluation.json")
+    policies = judged["curve"]["policies"]
+    n = len(judged["curve"]["shares"])
+    policies |= {name: {"ours": [0.6] * n} for name in ("learned", "random", "oracle-gain")}
+    policies |= {name: {"ours": [0.5] * n} for name in ("uniform", "lr-entropy", "design")}
+    run = Run.load(trained[0])
+    assert "--policy" not in trained_text(run, judged)
+    policies["design"]["ours"] = [0.62] * n
+    said = trained_text(run, judged)
+    assert "chosen by design do better (mean 0.620, learned 0.600): see --policy" in said

@@ -28,7 +28,10 @@ def select(
         typer.Option(help="Share of the area: the threshold is set on the scores found here."),
     ] = None,
     policy: Annotated[
-        str, typer.Option(help="learned, or a baseline: random, uniform, lr-entropy, covariate.")
+        str,
+        typer.Option(
+            help="learned, design, or a baseline: random, uniform, lr-entropy, covariate."
+        ),
     ] = "learned",
     covariate: Annotated[
         Path | None, typer.Option(help="A raster for that policy: night lights, population.")

@@ -14,6 +14,8 @@ if TYPE_CHECKING:
 
     from foveate.run import Run
 
+_CLEAR = 0.01  # tile mAP, or cosine: less is not worth a word
+
 
 def typed_concepts(text: str) -> list[dict[str, Any]]:
     """Read the concepts as they were typed; none where nothing was.
@@ -67,10 +69,25 @@ def trained_text(run: Run, judged: dict[str, Any]) -> str:
         f"{scenes['val']} to choose by, {scenes['test']} to judge by"
     )
     lines += _worth(judged)
+    lines += _ahead(judged)
     if run.record.get("views", {}).get("report"):
         lines.append(f"Report: {run.path / 'report.html'}")
     lines.append(f"Next: foveate observe select OVERVIEW --model {run.path} --budget 12% --out RUN")
     return "\n".join(lines)
+
+
+def _ahead(judged: dict[str, Any]) -> list[str]:
+    """Return a line where another policy that needs no more than overviews does better."""
+    from foveate.observe.judge import area
+    from foveate.observe.ranking import FROM_LR, LEARNED
+
+    policies = judged["curve"]["policies"]
+    areas = {name: area(policies[name]["ours"]) for name in FROM_LR if name in policies}
+    best = max(areas, key=lambda name: areas[name])
+    if areas[best] - areas[LEARNED] < _CLEAR:
+        return []
+    text = f"Over OBR 0.02 to 0.5 tiles chosen by {best} do better (mean {areas[best]:.3f}, "
+    return [text + f"{LEARNED} {areas[LEARNED]:.3f}): see --policy"]
 
 
 def _worth(judged: dict[str, Any]) -> list[str]:

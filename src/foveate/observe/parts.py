@@ -82,25 +82,49 @@ class Parts:
     def probabilities(self, head: Any) -> NDArray[np.float64]:
         """Return (n, K) probabilities of concepts by what the LR fill makes of the tiles."""
         found = np.full((len(self.target.pool), len(head.names)), np.nan)
-        most = self.observer.record.tiles
         for rows, at, tokens in self:
-            # Block by block: the predictor's attention is not made for thousands of tiles.
-            for block in {(int(r) // most[0], int(c) // most[1]) for r, c in at}:
-                own = ((at // most) == block).all(axis=1)
-                means = self._filled(tokens, (block[0] * most[0], block[1] * most[1]))
-                inner = at[own] % most
+            for own, inner, lr in self._blocks(at, tokens):
+                filled = dense.gather(self.observer.filled(lr), self.observer.record.shape.hr_side)
+                means = filled[0].mean(axis=2)
                 found[rows[own]] = head.probabilities(means[inner[:, 0], inner[:, 1]])
         return found
 
-    def _filled(self, tokens: NDArray[Any], first: tuple[int, int]) -> NDArray[np.float32]:
-        """Return (R, C, d) mean tokens of the LR fill of the block that begins at a tile."""
+    def design(self) -> NDArray[np.float64]:
+        """Return (n,) what tiles add to those before them, block by block: the highest come first.
+
+        Raises:
+            ParameterError: The observer has no kriging.
+        """
+        found = np.full(len(self.target.pool), np.nan)
+        for rows, at, tokens in self:
+            raw = self.observer.scores(tokens).raw[0, at[:, 0], at[:, 1]]
+            for own, inner, lr in self._blocks(at, tokens):
+                side = self.observer.record.shape.lr_side
+                worth = np.zeros((1, lr.shape[1] // side, lr.shape[2] // side))
+                worth[0, inner[:, 0], inner[:, 1]] = raw[own]
+                gains = self.observer.design(lr, worth)
+                found[rows[own]] = gains[0, inner[:, 0], inner[:, 1]]
+        return found
+
+    def _blocks(
+        self, at: NDArray[np.int64], tokens: NDArray[Any]
+    ) -> Iterator[tuple[NDArray[np.bool_], NDArray[np.int64], NDArray[Any]]]:
+        """Yield blocks of as many tiles as a scene of the training: nothing is made for more.
+
+        Args:
+            at: (n, 2) rows and columns of tiles in a part.
+            tokens: (1, R * r, C * r, d) of the part.
+
+        Yields:
+            (n,) bool which tiles lie in the block, their (m, 2) rows and columns in it, its tokens.
+        """
         record = self.observer.record
-        r, k = record.shape.lr_side, record.shape.hr_side
-        down, across = (
-            slice(at * r, (at + n) * r) for at, n in zip(first, record.tiles, strict=True)
-        )
-        lr = tokens[:, down, across]
-        return dense.gather(self.observer.filled(lr), k)[0].mean(axis=2)
+        most, r = np.array(record.tiles), record.shape.lr_side
+        block = at // most
+        for first in np.unique(block, axis=0):
+            own = (block == first).all(axis=1)
+            (top, left), (bottom, right) = first * most * r, (first + 1) * most * r
+            yield own, at[own] % most, tokens[:, top:bottom, left:right]
 
 
 def _by_grid(

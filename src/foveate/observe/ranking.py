@@ -32,8 +32,15 @@ if TYPE_CHECKING:
     from foveate.run import Run
     from foveate.selection import Ranking
 
-LEARNED = "learned"
-FROM_LR = (LEARNED, "random", "uniform", "lr-entropy", "covariate")  # policies that need no more
+LEARNED, DESIGN = "learned", "design"
+FROM_LR = (
+    LEARNED,
+    DESIGN,
+    "random",
+    "uniform",
+    "lr-entropy",
+    "covariate",
+)  # policies that need no more
 
 
 @dataclass(frozen=True, eq=False)
@@ -70,8 +77,8 @@ def rank(
         overviews: A pool of overviews that are cut into rows and columns; files or folders, which
             are cut as in training; or pairs, or their folder.
         observer: A trained observer, or its folder.
-        policy: "learned", the observer's sampler; or a baseline: "random", "uniform",
-            "lr-entropy", "covariate".
+        policy: "learned", the observer's sampler; "design", the same with tiles that tell of each
+            other apart; or a baseline: "random", "uniform", "lr-entropy", "covariate".
         covariate: A raster (night lights, population), for that policy.
         bands: 1-based bands in the place of those of the training; empty for the same.
         seed: Of ties, and of policies that draw.
@@ -125,12 +132,15 @@ def ranked(
     evidence: dict[str, Any] = {"place": target.place}
     if policy == "covariate":
         evidence["covariate"] = covered(target, covariate)
-    if policy not in (LEARNED, "lr-entropy"):
+    if policy not in (LEARNED, DESIGN, "lr-entropy"):
         found = rank_tiles(target.pool, policy, evidence, seed=seed)
         return Ranked(found, nothing, nothing)
     parts = Parts(target, observer, bind_lr(target, observer, bands, device), run, progress)
-    if policy == "lr-entropy":
-        evidence["probabilities"] = parts.probabilities(concept_head(target, observer, device))
+    if policy != LEARNED:
+        if policy == DESIGN:
+            evidence[DESIGN] = parts.design()
+        else:
+            evidence["probabilities"] = parts.probabilities(concept_head(target, observer, device))
         found = rank_tiles(target.pool, policy, evidence, seed=seed)
         return Ranked(found, nothing, nothing)
     score, raw, sd = parts.scores()

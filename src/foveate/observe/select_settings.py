@@ -26,7 +26,8 @@ class SelectJob(ImagerySettings):
         budget: What is bought at most, over all scenes: "12%", "500", "area=2e6".
         threshold: Calibrated score, 0 to 1, above which a tile is chosen.
         obr: Share of the area, 0 to 1: the threshold is set on the scores of this target.
-        policy: "learned", or a baseline: "random", "uniform", "lr-entropy", "covariate".
+        policy: "learned", "design", or a baseline: "random", "uniform", "lr-entropy",
+            "covariate"; see `rank`.
         covariate: A raster, for that policy; see `covered`.
         lr_cost: Price of LR per area, as a share of that of HR.
         device: Of the encoder and the networks.
