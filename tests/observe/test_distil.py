@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from types import SimpleNamespace
 
 import numpy as np
@@ -15,6 +16,7 @@ from foveate.observe.scoring import LabelHead
 
 torch = pytest.importorskip("torch")
 distil = pytest.importorskip("foveate.observe.distil")
+materials = pytest.importorskip("foveate.observe.material")
 tasks = pytest.importorskip("foveate.observe.networks.tasks")
 
 SHAPE = Shape(3, 2, 1, 1, 1, 8, 1, 2, sampler=8, ensemble=1)
@@ -38,14 +40,16 @@ def material(scenes=30, rows=4, cols=5, seed=0):
         np.ones((scenes, rows, cols), bool),
     )  # fmt: skip
     says = np.array([[4, 0], [4, 0]], np.float32)  # both, wherever there is something
-    return SimpleNamespace(
+    found = SimpleNamespace(
         data=data, shape=SHAPE, known=known.reshape(-1, 2), concepts=(),
         labels=LabelHead(NAMES, says, np.zeros(2, np.float32)),
         pairs=SimpleNamespace(place=place),
         scenes=lambda split: np.arange(scenes),
         tiles=lambda numbers: np.flatnonzero(np.isin(place[:, 0], numbers)),
         means=lambda at: hr.reshape(-1, 2)[at],
-    ), kind, seen  # fmt: skip
+    )  # fmt: skip
+    found.places = partial(materials.Material.places, found)
+    return found, kind, seen
 
 
 def test_disagreement_is_where_labels_and_hr_differ():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from types import SimpleNamespace
 
 import numpy as np
@@ -16,6 +17,7 @@ from foveate.observe.scoring import LabelHead
 torch = pytest.importorskip("torch")
 policy = pytest.importorskip("foveate.observe.networks.policy")
 patchdrop = pytest.importorskip("foveate.observe.patchdrop")
+materials = pytest.importorskip("foveate.observe.material")
 fills = pytest.importorskip("foveate.observe.networks.fill")
 tasks = pytest.importorskip("foveate.observe.networks.tasks")
 
@@ -150,14 +152,16 @@ def material(n=16):
         torch.from_numpy(lr), torch.from_numpy(hr), torch.from_numpy(hr), np.ones((n, 4, 4), bool)
     )
     split = np.array(["train"] * (n - 4) + ["val"] * 4)
-    return SimpleNamespace(
+    found = SimpleNamespace(
         data=data, shape=shape, known=(hr[..., 0] > 0).reshape(-1, 1),
         labels=LabelHead(("a",), np.array([[4, 0]], np.float32), np.zeros(1, np.float32)),
         pairs=SimpleNamespace(place=place, groups=[str(i) for i in range(n)], shape=(4, 4)),
         scenes=lambda name: np.flatnonzero(split == name),
         tiles=lambda numbers: np.flatnonzero(np.isin(place[:, 0], numbers)),
         weights=lambda: np.ones(1),
-    ), hidden  # fmt: skip
+    )  # fmt: skip
+    found.places = partial(materials.Material.places, found)
+    return found, hidden
 
 
 def test_a_policy_of_a_material():

@@ -88,9 +88,8 @@ def distil(material: Material) -> Distilled:
         )
     train = material.scenes("train")
     rows = material.tiles(train)
-    place = material.pairs.place[rows].copy()
-    place[:, 0] = np.searchsorted(train, place[:, 0])
-    x = lr_features(material.data.take(train).lr.float().numpy(), material.shape, place)
+    lr = material.data.take(train).lr.float().numpy()
+    x = lr_features(lr, material.shape, material.places(train))
     names = material.labels.names
     taught = material.labels.probabilities(material.means(rows))
     return Distilled(

@@ -9,8 +9,6 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-import numpy as np
-
 from foveate.errors import DataError, ParameterError
 from foveate.models.fit import FitSettings, fit
 from foveate.observe import dense
@@ -21,6 +19,7 @@ from foveate.observe.targets import crossfitted
 if TYPE_CHECKING:
     from pathlib import Path
 
+    import numpy as np
     import torch
     from numpy.typing import NDArray
 
@@ -114,8 +113,7 @@ def _scenes(material: Material, numbers: NDArray[np.int64], fill: torch.Tensor) 
     assert labels is not None  # noqa: S101  (asked by the caller)
     assert known is not None  # noqa: S101
     data, side = material.data.take(numbers), material.shape.hr_side
-    place = material.pairs.place[material.tiles(numbers)].copy()
-    place[:, 0] = np.searchsorted(numbers, place[:, 0])
+    place = material.places(numbers)
     present = dense.to_grids(known[material.tiles(numbers)], place, data.here.shape)
     low, high = (
         labels.probabilities(dense.gather(tokens.float().numpy(), side).mean(axis=3))

@@ -13,7 +13,7 @@ from foveate.models.fit import FitSettings, fit
 from foveate.models.weights import random_weights
 from foveate.observe import dense
 from foveate.observe.networks.align import Aligned
-from foveate.observe.networks.fill import Fill, solve
+from foveate.observe.networks.fill import Fill, sums
 from foveate.observe.networks.shape import form_of
 from foveate.observe.networks.tasks import (
     FillTask,
@@ -87,12 +87,13 @@ class Stages:
         """Train the fill; among what is known of it is the "strength" of its ridge."""
         train, val = self._part("train"), self._part("val")
         fill, tried = self.new_fill(), {}
+        summed = sums(fill, train.lr, train.target, train.here)
         for strength in STRENGTHS:
-            solve(fill.cpu(), train.lr, train.target, train.here, strength)
+            fill.put(*summed.solve(strength))
             with torch.no_grad():
                 tried[strength] = FillTask(fill.eval(), train, val, self.device).validate()["score"]
         best = max(tried, key=lambda strength: tried[strength])
-        solve(fill.cpu(), train.lr, train.target, train.here, best)
+        fill.put(*summed.solve(best))
         facts: dict[str, Any] = {"strength": best, "ridge": tried[best]}
         if self.job.fill == "conv":
             fill.linear.requires_grad_(requires_grad=False)

@@ -89,6 +89,12 @@ class Fill(nn.Module):
         """
         return repeat(self.coarse(lr), self.shape.pool)
 
+    @torch.no_grad()
+    def put(self, weight: torch.Tensor, bias: torch.Tensor) -> None:
+        """Set the linear part."""
+        self.linear.weight.copy_(weight)
+        self.linear.bias.copy_(bias)
+
     def coarse(self, lr: torch.Tensor) -> torch.Tensor:
         """Fill at the resolution of the queries: (b, R * q, C * q, hr_dim)."""
         filled = self.linear(context(lr, self.shape))
@@ -118,6 +124,31 @@ def context(lr: torch.Tensor, shape: Shape) -> torch.Tensor:
 
 
 @torch.no_grad()
+def sums(
+    fill: Fill, lr: torch.Tensor, hr: torch.Tensor, here: torch.Tensor | NDArray[np.bool_]
+) -> Ridge:
+    """Return what the linear part is solved from: sums over all tiles that there are.
+
+    Args:
+        fill: Whose sizes count.
+        lr: (s, R * r, C * r, lr_dim).
+        hr: (s, R * k, C * k, hr_dim).
+        here: (s, R, C) bool: tiles to learn from.
+
+    Raises:
+        DataError: There are no tiles.
+    """
+    shape = fill.shape
+    ridge = Ridge(features(shape), fill.linear.out_features)
+    for scene in range(len(lr)):
+        x = context(lr[[scene]].float(), shape)[0][here[scene]]
+        means = to_tiles(pooled(hr[[scene]].float(), shape.pool), shape.queries)
+        ridge.add(x, means[0][here[scene]])
+    if not ridge.weight:
+        raise DataError("no tiles to fit the LR fill on", "One tile at least is needed.")
+    return ridge
+
+
 def solve(
     fill: Fill,
     lr: torch.Tensor,
@@ -137,14 +168,4 @@ def solve(
     Raises:
         DataError: There are no tiles.
     """
-    shape = fill.shape
-    ridge = Ridge(features(shape), fill.linear.out_features)
-    for scene in range(len(lr)):
-        x = context(lr[[scene]].float(), shape)[0][here[scene]]
-        means = to_tiles(pooled(hr[[scene]].float(), shape.pool), shape.queries)
-        ridge.add(x, means[0][here[scene]])
-    if not ridge.weight:
-        raise DataError("no tiles to fit the LR fill on", "One tile at least is needed.")
-    weight, bias = ridge.solve(strength)
-    fill.linear.weight.copy_(weight)
-    fill.linear.bias.copy_(bias)
+    fill.put(*sums(fill, lr, hr, here).solve(strength))

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import operator
+from functools import reduce
 from typing import TYPE_CHECKING, Literal, Self
 
 import torch
@@ -22,13 +24,15 @@ class Ridge:
     """
 
     def __init__(self, inputs: int, outputs: int) -> None:
-        self._inputs = inputs
-        self._sums = torch.zeros(inputs + outputs + 1, inputs + outputs + 1, dtype=torch.float64)
+        # The last input is 1: its products are the sums themselves.
+        self._xx = torch.zeros(inputs + 1, inputs + 1, dtype=torch.float64)
+        self._xy = torch.zeros(inputs + 1, outputs, dtype=torch.float64)
+        self._yy = torch.zeros((), dtype=torch.float64)
 
     @property
     def weight(self) -> float:
         """Total weight of the rows."""
-        return float(self._sums[-1, -1])
+        return float(self._xx[-1, -1])
 
     def add(self, x: torch.Tensor, y: torch.Tensor, weight: float = 1.0) -> None:
         """Add rows.
@@ -39,13 +43,17 @@ class Ridge:
             weight: Of each of them.
         """
         x, y = x.double().cpu(), y.double().cpu()
-        row = torch.cat([x, y, x.new_ones(len(x), 1)], dim=1)
-        self._sums += weight * row.T @ row
+        x = torch.cat([x, x.new_ones(len(x), 1)], dim=1)
+        self._xx += weight * x.T @ x
+        self._xy += weight * x.T @ y
+        self._yy += weight * y.square().sum()
 
     def __add__(self, other: Self) -> Self:
         """Return the sums of both."""
-        found = type(self)(self._inputs, len(self._sums) - 1 - self._inputs)
-        found._sums += self._sums + other._sums
+        found = type(self)(len(self._xx) - 1, self._xy.shape[1])
+        found._xx += self._xx + other._xx
+        found._xy += self._xy + other._xy
+        found._yy += self._yy + other._yy
         return found
 
     def solve(
@@ -59,20 +67,19 @@ class Ridge:
                 inputs ("even", which respects their lengths), or the variance of its own input
                 ("each", for inputs of different units).
         """
-        mean = self._sums[-1, :-1] / self.weight
-        cov = self._sums[:-1, :-1] / self.weight - torch.outer(mean, mean)
-        k = self._inputs
-        variance = cov.diagonal()[:k].clamp(min=_LEAST)
+        mean_x, mean_y = self._xx[-1, :-1] / self.weight, self._xy[-1] / self.weight
+        xx = self._xx[:-1, :-1] / self.weight - torch.outer(mean_x, mean_x)
+        xy = self._xy[:-1] / self.weight - torch.outer(mean_x, mean_y)
+        variance = xx.diagonal().clamp(min=_LEAST)
         if penalty == "even":
             variance = variance.mean().expand_as(variance)
-        weight = torch.linalg.solve(cov[:k, :k] + strength * torch.diag(variance), cov[:k, k:])
-        return weight.T, mean[k:] - mean[:k] @ weight
+        weight = torch.linalg.solve(xx + strength * torch.diag(variance), xy)
+        return weight.T, mean_y - mean_x @ weight
 
     def error(self, weight: torch.Tensor, bias: torch.Tensor) -> float:
         """Return the sum of squared errors that weights and biases make on these rows."""
-        outputs = len(bias)
-        miss = torch.cat([-weight.T, torch.eye(outputs).to(weight), -bias[None]])
-        return float((miss * (self._sums @ miss)).sum())
+        whole = torch.cat([weight.T, bias[None]])
+        return float(self._yy + (whole * (self._xx @ whole - 2 * self._xy)).sum())
 
 
 def strength_of(
@@ -87,18 +94,9 @@ def strength_of(
     """
     if len(parts) < 2:
         return strengths[0]
-    whole = [
-        _total([*parts[:i], *parts[i + 1 :]]) for i in range(len(parts))
-    ]  # fmt: skip
+    others = [reduce(operator.add, [*parts[:i], *parts[i + 1 :]]) for i in range(len(parts))]
     errors = {
-        s: sum(p.error(*rest.solve(s, penalty)) for p, rest in zip(parts, whole, strict=True))
+        s: sum(p.error(*rest.solve(s, penalty)) for p, rest in zip(parts, others, strict=True))
         for s in strengths
     }
     return min(errors, key=lambda s: errors[s])
-
-
-def _total(parts: Sequence[Ridge]) -> Ridge:
-    total = parts[0]
-    for part in parts[1:]:
-        total = total + part
-    return total

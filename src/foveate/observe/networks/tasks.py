@@ -289,25 +289,29 @@ class SamplerTask:
         Returns:
             The strength.
         """
-        parts = [self._sums(np.asarray(folds == fold, float)) for fold in np.unique(folds)]
+        rows = [self._rows(scene) for scene in range(self.rows)]
+
+        def summed(share: NDArray[np.floating]) -> Ridge:
+            ridge = Ridge(self.net.linear.in_features, 1)
+            for scene in np.flatnonzero(share).tolist():
+                ridge.add(*rows[scene], float(share[scene]))
+            return ridge
+
+        parts = [summed(np.asarray(folds == fold, float)) for fold in np.unique(folds)]
         best = strength_of(parts, strengths, "each")
-        fits = [self._sums(share).solve(best, "each") for share in self._weights.T]
+        fits = [summed(share).solve(best, "each") for share in self._weights.T]
         weight, bias = (torch.cat(part) for part in zip(*fits, strict=True))
         # Heads differ as their draws do; their mean is the fit to all scenes, which no draw is.
-        whole, level = self._sums(np.ones(self.rows)).solve(best, "each")
+        whole, level = summed(np.ones(self.rows)).solve(best, "each")
         self.net.put(weight - weight.mean(0) + whole, bias - bias.mean() + level)
         return best
 
-    def _sums(self, share: NDArray[np.floating]) -> Ridge:
-        """Return the sums of a ridge over the training scenes, each with a weight."""
-        ridge = Ridge(self.net.linear.in_features, 1)
-        for scene in np.flatnonzero(share).tolist():
-            here = self._train.here[scene]
-            fill = self._fills[0][[scene]].to(self._device).float()
-            seen = self.net.evidence(fill, here.shape[0])[0][here]
-            worth = torch.from_numpy(np.asarray(self._worth[0][scene][here], np.float64))
-            ridge.add(seen, worth[:, None], float(share[scene]))
-        return ridge
+    def _rows(self, scene: int) -> tuple[torch.Tensor, torch.Tensor]:
+        """Return what the linear part sees of the tiles of a training scene, and their worth."""
+        here = self._train.here[scene]
+        fill = self._fills[0][[scene]].to(self._device).float()
+        worth = torch.from_numpy(np.asarray(self._worth[0][scene][here], np.float64))
+        return self.net.evidence(fill, here.shape[0])[0][here], worth[:, None]
 
     def loss(self, rows: NDArray[np.int64], draw: np.random.Generator) -> torch.Tensor:
         """Return the loss of the scores of scenes, each head with its own weights of them."""
