@@ -9,6 +9,7 @@ import numpy as np
 from foveate.errors import DataError
 from foveate.observe.covariates import tile_means
 from foveate.pool.folder import need_partners, open_pool
+from foveate.pool.notes import warn
 from foveate.raster.windows import taps, weigh
 
 if TYPE_CHECKING:
@@ -66,7 +67,7 @@ def _by_picture(target: Target, rasters: dict[str, Source], path: str) -> NDArra
             "Without a georeference of both it is not known where it lies.",
             "Give a folder with a raster for each scene, paired by name.",
         )
-    need_partners([scene.scene_id for scene in scenes], rasters, "covariate")
+    warn(need_partners([scene.scene_id for scene in scenes], rasters, "covariate"))
     found = np.full(len(target.pool), np.nan)
     for number, scene in enumerate(scenes):
         rows = np.flatnonzero(target.place[:, 0] == number)

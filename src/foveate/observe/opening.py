@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from foveate.errors import DataError, ParameterError
 from foveate.observe.simulate import low_shape
 from foveate.pool.folder import need_partners, open_pool
+from foveate.pool.notes import warn
 from foveate.pool.step import opened_pool
 from foveate.raster import check_ground
 
@@ -44,7 +45,7 @@ def open_headers(
     real: tuple[Scene, ...] = ()
     if job.lr:
         found = {s.scene_id: s for s in open_pool(job.lr, split=(1, 1), measure=False).scenes}
-        need_partners([scene.scene_id for scene in pool.scenes], found, "overview")
+        warn(need_partners([scene.scene_id for scene in pool.scenes], found, "overview"))
         real = tuple(found[scene.scene_id] for scene in pool.scenes)
     for number, scene in enumerate(pool.scenes):
         _check_scene(job, scene, real[number] if real else None)

@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-import logging
 import os
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from foveate.errors import DataError, ParameterError
+from foveate.errors import DataError
 from foveate.grid import Edge, Grid, Tiles
 from foveate.labels import Legend
+from foveate.pool.check import check_alike
 from foveate.pool.coordinates import read_coordinates
 from foveate.pool.find import File, Paths, collect, index, need_paths
 from foveate.pool.names import Names
+from foveate.pool.notes import Note, warn
 from foveate.pool.pool import Pool, Scene
 from foveate.pool.scan import scan
 from foveate.raster import FileSource, Source, StackSource
@@ -25,8 +26,6 @@ if TYPE_CHECKING:
     from foveate.progress import ProgressFn
 
 __all__ = ["need_partners", "need_paths", "open_pool"]
-
-logger = logging.getLogger("foveate")
 
 
 def open_pool(
@@ -92,10 +91,11 @@ def open_pool(
     stacked = _stack(files, stack)
     more = [index(collect(paths, "extra"), "further bands") for paths in extra]
     labels = index(collect(masks, "mask"), "masks") if masks is not None else None
+    notes: list[Note] = []
     if labels is not None:
-        need_partners(list(stacked), labels, "mask")
+        notes += need_partners(list(stacked), labels, "mask")
     for table in more:
-        need_partners(list(stacked), table, "further band")
+        notes += need_partners(list(stacked), table, "further band")
     scenes = []
     for key, paths in sorted(stacked.items()):
         parts: list[Source] = [FileSource(str(p), nodata) for p in paths]
@@ -110,7 +110,7 @@ def open_pool(
             Scene(s.scene_id, s.source, _mask_source(labels[s.scene_id], legend), s.uri)
             for s in scenes
         ]
-    _check_alike(scenes, bands)
+    check_alike(scenes, bands)
     if coordinates is not None:
         tiles = _listed(scenes, coordinates, tile)
     else:
@@ -124,7 +124,10 @@ def open_pool(
         )
     ids = tiles.tile_id
     order = np.argsort(ids, kind="stable")
-    pool = Pool(ids=ids[order], scenes=tuple(scenes), tiles=tiles.take(order), legend=legend)
+    pool = Pool(
+        ids=ids[order], scenes=tuple(scenes), tiles=tiles.take(order), legend=legend,
+        notes=warn(notes),
+    )  # fmt: skip
     if not measure:
         return pool
     return scan(
@@ -167,19 +170,17 @@ def _stack(files: list[File], endings: Sequence[str]) -> dict[str, list[Path]]:
     return {stem: [bands[e] for e in endings] for stem, bands in groups.items()}
 
 
-def need_partners(keys: list[str], table: Mapping[str, object], what: str) -> None:
+def need_partners(keys: list[str], table: Mapping[str, object], what: str) -> list[Note]:
     """Check that every image has a partner of its name.
+
+    Returns:
+        A note where partners are left over.
 
     Raises:
         DataError: One has none.
     """
     missing = sorted(set(keys) - set(table))
     unused = sorted(set(table) - set(keys))
-    if unused and not missing:
-        logger.warning(
-            "%d of %d %ss fit no image and are not used, the first is %r",
-            len(unused), len(table), what, unused[0],
-        )  # fmt: skip
     if missing:
         raise DataError(
             f"{len(missing)} of {len(keys)} images have no {what}, the first is {missing[0]!r}",
@@ -187,43 +188,15 @@ def need_partners(keys: list[str], table: Mapping[str, object], what: str) -> No
             + (f", of which {unused[0]!r} fits no image." if unused else "."),
             "An image and its partner have the same name apart from the suffix.",
         )
+    if not unused:
+        return []
+    text = f"{len(unused)} of {len(table)} {what}s fit no image and are not used"
+    return [Note("pairing", f"{text}, the first is {unused[0]!r}", items=tuple(unused))]
 
 
 def _mask_source(path: Path, legend: Legend | None) -> FileSource:
     # A palette mask holds colours or indices, whichever the classes file speaks of.
     return FileSource(str(path), palette=legend is not None and legend.rgb)
-
-
-def _check_alike(scenes: list[Scene], bands: Sequence[int] | None) -> None:
-    first = scenes[0].source.info
-    for scene in scenes:
-        info = scene.source.info
-        if scene.mask is not None and scene.mask.info.shape != info.shape:
-            raise DataError(
-                f"the image {scene.scene_id!r} has {info.shape[0]} x {info.shape[1]} pixels, its "
-                f"mask {scene.mask.info.shape[0]} x {scene.mask.info.shape[1]}",
-                "An image and its mask have the same height and width.",
-                "Resample the mask (nearest neighbour), or check the pairing.",
-            )
-        if info.dtype != first.dtype:
-            raise DataError(
-                f"{scenes[0].scene_id!r} is {first.dtype}, {scene.scene_id!r} is {info.dtype}",
-                "All images of a pool have one dtype.",
-                "Convert them, or open them as two pools.",
-            )
-        if bands is None and info.bands != first.bands:
-            raise DataError(
-                f"{scenes[0].scene_id!r} has {first.bands} bands, {scene.scene_id!r} has "
-                f"{info.bands}",
-                "All images of a pool have the same bands.",
-                "Choose bands that all of them have (--bands 1,2,3, bands=[1, 2, 3]), or split the "
-                "folder.",
-            )
-        if bands is not None and not 1 <= min(bands) <= max(bands) <= info.bands:
-            raise ParameterError(
-                f"bands {','.join(map(str, bands))}: {scene.scene_id!r} has {info.bands} bands",
-                f"Band numbers go from 1 to {info.bands}.",
-            )
 
 
 def _cut(

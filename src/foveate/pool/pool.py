@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from numpy.typing import ArrayLike, NDArray
 
     from foveate.labels import Legend
+    from foveate.pool.notes import Note
     from foveate.raster import Raster, Source
 
 
@@ -74,6 +75,7 @@ class Pool:
         legend: Names of the classes, or None.
         counts: (n, C) int64 pixels per class over valid, counted pixels; None without masks.
         excluded: Tile id -> why it left the pool before anything was ranked.
+        notes: What the reader should know of the imagery; see `Note`.
 
     Raises:
         DataError: Lengths disagree, ids repeat, or counts are not whole numbers of at least 0.
@@ -85,6 +87,7 @@ class Pool:
     legend: Legend | None = None
     counts: NDArray[np.int64] | None = None
     excluded: Mapping[str, str] = field(default_factory=dict)
+    notes: tuple[Note, ...] = ()
 
     def __post_init__(self) -> None:
         """Check that the columns belong together."""
@@ -254,6 +257,7 @@ class Pool:
             "georeferenced": self.georeferenced,
             "classes": list(self.legend.names) if self.legend else None,
             "excluded": len(self.excluded),
+            "notes": [str(note) for note in self.notes],
         }
 
     def _rows(self, rows: ArrayLike | None) -> NDArray[np.int64]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from collections import Counter
 from dataclasses import replace
 from typing import TYPE_CHECKING
@@ -12,6 +11,7 @@ import numpy as np
 from foveate.errors import DataError
 from foveate.grid import Window
 from foveate.labels import Legend, count_classes, pack
+from foveate.pool.notes import Note, warn
 from foveate.pool.pool import read_codes
 from foveate.progress import Meter, ProgressFn
 
@@ -26,8 +26,6 @@ if TYPE_CHECKING:
 
 _MANY_VALUES = 4096
 _BLOCK = 1 << 22  # pixels of a mask that are held at a time
-
-logger = logging.getLogger("foveate")
 
 
 def scan(
@@ -75,9 +73,9 @@ def scan(
     counts = np.zeros((len(pool), len(legend)), np.int64) if labelled and legend else None
     with Meter(progress, "reading masks" if labelled else "checking nodata", len(pool)) as meter:
         for scene, rows in pool.per_scene():
-            share[rows], found = _scan_scene(scene, tiles.take(rows), legend, bands, meter)
-            if counts is not None and found is not None:
-                counts[rows] = found
+            share[rows], counted = _scan_scene(scene, tiles.take(rows), legend, bands, meter)
+            if counts is not None and counted is not None:
+                counts[rows] = counted
     empty = [scene.scene_id for scene, rows in pool.per_scene() if not share[rows].any()]
     if empty and not skip_empty:
         raise DataError(
@@ -109,11 +107,10 @@ def scan(
             "No tile is left to choose from.",
             "Lower the threshold (--min-labelled, min_labelled=...), or check what is ignored.",
         )
+    found = []
     if empty:
-        logger.warning(
-            "%d of %d images hold nothing but nodata and are not used, the first is %r",
-            len(empty), len(pool.scenes), empty[0],
-        )  # fmt: skip
+        text = f"{len(empty)} of {len(pool.scenes)} images hold nothing but nodata and are not used"
+        found.append(Note("validity", f"{text}, the first is {empty[0]!r}", items=tuple(empty)))
     excluded = {
         str(pool.ids[i]): f"{share[i]:.1%} valid pixels, under {min_valid:.0%}"
         if share[i] < min_valid
@@ -122,7 +119,7 @@ def scan(
     }
     measured = replace(
         pool, tiles=tiles.with_valid_share(share), legend=legend, counts=counts,
-        excluded={**pool.excluded, **excluded},
+        excluded={**pool.excluded, **excluded}, notes=(*pool.notes, *warn(found)),
     )  # fmt: skip
     return measured.take(np.flatnonzero(keep))
 

@@ -11,6 +11,7 @@ import numpy as np
 from foveate.files import read_json, read_parquet, write_json, write_parquet
 from foveate.grid import Tiles
 from foveate.labels import Legend
+from foveate.pool.notes import Note
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -19,7 +20,10 @@ if TYPE_CHECKING:
 
     from foveate.pool.pool import Pool
 
-FILES = ("scenes.parquet", "tiles.parquet", "tables/excluded.json", "tables/legend.json")
+FILES = (
+    "scenes.parquet", "tiles.parquet", "tables/excluded.json", "tables/legend.json",
+    "tables/notes.json",
+)  # fmt: skip
 
 
 def save_pool(path: Path, pool: Pool) -> None:
@@ -37,6 +41,7 @@ def save_pool(path: Path, pool: Pool) -> None:
     )
     write_json(path / "tables/excluded.json", dict(pool.excluded))
     write_json(path / "tables/legend.json", pool.legend.to_dict() if pool.legend else None)
+    write_json(path / "tables/notes.json", [note.to_dict() for note in pool.notes])
 
 
 def load_pool(path: Path, opened: Pool) -> Pool:
@@ -54,6 +59,7 @@ def load_pool(path: Path, opened: Pool) -> Pool:
         legend=Legend.from_dict(legend, "legend.json") if legend else None,
         counts=counts,
         excluded=read_json(path / "tables/excluded.json"),
+        notes=tuple(map(Note.from_dict, read_json(path / "tables/notes.json"))),
     )
 
 
