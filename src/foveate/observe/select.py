@@ -100,7 +100,7 @@ def _headers(job: SelectJob, observer: Observer) -> Target:
             "Pairs are given alone, overviews as files or folders of them.",
             "Give the folder of the pairs, or its folder 'overviews'.",
         )
-    fields = ("nodata", "extra", "stack", "min_valid", "skip_empty", "classes", "masks")
+    fields = ("nodata", "extra", "stack", "min_valid", "skip_empty")
     stated = [n for n in fields if getattr(job, n) != type(job).model_fields[n].get_default()]
     if stated:
         raise ParameterError(

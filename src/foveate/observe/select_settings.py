@@ -34,6 +34,7 @@ class SelectJob(ImagerySettings):
         seed: Of ties, and of policies that draw.
     """
 
+    absent = frozenset({"masks", "classes", "min_labelled"})
     model: str
     budget: str | None = None
     threshold: float | None = Field(None, ge=0, le=1)
