@@ -247,6 +247,7 @@ class _Work:
             obr=job.obr,
             calibration=Calibration.fit(self._stages.validation_scores(sampler, predictor.fill)),
             templates=job.templates,
+            ratio=material.pairs.ratio,
             training={
                 "key": self.key,
                 "asked": self._asked,
