@@ -20,6 +20,7 @@ from observing import observing  # noqa: F401
 from pyproj import CRS
 
 from foveate.errors import BudgetError, DataError, ParameterError
+from foveate.files import read_json
 from foveate.grid import Grid
 from foveate.models.families.builtin import Builtin
 from foveate.observe import parts, select
@@ -28,6 +29,7 @@ from foveate.observe.observer import Observer
 from foveate.observe.pairs import open_pairs
 from foveate.observe.ranking import bind_lr, check_policy, rank
 from foveate.observe.record import Encoder
+from foveate.observe.select_summary import training
 from foveate.observe.target import cautions, check_reads, cut, resolutions, target_of, tile_side
 from foveate.pool import open_pool
 from foveate.pool.pool import Pool, Scene
@@ -103,6 +105,34 @@ def test_tiles_keep_their_ground(observer):
     assert silent == [
         "The overviews do not say how large their pixels are; those of the training had 4 m."
     ]
+
+
+def test_high_resolution_is_no_overview(observer, tmp_path, observing, caplog):  # noqa: F811
+    """Training: 5 x 5 tiles of 8 pixels, 4 m over 1 m: full resolution has 16 times as many."""
+    record = observer.record
+    assert record.ratio == 4
+    low, full = pool_of((3, 112, 112)), pool_of((3, 120, 120))  # 14 x 14 tiles, 15 x 15
+    assert target_of(cut(low, record)).shapes == ((14, 14),)
+    with pytest.raises(DataError, match=r"225 tiles of 8 pixels.*25 tiles.*--ratio 4.*--tile 8"):
+        cut(full, record)
+    assert target_of(cut(full, record, 8)).shapes == ((15, 15),)
+    assert target_of(cut(full, record, 30)).shapes == ((4, 4),)
+    assert target_of(cut(pool_of((3, 120, 120), box((120, 120), 4)), record)).shapes == ((15, 15),)
+
+    data = np.random.default_rng(0).integers(1, 200, (3, 64, 64), np.uint8)
+    write_cog(tmp_path / "fine.tif", data, geobox=box((64, 64), 1))
+    job = select.SelectJob(
+        images=[str(tmp_path / "fine.tif")], model=str(observing.model), budget="50%", device="cpu"
+    )
+    select.run(job, tmp_path / "run")
+    assert "Pixels of 1 m, and 4 m in training" in caplog.text
+    assert "observe prepare IMAGE --tiles ROWSxCOLS --ratio 4" in caplog.text
+    again = job.model_copy(update={"tile": 16})
+    assert len(Run.load(select.run(again, tmp_path / "run").path).record["summary"]) > 0
+    assert summary(tmp_path / "run")["tile"]["pixels"] == 16
+    pairs = job.model_copy(update={"images": [str(observing.pairs)], "tile": 16.0})
+    with pytest.raises(ParameterError, match="--tile with pairs"):
+        select.run(pairs, tmp_path / "pairs")
 
 
 def test_resolutions_say_where_they_are_from(observer, observing):  # noqa: F811
@@ -269,6 +299,24 @@ def test_a_run_holds_what_others_read(done, two):
             own = scores[scores.scene == Path(path).stem]
             assert drawn.read(1)[own.row, own.col] == pytest.approx(own.score.to_numpy(), rel=1e-6)
         assert (out / "thumbs" / f"{Path(path).stem}.jpg").exists()
+
+
+def test_the_summary_repeats_what_the_training_found(done, observing):  # noqa: F811
+    found = Run.load(done.out).record["summary"]["training"]
+    judged = read_json(observing.model / "tables/evaluation.json")
+    own = judged["against_random"]["policies"]["learned"]
+    assert found["known"]
+    assert (found["split"], found["scenes"], found["groups"]) == ("test", 2, 2)
+    assert found["measure"] == "tile mAP"
+    assert found["random"] == judged["against_random"]["random"]
+    assert found["value"] == own["area"]
+    assert found["verdict"] in ("tied", "open")  # two scenes prove nothing
+    assert found["difference"]["mean"] == pytest.approx(own["area"] - found["random"])
+    assert found["best"] in {*judged["against_random"]["policies"], "random"}
+    # Of random tiles, and by an observer of an earlier version, there is nothing to repeat.
+    record = Observer.load(observing.model, device="cpu").record
+    assert training(record, "random") == {"known": False}
+    assert training(replace(record, held_out=None), "learned") == {"known": False}
 
 
 def test_a_second_run_does_nothing_and_another_budget_little(done, tmp_path):

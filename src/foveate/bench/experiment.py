@@ -18,11 +18,11 @@ import numpy as np
 
 from foveate.bench.cells import Cell, Skipped
 from foveate.bench.compare import compare
-from foveate.bench.measure import Measure
 from foveate.bench.tables import TABLES
 from foveate.bench.write import content, write
 from foveate.errors import DataError
 from foveate.files import as_json, digest, digest_ids, fingerprint, read_json, write_bytes
+from foveate.observe.measure import Measure
 from foveate.observe.observer import Observer
 from foveate.observe.pairs import open_pairs
 from foveate.observe.splits import split_scenes
@@ -195,7 +195,7 @@ def _key(job: BenchJob, pairs: Pairs, start: Observer | None) -> str:
     An observer to start from is a part of it: tokens are reduced as its weights expect them.
     """
     apart = {
-        "pairs", "device", "batch_size", "replace", "table", "seeds", "seed", "draws", "obr",
+        "pairs", "device", "batch_size", "table", "seeds", "seed", "draws", "obr",
         "form", "supervision", "init",
     }  # fmt: skip
     prints = [

@@ -9,20 +9,19 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 
-from foveate.bench import measure
 from foveate.bench.cells import Skipped
 from foveate.bench.training import Trainer
 from foveate.models.device import resolve_device
-from foveate.observe import dense
+from foveate.observe import dense, measure
 from foveate.observe.calibrate import Calibration, over
 from foveate.observe.distil import distil, lr_features, needs_hr
 from foveate.observe.material import gather
 from foveate.observe.methods import get_policy
 from foveate.observe.methods.base import NEEDS
-from foveate.observe.networks.losses import centred_cosine
 from foveate.observe.networks.shape import form_of
 from foveate.observe.observer import Observer
 from foveate.observe.record import Record
+from foveate.observe.scoring import TextConcepts, similarity_scores
 from foveate.observe.stages import fill_of, scores_of
 from foveate.observe.trial import REGION, Trial
 
@@ -30,10 +29,10 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from foveate.bench.cells import Cell
-    from foveate.bench.measure import Measure
     from foveate.bench.settings import BenchJob
     from foveate.observe.distil import Distilled
     from foveate.observe.material import Material
+    from foveate.observe.measure import Measure
     from foveate.observe.networks.predictor import Predictor
     from foveate.observe.pairs import Pairs
     from foveate.progress import ProgressFn
@@ -71,11 +70,20 @@ class Seed:
 
     @cached_property
     def trainer(self) -> Trainer:
-        """What trains."""
-        return Trainer(
+        """What trains.
+
+        Raises:
+            DataError: The pairs have no evidence for what the job asks for.
+        """
+        if self.material.head is not None:
+            similarity_scores(self.material.head, self.job.similarity)
+        trainer = Trainer(
             self._run, self._folder, self._key, self.job, self.material,
             device=resolve_device(self.job.device), start=self._start, progress=self._progress,
         )  # fmt: skip
+        if self.job.align == "siglip":
+            trainer.check_texts()
+        return trainer
 
     @cached_property
     def observer(self) -> Observer:
@@ -89,10 +97,10 @@ class Seed:
             gsd=material.pairs.gsd, concepts=material.concepts, supervision=trainer.supervision,
             obr=job.obr, calibration=Calibration.fit(scores), templates=job.templates, training={},
         )  # fmt: skip
-        to_text = material.texts.way if material.texts is not None else None
         return Observer(
-            record, sampler, predictor, material.lr, material.hr, material.labels, to_text
-        )
+            record, sampler, predictor, material.lr, material.hr, material.labels,
+            trainer.to_text(),
+        )  # fmt: skip
 
     @cached_property
     def trial(self) -> Trial:
@@ -118,11 +126,10 @@ class Seed:
             raise Skipped("no labels to fit classifiers on LR tokens to")
         return distil(self.material)
 
-    @cached_property
+    @property
     def groups(self) -> NDArray[np.str_]:
         """(n,) the group of each test tile, as it is resampled."""
-        names = np.array(measure.group_names(self.material.pairs.groups))
-        return names[self.trial.scenes][self.trial.place[:, 0]]
+        return self.trial.groups
 
     def measure(self, cell: Cell) -> dict[str, Any]:
         """Measure a cell: measures by name, each JSON-ready.
@@ -203,8 +210,10 @@ class Seed:
         means = trial.tile_means(tokens)
         if self.material.labels is not None:
             found |= self._concepts(self.material.labels.logits(means), chosen)
-        if self.material.texts is not None:
-            found |= self._told(self.material.texts.logits(means))
+        texts = self.material.texts
+        if texts is not None and self.observer.to_text is not None:
+            own = TextConcepts(texts.head, self.observer.to_text)
+            found |= self._told(own.logits(means))
         return found
 
     def _concepts(
@@ -256,13 +265,7 @@ class Seed:
 
         "cosine" is over unobserved tiles; "quality" over all, 1 for observed ones.
         """
-        trial, side, groups = self.trial, self.material.shape.hr_side, self.groups
-        made, true = (
-            torch.from_numpy(dense.from_grids(dense.gather(x, side), trial.place))
-            for x in (tokens, trial.hr)
-        )
-        mu = self.observer.predictor.mu.cpu()
-        each = centred_cosine(made, true, mu).mean(dim=-1).double().numpy()
+        each, groups = self.trial.cosines(tokens), self.groups
         ones = np.ones(len(each))
         found = {"quality": measure.ratio(np.where(chosen, 1, each), ones, groups)}
         if not chosen.all():
