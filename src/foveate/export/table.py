@@ -111,8 +111,9 @@ def selection_table(run: Run, methods: Sequence[str] | None, *, geometry: str) -
 def _check_geometry(run: Run, table: pa.Table, geometry: str) -> None:
     if geometry == "needed" and GEOMETRY not in table.column_names:
         raise DataError(
-            f"the run {str(run.path)!r} is not georeferenced: its scenes have no CRS",
-            "This format needs coordinates on the Earth.",
+            f"the run {str(run.path)!r} is not georeferenced: "
+            + (run.record["summary"].get("pool", {}).get("unplaced") or "its scenes have no CRS"),
+            "This format needs longitudes and latitudes on the Earth.",
             "Use --to csv, which holds the windows in pixels.",
         )
 
