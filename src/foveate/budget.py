@@ -129,8 +129,10 @@ class Budget:
                     f"a budget in {unit!r}",
                     f"This pool has costs in: {', '.join(sorted(costs))}."
                     + (" An area needs scenes that lie on the Earth." if unit == "area" else ""),
-                    f"pixels={amount} counts valid pixels instead."
-                    if unit == "area" and "pixels" in costs and amount.share
+                    f"Use {'pixels=' if 'pixels' in costs else ''}{amount} instead."
+                    if unit == "area" and amount.share
+                    else "Use pixels=1e9, or a number of tiles, instead."
+                    if unit == "area"
                     else _HOW,
                 )
             cost = np.asarray(costs[unit], dtype=np.float64)

@@ -96,7 +96,8 @@ def _off_the_earth(scenes: Sequence[Scene]) -> list[Note]:
     return [
         Note(
             "place",
-            f"{_of(names, scenes)} treated as not georeferenced, {names[0]!r}: it {why}"
+            f"{_of(names, scenes)} treated as not georeferenced: "
+            + (f"it {why}" if len(scenes) == 1 else f"{names[0]!r} {why}")
             + (f"; so are the {placed} others, as a pool is one or the other" if placed else ""),
             hint,
             tuple(names),
@@ -120,8 +121,8 @@ def _by_size(scenes: Sequence[Scene]) -> list[Note]:
     return [
         Note(
             "place",
-            f"{_of(found, scenes)} paired with the mask by height and width alone, as the {which} "
-            f"has no georeference (of {found[0]!r})",
+            f"{_of(found, scenes)} paired with the mask by height and width alone: the {which} of "
+            f"{found[0]!r} has no georeference",
             items=tuple(found),
         )
     ]
@@ -129,5 +130,5 @@ def _by_size(scenes: Sequence[Scene]) -> list[Note]:
 
 def _of(names: Sequence[str], scenes: Sequence[Scene]) -> str:
     if len(scenes) == 1:
-        return "the image is"
+        return f"the image {names[0]!r} is"
     return f"{len(names)} of {len(scenes)} images {'is' if len(names) == 1 else 'are'}"

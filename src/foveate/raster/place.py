@@ -33,7 +33,7 @@ _HINTS = {
     _RATIONAL: "Warp it to a grid: gdalwarp -rpc IN OUT",
 }
 _LATTICE = 5  # points along a side that are looked at
-_FLAT = 1e-12  # of the squared lengths of the axes: less spans no area
+_FLAT = 1e-12  # of the squared lengths of the axes, and of the coordinates: less spans no area
 _TURNS = 540.0  # degrees: longitudes go to 360, and half a turn beyond for what crosses it
 _ASTRAY = 1e-3  # of a raster's extent that going to the globe and back may be off
 _REAL_POLE = 1e-3  # metres or degrees between where several meridians put the pole
@@ -231,7 +231,8 @@ def _on_earth(geobox: GeoBox, crs: CRS) -> Place:
         # Beyond the rim of a map that shows the whole globe PROJ goes on at the other side.
         off_x, off_y = (there - here for there, here in zip(
             back.transform(lon, lat), (east, north), strict=True))  # fmt: skip
-        limit = _ASTRAY * max(np.ptp(east), np.ptp(north))
+        least = _ASTRAY if crs.is_geographic else 1.0  # degrees, or metres and the like
+        limit = max(least, _ASTRAY * max(np.ptp(east), np.ptp(north)))
         off_x -= _turned(back, off_x, limit)
         if not max(np.abs(off_x).max(), np.abs(off_y).max()) <= limit:
             return out
@@ -266,6 +267,8 @@ def _broken(affine: Affine) -> str:
         return "has a geotransform with values that are no numbers"
     if abs(a * e - b * d) <= _FLAT * (a * a + b * b + d * d + e * e):
         return "has a geotransform whose pixels span no area"
+    if max(map(abs, (a, b, d, e))) <= _FLAT * max(abs(c), abs(f)):
+        return "has a geotransform whose pixels are too small for its coordinates"
     return ""
 
 
