@@ -69,7 +69,7 @@ def read_geobox(dataset: rasterio.DatasetReader) -> tuple[GeoBox | None, str]:
         return None, broken
     crs, unused = None, ""  # a world file has none
     if dataset.crs:
-        crs = dataset.crs.to_string()
+        crs = _stated(dataset.crs.to_wkt())
         try:
             horizontal(crs)
         except CRSError:
@@ -249,6 +249,18 @@ def _turned(back: Transformer, off: NDArray[np.float64], limit: float) -> NDArra
     if not (math.isfinite(length) and length > limit and abs(x[3] - x[2] - length) < 1):
         return np.zeros_like(off)
     return np.rint(off / length) * length
+
+
+@lru_cache(maxsize=64)
+def _stated(wkt: str) -> str:
+    """Return the code of a CRS where it is exactly that one, else its WKT.
+
+    The nearest code would replace an unknown datum, or one with a shift of its own.
+    """
+    from rasterio.crs import CRS
+
+    code = CRS.from_wkt(wkt).to_authority(confidence_threshold=100)
+    return wkt if code is None else ":".join(code)
 
 
 def _instead(dataset: rasterio.DatasetReader) -> str:
