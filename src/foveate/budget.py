@@ -127,8 +127,13 @@ class Budget:
             if unit not in costs:
                 raise BudgetError(
                     f"a budget in {unit!r}",
-                    f"This pool has costs in: {', '.join(sorted(costs))}.",
-                    _HOW,
+                    f"This pool has costs in: {', '.join(sorted(costs))}."
+                    + (" An area needs scenes that lie on the Earth." if unit == "area" else ""),
+                    f"Use {'pixels=' if 'pixels' in costs else ''}{amount} instead."
+                    if unit == "area" and amount.share
+                    else "Use pixels=1e9, or a number of tiles, instead."
+                    if unit == "area"
+                    else _HOW,
                 )
             cost = np.asarray(costs[unit], dtype=np.float64)
             if not (np.isfinite(cost) & (cost >= 0)).all():
@@ -281,27 +286,28 @@ def geodesic_area(polygons: NDArray[np.object_]) -> NDArray[np.float64]:
     geodesic: the area is off by 2e-8 of it for sides of 25 km, by 1e-5 for sides of 500 km.
 
     Args:
-        polygons: (n,) shapely polygons in longitude and latitude, degrees, without holes. An edge
-            takes the shorter way around the globe.
+        polygons: (n,) shapely polygons or multipolygons in longitude and latitude, degrees,
+            without holes. An edge takes the shorter way around the globe.
 
     Returns:
         (n,) float64, square metres.
     """
     import shapely
 
-    rings = shapely.get_exterior_ring(polygons)
-    degrees, owner = shapely.get_coordinates(rings, return_index=True)
+    parts, whole = shapely.get_parts(polygons, return_index=True)
+    degrees, owner = shapely.get_coordinates(shapely.get_exterior_ring(parts), return_index=True)
     turn, authalic = np.radians(degrees[:, 0]), _authalic(np.radians(degrees[:, 1]))
     step = np.diff(turn)
     step -= 2 * np.pi * np.rint(step / (2 * np.pi))
     low, high = authalic[:-1], authalic[1:]
     edge = 2 * np.arctan2(np.tan(step / 2) * np.sin((low + high) / 2), np.cos((high - low) / 2))
     inside = owner[1:] == owner[:-1]
-    count = np.size(polygons)
+    count = np.size(parts)
     excess = np.abs(np.bincount(owner[1:][inside], edge[inside], count))
     # Around a pole the edges give the area between the outline and the equator.
     around = np.abs(np.bincount(owner[1:][inside], step[inside], count)) > np.pi
-    return np.where(around, 2 * np.pi - excess, excess) * _AUTHALIC_RADIUS**2
+    found = np.where(around, 2 * np.pi - excess, excess) * _AUTHALIC_RADIUS**2
+    return np.bincount(whole, found, np.size(polygons))
 
 
 def _authalic(latitude: NDArray[np.float64]) -> NDArray[np.float64]:

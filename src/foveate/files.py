@@ -31,6 +31,7 @@ _WHOLE_FILE = 64 << 20
 _BLOCK = 1 << 20
 _BLOCKS = 64
 _IDS = 65536
+_POLYGONS = {3: "Polygon", 6: "MultiPolygon"}  # codes of WKB
 _DEGREES = 7  # digits, about 1 cm; RFC 7946, section 11.2 asks not to pretend to more
 
 
@@ -132,13 +133,13 @@ def write_parquet(path: str | Path, table: pa.Table, *, geo: dict[str, Any] | No
         path: Destination.
         table: The table; its schema metadata is kept in the footer.
         geo: Geometry column -> CRS as PROJJSON (None: OGC:CRS84, longitude and latitude). The
-            column holds WKB polygons; the file is then GeoParquet 1.1.
+            column holds WKB; the file is then GeoParquet 1.1.
     """
     import pyarrow.parquet as pq
 
     if geo:
         columns = {
-            name: {"encoding": "WKB", "geometry_types": ["Polygon"]}
+            name: {"encoding": "WKB", "geometry_types": _geometry_types(table[name])}
             | ({} if crs is None else {"crs": crs})
             for name, crs in geo.items()
         }
@@ -156,31 +157,79 @@ def write_geojson(path: str | Path, table: pa.Table, geometry: str = "geometry")
 
     Args:
         path: Destination.
-        table: Its geometry is WKB polygons in longitude and latitude, WGS84; exterior rings are
-            written counter-clockwise.
+        table: Its geometry is WKB polygons and multipolygons in longitude and latitude, WGS84;
+            exterior rings are written counter-clockwise.
         geometry: Name of that column.
 
     Raises:
+        DataError: There is no such column, or its coordinates are none of the Earth.
         StorageError: `path` cannot be written.
     """
     import shapely
-    from shapely.geometry.polygon import orient
 
-    shapes = [orient(shape) for shape in shapely.from_wkb(table[geometry].to_pylist())]
+    shapes = _on_the_globe(table, geometry)
     rows = table.drop_columns([geometry]).to_pylist()
     with atomic_path(path) as temporary, temporary.open("w", encoding="utf-8") as file:
         file.write('{"type": "FeatureCollection", "features": [')
         for i, (row, shape) in enumerate(zip(rows, shapes, strict=True)):
-            rings = [shape.exterior, *shape.interiors]
-            coordinates = [[[round(v, _DEGREES) for v in xy] for xy in r.coords] for r in rings]
+            coordinates = [
+                [[[round(v, _DEGREES) for v in xy] for xy in ring.coords] for ring in
+                 (part.exterior, *part.interiors)] for part in shapely.get_parts(shape)
+            ]  # fmt: skip
+            kind = shape.geom_type
             feature = {
                 "type": "Feature",
-                "geometry": {"type": "Polygon", "coordinates": coordinates},
+                "geometry": {
+                    "type": kind,
+                    "coordinates": coordinates[0] if kind == "Polygon" else coordinates,
+                },
                 "properties": {name: _finite(value) for name, value in row.items()},
             }
             file.write(",\n" if i else "\n")
             file.write(json.dumps(feature, ensure_ascii=False, allow_nan=False))
         file.write("\n]}\n")
+
+
+def _on_the_globe(table: pa.Table, geometry: str) -> list[Any]:
+    """Return the shapes of a table, oriented as RFC 7946 asks.
+
+    Raises:
+        DataError: There are none, or they are not in longitude and latitude.
+    """
+    import shapely
+    from shapely.geometry.polygon import orient
+
+    if geometry not in table.column_names:
+        raise DataError(
+            "GeoJSON of scenes that do not lie on the Earth",
+            "Its places are longitudes and latitudes.",
+            "Write a .csv, which holds the windows in pixels.",
+        )
+    shapes = np.asarray(shapely.from_wkb(table[geometry].to_pylist()), dtype=object)
+    at = shapely.get_coordinates(shapes)
+    if not (np.abs(at) <= (180.0, 90.0)).all():  # NaN fails the comparison
+        raise DataError(
+            "GeoJSON of coordinates that are no longitudes and latitudes",
+            "Longitudes are from -180 to 180, latitudes from -90 to 90 degrees.",
+        )
+    return [
+        orient(shape)
+        if shape.geom_type == "Polygon"
+        else shapely.MultiPolygon([orient(part) for part in shape.geoms])
+        for shape in shapes
+    ]
+
+
+def _geometry_types(column: pa.ChunkedArray) -> list[str]:
+    """Return the kinds of polygons in a column of WKB, for the metadata of GeoParquet.
+
+    From the heads of the values: reading millions of shapes would take longer than writing them.
+    """
+    import pyarrow.compute as pc
+
+    heads = pc.call_function("binary_slice", [column], pc.SliceOptions(0, 5)).unique().to_pylist()
+    numbers = {int.from_bytes(head[1:], "little" if head[0] else "big") for head in heads if head}
+    return [name for number, name in _POLYGONS.items() if number in numbers]
 
 
 def read_parquet(path: str | Path, columns: list[str] | None = None) -> pa.Table:

@@ -72,10 +72,10 @@ def test_what_it_does_not_reach_is_not_known(pool, tmp_path):
 
 def test_both_lie_on_the_ground(pool, tmp_path):
     write_cog(tmp_path / "plain.tif", np.ones((6, 6), np.float32))
-    with pytest.raises(DataError, match=r"plain.tif' has no coordinate reference system"):
+    with pytest.raises(DataError, match=r"plain.tif' has no georeference"):
         tile_means(pool, tmp_path / "plain.tif")
     plain = write_scenes(tmp_path / "plain", names=("a",), crs=None)
-    with pytest.raises(DataError, match="scenes have no coordinate reference system"):
+    with pytest.raises(DataError, match="the scene 'a' has no georeference"):
         tile_means(open_pool(plain / "images", split=(3, 4)), tmp_path / "plain.tif")
     with pytest.raises(DataError, match="cannot read"):
         tile_means(pool, tmp_path / "none.tif")

@@ -10,7 +10,8 @@ from tests.helpers.observed import write_objects, write_scenes
 
 from foveate.errors import DataError, ParameterError
 from foveate.observe.concepts import Concept
-from foveate.observe.labels import concept_shares, read_objects
+from foveate.observe.labels import concept_shares
+from foveate.observe.objects import read_objects
 from foveate.observe.pairs import Pairs, open_pairs
 from foveate.observe.prepare import PrepareJob, run
 from foveate.pool import Pool, Scene, open_pool

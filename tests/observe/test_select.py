@@ -425,13 +425,12 @@ def test_pixel_space(observing, two, tmp_path):  # noqa: F811
     assert found["area"] == {"unit": "pixels", "chosen": 192.0, "all": 1600.0}
     assert any("counted in pixels" in note for note in found["notes"])
     assert found["gsd"] is None
-    features = json.loads((tmp_path / "run/tiles.geojson").read_text())["features"]
-    for feature in features:
-        own = feature["properties"]
-        outline = shapely.Polygon(feature["geometry"]["coordinates"][0])
-        row, col = own["row"] * 8, own["col"] * 8
-        assert outline.bounds == (col, row, col + 8, row + 8)
-        assert own["area"] is None
+    assert any("no tiles.geojson: the scene 'a'" in note for note in found["notes"])
+    assert not list((tmp_path / "run").glob("tiles*.geojson"))  # pixels are no longitudes
+    chosen = pq.read_table(tmp_path / "run/selection/tiles.parquet").to_pylist()
+    assert [(row["y"], row["x"]) for row in chosen] == [
+        (row["row"] * 8, row["col"] * 8) for row in chosen
+    ]
     assert not list((tmp_path / "run").glob("tiles-native*"))
     with pytest.raises(BudgetError, match="This pool has costs in"):
         select.run(job.model_copy(update={"budget": "area=5%"}), tmp_path / "other")

@@ -93,7 +93,7 @@ def test_parts_of_any_grid_come_together_again(tmp_path_factory, data):
         for part in np.split(band, np.cumsum(widths)[:-1], axis=2):
             k += 1
             write_image(root / f"part_{k}.png", part)  # part_10 comes after part_9
-    assert (join(root, len(heights), len(widths)) == scene).all()
+    assert (join(root, len(heights), len(widths)).image == scene).all()
 
 
 def test_parts_that_do_not_fit_are_named(tmp_path):
@@ -102,8 +102,8 @@ def test_parts_that_do_not_fit_are_named(tmp_path):
         return tmp_path / f"{name}.png"
 
     a, b, c = part("a", 4, 4), part("b", 4, 5), part("c", 5, 4)
-    assert join([a, b], 1, 2).shape == (3, 4, 9)
-    assert join([a, c], 2, 1).shape == (3, 9, 4)
+    assert join([a, b], 1, 2).image.shape == (3, 4, 9)
+    assert join([a, c], 2, 1).image.shape == (3, 9, 4)
     with pytest.raises(DataError, match=r"c\.png' has 5 x 4 .* row 1, column 2 .* room for 4 x 4"):
         join([a, c], 1, 2)
     with pytest.raises(ParameterError, match="3 image"):
@@ -137,8 +137,8 @@ def test_real_patches_of_several_sizes_make_one_mosaic(realdata):
 def test_the_parts_of_a_real_scene_are_contiguous(realdata):
     for tile in ("tile1", "tile2"):  # rows, then columns that differ by a pixel
         folder = realdata / "dubai" / tile
-        image = join(folder / "images", 3, 3)
-        assert join(folder / "masks", 3, 3).shape == image.shape
+        image = join(folder / "images", 3, 3).image
+        assert join(folder / "masks", 3, 3).image.shape == image.shape
         height, width = FileSource(str(min((folder / "images").iterdir()))).info.shape
         steps = [np.abs(np.diff(image.astype(int), axis=a)).mean(axis=(0, 3 - a)) for a in (1, 2)]
         for step, seam in zip(steps, (height - 1, width - 1), strict=True):

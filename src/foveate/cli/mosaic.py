@@ -4,11 +4,14 @@ Typer reads the annotations when the program starts: they are no comments here.
 """
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from foveate.cli import options as o
+
+if TYPE_CHECKING:
+    from odc.geo.geobox import GeoBox
 
 
 def mosaic(
@@ -59,16 +62,42 @@ def join(
     rows: Annotated[int, typer.Option(help="Rows of parts.")],
     cols: Annotated[int, typer.Option(help="Columns of parts.")],
     out: Annotated[Path, typer.Option(help="File to write: .tif or .png.")],
+    ignore_georeference: Annotated[
+        bool,
+        typer.Option(
+            "--ignore-georeference",
+            help="Put parts together wherever they lie on the ground; the scene has no "
+            "georeference then.",
+        ),
+    ] = False,
     as_json: o.Json = False,
 ) -> None:
-    """Put the parts of one scene together, row by row from the upper left."""
+    """Put the parts of one scene together, row by row from the upper left.
+
+    Georeferenced parts have to lie side by side, and the scene keeps their CRS.
+    """
     from foveate.cli.show import result
     from foveate.world import join as join_parts
     from foveate.world import write_image
 
     folder = parts[0] if len(parts) == 1 and parts[0].is_dir() else parts
-    image = join_parts(folder, rows, cols)
-    write_image(out, image)
-    bands, height, width = image.shape
-    content = {"file": str(out), "bands": bands, "height": height, "width": width}
-    result(content, f"{out}: {height} x {width} pixels, {bands} bands", as_json=as_json)
+    joined = join_parts(folder, rows, cols, ignore_georeference=ignore_georeference)
+    write_image(out, joined.image, joined.geobox)
+    bands, height, width = joined.image.shape
+    place = _place(joined.geobox, out, ignored=ignore_georeference)
+    content = {
+        "file": str(out), "bands": bands, "height": height, "width": width, "georeference": place
+    }  # fmt: skip
+    text = f"{out}: {height} x {width} pixels, {bands} bands\nGeoreference: {place}"
+    result(content, text, as_json=as_json)
+
+
+def _place(geobox: "GeoBox | None", out: Path, *, ignored: bool) -> str:
+    """Say what became of the georeference of parts."""
+    if ignored:
+        return "none, as that of the parts is ignored"
+    if geobox is None:
+        return "none; the parts have none, and their order was not checked"
+    if out.suffix.lower() == ".png":
+        return "none, as a PNG holds none; write a .tif"
+    return f"that of the parts, {geobox.crs or 'without a CRS'}"

@@ -68,7 +68,8 @@ def selected_text(run: Run) -> str:
     if found["lr_suffices"]:
         lines.append(f"LR suffices for: {', '.join(found['lr_suffices'])}")
     lines += [f"Note: {note}" for note in found["notes"]]
-    lines.append(f"Orders: {run.path / 'tiles.geojson'}")
+    orders = "tiles.geojson" if pool["georeferenced"] else "selection/tiles.parquet"
+    lines.append(f"Orders: {run.path / orders}")
     lines.append(f"Report: {run.path / 'report.html'}")
     if found["chosen"]:
         folder, model = shlex.quote(str(run.path)), shlex.quote(found["observer"])

@@ -1,10 +1,15 @@
-"""GeoParquet 1.1: the same table with types, geometry as WKB in longitude and latitude."""
+"""GeoParquet 1.1: the same table with types, geometry as WKB.
+
+In longitude and latitude; of a run that does not lie on the Earth (local coordinates, another
+planet) in the coordinates of its scenes, with their CRS.
+"""
 
 from __future__ import annotations
 
+import json
 from typing import TYPE_CHECKING
 
-from foveate.export.table import GEOMETRY, Target
+from foveate.export.table import GEOMETRY, NATIVE, Target
 from foveate.files import write_parquet
 
 if TYPE_CHECKING:
@@ -14,12 +19,14 @@ if TYPE_CHECKING:
 
 
 def write(table: pa.Table, path: Path) -> None:
-    """Write GeoParquet; no CRS in the metadata means OGC:CRS84.
+    """Write GeoParquet; no CRS in its metadata means OGC:CRS84.
 
     Raises:
         StorageError: `path` cannot be written.
     """
-    write_parquet(path, table, geo={GEOMETRY: None})
+    crs = (table.schema.metadata or {}).get(NATIVE)
+    geo = {GEOMETRY: None if crs is None else json.loads(crs)}
+    write_parquet(path, table.replace_schema_metadata(None), geo=geo)
 
 
-TARGET = Target((".parquet", ".geoparquet"), "needed", write)
+TARGET = Target((".parquet", ".geoparquet"), "native", write)

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from foveate.errors import DataError, ParameterError, UnknownNameError
+from foveate.export.native import native_outlines
 from foveate.files import read_parquet
 from foveate.registry import suggest
 
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
     from foveate.run import Run
 
 GEOMETRY = "geometry"
+NATIVE = b"crs"  # of outlines that are no longitudes and latitudes, in the table's metadata
 _FIRST = ("method", "rank", "tile_id", "scene", "y", "x", "h", "w", "score")
 _LAST = ("weight", GEOMETRY)
 _PREDICTIONS = "predictions.parquet"  # of a classify run
@@ -30,7 +32,8 @@ class Target:
 
     Attributes:
         suffixes: File name endings, lower case with the dot; the first is the usual one.
-        geometry: "needed" (a run without georeference is refused) or "optional".
+        geometry: "needed" (a run that does not lie on the Earth is refused), "native" (it gets
+            outlines in coordinates of its own, where it has such) or "optional".
         write: ``(table, path)`` writes the table of `selection_table`, atomically.
     """
 
@@ -45,7 +48,7 @@ def run_table(run: Run, methods: Sequence[str] | None, *, geometry: str) -> pa.T
     Args:
         run: The run.
         methods: Names of methods in the order wanted; None for all.
-        geometry: "needed" or "optional".
+        geometry: "needed", "native" or "optional".
 
     Raises:
         ParameterError: Methods of a run that has none.
@@ -63,9 +66,7 @@ def run_table(run: Run, methods: Sequence[str] | None, *, geometry: str) -> pa.T
             "methods.",
             "Leave --method out.",
         )
-    table = read_parquet(run.path / name)
-    _check_geometry(run, table, geometry)
-    return table.replace_schema_metadata(None)
+    return _with_geometry(run, read_parquet(run.path / name), geometry)
 
 
 def selection_table(run: Run, methods: Sequence[str] | None, *, geometry: str) -> pa.Table:
@@ -74,13 +75,14 @@ def selection_table(run: Run, methods: Sequence[str] | None, *, geometry: str) -
     Args:
         run: The run.
         methods: Names in the order wanted; None for all.
-        geometry: "needed" or "optional".
+        geometry: "needed", "native" or "optional".
 
     Returns:
         One row per pick, method by method in rank order. Columns: method, rank (from 1), tile_id,
         scene, y, x, h, w (pixels of the scene), score, ``cost_<unit>`` for each unit of the
-        budget, weight, and for georeferenced runs geometry (WKB polygons, WGS84 longitude and
-        latitude).
+        budget, weight, and geometry (WKB polygons): WGS84 longitude and latitude for georeferenced
+        runs; else with "native" coordinates of the scenes' own, and their CRS as PROJJSON in the
+        metadata of the table.
 
     Raises:
         UnknownNameError: A method that the run does not have.
@@ -100,21 +102,38 @@ def selection_table(run: Run, methods: Sequence[str] | None, *, geometry: str) -
     for name in dict.fromkeys(methods or known):
         part = read_parquet(run.path / "selection" / f"{name}.parquet").sort_by("rank")
         part = part.append_column("method", pa.array([name] * len(part), pa.string()))
-        _check_geometry(run, part, geometry)
         costs = [c for c in part.column_names if c.startswith("cost_")]
         wanted = [*_FIRST, *costs, *_LAST]
         parts.append(part.select([c for c in wanted if c in part.column_names]))
-    table = pa.concat_tables(parts, promote_options="default")
-    return table.replace_schema_metadata(None)
+    return _with_geometry(run, pa.concat_tables(parts, promote_options="default"), geometry)
 
 
-def _check_geometry(run: Run, table: pa.Table, geometry: str) -> None:
-    if geometry == "needed" and GEOMETRY not in table.column_names:
+def _with_geometry(run: Run, table: pa.Table, geometry: str) -> pa.Table:
+    """Return a table as a target wants it: with outlines, or without.
+
+    Raises:
+        DataError: There are none, where they are needed.
+    """
+    table = table.replace_schema_metadata(None)
+    if geometry == "optional" or GEOMETRY in table.column_names:
+        return table
+    found = native_outlines(run.path, table)
+    if found is None or geometry == "needed":
+        why = run.record["summary"].get("pool", {}).get("unplaced") or "its scenes have no CRS"
         raise DataError(
-            f"the run {str(run.path)!r} is not georeferenced: its scenes have no CRS",
-            "This format needs coordinates on the Earth.",
-            "Use --to csv, which holds the windows in pixels.",
+            f"the run {str(run.path)!r} is not georeferenced: {why}",
+            "This format needs "
+            + ("coordinates of one CRS." if geometry == "native" else "longitudes and latitudes."),
+            "Use --to csv, which holds the windows in pixels"
+            + ("." if found is None else ", or --to geoparquet for coordinates of its own."),
         )
+    import pyarrow as pa
+    import shapely
+    from pyproj import CRS
+
+    outlines, crs = found
+    table = table.append_column(GEOMETRY, pa.array(shapely.to_wkb(outlines), pa.binary()))
+    return table.replace_schema_metadata({NATIVE: CRS.from_wkt(crs).to_json().encode()})
 
 
 def _methods(run: Run) -> list[str]:

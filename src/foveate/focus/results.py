@@ -25,6 +25,7 @@ from foveate.files import (
 )
 from foveate.focus.heatmap import heat_map, map_geobox
 from foveate.grid import Tiles, Window
+from foveate.pool.antimeridian import middles
 from foveate.pool.footprints import footprints
 from foveate.pool.preview import display_bands, display_range, jpeg, read_small, to_rgb
 from foveate.raster import write_cog
@@ -165,10 +166,10 @@ def _table(outcome: Outcome) -> pa.Table:
         name: pa.array(values, type=kinds.get(name), from_pandas=True)
         for name, values in columns.items()
     }
-    box = outcome.info.geobox
-    if box is not None and box.crs is not None:
+    box, place = outcome.info.geobox, outcome.info.place
+    if box is not None and place.kind == "earth":
         shown = np.stack([columns[name] for name in ("y", "x", "h", "w")], axis=1)
-        outlines = footprints(Tiles.of(outcome.scene, shown), box)
+        outlines = footprints(Tiles.of(outcome.scene, shown), box, place=place)
         arrays["geometry"] = pa.array(shapely.to_wkb(outlines))
     return pa.table(arrays)
 
@@ -185,15 +186,14 @@ def _regions(outcome: Outcome, cells: pa.Table) -> list[dict[str, Any]]:
 
 
 def _ground(outcome: Outcome, window: Window) -> dict[str, Any]:
-    """Return bounds in the image's CRS and the centre in longitude and latitude."""
+    """Return bounds in the image's CRS, and the centre where it has longitude and latitude."""
     box = outcome.info.geobox
     if box is None or box.crs is None:
         return {}
     tile = Tiles.of("", [window])
-    own, world = footprints(tile, box, None)[0], footprints(tile, box)[0]
-    return {
-        "bounds": [float(v) for v in own.bounds],
-        "crs": str(box.crs),
-        "lon": float(world.centroid.x),
-        "lat": float(world.centroid.y),
-    }
+    own = footprints(tile, box, None)[0]
+    found = {"bounds": [float(v) for v in own.bounds], "crs": str(box.crs)}
+    if outcome.info.place.kind == "earth":
+        lon, lat = middles(footprints(tile, box, place=outcome.info.place))
+        found |= {"lon": float(lon[0]), "lat": float(lat[0])}
+    return found

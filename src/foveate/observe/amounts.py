@@ -13,8 +13,10 @@ import numpy as np
 from foveate.errors import DataError, ParameterError
 from foveate.models.heads.base import same_name
 from foveate.observe._check import choose
-from foveate.observe.labels import present, read_objects
+from foveate.observe.labels import nowhere, present
+from foveate.observe.objects import read_objects
 from foveate.observe.prepare import PrepareJob
+from foveate.pool.antimeridian import middles as middles_of
 from foveate.pool.names import Names
 from foveate.registry import suggest
 from foveate.run import Run
@@ -26,7 +28,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from foveate.observe.concepts import Concept
-    from foveate.observe.labels import Objects
+    from foveate.observe.objects import Objects
     from foveate.observe.pairs import Pairs
     from foveate.pool import Pool
 
@@ -199,15 +201,12 @@ def middles(pool: Pool, objects: Objects) -> NDArray[np.int64]:
 def _by_ground(pool: Pool, objects: Objects, rest: NDArray[np.int64]) -> NDArray[np.int64]:
     import shapely
 
-    lost = [i for i in rest if objects.shapes[i] is None]
-    if lost or not pool.georeferenced:
-        raise DataError(
-            f"the object number {(lost or rest)[0] + 1} of {objects.path!r} lies in no scene",
-            "Objects name one of the scenes (scene, y, x, h, w in pixels), or have a geometry "
-            "(longitude and latitude) where all scenes are georeferenced.",
-        )
+    lost = [i for i in rest if objects.shapes[i] is None or not pool.georeferenced]
+    if lost:
+        raise nowhere(pool, objects, lost[0])
     tree = shapely.STRtree(pool.footprints())
-    which, tile = tree.query(shapely.centroid(objects.shapes[rest]), predicate="intersects")
+    points = shapely.points(*middles_of(objects.shapes[rest]))
+    which, tile = tree.query(points, predicate="intersects")
     found = np.full(len(rest), -1)
     found[which[::-1]] = tile[::-1]  # on an edge: the first of the tiles
     return found

@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import math
 import re
+import shlex
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
@@ -27,7 +28,7 @@ from foveate.observe.pairs import open_pairs
 from foveate.pool.find import collect, need_paths
 from foveate.pool.names import Names
 from foveate.raster import FileSource
-from foveate.raster.ground import onto, same_extent
+from foveate.raster.ground import one_crs, onto, same_extent
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -223,9 +224,10 @@ class _Search:
         boxes = [(i, g.geobox) for i, g in enumerate(self._grounds) if g.geobox is not None]
         if info.geobox is None or not boxes:
             return False
-        same = [(i, box) for i, box in boxes if _one_crs(info.geobox, box)]
+        same = [(i, box) for i, box in boxes if one_crs(info.geobox, box)]
         if not same:
-            _warp(name, f"is in {info.geobox.crs}", f"in {boxes[0][1].crs}")
+            crs = str(boxes[0][1].crs)
+            _warp(name, f"is in {info.geobox.crs}", f"in {crs}", crs)
         before = len(self.order)
         for number, box in same:
             self._cover(number, onto(box, info.geobox), name, source)
@@ -251,7 +253,12 @@ class _Search:
         share = inside / np.maximum(pixels, 1)
         fits = (share > 0) & (share >= selected.job.min_valid)
         if fits.any() and (turned or min(way[0, 0], way[1, 1]) <= 0):
-            _warp(name, "is turned or flipped", "and north-up like the overview")
+            _warp(
+                name,
+                "is turned or flipped",
+                "north-up like the overview",
+                str(info.geobox and info.geobox.crs),
+            )
         for i in np.flatnonzero(fits).tolist():
             window = Window(
                 int(top[i]), int(left[i]), int(bottom[i] - top[i]), int(right[i] - left[i])
@@ -277,15 +284,12 @@ def _aspect(shape: tuple[int, int]) -> float:
     return shape[0] / shape[1]
 
 
-def _one_crs(a: Any, b: Any) -> bool:
-    return a.crs is None or b.crs is None or a.crs == b.crs
-
-
-def _warp(name: str, what: str, wanted: str) -> NoReturn:
+def _warp(name: str, what: str, wanted: str, crs: str) -> NoReturn:
     raise DataError(
         f"{name!r} {what}",
         f"High resolution comes {wanted}: pixels are not warped here.",
-        f"Warp it first: gdalwarp -t_srs CRS {Path(name).name} warped.tif.",
+        f"Warp it first: gdalwarp -t_srs {shlex.quote(crs)} {shlex.quote(Path(name).name)} "
+        "warped.tif",
     )
 
 

@@ -8,20 +8,25 @@ box read there.
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from foveate.errors import DataError
 from foveate.grid import Window
 from foveate.raster import FileSource
+from foveate.raster.place import WGS84, in_degrees, transformer, turn
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from pathlib import Path
 
     from numpy.typing import NDArray
 
     from foveate.pool import Pool
+    from foveate.raster import SourceInfo
+
+    Span = tuple[float, float]
 
 _MOST = 256  # pixels along a box's side that are looked at
 _LEAST = 1e-3  # of a box must be valid: less is what rounding takes of a neighbour
@@ -41,27 +46,16 @@ def tile_means(pool: Pool, path: str | Path) -> NDArray[np.float64]:
         DataError: The raster cannot be read, tiles or raster have no coordinate reference system,
             or it lies under none of the tiles.
     """
-    import shapely
-    from pyproj import Transformer
-
     source = FileSource(str(path))
-    box = source.info.geobox
-    if not pool.georeferenced or box is None or box.crs is None:
-        what = "the scenes have" if not pool.georeferenced else f"{str(path)!r} has"
+    info = source.info
+    if not pool.georeferenced or info.place.kind != "earth":
+        what = pool.unplaced or f"{str(path)!r} {info.place.why or 'has no georeference'}"
         raise DataError(
-            f"{what} no coordinate reference system",
-            "A covariate is averaged where the tiles lie on the ground.",
-            "Give them one: gdal_edit.py -a_srs EPSG:... FILE.",
+            f"{what}: a covariate for tiles on the Earth",
+            "It is averaged where the tiles lie, so both are georeferenced.",
+            info.place.hint or "Give the scenes a place: gdal_edit.py -a_srs EPSG:... FILE.",
         )
-    there = Transformer.from_crs("EPSG:4326", box.crs.to_wkt(), always_xy=True)
-    back = ~box.affine
-    found = np.full(len(pool), np.nan)
-    for i, outline in enumerate(pool.footprints()):
-        lon, lat = shapely.get_coordinates(outline).T
-        east, north = there.transform(lon, lat)
-        if np.isfinite(east).all() and np.isfinite(north).all():
-            x, y = back.a * east + back.b * north + back.c, back.d * east + back.e * north + back.f
-            found[i] = _mean(source, (y.min(), y.max()), (x.min(), x.max()))
+    found = np.array([_tile_mean(source, outline) for outline in pool.footprints()], np.float64)
     if np.isnan(found).all():
         raise DataError(
             f"{str(path)!r} has no valid pixel under any of the {len(pool)} tiles",
@@ -71,14 +65,53 @@ def tile_means(pool: Pool, path: str | Path) -> NDArray[np.float64]:
     return found
 
 
-def _mean(source: FileSource, rows: tuple[float, float], cols: tuple[float, float]) -> float:
-    """Return the mean over a box in pixels of the raster, each pixel by the part inside it."""
+def _tile_mean(source: FileSource, outline: Any) -> float:
+    """Return the mean over an outline in longitude and latitude; NaN without a valid pixel."""
+    sums = [_sum(source, *box) for box in _boxes(source.info, outline)]
+    total = sum(weight for _, weight, _ in sums)
+    if not sums or total < _LEAST * sum(pixels for _, _, pixels in sums):
+        return math.nan
+    return sum(value for value, _, _ in sums) / total
+
+
+def _boxes(info: SourceInfo, outline: Any) -> Iterator[tuple[Span, Span]]:
+    """Yield the rows and columns of a raster that the parts of an outline lie in.
+
+    An outline across 180 degrees has parts. A raster in longitudes may have them from 0 to 360, or
+    show a place twice, at its left and at its right edge.
+    """
+    import shapely
+
+    box = info.geobox
+    assert box is not None  # noqa: S101  (its place is known)
+    crs = str(box.crs)
+    there = transformer(WGS84, crs)
+    assert there is not None  # noqa: S101  (its place is on the Earth)
+    back = ~box.affine
+    turns = [0.0] if not in_degrees(crs) else [turn(crs) * k for k in (-1, 0, 1)]
+    for part in shapely.get_parts(outline):
+        lon, lat = shapely.get_coordinates(part).T
+        east, north = there.transform(lon, lat)
+        if not (np.isfinite(east).all() and np.isfinite(north).all()):
+            continue
+        for by in turns:
+            x = back.a * (east + by) + back.b * north + back.c
+            y = back.d * (east + by) + back.e * north + back.f
+            if x.min() < info.shape[1] and x.max() > 0 and y.min() < info.shape[0] and y.max() > 0:
+                yield (float(y.min()), float(y.max())), (float(x.min()), float(x.max()))
+
+
+def _sum(source: FileSource, rows: Span, cols: Span) -> tuple[float, float, float]:
+    """Return the sum over a box in pixels of the raster, the valid pixels, and the box's size.
+
+    Each pixel counts by the part inside the box.
+    """
     tall, wide = source.info.shape
     spans = []
     for (low, high), size in ((rows, tall), (cols, wide)):
         first, last = max(0, math.floor(low)), min(size, math.ceil(high))
         if first >= last:
-            return math.nan
+            return 0.0, 0.0, 0.0
         spans.append((first, last))
     (top, bottom), (left, right) = spans
     window = Window(top, left, bottom - top, right - left)
@@ -87,12 +120,9 @@ def _mean(source: FileSource, rows: tuple[float, float], cols: tuple[float, floa
     down = _parts(rows, top, window.h, shape[0])
     across = _parts(cols, left, window.w, shape[1])
     weight = raster.valid * down[:, None] * across
-    total = float(weight.sum())
-    if total < _LEAST * (rows[1] - rows[0]) * (cols[1] - cols[0]):
-        return math.nan
-    return float(
-        (np.where(raster.valid, raster.data[0], 0).astype(np.float64) * weight).sum() / total
-    )
+    value = (np.where(raster.valid, raster.data[0], 0).astype(np.float64) * weight).sum()
+    size = (rows[1] - rows[0]) * (cols[1] - cols[0])
+    return float(value), float(weight.sum()), size
 
 
 def _parts(span: tuple[float, float], first: int, size: int, count: int) -> NDArray[np.float64]:

@@ -40,8 +40,7 @@ def covered(target: Target, path: str | Path | None) -> NDArray[np.float64]:
             shows.
     """
     rasters = open_pool(str(path), split=(1, 1), measure=False).scenes
-    boxes = [scene.source.info.geobox for scene in rasters]
-    placed = all(box is not None and box.crs is not None for box in boxes)
+    placed = all(scene.source.info.place.kind == "earth" for scene in rasters)
     if len(rasters) == 1 and target.pool.georeferenced and placed:
         found = tile_means(target.pool, rasters[0].uri)
     else:

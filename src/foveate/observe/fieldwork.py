@@ -12,6 +12,7 @@ import numpy as np
 from foveate.errors import DataError, ParameterError
 from foveate.files import reason, write_bytes, write_geojson
 from foveate.observe.amounts import ground, unit_of
+from foveate.pool.antimeridian import middles
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -58,8 +59,8 @@ def write_plan(drawn: Drawn, path: str | Path) -> None:
     if suffix == ".geojson":
         if outlines is None:
             raise DataError(
-                "GeoJSON of scenes without a coordinate reference system",
-                "Its places are longitude and latitude.",
+                f"GeoJSON of scenes that are not georeferenced: {pool.unplaced}",
+                "Its places are longitudes and latitudes on the Earth.",
                 "--plan plan.csv",
             )
         import pyarrow as pa
@@ -71,13 +72,8 @@ def write_plan(drawn: Drawn, path: str | Path) -> None:
         write_geojson(path, table_)
         return
     if outlines is not None:
-        import shapely
-
-        middle = shapely.centroid(outlines)
-        columns |= {
-            "longitude": shapely.get_x(middle).round(7).tolist(),
-            "latitude": shapely.get_y(middle).round(7).tolist(),
-        }
+        lon, lat = middles(outlines)
+        columns |= {"longitude": lon.round(7).tolist(), "latitude": lat.round(7).tolist()}
     columns |= {"unit": [unit] * len(tiles), "value": [""] * len(tiles)}
     text = io.StringIO(newline="")
     writer = csv.writer(text, lineterminator="\n")

@@ -1,84 +1,28 @@
-"""What is true of tiles: the share of each that shows a concept, from masks and from objects.
-
-Objects are features of GeoJSON with a property ``kind``. Where they lie is told by the pixels of
-a scene (properties ``scene, y, x, h, w``) or by their geometry (longitude and latitude, WGS84).
-"""
+"""What is true of tiles: the share of each that shows a concept, from masks and from objects."""
 
 from __future__ import annotations
 
 import logging
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from foveate.errors import DataError, ParameterError
-from foveate.files import read_json
 from foveate.models.heads.base import same_name
 from foveate.pool.names import Names
 from foveate.registry import suggest
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
-    from pathlib import Path
 
     from numpy.typing import NDArray
 
     from foveate.grid import Tiles
     from foveate.observe.concepts import Concept
+    from foveate.observe.objects import Objects
     from foveate.pool import Pool
 
-_BOX = ("y", "x", "h", "w")
-
 logger = logging.getLogger("foveate")
-
-
-@dataclass(frozen=True)
-class Objects:
-    """Things that were seen, one by one.
-
-    Attributes:
-        path: The file they are from.
-        kinds: What each of the m objects is.
-        scenes: The scene that each names; empty where it names none.
-        boxes: (m, 4) float64 ``y, x, h, w`` in pixels of that scene; NaN where not given.
-        shapes: (m,) geometries in longitude and latitude, or None.
-    """
-
-    path: str
-    kinds: tuple[str, ...]
-    scenes: tuple[str, ...]
-    boxes: NDArray[np.float64]
-    shapes: NDArray[np.object_]
-
-
-def read_objects(path: str | Path) -> Objects:
-    """Read objects from GeoJSON, a FeatureCollection.
-
-    Raises:
-        DataError: The file cannot be read, is something else, or a feature (named by its number)
-            has no kind, or no place.
-    """
-    content = read_json(path)
-    features = content.get("features") if isinstance(content, dict) else None
-    if not isinstance(features, list):
-        raise DataError(
-            f"{str(path)!r} is no FeatureCollection",
-            "Objects are GeoJSON features with a property 'kind'.",
-        )
-    found = [
-        _feature(item, f"the object number {i} of {str(path)!r}")
-        for i, item in enumerate(features, 1)
-    ]
-    shapes = np.empty(len(found), dtype=object)
-    shapes[:] = [shape for _, _, _, shape in found]
-    return Objects(
-        path=str(path),
-        kinds=tuple(kind for kind, _, _, _ in found),
-        scenes=tuple(scene for _, scene, _, _ in found),
-        boxes=np.array([box for _, _, box, _ in found], np.float64).reshape(-1, 4),
-        shapes=shapes,
-    )
 
 
 def check_known(concepts: Sequence[Concept], classes: Iterable[str], kinds: Iterable[str]) -> None:
@@ -151,42 +95,6 @@ def present(shares: NDArray[np.float32], concepts: Sequence[Concept]) -> NDArray
     return np.nan_to_num(shares, nan=-1.0) >= least
 
 
-def _feature(item: Any, what: str) -> tuple[str, str, list[float], Any]:
-    """Return kind, scene, box and geometry of a feature."""
-    properties = item.get("properties") if isinstance(item, dict) else None
-    kind = properties.get("kind") if isinstance(properties, dict) else None
-    if not isinstance(properties, dict) or not isinstance(kind, str) or not kind.strip():
-        raise DataError(f"{what} has no kind", "Its property 'kind' says what it is.")
-    values = [properties.get(name) for name in _BOX]
-    numbers = all(isinstance(v, int | float) and not isinstance(v, bool) for v in values)
-    box = [float(v) for v in values if v is not None] if numbers else [np.nan] * 4
-    geometry = item.get("geometry")
-    shape = None if geometry is None else _shape(geometry, what)
-    scene = properties.get("scene")
-    if shape is None and not (numbers and isinstance(scene, str)):
-        raise DataError(
-            f"{what} lies nowhere",
-            "It has a geometry, or the properties scene, y, x, h, w in pixels.",
-        )
-    return kind, scene if isinstance(scene, str) else "", box, shape
-
-
-def _shape(geometry: Any, what: str) -> Any:
-    import shapely
-    from shapely.geometry import shape
-
-    try:
-        return shape(geometry)
-    except (
-        shapely.errors.ShapelyError,
-        ValueError,
-        TypeError,
-        LookupError,
-        AttributeError,
-    ) as error:
-        raise DataError(f"{what} has a geometry that cannot be read: {error}") from error
-
-
 def _touched(pool: Pool, objects: Objects) -> dict[str, NDArray[np.bool_]]:
     """Return kind -> (n,) bool: whether an object of that kind lies in a tile, or partly."""
     kinds, code = np.unique(np.array(objects.kinds, np.str_), return_inverse=True)
@@ -205,7 +113,8 @@ def _touched(pool: Pool, objects: Objects) -> dict[str, NDArray[np.bool_]]:
         which, tile = _by_ground(pool, objects, np.flatnonzero(~boxed))
         hit[code[which], tile] = True
     if len(objects.kinds) and not hit.any():
-        logger.warning("none of the %d objects of %r lies in a tile", code.size, objects.path)
+        text = "none of the %d objects of %r lies in a tile%s"
+        logger.warning(text, code.size, objects.path, _exchanged(pool, objects))
     return dict(zip(kinds.tolist(), hit, strict=True))
 
 
@@ -232,15 +141,33 @@ def _by_ground(pool: Pool, objects: Objects, rest: NDArray[np.int64]) -> NDArray
 
     lost = [i for i in rest if objects.shapes[i] is None or not pool.georeferenced]
     if lost:
-        scene = objects.scenes[lost[0]]
-        raise DataError(
-            f"the object number {lost[0] + 1} of {objects.path!r} lies in no scene: it names "
-            + (f"{scene!r}" if scene else "none")
-            + ("" if pool.georeferenced else ", and the scenes are not georeferenced"),
-            "Objects name one of the scenes (scene, y, x, h, w in pixels), or have a geometry "
-            "(longitude and latitude) where all scenes are georeferenced.",
-            f"Scenes: {', '.join(scene.scene_id for scene in pool.scenes[:5])}.",
-        )
+        raise nowhere(pool, objects, lost[0])
     tree = shapely.STRtree(pool.footprints())
     which, tile = tree.query(objects.shapes[rest], predicate="intersects")
     return np.stack([rest[which], tile])
+
+
+def nowhere(pool: Pool, objects: Objects, number: int) -> DataError:
+    """Return the error on an object that lies in no scene, by the row of it."""
+    scene = objects.scenes[number]
+    return DataError(
+        f"the object number {number + 1} of {objects.path!r} lies in no scene: it names "
+        + (f"{scene!r}" if scene else "none")
+        + (f", and the scenes are not georeferenced: {pool.unplaced}" if pool.unplaced else ""),
+        "Objects name one of the scenes (scene, y, x, h, w in pixels), or have a geometry "
+        "(longitude and latitude) where all scenes lie on the Earth.",
+        f"Scenes: {', '.join(scene.scene_id for scene in pool.scenes[:5])}.",
+    )
+
+
+def _exchanged(pool: Pool, objects: Objects) -> str:
+    """Say if objects that lie in no tile would with longitude and latitude exchanged."""
+    import shapely
+
+    shapes = np.array([shape for shape in objects.shapes if shape is not None], dtype=object)
+    if not (shapes.size and pool.georeferenced):
+        return ""
+    turned = shapely.transform(shapes, lambda xy: xy[:, ::-1])
+    which, _ = shapely.STRtree(pool.footprints()).query(turned, predicate="intersects")
+    found = np.unique(which).size
+    return f"; {found} would with x and y exchanged: longitude comes first" if found else ""

@@ -17,7 +17,8 @@ from foveate.errors import ParameterError
 from foveate.files import digest, fingerprint, read_parquet, write_parquet
 from foveate.models.heads.base import same_name
 from foveate.observe.concepts import Concept, concepts_of
-from foveate.observe.labels import Objects, check_known, concept_shares, present, read_objects
+from foveate.observe.labels import check_known, concept_shares, present
+from foveate.observe.objects import Objects, read_objects
 from foveate.observe.opening import open_headers, times
 from foveate.observe.simulate import low_shape, psf_sigma, simulate, write_view
 from foveate.pool.find import need_paths

@@ -2,8 +2,8 @@
 
 ``rankings/POLICY.parquet`` the ranking; ``tables/scores.parquet`` all tiles with scores, in the
 order of the pool; ``selection/tiles.parquet`` the chosen ones as other verbs store them;
-``tiles.geojson`` the same in longitude and latitude (in pixels, x and y, where there is no
-coordinate reference system) and ``tiles-native.parquet`` in the coordinates of the overviews;
+``tiles.geojson`` the same in longitude and latitude, of scenes that lie on the Earth, and
+``tiles-native.parquet`` in the coordinates of the overviews, where they are in a known CRS;
 ``maps/SCENE.tif`` score and sd, a pixel a tile; ``thumbs/SCENE.jpg`` the overviews, small.
 """
 
@@ -91,19 +91,17 @@ def save_selected(
     """
     scores = _scores(target, found, selection)
     # First gone and last written: a run that is killed here does not hold two jobs' choices.
-    for file in (path / SCORES, *path.glob(f"{NATIVE}*.parquet")):
+    for file in (path / SCORES, path / GEOJSON, *path.glob(f"{NATIVE}*.parquet")):
         file.unlink(missing_ok=True)
     save_selection(path / SELECTION, target.pool, selection, budget, about=about, spec=spec)
     chosen = scores.take(selection.rows).drop_columns(["chosen"])
-    files = [SELECTION, GEOJSON]
+    files = [SELECTION]
     outlines = target.pool.take(selection.rows)
-    if not target.pool.georeferenced:
-        write_geojson(path / GEOJSON, _with_outlines(chosen, _pixels(target, selection.rows)))
-        write_parquet(path / SCORES, scores)
-        return [*files, SCORES]
-    write_geojson(path / GEOJSON, _with_outlines(chosen, outlines.footprints()))
-    native = outlines.footprints(None)
+    if target.pool.georeferenced:
+        write_geojson(path / GEOJSON, _with_outlines(chosen, outlines.footprints()))
+        files.append(GEOJSON)
     systems = _systems(target)
+    native = outlines.footprints(None) if systems else np.empty(0, object)
     number = target.place[selection.rows, 0]
     for crs, scenes in systems.items():
         name = NATIVE + (f"-{_slug(crs)}" if len(systems) > 1 else "") + ".parquet"
@@ -205,22 +203,14 @@ def _with_outlines(table: pa.Table, outlines: Iterable[Any]) -> pa.Table:
     return table.append_column("geometry", pa.array(shapely.to_wkb(outlines), pa.binary()))
 
 
-def _pixels(target: Target, rows: NDArray[np.int64]) -> Any:
-    """Return the outlines of tiles in pixels of their scenes, x to the right and y down."""
-    import shapely
-
-    tiles = target.pool.tiles
-    assert tiles is not None  # noqa: S101  (targets are cut from scenes)
-    own = tiles.take(rows)
-    return shapely.box(own.x, own.y, own.x + own.w, own.y + own.h)
-
-
 def _systems(target: Target) -> dict[str, list[int]]:
-    """Return coordinate reference systems -> numbers of the scenes in them."""
+    """Return each CRS with the numbers of the scenes in it; nothing if one has none."""
     found: dict[str, list[int]] = {}
     for number, scene in enumerate(target.pool.scenes):
-        box = scene.source.info.geobox
-        found.setdefault(str(box.crs if box is not None else ""), []).append(number)
+        info = scene.source.info
+        if info.place.kind == "none" or info.geobox is None or info.geobox.crs is None:
+            return {}
+        found.setdefault(str(info.geobox.crs), []).append(number)
     return found
 
 

@@ -128,7 +128,9 @@ def _notes(target: Target, record: Record, ratio: float, source: str) -> list[st
     if source == "assumed":
         notes.append(f"An HR pixel is taken to have 1/{ratio:g} of the side of an LR pixel.")
     if not target.pool.georeferenced:
-        notes.append("Without a georeference areas are counted in pixels.")
+        notes.append(
+            f"Areas are counted in pixels, and there is no tiles.geojson: {target.pool.unplaced}."
+        )
     return notes
 
 

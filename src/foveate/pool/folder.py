@@ -10,7 +10,7 @@ import numpy as np
 from foveate.errors import DataError
 from foveate.grid import Edge, Grid, Tiles
 from foveate.labels import Legend
-from foveate.pool.check import check_alike
+from foveate.pool.check import check_alike, check_place
 from foveate.pool.coordinates import read_coordinates
 from foveate.pool.find import File, Paths, collect, index, need_paths
 from foveate.pool.names import Names
@@ -82,8 +82,8 @@ def open_pool(
         The pool, sorted by tile id.
 
     Raises:
-        DataError: Nothing found, an image without mask, sizes, bands or dtypes that disagree, or
-            anything that `scan` finds.
+        DataError: Nothing found, an image without mask, sizes, bands, dtypes or ground that
+            disagree, or anything that `scan` finds.
         ParameterError: A grid that cannot be.
     """
     bands = None if bands is None or not len(bands) else tuple(bands)
@@ -111,6 +111,7 @@ def open_pool(
             for s in scenes
         ]
     check_alike(scenes, bands)
+    notes += check_place(scenes)
     if coordinates is not None:
         tiles = _listed(scenes, coordinates, tile)
     else:

@@ -2,57 +2,173 @@
 
 from __future__ import annotations
 
-from functools import lru_cache
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from foveate.errors import ParameterError
+from foveate.errors import DataError, ParameterError
+from foveate.pool.antimeridian import cut
+from foveate.raster.place import WGS84, place_of, poles, to_earth
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
     from odc.geo.geobox import GeoBox
-    from pyproj import Transformer
 
     from foveate.grid import Tiles
+    from foveate.raster.place import Place
+
+_STEP = 1.0  # degrees of longitude along an edge beyond which it gets further points
+_POINTS = (1, 4, 16, 64)  # along an edge, the fewest that do
+_SMALL = 0.25  # of a scene's sides
+_NEAR = 1e-6  # pixels from a pole that are none
 
 
-def footprints(tiles: Tiles, geobox: GeoBox, crs: str | None = "EPSG:4326") -> NDArray[np.object_]:
+def footprints(
+    tiles: Tiles, geobox: GeoBox, crs: str | None = WGS84, *, place: Place | None = None
+) -> NDArray[np.object_]:
     """Return the outlines of tiles of one georeferenced scene.
 
     Args:
         tiles: n tiles of one scene.
         geobox: Georeference of that scene.
         crs: CRS of the result: "EPSG:4326" gives longitude and latitude in degrees, None the
-            scene's own coordinates. Corners are transformed, pixels are not warped.
+            scene's own coordinates. Corners are transformed, pixels are not warped. An edge over
+            more than a degree of longitude, as near a pole, gets points between its corners.
+        place: That of the scene, where it is known already.
 
     Returns:
-        (n,) shapely polygons.
+        (n,) shapely polygons; in longitude and latitude multipolygons where a tile lies across
+        180 degrees, see `cut`. One around a pole reaches from -180 to 180 and up to it.
 
     Raises:
-        ParameterError: The georeference has no CRS and another one is asked for.
+        ParameterError: The scene does not lie on the Earth and "EPSG:4326" is asked for, or
+            another CRS is.
+        DataError: A tile reaches beyond what the projection shows.
     """
     import shapely
 
-    y, x = tiles.y.astype(float), tiles.x.astype(float)
-    columns = np.stack([x, x + tiles.w, x + tiles.w, x, x], axis=1)
-    rows = np.stack([y, y, y + tiles.h, y + tiles.h, y], axis=1)
-    a = geobox.affine
-    east = a.a * columns + a.b * rows + a.c
-    north = a.d * columns + a.e * rows + a.f
-    if crs is not None:
-        if geobox.crs is None:
-            raise ParameterError(
-                "a georeference without a coordinate reference system",
-                f"Outlines in {crs} need one.",
-                "Use crs=None for the scene's own coordinates.",
-            )
-        east, north = _transformer(geobox.crs.to_wkt(), crs).transform(east, north)
-    return np.asarray(shapely.polygons(np.stack([east, north], axis=2)), dtype=object)
+    if crs is None:
+        x, y = _along(tiles, 1)
+        a = geobox.affine
+        rings = np.stack([a.a * x + a.b * y + a.c, a.d * x + a.e * y + a.f], axis=2)
+        return np.asarray(shapely.polygons(rings), dtype=object)
+    place = place or place_of(geobox)
+    if crs != WGS84 or place.kind != "earth":
+        raise ParameterError(
+            f"outlines in {crs}" if crs != WGS84 else f"a georeference that {place.why}",
+            f"Outlines are in {WGS84}, of scenes that lie on the Earth, or in the scene's own "
+            "coordinates.",
+            "Use crs=None for the scene's own coordinates.",
+        )
+    found = np.empty(len(tiles), dtype=object)
+    bent = place.step > _STEP
+    rest = np.flatnonzero(~_polar(tiles, geobox, found)) if bent else np.arange(len(tiles))
+    for points in _POINTS if bent else (1,):
+        own = tiles.take(rest)
+        lon, lat = to_earth(geobox, *_along(own, points))
+        lon = _continuous(lon)
+        fine = np.ones(rest.size, bool)
+        if bent and points < _POINTS[-1]:
+            fine = np.abs(np.diff(lon, axis=1)).max(axis=1, initial=0) <= _STEP
+            # The corners of one that goes all around the globe are where they began.
+            small = np.maximum(own.h / geobox.shape[0], own.w / geobox.shape[1]) <= _SMALL
+            fine &= small | (points > 1)
+        _check_finite(own, fine & ~(np.isfinite(lon) & np.isfinite(lat)).all(axis=1))
+        found[rest[fine]] = cut(shapely.polygons(np.stack([lon[fine], lat[fine]], axis=2)))
+        rest = rest[~fine]
+    return found
 
 
-@lru_cache(maxsize=32)  # making one takes as long as using it on thousands of tiles
-def _transformer(source: str, target: str) -> Transformer:
-    from pyproj import Transformer
+def _check_finite(tiles: Tiles, bad: NDArray[np.bool_]) -> None:
+    if bad.any():
+        raise DataError(
+            f"the tile {str(tiles.take(bad).tile_id[0])!r} reaches beyond what the projection "
+            "shows of the Earth",
+            "Each corner of a tile has a longitude and a latitude.",
+            "Cut the scene to what lies on the Earth; or type --edge drop or --edge clip, which "
+            "leave no tile beyond the scene.",
+        )
 
-    return Transformer.from_crs(source, target, always_xy=True)
+
+def _along(tiles: Tiles, points: int) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Return x and y of closed outlines in pixels, each (n, 4 * points + 1)."""
+    left, top = tiles.x.astype(float), tiles.y.astype(float)
+    right, bottom = left + tiles.w, top + tiles.h
+    columns = np.stack([left, right, right, left, left], axis=1)
+    rows = np.stack([top, top, bottom, bottom, top], axis=1)
+    if points == 1:
+        return columns, rows
+    share = np.append(np.arange(4 * points) / points, 4.0)
+    corner = np.minimum(share.astype(int), 3)
+    part = share - corner
+    x, y = (
+        corners[:, corner] * (1 - part) + corners[:, corner + 1] * part
+        for corners in (columns, rows)
+    )
+    return x, y
+
+
+def _continuous(lon: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return outlines, (n, m) degrees, whose edges go the shorter way around the globe."""
+    with np.errstate(invalid="ignore"):
+        turns = np.rint(np.diff(lon, axis=1) / 360)
+        lon = lon.copy()
+        lon[:, 1:] -= 360 * np.cumsum(turns, axis=1)
+    return lon
+
+
+def _polar(tiles: Tiles, geobox: GeoBox, found: NDArray[np.object_]) -> NDArray[np.bool_]:
+    """Fill in the outlines of tiles with a pole inside or on the edge; return which these are."""
+    done = np.zeros(len(tiles), bool)
+    for x, y, latitude in poles(geobox):
+        inside = (tiles.x - _NEAR <= x) & (x <= tiles.x + tiles.w + _NEAR)
+        inside &= (tiles.y - _NEAR <= y) & (y <= tiles.y + tiles.h + _NEAR)
+        for i in np.flatnonzero(inside).tolist():
+            found[i] = _with_pole(tiles.take([i]), geobox, (x, y, latitude))
+            done[i] = True
+    return done
+
+
+def _with_pole(tile: Tiles, geobox: GeoBox, pole: tuple[float, float, float]) -> Any:
+    """Return the outline of one tile that has a pole inside or on the edge."""
+    import shapely
+
+    x, y = (side[0, :-1] for side in _along(tile, _POINTS[-1]))
+    at = np.hypot(x - pole[0], y - pole[1])
+    step = float(max(tile.h[0], tile.w[0])) / _POINTS[-1]
+    sides = np.array([x.max() - pole[0], pole[0] - x.min(), y.max() - pole[1], pole[1] - y.min()])
+    if np.abs(sides).min() > _NEAR:
+        lon, lat = to_earth(geobox, x, y)
+        return _cap(lon, lat, pole[2])
+    # On the edge: the outline goes along the meridian to the pole, along it, and back.
+    start = int(at.argmin())
+    x, y, at = (np.roll(side, -start) for side in (x, y, at))
+    keep = at > 0.5 * step
+    lon, lat = to_earth(geobox, x[keep], y[keep])
+    lon = _continuous(lon[None])[0]
+    ring = np.stack([
+        np.concatenate([lon[:1], lon, lon[-1:], lon[:1]]),
+        np.concatenate([[pole[2]], lat, [pole[2]], [pole[2]]]),
+    ], axis=1)  # fmt: skip
+    return cut(np.array([shapely.Polygon(ring)], dtype=object))[0]
+
+
+def _cap(lon: NDArray[np.float64], lat: NDArray[np.float64], pole: float) -> Any:
+    """Return what lies inside an outline around a pole, from -180 to 180 degrees and up to it."""
+    import shapely
+
+    lon = _continuous(np.append(lon, lon[0])[None])[0]
+    lat = np.append(lat, lat[0])
+    if lon[-1] < lon[0]:
+        lon, lat = lon[::-1], lat[::-1]
+    # Begun where it crosses 180 degrees, no longitude is beyond.
+    edge = 180 + 360 * np.ceil((lon[0] - 180) / 360)
+    i = int(np.argmax(lon >= edge))
+    here = float(np.interp(edge, lon[max(0, i - 1) : i + 1], lat[max(0, i - 1) : i + 1]))
+    after = lon[i:-1] > edge
+    lon = np.concatenate([[edge], lon[i:-1][after], lon[: max(i, 1)] + 360, [edge + 360]])
+    lat = np.concatenate([[here], lat[i:-1][after], lat[: max(i, 1)], [here]])
+    lon = lon - edge - 180
+    keep = np.append(True, np.diff(lon) > 0)
+    ring = np.stack([np.append(lon[keep], [180, -180]), np.append(lat[keep], [pole, pole])], axis=1)
+    return shapely.Polygon(ring)

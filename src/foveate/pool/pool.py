@@ -204,31 +204,42 @@ class Pool:
             image = scene.source.read(window) if scene.source.info.masked else None
             yield read_codes(scene, window, self.legend, None if image is None else image.valid)
 
-    @property
+    @cached_property
     def georeferenced(self) -> bool:
-        """Whether every scene has a coordinate reference system."""
-        infos = [scene.source.info for scene in self.scenes]
-        return bool(infos) and all(i.geobox is not None and i.geobox.crs is not None for i in infos)
+        """Whether every scene lies on the Earth, so that each tile has longitude and latitude."""
+        return not self.unplaced
+
+    @cached_property
+    def unplaced(self) -> str:
+        """Why it is not georeferenced, with the name of a scene; "" where it is."""
+        for scene in self.scenes:
+            place = scene.source.info.place
+            if place.kind != "earth":
+                return f"the scene {scene.scene_id!r} {place.why or 'has no georeference'}"
+        return "" if self.scenes else "plain arrays have no georeference"
 
     def footprints(self, crs: str | None = "EPSG:4326") -> NDArray[np.object_]:
-        """Return the outline of every tile: (n,) shapely polygons.
+        """Return the outline of every tile: (n,) shapely polygons; see `footprints`.
 
         Args:
             crs: "EPSG:4326" for longitude and latitude, None for each scene's own coordinates.
 
         Raises:
-            DataError: A scene is not georeferenced.
+            DataError: A scene does not lie on the Earth, or has no coordinates at all.
         """
         tiles = self._need_tiles()
         result = np.empty(len(self), dtype=object)
         for scene, rows in self.per_scene():
-            geobox = scene.source.info.geobox
-            if geobox is None or (crs is not None and geobox.crs is None):
+            info = scene.source.info
+            if info.geobox is None or (crs is not None and info.place.kind != "earth"):
                 raise DataError(
-                    f"the scene {scene.scene_id!r} has no coordinate reference system",
-                    "Footprints need georeferenced scenes.",
+                    f"the scene {scene.scene_id!r} {info.place.why or 'has no georeference'}",
+                    "Outlines need scenes that lie on the Earth."
+                    if crs is not None
+                    else "Outlines need scenes that are georeferenced.",
+                    info.place.hint,
                 )
-            result[rows] = footprints(tiles.take(rows), geobox, crs)
+            result[rows] = footprints(tiles.take(rows), info.geobox, crs, place=info.place)
         return result
 
     def costs(self) -> Mapping[str, NDArray[np.float64]]:
@@ -255,6 +266,7 @@ class Pool:
             "bands": infos[0].bands if infos else None,
             "dtype": infos[0].dtype if infos else None,
             "georeferenced": self.georeferenced,
+            "unplaced": self.unplaced,
             "classes": list(self.legend.names) if self.legend else None,
             "excluded": len(self.excluded),
             "notes": [str(note) for note in self.notes],

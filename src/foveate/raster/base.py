@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
+
+from foveate.raster.place import place_of
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -13,6 +16,7 @@ if TYPE_CHECKING:
     from odc.geo.geobox import GeoBox
 
     from foveate.grid import Window
+    from foveate.raster.place import Place
 
 
 @dataclass(frozen=True)
@@ -28,6 +32,8 @@ class SourceInfo:
         fingerprint: Hash of the content.
         descriptions: One per band, possibly empty strings.
         masked: Whether pixels can be invalid (nodata, alpha, mask band, floats that may be NaN).
+        unplaced: Why a georeference that the file states is not used, as the end of a sentence
+            "it ..."; mostly "".
     """
 
     shape: tuple[int, int]
@@ -38,6 +44,12 @@ class SourceInfo:
     fingerprint: str = ""
     descriptions: tuple[str, ...] = ()
     masked: bool = False
+    unplaced: str = ""
+
+    @cached_property
+    def place(self) -> Place:
+        """Where it lies: on the Earth, in a plane of its own, or nowhere that is known."""
+        return place_of(self.geobox, self.unplaced)
 
 
 @dataclass(frozen=True)

@@ -20,6 +20,7 @@ from foveate.errors import DataError
 from foveate.files import as_storage_error, atomic_path, digest, fingerprint
 from foveate.grid import Window
 from foveate.raster.base import Raster, SourceInfo
+from foveate.raster.place import read_geobox
 from foveate.raster.windows import check_bands, clip, nothing, paste, resample, sampled_shape
 
 if TYPE_CHECKING:
@@ -65,18 +66,13 @@ class FileSource:
     @cached_property
     def info(self) -> SourceInfo:
         """What the header says, and the fingerprint of the content, both as first seen."""
-        from odc.geo.geobox import GeoBox
-
         _refuse_truncated_png(self.path)
         with _opened(self.path) as dataset:
             data_bands, alpha = _bands(dataset)
             colormap = _colormap(dataset) if self.palette else None
             dtype = np.result_type(*(dataset.dtypes[b - 1] for b in data_bands))
             nodata = dataset.nodata if self.nodata is None else self.nodata
-            geobox = None
-            if not dataset.transform.is_identity:  # a world file has no CRS
-                crs = None if dataset.crs is None else dataset.crs.to_string()
-                geobox = GeoBox(dataset.shape, dataset.transform, crs)
+            geobox, unplaced = read_geobox(dataset)
             masked = (
                 nodata is not None
                 or alpha is not None
@@ -94,6 +90,7 @@ class FileSource:
                 if colormap is not None
                 else tuple(dataset.descriptions[b - 1] or "" for b in data_bands),
                 masked=masked,
+                unplaced=unplaced,
             )
 
     def read(

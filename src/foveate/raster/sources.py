@@ -13,7 +13,7 @@ from foveate.errors import DataError
 from foveate.files import digest
 from foveate.grid import Window
 from foveate.raster.base import Raster, Source, SourceInfo
-from foveate.raster.ground import onto, same_extent
+from foveate.raster.ground import onto, other_ground, warp
 from foveate.raster.windows import (
     blend,
     check_bands,
@@ -207,11 +207,9 @@ def _geometry(
 
 
 def _check_extent(first: SourceInfo, other: SourceInfo) -> None:
-    a, b = first.geobox, other.geobox
-    if a is not None and b is not None and not same_extent(first, other):
+    if found := other_ground(first, other):
         raise DataError(
-            f"stacked rasters cover different ground: {a.crs} {tuple(a.boundingbox.bbox)} and "
-            f"{b.crs} {tuple(b.boundingbox.bbox)}",
+            f"stacked rasters cover different ground: the further one {found}",
             "Rasters that are stacked have one CRS and one extent (to 1.5 pixels).",
-            "Warp the second one first: gdalwarp -t_srs CRS -te XMIN YMIN XMAX YMAX in out.",
+            warp(first, resampling="bilinear", size=False),
         )

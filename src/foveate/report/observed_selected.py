@@ -46,6 +46,7 @@ class SelectedView(Page):
     template: ClassVar[str] = "selected.html.j2"
 
     next: str
+    outlines: str
     scenes: list[SceneCard]
     scenes_note: str
     histogram: Markup | None
@@ -81,6 +82,7 @@ def build(run: Gridded) -> SelectedView:
         facts=_facts(run),
         ramp=ramp(),
         next=command(run),
+        outlines=_outlines(run.record.get("summary", {}).get("pool", {})),
         scenes=scenes,
         scenes_note=_scenes_note(len(run.scenes), len(scenes)),
         histogram=None
@@ -212,8 +214,8 @@ def _tiles_note(chosen: int) -> str:
     if chosen <= TILES:
         return "All chosen tiles, in their order."
     return (
-        f"The first {TILES} of {words.count(chosen)}; all are in tables/scores.parquet and "
-        "tiles.geojson."
+        f"The first {TILES} of {words.count(chosen)}; all are in selection/tiles.parquet and "
+        "tables/scores.parquet."
     )
 
 
@@ -222,6 +224,12 @@ def _scenes_note(all_: int, shown: int) -> str:
     if all_ > shown:
         text += f" The {shown} scenes with most chosen tiles; all are in the folder maps."
     return text
+
+
+def _outlines(pool: dict[str, Any]) -> str:
+    if pool.get("georeferenced"):
+        return "tiles.geojson has their outlines"
+    return "selection/tiles.parquet has their windows in pixels"
 
 
 def _left_out(count: int) -> str:

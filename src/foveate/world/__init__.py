@@ -11,6 +11,7 @@ set, `write_mosaics` writes many, `join` puts the parts of one scene together.
 
 from foveate.world.mosaic import MOSAIC_KINDS, Mosaic, stitch
 from foveate.world.mosaic_files import (
+    Joined,
     MosaicFiles,
     join,
     patches_in,
@@ -36,6 +37,7 @@ __all__ = [
     "NODATA_LABEL",
     "OBJECT_KINDS",
     "THEMES",
+    "Joined",
     "Mosaic",
     "MosaicFiles",
     "Object",

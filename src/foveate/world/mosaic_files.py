@@ -17,12 +17,14 @@ from foveate.errors import DataError, ParameterError, StorageError
 from foveate.files import as_storage_error, atomic_path, write_json
 from foveate.progress import Meter
 from foveate.raster import SUFFIXES, FileSource, write_cog
+from foveate.raster.ground import one_crs, onto
 from foveate.world.mosaic import check_alike, check_counts, stitch, whole
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from numpy.typing import NDArray
+    from odc.geo.geobox import GeoBox
 
     from foveate.progress import ProgressFn
     from foveate.world.mosaic import Mosaic
@@ -30,6 +32,7 @@ if TYPE_CHECKING:
 FORMS = ("tif", "png")
 _OURS = re.compile(r"truth\.json|images/mosaic-\d+\.(tif|png)|(images/)?\..*\.tmp")
 _MODES = (1, 3)  # bands of a PNG: grey, red-green-blue
+_BESIDE = 0.5  # pixels that parts may lie off their place
 
 
 @dataclass(frozen=True)
@@ -142,25 +145,45 @@ def write_mosaics(
     return MosaicFiles(root, tuple(images), truth, tuple(scene["label"] for scene in scenes))
 
 
-def join(parts: str | Path | Sequence[str | Path], rows: int, cols: int) -> NDArray[Any]:
+@dataclass(frozen=True, eq=False)
+class Joined:
+    """Parts of a scene, put together.
+
+    Attributes:
+        image: (c, h, w) pixels in the dtype of the parts.
+        geobox: Georeference, or None where the parts have none.
+    """
+
+    image: NDArray[Any]
+    geobox: GeoBox | None
+
+
+def join(
+    parts: str | Path | Sequence[str | Path],
+    rows: int,
+    cols: int,
+    *,
+    ignore_georeference: bool = False,
+) -> Joined:
     """Put the parts of one scene together: a grid, row by row from the upper left.
 
     Nothing is resampled or cut off. Where a scene does not divide evenly its parts differ by a
     pixel, but those of one grid row have one height and those of one grid column one width.
-    Missing pixels become 0, a georeference is not kept.
+    Missing pixels become 0. Georeferenced parts have to lie where the grid puts them, to half a
+    pixel, and the scene gets their georeference; parts without are taken in the order given.
 
     Args:
         parts: The image files in order, or a folder of them in the order of their names (numbers
             in a name count as numbers: part_2 comes before part_10).
         rows: Rows of the grid.
         cols: Columns of the grid.
-
-    Returns:
-        (c, h, w) pixels in the dtype of the parts.
+        ignore_georeference: Whether to put parts together wherever they lie on the ground; the
+            scene then has no georeference.
 
     Raises:
         ParameterError: Not ``rows * cols`` parts.
-        DataError: A file cannot be read, or the parts do not fit: sizes, bands or dtypes.
+        DataError: A file cannot be read, the parts do not fit (sizes, bands or dtypes), or they do
+            not lie side by side on the ground.
     """
     check_counts(rows=rows, cols=cols)
     files = _images(Path(parts)) if isinstance(parts, str | Path) else [Path(p) for p in parts]
@@ -176,9 +199,8 @@ def join(parts: str | Path | Sequence[str | Path], rows: int, cols: int) -> NDAr
     heights = [shapes[row * cols][0] for row in range(rows)]
     widths = [shapes[col][1] for col in range(cols)]
     ends = np.cumsum(heights), np.cumsum(widths)
-    first = sources[0].info
-    image = np.empty((first.bands, ends[0][-1], ends[1][-1]), first.dtype)
-    for k, (file, source) in enumerate(zip(files, sources, strict=True)):
+    corners = []
+    for k, file in enumerate(files):
         row, col = divmod(k, cols)
         if shapes[k] != (heights[row], widths[col]):
             raise DataError(
@@ -187,19 +209,74 @@ def join(parts: str | Path | Sequence[str | Path], rows: int, cols: int) -> NDAr
                 f"{heights[row]} x {widths[col]}.",
                 "Check the order of the parts, and the rows and columns.",
             )
+        corners.append((int(ends[0][row] - heights[row]), int(ends[1][col] - widths[col])))
+    shape = int(ends[0][-1]), int(ends[1][-1])
+    geobox = None if ignore_georeference else _common(sources, corners, shape)
+    first = sources[0].info
+    image = np.empty((first.bands, *shape), first.dtype)
+    for file, source, (y, x) in zip(files, sources, corners, strict=True):
         part = whole(source.read())
         check_alike(part, image, repr(str(file)))
-        y, x = ends[0][row], ends[1][col]
-        image[:, y - heights[row] : y, x - widths[col] : x] = part
-    return image
+        image[:, y : y + part.shape[1], x : x + part.shape[2]] = part
+    return Joined(image, geobox)
 
 
-def write_image(path: str | Path, image: NDArray[Any]) -> None:
-    """Write an image without georeference, atomically.
+def _common(
+    sources: Sequence[FileSource], corners: Sequence[tuple[int, int]], shape: tuple[int, int]
+) -> GeoBox | None:
+    """Return the georeference of a scene whose parts begin at `corners` (y, x); None without.
+
+    Raises:
+        DataError: A part lies elsewhere, or only some are georeferenced.
+    """
+    from odc.geo.geobox import GeoBox
+
+    boxes = [source.info.geobox for source in sources]
+    told = "--ignore-georeference puts them together as they are ordered."
+    for source, box, (y, x) in zip(sources, boxes, corners, strict=True):
+        first = boxes[0]
+        if box is None and first is None:
+            continue
+        if box is None or first is None:
+            bare = source if box is None else sources[0]
+            why = bare.info.unplaced or "has no georeference"
+            raise DataError(
+                f"{bare.path!r} {why}, other parts have one",
+                "All parts are georeferenced, or none.",
+                told,
+            )
+        if not one_crs(first, box) or (first.crs is None) != (box.crs is None):
+            raise DataError(
+                f"{source.path!r} is in {box.crs}, {sources[0].path!r} in {first.crs}",
+                "The parts of a scene are in one CRS.",
+                told,
+            )
+        # Where the grid puts the corners of the part, and where they are, in pixels of the first.
+        height, width = source.info.shape
+        ends = np.array([[0, 0, 1], [width, 0, 1], [0, height, 1], [width, height, 1]])
+        off = ends @ onto(box, first).T - ends - [x, y, 0]
+        if np.abs(off).max() > _BESIDE:
+            dx, dy = off[0, :2]
+            raise DataError(
+                f"{source.path!r} does not lie where row by row it should: it is {dx:+.6g} pixels "
+                f"to the right and {dy:+.6g} down of its place beside {sources[0].path!r}"
+                if np.ptp(off, axis=0).max() <= _BESIDE
+                else f"{source.path!r} has other pixels on the ground than {sources[0].path!r}: of "
+                "another size, turned or flipped",
+                "Georeferenced parts lie side by side, to half a pixel.",
+                f"Name the files in their order, row by row from the upper left. {told}",
+            )
+    first = boxes[0]
+    return None if first is None else GeoBox(shape, first.affine, first.crs)
+
+
+def write_image(path: str | Path, image: NDArray[Any], geobox: GeoBox | None = None) -> None:
+    """Write an image, atomically.
 
     Args:
-        path: Destination: .tif, or .png.
+        path: Destination: .tif, or .png, which holds no georeference.
         image: (c, h, w); for .png uint8 of 1 or 3 bands.
+        geobox: Georeference, or None.
 
     Raises:
         ParameterError: Another ending, or an image that a PNG cannot hold.
@@ -207,7 +284,7 @@ def write_image(path: str | Path, image: NDArray[Any]) -> None:
     """
     path = Path(path)
     if path.suffix.lower() in (".tif", ".tiff"):
-        write_cog(path, image)
+        write_cog(path, image, geobox=geobox)
         return
     if path.suffix.lower() != ".png":
         raise ParameterError(f"the file {str(path)!r}", "An image ends in .tif or .png.")

@@ -8,11 +8,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import yaml
-from rasterio.warp import transform
 
 from foveate.errors import StorageError
-from foveate.files import write_bytes, write_json
+from foveate.files import write_bytes, write_geojson, write_json
+from foveate.grid import Tiles
+from foveate.pool.footprints import footprints
 from foveate.progress import Meter
 from foveate.raster import write_cog
 from foveate.world.scene import make_scene
@@ -20,6 +22,8 @@ from foveate.world.spec import CLASSES, NODATA_LABEL, OBJECT_KINDS
 from foveate.world.spectra import bands
 
 if TYPE_CHECKING:
+    import pyarrow as pa
+
     from foveate.progress import ProgressFn
     from foveate.world.spec import WorldScene, WorldSpec
 
@@ -64,10 +68,12 @@ def write_world(out: str | Path, spec: WorldSpec, progress: ProgressFn | None = 
     Raises:
         StorageError: The folder cannot be written, or holds something else.
     """
+    import pyarrow as pa
+
     root = Path(out)
     _refuse_foreign(root)
     images, masks = [], []
-    features: list[dict[str, Any]] = []
+    objects: list[pa.Table] = []
     scenes: list[dict[str, Any]] = []
     names = tuple(name for name, _ in bands(spec.bands))
     with Meter(progress, "making scenes", spec.scenes) as meter:
@@ -84,7 +90,7 @@ def write_world(out: str | Path, spec: WorldSpec, progress: ProgressFn | None = 
                 descriptions=("land cover",),
                 colormap=colormap(),
             )
-            features += _features(scene)
+            objects.append(_objects(scene))
             scenes.append(_summary(scene))
             meter.advance()
     files = WorldFiles(
@@ -96,7 +102,7 @@ def write_world(out: str | Path, spec: WorldSpec, progress: ProgressFn | None = 
         spec=root / "world.json",
     )
     write_bytes(files.classes, legend_yaml().encode())
-    write_json(files.objects, {"type": "FeatureCollection", "features": features})
+    write_geojson(files.objects, pa.concat_tables(objects))
     what = {
         "spec": dataclasses.asdict(spec),
         "bands": [{"name": name, "wavelength_um": wave} for name, wave in bands(spec.bands)],
@@ -141,32 +147,20 @@ def colormap() -> dict[int, tuple[int, int, int]]:
     return out
 
 
-def _features(scene: WorldScene) -> list[dict[str, Any]]:
-    """Return the objects of a scene as GeoJSON polygons (RFC 7946: longitude, latitude)."""
-    out = []
-    affine, crs = scene.geobox.affine, str(scene.geobox.crs)
-    for item in scene.objects:
-        corners = ((0, 0), (item.h, 0), (item.h, item.w), (0, item.w), (0, 0))
-        points = [affine @ (item.x + dx, item.y + dy) for dy, dx in corners]
-        east, north = [p[0] for p in points], [p[1] for p in points]
-        lon, lat = transform(crs, "EPSG:4326", east, north)
-        # 1e-7 degrees is a centimetre; more digits would differ between versions of PROJ.
-        ring = [[round(x, 7), round(y, 7)] for x, y in zip(lon, lat, strict=True)]
-        out.append(
-            {
-                "type": "Feature",
-                "geometry": {"type": "Polygon", "coordinates": [ring]},
-                "properties": {
-                    "scene": scene.scene_id,
-                    "kind": item.kind,
-                    "y": item.y,
-                    "x": item.x,
-                    "h": item.h,
-                    "w": item.w,
-                },
-            }
-        )
-    return out
+def _objects(scene: WorldScene) -> pa.Table:
+    """Return the objects of a scene with their boxes in pixels, and on the ground (WKB, WGS84)."""
+    import pyarrow as pa
+    import shapely
+
+    boxes = [(item.y, item.x, item.h, item.w) for item in scene.objects]
+    outlines = footprints(Tiles.of(scene.scene_id, boxes), scene.geobox)
+    columns = dict(zip("yxhw", np.array(boxes, np.int64).reshape(-1, 4).T, strict=True))
+    return pa.table({
+        "scene": pa.array([scene.scene_id] * len(boxes), pa.string()),
+        "kind": pa.array([item.kind for item in scene.objects], pa.string()),
+        **columns,
+        "geometry": pa.array(shapely.to_wkb(outlines), pa.binary()),
+    })  # fmt: skip
 
 
 def _summary(scene: WorldScene) -> dict[str, Any]:
