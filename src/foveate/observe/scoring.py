@@ -18,6 +18,7 @@ from foveate.models.heads.base import check_dim
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
+    from foveate.models.heads.base import Inputs
     from foveate.models.heads.zero_shot import TextHead
 
 _STRENGTH = 0.1  # C of the classifiers: features have unit scale
@@ -38,6 +39,11 @@ class LabelHead:
     names: tuple[str, ...]
     weight: NDArray[np.float32]
     bias: NDArray[np.float32]
+
+    @property
+    def inputs(self) -> Inputs:
+        """Mean tokens as they are."""
+        return "raw"
 
     def logits(self, z: NDArray[np.floating]) -> NDArray[np.float32]:
         """Return the scores of mean tokens: (..., d) to (..., K)."""
@@ -142,6 +148,11 @@ class TextConcepts:
     def names(self) -> tuple[str, ...]:
         """The K concepts."""
         return self.head.names
+
+    @property
+    def inputs(self) -> Inputs:
+        """Mean tokens as they are; the texts' directions are compared by cosine after the map."""
+        return "raw"
 
     @property
     def directions(self) -> NDArray[np.float32]:
