@@ -26,9 +26,10 @@ from foveate.files import (
 from foveate.focus.heatmap import heat_map, map_geobox
 from foveate.grid import Tiles, Window
 from foveate.pool.antimeridian import middles
+from foveate.pool.check import note_frames
 from foveate.pool.footprints import footprints
 from foveate.pool.preview import display_bands, display_range, jpeg, read_small, to_rgb
-from foveate.raster import write_cog
+from foveate.raster import find_frame, write_cog
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -37,13 +38,13 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
     from foveate.focus.outcome import Outcome
-    from foveate.raster import Raster, Source
+    from foveate.pool.notes import Note
+    from foveate.raster import Source
 
 SCHEMA = 1
 REGIONS, REGIONS_GEOJSON = "regions.parquet", "regions.geojson"
 _FOOTER = b"foveate"
 _PICTURE, _CROP = 1280, 448  # longest sides, pixels
-_FRAME = 0.05  # share of an image that is 0 in all bands from which it looks like nodata
 
 
 def save_look(path: Path, outcome: Outcome, source: Source, bands: Sequence[int]) -> list[str]:
@@ -89,7 +90,7 @@ def save_look(path: Path, outcome: Outcome, source: Source, bands: Sequence[int]
     if outcome.mask is None:
         (path / f"masks/{name}.tif").unlink(missing_ok=True)
     result = {**outcome.summary(), "regions": _regions(outcome, cells)}
-    result["notes"] = [*outcome.notes, *_undeclared(small)]
+    result["notes"] = [*outcome.notes, *map(str, _frames(outcome.scene, source, bands))]
     write_json(path / f"looks/{name}.json", result)
     return [*files, f"looks/{name}.json"]
 
@@ -146,13 +147,9 @@ def file_name(scene: str) -> str:
     return f"{safe or 'image'}-{hashlib.blake2b(scene.encode(), digest_size=4).hexdigest()}"
 
 
-def _undeclared(raster: Raster) -> list[str]:
-    """Return a note on an image that seems to have nodata which nobody has declared."""
-    empty = float(((raster.data == 0).all(axis=0) & raster.valid).mean())
-    if empty < _FRAME:
-        return []
-    what = f"{empty:.0%} of the image is 0 in all bands."
-    return [f"{what} Where that means nodata, type --nodata 0: it is looked at now."]
+def _frames(scene: str, source: Source, bands: Sequence[int]) -> list[Note]:
+    frame = find_frame(source, bands or None)
+    return note_frames({scene: frame}, 1) if frame else []
 
 
 def _table(outcome: Outcome) -> pa.Table:

@@ -10,14 +10,14 @@ import numpy as np
 from foveate.errors import DataError
 from foveate.grid import Edge, Grid, Tiles
 from foveate.labels import Legend
-from foveate.pool.check import check_alike, check_place
+from foveate.pool.check import alike_values, check_alike, check_place, note_readings
 from foveate.pool.coordinates import read_coordinates
 from foveate.pool.find import File, Paths, collect, index, need_paths
 from foveate.pool.names import Names
 from foveate.pool.notes import Note, warn
 from foveate.pool.pool import Pool, Scene
 from foveate.pool.scan import scan
-from foveate.raster import FileSource, Source, StackSource
+from foveate.raster import FileSource, LabelValues, Source, StackSource
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -110,8 +110,9 @@ def open_pool(
             Scene(s.scene_id, s.source, _mask_source(labels[s.scene_id], legend), s.uri)
             for s in scenes
         ]
+    scenes, values = alike_values(scenes)
     check_alike(scenes, bands)
-    notes += check_place(scenes)
+    notes += [*check_place(scenes), *note_readings(scenes), *values]
     if coordinates is not None:
         tiles = _listed(scenes, coordinates, tile)
     else:
@@ -197,7 +198,21 @@ def need_partners(keys: list[str], table: Mapping[str, object], what: str) -> li
 
 def _mask_source(path: Path, legend: Legend | None) -> FileSource:
     # A palette mask holds colours or indices, whichever the classes file speaks of.
-    return FileSource(str(path), palette=legend is not None and legend.rgb)
+    if legend is None:
+        return FileSource(str(path), palette=False)
+    return FileSource(str(path), palette=legend.rgb, labels=_label_values(legend))
+
+
+def _label_values(legend: Legend) -> LabelValues:
+    """Return what the reader of a mask should know of its classes.
+
+    A gray mask of 1, 2 or 4 bits holds what a viewer shows, up to 255, unless every integer of the
+    classes file fits into these bits.
+    """
+    counted = {value for group in legend.values for value in group}
+    most = max([*counted, *legend.ignored])
+    stored = () if legend.rgb else tuple(bits for bits in (1, 2, 4) if most < 2**bits)
+    return LabelValues(frozenset(counted), stored)
 
 
 def _cut(

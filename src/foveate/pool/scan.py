@@ -11,9 +11,11 @@ import numpy as np
 from foveate.errors import DataError
 from foveate.grid import Window
 from foveate.labels import Legend, count_classes, pack
+from foveate.pool.check import note_frames
 from foveate.pool.notes import Note, warn
 from foveate.pool.pool import read_codes
 from foveate.progress import Meter, ProgressFn
+from foveate.raster import find_frame
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -71,6 +73,7 @@ def scan(
         legend = infer_legend([s.mask for s in pool.scenes if s.mask is not None])
     share = np.ones(len(pool), np.float32)
     counts = np.zeros((len(pool), len(legend)), np.int64) if labelled and legend else None
+    found = _note_frames(pool, bands)
     with Meter(progress, "reading masks" if labelled else "checking nodata", len(pool)) as meter:
         for scene, rows in pool.per_scene():
             share[rows], counted = _scan_scene(scene, tiles.take(rows), legend, bands, meter)
@@ -78,13 +81,7 @@ def scan(
                 counts[rows] = counted
     empty = [scene.scene_id for scene, rows in pool.per_scene() if not share[rows].any()]
     if empty and not skip_empty:
-        raise DataError(
-            f"the scene {empty[0]!r} has no valid pixel: everything is nodata"
-            + (f" (and so have {len(empty) - 1} more)" if len(empty) > 1 else ""),
-            "Every scene needs some valid pixels.",
-            "Check the nodata value (--nodata, nodata=...), or leave such scenes out "
-            "(--skip-empty, skip_empty=True).",
-        )
+        raise _nothing_valid(pool, empty)
     labelled_share = np.ones_like(share)
     if counts is not None:
         labelled_share = counts.sum(axis=1) / tiles.pixels
@@ -107,7 +104,6 @@ def scan(
             "No tile is left to choose from.",
             "Lower the threshold (--min-labelled, min_labelled=...), or check what is ignored.",
         )
-    found = []
     if empty:
         text = f"{len(empty)} of {len(pool.scenes)} images hold nothing but nodata and are not used"
         found.append(Note("validity", f"{text}, the first is {empty[0]!r}", items=tuple(empty)))
@@ -122,6 +118,26 @@ def scan(
         excluded={**pool.excluded, **excluded}, notes=(*pool.notes, *warn(found)),
     )  # fmt: skip
     return measured.take(np.flatnonzero(keep))
+
+
+def _note_frames(pool: Pool, bands: Sequence[int] | None) -> list[Note]:
+    frames = {scene.scene_id: find_frame(scene.source, bands) for scene, _ in pool.per_scene()}
+    seen = {name: frame for name, frame in frames.items() if frame is not None}
+    return note_frames(seen, len(frames))
+
+
+def _nothing_valid(pool: Pool, empty: Sequence[str]) -> DataError:
+    """Say by which rules a scene has no valid pixel."""
+    rules = next(s.source.info.rules for s in pool.scenes if s.scene_id == empty[0])
+    alpha = any(rule.startswith("alpha") for rule in rules)
+    return DataError(
+        f"the scene {empty[0]!r} has no valid pixel by its {' and '.join(rules)}"
+        + (f" (and so have {len(empty) - 1} more)" if len(empty) > 1 else ""),
+        "Every scene needs some valid pixels.",
+        ("Remove the alpha band where it is wrong: gdal_translate -b 1 -b 2 -b 3 IN OUT"
+        if alpha else "Check the nodata value (--nodata, nodata=...)")
+        + ", or leave such scenes out (--skip-empty, skip_empty=True).",
+    )  # fmt: skip
 
 
 def _scan_scene(

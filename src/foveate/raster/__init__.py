@@ -6,8 +6,10 @@ opens lazily in each process and can be pickled. `FileSource` reads whatever GDA
 """
 
 from foveate.raster.base import Raster, Source, SourceInfo
+from foveate.raster.frame import Frame, find_frame
 from foveate.raster.gdal import SUFFIXES, FileSource, close_files, write_cog
 from foveate.raster.ground import check_ground, metres_per_pixel
+from foveate.raster.reading import LabelValues
 from foveate.raster.sources import ArraySource, StackSource
 from foveate.raster.windows import resize
 
@@ -15,12 +17,15 @@ __all__ = [
     "SUFFIXES",
     "ArraySource",
     "FileSource",
+    "Frame",
+    "LabelValues",
     "Raster",
     "Source",
     "SourceInfo",
     "StackSource",
     "check_ground",
     "close_files",
+    "find_frame",
     "metres_per_pixel",
     "resize",
     "write_cog",

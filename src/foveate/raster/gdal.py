@@ -9,18 +9,20 @@ import os
 import threading
 import warnings
 from collections import OrderedDict
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 
-from foveate.errors import DataError
+from foveate.errors import DataError, FoveateError
 from foveate.files import as_storage_error, atomic_path, digest, fingerprint
 from foveate.grid import Window
 from foveate.raster.base import Raster, SourceInfo
-from foveate.raster.place import read_geobox
+from foveate.raster.header import Stored, read_stored
+from foveate.raster.orientation import TURNS
+from foveate.raster.reading import Asked, Reading, decide, exact, holds
 from foveate.raster.windows import check_bands, clip, nothing, paste, resample, sampled_shape
 
 if TYPE_CHECKING:
@@ -29,6 +31,8 @@ if TYPE_CHECKING:
     import rasterio
     from numpy.typing import NDArray
     from odc.geo.geobox import GeoBox
+
+    from foveate.raster.reading import LabelValues
 
 SUFFIXES = (".tif", ".tiff", ".png", ".jpg", ".jpeg", ".jp2", ".vrt")
 
@@ -42,8 +46,6 @@ _GDAL = {
 _READING = _GDAL | {"GDAL_DISABLE_READDIR_ON_OPEN": "TRUE", "GDAL_PAM_ENABLED": True}
 _WRITING = _GDAL | {"GDAL_DISABLE_READDIR_ON_OPEN": "EMPTY_DIR", "GDAL_PAM_ENABLED": False}
 _OPEN_FILES = 16
-_PNG = b"\x89PNG\r\n\x1a\n"
-_TAIL = 65536  # bytes at the end among which a PNG has its IEND
 
 
 @dataclass(frozen=True)
@@ -52,46 +54,52 @@ class FileSource:
 
     Attributes:
         path: The file.
-        nodata: Overrides the nodata value of the file; None keeps it.
+        nodata: Stored value of missing pixels instead of the declared one; None keeps that.
         palette: Whether a palette image is read as colours (3 bands) or as indices (1 band).
+        physical: Whether scale and offset are applied (stored * scale + offset).
+        labels: For a mask, what the classes file says of its values.
 
     Raises:
-        DataError: On first use, when the file cannot be read.
+        DataError: On first use, when the file cannot be read, or holds complex numbers.
+        ParameterError: On first use, when no pixel can have the nodata value.
     """
 
     path: str
-    nodata: float | None = None
+    nodata: float | int | None = None
     palette: bool = True
+    physical: bool = False
+    labels: LabelValues | None = None
+
+    def with_options(self, **changes: Any) -> Self:
+        """Return the same file read in another way, without opening it again."""
+        other = replace(self, **changes)
+        if "_file" in self.__dict__:
+            other.__dict__["_file"] = self._file
+        return other
 
     @cached_property
     def info(self) -> SourceInfo:
         """What the header says, and the fingerprint of the content, both as first seen."""
-        _refuse_truncated_png(self.path)
-        with _opened(self.path) as dataset:
-            data_bands, alpha = _bands(dataset)
-            colormap = _colormap(dataset) if self.palette else None
-            dtype = np.result_type(*(dataset.dtypes[b - 1] for b in data_bands))
-            nodata = dataset.nodata if self.nodata is None else self.nodata
-            geobox, unplaced = read_geobox(dataset)
-            masked = (
-                nodata is not None
-                or alpha is not None
-                or _has_mask(dataset)
-                or np.issubdtype(dtype, np.floating)
-            )
-            return SourceInfo(
-                shape=dataset.shape,
-                bands=3 if colormap is not None else len(data_bands),
-                dtype="uint8" if colormap is not None else dtype.name,
-                nodata=None if nodata is None else float(nodata),
-                geobox=geobox,
-                fingerprint=_content(self.path, dataset),
-                descriptions=("red", "green", "blue")
-                if colormap is not None
-                else tuple(dataset.descriptions[b - 1] or "" for b in data_bands),
-                masked=masked,
-                unplaced=unplaced,
-            )
+        (file, content), reading = self._file, self._reading
+        plain = decide(file.header, Asked(palette=self.palette))
+        if (reading.indexes, reading.scaling) != (plain.indexes, plain.scaling):
+            content = digest([content, reading.indexes, reading.scaling])
+        return SourceInfo(
+            shape=reading.turn.shape(file.shape),
+            bands=reading.bands,
+            dtype=reading.dtype,
+            nodata=None if reading.value is None else exact(reading.value),
+            geobox=file.geobox,
+            fingerprint=content,
+            descriptions=reading.descriptions,
+            masked=bool(reading.rules),
+            unplaced=file.unplaced,
+            rules=reading.rules,
+            scaling=file.header.scaling_of(reading.indexes),
+            orientation=file.header.orientation,
+            lossy=file.header.lossy,
+            remarks=reading.remarks,
+        )
 
     def read(
         self,
@@ -101,33 +109,42 @@ class FileSource:
         out_shape: tuple[int, int] | None = None,
     ) -> Raster:
         """Read a window; see `Source.read`."""
-        info = self.info
+        info, turn = self.info, self._reading.turn
         wanted = check_bands(bands, info.bands, self.path)
         window = window or Window(0, 0, *info.shape)
-        inside = clip(window, info.shape)
+        raster = self._read_stored(
+            turn.window(window, info.shape), wanted, out_shape and turn.shape(out_shape)
+        )
+        if turn is TURNS[1]:
+            return raster
+        return Raster(turn.apply(raster.data), turn.apply(raster.valid))
+
+    def _read_stored(
+        self, window: Window, wanted: tuple[int, ...], out_shape: tuple[int, int] | None
+    ) -> Raster:
+        """Read a window of the pixels as they are stored."""
+        reading, shape = self._reading, self._file[0].shape
+        inside = clip(window, shape)
         if inside.h < 1 or inside.w < 1:
-            return nothing(len(wanted), info.dtype, out_shape or (window.h, window.w))
+            return nothing(len(wanted), reading.dtype, out_shape or (window.h, window.w))
         if out_shape == (window.h, window.w):
             out_shape = None
         # GDAL would blend the nodata value that the user names, NaN and what lies outside into
-        # the valid pixels: where there can be any, pixels are read as they are and blended here.
-        blended = out_shape is not None and (info.masked or inside != window)
+        # the valid pixels, and stored values that mean others: where there can be any, pixels are
+        # read as they are and blended here.
+        own = bool(reading.rules or reading.levels or reading.scaling) or inside != window
         size = out_shape
-        if out_shape is not None and blended:
+        if out_shape is not None and own:
             small = sampled_shape(window, out_shape)
             size = small if inside == window and small != (window.h, window.w) else None
         with _opened(self.path) as dataset:
-            colormap = _colormap(dataset) if self.palette else None
-            # Colours of a palette are classes: they are never blended.
-            nearest = blended or colormap is not None
-            data, valid = self._read_inside(
-                dataset, inside, wanted, size, colormap, nearest=nearest
-            )
+            data, valid = self._read_inside(dataset, inside, wanted, size, nearest=own)
         if inside != window:
             data, valid = paste(data, valid, inside, window)
         raster = Raster(data, valid)
-        if out_shape is not None and blended:
-            return resample(raster, out_shape, nearest=colormap is not None)
+        if out_shape is not None and own:
+            # Colours of a palette are classes: they are never blended.
+            return resample(raster, out_shape, nearest=reading.colours)
         return raster
 
     def _read_inside(
@@ -136,7 +153,6 @@ class FileSource:
         window: Window,
         wanted: tuple[int, ...],
         size: tuple[int, int] | None,
-        colormap: NDArray[np.uint8] | None,
         *,
         nearest: bool,
     ) -> tuple[NDArray[Any], NDArray[np.bool_]]:
@@ -144,8 +160,9 @@ class FileSource:
         from rasterio.enums import Resampling
         from rasterio.windows import Window as RasterioWindow
 
-        data_bands, alpha = _bands(dataset)
-        indexes = [1] if colormap is not None else [data_bands[b - 1] for b in wanted]
+        reading = self._reading
+        picked = [0] if reading.colours else [b - 1 for b in wanted]
+        indexes = [reading.indexes[i] for i in picked]
         offsets: tuple[Any, ...] = (window.x, window.y, window.w, window.h)
         where: dict[str, Any] = {"window": RasterioWindow(*offsets)}
         how = Resampling.nearest
@@ -155,19 +172,30 @@ class FileSource:
                 smaller = size[0] * size[1] < window.h * window.w
                 how = Resampling.average if smaller else Resampling.bilinear
         data = dataset.read(indexes, resampling=how, **where)
-        if alpha is not None:
-            valid = dataset.read(alpha, **where) > 0
-        elif _has_mask(dataset) or (self.info.masked and self.nodata is None):
-            valid = (dataset.read_masks(indexes, **where) > 0).any(axis=0)
-        else:
-            valid = np.ones(data.shape[1:], bool)
-        if self.nodata is not None and not np.isnan(self.nodata):
-            valid &= (data != self.nodata).any(axis=0)
-        if np.issubdtype(data.dtype, np.floating):
-            valid &= np.isfinite(data).all(axis=0)
-        if colormap is not None:
-            data = np.moveaxis(colormap[data[0]], -1, 0)[[b - 1 for b in wanted]]
-        return data.astype(self.info.dtype, copy=False), valid
+        valid = _valid(dataset, data, reading, picked, where)
+        if reading.table is not None:
+            data = reading.table[data]
+            if reading.colours:
+                data = np.moveaxis(data[0], -1, 0)[[b - 1 for b in wanted]]
+        if reading.scaling:
+            scale, offset = np.array([reading.scaling[i] for i in picked]).T[:, :, None, None]
+            data = data * scale + offset
+        return data.astype(reading.dtype, copy=False), valid
+
+    @cached_property
+    def _file(self) -> tuple[Stored, str]:
+        """What the file says of itself, and a hash of its content."""
+        with _opened(self.path) as dataset:
+            return read_stored(self.path, dataset), _content(self.path, dataset)
+
+    @cached_property
+    def _reading(self) -> Reading:
+        asked = Asked(self.nodata, self.palette, self.physical, self.labels)
+        try:
+            return decide(self._file[0].header, asked)
+        except FoveateError as error:
+            given = f"{str(self.path)!r}: {error.given}"
+            raise type(error)(given, error.allowed, error.hint) from error
 
 
 def write_cog(
@@ -311,39 +339,40 @@ def _quiet() -> Generator[None]:
         yield
 
 
-def _refuse_truncated_png(path: str) -> None:
-    """GDAL reads a PNG that was cut off as black pixels, without an error."""
-    with contextlib.suppress(OSError), open(path, "rb") as file:  # noqa: PTH123  (may be a URL)
-        if file.read(8) == _PNG:
-            file.seek(max(0, os.path.getsize(path) - _TAIL))  # noqa: PTH202
-            if b"IEND" not in file.read():
-                raise DataError(
-                    f"cannot read {str(path)!r}: the PNG is truncated, its end is missing",
-                    "",
-                    "Replace the file, or move it out of the folder.",
-                )
-
-
 def _reason(error: BaseException) -> str:
     cause = error.__cause__ or error
     return str(cause).strip().rstrip(".") or type(cause).__name__
 
 
-def _bands(dataset: rasterio.DatasetReader) -> tuple[list[int], int | None]:
-    """1-based data bands, and the alpha band if there is one."""
-    alpha = [i for i, c in enumerate(dataset.colorinterp, start=1) if c.name == "alpha"]
-    return [i for i in dataset.indexes if i not in alpha], alpha[0] if alpha else None
+def _valid(
+    dataset: rasterio.DatasetReader,
+    data: NDArray[Any],
+    reading: Reading,
+    picked: Sequence[int],
+    where: dict[str, Any],
+) -> NDArray[np.bool_]:
+    """Return (h, w) where all rules hold, of stored pixels of the bands `picked`, from 0."""
+    valid = np.ones(data.shape[1:], bool)
+    for band in reading.alpha:
+        valid &= dataset.read(band, **where) > 0
+    if reading.mask in ("dataset", "key"):
+        valid &= dataset.read_masks(reading.indexes[0], **where) > 0
+    elif reading.mask:
+        masks = dataset.read_masks([reading.indexes[i] for i in picked], **where) > 0
+        valid &= masks.all(axis=0) if reading.mask == "bands" else masks.any(axis=0)
+    valid &= ~_missing(data, [reading.nodata[i] for i in picked])
+    if np.issubdtype(data.dtype, np.floating):
+        valid &= np.isfinite(data).all(axis=0)
+    if reading.shown is not None:
+        valid &= np.frombuffer(reading.shown, bool)[data[0]]
+    return valid
 
 
-def _has_mask(dataset: rasterio.DatasetReader) -> bool:
-    """Whether the file has a mask band of its own, inside or beside it."""
-    return any(flag.name == "per_dataset" for band in dataset.mask_flag_enums for flag in band)
-
-
-def _colormap(dataset: rasterio.DatasetReader) -> NDArray[np.uint8] | None:
-    if dataset.colorinterp[0].name != "palette" or dataset.count != 1:
-        return None
-    table = np.zeros((256 if dataset.dtypes[0] == "uint8" else 65536, 3), np.uint8)
-    for value, colour in dataset.colormap(1).items():
-        table[value] = colour[:3]
-    return table
+def _missing(data: NDArray[Any], nodata: Sequence[float | int | None]) -> NDArray[np.bool_]:
+    """Where all bands that have a nodata value hold it; (h, w)."""
+    marked = [
+        band == band.dtype.type(value)
+        for band, value in zip(data, nodata, strict=True)
+        if value is not None and holds(band.dtype, value)
+    ]
+    return np.logical_and.reduce(marked) if marked else np.zeros(data.shape[1:], bool)

@@ -257,7 +257,7 @@ def _stated(wkt: str) -> str:
 
     The nearest code would replace an unknown datum, or one with a shift of its own.
     """
-    from rasterio.crs import CRS
+    from rasterio import CRS
 
     code = CRS.from_wkt(wkt).to_authority(confidence_threshold=100)
     return wkt if code is None else ":".join(code)

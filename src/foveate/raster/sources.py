@@ -60,6 +60,8 @@ class ArraySource:
             fingerprint=digest([pixels, mask, self.data.shape, self.data.dtype.name]),
             descriptions=("",) * c,
             masked=self.valid is not None or np.issubdtype(self.data.dtype, np.floating),
+            rules=("the mask given",) * (self.valid is not None)
+            + ("finite values",) * bool(np.issubdtype(self.data.dtype, np.floating)),
         )
 
     def read(
@@ -122,6 +124,12 @@ class StackSource:
             fingerprint=digest([i.fingerprint for i in infos]),
             descriptions=tuple(d for i in infos for d in i.descriptions),
             masked=any(i.masked for i in infos),
+            rules=tuple(dict.fromkeys(rule for i in infos for rule in i.rules)),
+            scaling=tuple(pair for i in infos for pair in i.scaling or ((1.0, 0.0),) * i.bands)
+            if any(i.scaling for i in infos)
+            else (),
+            lossy=any(i.lossy for i in infos),
+            remarks=tuple(dict.fromkeys(remark for i in infos for remark in i.remarks)),
         )
 
     def read(

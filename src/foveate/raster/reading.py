@@ -1,0 +1,408 @@
+"""How the stored values of a file are read: which pixels are valid, and what the values mean.
+
+`decide` is the whole truth table, a function of what the file says (`FileHeader`) and of what its
+reader asks for. ``docs/what-counts.md`` has the table in words, a test for each of its rows.
+
+A pixel is valid where every rule of the file says so:
+
+==============================  ==================================================================
+alpha band                      alpha is above 0, semi-transparent pixels are valid
+mask band                       the mask is above 0, inside the file or beside it (``.msk``)
+colour key                      a PNG's transparent colour is not the pixel's
+palette                         the entry is not wholly transparent
+nodata                          not all bands that are read hold their nodata value
+finite                          no band that is read is NaN or infinite
+==============================  ==================================================================
+
+A nodata value that the user states replaces the declared one, and no other rule.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from functools import cached_property, lru_cache
+from typing import TYPE_CHECKING, Any, Literal
+
+import numpy as np
+
+from foveate.errors import DataError, ParameterError
+from foveate.raster.base import Remark
+from foveate.raster.orientation import TURNS
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from foveate.raster.orientation import Turn
+
+Mask = Literal["", "dataset", "bands", "values", "key"]
+Number = float | int
+
+OPAQUE = 0.5  # share of what an alpha band shows that is fully opaque; under it, it is no alpha
+_DOUBT = 0.05  # share that is neither transparent nor opaque from which a reader should know
+_EXPANDED = (1, 2, 4)  # bits a sample of gray pictures; other sizes only pack whole numbers
+_MASKS = {
+    "dataset": "mask band", "bands": "mask of each band", "values": "nodata as GDAL reads it",
+    "key": "transparent colour",
+}  # fmt: skip
+_EXACT = 2**53  # whole numbers up to here are floats
+
+
+@dataclass(frozen=True)
+class FileHeader:
+    """What a file says of its pixels.
+
+    Attributes:
+        driver: GDAL's name of the format.
+        dtypes: One a band.
+        descriptions: One a band, possibly empty.
+        alpha: 1-based bands that are called alpha.
+        between: Share of the pixels which the alpha band shows that are not fully opaque, of a
+            sample; 0 without one, and for a PNG, where a fourth channel cannot be anything else.
+        nodata: One a band: the declared value, or None.
+        nodata_text: What is declared and no value of the dtype, or "".
+        mask: "dataset" for one mask of all bands, "bands" for one a band, "values" where GDAL
+            alone knows the nodata value exactly, "key" for a transparent colour, or "".
+        key: The transparent colour, one value a band, or ().
+        palette: (n, 4) uint8 colours and alpha as bytes, or None.
+        bits: Bits a sample where they are fewer than the dtype's, else 0.
+        white_is_zero: Whether a gray picture is stored with white as 0.
+        scaling: (scale, offset) of each band; () where no band states them.
+        unscalable: Scale and offset that are stated and cannot be applied, or "".
+        orientation: 1 to 8; see `TURNS`.
+        lossy: Whether the compression changes values.
+        georeferenced: Whether the stored rows and columns have a place on the ground.
+    """
+
+    driver: str
+    dtypes: tuple[str, ...]
+    descriptions: tuple[str, ...]
+    alpha: tuple[int, ...] = ()
+    between: float = 0.0
+    nodata: tuple[Number | None, ...] = ()
+    nodata_text: str = ""
+    mask: Mask = ""
+    key: tuple[int, ...] = ()
+    palette: bytes | None = None
+    bits: int = 0
+    white_is_zero: bool = False
+    scaling: tuple[tuple[float, float], ...] = ()
+    unscalable: str = ""
+    orientation: int = 1
+    lossy: bool = False
+    georeferenced: bool = False
+
+    def scaling_of(self, bands: tuple[int, ...]) -> tuple[tuple[float, float], ...]:
+        """Return (scale, offset) of 1-based bands; () where no band states them."""
+        return tuple(self.scaling[b - 1] for b in bands) if self.scaling else ()
+
+
+@dataclass(frozen=True)
+class LabelValues:
+    """What a classes file says of the values of a mask.
+
+    Attributes:
+        named: Values of its classes, 0xRRGGBB for colours: none of them is nodata.
+        stored: Bits a sample at which its integers are the stored ones, not those of the picture.
+    """
+
+    named: frozenset[int] = frozenset()
+    stored: tuple[int, ...] = ()
+
+
+@dataclass(frozen=True)
+class Asked:
+    """What the reader of a file asks for; see `FileSource`."""
+
+    nodata: Number | None = None
+    palette: bool = True
+    physical: bool = False
+    labels: LabelValues | None = None
+
+
+@dataclass(frozen=True)
+class Reading:
+    """How a file is read.
+
+    Attributes:
+        indexes: 1-based bands of the file that are data.
+        dtype: Of what is read.
+        descriptions: One per band that is read.
+        alpha: Bands of the file whose 0 is invalid.
+        mask: See `FileHeader`.
+        nodata: For each data band the stored value of missing pixels, or None.
+        levels: Stored value -> gray, or -> colour, as bytes of (n,) or (n, 3); None for as stored.
+        shown: Stored value -> whether it is valid, as bytes of (n,); None for all.
+        scaling: (scale, offset) to apply to each data band; () for stored values.
+        turn: How the stored pixels become upright.
+        rules: By which rules pixels are valid, in words.
+        remarks: What the reader should know.
+    """
+
+    indexes: tuple[int, ...]
+    dtype: str
+    descriptions: tuple[str, ...]
+    alpha: tuple[int, ...]
+    mask: Mask
+    nodata: tuple[Number | None, ...]
+    levels: bytes | None
+    shown: bytes | None
+    scaling: tuple[tuple[float, float], ...]
+    turn: Turn
+    rules: tuple[str, ...]
+    remarks: tuple[Remark, ...]
+
+    @property
+    def bands(self) -> int:
+        """Number of bands that are read."""
+        return len(self.descriptions)
+
+    @property
+    def colours(self) -> bool:
+        """Whether a palette is read as its colours."""
+        return self.bands != len(self.indexes)
+
+    @cached_property
+    def value(self) -> Number | None:
+        """The one nodata value of all bands as it is read, or None."""
+        values = set(self.nodata)
+        if len(values) != 1 or None in values or self.colours:
+            return None
+        value = next(iter(self.nodata))
+        if self.scaling:
+            return math.nan
+        if self.levels is not None and value is not None:
+            return float(self.levels[int(value)])
+        return value
+
+    @cached_property
+    def table(self) -> NDArray[np.uint8] | None:
+        """`levels` as an array: (n,) grays, or (n, 3) colours."""
+        if self.levels is None:
+            return None
+        table = np.frombuffer(self.levels, np.uint8)
+        return table.reshape(-1, 3) if self.colours else table
+
+
+@lru_cache(maxsize=4096)  # files of one folder share one header, and so one reading
+def decide(header: FileHeader, asked: Asked) -> Reading:
+    """Say how a file is read.
+
+    Raises:
+        DataError: Complex numbers.
+        ParameterError: A nodata value that no pixel can hold.
+    """
+    remarks: list[Remark] = []
+    alpha, data = _alpha(header, remarks)
+    dtypes = [header.dtypes[b - 1] for b in data]
+    _refuse_complex(dtypes)
+    dtype = np.result_type(*dtypes)
+    nodata, mask = _nodata(header, asked, data, dtype, remarks)
+    levels, shown, descriptions = _levels(header, asked, data, remarks)
+    if len(descriptions) != len(data):
+        dtype = np.dtype(np.uint8)  # of the colours; the nodata value stays that of an index
+    if asked.labels is not None:
+        named = _Named(header, asked.labels.named, levels, colours=asked.palette)
+        if named.has(nodata):
+            remarks.append(Remark("nodata is a class", named.shown(nodata)))
+            nodata = (None,) * len(nodata)
+        if mask == "key" and named.has(header.key):
+            remarks.append(Remark("transparent is a class", ""))
+            mask = ""
+    scaling: tuple[tuple[float, float], ...] = ()
+    if asked.physical:
+        scaling = header.scaling_of(data) or ((1.0, 0.0),) * len(data)
+        dtype = np.dtype(np.float32 if np.can_cast(dtype, np.float32) else np.float64)
+    if header.unscalable:
+        remarks.append(Remark("scale cannot be", header.unscalable))
+    turn = TURNS[1 if header.georeferenced else header.orientation]
+    if header.georeferenced and header.orientation != 1:
+        remarks.append(Remark("lying", str(header.orientation)))
+    return Reading(
+        indexes=data, dtype=dtype.name, descriptions=descriptions, alpha=alpha, mask=mask,
+        nodata=nodata, levels=levels, shown=shown, scaling=scaling, turn=turn,
+        rules=_rules(header, asked, dtypes, alpha=alpha, mask=mask, nodata=nodata, shown=shown),
+        remarks=tuple(remarks),
+    )  # fmt: skip
+
+
+def _refuse_complex(dtypes: list[str]) -> None:
+    if any(dtype.startswith("complex") for dtype in dtypes):
+        raise DataError(
+            f"the pixels are complex numbers ({', '.join(sorted(set(dtypes)))})",
+            "Pixels are whole or floating-point numbers of one part.",
+            "Give the magnitude: gdal_calc.py -A in.tif --calc='abs(A)' --type=Float32 "
+            "--outfile=out.tif.",
+        )
+
+
+def _rules(
+    header: FileHeader,
+    asked: Asked,
+    dtypes: list[str],
+    *,
+    alpha: tuple[int, ...],
+    mask: Mask,
+    nodata: tuple[Number | None, ...],
+    shown: bytes | None,
+) -> tuple[str, ...]:
+    """Return in words by which rules pixels are valid."""
+    rules = [f"alpha band {b}" for b in alpha]
+    if mask:
+        rules.append(f"{_MASKS[mask]} {', '.join(map(str, header.key))}".rstrip())
+    stated = [number(v) for v in nodata if v is not None]
+    if stated:
+        values = stated[0] if len(set(stated)) == 1 else ", ".join(stated)
+        rules.append(f"{'nodata' if asked.nodata is None else '--nodata'} {values}")
+    if shown is not None:
+        rules.append("palette entries that are not transparent")
+    if any(np.issubdtype(d, np.floating) for d in dtypes):
+        rules.append("finite values")
+    return tuple(rules)
+
+
+def holds(dtype: np.dtype[Any], value: Number) -> bool:
+    """Say whether a pixel of a dtype can have a value (NaN: in floats alone)."""
+    if np.issubdtype(dtype, np.floating):
+        with np.errstate(over="ignore"):
+            return math.isnan(value) or math.isinf(value) or bool(np.isfinite(dtype.type(value)))
+    limits = np.iinfo(dtype)
+    return math.isfinite(value) and value == int(value) and limits.min <= int(value) <= limits.max
+
+
+def number(value: Number) -> str:
+    """Write a nodata value as one would type it."""
+    if isinstance(value, int) or (math.isfinite(value) and value == int(value) < _EXACT):
+        return str(int(value))
+    return repr(float(value))
+
+
+def exact(value: Number) -> Number:
+    """Return a number as a float where that is exact, else as the whole number that it is."""
+    return float(value) if not isinstance(value, int) or abs(value) <= _EXACT else value
+
+
+def _alpha(header: FileHeader, remarks: list[Remark]) -> tuple[tuple[int, ...], tuple[int, ...]]:
+    """Return the bands that are a mask, and those that are data."""
+    alpha = header.alpha
+    if alpha and header.between > OPAQUE:
+        remarks.append(Remark("alpha is data", str(alpha[0])))
+        alpha = ()
+    elif alpha and header.between > _DOUBT:
+        remarks.append(Remark("alpha is a mask", str(alpha[0])))
+    return alpha, tuple(b for b in range(1, len(header.dtypes) + 1) if b not in alpha)
+
+
+def _nodata(
+    header: FileHeader, asked: Asked, data: tuple[int, ...], dtype: np.dtype[Any],
+    remarks: list[Remark],
+) -> tuple[tuple[Number | None, ...], Mask]:  # fmt: skip
+    """Return the nodata value of each data band, and the mask of the file."""
+    declared = tuple(header.nodata[b - 1] if header.nodata else None for b in data)
+    impossible = header.nodata_text
+    for i, value in enumerate(declared):
+        if value is not None and not holds(np.dtype(header.dtypes[data[i] - 1]), value):
+            impossible = number(value)
+            declared = (*declared[:i], None, *declared[i + 1 :])
+    if asked.nodata is None:
+        if impossible:
+            remarks.append(Remark("nodata cannot be", f"{impossible}, {dtype.name}"))
+        return declared, header.mask
+    _check_stated(asked.nodata, dtype, declared)
+    others = {number(v) for v in declared if v is not None} - {number(asked.nodata)}
+    if others or header.mask == "values":
+        remarks.append(Remark("nodata is replaced", ", ".join(sorted(others))))
+    mask = "" if header.mask == "values" else header.mask
+    return (asked.nodata,) * len(data), mask
+
+
+def _check_stated(value: Number, dtype: np.dtype[Any], declared: tuple[Number | None, ...]) -> None:
+    if math.isinf(value):
+        raise ParameterError(
+            f"nodata {value!r}",
+            "A nodata value is a number that pixels hold.",
+            "Leave it out: infinite values and NaN are missing anyway.",
+        )
+    if holds(dtype, value):
+        return
+    own = next((v for v in declared if v is not None), None)
+    if np.issubdtype(dtype, np.integer):
+        limits = np.iinfo(dtype)
+        allowed = f"The pixels are {dtype.name}: whole numbers from {limits.min} to {limits.max}."
+    else:
+        allowed = f"The pixels are {dtype.name}: at most {np.finfo(dtype).max:g}."
+    raise ParameterError(
+        f"nodata {number(value)}, which no pixel can hold",
+        allowed,
+        "Leave it out (--nodata, nodata=...)"
+        + (f": the file declares {number(own)} itself." if own is not None else "."),
+    )
+
+
+def _levels(
+    header: FileHeader, asked: Asked, data: tuple[int, ...], remarks: list[Remark]
+) -> tuple[bytes | None, bytes | None, tuple[str, ...]]:
+    """Return what stored values are shown as, which of them are valid, and names of the bands."""
+    names = tuple(header.descriptions[b - 1] for b in data)
+    labels = asked.labels
+    if header.palette is not None:
+        table = np.frombuffer(header.palette, np.uint8).reshape(-1, 4)
+        shown = table[:, 3] > 0
+        if labels is not None and not shown.all():
+            values = _colour(table) if asked.palette else np.arange(len(table))
+            named = np.isin(values, list(labels.named)) & ~shown
+            if named.any():
+                remarks.append(Remark("transparent is a class", ""))
+            shown |= named
+        visible = None if shown.all() else shown.tobytes()
+        if not asked.palette:
+            return None, visible, names
+        return table[:, :3].tobytes(), visible, ("red", "green", "blue")
+    if {header.dtypes[b - 1] for b in data} != {"uint8"}:
+        return None, None, names
+    top = 2 ** (header.bits or 8) - 1
+    values = np.minimum(np.arange(256), top)
+    if header.white_is_zero:
+        remarks.append(Remark("white is zero", ""))
+        values = top - values
+    if header.bits in _EXPANDED and not (labels and header.bits in labels.stored):
+        if labels is not None:
+            remarks.append(Remark("few bits", str(header.bits)))
+        values *= 255 // top
+    plain = np.array_equal(values[: top + 1], np.arange(top + 1))
+    return None if plain else values.astype(np.uint8).tobytes(), None, names
+
+
+@dataclass(frozen=True)
+class _Named:
+    """Which stored values of a mask are those of a class: what is one is not nodata."""
+
+    header: FileHeader
+    values: frozenset[int]
+    levels: bytes | None
+    colours: bool  # whether a palette is read as its colours
+
+    def has(self, stored: tuple[Number | None, ...]) -> bool:
+        """Say whether what the bands hold together is the value of a class."""
+        return self._value(stored) in self.values
+
+    def shown(self, stored: tuple[Number | None, ...]) -> str:
+        """Write it as in a classes file."""
+        colour = len(stored) == 3 or (self.colours and self.header.palette is not None)
+        return f"#{self._value(stored):06X}" if colour else str(self._value(stored))
+
+    def _value(self, stored: tuple[Number | None, ...]) -> int | None:
+        whole = [int(v) for v in stored if v is not None and math.isfinite(v) and v == int(v)]
+        if len(whole) != len(stored) or len(whole) not in (1, 3):
+            return None
+        if len(whole) == 3:
+            return whole[0] << 16 | whole[1] << 8 | whole[2]
+        if self.header.palette is not None:
+            table = np.frombuffer(self.header.palette, np.uint8).reshape(-1, 4)
+            return int(_colour(table)[whole[0]]) if self.colours else whole[0]
+        return self.levels[whole[0]] if self.levels is not None else whole[0]
+
+
+def _colour(table: NDArray[np.uint8]) -> NDArray[np.int64]:
+    red, green, blue = table[:, :3].astype(np.int64).T
+    return (red << 16) | (green << 8) | blue
