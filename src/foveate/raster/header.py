@@ -101,16 +101,27 @@ def _declared(
     values: list[float | int | None] = []
     for value, dtype in zip(dataset.nodatavals, dataset.dtypes, strict=True):
         if dtype in ("int64", "uint64"):
-            # rasterio gives floats, which do not hold every whole number of 64 bits.
-            if tags.nodata.lstrip("-").isdigit():
-                values.append(int(tags.nodata))
-            else:
-                values.append(value if value is not None and abs(value) < 2**53 else None)
+            # rasterio gives floats, which do not hold every whole number of 64 bits, and writes
+            # "-9.22e+18", of which GDAL reads the -9.
+            exact = _whole(tags.nodata)
+            small = value if value is not None and abs(value) < 2**53 else None
+            values.append(small if exact is None else exact)
         else:
             values.append(value)
     # GDAL keeps silent about a value that is out of range.
     silent = tags.nodata if not any(v is not None for v in dataset.nodatavals) else ""
     return tuple(values), silent if all(v is None for v in values) else ""
+
+
+def _whole(text: str) -> int | None:
+    """Read a whole number, also one in the form of a float."""
+    if text.lstrip("-").isdigit():
+        return int(text)
+    try:
+        value = float(text)
+    except ValueError:
+        return None
+    return int(value) if math.isfinite(value) and value == int(value) else None
 
 
 def _mask(
