@@ -54,6 +54,11 @@ def main(argv: Sequence[str] | None = None) -> int:
 def _log_to_stderr() -> None:
     """Show foveate's own messages; other libraries raise what matters, or retry noisily."""
     own = logging.getLogger("foveate")
+    for handler in own.handlers:
+        if isinstance(handler, logging.StreamHandler) and not isinstance(
+            handler, logging.FileHandler
+        ):
+            handler.stream = sys.stderr  # it may be another one than when `main` ran before
     if not own.handlers:
         handler = logging.StreamHandler(sys.stderr)
         handler.setFormatter(logging.Formatter("%(message)s"))
