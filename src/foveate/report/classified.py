@@ -10,7 +10,7 @@ import numpy as np
 
 from foveate.errors import DataError
 from foveate.files import read_parquet
-from foveate.report import charts, provenance, words
+from foveate.report import charts, human, provenance
 from foveate.report.data import PoolData, read_pool
 from foveate.report.panels import Figure
 from foveate.report.pictures import Album
@@ -137,7 +137,7 @@ def read_classified(run_dir: str | Path) -> Classified:
         labels=labels,
         first=np.array([place[name] for name in names], dtype=np.int64),
         probability=found["probability"].to_numpy().astype(np.float64),
-        other=["" if name is None else f"{name} {words.share(p)}" for name, p in pairs],
+        other=["" if name is None else f"{name} {human.share(p)}" for name, p in pairs],
         confusion=confusion,
     )
 
@@ -153,8 +153,8 @@ def build(run: Classified) -> ClassifiedView:
     each = charts.per_square(run.n)
     return ClassifiedView(
         title=run.name,
-        headline=f"{words.plural(run.n, 'patch', 'patches')}, "
-        f"{words.plural(len(run.labels), 'label')}",
+        headline=f"{human.plural(run.n, 'patch', 'patches')}, "
+        f"{human.plural(len(run.labels), 'label')}",
         lede=_lede(run, counts),
         pool=charts.pool(run.probability, "How sure the label of each patch is"),
         pool_note=f"The pool in the order of its scenes; {sure}"
@@ -167,7 +167,7 @@ def build(run: Classified) -> ClassifiedView:
         judged=run.confusion is not None,
         confusion=_confusion(run),
         groups=groups,
-        groups_note=f"{words.plural(len(album.left_out), 'picture')} could not be shown."
+        groups_note=f"{human.plural(len(album.left_out), 'picture')} could not be shown."
         if album.left_out
         else "",
         reading=_reading(summary["head"]["kind"]),
@@ -181,29 +181,29 @@ def build(run: Classified) -> ClassifiedView:
 
 def _lede(run: Classified, counts: NDArray[np.int64]) -> str:
     most = int(counts.argmax())
-    text = f"Most patches are {run.labels[most]}: {words.share(counts[most] / run.n)}."
+    text = f"Most patches are {run.labels[most]}: {human.share(counts[most] / run.n)}."
     absent = int((counts == 0).sum())
     if absent:
-        text += f" {words.count(absent)} of {words.plural(len(run.labels), 'label')} fit no patch."
+        text += f" {human.count(absent)} of {human.plural(len(run.labels), 'label')} fit no patch."
     if run.confusion is not None and run.confusion.any():
         right = run.confusion.trace() / run.confusion.sum()
-        text += f" {words.share(right)} are right."
+        text += f" {human.share(right)} are right."
     return text
 
 
 def _figures(run: Classified, counts: NDArray[np.int64]) -> list[Figure]:
     unsure = float((run.probability < 0.5).mean())
     found = [
-        Figure("Labels that occur", words.count(int((counts > 0).sum())), f"of {len(run.labels)}"),
-        Figure("Probability", words.share(float(np.median(run.probability))), "median of patches"),
-        Figure("Unsure", words.share(unsure), "of the patches have a label under 50\u202f%"),
+        Figure("Labels that occur", human.count(int((counts > 0).sum())), f"of {len(run.labels)}"),
+        Figure("Probability", human.share(float(np.median(run.probability))), "median of patches"),
+        Figure("Unsure", human.share(unsure), "of the patches have a label under 50\u202f%"),
     ]
     truth = run.record["summary"]["truth"]
     if truth and truth["judged"]:
-        judged = words.plural(truth["judged"], "patch", "patches")
-        mean = words.share(truth["mean_accuracy"])
+        judged = human.plural(truth["judged"], "patch", "patches")
+        mean = human.share(truth["mean_accuracy"])
         note = f"of {judged} by their {truth['source']}; {mean} if each class counts alike"
-        found.append(Figure("Right", words.share(truth["accuracy"]), note))
+        found.append(Figure("Right", human.share(truth["accuracy"]), note))
     return found
 
 
@@ -212,15 +212,15 @@ def _facts(run: Classified) -> list[tuple[str, str]]:
     pool, head, truth = summary["pool"], summary["head"], summary["truth"]
     kind = "georeferenced" if pool["georeferenced"] else "no georeference"
     templates = head.get("templates", [])
-    patches = words.plural(run.n, "patch", "patches")
+    patches = human.plural(run.n, "patch", "patches")
     return [
-        ("Pool", f"{patches} in {words.plural(len(run.scenes), 'scene')}"),
+        ("Pool", f"{patches} in {human.plural(len(run.scenes), 'scene')}"),
         ("Imagery", f"{pool['bands']} bands, {pool['dtype']}, {kind}"),
         ("Encoder", run.encoder.get("name", "?") if run.encoder else "?"),
         ("Judged by", "a linear probe" if head["kind"] == "probe"
-                      else f"texts in {words.plural(len(templates), 'template')}, {head['kind']}"),
+                      else f"texts in {human.plural(len(templates), 'template')}, {head['kind']}"),
         ("Truth", f"from {truth['source']}" if truth else "not known"),
-        ("Excluded", words.plural(len(run.excluded), "patch", "patches")
+        ("Excluded", human.plural(len(run.excluded), "patch", "patches")
                      if run.excluded else "nothing"),
     ]  # fmt: skip
 
@@ -233,12 +233,12 @@ def _rows(run: Classified, counts: NDArray[np.int64]) -> list[Row]:
         found = ""
         if run.confusion is not None:
             there = int(run.confusion[i].sum())
-            found = f"{run.confusion[i, i]} of {there}" if there else words.NONE
+            found = f"{run.confusion[i, i]} of {there}" if there else human.NONE
         mean = total[i] / counts[i] if counts[i] else math.nan
-        share = words.share(counts[i] / run.n)
+        share = human.share(counts[i] / run.n)
         bar = charts.bar(counts[i] / top, f"{run.labels[i]}: {share}")
-        tiles = words.count(counts[i])
-        rows.append(Row(run.labels[i], bar, tiles, share, words.share(mean), found))
+        tiles = human.count(counts[i])
+        rows.append(Row(run.labels[i], bar, tiles, share, human.share(mean), found))
     return rows
 
 
@@ -255,7 +255,7 @@ def _confusion(run: Classified) -> Heat | None:
         rows.append(
             [
                 Cell(
-                    words.count(table[i, j]) if table[i, j] else "",
+                    human.count(table[i, j]) if table[i, j] else "",
                     charts.tint(table[i, j] / there),
                     f"{table[i, j]} of {table[i].sum()} {run.labels[i]} taken for {run.labels[j]}",
                 )
@@ -264,7 +264,7 @@ def _confusion(run: Classified) -> Heat | None:
         )
     note = "True classes in rows, labels given in columns; the darker, the more of the row."
     if len(kept) < len(run.labels):
-        note += f" {words.plural(len(run.labels) - len(kept), 'label')} left out."
+        note += f" {human.plural(len(run.labels) - len(kept), 'label')} left out."
     names = [run.labels[i] for i in kept]
     return Heat("Confusion", note, names, rows, len(names) > DENSE)
 
@@ -287,7 +287,7 @@ def _groups(run: Classified, album: Album) -> list[Group]:
 def _picture(run: Classified, row: int, album: Album) -> Picture:
     tile = run.ids[row]
     album.add(tile, run.tile_files.get(tile))
-    label, sure = run.labels[run.first[row]], words.share(run.probability[row])
+    label, sure = run.labels[run.first[row]], human.share(run.probability[row])
     scene = run.scenes[run.scene[row]]["scene"]
     second = f", then {run.other[row]}" if run.other[row] else ""
     return Picture(tile, scene, sure, run.other[row], f"{tile}: {label} {sure}{second}")

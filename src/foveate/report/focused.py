@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
 
 import numpy as np
 
-from foveate.report import provenance, words
+from foveate.report import human, provenance
 from foveate.report import said as answers
 from foveate.report.look_data import Focused, read_focused
 from foveate.report.look_guides import looking
@@ -123,19 +123,19 @@ def _totals(run: Focused) -> tuple[float, int]:
 
 def _headline(run: Focused) -> str:
     spent, tiles = _totals(run)
-    text = passes(spent) + (f" instead of {words.count(tiles)}" if spent < tiles else "")
-    return f"{text} for {words.plural(len(run.looks), 'image')}"
+    text = passes(spent) + (f" instead of {human.count(tiles)}" if spent < tiles else "")
+    return f"{text} for {human.plural(len(run.looks), 'image')}"
 
 
 def _lede(run: Focused) -> str:
     answered = [r for r in (x.result for x in run.looks) if all(answers.with_and_without(r))]
     regions = sum(len(look.result["regions"]) for look in run.looks)
-    text = f"{words.plural(regions, 'region')} were chosen. "
+    text = f"{human.plural(regions, 'region')} were chosen. "
     if not answered:
         return text.strip()
     other = sum(differs(result) for result in answered)
     return (
-        f"{text}In {words.count(other)} of {words.plural(len(answered), 'image')} the answer with "
+        f"{text}In {human.count(other)} of {human.plural(len(answered), 'image')} the answer with "
         "regions is another one than that of the whole image."
     )
 
@@ -146,18 +146,18 @@ def _row(run: Focused, place: int) -> Row:
     return Row(
         look.name, f"#image{place}" if place < SHOWN else "", look.name, found, full,
         differs(look.result), f"{number(look.result.get('passes')):.4g}",
-        words.count(tiling(look.result, run.side)),
-        words.count(len(look.result["regions"])),
+        human.count(tiling(look.result, run.side)),
+        human.count(len(look.result["regions"])),
     )  # fmt: skip
 
 
 def _rows_note(run: Focused, shown: int) -> str:
     parts = ["Tiling: passes that cutting the whole image into crops would take."]
     if len(run.looks) > LISTED:
-        parts.append(f"{words.plural(len(run.looks) - LISTED, 'more image')} not listed.")
+        parts.append(f"{human.plural(len(run.looks) - LISTED, 'more image')} not listed.")
     if len(run.looks) > shown:
         parts.append(
-            f"The first {words.count(shown)} are shown below; all are in the folder looks."
+            f"The first {human.count(shown)} are shown below; all are in the folder looks."
         )
     return " ".join(parts)
 
@@ -166,11 +166,11 @@ def _facts(run: Focused) -> list[tuple[str, str]]:
     summary = run.record["summary"]
     pool, job = summary.get("pool", {}), run.record.get("job", {})
     kind = "georeferenced" if pool.get("georeferenced") else "no georeference"
-    bands = words.plural(int(pool.get("bands", 0)), "band")
+    bands = human.plural(int(pool.get("bands", 0)), "band")
     budget = job.get("passes")
     query = _about(run, "query")
     found = [
-        ("Images", words.count(len(run.looks))),
+        ("Images", human.count(len(run.looks))),
         ("Imagery", f"{bands}, {pool.get('dtype', '?')}, {kind}"),
         ("Model", (run.encoder or {}).get("name", "?")),
         ("Goal", _about(run, "goal") + (f": \u201c{query}\u201d" if query else "")),
@@ -191,9 +191,9 @@ def _excluded(run: Focused) -> str:
     if left < 5e-4:
         return "Nothing: the cells cover every image."
     least = run.record.get("job", {}).get("min_valid")
-    bound = f"less than {words.share(least)}" if least is not None else "too few"
+    bound = f"less than {human.share(least)}" if least is not None else "too few"
     return (
-        f"{words.share(left)} of the pixels: cells with {bound} valid pixels were not looked at, "
+        f"{human.share(left)} of the pixels: cells with {bound} valid pixels were not looked at, "
         "and the map is empty there."
     )
 
@@ -201,4 +201,4 @@ def _excluded(run: Focused) -> str:
 def _left_out(number_: int) -> str:
     if not number_:
         return ""
-    return f"{words.plural(number_, 'picture')} left out to keep this page small."
+    return f"{human.plural(number_, 'picture')} left out to keep this page small."

@@ -5,8 +5,8 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from foveate.report import human
 from foveate.report import said as answers
-from foveate.report import words
 from foveate.report.searched import Searched, passes, searched
 from foveate.report.stage import Stage, number, stage
 from foveate.report.zoomed import Card, zoomed
@@ -91,7 +91,7 @@ def differs(result: Mapping[str, Any]) -> bool:
 def sentence(result: Mapping[str, Any], tiles: int) -> str:
     """Say what came out: what it cost, and the answers with and without."""
     spent = number(result.get("passes"))
-    start = passes(spent) + (f" instead of {words.count(tiles)}" if spent < tiles else "")
+    start = passes(spent) + (f" instead of {human.count(tiles)}" if spent < tiles else "")
     asked = result.get("query")
     if asked and (result.get("goal") == "query" or not result.get("prediction")):
         best, full = (_fit(asked, key) for key in ("best", "full"))
@@ -118,20 +118,20 @@ _LIKE = {
 
 
 def _chosen(result: Mapping[str, Any]) -> str:
-    count = words.plural(len(result["regions"]), "region")
+    count = human.plural(len(result["regions"]), "region")
     return f"{count} {_LIKE.get(str(result.get('goal')), 'most like the whole')}"
 
 
 def _fit(asked: Mapping[str, Any], key: str) -> str:
     value = number(asked.get(key))
-    return words.share(value) if asked.get("unit") == "probability" else words.decimal(value)
+    return human.share(value) if asked.get("unit") == "probability" else human.decimal(value)
 
 
 def _lede(result: Mapping[str, Any]) -> str:
     height, width = result["shape"]
-    text = f"{words.count(len(result['regions']))} of {words.plural(result['cells'], 'cell')} "
-    text += f"were chosen, {words.share(number(result.get('area_share')))} of an image of "
-    text += f"{words.count(height)} \u00d7 {words.count(width)} pixels."
+    text = f"{human.count(len(result['regions']))} of {human.plural(result['cells'], 'cell')} "
+    text += f"were chosen, {human.share(number(result.get('area_share')))} of an image of "
+    text += f"{human.count(height)} \u00d7 {human.count(width)} pixels."
     return f"{text} {answers.how(result)}".strip()
 
 
@@ -148,9 +148,9 @@ def _figures(result: Mapping[str, Any], tiles: int) -> list[tuple[str, str, str]
         note = f"fits \u201c{asked.get('text', '')}\u201d; the whole image {_fit(asked, 'full')}"
         place = 0 if result.get("goal") == "query" else len(rows)
         rows.insert(place, ("Best region", _fit(asked, "best"), note))
-    note = f"of the model; {words.count(tiles)} to tile the image"
+    note = f"of the model; {human.count(tiles)} to tile the image"
     rows.append(("Passes", passes(spent).split()[0], note))
-    share = words.share(number(result.get("area_share")))
-    rows.append(("Regions", words.count(len(result["regions"])),
-                 f"of {words.plural(result['cells'], 'cell')}, {share} of the area"))  # fmt: skip
+    share = human.share(number(result.get("area_share")))
+    rows.append(("Regions", human.count(len(result["regions"])),
+                 f"of {human.plural(result['cells'], 'cell')}, {share} of the area"))  # fmt: skip
     return rows

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from foveate.report import human
 from foveate.report import observed_said as said
-from foveate.report import words
 from foveate.report.stage import number
 
 if TYPE_CHECKING:
@@ -21,14 +21,14 @@ if TYPE_CHECKING:
 def as_area(value: float, *, metres: bool) -> str:
     """Return an area as people write it, in pixels where there are no metres."""
     if not math.isfinite(value):
-        return words.NONE
+        return human.NONE
     if not metres:
-        return f"{words.count(value)}{words.GAP}px" if value < 1e7 else f"{value / 1e6:,.0f} Mpx"
+        return f"{human.count(value)}{human.GAP}px" if value < 1e7 else f"{value / 1e6:,.0f} Mpx"
     if value >= 1e5:
-        return f"{value / 1e6:,.3g}{words.GAP}km\u00b2" if value < 1e9 else (
-            f"{words.count(value / 1e6)}{words.GAP}km\u00b2"
+        return f"{value / 1e6:,.3g}{human.GAP}km\u00b2" if value < 1e9 else (
+            f"{human.count(value / 1e6)}{human.GAP}km\u00b2"
         )  # fmt: skip
-    return f"{words.count(value)}{words.GAP}m\u00b2"
+    return f"{human.count(value)}{human.GAP}m\u00b2"
 
 
 def command(run: Gridded) -> str:
@@ -67,13 +67,13 @@ def verdicts(run: Gridded, picks: NDArray[np.int64], per_scene: NDArray[np.int64
             "Nothing was chosen: the budget is below one tile, or no score above the threshold."
         ]
     elif budget:
-        found = [f"The best tiles within a budget of {budget}: {words.share(obr)} of the area."]
+        found = [f"The best tiles within a budget of {budget}: {human.share(obr)} of the area."]
     elif math.isfinite(expected):
-        text = f"The tiles that score above {words.decimal(number(about.get('threshold')), 3)}: "
-        text += f"{words.share(obr)} of the area, {words.share(expected)} expected."
+        text = f"The tiles that score above {human.decimal(number(about.get('threshold')), 3)}: "
+        text += f"{human.share(obr)} of the area, {human.share(expected)} expected."
         found = [text]
     else:
-        found = [f"Chosen by mode {mode}: {words.share(obr)} of the area."]
+        found = [f"Chosen by mode {mode}: {human.share(obr)} of the area."]
     policy = str(about.get("policy") or "learned")
     if policy != "learned":
         found.append(
@@ -81,12 +81,12 @@ def verdicts(run: Gridded, picks: NDArray[np.int64], per_scene: NDArray[np.int64
         )
     if abs(drift) > said.OFF:
         found.append(
-            f"The share is off by {words.share(abs(drift))} of the expected one: these overviews "
+            f"The share is off by {human.share(abs(drift))} of the expected one: these overviews "
             "are unlike those of the calibration. Choose by --budget or --obr instead."
         )
     empty = int((per_scene == 0).sum())
     if picks.size and empty:
-        found.append(f"{words.plural(empty, 'scene gives', 'scenes give')} no tile.")
+        found.append(f"{human.plural(empty, 'scene gives', 'scenes give')} no tile.")
     return [*found, *_unsure(run, picks)]
 
 
@@ -99,5 +99,5 @@ def _unsure(run: Gridded, picks: NDArray[np.int64]) -> list[str]:
     open_ = int((lead < sd[picks]).sum())
     if not np.isfinite(sd[picks]).any() or not open_:
         return []
-    text = f"{words.count(open_)} of the {words.count(picks.size)} lie less than their sd above "
+    text = f"{human.count(open_)} of the {human.count(picks.size)} lie less than their sd above "
     return [f"{text}the last: others could as well stand in their place."]

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, ClassVar, NamedTuple
 import numpy as np
 
 from foveate.errors import DataError
-from foveate.report import charts, words
+from foveate.report import charts, human
 from foveate.report.observed_data import inside, read_concepts
 from foveate.report.observed_draw import (
     TIPS,
@@ -77,8 +77,8 @@ def build(run: Gridded) -> CompletedView:
     doubt = doubt[np.isfinite(doubt)]
     return CompletedView(
         title=run.name,
-        headline=f"{words.plural(len(run.scenes), 'scene')} completed from "
-        f"{words.plural(int(observed.sum()), 'observed tile')} of {words.count(run.n)}",
+        headline=f"{human.plural(len(run.scenes), 'scene')} completed from "
+        f"{human.plural(int(observed.sum()), 'observed tile')} of {human.count(run.n)}",
         verdicts=_verdicts(run, observed, counts, doubt),
         warnings=warnings(run.about),
         figures=_figures(run, int(observed.sum()), doubt),
@@ -93,7 +93,7 @@ def build(run: Gridded) -> CompletedView:
         scenes_note=_scenes_note(len(run.scenes), len(scenes)),
         concepts=_concepts(run, observed),
         reading=COMPLETED,
-        pictures_note=f"{words.plural(len(album.left_out), 'overview')} not stored with the run."
+        pictures_note=f"{human.plural(len(album.left_out), 'overview')} not stored with the run."
         if album.left_out else "",
         origin=origin(run),
         pictures={},
@@ -109,22 +109,22 @@ def _verdicts(
         found.append("Nothing was observed: the scenes are what the overviews alone tell.")
     elif empty := int((counts == 0).sum()):
         ends = "is what its overview tells" if empty == 1 else "are what their overviews tell"
-        scenes = words.plural(empty, "scene has", "scenes have")
+        scenes = human.plural(empty, "scene has", "scenes have")
         found.append(f"{scenes} no observed tile and {ends}.")
     missing = int(number(run.about.get("missing") or 0))
     if missing:
         names = ", ".join(map(str, (run.about.get("missing_tiles") or [])[:3]))
-        text = f"{words.plural(missing, 'chosen tile')} had no high resolution and "
+        text = f"{human.plural(missing, 'chosen tile')} had no high resolution and "
         text += "was completed" if missing == 1 else "were completed"
         found.append(f"{text}: {names}." if names else f"{text}.")
     if extra := int(number(run.about.get("not_chosen_but_given") or 0)):
         given = "tile was given that was" if extra == 1 else "tiles were given that were"
-        found.append(f"{words.count(extra)} {given} not chosen; used all the same.")
+        found.append(f"{human.count(extra)} {given} not chosen; used all the same.")
     if observed.all():
         found.append("Every tile was observed: nothing had to be completed.")
     if doubt.size and observed.any():
         mean = float(doubt.mean())
-        text = f"The mean doubt of completed tiles is {words.decimal(mean)}"
+        text = f"The mean doubt of completed tiles is {human.decimal(mean)}"
         found.append(
             f"{text}: most are unlike anything observed, so take them as a guess."
             if mean > _DOUBTFUL else f"{text}."
@@ -135,18 +135,18 @@ def _verdicts(
 def _figures(run: Gridded, observed: int, doubt: NDArray[np.float64]) -> list[Figure]:
     about = run.about
     found = [
-        Figure("Observed tiles", words.count(observed), f"{words.share(observed / max(run.n, 1))} "
-               f"of {words.count(run.n)}"),
-        Figure("Completed tiles", words.count(run.n - observed), "from the overview and the rest"),
+        Figure("Observed tiles", human.count(observed), f"{human.share(observed / max(run.n, 1))} "
+               f"of {human.count(run.n)}"),
+        Figure("Completed tiles", human.count(run.n - observed), "from the overview and the rest"),
     ]  # fmt: skip
     for label, key, note in (
         ("Missing", "missing", "chosen, but no high resolution was found"),
         ("Not chosen, but given", "not_chosen_but_given", "observed all the same"),
     ):
         if math.isfinite(value := number(about.get(key))):
-            found.append(Figure(label, words.count(value), note))
+            found.append(Figure(label, human.count(value), note))
     if doubt.size:
-        found.append(Figure("Mean doubt", words.decimal(float(doubt.mean())), "of completed tiles"))
+        found.append(Figure("Mean doubt", human.decimal(float(doubt.mean())), "of completed tiles"))
     return found
 
 
@@ -168,7 +168,7 @@ def _scene(  # noqa: PLR0917  (what the scenes share)
     doubt = run.columns["doubt"][rows]
     grid = to_grid(run.place[rows], doubt) if np.isfinite(doubt).any() else None
     drawn_doubt = None if grid is None else heat("Doubt", grid, (0.0, 1.0), shape=shape)
-    caption = f"{words.count(own.size)} of {words.plural(rows.size, 'tile')} observed"
+    caption = f"{human.count(own.size)} of {human.plural(rows.size, 'tile')} observed"
     return SceneCard(name, caption, drawn, feature, drawn_doubt)
 
 
@@ -220,11 +220,11 @@ def _concepts(run: Gridded, observed: NDArray[np.bool_]) -> list[Row]:
         likely = known > 0.5
         most = float(known.max(initial=0))
         cells = [
-            words.count(int(likely.sum())), words.count(int((likely & observed).sum())),
-            words.decimal(most),
+            human.count(int(likely.sum())), human.count(int((likely & observed).sum())),
+            human.decimal(most),
         ]  # fmt: skip
         share = float(likely.mean()) if likely.size else 0.0
-        rows.append((-share, Row(name, cells, bar=charts.bar(share, words.share(share)))))
+        rows.append((-share, Row(name, cells, bar=charts.bar(share, human.share(share)))))
     return [row for _, row in sorted(rows, key=lambda item: item[0])]
 
 

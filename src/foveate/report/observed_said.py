@@ -10,7 +10,7 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from foveate.report import words
+from foveate.report import human
 from foveate.report.stage import number
 
 if TYPE_CHECKING:
@@ -83,7 +83,7 @@ def _lead(evaluation: Mapping[str, Any], obr: float) -> float:
 
 def signed(value: float, digits: int = 3) -> str:
     """Return a difference with its sign."""
-    text = words.decimal(value, digits)
+    text = human.decimal(value, digits)
     return (
         f"+{text}" if math.isfinite(value) and value > 0 and float(f"{value:.{digits}f}") else text
     )
@@ -91,11 +91,11 @@ def signed(value: float, digits: int = 3) -> str:
 
 def headline(found: Worth) -> str:
     """Return the page's first line."""
-    share, at = words.share(found.obr), words.decimal(found.ours)
+    share, at = human.share(found.obr), human.decimal(found.ours)
     if found.measure != "tile mAP":
         return f"With {share} of the tiles observed, a centred cosine of {at} where nothing was"
     ends = [
-        f"{words.decimal(value)} from {what}"
+        f"{human.decimal(value)} from {what}"
         for value, what in ((found.lr, "overviews alone"), (found.full, "everything"))
         if math.isfinite(value)
     ]
@@ -126,11 +126,11 @@ def _observing(found: Worth) -> str:
         )
     if gain <= NOTHING:
         return (
-            f"Observing {words.share(found.obr)} of the tiles adds nothing over the overviews "
+            f"Observing {human.share(found.obr)} of the tiles adds nothing over the overviews "
             f"alone ({signed(gain)})."
         )
-    text = f"Observing {words.share(found.obr)} of the tiles adds {signed(gain)}"
-    return f"{text}, {words.share(gain / room)} of what observing everything would." if (
+    text = f"Observing {human.share(found.obr)} of the tiles adds {signed(gain)}"
+    return f"{text}, {human.share(gain / room)} of what observing everything would." if (
         math.isfinite(room)
     ) else f"{text}."  # fmt: skip
 
@@ -170,7 +170,7 @@ def _simple(evaluation: Mapping[str, Any]) -> str:
     best = max(better, key=lambda name: better[name])
     return (
         f"Over all shares the policy {best}, which learns nothing, does as well or better: "
-        f"efficiency {words.decimal(better[best])} against {words.decimal(own)}."
+        f"efficiency {human.decimal(better[best])} against {human.decimal(own)}."
     )
 
 
@@ -184,7 +184,7 @@ def _doubtful(evaluation: Mapping[str, Any]) -> str:
     scenes = number(evaluation.get("scenes"))
     if scenes < FEW_SCENES:
         parts.append(
-            f"Only {words.plural(int(scenes), 'scene was', 'scenes were')} judged: others may "
+            f"Only {human.plural(int(scenes), 'scene was', 'scenes were')} judged: others may "
             "turn small differences around."
         )
     return " ".join(parts)
@@ -200,7 +200,7 @@ def maps(rho: float) -> str:
         if rho >= bound
     )  # fmt: skip
     text = f"Over these tiles the predicted order agrees {how} with the true one"
-    return f"{text}: Spearman\u2019s \u03c1 = {words.decimal(rho)}."
+    return f"{text}: Spearman\u2019s \u03c1 = {human.decimal(rho)}."
 
 
 def features(evaluation: Mapping[str, Any]) -> str:
@@ -210,7 +210,7 @@ def features(evaluation: Mapping[str, Any]) -> str:
     if not math.isfinite(ours) or not math.isfinite(fill):
         return ""
     text = "Where nothing was observed, the centred cosine with the true tokens is "
-    text += f"{words.decimal(ours, 3)}, {words.decimal(fill, 3)} by the LR fill"
+    text += f"{human.decimal(ours, 3)}, {human.decimal(fill, 3)} by the LR fill"
     if abs(ours - fill) <= NOTHING:
         return f"{text}: the two look alike because they nearly are."
     return f"{text}: completion is {'closer' if ours > fill else 'further off'}."
@@ -224,10 +224,10 @@ def budget(evaluation: Mapping[str, Any]) -> str:
     except KeyError:
         return ""
     above = sum(number(a) > number(b) for a, b in zip(own, chance, strict=True))
-    text = f"Learned tiles beat random ones at {above} of {words.plural(len(own), 'share')}"
+    text = f"Learned tiles beat random ones at {above} of {human.plural(len(own), 'share')}"
     value = number((evaluation.get("efficiency") or {}).get("learned"))
     if math.isfinite(value):
-        text += f" and make {words.share(value) if value > 0 else 'nothing'} of what knowing the "
+        text += f" and make {human.share(value) if value > 0 else 'nothing'} of what knowing the "
         text += "true gain would make"
     return f"{text}."
 
@@ -239,7 +239,7 @@ def sweep(rows: Sequence[Mapping[str, Any]]) -> str:
     if not drifts:
         return ""
     tau = max(drifts, key=lambda t: drifts[t])
-    text = f"The realised share is off by {words.share(drifts[tau])} of the expected one at most "
+    text = f"The realised share is off by {human.share(drifts[tau])} of the expected one at most "
     text += f"(\u03c4 = {tau:g})"
     if drifts[tau] > OFF:
         return f"{text}: thresholds do not carry over to these scenes; choose by a budget instead."
@@ -253,7 +253,7 @@ def scenes(ways: Mapping[str, Any]) -> str:
     if none >= ours - NOTHING:
         return (
             f"{warning} Here scenes that know nothing of unobserved tiles reach "
-            f"{words.decimal(none, 3)} by their mean, completed ones {words.decimal(ours, 3)}."
+            f"{human.decimal(none, 3)} by their mean, completed ones {human.decimal(ours, 3)}."
         )
     return warning
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from foveate.report import charts, numbers, words
+from foveate.report import charts, human, numbers
 from foveate.report.guides import GUIDES, Guide
 
 if TYPE_CHECKING:
@@ -119,19 +119,19 @@ def panel(
     figures += [
         Figure(
             "Scenes reached",
-            words.count(reached),
-            f"of {words.plural(len(run.scenes), 'scene')}"
+            human.count(reached),
+            f"of {human.plural(len(run.scenes), 'scene')}"
             + (
-                f"; the busiest gives {words.share(per_scene.max() / picks.size)} of the picks"
+                f"; the busiest gives {human.share(per_scene.max() / picks.size)} of the picks"
                 if reached > 1
                 else ""
             ),
         ),
         Figure(
             "Overlapping picks",
-            words.share(part),
+            human.share(part),
             "share pixels with another pick"
-            + (f"; by chance {words.share(usual)}" if degree.any() else ", as none can here"),
+            + (f"; by chance {human.share(usual)}" if degree.any() else ", as none can here"),
         ),
     ]
     short = short_title(method.title)
@@ -141,7 +141,7 @@ def panel(
         title=method.title,
         short=short,
         source=method.source,
-        headline=f"{words.count(picks.size)} of {words.count(run.n)} patches kept",
+        headline=f"{human.count(picks.size)} of {human.count(run.n)} patches kept",
         lede=_lede(run, method, short, balance),
         pool=charts.pool(_strength(run, method), f"{short}: which patches of the pool were kept"),
         pool_note="The pool in the order of its scenes; the stronger, the earlier chosen."
@@ -153,31 +153,31 @@ def panel(
         classes=[] if balance is None else _class_rows(run, balance),
         classes_note="" if balance is None else _classes_note(run, balance),
         histogram=None if found is None else charts.histogram(found),
-        histogram_low="" if found is None else words.decimal(found.low),
-        histogram_high="" if found is None else words.decimal(found.high),
+        histogram_low="" if found is None else human.decimal(found.low),
+        histogram_high="" if found is None else human.decimal(found.high),
         histogram_note=_histogram_note(short, method, found, run.n),
         overlap=part,
-        overlap_text=words.share(part),
-        overlap_chance=words.share(usual),
+        overlap_text=human.share(part),
+        overlap_chance=human.share(usual),
         overlap_bar=charts.bar(
             part,
-            f"{short}: {words.share(part)} of the picks overlap, {words.share(usual)} by chance",
+            f"{short}: {human.share(part)} of the picks overlap, {human.share(usual)} by chance",
             usual,
         ),
         entropy=math.nan if balance is None else balance.entropy_kept,
-        entropy_text="" if balance is None else words.decimal(balance.entropy_kept),
+        entropy_text="" if balance is None else human.decimal(balance.entropy_kept),
         entropy_bar=None
         if balance is None
         else charts.bar(
             balance.entropy_kept,
-            f"{short}: {words.decimal(balance.entropy_kept)}; "
-            f"pool {words.decimal(balance.entropy_pool)}",
+            f"{short}: {human.decimal(balance.entropy_kept)}; "
+            f"pool {human.decimal(balance.entropy_pool)}",
             balance.entropy_pool,
         ),
-        rare="" if balance is None else words.factor(float(balance.factor[balance.rarest])),
-        scenes=f"{words.count(reached)} of {words.count(len(run.scenes))}",
-        kept=words.count(picks.size),
-        seconds=words.seconds(method.seconds) if math.isfinite(method.seconds) else words.NONE,
+        rare="" if balance is None else human.factor(float(balance.factor[balance.rarest])),
+        scenes=f"{human.count(reached)} of {human.count(len(run.scenes))}",
+        kept=human.count(picks.size),
+        seconds=human.seconds(method.seconds) if math.isfinite(method.seconds) else human.NONE,
         budget=_budget(method),
         guide=GUIDES.get(method.name),
         options=_options(method),
@@ -185,13 +185,13 @@ def panel(
 
 
 def _lede(run: RunData, method: MethodData, short: str, found: numbers.Balance | None) -> str:
-    kept = words.share(method.picks.size / max(run.n, 1))
+    kept = human.share(method.picks.size / max(run.n, 1))
     text = f"{short} kept {kept} of the pool."
     if run.counts is None:
         return f"{text} No masks were given, so nothing is known of its classes."
     if found is None or not math.isfinite(found.entropy_kept):
         return text
-    before, after = words.decimal(found.entropy_pool), words.decimal(found.entropy_kept)
+    before, after = human.decimal(found.entropy_pool), human.decimal(found.entropy_kept)
     if before == after:
         text += f" The classes are as even as before: entropy {after}."
     else:
@@ -203,7 +203,7 @@ def _lede(run: RunData, method: MethodData, short: str, found: numbers.Balance |
         if times == 0:
             text += f" The rarest class, {name}, is not in the selection."
         else:
-            text += f" The rarest class, {name}, has {words.factor(times)} its share."
+            text += f" The rarest class, {name}, has {human.factor(times)} its share."
     return text
 
 
@@ -219,14 +219,14 @@ def _class_figures(run: RunData, found: numbers.Balance) -> list[Figure]:
     return [
         Figure(
             "Class entropy",
-            f"{words.decimal(found.entropy_pool)} \u2192 {words.decimal(found.entropy_kept)}",
+            f"{human.decimal(found.entropy_pool)} \u2192 {human.decimal(found.entropy_kept)}",
             "pool \u2192 selection; 1 means all classes equally common",
         ),
         Figure(
             f"Rarest class: {run.classes[rarest]}",
-            words.factor(float(found.factor[rarest])),
-            f"{words.share(float(found.pool[rarest]))} of the pool \u2192 "
-            f"{words.share(float(found.kept[rarest]))} of the selection",
+            human.factor(float(found.factor[rarest])),
+            f"{human.share(float(found.pool[rarest]))} of the pool \u2192 "
+            f"{human.share(float(found.kept[rarest]))} of the selection",
         ),
     ]
 
@@ -239,8 +239,8 @@ def _class_rows(run: RunData, found: numbers.Balance) -> list[ClassRow]:
         trend = "" if not math.isfinite(times) or 0.95 < times < 1.05 else "up"
         rows.append(
             ClassRow(
-                run.classes[i], charts.colour(run.colors[i]), words.share(pool), words.share(kept),
-                words.factor(times), "down" if trend and times < 1 else trend,
+                run.classes[i], charts.colour(run.colors[i]), human.share(pool), human.share(kept),
+                human.factor(times), "down" if trend and times < 1 else trend,
                 charts.twin(pool, kept, largest, run.colors[i], run.classes[i]),
             )
         )  # fmt: skip
@@ -268,9 +268,9 @@ def _histogram_note(short: str, method: MethodData, found: numbers.Histogram | N
             "says which patch comes first, not by how much."
         )
     if method.depth < n:
-        note += f" It ranked {words.count(method.depth)} of {words.count(n)} patches."
+        note += f" It ranked {human.count(method.depth)} of {human.count(n)} patches."
     elif found.unscored:
-        note += f" {words.plural(found.unscored, 'patch', 'patches')} could not be scored."
+        note += f" {human.plural(found.unscored, 'patch', 'patches')} could not be scored."
     return note.strip()
 
 
@@ -279,8 +279,8 @@ def _thumbs(run: RunData, method: MethodData, album: Album) -> tuple[list[Thumb]
     best = [_thumb(run, method, row, album) for row in method.picks[:shown].tolist()]
     if method.depth < run.n:
         note = (
-            f"The order is known for the first {words.count(method.depth)} of "
-            f"{words.count(run.n)} patches only, so there is no last place to show."
+            f"The order is known for the first {human.count(method.depth)} of "
+            f"{human.count(run.n)} patches only, so there is no last place to show."
         )
         return best, [], note
     last = np.argsort(-method.rank, kind="stable")[:shown]
@@ -291,8 +291,8 @@ def _thumbs(run: RunData, method: MethodData, album: Album) -> tuple[list[Thumb]
 def _thumb(run: RunData, method: MethodData, row: int, album: Album) -> Thumb:
     tile = run.ids[row]
     album.add(tile, run.tile_files.get(tile))
-    rank = words.count(method.rank[row]) if math.isfinite(method.rank[row]) else words.NONE
-    score = words.decimal(float(method.score[row]), 3)
+    rank = human.count(method.rank[row]) if math.isfinite(method.rank[row]) else human.NONE
+    score = human.decimal(float(method.score[row]), 3)
     bars = None if run.counts is None else class_bar(run, row)
     scene = run.scenes[run.scene[row]]["scene"]
     alt = f"Rank {rank}: patch {tile}"
@@ -314,9 +314,9 @@ def shares(run: RunData, row: int) -> list[float]:
 def _budget(method: MethodData) -> str:
     parts = []
     for unit, left in method.unspent.items():
-        spent = words.amount(method.spent.get(unit, 0), unit)
-        parts.append(f"{spent}, {words.amount(left, unit) if left else 'nothing'} left")
-    return "; ".join(parts) or words.plural(method.picks.size, "patch", "patches")
+        spent = human.amount(method.spent.get(unit, 0), unit)
+        parts.append(f"{spent}, {human.amount(left, unit) if left else 'nothing'} left")
+    return "; ".join(parts) or human.plural(method.picks.size, "patch", "patches")
 
 
 def _options(method: MethodData) -> list[tuple[str, str]]:

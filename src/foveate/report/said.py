@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from foveate.report import charts, words
+from foveate.report import charts, human
 from foveate.report.stage import number
 
 if TYPE_CHECKING:
@@ -121,7 +121,7 @@ def sure(result: Mapping[str, Any], kind: str) -> str:
     value = number((result.get("answers") or {}).get(kind, {}).get("probability"))
     if not math.isfinite(value):
         return ""
-    return f"{words.share(value)} {'of the votes' if kind == 'vote' else 'probability'}"
+    return f"{human.share(value)} {'of the votes' if kind == 'vote' else 'probability'}"
 
 
 def answer_kind(result: Mapping[str, Any]) -> str:
@@ -139,7 +139,7 @@ def _brief(value: Any) -> str:
     if value is None:
         return ""
     if isinstance(value, dict):
-        return words.plural(int(number(value.get("masks")) or 0), "mask")
+        return human.plural(int(number(value.get("masks")) or 0), "mask")
     text = " ".join(str(value).split())
     return text if len(text) <= _SHORT else text[: _SHORT - 1].rstrip() + "\u2026"
 
@@ -163,7 +163,7 @@ def _answer(kind: str, given: Mapping[str, Any], *, lead: bool) -> Answer:
     classes = []
     for place, (name, value) in enumerate(ranked):
         share = number(value)
-        text = words.share(share) if share == 0 or not share < _LEAST else f"<0.1{words.GAP}%"
+        text = human.share(share) if share == 0 or not share < _LEAST else f"<0.1{human.GAP}%"
         bar = charts.bar(share, f"{name} {text}")
         classes.append(Class(str(name), bar, text, place == 0))
     return Answer(title, note, lead, classes)
@@ -174,7 +174,7 @@ def _texts(result: Mapping[str, Any]) -> list[Text]:
         return []
     found = [(title, result.get(key), lead) for title, key, lead in _TEXTS]
     return [
-        Text(title, value.strip() or words.NONE, lead)
+        Text(title, value.strip() or human.NONE, lead)
         for title, value, lead in found
         if isinstance(value, str)
     ]
@@ -190,7 +190,7 @@ def _query(given: Mapping[str, Any] | None, fits: list[float]) -> tuple[list[Lin
     span = (high - low) or 1.0
     rows = []
     for name, value in (("Whole image", full), ("Best region", best)):
-        text = words.share(value) if chance else words.decimal(value, 3)
+        text = human.share(value) if chance else human.decimal(value, 3)
         rows.append(Line(name, charts.bar((value - low) / span, f"{name}: {text}"), text))
     note = f"How well \u201c{given.get('text', '')}\u201d fits: "
     if chance:
@@ -219,7 +219,7 @@ def _plain(value: Any) -> str:
     """Write a value of a record: a number, the mean of several, or text."""
     if isinstance(value, list):
         known = [number(v) for v in value if math.isfinite(number(v))]
-        return f"{words.decimal(sum(known) / len(known))} on average" if known else words.NONE
+        return f"{human.decimal(sum(known) / len(known))} on average" if known else human.NONE
     if isinstance(value, bool) or not isinstance(value, int | float):
-        return words.NONE if value is None else str(value)
-    return words.count(value) if value == round(value) else words.decimal(value)
+        return human.NONE if value is None else str(value)
+    return human.count(value) if value == round(value) else human.decimal(value)

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
-from foveate.report import words
+from foveate.report import human
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -120,8 +120,8 @@ def stage(
     return Stage(
         element, picture, masks, round(unit * shape[1], 1), round(unit * shape[0], 1), cells, seen,
         sorted(regions, key=lambda one: -one.rank),
-        words.decimal(low), words.decimal(high), _note(columns, score, ranks),
-        f"{name} with {words.plural(len(regions), 'chosen region')}, numbered by importance",
+        human.decimal(low), human.decimal(high), _note(columns, score, ranks),
+        f"{name} with {human.plural(len(regions), 'chosen region')}, numbered by importance",
     )  # fmt: skip
 
 
@@ -149,7 +149,7 @@ def _note(columns: Mapping[str, Sequence], score: NDArray[np.float64], ranks: li
         return ""
     area = np.array(columns["h"], np.float64) * np.array(columns["w"], np.float64)
     one = passed.sum() == 1
-    start = f"{words.plural(int(passed.sum()), 'cell')} {'scores' if one else 'score'} higher than "
+    start = f"{human.plural(int(passed.sum()), 'cell')} {'scores' if one else 'score'} higher than "
     start += f"a chosen one and {'was' if one else 'were'} "
     if (area[passed] > 1.5 * area[chosen].max()).all():
         return f"{start}only seen squeezed, too coarse to be chosen."
@@ -180,14 +180,14 @@ def _outline(box: tuple[float, float, float, float], rank: int, tip: str) -> Out
 
 def _tip(columns: Mapping[str, Sequence], row: int, rank: int) -> str:
     parts = [f"#{rank}"] if rank else []
-    parts.append(f"importance {words.decimal(number(columns['importance'][row]), 3)}")
+    parts.append(f"importance {human.decimal(number(columns['importance'][row]), 3)}")
     if "label" in columns and columns["label"][row] is not None:
         sure = number(columns["probability"][row]) if "probability" in columns else math.nan
         parts.append(
-            f"{columns['label'][row]}" + (f" {words.share(sure)}" if math.isfinite(sure) else "")
+            f"{columns['label'][row]}" + (f" {human.share(sure)}" if math.isfinite(sure) else "")
         )
     if "fit" in columns:
-        parts.append(f"fit {words.decimal(number(columns['fit'][row]), 3)}")
+        parts.append(f"fit {human.decimal(number(columns['fit'][row]), 3)}")
     return " \u00b7 ".join(parts)
 
 
