@@ -2,10 +2,11 @@ import numpy as np
 import pytest
 
 from foveate.bench.cells import CURVE, Cell, Row, Table, curve
-from foveate.bench.compare import FEWEST, compare
-from foveate.bench.measure import Measure
+from foveate.bench.compare import compare
 from foveate.bench.tables.budget import efficient
 from foveate.bench.write import content, markdown, write
+from foveate.observe.measure import Measure
+from foveate.stats import FEWEST
 
 TABLE = Table("T", "tiles", ("tiles",), lambda _: [], ("base", "other"), lambda *_: [])
 GROUPS = 24

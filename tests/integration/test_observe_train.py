@@ -81,8 +81,8 @@ def test_train_prints_what_the_observer_is_worth(trained):
     assert set(own["captured"]) == {"structural"}
     judged = found["evaluation"]
     assert set(judged) == {
-        "split", "scenes", "tiles", "obr", "supervision", "curve", "efficiency", "completions",
-        "random", "concepts", "sweep", "neighbours", "failures",
+        "split", "scenes", "tiles", "obr", "supervision", "curve", "against_random", "efficiency",
+        "completions", "random", "concepts", "sweep", "neighbours", "failures",
     }  # fmt: skip
     assert (judged["split"], judged["scenes"], judged["tiles"]) == ("test", 2, 50)
     assert set(judged["curve"]["policies"]) == {

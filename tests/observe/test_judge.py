@@ -10,6 +10,7 @@ pytest.importorskip("torch")
 from toy_trial import toy
 
 from foveate.observe import judge
+from foveate.observe.measure import Measure
 from foveate.observe.trial import Trial
 
 
@@ -20,11 +21,15 @@ def trial():
 
 def test_a_curve_is_of_exact_shares(trial, monkeypatch):
     asked = []
-    monkeypatch.setattr(
-        Trial, "quality", lambda self, tokens, seen: asked.append(seen.sum()) or float(seen.mean())
-    )
+
+    def quality(self, tokens, seen, *, by_group=False):
+        asked.append(seen.sum())
+        value = float(seen.mean())
+        return Measure(value, [value], {"one": value} if by_group else {})
+
+    monkeypatch.setattr(Trial, "quality", quality)
     evidence = trial.evidence()
-    found = judge.curve(trial, ["random", "learned", "oracle-gain"], evidence, draws=3)
+    found, areas = judge.curve(trial, ["random", "learned", "oracle-gain"], evidence, draws=3)
     counts = [int(share * 7) for share in judge.CURVE]
     assert asked == [c for c in counts for _ in ("fill", "ours")] * 5
     assert found["shares"] == list(judge.CURVE)
@@ -33,6 +38,45 @@ def test_a_curve_is_of_exact_shares(trial, monkeypatch):
         own, best = (np.array(found["policies"][n]["captured"]) for n in (name, "oracle-gain"))
         assert (own <= best + 1e-12).all()
     assert found["policies"]["learned"]["fill"] == pytest.approx([c / 8 for c in counts])
+    assert areas["learned"].groups["one"] == pytest.approx(judge.area([c / 8 for c in counts]))
+
+
+def areas_of(**groups):
+    return {
+        name.replace("_", "-"): Measure(float(np.mean(v)), [], dict(zip("abcdefgh", v)))  # noqa: B905
+        for name, v in groups.items()
+    }
+
+
+def test_policies_are_compared_with_random_tiles_by_group():
+    random, noise = np.full(8, 0.5), np.linspace(-0.02, 0.02, 8)
+    found = judge.against_random(
+        areas_of(
+            random=random, learned=random + 0.1 + noise, design=random - 0.1 + noise,
+            uniform=random + noise, oracle_gain=random + 0.3,
+        )
+    )  # fmt: skip
+    assert (found["groups"], found["random"]) == (8, 0.5)
+    assert set(found["policies"]) == {"learned", "design", "uniform"}
+    verdicts = {name: one["verdict"] for name, one in found["policies"].items()}
+    assert verdicts == {"learned": "better", "design": "worse", "uniform": "tied"}
+    own = found["policies"]["learned"]
+    assert own["area"] == pytest.approx(0.6)
+    assert own["difference"]["mean"] == pytest.approx(0.1)
+    assert 0.08 < own["difference"]["low"] < 0.1 < own["difference"]["high"] < 0.12
+
+
+def test_few_groups_leave_it_open_and_one_tells_nothing():
+    few = judge.against_random(
+        {n: Measure(v, [], dict.fromkeys("abc", v)) for n, v in (("random", 0.5), ("learned", 0.6))}
+    )
+    assert few["policies"]["learned"]["verdict"] == "open"
+    one = judge.against_random(
+        {n: Measure(v, [], {"a": v}) for n, v in (("random", 0.5), ("learned", 0.6))}
+    )
+    assert one["policies"]["learned"] == {
+        "area": 0.6, "difference": None, "p": None, "verdict": None
+    }  # fmt: skip
 
 
 def test_the_oracle_captures_what_can_be(trial):

@@ -20,6 +20,7 @@ from observing import observing  # noqa: F401
 from pyproj import CRS
 
 from foveate.errors import BudgetError, DataError, ParameterError
+from foveate.files import read_json
 from foveate.grid import Grid
 from foveate.models.families.builtin import Builtin
 from foveate.observe import parts, select
@@ -28,6 +29,7 @@ from foveate.observe.observer import Observer
 from foveate.observe.pairs import open_pairs
 from foveate.observe.ranking import bind_lr, check_policy, rank
 from foveate.observe.record import Encoder
+from foveate.observe.select_summary import training
 from foveate.observe.target import cautions, check_reads, cut, resolutions, target_of, tile_side
 from foveate.pool import open_pool
 from foveate.pool.pool import Pool, Scene
@@ -269,6 +271,24 @@ def test_a_run_holds_what_others_read(done, two):
             own = scores[scores.scene == Path(path).stem]
             assert drawn.read(1)[own.row, own.col] == pytest.approx(own.score.to_numpy(), rel=1e-6)
         assert (out / "thumbs" / f"{Path(path).stem}.jpg").exists()
+
+
+def test_the_summary_repeats_what_the_training_found(done, observing):  # noqa: F811
+    found = Run.load(done.out).record["summary"]["training"]
+    judged = read_json(observing.model / "tables/evaluation.json")
+    own = judged["against_random"]["policies"]["learned"]
+    assert found["known"]
+    assert (found["split"], found["scenes"], found["groups"]) == ("test", 2, 2)
+    assert found["measure"] == "tile mAP"
+    assert found["random"] == judged["against_random"]["random"]
+    assert found["value"] == own["area"]
+    assert found["verdict"] in ("tied", "open")  # two scenes prove nothing
+    assert found["difference"]["mean"] == pytest.approx(own["area"] - found["random"])
+    assert found["best"] in {*judged["against_random"]["policies"], "random"}
+    # Of random tiles, and by an observer of an earlier version, there is nothing to repeat.
+    record = Observer.load(observing.model, device="cpu").record
+    assert training(record, "random") == {"known": False}
+    assert training(replace(record, held_out=None), "learned") == {"known": False}
 
 
 def test_a_second_run_does_nothing_and_another_budget_little(done, tmp_path):

@@ -74,8 +74,8 @@ def test_quality_without_labels_is_the_cosine_with_1_for_what_was_observed():
     seen[1, 0] = True
     tokens = trial.completed(seen, "fill")
     cosine = trial.measure(tokens, seen).cosine
-    assert trial.quality(tokens, seen) == pytest.approx(2 / 7 + 5 / 7 * cosine)
-    assert trial.quality(trial.hr, trial.here) == pytest.approx(1)
+    assert trial.quality(tokens, seen).value == pytest.approx(2 / 7 + 5 / 7 * cosine)
+    assert trial.quality(trial.hr, trial.here).value == pytest.approx(1)
     assert trial.measure(tokens, seen).means()["tiles"] is None
     np.testing.assert_allclose(
         trial.truth["gain"], np.square(trial.hr - trial.lr).mean(-1)[trial.here]
@@ -100,4 +100,4 @@ def test_no_concept_in_a_trial_is_no_number(trial):
     seen = np.zeros((2, 2, 2), bool)
     found = none.measure(none.completed(seen, "fill"), seen).means()
     assert found["tiles"] is None
-    assert np.isnan(none.quality(none.completed(seen, "fill"), seen))
+    assert np.isnan(none.quality(none.completed(seen, "fill"), seen).value)

@@ -1,8 +1,9 @@
 """From measures of each seed to rows of a table: means, differences, and words for them.
 
 The difference of a row to its reference is paired: the same seeds, and under each the same groups
-of test scenes, with the pseudo-values of `foveate.bench.measure`. The bootstrap draws whole groups
-(the same ground under two seeds is one cluster). p-values are Holm's over all rows of the table.
+of test scenes, with the pseudo-values of `foveate.observe.measure`. The bootstrap draws whole
+groups (the same ground under two seeds is one cluster). p-values are Holm's over all rows of the
+table.
 """
 
 from __future__ import annotations
@@ -12,8 +13,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from foveate.bench.measure import Measure, area
-from foveate.stats import Difference, holm, paired_bootstrap
+from foveate.observe.measure import Measure, area
+from foveate.stats import Difference, holm, paired_bootstrap, verdict
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -24,9 +25,7 @@ if TYPE_CHECKING:
     Results = Sequence[Mapping[Cell, Measures | str]]
 
 DRAWS = 10_000  # with 2,000 no p-value stays small after Holm over 40 rows
-ALPHA = 0.05
 FEW = 20  # clusters, below which intervals are too narrow
-FEWEST = 6  # clusters: of 5 that all point one way, a sign test says p = .06
 FALLBACK = "quality"  # the leading measure where there are no labels
 
 
@@ -166,10 +165,5 @@ def _judged(rows: list[Found]) -> list[Found]:
     compared = [(i, row.difference) for i, row in enumerate(rows) if row.difference is not None]
     adjusted = holm([difference.p for _, difference in compared]).tolist()
     for (i, difference), p in zip(compared, adjusted, strict=True):
-        verdict: Verdict = "better" if difference.mean > 0 else "worse"
-        if difference.low <= 0 <= difference.high:
-            verdict = "tied"
-        elif p > ALPHA or rows[i].clusters < FEWEST:
-            verdict = "open"
-        rows[i] = replace(rows[i], p=p, verdict=verdict)
+        rows[i] = replace(rows[i], p=p, verdict=verdict(difference, p, rows[i].clusters))
     return rows

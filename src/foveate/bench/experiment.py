@@ -18,11 +18,11 @@ import numpy as np
 
 from foveate.bench.cells import Cell, Skipped
 from foveate.bench.compare import compare
-from foveate.bench.measure import Measure
 from foveate.bench.tables import TABLES
 from foveate.bench.write import content, write
 from foveate.errors import DataError
 from foveate.files import as_json, digest, digest_ids, fingerprint, read_json, write_bytes
+from foveate.observe.measure import Measure
 from foveate.observe.observer import Observer
 from foveate.observe.pairs import open_pairs
 from foveate.observe.splits import split_scenes

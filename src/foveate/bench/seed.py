@@ -9,17 +9,15 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 
-from foveate.bench import measure
 from foveate.bench.cells import Skipped
 from foveate.bench.training import Trainer
 from foveate.models.device import resolve_device
-from foveate.observe import dense
+from foveate.observe import dense, measure
 from foveate.observe.calibrate import Calibration, over
 from foveate.observe.distil import distil, lr_features, needs_hr
 from foveate.observe.material import gather
 from foveate.observe.methods import get_policy
 from foveate.observe.methods.base import NEEDS
-from foveate.observe.networks.losses import centred_cosine
 from foveate.observe.networks.shape import form_of
 from foveate.observe.observer import Observer
 from foveate.observe.record import Record
@@ -30,10 +28,10 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from foveate.bench.cells import Cell
-    from foveate.bench.measure import Measure
     from foveate.bench.settings import BenchJob
     from foveate.observe.distil import Distilled
     from foveate.observe.material import Material
+    from foveate.observe.measure import Measure
     from foveate.observe.networks.predictor import Predictor
     from foveate.observe.pairs import Pairs
     from foveate.progress import ProgressFn
@@ -118,11 +116,10 @@ class Seed:
             raise Skipped("no labels to fit classifiers on LR tokens to")
         return distil(self.material)
 
-    @cached_property
+    @property
     def groups(self) -> NDArray[np.str_]:
         """(n,) the group of each test tile, as it is resampled."""
-        names = np.array(measure.group_names(self.material.pairs.groups))
-        return names[self.trial.scenes][self.trial.place[:, 0]]
+        return self.trial.groups
 
     def measure(self, cell: Cell) -> dict[str, Any]:
         """Measure a cell: measures by name, each JSON-ready.
@@ -256,13 +253,7 @@ class Seed:
 
         "cosine" is over unobserved tiles; "quality" over all, 1 for observed ones.
         """
-        trial, side, groups = self.trial, self.material.shape.hr_side, self.groups
-        made, true = (
-            torch.from_numpy(dense.from_grids(dense.gather(x, side), trial.place))
-            for x in (tokens, trial.hr)
-        )
-        mu = self.observer.predictor.mu.cpu()
-        each = centred_cosine(made, true, mu).mean(dim=-1).double().numpy()
+        each, groups = self.trial.cosines(tokens), self.groups
         ones = np.ones(len(each))
         found = {"quality": measure.ratio(np.where(chosen, 1, each), ones, groups)}
         if not chosen.all():

@@ -7,8 +7,9 @@ import io
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
-from foveate.bench.compare import FEW, FEWEST
+from foveate.bench.compare import FEW
 from foveate.files import write_bytes, write_json
+from foveate.stats import FEWEST
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -14,7 +14,10 @@ import numpy as np
 
 from foveate.observe import dense
 from foveate.observe.calibrate import drift, over
+from foveate.observe.measure import Measure, mean_of
+from foveate.observe.measure import area as measured_area
 from foveate.observe.supervision import captured
+from foveate.stats import holm, paired_bootstrap, verdict
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -25,13 +28,14 @@ if TYPE_CHECKING:
 
 CURVE = (0.02, 0.05, 0.12, 0.25, 0.5)  # observed shares, over which the area is taken
 SWEEP = (0.0, 0.1, 0.25, 0.45, 0.55, 0.65, 0.85, 1.0)  # thresholds of section C.1
+_DRAWS = 10_000  # fewer leave no small p-value after Holm
 _NEIGHBOURS = 5
 _ASKED = 512  # tiles of the diagnosis
 
 
 def curve(
     trial: Trial, policies: Sequence[str], evidence: Mapping[str, Any], *, draws: int = 5
-) -> dict[str, Any]:
+) -> tuple[dict[str, Any], dict[str, Measure]]:
     """Return how good tiles are known over observed shares.
 
     Args:
@@ -42,15 +46,59 @@ def curve(
 
     Returns:
         "shares", "measure" (tile mAP, or centred cosine where there are no labels), and "policies":
-        name -> {"fill": [...], "ours": [...], "captured": [...]}.
+        name -> {"fill": [...], "ours": [...], "captured": [...]}; and what `against_random`
+        compares: name -> the area under "ours", with the share of each group of scenes in it.
     """
     found: dict[str, Any] = {}
+    areas: dict[str, Measure] = {}
     for policy in policies:
         seeds = range(draws) if policy == "random" else range(1)
         runs = [_one_curve(trial, policy, evidence, seed) for seed in seeds]
-        found[policy] = {key: np.mean([r[key] for r in runs], axis=0).tolist() for key in runs[0]}
+        lines = [
+            {k: [m.value if isinstance(m, Measure) else m for m in v] for k, v in run.items()}
+            for run in runs
+        ]
+        found[policy] = {key: np.mean([r[key] for r in lines], axis=0).tolist() for key in lines[0]}
+        areas[policy] = mean_of([measured_area(run["ours"], CURVE) for run in runs])
     measure = "tile mAP" if trial.material.labels is not None else "centred cosine"
-    return {"shares": list(CURVE), "measure": measure, "policies": found}
+    return {"shares": list(CURVE), "measure": measure, "policies": found}, areas
+
+
+def against_random(areas: Mapping[str, Measure], *, seed: int = 0) -> dict[str, Any]:
+    """Compare policies with random tiles on scenes that nothing was fitted to.
+
+    Args:
+        areas: Policy -> area under its curve with completion; see `curve`. Oracles are left out:
+            nobody can choose by them.
+        seed: Of the bootstrap.
+
+    Returns:
+        "groups": of the scenes, which the bootstrap draws; "random": its area; "policies": name ->
+        "area", "difference" to random (mean, low and high of the 95 % interval; None where all
+        scenes are one group), "p" (Holm's, over these policies) and "verdict": "better", "worse",
+        "tied" or "open", see `foveate.stats.verdict`, or None without a difference.
+    """
+    base = areas["random"]
+    names = sorted(base.groups)
+    compared = [name for name in areas if not name.startswith(("oracle", "random"))]
+    found: dict[str, Any] = {
+        name: {"area": areas[name].value, "difference": None, "p": None, "verdict": None}
+        for name in compared
+    }
+    if len(names) > 1:
+        gaps = [
+            paired_bootstrap(
+                [areas[name].groups[g] for g in names], [base.groups[g] for g in names],
+                draws=_DRAWS, seed=seed,
+            )
+            for name in compared
+        ]  # fmt: skip
+        for name, gap, p in zip(compared, gaps, holm([g.p for g in gaps]).tolist(), strict=True):
+            found[name] |= {
+                "difference": {"mean": gap.mean, "low": gap.low, "high": gap.high},
+                "p": p, "verdict": verdict(gap, p, len(names)),
+            }  # fmt: skip
+    return {"groups": len(names), "random": base.value, "policies": found}
 
 
 def area(values: Sequence[float]) -> float:
@@ -180,15 +228,16 @@ def _worst(trial: Trial, kind: str, values: NDArray[np.floating]) -> dict[str, A
 
 def _one_curve(
     trial: Trial, policy: str, evidence: Mapping[str, Any], seed: int
-) -> dict[str, list[float]]:
+) -> dict[str, list[Any]]:
     ranking = trial.rank(policy, evidence, seed=seed)
-    found: dict[str, list[float]] = {"fill": [], "ours": []}
+    found: dict[str, list[Any]] = {"fill": [], "ours": []}
     if trial.truth:
         found["captured"] = []
     for share in CURVE:
         seen = trial.first(ranking, share)
         for how in ("fill", "ours"):
-            found[how].append(trial.quality(trial.completed(seen, how), seen))
+            tokens = trial.completed(seen, how)
+            found[how].append(trial.quality(tokens, seen, by_group=how == "ours"))
         if trial.truth:
             chosen = dense.from_grids(seen, trial.place)
             found["captured"].append(captured(trial.truth["gain"], chosen))

@@ -55,6 +55,9 @@ class Record:
         calibration: From its scores to places among those of the validation scenes.
         templates: Sentences around texts.
         training: For people.
+        held_out: How policies did against random tiles on scenes that nothing was fitted to:
+            "split", "scenes", "measure", "shares" and "against_random", see
+            `foveate.observe.judge.against_random`. None for an observer of an earlier version.
     """
 
     encoders: dict[str, Encoder]
@@ -70,6 +73,7 @@ class Record:
     calibration: Calibration
     templates: str
     training: dict[str, Any]
+    held_out: dict[str, Any] | None = None
 
     def write(self, folder: Path) -> Path:
         """Write it into a folder, and return the file."""

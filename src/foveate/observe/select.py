@@ -19,7 +19,7 @@ from foveate.observe.pairs import open_pairs
 from foveate.observe.ranking import check_policy, ranked
 from foveate.observe.record import RECORD
 from foveate.observe.select_settings import SelectJob
-from foveate.observe.select_summary import areas, observed
+from foveate.observe.select_summary import areas, observed, training
 from foveate.observe.target import (
     Target,
     check_reads,
@@ -240,6 +240,7 @@ class _Work:
                 self.job, self.target, record, self.selection, budget=self.budget,
                 threshold=self.threshold, expected=self.expected,
             ),
+            "training": training(record, self.job.policy),
             "pool": self.pool.describe(),
             "model": record.encoders["lr"].spec.to_dict(),
             "seed": self.job.seed,

@@ -92,6 +92,37 @@ def observed(
     }
 
 
+def training(record: Record, policy: str) -> dict[str, Any]:
+    """Return what the training found of the policy on held-out scenes, JSON-ready.
+
+    Args:
+        record: The observer's.
+        policy: That the tiles were chosen by.
+
+    Returns:
+        "known": whether the training has compared this policy with random tiles. If so "measure"
+        and "shares" (of the curve whose mean height is compared), "split", "scenes", "groups",
+        "random" and "value" (the two heights), "difference" (mean, low, high; or None), "p",
+        "verdict" ("better", "worse", "tied", "open", or None) and "best", the policy of the
+        highest value, random included.
+    """
+    held_out = record.held_out
+    compared = held_out["against_random"]["policies"] if held_out is not None else {}
+    if held_out is None or policy not in compared:
+        return {"known": False}
+    random, own = held_out["against_random"]["random"], compared[policy]
+    values = {"random": random, **{name: one["area"] for name, one in compared.items()}}
+    return {
+        "known": True,
+        **{key: held_out[key] for key in ("measure", "shares", "split", "scenes")},
+        "groups": held_out["against_random"]["groups"],
+        "random": random,
+        "value": own["area"],
+        **{key: own[key] for key in ("difference", "p", "verdict")},
+        "best": max(values, key=lambda name: -np.inf if values[name] is None else values[name]),
+    }
+
+
 def _notes(target: Target, record: Record, ratio: float, source: str) -> list[str]:
     notes = cautions(target, record)
     if source == "assumed":

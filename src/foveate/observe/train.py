@@ -10,7 +10,7 @@ Features lie with the pairs, for every training on them to use.
 4. Supervision, and a sampler of it: of one form, or of every form that there is evidence for; then
    the one that captures most of the gain on the validation scenes is kept.
 5. Stage II: the blocks again, slowly, under masks as the sampler makes them.
-6. Calibrate on the validation scenes, write the observer, and judge it on the test scenes.
+6. Calibrate on the validation scenes, judge on the test scenes, and write the observer.
 """
 
 from __future__ import annotations
@@ -50,7 +50,7 @@ if TYPE_CHECKING:
     from foveate.observe.stages import Stages, Supervised
     from foveate.progress import ProgressFn
 
-VERSION = 3  # raised when the same job leads to another observer
+VERSION = 4  # raised when the same job leads to another observer
 MODEL, TRAINING, EVALUATION = "model", "training", "tables/evaluation.json"
 _JUDGED = (
     "random", "uniform", "lr-entropy", "learned", "design", "oracle-gain", "oracle-greedy",
@@ -96,6 +96,7 @@ def run(
         work = _Work(job, opened, material, device, start, progress)
         work.train()
         work.judge()
+        work.write()
         opened.describe(summary=work.summary())
         if report is not None:
             opened.draw("report", lambda: [str(report(opened.path).relative_to(opened.path))])
@@ -117,7 +118,7 @@ class _Work:
         self._stages = Stages(material, job, device, progress=progress)
 
     def train(self) -> None:
-        """Do all stages and write the observer.
+        """Do all stages.
 
         Raises:
             StorageError: There is an observer that was trained otherwise, and it is not to be
@@ -139,7 +140,7 @@ class _Work:
         # Where HR adds nothing there is no share of it: null in the file.
         self.form = max(forms, key=lambda form: self.captures[form] or 0.0)
         sampler = found[self.form][0]
-        self.observer = self._write(*self._second(first, sampler), sampler)
+        self.observer = self._observer(*self._second(first, sampler), sampler)
         for checkpoint in (self.run.path / TRAINING).glob("*.pt"):
             checkpoint.unlink()
 
@@ -223,7 +224,8 @@ class _Work:
                 "are used again.",
             )
 
-    def _write(self, predictor: Predictor, to_text: ToText | None, sampler: Sampler) -> Observer:
+    def _observer(self, predictor: Predictor, to_text: ToText | None, sampler: Sampler) -> Observer:
+        """Put the networks together with what they were trained on."""
         material, job = self.material, self.job
         heights = [
             (scene.source.info.shape[0] / material.pairs.shape[0]
@@ -254,18 +256,29 @@ class _Work:
                 "captured": self.captures,
             },
         )
-        observer = Observer(
+        return Observer(
             record, sampler, predictor, material.lr, material.hr, material.labels, to_text,
             str(self.run.path / MODEL),
         )  # fmt: skip
+
+    def write(self) -> None:
+        """Write the observer, with how it did on held-out scenes: `select` repeats that."""
+        judged = read_json(self.run.path / EVALUATION)
+        keys = ("split", "scenes", "against_random")
+        held_out = {
+            **{key: judged[key] for key in keys}, "measure": judged["curve"]["measure"],
+            "shares": judged["curve"]["shares"],
+        }  # fmt: skip
+        record = replace(self.observer.record, held_out=held_out)
+        observer = replace(self.observer, record=record)
+        job = self.job
         self.run.do(
-            "observer", digest([self.key, self.form, job.form, job.init, job.obr]),
+            "observer", digest([self.key, self.form, job.form, job.init, job.obr, held_out]),
             lambda: [
                 str(file.relative_to(self.run.path))
-                for file in observer.save(self.run.path / MODEL, material.handles)
+                for file in observer.save(self.run.path / MODEL, self.material.handles)
             ],
         )  # fmt: skip
-        return observer
 
     def judge(self) -> None:
         """Measure the observer on the test scenes, on the validation scenes without any."""
@@ -285,7 +298,7 @@ class _Work:
         )  # fmt: skip
         evidence = trial.evidence()
         policies = [name for name in _JUDGED if set(get_policy(name).needs) <= set(evidence)]
-        curve = judge.curve(trial, policies, evidence)
+        curve, areas = judge.curve(trial, policies, evidence)
         seen = trial.first(trial.rank("learned", evidence), self.job.obr)
         at_random = trial.first(trial.rank("random", evidence), self.job.obr)
         ways = judge.completions(trial, seen)
@@ -297,6 +310,7 @@ class _Work:
             "obr": self.job.obr,
             "supervision": self.form,
             "curve": curve,
+            "against_random": judge.against_random(areas, seed=self.job.seed),
             "efficiency": {
                 name: judge.efficiency(curve, name)
                 for name in policies

@@ -15,6 +15,7 @@ import numpy as np
 import torch
 
 from foveate.observe import dense
+from foveate.observe.measure import group_names, precision, ratio
 from foveate.observe.methods import rank_tiles
 from foveate.observe.networks.losses import centred_cosine
 from foveate.stats import mean_average_precision
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from foveate.observe.material import Material
+    from foveate.observe.measure import Measure
     from foveate.observe.methods import Policy
     from foveate.observe.observer import Observer
     from foveate.observe.targets import Evidence, Targets
@@ -193,21 +195,42 @@ class Trial:
             norm,
         )
 
-    def quality(self, tokens: NDArray[np.floating], seen: NDArray[np.bool_]) -> float:
+    @cached_property
+    def groups(self) -> NDArray[np.str_]:
+        """(n,) the group of each tile, as it is resampled."""
+        names = np.array(group_names(self.material.pairs.groups))
+        return names[self.scenes][self.place[:, 0]]
+
+    def quality(
+        self, tokens: NDArray[np.floating], seen: NDArray[np.bool_], *, by_group: bool = False
+    ) -> Measure:
         """Return the one number that curves are made of.
 
         The mean average precision over all tiles, NaN where none shows a concept; where there are
         no labels the mean centred cosine of completed and true tokens, 1 for observed tiles.
+
+        Args:
+            tokens: (m, R * k, C * k, d) completed tokens.
+            seen: (m, R, C) bool: observed.
+            by_group: Whether to work out the share of each group of scenes in it.
         """
+        groups = self.groups if by_group else np.full(len(self.rows), "all")
         labels = self.material.labels
         if labels is None or self.known is None:
-            cosine = self.measure(tokens, seen).cosine
-            share = dense.from_grids(seen, self.place).mean()
-            return float(share + (1 - share) * (cosine if share < 1 else 1.0))
-        found = mean_average_precision(
-            labels.logits(self.tile_means(tokens)), self.known, seed=self.seed
+            each = np.where(dense.from_grids(seen, self.place), 1, self.cosines(tokens))
+            return ratio(each, np.ones(len(each)), groups)
+        logits = labels.logits(self.tile_means(tokens))
+        return precision(logits, self.known, groups, seed=self.seed)
+
+    def cosines(self, tokens: NDArray[np.floating]) -> NDArray[np.float64]:
+        """Return (n,) the mean centred cosine of the completed and true tokens of each tile."""
+        side = self.material.shape.hr_side
+        made, true = (
+            torch.from_numpy(dense.from_grids(dense.gather(x, side), self.place))
+            for x in (tokens, self.hr)
         )
-        return found.mean
+        mu = self.observer.predictor.mu.cpu()
+        return centred_cosine(made, true, mu).mean(dim=-1).double().numpy()
 
     def tile_means(self, tokens: NDArray[np.floating]) -> NDArray[np.float32]:
         """Return (n, d) mean tokens of the tiles."""

@@ -6,11 +6,14 @@ Estimates of totals from a random sample are in `foveate.stats.sampling`.
 from foveate.stats.agreement import kendall_tau, overlap
 from foveate.stats.diversity import entropy
 from foveate.stats.resampling import (
+    ALPHA,
+    FEWEST,
     Difference,
     Interval,
     bootstrap_mean,
     holm,
     paired_bootstrap,
+    verdict,
 )
 from foveate.stats.retrieval import (
     Retrieval,
@@ -22,6 +25,8 @@ from foveate.stats.retrieval import (
 )
 
 __all__ = [
+    "ALPHA",
+    "FEWEST",
     "Difference",
     "Interval",
     "Retrieval",
@@ -36,4 +41,5 @@ __all__ = [
     "paired_bootstrap",
     "prevalence_corrected",
     "top1",
+    "verdict",
 ]

@@ -8,7 +8,7 @@ would take them for more evidence than they are; drawing whole clusters with rep
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
@@ -19,6 +19,8 @@ from foveate.stats._check import confident, vector
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike, NDArray
 
+ALPHA = 0.05
+FEWEST = 6  # clusters: of 5 that all point one way, a sign test says p = .06
 _BLOCK = 1 << 22  # cluster numbers held at once: 32 MiB
 
 
@@ -135,6 +137,27 @@ def holm(p: ArrayLike) -> NDArray[np.float64]:
     adjusted = np.empty_like(values)
     adjusted[order] = np.minimum(np.maximum.accumulate(raised), 1)
     return adjusted
+
+
+def verdict(
+    difference: Difference, p: float, clusters: int
+) -> Literal["better", "worse", "tied", "open"]:
+    """Say in a word what a paired difference shows.
+
+    Args:
+        difference: With its interval.
+        p: Its p-value, adjusted for the number of comparisons (`holm`).
+        clusters: Clusters that were drawn.
+
+    Returns:
+        "tied" where the interval contains 0; "open" where it does not, but the adjusted p-value is
+        above `ALPHA`, or there are fewer clusters than `FEWEST`; else "better" or "worse".
+    """
+    if difference.low <= 0 <= difference.high:
+        return "tied"
+    if p > ALPHA or clusters < FEWEST:
+        return "open"
+    return "better" if difference.mean > 0 else "worse"
 
 
 def _means(

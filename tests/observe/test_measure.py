@@ -3,8 +3,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from foveate.bench import measure
-from foveate.bench.measure import Measure
+from foveate.observe import measure
+from foveate.observe.measure import Measure
 from foveate.stats import mean_average_precision
 
 GROUPS = np.array(["a", "a", "b", "b", "c", "c"])
