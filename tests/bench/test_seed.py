@@ -7,12 +7,18 @@ import pytest
 
 pytest.importorskip("torch")
 
+import torch
+from colour_words import register
 from observing import observing  # noqa: F401
 
 from foveate.bench.cells import Cell, Skipped
 from foveate.bench.seed import Seed
 from foveate.bench.settings import BenchJob
+from foveate.errors import DataError
+from foveate.observe.observer import Observer
 from foveate.observe.pairs import open_pairs
+from foveate.observe.settings import TrainJob
+from foveate.observe.train import run as train
 from foveate.run import Run
 from foveate.testing.tiny import tiny_model
 
@@ -94,6 +100,38 @@ def test_texts_are_judged_base_and_novel_apart(observing, tmp_path):  # noqa: F8
         for what in (f"tiles {part}", f"scenes {part} @20", f"scenes {part} @100")
     }
     assert len(found["text tiles novel"]["parts"]) == 1
+
+
+def test_alignment_with_texts_is_that_of_a_training(observing, tmp_path):  # noqa: F811
+    register()
+    shutil.copytree(observing.pairs, tmp_path / "pairs")
+    given = {
+        "pairs": str(tmp_path / "pairs"), "size": "nano", "epochs": 1, "device": "cpu",
+        "text": "colours", "supervision": "semantic", "similarity": "cosine", "lam": 0.5,
+    }  # fmt: skip
+    train(TrainJob(**given, align="siglip"), tmp_path / "model")
+    trained, observers = Observer.load(tmp_path / "model", device="cpu"), {}
+    for align in ("siglip", "dense"):
+        job = BenchJob(**given, align=align, table="zeroshot")
+        with Run.create(tmp_path / align) as run:
+            seed = Seed(job, 0, open_pairs(job.pairs), run, "work/0", key="k")
+            observers[align] = seed.observer
+            assert seed.measure(Cell("learned", 0.2, "ours"))["text tiles base"]["value"] > 0
+    for name, value in trained.predictor.state_dict().items():
+        torch.testing.assert_close(observers["siglip"].predictor.state_dict()[name], value)
+    np.testing.assert_allclose(observers["siglip"].to_text.weight, trained.to_text.weight)
+    assert not np.allclose(observers["dense"].to_text.weight, trained.to_text.weight)
+
+
+def test_alignment_needs_texts(observing, tmp_path):  # noqa: F811
+    job = BenchJob(
+        pairs=str(observing.pairs), table="main", size="nano", epochs=1, device="cpu",
+        align="siglip",
+    )  # fmt: skip
+    with Run.create(tmp_path / "run") as run:
+        seed = Seed(job, 0, open_pairs(job.pairs), run, "work/0", key="k")
+        with pytest.raises(DataError, match="--align siglip without texts"):
+            seed.measure(Cell("none", 0, "fill"))
 
 
 def test_what_is_trained_once_is_not_trained_again(seed):

@@ -48,6 +48,9 @@ def test_complete_search_and_classify(scenes):
     assert told.status == 0, told.err
     assert "By labels; probability of the best tile" in told.out
     assert (out / "tables/classified.parquet").is_file()
+    own = here("observe", "classify", out, "--json")
+    assert own.status == 0, own.err
+    assert list(own.json["concepts"]) == ["forest", "road", "cropland"]  # what it was trained on
 
 
 @pytest.mark.parametrize(
@@ -62,8 +65,11 @@ def test_complete_search_and_classify(scenes):
         (("search", "SCENES", "--text", "storage tank"), "for an observer that reads none"),
         (("search", "SCENES", "--concept", "rod"), "Did you mean 'road'?"),
         (("search", "SCENES", "--concept", "road", "--out", "hits.xlsx"), "--out hits.geojson"),
-        (("classify", "SCENES", "--concepts", ""), "Say what is to be found."),
+        (("classify", "SCENES", "--concepts", ","), "Say what is to be found."),
         (("classify", "SCENES", "--concepts", "forest,watr"), "knows no concept 'watr'"),
+        (("classify", "SCENES", "--templates", "plain"), "concepts that are known by labels"),
+        (("classify", "SCENES", "--split", "val"), "--split without a data set"),
+        (("classify", "--dataset", "eurosat", "--by", "texts"), "--by of a data set"),
         (("classify",), "nothing to classify"),
         (("classify", "--dataset", "eurosat"), "without --root"),
     ],

@@ -170,7 +170,6 @@ def test_half_a_pixel_and_two_percent_are_forgiven(tmp_path: Path) -> None:
         ({"ratio": 1}, "ratio = 1"),
         ({"lr": ["."]}, "ratio = 5 and real overviews"),
         ({"snr": -1}, "snr=-1"),
-        ({"concepts": []}, "without concepts"),
         ({"objects": "gone.json"}, "cannot read"),
         ({"images": ["gone"]}, "there is no"),
         ({"concepts": [{"name": "roads"}]}, "Did you mean 'road'"),
@@ -196,6 +195,27 @@ def test_empty_tiles_leave_and_are_named(tmp_path: Path) -> None:
     assert len(pairs.pool.excluded) == 4
     assert done.record["summary"]["pool"]["excluded"] == 4
     assert pairs.pool.excluded["a/y000000_x000000_30x20"].startswith("0.0%")
+
+
+def test_classes_and_kinds_are_concepts_unless_others_are_stated(tmp_path: Path) -> None:
+    root = write_scenes(tmp_path / "in")
+    done = run(_job(root, ""), tmp_path / "pairs")
+    assert done.record["summary"]["concepts"] == {"land": 24, "water": 24, "road": 9}
+    pairs, stated = open_pairs(tmp_path / "pairs"), tmp_path / "stated"
+    run(_job(root), stated)
+    assert pairs.concepts == open_pairs(stated).concepts
+    np.testing.assert_array_equal(pairs.shares, open_pairs(stated).shares)
+    # Without a classes file the classes are known when the masks were read.
+    done = run(_job(root, "", classes=None), tmp_path / "automatic")
+    assert list(done.record["summary"]["concepts"].values()) == [24, 24, 9]
+    assert len(open_pairs(tmp_path / "automatic").concepts) == 3
+    boat = {"scene": "east/a", "y": 40, "x": 70, "h": 3, "w": 2}
+    objects = write_objects(tmp_path / "o.json", [{"kind": k, **boat} for k in ("boat", "Water")])
+    done = run(_job(root, "", objects=str(objects)), tmp_path / "both")
+    assert done.record["summary"]["concepts"] == {"land": 24, "water": 24, "road": 9, "boat": 1}
+    done = run(_bare(root, objects=str(objects)), tmp_path / "objects")
+    assert done.record["summary"]["concepts"] == {"boat": 1, "Water": 1}
+    assert [c.name for c in open_pairs(tmp_path / "objects").concepts] == ["boat", "Water"]
 
 
 def test_the_group_of_a_scene_is_its_folder() -> None:

@@ -78,12 +78,25 @@ def test_by_texts_with_novel_concepts(scenes):
 def test_what_cannot_be_told(scenes, observing):  # noqa: F811
     with pytest.raises(UnknownNameError, match="Did you mean 'forest'"):
         classify(scenes, concepts_of(["forst"]), by="labels")
-    with pytest.raises(ParameterError, match="no concepts"):
-        classify(scenes, ())
     with pytest.raises(ParameterError, match="auto, texts, labels"):
         classify(scenes, concepts_of(["forest"]), by="heart")
     with pytest.raises(DataError, match="holds no completed scenes"):
         classify(observing.pairs, concepts_of(["forest"]))
+
+
+def test_the_concepts_of_the_observer_are_the_default(scenes, monkeypatch):
+    from foveate.observe import recognise
+
+    assert list(classify(scenes)["concepts"]) == ["forest", "road", "cropland"]
+    own = recognise.observer_of
+
+    def without(*given):
+        observer = own(*given)
+        return replace(observer, record=replace(observer.record, concepts=()))
+
+    monkeypatch.setattr(recognise, "observer_of", without)
+    with pytest.raises(ParameterError, match=r"no concepts, and an observer.*--concepts forest"):
+        classify(scenes)
 
 
 def test_without_the_selection_nothing_is_judged(scenes, monkeypatch):

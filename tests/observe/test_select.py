@@ -107,6 +107,34 @@ def test_tiles_keep_their_ground(observer):
     ]
 
 
+def test_high_resolution_is_no_overview(observer, tmp_path, observing, caplog):  # noqa: F811
+    """Training: 5 x 5 tiles of 8 pixels, 4 m over 1 m: full resolution has 16 times as many."""
+    record = observer.record
+    assert record.ratio == 4
+    low, full = pool_of((3, 112, 112)), pool_of((3, 120, 120))  # 14 x 14 tiles, 15 x 15
+    assert target_of(cut(low, record)).shapes == ((14, 14),)
+    with pytest.raises(DataError, match=r"225 tiles of 8 pixels.*25 tiles.*--ratio 4.*--tile 8"):
+        cut(full, record)
+    assert target_of(cut(full, record, 8)).shapes == ((15, 15),)
+    assert target_of(cut(full, record, 30)).shapes == ((4, 4),)
+    assert target_of(cut(pool_of((3, 120, 120), box((120, 120), 4)), record)).shapes == ((15, 15),)
+
+    data = np.random.default_rng(0).integers(1, 200, (3, 64, 64), np.uint8)
+    write_cog(tmp_path / "fine.tif", data, geobox=box((64, 64), 1))
+    job = select.SelectJob(
+        images=[str(tmp_path / "fine.tif")], model=str(observing.model), budget="50%", device="cpu"
+    )
+    select.run(job, tmp_path / "run")
+    assert "Pixels of 1 m, and 4 m in training" in caplog.text
+    assert "observe prepare IMAGE --tiles ROWSxCOLS --ratio 4" in caplog.text
+    again = job.model_copy(update={"tile": 16})
+    assert len(Run.load(select.run(again, tmp_path / "run").path).record["summary"]) > 0
+    assert summary(tmp_path / "run")["tile"]["pixels"] == 16
+    pairs = job.model_copy(update={"images": [str(observing.pairs)], "tile": 16.0})
+    with pytest.raises(ParameterError, match="--tile with pairs"):
+        select.run(pairs, tmp_path / "pairs")
+
+
 def test_resolutions_say_where_they_are_from(observer, observing):  # noqa: F811
     record = observer.record
     pairs = open_pairs(observing.pairs)

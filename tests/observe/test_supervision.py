@@ -184,7 +184,10 @@ NAN = np.where(np.arange(3)[:, None, None, None] == 1, np.nan, T)
         (lambda: Similarity.fit(P, P, "zz"), ParameterError, "similarity='zz'.*Did you mean 'z'"),
         (lambda: Similarity.fit(P, P[:2]), DataError, r"reference of shape \(2, 2\).*\(3, 2\)"),
         (lambda: Similarity.fit(P[:0], P[:0]), DataError, "no tiles"),
-        (lambda: Similarity.fit(P * 3, P), DataError, "from 0.5 to 1.5 for the lift.*similarity="),
+        (
+            lambda: Similarity.fit(P * 3, P), DataError,
+            "from 0.5 to 1.5 for the similarity 'lift'.*similarity='z'",
+        ),
         (lambda: Similarity.fit(P, P)(P[:, :1], P[:, :1]), DataError, "1 concepts.*fitted on 2"),
         (lambda: semantic_gain(P, P, [1, -1]), DataError, "weight of -1"),
         (lambda: semantic_gain(P, P, [1]), DataError, r"weights of shape \(1,\)"),

@@ -195,7 +195,7 @@ def _key(job: BenchJob, pairs: Pairs, start: Observer | None) -> str:
     An observer to start from is a part of it: tokens are reduced as its weights expect them.
     """
     apart = {
-        "pairs", "device", "batch_size", "replace", "table", "seeds", "seed", "draws", "obr",
+        "pairs", "device", "batch_size", "table", "seeds", "seed", "draws", "obr",
         "form", "supervision", "init",
     }  # fmt: skip
     prints = [

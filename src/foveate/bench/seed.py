@@ -21,6 +21,7 @@ from foveate.observe.methods.base import NEEDS
 from foveate.observe.networks.shape import form_of
 from foveate.observe.observer import Observer
 from foveate.observe.record import Record
+from foveate.observe.scoring import TextConcepts, similarity_scores
 from foveate.observe.stages import fill_of, scores_of
 from foveate.observe.trial import REGION, Trial
 
@@ -69,11 +70,20 @@ class Seed:
 
     @cached_property
     def trainer(self) -> Trainer:
-        """What trains."""
-        return Trainer(
+        """What trains.
+
+        Raises:
+            DataError: The pairs have no evidence for what the job asks for.
+        """
+        if self.material.head is not None:
+            similarity_scores(self.material.head, self.job.similarity)
+        trainer = Trainer(
             self._run, self._folder, self._key, self.job, self.material,
             device=resolve_device(self.job.device), start=self._start, progress=self._progress,
         )  # fmt: skip
+        if self.job.align == "siglip":
+            trainer.check_texts()
+        return trainer
 
     @cached_property
     def observer(self) -> Observer:
@@ -87,10 +97,10 @@ class Seed:
             gsd=material.pairs.gsd, concepts=material.concepts, supervision=trainer.supervision,
             obr=job.obr, calibration=Calibration.fit(scores), templates=job.templates, training={},
         )  # fmt: skip
-        to_text = material.texts.way if material.texts is not None else None
         return Observer(
-            record, sampler, predictor, material.lr, material.hr, material.labels, to_text
-        )
+            record, sampler, predictor, material.lr, material.hr, material.labels,
+            trainer.to_text(),
+        )  # fmt: skip
 
     @cached_property
     def trial(self) -> Trial:
@@ -200,8 +210,10 @@ class Seed:
         means = trial.tile_means(tokens)
         if self.material.labels is not None:
             found |= self._concepts(self.material.labels.logits(means), chosen)
-        if self.material.texts is not None:
-            found |= self._told(self.material.texts.logits(means))
+        texts = self.material.texts
+        if texts is not None and self.observer.to_text is not None:
+            own = TextConcepts(texts.head, self.observer.to_text)
+            found |= self._told(own.logits(means))
         return found
 
     def _concepts(

@@ -24,6 +24,7 @@ class BenchJob(TrainJob):
         draws: Of the policy "random", under each seed.
     """
 
+    absent = frozenset({"replace"})
     table: TableName
     seeds: int = Field(5, ge=1)
     draws: int = Field(5, ge=1)

@@ -16,9 +16,10 @@ import torch
 from foveate.bench.cells import Skipped
 from foveate.files import digest
 from foveate.observe.keeping import keep
+from foveate.observe.networks.align import Aligned
 from foveate.observe.networks.policy import new_policy
 from foveate.observe.networks.shape import FORMS, Form, form_of
-from foveate.observe.networks.tasks import PredictorTask, new_predictor
+from foveate.observe.networks.tasks import new_predictor
 from foveate.observe.patchdrop import SETTINGS as PATCHDROP
 from foveate.observe.patchdrop import train_patchdrop
 from foveate.observe.stages import KRIGING_LR, Stages
@@ -35,6 +36,7 @@ if TYPE_CHECKING:
     from foveate.observe.networks.predictor import Predictor
     from foveate.observe.networks.sampler import Sampler
     from foveate.observe.observer import Observer
+    from foveate.observe.scoring import ToText
     from foveate.observe.settings import TrainJob
     from foveate.observe.stages import Supervised
     from foveate.progress import ProgressFn
@@ -67,12 +69,9 @@ class Variant(Stages):
 
     def kriging(self, fill: Fill) -> tuple[Predictor, dict[str, Any]]:
         """Train the kriging over a fill, and nothing else; never worse than the fill."""
-        net, job = self.new_predictor(), self.job
+        net = self.new_predictor()
         net.fill.load_state_dict(fill.state_dict())
-        task = PredictorTask(
-            net, self._part("train"), self._part("val"), self.device, norm=job.norm, kriging=True,
-            seed=job.seed,
-        )  # fmt: skip
+        task = self.predictor_task(net, kriging=True)
         return net, self._guarded(task, "kriging", lr=KRIGING_LR)
 
 
@@ -139,6 +138,26 @@ class Trainer:
             form: Name in `FORMS` or `BLIND`; that of the job if none is named.
             init: Whether it starts from another observer.
         """
+        second = self._second(form, init=init)
+        return second.predictor if isinstance(second, Aligned) else second
+
+    def to_text(self) -> ToText | None:
+        """Return the way from the space of "ours" to that of the texts; None without texts."""
+        second = self._second() if self.job.align == "siglip" else None
+        if isinstance(second, Aligned):
+            return second.text_map()
+        return None if self.material.texts is None else self.material.texts.way
+
+    def check_texts(self) -> None:
+        """Check that there is what scenes are aligned with.
+
+        Raises:
+            DataError: See `Stages.matches`.
+        """
+        self._stages("").matches()
+
+    def _second(self, form: str = "", *, init: bool = False) -> Predictor | Aligned:
+        """Return a predictor after stage II: with its way to the texts where the job aligns it."""
         form = form or self.job.form
         made = BLIND[form] if form in BLIND else form_of(form)
         name = f"predictor {form}{' init' if init else ''}"
@@ -148,6 +167,11 @@ class Trainer:
             name, stages.new_predictor, lambda: stages.predictor(self.fill(), start)
         )[0]
         second = self._stages(f"{name} II", made=made)
+        if self.job.align == "siglip":
+            return self._stage(
+                f"{name} II", second.new_aligned,
+                lambda: second.aligned(first, self.sampler()), self.supervision,
+            )[0]  # fmt: skip
         return self._stage(
             f"{name} II", stages.new_predictor,
             lambda: second.second(deepcopy(first), self.sampler()), self.supervision,
@@ -210,7 +234,8 @@ class Trainer:
         if stages is None:
             return None
         facts = [self._found[stage][1] for stage in stages]
-        return any(f.get("blocks", f.get("conv", f))["kept"] for f in facts)
+        # What is aligned with texts stays as it is: there is nothing to compare it with.
+        return any(f.get("blocks", f.get("conv", f)).get("kept", True) for f in facts)
 
     @property
     def _checkpoint(self) -> Path:

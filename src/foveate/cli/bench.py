@@ -44,6 +44,8 @@ def observe(
     lr_weights: t.LrWeights = None,
     target_model: t.TargetModel = None,
     target_weights: t.TargetWeights = None,
+    saliency_model: t.SaliencyModel = None,
+    saliency_weights: t.SaliencyWeights = None,
     size: t.Size = None,
     form: Annotated[
         str | None,
@@ -55,6 +57,14 @@ def observe(
     supervision: Annotated[
         str | None, typer.Option(help="Of 'learned'; see observe train. [default: blend]")
     ] = None,
+    similarity: t.Similarity = None,
+    reference: t.Reference = None,
+    lam: t.Lam = None,
+    over: t.Over = None,
+    target_scale: t.TargetScale = None,
+    align: t.Align = None,
+    norm: t.Norm = None,
+    observed_weight: t.ObservedWeight = None,
     obr: Annotated[
         float | None, typer.Option(help="Observed share where a table has one. [default: 0.12]")
     ] = None,
@@ -89,8 +99,11 @@ def observe(
     typed: dict[str, Any] = {
         "pairs": pairs, "table": table, "model": model, "weights": weights, "text": text,
         "text_weights": text_weights, "lr_model": lr_model, "lr_weights": lr_weights,
-        "target_model": target_model, "target_weights": target_weights, "size": size,
-        "form": form, "fill": fill, "supervision": supervision, "obr": obr, "init": init,
+        "target_model": target_model, "target_weights": target_weights,
+        "saliency_model": saliency_model, "saliency_weights": saliency_weights, "size": size,
+        "form": form, "fill": fill, "supervision": supervision, "similarity": similarity,
+        "reference": reference, "lam": lam, "over": over, "target_scale": target_scale,
+        "align": align, "norm": norm, "observed_weight": observed_weight, "obr": obr, "init": init,
         "val": val, "test": test, "epochs": epochs, "train_batch": train_batch, "lr": lr,
         "patience": patience, "precision": precision,
     }  # fmt: skip

@@ -80,16 +80,25 @@ def classify(
         Path | None, typer.Argument(help="A run of foveate observe complete; or --dataset.")
     ] = None,
     concepts: Annotated[
-        str, typer.Option(help="What is to be found: forest,water,road; or a file.")
-    ] = "",
+        str | None,
+        typer.Option(
+            help="What is to be found: forest,water,road; or a file. [default: the observer's]"
+        ),
+    ] = None,
     by: Annotated[
-        str, typer.Option(help="auto, texts, or labels that the observer has learnt from.")
-    ] = "auto",
+        str | None,
+        typer.Option(
+            help="auto, texts, or labels that the observer has learnt from. [default: auto]"
+        ),
+    ] = None,
     dataset: Annotated[
         str, typer.Option(help="Zero-shot on a whole data set instead: eurosat, bigearthnet.")
     ] = "",
     root: Annotated[Path | None, typer.Option(help="Folder of that data set.")] = None,
-    split: Annotated[str, typer.Option(help="Part of that data set: train, val, test.")] = "test",
+    split: Annotated[
+        str | None,
+        typer.Option(help="Part of that data set: train, val, test. [default: test]"),
+    ] = None,
     bands: Annotated[
         str, typer.Option(help="Its bands in the order of the training: B04,B03,B02.")
     ] = "",

@@ -31,3 +31,33 @@ Patience = Annotated[
 Precision = Annotated[
     str | None, typer.Option(help="float32 or bfloat16, in training. [default: float32]")
 ]
+SaliencyModel = Annotated[
+    str | None, typer.Option(help="Encoder for structural saliency. [default: --model]")
+]
+SaliencyWeights = Annotated[Path | None, typer.Option(help="Its local weights.")]
+Similarity = Annotated[
+    str | None,
+    typer.Option(help="s of Eq. 5: lift, z, cosine (of texts) or logit. [default: lift]"),
+]
+Reference = Annotated[
+    str | None, typer.Option(help="Gain beyond the tile or the scene. [default: tile]")
+]
+Lam = Annotated[
+    float | None, typer.Option("--lambda", help="Weight of the reference. [default: 1]")
+]
+Over = Annotated[str | None, typer.Option(help="sum or max over concepts. [default: sum]")]
+TargetScale = Annotated[
+    str | None,
+    typer.Option(help="quantile, ecdf, scene_minmax or scene_sum. [default: quantile]"),
+]
+Align = Annotated[
+    str | None, typer.Option(help="dense (Eq. 8) or siglip (Eq. 9 on top). [default: dense]")
+]
+Norm = Annotated[
+    float | None,
+    typer.Option(help="Weight of the length in the loss; 0: cosine alone. [default: 0.5]"),
+]
+ObservedWeight = Annotated[
+    float | None,
+    typer.Option(help="Weight of observed tokens in the loss; 1: Eq. 8. [default: 0.25]"),
+]

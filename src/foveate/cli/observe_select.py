@@ -36,6 +36,10 @@ def select(
     covariate: Annotated[
         Path | None, typer.Option(help="A raster for that policy: night lights, population.")
     ] = None,
+    tile: Annotated[
+        float | None,
+        typer.Option(help="Side of a tile, pixels of the overview. [default: as in training]"),
+    ] = None,
     lr_cost: Annotated[
         float, typer.Option(help="Price of the overview per area, that of a tile being 1.")
     ] = 0.0,
@@ -59,7 +63,7 @@ def select(
 
     job = select_job(
         images=images, model=model, budget=budget, threshold=threshold, obr=obr, policy=policy,
-        covariate=covariate, lr_cost=lr_cost, bands=bands, extra=extra, stack=stack,
+        covariate=covariate, tile=tile, lr_cost=lr_cost, bands=bands, extra=extra, stack=stack,
         nodata=nodata, min_valid=min_valid, skip_empty=skip_empty, seed=seed, device=device,
     )  # fmt: skip
     with progress_bars(quiet=as_json) as progress:

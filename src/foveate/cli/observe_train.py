@@ -24,10 +24,8 @@ def train(
     lr_weights: t.LrWeights = None,
     target_model: t.TargetModel = None,
     target_weights: t.TargetWeights = None,
-    saliency_model: Annotated[
-        str | None, typer.Option(help="Encoder for structural saliency. [default: --model]")
-    ] = None,
-    saliency_weights: Annotated[Path | None, typer.Option(help="Its local weights.")] = None,
+    saliency_model: t.SaliencyModel = None,
+    saliency_weights: t.SaliencyWeights = None,
     size: t.Size = None,
     form: Annotated[
         str | None,
@@ -41,25 +39,14 @@ def train(
             "the best on the validation scenes. [default: blend]"
         ),
     ] = None,
-    similarity: Annotated[
-        str | None, typer.Option(help="s of Eq. 5: lift, z or cosine. [default: lift]")
-    ] = None,
-    reference: Annotated[
-        str | None, typer.Option(help="Gain beyond the tile or the scene. [default: tile]")
-    ] = None,
-    lam: Annotated[
-        float | None, typer.Option("--lambda", help="Weight of the reference. [default: 1]")
-    ] = None,
-    over: Annotated[
-        str | None, typer.Option(help="sum or max over concepts. [default: sum]")
-    ] = None,
-    target_scale: Annotated[
-        str | None,
-        typer.Option(help="quantile, ecdf, scene_minmax or scene_sum. [default: quantile]"),
-    ] = None,
-    align: Annotated[
-        str | None, typer.Option(help="dense (Eq. 8) or siglip (Eq. 9). [default: dense]")
-    ] = None,
+    similarity: t.Similarity = None,
+    reference: t.Reference = None,
+    lam: t.Lam = None,
+    over: t.Over = None,
+    target_scale: t.TargetScale = None,
+    align: t.Align = None,
+    norm: t.Norm = None,
+    observed_weight: t.ObservedWeight = None,
     obr: Annotated[
         float | None, typer.Option(help="Observed share to train for. [default: 0.12]")
     ] = None,
@@ -98,7 +85,8 @@ def train(
         "saliency_model": saliency_model, "saliency_weights": saliency_weights, "size": size,
         "form": form, "fill": fill, "supervision": supervision, "similarity": similarity,
         "reference": reference, "lam": lam, "over": over, "target_scale": target_scale,
-        "align": align, "obr": obr, "init": init, "val": val, "test": test, "epochs": epochs,
+        "align": align, "norm": norm, "observed_weight": observed_weight, "obr": obr,
+        "init": init, "val": val, "test": test, "epochs": epochs,
         "train_batch": train_batch, "lr": lr, "patience": patience, "precision": precision,
     }  # fmt: skip
     given = training_settings(typed, concepts=concepts, scale=scale, bands=bands)

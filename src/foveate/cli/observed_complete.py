@@ -115,8 +115,9 @@ def _writer(out: Path) -> Any:
 
 
 def classified(
-    *, scenes: Path | None, concepts: str, dataset: str, root: Path | None, as_json: bool,
-    by: str, model: Path | None, templates: str, device: str, bands: str, scale: str, split: str,
+    *, scenes: Path | None, concepts: str | None, dataset: str, root: Path | None, as_json: bool,
+    by: str | None, model: Path | None, templates: str, device: str, bands: str, scale: str,
+    split: str | None,
 ) -> None:  # fmt: skip
     """Classify completed scenes, or a data set, and print what came out.
 
@@ -130,9 +131,23 @@ def classified(
             "foveate observe classify SCENES --concepts forest,water, or --dataset eurosat "
             "--root DIR --model MODEL",
         )
+    others = (
+        {"root": root, "split": split, "bands": bands, "scale": scale}
+        if scenes is not None
+        else {"concepts": concepts, "by": by}
+    )
+    stated = [f"--{name}" for name, value in others.items() if value]
+    if stated:
+        raise ParameterError(
+            f"{stated[0]} {'of' if scenes is None else 'without'} a data set",
+            "Classes of a data set are its own, and are told by their texts."
+            if scenes is None
+            else "It says how a data set is read.",
+            f"Leave {stated[0]} out.",
+        )
     shared = {"templates": templates or None, "device": device}
     if scenes is not None:
-        _scenes(scenes, concepts, as_json=as_json, by=by, model=model, **shared)
+        _scenes(scenes, concepts, as_json=as_json, by=by or "auto", model=model, **shared)
         return
     if root is None or model is None:
         raise ParameterError(
@@ -141,19 +156,19 @@ def classified(
             f"--dataset {dataset} --root DIR --model MODEL",
         )
     _dataset(
-        dataset, root, model, as_json=as_json, split=split,
+        dataset, root, model, as_json=as_json, split=split or "test",
         bands=[part.strip() for part in bands.split(",") if part.strip()], scale=scale, **shared,
     )  # fmt: skip
 
 
 def _scenes(
-    scenes: Path, concepts: str, *, as_json: bool, by: str, model: Path | None, **rest: Any
+    scenes: Path, concepts: str | None, *, as_json: bool, by: str, model: Path | None, **rest: Any
 ) -> None:
     from foveate.observe.concepts import concepts_from
     from foveate.observe.recognise import classify
 
     found = classify(
-        scenes, concepts_from(concepts), by=by,  # ty: ignore[invalid-argument-type]
+        scenes, () if concepts is None else concepts_from(concepts), by=by,  # ty: ignore[invalid-argument-type]
         model=None if model is None else str(model), **rest,
     )  # fmt: skip
     wide = max(len(name) for name in found["concepts"])

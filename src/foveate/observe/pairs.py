@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from foveate.observe.concepts import Concept
+    from foveate.observe.prepare import PrepareJob
     from foveate.pool import Pool
 
 _AGAIN = "Prepare the pairs again: foveate observe prepare ... --out PAIRS."
@@ -113,6 +114,15 @@ class Pairs:
         coarse, fine = np.median(np.array(known), axis=0).tolist()
         return (coarse, fine if self.has_hr else float("nan"))
 
+    @property
+    def ratio(self) -> float:
+        """Side of a pixel of the overviews over that of a pixel of the scenes, the median."""
+        sizes = [
+            np.prod(scene.source.info.shape) / np.prod(low.source.info.shape)
+            for scene, low in zip(self.pool.scenes, self.overviews, strict=True)
+        ]
+        return float(np.sqrt(np.median(sizes)))
+
 
 def open_pairs(path: str | Path) -> Pairs:
     """Open what `foveate observe prepare` wrote; headers and tables are read, no pixels.
@@ -155,14 +165,16 @@ def open_pairs(path: str | Path) -> Pairs:
         _check_print(row, "hr", scene.source.info.fingerprint)
         _check_print(row, "mask", scene.mask.info.fingerprint if scene.mask else None)
         _check_print(row, "lr", source.info.fingerprint)
-    concepts = job.needed()
+    concepts, shares = job.stated_concepts(), None
+    if job.labelled:
+        concepts, shares = _labels(root, pool, job)
     return Pairs(
         pool=pool,
         overviews=tuple(overviews),
         shape=job.tiles,
         groups=tuple(rows[scene.scene_id]["group"] for scene in pool.scenes),
         concepts=concepts,
-        shares=_shares(root, pool, concepts) if job.labelled else None,
+        shares=shares,
     )
 
 
@@ -176,8 +188,11 @@ def _check_print(row: dict[str, Any], part: str, found: str | None) -> None:
         )
 
 
-def _shares(root: Path, pool: Pool, concepts: tuple[Concept, ...]) -> NDArray[np.float32]:
-    from foveate.observe.prepare import LABELS
+def _labels(
+    root: Path, pool: Pool, job: PrepareJob
+) -> tuple[tuple[Concept, ...], NDArray[np.float32]]:
+    """Return the K concepts, and (n, K) the share of each tile that shows them."""
+    from foveate.observe.prepare import LABELS, labelled_concepts
 
     table = read_parquet(root / LABELS)
     if table["tile_id"].to_pylist() != pool.ids.tolist():
@@ -186,5 +201,6 @@ def _shares(root: Path, pool: Pool, concepts: tuple[Concept, ...]) -> NDArray[np
             "The labels are those of the pairs.",
             _AGAIN,
         )
+    concepts = labelled_concepts(job, table)
     columns = [table[concept.name].to_numpy() for concept in concepts]
-    return np.stack(columns, axis=1).astype(np.float32)
+    return concepts, np.stack(columns, axis=1).astype(np.float32)

@@ -15,6 +15,7 @@ from pydantic import Field, field_validator
 
 from foveate.errors import ParameterError
 from foveate.files import digest, fingerprint, read_parquet, write_parquet
+from foveate.models.heads.base import same_name
 from foveate.observe.concepts import Concept, concepts_of
 from foveate.observe.labels import Objects, check_known, concept_shares, present, read_objects
 from foveate.observe.opening import open_headers, times
@@ -27,6 +28,8 @@ from foveate.raster import FileSource, metres_per_pixel
 from foveate.run import Run
 
 if TYPE_CHECKING:
+    import pyarrow as pa
+
     from foveate.pool import Pool, Scene
     from foveate.progress import ProgressFn
 
@@ -47,7 +50,8 @@ class PrepareJob(ImagerySettings):
         mtf: Modulation of the simulated overviews at their Nyquist frequency; see `simulate`.
         snr: Signal to noise of the simulated overviews; None for no noise.
         lr: Folders or files of real overviews, instead of simulated ones.
-        concepts: Entries as `concepts_of` takes them.
+        concepts: Entries as `concepts_of` takes them. Empty: a concept for each class of the masks
+            and each kind of the objects; none without masks and objects.
         objects: GeoJSON of objects, with a property ``kind``.
         seed: Of the noise.
     """
@@ -76,14 +80,14 @@ class PrepareJob(ImagerySettings):
         """Side of a pixel of the simulated overviews in pixels of the scene."""
         return RATIO if self.ratio is None else self.ratio
 
-    def needed(self) -> tuple[Concept, ...]:
-        """Return the concepts; none when none are given."""
+    def stated_concepts(self) -> tuple[Concept, ...]:
+        """Return the concepts that were stated; none where those of masks and objects count."""
         return concepts_of(self.concepts) if self.concepts else ()
 
     @property
     def labelled(self) -> bool:
         """Whether something tells which tile shows which concept."""
-        return bool(self.concepts) and bool(self.masks or self.objects)
+        return bool(self.masks or self.objects)
 
 
 def run(
@@ -109,19 +113,20 @@ def run(
             that can be known; overviews that are finished are kept.
     """
     _check(job)
-    concepts = job.needed()
+    stated = job.stated_concepts()
     objects = read_objects(job.objects) if job.objects else None
     headers, real = open_headers(job)
-    if job.labelled and (headers.legend is not None or not job.masks):
+    if stated and job.labelled and (headers.legend is not None or not job.masks):
         classes = headers.legend.names if headers.legend else ()
-        check_known(concepts, classes, objects.kinds if objects else ())
+        check_known(stated, classes, objects.kinds if objects else ())
     with Run.create(out, job=job.model_dump(mode="json"), command=command) as opened:
         pool, pool_key = measure(headers, job, opened, progress)
         files = [scene.uri for scene in real] if real else _overviews(job, pool, opened, progress)
         _prune(opened.path, [] if real else files)
         if job.labelled:
             told = fingerprint(job.objects) if job.objects else None
-            key = digest([VERSION, pool_key, job.concepts, told])
+            concepts = stated or concepts_of(named_in(pool, objects))
+            key = digest([VERSION, pool_key, [c.to_dict() for c in concepts], told])
             opened.do("labels", key, lambda: _save_labels(opened, pool, concepts, objects))
         rows = [
             _row(job, scene, file, opened.path)
@@ -132,6 +137,18 @@ def run(
         opened.do("pairs", key, lambda: _save_pairs(opened, rows, settings))
         opened.describe(summary=_summary(job, pool, rows, opened.path))
     return opened
+
+
+def named_in(pool: Pool, objects: Objects | None) -> list[str]:
+    """Return the classes of the masks of a pool, and the kinds of objects: each name once."""
+    names = [*(pool.legend.names if pool.legend else ()), *(objects.kinds if objects else ())]
+    return list({same_name(name): name for name in reversed(names)}.values())[::-1]
+
+
+def labelled_concepts(job: PrepareJob, labels: pa.Table) -> tuple[Concept, ...]:
+    """Return the concepts of a table of labels: those that were stated, or its columns."""
+    columns = [name for name in labels.column_names if name != "tile_id"]
+    return job.stated_concepts() or concepts_of(columns)
 
 
 def group_of(scene_id: str) -> str:
@@ -165,12 +182,6 @@ def _check(job: PrepareJob) -> None:
     if not job.lr:
         low_shape((1, 1), job.scale)
         psf_sigma(job.scale, job.mtf)
-    if (job.masks or job.objects) and not job.concepts:
-        raise ParameterError(
-            "masks or objects without concepts",
-            "They tell which tile shows which concept.",
-            "--concepts forest,water,road",
-        )
 
 
 def _overviews(job: PrepareJob, pool: Pool, opened: Run, progress: ProgressFn | None) -> list[str]:
@@ -285,10 +296,10 @@ def _summary(job: PrepareJob, pool: Pool, rows: list[dict[str, Any]], root: Path
 
 def _shown(job: PrepareJob, root: Path) -> dict[str, int | None]:
     """Return concept -> how many tiles show it, None where that is not known."""
-    concepts = job.needed()
     if not job.labelled:
-        return {concept.name: None for concept in concepts}
+        return {concept.name: None for concept in job.stated_concepts()}
     table = read_parquet(root / LABELS)
+    concepts = labelled_concepts(job, table)
     shares = np.stack([table[concept.name].to_numpy() for concept in concepts], axis=1)
     counts = present(shares, concepts).sum(axis=0).tolist()
     known = np.isfinite(shares).any(axis=0).tolist()

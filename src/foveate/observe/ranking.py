@@ -65,6 +65,7 @@ def rank(
     policy: str = LEARNED,
     covariate: str | Path | None = None,
     bands: Sequence[int] = (),
+    tile: float | None = None,
     seed: int = 0,
     device: str = "auto",
     progress: ProgressFn | None = None,
@@ -81,6 +82,7 @@ def rank(
             other apart; or a baseline: "random", "uniform", "lr-entropy", "covariate".
         covariate: A raster (night lights, population), for that policy.
         bands: 1-based bands in the place of those of the training; empty for the same.
+        tile: Side of a tile in pixels of overviews that are files; that of the training when None.
         seed: Of ties, and of policies that draw.
         device: Of the encoder, and of an observer that is loaded.
         progress: Called with ticks.
@@ -102,7 +104,8 @@ def rank(
     else:
         headers = open_pool(overviews, split=(1, 1), measure=False)
         check_reads(headers.scenes, own.record.encoders["lr"], bands)
-        target = target_of(scan(cut(headers, own.record), bands=bands or None, progress=progress))
+        tiles = cut(headers, own.record, tile)
+        target = target_of(scan(tiles, bands=bands or None, progress=progress))
     return ranked(
         target, own, policy=policy, covariate=covariate, bands=bands, seed=seed, device=device,
         progress=progress,

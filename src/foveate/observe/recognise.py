@@ -45,14 +45,14 @@ _FOOTER = b"foveate"
 
 
 def classify(
-    path: str | Path, concepts: Sequence[Concept], *, by: By = "auto", model: str | None = None,
-    templates: str | None = None, device: str = "auto",
+    path: str | Path, concepts: Sequence[Concept] = (), *, by: By = "auto",
+    model: str | None = None, templates: str | None = None, device: str = "auto",
 ) -> dict[str, Any]:  # fmt: skip
     """Score the tiles and scenes of a run of `foveate observe complete` for concepts.
 
     Args:
         path: The run; the tables are written into it.
-        concepts: What to score.
+        concepts: What to score; the observer's own when empty.
         by: "labels", "texts", or "auto": labels where the observer has learnt all of them, texts
             otherwise.
         model: The observer; the one that has completed the scenes when None.
@@ -63,16 +63,28 @@ def classify(
         What came out, JSON-ready: "run", "worked", "by", "score", "concepts", "truth".
 
     Raises:
-        ParameterError: There are no concepts.
+        ParameterError: No concepts, and the observer was trained without any; or templates for
+            concepts that are known by labels.
         UnknownNameError: Labels, and the observer knows no such concept.
         MissingCapabilityError: The observer cannot tell concepts so.
         DataError: See `open_completed`.
     """
-    if not concepts:
-        raise ParameterError("no concepts", "Say what is to be found.", "--concepts forest,water")
     scenes = open_completed(path)
     observer = observer_of(scenes, model)
+    concepts = concepts or observer.record.concepts
+    if not concepts:
+        raise ParameterError(
+            "no concepts, and an observer that was trained without any",
+            "Say what is to be found.",
+            "--concepts forest,water",
+        )
     way = _way(observer, concepts, by)
+    if way == "labels" and templates is not None:
+        raise ParameterError(
+            f"templates {templates!r} for concepts that are known by labels",
+            "Templates are sentences around texts.",
+            "Leave --templates out, or add --by texts for an observer that reads texts.",
+        )
     scores = _scores(scenes, observer, concepts, way=way, templates=templates, device=device)
     kind = "probability" if way == "labels" else "cosine"
     about = {"by": way, "score": kind, "concepts": [concept.to_dict() for concept in concepts]}

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
 FORMAT = 2  # raised when the same file comes to mean something else
 RECORD = "observer.json"
+RATIO = 10.0  # of resolutions, where nothing tells
 
 
 @dataclass(frozen=True)
@@ -55,6 +56,7 @@ class Record:
         calibration: From its scores to places among those of the validation scenes.
         templates: Sentences around texts.
         training: For people.
+        ratio: Side of an LR pixel over that of an HR pixel.
         held_out: How policies did against random tiles on scenes that nothing was fitted to:
             "split", "scenes", "measure", "shares" and "against_random", see
             `foveate.observe.judge.against_random`. None for an observer of an earlier version.
@@ -73,6 +75,7 @@ class Record:
     calibration: Calibration
     templates: str
     training: dict[str, Any]
+    ratio: float = RATIO
     held_out: dict[str, Any] | None = None
 
     def write(self, folder: Path) -> Path:

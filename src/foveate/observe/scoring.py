@@ -13,11 +13,14 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from foveate.errors import DataError
-from foveate.models.heads.base import check_dim
+from foveate.models.heads.base import check_dim, unit
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from numpy.typing import NDArray
 
+    from foveate.models.heads.base import Head
     from foveate.models.heads.zero_shot import TextHead
 
 _STRENGTH = 0.1  # C of the classifiers: features have unit scale
@@ -148,10 +151,36 @@ class TextConcepts:
         """(K, e) float32 unit vectors of the concepts' texts."""
         return self.head.weight
 
+    def cosines(self, z: NDArray[np.floating]) -> NDArray[np.float32]:
+        """Return the cosines of mean tokens with the texts: (..., d) to (..., K)."""
+        return unit(self.way(z)) @ self.directions.T
+
     def logits(self, z: NDArray[np.floating]) -> NDArray[np.float32]:
-        """Return the scores of mean tokens: (..., d) to (..., K)."""
+        """Return scale * cosine + bias of mean tokens: (..., d) to (..., K)."""
         return self.head.logits(self.way(z))
 
     def probabilities(self, z: NDArray[np.floating]) -> NDArray[np.float32]:
         """Return the probabilities of mean tokens: (..., d) to (..., K)."""
         return self.head.probabilities(self.way(z))
+
+
+def similarity_scores(
+    head: Head, similarity: str
+) -> Callable[[NDArray[np.floating]], NDArray[np.float32]]:
+    """Return what of a head a similarity compares: (..., d) mean tokens to (..., K) scores.
+
+    Raises:
+        DataError: Cosines of concepts that are known by labels alone.
+    """
+    if similarity == "lift":
+        return head.probabilities
+    if similarity != "cosine":
+        return head.logits
+    if not isinstance(head, TextConcepts):
+        raise DataError(
+            "--similarity cosine of concepts that are known by labels alone",
+            "Cosines are those of images and texts.",
+            "Name a model that reads texts with --text, or type --similarity logit for the scores "
+            "of the classifiers.",
+        )
+    return head.cosines

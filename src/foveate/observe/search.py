@@ -15,10 +15,11 @@ import numpy as np
 from foveate.embeddings import find_rows
 from foveate.errors import DataError, MissingCapabilityError, ParameterError, UnknownNameError
 from foveate.files import read_parquet, text_column
-from foveate.models.heads.base import same_name, unit
+from foveate.models.heads.base import same_name
 from foveate.models.heads.zero_shot import text_head
 from foveate.observe.completion import built, weights_print
 from foveate.observe.observer import Observer
+from foveate.observe.scoring import TextConcepts
 from foveate.registry import suggest
 from foveate.seeds import tie_keys
 
@@ -150,8 +151,7 @@ def text_scores(
     model = built(observer, "text", device)
     head = text_head(model, texts, templates=templates or observer.record.templates)
     assert observer.to_text is not None  # noqa: S101  (need_texts has looked)
-    found = unit(observer.to_text(scenes.x)) @ head.weight.T
-    return np.asarray(found, np.float64)
+    return np.asarray(TextConcepts(head, observer.to_text).cosines(scenes.x), np.float64)
 
 
 def need_texts(observer: Observer, text: str) -> None:

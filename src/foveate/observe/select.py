@@ -5,6 +5,7 @@ LR tokens and the ranking are steps of the run: another budget or threshold cost
 
 from __future__ import annotations
 
+import logging
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -22,6 +23,7 @@ from foveate.observe.select_settings import SelectJob
 from foveate.observe.select_summary import areas, observed, training
 from foveate.observe.target import (
     Target,
+    cautions,
     check_reads,
     cut,
     is_pairs,
@@ -41,6 +43,7 @@ if TYPE_CHECKING:
     from foveate.progress import ProgressFn
 
 VERSION = 1  # raised when the same job gives another result
+logger = logging.getLogger("foveate")
 
 
 def run(
@@ -77,6 +80,8 @@ def run(
     check_reads(headers.overviews, observer.record.encoders["lr"], job.bands)
     if budget is not None:
         _check_units(budget, headers.pool)
+    for caution in cautions(headers, observer.record):  # before the work, not only after it
+        logger.warning("%s", caution)
     with Run.create(out, job=job.model_dump(mode="json"), command=command) as opened:
         work = _Work(job, observer, opened, budget, progress)
         work.open_pool(headers)
@@ -93,14 +98,15 @@ def _headers(job: SelectJob, observer: Observer) -> Target:
     """Open overviews or pairs; no pixel is read."""
     folders = [path for path in job.images if is_pairs(path)]
     if not folders:
-        return target_of(cut(opened_pool(job, split=(1, 1)), observer.record))
+        headers = opened_pool(job, split=(1, 1))
+        return target_of(cut(headers, observer.record, job.tile))
     if len(job.images) > 1:
         raise ParameterError(
             f"{len(job.images)} paths, of which {folders[0]!r} is a run",
             "Pairs are given alone, overviews as files or folders of them.",
             "Give the folder of the pairs, or its folder 'overviews'.",
         )
-    fields = ("nodata", "extra", "stack", "min_valid", "skip_empty", "classes", "masks")
+    fields = ("nodata", "extra", "stack", "min_valid", "skip_empty", "tile")
     stated = [n for n in fields if getattr(job, n) != type(job).model_fields[n].get_default()]
     if stated:
         raise ParameterError(

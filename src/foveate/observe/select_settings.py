@@ -29,17 +29,21 @@ class SelectJob(ImagerySettings):
         policy: "learned", "design", or a baseline: "random", "uniform", "lr-entropy",
             "covariate"; see `rank`.
         covariate: A raster, for that policy; see `covered`.
+        tile: Side of a tile in pixels of the overviews; as large on the ground as in training when
+            None, or as many pixels where that is not known.
         lr_cost: Price of LR per area, as a share of that of HR.
         device: Of the encoder and the networks.
         seed: Of ties, and of policies that draw.
     """
 
+    absent = frozenset({"masks", "classes", "min_labelled"})
     model: str
     budget: str | None = None
     threshold: float | None = Field(None, ge=0, le=1)
     obr: float | None = Field(None, gt=0, le=1)
     policy: str = LEARNED
     covariate: str | None = None
+    tile: float | None = Field(None, ge=1)
     lr_cost: float = Field(0.0, ge=0)
     device: str = "auto"
     seed: int = Field(0, ge=0)

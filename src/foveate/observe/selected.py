@@ -133,7 +133,7 @@ def load_selected(path: str | Path, observer: Observer) -> Selected:
     if is_pairs(job.images[0]):
         target = target_of(open_pairs(job.images[0]))
     else:
-        target = target_of(cut(opened_pool(job, split=(1, 1)), observer.record))
+        target = target_of(cut(opened_pool(job, split=(1, 1)), observer.record, job.tile))
         target = replace(target, pool=_stored(root, target, observer))
     scores = read_parquet(root / SCORES)
     order = find_rows(text_column(scores, "tile_id"), target.pool.ids)

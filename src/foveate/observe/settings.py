@@ -10,6 +10,7 @@ from foveate.errors import ParameterError
 from foveate.models.load import load_model
 from foveate.observe.concepts import Concept, concepts_of
 from foveate.observe.networks.shape import SIZES, form_of
+from foveate.observe.similarity import SimilarityKind  # noqa: TC001  (pydantic reads it)
 from foveate.observe.supervision import FORMS as SUPERVISIONS
 from foveate.pool.settings import JobSettings
 from foveate.registry import suggest
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
     from foveate.models.base import ModelHandle
 
 AUTO = "auto"
+OBSERVED_WEIGHT = 0.25  # observed tokens are known, so that they teach less; 1 is Eq. 8
 Role = Literal["hr", "lr", "target", "saliency", "text"]
 
 
@@ -48,14 +50,16 @@ class TrainJob(JobSettings):
         supervision: What the sampler learns, a name in `foveate.observe.supervision.FORMS`; or
             "auto": the one whose sampler captures most of the gain on the validation scenes. Where
             there are no concepts, "blend" is "surprise" alone.
-        similarity: s of Eq. 5: "lift", "z" or "cosine".
+        similarity: s of Eq. 5: "lift", "z", "cosine" (needs texts) or "logit"; see
+            `foveate.observe.similarity`.
         reference: What the gain is beyond: "tile", what the overview tells of this tile; or
             "scene", of the whole scene (F^g of Eq. 5).
         lam: Weight of the reference (lambda of Eq. 5).
         over: "sum" or "max" over concepts.
         target_scale: How targets come to [0, 1]: "quantile", "ecdf", "scene_minmax", "scene_sum".
         align: "dense" (Eq. 8), or "siglip" for Eq. 9 on top in stage II.
-        norm: Weight of the length in the representation loss; 0 is Eq. 8.
+        norm: Weight of the length in the representation loss; 0 leaves the cosine of Eq. 8.
+        observed_weight: Weight of observed tokens in it, unobserved ones having 1; 1 is Eq. 8.
         obr: Observed share that masks and reports are about.
         init: Folder of a trained observer whose weights to start from; None for random ones.
         val: Share of the groups of scenes to choose by.
@@ -90,13 +94,14 @@ class TrainJob(JobSettings):
     form: str = "kriged"
     fill: Literal["linear", "conv"] = "linear"
     supervision: str = "blend"
-    similarity: Literal["lift", "z", "cosine"] = "lift"
+    similarity: SimilarityKind = "lift"
     reference: Literal["tile", "scene"] = "tile"
     lam: float = Field(1.0, ge=0)
     over: Literal["sum", "max"] = "sum"
     target_scale: Literal["quantile", "ecdf", "scene_minmax", "scene_sum"] = "quantile"
     align: Literal["dense", "siglip"] = "dense"
     norm: float = Field(0.5, ge=0)
+    observed_weight: float = Field(OBSERVED_WEIGHT, ge=0, le=1)
     obr: float = Field(0.12, gt=0, lt=1)
     init: str | None = None
     val: float = Field(0.15, gt=0, lt=1)

@@ -1,9 +1,12 @@
 """What HR says of concepts beyond what is known without it: the semantic gain (Eq. 5).
 
-Deviations: similarity is raw cosine in the paper. Cosines of prompts, and of resolutions, have
-scales of their own, so "z" standardises both per concept, and "lift" compares probabilities with
-prevalence; "cosine" is the paper's. With one reference for a whole scene and one concept the gain
-is HR similarity alone: a reference for each tile makes it a gain.
+Deviations: the paper calls s "a similarity function" in the space that images and texts share: the
+cosine, which is "cosine" here and needs texts. Cosines of prompts, and of resolutions, have scales
+of their own, so "z" standardises both per concept, and "lift" compares probabilities with
+prevalence. "logit" is what a head is trained with: scale * cosine + bias of texts, with the scale
+and bias of the model; the linear function of a classifier of labels. Its zero means something else
+in each model, and so does lambda. With one reference for a whole scene and one concept the gain is
+HR similarity alone: a reference for each tile makes it a gain.
 """
 
 from __future__ import annotations
@@ -21,8 +24,15 @@ if TYPE_CHECKING:
 
     from numpy.typing import ArrayLike, NDArray
 
-SimilarityKind = Literal["lift", "z", "cosine"]
-_KINDS = ("lift", "z", "cosine")
+SimilarityKind = Literal["lift", "z", "cosine", "logit"]
+_KINDS = ("lift", "z", "cosine", "logit")
+_RANGES = {  # what scores of a kind can be, how they are called, and what else to type
+    "lift": ((0.0, 1.0), "Lift compares probabilities, 0 to 1.",
+             "Calibrate them, or use similarity='z'."),
+    "cosine": ((-1.0, 1.0), "Cosines are -1 to 1.",
+               "Give cosines, or use similarity='logit' for scores of another scale."),
+}  # fmt: skip
+_ROUNDING = 1e-4  # of cosines in half precision
 _EQUAL = 1e-9  # relative: a spread below it is rounding
 
 
@@ -32,7 +42,7 @@ class Similarity:
 
     Attributes:
         kind: "lift": probability over prevalence; "z": standardised, HR and reference each by
-            themselves; "cosine": as it is (the paper's words).
+            themselves; "cosine": cosines as they are (Eq. 5); "logit": logits as they are.
         centre: (2, K) float64, subtracted from HR and from the reference.
         spread: (2, K) float64 above 0, by which they are divided then.
     """
@@ -50,13 +60,14 @@ class Similarity:
         equal has the spread 1.
 
         Args:
-            hr: (n, K) scores of HR, n >= 1: probabilities for "lift", else cosines.
+            hr: (n, K) scores of HR, n >= 1: probabilities for "lift", cosines for "cosine", logits
+                for "logit", any of them for "z".
             reference: (n, K) scores of what is known without HR.
             kind: See the class.
 
         Raises:
             ParameterError: No such kind.
-            DataError: Shapes do not match, numbers are not finite, or are no probabilities.
+            DataError: Shapes do not match, numbers are not finite, or not of this kind.
         """
         choose(kind, _KINDS, "similarity")
         x = _scores(hr, reference, kind)
@@ -74,7 +85,7 @@ class Similarity:
         """Return comparable scores of both: (2, n, K).
 
         Raises:
-            DataError: Shapes do not match, numbers are not finite, or are no probabilities.
+            DataError: Shapes do not match, numbers are not finite, or not of this kind.
         """
         x = _scores(hr, reference, self.kind)
         if x.shape[2] != self.centre.shape[1]:
@@ -112,7 +123,8 @@ def semantic_gain(
         gain_k = max(0, s(hr)_k - lam * s(reference)_k)
 
     Args:
-        hr: (n, K) scores of HR: probabilities for "lift", else cosines.
+        hr: (n, K) scores of HR: probabilities for "lift", cosines for "cosine", logits for "logit",
+            any of them for "z".
         reference: (n, K) scores of what is known without HR: of each tile's own LR, of the filled
             features, or of the whole overview (the same row for all tiles of a scene).
         weights: (K,) weight of each concept, >= 0.
@@ -126,7 +138,7 @@ def semantic_gain(
 
     Raises:
         ParameterError: No such option, or `fitted` is of another similarity.
-        DataError: Shapes do not match, numbers are not finite, or are no probabilities.
+        DataError: Shapes do not match, numbers are not finite, or not of this kind.
     """
     choose(similarity, _KINDS, "similarity")
     choose(over, ("sum", "max"), "over")
@@ -150,10 +162,10 @@ def _scores(hr: ArrayLike, reference: ArrayLike, kind: str) -> NDArray[np.float6
     """Return both as (2, n, K)."""
     high = finite(hr, "scores of HR", (None, None))
     both = np.stack([high, finite(reference, "scores of the reference", high.shape)])
-    if kind == "lift" and both.size and (both.min() < 0 or both.max() > 1):
-        raise DataError(
-            f"scores from {both.min():g} to {both.max():g} for the lift",
-            "Lift compares probabilities, 0 to 1.",
-            "Calibrate them, or use similarity='z'.",
-        )
+    if kind in _RANGES and both.size:
+        (low, high), allowed, hint = _RANGES[kind]
+        slack = _ROUNDING if kind == "cosine" else 0.0
+        if both.min() < low - slack or both.max() > high + slack:
+            given = f"scores from {both.min():g} to {both.max():g} for the similarity {kind!r}"
+            raise DataError(given, allowed, hint)
     return both

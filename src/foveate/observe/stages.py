@@ -91,14 +91,25 @@ class Stages:
         for strength in STRENGTHS:
             fill.put(*summed.solve(strength))
             with torch.no_grad():
-                tried[strength] = FillTask(fill.eval(), train, val, self.device).validate()["score"]
+                tried[strength] = self._fill_task(fill.eval(), train, val).validate()["score"]
         best = max(tried, key=lambda strength: tried[strength])
         fill.put(*summed.solve(best))
         facts: dict[str, Any] = {"strength": best, "ridge": tried[best]}
         if self.job.fill == "conv":
             fill.linear.requires_grad_(requires_grad=False)
-            facts["conv"] = self._guarded(FillTask(fill, train, val, self.device), "the LR fill")
+            facts["conv"] = self._guarded(self._fill_task(fill, train, val), "the LR fill")
         return fill, facts
+
+    def _fill_task(self, fill: Fill, train: Data, val: Data) -> FillTask:
+        return FillTask(fill, train, val, self.device, norm=self.job.norm)
+
+    def predictor_task(self, net: Predictor | Aligned, **more: Any) -> PredictorTask:
+        """Return the training of a predictor, with the loss that the job asks for."""
+        job = self.job
+        return PredictorTask(
+            net, self._part("train"), self._part("val"), self.device, norm=job.norm,
+            observed=job.observed_weight, seed=job.seed, **more,
+        )  # fmt: skip
 
     def predictor(
         self, fill: Fill, start: Predictor | None = None
@@ -109,17 +120,15 @@ class Stages:
             fill: The trained fill.
             start: A predictor to start the blocks from, or None.
         """
-        net, norm, seed = self.new_predictor(), self.job.norm, self.job.seed
+        net = self.new_predictor()
         if start is not None:
             net.load_state_dict(start.state_dict())
         net.fill.load_state_dict(fill.state_dict())
-        train, val = self._part("train"), self._part("val")
         facts: dict[str, Any] = {}
         if net.kriging is not None:
-            task = PredictorTask(net, train, val, self.device, norm=norm, kriging=True, seed=seed)
+            task = self.predictor_task(net, kriging=True)
             facts["kriging"] = self._guarded(task, "kriging", lr=KRIGING_LR)
-        task = PredictorTask(net, train, val, self.device, norm=norm, seed=seed)
-        facts["blocks"] = self._guarded(task, "the predictor")
+        facts["blocks"] = self._guarded(self.predictor_task(net), "the predictor")
         return net, facts
 
     def second(self, net: Predictor, sampler: Sampler) -> tuple[Predictor, dict[str, Any]]:
@@ -186,13 +195,9 @@ class Stages:
         self, net: Predictor | Aligned, predictor: Predictor, sampler: Sampler,
         has: tuple[NDArray[np.bool_], NDArray[np.bool_]] | None = None,
     ) -> dict[str, Any]:  # fmt: skip
-        job, train = self.job, self._part("train")
-        scores = scores_of(sampler, predictor.fill, train.lr, self.device)
-        task = PredictorTask(
-            net, train, self._part("val"), self.device, scores=scores, norm=job.norm, has=has,
-            seed=job.seed,
-        )  # fmt: skip
-        lr = job.lr * _SECOND_STAGE
+        scores = scores_of(sampler, predictor.fill, self._part("train").lr, self.device)
+        task = self.predictor_task(net, scores=scores, has=has)
+        lr = self.job.lr * _SECOND_STAGE
         if has is None:
             return self._guarded(task, "the predictor, stage II", lr=lr)
         return _facts(self._fit(task, "the predictor with texts", lr))

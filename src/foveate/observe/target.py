@@ -17,6 +17,7 @@ from foveate.errors import DataError, ParameterError
 from foveate.grid import Grid, Tiles
 from foveate.observe.pairs import Pairs
 from foveate.observe.prepare import PAIRS
+from foveate.observe.record import RATIO
 from foveate.pool.pool import Pool, Scene
 from foveate.raster import metres_per_pixel
 
@@ -28,7 +29,11 @@ if TYPE_CHECKING:
     from foveate.observe.record import Encoder, Record
 
 _FAR = 2.0  # a GSD or a tile off by such a factor is worth a warning
-RATIO = 10.0  # LR pixel over HR pixel where nothing tells
+
+_PREPARE = (
+    "foveate observe prepare IMAGE --tiles ROWSxCOLS --ratio {:.3g} --out PAIRS, and select on "
+    "PAIRS/overviews"
+)
 
 
 @dataclass(frozen=True)
@@ -112,7 +117,7 @@ def target_of(source: Pool | Pairs) -> Target:
     return Target(pool, scenes, tuple(shapes[scene.scene_id] for scene in scenes))
 
 
-def cut(headers: Pool, record: Record) -> Pool:
+def cut(headers: Pool, record: Record, tile: float | None = None) -> Pool:
     """Cut overviews into tiles of the size that an observer was trained with.
 
     ``rows = height / side``, rounded, at least 1, with the side of `tile_side`.
@@ -120,11 +125,17 @@ def cut(headers: Pool, record: Record) -> Pool:
     Args:
         headers: A pool of whole overviews.
         record: The observer's.
+        tile: Side of a tile in pixels of the overviews, instead of that of the training.
+
+    Raises:
+        DataError: An image may be no overview, and there is no `tile`; see `check_scale`.
     """
     tables = []
     for scene in headers.scenes:
         info = scene.source.info
-        side = tile_side(record, metres_per_pixel(info))
+        if tile is None:
+            check_scale(scene, record)
+        side = tile or tile_side(record, metres_per_pixel(info))
         rows, cols = (min(n, max(1, round(n / side))) for n in info.shape)
         tables.append(Grid.split(info.shape, rows, cols).tiles(scene.scene_id))
     tiles = Tiles.concat(tables)
@@ -147,6 +158,33 @@ def tile_side(record: Record, metres: float | None) -> float:
     if record.gsd is None or metres is None:
         return record.lr_tile
     return record.lr_tile * record.gsd[0] / metres
+
+
+def check_scale(scene: Scene, record: Record) -> None:
+    """Refuse an image that may be high resolution itself, where no size of a pixel says it.
+
+    Its tiles would have as many pixels as those of overviews: an image of full resolution has the
+    square of the ratio of resolutions times as many tiles, and from half of that on it is taken
+    for one. Where sizes of pixels are known, `cautions` compares them.
+
+    Raises:
+        DataError: It may be; the message says what to type for either.
+    """
+    info = scene.source.info
+    if record.gsd is not None and metres_per_pixel(info) is not None:
+        return
+    rows, cols = (max(1, round(n / record.lr_tile)) for n in info.shape)
+    usual = record.tiles[0] * record.tiles[1]
+    if rows * cols < usual * record.ratio**2 / 2:
+        return
+    raise DataError(
+        f"the overview {scene.scene_id!r} of {info.shape[0]:,} x {info.shape[1]:,} pixels would be "
+        f"cut into {rows * cols:,} tiles of {record.lr_tile:.3g} pixels a side",
+        f"Overviews of the training had {usual:,} tiles, and nothing says how large a pixel is: "
+        "this may be high resolution itself.",
+        f"If so, make its overview, {_PREPARE.format(record.ratio)}. If it is an overview, say how "
+        f"large a tile is: --tile {record.lr_tile:.3g}.",
+    )
 
 
 def check_reads(scenes: Sequence[Scene], encoder: Encoder, bands: Sequence[int] = ()) -> None:
@@ -208,6 +246,7 @@ def cautions(target: Target, record: Record) -> list[str]:
             found.append(
                 f"Pixels of {worst * own[0]:g} m, and {own[0]:g} m in training: more than "
                 f"a factor {_FAR:g}. Scores may mean nothing here."
+                + (f" Make overviews, {_PREPARE.format(record.ratio)}." if worst < 1 else "")
             )
     ground = [
         side * (target.gsd[i] / own[0] if own is not None and target.gsd is not None else 1)
@@ -231,11 +270,7 @@ def resolutions(target: Target, record: Record) -> tuple[float, float, str]:
         if high is not None and high[1] < low:
             return low, high[1], "pairs" if target.pairs is not None else "observer"
     if target.pairs is not None and target.pairs.has_hr:
-        areas = [
-            np.prod(scene.source.info.shape) / np.prod(low.source.info.shape)
-            for scene, low in zip(target.pool.scenes, target.overviews, strict=True)
-        ]
-        return float(np.sqrt(np.median(areas))), 1.0, "pairs, in pixels"
+        return target.pairs.ratio, 1.0, "pairs, in pixels"
     if record.gsd is not None:
         return record.gsd[0] / record.gsd[1], 1.0, "observer, as a ratio"
     return RATIO, 1.0, "assumed"

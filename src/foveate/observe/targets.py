@@ -15,6 +15,7 @@ import torch
 from foveate.models.weights import random_weights
 from foveate.observe.networks.fill import Fill, solve
 from foveate.observe.scale import Scale
+from foveate.observe.scoring import similarity_scores
 from foveate.observe.similarity import Similarity, semantic_gain
 from foveate.observe.splits import folds_of
 from foveate.observe.supervision import FORMS, combine, surprise, task_delta
@@ -59,7 +60,7 @@ class TargetSettings:
     """How the gain is worked out (Eq. 5).
 
     Attributes:
-        similarity: "lift", "z" or "cosine"; see `foveate.observe.similarity`.
+        similarity: "lift", "z", "cosine" or "logit"; see `foveate.observe.similarity`.
         lam: Weight of the reference.
         over: Concepts' gains are summed ("sum"), or the largest counts ("max").
         scale: How targets are brought to [0, 1]; see `foveate.observe.scale`.
@@ -137,9 +138,8 @@ class Targets:
 
     def _scores(self, e: Evidence) -> tuple[NDArray[np.floating], NDArray[np.floating]]:
         assert self._head is not None  # noqa: S101  (asked by the callers)
-        lift = self._settings.similarity == "lift"
-        say = self._head.probabilities if lift else self._head.logits
-        return say(e.hr.mean(axis=1)), say(e.reference)
+        scores = similarity_scores(self._head, self._settings.similarity)
+        return scores(e.hr.mean(axis=1)), scores(e.reference)
 
     def _losses(self, z: NDArray[np.floating], present: NDArray[np.bool_]) -> NDArray[np.float64]:
         """Return the cross-entropy of each tile over the concepts that count."""

@@ -32,7 +32,7 @@ from foveate.observe.networks.shape import form_of
 from foveate.observe.observer import Observer
 from foveate.observe.pairs import open_pairs
 from foveate.observe.record import RECORD, Record
-from foveate.observe.scoring import ToText
+from foveate.observe.scoring import similarity_scores
 from foveate.observe.settings import AUTO, TrainJob
 from foveate.observe.supervision import captured
 from foveate.run import Run
@@ -47,6 +47,7 @@ if TYPE_CHECKING:
     from foveate.observe.material import Material
     from foveate.observe.networks.predictor import Predictor
     from foveate.observe.networks.sampler import Sampler
+    from foveate.observe.scoring import ToText
     from foveate.observe.stages import Stages, Supervised
     from foveate.progress import ProgressFn
 
@@ -127,6 +128,10 @@ class _Work:
         """
         self._refuse_other()
         stages, forms = self._stages, self._forms()
+        if self.material.head is not None:
+            similarity_scores(
+                self.material.head, self.job.similarity
+            )  # refused before anything is trained
         if self.job.align == "siglip":
             stages.matches()
         fill, facts = self._stage("fill", [], stages.new_fill, lambda own: own.fill())
@@ -178,10 +183,7 @@ class _Work:
             "predictor with texts", more, stages.new_aligned,
             lambda own: own.aligned(first, sampler),
         )  # fmt: skip
-        way = whole.way
-        return whole.predictor, ToText(
-            way.weight.detach().cpu().numpy(), way.bias.detach().cpu().numpy()
-        )
+        return whole.predictor, whole.text_map()
 
     def _sampler(self, form: str) -> tuple[Sampler, dict[str, Any]]:
         """Return the sampler of one form of supervision, and what it captures."""
@@ -245,6 +247,7 @@ class _Work:
             obr=job.obr,
             calibration=Calibration.fit(self._stages.validation_scores(sampler, predictor.fill)),
             templates=job.templates,
+            ratio=material.pairs.ratio,
             training={
                 "key": self.key,
                 "asked": self._asked,
@@ -252,6 +255,7 @@ class _Work:
                 "form": job.form,
                 "seed": job.seed,
                 "target": job.target_model,
+                "similarity": job.similarity,
                 "scenes": {s: int((material.split == s).sum()) for s in ("train", "val", "test")},
                 "captured": self.captures,
             },

@@ -5,9 +5,16 @@ pydantic takes a fifth of a second to load: only jobs import this module.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    SerializerFunctionWrapHandler,
+    ValidationError,
+    model_serializer,
+)
 
 from foveate.errors import ParameterError
 from foveate.registry import suggest
@@ -19,17 +26,39 @@ if TYPE_CHECKING:
 class JobSettings(BaseModel):
     """Everything that a run depends on; stored in ``run.json``.
 
+    Attributes:
+        absent: Settings of its parents that this kind of job does not have: they cannot be stated,
+            stay at their defaults, and are not stored.
+
     Raises:
         ParameterError: No such setting, or a value of another type or out of range.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
+    absent: ClassVar[frozenset[str]] = frozenset()
 
     def __init__(self, **given: Any) -> None:
+        for name in sorted(self.absent & given.keys()):
+            # The default is let pass: it is in records of earlier versions.
+            if given[name] != type(self).model_fields[name].get_default():
+                raise ParameterError(
+                    f"{name}={given[name]!r}",
+                    f"A {type(self).__name__} has no such setting: it would change nothing.",
+                    "Leave it out.",
+                )
         try:
             super().__init__(**given)
         except ValidationError as error:
-            raise _refused(error, type(self).model_fields) from error
+            raise _refused(error, self.settings()) from error
+
+    @classmethod
+    def settings(cls) -> tuple[str, ...]:
+        """Return the names of all settings that this kind of job has."""
+        return tuple(name for name in cls.model_fields if name not in cls.absent)
+
+    @model_serializer(mode="wrap")
+    def _stored(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        return {k: v for k, v in handler(self).items() if k not in self.absent}
 
 
 class ImagerySettings(JobSettings):

@@ -9,11 +9,14 @@ scenes and classes are anybody's: jinja2 escapes all of them, the script's data 
 from __future__ import annotations
 
 import base64
+import functools
 import hashlib
 from importlib import resources
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from jinja2 import Environment
+
     from foveate.report.benched import BenchedView
     from foveate.report.classified import ClassifiedView
     from foveate.report.focused import FocusedView
@@ -25,16 +28,8 @@ _FOLDER = "templates"
 
 def render(view: View | ClassifiedView | FocusedView | ObservedView | BenchedView) -> str:
     """Return the page as HTML; a view without a script gets a page that may run none."""
-    from jinja2 import Environment, PackageLoader, StrictUndefined
     from markupsafe import Markup
 
-    environment = Environment(
-        loader=PackageLoader("foveate.report", _FOLDER),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
     style = "".join(map(_read, ("report.css", *getattr(view, "styles", ()))))
     script = _read("report.js") if view.script else ""
     run = f"'{_hash(script)}'" if script else "'none'"
@@ -42,10 +37,24 @@ def render(view: View | ClassifiedView | FocusedView | ObservedView | BenchedVie
         f"default-src 'none'; img-src data:; style-src '{_hash(style)}'; "
         f"script-src {run}; base-uri 'none'; form-action 'none'"
     )
-    return environment.get_template(view.template).render(
+    return _environment().get_template(view.template).render(
         # Markup: these two are files of this package, not data.
         view=view, style=Markup(style), script=Markup(script), policy=policy,  # noqa: S704
     )  # fmt: skip
+
+
+@functools.cache
+def _environment() -> Environment:
+    """Return what holds the templates: each is compiled once."""
+    from jinja2 import Environment, PackageLoader, StrictUndefined
+
+    return Environment(
+        loader=PackageLoader("foveate.report", _FOLDER),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
 
 
 def _read(name: str) -> str:

@@ -12,6 +12,7 @@ from __future__ import annotations
 import contextlib
 import errno
 import fcntl
+import functools
 import importlib.metadata
 import json
 import os
@@ -272,8 +273,9 @@ def _take_lock(path: Path) -> int:
     return _take_lock(path)
 
 
+@functools.cache
 def environment() -> dict[str, Any]:
-    """Return the versions that a result may depend on."""
+    """Return the versions that a result may depend on; they are read once, being slow to find."""
     versions = {}
     for name in _REPORTED:
         with contextlib.suppress(importlib.metadata.PackageNotFoundError):

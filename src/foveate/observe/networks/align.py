@@ -8,6 +8,8 @@ import torch
 from torch import nn
 from torch.nn import functional
 
+from foveate.observe.scoring import ToText
+
 if TYPE_CHECKING:
     from foveate.observe.networks.predictor import Predictor
 
@@ -38,6 +40,11 @@ class Aligned(nn.Module):
         self.log_scale = nn.Parameter(torch.tensor(_SCALE).log())
         self.bias = nn.Parameter(torch.tensor(_BIAS))
         self.register_buffer("texts", texts)
+
+    def text_map(self) -> ToText:
+        """Return the way to the texts as it was learnt."""
+        weight, bias = (x.detach().cpu().numpy() for x in (self.way.weight, self.way.bias))
+        return ToText(weight, bias)
 
     def logits(self, tokens: torch.Tensor, weight: torch.Tensor) -> torch.Tensor:
         """Return (b, K) logits of completed scenes.

@@ -41,7 +41,7 @@ def representation_loss(
         target: (..., d).
         mu: (d,) running mean of the targets.
         weight: (...) of each token, at least 0; 0 leaves it out.
-        norm: Weight of the second term; 0 is the paper's loss.
+        norm: Weight of the second term. Eq. 8 is 0, with a weight of 1 for every token.
 
     Returns:
         Scalar.

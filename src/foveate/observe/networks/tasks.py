@@ -26,6 +26,7 @@ from foveate.observe.networks.losses import (
 from foveate.observe.networks.predictor import Predictor
 from foveate.observe.networks.ridge import Ridge, strength_of
 from foveate.observe.networks.sampler import Sampler
+from foveate.observe.settings import OBSERVED_WEIGHT
 from foveate.seeds import rng
 
 if TYPE_CHECKING:
@@ -38,7 +39,6 @@ if TYPE_CHECKING:
 
 VALIDATED = (0.05, 0.12, 0.3)  # observed shares at which a predictor is validated
 _ALIGNMENT = 0.1  # weight of Eq. 9 beside Eq. 8
-_OBSERVED = 0.25  # weight of an observed token in the loss, for it is known
 _AT_ONCE = 64  # scenes
 
 
@@ -88,19 +88,22 @@ class FillTask:
         train: Scenes to learn from.
         val: Scenes to choose the epoch by.
         device: Where to train.
+        norm: Weight of the length in the loss; 0 leaves the cosine of Eq. 8.
     """
 
-    def __init__(self, net: Fill, train: Data, val: Data, device: torch.device) -> None:
+    def __init__(
+        self, net: Fill, train: Data, val: Data, device: torch.device, *, norm: float = 0.5
+    ) -> None:
         self.net = net.to(device)
         self.rows = len(train)
-        self._train, self._val, self._device = train, val, device
+        self._train, self._val, self._device, self._norm = train, val, device, norm
 
     def loss(self, rows: NDArray[np.int64], draw: np.random.Generator) -> torch.Tensor:
         """Return the representation loss of the fill."""
         del draw  # nothing is drawn but dropout
         lr, _, target = self._train.batch(rows, self._device)
         weight = self._train.weight(rows, self.net.shape.hr_side, self._device)
-        return representation_loss(self.net(lr), target, _centre(target), weight)
+        return representation_loss(self.net(lr), target, _centre(target), weight, norm=self._norm)
 
     def validate(self) -> dict[str, float]:
         """Return the mean cosine of filled and true tokens."""
@@ -126,7 +129,8 @@ class PredictorTask:
         device: Where to train.
         scores: (s, R, C) of the sampler for the training scenes: masks are drawn as the sampler
             would have them (stage II); None for random ones (stage I).
-        norm: Weight of the length in the loss; 0 is Eq. 8.
+        norm: Weight of the length in the loss; 0 leaves the cosine of Eq. 8.
+        observed: Weight of an observed token in the loss, unobserved ones having 1; 1 is Eq. 8.
         kriging: Whether to train nothing but the kriging.
         has: Which training and which validation scene has which concept, (s, K) bool each, for
             `Aligned`.
@@ -145,6 +149,7 @@ class PredictorTask:
         *,
         scores: NDArray[np.floating] | None = None,
         norm: float = 0.5,
+        observed: float = OBSERVED_WEIGHT,
         kriging: bool = False,
         has: tuple[NDArray[np.bool_], NDArray[np.bool_]] | None = None,
         seed: int = 0,
@@ -165,7 +170,7 @@ class PredictorTask:
             own.kriging.requires_grad_(requires_grad=True)
         self.rows = len(train)
         self._train, self._val, self._device = train, val, device
-        self._scores, self._norm = scores, norm
+        self._scores, self._norm, self._observed = scores, norm, observed
         size = val.here[0].size
         ranks = rng(seed, "observe/validation").permuted(
             np.tile((np.arange(size) + 0.5) / size, (len(val), 1)), axis=1
@@ -187,7 +192,7 @@ class PredictorTask:
         own.follow(target[whole > 0])
         found = own(lr, hr, seen).tokens
         known = repeat(seen, side).float()
-        weight = whole * (1 - known + _OBSERVED * known)
+        weight = whole * (1 - known + self._observed * known)
         loss = representation_loss(found, target, own.mu, weight, norm=self._norm)
         if isinstance(self.net, Aligned) and self._has is not None:
             match = torch.from_numpy(self._has[0][rows]).to(self._device)
