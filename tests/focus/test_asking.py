@@ -146,7 +146,7 @@ def test_a_mask_shows_the_overview_inside_the_regions_only():
 def test_an_image_is_shrunk_to_the_side_and_keeps_its_shape():
     image = land(128, 512)
     model, heard = scripted()
-    ask(model, image=image, passes=None, inquiry=Inquiry("What?", side=64))
+    ask(model, image=image, passes=0, inquiry=Inquiry("What?", side=64))
     assert heard.questions[0][0].images[0].shape == (3, 16, 64)
     assert max(max(i.shape[1:]) for i in heard.images) == 64
 
@@ -252,7 +252,7 @@ def test_a_budget_that_cannot_do_is_refused_with_one_that_can():
 def test_an_area_that_holds_no_region_is_refused():
     model, _ = scripted()
     with pytest.raises(BudgetError, match="--area"):
-        ask(model, passes=None, area=1e-4)
+        ask(model, passes=0, area=1e-4)
 
 
 def test_an_empty_answer_judges_nothing():
@@ -280,6 +280,6 @@ def test_nodata_is_never_judged_and_batches_change_nothing():
 
 def test_a_smaller_area_chooses_fewer_regions():
     model, _ = scripted()
-    found = ask(model, passes=None, regions=8, area=2 * 32 * 32 / 256**2)
+    found = ask(model, passes=0, regions=8, area=2 * 32 * 32 / 256**2)
     assert len(found.windows) == 2
     assert isinstance(found.windows[0], Window)

@@ -57,7 +57,7 @@ def test_a_planted_patch_is_found(mode, goal, seed):
     asked = red_query() if goal == "query" else None
     # On a 512 px image, so that a cell must be cut before it shows the patch.
     image = land(512, 512, seed=seed, patch=(200, 70, 60, 60))
-    result = look(image, model_of(tokens=16), goal=goal, asked=asked, **MODES[mode], passes=None)
+    result = look(image, model_of(tokens=16), goal=goal, asked=asked, **MODES[mode], passes=0)
     y, x, h, w = result.windows[0]
     assert y < 260
     assert y + h > 200
@@ -71,7 +71,7 @@ def test_a_planted_patch_is_found(mode, goal, seed):
 
 def test_a_query_among_classes():
     asked = pose(colour_words(), labels=["green"], query="red", templates="none")
-    result = look(planted(), model_of(), goal="query", asked=asked, **MODES["zoom"], passes=None)
+    result = look(planted(), model_of(), goal="query", asked=asked, **MODES["zoom"], passes=0)
     assert result.query == "red"
     assert result.prediction == "red"
     assert result.prediction_full == "green"
@@ -92,7 +92,7 @@ def test_a_random_model_finds_what_chance_finds():
 
         model = colour_model(embed=embed, dim=8)[0]
         result = look(
-            image, model, mode="window", robust=False, passes=None,
+            image, model, mode="window", robust=False, passes=0,
             rules={"regions": k, "depth": 0, "seed": seed},
         )  # fmt: skip
         tiles = result.found.state.tiles
@@ -103,7 +103,7 @@ def test_a_random_model_finds_what_chance_finds():
 
 
 def test_labels_of_every_cell():
-    result = look(planted(), model_of(), asked=Asked(colour_head()), mode="feature", passes=None)
+    result = look(planted(), model_of(), asked=Asked(colour_head()), mode="feature", passes=0)
     names, chances = result.labels
     assert len(names) == len(chances) == len(result.found.state.tiles)
     first = result.found.state.chosen.rows[0]
@@ -148,7 +148,7 @@ def test_scores_move_with_the_image(goal, mode):
     image = land(256, 256, patch=(96, 32, 32, 32), seed=3, cell=32)
     asked = Asked(colour_head())
     given = {
-        "goal": plain(goal), "asked": asked, **mode, "passes": None, "robust": False,
+        "goal": plain(goal), "asked": asked, **mode, "passes": 0, "robust": False,
         "rules": {"near": "all", "depth": 0},
     }  # fmt: skip
 
@@ -171,7 +171,7 @@ def test_scores_move_with_the_image(goal, mode):
 def test_neighbours_flip_with_the_image():
     image = land(256, 256, patch=(96, 32, 32, 32), seed=3, cell=32)
     given = {"goal": plain("paper"), "asked": Asked(colour_head()), "mode": "window",
-             "robust": False, "passes": None}  # fmt: skip
+             "robust": False, "passes": 0}  # fmt: skip
     one, other = (look(x, model_of(), **given) for x in (image, image[:, ::-1].copy()))
     a = one.found.state
     b = other.found.state
@@ -237,7 +237,7 @@ def test_a_network_is_left_as_it_was():
 
 
 def test_the_seed_decides():
-    given = {"goal": "balanced", "mode": "zoom", "crop": 32, "passes": None}
+    given = {"goal": "balanced", "mode": "zoom", "crop": 32, "passes": 0}
     one, same, other = (
         look(planted(), model_of(), **given, rules={"seed": s, "depth": 1}) for s in (0, 0, 1)
     )
@@ -333,7 +333,7 @@ def sparse():
 def test_cells_of_nodata_are_not_shown(mode, goal):
     image, valid = sparse()
     model, shown = colour_model(tokens=8)
-    result = look(image, model, goal=goal, valid=valid, **mode, passes=None)
+    result = look(image, model, goal=goal, valid=valid, **mode, passes=0)
     pixels = [batch.reshape(3, -1).T for batch in shown.images]
     # What lies under invalid pixels never reaches the model.
     assert not any(((p[:, 0] > 250) & (p[:, 2] > 250)).any() for p in pixels)
@@ -398,15 +398,36 @@ def test_vectors_that_are_not_finite():
 @pytest.mark.parametrize("goal", ["rare", "balanced", "dominant", "paper"])
 @pytest.mark.parametrize("classes", [False, True])
 @pytest.mark.parametrize("value", [0, 90])
-def test_a_constant_image(mode, goal, classes, value):
+def test_a_constant_image_has_nothing_to_choose_from(mode, goal, classes, value):
     asked = Asked(colour_head()) if classes else None
     flat = np.full((3, 256, 256), value, np.uint8)
+    with pytest.raises(DataError, match=f"{value} everywhere.*nothing to choose from"):
+        look(flat, model_of(), goal=goal, asked=asked, **mode)
+
+
+@pytest.mark.parametrize("mode", EVERY)
+@pytest.mark.parametrize("goal", ["rare", "balanced", "dominant", "paper"])
+@pytest.mark.parametrize("classes", [False, True])
+def test_an_image_whose_cells_are_alike(mode, goal, classes):
+    asked = Asked(colour_head()) if classes else None
+    flat = np.tile(np.random.default_rng(0).integers(0, 256, (3, 8, 8), np.uint8), (1, 32, 32))
     result = look(flat, model_of(), goal=goal, asked=asked, **mode)
     state = result.found.state
     assert np.isfinite(state.scorer.single_importance).all()
     assert np.isfinite(state.importance)
     assert state.chosen.rows.size == 8
-    assert result.epsilon == pytest.approx(0, abs=1e-6)
+    assert result.epsilon == pytest.approx(0, abs=1e-3)
+    assert result.found.all_alike
+
+
+def test_one_pixel_is_a_difference():
+    image = np.zeros((3, 256, 256), np.uint8)
+    image[:, 200, 200] = 255
+    result = look(image, model_of(), mode="zoom", crop=32, passes=0)
+    y, x, h, w = result.windows[0]
+    assert y <= 200 < y + h
+    assert x <= 200 < x + w
+    assert not result.found.all_alike
 
 
 @pytest.mark.parametrize("search", ["top", "prefix", "greedy", "importance"])
@@ -424,7 +445,7 @@ def test_every_search(search, mode):
 
 
 def test_more_regions_than_cells():
-    result = look(planted(), model_of(), mode="feature", rules={"regions": 999}, passes=None)
+    result = look(planted(), model_of(), mode="feature", rules={"regions": 999}, passes=0)
     state = result.found.state
     assert sorted(state.chosen.rows.tolist()) == list(range(len(state.tiles)))
     assert result.epsilon == pytest.approx(0, abs=1e-9)
@@ -440,7 +461,7 @@ def test_one_class_and_one_cell():
 
 def test_a_long_image():
     image = land(24, 3000, patch=(0, 2000, 24, 30))
-    result = look(image, model_of(), mode="zoom", crop=16, passes=None)
+    result = look(image, model_of(), mode="zoom", crop=16, passes=0)
     assert any(1970 < w.x < 2030 for w in result.windows[:3])
 
 
@@ -466,12 +487,16 @@ def test_what_cannot_be_asked_for():
 def test_goals_with_other_forms():
     goal = GOALS["paper"].with_options(synergy="text", weights={"area": 0.0}, utility=None)
     assert (goal.synergy, goal.utility, goal.weights.area) == ("text", "two_sided", 0.0)
-    assert look(planted(), model_of(), goal=goal, mode="feature").goal.synergy == "text"
+    asked = Asked(colour_head())
+    assert look(planted(), model_of(), goal=goal, asked=asked, mode="feature").goal == goal
     for given in ({"utility": "both"}, {"form": "js"}, {"weights": {"size": 1}}):
         with pytest.raises(ParameterError):
             GOALS["paper"].with_options(**given)
     with pytest.raises(ParameterError):
         GOALS["paper"].with_options(weights={"area": -1})
+    for guard in (-1, "none", float("nan")):
+        with pytest.raises(ParameterError, match="guard"):
+            GOALS["paper"].with_options(guard=guard)
 
 
 # Known defects
@@ -488,7 +513,7 @@ def test_a_query_in_another_space_is_refused():
 def test_an_area_below_the_first_cells(mode, search):
     result = look(
         planted(), model_of(), goal="balanced", asked=Asked(colour_head()), **MODES[mode],
-        rules={"area": 0.05, "search": search}, passes=None,
+        rules={"area": 0.05, "search": search}, passes=0,
     )  # fmt: skip
     assert result.windows
 
@@ -499,14 +524,12 @@ def test_epsilon_without_classes_is_finite(goal):
 
 
 def test_significant_cells_are_no_smaller_than_half_a_crop():
-    result = look(
-        planted(), model_of(), mode="zoom", crop=32, partition="significance", passes=None
-    )
+    result = look(planted(), model_of(), mode="zoom", crop=32, partition="significance", passes=0)
     assert result.found.state.tiles.h.min() >= 16
 
 
 def test_cells_along_the_longer_side():
-    result = look(land(24, 3000), model_of(), mode="window", rules={"depth": 0}, passes=None)
+    result = look(land(24, 3000), model_of(), mode="window", rules={"depth": 0}, passes=0)
     assert len(result.found.state.tiles) >= 4
 
 

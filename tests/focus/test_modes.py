@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import re
+
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from looks import Sized, blocks, colour_model, cover, land
 
 from foveate.budget import Ledger
 from foveate.errors import DataError, MissingCapabilityError
 from foveate.focus.eye import STANDARD, Eye
-from foveate.focus.modes.base import Seen, areas, measured, need_room, windows_of
+from foveate.focus.modes.base import SMALLEST, Seen, areas, measured, need_room, windows_of
 from foveate.focus.modes.feature import FeatureField, check_tokens, second_view
 from foveate.focus.modes.window import WindowField
 from foveate.focus.modes.zoom import LEAF, ZoomField
@@ -51,9 +55,25 @@ def test_cells_with_enough_valid_pixels():
 
 
 def test_room():
-    need_room((10, 50), 48, "")
-    with pytest.raises(DataError, match="--crop"):
-        need_room((48, 48), 48, "A crop shows all of it.")
+    need_room((10, 73), 48)
+    with pytest.raises(DataError, match="--crop 18") as caught:
+        need_room((10, 72), 48)
+    need_room((10, 72), 18)
+    assert "nothing to choose from" in str(caught.value)
+
+
+@given(st.integers(1, 4000), st.integers(1, 4000), st.integers(8, 512))
+def test_a_hint_of_a_smaller_crop_helps(height, width, crop):
+    try:
+        need_room((height, width), crop)
+    except DataError as error:
+        typed = re.search(r"--crop (\d+)", error.hint)
+        if typed is None:
+            with pytest.raises(DataError):
+                need_room((height, width), SMALLEST)
+        else:
+            assert SMALLEST <= int(typed[1]) < crop
+            need_room((height, width), int(typed[1]))
 
 
 # feature

@@ -27,6 +27,11 @@ def found(image=None, model=None, rules=None, **given):
     return look(image, model or colour_model(tokens=8)[0], rules=rules, **given)
 
 
+def repeated():
+    """An image that is not of one value, and whose cells are all alike."""
+    return np.tile(np.random.default_rng(0).integers(0, 256, (3, 8, 8), np.uint8), (1, 32, 32))
+
+
 def check_frontier(result, shape, valid=None):
     """The cells that are left cover the valid image once; their areas are their valid pixels."""
     tiles = result.found.state.tiles
@@ -42,7 +47,7 @@ def check_frontier(result, shape, valid=None):
 @pytest.mark.parametrize("mode", MODES)
 @pytest.mark.parametrize("shape", [(256, 256), (200, 333), (333, 97)])
 def test_the_frontier_covers_the_image(mode, shape):
-    result = found(land(*shape), **MODES[mode], passes=None)
+    result = found(land(*shape), **MODES[mode], passes=0)
     check_frontier(result, shape)
     assert result.found.stop in STOPS
     assert len(result.found.state.tiles) > 16 * min(shape) // max(shape)
@@ -71,21 +76,21 @@ def test_rounds_tell_what_happened(mode):
 
 @pytest.mark.parametrize("mode", MODES)
 def test_stop_at_a_depth(mode):
-    none = found(**MODES[mode], passes=None, rules={"depth": 0})
+    none = found(**MODES[mode], passes=0, rules={"depth": 0})
     assert none.found.stop == "depth"
     assert len(none.found.state.tiles) == 16
     assert len(none.found.rounds) == 1
-    one = found(**MODES[mode], passes=None, rules={"depth": 1})
+    one = found(**MODES[mode], passes=0, rules={"depth": 1})
     assert one.found.state.tiles.level.max() == 1
 
 
 def test_stop_where_nothing_can_be_cut():
     for mode in ("zoom", "native"):
-        result = found(**MODES[mode], passes=None)
+        result = found(**MODES[mode], passes=0)
         assert result.found.stop == "resolution"
         assert result.found.state.tiles.pixels.max() <= (1.5 * 32) ** 2
     # The modes that do not persist end when what is chosen cannot be cut.
-    result = found(**MODES["window"], passes=None)
+    result = found(**MODES["window"], passes=0)
     assert result.found.stop in ("resolution", "gain")
 
 
@@ -99,7 +104,7 @@ def test_stop_when_the_passes_are_spent():
 
 def test_stop_without_gain():
     # Nothing to gain: every cell looks the same.
-    flat = np.full((3, 256, 256), 90, np.uint8)
+    flat = repeated()
     goal = GOALS["balanced"].with_options(
         weights={"area": 0, "representativeness": 0, "robustness": 0, "synergy": 0}
     )
@@ -188,7 +193,7 @@ def test_the_loss_is_the_goal_s():
 
 
 def test_near_ties_are_counted():
-    flat = np.full((3, 256, 256), 90, np.uint8)
+    flat = repeated()
     given = {"mode": "feature", "robust": False, "goal": "rare"}
     assert found(flat, rules={"regions": 3, "depth": 0}, **given).found.near_ties == 3
     assert found(rules={"regions": 3, "depth": 0}, **given).found.near_ties == 0
@@ -206,7 +211,7 @@ def test_near_ties_are_of_what_may_be_chosen():
 
 
 def test_depth_is_below_the_first_partition():
-    given = {"mode": "feature", "robust": False, "partition": "significance", "passes": None}
+    given = {"mode": "feature", "robust": False, "partition": "significance", "passes": 0}
     first = found(rules={"depth": 0, "persist": True}, **given).found
     assert len(first.rounds) == 1
     deeper = found(rules={"depth": 1, "persist": True, "regions": 99}, **given).found

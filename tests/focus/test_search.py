@@ -53,6 +53,9 @@ class Modular:
     def importance(self, members):
         return members @ self.worth
 
+    def weighted_epsilon(self, rows, weight):
+        return float(weight @ self.worth[rows] / self.worth.mean() - 1)
+
     def epsilon(self, members):
         return (members @ self.worth - self.worth.sum()) / self.worth.sum()
 

@@ -120,7 +120,12 @@ def land(height, width, *, seed=0, patch=None, cell=16, spread=12):
 def look(
     image, model, *, goal="rare", asked=None, valid=None, memory=None, rules=None, **plan
 ):  # fmt: skip
-    """Look at an array; `rules` and `plan` are fields of `Rules` and `Plan`."""
+    """Look at an array; `rules` and `plan` are fields of `Rules` and `Plan`.
+
+    The goal "paper" without classes gets what it then needs: a guard.
+    """
+    if goal == "paper" and (asked is None or asked.head is None):
+        goal = GOALS["paper"].with_options(guard=0.05)
     goal = GOALS[goal] if isinstance(goal, str) else goal
     return look_at(
         ArraySource(image, valid), model, asked or Asked(),

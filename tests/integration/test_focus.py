@@ -37,7 +37,7 @@ def test_a_look_without_labels(world, tmp_path):
     assert {"prediction", "prediction_full", "passes", "regions", "epsilon"} <= set(found)
     assert found["prediction"] is None
     assert 1 < found["passes"] <= 6
-    assert found["passes_tiled"] == pytest.approx(64 * (64 / 256) ** 2)
+    assert found["passes_tiling"] == pytest.approx(64 * (64 / 256) ** 2)
     assert 1 <= len(found["regions"]) <= 8
     again = foveate(*typed)
     assert again.status == 0

@@ -302,7 +302,7 @@ def test_nodata_is_left_out(job, height, width, share, seed):
     model, _ = colour_model(tokens=6)
     asked = asked_of(job, classes=False)
     try:
-        result = look(image, model, **job, asked=asked, passes=None, valid=valid)
+        result = look(image, model, **job, asked=asked, passes=0, valid=valid)
     except DataError:
         cells = uniform((height, width), max(1, round(job["cells"] ** 2)))
         assert valid.mean() < 0.6 or not len(cells)
@@ -326,7 +326,7 @@ def test_batches_change_nothing(job, height, width, seed):
     results = []
     for size in (1, 7):
         given = {**job, "batch_size": size}
-        results.append(look(image, colour_model(tokens=6)[0], **given, asked=asked, passes=None))
+        results.append(look(image, colour_model(tokens=6)[0], **given, asked=asked, passes=0))
     one, other = results
     assert one.windows == other.windows
     assert one.found.state.tiles.tile_id.tolist() == other.found.state.tiles.tile_id.tolist()

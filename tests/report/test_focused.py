@@ -75,7 +75,7 @@ def test_the_sentence_fits_every_kind_of_answer():
 def test_passes_and_tiles_are_counted_in_crops_of_the_model(tmp_path):
     assert tiling({"shape": [2048, 2048]}, 224) == 100
     assert tiling({"shape": [1, 225]}, 224) == 2
-    assert tiling({"shape": [2048, 2048], "passes_tiled": 15.2}, 224) == 16
+    assert tiling({"shape": [2048, 2048], "passes_tiling": 15.2}, 224) == 16
     assert [passes(v) for v in (1.0, 1.11, 23.94)] == ["1 pass", "1.1 passes", "24 passes"]
     run = write_focus(tmp_path / "run", job={"crop": 512})
     assert "instead of" not in view(run).headline  # 16 crops are fewer than 24 passes

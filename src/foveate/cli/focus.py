@@ -27,7 +27,20 @@ Mode = Annotated[
     ),
 ]
 Regions = Annotated[int, typer.Option(help="Most regions that are chosen.")]
-Passes = Annotated[float, typer.Option(help="Most passes of the model for an image; 0: no limit.")]
+Passes = Annotated[
+    float | None,
+    typer.Option(
+        help="Most passes of the model for an image; 0: no limit. [default: a third of those that "
+        "tiling takes, at least 24]"
+    ),
+]
+AskPasses = Annotated[
+    float | None,
+    typer.Option(
+        help="Most passes of all models for an image; 0: no limit. [default: 48, or as many as "
+        "are needed; with a selector a third of those that tiling takes besides]"
+    ),
+]
 Area = Annotated[str | None, typer.Option(help="Largest area of the regions: 10%.")]
 Cells = Annotated[int, typer.Option(help="First cells along the longer side of an image.")]
 Crop = Annotated[
@@ -62,7 +75,7 @@ def look(
     query: Query = "",
     mode: Mode = None,
     regions: Regions = 8,
-    passes: Passes = 24,
+    passes: Passes = None,
     area: Area = None,
     cells: Cells = 4,
     crop: Crop = None,
@@ -126,7 +139,7 @@ def ask(
     query: Query = "",
     mode: Mode = None,
     regions: Regions = 4,
-    passes: Passes = 48,
+    passes: AskPasses = None,
     area: Area = None,
     cells: Cells = 4,
     crop: Crop = None,
@@ -170,7 +183,7 @@ def segment(
     out: o.Out,
     mode: Mode = None,
     regions: Regions = 8,
-    passes: Passes = 24,
+    passes: Passes = None,
     area: Area = None,
     cells: Cells = 4,
     crop: Crop = None,
@@ -203,7 +216,7 @@ def segment(
     _run(job, out, as_json=as_json)
 
 
-def _job(kind: Any, *, labels: str = "", goal: str, passes: float, option: Any, **rest: Any) -> Any:
+def _job(kind: Any, *, labels: str = "", goal: str, option: Any, **rest: Any) -> Any:
     """Make a job of a kind from what was typed.
 
     Raises:
@@ -214,7 +227,6 @@ def _job(kind: Any, *, labels: str = "", goal: str, passes: float, option: Any, 
 
     given = imagery(**rest)
     given["goal"] = goal or ("query" if rest.get("query") else "balanced")
-    given["passes"] = passes or None
     given["forms"] = form_options(option or ())
     if labels:
         given["labels"] = list(labels_from(labels))

@@ -70,7 +70,7 @@ def _one(look: dict[str, Any]) -> list[str]:
             f"Answers: {look['generated']} generated, {look['judged']} judged"
             + (f"; regions by {chose}, {look['selector_passes']:.4g} passes" if chose else "")
         )
-    tiled = look.get("passes_tiled")
+    tiled = look.get("passes_tiling")
     lines.append(
         f"Passes: {look['passes']:.4g}"
         + (f", tiling takes {tiled:.4g}" if tiled else "")

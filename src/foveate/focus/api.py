@@ -60,7 +60,8 @@ def look(
             "balanced".
         mode: "zoom", "window" or "feature".
         budget: ``{"regions": 8, "passes": 24, "area": "10%"}``, or less of it; "tiles" is
-            another word for regions. Without passes it has 24; None stands for no limit.
+            another word for regions. Without passes it has a third of those that tiling takes,
+            24 at least; 0 passes stand for no limit.
         templates: Sentences around labels and query.
         rules: How the search goes; its regions and area are those of the budget, if it has any.
         plan: Anything else of `Plan`: cells, crop, partition, robust, min_valid, batch_size.
@@ -104,12 +105,11 @@ def _limits(budget: Mapping[str, float | str | None] | None) -> tuple[dict[str, 
         BudgetError: A unit that a look does not have, or a share where there is no total.
     """
     found: dict[str, Any] = {}
-    passes: float | None = 24
-    if budget is None:
-        return found, passes
-    given = {unit: amount for unit, amount in budget.items() if amount is not None}
-    if "passes" in budget and "passes" not in given:
-        passes = None
+    passes: float | None = None
+    given = {unit: amount for unit, amount in (budget or {}).items() if amount is not None}
+    if given.get("passes") == 0:
+        del given["passes"]
+        passes = 0.0
     for unit, amount in Budget.parse(given).limits.items() if given else ():
         if unit not in _UNITS:
             raise BudgetError(

@@ -8,20 +8,24 @@ a query the loss is that of "Yes" to whether it is there; or another model choos
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import math
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from foveate.budget import Ledger
+from foveate.focus.allowance import Allowance, allow, tiles_of
 from foveate.focus.choosing import by_answers, by_selector
 from foveate.focus.eye import Eye
 from foveate.focus.feed import Feed, arranged, masked, painted, told
 from foveate.focus.inquiry import Inquiry, check_choice, need_answers
+from foveate.focus.looking import look_allowance
 from foveate.focus.modes.base import need_room, windows_of
-from foveate.focus.modes.judged import first_cells, release, set_aside
-from foveate.focus.modes.zoom import LEAF
+from foveate.focus.modes.judged import fewer, first_cells, release, set_aside
 from foveate.focus.outcome import Outcome
+from foveate.focus.partition import cell_count
 from foveate.focus.question import Asked
 from foveate.focus.viewer import Viewer
+from foveate.grid import Window
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -32,9 +36,10 @@ if TYPE_CHECKING:
     from foveate.focus.eye import Work
     from foveate.focus.memory import Memory
     from foveate.focus.plan import Plan
-    from foveate.grid import Window
     from foveate.models.capabilities import Model
     from foveate.raster import Source, SourceInfo
+
+LEAST_ASKED = 48  # passes of a question, where none are stated
 
 
 @dataclass(frozen=True)
@@ -53,6 +58,7 @@ class Asking:
         generated: Answers that were generated.
         judged: Losses of answers that were computed.
         work: What the models had to do.
+        allowance: What they might do, and what judging every crop would take.
         notes: What the reader should know.
     """
 
@@ -66,6 +72,7 @@ class Asking:
     generated: int
     judged: int
     work: Work
+    allowance: Allowance
     notes: tuple[str, ...]
 
     @property
@@ -125,25 +132,30 @@ def ask_image(
         seed=plan.rules.seed,
     )  # fmt: skip
     viewer = Viewer(eye, inquiry.side)
+    may = ask_allowance(source, model, inquiry, plan, selector=selector)
     first, end = float(viewer.prices([viewer.whole])[0]), "the last answer with the regions"
     reserve = _reserve(viewer, inquiry.feed, plan.rules.regions)
     if selector is None:
         crop = plan.crop or viewer.crop
-        need_room(source.info.shape, LEAF * crop, f"A crop of {crop} pixels shows nearly all.")
+        need_room(source.info.shape, crop)
         tiles = first_cells(eye, plan, scene, crop)
         first = 2 * first + float(viewer.prices(windows_of(tiles)).sum())
         start = f"An answer from the overview, its loss and those of {len(tiles)} cells"
-        set_aside(eye, plan.passes, reserve, first=first, start=start, end=end)
+        hint = fewer(plan.cells, plan.rules.regions)
     else:
-        start = "An answer from the overview and that of the selector"
-        set_aside(eye, plan.passes, reserve, first=first + 1, start=start, end=end)
+        first += 1
+        start, hint = (
+            "An answer from the overview and that of the selector",
+            fewer(1, plan.rules.regions),
+        )
+    set_aside(eye, may, reserve, first=first, start=start, end=end, hint=hint)
     overview = viewer.read(viewer.whole)
     full = viewer.answer([overview], inquiry.prompt, inquiry.max_tokens)
     if selector is None:
         choice = by_answers(eye, viewer, inquiry, plan, full=full, tiles=tiles)
     else:
         choice = by_selector(eye, selector, asked or Asked(), plan, scene=scene, memory=memory)
-    release(eye, plan.passes)
+    release(eye, may)
     windows = choice.found.windows
     images, prompt = _fed(viewer, inquiry, windows, overview)
     said = viewer.answer(images, prompt, inquiry.max_tokens)
@@ -153,8 +165,43 @@ def ask_image(
     return Asking(
         inquiry, choice, said, full, tile,
         tuple((int(image.shape[1]), int(image.shape[2])) for image in images), prompt,
-        viewer.generated, viewer.judged, eye.work, (_pass_note(viewer, choice), *choice.notes),
+        viewer.generated, viewer.judged, eye.work, may, (_pass_note(viewer, choice), *choice.notes),
     )  # fmt: skip
+
+
+def ask_allowance(
+    source: Source, model: Model, inquiry: Inquiry, plan: Plan, *, selector: Model | None = None
+) -> Allowance:
+    """Return what a question about one image may cost, all models together.
+
+    Where the user states none, 48 passes, or what the first cells and the last answer need if
+    that is more: a pass of a generative model is long, and answers to every tile of a wide image
+    are no answer about it. What a selector has is that of a look, a third of the passes that
+    tiling takes, on top of the answers.
+
+    Args:
+        source: The image.
+        model: A bound model that answers.
+        inquiry: What is asked.
+        plan: How regions are chosen.
+        selector: A bound model that chooses them, or None for `model` itself.
+    """
+    viewer, shape = Viewer(Eye(source, model, Ledger({})), inquiry.side), source.info.shape
+    reserve = _reserve(viewer, inquiry.feed, plan.rules.regions)
+    overview = float(viewer.prices([viewer.whole])[0])
+    if selector is not None:
+        own = look_allowance(shape, selector, replace(plan, passes=None))
+        ends = overview + reserve
+        may = allow(plan.passes, own.tiling, least=LEAST_ASKED, first=own.passes + ends)
+        return replace(may, crops=math.inf)  # the look of the selector limits them
+    side = plan.crop or viewer.crop
+    crop = float(viewer.prices([Window(0, 0, side, side)])[0])
+    thin = float(viewer.prices([Window(0, 0, *(min(side, length) for length in shape))])[0])
+    first = 2 * overview + cell_count(shape, plan.cells, side) * _dearest(viewer) + reserve
+    stated = plan.passes
+    if stated is None:
+        stated = float(max(LEAST_ASKED, math.ceil(first)))
+    return allow(stated, tiles_of(shape, side) * thin, crop=crop)
 
 
 def of_asking(asking: Asking, scene: str, info: SourceInfo) -> Outcome:
@@ -173,6 +220,7 @@ def of_asking(asking: Asking, scene: str, info: SourceInfo) -> Outcome:
         "overview_loss": choice.overview_loss,
         "selector": choice.selector or None,
         "selector_passes": round(choice.selector_passes, 6),
+        **asking.allowance.facts(),
     }
     columns: dict[str, list[Any]] = {}
     if choice.losses is not None:
@@ -184,6 +232,7 @@ def of_asking(asking: Asking, scene: str, info: SourceInfo) -> Outcome:
             "text": asking.inquiry.query, "full": choice.full_fit, "best": best,
             "unit": choice.unit,
         }  # fmt: skip
+        facts["query_found"] = choice.query_found
     return Outcome(
         scene, info, choice.goal, choice.mode, choice.removal, choice.found, asking.work, facts,
         columns, asking.notes,
@@ -192,9 +241,14 @@ def of_asking(asking: Asking, scene: str, info: SourceInfo) -> Outcome:
 
 def _reserve(viewer: Viewer, feed: Feed, regions: int) -> float:
     """Return the most that the last answer can take, in passes."""
-    largest = viewer.price((viewer.side, viewer.side))
+    largest = _dearest(viewer)
     overview = float(viewer.prices([viewer.whole])[0])
     return overview if feed == "mask" else overview + regions * largest
+
+
+def _dearest(viewer: Viewer) -> float:
+    """Return the most that one image can take, in passes."""
+    return viewer.price((viewer.side, viewer.side))
 
 
 def _fed(

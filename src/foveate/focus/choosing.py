@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from foveate.errors import BudgetError, DataError
-from foveate.focus.looking import look_at
+from foveate.focus.looking import look_allowance, look_at
+from foveate.focus.modes.base import fewer_cells
 from foveate.focus.modes.judged import UNMEASURED, CropField, by_losses
 from foveate.focus.refine import Refinement
 
@@ -28,6 +30,7 @@ if TYPE_CHECKING:
     from foveate.grid import Tiles, Window
     from foveate.models.capabilities import Model
 
+_HALF = 0.5  # likelihood of "Yes"
 _EXISTS, _YES = "Is there {query} in this image? Answer yes or no.", "Yes"
 _MEANING = {
     "balanced": "Regions are those that bear out the model's first answer, right or wrong.",
@@ -53,6 +56,9 @@ class Choice:
         unit: Of both: "probability" or "cosine".
         selector: Name of the model that chose, or "".
         selector_passes: Its passes.
+        query_found: Whether the query is in the image, as far as this can be said; see
+            `foveate.focus.looking.Look.query_found`. Of the generative model itself: whether it
+            finds "Yes" more likely for a region than not.
     """
 
     goal: Goal
@@ -67,6 +73,7 @@ class Choice:
     unit: str = "probability"
     selector: str = ""
     selector_passes: float = 0.0
+    query_found: bool | None = None
 
 
 def by_answers(
@@ -110,11 +117,13 @@ def by_answers(
     found = Refinement(field, eye, goal, plan.rules).run(tiles)
     losses = np.array([known[window] for window in found.state.seen.windows])
     sought = goal.name == "query"
+    surest = float(np.exp(-losses[found.state.chosen.rows].min()))
     return Choice(
         goal, field.name, field.removal, found, (UNMEASURED, _MEANING[goal.name]),
         overview_loss=overview_loss, losses=losses,
         fit=np.exp(-losses) if sought else None,
         full_fit=float(np.exp(-overview_loss)) if sought else None,
+        query_found=surest > _HALF if sought else None,
     )  # fmt: skip
 
 
@@ -134,7 +143,9 @@ def by_selector(
     Raises:
         FoveateError: What `foveate.focus.looking.look_at` raises.
     """
-    left = eye.ledger.left("passes") if plan.passes is not None else None
+    left = eye.ledger.left("passes")
+    left = left if math.isfinite(left) else 0
+    first = look_allowance(eye.source.info.shape, selector, plan).first
     try:
         look = look_at(
             eye.source, selector, asked, replace(plan, passes=left), scene=scene, memory=memory
@@ -143,7 +154,9 @@ def by_selector(
         raise BudgetError(
             error.given,
             f"{error.allowed} That is what the answers leave of {plan.passes or 0:g} passes.",
-            "Type more --passes, or fewer cells: --cells 2.",
+            f"Type --passes {math.ceil((plan.passes or 0) - left + first)}"
+            + fewer_cells(plan.cells)
+            + ".",
         ) from error
     eye.pay(look.work.passes, look.work.images)
     for name in ("calls", "seconds", "remembered"):
@@ -151,5 +164,5 @@ def by_selector(
     return Choice(
         look.goal, look.mode, look.removal, look.found, look.notes,
         fit=look.fit, full_fit=look.full_fit, unit="probability" if look.said else "cosine",
-        selector=selector.spec.name, selector_passes=look.passes,
+        selector=selector.spec.name, selector_passes=look.passes, query_found=look.query_found,
     )  # fmt: skip

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
+from scipy.sparse import csr_array
 
 from foveate.focus.importance import divergence
 from foveate.models.heads.base import unit
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from foveate.focus.goals import Density, Divergence
+    from foveate.focus.sets import Sets
 
 WORDS = 32
 _SMOOTH = 0.5  # Laplace, over all words together: no word is impossible
@@ -31,7 +33,7 @@ _SAME = 1e-6  # 1 - cosine of points that differ by rounding only
 class Distribution(Protocol):
     """Says how far the features of sets of regions are from the image's."""
 
-    def divergence(self, members: NDArray[np.bool_], form: Divergence) -> NDArray[np.float64]:
+    def divergence(self, members: Sets, form: Divergence) -> NDArray[np.float64]:
         """Return the divergence of sets (m, n) bool from the image: (m,) nats."""
         ...
 
@@ -46,7 +48,7 @@ class VisualWords:
 
     counts: NDArray[np.float64]
 
-    def divergence(self, members: NDArray[np.bool_], form: Divergence) -> NDArray[np.float64]:
+    def divergence(self, members: Sets, form: Divergence) -> NDArray[np.float64]:
         """See `Distribution`.
 
         Only the reverse direction needs smoothing: an image holds what its regions hold.
@@ -74,9 +76,10 @@ class KernelDensity:
     owner: NDArray[np.int64]
     weight: NDArray[np.float64]
 
-    def divergence(self, members: NDArray[np.bool_], form: Divergence) -> NDArray[np.float64]:
+    def divergence(self, members: Sets, form: Divergence) -> NDArray[np.float64]:
         """See `Distribution`; the densities are compared at the points themselves."""
-        inside = members[:, self.owner] * self.weight
+        dense = members.toarray() if isinstance(members, csr_array) else members
+        inside = dense[:, self.owner] * self.weight
         total = np.maximum(inside.sum(axis=1, keepdims=True), np.finfo(float).tiny)
         p = inside @ self.kernel / total  # (m, t): density of each set at each point
         q = self.weight @ self.kernel / self.weight.sum()

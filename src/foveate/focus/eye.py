@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from foveate.focus.memory import Memory
     from foveate.focus.perturb import Perturbation
     from foveate.models.capabilities import Model, TakesSizes
+    from foveate.models.heads.base import Inputs
     from foveate.raster import Source
 
 STANDARD = 256  # side that counts as one pass for a model that takes any size, pixels
@@ -82,11 +83,21 @@ class Lens:
             return height * width
         return min(window.h, height) * min(window.w, width)
 
+    def passes(self, window: Window) -> float:
+        """Return what showing a window costs if this is the standard size, in passes."""
+        return self.pixels(window) / (self.shape[0] * self.shape[1])
+
     def reading(self, window: Window) -> tuple[int, int] | None:
         """Return the size to read a window at; None for its own."""
         more = _OVERSAMPLE if self.fixed else 1
         shape = (min(window.h, more * self.shape[0]), min(window.w, more * self.shape[1]))
         return None if shape == (window.h, window.w) else shape
+
+
+def standard_lens(model: Model) -> Lens:
+    """Return a model at its own input size; one that takes any size at that of a pass."""
+    size = model.spec.input_size
+    return Lens(model, size or (STANDARD, STANDARD), fixed=size is not None)
 
 
 @dataclass
@@ -102,6 +113,8 @@ class Eye:
         seed: Of the perturbation.
         disturb: The perturbation of Eq. 5.
         memory: Keeps vectors from one look to the next, or None.
+        inputs: What vectors are returned as: "unit" of norm 1, so that no crop counts more than
+            another; "raw" as the model gives them, for a head that was fitted on such.
         work: What was done so far.
     """
 
@@ -113,6 +126,7 @@ class Eye:
     seed: int = 0
     disturb: Perturbation = perturb
     memory: Memory | None = None
+    inputs: Inputs = "unit"
     work: Work = field(default_factory=Work)
 
     def __post_init__(self) -> None:
@@ -121,8 +135,7 @@ class Eye:
         self._valid: dict[Window, float] = {}
         self._lenses: dict[int, Lens] = {}
         self._view: Raster | None = None
-        size = self.model.spec.input_size
-        self.standard = Lens(self.model, size or (STANDARD, STANDARD), fixed=size is not None)
+        self.standard = standard_lens(self.model)
 
     def lens(self, side: int) -> Lens:
         """Return the model for inputs of about `side` pixels, never of more.
@@ -156,6 +169,13 @@ class Eye:
                 for w in windows
             ]
         )
+
+    def fresh(
+        self, windows: Sequence[Window], lens: Lens | None = None, *, disturbed: bool = False
+    ) -> int:
+        """Return how many of some windows have not been seen."""
+        glass = lens or self.standard
+        return len({w for w in windows if (glass, w, disturbed) not in self._seen})
 
     @property
     def standard_pixels(self) -> int:
@@ -235,7 +255,7 @@ class Eye:
             disturbed: Whether they are perturbed first.
 
         Returns:
-            (n, d) float32 of norm 1.
+            (n, d) float32, of norm 1 or as the model gives them: see `inputs`.
 
         Raises:
             BudgetError: The passes are not there; nothing was seen.
@@ -248,7 +268,11 @@ class Eye:
             part = [window for _, window, _ in todo[start : start + self.batch_size]]
             for window, vector in self._vectors(glass, part, disturbed=disturbed):
                 self._seen[glass, window, disturbed] = vector
-        return np.stack([self._seen[key] for key in keys])
+        return self.brought(np.stack([self._seen[key] for key in keys]))
+
+    def brought(self, x: NDArray[np.floating]) -> NDArray[np.float32]:
+        """Bring (..., d) vectors of the model to what `inputs` says."""
+        return unit(x) if self.inputs == "unit" else np.asarray(x, np.float32)
 
     def tokens(
         self, window: Window, lens: Lens | None = None, *, disturbed: bool = False
@@ -264,12 +288,12 @@ class Eye:
         return self.timed(glass.model.tokens, image[None])[0]
 
     def pay(self, passes: float, images: int) -> None:
-        """Book passes before they are made.
+        """Book passes before they are made, and the images that they show.
 
         Raises:
             BudgetError: They are not there.
         """
-        self.ledger.spend(passes=passes)
+        self.ledger.spend(passes=passes, crops=float(images))
         self.work.passes += passes
         self.work.images += images
 
@@ -323,7 +347,7 @@ class Eye:
             where.append(window)
             images.append(image)
         for where, images in shapes.values():
-            found = unit(self.timed(lens.model.embed, np.stack(images)))
+            found = np.asarray(self.timed(lens.model.embed, np.stack(images)), np.float32)
             for i, window in enumerate(where):
                 vector = found[i]
                 if self.memory is not None:

@@ -1,8 +1,9 @@
 """What a look is for: a goal is a loss, the forms of the four scores, their weights, an answer.
 
 Paper: "Advancing Complex Wide-Area Scene Understanding with Hierarchical Coresets Selection"
-(HCS), section 4.1. The goal "paper" holds its formulas to the letter; docs/focus.md says where
-the letter picks the wrong regions, and why the other goals differ.
+(HCS), section 4.1. The goal "paper" has the letter of Eq. 3, 5, 6 and 7, and Eq. 4 over an
+estimate of its own; the search around them is ours. docs/focus.md says where it differs from the
+paper's, where the letter picks the wrong regions, and why the other goals have other forms.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Literal, get_args
 
 from foveate.errors import ParameterError, UnknownNameError
+from foveate.focus.importance import GUARD
 from foveate.registry import suggest
 
 if TYPE_CHECKING:
@@ -72,6 +74,9 @@ class Goal:
             important region.
         coarse: How the mode "zoom" sees a cell that is larger than a crop: one crop of it at
             native resolution, or the "whole" of it, squeezed.
+        guard: Added to L(X) where losses are relative to it, so that nothing is divided by 0; see
+            `foveate.focus.importance.utility`. 0 in the goal "paper", whose formulas have none:
+            it is refused where L(X) always is 0, that is, without classes.
     """
 
     name: str
@@ -84,13 +89,23 @@ class Goal:
     weights: Weights = field(default_factory=Weights)
     answer: Answer = "vote"
     coarse: Coarse = "native"
+    guard: float = GUARD
+
+    def __post_init__(self) -> None:
+        """Check the guard.
+
+        Raises:
+            ParameterError: It is no number from 0.
+        """
+        if not (isinstance(self.guard, int | float) and 0 <= self.guard < float("inf")):
+            raise ParameterError(f"guard={self.guard!r}", "A guard is a loss: a number from 0.")
 
     def with_options(self, **options: Any) -> Goal:
         """Return the goal with some of its forms replaced; None leaves one as it is.
 
         Args:
-            options: Any of `utility`, `divergence`, `density`, `synergy`, `answer`, `coarse`;
-                `weights` as a mapping of names to numbers.
+            options: Any of `utility`, `divergence`, `density`, `synergy`, `answer`, `coarse` and
+                `guard`; `weights` as a mapping of names to numbers.
 
         Raises:
             ParameterError: No such form or weight.
@@ -98,9 +113,11 @@ class Goal:
         given = {name: value for name, value in options.items() if value is not None}
         weights = given.pop("weights", None) or {}
         for name, value in given.items():
-            if name not in _FORMS:
-                raise ParameterError(f"a goal has no {name!r}", f"It has: {', '.join(_FORMS)}.")
-            if value not in _FORMS[name]:
+            if name not in (*_FORMS, "guard"):
+                raise ParameterError(
+                    f"a goal has no {name!r}", f"It has: {', '.join(_FORMS)}, guard."
+                )
+            if name in _FORMS and value not in _FORMS[name]:
                 raise ParameterError(f"{name}={value!r}", f"Allowed: {', '.join(_FORMS[name])}.")
         known = vars(self.weights)
         for name in weights:
@@ -134,7 +151,7 @@ GOALS: dict[str, Goal] = {
     ),
     "paper": Goal(
         "paper", {"pseudo_label": 1.0}, {"likeness": 1.0}, utility="two_sided", density="kde",
-        synergy="paper", answer="fused", coarse="whole",
+        synergy="paper", answer="fused", coarse="whole", guard=0.0,
     ),
 }  # fmt: skip
 """Goal by name; what each is good for stands in docs/focus.md."""
@@ -153,6 +170,23 @@ def need_query(goal: Goal, query: str) -> None:
     """
     if goal.name == "query" and not query.strip():
         raise no_query()
+
+
+def need_loss(goal: Goal, *, classes: bool) -> None:
+    """Refuse a goal whose relative losses would be divided by an L(X) that always is 0.
+
+    Raises:
+        ParameterError: The likeness to the image itself, and no guard.
+    """
+    losses = goal.losses if classes else goal.bare
+    if not goal.guard and set(losses) == {"likeness"}:
+        raise ParameterError(
+            f"the goal {goal.name!r} without classes",
+            "Its loss then is the likeness to the image, which is 0 for the image itself, and "
+            "Eq. 3 divides by that.",
+            "Type --labels or --probe; or state what stands in its place, which is not the "
+            "paper's: --option guard=0.05.",
+        )
 
 
 def find_goal(name: str) -> Goal:

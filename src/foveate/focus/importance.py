@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     from foveate.focus.goals import Divergence, Synergy, Utility, Weights
 
-GUARD = 0.05  # added to L(X) in relative losses, so that a perfect answer does not divide by 0
+GUARD = 0.05  # loss: not the paper's; see `utility`
 LEAST = 1e-4  # a change of loss that counts as none
 NONE = 1e-9  # a loss or a divergence below which there is rounding only
 _MOST_RATIO = 50.0
@@ -32,6 +32,7 @@ def utility(
     *,
     form: Utility = "signed",
     area_weight: float = 0.7,
+    guard: float = GUARD,
 ) -> NDArray[np.float64]:
     """Score how well a set of regions stands for the image, and how little of it it is (Eq. 3).
 
@@ -41,9 +42,12 @@ def utility(
         share: (...) area of the sets relative to the image, 0 to 1.
         form: "two_sided", the paper's: ``exp(-|L(X) - L(X_s)| / L(X))``. "one_sided": only a
             loss above L(X) counts. "signed": ``exp(-clip(d, -1, 5)) / e`` with
-            ``d = (L(X_s) - L(X)) / (L(X) + 0.05)``, so that a set that answers better than the
-            whole image scores higher. The last two have 0.05 in the denominator, too.
+            ``d = (L(X_s) - L(X)) / (L(X) + guard)``, so that a set that answers better than the
+            whole image scores higher. The last two add the guard to the denominator.
         area_weight: lambda.
+        guard: A loss so that nothing is divided by 0, where L(X) is 0 or nearly. The paper has
+            none: with 0, "two_sided" is Eq. 3 and its limit where L(X) is 0 (1 for a set whose
+            loss is 0 too, 0 for any other); above 0 it stands there in the place of L(X).
 
     Returns:
         (...) in [0, 1 + lambda].
@@ -52,15 +56,20 @@ def utility(
     gap = loss - whole
     if form == "two_sided":
         with np.errstate(divide="ignore", over="ignore"):
-            ratio = np.abs(gap) / (whole if whole > NONE else GUARD)
+            ratio = np.abs(gap) / relative_to(whole, guard)
         score = np.exp(-ratio)
     else:
-        ratio = gap / (whole + GUARD)
+        ratio = gap / max(whole + guard, NONE)
         if form == "one_sided":
             score = np.exp(-np.maximum(ratio, 0))
         else:
             score = np.exp(-np.clip(ratio, -1, 5) - 1)
     return score + area_weight * (1 - share)
+
+
+def relative_to(whole: float, guard: float = GUARD) -> float:
+    """Return what differences from L(X) are relative to: L(X), or the guard where it is 0."""
+    return whole if whole > NONE else max(guard, NONE)
 
 
 def divergence(

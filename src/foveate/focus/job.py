@@ -7,11 +7,13 @@ passes that are new; a second run of the same job does nothing.
 from __future__ import annotations
 
 import contextlib
+import logging
 from typing import TYPE_CHECKING, Any
 
 from foveate.errors import DataError, FoveateError
 from foveate.files import digest, write_parquet
 from foveate.focus import results
+from foveate.focus.allowance import announced
 from foveate.focus.tasks import TASKS
 from foveate.models.binding import bind
 from foveate.pool.find import need_paths
@@ -21,15 +23,19 @@ from foveate.progress import Meter
 from foveate.run import Run
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Generator
+    from collections.abc import Callable, Generator, Sequence
     from pathlib import Path
 
     from foveate.focus.settings import FocusJob
-    from foveate.pool.pool import Pool
+    from foveate.focus.tasks import Task
+    from foveate.models.capabilities import Model
+    from foveate.pool.pool import Pool, Scene
     from foveate.progress import ProgressFn
 
-VERSION = 1  # raised when the same job gives another result
+VERSION = 2  # raised when the same job gives another result
 _SCENES = "scenes.parquet"
+
+logger = logging.getLogger("foveate")
 
 
 def run(
@@ -65,31 +71,46 @@ def run(
         model = bind(handle, pool, run=opened)
         task.prepare(model, pool, opened)
         opened.do("scenes", digest([VERSION, _prints(pool)]), lambda: _save_scenes(opened, pool))
-        asked = digest([VERSION, job.of_the_result(), task.prints()])
+        asked = [VERSION, job.of_the_result(), task.prints()]
+        keys = {scene.scene_id: _key(asked, scene, model) for scene in pool.scenes}
+        _announce(
+            task,
+            [s for s in pool.scenes if not opened.done(f"look {s.scene_id}", keys[s.scene_id])],
+        )
         with Meter(progress, f"looking with {model.spec.name}", len(pool.scenes)) as meter:
             for scene in pool.scenes:
-                info = scene.source.info
-                key = digest([asked, info.fingerprint, info.nodata, model.spec.to_dict()])
 
                 def work(scene: Any = scene) -> list[str]:
                     with _named(scene.scene_id, many=len(pool.scenes) > 1):
                         found = task.look(scene, opened.path)
                     return results.save_look(opened.path, found, scene.source, model.spec.bands)
 
-                opened.do(f"look {scene.scene_id}", key, work)
+                opened.do(f"look {scene.scene_id}", keys[scene.scene_id], work)
                 meter.advance()
         names = [scene.scene_id for scene in pool.scenes]
         about = {"task": job.task, "goal": job.goal, "mode": job.mode}
-        keys = [[name, opened.key(f"look {name}")] for name in names]
+        done = [[name, opened.key(f"look {name}")] for name in names]
         results.prune(opened.path, names)
         opened.do(
-            "regions", digest([VERSION, keys, about]),
+            "regions", digest([VERSION, done, about]),
             lambda: results.save_regions(opened.path, names, about),
         )  # fmt: skip
         opened.describe(summary=_summary(job, pool, model.spec.to_dict(), opened))
         if report is not None:
             opened.draw("report", lambda: [str(report(opened.path).relative_to(opened.path))])
     return opened
+
+
+def _key(asked: list[Any], scene: Scene, model: Model) -> str:
+    info = scene.source.info
+    return digest([digest(asked), info.fingerprint, info.nodata, model.spec.to_dict()])
+
+
+def _announce(task: Task, scenes: Sequence[Scene]) -> None:
+    """Say what the looks that are to come may cost, and what tiling would."""
+    if scenes:
+        may = {scene.scene_id: task.allowance(scene) for scene in scenes}
+        logger.info("%s", announced(may, {s.scene_id: task.side(s) for s in scenes}))
 
 
 @contextlib.contextmanager

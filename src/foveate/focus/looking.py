@@ -12,20 +12,20 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from foveate.budget import Ledger
 from foveate.errors import BudgetError
+from foveate.focus.allowance import Allowance, allow, tiles_of
 from foveate.focus.answers import Said, answers, labels_of, of_vector, surest
-from foveate.focus.eye import Eye
-from foveate.focus.goals import need_query
-from foveate.focus.modes.base import areas, measured, need_room, nothing_valid
-from foveate.focus.modes.feature import FeatureField, check_tokens, second_view
+from foveate.focus.eye import Eye, standard_lens
+from foveate.focus.goals import need_loss, need_query
+from foveate.focus.modes.base import areas, fewer_cells, measured, need_room, nothing_valid
+from foveate.focus.modes.feature import SMALL, FeatureField, check_tokens, second_view
 from foveate.focus.modes.window import WindowField, check_sizes
-from foveate.focus.modes.zoom import LEAF, ZoomField
+from foveate.focus.modes.zoom import ZoomField
 from foveate.focus.partition import cell_count, significant, uniform
 from foveate.focus.refine import Refinement
 from foveate.grid import Tiles, Window
-from foveate.models.capabilities import need
-from foveate.models.heads.base import unit
+from foveate.models.capabilities import TakesSizes, need
+from foveate.models.heads.base import same_name
 from foveate.selection import Selection
 
 if TYPE_CHECKING:
@@ -42,6 +42,9 @@ if TYPE_CHECKING:
     from foveate.focus.refine import Found
     from foveate.models.capabilities import Model
     from foveate.raster import Source
+
+_ENOUGH = 8  # cells that were not chosen, to say how far their fits spread
+_CLEAR = 3.0  # spreads by which a fit stands out
 
 
 @dataclass(frozen=True)
@@ -62,7 +65,7 @@ class Look:
             None without a query.
         full_fit: The same of the overview.
         work: What the model had to do.
-        tiled: Passes that showing the model every crop of the image would take.
+        allowance: What it might do, and what showing the model every crop would take.
         notes: What the reader should know.
     """
 
@@ -76,7 +79,7 @@ class Look:
     fit: NDArray[np.float64] | None
     full_fit: float | None
     work: Work
-    tiled: float
+    allowance: Allowance
     notes: tuple[str, ...]
 
     @property
@@ -93,6 +96,35 @@ class Look:
     def passes(self) -> float:
         """Passes of the model; see `foveate.focus.eye`."""
         return self.work.passes
+
+    @property
+    def passes_tiling(self) -> float:
+        """Passes that showing the model every crop of the image would take."""
+        return self.allowance.tiling
+
+    @property
+    def query_found(self) -> bool | None:
+        """Whether the query is in the image, as far as this can be said.
+
+        Among classes: True where it is the most likely class of a region. With a cosine, which
+        has no zero: False where no region fits better than the whole image does; True where the
+        best region fits better than all of the cells that were not chosen do, by three times the
+        spread of these; None between the two. None without a query.
+        """
+        if self.fit is None or self.full_fit is None:
+            return None
+        state = self.found.state
+        rows = state.chosen.rows
+        if self.labels is not None:
+            names = {same_name(self.labels[0][row]) for row in rows.tolist()}
+            return same_name(self.query) in names
+        best = float(self.fit[rows].max())
+        if best <= self.full_fit:
+            return False
+        rest = np.delete(self.fit, rows)
+        if rest.size < _ENOUGH:
+            return None
+        return True if best > rest.mean() + _CLEAR * rest.std() and best > rest.max() else None
 
     @property
     def epsilon(self) -> float:
@@ -153,10 +185,10 @@ def look_at(
         DataError: The image is too small to choose from, or holds no valid pixel.
     """
     need(model, "embed", "foveate focus")
-    limits = {} if plan.passes is None else {"passes": float(plan.passes)}
+    may = look_allowance(source.info.shape, model, plan)
     eye = Eye(
-        source, model, Ledger(limits), min_valid=plan.min_valid, batch_size=plan.batch_size,
-        seed=plan.rules.seed, disturb=plan.disturb, memory=memory,
+        source, model, may.ledger(), min_valid=plan.min_valid, batch_size=plan.batch_size,
+        seed=plan.rules.seed, disturb=plan.disturb, memory=memory, inputs=asked.inputs,
     )  # fmt: skip
     _check(eye, plan, asked)
     goal, robust, notes = _weighed(plan)
@@ -184,8 +216,7 @@ def look_at(
         labels = labels_of(asked.head, state.seen.x)
     return Look(
         goal, plan.mode, mode.removal, found, said, asked.query, labels,
-        asked.fit(state.seen.x), asked.full_fit(overview), eye.work, _tiled(eye, plan),
-        tuple(notes),
+        asked.fit(state.seen.x), asked.full_fit(overview), eye.work, may, tuple(notes),
     )  # fmt: skip
 
 
@@ -198,11 +229,11 @@ def _check(eye: Eye, plan: Plan, asked: Asked) -> None:
     if plan.mode == "window":
         check_sizes(eye)
     if plan.mode == "zoom":
-        crop = plan.crop_side(eye.standard.shape)
-        need_room(shape, LEAF * crop, f"A crop of {crop} pixels shows nearly all of it.")
+        need_room(shape, plan.crop_side(eye.standard.shape))
     if not eye.valid([Window(0, 0, *shape)])[0]:
         raise nothing_valid(plan.min_valid)
     need_query(plan.goal, asked.query)
+    need_loss(plan.goal, classes=asked.head is not None)
 
 
 def _weighed(plan: Plan) -> tuple[Goal, bool, list[str]]:
@@ -226,7 +257,7 @@ def _overview(eye: Eye, plan: Plan) -> tuple[NDArray[np.float32], NDArray[np.flo
     tokens = eye.tokens(whole)
     model: Any = eye.model
     if model.token_spec.pooled or plan.mode == "feature":
-        return unit(tokens.mean(axis=(0, 1))), tokens
+        return eye.brought(tokens.mean(axis=(0, 1))), tokens
     # The embedding is another function of the image: only "significance" asks for both.
     return eye.see([whole])[0], tokens
 
@@ -246,12 +277,33 @@ def _first(
     return uniform(shape, count, scene)
 
 
-def _tiled(eye: Eye, plan: Plan) -> float:
-    """Return the passes that tiling the whole image with crops would take."""
-    height, width = eye.source.info.shape
-    side = plan.crop_side(eye.standard.shape)
-    crop = Window(0, 0, min(side, height), min(side, width))
-    return -(-height // side) * -(-width // side) * eye.standard.pixels(crop) / eye.standard_pixels
+def look_allowance(shape: tuple[int, int], model: Model, plan: Plan) -> Allowance:
+    """Return what a look at an image of ``(height, width)`` pixels may cost.
+
+    Args:
+        shape: Of the image.
+        model: A bound model.
+        plan: How to look; without passes the look has a third of those that tiling takes, 24 at
+            least, and no less than the overview and the first cells need.
+    """
+    lens, (height, width) = standard_lens(model), shape
+    side = plan.crop_side(lens.shape)
+    tiling = tiles_of(shape, side) * lens.passes(Window(0, 0, min(side, height), min(side, width)))
+    whole = lens.passes(Window(0, 0, side, side))
+    views = 1 + _weighed(plan)[1]
+    if plan.mode == "feature":
+        able = not lens.fixed or isinstance(model, TakesSizes)
+        second = (views - 1) * (1 / SMALL**2 if able else 1.0)
+        return allow(plan.passes, tiling, crop=whole, first=1 + second, most=1 + second)
+    if plan.mode == "window":
+        whole, glance = 1 / plan.cells**2, 0.0
+    else:
+        squeezed = plan.goal.coarse == "whole"
+        glance = (0.25 if not lens.fixed or isinstance(model, TakesSizes) else 1.0) * squeezed
+    least = min(whole, glance) if glance else whole
+    count = cell_count(shape, plan.cells, side if plan.mode == "zoom" else None)
+    first = 1 + count * max(whole, glance) * views
+    return allow(plan.passes, tiling, crop=least, first=first)
 
 
 def _field(
@@ -261,7 +313,7 @@ def _field(
         assert tokens is not None  # noqa: S101  (`_overview` made them)
         if robust and not eye.ledger.can(passes=second_view(eye)):
             raise BudgetError(
-                f"a budget of {plan.passes:g} passes",
+                f"a budget of {eye.ledger.limits['passes']:g} passes",
                 f"The overview takes 1, and its second view for the robustness "
                 f"{second_view(eye):.3g}.",
                 "Type --passes 2, or --no-robust.",
@@ -280,10 +332,14 @@ def _afford(eye: Eye, mode: Field, tiles: Tiles, plan: Plan) -> None:
         BudgetError: The first partition costs more.
     """
     price = float(mode.price(tiles).sum())
+    # The first cells are never too many: their number is stated, and without them nothing goes.
+    crops = eye.work.images + mode.images(tiles)
+    if eye.ledger.limits.get("crops", crops) < crops:
+        eye.ledger.limits["crops"] = float(crops)
     if not eye.ledger.can(passes=price):
         needed = eye.work.passes + price
         raise BudgetError(
-            f"a budget of {plan.passes:g} passes",
+            f"a budget of {eye.ledger.limits['passes']:g} passes",
             f"The overview and the first {len(tiles)} cells take {needed:.4g}.",
-            f"Type --passes {np.ceil(needed):.0f}, or fewer cells: --cells 2.",
+            f"Type --passes {np.ceil(needed):.0f}" + fewer_cells(plan.cells) + ".",
         )

@@ -6,7 +6,7 @@ guess at what the user wants to keep, and the goal names the guess. All losses a
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -36,6 +36,9 @@ class Known:
         head: Classes from features, or None.
         target: Number of the class that is asked for or known, or None.
         text: (d,) vector of a query where there are no classes, or None.
+        alike: (n, d) features whose means are equal at each scale, for the novelty beside losses
+            that need the features as they are: then mixtures have both, (m, 2 d). None where
+            there is one set of features.
     """
 
     x: NDArray[np.floating]
@@ -43,6 +46,7 @@ class Known:
     head: Head | None = None
     target: int | None = None
     text: NDArray[np.floating] | None = None
+    alike: NDArray[np.floating] | None = None
 
     @property
     def mean(self) -> NDArray[np.float64]:
@@ -168,12 +172,18 @@ LOSSES: dict[str, Callable[[Known], Loss]] = {
 
 def mixed(shares: Mapping[str, float], known: Known) -> Loss:
     """Return the weighted sum of losses by name."""
-    parts = [(share, LOSSES[name](known)) for name, share in shares.items()]
+    both, d = known.alike is not None, known.x.shape[1]
+    levelled = known if known.alike is None else replace(known, x=known.alike, alike=None)
+    parts = [
+        (share, LOSSES[name](levelled if name == "novelty" else known),
+         slice(d, None) if both and name == "novelty" else slice(None, d))
+        for name, share in shares.items()
+    ]  # fmt: skip
 
     def loss(z: NDArray[np.float64]) -> NDArray[np.float64]:
         total = np.zeros(len(z))
-        for share, part in parts:
-            total += share * part(z)
+        for share, part, columns in parts:
+            total += share * part(z[:, columns])
         return total
 
     return loss

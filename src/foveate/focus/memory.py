@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
     from foveate.grid import Window
 
+KEPT = "raw/1"  # what is kept: vectors as the model gives them
 _COLUMNS = ("y", "x", "h", "w", "height", "width", "disturbed")
 
 

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from foveate.focus.goals import PARTS
+from foveate.focus.importance import NONE, relative_to
 from foveate.focus.modes.base import areas
 from foveate.focus.refine import STOPS
 
@@ -25,6 +26,8 @@ if TYPE_CHECKING:
     from foveate.focus.looking import Look
     from foveate.focus.refine import Found
     from foveate.raster import SourceInfo
+
+_ALIKE = "The model sees no difference between the cells: the order of the regions says nothing."
 
 
 @dataclass(frozen=True)
@@ -89,9 +92,30 @@ class Outcome:
         return found
 
     def summary(self) -> dict[str, Any]:
-        """Return the result, JSON-ready; regions are added by what stores it."""
+        """Return the result, JSON-ready; regions are added by what stores it.
+
+        What a headline has to know, besides `facts` of the task:
+
+        - "passes", "passes_tiling": spent, and what showing the model every crop would take; of a
+          generative model what judging every crop would.
+        - "passes_budget": most passes, None for no limit. "tiling_advised": whether tiling costs
+          no more than the look might.
+        - "cells_scoring_higher": cells that score higher than the last of the regions and are
+          not among them, because the search had not come to their crops or for their area.
+        - "distinct_parents": cells that the regions were cut out of; 1 where all of them are
+          parts of one.
+        - "query_found": whether the query is in the image, None where that cannot be said; see
+          `foveate.focus.looking.Look.query_found`. Only with a query.
+        - "epsilon", "loss_set", "loss_full", "epsilon_form": the coreset check, and whether it
+          is that of section 4.2 ("set": the mixture of the regions) or Eq. 2 ("weighted": the
+          sum of their losses with the weights of a sample). "epsilon_relative_to": L(X), or the
+          guard where that is 0.
+        - "seen_share": share of the valid image that was seen at the finest resolution of all,
+          which is the overview's where "seen_native" is false.
+        """
         state, chosen = self.found.state, self.found.state.chosen
         scorer, area = state.scorer, areas(state.tiles)
+        loss_set, loss_full = scorer.compared(chosen.rows, chosen.weight)
         height, width = self.info.shape
         return {
             "image": self.scene,
@@ -106,13 +130,16 @@ class Outcome:
             "seconds": round(self.work.seconds, 3),
             "epsilon": chosen.epsilon,
             "coreset_ok": chosen.ok,
-            "loss_full": scorer.model.whole,
-            "loss_set": float(
-                scorer.model.of(np.isin(np.arange(len(state.tiles)), chosen.rows)[None])[0]
-            ),
+            "epsilon_form": "set" if chosen.weight is None else "weighted",
+            "epsilon_relative_to": relative_to(loss_full, self.goal.guard),
+            "loss_full": loss_full,
+            "loss_set": loss_set,
+            "cells_scoring_higher": self.found.scoring_higher,
+            "distinct_parents": self.found.distinct_parents,
             "area_share": float(scorer.sizes[chosen.rows].sum() / scorer.whole_area),
             "cell_share": float(area[chosen.rows].sum() / area.sum()),
             "seen_share": _seen_share(self.found),
+            "seen_native": bool((state.seen.scale < 0).any()),
             "cells": len(state.tiles),
             "depth": int(state.tiles.level.max()),
             "stop": self.found.stop,
@@ -122,10 +149,11 @@ class Outcome:
             "forms": {
                 "utility": self.goal.utility, "divergence": self.goal.divergence,
                 "density": self.goal.density, "synergy": self.goal.synergy,
-                "answer": self.goal.answer, "weights": vars(self.goal.weights),
+                "answer": self.goal.answer, "guard": self.goal.guard,
+                "weights": vars(self.goal.weights),
             },
             "rounds": [vars(one) for one in self.found.rounds],
-            "notes": list(self.notes),
+            "notes": [*self.notes, *([_ALIKE] if self.found.all_alike else [])],
         }  # fmt: skip
 
 
@@ -145,7 +173,7 @@ def of_look(look: Look, scene: str, info: SourceInfo) -> Outcome:
         "prediction": look.prediction,
         "prediction_full": look.prediction_full,
         "prediction_tile": look.said["tile"].label if look.said else None,
-        "passes_tiled": round(look.tiled, 6),
+        **look.allowance.facts(),
         "answers": {
             kind: {"label": said.label, "probability": said.probability,
                    "next": [list(pair) for pair in said.ranking[1:4]]}
@@ -160,9 +188,13 @@ def of_look(look: Look, scene: str, info: SourceInfo) -> Outcome:
             "text": look.query, "full": look.full_fit, "best": float(look.fit[best]),
             "unit": "probability" if look.said else "cosine",
         }  # fmt: skip
+        facts["query_found"] = look.query_found
         columns["fit"] = look.fit.tolist()
         if look.full_fit is not None and look.fit[best] <= look.full_fit:
             notes = (*notes, "No region fits the query better than the whole image does.")
+    if not look.said and look.found.state.scorer.model.whole <= NONE:
+        relative = look.goal.guard
+        notes = (*notes, f"L(X) is 0 without classes: losses are relative to {relative:g}.")
     if look.labels is not None:
         columns["label"], columns["probability"] = look.labels
     return Outcome(

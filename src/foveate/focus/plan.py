@@ -28,7 +28,8 @@ class Plan:
         mode: "zoom" (crops at native resolution), "window" (cells at the overview's
             resolution) or "feature" (the tokens of one overview).
         rules: How the search goes, and how many regions it may choose.
-        passes: Most passes of the model, the overview included; None without a limit.
+        passes: Most passes of the model, the overview included; None for a third of those that
+            tiling takes, 24 at least (see `foveate.focus.allowance`); 0 for no limit.
         cells: N_p, cells of the first partition along the longer side of the image; 4 in the paper.
         partition: "uniform", or "significance": finer where the overview's tokens stand out.
         crop: Side of a crop in pixels of the image; None for that of the model's input.
@@ -46,7 +47,7 @@ class Plan:
     goal: Goal
     mode: Mode = "zoom"
     rules: Rules = field(default_factory=Rules)
-    passes: float | None = 24
+    passes: float | None = None
     cells: int = 4
     partition: Partition = "uniform"
     crop: int | None = None
@@ -72,9 +73,9 @@ class Plan:
                 raise ParameterError(f"{name}={number}", f"It is {least} or more.")
         if not 0 <= self.min_valid <= 1:
             raise ParameterError(f"min_valid={self.min_valid}", "A share is 0 to 1.")
-        if self.passes is not None and not self.passes >= 1:
+        if self.passes and not self.passes >= 1:
             raise BudgetError(
                 f"a budget of {self.passes:g} passes",
-                "The overview alone takes one.",
-                "Type --passes 24.",
+                "The overview alone takes one; 0 stands for no limit.",
+                "Type --passes 24, or leave it out: then it follows from the size of the image.",
             )

@@ -9,7 +9,7 @@ import numpy as np
 
 from foveate.errors import ParameterError, UnknownNameError
 from foveate.models.capabilities import EmbedsText, need
-from foveate.models.heads.base import same_name, unit
+from foveate.models.heads.base import INPUTS, same_name, unit
 from foveate.models.heads.probe import Probe
 from foveate.models.heads.prompts import labels_of, prompts, templates_from
 from foveate.models.heads.zero_shot import text_head
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from foveate.models.capabilities import Model
-    from foveate.models.heads.base import Head
+    from foveate.models.heads.base import Head, Inputs
     from foveate.models.heads.prompts import LabelsGiven
 
 
@@ -41,6 +41,11 @@ class Asked:
     query: str = ""
     target: int | None = None
     text: NDArray[np.float32] | None = None
+
+    @property
+    def inputs(self) -> Inputs:
+        """What the head was fitted on; "unit" without one, as texts are compared by cosine."""
+        return "unit" if self.head is None else self.head.inputs
 
     def fit(self, x: NDArray[np.floating]) -> NDArray[np.float64] | None:
         """Return how well features (n, d) fit the query: (n,); None without a query."""
@@ -86,8 +91,8 @@ def pose(
     """
     if labels is not None and head is not None:
         raise ParameterError("labels and a probe together", "Classes come from one of them.")
-    if isinstance(head, Probe) and head.spec is not None:
-        head.check(model.spec)
+    if head is not None:
+        _check_head(head, model)
     words = query.strip()
     if labels is not None:
         known = dict(labels_of(labels))
@@ -112,6 +117,24 @@ def pose(
         )
     wanted = words or (target or "")
     return Asked(head, words, _number(head, wanted) if wanted else None)
+
+
+def _check_head(head: Head, model: Model) -> None:
+    """Refuse a head that was made for another encoder, or does not say what it is fed.
+
+    Raises:
+        DataError: Another encoder.
+        ParameterError: No `inputs`.
+    """
+    if getattr(head, "inputs", None) not in INPUTS:
+        raise ParameterError(
+            f"a head that does not say what it was fitted on: {type(head).__name__}",
+            "Its attribute inputs is 'raw' (embeddings as the model gives them) or 'unit' "
+            "(of norm 1).",
+            "Give it one, or use fit_probe(...) or text_head(...).",
+        )
+    if isinstance(head, Probe) and head.spec is not None:
+        head.check(model.spec)
 
 
 def _number(head: Head, name: str) -> int:

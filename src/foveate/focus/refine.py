@@ -14,14 +14,14 @@ from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
-from foveate.errors import BudgetError, ParameterError
+from foveate.errors import BudgetError, DataError, ParameterError
 from foveate.focus.density import Vocabulary, distribution
 from foveate.focus.losses import Known, mixed
-from foveate.focus.modes.base import areas, measured
+from foveate.focus.modes.base import areas, measured, windows_of
 from foveate.focus.score import NEIGHBOURS, Neighbours, Scorer, neighbours
 from foveate.focus.search import EQUAL, SEARCHES, Chosen, Search, by_importance, choose
 from foveate.focus.sets import AdditiveModel
-from foveate.grid import Tiles
+from foveate.grid import Tiles, Window
 from foveate.seeds import rng, tie_keys
 
 if TYPE_CHECKING:
@@ -32,17 +32,20 @@ if TYPE_CHECKING:
     from foveate.focus.eye import Eye
     from foveate.focus.goals import Goal
     from foveate.focus.modes.base import Field, Seen
-    from foveate.grid import Window
     from foveate.models.heads.base import Head
 
-Stop = Literal["resolution", "gain", "passes", "depth"]
+Stop = Literal["resolution", "gain", "passes", "crops", "depth"]
 
 STOPS: dict[Stop, str] = {
     "resolution": "no cell can be cut further",
     "gain": "cutting the chosen cells no longer raised their importance",
     "passes": "the budget of passes does not hold another cell",
+    "crops": "as many crops were shown as the budget would hold if each were a whole one",
     "depth": "the stated depth is reached",
 }
+
+_CUT = 16  # one cell in so many is cut in a round of a large frontier: rounds stay few
+_ALIKE = 1e-5  # of the length of features: what a batch of another size may change
 
 
 @dataclass(frozen=True)
@@ -153,12 +156,32 @@ class Found:
         rounds: What happened.
         near_ties: Decisions that rounding may turn on another machine: neighbouring ranks, to one
             below the last chosen region, and cells cut or not, that are as good as equal.
+        parents: The cell that each cell was cut out of, but for the first ones.
+        all_alike: Whether the model sees no difference between cells of one scale.
     """
 
     state: State
     stop: Stop
     rounds: tuple[Round, ...]
     near_ties: int
+    parents: Mapping[Window, Window] = field(default_factory=dict)
+    all_alike: bool = False
+
+    @property
+    def scoring_higher(self) -> int:
+        """Cells that were not chosen, though they score higher than the last of the regions.
+
+        They were too large to be shown at native resolution, or did not fit into the area.
+        """
+        score, rows = self.state.scorer.single_importance, self.state.chosen.rows
+        others = np.delete(score, rows)
+        return int((others > score[rows].min() + EQUAL).sum())
+
+    @property
+    def distinct_parents(self) -> int:
+        """Cells that the regions were cut out of; one that was not cut stands for itself."""
+        cells = [self.state.tiles.window(int(row)) for row in self.state.chosen.rows]
+        return len({self.parents.get(cell, cell) for cell in cells})
 
     @property
     def windows(self) -> tuple[Window, ...]:
@@ -197,8 +220,11 @@ class Refinement:
         Raises:
             BudgetError: The first partition costs more passes than there are, or no region is
                 as small as the area that they may have.
+            DataError: The image has one value everywhere.
         """
         found = self._search(tiles)
+        if found.all_alike:
+            self._need_difference()
         if not self.fits(found.state):
             state = found.state
             free = _choosable(state.seen)
@@ -213,6 +239,7 @@ class Refinement:
 
     def _search(self, tiles: Tiles) -> Found:
         self._close_cuts = 0
+        self._parents: dict[Window, Window] = {}
         self._vocabulary = Vocabulary(self.rules.seed)
         self._total = float(areas(tiles).sum())
         state = self._state(tiles, self.field.look(tiles))
@@ -230,7 +257,24 @@ class Refinement:
             rounds.append(self._round(state))
 
     def _found(self, state: State, stop: Stop, rounds: list[Round]) -> Found:
-        return Found(state, stop, tuple(rounds), self._close_cuts + _near_ties(state))
+        ties = self._close_cuts + _near_ties(state)
+        return Found(state, stop, tuple(rounds), ties, self._parents, _all_alike(state.seen))
+
+    def _need_difference(self) -> None:
+        """Refuse an image of one value, whose cells are ranked by the seed alone.
+
+        Raises:
+            DataError: It is one.
+        """
+        whole = self.eye.read(Window(0, 0, *self.eye.source.info.shape))
+        values = whole.reshape(len(whole), -1)
+        if (values == values[:, :1]).all():
+            value = ", ".join(f"{v:g}" for v in np.unique(values[:, 0]).tolist())
+            raise DataError(
+                f"an image that is {value} everywhere",
+                "The model sees no difference between its cells: there is nothing to choose from.",
+                "Check that it is the right file, and the bands that are read: --bands.",
+            )
 
     def fits(self, state: State) -> bool:
         """Say whether the chosen regions are within the area that they may have."""
@@ -252,7 +296,7 @@ class Refinement:
             limit = self.eye.ledger.limits.get("passes", 0.0)
             if self.eye.work.passes < self.rules.explore * limit:
                 wanted = wanted[np.argsort(tiles.level[wanted], kind="stable")]
-            most = self.rules.regions
+            most = max(self.rules.regions, len(tiles) // _CUT)
         else:
             wanted = state.chosen.rows[able[state.chosen.rows]]
             most = wanted.size
@@ -262,7 +306,7 @@ class Refinement:
         # Cell by cell: half of a cell's children would leave a hole in the frontier. Where the best
         # is too dear, a cheaper one further down still says more than passes that are not made.
         kept: dict[int, Tiles] = {}
-        price = 0.0
+        price, crops, short = 0.0, 0, "passes"
         # Half of what is left goes to this round: the best cells of the next deserve the rest.
         round_ends = self.eye.ledger.left("passes") / 2 if persist else np.inf
         for row in wanted.tolist():
@@ -270,11 +314,16 @@ class Refinement:
                 break
             children = measured(self.field.children(tiles.take([row])), self.eye)
             each = float(self.field.price(children).sum()) if len(children) else 0.0
-            if self.eye.ledger.can(passes=price + each):
-                kept[row] = children
-                price += each
+            if not self.eye.ledger.can(passes=price + each):
+                continue
+            shown = self.field.images(children) if len(children) else 0
+            if not self.eye.ledger.can(crops=float(crops + shown)):
+                short = "crops"
+                continue
+            kept[row] = children
+            price, crops = price + each, crops + shown
         if not kept:
-            return "passes"
+            return short
         # Whether the last cell that is cut is as good as equal to the first that is not.
         last = int(np.flatnonzero(wanted == list(kept)[-1])[0])
         edge = state.scorer.single_importance[wanted[last : last + 2]]
@@ -283,6 +332,9 @@ class Refinement:
 
     def _refined(self, state: State, cut: Mapping[int, Tiles]) -> State:
         """Replace cells by their children."""
+        for row, parts in cut.items():
+            cell = state.tiles.window(row)
+            self._parents |= dict.fromkeys(windows_of(parts), cell)
         stay = np.setdiff1d(np.arange(len(state.tiles)), list(cut))
         children = Tiles.concat(list(cut.values()))
         tiles = Tiles.concat([state.tiles.take(stay), children])
@@ -296,16 +348,21 @@ class Refinement:
     def _state(self, tiles: Tiles, seen: Seen) -> State:
         weights, area = self.goal.weights, areas(tiles)
         losses = self.goal.losses if self.head is not None else self.goal.bare
-        x = _centred(seen, area) if "novelty" in losses else seen.x
-        known = Known(x, area, self.head, self.target, self.text)
+        x, alike = seen.x, None
+        if "novelty" in losses and np.unique(seen.scale).size > 1:
+            alike = _centred(seen, area)
+            if len(losses) == 1:
+                x, alike = alike, None
+        known = Known(x, area, self.head, self.target, self.text, alike)
+        mixed_of = x if alike is None else np.concatenate([x, alike], axis=1)
         density = None
         if weights.representativeness:
             points, share = self.field.points(tiles, seen)
             density = distribution(self.goal.density, points, share, self._vocabulary)
         near = neighbours(tiles, self.rules.near)
         scorer = Scorer(
-            AdditiveModel(x, area, mixed(losses, known)), self.goal, near, density, seen.shift,
-            _shown(tiles, seen), self._total,
+            AdditiveModel(mixed_of, area, mixed(losses, known)), self.goal, near, density,
+            seen.shift, _shown(tiles, seen), self._total,
         )  # fmt: skip
         return State(tiles, seen, scorer, self._choose(tiles, seen, scorer))
 
@@ -334,6 +391,16 @@ def _centred(seen: Seen, area: NDArray[np.float64]) -> NDArray[np.floating]:
         rows = seen.scale == scale
         x[rows] += mean - area[rows] @ x[rows] / area[rows].sum()
     return x
+
+
+def _all_alike(seen: Seen) -> bool:
+    """Say whether cells of one scale and shape have the same features, but for rounding."""
+    shape = [(window.h, window.w) for window in seen.windows]
+    groups: dict[tuple[int, ...], list[int]] = {}
+    for row, key in enumerate(zip(seen.scale.tolist(), shape, strict=True)):
+        groups.setdefault((key[0], *key[1]), []).append(row)
+    most = _ALIKE * max(float(np.abs(seen.x).max()), np.finfo(np.float32).tiny)
+    return all(float(np.ptp(seen.x[rows], axis=0).max()) <= most for rows in groups.values())
 
 
 def _shown(tiles: Tiles, seen: Seen) -> NDArray[np.float64]:

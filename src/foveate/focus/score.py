@@ -7,6 +7,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Literal, get_args
 
 import numpy as np
+from scipy.sparse import csr_array, eye_array, vstack
 
 from foveate.focus import importance as eq
 
@@ -15,11 +16,12 @@ if TYPE_CHECKING:
 
     from foveate.focus.density import Distribution
     from foveate.focus.goals import Goal
-    from foveate.focus.sets import AdditiveModel
+    from foveate.focus.sets import AdditiveModel, Sets
     from foveate.grid import Tiles
 
 Neighbours = Literal["adjacent", "all"]
 NEIGHBOURS: tuple[Neighbours, ...] = get_args(Neighbours)
+_BLOCK = 512
 
 
 @dataclass(frozen=True)
@@ -29,7 +31,8 @@ class Scorer:
     Attributes:
         model: The additive model of the image.
         goal: Forms and weights.
-        near: (n, n) bool, symmetric, False on the diagonal: which regions are neighbours.
+        near: (n, n) bool, dense or sparse, symmetric, False on the diagonal: which regions are
+            neighbours.
         density: Distribution of features over the regions; None where it is not measured.
         shift: (n,) how far a small perturbation moves the features of norm 1; None where it is
             not measured.
@@ -40,7 +43,7 @@ class Scorer:
 
     model: AdditiveModel
     goal: Goal
-    near: NDArray[np.bool_]
+    near: Sets
     density: Distribution | None = None
     shift: NDArray[np.floating] | None = None
     shown: NDArray[np.floating] | None = None
@@ -56,21 +59,22 @@ class Scorer:
         """Area of the image."""
         return float(self.model.area.sum()) if self.total is None else self.total
 
-    def parts(self, members: NDArray[np.bool_]) -> NDArray[np.float64]:
+    def parts(self, members: Sets) -> NDArray[np.float64]:
         """Return the four scores of sets.
 
         Args:
-            members: (m, n) bool, no set empty.
+            members: (m, n) bool, dense or sparse, no set empty.
 
         Returns:
             (m, 4) utility, representativeness, robustness, synergy; NaN where a score is not
             measured.
         """
+        members = csr_array(members, dtype=np.float64)
         share = members @ self.sizes / self.whole_area
-        found = np.full((len(members), 4), np.nan)
+        found = np.full((members.shape[0], 4), np.nan)
         found[:, 0] = eq.utility(
-            self.model.of(members), self.model.whole, share,
-            form=self.goal.utility, area_weight=self.goal.weights.area,
+            self.model.of(members), self.model.whole, share, form=self.goal.utility,
+            area_weight=self.goal.weights.area, guard=self.goal.guard,
         )  # fmt: skip
         if self.density is not None:
             form = self.goal.divergence
@@ -80,56 +84,103 @@ class Scorer:
             )
         if self.shift is not None:
             # Of a set: the mean of its regions, by area, in the place of one more pass.
-            weight = members * self.model.area
-            found[:, 2] = weight @ eq.robustness(self.shift) / weight.sum(axis=1)
+            area = self.model.area
+            found[:, 2] = members @ (area * eq.robustness(self.shift)) / (members @ area)
         found[:, 3] = self._synergy(members)
         return found
 
-    def importance(self, members: NDArray[np.bool_]) -> NDArray[np.float64]:
+    def importance(self, members: Sets) -> NDArray[np.float64]:
         """Return S of sets: (m, n) bool to (m,)."""
         return eq.importance(self.parts(members), self.goal.weights)
 
     @cached_property
     def singles(self) -> NDArray[np.float64]:
         """(n, 4) the four scores of every region alone."""
-        return self.parts(np.eye(len(self.model), dtype=bool))
+        return self.parts(self._each)
 
     @cached_property
     def single_importance(self) -> NDArray[np.float64]:
         """(n,) S of every region alone."""
         return eq.importance(self.singles, self.goal.weights)
 
-    def epsilon(self, members: NDArray[np.bool_]) -> NDArray[np.float64]:
-        """Return how far the loss of sets is from the image's, relative to it (Eq. 2).
+    def epsilon(self, members: Sets) -> NDArray[np.float64]:
+        """Return how far the loss of sets is from the image's, relative to it.
+
+        The check of section 4.2 of the paper: L of a set is that of its mixture, without weights.
 
         Args:
             members: (m, n) bool.
 
         Returns:
             (m,) ``(L(X_s) - L(X)) / L(X)`` with its sign: below 0 the set answers better. Where
-            L(X) is 0 but for rounding, as likeness to the image itself is, relative to 0.05.
+            L(X) is 0 but for rounding, as likeness to the image itself is, relative to the
+            goal's guard.
         """
         whole, gap = self.model.whole, self.model.of(members) - self.model.whole
-        return gap / (whole if whole > eq.NONE else eq.GUARD)
+        return gap / eq.relative_to(whole, self.goal.guard)
+
+    def weighted(
+        self, rows: NDArray[np.integer], weight: NDArray[np.floating]
+    ) -> tuple[float, float]:
+        """Return the two losses that Eq. 2 compares.
+
+        Args:
+            rows: (k,) regions of a sample.
+            weight: (k,) their weights of Theorem 5.1.
+
+        Returns:
+            ``sum_r v(r) l(r)`` over the sample, and L(X) of Eq. 1: ``sum_r P(r) l(r)`` over all
+            regions, with l the loss of a region alone and P its share of the area.
+        """
+        alone = self.model.of(self._each)
+        share = self.model.area / self.model.area.sum()
+        return float(weight @ alone[rows]), float(share @ alone)
+
+    def weighted_epsilon(self, rows: NDArray[np.integer], weight: NDArray[np.floating]) -> float:
+        """Return how far the weighted loss of a sample is from the image's (Eq. 2), with its sign.
+
+        Args:
+            rows: (k,) regions.
+            weight: (k,) their weights; see `weighted`.
+        """
+        found, whole = self.weighted(rows, weight)
+        return (found - whole) / eq.relative_to(whole, self.goal.guard)
+
+    def compared(
+        self, rows: NDArray[np.integer], weight: NDArray[np.floating] | None
+    ) -> tuple[float, float]:
+        """Return the losses of regions and image that `epsilon` or `weighted_epsilon` compares."""
+        if weight is not None:
+            return self.weighted(rows, weight)
+        members = np.zeros((1, len(self.model)), bool)
+        members[0, rows] = True
+        return float(self.model.of(members)[0]), self.model.whole
+
+    @cached_property
+    def _each(self) -> csr_array:
+        """(n, n) every region alone."""
+        return csr_array(eye_array(len(self.model)))
 
     @cached_property
     def _without_one(self) -> NDArray[np.float64]:
         r"""(n,) L(X \ r)."""
-        return self.model.without(np.eye(len(self.model), dtype=bool))
+        return self.model.without(self._each)
 
-    def _synergy(self, members: NDArray[np.bool_]) -> NDArray[np.float64]:
+    def _synergy(self, members: csr_array) -> NDArray[np.float64]:
         """Mean of Eq. 6 over the neighbours of each set; neutral where it has none."""
-        beside = ((members.astype(np.float64) @ self.near) > 0) & ~members
-        sets, other = np.nonzero(beside)
+        count = members.shape[0]
+        reached = csr_array(members @ csr_array(self.near, dtype=np.float64))
+        beside = csr_array(reached - reached.multiply(members))
+        sets, other = beside.nonzero()
         if not sets.size:
-            return np.full(len(members), eq.NEUTRAL)
+            return np.full(count, eq.NEUTRAL)
         found = eq.synergy(
             self.model.whole, self._without_one[other], self.model.without(members[sets], other),
             form=self.goal.synergy, scale=self._scale,
         )  # fmt: skip
-        count = np.bincount(sets, minlength=len(members))
-        total = np.bincount(sets, weights=found, minlength=len(members))
-        return np.where(count > 0, total / np.maximum(count, 1), eq.NEUTRAL)
+        total = np.bincount(sets, weights=found, minlength=count)
+        each = np.bincount(sets, minlength=count)
+        return np.where(each > 0, total / np.maximum(each, 1), eq.NEUTRAL)
 
     @property
     def _scale(self) -> float:
@@ -137,7 +188,7 @@ class Scorer:
         return float(np.abs(self._without_one - self.model.whole).mean())
 
 
-def neighbours(tiles: Tiles, which: Neighbours = "adjacent") -> NDArray[np.bool_]:
+def neighbours(tiles: Tiles, which: Neighbours = "adjacent") -> csr_array:
     """Say which of n cells are neighbours: those that share an edge, of whatever size.
 
     Args:
@@ -145,13 +196,17 @@ def neighbours(tiles: Tiles, which: Neighbours = "adjacent") -> NDArray[np.bool_
         which: "adjacent", or "all" for every other cell.
 
     Returns:
-        (n, n) bool, symmetric.
+        (n, n) sparse bool, symmetric.
     """
     n = len(tiles)
     if which == "all":
-        return ~np.eye(n, dtype=bool)
+        return csr_array(~np.eye(n, dtype=bool))
     y, x = tiles.y.astype(np.int64), tiles.x.astype(np.int64)
     bottom, right = y + tiles.h, x + tiles.w
-    down = np.minimum(bottom[:, None], bottom) - np.maximum(y[:, None], y)
-    across = np.minimum(right[:, None], right) - np.maximum(x[:, None], x)
-    return ((down == 0) & (across > 0)) | ((across == 0) & (down > 0))
+    blocks = []
+    for start in range(0, n, _BLOCK):  # by blocks: what lies beside what is sparse, n x n is not
+        part = slice(start, start + _BLOCK)
+        down = np.minimum(bottom[part, None], bottom) - np.maximum(y[part, None], y)
+        across = np.minimum(right[part, None], right) - np.maximum(x[part, None], x)
+        blocks.append(csr_array(((down == 0) & (across > 0)) | ((across == 0) & (down > 0))))
+    return csr_array(vstack(blocks))

@@ -27,7 +27,8 @@ class Chosen:
     Attributes:
         rows: (k,) int64 regions, best first; of a sample, in the order of their first draw.
         weight: (k,) float64 weights of Theorem 5.1, or None for equal ones.
-        epsilon: Relative difference of the set's loss from the image's, with its sign.
+        epsilon: Relative difference of the set's loss from the image's, with its sign. Of a
+            sample, whose regions have weights, by Eq. 2; else by section 4.2, without weights.
         ok: Whether that meets the limit.
     """
 
@@ -49,7 +50,7 @@ def choose(
     allowed: NDArray[np.bool_] | None = None,
     rng: np.random.Generator | None = None,
 ) -> Chosen:
-    """Choose regions and check that they are a coreset (Eq. 2).
+    """Choose regions and check that they are a coreset.
 
     Args:
         scorer: Scores of n regions.
@@ -60,8 +61,9 @@ def choose(
             the one with which the set's importance is highest. "importance": drawn with
             replacement in proportion to ``s = 1 + S``, with the weights of `coreset_weights`.
         area: Largest area of the set, in the units of the additive model.
-        epsilon: Limit on ``|L(X) - L(X_s)| / L(X)``. A "prefix" that misses it gets the next
-            best regions as long as `most` and `area` allow it.
+        epsilon: Limit on ``|L(X) - L(X_s)| / L(X)``, for "importance" with the losses of Eq. 2.
+            A "prefix" that misses it gets the next best regions as long as `most` and `area`
+            allow it.
         one_sided: Whether a lower loss than the image's always meets the limit.
         allowed: (n,) bool regions to choose from; all when None.
         rng: For "importance".
@@ -90,7 +92,10 @@ def choose(
             found = _bounded(scorer.epsilon(_prefixes(reach, n)), epsilon, one_sided=one_sided)
             good = np.flatnonzero(found[best - 1 :])
             rows = reach[: best + int(good[0]) if good.size else best]
-    value = float(scorer.epsilon(_mask(rows, n)[None])[0])
+    if weight is None:
+        value = float(scorer.epsilon(_mask(rows, n)[None])[0])
+    else:
+        value = scorer.weighted_epsilon(rows, weight)
     ok = small and bool(_bounded(value, epsilon, one_sided=one_sided))
     return Chosen(rows, weight, value, ok)
 

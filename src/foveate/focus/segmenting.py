@@ -8,6 +8,7 @@ the best of five boxes, the whole crop and its quarters; the masks are pasted ba
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -15,7 +16,8 @@ import numpy as np
 
 from foveate.budget import Ledger
 from foveate.errors import DataError, MissingCapabilityError
-from foveate.focus.eye import Eye
+from foveate.focus.allowance import LEAST, Allowance, allow, tiles_of
+from foveate.focus.eye import Eye, standard_lens
 from foveate.focus.masks import Judge, losses_of
 from foveate.focus.modes.base import measured, need_room, windows_of
 from foveate.focus.modes.judged import (
@@ -23,12 +25,13 @@ from foveate.focus.modes.judged import (
     CropField,
     KnownField,
     by_losses,
+    fewer,
     first_cells,
     release,
     set_aside,
 )
-from foveate.focus.modes.zoom import LEAF
 from foveate.focus.outcome import Outcome
+from foveate.focus.partition import cell_count
 from foveate.focus.refine import Refinement
 from foveate.grid import Tiles, Window
 from foveate.models.capabilities import need
@@ -67,6 +70,7 @@ class Segmenting:
         quality_full: Quality of the mask in the box of the whole overview.
         quality: (n,) quality of each cell of the frontier in its own box.
         work: What the model had to do.
+        allowance: What it might do, and what encoding every crop would take.
         notes: What the reader should know.
     """
 
@@ -79,6 +83,7 @@ class Segmenting:
     quality_full: float
     quality: NDArray[np.float64]
     work: Work
+    allowance: Allowance
     notes: tuple[str, ...]
 
     @property
@@ -131,17 +136,17 @@ def segment_image(source: Source, model: Model, plan: Plan, *, scene: str = "ima
         seed=plan.rules.seed,
     )  # fmt: skip
     judge = Judge(eye)
-    # With "feature" a crop is encoded twice: to judge its boxes, and to cut out the best mask.
-    reserve = plan.rules.regions * (1.0 if plan.mode == "zoom" else 2)
+    may, reserve = segment_allowance(source.info.shape, model, plan), _reserve(plan)
     crop = plan.crop_side(eye.standard.shape) if plan.mode == "zoom" else None
     if crop is not None:
-        need_room(source.info.shape, LEAF * crop, f"A crop of {crop} pixels shows nearly all.")
+        need_room(source.info.shape, crop)
     tiles = first_cells(eye, plan, scene, crop)
     first = float(eye.price([Window(0, 0, *source.info.shape)])[0])
     first += float(eye.price(windows_of(tiles)).sum()) if crop is not None else 0.0
     start = "The overview" + (f" with {len(tiles)} cells" if crop is not None else "")
     end = f"segmenting {plan.rules.regions} regions"
-    set_aside(eye, plan.passes, reserve, first=first, start=start, end=end)
+    hint = fewer(plan.cells if crop is not None else 1, plan.rules.regions)
+    set_aside(eye, may, reserve, first=first, start=start, end=end, hint=hint)
     if crop is not None:
         full = judge.on_overview([])
         field = CropField(crop, plan.rules.branch, eye.price, judge.on_crops)
@@ -149,16 +154,46 @@ def segment_image(source: Source, model: Model, plan: Plan, *, scene: str = "ima
         field, full = _by_overview(eye, judge, plan, tiles)
     goal = by_losses(plan.goal)
     found = Refinement(field, eye, goal, plan.rules).run(tiles)
-    release(eye, plan.passes)
+    release(eye, may)
     seen = found.state.seen.windows
     windows = found.windows
     whole = np.zeros(source.info.shape, np.uint16)
     masks = tuple(judge.cut(window, whole, rank) for rank, window in enumerate(windows, start=1))
     return Segmenting(
         goal, plan.mode, field.removal, found, masks, whole, full,
-        np.array([judge.known[window] for window in seen]), eye.work,
-        (UNMEASURED,),
+        np.array([judge.known[window] for window in seen]), eye.work, may, (UNMEASURED,),
     )  # fmt: skip
+
+
+def segment_allowance(shape: tuple[int, int], model: Model, plan: Plan) -> Allowance:
+    """Return what segmenting an image of ``(height, width)`` pixels may cost.
+
+    Where the user states no passes: in mode "zoom" a third of those that tiling takes for the
+    search, and those of the masks on top; in mode "feature" the overview and the masks; 24 at
+    least.
+
+    Args:
+        shape: Of the image.
+        model: A bound model.
+        plan: How regions are chosen.
+    """
+    lens, reserve = standard_lens(model), _reserve(plan)
+    side = plan.crop_side(lens.shape)
+    thin = lens.passes(Window(0, 0, *(min(side, length) for length in shape)))
+    tiling = tiles_of(shape, side) * thin
+    if plan.mode != "zoom":
+        most = 1 + reserve
+        passes = float(max(LEAST, math.ceil(most))) if plan.passes is None else plan.passes
+        return allow(passes, tiling, most=most)
+    first = 1 + cell_count(shape, plan.cells, side) + reserve
+    whole = lens.passes(Window(0, 0, side, side))
+    return allow(plan.passes, tiling, crop=whole, extra=reserve, first=first)
+
+
+def _reserve(plan: Plan) -> float:
+    """Return the passes that the masks of the regions take at most."""
+    # With "feature" a crop is encoded twice: to judge its boxes, and to cut out the best mask.
+    return plan.rules.regions * (1.0 if plan.mode == "zoom" else 2.0)
 
 
 def check_choice(plan: Plan) -> None:
@@ -201,6 +236,7 @@ def of_segmenting(done: Segmenting, scene: str, info: SourceInfo) -> Outcome:
         "prediction": done.prediction,
         "prediction_full": done.prediction_full,
         "boxes": [list(mask.box) for mask in done.masks],
+        **done.allowance.facts(),
     }
     return Outcome(
         scene, info, done.goal, done.mode, done.removal, done.found, done.work, facts, columns,

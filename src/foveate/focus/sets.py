@@ -14,6 +14,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING
 
 import numpy as np
+from scipy.sparse import csr_array
 
 from foveate.errors import DataError
 
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     Loss = Callable[[NDArray[np.float64]], NDArray[np.float64]]
+    Sets = NDArray[np.bool_] | csr_array
 
 _BLOCK = 4096  # sets at a time: their vectors of 1,024 numbers take 32 MB
 
@@ -67,24 +69,24 @@ class AdditiveModel:
         """L(X), the loss of all regions together."""
         return float(self.of(np.ones((1, len(self)), bool))[0])
 
-    def mixture(self, members: NDArray[np.bool_]) -> NDArray[np.float64]:
+    def mixture(self, members: Sets) -> NDArray[np.float64]:
         """Return z of sets.
 
         Args:
-            members: (m, n) bool.
+            members: (m, n) bool, dense or sparse.
 
         Returns:
             (m, d).
         """
-        weight = members * self.area
-        return _mean(weight @ self.x, weight.sum(axis=1))
+        sets = csr_array(members, dtype=np.float64)
+        return _mean(sets @ self._weighed, sets @ self.area)
 
-    def of(self, members: NDArray[np.bool_]) -> NDArray[np.float64]:
+    def of(self, members: Sets) -> NDArray[np.float64]:
         """Return L of sets: (m, n) bool to (m,)."""
         return self.loss(self.mixture(members))
 
     def without(
-        self, members: NDArray[np.bool_], also: NDArray[np.integer] | None = None
+        self, members: Sets, also: NDArray[np.integer] | None = None
     ) -> NDArray[np.float64]:
         r"""Return L of the image without sets, each possibly without one region more.
 
@@ -95,19 +97,25 @@ class AdditiveModel:
         Returns:
             (m,) L(X \ S), or L(X \ (S and r')).
         """
-        found = np.empty(len(members))
+        sets = csr_array(members, dtype=np.float64)
+        found = np.empty(sets.shape[0])
         total, area = self._total
-        for start in range(0, len(members), _BLOCK):
-            part = np.s_[start : start + _BLOCK]
-            weight = members[part] * self.area
-            rest, left = total - weight @ self.x, area - weight.sum(axis=1)
+        for start in range(0, len(found), _BLOCK):
+            part = slice(start, start + _BLOCK)
+            gone = sets[part]
+            rest, left = total - gone @ self._weighed, area - gone @ self.area
             if also is not None:
-                rest = rest - self.area[also[part], None] * self.x[also[part]]
+                rest = rest - self._weighed[also[part]]
                 left = left - self.area[also[part]]
             # What is left of everything taken away is rounding, not a mixture.
             none = left <= area * 1e-12
             found[part] = self.loss(_mean(np.where(none[:, None], 0, rest), left * ~none))
         return found
+
+    @cached_property
+    def _weighed(self) -> NDArray[np.float64]:
+        """(n, d) features times areas."""
+        return self.area[:, None] * self.x
 
     @cached_property
     def _total(self) -> tuple[NDArray[np.float64], float]:

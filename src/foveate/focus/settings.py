@@ -35,7 +35,8 @@ class FocusJob(ClassSettings):
         query: What is looked for, as a text.
         mode: How to pay: "zoom", "window" or "feature".
         regions: Most regions that are chosen.
-        passes: Most passes of the model for one image; None without a limit.
+        passes: Most passes of the model for one image; None for a third of those that tiling
+            takes, 24 at least; 0 for no limit.
         area: Largest area of the regions, "10%" of the valid image; None without a limit.
         cells: Cells of the first partition along the longer side.
         crop: Side of a crop in pixels of the image; None for that of the model's input.
@@ -49,7 +50,7 @@ class FocusJob(ClassSettings):
         one_sided: Whether a loss below the image's always passes it.
         robust: Whether to measure the robustness; None where it is cheap.
         forms: Forms of the goal to replace (utility, divergence, density, synergy, answer,
-            coarse), and ``weights.NAME``; see `foveate.focus.goals.Goal`.
+            coarse, guard), and ``weights.NAME``; see `foveate.focus.goals.Goal`.
     """
 
     task: ClassVar[str]
@@ -58,7 +59,7 @@ class FocusJob(ClassSettings):
     query: str = ""
     mode: Mode = "zoom"
     regions: int = Field(8, ge=1)
-    passes: float | None = 24
+    passes: float | None = None
     area: str | None = None
     cells: int = Field(4, ge=1)
     crop: int | None = Field(None, ge=8)
@@ -122,8 +123,10 @@ class AskJob(FocusJob):
     """A run of ``focus ask``: a question in words to a generative model.
 
     Attributes:
+        model: One that answers; there is no default, as few models do.
         regions: Each is an image of the last question, so that there are few.
-        passes: Of all models together.
+        passes: Of all models together; None for 48, or what is needed if that is more, and
+            what a selector has on top.
         prompt: The question.
         feed: How the regions are shown: "overview+crops" (one image each), "canvas" (packed in
             one image) or "mask" (the image, black outside of them, as the authors do).
@@ -134,8 +137,8 @@ class AskJob(FocusJob):
     """
 
     task = "ask"
+    model: str = ""
     regions: int = Field(4, ge=1)
-    passes: float | None = 48
     prompt: str
     feed: Feed = "overview+crops"
     max_tokens: int = Field(64, ge=1)
@@ -176,10 +179,12 @@ class SegmentJob(FocusJob):
     """A run of ``focus segment``: masks of a model that takes boxes.
 
     Attributes:
+        model: One that makes masks for boxes; there is no default, as few models do.
         mode: "feature" chooses by the overview alone; "zoom" encodes each cell.
     """
 
     task = "segment"
+    model: str = ""
     mode: Mode = "feature"
 
 

@@ -4,25 +4,30 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Protocol
 
-from foveate.errors import ParameterError
+from foveate.budget import Ledger
+from foveate.errors import MissingCapabilityError, ParameterError
 from foveate.files import fingerprint
-from foveate.focus.asking import ask_image, of_asking
+from foveate.focus.asking import ask_allowance, ask_image, of_asking
+from foveate.focus.eye import Eye, standard_lens
 from foveate.focus.inquiry import check_choice, need_answers
-from foveate.focus.looking import look_at
-from foveate.focus.memory import Memory
+from foveate.focus.looking import look_allowance, look_at
+from foveate.focus.memory import KEPT, Memory
 from foveate.focus.outcome import Outcome, of_look
 from foveate.focus.question import Asked, pose
 from foveate.focus.segmenting import check_choice as check_masks
-from foveate.focus.segmenting import of_segmenting, segment_image
+from foveate.focus.segmenting import of_segmenting, segment_allowance, segment_image
+from foveate.focus.viewer import Viewer
 from foveate.models.binding import bind
-from foveate.models.capabilities import need
+from foveate.models.capabilities import need, who_can
 from foveate.models.heads.probe import Probe
 from foveate.models.heads.prompts import templates_from
+from foveate.models.load import FAMILIES
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
+    from foveate.focus.allowance import Allowance
     from foveate.focus.settings import AskJob, FocusJob, LookJob, SegmentJob
     from foveate.models.capabilities import Model
     from foveate.pool.pool import Pool, Scene
@@ -42,6 +47,14 @@ class Task(Protocol):
 
     def prints(self) -> Any:
         """Return what the result depends on besides job, pixels and model, JSON-ready."""
+        ...
+
+    def allowance(self, scene: Scene) -> Allowance:
+        """Return what looking at an image may cost."""
+        ...
+
+    def side(self, scene: Scene) -> int:
+        """Return the side of a crop of an image, pixels."""
         ...
 
     def look(self, scene: Scene, path: Path) -> Outcome:
@@ -87,6 +100,14 @@ class LookTask:
         prints = [fingerprint(file) for file in files if file is not None]
         return [*prints, list(self._templates)]
 
+    def allowance(self, scene: Scene) -> Allowance:
+        """See `Task.allowance`."""
+        return look_allowance(scene.source.info.shape, self._model, self._plan)
+
+    def side(self, scene: Scene) -> int:  # noqa: ARG002
+        """See `Task.side`."""
+        return self._plan.crop_side(standard_lens(self._model).shape)
+
     def look(self, scene: Scene, path: Path) -> Outcome:
         """See `Task.look`."""
         info = scene.source.info
@@ -112,6 +133,7 @@ class AskTask:
     """
 
     def __init__(self, job: AskJob) -> None:
+        _need_able(job, "answers", "hf:Qwen/Qwen2-VL-2B-Instruct", "ask_image(...)")
         _no_classes(job)
         self._job = job
         self._plan, self._inquiry = job.plan(), job.inquiry()
@@ -130,6 +152,19 @@ class AskTask:
     def prints(self) -> Any:
         """See `Task.prints`."""
         return None if self._selector is None else self._selector.spec.to_dict()
+
+    def allowance(self, scene: Scene) -> Allowance:
+        """See `Task.allowance`."""
+        return ask_allowance(
+            scene.source, self._model, self._inquiry, self._plan, selector=self._selector
+        )
+
+    def side(self, scene: Scene) -> int:
+        """See `Task.side`."""
+        if self._selector is not None:
+            return self._plan.crop_side(standard_lens(self._selector).shape)
+        viewer = Viewer(Eye(scene.source, self._model, Ledger({})), self._inquiry.side)
+        return self._plan.crop or viewer.crop
 
     def look(self, scene: Scene, path: Path) -> Outcome:
         """See `Task.look`."""
@@ -158,6 +193,7 @@ class SegmentTask:
     """
 
     def __init__(self, job: SegmentJob) -> None:
+        _need_able(job, "masks", "hf:facebook/sam-vit-base", "segment_image(...)")
         _no_classes(job)
         self._plan = job.plan()
         check_masks(self._plan)
@@ -170,10 +206,41 @@ class SegmentTask:
         """See `Task.prints`."""
         return None
 
+    def allowance(self, scene: Scene) -> Allowance:
+        """See `Task.allowance`."""
+        return segment_allowance(scene.source.info.shape, self._model, self._plan)
+
+    def side(self, scene: Scene) -> int:  # noqa: ARG002
+        """See `Task.side`."""
+        return self._plan.crop_side(standard_lens(self._model).shape)
+
     def look(self, scene: Scene, path: Path) -> Outcome:  # noqa: ARG002
         """See `Task.look`."""
         done = segment_image(scene.source, self._model, self._plan, scene=scene.scene_id)
         return of_segmenting(done, scene.scene_id, scene.source.info)
+
+
+def _need_able(job: AskJob | SegmentJob, capability: str, example: str, function: str) -> None:
+    """Refuse a job without a model, or with a family none of whose models can do it.
+
+    Before any image is opened: what can never work need not be tried.
+
+    Raises:
+        ParameterError: No model.
+        MissingCapabilityError: Another family.
+    """
+    family = job.model.strip().partition(":")[0]
+    if family in _ABLE:
+        return
+    what = f"foveate focus {job.task}"
+    can = f"{who_can(capability)} The latter in Python: {function}."
+    hint = f"Type --model {example}, or --model hf:ORG/NAME with --weights FOLDER."
+    if not family:
+        raise ParameterError(f"{what} without a model", can, hint)
+    if family in FAMILIES:
+        raise MissingCapabilityError(
+            f"{job.model} has no {capability!r}, which {what} needs", can, hint
+        )
 
 
 def _no_classes(job: FocusJob) -> None:
@@ -194,9 +261,12 @@ def remember(path: Path, scene: Scene, model: Model, job: FocusJob) -> Memory:
     """Open what a run remembers of an image under a model."""
     info = scene.source.info
     return Memory.open(
-        path / "embeddings" / "looks", info.fingerprint, info.nodata, model.spec.to_dict(), job.seed
-    )
+        path / "embeddings" / "looks", KEPT, info.fingerprint, info.nodata, model.spec.to_dict(),
+        job.seed,
+    )  # fmt: skip
 
+
+_ABLE = ("hf",)  # families with models that answer, and with models that make masks
 
 TASKS: dict[str, Callable[[Any], Task]] = {
     "look": LookTask,

@@ -265,6 +265,11 @@ _WHO_CAN = {
 }
 
 
+def who_can(capability: str) -> str:
+    """Return which models have a capability, as a sentence."""
+    return _WHO_CAN[capability]
+
+
 def capabilities(model: object) -> tuple[str, ...]:
     """Return the names of what a model can do, in the order of `CAPABILITIES`."""
     return tuple(name for name, protocol in CAPABILITIES.items() if isinstance(model, protocol))

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from foveate.models.heads.base import Head
+    from foveate.models.heads.base import Head, Inputs
     from foveate.models.heads.zero_shot import TextHead
 
 _STRENGTH = 0.1  # C of the classifiers: features have unit scale
@@ -41,6 +41,11 @@ class LabelHead:
     names: tuple[str, ...]
     weight: NDArray[np.float32]
     bias: NDArray[np.float32]
+
+    @property
+    def inputs(self) -> Inputs:
+        """Mean tokens as they are."""
+        return "raw"
 
     def logits(self, z: NDArray[np.floating]) -> NDArray[np.float32]:
         """Return the scores of mean tokens: (..., d) to (..., K)."""
@@ -145,6 +150,11 @@ class TextConcepts:
     def names(self) -> tuple[str, ...]:
         """The K concepts."""
         return self.head.names
+
+    @property
+    def inputs(self) -> Inputs:
+        """Mean tokens as they are; the texts' directions are compared by cosine after the map."""
+        return "raw"
 
     @property
     def directions(self) -> NDArray[np.float32]:

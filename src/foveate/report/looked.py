@@ -76,7 +76,7 @@ def tiling(result: Mapping[str, Any], side: int) -> int:
 
     As the look itself counted them; where it did not, one for each window of `side` pixels.
     """
-    known = number(result.get("passes_tiled"))
+    known = number(result.get("passes_tiling"))
     if known > 0:
         return math.ceil(known)
     return math.prod(-(-length // side) for length in result["shape"])

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Protocol
 import numpy as np
 
 from foveate.errors import DataError
+from foveate.models.heads.base import unit
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -17,6 +18,9 @@ if TYPE_CHECKING:
     from foveate.focus.eye import Eye, Lens
     from foveate.grid import Tiles, Window
 
+LEAF = 1.5  # longest side of a leaf in crops: a crop is shrunk by no more than that
+SMALLEST = 8  # side of a crop, pixels
+
 
 @dataclass(frozen=True)
 class Seen:
@@ -25,7 +29,8 @@ class Seen:
     Attributes:
         x: (n, d) float32 features.
         windows: The n windows that the model was shown: the cells, or a part of each.
-        scale: (n,) int, equal for cells that were seen at the same ground resolution.
+        scale: (n,) int, equal for cells that were seen at the same ground resolution; below 0 for
+            crops at native resolution, which alone may become regions where there are some.
         shift: (n,) float64 distance between features of norm 1 before and after the
             perturbation, or None where it was not measured.
     """
@@ -81,6 +86,10 @@ class Field(Protocol):
 
     def price(self, tiles: Tiles) -> NDArray[np.float64]:
         """Return what looking at cells costs, in passes: (n,)."""
+        ...
+
+    def images(self, tiles: Tiles) -> int:
+        """Return how many images looking at cells shows to the model."""
         ...
 
     def look(self, tiles: Tiles) -> Seen:
@@ -155,8 +164,8 @@ def seen_through(
     x = eye.see(windows, lens)
     shift = None
     if robust:
-        shift = np.linalg.norm(x - eye.see(windows, lens, disturbed=True), axis=1)
-        shift = shift.astype(np.float64)
+        moved = unit(x) - unit(eye.see(windows, lens, disturbed=True))
+        shift = np.linalg.norm(moved, axis=1).astype(np.float64)
     return Seen(x, tuple(windows), np.asarray(scale, np.int64), shift)
 
 
@@ -166,24 +175,34 @@ def nothing_valid(min_valid: float, scene: str = "") -> DataError:
     return DataError(
         f"the image{name} has no cell with {min_valid:.0%} valid pixels",
         "There is nothing to look at.",
-        "Check --nodata, or lower --min-valid.",
+        "Check --nodata" + (", or lower --min-valid." if min_valid > 0 else "."),
     )
 
 
-def need_room(shape: tuple[int, int], least: float, what: str) -> None:
-    """Refuse an image in which there is nothing to choose.
+def need_room(shape: tuple[int, int], crop: int) -> None:
+    """Refuse an image in which there is nothing to choose: all of it is one leaf.
 
     Args:
         shape: ``(height, width)`` in pixels.
-        least: Longest side that is too short.
-        what: Why, for the message.
+        crop: Side of a crop in pixels.
 
     Raises:
         DataError: It is too small.
     """
-    if max(shape) <= least:
-        raise DataError(
-            f"an image of {shape[0]} x {shape[1]} pixels",
-            f"{what} There is nothing to choose from.",
-            "Use foveate classify for images of this size, or state smaller crops: --crop 64.",
-        )
+    longest = max(shape)
+    if longest > LEAF * crop:
+        return
+    other = "foveate classify takes images of this size whole"
+    smaller = max(SMALLEST, longest // 4)
+    fits = longest > LEAF * smaller
+    raise DataError(
+        f"an image of {shape[0]} x {shape[1]} pixels",
+        f"A crop of {crop} pixels shows nearly all of it: there is nothing to choose from.",
+        f"Type smaller crops: --crop {smaller}; {other}." if fits else
+        f"{other[0].upper()}{other[1:]}: the smallest crop has {SMALLEST} pixels.",
+    )  # fmt: skip
+
+
+def fewer_cells(cells: int) -> str:
+    """Return the end of a hint: that fewer first cells cost less, where there can be fewer."""
+    return f", or fewer cells: --cells {cells // 2}" if cells > 1 else ""

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from foveate.focus.eye import Eye, Lens
     from foveate.grid import Tiles
 
-_SMALL = 3  # the second view has a third of the side: a ninth of a pass
+SMALL = 3  # the second view has a third of the side: a ninth of a pass
 
 
 class FeatureField:
@@ -67,6 +67,10 @@ class FeatureField:
     def price(self, tiles: Tiles) -> NDArray[np.float64]:
         """Nothing: the overview is paid."""
         return np.zeros(len(tiles))
+
+    def images(self, tiles: Tiles) -> int:  # noqa: ARG002
+        """None: the overview was shown."""
+        return 0
 
     def look(self, tiles: Tiles) -> Seen:
         """Average the tokens of each cell; one of which a cell has half counts half."""
@@ -121,7 +125,7 @@ def second_view(eye: Eye) -> float:
 def _glance(eye: Eye) -> Lens:
     """Return the smaller view; the standard one where the model takes no other."""
     able = not eye.standard.fixed or isinstance(eye.model, TakesSizes)
-    return eye.lens(max(eye.standard.shape) // _SMALL) if able else eye.standard
+    return eye.lens(max(eye.standard.shape) // SMALL) if able else eye.standard
 
 
 def _valid_shares(eye: Eye, grid: tuple[int, ...]) -> NDArray[np.float64]:

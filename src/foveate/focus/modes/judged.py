@@ -12,8 +12,15 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from foveate.errors import BudgetError
-from foveate.focus.modes.base import Seen, measured, nothing_valid, own_points, parts, windows_of
-from foveate.focus.modes.zoom import LEAF
+from foveate.focus.modes.base import (
+    LEAF,
+    Seen,
+    measured,
+    nothing_valid,
+    own_points,
+    parts,
+    windows_of,
+)
 from foveate.focus.partition import cell_count, uniform
 
 if TYPE_CHECKING:
@@ -21,6 +28,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+    from foveate.focus.allowance import Allowance
     from foveate.focus.eye import Eye
     from foveate.focus.goals import Goal
     from foveate.focus.plan import Plan
@@ -59,6 +67,10 @@ class CropField:
     def price(self, tiles: Tiles) -> NDArray[np.float64]:
         """Return what the cells cost, in passes."""
         return np.asarray(self._price(windows_of(tiles)), np.float64)
+
+    def images(self, tiles: Tiles) -> int:
+        """Return how many images the cells are."""
+        return len(tiles)
 
     def look(self, tiles: Tiles) -> Seen:
         """Judge the cells."""
@@ -100,6 +112,10 @@ class KnownField:
         """Nothing: the overview is paid."""
         return np.zeros(len(tiles))
 
+    def images(self, tiles: Tiles) -> int:  # noqa: ARG002
+        """None: the overview was shown."""
+        return 0
+
     def look(self, tiles: Tiles) -> Seen:
         """Look the cells up."""
         windows = windows_of(tiles)
@@ -139,37 +155,46 @@ def first_cells(eye: Eye, plan: Plan, scene: str, crop: int | None) -> Tiles:
 
 
 def set_aside(
-    eye: Eye, passes: float | None, reserve: float, *, first: float, start: str, end: str
+    eye: Eye, may: Allowance, reserve: float, *, first: float, start: str, end: str, hint: str
 ) -> None:
     """Open the ledger of a search, without the passes that are kept for the end.
 
     Args:
         eye: Whose ledger it is.
-        passes: All that there are; None without a limit.
+        may: All that there are.
         reserve: Passes that are kept for the end.
         first: Passes without which there is no search.
         start: What takes those, for the message.
         end: What the others are kept for.
+        hint: How else they may be fewer, for the message; or "".
 
     Raises:
         BudgetError: There are fewer.
     """
-    if passes is None:
-        return
-    if passes < first + reserve:
+    if may.passes < first + reserve:
         raise BudgetError(
-            f"a budget of {passes:g} passes",
+            f"a budget of {may.passes:g} passes",
             f"{start} takes {first:.4g}, {end} up to {reserve:.4g}.",
-            f"Type --passes {np.ceil(first + reserve):.0f}, or fewer cells or regions: --cells 2 "
-            "--regions 2.",
+            f"Type --passes {np.ceil(first + reserve):.0f}{hint}.",
         )
-    eye.ledger.limits["passes"] = passes - reserve
+    eye.ledger = may.ledger()
+    if "passes" in eye.ledger.limits:
+        eye.ledger.limits["passes"] -= reserve
 
 
-def release(eye: Eye, passes: float | None) -> None:
-    """Let what `set_aside` has kept be spent."""
-    if passes is not None:
-        eye.ledger.limits["passes"] = float(passes)
+def release(eye: Eye, may: Allowance) -> None:
+    """Let what `set_aside` has kept be spent; the images of the end are few."""
+    eye.ledger.limits.pop("crops", None)
+    if "passes" in eye.ledger.limits:
+        eye.ledger.limits["passes"] = may.passes
+
+
+def fewer(cells: int, regions: int) -> str:
+    """Return the end of a hint: fewer cells and regions, as far as there can be fewer."""
+    named = {"cells": cells, "regions": regions}
+    less = " ".join(f"--{name} {number // 2}" for name, number in named.items() if number > 1)
+    words = " or ".join(name for name, number in named.items() if number > 1)
+    return f", or fewer {words}: {less}" if less else ""
 
 
 def _seen(

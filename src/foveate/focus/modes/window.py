@@ -59,6 +59,12 @@ class WindowField:
             price = price + self._eye.price(windows, self._lens, disturbed=True)
         return price
 
+    def images(self, tiles: Tiles) -> int:
+        """Return how many images the cells are, the disturbed ones included."""
+        windows = windows_of(tiles)
+        again = self._eye.fresh(windows, self._lens, disturbed=True) if self._robust else 0
+        return self._eye.fresh(windows, self._lens) + again
+
     def look(self, tiles: Tiles) -> Seen:
         """Show the cells to the model, and once more disturbed where that is asked for."""
         windows = windows_of(tiles)

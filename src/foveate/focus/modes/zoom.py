@@ -14,7 +14,16 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from foveate.focus.modes.base import Seen, across, measured, own_points, parts, seen_through, sizes
+from foveate.focus.modes.base import (
+    LEAF,
+    Seen,
+    across,
+    measured,
+    own_points,
+    parts,
+    seen_through,
+    sizes,
+)
 from foveate.models.capabilities import TakesSizes
 from foveate.seeds import tie_keys
 
@@ -25,7 +34,6 @@ if TYPE_CHECKING:
     from foveate.focus.goals import Coarse
     from foveate.grid import Tiles, Window
 
-LEAF = 1.5  # longest side of a leaf in crops: a crop is shrunk by no more than that
 _GLANCE = 2  # a whole cell is seen at half the side
 
 
@@ -65,6 +73,14 @@ class ZoomField:
                 price = price + self._eye.price(windows, lens, disturbed=True)
             found[rows] = price
         return found
+
+    def images(self, tiles: Tiles) -> int:
+        """Return how many images the cells are, the disturbed ones included."""
+        return sum(
+            self._eye.fresh(windows, lens, disturbed=disturbed)
+            for _, windows, lens in self._views(tiles)
+            for disturbed in (False, True)[: 1 + self._robust]
+        )
 
     def look(self, tiles: Tiles) -> Seen:
         """Show the cells, or what stands for them, to the model."""

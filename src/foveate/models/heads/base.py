@@ -1,8 +1,12 @@
-"""What turns embeddings into classes: from texts (`zero_shot`) or from examples (`probe`)."""
+"""What turns embeddings into classes: from texts (`zero_shot`) or from examples (`probe`).
+
+A head is given embeddings as the model returns them, and brings them to what it was fitted on by
+itself; whoever averages embeddings before that does so in the space that `Head.inputs` names.
+"""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Literal, Protocol, get_args, runtime_checkable
 
 import numpy as np
 
@@ -13,6 +17,9 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+Inputs = Literal["raw", "unit"]
+INPUTS: tuple[Inputs, ...] = get_args(Inputs)
+
 
 @runtime_checkable
 class Head(Protocol):
@@ -21,6 +28,15 @@ class Head(Protocol):
     @property
     def names(self) -> tuple[str, ...]:
         """The C classes."""
+        ...
+
+    @property
+    def inputs(self) -> Inputs:
+        """What the head was fitted on.
+
+        "raw": embeddings as the model returns them, whose length counts. "unit": embeddings of
+        norm 1; the head brings others to it.
+        """
         ...
 
     def logits(self, z: NDArray[np.floating]) -> NDArray[np.float32]:

@@ -1,7 +1,8 @@
 """Classes from examples: a linear probe on frozen embeddings.
 
 Multinomial logistic regression on standardised features. Standardisation is folded into the
-weights, so a probe is one matrix and works on embeddings as they are stored.
+weights, so a probe is one matrix and works on embeddings as they are stored. A probe says whether
+it was fitted on embeddings as they are or on those of norm 1, and is fed that wherever it is used.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ import numpy as np
 from foveate.embeddings import EncoderSpec
 from foveate.errors import DataError, ParameterError
 from foveate.files import write_bytes
-from foveate.models.heads.base import check_dim
+from foveate.models.heads.base import INPUTS, Inputs, check_dim, unit
 from foveate.models.heads.prompts import labels_of
 from foveate.models.weights import first_line
 
@@ -33,7 +34,8 @@ STRENGTHS = (1e-4, 1e-3, 1e-2, 1e-1, 1.0)  # C of the logistic regression
 USUAL = 1e-2  # C where there are too few examples to choose
 _FOLDS = 3
 _STEPS = 1000
-_KEY, _SCHEMA = "foveate", 1
+_KEY, _SCHEMA = "foveate", 2  # 1 did not say what the probe was fitted on: embeddings as they are
+_UNIT = 2e-3  # a norm that is 1 but for the rounding of float16
 
 
 @dataclass(frozen=True)
@@ -47,6 +49,7 @@ class Probe:
         spec: The encoder of the embeddings, if it is known.
         meta: How it was fitted: rows, strength of the regularisation, accuracy in
             cross-validation (None where there were too few examples), seed.
+        inputs: What it was fitted on: "raw" embeddings, or those of norm 1 ("unit").
     """
 
     names: tuple[str, ...]
@@ -54,15 +57,25 @@ class Probe:
     bias: NDArray[np.float32]
     spec: EncoderSpec | None = None
     meta: dict[str, Any] = field(default_factory=dict)
+    inputs: Inputs = "raw"
+
+    def __post_init__(self) -> None:
+        """Check `inputs`.
+
+        Raises:
+            ParameterError: It is none of them.
+        """
+        check_inputs(self.inputs)
 
     def logits(self, z: NDArray[np.floating]) -> NDArray[np.float32]:
-        """Return the scores of embeddings: (..., d) to (..., C) float32.
+        """Return the scores of embeddings as the model gives them: (..., d) to (..., C) float32.
 
         Raises:
             DataError: They have another length than those that the probe was fitted to.
         """
         check_dim(z, self.weight.shape[1], "a probe")
-        return np.asarray(z, dtype=np.float32) @ self.weight.T + self.bias
+        x = unit(z) if self.inputs == "unit" else np.asarray(z, dtype=np.float32)
+        return x @ self.weight.T + self.bias
 
     def probabilities(self, z: NDArray[np.floating]) -> NDArray[np.float32]:
         """Return the probabilities of embeddings: (..., d) to (..., C) float32, sums of 1.
@@ -118,6 +131,7 @@ class Probe:
             "names": self.names,
             "spec": None if self.spec is None else self.spec.to_dict(),
             "meta": self.meta,
+            "inputs": self.inputs,
         }
         # One entry of metadata: the order of several is not fixed, and neither were the bytes.
         metadata = {_KEY: json.dumps(content, sort_keys=True)}
@@ -144,9 +158,13 @@ class Probe:
                 content = json.loads((file.metadata() or {})[_KEY])
                 weight, bias = file.get_tensor("weight"), file.get_tensor("bias")
             known = content["spec"] and EncoderSpec.from_dict(content["spec"])
-            probe = cls(tuple(content["names"]), weight, bias, known or None, content["meta"])
-            if content["schema"] != _SCHEMA or weight.shape != (len(probe.names), weight.shape[1]):
-                raise ValueError(f"schema {content['schema']}")  # noqa: TRY301
+            schema = content["schema"]
+            probe = cls(
+                tuple(content["names"]), weight, bias, known or None, content["meta"],
+                content["inputs"] if schema == _SCHEMA else "raw",
+            )  # fmt: skip
+            if schema not in (1, _SCHEMA) or weight.shape != (len(probe.names), weight.shape[1]):
+                raise ValueError(f"schema {schema}")  # noqa: TRY301
         except Exception as error:  # each kind of damage has its own
             why = "no probe's header" if isinstance(error, KeyError) else first_line(error)
             raise DataError(
@@ -165,6 +183,7 @@ def fit_probe(
     *,
     seed: int = 0,
     spec: EncoderSpec | None = None,
+    inputs: Inputs | None = None,
 ) -> Probe:
     """Fit a linear probe.
 
@@ -173,18 +192,24 @@ def fit_probe(
     examples of a class it is `USUAL`, as nothing can be held out.
 
     Args:
-        x: (n, d) embeddings.
+        x: (n, d) embeddings, as the model gives them.
         labels: (n,) class numbers, rows of `names`.
         names: C >= 2 classes, each with at least one row.
         seed: Seed of the folds.
         spec: The encoder, so that the probe refuses another one later.
+        inputs: What to fit: "raw" the embeddings as they are, "unit" at norm 1, to which they
+            are brought here as they are wherever the probe is used. None for "unit" where all
+            of them have norm 1 already, else "raw".
 
     Raises:
         DataError: Shapes disagree, `x` is not finite, or a class has no row.
-        ParameterError: Fewer than two classes, or names that are one.
+        ParameterError: Fewer than two classes, names that are one, or other `inputs`.
     """
     classes = tuple(labels_of(names))
     wide, numbers = _examples(x, labels, classes)
+    fitted = _inputs_of(wide) if inputs is None else check_inputs(inputs)
+    if fitted == "unit":
+        wide = unit(wide).astype(np.float64)
     mean, std = wide.mean(axis=0), wide.std(axis=0)
     std[std == 0] = 1  # a feature that never changes tells nothing, whatever it is divided by
     standard = (wide - mean) / std
@@ -198,7 +223,26 @@ def fit_probe(
     weight = coef / std
     bias = intercept - weight @ mean
     meta = {"rows": len(wide), "strength": strength, "accuracy": accuracy, "seed": seed}
-    return Probe(classes, weight.astype(np.float32), bias.astype(np.float32), spec, meta)
+    return Probe(classes, weight.astype(np.float32), bias.astype(np.float32), spec, meta, fitted)
+
+
+def check_inputs(inputs: Inputs) -> Inputs:
+    """Return what a head is fitted on.
+
+    Raises:
+        ParameterError: It is neither "raw" nor "unit".
+    """
+    if inputs not in INPUTS:
+        raise ParameterError(
+            f"inputs={inputs!r}",
+            "Allowed: raw (embeddings as the model gives them), unit (of norm 1).",
+        )
+    return inputs
+
+
+def _inputs_of(x: NDArray[np.float64]) -> Inputs:
+    """Return "unit" for vectors that all have norm 1: whoever brought them to it meant it."""
+    return "unit" if (np.abs(np.linalg.norm(x, axis=1) - 1) <= _UNIT).all() else "raw"
 
 
 def _examples(

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from foveate.models.capabilities import EmbedsText
+    from foveate.models.heads.base import Inputs
     from foveate.models.heads.prompts import LabelsGiven
 
 Kind = Literal["cosine", "sigmoid"]
@@ -51,6 +52,11 @@ class TextHead:
     scale: float
     bias: float
     head: Kind
+
+    @property
+    def inputs(self) -> Inputs:
+        """Texts are compared by cosine: "unit"."""
+        return "unit"
 
     def logits(self, z: NDArray[np.floating]) -> NDArray[np.float32]:
         """Return the scores of embeddings of any norm: (..., d) to (..., C) float32.
