@@ -12,20 +12,24 @@ from foveate.report.benched_curves import Curves, curves
 from foveate.report.benched_data import VERDICTS, Benched, read_benched
 from foveate.report.benched_guides import BENCHED
 from foveate.report.panels import Figure
+from foveate.report.words import bench as words
+from foveate.report.words.bench import Measured
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from markupsafe import Markup
 
-    from foveate.report.benched_data import Claim, Row, Table
+    from foveate.report.benched_data import Row, Table
     from foveate.report.provenance import Origin
     from foveate.report.view import Shot
+    from foveate.report.words import Headline
 
-__all__ = ["BenchedView", "build", "read_benched"]
+__all__ = ["BenchedView", "build", "headlines", "read_benched"]
 
 _MARKS = {True: "✓", False: "✗", None: "·"}
 _SAID = {True: "reached", False: "not reached", None: "noted"}
+_EQUAL = "not counted"  # what could not have failed
 _LOOKS = {True: "yes", False: "no", None: "so"}
 
 
@@ -91,7 +95,7 @@ class BenchedView:
 
     title: str
     headline: str
-    warnings: list[str]
+    verdicts: tuple[str, ...]
     figures: list[Figure]
     facts: list[tuple[str, str]]
     tables: list[TableView]
@@ -104,11 +108,11 @@ class BenchedView:
 
 def build(run: Benched) -> BenchedView:
     """Turn a run into the page's content."""
-    first = run.tables[0]
+    first, headline = run.tables[0], headlines(run)[""]
     return BenchedView(
         title=run.name,
-        headline=_headline(run.tables),
-        warnings=first.cautions,
+        headline=headline.text,
+        verdicts=headline.notes,
         figures=_figures(first),
         facts=_facts(run),
         tables=[_table(table, i) for i, table in enumerate(run.tables)],
@@ -116,31 +120,15 @@ def build(run: Benched) -> BenchedView:
     )
 
 
-def _headline(tables: Sequence[Table]) -> str:
-    first = tables[0]
-    text = f"{first.title}: {_reached(first.says) or 'measured'}"
-    if _hopes(first.says):
-        text += " claims reached"
-    claims = [claim for table in tables for claim in table.says]
-    if len(tables) > 1 and _hopes(claims):
-        text += f"; in all {len(tables)} tables {_reached(claims)}"
-    return text
-
-
-def _hopes(claims: Sequence[Claim]) -> list[bool]:
-    """Return whether each claim was reached; what is only noted is none."""
-    return [claim.reached for claim in claims if claim.reached is not None]
-
-
-def _reached(claims: Sequence[Claim]) -> str:
-    found = _hopes(claims)
-    return f"{sum(found)} of {len(found)}" if found else ""
+def headlines(run: Benched) -> dict[str, Headline]:
+    """Return what is said of all tables, as ""."""
+    return {"": words.benched([Measured(t.title, t.says, t.cautions) for t in run.tables])}
 
 
 def _figures(table: Table) -> list[Figure]:
     """Return the large numbers, of the first table."""
     figures = [
-        Figure("Claims reached", _reached(table.says), f"of the table {table.name}"),
+        Figure("Claims reached", words.count(table.says), f"of the table {table.name}"),
         Figure("Seeds", human.count(table.seeds), "each with a split and a training of its own"),
         Figure(
             "Test scenes", human.count(table.scenes),
@@ -181,9 +169,14 @@ def _table(table: Table, place: int) -> TableView:
         name=table.name,
         title=table.title,
         measured=_measured(table),
-        count=_reached(table.says),
+        count=words.count(table.says),
         claims=[
-            ClaimView(c.text, _MARKS[c.reached], _SAID[c.reached], _LOOKS[c.reached])
+            ClaimView(
+                c.text,
+                _MARKS[c.reached],
+                _EQUAL if c.verdict == "equal" else _SAID[c.reached],
+                _LOOKS[c.reached],
+            )
             for c in table.says
         ],
         lead=_title(table, table.lead),

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from markupsafe import Markup
 
 from foveate.report import human
-from foveate.report.observed_said import signed
+from foveate.report.words.observer import signed
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -11,10 +11,13 @@ import numpy as np
 from foveate.errors import DataError
 from foveate.files import read_parquet
 from foveate.report import charts, human, provenance
+from foveate.report.chance import right
 from foveate.report.data import PoolData, read_pool
 from foveate.report.panels import Figure
 from foveate.report.pictures import Album
+from foveate.report.stage import number
 from foveate.report.view import Cell, Heat, Shot
+from foveate.report.words.labels import Labelled, labelled
 from foveate.run import Run
 
 if TYPE_CHECKING:
@@ -24,6 +27,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from foveate.report.provenance import Origin
+    from foveate.report.words import Headline
 
 SHOWN = 6  # surest and least sure patches of a label
 GROUPS = 40  # labels with pictures
@@ -40,6 +44,7 @@ class Classified(PoolData):
         probability: (n,) float64 of it.
         other: (n,) what came second, with its probability; empty where nothing did.
         confusion: (C, C) int64 patches, the truth in rows; None where it is not known.
+        truth: (n,) int64 true label of each tile; -1 where it is not known.
     """
 
     labels: list[str]
@@ -47,6 +52,7 @@ class Classified(PoolData):
     probability: NDArray[np.float64]
     other: list[str]
     confusion: NDArray[np.int64] | None
+    truth: NDArray[np.int64]
 
 
 class Row(NamedTuple):
@@ -87,7 +93,7 @@ class ClassifiedView:
 
     title: str
     headline: str
-    lede: str
+    verdicts: tuple[str, ...]
     pool: Markup
     pool_note: str
     figures: list[Figure]
@@ -139,7 +145,23 @@ def read_classified(run_dir: str | Path) -> Classified:
         probability=found["probability"].to_numpy().astype(np.float64),
         other=["" if name is None else f"{name} {human.share(p)}" for name, p in pairs],
         confusion=confusion,
-    )
+        truth=np.array(
+            [place.get(name, -1) for name in found["truth"].to_pylist()]
+            if "truth" in found.column_names else [-1] * len(tiles), dtype=np.int64,
+        ),
+    )  # fmt: skip
+
+
+def headlines(run: Classified) -> dict[str, Headline]:
+    """Return what is said of the labels, and of how many are right, as ""."""
+    counts = np.bincount(run.first, minlength=len(run.labels))
+    most, truth = int(counts.argmax()), run.record["summary"].get("truth") or {}
+    found = Labelled(
+        run.n, len(run.labels), int((counts == 0).sum()), run.labels[most], counts[most] / run.n,
+        right(run.first, run.truth, run.scene, run.labels),
+        str(truth.get("source") or "truth"), number(truth.get("mean_accuracy")),
+    )  # fmt: skip
+    return {"": labelled(found)}
 
 
 def build(run: Classified) -> ClassifiedView:
@@ -150,12 +172,12 @@ def build(run: Classified) -> ClassifiedView:
     summary = run.record["summary"]
     counts = np.bincount(run.first, minlength=len(run.labels))
     sure = "the stronger, the surer its label."
+    headline = headlines(run)[""]
     each = charts.per_square(run.n)
     return ClassifiedView(
         title=run.name,
-        headline=f"{human.plural(run.n, 'patch', 'patches')}, "
-        f"{human.plural(len(run.labels), 'label')}",
-        lede=_lede(run, counts),
+        headline=headline.text,
+        verdicts=headline.notes,
         pool=charts.pool(run.probability, "How sure the label of each patch is"),
         pool_note=f"The pool in the order of its scenes; {sure}"
         + (f" One square is {each} patches." if each > 1 else ""),
@@ -177,18 +199,6 @@ def build(run: Classified) -> ClassifiedView:
         pictures={keys[tile]: uri for tile, uri in album.uris.items()},
         shots={tile: Shot(key, "0 0 1 1") for tile, key in keys.items()},
     )
-
-
-def _lede(run: Classified, counts: NDArray[np.int64]) -> str:
-    most = int(counts.argmax())
-    text = f"Most patches are {run.labels[most]}: {human.share(counts[most] / run.n)}."
-    absent = int((counts == 0).sum())
-    if absent:
-        text += f" {human.count(absent)} of {human.plural(len(run.labels), 'label')} fit no patch."
-    if run.confusion is not None and run.confusion.any():
-        right = run.confusion.trace() / run.confusion.sum()
-        text += f" {human.share(right)} are right."
-    return text
 
 
 def _figures(run: Classified, counts: NDArray[np.int64]) -> list[Figure]:

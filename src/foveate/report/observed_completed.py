@@ -30,16 +30,17 @@ from foveate.report.observed_tables import Row
 from foveate.report.panels import Figure
 from foveate.report.pictures import Album
 from foveate.report.stage import number
+from foveate.report.words.scenes import completed
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from foveate.report.observed_data import Gridded
+    from foveate.report.words import Headline
 
 SCENES = 12  # shown
 _ROOM, _SIDE, _FINE = 8 << 20, 720, 512  # bytes on the page; longest sides of pictures, pixels
 _CUT = (1, 99)  # percentiles that become black and white
-_DOUBTFUL = 0.5  # mean doubt of unobserved tiles above which most of them are a guess
 
 
 class SceneCard(NamedTuple):
@@ -72,16 +73,13 @@ def build(run: Gridded) -> CompletedView:
     maps = {i: _map(run, i) for i in order}
     colours = _colours([found for found in maps.values() if found is not None])
     scenes = [_scene(run, i, observed, album, maps[i], colours) for i in order]
-    open_ = ~observed
-    doubt = run.columns["doubt"][open_]
-    doubt = doubt[np.isfinite(doubt)]
+    headline = said(run)
     return CompletedView(
         title=run.name,
-        headline=f"{human.plural(len(run.scenes), 'scene')} completed from "
-        f"{human.plural(int(observed.sum()), 'observed tile')} of {human.count(run.n)}",
-        verdicts=_verdicts(run, observed, counts, doubt),
+        headline=headline.text,
+        verdicts=headline.notes,
         warnings=warnings(run.about),
-        figures=_figures(run, int(observed.sum()), doubt),
+        figures=_figures(run, int(observed.sum())),
         facts=[
             ("Imagery", imagery(run)),
             ("Encoder", str((run.encoder or {}).get("name", "?"))),
@@ -101,38 +99,13 @@ def build(run: Gridded) -> CompletedView:
     )  # fmt: skip
 
 
-def _verdicts(
-    run: Gridded, observed: NDArray[np.bool_], counts: NDArray[np.int64], doubt: NDArray[np.float64]
-) -> list[str]:
-    found = []
-    if not observed.any():
-        found.append("Nothing was observed: the scenes are what the overviews alone tell.")
-    elif empty := int((counts == 0).sum()):
-        ends = "is what its overview tells" if empty == 1 else "are what their overviews tell"
-        scenes = human.plural(empty, "scene has", "scenes have")
-        found.append(f"{scenes} no observed tile and {ends}.")
-    missing = int(number(run.about.get("missing") or 0))
-    if missing:
-        names = ", ".join(map(str, (run.about.get("missing_tiles") or [])[:3]))
-        text = f"{human.plural(missing, 'chosen tile')} had no high resolution and "
-        text += "was completed" if missing == 1 else "were completed"
-        found.append(f"{text}: {names}." if names else f"{text}.")
-    if extra := int(number(run.about.get("not_chosen_but_given") or 0)):
-        given = "tile was given that was" if extra == 1 else "tiles were given that were"
-        found.append(f"{human.count(extra)} {given} not chosen; used all the same.")
-    if observed.all():
-        found.append("Every tile was observed: nothing had to be completed.")
-    if doubt.size and observed.any():
-        mean = float(doubt.mean())
-        text = f"The mean doubt of completed tiles is {human.decimal(mean)}"
-        found.append(
-            f"{text}: most are unlike anything observed, so take them as a guess."
-            if mean > _DOUBTFUL else f"{text}."
-        )  # fmt: skip
-    return found
+def said(run: Gridded) -> Headline:
+    """Return what is said of the scenes."""
+    counts = np.bincount(run.scene[run.columns["observed"] > 0], minlength=len(run.scenes))
+    return completed(run.about, empty=int((counts == 0).sum()))
 
 
-def _figures(run: Gridded, observed: int, doubt: NDArray[np.float64]) -> list[Figure]:
+def _figures(run: Gridded, observed: int) -> list[Figure]:
     about = run.about
     found = [
         Figure("Observed tiles", human.count(observed), f"{human.share(observed / max(run.n, 1))} "
@@ -145,8 +118,8 @@ def _figures(run: Gridded, observed: int, doubt: NDArray[np.float64]) -> list[Fi
     ):
         if math.isfinite(value := number(about.get(key))):
             found.append(Figure(label, human.count(value), note))
-    if doubt.size:
-        found.append(Figure("Mean doubt", human.decimal(float(doubt.mean())), "of completed tiles"))
+    if math.isfinite(doubt := number(about.get("completed_doubt"))):
+        found.append(Figure("Mean doubt", human.decimal(doubt), "of completed tiles"))
     return found
 
 

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
 import numpy as np
 
 from foveate.report import charts, human, numbers
-from foveate.report.observed_choice import as_area, command, verdicts
+from foveate.report.observed_choice import as_area, chosen_tiles, command
+from foveate.report.observed_choice import chosen as said
 from foveate.report.observed_draw import TIPS, Board, Heat, board, heat, pixel_boxes, ramp, to_grid
 from foveate.report.observed_guides import SELECTED
 from foveate.report.observed_origin import imagery, origin, warnings
@@ -59,9 +60,8 @@ class SelectedView(Page):
 
 def build(run: Gridded) -> SelectedView:
     """Turn a run into the page's content."""
-    chosen = run.columns["chosen"] > 0  # NaN is not
-    picks = np.flatnonzero(chosen)
-    picks = picks[np.argsort(_last(run.columns["rank"][picks]), kind="stable")]
+    picks = chosen_tiles(run)
+    headline, chosen = said(run, picks), np.isin(np.arange(run.n), picks)
     per_scene = np.bincount(run.scene[picks], minlength=len(run.scenes))
     album = Album(_ROOM)
     order = np.argsort(-per_scene, kind="stable")[:SCENES].tolist()
@@ -73,9 +73,8 @@ def build(run: Gridded) -> SelectedView:
     cut = "threshold" if math.isfinite(threshold) else "last chosen tile"
     return SelectedView(
         title=run.name,
-        headline=f"{human.count(picks.size)} of {human.plural(run.n, 'tile')} to observe, in "
-        f"{human.plural(len(run.scenes), 'scene')}",
-        verdicts=verdicts(run, picks, per_scene),
+        headline=headline.text,
+        verdicts=headline.notes,
         warnings=warnings(run.about),
         figures=_figures(run, picks.size),
         facts=_facts(run),
@@ -189,7 +188,7 @@ def _spread_note(per_scene: NDArray[Any]) -> str:
     low, middle, high = per_scene.min(), float(np.median(per_scene)), per_scene.max()
     return (
         f"Scenes give {human.count(low)} to {human.count(high)} tiles, the median scene "
-        f"{middle:g}: tiles go where they are worth most, not evenly."
+        f"{middle:g}: tiles go where scores are highest, not evenly."
     )
 
 
@@ -206,10 +205,6 @@ def _tile(run: Gridded, row: int) -> Row:
             as_area(float(area), metres=True) if math.isfinite(area) else human.NONE,
         ],
     )  # fmt: skip
-
-
-def _last(rank: NDArray[Any]) -> NDArray[Any]:
-    return np.where(np.isfinite(rank), rank, np.inf)
 
 
 def _tiles_note(chosen: int) -> str:

@@ -9,6 +9,7 @@ from foveate.report import charts, human
 from foveate.report import observed_said as said
 from foveate.report.observed_lines import KINDS, Level, Line, chart, known, sample
 from foveate.report.stage import number
+from foveate.report.words import observer
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -52,7 +53,7 @@ class Curve(NamedTuple):
     efficiency: list[Row]
 
 
-def curve(evaluation: Mapping[str, Any], found: said.Worth) -> Curve:
+def curve(evaluation: Mapping[str, Any], found: observer.Worth) -> Curve:
     """Return how good scenes are known over observed shares, policy by policy."""
     entry = evaluation.get("curve") or {}
     shares = known(entry.get("shares"))
@@ -117,7 +118,7 @@ def concepts(evaluation: Mapping[str, Any]) -> tuple[list[Row], str]:
             rare.append(name)
             notes.append(human.plural(round(share * tiles), "tile"))
         label = f"{name}: completed {human.decimal(ours)}, overviews alone {human.decimal(low)}"
-        cells = [human.share(share), *_cells([low, fill, ours, full]), said.signed(ours - fill)]
+        cells = [human.share(share), *_cells([low, fill, ours, full]), observer.signed(ours - fill)]
         rows.append(Row(name, cells, ", ".join(notes), bar=charts.bar(ours, label, low)))
     return rows, _about(change, absent, rare)
 
@@ -125,12 +126,15 @@ def concepts(evaluation: Mapping[str, Any]) -> tuple[list[Row], str]:
 def _about(change: Mapping[str, float], absent: list[str], rare: list[str]) -> str:
     if not change:
         return f"No tile shows {_list(absent)}." if absent else ""
-    more = sum(v > said.NOTHING for v in change.values())
-    less = sum(v < -said.NOTHING for v in change.values())
-    text = f"Completion helps {more} of {human.plural(len(change), 'concept')} and harms {less}"
+    more = sum(v > observer.NOTHING for v in change.values())
+    less = sum(v < -observer.NOTHING for v in change.values())
+    text = f"Completion scores higher than the LR fill in {more} of "
+    text += f"{human.plural(len(change), 'concept')} and lower in {less}"
     if more or less:
         best, worst = (f(change, key=lambda k: change[k]) for f in (max, min))
-        text += f", from {said.signed(change[worst])} ({worst}) to {said.signed(change[best])} "
+        text += (
+            f", from {observer.signed(change[worst])} ({worst}) to {observer.signed(change[best])} "
+        )
         text += f"({best})"
     text += "."
     if rare:

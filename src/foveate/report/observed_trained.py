@@ -18,6 +18,7 @@ from foveate.report.panels import Figure
 from foveate.report.pictures import Album
 from foveate.report.stage import number
 from foveate.report.view import Shot
+from foveate.report.words import observer
 
 if TYPE_CHECKING:
     from foveate.report.observed_data import Trained
@@ -54,7 +55,7 @@ class TrainedView(Page):
 def build(run: Trained) -> TrainedView:
     """Turn a run into the page's content."""
     evaluation = run.evaluation
-    worth = said.worth(evaluation)
+    worth, headline = observer.worth(evaluation), observer.trained(evaluation)
     album = Album(_ROOM)
     shown, rho = scenes(run, album)
     inline = len(album.uris)
@@ -65,8 +66,8 @@ def build(run: Trained) -> TrainedView:
     total = sum(len(row.tiles) for row in found)
     return TrainedView(
         title=run.name,
-        headline=said.headline(worth),
-        verdicts=said.verdicts(worth, evaluation),
+        headline=headline.text,
+        verdicts=headline.notes,
         warnings=[],
         figures=_figures(worth),
         facts=_facts(run),
@@ -98,7 +99,7 @@ def build(run: Trained) -> TrainedView:
     )  # fmt: skip
 
 
-def _figures(found: said.Worth) -> list[Figure]:
+def _figures(found: observer.Worth) -> list[Figure]:
     """Return the large numbers; those that are not known are left out."""
     what = found.measure
     rows = [
@@ -117,7 +118,7 @@ def _figures(found: said.Worth) -> list[Figure]:
     if math.isfinite(found.added):
         figures.append(
             Figure(
-                "Completion adds", said.signed(found.added),
+                "Completion adds", observer.signed(found.added),
                 f"over the LR fill, which reaches {human.decimal(found.fill, 3)}",
             )
         )  # fmt: skip

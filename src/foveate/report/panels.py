@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -18,6 +17,8 @@ if TYPE_CHECKING:
 
     from foveate.report.data import MethodData, RunData
     from foveate.report.pictures import Album
+    from foveate.report.words import Headline
+    from foveate.report.words.curate import Picks
 
 SHOWN = 12  # thumbnails of the best and of the worst
 MANY = 12  # above so many methods, fewer thumbnails each
@@ -65,7 +66,7 @@ class Panel:
     short: str
     source: str
     headline: str
-    lede: str
+    verdicts: tuple[str, ...]
     pool: Markup
     pool_note: str
     figures: list[Figure]
@@ -94,20 +95,30 @@ class Panel:
     options: list[tuple[str, str]]
 
 
-def short_title(title: str) -> str:
-    """Return the abbreviation that a title ends in, else the title: "Random"."""
-    found = re.search(r"\(([^()]{1,16})\)\s*$", title)
-    return found.group(1) if found else title
-
-
-def panel(
-    run: RunData, method: MethodData, index: int, album: Album, degree: NDArray[np.int64]
+def panel(  # noqa: PLR0917  (what all panels share)
+    run: RunData,
+    method: MethodData,
+    index: int,
+    album: Album,
+    compared: Picks,
+    said: Headline,
+    *,
+    repeats: bool,
 ) -> Panel:
-    """Build the panel of one method; `degree` is `numbers.overlaps` of the whole pool."""
+    """Build the panel of one method.
+
+    Args:
+        run: The run.
+        method: The method.
+        index: Its place.
+        album: Takes the pictures.
+        compared: Its selection against random ones.
+        said: What is said of that.
+        repeats: Whether windows of the pool share pixels.
+    """
     picks = method.picks
-    shared = numbers.overlaps(run.scene[picks], run.windows[picks]) > 0
-    part = float(shared.mean()) if picks.size else math.nan
-    usual = numbers.overlap_by_chance(degree, picks.size)
+    part = compared.repeated if picks.size else math.nan
+    usual = compared.repeated_by_chance
     balance = None if run.counts is None else numbers.balance(run.counts, picks)
     if balance is not None and not balance.pool.sum() > 0:
         balance = None  # masks without one counted pixel
@@ -115,7 +126,7 @@ def panel(
     best, worst, note = _thumbs(run, method, album)
     reached = np.unique(run.scene[picks]).size
     per_scene = np.bincount(run.scene[picks], minlength=1)
-    figures = [] if balance is None else _class_figures(run, balance)
+    figures = [] if balance is None else _class_figures(run, balance, compared)
     figures += [
         Figure(
             "Scenes reached",
@@ -131,18 +142,18 @@ def panel(
             "Overlapping picks",
             human.share(part),
             "share pixels with another pick"
-            + (f"; by chance {human.share(usual)}" if degree.any() else ", as none can here"),
+            + (f"; by chance {human.share(usual)}" if repeats else ", as none can here"),
         ),
     ]
-    short = short_title(method.title)
+    short = compared.method
     return Panel(
         index=index,
         name=method.name,
         title=method.title,
         short=short,
         source=method.source,
-        headline=f"{human.count(picks.size)} of {human.count(run.n)} patches kept",
-        lede=_lede(run, method, short, balance),
+        headline=said.text,
+        verdicts=said.notes,
         pool=charts.pool(_strength(run, method), f"{short}: which patches of the pool were kept"),
         pool_note="The pool in the order of its scenes; the stronger, the earlier chosen."
         + (f" One square is {each} patches." if (each := charts.per_square(run.n)) > 1 else ""),
@@ -184,29 +195,6 @@ def panel(
     )
 
 
-def _lede(run: RunData, method: MethodData, short: str, found: numbers.Balance | None) -> str:
-    kept = human.share(method.picks.size / max(run.n, 1))
-    text = f"{short} kept {kept} of the pool."
-    if run.counts is None:
-        return f"{text} No masks were given, so nothing is known of its classes."
-    if found is None or not math.isfinite(found.entropy_kept):
-        return text
-    before, after = human.decimal(found.entropy_pool), human.decimal(found.entropy_kept)
-    if before == after:
-        text += f" The classes are as even as before: entropy {after}."
-    else:
-        way = "more" if found.entropy_kept > found.entropy_pool else "less"
-        text += f" The classes are {way} even than in the pool: entropy {before} \u2192 {after}."
-    times = float(found.factor[found.rarest])
-    if len(run.classes) > 1 and math.isfinite(times):
-        name = run.classes[found.rarest]
-        if times == 0:
-            text += f" The rarest class, {name}, is not in the selection."
-        else:
-            text += f" The rarest class, {name}, has {human.factor(times)} its share."
-    return text
-
-
 def _strength(run: RunData, method: MethodData) -> NDArray[np.float64]:
     """Return (n,): 1 for the first pick falling to 0.3 for the last, 0 for what was not kept."""
     strength = np.zeros(run.n)
@@ -214,19 +202,24 @@ def _strength(run: RunData, method: MethodData) -> NDArray[np.float64]:
     return strength
 
 
-def _class_figures(run: RunData, found: numbers.Balance) -> list[Figure]:
-    rarest = found.rarest
+def _class_figures(run: RunData, found: numbers.Balance, compared: Picks) -> list[Figure]:
+    rarest, even, rare = found.rarest, compared.evenness, compared.rare
+    entropy = "1 means all classes equally common"
+    share = f"{human.share(float(found.pool[rarest]))} of the pool \u2192 "
+    share += f"{human.share(float(found.kept[rarest]))} of the selection"
+    if even is not None and rare is not None:
+        entropy += f"; random picks: {human.decimal(even.low)} to {human.decimal(even.high)}"
+        share += f"; random picks: {human.factor(rare.low)} to {human.factor(rare.high)}"
     return [
         Figure(
             "Class entropy",
             f"{human.decimal(found.entropy_pool)} \u2192 {human.decimal(found.entropy_kept)}",
-            "pool \u2192 selection; 1 means all classes equally common",
+            f"pool \u2192 selection; {entropy}",
         ),
         Figure(
             f"Rarest class: {run.classes[rarest]}",
             human.factor(float(found.factor[rarest])),
-            f"{human.share(float(found.pool[rarest]))} of the pool \u2192 "
-            f"{human.share(float(found.kept[rarest]))} of the selection",
+            share,
         ),
     ]
 

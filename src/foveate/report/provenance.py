@@ -21,6 +21,7 @@ class Origin(NamedTuple):
     """How a run was made, as the last section of every page shows it."""
 
     command: str
+    notes: list[str]
     inputs: list[tuple[str, str]]
     encoder: list[tuple[str, str]]
     versions: list[tuple[str, str]]
@@ -36,6 +37,7 @@ def origin(run: PoolData) -> Origin:
     rest = len(listed) - LISTED
     return Origin(
         command=run.record.get("command", ""),
+        notes=imagery_notes(run),
         inputs=inputs(run),
         encoder=encoder(run),
         versions=[(k, str(v)) for k, v in run.record.get("environment", {}).items()],
@@ -71,6 +73,12 @@ def facts(run: RunData) -> list[tuple[str, str]]:
         gone += f", under {human.share(least)} valid"
     found.append(("Excluded", gone))
     return found
+
+
+def imagery_notes(run: PoolData) -> list[str]:
+    """Return what the run warned of when it read the imagery."""
+    notes = run.record.get("summary", {}).get("pool", {}).get("notes") or []
+    return [str(note) for note in notes]
 
 
 def excluded(run: PoolData) -> str:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from foveate.report import charts, human
 from foveate.report.said import Line
 from foveate.report.stage import number
+from foveate.report.words.focus import passes
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -40,7 +41,7 @@ class Searched(NamedTuple):
     notes: list[tuple[str, str]]
 
 
-def searched(result: Mapping[str, Any], tiles: int, limit: float) -> Searched:
+def searched(result: Mapping[str, Any], tiles: float, limit: float) -> Searched:
     """Show the search of one image.
 
     Args:
@@ -51,13 +52,7 @@ def searched(result: Mapping[str, Any], tiles: int, limit: float) -> Searched:
     return Searched(_spent(result, tiles), _turns(result), _notes(result, limit))
 
 
-def passes(value: float) -> str:
-    """Write a number of passes: 24, 1.1."""
-    text = human.count(value) if value >= 9.95 or value == round(value) else f"{value:.2g}"
-    return f"{text} {'pass' if text == '1' else 'passes'}"
-
-
-def _spent(result: Mapping[str, Any], tiles: int) -> list[Line]:
+def _spent(result: Mapping[str, Any], tiles: float) -> list[Line]:
     spent = number(result.get("passes"))
     rows = (("This look", spent), ("Tiling all of it", tiles), ("Whole image, once", 1))
     most = max(spent, tiles, 1)

@@ -90,6 +90,7 @@ def stage(
     *,
     picture: str = "",
     masks: str = "",
+    higher: int | None = None,
 ) -> Stage:
     """Draw an image.
 
@@ -100,6 +101,8 @@ def stage(
         columns: Name -> (n,) values of all cells, as a run stores them.
         picture: Data URI, or "".
         masks: Data URI, or "".
+        higher: Cells that score higher than a chosen one and were not chosen, as the look counted
+            them; None for a look that did not.
     """
     unit = SIDE / max(shape)
     score = np.array(columns["importance"], np.float64)
@@ -120,7 +123,7 @@ def stage(
     return Stage(
         element, picture, masks, round(unit * shape[1], 1), round(unit * shape[0], 1), cells, seen,
         sorted(regions, key=lambda one: -one.rank),
-        human.decimal(low), human.decimal(high), _note(columns, score, ranks),
+        human.decimal(low), human.decimal(high), _note(columns, score, ranks, higher),
         f"{name} with {human.plural(len(regions), 'chosen region')}, numbered by importance",
     )  # fmt: skip
 
@@ -139,17 +142,21 @@ def tinted(score: NDArray[np.float64]) -> list[int]:
     return np.clip(np.rint(STEPS * share), 0, STEPS).astype(int).tolist()
 
 
-def _note(columns: Mapping[str, Sequence], score: NDArray[np.float64], ranks: list[int]) -> str:
+def _note(
+    columns: Mapping[str, Sequence], score: NDArray[np.float64], ranks: list[int],
+    higher: int | None,
+) -> str:  # fmt: skip
     """Explain cells that score higher than a chosen one and were not chosen."""
     chosen = np.array(ranks) > 0
     if not chosen.any():
         return ""
     passed = ~chosen & (score > np.nanmin(score[chosen]))
-    if not passed.any():
+    count = int(passed.sum()) if higher is None else higher
+    if not count or not passed.any():
         return ""
     area = np.array(columns["h"], np.float64) * np.array(columns["w"], np.float64)
-    one = passed.sum() == 1
-    start = f"{human.plural(int(passed.sum()), 'cell')} {'scores' if one else 'score'} higher than "
+    one = count == 1
+    start = f"{human.plural(count, 'cell')} {'scores' if one else 'score'} higher than "
     start += f"a chosen one and {'was' if one else 'were'} "
     if (area[passed] > 1.5 * area[chosen].max()).all():
         return f"{start}only seen squeezed, too coarse to be chosen."

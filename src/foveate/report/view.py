@@ -13,8 +13,11 @@ import numpy as np
 
 from foveate.report import charts, human, numbers, provenance
 from foveate.report.panels import Panel, class_bar, panel, shares
+from foveate.report.picked import headlines as said_of
+from foveate.report.picked import picked, together
 from foveate.report.pictures import Album
 from foveate.report.scenes import SceneCard, cards
+from foveate.report.words import Headline
 
 if TYPE_CHECKING:
     from markupsafe import Markup
@@ -83,6 +86,7 @@ class View:
     panels: list[Panel]
     chips: bool
     has_classes: bool
+    said: str
     compare_note: str
     scenes: list[SceneCard]
     scenes_note: str
@@ -109,7 +113,12 @@ def build(run: RunData) -> View:
     lead = names.index(USUAL) if USUAL in names else 0
     order = [lead, *(i for i in range(len(names)) if i != lead)]
     degree = numbers.overlaps(run.scene, run.windows)
-    built = {i: panel(run, run.methods[i], i, album, degree) for i in order}
+    compared, repeats = picked(run, degree), bool(degree.any())
+    said = said_of(run, compared)
+    built = {
+        i: panel(run, run.methods[i], i, album, compared[i], said[names[i]], repeats=repeats)
+        for i in order
+    }
     panels = [built[i] for i in range(len(names))]
     agreed, agreed_note = _agreed(run, album)
     votes, votes_note = _votes(run)
@@ -133,7 +142,8 @@ def build(run: RunData) -> View:
         panels=panels,
         chips=len(panels) <= CHIPS,
         has_classes=any(p.classes for p in panels),
-        compare_note=_compare(entropy, overlaps=bool(degree.any())),
+        said=together(run, compared),
+        compare_note=_compare(entropy, overlaps=repeats),
         scenes=scene_cards,
         scenes_note=scenes_note,
         scenes_empty=_empty(sum(not card.picks for card in scene_cards), panels[lead].short),
@@ -142,7 +152,7 @@ def build(run: RunData) -> View:
         votes_note=votes_note,
         agreed=agreed,
         agreed_note=agreed_note,
-        repeats=bool(degree.any()),
+        repeats=repeats,
         repeats_note=_repeats(degree),
         facts=provenance.facts(run),
         origin=provenance.origin(run),
@@ -151,6 +161,12 @@ def build(run: RunData) -> View:
         pictures_note=_left_out(len(album.left_out) + len(overviews.left_out)),
         script=data,
     )
+
+
+def headlines(run: RunData) -> dict[str, Headline]:
+    """Return what is said of each method by its name, and of all beside each other as ""."""
+    found = picked(run, numbers.overlaps(run.scene, run.windows))
+    return {**said_of(run, found), "": Headline(together(run, found))}
 
 
 def _shots(
