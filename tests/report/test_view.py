@@ -2,14 +2,14 @@ import numpy as np
 import pytest
 
 from foveate.errors import DataError
-from foveate.report import words, write_report
+from foveate.report import human, write_report
 from foveate.report.data import read_run
 from foveate.report.pictures import Album
 from foveate.report.view import build
 
 
 def plain(text):
-    return text.replace(words.GAP, " ")
+    return text.replace(human.GAP, " ")
 
 
 def view_of(run):

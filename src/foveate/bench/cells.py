@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from foveate.bench.compare import Found
     from foveate.bench.settings import BenchJob
 
+Verdict = Literal["better", "worse", "tied", "open", "reference", ""]
 CURVE = (0.02, 0.05, 0.12, 0.25, 0.5)  # observed shares, over which areas are taken
 SHARES = (0.05, 0.12, 0.3)  # observed shares of the tables of completion
 
@@ -64,11 +65,15 @@ class Line:
 
     Attributes:
         text: In words, with the figures.
-        reached: Whether what was hoped for came true; None where nothing was.
+        reached: Whether what was hoped for came true, beyond the noise; None where nothing was
+            hoped for, where no interval tells, or where it could not have failed.
+        verdict: Of the comparison that it is about, for the one that is hoped to be ahead; "equal"
+            where all rows are alike in it, so that it could not have failed; "" for others.
     """
 
     text: str
     reached: bool | None = None
+    verdict: Verdict | Literal["equal"] = ""
 
 
 @dataclass(frozen=True)
@@ -96,9 +101,6 @@ class Table:
     says: Callable[[BenchJob, Mapping[str, Found]], list[Line]]
     derive: Callable[[list[Found]], list[Found]] | None = None
     note: str = ""
-
-
-Verdict = Literal["better", "worse", "tied", "open", "reference", ""]
 
 
 def curve(policy: str, way: str) -> tuple[Cell, ...]:

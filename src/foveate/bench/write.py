@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from foveate.bench.compare import FEW
 from foveate.files import write_bytes, write_json
+from foveate.report.words.bench import Claim, claimed
 from foveate.stats import FEWEST
 
 if TYPE_CHECKING:
@@ -98,14 +99,8 @@ def markdown(found: dict[str, Any]) -> str:
         lines += ["", found["note"]]
     if found["left_out"]:
         lines += ["", *(f"Left out: {label}: {why}" for label, why in found["left_out"].items())]
-    lines += ["", "What it says:", "", *(f"- {said(line)}" for line in found["says"])]
+    lines += ["", "What it says:", "", *(f"- {claimed(Claim(**line))}" for line in found["says"])]
     return "\n".join(lines) + "\n"
-
-
-def said(line: dict[str, Any]) -> str:
-    """Return a line with whether it was reached."""
-    words = {True: "Reached: ", False: "Not reached: ", None: ""}
-    return words[line["reached"]] + line["text"]
 
 
 def _cautions(clusters: int) -> list[str]:

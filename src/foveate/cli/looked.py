@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from foveate.cli.show import result
+from foveate.cli.show import result, said_json
 
 if TYPE_CHECKING:
     from foveate.run import Run
@@ -30,6 +30,7 @@ def look_text(run: Run) -> tuple[dict[str, Any], str]:
     One image is shown whole, of many a line each.
     """
     from foveate.focus.results import load_look
+    from foveate.report import headlines
 
     summary = run.record["summary"]
     names = [look["image"] for look in summary["focus"]["looks"]]
@@ -37,11 +38,14 @@ def look_text(run: Run) -> tuple[dict[str, Any], str]:
     content: dict[str, Any] = {
         "run": str(run.path), "report": str(run.path / "report.html"), "worked": run.worked,
     }  # fmt: skip
+    said = headlines(run.path)
     content |= looks[0] if len(looks) == 1 else {**summary["focus"], "looks": looks}
+    content["headlines"] = {name: said_json(one) for name, one in said.items()}
     lines = []
     if not run.worked:
         lines.append("Nothing to do: this run is complete, and nothing has changed.")
     lines.append(f"Model: {summary['model']['name']}, {looks[0]['mode']}, goal {looks[0]['goal']}")
+    lines += said[""].lines
     lines += _one(looks[0]) if len(looks) == 1 else _many(looks)
     regions = [name for name in _REGIONS if (run.path / name).exists()]
     lines.append(f"Regions: {', '.join(str(run.path / name) for name in regions)}")
@@ -79,8 +83,7 @@ def _one(look: dict[str, Any]) -> list[str]:
     )
     lines.append(
         f"Regions: {len(look['regions'])} of {look['cells']} cells, {look['area_share']:.1%} of "
-        f"the area; {look['seen_share']:.0%} was seen at full detail; "
-        f"epsilon {look['epsilon']:+.3f}" + ("" if look["coreset_ok"] else " (missed)")
+        f"the area; epsilon {look['epsilon']:+.3f}" + ("" if look["coreset_ok"] else " (missed)")
     )
     lines.append(f"Stopped: {look['stop_reason']}")
     for region in look["regions"]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from foveate.cli.parse import numbers
-from foveate.cli.show import count, result
+from foveate.cli.show import count, result, said_json
 from foveate.errors import ParameterError
 
 if TYPE_CHECKING:
@@ -14,8 +14,6 @@ if TYPE_CHECKING:
 
     from foveate.observe.complete import CompleteJob
     from foveate.run import Run
-
-_NAMED = 3  # missing tiles
 
 
 def complete_job(
@@ -37,34 +35,22 @@ def complete_job(
 
 def completed(run: Run, *, as_json: bool) -> None:
     """Print what completed scenes came to."""
+    from foveate.report import headlines
+
     summary = run.record["summary"]
     found = summary["observe"]
     lines = [] if run.worked else ["Nothing to do: these scenes are complete."]
-    share = found["observed"] / found["tiles"]
-    lines.append(
-        f"Completed: {count(found['scenes'], 'scene')}, {count(found['tiles'], 'tile')}, "
-        f"{found['observed']} observed ({share:.1%}); mean doubt {found['doubt']:.2f}"
-    )
-    if found["missing"]:
-        names = found["missing_tiles"][:_NAMED]
-        more = found["missing"] - len(names)
-        lines.append(
-            f"Chosen, but no high resolution was found of {count(found['missing'], 'tile')}, which "
-            f"{'is' if found['missing'] == 1 else 'are'} completed like the others: "
-            f"{', '.join(names)}" + (f" and {more} more" if more else "")
-        )  # fmt: skip
-    if found["empty"]:
-        lines.append(f"Mostly nodata, and so not observed: {count(found['empty'], 'tile')}")
-    if found["not_chosen_but_given"]:
-        lines.append(f"Given though not chosen: {count(found['not_chosen_but_given'], 'tile')}")
-    if found["unused"]:
-        lines.append(f"Of no tile of the run: {count(found['unused'], 'file')}")
+    said = headlines(run.path)[""]
+    lines += said.lines
     lines.append(f"Tokens: {run.path / found['embeddings']}; maps: {run.path / 'maps'}")
     if found["concepts"]:
         lines.append(f"Concepts: {run.path / 'tables/concepts.parquet'}")
     report = run.path / "report.html"
     lines.append(f"Report: {report}")
-    content = {"run": str(run.path), "report": str(report), "worked": run.worked, **summary}
+    content = {
+        "run": str(run.path), "report": str(report), "worked": run.worked, **summary,
+        "headline": said_json(said),
+    }  # fmt: skip
     result(content, "\n".join(lines), as_json=as_json)
 
 
@@ -72,6 +58,7 @@ def searched(scenes: Path, *, within: str, out: Path | None, as_json: bool, **as
     """Search, print the hits, and write them where that was asked for."""
     from foveate.observe.completed import open_completed
     from foveate.observe.search import hits_table, rows_of, search
+    from foveate.report.words import scenes as words
 
     write = None if out is None else _writer(out)
     found = open_completed(scenes)
@@ -87,7 +74,8 @@ def searched(scenes: Path, *, within: str, out: Path | None, as_json: bool, **as
             )
         write(table, out)
     wide = max(len("scene"), *(len(row["scene"]) for row in rows))
-    lines = [f"{'rank':>4}  {'scene':<{wide}}  {'row':>4} {'col':>4}  {'score':>7}"]
+    said = words.searched(asked["concept"] or asked["text"], rows, probable=bool(asked["concept"]))
+    lines = [*said.lines, f"{'rank':>4}  {'scene':<{wide}}  {'row':>4} {'col':>4}  {'score':>7}"]
     lines += [
         f"{row['rank']:>4}  {row['scene']:<{wide}}  {row['row']:>4} {row['col']:>4}  "
         f"{row['score']:>7.4f}  {'observed' if row['observed'] else 'completed'}"
@@ -97,7 +85,7 @@ def searched(scenes: Path, *, within: str, out: Path | None, as_json: bool, **as
         lines.append(f"Hits: {out}")
     content = {
         "run": str(scenes), "text": asked["text"], "concept": asked["concept"], "in": within,
-        "hits": rows, "file": None if out is None else str(out),
+        "hits": rows, "file": None if out is None else str(out), "headline": said_json(said),
     }  # fmt: skip
     result(content, "\n".join(lines), as_json=as_json)
 
@@ -166,6 +154,7 @@ def _scenes(
 ) -> None:
     from foveate.observe.concepts import concepts_from
     from foveate.observe.recognise import classify
+    from foveate.report.words import scenes as words
 
     found = classify(
         scenes, () if concepts is None else concepts_from(concepts), by=by,  # ty: ignore[invalid-argument-type]
@@ -173,11 +162,14 @@ def _scenes(
     )  # fmt: skip
     wide = max(len(name) for name in found["concepts"])
     lines = [] if found["worked"] else ["Nothing to do: these scores are there."]
+    said = words.recognised(found)
+    lines += said.lines
     lines.append(f"By {found['by']}; {found['score']} of the best tile, and the mean of all:")
     truth = found["truth"] or {}
     for name, one in found["concepts"].items():
         right = truth.get("tiles", {}).get("each", {}).get(name)
         known = f"   average precision {right:.3f}" if right is not None and right == right else ""  # noqa: PLR0124  (NaN)
+        known += f" ({truth['prevalence'][name]:.3f} by chance)" if known else ""
         lines.append(
             f"  {name:<{wide}} {one['max']:>7.4f} {one['mean']:>7.4f}"
             f"{'   novel' if one['novel'] else ''}{known}"
@@ -188,12 +180,13 @@ def _scenes(
             if value is not None:
                 lines.append(f"Mean average precision, {kind} concepts, {title}: {value:.3f}")
     lines.append("Tables: " + ", ".join(str(scenes / file) for file in found["files"]))
-    result(found, "\n".join(lines), as_json=as_json)
+    result({**found, "headline": said_json(said)}, "\n".join(lines), as_json=as_json)
 
 
 def _dataset(name: str, root: Path, model: Path, *, as_json: bool, scale: str, **rest: Any) -> None:
     from foveate.cli.show import progress_bars
     from foveate.observe.recognise import zero_shot_dataset
+    from foveate.report.words import scenes as words
 
     if scale:
         limits = numbers(scale, "scale")
@@ -202,6 +195,7 @@ def _dataset(name: str, root: Path, model: Path, *, as_json: bool, scale: str, *
         rest["scale"] = (limits[0], limits[1])
     with progress_bars(quiet=as_json) as progress:
         found = zero_shot_dataset(str(model), name, root, progress=progress, **rest)
+    said = words.dataset(name, found)
     what = "top1" if "top1" in found else "map"
     title = {"top1": "Top-1 accuracy", "map": "Mean average precision"}[what]
     wide = max(len(label) for label in found["each"])
@@ -210,10 +204,11 @@ def _dataset(name: str, root: Path, model: Path, *, as_json: bool, scale: str, *
             f"{name}, {found['split']}: {count(found['images'], 'image')}, {found['tiles'][0]} x "
             f"{found['tiles'][1]} tiles each, bands {','.join(found['bands'])}"
         ),
+        *said.lines,
         f"{title}: {found[what]:.1%} (chance {found['chance']:.1%})",
         *(
             f"  {label:<{wide}} {'not there' if value is None else f'{value:.1%}'}"
             for label, value in found["each"].items()
         ),
     ]
-    result(found, "\n".join(lines), as_json=as_json)
+    result({**found, "headline": said_json(said)}, "\n".join(lines), as_json=as_json)

@@ -96,23 +96,15 @@ def estimate(
 
 
 def _text(content: dict[str, Any]) -> str:
-    found, unit = content["estimate"], content["unit"]
-    line = (
-        f"{content['what']}: {_amount(found['total'])} {unit}, "
-        f"{100 * content['confidence']:g}% confidence {_amount(found['low'])} to "
-        f"{_amount(found['high'])}"
-    )
-    if content["of"] == "area":
-        line += f"; {found['total'] / content['ground']:.2%} of the ground"
-    elif content["of"] == "tiles":
-        line += f"; {found['total'] / content['tiles']:.2%} of all tiles"
-    lines = [line, f"{_drawn(content)}; {content['found']} of them hold some"]
-    if not content["found"]:
-        lines.append("Nothing was found in these tiles, which is no proof that there is nothing.")
+    from foveate.report.words import scenes as words
+
+    unit = content["unit"]
+    lines = [*words.estimated(content).lines]
+    lines.append(f"{_drawn(content)}; {content['found']} of them hold some")
     if content["without_labels"]:
         lines.append(f"Not counted: {count(content['without_labels'], 'tile')} without labels")
     if content["truth"] is not None:
-        lines.append(f"Truth by all labels: {_amount(content['truth'])} {unit}")
+        lines.append(f"Truth by all labels: {words.quantity(content['truth'])} {unit}")
     if content["repeats"]:
         lines += _repeated(content["repeats"])
     return "\n".join(lines)
@@ -126,9 +118,6 @@ def _repeated(found: dict[str, Any]) -> list[str]:
         if one["relative_error"] is not None:
             line += f"   error {one['relative_error']:.1%}   bias {one['bias']:+.1%}"
         lines.append(line)
-    ratio = found["variance_ratio"]
-    if ratio is not None:
-        lines.append(f"  The variance of an even draw is {ratio:.2f} times that of this one.")
     return lines
 
 
@@ -137,7 +126,3 @@ def _drawn(content: dict[str, Any]) -> str:
     if content["uncovered"]:
         text += f"; {content['uncovered']} lie where the covariate has no values"
     return text
-
-
-def _amount(value: float) -> str:
-    return f"{value:,.0f}" if abs(value) >= 100 else f"{value:.1f}"

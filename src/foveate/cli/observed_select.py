@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from foveate.cli.observed_estimate import share
 from foveate.cli.parse import imagery
-from foveate.cli.show import count, result
+from foveate.cli.show import count, result, said_json
 
 if TYPE_CHECKING:
     from foveate.observe.select import SelectJob
@@ -36,20 +36,26 @@ def selected(run: Run, *, as_json: bool) -> None:
 
 def selected_content(run: Run) -> dict[str, Any]:
     """Return what a select run came to, JSON-ready."""
+    from foveate.report import headlines
+
     summary = run.record["summary"]
     rest = {name: value for name, value in summary.items() if name != "observe"}
     report = str(run.path / "report.html")
     return {
-        "run": str(run.path), "report": report, "worked": run.worked, **summary["observe"], **rest
+        "run": str(run.path), "report": report, "worked": run.worked, **summary["observe"], **rest,
+        "headline": said_json(headlines(run.path)[""]),
     }  # fmt: skip
 
 
 def selected_text(run: Run) -> str:
     """Return what a select run came to, for people."""
+    from foveate.report import headlines
+
     found, pool = run.record["summary"]["observe"], run.record["summary"]["pool"]
     lines = []
     if not run.worked:
         lines.append("Nothing to do: this run is complete, and nothing has changed.")
+    lines += headlines(run.path)[""].lines
     lines.append(
         f"Tiles: {found['tiles']:,} of {count(found['scenes'], 'scene')}, {_side(found['tile'])}"
         + (f"; {pool['excluded']} left out as empty" if pool["excluded"] else "")

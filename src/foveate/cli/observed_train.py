@@ -6,15 +6,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from foveate.cli.parse import numbers, scale_pairs
-from foveate.cli.show import count, result
+from foveate.cli.show import count, result, said_json
 from foveate.files import read_json
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from foveate.run import Run
-
-_CLEAR = 0.01  # tile mAP, or cosine: less is not worth a word
 
 
 def typed_concepts(text: str) -> list[dict[str, Any]]:
@@ -48,11 +46,18 @@ def training_settings(
 def trained(run: Run, *, as_json: bool) -> None:
     """Print what a training came to."""
     from foveate.observe.train import EVALUATION
+    from foveate.report.words.observer import trained as words
 
     summary = run.record["summary"]
     judged = read_json(run.path / EVALUATION)
     result(
-        {"run": str(run.path), "worked": run.worked, **summary, "evaluation": judged},
+        {
+            "run": str(run.path),
+            "worked": run.worked,
+            **summary,
+            "evaluation": judged,
+            "headline": said_json(words(judged)),
+        },
         trained_text(run, judged),
         as_json=as_json,
     )
@@ -60,6 +65,8 @@ def trained(run: Run, *, as_json: bool) -> None:
 
 def trained_text(run: Run, judged: dict[str, Any]) -> str:
     """Return what a training came to, for people."""
+    from foveate.report.words.observer import trained as words
+
     own = run.record["summary"]["observer"]
     scenes = own["scenes"]
     lines = [] if run.worked else ["Nothing to do: this observer is trained."]
@@ -68,26 +75,12 @@ def trained_text(run: Run, judged: dict[str, Any]) -> str:
         f"{own['supervision']}), from {count(scenes['train'], 'scene')}; "
         f"{scenes['val']} to choose by, {scenes['test']} to judge by"
     )
+    lines += words(judged).lines
     lines += _worth(judged)
-    lines += _ahead(judged)
     if run.record.get("views", {}).get("report"):
         lines.append(f"Report: {run.path / 'report.html'}")
     lines.append(f"Next: foveate observe select OVERVIEW --model {run.path} --budget 12% --out RUN")
     return "\n".join(lines)
-
-
-def _ahead(judged: dict[str, Any]) -> list[str]:
-    """Return a line where another policy that needs no more than overviews does better."""
-    from foveate.observe.judge import area
-    from foveate.observe.ranking import FROM_LR, LEARNED
-
-    policies = judged["curve"]["policies"]
-    areas = {name: area(policies[name]["ours"]) for name in FROM_LR if name in policies}
-    best = max(areas, key=lambda name: areas[name])
-    if areas[best] - areas[LEARNED] < _CLEAR:
-        return []
-    text = f"Over OBR 0.02 to 0.5 tiles chosen by {best} do better (mean {areas[best]:.3f}, "
-    return [text + f"{LEARNED} {areas[LEARNED]:.3f}): see --policy"]
 
 
 def _worth(judged: dict[str, Any]) -> list[str]:

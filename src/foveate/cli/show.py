@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from collections.abc import Generator
 
     from foveate.progress import ProgressFn, Tick
+    from foveate.report.words import Headline
     from foveate.run import Run
 
 
@@ -63,9 +64,16 @@ def finished(run: Run, *, as_json: bool) -> None:
 
 def finished_text(run: Run) -> tuple[dict[str, Any], str]:
     """Return what a curate run came to, for programs and for people."""
+    from foveate.report import headlines
+
     summary = run.record["summary"]
     report = run.path / "report.html"
-    content = {"run": str(run.path), "report": str(report), "worked": run.worked, **summary}
+    said = headlines(run.path)
+    together = said.pop("")
+    content = {
+        "run": str(run.path), "report": str(report), "worked": run.worked, **summary,
+        "headlines": {name: said_json(one) for name, one in said.items()},
+    }  # fmt: skip
     lines = [*_opening(run), f"Budget: {summary['budget']}"]
     for name, found in summary["methods"].items():
         left = ", ".join(f"{v:g} {_UNITS.get(u, u)} left" for u, v in found["unspent"].items() if v)
@@ -75,7 +83,17 @@ def finished_text(run: Run) -> tuple[dict[str, Any], str]:
             + (f" ({left})" if left else "")
             + (f" ({near} near-ties)" if near else "")
         )
+        # The figures of one method; of several the report has them.
+        text = said[name].lines
+        lines += [f"    {line}" for line in (text if len(said) == 1 else text[:1])]
+    if together.text:
+        lines += together.lines
     return content, "\n".join([*lines, f"Report: {report}"])
+
+
+def said_json(headline: Headline) -> dict[str, Any]:
+    """Return what is said of a result, for programs."""
+    return {"text": headline.text, "notes": list(headline.notes)}
 
 
 def embedded(run: Run, *, as_json: bool) -> None:
@@ -90,28 +108,32 @@ def embedded(run: Run, *, as_json: bool) -> None:
 
 def classified(run: Run, *, as_json: bool) -> None:
     """Print what a classify run came to."""
+    from foveate.report import headlines
+
     summary = run.record["summary"]
     report, file = run.path / "report.html", run.path / summary["file"]
-    content = {"run": str(run.path), "report": str(report), "worked": run.worked, **summary}
-    lines = [*_opening(run), *_labels(summary)]
-    truth = summary["truth"]
-    if truth and truth["judged"]:
-        lines.append(
-            f"Right: {truth['accuracy']:.1%} of {count(truth['judged'], 'tile')} by their "
-            f"{truth['source']}; mean over classes {truth['mean_accuracy']:.1%}"
-        )
+    said = headlines(run.path)[""]
+    content = {
+        "run": str(run.path), "report": str(report), "worked": run.worked, **summary,
+        "headline": said_json(said),
+    }  # fmt: skip
+    lines = [*_opening(run), *said.lines, *_labels(summary)]
     lines += [f"Predictions: {file}", f"Report: {report}"]
     result(content, "\n".join(lines), as_json=as_json)
 
 
 def tuned(run: Run, *, as_json: bool) -> None:
     """Print what a tuning came to."""
+    from foveate.report.words.labels import tuned as words
+
     summary = run.record["summary"]
     data, training = summary["data"], summary["training"]
-    content = {"run": str(run.path), "worked": run.worked, **summary}
+    said = words(summary["evaluation"])
+    content = {"run": str(run.path), "worked": run.worked, **summary, "headline": said_json(said)}
     images = ", ".join(f"{data[split]:,} {split}" for split in ("train", "val", "test"))
     lines = [
         *_opening(run),
+        *said.lines,
         f"Images: {images}; {data['texts']:,} different texts",
         f"Training: {count(training['epochs'], 'epoch')}, the best was {training['best_epoch']}",
         _columns("", ["R@1", "@5", "@10", "R@1", "@5", "@10"], "zero-shot top-1"),

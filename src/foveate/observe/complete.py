@@ -290,7 +290,7 @@ class _Work:
         chosen, given, observed = (
             table[name].to_numpy(zero_copy_only=False) for name in ("chosen", "given", "observed")
         )
-        missing = chosen & ~given
+        doubt, missing = table["doubt"].to_numpy(), chosen & ~given
         names = np.array(table["tile_id"].to_pylist())
         pool, record = self.selected.record["summary"].get("pool", {}), self.observer.record
         return {
@@ -305,7 +305,7 @@ class _Work:
                 "empty": int((given & ~observed).sum()),
                 "not_chosen_but_given": int((given & ~chosen).sum()),
                 "unused": len(self.bought.unused),
-                "doubt": float(table["doubt"].to_numpy().mean()),
+                "completed_doubt": None if observed.all() else float(doubt[~observed].mean()),
                 "concepts": list(self.observer.head.names) if self.observer.head else [],
                 "texts": self.observer.to_text is not None,
                 "observer": self.observer.folder,

@@ -248,7 +248,10 @@ def _single(
         name: top1(logits[labels == k], labels[labels == k]) if (labels == k).any() else None
         for k, name in enumerate(names)
     }
-    return {"top1": top1(logits, labels), "each": each, "chance": 1 / len(names)}
+    return {
+        "top1": top1(logits, labels), "each": each, "chance": 1 / len(names),
+        "majority": float(np.bincount(labels).max() / labels.size),
+    }  # fmt: skip
 
 
 def _several(

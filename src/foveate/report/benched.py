@@ -7,25 +7,29 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
 
 from foveate.report import benched_charts as charts
-from foveate.report import observed_origin, words
+from foveate.report import human, observed_origin
 from foveate.report.benched_curves import Curves, curves
 from foveate.report.benched_data import VERDICTS, Benched, read_benched
 from foveate.report.benched_guides import BENCHED
 from foveate.report.panels import Figure
+from foveate.report.words import bench as words
+from foveate.report.words.bench import Measured
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from markupsafe import Markup
 
-    from foveate.report.benched_data import Claim, Row, Table
+    from foveate.report.benched_data import Row, Table
     from foveate.report.provenance import Origin
     from foveate.report.view import Shot
+    from foveate.report.words import Headline
 
-__all__ = ["BenchedView", "build", "read_benched"]
+__all__ = ["BenchedView", "build", "headlines", "read_benched"]
 
 _MARKS = {True: "✓", False: "✗", None: "·"}
 _SAID = {True: "reached", False: "not reached", None: "noted"}
+_EQUAL = "not counted"  # what could not have failed
 _LOOKS = {True: "yes", False: "no", None: "so"}
 
 
@@ -91,7 +95,7 @@ class BenchedView:
 
     title: str
     headline: str
-    warnings: list[str]
+    verdicts: tuple[str, ...]
     figures: list[Figure]
     facts: list[tuple[str, str]]
     tables: list[TableView]
@@ -104,11 +108,11 @@ class BenchedView:
 
 def build(run: Benched) -> BenchedView:
     """Turn a run into the page's content."""
-    first = run.tables[0]
+    first, headline = run.tables[0], headlines(run)[""]
     return BenchedView(
         title=run.name,
-        headline=_headline(run.tables),
-        warnings=first.cautions,
+        headline=headline.text,
+        verdicts=headline.notes,
         figures=_figures(first),
         facts=_facts(run),
         tables=[_table(table, i) for i, table in enumerate(run.tables)],
@@ -116,37 +120,21 @@ def build(run: Benched) -> BenchedView:
     )
 
 
-def _headline(tables: Sequence[Table]) -> str:
-    first = tables[0]
-    text = f"{first.title}: {_reached(first.says) or 'measured'}"
-    if _hopes(first.says):
-        text += " claims reached"
-    claims = [claim for table in tables for claim in table.says]
-    if len(tables) > 1 and _hopes(claims):
-        text += f"; in all {len(tables)} tables {_reached(claims)}"
-    return text
-
-
-def _hopes(claims: Sequence[Claim]) -> list[bool]:
-    """Return whether each claim was reached; what is only noted is none."""
-    return [claim.reached for claim in claims if claim.reached is not None]
-
-
-def _reached(claims: Sequence[Claim]) -> str:
-    found = _hopes(claims)
-    return f"{sum(found)} of {len(found)}" if found else ""
+def headlines(run: Benched) -> dict[str, Headline]:
+    """Return what is said of all tables, as ""."""
+    return {"": words.benched([Measured(t.title, t.says, t.cautions) for t in run.tables])}
 
 
 def _figures(table: Table) -> list[Figure]:
     """Return the large numbers, of the first table."""
     figures = [
-        Figure("Claims reached", _reached(table.says), f"of the table {table.name}"),
-        Figure("Seeds", words.count(table.seeds), "each with a split and a training of its own"),
+        Figure("Claims reached", words.count(table.says), f"of the table {table.name}"),
+        Figure("Seeds", human.count(table.seeds), "each with a split and a training of its own"),
         Figure(
-            "Test scenes", words.count(table.scenes),
-            f"under each seed; {words.plural(table.groups, 'group')} of them in all",
+            "Test scenes", human.count(table.scenes),
+            f"under each seed; {human.plural(table.groups, 'group')} of them in all",
         ),
-        Figure("Observed share", words.share(table.obr), "OBR, where a row states no other"),
+        Figure("Observed share", human.share(table.obr), "OBR, where a row states no other"),
     ]  # fmt: skip
     return figures if figures[0].value else figures[1:]
 
@@ -156,7 +144,7 @@ def _facts(run: Benched) -> list[tuple[str, str]]:
     tiles, scenes = pool.get("tiles"), pool.get("scenes")
     pairs = "?"
     if isinstance(tiles, int) and isinstance(scenes, int):
-        pairs = f"{words.plural(tiles, 'tile')} in {words.plural(scenes, 'scene')}"
+        pairs = f"{human.plural(tiles, 'tile')} in {human.plural(scenes, 'scene')}"
     return [
         ("Pairs", pairs),
         ("Imagery", observed_origin.imagery(run)),
@@ -181,9 +169,14 @@ def _table(table: Table, place: int) -> TableView:
         name=table.name,
         title=table.title,
         measured=_measured(table),
-        count=_reached(table.says),
+        count=words.count(table.says),
         claims=[
-            ClaimView(c.text, _MARKS[c.reached], _SAID[c.reached], _LOOKS[c.reached])
+            ClaimView(
+                c.text,
+                _MARKS[c.reached],
+                _EQUAL if c.verdict == "equal" else _SAID[c.reached],
+                _LOOKS[c.reached],
+            )
             for c in table.says
         ],
         lead=_title(table, table.lead),
@@ -199,10 +192,10 @@ def _table(table: Table, place: int) -> TableView:
 
 
 def _measured(table: Table) -> str:
-    text = f"{words.plural(table.seeds, 'seed')} with {words.plural(table.scenes, 'test scene')} "
-    text += f"each, {words.plural(table.groups, 'group')} of them in all"
+    text = f"{human.plural(table.seeds, 'seed')} with {human.plural(table.scenes, 'test scene')} "
+    text += f"each, {human.plural(table.groups, 'group')} of them in all"
     if table.clusters:
-        text += f"; intervals draw {words.plural(table.clusters, 'group')}"
+        text += f"; intervals draw {human.plural(table.clusters, 'group')}"
     return f"{text}."
 
 
@@ -229,7 +222,7 @@ def _group(
     if reference:
         note = f"against {reference}"
         if math.isfinite(level):
-            note += f", {_title(table, table.lead)} {words.decimal(level, 3)}"
+            note += f", {_title(table, table.lead)} {human.decimal(level, 3)}"
     return Group(
         title=rows[0].block,
         note=note,
@@ -242,7 +235,7 @@ def _group(
 def _row(
     table: Table, row: Row, columns: Sequence[str], over: charts.Span, sample: Markup | None
 ) -> RowView:
-    level = words.decimal(row.means.get(table.lead, math.nan), 3)
+    level = human.decimal(row.means.get(table.lead, math.nan), 3)
     label = f"{row.label}: {_title(table, table.lead)} {level}"
     if row.gap is not None:
         label += f", {charts.written(row.gap)} against {row.reference}"
@@ -262,13 +255,13 @@ def _row(
 
 
 def _cell(row: Row, column: str) -> str:
-    return words.decimal(row.means[column], 3) if column in row.means else ""
+    return human.decimal(row.means[column], 3) if column in row.means else ""
 
 
 def _p(value: float) -> str:
     if not math.isfinite(value):
         return ""
-    return words.decimal(value, 3) if value >= 0.0005 else "<0.001"
+    return human.decimal(value, 3) if value >= 0.0005 else "<0.001"
 
 
 def _title(table: Table, measure: str) -> str:
@@ -295,6 +288,6 @@ def _steps(run: Benched) -> list[tuple[str, str]]:
         if kind in spent:
             spent[kind] += float(step.get("seconds") or 0.0)
     return [
-        ("measuring, with trainings", words.seconds(spent["measure"])),
-        ("of that training", words.seconds(spent["train"])),
+        ("measuring, with trainings", human.seconds(spent["measure"])),
+        ("of that training", human.seconds(spent["train"])),
     ]

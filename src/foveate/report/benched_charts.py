@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from markupsafe import Markup
 
-from foveate.report import words
-from foveate.report.observed_said import signed
+from foveate.report import human
+from foveate.report.words.observer import signed
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -138,13 +138,13 @@ def mark(verdict: str) -> Markup:
 
 def short(gap: Interval | None) -> str:
     """Return a difference without its interval."""
-    return words.NONE if gap is None else signed(gap.mean)
+    return human.NONE if gap is None else signed(gap.mean)
 
 
 def written(gap: Interval | None) -> str:
     """Return a difference with its interval in figures."""
     if gap is None:
-        return words.NONE
+        return human.NONE
     return f"{signed(gap.mean)} [{signed(gap.low)}, {signed(gap.high)}]"
 
 

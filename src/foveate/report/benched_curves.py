@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING, NamedTuple
 
-from foveate.report import words
+from foveate.report import human
 from foveate.report.observed_lines import Line, chart, sample
 
 if TYPE_CHECKING:
@@ -51,7 +51,7 @@ def curves(table: Table) -> Curves | None:
     lines.sort(key=lambda line: (line.look.partition(" ")[0] == "k0", line.points))
     drawn = chart(
         lines, f"{table.title}: a line a row; the table below has the same figures",
-        ticks=[(share, words.share(share)) for share in shares], mark=table.obr, log=True,
+        ticks=[(share, human.share(share)) for share in shares], mark=table.obr, log=True,
         height=380,
     )  # fmt: skip
     if drawn is None:

@@ -15,6 +15,7 @@ from foveate.errors import DataError
 from foveate.files import read_json
 from foveate.report.data import PoolData
 from foveate.report.stage import number
+from foveate.report.words.bench import Claim
 from foveate.run import Run
 
 if TYPE_CHECKING:
@@ -57,13 +58,6 @@ class Row:
     gap: Interval | None
     p: float
     verdict: str
-
-
-class Claim(NamedTuple):
-    """What a table says, and whether what was hoped for came true; None where nothing was."""
-
-    text: str
-    reached: bool | None
 
 
 @dataclass(frozen=True)
@@ -198,7 +192,10 @@ def _table(name: str, entry: object) -> Table:
         cautions=own.texts("cautions", optional=True),
         rows=[_row(row) for row in own.parts("rows")],
         left_out=own.words("left_out"),
-        says=[Claim(line.text("text"), line.reached()) for line in own.parts("says")],
+        says=[
+            Claim(line.text("text"), line.reached(), line.optional("verdict"))
+            for line in own.parts("says")
+        ],
     )
 
 
@@ -237,6 +234,10 @@ class _Entry:
 
     def text(self, key: str) -> str:
         return self._of(key, str)
+
+    def optional(self, key: str) -> str:
+        """Return a text that tables of earlier versions lack."""
+        return self.text(key) if key in self._own else ""
 
     def count(self, key: str) -> int:
         return self._of(key, int)

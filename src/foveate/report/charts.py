@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from markupsafe import Markup
 
-from foveate.report import words
+from foveate.report import human
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -53,11 +53,11 @@ def stacked(shares: Sequence[float], names: Sequence[str], colors: Sequence[str]
             parts.append(
                 Markup(
                     '<rect x="{:.1f}%" width="{:.1f}%" fill="{}"><title>{} {}</title></rect>'
-                ).format(100 * start, 100 * share, colour(color), name, words.share(share))
+                ).format(100 * start, 100 * share, colour(color), name, human.share(share))
             )
             start += share
     largest = sorted(zip(shares, names, strict=True), key=lambda pair: -pair[0])[:3]
-    label = ", ".join(f"{n} {words.share(s)}" for s, n in largest if s >= _SLIVER)
+    label = ", ".join(f"{n} {human.share(s)}" for s, n in largest if s >= _SLIVER)
     return Markup('<svg class="stack" role="img" aria-label="{}">{}</svg>').format(
         label or "no class counted", Markup().join(parts)
     )
@@ -82,8 +82,8 @@ def twin(pool: float, kept: float, largest: float, color: str, name: str) -> Mar
         '<rect class="after" y="10" width="{:.2f}%" height="14" rx="2" fill="{}">'
         "<title>{}: {} of the selection</title></rect></svg>"
     ).format(
-        max(pool * scale, 0.2), name, words.share(pool),
-        max(kept * scale, 0.2), colour(color), name, words.share(kept),
+        max(pool * scale, 0.2), name, human.share(pool),
+        max(kept * scale, 0.2), colour(color), name, human.share(kept),
     )  # fmt: skip
 
 
@@ -127,8 +127,8 @@ def histogram(
         if not total:
             continue
         low = found.low + span * i / bins
-        text = f"{words.decimal(low)} to {words.decimal(low + span / bins)}: "
-        text += f"{words.plural(total, one, many)}, {words.count(kept)} kept"
+        text = f"{human.decimal(low)} to {human.decimal(low + span / bins)}: "
+        text += f"{human.plural(total, one, many)}, {human.count(kept)} kept"
         parts.append(
             Markup(
                 '<g><rect class="hit" x="{0:.3f}%" width="{1:.3f}%" height="100%"/>'
@@ -157,13 +157,13 @@ def histogram(
                 x,
                 -6 if x > 50 else 6,
                 "end" if x > 50 else "start",
-                words.decimal(found.line, 3),
+                human.decimal(found.line, 3),
                 cut,
             )
         )
     label = (
-        f"Histogram of scores from {words.decimal(found.low)} to {words.decimal(found.high)}; "
-        f"the {cut} at {words.decimal(found.line, 3)}"
+        f"Histogram of scores from {human.decimal(found.low)} to {human.decimal(found.high)}; "
+        f"the {cut} at {human.decimal(found.line, 3)}"
     )
     return Markup('<svg class="hist" role="img" aria-label="{}" height="{}">{}</svg>').format(
         label, _HEIGHT, Markup().join(parts)

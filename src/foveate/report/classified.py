@@ -10,11 +10,14 @@ import numpy as np
 
 from foveate.errors import DataError
 from foveate.files import read_parquet
-from foveate.report import charts, provenance, words
+from foveate.report import charts, human, provenance
+from foveate.report.chance import right
 from foveate.report.data import PoolData, read_pool
 from foveate.report.panels import Figure
 from foveate.report.pictures import Album
+from foveate.report.stage import number
 from foveate.report.view import Cell, Heat, Shot
+from foveate.report.words.labels import Labelled, labelled
 from foveate.run import Run
 
 if TYPE_CHECKING:
@@ -24,6 +27,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from foveate.report.provenance import Origin
+    from foveate.report.words import Headline
 
 SHOWN = 6  # surest and least sure patches of a label
 GROUPS = 40  # labels with pictures
@@ -40,6 +44,7 @@ class Classified(PoolData):
         probability: (n,) float64 of it.
         other: (n,) what came second, with its probability; empty where nothing did.
         confusion: (C, C) int64 patches, the truth in rows; None where it is not known.
+        truth: (n,) int64 true label of each tile; -1 where it is not known.
     """
 
     labels: list[str]
@@ -47,6 +52,7 @@ class Classified(PoolData):
     probability: NDArray[np.float64]
     other: list[str]
     confusion: NDArray[np.int64] | None
+    truth: NDArray[np.int64]
 
 
 class Row(NamedTuple):
@@ -87,7 +93,7 @@ class ClassifiedView:
 
     title: str
     headline: str
-    lede: str
+    verdicts: tuple[str, ...]
     pool: Markup
     pool_note: str
     figures: list[Figure]
@@ -137,9 +143,25 @@ def read_classified(run_dir: str | Path) -> Classified:
         labels=labels,
         first=np.array([place[name] for name in names], dtype=np.int64),
         probability=found["probability"].to_numpy().astype(np.float64),
-        other=["" if name is None else f"{name} {words.share(p)}" for name, p in pairs],
+        other=["" if name is None else f"{name} {human.share(p)}" for name, p in pairs],
         confusion=confusion,
-    )
+        truth=np.array(
+            [place.get(name, -1) for name in found["truth"].to_pylist()]
+            if "truth" in found.column_names else [-1] * len(tiles), dtype=np.int64,
+        ),
+    )  # fmt: skip
+
+
+def headlines(run: Classified) -> dict[str, Headline]:
+    """Return what is said of the labels, and of how many are right, as ""."""
+    counts = np.bincount(run.first, minlength=len(run.labels))
+    most, truth = int(counts.argmax()), run.record["summary"].get("truth") or {}
+    found = Labelled(
+        run.n, len(run.labels), int((counts == 0).sum()), run.labels[most], counts[most] / run.n,
+        right(run.first, run.truth, run.scene, run.labels),
+        str(truth.get("source") or "truth"), number(truth.get("mean_accuracy")),
+    )  # fmt: skip
+    return {"": labelled(found)}
 
 
 def build(run: Classified) -> ClassifiedView:
@@ -150,12 +172,12 @@ def build(run: Classified) -> ClassifiedView:
     summary = run.record["summary"]
     counts = np.bincount(run.first, minlength=len(run.labels))
     sure = "the stronger, the surer its label."
+    headline = headlines(run)[""]
     each = charts.per_square(run.n)
     return ClassifiedView(
         title=run.name,
-        headline=f"{words.plural(run.n, 'patch', 'patches')}, "
-        f"{words.plural(len(run.labels), 'label')}",
-        lede=_lede(run, counts),
+        headline=headline.text,
+        verdicts=headline.notes,
         pool=charts.pool(run.probability, "How sure the label of each patch is"),
         pool_note=f"The pool in the order of its scenes; {sure}"
         + (f" One square is {each} patches." if each > 1 else ""),
@@ -167,7 +189,7 @@ def build(run: Classified) -> ClassifiedView:
         judged=run.confusion is not None,
         confusion=_confusion(run),
         groups=groups,
-        groups_note=f"{words.plural(len(album.left_out), 'picture')} could not be shown."
+        groups_note=f"{human.plural(len(album.left_out), 'picture')} could not be shown."
         if album.left_out
         else "",
         reading=_reading(summary["head"]["kind"]),
@@ -179,31 +201,19 @@ def build(run: Classified) -> ClassifiedView:
     )
 
 
-def _lede(run: Classified, counts: NDArray[np.int64]) -> str:
-    most = int(counts.argmax())
-    text = f"Most patches are {run.labels[most]}: {words.share(counts[most] / run.n)}."
-    absent = int((counts == 0).sum())
-    if absent:
-        text += f" {words.count(absent)} of {words.plural(len(run.labels), 'label')} fit no patch."
-    if run.confusion is not None and run.confusion.any():
-        right = run.confusion.trace() / run.confusion.sum()
-        text += f" {words.share(right)} are right."
-    return text
-
-
 def _figures(run: Classified, counts: NDArray[np.int64]) -> list[Figure]:
     unsure = float((run.probability < 0.5).mean())
     found = [
-        Figure("Labels that occur", words.count(int((counts > 0).sum())), f"of {len(run.labels)}"),
-        Figure("Probability", words.share(float(np.median(run.probability))), "median of patches"),
-        Figure("Unsure", words.share(unsure), "of the patches have a label under 50\u202f%"),
+        Figure("Labels that occur", human.count(int((counts > 0).sum())), f"of {len(run.labels)}"),
+        Figure("Probability", human.share(float(np.median(run.probability))), "median of patches"),
+        Figure("Unsure", human.share(unsure), "of the patches have a label under 50\u202f%"),
     ]
     truth = run.record["summary"]["truth"]
     if truth and truth["judged"]:
-        judged = words.plural(truth["judged"], "patch", "patches")
-        mean = words.share(truth["mean_accuracy"])
+        judged = human.plural(truth["judged"], "patch", "patches")
+        mean = human.share(truth["mean_accuracy"])
         note = f"of {judged} by their {truth['source']}; {mean} if each class counts alike"
-        found.append(Figure("Right", words.share(truth["accuracy"]), note))
+        found.append(Figure("Right", human.share(truth["accuracy"]), note))
     return found
 
 
@@ -212,15 +222,15 @@ def _facts(run: Classified) -> list[tuple[str, str]]:
     pool, head, truth = summary["pool"], summary["head"], summary["truth"]
     kind = "georeferenced" if pool["georeferenced"] else "no georeference"
     templates = head.get("templates", [])
-    patches = words.plural(run.n, "patch", "patches")
+    patches = human.plural(run.n, "patch", "patches")
     return [
-        ("Pool", f"{patches} in {words.plural(len(run.scenes), 'scene')}"),
+        ("Pool", f"{patches} in {human.plural(len(run.scenes), 'scene')}"),
         ("Imagery", f"{pool['bands']} bands, {pool['dtype']}, {kind}"),
         ("Encoder", run.encoder.get("name", "?") if run.encoder else "?"),
         ("Judged by", "a linear probe" if head["kind"] == "probe"
-                      else f"texts in {words.plural(len(templates), 'template')}, {head['kind']}"),
+                      else f"texts in {human.plural(len(templates), 'template')}, {head['kind']}"),
         ("Truth", f"from {truth['source']}" if truth else "not known"),
-        ("Excluded", words.plural(len(run.excluded), "patch", "patches")
+        ("Excluded", human.plural(len(run.excluded), "patch", "patches")
                      if run.excluded else "nothing"),
     ]  # fmt: skip
 
@@ -233,12 +243,12 @@ def _rows(run: Classified, counts: NDArray[np.int64]) -> list[Row]:
         found = ""
         if run.confusion is not None:
             there = int(run.confusion[i].sum())
-            found = f"{run.confusion[i, i]} of {there}" if there else words.NONE
+            found = f"{run.confusion[i, i]} of {there}" if there else human.NONE
         mean = total[i] / counts[i] if counts[i] else math.nan
-        share = words.share(counts[i] / run.n)
+        share = human.share(counts[i] / run.n)
         bar = charts.bar(counts[i] / top, f"{run.labels[i]}: {share}")
-        tiles = words.count(counts[i])
-        rows.append(Row(run.labels[i], bar, tiles, share, words.share(mean), found))
+        tiles = human.count(counts[i])
+        rows.append(Row(run.labels[i], bar, tiles, share, human.share(mean), found))
     return rows
 
 
@@ -255,7 +265,7 @@ def _confusion(run: Classified) -> Heat | None:
         rows.append(
             [
                 Cell(
-                    words.count(table[i, j]) if table[i, j] else "",
+                    human.count(table[i, j]) if table[i, j] else "",
                     charts.tint(table[i, j] / there),
                     f"{table[i, j]} of {table[i].sum()} {run.labels[i]} taken for {run.labels[j]}",
                 )
@@ -264,7 +274,7 @@ def _confusion(run: Classified) -> Heat | None:
         )
     note = "True classes in rows, labels given in columns; the darker, the more of the row."
     if len(kept) < len(run.labels):
-        note += f" {words.plural(len(run.labels) - len(kept), 'label')} left out."
+        note += f" {human.plural(len(run.labels) - len(kept), 'label')} left out."
     names = [run.labels[i] for i in kept]
     return Heat("Confusion", note, names, rows, len(names) > DENSE)
 
@@ -287,7 +297,7 @@ def _groups(run: Classified, album: Album) -> list[Group]:
 def _picture(run: Classified, row: int, album: Album) -> Picture:
     tile = run.ids[row]
     album.add(tile, run.tile_files.get(tile))
-    label, sure = run.labels[run.first[row]], words.share(run.probability[row])
+    label, sure = run.labels[run.first[row]], human.share(run.probability[row])
     scene = run.scenes[run.scene[row]]["scene"]
     second = f", then {run.other[row]}" if run.other[row] else ""
     return Picture(tile, scene, sure, run.other[row], f"{tile}: {label} {sure}{second}")

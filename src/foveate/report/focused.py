@@ -7,22 +7,22 @@ from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
 
 import numpy as np
 
-from foveate.report import provenance, words
-from foveate.report import said as answers
+from foveate.report import human, provenance
 from foveate.report.look_data import Focused, read_focused
 from foveate.report.look_guides import looking
-from foveate.report.looked import LookView, differs, looked, tiling
+from foveate.report.looked import LookView, headline, looked, tiling
 from foveate.report.pictures import Album
-from foveate.report.searched import passes
 from foveate.report.stage import number
 from foveate.report.view import Shot
+from foveate.report.words import focus as words
 
 if TYPE_CHECKING:
     from foveate.report.provenance import Origin
+    from foveate.report.words import Headline
 
 SHOWN = 8  # images with a section of their own
 LISTED = 300  # images in the table
-__all__ = ["FocusedView", "build", "read_focused"]
+__all__ = ["FocusedView", "build", "headlines", "read_focused"]
 
 _SMALL, _MIDDLE = 128, 960  # longest sides of pictures where there are many, pixels
 _ROOM = 5 << 20  # bytes of pictures on the page
@@ -53,7 +53,7 @@ class FocusedView:
     title: str
     kicker: str
     headline: str
-    lede: str
+    verdicts: tuple[str, ...]
     facts: list[tuple[str, str]]
     rows: list[Row]
     rows_note: str
@@ -84,18 +84,19 @@ def build(run: Focused) -> FocusedView:
         if stage.picture
     }
     rows = [_row(run, place) for place in range(min(LISTED, len(run.looks)))] if many else []
+    said = _together(run) if many else headline(run, 0)
     return FocusedView(
         title=run.name,
         kicker=f"Focus \u00b7 {_about(run, 'task')} \u00b7 goal {_about(run, 'goal')}",
-        headline=_headline(run) if many else shown[0].sentence,
-        lede=_lede(run) if many else shown[0].lede,
+        headline=said.text,
+        verdicts=said.notes,
         facts=_facts(run),
         rows=rows,
         rows_note=_rows_note(run, len(shown)),
         answered=any(row.found for row in rows),
         looks=shown,
         reading=looking(
-            _about(run, "task"), _about(run, "goal"), _about(run, "mode"), run.side,
+            run.task, _about(run, "goal"), _about(run, "mode"), run.side,
             classes=any(look.result.get("answers") for look in run.looks),
         ),
         pictures_note=_left_out(len(album.left_out)),
@@ -115,49 +116,35 @@ def _square(width: float, height: float) -> str:
     return f"{(width - side) / 2:.1f} {(height - side) / 2:.1f} {side} {side}"
 
 
-def _totals(run: Focused) -> tuple[float, int]:
-    """Return the passes of all images, and those of tiling all of them."""
-    spent = sum(number(look.result.get("passes")) for look in run.looks)
-    return spent, sum(tiling(look.result, run.side) for look in run.looks)
+def headlines(run: Focused) -> dict[str, Headline]:
+    """Return what is said of each image by its name, and of all of them as ""."""
+    each = {look.name: headline(run, place) for place, look in enumerate(run.looks)}
+    return {**each, "": _together(run)} if len(run.looks) > 1 else {"": each[run.looks[0].name]}
 
 
-def _headline(run: Focused) -> str:
-    spent, tiles = _totals(run)
-    text = passes(spent) + (f" instead of {words.count(tiles)}" if spent < tiles else "")
-    return f"{text} for {words.plural(len(run.looks), 'image')}"
-
-
-def _lede(run: Focused) -> str:
-    answered = [r for r in (x.result for x in run.looks) if all(answers.with_and_without(r))]
-    regions = sum(len(look.result["regions"]) for look in run.looks)
-    text = f"{words.plural(regions, 'region')} were chosen. "
-    if not answered:
-        return text.strip()
-    other = sum(differs(result) for result in answered)
-    return (
-        f"{text}In {words.count(other)} of {words.plural(len(answered), 'image')} the answer with "
-        "regions is another one than that of the whole image."
-    )
+def _together(run: Focused) -> Headline:
+    tiles = sum(tiling(look.result, run.side) for look in run.looks)
+    return words.looks([look.result for look in run.looks], tiles)
 
 
 def _row(run: Focused, place: int) -> Row:
     look = run.looks[place]
-    found, full = answers.with_and_without(look.result)
+    found, full = words.with_and_without(look.result)
     return Row(
         look.name, f"#image{place}" if place < SHOWN else "", look.name, found, full,
-        differs(look.result), f"{number(look.result.get('passes')):.4g}",
-        words.count(tiling(look.result, run.side)),
-        words.count(len(look.result["regions"])),
+        words.differs(look.result), f"{number(look.result.get('passes')):.4g}",
+        words.amount(tiling(look.result, run.side)),
+        human.count(len(look.result["regions"])),
     )  # fmt: skip
 
 
 def _rows_note(run: Focused, shown: int) -> str:
     parts = ["Tiling: passes that cutting the whole image into crops would take."]
     if len(run.looks) > LISTED:
-        parts.append(f"{words.plural(len(run.looks) - LISTED, 'more image')} not listed.")
+        parts.append(f"{human.plural(len(run.looks) - LISTED, 'more image')} not listed.")
     if len(run.looks) > shown:
         parts.append(
-            f"The first {words.count(shown)} are shown below; all are in the folder looks."
+            f"The first {human.count(shown)} are shown below; all are in the folder looks."
         )
     return " ".join(parts)
 
@@ -166,11 +153,11 @@ def _facts(run: Focused) -> list[tuple[str, str]]:
     summary = run.record["summary"]
     pool, job = summary.get("pool", {}), run.record.get("job", {})
     kind = "georeferenced" if pool.get("georeferenced") else "no georeference"
-    bands = words.plural(int(pool.get("bands", 0)), "band")
+    bands = human.plural(int(pool.get("bands", 0)), "band")
     budget = job.get("passes")
     query = _about(run, "query")
     found = [
-        ("Images", words.count(len(run.looks))),
+        ("Images", human.count(len(run.looks))),
         ("Imagery", f"{bands}, {pool.get('dtype', '?')}, {kind}"),
         ("Model", (run.encoder or {}).get("name", "?")),
         ("Goal", _about(run, "goal") + (f": \u201c{query}\u201d" if query else "")),
@@ -191,9 +178,9 @@ def _excluded(run: Focused) -> str:
     if left < 5e-4:
         return "Nothing: the cells cover every image."
     least = run.record.get("job", {}).get("min_valid")
-    bound = f"less than {words.share(least)}" if least is not None else "too few"
+    bound = f"less than {human.share(least)}" if least is not None else "too few"
     return (
-        f"{words.share(left)} of the pixels: cells with {bound} valid pixels were not looked at, "
+        f"{human.share(left)} of the pixels: cells with {bound} valid pixels were not looked at, "
         "and the map is empty there."
     )
 
@@ -201,4 +188,4 @@ def _excluded(run: Focused) -> str:
 def _left_out(number_: int) -> str:
     if not number_:
         return ""
-    return f"{words.plural(number_, 'picture')} left out to keep this page small."
+    return f"{human.plural(number_, 'picture')} left out to keep this page small."

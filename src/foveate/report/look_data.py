@@ -65,6 +65,11 @@ class Focused(PoolData):
 
     looks: list[LookData]
 
+    @property
+    def task(self) -> str:
+        """What was done: "look", "ask" or "segment"."""
+        return str(self.record["summary"]["focus"].get("task", "look"))
+
     @cached_property
     def side(self) -> int:
         """Side of a crop, pixels of the image: what tiling would cut."""

@@ -5,10 +5,11 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from foveate.report import human
 from foveate.report import said as answers
-from foveate.report import words
-from foveate.report.searched import Searched, passes, searched
+from foveate.report.searched import Searched, searched
 from foveate.report.stage import Stage, number, stage
+from foveate.report.words import focus as words
 from foveate.report.zoomed import Card, zoomed
 
 if TYPE_CHECKING:
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
     from foveate.report.focused import Focused
     from foveate.report.pictures import Album
     from foveate.report.said import Said
+    from foveate.report.words import Headline
 
 
 class LookView(NamedTuple):
@@ -24,8 +26,8 @@ class LookView(NamedTuple):
 
     Attributes:
         name: The image.
-        sentence: What came out, in one sentence.
-        lede: What was done, in two.
+        headline: What came out, in one sentence.
+        verdicts: What else to know of it.
         differs: Whether the answer with regions is another one than without.
         stage: Its picture.
         figures: Name, number and note of what people ask first.
@@ -36,8 +38,8 @@ class LookView(NamedTuple):
     """
 
     name: str
-    sentence: str
-    lede: str
+    headline: str
+    verdicts: tuple[str, ...]
     differs: bool
     stage: Stage
     figures: list[tuple[str, str, str]]
@@ -61,96 +63,52 @@ def looked(run: Focused, place: int, album: Album) -> LookView:
     drawn = stage(
         f"scene{place}", look.name, result["shape"], look.columns,
         picture=album.uris.get(look.name, ""), masks=look.masks(),
+        higher=words.higher(result),
     )  # fmt: skip
     cards, note = zoomed(look, album)
     limit = number(run.record.get("job", {}).get("epsilon"))
     return LookView(
-        look.name, sentence(result, tiles), _lede(result), differs(result), drawn,
+        look.name, *headline(run, place), words.differs(result), drawn,
         _figures(result, tiles), answers.said(result, look.fits), cards, note,
         searched(result, tiles, limit),
     )  # fmt: skip
 
 
-def tiling(result: Mapping[str, Any], side: int) -> int:
-    """Return the passes that tiling an image would take, rounded up.
+def headline(run: Focused, place: int) -> Headline:
+    """Return what is said of one image."""
+    result = run.looks[place].result
+    return words.look(result, tiling(result, run.side), task=run.task)
+
+
+def tiling(result: Mapping[str, Any], side: int) -> float:
+    """Return the passes that tiling an image would take.
 
     As the look itself counted them; where it did not, one for each window of `side` pixels.
     """
     known = number(result.get("passes_tiling"))
     if known > 0:
-        return math.ceil(known)
+        return known
     return math.prod(-(-length // side) for length in result["shape"])
 
 
-def differs(result: Mapping[str, Any]) -> bool:
-    """Say whether the regions changed the answer."""
-    one, two = answers.with_and_without(result)
-    return bool(one and two) and one.casefold() != two.casefold()
-
-
-def sentence(result: Mapping[str, Any], tiles: int) -> str:
-    """Say what came out: what it cost, and the answers with and without."""
+def _figures(result: Mapping[str, Any], tiles: float) -> list[tuple[str, str, str]]:
     spent = number(result.get("passes"))
-    start = passes(spent) + (f" instead of {words.count(tiles)}" if spent < tiles else "")
-    asked = result.get("query")
-    if asked and (result.get("goal") == "query" or not result.get("prediction")):
-        best, full = (_fit(asked, key) for key in ("best", "full"))
-        kind = "" if asked.get("unit") == "probability" else "with a cosine of "
-        text = f"{start}: the best region fits \u201c{asked['text']}\u201d {kind}{best}"
-        return f"{text}, the whole image {'with ' if kind else ''}{full}"
-    found, full = answers.with_and_without(result)
-    if not found:
-        return f"{start}: {_chosen(result)}"
-    if not full:
-        return f"{start}: {found}"
-    if isinstance(result.get("prediction"), dict):
-        return f"{start}: {found}, where the whole image gave {full}"
-    if not differs(result):
-        return f"{start}: {found}, as the whole image said"
-    return f"{start}: {found}, where the whole image said {full}"
-
-
-_LIKE = {
-    "rare": "least like the rest",
-    "query": "that fit the text best",
-    "dominant": "most like the whole",
-}
-
-
-def _chosen(result: Mapping[str, Any]) -> str:
-    count = words.plural(len(result["regions"]), "region")
-    return f"{count} {_LIKE.get(str(result.get('goal')), 'most like the whole')}"
-
-
-def _fit(asked: Mapping[str, Any], key: str) -> str:
-    value = number(asked.get(key))
-    return words.share(value) if asked.get("unit") == "probability" else words.decimal(value)
-
-
-def _lede(result: Mapping[str, Any]) -> str:
-    height, width = result["shape"]
-    text = f"{words.count(len(result['regions']))} of {words.plural(result['cells'], 'cell')} "
-    text += f"were chosen, {words.share(number(result.get('area_share')))} of an image of "
-    text += f"{words.count(height)} \u00d7 {words.count(width)} pixels."
-    return f"{text} {answers.how(result)}".strip()
-
-
-def _figures(result: Mapping[str, Any], tiles: int) -> list[tuple[str, str, str]]:
-    spent = number(result.get("passes"))
-    found, full = answers.with_and_without(result)
+    found, full = words.with_and_without(result)
     rows = []
     if found:
-        rows.append(("With regions", found, answers.sure(result, answers.answer_kind(result))))
+        rows.append(("With regions", found, answers.sure(result, words.answer_kind(result))))
     if full:
         rows.append(("Whole image", full, answers.sure(result, "full")))
     if result.get("query"):
         asked = result["query"]
-        note = f"fits \u201c{asked.get('text', '')}\u201d; the whole image {_fit(asked, 'full')}"
+        note = (
+            f"fits \u201c{asked.get('text', '')}\u201d; the whole image {words.fit(asked, 'full')}"
+        )
         place = 0 if result.get("goal") == "query" else len(rows)
-        rows.insert(place, ("Best region", _fit(asked, "best"), note))
-    note = f"of the model; {words.count(tiles)} to tile the image"
-    rows.append(("Passes", passes(spent).split()[0], note))
-    share = words.share(number(result.get("area_share")))
-    rows.append(("Regions", words.count(len(result["regions"])),
-                 f"of {words.plural(result['cells'], 'cell')}, {share} of the area"))  # fmt: skip
+        rows.insert(place, ("Best region", words.fit(asked, "best"), note))
+    note = f"of the model; {words.amount(tiles)} to tile the image"
+    rows.append(("Passes", words.amount(spent), note))
+    share = human.share(number(result.get("area_share")))
+    rows.append(("Regions", human.count(len(result["regions"])),
+                 f"of {human.plural(result['cells'], 'cell')}, {share} of the area"))  # fmt: skip
     return rows

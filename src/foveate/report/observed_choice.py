@@ -1,4 +1,4 @@
-"""What a selection comes to, in sentences that rules choose, and the command that goes on."""
+"""What a selection comes to, and the command that goes on."""
 
 from __future__ import annotations
 
@@ -8,27 +8,27 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from foveate.report import observed_said as said
-from foveate.report import words
-from foveate.report.stage import number
+from foveate.report import human
+from foveate.report.words.scenes import Chosen, selected, told
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from foveate.report.observed_data import Gridded
+    from foveate.report.words import Headline
 
 
 def as_area(value: float, *, metres: bool) -> str:
     """Return an area as people write it, in pixels where there are no metres."""
     if not math.isfinite(value):
-        return words.NONE
+        return human.NONE
     if not metres:
-        return f"{words.count(value)}{words.GAP}px" if value < 1e7 else f"{value / 1e6:,.0f} Mpx"
+        return f"{human.count(value)}{human.GAP}px" if value < 1e7 else f"{value / 1e6:,.0f} Mpx"
     if value >= 1e5:
-        return f"{value / 1e6:,.3g}{words.GAP}km\u00b2" if value < 1e9 else (
-            f"{words.count(value / 1e6)}{words.GAP}km\u00b2"
+        return f"{value / 1e6:,.3g}{human.GAP}km\u00b2" if value < 1e9 else (
+            f"{human.count(value / 1e6)}{human.GAP}km\u00b2"
         )  # fmt: skip
-    return f"{words.count(value)}{words.GAP}m\u00b2"
+    return f"{human.count(value)}{human.GAP}m\u00b2"
 
 
 def command(run: Gridded) -> str:
@@ -50,54 +50,34 @@ def command(run: Gridded) -> str:
     )
 
 
-def verdicts(run: Gridded, picks: NDArray[np.int64], per_scene: NDArray[np.int64]) -> list[str]:
-    """Say what was chosen, by what, and how far to trust it.
+def chosen(run: Gridded, picks: NDArray[np.int64]) -> Headline:
+    """Return what is said of the choice.
 
     Args:
         run: The run.
         picks: (k,) the chosen tiles.
-        per_scene: (s,) how many of them lie in each scene.
     """
-    about = run.about
-    obr, expected = number(about.get("obr")), number(about.get("expected_obr"))
-    drift = number(about.get("drift"))
-    mode, budget = str(about.get("mode", "")), about.get("budget")
-    if not picks.size:
-        found = [
-            "Nothing was chosen: the budget is below one tile, or no score above the threshold."
-        ]
-    elif budget:
-        found = [f"The best tiles within a budget of {budget}: {words.share(obr)} of the area."]
-    elif math.isfinite(expected):
-        text = f"The tiles that score above {words.decimal(number(about.get('threshold')), 3)}: "
-        text += f"{words.share(obr)} of the area, {words.share(expected)} expected."
-        found = [text]
-    else:
-        found = [f"Chosen by mode {mode}: {words.share(obr)} of the area."]
-    policy = str(about.get("policy") or "learned")
-    if policy != "learned":
-        found.append(
-            f"The policy is {policy}, a baseline: the observer\u2019s scores were not used."
+    per_scene = np.bincount(run.scene[picks], minlength=len(run.scenes))
+    training = told(run.record.get("summary", {}).get("training"))
+    return selected(
+        Chosen(
+            run.about, run.n, picks.size, len(run.scenes), int((per_scene == 0).sum()),
+            _unsure(run, picks), training,
         )
-    if abs(drift) > said.OFF:
-        found.append(
-            f"The share is off by {words.share(abs(drift))} of the expected one: these overviews "
-            "are unlike those of the calibration. Choose by --budget or --obr instead."
-        )
-    empty = int((per_scene == 0).sum())
-    if picks.size and empty:
-        found.append(f"{words.plural(empty, 'scene gives', 'scenes give')} no tile.")
-    return [*found, *_unsure(run, picks)]
+    )  # fmt: skip
 
 
-def _unsure(run: Gridded, picks: NDArray[np.int64]) -> list[str]:
-    """Say how many choices the heads of the sampler leave open."""
+def chosen_tiles(run: Gridded) -> NDArray[np.int64]:
+    """Return (k,) the chosen tiles in their order."""
+    picks = np.flatnonzero(run.columns["chosen"] > 0)  # NaN is not
+    rank = run.columns["rank"][picks]
+    return picks[np.argsort(np.where(np.isfinite(rank), rank, np.inf), kind="stable")]
+
+
+def _unsure(run: Gridded, picks: NDArray[np.int64]) -> int:
+    """Return how many choices the heads of the sampler leave open."""
     raw, sd = run.columns["raw"], run.columns["sd"]
     if not picks.size or picks.size == run.n or not np.isfinite(raw[picks]).all():
-        return []
+        return 0
     lead = raw[picks] - raw[picks].min()
-    open_ = int((lead < sd[picks]).sum())
-    if not np.isfinite(sd[picks]).any() or not open_:
-        return []
-    text = f"{words.count(open_)} of the {words.count(picks.size)} lie less than their sd above "
-    return [f"{text}the last: others could as well stand in their place."]
+    return int((lead < sd[picks]).sum())

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, ClassVar, NamedTuple
 import numpy as np
 
 from foveate.errors import DataError
-from foveate.report import charts, words
+from foveate.report import charts, human
 from foveate.report.observed_data import inside, read_concepts
 from foveate.report.observed_draw import (
     TIPS,
@@ -30,16 +30,17 @@ from foveate.report.observed_tables import Row
 from foveate.report.panels import Figure
 from foveate.report.pictures import Album
 from foveate.report.stage import number
+from foveate.report.words.scenes import completed
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from foveate.report.observed_data import Gridded
+    from foveate.report.words import Headline
 
 SCENES = 12  # shown
 _ROOM, _SIDE, _FINE = 8 << 20, 720, 512  # bytes on the page; longest sides of pictures, pixels
 _CUT = (1, 99)  # percentiles that become black and white
-_DOUBTFUL = 0.5  # mean doubt of unobserved tiles above which most of them are a guess
 
 
 class SceneCard(NamedTuple):
@@ -72,16 +73,13 @@ def build(run: Gridded) -> CompletedView:
     maps = {i: _map(run, i) for i in order}
     colours = _colours([found for found in maps.values() if found is not None])
     scenes = [_scene(run, i, observed, album, maps[i], colours) for i in order]
-    open_ = ~observed
-    doubt = run.columns["doubt"][open_]
-    doubt = doubt[np.isfinite(doubt)]
+    headline = said(run)
     return CompletedView(
         title=run.name,
-        headline=f"{words.plural(len(run.scenes), 'scene')} completed from "
-        f"{words.plural(int(observed.sum()), 'observed tile')} of {words.count(run.n)}",
-        verdicts=_verdicts(run, observed, counts, doubt),
+        headline=headline.text,
+        verdicts=headline.notes,
         warnings=warnings(run.about),
-        figures=_figures(run, int(observed.sum()), doubt),
+        figures=_figures(run, int(observed.sum())),
         facts=[
             ("Imagery", imagery(run)),
             ("Encoder", str((run.encoder or {}).get("name", "?"))),
@@ -93,7 +91,7 @@ def build(run: Gridded) -> CompletedView:
         scenes_note=_scenes_note(len(run.scenes), len(scenes)),
         concepts=_concepts(run, observed),
         reading=COMPLETED,
-        pictures_note=f"{words.plural(len(album.left_out), 'overview')} not stored with the run."
+        pictures_note=f"{human.plural(len(album.left_out), 'overview')} not stored with the run."
         if album.left_out else "",
         origin=origin(run),
         pictures={},
@@ -101,52 +99,27 @@ def build(run: Gridded) -> CompletedView:
     )  # fmt: skip
 
 
-def _verdicts(
-    run: Gridded, observed: NDArray[np.bool_], counts: NDArray[np.int64], doubt: NDArray[np.float64]
-) -> list[str]:
-    found = []
-    if not observed.any():
-        found.append("Nothing was observed: the scenes are what the overviews alone tell.")
-    elif empty := int((counts == 0).sum()):
-        ends = "is what its overview tells" if empty == 1 else "are what their overviews tell"
-        scenes = words.plural(empty, "scene has", "scenes have")
-        found.append(f"{scenes} no observed tile and {ends}.")
-    missing = int(number(run.about.get("missing") or 0))
-    if missing:
-        names = ", ".join(map(str, (run.about.get("missing_tiles") or [])[:3]))
-        text = f"{words.plural(missing, 'chosen tile')} had no high resolution and "
-        text += "was completed" if missing == 1 else "were completed"
-        found.append(f"{text}: {names}." if names else f"{text}.")
-    if extra := int(number(run.about.get("not_chosen_but_given") or 0)):
-        given = "tile was given that was" if extra == 1 else "tiles were given that were"
-        found.append(f"{words.count(extra)} {given} not chosen; used all the same.")
-    if observed.all():
-        found.append("Every tile was observed: nothing had to be completed.")
-    if doubt.size and observed.any():
-        mean = float(doubt.mean())
-        text = f"The mean doubt of completed tiles is {words.decimal(mean)}"
-        found.append(
-            f"{text}: most are unlike anything observed, so take them as a guess."
-            if mean > _DOUBTFUL else f"{text}."
-        )  # fmt: skip
-    return found
+def said(run: Gridded) -> Headline:
+    """Return what is said of the scenes."""
+    counts = np.bincount(run.scene[run.columns["observed"] > 0], minlength=len(run.scenes))
+    return completed(run.about, empty=int((counts == 0).sum()))
 
 
-def _figures(run: Gridded, observed: int, doubt: NDArray[np.float64]) -> list[Figure]:
+def _figures(run: Gridded, observed: int) -> list[Figure]:
     about = run.about
     found = [
-        Figure("Observed tiles", words.count(observed), f"{words.share(observed / max(run.n, 1))} "
-               f"of {words.count(run.n)}"),
-        Figure("Completed tiles", words.count(run.n - observed), "from the overview and the rest"),
+        Figure("Observed tiles", human.count(observed), f"{human.share(observed / max(run.n, 1))} "
+               f"of {human.count(run.n)}"),
+        Figure("Completed tiles", human.count(run.n - observed), "from the overview and the rest"),
     ]  # fmt: skip
     for label, key, note in (
         ("Missing", "missing", "chosen, but no high resolution was found"),
         ("Not chosen, but given", "not_chosen_but_given", "observed all the same"),
     ):
         if math.isfinite(value := number(about.get(key))):
-            found.append(Figure(label, words.count(value), note))
-    if doubt.size:
-        found.append(Figure("Mean doubt", words.decimal(float(doubt.mean())), "of completed tiles"))
+            found.append(Figure(label, human.count(value), note))
+    if math.isfinite(doubt := number(about.get("completed_doubt"))):
+        found.append(Figure("Mean doubt", human.decimal(doubt), "of completed tiles"))
     return found
 
 
@@ -168,7 +141,7 @@ def _scene(  # noqa: PLR0917  (what the scenes share)
     doubt = run.columns["doubt"][rows]
     grid = to_grid(run.place[rows], doubt) if np.isfinite(doubt).any() else None
     drawn_doubt = None if grid is None else heat("Doubt", grid, (0.0, 1.0), shape=shape)
-    caption = f"{words.count(own.size)} of {words.plural(rows.size, 'tile')} observed"
+    caption = f"{human.count(own.size)} of {human.plural(rows.size, 'tile')} observed"
     return SceneCard(name, caption, drawn, feature, drawn_doubt)
 
 
@@ -220,11 +193,11 @@ def _concepts(run: Gridded, observed: NDArray[np.bool_]) -> list[Row]:
         likely = known > 0.5
         most = float(known.max(initial=0))
         cells = [
-            words.count(int(likely.sum())), words.count(int((likely & observed).sum())),
-            words.decimal(most),
+            human.count(int(likely.sum())), human.count(int((likely & observed).sum())),
+            human.decimal(most),
         ]  # fmt: skip
         share = float(likely.mean()) if likely.size else 0.0
-        rows.append((-share, Row(name, cells, bar=charts.bar(share, words.share(share)))))
+        rows.append((-share, Row(name, cells, bar=charts.bar(share, human.share(share)))))
     return [row for _, row in sorted(rows, key=lambda item: item[0])]
 
 

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
-from foveate.report import words
+from foveate.report import human
 from foveate.report.stage import SIDE
 
 if TYPE_CHECKING:
@@ -108,17 +108,17 @@ def heat(
     known = values[np.isfinite(values)]
     label = f"{title}: nothing known"
     if known.size:
-        label = f"{title}: {words.decimal(float(known.min()))} to "
-        label += f"{words.decimal(float(known.max()))}, mean {words.decimal(float(known.mean()))}"
+        label = f"{title}: {human.decimal(float(known.min()))} to "
+        label += f"{human.decimal(float(known.max()))}, mean {human.decimal(float(known.mean()))}"
     tips = []
     if values.size <= TIPS:
         boxes = grid_boxes(values.shape, width, height)
         for (row, col), value in np.ndenumerate(values):
             if math.isfinite(value):
-                text = f"row {row}, column {col}: {tip or title} {words.decimal(float(value))}"
+                text = f"row {row}, column {col}: {tip or title} {human.decimal(float(value))}"
                 tips.append(Tip(*boxes[row * values.shape[1] + col], text))
     picture = coloured(_smaller(values), low, high)
-    return Heat(title, picture, width, height, words.decimal(low), words.decimal(high), tips, label)
+    return Heat(title, picture, width, height, human.decimal(low), human.decimal(high), tips, label)
 
 
 def board(  # noqa: PLR0917  (plain values)
@@ -143,7 +143,7 @@ def board(  # noqa: PLR0917  (plain values)
     drawn = boxes if len(boxes) <= _APART else _runs(boxes)
     outline = "".join(f"M{x:g} {y:g}h{w:g}v{h:g}h{-w:g}z" for x, y, w, h in drawn)
     tips = [Tip(*box, text) for box, text in zip(boxes, texts, strict=False)][:TIPS]
-    label = f"{name} with {words.plural(len(boxes), 'outlined tile')}"
+    label = f"{name} with {human.plural(len(boxes), 'outlined tile')}"
     veil = f"M0 0h{width:g}v{height:g}h{-width:g}z{outline}"
     return Board(element, picture, width, height, veil, outline, tips, label)
 

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 from markupsafe import Markup
 
-from foveate.report import words
+from foveate.report import human
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -142,7 +142,7 @@ def _rule(scale: _Scale, value: float, digits: int) -> Markup:
     return Markup(
         '<line class="rule" x1="0" x2="100%" y1="{0:.2f}%" y2="{0:.2f}%"/>'
         '<text class="axis" x="0" dx="-8" y="{0:.2f}%" dy="4" text-anchor="end">{1}</text>'
-    ).format(scale.y(value), words.decimal(value, digits))
+    ).format(scale.y(value), human.decimal(value, digits))
 
 
 def _digits(value: float) -> int:
@@ -179,7 +179,7 @@ def _points(scale: _Scale, line: Line) -> Markup:
     parts = [
         Markup(
             '<circle class="{}" cx="{:.2f}%" cy="{:.2f}%" r="3.5"><title>{}: {}</title></circle>'
-        ).format(line.look, scale.x(x), scale.y(y), line.name, words.decimal(y, 3))
+        ).format(line.look, scale.x(x), scale.y(y), line.name, human.decimal(y, 3))
         for x, y in zip(line.x, line.y, strict=True)
         if math.isfinite(y)
     ]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from foveate.report import provenance, words
+from foveate.report import human, provenance
 from foveate.report.stage import number
 
 if TYPE_CHECKING:
@@ -38,7 +38,7 @@ def excluded(run: PoolData) -> str:
     gone = len(run.excluded) or int(number(pool.get("excluded") or 0))
     if not gone:
         return "No tile was excluded: all of them had enough valid pixels."
-    return f"{words.plural(gone, 'tile')} with too few valid pixels left the pool."
+    return f"{human.plural(gone, 'tile')} with too few valid pixels left the pool."
 
 
 def imagery(run: PoolData) -> str:
@@ -46,7 +46,7 @@ def imagery(run: PoolData) -> str:
     pool = run.record.get("summary", {}).get("pool", {})
     kind = "georeferenced" if pool.get("georeferenced") else "no georeference"
     bands = pool.get("bands")
-    text = words.plural(bands, "band") if isinstance(bands, int) else "? bands"
+    text = human.plural(bands, "band") if isinstance(bands, int) else "? bands"
     return f"{text}, {pool.get('dtype', '?')}, {kind}"
 
 

@@ -20,7 +20,7 @@ class Page:
 
     title: str
     headline: str
-    verdicts: list[str]
+    verdicts: tuple[str, ...]
     warnings: list[str]
     figures: list[Figure]
     facts: list[tuple[str, str]]

@@ -1,193 +1,23 @@
 """What the figures of an observer mean, in sentences that rules choose.
 
-The evaluation gives means without intervals, so bounds are stated here once: a difference under
-`NOTHING` is none, one under `LITTLE` is little. All sentences follow from the figures: a bad
-observer gets a page that says so.
+What the page opens with is in `foveate.report.words.observer`. The figures here are means without
+intervals: sentences state them, and take a difference under `NOTHING` for none.
 """
 
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
-from foveate.report import words
+from foveate.report import human
 from foveate.report.stage import number
+from foveate.report.words.observer import NOTHING
+from foveate.report.words.scenes import OFF
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-NOTHING, LITTLE = 0.005, 0.02  # of a precision or a cosine
-FEW_SCENES = 8  # judged; below, another draw may turn an order
 FEW_TILES = 20  # that show a concept; below, its precision hangs on a few of them
-OFF = 0.2  # relative drift above which a threshold does not carry over
-
-
-class Worth(NamedTuple):
-    """What an observer is worth at the share that it was trained for; NaN where not known.
-
-    Attributes:
-        measure: "tile mAP" or "centred cosine".
-        obr: Observed share of the tiles.
-        ours: Completed scenes.
-        fill: The same tiles, the rest filled from the overview alone.
-        lr: Overviews alone, nothing observed.
-        chance: Completed scenes from tiles observed at random.
-        full: Everything observed.
-        lead: What the sampler gains over random tiles. A cosine is of the tiles that were not
-            observed, and these are others, so there it is that of the curves, which count all.
-    """
-
-    measure: str
-    obr: float
-    ours: float
-    fill: float
-    lr: float
-    chance: float
-    full: float
-    lead: float
-
-    @property
-    def added(self) -> float:
-        """What completion adds over the LR fill."""
-        return self.ours - self.fill
-
-
-def worth(evaluation: Mapping[str, Any]) -> Worth:
-    """Return the few figures that the page opens with."""
-    ways = evaluation.get("completions") or {}
-    measure = str((evaluation.get("curve") or {}).get("measure", "tile mAP"))
-    key = "tiles" if measure == "tile mAP" else "cosine"
-
-    def of(entry: object) -> float:
-        return number(entry.get(key)) if isinstance(entry, dict) else math.nan
-
-    ours, fill, lr = (of(ways.get(name)) for name in ("ours", "fill", "LR only"))
-    full = of(ways.get("full"))
-    obr, chance = number(evaluation.get("obr")), of(evaluation.get("random"))
-    lead = ours - chance
-    if key == "cosine":
-        chance, lead = math.nan, _lead(evaluation, obr)
-    return Worth(measure, obr, ours, fill, lr, chance, full, lead)
-
-
-def _lead(evaluation: Mapping[str, Any], obr: float) -> float:
-    """Return how far the learned curve lies above the random one, at the nearest share."""
-    curve = evaluation.get("curve") or {}
-    try:
-        own, chance = (curve["policies"][name]["ours"] for name in ("learned", "random"))
-        at = min(range(len(own)), key=lambda i: abs(curve["shares"][i] - obr))
-        return number(own[at]) - number(chance[at])
-    except (KeyError, IndexError, ValueError):
-        return math.nan
-
-
-def signed(value: float, digits: int = 3) -> str:
-    """Return a difference with its sign."""
-    text = words.decimal(value, digits)
-    return (
-        f"+{text}" if math.isfinite(value) and value > 0 and float(f"{value:.{digits}f}") else text
-    )
-
-
-def headline(found: Worth) -> str:
-    """Return the page's first line."""
-    share, at = words.share(found.obr), words.decimal(found.ours)
-    if found.measure != "tile mAP":
-        return f"With {share} of the tiles observed, a centred cosine of {at} where nothing was"
-    ends = [
-        f"{words.decimal(value)} from {what}"
-        for value, what in ((found.lr, "overviews alone"), (found.full, "everything"))
-        if math.isfinite(value)
-    ]
-    text = f"With {share} of the tiles observed, {found.measure} {at}"
-    return f"{text}: {', '.join(ends)}" if ends else text
-
-
-def verdicts(found: Worth, evaluation: Mapping[str, Any]) -> list[str]:
-    """Return what the figures say, the most important first."""
-    return [
-        text
-        for text in (
-            _observing(found), _sampler(found), _completion(found), _simple(evaluation),
-            _doubtful(evaluation),
-        )
-        if text
-    ]  # fmt: skip
-
-
-def _observing(found: Worth) -> str:
-    gain, room = found.ours - found.lr, found.full - found.lr
-    if found.measure != "tile mAP" or not math.isfinite(gain):
-        return "There are no labels, so nothing is known of what the tokens tell."
-    if math.isfinite(room) and room <= NOTHING:
-        return (
-            f"High resolution itself adds nothing here ({signed(room)} over the overviews): "
-            "there is nothing to gain by observing."
-        )
-    if gain <= NOTHING:
-        return (
-            f"Observing {words.share(found.obr)} of the tiles adds nothing over the overviews "
-            f"alone ({signed(gain)})."
-        )
-    text = f"Observing {words.share(found.obr)} of the tiles adds {signed(gain)}"
-    return f"{text}, {words.share(gain / room)} of what observing everything would." if (
-        math.isfinite(room)
-    ) else f"{text}."  # fmt: skip
-
-
-def _sampler(found: Worth) -> str:
-    gain = found.lead
-    if not math.isfinite(gain):
-        return ""
-    if gain < -NOTHING:
-        return f"The sampler is worse than random tiles ({signed(gain)}): do not choose by it."
-    if gain <= NOTHING:
-        return f"The sampler is no better than random tiles ({signed(gain)})."
-    size = "a little better" if gain <= LITTLE else "better"
-    return f"The sampler is {size} than random tiles ({signed(gain)})."
-
-
-def _completion(found: Worth) -> str:
-    if not math.isfinite(found.added):
-        return ""
-    text = signed(found.added)
-    if found.added < -NOTHING:
-        return f"Completion makes scenes worse than the LR fill ({text}): use the fill."
-    if found.added <= NOTHING:
-        return f"Completion adds nothing over the LR fill ({text})."
-    size = "adds little" if found.added <= LITTLE else "adds"
-    return f"Completion {size} over the LR fill ({text})."
-
-
-def _simple(evaluation: Mapping[str, Any]) -> str:
-    """Name a simple policy that does as well."""
-    found = evaluation.get("efficiency") or {}
-    own = number(found.get("learned"))
-    others = {k: number(v) for k, v in found.items() if k not in {"learned", "design"}}
-    better = {k: v for k, v in others.items() if v >= own}
-    if not math.isfinite(own) or not better:
-        return ""
-    best = max(better, key=lambda name: better[name])
-    return (
-        f"Over all shares the policy {best}, which learns nothing, does as well or better: "
-        f"efficiency {words.decimal(better[best])} against {words.decimal(own)}."
-    )
-
-
-def _doubtful(evaluation: Mapping[str, Any]) -> str:
-    parts = []
-    if evaluation.get("split") == "val":
-        parts.append(
-            "There were no test scenes: these are the validation scenes, by which training was "
-            "stopped, so expect less elsewhere."
-        )
-    scenes = number(evaluation.get("scenes"))
-    if scenes < FEW_SCENES:
-        parts.append(
-            f"Only {words.plural(int(scenes), 'scene was', 'scenes were')} judged: others may "
-            "turn small differences around."
-        )
-    return " ".join(parts)
 
 
 def maps(rho: float) -> str:
@@ -200,7 +30,7 @@ def maps(rho: float) -> str:
         if rho >= bound
     )  # fmt: skip
     text = f"Over these tiles the predicted order agrees {how} with the true one"
-    return f"{text}: Spearman\u2019s \u03c1 = {words.decimal(rho)}."
+    return f"{text}: Spearman\u2019s \u03c1 = {human.decimal(rho)}."
 
 
 def features(evaluation: Mapping[str, Any]) -> str:
@@ -210,7 +40,7 @@ def features(evaluation: Mapping[str, Any]) -> str:
     if not math.isfinite(ours) or not math.isfinite(fill):
         return ""
     text = "Where nothing was observed, the centred cosine with the true tokens is "
-    text += f"{words.decimal(ours, 3)}, {words.decimal(fill, 3)} by the LR fill"
+    text += f"{human.decimal(ours, 3)}, {human.decimal(fill, 3)} by the LR fill"
     if abs(ours - fill) <= NOTHING:
         return f"{text}: the two look alike because they nearly are."
     return f"{text}: completion is {'closer' if ours > fill else 'further off'}."
@@ -224,10 +54,11 @@ def budget(evaluation: Mapping[str, Any]) -> str:
     except KeyError:
         return ""
     above = sum(number(a) > number(b) for a, b in zip(own, chance, strict=True))
-    text = f"Learned tiles beat random ones at {above} of {words.plural(len(own), 'share')}"
+    text = f"Learned tiles score higher than random ones at {above} of "
+    text += human.plural(len(own), "share")
     value = number((evaluation.get("efficiency") or {}).get("learned"))
     if math.isfinite(value):
-        text += f" and make {words.share(value) if value > 0 else 'nothing'} of what knowing the "
+        text += f" and make {human.share(value) if value > 0 else 'nothing'} of what knowing the "
         text += "true gain would make"
     return f"{text}."
 
@@ -239,7 +70,7 @@ def sweep(rows: Sequence[Mapping[str, Any]]) -> str:
     if not drifts:
         return ""
     tau = max(drifts, key=lambda t: drifts[t])
-    text = f"The realised share is off by {words.share(drifts[tau])} of the expected one at most "
+    text = f"The realised share is off by {human.share(drifts[tau])} of the expected one at most "
     text += f"(\u03c4 = {tau:g})"
     if drifts[tau] > OFF:
         return f"{text}: thresholds do not carry over to these scenes; choose by a budget instead."
@@ -253,7 +84,7 @@ def scenes(ways: Mapping[str, Any]) -> str:
     if none >= ours - NOTHING:
         return (
             f"{warning} Here scenes that know nothing of unobserved tiles reach "
-            f"{words.decimal(none, 3)} by their mean, completed ones {words.decimal(ours, 3)}."
+            f"{human.decimal(none, 3)} by their mean, completed ones {human.decimal(ours, 3)}."
         )
     return warning
 
@@ -269,6 +100,7 @@ def neighbours(found: Mapping[str, Any]) -> str:
             "completion drifts in meaning."
         )
     if true - ours <= NOTHING:
-        return "Completed tiles find neighbours of their kind as well as the true ones do."
-    how = "as well as" if ours - fill <= NOTHING else "better than"
-    return f"Completed tiles find neighbours of their kind {how} filled ones, worse than true ones."
+        return "Completed tiles find neighbours of their kind as often as the true ones do."
+    how = "as often as" if ours - fill <= NOTHING else "more often than"
+    text = f"Completed tiles find neighbours of their kind {how} filled ones, "
+    return f"{text}less often than true ones."

@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
 
 import numpy as np
 
-from foveate.report import charts, numbers, words
-from foveate.report.observed_choice import as_area, command, verdicts
+from foveate.report import charts, human, numbers
+from foveate.report.observed_choice import as_area, chosen_tiles, command
+from foveate.report.observed_choice import chosen as said
 from foveate.report.observed_draw import TIPS, Board, Heat, board, heat, pixel_boxes, ramp, to_grid
 from foveate.report.observed_guides import SELECTED
 from foveate.report.observed_origin import imagery, origin, warnings
@@ -60,9 +61,8 @@ class SelectedView(Page):
 
 def build(run: Gridded) -> SelectedView:
     """Turn a run into the page's content."""
-    chosen = run.columns["chosen"] > 0  # NaN is not
-    picks = np.flatnonzero(chosen)
-    picks = picks[np.argsort(_last(run.columns["rank"][picks]), kind="stable")]
+    picks = chosen_tiles(run)
+    headline, chosen = said(run, picks), np.isin(np.arange(run.n), picks)
     per_scene = np.bincount(run.scene[picks], minlength=len(run.scenes))
     album = Album(_ROOM)
     order = np.argsort(-per_scene, kind="stable")[:SCENES].tolist()
@@ -74,9 +74,8 @@ def build(run: Gridded) -> SelectedView:
     cut = "threshold" if math.isfinite(threshold) else "last chosen tile"
     return SelectedView(
         title=run.name,
-        headline=f"{words.count(picks.size)} of {words.plural(run.n, 'tile')} to observe, in "
-        f"{words.plural(len(run.scenes), 'scene')}",
-        verdicts=verdicts(run, picks, per_scene),
+        headline=headline.text,
+        verdicts=headline.notes,
         warnings=warnings(run.about),
         figures=_figures(run, picks.size),
         facts=_facts(run),
@@ -88,8 +87,8 @@ def build(run: Gridded) -> SelectedView:
         histogram=None
         if bins is None
         else charts.histogram(bins, cut=cut, one="tile", many="tiles"),
-        histogram_low="" if bins is None else words.decimal(bins.low),
-        histogram_high="" if bins is None else words.decimal(bins.high),
+        histogram_low="" if bins is None else human.decimal(bins.low),
+        histogram_high="" if bins is None else human.decimal(bins.high),
         spread=_spread(per_scene),
         spread_note=_spread_note(per_scene),
         tiles=[_tile(run, row) for row in picks[:TILES].tolist()],
@@ -106,16 +105,20 @@ def _figures(run: Gridded, chosen: int) -> list[Figure]:
     about = run.about
     area = about.get("area")
     shares = [
-        ("Observed share", words.share(number(about.get("obr"))), "OBR, by area"),
-        ("Cost", words.share(number(about.get("mocr"))), "MOCR, of everything in high resolution"),
+        ("Observed share", human.share(number(about.get("obr"))), "OBR, by area"),
+        (
+            "Cost",
+            human.share(number(about.get("mocr"))),
+            "MOCR, of everything in high resolution",
+        ),
     ]
-    found = [Figure("Tiles chosen", words.count(chosen), f"of {words.count(run.n)}")]
-    found += [Figure(*row) for row in shares if row[1] != words.NONE]
+    found = [Figure("Tiles chosen", human.count(chosen), f"of {human.count(run.n)}")]
+    found += [Figure(*row) for row in shares if row[1] != human.NONE]
     if math.isfinite(threshold := number(about.get("threshold"))):
-        found.append(Figure("Threshold", words.decimal(threshold, 3), "on the calibrated score"))
+        found.append(Figure("Threshold", human.decimal(threshold, 3), "on the calibrated score"))
     if math.isfinite(drift := number(about.get("drift"))):
         sign = "\u2212" if drift < 0 else "+" if drift > 0 else ""
-        found.append(Figure("Drift", sign + words.share(abs(drift)), "of the expected share"))
+        found.append(Figure("Drift", sign + human.share(abs(drift)), "of the expected share"))
     if isinstance(area, dict):
         text = as_area(number(area.get("chosen")), metres=area.get("unit") == "m2")
         whole = as_area(number(area.get("all")), metres=area.get("unit") == "m2")
@@ -130,7 +133,7 @@ def _facts(run: Gridded) -> list[tuple[str, str]]:
         ("Mode", str(about.get("mode", "?"))),
         ("Budget", str(about.get("budget") or "none")),
         ("Share a scene", " / ".join(
-            words.share(number(spread.get(k))) for k in ("min", "median", "max")
+            human.share(number(spread.get(k))) for k in ("min", "median", "max")
         ) + " (least, median, most)" if spread else ""),
         ("Imagery", imagery(run)),
         ("Encoder", str((run.encoder or {}).get("name", "?"))),
@@ -149,8 +152,8 @@ def _scene(run: Gridded, index: int, chosen: NDArray[Any], album: Album) -> Scen
     uri = album.uris[name] if album.add(name, file, _SIDE if len(run.scenes) > 1 else None) else ""
     own = rows[chosen[rows]]
     texts = [
-        f"rank {words.count(run.columns['rank'][row])}, row {run.place[row, 0]}, column "
-        f"{run.place[row, 1]}: score {words.decimal(float(run.columns['score'][row]), 3)}"
+        f"rank {human.count(run.columns['rank'][row])}, row {run.place[row, 0]}, column "
+        f"{run.place[row, 1]}: score {human.decimal(float(run.columns['score'][row]), 3)}"
         for row in own[:TIPS].tolist()
     ]
     drawn = board(f"scene{index}", name, shape, pixel_boxes(run.windows[own], shape), texts, uri)
@@ -161,7 +164,7 @@ def _scene(run: Gridded, index: int, chosen: NDArray[Any], album: Album) -> Scen
         if rows.size and np.isfinite(run.columns[key][rows]).any():
             grid = to_grid(run.place[rows], run.columns[key][rows])
             heats.append(heat(title, grid, (0.0, high), shape=shape))
-    caption = f"{words.count(own.size)} of {words.plural(rows.size, 'tile')} chosen"
+    caption = f"{human.count(own.size)} of {human.plural(rows.size, 'tile')} chosen"
     return SceneCard(name, caption, drawn, heats)
 
 
@@ -177,17 +180,17 @@ def _spread(per_scene: NDArray[Any]) -> list[Row]:
         edges[:-1].tolist(), edges[1:].tolist(), count.tolist(), strict=True
     ):
         name = f"{low}" if high - low == 1 else f"{low} to {high - 1}"
-        text = words.plural(scenes, "scene")
+        text = human.plural(scenes, "scene")
         share = scenes / max(int(count.max()), 1)
-        rows.append(Row(name, [words.count(scenes)], bar=charts.bar(share, text)))
+        rows.append(Row(name, [human.count(scenes)], bar=charts.bar(share, text)))
     return rows
 
 
 def _spread_note(per_scene: NDArray[Any]) -> str:
     low, middle, high = per_scene.min(), float(np.median(per_scene)), per_scene.max()
     return (
-        f"Scenes give {words.count(low)} to {words.count(high)} tiles, the median scene "
-        f"{middle:g}: tiles go where they are worth most, not evenly."
+        f"Scenes give {human.count(low)} to {human.count(high)} tiles, the median scene "
+        f"{middle:g}: tiles go where scores are highest, not evenly."
     )
 
 
@@ -195,26 +198,22 @@ def _tile(run: Gridded, row: int) -> Row:
     values = run.columns
     area = values["area"][row]
     return Row(
-        words.count(values["rank"][row]) if math.isfinite(values["rank"][row]) else words.NONE,
+        human.count(values["rank"][row]) if math.isfinite(values["rank"][row]) else human.NONE,
         [
             str(run.scenes[run.scene[row]]["scene"]), str(run.place[row, 0]),
-            str(run.place[row, 1]), words.decimal(float(values["score"][row]), 3),
-            words.decimal(float(values["raw"][row]), 3),
-            words.decimal(float(values["sd"][row]), 3),
-            as_area(float(area), metres=True) if math.isfinite(area) else words.NONE,
+            str(run.place[row, 1]), human.decimal(float(values["score"][row]), 3),
+            human.decimal(float(values["raw"][row]), 3),
+            human.decimal(float(values["sd"][row]), 3),
+            as_area(float(area), metres=True) if math.isfinite(area) else human.NONE,
         ],
     )  # fmt: skip
-
-
-def _last(rank: NDArray[Any]) -> NDArray[Any]:
-    return np.where(np.isfinite(rank), rank, np.inf)
 
 
 def _tiles_note(chosen: int) -> str:
     if chosen <= TILES:
         return "All chosen tiles, in their order."
     return (
-        f"The first {TILES} of {words.count(chosen)}; all are in selection/tiles.parquet and "
+        f"The first {TILES} of {human.count(chosen)}; all are in selection/tiles.parquet and "
         "tables/scores.parquet."
     )
 
@@ -233,4 +232,4 @@ def _outlines(pool: dict[str, Any]) -> str:
 
 
 def _left_out(count: int) -> str:
-    return f"{words.plural(count, 'picture')} missing, or left out for size." if count else ""
+    return f"{human.plural(count, 'picture')} missing, or left out for size." if count else ""

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from foveate.report import words
+from foveate.report import human
 from foveate.report.observed_draw import Board, Heat, board, grid_boxes, heat, measured, size
 from foveate.report.stage import number
 
@@ -130,7 +130,7 @@ def search(run: Trained, album: Album) -> list[Finding]:
         share = number((prevalence.get(concept) or {}).get("prevalence"))
         note = f"{sum(t.right for t in tiles)} of {len(tiles)} right"
         if math.isfinite(share):
-            note += f"; {words.share(share)} of the tiles show it"
+            note += f"; {human.share(share)} of the tiles show it"
         found.append(Finding(concept, note, tiles))
     return found
 
@@ -151,7 +151,7 @@ def failures(run: Trained, shown: list[SceneView]) -> list[Failure]:
                 tile = grid_boxes(view.shape, view.board.width, view.board.height)[row * cols + col]
         if row is not None and col is not None:
             where += f", row {row}, column {col}"
-        value = f"{unit} {words.decimal(number(case.get('value')), 3)}"
+        value = f"{unit} {human.decimal(number(case.get('value')), 3)}"
         found.append(Failure(name, text, where, value, element, box, tile))
     return found
 
@@ -172,7 +172,7 @@ def _scene(  # noqa: PLR0917  (what the scenes share)
     flat, doubt = score.ravel(), sd.ravel()
     texts = [
         f"row {i // here.shape[1]}, column {i % here.shape[1]}: observed, predicted "
-        f"{words.decimal(float(flat[i]))}, sd {words.decimal(float(doubt[i]))}"
+        f"{human.decimal(float(flat[i]))}, sd {human.decimal(float(doubt[i]))}"
         for i in rows
     ]
     drawn = board(f"scene{index}", name, shape, [every[i] for i in rows], texts, uri)
@@ -182,7 +182,7 @@ def _scene(  # noqa: PLR0917  (what the scenes share)
         heat("Uncertainty (sd)", sd, (0.0, most), shape=shape, tip="sd"),
     ]
     count = int(here.sum())
-    caption = f"{words.count(len(rows))} of {words.plural(count, 'tile')} observed"
+    caption = f"{human.count(len(rows))} of {human.plural(count, 'tile')} observed"
     return SceneView(
         name, f"scene-{index}", caption, drawn,
         [h for h, v in zip(heats, (score, truth, sd), strict=True) if np.isfinite(v).any()],
@@ -221,7 +221,7 @@ def _sweep(
 ) -> list[Feature]:
     found = []
     for step in entry.get("sweep") or []:
-        tau, share = number(step.get("tau")), words.share(number(step.get("obr")))
+        tau, share = number(step.get("tau")), human.share(number(step.get("obr")))
         title, note = f"\u03c4 = {tau:g}", f"{share} observed"
         picture = _picture(run, album, step.get("picture"))
         found.append(Feature(title, note, picture, f"{name}: features at {title}, {note}", cover))

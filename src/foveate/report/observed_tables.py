@@ -5,10 +5,11 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from foveate.report import charts, words
+from foveate.report import charts, human
 from foveate.report import observed_said as said
 from foveate.report.observed_lines import KINDS, Level, Line, chart, known, sample
 from foveate.report.stage import number
+from foveate.report.words import observer
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -52,7 +53,7 @@ class Curve(NamedTuple):
     efficiency: list[Row]
 
 
-def curve(evaluation: Mapping[str, Any], found: said.Worth) -> Curve:
+def curve(evaluation: Mapping[str, Any], found: observer.Worth) -> Curve:
     """Return how good scenes are known over observed shares, policy by policy."""
     entry = evaluation.get("curve") or {}
     shares = known(entry.get("shares"))
@@ -69,9 +70,9 @@ def curve(evaluation: Mapping[str, Any], found: said.Worth) -> Curve:
             rows.append(Row(f"{name}, LR fill", _cells(fill), sample=sample(f"{look} dashed")))
         gain = _fitting(policies[name].get("captured"), len(shares))
         if any(map(math.isfinite, gain)):
-            cells = [words.share(v) for v in gain]
+            cells = [human.share(v) for v in gain]
             captured.append(Row(name, cells, lead=name == "learned"))
-    labels = [words.share(v) for v in shares]
+    labels = [human.share(v) for v in shares]
     drawn = chart(
         lines[::-1],
         f"{found.measure.capitalize()} over the observed share, a line a policy; the table below "
@@ -90,9 +91,9 @@ def _efficiency(evaluation: Mapping[str, Any]) -> list[Row]:
     found = {name: value for name, value in found.items() if math.isfinite(value)}
     for name in sorted(found, key=lambda k: -found[k]):
         value = found[name]
-        text = f"{name}: efficiency {words.decimal(value)}"
+        text = f"{name}: efficiency {human.decimal(value)}"
         rows.append(
-            Row(name, [words.decimal(value)], lead=name == "learned", bar=charts.bar(value, text))
+            Row(name, [human.decimal(value)], lead=name == "learned", bar=charts.bar(value, text))
         )
     return rows
 
@@ -115,9 +116,9 @@ def concepts(evaluation: Mapping[str, Any]) -> tuple[list[Row], str]:
         notes = ["novel: not in training"] if entry.get("novel") else []
         if share * tiles < said.FEW_TILES:
             rare.append(name)
-            notes.append(words.plural(round(share * tiles), "tile"))
-        label = f"{name}: completed {words.decimal(ours)}, overviews alone {words.decimal(low)}"
-        cells = [words.share(share), *_cells([low, fill, ours, full]), said.signed(ours - fill)]
+            notes.append(human.plural(round(share * tiles), "tile"))
+        label = f"{name}: completed {human.decimal(ours)}, overviews alone {human.decimal(low)}"
+        cells = [human.share(share), *_cells([low, fill, ours, full]), observer.signed(ours - fill)]
         rows.append(Row(name, cells, ", ".join(notes), bar=charts.bar(ours, label, low)))
     return rows, _about(change, absent, rare)
 
@@ -125,12 +126,15 @@ def concepts(evaluation: Mapping[str, Any]) -> tuple[list[Row], str]:
 def _about(change: Mapping[str, float], absent: list[str], rare: list[str]) -> str:
     if not change:
         return f"No tile shows {_list(absent)}." if absent else ""
-    more = sum(v > said.NOTHING for v in change.values())
-    less = sum(v < -said.NOTHING for v in change.values())
-    text = f"Completion helps {more} of {words.plural(len(change), 'concept')} and harms {less}"
+    more = sum(v > observer.NOTHING for v in change.values())
+    less = sum(v < -observer.NOTHING for v in change.values())
+    text = f"Completion scores higher than the LR fill in {more} of "
+    text += f"{human.plural(len(change), 'concept')} and lower in {less}"
     if more or less:
         best, worst = (f(change, key=lambda k: change[k]) for f in (max, min))
-        text += f", from {said.signed(change[worst])} ({worst}) to {said.signed(change[best])} "
+        text += (
+            f", from {observer.signed(change[worst])} ({worst}) to {observer.signed(change[best])} "
+        )
         text += f"({best})"
     text += "."
     if rare:
@@ -145,7 +149,7 @@ def ways(evaluation: Mapping[str, Any]) -> list[Row]:
     return [
         Row(
             WAYS.get(name, str(name)),
-            [words.decimal(number(found[name].get(key)), 3) for key in _MEASURES],
+            [human.decimal(number(found[name].get(key)), 3) for key in _MEASURES],
             lead=name == "ours",
         )
         for name in names
@@ -157,11 +161,11 @@ def sweep(rows: Sequence[Mapping[str, Any]]) -> list[Row]:
     found = []
     for row in rows:
         drift = number(row.get("drift"))
-        text = words.share(abs(drift)) if math.isfinite(drift) else words.NONE
+        text = human.share(abs(drift)) if math.isfinite(drift) else human.NONE
         sign = "" if not math.isfinite(drift) or not drift else "\u2212" if drift < 0 else "+"
         cells = [
-            words.share(number(row.get("obr"))), words.share(number(row.get("expected"))),
-            sign + text, *(words.decimal(number(row.get(k)), 3) for k in ("tiles", "cosine")),
+            human.share(number(row.get("obr"))), human.share(number(row.get("expected"))),
+            sign + text, *(human.decimal(number(row.get(k)), 3) for k in ("tiles", "cosine")),
         ]  # fmt: skip
         found.append(Row(f"{number(row.get('tau')):g}", cells))
     return found
@@ -174,7 +178,7 @@ def neighbours(evaluation: Mapping[str, Any]) -> list[Row]:
     for key, name in _AGREE.items():
         value = number(found.get(key))
         if math.isfinite(value):
-            text = words.decimal(value, 3)
+            text = human.decimal(value, 3)
             rows.append(Row(name, [text], lead=key == "ours", bar=charts.bar(value, text)))
     return rows
 
@@ -217,11 +221,11 @@ def _phase(name: str, facts: Mapping[str, Any], *, sampler: bool) -> Phase:
     best, before = number(facts.get("best")), number(facts.get("before"))
     at = int(best) - 1 if math.isfinite(best) and 1 <= best <= len(score) else -1
     what = "captured gain" if sampler else "centred cosine"
-    text = f"Best of {words.plural(len(epochs), 'epoch')}: {at + 1}" if at >= 0 else ""
+    text = f"Best of {human.plural(len(epochs), 'epoch')}: {at + 1}" if at >= 0 else ""
     if at >= 0:
-        text += f", {what} {words.decimal(score[at], 3)}"
+        text += f", {what} {human.decimal(score[at], 3)}"
     if math.isfinite(before):
-        text += f" (dotted, before: {words.decimal(before, 3)})"
+        text += f" (dotted, before: {human.decimal(before, 3)})"
     if facts.get("kept") is False:
         text += "; " + (
             "not clearly better than the linear part, which is used alone"
@@ -246,7 +250,7 @@ def _phase(name: str, facts: Mapping[str, Any], *, sampler: bool) -> Phase:
 
 
 def _cells(values: Sequence[float]) -> list[str]:
-    return [words.decimal(v, 3) for v in values]
+    return [human.decimal(v, 3) for v in values]
 
 
 def _fitting(values: object, n: int) -> list[float]:

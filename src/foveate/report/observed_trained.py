@@ -6,9 +6,9 @@ import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
+from foveate.report import human
 from foveate.report import observed_said as said
 from foveate.report import observed_tables as tables
-from foveate.report import words
 from foveate.report.observed_draw import ramp
 from foveate.report.observed_guides import TRAINED
 from foveate.report.observed_origin import imagery, origin
@@ -18,6 +18,7 @@ from foveate.report.panels import Figure
 from foveate.report.pictures import Album
 from foveate.report.stage import number
 from foveate.report.view import Shot
+from foveate.report.words import observer
 
 if TYPE_CHECKING:
     from foveate.report.observed_data import Trained
@@ -54,7 +55,7 @@ class TrainedView(Page):
 def build(run: Trained) -> TrainedView:
     """Turn a run into the page's content."""
     evaluation = run.evaluation
-    worth = said.worth(evaluation)
+    worth, headline = observer.worth(evaluation), observer.trained(evaluation)
     album = Album(_ROOM)
     shown, rho = scenes(run, album)
     inline = len(album.uris)
@@ -65,8 +66,8 @@ def build(run: Trained) -> TrainedView:
     total = sum(len(row.tiles) for row in found)
     return TrainedView(
         title=run.name,
-        headline=said.headline(worth),
-        verdicts=said.verdicts(worth, evaluation),
+        headline=headline.text,
+        verdicts=headline.notes,
         warnings=[],
         figures=_figures(worth),
         facts=_facts(run),
@@ -87,7 +88,7 @@ def build(run: Trained) -> TrainedView:
         neighbours_note=said.neighbours(evaluation.get("neighbours") or {}),
         failures=failures(run, shown),
         search=found,
-        search_note=f"{words.count(right)} of {words.plural(total, 'tile')} are right." if total
+        search_note=f"{human.count(right)} of {human.plural(total, 'tile')} are right." if total
         else "",
         training=tables.training(run.training),
         reading=TRAINED,
@@ -98,23 +99,27 @@ def build(run: Trained) -> TrainedView:
     )  # fmt: skip
 
 
-def _figures(found: said.Worth) -> list[Figure]:
+def _figures(found: observer.Worth) -> list[Figure]:
     """Return the large numbers; those that are not known are left out."""
     what = found.measure
     rows = [
-        ("Completed scenes", found.ours, f"{what}, {words.share(found.obr)} of the tiles observed"),
+        (
+            "Completed scenes",
+            found.ours,
+            f"{what}, {human.share(found.obr)} of the tiles observed",
+        ),
         ("Overviews alone", found.lr, f"{what}, nothing observed"),
         ("Random tiles", found.chance, f"{what}, as many tiles observed at random"),
         ("All tiles observed", found.full, f"{what}: what can be reached"),
     ]
     figures = [
-        Figure(label, words.decimal(v, 3), note) for label, v, note in rows if math.isfinite(v)
+        Figure(label, human.decimal(v, 3), note) for label, v, note in rows if math.isfinite(v)
     ]
     if math.isfinite(found.added):
         figures.append(
             Figure(
-                "Completion adds", said.signed(found.added),
-                f"over the LR fill, which reaches {words.decimal(found.fill, 3)}",
+                "Completion adds", observer.signed(found.added),
+                f"over the LR fill, which reaches {human.decimal(found.fill, 3)}",
             )
         )  # fmt: skip
     return figures
@@ -125,11 +130,11 @@ def _facts(run: Trained) -> list[tuple[str, str]]:
     about = summary.get("observer", {})
     split = {"test": "test scenes", "val": "validation scenes"}
     kind = split.get(str(evaluation.get("split")), "scenes")
-    judged = f"{words.plural(int(number(evaluation.get('tiles') or 0)), 'tile')} of "
-    judged += f"{words.count(number(evaluation.get('scenes') or 0))} {kind}"
+    judged = f"{human.plural(int(number(evaluation.get('tiles') or 0)), 'tile')} of "
+    judged += f"{human.count(number(evaluation.get('scenes') or 0))} {kind}"
     parts = about.get("scenes") or {}
-    trained = f"{words.plural(int(parts.get('train', 0)), 'scene')}, "
-    trained += f"{words.count(parts.get('val', 0))} for validation"
+    trained = f"{human.plural(int(parts.get('train', 0)), 'scene')}, "
+    trained += f"{human.count(parts.get('val', 0))} for validation"
     return [
         ("Judged", judged),
         ("Trained on", trained),
@@ -144,4 +149,4 @@ def _facts(run: Trained) -> list[tuple[str, str]]:
 def _left_out(count: int) -> str:
     if not count:
         return ""
-    return f"{words.plural(count, 'picture')} missing, or left out to keep this page small."
+    return f"{human.plural(count, 'picture')} missing, or left out to keep this page small."

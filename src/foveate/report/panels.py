@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import math
-import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from foveate.report import charts, numbers, words
+from foveate.report import charts, human, numbers
 from foveate.report.guides import GUIDES, Guide
 
 if TYPE_CHECKING:
@@ -18,6 +17,8 @@ if TYPE_CHECKING:
 
     from foveate.report.data import MethodData, RunData
     from foveate.report.pictures import Album
+    from foveate.report.words import Headline
+    from foveate.report.words.curate import Picks
 
 SHOWN = 12  # thumbnails of the best and of the worst
 MANY = 12  # above so many methods, fewer thumbnails each
@@ -65,7 +66,7 @@ class Panel:
     short: str
     source: str
     headline: str
-    lede: str
+    verdicts: tuple[str, ...]
     pool: Markup
     pool_note: str
     figures: list[Figure]
@@ -94,20 +95,30 @@ class Panel:
     options: list[tuple[str, str]]
 
 
-def short_title(title: str) -> str:
-    """Return the abbreviation that a title ends in, else the title: "Random"."""
-    found = re.search(r"\(([^()]{1,16})\)\s*$", title)
-    return found.group(1) if found else title
-
-
-def panel(
-    run: RunData, method: MethodData, index: int, album: Album, degree: NDArray[np.int64]
+def panel(  # noqa: PLR0917  (what all panels share)
+    run: RunData,
+    method: MethodData,
+    index: int,
+    album: Album,
+    compared: Picks,
+    said: Headline,
+    *,
+    repeats: bool,
 ) -> Panel:
-    """Build the panel of one method; `degree` is `numbers.overlaps` of the whole pool."""
+    """Build the panel of one method.
+
+    Args:
+        run: The run.
+        method: The method.
+        index: Its place.
+        album: Takes the pictures.
+        compared: Its selection against random ones.
+        said: What is said of that.
+        repeats: Whether windows of the pool share pixels.
+    """
     picks = method.picks
-    shared = numbers.overlaps(run.scene[picks], run.windows[picks]) > 0
-    part = float(shared.mean()) if picks.size else math.nan
-    usual = numbers.overlap_by_chance(degree, picks.size)
+    part = compared.repeated if picks.size else math.nan
+    usual = compared.repeated_by_chance
     balance = None if run.counts is None else numbers.balance(run.counts, picks)
     if balance is not None and not balance.pool.sum() > 0:
         balance = None  # masks without one counted pixel
@@ -115,34 +126,34 @@ def panel(
     best, worst, note = _thumbs(run, method, album)
     reached = np.unique(run.scene[picks]).size
     per_scene = np.bincount(run.scene[picks], minlength=1)
-    figures = [] if balance is None else _class_figures(run, balance)
+    figures = [] if balance is None else _class_figures(run, balance, compared)
     figures += [
         Figure(
             "Scenes reached",
-            words.count(reached),
-            f"of {words.plural(len(run.scenes), 'scene')}"
+            human.count(reached),
+            f"of {human.plural(len(run.scenes), 'scene')}"
             + (
-                f"; the busiest gives {words.share(per_scene.max() / picks.size)} of the picks"
+                f"; the busiest gives {human.share(per_scene.max() / picks.size)} of the picks"
                 if reached > 1
                 else ""
             ),
         ),
         Figure(
             "Overlapping picks",
-            words.share(part),
+            human.share(part),
             "share pixels with another pick"
-            + (f"; by chance {words.share(usual)}" if degree.any() else ", as none can here"),
+            + (f"; by chance {human.share(usual)}" if repeats else ", as none can here"),
         ),
     ]
-    short = short_title(method.title)
+    short = compared.method
     return Panel(
         index=index,
         name=method.name,
         title=method.title,
         short=short,
         source=method.source,
-        headline=f"{words.count(picks.size)} of {words.count(run.n)} patches kept",
-        lede=_lede(run, method, short, balance),
+        headline=said.text,
+        verdicts=said.notes,
         pool=charts.pool(_strength(run, method), f"{short}: which patches of the pool were kept"),
         pool_note="The pool in the order of its scenes; the stronger, the earlier chosen."
         + (f" One square is {each} patches." if (each := charts.per_square(run.n)) > 1 else ""),
@@ -153,58 +164,35 @@ def panel(
         classes=[] if balance is None else _class_rows(run, balance),
         classes_note="" if balance is None else _classes_note(run, balance),
         histogram=None if found is None else charts.histogram(found),
-        histogram_low="" if found is None else words.decimal(found.low),
-        histogram_high="" if found is None else words.decimal(found.high),
+        histogram_low="" if found is None else human.decimal(found.low),
+        histogram_high="" if found is None else human.decimal(found.high),
         histogram_note=_histogram_note(short, method, found, run.n),
         overlap=part,
-        overlap_text=words.share(part),
-        overlap_chance=words.share(usual),
+        overlap_text=human.share(part),
+        overlap_chance=human.share(usual),
         overlap_bar=charts.bar(
             part,
-            f"{short}: {words.share(part)} of the picks overlap, {words.share(usual)} by chance",
+            f"{short}: {human.share(part)} of the picks overlap, {human.share(usual)} by chance",
             usual,
         ),
         entropy=math.nan if balance is None else balance.entropy_kept,
-        entropy_text="" if balance is None else words.decimal(balance.entropy_kept),
+        entropy_text="" if balance is None else human.decimal(balance.entropy_kept),
         entropy_bar=None
         if balance is None
         else charts.bar(
             balance.entropy_kept,
-            f"{short}: {words.decimal(balance.entropy_kept)}; "
-            f"pool {words.decimal(balance.entropy_pool)}",
+            f"{short}: {human.decimal(balance.entropy_kept)}; "
+            f"pool {human.decimal(balance.entropy_pool)}",
             balance.entropy_pool,
         ),
-        rare="" if balance is None else words.factor(float(balance.factor[balance.rarest])),
-        scenes=f"{words.count(reached)} of {words.count(len(run.scenes))}",
-        kept=words.count(picks.size),
-        seconds=words.seconds(method.seconds) if math.isfinite(method.seconds) else words.NONE,
+        rare="" if balance is None else human.factor(float(balance.factor[balance.rarest])),
+        scenes=f"{human.count(reached)} of {human.count(len(run.scenes))}",
+        kept=human.count(picks.size),
+        seconds=human.seconds(method.seconds) if math.isfinite(method.seconds) else human.NONE,
         budget=_budget(method),
         guide=GUIDES.get(method.name),
         options=_options(method),
     )
-
-
-def _lede(run: RunData, method: MethodData, short: str, found: numbers.Balance | None) -> str:
-    kept = words.share(method.picks.size / max(run.n, 1))
-    text = f"{short} kept {kept} of the pool."
-    if run.counts is None:
-        return f"{text} No masks were given, so nothing is known of its classes."
-    if found is None or not math.isfinite(found.entropy_kept):
-        return text
-    before, after = words.decimal(found.entropy_pool), words.decimal(found.entropy_kept)
-    if before == after:
-        text += f" The classes are as even as before: entropy {after}."
-    else:
-        way = "more" if found.entropy_kept > found.entropy_pool else "less"
-        text += f" The classes are {way} even than in the pool: entropy {before} \u2192 {after}."
-    times = float(found.factor[found.rarest])
-    if len(run.classes) > 1 and math.isfinite(times):
-        name = run.classes[found.rarest]
-        if times == 0:
-            text += f" The rarest class, {name}, is not in the selection."
-        else:
-            text += f" The rarest class, {name}, has {words.factor(times)} its share."
-    return text
 
 
 def _strength(run: RunData, method: MethodData) -> NDArray[np.float64]:
@@ -214,19 +202,24 @@ def _strength(run: RunData, method: MethodData) -> NDArray[np.float64]:
     return strength
 
 
-def _class_figures(run: RunData, found: numbers.Balance) -> list[Figure]:
-    rarest = found.rarest
+def _class_figures(run: RunData, found: numbers.Balance, compared: Picks) -> list[Figure]:
+    rarest, even, rare = found.rarest, compared.evenness, compared.rare
+    entropy = "1 means all classes equally common"
+    share = f"{human.share(float(found.pool[rarest]))} of the pool \u2192 "
+    share += f"{human.share(float(found.kept[rarest]))} of the selection"
+    if even is not None and rare is not None:
+        entropy += f"; random picks: {human.decimal(even.low)} to {human.decimal(even.high)}"
+        share += f"; random picks: {human.factor(rare.low)} to {human.factor(rare.high)}"
     return [
         Figure(
             "Class entropy",
-            f"{words.decimal(found.entropy_pool)} \u2192 {words.decimal(found.entropy_kept)}",
-            "pool \u2192 selection; 1 means all classes equally common",
+            f"{human.decimal(found.entropy_pool)} \u2192 {human.decimal(found.entropy_kept)}",
+            f"pool \u2192 selection; {entropy}",
         ),
         Figure(
             f"Rarest class: {run.classes[rarest]}",
-            words.factor(float(found.factor[rarest])),
-            f"{words.share(float(found.pool[rarest]))} of the pool \u2192 "
-            f"{words.share(float(found.kept[rarest]))} of the selection",
+            human.factor(float(found.factor[rarest])),
+            share,
         ),
     ]
 
@@ -239,8 +232,8 @@ def _class_rows(run: RunData, found: numbers.Balance) -> list[ClassRow]:
         trend = "" if not math.isfinite(times) or 0.95 < times < 1.05 else "up"
         rows.append(
             ClassRow(
-                run.classes[i], charts.colour(run.colors[i]), words.share(pool), words.share(kept),
-                words.factor(times), "down" if trend and times < 1 else trend,
+                run.classes[i], charts.colour(run.colors[i]), human.share(pool), human.share(kept),
+                human.factor(times), "down" if trend and times < 1 else trend,
                 charts.twin(pool, kept, largest, run.colors[i], run.classes[i]),
             )
         )  # fmt: skip
@@ -268,9 +261,9 @@ def _histogram_note(short: str, method: MethodData, found: numbers.Histogram | N
             "says which patch comes first, not by how much."
         )
     if method.depth < n:
-        note += f" It ranked {words.count(method.depth)} of {words.count(n)} patches."
+        note += f" It ranked {human.count(method.depth)} of {human.count(n)} patches."
     elif found.unscored:
-        note += f" {words.plural(found.unscored, 'patch', 'patches')} could not be scored."
+        note += f" {human.plural(found.unscored, 'patch', 'patches')} could not be scored."
     return note.strip()
 
 
@@ -279,8 +272,8 @@ def _thumbs(run: RunData, method: MethodData, album: Album) -> tuple[list[Thumb]
     best = [_thumb(run, method, row, album) for row in method.picks[:shown].tolist()]
     if method.depth < run.n:
         note = (
-            f"The order is known for the first {words.count(method.depth)} of "
-            f"{words.count(run.n)} patches only, so there is no last place to show."
+            f"The order is known for the first {human.count(method.depth)} of "
+            f"{human.count(run.n)} patches only, so there is no last place to show."
         )
         return best, [], note
     last = np.argsort(-method.rank, kind="stable")[:shown]
@@ -291,8 +284,8 @@ def _thumbs(run: RunData, method: MethodData, album: Album) -> tuple[list[Thumb]
 def _thumb(run: RunData, method: MethodData, row: int, album: Album) -> Thumb:
     tile = run.ids[row]
     album.add(tile, run.tile_files.get(tile))
-    rank = words.count(method.rank[row]) if math.isfinite(method.rank[row]) else words.NONE
-    score = words.decimal(float(method.score[row]), 3)
+    rank = human.count(method.rank[row]) if math.isfinite(method.rank[row]) else human.NONE
+    score = human.decimal(float(method.score[row]), 3)
     bars = None if run.counts is None else class_bar(run, row)
     scene = run.scenes[run.scene[row]]["scene"]
     alt = f"Rank {rank}: patch {tile}"
@@ -314,9 +307,9 @@ def shares(run: RunData, row: int) -> list[float]:
 def _budget(method: MethodData) -> str:
     parts = []
     for unit, left in method.unspent.items():
-        spent = words.amount(method.spent.get(unit, 0), unit)
-        parts.append(f"{spent}, {words.amount(left, unit) if left else 'nothing'} left")
-    return "; ".join(parts) or words.plural(method.picks.size, "patch", "patches")
+        spent = human.amount(method.spent.get(unit, 0), unit)
+        parts.append(f"{spent}, {human.amount(left, unit) if left else 'nothing'} left")
+    return "; ".join(parts) or human.plural(method.picks.size, "patch", "patches")
 
 
 def _options(method: MethodData) -> list[tuple[str, str]]:

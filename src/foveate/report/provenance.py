@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from foveate.report import words
+from foveate.report import human
 
 if TYPE_CHECKING:
     from foveate.report.data import PoolData, RunData
@@ -21,6 +21,7 @@ class Origin(NamedTuple):
     """How a run was made, as the last section of every page shows it."""
 
     command: str
+    notes: list[str]
     inputs: list[tuple[str, str]]
     encoder: list[tuple[str, str]]
     versions: list[tuple[str, str]]
@@ -36,13 +37,14 @@ def origin(run: PoolData) -> Origin:
     rest = len(listed) - LISTED
     return Origin(
         command=run.record.get("command", ""),
+        notes=imagery_notes(run),
         inputs=inputs(run),
         encoder=encoder(run),
         versions=[(k, str(v)) for k, v in run.record.get("environment", {}).items()],
         steps=steps(run),
         excluded_text=excluded(run),
         excluded=listed[:LISTED],
-        excluded_more=f"and {words.count(rest)} more" if rest > 0 else "",
+        excluded_more=f"and {human.count(rest)} more" if rest > 0 else "",
     )
 
 
@@ -51,26 +53,32 @@ def facts(run: RunData) -> list[tuple[str, str]]:
     job = run.record.get("job", {})
     summary = run.record.get("summary", {})
     pool = summary.get("pool", {})
-    where = words.plural(len(run.scenes), "scene")
+    where = human.plural(len(run.scenes), "scene")
     kind = "georeferenced" if pool.get("georeferenced") else "no georeference"
     budget = str(summary.get("budget", job.get("budget", "?")))
     found = [
-        ("Pool", f"{words.plural(run.n, 'patch', 'patches')} in {where}"),
+        ("Pool", f"{human.plural(run.n, 'patch', 'patches')} in {where}"),
         ("Imagery", f"{pool.get('bands', '?')} bands, {pool.get('dtype', '?')}, {kind}"),
-        ("Budget", budget.replace("%", f"{words.GAP}%")),
+        ("Budget", budget.replace("%", f"{human.GAP}%")),
         ("Encoder", run.encoder.get("name", "?") if run.encoder else "none needed"),
         ("Seed", str(summary.get("seed", job.get("seed", "?")))),
     ]
     if len(run.methods) > 1:
-        found.insert(3, ("Methods", words.count(len(run.methods))))
+        found.insert(3, ("Methods", human.count(len(run.methods))))
     if summary.get("preset", "default") != "default":
         found.append(("Preset", summary["preset"]))
     least = job.get("min_valid")
-    gone = words.plural(len(run.excluded), "patch", "patches") if run.excluded else "nothing"
+    gone = human.plural(len(run.excluded), "patch", "patches") if run.excluded else "nothing"
     if run.excluded and least is not None:
-        gone += f", under {words.share(least)} valid"
+        gone += f", under {human.share(least)} valid"
     found.append(("Excluded", gone))
     return found
+
+
+def imagery_notes(run: PoolData) -> list[str]:
+    """Return what the run warned of when it read the imagery."""
+    notes = run.record.get("summary", {}).get("pool", {}).get("notes") or []
+    return [str(note) for note in notes]
 
 
 def excluded(run: PoolData) -> str:
@@ -78,8 +86,8 @@ def excluded(run: PoolData) -> str:
     if not run.excluded:
         return "No patch was excluded: all of them had enough valid pixels."
     least = run.record.get("job", {}).get("min_valid")
-    reason = f" with less than {words.share(least)} valid pixels" if least is not None else ""
-    count = words.plural(len(run.excluded), "patch", "patches")
+    reason = f" with less than {human.share(least)} valid pixels" if least is not None else ""
+    count = human.plural(len(run.excluded), "patch", "patches")
     return f"{count}{reason} left the pool before anything was ranked."
 
 
@@ -117,14 +125,14 @@ def steps(run: PoolData) -> list[tuple[str, str]]:
         kind = name.partition(" ")[0]
         label = kind if kind in {"select", "look"} else name
         found[label] = found.get(label, 0) + step["seconds"]
-    return [(name, words.seconds(value)) for name, value in found.items()]
+    return [(name, human.seconds(value)) for name, value in found.items()]
 
 
 def inputs(run: PoolData) -> list[tuple[str, str]]:
     """What was read and how it was cut."""
     job = run.record.get("job", {})
     printed = sum(1 for s in run.scenes if s.get("fingerprint"))
-    found = f"{words.count(printed)} of {words.count(len(run.scenes))}"
+    found = f"{human.count(printed)} of {human.count(len(run.scenes))}"
     rows = [("Scenes with a fingerprint", found)]
     for key in _INPUTS:
         value = job.get(key)

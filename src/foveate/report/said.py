@@ -5,8 +5,9 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from foveate.report import charts, words
+from foveate.report import charts, human
 from foveate.report.stage import number
+from foveate.report.words.focus import answer_kind
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -19,7 +20,6 @@ _TEXTS = (
     ("First region alone", "prediction_tile", False),
 )
 _LEAST = 1e-3  # probabilities below it are all the same to a reader
-_SHORT = 64  # letters of an answer in a headline
 
 KINDS = {
     "full": ("Whole image", "the image squeezed into the model\u2019s input, one pass"),
@@ -28,13 +28,6 @@ KINDS = {
     "confident": ("Surest region", "the chosen region whose label is the most probable"),
     "first": ("First region", "the most important region alone"),
     "tile": ("Best single tile", "the surest of all tiles that were seen, chosen or not"),
-}
-
-_ANSWER = {
-    "vote": "a vote of all tiles that were seen, each with the area it stands for",
-    "fused": "that of the chosen regions together, their features averaged",
-    "confident": "that of the chosen region whose label is the most probable",
-    "first": "that of the most important region alone",
 }
 
 
@@ -111,37 +104,12 @@ def said(result: Mapping[str, Any], fits: list[float]) -> Said:
     )  # fmt: skip
 
 
-def with_and_without(result: Mapping[str, Any]) -> tuple[str, str]:
-    """Return the answer with regions and the one of the whole image in a few words, or ""."""
-    return _brief(result.get("prediction")), _brief(result.get("prediction_full"))
-
-
 def sure(result: Mapping[str, Any], kind: str) -> str:
     """Return how sure an answer is: a share with its unit, or "" where that is not known."""
     value = number((result.get("answers") or {}).get(kind, {}).get("probability"))
     if not math.isfinite(value):
         return ""
-    return f"{words.share(value)} {'of the votes' if kind == 'vote' else 'probability'}"
-
-
-def answer_kind(result: Mapping[str, Any]) -> str:
-    """Return which kind of answer the goal takes."""
-    return str((result.get("forms") or {}).get("answer", ""))
-
-
-def how(result: Mapping[str, Any]) -> str:
-    """Say what the answer is made of; "" where it is not in classes."""
-    kind = _ANSWER.get(answer_kind(result), "")
-    return f"The answer is {kind}." if kind and result.get("answers") else ""
-
-
-def _brief(value: Any) -> str:
-    if value is None:
-        return ""
-    if isinstance(value, dict):
-        return words.plural(int(number(value.get("masks")) or 0), "mask")
-    text = " ".join(str(value).split())
-    return text if len(text) <= _SHORT else text[: _SHORT - 1].rstrip() + "\u2026"
+    return f"{human.share(value)} {'of the votes' if kind == 'vote' else 'probability'}"
 
 
 def _answers(result: Mapping[str, Any]) -> list[Answer]:
@@ -163,7 +131,7 @@ def _answer(kind: str, given: Mapping[str, Any], *, lead: bool) -> Answer:
     classes = []
     for place, (name, value) in enumerate(ranked):
         share = number(value)
-        text = words.share(share) if share == 0 or not share < _LEAST else f"<0.1{words.GAP}%"
+        text = human.share(share) if share == 0 or not share < _LEAST else f"<0.1{human.GAP}%"
         bar = charts.bar(share, f"{name} {text}")
         classes.append(Class(str(name), bar, text, place == 0))
     return Answer(title, note, lead, classes)
@@ -174,7 +142,7 @@ def _texts(result: Mapping[str, Any]) -> list[Text]:
         return []
     found = [(title, result.get(key), lead) for title, key, lead in _TEXTS]
     return [
-        Text(title, value.strip() or words.NONE, lead)
+        Text(title, value.strip() or human.NONE, lead)
         for title, value, lead in found
         if isinstance(value, str)
     ]
@@ -190,7 +158,7 @@ def _query(given: Mapping[str, Any] | None, fits: list[float]) -> tuple[list[Lin
     span = (high - low) or 1.0
     rows = []
     for name, value in (("Whole image", full), ("Best region", best)):
-        text = words.share(value) if chance else words.decimal(value, 3)
+        text = human.share(value) if chance else human.decimal(value, 3)
         rows.append(Line(name, charts.bar((value - low) / span, f"{name}: {text}"), text))
     note = f"How well \u201c{given.get('text', '')}\u201d fits: "
     if chance:
@@ -219,7 +187,7 @@ def _plain(value: Any) -> str:
     """Write a value of a record: a number, the mean of several, or text."""
     if isinstance(value, list):
         known = [number(v) for v in value if math.isfinite(number(v))]
-        return f"{words.decimal(sum(known) / len(known))} on average" if known else words.NONE
+        return f"{human.decimal(sum(known) / len(known))} on average" if known else human.NONE
     if isinstance(value, bool) or not isinstance(value, int | float):
-        return words.NONE if value is None else str(value)
-    return words.count(value) if value == round(value) else words.decimal(value)
+        return human.NONE if value is None else str(value)
+    return human.count(value) if value == round(value) else human.decimal(value)

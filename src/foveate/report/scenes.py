@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from foveate.report import words
+from foveate.report import human
 from foveate.report.pictures import FEW_SCENES, SIDE
 
 if TYPE_CHECKING:
@@ -96,7 +96,7 @@ def cards(run: RunData, lead: int, album: Album) -> tuple[list[SceneCard], dict[
             SceneCard(
                 place, info["scene"], int(info["height"]), int(info["width"]),
                 album.uris.get(info["scene"], ""),
-                _picks(run, lead, scene), count, words.plural(count, "pick"),
+                _picks(run, lead, scene), count, human.plural(count, "pick"),
             )
         )  # fmt: skip
     found.sort(key=lambda card: (-card.count, card.index))
@@ -104,7 +104,7 @@ def cards(run: RunData, lead: int, album: Album) -> tuple[list[SceneCard], dict[
             "kept": [int(m.picks.size) for m in run.methods]}  # fmt: skip
     note = _note(run, votes, len(shown))
     if cut:
-        note += f" The first {words.count(OUTLINES)} picks of a scene are drawn."
+        note += f" The first {human.count(OUTLINES)} picks of a scene are drawn."
     return found, data, note.strip()
 
 
@@ -114,7 +114,7 @@ def _picks(run: RunData, lead: int, scene: int) -> list[Pick]:
     for place in np.flatnonzero(run.scene[method.picks] == scene)[:OUTLINES].tolist():
         row = int(method.picks[place])
         strength = 1 - 0.65 * place / max(method.picks.size - 1, 1)
-        tip = f"#{place + 1} \u00b7 {words.decimal(float(method.score[row]), 3)} \u00b7 "
+        tip = f"#{place + 1} \u00b7 {human.decimal(float(method.score[row]), 3)} \u00b7 "
         tip += run.ids[row].removeprefix(f"{run.scenes[scene]['scene']}/")
         found.append(Pick(*run.windows[row].tolist(), round(strength, 3), tip))
     return found
@@ -125,11 +125,11 @@ def _note(run: RunData, votes: np.ndarray, shown: int) -> str:
     parts = []
     if picked > shown:
         parts.append(
-            f"The {words.count(shown)} scenes with the most picks of all methods are shown; "
-            f"{words.plural(picked - shown, 'scene')} with picks "
+            f"The {human.count(shown)} scenes with the most picks of all methods are shown; "
+            f"{human.plural(picked - shown, 'scene')} with picks "
             f"{'is' if picked - shown == 1 else 'are'} not."
         )
     if picked < len(run.scenes):
         empty = len(run.scenes) - picked
-        parts.append(f"{words.plural(empty, 'scene')} had no pick by any method.")
+        parts.append(f"{human.plural(empty, 'scene')} had no pick by any method.")
     return " ".join(parts)

@@ -5,9 +5,10 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from foveate.report import charts, words
+from foveate.report import charts, human
 from foveate.report.said import Line
 from foveate.report.stage import number
+from foveate.report.words.focus import passes
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -40,7 +41,7 @@ class Searched(NamedTuple):
     notes: list[tuple[str, str]]
 
 
-def searched(result: Mapping[str, Any], tiles: int, limit: float) -> Searched:
+def searched(result: Mapping[str, Any], tiles: float, limit: float) -> Searched:
     """Show the search of one image.
 
     Args:
@@ -51,13 +52,7 @@ def searched(result: Mapping[str, Any], tiles: int, limit: float) -> Searched:
     return Searched(_spent(result, tiles), _turns(result), _notes(result, limit))
 
 
-def passes(value: float) -> str:
-    """Write a number of passes: 24, 1.1."""
-    text = words.count(value) if value >= 9.95 or value == round(value) else f"{value:.2g}"
-    return f"{text} {'pass' if text == '1' else 'passes'}"
-
-
-def _spent(result: Mapping[str, Any], tiles: int) -> list[Line]:
+def _spent(result: Mapping[str, Any], tiles: float) -> list[Line]:
     spent = number(result.get("passes"))
     rows = (("This look", spent), ("Tiling all of it", tiles), ("Whole image, once", 1))
     most = max(spent, tiles, 1)
@@ -72,9 +67,9 @@ def _turns(result: Mapping[str, Any]) -> list[Turn]:
     top = max([number(one["importance"]) for one in rounds], default=1.0)
     return [
         Turn(
-            words.count(one["cells"]), words.count(one["chosen"]),
+            human.count(one["cells"]), human.count(one["chosen"]),
             charts.bar(number(one["importance"]) / top if top > 0 else 0, "importance"),
-            words.decimal(number(one["importance"]), 3), signed(number(one.get("epsilon"))),
+            human.decimal(number(one["importance"]), 3), signed(number(one.get("epsilon"))),
             f"{one['passes']:.4g}",
         )
         for one in rounds
@@ -83,12 +78,12 @@ def _turns(result: Mapping[str, Any]) -> list[Turn]:
 
 def signed(value: float) -> str:
     """Write a number with its sign: +0.19."""
-    text = words.decimal(value)
+    text = human.decimal(value)
     return f"+{text}" if value > 0 and float(f"{value:.2f}") else text
 
 
 def _notes(result: Mapping[str, Any], limit: float) -> list[tuple[str, str]]:
-    rows = [("Why it stopped", _sentence(result.get("stop_reason", words.NONE)))]
+    rows = [("Why it stopped", _sentence(result.get("stop_reason", human.NONE)))]
     rows.append((f"\u03b5 = {signed(number(result.get('epsilon')))}", _epsilon(result, limit)))
     if result.get("removal"):
         text = f"{_sentence(result['removal'])} No region was ever cut out of the picture."
@@ -97,11 +92,11 @@ def _notes(result: Mapping[str, Any], limit: float) -> list[tuple[str, str]]:
     if number(result.get("remembered")) > 0:
         work.append(f"{passes(result['remembered'])} of them were remembered from earlier looks.")
     if result.get("images") and result.get("seconds") is not None:
-        images = words.plural(result["images"], "image")
-        work.append(f"{images} went through the model in {words.seconds(result['seconds'])}.")
+        images = human.plural(result["images"], "image")
+        work.append(f"{images} went through the model in {human.seconds(result['seconds'])}.")
     if result.get("generated") is not None and result.get("judged") is not None:
-        answers = words.plural(result["generated"], "answer was", "answers were")
-        work.append(f"{answers} generated, {words.count(result['judged'])} judged.")
+        answers = human.plural(result["generated"], "answer was", "answers were")
+        work.append(f"{answers} generated, {human.count(result['judged'])} judged.")
     if result.get("selector"):
         spent = passes(number(result.get("selector_passes")))
         work.append(f"The regions were chosen by {result['selector']}, which took {spent} of them.")
@@ -109,7 +104,7 @@ def _notes(result: Mapping[str, Any], limit: float) -> list[tuple[str, str]]:
         rows.append(("Work", " ".join(work)))
     ties = int(number(result.get("near_ties", 0)) or 0)
     if ties:
-        text = f"{words.plural(ties, 'pair')} of neighbouring ranks differ by rounding only, and "
+        text = f"{human.plural(ties, 'pair')} of neighbouring ranks differ by rounding only, and "
         rows.append(("Near ties", f"{text}may swap on another machine."))
     rows += [("Note", str(note)) for note in result.get("notes") or []]
     return rows
@@ -119,10 +114,10 @@ def _epsilon(result: Mapping[str, Any], limit: float) -> str:
     value = number(result.get("epsilon"))
     if not math.isfinite(value):
         return "The image leaves nothing to lose by this goal, and so nothing to compare with."
-    text = f"By what the goal wants kept, the regions lose {words.share(abs(value))} "
+    text = f"By what the goal wants kept, the regions lose {human.share(abs(value))} "
     text += f"{'more' if value >= 0 else 'less'} than the whole image "
-    text += f"({words.decimal(number(result.get('loss_set')))} against "
-    text += f"{words.decimal(number(result.get('loss_full')))}). "
+    text += f"({human.decimal(number(result.get('loss_set')))} against "
+    text += f"{human.decimal(number(result.get('loss_full')))}). "
     bound = f" of {limit:g}" if math.isfinite(limit) else ""
     if result.get("coreset_ok"):
         return f"{text}The limit{bound} is kept: the regions may stand for the image."

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
-from foveate.report import words
+from foveate.report import human
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -90,6 +90,7 @@ def stage(
     *,
     picture: str = "",
     masks: str = "",
+    higher: int | None = None,
 ) -> Stage:
     """Draw an image.
 
@@ -100,6 +101,8 @@ def stage(
         columns: Name -> (n,) values of all cells, as a run stores them.
         picture: Data URI, or "".
         masks: Data URI, or "".
+        higher: Cells that score higher than a chosen one and were not chosen, as the look counted
+            them; None for a look that did not.
     """
     unit = SIDE / max(shape)
     score = np.array(columns["importance"], np.float64)
@@ -120,8 +123,8 @@ def stage(
     return Stage(
         element, picture, masks, round(unit * shape[1], 1), round(unit * shape[0], 1), cells, seen,
         sorted(regions, key=lambda one: -one.rank),
-        words.decimal(low), words.decimal(high), _note(columns, score, ranks),
-        f"{name} with {words.plural(len(regions), 'chosen region')}, numbered by importance",
+        human.decimal(low), human.decimal(high), _note(columns, score, ranks, higher),
+        f"{name} with {human.plural(len(regions), 'chosen region')}, numbered by importance",
     )  # fmt: skip
 
 
@@ -139,17 +142,21 @@ def tinted(score: NDArray[np.float64]) -> list[int]:
     return np.clip(np.rint(STEPS * share), 0, STEPS).astype(int).tolist()
 
 
-def _note(columns: Mapping[str, Sequence], score: NDArray[np.float64], ranks: list[int]) -> str:
+def _note(
+    columns: Mapping[str, Sequence], score: NDArray[np.float64], ranks: list[int],
+    higher: int | None,
+) -> str:  # fmt: skip
     """Explain cells that score higher than a chosen one and were not chosen."""
     chosen = np.array(ranks) > 0
     if not chosen.any():
         return ""
     passed = ~chosen & (score > np.nanmin(score[chosen]))
-    if not passed.any():
+    count = int(passed.sum()) if higher is None else higher
+    if not count or not passed.any():
         return ""
     area = np.array(columns["h"], np.float64) * np.array(columns["w"], np.float64)
-    one = passed.sum() == 1
-    start = f"{words.plural(int(passed.sum()), 'cell')} {'scores' if one else 'score'} higher than "
+    one = count == 1
+    start = f"{human.plural(count, 'cell')} {'scores' if one else 'score'} higher than "
     start += f"a chosen one and {'was' if one else 'were'} "
     if (area[passed] > 1.5 * area[chosen].max()).all():
         return f"{start}only seen squeezed, too coarse to be chosen."
@@ -180,14 +187,14 @@ def _outline(box: tuple[float, float, float, float], rank: int, tip: str) -> Out
 
 def _tip(columns: Mapping[str, Sequence], row: int, rank: int) -> str:
     parts = [f"#{rank}"] if rank else []
-    parts.append(f"importance {words.decimal(number(columns['importance'][row]), 3)}")
+    parts.append(f"importance {human.decimal(number(columns['importance'][row]), 3)}")
     if "label" in columns and columns["label"][row] is not None:
         sure = number(columns["probability"][row]) if "probability" in columns else math.nan
         parts.append(
-            f"{columns['label'][row]}" + (f" {words.share(sure)}" if math.isfinite(sure) else "")
+            f"{columns['label'][row]}" + (f" {human.share(sure)}" if math.isfinite(sure) else "")
         )
     if "fit" in columns:
-        parts.append(f"fit {words.decimal(number(columns['fit'][row]), 3)}")
+        parts.append(f"fit {human.decimal(number(columns['fit'][row]), 3)}")
     return " \u00b7 ".join(parts)
 
 

@@ -11,10 +11,13 @@ from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
 
 import numpy as np
 
-from foveate.report import charts, numbers, provenance, words
+from foveate.report import charts, human, numbers, provenance
 from foveate.report.panels import Panel, class_bar, panel, shares
+from foveate.report.picked import headlines as said_of
+from foveate.report.picked import picked, together
 from foveate.report.pictures import Album
 from foveate.report.scenes import SceneCard, cards
+from foveate.report.words import Headline
 
 if TYPE_CHECKING:
     from markupsafe import Markup
@@ -83,6 +86,7 @@ class View:
     panels: list[Panel]
     chips: bool
     has_classes: bool
+    said: str
     compare_note: str
     scenes: list[SceneCard]
     scenes_note: str
@@ -109,7 +113,12 @@ def build(run: RunData) -> View:
     lead = names.index(USUAL) if USUAL in names else 0
     order = [lead, *(i for i in range(len(names)) if i != lead)]
     degree = numbers.overlaps(run.scene, run.windows)
-    built = {i: panel(run, run.methods[i], i, album, degree) for i in order}
+    compared, repeats = picked(run, degree), bool(degree.any())
+    said = said_of(run, compared)
+    built = {
+        i: panel(run, run.methods[i], i, album, compared[i], said[names[i]], repeats=repeats)
+        for i in order
+    }
     panels = [built[i] for i in range(len(names))]
     agreed, agreed_note = _agreed(run, album)
     votes, votes_note = _votes(run)
@@ -133,7 +142,8 @@ def build(run: RunData) -> View:
         panels=panels,
         chips=len(panels) <= CHIPS,
         has_classes=any(p.classes for p in panels),
-        compare_note=_compare(entropy, overlaps=bool(degree.any())),
+        said=together(run, compared),
+        compare_note=_compare(entropy, overlaps=repeats),
         scenes=scene_cards,
         scenes_note=scenes_note,
         scenes_empty=_empty(sum(not card.picks for card in scene_cards), panels[lead].short),
@@ -142,7 +152,7 @@ def build(run: RunData) -> View:
         votes_note=votes_note,
         agreed=agreed,
         agreed_note=agreed_note,
-        repeats=bool(degree.any()),
+        repeats=repeats,
         repeats_note=_repeats(degree),
         facts=provenance.facts(run),
         origin=provenance.origin(run),
@@ -151,6 +161,12 @@ def build(run: RunData) -> View:
         pictures_note=_left_out(len(album.left_out) + len(overviews.left_out)),
         script=data,
     )
+
+
+def headlines(run: RunData) -> dict[str, Headline]:
+    """Return what is said of each method by its name, and of all beside each other as ""."""
+    found = picked(run, numbers.overlaps(run.scene, run.windows))
+    return {**said_of(run, found), "": Headline(together(run, found))}
 
 
 def _shots(
@@ -211,7 +227,7 @@ def _heats(run: RunData, panels: list[Panel]) -> list[Heat]:
             "Same patches",
             "Share of the smaller selection that is in the other.",
             run.overlap,
-            words.share,
+            human.share,
         )
     ]
     if np.isfinite(run.kendall).any():
@@ -221,7 +237,7 @@ def _heats(run: RunData, panels: list[Panel]) -> list[Heat]:
                 "Kendall\u2019s \u03c4 over the whole pool: 1 is the same order, 0 unrelated, "
                 "\u22121 reversed. A dash: one of the two is not a full ranking.",
                 run.kendall,
-                words.decimal,
+                human.decimal,
             )
         )
     return found
@@ -234,18 +250,18 @@ def _votes(run: RunData) -> tuple[list[Vote], str]:
     picks = [m.picks for m in run.methods]
     tiles = np.bincount(numbers.consensus(run.n, picks), minlength=methods + 1).tolist()
     chance = numbers.votes_by_chance(run.n, [p.size for p in picks]).tolist()
-    note = f"{words.plural(tiles[0], 'patch', 'patches')} ({words.share(tiles[0] / run.n)}) "
-    note += f"were chosen by no method; {words.count(chance[0])} are to be expected of methods "
+    note = f"{human.plural(tiles[0], 'patch', 'patches')} ({human.share(tiles[0] / run.n)}) "
+    note += f"were chosen by no method; {human.count(chance[0])} are to be expected of methods "
     note += "that know nothing of each other, which is what the marks stand for."
     shown = [v for v in range(1, methods + 1) if tiles[v] or chance[v] >= 0.5]
     top = max([1.0, *(max(tiles[v], chance[v]) for v in shown)])
     rows = []
     for votes in shown:
-        label = "all methods" if votes == methods else words.plural(votes, "method")
-        text = f"{words.plural(tiles[votes], 'patch', 'patches')} chosen by {label}"
-        usual = "<1" if chance[votes] < 0.5 else words.count(chance[votes])
+        label = "all methods" if votes == methods else human.plural(votes, "method")
+        text = f"{human.plural(tiles[votes], 'patch', 'patches')} chosen by {label}"
+        usual = "<1" if chance[votes] < 0.5 else human.count(chance[votes])
         bar = charts.bar(tiles[votes] / top, text, chance[votes] / top)
-        rows.append(Vote(label, words.count(tiles[votes]), usual, bar))
+        rows.append(Vote(label, human.count(tiles[votes]), usual, bar))
     return rows, note
 
 
@@ -274,7 +290,7 @@ def _compare(entropy: float, *, overlaps: bool) -> str:
     """Say what the table of methods shows."""
     text = "What each method made of the same budget."
     if math.isfinite(entropy):
-        text += f" The mark on the entropy bars is the pool as it was, {words.decimal(entropy)}."
+        text += f" The mark on the entropy bars is the pool as it was, {human.decimal(entropy)}."
     if overlaps:
         text += " The mark on the overlap bars is what random picks would have."
     return f"{text} Choose a method to see the rest of the page through it."
@@ -288,7 +304,7 @@ def _repeats(degree: NDArray[np.int64]) -> str:
             "Neighbours may still look alike."
         )
     return (
-        f"In this pool {words.share(float((degree > 0).mean()))} of the windows share pixels with "
+        f"In this pool {human.share(float((degree > 0).mean()))} of the windows share pixels with "
         "another one. Overlapping picks are paid for twice and teach less than the budget "
         "suggests; methods that score each patch alone are drawn to them. The mark is what the "
         "same number of random picks would have. Cutting without overlap (a stride of the tile's "
@@ -308,6 +324,6 @@ def _left_out(number: int) -> str:
     if not number:
         return ""
     return (
-        f"{words.plural(number, 'picture')} could not be shown: not stored with the "
+        f"{human.plural(number, 'picture')} could not be shown: not stored with the "
         "run, or left out to keep this page small."
     )

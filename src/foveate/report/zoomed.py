@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from foveate.report import charts, words
+from foveate.report import charts, human
 from foveate.report.said import Line
 from foveate.report.stage import number
 
@@ -69,10 +69,10 @@ def _card(look: LookData, region: Mapping[str, Any], album: Album) -> Card:
     album.add(key, look.crops.get(rank), look.crop_side)
     label, sure = region.get("label"), number(region.get("probability"))
     fit = number(region.get("fit"))
-    surety = words.share(sure) if math.isfinite(sure) else ""
+    surety = human.share(sure) if math.isfinite(sure) else ""
     if math.isfinite(fit):
-        surety += f"{' \u00b7 ' if surety else ''}fit {words.decimal(fit, 3)}"
-    value = words.decimal(number(region.get("importance")))
+        surety += f"{' \u00b7 ' if surety else ''}fit {human.decimal(fit, 3)}"
+    value = human.decimal(number(region.get("importance")))
     title = str(label) if label else f"Region {rank}"
     weights = (look.result.get("forms") or {}).get("weights") or {}
     parts = [_part(name, number(region.get(name)), weights) for name in _PARTS]
@@ -89,12 +89,12 @@ def _part(name: str, value: float, weights: Mapping[str, Any]) -> Line:
     title += "" if weight else ", counts 0"
     area = number(weights.get("area", 0.0))
     most = 1 + (area if name == "utility" and math.isfinite(area) else 0)
-    bar = charts.bar(min(value / most, 1), f"{name} {words.decimal(value)} of at most {most:g}")
-    return Line(title, bar, words.decimal(value))
+    bar = charts.bar(min(value / most, 1), f"{name} {human.decimal(value)} of at most {most:g}")
+    return Line(title, bar, human.decimal(value))
 
 
 def _place(region: Mapping[str, Any]) -> list[str]:
-    x, y, w, h = (words.count(region[name]) for name in "xywh")
+    x, y, w, h = (human.count(region[name]) for name in "xywh")
     rows = [f"x {x}, y {y}, {w} \u00d7 {h} px"]
     lon, lat = number(region.get("lon")), number(region.get("lat"))
     if math.isfinite(lon) and math.isfinite(lat):
@@ -102,10 +102,10 @@ def _place(region: Mapping[str, Any]) -> list[str]:
         rows.append(f"{abs(lat):.5f}\u00b0 {north}, {abs(lon):.5f}\u00b0 {east}")
     weight = number(region.get("weight"))
     if math.isfinite(weight):
-        rows.append(f"weight {words.decimal(weight)}")
+        rows.append(f"weight {human.decimal(weight)}")
     for name, value in region.items():  # what a task adds to its regions
         if name not in _KNOWN and isinstance(value, int | float | str):
-            text = words.decimal(value) if isinstance(value, float) else str(value)
+            text = human.decimal(value) if isinstance(value, float) else str(value)
             rows.append(f"{name} {text}")
     return rows
 
@@ -117,5 +117,5 @@ def _note(rest: int, result: Mapping[str, Any]) -> str:
     text += f"; importance is utility + {' + '.join(counted)}." if counted else "; importance is "
     text += "" if counted else "the utility alone."
     if rest > 0:
-        text += f" {words.plural(rest, 'more region')} in regions.parquet."
+        text += f" {human.plural(rest, 'more region')} in regions.parquet."
     return text

@@ -7,12 +7,13 @@ from typing import TYPE_CHECKING
 from foveate.bench.cells import Line
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterable, Mapping
 
+    from foveate.bench.cells import Verdict
     from foveate.bench.compare import Found
 
 _WORDS = {"better": "better than", "worse": "worse than", "tied": "tied with"}
-_TURNED = {"better": "worse", "worse": "better"}
+_TURNED: dict[Verdict, Verdict] = {"better": "worse", "worse": "better"}
 
 
 def ahead_of_reference(found: Mapping[str, Found], name: str) -> Line | None:
@@ -21,7 +22,7 @@ def ahead_of_reference(found: Mapping[str, Found], name: str) -> Line | None:
     if row is None or row.skipped or not row.reference:
         return None
     text = f"{name} is {_word(row.verdict, row, 1)} {row.reference}{_figures(row, 1)}"
-    return Line(text, row.verdict == "better")
+    return Line(text, row.verdict == "better", row.verdict)
 
 
 def reference_ahead_of(found: Mapping[str, Found], name: str) -> Line | None:
@@ -29,8 +30,23 @@ def reference_ahead_of(found: Mapping[str, Found], name: str) -> Line | None:
     row = found.get(name)
     if row is None or row.skipped or not row.reference:
         return None
-    word = _word(_TURNED.get(row.verdict, row.verdict), row, -1)
-    return Line(f"{row.reference} is {word} {row.label}{_figures(row, -1)}", row.verdict == "worse")
+    verdict = _TURNED.get(row.verdict, row.verdict)
+    text = f"{row.reference} is {_word(verdict, row, -1)} {row.label}{_figures(row, -1)}"
+    return Line(text, verdict == "better", verdict)
+
+
+def enough(text: str, value: float, least: float, others: Iterable[float]) -> Line:
+    """Say whether a figure reaches a bar that was set beforehand.
+
+    Args:
+        text: The line.
+        value: The figure.
+        least: The bar.
+        others: The same figure of other rows: where all of them reach the bar, it decides nothing.
+    """
+    if value >= least and all(other >= least for other in others):
+        return Line(text, None, "equal")
+    return Line(text, value >= least)
 
 
 def present(lines: list[Line | None]) -> list[Line]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from foveate.bench.cells import Cell, Line, Row, Table
-from foveate.bench.tables._words import present, reference_ahead_of
+from foveate.bench.tables._words import enough, present, reference_ahead_of
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -41,11 +41,16 @@ def says(_: BenchJob, found: Mapping[str, Found]) -> list[Line]:
     for measure, name in (("scenes max @20", "max"), ("scenes mean @20", "mean")):
         if full.get(measure) and measure in own:
             share = own[measure] / full[measure]
+            others = [
+                row.means[measure] / full[measure]
+                for label, row in found.items()
+                if label not in {OWN, "full HR"} and measure in row.means
+            ]
             text = (
                 f"{OWN} has {share:.1%} of the scene mAP@20 ({name}) of full HR at OBR "
                 f"{own['obr']:.3f}: {own[measure]:.3f} of {full[measure]:.3f}"
             )
-            lines.append(Line(text, share >= _ENOUGH))
+            lines.append(enough(text, share, _ENOUGH, others))
     return lines
 
 

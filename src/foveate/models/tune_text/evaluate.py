@@ -51,10 +51,11 @@ def accuracy(
         names: The C classes.
 
     Returns:
-        "images", "top1", "chance" (of guessing a class), "per_class" (name -> share right; a
-        class without images is missing).
+        "images", "top1", "chance" (of guessing a class), "majority" (of always answering the most
+        common class), "per_class" (name -> share right; a class without images is missing).
     """
     right = logits.argmax(axis=1) == truth
+    times = np.bincount(truth[truth >= 0], minlength=len(names))
     per_class = {
         name: float(right[truth == c].mean()) for c, name in enumerate(names) if (truth == c).any()
     }
@@ -62,5 +63,6 @@ def accuracy(
         "images": len(truth),
         "top1": float(right.mean()) if len(truth) else 0.0,
         "chance": 1 / len(names),
+        "majority": float(times.max() / len(truth)) if len(truth) else 0.0,
         "per_class": per_class,
     }

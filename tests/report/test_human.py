@@ -2,7 +2,7 @@ import math
 
 import pytest
 
-from foveate.report import words
+from foveate.report import human
 
 
 @pytest.mark.parametrize(
@@ -11,7 +11,7 @@ from foveate.report import words
      (0.00001, "<0.01 %"), (math.nan, "\u2013")],
 )  # fmt: skip
 def test_share(value, text):
-    assert words.share(value).replace(words.GAP, " ") == text
+    assert human.share(value).replace(human.GAP, " ") == text
 
 
 @pytest.mark.parametrize(
@@ -25,7 +25,7 @@ def test_share(value, text):
     ],
 )
 def test_factor(value, text):
-    assert words.factor(value) == text
+    assert human.factor(value) == text
 
 
 @pytest.mark.parametrize(
@@ -34,7 +34,7 @@ def test_factor(value, text):
      (7500, "2 h 05 min")],
 )  # fmt: skip
 def test_seconds(value, text):
-    assert words.seconds(value).replace(words.GAP, " ") == text
+    assert human.seconds(value).replace(human.GAP, " ") == text
 
 
 @pytest.mark.parametrize(
@@ -44,9 +44,9 @@ def test_seconds(value, text):
      (0.25, "money", "0.25 money")],
 )  # fmt: skip
 def test_amount(value, unit, text):
-    assert words.amount(value, unit).replace(words.GAP, " ") == text
+    assert human.amount(value, unit).replace(human.GAP, " ") == text
 
 
 def test_zero_has_no_sign_and_minus_is_a_minus():
-    assert words.decimal(-0.001) == "0.00"
-    assert words.decimal(-0.07) == "\u22120.07"
+    assert human.decimal(-0.001) == "0.00"
+    assert human.decimal(-0.07) == "\u22120.07"

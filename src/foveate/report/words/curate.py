@@ -1,0 +1,145 @@
+"""What a selection of training patches came to, against random picks of as many."""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING, NamedTuple
+
+from foveate.report import human
+from foveate.report.words import Headline
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from foveate.report.chance import Against
+
+
+class Picks(NamedTuple):
+    """What one method kept.
+
+    Attributes:
+        method: Its name for people, short.
+        kept: Patches.
+        pool: Patches that there were.
+        drawn: Whether the method draws at random.
+        evenness: Class entropy of the picks, 0 to 1, against random picks; None without classes.
+        entropy_pool: That of the pool; NaN without classes.
+        rare: Share of the rarest class in the picks over its share in the pool, against random
+            picks; None without classes.
+        rarest: Name of that class.
+        repeated: Share of the picks that overlap another pick.
+        repeated_by_chance: The same of random picks.
+        put_back: Patches that were ranked last because an earlier one shows most of their ground.
+    """
+
+    method: str
+    kept: int
+    pool: int
+    drawn: bool = False
+    evenness: Against | None = None
+    entropy_pool: float = math.nan
+    rare: Against | None = None
+    rarest: str = ""
+    repeated: float = 0.0
+    repeated_by_chance: float = 0.0
+    put_back: int = 0
+
+
+def kept(found: Picks) -> Headline:
+    """Say what a method kept, and whether its classes differ from those of random picks."""
+    base = f"{human.count(found.kept)} of {human.plural(found.pool, 'patch', 'patches')} kept"
+    if not found.kept:
+        return Headline("No patch kept: the budget is below one patch")
+    if found.kept == found.pool:
+        text = f"{base}: all of them, so nothing was chosen"
+    elif found.drawn:
+        text = f"{base}, drawn at random: the baseline for other methods"
+    else:
+        text = base + _compared(found)
+    notes = (*_figures(found), *_repeats(found))
+    return Headline(text, notes)
+
+
+def _compared(found: Picks) -> str:
+    even, rare = found.evenness, found.rare
+    if even is None or rare is None:
+        return "; which classes they show is not known without masks"
+    name = f"the rarest class, {found.rarest}"
+    more = f"{human.factor(rare.value / rare.mean)} as much of {name}," if rare.mean > 0 else ""
+    if even.verdict == "better":
+        if rare.verdict == "better" and more:
+            return f": classes more even than in random picks, with {more.rstrip(',')}"
+        return ": classes more even than in random picks"
+    if even.verdict == "worse":
+        return ": classes less even than in random picks"
+    if rare.verdict == "better" and more:
+        return f": {more} as random picks have, but classes no more even"
+    unsure = " surely" if even.verdict == "open" else ""
+    return f": classes not{unsure} more even than in random picks"
+
+
+def _figures(found: Picks) -> list[str]:
+    even, rare = found.evenness, found.rare
+    if even is None or rare is None:
+        return []
+    text = f"Class entropy is {human.decimal(even.value)} (1: all classes equally common); the "
+    text += f"pool has {human.decimal(found.entropy_pool)}, random picks of as many patches have "
+    rows = [f"{text}{human.decimal(even.low)} to {human.decimal(even.high)}."]
+    if rare.value == 0:
+        often = "nor in most random picks" if rare.mean < 0.5 else "random picks have it"
+        rows.append(f"The rarest class, {found.rarest}, is not in the selection; {often}.")
+    else:
+        rows.append(
+            f"The rarest class, {found.rarest}, has {human.factor(rare.value)} its share in the "
+            f"pool; in random picks {human.factor(rare.low)} to {human.factor(rare.high)}."
+        )
+    return rows
+
+
+def _repeats(found: Picks) -> list[str]:
+    rows = []
+    if found.repeated > 0:
+        rows.append(
+            f"{human.share(found.repeated)} of the picks share pixels with another pick; "
+            f"{human.share(found.repeated_by_chance)} of random picks would."
+        )
+    if found.put_back:
+        one = found.put_back == 1
+        rows.append(
+            f"{human.plural(found.put_back, 'patch', 'patches')} that "
+            f"{'shares' if one else 'share'} over half of {'its' if one else 'their'} ground with "
+            f"an earlier pick {'was' if one else 'were'} put at the end of the ranking."
+        )
+    return rows
+
+
+def side_by_side(verdicts: Sequence[tuple[str, str]], same: Sequence[tuple[str, str]]) -> str:
+    """Say which methods make classes more even than random picks, and which are alike.
+
+    Args:
+        verdicts: Short name and verdict on evenness of each method that does not draw at random;
+            "" where there are no classes.
+        same: Pairs of methods that kept the very same patches.
+    """
+    groups = {"better": [], "tied": [], "worse": []}
+    for name, verdict in verdicts:
+        if verdict:
+            groups[verdict if verdict in {"better", "worse"} else "tied"].append(name)
+    parts = []
+    if any(groups.values()):
+        if not groups["better"]:
+            parts.append("No method makes classes surely more even than random picks do.")
+        else:
+            parts.append(f"Classes more even than in random picks: {', '.join(groups['better'])}.")
+            if groups["tied"]:
+                parts.append(f"Not surely different: {', '.join(groups['tied'])}.")
+        if groups["worse"]:
+            parts.append(f"Less even: {', '.join(groups['worse'])}.")
+    parts += [f"{a} and {b} kept the very same patches." for a, b in same]
+    return " ".join(parts)
+
+
+def default(name: str, reason: str) -> str:
+    """Say which method was taken because none was stated, and why."""
+    why = f": {reason.rstrip('.')}" if reason else ""
+    return f"No method was stated, so {name} was taken{why}."

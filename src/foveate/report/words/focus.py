@@ -1,0 +1,255 @@
+"""What looks at images came to: what they cost against tiling, and what the regions are worth."""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING, Any
+
+from foveate.report import human
+from foveate.report.stage import number
+from foveate.report.words import Headline
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+_SHORT = 64  # letters of an answer in a headline
+_LIKE = {
+    "rare": "least like the rest",
+    "query": "that fit the text best",
+}
+
+_ANSWER = {
+    "vote": "a vote of all tiles that were seen, each with the area it stands for",
+    "fused": "that of the chosen regions together, their features averaged",
+    "confident": "that of the chosen region whose label is the most probable",
+    "first": "that of the most important region alone",
+}
+
+
+def look(result: Mapping[str, Any], tiling: float, *, task: str = "look") -> Headline:
+    """Say what a look at one image came to.
+
+    Args:
+        result: A look as it is stored.
+        tiling: Passes that showing the model all of the image would take.
+        task: "look", "ask" or "segment".
+    """
+    text = f"{cost(number(result.get('passes')), tiling)}: {_found(result)}"
+    notes = [*_regions(result), how(result), *_query(result), *_same(result), _detail(result, task)]
+    if result.get("coreset_ok") is False:
+        notes.append("By what the goal wants kept, the regions do not stand for the image.")
+    if isinstance(result.get("prediction"), dict):
+        notes.append("The quality of a mask is the model\u2019s own estimate, checked by nothing.")
+    return Headline(text, tuple(note for note in notes if note))
+
+
+def looks(results: Sequence[Mapping[str, Any]], tiling: float) -> Headline:
+    """Say what looks at several images came to.
+
+    Args:
+        results: Looks as they are stored.
+        tiling: Passes that showing the model all of all images would take.
+    """
+    spent = sum(number(one.get("passes")) for one in results)
+    images = human.plural(len(results), "image")
+    parts = []
+    asked = [one for one in results if one.get("query")]
+    if asked:
+        here, absent = (sum(query_found(one) is v for one in asked) for v in (True, False))
+        text = f"\u201c{asked[0]['query'].get('text', '')}\u201d found in {_of(here, len(asked))}"
+        parts.append(text + (f", probably not in {human.count(absent)}" if absent else ""))
+    answered = [one for one in results if all(with_and_without(one))]
+    if answered:
+        other = sum(map(differs, answered))
+        parts.append(f"other answers than of the whole image in {_of(other, len(answered))}")
+    regions = sum(len(one["regions"]) for one in results)
+    text = f"{cost(spent, tiling, 'the images' if len(results) > 1 else 'the image')}, for {images}"
+    notes = [f"{human.plural(regions, 'region was', 'regions were')} chosen."]
+    if more := sum(bool(higher(one)) for one in results):
+        notes.append(f"In {_of(more, len(results))} some cells score higher than a chosen region.")
+    return Headline(": ".join([text, *parts[:1]]), (*(f"{_upper(p)}." for p in parts[1:]), *notes))
+
+
+def cost(spent: float, tiling: float, what: str = "the image") -> str:
+    """Say what was spent, beside what showing the model all of it would take."""
+    if not tiling > 0:
+        return passes(spent)
+    text = f"{passes(spent)} of the model"
+    if spent < tiling:
+        return f"{text}, where tiling all of {what} takes {amount(tiling)}"
+    if spent > tiling:
+        return f"{text}, more than the {amount(tiling)} that tiling all of {what} takes"
+    return f"{text}, as many as tiling all of {what} takes"
+
+
+def passes(value: float) -> str:
+    """Write a number of passes: 24 passes, 1.1 passes, 1 pass."""
+    text = amount(value)
+    return f"{text} {'pass' if text == '1' else 'passes'}"
+
+
+def amount(value: float) -> str:
+    """Write a number of passes without its noun."""
+    return human.count(value) if value >= 9.95 or value == round(value) else f"{value:.2g}"
+
+
+def query_found(result: Mapping[str, Any]) -> bool | None:
+    """Return whether what was looked for is there; None where nothing tells."""
+    found = result.get("query_found", (result.get("query") or {}).get("found"))
+    return found if isinstance(found, bool) else None
+
+
+def higher(result: Mapping[str, Any]) -> int | None:
+    """Return how many cells score higher than a chosen one and were not chosen, None if unknown."""
+    return _count(result, "cells_scoring_higher")
+
+
+def with_and_without(result: Mapping[str, Any]) -> tuple[str, str]:
+    """Return the answer with regions and the one of the whole image in a few words, or ""."""
+    return _brief(result.get("prediction")), _brief(result.get("prediction_full"))
+
+
+def differs(result: Mapping[str, Any]) -> bool:
+    """Say whether the regions changed the answer."""
+    one, two = with_and_without(result)
+    return bool(one and two) and one.casefold() != two.casefold()
+
+
+def answer_kind(result: Mapping[str, Any]) -> str:
+    """Return which kind of answer the goal takes."""
+    return str((result.get("forms") or {}).get("answer", ""))
+
+
+def how(result: Mapping[str, Any]) -> str:
+    """Say what the answer is made of; "" where it is not in classes."""
+    kind = _ANSWER.get(answer_kind(result), "")
+    return f"The answer is {kind}." if kind and result.get("answers") else ""
+
+
+def fit(asked: Mapping[str, Any], key: str) -> str:
+    """Write how well something fits a query."""
+    value = number(asked.get(key))
+    return human.share(value) if asked.get("unit") == "probability" else human.decimal(value)
+
+
+def _found(result: Mapping[str, Any]) -> str:
+    asked = result.get("query")
+    if asked and (result.get("goal") == "query" or not result.get("prediction")):
+        return _fitting(result, asked)
+    found, full = with_and_without(result)
+    if not found:
+        return _chosen(result)
+    if not full:
+        return found
+    if isinstance(result.get("prediction"), dict):
+        return f"{found}, where the whole image gave {full}"
+    if not differs(result):
+        return f"{found}, which the whole image says in one pass, too"
+    return f"{found}, where the whole image said {full}"
+
+
+def _fitting(result: Mapping[str, Any], asked: Mapping[str, Any]) -> str:
+    """Say whether something was found that fits a query."""
+    name = f"\u201c{asked['text']}\u201d"
+    if query_found(result) is False:
+        return f"{name} is probably not here"
+    best, full = (number(asked.get(key)) for key in ("best", "full"))
+    if math.isfinite(full) and best <= full:
+        return f"no region fits {name} better than the whole image does"
+    sure = "" if query_found(result) else ", which may be chance"
+    kind = "" if asked.get("unit") == "probability" else "with a cosine of "
+    text = f"the best region fits {name} {kind}{fit(asked, 'best')}"
+    return f"{text}, the whole image {'with ' if kind else ''}{fit(asked, 'full')}{sure}"
+
+
+def _chosen(result: Mapping[str, Any]) -> str:
+    """Name the regions; what is said of their rank holds only where no cell ranks higher."""
+    regions = len(result["regions"])
+    text = human.plural(regions, "region")
+    better, parents = higher(result), _count(result, "distinct_parents")
+    if regions > 1 and parents == 1:
+        text += ", all of them parts of one cell"
+        return f"{text}, while {_higher(better)}" if better else text
+    if better:
+        return f"{text}, while {_higher(better)}"
+    like = _LIKE.get(str(result.get("goal")), "")
+    return f"{text} {like}" if like and better == 0 else text
+
+
+def _regions(result: Mapping[str, Any]) -> list[str]:
+    regions, cells = len(result["regions"]), result.get("cells")
+    share = human.share(number(result.get("area_share")))
+    text = human.plural(regions, "region")
+    text += f" of {human.plural(int(cells), 'cell')}" if cells else ""
+    height, width = result["shape"]
+    size = f"{human.count(height)} \u00d7 {human.count(width)} pixels"
+    rows = [f"{text} chosen, {share} of an image of {size}."]
+    better, parents = higher(result), _count(result, "distinct_parents")
+    if better:
+        rows.append(f"{_upper(_higher(better))} than a chosen region.")
+    if regions > 1 and parents and parents < regions:
+        rows.append(
+            f"The {human.count(regions)} regions are parts of "
+            f"{human.plural(parents, 'larger cell')}."
+        )
+    return rows
+
+
+def _query(result: Mapping[str, Any]) -> list[str]:
+    asked = result.get("query")
+    if not asked:
+        return []
+    best, full = fit(asked, "best"), fit(asked, "full")
+    rows = []
+    if query_found(result) is False or number(asked.get("best")) <= number(asked.get("full")):
+        rows.append(
+            f"The best region fits \u201c{asked['text']}\u201d {best}, the whole image {full}: "
+            "the regions are the best of this image, and may show nothing of it."
+        )
+    return rows
+
+
+def _same(result: Mapping[str, Any]) -> list[str]:
+    if not all(with_and_without(result)) or differs(result):
+        return []
+    return ["The regions did not change the answer."]
+
+
+def _detail(result: Mapping[str, Any], task: str) -> str:
+    """Say how much was seen close up: an overview shows everything, and nothing closely."""
+    native = result.get("seen_native", result.get("mode") == "zoom")
+    seen = number(result.get("seen_share"))
+    if native:
+        return f"{human.share(seen)} of the image was seen close up." if math.isfinite(seen) else ""
+    text = "The regions were chosen on an overview, which shows no detail"
+    if task == "look":
+        return f"{text}: no part of the image was seen close up."
+    area = human.share(number(result.get("area_share")))
+    return f"{text}; {area} of the image was then seen close up."
+
+
+def _higher(count: int | None) -> str:
+    return f"{human.plural(count or 0, 'other cell scores', 'other cells score')} higher"
+
+
+def _of(some: int, all_: int) -> str:
+    return f"{human.count(some)} of {human.plural(all_, 'image')}"
+
+
+def _count(result: Mapping[str, Any], key: str) -> int | None:
+    """Return a count of the record; None where an earlier version did not store it."""
+    value = result.get(key)
+    return value if isinstance(value, int) else None
+
+
+def _brief(value: Any) -> str:
+    if value is None:
+        return ""
+    if isinstance(value, dict):
+        return human.plural(int(number(value.get("masks")) or 0), "mask")
+    text = " ".join(str(value).split())
+    return text if len(text) <= _SHORT else text[: _SHORT - 1].rstrip() + "\u2026"
+
+
+def _upper(text: str) -> str:
+    return text[:1].upper() + text[1:]
