@@ -6,6 +6,7 @@ and renamed. Every failure to write becomes a `StorageError` that says what to d
 
 from __future__ import annotations
 
+import codecs
 import contextlib
 import errno
 import hashlib
@@ -18,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from foveate.errors import DataError, StorageError
+from foveate.errors import DataError, ParameterError, StorageError
 
 if TYPE_CHECKING:
     from collections.abc import Generator
@@ -92,6 +93,72 @@ def as_storage_error(error: OSError, path: str | Path) -> OSError:
 def reason(error: Exception) -> str:
     """Say why reading failed, without the errno and the path that the message has already."""
     return (isinstance(error, OSError) and error.strerror) or str(error)
+
+
+def printable(text: str) -> str:
+    r"""Return a name of the file system as text that can be printed and stored.
+
+    Bytes that are no UTF-8 become ``\xe9`` and the like. Where the locale is ASCII, Python reads
+    every accent so: what is UTF-8 is read as that.
+    """
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return text.encode(errors="surrogateescape").decode(errors="backslashreplace")
+    return text
+
+
+def refuse_empty(given: object, what: str) -> None:
+    """Refuse an empty text for a path, which would mean the current folder.
+
+    Raises:
+        ParameterError: It is empty.
+    """
+    if given == "":
+        raise ParameterError(
+            f"an empty {what}",
+            "An empty text is no path.",
+            "Is a variable of the shell not set? The current folder is a dot: .",
+        )
+
+
+def read_text(path: str | Path, what: str) -> str:
+    """Read a text file of the user's: UTF-8 with or without a byte order mark, or UTF-16 with one.
+
+    Args:
+        path: The file.
+        what: What it is, for messages: "classes file".
+
+    Returns:
+        The text, without the mark; line ends are as in the file.
+
+    Raises:
+        DataError: It cannot be read, or is in another encoding; the message says where.
+    """
+    refuse_empty(path, f"path of the {what}")
+    name = printable(str(path))
+    try:
+        data = Path(path).read_bytes()
+    except (OSError, ValueError) as error:
+        raise DataError(f"cannot read the {what} {name!r}: {reason(error)}") from error
+    wide = data.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE))
+    try:
+        text = data.decode("utf-16" if wide else "utf-8-sig")
+    except UnicodeDecodeError as error:
+        line = data.count(b"\n", 0, error.start) + 1
+        raise DataError(
+            f"cannot read the {what} {name!r}: line {line} is no UTF-8 "
+            f"(byte 0x{data[error.start]:02X})",
+            "Text files are UTF-8.",
+            "Save it as UTF-8, in an editor or by: iconv -f LATIN1 -t UTF-8 OLD > NEW",
+        ) from error
+    if "\0" in text:
+        raise DataError(
+            f"cannot read the {what} {name!r}: it holds zeros, as no text does",
+            "Text files are UTF-8.",
+            "Give the text file; if this is UTF-16 or UTF-32, save it as UTF-8.",
+        )
+    return text
 
 
 def write_bytes(path: str | Path, data: bytes, *, durable: bool = True) -> None:
@@ -271,9 +338,11 @@ def _new_file(path: Path) -> Path:
 
 
 def _plain(value: Any) -> Any:
-    """Turn NumPy values, tuples and sets into what `json` writes."""
+    """Turn NumPy values, tuples and sets into what `json` writes, names of files into text."""
+    if isinstance(value, str):
+        return printable(value)
     if isinstance(value, dict):
-        return {str(k): _plain(v) for k, v in value.items()}
+        return {printable(str(k)): _plain(v) for k, v in value.items()}
     if isinstance(value, list | tuple):
         return [_plain(v) for v in value]
     if isinstance(value, set | frozenset):

@@ -8,8 +8,9 @@ import numpy as np
 
 from foveate.errors import DataError
 from foveate.observe.covariates import tile_means
-from foveate.pool.folder import need_partners, open_pool
+from foveate.pool.folder import open_pool
 from foveate.pool.notes import warn
+from foveate.pool.pairing import need_partners
 from foveate.raster.windows import taps, weigh
 
 if TYPE_CHECKING:
