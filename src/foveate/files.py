@@ -13,6 +13,7 @@ import hashlib
 import json
 import math
 import os
+import re
 import secrets
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -108,6 +109,13 @@ def printable(text: str) -> str:
     return text
 
 
+def stored_path(text: str) -> str:
+    r"""Return the path whose `printable` form was stored: ``\xe9`` is a byte if that is there."""
+    plain = text.encode(errors="surrogateescape")
+    raw = re.sub(rb"\\x([89a-f][0-9a-f])", lambda found: bytes.fromhex(found[1].decode()), plain)
+    return next((os.fsdecode(form) for form in (plain, raw) if os.path.lexists(form)), text)
+
+
 def refuse_empty(given: object, what: str) -> None:
     """Refuse an empty text for a path, which would mean the current folder.
 
@@ -122,12 +130,12 @@ def refuse_empty(given: object, what: str) -> None:
         )
 
 
-def read_text(path: str | Path, what: str) -> str:
+def read_text(path: str | Path, what: str = "") -> str:
     """Read a text file of the user's: UTF-8 with or without a byte order mark, or UTF-16 with one.
 
     Args:
         path: The file.
-        what: What it is, for messages: "classes file".
+        what: What it is, for messages: "classes file"; may be empty.
 
     Returns:
         The text, without the mark; line ends are as in the file.
@@ -135,26 +143,25 @@ def read_text(path: str | Path, what: str) -> str:
     Raises:
         DataError: It cannot be read, or is in another encoding; the message says where.
     """
-    refuse_empty(path, f"path of the {what}")
-    name = printable(str(path))
+    refuse_empty(path, f"path of the {what or 'file'}")
+    name = f"{what and f'the {what} '}{printable(str(path))!r}"
     try:
         data = Path(path).read_bytes()
     except (OSError, ValueError) as error:
-        raise DataError(f"cannot read the {what} {name!r}: {reason(error)}") from error
+        raise DataError(f"cannot read {name}: {reason(error)}") from error
     wide = data.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE))
     try:
         text = data.decode("utf-16" if wide else "utf-8-sig")
     except UnicodeDecodeError as error:
         line = data.count(b"\n", 0, error.start) + 1
         raise DataError(
-            f"cannot read the {what} {name!r}: line {line} is no UTF-8 "
-            f"(byte 0x{data[error.start]:02X})",
+            f"cannot read {name}: {error} (line {line})",
             "Text files are UTF-8.",
             "Save it as UTF-8, in an editor or by: iconv -f LATIN1 -t UTF-8 OLD > NEW",
         ) from error
     if "\0" in text:
         raise DataError(
-            f"cannot read the {what} {name!r}: it holds zeros, as no text does",
+            f"cannot read {name}: it holds zeros, as no text does",
             "Text files are UTF-8.",
             "Give the text file; if this is UTF-16 or UTF-32, save it as UTF-8.",
         )

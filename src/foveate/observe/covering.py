@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from foveate.errors import DataError
+from foveate.files import stored_path
 from foveate.observe.covariates import tile_means
 from foveate.pool.folder import open_pool
 from foveate.pool.notes import warn
@@ -44,7 +45,7 @@ def covered(target: Target, path: str | Path | None) -> NDArray[np.float64]:
     boxes = [scene.source.info.geobox for scene in rasters]
     placed = all(box is not None and box.crs is not None for box in boxes)
     if len(rasters) == 1 and target.pool.georeferenced and placed:
-        found = tile_means(target.pool, rasters[0].uri)
+        found = tile_means(target.pool, stored_path(rasters[0].uri))
     else:
         found = _by_picture(target, {scene.scene_id: scene.source for scene in rasters}, str(path))
     bare = np.flatnonzero(np.isnan(found))

@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from foveate.documents import read_document
 from foveate.errors import DataError, ParameterError
-from foveate.files import read_json
 from foveate.models.heads.base import same_name
 from foveate.pool.names import Names
 from foveate.registry import suggest
@@ -59,7 +59,7 @@ def read_objects(path: str | Path) -> Objects:
         DataError: The file cannot be read, is something else, or a feature (named by its number)
             has no kind, or no place.
     """
-    content = read_json(path)
+    content = read_document(path, "objects", "Objects are GeoJSON.", "JSON")
     features = content.get("features") if isinstance(content, dict) else None
     if not isinstance(features, list):
         raise DataError(

@@ -40,6 +40,10 @@ def content_notes(files: Sequence[File]) -> list[Note]:
         elif (count := pages(file.path)) > 1:
             paged.append(f"{name}: {count} pages")
     notes = []
+    strange = tuple(f.key for f in files if printable(str(f.path)).encode() != os.fsencode(f.path))
+    if strange:
+        text = f"{len(strange)} of {len(files)} names are no UTF-8 and are written with \\x.."
+        notes.append(Note("files", f"{text}: {strange[0]}", items=strange))
     if twice:
         text = f"{len(twice)} of {len(files)} images are the same file as others that are read, too"
         notes.append(Note("files", f"{text}: {twice[0]}", items=tuple(twice)))

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from foveate.errors import DataError
-from foveate.files import printable, refuse_empty
+from foveate.files import printable, refuse_empty, stored_path
 from foveate.pool.notes import Note
 from foveate.raster import SUFFIXES
 
@@ -198,7 +198,7 @@ def need_paths(paths: Paths, role: str) -> list[Path]:
     given = []
     for path in many:
         refuse_empty(path, f"path of the {role}s")
-        given.append(Path(path))
+        given.append(Path(path) if _exists(Path(path)) else Path(stored_path(str(path))))
     for path in given:
         there = path if _exists(path) else _split_glob(path)[0]
         if there is None or not _exists(there):
