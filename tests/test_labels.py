@@ -155,8 +155,8 @@ def test_an_unknown_colour_is_named_with_its_count_and_the_nearest_class():
     )
 
 
-def test_an_unknown_index_is_named_whatever_the_tolerance():
-    legend = Legend.from_dict({"classes": {"a": 1}, "ignore": [9], "tolerance": 20})
+def test_an_unknown_index_is_named():
+    legend = Legend.from_dict({"classes": {"a": 1}, "ignore": [9]})
     with pytest.raises(DataError) as caught:
         legend.decode(np.array([[1, 3, 8, 8]]), "m.tif")
     assert str(caught.value) == (

@@ -6,19 +6,21 @@ and renamed. Every failure to write becomes a `StorageError` that says what to d
 
 from __future__ import annotations
 
+import codecs
 import contextlib
 import errno
 import hashlib
 import json
 import math
 import os
+import re
 import secrets
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from foveate.errors import DataError, StorageError
+from foveate.errors import DataError, ParameterError, StorageError
 
 if TYPE_CHECKING:
     from collections.abc import Generator
@@ -93,6 +95,78 @@ def as_storage_error(error: OSError, path: str | Path) -> OSError:
 def reason(error: Exception) -> str:
     """Say why reading failed, without the errno and the path that the message has already."""
     return (isinstance(error, OSError) and error.strerror) or str(error)
+
+
+def printable(text: str) -> str:
+    r"""Return a name of the file system as text that can be printed and stored.
+
+    Bytes that are no UTF-8 become ``\xe9`` and the like. Where the locale is ASCII, Python reads
+    every accent so: what is UTF-8 is read as that.
+    """
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return text.encode(errors="surrogateescape").decode(errors="backslashreplace")
+    return text
+
+
+def stored_path(text: str) -> str:
+    r"""Return the path whose `printable` form was stored: ``\xe9`` is a byte if that is there."""
+    plain = text.encode(errors="surrogateescape")
+    raw = re.sub(rb"\\x([89a-f][0-9a-f])", lambda found: bytes.fromhex(found[1].decode()), plain)
+    return next((os.fsdecode(form) for form in (plain, raw) if os.path.lexists(form)), text)
+
+
+def refuse_empty(given: object, what: str) -> None:
+    """Refuse an empty text for a path, which would mean the current folder.
+
+    Raises:
+        ParameterError: It is empty.
+    """
+    if given == "":
+        raise ParameterError(
+            f"an empty {what}",
+            "An empty text is no path.",
+            "Is a variable of the shell not set? The current folder is a dot: .",
+        )
+
+
+def read_text(path: str | Path, what: str = "") -> str:
+    """Read a text file of the user's: UTF-8 with or without a byte order mark, or UTF-16 with one.
+
+    Args:
+        path: The file.
+        what: What it is, for messages: "classes file"; may be empty.
+
+    Returns:
+        The text, without the mark; line ends are as in the file.
+
+    Raises:
+        DataError: It cannot be read, or is in another encoding; the message says where.
+    """
+    refuse_empty(path, f"path of the {what or 'file'}")
+    name = f"{what and f'the {what} '}{printable(str(path))!r}"
+    try:
+        data = Path(path).read_bytes()
+    except (OSError, ValueError) as error:
+        raise DataError(f"cannot read {name}: {reason(error)}") from error
+    wide = data.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE))
+    try:
+        text = data.decode("utf-16" if wide else "utf-8-sig")
+    except UnicodeDecodeError as error:
+        line = data.count(b"\n", 0, error.start) + 1
+        raise DataError(
+            f"cannot read {name}: {error} (line {line})",
+            "Text files are UTF-8.",
+            "Save it as UTF-8, in an editor or by: iconv -f LATIN1 -t UTF-8 OLD > NEW",
+        ) from error
+    if "\0" in text:
+        raise DataError(
+            f"cannot read {name}: it holds zeros, as no text does",
+            "Text files are UTF-8.",
+            "Give the text file; if this is UTF-16 or UTF-32, save it as UTF-8.",
+        )
+    return text
 
 
 def write_bytes(path: str | Path, data: bytes, *, durable: bool = True) -> None:
@@ -320,9 +394,11 @@ def _new_file(path: Path) -> Path:
 
 
 def _plain(value: Any) -> Any:
-    """Turn NumPy values, tuples and sets into what `json` writes."""
+    """Turn NumPy values, tuples and sets into what `json` writes, names of files into text."""
+    if isinstance(value, str):
+        return printable(value)
     if isinstance(value, dict):
-        return {str(k): _plain(v) for k, v in value.items()}
+        return {printable(str(k)): _plain(v) for k, v in value.items()}
     if isinstance(value, list | tuple):
         return [_plain(v) for v in value]
     if isinstance(value, set | frozenset):

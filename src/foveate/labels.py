@@ -5,22 +5,28 @@ A mask holds class indices or RGB colours; a classes file names them::
     classes: {water: "#E2A929", road: "#6EC1E4", unlabeled: ["#9B9B9B", "#000000"]}
     ignore: [unlabeled]
 
-Ignored classes are out of every count and out of the number of classes C.
+or, of masks with one band, values, several values, ranges and limits::
+
+    classes: {background: "<128", road: 200, crops: [131, 140], forest: "150-199"}
+
+A list names each of its values, and nothing between them. Ignored classes are out of every count
+and out of the number of classes C.
 """
 
 from __future__ import annotations
 
-import json
+import math
 import re
-import tomllib
+import unicodedata
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any, NamedTuple, Self
 
 import numpy as np
 
+from foveate.documents import read_document
 from foveate.errors import DataError
-from foveate.files import reason
+from foveate.files import printable
 from foveate.registry import suggest
 
 if TYPE_CHECKING:
@@ -30,15 +36,63 @@ if TYPE_CHECKING:
 
 IGNORED = -1
 _EXPECTED = (
-    "Expected: classes (name: integer, '#RRGGBB' or a list of these), and optionally ignore, "
-    "colors, tolerance."
+    "Expected: classes (name: integer, '#RRGGBB', a range such as '10-19' or '>=128', or a list of "
+    "these), and optionally ignore, colors, tolerance."
 )
 _EXAMPLE = 'Example: classes: {water: "#E2A929", road: "#6EC1E4"} and ignore: [unlabeled].'
 _COLOUR = re.compile(r"#[0-9A-Fa-f]{6}")
+_NUMBER = r"[-+]?(?:[0-9]+(?:\.[0-9]*)?|\.[0-9]+)"
+_LIMIT = re.compile(rf"(<=|>=|<|>)\s*({_NUMBER})")
+_RANGE = re.compile(rf"({_NUMBER})\s*(?:-|\.\.)\s*({_NUMBER})")
 _PALETTE = (
     "#4E79A7", "#F28E2B", "#59A14F", "#E15759", "#B07AA1", "#EDC948", "#76B7B2", "#FF9DA7",
     "#9C755F", "#86BCB6", "#D37295", "#8CD17D", "#B6992D", "#499894", "#A0CBE8", "#FFBE7D",
 )  # fmt: skip
+_LARGEST = 2**53  # float64 holds all whole numbers up to it
+
+
+class Span(NamedTuple):
+    """Values from `low` to `high`, both included; float64 that may be infinite."""
+
+    low: float
+    high: float
+
+
+@dataclass(frozen=True)
+class _Table:
+    """Spans that do not overlap, sorted, and the class number of each."""
+
+    low: NDArray[np.float64]
+    high: NDArray[np.float64]
+    codes: NDArray[np.int16]
+
+    @classmethod
+    def of(cls, pairs: Sequence[tuple[Span, int]]) -> Self:
+        ordered = sorted(pairs)
+        low, high = (np.array([span[k] for span, _ in ordered], np.float64) for k in range(2))
+        return cls(low, high, np.array([code for _, code in ordered], np.int16))
+
+    def find(self, values: NDArray[Any]) -> tuple[NDArray[np.int16], NDArray[np.bool_]]:
+        """Return the class number of each of (n,) values, and whether it is in any span."""
+        low, high = self.low, self.high
+        if np.issubdtype(values.dtype, np.integer):
+            # Comparing integers with integers: float64 would be exact, and twice as slow.
+            limits = np.clip([np.ceil(low), np.floor(high)], -_LARGEST, _LARGEST)
+            low, high = limits.astype(np.int64)
+            low = np.where(np.isneginf(self.low), np.iinfo(np.int64).min, low)
+            high = np.where(np.isposinf(self.high), np.iinfo(np.int64).max, high)
+        place = np.maximum(np.searchsorted(low, values, side="right") - 1, 0)
+        return self.codes[place], (low[place] <= values) & (values <= high[place])
+
+    def twice(self) -> float | None:
+        """Return a value that two spans hold; None where they are apart."""
+        both = np.flatnonzero(self.low[1:] <= self.high[:-1])
+        return float(self.low[1:][both[0]]) if both.size else None
+
+    def gaps(self, values: NDArray[Any]) -> NDArray[np.float64]:
+        """Return how far each of (n,) values lies from each of the k spans: (n, k)."""
+        wide = values.astype(np.float64)[:, None]
+        return np.maximum(np.maximum(self.low - wide, wide - self.high), 0)
 
 
 @dataclass(frozen=True)
@@ -47,32 +101,29 @@ class Legend:
 
     Attributes:
         names: Names of the C counted classes, in order.
-        values: For each counted class its mask values: integers, or 0xRRGGBB for colours.
-        ignored: Mask values that are counted nowhere.
+        values: For each counted class its mask values: integers, 0xRRGGBB for colours, or texts
+            for ranges and limits: "10-19" (both included), "<128", ">=128".
+        ignored: Mask values that are counted nowhere, in the same form.
         rgb: Whether masks hold colours (3 bands) or indices (1 band).
         colors: One display colour "#RRGGBB" per counted class.
-        tolerance: Largest difference per channel at which a colour still counts as a class's
-            (for masks that went through JPEG); 0 means exact.
+        tolerance: Largest difference (per channel, for colours) at which a value still counts as
+            that of the nearest class, for masks that went through JPEG; 0 means exact. A value
+            that is as near to another class belongs to none.
     """
 
     names: tuple[str, ...]
-    values: tuple[tuple[int, ...], ...]
-    ignored: tuple[int, ...] = ()
+    values: tuple[tuple[int | str, ...], ...]
+    ignored: tuple[int | str, ...] = ()
     rgb: bool = False
     colors: tuple[str, ...] = ()
     tolerance: int = 0
-    _table: tuple[NDArray[np.int64], NDArray[np.int16]] = field(
-        default=(np.empty(0, np.int64), np.empty(0, np.int16)), repr=False, compare=False
-    )
+    _table: _Table = field(default=_Table.of([]), repr=False, compare=False)
 
     def __post_init__(self) -> None:
         """Build the sorted table of values and fill in display colours."""
-        pairs = [(v, i) for i, group in enumerate(self.values) for v in group]
-        pairs += [(v, IGNORED) for v in self.ignored]
-        pairs.sort()
-        keys = np.array([p[0] for p in pairs], np.int64)
-        codes = np.array([p[1] for p in pairs], np.int16)
-        object.__setattr__(self, "_table", (keys, codes))
+        pairs = [(span_of(v), i) for i, group in enumerate(self.values) for v in group]
+        pairs += [(span_of(v), IGNORED) for v in self.ignored]
+        object.__setattr__(self, "_table", _Table.of(pairs))
         given = self.colors or ("",) * len(self.names)
         own = [f"#{v[0]:06X}" if self.rgb else "" for v in self.values]
         fallback = [_PALETTE[i % len(_PALETTE)] for i in range(len(own))]
@@ -90,57 +141,29 @@ class Legend:
         Raises:
             DataError: The file cannot be read or is no legend; the message names the entry.
         """
-        path = Path(path)
-        return cls.from_dict(_load(path), where=f"the classes file {str(path)!r}")
+        kind = Path(path).suffix.lstrip(".")
+        content = read_document(path, "classes file", "Allowed: .yaml, .yml, .toml, .json.", kind)
+        return cls.from_dict(content, where=f"the classes file {printable(str(path))!r}")
 
     @classmethod
     def from_dict(cls, content: Any, where: str = "the classes") -> Self:
         """Build a legend from ``{"classes": {name: value}, "ignore": [...]}``.
 
-        A value is an integer, a colour "#RRGGBB", or a list of these. Entries of ``ignore`` are
-        names, or values that stand in no class. Optional: ``colors`` (name -> display colour)
-        and ``tolerance`` (see `Legend`).
+        A value is an integer, a colour "#RRGGBB", a range or limit (see `Legend`), or a list of
+        these: of two integers the list names two values, and nothing between them. Entries of
+        ``ignore`` are names, or values that stand in no class. Optional: ``colors`` (name ->
+        display colour) and ``tolerance``.
 
         Raises:
-            DataError: Unknown keys, no classes, mixed colours and integers, a value used twice.
+            DataError: Unknown keys, no classes, mixed colours and integers, a value used twice,
+                ranges that overlap.
         """
-        from pydantic import ValidationError
-
-        empty = [n for n, v in _mapping(content, "classes").items() if v is None]
-        if empty:
-            raise DataError(
-                f"{where}: the class {empty[0]!r} has no value",
-                "In YAML an unquoted # begins a comment.",
-                f'Quote the colour: {empty[0]}: "#RRGGBB".',
-            )
-        if not isinstance(content, dict):
-            raise DataError(
-                f"{where} holds no mapping, but {type(content).__name__}", _EXPECTED, _EXAMPLE
-            )
-        try:
-            form = _legend_form().model_validate(content)
-        except ValidationError as error:
-            first = error.errors()[0]
-            place = ".".join(str(p) for p in first["loc"])
-            raise DataError(f"{where}: {place}: {first['msg']}", _EXPECTED, _EXAMPLE) from error
-        classes = {name: _values(name, value, where) for name, value in form.classes.items()}
-        _check_colors(form.colors, classes, where)
-        kinds = {kind for group in classes.values() for kind, _ in group}
-        dropped: list[int] = []
-        names = list(classes)
-        for entry in dict.fromkeys(form.ignore):
-            if isinstance(entry, str) and entry in classes:
-                dropped += [v for _, v in classes.pop(entry)]
-            elif isinstance(entry, int) or entry.startswith("#"):
-                parsed = _values("ignore", entry, where)
-                kinds |= {kind for kind, _ in parsed}
-                dropped += [v for _, v in parsed]
-            else:
-                raise DataError(
-                    f"{where}: ignore lists {entry!r}, which is no class",
-                    f"Classes: {', '.join(names)}. A mask value may be ignored too.",
-                    suggest(entry, names),
-                )
+        form = _checked_form(content, where)
+        classes = _classes(form.classes, where)
+        colors = {unicodedata.normalize("NFC", n): colour for n, colour in form.colors.items()}
+        _check_colors(colors, classes, where)
+        dropped = _take_ignored(form.ignore, classes, where)
+        kinds = {kind for group in (*classes.values(), dropped) for kind, _ in group}
         if len(kinds) > 1:
             raise DataError(
                 f"{where} mixes colours and integers",
@@ -151,19 +174,24 @@ class Legend:
         legend = cls(
             names=tuple(classes),
             values=tuple(tuple(v for _, v in group) for group in classes.values()),
-            ignored=tuple(dropped),
+            ignored=tuple(v for _, v in dropped),
             rgb="colour" in kinds,
             tolerance=form.tolerance,
-            colors=tuple(form.colors.get(name, "") for name in classes),
+            colors=tuple(colors.get(name, "") for name in classes),
         )
-        keys = legend._table[0]
-        if np.unique(keys).size != keys.size:
-            twice = int(keys[1:][np.diff(keys) == 0][0])
+        twice = legend._table.twice()
+        if twice is not None:
+            shared = legend._show(twice) if math.isfinite(twice) else "below all limits"
             raise DataError(
-                f"{where}: the value {legend._show(twice)} stands for two classes",
-                "Each mask value belongs to one class.",
+                f"{where}: the value {shared} stands for two classes",
+                "Each mask value belongs to one class; ranges include both ends.",
             )
         return legend
+
+    def knows(self, value: float) -> bool:
+        """Say whether a mask value (an integer, or 0xRRGGBB) stands for a class that is counted."""
+        code, known = self._table.find(np.array([value]))
+        return bool(known[0]) and int(code[0]) != IGNORED
 
     @classmethod
     def of_indices(cls, values: Sequence[int]) -> Self:
@@ -194,7 +222,7 @@ class Legend:
 
         Raises:
             DataError: The number of bands does not fit the legend, or a value is in no class or
-                no whole number.
+                no whole number, where the legend has no ranges.
         """
         cube = mask[None] if mask.ndim == 2 else mask
         if cube.shape[0] != (3 if self.rgb else 1):
@@ -204,48 +232,117 @@ class Legend:
                 f"The classes are {kind}.",
                 "Give a classes file with colours '#RRGGBB' for RGB masks, integers for indices.",
             )
-        keys, codes = self._table
-        flat = pack(cube).ravel()
-        place = np.minimum(np.searchsorted(keys, flat), keys.size - 1)
-        known = keys[place] == flat
-        found = codes[place]
+        ranged = any(isinstance(v, str) for group in (*self.values, self.ignored) for v in group)
+        floats = ranged and np.issubdtype(cube.dtype, np.floating)
+        flat = (cube.astype(np.float64) if floats else pack(cube)).ravel()
+        found, known = self._found(flat, cube.dtype)
         if not known.all():
             found = self._nearest(flat, known, found, where)
         return found.reshape(cube.shape[1:])
 
+    def _found(
+        self, flat: NDArray[Any], dtype: np.dtype[Any]
+    ) -> tuple[NDArray[np.int16], NDArray[np.bool_]]:
+        """Look values up, in a table of all that there can be where there are fewer of them."""
+        if self.rgb or dtype not in (np.uint8, np.uint16) or flat.size <= np.iinfo(dtype).max:
+            return self._table.find(flat)
+        codes, known = self._table.find(np.arange(np.iinfo(dtype).max + 1))
+        return codes[flat], known[flat]
+
     def _nearest(
         self,
-        flat: NDArray[np.int64],
+        flat: NDArray[Any],
         known: NDArray[np.bool_],
         found: NDArray[np.int16],
         where: str,
     ) -> NDArray[np.int16]:
-        keys, codes = self._table
+        table = self._table
         strange, inverse, count = np.unique(flat[~known], return_inverse=True, return_counts=True)
         if self.rgb:
-            gap = np.abs(_unpack(strange)[:, None] - _unpack(keys)[None]).max(axis=2)
+            keys = _unpack(table.low.astype(np.int64))
+            gap = np.abs(_unpack(strange)[:, None] - keys[None]).max(axis=2)
         else:
-            gap = np.abs(strange[:, None] - keys[None])
+            gap = table.gaps(strange)
         near = gap.argmin(axis=1)
         distance = gap[np.arange(strange.size), near]
-        count[distance <= (self.tolerance if self.rgb else 0)] = 0
+        others = (gap == distance[:, None]) & (table.codes != table.codes[near][:, None])
+        torn = others.any(axis=1)
+        count[(distance <= self.tolerance) & ~torn] = 0
         if not count.any():
             found = found.copy()
-            found[~known] = codes[near][inverse]
+            found[~known] = table.codes[near][inverse]
             return found
         worst = int(count.argmax())
-        code = int(codes[near[worst]])
+        span, code = self._text(int(near[worst])), int(table.codes[near[worst]])
         name = self.names[code] if code >= 0 else "an ignored value"
+        nearest = f"The nearest known is {span} ({name})."
+        if self.tolerance and distance[worst] <= self.tolerance:
+            other = self._text(int(np.flatnonzero(others[worst])[0]))
+            nearest = f"It is as near to {span} as to {other}."
+        value = strange[worst]
         raise DataError(
             f"{where} has {count.sum()} pixels of {np.count_nonzero(count)} unknown class "
-            f"value(s), most often {self._show(int(strange[worst]))}",
-            f"The nearest known is {self._show(int(keys[near[worst]]))} ({name}).",
+            f"value(s), most often {self._show(value)}",
+            nearest + self._listed(float(value)),
             "Add it to the classes file, or to its 'ignore' list"
             + (", or set 'tolerance: 20' for masks saved as JPEG." if self.rgb else "."),
         )
 
-    def _show(self, value: int) -> str:
-        return f"#{value:06X}" if self.rgb else str(value)
+    def _listed(self, value: float) -> str:
+        """Say that a list of two values is no range, if the value lies between them."""
+        for name, group in zip(self.names, self.values, strict=True):
+            if len(group) == 2 and not self.rgb and all(isinstance(v, int) for v in group):
+                low, high = group
+                if float(low) < value < float(high):
+                    return (
+                        f" {name}: [{low}, {high}] names two values; all from {low} to {high} are "
+                        f'{name}: "{low}-{high}".'
+                    )
+        return ""
+
+    def _text(self, number: int) -> str:
+        """Write a span of the table."""
+        low, high = self._table.low[number], self._table.high[number]
+        if low == high:
+            return self._show(low)
+        if math.isinf(low):
+            return f"up to {self._show(high)}"
+        return f"{self._show(low)} and more" if math.isinf(high) else f"{low:g}-{high:g}"
+
+    def _show(self, value: float | str) -> str:
+        if isinstance(value, str):
+            return value
+        return f"#{int(value):06X}" if self.rgb else f"{float(value):.10g}"
+
+
+def span_of(value: int | str) -> Span:
+    """Return the span of an integer, or of the text of a range or limit.
+
+    Raises:
+        ValueError: The text is neither.
+    """
+    if isinstance(value, str):
+        span = _range(value)
+        if span is None:
+            raise ValueError(value)
+        return span
+    return Span(float(value), float(value))
+
+
+def _range(text: str) -> Span | None:
+    """Read a range or limit; None for any other text."""
+    if found := _LIMIT.fullmatch(text.strip()):
+        limit = float(found[2])
+        # Strictly beyond the limit is from the next number that there is.
+        return {
+            "<": Span(-math.inf, math.nextafter(limit, -math.inf)),
+            "<=": Span(-math.inf, limit),
+            ">": Span(math.nextafter(limit, math.inf), math.inf),
+            ">=": Span(limit, math.inf),
+        }[found[1]]
+    if found := _RANGE.fullmatch(text.strip()):
+        return Span(float(found[1]), float(found[2]))
+    return None
 
 
 def pack(cube: NDArray[Any]) -> NDArray[np.int64]:
@@ -308,19 +405,96 @@ def _check_colors(colors: dict[str, str], classes: Collection[str], where: str) 
         _values(f"colors: {name}", colour, where)
 
 
-def _values(name: str, value: Any, where: str) -> list[tuple[str, int]]:
-    """Parse integers and colours into (kind, number)."""
+def _checked_form(content: Any, where: str) -> Any:
+    """Return the content of a classes file with the types that it should have."""
+    from pydantic import ValidationError
+
+    empty = [n for n, v in _mapping(content, "classes").items() if v is None]
+    if empty:
+        raise DataError(
+            f"{where}: the class {empty[0]!r} has no value",
+            "In YAML an unquoted # begins a comment.",
+            f'Quote the colour: {empty[0]}: "#RRGGBB".',
+        )
+    if not isinstance(content, dict):
+        raise DataError(
+            f"{where} holds no mapping, but {type(content).__name__}", _EXPECTED, _EXAMPLE
+        )
+    try:
+        return _legend_form().model_validate(content)
+    except ValidationError as error:
+        first = error.errors()[0]
+        place = ".".join(str(p) for p in first["loc"])
+        hint = _EXAMPLE
+        if place.endswith(".[key]"):
+            hint = f"A name is a text: write it in quotes, '{str(first['input']).lower()}'."
+        raise DataError(f"{where}: {place}: {first['msg']}", _EXPECTED, hint) from error
+
+
+def _classes(stated: dict[str, Any], where: str) -> dict[str, list[tuple[str, int | str]]]:
+    """Return name -> parsed values."""
+    classes: dict[str, list[tuple[str, int | str]]] = {}
+    for written, value in stated.items():
+        name = unicodedata.normalize("NFC", written)
+        if name in classes:
+            raise DataError(
+                f"{where}: the class {name!r} is there twice, with its accents composed in two "
+                "ways",
+                "A class is stated once.",
+            )
+        classes[name] = _values(name, value, where)
+    return classes
+
+
+def _take_ignored(
+    ignore: list[Any], classes: dict[str, list[tuple[str, int | str]]], where: str
+) -> list[tuple[str, int | str]]:
+    """Take ignored classes out, and return their values and those that stand in no class."""
+    dropped: list[tuple[str, int | str]] = []
+    names = list(classes)
+    for entry in dict.fromkeys(ignore):
+        name = unicodedata.normalize("NFC", str(entry))
+        if isinstance(entry, str) and name in classes:
+            dropped += classes.pop(name)
+        elif isinstance(entry, int) or entry.startswith("#") or _range(entry):
+            dropped += _values("ignore", entry, where)
+        elif name not in names:
+            raise DataError(
+                f"{where}: ignore lists {entry!r}, which is no class",
+                f"Classes: {', '.join(names)}. A mask value may be ignored too.",
+                suggest(entry, names),
+            )
+    return dropped
+
+
+def _values(name: str, value: Any, where: str) -> list[tuple[str, int | str]]:
+    """Parse integers, colours, ranges and limits into (kind, value)."""
     if value == []:
         raise DataError(f"{where}: {name} has no value", "A class has at least one mask value.")
-    parsed = []
+    parsed: list[tuple[str, int | str]] = []
     for item in value if isinstance(value, list) else [value]:
         if isinstance(item, int):
+            if abs(item) > _LARGEST:
+                raise DataError(
+                    f"{where}: {name}: the value {item}", f"Values go up to {_LARGEST} (2^53)."
+                )
             parsed.append(("index", item))
+            continue
+        span = _range(item)
+        if span is not None:
+            if span.low > span.high:
+                raise DataError(
+                    f"{where}: {name}: {item!r} holds no value",
+                    "A range goes from its lower to its higher end.",
+                    f'{name}: "{span.high:g}-{span.low:g}"',
+                )
+            parsed.append(("index", item.strip()))
             continue
         if not _COLOUR.fullmatch(item):
             raise DataError(
                 f"{where}: {name}: {item!r} is no colour",
-                "A colour is '#RRGGBB' with six hexadecimal digits, an index is an integer.",
+                "A colour is '#RRGGBB' with six hexadecimal digits, an index is an integer, a "
+                "range '10-19', '<128' or '>=128'.",
             )
         parsed.append(("colour", int(item[1:], 16)))
     return parsed
@@ -330,27 +504,6 @@ def _mapping(content: Any, name: str) -> dict[Any, Any]:
     """Return the mapping under `name`, empty where there is none."""
     found = content.get(name) if isinstance(content, dict) else None
     return found if isinstance(found, dict) else {}
-
-
-def _load(path: Path) -> Any:
-    try:
-        text = path.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        raise DataError(f"cannot read the classes file {str(path)!r}: {reason(error)}") from error
-    try:
-        if path.suffix.lower() == ".toml":
-            return tomllib.loads(text)
-        if path.suffix.lower() == ".json":
-            return json.loads(text)
-        import yaml
-
-        return yaml.safe_load(text)
-    except Exception as error:  # each parser has its own; the message has the line
-        raise DataError(
-            f"the classes file {str(path)!r} is not valid {path.suffix.lstrip('.') or 'YAML'}: "
-            f"{' '.join(str(error).split())}",
-            "Allowed: .yaml, .yml, .toml, .json.",
-        ) from error
 
 
 def _legend_form() -> Any:

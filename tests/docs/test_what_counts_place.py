@@ -596,7 +596,7 @@ def test_objects_with_x_and_y_exchanged(tmp_path, caplog):
 
 
 @row("objects-format")
-@pytest.mark.parametrize("name", ["o.gpkg", "o.shp", "o.txt"])
+@pytest.mark.parametrize("name", ["o.gpkg", "o.shp"])
 def test_objects_in_other_formats(tmp_path, name):
     (tmp_path / name).write_bytes(b"SQLite format 3\x00\xff")
     with pytest.raises(DataError, match=r"GeoJSON.*ogr2ogr -t_srs EPSG:4326"):

@@ -13,7 +13,7 @@ from foveate.labels import Legend
 from foveate.pool import open_pool
 from foveate.raster import FileSource, write_cog
 
-scan_module = importlib.import_module("foveate.pool.scan")  # the name is a function in the package
+infer_module = importlib.import_module("foveate.pool.infer")
 COLOURS = {"water": "#E2A929", "road": "#6EC1E4", "field": "#3C1098"}
 RGB = np.array([[int(v[i : i + 2], 16) for i in (1, 3, 5)] for v in COLOURS.values()], np.uint8)
 INDEX = np.repeat([[0, 1, 2, 2]], 16, axis=0).repeat(4, axis=1)  # 16 x 16: 64, 64, 128
@@ -203,7 +203,7 @@ def raw_mask(tmp_path, data):
 
 def test_a_mask_is_read_in_blocks(image, tmp_path, picture, monkeypatch):
     picture("masks/a.png", INDEX)
-    monkeypatch.setattr(scan_module, "_BLOCK", 48)
+    monkeypatch.setattr(infer_module, "_BLOCK", 48)
     windows = []
     read = FileSource.read
 
@@ -212,7 +212,7 @@ def test_a_mask_is_read_in_blocks(image, tmp_path, picture, monkeypatch):
         return read(self, window, **options)
 
     monkeypatch.setattr(FileSource, "read", spy)
-    legend = scan_module.infer_legend([FileSource(str(tmp_path / "masks/a.png"))])
+    legend = infer_module.infer_legend([FileSource(str(tmp_path / "masks/a.png"))])
     assert legend.names == ("class 0", "class 1", "class 2")
     assert [w.h for w in windows] == [3, 3, 3, 3, 3, 1]
 
@@ -236,7 +236,7 @@ def test_missing_pixels_of_a_mask_of_floats_are_no_values(image, tmp_path):
 
 
 def test_a_mask_of_measurements_is_refused(image, tmp_path, monkeypatch):
-    monkeypatch.setattr(scan_module, "_MANY_VALUES", 100)
+    monkeypatch.setattr(infer_module, "_MANY_VALUES", 100)
     raw_mask(tmp_path, np.arange(256, dtype=np.uint16).reshape(16, 16))
     with pytest.raises(DataError, match=r"more than 100 different values, up to 255.*--masks"):
         open_(tmp_path)

@@ -9,6 +9,7 @@ from typing import Annotated, Any
 import typer
 
 from foveate.cli import bench, focus, jobs, mosaic, observe, tune
+from foveate.cli.given import read_paths
 from foveate.cli.options import Device, Json, Out, Seed, Weights, command
 
 app = typer.Typer(
@@ -156,3 +157,6 @@ def doctor(as_json: Json = False) -> None:
 
     found: dict[str, Any] = examine()
     result(found, as_text(found), as_json=as_json)
+
+
+read_paths(app)

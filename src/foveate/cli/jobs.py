@@ -14,6 +14,7 @@ def curate(
     images: o.Images,
     out: o.Out,
     masks: o.Masks = None,
+    mask_suffix: o.MaskSuffix = "",
     method: Annotated[
         list[str] | None,
         typer.Option(
@@ -56,9 +57,9 @@ def curate(
     from foveate.report import write_report
 
     job = curate_job(
-        preset=preset, images=images, masks=masks, classes=classes, methods=method,
-        budget=budget, model=model, weights=weights, bands=bands, scale=scale, tile=tile,
-        stride=stride, edge=edge, extra=extra, stack=stack, coordinates=coordinates,
+        preset=preset, images=images, masks=masks, mask_suffix=mask_suffix, classes=classes,
+        methods=method, budget=budget, model=model, weights=weights, bands=bands, scale=scale,
+        tile=tile, stride=stride, edge=edge, extra=extra, stack=stack, coordinates=coordinates,
         nodata=nodata, min_valid=min_valid, min_labelled=min_labelled, skip_empty=skip_empty,
         options=option, seed=seed, workers=workers, batch_size=batch_size, device=device,
     )  # fmt: skip
@@ -123,6 +124,7 @@ def classify(
         ),
     ] = None,
     masks: o.Masks = None,
+    mask_suffix: o.MaskSuffix = "",
     classes: o.Classes = None,
     truth_from_folders: Annotated[
         bool,
@@ -152,8 +154,8 @@ def classify(
 
     job = classify_job(
         images=images, labels=labels, labels_file=labels_file, probe=probe, model=model,
-        weights=weights, templates=templates, head=head, masks=masks, classes=classes,
-        truth_from_folders=truth_from_folders, bands=bands, scale=scale, tile=tile,
+        weights=weights, templates=templates, head=head, masks=masks, mask_suffix=mask_suffix,
+        classes=classes, truth_from_folders=truth_from_folders, bands=bands, scale=scale, tile=tile,
         stride=stride, edge=edge, extra=extra, stack=stack, nodata=nodata, min_valid=min_valid,
         skip_empty=skip_empty, seed=seed, workers=workers, batch_size=batch_size, device=device,
     )  # fmt: skip

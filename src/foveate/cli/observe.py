@@ -38,6 +38,7 @@ def prepare(
         typer.Option(help="Real overviews, paired by name, instead of simulated; repeatable."),
     ] = None,
     masks: o.Masks = None,
+    mask_suffix: o.MaskSuffix = "",
     classes: o.Classes = None,
     concepts: Concepts = "",
     objects: Annotated[
@@ -63,9 +64,9 @@ def prepare(
     from foveate.observe.prepare import run
 
     job = prepare_job(
-        images=images, tiles=tiles, ratio=ratio, lr=lr, masks=masks, classes=classes,
-        concepts=concepts, objects=objects, mtf=mtf, snr=snr, extra=extra, stack=stack,
-        nodata=nodata, min_valid=min_valid, skip_empty=skip_empty, seed=seed,
+        images=images, tiles=tiles, ratio=ratio, lr=lr, masks=masks, mask_suffix=mask_suffix,
+        classes=classes, concepts=concepts, objects=objects, mtf=mtf, snr=snr, extra=extra,
+        stack=stack, nodata=nodata, min_valid=min_valid, skip_empty=skip_empty, seed=seed,
     )  # fmt: skip
     with progress_bars(quiet=as_json) as progress:
         done = run(job, out, command=o.command(), progress=progress)

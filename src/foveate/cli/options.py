@@ -11,9 +11,12 @@ Json = Annotated[bool, typer.Option("--json", help="Print the result as JSON and
 Out = Annotated[Path, typer.Option("--out", help="Folder to write to: new, empty, or earlier.")]
 Seed = Annotated[int, typer.Option(help="Seed of everything random.")]
 
-Images = Annotated[list[Path], typer.Argument(help="Folders or files of images.")]
+Images = Annotated[list[Path], typer.Argument(help="Folders, files or globs of images.")]
 Masks = Annotated[
-    list[Path] | None, typer.Option(help="Folder of masks, paired by name; repeatable.")
+    list[Path] | None, typer.Option(help="Folder or glob of masks, paired by name; repeatable.")
+]
+MaskSuffix = Annotated[
+    str, typer.Option(help="How names of masks end: _truth. [default: usual words tell them]")
 ]
 Classes = Annotated[Path | None, typer.Option(help="Classes file: YAML, TOML or JSON.")]
 Extra = Annotated[

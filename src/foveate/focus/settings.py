@@ -17,6 +17,7 @@ from foveate.focus.score import Neighbours  # noqa: TC001  (pydantic reads it)
 from foveate.focus.search import Search  # noqa: TC001  (pydantic reads it)
 from foveate.models.load import load_model
 from foveate.models.settings import ClassSettings
+from foveate.pool.settings import PathText  # noqa: TC001  (pydantic reads it)
 
 if TYPE_CHECKING:
     from foveate.models.base import ModelHandle
@@ -144,7 +145,7 @@ class AskJob(FocusJob):
     max_tokens: int = Field(64, ge=1)
     side: int | None = Field(None, ge=8)
     selector: str | None = None
-    selector_weights: str | None = None
+    selector_weights: PathText | None = None
 
     def inquiry(self) -> Inquiry:
         """Return what is asked.

@@ -10,7 +10,7 @@ from pydantic import Field
 from foveate.errors import ParameterError
 from foveate.models.heads.prompts import labels_from, labels_of
 from foveate.models.load import load_model
-from foveate.pool.settings import PoolSettings
+from foveate.pool.settings import PathText, PoolSettings
 
 if TYPE_CHECKING:
     from foveate.models.base import ModelHandle
@@ -31,7 +31,7 @@ class EncodeSettings(PoolSettings):
     """
 
     model: str = "builtin"
-    weights: str | None = None
+    weights: PathText | None = None
     scale: list[tuple[float, float]] = Field([])
     device: str = "auto"
     workers: int = Field(1, ge=1)
@@ -57,8 +57,8 @@ class ClassSettings(EncodeSettings):
     """
 
     labels: list[str] | dict[str, list[str]] = Field([])
-    labels_file: str | None = None
-    probe: str | None = None
+    labels_file: PathText | None = None
+    probe: PathText | None = None
     templates: str = "rs"
 
     def known_labels(self, *, needed: bool = True) -> Labels | None:

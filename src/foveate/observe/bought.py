@@ -25,8 +25,10 @@ import numpy as np
 from foveate.errors import DataError
 from foveate.grid import Grid, Window
 from foveate.observe.pairs import open_pairs
-from foveate.pool.find import collect, need_paths
+from foveate.pool.find import find, need_paths
 from foveate.pool.names import Names
+from foveate.pool.notes import warn
+from foveate.pool.roles import plain_images
 from foveate.raster import FileSource
 from foveate.raster.ground import one_crs, onto, same_extent
 
@@ -149,11 +151,9 @@ def _files(given: Sequence[str | Path]) -> list[tuple[str, str, Source]]:
         else:
             plain.append(path)
     if plain:
-        try:
-            files = collect(plain, "image")
-        except DataError:
-            files = []
-        found += [(file.key, str(file.path), FileSource(str(file.path))) for file in files]
+        files = plain_images(find(plain, "image"))
+        warn(files.notes())
+        found += [(file.key, str(file.path), FileSource(str(file.path))) for file in files.files]
     return found
 
 

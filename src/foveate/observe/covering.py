@@ -7,9 +7,11 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from foveate.errors import DataError
+from foveate.files import stored_path
 from foveate.observe.covariates import tile_means
-from foveate.pool.folder import need_partners, open_pool
+from foveate.pool.folder import open_pool
 from foveate.pool.notes import warn
+from foveate.pool.pairing import need_partners
 from foveate.raster.windows import taps, weigh
 
 if TYPE_CHECKING:
@@ -42,7 +44,7 @@ def covered(target: Target, path: str | Path | None) -> NDArray[np.float64]:
     rasters = open_pool(str(path), split=(1, 1), measure=False).scenes
     placed = all(scene.source.info.place.kind == "earth" for scene in rasters)
     if len(rasters) == 1 and target.pool.georeferenced and placed:
-        found = tile_means(target.pool, rasters[0].uri)
+        found = tile_means(target.pool, stored_path(rasters[0].uri))
     else:
         found = _by_picture(target, {scene.scene_id: scene.source for scene in rasters}, str(path))
     bare = np.flatnonzero(np.isnan(found))

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from foveate.errors import DataError, ParameterError
-from foveate.files import reason, write_bytes, write_geojson
+from foveate.files import read_text, write_bytes, write_geojson
 from foveate.observe.amounts import ground, unit_of
 from foveate.pool.antimeridian import middles
 
@@ -138,12 +138,12 @@ def read_answers(drawn: Drawn, path: str | Path) -> NDArray[np.float64]:
 
 def _rows(path: str | Path) -> dict[str, tuple[float, float | None]]:
     """Return tile id -> value and probability, if that is stated; rows without a value are none."""
+    text = read_text(path, "table of answers")
     try:
-        with Path(path).open(encoding="utf-8-sig", newline="") as file:
-            reader = csv.DictReader(file)
-            rows, names = list(reader), reader.fieldnames or ()
-    except (OSError, ValueError, csv.Error) as error:
-        raise DataError(f"cannot read {str(path)!r}: {reason(error)}") from error
+        reader = csv.DictReader(io.StringIO(text, newline=""))
+        rows, names = list(reader), reader.fieldnames or ()
+    except csv.Error as error:
+        raise DataError(f"cannot read {str(path)!r}: {error}") from error
     if not {"tile_id", "value"} <= set(names):
         raise DataError(
             f"{str(path)!r} has the columns {', '.join(names) or 'none'}",

@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from foveate.documents import read_document
 from foveate.errors import DataError
-from foveate.files import reason
 from foveate.pool.antimeridian import cut, joined
 from foveate.raster.place import WGS84, transformer
 
@@ -87,14 +87,7 @@ def _read(path: str | Path) -> Any:
     convert = f"Convert it: ogr2ogr -t_srs {WGS84} OBJECTS.geojson {path}"
     if suffix in _VECTORS:
         raise DataError(f"objects in {str(path)!r}", "Objects are read from GeoJSON.", convert)
-    try:
-        return json.loads(Path(path).read_text(encoding="utf-8-sig"))
-    except (OSError, ValueError) as error:
-        raise DataError(
-            f"cannot read {str(path)!r} as GeoJSON: {reason(error)}",
-            "Objects are GeoJSON, encoded in UTF-8.",
-            "Check the path." if isinstance(error, OSError) else convert,
-        ) from error
+    return read_document(path, "objects", "Objects are GeoJSON.", "JSON")
 
 
 def _reader(crs: Any, path: str | Path) -> Transformer | None:

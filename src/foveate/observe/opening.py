@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING
 
 from foveate.errors import DataError, ParameterError
 from foveate.observe.simulate import low_shape
-from foveate.pool.folder import need_partners, open_pool
+from foveate.pool.folder import open_pool
 from foveate.pool.notes import warn
+from foveate.pool.pairing import need_partners
 from foveate.pool.step import opened_pool
 from foveate.raster import check_ground
 

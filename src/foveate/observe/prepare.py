@@ -22,7 +22,7 @@ from foveate.observe.objects import Objects, read_objects
 from foveate.observe.opening import open_headers, times
 from foveate.observe.simulate import low_shape, psf_sigma, simulate, write_view
 from foveate.pool.find import need_paths
-from foveate.pool.settings import ImagerySettings
+from foveate.pool.settings import ImagerySettings, PathText
 from foveate.pool.step import measure
 from foveate.progress import Meter
 from foveate.raster import FileSource, metres_per_pixel
@@ -61,9 +61,9 @@ class PrepareJob(ImagerySettings):
     ratio: float | None = None
     mtf: float | None = 0.25
     snr: float | None = Field(100.0, gt=0)
-    lr: list[str] = Field([])
+    lr: list[PathText] = Field([])
     concepts: list[dict[str, Any]] = Field([])
-    objects: str | None = None
+    objects: PathText | None = None
     seed: int = Field(0, ge=0)
 
     @field_validator("images", "masks", "extra", "lr")

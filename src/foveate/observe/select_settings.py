@@ -9,7 +9,7 @@ from pydantic import Field, field_validator
 
 from foveate.errors import ParameterError
 from foveate.observe.ranking import LEARNED
-from foveate.pool.settings import ImagerySettings
+from foveate.pool.settings import ImagerySettings, PathText
 
 Mode = Literal["budget", "threshold", "obr"]
 
@@ -42,7 +42,7 @@ class SelectJob(ImagerySettings):
     threshold: float | None = Field(None, ge=0, le=1)
     obr: float | None = Field(None, gt=0, le=1)
     policy: str = LEARNED
-    covariate: str | None = None
+    covariate: PathText | None = None
     tile: float | None = Field(None, ge=1)
     lr_cost: float = Field(0.0, ge=0)
     device: str = "auto"

@@ -12,7 +12,7 @@ from foveate.observe.concepts import Concept, concepts_of
 from foveate.observe.networks.shape import SIZES, form_of
 from foveate.observe.similarity import SimilarityKind  # noqa: TC001  (pydantic reads it)
 from foveate.observe.supervision import FORMS as SUPERVISIONS
-from foveate.pool.settings import JobSettings
+from foveate.pool.settings import JobSettings, PathText
 from foveate.registry import suggest
 
 if TYPE_CHECKING:
@@ -77,15 +77,15 @@ class TrainJob(JobSettings):
 
     pairs: str
     model: str = "builtin"
-    weights: str | None = None
+    weights: PathText | None = None
     lr_model: str | None = None
-    lr_weights: str | None = None
+    lr_weights: PathText | None = None
     target_model: str | None = None
-    target_weights: str | None = None
+    target_weights: PathText | None = None
     saliency_model: str | None = None
-    saliency_weights: str | None = None
+    saliency_weights: PathText | None = None
     text: str | None = None
-    text_weights: str | None = None
+    text_weights: PathText | None = None
     scale: list[tuple[float, float]] = Field([])
     bands: list[int] = Field([])
     concepts: list[dict[str, Any]] = Field([])

@@ -11,15 +11,17 @@ The lists call the row ``x`` and the column ``y``; the first number is the row.
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from foveate.errors import DataError
+from foveate.files import read_text
 from foveate.grid import Tiles
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from numpy.typing import NDArray
 
 
@@ -50,10 +52,7 @@ def read_coordinates(path: str | Path, tile: int = 256) -> Coordinates:
     Raises:
         DataError: The file cannot be read, is empty, or a line has another form (named).
     """
-    try:
-        text = Path(path).read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        raise DataError(f"cannot read the coordinate list {str(path)!r}: {error}") from error
+    text = read_text(path, "coordinate list")
     lines = [(i, line.split()) for i, line in enumerate(text.splitlines(), 1) if line.strip()]
     if not lines:
         raise DataError(f"the coordinate list {str(path)!r} is empty", "One patch per line.")

@@ -1,21 +1,111 @@
-"""Finding raster files, and the names by which they are paired."""
+"""Finding raster files, and saying which files are left out and why."""
 
 from __future__ import annotations
 
+import json
 import os
+import re
+import stat
+import unicodedata
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING, Literal
 
 from foveate.errors import DataError
+from foveate.files import printable, refuse_empty, stored_path
+from foveate.pool.notes import Note
 from foveate.raster import SUFFIXES
 
-IMAGE_WORDS = frozenset({"image", "images", "img", "imgs", "imagery", "rgb"})
-MASK_WORDS = frozenset(
-    {"mask", "masks", "label", "labels", "gt", "annotation", "annotations", "segmentation"}
-)
-_MASK_ENDINGS = ("_mask", "_masks", "_label", "_labels", "_gt", "_seg")
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Sequence
+
+IMAGE_FOLDERS = frozenset({"image", "images", "img", "imgs", "imagery", "rgb", "jpegimages", "sat"})
+MASK_FOLDERS = frozenset(
+    {
+        "mask", "masks", "label", "labels", "gt", "gts", "groundtruth", "ground_truth", "truth",
+        "annotation", "annotations", "ann", "segmentation", "segmentations", "segmentationclass",
+    }
+)  # fmt: skip
 
 Paths = str | Path | list[str] | list[Path] | tuple[str, ...] | tuple[Path, ...]
+Reason = Literal[
+    "run", "link", "pointer", "empty", "special", "folder", "hidden", "system", "preview",
+    "again", "format", "mask", "image", "other",
+]  # fmt: skip
+
+# Why a file is left out: one and several of them, and what to do. In the order of the notes.
+# "other" (texts, tables, sidecars: no imagery by their names) is data and no warning.
+_SAID: dict[Reason, tuple[str, str, str]] = {
+    "run": (
+        "folder is a run of foveate and not read", "folders are runs of foveate and not read", "",
+    ),
+    "link": (
+        "image is a link to a file that is not there",
+        "images are links to files that are not there",
+        "Fetch them (git annex get, datalad get, dvc pull), or mount the disk that they lead to.",
+    ),
+    "pointer": (
+        "image has not been fetched: the file says only where it is kept",
+        "images have not been fetched: the files say only where they are kept",
+        "Fetch the content: git lfs pull, or git annex get.",
+    ),
+    "empty": ("image has zero bytes", "images have zero bytes", "Copy or download them again."),
+    "special": (
+        "name of an image is no file, but a pipe, a socket or a device",
+        "names of images are no files, but pipes, sockets or devices", "",
+    ),
+    "folder": (
+        "folder cannot be read: permission denied", "folders cannot be read: permission denied",
+        "Ask for the right to list them (chmod +rx), or give the folders to read.",
+    ),
+    "hidden": ("image is hidden and not read", "images are hidden and not read", ""),
+    "system": (
+        "image lies in a folder that a system or a viewer made for itself and is not read",
+        "images lie in folders that a system or a viewer made for itself and are not read", "",
+    ),
+    "preview": (
+        "image is by its name a small picture of one beside it and not read",
+        "images are by their names small pictures of others beside them and not read",
+        "Give those that are to be read by a glob: 'DIR/*_thumb.png'.",
+    ),
+    "again": (
+        "image is named twice and read once", "images are named twice and read once", "",
+    ),
+    "format": (
+        "file may be imagery of a format that is not read",
+        "files may be imagery of formats that are not read",
+        "Convert them: gdal_translate IN OUT.tif.",
+    ),
+    "mask": (
+        "file is by its name a mask and not read as an image",
+        "files are by their names masks and not read as images", "",
+    ),
+    "image": (
+        "file is by its name an image and not read as a mask",
+        "files are by their names images and not read as masks", "",
+    ),
+}  # fmt: skip
+_QUIET: frozenset[Reason] = frozenset({"other", "image"})
+
+_SYSTEM = frozenset(
+    {
+        "@eadir", "@recycle", "@recently-snapshot", "#recycle", "#snapshot", "__macosx",
+        "$recycle.bin", "system volume information", "lost+found", "__pycache__",
+    }
+)  # fmt: skip
+_FORMATS = frozenset(
+    {
+        ".asc", ".bil", ".bip", ".bmp", ".bsq", ".dem", ".ecw", ".gif", ".grb", ".grib", ".h5",
+        ".hdf", ".hdr", ".heic", ".hgt", ".img", ".j2k", ".jp2k", ".jpe", ".jxl", ".mbtiles", ".nc",
+        ".nitf", ".npy", ".npz", ".ntf", ".pgm", ".ppm", ".rst", ".safe", ".sid", ".tar", ".tgz",
+        ".webp", ".zip",
+    }
+)  # fmt: skip
+_PREVIEW = re.compile(r"(.+)[_\-. ](thumb|thumbnail|preview|quicklook|ql|browse)", re.IGNORECASE)
+_PREVIEW_FOLDERS = frozenset({"thumbs", "thumbnails", "previews", "quicklooks", "browse"})
+_MAGIC = re.compile(r"[*?[]")
+_POINTER = 1024  # bytes: what says where a file is kept is shorter, and no raster is
+_POINTERS = (b"version https://git-lfs", b"/annex/objects/")
 
 
 @dataclass(frozen=True)
@@ -25,124 +115,167 @@ class File:
     Attributes:
         path: As it was given.
         parts: Folders below the root.
-        key: What pairs an image with its mask.
+        key: Name of the scene: path below the root without suffix and without folders such as
+            "images"; printable text, composed as NFC.
+        wild: What the wildcards stand for, if it was found by a glob.
+        named: Whether the path was given itself, and not a folder or glob that it is found by.
     """
 
     path: Path
     parts: tuple[str, ...]
     key: str
+    wild: str | None = None
+    named: bool = False
+
+
+@dataclass(frozen=True)
+class LeftOut:
+    """A file or folder that is not read.
+
+    Attributes:
+        path: As it was found.
+        reason: Why, one of `Reason`.
+    """
+
+    path: Path
+    reason: Reason
+
+
+@dataclass(frozen=True)
+class Found:
+    """What was found below some paths.
+
+    Attributes:
+        files: What is read, sorted by the path below the root.
+        left_out: What is not, and why.
+        given: The paths that were asked for.
+    """
+
+    files: tuple[File, ...]
+    left_out: tuple[LeftOut, ...] = ()
+    given: tuple[Path, ...] = ()
+
+    def without(self, reason: Reason, files: Iterable[File]) -> Found:
+        """Leave files out for a reason."""
+        out = {id(f) for f in files}
+        kept = tuple(f for f in self.files if id(f) not in out)
+        gone = tuple(LeftOut(f.path, reason) for f in self.files if id(f) in out)
+        return Found(kept, self.left_out + gone, self.given)
+
+    def why(self, reason: Reason) -> list[Path]:
+        """Return what is left out for a reason."""
+        return [one.path for one in self.left_out if one.reason == reason]
+
+    def notes(self) -> list[Note]:
+        """Say what is left out, a note for each reason."""
+        found = []
+        for reason, (one, several, hint) in _SAID.items():
+            paths = [] if reason in _QUIET else self.why(reason)
+            if paths:
+                text = f"{len(paths)} {one if len(paths) == 1 else several}"
+                first = printable(str(paths[0]))
+                found.append(
+                    Note(
+                        "files",
+                        f"{text}, the first is {first!r}"
+                        if len(paths) > 1
+                        else f"{text}: {first!r}",
+                        hint,
+                        tuple(printable(str(p)) for p in paths),
+                    )
+                )
+        return found
 
 
 def need_paths(paths: Paths, role: str) -> list[Path]:
-    """Return the paths, all of which exist.
+    """Return the paths, all of which exist; of a glob, the folder that it begins in.
 
     Raises:
-        DataError: One of them does not.
+        ParameterError: One of them is empty.
+        DataError: One of them does not exist.
     """
-    given = [Path(p) for p in (paths if isinstance(paths, list | tuple) else [paths])]
-    missing = [p for p in given if not p.exists()]
-    if missing:
-        raise DataError(
-            f"there is no {str(missing[0])!r}",
-            f"Give a folder or a file for the {role}s.",
-            "Check the path.",
-        )
+    many = list(paths) if isinstance(paths, list | tuple) else [paths]
+    given = []
+    for path in many:
+        refuse_empty(path, f"path of the {role}s")
+        given.append(Path(path) if _exists(Path(path)) else Path(stored_path(str(path))))
+    for path in given:
+        there = path if _exists(path) else _split_glob(path)[0]
+        if there is None or not _exists(there):
+            raise _missing(path, role)
     return given
 
 
-def collect(paths: Paths, role: str) -> list[File]:
+def find(paths: Paths, role: str) -> Found:
     """Find the raster files below the given paths, sorted by their path below what they share.
 
     Args:
-        paths: Folders (searched through linked folders too) and files.
-        role: "mask" keeps masks, "image" images where a folder holds both; else what it is for.
+        paths: Folders (searched through linked folders too), files, and globs: ``**`` stands for
+            any folders, ``*`` and ``?`` for parts of a name.
+        role: What they are for, in messages.
 
     Raises:
-        DataError: A path does not exist, or nothing is found.
+        ParameterError: A path is empty.
+        DataError: A path does not exist, or a folder that was given is a run of foveate.
     """
     given = need_paths(paths, role)
-    plain = [_plain(p) for p in given]
+    globs = [(None, None) if _exists(p) else _split_glob(p) for p in given]
+    starts = [folder or path for path, (folder, _) in zip(given, globs, strict=True)]
+    plain = [_plain(p) for p in starts]
     root = Path(os.path.commonpath(plain))
     root = root if root.is_dir() else root.parent
-    found: list[tuple[Path, File]] = []
-    for path, start in zip(given, plain, strict=True):
-        for file in _below(path) if path.is_dir() else [path]:
-            rel = (start / file.relative_to(path)).relative_to(root)
-            hidden = any(part.startswith(".") for part in rel.parts)
-            if file.suffix.lower() in SUFFIXES and not hidden and file.is_file():
-                found.append((rel, File(file, rel.parts[:-1], _key(rel))))
-    return _of_role([f for _, f in sorted(found, key=lambda pair: pair[0])], given, role)
-
-
-def _plain(path: Path) -> Path:
-    """Return the absolute path without "..", which would look like a hidden folder."""
-    normal = Path(os.path.normpath(path.absolute()))
-    # After a link ".." leads elsewhere than its text says.
-    return normal if normal.exists() and normal.samefile(path) else path.resolve()
-
-
-def _below(folder: Path) -> list[Path]:
-    """All files below a folder, through linked folders too; each folder is looked at once."""
-    files: list[Path] = []
-    seen: set[str] = set()
-    waiting = [folder]
-    for start in waiting:  # grows: linked folders wait until the real ones have been seen
-        for here, folders, names in os.walk(start):
-            real = os.path.realpath(here)
-            if real in seen:
-                folders.clear()
+    found: dict[Path, File] = {}
+    out: list[LeftOut] = []
+    for start, below, (_, glob) in zip(starts, plain, globs, strict=True):
+        if start.is_dir() and _is_run(start):
+            raise DataError(
+                f"{str(start)!r} is a run of foveate",
+                f"Its pictures are no {role}s; images are folders and files of your own.",
+                f"Give the folder of the {role}s; if it lies in the run, name that folder.",
+            )
+        files = _walk(start, out) if start.is_dir() else [start]
+        for file in files:
+            rel = (below / file.relative_to(start)).relative_to(root)
+            wild = None if glob is None else glob.fullmatch(_relative(file, start))
+            if glob is not None and wild is None:
                 continue
-            seen.add(real)
-            folders.sort()
-            files += [Path(here, name) for name in names]
-            waiting += [Path(here, f) for f in folders if Path(here, f).is_symlink()]
-    return files
+            reason = _reason(file, rel)
+            if reason is not None:
+                out.append(LeftOut(file, reason))
+            elif rel in found:
+                out.append(LeftOut(file, "again"))
+            else:
+                text = None if wild is None else readable("/".join(g or "" for g in wild.groups()))
+                found[rel] = File(file, rel.parts[:-1], _key(rel), text, named=file is start)
+    ordered = tuple(found[rel] for rel in sorted(found))
+    everything = Found(ordered, tuple(sorted(set(out), key=lambda o: str(o.path))), tuple(given))
+    globbed = {id(f) for f in ordered if f.wild is not None}
+    return everything.without("preview", [f for f in _previews(ordered) if id(f) not in globbed])
 
 
-def _of_role(found: list[File], given: list[Path], role: str) -> list[File]:
-    """Keep the images or the masks.
+def need_files(found: Found, role: str) -> Found:
+    """Return what was found if there is anything to read.
 
     Raises:
-        DataError: There are none.
+        DataError: There is not; the message says what was left out.
     """
-    # One folder may hold both, told apart by the names of its subfolders.
-    words = [{part.lower() for part in f.parts} for f in found]
-    if role == "mask" and any(w & MASK_WORDS for w in words):
-        found = [f for f, w in zip(found, words, strict=True) if w & MASK_WORDS]
-    elif role == "image" and any(w & IMAGE_WORDS for w in words):
-        found = [f for f, w in zip(found, words, strict=True) if not w & MASK_WORDS]
-    found = _by_ending(found, role)
-    if not found:
-        raise DataError(
-            f"no {role} in {', '.join(map(str, given))!r}",
-            f"Looked for files ending in {', '.join(SUFFIXES)}, in all subfolders.",
-            "Check the path.",
-        )
-    return found
+    if found.files:
+        return found
+    notes = found.notes()
+    where = ", ".join(printable(str(p)) for p in found.given)
+    raise DataError(
+        f"no {role} in {where!r}" + "".join(f"; {note.text}" for note in notes),
+        f"Looked for files ending in {', '.join(SUFFIXES)}, in all subfolders.",
+        next((note.hint for note in notes if note.hint), "Check the path."),
+    )
 
 
-def _by_ending(found: list[File], role: str) -> list[File]:
-    """Where ``a.png`` and ``a_mask.png`` lie side by side, the name says which is the mask."""
-    named = {f.key: f for f in found if f.path.stem.lower().endswith(_MASK_ENDINGS)}
-    plain = {f.key for f in found if f.path.stem.lower() == f.key.rsplit("/", 1)[-1].lower()}
-    both = set(named) & plain
-    keep_named = role == "mask"
-    return [
-        f for f in found
-        if f.key not in both or f.path.stem.lower().endswith(_MASK_ENDINGS) == keep_named
-    ]  # fmt: skip
+def readable(text: str) -> str:
+    """Return a name as printable text, composed as NFC: the same on every file system."""
+    return unicodedata.normalize("NFC", printable(text))
 
 
-def _key(rel: Path) -> str:
-    folders = [p for p in rel.parts[:-1] if p.lower() not in IMAGE_WORDS | MASK_WORDS]
-    stem = rel.stem
-    for ending in _MASK_ENDINGS:
-        if stem.lower().endswith(ending):
-            stem = stem[: -len(ending)]
-    return "/".join([*folders, stem])
-
-
-def index(files: list[File], what: str) -> dict[str, Path]:
+def index(files: Sequence[File], what: str) -> dict[str, Path]:
     """Return key -> file.
 
     Raises:
@@ -152,10 +285,164 @@ def index(files: list[File], what: str) -> dict[str, Path]:
     for file in files:
         if file.key in table:
             raise DataError(
-                f"two {what} are called {file.key!r}: {str(table[file.key])!r} and "
-                f"{str(file.path)!r}",
-                "Files are paired by their path without the suffix.",
+                f"two {what} are called {file.key!r}: {printable(str(table[file.key]))!r} and "
+                f"{printable(str(file.path))!r}",
+                "Files are told apart by their path without the suffix, and without folders such "
+                "as 'images'.",
                 "Rename one of them, or move it out of the folder.",
             )
         table[file.key] = file.path
     return table
+
+
+def _missing(path: Path, role: str) -> DataError:
+    """Say why there is nothing at a path."""
+    allowed, name = f"Give a folder or a file for the {role}s.", printable(str(path))
+    if path.is_symlink():
+        there = printable(str(path.readlink()))
+        return DataError(
+            f"{name!r} is a link to {there!r}, which is not there", allowed, _SAID["link"][2]
+        )
+    if path.with_name(f"{path.name}.dvc").exists():
+        return DataError(
+            f"there is no {name!r}, only its .dvc file", allowed, f"Fetch it: dvc pull {name}.dvc"
+        )
+    return DataError(f"there is no {name!r}", allowed, "Check the path.")
+
+
+def _exists(path: Path) -> bool:
+    try:
+        return path.exists()
+    except (OSError, ValueError):  # too long a name, or one with a null
+        return False
+
+
+def _split_glob(path: Path) -> tuple[Path | None, re.Pattern[str] | None]:
+    """Return the folder that a glob begins in, and what paths below it are like; or nothing."""
+    place = next((i for i, part in enumerate(path.parts) if _MAGIC.search(part)), None)
+    if place is None:
+        return None, None
+    pattern = ""
+    for part in path.parts[place:]:
+        if part == "**":
+            pattern += "((?:[^/]+/)*)"
+            continue
+        pattern += _glob_part(part) + "/"
+    # A glob may name folders: everything below them is meant.
+    return Path(*path.parts[:place]), re.compile(f"{pattern.removesuffix('/')}(/.*)?", re.DOTALL)
+
+
+def _glob_part(part: str) -> str:
+    """Turn one part of a glob into a regular expression that keeps what the wildcards match."""
+    found = ""
+    for piece in re.split(r"(\*+|\?|\[!?\]?[^\]]*\])", part):
+        if piece.startswith("*"):
+            found += "([^/]*)"
+        elif piece == "?":
+            found += "([^/])"
+        elif re.fullmatch(r"\[.+\]", piece):
+            letters = re.sub(r"([\\^\[\]])", r"\\\1", piece[1:-1])
+            found += f"([^{letters[1:]}])" if letters.startswith("!") else f"([{letters}])"
+        else:
+            found += re.escape(piece)
+    return found
+
+
+def _relative(file: Path, start: Path) -> str:
+    return file.relative_to(start).as_posix()
+
+
+def _plain(path: Path) -> Path:
+    """Return the absolute path without "..", which would look like a hidden folder."""
+    normal = Path(os.path.normpath(path.absolute()))
+    # After a link ".." leads elsewhere than its text says.
+    return normal if normal.exists() and normal.samefile(path) else path.resolve()
+
+
+def _walk(folder: Path, out: list[LeftOut]) -> Iterator[Path]:
+    """All files below a folder, through linked folders too; each folder is looked at once.
+
+    Runs of foveate and folders that cannot be read go to `out`.
+    """
+
+    def closed(error: OSError) -> None:
+        out.append(LeftOut(Path(error.filename), "folder"))
+
+    seen: set[str] = set()
+    waiting = [folder]
+    for start in waiting:  # grows: linked folders wait until the real ones have been seen
+        for here, folders, names in os.walk(start, onerror=closed):
+            real = os.path.realpath(here)
+            if real in seen:
+                folders.clear()
+                continue
+            seen.add(real)
+            if "run.json" in names and Path(here) != folder and _is_run(Path(here)):
+                out.append(LeftOut(Path(here), "run"))
+                folders.clear()
+                continue
+            folders.sort()
+            yield from (Path(here, name) for name in names)
+            waiting += [Path(here, f) for f in folders if Path(here, f).is_symlink()]
+
+
+def _is_run(folder: Path) -> bool:
+    """Say whether foveate wrote a folder, and not another program whose runs have a run.json."""
+    try:
+        record = json.loads((folder / "run.json").read_bytes())
+    except OSError:
+        return False
+    except ValueError:  # cut off when the disk was full: what lies beside it are pictures of a run
+        return (folder / "tables").is_dir() or (folder / "scenes.parquet").exists()
+    return isinstance(record, dict) and {"schema", "steps"} <= record.keys()
+
+
+def _reason(file: Path, rel: Path) -> Reason | None:
+    """Say why a file is not read, if it is not."""
+    suffix = file.suffix.lower()
+    hidden = any(part.startswith(".") for part in rel.parts)
+    if suffix not in SUFFIXES:
+        return "format" if suffix in _FORMATS and not hidden else "other"
+    if any(part.lower() in _SYSTEM for part in rel.parts[:-1]):
+        return "system"
+    return "hidden" if hidden else _unreadable(file)
+
+
+def _unreadable(file: Path) -> Reason | None:
+    """Say why there is nothing to read in a file of the right name, as far as can be told."""
+    try:
+        status = file.stat()
+    except OSError:
+        return "link"
+    if not stat.S_ISREG(status.st_mode):
+        return "special"
+    if not status.st_size:
+        return "empty"
+    return "pointer" if status.st_size <= _POINTER and _is_pointer(file) else None
+
+
+def _is_pointer(file: Path) -> bool:
+    try:
+        return file.read_bytes().startswith(_POINTERS)
+    except OSError:
+        return False  # GDAL will say why
+
+
+def _previews(files: Sequence[File]) -> list[File]:
+    """Return files that are small pictures of others: called so, and the others are there."""
+    there = {(f.path.parent, f.path.stem) for f in files}
+    found = []
+    for file in files:
+        parent, stem = file.path.parent, file.path.stem
+        named = _PREVIEW.fullmatch(stem)
+        forms = {(parent, named[1])} if named else set()
+        if parent.name.lower() in _PREVIEW_FOLDERS:
+            forms |= {(parent.parent, stem), (parent.parent, named[1] if named else stem)}
+        if forms & there:
+            found.append(file)
+    return found
+
+
+def _key(rel: Path) -> str:
+    words = IMAGE_FOLDERS | MASK_FOLDERS
+    return readable("/".join([*(p for p in rel.parts[:-1] if p.lower() not in words), rel.stem]))

@@ -8,30 +8,31 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from foveate.errors import DataError
+from foveate.files import printable
 from foveate.grid import Edge, Grid, Tiles
-from foveate.labels import Legend
+from foveate.labels import Legend, span_of
 from foveate.pool.check import alike_values, check_alike, check_place, note_readings
 from foveate.pool.coordinates import read_coordinates
-from foveate.pool.find import File, Paths, collect, index, need_paths
 from foveate.pool.names import Names
-from foveate.pool.notes import Note, warn
+from foveate.pool.notes import warn
+from foveate.pool.pairing import pair_files
 from foveate.pool.pool import Pool, Scene
 from foveate.pool.scan import scan
 from foveate.raster import FileSource, LabelValues, Source, StackSource
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Sequence
     from pathlib import Path
 
+    from foveate.pool.find import Paths
     from foveate.progress import ProgressFn
-
-__all__ = ["need_partners", "need_paths", "open_pool"]
 
 
 def open_pool(
     images: Paths,
     *,
     masks: Paths | None = None,
+    mask_suffix: str = "",
     classes: str | Path | Legend | None = None,
     extra: Sequence[Paths] = (),
     stack: Sequence[str] = (),
@@ -51,13 +52,17 @@ def open_pool(
     """Open a folder of images as a pool of tiles.
 
     Images, masks and further bands are paired by their path below the folder given, without the
-    suffix, without folders called "images", "masks" and the like, and without endings such as
-    "_mask". So ``images/a.jpg`` goes with ``masks/a.png``, and ``city/images/a.tif`` with
-    ``city/masks/a_mask.tif``, also when both are given as the same folder.
+    suffix and without words such as "image" and "mask" in names of folders and files. So
+    ``images/a.jpg`` goes with ``masks/a.png``, and ``city/images/a.tif`` with
+    ``city/masks/a_mask.tif``, also when both are given as the same folder. What is found by globs
+    is paired by what the wildcards stand for: ``"city/*_sat.tif"`` with ``"city/*_map.tif"``.
 
     Args:
-        images: Folder (searched recursively, through linked folders too), file, or several of them.
-        masks: The same for masks: class indices or RGB colours.
+        images: Folder (searched recursively, through linked folders too), file or glob, or several
+            of them.
+        masks: The same for masks: class indices or RGB colours. They may lie among the images.
+        mask_suffix: How names of masks end, before the suffix of the file ("_truth"), where the
+            usual words do not tell them from images.
         classes: Classes file (YAML, TOML, JSON) or `Legend`. Without it, the values of index
             masks become the classes.
         extra: Further bands alongside, each a folder or file: a surface model, more channels.
@@ -87,29 +92,19 @@ def open_pool(
         ParameterError: A grid that cannot be.
     """
     bands = None if bands is None or not len(bands) else tuple(bands)
-    files = collect(images, "image")
-    stacked = _stack(files, stack)
-    more = [index(collect(paths, "extra"), "further bands") for paths in extra]
-    labels = index(collect(masks, "mask"), "masks") if masks is not None else None
-    notes: list[Note] = []
-    if labels is not None:
-        notes += need_partners(list(stacked), labels, "mask")
-    for table in more:
-        notes += need_partners(list(stacked), table, "further band")
-    scenes = []
-    for key, paths in sorted(stacked.items()):
-        parts: list[Source] = [FileSource(str(p), nodata) for p in paths]
-        parts += [FileSource(str(table[key])) for table in more]
-        source = parts[0] if len(parts) == 1 else StackSource(tuple(parts))
-        scenes.append(Scene(key, source, uri=os.fspath(paths[0])))
+    paired = pair_files(images, masks, extra, stack, mask_suffix)
     legend = (
         classes if isinstance(classes, Legend) or classes is None else Legend.from_file(classes)
     )
-    if labels is not None:
-        scenes = [
-            Scene(s.scene_id, s.source, _mask_source(labels[s.scene_id], legend), s.uri)
-            for s in scenes
-        ]
+    scenes = []
+    for row in paired.rows:
+        parts: list[Source] = [FileSource(str(p), nodata) for p in row.paths]
+        parts += [FileSource(str(p)) for p in row.extra]
+        source = parts[0] if len(parts) == 1 else StackSource(tuple(parts))
+        mask = None if row.mask is None else _mask_source(row.mask, legend)
+        scenes.append(Scene(row.key, source, mask, printable(os.fspath(row.paths[0]))))
+    notes = list(paired.notes)
+    _check_copies(scenes)
     scenes, values = alike_values(scenes)
     check_alike(scenes, bands)
     notes += [*check_place(scenes), *note_readings(scenes), *values]
@@ -138,64 +133,6 @@ def open_pool(
     )  # fmt: skip
 
 
-def _stack(files: list[File], endings: Sequence[str]) -> dict[str, list[Path]]:
-    """Scene id -> files of its bands."""
-    if not endings:
-        return {key: [path] for key, path in index(files, "images").items()}
-    groups: dict[str, dict[str, Path]] = {}
-    for file in files:
-        for ending in endings:
-            if file.key.endswith(ending):
-                stem = file.key[: -len(ending)].rstrip("_-. ")
-                twin = groups.setdefault(stem, {}).setdefault(ending, file.path)
-                if twin != file.path:
-                    raise DataError(
-                        f"two files are the band {ending!r} of the scene {stem!r}: "
-                        f"{str(twin)!r} and {str(file.path)!r}",
-                        "Each band of a scene is one file.",
-                        "Move one of them out of the folder, or give a longer ending.",
-                    )
-    if not groups:
-        raise DataError(
-            f"no file name ends in {', '.join(endings)}",
-            f"For example {files[0].key!r}.",
-            "Give the endings as they are in the file names (--stack B4,B3, stack=['B4', 'B3']).",
-        )
-    for stem, bands in groups.items():
-        lacking = [e for e in endings if e not in bands]
-        if lacking:
-            raise DataError(
-                f"the scene {stem!r} has no file ending in {', '.join(lacking)}",
-                f"The stack joins {', '.join(endings)}.",
-                "Add the file, or leave the ending out.",
-            )
-    return {stem: [bands[e] for e in endings] for stem, bands in groups.items()}
-
-
-def need_partners(keys: list[str], table: Mapping[str, object], what: str) -> list[Note]:
-    """Check that every image has a partner of its name.
-
-    Returns:
-        A note where partners are left over.
-
-    Raises:
-        DataError: One has none.
-    """
-    missing = sorted(set(keys) - set(table))
-    unused = sorted(set(table) - set(keys))
-    if missing:
-        raise DataError(
-            f"{len(missing)} of {len(keys)} images have no {what}, the first is {missing[0]!r}",
-            f"There are {len(table)} files to pair with"
-            + (f", of which {unused[0]!r} fits no image." if unused else "."),
-            "An image and its partner have the same name apart from the suffix.",
-        )
-    if not unused:
-        return []
-    text = f"{len(unused)} of {len(table)} {what}s fit no image and are not used"
-    return [Note("pairing", f"{text}, the first is {unused[0]!r}", items=tuple(unused))]
-
-
 def _mask_source(path: Path, legend: Legend | None) -> FileSource:
     # A palette mask holds colours or indices, whichever the classes file speaks of.
     if legend is None:
@@ -209,10 +146,25 @@ def _label_values(legend: Legend) -> LabelValues:
     A gray mask of 1, 2 or 4 bits holds what a viewer shows, up to 255, unless every integer of the
     classes file fits into these bits.
     """
-    counted = {value for group in legend.values for value in group}
-    most = max([*counted, *legend.ignored])
+    spans = [span_of(value) for group in legend.values for value in group]
+    most = max(span.high for span in [*spans, *map(span_of, legend.ignored)])
     stored = () if legend.rgb else tuple(bits for bits in (1, 2, 4) if most < 2**bits)
-    return LabelValues(frozenset(counted), stored)
+    return LabelValues(tuple((span.low, span.high) for span in spans), stored)
+
+
+def _check_copies(scenes: Sequence[Scene]) -> None:
+    """Refuse masks that hold the very bytes of their images.
+
+    Raises:
+        DataError: One does.
+    """
+    for scene in scenes:
+        if scene.mask and scene.mask.info.fingerprint == scene.source.info.fingerprint:
+            raise DataError(
+                f"the mask of {scene.scene_id!r} is a copy of the image",
+                "A mask holds the classes of its image's pixels.",
+                "Check the folders: --masks names the folder of the images, or a copy of it.",
+            )
 
 
 def _cut(

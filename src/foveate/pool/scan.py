@@ -2,32 +2,28 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from foveate.errors import DataError
-from foveate.grid import Window
-from foveate.labels import Legend, count_classes, pack
+from foveate.labels import count_classes
 from foveate.pool.check import note_frames
+from foveate.pool.infer import infer_legend
 from foveate.pool.notes import Note, warn
 from foveate.pool.pool import read_codes
 from foveate.progress import Meter, ProgressFn
 from foveate.raster import find_frame
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Sequence
 
     from numpy.typing import NDArray
 
     from foveate.grid import Tiles
+    from foveate.labels import Legend
     from foveate.pool.pool import Pool, Scene
-    from foveate.raster import Source
-
-_MANY_VALUES = 4096
-_BLOCK = 1 << 22  # pixels of a mask that are held at a time
 
 
 def scan(
@@ -163,42 +159,3 @@ def _scan_scene(
             counts[i] = count_classes(read_codes(scene, window, legend, valid), len(legend))
         meter.advance()
     return share, counts
-
-
-def infer_legend(masks: Sequence[Source]) -> Legend:
-    """Name the classes of index masks after the values that occur.
-
-    Raises:
-        DataError: The masks are RGB: colours cannot be named without a classes file (the message
-            holds one that can be pasted); or they hold measurements instead of classes.
-    """
-    times: Counter[int] = Counter()
-    for mask in masks:
-        for block in _values(mask):
-            times.update(block)
-            if mask.info.bands == 1 and len(times) > _MANY_VALUES:
-                raise DataError(
-                    f"the masks hold more than {_MANY_VALUES} different values, up to {max(times)}",
-                    "These are measurements, not classes.",
-                    "Give masks of class indices (--masks FOLDER, masks=...).",
-                )
-        if mask.info.bands == 3:
-            common = [value for value, _ in times.most_common(8)]
-            listed = ", ".join(f'class{i}: "#{v:06X}"' for i, v in enumerate(common))
-            raise DataError(
-                "the masks are RGB and there is no classes file",
-                f"The first one holds {len(times)} colours.",
-                f"Write a file 'classes.yaml' with 'classes: {{{listed}}}' and give it "
-                "(--classes classes.yaml, classes='classes.yaml').",
-            )
-    return Legend.of_indices(sorted(times))
-
-
-def _values(mask: Source) -> Iterator[dict[int, int]]:
-    """Yield how often each value of a mask occurs, block of rows by block of rows."""
-    height, width = mask.info.shape
-    step = max(1, _BLOCK // width)
-    for y in range(0, height, step):
-        block = mask.read(Window(y, 0, min(step, height - y), width))
-        found, times = np.unique(pack(block.data[:, None, block.valid]), return_counts=True)
-        yield dict(zip(found.tolist(), times.tolist(), strict=True))

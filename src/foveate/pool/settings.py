@@ -5,9 +5,10 @@ pydantic takes a fifth of a second to load: only jobs import this module.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, ClassVar, Literal
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 
 from pydantic import (
+    AfterValidator,
     BaseModel,
     ConfigDict,
     Field,
@@ -16,11 +17,20 @@ from pydantic import (
     model_serializer,
 )
 
-from foveate.errors import ParameterError
+from foveate.errors import FoveateError, ParameterError
+from foveate.files import refuse_empty
 from foveate.registry import suggest
 
 if TYPE_CHECKING:
     from collections.abc import Collection
+
+
+def _path(given: str) -> str:
+    refuse_empty(given, "path")
+    return given
+
+
+PathText = Annotated[str, AfterValidator(_path)]  # an empty text would be the current folder
 
 
 class JobSettings(BaseModel):
@@ -67,6 +77,7 @@ class ImagerySettings(JobSettings):
     Attributes:
         images: Folders or files.
         masks: Folders or files; empty without masks.
+        mask_suffix: How names of masks end, where the usual words do not tell them from images.
         classes: Classes file.
         extra: Further bands alongside.
         stack: File name endings that are bands of one scene.
@@ -77,10 +88,11 @@ class ImagerySettings(JobSettings):
         skip_empty: Whether scenes of nothing but nodata are left out instead of refused.
     """
 
-    images: list[str] = Field(min_length=1)
-    masks: list[str] = []
-    classes: str | None = None
-    extra: list[str] = []
+    images: list[PathText] = Field(min_length=1)
+    masks: list[PathText] = []
+    mask_suffix: str = ""
+    classes: PathText | None = None
+    extra: list[PathText] = []
     stack: list[str] = []
     bands: list[int] = []
     nodata: float | None = None
@@ -99,7 +111,7 @@ class PoolSettings(ImagerySettings):
         edge: "shift", "drop", "pad" or "clip".
     """
 
-    coordinates: str | None = None
+    coordinates: PathText | None = None
     tile: int | None = 256
     stride: int | None = None
     edge: Literal["drop", "shift", "pad", "clip"] = "shift"
@@ -113,6 +125,8 @@ def _refused(error: ValidationError, known: Collection[str]) -> ParameterError:
     if first["type"] == "extra_forbidden":
         allowed = "A job has no such setting."
         hint = suggest(name, known)
+    elif isinstance(own := first.get("ctx", {}).get("error"), FoveateError):
+        return ParameterError(f"{name}: {own.given}", own.allowed, own.hint)
     elif first["type"] == "missing":
         return ParameterError(f"a job without {name!r}", "This setting has no default.")
     return ParameterError(f"{name}={first['input']!r}", allowed, hint)

@@ -60,7 +60,8 @@ def opened_pool(job: ImagerySettings, **cut: Any) -> Pool:
         ParameterError: A grid that cannot be.
     """
     return open_pool(
-        job.images, masks=job.masks or None, classes=job.classes, extra=[[e] for e in job.extra],
+        job.images, masks=job.masks or None, mask_suffix=job.mask_suffix, classes=job.classes,
+        extra=[[e] for e in job.extra],
         stack=job.stack, nodata=job.nodata, bands=job.bands or None, measure=False, **cut,
     )  # fmt: skip
 

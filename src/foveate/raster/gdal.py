@@ -17,8 +17,9 @@ from typing import TYPE_CHECKING, Any, Self
 import numpy as np
 
 from foveate.errors import DataError, FoveateError
-from foveate.files import as_storage_error, atomic_path, digest, fingerprint
+from foveate.files import as_storage_error, atomic_path, digest, fingerprint, printable
 from foveate.grid import Window
+from foveate.raster.alias import gdal_name
 from foveate.raster.base import Raster, SourceInfo
 from foveate.raster.header import Stored, read_stored
 from foveate.raster.orientation import TURNS
@@ -194,7 +195,7 @@ class FileSource:
         try:
             return decide(self._file[0].header, asked)
         except FoveateError as error:
-            given = f"{str(self.path)!r}: {error.given}"
+            given = f"{printable(self.path)!r}: {error.given}"
             raise type(error)(given, error.allowed, error.hint) from error
 
 
@@ -236,7 +237,7 @@ def write_cog(
         profile["crs"] = geobox.crs.to_wkt() if geobox.crs is not None else None
     with atomic_path(path) as temporary, _quiet(), rasterio.Env(**_WRITING):
         try:
-            with rasterio.open(temporary, "w", **profile) as dataset:
+            with rasterio.open(printable(str(temporary)), "w", **profile) as dataset:
                 dataset.write(cube)
                 if colormap:
                     dataset.write_colormap(1, colormap)
@@ -270,7 +271,7 @@ def _opened(path: str) -> Generator[rasterio.DatasetReader]:
             dataset = _cached(key)
             if dataset is None:
                 stamp = _stamp(key)  # before it is opened: a file replaced meanwhile is reopened
-                dataset = rasterio.open(key)
+                dataset = rasterio.open(gdal_name(key))
                 _open.datasets[key] = (stamp, dataset)
             while len(_open.datasets) > _OPEN_FILES:
                 _open.datasets.popitem(last=False)[1][1].close()
@@ -278,7 +279,7 @@ def _opened(path: str) -> Generator[rasterio.DatasetReader]:
     except rasterio.errors.RasterioError as error:
         _open.datasets.pop(key, None)
         raise DataError(
-            f"cannot read {key!r}: {_reason(error)}",
+            f"cannot read {printable(key)!r}: {_reason(error)}",
             "The file is missing, truncated or not a raster that GDAL can read.",
             "Replace the file, or move it out of the folder.",
         ) from error

@@ -102,12 +102,18 @@ class LabelValues:
     """What a classes file says of the values of a mask.
 
     Attributes:
-        named: Values of its classes, 0xRRGGBB for colours: none of them is nodata.
+        spans: (low, high) of the values of its classes, both included; 0xRRGGBB for colours. None
+            of them is nodata.
         stored: Bits a sample at which its integers are the stored ones, not those of the picture.
     """
 
-    named: frozenset[int] = frozenset()
+    spans: tuple[tuple[float, float], ...] = ()
     stored: tuple[int, ...] = ()
+
+    def name(self, values: NDArray[np.int64]) -> NDArray[np.bool_]:
+        """Say of (n,) values whether they are those of a class."""
+        low, high = np.array(self.spans).reshape(-1, 2).T
+        return ((values[:, None] >= low) & (values[:, None] <= high)).any(axis=1)
 
 
 @dataclass(frozen=True)
@@ -202,7 +208,7 @@ def decide(header: FileHeader, asked: Asked) -> Reading:
     if len(descriptions) != len(data):
         dtype = np.dtype(np.uint8)  # of the colours; the nodata value stays that of an index
     if asked.labels is not None:
-        named = _Named(header, asked.labels.named, levels, colours=asked.palette)
+        named = _Named(header, asked.labels, levels, colours=asked.palette)
         if named.has(nodata):
             remarks.append(Remark("nodata is a class", named.shown(nodata)))
             nodata = (None,) * len(nodata)
@@ -350,7 +356,7 @@ def _levels(
         shown = table[:, 3] > 0
         if labels is not None and not shown.all():
             values = _colour(table) if asked.palette else np.arange(len(table))
-            named = np.isin(values, list(labels.named)) & ~shown
+            named = labels.name(values) & ~shown
             if named.any():
                 remarks.append(Remark("transparent is a class", ""))
             shown |= named
@@ -378,13 +384,14 @@ class _Named:
     """Which stored values of a mask are those of a class: what is one is not nodata."""
 
     header: FileHeader
-    values: frozenset[int]
+    labels: LabelValues
     levels: bytes | None
     colours: bool  # whether a palette is read as its colours
 
     def has(self, stored: tuple[Number | None, ...]) -> bool:
         """Say whether what the bands hold together is the value of a class."""
-        return self._value(stored) in self.values
+        value = self._value(stored)
+        return value is not None and bool(self.labels.name(np.array([value]))[0])
 
     def shown(self, stored: tuple[Number | None, ...]) -> str:
         """Write it as in a classes file."""

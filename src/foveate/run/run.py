@@ -22,7 +22,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
 from foveate.errors import DataError, StorageError
-from foveate.files import as_json, as_storage_error, digest, read_json, write_json
+from foveate.files import as_json, as_storage_error, digest, read_json, refuse_empty, write_json
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -70,6 +70,7 @@ class Run:
         Raises:
             StorageError: The directory holds something else, cannot be written, or is in use.
         """
+        refuse_empty(path, "path of the run (--out)")
         path = Path(path)
         _refuse_foreign(path)
         made = [p for p in (path, *path.parents) if not p.exists()]

@@ -7,6 +7,7 @@ itself; whoever averages embeddings before that does so in the space that `Head.
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Literal, Protocol, get_args, runtime_checkable
+from unicodedata import normalize
 
 import numpy as np
 
@@ -64,7 +65,7 @@ class Head(Protocol):
 
 def same_name(text: str) -> str:
     """Return what two spellings of a class have in common: case, spaces and "_" do not count."""
-    return "".join(text.casefold().replace("_", " ").split())
+    return "".join(normalize("NFC", text).casefold().replace("_", " ").split())
 
 
 def unit(x: NDArray[np.floating]) -> NDArray[np.float32]:

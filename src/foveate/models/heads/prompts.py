@@ -7,15 +7,14 @@ templates what is written around a name.
 
 from __future__ import annotations
 
-import json
-import tomllib
 from collections.abc import Mapping
 from importlib import resources
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from foveate.documents import parse_document
 from foveate.errors import DataError, ParameterError, UnknownNameError
-from foveate.files import reason
+from foveate.files import read_text
 from foveate.models.heads.base import same_name
 from foveate.registry import suggest
 
@@ -97,13 +96,7 @@ def names_in(path: Path, what: str = "labels", form: str = "'name: [text, text]'
         DataError: The file cannot be read, is malformed, or holds something else.
         ParameterError: Two lines hold the same name.
     """
-    try:
-        text = path.read_text(encoding="utf-8-sig")
-    except (OSError, UnicodeDecodeError) as error:
-        raise DataError(
-            f"cannot read the {what} {str(path)!r}: {reason(error)}",
-            f"A {what} file is text: one name a line, or YAML, TOML or JSON.",
-        ) from error
+    text = read_text(path, what)
     if path.suffix.lower() in _MAPPINGS:
         return _mapping(text, path, what, form)
     try:
@@ -149,11 +142,7 @@ def templates_from(given: str | Path | Sequence[str]) -> tuple[str, ...]:
             "template with {} for the name.",
             suggest(str(given), TEMPLATE_SETS),
         )
-    try:
-        text = path.read_text(encoding="utf-8-sig")
-    except (OSError, UnicodeDecodeError) as error:
-        raise DataError(f"cannot read the templates {str(given)!r}: {reason(error)}") from error
-    return _templates(_stated(text), f" of {path.name!r}")
+    return _templates(_stated(read_text(path, "templates")), f" of {path.name!r}")
 
 
 def prompts(texts: Iterable[str], templates: Sequence[str]) -> list[str]:
@@ -204,27 +193,10 @@ def _mapping(text: str, path: Path, what: str, form: str) -> Any:
     Raises:
         DataError: It is malformed, or holds something else.
     """
-    kind = path.suffix.lower()
-    try:
-        if kind == ".toml":
-            content = tomllib.loads(text)
-        elif kind == ".json":
-            content = json.loads(text)
-        else:
-            import yaml
-
-            content = yaml.safe_load(text)
-    except Exception as error:  # each parser has its own; the message has the line
-        raise DataError(
-            f"the {what} file {str(path)!r} is not valid {kind.lstrip('.').upper()}: "
-            f"{' '.join(str(error).split())}",
-            f"Expected a list of names, or {form}.",
-        ) from error
+    expected = f"Expected a list of names, or {form}."
+    content = parse_document(text, path, f"{what} file", expected)
     if not isinstance(content, dict | list):
-        raise DataError(
-            f"the {what} file {str(path)!r} holds {type(content).__name__}",
-            f"Expected a list of names, or {form}.",
-        )
+        raise DataError(f"the {what} file {str(path)!r} holds {type(content).__name__}", expected)
     return content
 
 

@@ -9,14 +9,14 @@ from __future__ import annotations
 
 import csv
 import io
-import json
 import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from foveate.documents import parse_json
 from foveate.errors import DataError, ParameterError
-from foveate.files import reason
+from foveate.files import read_text
 from foveate.models.tune_text.words import words_of
 from foveate.pool.names import Names
 
@@ -147,10 +147,7 @@ def pair(captions: Captions, scene_ids: Sequence[str], by: str = "name") -> dict
 
 def _records(path: Path) -> Iterable[tuple[str, dict[Any, Any]]]:
     """Yield every record with its place in the file."""
-    try:
-        text = path.read_text(encoding="utf-8-sig")
-    except (OSError, ValueError) as error:
-        raise DataError(f"cannot read {str(path)!r}: {reason(error)}") from error
+    text = read_text(path)
     readers = {".csv": _table, ".tsv": _table, ".jsonl": _lines, ".json": _document}
     if path.suffix.lower() not in readers:
         raise DataError(f"{str(path)!r} is no captions file", f"Allowed: {', '.join(readers)}.")
@@ -216,7 +213,7 @@ def _coco(content: dict[str, Any], path: Path) -> list[dict[str, Any]]:
 
 def _json(text: str, path: Path, line: int) -> Any:
     try:
-        return json.loads(text)
+        return parse_json(text)
     except ValueError as error:
         at = f", line {line}" if line else ""
         raise DataError(f"{str(path)!r}{at} is not JSON: {error}") from error

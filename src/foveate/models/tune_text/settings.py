@@ -7,6 +7,7 @@ from typing import Literal
 from pydantic import Field
 
 from foveate.models.settings import EncodeSettings
+from foveate.pool.settings import PathText  # noqa: TC001  (pydantic reads it)
 
 
 class TuneTextJob(EncodeSettings):
@@ -34,12 +35,12 @@ class TuneTextJob(EncodeSettings):
     """
 
     tile: int | None = None  # each image is one: captions speak of whole images
-    captions: str | None = None
+    captions: PathText | None = None
     classes_from_folders: bool = False
-    labels: str | None = None
+    labels: PathText | None = None
     templates: str = "rs"
     pair: Literal["name", "order"] = "name"
-    split: str | None = None
+    split: PathText | None = None
     dim: int = Field(256, ge=8)
     width: int = Field(128, ge=16, multiple_of=4)
     layers: int = Field(2, ge=1)

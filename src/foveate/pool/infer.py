@@ -1,0 +1,165 @@
+"""Classes of masks without a classes file: the values that occur, if they can be classes."""
+
+from __future__ import annotations
+
+import itertools
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from foveate.errors import DataError
+from foveate.grid import Window
+from foveate.labels import Legend, pack
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from numpy.typing import NDArray
+
+    from foveate.raster import Source
+
+MOST_CLASSES = 48  # without a classes file
+_MANY_VALUES = 4096
+_BLOCK = 1 << 22  # pixels of a mask that are held at a time
+_SHOWN = 8  # values, in messages
+_COMMON = 0.01  # of the pixels: a value of more is one that somebody drew
+_NEAR = 8  # such values that are not farther apart are one, which a lossy codec has spread
+_DRAWN = 0.8  # of the pixels have the values that were drawn, or are near them
+
+
+def infer_legend(masks: Sequence[Source]) -> Legend:
+    """Name the classes of index masks after the values that occur.
+
+    Raises:
+        DataError: There are more than `MOST_CLASSES` values, or the masks are RGB: colours cannot
+            be named without a classes file. The message holds one that can be pasted. Or the masks
+            hold measurements instead of classes.
+    """
+    times: dict[int, int] = {}
+    for mask in masks:
+        for values, counts in _values(mask):
+            for value, count in zip(values, counts, strict=True):
+                times[value] = times.get(value, 0) + count
+            if mask.info.bands == 1 and len(times) > _MANY_VALUES:
+                raise DataError(
+                    f"the masks hold more than {_MANY_VALUES} different values, up to {max(times)}",
+                    "These are measurements, not classes.",
+                    "Give masks of class indices (--masks FOLDER, masks=...), or a classes file of "
+                    'ranges: \'classes: {low: "<100", high: ">=100"}\'.',
+                )
+        if mask.info.bands == 3:
+            raise _colours(times)
+    spread = any(_is_jpeg(mask) for mask in masks) and len(times) > len(drawn_values(times)) > 0
+    if len(times) > MOST_CLASSES or spread:
+        raise _too_many(times)
+    return Legend.of_indices(sorted(times))
+
+
+def drawn_values(times: dict[int, int]) -> list[int]:
+    """Return the values that were drawn, where all others come from smoothing or a lossy codec.
+
+    Args:
+        times: Value -> number of its pixels.
+
+    Returns:
+        Two or more values, ascending; none where the values are not of that kind.
+    """
+    values = np.array(sorted(times))
+    counts = np.array([times[v] for v in values.tolist()], np.float64)
+    share = counts / counts.sum()
+    peaks: list[int] = []
+    for i in np.argsort(-share, kind="stable").tolist():
+        if share[i] < _COMMON:
+            break
+        if all(abs(values[i] - values[j]) > _NEAR for j in peaks):
+            peaks.append(i)
+    found = np.sort(values[peaks])
+    if not 2 <= found.size <= _SHOWN:
+        return []
+    # Where values are classes, those of few pixels are no nearer to frequent ones than to others.
+    near = np.abs(values[:, None] - found[None]).min(axis=1) <= _NEAR
+    return found.tolist() if share[near].sum() >= _DRAWN else []
+
+
+def _is_jpeg(mask: Source) -> bool:
+    return str(getattr(mask, "path", "")).lower().endswith((".jpg", ".jpeg"))
+
+
+def _too_many(times: dict[int, int]) -> DataError:
+    """Say what masks hold that are no class indices, or of too many classes to be named so."""
+    total = sum(times.values())
+    often = sorted(times, key=lambda v: (-times[v], v))[:_SHOWN]
+    histogram = ", ".join(f"{v} ({times[v] / total:.1%})" for v in often)
+    given = (
+        f"the masks hold {len(times)} different values from {min(times)} to {max(times)} and there "
+        f"is no classes file; most often {histogram}"
+    )
+    drawn = drawn_values(times)
+    if drawn:
+        return DataError(
+            given,
+            f"Most pixels are at or near {', '.join(map(str, drawn))}, the others in between: "
+            "masks that were smoothed (anti-aliased, resampled) or saved as JPEG.",
+            _paste(_between(drawn)) + " Better still are masks that were saved without loss.",
+        )
+    listed = ", ".join(f"class{i}: {v}" for i, v in enumerate(often))
+    return DataError(
+        given,
+        f"Without a classes file, up to {MOST_CLASSES} values become classes.",
+        _paste(listed)
+        + f" It names the {len(often)} most frequent; add the others, one by one or as ranges "
+        '(crops: "10-19", other: ">=200"). If these are measurements or pictures, give masks.',
+    )
+
+
+def _colours(times: dict[int, int]) -> DataError:
+    often = sorted(times, key=lambda v: -times[v])[:_SHOWN]
+    total = sum(times.values())
+    lossy = len(times) > MOST_CLASSES
+    if lossy:  # colours of a codec are rare, each by itself
+        often = [v for v in often if times[v] >= _COMMON * total] or often
+    listed = ", ".join(f'class{i}: "#{v:06X}"' for i, v in enumerate(often))
+    text = f"classes: {{{listed}}}" + (", tolerance: 40" if lossy else "")
+    text = f"{{{text}}}" if lossy else text
+    return DataError(
+        "the masks are RGB and there is no classes file",
+        f"The first one holds {len(times)} colours"
+        + (": it was smoothed or saved as JPEG, and those between are of none." if lossy else "."),
+        f"Write a file 'classes.yaml' with '{text}' and give it "
+        "(--classes classes.yaml, classes='classes.yaml').",
+    )
+
+
+def _between(drawn: list[int]) -> str:
+    """Return classes with limits midway between values."""
+    limits = [-(-(a + b) // 2) for a, b in itertools.pairwise(drawn)]
+    spans = [f'"<{limits[0]}"']
+    spans += [f'"{a}-{b - 1}"' for a, b in itertools.pairwise(limits)]
+    spans += [f'">={limits[-1]}"']
+    return ", ".join(f"class{v}: {span}" for v, span in zip(drawn, spans, strict=True))
+
+
+def _paste(listed: str) -> str:
+    return (
+        f"Write a file 'classes.yaml' with 'classes: {{{listed}}}' and give it "
+        "(--classes classes.yaml, classes='classes.yaml')."
+    )
+
+
+def _values(mask: Source) -> Iterator[tuple[list[int], list[int]]]:
+    """Yield the values of a mask and how often each occurs, block of rows by block of rows."""
+    height, width = mask.info.shape
+    step = max(1, _BLOCK // width)
+    for y in range(0, height, step):
+        block = mask.read(Window(y, 0, min(step, height - y), width))
+        found, times = _count(pack(block.data[:, None, block.valid]).ravel())
+        yield found.tolist(), times.tolist()
+
+
+def _count(values: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Count values; without sorting where they are few, as classes are."""
+    if values.size and values.min() >= 0 and values.max() < values.size:
+        times = np.bincount(values)
+        found = np.flatnonzero(times)
+        return found, times[found]
+    return np.unique(values, return_counts=True)

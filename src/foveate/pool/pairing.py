@@ -1,0 +1,299 @@
+"""Which mask, and which further bands, belong to which image."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+from foveate.errors import DataError, ParameterError
+from foveate.files import printable
+from foveate.pool.contents import content_notes
+from foveate.pool.find import File, Found, Paths, find, index, need_files
+from foveate.pool.notes import Note
+from foveate.pool.roles import ending_of, find_both, find_images, shared_name
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping, Sequence
+    from pathlib import Path
+
+_EXAMPLES = 3
+
+
+@dataclass(frozen=True)
+class Row:
+    """The files of one scene.
+
+    Attributes:
+        key: Name of the scene.
+        paths: The image, or the files of its bands.
+        mask: Its mask, or None.
+        extra: Its further bands.
+    """
+
+    key: str
+    paths: tuple[Path, ...]
+    mask: Path | None = None
+    extra: tuple[Path, ...] = ()
+
+
+@dataclass(frozen=True)
+class Pairing:
+    """Which files are read, which are left out, and which belong together; none was opened.
+
+    Attributes:
+        rows: The scenes, sorted by name.
+        images: The images that were found, and what is left out.
+        masks: The same of masks; None where none were asked for.
+        extra: The same of further bands.
+        notes: What the reader should know.
+    """
+
+    rows: tuple[Row, ...]
+    images: Found
+    masks: Found | None
+    extra: tuple[Found, ...]
+    notes: tuple[Note, ...]
+
+
+def pair_files(
+    images: Paths,
+    masks: Paths | None = None,
+    extra: Sequence[Paths] = (),
+    stack: Sequence[str] = (),
+    mask_suffix: str = "",
+) -> Pairing:
+    """Find images, masks and further bands, and pair them by name.
+
+    Args:
+        images: Folders, files or globs.
+        masks: The same; None for images alone.
+        extra: The same, for each further band.
+        stack: Endings of names that are bands of one scene.
+        mask_suffix: How names of masks end, before the suffix of the file: "_truth".
+
+    Raises:
+        DataError: A path does not exist, nothing is found, names do not say what is a mask, or
+            an image has no partner, several, or is its own.
+        ParameterError: A path is empty, or there is a `mask_suffix` and no masks.
+    """
+    if mask_suffix and masks is None:
+        raise ParameterError(
+            f"mask_suffix={mask_suffix!r} and no masks",
+            "It tells masks from images.",
+            "Give the folder that holds both: --masks DIR, masks=DIR.",
+        )
+    labels = None
+    if masks is None:
+        pictures = find_images(images)
+        notes = pictures.notes()
+    else:
+        pictures, labels = find_both(images, masks, mask_suffix)
+        used = {printable(str(f.path)) for f in labels.files}
+        # That the masks are among the images is expected, and what is said twice was said.
+        notes = [n for n in pictures.notes() if not n.items or not used.issuperset(n.items)]
+        notes += [n for n in labels.notes() if n not in notes]
+    notes += content_notes(pictures.files)
+    scenes, told = _stack(pictures.files, stack)
+    notes += told
+    heads = [file for file, _ in scenes]
+    others, tables = [], []
+    for paths in extra:
+        found = need_files(find(paths, "extra"), "extra")
+        table, told = partners(heads, found.files, "further band")
+        notes += [*(n for n in found.notes() if n not in notes), *told]
+        others.append(found)
+        tables.append(table)
+    mask_of: dict[str, Path] = {}
+    if labels is not None:
+        mask_of, told = partners(heads, labels.files, "mask", suffix=mask_suffix)
+        notes += told
+    rows = [
+        Row(f.key, tuple(paths), mask_of.get(f.key), tuple(table[f.key] for table in tables))
+        for f, paths in sorted(scenes, key=lambda scene: scene[0].key)
+    ]
+    return Pairing(tuple(rows), pictures, labels, tuple(others), tuple(notes))
+
+
+def partners(
+    images: Sequence[File], others: Sequence[File], what: str, *, suffix: str = ""
+) -> tuple[dict[str, Path], list[Note]]:
+    """Return scene -> partner: by what wildcards stand for, else by names.
+
+    Args:
+        images: Images with unique keys.
+        others: What to pair them with.
+        what: What that is: "mask", "further band".
+        suffix: How the names of the others end.
+
+    Returns:
+        The partner of each image, and a note where partners are left over.
+
+    Raises:
+        DataError: Two images have one name, an image has no partner or several, a partner fits
+            several images, or a file would be its own.
+    """
+    index(images, "images")
+    index(others, f"{what}s")
+    found: dict[str, File] = {}
+    if len(images) == len(others) == 1 and images[0].named and others[0].named:
+        found[images[0].key] = others[0]  # nothing else can be meant
+    else:
+        wild = all(f.wild is not None for f in (*images, *others))
+        for group, candidates in _groups(images, others, suffix, wild=wild):
+            found |= _matched(group, candidates, what)
+    missing = [f for f in images if f.key not in found]
+    used = {f.key for f in found.values()}
+    unused = [f for f in others if f.key not in used]
+    if missing:
+        raise DataError(
+            f"{len(missing)} of {len(images)} images have no {what}, the first is "
+            f"{missing[0].key!r}",
+            f"Images: {_keys(missing)}. There are {len(others)} {what}s to pair with"
+            + (f", of which {unused[0].key!r} fits no image: {_keys(unused)}." if unused else "."),
+            "An image and its partner have the same path below the folder given, apart from the "
+            "suffix and from words such as image, mask and label. "
+            + (
+                "Say how the masks end (--mask-suffix _truth, mask_suffix='_truth'), or give globs "
+                "whose wildcards stand for the same text: 'DIR/*_a.tif' --masks 'DIR/*_b.tif'."
+                if what == "mask"
+                else "Give globs whose wildcards stand for the same text: 'DIR/*_a.tif'."
+            ),
+        )
+    for image in images:
+        if found[image.key].path.samefile(image.path):
+            raise DataError(
+                f"the image {image.key!r} would be its own {what}: "
+                f"{printable(str(found[image.key].path))!r} is the same file",
+                f"An image and its {what} are two files.",
+                "Check the folders: one may be a link to the other.",
+            )
+    notes = []
+    if unused:
+        text = f"{len(unused)} of {len(others)} {what}s fit no image and are not used"
+        names = tuple(f.key for f in unused)
+        notes = [Note("pairing", f"{text}, the first is {names[0]!r}", items=names)]
+    return {key: file.path for key, file in found.items()}, notes
+
+
+def need_partners(keys: Sequence[str], table: Mapping[str, object], what: str) -> list[Note]:
+    """Check that every image has a partner of its very name.
+
+    Returns:
+        A note where partners are left over.
+
+    Raises:
+        DataError: One has none.
+    """
+    missing = sorted(set(keys) - set(table))
+    unused = sorted(set(table) - set(keys))
+    if missing:
+        raise DataError(
+            f"{len(missing)} of {len(keys)} images have no {what}, the first is {missing[0]!r}",
+            f"There are {len(table)} files to pair with"
+            + (f", of which {unused[0]!r} fits no image." if unused else "."),
+            "An image and its partner have the same name apart from the suffix.",
+        )
+    if not unused:
+        return []
+    text = f"{len(unused)} of {len(table)} {what}s fit no image and are not used"
+    return [Note("pairing", f"{text}, the first is {unused[0]!r}", items=tuple(unused))]
+
+
+def _groups(
+    images: Sequence[File], others: Sequence[File], suffix: str, *, wild: bool
+) -> Iterable[tuple[list[File], list[File]]]:
+    """Yield images and the partners whose names say the same."""
+    groups: dict[str, tuple[list[File], list[File]]] = {}
+    for side, files in enumerate((images, others)):
+        for file in files:
+            name = file.wild or "" if wild else shared_name(file, suffix if side else "")
+            groups.setdefault(name, ([], []))[side].append(file)
+    return groups.values()
+
+
+def _matched(images: list[File], others: list[File], what: str) -> dict[str, File]:
+    """Pair files that share a name: one with one, or each with that of its very key.
+
+    Raises:
+        DataError: It is not clear which belongs to which.
+    """
+    if not images or not others:
+        return {}
+    if len(images) == len(others) == 1:
+        return {images[0].key: others[0]}
+    same = {f.key: f for f in others}
+    found = {f.key: same[f.key] for f in images if f.key in same}
+    if len(found) == len(others):
+        return found
+    spare = [f for f in others if f not in found.values()]
+    image = next((f for f in images if f.key not in found), None)
+    if image is None or len(images) == 1:
+        image = image or images[0]
+        first, second = found.get(image.key, others[0]), spare[-1]
+        ending = ending_of(second)
+        raise DataError(
+            f"two {what}s may belong to the image {image.key!r}: "
+            f"{printable(str(first.path))!r} and {printable(str(second.path))!r}",
+            f"An image has one {what}.",
+            f"Move one of them out of the folder, or say which is meant: --{what}s "
+            f"'DIR/*{ending}{second.path.suffix}'."
+            if what == "mask"
+            else "Move one of them out of the folder.",
+        )
+    twin = next(f for f in images if f is not image)
+    raise DataError(
+        f"the {what} {printable(str(spare[0].path))!r} may belong to two images: "
+        f"{printable(str(image.path))!r} and {printable(str(twin.path))!r}",
+        f"Each image has a {what} of its own.",
+        "Move one of them out of the folder, or give the images by a glob: "
+        f"'DIR/*{ending_of(twin)}{twin.path.suffix}'.",
+    )
+
+
+def _keys(files: Sequence[File]) -> str:
+    return ", ".join(f.key for f in files[:_EXAMPLES]) + (" ..." if len(files) > _EXAMPLES else "")
+
+
+def _stack(
+    files: Sequence[File], endings: Sequence[str]
+) -> tuple[list[tuple[File, list[Path]]], list[Note]]:
+    """Each scene as a file of its name, with the files of its bands; and what is no band."""
+    if not endings:
+        index(files, "images")
+        return [(file, [file.path]) for file in files], []
+    groups: dict[str, dict[str, File]] = {}
+    for file in files:
+        for ending in endings:
+            if file.key.endswith(ending):
+                stem = file.key[: -len(ending)].rstrip("_-. ")
+                twin = groups.setdefault(stem, {}).setdefault(ending, file)
+                if twin is not file:
+                    raise DataError(
+                        f"two files are the band {ending!r} of the scene {stem!r}: "
+                        f"{printable(str(twin.path))!r} and {printable(str(file.path))!r}",
+                        "Each band of a scene is one file.",
+                        "Move one of them out of the folder, or give a longer ending.",
+                    )
+    if not groups:
+        raise DataError(
+            f"no file name ends in {', '.join(endings)}",
+            f"For example {files[0].key!r}.",
+            "Give the endings as they are in the file names (--stack B4,B3, stack=['B4', 'B3']).",
+        )
+    for stem, bands in groups.items():
+        lacking = [e for e in endings if e not in bands]
+        if lacking:
+            raise DataError(
+                f"the scene {stem!r} has no file ending in {', '.join(lacking)}",
+                f"The stack joins {', '.join(endings)}.",
+                "Add the file, or leave the ending out.",
+            )
+    used = {file.path for bands in groups.values() for file in bands.values()}
+    rest = tuple(file.key for file in files if file.path not in used)
+    text = f"{len(rest)} of {len(files)} files are no band of the stack and not read"
+    notes = [Note("files", f"{text}, the first is {rest[0]!r}", items=rest)] if rest else []
+    scenes = [
+        (replace(bands[endings[0]], key=stem, wild=None), [bands[e].path for e in endings])
+        for stem, bands in groups.items()
+    ]
+    return scenes, notes

@@ -1,0 +1,204 @@
+"""Which files are images and which are masks: told by names alone.
+
+A name is taken apart at blanks, dots, hyphens and underscores. Parts such as "image", "rgb" or
+"sat" speak of images, "mask", "label" or "truth" of masks. What is left when they are taken away
+is what an image and its mask share: ``104_sat.jpg`` goes with ``104_mask.png``, and
+``train_images/a.tif`` with ``train_labels/a.tif``.
+"""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from typing import TYPE_CHECKING
+
+from foveate.errors import DataError
+from foveate.pool.find import File, Found, Paths, find, need_files, readable
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from pathlib import Path
+
+IMAGE_WORDS = frozenset(
+    {
+        "image", "images", "img", "imgs", "imagery", "rgb", "sat", "satellite", "ortho",
+        "jpegimages", "photo", "photos",
+    }
+)  # fmt: skip
+MASK_WORDS = frozenset(
+    {
+        "mask", "masks", "label", "labels", "gt", "gts", "groundtruth", "truth", "annotation",
+        "annotations", "ann", "anno", "seg", "segmentation", "segmentations", "segmentationclass",
+        "segmentationobject", "segmap", "target", "targets", "lbl",
+    }
+)  # fmt: skip
+_FILLERS = frozenset({"png", "jpg", "jpeg", "tif", "tiff", "dir", "ground"})
+_PARTS = re.compile(r"[\s._\-]+")
+_EXAMPLES = 3
+
+
+def find_images(images: Paths, role: str = "image") -> Found:
+    """Find images, without the masks that lie among them.
+
+    Raises:
+        DataError: A path does not exist, or nothing is found.
+    """
+    return need_files(plain_images(find(images, role)), role)
+
+
+def find_both(images: Paths, masks: Paths, mask_suffix: str = "") -> tuple[Found, Found]:
+    """Find images and masks; no file is both.
+
+    Where both are searched for in the same folders, names say which file is which: by
+    `mask_suffix`, else by where they lie, else by the words of `MASK_WORDS`.
+
+    Args:
+        images: Folders, files or globs.
+        masks: The same.
+        mask_suffix: How names of masks end, before the suffix of the file: "_truth".
+
+    Raises:
+        DataError: A path does not exist, nothing is found, or names do not say what is a mask.
+    """
+    pictures, labels = find(images, "image"), find(masks, "mask")
+    everything = labels.files
+    need_files(pictures, "image")
+    need_files(labels, "mask")
+    if mask_suffix:
+        named = [f for f in labels.files if _ends(f, mask_suffix)]
+        if not named:
+            raise DataError(
+                f"no mask is called '...{mask_suffix}'",
+                f"Files for masks: {names_of(labels.files)}.",
+                "Give the end of their names without .tif or .png: --mask-suffix _truth, "
+                "mask_suffix='_truth'.",
+            )
+        labels = labels.without("image", [f for f in labels.files if not _ends(f, mask_suffix)])
+        pictures = pictures.without("mask", [f for f in pictures.files if _ends(f, mask_suffix)])
+    else:
+        pictures, labels = _apart(pictures, labels)
+    if not pictures.files or not labels.files:
+        lost = "image" if not pictures.files else "mask"
+        raise DataError(
+            f"names do not say which of {len(everything)} files are images and which are masks: "
+            f"there is no {lost} among {names_of(everything)}",
+            "No file is its own mask. Known are folders such as images and masks, and names such "
+            "as a.tif and a_mask.tif, a_img.png and a_label.png.",
+            f"Say how the masks end ({_suffix_hint(everything)}), or give globs "
+            "('DIR/**/*_a.png' --masks 'DIR/**/*_b.png').",
+        )
+    return pictures, labels
+
+
+def plain_images(found: Found) -> Found:
+    """Leave masks out that lie among images, as far as names leave no doubt."""
+    beside = _side_by_side(found.files)
+    folder = {f.path: _folder_role(f) for f in found.files}
+    both = "image" in folder.values()
+    others = {shared_name(f) for f in found.files if folder[f.path] != "mask"}
+    masks = [
+        f for f in found.files
+        if beside.get(f.path) == "mask"
+        or (
+            f.path not in beside and folder[f.path] == "mask"
+            and (both or shared_name(f) in others)
+        )
+    ]  # fmt: skip
+    return found.without("mask", masks) if len(masks) < len(found.files) else found
+
+
+def shared_name(file: File, suffix: str = "") -> str:
+    """Return what an image and its partner have in common: the name without words for roles."""
+    stem = file.key.rsplit("/", 1)[-1].removesuffix(readable(suffix))
+    parts = [_stripped(readable(part)) for part in file.parts]
+    return "/".join([*(p for p in parts if p), _stripped(stem, keep=stem)])
+
+
+def ending_of(file: File) -> str:
+    """Return the last word of a name with its separator, or nothing."""
+    found = re.search(r"[\s._\-][^\s._\-]+$", readable(file.path.stem))
+    return found[0] if found else ""
+
+
+def names_of(files: Sequence[File]) -> str:
+    """Return the first names, for messages."""
+    names = [readable(f.path.name) for f in files[:_EXAMPLES]]
+    return ", ".join(map(repr, names)) + (" ..." if len(files) > _EXAMPLES else "")
+
+
+def _apart(images: Found, masks: Found) -> tuple[Found, Found]:
+    """Give every file that was found as both to one of them."""
+    pictures, labels = ({f.path.resolve(): f for f in side.files} for side in (images, masks))
+    shared = pictures.keys() & labels.keys()
+    if shared == labels.keys() and len(labels) < len(pictures):  # what is asked for more exactly
+        meant = shared
+    elif shared == pictures.keys() and len(pictures) < len(labels):
+        meant = set()
+    else:
+        beside = _side_by_side(masks.files)
+        meant = {
+            path for path in shared
+            if (beside.get(labels[path].path) or _folder_role(labels[path])
+                or _role(labels[path].path.stem)) == "mask"
+        }  # fmt: skip
+    images = images.without("mask", [pictures[path] for path in meant])
+    masks = masks.without("image", [labels[path] for path in shared - meant])
+    return plain_images(images), _plain_masks(masks)
+
+
+def _plain_masks(found: Found) -> Found:
+    """Leave images out that lie among masks, as far as there is no doubt."""
+    beside = _side_by_side(found.files)
+    folder = {f.path: _folder_role(f) for f in found.files}
+    both = "mask" in folder.values()
+    pictures = [
+        f for f in found.files
+        if beside.get(f.path) == "image"
+        or (f.path not in beside and both and folder[f.path] != "mask")
+    ]  # fmt: skip
+    return found.without("image", pictures) if len(pictures) < len(found.files) else found
+
+
+def _stripped(name: str, keep: str = "") -> str:
+    """Take words for roles out of a name; a name of nothing else is `keep`."""
+    words = [w for w in _PARTS.split(name) if w]
+    rest = [w for w in words if w.lower() not in IMAGE_WORDS | MASK_WORDS]
+    if len(rest) == len(words):
+        return name
+    rest = rest if keep else [w for w in rest if w.lower() not in _FILLERS]
+    return "_".join(rest) or keep
+
+
+def _role(name: str) -> str:
+    """Return the role that a name speaks of; "" if of none. A mask's may speak of its image."""
+    words = {w.lower() for w in _PARTS.split(name)}
+    return "mask" if words & MASK_WORDS else "image" if words & IMAGE_WORDS else ""
+
+
+def _folder_role(file: File) -> str:
+    """Return the role that the nearest folder speaks of."""
+    return next((role for part in reversed(file.parts) if (role := _role(part))), "")
+
+
+def _side_by_side(files: Sequence[File]) -> dict[Path, str]:
+    """Return roles of files that share a folder and a name with one of the other role."""
+    groups: dict[tuple[Path, str], list[File]] = {}
+    for file in files:
+        name = _stripped(readable(file.path.stem), keep=readable(file.path.stem))
+        groups.setdefault((file.path.parent, name), []).append(file)
+    roles: dict[Path, str] = {}
+    for group in groups.values():
+        masks = {f.path for f in group if _role(f.path.stem) == "mask"}
+        if masks and len(masks) < len(group):
+            roles |= {f.path: "mask" if f.path in masks else "image" for f in group}
+    return roles
+
+
+def _ends(file: File, suffix: str) -> bool:
+    return readable(file.path.stem).endswith(readable(suffix))
+
+
+def _suffix_hint(files: Sequence[File]) -> str:
+    ends = Counter(filter(None, map(ending_of, files))).most_common(2)
+    name = ends[-1][0] if ends else "_mask"
+    return f"--mask-suffix {name}, mask_suffix={name!r}"

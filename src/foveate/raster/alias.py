@@ -1,0 +1,64 @@
+"""Names by which GDAL can open files whose own names are no UTF-8."""
+
+from __future__ import annotations
+
+import atexit
+import hashlib
+import os
+import shutil
+import tempfile
+import threading
+from pathlib import Path
+
+from foveate.files import printable
+
+_BESIDE = (".aux.xml", ".ovr", ".msk")  # after the name, and what takes the suffix's place:
+_INSTEAD = (".tfw", ".tifw", ".wld", ".pgw", ".pngw", ".jgw", ".jpgw", ".j2w", ".prj", ".aux.xml")
+
+_lock = threading.Lock()
+_folders: dict[int, str] = {}  # process -> its folder of links
+
+
+def gdal_name(path: str) -> str:
+    """Return a name that GDAL understands, which reads names as UTF-8.
+
+    Where the locale is ASCII, Python's text for a path is another than its UTF-8. A name that is
+    no UTF-8 at all is reached through a link with a name that is; its sidecars are linked, too.
+
+    Raises:
+        OSError: There is no place for the link.
+    """
+    try:
+        path.encode()
+    except UnicodeEncodeError:
+        pass
+    else:
+        return path
+    text = printable(path)
+    if os.fsencode(path) == text.encode():
+        return text
+    here = Path(path).absolute()
+    name = hashlib.blake2b(os.fsencode(here), digest_size=8).hexdigest()
+    link = Path(_folder(), f"{name}{printable(here.suffix)}")
+    others = [(here.with_name(here.name + end), f"{link.name}{end}") for end in _BESIDE]
+    others += [(here.with_suffix(end), f"{name}{end}") for end in _INSTEAD]
+    with _lock:
+        _link(link, here)
+        for other, called in others:
+            _link(link.with_name(called), other)
+    return str(link)
+
+
+def _folder() -> str:
+    """Return the folder of this process for links; it is removed at the end."""
+    with _lock:
+        process = os.getpid()
+        if process not in _folders:
+            _folders[process] = tempfile.mkdtemp(prefix="foveate-names-")
+            atexit.register(shutil.rmtree, _folders[process], ignore_errors=True)
+        return _folders[process]
+
+
+def _link(link: Path, target: Path) -> None:
+    if target.exists() and not link.is_symlink():
+        link.symlink_to(target)

@@ -1,0 +1,66 @@
+"""How many pages a TIFF has: images beside the first, which is the one that GDAL opens.
+
+TIFF 6.0, section 2: a file is a chain of directories; tag 254 (NewSubfileType) tells an overview
+(bit 0) and a mask (bit 2) from a page.
+"""
+
+from __future__ import annotations
+
+import struct
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from io import BufferedReader
+    from pathlib import Path
+
+_SUBFILE = 254
+_NO_PAGE = 0b101  # an overview or a mask
+_MOST = 1000  # directories that are looked at: a damaged chain may lead in circles
+
+
+def pages(path: Path) -> int:
+    """Count the pages of a TIFF, without overviews and masks; 1 for anything else.
+
+    A damaged file has the pages before the damage: what is wrong with it is said when it is read.
+    """
+    try:
+        with path.open("rb") as file:
+            return max(1, _count(file))
+    except (OSError, struct.error, OverflowError):
+        return 1
+
+
+def _count(file: BufferedReader) -> int:
+    head = file.read(16)
+    order = {b"II": "<", b"MM": ">"}.get(head[:2], "")
+    if not order:
+        return 1
+    version = struct.unpack(f"{order}H", head[2:4])[0]
+    if version not in (42, 43):
+        return 1
+    big = version == 43
+    number, entry, offset = ("Q", 20, "Q") if big else ("H", 12, "I")
+    place = struct.unpack(f"{order}{offset}", head[8:16] if big else head[4:8])[0]
+    found, seen = 0, set()
+    while place and place not in seen and len(seen) < _MOST:
+        seen.add(place)
+        file.seek(place)
+        entries = struct.unpack(f"{order}{number}", file.read(8 if big else 2))[0]
+        table = file.read(entries * entry)
+        place = struct.unpack(f"{order}{offset}", file.read(8 if big else 4))[0]
+        found += not _kind(table, order, entry) & _NO_PAGE
+    return found
+
+
+def _kind(table: bytes, order: str, entry: int) -> int:
+    """Return what tag 254 says of a directory; 0 if it says nothing."""
+    for start in range(0, len(table), entry):
+        tag, kind = struct.unpack_from(f"{order}HH", table, start)
+        if tag == _SUBFILE:
+            code = "H" if kind == 3 else "I"
+            return struct.unpack_from(f"{order}{code}", table, start + (12 if entry == 20 else 8))[
+                0
+            ]
+        if tag > _SUBFILE:
+            break
+    return 0
