@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from foveate.labels import Legend
     from foveate.models import bind, embed, from_answers, from_callable, load_model
     from foveate.models.heads import fit_probe, text_head
-    from foveate.pool import Pool, open_pool, read_coordinates
+    from foveate.pool import Pool, inspect, open_pool, read_coordinates
     from foveate.raster import Raster, Source
     from foveate.report import write_report
     from foveate.run import Run, load_embeddings
@@ -30,7 +30,8 @@ _HOME = {
     "EncoderSpec": "embeddings", "FoveateError": "errors", "export_run": "export",
     "Grid": "grid", "Tiles": "grid", "Legend": "labels", "bind": "models", "embed": "models",
     "from_answers": "models", "from_callable": "models", "load_model": "models",
-    "fit_probe": "models.heads", "text_head": "models.heads", "Pool": "pool", "open_pool": "pool",
+    "fit_probe": "models.heads", "text_head": "models.heads", "Pool": "pool", "inspect": "pool",
+    "open_pool": "pool",
     "read_coordinates": "pool", "Raster": "raster", "Source": "raster",
     "write_report": "report", "Run": "run", "load_embeddings": "run", "Ranking": "selection",
     "Selection": "selection",
@@ -61,6 +62,7 @@ __all__ = [
     "focus",
     "from_answers",
     "from_callable",
+    "inspect",
     "load_embeddings",
     "load_model",
     "observe",

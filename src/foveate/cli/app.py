@@ -8,7 +8,7 @@ from typing import Annotated, Any
 
 import typer
 
-from foveate.cli import bench, focus, jobs, mosaic, observe, tune
+from foveate.cli import bench, focus, inspect, jobs, mosaic, observe, tune
 from foveate.cli.given import read_paths
 from foveate.cli.options import Device, Json, Out, Seed, Weights, command
 
@@ -85,6 +85,7 @@ def world(
 
 app.command()(mosaic.mosaic)
 app.command()(mosaic.join)
+app.command()(inspect.inspect)
 app.command()(jobs.curate)
 app.command()(jobs.classify)
 app.command()(jobs.embed)

@@ -1,0 +1,192 @@
+"""``foveate inspect``: what a run would read, for people.
+
+Typer reads the annotations when the program starts: they are no comments here.
+"""
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import typer
+
+from foveate.cli import options as o
+
+_LISTED = 12  # names, in one list
+_PLAIN = ("mask", "image", "other")  # reasons that need no names
+_REASONS = {
+    "run": "in runs of foveate", "link": "links to files that are not there",
+    "pointer": "not fetched", "empty": "of zero bytes", "special": "no files",
+    "folder": "folders that cannot be read", "hidden": "hidden", "system": "of system folders",
+    "preview": "small pictures of others", "again": "named twice",
+    "format": "of formats that are not read", "mask": "masks", "image": "images",
+    "other": "no imagery by their names",
+}  # fmt: skip
+
+
+def inspect(
+    images: o.Images,
+    masks: o.Masks = None,
+    mask_suffix: o.MaskSuffix = "",
+    classes: o.Classes = None,
+    extra: o.Extra = None,
+    stack: o.Stack = "",
+    bands: o.Bands = "",
+    nodata: o.Nodata = None,
+    tile: o.Tile = None,
+    min_valid: o.MinValid = 0.5,
+    as_json: o.Json = False,
+) -> None:
+    """Say what a run would read: files, pairs, valid pixels, values, places and classes."""
+    from foveate.cli.parse import numbers
+    from foveate.cli.show import progress_bars, result
+    from foveate.pool import inspect as look
+
+    with progress_bars(quiet=as_json) as progress:
+        found = look(
+            list(images), masks=list(masks) if masks else None, mask_suffix=mask_suffix,
+            classes=classes, extra=[[path] for path in extra or ()],
+            stack=[part.strip() for part in stack.split(",") if part.strip()],
+            bands=[int(b) for b in numbers(bands, "bands", whole=True)] or None,
+            nodata=nodata, tile=tile or 256, min_valid=min_valid, progress=progress,
+        )  # fmt: skip
+    content = found.to_dict()
+    result(content, as_text(content), as_json=as_json)
+    if content["stops"]:
+        raise typer.Exit(1)
+
+
+def as_text(content: Mapping[str, Any]) -> str:
+    """Write an inspection for people."""
+    parts = [
+        _files("Images", content["images"]),
+        _files("Masks", content["masks"]) if content["masks"] else [],
+        _scenes(content["scenes"]),
+        _classes(content["classes"]),
+        _places(content["places"]),
+        _notes(content["notes"]),
+        _end(content),
+    ]
+    return "\n\n".join("\n".join(lines) for lines in parts if lines)
+
+
+def _files(title: str, found: Mapping[str, Any]) -> list[str]:
+    lines = [f"{title}: {found['read']:,} files are read"]
+    reasons = Counter(found["reasons"])
+    if reasons:
+        listed = ", ".join(f"{n:,} {_REASONS[why]}" for why, n in reasons.items())
+        lines.append(f"  left out: {listed}")
+        names = [f"{one['path']} ({one['reason']})" for one in found["left_out"]
+                 if one["reason"] not in _PLAIN]  # fmt: skip
+        lines += [f"    {name}" for name in _some(names)]
+    return lines
+
+
+def _scenes(scenes: Sequence[Mapping[str, Any]]) -> list[str]:
+    """How images are read: a line for each way that there is, with the images read so."""
+    lines = []
+    pairs = [s for s in scenes if s.get("mask")]
+    if pairs:
+        lines.append(f"Pairs: {len(pairs):,} images with a mask, such as")
+        lines += [f"    {s['file']} <- {s['mask']}" for s in pairs[:2]]
+    broken = [f"    {s['file']}: {s['error']}" for s in scenes if "error" in s]
+    if broken:
+        lines += [f"Cannot be read: {len(broken):,}", *_some(broken)]
+    groups: dict[str, list[Mapping[str, Any]]] = {}
+    for scene in scenes:
+        if "error" not in scene:
+            groups.setdefault(_way(scene), []).append(scene)
+    for way, members in groups.items():
+        first = members[0]["scene"]
+        more = f" and {len(members) - 1:,} more" if len(members) > 1 else ""
+        lines += [f"{way}", f"    {first}{more}{_sizes(members)}{_ranges(members)}"]
+        lines += [f"    {line}" for line in _ground(members)]
+    return lines
+
+
+def _way(scene: Mapping[str, Any]) -> str:
+    rules = " and ".join(scene["valid_by"]) or "all pixels"
+    stated = {tuple(pair) for pair in scene.get("scaling") or ()}
+    scaling = "".join(f"; scale {a:g}, offset {b:g}" for a, b in sorted(stated))
+    turned = scene.get("orientation", 1)
+    turn = f"; turned upright (orientation {turned})" if turned != 1 else ""
+    bands = "1 band" if scene["bands"] == 1 else f"{scene['bands']} bands"
+    return f"Read as {bands} of {scene['dtype']}, valid by {rules}{scaling}{turn}:"
+
+
+def _sizes(members: Sequence[Mapping[str, Any]]) -> str:
+    shapes = sorted({tuple(s["shape"]) for s in members})
+    text = f", {shapes[0][0]:,} x {shapes[0][1]:,} pixels"
+    return text if len(shapes) == 1 else f"{text} to {shapes[-1][0]:,} x {shapes[-1][1]:,}"
+
+
+def _ranges(members: Sequence[Mapping[str, Any]]) -> str:
+    seen = [s["values"] for s in members if s.get("values")]
+    if not seen:
+        return ""
+    bands = zip(*seen, strict=True)
+    ranges = [(min(low for low, _ in b), max(high for _, high in b)) for b in bands]
+    text = ", ".join(f"{low:g} to {high:g}" for low, high in ranges[:_LISTED])
+    sampled = f" (of {len(seen):,} images)" if len(seen) < len(members) else ""
+    return f", values by band {text}{sampled}"
+
+
+def _ground(members: Sequence[Mapping[str, Any]]) -> list[str]:
+    lines = []
+    for crs, count in Counter(s.get("crs") for s in members if s.get("bounds")).most_common(3):
+        gsd = sorted({round(s["metres_per_pixel"], 3) for s in members
+                      if s.get("crs") == crs and s["metres_per_pixel"]})  # fmt: skip
+        metres = f", {gsd[0]:g} m a pixel" if gsd else ""
+        metres += f" to {gsd[-1]:g} m" if len(gsd) > 1 else ""
+        name = "no CRS" if crs is None else crs if len(crs) < 40 else f"{crs[:40]}..."
+        lines.append(f"{name} ({count:,} images){metres}")
+    bare = sum(not s.get("bounds") for s in members)
+    if bare:
+        lines.append(f"no georeference ({bare:,} images)")
+    dates = sorted({s["date"] for s in members if s["date"]})
+    if dates:
+        lines.append(f"dates in their names: {', '.join(_some(dates))}")
+    return lines
+
+
+def _classes(classes: Sequence[Mapping[str, Any]] | None) -> list[str]:
+    if classes is None:
+        return []
+    width = max(len(c["name"]) for c in classes)
+    lines = [
+        f"  {c['name']:<{width}}  {c['pixels']:>14,}  {c['share']:>6.1%}  {c['values']}"
+        for c in classes
+    ]
+    return [f"Classes: {len(classes)}, by pixels that count", *lines]
+
+
+def _places(places: Sequence[Mapping[str, Any]]) -> list[str]:
+    if not places:
+        return []
+    lines = [f"One place, several images: {len(places):,} places"]
+    for place in places[:_LISTED]:
+        named = [f"{n} ({d})" if d else n
+                 for n, d in zip(place["scenes"], place["dates"], strict=True)]  # fmt: skip
+        lines.append(f"  {', '.join(_some(named))}")
+    return lines
+
+
+def _notes(notes: Sequence[Mapping[str, Any]]) -> list[str]:
+    lines = []
+    for note in notes:
+        lines.append(f"  {note['topic']}: {note['text'].rstrip('.')}.")
+        if note["hint"]:
+            lines.append(f"    {note['hint'].rstrip('.')}.")
+    return [f"To know: {len(notes)}", *lines] if notes else []
+
+
+def _end(content: Mapping[str, Any]) -> list[str]:
+    stops, pool = content["stops"], content["pool"]
+    if stops:
+        return [f"A run would stop: {stops['message']}"]
+    left = f", {pool['excluded']:,} left out as mostly empty" if pool["excluded"] else ""
+    return [f"A run would begin with {pool['tiles']:,} tiles of {pool['scenes']:,} images{left}."]
+
+
+def _some(names: Sequence[str]) -> list[str]:
+    rest = len(names) - _LISTED
+    return [*names[:_LISTED], f"... and {rest:,} more"] if rest > 0 else list(names)
