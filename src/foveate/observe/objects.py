@@ -102,6 +102,7 @@ def _reader(crs: Any, path: str | Path) -> Transformer | None:
         return None
     given = crs.get("properties") if isinstance(crs, dict) else None
     named = (given.get("name") or given.get("code")) if isinstance(given, dict) else None
+    named = crs if isinstance(crs, str) else named
     try:
         there = transformer(f"EPSG:{named}" if isinstance(named, int) else str(named))
     except CRSError:

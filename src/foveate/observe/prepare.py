@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from foveate.pool import Pool, Scene
     from foveate.progress import ProgressFn
 
-VERSION = 1  # raised when the same job gives another result
+VERSION = 2  # raised when the same job gives another result
 PAIRS, LABELS, OVERVIEWS = "pairs.parquet", "tables/labels.parquet", "overviews"
 RATIO = 10.0
 

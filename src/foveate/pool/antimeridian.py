@@ -61,7 +61,7 @@ def joined(shapes: NDArray[np.object_]) -> NDArray[np.object_]:
     for i in wide.tolist():
         shape = shapely.transform(shapes[i], lambda xy: xy + [[360.0, 0]] * (xy[:, :1] < 0))
         low, _, high, _ = shape.bounds
-        if high - low < _HALF:
+        if 0 < high - low < _HALF:
             found[i] = shape
     return found
 

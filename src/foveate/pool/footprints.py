@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 _STEP = 1.0  # degrees of longitude along an edge beyond which it gets further points
 _POINTS = (1, 4, 16, 64)  # along an edge, the fewest that do
 _SMALL = 0.25  # of a scene's sides
-_NEAR = 1e-6  # pixels from a pole that are none
+_NEAR = 1e-3  # of a tile's side: a pole that is so close to an edge is on it
 
 
 def footprints(
@@ -121,8 +121,9 @@ def _polar(tiles: Tiles, geobox: GeoBox, found: NDArray[np.object_]) -> NDArray[
     """Fill in the outlines of tiles with a pole inside or on the edge; return which these are."""
     done = np.zeros(len(tiles), bool)
     for x, y, latitude in poles(geobox):
-        inside = (tiles.x - _NEAR <= x) & (x <= tiles.x + tiles.w + _NEAR)
-        inside &= (tiles.y - _NEAR <= y) & (y <= tiles.y + tiles.h + _NEAR)
+        near = _NEAR * np.maximum(tiles.h, tiles.w)
+        inside = (tiles.x - near <= x) & (x <= tiles.x + tiles.w + near)
+        inside &= (tiles.y - near <= y) & (y <= tiles.y + tiles.h + near)
         for i in np.flatnonzero(inside).tolist():
             found[i] = _with_pole(tiles.take([i]), geobox, (x, y, latitude))
             done[i] = True
@@ -135,15 +136,15 @@ def _with_pole(tile: Tiles, geobox: GeoBox, pole: tuple[float, float, float]) ->
 
     x, y = (side[0, :-1] for side in _along(tile, _POINTS[-1]))
     at = np.hypot(x - pole[0], y - pole[1])
-    step = float(max(tile.h[0], tile.w[0])) / _POINTS[-1]
+    side = float(max(tile.h[0], tile.w[0]))
     sides = np.array([x.max() - pole[0], pole[0] - x.min(), y.max() - pole[1], pole[1] - y.min()])
-    if np.abs(sides).min() > _NEAR:
+    if np.abs(sides).min() > _NEAR * side:
         lon, lat = to_earth(geobox, x, y)
         return _cap(lon, lat, pole[2])
     # On the edge: the outline goes along the meridian to the pole, along it, and back.
     start = int(at.argmin())
     x, y, at = (np.roll(side, -start) for side in (x, y, at))
-    keep = at > 0.5 * step
+    keep = at > 0.5 * side / _POINTS[-1]
     lon, lat = to_earth(geobox, x[keep], y[keep])
     lon = _continuous(lon[None])[0]
     ring = np.stack([

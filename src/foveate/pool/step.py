@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from foveate.progress import ProgressFn
     from foveate.run import Run
 
-VERSION = 3  # raised when the step writes something else for the same inputs
+VERSION = 4  # raised when the step writes something else for the same inputs
 WHOLE = 4096  # longest side in pixels of an image that is taken whole
 
 

@@ -169,6 +169,8 @@ def _flipped(there: NDArray[np.float64]) -> str:
 
 
 def _name(box: GeoBox) -> str:
+    if box.crs is None:
+        return "no CRS"
     text = str(box.crs)
     return text if len(text) <= _LONG else horizontal(text).name
 

@@ -257,9 +257,9 @@ def _stated(wkt: str) -> str:
 
     The nearest code would replace an unknown datum, or one with a shift of its own.
     """
-    from rasterio import CRS
+    import rasterio
 
-    code = CRS.from_wkt(wkt).to_authority(confidence_threshold=100)
+    code = rasterio.CRS.from_wkt(wkt).to_authority(confidence_threshold=100)
     return wkt if code is None else ":".join(code)
 
 
