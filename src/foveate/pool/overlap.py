@@ -13,6 +13,7 @@ centres inside a tile's circumcircle.
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
 from typing import TYPE_CHECKING, Any, Self
@@ -96,12 +97,14 @@ class _Ground:
         assert pool.tiles is not None  # noqa: S101  (the caller has looked)
         tiles, systems, grids = pool.tiles, dict[Any, int](), dict[Any, int]()
         grid = np.zeros(len(pool), np.int64)
-        height, width = np.zeros((2, len(pool)), np.int64)
-        for scene, rows in pool.per_scene():
-            info = scene.source.info
-            key = _grid_key(info.geobox, scene.scene_id, systems)
+        height, width = np.full((2, len(pool)), np.iinfo(np.int64).max)
+        infos = {scene.scene_id: scene.source.info for scene in pool.scenes}
+        for name, rows in tiles.per_scene():
+            info = infos.get(name)
+            key = _grid_key(None if info is None else info.geobox, name, systems)
             grid[rows] = grids.setdefault(key, len(grids))
-            height[rows], width[rows] = info.shape
+            if info is not None:
+                height[rows], width[rows] = info.shape
         y, x = tiles.y.astype(np.int64), tiles.x.astype(np.int64)
         sides = (
             np.maximum(x, 0), np.maximum(y, 0),
@@ -253,12 +256,12 @@ class _Ground:
 
 def _grid_key(geobox: GeoBox | None, scene: str, systems: dict[Any, int]) -> tuple[Any, ...]:
     """Return CRS number, affine and what else tells a grid apart; enter the CRS."""
-    if geobox is None or geobox.crs is None or not np.isfinite(geobox.affine).all():
-        return -1, _IDENTITY, scene
-    if geobox.affine.determinant == 0:
+    affine = _IDENTITY if geobox is None else tuple(geobox.affine)[:6]
+    flat = affine[0] * affine[4] == affine[1] * affine[3]
+    if geobox is None or geobox.crs is None or flat or not all(map(math.isfinite, affine)):
         return -1, _IDENTITY, scene
     number = systems.setdefault(geobox.crs, len(systems))
-    return number, tuple(geobox.affine)[:6], ""
+    return number, affine, ""
 
 
 def _distinct(*columns: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
