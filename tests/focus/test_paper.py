@@ -54,7 +54,9 @@ def test_equation_3_by_hand():
     scores = look.found.state.scorer.singles[:, 0]
     whole = -log(0.55)
     for (a, _), score in zip(QUARTERS, scores, strict=True):
-        assert score == pytest.approx(exp(-abs(whole + log(a)) / whole) + 0.7 * (1 - 1 / 4), abs=1e-5)
+        assert score == pytest.approx(
+            exp(-abs(whole + log(a)) / whole) + 0.7 * (1 - 1 / 4), abs=1e-5
+        )
     assert scores[0] == pytest.approx(0.4386 + 0.525, abs=1e-3)
 
 
