@@ -53,6 +53,11 @@ class FocusJob(ClassSettings):
     """
 
     task: ClassVar[str]
+    # An image is looked at whole and without masks, in this process.
+    absent = frozenset({
+        "masks", "classes", "min_labelled", "skip_empty", "coordinates", "tile", "stride", "edge",
+        "workers",
+    })  # fmt: skip
     tile: None = None
     goal: str = "balanced"
     query: str = ""
@@ -180,6 +185,7 @@ class SegmentJob(FocusJob):
     """
 
     task = "segment"
+    absent = FocusJob.absent | {"query", "robust", "templates"}
     mode: Mode = "feature"
 
 
