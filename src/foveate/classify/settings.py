@@ -22,6 +22,7 @@ class ClassifyJob(ClassSettings):
         ParameterError: No such setting, or a value of another type or out of range.
     """
 
+    absent = frozenset({"seed"})
     tile: int | None = Field(None, ge=0)
     head: str | None = None
     truth_from_folders: bool = False
