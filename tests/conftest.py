@@ -5,7 +5,7 @@ from pathlib import Path
 
 # Before numpy or torch is loaded, and for every process that a test starts. Tests run side by side,
 # and the bits of a trained network depend on the number of threads that its sums were split over.
-os.environ["OMP_NUM_THREADS"] = "1"
+os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 import pytest
 from hypothesis import settings

@@ -29,11 +29,98 @@ def path(tmp_path):
     return tmp_path / "w.safetensors"
 
 
-@pytest.mark.parametrize("wrapper", ["state_dict", "model", "state_dict_ema", "model_state_dict"])
-def test_wrappers_and_prefixes_are_taken_off(wrapper, tmp_path):
-    state = {f"module.{name}": tensor for name, tensor in make().state_dict().items()}
-    torch.save({wrapper: state, "epoch": 3}, tmp_path / "w.pt")
+KINDS = ["state_dict", "model", "state_dict_ema", "model_state_dict", "net", "anything"]
+
+
+@pytest.mark.parametrize("wrapper", KINDS)
+def test_wrappers_are_taken_off(wrapper, tmp_path):
+    torch.save({wrapper: make().state_dict(), "epoch": 3}, tmp_path / "w.pt")
     assert set(read_state(tmp_path / "w.pt")) == {"0.weight", "0.bias"}
+
+
+def two(tmp_path, first, second, **more):
+    """A checkpoint of two sets, the second of zeros."""
+    zeros = {name: torch.zeros_like(t) for name, t in make().state_dict().items()}
+    torch.save({second: zeros, first: make().state_dict(), **more}, tmp_path / "w.pt")
+    return tmp_path / "w.pt"
+
+
+@pytest.mark.parametrize("first", ["state_dict", "model"])
+@pytest.mark.parametrize("second", ["state_dict_ema", "model_ema", "ema", "teacher"])
+def test_of_two_sets_the_weights_as_trained_are_taken_and_it_is_said(
+    first, second, tmp_path, caplog
+):
+    optimizer = {"state": {0: {"step": torch.ones(1)}}, "param_groups": [{"lr": 0.1}]}
+    path = two(tmp_path, first, second, optimizer=optimizer)
+    with caplog.at_level("INFO", "foveate"):
+        check_state(path)
+        assert not caplog.text
+        assert read_state(path)["0.weight"].abs().sum() > 0
+    assert f"'{first}' is taken, not '{second}'" in caplog.text
+    assert f"?checkpoint_key={second}" in caplog.text
+    assert read_state(path, second)["0.weight"].abs().sum() == 0
+    check_state(path, second)
+    with pytest.raises(DataError, match=rf"'other'.*{first}"):
+        read_state(path, "other")
+
+
+def test_where_no_set_is_the_usual_one_it_is_asked_for(tmp_path):
+    path = two(tmp_path, "student", "teacher")
+    with pytest.raises(DataError, match=r"'teacher', 'student'.*\?checkpoint_key=teacher"):
+        check_state(path)
+    assert read_state(path, "student")["0.weight"].abs().sum() > 0
+
+
+PREFIXES = [
+    "module.", "_orig_mod.", "model.", "module.model.", "encoder.", "backbone.", "net.",
+    "student.", "teacher.backbone.", "0.",
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("prefix", PREFIXES)
+def test_a_prefix_of_all_names_is_taken_off(prefix, caplog):
+    net = make()
+    torch.nn.init.zeros_(net[0].weight)
+    state = {f"{prefix}{name}": tensor for name, tensor in make().state_dict().items()}
+    with caplog.at_level("INFO", "foveate"):
+        put_state(net, state, "w.pt", "linear")
+    assert weights_hash(net) == weights_hash(make())
+    assert repr(prefix) in caplog.text
+
+
+def test_a_prefix_that_the_network_has_itself_stays(caplog):
+    nested = random_weights(lambda: torch.nn.Sequential(torch.nn.Sequential(torch.nn.Linear(2, 2))))
+    with caplog.at_level("INFO", "foveate"):
+        put_state(nested, nested.state_dict(), "w.pt", "nested")
+    assert not caplog.text
+
+
+def test_names_that_do_not_fit_are_named_with_their_prefix():
+    state = {f"module.net.{name}": t for name, t in make(4).state_dict().items()}
+    with pytest.raises(DataError, match=r"2 of another shape \(first '0.bias'\)"):
+        put_state(make(), state, "w.pt", "linear")
+    state = {"module.a.x": torch.ones(1), "module.b.y": torch.ones(1)}
+    with pytest.raises(DataError, match=r"first '0.bias'.*first 'module.a.x'.*prefix 'module.'"):
+        put_state(make(), state, "w.pt", "linear")
+
+
+def test_a_part_that_fits_is_offered_and_can_be_taken(tmp_path):
+    parts = {
+        f"{prefix}.{name}": tensor
+        for prefix in ("student.backbone", "teacher.backbone")
+        for name, tensor in make().state_dict().items()
+    }
+    with pytest.raises(DataError, match=r"type \?checkpoint_key=student.backbone "):
+        put_state(make(), parts, "w.pt", "linear")
+    torch.save({"state_dict": parts}, tmp_path / "w.pt")
+    safetensors.save_file(parts, tmp_path / "w.safetensors")
+    for name, key in (
+        ("w.pt", "state_dict.teacher.backbone"), ("w.safetensors", "teacher.backbone"),
+    ):  # fmt: skip
+        check_state(tmp_path / name, key)
+        assert set(read_state(tmp_path / name, key)) == {"0.weight", "0.bias"}
+        with pytest.raises(DataError, match="hold nothing under"):
+            check_state(tmp_path / name, f"{key}.other")
 
 
 @pytest.mark.parametrize("legacy", [False, True])
@@ -84,8 +171,8 @@ def test_half_precision_becomes_the_network_s():
 def test_every_parameter_must_fit(path):
     with pytest.raises(DataError, match=r"'wide': 0 .* missing, 0 unknown, 2 of another shape"):
         load_state(make(4), path, "wide")
-    other = {f"other.{name}": tensor for name, tensor in read_state(path).items()}
-    with pytest.raises(DataError, match=r"2 parameters missing, 2 unknown.*'0.bias'"):
+    other = {f"{name}.other": tensor for name, tensor in read_state(path).items()}
+    with pytest.raises(DataError, match=r"2 parameters missing \(first '0.bias'\), 2 unknown"):
         put_state(make(), other, path, "linear")
 
 

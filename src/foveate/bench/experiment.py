@@ -22,6 +22,7 @@ from foveate.bench.tables import TABLES
 from foveate.bench.write import content, write
 from foveate.errors import DataError
 from foveate.files import as_json, digest, digest_ids, fingerprint, read_json, write_bytes
+from foveate.models.extras import requires
 from foveate.observe.measure import Measure
 from foveate.observe.observer import Observer
 from foveate.observe.pairs import open_pairs
@@ -43,6 +44,7 @@ if TYPE_CHECKING:
 VERSION = 1  # raised when the same job leads to other figures
 
 
+@requires("observe", "this benchmark")
 def run(
     job: BenchJob,
     out: str | Path,

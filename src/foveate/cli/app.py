@@ -50,7 +50,7 @@ def demo(out: Out, seed: Seed = 0, as_json: Json = False) -> None:
         made = run_demo(out, seed=seed, command=command(), progress=progress)
     kept, kept_text = finished_text(made.curate)
     found, found_text = look_text(made.focus)
-    bought, bought_text = observed_text(made.train, made.observe)
+    bought, bought_text = observed_text(made)
     result(
         {"curate": kept, "focus": found, **bought},
         f"Which tiles to keep:\n{kept_text}\n\nWhere to look in a wide scene:\n{found_text}\n\n"

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-import json
+import contextlib
 import logging
 import os
 import sys
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 from foveate.errors import FoveateError
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Generator, Sequence
+
+    from foveate.cli.streams import Stream
 
 OK, FAILED, USAGE, INTERNAL, STOPPED = 0, 1, 2, 70, 130
 
@@ -26,13 +28,25 @@ def main(argv: Sequence[str] | None = None) -> int:
         0 on success, 1 when the input or the machine stood in the way, 2 for a wrong command
         line, 70 for a defect of foveate, 130 when interrupted.
     """
+    from foveate.cli.streams import standard_streams
+
+    arguments = list(sys.argv[1:] if argv is None else argv)
+    with standard_streams() as (out, err), _logged_to(err):
+        status = _run(arguments)
+        if lost := out.lost():
+            done = "the work is done, but " if status == OK else ""
+            err.write(f"foveate: {done}standard output cannot be written: {lost}.\n")
+        # A closed stream is closed on purpose; a full one is not.
+        return FAILED if status == OK and out.broken else status
+
+
+def _run(arguments: list[str]) -> int:
+    """Run a command; whatever stops it is told on the standard streams."""
     import typer
 
     from foveate.cli.app import app
 
-    arguments = list(sys.argv[1:] if argv is None else argv)
     as_json = "--json" in arguments
-    _log_to_stderr()
     try:
         # Outside its standalone mode typer returns what an Exit carries, and makes one of Ctrl-C.
         status = app(arguments, standalone_mode=False, prog_name="foveate")
@@ -40,10 +54,6 @@ def main(argv: Sequence[str] | None = None) -> int:
             return _fail(*_explain(KeyboardInterrupt()), as_json=as_json)
     except typer.Exit as error:
         return error.exit_code
-    except BrokenPipeError:
-        # The reader of a pipe has gone; Python would complain again when flushing at exit.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return OK
     except BaseException as error:
         if isinstance(error, SystemExit) or os.environ.get("FOVEATE_DEBUG"):
             raise
@@ -51,32 +61,31 @@ def main(argv: Sequence[str] | None = None) -> int:
     return status if isinstance(status, int) else OK
 
 
-def _log_to_stderr() -> None:
+@contextlib.contextmanager
+def _logged_to(stream: Stream) -> Generator[None]:
     """Show foveate's own messages; other libraries raise what matters, or retry noisily."""
     own = logging.getLogger("foveate")
-    if not own.handlers:
-        handler = _Stderr()
-        handler.setFormatter(logging.Formatter("%(message)s"))
-        own.addHandler(handler)
+    handler = logging.StreamHandler(stream)
+    handler.setFormatter(logging.Formatter("%(message)s"))
+    own.addHandler(handler)
     own.setLevel(logging.INFO)
     own.propagate = False
     for name in ("rasterio", "huggingface_hub", "timm"):
         logging.getLogger(name).setLevel(logging.CRITICAL)
-
-
-class _Stderr(logging.StreamHandler):
-    """Writes to what `sys.stderr` is when something is said, not when it was made."""
-
-    def emit(self, record: logging.LogRecord) -> None:
-        """Write a record."""
-        self.stream = sys.stderr
-        super().emit(record)
+    try:
+        yield
+    finally:
+        own.removeHandler(handler)
 
 
 def _explain(error: BaseException) -> tuple[dict[str, str], int]:
     """What to tell the user, and the exit status."""
     import typer
 
+    from foveate.models.extras import missing_extra
+
+    if isinstance(error, ModuleNotFoundError) and (missing := missing_extra(error)):
+        error = missing
     if isinstance(error, FoveateError):
         return error.to_dict(), FAILED
     tell = getattr(error, "format_message", None)  # click's; typer brings its own click
@@ -104,12 +113,15 @@ def _explain(error: BaseException) -> tuple[dict[str, str], int]:
 
 
 def _fail(content: dict[str, str], status: int, *, as_json: bool) -> int:
+    from foveate.cli.show import as_json_text
+
     if as_json:
-        sys.stdout.write(json.dumps(content, ensure_ascii=False) + "\n")
-    else:
-        message = content["message"]
-        # `foveate` alone asks for help: that is no error to be introduced as one.
-        sys.stderr.write(f"{'' if message.startswith('Usage:') else 'foveate: '}{message}\n")
+        sys.stdout.write(as_json_text(content) + "\n")
+        if not cast("Stream", sys.stdout).lost():
+            return status
+    message = content["message"]
+    # `foveate` alone asks for help: that is no error to be introduced as one.
+    sys.stderr.write(f"{'' if message.startswith('Usage:') else 'foveate: '}{message}\n")
     return status
 
 

@@ -10,11 +10,14 @@ from foveate.files import read_json
 from foveate.observe.train import EVALUATION
 
 if TYPE_CHECKING:
-    from foveate.run import Run
+    from foveate.demo import Demo
 
 
-def observed_text(trained: Run, chosen: Run) -> tuple[dict[str, Any], str]:
+def observed_text(made: Demo) -> tuple[dict[str, Any], str]:
     """Return the results of a training and of a choice, as JSON and for people."""
+    trained, chosen = made.train, made.observe
+    if trained is None or chosen is None:
+        return {"left_out": made.left_out}, made.left_out
     judged = read_json(trained.path / EVALUATION)
     content = {
         "train": {"run": str(trained.path), **trained.record["summary"], "evaluation": judged},

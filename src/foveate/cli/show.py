@@ -54,7 +54,17 @@ def progress_bars(*, quiet: bool) -> Generator[ProgressFn | None]:
 
 def result(content: dict[str, Any], text: str, *, as_json: bool) -> None:
     """Print a result: JSON for programs, text for people."""
-    sys.stdout.write((json.dumps(content, ensure_ascii=False) if as_json else text) + "\n")
+    sys.stdout.write((as_json_text(content) if as_json else text) + "\n")
+
+
+def as_json_text(content: dict[str, Any]) -> str:
+    """Write JSON, with escapes for all letters where the stream cannot encode one of them."""
+    text = json.dumps(content, ensure_ascii=False)
+    try:
+        text.encode(getattr(sys.stdout, "encoding", None) or "utf-8")
+    except UnicodeEncodeError:
+        return json.dumps(content)
+    return text
 
 
 def finished(run: Run, *, as_json: bool) -> None:

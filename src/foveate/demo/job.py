@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -13,6 +14,7 @@ from foveate.curate import METHODS, CurateJob
 from foveate.demo.observed import draw_once, run_observe
 from foveate.focus import LookJob
 from foveate.grid import Window
+from foveate.models.extras import EXTRAS
 from foveate.models.families.builtin import Builtin
 from foveate.models.heads import fit_probe
 from foveate.raster import write_cog
@@ -30,6 +32,8 @@ if TYPE_CHECKING:
     from foveate.run import Run
     from foveate.world import Object, WorldScene
 
+logger = logging.getLogger("foveate")
+
 TILE = 128
 BUDGET = "10%"
 WANTED = "storage tank"
@@ -46,20 +50,25 @@ class Demo:
     Attributes:
         curate: The run that keeps the best tiles of four scenes.
         focus: The run that looks for storage tanks in a wide scene.
-        train: The run that trains an observer on pairs, and judges it.
-        observe: The run that chooses the tiles to acquire of an overview.
+        train: The run that trains an observer on pairs, and judges it; None where the packages
+            that training needs are not installed.
+        observe: The run that chooses the tiles to acquire of an overview; None as `train`.
+        left_out: What was left out and what to install for it; empty where nothing was.
     """
 
     curate: Run
     focus: Run
-    train: Run
-    observe: Run
+    train: Run | None
+    observe: Run | None
+    left_out: str = ""
 
 
 def run_demo(
     out: str | Path, *, seed: int = 0, command: str = "", progress: ProgressFn | None = None
 ) -> Demo:
     """Keep the best tiles of a world, look for what is rare, and choose what to acquire.
+
+    The last needs torch: without it there are the first two, and a warning.
 
     Args:
         out: Folder for ``world/`` (images, masks, classes), ``run/`` (tiles, with its report),
@@ -76,6 +85,11 @@ def run_demo(
         StorageError: `out` cannot be written.
     """
     folder = Path(out)
+    # Observing is the last part: what it lacks is said before the first.
+    missing = EXTRAS["observe"].why_not()
+    left_out = f"The part that observes is left out: {missing}" if missing else ""
+    if left_out:
+        logger.warning(left_out)
     root = folder / "world"
     draw_once(root, WorldSpec(scenes=4, size=1024, seed=seed), progress)
     job = CurateJob(
@@ -102,8 +116,9 @@ def run_demo(
     found = focus.run(
         look, folder / "focus", command=command, report=write_report, progress=progress
     )
-    trained, chosen = run_observe(folder, seed=seed, command=command, progress=progress)
-    return Demo(kept, found, trained, chosen)
+    if left_out:
+        return Demo(kept, found, None, None, left_out)
+    return Demo(kept, found, *run_observe(folder, seed=seed, command=command, progress=progress))
 
 
 def learn_objects(*, seed: int = 0) -> Probe:

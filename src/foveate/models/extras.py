@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import functools
 import importlib.util
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from foveate.errors import MissingExtraError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 
 @dataclass(frozen=True)
@@ -42,6 +47,30 @@ EXTRAS: dict[str, Extra] = {
 }
 
 
+# The smallest extra that has a package, for whatever is imported without having been declared.
+_OF_PACKAGE = {
+    "torch": "observe",
+    "torchvision": "models",
+    "timm": "models",
+    "open_clip": "models",
+    "transformers": "hf",
+    "tokenizers": "hf",
+    "torchgeo": "torchgeo",
+}
+
+
+def missing_extra(error: ModuleNotFoundError) -> MissingExtraError | None:
+    """Return the error that says what to install, where a package of an extra is missing."""
+    package = (error.name or "").partition(".")[0]
+    if package not in _OF_PACKAGE:
+        return None
+    return MissingExtraError(
+        f"this needs {package}, which is not installed",
+        "",
+        f"Install with: pip install 'foveate[{_OF_PACKAGE[package]}]'.",
+    )
+
+
 def need_extra(extra: Extra, what: str = "this model") -> None:
     """Raise a clear error when an extra is not installed.
 
@@ -58,6 +87,25 @@ def need_extra(extra: Extra, what: str = "this model") -> None:
             f"{what} needs {' and '.join(missing)}, which "
             f"{'is' if len(missing) == 1 else 'are'} not installed",
             "",
-            f'Install with: pip install "foveate[{extra.name}]"'
+            f"Install with: pip install 'foveate[{extra.name}]'"
             + (", or use --model builtin." if what == "this model" else "."),
         )
+
+
+def requires[**P, R](name: str, what: str) -> Callable[[Callable[P, R]], Callable[P, R]]:
+    """Declare what a function needs: it is checked before anything of it is done.
+
+    Args:
+        name: Of `EXTRAS`.
+        what: What needs it, for the message.
+    """
+
+    def declare(function: Callable[P, R]) -> Callable[P, R]:
+        @functools.wraps(function)
+        def checked(*args: P.args, **kwargs: P.kwargs) -> R:
+            need_extra(EXTRAS[name], what)
+            return function(*args, **kwargs)
+
+        return checked
+
+    return declare

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from foveate.models.base import Scale
 
 OPTIONS = ("size", "mean", "std", "precision")  # of a model's name; the rest is its family's
+CHECKPOINT_KEY = "checkpoint_key"  # and this one where weights are a local file
 Resample = Literal["bilinear", "bicubic"]
 
 
@@ -126,7 +127,9 @@ def read_size(
 
 def own_options(options: Mapping[str, Any]) -> dict[str, Any]:
     """Return the options that are not foveate's, for the family."""
-    return {name: value for name, value in options.items() if name not in OPTIONS}
+    return {
+        name: value for name, value in options.items() if name not in (*OPTIONS, CHECKPOINT_KEY)
+    }
 
 
 def stated_channels(options: Mapping[str, Any]) -> int | None:

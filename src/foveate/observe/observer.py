@@ -20,7 +20,7 @@ from foveate.errors import DataError, ParameterError
 from foveate.files import digest, write_bytes
 from foveate.models.base import parse_name
 from foveate.models.device import resolve_device
-from foveate.models.extras import EXTRAS, need_extra
+from foveate.models.extras import requires
 from foveate.models.load import load_model
 from foveate.observe.record import RECORD, Record
 from foveate.observe.reduce import Reduction
@@ -277,6 +277,7 @@ class Observer:
         return found | {k: torch.from_numpy(np.ascontiguousarray(v)) for k, v in arrays.items()}
 
     @classmethod
+    @requires("observe", "an observer")
     def load(cls, path: str | Path, *, device: str = "auto") -> Self:
         """Load a trained observer.
 
@@ -290,7 +291,6 @@ class Observer:
         from foveate.models.weights import put_state, read_state
         from foveate.observe.networks.tasks import new_predictor, new_sampler
 
-        need_extra(EXTRAS["observe"], "an observer")
         folder = find(path)
         record = Record.read(folder)
         state = read_state(folder / WEIGHTS)

@@ -24,7 +24,7 @@ import numpy as np
 from foveate.errors import DataError, StorageError
 from foveate.files import digest, digest_ids, read_json, write_json
 from foveate.models.device import resolve_device
-from foveate.models.extras import EXTRAS, need_extra
+from foveate.models.extras import requires
 from foveate.observe.calibrate import Calibration
 from foveate.observe.keeping import keep
 from foveate.observe.methods import get_policy
@@ -59,6 +59,7 @@ _JUDGED = (
 SHARES = (0.05, 0.12, 0.25)  # observed shares over which forms of supervision are compared
 
 
+@requires("observe", "training an observer")
 def run(
     job: TrainJob,
     out: str | Path,
@@ -86,7 +87,6 @@ def run(
     """
     from foveate.observe.material import gather
 
-    need_extra(EXTRAS["observe"], "training an observer")
     job.check_models()
     device = resolve_device(job.device)
     job.stated_concepts()

@@ -73,7 +73,7 @@ class Router:
 
     def _graph(self) -> csr_array:
         p, q = self.cost.shape
-        ids = np.arange(p * q).reshape(p, q)
+        ids = np.arange(p * q, dtype=np.int32).reshape(p, q)  # scipy 1.13 routes over no others
         sources, targets, weights = [], [], []
         # Knight's moves as well: eight neighbours alone give roads with 45 degree corners.
         for dy, dx in ((0, 1), (1, 0), (1, 1), (1, -1), (1, 2), (2, 1), (1, -2), (2, -1)):

@@ -25,6 +25,7 @@ from foveate.models.weights import (
     RANDOM,
     RANDOM_SOURCE,
     check_state,
+    checkpoint_key,
     first_line,
     put_state,
     random_weights,
@@ -61,8 +62,9 @@ class _TorchGeo:
         need_extra(EXTRAS["torchgeo"])
         _check_name(handle)
         check_options(handle)
+        key = checkpoint_key(handle)
         if handle.weights:
-            check_state(handle.weights)
+            check_state(handle.weights, key)
         weights = _weights(handle)
         if weights is None:
             return replace(handle, channels=stated_channels(handle.options) or 3)
@@ -82,8 +84,9 @@ class _TorchGeo:
     def build(self, handle: ModelHandle, bands: Sequence[int], scale: Scale) -> TimmModel:
         """Build the model.
 
-        Options for foveate: ``size``, ``mean``, ``std``, ``precision`` as for timm. All others
-        go to ``torchgeo.models.get_model``, which hands them to ``timm.create_model``.
+        Options for foveate: ``size``, ``mean``, ``std``, ``precision``, ``checkpoint_key`` as for
+        timm. All others go to ``torchgeo.models.get_model``, which hands them to
+        ``timm.create_model``.
 
         Raises:
             DataError: The weights cannot be read or belong to another architecture, or the hub
@@ -200,7 +203,7 @@ def _on_hub(url: str) -> tuple[str, str, str]:
 
 def _load(net: Any, handle: ModelHandle, weights: Any) -> None:
     if handle.weights:
-        state, path = read_state(handle.weights), handle.weights
+        state, path = read_state(handle.weights, checkpoint_key(handle)), handle.weights
     else:
         repository, commit, file = _on_hub(weights.url)
         path = str(fetch_file(repository, [file], name=str(handle), revision=commit))

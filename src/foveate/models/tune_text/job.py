@@ -14,6 +14,7 @@ from foveate.models.base import ModelHandle
 from foveate.models.binding import bind
 from foveate.models.device import resolve_device
 from foveate.models.embedding import embed
+from foveate.models.extras import requires
 from foveate.models.fit import FitSettings, fit
 from foveate.models.heads.zero_shot import text_head
 from foveate.models.tune_text import store
@@ -38,6 +39,7 @@ MODEL, CHECKPOINT = "model", "training/checkpoint.pt"
 HISTORY, EVALUATION = "training/history.json", "tables/evaluation.json"
 
 
+@requires("tuned", "tuning")
 def run(
     job: TuneTextJob,
     out: str | Path,

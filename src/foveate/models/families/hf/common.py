@@ -3,12 +3,20 @@
 from __future__ import annotations
 
 import contextlib
+import logging
+import re
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from foveate.errors import DataError, ParameterError
-from foveate.models.inputs import OPTIONS, Inputs, own_options
-from foveate.models.weights import first_line, mismatch_error, random_weights, weights_hash
+from foveate.models.inputs import OPTIONS, Inputs
+from foveate.models.weights import (
+    common_prefixes,
+    first_line,
+    mismatch_error,
+    random_weights,
+    weights_hash,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Sequence
@@ -20,6 +28,8 @@ if TYPE_CHECKING:
     from foveate.models.base import ModelHandle, Scale
     from foveate.models.families.hf.checkpoint import Checkpoint
     from foveate.models.frozen import Frozen
+
+logger = logging.getLogger("foveate")
 
 _VOCABULARIES = ("tokenizer.json", "vocab.json", "vocab.txt", "*.model")
 _VOLATILE = ("_name_or_path", "transformers_version", "dtype", "torch_dtype", "use_cache")
@@ -69,14 +79,49 @@ def load_network(
         DataError: There are no safetensors, they cannot be read, or they belong to another
             architecture.
     """
-    import torch
-
-    if not any(checkpoint.folder.glob("*.safetensors")):
+    files = sorted(checkpoint.folder.glob("*.safetensors"))
+    if not files:
         raise DataError(
             f"there are no .safetensors in {str(checkpoint.folder)!r}",
             "Only those are loaded; foveate unpickles nothing.",
             "Convert the weights: model.save_pretrained(FOLDER) of transformers writes them.",
         )
+    first = _load(checkpoint, architecture, dtype, spare)
+    if not any(first.misfits):
+        return first.net
+    for prefix in common_prefixes(_names(files)):
+        again = _load(checkpoint, architecture, dtype, spare, prefix)
+        if not any(again.misfits):
+            logger.info(
+                "%s: the prefix %r of all names is taken off.", checkpoint.folder.name, prefix
+            )
+            return again.net
+    raise mismatch_error(
+        checkpoint.folder,
+        str(checkpoint.model_type),
+        *first.misfits,
+        hint="Give a folder whose config.json and safetensors were saved together.",
+    )
+
+
+@dataclass(frozen=True)
+class _Loaded:
+    """A network, and the names of parameters: missing, unknown, of another shape."""
+
+    net: Any
+    misfits: tuple[list[str], list[str], list[str]]
+
+
+def _load(
+    checkpoint: Checkpoint,
+    architecture: Any,
+    dtype: str,
+    spare: Callable[[str], bool],
+    prefix: str = "",
+) -> _Loaded:
+    """Load a network from names without a prefix, whatever fits."""
+    import torch
+
     try:
         with quiet():
             net, report = random_weights(  # what is missing draws random numbers
@@ -87,6 +132,7 @@ def load_network(
                     ignore_mismatched_sizes=True,  # they are in the report
                     output_loading_info=True,
                     dtype=getattr(torch, dtype),
+                    **({"key_mapping": {f"^{re.escape(prefix)}": ""}} if prefix else {}),
                 )
             )
     except Exception as error:  # each damage of a file has its own
@@ -94,16 +140,18 @@ def load_network(
     missing = sorted(report["missing_keys"])
     foreign = sorted(name for name in report["unexpected_keys"] if not spare(name))
     wrong = sorted(str(entry[0]) for entry in report["mismatched_keys"])
-    if missing or foreign or wrong:
-        raise mismatch_error(
-            checkpoint.folder,
-            str(checkpoint.model_type),
-            missing,
-            foreign,
-            wrong,
-            hint="Give a folder whose config.json and safetensors were saved together.",
-        )
-    return net
+    return _Loaded(net, (missing, foreign, wrong))
+
+
+def _names(files: Sequence[Path]) -> list[str]:
+    """Return the names of all tensors in files."""
+    from safetensors import safe_open
+
+    names: list[str] = []
+    for path in files:
+        with safe_open(path, framework="pt") as file:
+            names += file.keys()
+    return names
 
 
 def load_tokenizer(checkpoint: Checkpoint) -> Any:
@@ -238,7 +286,7 @@ def check_options(handle: ModelHandle, *allowed: str) -> None:
     Raises:
         ParameterError: There is another.
     """
-    unknown = sorted(set(own_options(handle.options)) - set(allowed))
+    unknown = sorted(set(handle.options) - {*OPTIONS, *allowed})
     if unknown:
         raise ParameterError(
             f"{handle} has the option {unknown[0]!r}",

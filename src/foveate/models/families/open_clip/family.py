@@ -27,7 +27,7 @@ from foveate.models.families.open_clip.sizes import image_sizes
 from foveate.models.frozen import Frozen
 from foveate.models.inputs import Inputs, own_options
 from foveate.models.texts import tokenizer_hash
-from foveate.models.weights import check_state, weights_hash
+from foveate.models.weights import check_state, checkpoint_key, weights_hash
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -50,11 +50,12 @@ class _OpenClip:
         if unknown := sorted(set(own_options(handle.options)) - {"quick_gelu"}):
             raise ParameterError(
                 f"the options {', '.join(unknown)} of {handle}",
-                "Allowed: size, mean, std, precision, quick_gelu.",
+                "Allowed: size, mean, std, precision, quick_gelu, checkpoint_key.",
             )
         check_name(handle)
+        key = checkpoint_key(handle)
         if handle.weights:
-            check_state(handle.weights)
+            check_state(handle.weights, key)
         return replace(handle, channels=3)
 
     def build(self, handle: ModelHandle, bands: Sequence[int], scale: Scale) -> OpenClip:
@@ -62,7 +63,8 @@ class _OpenClip:
 
         Options: ``size`` (side in pixels that tiles are resampled to; position embeddings are
         interpolated), ``mean`` and ``std`` (override the normalisation of the weights),
-        ``precision``, ``quick_gelu`` (the activation, where the tag does not say).
+        ``precision``, ``quick_gelu`` (the activation, where the tag does not say),
+        ``checkpoint_key`` (which weights of a local file).
 
         Raises:
             DataError: The weights cannot be read or belong to another architecture, or the hub

@@ -14,11 +14,13 @@ from foveate.models.hub import described, fetch_file
 from foveate.models.weights import (
     RANDOM,
     RANDOM_SOURCE,
+    checkpoint_key,
     first_line,
     put_state,
     random_weights,
     read_state,
     source_of,
+    without_prefix,
 )
 
 if TYPE_CHECKING:
@@ -127,7 +129,13 @@ def _load(net: Any, path: str, handle: ModelHandle, *, interpolate: bool) -> Non
     from open_clip.convert import convert_state_dict
     from open_clip.model import resize_pos_embed
 
-    state = to_open_clip(convert_state_dict(net, read_state(path)), net.state_dict())
+    own = net.state_dict()
+
+    def renamed(state: dict[str, Any]) -> dict[str, Any]:
+        return to_open_clip(convert_state_dict(net, state), own)
+
+    state = read_state(path, checkpoint_key(handle))
+    state = renamed(without_prefix(state, own, path, renamed=renamed))
     if interpolate:  # only where another size is asked for: else the file is of another network
         resize_pos_embed(state, net)
     put_state(net, state, path, handle.name, spare=is_spare)

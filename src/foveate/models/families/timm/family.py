@@ -18,7 +18,7 @@ from foveate.models.families.timm.model import finish
 from foveate.models.families.timm.names import check_name, check_options
 from foveate.models.families.timm.network import make_network
 from foveate.models.inputs import own_options, stated_channels
-from foveate.models.weights import check_state, source_of, weights_hash
+from foveate.models.weights import check_state, checkpoint_key, source_of, weights_hash
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -35,8 +35,9 @@ class _Timm:
         need_extra(EXTRAS["timm"])
         check_name(handle)
         check_options(handle)
+        key = checkpoint_key(handle)
         if handle.weights:
-            check_state(handle.weights)
+            check_state(handle.weights, key)
         return replace(handle, channels=stated_channels(handle.options) or 3)
 
     def build(self, handle: ModelHandle, bands: Sequence[int], scale: Scale) -> TimmModel:
@@ -44,7 +45,8 @@ class _Timm:
 
         Options for foveate: ``size`` (side in pixels that tiles are resampled to, or "native";
         that of the pretrained weights by default), ``mean`` and ``std`` (override the
-        normalisation of the weights), ``precision``. All others go to ``timm.create_model``.
+        normalisation of the weights), ``precision``,
+        ``checkpoint_key`` (which weights of a local file). All others go to ``timm.create_model``.
 
         Raises:
             DataError: The weights cannot be read or belong to another architecture, or the hub

@@ -7,7 +7,13 @@ from typing import TYPE_CHECKING, Any
 from foveate.errors import ParameterError
 from foveate.models.families.timm.names import full_name
 from foveate.models.hub import described, fetch_file, hub_error
-from foveate.models.weights import RANDOM, RANDOM_SOURCE, load_state, random_weights
+from foveate.models.weights import (
+    RANDOM,
+    RANDOM_SOURCE,
+    checkpoint_key,
+    load_state,
+    random_weights,
+)
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -84,4 +90,10 @@ def _load_weights(net: Any, handle: ModelHandle) -> None:
     classifier = net.pretrained_cfg.get("classifier") or ()
     heads = (classifier,) if isinstance(classifier, str) else tuple(classifier)
     roots = {head.split(".")[0] for head in heads}
-    load_state(net, handle.weights, handle.name, spare=lambda name: name.split(".")[0] in roots)
+    load_state(
+        net,
+        handle.weights,
+        handle.name,
+        key=checkpoint_key(handle),
+        spare=lambda name: name.split(".")[0] in roots,
+    )
