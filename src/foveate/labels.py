@@ -19,6 +19,7 @@ import math
 import re
 import unicodedata
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple, Self
 
@@ -48,6 +49,7 @@ _PALETTE = (
     "#4E79A7", "#F28E2B", "#59A14F", "#E15759", "#B07AA1", "#EDC948", "#76B7B2", "#FF9DA7",
     "#9C755F", "#86BCB6", "#D37295", "#8CD17D", "#B6992D", "#499894", "#A0CBE8", "#FFBE7D",
 )  # fmt: skip
+_FEW = 1 << 16  # values that are looked up one by one
 _LARGEST = 2**53  # float64 holds all whole numbers up to it
 
 
@@ -74,14 +76,29 @@ class _Table:
 
     def find(self, values: NDArray[Any]) -> tuple[NDArray[np.int16], NDArray[np.bool_]]:
         """Return the class number of each of (n,) values, and whether it is in any span."""
-        low, high = self.low, self.high
-        if np.issubdtype(values.dtype, np.integer):
-            # Comparing integers with integers: float64 would be exact, and twice as slow.
-            limits = np.clip([np.ceil(low), np.floor(high)], -_LARGEST, _LARGEST)
-            low, high = limits.astype(np.int64)
-            low = np.where(np.isneginf(self.low), np.iinfo(np.int64).min, low)
-            high = np.where(np.isposinf(self.high), np.iinfo(np.int64).max, high)
+        if not values.size or not np.issubdtype(values.dtype, np.integer):
+            return self._search(values, self.low, self.high)
+        first, last = int(values.min()), int(values.max())
+        if last - first < min(values.size, _FEW):  # look up what there can be, then the pixels
+            codes, known = self._search(np.arange(first, last + 1), *self._whole)
+            return codes[values - first], known[values - first]
+        return self._search(values, *self._whole)
+
+    @cached_property
+    def _whole(self) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        """Lowest and highest whole number of each span; one array if these are single values."""
+        limits = np.clip([np.ceil(self.low), np.floor(self.high)], -_LARGEST, _LARGEST)
+        low, high = limits.astype(np.int64)
+        low = np.where(np.isneginf(self.low), np.iinfo(np.int64).min, low)
+        high = np.where(np.isposinf(self.high), np.iinfo(np.int64).max, high)
+        return low, low if (low == high).all() else high
+
+    def _search(
+        self, values: NDArray[Any], low: NDArray[Any], high: NDArray[Any]
+    ) -> tuple[NDArray[np.int16], NDArray[np.bool_]]:
         place = np.maximum(np.searchsorted(low, values, side="right") - 1, 0)
+        if low is high:
+            return self.codes[place], low[place] == values
         return self.codes[place], (low[place] <= values) & (values <= high[place])
 
     def twice(self) -> float | None:
@@ -235,19 +252,10 @@ class Legend:
         ranged = any(isinstance(v, str) for group in (*self.values, self.ignored) for v in group)
         floats = ranged and np.issubdtype(cube.dtype, np.floating)
         flat = (cube.astype(np.float64) if floats else pack(cube)).ravel()
-        found, known = self._found(flat, cube.dtype)
+        found, known = self._table.find(flat)
         if not known.all():
             found = self._nearest(flat, known, found, where)
         return found.reshape(cube.shape[1:])
-
-    def _found(
-        self, flat: NDArray[Any], dtype: np.dtype[Any]
-    ) -> tuple[NDArray[np.int16], NDArray[np.bool_]]:
-        """Look values up, in a table of all that there can be where there are fewer of them."""
-        if self.rgb or dtype not in (np.uint8, np.uint16) or flat.size <= np.iinfo(dtype).max:
-            return self._table.find(flat)
-        codes, known = self._table.find(np.arange(np.iinfo(dtype).max + 1))
-        return codes[flat], known[flat]
 
     def _nearest(
         self,

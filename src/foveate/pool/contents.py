@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import html
 import os
 import re
 from pathlib import Path
@@ -71,11 +72,11 @@ def content_notes(files: Sequence[File]) -> list[Note]:
 
 def _vrt_sources(path: Path) -> Iterator[tuple[int, int]]:
     """Yield device and number of the files that a virtual raster names."""
-    text = path.read_bytes()
-    for relative, name in re.findall(
-        rb'<SourceFilename[^>]*?(relativeToVRT="1")?[^>]*>([^<]+)</SourceFilename>', text
+    for about, name in re.findall(
+        rb"<SourceFilename([^>]*)>([^<]+)</SourceFilename>", path.read_bytes()
     ):
-        source = os.fsdecode(name)
+        source = html.unescape(os.fsdecode(name))
+        relative = b'relativeToVRT="1"' in about
         try:
             status = (path.parent / source if relative else Path(source)).stat()
         except OSError:

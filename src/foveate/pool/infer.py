@@ -22,8 +22,9 @@ MOST_CLASSES = 48  # without a classes file
 _MANY_VALUES = 4096
 _BLOCK = 1 << 22  # pixels of a mask that are held at a time
 _SHOWN = 8  # values, in messages
-_COMMON = 0.01  # of the pixels: a value of more is one that somebody drew
+_COMMON = 0.01  # of the pixels: a value of more, and of twice the mean, is one that was drawn
 _NEAR = 8  # such values that are not farther apart are one, which a lossy codec has spread
+_SPREAD = 5  # and no farther than that is any common value from one that was drawn
 _DRAWN = 0.8  # of the pixels have the values that were drawn, or are near them
 
 
@@ -69,16 +70,18 @@ def drawn_values(times: dict[int, int]) -> list[int]:
     share = counts / counts.sum()
     peaks: list[int] = []
     for i in np.argsort(-share, kind="stable").tolist():
-        if share[i] < _COMMON:
+        if share[i] < max(_COMMON, 2 / share.size):
             break
         if all(abs(values[i] - values[j]) > _NEAR for j in peaks):
             peaks.append(i)
     found = np.sort(values[peaks])
     if not 2 <= found.size <= _SHOWN:
         return []
-    # Where values are classes, those of few pixels are no nearer to frequent ones than to others.
-    near = np.abs(values[:, None] - found[None]).min(axis=1) <= _NEAR
-    return found.tolist() if share[near].sum() >= _DRAWN else []
+    gap = np.abs(values[:, None] - found[None]).min(axis=1)
+    # Where values are classes, common ones lie anywhere.
+    if (gap[share >= _COMMON] > _SPREAD).any():
+        return []
+    return found.tolist() if share[gap <= _NEAR].sum() >= _DRAWN else []
 
 
 def _is_jpeg(mask: Source) -> bool:

@@ -6,6 +6,7 @@ from pathlib import PurePosixPath
 from typing import TYPE_CHECKING
 
 from foveate.errors import DataError
+from foveate.pool.find import readable
 from foveate.raster import SUFFIXES
 
 if TYPE_CHECKING:
@@ -16,7 +17,7 @@ class Names:
     """The ids of images, to be found by what a file of the user's calls them.
 
     Args:
-        ids: Scene ids: paths below the folder given, without suffix.
+        ids: Scene ids: paths below the folder given, without suffix, composed as NFC.
         who: What names them, for the message ("the coordinate list").
         folders: Whether the folders that both sides state must agree. Published coordinate lists
             name folders that users rename; captions of "airport/1" are not those of "beach/1".
@@ -36,6 +37,7 @@ class Names:
         Raises:
             DataError: It fits several images.
         """
+        name = readable(name)
         suffix = PurePosixPath(name).suffix
         forms = [name, name.removesuffix(suffix)] if suffix.lower() in SUFFIXES else [name]
         for form in forms:

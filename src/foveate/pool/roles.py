@@ -128,7 +128,7 @@ def names_of(files: Sequence[File]) -> str:
 
 def _apart(images: Found, masks: Found) -> tuple[Found, Found]:
     """Give every file that was found as both to one of them."""
-    pictures, labels = ({f.path.resolve(): f for f in side.files} for side in (images, masks))
+    pictures, labels = (_by_place(side.files) for side in (images, masks))
     shared = pictures.keys() & labels.keys()
     if shared == labels.keys() and len(labels) < len(pictures):  # what is asked for more exactly
         meant = shared
@@ -146,16 +146,21 @@ def _apart(images: Found, masks: Found) -> tuple[Found, Found]:
     return plain_images(images), _plain_masks(masks)
 
 
+def _by_place(files: Sequence[File]) -> dict[Path, File]:
+    """Return files by where they lie, whatever links lead there; a link itself is a file."""
+    folders: dict[Path, Path] = {}
+    for file in files:
+        parent = file.path.parent
+        if parent not in folders:
+            folders[parent] = parent.resolve()
+    return {folders[f.path.parent] / f.path.name: f for f in files}
+
+
 def _plain_masks(found: Found) -> Found:
-    """Leave images out that lie among masks, as far as there is no doubt."""
-    beside = _side_by_side(found.files)
+    """Leave images out that lie among masks, as far as their folders say so."""
     folder = {f.path: _folder_role(f) for f in found.files}
     both = "mask" in folder.values()
-    pictures = [
-        f for f in found.files
-        if beside.get(f.path) == "image"
-        or (f.path not in beside and both and folder[f.path] != "mask")
-    ]  # fmt: skip
+    pictures = [f for f in found.files if folder[f.path] != "mask"] if both else []
     return found.without("image", pictures) if len(pictures) < len(found.files) else found
 
 
