@@ -208,24 +208,26 @@ def test_regions_are_least_like_the_rest_only_where_no_cell_scores_higher():
     assert said(look(goal="dominant")).endswith(": 4 regions")
 
 
-def query(found, best=0.66, full=0.01, unit="probability"):
+def query(*, found, best=0.66, full=0.01, unit="probability"):
     asked = {"text": "tank", "best": best, "full": full, "unit": unit}
     return look(goal="query", query=asked, query_found=found)
 
 
 def test_a_query_is_found_or_probably_not_here():
-    assert said(query(True)).endswith(': the best region fits "tank" 66 %, the whole image 1.0 %')
-    absent = query(False, 0.02)
+    assert said(query(found=True)).endswith(
+        ': the best region fits "tank" 66 %, the whole image 1.0 %'
+    )
+    absent = query(found=False, best=0.02)
     assert said(absent).endswith(': "tank" is probably not here')
     assert absent.lines[2] == (
         'The best region fits "tank" 2.0 %, the whole image 1.0 %: the regions are the best of '
         "this image, and may show nothing of it."
     )
-    open_ = query(None, 0.1, -0.2, "cosine")
+    open_ = query(found=None, best=0.1, full=-0.2, unit="cosine")
     assert said(open_).endswith(
         'fits "tank" with a cosine of 0.10, the whole image with -0.20, which may be chance'
     )
-    assert said(query(None, 0.1, 0.2, "cosine")).endswith(
+    assert said(query(found=None, best=0.1, full=0.2, unit="cosine")).endswith(
         ': no region fits "tank" better than the whole image does'
     )
 
@@ -478,11 +480,9 @@ def test_an_estimate_has_its_interval_and_is_compared_with_even_draws():
 
 
 def test_claims_that_could_not_have_failed_are_not_counted():
-    claims = [
-        Claim("a", True, "better"), Claim("b", False, "tied"), Claim("c", False, "worse"),
-        Claim("d", False, "open"), Claim("e", None, "equal"), Claim("f", None, "equal"),
-        Claim("g", None),
-    ]  # fmt: skip
+    verdicts = {"a": "better", "b": "tied", "c": "worse", "d": "open"}
+    claims = [Claim(name, word == "better", word) for name, word in verdicts.items()]
+    claims += [Claim("e", None, "equal"), Claim("f", None, "equal"), Claim("g", None)]
     headline = bench.benched([Measured("Policies", claims, ["Few groups."])])
     assert headline.lines == [
         "Policies: 1 of 4 claims reached",
@@ -498,7 +498,10 @@ def test_claims_that_could_not_have_failed_are_not_counted():
 def test_tables_without_a_claim_claim_nothing():
     empty = Measured("Depth", [Claim("the best is 4 blocks", None)])
     assert said(bench.benched([empty])) == "Depth: measured"
-    tied = Measured("Policies", [Claim("a", False, "tied"), Claim("b", True, "better")])
+    tied = Measured(
+        "Policies",
+        [Claim("a", reached=False, verdict="tied"), Claim("b", reached=True, verdict="better")],
+    )
     assert said(bench.benched([tied, empty])) == (
         "Policies: 1 of 2 claims reached; in all 2 tables 1 of 2"
     )
