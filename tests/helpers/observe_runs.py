@@ -31,6 +31,28 @@ def measures(tiles, cosine=0.6, scenes=0.9):
     }  # fmt: skip
 
 
+def against_random(verdict="better", *, best=None):
+    """Return how policies did against random tiles: by default the learned one is better."""
+    ends = {"better": (0.02, 0.12), "worse": (-0.12, -0.02), "tied": (-0.02, 0.04),
+            "open": (0.001, 0.09)}[verdict]  # fmt: skip
+    mean = sum(ends) / 2
+    learned = {"area": 0.58 + mean, "difference": {"mean": mean, "low": ends[0], "high": ends[1]},
+               "p": 0.01, "verdict": verdict}  # fmt: skip
+    others = {"uniform": {**learned, "area": best}} if best else {}
+    return {"groups": 9, "random": 0.58, "policies": {"learned": learned, **others}}
+
+
+def training(verdict="better", **facts):
+    """Return what a selection repeats of the training of its observer."""
+    found = against_random(verdict)
+    learned = found["policies"]["learned"]
+    return {
+        "known": True, "measure": "tile mAP", "shares": SHARES, "split": "test", "scenes": 12,
+        "groups": 9, "random": 0.58, "value": learned["area"], "best": "learned",
+        **{key: learned[key] for key in ("difference", "p", "verdict")}, **facts,
+    }  # fmt: skip
+
+
 def evaluation(*, ours=0.65, fill=0.6, low=0.5, random=0.58, full=0.8, **facts):
     """Return an evaluation in which everything goes well, unless told otherwise."""
     ways = {"none": 0.3, "nearest": 0.35, "fill": fill, "ours": ours, "LR only": low, "full": full}
@@ -43,6 +65,7 @@ def evaluation(*, ours=0.65, fill=0.6, low=0.5, random=0.58, full=0.8, **facts):
         "split": "test", "scenes": 12, "tiles": 1140, "obr": 0.12, "supervision": "blend",
         "curve": {"shares": SHARES, "measure": "tile mAP", "policies": policies},
         "efficiency": {"uniform": 0.1, "learned": 0.5},
+        "against_random": against_random(),
         "completions": {name: measures(value) for name, value in ways.items()},
         "random": measures(random),
         "concepts": {
@@ -115,7 +138,8 @@ def write_trained(path, *, scene="a", concept="road", command="foveate observe t
 
 def write_selected(
     path, *, scenes=("a", "b"), shape=(2, 3), chosen=(0, 4), thumbs=True,
-    command="foveate observe select lr --model 'my model' --out 'runs/one two'", **about,
+    command="foveate observe select lr --model 'my model' --out 'runs/one two'", trained=None,
+    **about,
 ):  # fmt: skip
     """Write a select run; tiles of 10 x 10 pixels; `about` replaces parts of the summary."""
     columns = _tiles(path, scenes, shape)
@@ -135,7 +159,7 @@ def write_selected(
         "expected_obr": None, "drift": None, "per_scene": {"min": 0.0, "median": 0.1, "max": 0.3},
         "area": {"unit": "m2", "chosen": 200.0, "all": 1200.0}, "budget": "17%",
         "observer": "my model", "supervision": "blend", "lr_suffices": [], "notes": [], **about,
-    }})  # fmt: skip
+    }, "training": trained or training()})  # fmt: skip
     return path
 
 
@@ -160,6 +184,7 @@ def write_completed(path, *, scenes=("a", "b"), observed=(0, 4), concepts=True, 
     _record(path, "foveate observe complete", {"run": "RUN"}, {"observe": {
         "task": "complete", "scenes": len(scenes), "tiles": n, "observed": len(observed),
         "missing": 1, "missing_tiles": ["a/3"], "not_chosen_but_given": 2, "concepts": ["road"],
+        "completed_doubt": 0.4,
         **about,
     }})  # fmt: skip
     return path

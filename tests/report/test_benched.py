@@ -97,7 +97,7 @@ def test_titles_fall_back_to_keys_and_cautions_are_warnings(tmp_path):
     del found["titles"]
     page = page_of(write_benched(tmp_path / "run", found))
     assert page.tables[0].lead == "tiles"
-    assert page.warnings == ["Few groups."]
+    assert page.verdicts == ("Few groups.",)
 
 
 def test_heights_over_shares_are_curves(tmp_path):

@@ -36,6 +36,7 @@ def make(tmp_path):
             "probability": np.linspace(0.4, 0.9, n).astype(np.float32),
             "second_label": [labels[(i + 1) % len(labels)] for i in first],
             "second_probability": np.full(n, 0.1, np.float32),
+            **({"truth": [labels[i] for i in true]} if truth else {}),
         }  # fmt: skip
         write_parquet(path / "predictions.parquet", pa.table(found))
         table = np.zeros((len(labels), len(labels)), int)
@@ -69,12 +70,14 @@ def make(tmp_path):
 
 def test_the_page_counts_labels_and_says_how_many_are_right(make):
     view = build(read_classified(make()))
-    assert view.headline == "9 patches, 3 labels"
+    assert view.headline == (
+        "67\u202f% of 9 patches are right, not surely more than by always answering "
+        "\u201csea\u201d (33\u202f%)"
+    )
     assert [(row.name, row.tiles, row.found) for row in view.labels] == [
         ("<b>wood</b>", "6", "3 of 3"), ("town", "3", "3 of 3"), ("sea", "0", "0 of 3"),
     ]  # fmt: skip
-    assert "Most patches are <b>wood</b>" in view.lede
-    assert "1 of 3 labels fit no patch" in view.lede
+    assert "Most patches are <b>wood</b>: 67\u202f%. 1 of 3 labels fit no patch." in view.verdicts
     assert view.confusion.rows[0][1].text == "3"  # three seas taken for woods
 
 
@@ -89,7 +92,7 @@ def test_the_surest_patches_come_first_and_no_patch_twice(make):
 def test_without_truth_there_is_no_table_of_errors(make):
     view = build(read_classified(make(truth=False)))
     assert view.confusion is None
-    assert "right" not in view.lede
+    assert view.headline == "9 patches under 3 labels; whether they are right is not known"
 
 
 def test_the_page_runs_no_script_and_hostile_names_stay_text(make):

@@ -18,7 +18,7 @@ from foveate.report import write_report
 from foveate.report.focused import build, read_focused
 from foveate.report.look_data import LookData
 from foveate.report.look_guides import looking
-from foveate.report.looked import sentence, tiling
+from foveate.report.looked import tiling
 from foveate.report.masks import picture
 from foveate.report.said import said
 from foveate.report.searched import passes, searched, signed
@@ -36,8 +36,13 @@ def text_of(path):
 
 def test_the_headline_says_what_it_cost_and_what_it_changed(tmp_path):
     page = view(write_focus(tmp_path / "run"))
-    assert page.headline == "24 passes instead of 100: overpass, where the whole image said meadow"
-    assert page.lede.startswith("2 of 5 cells were chosen, 12\u202f% of an image of 2,048 \u00d7")
+    assert page.headline == (
+        "24 passes of the 100 that tiling the image takes: overpass, where the whole image said "
+        "meadow"
+    )
+    assert page.verdicts[0] == (
+        "2 regions of 5 cells chosen, 12\u202f% of an image of 2,048 \u00d7 2,048 pixels."
+    )
     assert not page.rows
     assert [figure[:2] for figure in page.looks[0].figures] == [
         ("With regions", "overpass"), ("Whole image", "meadow"), ("Passes", "24"),
@@ -50,35 +55,13 @@ def result(**facts):
     return {**base, "cells": 9, "prediction": None, "prediction_full": None, **facts}
 
 
-def test_the_sentence_fits_every_kind_of_answer():
-    assert sentence(result(), 100) == "24 passes instead of 100: 3 regions least like the rest"
-    same = result(prediction="Beach", prediction_full="beach")
-    assert sentence(same, 100).endswith(": Beach, as the whole image said")
-    assert sentence(same, 9).startswith("24 passes: ")  # tiling would have been cheaper
-    asked = {"text": "tank", "full": 0.01, "best": 0.66, "unit": "probability"}
-    assert sentence(result(goal="query", query=asked), 100).endswith(
-        "the best region fits \u201ctank\u201d 66\u202f%, the whole image 1.0\u202f%"
-    )
-    cosine = {"text": "tank", "full": -0.2, "best": 0.1, "unit": "cosine"}
-    assert "with a cosine of 0.10, the whole image with \u22120.20" in sentence(
-        result(query=cosine), 100
-    )
-    masks = result(
-        prediction={"masks": 8, "quality": 0.9}, prediction_full={"masks": 1, "quality": None}
-    )
-    assert sentence(masks, 100).endswith("8 masks, where the whole image gave 1 mask")
-    long = sentence(result(prediction="word " * 50, prediction_full=None), 100)
-    assert long.endswith("\u2026")
-    assert len(long) < 100
-
-
 def test_passes_and_tiles_are_counted_in_crops_of_the_model(tmp_path):
     assert tiling({"shape": [2048, 2048]}, 224) == 100
     assert tiling({"shape": [1, 225]}, 224) == 2
-    assert tiling({"shape": [2048, 2048], "passes_tiling": 15.2}, 224) == 16
+    assert tiling({"shape": [2048, 2048], "passes_tiling": 15.2}, 224) == 15.2
     assert [passes(v) for v in (1.0, 1.11, 23.94)] == ["1 pass", "1.1 passes", "24 passes"]
     run = write_focus(tmp_path / "run", job={"crop": 512})
-    assert "instead of" not in view(run).headline  # 16 crops are fewer than 24 passes
+    assert view(run).headline.startswith("24 passes, more than the 16 that tiling the image takes")
 
 
 def test_answers_come_with_and_without_first(tmp_path):
@@ -241,8 +224,10 @@ def test_a_folder_lists_all_images_and_shows_the_first(tmp_path):
     names = [f"image {i}" for i in range(10)]
     run = write_focus(tmp_path / "run", names=names)
     page = view(run)
-    assert page.headline == "240 passes instead of 1,000 for 10 images"
-    assert "In 10 of 10 images the answer with regions is another one" in page.lede
+    assert page.headline == (
+        "10 images in 240 passes of the 1,000 that tiling them takes: other answers than from the "
+        "whole image in 10 of 10 images"
+    )
     assert len(page.rows) == 10
     assert len(page.looks) == 8
     assert [row.anchor for row in page.rows[7:]] == ["#image7", "", ""]

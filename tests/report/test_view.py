@@ -21,8 +21,7 @@ def test_headline_and_figures_by_hand(make_run):
     counts = np.tile([0, 100], (8, 1))
     counts[0] = [10, 90]
     panel = view_of(make_run(counts=counts)).panels[0]
-    assert panel.headline == "2 of 8 patches kept"
-    assert "25 %" in plain(panel.lede)
+    assert panel.headline == "2 of 8 patches kept: classes no more even than in random picks"
     values = {f.label: (plain(f.value), plain(f.note)) for f in panel.figures}
     # 10 of 200 pixels in the selection are water, 10 of 800 in the pool: four times the share.
     assert values["Rarest class: water"][0] == "\u00d74.0"
@@ -109,7 +108,10 @@ def test_class_that_was_lost_is_named(make_run):
     counts = np.tile([0, 100], (8, 1))
     counts[5] = [10, 90]
     panel = view_of(make_run(counts=counts)).panels[0]
-    assert "The rarest class, water, is not in the selection." in panel.lede
+    assert (
+        "The rarest class, water, is not in the selection; random picks may lack it, too."
+        in panel.verdicts[1]
+    )
     assert "Not in the selection: water." in panel.classes_note
 
 

@@ -193,7 +193,7 @@ def right_of(share: float, answers: int, constant: float, guess: float) -> Right
     middle = (share + z * z / (2 * answers)) / (1 + z * z / answers)
     half = z / (1 + z * z / answers)
     half *= math.sqrt(share * (1 - share) / answers + z * z / (4 * answers**2))
-    low, high = middle - half, middle + half
+    low, high = max(0.0, middle - half), min(1.0, middle + half)
     base = guess if math.isnan(constant) else max(constant, guess)
     word = "better" if low > base else "worse" if high < base else "tied"
     return Right(answers, share, low, high, "", constant, guess, word)

@@ -40,7 +40,7 @@ class Measured(NamedTuple):
 def benched(tables: Sequence[Measured]) -> Headline:
     """Say how many claims were reached: of the first table, and of all of them."""
     first = tables[0]
-    text = f"{first.title}: {reached(first.claims) or 'measured, nothing claimed'}"
+    text = f"{first.title}: {reached(first.claims) or 'measured'}"
     if len(tables) > 1:
         every = [claim for table in tables for claim in table.claims]
         some = count(every)
@@ -50,7 +50,8 @@ def benched(tables: Sequence[Measured]) -> Headline:
         notes.append(broken)
     if equal := sum(claim.verdict == "equal" for claim in first.claims):
         could = human.plural(equal, "claim could", "claims could")
-        notes.append(f"{could} not have failed, as all rows are alike in it: not counted.")
+        which = "it" if equal == 1 else "them"
+        notes.append(f"{could} not have failed, as all rows are alike in {which}: not counted.")
     return Headline(text, (*notes, *first.cautions))
 
 

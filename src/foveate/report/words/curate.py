@@ -74,8 +74,8 @@ def _compared(found: Picks) -> str:
         return ": classes less even than in random picks"
     if rare.verdict == "better" and more:
         return f": {more} as random picks have, but classes no more even"
-    unsure = " surely" if even.verdict == "open" else ""
-    return f": classes not{unsure} more even than in random picks"
+    how = "not surely" if even.verdict == "open" else "no"
+    return f": classes {how} more even than in random picks"
 
 
 def _figures(found: Picks) -> list[str]:
@@ -86,7 +86,7 @@ def _figures(found: Picks) -> list[str]:
     text += f"pool has {human.decimal(found.entropy_pool)}, random picks of as many patches have "
     rows = [f"{text}{human.decimal(even.low)} to {human.decimal(even.high)}."]
     if rare.value == 0:
-        often = "nor in most random picks" if rare.mean < 0.5 else "random picks have it"
+        often = "random picks may lack it, too" if rare.low == 0 else "random picks hold it"
         rows.append(f"The rarest class, {found.rarest}, is not in the selection; {often}.")
     else:
         rows.append(

@@ -61,9 +61,9 @@ def looks(results: Sequence[Mapping[str, Any]], tiling: float) -> Headline:
     answered = [one for one in results if all(with_and_without(one))]
     if answered:
         other = sum(map(differs, answered))
-        parts.append(f"other answers than of the whole image in {_of(other, len(answered))}")
+        parts.append(f"other answers than from the whole image in {_of(other, len(answered))}")
     regions = sum(len(one["regions"]) for one in results)
-    text = f"{cost(spent, tiling, 'the images' if len(results) > 1 else 'the image')}, for {images}"
+    text = f"{images} in {cost(spent, tiling, 'them')}"
     notes = [f"{human.plural(regions, 'region was', 'regions were')} chosen."]
     if more := sum(bool(higher(one)) for one in results):
         notes.append(f"In {_of(more, len(results))} some cells score higher than a chosen region.")
@@ -71,15 +71,14 @@ def looks(results: Sequence[Mapping[str, Any]], tiling: float) -> Headline:
 
 
 def cost(spent: float, tiling: float, what: str = "the image") -> str:
-    """Say what was spent, beside what showing the model all of it would take."""
+    """Say what was spent, beside what tiling takes: showing the model each crop of all of it."""
     if not tiling > 0:
         return passes(spent)
-    text = f"{passes(spent)} of the model"
     if spent < tiling:
-        return f"{text}, where tiling all of {what} takes {amount(tiling)}"
+        return f"{passes(spent)} of the {amount(tiling)} that tiling {what} takes"
     if spent > tiling:
-        return f"{text}, more than the {amount(tiling)} that tiling all of {what} takes"
-    return f"{text}, as many as tiling all of {what} takes"
+        return f"{passes(spent)}, more than the {amount(tiling)} that tiling {what} takes"
+    return f"{passes(spent)}, as many as tiling {what} takes"
 
 
 def passes(value: float) -> str:

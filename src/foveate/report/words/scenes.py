@@ -155,8 +155,10 @@ def _deliveries(about: Mapping[str, Any]) -> list[str]:
         text += f": {', '.join(names)}" if names else ""
         rows.append(f"{text}{f' and {human.count(more)} more' if names and more else ''}.")
     if empty := int(number(about.get("empty") or 0)):
-        rows.append(f"{human.plural(empty, 'given tile is', 'given tiles are')} mostly nodata "
-                    "and count as not observed.")  # fmt: skip
+        given = "given tile is mostly nodata and counts" if empty == 1 else (
+            "given tiles are mostly nodata and count"
+        )  # fmt: skip
+        rows.append(f"{human.count(empty)} {given} as not observed.")
     if extra := int(number(about.get("not_chosen_but_given") or 0)):
         given = "tile was given that was" if extra == 1 else "tiles were given that were"
         rows.append(f"{human.count(extra)} {given} not chosen; used all the same.")

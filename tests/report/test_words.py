@@ -1,0 +1,507 @@
+"""Headlines over fabricated results: better, tied, worse, and with a caveat, page by page."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from observe_runs import against_random, evaluation, training, unlabelled
+
+from foveate.report.chance import Against, Right, right_of
+from foveate.report.words import Headline, bench, curate, focus, labels, observer, plain, scenes
+from foveate.report.words.bench import Claim, Measured
+from foveate.report.words.curate import Picks
+from foveate.report.words.labels import Labelled
+
+
+def said(headline: Headline) -> str:
+    """The headline as a terminal shows it: its first line."""
+    return headline.lines[0]
+
+
+def test_a_terminal_gets_the_same_sentences_in_plain_characters():
+    headline = Headline("\u201cx\u201d \u00d72.3 at 12\u202f%", ("\u22120.1 \u2013 0.1",))
+    assert headline.lines == ['"x" x2.3 at 12 %', "-0.1 - 0.1"]
+    assert plain("\u00e9") == "\u00e9"  # names stay
+
+
+# curate
+
+
+def against(value, verdict, low=0.5, high=0.7, mean=0.6):
+    return Against(value, mean, low, high, 0.01, verdict)
+
+
+def picks(even="better", rare=None, **facts):
+    known = {
+        "method": "FA-CB", "kept": 79, "pool": 790, "evenness": against(0.8, even),
+        "entropy_pool": 0.6, "rarest": "water",
+        "rare": rare or against(2.3, "better", 0.7, 1.4, 1.0),
+    }  # fmt: skip
+    return curate.kept(Picks(**{**known, **facts}))
+
+
+@pytest.mark.parametrize(
+    ("even", "rare", "text"),
+    [
+        ("better", "better", (": classes more even than in random picks, with x2.3 as much of the "
+         "rarest class, water")),
+        ("better", "tied", ": classes more even than in random picks"),
+        ("tied", "tied", ": classes no more even than in random picks"),
+        ("open", "tied", ": classes not surely more even than in random picks"),
+        ("tied", "better", (": x2.3 as much of the rarest class, water, as random picks have, but "
+         "classes no more even")),
+        ("worse", "better", ": classes less even than in random picks"),
+    ],
+)  # fmt: skip
+def test_curate_claims_what_is_beyond_random_picks(even, rare, text):
+    assert said(picks(even, against(2.3, rare, 0.7, 1.4, 1.0))) == f"79 of 790 patches kept{text}"
+
+
+def test_curate_states_the_figures_and_what_makes_them_weak():
+    headline = picks(repeated=0.38, repeated_by_chance=0.31, put_back=12)
+    assert headline.lines[1:] == [
+        ("Class entropy is 0.80 (1: all classes equally common); the pool has 0.60, random picks "
+         "of as many patches have 0.50 to 0.70."),
+        ("The rarest class, water, has x2.3 its share in the pool; in random picks x0.70 to x1.4."),
+        "38 % of the picks share pixels with another pick; 31 % of random picks would.",
+        ("12 patches that share over half of their ground with an earlier pick were put at the end "
+         "of the ranking."),
+    ]  # fmt: skip
+    none = picks("worse", rare=against(0.0, "worse", 0.2, 1.4, 1.0))
+    assert "water, is not in the selection; random picks hold it." in none.lines[2]
+
+
+def test_curate_claims_nothing_without_a_comparison():
+    assert said(curate.kept(Picks("FA", 79, 790))) == (
+        "79 of 790 patches kept; which classes they show is not known without masks"
+    )
+    assert said(picks(drawn=True)).endswith(", drawn at random: the baseline for other methods")
+    assert said(picks(kept=790)) == "790 of 790 patches kept: all of them, so nothing was chosen"
+    assert said(picks(kept=0)) == "No patch kept: the budget is below one patch"
+    assert curate.default("fa", "there are no masks.") == (
+        "No method was stated, so fa was taken: there are no masks."
+    )
+
+
+def test_methods_beside_each_other_are_better_tied_or_the_same():
+    assert curate.side_by_side([("CB", "better"), ("FD", "tied"), ("LC", "worse")], []) == (
+        "Classes more even than in random picks: CB. Not surely different: FD. Less even: LC."
+    )
+    assert curate.side_by_side([("FD", "tied"), ("FA", "open")], [("FD", "FA")]) == (
+        "No method makes classes surely more even than random picks do. "
+        "FD and FA kept the very same patches."
+    )
+    assert not curate.side_by_side([("FD", ""), ("FA", "")], [])
+
+
+# classify, tune-text
+
+
+@pytest.mark.parametrize(
+    ("verdict", "text"),
+    [
+        ("better", ', more than by always answering "forest" (14 %)'),
+        ("tied", ', not more than by always answering "forest" (14 %)'),
+        ("open", ', not surely more than by always answering "forest" (14 %)'),
+        ("worse", ', fewer than by always answering "forest" (14 %)'),
+        ("", ', not surely more than by always answering "forest" (14 %)'),
+    ],
+)
+def test_classify_is_judged_against_one_answer_for_all(verdict, text):
+    right = Right(690, 0.62, 0.58, 0.66, "forest", 0.14, 1 / 21, verdict)
+    headline = labels.labelled(
+        Labelled(700, 21, 3, "river", 0.2, right, source="folders", by_class=0.55)
+    )
+    assert said(headline) == f"62 % of 690 patches are right{text}"
+    assert headline.lines[1:] == [
+        "95 % interval: 58 % to 66 %. A guess among 21 labels is right for 4.8 %.",
+        "By their folders; if each class counts alike, 55 % are right.",
+        "Most patches are river: 20 %. 3 of 21 labels fit no patch.",
+    ]
+
+
+def test_classify_without_truth_or_with_one_scene():
+    headline = labels.labelled(Labelled(9, 3, 0, "sea", 0.5))
+    assert said(headline) == "9 patches under 3 labels; whether they are right is not known"
+    one = labels.labelled(
+        Labelled(9, 3, 0, "sea", 0.5, Right(9, 0.9, math.nan, math.nan, "sea", 0.5, 1 / 3, ""))
+    )
+    assert "All judged patches are of one scene, so there is no interval." in one.lines[1]
+
+
+def tuned(top1, majority=0.2, split="test", images=200):
+    zero = {"images": images, "top1": top1, "chance": 0.1, "majority": majority}
+    return labels.tuned({
+        split: {"images": images, "texts": 50, "retrieval": {"image_text_r1": 0.31},
+                "zero_shot": zero},
+    })  # fmt: skip
+
+
+def test_tuned_texts_are_judged_against_the_most_common_class():
+    assert said(tuned(0.62)) == (
+        "62 % of 200 test images are right, more than by always answering the most common class "
+        "(20 %)"
+    )
+    assert said(tuned(0.22)).endswith(
+        ", not more than by always answering the most common class (20 %)"
+    )
+    assert said(tuned(0.05)).endswith(
+        ", fewer than by always answering the most common class (20 %)"
+    )
+    assert ", more than by guessing (10 %)" in said(tuned(0.5, majority=math.nan))
+    late = tuned(0.62, split="val")
+    assert "200 validation images" in said(late)
+    assert "expect less" in late.lines[-1]
+    captions = labels.tuned({
+        "test": {"images": 200, "texts": 50, "retrieval": {"image_text_r1": 0.31}}
+    })  # fmt: skip
+    assert said(captions) == "31 % of 200 test images find a text of their own first among 50 texts"
+    assert "is not known" in said(labels.tuned({}))
+
+
+@given(st.floats(0, 1), st.integers(1, 10_000), st.floats(0, 1))
+def test_better_and_worse_need_an_interval_off_the_baseline(share, answers, base):
+    right = right_of(share, answers, base, 0.0)
+    assert 0 <= right.low <= share + 1e-12
+    assert share - 1e-12 <= right.high <= 1
+    assert (right.verdict == "better") == (right.low > base)
+    assert (right.verdict == "worse") == (right.high < base)
+
+
+# focus
+
+
+def look(tiling=580.0, task="look", **facts):
+    result = {
+        "image": "a", "shape": [4480, 4480], "goal": "rare", "mode": "zoom", "passes": 24.0,
+        "regions": [{}] * 4, "cells": 99, "area_share": 0.01, "prediction": None,
+        "prediction_full": None, "cells_scoring_higher": 0, "distinct_parents": 4,
+        "seen_native": True, "seen_share": 0.04, **facts,
+    }  # fmt: skip
+    return focus.look(result, tiling, task=task)
+
+
+def test_a_look_states_what_tiling_costs():
+    assert said(look()) == (
+        "24 passes of the 580 that tiling the image takes: 4 regions least like the rest"
+    )
+    assert said(look(5.0, passes=9.5)).startswith(
+        "9.5 passes, more than the 5 that tiling the image"
+    )
+    assert said(look(24.0)).startswith("24 passes, as many as tiling the image takes: ")
+
+
+def test_regions_are_least_like_the_rest_only_where_no_cell_scores_higher():
+    headline = look(cells_scoring_higher=76, distinct_parents=1)
+    assert said(headline).endswith(
+        ": 4 regions, all of them parts of one cell, while 76 other cells score higher"
+    )
+    assert "76 other cells score higher than a chosen region." in headline.lines
+    assert "The 4 regions are parts of 1 larger cell." in headline.lines
+    assert said(look(cells_scoring_higher=1)).endswith(
+        ": 4 regions, while 1 other cell scores higher"
+    )
+    assert said(look(cells_scoring_higher=None)).endswith(": 4 regions")  # an earlier version
+    assert said(look(goal="dominant")).endswith(": 4 regions")
+
+
+def query(*, found, best=0.66, full=0.01, unit="probability"):
+    asked = {"text": "tank", "best": best, "full": full, "unit": unit}
+    return look(goal="query", query=asked, query_found=found)
+
+
+def test_a_query_is_found_or_probably_not_here():
+    assert said(query(found=True)).endswith(
+        ': the best region fits "tank" 66 %, the whole image 1.0 %'
+    )
+    absent = query(found=False, best=0.02)
+    assert said(absent).endswith(': "tank" is probably not here')
+    assert absent.lines[2] == (
+        'The best region fits "tank" 2.0 %, the whole image 1.0 %: the regions are the best of '
+        "this image, and may show nothing of it."
+    )
+    open_ = query(found=None, best=0.1, full=-0.2, unit="cosine")
+    assert said(open_).endswith(
+        'fits "tank" with a cosine of 0.10, the whole image with -0.20, which may be chance'
+    )
+    assert said(query(found=None, best=0.1, full=0.2, unit="cosine")).endswith(
+        ': no region fits "tank" better than the whole image does'
+    )
+
+
+def test_an_answer_that_the_whole_image_gives_is_no_gain():
+    headline = look(prediction="Beach", prediction_full="beach")
+    assert said(headline).endswith(": Beach, which the whole image says in one pass, too")
+    assert "The regions did not change the answer." in headline.lines
+    assert said(look(prediction="beach", prediction_full="meadow")).endswith(
+        ": beach, where the whole image said meadow"
+    )
+    long = said(look(prediction="word " * 50))
+    assert long.endswith("...")
+    assert len(long) < 130
+
+
+def test_only_what_was_seen_close_up_is_said_to_be():
+    masks = {
+        "prediction": {"masks": 8, "quality": 0.9}, "prediction_full": {"masks": 1, "quality": 0.8}
+    }  # fmt: skip
+    overview = look(task="segment", seen_native=False, seen_share=1.0, mode="feature", **masks)
+    assert said(overview).endswith(": 8 masks, where the whole image gave 1 mask")
+    assert (
+        "The regions were chosen on an overview, which shows no detail; 1.0 % of the image was "
+        "then seen close up."
+    ) in overview.lines
+    assert "The quality of a mask is the model's own estimate, checked by nothing." in (
+        overview.lines
+    )
+    feature = look(seen_native=False, seen_share=1.0, mode="feature")
+    assert feature.lines[-1].endswith("no part of the image was seen close up.")
+    assert look().lines[-1] == "4.0 % of the image was seen close up."
+    assert not any("100 %" in line for line in [*overview.lines, *feature.lines])
+    missed = look(coreset_ok=False).lines[-1]
+    assert missed == "By what the goal wants kept, the regions do not stand for the image."
+
+
+def test_several_images_are_counted():
+    base = {"passes": 24.0, "regions": [{}] * 4, "goal": "query", "query": {"text": "tank"}}
+    results = [{**base, "query_found": found} for found in (True, False, None)]
+    assert said(focus.looks(results, 300)) == (
+        '3 images in 72 passes of the 300 that tiling them takes: "tank" found in 1 of 3 images, '
+        "probably not in 1"
+    )
+    higher = [{**base, "cells_scoring_higher": 3}, {**base, "cells_scoring_higher": 0}]
+    assert focus.looks(higher, 10).lines[-1] == (
+        "In 1 of 2 images some cells score higher than a chosen region."
+    )
+    assert "more than the 10 that tiling them takes" in said(focus.looks(higher, 10))
+
+
+# observe
+
+
+@pytest.mark.parametrize(
+    ("verdict", "trained", "chosen"),
+    [
+        ("better", "its choice of tiles beats random ones", "did better than random tiles"),
+        ("tied", "random tiles do as well", "did no better than random tiles"),
+        ("worse", "random tiles do better than its choice", "did worse than random tiles"),
+        ("open", "whether its choice beats random tiles is not settled",
+         "did not surely do better than random tiles"),
+        (None, "whether its choice beats random tiles was not tested",
+         "was not tested against random tiles"),
+    ],
+)  # fmt: skip
+def test_select_repeats_what_training_found(verdict, trained, chosen):
+    against = against_random(verdict) if verdict else {}
+    headline = observer.trained(evaluation(against_random=against))
+    assert said(headline) == (
+        "With 12 % of the tiles observed, tile mAP 0.65 (0.50 from overviews alone, 0.80 from all "
+        f"tiles); {trained}"
+    )
+    told = scenes.told(training(verdict)) if verdict else scenes.told({"known": False})
+    headline = selected(training=told)
+    assert (
+        said(headline) == f"2 of 12 tiles to observe, in 2 scenes; in training this choice {chosen}"
+    )
+    assert any("random tiles 0.580" in line for line in headline.lines) == bool(verdict)
+
+
+def test_training_states_other_baselines_without_an_interval():
+    def lines(**facts):
+        return " ".join(observer.trained(evaluation(**facts)).lines)
+
+    assert "Completion adds nothing over the LR fill (+0.002)." in lines(fill=0.648)
+    assert "scores -0.050 over the LR fill, no better than it: use the fill." in lines(fill=0.7)
+    assert "+0.050 over the LR fill, a difference without an interval." in lines()
+    assert "adds nothing over the overviews alone (-0.050)" in lines(low=0.7)
+    assert "; high resolution itself adds nothing here" in lines(low=0.8)
+    assert "policy uniform score higher: mean 0.700 against 0.650" in lines(
+        against_random=against_random(best=0.7)
+    )
+    assert "policy uniform" not in lines(against_random=against_random(best=0.655))
+    old = lines(against_random={}, efficiency={"uniform": 0.6, "learned": 0.5})
+    assert "uniform, which learns nothing, score as high" in old
+    few = lines(split="val", scenes=1)
+    assert "no test scenes" in few
+    assert "Only 1 scene was judged" in few
+    assert "centred cosine of 0.61 where nothing was" in said(observer.trained(unlabelled()))
+
+
+@given(*[st.floats(0, 1) for _ in range(5)])
+def test_every_evaluation_gets_a_headline(ours, fill, low, random, full):
+    found = evaluation(ours=ours, fill=fill, low=low, random=random, full=full)
+    headline = observer.trained(found)
+    assert sum("LR fill" in line for line in headline.lines) == 1
+    assert "nan" not in " ".join(headline.lines).lower()
+
+
+def selected(**facts):
+    about = {"policy": "learned", "budget": "17%", "obr": 0.17, **facts.pop("about", {})}
+    known = {"tiles": 12, "chosen": 2, "scenes": 2, **facts}
+    return scenes.selected(scenes.Chosen(about, **known))
+
+
+def test_a_selection_names_its_caveats():
+    told = scenes.told(training("tied", best="design"))
+    headline = selected(training=told, empty=1, open=2, about={"drift": -0.3})
+    assert headline.lines[1:] == [
+        "Within a budget of 17%: 17 % of the area.",
+        ("In training, over the observed shares, mean tile mAP 0.590, random tiles 0.580; "
+         "difference +0.010, 95 % interval -0.020 to +0.040 over 9 groups of scenes."),
+        "The policy design scored highest there: --policy design.",
+        ("The share is off by 30 % of the expected one: these overviews are unlike those of the "
+         "calibration. Choose by --budget or --obr instead."),
+        "1 scene gives no tile.",
+        ("2 of the 2 lie less than their sd above the last: others could as well stand in their "
+         "place."),
+    ]  # fmt: skip
+    assert said(selected(about={"policy": "random"})).endswith("in 2 scenes, drawn at random")
+    assert said(selected(chosen=12)).endswith(": all of them, so nothing was chosen")
+    assert said(selected(chosen=0)).startswith("None of 12 tiles to observe: the budget is below")
+    other = selected(about={"policy": "uniform"})
+    assert "Tiles were chosen by the policy uniform, not by the observer's scores." in other.lines
+
+
+def completed(without=0, **facts):
+    about = {"scenes": 2, "tiles": 256, "observed": 30, "completed_doubt": 0.3, **facts}
+    return scenes.completed(about, empty=without)
+
+
+def test_completed_scenes_say_how_much_is_a_guess():
+    assert said(completed()) == "2 scenes completed from 30 observed tiles of 256"
+    assert completed().lines[1] == (
+        "The mean doubt of completed tiles is 0.30 (0: as good as observed, 1: unlike anything "
+        "observed)."
+    )
+    assert said(completed(completed_doubt=0.91)).endswith("; most of the rest is a guess")
+    assert said(completed(observed=0)) == (
+        "2 scenes of which no tile was observed: only what their overviews tell"
+    )
+    assert said(completed(observed=0, scenes=1)) == (
+        "1 scene of which no tile was observed: only what its overview tells"
+    )
+    assert said(completed(observed=256, completed_doubt=None)).endswith(
+        ": all of them, so nothing had to be completed"
+    )
+    notes = completed(1, missing=5, missing_tiles=list("abc"), empty=1, not_chosen_but_given=2,
+                      unused=1).lines  # fmt: skip
+    assert notes[2:] == [
+        "1 scene has no observed tile and is what its overview tells.",
+        "5 chosen tiles had no high resolution and were completed: a, b, c and 2 more.",
+        "1 given tile is mostly nodata and counts as not observed.",
+        "2 tiles were given that were not chosen; used all the same.",
+        "1 given file shows no tile of these scenes.",
+    ]
+
+
+def hits(*scores):
+    return [{"score": score, "observed": i == 0} for i, score in enumerate(scores)]
+
+
+def test_a_search_says_whether_anything_was_found():
+    found = scenes.searched("boat", hits(0.93, 0.6, 0.2), probable=True)
+    assert (
+        said(found)
+        == '2 of 3 hits show "boat" more likely than not, the best with 93 % probability'
+    )
+    assert found.lines[1] == (
+        '2 hits were not observed: there the observer expects "boat" by the overview.'
+    )
+    absent = scenes.searched("boat", hits(0.03, 0.01), probable=True)
+    assert said(absent) == (
+        '"boat" is probably not here: no tile shows it with more than 3.0 % probability'
+    )
+    text = scenes.searched("boat", hits(0.4, 0.3), probable=False)
+    assert said(text) == '2 tiles most like "boat", which may be in none of them'
+    assert said(scenes.searched("boat", [], probable=True)) == 'No tile to look for "boat" in'
+
+
+def test_concepts_are_judged_against_a_random_order():
+    def found(**each):
+        truth = {"tiles": {"each": each}, "prevalence": dict.fromkeys(each, 0.3)}
+        return {"concepts": dict.fromkeys(each), "truth": truth}
+
+    assert said(scenes.recognised(found(road=0.5, boat=0.6))) == (
+        "Mean average precision 0.55 over 2 concepts, where a random order has 0.30"
+    )
+    tied = scenes.recognised(found(road=0.3, boat=0.28))
+    assert said(tied).endswith(", no better than a random order (0.30)")
+    assert tied.lines[1] == "No better than a random order: road, boat."
+    assert said(scenes.recognised({"concepts": {"road": {}}, "truth": None})) == (
+        "Scores of 1 concept; whether they are right is not known"
+    )
+    assert "of which no tile shows any" in said(scenes.recognised(found(road=math.nan)))
+
+
+def test_a_data_set_is_judged_against_chance():
+    one = {"images": 1000, "chance": 0.1, "majority": 0.12}
+    assert said(scenes.dataset("eurosat", {**one, "top1": 0.5})) == (
+        "50 % of 1,000 images of eurosat are right, more than by always answering the most common "
+        "class (12 %)"
+    )
+    assert ", not more than by" in said(scenes.dataset("eurosat", {**one, "top1": 0.125}))
+    assert ", fewer than by" in said(scenes.dataset("eurosat", {**one, "top1": 0.05}))
+    several = {"images": 1000, "chance": 0.2}
+    assert said(scenes.dataset("bigearthnet", {**several, "map": 0.4})) == (
+        "Mean average precision 40 % on 1,000 images of bigearthnet, where a random order has 20 %"
+    )
+    assert said(scenes.dataset("bigearthnet", {**several, "map": 0.2})).endswith(
+        ", no better than a random order (20 %)"
+    )
+
+
+def estimate(total=1000.0, low=800.0, high=1200.0, ratio=None, **facts):
+    content = {
+        "what": "road", "of": "area", "unit": "m2", "confidence": 0.95, "drawn": 33, "tiles": 660,
+        "found": 9, "ground": 1e5, "estimate": {"total": total, "low": low, "high": high},
+        "repeats": None if ratio is None else {"variance_ratio": ratio, "design": {"repeats": 200}},
+    }  # fmt: skip
+    return scenes.estimated({**content, **facts})
+
+
+def test_an_estimate_has_its_interval_and_is_compared_with_even_draws():
+    headline = estimate()
+    assert said(headline) == "road: 1,000 m2, 95 % interval 800 to 1,200, from 33 of 660 tiles"
+    assert headline.lines[1] == "That is 1.0 % of the ground."
+    assert "better than even ones" in estimate(ratio=2.1).lines[-1]
+    assert "Even draws do as well" in estimate(ratio=1.03).lines[-1]
+    assert "Even draws are better" in estimate(ratio=0.4).lines[-1]
+    assert "reaches down to nothing" in estimate(low=0.0).lines[-1]
+    assert said(estimate(found=0)) == (
+        "road: none in 33 of 660 tiles, which is no proof that there is none"
+    )
+    assert said(estimate(drawn=660)) == "road: 1,000 m2, counted in all 660 tiles"
+
+
+# bench
+
+
+def test_claims_that_could_not_have_failed_are_not_counted():
+    verdicts = {"a": "better", "b": "tied", "c": "worse", "d": "open"}
+    claims = [Claim(name, word == "better", word) for name, word in verdicts.items()]
+    claims += [Claim("e", None, "equal"), Claim("f", None, "equal"), Claim("g", None)]
+    headline = bench.benched([Measured("Policies", claims, ["Few groups."])])
+    assert headline.lines == [
+        "Policies: 1 of 4 claims reached",
+        "Of the comparisons with a reference: 1 better, 1 tied, 1 not settled, 1 worse.",
+        "2 claims could not have failed, as all rows are alike in them: not counted.",
+        "Few groups.",
+    ]
+    assert [bench.claimed(claim) for claim in claims[::2]] == [
+        "Reached: a", "Not reached: c", "Not counted, could not fail: e", "g",
+    ]  # fmt: skip
+
+
+def test_tables_without_a_claim_claim_nothing():
+    empty = Measured("Depth", [Claim("the best is 4 blocks", None)])
+    assert said(bench.benched([empty])) == "Depth: measured"
+    tied = Measured(
+        "Policies",
+        [Claim("a", reached=False, verdict="tied"), Claim("b", reached=True, verdict="better")],
+    )
+    assert said(bench.benched([tied, empty])) == (
+        "Policies: 1 of 2 claims reached; in all 2 tables 1 of 2"
+    )
