@@ -309,6 +309,15 @@ def test_select_repeats_what_training_found(verdict, trained, chosen):
     assert any("random tiles 0.580" in line for line in headline.lines) == bool(verdict)
 
 
+def test_what_is_not_settled_says_why():
+    few = against_random("open") | {"groups": 5}
+    assert "over 5 groups of scenes, which are too few to be sure." in " ".join(
+        observer.trained(evaluation(against_random=few)).lines
+    )
+    many = observer.trained(evaluation(against_random=against_random("open")))
+    assert "not sure after Holm's correction for the number of policies." in " ".join(many.lines)
+
+
 def test_training_states_other_baselines_without_an_interval():
     def lines(**facts):
         return " ".join(observer.trained(evaluation(**facts)).lines)
@@ -408,7 +417,7 @@ def test_a_search_says_whether_anything_was_found():
         == '2 of 3 hits show "boat" more likely than not, the best with 93 % probability'
     )
     assert found.lines[1] == (
-        '2 hits were not observed: there the observer expects "boat" by the overview.'
+        "2 hits were not observed: scored by what the observer makes of the overview."
     )
     absent = scenes.searched("boat", hits(0.03, 0.01), probable=True)
     assert said(absent) == (
