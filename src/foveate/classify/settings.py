@@ -20,6 +20,7 @@ class ClassifyJob(ClassSettings):
         ParameterError: No such setting, or a value of another type or out of range.
     """
 
+    absent = frozenset({"seed"})
     tile: int | None = None
     head: str | None = None
     truth_from_folders: bool = False

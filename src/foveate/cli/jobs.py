@@ -138,7 +138,6 @@ def classify(
     nodata: o.Nodata = None,
     min_valid: o.MinValid = 0.5,
     skip_empty: o.SkipEmpty = False,
-    seed: o.Seed = 0,
     workers: o.Workers = 1,
     batch_size: o.BatchSize = 32,
     device: o.Device = "auto",
@@ -155,7 +154,7 @@ def classify(
         weights=weights, templates=templates, head=head, masks=masks, classes=classes,
         truth_from_folders=truth_from_folders, bands=bands, scale=scale, tile=tile,
         stride=stride, edge=edge, extra=extra, stack=stack, nodata=nodata, min_valid=min_valid,
-        skip_empty=skip_empty, seed=seed, workers=workers, batch_size=batch_size, device=device,
+        skip_empty=skip_empty, workers=workers, batch_size=batch_size, device=device,
     )  # fmt: skip
     with progress_bars(quiet=as_json) as progress:
         done = run(job, out, command=o.command(), report=write_report, progress=progress)

@@ -54,6 +54,11 @@ class FocusJob(ClassSettings):
     """
 
     task: ClassVar[str]
+    # An image is looked at whole and without masks, in this process.
+    absent = frozenset({
+        "masks", "classes", "min_labelled", "skip_empty", "coordinates", "tile", "stride", "edge",
+        "workers",
+    })  # fmt: skip
     tile: None = None
     goal: str = "balanced"
     query: str = ""
@@ -184,6 +189,7 @@ class SegmentJob(FocusJob):
     """
 
     task = "segment"
+    absent = FocusJob.absent | {"query", "robust", "templates"}
     model: str = ""
     mode: Mode = "feature"
 

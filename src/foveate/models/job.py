@@ -27,6 +27,7 @@ class EmbedJob(EncodeSettings):
         tokens: Whether to keep the tokens of each tile instead of one vector.
     """
 
+    absent = frozenset({"seed"})
     tokens: bool = False
 
 

@@ -103,10 +103,10 @@ class HighTokens:
     ) -> Iterator[tuple[int, NDArray[np.float32]]]:
         tokens, _, _ = self._encoder.unpack(self._encoder.embed(np.stack([t for _, t in batch])))
         # In half precision, as features are kept that the reduction was fitted to.
-        names = self.ids[[row for row, _ in batch]]
-        yield from zip(
-            (row for row, _ in batch), self.observer.hr(to_half(names, tokens)), strict=True
-        )
+        half = to_half(self.ids[[row for row, _ in batch]], tokens)
+        for i, (row, _) in enumerate(batch):
+            # Each by itself: the bits of a product depend on how many rows it has.
+            yield row, self.observer.hr(half[i : i + 1])[0]
 
 
 def in_blocks(

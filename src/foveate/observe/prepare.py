@@ -56,6 +56,7 @@ class PrepareJob(ImagerySettings):
         seed: Of the noise.
     """
 
+    absent = frozenset({"bands"})  # overviews show all of them; a training chooses
     tiles: tuple[int, int] = (10, 10)
     ratio: float | None = None
     mtf: float | None = 0.25

@@ -33,6 +33,7 @@ class TuneTextJob(EncodeSettings):
         replace: Whether a model that was tuned otherwise in the same run may be replaced.
     """
 
+    absent = frozenset({"classes", "min_labelled", "stride", "edge"})
     tile: int | None = None  # each image is one: captions speak of whole images
     captions: str | None = None
     classes_from_folders: bool = False

@@ -1,0 +1,743 @@
+"""Every setting of every job changes what a run leaves, or is named with the reason why not.
+
+`JOBS` has a `Walk` for each kind of job. Of two runs that differ in one setting, files other than
+``run.json`` differ (`changes`), or are the same (`same`, with the reason). Names of files are
+compared without the keys in them, tables without their footers, pages without their section of
+inputs: what a run only repeats is no effect. A setting that no table names fails the test.
+"""
+
+from __future__ import annotations
+
+# ruff: noqa: FBT003  (values of settings)
+import hashlib
+import inspect
+import io
+import json
+import pkgutil
+import re
+import shutil
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+pytest.importorskip("torch")
+
+from affine import Affine
+from colour_words import ColourWords, colour_words, register
+from looks import colour_model
+from odc.geo.geobox import GeoBox
+from patches import write_patches
+
+import foveate
+from foveate.bench.experiment import run as bench
+from foveate.bench.settings import BenchJob
+from foveate.classify import ClassifyJob
+from foveate.classify import run as classify
+from foveate.cli import bench as bench_commands
+from foveate.cli import focus as focus_commands
+from foveate.cli import jobs
+from foveate.cli import observe as observe_commands
+from foveate.cli.tune import tune_text as tune_command
+from foveate.curate import CurateJob
+from foveate.curate import run as curate
+from foveate.errors import FoveateError, ParameterError
+from foveate.focus import AskJob, LookJob, SegmentJob
+from foveate.focus import run as focus
+from foveate.models import FAMILIES
+from foveate.models.heads.probe import fit_probe
+from foveate.models.job import EmbedJob
+from foveate.models.job import run as embed
+from foveate.models.tune_text import TuneTextJob
+from foveate.models.tune_text import run as tune
+from foveate.observe.complete import CompleteJob
+from foveate.observe.complete import run as complete
+from foveate.observe.estimating import EstimateJob, draw_tiles, from_labels
+from foveate.observe.prepare import PrepareJob
+from foveate.observe.prepare import run as prepare
+from foveate.observe.select import SelectJob
+from foveate.observe.select import run as select
+from foveate.observe.settings import TrainJob
+from foveate.observe.train import run as train
+from foveate.pool.settings import JobSettings
+from foveate.raster import write_cog
+from foveate.report import write_report
+from foveate.run import load_embeddings
+
+PLACE = "where something runs, or in how many pieces: results may not depend on it"
+MODEL = "a file of a model: `test_weights_reach_the_model`"
+
+
+@dataclass(frozen=True)
+class On:
+    """A value of a setting, on settings that both runs share; `{NAME}` is a path of `Places`."""
+
+    value: Any
+    given: dict[str, Any] = field(default_factory=dict)
+    page: bool = False
+    base: Any = None
+
+
+@dataclass(frozen=True)
+class Walk:
+    """A kind of job: how it runs, what both runs have, and its settings."""
+
+    run: Any
+    base: dict[str, Any]
+    changes: dict[str, Any]
+    same: dict[str, tuple[Any, str]]
+    elsewhere: dict[str, str] = field(default_factory=dict)  # setting -> reason, nothing is run
+    refused: dict[str, Any] = field(default_factory=dict)  # what this kind cannot do, by its words
+
+
+def on(value: Any, *, page: bool = False, base: Any = None, **given: Any) -> On:
+    return On(value, given, page, base)
+
+
+# --- what is run on
+
+
+class _Turned:
+    """The colour words with the bands the other way round."""
+
+    def check(self, handle):
+        return replace(handle, channels=3)
+
+    def build(self, handle, bands, scale):
+        model = colour_words(bands)
+        spec = replace(model.spec, name="turned", fingerprint="turned/1")
+        return _Backwards(spec, model.text_spec)
+
+
+class _Backwards(ColourWords):
+    def embed(self, batch):
+        return super().embed(batch)[:, ::-1]
+
+
+class _Grid(_Turned):
+    """A model with tokens: the mean colours of four parts."""
+
+    def build(self, handle, bands, scale):
+        return colour_model(tokens=2)[0]
+
+
+class _Sized(_Turned):
+    """A model with an input size: a crop is a pass."""
+
+    def build(self, handle, bands, scale):
+        return colour_model(size=(24, 24))[0]
+
+
+@pytest.fixture(scope="module")
+def places(tmp_path_factory):
+    """Small inputs of every kind."""
+    register()
+    if "turned" not in FAMILIES:
+        FAMILIES.register("turned", _Turned())
+        FAMILIES.register("grid", _Grid())
+        FAMILIES.register("sized", _Sized())
+    root = tmp_path_factory.mktemp("options")
+    draw = np.random.default_rng(0)
+    box = GeoBox((96, 96), Affine(1, 0, 500_000, 0, -1, 4_000_000), "EPSG:32633")
+
+    def write(path, data, *, nodata=None, geobox=box):
+        write_cog(root / path, data, geobox=geobox, nodata=nodata, overviews="nearest")
+
+    def picture(i):
+        """Blobs of colour and texture; some pixels are 7, and a corner of a tile is 0."""
+        rough = draw.integers(30, 220, (3, 6, 6)).repeat(16, 1).repeat(16, 2)
+        data = np.clip(rough + draw.normal(0, 25, (3, 96, 96)), 10, 250).astype(np.uint8)
+        data[:, :24, : 12 + 2 * i] = 7
+        return data
+
+    for i in range(6):
+        data = picture(i)
+        labels = (data[0] // 90).astype(np.uint8)
+        labels[40:60, 40:80] = 9
+        write(f"images/s{i}.tif", data)
+        write(f"masks/s{i}.tif", labels)
+        write(f"moved/s{i}.tif", np.roll(labels, 31, axis=1))
+        write(f"dsm/s{i}.tif", draw.integers(0, 99, (1, 96, 96), np.uint8))
+        if i < 2:
+            write(f"few/s{i}.tif", data)
+            write(f"other/s{i}.tif", picture(i)[::-1].copy())
+            write(f"gap/s{i}.tif", data * np.uint8(i))
+            for band in range(3):
+                write(f"bands/s{i}_B{band}.tif", data[[band]])
+            low = data.reshape(3, 24, 4, 24, 4).mean(axis=(2, 4)).astype(np.uint8)
+            coarse = GeoBox((24, 24), Affine(4, 0, 500_000, 0, -4, 4_000_000), "EPSG:32633")
+            write(f"low/s{i}.tif", low, geobox=coarse)
+            write(f"lowdsm/s{i}.tif", low[:1] // 2, geobox=coarse)
+            write(f"lowgap/s{i}.tif", low * np.uint8(i), geobox=coarse)
+            for band in range(3):
+                write(f"lowbands/s{i}_B{band}.tif", low[[band]], geobox=coarse)
+    lights = draw.random((1, 96, 96)).astype(np.float32) ** 4
+    write("lights.tif", lights)
+    write("dusk.tif", lights[:, ::-1].copy())
+    _write_texts(root)
+    return SimpleNamespace(root=root, cache={}, out=0)
+
+
+def _write_texts(root):
+    """Write what is no raster: classes, labels, captions, lists."""
+    (root / "classes.yaml").write_text("classes: {a: 0, b: 1, c: 2}\nignore: [9]\n")
+    (root / "two.yaml").write_text("classes: {a: [0, 1], c: 2}\nignore: [9]\n")
+    corners = [f"few s{i}.tif {r} {c} 1.0" for i in range(2) for r in (0, 32) for c in (5, 40)]
+    (root / "corners.txt").write_text("\n".join(corners) + "\n")
+    (root / "labels.yaml").write_text("red: red\nblue: blue\n")
+    objects = [
+        {"type": "Feature", "geometry": None,
+         "properties": {"kind": "boat", "scene": "s1", "y": 40, "x": 70, "h": 3, "w": 2}}
+    ]  # fmt: skip
+    (root / "objects.json").write_text(
+        json.dumps({"type": "FeatureCollection", "features": objects})
+    )
+    write_patches(root / "patches", per_class=10)
+    shutil.copytree(root / "patches/images", root / "patches/more")
+    for path in (root / "patches/more/openwater").glob("*.png"):
+        shutil.copy(root / "patches/images/bare_soil/bare_soil03.png", path)
+    told = (root / "patches/captions.csv").read_text()
+    (root / "captions.csv").write_text(told.replace("bare soil", "red brick"))
+    (root / "names.yaml").write_text(
+        "bare_soil: brown ground\nDenseForest: many trees\nopenwater: a lake\n"
+    )
+    names = sorted(str(p.relative_to(root / "patches/images")) for p in
+                   (root / "patches/images").rglob("*.png"))  # fmt: skip
+    parts = [f"{name},{('train', 'train', 'val', 'test')[k % 4]}" for k, name in enumerate(names)]
+    (root / "split.csv").write_text("image,split\n" + "\n".join(parts) + "\n")
+
+
+def at(places, value):
+    """Put paths into a value; `{NAME}` is a file or folder, made when it is asked for or before."""
+    if isinstance(value, list):
+        return [at(places, one) for one in value]
+    if not isinstance(value, str) or not value.startswith("{"):
+        return value
+    name, _, rest = value[1:].partition("}")
+    folder = MADE[name](places) if name in MADE else places.root / name
+    return str(folder) + rest
+
+
+def made(make):
+    """Make something once."""
+
+    def once(places):
+        if make not in places.cache:
+            places.cache[make] = make(places)
+        return places.cache[make]
+
+    return once
+
+
+def job_run(kind, **more):
+    """Return a maker of a run of the base of a job."""
+    return made(lambda places: _run(places, kind, {**JOBS[kind].base, **more})[0])
+
+
+def _probe(places, flip):
+    out = places.root / f"probe{flip}.safetensors"
+    folder = _run(places, EmbedJob, JOBS[EmbedJob].base)[0]
+    found = load_embeddings(folder)
+    truth = (np.arange(len(found.ids)) + flip) % 2
+    fit_probe(found.x, truth, ("even", "odd"), spec=found.spec).save(out)
+    return out
+
+
+# --- how it is compared
+
+_KEY = re.compile(r"[0-9a-f]{8,64}")
+_REPEATED = {
+    "seconds",
+    "calls",
+    "training",
+    "key",
+    "job",
+    "command",
+    "fingerprint",
+    "seed",
+    "options",
+}
+_INPUTS = re.compile(rb'<section id="provenance">.*?</section>', re.DOTALL)
+
+
+def _plain(content):
+    """Return JSON without what it only repeats."""
+    if isinstance(content, dict):
+        return {k: _plain(v) for k, v in content.items() if k not in _REPEATED}
+    return [_plain(v) for v in content] if isinstance(content, list) else content
+
+
+def contents(folder):
+    """Return the hash of what each file says."""
+    found = {}
+    for path in sorted(folder.rglob("*")):
+        name = _KEY.sub("KEY", str(path.relative_to(folder)))
+        if not path.is_file() or path.name in ("run.json", ".lock", "manifest.json"):
+            continue
+        data = path.read_bytes()
+        if path.suffix == ".parquet":
+            sink = io.BytesIO()
+            table = pq.read_table(io.BytesIO(data)).replace_schema_metadata(None)
+            with pa.ipc.new_stream(sink, table.schema) as writer:
+                writer.write_table(table.combine_chunks())
+            data = sink.getvalue()
+        elif path.suffix in (".json", ".geojson"):
+            data = json.dumps(_plain(json.loads(data)), sort_keys=True).encode()
+        elif path.suffix == ".html":
+            data = _INPUTS.sub(b"", data)
+        elif path.suffix == ".safetensors":
+            data = data[8 + int.from_bytes(data[:8], "little") :]
+        data = data.replace(str(folder).encode(), b"RUN")
+        found[name] = hashlib.sha256(data).hexdigest()
+    return found
+
+
+def _run(places, kind, given, *, page=False):
+    """Run a job, or find that it was run; return its folder and what it says, or its error."""
+    stated = {name: at(places, value) for name, value in given.items()}
+    key = json.dumps([kind.__name__, stated, page], sort_keys=True, default=str)
+    if key not in places.cache:
+        places.out += 1
+        out = places.root / "runs" / f"{places.out:03d}"
+        try:
+            JOBS[kind].run(kind(**stated), out, page)
+            places.cache[key] = out, contents(out)
+        except FoveateError as error:
+            places.cache[key] = out, {"error": str(error)}
+    return places.cache[key]
+
+
+def plain_run(run):
+    def work(job, out, page):
+        run(job, out, **({"report": write_report} if page else {}))
+
+    return work
+
+
+def estimate(job, out, page):
+    """Write what an estimate comes to: it has no run directory."""
+    del page
+    out.mkdir(parents=True)
+    found = from_labels(draw_tiles(job, labelled=True))
+    (out / "estimate.json").write_text(json.dumps(found))
+
+
+IMAGERY = {
+    "images": ["{other}"],
+    "extra": on(["{dsm}"]),
+    "stack": on(["B1", "B0"], images=["{bands}"], base=["B0", "B1"]),
+    "bands": [1],
+    "nodata": 7.0,
+    "skip_empty": on(True, images=["{gap}"], nodata=0.0),
+    "min_valid": on(0.95, nodata=7.0),
+}
+MASKED = {
+    "masks": on(["{moved}"]),
+    "classes": on("{two.yaml}"),
+    "min_labelled": 0.9,
+}
+GRID = {
+    "coordinates": on("{corners.txt}", images=["{few}"]),
+    "tile": 48,
+    "stride": 16,
+    "edge": on("pad", tile=40, base="drop"),
+}
+AGAIN = "nothing lies there that could be replaced"
+OPENED = "imagery is opened by the same step as that of an EmbedJob"
+ONE = {"batch_size": (3, PLACE), "device": ("cpu", PLACE)}
+CLASSES = {"labels": ["red"], "labels_file": "{labels.yaml}", "probe": "{probe0}"}
+RUNS = {"workers": (2, PLACE), "batch_size": (3, PLACE), "device": ("cpu", PLACE)}
+FEW = {"images": ["{few}"], "tile": 32, "device": "auto"}
+TRAINED = {"size": "nano", "epochs": 1, "device": "cpu", "train_batch": 2, "val": 0.2}
+TEXTS = {"text": "colours", "supervision": "semantic"}
+PAIRED = {
+    "images": ["{images}"], "masks": ["{masks}"], "classes": "{classes.yaml}", "tiles": [3, 3],
+    "ratio": 4, "snr": 100.0,
+}  # fmt: skip
+LOOK = {"images": ["{few}/s0.tif"], "cells": 2, "crop": 24, "regions": 2, "passes": 8}
+NAMED = {"model": "colours", "labels": ["red", "blue", "green"]}
+
+
+JOBS: dict[type[JobSettings], Walk] = {
+    CurateJob: Walk(
+        plain_run(curate),
+        {**FEW, "masks": ["{masks}"], "classes": "{classes.yaml}", "methods": ["fa-cb"],
+         "budget": "3"},
+        {
+            **IMAGERY, **MASKED, **GRID,
+            "images": on(["{other}"]),
+            "coordinates": on("{corners.txt}", images=["{few}"], masks=[], classes=None,
+                              methods=["kcenter"]),
+            "stack": on(["B1", "B0"], images=["{bands}"], masks=[], classes=None,
+                        methods=["kcenter"], base=["B0", "B1"]),
+            "model": "colours", "scale": [(0, 90)], "methods": ["kcenter"],
+            "options": {"fa-cb": {"lam": 0.95}}, "budget": "4",
+            "preset": on("paper", methods=["fd"]), "seed": on(1, methods=["random"]),
+        },
+        {**RUNS},
+        {"weights": MODEL},
+    ),
+    EmbedJob: Walk(
+        plain_run(embed), FEW,
+        {**IMAGERY, **GRID, "model": "colours", "scale": [(0, 90)],
+         "tokens": on(True, model="grid"),
+         "masks": on(["{masks}"]),
+         "classes": on("{two.yaml}", masks=["{masks}"], base="{classes.yaml}"),
+         "min_labelled": on(0.9, masks=["{masks}"], classes="{classes.yaml}")},
+        {**RUNS}, {"weights": MODEL},
+    ),
+    ClassifyJob: Walk(
+        plain_run(classify), {"images": ["{few}"], "tile": 32, "device": "auto", **NAMED},
+        {**IMAGERY, **GRID,
+         "bands": [3, 2, 1],
+         "stack": on(["B1", "B0", "B2"], images=["{bands}"], base=["B0", "B1", "B2"]),
+         "extra": on(["{dsm}"], bands=[1, 2, 3], images=["{few}"]),
+         "masks": on(["{masks}"], classes="{classes.yaml}", labels=["a", "b", "c"]),
+         "classes": on("{two.yaml}", masks=["{masks}"], base="{classes.yaml}",
+                       labels=["a", "c"]),
+         "min_labelled": on(0.9, masks=["{masks}"], classes="{classes.yaml}",
+                            labels=["a", "b", "c"]),
+         "model": "turned", "labels": ["red", "grey"],
+         "labels_file": on("{labels.yaml}", labels=[]),
+         "probe": on("{probe1}", labels=[], model="builtin", base="{probe0}"),
+         "templates": "none", "head": on("sigmoid", model="pairs", base="cosine"),
+         "scale": on([(0, 90)], model="builtin", probe="{probe0}", labels=[]),
+         "truth_from_folders": on(True, images=["{patches/images}"], tile=None,
+                                  labels=["bare_soil", "DenseForest", "openwater"])},
+        {**RUNS}, {"weights": MODEL},
+    ),
+    TuneTextJob: Walk(
+        plain_run(tune),
+        {"images": ["{patches/images}"], "captions": "{patches/captions.csv}", "dim": 8,
+         "width": 16, "layers": 1, "train_batch": 4, "epochs": 2, "lr": 0.01, "device": "cpu"},
+        {"images": ["{patches/more}"], "captions": "{captions.csv}", "model": "colours",
+         "bands": [1], "scale": [(0, 90)], "dim": 16, "width": 32, "layers": 2,
+         "train_batch": 8, "epochs": 3, "lr": 0.02, "seed": 1, "split": "{split.csv}",
+         "precision": "bfloat16",
+         "classes_from_folders": on(True, captions=None, base=False),
+         "labels": on("{names.yaml}", captions=None, classes_from_folders=True),
+         "templates": on("none", captions=None, classes_from_folders=True),
+         "patience": on(1, epochs=6, lr=1.0)},
+        {**RUNS, "replace": (True, AGAIN)},
+        {"weights": MODEL, "pair": "tests/models/tune_text/test_dataset.py",
+         **dict.fromkeys(("extra", "stack", "nodata", "min_valid", "skip_empty"), OPENED)},
+        {"tile": 12, "coordinates": "{corners.txt}", "masks": ["{masks}"]},
+    ),
+    LookJob: Walk(
+        plain_run(focus), {**LOOK, **NAMED},
+        {"images": ["{other}/s0.tif"], "bands": [3, 2, 1], "nodata": 7.0,
+         "extra": on(["{dsm}"], bands=[1, 2, 3]),
+         "min_valid": on(1.0, nodata=7.0), "model": "turned",
+         "labels": ["red", "grey"], "labels_file": on("{labels.yaml}", labels=[]),
+         "probe": on("{probe1}", labels=[], model="builtin", base="{probe0}"),
+         "templates": "none", "goal": "rare", "query": on("red", goal="query", base="blue"),
+         "mode": "window", "regions": 3,
+         "passes": on(6, model="sized", labels=[], goal="rare", base=20),
+         "area": on("10%", regions=4), "cells": 3, "crop": 48,
+         "partition": on("significance", model="grid", labels=[], goal="rare"), "search": "greedy",
+         "neighbours": "all", "branch": on(3, crop=8, forms={"coarse": "whole"}),
+         "depth": 0, "persist": False, "epsilon": 0.01,
+         "one_sided": on(True, model="grid", labels=[], goal="rare", epsilon=1e-3), "robust": True,
+         "forms": {"synergy": "paper"}, "seed": on(1, search="importance"),
+         "scale": on([(0, 90)], model="builtin", labels=[]),
+         "stack": on(["B1", "B0", "B2"], images=["{bands}"], base=["B0", "B1", "B2"])},
+        ONE, {"weights": MODEL},
+    ),
+    AskJob: Walk(
+        plain_run(focus),
+        {**LOOK, "model": "hf", "weights": "{chat}", "selector": "colours",
+         "prompt": "What is there?", "max_tokens": 3},
+        {"images": ["{other}/s0.tif"], "bands": [3, 2, 1], "nodata": 7.0,
+         "extra": on(["{dsm}"], bands=[1, 2, 3]), "min_valid": on(1.0, nodata=7.0),
+         "goal": "rare", "query": on("red", goal="query", base="blue"), "mode": "window",
+         "regions": 3, "passes": on(10, selector="sized", goal="rare", base=24),
+         "area": on("10%", regions=4), "cells": 3, "crop": 48,
+         "partition": on("significance", selector="grid", goal="rare"), "search": "greedy",
+         "neighbours": "all", "branch": on(3, crop=8, forms={"coarse": "whole"}),
+         "depth": 0, "persist": False, "epsilon": 0.01,
+         "one_sided": on(True, selector="grid", goal="rare", epsilon=1e-3), "robust": True,
+         "forms": {"synergy": "paper"}, "seed": on(1, search="importance"),
+         "scale": [(0, 90)], "prompt": "How many ships?", "feed": "canvas", "max_tokens": 2,
+         "side": 40, "selector": "turned",
+         "stack": on(["B1", "B0", "B2"], images=["{bands}"], base=["B0", "B1", "B2"]),
+         "templates": on("none", goal="query", query="red")},
+        ONE, {"weights": MODEL, "selector_weights": MODEL, "model": MODEL},
+        CLASSES,
+    ),
+    SegmentJob: Walk(
+        plain_run(focus), {**LOOK, "model": "hf", "weights": "{sam}", "mode": "zoom", "passes": 14},
+        {"images": ["{other}/s0.tif"], "bands": [3, 2, 1], "nodata": 7.0,
+         "extra": on(["{dsm}"], bands=[1, 2, 3]), "min_valid": on(1.0, nodata=7.0),
+         "mode": "feature", "regions": 3, "passes": 9, "area": on("10%", regions=4), "cells": 1,
+         "crop": 48,
+         "search": "importance", "neighbours": "all", "branch": on(3, crop=8), "depth": 0,
+         "persist": False,
+         "epsilon": 0.01, "one_sided": on(True, epsilon=1e-3), "forms": {"synergy": "paper"},
+         "seed": on(1, search="importance"), "scale": [(0, 90)],
+         "stack": on(["B1", "B0", "B2"], images=["{bands}"], base=["B0", "B1", "B2"])},
+        ONE, {"weights": MODEL, "model": MODEL}, {**CLASSES, "goal": "rare",
+        "partition": "significance"},
+    ),
+    PrepareJob: Walk(
+        plain_run(prepare), PAIRED,
+        {"images": ["{other}"], "masks": on(["{moved}"]), "classes": "{two.yaml}",
+         "extra": ["{dsm}"], "stack": on(["B1", "B0"], images=["{bands}"], base=["B0", "B1"]),
+         "nodata": 7.0, "min_valid": on(0.95, nodata=7.0),
+         "min_labelled": 0.9, "skip_empty": on(True, images=["{gap}"], nodata=0.0),
+         "tiles": [2, 3], "ratio": 3, "mtf": 0.1, "snr": 10.0,
+         "lr": on(["{low}"], images=["{few}"], ratio=None),
+         "concepts": [{"name": "a", "min_share": 0.9}],
+         "objects": "{objects.json}", "seed": 1},
+        {}, {},
+    ),
+    TrainJob: Walk(
+        plain_run(train), {**TRAINED, "pairs": "{pairs}"},
+        {"pairs": "{pairs2}", "model": "colours", "lr_model": "colours",
+         "target_model": "colours", "saliency_model": on("colours", supervision="structural"),
+         "text": on("turned", **{**TEXTS, "text": None}, base="colours"),
+         "scale": [(0, 90)], "bands": [1],
+         "concepts": [{"name": "a"}, {"name": "b", "weight": 3}],
+         "templates": on("none", **TEXTS), "size": "tiny", "form": "residual", "fill": "conv",
+         "supervision": "surprise", "similarity": on("logit", **TEXTS, base="cosine"),
+         "reference": "scene", "lam": 0.2, "over": "max", "target_scale": "ecdf",
+         "align": on("siglip", **TEXTS), "norm": 0.0, "observed_weight": 1.0, "obr": 0.4,
+         "init": "{observer}", "val": 0.35, "test": 0.35, "epochs": 2, "train_batch": 1,
+         "lr": 1e-2, "patience": on(1, epochs=12, lr=0.5), "precision": "bfloat16", "seed": 1},
+        {"batch_size": (3, PLACE), "device": ("auto", PLACE),
+         "replace": (True, AGAIN)},
+        dict.fromkeys(
+            ("weights", "lr_weights", "target_weights", "saliency_weights", "text_weights"), MODEL
+        ),
+    ),
+    SelectJob: Walk(
+        plain_run(select),
+        {"images": ["{pairs}/overviews"], "model": "{observer}", "budget": "40%",
+         "device": "cpu"},
+        {"images": ["{low}"], "model": "{observer2}", "budget": "10%",
+         "threshold": on(0.9, budget=None, base=0.1), "obr": on(0.7, budget=None, base=0.2),
+         "policy": "uniform", "covariate": on("{dusk.tif}", policy="covariate",
+                                             base="{lights.tif}"),
+         "tile": 12, "bands": [3, 2, 1], "nodata": 7.0, "min_valid": on(1.0, nodata=7.0),
+         "lr_cost": on(0.5, page=True), "seed": on(1, policy="random"),
+         "extra": on(["{lowdsm}"], images=["{low}"], bands=[1, 2, 3]),
+         "skip_empty": on(True, images=["{lowgap}"], nodata=0.0),
+         "stack": on(["B1", "B0", "B2"], images=["{lowbands}"], base=["B0", "B1", "B2"])},
+        {"device": ("auto", PLACE)}, {},
+    ),
+    CompleteJob: Walk(
+        plain_run(complete), {"run": "{selected}", "tiles": ["{images}"], "device": "cpu"},
+        {"run": "{selected2}", "model": "{observer2}", "tiles": [], "only_chosen": True,
+         "bands": [3, 2, 1]},
+        {"batch_size": (3, PLACE), "device": ("auto", PLACE)}, {},
+    ),
+    EstimateJob: Walk(
+        estimate, {"pairs": "{pairs}", "what": "a", "budget": "30%", "device": "cpu"},
+        {"pairs": "{pairs2}", "what": "b", "of": "tiles", "budget": "60%", "confidence": 0.5,
+         "model": "{observer}", "covariate": on("{lights.tif}"),
+         "floor": on(1.0, covariate="{lights.tif}"), "seed": 1},
+        {"device": ("auto", PLACE)}, {},
+    ),
+    BenchJob: Walk(
+        plain_run(bench),
+        {**TRAINED, "pairs": "{pairs}", "table": "threshold", "seeds": 1, "draws": 1, "test": 0.34},
+        {"table": "depth", "seeds": 2, "seed": 1, "draws": on(2, table="budget"),
+         "supervision": "structural", "obr": on(0.4, table="depth")},
+        {"batch_size": (3, PLACE), "device": ("auto", PLACE)},
+        dict.fromkeys(
+            set(BenchJob.settings())
+            - {"table", "seeds", "seed", "draws", "supervision", "obr", "batch_size", "device"},
+            "`test_a_benchmark_trains_as_it_is_told`",
+        ),
+    ),
+}  # fmt: skip
+
+
+def concrete(kind=JobSettings):
+    """Return every kind of job that there is; what other jobs are made from is none."""
+    found = {sub for own in kind.__subclasses__() for sub in (own, *concrete(own))}
+    return {sub for sub in found if sub.__name__.endswith("Job") and sub.__name__ != "FocusJob"}
+
+
+def _observer(places, name, **more):
+    pairs = MADE["pairs"](places)
+    out = places.root / name
+    train(TrainJob(**{**TRAINED, "pairs": str(pairs), **more}), out)
+    return out
+
+
+def _tiny(places, kind):
+    from foveate.testing.tiny import tiny_model
+
+    tiny_model(kind, places.root / kind)
+    return places.root / kind
+
+
+MADE = {
+    "probe0": made(lambda p: _probe(p, 0)),
+    "probe1": made(lambda p: _probe(p, 1)),
+    "chat": made(lambda p: _tiny(p, "hf_qwen2_vl")),
+    "sam": made(lambda p: _tiny(p, "hf_sam")),
+    "pairs": job_run(PrepareJob),
+    "pairs2": job_run(PrepareJob, tiles=[2, 3]),
+    "observer": made(lambda p: _observer(p, "observer")),
+    "observer2": made(lambda p: _observer(p, "observer2", supervision="structural", seed=1)),
+    "selected": job_run(SelectJob),
+    "selected2": job_run(SelectJob, budget="70%"),
+}
+
+
+# Of trainings, whose whole walk takes minutes, the default run has what the equations say; of the
+# kinds of focus that need a large model, what `LookJob` does not have.
+FAST = {
+    TrainJob: {"norm", "observed_weight", "similarity"},
+    BenchJob: set(),
+    AskJob: {"images", "prompt", "feed", "max_tokens", "side", "selector", "templates"},
+    SegmentJob: {"images", "mode", "goal", "partition"},
+}
+
+
+def settings_of(part):
+    """Return a case for each setting in a part of the tables."""
+    return [
+        pytest.param(
+            kind, name, id=f"{kind.__name__}-{name}",
+            marks=pytest.mark.slow if name not in FAST.get(kind, {name}) else (),
+        )
+        for kind, walk in JOBS.items()
+        for name in getattr(walk, part)
+    ]  # fmt: skip
+
+
+def test_every_setting_of_every_job_is_named():
+    modules = [m.name for m in pkgutil.walk_packages(foveate.__path__, "foveate.")]
+    sources = {m: Path(inspect.getsourcefile(foveate)).parent for m in modules}
+    root = next(iter(sources.values()))
+    written = {
+        name
+        for path in root.rglob("*.py")
+        for name in re.findall(r"^class (\w+Job)\(", path.read_text("utf-8"), re.MULTILINE)
+    }
+    assert (
+        written - {"FocusJob"}
+        == {kind.__name__ for kind in JOBS}
+        == {kind.__name__ for kind in concrete()}
+    )
+    for kind, walk in JOBS.items():
+        named = [*walk.changes, *walk.same, *walk.elsewhere, *walk.refused]
+        assert sorted(named) == sorted(kind.settings()), kind.__name__
+
+
+def two(places, kind, name):
+    """Return what is in the files of two runs that differ in one setting."""
+    walk = JOBS[kind]
+    value = walk.changes[name] if name in walk.changes else walk.same[name][0]
+    stated = value if isinstance(value, On) else On(value)
+    given = {**walk.base, **stated.given}
+    if stated.base is not None:
+        given[name] = stated.base
+    one, other = ({**given}, {**given, name: stated.value})
+    return [_run(places, kind, each, page=stated.page)[1] for each in (one, other)]
+
+
+@pytest.mark.parametrize(("kind", "name"), settings_of("changes"))
+def test_a_setting_changes_what_is_left(places, kind, name):
+    before, after = two(places, kind, name)
+    assert "error" not in after, after
+    if name not in ("skip_empty", "labels_file", "probe", "classes_from_folders"):
+        assert "error" not in before, before
+    assert before != after, f"{name} of {kind.__name__} is accepted and changes nothing"
+
+
+@pytest.mark.parametrize(("kind", "name"), settings_of("same"))
+def test_a_setting_changes_nothing_that_is_left(places, kind, name):
+    before, after = two(places, kind, name)
+    assert "error" not in before, before
+    assert before == after
+
+
+@pytest.mark.parametrize(("kind", "name"), settings_of("refused"))
+def test_a_setting_that_a_job_cannot_use_is_refused(places, kind, name):
+    out, found = _run(places, kind, {**JOBS[kind].base, name: JOBS[kind].refused[name]})
+    assert "error" in found
+    assert not out.exists()
+
+
+@pytest.mark.parametrize("kind", JOBS, ids=lambda kind: kind.__name__)
+def test_what_a_kind_of_job_does_not_have_cannot_be_stated(kind):
+    for name in kind.absent:
+        default = kind.model_fields[name].get_default()
+        for value in (["x"], "x", 7, True):
+            if value != default:
+                with pytest.raises(ParameterError, match="no such setting"):
+                    kind(**{**JOBS[kind].base, name: value})
+
+
+def test_weights_reach_the_model(places):
+    """A file of weights is the model's: what it does with it is tested with the families."""
+    for kind, setting, model in (
+        (CurateJob, "weights", "model"), (EmbedJob, "weights", "model"),
+        (ClassifyJob, "weights", "model"), (TuneTextJob, "weights", "model"),
+        (LookJob, "weights", "model"), (AskJob, "weights", "model"),
+        (SegmentJob, "weights", "model"),
+    ):  # fmt: skip
+        chat = at(places, "{chat}")
+        base = {name: value for name, value in JOBS[kind].base.items() if name != "probe"}
+        job = kind(**{**base, model: "hf", setting: chat})
+        assert job.handle().weights == chat
+    job = AskJob(**{**JOBS[AskJob].base, "selector": "hf", "selector_weights": chat})
+    assert job.selector_handle().weights == chat
+    for role in ("hr", "lr", "target", "saliency", "text"):
+        prefix = "" if role == "hr" else f"{role}_"
+        given = {prefix + "model" if role != "text" else "text": "hf", prefix + "weights": chat}
+        assert TrainJob(pairs="p", **given).handle(role).weights == chat
+
+
+def test_a_benchmark_trains_as_it_is_told():
+    """Each setting of a training goes to those of a benchmark, and `JOBS` has shown its effect."""
+    base = {"pairs": "p", "table": "main"}
+    for name in sorted(set(TrainJob.settings()) - {"replace", "pairs", "seed"}):
+        walk = JOBS[TrainJob]
+        value = walk.changes.get(name, walk.same.get(name, ("weights",))[0])
+        value = value.value if isinstance(value, On) else value
+        own = TrainJob(**{"pairs": "p", name: value})
+        told = BenchJob(**{**base, name: value}).training(0)
+        assert told.model_dump() == own.model_dump(), name
+
+
+COMMANDS = {
+    CurateJob: jobs.curate, EmbedJob: jobs.embed, ClassifyJob: jobs.classify,
+    TuneTextJob: tune_command, LookJob: focus_commands.look, AskJob: focus_commands.ask,
+    SegmentJob: focus_commands.segment, PrepareJob: observe_commands.prepare,
+    TrainJob: observe_commands.train, SelectJob: observe_commands.select,
+    CompleteJob: observe_commands.complete, EstimateJob: observe_commands.estimate,
+    BenchJob: bench_commands.observe,
+}  # fmt: skip
+CALLED = {"methods": "method", "options": "option", "forms": "option", "run": "selection"}
+IN_PYTHON = {  # settings that a command does not offer, for they would fill its help
+    CurateJob: set(),
+    EmbedJob: {"masks", "classes", "min_labelled"},
+    ClassifyJob: {"coordinates", "min_labelled"},
+    TuneTextJob: {"masks", "coordinates", "tile", "extra"},
+    LookJob: {"neighbours", "branch", "persist", "one_sided"},
+    AskJob: {"neighbours", "branch", "persist", "one_sided", "labels", "labels_file", "probe",
+             "templates"},
+    SegmentJob: {"neighbours", "branch", "persist", "one_sided", "labels", "labels_file", "probe",
+                 "goal", "partition"},
+    PrepareJob: {"min_labelled"},
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("kind", JOBS, ids=lambda kind: kind.__name__)
+def test_the_command_offers_the_settings_of_its_job(kind):
+    offered = set(inspect.signature(COMMANDS[kind]).parameters)
+    own = {CALLED.get(name, name) for name in kind.settings()}
+    if kind is TuneTextJob:
+        offered = (offered - {"labels_file"}) | {"labels"}
+    assert own - offered == IN_PYTHON.get(kind, set())
+    rest = {"out", "as_json", "repeats", "plan", "answers"}  # of the command, not of the job
+    assert offered - own <= rest
