@@ -172,7 +172,7 @@ def work(out: str, path: str, name: str, goal: str) -> None:
 
     def look() -> tuple[NDArray[Any], dict[str, Any]]:
         start = time.perf_counter()
-        found = look_at(source, model, Asked(), Plan(GOALS[goal]))  # ty: ignore[invalid-argument-type]
+        found = look_at(source, model, Asked(), Plan(GOALS[goal], passes=24))  # ty: ignore[invalid-argument-type]
         notes = {
             "wall": time.perf_counter() - start, "passes": found.passes,
             "model": found.work.seconds, "reading": source.seconds, "reads": source.reads,

@@ -228,3 +228,15 @@ def test_the_record_is_readable_by_others(folders, tmp_path):
     record = Run.load(tmp_path / "run").record
     assert record["job"]["labels"] == list(COLOURS)
     assert record["command"] == "foveate classify ..."
+
+
+def test_a_tile_of_0_is_each_image_as_it_is(folders, tmp_path):
+    run(job(folders, tile=0), tmp_path / "zero")
+    run(job(folders), tmp_path / "none")
+    zero, none = predictions(tmp_path / "zero"), predictions(tmp_path / "none")
+    assert zero.equals(none)
+    assert set(zero["h"].to_pylist()) == {24}
+    with pytest.raises(ParameterError, match="taken whole"):
+        run(job(folders, tile=0, stride=8), tmp_path / "stride")
+    with pytest.raises(ParameterError, match="tile"):
+        job(folders, tile=-1)

@@ -213,3 +213,21 @@ def test_a_large_image_is_reduced_once_and_its_holes_stay_holes():
     assert np.median(near) < 0.02 * np.ptp(pixels)
     share = eye.valid([window])[0]
     assert share == pytest.approx(1 - 800 * 160 / (1200 * 320), abs=0.02)
+
+
+def test_vectors_as_the_model_gives_them():
+    raw, _ = make(inputs="raw")
+    found = raw.see(WINDOWS)
+    expected = [raw.read(w).astype(np.float64).mean(axis=(1, 2)) / 255 for w in WINDOWS]
+    np.testing.assert_allclose(found, expected, atol=1e-6)
+    lengths = np.linalg.norm(found, axis=1, keepdims=True)
+    np.testing.assert_allclose(make()[0].see(WINDOWS), found / lengths, atol=1e-6)
+
+
+def test_what_is_remembered_serves_either_head(tmp_path):
+    first, _ = make(memory=Memory.open(tmp_path, "m"))
+    first.see(WINDOWS)
+    first.memory.save()
+    again, shown = make(memory=Memory.open(tmp_path, "m"), inputs="raw")
+    np.testing.assert_array_equal(again.see(WINDOWS), make(inputs="raw")[0].see(WINDOWS))
+    assert not shown.calls

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pydantic import Field
+
 from foveate.models.settings import ClassSettings
 
 
@@ -11,7 +13,7 @@ class ClassifyJob(ClassSettings):
     Masks are not needed; where they are given, the most frequent class of a tile is its truth.
 
     Attributes:
-        tile: Side of a tile in pixels; None for each image as it is.
+        tile: Side of a tile in pixels; None or 0 for each image as it is.
         head: "cosine": probabilities are shares among the labels; "sigmoid", for models trained
             so: each label is judged alone, and none may fit. None is "cosine".
         truth_from_folders: Whether the folder of an image names its class.
@@ -21,6 +23,6 @@ class ClassifyJob(ClassSettings):
     """
 
     absent = frozenset({"seed"})
-    tile: int | None = None
+    tile: int | None = Field(None, ge=0)
     head: str | None = None
     truth_from_folders: bool = False

@@ -55,13 +55,22 @@ def _log_to_stderr() -> None:
     """Show foveate's own messages; other libraries raise what matters, or retry noisily."""
     own = logging.getLogger("foveate")
     if not own.handlers:
-        handler = logging.StreamHandler(sys.stderr)
+        handler = _Stderr()
         handler.setFormatter(logging.Formatter("%(message)s"))
         own.addHandler(handler)
     own.setLevel(logging.INFO)
     own.propagate = False
     for name in ("rasterio", "huggingface_hub", "timm"):
         logging.getLogger(name).setLevel(logging.CRITICAL)
+
+
+class _Stderr(logging.StreamHandler):
+    """Writes to what `sys.stderr` is when something is said, not when it was made."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Write a record."""
+        self.stream = sys.stderr
+        super().emit(record)
 
 
 def _explain(error: BaseException) -> tuple[dict[str, str], int]:

@@ -26,9 +26,11 @@ Stack = Annotated[
 Coordinates = Annotated[
     Path | None, typer.Option(help="Coordinate list (5 or 6 columns) instead of a grid.")
 ]
-Tile = Annotated[int | None, typer.Option(help="Side of a tile, pixels. [default: 256]")]
+Tile = Annotated[
+    int | None, typer.Option(help="Side of a tile, pixels; 0: each image as it is. [default: 256]")
+]
 TileOrWhole = Annotated[
-    int | None, typer.Option(help="Side of a tile, pixels. [default: each image as it is]")
+    int | None, typer.Option(help="Side of a tile, pixels. [default: 0, each image as it is]")
 ]
 Stride = Annotated[int | None, typer.Option(help="Step, pixels. [default: the tile]")]
 Edge = Annotated[str | None, typer.Option(help="shift, drop, pad or clip. [default: shift]")]

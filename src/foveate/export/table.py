@@ -121,11 +121,31 @@ def _methods(run: Run) -> list[str]:
     """Return the names of the run's methods, in the order of the job."""
     stored = sorted(p.stem for p in (run.path / "selection").glob("*.parquet"))
     if not stored:
-        raise DataError(
-            f"the run {str(run.path)!r} holds no selection",
-            "Selections are files selection/<method>.parquet.",
-            "Finish the run: the same command goes on where it stopped.",
-        )
+        raise _nothing_to_export(run)
     # A file may be left from an earlier job with other methods: the job says what is current.
     current = [n for n in run.record.get("summary", {}).get("methods", {}) if n in stored]
     return current or stored
+
+
+def _nothing_to_export(run: Run) -> DataError:
+    """Say why a run has no table: it is not finished, or it was never meant to choose."""
+    path, summary = str(run.path), run.record.get("summary")
+    if not summary:
+        return DataError(
+            f"the run {path!r} holds no selection",
+            "Selections are files selection/<method>.parquet.",
+            "Finish the run: the same command goes on where it stopped.",
+        )
+    if "embeddings" in summary:
+        return DataError(
+            f"the run {path!r} holds embeddings and no selection",
+            "Exported are selections, predictions and regions.",
+            f"Let foveate curate go on from it: the same images with --out {path}. Vectors are "
+            "read with foveate.run.load_embeddings(...).",
+        )
+    return DataError(
+        f"the run {path!r} holds no selection",
+        "Exported are selections (curate, observe select), predictions (classify) and regions "
+        "(focus).",
+        "Give the --out of one of these commands.",
+    )

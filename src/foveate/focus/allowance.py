@@ -96,12 +96,12 @@ def tiles_of(shape: tuple[int, int], side: int) -> int:
     return -(-shape[0] // side) * -(-shape[1] // side)
 
 
-def announced(allowances: Mapping[str, Allowance], tile: Mapping[str, int]) -> str:
+def announced(allowances: Mapping[str, Allowance], instead: str = "") -> str:
     """Say what looks may cost before they start.
 
     Args:
         allowances: Image -> what its look may spend; one at least.
-        tile: Image -> side of a crop, pixels.
+        instead: The command that shows all of an image, or "".
     """
     may = sum(one.passes for one in allowances.values())
     tiling = sum(one.tiling for one in allowances.values())
@@ -112,8 +112,8 @@ def announced(allowances: Mapping[str, Allowance], tile: Mapping[str, int]) -> s
     advised = [name for name, one in allowances.items() if one.tiling_advised]
     if not advised:
         return f"{text}."
-    what = "no more than that" if not many else f"no more than a look at {len(advised)} of them"
-    return f"{text}, {what}: foveate classify --tile {tile[advised[0]]} shows it all."
+    what = "no more than that" if not many else f"no more than the look at {len(advised)} of them"
+    return f"{text}, {what}" + (f": {instead} shows it all." if instead else ".")
 
 
 def _count(passes: float) -> str:

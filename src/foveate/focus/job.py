@@ -110,7 +110,7 @@ def _announce(task: Task, scenes: Sequence[Scene]) -> None:
     """Say what the looks that are to come may cost, and what tiling would."""
     if scenes:
         may = {scene.scene_id: task.allowance(scene) for scene in scenes}
-        logger.info("%s", announced(may, {s.scene_id: task.side(s) for s in scenes}))
+        logger.info("%s", announced(may, task.instead()))
 
 
 @contextlib.contextmanager

@@ -44,7 +44,7 @@ if TYPE_CHECKING:
     from foveate.raster import Source
 
 _ENOUGH = 8  # cells that were not chosen, to say how far their fits spread
-_CLEAR = 3.0  # spreads by which a fit stands out
+_CLEAR = 1.5  # times what the best of n equals stands out by, so that a fit says something
 
 
 @dataclass(frozen=True)
@@ -108,8 +108,9 @@ class Look:
 
         Among classes: True where it is the most likely class of a region. With a cosine, which
         has no zero: False where no region fits better than the whole image does; True where the
-        best region fits better than all of the cells that were not chosen do, by three times the
-        spread of these; None between the two. None without a query.
+        best region stands out from the n cells that were not chosen by ``1.5 sqrt(2 ln n)`` of
+        their spread, half as much again as the best of so many that are alike would; None
+        between the two. None without a query.
         """
         if self.fit is None or self.full_fit is None:
             return None
@@ -124,7 +125,8 @@ class Look:
         rest = np.delete(self.fit, rows)
         if rest.size < _ENOUGH:
             return None
-        return True if best > rest.mean() + _CLEAR * rest.std() and best > rest.max() else None
+        by = _CLEAR * np.sqrt(2 * np.log(rest.size)) * rest.std()
+        return True if best > rest.mean() + by else None
 
     @property
     def epsilon(self) -> float:
@@ -195,7 +197,7 @@ def look_at(
     overview, tokens = _overview(eye, plan)
     tiles = measured(_first(source.info.shape, tokens, plan, eye, scene), eye)
     if not len(tiles):
-        raise nothing_valid(plan.min_valid)
+        raise nothing_valid(eye)
     mode = _field(eye, plan, tokens, goal, robust=robust)
     _afford(eye, mode, tiles, plan)
     search = Refinement(mode, eye, goal, plan.rules, asked.head, asked.target, asked.text)
@@ -231,7 +233,7 @@ def _check(eye: Eye, plan: Plan, asked: Asked) -> None:
     if plan.mode == "zoom":
         need_room(shape, plan.crop_side(eye.standard.shape))
     if not eye.valid([Window(0, 0, *shape)])[0]:
-        raise nothing_valid(plan.min_valid)
+        raise nothing_valid(eye)
     need_query(plan.goal, asked.query)
     need_loss(plan.goal, classes=asked.head is not None)
 

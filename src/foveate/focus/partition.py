@@ -38,7 +38,7 @@ def uniform(shape: tuple[int, int], count: int, scene: str = "") -> Tiles:
         raise DataError(
             f"an image of {height} x {width} pixels for {count} cells",
             "A cell has a pixel at least.",
-            "State fewer cells: --cells 2.",
+            f"State fewer cells: --cells {max(1, min(max(shape), math.isqrt(count)) // 2)}.",
         )
     # Rows as high as their share of the cells makes them: equal areas.
     edges = np.round(np.concatenate([[0], np.cumsum(per_row)]) * (height / count)).astype(int)

@@ -113,7 +113,7 @@ def pose(
         raise ParameterError(
             f"the one class {head.names[0]!r}",
             "Classes are compared with each other: one alone always wins.",
-            "Add a label such as 'something else', or leave labels out and type --query TEXT.",
+            "Add another, or leave labels out and type --query TEXT.",
         )
     wanted = words or (target or "")
     return Asked(head, words, _number(head, wanted) if wanted else None)

@@ -9,6 +9,7 @@ in the result, where the paper says "resolution and the coreset selection criter
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal
 
@@ -230,10 +231,11 @@ class Refinement:
             free = _choosable(state.seen)
             sizes = state.scorer.sizes if free is None else state.scorer.sizes[free]
             smallest = float(sizes.min()) / self._total
+            finer = ", more --cells or more --passes" if found.stop in ("passes", "crops") else ""
             raise BudgetError(
                 f"an area of {self.rules.area:.2%} of the image",
                 f"The smallest region that the search came to has {smallest:.2%}.",
-                "Type a larger --area, more --cells, or more --passes.",
+                f"Type --area {math.ceil(1e4 * smallest) / 100:g}%{finer}.",
             )
         return found
 

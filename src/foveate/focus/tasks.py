@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Protocol
 
-from foveate.budget import Ledger
 from foveate.errors import MissingCapabilityError, ParameterError
 from foveate.files import fingerprint
 from foveate.focus.asking import ask_allowance, ask_image, of_asking
-from foveate.focus.eye import Eye, standard_lens
+from foveate.focus.eye import standard_lens
 from foveate.focus.inquiry import check_choice, need_answers
 from foveate.focus.looking import look_allowance, look_at
 from foveate.focus.memory import KEPT, Memory
@@ -16,7 +15,7 @@ from foveate.focus.outcome import Outcome, of_look
 from foveate.focus.question import Asked, pose
 from foveate.focus.segmenting import check_choice as check_masks
 from foveate.focus.segmenting import of_segmenting, segment_allowance, segment_image
-from foveate.focus.viewer import Viewer
+from foveate.models.base import parse_name
 from foveate.models.binding import bind
 from foveate.models.capabilities import need, who_can
 from foveate.models.heads.probe import Probe
@@ -53,8 +52,8 @@ class Task(Protocol):
         """Return what looking at an image may cost."""
         ...
 
-    def side(self, scene: Scene) -> int:
-        """Return the side of a crop of an image, pixels."""
+    def instead(self) -> str:
+        """Return the command that shows the model all of an image; "" where there is none."""
         ...
 
     def look(self, scene: Scene, path: Path) -> Outcome:
@@ -104,9 +103,10 @@ class LookTask:
         """See `Task.allowance`."""
         return look_allowance(scene.source.info.shape, self._model, self._plan)
 
-    def side(self, scene: Scene) -> int:  # noqa: ARG002
-        """See `Task.side`."""
-        return self._plan.crop_side(standard_lens(self._model).shape)
+    def instead(self) -> str:
+        """See `Task.instead`."""
+        command = "embed" if self._asked.head is None else "classify"
+        return f"foveate {command} --tile {self._plan.crop_side(standard_lens(self._model).shape)}"
 
     def look(self, scene: Scene, path: Path) -> Outcome:
         """See `Task.look`."""
@@ -159,12 +159,9 @@ class AskTask:
             scene.source, self._model, self._inquiry, self._plan, selector=self._selector
         )
 
-    def side(self, scene: Scene) -> int:
-        """See `Task.side`."""
-        if self._selector is not None:
-            return self._plan.crop_side(standard_lens(self._selector).shape)
-        viewer = Viewer(Eye(scene.source, self._model, Ledger({})), self._inquiry.side)
-        return self._plan.crop or viewer.crop
+    def instead(self) -> str:
+        """See `Task.instead`."""
+        return ""
 
     def look(self, scene: Scene, path: Path) -> Outcome:
         """See `Task.look`."""
@@ -210,9 +207,9 @@ class SegmentTask:
         """See `Task.allowance`."""
         return segment_allowance(scene.source.info.shape, self._model, self._plan)
 
-    def side(self, scene: Scene) -> int:  # noqa: ARG002
-        """See `Task.side`."""
-        return self._plan.crop_side(standard_lens(self._model).shape)
+    def instead(self) -> str:
+        """See `Task.instead`."""
+        return ""
 
     def look(self, scene: Scene, path: Path) -> Outcome:  # noqa: ARG002
         """See `Task.look`."""
@@ -229,7 +226,7 @@ def _need_able(job: AskJob | SegmentJob, capability: str, example: str, function
         ParameterError: No model.
         MissingCapabilityError: Another family.
     """
-    family = job.model.strip().partition(":")[0]
+    family = parse_name(job.model).family if job.model.strip() else ""
     if family in _ABLE:
         return
     what = f"foveate focus {job.task}"

@@ -121,7 +121,8 @@ class Frozen:
             raise ParameterError(
                 f"{spec.name} cannot take tiles of {height} x {width} pixels: {first_line(error)}",
                 "",
-                "State a size that it takes (?size=224), or tiles that fit (--tile).",
+                f"State a size that it takes (?size={_other(height, width)}), or tiles that fit "
+                "(--tile).",
             ) from error
 
     def spec(
@@ -192,7 +193,8 @@ class Frozen:
                     raise MemoryLimitError(
                         f"one image alone does not fit into the memory of {self.device}",
                         "",
-                        "Use smaller tiles, a smaller ?size=, or --device cpu.",
+                        "Use smaller tiles, or a smaller ?size="
+                        + (".", ", or --device cpu.")[str(self.device) != "cpu"],
                     ) from error
                 self._most = size // 2
             else:
@@ -219,6 +221,11 @@ def out_of_memory(error: BaseException) -> bool:
         return True
     # The CPU allocator has no class of its own.
     return isinstance(error, RuntimeError) and "DefaultCPUAllocator" in str(error)
+
+
+def _other(height: int, width: int) -> int:
+    """Return a usual input size that is another one than that of the tiles."""
+    return 224 if (height, width) != (224, 224) else 256
 
 
 def _is_about_size(error: Exception) -> bool:

@@ -94,13 +94,13 @@ class PoolSettings(ImagerySettings):
 
     Attributes:
         coordinates: Coordinate list to take the patches from.
-        tile: Side of a tile in pixels; None for each image as it is.
+        tile: Side of a tile in pixels; 0 or None for each image as it is.
         stride: Step in pixels; None for the tile's side.
         edge: "shift", "drop", "pad" or "clip".
     """
 
     coordinates: str | None = None
-    tile: int | None = 256
+    tile: int | None = Field(256, ge=0)
     stride: int | None = None
     edge: Literal["drop", "shift", "pad", "clip"] = "shift"
 

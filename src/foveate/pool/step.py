@@ -37,17 +37,17 @@ def measured_pool(
         DataError: See `open_pool` and `scan`; or an image is too large to be taken whole.
         ParameterError: A grid that cannot be.
     """
-    if job.tile is None and (job.stride is not None or job.coordinates is not None):
+    if not job.tile and (job.stride is not None or job.coordinates is not None):
         raise ParameterError(
-            "a stride or a coordinate list without a tile",
-            "They say where tiles lie, and images are taken whole.",
+            "a stride or a coordinate list for images that are taken whole",
+            "They say where tiles of a stated side lie.",
             "Give the tile's side: --tile 256.",
         )
     headers = opened_pool(
         job, tile=job.tile or WHOLE, stride=job.stride, edge=job.edge,
-        split=(1, 1) if job.tile is None else None, coordinates=job.coordinates,
+        split=None if job.tile else (1, 1), coordinates=job.coordinates,
     )  # fmt: skip
-    if job.tile is None:
+    if not job.tile:
         _check_whole(headers)
     return measure(headers, job, run, progress)
 

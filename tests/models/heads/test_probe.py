@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 import logging
 
 import numpy as np
@@ -10,7 +11,7 @@ import pytest
 
 from foveate.embeddings import EncoderSpec
 from foveate.errors import DataError, ParameterError
-from foveate.models.heads.base import Head
+from foveate.models.heads.base import Head, unit
 from foveate.models.heads.probe import USUAL, Probe, fit_probe
 
 SPEC = EncoderSpec(name="mine", dim=4, bands=(1, 2), scale=((0, 255),) * 2, fingerprint="a")
@@ -117,3 +118,66 @@ def test_examples_that_cannot_be_are_explained(change, message):
     given = {"x": x, "labels": labels, "names": ["a", "b", "c"], **change}
     with pytest.raises((DataError, ParameterError), match=message):
         fit_probe(given["x"], given["labels"], given["names"])
+
+
+def lengths(n=90, seed=0):
+    """Classes that differ by the length of vectors and by nothing else."""
+    draw = np.random.default_rng(seed)
+    labels = np.arange(n) % 2
+    x = draw.normal(0, 0.01, (n, 4)) + np.array([1.0, 2, 3, 4])
+    return (x * np.where(labels, 3, 1)[:, None]).astype(np.float32), labels
+
+
+def test_raw_embeddings_are_fed_raw():
+    x, labels = lengths()
+    probe = fit_probe(x, labels, "ab")
+    assert probe.inputs == "raw"
+    assert (probe.logits(x).argmax(axis=1) == labels).all()
+    assert (probe.logits(unit(x)).argmax(axis=1) == labels).mean() < 0.7
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float16])
+def test_unit_embeddings_are_brought_to_norm_1_wherever_they_come_from(dtype):
+    x, labels = examples()
+    x = x / [1, 1000, 1, 1]
+    fitted = fit_probe(unit(x).astype(dtype), labels, "abc")
+    assert fitted.inputs == "unit"
+    stated = fit_probe(x, labels, "abc", inputs="unit")
+    for probe in (fitted, stated):
+        np.testing.assert_allclose(probe.probabilities(x * 9), probe.probabilities(x), atol=1e-5)
+        assert (probe.logits(x).argmax(axis=1) == labels).mean() > 0.9
+    assert fit_probe(unit(x), labels, "abc", inputs="raw").inputs == "raw"
+
+
+def test_what_it_was_fitted_on_is_in_its_file(tmp_path):
+    x, labels = lengths()
+    for inputs in ("raw", "unit"):
+        probe = fit_probe(x, labels, "ab", inputs=inputs)
+        probe.save(tmp_path / inputs)
+        again = Probe.load(tmp_path / inputs)
+        assert again.inputs == inputs
+        np.testing.assert_array_equal(again.logits(x), probe.logits(x))
+
+
+def test_a_file_that_does_not_say_was_fitted_on_raw_embeddings(tmp_path):
+    from safetensors.numpy import save_file
+
+    x, labels = lengths()
+    probe = fit_probe(x, labels, "ab")
+    content = {"schema": 1, "names": ["a", "b"], "spec": None, "meta": {}}
+    tensors = {"weight": np.ascontiguousarray(probe.weight), "bias": probe.bias}
+    save_file(tensors, tmp_path / "old", metadata={"foveate": json.dumps(content)})
+    old = Probe.load(tmp_path / "old")
+    assert old.inputs == "raw"
+    np.testing.assert_array_equal(old.logits(x), probe.logits(x))
+    for schema, inputs in ((3, "raw"), (2, "scaled")):
+        content |= {"schema": schema, "inputs": inputs}
+        save_file(tensors, tmp_path / "new", metadata={"foveate": json.dumps(content)})
+        with pytest.raises(DataError, match="cannot read the probe"):
+            Probe.load(tmp_path / "new")
+
+
+def test_other_inputs_are_refused():
+    x, labels = lengths()
+    with pytest.raises(ParameterError, match=r"raw.*unit"):
+        fit_probe(x, labels, "ab", inputs="scaled")

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Protocol
 import numpy as np
 
 from foveate.errors import DataError
+from foveate.grid import Window
 from foveate.models.heads.base import unit
 
 if TYPE_CHECKING:
@@ -16,7 +17,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from foveate.focus.eye import Eye, Lens
-    from foveate.grid import Tiles, Window
+    from foveate.grid import Tiles
 
 LEAF = 1.5  # longest side of a leaf in crops: a crop is shrunk by no more than that
 SMALLEST = 8  # side of a crop, pixels
@@ -169,13 +170,14 @@ def seen_through(
     return Seen(x, tuple(windows), np.asarray(scale, np.int64), shift)
 
 
-def nothing_valid(min_valid: float, scene: str = "") -> DataError:
+def nothing_valid(eye: Eye, scene: str = "") -> DataError:
     """Return the error of an image in which no cell has enough valid pixels."""
     name = f" {scene!r}" if scene else ""
+    some = eye.valid([Window(0, 0, *eye.source.info.shape)])[0] > 0 < eye.min_valid
     return DataError(
-        f"the image{name} has no cell with {min_valid:.0%} valid pixels",
+        f"the image{name} has no cell with {eye.min_valid:.0%} valid pixels",
         "There is nothing to look at.",
-        "Check --nodata" + (", or lower --min-valid." if min_valid > 0 else "."),
+        "Check --nodata" + (", or lower --min-valid." if some else ": no pixel is valid."),
     )
 
 

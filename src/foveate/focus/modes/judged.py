@@ -150,7 +150,7 @@ def first_cells(eye: Eye, plan: Plan, scene: str, crop: int | None) -> Tiles:
     shape = eye.source.info.shape
     tiles = measured(uniform(shape, cell_count(shape, plan.cells, crop), scene), eye)
     if not len(tiles):
-        raise nothing_valid(plan.min_valid, scene)
+        raise nothing_valid(eye, scene)
     return tiles
 
 

@@ -55,6 +55,7 @@ class ZoomField:
         self._eye, self._crop, self._robust = eye, crop, robust
         self._coarse, self._branch = coarse, branch
         self._glance = _small(eye) if coarse == "whole" else eye.standard
+        self._leaves: dict[Window, Window] = {}
 
     def can_refine(self, tiles: Tiles) -> NDArray[np.bool_]:
         """Cells larger than a leaf."""
@@ -116,6 +117,12 @@ class ZoomField:
         The draw depends on the cell's place and the seed alone, so that a child which holds the
         leaf of its parent has the same one.
         """
+        window = cell.window(0)
+        if window not in self._leaves:
+            self._leaves[window] = self._drawn(cell)
+        return self._leaves[window]
+
+    def _drawn(self, cell: Tiles) -> Window:
         while self.can_refine(cell)[0]:
             halves = measured(self.children(cell), self._eye)
             if not len(halves):  # valid as a whole, in no half: what is left is seen whole
