@@ -33,9 +33,12 @@ class Ranking:
         ids: (n,) str ids of the pool's rows, or None.
         costs: Unit -> (n,) float64 cost of each row; a row costs one tile.
         meta: Method, parameters, seed and whatever the method reports (JSON-ready).
+            ``meta["put_back"]`` is the number of rows that an earlier one forbids and that
+            therefore stand at the end of the pool's order.
 
     Raises:
-        DataError: Rows repeat or leave the pool, lengths disagree, or a NaN score is not last.
+        DataError: Rows repeat or leave the pool, lengths disagree, or a NaN score is not last
+            among the rows that are put back, or among the others.
     """
 
     rows: NDArray[np.int64]
@@ -52,7 +55,11 @@ class Ranking:
         if score.shape != rows.shape:
             raise DataError(f"{score.size} scores for {rows.size} rows", "One score per row.")
         unscored = np.isnan(score)
-        if (unscored[:-1] & ~unscored[1:]).any():
+        rises = unscored[:-1] & ~unscored[1:]
+        first = self.n - int(self.meta.get("put_back", 0))
+        if first > 0:
+            rises[first - 1 : first] = False
+        if rises.any():
             raise DataError(
                 "a row without a score (NaN) is ranked before a row with one",
                 "Rows that a method cannot score come last.",
@@ -73,6 +80,11 @@ class Ranking:
     def depth(self) -> int:
         """Number of rows that are ranked."""
         return self.rows.size
+
+    @property
+    def first_put_back(self) -> int:
+        """Place of the first row that is put back; `depth` where none is ranked."""
+        return min(self.depth, self.n - int(self.meta.get("put_back", 0)))
 
     @property
     def full(self) -> bool:

@@ -18,7 +18,7 @@ def curate(
         list[str] | None,
         typer.Option(
             help="lc, fd, lc-fd, fa, cb, fa-cb, random, kcenter, or all; several with commas or "
-            "repeated. [default: fa-cb]"
+            "repeated. [default: fa-cb with masks, random without]"
         ),
     ] = None,
     budget: Annotated[
@@ -39,6 +39,13 @@ def curate(
     min_valid: o.MinValid = 0.5,
     min_labelled: o.MinLabelled = 0.0,
     skip_empty: o.SkipEmpty = False,
+    max_overlap: Annotated[
+        float | None,
+        typer.Option(
+            help="A tile is put last if an earlier pick covers more of it than this share; 1: "
+            "never. [default: 0.5; 1 with the presets]"
+        ),
+    ] = None,
     option: Annotated[
         list[str] | None, typer.Option(help="Option of a method: fd.max_k=20; repeatable.")
     ] = None,
@@ -60,7 +67,8 @@ def curate(
         budget=budget, model=model, weights=weights, bands=bands, scale=scale, tile=tile,
         stride=stride, edge=edge, extra=extra, stack=stack, coordinates=coordinates,
         nodata=nodata, min_valid=min_valid, min_labelled=min_labelled, skip_empty=skip_empty,
-        options=option, seed=seed, workers=workers, batch_size=batch_size, device=device,
+        max_overlap=max_overlap, options=option, seed=seed, workers=workers,
+        batch_size=batch_size, device=device,
     )  # fmt: skip
     with progress_bars(quiet=as_json) as progress:
         done = run(job, out, command=o.command(), report=write_report, progress=progress)

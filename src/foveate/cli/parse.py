@@ -26,10 +26,10 @@ def curate_job(
     """
     from foveate.curate import METHODS, CurateJob
 
-    typed = [name.strip() for text in methods or ["fa-cb"] for name in text.split(",")]
+    typed = [name.strip() for text in methods or () for name in text.split(",")]
     names = [name for name in typed if name]
     given = {
-        "methods": list(METHODS) if "all" in names else names,
+        "methods": list(METHODS) if "all" in names else names if methods else None,
         "options": method_options(options or ()),
     }
     return CurateJob.with_preset(preset, **given, **imagery(**rest))

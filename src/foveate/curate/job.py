@@ -6,11 +6,12 @@ method reuses the embeddings, and a second run of the same job does no work.
 
 from __future__ import annotations
 
+import logging
 from typing import TYPE_CHECKING
 
 from foveate.budget import Budget
 from foveate.curate.methods import Method, get_method
-from foveate.curate.steps import Work
+from foveate.curate.steps import NO_MASKS, Work
 from foveate.errors import ParameterError
 from foveate.pool.find import need_paths
 from foveate.run import Run
@@ -21,6 +22,8 @@ if TYPE_CHECKING:
 
     from foveate.curate.settings import CurateJob
     from foveate.progress import ProgressFn
+
+logger = logging.getLogger("foveate")
 
 
 def run(
@@ -48,9 +51,11 @@ def run(
         FoveateError: Anything that is wrong with the input, before anything is written where
             that can be known; what was embedded before a broken file is kept.
     """
-    methods = {name: get_method(name) for name in dict.fromkeys(job.methods)}
+    methods = {name: get_method(name) for name in job.chosen_methods()}
     options = {n: m.options(job.preset, job.options.get(n)) for n, m in methods.items()}
     _check_options(job, methods)
+    if job.methods is None and not job.masks:
+        logger.warning("%s", NO_MASKS)
     budget = Budget.parse(job.budget)
     handle = None
     if any("embeddings" in m.needs for m in methods.values()):
@@ -88,5 +93,5 @@ def _check_options(job: CurateJob, methods: dict[str, Method]) -> None:
             f"the method{'s' if len(needy) > 1 else ''} {', '.join(needy)} need"
             f"{'' if len(needy) > 1 else 's'} masks, and none are given",
             "Class counts come from masks.",
-            "Give --masks FOLDER, or use fd, fa, kcenter or random.",
+            "Give --masks FOLDER, or leave out --method for a method that needs none.",
         )

@@ -8,10 +8,11 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from foveate.curate.methods.base import Method, get_method
+from foveate.curate.methods.base import Method, check_preset, get_method
 from foveate.embeddings import Embeddings
 from foveate.errors import DataError, ParameterError
 from foveate.files import digest
+from foveate.pool.overlap import overlaps
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -20,9 +21,13 @@ if TYPE_CHECKING:
 
     from foveate.pool.pool import Pool
     from foveate.progress import ProgressFn
+    from foveate.select.constraints import Constraint
     from foveate.selection import Ranking
 
 _BLOCK = 65536
+_SQUARES = (2.0**-32, 2.0**32)  # largest features whose squares add up in float32, many times over
+# The published lists repeat ground, and the paper's grid does not: its presets put nothing back.
+MAX_OVERLAP = {"default": 0.5, "paper": 1.0, "released": 1.0}
 
 
 def rank(
@@ -33,6 +38,7 @@ def rank(
     seed: int = 0,
     preset: str = "default",
     depth: int | None = None,
+    max_overlap: float | None = None,
     progress: ProgressFn | None = None,
     **options: Any,
 ) -> Ranking:
@@ -49,11 +55,15 @@ def rank(
         seed: Seed of all random choices and of the order of ties.
         preset: "default", "paper" (the text of the paper) or "released" (public code and lists).
         depth: For greedy methods (cb, kcenter): stop after so many tiles.
+        max_overlap: A tile of which an earlier pick covers more than this share, 0 to 1, is put
+            back to the end of the ranking; 1 for never. None for 0.5, and for 1 with the presets
+            "paper" and "released". See `foveate.pool.overlap.overlaps`.
         progress: Called with ticks.
         options: Options of the method, e.g. ``combine="rank"``.
 
     Returns:
-        The ranking; its rows are rows of `pool`.
+        The ranking; its rows are rows of `pool`. ``meta["put_back"]`` is the number of tiles that
+        were put back, ``meta["max_overlap"]`` the share.
 
     Raises:
         UnknownNameError: No such method.
@@ -66,7 +76,7 @@ def rank(
     >>> rank(pool, "lc").at(1).rows
     array([1])
     """
-    ranker = Ranker(pool, embeddings, seed, preset, progress)
+    ranker = Ranker(pool, embeddings, seed, preset, progress, max_overlap=max_overlap)
     return ranker.rank(method, depth=depth, **options)
 
 
@@ -81,6 +91,7 @@ class Ranker:
         preset: As for `rank`.
         progress: Called with ticks.
         costs: What ``pool.costs()`` returns, if that is known already.
+        max_overlap: As for `rank`.
     """
 
     pool: Pool
@@ -89,7 +100,8 @@ class Ranker:
     preset: str = "default"
     progress: ProgressFn | None = None
     costs: Mapping[str, NDArray[np.float64]] | None = None
-    _known: dict[tuple[object, str], Ranking] = field(default_factory=dict, init=False, repr=False)
+    max_overlap: float | None = None
+    _known: dict[tuple[object, ...], Ranking] = field(default_factory=dict, init=False, repr=False)
 
     def rank(self, method: str | Method, *, depth: int | None = None, **options: Any) -> Ranking:
         """Rank the pool by a method; see `rank`.
@@ -101,11 +113,15 @@ class Ranker:
         """
         chosen = get_method(method)
         arguments = chosen.options(self.preset, _with_depth(chosen, depth, options))
-        arrays = _needed(self.pool, chosen, self.embeddings)
-        found = self._rank(chosen, arguments, arrays)
+        arrays, exponent = _needed(self.pool, chosen, self.embeddings)
+        found = self._rank(chosen, arguments, arrays, constrained=True)
+        put_back = self._constraint.count(self._place[found.rows])
         meta = {
             "method": chosen.name, "options": arguments, "seed": self.seed, "preset": self.preset,
+            "max_overlap": self.overlap, "put_back": put_back,
         }  # fmt: skip
+        if exponent:
+            meta["feature_exponent"] = exponent
         return replace(found, ids=self.pool.ids, costs=self._costs, meta={**found.meta, **meta})
 
     def keep(self, method: str | Method, options: Mapping[str, Any], ranking: Ranking) -> None:
@@ -116,11 +132,30 @@ class Ranker:
             options: All of its options, as in ``ranking.meta["options"]``.
             ranking: The ranking.
         """
-        self._known[_key(get_method(method), options)] = ranking
+        self._known[self._key(get_method(method), options, constrained=True)] = ranking
 
-    def knows(self, method: str | Method, options: Mapping[str, Any]) -> bool:
-        """Say whether a ranking by `method` with all of these options is at hand."""
-        return _key(get_method(method), options) in self._known
+    def knows(
+        self, method: str | Method, options: Mapping[str, Any], *, constrained: bool = True
+    ) -> bool:
+        """Say whether a ranking by `method` with all of these options is at hand.
+
+        Args:
+            method: The method.
+            options: Its options.
+            constrained: Whether with near-duplicates put back, or as a part of a hybrid.
+        """
+        return self._key(get_method(method), options, constrained=constrained) in self._known
+
+    @property
+    def overlap(self) -> float:
+        """`max_overlap`, or what the preset says."""
+        check_preset(self.preset)
+        return MAX_OVERLAP[self.preset] if self.max_overlap is None else self.max_overlap
+
+    @cached_property
+    def _constraint(self) -> Constraint:
+        """Which tiles a pick forbids; rows are those of the sorted pool."""
+        return overlaps(self.pool, self.overlap).take(self._order)
 
     @cached_property
     def _costs(self) -> Mapping[str, NDArray[np.float64]]:
@@ -143,25 +178,40 @@ class Ranker:
         return column if in_order else column[self._order]  # copying might not fit into memory
 
     def _rank(
-        self, method: Method, options: Mapping[str, Any], arrays: Mapping[str, NDArray[Any]]
-    ) -> Ranking:
+        self, method: Method, options: Mapping[str, Any], arrays: Mapping[str, NDArray[Any]], *,
+        constrained: bool,
+    ) -> Ranking:  # fmt: skip
         """Return a ranking whose rows are rows of the pool as it was given."""
-        key = _key(method, options)
+        key = self._key(method, options, constrained=constrained)
         if key not in self._known:
-            self._known[key] = self._compute(method, options, arrays)
+            self._known[key] = self._compute(method, options, arrays, constrained=constrained)
         return self._known[key]
 
     def _compute(
-        self, method: Method, options: Mapping[str, Any], arrays: Mapping[str, NDArray[Any]]
-    ) -> Ranking:
-        common = {"ids": self._by_id(self.pool.ids), "seed": self.seed, "progress": self.progress}
+        self, method: Method, options: Mapping[str, Any], arrays: Mapping[str, NDArray[Any]], *,
+        constrained: bool,
+    ) -> Ranking:  # fmt: skip
+        given: dict[str, Any] = {
+            "ids": self._by_id(self.pool.ids), "seed": self.seed, "progress": self.progress,
+        }  # fmt: skip
+        constraint = self._constraint if constrained and not self._constraint.empty else None
+        own = {k: v for k, v in options.items() if k not in method.parts}
         if method.parts:
-            parts = {p: self._part(method, p, options[p], arrays) for p in method.parts}
-            own = {k: v for k, v in options.items() if k not in method.parts}
-            found = method.function(**common, parts=parts, **own)
+            given["parts"] = {p: self._part(method, p, options[p], arrays) for p in method.parts}
         else:
-            needed = {name: self._by_id(arrays[name]) for name in method.needs}
-            found = method.function(**common, **needed, **options)
+            given |= {name: self._by_id(arrays[name]) for name in method.needs}
+        if method.keeps_constraint:
+            given["constraint"] = constraint
+            constraint = None
+        depth = None
+        if constraint is not None and method.greedy:
+            depth, own["depth"] = (
+                own["depth"],
+                None,
+            )  # which tiles move up is known of a whole order
+        found = method.function(**given, **own)
+        if constraint is not None:
+            found = _put_back(found, constraint, depth)
         return replace(found, rows=self._order[found.rows])
 
     def _part(
@@ -172,7 +222,8 @@ class Ranker:
         arrays: Mapping[str, NDArray[Any]],
     ) -> Ranking:
         """Return a part of a hybrid, with rows of the sorted pool."""
-        ranking = self._rank(get_method(part), options, arrays)
+        constrained = part in method.constrained_parts
+        ranking = self._rank(get_method(part), options, arrays, constrained=constrained)
         if not ranking.full:
             raise ParameterError(
                 f"the part {part!r} of {method.name!r} ranks {ranking.depth} of {ranking.n} tiles",
@@ -181,10 +232,21 @@ class Ranker:
             )
         return replace(ranking, rows=self._place[ranking.rows])
 
+    def _key(
+        self, method: Method, options: Mapping[str, Any], *, constrained: bool
+    ) -> tuple[object, ...]:
+        # By function: two methods may have one name, and one of them be a user's own.
+        constrained = constrained and not self._constraint.empty
+        return method.function, digest(dict(options)), constrained
 
-def _key(method: Method, options: Mapping[str, Any]) -> tuple[object, str]:
-    # By function: two methods may have one name, and one of them be a user's own.
-    return method.function, digest(dict(options))
+
+def _put_back(ranking: Ranking, constraint: Constraint, depth: int | None) -> Ranking:
+    """Move what an earlier row forbids to the end; scores go with their rows."""
+    rows = constraint.apply(ranking.rows)
+    score = np.empty(ranking.n)
+    score[ranking.rows] = ranking.score
+    meta = {**ranking.meta, "put_back": constraint.count(rows)}
+    return replace(ranking, rows=rows[:depth], score=score[rows[:depth]], meta=meta)
 
 
 def _with_depth(method: Method, depth: int | None, options: dict[str, Any]) -> dict[str, Any]:
@@ -202,8 +264,10 @@ def _with_depth(method: Method, depth: int | None, options: dict[str, Any]) -> d
 
 def _needed(
     pool: Pool, method: Method, embeddings: Embeddings | NDArray[np.floating] | None
-) -> dict[str, NDArray[Any]]:
+) -> tuple[dict[str, NDArray[Any]], int]:
+    """Return the arrays of a method, and the power of two that its features are multiplied by."""
     arrays: dict[str, NDArray[Any]] = {}
+    exponent = 0
     if "counts" in method.needs:
         if pool.counts is None:
             raise DataError(
@@ -220,18 +284,42 @@ def _needed(
                 "Pass embeddings=embed(pool, model), or an (n, d) array.",
             )
         x = embeddings.align(pool.ids) if isinstance(embeddings, Embeddings) else embeddings
-        arrays["embeddings"] = _check(np.asanyarray(x), pool)
-    return arrays
+        given = np.asanyarray(x)
+        exponent = _exponent(_largest(given, pool))
+        # A copy of all of it: features on disk are float16, which is never out of range.
+        arrays["embeddings"] = _times_power(given, exponent) if exponent else given
+    return arrays, exponent
 
 
-def _check(x: NDArray[Any], pool: Pool) -> NDArray[Any]:
+def _exponent(largest: float) -> int:
+    """Return the power of two that brings features to where their squares add up.
+
+    Rankings do not depend on the unit of the features, and a power of two changes no digit.
+
+    Args:
+        largest: Largest magnitude of the features.
+    """
+    if largest == 0 or _SQUARES[0] <= largest <= _SQUARES[1]:
+        return 0
+    return -int(np.frexp(largest)[1])
+
+
+def _times_power(x: NDArray[Any], exponent: int) -> NDArray[Any]:
+    half = x.dtype.type(2.0) ** (exponent // 2)  # in two steps: 2^1000 alone is beyond float64
+    return x * half * x.dtype.type(2.0) ** (exponent - exponent // 2)
+
+
+def _largest(x: NDArray[Any], pool: Pool) -> float:
+    """Check features, and return their largest magnitude."""
     if x.ndim != 2 or len(x) != len(pool) or not np.issubdtype(x.dtype, np.floating):
         raise DataError(
             f"embeddings of shape {x.shape} and dtype {x.dtype} for {len(pool)} tiles",
             "Expected a float array (n, d) with one row per tile.",
         )
+    largest = 0.0
     for start in range(0, len(x), _BLOCK):
-        bad = ~np.isfinite(x[start : start + _BLOCK]).all(axis=1)
+        block = x[start : start + _BLOCK]
+        bad = ~np.isfinite(block).all(axis=1)
         if bad.any():
             first = str(pool.ids[start + int(bad.argmax())])
             raise DataError(
@@ -239,4 +327,5 @@ def _check(x: NDArray[Any], pool: Pool) -> NDArray[Any]:
                 "Every number must be finite.",
                 "Drop the tile, or repair the model's output.",
             )
-    return x
+        largest = max(largest, float(np.abs(block).max(initial=0)))
+    return largest

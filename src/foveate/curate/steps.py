@@ -39,9 +39,14 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger("foveate")
 
-VERSION = 2  # raised when a step writes something else for the same inputs
+VERSION = 3  # raised when a step writes something else for the same inputs
 FULL_DEPTH = 20_000  # greedy methods rank pools up to this size completely
 SPEAK_UP = 10  # seconds from which a forecast is worth a line
+NO_MASKS = (
+    "No masks: tiles are drawn at random, near-duplicates last. Methods that read the images alone "
+    "(--method kcenter, fa or fd) have not been better than that throughout. With masks (--masks "
+    "FOLDER) the default is fa-cb."
+)
 
 
 @dataclass
@@ -81,8 +86,9 @@ class Work:
     def ready(self) -> None:
         """Gather what all methods use: of ten million tiles, hashes and areas take a while."""
         self.ranker = Ranker(
-            self.pool, self.embeddings, self.job.seed, self.job.preset, self.progress, self.costs
-        )
+            self.pool, self.embeddings, self.job.seed, self.job.preset, self.progress, self.costs,
+            self.job.max_overlap,
+        )  # fmt: skip
         self.about = {
             "fingerprint": digest_ids(self.pool.ids),
             "tiles": len(self.pool),
@@ -97,16 +103,20 @@ class Work:
         file = f"rankings/{name}.parquet"
         # Methods of labels alone do not depend on the model: another one leaves them as they are.
         vectors = self.embeddings_key if "embeddings" in method.needs else ""
-        key = digest(
-            [VERSION, self.pool_key, vectors, name, options, self.job.seed, self.job.preset]
-        )
+        key = digest([
+            VERSION, self.pool_key, vectors, name, options, self.job.seed, self.job.preset,
+            self.ranker.overlap,
+        ])  # fmt: skip
 
         def work() -> list[str]:
             expected = forecast(
                 name, n=n, d=self.embeddings.spec.dim if self.embeddings else 0,
                 c=len(self.pool.legend or ()), k=options.get("depth") or n,
             )  # fmt: skip
-            ready = method.parts and all(self.ranker.knows(p, options[p]) for p in method.parts)
+            ready = method.parts and all(
+                self.ranker.knows(p, options[p], constrained=p in method.constrained_parts)
+                for p in method.parts
+            )
             if expected.seconds > SPEAK_UP and not ready:
                 logger.info("%s will take %s", name, expected)
             save_ranking(self.run.path / file, self.ranker.rank(method, **options))
@@ -137,6 +147,14 @@ class Work:
 
         key = self._key(name, self.rankings[name].meta, str(self.budget))
         self.run.do(f"select {name}", key, work)
+        repeats = len(selection) - self.rankings[name].first_put_back
+        if repeats > 0:
+            logger.warning(
+                "%s: %d of the %d picks share more than %g %% of their ground with an earlier one. "
+                "Without those the pool has %d tiles: lower the budget.",
+                name, repeats, len(selection), 100 * self.ranker.overlap,
+                len(selection) - repeats,
+            )  # fmt: skip
         cut = self.rankings[name].meta.get("m")
         if cut is not None and len(selection) <= cut:
             logger.warning(
@@ -172,15 +190,21 @@ class Work:
 
     def summary(self) -> dict[str, Any]:
         """Return what came out, JSON-ready."""
+        automatic = self.job.methods is None
         return {
             "pool": self.pool.describe(),
             "budget": str(self.budget),
+            "default_method": next(iter(self.methods)) if automatic else None,
+            "default_reason": NO_MASKS if automatic and not self.job.masks else "",
+            "max_overlap": self.ranker.overlap,
             "model": self.embeddings.spec.to_dict() if self.embeddings else None,
             "seed": self.job.seed,
             "preset": self.job.preset,
             "methods": {
                 name: {
                     "selected": len(s),
+                    "put_back": int(s.meta["put_back"]),
+                    "repeats": max(0, len(s) - self.rankings[name].first_put_back),
                     "spent": dict(s.spent),
                     "unspent": dict(s.unspent),
                     "report": {k: v for k, v in s.meta.items() if k not in ("options", "method")},

@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 _LIMIT = float(np.finfo(np.float16).max)
+_LEAST = float(np.finfo(np.float16).tiny)  # below, digits are lost, and then everything
 _MATRIX, _MANIFEST = "matrix.npy", "manifest.json"
 _FOOTER = b"foveate"
 _STEPS = {False: "embed ", True: "tokens "}
@@ -219,7 +220,8 @@ def to_half(ids: NDArray[np.str_], x: NDArray[np.floating]) -> NDArray[np.float1
     """Return the vectors as stored: float16, contiguous.
 
     Raises:
-        DataError: A vector is not finite in float16.
+        DataError: A vector is not finite in float16, or all of them are so small that float16
+            keeps nothing of them.
     """
     flat = x.reshape(len(x), -1)
     bad = ~np.isfinite(flat).all(axis=1) | (np.abs(flat) > _LIMIT).any(axis=1)
@@ -228,6 +230,13 @@ def to_half(ids: NDArray[np.str_], x: NDArray[np.floating]) -> NDArray[np.float1
             f"the embedding of {str(ids[bad][0])!r} (and of {int(bad.sum()) - 1} more) holds NaN "
             f"or values beyond {_LIMIT:.0f}",
             "Embeddings are stored as float16.",
+            "Normalise what the model returns.",
+        )
+    largest = float(np.abs(flat).max(initial=0))
+    if 0 < largest < _LEAST:
+        raise DataError(
+            f"no feature of {len(x)} tiles from {str(ids[0])!r} on is above {largest:.3g}",
+            f"Embeddings are stored as float16, whose digits end at {_LEAST:.2g}.",
             "Normalise what the model returns.",
         )
     return np.ascontiguousarray(x, np.float16)

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 
     from foveate.progress import Meter
     from foveate.select._cover import Cover
+    from foveate.select.constraints import Open
 
 NEAR = 2e-6  # relative difference of squared distances below which two rows are a near-tie
 
@@ -29,10 +30,12 @@ class Candidates:
     Args:
         cover: State of all rows, just refreshed.
         width: How many rows, at least 2.
+        constraint: What the centres forbid; told of each row that is picked.
     """
 
-    def __init__(self, cover: Cover, width: int) -> None:
+    def __init__(self, cover: Cover, width: int, constraint: Open | None = None) -> None:
         self.cover = cover
+        self.constraint = constraint
         upper = cover.upper()
         self.rows, self.tau, self.tau_rank = _farthest(upper, cover.rank, cover.taken, width)
         # In the order of ties, the first maximum is the one to pick.
@@ -107,6 +110,9 @@ class Candidates:
         cover = self.cover
         cover.add(row)
         self.upper[best] = -np.inf
+        if self.constraint is not None and (forbidden := self.constraint.pick(row)).size:
+            cover.forbid(forbidden)
+            self.upper[cover.taken[self.rows]] = -np.inf
         low = self._products(best) + self.q[best] * (1 - cover.eta)
         low = cover.floor(low, self.q)
         closer = np.flatnonzero(low < self.state.second)
@@ -153,8 +159,14 @@ class Candidates:
         """Pick among rows that are all at distance 0: by their keys."""
         left = np.flatnonzero(~self.cover.taken)
         left = left[np.argsort(self.cover.rank[left])]
-        count = k - len(picks)
+        if self.constraint is not None:
+            forbidden = left
+            left = self.constraint.admit(left)
+            self.cover.forbid(forbidden)
+        count = min(k - len(picks), left.size)
         self.near_ties += min(count, left.size - 1)
+        for row in left[:count].tolist():
+            self.cover.add(row)
         picks.extend(left[:count].tolist())
         values.extend([0.0] * count)
         meter.advance(count)

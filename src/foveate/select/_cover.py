@@ -91,6 +91,7 @@ class Cover:
         self.points = points
         self.rank = rank
         self.centres = [int(row) for row in centres]
+        # Centres, and what they forbid: rows that are not read until they are given back.
         self.taken = np.zeros(n, bool)
         self.taken[centres] = True
         self.passes = 0
@@ -114,6 +115,16 @@ class Cover:
         self.centres.append(row)
         self.taken[row] = True
 
+    def forbid(self, rows: NDArray[np.int64]) -> None:
+        """Leave rows out until `release`."""
+        self.taken[rows] = True
+
+    def release(self) -> None:
+        """Let in all rows that are no centres; the next refresh enters all centres."""
+        self.taken[:] = False
+        self.taken[self.centres] = True
+        self.set_precision(self.dtype)
+
     def keep(self, rows: NDArray[np.int64], state: State) -> None:
         """Take over what was found out about `rows`, which have met every centre."""
         self._stash = rows, state
@@ -128,7 +139,7 @@ class Cover:
             self._stash = None
 
     def upper(self) -> NDArray[np.float64]:
-        """Return (n,) upper bounds; -inf for centres."""
+        """Return (n,) upper bounds; -inf for rows that cannot be picked."""
         bounds = self.upper_of(self.state, self.q)
         bounds[self.taken] = -np.inf
         return bounds

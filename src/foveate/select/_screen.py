@@ -23,6 +23,7 @@ class are the same row, and no bound could tell them apart.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 from typing import TYPE_CHECKING, Self
 
 import numpy as np
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from foveate.progress import Meter
+    from foveate.select.constraints import Open
 
 TOLERANCE = 1e-12  # of the normalised entropy: differences below are ties
 
@@ -70,6 +72,7 @@ class Patterns:
         rank: (m,) int64, place of the next row in the order of ties; unique.
         members: (n,) int64 rows, and `ranks` (n,) int64 their places in the order of ties.
         ranks: See `members`.
+        left: (n,) bool, members that are neither taken nor removed.
     """
 
     p: NDArray[np.float64]
@@ -79,6 +82,7 @@ class Patterns:
     rank: NDArray[np.int64]
     members: NDArray[np.int64]
     ranks: NDArray[np.int64]
+    left: NDArray[np.bool_]
 
     @classmethod
     def group(
@@ -104,7 +108,8 @@ class Patterns:
         head = np.flatnonzero(np.concatenate(([True], ~same)))
         end = np.append(head[1:], members.size)
         p = np.ascontiguousarray(counts[np.ix_(members[head], columns)].T, dtype=np.float64)
-        return cls(p, p.sum(axis=0), head, end, ranks[head], members, ranks)
+        left = np.ones(members.size, bool)
+        return cls(p, p.sum(axis=0), head, end, ranks[head], members, ranks, left)
 
     def __len__(self) -> int:
         """Return m."""
@@ -113,10 +118,39 @@ class Patterns:
     def pop(self, j: int) -> int:
         """Take the next row of pattern `j`."""
         place = self.head[j]
-        self.head[j] = place + 1
-        if place + 1 < self.end[j]:
-            self.rank[j] = self.ranks[place + 1]
+        self.left[place] = False
+        self._advance(j)
         return int(self.members[place])
+
+    def remove(self, rows: NDArray[np.int64]) -> tuple[int, list[int]]:
+        """Remove rows that are left.
+
+        Returns:
+            How many of `rows` are members, and the patterns whose next row was removed.
+        """
+        places = self._places[rows[rows < self._places.size]]
+        places = places[places >= 0]
+        self.left[places] = False
+        found = np.searchsorted(self.end, places, side="right")
+        moved = np.unique(found[self.head[found] == places]).tolist()
+        for j in moved:
+            self._advance(j)
+        return places.size, moved
+
+    def _advance(self, j: int) -> None:
+        place, end = int(self.head[j]), int(self.end[j])
+        while place < end and not self.left[place]:
+            place += 1
+        self.head[j] = place
+        if place < end:
+            self.rank[j] = self.ranks[place]
+
+    @cached_property
+    def _places(self) -> NDArray[np.int64]:
+        """Place of each row in `members`, -1 for rows that are not among them."""
+        places = np.full(int(self.members.max(initial=-1)) + 1, -1)
+        places[self.members] = np.arange(self.members.size)
+        return places
 
     def drop_empty(self) -> None:
         """Forget patterns without rows, once they are a quarter of all."""
@@ -133,10 +167,16 @@ class Greedy:
     Args:
         patterns: Candidates; consumed.
         mix: (C,) pixels per class of the rows that are in the set already.
+        constraint: What the rows in the set forbid; told of each row that is taken.
     """
 
-    def __init__(self, patterns: Patterns, mix: NDArray[np.int64]) -> None:
+    def __init__(
+        self, patterns: Patterns, mix: NDArray[np.int64], constraint: Open | None = None
+    ) -> None:
         self.patterns = patterns
+        self.constraint = constraint
+        self.left = patterns.members.size
+        self._changed: list[int] = []  # patterns whose next row was taken or removed
         self.mix = mix.astype(np.float64)
         self.total = float(self.mix.sum())
         self.tolerance = TOLERANCE * float(np.log(self.mix.size))
@@ -147,11 +187,12 @@ class Greedy:
 
     def run(self, k: int, screening: str, meter: Meter) -> NDArray[np.int64]:
         """Take `k` rows, at most as many as there are, and return them in order."""
+        k = min(k, self.left)
         plain = _PLAIN
         left = 1 if self.total == 0 else 0  # an empty set has no mix to bound with
         if screening == "never":
             left = k
-        while len(self.rows) < k:
+        while len(self.rows) < k and self.left:
             if left:
                 self._plain(min(left, k - len(self.rows)), meter)
             steps = self._screened(k - len(self.rows), meter)
@@ -165,6 +206,8 @@ class Greedy:
     def _plain(self, steps: int, meter: Meter) -> None:
         """Take `steps` rows, evaluating every candidate each time."""
         for _ in range(steps):
+            if not self.left:
+                return
             self.patterns.drop_empty()
             pats = self.patterns
             heights = self._evaluate(pats.p, pats.t)
@@ -173,7 +216,7 @@ class Greedy:
 
     def _screened(self, limit: int, meter: Meter) -> int:
         """Take up to `limit` rows with one set of remainders; return how many were taken."""
-        if limit == 0:
+        if limit == 0 or not self.left:
             return _PAYS + 1
         self.patterns.drop_empty()
         pats = self.patterns
@@ -184,11 +227,16 @@ class Greedy:
         heights[gone] = -np.inf
         terms[-2, gone] = _NEVER
         t_range = float(pats.t.min()), float(pats.t.max())
-        j = self._take(np.arange(len(pats)), heights, meter)
+        self._changed.clear()
+        self._take(np.arange(len(pats)), heights, meter)
         spent, gap, level = 0, 0.0, 0.0
         for step in range(1, limit):
-            if pats.head[j] >= pats.end[j]:
-                terms[-2, j] = _NEVER
+            if not self.left:
+                return step
+            for j in self._changed:
+                if pats.head[j] >= pats.end[j]:
+                    terms[-2, j] = _NEVER
+            self._changed.clear()
             if spent > len(pats) or (self.mix[~met] > 0).any():
                 return step
             h, w = self._prices()
@@ -210,7 +258,7 @@ class Greedy:
                     break
                 floor = needed
             gap, level = top - needed, gain
-            j = self._take(ids, heights, meter)
+            self._take(ids, heights, meter)
         return limit
 
     def _prices(self) -> tuple[float, NDArray[np.float64]]:
@@ -249,16 +297,21 @@ class Greedy:
         weights[-1] = (1 + error) / (2 * self.total)
         return weights
 
-    def _take(self, ids: NDArray[np.intp], heights: NDArray[np.float64], meter: Meter) -> int:
-        """Take the best of the patterns `ids`, given their entropies; return which."""
+    def _take(self, ids: NDArray[np.intp], heights: NDArray[np.float64], meter: Meter) -> None:
+        """Take the best of the patterns `ids`, given their entropies."""
         pats = self.patterns
         tied = ids[heights >= heights.max() - self.tolerance]
         j = int(tied[pats.rank[tied].argmin()])
         self.rows.append(pats.pop(j))
+        self.left -= 1
+        self._changed.append(j)
+        if self.constraint is not None:
+            removed, moved = pats.remove(self.constraint.pick(self.rows[-1]))
+            self.left -= removed
+            self._changed += moved
         self.mix += pats.p[:, j]
         self.total += float(pats.t[j])
         meter.advance()
-        return j
 
     def _evaluate(self, p: NDArray[np.float64], t: NDArray[np.float64]) -> NDArray[np.float64]:
         """Return the (m,) entropies in nats of the set with each candidate."""

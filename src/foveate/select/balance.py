@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from numpy.typing import ArrayLike, NDArray
 
     from foveate.progress import ProgressFn
+    from foveate.select.constraints import Constraint, Open
 
 __all__ = ["TOLERANCE", "Balance", "Screening", "balance_greedy"]
 
@@ -61,6 +62,7 @@ def balance_greedy(
     *,
     ties: NDArray[np.uint64],
     given: ArrayLike | None = None,
+    constraint: Constraint | None = None,
     screening: Screening = "auto",
     progress: ProgressFn | None = None,
 ) -> Balance:
@@ -79,6 +81,8 @@ def balance_greedy(
         k: How many rows to take, 0 to n less the given ones; None for all.
         ties: (n,) uint64 keys, see `foveate.seeds.tie_keys`.
         given: Rows that are in the set already: they count, and are not taken again.
+        constraint: Rows that a row of the set forbids come last, after all others, in an order
+            that is made in the same way.
         screening: "always" bounds all rows and evaluates those that could win, "never" evaluates
             every row in every step, "auto" changes between the two by what pays. The order does
             not depend on it.
@@ -111,18 +115,47 @@ def balance_greedy(
     # Position of each row in the order of ties: one integer to compare, and no two are equal.
     order = np.lexsort((np.arange(n), ties))
     order = order[~np.isin(order, held)]
-    filled = counts.any(axis=1)[order]
-    last = order[~filled]
-    order = order[filled]
+    rows = np.empty(0, np.int64)
     exact = 0
     with Meter(progress, "class balance", k) as meter:
-        if columns.size > 1 and k > 0 and order.size:
-            greedy = Greedy(Patterns.group(counts, order, columns), mix)
-            order = greedy.run(min(k, order.size), screening, meter)
-            exact = greedy.exact
-        rows = np.concatenate((order, last))[:k]
+        state = None if constraint is None or constraint.empty else constraint.open(held)
+        while rows.size < k:
+            left = order if state is None else order[state.free[order]]
+            union = mix + counts[rows].sum(axis=0, dtype=np.int64)[columns]
+            found, evaluated = _in_order(
+                counts, left, k - rows.size, columns=columns, mix=union, state=state,
+                screening=screening, meter=meter,
+            )  # fmt: skip
+            rows = np.concatenate((rows, found))
+            exact += evaluated
+            if rows.size < k:
+                order = order[~np.isin(order, rows)]  # what is forbidden
+                state = None
         meter.advance(k - meter.done)
     return Balance(rows.astype(np.int64), _union_entropy(counts, rows, columns, mix), exact)
+
+
+def _in_order(
+    counts: NDArray[np.integer], order: NDArray[np.int64], k: int, *, columns: NDArray[np.intp],
+    mix: NDArray[np.int64], state: Open | None, screening: Screening, meter: Meter,
+) -> tuple[NDArray[np.int64], int]:  # fmt: skip
+    """Order rows, given in the order of ties, that come after those whose pixels are `mix`.
+
+    Returns:
+        At most k rows, and the number of evaluations; without those that `state` forbids.
+    """
+    filled = counts.any(axis=1)[order]
+    last, order = order[~filled], order[filled]
+    exact = 0
+    if columns.size > 1 and order.size:
+        greedy = Greedy(Patterns.group(counts, order, columns), mix, state)
+        order = greedy.run(k, screening, meter)
+        exact = greedy.exact
+    elif state is not None:
+        order = state.admit(order)
+    if state is not None and order.size < k:
+        last = state.admit(last)
+    return np.concatenate((order, last))[:k], exact
 
 
 def _union_entropy(

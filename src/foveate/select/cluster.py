@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 
 
 _BLOCK = 8192  # rows that are held in float64 at a time
+_TIE = 1e-9  # relative difference of squared distances that is rounding
 
 
 def one_thread() -> AbstractContextManager[object]:
@@ -197,10 +198,16 @@ def _grow(
     centres: NDArray[np.floating],
     gap: NDArray[np.float64],
 ) -> NDArray[np.floating]:
-    """Add a centre: the farthest row of the cluster with the largest sum of squares."""
+    """Add a centre: the farthest row of the cluster with the largest sum of squares.
+
+    Two rows alone are equally far from their mean: the first is taken, not the one that rounding
+    puts farther.
+    """
     worst = int(np.bincount(labels, weights=gap).argmax())
     members = np.flatnonzero(labels == worst)
-    return np.vstack([centres, x[members[gap[members].argmax()]]])
+    rows = x[members].astype(np.float64)
+    far = np.square(rows - rows.mean(axis=0)).sum(axis=1)
+    return np.vstack([centres, x[members[int((far >= far.max() * (1 - _TIE)).argmax())]]])
 
 
 def _mean_vendi(

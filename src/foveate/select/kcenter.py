@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from numpy.typing import ArrayLike, NDArray
 
     from foveate.progress import ProgressFn
+    from foveate.select.constraints import Constraint
 
 __all__ = ["NEAR", "KCenter", "Metric", "kcenter_greedy"]
 
@@ -71,6 +72,7 @@ def kcenter_greedy(
     ties: NDArray[np.uint64],
     start: int | None = None,
     given: ArrayLike | None = None,
+    constraint: Constraint | None = None,
     metric: Metric = "euclidean",
     block: int | None = None,
     candidates: int | None = None,
@@ -89,6 +91,7 @@ def kcenter_greedy(
         start: Row of the first pick. Required when nothing is given and `k` > 0, otherwise not
             allowed.
         given: Rows that are centres already: they cover, and are not picked.
+        constraint: Rows that a centre forbids come last, after all others, the farthest first.
         metric: "euclidean", or "cosine" for 1 - cosine similarity.
         block: Rows read at a time; None for 8 MiB of them.
         candidates: Rows kept in memory between passes; None for 4 MiB of them. More candidates
@@ -139,11 +142,17 @@ def kcenter_greedy(
     picks: list[int] = [] if centres.size else [int(first[0])]
     values: list[float] = [] if centres.size else [np.inf]
     near = 0
+    state = None if constraint is None or constraint.empty else constraint.open(first)
+    if state is not None:
+        cover.forbid(np.flatnonzero(~state.free))
     with Meter(progress, "k-center", k) as meter:
         meter.advance(len(picks))
         while len(picks) < k:
+            if state is not None and cover.taken.all():
+                state = None
+                cover.release()
             cover.refresh()
-            held = Candidates(cover, width)
+            held = Candidates(cover, width, state)
             held.run(k, picks, values, meter)
             near += held.near_ties
     # Half the squared chord of two points of the unit sphere is 1 - cosine.

@@ -86,10 +86,14 @@ class Method:
         source: Paper and section.
         function: ``(*, ids, seed, progress, <needs>, <options>) -> Ranking``. `ids` is (n,) str
             in sorted order; the needed arrays have their rows in that order. A hybrid gets
-            ``parts``, a mapping of method name to its `Ranking`, instead of arrays.
+            ``parts``, a mapping of method name to its `Ranking`, instead of arrays. One that also
+            takes ``constraint``, a `Constraint` or None, keeps it while it chooses; the order of
+            any other is filtered afterwards.
         needs: Names of arrays, a subset of what the registry knows.
         parts: Methods whose rankings a hybrid combines. Their options are options of the hybrid
             under their name.
+        constrained_parts: Those of `parts` that keep the constraint. The others are ranked
+            without it: what forbids is what the hybrid picks, not what its parts would have.
         presets: Options that "paper" (the text) and "released" (public code and lists) set where
             they differ from the defaults.
         greedy: Whether a smaller depth costs less: such a method takes an option ``depth``.
@@ -102,6 +106,7 @@ class Method:
     function: Callable[..., Ranking]
     needs: tuple[str, ...] = ()
     parts: tuple[str, ...] = ()
+    constrained_parts: tuple[str, ...] = ()
     presets: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     greedy: bool = False
     registry: ClassVar[Methods[Any]]
@@ -131,9 +136,14 @@ class Method:
             )
 
     @property
+    def keeps_constraint(self) -> bool:
+        """Whether the function keeps a constraint while it chooses."""
+        return "constraint" in inspect.signature(self.function).parameters
+
+    @property
     def defaults(self) -> dict[str, Any]:
         """Options and their defaults."""
-        fixed = {"ids", "seed", "progress", "parts", *self.needs}
+        fixed = {"ids", "seed", "progress", "parts", "constraint", *self.needs}
         parameters = inspect.signature(self.function).parameters.values()
         own = {p.name: p.default for p in parameters if p.name not in fixed}
         return own | {name: self.registry.get(name).defaults for name in self.parts}

@@ -11,6 +11,8 @@ from foveate.errors import ParameterError
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike, NDArray
 
+    from foveate.select.constraints import Constraint
+
 
 def order_by_score(score: ArrayLike, ties: NDArray[np.uint64]) -> NDArray[np.int64]:
     """Sort rows by falling score; equal scores by rising key; NaN scores last.
@@ -48,7 +50,10 @@ def weighted_order(weight: ArrayLike, rng: np.random.Generator) -> NDArray[np.in
 
 
 def round_robin(
-    groups: NDArray[np.integer], within: NDArray[np.integer], per_turn: NDArray[np.integer]
+    groups: NDArray[np.integer],
+    within: NDArray[np.integer],
+    per_turn: NDArray[np.integer],
+    constraint: Constraint | None = None,
 ) -> NDArray[np.int64]:
     """Take rows group by group, a few per turn, until all are taken.
 
@@ -56,9 +61,45 @@ def round_robin(
         groups: (n,) position of each row's group in the cycle, 0 to k - 1.
         within: (n,) place of each row inside its group, 0, 1, 2 ...
         per_turn: (k,) rows that a group gives per turn, at least 1.
+        constraint: Rows that an earlier one forbids are passed over: the group gives its next one
+            in the same turn. They follow after all others, in turns of their own.
 
     Returns:
         (n,) int64 rows in the order taken.
     """
-    turn = within // per_turn[groups]
-    return np.lexsort((within, groups, turn))
+    if constraint is None or constraint.empty:
+        turn = within // per_turn[groups]
+        return np.lexsort((within, groups, turn))
+    state = constraint.open()
+    queues = [iter(rows) for rows in _by_group(groups, within, len(per_turn))]
+    taken: list[int] = []
+    giving = list(range(len(per_turn)))
+    while giving:
+        left = []
+        for group in giving:
+            wanted = int(per_turn[group])
+            for row in queues[group]:
+                if state.free[row]:
+                    state.pick(row)
+                    taken.append(row)
+                    wanted -= 1
+                    if not wanted:
+                        left.append(group)
+                        break
+        giving = left
+    rest = np.ones(len(groups), bool)
+    rest[taken] = False
+    rows = np.flatnonzero(rest)
+    place = np.empty(len(groups), np.int64)
+    for queue in _by_group(groups[rows], within[rows], len(per_turn)):
+        place[rows[queue]] = np.arange(len(queue))
+    return np.concatenate(
+        [np.array(taken, np.int64), rows[round_robin(groups[rows], place[rows], per_turn)]]
+    )
+
+
+def _by_group(groups: NDArray[np.integer], within: NDArray[np.integer], k: int) -> list[list[int]]:
+    """Return the rows of each group in the order of `within`."""
+    order = np.lexsort((within, groups))
+    bounds = np.searchsorted(groups[order], np.arange(1, k))
+    return [part.tolist() for part in np.split(order, bounds)] if k else []

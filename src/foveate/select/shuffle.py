@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from foveate.progress import ProgressFn
+    from foveate.select.constraints import Constraint
 
 
 def shuffled(
@@ -24,6 +25,7 @@ def shuffled(
     ids: NDArray[np.str_],
     seed: int,
     progress: ProgressFn | None = None,  # noqa: ARG001  (one sort)
+    constraint: Constraint | None = None,
 ) -> Ranking:
     """Rank at random.
 
@@ -31,10 +33,12 @@ def shuffled(
         ids: (n,) str.
         seed: Another seed, another order.
         progress: Not used.
+        constraint: Puts back what an earlier row forbids.
 
     Returns:
         Full ranking; scores 1 - r / n.
     """
     n = len(ids)
     rows = np.argsort(tie_keys(ids, seed, "random"), kind="stable")
+    rows = rows if constraint is None else constraint.apply(rows)
     return Ranking(rows, 1 - np.arange(n) / max(n, 1), n)

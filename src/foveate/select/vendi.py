@@ -31,6 +31,9 @@ def vendi_score(x: NDArray[np.floating]) -> float:
     if n == 0:
         return 0.0
     rows = np.asarray(x, dtype=np.float64)
+    # By a power of two, so that no square overflows or vanishes.
+    exponent = np.frexp(np.abs(rows).max(axis=1, initial=0))[1]
+    rows = np.ldexp(rows, -exponent[:, None])
     norm = np.linalg.norm(rows, axis=1, keepdims=True)
     zero = int((norm == 0).sum())
     unit = rows / np.where(norm > 0, norm, 1.0)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import tempfile
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -12,6 +13,7 @@ import numpy as np
 from foveate.curate import get_method, rank
 from foveate.embeddings import Embeddings
 from foveate.errors import FoveateError
+from foveate.grid import Tiles
 from foveate.observe.methods import NEEDS, Policy, rank_tiles
 from foveate.pool import Pool
 from foveate.testing.rules import CheckFailed, need, untouched_random_state
@@ -25,6 +27,7 @@ if TYPE_CHECKING:
     from foveate.selection import Ranking
 
 _N, _C, _D = 16, 5, 6  # tiles, classes, dimensions
+_STEP = 16  # pixels between tiles that overlap
 
 
 def check_method(method: str | Method | Policy, *, seed: int = 0, **options: Any) -> None:
@@ -33,8 +36,9 @@ def check_method(method: str | Method | Policy, *, seed: int = 0, **options: Any
     It must rank a whole pool (or exactly to the depth asked for) without repeating a row, the
     same way under the same seed whatever the order of the rows and the storage of the
     arrays, break ties by the seed and not by row, cope with tiny, constant and repeated
-    items, refuse NaN, leave its inputs and all global random state alone, and report only what
-    JSON can hold.
+    items and with features of any unit, refuse NaN, put tiles that share ground with an earlier
+    one last (methods of `curate`), leave its inputs and all global random state alone, and report
+    only what JSON can hold.
 
     Args:
         method: The method, or the name of a method of `curate`.
@@ -55,6 +59,9 @@ def check_method(method: str | Method | Policy, *, seed: int = 0, **options: Any
         trial.check_seeds(pools["mixed"])
         trial.check_storage(pools["mixed"])
         trial.check_constant(pools["copies of one row"])
+        if not isinstance(chosen, Policy):
+            trial.check_overlap(pools["mixed"])
+            trial.check_unit(pools["mixed"])
         if chosen.needs == ("counts",):
             trial.check_unlabelled(pools["mixed"])
         trial.check_nan(pools["mixed"])
@@ -122,6 +129,12 @@ class _MethodTrial:
         if isinstance(self.method, Policy):
             return rank_tiles(ids, self.method, given, **options)
         pool = Pool.from_arrays(ids=ids, counts=given["counts"])
+        return self.rank_pool(pool, given, options)
+
+    def rank_pool(
+        self, pool: Pool, given: Mapping[str, Any], options: Mapping[str, Any]
+    ) -> Ranking:
+        assert not isinstance(self.method, Policy)  # noqa: S101  (they rank no pool)
         return rank(pool, self.method, embeddings=given["embeddings"], **options)
 
     def fail(self, holds: object, rule: str, where: str, found: str = "") -> None:
@@ -181,6 +194,49 @@ class _MethodTrial:
             self.fail(
                 np.array_equal(a.score, b.score, equal_nan=True),
                 "another seed moves rows of different scores", "mixed",
+            )  # fmt: skip
+
+    def check_overlap(self, arrays: Mapping[str, NDArray[Any]]) -> None:
+        """Of tiles in a row, each covers three quarters of the next: every second one is enough."""
+        windows = [[0, _STEP * i, 4 * _STEP, 4 * _STEP] for i in range(_N)]
+        tiles = Tiles.of("scene", windows)
+        pool = Pool(ids=tiles.tile_id, tiles=tiles, counts=arrays["counts"])
+        options = {**self.options, "seed": self.seed}
+        ranking = self.rank_pool(pool, arrays, options)
+        place, first = ranking.position(), ranking.first_put_back
+        where = f"tiles in a row, {ranking.meta['put_back']} put back"
+        self.fail(ranking.full, "without a depth every row must be ranked", where)
+        self.fail(
+            np.diff(np.sort(ranking.rows[:first])).min() > 1,
+            "a tile comes before the end though an earlier one covers most of it", where,
+        )  # fmt: skip
+        padded = np.concatenate([[_N], place, [_N]])
+        self.fail(
+            (np.minimum(padded[:-2], padded[2:])[ranking.rows[first:]] < first).all(),
+            "a tile is put back though no earlier one covers most of it", where,
+        )  # fmt: skip
+        if self.method.greedy:
+            for depth in range(1, _N + 1):
+                short = self.rank_pool(pool, arrays, {**options, "depth": depth})
+                self.same(
+                    replace(ranking, rows=ranking.rows[:depth], score=ranking.score[:depth]),
+                    short, "a smaller depth gives another order", f"{where}, depth={depth}",
+                )  # fmt: skip
+
+    def check_unit(self, arrays: Mapping[str, NDArray[Any]]) -> None:
+        """An order that holds when features double must hold for all that a float can hold."""
+        if "embeddings" not in self.method.needs:
+            return
+        x, expected = arrays["embeddings"].astype(np.float64), self.rank(arrays)
+        orders = [
+            _ids(self.rank({**arrays, "embeddings": x * k})).tolist() for k in (1 / 16, 2, 16)
+        ]
+        if any(order != _ids(expected).tolist() for order in orders):
+            return  # by its definition
+        for exponent in (-1000, -100, 100, 1000):
+            self.same(
+                expected, self.rank({**arrays, "embeddings": x * 2.0**exponent}),
+                "the unit of the features changes the order", f"2^{exponent}",
             )  # fmt: skip
 
     def check_constant(self, arrays: Mapping[str, NDArray[Any]]) -> None:

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from foveate.progress import ProgressFn
+    from foveate.select.constraints import Constraint
 
 
 def cb(
@@ -30,6 +31,7 @@ def cb(
     counts: NDArray[np.int64],
     seed: int,
     progress: ProgressFn | None = None,
+    constraint: Constraint | None = None,
     depth: int | None = None,
 ) -> Ranking:
     """Rank by greedy class balance.
@@ -39,6 +41,7 @@ def cb(
         counts: (n, C) pixels per class.
         seed: Breaks ties.
         progress: Called with ticks.
+        constraint: Kept in each step; patches that are put back do not count for the balance.
         depth: Stop after so many patches; None ranks all.
 
     Returns:
@@ -46,7 +49,9 @@ def cb(
     """
     n = len(ids)
     k = n if depth is None else min(depth, n)
-    found = balance_greedy(counts, k, ties=tie_keys(ids, seed), progress=progress)
+    found = balance_greedy(
+        counts, k, ties=tie_keys(ids, seed), constraint=constraint, progress=progress
+    )
     meta = {"entropy_at_end": float(found.entropy[-1]) if k else 0.0}
     return Ranking(found.rows, 1 - np.arange(k) / max(n, 1), n, meta=meta)
 

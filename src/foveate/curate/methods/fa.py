@@ -50,7 +50,8 @@ def fa(
         seed: Breaks ties.
         progress: Not used.
         negative: What is done with negative features: "abs" (magnitude), "relu" (cut at 0),
-            "softplus" (log(1 + e^f), changes positive ones too), "error" (refuse).
+            "softplus" (log(1 + e^f), changes positive ones too, and is the only one that depends
+            on the unit of the features), "error" (refuse).
 
     Returns:
         Full ranking, scores in [0, 1]. ``meta`` holds the fitted maxima and extremes, with which

@@ -36,6 +36,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from foveate.progress import ProgressFn
+    from foveate.select.constraints import Constraint
 
 
 _ROUNDING = 1e-9  # twice the smallest score must not become once by the last bit
@@ -47,6 +48,7 @@ def fd(
     embeddings: NDArray[np.floating],
     seed: int,
     progress: ProgressFn | None = None,
+    constraint: Constraint | None = None,
     clusters: int | None = None,
     delta: float = 0.005,
     patience: int = 3,
@@ -65,6 +67,7 @@ def fd(
         embeddings: (n, d) float.
         seed: Starts k-means, chooses the first cluster and the order inside clusters.
         progress: Called with ticks.
+        constraint: Kept in each turn: a cluster gives its next patch that is not forbidden.
         clusters: K by hand, or None to search.
         delta: Relative change of the mean Vendi score below which it counts as flat.
         patience: Flat changes that end the search.
@@ -111,7 +114,9 @@ def fd(
             vendi = np.array([vendi_score(embeddings[labels == c]) for c in range(k)])
         vendi = np.maximum(vendi, 1.0)  # of a cluster that got no row: 0
         per_turn = np.maximum(1, np.floor(vendi / vendi.min() + _ROUNDING).astype(np.int64))
-    rows = round_robin(cycle[labels], _shuffled_places(labels, seed), per_turn[np.argsort(cycle)])
+    rows = round_robin(
+        cycle[labels], _shuffled_places(labels, seed), per_turn[np.argsort(cycle)], constraint
+    )
     meta = {"clusters": k, "stopped": found.stopped, "mean_vendi": list(found.scores)}
     return Ranking(rows, np.linspace(1, 0, n), n, meta=meta)
 

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from foveate.progress import ProgressFn
+    from foveate.select.constraints import Constraint
     from foveate.select.kcenter import Metric
 
 _BLOCK = 8192
@@ -33,6 +34,7 @@ def kcenter(
     embeddings: NDArray[np.floating],
     seed: int,
     progress: ProgressFn | None = None,
+    constraint: Constraint | None = None,
     start: str = "random",
     metric: Metric = "euclidean",
     depth: int | None = None,
@@ -44,6 +46,7 @@ def kcenter(
         embeddings: (n, d) float; may be a memory map.
         seed: Chooses the start and breaks ties.
         progress: Called with ticks.
+        constraint: Kept in each step.
         start: "random", or "mean" for the patch farthest from the mean.
         metric: "euclidean" or "cosine".
         depth: Stop after so many patches; None ranks all.
@@ -66,7 +69,10 @@ def kcenter(
     else:
         first = int(np.lexsort((ties, -_from_mean(embeddings)))[0])
     k = n if depth is None else min(depth, n)
-    found = kcenter_greedy(embeddings, k, ties=ties, start=first, metric=metric, progress=progress)
+    found = kcenter_greedy(
+        embeddings, k, ties=ties, start=first, constraint=constraint, metric=metric,
+        progress=progress,
+    )  # fmt: skip
     meta = {
         "last_distance": float(found.distance[-1]) if k > 1 else None,
         "near_ties": int(found.near_ties),

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from foveate.progress import ProgressFn
+    from foveate.select.constraints import Constraint
 
 
 def lc_fd(
@@ -29,15 +30,17 @@ def lc_fd(
     parts: Mapping[str, Ranking],
     seed: int,  # noqa: ARG001  (the parts have used it)
     progress: ProgressFn | None = None,  # noqa: ARG001  (one pass)
+    constraint: Constraint | None = None,
     m: float = 0.01,
 ) -> Ranking:
     """Rank the first `m` by FD, the rest by LC.
 
     Args:
         ids: (n,) str.
-        parts: Full rankings "fd" and "lc", the very ones that these methods give alone.
+        parts: Full rankings "fd", under the constraint, and "lc", without it.
         seed: Not used.
         progress: Not used.
+        constraint: Puts back what an earlier patch forbids.
         m: Number of patches from FD (a whole number of at least 1), or a share of the pool (below
             1; rounded, at least one patch).
 
@@ -54,8 +57,10 @@ def lc_fd(
     head = parts["fd"].rows[:cut]
     by_complexity = parts["lc"].rows
     tail = by_complexity[~np.isin(by_complexity, head)]
+    rows = np.concatenate([head, tail])
+    rows = rows if constraint is None else constraint.apply(rows)
     meta = {**parts["fd"].meta, "m": cut}
-    return Ranking(np.concatenate([head, tail]), np.linspace(1, 0, n), n, meta=meta)
+    return Ranking(rows, np.linspace(1, 0, n), n, meta=meta)
 
 
 METHOD = Method(
@@ -65,5 +70,6 @@ METHOD = Method(
     function=lc_fd,
     needs=("counts", "embeddings"),
     parts=("fd", "lc"),
+    constrained_parts=("fd",),  # its order is kept as it is: m patches, none of them put back
     presets={"paper": {"m": 770}, "released": {"m": 700}},
 )

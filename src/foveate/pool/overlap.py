@@ -1,0 +1,356 @@
+"""Which tiles of a pool share ground: the constraint that puts near-duplicates back.
+
+A tile is a near-duplicate of another one when that one covers more than a share of its own pixels.
+The share is measured in the tile's own pixels: windows of one scene are compared exactly; tiles
+of other scenes are brought into the tile's pixels by their georeference, through the corners. What
+lies beyond the edge of a raster is no ground. Scenes without a CRS share ground with none; scenes
+in a CRS that has no longitudes and latitudes (an engineering one) with those in the same CRS.
+
+Candidates come from a tree of the tiles' centres. More than half of a rectangle lies in a convex
+shape only if its centre does, so for shares of at least a half it is enough to look for the
+centres inside a tile's circumcircle.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from functools import cached_property, lru_cache
+from typing import TYPE_CHECKING, Any, Self
+
+import numpy as np
+
+from foveate.errors import ParameterError
+from foveate.select.constraints import Constraint
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from numpy.typing import NDArray
+    from odc.geo.crs import CRS
+    from odc.geo.geobox import GeoBox
+    from pyproj import Transformer
+
+    from foveate.pool.pool import Pool
+
+_ROUNDING = 1e-6  # of a tile's pixels: less is not known of tiles on different grids
+_REACH = 1.1  # times the circumcircle: edges bend on the way from one projection to another
+_BLOCK = 4096  # tiles whose neighbours are held at a time
+_POINTS = 65536  # tiles whose outlines are
+_IDENTITY = (1.0, 0.0, 0.0, 0.0, 1.0, 0.0)
+
+
+def overlaps(pool: Pool, max_overlap: float) -> Constraint:
+    """Find the tiles of which more than a share is covered by another tile.
+
+    Args:
+        pool: The pool.
+        max_overlap: Share of a tile's pixels, 0 to 1, that another tile may cover; 1 for any.
+
+    Returns:
+        A pick forbids the tiles of which it covers more than that. Memory grows with the number
+        of pairs; tiles of one window on one grid (dates of a place) count once.
+
+    Raises:
+        ParameterError: `max_overlap` is not between 0 and 1.
+    """
+    if not 0 <= max_overlap <= 1:
+        raise ParameterError(
+            f"max_overlap={max_overlap}",
+            "A share of a tile from 0 (no common pixel) to 1 (any overlap).",
+            "max_overlap=0.5",
+        )
+    n = len(pool)
+    if pool.tiles is None or max_overlap == 1 or n < 2:
+        return Constraint.of([], [], n)
+    ground = _Ground.of(pool)
+    share = max_overlap + _ROUNDING
+    pairs: list[NDArray[np.int64]] = []
+    for pick, tile in ground.neighbours(whole=max_overlap < 0.5):
+        pairs.append(np.stack([pick, tile])[:, ground.covered(tile, pick) > share])
+    found = np.concatenate(pairs, axis=1) if pairs else np.empty((2, 0), np.int64)
+    return Constraint.of(found[0], found[1], n, group=ground.group)
+
+
+@dataclass(frozen=True)
+class _Ground:
+    """The different windows of a pool, m of them, on their grids.
+
+    Attributes:
+        group: (n,) int64 window of each tile.
+        box: (m, 4) float64 ``left, top, right, bottom`` in pixels, inside the raster.
+        grid: (m,) int64 grid of each window; different grids may have one CRS.
+        crs: (g,) int64 CRS of each grid, -1 for a scene without.
+        affine: (g, 2, 3) float64 from pixels to coordinates.
+        systems: The CRSs.
+    """
+
+    group: NDArray[np.int64]
+    box: NDArray[np.float64]
+    grid: NDArray[np.int64]
+    crs: NDArray[np.int64]
+    affine: NDArray[np.float64]
+    systems: tuple[CRS, ...]
+
+    @classmethod
+    def of(cls, pool: Pool) -> Self:
+        assert pool.tiles is not None  # noqa: S101  (the caller has looked)
+        tiles, systems, grids = pool.tiles, dict[Any, int](), dict[Any, int]()
+        grid = np.zeros(len(pool), np.int64)
+        height, width = np.full((2, len(pool)), np.iinfo(np.int64).max)
+        infos = {scene.scene_id: scene.source.info for scene in pool.scenes}
+        for name, rows in tiles.per_scene():
+            info = infos.get(name)
+            key = _grid_key(None if info is None else info.geobox, name, systems)
+            grid[rows] = grids.setdefault(key, len(grids))
+            if info is not None:
+                height[rows], width[rows] = info.shape
+        y, x = tiles.y.astype(np.int64), tiles.x.astype(np.int64)
+        sides = (
+            np.maximum(x, 0), np.maximum(y, 0),
+            np.minimum(x + tiles.w, width), np.minimum(y + tiles.h, height),
+        )  # fmt: skip
+        first, group = _distinct(grid, *sides)
+        return cls(
+            group, np.stack(sides, axis=1)[first].astype(np.float64), grid[first],
+            np.array([key[0] for key in grids], np.int64),
+            np.array([key[1] for key in grids], np.float64).reshape(-1, 2, 3), tuple(systems),
+        )  # fmt: skip
+
+    def neighbours(self, *, whole: bool) -> Iterator[tuple[NDArray[np.int64], NDArray[np.int64]]]:
+        """Yield pairs of windows, a pick and a tile, that may have ground in common.
+
+        Args:
+            whole: All of them; else only tiles whose centre the pick may cover.
+        """
+        m = len(self.box)
+        centre, radius = np.zeros((m, 3)), np.zeros(m)
+        on_earth = np.zeros(m, bool)
+        for begin in range(0, m, _POINTS):
+            rows = np.arange(begin, min(m, begin + _POINTS))
+            outline = self._world(self._outline(rows), self.grid[rows])
+            earth = self._on_earth(outline, self.crs[self.grid[rows]])
+            known = on_earth[rows] = np.isfinite(earth).all(axis=(1, 2))
+            flat = np.concatenate([outline, np.zeros((*outline.shape[:2], 1))], axis=2)
+            points = np.where(known[:, None, None], earth, flat)
+            centre[rows] = points[:, 0]
+            radius[rows] = np.linalg.norm(points - points[:, :1], axis=2).max(axis=1) * _REACH
+        # Coordinates in different CRSs, and pixels of different scenes, have nothing in common.
+        centre[~on_earth, 2] = 8 * radius.max(initial=0.0) * self._crs[~on_earth]
+        for chosen in (on_earth, ~on_earth):
+            rows = np.flatnonzero(chosen)
+            for pick, tile in _near(centre[rows], radius[rows], whole=whole):
+                yield rows[pick], rows[tile]
+
+    def covered(self, tile: NDArray[np.int64], pick: NDArray[np.int64]) -> NDArray[np.float64]:
+        """Return the share of each tile's pixels that the pick covers, (e,); 0 if unknown."""
+        share = np.zeros(tile.size)
+        upright, sides = self._sides
+        plain = upright[tile] & upright[pick] & (self._crs[tile] == self._crs[pick])
+        rows = np.flatnonzero(plain)
+        one, other = sides[tile[rows]], sides[pick[rows]]
+        turn = self._turn[tile[rows]]
+        if turn.any():
+            away = (other[:, 0] + other[:, 2] - one[:, 0] - one[:, 2]) / 2
+            other[:, ::2] -= (turn * np.rint(away / np.where(turn, turn, np.inf)))[:, None]
+        common = np.minimum(one[:, 2:], other[:, 2:]) - np.maximum(one[:, :2], other[:, :2])
+        area = np.prod(np.maximum(one[:, 2:] - one[:, :2], 0), axis=1)
+        area[area == 0] = np.inf  # a window beyond the raster
+        share[rows] = np.prod(np.maximum(common, 0), axis=1) / area
+        rows = np.flatnonzero(~plain)
+        if rows.size:
+            share[rows] = self._covered_askew(tile[rows], pick[rows])
+        return share
+
+    def _covered_askew(
+        self, tile: NDArray[np.int64], pick: NDArray[np.int64]
+    ) -> NDArray[np.float64]:
+        """As `covered`, of windows that are not all upright in one CRS."""
+        import shapely
+
+        corners = self._pixels_of(tile, pick)
+        known = np.flatnonzero(np.isfinite(corners).all(axis=(1, 2)))
+        shapes = shapely.convex_hull(shapely.multipoints(corners[known]))
+        boxes = shapely.box(*self.box[tile[known]].T)
+        share = np.zeros(tile.size)
+        area = shapely.area(boxes)
+        area[area == 0] = np.inf
+        share[known] = shapely.area(shapely.intersection(shapes, boxes)) / area
+        return share
+
+    @cached_property
+    def _crs(self) -> NDArray[np.int64]:
+        """(m,) CRS of each window; one of its own for each scene without."""
+        own = self.crs[self.grid]
+        return np.where(own >= 0, own, len(self.systems) + self.grid)
+
+    @cached_property
+    def _turn(self) -> NDArray[np.float64]:
+        """(m,) a turn of the globe in the CRS of each window; 0 where x is no longitude."""
+        turns = np.array([*map(_period, self.systems), 0.0])
+        return turns[self.crs[self.grid]]
+
+    @cached_property
+    def _sides(self) -> tuple[NDArray[np.bool_], NDArray[np.float64]]:
+        """Where grids are not rotated, (m,), and least and largest x and y there, (m, 4)."""
+        upright = (self.affine[:, 0, 1] == 0) & (self.affine[:, 1, 0] == 0)
+        ends = self._world(self.box.reshape(-1, 2, 2), self.grid)
+        return upright[self.grid], np.concatenate([ends.min(axis=1), ends.max(axis=1)], axis=1)
+
+    def _outline(self, windows: NDArray[np.int64]) -> NDArray[np.float64]:
+        """Return (e, 9, 2) centre, corners in turn, and middles of the edges, in pixels."""
+        left, top, right, bottom = self.box[windows].T
+        middle, centre = (left + right) / 2, (top + bottom) / 2
+        x = [middle, left, right, right, left, middle, right, middle, left]
+        y = [centre, top, top, bottom, bottom, top, centre, bottom, centre]
+        return np.stack([np.stack(x, axis=1), np.stack(y, axis=1)], axis=2)
+
+    def _world(self, points: NDArray[np.float64], grid: NDArray[np.int64]) -> NDArray[np.float64]:
+        """Return (e, k, 2) points from pixels in the coordinates of their grids."""
+        a = self.affine[grid]
+        return np.einsum("eij,ekj->eki", a[:, :, :2], points) + a[:, None, :, 2]
+
+    def _pixels_of(self, tile: NDArray[np.int64], pick: NDArray[np.int64]) -> NDArray[np.float64]:
+        """Return the corners of picks, (e, 4, 2), in the pixels of tiles."""
+        world = self._world(self._outline(pick)[:, :5], self.grid[pick])
+        source, target = self.crs[self.grid[pick]], self.crs[self.grid[tile]]
+        for a, b in np.unique(np.stack([source, target]), axis=1).T.tolist():
+            rows = np.flatnonzero((source == a) & (target == b))
+            found = world[rows]
+            if a != b:
+                found = _transformed(self.systems[a], self.systems[b], found)
+            if period := _period(self.systems[b]) if b >= 0 else 0.0:
+                middle = self._world(self._outline(tile[rows])[:, :1], self.grid[tile[rows]])
+                found = _turned(found, middle[..., 0], period, split=a != b)
+            world[rows] = found
+        grid = self.grid[tile]
+        away = world[:, 1:] - self.affine[grid, None, :, 2]
+        with np.errstate(invalid="ignore"):
+            return np.einsum("eij,ekj->eki", self._inverse[grid], away)
+
+    @cached_property
+    def _inverse(self) -> NDArray[np.float64]:
+        return np.linalg.inv(self.affine[:, :, :2])
+
+    def _on_earth(self, points: NDArray[np.float64], crs: NDArray[np.int64]) -> NDArray[np.float64]:
+        """Return points, (e, k, 3), on a sphere of radius 1; NaN for what is not compared.
+
+        One projected CRS needs no globe. Longitudes do: 190 degrees is -170 degrees.
+        """
+        found = np.full((*points.shape[:2], 3), np.nan)
+        if len(self.systems) == 1 and not _period(self.systems[0]):
+            return found
+        for number in np.unique(crs[crs >= 0]).tolist():
+            rows, system = np.flatnonzero(crs == number), self.systems[number]
+            if len(self.systems) == 1:
+                angles = points[rows] * (2 * np.pi / _period(system))
+            else:
+                angles = np.radians(_transformed(system, "EPSG:4326", points[rows]))
+            lon, lat = np.moveaxis(angles, 2, 0)
+            with np.errstate(invalid="ignore"):
+                found[rows] = np.stack(
+                    [np.cos(lat) * np.cos(lon), np.cos(lat) * np.sin(lon), np.sin(lat)], axis=2
+                )
+        return found
+
+
+def _grid_key(geobox: GeoBox | None, scene: str, systems: dict[Any, int]) -> tuple[Any, ...]:
+    """Return CRS number, affine and what else tells a grid apart; enter the CRS."""
+    affine = _IDENTITY if geobox is None else tuple(geobox.affine)[:6]
+    flat = affine[0] * affine[4] == affine[1] * affine[3]
+    if geobox is None or geobox.crs is None or flat or not all(map(math.isfinite, affine)):
+        return -1, _IDENTITY, scene
+    number = systems.setdefault(geobox.crs, len(systems))
+    return number, affine, ""
+
+
+def _distinct(*columns: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Return the row of each distinct tuple, (m,), and which one each row is, (n,)."""
+    order = np.lexsort(columns)
+    new = np.zeros(order.size, bool)
+    new[:1] = True
+    for column in columns:
+        new[1:] |= np.diff(column[order]) != 0
+    which = np.empty(order.size, np.int64)
+    which[order] = np.cumsum(new) - 1
+    return order[new], which
+
+
+def _near(
+    centre: NDArray[np.float64], radius: NDArray[np.float64], *, whole: bool
+) -> Iterator[tuple[NDArray[np.int64], NDArray[np.int64]]]:
+    """Yield pairs, a pick and a tile, that may overlap.
+
+    Args:
+        centre: (m, 3).
+        radius: (m,) of a sphere around the centre that holds the tile.
+        whole: Whether to look for any overlap; else for tiles whose centre is in the pick's sphere.
+    """
+    from scipy.spatial import KDTree
+
+    size = np.frexp(radius)[1]  # one large tile must not widen the search around all small ones
+    for own in np.unique(size).tolist():
+        picks = np.flatnonzero(size == own)
+        for other in np.unique(size).tolist() if whole else [None]:
+            tiles = np.arange(size.size) if other is None else np.flatnonzero(size == other)
+            beyond = 0.0 if other is None else float(radius[tiles].max())
+            tree = KDTree(centre[tiles])
+            for begin in range(0, picks.size, _BLOCK):
+                part = picks[begin : begin + _BLOCK]
+                reach = float(radius[part].max()) + beyond
+                found = KDTree(centre[part]).sparse_distance_matrix(
+                    tree, reach, output_type="ndarray"
+                )
+                pick, tile = part[found["i"]], tiles[found["j"]]
+                limit = radius[pick] + (radius[tile] if whole else 0.0)
+                keep = (pick != tile) & (found["v"] <= limit)
+                yield pick[keep], tile[keep]
+
+
+def _turned(
+    points: NDArray[np.float64], centre: NDArray[np.float64], period: float, *, split: bool
+) -> NDArray[np.float64]:
+    """Return points, (e, k, 2) with their centre first, on the turn of the globe of `centre`.
+
+    Args:
+        points: Longitudes and latitudes.
+        centre: (e, 1) longitudes.
+        period: A turn.
+        split: Whether 180 degrees may run between a centre and its corners.
+    """
+    found = points.copy()
+    with np.errstate(invalid="ignore"):
+        lon = found[..., 0]
+        if split:
+            lon -= period * np.rint((lon - lon[:, :1]) / period)
+        lon -= period * np.rint((lon[:, :1] - centre) / period)
+    return found
+
+
+def _transformed(
+    source: CRS, target: CRS | str, points: NDArray[np.float64]
+) -> NDArray[np.float64]:
+    """Return points, (e, k, 2), in another CRS; NaN or infinity where they have no place there."""
+    from pyproj.exceptions import ProjError
+
+    try:
+        x, y = _transformer(source, target).transform(points[..., 0], points[..., 1])
+    except ProjError:  # an engineering CRS, another planet
+        return np.full(points.shape, np.nan)
+    return np.stack([x, y], axis=2)
+
+
+@lru_cache(maxsize=256)
+def _transformer(source: CRS, target: CRS | str) -> Transformer:
+    from pyproj import Transformer
+
+    wanted = target if isinstance(target, str) else target.proj
+    return Transformer.from_crs(source.proj, wanted, always_xy=True)
+
+
+@lru_cache(maxsize=256)
+def _period(crs: CRS) -> float:
+    """Return a turn of the globe in the unit of a geographic CRS, 0 for any other."""
+    if not crs.proj.is_geographic:
+        return 0.0
+    return 2 * np.pi / crs.proj.axis_info[0].unit_conversion_factor

@@ -1,0 +1,207 @@
+"""Constraints against loops that keep them literally."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from foveate.select.balance import TOLERANCE, balance_greedy
+from foveate.select.constraints import Constraint
+from foveate.select.kcenter import kcenter_greedy
+from foveate.select.sampling import round_robin
+
+
+@st.composite
+def constraints(draw, largest=24):
+    """Some pairs between some groups of rows, in one direction or both."""
+    n = draw(st.integers(1, largest))
+    m = draw(st.integers(1, n))
+    rng = np.random.default_rng(draw(st.integers(0, 999)))
+    group = np.concatenate([np.arange(m), rng.integers(0, m, n - m)])
+    density = draw(st.sampled_from([0.0, 0.05, 0.2, 0.6]))
+    pick, other = np.nonzero((rng.random((m, m)) < density) & ~np.eye(m, dtype=bool))
+    return Constraint.of(pick, other, n, group=rng.permutation(group)), rng
+
+
+def forbids(constraint):
+    """The constraint as a set of row numbers for each row."""
+    edges = {}
+    for g, (a, b) in enumerate(zip(constraint.start[:-1], constraint.start[1:], strict=True)):
+        edges[g] = {g, *constraint.forbidden[a:b].tolist()}
+    group = constraint.group.tolist()
+    return [
+        {r for r, other in enumerate(group) if other in edges[g] and r != row}
+        for row, g in enumerate(group)
+    ]
+
+
+def by_hand(best, constraint):
+    """Take the row that `best` names among those left; what it forbids waits for a second turn."""
+    edges, left, waiting, taken = forbids(constraint), set(range(len(constraint))), set(), []
+    for turn in range(2):
+        while left:
+            row = best(taken, left)
+            taken.append(row)
+            left.discard(row)
+            if turn == 0:
+                waiting |= left & edges[row]
+                left -= edges[row]
+        left = waiting
+    return taken
+
+
+def ties_of(rng, n):
+    return rng.permutation(n).astype(np.uint64)
+
+
+@given(constraints())
+def test_an_order_is_filtered_as_by_hand(made):
+    constraint, rng = made
+    order = rng.permutation(len(constraint))
+    place = order.tolist().index
+    found = constraint.apply(order)
+    assert found.tolist() == by_hand(lambda _, left: min(left, key=place), constraint)
+    edges = forbids(constraint)
+    for k in range(len(order) + 1):
+        kept = constraint.open().admit(found[:k]).tolist()
+        blocked = set().union(*(edges[row] for row in kept)) - set(kept)
+        assert constraint.count(found[:k]) == len(blocked)
+
+
+@given(constraints())
+def test_rows_in_another_order_are_forbidden_all_the_same(made):
+    constraint, rng = made
+    rows = rng.permutation(len(constraint))
+    place = np.argsort(rows)
+    moved = [{int(place[r]) for r in forbids(constraint)[row]} for row in rows]
+    assert forbids(constraint.take(rows)) == moved
+
+
+def test_nothing_is_forbidden_without_pairs():
+    assert Constraint.of([], [], 3).empty
+    assert not Constraint.of([0], [1], 3).empty
+    assert not Constraint.of([], [], 3, group=[0, 1, 0]).empty
+    assert Constraint.of([], [], 0).empty
+
+
+@given(constraints(), st.integers(1, 5), st.sampled_from(["auto", "always", "never"]))
+def test_class_balance_keeps_a_constraint_in_each_step(made, classes, screening):
+    constraint, rng = made
+    n = len(constraint)
+    counts = rng.choice([0, 0, 1, 2, 5, 10], (n, classes))
+    ties = ties_of(rng, n)
+    columns = counts.any(axis=0)
+
+    def best(taken, left):
+        filled = {r for r in left if counts[r].any()}
+        if not filled or columns.sum() < 2:
+            return min(filled or left, key=lambda r: ties[r])
+        mix = counts[taken].sum(axis=0)
+        heights = {}
+        for row in filled:
+            shares = (mix + counts[row])[columns] / (mix + counts[row]).sum()
+            shares = shares[shares > 0]
+            heights[row] = -(shares * np.log(shares)).sum() / np.log(columns.sum())
+        top = max(heights.values()) - TOLERANCE
+        return min((r for r in filled if heights[r] >= top), key=lambda r: ties[r])
+
+    found = balance_greedy(counts, ties=ties, constraint=constraint, screening=screening)
+    assert found.rows.tolist() == by_hand(best, constraint)
+    k = int(rng.integers(0, n + 1))
+    short = balance_greedy(counts, k, ties=ties, constraint=constraint, screening=screening)
+    assert short.rows.tolist() == found.rows[:k].tolist()
+
+
+@pytest.mark.parametrize("screening", ["always", "never"])
+def test_class_balance_of_many_rows_does_not_depend_on_screening(screening):
+    rng = np.random.default_rng(1)
+    n = 600
+    counts = rng.multinomial(64, rng.dirichlet(np.full(5, 0.4), n).mean(axis=0), n)
+    counts[::3] = np.eye(5, dtype=int)[rng.integers(0, 5, n)][::3] * 64
+    pick, other = rng.integers(0, n, (2, 2 * n))
+    apart = pick != other
+    constraint = Constraint.of(pick[apart], other[apart], n)
+    ties = ties_of(rng, n)
+    expected = balance_greedy(counts, ties=ties, constraint=constraint).rows
+    found = balance_greedy(counts, ties=ties, constraint=constraint, screening=screening).rows
+    assert found.tolist() == expected.tolist()
+    first = n - constraint.count(found)
+    assert constraint.open().admit(found).tolist() == found[:first].tolist()
+
+
+@given(constraints(), st.integers(2, 9), st.integers(2, 9))
+def test_kcenter_keeps_a_constraint_in_each_step(made, block, candidates):
+    constraint, rng = made
+    n = len(constraint)
+    x = rng.integers(0, 4, (n, 2)).astype(np.float64)
+    ties, start = ties_of(rng, n), int(rng.integers(n))
+
+    def best(taken, left):
+        if not taken:
+            return start
+        gap = {r: min(((x[r] - x[c]) ** 2).sum() for c in taken) for r in left}
+        top = max(gap.values())
+        return min((r for r in left if gap[r] == top), key=lambda r: ties[r])
+
+    options = {
+        "ties": ties, "start": start, "constraint": constraint, "block": block,
+        "candidates": candidates,
+    }  # fmt: skip
+    found = kcenter_greedy(x, n, **options)
+    assert found.rows.tolist() == by_hand(best, constraint)
+    for i in range(1, n):
+        gap = np.sqrt(((x[found.rows[i]] - x[found.rows[:i]]) ** 2).sum(axis=1).min())
+        assert found.distance[i] == pytest.approx(gap)
+    k = int(rng.integers(1, n + 1))
+    assert kcenter_greedy(x, k, **options).rows.tolist() == found.rows[:k].tolist()
+
+
+@given(constraints())
+def test_given_rows_forbid_too(made):
+    constraint, rng = made
+    n = len(constraint)
+    given_rows = rng.permutation(n)[: int(rng.integers(1, n + 1))]
+    ties = ties_of(rng, n)
+    options = {"ties": ties, "given": given_rows, "constraint": constraint}
+    counts = rng.integers(1, 5, (n, 3))
+    k = n - len(given_rows)
+    for rows in (
+        balance_greedy(counts, **options).rows,
+        kcenter_greedy(counts.astype(np.float32), k, **options).rows,
+    ):
+        assert sorted([*rows.tolist(), *given_rows.tolist()]) == list(range(n))
+        taken = constraint.open(given_rows).admit(rows).tolist()
+        assert rows[: len(taken)].tolist() == taken
+
+
+@given(constraints(), st.integers(1, 4))
+def test_turns_pass_over_what_is_forbidden(made, k):
+    constraint, rng = made
+    n = len(constraint)
+    groups = rng.integers(0, k, n)
+    within = np.empty(n, np.int64)
+    for group in range(k):
+        members = np.flatnonzero(groups == group)
+        within[members] = rng.permutation(members.size)
+    per_turn = rng.integers(1, 3, k)
+    found = round_robin(groups, within, per_turn, constraint)
+    edges = forbids(constraint)
+
+    def turns(left, *, keep):
+        taken, waiting = [], set()
+        while left:
+            for group in range(k):
+                for _ in range(per_turn[group]):
+                    mine = [r for r in left if groups[r] == group]
+                    if mine:
+                        row = min(mine, key=lambda r: within[r])
+                        taken.append(row)
+                        left.discard(row)
+                        waiting |= left & edges[row] if keep else set()
+                        left -= edges[row] if keep else set()
+        return taken, waiting
+
+    first, rest = turns(set(range(n)), keep=True)
+    assert found.tolist() == first + turns(rest, keep=False)[0]
