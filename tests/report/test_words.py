@@ -67,9 +67,13 @@ def test_curate_states_the_figures_and_what_makes_them_weak():
          "of as many patches have 0.50 to 0.70."),
         ("The rarest class, water, has x2.3 its share in the pool; in random picks x0.70 to x1.4."),
         "38 % of the picks share pixels with another pick; 31 % of random picks would.",
-        ("12 patches that share over half of their ground with an earlier pick were put at the end "
-         "of the ranking."),
+        ("12 patches that share more than 50 % of their ground with an earlier one were put at the "
+         "end of the ranking."),
     ]  # fmt: skip
+    assert picks(put_back=12, repeats=3).lines[-1] == (
+        "3 of the 79 picks share more than 50 % of their ground with an earlier one: without those "
+        "the pool has 76 patches."
+    )
     none = picks("worse", rare=against(0.0, "worse", 0.2, 1.4, 1.0))
     assert "water, is not in the selection; random picks hold it." in none.lines[2]
 
@@ -81,9 +85,6 @@ def test_curate_claims_nothing_without_a_comparison():
     assert said(picks(drawn=True)).endswith(", drawn at random: the baseline for other methods")
     assert said(picks(kept=790)) == "790 of 790 patches kept: all of them, so nothing was chosen"
     assert said(picks(kept=0)) == "No patch kept: the budget is below one patch"
-    assert curate.default("fa", "there are no masks.") == (
-        "No method was stated, so fa was taken: there are no masks."
-    )
 
 
 def test_methods_beside_each_other_are_better_tied_or_the_same():
