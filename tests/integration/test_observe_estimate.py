@@ -55,7 +55,7 @@ def test_a_plan_and_its_answers(found, tmp_path):
     assert told["estimate"] == labelled["estimate"]
     assert told["truth"] is None
     text = estimate(found.pairs, *options).out
-    assert "95% confidence" in text
+    assert "95 % interval" in text
     assert "of all tiles" in text
     assert "Truth by all labels" in text
 

@@ -104,7 +104,8 @@ def test_again_nothing_is_done(observing, trained, capsys):  # noqa: F811
     shown = capsys.readouterr().out.splitlines()
     assert shown[0] == "Nothing to do: this observer is trained."
     assert shown[1].startswith(f"Observer {out} (nano, kriged, supervision structural), from 5 ")
-    assert shown[2].startswith("At OBR 0.12, tile mAP of 50 test tiles:")
+    assert shown[2].startswith("With 12 % of the tiles observed, tile mAP ")
+    assert "At OBR 0.12, tile mAP of 50 test tiles:" in shown
     assert digest_tree(out, skip=()) == before
 
 

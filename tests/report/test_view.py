@@ -2,7 +2,9 @@ import numpy as np
 import pytest
 
 from foveate.errors import DataError
+from foveate.files import read_json, write_json
 from foveate.report import human, write_report
+from foveate.report.chance import against, judged, random_picks
 from foveate.report.data import read_run
 from foveate.report.pictures import Album
 from foveate.report.view import build
@@ -156,3 +158,45 @@ def test_errors(tmp_path, make_run):
     (run / "tables/methods.parquet").unlink()
     with pytest.raises(DataError, match="not finished"):
         write_report(run)
+
+
+def test_near_duplicates_and_the_default_are_on_the_page(make_run):
+    run = make_run(methods={"random": np.arange(8)[::-1]}, classes=None)
+    record = read_json(run / "run.json")
+    record["summary"] |= {
+        "default_method": "random", "default_reason": "No masks: drawn at random.",
+        "max_overlap": 0.5,
+    }  # fmt: skip
+    record["summary"]["methods"]["random"] |= {"put_back": 3, "repeats": 1}
+    write_json(run / "run.json", record)
+    panel = view_of(run).panels[0]
+    assert panel.headline.endswith("drawn at random: the baseline for other methods")
+    assert panel.verdicts[0] == "No masks: drawn at random."
+    assert panel.verdicts[1].startswith(
+        "1 of the 2 picks share more than 50\u202f% of their ground"
+    )
+
+
+def test_chance_is_what_random_picks_would_have():
+    counts = np.random.default_rng(0).integers(0, 100, (60, 3)) * [1, 1, 0]
+    counts[7, 2] = 50
+    drawn = random_picks(counts, 12, draws=4000)
+    # By hand: an odd patch is in a fifth of the selections, and shares are those of the pool.
+    assert (drawn.share[:, 2] > 0).mean() == pytest.approx(0.2, abs=0.03)
+    assert drawn.share[:, 0].mean() == pytest.approx(counts[:, 0].sum() / counts.sum(), abs=0.01)
+    # The same where the totals are drawn from their distribution.
+    many = np.tile(counts, (100, 1))
+    rough, exact = (random_picks(many, 3000, draws=n) for n in (3000, 300))
+    assert rough.share.std(axis=0) == pytest.approx(exact.share.std(axis=0), rel=0.25)
+    assert rough.entropy.mean() == pytest.approx(exact.entropy.mean(), abs=0.002)
+
+
+def test_a_figure_is_better_only_beyond_chance_and_after_holm():
+    drawn = np.linspace(0, 1, 1999)
+    inside, outside = against(0.5, drawn), against(1.5, drawn)
+    assert [one.verdict for one in judged([inside, outside])] == ["tied", "better"]
+    assert judged([against(-1.0, drawn)])[0].verdict == "worse"
+    # Just outside the interval: alone it counts, among many it does not.
+    edge = against(0.98, drawn)
+    assert judged([edge])[0].verdict == "better"
+    assert judged([edge, *[inside] * 15])[0].verdict == "open"

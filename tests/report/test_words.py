@@ -67,9 +67,13 @@ def test_curate_states_the_figures_and_what_makes_them_weak():
          "of as many patches have 0.50 to 0.70."),
         ("The rarest class, water, has x2.3 its share in the pool; in random picks x0.70 to x1.4."),
         "38 % of the picks share pixels with another pick; 31 % of random picks would.",
-        ("12 patches that share over half of their ground with an earlier pick were put at the end "
-         "of the ranking."),
+        ("12 patches that share more than 50 % of their ground with an earlier one were put at the "
+         "end of the ranking."),
     ]  # fmt: skip
+    assert picks(put_back=12, repeats=3).lines[-1] == (
+        "3 of the 79 picks share more than 50 % of their ground with an earlier one: without those "
+        "the pool has 76 patches."
+    )
     none = picks("worse", rare=against(0.0, "worse", 0.2, 1.4, 1.0))
     assert "water, is not in the selection; random picks hold it." in none.lines[2]
 
@@ -81,9 +85,6 @@ def test_curate_claims_nothing_without_a_comparison():
     assert said(picks(drawn=True)).endswith(", drawn at random: the baseline for other methods")
     assert said(picks(kept=790)) == "790 of 790 patches kept: all of them, so nothing was chosen"
     assert said(picks(kept=0)) == "No patch kept: the budget is below one patch"
-    assert curate.default("fa", "there are no masks.") == (
-        "No method was stated, so fa was taken: there are no masks."
-    )
 
 
 def test_methods_beside_each_other_are_better_tied_or_the_same():
@@ -309,6 +310,15 @@ def test_select_repeats_what_training_found(verdict, trained, chosen):
     assert any("random tiles 0.580" in line for line in headline.lines) == bool(verdict)
 
 
+def test_what_is_not_settled_says_why():
+    few = against_random("open") | {"groups": 5}
+    assert "over 5 groups of scenes, which are too few to be sure." in " ".join(
+        observer.trained(evaluation(against_random=few)).lines
+    )
+    many = observer.trained(evaluation(against_random=against_random("open")))
+    assert "not sure after Holm's correction for the number of policies." in " ".join(many.lines)
+
+
 def test_training_states_other_baselines_without_an_interval():
     def lines(**facts):
         return " ".join(observer.trained(evaluation(**facts)).lines)
@@ -408,7 +418,7 @@ def test_a_search_says_whether_anything_was_found():
         == '2 of 3 hits show "boat" more likely than not, the best with 93 % probability'
     )
     assert found.lines[1] == (
-        '2 hits were not observed: there the observer expects "boat" by the overview.'
+        "2 hits were not observed: scored by what the observer makes of the overview."
     )
     absent = scenes.searched("boat", hits(0.03, 0.01), probable=True)
     assert said(absent) == (

@@ -38,6 +38,8 @@ class MethodData:
         options: Option -> value.
         report: What else the method reported, JSON-ready.
         seconds: Time of ranking; NaN when not on record.
+        put_back: Tiles that were ranked last because they share ground with an earlier one.
+        repeats: Picks among these.
     """
 
     name: str
@@ -51,6 +53,8 @@ class MethodData:
     options: dict[str, Any] = field(default_factory=dict)
     report: dict[str, Any] = field(default_factory=dict)
     seconds: float = float("nan")
+    put_back: int = 0
+    repeats: int = 0
 
     @property
     def depth(self) -> int:
@@ -200,6 +204,8 @@ def _methods(run: Run, place: dict[str, int]) -> list[MethodData]:
                 options=summary.get("options", {}),
                 report=summary.get("report", {}),
                 seconds=steps.get(f"rank {name}", {}).get("seconds", float("nan")),
+                put_back=int(summary.get("put_back") or 0),
+                repeats=int(summary.get("repeats") or 0),
             )
         )
     return methods

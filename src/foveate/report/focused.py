@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
 
@@ -151,10 +152,9 @@ def _rows_note(run: Focused, shown: int) -> str:
 
 def _facts(run: Focused) -> list[tuple[str, str]]:
     summary = run.record["summary"]
-    pool, job = summary.get("pool", {}), run.record.get("job", {})
+    pool = summary.get("pool", {})
     kind = "georeferenced" if pool.get("georeferenced") else "no georeference"
     bands = human.plural(int(pool.get("bands", 0)), "band")
-    budget = job.get("passes")
     query = _about(run, "query")
     found = [
         ("Images", human.count(len(run.looks))),
@@ -162,9 +162,22 @@ def _facts(run: Focused) -> list[tuple[str, str]]:
         ("Model", (run.encoder or {}).get("name", "?")),
         ("Goal", _about(run, "goal") + (f": \u201c{query}\u201d" if query else "")),
         ("Mode", _about(run, "mode")),
-        ("Budget", f"{budget:g} passes an image" if budget else "no limit of passes"),
+        ("Budget", _budget(run)),
     ]
     return found if len(run.looks) > 1 else [("Image", run.looks[0].name), *found[1:]]
+
+
+def _budget(run: Focused) -> str:
+    """Say what a look might spend; of looks of earlier versions the job says it."""
+    stated = run.record.get("job", {}).get("passes")
+    each = [number(look.result.get("passes_budget", stated)) for look in run.looks]
+    known = [value for value in each if math.isfinite(value) and value > 0]
+    if len(known) < len(each):
+        return "no limit of passes"
+    low, high = min(known), max(known)
+    return f"{words.passes(high)} an image" if low == high else (
+        f"{words.amount(low)} to {words.passes(high)} an image"
+    )  # fmt: skip
 
 
 def _excluded(run: Focused) -> str:

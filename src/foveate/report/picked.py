@@ -10,7 +10,7 @@ import numpy as np
 
 from foveate.report import numbers
 from foveate.report.chance import against, judged, random_picks
-from foveate.report.words.curate import Picks, default, kept, side_by_side
+from foveate.report.words.curate import Picks, kept, side_by_side
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -31,7 +31,8 @@ def picked(run: RunData, degree: NDArray[np.int64]) -> list[Picks]:
     """
     even, rare = _classes(run)
     balance = None if run.counts is None else numbers.balance(run.counts, np.arange(run.n))
-    found = []
+    found, bound = [], run.record.get("summary", {}).get("max_overlap")
+    bound = 1.0 if bound is None else float(bound)
     for i, method in enumerate(run.methods):
         shared = numbers.overlaps(run.scene[method.picks], run.windows[method.picks]) > 0
         found.append(
@@ -41,7 +42,9 @@ def picked(run: RunData, degree: NDArray[np.int64]) -> list[Picks]:
                 run.classes[balance.rarest] if balance is not None and even[i] else "",
                 float(shared.mean()) if method.picks.size else 0.0,
                 numbers.overlap_by_chance(degree, method.picks.size),
-                int(method.report.get("put_back") or 0),
+                method.put_back,
+                method.repeats,
+                bound,
             )
         )  # fmt: skip
     return found
@@ -54,12 +57,13 @@ def headlines(run: RunData, found: list[Picks]) -> dict[str, Headline]:
         run: The run.
         found: Its selections, see `picked`.
     """
-    chosen = run.record.get("summary", {}).get("default_method") or {}
+    summary = run.record.get("summary", {})
+    reason = summary.get("default_reason") or ""
     said = {}
     for method, one in zip(run.methods, found, strict=True):
         headline = kept(one)
-        if chosen.get("name") == method.name:
-            headline = headline._replace(notes=(*headline.notes, default(**chosen)))
+        if reason and summary.get("default_method") == method.name:
+            headline = headline._replace(notes=(reason, *headline.notes))
         said[method.name] = headline
     return said
 

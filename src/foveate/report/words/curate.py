@@ -29,7 +29,10 @@ class Picks(NamedTuple):
         rarest: Name of that class.
         repeated: Share of the picks that overlap another pick.
         repeated_by_chance: The same of random picks.
-        put_back: Patches that were ranked last because an earlier one shows most of their ground.
+        put_back: Patches that were ranked last because they share more than `overlap` of their
+            ground with an earlier one.
+        repeats: Picks among these, which the budget was too large to do without.
+        overlap: Share of the ground.
     """
 
     method: str
@@ -43,6 +46,8 @@ class Picks(NamedTuple):
     repeated: float = 0.0
     repeated_by_chance: float = 0.0
     put_back: int = 0
+    repeats: int = 0
+    overlap: float = 0.5
 
 
 def kept(found: Picks) -> Headline:
@@ -103,12 +108,19 @@ def _repeats(found: Picks) -> list[str]:
             f"{human.share(found.repeated)} of the picks share pixels with another pick; "
             f"{human.share(found.repeated_by_chance)} of random picks would."
         )
-    if found.put_back:
+    if found.repeats:
+        rows.append(
+            f"{human.count(found.repeats)} of the {human.count(found.kept)} picks share more than "
+            f"{human.share(found.overlap)} of their ground with an earlier one: without those the "
+            f"pool has {human.plural(found.kept - found.repeats, 'patch', 'patches')}."
+        )
+    elif found.put_back:
         one = found.put_back == 1
         rows.append(
             f"{human.plural(found.put_back, 'patch', 'patches')} that "
-            f"{'shares' if one else 'share'} over half of {'its' if one else 'their'} ground with "
-            f"an earlier pick {'was' if one else 'were'} put at the end of the ranking."
+            f"{'shares' if one else 'share'} more than {human.share(found.overlap)} of "
+            f"{'its' if one else 'their'} ground with an earlier one {'was' if one else 'were'} "
+            "put at the end of the ranking."
         )
     return rows
 
@@ -137,9 +149,3 @@ def side_by_side(verdicts: Sequence[tuple[str, str]], same: Sequence[tuple[str, 
             parts.append(f"Less even: {', '.join(groups['worse'])}.")
     parts += [f"{a} and {b} kept the very same patches." for a, b in same]
     return " ".join(parts)
-
-
-def default(name: str, reason: str) -> str:
-    """Say which method was taken because none was stated, and why."""
-    why = f": {reason.rstrip('.')}" if reason else ""
-    return f"No method was stated, so {name} was taken{why}."

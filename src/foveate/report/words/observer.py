@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from foveate.report import human
 from foveate.report.stage import number
 from foveate.report.words import Headline
+from foveate.stats import FEWEST
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -175,7 +176,11 @@ def figures(gap: Compared | None) -> str:
     text += f"; difference {signed(gap.value - gap.random)}, 95{human.GAP}% interval "
     text += f"{signed(gap.low)} to {signed(gap.high)} over {human.plural(gap.groups, 'group')}"
     text += " of scenes"
-    return f"{text}, too few or too many comparisons to be sure" if gap.verdict == "open" else text
+    if gap.verdict != "open":
+        return text
+    if gap.groups < FEWEST:
+        return f"{text}, which are too few to be sure"
+    return f"{text}, not sure after Holm\u2019s correction for the number of policies"
 
 
 def _figures(gap: Compared | None) -> str:

@@ -185,7 +185,7 @@ def searched(name: str, hits: Sequence[Mapping[str, Any]], *, probable: bool) ->
     notes = []
     if guessed:
         one = human.plural(guessed, "hit was", "hits were")
-        notes.append(f"{one} not observed: there the observer expects {what} by the overview.")
+        notes.append(f"{one} not observed: scored by what the observer makes of the overview.")
     if not probable:
         text = f"{human.plural(len(hits), 'tile')} most like {what}, which may be in none of them"
         return Headline(
@@ -195,7 +195,8 @@ def searched(name: str, hits: Sequence[Mapping[str, Any]], *, probable: bool) ->
     if not likely:
         bound = f"no tile shows it with more than {human.share(best)} probability"
         return Headline(f"{what} is probably not here: {bound}", tuple(notes))
-    text = f"{human.count(likely)} of {human.plural(len(hits), 'hit')} show {what} more likely "
+    show = "shows" if likely == 1 else "show"
+    text = f"{human.count(likely)} of {human.plural(len(hits), 'hit')} {show} {what} more likely "
     return Headline(f"{text}than not, the best with {human.share(best)} probability", tuple(notes))
 
 
