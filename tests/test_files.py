@@ -2,15 +2,18 @@ import errno
 import json
 import os
 import stat
+import tempfile
 from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from foveate import files
-from foveate.errors import DataError, StorageError
+from foveate.errors import DataError, ParameterError, StorageError
 
 
 def leftovers(folder):
@@ -246,3 +249,61 @@ def test_fingerprint_of_a_large_file_sees_size_time_and_samples(tmp_path, monkey
 def test_fingerprint_of_a_missing_file_is_a_data_error(tmp_path):
     with pytest.raises(DataError, match=r"cannot read '.*none': No such file or directory"):
         files.fingerprint(tmp_path / "none")
+
+
+# --- names and texts of users ------------------------------------------------------------------
+
+
+@given(st.binary(min_size=1, max_size=12).filter(lambda b: not {0, 47} & set(b)))
+def test_every_name_is_printable_and_leads_back_to_its_file(name):
+    with tempfile.TemporaryDirectory() as folder:
+        path = os.fsdecode(os.fsencode(folder) + b"/x" + name)
+        Path(path).write_text("content")
+        text = files.printable(path)
+        text.encode()
+        assert Path(files.stored_path(text)).read_text() == "content"
+
+
+def test_names_that_are_text_stay():
+    for name in ("a.tif", "é 漢 🛰", r"C:\x1.tif", ""):
+        assert files.printable(name) == name
+        assert files.stored_path(name) == name
+
+
+def test_records_hold_names_that_are_no_utf8_as_text(tmp_path):
+    name = os.fsdecode(b"caf\xe9")
+    files.write_json(tmp_path / "a.json", {name: [name]})
+    assert files.read_json(tmp_path / "a.json") == {"caf\\xe9": ["caf\\xe9"]}
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16"])
+def test_texts_of_users_are_utf8_or_have_a_mark(tmp_path, encoding):
+    path = tmp_path / "a.txt"
+    path.write_bytes("é\r\n漢".encode(encoding))
+    assert files.read_text(path, "list") == "é\r\n漢"
+
+
+@pytest.mark.parametrize(
+    ("data", "message"),
+    [
+        (b"a\nb\xe9", r"cannot read the list '.*a.txt': 'utf-8'.*\(line 2\).*iconv"),
+        (b"a\0b", "it holds zeros, as no text does"),
+        ("a".encode("utf-16-le"), "it holds zeros, as no text does"),
+        (b"\xff\xfea", "'utf-16-le'.*truncated"),
+    ],
+)
+def test_other_encodings_are_refused_without_a_word_of_deleting(tmp_path, data, message):
+    path = tmp_path / "a.txt"
+    path.write_bytes(data)
+    with pytest.raises(DataError, match=message) as caught:
+        files.read_text(path, "list")
+    assert "elete" not in str(caught.value)
+
+
+def test_texts_that_are_not_there(tmp_path):
+    with pytest.raises(DataError, match=r"cannot read '.*none': No such file"):
+        files.read_text(tmp_path / "none")
+    with pytest.raises(DataError, match="Is a directory"):
+        files.read_text(tmp_path, "list")
+    with pytest.raises(ParameterError, match=r"an empty path of the list.*variable of the shell"):
+        files.read_text("", "list")

@@ -1,7 +1,11 @@
 import json
+import re
+import unicodedata
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from foveate.errors import DataError
 from foveate.labels import IGNORED, Legend, count_classes, pack
@@ -213,3 +217,129 @@ def test_an_unquoted_colour_is_a_comment_in_yaml(tmp_path):
     (tmp_path / "classes.yaml").write_text("classes:\n  land: #8429F6\n  water: '#E2A929'\n")
     with pytest.raises(DataError, match=r"has no value.*Quote the colour: land"):
         Legend.from_file(tmp_path / "classes.yaml")
+
+
+# --- ranges, limits and tolerance --------------------------------------------------------------
+
+WHOLE = st.integers(-20, 20)
+ENTRIES = (
+    WHOLE
+    | st.tuples(WHOLE, WHOLE).map(lambda ab: f"{min(ab)}-{max(ab)}")
+    | st.tuples(WHOLE, WHOLE).map(lambda ab: f"{min(ab)} .. {max(ab)}")
+    | st.tuples(st.sampled_from(["<", "<=", ">", ">="]), WHOLE).map(lambda ob: f"{ob[0]}{ob[1]}")
+)
+
+
+def holds(entry, value):
+    """Whether an entry of a classes file holds a value, by a reading of its own."""
+    if isinstance(entry, int):
+        return value == entry
+    if entry[0] in "<>":
+        sign = entry.rstrip("-0123456789")
+        limit = int(entry.removeprefix(sign))
+        ways = {"<": value < limit, "<=": value <= limit, ">": value > limit, ">=": value >= limit}
+        return ways[sign]
+    low, high = re.fullmatch(r"(-?\d+)(?: \.\. |-)(-?\d+)", entry).groups()
+    return int(low) <= value <= int(high)
+
+
+def gap(entry, value):
+    """How far a value is from an entry, over the whole numbers nearby."""
+    return min((abs(value - v) for v in range(-100, 101) if holds(entry, v)), default=np.inf)
+
+
+@given(
+    groups=st.lists(st.lists(ENTRIES, min_size=1, max_size=3), min_size=1, max_size=4),
+    ignored=st.lists(ENTRIES, max_size=2),
+    values=st.lists(st.integers(-40, 40), min_size=1, max_size=30),
+    tolerance=st.sampled_from([0, 0, 3]),
+    kind=st.sampled_from([np.int8, np.int32, np.int64, np.float32]),
+)
+def test_decoding_agrees_with_a_reading_value_by_value(groups, ignored, values, tolerance, kind):
+    content = {
+        "classes": {f"c{i}": group for i, group in enumerate(groups)},
+        "ignore": list(dict.fromkeys(ignored)),
+        "tolerance": tolerance,
+    }
+    entries = [(e, i) for i, group in enumerate(groups) for e in group]
+    entries += [(e, IGNORED) for e in content["ignore"]]
+    shared = [
+        v for v in range(-60, 61)
+        if sum(holds(e, v) for e, _ in entries) > 1
+    ]  # fmt: skip
+    if shared:
+        with pytest.raises(DataError, match="stands for two classes"):
+            Legend.from_dict(content)
+        return
+    legend = Legend.from_dict(content)
+    assert Legend.from_dict(json.loads(json.dumps(legend.to_dict()))) == legend
+    expected = []
+    for value in values:
+        gaps = [(gap(e, value), code) for e, code in entries]
+        nearest = min(g for g, _ in gaps)
+        codes = {code for g, code in gaps if g == nearest}
+        expected.append(codes.pop() if nearest <= tolerance and len(codes) == 1 else None)
+    mask = np.array([values], kind)
+    if None in expected:
+        with pytest.raises(DataError, match="unknown class value"):
+            legend.decode(mask)
+    else:
+        assert legend.decode(mask).tolist() == [expected]
+    for value, code in zip(values, expected, strict=True):
+        if tolerance == 0:
+            assert legend.knows(value) == (code is not None and code >= 0)
+
+
+@given(st.lists(st.integers(0, 5), min_size=1), st.sampled_from([np.uint8, np.uint16, np.int64]))
+def test_values_that_are_looked_up_are_those_that_are_searched(codes, kind):
+    legend = Legend.from_dict({"classes": {"a": [0, 3], "b": "1-2"}, "ignore": [">=4"]})
+    few, many = np.array([codes], kind), np.array([codes + [0] * 70000], kind)
+    assert legend.decode(few).tolist() == legend.decode(many)[:, : len(codes)].tolist()
+
+
+def test_limits_of_floats_are_exact():
+    legend = Legend.from_dict({"classes": {"low": "<0.5", "high": ">=0.5"}})
+    below = np.nextafter(0.5, 0)
+    assert legend.decode(np.array([[below, 0.5, -np.inf, 1e300]])).tolist() == [[0, 1, 0, 1]]
+    with pytest.raises(DataError, match="unknown class value"):
+        legend.decode(np.array([[np.nan]]))
+
+
+def test_whole_numbers_at_the_ends_of_their_type():
+    legend = Legend.from_dict({"classes": {"low": "<128", "high": ">=128"}})
+    for kind in (np.uint8, np.int16, np.int64):
+        ends = np.array([[np.iinfo(kind).min, 127, 127, np.iinfo(kind).max]]).astype(kind)
+        assert legend.decode(ends).tolist() == [[0, 0, 0, int(kind != np.int8)]]
+
+
+def test_a_list_of_two_is_no_range_and_the_error_says_so():
+    legend = Legend.from_dict({"classes": {"crops": [10, 19], "town": 30}})
+    assert legend.decode(np.array([[10, 19, 30]])).tolist() == [[0, 0, 1]]
+    with pytest.raises(DataError, match=r'crops: \[10, 19\] names two values.*crops: "10-19"'):
+        legend.decode(np.array([[14]]))
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        ({"classes": {"a": "19-10"}}, r"'19-10' holds no value.*a: \"10-19\""),
+        ({"classes": {"a": "<10", "b": "5-7"}}, "the value 5 stands for two classes"),
+        ({"classes": {"a": "<10", "b": "<5"}}, "below all limits stands for two classes"),
+        ({"classes": {"a": "<10", "b": "#000000"}}, "mixes colours and integers"),
+        ({"classes": {"a": "<ten"}}, "'<ten' is no colour.*a range '10-19'"),
+        ({"classes": {"a": 2**60}}, "Values go up to"),
+        ({"classes": {1: 1}}, "write it in quotes, '1'"),
+        ({"classes": {True: 1}}, "write it in quotes, 'true'"),
+    ],
+)
+def test_ranges_that_cannot_be(content, message):
+    with pytest.raises(DataError, match=message):
+        Legend.from_dict(content)
+
+
+def test_ignored_names_and_colours_may_be_composed_otherwise():
+    nfc, nfd = (unicodedata.normalize(form, "é") for form in ("NFC", "NFD"))
+    content = {"classes": {nfd: 1, "b": 2}, "ignore": [nfc]}
+    assert Legend.from_dict(content).names == ("b",)
+    legend = Legend.from_dict({"classes": {nfd: 1}, "colors": {nfc: "#010203"}})
+    assert (legend.names, legend.colors) == ((nfc,), ("#010203",))

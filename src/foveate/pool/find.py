@@ -85,7 +85,7 @@ _SAID: dict[Reason, tuple[str, str, str]] = {
         "files are by their names images and not read as masks", "",
     ),
 }  # fmt: skip
-_QUIET: frozenset[Reason] = frozenset({"other", "image"})
+_QUIET: frozenset[Reason] = frozenset({"other"})
 
 _SYSTEM = frozenset(
     {
@@ -324,12 +324,10 @@ def _split_glob(path: Path) -> tuple[Path | None, re.Pattern[str] | None]:
         return None, None
     pattern = ""
     for part in path.parts[place:]:
-        if part == "**":
-            pattern += "((?:[^/]+/)*)"
-            continue
-        pattern += _glob_part(part) + "/"
+        pattern += "((?:[^/]+/)*)" if part == "**" else _glob_part(part) + "/"
     # A glob may name folders: everything below them is meant.
-    return Path(*path.parts[:place]), re.compile(f"{pattern.removesuffix('/')}(/.*)?", re.DOTALL)
+    end = "(.*)" if path.name == "**" else "(/.*)?"
+    return Path(*path.parts[:place]), re.compile(pattern.removesuffix("/") + end, re.DOTALL)
 
 
 def _glob_part(part: str) -> str:

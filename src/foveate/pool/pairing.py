@@ -88,10 +88,9 @@ def pair_files(
         notes = pictures.notes()
     else:
         pictures, labels = find_both(images, masks, mask_suffix)
-        used = {printable(str(f.path)) for f in labels.files}
-        # That the masks are among the images is expected, and what is said twice was said.
-        notes = [n for n in pictures.notes() if not n.items or not used.issuperset(n.items)]
-        notes += [n for n in labels.notes() if n not in notes]
+        # What is read as the other is not left out, and what is said twice was said.
+        notes = _unused(pictures.notes(), labels)
+        notes += [n for n in _unused(labels.notes(), pictures) if n not in notes]
     notes += content_notes(pictures.files)
     scenes, told = _stack(pictures.files, stack)
     notes += told
@@ -112,6 +111,12 @@ def pair_files(
         for f, paths in sorted(scenes, key=lambda scene: scene[0].key)
     ]
     return Pairing(tuple(rows), pictures, labels, tuple(others), tuple(notes))
+
+
+def _unused(notes: list[Note], other: Found) -> list[Note]:
+    """Return the notes that speak of more than files which are read as something else."""
+    used = {printable(str(f.path)) for f in other.files}
+    return [n for n in notes if not used.issuperset(n.items)]
 
 
 def partners(

@@ -160,7 +160,10 @@ def _plain_masks(found: Found) -> Found:
     """Leave images out that lie among masks, as far as their folders say so."""
     folder = {f.path: _folder_role(f) for f in found.files}
     both = "mask" in folder.values()
-    pictures = [f for f in found.files if folder[f.path] != "mask"] if both else []
+    pictures = [
+        f for f in found.files
+        if both and folder[f.path] != "mask" and _role(f.path.stem) != "mask"
+    ]  # fmt: skip
     return found.without("image", pictures) if len(pictures) < len(found.files) else found
 
 

@@ -16,7 +16,7 @@ _BESIDE = (".aux.xml", ".ovr", ".msk")  # after the name, and what takes the suf
 _INSTEAD = (".tfw", ".tifw", ".wld", ".pgw", ".pngw", ".jgw", ".jpgw", ".j2w", ".prj", ".aux.xml")
 
 _lock = threading.Lock()
-_folders: dict[int, str] = {}  # process -> its folder of links
+_folders: dict[int, Path] = {}  # process -> its folder of links
 
 
 def gdal_name(path: str) -> str:
@@ -38,27 +38,40 @@ def gdal_name(path: str) -> str:
     if os.fsencode(path) == text.encode():
         return text
     here = Path(path).absolute()
-    name = hashlib.blake2b(os.fsencode(here), digest_size=8).hexdigest()
-    link = Path(_folder(), f"{name}{printable(here.suffix)}")
-    others = [(here.with_name(here.name + end), f"{link.name}{end}") for end in _BESIDE]
-    others += [(here.with_suffix(end), f"{name}{end}") for end in _INSTEAD]
     with _lock:
-        _link(link, here)
-        for other, called in others:
-            _link(link.with_name(called), other)
-    return str(link)
+        if not _is_text(str(here.parent)):
+            # What a virtual raster names lies beside it.
+            here = _link(_folder() / _hash(here.parent), here.parent) / here.name
+        if _is_text(here.name):
+            return str(here)
+        name = _hash(here)
+        for end in _BESIDE:
+            _link(
+                _folder() / f"{name}{printable(here.suffix)}{end}", here.with_name(here.name + end)
+            )
+        for end in _INSTEAD:
+            _link(_folder() / f"{name}{end}", here.with_suffix(end))
+        return str(_link(_folder() / f"{name}{printable(here.suffix)}", here))
 
 
-def _folder() -> str:
+def _is_text(name: str) -> bool:
+    return printable(name) == name
+
+
+def _hash(path: Path) -> str:
+    return hashlib.blake2b(os.fsencode(path), digest_size=8).hexdigest()
+
+
+def _folder() -> Path:
     """Return the folder of this process for links; it is removed at the end."""
-    with _lock:
-        process = os.getpid()
-        if process not in _folders:
-            _folders[process] = tempfile.mkdtemp(prefix="foveate-names-")
-            atexit.register(shutil.rmtree, _folders[process], ignore_errors=True)
-        return _folders[process]
+    process = os.getpid()
+    if process not in _folders:
+        _folders[process] = Path(tempfile.mkdtemp(prefix="foveate-names-"))
+        atexit.register(shutil.rmtree, _folders[process], ignore_errors=True)
+    return _folders[process]
 
 
-def _link(link: Path, target: Path) -> None:
+def _link(link: Path, target: Path) -> Path:
     if target.exists() and not link.is_symlink():
         link.symlink_to(target)
+    return link
