@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 import pytest
 
@@ -139,6 +141,49 @@ def test_counts_that_are_none(counts):
 def test_a_depth_beyond_the_pool_ranks_everything(name, depth):
     found = rank(pool(counts=COUNTS), name, embeddings=X, depth=depth)
     assert found.depth == min(depth, 6)
+
+
+@pytest.mark.parametrize("name", ["fa", "fd", "kcenter"])
+@pytest.mark.parametrize(
+    ("factor", "dtype"),
+    [
+        (1e30, np.float32), (1e-30, np.float32), (1e200, np.float64), (1e-200, np.float64),
+        (3e-310, np.float64), (1e307, np.float64), (3.0, np.float32), (1e4, np.float16),
+        (1e-3, np.float16),
+    ],
+)  # fmt: skip
+def test_a_ranking_does_not_depend_on_the_unit_of_the_features(name, factor, dtype):
+    x = np.random.default_rng(0).normal(size=(40, 8)).astype(np.float32)
+    if dtype == np.float16:  # which keeps three digits
+        x = np.round(x)
+        factor = 2.0 ** round(math.log2(factor))
+    plain = rank(Pool.from_arrays(n=40), name, embeddings=x)
+    found = rank(Pool.from_arrays(n=40), name, embeddings=(x * np.float64(factor)).astype(dtype))
+    assert found.rows.tolist() == plain.rows.tolist()
+
+
+def test_features_of_any_usual_size_are_not_copied(tmp_path, monkeypatch):
+    np.save(tmp_path / "x.npy", np.random.default_rng(0).random((50, 4)).astype(np.float16) * 6e4)
+    x = np.load(tmp_path / "x.npy", mmap_mode="r")
+    seen = []
+
+    def mine(*, ids, embeddings, seed, progress=None):
+        from foveate.selection import Ranking
+
+        seen.append(embeddings)
+        return Ranking(np.arange(50), np.zeros(50), 50)
+
+    method = Method("mine", "Mine", "", mine, needs=("embeddings",))
+    found = rank(Pool.from_arrays(n=50), method, embeddings=x)
+    assert seen[0] is x
+    assert "feature_exponent" not in found.meta
+    huge = rank(Pool.from_arrays(n=50), method, embeddings=np.asarray(x, np.float32) * 1e30)
+    assert np.abs(seen[1]).max() <= 1
+    assert seen[1].dtype == np.float32
+    exponent = huge.meta["feature_exponent"]
+    np.testing.assert_array_equal(
+        seen[1], np.ldexp(np.asarray(x, np.float32) * np.float32(1e30), exponent)
+    )
 
 
 def test_agreement_of_a_ranking_with_itself_and_its_reverse():
