@@ -10,15 +10,15 @@ from pathlib import Path
 import numpy as np
 import pytest
 from PIL import Image, ImageDraw
+from table_rows import section
 
 from foveate.errors import FoveateError
 from foveate.labels import Legend
 from foveate.pool import open_pool
 from foveate.raster import write_cog
 
-PAGE = Path(__file__).resolve().parents[2] / "docs" / "what_counts_pairing.md"
 _ROW = re.compile(r"^\| `([\w-]+)` \| .* \| (.*) \|$", re.MULTILINE)
-ROWS = dict(_ROW.findall(PAGE.read_text(encoding="utf-8")))
+ROWS = dict(_ROW.findall(section("Files, pairs and classes")))
 CASES = {}
 HALVES = np.repeat([[3, 7]], 16, axis=0).repeat(8, axis=1)
 

@@ -3,7 +3,6 @@
 import json
 import math
 import re
-from pathlib import Path
 
 import numpy as np
 import pyarrow.parquet as pq
@@ -15,6 +14,7 @@ from command import here
 from pyproj import CRS, Geod, Transformer
 from rasterio.control import GroundControlPoint
 from rasterio.rpc import RPC
+from table_rows import Rows
 
 import foveate as fv
 from foveate.errors import BudgetError, DataError
@@ -32,7 +32,6 @@ from foveate.selection import Ranking
 from foveate.world import join, write_image
 
 pytestmark = pytest.mark.filterwarnings("ignore::rasterio.errors.NotGeoreferencedWarning")
-PAGE = Path(__file__).resolve().parents[2] / "docs" / "what_counts_place.md"
 WGS84 = Geod(ellps="WGS84")
 UTM, NORTH_UP = "EPSG:32633", Affine(10, 0, 500_000, 0, -10, 5_000_000)
 LOCAL = 'LOCAL_CS["Site (m)",LOCAL_DATUM["Site",0],UNIT["metre",1]]'
@@ -40,18 +39,7 @@ MOON, MARS = "ESRI:104903", "+proj=eqc +R=3396190 +units=m +no_defs"
 DISK = ("+proj=geos +h=35785831 +lon_0=0 +sweep=y", Affine(180e3, 0, -5.76e6, 0, -180e3, 5.76e6))
 POLAR = Affine(1000, 0, -32e3, 0, -1000, 32e3)  # the pole in the middle of 64 pixels
 ACROSS = ("EPSG:32760", Affine(100, 0, 816_500, 0, -100, 8_099_000))  # 180 degrees in the middle
-ROWS = {}
-
-
-def row(*keys):
-    """Mark the test of rows of the table."""
-
-    def mark(test):
-        for key in keys:
-            ROWS[key] = test.__name__
-        return test
-
-    return mark
+row = Rows("Where it lies")
 
 
 def raster(path, crs=None, transform=None, *, shape=(64, 64), data=None, rpcs=None, gcps=None):
@@ -726,6 +714,4 @@ def test_parts_without_a_georeference(tmp_path):
 
 
 def test_every_row_has_its_test_and_every_test_its_row():
-    keys = re.findall(r"^\| `([a-z0-9-]+)` \|", PAGE.read_text(encoding="utf-8"), re.MULTILINE)
-    assert len(keys) == len(set(keys))
-    assert set(keys) == set(ROWS)
+    row.check()

@@ -15,7 +15,7 @@ import foveate as fv
 from foveate.errors import DataError, ParameterError
 from foveate.raster import FileSource
 
-row = Rows("what_counts_validity.md")
+row = Rows("Which pixels are valid")
 PLACE = {"crs": "EPSG:32633", "transform": Affine(10, 0, 5e5, 0, -10, 5e6)}
 SIDE = 48
 RNG = np.random.default_rng(3)

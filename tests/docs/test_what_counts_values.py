@@ -16,7 +16,7 @@ from foveate.grid import Window
 from foveate.labels import Legend
 from foveate.raster import FileSource
 
-row = Rows("what_counts_values.md")
+row = Rows("What stored values mean")
 PLACE = {"crs": "EPSG:32633", "transform": Affine(10, 0, 5e5, 0, -10, 5e6)}
 RNG = np.random.default_rng(4)
 
