@@ -25,7 +25,7 @@ OPTIONS = {"fd": {"clusters": 3}, "lc-fd": {"fd": {"clusters": 3}, "m": 4}}
 
 
 @functools.cache
-def pool_of(stride=8, dates=1, seed=0, labelled=True):
+def pool_of(stride=8, dates=1, seed=0):
     """Tiles of 16 px every `stride` px, with as many dates of the same ground."""
     rng = np.random.default_rng(seed)
     box = GeoBox((SIDE, SIDE), Affine(10, 0, 5e5, 0, -10, 5e6), "EPSG:32633")
@@ -36,9 +36,7 @@ def pool_of(stride=8, dates=1, seed=0, labelled=True):
     tiles = Tiles.concat(tables)
     counts = rng.choice([0, 0, 10, 64, 256], (len(tiles), 4))
     counts[rng.random(len(tiles)) < 0.2] = 0
-    return Pool(
-        ids=tiles.tile_id, scenes=tuple(scenes), tiles=tiles, counts=counts if labelled else None
-    )
+    return Pool(ids=tiles.tile_id, scenes=tuple(scenes), tiles=tiles, counts=counts)
 
 
 def features(pool, seed=0):

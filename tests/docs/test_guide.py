@@ -213,7 +213,7 @@ def check_job(given):
     job = curate_job(**given)
     Budget.parse(job.budget)
     parse_name(job.model)
-    for method in job.methods:
+    for method in job.chosen_methods():
         get_method(method).options(job.preset, job.options.get(method))
 
 

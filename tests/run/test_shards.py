@@ -8,7 +8,7 @@ import pytest
 from foveate.embeddings import EncoderSpec
 from foveate.errors import DataError, ParameterError
 from foveate.run import Run, ShardStore, load_embeddings
-from foveate.run.shards import step_name
+from foveate.run.shards import step_name, to_half
 
 SPEC = EncoderSpec(name="m", dim=3, bands=(1,), fingerprint="f")
 
@@ -97,6 +97,14 @@ def test_the_matrix_can_be_deleted(tmp_path):
     x = np.array(fill(store(tmp_path)).x)
     (tmp_path / "matrix.npy").unlink()
     np.testing.assert_array_equal(store(tmp_path).finish().x, x)
+
+
+def test_vectors_of_which_float16_keeps_nothing_are_refused():
+    names = np.array(["t00", "t01"])
+    with pytest.raises(DataError, match=r"'t00' on is above 3e-08.*float16.*Normalise"):
+        to_half(names, np.array([[1e-9, -3e-8], [0, 0]], np.float32))
+    for x in ([[1e-9, 1.0]], [[0.0, 0.0]]):  # one of many features, a blank tile
+        assert to_half(names[:1], np.array(x, np.float32)).dtype == np.float16
 
 
 @pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf, 65505, 1e30])

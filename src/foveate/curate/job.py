@@ -93,5 +93,5 @@ def _check_options(job: CurateJob, methods: dict[str, Method]) -> None:
             f"the method{'s' if len(needy) > 1 else ''} {', '.join(needy)} need"
             f"{'' if len(needy) > 1 else 's'} masks, and none are given",
             "Class counts come from masks.",
-            "Give --masks FOLDER, or leave out --method for a method that needs none.",
+            "Give --masks FOLDER, or use fd, fa, kcenter or random.",
         )

@@ -12,8 +12,8 @@ if TYPE_CHECKING:
 LISTED = 500  # excluded tiles named
 _INPUTS = (
     "images", "masks", "classes", "labels_file", "probe", "tile", "stride", "edge", "min_valid",
-    "preset", "query", "prompt", "regions", "area", "cells", "crop", "partition", "search",
-    "neighbours", "depth", "forms", "feed", "selector",
+    "preset", "max_overlap", "query", "prompt", "regions", "area", "cells", "crop", "partition",
+    "search", "neighbours", "depth", "forms", "feed", "selector",
 )  # fmt: skip
 
 
@@ -65,6 +65,10 @@ def facts(run: RunData) -> list[tuple[str, str]]:
     ]
     if len(run.methods) > 1:
         found.insert(3, ("Methods", human.count(len(run.methods))))
+    if summary.get("default_reason"):
+        found.insert(3, ("Method", f"{summary['default_method']}, the default without masks"))
+    if repeated := put_back(run):
+        found.append(("Put back", repeated))
     if summary.get("preset", "default") != "default":
         found.append(("Preset", summary["preset"]))
     least = job.get("min_valid")
@@ -79,6 +83,19 @@ def imagery_notes(run: PoolData) -> list[str]:
     """Return what the run warned of when it read the imagery."""
     notes = run.record.get("summary", {}).get("pool", {}).get("notes") or []
     return [str(note) for note in notes]
+
+
+def put_back(run: RunData) -> str:
+    """Say how many patches went to the end of the order; "" where none could."""
+    share = run.record.get("summary", {}).get("max_overlap", 1)
+    numbers = [int(m.report["put_back"]) for m in run.methods if "put_back" in m.report]
+    if share >= 1 or not numbers:
+        return ""
+    low, high = min(numbers), max(numbers)
+    number = human.plural(high, "near-duplicate") if high else "no near-duplicate"
+    if low < high:
+        number = f"{human.count(low)} to {number}, by method"
+    return f"{number} (over {human.share(share)} of its ground shared)"
 
 
 def excluded(run: PoolData) -> str:

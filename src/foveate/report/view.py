@@ -307,8 +307,8 @@ def _repeats(degree: NDArray[np.int64]) -> str:
         f"In this pool {human.share(float((degree > 0).mean()))} of the windows share pixels with "
         "another one. Overlapping picks are paid for twice and teach less than the budget "
         "suggests; methods that score each patch alone are drawn to them. The mark is what the "
-        "same number of random picks would have. Cutting without overlap (a stride of the tile's "
-        "side and edge=drop) prevents it."
+        "same number of random picks would have. A smaller max_overlap puts more of them back, and "
+        "cutting without overlap (a stride of the tile's side and edge=drop) leaves none."
     )
 
 
