@@ -1,7 +1,7 @@
 # make demo   sets everything up and runs the main job on embedded data
 # make test   sets everything up and passes the tests
 .DEFAULT_GOAL := help
-.PHONY: help demo test fast lint format bench constraints clean
+.PHONY: help demo test fast portable installs lint format bench constraints clean
 
 VENV := .venv
 BIN := $(VENV)/bin
@@ -41,6 +41,14 @@ test: $(VENV)/.dev lint
 # the tests without those of real imagery, browsers and long kills
 fast: $(VENV)/.dev
 	$(BIN)/python -m pytest -n 2 -q -m "not realdata and not browser and not slow"
+
+# the tests that compute, under six arithmetics of this processor
+portable: $(VENV)/.dev
+	$(BIN)/python tests/portable.py
+
+# the wheel in fresh environments: core, each extra, the lowest versions declared
+installs: $(VENV)/.dev
+	$(BIN)/python tests/installs.py $(UV)
 
 lint: $(VENV)/.dev
 	$(BIN)/ruff check

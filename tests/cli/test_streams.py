@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -14,6 +15,7 @@ import pytest
 from PIL import Image
 
 from foveate.cli.main import main
+from foveate.cli.options import command
 from foveate.cli.show import progress_bars
 from foveate.cli.streams import Stream, standard_streams
 
@@ -154,6 +156,40 @@ def test_a_process_ends_with_its_own_status(line, status, said):
     assert done.returncode == status
     assert said in done.stderr
     assert len(done.stderr.splitlines()) == bool(said)
+
+
+@pytest.mark.parametrize("locale", ["C", "POSIX"])
+def test_names_are_utf8_in_any_locale_and_what_is_printed_is_not(locale, tmp_path):
+    plain = {"LC_ALL": locale, "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}
+    (tmp_path / "é").mkdir()
+    done = subprocess.run(
+        [PROGRAM, "report", "é", "--json"], cwd=tmp_path, capture_output=True, check=False,
+        env={**os.environ, **plain},
+    )  # fmt: skip
+    assert done.returncode == 1
+    found = json.loads(done.stdout.decode("ascii"))
+    assert found["given"] == "'é' holds no run"
+
+
+ARGUMENTS = [
+    ("x é", "'x é'"),
+    ("a.png", "a.png"),
+    (os.fsdecode(b"caf\xe9.png"), r"$'caf\xe9.png'"),
+    (os.fsdecode(b"it's \xe9"), r"$'it\x27s \xe9'"),
+]
+
+
+@pytest.mark.parametrize(("argument", "quoted"), ARGUMENTS)
+def test_the_command_that_is_recorded_is_text_and_gives_the_same_bytes(
+    argument, quoted, monkeypatch
+):
+    monkeypatch.setattr(sys, "argv", ["foveate", argument, "--json"])
+    assert command() == f"foveate {quoted}"
+    command().encode("utf-8")
+    bash = shutil.which("bash")
+    if bash is not None:
+        shown = subprocess.run([bash, "-c", f"printf %s {quoted}"], capture_output=True, check=True)
+        assert shown.stdout == os.fsencode(argument)
 
 
 def test_what_a_library_prints_from_c_meets_no_file(tmp_path):

@@ -30,6 +30,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     """
     from foveate.cli.streams import standard_streams
 
+    if argv is None:
+        _start_in_utf8()
     arguments = list(sys.argv[1:] if argv is None else argv)
     with standard_streams() as (out, err), _logged_to(err):
         status = _run(arguments)
@@ -38,6 +40,19 @@ def main(argv: Sequence[str] | None = None) -> int:
             err.write(f"foveate: {done}standard output cannot be written: {lost}.\n")
         # A closed stream is closed on purpose; a full one is not.
         return FAILED if status == OK and out.broken else status
+
+
+def _start_in_utf8() -> None:
+    """Start again in Python's UTF-8 mode where the locale has file names in another encoding.
+
+    GDAL and Arrow take all names as UTF-8: under LC_ALL=C or a locale of Latin-1 they would not
+    find a file that has a letter in its name. What is printed stays in the locale's encoding.
+    """
+    if sys.getfilesystemencoding() == "utf-8" or os.environ.get("PYTHONUTF8") == "1":
+        return
+    letters = {} if sys.stdout is None else {"PYTHONIOENCODING": sys.stdout.encoding}
+    environment = {**letters, **os.environ, "PYTHONUTF8": "1"}
+    os.execve(sys.executable, [sys.executable, *sys.orig_argv[1:]], environment)  # noqa: S606
 
 
 def _run(arguments: list[str]) -> int:

@@ -70,8 +70,25 @@ Device = Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:N or mps.")]
 
 
 def command() -> str:
-    """The command line that is running, to be pasted into a shell."""
-    import shlex
+    """The command line that is running, to be pasted into a shell; plain text whatever the names.
+
+    Arguments are bytes. Python hands on those that are no text in the locale's encoding as
+    surrogates, which no file of UTF-8 can hold.
+    """
     import sys
 
-    return shlex.join(["foveate", *(a for a in sys.argv[1:] if a != "--json")])
+    given = ["foveate", *(a for a in sys.argv[1:] if a != "--json")]
+    return " ".join(map(_quoted, given))
+
+
+def _quoted(argument: str) -> str:
+    """Quote an argument for a shell."""
+    import os
+    import shlex
+
+    raw = os.fsencode(argument)
+    try:
+        return shlex.quote(raw.decode("utf-8"))
+    except UnicodeDecodeError:
+        plain = (chr(b) if 32 <= b < 127 and chr(b) not in "\\'" else f"\\x{b:02x}" for b in raw)
+        return "$'" + "".join(plain) + "'"

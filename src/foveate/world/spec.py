@@ -58,7 +58,7 @@ THEMES = ("river", "hills", "coast", "town", "farmland", "lakes", "drylands")
 
 @dataclass(frozen=True)
 class WorldSpec:
-    """A world of procedural scenes; the same spec gives the same bytes.
+    """A world of procedural scenes; the same spec gives the same bytes on a machine.
 
     Attributes:
         scenes: Number of scenes, >= 1. Scene i does not depend on this number.

@@ -78,7 +78,8 @@ def test_a_text_head_is_a_head():
 def test_many_labels_take_several_calls_and_give_the_same():
     names = [f"green {i}" for i in range(100)]
     whole = text_head(colour_words(), names)
-    np.testing.assert_array_equal(whole.weight[7:8], text_head(colour_words(), names[7:8]).weight)
+    alone = text_head(colour_words(), names[7:8])
+    np.testing.assert_allclose(whole.weight[7:8], alone.weight, atol=1e-6)
 
 
 def test_a_model_without_text_is_refused():

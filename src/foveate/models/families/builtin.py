@@ -2,7 +2,8 @@
 
 Texture and spectral statistics of a tile from fixed filters. Nothing was learned from any data
 set: filters, bins and weights follow from the definitions below. A tile gives the same bytes
-alone, in any batch and under any number of threads.
+alone, in any batch and under any number of threads; between processors, for which numpy has other
+kernels, the last bit of a float32 may differ.
 
 Preparation. Band values v become ``x = clip((v - low) / (high - low), 0, 1)``. `contrast_weights`
 turns the c bands into their mean m and K = min(c - 1, 6) contrasts c1..cK in [-0.5, 0.5] (for
