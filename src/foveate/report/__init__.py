@@ -25,7 +25,7 @@ def write_report(run_dir: str | Path, out: str | Path | None = None) -> Path:
         StorageError: The file cannot be written.
     """
     from foveate.errors import DataError
-    from foveate.files import write_bytes
+    from foveate.files import printable, write_bytes
     from foveate.report import benched, classified, data, focused, observed, view
     from foveate.report.render import render
     from foveate.run import Run
@@ -61,5 +61,5 @@ def write_report(run_dir: str | Path, out: str | Path | None = None) -> Path:
         page = render(classified.build(classified.read_classified(run_dir)))
     else:
         page = render(view.build(data.read_run(run_dir)))
-    write_bytes(path, page.encode())
+    write_bytes(path, printable(page).encode())
     return path
