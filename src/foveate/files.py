@@ -220,8 +220,9 @@ def write_parquet(path: str | Path, table: pa.Table, *, geo: dict[str, Any] | No
         metadata = {"version": "1.1.0", "primary_column": next(iter(geo)), "columns": columns}
         kept = table.schema.metadata or {}
         table = table.replace_schema_metadata({**kept, b"geo": json.dumps(metadata).encode()})
-    with atomic_path(path) as temporary:
-        pq.write_table(table, temporary, compression="zstd", use_dictionary=False)
+    # As an open file: Arrow reads names as UTF-8.
+    with atomic_path(path) as temporary, temporary.open("wb") as file:
+        pq.write_table(table, file, compression="zstd", use_dictionary=False)
 
 
 def write_geojson(path: str | Path, table: pa.Table, geometry: str = "geometry") -> None:
@@ -316,7 +317,8 @@ def read_parquet(path: str | Path, columns: list[str] | None = None) -> pa.Table
     import pyarrow.parquet as pq
 
     try:
-        return pq.read_table(path, columns=columns)
+        with Path(path).open("rb") as file:
+            return pq.read_table(file, columns=columns)
     except (OSError, pa.ArrowException) as error:
         raise DataError(
             f"cannot read {str(path)!r} as Parquet: {reason(error)}", "", _AGAIN

@@ -87,7 +87,7 @@ def test_jpeg_masks_of_few_values_are_recognised(tmp_path):
     from foveate.raster import FileSource
 
     mask = np.zeros((64, 64), np.uint8)
-    mask[:, 20:] = 200
+    mask[13:50, 13:50] = 250
     Image.fromarray(mask).save(tmp_path / "a.jpg", quality=90)
     found = np.unique(np.asarray(Image.open(tmp_path / "a.jpg")))
     assert 2 < found.size < MOST_CLASSES

@@ -14,7 +14,7 @@ import numpy as np
 from pydantic import Field, field_validator
 
 from foveate.errors import ParameterError
-from foveate.files import digest, fingerprint, read_parquet, write_parquet
+from foveate.files import digest, fingerprint, printable, read_parquet, stored_path, write_parquet
 from foveate.models.heads.base import same_name
 from foveate.observe.concepts import Concept, concepts_of
 from foveate.observe.labels import check_known, concept_shares, present
@@ -233,13 +233,13 @@ def _save_labels(
 
 def _row(job: PrepareJob, scene: Scene, file: str, root: Path) -> dict[str, Any]:
     """Return the row of a scene in the table of pairs."""
-    info, low = scene.source.info, FileSource(str(root / file)).info
+    info, low = scene.source.info, FileSource(stored_path(str(root / file))).info
     return {
         "scene": scene.scene_id,
         "group": group_of(scene.scene_id),
         "hr": os.fspath(scene.uri),
         "lr": file,
-        "mask": scene.mask.path if isinstance(scene.mask, FileSource) else None,
+        "mask": printable(scene.mask.path) if isinstance(scene.mask, FileSource) else None,
         "height": info.shape[0],
         "width": info.shape[1],
         "lr_height": low.shape[0],

@@ -41,7 +41,7 @@ def content_notes(files: Sequence[File]) -> list[Note]:
         elif (count := pages(file.path)) > 1:
             paged.append(f"{name}: {count} pages")
     notes = []
-    strange = tuple(f.key for f in files if printable(str(f.path)).encode() != os.fsencode(f.path))
+    strange = tuple(f.key for f in files if any(map(_is_strange, (*f.parts, f.path.name))))
     if strange:
         text = f"{len(strange)} of {len(files)} names are no UTF-8 and are written with \\x.."
         notes.append(Note("files", f"{text}: {strange[0]}", items=strange))
@@ -68,6 +68,10 @@ def content_notes(files: Sequence[File]) -> list[Note]:
             )
         )
     return notes
+
+
+def _is_strange(name: str) -> bool:
+    return printable(name).encode() != os.fsencode(name)
 
 
 def _vrt_sources(path: Path) -> Iterator[tuple[int, int]]:

@@ -30,11 +30,11 @@ def write_report(run_dir: str | Path, out: str | Path | None = None) -> Path:
         DataError: There is no finished run, or its tables contradict each other.
         StorageError: The file cannot be written.
     """
-    from foveate.files import write_bytes
+    from foveate.files import printable, write_bytes
     from foveate.report.render import render
 
     path = Path(run_dir) / "report.html" if out is None else Path(out)
-    write_bytes(path, render(_kind(run_dir).build(run_dir)).encode())
+    write_bytes(path, printable(render(_kind(run_dir).build(run_dir))).encode())
     return path
 
 
