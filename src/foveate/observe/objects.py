@@ -156,7 +156,10 @@ def _shape(geometry: Any, what: str, there: Transformer | None) -> Any:
         LookupError,
         AttributeError,
     ) as error:
-        raise DataError(f"{what} has a geometry that cannot be read: {error}") from error
+        raise DataError(
+            f"{what} has a geometry that cannot be read: {error}",
+            "Geometries are those of GeoJSON: Point, LineString, Polygon, and several of them.",
+        ) from error
     if ok and not at.size:
         return None
     if ok and there is not None:

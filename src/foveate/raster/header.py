@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from odc.geo.geobox import GeoBox
 
 _SAMPLE, _SAMPLES = 256, 4  # side of what is sampled of an alpha band, and windows along a side
+_VAST = 1e30  # a scale or offset beyond it makes no physical value
 _LOSSY = ("JPEG", "YCbCr JPEG", "WEBP", "JXL", "LERC")
 
 
@@ -70,7 +71,7 @@ def _header(path: str, dataset: rasterio.DatasetReader, *, georeferenced: bool) 
     if tags.transparent:
         nodata = (None,) * dataset.count
     scaling = tuple(zip(dataset.scales, dataset.offsets, strict=True))
-    usable = all(math.isfinite(v) for pair in scaling for v in pair) and all(s for s, _ in scaling)
+    usable = all(1 / _VAST < abs(s) < _VAST and abs(o) < _VAST for s, o in scaling)
     compression = (structure.get("COMPRESSION", ""), of_band.get("COMPRESSION", ""))
     return FileHeader(
         driver=dataset.driver,
