@@ -87,7 +87,7 @@ def put_back(run: RunData) -> str:
     number = words.plural(high, "near-duplicate") if high else "no near-duplicate"
     if low < high:
         number = f"{words.count(low)} to {number}, by method"
-    return f"{number} (over {words.share(share)} of its ground shared)"
+    return f"{number} (over {words.share(share)} of their ground shared)"
 
 
 def excluded(run: PoolData) -> str:
