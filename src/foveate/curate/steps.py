@@ -43,9 +43,8 @@ VERSION = 3  # raised when a step writes something else for the same inputs
 FULL_DEPTH = 20_000  # greedy methods rank pools up to this size completely
 SPEAK_UP = 10  # seconds from which a forecast is worth a line
 NO_MASKS = (
-    "No masks: tiles are drawn at random, near-duplicates last. Methods that read the images alone "
-    "(--method kcenter, fa or fd) have not been better than that throughout. With masks (--masks "
-    "FOLDER) the default is fa-cb."
+    "No masks: tiles are drawn at random. No method that reads images alone (--method kcenter, fa, "
+    "fd) has been better than that throughout. With masks (--masks FOLDER) the default is fa-cb."
 )
 
 

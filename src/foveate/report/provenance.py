@@ -95,7 +95,7 @@ def put_back(run: RunData) -> str:
     number = human.plural(high, "near-duplicate") if high else "no near-duplicate"
     if low < high:
         number = f"{human.count(low)} to {number}, by method"
-    return f"{number} (over {human.share(share)} of its ground shared)"
+    return f"{number} (over {human.share(share)} of their ground shared)"
 
 
 def excluded(run: PoolData) -> str:
