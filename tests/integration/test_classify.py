@@ -66,7 +66,7 @@ def test_classify_writes_predictions_and_says_how_many_are_right(folders, probe,
     answer = foveate(*command)
     assert answer.status == 0, answer.err
     assert "speckled        6   50.0%   6 of 6 found" in answer.out
-    assert "Right: 100.0% of 12 tiles by their folders" in answer.out
+    assert "100 % of 12 patches are right, more than by always answering " in answer.out
     table = pq.read_table(tmp_path / "run" / "predictions.parquet")
     assert table["label"].to_pylist() == table["truth"].to_pylist()
     assert (tmp_path / "run" / "report.html").stat().st_size > 10_000

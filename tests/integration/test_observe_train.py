@@ -71,7 +71,8 @@ def trained(observing, tmp_path_factory):  # noqa: F811
 
 def test_train_prints_what_the_observer_is_worth(trained):
     out, found = trained
-    assert set(found) == {"run", "worked", "observer", "pool", "model", "seed", "evaluation"}
+    assert set(found) == {"run", "worked", "observer", "pool", "model", "seed", "evaluation",
+                          "headline"}  # fmt: skip
     assert found["worked"]
     own = found["observer"]
     assert (own["size"], own["form"], own["supervision"]) == ("nano", "kriged", "structural")
@@ -234,12 +235,11 @@ def test_a_better_policy_is_named(trained):
     from foveate.run import Run
 
     judged = read_json(trained[0] / "tables/evaluation.json")
-    policies = judged["curve"]["policies"]
-    n = len(judged["curve"]["shares"])
-    policies |= {name: {"ours": [0.6] * n} for name in ("learned", "random", "oracle-gain")}
-    policies |= {name: {"ours": [0.5] * n} for name in ("uniform", "lr-entropy", "design")}
+    found = judged["against_random"]["policies"]
+    for name, one in found.items():
+        one["area"] = 0.6 if name == "learned" else 0.5
     run = Run.load(trained[0])
     assert "--policy" not in trained_text(run, judged)
-    policies["design"]["ours"] = [0.62] * n
+    found["design"]["area"] = 0.62
     said = trained_text(run, judged)
-    assert "chosen by design do better (mean 0.620, learned 0.600): see --policy" in said
+    assert "the policy design score higher: mean 0.620 against 0.600: --policy design." in said

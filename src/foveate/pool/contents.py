@@ -35,10 +35,11 @@ def content_notes(files: Sequence[File]) -> list[Note]:
     paged: list[str] = []
     for file in files:
         name = printable(str(file.path))
-        if file.path.suffix.lower() == ".vrt":
+        suffix = file.path.suffix.lower()
+        if suffix == ".vrt":
             parts = sum(source in first for source in _vrt_sources(file.path))
             shown += [f"{name}: {parts} files"] if parts else []
-        elif (count := pages(file.path)) > 1:
+        elif suffix in (".tif", ".tiff") and (count := pages(file.path)) > 1:
             paged.append(f"{name}: {count} pages")
     notes = []
     strange = tuple(f.key for f in files if any(map(_is_strange, (*f.parts, f.path.name))))

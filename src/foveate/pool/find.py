@@ -233,10 +233,11 @@ def find(paths: Paths, role: str) -> Found:
                 f"Its pictures are no {role}s; images are folders and files of your own.",
                 f"Give the folder of the {role}s; if it lies in the run, name that folder.",
             )
-        files = _walk(start, out) if start.is_dir() else [start]
-        for file in files:
-            rel = (below / file.relative_to(start)).relative_to(root)
-            wild = None if glob is None else glob.fullmatch(_relative(file, start))
+        base = below.relative_to(root)
+        files = _walk(start, out) if start.is_dir() else [(start, Path())]
+        for file, inner in files:
+            rel = base / inner
+            wild = None if glob is None else glob.fullmatch(inner.as_posix())
             if glob is not None and wild is None:
                 continue
             reason = _reason(file, rel)
@@ -346,10 +347,6 @@ def _glob_part(part: str) -> str:
     return found
 
 
-def _relative(file: Path, start: Path) -> str:
-    return file.relative_to(start).as_posix()
-
-
 def _plain(path: Path) -> Path:
     """Return the absolute path without "..", which would look like a hidden folder."""
     normal = Path(os.path.normpath(path.absolute()))
@@ -357,8 +354,10 @@ def _plain(path: Path) -> Path:
     return normal if normal.exists() and normal.samefile(path) else path.resolve()
 
 
-def _walk(folder: Path, out: list[LeftOut]) -> Iterator[Path]:
-    """All files below a folder, through linked folders too; each folder is looked at once.
+def _walk(folder: Path, out: list[LeftOut]) -> Iterator[tuple[Path, Path]]:
+    """All files below a folder and their paths inside it, through linked folders too.
+
+    Each folder is looked at once.
 
     Runs of foveate and folders that cannot be read go to `out`.
     """
@@ -380,7 +379,9 @@ def _walk(folder: Path, out: list[LeftOut]) -> Iterator[Path]:
                 folders.clear()
                 continue
             folders.sort()
-            yield from (Path(here, name) for name in names)
+            place = Path(here)
+            inner = place.relative_to(folder)
+            yield from ((place / name, inner / name) for name in names)
             waiting += [Path(here, f) for f in folders if Path(here, f).is_symlink()]
 
 

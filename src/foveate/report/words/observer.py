@@ -227,7 +227,8 @@ def _other(gap: Compared | None, evaluation: Mapping[str, Any]) -> str:
             return ""
         return (
             f"Tiles chosen by the policy {gap.best} score higher: mean "
-            f"{human.decimal(gap.best_value, 3)} against {human.decimal(gap.value, 3)}."
+            f"{human.decimal(gap.best_value, 3)} against {human.decimal(gap.value, 3)}: "
+            f"--policy {gap.best}."
         )
     found = evaluation.get("efficiency") or {}
     own = number(found.get("learned"))
