@@ -98,7 +98,10 @@ STEPS = [
         "foveate observe select pairs/overviews --model observer --budget 12% --out chosen",
         "observe",
     ),
-    Step("foveate observe complete chosen --tiles world/images --out scenes", "observe", refused=False),
+    Step(
+        "foveate observe complete chosen --tiles world/images --out scenes", "observe",
+        refused=False,
+    ),
     Step("foveate observe search scenes --concept water", "observe", refused=False),
     Step(
         "foveate observe classify scenes --by labels --concepts water,forest", "observe",
@@ -133,7 +136,11 @@ def main(uv: str, names: list[str]) -> int:
     with tempfile.TemporaryDirectory(prefix="foveate-installs-") as folder:
         root = Path(folder)
         subprocess.run(
-            [uv, "build", "--quiet", "--wheel", "--python", sys.executable, "--out-dir", root, _ROOT], check=True,
+            [
+                uv, "build", "--quiet", "--wheel", "--python", sys.executable, "--out-dir", root,
+                _ROOT,
+            ],
+            check=True,
         )  # fmt: skip
         wheel = next(root.glob("*.whl"))
         for name, extras in known.items():
