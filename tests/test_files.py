@@ -181,7 +181,7 @@ def test_geoparquet_says_its_geometry_and_keeps_other_metadata(tmp_path):
 
 
 def test_parquet_that_cannot_be_read_is_a_data_error(tmp_path):
-    with pytest.raises(DataError, match=r"as Parquet: .*none"):
+    with pytest.raises(DataError, match=r"none. as Parquet: No such file"):
         files.read_parquet(tmp_path / "none")
     (tmp_path / "bad").write_bytes(b"no parquet")
     with pytest.raises(DataError, match="as Parquet: "):

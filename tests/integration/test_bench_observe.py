@@ -27,7 +27,8 @@ def run(observing, tmp_path_factory):  # noqa: F811
     answer = foveate(*bench(observing, out, "--table", "threshold"))
     assert answer.status == 0, answer.err
     assert "What it says:" in answer.out
-    assert answer.out.startswith("# Thresholds")
+    assert answer.out.startswith("Thresholds: ")
+    assert "# Thresholds" in answer.out
     assert f"Report: {out / 'report.html'}" in answer.out
     return out
 

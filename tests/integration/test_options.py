@@ -71,6 +71,7 @@ from foveate.run import load_embeddings
 
 PLACE = "where something runs, or in how many pieces: results may not depend on it"
 MODEL = "a file of a model: `test_weights_reach_the_model`"
+NAMES = "how names are told apart: tests/docs/test_what_counts_pairing.py"
 
 
 @dataclass(frozen=True)
@@ -378,9 +379,10 @@ JOBS: dict[type[JobSettings], Walk] = {
             "model": "colours", "scale": [(0, 90)], "methods": ["kcenter"],
             "options": {"fa-cb": {"lam": 0.95}}, "budget": "4",
             "preset": on("paper", methods=["fd"]), "seed": on(1, methods=["random"]),
+            "max_overlap": on(1.0, stride=8, methods=["kcenter"]),
         },
         {**RUNS},
-        {"weights": MODEL},
+        {"weights": MODEL, "mask_suffix": NAMES},
     ),
     EmbedJob: Walk(
         plain_run(embed), FEW,
@@ -389,7 +391,7 @@ JOBS: dict[type[JobSettings], Walk] = {
          "masks": on(["{masks}"]),
          "classes": on("{two.yaml}", masks=["{masks}"], base="{classes.yaml}"),
          "min_labelled": on(0.9, masks=["{masks}"], classes="{classes.yaml}")},
-        {**RUNS}, {"weights": MODEL},
+        {**RUNS}, {"weights": MODEL, "mask_suffix": NAMES},
     ),
     ClassifyJob: Walk(
         plain_run(classify), {"images": ["{few}"], "tile": 32, "device": "auto", **NAMED},
@@ -409,7 +411,7 @@ JOBS: dict[type[JobSettings], Walk] = {
          "scale": on([(0, 90)], model="builtin", probe="{probe0}", labels=[]),
          "truth_from_folders": on(True, images=["{patches/images}"], tile=None,
                                   labels=["bare_soil", "DenseForest", "openwater"])},
-        {**RUNS}, {"weights": MODEL},
+        {**RUNS}, {"weights": MODEL, "mask_suffix": NAMES},
     ),
     TuneTextJob: Walk(
         plain_run(tune),
@@ -424,7 +426,7 @@ JOBS: dict[type[JobSettings], Walk] = {
          "templates": on("none", captions=None, classes_from_folders=True),
          "patience": on(1, epochs=6, lr=1.0)},
         {**RUNS, "replace": (True, AGAIN)},
-        {"weights": MODEL, "pair": "tests/models/tune_text/test_dataset.py",
+        {"weights": MODEL, "mask_suffix": NAMES, "pair": "tests/models/tune_text/test_dataset.py",
          **dict.fromkeys(("extra", "stack", "nodata", "min_valid", "skip_empty"), OPENED)},
         {"tile": 12, "coordinates": "{corners.txt}", "masks": ["{masks}"]},
     ),
@@ -493,7 +495,7 @@ JOBS: dict[type[JobSettings], Walk] = {
          "lr": on(["{low}"], images=["{few}"], ratio=None),
          "concepts": [{"name": "a", "min_share": 0.9}],
          "objects": "{objects.json}", "seed": 1},
-        {}, {},
+        {}, {"mask_suffix": NAMES},
     ),
     TrainJob: Walk(
         plain_run(train), {**TRAINED, "pairs": "{pairs}"},
@@ -720,9 +722,9 @@ COMMANDS = {
 CALLED = {"methods": "method", "options": "option", "forms": "option", "run": "selection"}
 IN_PYTHON = {  # settings that a command does not offer, for they would fill its help
     CurateJob: set(),
-    EmbedJob: {"masks", "classes", "min_labelled"},
+    EmbedJob: {"masks", "mask_suffix", "classes", "min_labelled"},
     ClassifyJob: {"coordinates", "min_labelled"},
-    TuneTextJob: {"masks", "coordinates", "tile", "extra"},
+    TuneTextJob: {"masks", "mask_suffix", "coordinates", "tile", "extra"},
     LookJob: {"neighbours", "branch", "persist", "one_sided"},
     AskJob: {"neighbours", "branch", "persist", "one_sided", "labels", "labels_file", "probe",
              "templates"},

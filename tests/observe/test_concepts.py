@@ -66,7 +66,6 @@ def test_all_fields_and_back(tmp_path: Path) -> None:
         ("[a, A]", "'a' and 'A' are one"),
         ("[a, a]", "'a' and 'a' are one"),
         ("- {weight: 2}", "number 1 has no name"),
-        ("no: x", "False"),
         ("[]", "no concepts"),
         ("{}", "no concepts"),
     ],

@@ -125,6 +125,6 @@ def test_what_is_printed(folder, capsys):
         as_json=False, progress=None,
     )  # fmt: skip
     text = capsys.readouterr().out
-    for part in ("m2, 90% confidence", "of the ground", "Drawn: 28 of 96 tiles, evenly", "Truth"):
+    for part in ("m2, 90 % interval", "of the ground", "Drawn: 28 of 96 tiles, evenly", "Truth"):
         assert part in text
     assert "Over 3 draws:" in text

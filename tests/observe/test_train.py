@@ -35,7 +35,9 @@ def work(world, run, **job):
 def trained(world, path, **job):
     """Train in a folder, and return the weights."""
     with Run.create(path) as run:
-        work(world, run, **job).train()
+        own = work(world, run, **job)
+        own.train()
+        own.observer.save(path / MODEL, {})
     return (path / MODEL / WEIGHTS).read_bytes()
 
 

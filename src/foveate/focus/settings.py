@@ -57,7 +57,8 @@ class FocusJob(ClassSettings):
     task: ClassVar[str]
     # An image is looked at whole and without masks, in this process.
     absent = frozenset({
-        "masks", "classes", "min_labelled", "skip_empty", "coordinates", "tile", "stride", "edge",
+        "masks", "mask_suffix", "classes", "min_labelled", "skip_empty", "coordinates", "tile",
+        "stride", "edge",
         "workers",
     })  # fmt: skip
     tile: None = None

@@ -36,7 +36,7 @@ class SelectJob(ImagerySettings):
         seed: Of ties, and of policies that draw.
     """
 
-    absent = frozenset({"masks", "classes", "min_labelled"})
+    absent = frozenset({"masks", "mask_suffix", "classes", "min_labelled"})
     model: str
     budget: str | None = None
     threshold: float | None = Field(None, ge=0, le=1)

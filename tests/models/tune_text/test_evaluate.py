@@ -30,5 +30,6 @@ def test_accuracy_by_class():
     logits = np.array([[2, 1, 0], [0, 1, 3], [5, 1, 0], [0, 9, 1.0]])
     found = accuracy(logits, np.array([0, 2, 1, 1]), ["a", "b", "c"])
     assert found == {
-        "images": 4, "top1": 0.75, "chance": 1 / 3, "per_class": {"a": 1.0, "b": 0.5, "c": 1.0},
+        "images": 4, "top1": 0.75, "chance": 1 / 3, "majority": 0.5,
+        "per_class": {"a": 1.0, "b": 0.5, "c": 1.0},
     }  # fmt: skip
