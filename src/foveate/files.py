@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     import pyarrow as pa
     from numpy.typing import NDArray
 
+_LARGE = 1 << 26  # bytes of a Parquet file that is read by several threads
 _AGAIN = "Delete the file, and repeat the command that made it."
 _WHOLE_FILE = 64 << 20
 _BLOCK = 1 << 20
@@ -318,7 +319,11 @@ def read_parquet(path: str | Path, columns: list[str] | None = None) -> pa.Table
 
     try:
         with Path(path).open("rb") as file:
-            return pq.read_table(file, columns=columns)
+            # Arrow's threads are worth it for large files alone, and must not be starting while a
+            # short program ends: it would be aborted.
+            large = os.fstat(file.fileno()).st_size > _LARGE
+            found = pq.ParquetFile(file, pre_buffer=large)
+            return found.read(columns=columns, use_threads=large)
     except (OSError, pa.ArrowException) as error:
         raise DataError(
             f"cannot read {str(path)!r} as Parquet: {reason(error)}", "", _AGAIN
