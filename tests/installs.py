@@ -63,11 +63,13 @@ class Step:
         line: What is typed.
         extra: Without which it is refused; empty for none.
         only: Environments that it runs in; empty for all.
+        refused: Whether it runs without the extra, too: not where what it reads needs that.
     """
 
     line: str
     extra: str = ""
     only: tuple[str, ...] = ()
+    refused: bool = True
 
 
 STEPS = [
@@ -79,7 +81,7 @@ STEPS = [
     Step(f"foveate curate {_POOL} --method all --out curated"),
     Step("foveate embed world/images --tile 64 --out embedded"),
     Step("foveate classify classes --probe probe.safetensors --out classified"),
-    Step("foveate mosaic classes --rows 4 --cols 4 --count 1 --out mosaics"),
+    Step("foveate mosaic classes --rows 4 --cols 4 --kind one --count 1 --out mosaics"),
     Step("foveate join classes/water --rows 3 --cols 4 --out joined.png"),
     Step("foveate focus look joined.png --probe probe.safetensors --crop 32 --out looked"),
     Step("foveate export curated --to csv --method fa-cb --out curated.csv"),
@@ -96,9 +98,15 @@ STEPS = [
         "foveate observe select pairs/overviews --model observer --budget 12% --out chosen",
         "observe",
     ),
-    Step("foveate observe complete chosen --tiles world/images --out scenes", "observe"),
-    Step("foveate observe search scenes --concept water", "observe"),
-    Step("foveate observe classify scenes --by labels", "observe"),
+    Step(
+        "foveate observe complete chosen --tiles world/images --out scenes", "observe",
+        refused=False,
+    ),
+    Step("foveate observe search scenes --concept water", "observe", refused=False),
+    Step(
+        "foveate observe classify scenes --by labels --concepts water,forest", "observe",
+        refused=False,
+    ),
     Step(
         "foveate bench observe --pairs pairs --table threshold --size nano --epochs 1 --seeds 1 "
         "--out bench",
@@ -110,7 +118,7 @@ STEPS = [
     Step(
         "foveate embed classes --model open_clip:RN50@random --batch-size 4 --out c-clip", "models"
     ),
-    Step("python -c TINY", "hf"),
+    Step("python -c TINY", "hf", refused=False),
     Step("foveate classify classes --model hf --weights clip --labels forest,water --out h", "hf"),
     Step(
         "foveate embed classes --model torchgeo:resnet18@random --out c-torchgeo", "torchgeo"
@@ -127,9 +135,8 @@ def main(uv: str, names: list[str]) -> int:
     # Beside nothing of the checkout, and away when it ends.
     with tempfile.TemporaryDirectory(prefix="foveate-installs-") as folder:
         root = Path(folder)
-        subprocess.run(
-            [uv, "build", "--quiet", "--wheel", "--out-dir", root, _ROOT], check=True
-        )  # fmt: skip
+        build = [uv, "build", "--quiet", "--wheel", "--python", sys.executable]
+        subprocess.run([*build, "--out-dir", root, _ROOT], check=True)
         wheel = next(root.glob("*.whl"))
         for name, extras in known.items():
             begun = time.monotonic()
@@ -168,11 +175,11 @@ def _try(uv: str, folder: Path, wheel: Path, name: str, extras: tuple[str, ...])
 
 def _run(step: Step, environment: Path, work: Path, extras: tuple[str, ...]) -> str:
     """Run one step; return what is wrong with it, or nothing."""
+    if step.extra not in ("", *extras) and not step.refused:
+        return ""
     program, *arguments = step.line.split()
     if program == "python":
         arguments = ["-c", _SETUP if arguments[-1] == "SETUP" else _TINY]
-        if step.extra not in ("", *extras):
-            return ""
     before = sorted(work.iterdir())
     done = subprocess.run(
         [environment / "bin" / program, *arguments],
