@@ -114,7 +114,9 @@ STEPS = [
     ),
     Step("foveate tune-text classes --classes-from-folders --epochs 2 --out tuned", "observe"),
     Step("foveate classify classes --model tuned:tuned --labels forest,water --out c2", "observe"),
-    Step(f"foveate curate {_POOL} --model timm:resnet10t@random --bands 1,2,3 --out c-timm", "models"),
+    Step(
+        f"foveate curate {_POOL} --model timm:resnet10t@random --bands 1,2,3 --out c-timm", "models"
+    ),
     Step(
         "foveate embed classes --model open_clip:RN50@random --batch-size 4 --out c-clip", "models"
     ),
