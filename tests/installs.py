@@ -50,7 +50,7 @@ fv.fit_probe(found.x, labels, ["forest", "water"], spec=found.spec).save("probe.
 """
 _TINY = (
     "from pathlib import Path; from foveate.testing.tiny import tiny_model; p = Path('clip'); "
-    "p.mkdir(); tiny_model('clip', p)"
+    "p.mkdir(); tiny_model('hf_clip', p)"
 )
 _POOL = "world/images --masks world/masks --classes world/classes.yaml --tile 64"
 
@@ -114,7 +114,9 @@ STEPS = [
     ),
     Step("foveate tune-text classes --classes-from-folders --epochs 2 --out tuned", "observe"),
     Step("foveate classify classes --model tuned:tuned --labels forest,water --out c2", "observe"),
-    Step(f"foveate curate {_POOL} --model timm:test_resnet@random --out c-timm", "models"),
+    Step(
+        f"foveate curate {_POOL} --model timm:resnet10t@random --bands 1,2,3 --out c-timm", "models"
+    ),
     Step(
         "foveate embed classes --model open_clip:RN50@random --batch-size 4 --out c-clip", "models"
     ),
@@ -135,13 +137,8 @@ def main(uv: str, names: list[str]) -> int:
     # Beside nothing of the checkout, and away when it ends.
     with tempfile.TemporaryDirectory(prefix="foveate-installs-") as folder:
         root = Path(folder)
-        subprocess.run(
-            [
-                uv, "build", "--quiet", "--wheel", "--python", sys.executable, "--out-dir", root,
-                _ROOT,
-            ],
-            check=True,
-        )  # fmt: skip
+        build = [uv, "build", "--quiet", "--wheel", "--python", sys.executable]
+        subprocess.run([*build, "--out-dir", root, _ROOT], check=True)
         wheel = next(root.glob("*.whl"))
         for name, extras in known.items():
             begun = time.monotonic()

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from foveate.errors import DataError, ParameterError, UnknownNameError
 from foveate.models.base import Family, ModelHandle, Scale, parse_name
 from foveate.models.device import check_device
+from foveate.models.extras import EXTRAS, need_extra
 from foveate.registry import Registry
 
 if TYPE_CHECKING:
@@ -112,6 +113,8 @@ def load_model(
     )
     check_device(device)
     family = _family(handle)
+    if handle.family in EXTRAS:
+        need_extra(EXTRAS[handle.family])
     if handle.weights and not Path(handle.weights).exists():
         raise DataError(f"there is no weights file {handle.weights!r}", "", "Check --weights.")
     return family.check(handle)

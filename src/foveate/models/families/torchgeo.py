@@ -16,7 +16,6 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from foveate.errors import ParameterError, UnknownNameError
-from foveate.models.extras import EXTRAS, need_extra
 from foveate.models.families.timm.model import finish
 from foveate.models.families.timm.names import check_options
 from foveate.models.hub import fetch_file
@@ -59,7 +58,6 @@ class _TorchGeo:
 
     def check(self, handle: ModelHandle) -> ModelHandle:
         """Check the name, the tag and that the weights file can be read."""
-        need_extra(EXTRAS["torchgeo"])
         _check_name(handle)
         check_options(handle)
         key = checkpoint_key(handle)

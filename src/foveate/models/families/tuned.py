@@ -17,7 +17,6 @@ from foveate.models.capabilities import (
     TokenSpec,
 )
 from foveate.models.device import resolve_device
-from foveate.models.extras import EXTRAS, need_extra
 from foveate.models.texts import clean_texts
 from foveate.models.tune_text.words import CONTEXT, words_of
 from foveate.models.weights import weights_hash
@@ -137,7 +136,6 @@ class _Tuned:
         """Check that there is a tuned model, and what it takes."""
         from foveate.models.tune_text.store import find, read_record
 
-        need_extra(EXTRAS["tuned"])
         if not handle.name:
             raise ParameterError("a tuned model without a folder", "", "Type tuned:MODEL.")
         record = read_record(find(handle.name))

@@ -9,7 +9,6 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING, Protocol
 
-from foveate.models.extras import EXTRAS, need_extra
 from foveate.models.families.hf.checkpoint import Checkpoint, fetch, look_at
 from foveate.registry import Registry
 
@@ -65,11 +64,9 @@ class _Transformers:
 
         Raises:
             DataError: There is no usable config, or the hub cannot be reached.
-            MissingExtraError: transformers is not installed.
             ParameterError: There is neither a folder nor a name of the hub.
             UnknownNameError: The architecture is not among `BUILDERS`.
         """
-        need_extra(EXTRAS["hf"])
         checkpoint = look_at(handle)
         BUILDERS.get(checkpoint.model_type)
         commit = "" if handle.weights else checkpoint.folder.name

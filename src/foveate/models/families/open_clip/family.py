@@ -19,7 +19,6 @@ from typing import TYPE_CHECKING
 
 from foveate.errors import ParameterError
 from foveate.models.capabilities import TextSpec
-from foveate.models.extras import EXTRAS, need_extra
 from foveate.models.families.open_clip.model import assemble, try_image
 from foveate.models.families.open_clip.names import check_name, describe
 from foveate.models.families.open_clip.network import make_network, make_tokenizer
@@ -41,7 +40,6 @@ class _OpenClip:
 
     def check(self, handle: ModelHandle) -> ModelHandle:
         """Check the architecture, its tag and that the weights file can be read."""
-        need_extra(EXTRAS["open_clip"])
         if not handle.name:
             raise ParameterError(
                 "an open_clip model without a name", "",

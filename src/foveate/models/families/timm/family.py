@@ -13,7 +13,6 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from foveate.models.extras import EXTRAS, need_extra
 from foveate.models.families.timm.model import finish
 from foveate.models.families.timm.names import check_name, check_options
 from foveate.models.families.timm.network import make_network
@@ -32,7 +31,6 @@ class _Timm:
 
     def check(self, handle: ModelHandle) -> ModelHandle:
         """Check the architecture's name and that the weights file can be read."""
-        need_extra(EXTRAS["timm"])
         check_name(handle)
         check_options(handle)
         key = checkpoint_key(handle)
