@@ -4,8 +4,7 @@ No training on the images at hand: a text model compares them with sentences, or
 fitted elsewhere judges their embeddings.
 """
 
-from foveate.classify.job import run
+from foveate.classify.job import ClassifyJob
 from foveate.classify.predict import Predictions, predict
-from foveate.classify.settings import ClassifyJob
 
-__all__ = ["ClassifyJob", "Predictions", "predict", "run"]
+__all__ = ["ClassifyJob", "Predictions", "predict"]

@@ -6,69 +6,165 @@ the embeddings, and a second run of the same job does no work.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
 
-from foveate.classify.steps import Work
+import numpy as np
+from pydantic import Field
+
+from foveate.classify import results
+from foveate.classify.predict import Predictions, predict
+from foveate.classify.truth import folder_truth, mask_truth
 from foveate.errors import ParameterError
+from foveate.files import digest, fingerprint
+from foveate.models import ModelHandle, bind, embed
+from foveate.models.capabilities import need
 from foveate.models.heads.probe import Probe
 from foveate.models.heads.prompts import templates_from
-from foveate.models.heads.zero_shot import check_kind
+from foveate.models.heads.zero_shot import check_kind, text_head
+from foveate.models.settings import ClassJob
 from foveate.pool.find import need_paths
-from foveate.run import Run
+from foveate.pool.step import measured_pool
+from foveate.pool.thumbs import write_thumbs
+from foveate.run.options import Option
+from foveate.run.shards import step_name
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-    from pathlib import Path
+    from numpy.typing import NDArray
 
-    from foveate.classify.settings import ClassifyJob
+    from foveate.models.heads.base import Head
     from foveate.models.heads.prompts import Labels
+    from foveate.pool import Pool
     from foveate.progress import ProgressFn
+    from foveate.run import Run
+
+VERSION = 1  # raised when a step writes something else for the same inputs
+_KIND = "cosine"  # one label a tile: what counts is how the labels compare
+SHOWN = 6  # surest and least sure tiles of each label that are drawn
+LABELS_SHOWN = 40  # labels with pictures, the most common ones
 
 
-def run(
-    job: ClassifyJob,
-    out: str | Path,
-    *,
-    command: str = "",
-    report: Callable[[Path], Path] | None = None,
-    progress: ProgressFn | None = None,
-) -> Run:
-    """Do the job.
+class _Ready(NamedTuple):
+    """What is read before the run is opened: labels or a probe, and the model."""
 
-    Args:
-        job: What to do.
-        out: Run directory: new, empty, or an earlier run to go on with.
-        command: The command that repeats the job, for the record.
-        report: Draws a page of the run directory into it and returns the file: `write_report`.
-        progress: Called with ticks.
+    labels: Labels | None
+    templates: tuple[str, ...]
+    probe: Probe | None
+    handle: ModelHandle
 
-    Returns:
-        The closed run; ``run.worked`` says whether anything was done.
+    @property
+    def names(self) -> tuple[str, ...]:
+        return self.probe.names if self.probe is not None else tuple(self.labels or ())
 
-    Raises:
-        FoveateError: Anything that is wrong with the input, before anything is written where
-            that can be known; what was embedded before a broken file is kept.
+
+class ClassifyJob(ClassJob):
+    """What a classify run is asked for: which class each image or tile shows.
+
+    Masks are not needed; where they are given, the most frequent class of a tile is its truth.
     """
-    need_paths(job.images, "image")
-    need_paths(job.masks, "mask")
-    labels = job.known_labels()
-    _check(job, labels)
-    templates = templates_from(job.templates)
-    probe = Probe.load(job.probe) if job.probe is not None else None
-    handle = job.handle()
-    with Run.create(out, job=job.model_dump(mode="json"), command=command) as opened:
-        work = Work(job, opened, labels, templates, probe, progress)
-        work.open_pool()
-        work.embed(handle)
-        work.predict()
-        work.show()
-        opened.describe(summary=work.summary())
-        if report is not None:
-            opened.draw("report", lambda: [str(report(opened.path).relative_to(opened.path))])
-    return opened
+
+    absent = frozenset({"seed"})
+    tile: Annotated[int | None, Option("Input", default="0")] = Field(None, ge=0)
+    """Side of a tile in pixels; 0: each image as it is."""
+    head: Annotated[str | None, Option("Method", default="cosine")] = None
+    """cosine: probabilities are shares among the labels; sigmoid, for models trained so: each label
+    alone, and none may fit."""
+    truth_from_folders: Annotated[bool, Option("Input")] = False
+    """Compare with the name of the folder that an image is in."""
+
+    def check(self) -> _Ready:
+        """Return the labels or the probe, and the model."""
+        need_paths(self.images, "image")
+        need_paths(self.masks, "mask")
+        labels = self.known_labels()
+        _check_combination(self, labels)
+        templates = templates_from(self.templates)
+        probe = Probe.load(self.probe) if self.probe is not None else None
+        return _Ready(labels, templates, probe, self.handle())
+
+    def steps(self, run: Run, ready: Any, progress: ProgressFn | None) -> dict[str, Any]:
+        """Pool, truth, embeddings, predictions, tables and pictures."""
+        pool, pool_key = measured_pool(self, run, progress)
+        truth = self._truth(pool, ready.names)
+        model: Any = need(bind(ready.handle, pool, run=run), "embed", "classification")
+        if ready.probe is not None:
+            ready.probe.check(model.spec)
+        else:
+            need(model, "text", "zero-shot classification")
+        embeddings = embed(
+            pool, ready.handle if self.workers > 1 else model, run=run,
+            batch_size=self.batch_size, workers=self.workers, progress=progress,
+        )  # fmt: skip
+        head = self._head_facts(model, ready)
+        about = {"head": head, "encoder": embeddings.spec.to_dict()}
+        known = None if truth is None else truth.tolist()
+        vectors = run.key(step_name(embeddings.spec.name))
+
+        def work() -> list[str]:
+            found = predict(embeddings.align(pool.ids), self._head(model, ready))
+            return results.save_predictions(run.path, pool, found, truth, about)
+
+        run.do(
+            "predict", digest([VERSION, pool_key, vectors, list(ready.names), about, known]), work
+        )  # fmt: skip
+        # Read back also when it was just made: a run that goes on gets the very same numbers.
+        found = results.load_predictions(run.path, ready.names)
+        self._tables(run, pool, found, truth, progress)
+        counts = found.counts().tolist()
+        return {
+            "pool": pool.describe(),
+            "model": embeddings.spec.to_dict(),
+            "seed": self.seed,
+            "head": head,
+            "labels": dict(zip(ready.names, counts, strict=True)),
+            "truth": None if truth is None else {
+                "source": "folders" if self.truth_from_folders else "masks",
+                **results.accuracy(found, truth),
+            },
+            "file": results.PREDICTIONS,
+        }  # fmt: skip
+
+    def _truth(self, pool: Pool, names: tuple[str, ...]) -> NDArray[np.int64] | None:
+        """Return the class of each tile where folders or masks tell it."""
+        if self.truth_from_folders:
+            return folder_truth(pool, names)
+        return None if pool.counts is None else mask_truth(pool, names)
+
+    def _head(self, model: Any, ready: _Ready) -> Head:
+        if ready.probe is not None:
+            return ready.probe
+        kind = check_kind(self.head) or _KIND
+        return text_head(model, ready.labels or {}, templates=ready.templates, head=kind)
+
+    def _head_facts(self, model: Any, ready: _Ready) -> dict[str, Any]:
+        """Return what the classes depend on besides the embeddings, JSON-ready."""
+        if self.probe is not None:
+            return {"kind": "probe", "file": fingerprint(self.probe)}
+        return {
+            "kind": self.head or _KIND,
+            "model": model.text_spec.fingerprint,
+            "templates": list(ready.templates),
+            "texts": {name: list(texts) for name, texts in (ready.labels or {}).items()},
+        }
+
+    def _tables(
+        self, run: Run, pool: Pool, found: Predictions, truth: NDArray[np.int64] | None,
+        progress: ProgressFn | None,
+    ) -> None:  # fmt: skip
+        """Write the tables and pictures of the report; remove what an earlier job knew."""
+        key = digest([VERSION, run.key("predict"), self.bands])
+        if truth is None:
+            (run.path / results.CONFUSION).unlink(missing_ok=True)
+        else:
+            run.do("confusion", key, lambda: results.save_confusion(run.path, found, truth))
+        run.do(
+            "thumbs", key,
+            lambda: write_thumbs(
+                run.path, pool, shown_rows(found), bands=self.bands, progress=progress
+            ),
+        )  # fmt: skip
 
 
-def _check(job: ClassifyJob, labels: Labels | None) -> None:
+def _check_combination(job: ClassifyJob, labels: Labels | None) -> None:
     """Refuse settings that contradict each other."""
     kind = check_kind(job.head)
     if job.masks and job.truth_from_folders:
@@ -84,3 +180,14 @@ def _check(job: ClassifyJob, labels: Labels | None) -> None:
             "Add another ('anything else'); models of a sigmoid loss (SigLIP, tuned) "
             "can judge it alone: --head sigmoid.",
         )
+
+
+def shown_rows(found: Predictions) -> NDArray[np.int64]:
+    """Return the surest and the least sure tiles of the most common labels."""
+    common = np.argsort(-found.counts(), kind="stable")[:LABELS_SHOWN]
+    parts = []
+    for label in common:
+        rows = np.flatnonzero(found.first == label)
+        order = rows[np.argsort(-found.probability[rows], kind="stable")]
+        parts += [order[:SHOWN], order[-SHOWN:]]
+    return np.concatenate(parts)

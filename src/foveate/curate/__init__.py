@@ -5,10 +5,9 @@ Segmentation", and their two baselines.
 """
 
 from foveate.curate.compare import Agreement, agreement
-from foveate.curate.job import run
+from foveate.curate.job import CurateJob
 from foveate.curate.methods import METHODS, Method, get_method
 from foveate.curate.rank import Ranker, rank
-from foveate.curate.settings import CurateJob
 
 __all__ = [
     "METHODS",
@@ -19,5 +18,4 @@ __all__ = [
     "agreement",
     "get_method",
     "rank",
-    "run",
 ]

@@ -7,79 +7,196 @@ method reuses the embeddings, and a second run of the same job does no work.
 from __future__ import annotations
 
 import logging
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Annotated, Any, Self, cast
+
+from pydantic import BeforeValidator, Field
 
 from foveate.budget import Budget
-from foveate.curate.methods import Method, get_method
-from foveate.curate.steps import NO_MASKS, Work
+from foveate.curate import steps
+from foveate.curate.methods import METHODS, Method, get_method
+from foveate.curate.methods.base import Preset, check_preset
+from foveate.curate.rank import Ranker
+from foveate.curate.results import write_tables
+from foveate.curate.thumbs import draw_picks
 from foveate.errors import ParameterError
+from foveate.files import digest, digest_ids
+from foveate.models import ModelHandle, embed
+from foveate.models.settings import ModelJob
 from foveate.pool.find import need_paths
-from foveate.run import Run
+from foveate.pool.step import measured_pool
+from foveate.run.options import Option, assignments, split
+from foveate.run.shards import step_name
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-    from pathlib import Path
-
-    from foveate.curate.settings import CurateJob
     from foveate.progress import ProgressFn
+    from foveate.run import Run
 
 logger = logging.getLogger("foveate")
 
+NO_MASKS = (
+    "No masks: tiles are drawn at random. No method that reads images alone (--method kcenter, fa, "
+    "fd) has been better than that throughout. With masks (--masks FOLDER) the default is fa-cb."
+)
+# The method where none is stated: with masks, and without. None of the methods that read no masks
+# is above random in every measurement, and each is below it in some; see "Without masks" in
+# docs/methods.md.
+DEFAULT = {True: "fa-cb", False: "random"}
 
-def run(
-    job: CurateJob,
-    out: str | Path,
-    *,
-    command: str = "",
-    report: Callable[[Path], Path] | None = None,
-    progress: ProgressFn | None = None,
-) -> Run:
-    """Do the job.
+# What a preset fixes besides the options of the methods; what the user states wins.
+PRESET_SETTINGS: dict[str, dict[str, Any]] = {
+    "default": {},
+    # Section IV-B: non-overlapping 256 x 256 patches, ResNet-18 with ImageNet weights. No patch
+    # may overlap another, so what is left at the edges is dropped.
+    "paper": {"tile": 256, "stride": 256, "edge": "drop", "model": "timm:resnet18?size=256"},
+    # The public lists: stride 200, the last patch shifted to the edge.
+    "released": {"tile": 256, "stride": 200, "edge": "shift", "model": "timm:resnet18?size=256"},
+}
 
-    Args:
-        job: What to do.
-        out: Run directory: new, empty, or an earlier run to go on with.
-        command: The command that repeats the job, for the record.
-        report: Draws a page of the run directory into it and returns the file: `write_report`.
-            Called at the end, still under the lock, if the page does not show the run as it is.
-        progress: Called with ticks.
 
-    Returns:
-        The closed run; ``run.worked`` says whether anything was done.
+def _methods(given: Any) -> Any:
+    """Read names with commas; "all" is every method."""
+    names = split(given)
+    return list(METHODS) if isinstance(names, list) and "all" in names else names
 
-    Raises:
-        FoveateError: Anything that is wrong with the input, before anything is written where
-            that can be known; what was embedded before a broken file is kept.
-    """
-    methods = {name: get_method(name) for name in job.chosen_methods()}
-    options = {n: m.options(job.preset, job.options.get(n)) for n, m in methods.items()}
-    _check_options(job, methods)
-    if job.methods is None and not job.masks:
-        logger.warning("%s", NO_MASKS)
-    budget = Budget.parse(job.budget)
-    handle = None
-    if any("embeddings" in m.needs for m in methods.values()):
-        handle = job.handle()
-    with Run.create(out, job=job.model_dump(mode="json"), command=command) as opened:
-        work = Work(job, opened, budget, methods, options, progress)
-        work.open_pool()
+
+def _method_options(given: Any) -> Any:
+    """Read texts ``METHOD.OPTION=VALUE`` as method -> option -> value."""
+    if isinstance(given, dict):
+        return given
+    form, example = "METHOD.OPTION=VALUE", "fd.max_k=20"
+    found: dict[str, dict[str, Any]] = {}
+    for name, value in assignments(given, form, example).items():
+        method, dot, option = name.partition(".")
+        if not (dot and method and option):
+            raise ParameterError(repr(name), f"The form is {form}.", f"Example: {example}")
+        found.setdefault(method, {})[option] = value
+    return found
+
+
+class CurateJob(ModelJob):
+    """What a curate run is asked for: which tiles of a pool to keep under a budget."""
+
+    methods: Annotated[
+        list[str] | None, BeforeValidator(_methods),
+        Option("Method", name="method", default="fa-cb with masks, random without", repeated=True),
+    ] = Field(None, min_length=1)  # fmt: skip
+    """lc, fd, lc-fd, fa, cb, fa-cb, random, kcenter, or all; several with commas or repeated."""
+    budget: Annotated[str, Option("Method")] = "10%"
+    """10%, 500 (tiles), pixels=1e9, area=25%; several with commas."""
+    preset: Annotated[Preset, Option("Method")] = "default"
+    """default, or the settings of the paper, or of its released lists."""
+    max_overlap: Annotated[
+        float | None, Option("Method", default="0.5; 1 with the presets")
+    ] = Field(None, ge=0, le=1)  # fmt: skip
+    """A tile is put last if an earlier pick covers more of it than this share; 1: never."""
+    options: Annotated[
+        dict[str, dict[str, Any]], BeforeValidator(_method_options),
+        Option("Method", name="option", metavar="METHOD.NAME=VALUE", repeated=True),
+    ] = Field({})  # fmt: skip
+    """Option of a method: fd.max_k=20; repeatable."""
+
+    @classmethod
+    def typed(cls, **given: Any) -> Self:
+        """Make a job from what was typed: on top of a preset."""
+        return cls.with_preset(given.pop("preset", "default"), **given)
+
+    @classmethod
+    def with_preset(cls, preset: str = "default", **given: Any) -> Self:
+        """Make a job from the settings of a preset; what is given wins.
+
+        Raises:
+            ParameterError: No such preset, or a setting that cannot be.
+        """
+        check_preset(preset)
+        settings = dict(PRESET_SETTINGS[preset])
+        if "tile" in given:  # the stride of a preset is for its own tile
+            settings.pop("stride", None)
+        return cls(preset=cast("Preset", preset), **{**settings, **given})
+
+    def chosen_methods(self) -> list[str]:
+        """Return the methods, each once; the default where none is stated."""
+        return list(dict.fromkeys(self.methods or [DEFAULT[bool(self.masks)]]))
+
+    def check(self) -> tuple[Budget, dict[str, tuple[Method, dict[str, Any]]], ModelHandle | None]:
+        """Return the budget, the methods with their options, and the model if one is needed."""
+        methods = {name: get_method(name) for name in self.chosen_methods()}
+        options = {n: m.options(self.preset, self.options.get(n)) for n, m in methods.items()}
+        need_paths(self.images, "image")
+        need_paths(self.masks, "mask")
+        _check_options(self, methods)
+        if self.methods is None and not self.masks:
+            logger.warning("%s", NO_MASKS)
+        budget = Budget.parse(self.budget)
+        embeds = any("embeddings" in method.needs for method in methods.values())
+        handle = self.handle() if embeds else None
+        return budget, {name: (methods[name], options[name]) for name in methods}, handle
+
+    def steps(self, run: Run, ready: Any, progress: ProgressFn | None) -> dict[str, Any]:
+        """Pool, embeddings, rankings, selections, tables and pictures."""
+        budget, methods, handle = ready
+        pool, pool_key = measured_pool(self, run, progress)
+        costs = pool.costs()
+        budget.resolve(costs)  # a budget that buys nothing is refused before anything is embedded
+        embeddings, vectors = None, ""
         if handle is not None:
-            work.embed(handle)
-        work.ready()
-        for name in methods:
-            work.rank(name)
-            work.select(name)
-        work.tidy()
-        work.show()
-        opened.describe(summary=work.summary())
-        if report is not None:
-            opened.draw("report", lambda: [str(report(opened.path).relative_to(opened.path))])
-    return opened
+            embeddings = embed(
+                pool, handle, run=run, batch_size=self.batch_size, workers=self.workers,
+                progress=progress,
+            )  # fmt: skip
+            vectors = run.key(step_name(embeddings.spec.name))
+        ranker = Ranker(pool, embeddings, self.seed, self.preset, progress, costs, self.max_overlap)
+        about = {
+            "fingerprint": digest_ids(pool.ids),
+            "tiles": len(pool),
+            "cost": {unit: float(cost.sum()) for unit, cost in costs.items()},
+        }
+        rankings, selections = {}, {}
+        for name, (method, options) in methods.items():
+            ranking = steps.rank(run, ranker, method, options, budget, keys=(pool_key, vectors))
+            key = self._key(pool_key, vectors, name, ranking.meta, str(budget))
+            selections[name] = steps.select(
+                run,
+                name,
+                ranking,
+                budget,
+                pool,
+                about,
+                spec=embeddings and embeddings.spec,
+                key=key,
+            )
+            steps.warn(name, selections[name], ranking, ranker.overlap)
+            rankings[name] = ranking
+        steps.remove_others(run, methods)
+        stated = [(name, options) for name, (_, options) in methods.items()]
+        key = self._key(pool_key, vectors, stated, str(budget))
+        kinds = {name: method for name, (method, _) in methods.items()}
+        run.do(
+            "tables", key, lambda: write_tables(run.path, pool, kinds, rankings, selections)
+        )  # fmt: skip
+        run.do(
+            "thumbs", key,
+            lambda: draw_picks(
+                run.path, pool, rankings, selections, bands=self.bands, progress=progress
+            ),
+        )  # fmt: skip
+        automatic = self.methods is None
+        return {
+            "pool": pool.describe(),
+            "budget": str(budget),
+            "default_method": next(iter(methods)) if automatic else None,
+            "default_reason": NO_MASKS if automatic and not self.masks else "",
+            "max_overlap": ranker.overlap,
+            "model": embeddings.spec.to_dict() if embeddings else None,
+            "seed": self.seed,
+            "preset": self.preset,
+            "methods": {n: steps.facts(n, s, rankings[n]) for n, s in selections.items()},
+        }
+
+    def _key(self, pool_key: str, vectors: str, *parts: object) -> str:
+        return digest([steps.VERSION, pool_key, vectors, self.seed, *parts])
 
 
 def _check_options(job: CurateJob, methods: dict[str, Method]) -> None:
-    need_paths(job.images, "image")
-    need_paths(job.masks, "mask")
     stray = sorted(set(job.options) - set(methods))
     if stray:
         raise ParameterError(

@@ -1,42 +1,43 @@
-"""What every job with a model can state, and what those with classes can."""
+"""Fields of every job with a model, and of those with classes to tell apart."""
 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Annotated, Any
 
-from pydantic import Field
+from pydantic import BeforeValidator, Field
 
 from foveate.errors import ParameterError
-from foveate.models.heads.prompts import labels_from, labels_of
+from foveate.models.heads.prompts import is_file, labels_from, labels_of
 from foveate.models.load import load_model
-from foveate.pool.settings import PathText, PoolSettings
+from foveate.pool.settings import PoolJob
+from foveate.run.options import Option, PathText, Scale
 
 if TYPE_CHECKING:
     from foveate.models.base import ModelHandle
     from foveate.models.heads.prompts import Labels
 
+ModelName = Annotated[str, Option("Model", metavar="FAMILY[:NAME][@TAG][?key=value]")]
+Weights = Annotated[PathText | None, Option("Model")]
 
-class EncodeSettings(PoolSettings):
-    """Imagery, and the model that looks at it.
 
-    Attributes:
-        model: Model name for `load_model`.
-        weights: Local weights.
-        scale: ``(low, high)`` of raw values, one for all bands or one each; empty for automatic.
-        device: Device of the model.
-        workers: Processes that embed.
-        batch_size: Tiles per call of the model.
-        seed: Seed of everything random.
-    """
+class ModelJob(PoolJob):
+    """Imagery, and the model that looks at it."""
 
-    model: str = "builtin"
-    weights: PathText | None = None
-    scale: list[tuple[float, float]] = Field([])
-    device: str = "auto"
-    workers: int = Field(1, ge=1)
-    batch_size: int = Field(32, ge=1)
+    model: ModelName = "builtin"
+    """Encoder; see foveate models."""
+    weights: Weights = None
+    """Local weights: .safetensors, .pt; a folder for hf."""
+    scale: Annotated[Scale, Option("Model", default="automatic")] = Field([])
+    """Raw values for 0 and 1, one pair for all bands or one each."""
     seed: int = 0
+    """Seed of everything random."""
+    device: str = "auto"
+    """Device of the model: auto, cpu, cuda, cuda:N or mps."""
+    workers: int = Field(1, ge=1)
+    """Processes that embed."""
+    batch_size: int = Field(32, ge=1)
+    """Tiles per call of the model."""
 
     def handle(self) -> ModelHandle:
         """Return the model by name; see `load_model` for what is wrong with a name."""
@@ -46,20 +47,27 @@ class EncodeSettings(PoolSettings):
         )  # fmt: skip
 
 
-class ClassSettings(EncodeSettings):
-    """Imagery, a model, and the classes that it is asked about.
+def _labels(given: Any) -> Any:
+    """Read names with commas; a text that names a file stays, and is read when it is needed."""
+    if isinstance(given, str) and not is_file(given):
+        return list(labels_from(given))
+    return given
 
-    Attributes:
-        labels: Names of the classes, or name -> what the class is called in prompts.
-        labels_file: File with the same; see `foveate.models.heads.prompts.labels_from`.
-        probe: File of a linear probe, in the place of labels.
-        templates: Sentences around a name; see `foveate.models.heads.prompts.templates_from`.
-    """
 
-    labels: list[str] | dict[str, list[str]] = Field([])
-    labels_file: PathText | None = None
-    probe: PathText | None = None
-    templates: str = "rs"
+class ClassJob(ModelJob):
+    """Imagery, a model, and the classes that it is asked about."""
+
+    labels: Annotated[
+        list[str] | dict[str, list[str]] | str,
+        BeforeValidator(_labels),
+        Option("Input", metavar="NAMES|FILE"),
+    ] = Field([])
+    """Classes to tell apart: forest,water,town; or a file (one name a line, or YAML, TOML, JSON:
+    name -> what it is called in prompts)."""
+    probe: Annotated[PathText | None, Option("Model")] = None
+    """File of a linear probe, instead of labels."""
+    templates: Annotated[str, Option("Model")] = "rs"
+    """Sentences around a name: rs, plain, none, ..., a file, or one sentence with {}."""
 
     def known_labels(self, *, needed: bool = True) -> Labels | None:
         """Return the labels; None for a job with a probe, or without classes.
@@ -68,22 +76,20 @@ class ClassSettings(EncodeSettings):
             needed: Whether there have to be classes.
 
         Raises:
-            ParameterError: More than one of labels, file and probe is given, or none where
-                classes are needed, or the labels cannot be used.
+            ParameterError: Labels and a probe are given, or neither where classes are needed, or
+                the labels cannot be used.
             DataError: The file cannot be read.
         """
-        given = {
-            "--labels": bool(self.labels),
-            "--labels-file": self.labels_file is not None,
-            "--probe": self.probe is not None,
-        }
-        stated = [name for name, there in given.items() if there]
-        if len(stated) > 1 or (needed and not stated):
+        if self.labels and self.probe is not None:
             raise ParameterError(
-                f"{' and '.join(stated)} together" if stated else "no labels and no probe",
-                "Classes come from one of --labels, --labels-file and --probe.",
-                "" if stated else "For example --labels forest,water,town.",
+                "--labels and --probe together", "Classes come from one of --labels and --probe."
             )
-        if self.labels:
-            return labels_of(self.labels)
-        return labels_from(Path(self.labels_file)) if self.labels_file is not None else None
+        if needed and not self.labels and self.probe is None:
+            raise ParameterError(
+                "no labels and no probe",
+                "Classes come from one of --labels and --probe.",
+                "For example --labels forest,water,town.",
+            )
+        if isinstance(self.labels, str):
+            return labels_from(Path(self.labels))
+        return labels_of(self.labels) if self.labels else None

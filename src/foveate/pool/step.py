@@ -12,7 +12,7 @@ from foveate.pool.store import FILES, load_pool, save_pool
 
 if TYPE_CHECKING:
     from foveate.pool.pool import Pool
-    from foveate.pool.settings import ImagerySettings, PoolSettings
+    from foveate.pool.settings import ImageryJob, PoolJob
     from foveate.progress import ProgressFn
     from foveate.run import Run
 
@@ -21,7 +21,7 @@ WHOLE = 4096  # longest side in pixels of an image that is taken whole
 
 
 def measured_pool(
-    job: PoolSettings, run: Run, progress: ProgressFn | None = None
+    job: PoolJob, run: Run, progress: ProgressFn | None = None
 ) -> tuple[Pool, str]:
     """Open the files; measure them unless the run has done so.
 
@@ -52,7 +52,7 @@ def measured_pool(
     return measure(headers, job, run, progress)
 
 
-def opened_pool(job: ImagerySettings, **cut: Any) -> Pool:
+def opened_pool(job: ImageryJob, **cut: Any) -> Pool:
     """Open the files, headers only; `cut` says how, in the words of `open_pool`.
 
     Raises:
@@ -67,7 +67,7 @@ def opened_pool(job: ImagerySettings, **cut: Any) -> Pool:
 
 
 def measure(
-    headers: Pool, job: ImagerySettings, run: Run, progress: ProgressFn | None = None
+    headers: Pool, job: ImageryJob, run: Run, progress: ProgressFn | None = None
 ) -> tuple[Pool, str]:
     """Measure a pool (step ``pool``) unless the run has done so.
 

@@ -72,7 +72,7 @@ def labels_from(source: str | Path) -> Labels:
             raise ParameterError(
                 f"the labels {source!r} are a file",
                 "Labels are names separated by commas.",
-                f"--labels-file {source}",
+                f"labels_from(Path({source!r}))",
             )
         return labels_of([part.strip() for part in source.split(",")])
     content = names_in(source)

@@ -1,0 +1,150 @@
+"""`Job`: what a run is asked for, declared once, and the one driver of every run.
+
+A field is an option: its type is the parser, its docstring the help, its default the default. The
+command line is generated from these fields, ``run.json`` stores them, and reports list them.
+
+pydantic takes a fifth of a second to load: only jobs import this module.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, ClassVar, Self
+
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    SerializerFunctionWrapHandler,
+    ValidationError,
+    model_serializer,
+)
+
+from foveate.errors import FoveateError, ParameterError
+from foveate.registry import suggest
+from foveate.run.run import Run
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Collection
+    from pathlib import Path
+
+    from foveate.progress import ProgressFn
+
+
+class Job(BaseModel):
+    """Everything that a run depends on.
+
+    A kind of job has fields, `check` and `steps`.
+
+    Attributes:
+        absent: Fields of its parents that this kind does not have: they cannot be stated, stay at
+            their defaults, and are not stored.
+        renamed: Fields of earlier versions, and what they are called now.
+
+    Raises:
+        ParameterError: No such option, or a value of another type or out of range.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
+    absent: ClassVar[frozenset[str]] = frozenset()
+    renamed: ClassVar[dict[str, str]] = {}
+
+    def __init__(self, **given: Any) -> None:
+        for name in sorted(self.absent & given.keys()):
+            # The default is let pass: it is in records of earlier versions.
+            if given[name] != type(self).model_fields[name].get_default():
+                raise ParameterError(
+                    f"{name}={given[name]!r}",
+                    f"{type(self).__name__} has no such setting: it would change nothing.",
+                    "Leave it out.",
+                )
+        try:
+            super().__init__(**given)
+        except ValidationError as error:
+            raise _refused(error, self.field_names()) from error
+
+    @classmethod
+    def field_names(cls) -> tuple[str, ...]:
+        """Return the names of all fields that this kind of job has."""
+        return tuple(name for name in cls.model_fields if name not in cls.absent)
+
+    @classmethod
+    def typed(cls, **given: Any) -> Self:
+        """Make a job from what was typed on the command line; by default as it is."""
+        return cls(**given)
+
+    @classmethod
+    def stored(cls, record: dict[str, Any]) -> Self:
+        """Make a job from the record of a run, which may be of an earlier version."""
+        job = {cls.renamed.get(name, name): value for name, value in record["job"].items()}
+        return cls(**job)
+
+    def check(self) -> Any:
+        """Refuse what cannot be, before anything is written.
+
+        Returns:
+            What was opened on the way (models, headers), for `steps`.
+        """
+        return None
+
+    def steps(self, run: Run, ready: Any, progress: ProgressFn | None) -> dict[str, Any]:
+        """Do the work in an open run.
+
+        Args:
+            run: Open for writing.
+            ready: What `check` returned.
+            progress: Called with ticks.
+
+        Returns:
+            The summary of the run, JSON-ready.
+        """
+        raise NotImplementedError
+
+    def run(
+        self,
+        out: str | Path,
+        *,
+        command: str = "",
+        report: Callable[[Path], Path] | None = None,
+        progress: ProgressFn | None = None,
+    ) -> Run:
+        """Do the job.
+
+        Args:
+            out: Run directory: new, empty, or an earlier run to go on with.
+            command: The command that repeats the job, for the record.
+            report: Renders a page of the run directory into it and returns the file:
+                `foveate.write_report`. Called at the end, still under the lock, unless the page
+                shows the run as it is.
+            progress: Called with ticks.
+
+        Returns:
+            The closed run; ``run.worked`` says whether anything was done.
+
+        Raises:
+            FoveateError: Anything that is wrong with the input, before anything is written where
+                that can be known; steps that were finished are kept.
+        """
+        ready = self.check()
+        with Run.create(out, job=self.model_dump(mode="json"), command=command) as run:
+            run.describe(summary=self.steps(run, ready, progress))
+            if report is not None:
+                run.draw("report", lambda: [str(report(run.path).relative_to(run.path))])
+        return run
+
+    @model_serializer(mode="wrap")
+    def _stored(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        return {k: v for k, v in handler(self).items() if k not in self.absent}
+
+
+def _refused(error: ValidationError, known: Collection[str]) -> ParameterError:
+    """Say which setting was refused and why."""
+    first = error.errors()[0]
+    name = ".".join(str(part) for part in first["loc"])
+    allowed, hint = f"{first['msg']}.", ""
+    if first["type"] == "extra_forbidden":
+        allowed = "A job has no such setting."
+        hint = suggest(name, known)
+    elif isinstance(own := first.get("ctx", {}).get("error"), FoveateError):
+        return ParameterError(f"{name}: {own.given}", own.allowed, own.hint)
+    elif first["type"] == "missing":
+        return ParameterError(f"a job without {name!r}", "This setting has no default.")
+    return ParameterError(f"{name}={first['input']!r}", allowed, hint)
