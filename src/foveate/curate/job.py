@@ -155,15 +155,9 @@ class CurateJob(ModelJob):
             ranking = steps.rank(run, ranker, method, options, budget, keys=(pool_key, vectors))
             key = self._key(pool_key, vectors, name, ranking.meta, str(budget))
             selections[name] = steps.select(
-                run,
-                name,
-                ranking,
-                budget,
-                pool,
-                about,
-                spec=embeddings and embeddings.spec,
-                key=key,
-            )
+                run, pool, ranking, budget, name=name, about=about, key=key,
+                spec=embeddings.spec if embeddings else None,
+            )  # fmt: skip
             steps.warn(name, selections[name], ranking, ranker.overlap)
             rankings[name] = ranking
         steps.remove_others(run, methods)
