@@ -7,7 +7,7 @@ import pyarrow.parquet as pq
 import pytest
 from PIL import Image
 
-from foveate.classify import ClassifyJob, run
+from foveate.classify import ClassifyJob
 from foveate.testing.tiny import tiny_model
 
 
@@ -38,11 +38,11 @@ def test_labels_are_enough(kind, head, images, tmp_path):
         images=[str(images)], model=name, weights=weights and str(weights), device="cpu",
         labels={"forest": ["trees", "a dense forest"], "water": ["a lake"]}, head=head,
     )  # fmt: skip
-    done = run(job, tmp_path / "run")
+    done = job.run(tmp_path / "run")
     assert done.record["summary"]["head"]["kind"] == (head or "cosine")
     assert sum(done.record["summary"]["labels"].values()) == 3
     table = pq.read_table(done.path / "predictions.parquet")
     both = np.add(table["probability"].to_numpy(), table["second_probability"].to_numpy())
     if head != "sigmoid":
         np.testing.assert_allclose(both, 1, atol=1e-5)
-    assert not run(job, tmp_path / "run").worked
+    assert not job.run(tmp_path / "run").worked

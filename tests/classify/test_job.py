@@ -13,7 +13,7 @@ from colour_words import colour_words, register
 from odc.geo.geobox import GeoBox
 from PIL import Image
 
-from foveate.classify import ClassifyJob, run
+from foveate.classify import ClassifyJob
 from foveate.errors import DataError, FoveateError, MissingCapabilityError, ParameterError
 from foveate.models.heads.probe import fit_probe
 from foveate.raster import write_cog
@@ -69,7 +69,7 @@ def files(folder):
 
 
 def test_each_image_gets_the_label_that_is_nearest(folders, tmp_path):
-    done = run(job(folders), tmp_path / "run")
+    done = job(folders).run(tmp_path / "run")
     table = predictions(done.path)
     expected = ["blue", "blue", "red", "green", "green", "green", "red", "red", "red"]
     assert table["label"].to_pylist() == expected
@@ -80,14 +80,14 @@ def test_each_image_gets_the_label_that_is_nearest(folders, tmp_path):
 
 
 def test_the_second_label_is_the_runner_up(folders, tmp_path):
-    table = predictions(run(job(folders), tmp_path / "run").path)
+    table = predictions(job(folders).run(tmp_path / "run").path)
     for row in table.to_pylist():
         assert row["second_label"] in set(COLOURS) - {row["label"]}
         assert row["second_probability"] <= row["probability"]
 
 
 def test_folders_tell_how_often_it_is_right(folders, tmp_path):
-    done = run(job(folders, truth_from_folders=True), tmp_path / "run")
+    done = job(folders, truth_from_folders=True).run(tmp_path / "run")
     truth = done.record["summary"]["truth"]
     assert (truth["source"], truth["judged"]) == ("folders", 9)
     assert truth["accuracy"] == pytest.approx(8 / 9)
@@ -100,7 +100,7 @@ def test_folders_tell_how_often_it_is_right(folders, tmp_path):
 def test_masks_tell_it_too_and_georeferenced_runs_give_geoparquet(scene, tmp_path):
     given = job(scene / "images", masks=[str(scene / "masks")], tile=16,
                 classes=str(scene / "classes.yaml"))  # fmt: skip
-    done = run(given, tmp_path / "run")
+    done = given.run(tmp_path / "run")
     assert done.record["summary"]["truth"]["accuracy"] == 1.0
     table = predictions(done.path)
     assert table["label"].to_pylist() == ["red", "green", "blue", "green"]
@@ -112,23 +112,23 @@ def test_classes_of_masks_that_are_no_label_are_not_judged(scene, tmp_path, capl
     given = job(scene / "images", masks=[str(scene / "masks")], tile=16, labels=["red", "blue"],
                 classes=str(scene / "classes.yaml"))  # fmt: skip
     with caplog.at_level(logging.WARNING, "foveate"):
-        done = run(given, tmp_path / "run")
+        done = given.run(tmp_path / "run")
     assert "2 of 4 tiles are not judged" in caplog.text
     assert done.record["summary"]["truth"]["judged"] == 2
 
 
 def test_a_second_run_does_nothing(folders, tmp_path):
     given = job(folders, truth_from_folders=True)
-    run(given, tmp_path / "run")
+    given.run(tmp_path / "run")
     before = files(tmp_path)
-    assert not run(given, tmp_path / "run").worked
+    assert not given.run(tmp_path / "run").worked
     assert files(tmp_path) == before
 
 
 def test_new_labels_reuse_the_embeddings(folders, tmp_path):
-    run(job(folders), tmp_path / "run")
+    job(folders).run(tmp_path / "run")
     before = files(tmp_path)
-    done = run(job(folders, labels={"fire": ["red"], "rest": ["grey"]}), tmp_path / "run")
+    done = job(folders, labels={"fire": ["red"], "rest": ["grey"]}).run(tmp_path / "run")
     after = files(tmp_path)
     changed = {p.relative_to(done.path).parts[0] for p in after if before.get(p) != after[p]}
     assert "embeddings" not in changed
@@ -137,18 +137,18 @@ def test_new_labels_reuse_the_embeddings(folders, tmp_path):
 
 
 def test_a_run_without_truth_forgets_that_of_the_run_before(folders, tmp_path):
-    done = run(job(folders, truth_from_folders=True), tmp_path / "run")
+    done = job(folders, truth_from_folders=True).run(tmp_path / "run")
     assert (done.path / "tables/confusion.parquet").exists()
-    run(job(folders), tmp_path / "run")
+    job(folders).run(tmp_path / "run")
     assert not (done.path / "tables/confusion.parquet").exists()
-    assert run(job(folders, truth_from_folders=True), tmp_path / "run").worked
+    assert job(folders, truth_from_folders=True).run(tmp_path / "run").worked
     assert (done.path / "tables/confusion.parquet").exists()
 
 
 def test_a_labels_file_and_templates_are_read(folders, tmp_path):
     (tmp_path / "l.yaml").write_text("fire: [red, a red thing]\nwood: green\n")
-    given = job(folders, labels=[], labels_file=str(tmp_path / "l.yaml"), templates="none")
-    head = run(given, tmp_path / "run").record["summary"]["head"]
+    given = job(folders, labels=str(tmp_path / "l.yaml"), templates="none")
+    head = given.run(tmp_path / "run").record["summary"]["head"]
     assert head == {
         "kind": "cosine", "model": "", "templates": ["{}"],
         "texts": {"fire": ["red", "a red thing"], "wood": ["green"]},
@@ -157,28 +157,28 @@ def test_a_labels_file_and_templates_are_read(folders, tmp_path):
 
 def test_a_single_label_is_judged_alone(folders, tmp_path):
     with pytest.raises(ParameterError, match="one alone always wins"):
-        run(job(folders, labels=["red"]), tmp_path / "run")
-    done = run(job(folders, model="pairs", labels=["red"], head="sigmoid"), tmp_path / "run")
+        job(folders, labels=["red"]).run(tmp_path / "run")
+    done = job(folders, model="pairs", labels=["red"], head="sigmoid").run(tmp_path / "run")
     table = predictions(done.path)
     assert table["second_label"].null_count == 9
     assert max(table["probability"].to_pylist()) <= 1
 
 
 def test_a_probe_takes_the_place_of_labels(folders, tmp_path):
-    run(job(folders), tmp_path / "first")
+    job(folders).run(tmp_path / "first")
     found = load_embeddings(tmp_path / "first")
     truth = np.array([list(COLOURS).index(i.split("/")[0]) for i in found.ids])
     probe = fit_probe(found.x, truth, list(COLOURS), spec=found.spec)
     probe.save(tmp_path / "p.safetensors")
     given = job(folders, labels=[], probe=str(tmp_path / "p.safetensors"))
-    done = run(given, tmp_path / "second")
+    done = given.run(tmp_path / "second")
     assert list(done.record["summary"]["labels"]) == list(COLOURS)
     with pytest.raises(DataError, match="fitted to embeddings of 'colours'"):
-        run(given.model_copy(update={"model": "builtin"}), tmp_path / "third")
+        given.model_copy(update={"model": "builtin"}).run(tmp_path / "third")
 
 
 def test_the_report_shows_surest_and_least_sure_tiles(folders, tmp_path):
-    done = run(job(folders), tmp_path / "run")
+    done = job(folders).run(tmp_path / "run")
     entries = pq.read_table(done.path / "tables/thumbs.parquet").to_pylist()
     assert len(entries) == 9
     assert all((done.path / e["file"]).exists() for e in entries)
@@ -200,21 +200,21 @@ def test_the_report_shows_surest_and_least_sure_tiles(folders, tmp_path):
 )
 def test_jobs_that_cannot_be_leave_nothing_behind(change, error, message, folders, tmp_path):
     with pytest.raises(error, match=message):
-        run(job(folders, **change), tmp_path / "run")
+        job(folders, **change).run(tmp_path / "run")
     assert not (tmp_path / "run" / "predictions.parquet").exists()
     assert not (tmp_path / "run" / "embeddings").exists()
 
 
 def test_a_model_without_text_is_refused_before_it_embeds(folders, tmp_path):
     with pytest.raises(MissingCapabilityError, match="zero-shot classification"):
-        run(job(folders, model="builtin"), tmp_path / "run")
+        job(folders, model="builtin").run(tmp_path / "run")
     assert not (tmp_path / "run" / "embeddings").exists()
 
 
 def test_an_image_too_large_to_be_taken_whole_asks_for_a_tile(tmp_path):
     Image.new("RGB", (4200, 16)).save(tmp_path / "wide.png")
     with pytest.raises(DataError, match=r"16 x 4200 pixels.*--tile 256"):
-        run(job(tmp_path / "wide.png"), tmp_path / "run")
+        job(tmp_path / "wide.png").run(tmp_path / "run")
 
 
 def test_the_fake_model_of_these_tests_passes_the_suite():
@@ -224,19 +224,19 @@ def test_the_fake_model_of_these_tests_passes_the_suite():
 
 
 def test_the_record_is_readable_by_others(folders, tmp_path):
-    run(job(folders), tmp_path / "run", command="foveate classify ...")
+    job(folders).run(tmp_path / "run", command="foveate classify ...")
     record = Run.load(tmp_path / "run").record
     assert record["job"]["labels"] == list(COLOURS)
     assert record["command"] == "foveate classify ..."
 
 
 def test_a_tile_of_0_is_each_image_as_it_is(folders, tmp_path):
-    run(job(folders, tile=0), tmp_path / "zero")
-    run(job(folders), tmp_path / "none")
+    job(folders, tile=0).run(tmp_path / "zero")
+    job(folders).run(tmp_path / "none")
     zero, none = predictions(tmp_path / "zero"), predictions(tmp_path / "none")
     assert zero.equals(none)
     assert set(zero["h"].to_pylist()) == {24}
     with pytest.raises(ParameterError, match="taken whole"):
-        run(job(folders, tile=0, stride=8), tmp_path / "stride")
+        job(folders, tile=0, stride=8).run(tmp_path / "stride")
     with pytest.raises(ParameterError, match="tile"):
         job(folders, tile=-1)

@@ -221,10 +221,9 @@ def job_of(root, **options):
 
 
 def done(job, out):
-    from foveate.curate import run
     from foveate.run import Run
 
-    return run(job, out), Run.load(out).record["summary"]
+    return job.run(out), Run.load(out).record["summary"]
 
 
 def test_a_run_says_how_many_tiles_were_put_back(scene, tmp_path, caplog):

@@ -128,8 +128,8 @@ def test_an_unknown_option_of_a_method_gets_a_suggestion(copy, tmp_path):
         ("--bands=inf", ["--bands 'inf'", "whole numbers from 1"]),
         ("--bands=1.5", ["whole numbers from 1"]),
         ("--scale=0,inf", ["--scale '0,inf'", "Expected numbers"]),
-        ("--min-valid=7", ["min_valid=7", "less than or equal to 1"]),
-        ("--workers=0", ["workers=0"]),
+        ("--min-valid=7", ["--min-valid 7", "less than or equal to 1"]),
+        ("--workers=0", ["--workers 0"]),
     ],
 )
 def test_numbers_that_cannot_be(option, words, copy, tmp_path):

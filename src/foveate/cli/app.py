@@ -8,17 +8,50 @@ from typing import Annotated, Any
 
 import typer
 
-from foveate.cli import bench, focus, inspect, jobs, mosaic, observe, tune
-from foveate.cli.given import read_paths
-from foveate.cli.options import Device, Json, Out, Seed, Weights, command
+from foveate.cli import commands, mosaic, observe
+from foveate.cli.fields import PanelCommand, group
+from foveate.cli.options import (
+    Device,
+    Json,
+    Out,
+    Seed,
+    Weights,
+    command,
+    path_argument,
+    path_option,
+)
+
+_PLAIN: dict[str, Any] = {"no_args_is_help": True, "rich_markup_mode": None}
 
 app = typer.Typer(
-    no_args_is_help=True,
+    cls=group(*commands.IMAGERY),
     add_completion=False,
-    rich_markup_mode=None,
     pretty_exceptions_enable=False,
     help="Choose, under a budget, what to look at in Earth observation.",
+    **_PLAIN,
 )
+focus = typer.Typer(
+    cls=group(*commands.FOCUS),
+    help="Choose the few regions of wide-area images that a frozen model should be shown.",
+    **_PLAIN,
+)
+observing = typer.Typer(
+    cls=group(*commands.OBSERVE),
+    help="Choose which tiles to observe in high resolution, from an overview.",
+    **_PLAIN,
+)
+bench = typer.Typer(
+    cls=group(*commands.BENCH),
+    help="Measure methods against baselines, over several seeds, with intervals.",
+    **_PLAIN,
+)
+
+
+@focus.callback()
+@observing.callback()
+@bench.callback()
+def _group() -> None:
+    """Make these groups of commands, whatever their number."""
 
 
 def _version(value: bool) -> None:
@@ -41,9 +74,9 @@ def options(
 @app.command()
 def demo(out: Out, seed: Seed = 0, as_json: Json = False) -> None:
     """Draw landscapes; curate, look and observe in them; write the reports. Offline."""
-    from foveate.cli.looked import look_text
-    from foveate.cli.observed_demo import observed_text
     from foveate.cli.show import finished_text, progress_bars, result
+    from foveate.cli.show_focus import look_text
+    from foveate.cli.show_observe import observed_text
     from foveate.demo import run_demo
 
     with progress_bars(quiet=as_json) as progress:
@@ -85,14 +118,11 @@ def world(
 
 app.command()(mosaic.mosaic)
 app.command()(mosaic.join)
-app.command()(inspect.inspect)
-app.command()(jobs.curate)
-app.command()(jobs.classify)
-app.command()(jobs.embed)
-app.add_typer(focus.app, name="focus")
-app.add_typer(observe.app, name="observe")
-app.add_typer(bench.app, name="bench")
-app.command()(tune.tune_text)
+observing.command(cls=PanelCommand)(observe.search)
+observing.command(cls=PanelCommand)(observe.classify)
+app.add_typer(focus, name="focus")
+app.add_typer(observing, name="observe")
+app.add_typer(bench, name="bench")
 
 
 @app.command()
@@ -120,9 +150,9 @@ def models(
 
 @app.command()
 def export(
-    run: Annotated[Path, typer.Argument(help="A run directory.")],
+    run: Annotated[Path, path_argument("A run directory.")],
     to: Annotated[str, typer.Option(help="geojson, geoparquet or csv.")],
-    out: Annotated[Path, typer.Option(help="File to write.")],
+    out: Annotated[Path, path_option(help="File to write.")],
     method: Annotated[
         list[str] | None, typer.Option(help="Methods to export; all if none is given.")
     ] = None,
@@ -138,8 +168,8 @@ def export(
 
 @app.command()
 def report(
-    run: Annotated[Path, typer.Argument(help="A run directory.")],
-    out: Annotated[Path | None, typer.Option(help="HTML file. [default: RUN/report.html]")] = None,
+    run: Annotated[Path, path_argument("A run directory.")],
+    out: Annotated[Path | None, path_option(help="HTML file. [default: RUN/report.html]")] = None,
     as_json: Json = False,
 ) -> None:
     """Write the report of a run: one HTML file, offline."""
@@ -158,6 +188,3 @@ def doctor(as_json: Json = False) -> None:
 
     found: dict[str, Any] = examine()
     result(found, as_text(found), as_json=as_json)
-
-
-read_paths(app)

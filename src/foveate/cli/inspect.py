@@ -9,7 +9,8 @@ from typing import Any
 
 import typer
 
-from foveate.cli import options as o
+from foveate.cli.options import Json
+from foveate.pool.settings import PoolJob
 
 _LISTED = 12  # names, in one list
 _PLAIN = ("mask", "image", "other")  # reasons that need no names
@@ -23,31 +24,17 @@ _REASONS = {
 }  # fmt: skip
 
 
-def inspect(
-    images: o.Images,
-    masks: o.Masks = None,
-    mask_suffix: o.MaskSuffix = "",
-    classes: o.Classes = None,
-    extra: o.Extra = None,
-    stack: o.Stack = "",
-    bands: o.Bands = "",
-    nodata: o.Nodata = None,
-    tile: o.Tile = None,
-    min_valid: o.MinValid = 0.5,
-    as_json: o.Json = False,
-) -> None:
-    """Say what a run would read: files, pairs, valid pixels, values, places and classes."""
-    from foveate.cli.parse import numbers
+def inspect(job: PoolJob, as_json: Json = False) -> None:
+    """Inspect the imagery of a job, and print what a run would read."""
     from foveate.cli.show import progress_bars, result
     from foveate.pool import inspect as look
 
     with progress_bars(quiet=as_json) as progress:
         found = look(
-            list(images), masks=list(masks) if masks else None, mask_suffix=mask_suffix,
-            classes=classes, extra=[[path] for path in extra or ()],
-            stack=[part.strip() for part in stack.split(",") if part.strip()],
-            bands=[int(b) for b in numbers(bands, "bands", whole=True)] or None,
-            nodata=nodata, tile=tile or 256, min_valid=min_valid, progress=progress,
+            job.images, masks=job.masks or None, mask_suffix=job.mask_suffix,
+            classes=job.classes, extra=[[path] for path in job.extra], stack=job.stack,
+            bands=job.bands or None, nodata=job.nodata, tile=job.tile or 256,
+            min_valid=job.min_valid, progress=progress,
         )  # fmt: skip
     content = found.to_dict()
     result(content, as_text(content), as_json=as_json)

@@ -8,15 +8,15 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from foveate.cli import options as o
+from foveate.cli.options import Json, Out, Seed, path_argument, path_option
 
 if TYPE_CHECKING:
     from odc.geo.geobox import GeoBox
 
 
 def mosaic(
-    folder: Annotated[Path, typer.Argument(help="Folder whose subfolders are the classes.")],
-    out: o.Out,
+    folder: Annotated[Path, path_argument("Folder whose subfolders are the classes.")],
+    out: Out,
     kind: Annotated[
         str, typer.Option(help="one, majority, rare, rare-mixed or blocks.")
     ] = "majority",
@@ -33,8 +33,8 @@ def mosaic(
         int | None, typer.Option(help="Side of a patch, pixels. [default: the most frequent]")
     ] = None,
     form: Annotated[str, typer.Option(help="tif or png.")] = "tif",
-    seed: o.Seed = 0,
-    as_json: o.Json = False,
+    seed: Seed = 0,
+    as_json: Json = False,
 ) -> None:
     """Stitch wide scenes with known content from class folders of patches."""
     from foveate.cli.show import progress_bars, result
@@ -56,12 +56,10 @@ def mosaic(
 
 
 def join(
-    parts: Annotated[
-        list[Path], typer.Argument(help="A folder of parts, or the files in their order.")
-    ],
+    parts: Annotated[list[Path], path_argument("A folder of parts, or the files in their order.")],
     rows: Annotated[int, typer.Option(help="Rows of parts.")],
     cols: Annotated[int, typer.Option(help="Columns of parts.")],
-    out: Annotated[Path, typer.Option(help="File to write: .tif or .png.")],
+    out: Annotated[Path, path_option(help="File to write: .tif or .png.")],
     ignore_georeference: Annotated[
         bool,
         typer.Option(
@@ -70,7 +68,7 @@ def join(
             "georeference then.",
         ),
     ] = False,
-    as_json: o.Json = False,
+    as_json: Json = False,
 ) -> None:
     """Put the parts of one scene together, row by row from the upper left.
 

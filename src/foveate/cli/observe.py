@@ -1,81 +1,325 @@
-"""The commands of `foveate observe`.
+"""The commands of `foveate observe` that are no runs: search, classify, and estimate.
 
 Typer reads the annotations when the program starts: they are no comments here.
 """
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
-from foveate.cli import options as o
-from foveate.cli.observe_complete import classify, complete, search
-from foveate.cli.observe_estimate import estimate
-from foveate.cli.observe_select import select
-from foveate.cli.observe_train import train
+from foveate.cli.options import Device, Json, Seed, path_argument, path_option, read_path
+from foveate.cli.show import count, progress_bars, result, said_json
+from foveate.errors import ParameterError
 
-app = typer.Typer(
-    no_args_is_help=True,
-    help="Choose which tiles to observe in high resolution, from an overview.",
-)
-
-Concepts = Annotated[
-    str, typer.Option(help="What is to be found: forest,water,road; or a file with weights.")
+_BY = {
+    "model": "where overviews tell of it",
+    "covariate": "in proportion to the covariate",
+    "nothing": "evenly",
+}
+Scenes = Annotated[Path, path_argument("A run of foveate observe complete.")]
+Observer = Annotated[
+    Path | None, path_option(help="Folder of a trained observer. [default: that of the run]")
 ]
 
 
-@app.command()
-def prepare(
-    images: Annotated[list[Path], typer.Argument(help="Folders or files of high resolution.")],
-    out: o.Out,
-    tiles: Annotated[str, typer.Option(help="Tiles of a scene: ROWSxCOLS.")] = "10x10",
-    ratio: Annotated[
-        float | None,
-        typer.Option(help="Side of a pixel of the overview, pixels of the scene. [default: 10]"),
-    ] = None,
-    lr: Annotated[
-        list[Path] | None,
-        typer.Option(help="Real overviews, paired by name, instead of simulated; repeatable."),
-    ] = None,
-    masks: o.Masks = None,
-    mask_suffix: o.MaskSuffix = "",
-    classes: o.Classes = None,
-    concepts: Concepts = "",
-    objects: Annotated[
-        Path | None, typer.Option(help="GeoJSON of objects with a property 'kind'.")
-    ] = None,
-    mtf: Annotated[
-        float, typer.Option(help="Modulation of simulated overviews at their Nyquist frequency.")
-    ] = 0.25,
-    snr: Annotated[
-        float, typer.Option(help="Signal to noise of simulated overviews; 0: no noise.")
-    ] = 100.0,
-    extra: o.Extra = None,
-    stack: o.Stack = "",
-    nodata: o.Nodata = None,
-    min_valid: o.MinValid = 0.5,
-    skip_empty: o.SkipEmpty = False,
-    seed: o.Seed = 0,
-    as_json: o.Json = False,
+def search(
+    scenes: Scenes,
+    text: Annotated[str, typer.Option(help="What to look for, in words.")] = "",
+    concept: Annotated[
+        str, typer.Option(help="Or a concept that the observer has learnt from labels.")
+    ] = "",
+    within: Annotated[str, typer.Option("--in", help="What is ranked: tiles or scenes.")] = "tiles",
+    top: Annotated[int, typer.Option(help="Most hits.")] = 20,
+    out: Annotated[Path | None, path_option(help="File of the hits: .csv or .geojson.")] = None,
+    observer: Observer = None,
+    seed: Seed = 0,
+    device: Device = "auto",
+    as_json: Json = False,
 ) -> None:
-    """Pair high resolution with overviews, simulated or real, and label the tiles."""
-    from foveate.cli.observed import prepare_job, prepared
-    from foveate.cli.show import progress_bars
-    from foveate.observe.prepare import run
+    """Find the tiles or scenes that show most of a text or a concept."""
+    from foveate.observe.completed import open_completed
+    from foveate.observe.search import hits_table, rows_of
+    from foveate.observe.search import search as find
+    from foveate.report.words import scenes as words
 
-    job = prepare_job(
-        images=images, tiles=tiles, ratio=ratio, lr=lr, masks=masks, mask_suffix=mask_suffix,
-        classes=classes, concepts=concepts, objects=objects, mtf=mtf, snr=snr, extra=extra,
-        stack=stack, nodata=nodata, min_valid=min_valid, skip_empty=skip_empty, seed=seed,
+    write = None if out is None else _writer(out)
+    found = open_completed(scenes)
+    hits = find(
+        found, text=text, concept=concept, within=within, top=top,  # ty: ignore[invalid-argument-type]
+        model=None if observer is None else str(observer), seed=seed, device=device,
     )  # fmt: skip
+    rows = rows_of(found, hits)
+    if write is not None and out is not None:
+        table = hits_table(found, hits)
+        if out.suffix.lower() != ".csv" and "geometry" not in table.column_names:
+            raise ParameterError(
+                f"--out {str(out)!r} of scenes without a georeference",
+                "GeoJSON has places.",
+                "--out hits.csv",
+            )
+        write(table, out)
+    wide = max(len("scene"), *(len(row["scene"]) for row in rows))
+    said = words.searched(concept or text, rows, probable=bool(concept))
+    lines = [*said.lines, f"{'rank':>4}  {'scene':<{wide}}  {'row':>4} {'col':>4}  {'score':>7}"]
+    lines += [
+        f"{row['rank']:>4}  {row['scene']:<{wide}}  {row['row']:>4} {row['col']:>4}  "
+        f"{row['score']:>7.4f}  {'observed' if row['observed'] else 'completed'}"
+        for row in rows
+    ]
+    if out is not None:
+        lines.append(f"Hits: {out}")
+    content = {
+        "run": str(scenes), "text": text, "concept": concept, "in": within,
+        "hits": rows, "file": None if out is None else str(out), "headline": said_json(said),
+    }  # fmt: skip
+    result(content, "\n".join(lines), as_json=as_json)
+
+
+def _writer(out: Path) -> Any:
+    """Return what writes a table to a file of this suffix."""
+    from foveate.export import csv, geojson
+
+    writers = {".csv": csv.write, ".geojson": geojson.write, ".json": geojson.write}
+    if out.suffix.lower() not in writers:
+        raise ParameterError(
+            f"--out {str(out)!r}", f"Suffixes: {', '.join(writers)}.", "--out hits.geojson"
+        )
+    return writers[out.suffix.lower()]
+
+
+def classify(
+    scenes: Annotated[
+        Path | None,
+        typer.Argument(help="A run of foveate observe complete; or --dataset.", parser=read_path),
+    ] = None,
+    concepts: Annotated[
+        str | None,
+        typer.Option(help="What to find: forest,water,road; or a file. [default: the observer's]"),
+    ] = None,
+    by: Annotated[
+        str | None,
+        typer.Option(
+            help="auto, texts, or labels that the observer has learnt from. [default: auto]"
+        ),
+    ] = None,
+    dataset: Annotated[
+        str, typer.Option(help="Zero-shot on a whole data set instead: eurosat, bigearthnet.")
+    ] = "",
+    root: Annotated[Path | None, path_option(help="Folder of that data set.")] = None,
+    split: Annotated[
+        str | None,
+        typer.Option(help="Part of that data set: train, val, test. [default: test]"),
+    ] = None,
+    bands: Annotated[
+        str, typer.Option(help="Its bands in the order of the training: B04,B03,B02.")
+    ] = "",
+    scale: Annotated[
+        str, typer.Option(help="Its values for 0 and 255 of pictures. [default: 0,3000]")
+    ] = "",
+    observer: Observer = None,
+    templates: Annotated[
+        str, typer.Option(help="Sentences around a name. [default: those of the training]")
+    ] = "",
+    device: Device = "auto",
+    as_json: Json = False,
+) -> None:
+    """Score completed scenes for concepts, or classify a data set from overviews alone."""
+    if (scenes is None) == (not dataset):
+        raise ParameterError(
+            "completed scenes and a data set together" if dataset else "nothing to classify",
+            "Give completed scenes with concepts, or a data set with its folder.",
+            "foveate observe classify SCENES --concepts forest,water, or --dataset eurosat "
+            "--root DIR --observer OBSERVER",
+        )
+    others = (
+        {"root": root, "split": split, "bands": bands, "scale": scale}
+        if scenes is not None
+        else {"concepts": concepts, "by": by}
+    )
+    stated = [f"--{name}" for name, value in others.items() if value]
+    if stated:
+        raise ParameterError(
+            f"{stated[0]} {'of' if scenes is None else 'without'} a data set",
+            "Classes of a data set are its own, and are told by their texts."
+            if scenes is None
+            else "It says how a data set is read.",
+            f"Leave {stated[0]} out.",
+        )
+    shared = {"templates": templates or None, "device": device}
+    if scenes is not None:
+        _scenes(scenes, concepts, as_json=as_json, by=by or "auto", observer=observer, **shared)
+        return
+    if root is None or observer is None:
+        raise ParameterError(
+            f"--dataset {dataset} without {'--root' if root is None else '--observer'}",
+            "A data set has a folder, and is classified by an observer.",
+            f"--dataset {dataset} --root DIR --observer OBSERVER",
+        )
+    _dataset(
+        dataset, root, observer, as_json=as_json, split=split or "test",
+        bands=[part.strip() for part in bands.split(",") if part.strip()], scale=scale, **shared,
+    )  # fmt: skip
+
+
+def _scenes(
+    scenes: Path,
+    concepts: str | None,
+    *,
+    as_json: bool,
+    by: str,
+    observer: Path | None,
+    **rest: Any,
+) -> None:
+    from foveate.observe.concepts import concepts_from
+    from foveate.observe.recognise import classify as recognise
+    from foveate.report.words import scenes as words
+
+    found = recognise(
+        scenes, () if concepts is None else concepts_from(concepts), by=by,  # ty: ignore[invalid-argument-type]
+        model=None if observer is None else str(observer), **rest,
+    )  # fmt: skip
+    wide = max(len(name) for name in found["concepts"])
+    lines = [] if found["worked"] else ["Nothing to do: these scores are there."]
+    said = words.recognised(found)
+    lines += said.lines
+    lines.append(f"By {found['by']}; {found['score']} of the best tile, and the mean of all:")
+    truth = found["truth"] or {}
+    for name, one in found["concepts"].items():
+        right = truth.get("tiles", {}).get("each", {}).get(name)
+        known = f"   average precision {right:.3f}" if right is not None and right == right else ""  # noqa: PLR0124  (NaN)
+        known += f" ({truth['prevalence'][name]:.3f} by chance)" if known else ""
+        lines.append(
+            f"  {name:<{wide}} {one['max']:>7.4f} {one['mean']:>7.4f}"
+            f"{'   novel' if one['novel'] else ''}{known}"
+        )
+    for part, title in (("tiles", "tiles"), ("scenes_max", "scenes, by their best tile")):
+        for kind in ("base", "novel"):
+            value = truth.get(part, {}).get(kind)
+            if value is not None:
+                lines.append(f"Mean average precision, {kind} concepts, {title}: {value:.3f}")
+    lines.append("Tables: " + ", ".join(str(scenes / file) for file in found["files"]))
+    result({**found, "headline": said_json(said)}, "\n".join(lines), as_json=as_json)
+
+
+def _dataset(
+    name: str, root: Path, observer: Path, *, as_json: bool, scale: str, **rest: Any
+) -> None:
+    from foveate.observe.recognise import zero_shot_dataset
+    from foveate.report.words import scenes as words
+    from foveate.run.options import read_scale
+
+    if scale:
+        limits = read_scale(scale)
+        if len(limits) != 1:
+            raise ParameterError(f"--scale {scale!r}", "Expected LOW,HIGH.", "--scale 0,3000")
+        rest["scale"] = limits[0]
     with progress_bars(quiet=as_json) as progress:
-        done = run(job, out, command=o.command(), progress=progress)
-    prepared(done, as_json=as_json)
+        found = zero_shot_dataset(str(observer), name, root, progress=progress, **rest)
+    said = words.dataset(name, found)
+    what = "top1" if "top1" in found else "map"
+    title = {"top1": "Top-1 accuracy", "map": "Mean average precision"}[what]
+    wide = max(len(label) for label in found["each"])
+    lines = [
+        (
+            f"{name}, {found['split']}: {count(found['images'], 'image')}, {found['tiles'][0]} x "
+            f"{found['tiles'][1]} tiles each, bands {','.join(found['bands'])}"
+        ),
+        *said.lines,
+        f"{title}: {found[what]:.1%} (chance {found['chance']:.1%})",
+        *(
+            f"  {label:<{wide}} {'not there' if value is None else f'{value:.1%}'}"
+            for label, value in found["each"].items()
+        ),
+    ]
+    result({**found, "headline": said_json(said)}, "\n".join(lines), as_json=as_json)
 
 
-app.command()(train)
-app.command()(select)
-app.command()(estimate)
-app.command()(complete)
-app.command()(search)
-app.command()(classify)
+def estimate(
+    job: Any,
+    repeats: Annotated[
+        int, typer.Option(help="Draws to compare with all labels, and with even draws.")
+    ] = 0,
+    plan: Annotated[
+        Path | None,
+        path_option(help="Write the drawn tiles for a person to look at: .csv or .geojson."),
+    ] = None,
+    answers: Annotated[
+        Path | None, path_option(help="CSV of what was found in them: tile_id, value.")
+    ] = None,
+    out: Annotated[Path | None, path_option(help="Write the result to this file, JSON.")] = None,
+    as_json: Json = False,
+) -> None:
+    """Draw, and plan or estimate; print what came of it.
+
+    Raises:
+        FoveateError: Options that exclude each other, or anything that is wrong with the input.
+    """
+    from foveate.files import write_json
+    from foveate.observe.estimating import draw_tiles, from_labels, summary
+    from foveate.observe.fieldwork import read_answers, write_plan
+
+    if plan is not None and answers is not None:
+        raise ParameterError(
+            "a plan and answers to it",
+            "The plan is written first, and answered later.",
+            "Leave out --plan; the other options and the seed stay as they were.",
+        )
+    if repeats and (plan or answers):
+        raise ParameterError(
+            f"--repeats {repeats} with {'a plan' if plan else 'answers'}",
+            "Draws are repeated where labels tell what all tiles hold.",
+            "Leave out --repeats.",
+        )
+    with progress_bars(quiet=as_json) as progress:
+        drawn = draw_tiles(job, labelled=not (plan or answers), progress=progress)
+    if plan is not None:
+        write_plan(drawn, plan)
+        content = {
+            "plan": str(plan), "drawn": len(drawn.rows), "tiles": len(drawn.frame),
+            "by": drawn.by, "uncovered": drawn.uncovered, "job": job.model_dump(mode="json"),
+        }  # fmt: skip
+        text = f"{_drawn(content)}\nPlan: {plan}"
+    else:
+        content = (
+            from_labels(drawn, repeats=repeats)
+            if answers is None
+            else summary(drawn, read_answers(drawn, answers))
+        )
+        text = _text(content)
+    if out is not None:
+        write_json(out, content)
+    result(content, text, as_json=as_json)
+
+
+def _text(content: dict[str, Any]) -> str:
+    from foveate.report.words import scenes as words
+
+    unit = content["unit"]
+    lines = [*words.estimated(content).lines]
+    lines.append(f"{_drawn(content)}; {content['found']} of them hold some")
+    if content["without_labels"]:
+        lines.append(f"Not counted: {count(content['without_labels'], 'tile')} without labels")
+    if content["truth"] is not None:
+        lines.append(f"Truth by all labels: {words.quantity(content['truth'])} {unit}")
+    if content["repeats"]:
+        lines += _repeated(content["repeats"])
+    return "\n".join(lines)
+
+
+def _repeated(found: dict[str, Any]) -> list[str]:
+    lines = [f"Over {count(found['design']['repeats'], 'draw')}:"]
+    for name, title in (("design", "like this"), ("even", "even")):
+        one = found[name]
+        line = f"  {title:<10} coverage {one['coverage']:.1%}"
+        if one["relative_error"] is not None:
+            line += f"   error {one['relative_error']:.1%}   bias {one['bias']:+.1%}"
+        lines.append(line)
+    return lines
+
+
+def _drawn(content: dict[str, Any]) -> str:
+    text = f"Drawn: {content['drawn']} of {count(content['tiles'], 'tile')}, {_BY[content['by']]}"
+    if content["uncovered"]:
+        text += f"; {content['uncovered']} lie where the covariate has no values"
+    return text

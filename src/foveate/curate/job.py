@@ -84,7 +84,7 @@ class CurateJob(ModelJob):
     budget: Annotated[str, Option("Method")] = "10%"
     """10%, 500 (tiles), pixels=1e9, area=25%; several with commas."""
     preset: Annotated[Preset, Option("Method")] = "default"
-    """default, or the settings of the paper, or of its released lists."""
+    """Settings of the paper, or of its released lists."""
     max_overlap: Annotated[
         float | None, Option("Method", default="0.5; 1 with the presets")
     ] = Field(None, ge=0, le=1)  # fmt: skip

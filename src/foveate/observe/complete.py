@@ -68,7 +68,7 @@ class CompleteJob(JobSettings):
         device: Of encoder and networks.
     """
 
-    run: str
+    selection: str
     model: str | None = None
     tiles: list[str] = Field([])
     only_chosen: bool = False
@@ -76,7 +76,7 @@ class CompleteJob(JobSettings):
     batch_size: int = Field(32, ge=1)
     device: str = "auto"
 
-    @field_validator("run", "model")
+    @field_validator("selection", "model")
     @classmethod
     def _absolute(cls, path: str | None) -> str | None:
         return None if path is None else str(Path(path).absolute())
@@ -111,7 +111,7 @@ def run(
     Raises:
         FoveateError: Anything that is wrong with the input, before anything is written.
     """
-    root, _, chosen = open_selected(job.run)
+    root, _, chosen = open_selected(job.selection)
     if Path(out).resolve() == root.resolve():
         raise ParameterError(
             f"--out {str(out)!r} is the run that is completed",

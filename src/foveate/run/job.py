@@ -51,11 +51,11 @@ class Job(BaseModel):
         for name in sorted(self.absent & given.keys()):
             # The default is let pass: it is in records of earlier versions.
             if given[name] != type(self).model_fields[name].get_default():
-                raise ParameterError(
-                    f"{name}={given[name]!r}",
+                raise SettingError(
+                    name, repr(given[name]),
                     f"{type(self).__name__} has no such setting: it would change nothing.",
                     "Leave it out.",
-                )
+                )  # fmt: skip
         try:
             super().__init__(**given)
         except ValidationError as error:
@@ -135,16 +135,31 @@ class Job(BaseModel):
         return {k: v for k, v in handler(self).items() if k not in self.absent}
 
 
+class SettingError(ParameterError):
+    """A field of a job has a value that cannot be used.
+
+    Args:
+        setting: Name of the field; of an entry of it, with a dot: ``options.fd``.
+        value: The value, or what the field's own parser says of it.
+        allowed: What is allowed.
+        hint: What to type instead.
+    """
+
+    def __init__(self, setting: str, value: str, allowed: str = "", hint: str = "") -> None:
+        super().__init__(f"{setting}={value}", allowed, hint)
+        self.setting, self.value = setting, value
+
+
 def _refused(error: ValidationError, known: Collection[str]) -> ParameterError:
     """Say which setting was refused and why."""
     first = error.errors()[0]
     name = ".".join(str(part) for part in first["loc"])
-    allowed, hint = f"{first['msg']}.", ""
-    if first["type"] == "extra_forbidden":
-        allowed = "A job has no such setting."
-        hint = suggest(name, known)
-    elif isinstance(own := first.get("ctx", {}).get("error"), FoveateError):
-        return ParameterError(f"{name}: {own.given}", own.allowed, own.hint)
-    elif first["type"] == "missing":
+    if first["type"] == "missing":
         return ParameterError(f"a job without {name!r}", "This setting has no default.")
-    return ParameterError(f"{name}={first['input']!r}", allowed, hint)
+    if first["type"] == "extra_forbidden":
+        return SettingError(
+            name, repr(first["input"]), "A job has no such setting.", suggest(name, known)
+        )
+    if isinstance(own := first.get("ctx", {}).get("error"), FoveateError):
+        return SettingError(name, own.given, own.allowed, own.hint)
+    return SettingError(name, repr(first["input"]), f"{first['msg']}.")

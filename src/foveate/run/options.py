@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import math
+import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -45,9 +46,11 @@ class IsPath:
     """Mark of a text that is a path: an empty one would be the current folder."""
 
 
-def _path(given: str) -> str:
-    refuse_empty(given, "path")
-    return given
+def _path(given: Any) -> Any:
+    text = os.fspath(given) if isinstance(given, os.PathLike) else given
+    if isinstance(text, str):
+        refuse_empty(text, "path")
+    return text
 
 
 def _absolute(given: str) -> str:
@@ -82,7 +85,12 @@ def _bands(given: Any) -> Any:
     return [int(value) for value in values]
 
 
-def _scale(given: Any) -> Any:
+def read_scale(given: Any) -> Any:
+    """Read ``LOW,HIGH`` or ``LOW,HIGH,LOW,HIGH,...``, a pair for each band.
+
+    Raises:
+        ParameterError: An odd number of values, or LOW is not below HIGH.
+    """
     if not isinstance(given, str):
         return given
     values = _numbers(given, "numbers")
@@ -118,10 +126,10 @@ def assignments(given: Any, form: str = "NAME=VALUE", example: str = "") -> Any:
     return found
 
 
-PathText = Annotated[str, AfterValidator(_path), IsPath()]
+PathText = Annotated[str, BeforeValidator(_path), IsPath()]
 AbsolutePath = Annotated[PathText, AfterValidator(_absolute)]  # a run goes on from any folder
 Names = Annotated[list[str], BeforeValidator(split)]
 Bands = Annotated[list[int], BeforeValidator(_bands), Option("Model", metavar="4,3,2")]
 Scale = Annotated[
-    list[tuple[float, float]], BeforeValidator(_scale), Option("Model", metavar="LOW,HIGH")
+    list[tuple[float, float]], BeforeValidator(read_scale), Option("Model", metavar="LOW,HIGH")
 ]

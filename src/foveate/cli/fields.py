@@ -1,0 +1,278 @@
+"""The command line of a job, made from its fields: one field is one option.
+
+The type of a field is the parser, its docstring the help, its default the default, and its
+`Option` says in which panel of the help it stands. What was typed is handed to the job as text
+where its own validators read it, so that Python and the command line have the same rules.
+"""
+
+from __future__ import annotations
+
+import importlib
+import inspect
+import types
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Annotated, Any, Literal, Union, get_args, get_origin
+
+import typer
+from typer.core import TyperCommand, TyperGroup
+
+from foveate.cli.options import Json, Out, command, read_path
+from foveate.errors import ParameterError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from pydantic.fields import FieldInfo
+
+    from foveate.run.options import Option
+
+# In the order of the help; what has no panel of its own stands with the experts' options.
+PANELS = ("Input", "Method", "Model", "Training", "Output", "Expert")
+_DEFAULT_PANEL = "Expert"
+
+
+@dataclass(frozen=True)
+class JobCommand:
+    """A command that makes a job and does something with it.
+
+    Attributes:
+        name: Of the command.
+        job: ``module:Class`` of the job; imported when the command is called.
+        help: One sentence.
+        example: A command line to copy.
+        show: ``module:function`` that prints a run: the job is run into ``--out``.
+        page: Whether a run has a report.
+        finish: Instead: ``module:function`` called with the job and with its own options.
+        only: Fields that are options; empty for all.
+    """
+
+    name: str
+    job: str
+    help: str
+    example: str
+    show: str = ""
+    page: bool = True
+    finish: str = ""
+    only: tuple[str, ...] = ()
+
+    def build(self) -> Any:
+        """Make the command; only now the modules of the job are imported."""
+        kind = _imported(self.job)
+        finish = _imported(self.finish) if self.finish else _runner(self.show, page=self.page)
+        fields = [name for name in kind.field_names() if not self.only or name in self.only]
+        own = list(inspect.signature(finish, eval_str=True).parameters.values())[1:]
+        parameters = [_parameter(name, kind.model_fields[name]) for name in fields]
+
+        def made(**given: Any) -> Any:
+            rest = {parameter.name: given.pop(parameter.name) for parameter in own}
+            # What was not typed is left to the job: it alone knows its defaults.
+            typed = {k: v for k, v in given.items() if v is not None and v not in ([], ())}
+            return finish(_job(kind, typed), **rest)
+
+        parameters += [p.replace(kind=inspect.Parameter.KEYWORD_ONLY) for p in own]
+        made.__signature__ = inspect.Signature(parameters)  # ty: ignore[unresolved-attribute]
+        made.__annotations__ = {p.name: p.annotation for p in parameters}
+        app = typer.Typer(rich_markup_mode=None, add_completion=False)
+        text = f"{self.help}\n\n\b\nExample:\n  {self.example}"
+        app.command(self.name, help=text, cls=PanelCommand)(made)
+        return typer.main.get_command(app)
+
+
+def group(*commands: JobCommand) -> type[TyperGroup]:
+    """Return a group that has these commands, in their order, before its own.
+
+    They are made when they are asked for: ``foveate --help`` imports no job.
+    """
+    made = {command.name: command for command in commands}
+
+    class JobGroup(TyperGroup):
+        def list_commands(self, ctx: Any) -> list[str]:
+            return [*made, *super().list_commands(ctx)]
+
+        def get_command(self, ctx: Any, cmd_name: str) -> Any:
+            if cmd_name in made:
+                return made[cmd_name].build()
+            return super().get_command(ctx, cmd_name)
+
+        def format_commands(self, ctx: Any, formatter: Any) -> None:
+            rows = []
+            for name in self.list_commands(ctx):
+                own = made.get(name)
+                command = None if own else super().get_command(ctx, name)
+                text = own.help if own else (command.help or "").split("\n")[0]
+                rows.append((name, text))
+            with formatter.section("Commands"):
+                formatter.write_dl(rows)
+
+    return JobGroup
+
+
+class PanelCommand(TyperCommand):
+    """A command whose help shows its options in panels."""
+
+    def format_options(self, ctx: Any, formatter: Any) -> None:
+        """Write a section for each panel, in the order of `PANELS`."""
+        rows: dict[str, list[tuple[str, str]]] = {}
+        for parameter in self.get_params(ctx):
+            record = parameter.get_help_record(ctx)
+            if record is not None:
+                if parameter.param_type_name == "argument":
+                    record = (parameter.metavar or parameter.name.upper(), record[1])
+                panel = getattr(parameter, "rich_help_panel", None) or "Output"
+                rows.setdefault(panel, []).append(record)
+        for panel in (*PANELS, *(name for name in rows if name not in PANELS)):
+            if panel in rows:
+                with formatter.section(panel):
+                    formatter.write_dl(rows[panel])
+
+
+def _runner(show: str, *, page: bool) -> Callable[..., None]:
+    """Return what runs a job into ``--out`` and prints what came of it."""
+
+    def finish(job: Any, out: Out, as_json: Json = False) -> None:
+        from foveate.cli.show import progress_bars
+        from foveate.report import write_report
+
+        with progress_bars(quiet=as_json) as progress:
+            run = job.run(
+                out, command=command(), report=write_report if page else None, progress=progress
+            )
+        _imported(show)(run, as_json=as_json)
+
+    return finish
+
+
+def _job(kind: Any, typed: dict[str, Any]) -> Any:
+    """Make a job; an error names the option as it is typed, not the field."""
+    from foveate.run.job import SettingError
+
+    try:
+        return kind.typed(**typed)
+    except SettingError as error:
+        name, _, entry = error.setting.partition(".")
+        if name not in kind.model_fields:
+            raise
+        field = kind.model_fields[name]
+        option = _option_of(field)
+        shown = name.upper() if option.argument else _flags(name, field, option)[0].split("/")[0]
+        # What is wrong with one entry of several is said by its value.
+        value = f"{entry}={error.value}" if entry and not entry.isdigit() else error.value
+        raise ParameterError(f"{shown} {value}", error.allowed, error.hint) from error
+
+
+def _imported(home: str) -> Any:
+    module, _, name = home.partition(":")
+    return getattr(importlib.import_module(module), name)
+
+
+def _parameter(name: str, field: FieldInfo) -> inspect.Parameter:
+    """Return the parameter of a field, as typer reads it."""
+    option = _option_of(field)
+    kind = _kind(field.annotation)
+    required = field.is_required()
+    info: Any
+    settings: dict[str, Any] = {
+        "help": _help(field, option), "rich_help_panel": option.panel, "show_default": False,
+    }  # fmt: skip
+    if kind is not bool:
+        settings["metavar"] = option.metavar or _metavar(name, field.annotation, kind)
+    if _is_path(field.annotation):
+        settings["parser"] = read_path
+        if option.argument and _is_list(field.annotation):
+            kind = list[str]
+    if option.repeated:
+        kind = list[str]
+    if option.argument:
+        info = typer.Argument(**settings)
+    else:
+        info = typer.Option(*_flags(name, field, option), **settings)
+    default = inspect.Parameter.empty if required else None
+    annotation = Annotated[kind if required else kind | None, info]
+    return inspect.Parameter(
+        name, inspect.Parameter.KEYWORD_ONLY, default=default, annotation=annotation
+    )
+
+
+def _option_of(field: FieldInfo) -> Option:
+    """Return how a field stands on the command line; of several marks the later ones add."""
+    from foveate.run.options import Option
+
+    found = Option()
+    for mark in (mark for mark in field.metadata if isinstance(mark, Option)):
+        stated = {k: v for k, v in vars(mark).items() if v != getattr(Option(), k)}
+        found = replace(found, **stated)
+    return found
+
+
+def _flags(name: str, field: FieldInfo, option: Option) -> list[str]:
+    flag = (option.name or name).replace("_", "-")
+    if _kind(field.annotation) is not bool:
+        return [f"--{flag}"]
+    # A flag that is off says no more by --no-flag; one that is on, or computed, can be turned off.
+    return [f"--{flag}"] if field.default is False else [f"--{flag}/--no-{flag}"]
+
+
+def _help(field: FieldInfo, option: Option) -> str:
+    text = " ".join((field.description or "").split())
+    default = option.default or _shown(field)
+    if field.is_required():
+        return text  # click says so
+    return f"{text} [default: {default}]" if default else text
+
+
+def _shown(field: FieldInfo) -> str:
+    """Return the default as it would be typed; empty where there is none to say."""
+    value = field.get_default(call_default_factory=True)
+    if value is None or value is False or value in ("", [], {}, ()):
+        return ""
+    if value is True:
+        return "yes"
+    if isinstance(value, list | tuple):
+        return ("x" if all(isinstance(v, int) for v in value) else ",").join(map(str, value))
+    return f"{value:g}" if isinstance(value, float) else str(value)
+
+
+def _plain(annotation: Any) -> list[Any]:
+    """Return the alternatives of a type without None and without marks."""
+    if get_origin(annotation) is Annotated:
+        return _plain(get_args(annotation)[0])
+    if get_origin(annotation) in (Union, types.UnionType):
+        parts = [part for one in get_args(annotation) for part in _plain(one)]
+        return [part for part in parts if part is not type(None)]
+    return [annotation]
+
+
+def _kind(annotation: Any) -> Any:
+    """Return the type that typer parses; text for whatever the job itself reads."""
+    parts = _plain(annotation)
+    if len(parts) == 1 and parts[0] in (bool, int, float):
+        return parts[0]
+    return str
+
+
+def _is_list(annotation: Any) -> bool:
+    return any(get_origin(part) is list for part in _plain(annotation))
+
+
+def _is_path(annotation: Any) -> bool:
+    from foveate.run.options import IsPath
+
+    if isinstance(annotation, IsPath):
+        return True
+    marks = annotation.__metadata__ if get_origin(annotation) is Annotated else ()
+    return any(map(_is_path, (*marks, *get_args(annotation))))
+
+
+def _metavar(name: str, annotation: Any, kind: Any) -> str:
+    """Return what stands for a value in the help."""
+    if choices := _choices(annotation):
+        return "|".join(choices)
+    if _is_path(annotation):
+        return "PATH"
+    return {int: "N", float: "X"}.get(kind, name.upper())
+
+
+def _choices(annotation: Any) -> Sequence[str]:
+    parts = _plain(annotation)
+    literal = len(parts) == 1 and get_origin(parts[0]) is Literal
+    return [str(choice) for choice in get_args(parts[0])] if literal else []
