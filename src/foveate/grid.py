@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Literal, NamedTuple, Self, get_args
 import numpy as np
 
 from foveate.errors import ParameterError
+from foveate.tables import Tabular
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -60,8 +61,8 @@ def row_numbers(rows: ArrayLike, n: int) -> NDArray[np.int64]:
     return np.arange(n)[index if index.size else index.astype(np.int64)]
 
 
-@dataclass(frozen=True)
-class Tiles:
+@dataclass(frozen=True, repr=False)
+class Tiles(Tabular):
     """A table of windows, one row per tile: columns, never one object per tile.
 
     Attributes:
@@ -101,6 +102,10 @@ class Tiles:
             raise ParameterError(
                 f"columns of shapes {sorted(lengths)}", "All columns of a Tiles have one length."
             )
+
+    def __repr__(self) -> str:
+        """Return a line, however many tiles there are."""
+        return f"Tiles({len(self):,} of {len(self.scenes):,} scenes)"
 
     @classmethod
     def of(
@@ -250,10 +255,6 @@ class Tiles:
         ids = pa.array(self.tile_id.astype(object), pa.string())
         columns = {name: getattr(self, name) for name in _COLUMNS if name != "scene_code"}
         return pa.table({"tile_id": ids, "scene": scene, **columns})
-
-    def __arrow_c_stream__(self, requested_schema: object = None) -> object:
-        """Let pandas, polars and duckdb read the table."""
-        return self.to_arrow().__arrow_c_stream__(requested_schema)
 
     @classmethod
     def from_arrow(cls, table: pa.Table) -> Self:

@@ -13,16 +13,18 @@ import numpy as np
 
 from foveate.budget import Budget, affordable, ceiling
 from foveate.errors import BudgetError, DataError
+from foveate.tables import Tabular, frame_of
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    import geopandas as gpd
     import pyarrow as pa
     from numpy.typing import ArrayLike, NDArray
 
 
-@dataclass(frozen=True)
-class Ranking:
+@dataclass(frozen=True, repr=False)
+class Ranking(Tabular):
     """Rows of a pool, best first.
 
     Attributes:
@@ -75,6 +77,13 @@ class Ranking:
         object.__setattr__(self, "score", score)
         object.__setattr__(self, "ids", _checked_ids(self.ids, self.n))
         object.__setattr__(self, "costs", {"tiles": np.ones(self.n), **costs})
+
+    def __repr__(self) -> str:
+        """Return a line: the method, how many rows are ranked, the first of them."""
+        name = self.meta.get("method", "")
+        first = ", ".join(map(str, _names(self.rows[:3], self.ids)))
+        ranked = f"{self.depth:,} of {self.n:,} rows, first {first}" if self.depth else "no rows"
+        return f"Ranking({name + ': ' if name else ''}{ranked})"
 
     @property
     def depth(self) -> int:
@@ -146,13 +155,9 @@ class Ranking:
         """Return rank (1-based), id or row, and score as Arrow."""
         return _table(self.rows, self.ids, self.score, None)
 
-    def __arrow_c_stream__(self, requested_schema: object = None) -> object:
-        """Let pandas, polars and duckdb read the ranking."""
-        return self.to_arrow().__arrow_c_stream__(requested_schema)
 
-
-@dataclass(frozen=True)
-class Selection:
+@dataclass(frozen=True, repr=False)
+class Selection(Tabular):
     """Chosen rows of a pool, in the order of choice.
 
     Attributes:
@@ -192,6 +197,14 @@ class Selection:
         object.__setattr__(self, "rows", rows)
         object.__setattr__(self, "ids", _checked_ids(self.ids, self.n))
 
+    def __repr__(self) -> str:
+        """Return a line: the method, how many rows are chosen, by which budget."""
+        name, budget = self.meta.get("method", ""), self.meta.get("budget", "")
+        return (
+            f"Selection({name + ': ' if name else ''}{len(self):,} of {self.n:,} rows"
+            f"{f', budget {budget}' if budget else ''})"
+        )
+
     def __len__(self) -> int:
         """Return the number of chosen rows."""
         return self.rows.size
@@ -199,7 +212,28 @@ class Selection:
     @property
     def values(self) -> NDArray[np.str_] | NDArray[np.int64]:
         """(k,) ids of the chosen rows in order of choice; row numbers when there are no ids."""
-        return self.rows if self.ids is None else self.ids[self.rows]
+        return _names(self.rows, self.ids)
+
+    def to_geopandas(self, pool: Tabular) -> gpd.GeoDataFrame:  # ty: ignore[invalid-method-override]
+        """Return the chosen tiles with rank, score and outline (EPSG:4326).
+
+        Args:
+            pool: The pool that was ranked.
+
+        Raises:
+            DataError: It has another number of rows, or no outlines.
+        """
+        table = pool.to_arrow()
+        if table.num_rows != self.n:
+            raise DataError(
+                f"a pool of {table.num_rows} rows for a selection from {self.n}",
+                "Rows of the selection are rows of the pool that was ranked.",
+            )
+        own = self.to_arrow()
+        chosen = table.take(self.rows)
+        for name in reversed([c for c in own.column_names if c not in ("row", "tile_id")]):
+            chosen = chosen.add_column(0, name, own[name])
+        return frame_of(chosen)
 
     def mask(self) -> NDArray[np.bool_]:
         """Return (n,) bool: chosen or not."""
@@ -211,9 +245,11 @@ class Selection:
         """Return rank (1-based), id or row, score and weight as Arrow."""
         return _table(self.rows, self.ids, self.score, self.weight)
 
-    def __arrow_c_stream__(self, requested_schema: object = None) -> object:
-        """Let pandas, polars and duckdb read the selection."""
-        return self.to_arrow().__arrow_c_stream__(requested_schema)
+
+def _names(
+    rows: NDArray[np.int64], ids: NDArray[np.str_] | None
+) -> NDArray[np.str_] | NDArray[np.int64]:
+    return rows if ids is None else ids[rows]
 
 
 def _checked_rows(given: ArrayLike, n: int) -> NDArray[np.int64]:

@@ -94,4 +94,5 @@ class ClassJob(ModelJob):
             return labels_from(Path(self.labels))
         return labels_of(self.labels) if self.labels else None
 
+
 EncodeSettings, ClassSettings = ModelJob, ClassJob  # TEMPORARY

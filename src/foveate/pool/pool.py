@@ -12,10 +12,12 @@ from foveate.errors import DataError
 from foveate.grid import Tiles, Window, row_numbers
 from foveate.pool.costs import Costs
 from foveate.pool.footprints import footprints
+from foveate.tables import Tabular
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
+    import pyarrow as pa
     from numpy.typing import ArrayLike, NDArray
 
     from foveate.labels import Legend
@@ -64,8 +66,8 @@ def read_codes(
     return codes
 
 
-@dataclass(frozen=True)
-class Pool:
+@dataclass(frozen=True, repr=False)
+class Pool(Tabular):
     """Tiles that can be chosen. Rows are in the order of `ids`.
 
     Attributes:
@@ -138,9 +140,31 @@ class Pool:
         names = row_names(np.arange(size), size) if ids is None else np.asarray(ids)
         return cls(ids=names, legend=legend, counts=table)
 
+    def __repr__(self) -> str:
+        """Return a line, however many tiles there are."""
+        parts = [f"{len(self):,} tiles"]
+        if self.scenes:
+            info = self.scenes[0].source.info
+            parts[0] += f" of {len(self.scenes):,} scenes"
+            parts.append(f"{info.bands} bands of {info.dtype}")
+        if self.legend is not None:
+            parts.append(f"{len(self.legend)} classes")
+        if self.excluded:
+            parts.append(f"{len(self.excluded):,} excluded")
+        return f"Pool({', '.join(parts)})"
+
     def __len__(self) -> int:
         """Return the number of tiles."""
         return self.ids.size
+
+    def to_arrow(self) -> pa.Table:
+        """Return one row per tile: id, scene, window, valid share, counts, outline (WKB).
+
+        Of plain arrays: id and counts.
+        """
+        from foveate.pool.store import tiles_table
+
+        return tiles_table(self)
 
     def take(self, rows: ArrayLike) -> Self:
         """Return the pool of the given rows (integers or a mask), in that order."""

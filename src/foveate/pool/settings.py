@@ -13,7 +13,9 @@ from foveate.run.options import Bands, Names, Option, PathText
 class ImageryJob(Job):
     """Which imagery."""
 
-    images: Annotated[list[PathText], Option("Input", argument=True, metavar="IMAGES")] = Field(min_length=1)
+    images: Annotated[list[PathText], Option("Input", argument=True, metavar="IMAGES")] = Field(
+        min_length=1
+    )
     """Folders, files or globs of images."""
     masks: Annotated[list[PathText], Option("Input", repeated=True)] = Field([])
     """Folder or glob of masks, paired by name; repeatable."""
@@ -48,5 +50,6 @@ class PoolJob(ImageryJob):
     """What becomes of tiles that reach over the edge."""
     coordinates: PathText | None = None
     """Coordinate list (5 or 6 columns) to take the tiles from, instead of a grid."""
+
 
 ImagerySettings, PoolSettings, JobSettings = ImageryJob, PoolJob, Job  # TEMPORARY

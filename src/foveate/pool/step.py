@@ -20,9 +20,7 @@ VERSION = 4  # raised when the step writes something else for the same inputs
 WHOLE = 4096  # longest side in pixels of an image that is taken whole
 
 
-def measured_pool(
-    job: PoolJob, run: Run, progress: ProgressFn | None = None
-) -> tuple[Pool, str]:
+def measured_pool(job: PoolJob, run: Run, progress: ProgressFn | None = None) -> tuple[Pool, str]:
     """Open the files; measure them unless the run has done so.
 
     Args:

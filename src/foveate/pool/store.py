@@ -68,8 +68,10 @@ def tiles_table(pool: Pool) -> pa.Table:
     import pyarrow as pa
     import shapely
 
-    assert pool.tiles is not None  # noqa: S101  (stored pools are cut from scenes)
-    table = pool.tiles.to_arrow()
+    if pool.tiles is None:
+        table = pa.table({"tile_id": pa.array(pool.ids.astype(object), pa.string())})
+    else:
+        table = pool.tiles.to_arrow()
     if pool.counts is not None:
         kind = pa.list_(pa.int64(), pool.counts.shape[1])
         flat = pa.array(pool.counts.ravel())

@@ -1,0 +1,74 @@
+"""What is a table for other libraries: Arrow, pandas, polars, duckdb and geopandas read it."""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+from foveate.errors import DataError, MissingExtraError
+
+if TYPE_CHECKING:
+    import geopandas as gpd
+    import pandas as pd
+    import pyarrow as pa
+
+GEOMETRY = "geometry"  # outlines as WKB, longitude and latitude
+
+
+class Tabular:
+    """Something with `to_arrow`, which gives the rest."""
+
+    def to_arrow(self) -> pa.Table:
+        """Return the table."""
+        raise NotImplementedError
+
+    def __arrow_c_stream__(self, requested_schema: object = None) -> object:
+        """Let polars, duckdb and others read the table."""
+        return self.to_arrow().__arrow_c_stream__(requested_schema)
+
+    def to_pandas(self) -> pd.DataFrame:
+        """Return the table without outlines.
+
+        Raises:
+            MissingExtraError: pandas is not installed.
+        """
+        _need("pandas")
+        table = self.to_arrow()
+        return table.select([c for c in table.column_names if c != GEOMETRY]).to_pandas()
+
+    def to_geopandas(self) -> gpd.GeoDataFrame:
+        """Return the table with outlines in longitude and latitude (EPSG:4326).
+
+        Raises:
+            DataError: There are no outlines.
+            MissingExtraError: geopandas is not installed.
+        """
+        return frame_of(self.to_arrow())
+
+
+def frame_of(table: pa.Table) -> gpd.GeoDataFrame:
+    """Return a table with outlines as a data frame; see `Tabular.to_geopandas`.
+
+    Raises:
+        DataError: There are no outlines.
+        MissingExtraError: geopandas is not installed.
+    """
+    geopandas = _need("geopandas")
+    if GEOMETRY not in table.column_names:
+        raise DataError(
+            "a table without outlines",
+            "Outlines need scenes that lie on the Earth.",
+            "Use to_pandas().",
+        )
+    shapes = geopandas.GeoSeries.from_wkb(table[GEOMETRY].to_pylist(), crs="EPSG:4326")
+    plain = table.drop_columns([GEOMETRY]).to_pandas()
+    return geopandas.GeoDataFrame(plain, geometry=shapes)
+
+
+def _need(name: str) -> Any:
+    try:
+        return importlib.import_module(name)
+    except ModuleNotFoundError as error:
+        raise MissingExtraError(
+            f"{name} is not installed", "A data frame is made by it.", f"pip install {name}"
+        ) from error
