@@ -16,48 +16,29 @@ and out of the number of classes C.
 from __future__ import annotations
 
 import math
-import re
-import unicodedata
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple, Self
+from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 
+from foveate.classes_file import LARGEST, Span, parse_classes, span_of
 from foveate.documents import read_document
 from foveate.errors import DataError
 from foveate.files import printable
-from foveate.registry import suggest
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Sequence
+    from collections.abc import Sequence
 
     from numpy.typing import NDArray
 
 IGNORED = -1
-_EXPECTED = (
-    "Expected: classes (name: integer, '#RRGGBB', a range such as '10-19' or '>=128', or a list of "
-    "these), and optionally ignore, colors, tolerance."
-)
-_EXAMPLE = 'Example: classes: {water: "#E2A929", road: "#6EC1E4"} and ignore: [unlabeled].'
-_COLOUR = re.compile(r"#[0-9A-Fa-f]{6}")
-_NUMBER = r"[-+]?(?:[0-9]+(?:\.[0-9]*)?|\.[0-9]+)"
-_LIMIT = re.compile(rf"(<=|>=|<|>)\s*({_NUMBER})")
-_RANGE = re.compile(rf"({_NUMBER})\s*(?:-|\.\.)\s*({_NUMBER})")
 _PALETTE = (
     "#4E79A7", "#F28E2B", "#59A14F", "#E15759", "#B07AA1", "#EDC948", "#76B7B2", "#FF9DA7",
     "#9C755F", "#86BCB6", "#D37295", "#8CD17D", "#B6992D", "#499894", "#A0CBE8", "#FFBE7D",
 )  # fmt: skip
 _FEW = 1 << 16  # values that are looked up one by one
-_LARGEST = 2**53  # float64 holds all whole numbers up to it
-
-
-class Span(NamedTuple):
-    """Values from `low` to `high`, both included; float64 that may be infinite."""
-
-    low: float
-    high: float
 
 
 @dataclass(frozen=True)
@@ -87,7 +68,7 @@ class _Table:
     @cached_property
     def _whole(self) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
         """Lowest and highest whole number of each span; one array if these are single values."""
-        limits = np.clip([np.ceil(self.low), np.floor(self.high)], -_LARGEST, _LARGEST)
+        limits = np.clip([np.ceil(self.low), np.floor(self.high)], -LARGEST, LARGEST)
         low, high = limits.astype(np.int64)
         low = np.where(np.isneginf(self.low), np.iinfo(np.int64).min, low)
         high = np.where(np.isposinf(self.high), np.iinfo(np.int64).max, high)
@@ -175,27 +156,12 @@ class Legend:
             DataError: Unknown keys, no classes, mixed colours and integers, a value used twice,
                 ranges that overlap.
         """
-        form = _checked_form(content, where)
-        classes = _classes(form.classes, where)
-        colors = {unicodedata.normalize("NFC", n): colour for n, colour in form.colors.items()}
-        _check_colors(colors, classes, where)
-        dropped = _take_ignored(form.ignore, classes, where)
-        kinds = {kind for group in (*classes.values(), dropped) for kind, _ in group}
-        if len(kinds) > 1:
-            raise DataError(
-                f"{where} mixes colours and integers",
-                "A mask holds either colours or class indices.",
-            )
-        if not classes:
-            raise DataError(f"{where} leaves no class to count", "At least one is needed.")
+        found = parse_classes(content, where)
         legend = cls(
-            names=tuple(classes),
-            values=tuple(tuple(v for _, v in group) for group in classes.values()),
-            ignored=tuple(v for _, v in dropped),
-            rgb="colour" in kinds,
-            tolerance=form.tolerance,
-            colors=tuple(colors.get(name, "") for name in classes),
-        )
+            names=tuple(found.classes), values=tuple(found.classes.values()),
+            ignored=found.ignored, rgb=found.rgb, tolerance=found.tolerance,
+            colors=tuple(found.colors.get(name, "") for name in found.classes),
+        )  # fmt: skip
         twice = legend._table.twice()
         if twice is not None:
             shared = legend._show(twice) if math.isfinite(twice) else "below all limits"
@@ -323,36 +289,6 @@ class Legend:
         return f"#{int(value):06X}" if self.rgb else f"{float(value):.10g}"
 
 
-def span_of(value: int | str) -> Span:
-    """Return the span of an integer, or of the text of a range or limit.
-
-    Raises:
-        ValueError: The text is neither.
-    """
-    if isinstance(value, str):
-        span = _range(value)
-        if span is None:
-            raise ValueError(value)
-        return span
-    return Span(float(value), float(value))
-
-
-def _range(text: str) -> Span | None:
-    """Read a range or limit; None for any other text."""
-    if found := _LIMIT.fullmatch(text.strip()):
-        limit = float(found[2])
-        # Strictly beyond the limit is from the next number that there is.
-        return {
-            "<": Span(-math.inf, math.nextafter(limit, -math.inf)),
-            "<=": Span(-math.inf, limit),
-            ">": Span(math.nextafter(limit, math.inf), math.inf),
-            ">=": Span(limit, math.inf),
-        }[found[1]]
-    if found := _RANGE.fullmatch(text.strip()):
-        return Span(float(found[1]), float(found[2]))
-    return None
-
-
 def pack(cube: NDArray[Any]) -> NDArray[np.int64]:
     """Turn a mask into one value per pixel.
 
@@ -400,129 +336,3 @@ def count_classes(codes: NDArray[np.integer], classes: int) -> NDArray[np.int64]
 
 def _unpack(values: NDArray[np.int64]) -> NDArray[np.int64]:
     return np.stack([values >> 16, (values >> 8) & 255, values & 255], axis=1)
-
-
-def _check_colors(colors: dict[str, str], classes: Collection[str], where: str) -> None:
-    for name, colour in colors.items():
-        if name not in classes:
-            raise DataError(
-                f"{where}: colors lists {name!r}, which is no class",
-                f"Classes: {', '.join(classes)}.",
-                suggest(name, classes),
-            )
-        _values(f"colors: {name}", colour, where)
-
-
-def _checked_form(content: Any, where: str) -> Any:
-    """Return the content of a classes file with the types that it should have."""
-    from pydantic import ValidationError
-
-    empty = [n for n, v in _mapping(content, "classes").items() if v is None]
-    if empty:
-        raise DataError(
-            f"{where}: the class {empty[0]!r} has no value",
-            "In YAML an unquoted # begins a comment.",
-            f'Quote the colour: {empty[0]}: "#RRGGBB".',
-        )
-    if not isinstance(content, dict):
-        raise DataError(
-            f"{where} holds no mapping, but {type(content).__name__}", _EXPECTED, _EXAMPLE
-        )
-    try:
-        return _legend_form().model_validate(content)
-    except ValidationError as error:
-        first = error.errors()[0]
-        place = ".".join(str(p) for p in first["loc"])
-        hint = _EXAMPLE
-        if place.endswith(".[key]"):
-            hint = f"A name is a text: write it in quotes, '{str(first['input']).lower()}'."
-        raise DataError(f"{where}: {place}: {first['msg']}", _EXPECTED, hint) from error
-
-
-def _classes(stated: dict[str, Any], where: str) -> dict[str, list[tuple[str, int | str]]]:
-    """Return name -> parsed values."""
-    classes: dict[str, list[tuple[str, int | str]]] = {}
-    for written, value in stated.items():
-        name = unicodedata.normalize("NFC", written)
-        if name in classes:
-            raise DataError(
-                f"{where}: the class {name!r} is there twice, with its accents composed in two "
-                "ways",
-                "A class is stated once.",
-            )
-        classes[name] = _values(name, value, where)
-    return classes
-
-
-def _take_ignored(
-    ignore: list[Any], classes: dict[str, list[tuple[str, int | str]]], where: str
-) -> list[tuple[str, int | str]]:
-    """Take ignored classes out, and return their values and those that stand in no class."""
-    dropped: list[tuple[str, int | str]] = []
-    names = list(classes)
-    for entry in dict.fromkeys(ignore):
-        name = unicodedata.normalize("NFC", str(entry))
-        if isinstance(entry, str) and name in classes:
-            dropped += classes.pop(name)
-        elif isinstance(entry, int) or entry.startswith("#") or _range(entry):
-            dropped += _values("ignore", entry, where)
-        elif name not in names:
-            raise DataError(
-                f"{where}: ignore lists {entry!r}, which is no class",
-                f"Classes: {', '.join(names)}. A mask value may be ignored too.",
-                suggest(entry, names),
-            )
-    return dropped
-
-
-def _values(name: str, value: Any, where: str) -> list[tuple[str, int | str]]:
-    """Parse integers, colours, ranges and limits into (kind, value)."""
-    if value == []:
-        raise DataError(f"{where}: {name} has no value", "A class has at least one mask value.")
-    parsed: list[tuple[str, int | str]] = []
-    for item in value if isinstance(value, list) else [value]:
-        if isinstance(item, int):
-            if abs(item) > _LARGEST:
-                raise DataError(
-                    f"{where}: {name}: the value {item}", f"Values go up to {_LARGEST} (2^53)."
-                )
-            parsed.append(("index", item))
-            continue
-        span = _range(item)
-        if span is not None:
-            if span.low > span.high:
-                raise DataError(
-                    f"{where}: {name}: {item!r} holds no value",
-                    "A range goes from its lower to its higher end.",
-                    f'{name}: "{span.high:g}-{span.low:g}"',
-                )
-            parsed.append(("index", item.strip()))
-            continue
-        if not _COLOUR.fullmatch(item):
-            raise DataError(
-                f"{where}: {name}: {item!r} is no colour",
-                "A colour is '#RRGGBB' with six hexadecimal digits, an index is an integer, a "
-                "range '10-19', '<128' or '>=128'.",
-            )
-        parsed.append(("colour", int(item[1:], 16)))
-    return parsed
-
-
-def _mapping(content: Any, name: str) -> dict[Any, Any]:
-    """Return the mapping under `name`, empty where there is none."""
-    found = content.get(name) if isinstance(content, dict) else None
-    return found if isinstance(found, dict) else {}
-
-
-def _legend_form() -> Any:
-    """Return the pydantic form of a classes file (built on use: pydantic takes 0.2 s to load)."""
-    from pydantic import BaseModel, ConfigDict, Field
-
-    class LegendForm(BaseModel):
-        model_config = ConfigDict(extra="forbid", strict=True)
-        classes: dict[str, int | str | list[int | str]] = Field(min_length=1)
-        ignore: list[int | str] = []
-        colors: dict[str, str] = {}
-        tolerance: int = Field(0, ge=0, le=255)
-
-    return LegendForm

@@ -114,6 +114,7 @@ def test_snippets_run(page, desk, tmp_path):
 def test_commands_parse(arguments):
     from typer.main import get_command
 
+    from foveate.cli import commands as commands_of
     from foveate.cli.app import app
 
     group = get_command(app)
@@ -123,98 +124,44 @@ def test_commands_parse(arguments):
         return
     name, *rest = arguments
     if rest == ["--help"]:
-        assert name in group.commands
+        assert name in group.list_commands(None)
         return
-    command = group.commands[name]
-    if hasattr(command, "commands"):  # a group of its own: focus look
-        task, *rest = rest
-        command = command.commands[task]
-        given = dict(command.make_context(task, list(rest)).params)
-        if name == "focus":
-            check_look(task, given)
-        elif (name, task) in CHECKS:
-            CHECKS[name, task](given)
-        return
-    context = command.make_context(name, list(rest))
-    if name == "curate":
-        check_job(dict(context.params))
+    groups = {
+        "focus": commands_of.FOCUS,
+        "observe": commands_of.OBSERVE,
+        "bench": commands_of.BENCH,
+    }
+    made = {command.name: command for command in groups.get(name, commands_of.IMAGERY)}
+    if name in groups:
+        group, (name, *rest) = group.get_command(None, name), rest
+    if name in made:
+        check_job(made[name].parse(rest))
+    else:
+        group.get_command(None, name).make_context(name, list(rest))
 
 
-def check_look(task, given):
-    """Goal, forms and budget of a focus command mean something."""
-    from foveate.cli.focus import _job
-    from foveate.focus import AskJob, LookJob, SegmentJob
+def check_job(job):
+    """Names, options and budget of a job mean something."""
     from foveate.models import parse_name
 
-    given.pop("out")
-    given.pop("as_json")
-    given.setdefault("goal", "")
-    job = _job({"look": LookJob, "ask": AskJob, "segment": SegmentJob}[task], **given)
-    job.plan()
-    parse_name(job.model)
+    for field in ("model", "selector", "text_model", "lr_model", "target_model"):
+        if getattr(job, field, None):
+            parse_name(getattr(job, field))
+    kind = type(job).__name__
+    if kind == "CurateJob":
+        from foveate.budget import Budget
+        from foveate.curate import get_method
 
+        Budget.parse(job.budget)
+        for method in job.chosen_methods():
+            get_method(method).options(job.preset, job.options.get(method))
+    if hasattr(job, "plan"):
+        job.plan()
+    if kind == "SelectJob":
+        from foveate.observe.ranking import check_policy
 
-def check_select(given):
-    """What decides how much is chosen, and the policy, mean something."""
-    from foveate.cli.observed_select import select_job
-    from foveate.observe.ranking import check_policy
-
-    given.pop("out")
-    given.pop("as_json")
-    job = select_job(**given)
-    assert job.mode
-    check_policy(job.policy, job.covariate)
-
-
-def check_estimate(given):
-    """Names and numbers of an estimate mean something."""
-    from foveate.cli.observed_estimate import estimate_job
-
-    estimate_job(**{k: v for k, v in given.items() if k not in OF_THE_COMMAND})
-
-
-def check_train(given):
-    """Names and sizes of a training mean something."""
-    from foveate.models import parse_name
-    from foveate.observe import TrainJob
-
-    named = ("pairs", "model", "size", "form", "supervision")
-    job = TrainJob(**{k: str(given[k]) for k in named if given[k] is not None})
-    parse_name(job.model)
-
-
-def check_bench(given):
-    """The table, the size and the model of a benchmark mean something."""
-    from foveate.bench.settings import BenchJob
-
-    named = ("pairs", "table", "model", "text", "size", "init", "seeds")
-    BenchJob(**{k: v if k == "seeds" else str(v) for k, v in given.items() if k in named and v})
-
-
-OF_THE_COMMAND = ("out", "as_json", "repeats", "plan", "answers")
-CHECKS = {
-    ("observe", "select"): check_select,
-    ("observe", "estimate"): check_estimate,
-    ("observe", "train"): check_train,
-    ("bench", "observe"): check_bench,
-}
-
-
-def check_job(given):
-    """Names, options and budget of a curate command mean something."""
-    from foveate.budget import Budget
-    from foveate.cli.parse import curate_job
-    from foveate.curate import get_method
-    from foveate.models import parse_name
-
-    given.pop("out")
-    given.pop("as_json")
-    given["methods"], given["options"] = given.pop("method"), given.pop("option")
-    job = curate_job(**given)
-    Budget.parse(job.budget)
-    parse_name(job.model)
-    for method in job.chosen_methods():
-        get_method(method).options(job.preset, job.options.get(method))
+        assert job.mode
+        check_policy(job.policy, job.covariate)
 
 
 @pytest.mark.parametrize("arguments", commands("make"))

@@ -20,10 +20,11 @@ from foveate.cli.options import Json, Out, command, read_path
 from foveate.errors import ParameterError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     from pydantic.fields import FieldInfo
 
+    from foveate.run.job import Job
     from foveate.run.options import Option
 
 # In the order of the help; what has no panel of its own stands with the experts' options.
@@ -65,9 +66,7 @@ class JobCommand:
 
         def made(**given: Any) -> Any:
             rest = {parameter.name: given.pop(parameter.name) for parameter in own}
-            # What was not typed is left to the job: it alone knows its defaults.
-            typed = {k: v for k, v in given.items() if v is not None and v not in ([], ())}
-            return finish(_job(kind, typed), **rest)
+            return finish(_job(kind, given), **rest)
 
         parameters += [p.replace(kind=inspect.Parameter.KEYWORD_ONLY) for p in own]
         made.__signature__ = inspect.Signature(parameters)  # ty: ignore[unresolved-attribute]
@@ -76,6 +75,16 @@ class JobCommand:
         text = f"{self.help}\n\n\b\nExample:\n  {self.example}"
         app.command(self.name, help=text, cls=PanelCommand)(made)
         return typer.main.get_command(app)
+
+    def parse(self, arguments: Sequence[str]) -> Job:
+        """Return the job of some arguments, without doing it.
+
+        Raises:
+            ParameterError: A value that cannot be.
+        """
+        kind = _imported(self.job)
+        given = self.build().make_context(self.name, list(arguments)).params
+        return _job(kind, {k: v for k, v in given.items() if k in kind.field_names()})
 
 
 def group(*commands: JobCommand) -> type[TyperGroup]:
@@ -142,10 +151,12 @@ def _runner(show: str, *, page: bool) -> Callable[..., None]:
     return finish
 
 
-def _job(kind: Any, typed: dict[str, Any]) -> Any:
+def _job(kind: Any, given: Mapping[str, Any]) -> Any:
     """Make a job; an error names the option as it is typed, not the field."""
     from foveate.run.job import SettingError
 
+    # What was not typed is left to the job: it alone knows its defaults.
+    typed = {name: value for name, value in given.items() if value not in (None, [], ())}
     try:
         return kind.typed(**typed)
     except SettingError as error:

@@ -7,10 +7,11 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from foveate.classes_file import span_of
 from foveate.errors import DataError
 from foveate.files import printable
 from foveate.grid import Edge, Grid, Tiles
-from foveate.labels import Legend, span_of
+from foveate.labels import Legend
 from foveate.pool.check import alike_values, check_alike, check_place, note_readings
 from foveate.pool.coordinates import read_coordinates
 from foveate.pool.names import Names
@@ -28,7 +29,7 @@ if TYPE_CHECKING:
     from foveate.progress import ProgressFn
 
 
-def open_pool(
+def open_pool(  # noqa: PLR0913  (keyword-only options)
     images: Paths,
     *,
     masks: Paths | None = None,

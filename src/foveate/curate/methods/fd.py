@@ -42,7 +42,7 @@ if TYPE_CHECKING:
 _ROUNDING = 1e-9  # twice the smallest score must not become once by the last bit
 
 
-def fd(
+def fd(  # noqa: PLR0913  (keyword-only options)
     *,
     ids: NDArray[np.str_],
     embeddings: NDArray[np.floating],
