@@ -150,7 +150,7 @@ def check_look(task, given):
     given.pop("as_json")
     given.setdefault("goal", "")
     job = _job({"look": LookJob, "ask": AskJob, "segment": SegmentJob}[task], **given)
-    job.plan()
+    job.config()
     parse_name(job.model)
 
 

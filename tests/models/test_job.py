@@ -6,10 +6,9 @@ import numpy as np
 import pytest
 
 from foveate.curate import CurateJob
-from foveate.curate import run as curate
 from foveate.errors import MissingCapabilityError, ParameterError
 from foveate.models import embed, load_model
-from foveate.models.job import EmbedJob, run
+from foveate.models.job import EmbedJob
 from foveate.pool import open_pool
 from foveate.run import Run, load_embeddings
 from foveate.world import WorldSpec, write_world
@@ -27,7 +26,7 @@ def files(folder):
 
 
 def test_the_vectors_are_those_of_embed(images, tmp_path):
-    done = run(EmbedJob(images=[images], tile=32), tmp_path / "run")
+    done = EmbedJob(images=[images], tile=32).run(tmp_path / "run")
     found = load_embeddings(done.path)
     pool = open_pool(images, tile=32)
     np.testing.assert_array_equal(found.x, embed(pool, load_model("builtin")).x)
@@ -36,23 +35,23 @@ def test_the_vectors_are_those_of_embed(images, tmp_path):
 
 
 def test_a_second_run_does_nothing(images, tmp_path):
-    run(EmbedJob(images=[images], tile=32), tmp_path / "run")
+    EmbedJob(images=[images], tile=32).run(tmp_path / "run")
     before = files(tmp_path)
-    assert not run(EmbedJob(images=[images], tile=32), tmp_path / "run").worked
+    assert not EmbedJob(images=[images], tile=32).run(tmp_path / "run").worked
     assert files(tmp_path) == before
 
 
 def test_curate_goes_on_from_it(images, tmp_path):
-    run(EmbedJob(images=[images], tile=32), tmp_path / "run")
+    EmbedJob(images=[images], tile=32).run(tmp_path / "run")
     key = Run.load(tmp_path / "run").key("embed builtin")
     before = files(tmp_path / "run/embeddings")
-    curate(CurateJob(images=[images], tile=32, methods=["fa"], budget="2"), tmp_path / "run")
+    CurateJob(images=[images], tile=32, methods=["fa"], budget="2").run(tmp_path / "run")
     assert Run.load(tmp_path / "run").key("embed builtin") == key
     assert files(tmp_path / "run/embeddings") == before
 
 
 def test_images_may_be_taken_whole(images, tmp_path):
-    run(EmbedJob(images=[images], tile=None), tmp_path / "run")
+    EmbedJob(images=[images], tile=None).run(tmp_path / "run")
     assert load_embeddings(tmp_path / "run").x.shape[0] == 1
 
 
@@ -60,11 +59,11 @@ def test_tokens_are_kept_where_there_are_some(images, tmp_path):
     pytest.importorskip("timm")
     given = {"images": [images], "tile": 32, "tokens": True}
     name = "timm:resnet18@random?size=32"
-    done = run(EmbedJob(**given, model=name, bands=[1, 2, 3]), tmp_path / "run")
+    done = EmbedJob(**given, model=name, bands=[1, 2, 3]).run(tmp_path / "run")
     found = load_embeddings(done.path, tokens=True)
     assert list(found.x.shape) == done.record["summary"]["embeddings"]["shape"] == [4, 1, 512]
     with pytest.raises(MissingCapabilityError, match="tokens"):
-        run(EmbedJob(**given), tmp_path / "other")
+        EmbedJob(**given).run(tmp_path / "other")
 
 
 def test_settings_that_cannot_be_are_explained(images):
