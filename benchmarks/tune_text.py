@@ -19,8 +19,8 @@ import numpy as np
 
 import foveate as fv
 from _measure import table
-from foveate.models.tune_text import TuneTextJob, run
-from foveate.models.tune_text.dataset import gather, read
+from foveate.models.tune_text import TuneTextJob
+from foveate.models.tune_text.dataset import gather
 
 DATA = pathlib.Path(__file__).resolve().parents[2] / "shared" / "data"
 
@@ -53,7 +53,7 @@ def main() -> None:
         for seed in range(options.seeds):
             start = time.perf_counter()
             job = TuneTextJob(seed=seed, replace=True, **settings)
-            done = run(job, folder)
+            done = job.run(folder)
             wall = time.perf_counter() - start
             steps, found = done.record["steps"], done.record["summary"]
             val, test = found["evaluation"]["val"], found["evaluation"]["test"]
@@ -66,7 +66,8 @@ def main() -> None:
                  f"{steps['train']['seconds']:.0f}", f"{wall:.0f}"]
             )  # fmt: skip
         emb = fv.load_embeddings(folder)
-        data = gather(job, read(job), [str(tile_id).rsplit("/", 1)[0] for tile_id in emb.ids])
+        scenes = [str(tile_id).rsplit("/", 1)[0] for tile_id in emb.ids]
+        data = gather(job.check().sources, scenes, pair_by=job.pair, seed=job.seed)
         knn = nearest(
             np.asarray(emb.x, np.float32), data.truth, data.rows("train"), data.rows("test")
         )

@@ -14,7 +14,7 @@ from PIL import Image
 from pyproj import Transformer
 
 from foveate.cli.main import main
-from foveate.focus import LookJob, run
+from foveate.focus import LookJob
 from foveate.report import write_report
 from foveate.testing.tiny import tiny_model
 from foveate.world import WorldSpec, write_world
@@ -74,12 +74,12 @@ def test_a_look_without_labels(world, tmp_path):
 
 def test_another_goal_remembers_what_was_seen(world, tmp_path):
     job = LookJob(images=[str(world.images[0])], crop=64, passes=6, goal="rare")
-    run(job, tmp_path / "run", report=write_report)
-    other = run(job.model_copy(update={"passes": 8}), tmp_path / "run", report=write_report)
+    job.run(tmp_path / "run", report=write_report)
+    other = job.model_copy(update={"passes": 8}).run(tmp_path / "run", report=write_report)
     assert other.worked
     look = json.loads(next((tmp_path / "run" / "looks").glob("*.json")).read_text())
     assert look["remembered"] >= 5
-    fresh = run(job.model_copy(update={"passes": 8}), tmp_path / "fresh")
+    fresh = job.model_copy(update={"passes": 8}).run(tmp_path / "fresh")
     same = json.loads(next((fresh.path / "looks").glob("*.json")).read_text())
     assert same["regions"] == look["regions"]
     assert same["passes"] == look["passes"]

@@ -9,7 +9,7 @@ from looks import land
 
 from foveate.cli.looked import looked
 from foveate.files import read_json, read_parquet
-from foveate.focus import AskJob, SegmentJob, run
+from foveate.focus import AskJob, SegmentJob
 from foveate.raster import FileSource, write_cog
 from foveate.testing.tiny import tiny_model
 
@@ -131,7 +131,7 @@ def test_a_model_that_cannot_is_told_what_can_before_anything_is_read(typed, say
 )
 def test_every_generative_family_answers(kind, more, plain, tiny, tmp_path, capsys):  # noqa: PLR0917  (fixtures)
     job = AskJob(images=[plain], weights=tiny(kind), **{**ASKED, **more})
-    done = run(job, tmp_path)
+    done = job.run(tmp_path)
     found = read_json(tmp_path / "looks" / "plain.json")
     assert isinstance(found["prediction"], str)
     assert isinstance(found["prediction_full"], str)
@@ -142,12 +142,12 @@ def test_every_generative_family_answers(kind, more, plain, tiny, tmp_path, caps
     assert f"{found['generated']} generated" in shown
     assert ("query" in found) == ("query" in more)
     assert found["selector"] == more.get("selector")
-    assert not run(job, tmp_path).worked
+    assert not job.run(tmp_path).worked
 
 
 def test_segmenting_by_the_overview_is_told_in_words(plain, tiny, tmp_path, capsys):
     job = SegmentJob(images=[plain], model="hf", weights=tiny("hf_sam"), cells=2, regions=2)
-    looked(run(job, tmp_path), as_json=False)
+    looked(job.run(tmp_path), as_json=False)
     shown = capsys.readouterr().out
     assert "With regions: " in shown
     assert "Whole image: 1 mask, mean quality" in shown

@@ -43,7 +43,7 @@ class Line:
         return {"score": -float(error), "error": float(error)}
 
 
-SETTINGS = FitSettings(epochs=4, batch_size=16, lr=0.02, checkpoint_seconds=0)
+SETTINGS = FitSettings(epochs=4, batch_size=16, learning_rate=0.02, checkpoint_seconds=0)
 
 
 def weights(task):
@@ -52,7 +52,7 @@ def weights(task):
 
 def test_a_line_is_learnt():
     task = Line()
-    history = fit(task, FitSettings(epochs=60, batch_size=16, lr=0.02))
+    history = fit(task, FitSettings(epochs=60, batch_size=16, learning_rate=0.02))
     assert history.epochs[-1]["error"] < 0.3 * history.epochs[0]["error"]
     assert [e["epoch"] for e in history.epochs] == list(range(1, 61))
 
@@ -62,7 +62,7 @@ def test_the_seed_decides_everything_and_nothing_else_does():
     fit(first, SETTINGS)
     torch.rand(3)  # what others draw does not matter
     fit(second, SETTINGS)
-    fit(other, FitSettings(epochs=4, batch_size=16, lr=0.02, seed=1))
+    fit(other, FitSettings(epochs=4, batch_size=16, learning_rate=0.02, seed=1))
     assert weights(first) == weights(second) != weights(other)
 
 
@@ -117,7 +117,7 @@ def test_the_best_epoch_is_kept_and_patience_ends_the_training():
             return super().validate()
 
     task = Recorded(scores=[0.1, 0.5, 0.4, 0.5, 0.3, 0.9])
-    history = fit(task, FitSettings(epochs=6, batch_size=16, lr=0.02, patience=3))
+    history = fit(task, FitSettings(epochs=6, batch_size=16, learning_rate=0.02, patience=3))
     assert (history.improved, history.best) == (2, 4)  # the last of equals is kept
     assert len(history.epochs) == 5
     assert history.stopped
@@ -131,7 +131,7 @@ def test_matrices_decay_and_vectors_do_not():
 
     task = Still()
     before = {k: v.clone() for k, v in task.net.state_dict().items()}
-    fit(task, FitSettings(epochs=2, batch_size=50, lr=0.1, weight_decay=0.5))
+    fit(task, FitSettings(epochs=2, batch_size=50, learning_rate=0.1, weight_decay=0.5))
     after = task.net.state_dict()
     assert (after["0.weight"].abs() < before["0.weight"].abs()).all()
     assert (after["0.bias"] == before["0.bias"]).all()
@@ -139,7 +139,9 @@ def test_matrices_decay_and_vectors_do_not():
 
 def test_mixed_precision_trains_too():
     task = Line()
-    history = fit(task, FitSettings(epochs=30, batch_size=16, lr=0.02, precision="bfloat16"))
+    history = fit(
+        task, FitSettings(epochs=30, batch_size=16, learning_rate=0.02, precision="bfloat16")
+    )
     assert history.epochs[-1]["error"] < history.epochs[0]["error"]
     assert task.net[0].weight.dtype == torch.float32
 
@@ -154,8 +156,8 @@ def test_a_loss_that_is_no_number_is_told():
 
 
 @pytest.mark.parametrize(
-    "wrong", [{"epochs": 0}, {"lr": 0.0}, {"lr": float("nan")}, {"warmup": 2}, {"patience": -1},
-              {"precision": "float16"}]
+    "wrong", [{"epochs": 0}, {"learning_rate": 0.0}, {"learning_rate": float("nan")},
+              {"warmup": 2}, {"patience": -1}, {"precision": "float16"}]
 )  # fmt: skip
 def test_settings_out_of_range_are_refused(wrong):
     with pytest.raises(ParameterError, match=next(iter(wrong))):

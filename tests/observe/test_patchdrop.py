@@ -23,7 +23,7 @@ tasks = pytest.importorskip("foveate.observe.networks.tasks")
 
 CPU = torch.device("cpu")
 SHAPE = Shape(6, 6, 1, 1, 1, 16, 1, 2, sampler=16, ensemble=3, dropout=0.0)
-SETTINGS = FitSettings(epochs=30, batch_size=8, lr=3e-3, weight_decay=0.0)
+SETTINGS = FitSettings(epochs=30, batch_size=8, learning_rate=3e-3, weight_decay=0.0)
 
 
 def scenes(n, seed, rows=6, cols=6):
@@ -129,7 +129,7 @@ class Stops:
 
 @pytest.mark.parametrize("reward", ["tiles", "scene"])
 def test_a_training_that_was_killed_goes_on_with_its_price(tmp_path, reward):
-    settings = FitSettings(epochs=3, batch_size=4, lr=0.01, checkpoint_seconds=0)
+    settings = FitSettings(epochs=3, batch_size=4, learning_rate=0.01, checkpoint_seconds=0)
     whole, resumed = task(0.2, reward, 8), task(0.2, reward, 8)
     expected = fit(whole, settings)
     with pytest.raises(KeyboardInterrupt):
@@ -169,7 +169,7 @@ def test_a_policy_of_a_material():
     fill = random_weights(lambda: fills.Fill(given.shape, conv=False), 0)
     fills.solve(fill, given.data.lr, given.data.hr, given.data.here, 0.1)
     net, history = patchdrop.train_patchdrop(
-        given, 0.3, CPU, 0, fill=fill, settings=FitSettings(epochs=40, batch_size=4, lr=0.01)
+        given, 0.3, CPU, 0, fill=fill, settings=FitSettings(epochs=40, batch_size=4, learning_rate=0.01)
     )
     scores = patchdrop.patchdrop_scores(net, fill, given.data.lr)
     assert scores.shape == (16, 4, 4)

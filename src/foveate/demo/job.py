@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from foveate import curate, focus
+from foveate import curate
 from foveate.curate import METHODS, CurateJob
 from foveate.demo.observed import draw_once, run_observe
 from foveate.focus import LookJob
@@ -113,8 +113,8 @@ def run_demo(
     look = LookJob(
         images=[str(wide)], probe=str(probe), goal="query", query=WANTED, crop=TILE, seed=seed
     )
-    found = focus.run(
-        look, folder / "focus", command=command, report=write_report, progress=progress
+    found = look.run(
+        folder / "focus", command=command, report=write_report, progress=progress
     )
     if left_out:
         return Demo(kept, found, None, None, left_out)

@@ -6,12 +6,11 @@ robustness and synergy, the best are cut finer, and the model is shown what is l
 
 from foveate.focus.api import look
 from foveate.focus.goals import GOALS, Goal, Weights
-from foveate.focus.job import run
+from foveate.focus.job import AskJob, FocusJob, LookJob, SegmentJob
 from foveate.focus.looking import Look, look_at
 from foveate.focus.plan import Plan
 from foveate.focus.question import Asked, pose
 from foveate.focus.refine import Rules
-from foveate.focus.settings import AskJob, FocusJob, LookJob, SegmentJob
 
 __all__ = [
     "GOALS",
@@ -28,5 +27,4 @@ __all__ = [
     "look",
     "look_at",
     "pose",
-    "run",
 ]

@@ -140,7 +140,7 @@ def _pool(image: str | Path | Source | np.ndarray[Any, Any]) -> Pool:
             raise DataError(
                 f"{len(pool.scenes)} images in {str(image)!r}",
                 "look() takes one image.",
-                "For a folder: foveate.focus.run(LookJob(images=[...]), out).",
+                "For a folder: foveate.focus.LookJob(images=[...]).run(out).",
             )
         return pool
     if isinstance(image, np.ndarray):

@@ -1,6 +1,6 @@
-"""The focus job: images one after the other, each with its own step, into a run directory.
+"""The focus jobs: look, ask and segment, image after image, each with its own step of the run.
 
-What was seen of an image is kept in the run, so that another goal, query or budget costs only the
+Features of windows are kept in the run, so that another goal, query or budget costs only the
 passes that are new; a second run of the same job does nothing.
 """
 
@@ -8,128 +8,445 @@ from __future__ import annotations
 
 import contextlib
 import logging
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, NamedTuple
 
-from foveate.errors import DataError, FoveateError
-from foveate.files import digest, write_parquet
-from foveate.focus import results
+from pydantic import BeforeValidator, Field, model_validator
+
+from foveate.budget import Budget
+from foveate.errors import (
+    BudgetError,
+    DataError,
+    FoveateError,
+    MissingCapabilityError,
+    ParameterError,
+)
+from foveate.files import digest, fingerprint, write_parquet
+from foveate.focus import asking, results, segmenting
 from foveate.focus.allowance import announced
-from foveate.focus.tasks import TASKS
+from foveate.focus.eye import standard_lens
+from foveate.focus.feed import Feed  # noqa: TC001  (pydantic reads it)
+from foveate.focus.goals import Goal, find_goal, need_query
+from foveate.focus.inquiry import Inquiry, check_choice, need_answers
+from foveate.focus.looking import look_allowance, look_at
+from foveate.focus.memory import KEPT, Memory
+from foveate.focus.outcome import of_look
+from foveate.focus.plan import Mode, Partition, Plan
+from foveate.focus.question import Asked, pose
+from foveate.focus.refine import Rules
+from foveate.focus.score import Neighbours  # noqa: TC001  (pydantic reads it)
+from foveate.focus.search import Search  # noqa: TC001  (pydantic reads it)
+from foveate.models.base import parse_name
 from foveate.models.binding import bind
+from foveate.models.capabilities import need, who_can
+from foveate.models.heads.probe import Probe
+from foveate.models.heads.prompts import templates_from
+from foveate.models.load import FAMILIES, load_model
+from foveate.models.settings import ClassJob, ModelName
 from foveate.pool.find import need_paths
-from foveate.pool.folder import open_pool
+from foveate.pool.step import opened_pool
 from foveate.pool.store import scenes_table
 from foveate.progress import Meter
-from foveate.run import Run
+from foveate.run.options import Option, PathText, assignments
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Sequence
     from pathlib import Path
 
-    from foveate.focus.settings import FocusJob
-    from foveate.focus.tasks import Task
+    from foveate.focus.allowance import Allowance
+    from foveate.focus.outcome import Outcome
+    from foveate.models.base import ModelHandle
     from foveate.models.capabilities import Model
+    from foveate.models.heads.prompts import Labels
     from foveate.pool.pool import Pool, Scene
     from foveate.progress import ProgressFn
+    from foveate.run import Run
 
 VERSION = 2  # raised when the same job gives another result
 _SCENES = "scenes.parquet"
+_NOT_OF_THE_RESULT = {"images", "workers", "batch_size", "device"}
+_FAMILIES_ABLE = ("hf",)  # with models that answer, and with models that make masks
 
 logger = logging.getLogger("foveate")
 
 
-def run(
-    job: FocusJob,
-    out: str | Path,
-    *,
-    command: str = "",
-    report: Callable[[Path], Path] | None = None,
-    progress: ProgressFn | None = None,
-) -> Run:
-    """Do the job.
+class Task(NamedTuple):
+    """What is done with each image of a run.
 
-    Args:
-        job: What to do: a `LookJob`, an `AskJob` or a `SegmentJob`.
-        out: Run directory: new, empty, or an earlier run to go on with.
-        command: The command that repeats the job, for the record.
-        report: Draws a page of the run directory into it and returns the file: `write_report`.
-        progress: Called with ticks.
-
-    Returns:
-        The closed run; ``run.worked`` says whether anything was done.
-
-    Raises:
-        FoveateError: Anything that is wrong with the input, before anything is written where
-            that can be known; what was found of the images before is kept.
+    Attributes:
+        state: What results depend on besides job, pixels and model, JSON-ready.
+        allowance: Returns what an image may cost.
+        process: Processes an image.
+        tiling: Command that shows the model all of an image; "" where there is none.
     """
-    need_paths(job.images, "image")
-    job.plan()
-    task = TASKS[job.task](job)
-    handle = job.handle()
-    pool = _open(job)
-    with Run.create(out, job=job.model_dump(mode="json"), command=command) as opened:
-        model = bind(handle, pool, run=opened)
-        task.prepare(model, pool, opened)
-        opened.do("scenes", digest([VERSION, _prints(pool)]), lambda: _save_scenes(opened, pool))
-        asked = [VERSION, job.of_the_result(), task.prints()]
+
+    state: Any
+    allowance: Callable[[Scene], Allowance]
+    process: Callable[[Scene], Outcome]
+    tiling: str = ""
+
+
+class _Ready(NamedTuple):
+    """What `FocusJob.check` opens: the configuration, what the task needs, model and images."""
+
+    config: Plan
+    inputs: Any
+    handle: ModelHandle
+    pool: Pool
+
+
+def _options(given: Any) -> Any:
+    return assignments(given, example="synergy=paper")
+
+
+class FocusJob(ClassJob):
+    """What all focus jobs depend on. Images are processed one by one; each may have any size."""
+
+    task: ClassVar[str]
+    # An image is one whole, without masks, in this process.
+    absent = frozenset({
+        "masks", "mask_suffix", "classes", "min_labelled", "skip_empty", "coordinates", "tile",
+        "stride", "edge", "workers",
+    })  # fmt: skip
+    tile: None = None
+    goal: Annotated[str, Option("Method", default="query with a query, else balanced")] = ""
+    """balanced, rare, dominant, query or paper."""
+    query: Annotated[str, Option("Method")] = ""
+    """What is looked for: "storage tank". Implies the goal query."""
+    mode: Annotated[Mode, Option("Method")] = "zoom"
+    """zoom: native-resolution crops; window: small cells; feature: one overview."""
+    regions: Annotated[int, Option("Method")] = Field(8, ge=1)
+    """Most regions that are chosen."""
+    passes: Annotated[
+        float | None, Option("Method", default="a third of those that tiling takes, at least 24")
+    ] = None
+    """Most passes of the model for an image; 0: no limit."""
+    area: Annotated[str | None, Option("Method", default="no limit", metavar="10%")] = None
+    """Largest area of the regions, as a share of the valid image: 10%."""
+    crop: Annotated[int | None, Option("Method", default="the model's input")] = Field(None, ge=8)
+    """About the side of a crop, in pixels of the image."""
+    cells: Annotated[int, Option("Method")] = Field(4, ge=1)
+    """First cells along the longer side of an image."""
+    partition: Annotated[Partition, Option("Method")] = "uniform"
+    """First cells: uniform, or significance (finer where features differ)."""
+    search: Annotated[Search, Option("Method")] = "top"
+    """top, prefix, greedy or importance (sampled)."""
+    robust: Annotated[bool | None, Option("Method", default="where it is cheap")] = None
+    """Measure the robustness of regions to a small perturbation."""
+    forms: Annotated[
+        dict[str, Any], BeforeValidator(_options),
+        Option("Method", name="option", metavar="NAME=VALUE", repeated=True),
+    ] = Field({})  # fmt: skip
+    """A form or weight of the goal: synergy=paper, weights.area=0; repeatable."""
+    depth: Annotated[int | None, Option(default="as many as the rules allow")] = Field(None, ge=0)
+    """Levels below the first cells."""
+    branch: int = Field(2, ge=2)
+    """Children of a cell per side."""
+    neighbours: Neighbours = "adjacent"
+    """Regions whose synergy is compared: adjacent or all."""
+    persist: Annotated[bool | None, Option(default="as the mode does")] = None
+    """Go on until the passes are spent, although refining no longer helps."""
+    epsilon: float = Field(0.98, gt=0)
+    """Limit of the coreset check, relative loss."""
+    one_sided: bool = False
+    """A lower loss than that of the whole image always meets the limit."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _complete_goal(cls, given: Any) -> Any:
+        if isinstance(given, dict) and not given.get("goal"):
+            query = given.get("query")
+            sought = isinstance(query, str) and query.strip()
+            return {**given, "goal": "query" if sought else "balanced"}
+        return given
+
+    def goal_with_options(self) -> Goal:
+        """Return the goal with its forms and weights.
+
+        Raises:
+            UnknownNameError: No such goal.
+            ParameterError: No such form or weight, or a query for a goal that asks for nothing.
+        """
+        goal = find_goal(self.goal)
+        need_query(goal, self.query)
+        prefix = "weights."
+        weights = {k.removeprefix(prefix): v for k, v in self.forms.items() if k.startswith(prefix)}
+        forms = {k: v for k, v in self.forms.items() if not k.startswith(prefix)}
+        return goal.with_options(weights=weights, **forms)
+
+    def config(self) -> Plan:
+        """Return how images are processed.
+
+        Raises:
+            FoveateError: A goal, form, budget or size that cannot be.
+        """
+        rules = Rules(
+            regions=self.regions, area=_share(self.area), search=self.search,
+            near=self.neighbours, epsilon=self.epsilon, one_sided=self.one_sided,
+            branch=self.branch, depth=self.depth, persist=self.persist, seed=self.seed,
+        )  # fmt: skip
+        return Plan(
+            self.goal_with_options(), mode=self.mode, rules=rules, passes=self.passes,
+            cells=self.cells, partition=self.partition, crop=self.crop, robust=self.robust,
+            min_valid=self.min_valid, batch_size=self.batch_size,
+        )  # fmt: skip
+
+    def inputs(self, config: Plan) -> Any:
+        """Return what the task needs besides the model; refuse what it cannot do."""
+        raise NotImplementedError
+
+    def bound_task(self, ready: _Ready, model: Any, run: Run) -> Task:
+        """Return what is done with each image, with a model that can do it."""
+        raise NotImplementedError
+
+    def check(self) -> _Ready:
+        """Return the configuration, the model and the images, headers only."""
+        need_paths(self.images, "image")
+        config = self.config()
+        inputs, handle = self.inputs(config), self.handle()
+        pool = opened_pool(self, split=(1, 1))
+        _check_file_names(pool)
+        return _Ready(config, inputs, handle, pool)
+
+    def steps(self, run: Run, ready: Any, progress: ProgressFn | None) -> dict[str, Any]:
+        """Process each image, then write the regions of all of them."""
+        pool = ready.pool
+        model = bind(ready.handle, pool, run=run)
+        task = self.bound_task(ready, model, run)
+        files = [[s.scene_id, s.source.info.fingerprint, s.source.info.nodata] for s in pool.scenes]
+        run.do("scenes", digest([VERSION, files]), lambda: _save_scenes(run.path, pool))
+        options = self.model_dump(mode="json", exclude=_NOT_OF_THE_RESULT)
+        asked = digest([VERSION, options, task.state])
         keys = {scene.scene_id: _key(asked, scene, model) for scene in pool.scenes}
-        _announce(
-            task,
-            [s for s in pool.scenes if not opened.done(f"look {s.scene_id}", keys[s.scene_id])],
-        )
+        _announce(task, [s for s in pool.scenes if not run.done(_step(s), keys[s.scene_id])])
         with Meter(progress, f"looking with {model.spec.name}", len(pool.scenes)) as meter:
             for scene in pool.scenes:
 
                 def work(scene: Any = scene) -> list[str]:
                     with _named(scene.scene_id, many=len(pool.scenes) > 1):
-                        found = task.look(scene, opened.path)
-                    return results.save_look(opened.path, found, scene.source, model.spec.bands)
+                        found = task.process(scene)
+                    return results.save_look(run.path, found, scene.source, model.spec.bands)
 
-                opened.do(f"look {scene.scene_id}", keys[scene.scene_id], work)
+                run.do(_step(scene), keys[scene.scene_id], work)
                 meter.advance()
         names = [scene.scene_id for scene in pool.scenes]
-        about = {"task": job.task, "goal": job.goal, "mode": job.mode}
-        done = [[name, opened.key(f"look {name}")] for name in names]
-        results.prune(opened.path, names)
-        opened.do(
+        about = {"task": self.task, "goal": self.goal, "mode": self.mode}
+        done = [[scene.scene_id, run.key(_step(scene))] for scene in pool.scenes]
+        results.prune(run.path, names)
+        run.do(
             "regions", digest([VERSION, done, about]),
-            lambda: results.save_regions(opened.path, names, about),
+            lambda: results.save_regions(run.path, names, about),
         )  # fmt: skip
-        opened.describe(summary=_summary(job, pool, model.spec.to_dict(), opened))
-        if report is not None:
-            opened.draw("report", lambda: [str(report(opened.path).relative_to(opened.path))])
-    return opened
+        return {
+            "focus": results.summary([results.load_look(run.path, name) for name in names],
+                                     {**about, "query": self.query}),
+            "pool": pool.describe(),
+            "model": model.spec.to_dict(),
+            "seed": self.seed,
+        }  # fmt: skip
 
 
-def _key(asked: list[Any], scene: Scene, model: Model) -> str:
-    info = scene.source.info
-    return digest([digest(asked), info.fingerprint, info.nodata, model.spec.to_dict()])
+class LookJob(FocusJob):
+    """Choose the regions of images that a model should be shown, with and without classes."""
+
+    task = "look"
+
+    def inputs(self, config: Plan) -> tuple[Labels | None, tuple[str, ...], Probe | None]:  # noqa: ARG002
+        """Return labels, templates and probe."""
+        labels = self.known_labels(needed=False)
+        if labels is not None and len(labels) == 1 and not self.query.strip():
+            raise ParameterError(
+                f"the one label {next(iter(labels))!r}",
+                "Labels are compared with each other: one alone always wins.",
+                "Add another, or look for it: --goal query --query TEXT.",
+            )
+        probe = Probe.load(self.probe) if self.probe is not None else None
+        return labels, templates_from(self.templates), probe
+
+    def bound_task(self, ready: _Ready, model: Any, run: Run) -> Task:
+        """Return the task of a model that embeds."""
+        config, (labels, templates, probe) = ready.config, ready.inputs
+        need(model, "embed", "foveate focus look")
+        asked = pose(model, labels=labels, head=probe, query=self.query, templates=templates)
+
+        def process(scene: Scene) -> Outcome:
+            with _memory(run.path, scene, model, self.seed) as memory:
+                found = look_at(
+                    scene.source, model, asked, config, scene=scene.scene_id, memory=memory
+                )
+            return of_look(found, scene.scene_id, scene.source.info)
+
+        files = (self.labels if isinstance(self.labels, str) else None, self.probe)
+        side = config.crop_side(standard_lens(model).shape)
+        return Task(
+            [*(fingerprint(file) for file in files if file is not None), list(templates)],
+            lambda scene: look_allowance(scene.source.info.shape, model, config),
+            process,
+            f"foveate {'embed' if asked.head is None else 'classify'} --tile {side}",
+        )
 
 
-def _announce(task: Task, scenes: Sequence[Scene]) -> None:
-    """Say what the looks that are to come may cost, and what tiling would."""
-    if scenes:
-        may = {scene.scene_id: task.allowance(scene) for scene in scenes}
-        logger.info("%s", announced(may, task.instead()))
+class AskJob(FocusJob):
+    """Ask a generative model about images, with and without the regions that matter."""
+
+    task = "ask"
+    absent = FocusJob.absent | {"labels", "probe"}
+    goal: Annotated[str, Option("Method", default="query with a query, else balanced")] = ""
+    """balanced, rare or query; with a selector also dominant or paper."""
+    model: ModelName = ""
+    """Generative model; see foveate models."""
+    regions: Annotated[int, Option("Method")] = Field(4, ge=1)
+    """Most regions that are chosen; each is an image of the last question."""
+    passes: Annotated[
+        float | None,
+        Option(
+            "Method",
+            default="48, or as many as are needed; with a selector a third of those that tiling "
+            "takes besides",
+        ),
+    ] = None
+    """Most passes of all models for an image; 0: no limit."""
+    prompt: Annotated[str, Option("Input")]
+    """The question."""
+    feed: Annotated[Feed, Option("Method")] = "overview+crops"
+    """How regions are shown: overview+crops, canvas (one image) or mask."""
+    max_tokens: Annotated[int, Option("Output")] = Field(64, ge=1)
+    """Longest answer, tokens."""
+    side: Annotated[int | None, Option("Method", default="the model's input")] = Field(None, ge=8)
+    """Longest side of an image that is shown, pixels."""
+    selector: Annotated[str | None, Option("Model", default="the model itself")] = None
+    """Another model that chooses the regions."""
+    selector_weights: Annotated[PathText | None, Option("Model")] = None
+    """Local weights of the selector."""
+
+    def inquiry(self) -> Inquiry:
+        """Return what is asked.
+
+        Raises:
+            ParameterError: An empty prompt.
+        """
+        return Inquiry(
+            self.prompt, feed=self.feed, query=self.query.strip(), max_tokens=self.max_tokens,
+            side=self.side,
+        )  # fmt: skip
+
+    def selector_handle(self) -> ModelHandle | None:
+        """Return the selector by name, or None; see `load_model` for what is wrong with a name.
+
+        Raises:
+            ParameterError: Weights without a selector.
+        """
+        if self.selector is None:
+            if self.selector_weights is not None:
+                raise ParameterError(
+                    "weights of a selector without a selector", "", "Type --selector MODEL."
+                )
+            return None
+        return load_model(
+            self.selector, weights=self.selector_weights, bands=self.bands,
+            scale=tuple(self.scale) or None, device=self.device,
+        )  # fmt: skip
+
+    def inputs(self, config: Plan) -> tuple[Inquiry, ModelHandle | None]:
+        """Return what is asked, and the selector."""
+        _need_family(self, "answers", "hf:Qwen/Qwen2-VL-2B-Instruct", "ask_image(...)")
+        inquiry, handle = self.inquiry(), self.selector_handle()
+        check_choice(inquiry, config, handle is not None)
+        return inquiry, handle
+
+    def bound_task(self, ready: _Ready, model: Any, run: Run) -> Task:
+        """Return the task of a model that answers."""
+        config, (inquiry, handle) = ready.config, ready.inputs
+        need_answers(model, handle is not None)
+        selector: Any = None
+        asked = Asked()
+        if handle is not None:
+            selector = need(
+                bind(handle, ready.pool, run=run), "embed", "the selector of foveate focus ask"
+            )
+            asked = pose(selector, query=inquiry.query, templates=self.templates)
+
+        def process(scene: Scene) -> Outcome:
+            with _memory(run.path, scene, selector, self.seed) as memory:
+                done = asking.ask_image(
+                    scene.source, model, inquiry, config, selector=selector, asked=asked,
+                    scene=scene.scene_id, memory=memory,
+                )  # fmt: skip
+            return asking.of_asking(done, scene.scene_id, scene.source.info)
+
+        return Task(
+            None if selector is None else selector.spec.to_dict(),
+            lambda scene: asking.ask_allowance(
+                scene.source, model, inquiry, config, selector=selector
+            ),
+            process,
+        )
 
 
-@contextlib.contextmanager
-def _named(scene: str, *, many: bool) -> Generator[None]:
-    """Say of which of many images an error speaks."""
-    try:
-        yield
-    except FoveateError as error:
-        if not many or scene in error.given:
-            raise
-        raise type(error)(f"{scene!r}: {error.given}", error.allowed, error.hint) from error
+class SegmentJob(FocusJob):
+    """Choose regions of images by the masks that a model expects there, and segment them."""
+
+    task = "segment"
+    absent = FocusJob.absent | {
+        "labels", "probe", "templates", "goal", "query", "partition", "robust",
+    }  # fmt: skip
+    goal: str = "balanced"
+    model: ModelName = ""
+    """Model that makes masks for boxes; see foveate models."""
+    mode: Annotated[Mode, Option("Method")] = "feature"
+    """feature: one overview chooses; zoom: each cell is encoded."""
+
+    def inputs(self, config: Plan) -> None:
+        """Refuse what a model that segments cannot do."""
+        _need_family(self, "masks", "hf:facebook/sam-vit-base", "segment_image(...)")
+        segmenting.check_choice(config)
+
+    def bound_task(self, ready: _Ready, model: Any, run: Run) -> Task:  # noqa: ARG002
+        """Return the task of a model that segments."""
+        config = ready.config
+        need(model, "masks", "foveate focus segment")
+
+        def process(scene: Scene) -> Outcome:
+            done = segmenting.segment_image(scene.source, model, config, scene=scene.scene_id)
+            return segmenting.of_segmenting(done, scene.scene_id, scene.source.info)
+
+        return Task(
+            None,
+            lambda scene: segmenting.segment_allowance(scene.source.info.shape, model, config),
+            process,
+        )
 
 
-def _open(job: FocusJob) -> Pool:
-    """Open the images, headers only; each is one tile."""
-    pool = open_pool(
-        job.images, extra=[[e] for e in job.extra], stack=job.stack, split=(1, 1),
-        nodata=job.nodata, bands=job.bands or None, measure=False,
-    )  # fmt: skip
+def _share(text: str | None) -> float:
+    if text is None:
+        return 1.0
+    amount = Budget.parse({"area": text}).limits["area"]
+    if not amount.share:
+        raise BudgetError(f"an area of {text}", "It is a share of the image.", "Type --area 10%.")
+    return amount.value
+
+
+def _need_family(job: FocusJob, capability: str, example: str, function: str) -> None:
+    """Refuse a job without a model, or with a family none of whose models is able.
+
+    Raises:
+        ParameterError: No model.
+        MissingCapabilityError: Another family.
+    """
+    family = parse_name(job.model).family if job.model.strip() else ""
+    if family in _FAMILIES_ABLE:
+        return
+    what = f"foveate focus {job.task}"
+    can = f"{who_can(capability)} The latter in Python: {function}."
+    hint = f"Type --model {example}, or --model hf:ORG/NAME with --weights FOLDER."
+    if not family:
+        raise ParameterError(f"{what} without a model", can, hint)
+    if family in FAMILIES:
+        raise MissingCapabilityError(
+            f"{job.model} has no {capability!r}, which {what} needs", can, hint
+        )
+
+
+def _check_file_names(pool: Pool) -> None:
     seen: dict[str, str] = {}
     for scene in pool.scenes:
         name = results.file_name(scene.scene_id).casefold()  # some file systems ignore case
@@ -140,29 +457,52 @@ def _open(job: FocusJob) -> Pool:
                 "Rename one of them.",
             )
         seen[name] = scene.scene_id
-    return pool
 
 
-def _prints(pool: Pool) -> list[Any]:
-    return [[s.scene_id, s.source.info.fingerprint, s.source.info.nodata] for s in pool.scenes]
+def _step(scene: Scene) -> str:
+    return f"look {scene.scene_id}"
 
 
-def _save_scenes(opened: Run, pool: Pool) -> list[str]:
-    write_parquet(opened.path / _SCENES, scenes_table(pool))
+def _key(asked: str, scene: Scene, model: Model) -> str:
+    info = scene.source.info
+    return digest([asked, info.fingerprint, info.nodata, model.spec.to_dict()])
+
+
+def _announce(task: Task, scenes: Sequence[Scene]) -> None:
+    """Log what the images that are to come may cost, and what tiling would."""
+    if scenes:
+        may = {scene.scene_id: task.allowance(scene) for scene in scenes}
+        logger.info("%s", announced(may, task.tiling))
+
+
+@contextlib.contextmanager
+def _memory(path: Path, scene: Scene, model: Model | None, seed: int) -> Generator[Memory | None]:
+    """Open the features of an image that the run keeps; save new ones, also after an error."""
+    if model is None:
+        yield None
+        return
+    info = scene.source.info
+    memory = Memory.open(
+        path / "embeddings" / "looks", KEPT, info.fingerprint, info.nodata, model.spec.to_dict(),
+        seed,
+    )  # fmt: skip
+    try:
+        yield memory
+    finally:
+        memory.save()
+
+
+@contextlib.contextmanager
+def _named(scene: str, *, many: bool) -> Generator[None]:
+    """Name the image in errors, where there are many."""
+    try:
+        yield
+    except FoveateError as error:
+        if not many or scene in error.given:
+            raise
+        raise type(error)(f"{scene!r}: {error.given}", error.allowed, error.hint) from error
+
+
+def _save_scenes(path: Path, pool: Pool) -> list[str]:
+    write_parquet(path / _SCENES, scenes_table(pool))
     return [_SCENES]
-
-
-def _summary(job: FocusJob, pool: Pool, spec: dict[str, Any], opened: Run) -> dict[str, Any]:
-    """Return what the run came to, JSON-ready."""
-    kept = ("image", "prediction", "prediction_full", "passes", "epsilon", "stop")
-    looks = [results.load_look(opened.path, scene.scene_id) for scene in pool.scenes]
-    return {
-        "focus": {
-            "task": job.task, "goal": job.goal, "mode": job.mode, "query": job.query,
-            "images": len(looks), "passes": round(sum(look["passes"] for look in looks), 6),
-            "looks": [{name: look[name] for name in kept} for look in looks],
-        },
-        "pool": pool.describe(),
-        "model": spec,
-        "seed": job.seed,
-    }  # fmt: skip

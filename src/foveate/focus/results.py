@@ -110,6 +110,17 @@ def load_look(path: Path, scene: str) -> dict[str, Any]:
     return read_json(path / f"looks/{file_name(scene)}.json")
 
 
+def summary(looks: Sequence[dict[str, Any]], about: dict[str, Any]) -> dict[str, Any]:
+    """Return what a run came to, JSON-ready: the facts of `about`, and one entry an image."""
+    kept = ("image", "prediction", "prediction_full", "passes", "epsilon", "stop")
+    return {
+        **about,
+        "images": len(looks),
+        "passes": round(sum(look["passes"] for look in looks), 6),
+        "looks": [{name: look[name] for name in kept} for look in looks],
+    }
+
+
 def save_regions(path: Path, scenes: Sequence[str], about: dict[str, Any]) -> list[str]:
     """Write the regions of all images into one table, and as GeoJSON where they have a place.
 

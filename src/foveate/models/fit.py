@@ -69,7 +69,7 @@ class FitSettings:
     Attributes:
         epochs: Passes over the rows.
         batch_size: Rows of a step; the last of an epoch has what is left.
-        lr: Highest learning rate of AdamW.
+        learning_rate: Highest learning rate of AdamW.
         weight_decay: Of matrices; vectors and scalars (norms, biases, temperatures) have none.
         warmup: Share of the steps over which the rate rises; then it falls as a half cosine to 0.
         betas: AdamW's.
@@ -85,7 +85,7 @@ class FitSettings:
 
     epochs: int = 40
     batch_size: int = 128
-    lr: float = 1e-3
+    learning_rate: float = 1e-3
     weight_decay: float = 0.05
     warmup: float = 0.1
     betas: tuple[float, float] = (0.9, 0.98)
@@ -100,7 +100,7 @@ class FitSettings:
         for name, holds, allowed in (
             ("epochs", self.epochs >= 1, "at least 1"),
             ("batch_size", self.batch_size >= 1, "at least 1"),
-            ("lr", 0 < self.lr < math.inf, "more than 0"),
+            ("learning_rate", 0 < self.learning_rate < math.inf, "more than 0"),
             ("weight_decay", 0 <= self.weight_decay < math.inf, "at least 0"),
             ("warmup", 0 <= self.warmup <= 1, "a share from 0 to 1"),
             ("clip", 0 <= self.clip < math.inf, "at least 0"),
@@ -112,7 +112,9 @@ class FitSettings:
 
     def key(self) -> str:
         """Hash of all that the weights depend on here."""
-        return digest([_VERSION, asdict(replace(self, checkpoint_seconds=0.0))])
+        settings = asdict(replace(self, checkpoint_seconds=0.0))
+        settings["lr"] = settings.pop("learning_rate")  # its name when the first runs were hashed
+        return digest([_VERSION, settings])
 
 
 @dataclass
@@ -208,7 +210,7 @@ class _State:
             {"params": [p for p in trained if p.ndim > 1], "weight_decay": settings.weight_decay},
             {"params": [p for p in trained if p.ndim <= 1], "weight_decay": 0.0},
         ]
-        self.optimiser = torch.optim.AdamW(groups, lr=settings.lr, betas=settings.betas)
+        self.optimiser = torch.optim.AdamW(groups, lr=settings.learning_rate, betas=settings.betas)
         self.history = History(threads=torch.get_num_threads())
         self.step = 0
         self.sum = 0.0  # of the losses of the epoch so far
@@ -230,7 +232,7 @@ class _State:
         draw = rng(settings.seed, f"fit/step/{self.step}")
         _seed(self.device, int(draw.integers(_STREAMS)))  # dropout; inside fork_rng
         for group in self.optimiser.param_groups:
-            group["lr"] = settings.lr * _rate(self.step, total, settings.warmup)
+            group["lr"] = settings.learning_rate * _rate(self.step, total, settings.warmup)
         net.train()
         with self._autocast():
             loss = self.task.loss(rows, draw)
@@ -239,7 +241,7 @@ class _State:
             raise DataError(
                 f"the loss is {value} at step {self.step + 1}",
                 "Training has diverged.",
-                f"Use a lower learning rate than {settings.lr:g}.",
+                f"Use a lower learning rate than {settings.learning_rate:g}.",
             )
         self.optimiser.zero_grad()
         loss.backward()

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from foveate.observe.networks.sampler import Sampler
     from foveate.progress import ProgressFn
 
-SETTINGS = FitSettings(epochs=60, batch_size=8, lr=3e-3, weight_decay=0.0)
+SETTINGS = FitSettings(epochs=60, batch_size=8, learning_rate=3e-3, weight_decay=0.0)
 
 
 def train_patchdrop(

@@ -271,8 +271,8 @@ class Stages:
     def _fit(self, task: Task, title: str, lr: float = 0.0) -> History:
         job = self.job
         settings = FitSettings(
-            epochs=job.epochs, batch_size=job.train_batch, lr=lr or job.lr, patience=job.patience,
-            weight_decay=0.0 if title == "kriging" else 0.05, seed=job.seed,
+            epochs=job.epochs, batch_size=job.train_batch, learning_rate=lr or job.lr,
+            patience=job.patience, weight_decay=0.0 if title == "kriging" else 0.05, seed=job.seed,
             precision=job.precision,
         )  # fmt: skip
         return fit(

@@ -126,7 +126,7 @@ def test_a_classes_file_of_masks_is_told_from_labels(tmp_path):
 
 def test_a_file_given_as_names_says_so(tmp_path):
     (tmp_path / "labels.txt").write_text("a\nb\n")
-    with pytest.raises(ParameterError, match="--labels-file"):
+    with pytest.raises(ParameterError, match="are a file"):
         labels_from(str(tmp_path / "labels.txt"))
 
 

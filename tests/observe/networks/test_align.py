@@ -95,7 +95,7 @@ def test_texts_are_learnt_and_found(planted):
     task = PredictorTask(
         net, planted.data.take(train), planted.data.take(val), CPU, has=(has, has_of(planted, val))
     )
-    history = fit(task, FitSettings(epochs=30, batch_size=4, lr=0.02))
+    history = fit(task, FitSettings(epochs=30, batch_size=4, learning_rate=0.02))
     assert history.epochs[-1]["texts"] < history.epochs[0]["texts"]
     after, better = state()
     assert after < 0.75 * loss

@@ -22,7 +22,7 @@ representation_loss = tasks.representation_loss
 CPU = torch.device("cpu")
 SHAPE = Shape(4, 6, 1, 2, 1, 16, 1, 2, sampler=8, ensemble=2, dropout=0.1)
 STILL = replace(SHAPE, dropout=0.0)
-SETTINGS = FitSettings(epochs=3, batch_size=4, lr=0.01, checkpoint_seconds=0)
+SETTINGS = FitSettings(epochs=3, batch_size=4, learning_rate=0.01, checkpoint_seconds=0)
 
 
 def data(n=8, rows=3, cols=4, seed=0, shape=SHAPE):

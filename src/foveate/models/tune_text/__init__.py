@@ -6,7 +6,6 @@ with the sigmoid loss. The result is loaded as ``tuned:FOLDER``.
 """
 
 from foveate.models.tune_text.captions import Captions, read_captions
-from foveate.models.tune_text.job import run
-from foveate.models.tune_text.settings import TuneTextJob
+from foveate.models.tune_text.job import TuneTextJob
 
-__all__ = ["Captions", "TuneTextJob", "read_captions", "run"]
+__all__ = ["Captions", "TuneTextJob", "read_captions"]

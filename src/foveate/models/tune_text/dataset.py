@@ -23,8 +23,6 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from foveate.models.tune_text.settings import TuneTextJob
-
 logger = logging.getLogger("foveate")
 
 _SHARES = {"test": 0.1, "val": 0.1}  # of images whose split nobody states
@@ -83,55 +81,58 @@ class Sources:
     templates: tuple[str, ...]
 
 
-def read(job: TuneTextJob) -> Sources:
+def read(
+    *, captions: str | None, folders: bool, split: str | None, labels: str | None, templates: str
+) -> Sources:
     """Read the files of a job.
+
+    Args:
+        captions: Captions file, or None.
+        folders: Whether the texts are the names of the folders that the images lie in.
+        split: File with the split of each image, or None.
+        labels: File with what to call the folders, or None.
+        templates: Sentences for names of classes; see `templates_from`.
 
     Raises:
         DataError: A file cannot be read, or states no split.
-        ParameterError: Neither captions nor classes are given, or both; labels or templates
-            cannot be used; or images are to be cut.
+        ParameterError: Neither captions nor folders are given, or both; labels or templates
+            cannot be used.
     """
-    if (job.captions is None) == (not job.classes_from_folders):
+    if (captions is None) == (not folders):
         raise ParameterError(
-            "both captions and --classes-from-folders"
-            if job.captions
-            else "no texts to learn from",
+            "both captions and --classes-from-folders" if captions else "no texts to learn from",
             "Either captions are learnt, or the names of folders; with captions, class folders "
             "become the zero-shot test by themselves.",
             "Give --captions FILE or --classes-from-folders.",
         )
-    if job.tile is not None or job.coordinates is not None or job.masks:
-        raise ParameterError(
-            "tiles, coordinates or masks for tune-text",
-            "Captions speak of whole images.",
-            "Leave tile, coordinates and masks out.",
-        )
-    split = None if job.split is None else read_captions(job.split, need_texts=False)
-    if split is not None and not any(split.split):
+    stated = None if split is None else read_captions(split, need_texts=False)
+    if stated is not None and not any(stated.split):
         raise DataError(
-            f"{split.source} states no split", f"Allowed: {', '.join(SPLITS)}.",
+            f"{stated.source} states no split", f"Allowed: {', '.join(SPLITS)}.",
             "A table has the columns image and split.",
         )  # fmt: skip
-    labels = None if job.labels is None else labels_from(Path(job.labels))
+    names = None if labels is None else labels_from(Path(labels))
     return Sources(
-        captions=None if job.captions is None else read_captions(job.captions),
-        split=split,
-        labels=None if labels is None else {same_name(n): texts for n, texts in labels.items()},
-        templates=templates_from(job.templates),
+        captions=None if captions is None else read_captions(captions),
+        split=stated,
+        labels=None if names is None else {same_name(n): texts for n, texts in names.items()},
+        templates=templates_from(templates),
     )
 
 
 def gather(
-    job: TuneTextJob, sources: Sources, scene_ids: Sequence[str], left_out: Sequence[str] = ()
-) -> Dataset:
+    sources: Sources, scene_ids: Sequence[str], left_out: Sequence[str] = (), *, pair_by: str,
+    seed: int,
+) -> Dataset:  # fmt: skip
     """Pair the images of a pool with what is said of them.
 
     Args:
-        job: The job.
-        sources: Its files.
+        sources: The files of the job.
         scene_ids: The images, in the order of the pool.
         left_out: Images that were found and left the pool, as mostly empty: what is said of them
             is no error.
+        pair_by: How captions find their images; see `pair`.
+        seed: Of the splits that are drawn.
 
     Raises:
         DataError: A file does not fit the images, or nothing is left to train on.
@@ -152,15 +153,15 @@ def gather(
         texts = Texts.of([per_class[c] for c in truth])
     else:
         captions = sources.captions
-        found = pair(captions, there, job.pair)
+        found = pair(captions, there, pair_by)
         texts = Texts.of([captions.texts[found[s]] if s in found else () for s in scene_ids])
         if bare := sum(s not in found for s in scene_ids):
             logger.warning("%d of %d images have no captions", bare, len(scene_ids))
         called = _called(sources, classes, texts.word_counts()) if classes else {}
         split = _stated(captions, found, scene_ids)
     if sources.split is not None:
-        split = _stated(sources.split, pair(sources.split, there, job.pair), scene_ids)
-    return _checked(Dataset(texts, _complete(split, scene_ids, job), classes, truth, called))
+        split = _stated(sources.split, pair(sources.split, there, pair_by), scene_ids)
+    return _checked(Dataset(texts, _complete(split, scene_ids, seed), classes, truth, called))
 
 
 def _folders(scene_ids: Sequence[str]) -> tuple[tuple[str, ...], NDArray[np.int64]]:
@@ -201,9 +202,7 @@ def _stated(
     return split
 
 
-def _complete(
-    split: list[str] | None, scene_ids: Sequence[str], job: TuneTextJob
-) -> NDArray[np.str_]:
+def _complete(split: list[str] | None, scene_ids: Sequence[str], seed: int) -> NDArray[np.str_]:
     """Draw what nobody states: all splits, or a validation split from the training images."""
     wanted = _SHARES if split is None else {"val": 0.1}
     found = np.array(["train"] * len(scene_ids) if split is None else split, dtype="U5")
@@ -212,7 +211,7 @@ def _complete(
     for name, share in wanted.items():
         if not (found == name).any():
             free = [k for k in order if found[k] == "train"]
-            draw = rng(job.seed, f"tune/split/{name}").permutation(len(free))
+            draw = rng(seed, f"tune/split/{name}").permutation(len(free))
             found[[free[k] for k in draw[: max(1, round(share * len(free)))]]] = name
     return found
 

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, NamedTuple
 
 import numpy as np
+from pydantic import Field
 
 from foveate.errors import ParameterError, StorageError
 from foveate.files import digest, read_json, write_json
@@ -14,71 +14,162 @@ from foveate.models.base import ModelHandle
 from foveate.models.binding import bind
 from foveate.models.device import resolve_device
 from foveate.models.embedding import embed
-from foveate.models.extras import requires
+from foveate.models.extras import EXTRAS, need_extra
 from foveate.models.fit import FitSettings, fit
+from foveate.models.heads.base import unit
 from foveate.models.heads.zero_shot import text_head
+from foveate.models.settings import ModelJob
 from foveate.models.tune_text import store
 from foveate.models.tune_text.dataset import Dataset, Sources, gather, read
 from foveate.models.tune_text.evaluate import accuracy, recalls
 from foveate.pool.find import need_paths
 from foveate.pool.step import measured_pool
-from foveate.run import Run
+from foveate.run.options import Option, PathText
 from foveate.run.shards import step_name
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from numpy.typing import NDArray
 
     from foveate.embeddings import Embeddings
     from foveate.models.families.tuned import TunedModel
-    from foveate.models.tune_text.settings import TuneTextJob
     from foveate.pool import Pool
     from foveate.progress import ProgressFn
+    from foveate.run import Run
 
 VERSION = 2  # raised when the same inputs lead to other weights or measures
 MODEL, CHECKPOINT = "model", "training/checkpoint.pt"
 HISTORY, EVALUATION = "training/history.json", "tables/evaluation.json"
 
 
-@requires("tuned", "tuning")
-def run(
-    job: TuneTextJob,
-    out: str | Path,
-    *,
-    command: str = "",
-    progress: ProgressFn | None = None,
-) -> Run:
-    """Do the job.
+class _Ready(NamedTuple):
+    sources: Sources
+    handle: ModelHandle
 
-    Args:
-        job: What to do.
-        out: Run directory: new, empty, or an earlier run to go on with. The model is in
-            ``out/model``.
-        command: The command that repeats the job, for the record.
-        progress: Called with ticks.
 
-    Returns:
-        The closed run; ``run.worked`` says whether anything was done.
+class TuneTextJob(ModelJob):
+    """Make a frozen image encoder understand text, from captions or names of class folders."""
 
-    Raises:
-        FoveateError: Anything that is wrong with the input; what was embedded and trained before
-            is kept.
-    """
-    need_paths(job.images, "image")
-    sources = read(job)
-    handle = _check_base(job.handle())
-    resolve_device(job.device)
-    with Run.create(out, job=job.model_dump(mode="json"), command=command) as opened:
-        pool, _ = measured_pool(job, opened, progress)
-        data = gather(job, sources, *_scenes(pool))
-        found = embed(
-            pool, handle, run=opened, batch_size=job.batch_size, workers=job.workers,
+    absent = frozenset({
+        "masks", "mask_suffix", "classes", "min_labelled", "coordinates", "tile", "stride", "edge",
+    })  # fmt: skip
+    renamed: ClassVar = {"lr": "learning_rate"}
+    tile: None = None  # captions speak of whole images
+    captions: Annotated[PathText | None, Option("Input")] = None
+    """Captions: JSON (as of UCM-captions, RSICD), JSONL or CSV."""
+    classes_from_folders: Annotated[bool, Option("Input")] = False
+    """Learn the names of the images' folders."""
+    split: Annotated[
+        PathText | None, Option("Input", default="the captions', or drawn: 80, 10 and 10 %")
+    ] = None
+    """File that says which image is train, val or test."""
+    pair: Annotated[Literal["name", "order"], Option("Input")] = "name"
+    """How captions find their images: name or order."""
+    labels: Annotated[PathText | None, Option("Input", default="their names, made readable")] = None
+    """File with what to call the folders: folder -> name, or several names."""
+    templates: Annotated[str, Option("Input")] = "rs"
+    """Sentences around a name: rs, plain, none, ..., a file, or one sentence with {}."""
+    dim: Annotated[int, Option("Training")] = Field(256, ge=8)
+    """Length of the common embedding."""
+    width: Annotated[int, Option("Training")] = Field(128, ge=16, multiple_of=4)
+    """Width of the text transformer."""
+    layers: Annotated[int, Option("Training")] = Field(2, ge=1)
+    """Layers of the text transformer."""
+    epochs: Annotated[int, Option("Training")] = Field(30, ge=1)
+    """Passes over the training images."""
+    train_batch: Annotated[int, Option("Training")] = Field(128, ge=2)
+    """Images of a training step."""
+    learning_rate: Annotated[float, Option("Training")] = Field(1e-3, gt=0)
+    """Highest learning rate."""
+    patience: Annotated[int, Option("Training")] = Field(10, ge=0)
+    """Epochs without a better validation score before the end; 0: never."""
+    precision: Annotated[Literal["float32", "bfloat16"], Option("Training")] = "float32"
+    """Precision of the training: float32 or bfloat16."""
+    replace: Annotated[bool, Option("Output")] = False
+    """Replace a model in the run that was tuned with other options."""
+
+    def check(self) -> _Ready:
+        """Return the files that are named, and the frozen encoder."""
+        need_paths(self.images, "image")
+        need_extra(EXTRAS["tuned"], "tuning")
+        sources = read(
+            captions=self.captions, folders=self.classes_from_folders, split=self.split,
+            labels=self.labels, templates=self.templates,
+        )  # fmt: skip
+        handle = self.handle()
+        if handle.family == "tuned":  # its folder would have to travel inside the new one
+            raise ParameterError(
+                f"tuning text over {handle}",
+                "It has a text tower already.",
+                "Give the encoder that it was tuned over.",
+            )
+        resolve_device(self.device)
+        return _Ready(sources, handle)
+
+    def steps(self, run: Run, ready: Any, progress: ProgressFn | None) -> dict[str, Any]:
+        """Embed the images, train the towers on them, and measure the model as it was written."""
+        sources, handle = ready
+        pool, _ = measured_pool(self, run, progress)
+        data = gather(sources, *_scenes(pool), pair_by=self.pair, seed=self.seed)
+        embeddings = embed(
+            pool, handle, run=run, batch_size=self.batch_size, workers=self.workers,
             progress=progress,
         )  # fmt: skip
-        work = _Work(job, handle, opened, pool, sources, data, found, progress)
-        work.train()
-        work.evaluate()
-        opened.describe(summary=work.summary())
-    return opened
+        settings = FitSettings(
+            epochs=self.epochs, batch_size=self.train_batch, learning_rate=self.learning_rate,
+            patience=self.patience, seed=self.seed, precision=self.precision,
+        )  # fmt: skip
+        vectors = run.key(step_name(embeddings.spec.name))
+        # Of class folders the texts are in their templates already.
+        templates = None if sources.captions is None else sources.templates
+        sizes = [self.dim, self.width, self.layers, templates]
+        key = digest([VERSION, store.FORMAT, vectors, data.key(), settings.key(), sizes])
+        if not self.replace:
+            _refuse_other(run.path, key)
+
+        def train() -> list[str]:
+            return _train(
+                run.path, embeddings, data, handle, settings,
+                dtype=pool.scenes[0].source.info.dtype,
+                sizes=(self.dim, self.width, self.layers), templates=templates, key=key,
+                captions=Path(self.captions).name if self.captions else "names of class folders",
+                device=self.device, progress=progress,
+            )  # fmt: skip
+
+        def evaluate() -> list[str]:
+            spec = embeddings.spec
+            tuned = ModelHandle(
+                "tuned", str(run.path / MODEL), bands=spec.bands, scale=spec.scale,
+                device=self.device,
+            )  # fmt: skip
+            model: Any = bind(tuned, pool, run=run)
+            found = {
+                split: _measure(model, data, embeddings, split, sources.templates)
+                for split in ("val", "test")
+                if data.rows(split).size
+            }
+            write_json(run.path / EVALUATION, found)
+            return [EVALUATION]
+
+        run.do("train", key, train)
+        run.do("evaluate", digest([VERSION, key, sources.templates]), evaluate)
+        history = read_json(run.path / HISTORY)
+        return {
+            "pool": pool.describe(),
+            "model": embeddings.spec.to_dict(),
+            "data": data.describe(),
+            "called": {name: list(texts) for name, texts in data.called.items()},
+            "training": {
+                "epochs": len(history["epochs"]),
+                "best_epoch": history["best"],
+                "score": history["epochs"][history["best"] - 1]["score"],
+                "threads": history["threads"],
+            },
+            "evaluation": read_json(run.path / EVALUATION),
+            "tuned": str(run.path),
+            "seed": self.seed,
+        }
 
 
 def _scenes(pool: Pool) -> tuple[list[str], list[str]]:
@@ -87,151 +178,79 @@ def _scenes(pool: Pool) -> tuple[list[str], list[str]]:
     return pool.tiles.scene.tolist(), [str(tile).rsplit("/", 1)[0] for tile in pool.excluded]
 
 
-def _check_base(handle: ModelHandle) -> ModelHandle:
-    """Refuse to tune over a tuned model: its folder would have to travel inside the new one."""
-    if handle.family == "tuned":
-        raise ParameterError(
-            f"tuning text over {handle}",
-            "It has a text tower already.",
-            "Give the encoder that it was tuned over.",
-        )
-    return handle
+def _refuse_other(path: Path, key: str) -> None:
+    """Refuse to overwrite a model that was tuned with other options.
 
-
-@dataclass
-class _Work:
-    """The job in progress."""
-
-    job: TuneTextJob
-    handle: ModelHandle
-    run: Run
-    pool: Pool
-    sources: Sources
-    data: Dataset
-    embeddings: Embeddings
-    progress: ProgressFn | None
-
-    def __post_init__(self) -> None:
-        job = self.job
-        self.settings = FitSettings(
-            epochs=job.epochs, batch_size=job.train_batch, lr=job.lr, patience=job.patience,
-            seed=job.seed, precision=job.precision,
-        )  # fmt: skip
-        vectors = self.run.key(step_name(self.embeddings.spec.name))
-        # Of class folders the texts are in their templates already.
-        self.templates = None if self.sources.captions is None else self.sources.templates
-        sizes = [job.dim, job.width, job.layers, self.templates]
-        self.key = digest(
-            [VERSION, store.FORMAT, vectors, self.data.key(), self.settings.key(), sizes]
+    Raises:
+        StorageError: There is one.
+    """
+    folder = path / MODEL
+    if (folder / store.MODEL).exists() and store.read_record(folder).training.get("key") != key:
+        raise StorageError(
+            f"the run {str(path)!r} holds a model that was tuned otherwise",
+            "It is not overwritten unasked.",
+            "Choose another --out, or type --replace: the embeddings are used again.",
         )
 
-    def train(self) -> None:
-        """Train the towers and write the model.
 
-        Raises:
-            StorageError: There is a model of other settings, and it is not to be replaced.
-        """
-        there = self.run.path / MODEL
-        other = (there / store.MODEL).exists() and (
-            store.read_record(there).training.get("key") != self.key
-        )
-        if other and not self.job.replace:
-            raise StorageError(
-                f"the run {str(self.run.path)!r} holds a model that was tuned otherwise",
-                "It is not overwritten unasked.",
-                "Choose another --out, or type --replace: the embeddings are used again.",
-            )
-        self.run.do("train", self.key, self._train)
+def _train(
+    path: Path, embeddings: Embeddings, data: Dataset, handle: ModelHandle, settings: FitSettings,
+    *, dtype: str, sizes: tuple[int, int, int], templates: Sequence[str] | None,
+    key: str, captions: str, device: str, progress: ProgressFn | None,
+) -> list[str]:  # fmt: skip
+    from foveate.models.tune_text.network import Shape
+    from foveate.models.tune_text.task import CaptionTask
 
-    def _train(self) -> list[str]:
-        from foveate.models.tune_text.network import Shape
-        from foveate.models.tune_text.task import CaptionTask
-
-        job, path = self.job, self.run.path
-        shape = Shape(self.embeddings.spec.dim, job.dim, job.width, job.layers)
-        train, val = self.data.rows("train"), self.data.rows("val")
-        task = CaptionTask(
-            self._vectors(train), self.data.texts.take(train),
-            self._vectors(val), self.data.texts.take(val),
-            shape=shape, batch_size=job.train_batch, seed=job.seed,
-            templates=self.templates, device=resolve_device(job.device),
-        )  # fmt: skip
-        history = fit(
-            task, self.settings, checkpoint=path / CHECKPOINT, key=self.key, title="tuning text",
-            progress=self.progress,
-        )  # fmt: skip
-        record = store.Record(
-            **store.copy_base(self.handle, self.embeddings.spec, path / MODEL),
-            base_spec=self.embeddings.spec,
-            dtype=self.pool.scenes[0].source.info.dtype,
-            shape=shape,
-            training={
-                "captions": Path(job.captions).name if job.captions else "names of class folders",
-                "images": int(train.size),
-                "texts": len(self.data.texts.take(train).texts),
-                "epochs": len(history.epochs),
-                "best_epoch": history.best,
-                "seed": job.seed,
-                "key": self.key,
-            },
-        )
-        files = store.save(path / MODEL, task.net, record)
-        write_json(path / HISTORY, vars(history))
-        (path / CHECKPOINT).unlink(missing_ok=True)  # what is done needs no way back
-        return [*(str(f.relative_to(path)) for f in files), HISTORY]
-
-    def evaluate(self) -> None:
-        """Measure the model as it was written: loaded anew, on the splits it was not fitted to."""
-        key = digest([VERSION, self.key, self.sources.templates])
-        self.run.do("evaluate", key, self._evaluate)
-
-    def _evaluate(self) -> list[str]:
-        spec = self.embeddings.spec
-        handle = ModelHandle(
-            "tuned", str(self.run.path / MODEL), bands=spec.bands, scale=spec.scale,
-            device=self.job.device,
-        )  # fmt: skip
-        model: Any = bind(handle, self.pool, run=self.run)
-        found = {s: self._measure(model, s) for s in ("val", "test") if self.data.rows(s).size}
-        write_json(self.run.path / EVALUATION, found)
-        return [EVALUATION]
-
-    def _measure(self, model: TunedModel, split: str) -> dict[str, Any]:
-        from foveate.models.heads.base import unit
-
-        rows = self.data.rows(split)
-        images = unit(model.project(self._vectors(rows)))
-        texts = self.data.texts.take(rows)
-        similarity = images @ model.embed_text(texts.texts).T
-        found: dict[str, Any] = {
-            "images": int(rows.size),
+    shape = Shape(embeddings.spec.dim, *sizes)
+    train, val = data.rows("train"), data.rows("val")
+    texts = data.texts.take(train)
+    task = CaptionTask(
+        _vectors(embeddings, train), texts, _vectors(embeddings, val), data.texts.take(val),
+        shape=shape, batch_size=settings.batch_size, seed=settings.seed, templates=templates,
+        device=resolve_device(device),
+    )  # fmt: skip
+    history = fit(
+        task, settings, checkpoint=path / CHECKPOINT, key=key, title="tuning text",
+        progress=progress,
+    )  # fmt: skip
+    record = store.Record(
+        **store.copy_base(handle, embeddings.spec, path / MODEL),
+        base_spec=embeddings.spec,
+        dtype=dtype,
+        shape=shape,
+        training={
+            "captions": captions,
+            "images": int(train.size),
             "texts": len(texts.texts),
-            "retrieval": recalls(similarity, texts.match.toarray()),
-        }
-        if self.data.classes:
-            head = text_head(model, self.data.called, templates=self.sources.templates)
-            truth = self.data.truth[rows]
-            found["zero_shot"] = accuracy(head.logits(images), truth, self.data.classes)
-        return found
+            "epochs": len(history.epochs),
+            "best_epoch": history.best,
+            "seed": settings.seed,
+            "key": key,
+        },
+    )
+    files = store.save(path / MODEL, task.net, record)
+    write_json(path / HISTORY, vars(history))
+    (path / CHECKPOINT).unlink(missing_ok=True)
+    return [*(str(f.relative_to(path)) for f in files), HISTORY]
 
-    def _vectors(self, rows: NDArray[np.int64]) -> NDArray[np.float32]:
-        return np.asarray(self.embeddings.x[rows], np.float32)
 
-    def summary(self) -> dict[str, Any]:
-        """Return what came out, JSON-ready."""
-        history = read_json(self.run.path / HISTORY)
-        return {
-            "pool": self.pool.describe(),
-            "model": self.embeddings.spec.to_dict(),
-            "data": self.data.describe(),
-            "called": {name: list(texts) for name, texts in self.data.called.items()},
-            "training": {
-                "epochs": len(history["epochs"]),
-                "best_epoch": history["best"],
-                "score": history["epochs"][history["best"] - 1]["score"],
-                "threads": history["threads"],
-            },
-            "evaluation": read_json(self.run.path / EVALUATION),
-            "tuned": str(self.run.path),
-            "seed": self.job.seed,
-        }
+def _measure(
+    model: TunedModel, data: Dataset, embeddings: Embeddings, split: str, templates: Sequence[str]
+) -> dict[str, Any]:
+    rows = data.rows(split)
+    images = unit(model.project(_vectors(embeddings, rows)))
+    texts = data.texts.take(rows)
+    similarity = images @ model.embed_text(texts.texts).T
+    found: dict[str, Any] = {
+        "images": int(rows.size),
+        "texts": len(texts.texts),
+        "retrieval": recalls(similarity, texts.match.toarray()),
+    }
+    if data.classes:
+        head = text_head(model, data.called, templates=templates)
+        found["zero_shot"] = accuracy(head.logits(images), data.truth[rows], data.classes)
+    return found
+
+
+def _vectors(embeddings: Embeddings, rows: NDArray[np.int64]) -> NDArray[np.float32]:
+    return np.asarray(embeddings.x[rows], np.float32)
