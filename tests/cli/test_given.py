@@ -20,7 +20,7 @@ from foveate.run import Run
         ["curate", "im", "--extra", "", "--out", "r"],
         ["curate", "im", "--coordinates", "", "--out", "r"],
         ["embed", "im", "--weights", "", "--out", "r"],
-        ["classify", "im", "--labels-file", "", "--out", "r"],
+        ["classify", "im", "--labels", "", "--out", "r"],
         ["focus", "look", "", "--out", "r"],
         ["focus", "ask", "im", "--prompt", "?", "--selector-weights", "", "--out", "r"],
         ["observe", "prepare", "im", "--lr", "", "--out", "r"],

@@ -7,7 +7,7 @@ import pytest
 from command import foveate
 from looks import land
 
-from foveate.cli.looked import looked
+from foveate.cli.show_focus import looked
 from foveate.files import read_json, read_parquet
 from foveate.focus import AskJob, SegmentJob
 from foveate.raster import FileSource, write_cog

@@ -14,7 +14,6 @@ from scipy.special import expit, softmax
 
 from foveate import focus
 from foveate.classify import ClassifyJob
-from foveate.classify import run as run_classify
 from foveate.focus.question import pose
 from foveate.grid import Window
 from foveate.models import bind, load_model
@@ -235,7 +234,7 @@ def test_classify(case, kind, tmp_path):
             sentences.write_text("\n".join(asked["templates"]))
             given["templates"] = str(sentences)
         given["labels"] = asked["labels"]
-    run_classify(ClassifyJob(**given), tmp_path / "run")
+    ClassifyJob(**given).run(tmp_path / "run")
     table = pq.read_table(tmp_path / "run" / "predictions.parquet").to_pylist()
     table.sort(key=lambda row: (row["y"], row["x"]))
     found = [row["label"] for row in table], [row["probability"] for row in table]

@@ -35,39 +35,24 @@ from odc.geo.geobox import GeoBox
 from patches import write_patches
 
 import foveate
-from foveate.bench.experiment import run as bench
 from foveate.bench.settings import BenchJob
 from foveate.classify import ClassifyJob
-from foveate.classify import run as classify
-from foveate.cli import bench as bench_commands
-from foveate.cli import focus as focus_commands
-from foveate.cli import jobs
-from foveate.cli import observe as observe_commands
-from foveate.cli.tune import tune_text as tune_command
 from foveate.curate import CurateJob
-from foveate.curate import run as curate
 from foveate.errors import FoveateError, ParameterError
 from foveate.focus import AskJob, LookJob, SegmentJob
-from foveate.focus import run as focus
 from foveate.models import FAMILIES
 from foveate.models.heads.probe import fit_probe
 from foveate.models.job import EmbedJob
-from foveate.models.job import run as embed
 from foveate.models.tune_text import TuneTextJob
-from foveate.models.tune_text import run as tune
 from foveate.observe.complete import CompleteJob
-from foveate.observe.complete import run as complete
 from foveate.observe.estimating import EstimateJob, draw_tiles, from_labels
 from foveate.observe.prepare import PrepareJob
-from foveate.observe.prepare import run as prepare
 from foveate.observe.select import SelectJob
-from foveate.observe.select import run as select
 from foveate.observe.settings import TrainJob
-from foveate.observe.train import run as train
-from foveate.pool.settings import JobSettings
 from foveate.raster import write_cog
 from foveate.report import write_report
 from foveate.run import load_embeddings
+from foveate.run.job import Job
 
 PLACE = "where something runs, or in how many pieces: results may not depend on it"
 MODEL = "a file of a model: `test_weights_reach_the_model`"
@@ -88,7 +73,6 @@ class On:
 class Walk:
     """A kind of job: how it runs, what both runs have, and its settings."""
 
-    run: Any
     base: dict[str, Any]
     changes: dict[str, Any]
     same: dict[str, tuple[Any, str]]
@@ -306,24 +290,18 @@ def _run(places, kind, given, *, page=False):
         places.out += 1
         out = places.root / "runs" / f"{places.out:03d}"
         try:
-            JOBS[kind].run(kind(**stated), out, page)
+            _do(kind(**stated), out, page=page)
             places.cache[key] = out, contents(out)
         except FoveateError as error:
             places.cache[key] = out, {"error": str(error)}
     return places.cache[key]
 
 
-def plain_run(run):
-    def work(job, out, page):
-        run(job, out, **({"report": write_report} if page else {}))
-
-    return work
-
-
-def estimate(job, out, page):
-    """Write what an estimate comes to: it has no run directory."""
-    del page
-    out.mkdir(parents=True)
+def _do(job, out, *, page):
+    if not isinstance(job, EstimateJob):
+        job.run(out, report=write_report if page else None)
+        return
+    out.mkdir(parents=True)  # an estimate has no run directory
     found = from_labels(draw_tiles(job, labelled=True))
     (out / "estimate.json").write_text(json.dumps(found))
 
@@ -351,7 +329,7 @@ GRID = {
 AGAIN = "nothing lies there that could be replaced"
 OPENED = "imagery is opened by the same step as that of an EmbedJob"
 ONE = {"batch_size": (3, PLACE), "device": ("cpu", PLACE)}
-CLASSES = {"labels": ["red"], "labels_file": "{labels.yaml}", "probe": "{probe0}"}
+CLASSES = {"labels": ["red"], "probe": "{probe0}"}
 RUNS = {"workers": (2, PLACE), "batch_size": (3, PLACE), "device": ("cpu", PLACE)}
 FEW = {"images": ["{few}"], "tile": 32, "device": "auto"}
 TRAINED = {"size": "nano", "epochs": 1, "device": "cpu", "train_batch": 2, "val": 0.2}
@@ -364,9 +342,8 @@ LOOK = {"images": ["{few}/s0.tif"], "cells": 2, "crop": 24, "regions": 2, "passe
 NAMED = {"model": "colours", "labels": ["red", "blue", "green"]}
 
 
-JOBS: dict[type[JobSettings], Walk] = {
+JOBS: dict[type[Job], Walk] = {
     CurateJob: Walk(
-        plain_run(curate),
         {**FEW, "masks": ["{masks}"], "classes": "{classes.yaml}", "methods": ["fa-cb"],
          "budget": "3"},
         {
@@ -385,7 +362,7 @@ JOBS: dict[type[JobSettings], Walk] = {
         {"weights": MODEL, "mask_suffix": NAMES},
     ),
     EmbedJob: Walk(
-        plain_run(embed), FEW,
+        FEW,
         {**IMAGERY, **GRID, "model": "colours", "scale": [(0, 90)],
          "tokens": on(True, model="grid"),
          "masks": on(["{masks}"]),
@@ -394,7 +371,7 @@ JOBS: dict[type[JobSettings], Walk] = {
         {**RUNS}, {"weights": MODEL, "mask_suffix": NAMES},
     ),
     ClassifyJob: Walk(
-        plain_run(classify), {"images": ["{few}"], "tile": 32, "device": "auto", **NAMED},
+        {"images": ["{few}"], "tile": 32, "device": "auto", **NAMED},
         {**IMAGERY, **GRID,
          "bands": [3, 2, 1],
          "stack": on(["B1", "B0", "B2"], images=["{bands}"], base=["B0", "B1", "B2"]),
@@ -405,8 +382,7 @@ JOBS: dict[type[JobSettings], Walk] = {
          "min_labelled": on(0.9, masks=["{masks}"], classes="{classes.yaml}",
                             labels=["a", "b", "c"]),
          "model": "turned", "labels": ["red", "grey"],
-         "labels_file": on("{labels.yaml}", labels=[]),
-         "probe": on("{probe1}", labels=[], model="builtin", base="{probe0}"),
+                  "probe": on("{probe1}", labels=[], model="builtin", base="{probe0}"),
          "templates": "none", "head": on("sigmoid", model="pairs", base="cosine"),
          "scale": on([(0, 90)], model="builtin", probe="{probe0}", labels=[]),
          "truth_from_folders": on(True, images=["{patches/images}"], tile=None,
@@ -414,29 +390,27 @@ JOBS: dict[type[JobSettings], Walk] = {
         {**RUNS}, {"weights": MODEL, "mask_suffix": NAMES},
     ),
     TuneTextJob: Walk(
-        plain_run(tune),
         {"images": ["{patches/images}"], "captions": "{patches/captions.csv}", "dim": 8,
-         "width": 16, "layers": 1, "train_batch": 4, "epochs": 2, "lr": 0.01, "device": "cpu"},
+         "width": 16, "layers": 1, "train_batch": 4, "epochs": 2, "learning_rate": 0.01, "device": "cpu"},
         {"images": ["{patches/more}"], "captions": "{captions.csv}", "model": "colours",
          "bands": [1], "scale": [(0, 90)], "dim": 16, "width": 32, "layers": 2,
-         "train_batch": 8, "epochs": 3, "lr": 0.02, "seed": 1, "split": "{split.csv}",
+         "train_batch": 8, "epochs": 3, "learning_rate": 0.02, "seed": 1, "split": "{split.csv}",
          "precision": "bfloat16",
          "classes_from_folders": on(True, captions=None, base=False),
          "labels": on("{names.yaml}", captions=None, classes_from_folders=True),
          "templates": on("none", captions=None, classes_from_folders=True),
-         "patience": on(1, epochs=6, lr=1.0)},
+         "patience": on(1, epochs=6, learning_rate=1.0)},
         {**RUNS, "replace": (True, AGAIN)},
         {"weights": MODEL, "mask_suffix": NAMES, "pair": "tests/models/tune_text/test_dataset.py",
          **dict.fromkeys(("extra", "stack", "nodata", "min_valid", "skip_empty"), OPENED)},
         {"tile": 12, "coordinates": "{corners.txt}", "masks": ["{masks}"]},
     ),
     LookJob: Walk(
-        plain_run(focus), {**LOOK, **NAMED},
+        {**LOOK, **NAMED},
         {"images": ["{other}/s0.tif"], "bands": [3, 2, 1], "nodata": 7.0,
          "extra": on(["{dsm}"], bands=[1, 2, 3]),
          "min_valid": on(1.0, nodata=7.0), "model": "turned",
-         "labels": ["red", "grey"], "labels_file": on("{labels.yaml}", labels=[]),
-         "probe": on("{probe1}", labels=[], model="builtin", base="{probe0}"),
+         "labels": ["red", "grey"],          "probe": on("{probe1}", labels=[], model="builtin", base="{probe0}"),
          "templates": "none", "goal": "rare", "query": on("red", goal="query", base="blue"),
          "mode": "window", "regions": 3,
          "passes": on(6, model="sized", labels=[], goal="rare", base=20),
@@ -451,7 +425,6 @@ JOBS: dict[type[JobSettings], Walk] = {
         ONE, {"weights": MODEL},
     ),
     AskJob: Walk(
-        plain_run(focus),
         {**LOOK, "model": "hf", "weights": "{chat}", "selector": "colours",
          "prompt": "What is there?", "max_tokens": 3},
         {"images": ["{other}/s0.tif"], "bands": [3, 2, 1], "nodata": 7.0,
@@ -472,7 +445,7 @@ JOBS: dict[type[JobSettings], Walk] = {
         CLASSES,
     ),
     SegmentJob: Walk(
-        plain_run(focus), {**LOOK, "model": "hf", "weights": "{sam}", "mode": "zoom", "passes": 14},
+        {**LOOK, "model": "hf", "weights": "{sam}", "mode": "zoom", "passes": 14},
         {"images": ["{other}/s0.tif"], "bands": [3, 2, 1], "nodata": 7.0,
          "extra": on(["{dsm}"], bands=[1, 2, 3]), "min_valid": on(1.0, nodata=7.0),
          "mode": "feature", "regions": 3, "passes": 9, "area": on("10%", regions=4), "cells": 1,
@@ -486,7 +459,7 @@ JOBS: dict[type[JobSettings], Walk] = {
         "partition": "significance"},
     ),
     PrepareJob: Walk(
-        plain_run(prepare), PAIRED,
+        PAIRED,
         {"images": ["{other}"], "masks": on(["{moved}"]), "classes": "{two.yaml}",
          "extra": ["{dsm}"], "stack": on(["B1", "B0"], images=["{bands}"], base=["B0", "B1"]),
          "nodata": 7.0, "min_valid": on(0.95, nodata=7.0),
@@ -498,7 +471,7 @@ JOBS: dict[type[JobSettings], Walk] = {
         {}, {"mask_suffix": NAMES},
     ),
     TrainJob: Walk(
-        plain_run(train), {**TRAINED, "pairs": "{pairs}"},
+        {**TRAINED, "pairs": "{pairs}"},
         {"pairs": "{pairs2}", "model": "colours", "lr_model": "colours",
          "target_model": "colours", "saliency_model": on("colours", supervision="structural"),
          "text": on("turned", **{**TEXTS, "text": None}, base="colours"),
@@ -517,7 +490,6 @@ JOBS: dict[type[JobSettings], Walk] = {
         ),
     ),
     SelectJob: Walk(
-        plain_run(select),
         {"images": ["{pairs}/overviews"], "model": "{observer}", "budget": "40%",
          "device": "cpu"},
         {"images": ["{low}"], "model": "{observer2}", "budget": "10%",
@@ -532,26 +504,25 @@ JOBS: dict[type[JobSettings], Walk] = {
         {"device": ("auto", PLACE)}, {},
     ),
     CompleteJob: Walk(
-        plain_run(complete), {"run": "{selected}", "tiles": ["{images}"], "device": "cpu"},
+        {"run": "{selected}", "tiles": ["{images}"], "device": "cpu"},
         {"run": "{selected2}", "model": "{observer2}", "tiles": [], "only_chosen": True,
          "bands": [3, 2, 1]},
         {"batch_size": (3, PLACE), "device": ("auto", PLACE)}, {},
     ),
     EstimateJob: Walk(
-        estimate, {"pairs": "{pairs}", "what": "a", "budget": "30%", "device": "cpu"},
+        {"pairs": "{pairs}", "what": "a", "budget": "30%", "device": "cpu"},
         {"pairs": "{pairs2}", "what": "b", "of": "tiles", "budget": "60%", "confidence": 0.5,
          "model": "{observer}", "covariate": on("{lights.tif}"),
          "floor": on(1.0, covariate="{lights.tif}"), "seed": 1},
         {"device": ("auto", PLACE)}, {},
     ),
     BenchJob: Walk(
-        plain_run(bench),
         {**TRAINED, "pairs": "{pairs}", "table": "threshold", "seeds": 1, "draws": 1, "test": 0.34},
         {"table": "depth", "seeds": 2, "seed": 1, "draws": on(2, table="budget"),
          "supervision": "structural", "obr": on(0.4, table="depth")},
         {"batch_size": (3, PLACE), "device": ("auto", PLACE)},
         dict.fromkeys(
-            set(BenchJob.settings())
+            set(BenchJob.field_names())
             - {"table", "seeds", "seed", "draws", "supervision", "obr", "batch_size", "device"},
             "`test_a_benchmark_trains_as_it_is_told`",
         ),
@@ -559,16 +530,19 @@ JOBS: dict[type[JobSettings], Walk] = {
 }  # fmt: skip
 
 
-def concrete(kind=JobSettings):
+ABSTRACT = {"ImageryJob", "PoolJob", "ModelJob", "ClassJob", "FocusJob"}
+
+
+def concrete(kind=Job):
     """Return every kind of job that there is; what other jobs are made from is none."""
     found = {sub for own in kind.__subclasses__() for sub in (own, *concrete(own))}
-    return {sub for sub in found if sub.__name__.endswith("Job") and sub.__name__ != "FocusJob"}
+    return {sub for sub in found if sub.__module__.startswith("foveate.") and sub.__name__ not in ABSTRACT}
 
 
 def _observer(places, name, **more):
     pairs = MADE["pairs"](places)
     out = places.root / name
-    train(TrainJob(**{**TRAINED, "pairs": str(pairs), **more}), out)
+    TrainJob(**{**TRAINED, "pairs": str(pairs), **more}).run(out)
     return out
 
 
@@ -625,13 +599,13 @@ def test_every_setting_of_every_job_is_named():
         for name in re.findall(r"^class (\w+Job)\(", path.read_text("utf-8"), re.MULTILINE)
     }
     assert (
-        written - {"FocusJob"}
+        written - ABSTRACT
         == {kind.__name__ for kind in JOBS}
         == {kind.__name__ for kind in concrete()}
     )
     for kind, walk in JOBS.items():
         named = [*walk.changes, *walk.same, *walk.elsewhere, *walk.refused]
-        assert sorted(named) == sorted(kind.settings()), kind.__name__
+        assert sorted(named) == sorted(kind.field_names()), kind.__name__
 
 
 def two(places, kind, name):
@@ -650,7 +624,7 @@ def two(places, kind, name):
 def test_a_setting_changes_what_is_left(places, kind, name):
     before, after = two(places, kind, name)
     assert "error" not in after, after
-    if name not in ("skip_empty", "labels_file", "probe", "classes_from_folders"):
+    if name not in ("skip_empty", "probe", "classes_from_folders"):
         assert "error" not in before, before
     assert before != after, f"{name} of {kind.__name__} is accepted and changes nothing"
 
@@ -702,44 +676,10 @@ def test_weights_reach_the_model(places):
 def test_a_benchmark_trains_as_it_is_told():
     """Each setting of a training goes to those of a benchmark, and `JOBS` has shown its effect."""
     base = {"pairs": "p", "table": "main"}
-    for name in sorted(set(TrainJob.settings()) - {"replace", "pairs", "seed"}):
+    for name in sorted(set(TrainJob.field_names()) - {"replace", "pairs", "seed"}):
         walk = JOBS[TrainJob]
         value = walk.changes.get(name, walk.same.get(name, ("weights",))[0])
         value = value.value if isinstance(value, On) else value
         own = TrainJob(**{"pairs": "p", name: value})
         told = BenchJob(**{**base, name: value}).training(0)
         assert told.model_dump() == own.model_dump(), name
-
-
-COMMANDS = {
-    CurateJob: jobs.curate, EmbedJob: jobs.embed, ClassifyJob: jobs.classify,
-    TuneTextJob: tune_command, LookJob: focus_commands.look, AskJob: focus_commands.ask,
-    SegmentJob: focus_commands.segment, PrepareJob: observe_commands.prepare,
-    TrainJob: observe_commands.train, SelectJob: observe_commands.select,
-    CompleteJob: observe_commands.complete, EstimateJob: observe_commands.estimate,
-    BenchJob: bench_commands.observe,
-}  # fmt: skip
-CALLED = {"methods": "method", "options": "option", "forms": "option", "run": "selection"}
-IN_PYTHON = {  # settings that a command does not offer, for they would fill its help
-    CurateJob: set(),
-    EmbedJob: {"masks", "mask_suffix", "classes", "min_labelled"},
-    ClassifyJob: {"coordinates", "min_labelled"},
-    TuneTextJob: {"masks", "mask_suffix", "coordinates", "tile", "extra"},
-    LookJob: {"neighbours", "branch", "persist", "one_sided"},
-    AskJob: {"neighbours", "branch", "persist", "one_sided", "labels", "labels_file", "probe",
-             "templates"},
-    SegmentJob: {"neighbours", "branch", "persist", "one_sided", "labels", "labels_file", "probe",
-                 "goal", "partition"},
-    PrepareJob: {"min_labelled"},
-}  # fmt: skip
-
-
-@pytest.mark.parametrize("kind", JOBS, ids=lambda kind: kind.__name__)
-def test_the_command_offers_the_settings_of_its_job(kind):
-    offered = set(inspect.signature(COMMANDS[kind]).parameters)
-    own = {CALLED.get(name, name) for name in kind.settings()}
-    if kind is TuneTextJob:
-        offered = (offered - {"labels_file"}) | {"labels"}
-    assert own - offered == IN_PYTHON.get(kind, set())
-    rest = {"out", "as_json", "repeats", "plan", "answers"}  # of the command, not of the job
-    assert offered - own <= rest

@@ -20,7 +20,7 @@ def patches(tmp_path_factory):
 def tune(patches, *more):
     return [
         "tune-text", patches / "images", "--captions", patches / "captions.csv", "--dim", "32",
-        "--width", "32", "--layers", "1", "--train-batch", "12", "--lr", "0.005", *more,
+        "--width", "32", "--layers", "1", "--train-batch", "12", "--learning-rate", "0.005", *more,
     ]  # fmt: skip
 
 
@@ -45,7 +45,7 @@ def test_the_tuned_model_classifies_by_names(patches, tuned, tmp_path):
     labels = tmp_path / "labels.yaml"
     labels.write_text("bare_soil: bare soil\nDenseForest: dense forest\nopenwater: open water\n")
     answer = foveate(
-        "classify", patches / "images", "--model", f"tuned:{tuned}", "--labels-file", labels,
+        "classify", patches / "images", "--model", f"tuned:{tuned}", "--labels", labels,
         "--truth-from-folders", "--out", tmp_path / "run", "--json",
     )  # fmt: skip
     assert answer.status == 0, answer.err
