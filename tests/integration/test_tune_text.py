@@ -227,7 +227,8 @@ def test_real_captions_teach_a_real_encoder_the_names_of_classes(realdata, tmp_p
         "tune-text", tmp_path / "images", "--captions", tmp_path / "captions.json",
         "--model", "timm:mobilenetv2_100?pad_type=same&mean=0.5&std=0.5&size=128",
         "--weights", realdata / "mobilenetv2" / "mobilenetv2_100_tf_in1k.safetensors",
-        "--train-batch", "32", "--out", tmp_path / "run", "--json",
+        "--train-batch", "32", "--epochs", "15", "--layers", "1", "--out", tmp_path / "run",
+        "--json",
     )  # fmt: skip
     assert answer.status == 0, answer.err
     assert answer.json["called"]["golfcourse"] == ["golf course"]
