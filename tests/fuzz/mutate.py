@@ -17,6 +17,7 @@ import numpy as np
 import rasterio
 from affine import Affine
 from PIL import Image
+from rasterio._err import CPLE_BaseError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -343,7 +344,10 @@ def spoil(root: Path, seed: int) -> list[str]:
         mutation = _pick(rng, MUTATIONS)
         try:
             said.append(mutation(root, rng))
-        except (rasterio.errors.RasterioError, OSError, ValueError, TypeError, IndexError) as error:
+        except (
+            rasterio.errors.RasterioError, CPLE_BaseError, OSError, ValueError, TypeError,
+            IndexError,
+        ) as error:  # fmt: skip
             # GDAL would not write that, or an earlier mutation has left nothing to change.
             said.append(f"{mutation.__name__} could not be done: {type(error).__name__}")
     return said

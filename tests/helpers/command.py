@@ -11,6 +11,9 @@ import subprocess
 import sys
 from dataclasses import dataclass
 from pathlib import Path
+from unittest import mock
+
+_WIDE = {"COLUMNS": "200"}
 
 
 @dataclass(frozen=True)
@@ -41,7 +44,7 @@ def foveate(*arguments, cwd=None, environment=None):
     done = subprocess.run(
         [str(Path(sys.executable).parent / "foveate"), *map(str, arguments)],
         capture_output=True, text=True, cwd=cwd, check=False,
-        env=os.environ | {"COLUMNS": "200"} | (environment or {}),
+        env=os.environ | _WIDE | (environment or {}),
     )  # fmt: skip
     return Answer(done.returncode, done.stdout, done.stderr)
 
@@ -51,14 +54,17 @@ def here(*arguments):
     from foveate.cli.main import main
 
     out, err = io.StringIO(), io.StringIO()
-    with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
+    with (
+        mock.patch.dict(os.environ, _WIDE), contextlib.redirect_stdout(out),
+        contextlib.redirect_stderr(err),
+    ):  # fmt: skip
         status = main([str(argument) for argument in arguments])
     return Answer(status, out.getvalue(), err.getvalue())
 
 
-def curate(root, out, *more):
+def curate(root, out, *more, run=here):
     """Rank a folder that has images, masks and classes.yaml."""
-    return foveate(
+    return run(
         "curate", root / "images", "--masks", root / "masks", "--classes",
         root / "classes.yaml", "--out", out, "--tile", "32", *more,
     )  # fmt: skip

@@ -9,7 +9,7 @@ import subprocess
 
 import numpy as np
 import pytest
-from command import curate, foveate
+from command import curate, foveate, here
 from PIL import Image
 
 
@@ -37,7 +37,7 @@ def test_no_such_folder(tmp_path):
 
 
 def test_methods_that_need_masks_say_so_when_there_are_none(copy, tmp_path):
-    answer = foveate("curate", copy / "images", "--method", "lc", "--out", tmp_path / "r")
+    answer = here("curate", copy / "images", "--method", "lc", "--out", tmp_path / "r")
     refused(answer, "lc", "--masks", "fd, fa, kcenter", out=tmp_path / "r")
 
 
@@ -60,7 +60,7 @@ def test_an_unknown_class_colour_is_named_with_the_nearest_class(copy, tmp_path)
 
 
 def test_colour_masks_without_a_classes_file_get_one_to_paste(copy, tmp_path):
-    answer = foveate("curate", copy / "images", "--masks", copy / "masks", "--out", tmp_path / "r")
+    answer = here("curate", copy / "images", "--masks", copy / "masks", "--out", tmp_path / "r")
     refused(answer, "--classes", "#0000FF", "classes:", out=tmp_path / "r")
 
 
@@ -80,8 +80,8 @@ def test_an_all_nodata_scene_is_named(world, tmp_path):
         "curate", tmp_path / "images", "--method", "random", "--out", tmp_path / "r",
         "--tile", "64",
     )  # fmt: skip
-    refused(foveate(*command), "'void'", "--nodata", "--skip-empty", out=tmp_path / "r")
-    answer = foveate(*command, "--skip-empty")
+    refused(here(*command), "'void'", "--nodata", "--skip-empty", out=tmp_path / "r")
+    answer = here(*command, "--skip-empty")
     assert answer.status == 0, answer.err
     assert "'void'" in answer.err
 
@@ -95,7 +95,7 @@ def test_a_truncated_file_is_named(suffix, tmp_path):
         path = images / f"p{i}.{suffix}"
         Image.fromarray(rng.integers(0, 255, (128, 128, 3), dtype=np.uint8)).save(path)
     path.write_bytes(path.read_bytes()[: path.stat().st_size * 2 // 3])
-    answer = foveate("curate", images, "--method", "fa", "--out", tmp_path / "r", "--budget", "1")
+    answer = here("curate", images, "--method", "fa", "--out", tmp_path / "r", "--budget", "1")
     refused(answer, f"p1.{suffix}", "truncated")
     assert not list((tmp_path / "r").rglob("*.html"))
     assert not list((tmp_path / "r").rglob(".*tmp"))
@@ -180,12 +180,12 @@ def mount(tmp_path):
 
 def test_a_full_disk(copy, mount):
     disk = mount("size=16k")
-    refused(curate(copy, disk / "r"), "disk is full", "--out")
+    refused(curate(copy, disk / "r", run=foveate), "disk is full", "--out")
     assert not list(disk.rglob("*.tmp"))
 
 
 def test_a_read_only_folder(copy, mount):
-    refused(curate(copy, mount("ro") / "r"), "read-only", "may write to")
+    refused(curate(copy, mount("ro") / "r", run=foveate), "read-only", "may write to")
 
 
 def test_a_folder_with_other_things_in_it(copy, tmp_path):
@@ -204,5 +204,5 @@ def test_errors_are_json_when_json_is_asked_for(copy, tmp_path):
 
 def test_a_wrong_command_line_has_its_own_status():
     assert foveate("curate").status == 2
-    assert foveate("curate", "x", "--nonsense").status == 2
-    assert "--help" in foveate("nonsense").err
+    assert here("curate", "x", "--nonsense").status == 2
+    assert "--help" in here("nonsense").err

@@ -7,7 +7,7 @@ import re
 import shutil
 
 import pytest
-from command import foveate, here
+from command import here
 
 pytest.importorskip("torch")
 
@@ -24,7 +24,7 @@ def bench(observing, out, *more):  # noqa: F811
 @pytest.fixture(scope="module")
 def run(observing, tmp_path_factory):  # noqa: F811
     out = tmp_path_factory.mktemp("bench") / "run"
-    answer = foveate(*bench(observing, out, "--table", "threshold"))
+    answer = here(*bench(observing, out, "--table", "threshold"))
     assert answer.status == 0, answer.err
     assert "What it says:" in answer.out
     assert answer.out.startswith("Thresholds: ")

@@ -9,7 +9,7 @@ import time
 
 import pyarrow.parquet as pq
 import pytest
-from command import curate, foveate, start
+from command import curate, foveate, here, start
 
 METHODS = ["lc", "fd", "lc-fd", "fa", "cb", "fa-cb", "random", "kcenter"]
 
@@ -18,7 +18,7 @@ METHODS = ["lc", "fd", "lc-fd", "fa", "cb", "fa-cb", "random", "kcenter"]
 def run(world, tmp_path_factory):
     """A run of all methods on the world."""
     out = tmp_path_factory.mktemp("cli") / "run"
-    answer = curate(world, out, "--method", "all", "--budget", "20%", "--json")
+    answer = curate(world, out, "--method", "all", "--budget", "20%", "--json", run=foveate)
     assert answer.status == 0, answer.err
     return out, answer.json
 
@@ -39,7 +39,7 @@ def test_curate_writes_every_selection_and_a_report(run):
 
 def test_json_is_all_there_is_on_stdout(run, world):
     out, _ = run
-    answer = curate(world, out, "--method", "all", "--budget", "20%", "--json")
+    answer = curate(world, out, "--method", "all", "--budget", "20%", "--json", run=foveate)
     assert answer.json["worked"] is False
     assert answer.err == ""
 
@@ -56,9 +56,7 @@ def test_exports_can_be_read_by_others(run, tmp_path):
     out, result = run
     chosen = result["methods"]["fa-cb"]["selected"]
     for target, file in (("geojson", "s.geojson"), ("geoparquet", "s.parquet"), ("csv", "s.csv")):
-        answer = foveate(
-            "export", out, "--to", target, "--out", tmp_path / file, "--method", "fa-cb"
-        )
+        answer = here("export", out, "--to", target, "--out", tmp_path / file, "--method", "fa-cb")
         assert answer.status == 0, answer.err
     features = json.loads((tmp_path / "s.geojson").read_text())["features"]
     assert len(features) == chosen
@@ -69,7 +67,7 @@ def test_exports_can_be_read_by_others(run, tmp_path):
 def test_a_report_is_a_function_of_the_run(run, tmp_path):
     out, _ = run
     shutil.copytree(out, tmp_path / out.name)
-    answer = foveate("report", tmp_path / out.name, "--out", tmp_path / "r.html")
+    answer = here("report", tmp_path / out.name, "--out", tmp_path / "r.html")
     assert answer.status == 0, answer.err
     assert (tmp_path / "r.html").read_bytes() == (out / "report.html").read_bytes()
 
@@ -78,7 +76,7 @@ def test_file_order_does_not_matter(patches, tmp_path):
     files = sorted((patches / "images").iterdir())
     tables = []
     for i, order in enumerate((files, files[::-1])):
-        answer = foveate(
+        answer = here(
             "curate", *order, "--masks", patches / "masks", "--classes",
             patches / "classes.yaml", "--out", tmp_path / str(i), "--tile", "16",
         )  # fmt: skip
@@ -88,7 +86,7 @@ def test_file_order_does_not_matter(patches, tmp_path):
 
 
 def test_the_paper_preset_fixes_what_the_paper_fixes(world, tmp_path):
-    answer = foveate(
+    answer = here(
         "curate", world / "images", "--masks", world / "masks", "--classes",
         world / "classes.yaml", "--out", tmp_path / "r", "--preset", "paper", "--method", "fa",
         "--model", "timm:resnet18@random?size=256", "--bands", "1,2,3", "--budget", "1", "--json",
@@ -101,10 +99,10 @@ def test_the_paper_preset_fixes_what_the_paper_fixes(world, tmp_path):
 
 
 def test_world_and_doctor(tmp_path):
-    answer = foveate("world", "--out", tmp_path / "w", "--scenes", "1", "--size", "128", "--json")
+    answer = here("world", "--out", tmp_path / "w", "--scenes", "1", "--size", "128", "--json")
     assert answer.status == 0, answer.err
     assert (tmp_path / "w" / "classes.yaml").exists()
-    found = foveate("doctor", "--json").json
+    found = here("doctor", "--json").json
     assert found["models"]["builtin"]["available"]
     assert "numpy" in found["versions"]
 
@@ -129,4 +127,4 @@ def test_an_interrupted_command_says_so_and_goes_on_afterwards(world, tmp_path, 
     assert victim.returncode == 130, err
     said = json.loads(out)["message"] if as_json else err
     assert "Stopped. The same command goes on" in said
-    assert foveate(*arguments).status == 0
+    assert here(*arguments).status == 0

@@ -9,7 +9,7 @@ import pyarrow.parquet as pq
 import pytest
 import rasterio
 import shapely
-from command import foveate
+from command import here
 from PIL import Image
 from pyproj import Transformer
 
@@ -31,7 +31,7 @@ def test_a_look_without_labels(world, tmp_path):
     out = tmp_path / "run"
     typed = ["focus", "look", world.images[0], "--crop", "64", "--passes", "6", "--goal", "rare",
              "--out", out]  # fmt: skip
-    first = foveate(*typed, "--json")
+    first = here(*typed, "--json")
     assert first.status == 0, first.err
     found = first.json
     assert {"prediction", "prediction_full", "passes", "regions", "epsilon"} <= set(found)
@@ -39,7 +39,7 @@ def test_a_look_without_labels(world, tmp_path):
     assert 1 < found["passes"] <= 6
     assert found["passes_tiling"] == pytest.approx(64 * (64 / 256) ** 2)
     assert 1 <= len(found["regions"]) <= 8
-    again = foveate(*typed)
+    again = here(*typed)
     assert again.status == 0
     assert "Nothing to do" in again.out
     # Everything that another program needs lies at its place on the ground.

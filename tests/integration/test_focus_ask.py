@@ -4,7 +4,7 @@ import re
 
 import numpy as np
 import pytest
-from command import foveate
+from command import here
 from looks import land
 
 from foveate.cli.show_focus import looked
@@ -52,7 +52,7 @@ def tiny(tmp_path_factory):
 
 
 def test_ask_on_the_command_line(scene, tiny, tmp_path):
-    answer = foveate(
+    answer = here(
         "focus", "ask", scene, "--out", tmp_path / "run", "--model", "hf",
         "--weights", tiny("hf_qwen2_vl"), "--prompt", "What is there?", "--max-tokens", 4,
         "--cells", 2, "--crop", 32, "--regions", 2, "--passes", 14, "--json",
@@ -75,7 +75,7 @@ def test_ask_on_the_command_line(scene, tiny, tmp_path):
 
 
 def test_segment_on_the_command_line(scene, tiny, tmp_path):
-    answer = foveate(
+    answer = here(
         "focus", "segment", scene, "--out", tmp_path / "run", "--model", "hf",
         "--weights", tiny("hf_sam"), "--mode", "zoom", "--cells", 2, "--crop", 32,
         "--regions", 2, "--json",
@@ -111,7 +111,7 @@ def test_segment_on_the_command_line(scene, tiny, tmp_path):
 def test_a_model_that_cannot_is_told_what_can_before_anything_is_read(typed, says, tmp_path):
     broken = tmp_path / "scene.tif"
     broken.write_text("this is no image")
-    answer = foveate("focus", typed[0], broken, "--out", tmp_path / "run", *typed[1:])
+    answer = here("focus", typed[0], broken, "--out", tmp_path / "run", *typed[1:])
     assert answer.status == 1
     for words in says:
         assert words in answer.err

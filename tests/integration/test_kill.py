@@ -6,9 +6,12 @@ import signal
 import subprocess
 import sys
 import time
+from pathlib import Path
 
+import colour_words
 import numpy as np
 import pytest
+from command import here
 from trees import digest_tree
 
 MOMENTS = 20
@@ -23,8 +26,11 @@ import foveate as fv
 from foveate import files
 
 images, out, moments = sys.argv[1], sys.argv[2], [int(m) for m in sys.argv[3].split(",")]
+sys.path.insert(0, sys.argv[4])
+import colour_words
+colour_words.register()
 pool = fv.open_pool(images, tile=16)
-model = fv.load_model("builtin")
+model = fv.load_model("colours")
 
 def embed(folder, die_at):
     count = 0
@@ -71,8 +77,9 @@ def images(tmp_path_factory):
 def test_an_embedding_killed_at_any_moment_ends_with_the_same_bytes(images, tmp_path):
     import foveate as fv
 
-    pool = fv.open_pool(images, tile=16)
-    fv.embed(pool, fv.load_model("builtin"), run=tmp_path / "whole")
+    colour_words.register()  # what is written is the point, not what it costs to compute
+    pool, model = fv.open_pool(images, tile=16), fv.load_model("colours")
+    fv.embed(pool, model, run=tmp_path / "whole")
     whole = digest_tree(tmp_path / "whole")
     shards = sum(name.endswith(".parquet") for name in whole)
     writes = 2 * shards + 3  # the record, a shard and the manifest each, the record, the matrix
@@ -80,26 +87,29 @@ def test_an_embedding_killed_at_any_moment_ends_with_the_same_bytes(images, tmp_
     between_shard_and_manifest = {6 * i + 7 for i in range(shards)}
     assert set(moments.tolist()) & between_shard_and_manifest
     done = subprocess.run(
-        [sys.executable, "-c", SCRIPT, str(images), str(tmp_path), ",".join(map(str, moments))],
+        [sys.executable, "-c", SCRIPT, str(images), str(tmp_path), ",".join(map(str, moments)),
+         Path(colour_words.__file__).parent],
         capture_output=True, text=True, check=True,
     )  # fmt: skip
     killed = [line.split()[1] for line in done.stdout.splitlines()]
     assert killed == [str(int(signal.SIGKILL))] * MOMENTS
     for moment in moments:
-        fv.embed(pool, fv.load_model("builtin"), run=tmp_path / str(moment))
+        fv.embed(pool, model, run=tmp_path / str(moment))
         after = {k: v for k, v in digest_tree(tmp_path / str(moment)).items() if ".tmp" not in k}
         assert after == whole, f"killed at moment {moment}"
 
 
 def test_a_killed_job_goes_on_and_a_second_run_does_nothing(images, tmp_path):
-    def command(out):
+    def typed(out):
         return [
-            sys.executable, "-m", "foveate", "curate", str(images), "--out", str(out),
-            "--tile", "16", "--method", "fa", "--method", "random", "--json",
+            "curate", str(images), "--out", str(out), "--tile", "16", "--method", "fa",
+            "--method", "random", "--json",
         ]  # fmt: skip
 
-    subprocess.run(command(tmp_path / "whole"), check=True, capture_output=True)
-    victim = subprocess.Popen(command(tmp_path / "killed"), stdout=subprocess.DEVNULL)
+    assert here(*typed(tmp_path / "whole")).status == 0
+    victim = subprocess.Popen(
+        [sys.executable, "-m", "foveate", *typed(tmp_path / "killed")], stdout=subprocess.DEVNULL
+    )
     folder = tmp_path / "killed" / "embeddings"
     deadline = time.monotonic() + 120
     while not list(folder.glob("builtin-*/manifest.json")) and time.monotonic() < deadline:
@@ -107,6 +117,5 @@ def test_a_killed_job_goes_on_and_a_second_run_does_nothing(images, tmp_path):
     victim.kill()
     victim.wait()
     for worked in (True, False):
-        again = subprocess.run(command(tmp_path / "killed"), check=True, capture_output=True)
-        assert f'"worked": {str(worked).lower()}' in again.stdout.decode()
+        assert here(*typed(tmp_path / "killed")).json["worked"] == worked
         assert digest_tree(tmp_path / "killed") == digest_tree(tmp_path / "whole")

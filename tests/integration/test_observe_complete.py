@@ -29,7 +29,7 @@ def scenes(observing, chosen):  # noqa: F811
     """The scenes, completed, and what was said."""
     out = chosen.parent / "scenes"
     images = observing.world / "images"
-    done = foveate(
+    done = here(
         "observe", "complete", chosen, "--tiles", images, "--only-chosen", "--out", out, "--json"
     )
     assert done.status == 0, done.err

@@ -3,13 +3,49 @@
 from __future__ import annotations
 
 import json
-import time
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
 
+import command
 import pytest
-from command import foveate, here, start
+from command import here
 from patches import write_patches
 
 pytest.importorskip("torch")
+
+# Trains, and kills itself with SIGKILL after the n-th step.
+DYING = """
+import os, signal, sys
+import torch
+from foveate.cli.main import main
+
+left, step = int(sys.argv[1]), torch.optim.AdamW.step
+def dying(self, *more, **named):
+    global left
+    found = step(self, *more, **named)
+    left -= 1
+    if not left:
+        os.kill(os.getpid(), signal.SIGKILL)
+    return found
+torch.optim.AdamW.step = dying
+main(sys.argv[2:])
+"""
+# Runs the commands that it is told, in a process whose hub is not there.
+WITHOUT_HUB = """
+import json, sys
+sys.path.insert(0, sys.argv[1])
+from command import here
+
+answers = [here(*command) for command in json.loads(sys.argv[2])]
+print(json.dumps([[answer.status, answer.out, answer.err] for answer in answers]))
+"""
+HUB_MODELS = ("timm:resnet18", "open_clip:ViT-B-32@laion2b_s34b_b79k", "hf:openai/clip-vit-base")
+
+
+EPOCHS, BATCH = 8, 12
 
 
 @pytest.fixture(scope="module")
@@ -20,14 +56,14 @@ def patches(tmp_path_factory):
 def tune(patches, *more):
     return [
         "tune-text", patches / "images", "--captions", patches / "captions.csv", "--dim", "32",
-        "--width", "32", "--layers", "1", "--train-batch", "12", "--learning-rate", "0.005", *more,
+        "--width", "32", "--layers", "1", "--train-batch", BATCH, "--learning-rate", "0.005", *more,
     ]  # fmt: skip
 
 
 @pytest.fixture(scope="module")
 def tuned(patches, tmp_path_factory):
     out = tmp_path_factory.mktemp("tuned") / "model"
-    answer = foveate(*tune(patches, "--epochs", "8", "--out", out))
+    answer = here(*tune(patches, "--epochs", EPOCHS, "--out", out))
     assert answer.status == 0, answer.err
     assert "Images: 24 train, 6 val, 6 test; 6 different texts" in answer.out
     assert "100.0% (chance 33.3%)" in answer.out
@@ -36,7 +72,7 @@ def tuned(patches, tmp_path_factory):
 
 
 def test_a_second_run_does_nothing_and_says_so(patches, tuned):
-    answer = foveate(*tune(patches, "--epochs", "8", "--out", tuned))
+    answer = here(*tune(patches, "--epochs", EPOCHS, "--out", tuned))
     assert answer.status == 0
     assert answer.out.startswith("Nothing to do")
 
@@ -44,13 +80,13 @@ def test_a_second_run_does_nothing_and_says_so(patches, tuned):
 def test_the_tuned_model_classifies_by_names(patches, tuned, tmp_path):
     labels = tmp_path / "labels.yaml"
     labels.write_text("bare_soil: bare soil\nDenseForest: dense forest\nopenwater: open water\n")
-    answer = foveate(
+    answer = here(
         "classify", patches / "images", "--model", f"tuned:{tuned}", "--labels", labels,
         "--truth-from-folders", "--out", tmp_path / "run", "--json",
     )  # fmt: skip
     assert answer.status == 0, answer.err
     assert answer.json["truth"]["accuracy"] > 0.9
-    checked = foveate("models", "--check", f"tuned:{tuned}", "--json")
+    checked = here("models", "--check", f"tuned:{tuned}", "--json")
     assert checked.status == 0, checked.out
     assert checked.json["ok"]
 
@@ -59,23 +95,19 @@ def weights(out):
     return (out / "model" / "weights.safetensors").read_bytes()
 
 
-def test_a_killed_training_goes_on_to_the_same_bytes(patches, tmp_path):
-    command = tune(patches, "--epochs", "60", "--patience", "0")
-    whole = foveate(*command, "--out", tmp_path / "whole")
-    assert whole.status == 0, whole.err
-    victim = start(*command, "--out", tmp_path / "killed")
-    checkpoint = tmp_path / "killed" / "training" / "checkpoint.pt"
-    deadline = time.monotonic() + 120
-    while not checkpoint.exists() and time.monotonic() < deadline:
-        time.sleep(0.005)
-    victim.kill()
-    victim.communicate()
-    assert checkpoint.exists()
-    assert not (tmp_path / "killed" / "model").exists()  # it was not done
-    again = foveate(*command, "--out", tmp_path / "killed", "--json")
-    assert again.json["worked"]
-    assert weights(tmp_path / "killed") == weights(tmp_path / "whole")
-    assert not foveate(*command, "--out", tmp_path / "killed", "--json").json["worked"]
+def test_a_killed_training_goes_on_to_the_same_bytes(patches, tuned, tmp_path):
+    out = tmp_path / "killed"
+    typed = [str(x) for x in tune(patches, "--epochs", EPOCHS, "--out", out, "--json")]
+    moment = EPOCHS * (24 // BATCH) // 2 + 1  # amid an epoch
+    done = subprocess.run(  # a process of its own, for it dies
+        [sys.executable, "-c", DYING, str(moment), *typed], capture_output=True, check=False
+    )
+    assert done.returncode == -signal.SIGKILL, done.stderr
+    assert (out / "training" / "checkpoint.pt").exists()
+    assert not (out / "model").exists()  # it was not done
+    assert here(*typed).json["worked"]
+    assert weights(out) == weights(tuned)
+    assert not here(*typed).json["worked"]
 
 
 def refused(answer, *words, status=1):
@@ -102,17 +134,28 @@ def test_an_unknown_model_comes_with_a_suggestion(patches, tmp_path, model, word
     assert not (tmp_path / "run").exists()
 
 
-@pytest.mark.parametrize(
-    "model", ["timm:resnet18", "open_clip:ViT-B-32@laion2b_s34b_b79k", "hf:openai/clip-vit-base"]
-)
-def test_a_hub_that_cannot_be_reached_says_what_to_give_instead(patches, tmp_path, model):
-    # Whatever the machine reaches, the hub of this process is not there.
-    answer = foveate(
-        "embed", patches / "images", "--model", model, "--out", tmp_path / "run",
-        environment={"HF_ENDPOINT": "http://127.0.0.1:9", "HF_HUB_ETAG_TIMEOUT": "1",
-                     "HF_HOME": str(tmp_path / "cache")},
+@pytest.fixture(scope="module")
+def without_hub(patches, tmp_path_factory):
+    """Answers of a process whose hub is not there, whatever the machine reaches."""
+    root = tmp_path_factory.mktemp("hub")
+    typed = [
+        ["embed", str(patches / "images"), "--model", model, "--out", str(root / "run")]
+        for model in HUB_MODELS
+    ]
+    done = subprocess.run(
+        [sys.executable, "-c", WITHOUT_HUB, Path(command.__file__).parent, json.dumps(typed)],
+        capture_output=True, text=True, check=False,
+        env=os.environ | {"HF_ENDPOINT": "http://127.0.0.1:9", "HF_HUB_ETAG_TIMEOUT": "1",
+                          "HF_HOME": str(root / "cache")},
     )  # fmt: skip
-    refused(answer, "hub", "--weights")
+    assert done.returncode == 0, done.stderr
+    answers = (command.Answer(*found) for found in json.loads(done.stdout))
+    return dict(zip(HUB_MODELS, answers, strict=True))
+
+
+@pytest.mark.parametrize("model", HUB_MODELS)
+def test_a_hub_that_cannot_be_reached_says_what_to_give_instead(without_hub, model):
+    refused(without_hub[model], "hub", "--weights")
 
 
 def test_weights_of_another_architecture_are_refused(patches, tmp_path):
@@ -180,11 +223,12 @@ def test_real_captions_teach_a_real_encoder_the_names_of_classes(realdata, tmp_p
             (tmp_path / "images" / folders[folder]).mkdir(parents=True, exist_ok=True)
             (tmp_path / "images" / name).symlink_to(images / name)
     (tmp_path / "captions.json").write_text(json.dumps(kept))
-    answer = foveate(
+    answer = here(
         "tune-text", tmp_path / "images", "--captions", tmp_path / "captions.json",
-        "--model", "timm:mobilenetv2_100?pad_type=same&mean=0.5&std=0.5",
+        "--model", "timm:mobilenetv2_100?pad_type=same&mean=0.5&std=0.5&size=128",
         "--weights", realdata / "mobilenetv2" / "mobilenetv2_100_tf_in1k.safetensors",
-        "--train-batch", "32", "--out", tmp_path / "run", "--json",
+        "--train-batch", "32", "--epochs", "15", "--layers", "1", "--out", tmp_path / "run",
+        "--json",
     )  # fmt: skip
     assert answer.status == 0, answer.err
     assert answer.json["called"]["golfcourse"] == ["golf course"]
