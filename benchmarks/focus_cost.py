@@ -24,9 +24,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from _measure import call, machine, measure, table
-from foveate.focus.goals import GOALS
-from foveate.focus.looking import look_at
-from foveate.focus.plan import Plan
+from foveate.focus.config import GOALS, Plan
+from foveate.focus.look import look_at
 from foveate.focus.question import Asked
 from foveate.grid import Window
 from foveate.models.load import FAMILIES, load_model
@@ -37,7 +36,7 @@ from memory import write_scene
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from foveate.focus.looking import Look
+    from foveate.focus.look import Look
     from foveate.raster import Raster, Source
 
 LIMIT = 1.3  # forwards

@@ -25,14 +25,12 @@ import numpy as np
 import foveate as fv
 from _measure import table
 from foveate.budget import Ledger
-from foveate.focus.eye import Eye
-from foveate.focus.goals import GOALS
-from foveate.focus.looking import look_at
+from foveate.focus.config import GOALS, Plan, Rules
+from foveate.focus.encode import Eye
+from foveate.focus.look import look_at
 from foveate.focus.losses import Known, novelty
 from foveate.focus.partition import membership
-from foveate.focus.plan import Plan
 from foveate.focus.question import Asked
-from foveate.focus.refine import Rules
 from foveate.grid import Grid, Window
 from foveate.models.heads.base import unit
 from foveate.raster import ArraySource
@@ -62,7 +60,7 @@ SAYS = {
 
 
 class Remembered:
-    """What was seen of any image, by its pixels: stands in for `foveate.focus.memory.Memory`.
+    """What was seen of any image, by its pixels: stands in for `foveate.focus.encode.Memory`.
 
     Looks book their passes all the same, so that no result changes.
     """

@@ -12,10 +12,8 @@ from looks import Sized, colour_head, colour_model, land, look
 
 from foveate import focus
 from foveate.errors import BudgetError
-from foveate.focus.allowance import MOST_CROPS, allow, announced, tiles_of
-from foveate.focus.goals import GOALS
-from foveate.focus.looking import look_allowance
-from foveate.focus.plan import Plan
+from foveate.focus.config import GOALS, MOST_CROPS, Plan, allow, announced, tiles_of
+from foveate.focus.look import look_allowance
 from foveate.focus.question import Asked
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from foveate.focus.answers import answers, fused, of_vector, surest
+from foveate.focus.question import answers, fused, of_vector, surest
 from foveate.models.heads import Probe
 
 NAMES = ("a", "b", "c")

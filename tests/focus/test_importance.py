@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from foveate.errors import ParameterError
-from foveate.focus.goals import GOALS, Weights
+from foveate.focus.config import GOALS, Weights
 from foveate.focus.importance import (
     divergence,
     importance,

@@ -7,7 +7,7 @@ import pytest
 from looks import colour_head
 
 from foveate.errors import MissingCapabilityError, ParameterError
-from foveate.focus.goals import GOALS
+from foveate.focus.config import GOALS
 from foveate.focus.losses import LOSSES, Known, mixed
 from foveate.models.heads import Probe, TextHead
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from foveate.focus.perturb import GAIN, SPECKLE, perturb, perturbed
+from foveate.focus.importance import GAIN, SPECKLE, perturb, perturbed
 
 
 @pytest.mark.parametrize("dtype", [np.uint8, np.int16, np.uint16, np.int32, np.float32, np.float64])

@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 from looks import Sized, colour_head, colour_model, cover, land, look
 
-from foveate.focus.goals import GOALS
+from foveate.focus.config import GOALS
 from foveate.focus.losses import LOSSES, Known
-from foveate.focus.modes.base import areas
+from foveate.focus.partition import areas
 from foveate.focus.question import Asked
 from foveate.focus.refine import STOPS, _centred, _near_ties
 

@@ -8,10 +8,9 @@ from math import exp
 import numpy as np
 import pytest
 
+from foveate.focus.config import GOALS, Weights
 from foveate.focus.density import VisualWords
-from foveate.focus.goals import GOALS, Weights
-from foveate.focus.score import Scorer, neighbours
-from foveate.focus.sets import AdditiveModel
+from foveate.focus.score import AdditiveModel, Scorer, neighbours
 from foveate.grid import Tiles
 
 ROW = np.array([[0, 1, 0], [1, 0, 1], [0, 1, 0]], bool)  # three regions side by side

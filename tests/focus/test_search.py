@@ -8,10 +8,9 @@ from itertools import combinations
 import numpy as np
 import pytest
 
-from foveate.focus.goals import GOALS, Weights
-from foveate.focus.score import Scorer
+from foveate.focus.config import GOALS, Weights
+from foveate.focus.score import AdditiveModel, Scorer
 from foveate.focus.search import choose, coreset_weights
-from foveate.focus.sets import AdditiveModel
 from foveate.seeds import rng, tie_keys
 
 

@@ -8,11 +8,9 @@ import numpy as np
 from colour_words import WORDS
 
 from foveate.embeddings import EncoderSpec
-from foveate.focus.goals import GOALS
-from foveate.focus.looking import look_at
-from foveate.focus.plan import Plan
+from foveate.focus.config import GOALS, Plan, Rules
+from foveate.focus.look import look_at
 from foveate.focus.question import Asked
-from foveate.focus.refine import Rules
 from foveate.models import TextSpec, TokenSpec, from_callable
 from foveate.models.heads import TextHead
 from foveate.models.heads.base import unit

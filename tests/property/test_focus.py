@@ -13,17 +13,15 @@ from looks import Sized, colour_head, colour_model, cover, land, look, red_query
 
 from foveate.errors import BudgetError, DataError
 from foveate.focus import importance as eq
+from foveate.focus.config import GOALS, Weights
 from foveate.focus.density import KernelDensity, VisualWords, distribution
-from foveate.focus.eye import STANDARD
-from foveate.focus.goals import GOALS, Weights
+from foveate.focus.encode import STANDARD
+from foveate.focus.importance import perturbed
 from foveate.focus.losses import LOSSES, Known
-from foveate.focus.modes.base import areas
-from foveate.focus.partition import membership, significant, uniform
-from foveate.focus.perturb import perturbed
+from foveate.focus.partition import areas, membership, significant, uniform
 from foveate.focus.question import Asked
-from foveate.focus.score import Scorer
+from foveate.focus.score import AdditiveModel, Scorer
 from foveate.focus.search import choose
-from foveate.focus.sets import AdditiveModel
 from foveate.seeds import tie_keys
 
 SEEDS = st.integers(0, 2**16)

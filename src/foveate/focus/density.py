@@ -21,8 +21,8 @@ from foveate.select.cluster import kmeans, one_thread
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from foveate.focus.goals import Density, Divergence
-    from foveate.focus.sets import Sets
+    from foveate.focus.config import Density, Divergence
+    from foveate.focus.score import Sets
 
 WORDS = 32
 _SMOOTH = 0.5  # Laplace, over all words together: no word is impossible

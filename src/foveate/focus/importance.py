@@ -7,21 +7,31 @@ project found to work stand side by side; `foveate.focus.goals` says which goal 
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from foveate.errors import ParameterError
+from foveate.seeds import rng
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from numpy.typing import ArrayLike, NDArray
 
-    from foveate.focus.goals import Divergence, Synergy, Utility, Weights
+    from foveate.focus.config import Divergence, Synergy, Utility, Weights
+
+    Perturbation = Callable[[NDArray[Any], np.random.Generator], NDArray[Any]]
+
 
 GUARD = 0.05  # loss: not the paper's; see `utility`
+
 LEAST = 1e-4  # a change of loss that counts as none
+
 NONE = 1e-9  # a loss or a divergence below which there is rounding only
+
 _MOST_RATIO = 50.0
+
 NEUTRAL = 0.5  # synergy where there is nothing to compare
 
 
@@ -206,3 +216,35 @@ def importance(parts: NDArray[np.float64], weights: Weights) -> NDArray[np.float
             "a score that has a weight was not measured", "", "Give it the weight 0."
         )
     return counted @ shares
+
+
+SPECKLE, GAIN = 0.05, 0.10
+
+
+def perturb(image: NDArray[Any], draw: np.random.Generator) -> NDArray[Any]:
+    """Return (c, h, w) pixels with speckle and gains, in their own dtype.
+
+    Values beyond the range of an integer dtype are set to its end.
+    """
+    noise = 1 + SPECKLE * draw.standard_normal(image.shape[1:], dtype=np.float32)
+    gain = draw.uniform(1 - GAIN, 1 + GAIN, (len(image), 1, 1)).astype(np.float32)
+    found = image * (noise * gain)
+    if np.issubdtype(image.dtype, np.integer):
+        limits = np.iinfo(image.dtype)
+        # A float32 cannot hold the ends of the longer integers: the cast would wrap around.
+        found = np.clip(np.rint(found.astype(np.float64)), limits.min, limits.max)
+    return found.astype(image.dtype)
+
+
+def perturbed(
+    image: NDArray[Any], name: str, seed: int, function: Perturbation = perturb
+) -> NDArray[Any]:
+    """Perturb an image by what its name and the seed say, whatever else is perturbed.
+
+    Args:
+        image: (c, h, w).
+        name: Name of the window.
+        seed: Seed of the run.
+        function: From pixels and a generator to pixels of the same shape and dtype.
+    """
+    return function(image, rng(seed, f"focus/perturb/{name}"))

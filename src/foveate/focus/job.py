@@ -21,20 +21,32 @@ from foveate.errors import (
     ParameterError,
 )
 from foveate.files import digest, fingerprint, write_parquet
-from foveate.focus import asking, results, segmenting
-from foveate.focus.allowance import announced
-from foveate.focus.eye import standard_lens
-from foveate.focus.feed import Feed  # noqa: TC001  (pydantic reads it)
-from foveate.focus.goals import Goal, find_goal, need_query
-from foveate.focus.inquiry import Inquiry, check_choice, need_answers
-from foveate.focus.looking import look_allowance, look_at
-from foveate.focus.memory import KEPT, Memory
-from foveate.focus.outcome import of_look
-from foveate.focus.plan import Mode, Partition, Plan
+from foveate.focus import results
+from foveate.focus.ask import ask_allowance, ask_image, of_asking
+from foveate.focus.config import (
+    Goal,
+    Mode,
+    Neighbours,
+    Partition,
+    Plan,
+    Rules,
+    Search,
+    announced,
+    find_goal,
+    need_query,
+)
+from foveate.focus.encode import KEPT, Memory, standard_lens
+from foveate.focus.look import look_allowance, look_at
+from foveate.focus.prompt_layout import Feed  # noqa: TC001  (pydantic reads it)
 from foveate.focus.question import Asked, pose
-from foveate.focus.refine import Rules
-from foveate.focus.score import Neighbours  # noqa: TC001  (pydantic reads it)
-from foveate.focus.search import Search  # noqa: TC001  (pydantic reads it)
+from foveate.focus.results import of_look
+from foveate.focus.segment import (
+    check_segment_config,
+    of_segmenting,
+    segment_allowance,
+    segment_image,
+)
+from foveate.focus.vlm import Inquiry, check_vlm, check_vlm_config
 from foveate.models.base import parse_name
 from foveate.models.binding import bind
 from foveate.models.capabilities import need, who_can
@@ -52,8 +64,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Sequence
     from pathlib import Path
 
-    from foveate.focus.allowance import Allowance
-    from foveate.focus.outcome import Outcome
+    from foveate.focus.config import Allowance
+    from foveate.focus.results import Outcome
     from foveate.models.base import ModelHandle
     from foveate.models.capabilities import Model
     from foveate.models.heads.prompts import Labels
@@ -350,13 +362,13 @@ class AskJob(FocusJob):
         """Return what is asked, and the selector."""
         _need_family(self, "answers", "hf:Qwen/Qwen2-VL-2B-Instruct", "ask_image(...)")
         inquiry, handle = self.inquiry(), self.selector_handle()
-        check_choice(inquiry, config, handle is not None)
+        check_vlm_config(inquiry, config, handle is not None)
         return inquiry, handle
 
     def bound_task(self, ready: _Ready, model: Any, run: Run) -> Task:
         """Return the task of a model that answers."""
         config, (inquiry, handle) = ready.config, ready.inputs
-        need_answers(model, handle is not None)
+        check_vlm(model, handle is not None)
         selector: Any = None
         asked = Asked()
         if handle is not None:
@@ -367,17 +379,15 @@ class AskJob(FocusJob):
 
         def process(scene: Scene) -> Outcome:
             with _memory(run.path, scene, selector, self.seed) as memory:
-                done = asking.ask_image(
+                done = ask_image(
                     scene.source, model, inquiry, config, selector=selector, asked=asked,
                     scene=scene.scene_id, memory=memory,
                 )  # fmt: skip
-            return asking.of_asking(done, scene.scene_id, scene.source.info)
+            return of_asking(done, scene.scene_id, scene.source.info)
 
         return Task(
             None if selector is None else selector.spec.to_dict(),
-            lambda scene: asking.ask_allowance(
-                scene.source, model, inquiry, config, selector=selector
-            ),
+            lambda scene: ask_allowance(scene.source, model, inquiry, config, selector=selector),
             process,
         )
 
@@ -398,7 +408,7 @@ class SegmentJob(FocusJob):
     def inputs(self, config: Plan) -> None:
         """Refuse what a model that segments cannot do."""
         _need_family(self, "masks", "hf:facebook/sam-vit-base", "segment_image(...)")
-        segmenting.check_choice(config)
+        check_segment_config(config)
 
     def bound_task(self, ready: _Ready, model: Any, run: Run) -> Task:  # noqa: ARG002
         """Return the task of a model that segments."""
@@ -406,12 +416,12 @@ class SegmentJob(FocusJob):
         need(model, "masks", "foveate focus segment")
 
         def process(scene: Scene) -> Outcome:
-            done = segmenting.segment_image(scene.source, model, config, scene=scene.scene_id)
-            return segmenting.of_segmenting(done, scene.scene_id, scene.source.info)
+            done = segment_image(scene.source, model, config, scene=scene.scene_id)
+            return of_segmenting(done, scene.scene_id, scene.source.info)
 
         return Task(
             None,
-            lambda scene: segmenting.segment_allowance(scene.source.info.shape, model, config),
+            lambda scene: segment_allowance(scene.source.info.shape, model, config),
             process,
         )
 

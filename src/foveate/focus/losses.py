@@ -12,14 +12,14 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from foveate.errors import MissingCapabilityError, ParameterError
-from foveate.focus.goals import no_query
+from foveate.focus.config import no_query
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
     from numpy.typing import NDArray
 
-    from foveate.focus.sets import Loss
+    from foveate.focus.score import Loss
     from foveate.models.heads.base import Head
 
 _TINY = 1e-12

@@ -1,4 +1,4 @@
-"""The first partition of an image, and the overlap of cells with tokens."""
+"""Cells of an image: the first partition, how cells are cut, and their overlap with tokens."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from foveate.errors import DataError
-from foveate.grid import Tiles
+from foveate.grid import Tiles, Window
 from foveate.models.heads.base import unit
 
 if TYPE_CHECKING:
@@ -142,3 +142,34 @@ def _shared(
     edges = np.arange(count + 1) * (length / count)
     low, high = start[:, None].astype(np.float64), (start + size)[:, None].astype(np.float64)
     return np.maximum(np.minimum(high, edges[1:]) - np.maximum(low, edges[:-1]), 0)
+
+
+def windows_of(tiles: Tiles) -> list[Window]:
+    """Return the windows of all cells."""
+    return [tiles.window(i) for i in range(len(tiles))]
+
+
+def parts(cell: Tiles, branch: int) -> Tiles:
+    """Cut one cell into `branch` x `branch`; a strip is cut across only.
+
+    Quarters of a strip would become thinner than a pixel before they are a crop long.
+    """
+    height, width = int(cell.h[0]), int(cell.w[0])
+    if max(height, width) < 2 * min(height, width):
+        return cell.refine([0], branch)
+    return across(cell, branch)
+
+
+def across(cell: Tiles, count: int) -> Tiles:
+    """Cut one cell into `count` along its longer side."""
+    return cell.refine([0], (count, 1) if cell.h[0] >= cell.w[0] else (1, count))
+
+
+def areas(tiles: Tiles) -> NDArray[np.float64]:
+    """Return the valid pixels of cells: (n,)."""
+    return tiles.pixels * tiles.valid_share.astype(np.float64)
+
+
+def sizes(tiles: Tiles) -> NDArray[np.int64]:
+    """Return a number >= 0 that cells of about one size share: halvings of their longer side."""
+    return np.rint(np.log2(np.maximum(tiles.h, tiles.w))).astype(np.int64)

@@ -1,4 +1,8 @@
-"""What is asked of an image: classes from labels or a probe, and a query."""
+"""Classes and a query for an image, and the predictions of the model: with and without regions.
+
+There are four ways from regions to one prediction; the goal chooses which of them is reported, and
+all of them are in the result, beside those of the whole image and of the best single tile.
+"""
 
 from __future__ import annotations
 
@@ -21,6 +25,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+    from foveate.focus.config import Answer
     from foveate.models.capabilities import Model
     from foveate.models.heads.base import Head, Inputs
     from foveate.models.heads.prompts import LabelsGiven
@@ -147,3 +152,94 @@ def _number(head: Head, name: str) -> int:
             suggest(name, head.names),
         )
     return place[same_name(name)]
+
+
+_TIE = 1e-3  # of a vote: what the mean probability may add, to decide between equal votes
+
+
+@dataclass(frozen=True)
+class Said:
+    """One answer.
+
+    Attributes:
+        label: Name of the class.
+        probability: The model's probability of it; for "vote" the share of the votes.
+        ranking: Classes from the most to the least likely, with those numbers.
+        row: The region that it is the answer of, or None for an answer of many.
+    """
+
+    label: str
+    probability: float
+    ranking: tuple[tuple[str, float], ...]
+    row: int | None = None
+
+
+def answers(
+    head: Head,
+    x: NDArray[np.floating],
+    area: NDArray[np.floating],
+    chosen: NDArray[np.integer],
+    weight: NDArray[np.floating] | None = None,
+) -> dict[Answer, Said]:
+    """Return every answer.
+
+    Args:
+        head: Classes.
+        x: (n, d) features of all cells.
+        area: (n,) what each cell stands for; it votes with the square root.
+        chosen: (k,) chosen rows, the most important first; k >= 1.
+        weight: (k,) weights of the chosen ones in "fused"; equal ones when None.
+    """
+    chances = head.probabilities(np.asarray(x, np.float32)).astype(np.float64)
+    # Cells that were cut because they matter are many: with equal votes they would outvote the
+    # rest, with votes by area a few coarse ones decide. The root lies between bias and variance.
+    share = np.sqrt(area) / np.sqrt(area).sum()
+    votes = np.zeros(chances.shape[1])
+    np.add.at(votes, head.logits(np.asarray(x, np.float32)).argmax(axis=1), share)
+    decided = votes + _TIE * (share @ chances)
+    return {
+        "vote": _said(head, votes, order=decided),
+        "fused": fused(head, x[chosen], weight),
+        "confident": surest(head, x, chosen),
+        "first": _of(head, chances, int(chosen[0])),
+    }
+
+
+def fused(head: Head, x: NDArray[np.floating], weight: NDArray[np.floating] | None = None) -> Said:
+    """Return the answer of the weighted mean of features (n, d)."""
+    share = np.full(len(x), 1 / len(x)) if weight is None else weight / weight.sum()
+    return of_vector(head, share @ x)
+
+
+def of_vector(head: Head, z: NDArray[np.floating]) -> Said:
+    """Return the answer of one (d,) vector."""
+    return _said(head, head.probabilities(np.asarray(z, np.float32)[None])[0].astype(np.float64))
+
+
+def surest(head: Head, x: NDArray[np.floating], rows: NDArray[np.integer]) -> Said:
+    """Return the answer of the row whose most likely class is the most probable."""
+    chances = head.probabilities(np.asarray(x, np.float32)).astype(np.float64)
+    return _of(head, chances, int(rows[chances[rows].max(axis=1).argmax()]))
+
+
+def predicted_labels(head: Head, x: NDArray[np.floating]) -> tuple[list[str], list[float]]:
+    """Return the most likely class of each row and its probability."""
+    wide = np.asarray(x, np.float32)
+    best, chances = head.logits(wide).argmax(axis=1), head.probabilities(wide)
+    return [head.names[i] for i in best], chances[np.arange(len(best)), best].tolist()
+
+
+def _of(head: Head, chances: NDArray[np.float64], row: int) -> Said:
+    return _said(head, chances[row], row=row)
+
+
+def _said(
+    head: Head,
+    value: NDArray[np.float64],
+    *,
+    order: NDArray[np.float64] | None = None,
+    row: int | None = None,
+) -> Said:
+    ranked = np.argsort(-(value if order is None else order), kind="stable")
+    ranking = tuple((head.names[i], float(value[i])) for i in ranked)
+    return Said(ranking[0][0], ranking[0][1], ranking, row)

@@ -15,13 +15,14 @@ from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
-from foveate.errors import BudgetError, DataError, ParameterError
+from foveate.errors import BudgetError, DataError
+from foveate.focus.config import Rules
 from foveate.focus.density import Vocabulary, distribution
 from foveate.focus.losses import Known, mixed
-from foveate.focus.modes.base import areas, measured, windows_of
-from foveate.focus.score import NEIGHBOURS, Neighbours, Scorer, neighbours
-from foveate.focus.search import EQUAL, SEARCHES, Chosen, Search, by_importance, choose
-from foveate.focus.sets import AdditiveModel
+from foveate.focus.partition import areas, windows_of
+from foveate.focus.score import AdditiveModel, Scorer, neighbours
+from foveate.focus.search import EQUAL, Chosen, by_importance, choose
+from foveate.focus.strategies import measured
 from foveate.grid import Tiles, Window
 from foveate.seeds import rng, tie_keys
 
@@ -30,10 +31,11 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from foveate.focus.eye import Eye
-    from foveate.focus.goals import Goal
-    from foveate.focus.modes.base import Field, Seen
+    from foveate.focus.config import Goal
+    from foveate.focus.encode import Eye
+    from foveate.focus.strategies import Field, Seen
     from foveate.models.heads.base import Head
+
 
 Stop = Literal["resolution", "gain", "passes", "crops", "depth"]
 
@@ -46,62 +48,8 @@ STOPS: dict[Stop, str] = {
 }
 
 _CUT = 16  # one cell in so many is cut in a round of a large frontier: rounds stay few
+
 _ALIKE = 1e-5  # of the length of features: what a batch of another size may change
-
-
-@dataclass(frozen=True)
-class Rules:
-    """How the search goes.
-
-    Attributes:
-        regions: Largest number of chosen regions, K.
-        area: Largest area of them as a share of the valid image.
-        search: See `foveate.focus.search.choose`.
-        near: Which regions Eq. 6 calls neighbours.
-        epsilon: Limit of the coreset check.
-        one_sided: Whether a lower loss than the image's always meets it.
-        branch: Children of a cell per side.
-        explore: Share of the passes up to which the largest cells are cut first, the more
-            important of them before the others; then the most important of all. Only where
-            refining goes on until the passes are spent.
-        depth: Levels below the first partition; None for as many as the stopping rules allow.
-        persist: Whether refining goes on although it no longer raises the importance; None for
-            what the mode does.
-        seed: Of ties, k-means and samples.
-    """
-
-    regions: int = 8
-    area: float = 1.0
-    search: Search = "top"
-    near: Neighbours = "adjacent"
-    epsilon: float = 0.98
-    one_sided: bool = False
-    branch: int = 2
-    explore: float = 0.75
-    depth: int | None = None
-    persist: bool | None = None
-    seed: int = 0
-
-    def __post_init__(self) -> None:
-        """Check the values.
-
-        Raises:
-            BudgetError: No region, or no area.
-            ParameterError: A value that cannot be.
-        """
-        if self.regions < 1:
-            raise BudgetError(f"{self.regions} regions", "One or more can be chosen.")
-        if not 0 < self.area <= 1:
-            raise BudgetError(f"an area of {self.area:.4g}", "A share is above 0 and at most 1.")
-        for name, allowed in (("search", SEARCHES), ("near", NEIGHBOURS)):
-            if getattr(self, name) not in allowed:
-                raise ParameterError(
-                    f"{name}={getattr(self, name)!r}", f"Allowed: {', '.join(allowed)}."
-                )
-        for name, least in (("branch", 2), ("depth", 0), ("epsilon", 0), ("explore", 0)):
-            number = getattr(self, name)
-            if number is not None and not number >= least:
-                raise ParameterError(f"{name}={number}", f"It is {least} or more.")
 
 
 @dataclass(frozen=True)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal, get_args
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -13,11 +13,11 @@ from foveate.select.sampling import order_by_score
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
+    from foveate.focus.config import Search
     from foveate.focus.score import Scorer
 
-Search = Literal["top", "prefix", "greedy", "importance"]
+
 EQUAL = 1e-4  # difference of importance that says nothing
-SEARCHES: tuple[Search, ...] = get_args(Search)
 
 
 @dataclass(frozen=True)

@@ -8,11 +8,8 @@ import pytest
 from looks import RED, land
 
 from foveate.errors import BudgetError, DataError, MissingCapabilityError
-from foveate.focus.goals import GOALS
-from foveate.focus.masks import pasted
-from foveate.focus.plan import Plan
-from foveate.focus.refine import Rules
-from foveate.focus.segmenting import of_segmenting, segment_image
+from foveate.focus.config import GOALS, Plan, Rules
+from foveate.focus.segment import of_segmenting, pasted, segment_image
 from foveate.grid import Window
 from foveate.models import from_callable
 from foveate.raster import ArraySource, SourceInfo

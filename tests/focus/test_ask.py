@@ -7,11 +7,9 @@ import pytest
 from looks import colour_model, land, red_query
 
 from foveate.errors import BudgetError, DataError, MissingCapabilityError, ParameterError
-from foveate.focus.asking import ask_image, of_asking
-from foveate.focus.goals import GOALS
-from foveate.focus.inquiry import Inquiry
-from foveate.focus.plan import Plan
-from foveate.focus.refine import Rules
+from foveate.focus.ask import ask_image, of_asking
+from foveate.focus.config import GOALS, Plan, Rules
+from foveate.focus.vlm import Inquiry
 from foveate.grid import Window
 from foveate.models import from_answers, from_callable
 from foveate.raster import ArraySource

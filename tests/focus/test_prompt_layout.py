@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from foveate.focus.feed import arranged, fitted, masked, painted, place, told
+from foveate.focus.prompt_layout import arranged, fitted, masked, painted, place, told
 from foveate.grid import Grid, Window
 
 SHAPE = (400, 600)

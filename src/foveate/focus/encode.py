@@ -1,9 +1,13 @@
-"""The eye: windows of one image go through the model, and every pass is counted.
+"""Windows of one image go through the model; passes are counted and features are cached.
 
 A pass is one image through the model's image encoder at its standard input size; smaller and
 larger inputs count by their pixels. What has been seen is kept, so that no window is paid twice.
 Building a model for another input size tries it on one image: once a model and size, not once an
 image, and so not among the passes.
+
+A feature depends on the pixels, the window, the input size and the model, and on nothing of the
+job: neither on its goal nor on its budget. A look books its passes whether they are made or
+cached, so that the same job gives the same regions with and without a cache.
 """
 
 from __future__ import annotations
@@ -15,7 +19,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from foveate.focus.perturb import perturb, perturbed
+from foveate.files import digest, read_parquet, write_parquet
+from foveate.focus.importance import perturb, perturbed
 from foveate.grid import Window
 from foveate.models.capabilities import need
 from foveate.models.embedding import fill_invalid
@@ -25,21 +30,27 @@ from foveate.raster.windows import resample
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
+    from pathlib import Path
 
     from numpy.typing import NDArray
 
     from foveate.budget import Ledger
-    from foveate.focus.memory import Memory
-    from foveate.focus.perturb import Perturbation
+    from foveate.focus.importance import Perturbation
     from foveate.models.capabilities import Model, TakesSizes
     from foveate.models.heads.base import Inputs
     from foveate.raster import Source
 
+
 STANDARD = 256  # side that counts as one pass for a model that takes any size, pixels
+
 _MAP = 1024  # longest side of the map of valid pixels
+
 _LARGE = 4096  # side from which decoding an image costs more than a pass, pixels
+
 _STRIP = 1024  # rows of a scene that are read at a time
+
 _ENOUGH = 64  # pixels of that map from which a share of them is exact enough
+
 _OVERSAMPLE = 2  # pixels read for each pixel that the model sees; its own filter does the rest
 
 
@@ -353,3 +364,82 @@ class Eye:
                 if self.memory is not None:
                     self.memory.put(window, lens.shape, disturbed, vector)
                 yield window, vector
+
+
+KEPT = "raw/1"  # what is kept: vectors as the model gives them
+
+_COLUMNS = ("y", "x", "h", "w", "height", "width", "disturbed")
+
+
+@dataclass
+class Memory:
+    """Vectors of windows of one image under one model.
+
+    Attributes:
+        path: Parquet file; written by `save`.
+    """
+
+    path: Path
+    _vectors: dict[tuple[int, ...], NDArray[np.float32]] = field(default_factory=dict)
+    _fresh: bool = False
+
+    @classmethod
+    def open(cls, folder: Path, *parts: object) -> Memory:
+        """Open the memory of an image and a model.
+
+        Args:
+            folder: Of the run.
+            parts: Everything that the vectors depend on, besides window and input size:
+                fingerprints of pixels and model, scale, seed.
+
+        Raises:
+            DataError: The file cannot be read.
+        """
+        memory = cls(folder / f"{digest(list(parts))}.parquet")
+        if memory.path.exists():
+            table = read_parquet(memory.path)
+            keys = zip(*(table[name].to_pylist() for name in _COLUMNS), strict=True)
+            flat = table["vector"].combine_chunks().flatten().to_numpy(zero_copy_only=False)
+            memory._vectors = dict(zip(keys, flat.reshape(len(table), -1), strict=True))
+        return memory
+
+    def get(
+        self,
+        window: Window,
+        shape: tuple[int, int],
+        disturbed: bool,  # noqa: FBT001
+    ) -> NDArray[np.float32] | None:
+        """Return the (d,) vector of a window, or None."""
+        return self._vectors.get((*window, *shape, int(disturbed)))
+
+    def put(
+        self,
+        window: Window,
+        shape: tuple[int, int],
+        disturbed: bool,  # noqa: FBT001
+        vector: NDArray[np.float32],
+    ) -> None:
+        """Keep the vector of a window."""
+        self._vectors[*window, *shape, int(disturbed)] = vector
+        self._fresh = True
+
+    def save(self) -> None:
+        """Write what is new.
+
+        Raises:
+            StorageError: It cannot be written.
+        """
+        import pyarrow as pa
+
+        if not self._fresh:
+            return
+        keys = sorted(self._vectors)
+        x = np.stack([self._vectors[key] for key in keys])
+        vectors = pa.FixedSizeListArray.from_arrays(
+            pa.array(x.ravel()), type=pa.list_(pa.float32(), x.shape[1])
+        )
+        columns = {
+            name: pa.array([k[i] for k in keys], pa.int64()) for i, name in enumerate(_COLUMNS)
+        }
+        write_parquet(self.path, pa.table({**columns, "vector": vectors}))
+        self._fresh = False

@@ -12,29 +12,20 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from foveate.errors import BudgetError
-from foveate.focus.modes.base import (
-    LEAF,
-    Seen,
-    measured,
-    nothing_valid,
-    own_points,
-    parts,
-    windows_of,
-)
-from foveate.focus.partition import cell_count, uniform
+from foveate.focus.partition import cell_count, parts, uniform, windows_of
+from foveate.focus.strategies import LEAF, Seen, measured, nothing_valid, own_points
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
     from numpy.typing import NDArray
 
-    from foveate.focus.allowance import Allowance
-    from foveate.focus.eye import Eye
-    from foveate.focus.goals import Goal
-    from foveate.focus.plan import Plan
+    from foveate.focus.config import Allowance, Goal, Plan
+    from foveate.focus.encode import Eye
     from foveate.grid import Tiles, Window
 
     Judge = Callable[[Sequence[Window]], NDArray[np.floating]]
+
 
 UNMEASURED = "Representativeness and robustness were not measured: they compare features."
 

@@ -11,12 +11,9 @@ from looks import Sized, colour_head, colour_model, land, look, red_query
 from scipy.stats import binom
 
 from foveate.errors import BudgetError, DataError, MissingCapabilityError, ParameterError
-from foveate.focus.eye import STANDARD
-from foveate.focus.goals import GOALS
-from foveate.focus.memory import Memory
-from foveate.focus.plan import Plan
+from foveate.focus.config import GOALS, Plan, Rules
+from foveate.focus.encode import STANDARD, Memory
 from foveate.focus.question import Asked, pose
-from foveate.focus.refine import Rules
 from foveate.models.heads.zero_shot import TextHead
 
 PATCH = (100, 40, 24, 24)

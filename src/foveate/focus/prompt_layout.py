@@ -22,7 +22,9 @@ if TYPE_CHECKING:
 
     from numpy.typing import ArrayLike, NDArray
 
+
 Feed = Literal["overview+crops", "canvas", "mask"]
+
 FEEDS: tuple[Feed, ...] = get_args(Feed)
 
 _ROWS, _COLUMNS = ("upper", "middle", "lower"), ("left", "centre", "right")

@@ -12,12 +12,20 @@ from looks import Sized, blocks, colour_model, cover, land
 
 from foveate.budget import Ledger
 from foveate.errors import DataError, MissingCapabilityError
-from foveate.focus.eye import STANDARD, Eye
-from foveate.focus.modes.base import SMALLEST, Seen, areas, measured, need_room, windows_of
-from foveate.focus.modes.feature import FeatureField, check_tokens, second_view
-from foveate.focus.modes.window import WindowField
-from foveate.focus.modes.zoom import LEAF, ZoomField
-from foveate.focus.partition import uniform
+from foveate.focus.encode import STANDARD, Eye
+from foveate.focus.partition import areas, uniform, windows_of
+from foveate.focus.strategies import (
+    LEAF,
+    SMALLEST,
+    FeatureField,
+    Seen,
+    WindowField,
+    ZoomField,
+    check_tokens,
+    measured,
+    need_room,
+    second_view,
+)
 from foveate.grid import Tiles, Window
 from foveate.raster.sources import ArraySource
 

@@ -8,8 +8,7 @@ from looks import Sized, colour_model, land
 
 from foveate.budget import Ledger
 from foveate.errors import BudgetError, MissingCapabilityError
-from foveate.focus.eye import STANDARD, Eye
-from foveate.focus.memory import Memory
+from foveate.focus.encode import STANDARD, Eye, Memory
 from foveate.grid import Window
 from foveate.raster.sources import ArraySource
 

@@ -8,9 +8,9 @@ from colour_words import colour_words
 from looks import RED, Sized, colour_model, land, look, red_query
 
 from foveate import focus
-from foveate.focus.outcome import of_look
 from foveate.focus.question import Asked
 from foveate.focus.refine import EQUAL
+from foveate.focus.results import of_look
 from foveate.raster import ArraySource
 
 KEYS = {

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from foveate.errors import DataError
-from foveate.focus import sets
-from foveate.focus.sets import AdditiveModel
+from foveate.focus import score as sets
+from foveate.focus.score import AdditiveModel
 
 
 def square(z):
@@ -62,7 +62,7 @@ def test_blocks_change_nothing(model, monkeypatch):
     eye = np.eye(len(model), dtype=bool)
     also = np.roll(np.arange(len(model)), 1)
     expected = model.without(eye), model.without(eye, also)
-    monkeypatch.setattr(sets, "_BLOCK", 4)
+    monkeypatch.setattr(sets, "_SETS_AT_ONCE", 4)
     assert model.without(eye).tolist() == expected[0].tolist()
     assert model.without(eye, also).tolist() == expected[1].tolist()
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from foveate.focus.memory import Memory
+from foveate.focus.encode import Memory
 from foveate.grid import Window
 
 WINDOW = Window(1, 2, 30, 40)

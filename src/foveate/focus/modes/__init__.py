@@ -1,1 +1,0 @@
-"""The three modes of paying for a look; one file each."""
