@@ -4,11 +4,11 @@ import json
 
 import pytest
 import typer
+from toy_job import ToyJob
 
 from foveate.cli.fields import JobCommand, group
 from foveate.run import Run
 from foveate.run.job import SettingError
-from toy_job import ToyJob
 
 TOY = JobCommand(
     "toy", "toy_job:ToyJob", "Count things.", "foveate toy a b --out RUN", show="toy_job:show",

@@ -129,7 +129,7 @@ def test_a_model_that_cannot_is_told_what_can_before_anything_is_read(typed, say
         ("hf_llava", {"selector": "builtin", "goal": "rare", "mode": "zoom"}),
     ],
 )
-def test_every_generative_family_answers(kind, more, plain, tiny, tmp_path, capsys):  # noqa: PLR0917  (fixtures)
+def test_every_generative_family_answers(kind, more, plain, tiny, tmp_path, capsys):
     job = AskJob(images=[plain], weights=tiny(kind), **{**ASKED, **more})
     done = job.run(tmp_path)
     found = read_json(tmp_path / "looks" / "plain.json")

@@ -100,7 +100,7 @@ def bad(tmp_path_factory):
         ("nowhere", "", ["--budget", "5%"], "nowhere"),
     ],
 )
-def test_bad_input_is_one_paragraph_and_nothing_is_left(  # noqa: PLR0917
+def test_bad_input_is_one_paragraph_and_nothing_is_left(
     observing, bad, tmp_path, capsys, images, model, more, said  # noqa: F811
 ):  # fmt: skip
     out = tmp_path / "run"

@@ -394,7 +394,8 @@ JOBS: dict[type[Job], Walk] = {
     ),
     TuneTextJob: Walk(
         {"images": ["{patches/images}"], "captions": "{patches/captions.csv}", "dim": 8,
-         "width": 16, "layers": 1, "train_batch": 4, "epochs": 2, "learning_rate": 0.01, "device": "cpu"},
+         "width": 16, "layers": 1, "train_batch": 4, "epochs": 2, "learning_rate": 0.01,
+         "device": "cpu"},
         {"images": ["{patches/more}"], "captions": "{captions.csv}", "model": "colours",
          "bands": [1], "scale": [(0, 90)], "dim": 16, "width": 32, "layers": 2,
          "train_batch": 8, "epochs": 3, "learning_rate": 0.02, "seed": 1, "split": "{split.csv}",
@@ -413,7 +414,8 @@ JOBS: dict[type[Job], Walk] = {
         {"images": ["{other}/s0.tif"], "bands": [3, 2, 1], "nodata": 7.0,
          "extra": on(["{dsm}"], bands=[1, 2, 3]),
          "min_valid": on(1.0, nodata=7.0), "model": "turned",
-         "labels": ["red", "grey"],          "probe": on("{probe1}", labels=[], model="builtin", base="{probe0}"),
+         "labels": ["red", "grey"],
+         "probe": on("{probe1}", labels=[], model="builtin", base="{probe0}"),
          "templates": "none", "goal": "rare", "query": on("red", goal="query", base="blue"),
          "mode": "window", "regions": 3,
          "passes": on(6, model="sized", labels=[], goal="rare", base=20),
@@ -540,7 +542,11 @@ ABSTRACT = {"ImageryJob", "PoolJob", "ModelJob", "ClassJob", "FocusJob"}
 def concrete(kind=Job):
     """Return every kind of job that there is; what other jobs are made from is none."""
     found = {sub for own in kind.__subclasses__() for sub in (own, *concrete(own))}
-    return {sub for sub in found if sub.__module__.startswith("foveate.") and sub.__name__ not in ABSTRACT}
+    return {
+        sub
+        for sub in found
+        if sub.__module__.startswith("foveate.") and sub.__name__ not in ABSTRACT
+    }
 
 
 def _observer(places, name, **more):

@@ -169,7 +169,12 @@ def test_a_policy_of_a_material():
     fill = random_weights(lambda: fills.Fill(given.shape, conv=False), 0)
     fills.solve(fill, given.data.lr, given.data.hr, given.data.here, 0.1)
     net, history = patchdrop.train_patchdrop(
-        given, 0.3, CPU, 0, fill=fill, settings=FitSettings(epochs=40, batch_size=4, learning_rate=0.01)
+        given,
+        0.3,
+        CPU,
+        0,
+        fill=fill,
+        settings=FitSettings(epochs=40, batch_size=4, learning_rate=0.01),
     )
     scores = patchdrop.patchdrop_scores(net, fill, given.data.lr)
     assert scores.shape == (16, 4, 4)

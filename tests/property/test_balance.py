@@ -73,7 +73,7 @@ def data(kind, n, c, rng):
     few_keys=st.booleans(),
     dtype=st.sampled_from(["i8", "u4", "i4"]),
 )
-def test_equals_brute_force(  # noqa: PLR0917  (hypothesis names them)
+def test_equals_brute_force(
     kind, n, c, seed, held, few_keys, dtype
 ):
     rng = np.random.default_rng(seed)

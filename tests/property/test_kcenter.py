@@ -88,7 +88,7 @@ def data(kind, n, d, rng):
     held=st.integers(0, 5),
     few_keys=st.booleans(),
 )
-def test_equals_the_textbook_loop(  # noqa: PLR0917  (hypothesis names them)
+def test_equals_the_textbook_loop(
     kind, n, d, seed, dtype, metric, block, candidates, held, few_keys
 ):
     rng = np.random.default_rng(seed)

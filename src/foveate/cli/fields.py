@@ -106,10 +106,8 @@ def group(*commands: JobCommand) -> type[TyperGroup]:
         def format_commands(self, ctx: Any, formatter: Any) -> None:
             rows = []
             for name in self.list_commands(ctx):
-                own = made.get(name)
-                command = None if own else super().get_command(ctx, name)
-                text = own.help if own else (command.help or "").split("\n")[0]
-                rows.append((name, text))
+                own: Any = made.get(name) or super().get_command(ctx, name)
+                rows.append((name, (own.help or "").split("\n")[0]))
             with formatter.section("Commands"):
                 formatter.write_dl(rows)
 
@@ -198,9 +196,9 @@ def _parameter(name: str, field: FieldInfo) -> inspect.Parameter:
     else:
         info = typer.Option(*_flags(name, field, option), **settings)
     default = inspect.Parameter.empty if required else None
-    annotation = Annotated[kind if required else kind | None, info]
+    typed: Any = kind if required else kind | None
     return inspect.Parameter(
-        name, inspect.Parameter.KEYWORD_ONLY, default=default, annotation=annotation
+        name, inspect.Parameter.KEYWORD_ONLY, default=default, annotation=Annotated[typed, info]
     )
 
 

@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from foveate import curate
 from foveate.curate import METHODS, CurateJob
 from foveate.demo.observed import draw_once, run_observe
 from foveate.focus import LookJob
@@ -102,7 +101,7 @@ def run_demo(
         min_labelled=0.5,  # not what peeps out from under a cloud
         seed=seed,
     )
-    kept = curate.run(job, folder / "run", command=command, report=write_report, progress=progress)
+    kept = job.run(folder / "run", command=command, report=write_report, progress=progress)
     # Named by the seed: another one must not meet the scene of this one.
     wide, probe = folder / f"wide-{seed}.tif", folder / f"probe-{seed}.safetensors"
     if not wide.exists():
@@ -113,9 +112,7 @@ def run_demo(
     look = LookJob(
         images=[str(wide)], probe=str(probe), goal="query", query=WANTED, crop=TILE, seed=seed
     )
-    found = look.run(
-        folder / "focus", command=command, report=write_report, progress=progress
-    )
+    found = look.run(folder / "focus", command=command, report=write_report, progress=progress)
     if left_out:
         return Demo(kept, found, None, None, left_out)
     return Demo(kept, found, *run_observe(folder, seed=seed, command=command, progress=progress))

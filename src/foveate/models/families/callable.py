@@ -221,7 +221,7 @@ class _Masks:
         return masks, quality.astype(np.float32)
 
 
-def from_callable(
+def from_callable(  # noqa: PLR0913  (keyword-only options)
     function: Images,
     *,
     name: str,
