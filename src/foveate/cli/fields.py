@@ -69,7 +69,7 @@ class JobCommand:
             return finish(_job(kind, given), **rest)
 
         parameters += [p.replace(kind=inspect.Parameter.KEYWORD_ONLY) for p in own]
-        made.__signature__ = inspect.Signature(parameters)  # ty: ignore[unresolved-attribute]
+        made.__signature__ = inspect.Signature(parameters)  # ty: ignore[missing-attribute]
         made.__annotations__ = {p.name: p.annotation for p in parameters}
         app = typer.Typer(rich_markup_mode=None, add_completion=False)
         text = f"{self.help}\n\n\b\nExample:\n  {self.example}"
