@@ -156,7 +156,7 @@ BAD = [
     (["--option", "weights.size=1"], "area"),
     (["--bands", "7"], "from 1 to 4"),
     (["--mode", "feature"], "tokens"),
-    (["--nodata", "0", "--min-valid", "2"], "min_valid"),
+    (["--nodata", "0", "--min-valid", "2"], "--min-valid 2"),
 ]
 
 
