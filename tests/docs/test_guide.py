@@ -185,7 +185,7 @@ def check_train(given):
 
 def check_bench(given):
     """The table, the size and the model of a benchmark mean something."""
-    from foveate.bench.settings import BenchJob
+    from foveate.bench.job import BenchJob
 
     named = ("pairs", "table", "model", "text", "size", "init", "seeds")
     BenchJob(**{k: v if k == "seeds" else str(v) for k, v in given.items() if k in named and v})

@@ -35,8 +35,7 @@ from odc.geo.geobox import GeoBox
 from patches import write_patches
 
 import foveate
-from foveate.bench.experiment import run as bench
-from foveate.bench.settings import BenchJob
+from foveate.bench.job import BenchJob
 from foveate.classify import ClassifyJob
 from foveate.classify import run as classify
 from foveate.cli import bench as bench_commands
@@ -55,15 +54,8 @@ from foveate.models.job import EmbedJob
 from foveate.models.job import run as embed
 from foveate.models.tune_text import TuneTextJob
 from foveate.models.tune_text import run as tune
-from foveate.observe.complete import CompleteJob
-from foveate.observe.complete import run as complete
-from foveate.observe.estimating import EstimateJob, draw_tiles, from_labels
-from foveate.observe.prepare import PrepareJob
-from foveate.observe.prepare import run as prepare
-from foveate.observe.select import SelectJob
-from foveate.observe.select import run as select
-from foveate.observe.settings import TrainJob
-from foveate.observe.train import run as train
+from foveate.observe.estimating import draw_tiles, from_labels
+from foveate.observe.jobs import CompleteJob, EstimateJob, PrepareJob, SelectJob, TrainJob
 from foveate.pool.settings import JobSettings
 from foveate.raster import write_cog
 from foveate.report import write_report
@@ -568,7 +560,7 @@ def concrete(kind=JobSettings):
 def _observer(places, name, **more):
     pairs = MADE["pairs"](places)
     out = places.root / name
-    train(TrainJob(**{**TRAINED, "pairs": str(pairs), **more}), out)
+    TrainJob(**{**TRAINED, "pairs": str(pairs), **more}).run(out)
     return out
 
 

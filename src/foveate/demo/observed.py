@@ -6,7 +6,6 @@ import json
 from dataclasses import asdict
 from typing import TYPE_CHECKING
 
-from foveate import observe
 from foveate.files import read_json
 from foveate.observe import CompleteJob, PrepareJob, SelectJob, TrainJob
 from foveate.raster import write_cog
@@ -45,28 +44,21 @@ def run_observe(
     root = folder / "observe-world"
     draw_once(root, _spec(_SCENES, _SIDE, seed + 20), progress)
     pairs, model = folder / "pairs", folder / "observer"
-    observe.run(
-        PrepareJob(
+    PrepareJob(
             images=[str(root / "images")], masks=[str(root / "masks")],
             classes=str(root / "classes.yaml"), objects=str(root / "objects.geojson"),
             concepts=[{"name": name} for name in CONCEPTS], tiles=(_TILES, _TILES), ratio=_RATIO,
-        ),
-        pairs, command=command, progress=progress,
+        ).run(pairs, command=command, progress=progress,
     )  # fmt: skip
-    trained = observe.run(
-        TrainJob(pairs=str(pairs), size="nano", seed=seed), model, command=command,
+    trained = TrainJob(pairs=str(pairs), size="nano", seed=seed).run(model, command=command,
         report=write_report, progress=progress,
     )  # fmt: skip
     overview, bought = _unseen(folder, seed, progress)
-    chosen = observe.run(
-        SelectJob(images=[str(overview)], model=str(model), budget=BUDGET, seed=seed),
-        folder / "observe", command=command, report=write_report, progress=progress,
+    chosen = SelectJob(images=[str(overview)], observer=str(model), budget=BUDGET, seed=seed).run(folder / "observe", command=command, report=write_report, progress=progress,
     )  # fmt: skip
-    observe.run(
-        CompleteJob(
-            run=str(folder / "observe"), model=str(model), tiles=[str(bought)], only_chosen=True
-        ),
-        folder / "completed", command=command, report=write_report, progress=progress,
+    CompleteJob(
+            selection=str(folder / "observe"), observer=str(model), tiles=[str(bought)], only_chosen=True
+        ).run(folder / "completed", command=command, report=write_report, progress=progress,
     )  # fmt: skip
     return trained, chosen
 
@@ -78,8 +70,7 @@ def _unseen(folder: Path, seed: int, progress: ProgressFn | None) -> tuple[Path,
         scene = make_scene(_spec(1, _WIDE, seed + 40), 3)
         write_cog(bought, scene.image, geobox=scene.geobox, nodata=0)
     single = folder / f"overview-{seed}"
-    observe.run(
-        PrepareJob(images=[str(bought)], tiles=(2 * _TILES, 2 * _TILES), ratio=_RATIO), single,
+    PrepareJob(images=[str(bought)], tiles=(2 * _TILES, 2 * _TILES), ratio=_RATIO).run(single,
         progress=progress,
     )  # fmt: skip
     return single / "overviews" / f"{bought.stem}.tif", bought
