@@ -214,7 +214,7 @@ class Selection(Tabular):
         """(k,) ids of the chosen rows in order of choice; row numbers when there are no ids."""
         return _names(self.rows, self.ids)
 
-    def to_geopandas(self, pool: Tabular) -> gpd.GeoDataFrame:  # ty: ignore[invalid-method-override]
+    def to_geopandas(self, pool: Tabular) -> gpd.GeoDataFrame:  # ty: ignore[incompatible-method-override]
         """Return the chosen tiles with rank, score and outline (EPSG:4326).
 
         Args:

@@ -1,19 +1,20 @@
 import numpy as np
 import pytest
 
-from foveate.bench.cells import CURVE, Cell, Row, Table, curve
 from foveate.bench.compare import compare
-from foveate.bench.tables.budget import efficient
+from foveate.bench.conditions import Row, Table
+from foveate.bench.observing import CURVE, Condition, curve
+from foveate.bench.tables import efficient
 from foveate.bench.write import content, markdown, write
-from foveate.observe.measure import Measure
 from foveate.stats import FEWEST
+from foveate.stats.measures import Measure
 
 TABLE = Table("T", "tiles", ("tiles",), lambda _: [], ("base", "other"), lambda *_: [])
 GROUPS = 24
 
 
 def row(label, block=""):
-    return Row(label, (Cell(label, 0.1, block),), block)
+    return Row(label, (Condition(label, 0.1, block),), block)
 
 
 def made(mean, spread=0.01, groups=GROUPS, seed=0, name="tiles"):
@@ -31,7 +32,7 @@ def test_rows_are_better_worse_or_tied_and_the_difference_is_that_of_the_means()
     rows = [row(name) for name in ("base", "up", "down", "same")]
     means = {"base": 0.5, "up": 0.6, "down": 0.4, "same": 0.5001}
     results = [
-        {r.cells[0]: made(means[r.label], seed=i + 10 * s) for i, r in enumerate(rows)}
+        {r.conditions[0]: made(means[r.label], seed=i + 10 * s) for i, r in enumerate(rows)}
         for s in range(3)
     ]
     found = compared(rows, results)
@@ -46,7 +47,7 @@ def test_rows_are_better_worse_or_tied_and_the_difference_is_that_of_the_means()
 def test_the_reference_of_a_block_is_the_better_one_of_several():
     rows = [row(name, block) for block in ("x", "y") for name in ("base", "other", "own")]
     means = [0.5, 0.6, 0.7, 0.6, 0.5, 0.7]
-    results = [{r.cells[0]: made(m, seed=i) for i, (r, m) in enumerate(zip(rows, means))}]  # noqa: B905
+    results = [{r.conditions[0]: made(m, seed=i) for i, (r, m) in enumerate(zip(rows, means))}]  # noqa: B905
     found, _ = compare(TABLE, rows, results)
     assert [r.verdict for r in found if r.label != "own"] == [
         "worse", "reference", "reference", "worse",
@@ -57,20 +58,21 @@ def test_the_reference_of_a_block_is_the_better_one_of_several():
 def test_few_groups_leave_it_open_and_one_has_no_interval():
     rows = [row("base"), row("up")]
     for groups, verdict in ((FEWEST, "better"), (FEWEST - 1, "open"), (1, "")):
-        results = [{r.cells[0]: made(m, 0.001, groups) for r, m in zip(rows, (0.5, 0.6))}]  # noqa: B905
+        results = [{r.conditions[0]: made(m, 0.001, groups) for r, m in zip(rows, (0.5, 0.6))}]  # noqa: B905
         found = compared(rows, results)["up"]
         assert (found.verdict, found.clusters) == (verdict, groups)
 
 
 def test_a_row_that_was_skipped_says_why_and_is_not_compared():
     rows = [row("base"), row("up")]
-    found = compared(rows, [{rows[0].cells[0]: made(0.5), rows[1].cells[0]: "no labels"}])["up"]
+    base, up = (row.conditions[0] for row in rows)
+    found = compared(rows, [{base: made(0.5), up: "no labels"}])["up"]
     assert (found.skipped, found.means, found.difference) == ("no labels", {}, None)
 
 
 def test_without_labels_the_quality_leads():
     rows = [row("base"), row("up")]
-    results = [{r.cells[0]: made(m, name="quality") for r, m in zip(rows, (0.5, 0.6))}]  # noqa: B905
+    results = [{r.conditions[0]: made(m, name="quality") for r, m in zip(rows, (0.5, 0.6))}]  # noqa: B905
     found, lead = compare(TABLE, rows, results)
     assert lead == "quality"
     assert found[1].verdict == "better"
@@ -81,8 +83,8 @@ def test_curves_have_areas_and_efficiencies():
     heights = {"random": 0.4, "learned": 0.5, "oracle-gain": 0.6}
     rows = [Row(f"{name}, ours", curve(name, "ours")) for name in heights]
     results = [{
-        cell: made(heights[cell.policy], seed=i) | made(cell.share, name="captured")
-        for i, r in enumerate(rows) for cell in r.cells
+        condition: made(heights[condition.policy], seed=i) | made(condition.share, name="captured")
+        for i, r in enumerate(rows) for condition in r.conditions
     }]  # fmt: skip
     found, _ = compare(table, rows, results)
     found = {r.label: r for r in efficient(found)}
@@ -95,14 +97,20 @@ def test_curves_have_areas_and_efficiencies():
 
 
 def test_a_table_is_written_for_programs_and_people(tmp_path):
-    from foveate.bench.settings import BenchJob
-
     rows = [row("base"), row("up"), row("gone")]
-    results = [{r.cells[0]: made(m) for r, m in zip(rows, (0.5, 0.6))}]  # noqa: B905
-    results[0][rows[2].cells[0]] = "no labels"
+    results = [{r.conditions[0]: made(m) for r, m in zip(rows, (0.5, 0.6))}]  # noqa: B905
+    results[0][rows[2].conditions[0]] = "no labels"
     found, lead = compare(TABLE, rows, results)
-    job = BenchJob(pairs="p", table="main", seeds=1)
-    written = content(job, TABLE, lead, found, lines=[], split={"scenes": 1, "groups": 1})
+    written = content(
+        TABLE,
+        lead,
+        found,
+        name="main",
+        seeds=1,
+        obr=0.12,
+        lines=[],
+        split={"scenes": 1, "groups": 1},
+    )
     paths = write(tmp_path, "main", written)
     assert [p.suffix for p in paths] == [".json", ".csv", ".md"]
     text = markdown(written)

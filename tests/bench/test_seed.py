@@ -11,14 +11,14 @@ import torch
 from colour_words import register
 from observing import observing  # noqa: F401
 
-from foveate.bench.cells import Cell, Skipped
-from foveate.bench.seed import Seed
-from foveate.bench.settings import BenchJob
+from foveate.bench.conditions import Skipped
+from foveate.bench.job import BenchJob
+from foveate.bench.measure import Seed
+from foveate.bench.observing import Condition
 from foveate.errors import DataError
+from foveate.observe.jobs import TrainJob
 from foveate.observe.observer import Observer
 from foveate.observe.pairs import open_pairs
-from foveate.observe.settings import TrainJob
-from foveate.observe.train import run as train
 from foveate.run import Run
 from foveate.testing.tiny import tiny_model
 
@@ -38,7 +38,7 @@ def seed(observing, tmp_path_factory):  # noqa: F811
 
 @pytest.mark.parametrize("way", ["none", "fill", "ours"])
 def test_a_cell_has_the_numbers_of_a_trial(seed, way):
-    found = seed.measure(Cell("learned", 0.2, way))
+    found = seed.measure(Condition("learned", 0.2, way))
     trial = seed.trial
     seen = trial.first(trial.rank("learned", trial.evidence()), 0.2)
     expected = trial.measure(trial.completed(seen, way), seen)
@@ -62,7 +62,7 @@ def test_a_cell_has_the_numbers_of_a_trial(seed, way):
     ],
 )  # fmt: skip
 def test_every_policy_and_way_is_measured(seed, policy, way):
-    found = seed.measure(Cell(policy, 0.2, way))
+    found = seed.measure(Condition(policy, 0.2, way))
     assert 0 < found["tiles"]["value"] <= 1
     assert ("kept" in found) == (way not in ("nearest", "fill", "head", "full"))
     groups = found["tiles"]["groups"]
@@ -71,14 +71,14 @@ def test_every_policy_and_way_is_measured(seed, policy, way):
 
 
 def test_passthrough_of_every_tile_is_full_hr_whatever_completes(seed):
-    ours, full = (seed.measure(Cell("all", 1, way)) for way in ("ours", "full"))
+    ours, full = (seed.measure(Condition("all", 1, way)) for way in ("ours", "full"))
     assert ours["tiles"] == full["tiles"]
     assert "cosine" not in full
 
 
 def test_a_policy_without_its_evidence_is_skipped_with_a_reason(seed):
     with pytest.raises(Skipped, match="covariate needs amounts"):
-        seed.measure(Cell("covariate", 0.2, "ours"))
+        seed.measure(Condition("covariate", 0.2, "ours"))
 
 
 def test_texts_are_judged_base_and_novel_apart(observing, tmp_path):  # noqa: F811
@@ -92,7 +92,7 @@ def test_texts_are_judged_base_and_novel_apart(observing, tmp_path):  # noqa: F8
     )  # fmt: skip
     with Run.create(tmp_path / "run") as run:
         own = Seed(job, 0, open_pairs(job.pairs), run, "work/0", key="k")
-        found = own.measure(Cell("none", 0, "fill"))
+        found = own.measure(Condition("none", 0, "fill"))
     assert own.material.weights().tolist() == [1, 0]
     assert {name for name in found if name.startswith("text")} == {
         f"text {what}"
@@ -107,16 +107,16 @@ def test_alignment_with_texts_is_that_of_a_training(observing, tmp_path):  # noq
     shutil.copytree(observing.pairs, tmp_path / "pairs")
     given = {
         "pairs": str(tmp_path / "pairs"), "size": "nano", "epochs": 1, "device": "cpu",
-        "text": "colours", "supervision": "semantic", "similarity": "cosine", "lam": 0.5,
+        "text_model": "colours", "supervision": "semantic", "similarity": "cosine", "lam": 0.5,
     }  # fmt: skip
-    train(TrainJob(**given, align="siglip"), tmp_path / "model")
+    TrainJob(**given, align="siglip").run(tmp_path / "model")
     trained, observers = Observer.load(tmp_path / "model", device="cpu"), {}
     for align in ("siglip", "dense"):
         job = BenchJob(**given, align=align, table="zeroshot")
         with Run.create(tmp_path / align) as run:
             seed = Seed(job, 0, open_pairs(job.pairs), run, "work/0", key="k")
             observers[align] = seed.observer
-            assert seed.measure(Cell("learned", 0.2, "ours"))["text tiles base"]["value"] > 0
+            assert seed.measure(Condition("learned", 0.2, "ours"))["text tiles base"]["value"] > 0
     for name, value in trained.predictor.state_dict().items():
         torch.testing.assert_close(observers["siglip"].predictor.state_dict()[name], value)
     np.testing.assert_allclose(observers["siglip"].to_text.weight, trained.to_text.weight)
@@ -131,12 +131,12 @@ def test_alignment_needs_texts(observing, tmp_path):  # noqa: F811
     with Run.create(tmp_path / "run") as run:
         seed = Seed(job, 0, open_pairs(job.pairs), run, "work/0", key="k")
         with pytest.raises(DataError, match="--align siglip without texts"):
-            seed.measure(Cell("none", 0, "fill"))
+            seed.measure(Condition("none", 0, "fill"))
 
 
 def test_what_is_trained_once_is_not_trained_again(seed):
     steps = {name for name in seed._run.record["steps"] if name.startswith("train")}
     again = Seed(seed.bench, 0, seed._pairs, seed._run, "work/0", key="k", start=seed._start)
     times = [seed._run.record["steps"][name]["seconds"] for name in sorted(steps)]
-    again.measure(Cell("learned", 0.2, "ours"))
+    again.measure(Condition("learned", 0.2, "ours"))
     assert times == [seed._run.record["steps"][name]["seconds"] for name in sorted(steps)]

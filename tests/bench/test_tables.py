@@ -1,7 +1,7 @@
 import pytest
 
-from foveate.bench.compare import Found
-from foveate.bench.settings import BenchJob
+from foveate.bench.compare import Comparison
+from foveate.bench.job import BenchJob
 from foveate.bench.tables import TABLES
 from foveate.bench.write import TITLES
 from foveate.errors import FoveateError, ParameterError
@@ -9,7 +9,7 @@ from foveate.stats import Difference
 
 
 def job(table, **more):
-    return BenchJob(pairs="p", table=table, init="m", text="open_clip:x", **more)
+    return BenchJob(pairs="p", table=table, init="m", text_model="open_clip:x", **more)
 
 
 @pytest.mark.parametrize("name", TABLES)
@@ -30,17 +30,17 @@ def test_a_table_says_something_by_rule_and_nothing_of_what_is_missing(name, kno
     rows = table.rows(job(name))
     means = {**dict.fromkeys(TITLES, 0.5), "obr": 0.12}
     found = [
-        Found(
+        Comparison(
             row.label, row.block, means, dict.fromkeys(means, 0.1), table.references[0],
             Difference(0.1, 0.05, 0.15, 0.01), 0.01, 30, "better",
         )
         if known
-        else Found(row.label, row.block, skipped="why")
+        else Comparison(row.label, row.block, skipped="why")
         for row in rows
     ]  # fmt: skip
     if table.derive is not None:
         found = table.derive(found)
-    lines = table.says(
+    lines = table.claims(
         job(name), {f"{r.block}: {r.label}" if r.block else r.label: r for r in found}
     )
     assert bool(lines) == known

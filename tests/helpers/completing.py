@@ -14,12 +14,11 @@ from colour_words import colour_words, register
 from foveate.models import embed, load_model
 from foveate.observe.completion import built
 from foveate.observe.features import encode_tiles
+from foveate.observe.jobs import SelectJob
 from foveate.observe.observer import Observer
 from foveate.observe.pairs import open_pairs
 from foveate.observe.record import Encoder
 from foveate.observe.scoring import ToText
-from foveate.observe.select import SelectJob
-from foveate.observe.select import run as select
 from foveate.run import Run
 
 if TYPE_CHECKING:
@@ -75,8 +74,8 @@ def completing(observing, tmp_path_factory):
         taught = replace(observer, record=record, to_text=way)
         taught.save(found.model / "model", {**handles, "text": load_model("colours")})
         chosen = SelectJob(
-            images=[str(found.pairs)], model=str(found.model), budget="24", device="cpu"
+            images=[str(found.pairs)], observer=str(found.model), budget="24", device="cpu"
         )
-        select(chosen, found.run)
+        chosen.run(found.run)
     _MADE.append(found)
     return found

@@ -11,10 +11,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from foveate.observe.prepare import PrepareJob
-from foveate.observe.prepare import run as prepare
-from foveate.observe.settings import TrainJob
-from foveate.observe.train import run as train
+from foveate.observe.jobs import PrepareJob, TrainJob
 from foveate.world import WorldSpec, write_world
 
 if TYPE_CHECKING:
@@ -59,11 +56,10 @@ def observing(tmp_path_factory):
             classes=str(found.world / "classes.yaml"), tiles=(5, 5), ratio=4,
             concepts=[c if isinstance(c, dict) else {"name": c} for c in CONCEPTS],
         )  # fmt: skip
-        prepare(job, found.pairs)
-        train(
-            TrainJob(
-                pairs=str(found.pairs), size="nano", epochs=2, supervision="additive", device="cpu"
-            ),
+        job.run(found.pairs)
+        TrainJob(
+            pairs=str(found.pairs), size="nano", epochs=2, supervision="additive", device="cpu"
+        ).run(
             found.model,
         )
     _MADE.append(found)

@@ -9,14 +9,14 @@ import torch
 
 from foveate.grid import Tiles
 from foveate.observe.calibrate import Calibration
+from foveate.observe.jobs import TrainJob
 from foveate.observe.material import Material
-from foveate.observe.networks.shape import Shape, form_of
+from foveate.observe.networks.sizes import Shape, architecture_of
 from foveate.observe.networks.tasks import Data
 from foveate.observe.observer import Observer
 from foveate.observe.pairs import Pairs
 from foveate.observe.record import Record
 from foveate.observe.reduce import Reduction
-from foveate.observe.settings import TrainJob
 from foveate.observe.stages import Stages
 from foveate.pool.pool import Pool, Scene
 from foveate.raster.sources import ArraySource
@@ -81,7 +81,7 @@ def stages_of(material, **job):
 def observer_of(material, sampler, predictor, *, form="kriged", scores=(0.0, 1.0)):
     """Return an observer of networks over the features of a material."""
     record = Record(
-        {}, material.shape, form_of(form), predictor.fill.blocks is not None,
+        {}, material.shape, architecture_of(form), predictor.fill.blocks is not None,
         material.pairs.shape, float(SIDE), None, material.concepts, "surprise", 0.12,
         Calibration.fit(np.asarray(scores)), "rs", {},
     )  # fmt: skip

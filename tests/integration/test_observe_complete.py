@@ -9,8 +9,7 @@ from command import foveate, here
 from observing import observing  # noqa: F401
 
 from foveate.cli.main import main
-from foveate.observe.select import SelectJob
-from foveate.observe.select import run as select
+from foveate.observe.jobs import SelectJob
 
 
 @pytest.fixture(scope="module")
@@ -18,9 +17,9 @@ def chosen(observing, tmp_path_factory):  # noqa: F811
     """A selection of 20 tiles of the overviews alone."""
     out = tmp_path_factory.mktemp("complete") / "run"
     job = SelectJob(
-        images=[str(observing.overviews)], model=str(observing.model), budget="20", device="cpu"
+        images=[str(observing.overviews)], observer=str(observing.model), budget="20", device="cpu"
     )
-    select(job, out)
+    job.run(out)
     return out
 
 

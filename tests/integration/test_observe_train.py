@@ -19,12 +19,10 @@ from trees import digest_tree
 from foveate.cli.main import main
 from foveate.errors import DataError
 from foveate.files import read_json
+from foveate.observe.jobs import PrepareJob, TrainJob
 from foveate.observe.material import gather
 from foveate.observe.observer import Observer
 from foveate.observe.pairs import open_pairs
-from foveate.observe.prepare import PrepareJob
-from foveate.observe.prepare import run as prepare
-from foveate.observe.settings import TrainJob
 
 EPOCHS, BATCH, STAGES = 2, 2, 4  # kriging, blocks, sampler, blocks again
 TYPED = ("--size", "nano", "--epochs", EPOCHS, "--train-batch", BATCH, "--device", "cpu")
@@ -156,7 +154,7 @@ def bare(observing, tmp_path_factory):  # noqa: F811
     """Pairs of which no concept is known."""
     out = tmp_path_factory.mktemp("bare") / "pairs"
     images = sorted((observing.world / "images").glob("*.tif"))[:4]
-    prepare(PrepareJob(images=[str(p) for p in images], tiles=(2, 2), ratio=4), out)
+    PrepareJob(images=[str(p) for p in images], tiles=(2, 2), ratio=4).run(out)
     return out
 
 

@@ -35,7 +35,7 @@ from odc.geo.geobox import GeoBox
 from patches import write_patches
 
 import foveate
-from foveate.bench.settings import BenchJob
+from foveate.bench.job import BenchJob
 from foveate.classify import ClassifyJob
 from foveate.curate import CurateJob
 from foveate.errors import FoveateError, ParameterError
@@ -44,11 +44,8 @@ from foveate.models import FAMILIES
 from foveate.models.heads.probe import fit_probe
 from foveate.models.job import EmbedJob
 from foveate.models.tune_text import TuneTextJob
-from foveate.observe.complete import CompleteJob
-from foveate.observe.estimating import EstimateJob, draw_tiles, from_labels
-from foveate.observe.prepare import PrepareJob
-from foveate.observe.select import SelectJob
-from foveate.observe.settings import TrainJob
+from foveate.observe.estimating import draw_tiles, from_labels
+from foveate.observe.jobs import CompleteJob, EstimateJob, PrepareJob, SelectJob, TrainJob
 from foveate.raster import write_cog
 from foveate.report import write_report
 from foveate.run import load_embeddings
@@ -336,7 +333,7 @@ FEW = {"images": ["{few}"], "tile": 32, "device": "auto"}
 TRAINED = {"model": "colours", "size": "nano", "epochs": 1, "device": "cpu", "train_batch": 2,
            "val": 0.2}  # fmt: skip
 BUILTIN = {"model": "builtin"}
-TEXTS = {"text": "colours", "supervision": "semantic"}
+TEXTS = {"text_model": "colours", "supervision": "semantic"}
 PAIRED = {
     "images": ["{images}"], "masks": ["{masks}"], "classes": "{classes.yaml}", "tiles": [3, 3],
     "ratio": 4, "snr": 100.0,
@@ -479,16 +476,18 @@ JOBS: dict[type[Job], Walk] = {
         {**TRAINED, "pairs": "{pairs}"},
         {"pairs": "{pairs2}", "model": "turned", "lr_model": "turned",
          "target_model": "turned", "saliency_model": on("builtin", supervision="structural"),
-         "text": on("turned", **{**TEXTS, "text": None}, base="colours"),
+         "text_model": on("turned", **{**TEXTS, "text_model": None}, base="colours"),
          "scale": on([(0, 90)], **BUILTIN), "bands": on([1], **BUILTIN),
          "concepts": [{"name": "a"}, {"name": "b", "weight": 3}],
-         "templates": on("none", **TEXTS), "size": "tiny", "form": "residual", "fill": "conv",
+         "templates": on("none", **TEXTS), "size": "tiny",
+         "architecture": "residual", "fill": "conv",
          "supervision": "surprise", "similarity": on("logit", **TEXTS, base="cosine"),
-         "reference": on("scene", **BUILTIN), "lam": 0.2, "over": on("max", **BUILTIN),
+         "reference": on("scene", **BUILTIN), "lam": 0.2, "aggregate": on("max", **BUILTIN),
          "target_scale": "ecdf",
-         "align": on("siglip", **TEXTS), "norm": 0.0, "observed_weight": 1.0, "obr": 0.4,
+         "align": on("siglip", **TEXTS), "norm_weight": 0.0, "observed_weight": 1.0, "obr": 0.4,
          "init": "{observer}", "val": 0.35, "test": 0.35, "epochs": 2, "train_batch": 1,
-         "lr": 1e-2, "patience": on(1, epochs=6, lr=0.5), "precision": "bfloat16", "seed": 1},
+         "learning_rate": 1e-2, "patience": on(1, epochs=6, learning_rate=0.5),
+         "precision": "bfloat16", "seed": 1},
         {"batch_size": (3, PLACE), "device": ("auto", PLACE),
          "replace": (True, AGAIN)},
         dict.fromkeys(
@@ -496,9 +495,9 @@ JOBS: dict[type[Job], Walk] = {
         ),
     ),
     SelectJob: Walk(
-        {"images": ["{pairs}/overviews"], "model": "{observer}", "budget": "40%",
+        {"images": ["{pairs}/overviews"], "observer": "{observer}", "budget": "40%",
          "device": "cpu"},
-        {"images": ["{low}"], "model": "{observer2}", "budget": "10%",
+        {"images": ["{low}"], "observer": "{observer2}", "budget": "10%",
          "threshold": on(0.9, budget=None, base=0.1), "obr": on(0.7, budget=None, base=0.2),
          "policy": "uniform", "covariate": on("{dusk.tif}", policy="covariate",
                                              base="{lights.tif}"),
@@ -510,15 +509,16 @@ JOBS: dict[type[Job], Walk] = {
         {"device": ("auto", PLACE)}, {},
     ),
     CompleteJob: Walk(
-        {"run": "{selected}", "tiles": ["{images}"], "device": "cpu"},
-        {"run": "{selected2}", "model": "{observer2}", "tiles": [], "only_chosen": True,
+        {"selection": "{selected}", "tiles": ["{images}"], "device": "cpu"},
+        {"selection": "{selected2}", "observer": "{observer2}", "tiles": [], "only_chosen": True,
          "bands": [3, 2, 1]},
         {"batch_size": (3, PLACE), "device": ("auto", PLACE)}, {},
     ),
     EstimateJob: Walk(
-        {"pairs": "{pairs}", "what": "a", "budget": "30%", "device": "cpu"},
-        {"pairs": "{pairs2}", "what": "b", "of": "tiles", "budget": "60%", "confidence": 0.5,
-         "model": "{observer}", "covariate": on("{lights.tif}"),
+        {"pairs": "{pairs}", "concept": "a", "budget": "30%", "device": "cpu"},
+        {"pairs": "{pairs2}", "concept": "b", "quantity": "tiles", "budget": "60%",
+         "confidence": 0.5,
+         "observer": "{observer}", "covariate": on("{lights.tif}"),
          "floor": on(1.0, covariate="{lights.tif}"), "seed": 1},
         {"device": ("auto", PLACE)}, {},
     ),
@@ -679,7 +679,7 @@ def test_weights_reach_the_model(places):
     assert job.selector_handle().weights == chat
     for role in ("hr", "lr", "target", "saliency", "text"):
         prefix = "" if role == "hr" else f"{role}_"
-        given = {prefix + "model" if role != "text" else "text": "hf", prefix + "weights": chat}
+        given = {prefix + "model": "hf", prefix + "weights": chat}
         assert TrainJob(pairs="p", **given).handle(role).weights == chat
 
 

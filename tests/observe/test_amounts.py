@@ -11,8 +11,8 @@ from tests.helpers.observed import write_objects, write_scenes
 
 from foveate.errors import DataError, ParameterError
 from foveate.observe.amounts import amounts, ground, known, objects_of, unit_of
+from foveate.observe.jobs import PrepareJob
 from foveate.observe.pairs import open_pairs
-from foveate.observe.prepare import PrepareJob, run
 
 CONCEPTS = [{"name": "water"}, {"name": "road"}, {"name": "boat"}]
 PIXEL = 1e-5  # degrees
@@ -37,7 +37,7 @@ def pairs(request, tmp_path):
         images=[str(folder / "images")], masks=[str(folder / "masks")], tiles=(3, 4), ratio=5,
         classes=str(folder / "classes.yaml"), concepts=CONCEPTS, objects=str(file),
     )  # fmt: skip
-    run(job, tmp_path / "pairs")
+    job.run(tmp_path / "pairs")
     return tmp_path / "pairs"
 
 
@@ -82,7 +82,7 @@ def test_things_by_their_place_on_the_ground(tmp_path):
         images=[str(folder / "images")], tiles=(3, 4), ratio=5, concepts=CONCEPTS[2:],
         objects=str(file),
     )  # fmt: skip
-    run(job, tmp_path / "pairs")
+    job.run(tmp_path / "pairs")
     p = open_pairs(tmp_path / "pairs")
     held = amounts(p, "boat", "count", objects=objects_of(tmp_path / "pairs"))(np.arange(12))
     assert held.tolist() == [0, 2, 0, 0, 0, 0, 1, 0, 0, 0, 0, 0]

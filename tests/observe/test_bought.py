@@ -12,7 +12,7 @@ from odc.geo.geobox import GeoBox
 
 from foveate.errors import DataError
 from foveate.observe.bought import find_bought
-from foveate.observe.select_settings import SelectJob
+from foveate.observe.jobs import SelectJob
 from foveate.observe.selected import Selected
 from foveate.observe.target import target_of
 from foveate.pool.folder import open_pool
@@ -46,7 +46,7 @@ def opened(folder, chosen=(0, 7)):
     target = target_of(open_pool(folder, split=(5, 6)))
     mask = np.zeros(len(target.pool), bool)
     mask[list(chosen)] = True
-    return Selected(Path("run"), {}, SelectJob(images=["lr"], model="m"), target, mask)
+    return Selected(Path("run"), {}, SelectJob(images=["lr"], observer="m"), target, mask)
 
 
 def scene(folder, name, *, gsd=1.0, suffix=".tif", crs=UTM, nodata=None, **at):

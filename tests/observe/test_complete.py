@@ -18,13 +18,11 @@ from foveate.files import read_parquet
 from foveate.observe import complete as module
 from foveate.observe import dense
 from foveate.observe.bought import Bought
-from foveate.observe.complete import CompleteJob, run
 from foveate.observe.completed import open_completed
 from foveate.observe.completion import in_blocks
+from foveate.observe.jobs import CompleteJob, SelectJob
 from foveate.observe.observer import Observer
 from foveate.observe.pairs import open_pairs
-from foveate.observe.select import SelectJob
-from foveate.observe.select import run as select
 from foveate.observe.selected import load_selected
 from foveate.raster import FileSource, write_cog
 from foveate.run import Run
@@ -40,7 +38,7 @@ def bytes_of(path):
 
 
 def job(completing, *tiles, **more):  # noqa: F811
-    given = {"run": str(completing.run), "tiles": [str(t) for t in tiles], "device": "cpu"}
+    given = {"selection": str(completing.run), "tiles": [str(t) for t in tiles], "device": "cpu"}
     return CompleteJob(**given, **more)
 
 
@@ -48,7 +46,7 @@ def job(completing, *tiles, **more):  # noqa: F811
 def whole(completing, tmp_path_factory):  # noqa: F811
     """What was chosen, bought as whole scenes."""
     out = tmp_path_factory.mktemp("complete") / "scenes"
-    run(job(completing, completing.world / "images", only_chosen=True), out)
+    job(completing, completing.world / "images", only_chosen=True).run(out)
     return out
 
 
@@ -117,12 +115,12 @@ def test_only_windows_of_observed_tiles_are_read(completing, tmp_path, monkeypat
         return plain(self, window, **more)
 
     monkeypatch.setattr(FileSource, "read", watched)
-    run(job(completing, completing.pairs, only_chosen=True), tmp_path / "out")
+    job(completing, completing.pairs, only_chosen=True).run(tmp_path / "out")
     images = [window for path, window in read if "/images/" in path]
     assert len(images) == 24
     assert {(window.h, window.w) for window in images} == {(32, 32)}
     done = len(read)
-    again = run(job(completing, completing.pairs, only_chosen=True), tmp_path / "out")
+    again = job(completing, completing.pairs, only_chosen=True).run(tmp_path / "out")
     assert not again.worked
     assert len(read) == done
 
@@ -135,7 +133,7 @@ def test_all_that_is_given_is_used_and_what_is_missing_is_named(completing, tmp_
     name = chosen.name(first)
     shutil.copy(completing.world / f"images/{name}.tif", bought)
     shutil.copy(completing.world / f"images/{name}.tif", bought / "another.png.tif")
-    found = run(job(completing, bought / f"{name}.tif"), tmp_path / "out").record["summary"]
+    found = job(completing, bought / f"{name}.tif").run(tmp_path / "out").record["summary"]
     own = int(chosen.chosen[chosen.rows(first)].sum())
     assert found["observe"]["observed"] == 25
     assert found["observe"]["not_chosen_but_given"] == 25 - own
@@ -145,7 +143,7 @@ def test_all_that_is_given_is_used_and_what_is_missing_is_named(completing, tmp_
 
 def test_nothing_bought_is_nothing_observed(completing, whole, tmp_path):  # noqa: F811
     out = tmp_path / "out"
-    found = run(job(completing), out).record["summary"]["observe"]
+    found = job(completing).run(out).record["summary"]["observe"]
     assert (found["observed"], found["missing"]) == (0, 24)
     before, after = open_completed(out), open_completed(whole)
     assert (before.doubt > 0).all()
@@ -154,25 +152,25 @@ def test_nothing_bought_is_nothing_observed(completing, whole, tmp_path):  # noq
 
 
 def test_more_tiles_change_their_scenes_alone(completing, tmp_path, monkeypatch):  # noqa: F811
-    out, made, plain = tmp_path / "out", [], module._Work._scene
+    out, made, plain = tmp_path / "out", [], module.Completion._scene
 
     def watched(self, number, lr):
         made.append(number)
         return plain(self, number, lr)
 
-    monkeypatch.setattr(module._Work, "_scene", watched)
-    run(job(completing), out)
+    monkeypatch.setattr(module.Completion, "_scene", watched)
+    job(completing).run(out)
     assert sorted(made) == list(range(8))
     made.clear()
     picture = next((completing.world / "images").glob("*.tif"))
-    run(job(completing, picture), out)
+    job(completing, picture).run(out)
     assert len(made) == 1
     assert table(out)["observed"].sum() == 25
     assert len(open_completed(out).x) == 200
 
 
 def test_a_stopped_run_goes_on_to_the_same_bytes(completing, whole, tmp_path, monkeypatch):  # noqa: F811
-    out, made, plain = tmp_path / "out", [], module._Work._scene
+    out, made, plain = tmp_path / "out", [], module.Completion._scene
 
     def watched(self, number, lr):
         if len(made) == 3:
@@ -182,33 +180,33 @@ def test_a_stopped_run_goes_on_to_the_same_bytes(completing, whole, tmp_path, mo
 
     asked = job(completing, completing.world / "images", only_chosen=True)
     with monkeypatch.context() as patch:
-        patch.setattr(module._Work, "_scene", watched)
+        patch.setattr(module.Completion, "_scene", watched)
         with pytest.raises(KeyboardInterrupt):
-            run(asked, out)
+            asked.run(out)
     with pytest.raises(DataError, match="holds no completed scenes"):
         open_completed(out)
     made.clear()
-    monkeypatch.setattr(module._Work, "_scene", lambda *a: made.append(a[1]) or plain(*a))
-    run(asked, out)
+    monkeypatch.setattr(module.Completion, "_scene", lambda *a: made.append(a[1]) or plain(*a))
+    asked.run(out)
     assert len(made) == 5
     assert bytes_of(out) == bytes_of(whole)
 
 
 def test_a_policy_that_looks_at_nothing_keeps_no_tokens(completing, tmp_path):  # noqa: F811
     chosen = SelectJob(
-        images=[str(completing.pairs / "overviews")], model=str(completing.model), budget="10",
+        images=[str(completing.pairs / "overviews")], observer=str(completing.model), budget="10",
         policy="random", device="cpu",
     )  # fmt: skip
-    select(chosen, tmp_path / "run")
+    chosen.run(tmp_path / "run")
     asked = CompleteJob(
-        run=str(tmp_path / "run"), tiles=[str(completing.world / "images")], only_chosen=True
+        selection=str(tmp_path / "run"), tiles=[str(completing.world / "images")], only_chosen=True
     )
-    found = run(asked, tmp_path / "out").record["summary"]["observe"]
+    found = asked.run(tmp_path / "out").record["summary"]["observe"]
     assert (found["tiles"], found["observed"]) == (200, 10)
-    assert not run(asked, tmp_path / "out").worked
+    assert not asked.run(tmp_path / "out").worked
     overview = next((completing.pairs / "overviews").glob("*.tif"))
     with pytest.raises(DataError, match="no high resolution"):
-        run(asked.model_copy(update={"tiles": [str(overview)]}), tmp_path / "other")
+        asked.model_copy(update={"tiles": [str(overview)]}).run(tmp_path / "other")
     assert not (tmp_path / "other").exists()
 
 
@@ -246,21 +244,21 @@ def test_other_imagery_is_refused(completing, tmp_path, bands, dtype, said):  # 
     image = np.resize(data, (bands, *data.shape[1:])).astype(dtype)
     write_cog(tmp_path / f"in/{name.name}", image, geobox=FileSource(str(name)).info.geobox)
     with pytest.raises((DataError, ParameterError), match=said):
-        run(job(completing, tmp_path / "in"), tmp_path / "out")
+        job(completing, tmp_path / "in").run(tmp_path / "out")
     assert not (tmp_path / "out").exists()
     if bands == 4:
-        run(job(completing, tmp_path / "in", bands=[1, 2, 3]), tmp_path / "out")
+        job(completing, tmp_path / "in", bands=[1, 2, 3]).run(tmp_path / "out")
         with pytest.raises(ParameterError, match="State as many"):
-            run(job(completing, tmp_path / "in", bands=[1, 2]), tmp_path / "more")
+            job(completing, tmp_path / "in", bands=[1, 2]).run(tmp_path / "more")
 
 
 def test_runs_that_cannot_be_completed(completing, whole, tmp_path):  # noqa: F811
     with pytest.raises(DataError, match="one of 'complete'"):
-        run(CompleteJob(run=str(whole)), tmp_path / "out")
+        CompleteJob(selection=str(whole)).run(tmp_path / "out")
     with pytest.raises(DataError, match="one of 'observe prepare'"):
-        run(CompleteJob(run=str(completing.pairs)), tmp_path / "out")
+        CompleteJob(selection=str(completing.pairs)).run(tmp_path / "out")
     with pytest.raises(ParameterError, match="is the run that is completed"):
-        run(job(completing), completing.run)
+        job(completing).run(completing.run)
     observer = Observer.load(completing.model, device="cpu")
     lr = observer.record.encoders["lr"]
     other = replace(lr, spec=replace(lr.spec, name="other", fingerprint="2"))
@@ -276,7 +274,7 @@ def test_tiles_that_are_mostly_nodata_are_not_observed(completing, tmp_path):  #
     data[:, 32:64, :10] = 0  # less than a half
     name = source.path.rsplit("/", 1)[-1]
     write_cog(tmp_path / f"in/{name}", data, geobox=source.info.geobox, nodata=0)
-    found = run(job(completing, tmp_path / "in"), tmp_path / "out").record["summary"]["observe"]
+    found = job(completing, tmp_path / "in").run(tmp_path / "out").record["summary"]["observe"]
     assert (found["empty"], found["observed"]) == (2, 23)
 
 

@@ -11,7 +11,7 @@ import pytest
 from foveate.errors import DataError
 from foveate.observe.concepts import Concept
 from foveate.observe.methods import rank_tiles
-from foveate.observe.networks.shape import Shape
+from foveate.observe.networks.sizes import Shape
 from foveate.observe.scoring import LabelHead
 
 torch = pytest.importorskip("torch")

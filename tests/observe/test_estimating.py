@@ -8,10 +8,9 @@ from affine import Affine
 from odc.geo.geobox import GeoBox
 from tests.helpers.observed import write_scenes
 
-from foveate.cli.observed_estimate import estimate, estimate_job
 from foveate.errors import BudgetError, DataError, FoveateError, ParameterError
-from foveate.observe.estimating import EstimateJob, draw_tiles, from_labels
-from foveate.observe.prepare import PrepareJob, run
+from foveate.observe.estimating import draw_tiles, estimate_totals, from_labels
+from foveate.observe.jobs import EstimateJob, PrepareJob
 from foveate.raster import write_cog
 
 
@@ -24,7 +23,7 @@ def folder(tmp_path_factory):
         images=[str(root / "in/images")], masks=[str(root / "in/masks")], tiles=(6, 8), ratio=5,
         classes=str(root / "in/classes.yaml"), concepts=[{"name": "water"}],
     )  # fmt: skip
-    run(job, root / "pairs")
+    job.run(root / "pairs")
     return root / "pairs"
 
 
@@ -38,7 +37,7 @@ def wet(tmp_path):
 
 
 def job(folder, **more):
-    return EstimateJob(**({"pairs": str(folder), "what": "water", "budget": "24"} | more))
+    return EstimateJob(**({"pairs": str(folder), "concept": "water", "budget": "24"} | more))
 
 
 def test_the_same_job_draws_the_same_tiles(folder):
@@ -71,27 +70,27 @@ def test_a_covariate_below_nothing_is_refused(folder, tmp_path):
 
 
 def test_nothing_was_found(folder, capsys):
-    drawn = draw_tiles(job(folder, of="tiles", what="water", budget="100%"), labelled=True)
+    drawn = draw_tiles(job(folder, quantity="tiles", concept="water", budget="100%"), labelled=True)
     assert from_labels(drawn)["estimate"]["standard_error"] == 0
-    blank = draw_tiles(job(folder, what="unicorns"), labelled=False)
+    blank = draw_tiles(job(folder, concept="unicorns"), labelled=False)
     assert len(blank.rows) == 24  # a plan needs no labels
     with pytest.raises(ParameterError, match="no concept 'unicorns'"):
-        draw_tiles(job(folder, what="unicorns"), labelled=True)
+        draw_tiles(job(folder, concept="unicorns"), labelled=True)
 
 
 @pytest.mark.parametrize(
     ("change", "error", "message"),
     [
-        ({"of": "volume"}, ParameterError, "'area', 'tiles' or 'count'"),
-        ({"of": "count"}, DataError, "no object is of a kind"),
+        ({"quantity": "volume"}, ParameterError, "'area', 'tiles' or 'count'"),
+        ({"quantity": "count"}, DataError, "no object is of a kind"),
         ({"budget": "120%"}, BudgetError, "at most 100%"),
         ({"budget": "area=5%"}, BudgetError, "has costs in: tiles"),
         ({"budget": "1"}, ParameterError, "2 or more"),
         ({"confidence": 1.0}, ParameterError, "confidence=1.0"),
         ({"floor": 0.0}, ParameterError, "floor=0.0"),
         ({"covariate": "none.tif"}, DataError, "cannot read"),
-        ({"covariate": "c.tif", "model": "m"}, ParameterError, "Leave one out"),
-        ({"model": "none"}, DataError, "holds no trained observer"),
+        ({"covariate": "c.tif", "observer": "m"}, ParameterError, "Leave one out"),
+        ({"observer": "none"}, DataError, "holds no trained observer"),
         ({"pairs": "none"}, DataError, "holds no run"),
     ],
 )
@@ -112,19 +111,16 @@ def test_jobs_that_cannot_be(folder, change, error, message):
 )
 def test_options_that_exclude_each_other(folder, tmp_path, monkeypatch, change, message):
     monkeypatch.chdir(tmp_path)
-    given = {"repeats": 0, "plan": None, "answers": None, "out": None} | change
     with pytest.raises(FoveateError, match=message):
-        estimate(job(folder), **given, as_json=True, progress=None)
+        estimate_totals(job(folder), **change)
     assert not list(tmp_path.iterdir())
 
 
-def test_what_is_printed(folder, capsys):
-    typed = {"what": "water", "budget": "30%", "floor": None, "confidence": "90%"}
-    estimate(
-        estimate_job(pairs=folder, **typed), repeats=3, plan=None, answers=None, out=None,
-        as_json=False, progress=None,
-    )  # fmt: skip
-    text = capsys.readouterr().out
-    for part in ("m2, 90 % interval", "of the ground", "Drawn: 28 of 96 tiles, evenly", "Truth"):
-        assert part in text
-    assert "Over 3 draws:" in text
+def test_an_estimate_from_labels(folder):
+    asked = EstimateJob(pairs=str(folder), concept="water", budget="30%", confidence="90%")
+    found = estimate_totals(asked, repeats=3)
+    assert (found["unit"], found["confidence"], found["by"]) == ("m2", 0.9, "nothing")
+    assert (found["drawn"], found["tiles"]) == (28, 96)
+    assert found["estimate"]["low"] < found["estimate"]["high"]
+    assert found["truth"] > 0
+    assert found["repeats"]["design"]["repeats"] == 3

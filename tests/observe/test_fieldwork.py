@@ -11,9 +11,9 @@ from tests.helpers.observed import write_scenes
 
 from foveate.errors import DataError, ParameterError
 from foveate.observe.amounts import amounts
-from foveate.observe.estimating import EstimateJob, draw_tiles, from_labels, summary
+from foveate.observe.estimating import draw_tiles, from_labels, summary
 from foveate.observe.fieldwork import read_answers, write_plan
-from foveate.observe.prepare import PrepareJob, run
+from foveate.observe.jobs import EstimateJob, PrepareJob
 
 
 @pytest.fixture(scope="module")
@@ -25,13 +25,13 @@ def folder(tmp_path_factory):
         images=[str(root / "in/images")], masks=[str(root / "in/masks")], tiles=(3, 4), ratio=5,
         classes=str(root / "in/classes.yaml"), concepts=[{"name": "water"}],
     )  # fmt: skip
-    run(job, root / "pairs")
+    job.run(root / "pairs")
     return root / "pairs"
 
 
 def drawn(folder, **more):
     return draw_tiles(
-        EstimateJob(pairs=str(folder), what="water", budget="9", **more), labelled=False
+        EstimateJob(pairs=str(folder), concept="water", budget="9", **more), labelled=False
     )
 
 
@@ -50,7 +50,7 @@ def fill(path, rows):
 
 @pytest.mark.parametrize("of", ["area", "tiles"])
 def test_answers_that_repeat_the_labels_give_their_estimate(folder, tmp_path, of):
-    draw = drawn(folder, of=of, seed=2)
+    draw = drawn(folder, quantity=of, seed=2)
     write_plan(draw, tmp_path / "plan.csv")
     rows = rows_of(tmp_path / "plan.csv")
     assert [row["tile_id"] for row in rows] == draw.pairs.pool.ids[draw.tiles].tolist()
@@ -109,7 +109,7 @@ def test_answers_that_cannot_be(folder, tmp_path, change, message):
 
 def test_answers_of_another_kind(folder, tmp_path):
     for of, bad in (("tiles", "2"), ("tiles", "0.5"), ("count", "0.5")):
-        draw = drawn(folder, of=of)
+        draw = drawn(folder, quantity=of)
         rows = [{**row, "value": bad} for row in rows_of(write(draw, tmp_path / "p.csv"))]
         with pytest.raises(DataError, match=f"is {bad}"):
             read_answers(draw, fill(tmp_path / "a.csv", rows))

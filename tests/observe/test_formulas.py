@@ -117,7 +117,7 @@ def test_equation_8_in_a_step_of_a_training(observed):
     draw = np.random.default_rng(0)
     hr, lr = draw.normal(size=(2, 3, 4, 4, 2)).astype(np.float32)
     material = material_of(lr, hr, split=["train", "train", "val"])
-    stages = stages_of(material, form="residual", norm=0, observed_weight=observed)
+    stages = stages_of(material, architecture="residual", norm_weight=0, observed_weight=observed)
     task = stages.predictor_task(stages.new_predictor())
     rows = np.array([0, 1])
     found = float(task.loss(rows, np.random.default_rng(4)).detach())

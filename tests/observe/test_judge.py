@@ -10,8 +10,8 @@ pytest.importorskip("torch")
 from toy_trial import toy
 
 from foveate.observe import judge
-from foveate.observe.measure import Measure
 from foveate.observe.trial import Trial
+from foveate.stats.measures import Measure
 
 
 @pytest.fixture(scope="module")

@@ -3,9 +3,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from foveate.observe import measure
-from foveate.observe.measure import Measure
 from foveate.stats import mean_average_precision
+from foveate.stats import measures as measure
+from foveate.stats.measures import Measure
 
 GROUPS = np.array(["a", "a", "b", "b", "c", "c"])
 

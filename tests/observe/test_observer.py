@@ -19,9 +19,9 @@ from foveate.errors import DataError, ParameterError
 from foveate.models import load_model
 from foveate.models.binding import bind
 from foveate.observe.calibrate import Calibration
-from foveate.observe.observer import Observer, find
+from foveate.observe.observer import Observer
 from foveate.observe.pairs import open_pairs
-from foveate.observe.record import RECORD, Encoder
+from foveate.observe.record import RECORD, Encoder, find_observer
 from foveate.observe.scoring import ToText
 from foveate.testing.tiny import tiny_model
 
@@ -164,7 +164,7 @@ def test_a_moved_observer_has_its_encoders_with_it(kind, observer, observing, tm
 
 
 def test_what_is_no_observer_is_refused(observer, observing, tmp_path):  # noqa: F811
-    assert find(observing.model) == find(observing.model / "model")
+    assert find_observer(observing.model) == find_observer(observing.model / "model")
     with pytest.raises(DataError, match="holds no trained observer"):
         Observer.load(tmp_path)
     shutil.copytree(observing.model / "model", tmp_path / "model")
@@ -192,7 +192,7 @@ def test_a_design_is_a_full_order_that_avoids_what_is_alike():
     gains = observer.design(lr, worth)
     assert gains.shape == (1, 2, 3)
     assert len(np.unique(gains)) == 6
-    plain = stages_of(material, form="plain").new_predictor()
+    plain = stages_of(material, architecture="plain").new_predictor()
     without = observer_of(material, stages.new_sampler(), plain)
     with pytest.raises(ParameterError, match="no kriging"):
         without.design(lr, worth)

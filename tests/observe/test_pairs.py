@@ -10,10 +10,10 @@ from tests.helpers.observed import write_objects, write_scenes
 
 from foveate.errors import DataError, ParameterError
 from foveate.observe.concepts import Concept
+from foveate.observe.jobs import PrepareJob
 from foveate.observe.labels import concept_shares
 from foveate.observe.objects import read_objects
 from foveate.observe.pairs import Pairs, open_pairs
-from foveate.observe.prepare import PrepareJob, run
 from foveate.pool import Pool, Scene, open_pool
 from foveate.raster import ArraySource, write_cog
 
@@ -24,12 +24,10 @@ if TYPE_CHECKING:
 @pytest.fixture
 def root(tmp_path: Path) -> Path:
     folder = write_scenes(tmp_path / "in", names=("a", "b"))
-    run(
-        PrepareJob(
+    PrepareJob(
             images=[str(folder / "images")], masks=[str(folder / "masks")], tiles=(3, 4), ratio=5,
             classes=str(folder / "classes.yaml"), concepts=[{"name": "water"}],
-        ),
-        tmp_path / "pairs",
+        ).run(tmp_path / "pairs",
     )  # fmt: skip
     return tmp_path
 
@@ -73,7 +71,7 @@ def test_a_scene_without_tiles_keeps_the_numbers_of_the_others(tmp_path: Path) -
     for name, value in (("a", 9), ("b", 0), ("c", 9)):
         write_cog(tmp_path / f"i/{name}.tif", np.full((1, 40, 40), value, np.uint8), nodata=0)
     job = PrepareJob(images=[str(tmp_path / "i")], tiles=(2, 2), ratio=5, skip_empty=True)
-    run(job, tmp_path / "pairs")
+    job.run(tmp_path / "pairs")
     pairs = open_pairs(tmp_path / "pairs")
     assert [s.scene_id for s in pairs.overviews] == ["a", "b", "c"]
     assert pairs.place[:, 0].tolist() == [0] * 4 + [2] * 4

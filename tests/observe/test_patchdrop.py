@@ -11,7 +11,7 @@ import pytest
 from foveate.errors import DataError, ParameterError
 from foveate.models.fit import FitSettings, fit
 from foveate.models.weights import random_weights
-from foveate.observe.networks.shape import Shape
+from foveate.observe.networks.sizes import Shape
 from foveate.observe.scoring import LabelHead
 
 torch = pytest.importorskip("torch")

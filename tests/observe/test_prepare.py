@@ -6,15 +6,14 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pytest
 from tests.helpers.observed import box, write_objects, write_scenes
-from typer.testing import CliRunner
 
 import foveate.observe.prepare
-from foveate.cli.app import app
 from foveate.errors import DataError, FoveateError, ParameterError
 from foveate.files import read_parquet
 from foveate.observe.concepts import concepts_from
+from foveate.observe.jobs import PrepareJob
 from foveate.observe.pairs import open_pairs
-from foveate.observe.prepare import PrepareJob, group_of, run
+from foveate.observe.prepare import group_of
 from foveate.raster import FileSource, write_cog
 
 if TYPE_CHECKING:
@@ -36,7 +35,7 @@ def _bare(root: Path, **more: Any) -> PrepareJob:
 
 def test_pairs_with_simulated_overviews_and_masks(tmp_path: Path) -> None:
     root = write_scenes(tmp_path / "in")
-    done = run(_job(root), tmp_path / "pairs", command="foveate observe prepare")
+    done = _job(root).run(tmp_path / "pairs", command="foveate observe prepare")
     assert done.worked
     pairs = open_pairs(tmp_path / "pairs")
     assert pairs.shape == (3, 4)
@@ -77,33 +76,33 @@ def test_a_second_run_does_nothing_and_a_killed_one_goes_on(
 
     monkeypatch.setattr(foveate.observe.prepare, "simulate", dies)
     with pytest.raises(KeyboardInterrupt):
-        run(_job(root), out)
+        _job(root).run(out)
     with pytest.raises(DataError, match="no finished pairs"):
         open_pairs(out)
     left = 100
-    run(_job(root), out)
+    _job(root).run(out)
     assert made == ["east/a", "east/b", "west/a"]
-    run(_job(root), tmp_path / "other")
+    _job(root).run(tmp_path / "other")
     files = sorted(p.relative_to(out) for p in out.rglob("*.tif"))
     assert len(files) == 3
     for file in [*files, "tables/labels.parquet", "tiles.parquet", "pairs.parquet"]:
         assert (out / file).read_bytes() == (tmp_path / "other" / file).read_bytes()
     left = len(made)
-    assert not run(_job(root), out).worked
+    assert not _job(root).run(out).worked
     for more in (0, 1):  # another MTF: overviews are made again
         assert len(open_pairs(out)) == 36  # nothing has been done that counts
         left += more
         with pytest.raises(KeyboardInterrupt):
-            run(_job(root, mtf=0.3), out)
+            _job(root, mtf=0.3).run(out)
     with pytest.raises(DataError, match="no finished pairs"):
         open_pairs(out)
 
 
 def test_another_job_leaves_nothing_of_the_first(tmp_path: Path) -> None:
     root, out = write_scenes(tmp_path / "in"), tmp_path / "pairs"
-    run(_job(root), out)
+    _job(root).run(out)
     (root / "images/west/a.tif").unlink()
-    run(_bare(root), out)
+    _bare(root).run(out)
     assert sorted(p.name for p in (out / "overviews").rglob("*.tif")) == ["a.tif", "b.tif"]
     pairs = open_pairs(out)
     assert pairs.shares is None
@@ -118,7 +117,7 @@ def test_real_overviews(tmp_path: Path) -> None:
         data = np.full((3, 9, 12), 50, np.uint16)
         write_cog(tmp_path / "lr" / f"{name}.tif", data, geobox=box((9, 12), 20 / 3))
     job = _job(root, ratio=None, lr=[str(tmp_path / "lr")])
-    done = run(job, tmp_path / "pairs")
+    done = job.run(tmp_path / "pairs")
     assert not (tmp_path / "pairs/overviews").exists()
     assert done.record["summary"]["pairs"]["overviews"] == "real"
     pairs = open_pairs(tmp_path / "pairs")
@@ -145,17 +144,17 @@ def test_real_overviews_that_do_not_fit(
     geobox = None if crs is None else box(shape, gsd, crs)
     write_cog(tmp_path / "lr/a.tif", np.full((bands, *shape), 50, np.uint8), geobox=geobox)
     with pytest.raises(FoveateError, match=said):
-        run(_bare(root, ratio=None, lr=[str(tmp_path / "lr")]), tmp_path / "pairs")
+        _bare(root, ratio=None, lr=[str(tmp_path / "lr")]).run(tmp_path / "pairs")
     assert not (tmp_path / "pairs").exists()
 
 
 def test_half_a_pixel_and_two_percent_are_forgiven(tmp_path: Path) -> None:
     root = write_scenes(tmp_path / "in", names=("a",))
     write_cog(tmp_path / "lr/a.tif", np.full((3, 9, 12), 50, np.uint8), geobox=box((9, 12), 7.2))
-    run(_bare(root, ratio=None, lr=[str(tmp_path / "lr")]), tmp_path / "pairs")
+    _bare(root, ratio=None, lr=[str(tmp_path / "lr")]).run(tmp_path / "pairs")
     flat = write_scenes(tmp_path / "flat", names=("a",), shape=(600, 808), crs=None)
     write_cog(tmp_path / "lr2/a.tif", np.full((3, 60, 80), 50, np.uint8))
-    run(_bare(flat, ratio=None, lr=[str(tmp_path / "lr2")]), tmp_path / "flat-pairs")
+    _bare(flat, ratio=None, lr=[str(tmp_path / "lr2")]).run(tmp_path / "flat-pairs")
     assert open_pairs(tmp_path / "flat-pairs").gsd is None
 
 
@@ -180,7 +179,7 @@ def test_what_cannot_be_is_said_before_anything_is_written(
 ) -> None:
     root = write_scenes(tmp_path / "in", names=("a",))
     with pytest.raises(FoveateError, match=said):
-        run(_job(root, **more), tmp_path / "pairs")
+        _job(root, **more).run(tmp_path / "pairs")
     assert not (tmp_path / "pairs").exists()
 
 
@@ -189,7 +188,7 @@ def test_empty_tiles_leave_and_are_named(tmp_path: Path) -> None:
     image[:, :, :35] = 0
     write_cog(tmp_path / "images/a.tif", image, nodata=0)
     job = PrepareJob(images=[str(tmp_path / "images")], tiles=(2, 3), ratio=10)
-    done = run(job, tmp_path / "pairs")
+    done = job.run(tmp_path / "pairs")
     pairs = open_pairs(tmp_path / "pairs")
     assert pairs.place.tolist() == [[0, 0, 2], [0, 1, 2]]
     assert len(pairs.pool.excluded) == 4
@@ -199,21 +198,21 @@ def test_empty_tiles_leave_and_are_named(tmp_path: Path) -> None:
 
 def test_classes_and_kinds_are_concepts_unless_others_are_stated(tmp_path: Path) -> None:
     root = write_scenes(tmp_path / "in")
-    done = run(_job(root, ""), tmp_path / "pairs")
+    done = _job(root, "").run(tmp_path / "pairs")
     assert done.record["summary"]["concepts"] == {"land": 24, "water": 24, "road": 9}
     pairs, stated = open_pairs(tmp_path / "pairs"), tmp_path / "stated"
-    run(_job(root), stated)
+    _job(root).run(stated)
     assert pairs.concepts == open_pairs(stated).concepts
     np.testing.assert_array_equal(pairs.shares, open_pairs(stated).shares)
     # Without a classes file the classes are known when the masks were read.
-    done = run(_job(root, "", classes=None), tmp_path / "automatic")
+    done = _job(root, "", classes=None).run(tmp_path / "automatic")
     assert list(done.record["summary"]["concepts"].values()) == [24, 24, 9]
     assert len(open_pairs(tmp_path / "automatic").concepts) == 3
     boat = {"scene": "east/a", "y": 40, "x": 70, "h": 3, "w": 2}
     objects = write_objects(tmp_path / "o.json", [{"kind": k, **boat} for k in ("boat", "Water")])
-    done = run(_job(root, "", objects=str(objects)), tmp_path / "both")
+    done = _job(root, "", objects=str(objects)).run(tmp_path / "both")
     assert done.record["summary"]["concepts"] == {"land": 24, "water": 24, "road": 9, "boat": 1}
-    done = run(_bare(root, objects=str(objects)), tmp_path / "objects")
+    done = _bare(root, objects=str(objects)).run(tmp_path / "objects")
     assert done.record["summary"]["concepts"] == {"boat": 1, "Water": 1}
     assert [c.name for c in open_pairs(tmp_path / "objects").concepts] == ["boat", "Water"]
 
@@ -229,37 +228,40 @@ def test_the_job_stores_absolute_paths(tmp_path: Path, monkeypatch: pytest.Monke
         images=["images"], masks=["masks"], classes="classes.yaml", tiles=(3, 4), ratio=5,
         concepts=[{"name": "land"}],
     )  # fmt: skip
-    run(job, tmp_path / "pairs")
+    job.run(tmp_path / "pairs")
     monkeypatch.chdir(tmp_path)
     assert open_pairs("pairs").overviews[0].uri == "pairs/overviews/a.tif"
     assert PrepareJob(**json.loads(job.model_dump_json())) == job
 
 
-def test_the_command(tmp_path: Path) -> None:
+def test_typed_texts_are_parsed(tmp_path: Path) -> None:
     root = write_scenes(tmp_path / "in")
     objects = write_objects(
         tmp_path / "o.json", [{"kind": "boat", "scene": "east/a", "y": 40, "x": 70, "h": 3, "w": 2}]
     )
-    typed = [
-        "observe", "prepare", str(root / "images"), "--masks", str(root / "masks"), "--classes",
-        str(root / "classes.yaml"), "--tiles", "3x4", "--ratio", "5", "--snr", "0", "--concepts",
-        "water,boat", "--objects", str(objects), "--out", str(tmp_path / "pairs"),
-    ]  # fmt: skip
-    said = CliRunner().invoke(app, typed, catch_exceptions=False).output
-    assert "3 scenes in 2 groups, 3 x 4 tiles each: 36 tiles" in said
-    assert "ratio 5, MTF 0.25 at Nyquist, no noise; 5 m over 1 m" in said
-    assert "boat" in said
-    again = CliRunner().invoke(app, [*typed, "--json"], catch_exceptions=False).output
-    content = json.loads(again)
-    assert not content["worked"]
-    assert content["concepts"] == {"water": 24, "boat": 1}
+    typed = {
+        "images": [str(root / "images")], "masks": [str(root / "masks")],
+        "classes": str(root / "classes.yaml"), "tiles": "3x4", "ratio": "5", "snr": "0",
+        "concepts": "water,boat", "objects": str(objects),
+    }  # fmt: skip
+    job = PrepareJob.typed(**typed)
+    assert (job.tiles, job.ratio, job.snr) == ((3, 4), 5.0, None)
+    assert [concept["name"] for concept in job.concepts] == ["water", "boat"]
+    summary = job.run(tmp_path / "pairs").record["summary"]
+    assert (summary["pool"]["scenes"], summary["pairs"]["groups"]) == (3, 2)
+    assert (summary["pairs"]["tiles"], summary["pool"]["tiles"]) == ([3, 4], 36)
+    assert (summary["pairs"]["mtf"], summary["pairs"]["snr"]) == (0.25, None)
+    assert (summary["pairs"]["gsd"], summary["pairs"]["lr_gsd"]) == ([1, 1], [5, 5])
+    again = job.run(tmp_path / "pairs")
+    assert not again.worked
+    assert again.record["summary"]["concepts"] == {"water": 24, "boat": 1}
     with pytest.raises(ParameterError, match="ROWSxCOLS"):
-        CliRunner().invoke(app, [*typed, "--tiles", "10"], catch_exceptions=False)
+        PrepareJob.typed(**{**typed, "tiles": "10"})
 
 
 def test_overviews_are_those_of_the_whole_file(tmp_path: Path) -> None:
     root = write_scenes(tmp_path / "in", names=("a",), shape=(600, 800))
-    run(_bare(root, snr=None), tmp_path / "pairs")
+    _bare(root, snr=None).run(tmp_path / "pairs")
     low = FileSource(str(tmp_path / "pairs/overviews/a.tif")).read().data
     full = FileSource(str(root / "images/a.tif")).read().data
     assert low.mean() == pytest.approx(full.mean(), rel=0.001)

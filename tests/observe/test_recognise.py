@@ -18,8 +18,8 @@ from foveate.errors import (
     UnknownNameError,
 )
 from foveate.files import read_parquet
-from foveate.observe.complete import CompleteJob, run
 from foveate.observe.concepts import concepts_of
+from foveate.observe.jobs import CompleteJob
 from foveate.observe.observer import Observer
 from foveate.observe.pairs import open_pairs
 from foveate.observe.recognise import SCENES, TILES, classify, zero_shot_dataset
@@ -31,8 +31,8 @@ from foveate.stats import mean_average_precision
 def scenes(completing, tmp_path_factory):  # noqa: F811
     out = tmp_path_factory.mktemp("recognise") / "scenes"
     tiles = [str(completing.world / "images")]
-    job = CompleteJob(run=str(completing.run), tiles=tiles, only_chosen=True, device="cpu")
-    run(job, out)
+    job = CompleteJob(selection=str(completing.run), tiles=tiles, only_chosen=True, device="cpu")
+    job.run(out)
     return out
 
 

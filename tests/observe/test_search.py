@@ -18,8 +18,8 @@ from foveate.errors import (
     UnknownNameError,
 )
 from foveate.models.heads.base import unit
-from foveate.observe.complete import CompleteJob, run
 from foveate.observe.completed import Completed, open_completed
+from foveate.observe.jobs import CompleteJob
 from foveate.observe.observer import Observer
 from foveate.observe.search import best, hits_table, need_texts, rows_of, search
 
@@ -29,7 +29,7 @@ def scenes(completing, tmp_path_factory):  # noqa: F811
     """All tiles observed: what is found is in the pixels."""
     out = tmp_path_factory.mktemp("search") / "scenes"
     tiles = [str(completing.world / "images")]
-    run(CompleteJob(run=str(completing.run), tiles=tiles, device="cpu"), out)
+    CompleteJob(selection=str(completing.run), tiles=tiles, device="cpu").run(out)
     return open_completed(out)
 
 
@@ -111,7 +111,7 @@ def test_other_observers(completing, observing, scenes, tmp_path):  # noqa: F811
     silent = Observer.load(observing.model, device="cpu")
     with pytest.raises(MissingCapabilityError, match="--concept road"):
         need_texts(silent, "Road")
-    with pytest.raises(MissingCapabilityError, match="--text MODEL"):
+    with pytest.raises(MissingCapabilityError, match="--text-model MODEL"):
         need_texts(replace(silent, head=None), "a road")
     with pytest.raises(DataError, match="one of 'select'"):
         open_completed(completing.run)

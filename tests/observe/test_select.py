@@ -25,11 +25,12 @@ from foveate.grid import Grid
 from foveate.models.families.builtin import Builtin
 from foveate.observe import parts, select
 from foveate.observe.features import OverviewTokens
+from foveate.observe.jobs import SelectJob
 from foveate.observe.observer import Observer
 from foveate.observe.pairs import open_pairs
 from foveate.observe.ranking import bind_lr, check_policy, rank
 from foveate.observe.record import Encoder
-from foveate.observe.select_summary import training
+from foveate.observe.select_summary import training_evidence
 from foveate.observe.target import cautions, check_reads, cut, resolutions, target_of, tile_side
 from foveate.pool import open_pool
 from foveate.pool.pool import Pool, Scene
@@ -52,8 +53,8 @@ def two(observing):  # noqa: F811
 def done(observing, two, tmp_path_factory):  # noqa: F811
     """A finished run over two overviews with a budget."""
     out = tmp_path_factory.mktemp("select") / "run"
-    job = select.SelectJob(images=two, model=str(observing.model), budget="12%", device="cpu")
-    select.run(job, out)
+    job = SelectJob(images=two, observer=str(observing.model), budget="12%", device="cpu")
+    job.run(out)
     return SimpleNamespace(job=job, out=out)
 
 
@@ -121,18 +122,21 @@ def test_high_resolution_is_no_overview(observer, tmp_path, observing, caplog): 
 
     data = np.random.default_rng(0).integers(1, 200, (3, 64, 64), np.uint8)
     write_cog(tmp_path / "fine.tif", data, geobox=box((64, 64), 1))
-    job = select.SelectJob(
-        images=[str(tmp_path / "fine.tif")], model=str(observing.model), budget="50%", device="cpu"
+    job = SelectJob(
+        images=[str(tmp_path / "fine.tif")],
+        observer=str(observing.model),
+        budget="50%",
+        device="cpu",
     )
-    select.run(job, tmp_path / "run")
+    job.run(tmp_path / "run")
     assert "Pixels of 1 m, and 4 m in training" in caplog.text
     assert "observe prepare IMAGE --tiles ROWSxCOLS --ratio 4" in caplog.text
     again = job.model_copy(update={"tile": 16})
-    assert len(Run.load(select.run(again, tmp_path / "run").path).record["summary"]) > 0
+    assert len(Run.load(again.run(tmp_path / "run").path).record["summary"]) > 0
     assert summary(tmp_path / "run")["tile"]["pixels"] == 16
     pairs = job.model_copy(update={"images": [str(observing.pairs)], "tile": 16.0})
     with pytest.raises(ParameterError, match="--tile with pairs"):
-        select.run(pairs, tmp_path / "pairs")
+        pairs.run(tmp_path / "pairs")
 
 
 def test_resolutions_say_where_they_are_from(observer, observing):  # noqa: F811
@@ -315,22 +319,22 @@ def test_the_summary_repeats_what_the_training_found(done, observing):  # noqa: 
     assert found["best"] in {*judged["against_random"]["policies"], "random"}
     # Of random tiles, and by an observer of an earlier version, there is nothing to repeat.
     record = Observer.load(observing.model, device="cpu").record
-    assert training(record, "random") == {"known": False}
-    assert training(replace(record, held_out=None), "learned") == {"known": False}
+    assert training_evidence(record, "random") == {"known": False}
+    assert training_evidence(replace(record, held_out=None), "learned") == {"known": False}
 
 
 def test_a_second_run_does_nothing_and_another_budget_little(done, tmp_path):
     before = files(done.out)
-    assert not select.run(done.job, done.out).worked
+    assert not done.job.run(done.out).worked
     assert files(done.out) == before
     kept = {k: v["key"] for k, v in Run.load(done.out).record["steps"].items()}
     more = done.job.model_copy(update={"budget": "area=30%"})
-    assert select.run(more, done.out).worked
+    assert more.run(done.out).worked
     new = {k: v["key"] for k, v in Run.load(done.out).record["steps"].items()}
     assert {name for name in new if new[name] != kept.get(name)} == {"select"}
     found = summary(done.out)
     assert 0.26 < found["obr"] <= 0.3
-    select.run(done.job, done.out)
+    done.job.run(done.out)
     assert files(done.out) == before
 
 
@@ -344,9 +348,9 @@ def test_a_killed_run_goes_on_to_the_same_files(done, tmp_path, monkeypatch, ste
     with monkeypatch.context() as patch:
         patch.setattr(select.results, step, killed)
         with pytest.raises(KeyboardInterrupt):
-            select.run(done.job, out)
+            done.job.run(out)
     assert "summary" not in Run.load(out).record
-    assert select.run(done.job, out).worked
+    assert done.job.run(out).worked
     assert files(out) == files(done.out)
 
 
@@ -354,7 +358,7 @@ def test_thresholds_are_nested_and_have_both_ends(done, tmp_path):
     base = done.job.model_copy(update={"budget": None})
     sets = []
     for tau in (0.0, 0.3, 0.55, 0.8, 1.0):
-        select.run(base.model_copy(update={"threshold": tau}), done.out)
+        base.model_copy(update={"threshold": tau}).run(done.out)
         found = summary(done.out)
         assert found["mode"] == "threshold"
         assert found["threshold"] == tau
@@ -369,20 +373,20 @@ def test_thresholds_are_nested_and_have_both_ends(done, tmp_path):
     assert not sets[-1]
     assert all(after <= before for before, after in itertools.pairwise(sets))
     assert json.loads((done.out / "tiles.geojson").read_text())["features"] == []
-    select.run(base.model_copy(update={"obr": 0.2}), done.out)
+    base.model_copy(update={"obr": 0.2}).run(done.out)
     found = summary(done.out)
     assert found["mode"] == "obr"
     assert found["obr"] <= 0.2 + 1e-9
     assert found["chosen"] in (9, 10)  # a tile is 2 % of the area
     assert 0 <= found["threshold"] <= 1
-    select.run(done.job, done.out)
+    done.job.run(done.out)
 
 
 def test_baselines_and_prices(done, observing, tmp_path):  # noqa: F811
     chosen = {}
     for policy in ("random", "uniform", "lr-entropy", "design", "learned"):
         job = done.job.model_copy(update={"policy": policy, "lr_cost": 0.05})
-        select.run(job, done.out)
+        job.run(done.out)
         found = summary(done.out)
         assert found["chosen"] == 6
         assert found["mocr"] == pytest.approx(found["obr"] + 0.05)
@@ -392,7 +396,7 @@ def test_baselines_and_prices(done, observing, tmp_path):  # noqa: F811
     assert len(set(chosen.values())) >= 4
     with rasterio.open(done.out / "maps/scene-00.tif") as drawn:
         assert np.isfinite(drawn.read()).all()
-    select.run(done.job, done.out)
+    done.job.run(done.out)
 
 
 def test_a_covariate_on_the_ground_and_on_the_picture(observer, tmp_path):
@@ -416,10 +420,10 @@ def test_a_covariate_on_the_ground_and_on_the_picture(observer, tmp_path):
 def test_pixel_space(observing, two, tmp_path):  # noqa: F811
     data = FileSource(two[0]).read().data
     write_cog(tmp_path / "in/a.tif", data)
-    job = select.SelectJob(
-        images=[str(tmp_path / "in")], model=str(observing.model), budget="3", device="cpu"
+    job = SelectJob(
+        images=[str(tmp_path / "in")], observer=str(observing.model), budget="3", device="cpu"
     )
-    select.run(job, tmp_path / "run")
+    job.run(tmp_path / "run")
     found = summary(tmp_path / "run")
     assert found["obr"] == pytest.approx(3 / 25)
     assert found["area"] == {"unit": "pixels", "chosen": 192.0, "all": 1600.0}
@@ -433,7 +437,7 @@ def test_pixel_space(observing, two, tmp_path):  # noqa: F811
     ]
     assert not list((tmp_path / "run").glob("tiles-native*"))
     with pytest.raises(BudgetError, match="This pool has costs in"):
-        select.run(job.model_copy(update={"budget": "area=5%"}), tmp_path / "other")
+        job.model_copy(update={"budget": "area=5%"}).run(tmp_path / "other")
 
 
 def test_nodata_leaves_the_pool(observing, two, tmp_path):  # noqa: F811
@@ -441,10 +445,10 @@ def test_nodata_leaves_the_pool(observing, two, tmp_path):  # noqa: F811
     data = source.read().data.copy()
     data[:, :, 24:] = 0
     write_cog(tmp_path / "in/a.tif", data, geobox=source.info.geobox, nodata=0)
-    job = select.SelectJob(
-        images=[str(tmp_path / "in")], model=str(observing.model), budget="20%", device="cpu"
+    job = SelectJob(
+        images=[str(tmp_path / "in")], observer=str(observing.model), budget="20%", device="cpu"
     )
-    select.run(job, tmp_path / "run")
+    job.run(tmp_path / "run")
     found = summary(tmp_path / "run")
     assert (found["tiles"], found["chosen"]) == (15, 3)
     assert found["obr"] == pytest.approx(0.2, rel=1e-3)
@@ -454,8 +458,8 @@ def test_nodata_leaves_the_pool(observing, two, tmp_path):  # noqa: F811
 
 
 def test_scenes_that_left_leave_no_pictures(done, tmp_path, two):
-    select.run(done.job, tmp_path / "run")
-    select.run(done.job.model_copy(update={"images": two[:1]}), tmp_path / "run")
+    done.job.run(tmp_path / "run")
+    done.job.model_copy(update={"images": two[:1]}).run(tmp_path / "run")
     for folder in ("maps", "thumbs"):
         assert [p.stem for p in (tmp_path / "run" / folder).iterdir()] == [Path(two[0]).stem]
 
@@ -467,7 +471,7 @@ def test_one_mode_and_policies_of_overviews():
         ({"threshold": 0.5, "policy": "random"}, "--threshold with the policy 'random'"),
     ):
         with pytest.raises(ParameterError, match=match):
-            select.SelectJob(images=["a"], model="m", **given_).mode  # noqa: B018
+            SelectJob(images=["a"], observer="m", **given_).mode  # noqa: B018
     for policy in ("sar", "oracle-gain", "semantic"):
         with pytest.raises(ParameterError, match="From overviews alone"):
             check_policy(policy, None)

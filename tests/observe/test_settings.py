@@ -6,14 +6,14 @@ import pytest
 from colour_words import register
 
 from foveate.errors import FoveateError
-from foveate.observe.settings import AUTO, TrainJob
-from foveate.observe.supervision import FORMS
+from foveate.observe.jobs import AUTO, TrainJob
+from foveate.observe.supervision import TARGETS
 
 
 @pytest.mark.parametrize(
     ("given", "said"),
     [
-        ({"size": "tny"}, "tiny"), ({"form": "krigged"}, "kriged"),
+        ({"size": "tny"}, "tiny"), ({"architecture": "krigged"}, "kriged"),
         ({"supervision": "semantics"}, "semantic"), ({"similarity": "cos"}, "similarity"),
         ({"obr": 0}, "obr"), ({"epochs": 0}, "epochs"), ({"val": 1.0}, "val"),
         ({"target_scale": "max"}, "target_scale"), ({"nonsense": 1}, "nonsense"),
@@ -25,7 +25,7 @@ def test_what_is_not_known_is_refused(given, said):
 
 
 def test_every_supervision_is_allowed():
-    for name in (AUTO, *FORMS):
+    for name in (AUTO, *TARGETS):
         assert TrainJob(pairs="PAIRS", supervision=name).supervision == name
 
 

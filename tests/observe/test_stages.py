@@ -15,14 +15,14 @@ from colour_words import colour_words
 from planted import plant, stages_of
 
 from foveate.errors import ParameterError
-from foveate.observe.networks.shape import SIZES, form_of
+from foveate.observe.jobs import TrainJob
+from foveate.observe.networks.sizes import SIZES, architecture_of
 from foveate.observe.networks.tasks import FillTask
 from foveate.observe.record import Encoder
 from foveate.observe.scoring import LabelHead
-from foveate.observe.settings import TrainJob
 from foveate.observe.stages import STRENGTHS, fill_of, scores_of
 from foveate.observe.starting import check_start
-from foveate.observe.supervision import FORMS
+from foveate.observe.supervision import TARGETS
 
 
 @pytest.fixture(scope="module")
@@ -51,7 +51,7 @@ def test_the_ridge_is_the_best_on_the_validation_scenes(world, filled):
 
 
 def test_what_makes_it_worse_is_put_back(world):
-    conv, facts = stages_of(world, fill="conv", epochs=2, lr=30.0).fill()
+    conv, facts = stages_of(world, fill="conv", epochs=2, learning_rate=30.0).fill()
     assert not facts["conv"]["kept"]
     assert facts["conv"]["before"] == pytest.approx(facts["ridge"])
     val = world.data.take(world.scenes("val"))
@@ -72,7 +72,7 @@ def test_a_predictor_is_never_worse_than_its_fill_which_stays(world, filled):
     assert facts["blocks"]["before"] >= facts["kriging"]["before"] - 1e-6
     again, _ = stages.predictor(fill, net)  # from another predictor on
     assert weights(again.fill) == weights(fill)
-    plain, facts = stages_of(world, epochs=1, form="residual").predictor(fill)
+    plain, facts = stages_of(world, epochs=1, architecture="residual").predictor(fill)
     assert plain.kriging is None
     assert "kriging" not in facts
 
@@ -115,7 +115,7 @@ def test_forms_need_evidence(world, head, labels):
     able = stages_of(material).forms()
     assert able == [
         name
-        for name, form in FORMS.items()
+        for name, form in TARGETS.items()
         if not (set(form.needs) & {"semantic", "task_delta"} and not head)
         and not ("task_delta" in form.needs and not labels)
     ]
@@ -136,7 +136,7 @@ def test_stages_repeat_to_the_bit_and_go_on_from_a_checkpoint(world, filled, tmp
     ("change", "said"),
     [
         ({"shape": SIZES["nano"]}, "has the sizes"),
-        ({"form": form_of("residual")}, "has the form"),
+        ({"form": architecture_of("residual")}, "has the form"),
         ({"conv_fill": True}, "has the fill conv"),
         ({"print": "x"}, "has the HR encoder"),
     ],
@@ -147,7 +147,7 @@ def test_what_to_start_from_is_of_the_same_make(world, change, said):
         return Encoder("colours", "", spec, "uint8")
 
     encoders = {"lr": encoder("a"), "hr": encoder("b")}
-    same = {"shape": world.shape, "form": form_of("kriged"), "conv_fill": False}
+    same = {"shape": world.shape, "form": architecture_of("kriged"), "conv_fill": False}
     job = TrainJob(pairs="PAIRS", init="OLD")
     start = SimpleNamespace(record=SimpleNamespace(**same, encoders=encoders))
     check_start(start, job, world.shape, encoders)

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from foveate.errors import DataError, ParameterError
 from foveate.observe.supervision import (
-    FORMS,
+    TARGETS,
     Scale,
     Similarity,
     captured,
@@ -158,7 +158,7 @@ def test_forms_by_hand():
     assert combine("product", u, v).tolist() == [0.5, 0]
     assert combine("task-delta", task_delta=[-1.0]).tolist() == [-1]
     assert combine("surprise", surprise=[3.0]).tolist() == [3]
-    assert all(form.source and form.title for form in FORMS.values())
+    assert all(form.source and form.title for form in TARGETS.values())
 
 
 def test_captured_is_a_share_of_all_value():

@@ -16,7 +16,7 @@ from foveate.observe.concepts import Concept
 from foveate.observe.networks.fill import Fill, solve
 from foveate.observe.scoring import LabelHead
 from foveate.observe.splits import folds_of
-from foveate.observe.supervision import FORMS
+from foveate.observe.supervision import TARGETS
 from foveate.observe.targets import Evidence, Targets, TargetSettings, crossfitted
 
 K, D, T = 3, 4, 2
@@ -80,7 +80,7 @@ def test_every_form_is_a_share_and_a_blend_gives_each_part_the_same_mean():
     train = evidence()
     targets = Targets(train, HEAD, WEIGHTS, TargetSettings())
     found = targets(train)
-    assert list(found) == targets.forms == list(FORMS)
+    assert list(found) == targets.forms == list(TARGETS)
     assert all(((v >= 0) & (v <= 1)).all() for v in found.values())
     error = np.square(train.hr - train.fill).mean(axis=(1, 2))
     gain = targets.gain(train)

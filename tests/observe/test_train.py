@@ -15,10 +15,21 @@ from planted import plant, stages_of
 from foveate.errors import DataError, StorageError
 from foveate.files import read_json, write_json
 from foveate.models.fit import fit
+from foveate.observe.jobs import TrainJob
 from foveate.observe.observer import WEIGHTS, Observer
 from foveate.observe.record import RECORD
-from foveate.observe.settings import TrainJob
-from foveate.observe.train import MODEL, SHARES, TRAINING, _captured, _key, _Work
+from foveate.observe.train import (
+    MODEL,
+    SHARES,
+    TRAINING,
+    Trainer,
+    captured_share,
+    refuse_other,
+    remove_checkpoints,
+    request_key,
+    train,
+    training_key,
+)  # fmt: skip
 from foveate.run import Run
 
 
@@ -27,36 +38,38 @@ def world():
     return plant(scenes=12, side=3)
 
 
-def work(world, run, **job):
+def trainer_of(world, run, **job):
     given = TrainJob(pairs="PAIRS", device="cpu", size="nano", epochs=2, **job)
-    return _Work(given, run, world, stages_of(world).device, None, None)
+    key = training_key(given, world, None)
+    return Trainer(world, given, stages_of(world).device, run, TRAINING, key)
 
 
 def trained(world, path, **job):
     """Train in a folder, and return the weights."""
     with Run.create(path) as run:
-        own = work(world, run, **job)
-        own.train()
-        own.observer.save(path / MODEL, {})
+        observer = train(trainer_of(world, run, **job))
+        remove_checkpoints(path)
+        observer.save(path / MODEL, {})
     return (path / MODEL / WEIGHTS).read_bytes()
 
 
 def test_what_is_captured_is_a_mean_over_shares():
     gain = np.arange(40.0)
-    assert _captured(gain, gain) == pytest.approx(
+    assert captured_share(gain, gain) == pytest.approx(
         np.mean([gain[-int(share * 40) :].sum() / gain.sum() for share in SHARES])
     )
-    assert _captured(gain, -gain) < _captured(gain, np.cos(gain)) < _captured(gain, gain)
-    assert np.isnan(_captured(np.zeros(40), gain))
+    worst, some, best = (captured_share(gain, scores) for scores in (-gain, np.cos(gain), gain))
+    assert worst < some < best
+    assert np.isnan(captured_share(np.zeros(40), gain))
 
 
 def test_the_key_is_of_all_that_every_stage_depends_on(world):
     def key(**job):
-        return _key(TrainJob(pairs="PAIRS", **job), world, None)
+        return training_key(TrainJob(pairs="PAIRS", **job), world, None)
 
     same = [
         {}, {"device": "cpu"}, {"batch_size": 2}, {"supervision": "surprise"}, {"obr": 0.3},
-        {"form": "plain"}, {"replace": True},
+        {"architecture": "plain"}, {"replace": True},
     ]  # fmt: skip
     assert len({key(**job) for job in same}) == 1
     other = [{}, {"seed": 1}, {"epochs": 3}, {"size": "nano"}, {"fill": "conv"}, {"lam": 0.5}]
@@ -64,31 +77,35 @@ def test_the_key_is_of_all_that_every_stage_depends_on(world):
 
 
 def test_another_observer_is_not_overwritten_unasked(world, tmp_path):
-    run = SimpleNamespace(path=tmp_path)
-    one = work(world, run, supervision="surprise")
-    one._refuse_other()  # nothing is there
-    write_json(tmp_path / MODEL / RECORD, {"training": {"asked": one._asked}})
-    one._refuse_other()
-    for job in ({"supervision": "structural"}, {"obr": 0.3}, {"form": "plain"}, {"seed": 4}):
-        other = work(world, run, **{"supervision": "surprise", **job})
-        with pytest.raises(StorageError, match="was trained otherwise") as raised:
-            other._refuse_other()
+    def request(**job):
+        given = TrainJob(pairs="PAIRS", **job)
+        return request_key(given, training_key(given, world, None))
+
+    one = request(supervision="surprise")
+    refuse_other(tmp_path, one, replace=False)  # nothing is there
+    write_json(tmp_path / MODEL / RECORD, {"training": {"asked": one}})
+    refuse_other(tmp_path, one, replace=False)
+    others = ({"supervision": "structural"}, {"obr": 0.3}, {"architecture": "plain"}, {"seed": 4})
+    for job in others:
+        other = request(**{"supervision": "surprise", **job})
+        with pytest.raises(StorageError, match="was trained with other options") as raised:
+            refuse_other(tmp_path, other, replace=False)
         assert "--replace" in raised.value.hint
-    work(world, run, supervision="structural", replace=True)._refuse_other()
+        refuse_other(tmp_path, other, replace=True)
 
 
 def test_supervision_without_evidence_is_refused_before_anything_is_trained(world, tmp_path):
     run = SimpleNamespace(path=tmp_path)
     for name in ("semantic", "additive", "product", "task-delta"):
         with pytest.raises(DataError, match=f"no supervision '{name}'") as raised:
-            work(world, run, supervision=name).train()
+            train(trainer_of(world, run, supervision=name))
         assert "structural, surprise" in raised.value.allowed
         assert "--concepts" in raised.value.hint
     with pytest.raises(DataError, match="--align siglip without texts"):
-        work(world, run, align="siglip").train()
+        train(trainer_of(world, run, align="siglip"))
     assert not any(tmp_path.iterdir())
-    assert work(world, run, supervision="blend")._forms() == ["surprise"]
-    assert work(world, run, supervision="auto")._forms() == ["structural", "surprise"]
+    assert trainer_of(world, run, supervision="blend").check() == ["surprise"]
+    assert trainer_of(world, run, supervision="auto").check() == ["structural", "surprise"]
 
 
 def stopping(title):
@@ -117,7 +134,7 @@ def whole(world, tmp_path_factory):
         str(job): trained(
             world, tmp_path_factory.mktemp("whole"), **{"supervision": "surprise", **job}
         )
-        for job in ({}, {"supervision": "structural"}, {"form": "residual"})
+        for job in ({}, {"supervision": "structural"}, {"architecture": "residual"})
     }
 
 
@@ -125,8 +142,9 @@ def whole(world, tmp_path_factory):
     ("title", "other"),
     [
         ("kriging", {}), ("the predictor", {}), ("the sampler", {}), ("stage II", {}),
-        ("stage II", {"supervision": "structural"}), ("the predictor", {"form": "residual"}),
-        ("stage II", {"form": "residual"}),
+        ("stage II", {"supervision": "structural"}),
+        ("the predictor", {"architecture": "residual"}),
+        ("stage II", {"architecture": "residual"}),
     ],
 )  # fmt: skip
 def test_a_stopped_training_goes_on_with_what_is_its_own(

@@ -73,9 +73,7 @@ def data(kind, n, c, rng):
     few_keys=st.booleans(),
     dtype=st.sampled_from(["i8", "u4", "i4"]),
 )
-def test_equals_brute_force(
-    kind, n, c, seed, held, few_keys, dtype
-):
+def test_equals_brute_force(kind, n, c, seed, held, few_keys, dtype):
     rng = np.random.default_rng(seed)
     counts = data(kind, n, c, rng).astype(dtype)
     counts[rng.random(n) < 0.1] = 0

@@ -16,7 +16,5 @@ from foveate.stats import Difference, verdict
         (0.1, 0.05, 0.15, 0.01, 5, "open"),
     ],
 )
-def test_the_interval_the_p_value_and_the_clusters_all_count(
-    mean, low, high, p, clusters, said
-):
+def test_the_interval_the_p_value_and_the_clusters_all_count(mean, low, high, p, clusters, said):
     assert verdict(Difference(mean, low, high, p), p, clusters) == said

@@ -1,7 +1,7 @@
 """From measures of each seed to rows of a table: means, differences, and words for them.
 
 The difference of a row to its reference is paired: the same seeds, and under each the same groups
-of test scenes, with the pseudo-values of `foveate.observe.measure`. The bootstrap draws whole
+of test scenes, with the pseudo-values of `foveate.stats.measures`. The bootstrap draws whole
 groups (the same ground under two seeds is one cluster). p-values are Holm's over all rows of the
 table.
 """
@@ -9,20 +9,20 @@ table.
 from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from foveate.observe.measure import Measure, area
 from foveate.stats import Difference, holm, paired_bootstrap, verdict
+from foveate.stats.measures import Measure, area
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from foveate.bench.cells import Cell, Row, Table, Verdict
+    from foveate.bench.conditions import Row, Table, Verdict
 
     Measures = Mapping[str, Measure]
-    Results = Sequence[Mapping[Cell, Measures | str]]
+    Results = Sequence[Mapping[Any, Measures | str]]
 
 DRAWS = 10_000  # with 2,000 no p-value stays small after Holm over 40 rows
 FEW = 20  # clusters, below which intervals are too narrow
@@ -30,7 +30,7 @@ FALLBACK = "quality"  # the leading measure where there are no labels
 
 
 @dataclass(frozen=True)
-class Found:
+class Comparison:
     """A row with its figures.
 
     Attributes:
@@ -62,13 +62,13 @@ class Found:
 
 def compare(
     table: Table, rows: Sequence[Row], results: Results, *, seed: int = 0
-) -> tuple[list[Found], str]:
+) -> tuple[list[Comparison], str]:
     """Work out the rows of a table.
 
     Args:
         table: Which.
         rows: Its rows.
-        results: For each seed, cell -> measures by name; or why it was skipped.
+        results: For each seed, condition -> measures by name; or why it was skipped.
         seed: Of the bootstrap.
 
     Returns:
@@ -103,8 +103,8 @@ def compare(
 def _of_seeds(row: Row, results: Results) -> list[Measures] | str:
     """Return the measures of a row under each seed; or why there are none."""
     kept: list[Measures] = []
-    for cells in results:
-        measured = [cells[cell] for cell in row.cells]
+    for measures in results:
+        measured = [measures[condition] for condition in row.conditions]
         reason = next((m for m in measured if isinstance(m, str)), None)
         if reason is not None:
             return reason
@@ -113,11 +113,11 @@ def _of_seeds(row: Row, results: Results) -> list[Measures] | str:
 
 
 def _joined(row: Row, measured: Sequence[Measures]) -> Measures:
-    """Return the measures of one cell; of a curve its heights and its area."""
-    if len(row.cells) == 1:
+    """Return the measures of one condition; of a curve its heights and its area."""
+    if len(row.conditions) == 1:
         return measured[0]
     name = "tiles" if all("tiles" in m for m in measured) else FALLBACK
-    shares = [cell.share for cell in row.cells]
+    shares = [condition.share for condition in row.conditions]
     found = {f"@{s:g}": m[name] for s, m in zip(shares, measured, strict=True)}
     found["area"] = area([m[name] for m in measured], shares)
     if all("captured" in m for m in measured):
@@ -125,13 +125,13 @@ def _joined(row: Row, measured: Sequence[Measures]) -> Measures:
     return found
 
 
-def _row(row: Row, measured: list[Measures] | str) -> Found:
+def _row(row: Row, measured: list[Measures] | str) -> Comparison:
     if isinstance(measured, str):
-        return Found(row.label, row.block, skipped=measured)
+        return Comparison(row.label, row.block, skipped=measured)
     names = [name for name in measured[0] if all(name in m for m in measured)]
     values = {name: np.array([m[name].value for m in measured]) for name in names}
     values = {name: v[np.isfinite(v)] for name, v in values.items() if np.isfinite(v).any()}
-    return Found(
+    return Comparison(
         row.label, row.block,
         means={name: float(v.mean()) for name, v in values.items()},
         sds={name: float(v.std(ddof=1)) if v.size > 1 else 0.0 for name, v in values.items()},
@@ -160,7 +160,7 @@ def _difference(
     return paired_bootstrap(*pair, draws=DRAWS, seed=seed), count
 
 
-def _judged(rows: list[Found]) -> list[Found]:
+def _judged(rows: list[Comparison]) -> list[Comparison]:
     """Return the rows with Holm's p-values and words."""
     compared = [(i, row.difference) for i, row in enumerate(rows) if row.difference is not None]
     adjusted = holm([difference.p for _, difference in compared]).tolist()

@@ -9,16 +9,15 @@ from typing import TYPE_CHECKING, Any
 
 from foveate.bench.compare import FEW
 from foveate.files import write_bytes, write_json
-from foveate.report.words.bench import Claim, claimed
+from foveate.report.words import bench as words
 from foveate.stats import FEWEST
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
 
-    from foveate.bench.cells import Line, Table
-    from foveate.bench.compare import Found
-    from foveate.bench.settings import BenchJob
+    from foveate.bench.compare import Comparison
+    from foveate.bench.conditions import Claim, Table
 
 TITLES = {
     "tiles": "tile mAP", "unseen": "unseen tile mAP", "regions": "region mAP",
@@ -47,13 +46,13 @@ _HOW = (
 
 
 def content(
-    job: BenchJob, table: Table, lead: str, rows: Sequence[Found], *,
-    lines: Sequence[Line], split: dict[str, int],
+    table: Table, lead: str, rows: Sequence[Comparison], *, name: str, seeds: int, obr: float,
+    lines: Sequence[Claim], split: dict[str, int],
 ) -> dict[str, Any]:  # fmt: skip
     """Return a table JSON-ready, with all that a reader has to know of it."""
     clusters = max((row.clusters for row in rows), default=0)
     how = _HOW.format(
-        seeds=f"{job.seeds} seed{'s' if job.seeds > 1 else ''}", lead=TITLES.get(lead, lead),
+        seeds=f"{seeds} seed{'s' if seeds > 1 else ''}", lead=TITLES.get(lead, lead),
         clusters=f"{clusters} of them",
     )  # fmt: skip
     cautions = _cautions(clusters)
@@ -61,14 +60,19 @@ def content(
     if split["scenes"] < TOP:
         how += f" With {split['scenes']} test scenes mAP@{TOP} and more is that of the whole list."
     return {
-        "table": job.table, "title": table.title, "lead": lead, "columns": list(table.columns),
+        "table": name, "title": table.title, "lead": lead, "columns": list(table.columns),
         "titles": {name: TITLES.get(name, name) for name in (*table.columns, lead)},
-        "seeds": job.seeds, "obr": job.obr, "test": split, "clusters": clusters,
+        "seeds": seeds, "obr": obr, "test": split, "clusters": clusters,
         "note": table.note, "how": how, "cautions": cautions,
         "rows": [asdict(row) for row in rows if not row.skipped],
         "left_out": {row.label: row.skipped for row in rows if row.skipped},
         "says": [asdict(line) for line in lines],
     }  # fmt: skip
+
+
+def save_table(root: Path, name: str, found: dict[str, Any]) -> list[str]:
+    """Write a table into a run, and return the files."""
+    return [str(file.relative_to(root)) for file in write(root / "tables", name, found)]
 
 
 def write(folder: Path, name: str, found: dict[str, Any]) -> list[Path]:
@@ -99,7 +103,8 @@ def markdown(found: dict[str, Any]) -> str:
         lines += ["", found["note"]]
     if found["left_out"]:
         lines += ["", *(f"Left out: {label}: {why}" for label, why in found["left_out"].items())]
-    lines += ["", "What it says:", "", *(f"- {claimed(Claim(**line))}" for line in found["says"])]
+    claims = [words.claimed(words.Claim(**claim)) for claim in found["says"]]
+    lines += ["", "What it says:", "", *(f"- {claim}" for claim in claims)]
     return "\n".join(lines) + "\n"
 
 

@@ -1,12 +1,11 @@
-"""The part of the demo that observes: pairs of a small world, an observer, a scene to buy for."""
+"""The part of the demo that observes: pairs of a small world, an observer, a scene to acquire tiles for."""
 
 from __future__ import annotations
 
 import json
 from dataclasses import asdict
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from foveate import observe
 from foveate.files import read_json
 from foveate.observe import CompleteJob, PrepareJob, SelectJob, TrainJob
 from foveate.raster import write_cog
@@ -24,7 +23,9 @@ CONCEPTS = (
 )  # fmt: skip
 BUDGET = "12%"
 _SCENES, _SIDE, _TILES, _RATIO = 35, 480, 8, 10  # of the world that is learnt from
-_WIDE = 960  # side in pixels of the scene to buy for: its grid has twice as many tiles a side
+_WIDE = (
+    960  # side in pixels of the scene to acquire tiles for: its grid has twice as many tiles a side
+)
 
 
 def run_observe(
@@ -44,45 +45,35 @@ def run_observe(
     """
     root = folder / "observe-world"
     draw_once(root, _spec(_SCENES, _SIDE, seed + 20), progress)
-    pairs, model = folder / "pairs", folder / "observer"
-    observe.run(
-        PrepareJob(
-            images=[str(root / "images")], masks=[str(root / "masks")],
-            classes=str(root / "classes.yaml"), objects=str(root / "objects.geojson"),
-            concepts=[{"name": name} for name in CONCEPTS], tiles=(_TILES, _TILES), ratio=_RATIO,
-        ),
-        pairs, command=command, progress=progress,
+    pairs, observer = folder / "pairs", folder / "observer"
+    PrepareJob(
+        images=[str(root / "images")], masks=[str(root / "masks")],
+        classes=str(root / "classes.yaml"), objects=str(root / "objects.geojson"),
+        concepts=[{"name": name} for name in CONCEPTS], tiles=(_TILES, _TILES), ratio=_RATIO,
+    ).run(pairs, command=command, progress=progress)  # fmt: skip
+    shared: Any = {"command": command, "report": write_report, "progress": progress}
+    trained = TrainJob(pairs=str(pairs), size="nano", seed=seed).run(observer, **shared)
+    overview, acquired = _unseen(folder, seed, progress)
+    select = SelectJob(images=[str(overview)], observer=str(observer), budget=BUDGET, seed=seed)
+    chosen = select.run(folder / "observe", **shared)
+    complete = CompleteJob(
+        selection=str(folder / "observe"), observer=str(observer), tiles=[str(acquired)],
+        only_chosen=True,
     )  # fmt: skip
-    trained = observe.run(
-        TrainJob(pairs=str(pairs), size="nano", seed=seed), model, command=command,
-        report=write_report, progress=progress,
-    )  # fmt: skip
-    overview, bought = _unseen(folder, seed, progress)
-    chosen = observe.run(
-        SelectJob(images=[str(overview)], model=str(model), budget=BUDGET, seed=seed),
-        folder / "observe", command=command, report=write_report, progress=progress,
-    )  # fmt: skip
-    observe.run(
-        CompleteJob(
-            run=str(folder / "observe"), model=str(model), tiles=[str(bought)], only_chosen=True
-        ),
-        folder / "completed", command=command, report=write_report, progress=progress,
-    )  # fmt: skip
+    complete.run(folder / "completed", **shared)
     return trained, chosen
 
 
 def _unseen(folder: Path, seed: int, progress: ProgressFn | None) -> tuple[Path, Path]:
     """Return the overview of a scene that nothing was learnt from, and its high resolution."""
-    bought = folder / f"bought-{seed}.tif"
-    if not bought.exists():
+    acquired = folder / f"acquired-{seed}.tif"
+    if not acquired.exists():
         scene = make_scene(_spec(1, _WIDE, seed + 40), 3)
-        write_cog(bought, scene.image, geobox=scene.geobox, nodata=0)
+        write_cog(acquired, scene.image, geobox=scene.geobox, nodata=0)
     single = folder / f"overview-{seed}"
-    observe.run(
-        PrepareJob(images=[str(bought)], tiles=(2 * _TILES, 2 * _TILES), ratio=_RATIO), single,
-        progress=progress,
-    )  # fmt: skip
-    return single / "overviews" / f"{bought.stem}.tif", bought
+    prepare = PrepareJob(images=[str(acquired)], tiles=(2 * _TILES, 2 * _TILES), ratio=_RATIO)
+    prepare.run(single, progress=progress)
+    return single / "overviews" / f"{acquired.stem}.tif", acquired
 
 
 def draw_once(root: Path, spec: WorldSpec, progress: ProgressFn | None) -> None:

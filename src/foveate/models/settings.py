@@ -93,6 +93,3 @@ class ClassJob(ModelJob):
         if isinstance(self.labels, str):
             return labels_from(Path(self.labels))
         return labels_of(self.labels) if self.labels else None
-
-
-EncodeSettings, ClassSettings = ModelJob, ClassJob  # TEMPORARY

@@ -1,27 +1,37 @@
 """`observe`: which high-resolution tiles to acquire, seeing only the low-resolution overview.
 
-Cost-aware cross-scale observation: a sampler says from the overview what each tile is worth, and a
-predictor completes the scene in latent space from the few tiles that were bought.
+Cost-aware cross-scale observation: a sampler scores from the overview what each tile is worth, and
+a predictor completes the scene in latent space from the tiles that were acquired.
+
+Names are imported when they are first used (PEP 562): ``import foveate.observe`` loads no torch.
 """
 
-from foveate.observe.complete import CompleteJob
-from foveate.observe.concepts import Concept, concepts_from
-from foveate.observe.job import run
-from foveate.observe.methods import POLICIES, Policy, rank_tiles
-from foveate.observe.observer import Observer
-from foveate.observe.pairs import Pairs, open_pairs
-from foveate.observe.prepare import PrepareJob
-from foveate.observe.ranking import rank
-from foveate.observe.select_settings import SelectJob
-from foveate.observe.settings import TrainJob
-from foveate.observe.simulate import simulate
+from __future__ import annotations
 
-load = Observer.load
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from foveate.observe.concepts import Concept, concepts_from
+    from foveate.observe.jobs import CompleteJob, EstimateJob, PrepareJob, SelectJob, TrainJob
+    from foveate.observe.methods import POLICIES, Policy, rank_tiles
+    from foveate.observe.observer import Observer
+    from foveate.observe.pairs import Pairs, open_pairs
+    from foveate.observe.ranking import rank
+    from foveate.observe.simulate import simulate
+
+_HOME = {
+    "POLICIES": "methods", "CompleteJob": "jobs", "Concept": "concepts", "EstimateJob": "jobs",
+    "Observer": "observer", "Pairs": "pairs", "Policy": "methods", "PrepareJob": "jobs",
+    "SelectJob": "jobs", "TrainJob": "jobs", "concepts_from": "concepts", "open_pairs": "pairs",
+    "rank": "ranking", "rank_tiles": "methods", "simulate": "simulate",
+}  # fmt: skip
 
 __all__ = [
     "POLICIES",
     "CompleteJob",
     "Concept",
+    "EstimateJob",
     "Observer",
     "Pairs",
     "Policy",
@@ -33,6 +43,17 @@ __all__ = [
     "open_pairs",
     "rank",
     "rank_tiles",
-    "run",
     "simulate",
 ]
+
+
+def __getattr__(name: str) -> Any:
+    if name == "load":
+        return importlib.import_module("foveate.observe.observer").Observer.load
+    if name not in _HOME:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(importlib.import_module(f"foveate.observe.{_HOME[name]}"), name)
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

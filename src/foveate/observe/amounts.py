@@ -13,9 +13,9 @@ import numpy as np
 from foveate.errors import DataError, ParameterError
 from foveate.models.heads.base import same_name
 from foveate.observe._check import choose
+from foveate.observe.jobs import PrepareJob
 from foveate.observe.labels import nowhere, present
 from foveate.observe.objects import read_objects
-from foveate.observe.prepare import PrepareJob
 from foveate.pool.antimeridian import middles as middles_of
 from foveate.pool.names import Names
 from foveate.registry import suggest
@@ -125,7 +125,7 @@ def objects_of(path: str | Path) -> Objects | None:
     Raises:
         DataError: There are no pairs, or the file is gone.
     """
-    job = PrepareJob(**Run.load(path).record["job"])
+    job = PrepareJob.stored(Run.load(path).record)
     return read_objects(job.objects) if job.objects else None
 
 
@@ -138,7 +138,7 @@ def _areas(pool: Pool, concept: Concept) -> Callable[[NDArray[np.int64]], NDArra
         raise DataError(
             f"no mask has a class of the concept {concept.name!r}",
             "Areas are told by masks. " + (f"Classes: {', '.join(names)}." if names else ""),
-            "--of count for objects, --of tiles for either",
+            "--quantity count for objects, --quantity tiles for either",
         )
 
     def look(rows: NDArray[np.int64]) -> NDArray[np.float64]:
@@ -162,7 +162,7 @@ def _counts(
         raise DataError(
             f"no object is of a kind of the concept {concept.name!r}",
             f"Numbers are told by objects. Kinds: {kinds}.",
-            "--of area for masks, --of tiles for either",
+            "--quantity area for masks, --quantity tiles for either",
         )
     tile = middles(pool, objects)[own]
     held = np.bincount(tile[tile >= 0], minlength=len(pool)).astype(np.float64)

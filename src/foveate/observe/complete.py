@@ -1,4 +1,4 @@
-"""The completion job: whole scenes of HR features from overviews and the tiles that were bought.
+"""Completion: whole scenes of HR features from overviews and the tiles that were bought.
 
 Scene by scene: the LR tokens that the selection kept, the HR of the tiles that there is, one pass
 of the predictor. What was observed comes back as it is; the rest is completed, with a doubt.
@@ -15,22 +15,15 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from functools import cached_property
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from pydantic import Field, field_validator
 
-from foveate.errors import ParameterError
 from foveate.files import digest, fingerprint, read_parquet, write_bytes, write_parquet
 from foveate.observe import dense
-from foveate.observe.bought import Bought, find_bought
 from foveate.observe.completed import COMPLETED, CONCEPTS, NAME
-from foveate.observe.completion import HighTokens, check_like, in_blocks, weights_print
-from foveate.observe.observer import Observer
+from foveate.observe.completion import HighTokens, in_blocks, weights_print
 from foveate.observe.select_results import save_thumbs
-from foveate.observe.selected import load_selected, open_selected
-from foveate.pool.settings import JobSettings
 from foveate.pool.store import FILES
 from foveate.progress import Meter
 from foveate.raster import write_cog
@@ -38,11 +31,11 @@ from foveate.run import Run
 from foveate.run.shards import ShardStore, step_name, to_half
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from numpy.typing import NDArray
     from odc.geo.geobox import GeoBox
 
+    from foveate.observe.bought import Bought
+    from foveate.observe.observer import Observer
     from foveate.observe.selected import Selected
     from foveate.progress import ProgressFn
 
@@ -51,97 +44,27 @@ _AXES = 3
 _NAMED = 20  # missing tiles in the summary
 
 
-class CompleteJob(JobSettings):
-    """Everything that completed scenes depend on; stored in ``run.json``.
-
-    Paths are kept absolute, so that the run goes on from any folder.
+@dataclass(eq=False)
+class Completion:
+    """Completes the scenes of a selection, into a run.
 
     Attributes:
-        run: Run of `foveate observe select`.
-        model: Trained observer; the one that has selected when None.
-        tiles: Folders and files of high resolution; empty: nothing is observed.
-        only_chosen: Whether tiles that were not chosen stay unobserved, though there is HR of them:
-            for a trial on pairs.
-        bands: 1-based bands of the high resolution, in the order of the training; empty for those
-            of the training.
+        run: Open for writing.
+        selected: The selection.
+        observer: Trained observer.
+        bought: High resolution of tiles.
+        bands: Of the high resolution, in the order of the training.
         batch_size: Tiles per call of the HR encoder.
         device: Of encoder and networks.
     """
 
-    selection: str
-    model: str | None = None
-    tiles: list[str] = Field([])
-    only_chosen: bool = False
-    bands: list[int] = Field([])
-    batch_size: int = Field(32, ge=1)
-    device: str = "auto"
-
-    @field_validator("selection", "model")
-    @classmethod
-    def _absolute(cls, path: str | None) -> str | None:
-        return None if path is None else str(Path(path).absolute())
-
-    @field_validator("tiles")
-    @classmethod
-    def _all_absolute(cls, paths: list[str]) -> list[str]:
-        return [str(Path(path).absolute()) for path in paths]
-
-
-def run(
-    job: CompleteJob,
-    out: str | Path,
-    *,
-    command: str = "",
-    report: Callable[[Path], Path] | None = None,
-    progress: ProgressFn | None = None,
-) -> Run:
-    """Do the job.
-
-    Args:
-        job: What to do.
-        out: Run directory: new, empty, or an earlier run to go on with. Where more tiles have been
-            bought since, only their scenes are completed again.
-        command: The command that repeats the job, for the record.
-        report: Draws a page of the run directory into it and returns the file.
-        progress: Called with ticks.
-
-    Returns:
-        The closed run; ``run.worked`` says whether anything was done.
-
-    Raises:
-        FoveateError: Anything that is wrong with the input, before anything is written.
-    """
-    root, _, chosen = open_selected(job.selection)
-    if Path(out).resolve() == root.resolve():
-        raise ParameterError(
-            f"--out {str(out)!r} is the run that is completed",
-            "Completed scenes are a run of their own.",
-            "Choose another --out.",
-        )
-    observer = Observer.load(job.model or chosen.model, device=job.device)
-    selected = load_selected(root, observer)
-    bought = find_bought(job.tiles, selected) if job.tiles else Bought()
-    if job.only_chosen:
-        bought = bought.of(np.flatnonzero(selected.chosen))
-    check_like(observer, bought, job.bands)
-    with Run.create(out, job=job.model_dump(mode="json"), command=command) as opened:
-        work = _Work(job, opened, selected, observer, bought)
-        work.complete(progress)
-        opened.describe(summary=work.summary())
-        if report is not None:
-            opened.draw("report", lambda: [str(report(opened.path).relative_to(opened.path))])
-    return opened
-
-
-@dataclass(eq=False)
-class _Work:
-    """The job in progress."""
-
-    job: CompleteJob
     run: Run
     selected: Selected
     observer: Observer
     bought: Bought
+    bands: list[int]
+    batch_size: int
+    device: str
 
     def complete(self, progress: ProgressFn | None) -> None:
         """Complete all scenes, and join their tables."""
@@ -158,7 +81,7 @@ class _Work:
             Run.create(selected.path) as kept,
             Meter(progress, "completing scenes", len(self._scenes)) as meter,
         ):
-            for number, lr in selected.tokens(self.observer, kept, self.job.device):
+            for number, lr in selected.tokens(self.observer, kept, self.device):
                 opened.do(
                     f"complete {selected.name(number)}", self._key(number),
                     lambda number=number, lr=lr: self._scene(number, lr),
@@ -179,7 +102,7 @@ class _Work:
         """Hash of everything that a completed scene depends on."""
         info = self.selected.target.overviews[number].source.info
         overview = [info.fingerprint, info.nodata, self.selected.job.bands]
-        shown = [self.job.bands, self._prints(self.selected.rows(number))]
+        shown = [self.bands, self._prints(self.selected.rows(number))]
         return digest([self.store.key, overview, shown])
 
     @cached_property
@@ -227,8 +150,8 @@ class _Work:
         seen = np.zeros(shape, bool)
         hr = np.zeros((*shape, side * side, observer.record.shape.hr_dim), np.float32)
         reader = HighTokens(
-            observer, self.bought, selected.ids, self.job.bands, selected.job.min_valid,
-            self.job.batch_size, self.job.device,
+            observer, self.bought, selected.ids, self.bands, selected.job.min_valid,
+            self.batch_size, self.device,
         )  # fmt: skip
         for row, found in reader.read(rows.tolist()):
             down, across = selected.place[row, 1:].tolist()

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
     from foveate.observe.concepts import Concept
     from foveate.observe.material import Material
-    from foveate.observe.networks.shape import Shape
+    from foveate.observe.networks.sizes import Shape
 
 STRENGTH = 0.1  # C of the student, as that of the classifiers from labels
 _LEAST = 1e-6  # a share below which the HR model says the same of all tiles

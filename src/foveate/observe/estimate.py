@@ -20,6 +20,7 @@ import numpy as np
 
 from foveate.errors import DataError, ParameterError
 from foveate.observe._check import finite
+from foveate.observe.jobs import FLOOR
 from foveate.seeds import rng
 from foveate.stats.sampling import (
     Estimate,
@@ -34,7 +35,6 @@ if TYPE_CHECKING:
 
     from numpy.typing import ArrayLike, NDArray
 
-FLOOR = 0.3  # of the probability of an even draw
 _LEAST = 2  # tiles that tell a variance
 
 

@@ -8,53 +8,25 @@ of them is written for a person who finds out, and whose answers give the estima
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass
-from typing import TYPE_CHECKING, Any, Literal
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from pydantic import Field
 
 from foveate.budget import Budget
 from foveate.errors import DataError, ParameterError
 from foveate.observe.amounts import amounts, ground, known, objects_of, unit_of
 from foveate.observe.covariates import tile_means
-from foveate.observe.estimate import FLOOR, Design, compare, design
+from foveate.observe.estimate import Design, compare, design
 from foveate.observe.pairs import open_pairs
-from foveate.pool.settings import JobSettings
 from foveate.run import Run
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
+    from foveate.observe.jobs import EstimateJob
     from foveate.observe.pairs import Pairs
     from foveate.progress import ProgressFn
-
-
-class EstimateJob(JobSettings):
-    """What is to be estimated, and how tiles are drawn for it.
-
-    Attributes:
-        pairs: Folder of pairs that `foveate observe prepare` wrote.
-        what: Name of a concept.
-        of: "area" (by masks), "tiles" that show it, or "count" of things (by objects).
-        budget: Tiles to draw: "5%", "200".
-        confidence: Of the interval, 0 to 1.
-        model: Folder of a trained observer that says where to look, or None.
-        covariate: Georeferenced raster that says it instead, or None.
-        floor: Smallest probability, as a share of that of an even draw.
-        seed: Of the draw.
-        device: Of the model.
-    """
-
-    pairs: str
-    what: str = Field(min_length=1)
-    of: Literal["area", "tiles", "count"] = "area"
-    budget: str = "5%"
-    confidence: float = Field(0.95, gt=0, lt=1)
-    model: str | None = None
-    covariate: str | None = None
-    floor: float = Field(FLOOR, gt=0, le=1)
-    seed: int = Field(0, ge=0)
-    device: str = "auto"
 
 
 @dataclass(frozen=True, eq=False)
@@ -105,17 +77,17 @@ def draw_tiles(job: EstimateJob, *, labelled: bool, progress: ProgressFn | None 
         BudgetError: The budget is none of tiles.
         DataError: No tile has labels, or the input does not fit.
     """
-    if job.model is not None and job.covariate is not None:
+    if job.observer is not None and job.covariate is not None:
         raise ParameterError(
-            "a model and a covariate", "One of them says where to look.", "Leave one out."
+            "an observer and a covariate", "One of them says where to look.", "Leave one out."
         )
     pairs = open_pairs(job.pairs)
     frame = np.arange(len(pairs))
     if labelled:
-        frame = np.flatnonzero(known(pairs, job.what, job.of))
+        frame = np.flatnonzero(known(pairs, job.concept, job.quantity))
         if not frame.size:
             raise DataError(
-                f"no tile has labels that tell {job.what!r}",
+                f"no tile has labels that tell {job.concept!r}",
                 "The estimate takes what drawn tiles hold from the labels of the pairs.",
                 "Write a plan for somebody who finds out: --plan FILE, then --answers CSV.",
             )
@@ -125,7 +97,7 @@ def draw_tiles(job: EstimateJob, *, labelled: bool, progress: ProgressFn | None 
         size[frame], min(count, frame.size), expected=None if expected is None else expected[frame],
         floor=job.floor,
     )  # fmt: skip
-    by = "model" if job.model else "covariate" if job.covariate else "nothing"
+    by = "model" if job.observer else "covariate" if job.covariate else "nothing"
     return Drawn(job, pairs, frame, plan, plan.draw(job.seed), by, int(uncovered[frame].sum()))
 
 
@@ -146,8 +118,8 @@ def from_labels(drawn: Drawn, *, repeats: int = 0) -> dict[str, Any]:
     if repeats < 0:
         raise ParameterError(f"{repeats} repeats", "0 or more.", "--repeats 200")
     job, pairs = drawn.job, drawn.pairs
-    objects = objects_of(job.pairs) if job.of == "count" else None
-    look = amounts(pairs, job.what, job.of, objects=objects)
+    objects = objects_of(job.pairs) if job.quantity == "count" else None
+    look = amounts(pairs, job.concept, job.quantity, objects=objects)
     found = summary(drawn, look(drawn.tiles))
     truth = look(drawn.frame)
     found["truth"] = float(truth.sum())
@@ -172,9 +144,9 @@ def summary(drawn: Drawn, values: NDArray[np.float64]) -> dict[str, Any]:
     pool = drawn.pairs.pool
     # There cannot be less than nothing, whatever the interval of a symmetric law says.
     return {
-        "what": job.what,
-        "of": job.of,
-        "unit": unit_of(pool, job.of),
+        "what": job.concept,
+        "of": job.quantity,
+        "unit": unit_of(pool, job.quantity),
         "estimate": {**asdict(found), "low": max(0.0, found.low)},
         "confidence": job.confidence,
         "drawn": int(drawn.rows.size),
@@ -195,16 +167,16 @@ def _sizes(
     job: EstimateJob, pairs: Pairs, progress: ProgressFn | None
 ) -> tuple[NDArray[np.float64], NDArray[np.float64] | None, NDArray[np.bool_]]:
     """Return sizes, what is expected, and which tiles the covariate does not reach, (n,) each."""
-    here = ground(pairs.pool) if job.of == "area" else np.ones(len(pairs))
+    here = ground(pairs.pool) if job.quantity == "area" else np.ones(len(pairs))
     reached = np.zeros(len(pairs), bool)
-    if job.model is not None:
+    if job.observer is not None:
         from foveate.observe.observer import Observer
         from foveate.observe.told import lr_probabilities
 
-        observer = Observer.load(job.model, device=job.device)
+        observer = Observer.load(job.observer, device=job.device)
         with Run.create(job.pairs) as store:
             p = lr_probabilities(
-                observer, pairs, job.what, run=store, device=job.device, progress=progress
+                observer, pairs, job.concept, run=store, device=job.device, progress=progress
             )
         # A tile holds something with probability p: the mean of the square is in proportion to p.
         return np.sqrt(p) * here, p * here, reached
@@ -221,3 +193,48 @@ def _sizes(
         amount = np.where(missing, np.nanmean(amount), amount) * here
         return amount, amount, missing
     return here, here, reached
+
+
+def estimate_totals(
+    job: EstimateJob, *, repeats: int = 0, plan: str | Path | None = None,
+    answers: str | Path | None = None, progress: ProgressFn | None = None,
+) -> dict[str, Any]:  # fmt: skip
+    """Draw tiles, then write a plan of them, or estimate from answers or from labels.
+
+    Args:
+        job: What to estimate, and how to draw.
+        repeats: Draws to compare with the truth, and with even draws; 0 for none.
+        plan: File for the drawn tiles, .csv or .geojson, for a person who finds out; or None.
+        answers: CSV of what was found on them: tile_id, value; or None for the labels.
+        progress: Called with ticks.
+
+    Returns:
+        See `summary`; of a plan "plan", "drawn", "tiles", "by", "uncovered" and "job".
+
+    Raises:
+        FoveateError: Options that exclude each other, or anything that is wrong with the input.
+    """
+    from foveate.observe.fieldwork import read_answers, write_plan
+
+    if plan is not None and answers is not None:
+        raise ParameterError(
+            "a plan and answers to it",
+            "The plan is written first, and answered later.",
+            "Leave out --plan; the other options and the seed stay as they were.",
+        )
+    if repeats and (plan or answers):
+        raise ParameterError(
+            f"--repeats {repeats} with {'a plan' if plan else 'answers'}",
+            "Draws are repeated where labels tell what all tiles hold.",
+            "Leave out --repeats.",
+        )
+    drawn = draw_tiles(job, labelled=not (plan or answers), progress=progress)
+    if plan is not None:
+        write_plan(drawn, Path(plan))
+        return {
+            "plan": str(plan), "drawn": len(drawn.rows), "tiles": len(drawn.frame),
+            "by": drawn.by, "uncovered": drawn.uncovered, "job": job.model_dump(mode="json"),
+        }  # fmt: skip
+    if answers is not None:
+        return summary(drawn, read_answers(drawn, Path(answers)))
+    return from_labels(drawn, repeats=repeats)

@@ -46,7 +46,7 @@ def write_plan(drawn: Drawn, path: str | Path) -> None:
     pool, tiles = drawn.pairs.pool, drawn.tiles
     table = pool.tiles
     assert table is not None  # noqa: S101  (pairs are cut from scenes)
-    unit = unit_of(pool, drawn.job.of)
+    unit = unit_of(pool, drawn.job.quantity)
     columns: dict[str, list[Any]] = {
         "tile_id": pool.ids[tiles].tolist(),
         "scene": table.scene[tiles].tolist(),
@@ -111,11 +111,11 @@ def read_answers(drawn: Drawn, path: str | Path) -> NDArray[np.float64]:
             "Give the options and the seed that the plan was written with.",
         )
     most = {"area": ground(drawn.pairs.pool)[drawn.tiles] * _WHOLE, "tiles": 1.0}
-    limits = np.broadcast_to(most.get(drawn.job.of, np.inf), len(ids))
+    limits = np.broadcast_to(most.get(drawn.job.quantity, np.inf), len(ids))
     values = np.empty(len(ids))
     for i, (name, pi) in enumerate(zip(ids, drawn.probabilities.tolist(), strict=True)):
         values[i], stated = found[name]
-        whole = drawn.job.of == "area" or values[i] == np.floor(values[i])
+        whole = drawn.job.quantity == "area" or values[i] == np.floor(values[i])
         if not (0 <= values[i] <= limits[i] and whole):
             raise DataError(
                 f"the value of {name!r} in {str(path)!r} is {values[i]:g}",
@@ -124,7 +124,7 @@ def read_answers(drawn: Drawn, path: str | Path) -> NDArray[np.float64]:
                     f"{unit_of(drawn.pairs.pool, 'area')}: 0 to that.",
                     "tiles": "1 where the tile shows it, else 0.",
                     "count": "A number of things: 0, 1, 2 and so on.",
-                }[drawn.job.of],
+                }[drawn.job.quantity],
             )
         if stated is not None and abs(stated - pi) > _SAME:
             raise DataError(

@@ -14,10 +14,10 @@ import numpy as np
 
 from foveate.observe import dense
 from foveate.observe.calibrate import drift, over
-from foveate.observe.measure import Measure, mean_of
-from foveate.observe.measure import area as measured_area
 from foveate.observe.supervision import captured
 from foveate.stats import holm, paired_bootstrap, verdict
+from foveate.stats.measures import Measure, mean_of
+from foveate.stats.measures import area as measured_area
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence

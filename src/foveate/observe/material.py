@@ -13,7 +13,7 @@ from foveate.models.heads.prompts import templates_from
 from foveate.models.heads.zero_shot import text_head
 from foveate.observe import dense
 from foveate.observe.labels import concept_shares, present
-from foveate.observe.networks.shape import SIZES, shape_of
+from foveate.observe.networks.sizes import SIZES, shape_of
 from foveate.observe.networks.tasks import Data
 from foveate.observe.reading import Reader
 from foveate.observe.reduce import Reduction
@@ -29,11 +29,11 @@ if TYPE_CHECKING:
     from foveate.models.base import ModelHandle
     from foveate.models.heads.base import Head
     from foveate.observe.concepts import Concept
-    from foveate.observe.networks.shape import Shape
+    from foveate.observe.jobs import TrainJob
+    from foveate.observe.networks.sizes import Shape
     from foveate.observe.observer import Observer
     from foveate.observe.pairs import Pairs
     from foveate.observe.record import Encoder
-    from foveate.observe.settings import TrainJob
     from foveate.progress import ProgressFn
 
 _STRENGTH = 0.1  # of the ridge of the fills that concepts are learnt from
@@ -184,7 +184,7 @@ def gather(
     concepts, known = _concepts(job, pairs)
     with Run.create(job.pairs) as store:
         read = Reader(job, pairs, store, progress)
-        named = SIZES[job.size]  # ty: ignore[invalid-argument-type]
+        named = SIZES[job.size]
         lr = read.overviews(named.lr_side)
         seen = read.tiles(named.hr_side)
         aims = read.target(named.hr_side)

@@ -22,7 +22,7 @@ from foveate.models.base import parse_name
 from foveate.models.device import resolve_device
 from foveate.models.extras import requires
 from foveate.models.load import load_model
-from foveate.observe.record import RECORD, Record
+from foveate.observe.record import Record, find_observer
 from foveate.observe.reduce import Reduction
 from foveate.observe.scoring import LabelHead, ToText
 
@@ -193,7 +193,7 @@ class Observer:
             raise ParameterError(
                 "a design with a predictor that has no kriging",
                 "Which tiles are alike is what its kernel says.",
-                "Train with --form kriged, or use the policy learned.",
+                "Train with --architecture kriged, or use the policy learned.",
             )
         gains = np.zeros(worth.shape)
         with torch.inference_mode():
@@ -222,7 +222,7 @@ class Observer:
             raise DataError(
                 "this observer has no model that reads texts",
                 "It was trained without one.",
-                "Train it with --text MODEL.",
+                "Train it with --text-model MODEL.",
             )
         weights = str(Path(self.folder) / encoder.weights) if encoder.weights else None
         # Pictures have a range of their own; values of a sensor are read as they were in training.
@@ -291,7 +291,7 @@ class Observer:
         from foveate.models.weights import put_state, read_state
         from foveate.observe.networks.tasks import new_predictor, new_sampler
 
-        folder = find(path)
+        folder = find_observer(path)
         record = Record.read(folder)
         state = read_state(folder / WEIGHTS)
         sampler = new_sampler(record.shape, 0)
@@ -322,23 +322,6 @@ class Observer:
             else None,
             folder=str(folder),
         )  # fmt: skip
-
-
-def find(path: str | Path) -> Path:
-    """Return the folder of a trained observer: the one given, or "model" in it.
-
-    Raises:
-        DataError: There is none.
-    """
-    for folder in (Path(path), Path(path) / "model"):
-        if (folder / RECORD).is_file():
-            return folder
-    raise DataError(
-        f"{str(path)!r} holds no trained observer",
-        f"That is a folder with {RECORD}, as 'foveate observe train ... --out MODEL' writes it.",
-        "Give the folder that --out named. A training that was stopped goes on with the same "
-        "command.",
-    )
 
 
 def _beside(name: str, folder: Path, called: str = "") -> str:

@@ -10,25 +10,27 @@ from foveate.observe.simulate import low_shape
 from foveate.pool.folder import open_pool
 from foveate.pool.notes import warn
 from foveate.pool.pairing import need_partners
-from foveate.pool.step import opened_pool
 from foveate.raster import check_ground
 
 if TYPE_CHECKING:
     from collections.abc import Container
 
-    from foveate.observe.prepare import PrepareJob
     from foveate.pool import Pool, Scene
 
 _SIDE = 8  # pixels: a smaller tile shows nothing that the overview does not
 
 
 def open_headers(
-    job: PrepareJob, only: Container[str] | None = None
-) -> tuple[Pool, tuple[Scene, ...]]:
-    """Open scenes and real overviews, headers only, and check that they fit.
+    pool: Pool, tiles: tuple[int, int], lr: list[str], ratio: float,
+    only: Container[str] | None = None,
+) -> tuple[Pool, tuple[Scene, ...]]:  # fmt: skip
+    """Open real overviews, headers only, and check that scenes and overviews can be cut.
 
     Args:
-        job: Which ones.
+        pool: The scenes, headers only.
+        tiles: Rows and columns of each scene.
+        lr: Paths of real overviews; empty where they are simulated.
+        ratio: Of the simulated overviews.
         only: Scene ids to keep; all when None.
 
     Returns:
@@ -40,33 +42,32 @@ def open_headers(
             bands.
         ParameterError: Tiles that are too small in the scene or in its overview.
     """
-    pool = opened_pool(job, split=job.tiles)
     if only is not None:
         pool = replace(pool, scenes=tuple(s for s in pool.scenes if s.scene_id in only))
     real: tuple[Scene, ...] = ()
-    if job.lr:
-        found = {s.scene_id: s for s in open_pool(job.lr, split=(1, 1), measure=False).scenes}
+    if lr:
+        found = {s.scene_id: s for s in open_pool(lr, split=(1, 1), measure=False).scenes}
         warn(need_partners([scene.scene_id for scene in pool.scenes], found, "overview"))
         real = tuple(found[scene.scene_id] for scene in pool.scenes)
     for number, scene in enumerate(pool.scenes):
-        _check_scene(job, scene, real[number] if real else None)
+        _check_scene(scene, real[number] if real else None, tiles, ratio)
     return pool, real
 
 
-def _check_scene(job: PrepareJob, scene: Scene, real: Scene | None) -> None:
+def _check_scene(scene: Scene, real: Scene | None, tiles: tuple[int, int], ratio: float) -> None:
     """Check the size of tiles, and a real overview against its scene."""
     info, name = scene.source.info, scene.scene_id
-    side = min(n // k for n, k in zip(info.shape, job.tiles, strict=True))
+    side = min(n // k for n, k in zip(info.shape, tiles, strict=True))
     if side < _SIDE:
         raise ParameterError(
-            f"{times(job.tiles)} tiles of the scene {name!r}, {times(info.shape)} pixels",
+            f"{times(tiles)} tiles of the scene {name!r}, {times(info.shape)} pixels",
             f"A tile has at least {_SIDE} x {_SIDE} pixels; these would have {side} on a side.",
             "Use fewer tiles: --tiles 4x4.",
         )
-    shape = low_shape(info.shape, job.scale) if real is None else real.source.info.shape
-    if any(n < k for n, k in zip(shape, job.tiles, strict=True)):
+    shape = low_shape(info.shape, ratio) if real is None else real.source.info.shape
+    if any(n < k for n, k in zip(shape, tiles, strict=True)):
         raise ParameterError(
-            f"{times(job.tiles)} tiles of an overview of {times(shape)} pixels, that of {name!r}",
+            f"{times(tiles)} tiles of an overview of {times(shape)} pixels, that of {name!r}",
             "A tile has at least one pixel of the overview.",
             "Use fewer tiles (--tiles 4x4)" + (", or a smaller --ratio." if real is None else "."),
         )

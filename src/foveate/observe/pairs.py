@@ -15,8 +15,10 @@ import numpy as np
 
 from foveate.errors import DataError
 from foveate.files import digest, read_parquet
+from foveate.observe.jobs import PrepareJob
 from foveate.observe.labels import present
 from foveate.pool.pool import Scene
+from foveate.pool.step import opened_pool
 from foveate.pool.store import load_pool
 from foveate.raster import FileSource, metres_per_pixel
 from foveate.run import Run
@@ -25,7 +27,6 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from foveate.observe.concepts import Concept
-    from foveate.observe.prepare import PrepareJob
     from foveate.pool import Pool
 
 _AGAIN = "Prepare the pairs again: foveate observe prepare ... --out PAIRS."
@@ -132,7 +133,7 @@ def open_pairs(path: str | Path) -> Pairs:
             changed since.
     """
     from foveate.observe.opening import open_headers
-    from foveate.observe.prepare import PAIRS, PrepareJob
+    from foveate.observe.prepare import PAIRS
 
     root = Path(path)
     record = Run.load(root).record
@@ -145,9 +146,11 @@ def open_pairs(path: str | Path) -> Pairs:
             "Pairs are what 'foveate observe prepare' writes.",
             _AGAIN,
         )
-    job = PrepareJob(**record["job"])
+    job = PrepareJob.stored(record)
     rows = {row["scene"]: row for row in table.to_pylist()}
-    headers, real = open_headers(job, only=rows)
+    headers, real = open_headers(
+        opened_pool(job, split=job.tiles), job.tiles, job.lr, job.scale, only=rows
+    )
     gone = sorted(set(rows) - {scene.scene_id for scene in headers.scenes})
     if gone:
         raise DataError(
@@ -167,7 +170,7 @@ def open_pairs(path: str | Path) -> Pairs:
         _check_print(row, "lr", source.info.fingerprint)
     concepts, shares = job.stated_concepts(), None
     if job.labelled:
-        concepts, shares = _labels(root, pool, job)
+        concepts, shares = _labels(root, pool, job.stated_concepts())
     return Pairs(
         pool=pool,
         overviews=tuple(overviews),
@@ -189,7 +192,7 @@ def _check_print(row: dict[str, Any], part: str, found: str | None) -> None:
 
 
 def _labels(
-    root: Path, pool: Pool, job: PrepareJob
+    root: Path, pool: Pool, stated: tuple[Concept, ...]
 ) -> tuple[tuple[Concept, ...], NDArray[np.float32]]:
     """Return the K concepts, and (n, K) the share of each tile that shows them."""
     from foveate.observe.prepare import LABELS, labelled_concepts
@@ -201,6 +204,6 @@ def _labels(
             "The labels are those of the pairs.",
             _AGAIN,
         )
-    concepts = labelled_concepts(job, table)
+    concepts = labelled_concepts(stated, table)
     columns = [table[concept.name].to_numpy() for concept in concepts]
     return concepts, np.stack(columns, axis=1).astype(np.float32)

@@ -18,8 +18,8 @@ if TYPE_CHECKING:
 
     from foveate.models.base import ModelHandle
     from foveate.observe.features import Seen
+    from foveate.observe.jobs import Role, TrainJob
     from foveate.observe.pairs import Pairs
-    from foveate.observe.settings import Role, TrainJob
     from foveate.progress import ProgressFn
     from foveate.run import Run
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
 from foveate.embeddings import EncoderSpec
@@ -10,11 +11,10 @@ from foveate.errors import DataError
 from foveate.files import read_json, write_json
 from foveate.observe.calibrate import Calibration
 from foveate.observe.concepts import Concept, concepts_of
-from foveate.observe.networks.shape import Form, Shape
+from foveate.observe.networks.sizes import Architecture, Shape
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
-    from pathlib import Path
 
 FORMAT = 2  # raised when the same file comes to mean something else
 RECORD = "observer.json"
@@ -64,7 +64,7 @@ class Record:
 
     encoders: dict[str, Encoder]
     shape: Shape
-    form: Form
+    form: Architecture
     conv_fill: bool
     tiles: tuple[int, int]
     lr_tile: float
@@ -111,12 +111,29 @@ class Record:
             role: Encoder(**{**given, "spec": EncoderSpec.from_dict(given["spec"])})  # ty: ignore[invalid-argument-type]
             for role, given in encoders.items()
         }
-        rest["shape"], rest["form"] = Shape(**content["shape"]), Form(**content["form"])
+        rest["shape"], rest["form"] = Shape(**content["shape"]), Architecture(**content["form"])
         rest["concepts"] = concepts_of(content["concepts"]) if content["concepts"] else ()
         rest["calibration"] = Calibration.from_dict(content["calibration"])
         rest["tiles"] = _pair(content["tiles"])
         rest["gsd"] = None if content["gsd"] is None else _pair(content["gsd"])
         return cls(**rest)
+
+
+def find_observer(path: str | Path) -> Path:
+    """Return the folder of a trained observer: the one given, or "model" in it.
+
+    Raises:
+        DataError: There is none.
+    """
+    for folder in (Path(path), Path(path) / "model"):
+        if (folder / RECORD).is_file():
+            return folder
+    raise DataError(
+        f"{str(path)!r} holds no trained observer",
+        f"That is a folder with {RECORD}, as 'foveate observe train ... --out MODEL' writes it.",
+        "Give the folder that --out named. A training that was stopped goes on with the same "
+        "command.",
+    )
 
 
 def _pair(values: Sequence[Any]) -> tuple[Any, Any]:

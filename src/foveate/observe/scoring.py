@@ -190,7 +190,7 @@ def similarity_scores(
         raise DataError(
             "--similarity cosine of concepts that are known by labels alone",
             "Cosines are those of images and texts.",
-            "Name a model that reads texts with --text, or type --similarity logit for the scores "
-            "of the classifiers.",
+            "Name a model that reads text with --text-model, or type --similarity logit for the "
+            "scores of the classifiers.",
         )
     return head.cosines

@@ -99,7 +99,7 @@ def observer_of(scenes: Completed, model: str | None) -> Observer:
         raise DataError(
             f"the observer {observer.folder!r} did not complete {str(scenes.path)!r}",
             "Features of two observers have nothing in common.",
-            "Leave --model out, or complete the scenes with this one.",
+            "Leave --observer out, or complete the scenes with this one.",
         )
     return observer
 
@@ -167,9 +167,9 @@ def need_texts(observer: Observer, text: str) -> None:
             f"the text {text!r} for an observer that reads none",
             "It was trained without a model of images and texts"
             + (f"; from labels it has learnt: {', '.join(known)}." if known else "."),
-            f"--concept {(close or list(known))[0]}, or train it with --text MODEL."
+            f"--concept {(close or list(known))[0]}, or train it with --text-model MODEL."
             if known
-            else "Train it with --text MODEL.",
+            else "Train it with --text-model MODEL.",
         )
 
 

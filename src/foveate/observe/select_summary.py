@@ -15,7 +15,6 @@ if TYPE_CHECKING:
 
     from foveate.budget import Budget
     from foveate.observe.record import Record
-    from foveate.observe.select_settings import SelectJob
     from foveate.observe.target import Target
     from foveate.pool.pool import Pool
     from foveate.selection import Selection
@@ -26,20 +25,20 @@ def areas(pool: Pool) -> NDArray[np.float64]:
     return pool.costs()["area" if pool.georeferenced else "pixels"]
 
 
-def observed(
-    job: SelectJob, target: Target, record: Record, selection: Selection, *,
-    budget: Budget | None, threshold: float | None, expected: float | None,
+def describe_selection(
+    target: Target, record: Record, selection: Selection, *, budget: Budget | None,
+    threshold: float | None, expected: float | None, lr_cost: float = 0.0,
 ) -> dict[str, Any]:  # fmt: skip
-    """Return what a selection came to, JSON-ready.
+    """Return shares and costs of a selection, JSON-ready.
 
     Args:
-        job: The job.
         target: Tiles and overviews.
         record: The observer's.
         selection: What was chosen.
         budget: Under which budget, or None.
         threshold: Calibrated score above which tiles were chosen, or None.
         expected: Share of the area that a threshold should choose, or None.
+        lr_cost: Price of LR per area, as a share of that of HR.
     """
     area = areas(target.pool)
     chosen = area[selection.rows]
@@ -48,11 +47,8 @@ def observed(
     gsd = None if target.gsd is None else [min(target.gsd), max(target.gsd)]
     by_scene = _by_scene(target, selection, area)
     return {
-        "task": "select",
-        "mode": job.mode,
-        "policy": job.policy,
         "obr": share,
-        "mocr": _mocr(chosen, area, low, high, job.lr_cost),
+        "mocr": _mocr(chosen, area, low, high, lr_cost),
         "tiles": len(target.pool),
         "chosen": len(selection),
         "scenes": len(target.overviews),
@@ -72,7 +68,6 @@ def observed(
         "budget": None if budget is None else str(budget),
         "unspent": dict(selection.unspent),
         "supervision": record.supervision,
-        "observer": job.model,
         "trained_obr": record.obr,
         "tile": {
             "pixels": float(np.median(target.sides)),
@@ -81,7 +76,7 @@ def observed(
             else float(np.median(np.multiply(target.sides, target.gsd))),
         },
         "gsd": gsd,
-        "resolutions": {"lr": low, "hr": high, "from": source, "lr_cost": job.lr_cost},
+        "resolutions": {"lr": low, "hr": high, "from": source, "lr_cost": lr_cost},
         "lr_suffices": [
             concept.name
             for concept in record.concepts
@@ -92,7 +87,7 @@ def observed(
     }
 
 
-def training(record: Record, policy: str) -> dict[str, Any]:
+def training_evidence(record: Record, policy: str) -> dict[str, Any]:
     """Return what the training found of the policy on held-out scenes, JSON-ready.
 
     Args:

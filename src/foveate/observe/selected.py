@@ -11,11 +11,11 @@ import numpy as np
 from foveate.embeddings import find_rows
 from foveate.errors import DataError
 from foveate.files import read_parquet, text_column
+from foveate.observe.jobs import SelectJob
 from foveate.observe.pairs import open_pairs
 from foveate.observe.parts import Parts
 from foveate.observe.ranking import bind_lr
 from foveate.observe.select_results import SCORES
-from foveate.observe.select_settings import SelectJob
 from foveate.observe.target import Target, cut, is_pairs, target_of
 from foveate.pool.step import opened_pool
 from foveate.pool.store import load_pool
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from foveate.observe.observer import Observer
     from foveate.raster import SourceInfo
 
-_SELECT = "foveate observe select OVERVIEWS --model MODEL --budget 12% --out RUN"
+_SELECT = "foveate observe select OVERVIEWS --observer OBSERVER --budget 12% --out RUN"
 
 
 @dataclass(frozen=True, eq=False)
@@ -116,7 +116,7 @@ def open_selected(path: str | Path) -> tuple[Path, dict[str, Any], SelectJob]:
             "Scenes are completed from a finished run of 'foveate observe select'.",
             f"{_SELECT}. A run that was stopped goes on with the same command.",
         )
-    return root, record, SelectJob(**record["job"])
+    return root, record, SelectJob.stored(record)
 
 
 def load_selected(path: str | Path, observer: Observer) -> Selected:
@@ -175,7 +175,7 @@ def _other(root: Path, how: str) -> DataError:
     return DataError(
         f"the run {str(root)!r} was made by another observer: {how}",
         "Scenes are completed by the observer that has selected.",
-        "Leave --model out, or select again with this one.",
+        "Leave --observer out, or select again with this one.",
     )
 
 

@@ -14,7 +14,7 @@ from foveate.models.weights import random_weights
 from foveate.observe import dense
 from foveate.observe.networks.align import Aligned
 from foveate.observe.networks.fill import Fill, sums
-from foveate.observe.networks.shape import form_of
+from foveate.observe.networks.sizes import architecture_of
 from foveate.observe.networks.tasks import (
     FillTask,
     PredictorTask,
@@ -23,7 +23,7 @@ from foveate.observe.networks.tasks import (
     new_sampler,
 )
 from foveate.observe.splits import folds_of
-from foveate.observe.supervision import FORMS
+from foveate.observe.supervision import TARGETS
 from foveate.observe.targets import Targets, TargetSettings, crossfitted
 
 if TYPE_CHECKING:
@@ -32,12 +32,13 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from foveate.models.fit import History, Task
+    from foveate.observe.jobs import TrainJob
     from foveate.observe.material import Material
     from foveate.observe.networks.predictor import Predictor
     from foveate.observe.networks.sampler import Sampler
+    from foveate.observe.networks.sizes import Architecture
     from foveate.observe.networks.tasks import Data
     from foveate.observe.scoring import TextConcepts
-    from foveate.observe.settings import TrainJob
     from foveate.progress import ProgressFn
 
 STRENGTHS = (0.01, 0.03, 0.1, 0.3, 1.0, 3.0)  # of the ridge, tried on the validation scenes
@@ -60,6 +61,7 @@ class Stages:
         key: Hash of the data, for checkpoints.
         checkpoint: File for the state of the stage in progress, or None.
         progress: Called with ticks.
+        made: Architecture of the predictor; that of the job when None.
     """
 
     material: Material
@@ -68,6 +70,7 @@ class Stages:
     key: str = ""
     checkpoint: Path | None = None
     progress: ProgressFn | None = None
+    made: Architecture | None = None
 
     def new_fill(self) -> Fill:
         """Return a fill with seeded first weights."""
@@ -76,8 +79,8 @@ class Stages:
 
     def new_predictor(self) -> Predictor:
         """Return a predictor with seeded first weights."""
-        conv, form = self.job.fill == "conv", form_of(self.job.form)
-        return new_predictor(self.material.shape, form, conv_fill=conv, seed=self.job.seed)
+        conv, made = self.job.fill == "conv", self.made or architecture_of(self.job.architecture)
+        return new_predictor(self.material.shape, made, conv_fill=conv, seed=self.job.seed)
 
     def new_sampler(self) -> Sampler:
         """Return a sampler with seeded first weights."""
@@ -97,17 +100,17 @@ class Stages:
         facts: dict[str, Any] = {"strength": best, "ridge": tried[best]}
         if self.job.fill == "conv":
             fill.linear.requires_grad_(requires_grad=False)
-            facts["conv"] = self._guarded(self._fill_task(fill, train, val), "the LR fill")
+            facts["conv"] = self.guarded(self._fill_task(fill, train, val), "the LR fill")
         return fill, facts
 
     def _fill_task(self, fill: Fill, train: Data, val: Data) -> FillTask:
-        return FillTask(fill, train, val, self.device, norm=self.job.norm)
+        return FillTask(fill, train, val, self.device, norm=self.job.norm_weight)
 
     def predictor_task(self, net: Predictor | Aligned, **more: Any) -> PredictorTask:
         """Return the training of a predictor, with the loss that the job asks for."""
         job = self.job
         return PredictorTask(
-            net, self._part("train"), self._part("val"), self.device, norm=job.norm,
+            net, self._part("train"), self._part("val"), self.device, norm=job.norm_weight,
             observed=job.observed_weight, seed=job.seed, **more,
         )  # fmt: skip
 
@@ -127,8 +130,8 @@ class Stages:
         facts: dict[str, Any] = {}
         if net.kriging is not None:
             task = self.predictor_task(net, kriging=True)
-            facts["kriging"] = self._guarded(task, "kriging", lr=KRIGING_LR)
-        facts["blocks"] = self._guarded(self.predictor_task(net), "the predictor")
+            facts["kriging"] = self.guarded(task, "kriging", lr=KRIGING_LR)
+        facts["blocks"] = self.guarded(self.predictor_task(net), "the predictor")
         return net, facts
 
     def second(self, net: Predictor, sampler: Sampler) -> tuple[Predictor, dict[str, Any]]:
@@ -170,7 +173,7 @@ class Stages:
             raise DataError(
                 "--align siglip without texts",
                 "Scenes are aligned with the texts of concepts.",
-                "Name a model that reads texts with --text, and concepts with --concepts.",
+                "Name a model that reads text with --text-model, and concepts with --concepts.",
             )
         return self.material.texts
 
@@ -197,9 +200,9 @@ class Stages:
     ) -> dict[str, Any]:  # fmt: skip
         scores = scores_of(sampler, predictor.fill, self._part("train").lr, self.device)
         task = self.predictor_task(net, scores=scores, has=has)
-        lr = self.job.lr * _SECOND_STAGE
+        lr = self.job.learning_rate * _SECOND_STAGE
         if has is None:
-            return self._guarded(task, "the predictor, stage II", lr=lr)
+            return self.guarded(task, "the predictor, stage II", lr=lr)
         return _facts(self._fit(task, "the predictor with texts", lr))
 
     def forms(self) -> list[str]:
@@ -211,7 +214,7 @@ class Stages:
             "semantic": head,
             "task_delta": head and known,
         }
-        return [name for name, form in FORMS.items() if all(able[need] for need in form.needs)]
+        return [name for name, form in TARGETS.items() if all(able[need] for need in form.needs)]
 
     def supervised(self, fill: Fill, strength: float) -> Supervised:
         """Work out the supervision of every form."""
@@ -221,7 +224,7 @@ class Stages:
         crossed = crossfitted(material.shape, self._part("train"), groups, strength, job.seed)
         whole = job.reference == "scene"
         seen = material.evidence(train, crossed, whole=whole)
-        settings = TargetSettings(job.similarity, job.lam, job.over, job.target_scale)
+        settings = TargetSettings(job.similarity, job.lam, job.aggregate, job.target_scale)
         targets = Targets(seen, material.head, material.weights(), settings)
         filled = fill_of(fill, self._part("val").lr)
         judged = material.evidence(val, filled, whole=whole)
@@ -271,8 +274,9 @@ class Stages:
     def _fit(self, task: Task, title: str, lr: float = 0.0) -> History:
         job = self.job
         settings = FitSettings(
-            epochs=job.epochs, batch_size=job.train_batch, learning_rate=lr or job.lr,
-            patience=job.patience, weight_decay=0.0 if title == "kriging" else 0.05, seed=job.seed,
+            epochs=job.epochs, batch_size=job.train_batch, learning_rate=lr or job.learning_rate,
+            patience=job.patience,
+            weight_decay=0.0 if title == "kriging" else 0.05, seed=job.seed,
             precision=job.precision,
         )  # fmt: skip
         return fit(
@@ -280,7 +284,7 @@ class Stages:
             title=f"training {title}", progress=self.progress,
         )  # fmt: skip
 
-    def _guarded(self, task: Task, title: str, *, lr: float = 0.0) -> dict[str, Any]:
+    def guarded(self, task: Task, title: str, *, lr: float = 0.0) -> dict[str, Any]:
         """Train, and put back what was there before if that was better on the validation scenes."""
         before = {k: v.detach().clone() for k, v in task.net.state_dict().items()}
         task.net.eval()
@@ -301,8 +305,8 @@ class Supervised:
         targets: Makes them.
         crossed: (m, R * k, C * k, d) fills of the training scenes, by fills that do not know them.
         filled: The same of the validation scenes.
-        train: Form -> (n,) targets of the training tiles.
-        val: Form -> (n,) targets of the validation tiles.
+        train: Target -> (n,) targets of the training tiles.
+        val: Target -> (n,) targets of the validation tiles.
         gain: (n,) what HR adds to each validation tile: the yardstick of all forms.
     """
 

@@ -6,15 +6,15 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from foveate.errors import ParameterError
-from foveate.observe.networks.shape import form_of
+from foveate.observe.networks.sizes import architecture_of
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from foveate.observe.networks.shape import Shape
+    from foveate.observe.jobs import TrainJob
+    from foveate.observe.networks.sizes import Shape
     from foveate.observe.observer import Observer
     from foveate.observe.record import Encoder
-    from foveate.observe.settings import TrainJob
 
 
 def check_start(
@@ -41,7 +41,7 @@ def check_start(
     fill = "conv" if own.conv_fill else "linear"
     for what, theirs, wanted in (
         ("the sizes", replace(own.shape, concepts=0), replace(shape, concepts=0)),
-        ("the form", own.form, form_of(job.form)),
+        ("the form", own.form, architecture_of(job.architecture)),
         ("the fill", fill, job.fill),
         *(
             (f"the {role.upper()} encoder", _print(own.encoders[role]), _print(encoders[role]))

@@ -23,10 +23,10 @@ if TYPE_CHECKING:
     from numpy.typing import ArrayLike, NDArray
 
 __all__ = [
-    "FORMS",
-    "Form",
+    "TARGETS",
     "Scale",
     "Similarity",
+    "Target",
     "captured",
     "combine",
     "semantic_gain",
@@ -116,7 +116,7 @@ def task_delta(loss_lr: ArrayLike, loss_hr: ArrayLike) -> NDArray[np.float64]:
 
 
 @dataclass(frozen=True)
-class Form:
+class Target:
     """A form of the supervision target.
 
     Attributes:
@@ -136,32 +136,32 @@ class Form:
     scale: Literal["quantile", "mean"] = "quantile"
 
 
-FORMS: Mapping[str, Form] = {
-    "structural": Form(
+TARGETS: Mapping[str, Target] = {
+    "structural": Target(
         "Structural saliency", "cross-scale paper, section 4.2, ablated in Table 6",
         ("structural",), lambda structural: structural,
     ),
-    "semantic": Form(
+    "semantic": Target(
         "Semantic gain", "cross-scale paper, Eq. 5, ablated in Table 6",
         ("semantic",), lambda semantic: semantic,
     ),
-    "additive": Form(
+    "additive": Target(
         "Structure plus meaning", "cross-scale paper, ablated in Table 6",
         ("structural", "semantic"), lambda structural, semantic: (structural + semantic) / 2,
     ),
-    "product": Form(
+    "product": Target(
         "Structure times meaning", "cross-scale paper, Eq. 6",
         ("structural", "semantic"), lambda structural, semantic: structural * semantic,
     ),
-    "task-delta": Form(
+    "task-delta": Target(
         "Gain of the task", "not in the paper; the reward of Uzkent et al. 2020",
         ("task_delta",), lambda task_delta: task_delta,
     ),
-    "surprise": Form(
+    "surprise": Target(
         "Error of the LR fill", "not in the paper",
         ("surprise",), lambda surprise: surprise,
     ),
-    "blend": Form(
+    "blend": Target(
         "Meaning plus error of the fill", "not in the paper",
         ("semantic", "surprise"), lambda semantic, surprise: (semantic + surprise) / 2, "mean",
     ),
@@ -176,10 +176,10 @@ def combine(
     task_delta: ArrayLike | None = None,
     surprise: ArrayLike | None = None,
 ) -> NDArray[np.float64]:
-    """Make a supervision target of its columns; see `FORMS`.
+    """Make a supervision target of its columns; see `TARGETS`.
 
     Args:
-        form: Name in `FORMS`.
+        form: Name in `TARGETS`.
         structural: (n,) structural saliency, scaled.
         semantic: (n,) semantic gain, scaled.
         task_delta: (n,) gain of the task, scaled.
@@ -195,22 +195,23 @@ def combine(
     >>> combine("product", [0.5, 1.0], [0.5, 0.0]).tolist()
     [0.25, 0.0]
     """
-    choose(form, FORMS, "form")
+    choose(form, TARGETS, "form")
     given = {
         "structural": structural, "semantic": semantic,
         "task_delta": task_delta, "surprise": surprise,
     }  # fmt: skip
     columns: dict[str, NDArray[np.float64]] = {}
     length: int | None = None
-    for name in FORMS[form].needs:
+    for name in TARGETS[form].needs:
         column = given[name]
         if column is None:
             raise ParameterError(
-                f"the form {form!r} without {name}", f"It needs {' and '.join(FORMS[form].needs)}."
+                f"the form {form!r} without {name}",
+                f"It needs {' and '.join(TARGETS[form].needs)}.",
             )
         columns[name] = finite(column, f"values of {name}", (length,))
         length = columns[name].size
-    return FORMS[form].function(**columns)
+    return TARGETS[form].function(**columns)
 
 
 def captured(value: ArrayLike, chosen: ArrayLike) -> float:

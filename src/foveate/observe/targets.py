@@ -18,7 +18,7 @@ from foveate.observe.scale import Scale
 from foveate.observe.scoring import similarity_scores
 from foveate.observe.similarity import Similarity, semantic_gain
 from foveate.observe.splits import folds_of
-from foveate.observe.supervision import FORMS, combine, surprise, task_delta
+from foveate.observe.supervision import TARGETS, combine, surprise, task_delta
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from foveate.models.heads.base import Head
-    from foveate.observe.networks.shape import Shape
+    from foveate.observe.networks.sizes import Shape
     from foveate.observe.networks.tasks import Data
 
 _FOLDS = 4
@@ -91,7 +91,7 @@ class Targets:
         if head is not None:
             self._similarity = Similarity.fit(*self._scores(train), kind=settings.similarity)  # ty: ignore[invalid-argument-type]
         parts = self._parts(train)
-        self.forms = [f for f, form in FORMS.items() if set(form.needs) <= set(parts)]
+        self.forms = [f for f, form in TARGETS.items() if set(form.needs) <= set(parts)]
         self._part_scales = {name: Scale.fit(x, "quantile") for name, x in parts.items()}
         self._part_means = {name: max(float(np.abs(x).mean()), _LEAST) for name, x in parts.items()}
         raw = self._combined(parts)
@@ -116,7 +116,7 @@ class Targets:
             "mean": {name: x / self._part_means[name] for name, x in parts.items()},
         }
         return {
-            form: combine(form, **{n: scaled[FORMS[form].scale][n] for n in FORMS[form].needs})
+            form: combine(form, **{n: scaled[TARGETS[form].scale][n] for n in TARGETS[form].needs})
             for form in self.forms
         }
 

@@ -71,7 +71,7 @@ def _head(observer: Observer, pairs: Pairs, what: str, device: str) -> tuple[Hea
         raise DataError(
             f"this observer does not know {what!r}",
             f"It knows {', '.join(names)}." if names else "It was trained without concepts.",
-            suggest(what, names) or "Train it with that concept, or with --text MODEL.",
+            suggest(what, names) or "Train it with that concept, or with --text-model MODEL.",
         )
     concepts = {c.name: c.texts for c in observer.record.concepts}
     own = [

@@ -1,20 +1,20 @@
-"""The training job: from pairs to an observer, stage by stage.
+"""Training an observer, stage by stage; each network is trained once and kept in a run.
 
-Each stage is a step of the run that keeps its weights: another supervision does not train the
-predictor again, and a run that was killed goes on from its last checkpoint to the same weights.
-Features lie with the pairs, for every training on them to use.
+Another supervision does not train the predictor again, and a run that was killed goes on from its
+last checkpoint to the same weights. Features lie with the pairs, for every training on them.
 
 1. Encode (steps of the pairs), reduce, fit the concepts.
-2. Fill: ridge regression, its strength chosen on the validation scenes; a convolutional part.
-3. Stage I: kriging, then the predictor's blocks, under random masks; the fill stays as it is.
-4. Supervision, and a sampler of it: of one form, or of every form that there is evidence for; then
-   the one that captures most of the gain on the validation scenes is kept.
-5. Stage II: the blocks again, slowly, under masks as the sampler makes them.
-6. Calibrate on the validation scenes, judge on the test scenes, and write the observer.
+2. Fill: ridge regression, its strength chosen on the validation scenes; a small CNN on top.
+3. Stage I: kriging, then the predictor's blocks, under random masks; the fill is frozen.
+4. Targets, and a sampler of them: of one form, or of every form that can be computed; then the one
+   that captures most of the gain on the validation scenes is kept.
+5. Stage II: the blocks again, at a lower learning rate, under masks as the sampler makes them.
+6. Calibrate on the validation scenes, evaluate on the test scenes, and write the observer.
 """
 
 from __future__ import annotations
 
+from copy import deepcopy
 from dataclasses import replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
@@ -23,19 +23,20 @@ import numpy as np
 
 from foveate.errors import DataError, StorageError
 from foveate.files import digest, digest_ids, read_json, write_json
-from foveate.models.device import resolve_device
-from foveate.models.extras import requires
+from foveate.observe import judge
 from foveate.observe.calibrate import Calibration
+from foveate.observe.jobs import AUTO
 from foveate.observe.keeping import keep
 from foveate.observe.methods import get_policy
-from foveate.observe.networks.shape import form_of
+from foveate.observe.networks.align import Aligned
+from foveate.observe.networks.sizes import architecture_of
 from foveate.observe.observer import Observer
-from foveate.observe.pairs import open_pairs
 from foveate.observe.record import RECORD, Record
 from foveate.observe.scoring import similarity_scores
-from foveate.observe.settings import AUTO, TrainJob
+from foveate.observe.shown import show
+from foveate.observe.stages import KRIGING_LR, Stages
 from foveate.observe.supervision import captured
-from foveate.run import Run
+from foveate.observe.trial import Trial
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -44,335 +45,433 @@ if TYPE_CHECKING:
     import torch
     from numpy.typing import NDArray
 
+    from foveate.models.base import ModelHandle
+    from foveate.observe.jobs import TrainJob
     from foveate.observe.material import Material
+    from foveate.observe.networks.fill import Fill
     from foveate.observe.networks.predictor import Predictor
     from foveate.observe.networks.sampler import Sampler
+    from foveate.observe.networks.sizes import Architecture
     from foveate.observe.scoring import ToText
-    from foveate.observe.stages import Stages, Supervised
+    from foveate.observe.stages import Supervised
+    from foveate.observe.targets import Targets
     from foveate.progress import ProgressFn
+    from foveate.run import Run
 
 VERSION = 4  # raised when the same job leads to another observer
 MODEL, TRAINING, EVALUATION = "model", "training", "tables/evaluation.json"
-_JUDGED = (
+_EVALUATED = (
     "random", "uniform", "lr-entropy", "learned", "design", "oracle-gain", "oracle-greedy",
 )  # fmt: skip
-SHARES = (0.05, 0.12, 0.25)  # observed shares over which forms of supervision are compared
+SHARES = (0.05, 0.12, 0.25)  # observed shares over which targets are compared
 
 
-@requires("observe", "training an observer")
-def run(
-    job: TrainJob,
-    out: str | Path,
-    *,
-    command: str = "",
-    report: Callable[[Path], Path] | None = None,
-    progress: ProgressFn | None = None,
-) -> Run:
-    """Do the job.
+class Trainer:
+    """Trains the networks of an observer on demand, each once; they are kept in a run.
 
     Args:
-        job: What to do.
-        out: Run directory: new, empty, or an earlier run to go on with. The observer is in
-            ``out/model``.
-        command: The command that repeats the job, for the record.
-        report: Draws a page of the run directory into it and returns the file: `write_report`.
+        data: Training set.
+        job: Its options.
+        device: Of the networks.
+        run: Keeps the networks.
+        folder: Folder for them, relative to the run.
+        key: Hash of everything that all stages depend on.
+        start: An observer to start from, or None.
         progress: Called with ticks.
-
-    Returns:
-        The closed run; ``run.worked`` says whether anything was done.
-
-    Raises:
-        FoveateError: Anything that is wrong with the input; what was encoded and trained before is
-            kept.
     """
-    from foveate.observe.material import gather
 
-    job.check_models()
-    device = resolve_device(job.device)
-    job.stated_concepts()
-    start = Observer.load(job.init, device="cpu") if job.init is not None else None
-    pairs = open_pairs(job.pairs)
-    with Run.create(out, job=job.model_dump(mode="json"), command=command) as opened:
-        material = gather(job, pairs, progress, start=start)
-        work = _Work(job, opened, material, device, start, progress)
-        work.train()
-        work.judge()
-        work.write()
-        opened.describe(summary=work.summary())
-        if report is not None:
-            opened.draw("report", lambda: [str(report(opened.path).relative_to(opened.path))])
-    return opened
-
-
-class _Work:
-    """The job in progress."""
-
-    def __init__(  # noqa: PLR0917  (one place makes it)
-        self, job: TrainJob, opened: Run, material: Material, device: torch.device,
-        start: Observer | None, progress: ProgressFn | None,
+    def __init__(  # noqa: PLR0917  (few places make it)
+        self, data: Material, job: TrainJob, device: torch.device, run: Run, folder: str, key: str,
+        *, start: Observer | None = None, progress: ProgressFn | None = None,
     ) -> None:  # fmt: skip
-        from foveate.observe.stages import Stages
-
-        self.job, self.run, self.material, self._start = job, opened, material, start
-        self.key = _key(job, material, start)
-        self._asked = digest([self.key, job.supervision, job.form, job.init, job.obr])
-        self._stages = Stages(material, job, device, progress=progress)
-
-    def train(self) -> None:
-        """Do all stages.
-
-        Raises:
-            StorageError: There is an observer that was trained otherwise, and it is not to be
-                replaced.
-            DataError: There is nothing to learn what was asked for from.
-        """
-        self._refuse_other()
-        stages, forms = self._stages, self._forms()
-        if self.material.head is not None:
-            similarity_scores(
-                self.material.head, self.job.similarity
-            )  # refused before anything is trained
-        if self.job.align == "siglip":
-            stages.matches()
-        fill, facts = self._stage("fill", [], stages.new_fill, lambda own: own.fill())
-        self._fill, self._strength = fill, facts["strength"]
-        first, _ = self._stage(
-            "predictor", [self.job.form, self.job.init], stages.new_predictor,
-            lambda own: own.predictor(fill, self._start.predictor if self._start else None),
-        )  # fmt: skip
-        found = {form: self._sampler(form) for form in forms}
-        self.captures = {form: facts["captured"] for form, (_, facts) in found.items()}
-        # Where HR adds nothing there is no share of it: null in the file.
-        self.form = max(forms, key=lambda form: self.captures[form] or 0.0)
-        sampler = found[self.form][0]
-        self.observer = self._observer(*self._second(first, sampler), sampler)
-        for checkpoint in (self.run.path / TRAINING).glob("*.pt"):
-            checkpoint.unlink()
-
-    def _forms(self) -> list[str]:
-        """Return the forms of supervision to train samplers of.
-
-        Raises:
-            DataError: There is no evidence for the one that was asked for.
-        """
-        asked, able = self.job.supervision, self._stages.forms()
-        if asked == AUTO:
-            return able
-        if asked == "blend" and asked not in able:  # without concepts there is no meaning to blend
-            return ["surprise"]
-        if asked not in able:
-            raise DataError(
-                f"no supervision {asked!r} for these pairs",
-                f"There is evidence for: {', '.join(able)}.",
-                "Meaning needs concepts, and either labels (prepare ... --masks MASKS "
-                "--concepts FILE) or a model that reads texts (--text MODEL).",
-            )
-        return [asked]
-
-    def _second(self, first: Predictor, sampler: Sampler) -> tuple[Predictor, ToText | None]:
-        """Return the predictor of stage II, and the way from its space to that of the texts."""
-        stages, texts = self._stages, self.material.texts
-        more = [self.job.form, self.job.init, self.form]
-        if self.job.align == "dense":
-            predictor, _ = self._stage(
-                "predictor, stage II", more, stages.new_predictor,
-                lambda own: own.second(first, sampler),
-            )  # fmt: skip
-            return predictor, None if texts is None else texts.way
-        whole, _ = self._stage(
-            "predictor with texts", more, stages.new_aligned,
-            lambda own: own.aligned(first, sampler),
-        )  # fmt: skip
-        return whole.predictor, whole.text_map()
-
-    def _sampler(self, form: str) -> tuple[Sampler, dict[str, Any]]:
-        """Return the sampler of one form of supervision, and what it captures."""
-
-        def work(stages: Stages) -> tuple[Sampler, dict[str, Any]]:
-            net, facts = stages.sampler(form, self._supervised)
-            scores = stages.validation_scores(net, self._fill)
-            facts["captured"] = _captured(self._supervised.gain, scores)
-            return net, facts
-
-        return self._stage(f"sampler {form}", [form], self._stages.new_sampler, work)
+        self.data, self.job, self.device, self.start = data, job, device, start
+        self._run, self._folder, self._key, self._progress = run, folder, key, progress
+        self._trained: dict[str, tuple[Any, dict[str, Any]]] = {}
 
     @cached_property
-    def _supervised(self) -> Supervised:
-        return self._stages.supervised(self._fill, self._strength)
+    def targets(self) -> list[str]:
+        """The targets of the sampler that can be computed."""
+        return self._stages().forms()
 
-    def _stage[Net: torch.nn.Module](
-        self, name: str, more: list[Any], new: Callable[[], Net],
-        work: Callable[[Stages], tuple[Net, dict[str, Any]]],
-    ) -> tuple[Net, dict[str, Any]]:  # fmt: skip
-        """Do a stage unless it is done, and return its network and what is known of it.
+    @property
+    def supervision(self) -> str:
+        """The target of the job; without concepts "blend" is "surprise" alone."""
+        stated = self.job.supervision
+        return "surprise" if stated == "blend" and stated not in self.targets else stated
 
-        Its checkpoints have the key of the step: what was stopped under another supervision or
-        form is not gone on with.
+    @cached_property
+    def supervised(self) -> Supervised:
+        """Targets of the training and validation scenes."""
+        return self._stages().supervised(self.fill(), self.fill_facts()["strength"])
+
+    def check(self) -> list[str]:
+        """Return the targets to train samplers on, before anything is trained.
+
+        Raises:
+            DataError: The pairs lack what the job asks for.
         """
-        stem = f"{TRAINING}/{name.replace(', ', '-').replace(' ', '-')}"
-        key = digest([self.key, name, more])
-        own = replace(self._stages, key=key, checkpoint=self.run.path / f"{stem}.pt")
-        return keep(self.run, f"train {name}", key, stem=stem, new=new, work=lambda: work(own))
-
-    def _refuse_other(self) -> None:
-        there = self.run.path / MODEL / RECORD
-        if self.job.replace or not there.exists():
-            return
-        if read_json(there)["training"].get("asked") != self._asked:
-            raise StorageError(
-                f"the run {str(self.run.path)!r} holds an observer that was trained otherwise",
-                "It is not overwritten unasked.",
-                "Choose another --out, or type --replace: features, and stages that are the same, "
-                "are used again.",
+        supervision = self.supervision
+        if supervision not in (AUTO, *self.targets):
+            raise DataError(
+                f"no supervision {supervision!r} for these pairs",
+                f"Available: {', '.join(self.targets)}.",
+                "The semantic gain needs concepts, and either labels (prepare ... --masks MASKS "
+                "--concepts FILE) or a model that reads text (--text-model MODEL).",
             )
+        if self.data.head is not None:
+            similarity_scores(self.data.head, self.job.similarity)
+        if self.job.align == "siglip":
+            self._stages().matches()
+        return self.targets if supervision == AUTO else [supervision]
 
-    def _observer(self, predictor: Predictor, to_text: ToText | None, sampler: Sampler) -> Observer:
-        """Put the networks together with what they were trained on."""
-        material, job = self.material, self.job
-        heights = [
-            (scene.source.info.shape[0] / material.pairs.shape[0]
-             + scene.source.info.shape[1] / material.pairs.shape[1]) / 2
-            for scene in material.pairs.overviews
+    def fill(self, kind: str = "") -> Fill:
+        """Return an LR fill, "linear" or "conv"; that of the job by default."""
+        job = self.job.model_copy(update={"fill": kind}) if kind else self.job
+        name = "fill" if job.fill == self.job.fill else f"fill {kind}"
+        stages = replace(self._stages(), job=job)
+        return self._stage(name, [], stages, stages.new_fill, Stages.fill)[0]
+
+    def fill_facts(self) -> dict[str, Any]:
+        """Return what was measured in training the fill of the job: its ridge "strength", ..."""
+        self.fill()
+        return self._trained["fill"][1]
+
+    def sampler(self, target: str = "") -> Sampler:
+        """Return the sampler of a target; that of the job by default."""
+        target = target or self.supervision
+
+        def work(stages: Stages) -> tuple[Sampler, dict[str, Any]]:
+            net, facts = stages.sampler(target, self.supervised)
+            scores = stages.validation_scores(net, self.fill())
+            facts["captured"] = captured_share(self.supervised.gain, scores)
+            return net, facts
+
+        stages = self._stages()
+        return self._stage(f"sampler {target}", [target], stages, stages.new_sampler, work)[0]
+
+    def first_stage(
+        self, architecture: str = "", *, made: Architecture | None = None,
+        start: Observer | None = None, name: str = "",
+    ) -> Predictor:  # fmt: skip
+        """Return a predictor after stage I.
+
+        Args:
+            architecture: Its name; that of the job by default.
+            made: Its parts, where the name is not one of `ARCHITECTURES`.
+            start: An observer to start from, or None.
+            name: Of the step.
+        """
+        stages = self._stages(architecture, made)
+        return self._stage(
+            name or _predictor_name(architecture), self._about(architecture, start), stages,
+            stages.new_predictor,
+            lambda own: own.predictor(self.fill(), start.predictor if start else None),
+        )[0]  # fmt: skip
+
+    def second_stage(
+        self, sampler: Sampler, target: str, architecture: str = "", *,
+        made: Architecture | None = None, start: Observer | None = None, name: str = "",
+    ) -> Predictor | Aligned:  # fmt: skip
+        """Return a predictor after stage II, with its map to the texts where the job aligns it.
+
+        Args:
+            sampler: Makes the masks.
+            target: What the sampler was trained on.
+            architecture: See `first_stage`; the other options, too.
+            made: Parts of an architecture without a name.
+            start: An observer to start from, or None.
+            name: Of the step of stage I.
+        """
+        first = self.first_stage(architecture, made=made, start=start, name=name)
+        stages = self._stages(architecture, made)
+        about = [*self._about(architecture, start), target]
+        name = name or _predictor_name(architecture)
+        if self.job.align == "siglip":
+            return self._stage(
+                f"{name} with texts", about, stages, stages.new_aligned,
+                lambda own: own.aligned(first, sampler),
+            )[0]  # fmt: skip
+        return self._stage(
+            f"{name}, stage II", about, stages, stages.new_predictor,
+            lambda own: own.second(deepcopy(first), sampler),
+        )[0]  # fmt: skip
+
+    def depth(self, blocks: int) -> Predictor:
+        """Return a predictor of the job's architecture with a number of blocks, after stage I."""
+        shape = replace(self.data.shape, depth=blocks)
+        stages = replace(self._stages(), material=replace(self.data, shape=shape))
+        return self._stage(
+            f"predictor depth {blocks}", [self.job.architecture, blocks], stages,
+            stages.new_predictor, lambda own: own.predictor(self.fill()),
+        )[0]  # fmt: skip
+
+    def kriging(self) -> Predictor:
+        """Return a predictor whose blocks add nothing."""
+        stages = self._stages("kriged")
+
+        def work(own: Stages) -> tuple[Predictor, dict[str, Any]]:
+            net = own.new_predictor()
+            net.fill.load_state_dict(self.fill().state_dict())
+            task = own.predictor_task(net, kriging=True)
+            return net, own.guarded(task, "kriging", lr=KRIGING_LR)
+
+        return self._stage("kriging", [], stages, stages.new_predictor, work)[0]
+
+    def validation_scores(self, sampler: Sampler) -> NDArray[np.float64]:
+        """Return (n,) scores of the tiles of the validation scenes."""
+        return self._stages().validation_scores(sampler, self.fill())
+
+    def facts(self, name: str) -> dict[str, Any]:
+        """Return what was measured in a stage that was asked for, by the name of its step."""
+        return self._trained[name][1]
+
+    def observer(self, target: str = "", *, training: dict[str, Any] | None = None) -> Observer:
+        """Return the observer: the sampler of a target, and the predictor after both stages.
+
+        Args:
+            target: Of the sampler; that of the job by default.
+            training: For the record.
+        """
+        data, _job, target = self.data, self.job, target or self.supervision
+        sampler = self.sampler(target)
+        second = self.second_stage(sampler, target, start=self.start)
+        if isinstance(second, Aligned):
+            predictor, to_text = second.predictor, second.text_map()
+        else:
+            predictor, to_text = second, None if data.texts is None else data.texts.way
+        return self.assemble(sampler, predictor, to_text, target, training or {})
+
+    def assemble(
+        self, sampler: Sampler, predictor: Predictor, to_text: ToText | None, target: str,
+        training: dict[str, Any],
+    ) -> Observer:  # fmt: skip
+        """Put networks together with what they were trained on."""
+        data, job, pairs = self.data, self.job, self.data.pairs
+        sides = [
+            (scene.source.info.shape[0] / pairs.shape[0]
+             + scene.source.info.shape[1] / pairs.shape[1]) / 2
+            for scene in pairs.overviews
         ]  # fmt: skip
+        scores = self._stages().validation_scores(sampler, predictor.fill)
         record = Record(
-            encoders=material.encoders,
-            shape=material.shape,
-            form=form_of(job.form),
+            encoders=data.encoders,
+            shape=data.shape,
+            form=architecture_of(job.architecture),
             conv_fill=job.fill == "conv",
-            tiles=material.pairs.shape,
-            lr_tile=float(np.mean(heights)),
-            gsd=material.pairs.gsd,
-            concepts=material.concepts,
-            supervision=self.form,
+            tiles=pairs.shape,
+            lr_tile=float(np.mean(sides)),
+            gsd=pairs.gsd,
+            concepts=data.concepts,
+            supervision=target,
             obr=job.obr,
-            calibration=Calibration.fit(self._stages.validation_scores(sampler, predictor.fill)),
+            calibration=Calibration.fit(scores),
             templates=job.templates,
-            ratio=material.pairs.ratio,
-            training={
-                "key": self.key,
-                "asked": self._asked,
-                "size": job.size,
-                "form": job.form,
-                "seed": job.seed,
-                "target": job.target_model,
-                "similarity": job.similarity,
-                "scenes": {s: int((material.split == s).sum()) for s in ("train", "val", "test")},
-                "captured": self.captures,
-            },
+            ratio=pairs.ratio,
+            training=training,
         )
         return Observer(
-            record, sampler, predictor, material.lr, material.hr, material.labels, to_text,
-            str(self.run.path / MODEL),
+            record, sampler, predictor, data.lr, data.hr, data.labels, to_text,
+            str(self._run.path / MODEL),
         )  # fmt: skip
 
-    def write(self) -> None:
-        """Write the observer, with how it did on held-out scenes: `select` repeats that."""
-        judged = read_json(self.run.path / EVALUATION)
-        keys = ("split", "scenes", "against_random")
-        held_out = {
-            **{key: judged[key] for key in keys}, "measure": judged["curve"]["measure"],
-            "shares": judged["curve"]["shares"],
-        }  # fmt: skip
-        record = replace(self.observer.record, held_out=held_out)
-        observer = replace(self.observer, record=record)
-        job = self.job
-        self.run.do(
-            "observer", digest([self.key, self.form, job.form, job.init, job.obr, held_out]),
-            lambda: [
-                str(file.relative_to(self.run.path))
-                for file in observer.save(self.run.path / MODEL, self.material.handles)
-            ],
-        )  # fmt: skip
+    def custom[Net: torch.nn.Module](
+        self, name: str, new: Callable[[], Net],
+        work: Callable[[Stages], tuple[Net, dict[str, Any]]],
+    ) -> Net:  # fmt: skip
+        """Train a network of another kind in a step of its own: a baseline."""
+        return self._stage(name, [], self._stages(), new, work)[0]
 
-    def judge(self) -> None:
-        """Measure the observer on the test scenes, on the validation scenes without any."""
-        split = "test" if (self.material.split == "test").any() else "val"
-        key = digest([self.key, self.form, self.job.form, self.job.init, self.job.obr, split])
-        self.run.do("evaluate", key, lambda: self._judge(split))
+    def _about(self, architecture: str, start: Observer | None) -> list[Any]:
+        return [architecture or self.job.architecture, self.job.init if start else None]
 
-    def _judge(self, split: str) -> list[str]:
-        from foveate.observe import judge
-        from foveate.observe.shown import show
-        from foveate.observe.trial import Trial
+    def _stages(self, architecture: str = "", made: Architecture | None = None) -> Stages:
+        if made is None and architecture:
+            made = architecture_of(architecture)
+        return Stages(self.data, self.job, self.device, progress=self._progress, made=made)
 
-        trial = Trial(
-            self.material, self.observer, self.material.scenes(split),
-            targets=self._supervised.targets, whole=self.job.reference == "scene",
-            seed=self.job.seed,
-        )  # fmt: skip
-        evidence = trial.evidence()
-        policies = [name for name in _JUDGED if set(get_policy(name).needs) <= set(evidence)]
-        curve, areas = judge.curve(trial, policies, evidence)
-        seen = trial.first(trial.rank("learned", evidence), self.job.obr)
-        at_random = trial.first(trial.rank("random", evidence), self.job.obr)
-        ways = judge.completions(trial, seen)
-        concepts = [concept.name for concept in self.material.concepts]
-        content = {
-            "split": split,
-            "scenes": len(trial.scenes),
-            "tiles": len(trial.rows),
-            "obr": self.job.obr,
-            "supervision": self.form,
-            "curve": curve,
-            "against_random": judge.against_random(areas, seed=self.job.seed),
-            "efficiency": {
-                name: judge.efficiency(curve, name)
-                for name in policies
-                if "oracle-gain" in policies and not name.startswith(("oracle", "random"))
-            },
-            "completions": {name: found.means() for name, found in ways.items()},
-            "random": trial.measure(trial.completed(at_random, "ours"), at_random).means(),
-            "concepts": {
-                name: {
-                    "prevalence": None if trial.known is None else trial.known[:, k].mean(),
-                    "novel": self.material.concepts[k].novel,
-                    **{way: found.tiles[k] for way, found in ways.items()},
-                }
-                for k, name in enumerate(concepts)
-            },
-            "sweep": judge.sweep(trial),
-            "neighbours": judge.neighbours(trial, seen),
-            "failures": judge.failures(trial, seen),
-        }
-        write_json(self.run.path / EVALUATION, content)
-        return [EVALUATION, *show(self.run.path, trial, seen)]
-
-    def summary(self) -> dict[str, Any]:
-        """Return what came out, JSON-ready."""
-        material = self.material
-        return {
-            "observer": {
-                "folder": str(self.run.path),
-                "size": self.job.size,
-                "form": self.job.form,
-                "supervision": self.form,
-                "captured": self.captures,
-                "scenes": {s: int((material.split == s).sum()) for s in ("train", "val", "test")},
-                "tiles": len(material.pairs),
-                "concepts": [concept.name for concept in material.concepts],
-            },
-            "pool": material.pairs.pool.describe(),
-            "model": material.encoders["hr"].spec.to_dict(),
-            "seed": self.job.seed,
-        }
+    def _stage[Net: torch.nn.Module](
+        self, name: str, about: list[Any], stages: Stages, new: Callable[[], Net],
+        work: Callable[[Stages], tuple[Net, dict[str, Any]]],
+    ) -> tuple[Net, dict[str, Any]]:  # fmt: skip
+        """Do a stage unless it is done; its checkpoints have the key of its step."""
+        if name not in self._trained:
+            stem = f"{self._folder}/{name.replace(', ', '-').replace(' ', '-')}"
+            key = digest([self._key, name, about])
+            checkpoint = self._run.path / f"{stem}.pt"
+            own = replace(stages, key=key, checkpoint=checkpoint)
+            where = "" if self._folder == TRAINING else f"{self._folder} "
+            net, facts = keep(
+                self._run, f"train {where}{name}", key, stem=stem, new=new, work=lambda: work(own),
+                checkpoint=checkpoint,
+            )  # fmt: skip
+            self._trained[name] = net.to(self.device), facts
+        return self._trained[name]
 
 
-def _key(job: TrainJob, material: Material, start: Observer | None) -> str:
+def _predictor_name(architecture: str) -> str:
+    return f"predictor {architecture}".strip()
+
+
+def train(trainer: Trainer, *, training: dict[str, Any] | None = None) -> Observer:
+    """Train all stages, and return the observer.
+
+    Args:
+        trainer: Trains; of several targets the one that captures most gain on the validation
+            scenes is kept.
+        training: Further facts for the record.
+
+    Raises:
+        DataError: The pairs lack what the job asks for.
+    """
+    targets = trainer.check()
+    trainer.fill()
+    trainer.first_stage(start=trainer.start)
+    captures = {}
+    for target in targets:
+        trainer.sampler(target)
+        captures[target] = trainer.facts(f"sampler {target}")["captured"]
+    # Where HR adds nothing there is no share of it: null in the file.
+    best = max(targets, key=lambda target: captures[target] or 0.0)
+    job, split = trainer.job, trainer.data.split
+    return trainer.observer(
+        best,
+        training={
+            **(training or {}),
+            "size": job.size,
+            "form": job.architecture,
+            "seed": job.seed,
+            "target": job.target_model,
+            "similarity": job.similarity,
+            "scenes": {s: int((split == s).sum()) for s in ("train", "val", "test")},
+            "captured": captures,
+        },
+    )
+
+
+def evaluate(trial: Trial, *, obr: float, supervision: str, seed: int = 0) -> dict[str, Any]:
+    """Measure an observer on scenes that nothing was fitted to; JSON-ready.
+
+    Args:
+        trial: The observer and the scenes.
+        obr: Observed share at which completions are compared.
+        supervision: Target of its sampler, for the record.
+        seed: Of the bootstrap.
+    """
+    evidence = trial.evidence()
+    policies = [name for name in _EVALUATED if set(get_policy(name).needs) <= set(evidence)]
+    curve, areas = judge.curve(trial, policies, evidence)
+    observed = trial.observed(obr)
+    at_random = trial.first(trial.rank("random", evidence), obr)
+    completions = judge.completions(trial, observed)
+    concepts = trial.material.concepts
+    return {
+        "split": str(trial.material.split[trial.scenes[0]]),
+        "scenes": len(trial.scenes),
+        "tiles": len(trial.rows),
+        "obr": obr,
+        "supervision": supervision,
+        "curve": curve,
+        "against_random": judge.against_random(areas, seed=seed),
+        "efficiency": {
+            name: judge.efficiency(curve, name)
+            for name in policies
+            if "oracle-gain" in policies and not name.startswith(("oracle", "random"))
+        },
+        "completions": {name: found.means() for name, found in completions.items()},
+        "random": trial.measure(trial.completed(at_random, "ours"), at_random).means(),
+        "concepts": {
+            concept.name: {
+                "prevalence": None if trial.known is None else trial.known[:, k].mean(),
+                "novel": concept.novel,
+                **{name: found.tiles[k] for name, found in completions.items()},
+            }
+            for k, concept in enumerate(concepts)
+        },
+        "sweep": judge.sweep(trial),
+        "neighbours": judge.neighbours(trial, observed),
+        "failures": judge.failures(trial, observed),
+    }
+
+
+def save_evaluation(
+    root: Path, data: Material, observer: Observer, targets: Targets, split: str, *,
+    whole: bool, seed: int,
+) -> list[str]:  # fmt: skip
+    """Evaluate an observer on a split; write the numbers and the pictures of the report."""
+    trial = Trial(data, observer, data.scenes(split), targets=targets, whole=whole, seed=seed)
+    record = observer.record
+    found = evaluate(trial, obr=record.obr, supervision=record.supervision, seed=seed)
+    write_json(root / EVALUATION, found)
+    return [EVALUATION, *show(root, trial, trial.observed(record.obr))]
+
+
+def with_evaluation(observer: Observer, root: Path) -> Observer:
+    """Return an observer with its results on held-out scenes: a selection repeats them."""
+    found = read_json(root / EVALUATION)
+    held_out = {
+        **{key: found[key] for key in ("split", "scenes", "against_random")},
+        "measure": found["curve"]["measure"], "shares": found["curve"]["shares"],
+    }  # fmt: skip
+    return replace(observer, record=replace(observer.record, held_out=held_out))
+
+
+def save_observer(root: Path, observer: Observer, handles: dict[str, ModelHandle]) -> list[str]:
+    """Write an observer into a run, and return the files."""
+    return [str(file.relative_to(root)) for file in observer.save(root / MODEL, handles)]
+
+
+def refuse_other(root: Path, request: str, *, replace: bool) -> None:
+    """Refuse to overwrite an observer that was trained with other options.
+
+    Args:
+        root: Run directory.
+        request: Hash of all options.
+        replace: Whether it may be overwritten.
+
+    Raises:
+        StorageError: There is one.
+    """
+    there = root / MODEL / RECORD
+    if replace or not there.exists():
+        return
+    if read_json(there)["training"].get("asked") != request:
+        raise StorageError(
+            f"the run {str(root)!r} holds an observer that was trained with other options",
+            "It is not overwritten unless that is asked for.",
+            "Choose another --out, or type --replace: features, and stages that are the same, "
+            "are used again.",
+        )
+
+
+def remove_checkpoints(root: Path) -> None:
+    """Remove checkpoints of stages that were stopped under other options."""
+    for checkpoint in (root / TRAINING).glob("*.pt"):
+        checkpoint.unlink()
+
+
+def training_key(job: TrainJob, data: Material, start: Observer | None) -> str:
     """Hash of everything that all stages depend on."""
-    apart = {"pairs", "device", "batch_size", "replace", "supervision", "obr", "init", "form"}
-    pairs = material.pairs
+    apart = {
+        "pairs", "device", "batch_size", "replace", "supervision", "obr", "init", "architecture",
+    }  # fmt: skip
+    pairs = data.pairs
     prints = [
         [s.source.info.fingerprint for s in part] for part in (pairs.pool.scenes, pairs.overviews)
     ]
     return digest([
         VERSION, job.model_dump(mode="json", exclude=apart), prints, digest_ids(pairs.pool.ids),
-        {role: encoder.spec.to_dict() for role, encoder in material.encoders.items()},
-        None if material.known is None else digest(np.packbits(material.known).tobytes().hex()),
+        {role: encoder.spec.to_dict() for role, encoder in data.encoders.items()},
+        None if data.known is None else digest(np.packbits(data.known).tobytes().hex()),
         None if start is None else start.record.training,
     ])  # fmt: skip
 
 
-def _captured(gain: NDArray[np.float64], scores: NDArray[np.float64]) -> float:
+def request_key(job: TrainJob, key: str) -> str:
+    """Hash of everything that an observer depends on; `key` is that of all stages."""
+    return digest([key, job.supervision, job.architecture, job.init, job.obr])
+
+
+def captured_share(gain: NDArray[np.float64], scores: NDArray[np.float64]) -> float:
     """Return the mean share of the gain that the best tiles capture, over `SHARES`."""
     order = np.argsort(-scores, kind="stable")
     shares = []

@@ -15,10 +15,10 @@ import numpy as np
 import torch
 
 from foveate.observe import dense
-from foveate.observe.measure import group_names, precision, ratio
 from foveate.observe.methods import rank_tiles
 from foveate.observe.networks.losses import centred_cosine
 from foveate.stats import mean_average_precision
+from foveate.stats.measures import group_names, precision, ratio
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -26,11 +26,11 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from foveate.observe.material import Material
-    from foveate.observe.measure import Measure
     from foveate.observe.methods import Policy
     from foveate.observe.observer import Observer
     from foveate.observe.targets import Evidence, Targets
     from foveate.selection import Ranking
+    from foveate.stats.measures import Measure
 
 REGION = 2  # tiles along the side of a region
 
@@ -107,10 +107,16 @@ class Trial:
 
     @cached_property
     def truth(self) -> dict[str, NDArray[np.float64]]:
-        """Form -> (n,) true supervision; "gain" is what HR adds, not scaled."""
+        """Target -> (n,) true supervision; "gain" is what HR adds, not scaled."""
         if self._targets is None:
             return {}
         return {**self._targets(self.judged), "gain": self._targets.gain(self.judged)}
+
+    def observed(self, share: float) -> NDArray[np.bool_]:
+        """Return (m, R, C) bool: the best tiles by the sampler, up to a share of all."""
+        raw = self.observer.scores(self.lr).raw
+        evidence = {"learned": dense.from_grids(raw, self.place)}
+        return self.first(self.rank("learned", evidence), share)
 
     def evidence(self) -> dict[str, Any]:
         """Return what policies choose by: from LR, but for the oracle's gain."""

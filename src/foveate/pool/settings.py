@@ -50,6 +50,3 @@ class PoolJob(ImageryJob):
     """What becomes of tiles that reach over the edge."""
     coordinates: PathText | None = None
     """Coordinate list (5 or 6 columns) to take the tiles from, instead of a grid."""
-
-
-ImagerySettings, PoolSettings, JobSettings = ImageryJob, PoolJob, Job  # TEMPORARY

@@ -10,7 +10,7 @@ from sklearn.linear_model import Ridge
 
 from foveate.errors import DataError
 from foveate.models.weights import random_weights
-from foveate.observe.networks.shape import Shape
+from foveate.observe.networks.sizes import Shape
 
 torch = pytest.importorskip("torch")
 networks = pytest.importorskip("foveate.observe.networks.fill")

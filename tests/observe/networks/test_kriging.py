@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from foveate.models.weights import random_weights
-from foveate.observe.networks.shape import Shape
+from foveate.observe.networks.sizes import Shape
 
 torch = pytest.importorskip("torch")
 networks = pytest.importorskip("foveate.observe.networks.kriging")

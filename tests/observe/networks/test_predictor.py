@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from foveate.models.weights import random_weights
-from foveate.observe.networks.shape import FORMS, SIZES, Shape, form_of, shape_of
+from foveate.observe.networks.sizes import ARCHITECTURES, SIZES, Shape, architecture_of, shape_of
 
 torch = pytest.importorskip("torch")
 networks = pytest.importorskip("foveate.observe.networks.predictor")
@@ -16,12 +16,12 @@ layout = pytest.importorskip("foveate.observe.networks.layout")
 SMALL = Shape(5, 8, 2, 2, 1, 16, 2, 4, sampler=8, dropout=0.0)
 POOLED = Shape(5, 8, 2, 4, 2, 16, 2, 4, sampler=8, dropout=0.0)
 FULL = Shape(5, 8, 2, 14, 7, 24, 2, 6, sampler=8, dropout=0.0)  # "full", scaled down
-RESIDUAL = [name for name, form in FORMS.items() if form.fill]
+RESIDUAL = [name for name, form in ARCHITECTURES.items() if form.fill]
 
 
 def new(name="kriged", shape=SMALL, *, conv_fill=True):
     build = networks.Predictor
-    return random_weights(lambda: build(shape, form_of(name), conv_fill=conv_fill)).eval()
+    return random_weights(lambda: build(shape, architecture_of(name), conv_fill=conv_fill)).eval()
 
 
 def opened(name="kriged", shape=SMALL):
@@ -115,7 +115,7 @@ def test_residual_forms_start_as_the_fill(name, shape, share):
     assert torch.equal(found.fill, fill)
 
 
-@pytest.mark.parametrize("name", FORMS)
+@pytest.mark.parametrize("name", ARCHITECTURES)
 @pytest.mark.parametrize("share", [0.0, 0.4, 1.0])
 def test_passthrough_and_the_extremes(name, share):
     net = opened(name)
@@ -137,7 +137,7 @@ def test_passthrough_and_the_extremes(name, share):
         assert torch.equal(found.doubt, torch.ones_like(found.doubt))
 
 
-@pytest.mark.parametrize("name", FORMS)
+@pytest.mark.parametrize("name", ARCHITECTURES)
 @pytest.mark.parametrize("share", [0.0, 0.4])
 def test_what_was_not_observed_makes_no_difference(name, share):
     lr, hr, seen = scenes(share=share)
@@ -155,7 +155,7 @@ def test_what_was_not_observed_makes_no_difference(name, share):
 
 
 @given(
-    name=st.sampled_from(list(FORMS)), rows=st.integers(1, 4), cols=st.integers(1, 5),
+    name=st.sampled_from(list(ARCHITECTURES)), rows=st.integers(1, 4), cols=st.integers(1, 5),
     shape=st.sampled_from([SMALL, POOLED, FULL]),
 )  # fmt: skip
 @settings(deadline=None, max_examples=30)

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from foveate.models.weights import random_weights
-from foveate.observe.networks.shape import Shape
+from foveate.observe.networks.sizes import Shape
 
 torch = pytest.importorskip("torch")
 networks = pytest.importorskip("foveate.observe.networks.sampler")

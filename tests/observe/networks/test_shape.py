@@ -5,7 +5,14 @@ from __future__ import annotations
 import pytest
 
 from foveate.errors import ParameterError, UnknownNameError
-from foveate.observe.networks.shape import FORMS, SIZES, Form, Shape, form_of, shape_of
+from foveate.observe.networks.sizes import (
+    ARCHITECTURES,
+    SIZES,
+    Architecture,
+    Shape,
+    architecture_of,
+    shape_of,
+)
 
 
 @pytest.mark.parametrize("size", SIZES)
@@ -21,17 +28,17 @@ def test_the_full_size_has_the_shapes_of_the_paper():
     assert (full.hr_dim, full.hr_side, full.queries, full.depth) == (768, 14, 2, 12)
 
 
-@pytest.mark.parametrize("name", FORMS)
+@pytest.mark.parametrize("name", ARCHITECTURES)
 def test_forms_by_name(name):
-    assert form_of(name) == FORMS[name]
-    assert FORMS["kriged"] == Form()
+    assert architecture_of(name) == ARCHITECTURES[name]
+    assert ARCHITECTURES["kriged"] == Architecture()
 
 
 def test_unknown_names_are_answered_with_the_nearest():
     with pytest.raises(UnknownNameError, match=r"'smal'.*nano, tiny, small, full.*small"):
         shape_of("smal", 8, 8)
     with pytest.raises(UnknownNameError, match=r"'krigged'.*Allowed: kriged, .*kriged"):
-        form_of("krigged")
+        architecture_of("krigged")
 
 
 def test_what_cannot_be_is_refused():
@@ -40,4 +47,4 @@ def test_what_cannot_be_is_refused():
     with pytest.raises(ParameterError, match="5 attention heads for a width of 24"):
         Shape(8, 8, 2, 14, 7, 24, 2, 5)
     with pytest.raises(ParameterError, match="kriging without a fill"):
-        Form(fill=False)
+        Architecture(fill=False)

@@ -11,7 +11,7 @@ from foveate.errors import ParameterError
 from foveate.models.fit import FitSettings, fit
 from foveate.models.weights import random_weights
 from foveate.observe.masks import random_masks, sampled_masks
-from foveate.observe.networks.shape import Shape, form_of
+from foveate.observe.networks.sizes import Shape, architecture_of
 
 torch = pytest.importorskip("torch")
 tasks = pytest.importorskip("foveate.observe.networks.tasks")
@@ -43,7 +43,7 @@ def solved(net, train):
 
 
 def predictor(train, name="kriged", shape=STILL, seed=0):
-    net = tasks.new_predictor(shape, form_of(name), conv_fill=True, seed=seed)
+    net = tasks.new_predictor(shape, architecture_of(name), conv_fill=True, seed=seed)
     if net.fill is not None:
         solved(net.fill, train)
     return net
@@ -191,7 +191,7 @@ def test_small_grids_can_be_trained(name, rows, cols):
     val.here[:] = True
     train.here[:3] = False  # a batch may have no tiles at all
     task = tasks.PredictorTask(
-        tasks.new_predictor(STILL, form_of(name), conv_fill=False, seed=0), train, val, CPU
+        tasks.new_predictor(STILL, architecture_of(name), conv_fill=False, seed=0), train, val, CPU
     )
     history = fit(task, replace(SETTINGS, batch_size=1))
     assert np.isfinite(history.epochs[-1]["spread"])
@@ -327,7 +327,7 @@ def test_taking_scenes_takes_them_all_along():
 
 
 def test_first_weights_are_seeded():
-    form = form_of("kriged")
+    form = architecture_of("kriged")
     one, same, other = (tasks.new_predictor(SHAPE, form, conv_fill=True, seed=s) for s in (0, 0, 1))
     assert weights(one) == weights(same) != weights(other)
     assert weights(tasks.new_sampler(SHAPE, 3)) == weights(tasks.new_sampler(SHAPE, 3))

@@ -1,7 +1,7 @@
 """Policies that sort by one number of each tile: what a network predicts, or the truth.
 
 The networks read LR alone, and are trained elsewhere: a sampler regresses a form of the supervision
-target (`foveate.observe.supervision.FORMS`), PatchDrop learns by reward. The oracle sees HR: no
+target (`foveate.observe.supervision.TARGETS`), PatchDrop learns by reward. The oracle sees HR: no
 policy that reads LR can be expected to do better at the value that it sorts by.
 """
 
@@ -11,7 +11,7 @@ from inspect import Parameter, Signature
 from typing import Any
 
 from foveate.observe.methods.base import Policy
-from foveate.observe.supervision import FORMS
+from foveate.observe.supervision import TARGETS
 from foveate.seeds import tie_keys
 from foveate.select.sampling import order_by_score
 from foveate.selection import Ranking
@@ -41,7 +41,7 @@ def _by(name: str, title: str, source: str, need: str = "") -> Policy:
 
 def _predicted(form: str) -> Policy:
     """Return a policy that ranks by what a sampler of a form of supervision predicts."""
-    return _by(form, f"{FORMS[form].title}, predicted", FORMS[form].source)
+    return _by(form, f"{TARGETS[form].title}, predicted", TARGETS[form].source)
 
 
 _BOUND = "not in the paper; the bound of a benchmark"

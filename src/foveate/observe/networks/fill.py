@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-    from foveate.observe.networks.shape import Shape
+    from foveate.observe.networks.sizes import Shape
 
 
 class Blocks(nn.Module):

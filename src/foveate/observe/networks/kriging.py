@@ -17,7 +17,7 @@ from torch.nn import functional
 from foveate.observe.networks.layout import places, to_tiles
 
 if TYPE_CHECKING:
-    from foveate.observe.networks.shape import Shape
+    from foveate.observe.networks.sizes import Shape
 
 _FEATURES = 32  # learned dimensions that say which tiles are alike
 _LEAST = 1e-3  # of the noise: below, a matrix of equal tiles is singular in float32

@@ -23,7 +23,7 @@ from foveate.observe.networks.sampler import Sampler
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from foveate.observe.networks.shape import Shape
+    from foveate.observe.networks.sizes import Shape
 
 RewardKind = Literal["tiles", "scene"]
 _STEP = 0.1  # of the multiplier for a share off the budget, in standard deviations of the gain

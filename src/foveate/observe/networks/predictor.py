@@ -3,7 +3,8 @@
 Observed tokens are put on the grid and pooled to queries, a learned token stands elsewhere; place
 codes of tile and query are added, and blocks of attention complete them, which see the LR tokens
 as keys and values. (Codes are added after pooling: what is pooled lies inside a tile, so for the
-tile's code it is the same.) Deviations from the text, each a field of `Form`: the result starts
+tile's code it is the same.) Deviations from the text, each a field of `Architecture`: the result
+starts
 from a learned LR fill and from its kriged correction, and HR tokens see each other. In the literal
 form nothing observed reaches an unobserved tile.
 """
@@ -22,7 +23,7 @@ from foveate.observe.networks.kriging import Kriging
 from foveate.observe.networks.layout import code, places, pooled, repeat
 
 if TYPE_CHECKING:
-    from foveate.observe.networks.shape import Form, Shape
+    from foveate.observe.networks.sizes import Architecture, Shape
 
 _MOMENTUM = 0.99  # of the running mean of the targets (Eq. 8)
 
@@ -55,7 +56,7 @@ class Block(nn.Module):
         form: Which of them there are.
     """
 
-    def __init__(self, shape: Shape, form: Form) -> None:
+    def __init__(self, shape: Shape, form: Architecture) -> None:
         super().__init__()
         d = shape.width
         self.own = Attention(d, shape.heads) if form.self_attention else None
@@ -114,7 +115,7 @@ class Predictor(nn.Module):
 
     mu: torch.Tensor
 
-    def __init__(self, shape: Shape, form: Form, *, conv_fill: bool = True) -> None:
+    def __init__(self, shape: Shape, form: Architecture, *, conv_fill: bool = True) -> None:
         super().__init__()
         self.shape, self.form = shape, form
         self.fill = Fill(shape, conv=conv_fill)  # what to compare with, in a form without, too

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-    from foveate.observe.networks.shape import Shape
+    from foveate.observe.networks.sizes import Shape
 
 _SLOPE = 4.0  # of the logit at 1/2
 

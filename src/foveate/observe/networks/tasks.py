@@ -26,7 +26,7 @@ from foveate.observe.networks.losses import (
 from foveate.observe.networks.predictor import Predictor
 from foveate.observe.networks.ridge import Ridge, strength_of
 from foveate.observe.networks.sampler import Sampler
-from foveate.observe.settings import OBSERVED_WEIGHT
+from foveate.observe.networks.sizes import OBSERVED_WEIGHT
 from foveate.seeds import rng
 
 if TYPE_CHECKING:
@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from foveate.observe.networks.fill import Fill
-    from foveate.observe.networks.shape import Form, Shape
+    from foveate.observe.networks.sizes import Architecture, Shape
 
 VALIDATED = (0.05, 0.12, 0.3)  # observed shares at which a predictor is validated
 _ALIGNMENT = 0.1  # weight of Eq. 9 beside Eq. 8
@@ -164,7 +164,7 @@ class PredictorTask:
                 raise ParameterError(
                     "kriging=True for a predictor without kriging",
                     "There is nothing to train.",
-                    'form_of("kriged")',
+                    'architecture_of("kriged")',
                 )
             net.requires_grad_(requires_grad=False)
             own.kriging.requires_grad_(requires_grad=True)
@@ -358,7 +358,7 @@ class SamplerTask:
         return self.net(lr, fill[at].to(self._device).float())
 
 
-def new_predictor(shape: Shape, form: Form, *, conv_fill: bool, seed: int) -> Predictor:
+def new_predictor(shape: Shape, form: Architecture, *, conv_fill: bool, seed: int) -> Predictor:
     """Return a predictor with seeded first weights."""
     return random_weights(lambda: Predictor(shape, form, conv_fill=conv_fill), seed)
 

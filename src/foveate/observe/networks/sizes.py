@@ -9,7 +9,8 @@ from foveate.errors import ParameterError, UnknownNameError
 from foveate.registry import suggest
 
 Size = Literal["nano", "tiny", "small", "full"]
-FormName = Literal["kriged", "residual", "cross", "plain", "literal"]
+OBSERVED_WEIGHT = 0.25  # of observed tokens in the loss, unobserved ones having 1; 1 is Eq. 8
+ArchitectureName = Literal["kriged", "residual", "cross", "plain", "literal"]
 
 
 @dataclass(frozen=True)
@@ -95,7 +96,7 @@ def shape_of(size: str, lr_dim: int, hr_dim: int) -> Shape:
 
 
 @dataclass(frozen=True)
-class Form:
+class Architecture:
     """What the predictor is made of.
 
     Attributes:
@@ -124,32 +125,32 @@ class Form:
             raise ParameterError(
                 "kriging without a fill",
                 "It spreads what the LR fill lacks.",
-                "Form(fill=False, kriging=False)",
+                "Architecture(fill=False, kriging=False)",
             )
 
 
-FORMS: dict[FormName, Form] = {
-    "kriged": Form(),
-    "residual": Form(kriging=False),
-    "cross": Form(kriging=False, self_attention=False),
-    "plain": Form(fill=False, kriging=False),
-    "literal": Form(fill=False, kriging=False, self_attention=False, upsampling="tile"),
+ARCHITECTURES: dict[ArchitectureName, Architecture] = {
+    "kriged": Architecture(),
+    "residual": Architecture(kriging=False),
+    "cross": Architecture(kriging=False, self_attention=False),
+    "plain": Architecture(fill=False, kriging=False),
+    "literal": Architecture(fill=False, kriging=False, self_attention=False, upsampling="tile"),
 }
 """Forms by name. "literal" reads the paper's text word by word: cross-attention to LR tokens alone,
 so that nothing observed reaches an unobserved tile. "kriged" is the default, as the best one
 measured; see docs/observe.md."""
 
 
-def form_of(name: str) -> Form:
+def architecture_of(name: str) -> Architecture:
     """Return a form by name.
 
     Raises:
         UnknownNameError: No such form.
     """
-    if name not in FORMS:
+    if name not in ARCHITECTURES:
         raise UnknownNameError(
             f"there is no form {name!r} of the predictor",
-            f"Allowed: {', '.join(FORMS)}.",
-            suggest(name, FORMS),
+            f"Allowed: {', '.join(ARCHITECTURES)}.",
+            suggest(name, ARCHITECTURES),
         )
-    return FORMS[name]
+    return ARCHITECTURES[name]

@@ -1,4 +1,4 @@
-"""One seed: its split, its training, and the cells that it measures on its test scenes."""
+"""One seed: its split, its training, and the conditions that it measures on its test scenes."""
 
 from __future__ import annotations
 
@@ -9,40 +9,49 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 
-from foveate.bench.cells import Skipped
-from foveate.bench.training import Trainer
+from foveate.bench.conditions import Skipped
+from foveate.bench.observing import BLIND
 from foveate.models.device import resolve_device
-from foveate.observe import dense, measure
-from foveate.observe.calibrate import Calibration, over
+from foveate.observe import dense
+from foveate.observe.calibrate import over
 from foveate.observe.distil import distil, lr_features, needs_hr
 from foveate.observe.material import gather
 from foveate.observe.methods import get_policy
 from foveate.observe.methods.base import NEEDS
-from foveate.observe.networks.shape import form_of
-from foveate.observe.observer import Observer
-from foveate.observe.record import Record
+from foveate.observe.networks.align import Aligned
+from foveate.observe.networks.policy import new_policy
+from foveate.observe.patchdrop import SETTINGS as PATCHDROP
+from foveate.observe.patchdrop import train_patchdrop
 from foveate.observe.scoring import TextConcepts, similarity_scores
-from foveate.observe.stages import fill_of, scores_of
+from foveate.observe.splits import split_scenes
+from foveate.observe.stages import Stages, fill_of, scores_of
+from foveate.observe.train import Trainer
 from foveate.observe.trial import REGION, Trial
+from foveate.stats import measures as measure
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from numpy.typing import NDArray
 
-    from foveate.bench.cells import Cell
-    from foveate.bench.settings import BenchJob
+    from foveate.bench.job import BenchJob
+    from foveate.bench.observing import Condition
     from foveate.observe.distil import Distilled
     from foveate.observe.material import Material
-    from foveate.observe.measure import Measure
     from foveate.observe.networks.predictor import Predictor
+    from foveate.observe.networks.sampler import Sampler
+    from foveate.observe.observer import Observer
     from foveate.observe.pairs import Pairs
     from foveate.progress import ProgressFn
     from foveate.run import Run
+    from foveate.stats.measures import Measure
 
-_WAYS = ("none", "nearest", "fill", "ours", "full")  # that a trial knows
+_PATCHDROP_EPOCHS = 1.5  # times the epochs of a stage
+_KNOWN = ("none", "nearest", "fill", "ours", "full")  # that a trial knows
 
 
 class Seed:
-    """A seed; nothing is read or trained before a cell needs it.
+    """A seed; nothing is read or trained before a condition needs it.
 
     Args:
         job: The benchmark.
@@ -70,37 +79,26 @@ class Seed:
 
     @cached_property
     def trainer(self) -> Trainer:
-        """What trains.
+        """Trains the networks of this seed.
 
         Raises:
-            DataError: The pairs have no evidence for what the job asks for.
+            DataError: The pairs lack what the job asks for.
         """
+        trainer = Trainer(
+            self.material, self.job, resolve_device(self.job.device), self._run, self._folder,
+            self._key, progress=self._progress,
+        )  # fmt: skip
         if self.material.head is not None:
             similarity_scores(self.material.head, self.job.similarity)
-        trainer = Trainer(
-            self._run, self._folder, self._key, self.job, self.material,
-            device=resolve_device(self.job.device), start=self._start, progress=self._progress,
-        )  # fmt: skip
         if self.job.align == "siglip":
-            trainer.check_texts()
+            trainer.check()
         return trainer
 
     @cached_property
     def observer(self) -> Observer:
         """The observer that `foveate observe train` would make."""
-        material, job, trainer = self.material, self.job, self.trainer
-        sampler, predictor = trainer.sampler(), trainer.predictor()
-        scores = trainer.validation_scores(sampler)
-        record = Record(
-            encoders=material.encoders, shape=material.shape, form=form_of(job.form),
-            conv_fill=job.fill == "conv", tiles=material.pairs.shape, lr_tile=1.0,
-            gsd=material.pairs.gsd, concepts=material.concepts, supervision=trainer.supervision,
-            obr=job.obr, calibration=Calibration.fit(scores), templates=job.templates, training={},
-        )  # fmt: skip
-        return Observer(
-            record, sampler, predictor, material.lr, material.hr, material.labels,
-            trainer.to_text(),
-        )  # fmt: skip
+        self._sampler()  # skipped where it cannot be trained
+        return self.trainer.observer()
 
     @cached_property
     def trial(self) -> Trial:
@@ -131,30 +129,30 @@ class Seed:
         """(n,) the group of each test tile, as it is resampled."""
         return self.trial.groups
 
-    def measure(self, cell: Cell) -> dict[str, Any]:
-        """Measure a cell: measures by name, each JSON-ready.
+    def measure(self, condition: Condition) -> dict[str, Any]:
+        """Measure a condition: measures by name, each JSON-ready.
 
         Raises:
             Skipped: It cannot be measured on these pairs.
         """
-        draws = self.bench.draws if cell.policy == "random" else 1
-        runs = [self._measured(cell, self._observed(cell, draw)) for draw in range(draws)]
+        draws = self.bench.draws if condition.policy == "random" else 1
+        runs = [self._measured(condition, self._observed(condition, draw)) for draw in range(draws)]
         names = [name for name in runs[0] if all(name in run for run in runs)]
         return {name: measure.mean_of([run[name] for run in runs]).to_json() for name in names}
 
-    def _observed(self, cell: Cell, draw: int) -> NDArray[np.bool_]:
+    def _observed(self, condition: Condition, draw: int) -> NDArray[np.bool_]:
         """Return (m, R, C) bool: the tiles that a policy observes."""
         trial = self.trial
-        if cell.policy in ("none", "all"):
-            return trial.here & (cell.policy == "all")
-        if cell.policy.startswith("tau="):
+        if condition.policy in ("none", "all"):
+            return trial.here & (condition.policy == "all")
+        if condition.policy.startswith("tau="):
             scores = self.observer.scores(trial.lr).score
-            return over(scores, float(cell.policy[4:])) & trial.here
-        name, _, supervision = cell.policy.partition(":")
+            return over(scores, float(condition.policy[4:])) & trial.here
+        name, _, supervision = condition.policy.partition(":")
         evidence = self.evidence
         if supervision or name == "patchdrop":
             trainer = self.trainer
-            sampler = trainer.sampler(supervision) if supervision else trainer.patchdrop()
+            sampler = self._sampler(supervision) if supervision else self._patchdrop()
             lr = torch.from_numpy(trial.lr)
             scores = scores_of(sampler, trainer.fill(), lr, trainer.device)
             evidence = {**evidence, name: dense.from_grids(scores, trial.place)}
@@ -165,45 +163,102 @@ class Seed:
         if name == "sar":
             gsd = self.material.pairs.gsd
             options["needs_hr"] = needs_hr(self.material.concepts, gsd and gsd[0])
-        return trial.first(trial.rank(name, evidence, seed=draw, **options), cell.share)
+        return trial.first(trial.rank(name, evidence, seed=draw, **options), condition.share)
 
-    def _completed(self, way: str, seen: NDArray[np.bool_]) -> NDArray[np.float32]:
+    def _completed(self, completion: str, seen: NDArray[np.bool_]) -> NDArray[np.float32]:
         """Return completed tokens, (m, R * k, C * k, d)."""
         trial = self.trial
-        if way in _WAYS:
-            return trial.completed(seen, way)
-        if way == "conv":
+        if completion in _KNOWN:
+            return trial.completed(seen, completion)
+        if completion == "conv":
             side = self.material.shape.hr_side
             filled = fill_of(self.trainer.fill("conv"), torch.from_numpy(trial.lr)).numpy()
             visible = seen.repeat(side, axis=1).repeat(side, axis=2)[..., None]
             return np.where(visible, trial.hr, filled)
-        return replace(self.observer, predictor=self._predictor(way)).complete(
+        return replace(self.observer, predictor=self._predictor(completion)).complete(
             trial.lr, trial.hr, seen
         ).tokens  # fmt: skip
 
-    def _predictor(self, way: str) -> Predictor:
-        name, _, option = way.partition(":")
-        if name == "kriging":
-            return self.trainer.kriging()
-        if name == "depth":
-            return self.trainer.depth(int(option))
-        return self.trainer.predictor(option, init=name == "init")
+    def _predictor(self, completion: str) -> Predictor:
+        """Return the predictor of a way of completing; masks of stage II by the job's sampler."""
+        kind, _, option = completion.partition(":")
+        trainer = self.trainer
+        if kind == "kriging":
+            return trainer.kriging()
+        if kind == "depth":
+            return trainer.depth(int(option))
+        start = self._start if kind == "init" else None
+        second = trainer.second_stage(
+            self._sampler(), trainer.supervision, "" if option == self.job.architecture else option,
+            made=BLIND.get(option), start=start, name="predictor init" if start else "",
+        )  # fmt: skip
+        return second.predictor if isinstance(second, Aligned) else second
 
-    def _measured(self, cell: Cell, seen: NDArray[np.bool_]) -> dict[str, Measure]:
+    def _sampler(self, target: str = "") -> Sampler:
+        target = target or self.trainer.supervision
+        if target not in self.trainer.targets:
+            raise Skipped(f"no evidence for the supervision {target!r}: no labels, or no concepts")
+        return self.trainer.sampler(target)
+
+    def _patchdrop(self) -> Sampler:
+        """Return a PatchDrop policy for the observed share of the job."""
+        job, data, trainer = self.job, self.material, self.trainer
+        if data.labels is None or data.known is None:
+            raise Skipped("PatchDrop is rewarded for concepts that are predicted right: no labels")
+
+        def work(stages: Stages) -> tuple[Sampler, dict[str, Any]]:
+            epochs = max(1, round(_PATCHDROP_EPOCHS * job.epochs))
+            net, history = train_patchdrop(
+                data, job.obr, trainer.device, job.seed, fill=trainer.fill(),
+                strength=trainer.fill_facts()["strength"],
+                settings=replace(PATCHDROP, epochs=epochs), checkpoint=stages.checkpoint,
+                progress=self._progress,
+            )  # fmt: skip
+            return net, {"epochs": history.epochs, "best": history.best}
+
+        new = new_policy(data.shape, job.seed, job.obr).sampler
+        return trainer.custom(f"patchdrop {job.obr:g}", lambda: new, work)
+
+    def _kept(self, completion: str) -> bool | None:
+        """Say whether what was trained for a way of completing is used.
+
+        What is no better on the validation scenes than what it started from is put back.
+
+        Returns:
+            None where nothing is trained for it but the fill.
+        """
+        kind, _, option = completion.partition(":")
+        if option == self.job.architecture:
+            option = ""
+        first = f"predictor {'init' if kind == 'init' else option}".strip()
+        second = f"{first} with texts" if self.job.align == "siglip" else f"{first}, stage II"
+        conv = "fill" if self.job.fill == "conv" else "fill conv"
+        stages = {
+            "conv": [conv], "kriging": ["kriging"], "ours": [first, second],
+            "form": [first, second], "init": [first, second],
+            "depth": [f"predictor depth {option}"],
+        }.get(kind)  # fmt: skip
+        if stages is None:
+            return None
+        facts = [self.trainer.facts(stage) for stage in stages]
+        # What is aligned with texts stays as it is: there is nothing to compare it with.
+        return any(f.get("blocks", f.get("conv", f)).get("kept", True) for f in facts)
+
+    def _measured(self, condition: Condition, seen: NDArray[np.bool_]) -> dict[str, Measure]:
         trial, groups = self.trial, self.groups
         chosen = dense.from_grids(seen, trial.place)
         ones = np.ones(len(chosen))
         found = {"obr": measure.ratio(chosen.astype(float), ones, groups)}
-        if cell.policy.startswith("tau=") and 0 < (tau := float(cell.policy[4:])) < 1:
+        if condition.policy.startswith("tau=") and 0 < (tau := float(condition.policy[4:])) < 1:
             found["drift"] = measure.ratio(chosen / (1 - tau) - 1, ones, groups)
         if trial.truth:
             gain = trial.truth["gain"]
             found["captured"] = measure.ratio(gain * chosen, gain, groups)
-        if cell.way == "head":
+        if condition.completion == "head":
             x = lr_features(trial.lr, self.material.shape, trial.place)
             return found | self._concepts(self.distilled.teacher.logits(x), chosen)
-        tokens = self._completed(cell.way, seen)
-        kept = self.trainer.kept(cell.way)
+        tokens = self._completed(condition.completion, seen)
+        kept = self._kept(condition.completion)
         if kept is not None:
             found["kept"] = measure.Measure(float(kept), [float(kept)], {})
         found |= self._likeness(tokens, chosen)
@@ -272,3 +327,16 @@ class Seed:
             left = (~chosen).astype(float)
             found["cosine"] = measure.ratio(each * left, left, groups)
         return found
+
+
+def split_sizes(
+    groups: Sequence[str], val: float, test: float, first: int, seeds: int
+) -> dict[str, int]:
+    """Return how many groups and scenes are tested under each seed."""
+    parts = [
+        split_scenes(groups, val=val, test=test, seed=first + i) == "test" for i in range(seeds)
+    ]
+    tested = {g for part in parts for g, own in zip(groups, part, strict=True) if own}
+    return {
+        "scenes": round(float(np.mean([part.sum() for part in parts]))), "groups": len(tested)
+    }  # fmt: skip

@@ -1,0 +1,615 @@
+"""The jobs of `observe`: every field is an option of the command line, with its help.
+
+Nothing here imports torch, scipy or rasterio before a job is checked, and paths are checked first.
+"""
+
+from __future__ import annotations
+
+import logging
+import re
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Literal, get_args
+
+from pydantic import BeforeValidator, Field
+
+from foveate.budget import Budget
+from foveate.errors import ParameterError
+from foveate.files import digest, digest_ids, fingerprint
+from foveate.models.extras import EXTRAS, need_extra
+from foveate.models.load import load_model
+from foveate.models.settings import ModelName, Weights  # noqa: TC001  (pydantic reads it)
+from foveate.observe.concepts import Concept, concepts_from, concepts_of
+from foveate.observe.networks.sizes import OBSERVED_WEIGHT, ArchitectureName, Size
+from foveate.pool.find import need_paths
+from foveate.pool.settings import ImageryJob
+from foveate.run.job import Job
+from foveate.run.options import AbsolutePath, Bands, Option, PathText, Scale
+
+if TYPE_CHECKING:
+    from foveate.models.base import ModelHandle
+    from foveate.progress import ProgressFn
+    from foveate.run import Run
+
+logger = logging.getLogger("foveate")
+
+AUTO: Literal["auto"] = "auto"
+RATIO = 10.0
+FLOOR = 0.3
+Role = Literal["hr", "lr", "target", "saliency", "text"]
+TargetName = Literal[
+    "structural", "semantic", "additive", "product", "task-delta", "surprise", "blend"
+]
+SimilarityKind = Literal["lift", "z", "cosine", "logit"]
+PolicyName = Literal["learned", "design", "random", "uniform", "lr-entropy", "covariate"]
+Mode = Literal["budget", "threshold", "obr"]
+Quantity = Literal["area", "tiles", "count"]
+
+
+def _concepts(given: Any) -> Any:
+    """Read names with commas, a list of them, or a file; entries stay as they are."""
+    if isinstance(given, str | Path):
+        return [concept.to_dict() for concept in concepts_from(given)] if str(given) else []
+    if isinstance(given, list | tuple):
+        return [{"name": entry} if isinstance(entry, str) else entry for entry in given]
+    return given
+
+
+def _grid_shape(given: Any) -> Any:
+    if not isinstance(given, str):
+        return given
+    found = re.fullmatch(r"\s*(\d+)\s*[xX]\s*(\d+)\s*", given)
+    if found is None:
+        raise ParameterError(repr(given), "The form is ROWSxCOLS.", "--tiles 10x10")
+    return (int(found[1]), int(found[2]))
+
+
+def _share(given: Any) -> Any:
+    if not isinstance(given, str):
+        return given
+    number = given.strip().removesuffix("%")
+    try:
+        value = float(number)
+    except ValueError as error:
+        raise ParameterError(repr(given), "A share is written 12% or 0.12.") from error
+    return value / 100 if number != given.strip() else value
+
+
+def _signal_to_noise(given: Any) -> Any:
+    """Read 0 as no noise."""
+    return None if str(given).strip() in ("0", "0.0") else given
+
+
+Concepts = Annotated[
+    list[dict[str, Any]], BeforeValidator(_concepts), Option("Input", metavar="NAMES|FILE")
+]
+Share = Annotated[float, BeforeValidator(_share)]
+ObserverFolder = Annotated[AbsolutePath, Option("Model", metavar="FOLDER")]
+
+
+class PrepareJob(ImageryJob):
+    """Which scenes become pairs, and where their overviews and labels come from."""
+
+    absent = frozenset({"bands"})  # overviews have all of them; a training chooses
+    images: Annotated[list[AbsolutePath], Option("Input", argument=True)] = Field(min_length=1)
+    """Folders, files or globs of high-resolution images."""
+    masks: Annotated[list[AbsolutePath], Option("Input", repeated=True)] = Field([])
+    """Folder or glob of masks, paired by name; repeatable."""
+    classes: Annotated[AbsolutePath | None, Option("Input")] = None
+    """Classes file: YAML, TOML or JSON."""
+    extra: Annotated[list[AbsolutePath], Option(repeated=True)] = Field([])
+    """Further bands alongside (surface model), paired by name; repeatable."""
+    tiles: Annotated[
+        tuple[int, int], BeforeValidator(_grid_shape),
+        Option("Input", metavar="ROWSxCOLS", default="10x10"),
+    ] = (10, 10)  # fmt: skip
+    """Tiles of each scene: rows x columns."""
+    ratio: Annotated[float | None, Option("Method", default="10")] = None
+    """Side of a pixel of the simulated overviews, in pixels of the scene."""
+    mtf: Annotated[float | None, Option("Method")] = 0.25
+    """Modulation of the simulated overviews at their Nyquist frequency, 0 to 1."""
+    snr: Annotated[
+        float | None, BeforeValidator(_signal_to_noise), Option("Method")
+    ] = Field(100.0, gt=0)  # fmt: skip
+    """Signal-to-noise ratio of the simulated overviews; 0: no noise."""
+    lr: Annotated[list[AbsolutePath], Option("Input", repeated=True)] = Field([])
+    """Real overviews, paired by name, instead of simulated ones; repeatable."""
+    concepts: Annotated[
+        Concepts, Option("Input", default="classes of the masks, kinds of the objects")
+    ] = Field([])
+    """Concepts to label: forest,water,road; or a file (YAML, TOML, JSON) with their classes."""
+    objects: Annotated[AbsolutePath | None, Option("Input")] = None
+    """GeoJSON of objects with a property "kind"."""
+    seed: int = Field(0, ge=0)
+    """Seed of the noise."""
+
+    @property
+    def scale(self) -> float:
+        """Side of a pixel of the simulated overviews, in pixels of the scene."""
+        return RATIO if self.ratio is None else self.ratio
+
+    @property
+    def labelled(self) -> bool:
+        """Whether masks or objects tell which tile has which concept."""
+        return bool(self.masks or self.objects)
+
+    def stated_concepts(self) -> tuple[Concept, ...]:
+        """Return the concepts of the job; none where those of masks and objects count."""
+        return concepts_of(self.concepts) if self.concepts else ()
+
+    def check(self) -> Any:
+        """Return the opened scenes, the real overviews, the objects and the concepts."""
+        need_paths(self.images, "image")
+        need_paths(self.masks, "mask")
+        need_paths(self.lr, "overview")
+        from foveate.observe import prepare
+        from foveate.observe.labels import check_known
+        from foveate.observe.objects import read_objects
+        from foveate.observe.opening import open_headers
+        from foveate.pool.step import opened_pool
+
+        prepare.check_options(self.tiles, self.ratio, self.mtf, real=bool(self.lr))
+        stated = self.stated_concepts()
+        objects = read_objects(self.objects) if self.objects else None
+        headers, real = open_headers(
+            opened_pool(self, split=self.tiles), self.tiles, self.lr, self.scale
+        )
+        if stated and self.labelled and (headers.legend is not None or not self.masks):
+            classes = headers.legend.names if headers.legend else ()
+            check_known(stated, classes, objects.kinds if objects else ())
+        return headers, real, objects, stated
+
+    def steps(self, run: Run, ready: Any, progress: ProgressFn | None) -> dict[str, Any]:
+        """Measure the scenes, simulate overviews, label the tiles, and write the pairs."""
+        from foveate.observe import prepare
+        from foveate.pool.step import measure
+
+        headers, real, objects, stated = ready
+        pool, pool_key = measure(headers, self, run, progress)
+        files = [scene.uri for scene in real]
+        if not real:
+            files = prepare.simulate_overviews(
+                run, pool, ratio=self.scale, mtf=self.mtf, snr=self.snr, seed=self.seed,
+                progress=progress,
+            )  # fmt: skip
+        prepare.remove_other_overviews(run.path, [] if real else files)
+        concepts = stated
+        if self.labelled:
+            source = fingerprint(self.objects) if self.objects else None
+            concepts = stated or concepts_of(prepare.labelled_names(pool, objects))
+            entries = [concept.to_dict() for concept in concepts]
+            run.do(
+                "labels", digest([prepare.VERSION, pool_key, entries, source]),
+                lambda: prepare.save_labels(run.path, pool, concepts, objects),
+            )  # fmt: skip
+        noise = None if real else (self.mtf, self.snr)
+        rows = prepare.pair_rows(pool, files, run.path, noise)
+        settings = digest(self.model_dump(mode="json"))
+        key = digest([prepare.VERSION, pool_key, rows, settings, run.key("labels")])
+        run.do("pairs", key, lambda: prepare.save_pairs(run.path, rows, settings))
+        counts = prepare.concept_counts(run.path, concepts) if self.labelled else None
+        return {
+            "pool": pool.describe(),
+            "pairs": prepare.describe_pairs(rows, self.tiles),
+            "concepts": counts or dict.fromkeys((concept.name for concept in concepts), None),
+            "seed": self.seed,
+        }
+
+
+class TrainJob(Job):
+    """Everything that a trained observer depends on."""
+
+    renamed = {  # noqa: RUF012
+        "lr": "learning_rate", "text": "text_model", "form": "architecture",
+        "norm": "norm_weight", "over": "aggregate",
+    }  # fmt: skip
+    pairs: Annotated[PathText, Option("Input", argument=True)]
+    """Folder of pairs that foveate observe prepare wrote."""
+    model: ModelName = "builtin"
+    """Encoder of high-resolution tiles; see foveate models."""
+    weights: Weights = None
+    """Local weights of the encoder."""
+    lr_model: Annotated[ModelName | None, Option("Model", default="--model")] = None
+    """Encoder of overviews."""
+    lr_weights: Weights = None
+    """Local weights of the encoder of overviews."""
+    target_model: Annotated[ModelName | None, Option("Model", default="--model")] = None
+    """Encoder whose tokens are completed; a linear map from those of the model is fitted."""
+    target_weights: Weights = None
+    """Local weights of the target encoder."""
+    saliency_model: Annotated[ModelName | None, Option("Model", default="--model")] = None
+    """Encoder for structural saliency."""
+    saliency_weights: Weights = None
+    """Local weights of the saliency encoder."""
+    text_model: Annotated[
+        ModelName | None, Option("Model", default="--model, if it reads text")
+    ] = None
+    """Model of images and text, for the semantic gain and for search."""
+    text_weights: Weights = None
+    """Local weights of the text model."""
+    scale: Annotated[Scale, Option("Model", default="automatic")] = Field([])
+    """Raw values for 0 and 1, one pair for all bands or one each."""
+    bands: Annotated[Bands, Option("Model", default="all")] = Field([])
+    """Bands to use, from 1."""
+    concepts: Annotated[Concepts, Option("Input", default="those of the pairs")] = Field([])
+    """Concepts: forest,water,road; or a file (YAML, TOML, JSON) with weights."""
+    templates: Annotated[str, Option("Model")] = "rs"
+    """Sentences around a name: rs, plain, none, a file, or one sentence with {}."""
+    size: Annotated[Size, Option("Model")] = "tiny"
+    """Size of the networks: nano, tiny, small or full."""
+    architecture: Annotated[ArchitectureName, Option("Model")] = "kriged"
+    """Predictor: kriged, residual, cross, plain or literal."""
+    fill: Annotated[Literal["linear", "conv"], Option("Model")] = "linear"
+    """LR fill: linear (ridge), or conv for a small CNN on its residual."""
+    supervision: Annotated[TargetName | Literal["auto"], Option("Method")] = "blend"
+    """Target of the sampler: blend, semantic, surprise, structural, additive, product, task-delta;
+    auto: the one that captures most gain on the validation scenes."""
+    similarity: Annotated[SimilarityKind, Option("Method")] = "lift"
+    """Similarity s of Eq. 5: lift, z, cosine (needs texts) or logit."""
+    reference: Annotated[Literal["tile", "scene"], Option("Method")] = "tile"
+    """Reference of the gain: the LR fill of the tile, or of the whole scene (Eq. 5)."""
+    lam: Annotated[float, Option("Method", name="lambda")] = Field(1.0, ge=0)
+    """Weight of the reference (lambda of Eq. 5)."""
+    aggregate: Annotated[Literal["sum", "max"], Option("Method")] = "sum"
+    """Aggregation of the gain over concepts: sum or max."""
+    target_scale: Annotated[
+        Literal["quantile", "ecdf", "scene_minmax", "scene_sum"], Option("Method")
+    ] = "quantile"
+    """Scaling of targets to [0, 1]: quantile, ecdf, scene_minmax or scene_sum."""
+    align: Annotated[Literal["dense", "siglip"], Option("Method")] = "dense"
+    """Loss of stage II: dense (Eq. 8), or siglip to add alignment with texts (Eq. 9)."""
+    norm_weight: Annotated[float, Option("Training")] = Field(0.5, ge=0)
+    """Weight of the token norm in the representation loss; 0: cosine alone (Eq. 8)."""
+    observed_weight: Annotated[float, Option("Training")] = Field(OBSERVED_WEIGHT, ge=0, le=1)
+    """Weight of observed tokens in the representation loss; 1: Eq. 8."""
+    obr: Annotated[Share, Option("Method")] = Field(0.12, gt=0, lt=1)
+    """Observed share to train and evaluate for: 12% or 0.12."""
+    init: Annotated[PathText | None, Option("Training", metavar="FOLDER")] = None
+    """Trained observer whose weights to start from."""
+    val: Annotated[Share, Option("Training")] = Field(0.15, gt=0, lt=1)
+    """Share of the groups of scenes for validation."""
+    test: Annotated[Share, Option("Training")] = Field(0.2, ge=0, lt=1)
+    """Share of the groups of scenes for testing; 0: none."""
+    epochs: Annotated[int, Option("Training")] = Field(40, ge=1)
+    """Maximum number of epochs of each stage."""
+    train_batch: Annotated[int, Option("Training")] = Field(8, ge=1)
+    """Scenes per training step."""
+    learning_rate: Annotated[float, Option("Training")] = Field(1e-3, gt=0)
+    """Maximum learning rate."""
+    patience: Annotated[int, Option("Training")] = Field(8, ge=0)
+    """Epochs without improvement after which a stage stops; 0: never."""
+    precision: Annotated[Literal["float32", "bfloat16"], Option("Training")] = "float32"
+    """Precision of training: float32 or bfloat16."""
+    batch_size: int = Field(32, ge=1)
+    """Tiles per call of the encoder."""
+    device: str = "auto"
+    """Device of encoders and training: auto, cpu, cuda, cuda:N or mps."""
+    seed: int = Field(0, ge=0)
+    """Seed of everything random."""
+    replace: Annotated[bool, Option("Output")] = False
+    """Replace an observer in the same folder that was trained with other options."""
+
+    def check_models(self) -> None:
+        """Refuse models with an unknown name or missing weights."""
+        for role in get_args(Role):
+            self.handle(role)
+
+    def handle(self, role: Role) -> ModelHandle | None:
+        """Return the model of a role by name; None where none is stated."""
+        name, weights = {
+            "hr": (self.model, self.weights),
+            "lr": (self.lr_model or self.model, self.lr_weights if self.lr_model else self.weights),
+            "target": (self.target_model, self.target_weights),
+            "saliency": (self.saliency_model, self.saliency_weights),
+            "text": (self.text_model, self.text_weights),
+        }[role]
+        if name is None:
+            return None
+        return load_model(
+            name, weights=weights, bands=self.bands, scale=tuple(self.scale) or None,
+            device=self.device,
+        )  # fmt: skip
+
+    def stated_concepts(self) -> tuple[Concept, ...]:
+        """Return the concepts of the job; none where those of the pairs count."""
+        return concepts_of(self.concepts) if self.concepts else ()
+
+    def check(self) -> Any:
+        """Return the device, the observer to start from, and the pairs."""
+        check_folders(self.pairs, self.init)
+        need_extra(EXTRAS["observe"], "training an observer")
+        from foveate.models.device import resolve_device
+        from foveate.observe.observer import Observer
+        from foveate.observe.pairs import open_pairs
+
+        self.check_models()
+        device = resolve_device(self.device)
+        self.stated_concepts()
+        start = Observer.load(self.init, device="cpu") if self.init is not None else None
+        return device, start, open_pairs(self.pairs)
+
+    def steps(self, run: Run, ready: Any, progress: ProgressFn | None) -> dict[str, Any]:
+        """Encode, train all stages, evaluate on held-out scenes, and write the observer."""
+        from foveate.observe import train
+        from foveate.observe.material import gather
+
+        device, start, pairs = ready
+        data = gather(self, pairs, progress, start=start)
+        key = train.training_key(self, data, start)
+        request = train.request_key(self, key)
+        train.refuse_other(run.path, request, replace=self.replace)
+        trainer = train.Trainer(
+            data, self, device, run, train.TRAINING, key, start=start, progress=progress
+        )
+        trained = train.train(trainer, training={"key": key, "asked": request})
+        train.remove_checkpoints(run.path)
+        more = [trained.record.supervision, self.architecture, self.init, self.obr]
+        split = "test" if (data.split == "test").any() else "val"
+        run.do(
+            "evaluate", digest([key, *more, split]),
+            lambda: train.save_evaluation(
+                run.path, data, trained, trainer.supervised.targets, split,
+                whole=self.reference == "scene", seed=self.seed,
+            ),
+        )  # fmt: skip
+        observer = train.with_evaluation(trained, run.path)
+        run.do(
+            "observer", digest([key, *more, observer.record.held_out]),
+            lambda: train.save_observer(run.path, observer, data.handles),
+        )  # fmt: skip
+        scenes = {split: int((data.split == split).sum()) for split in ("train", "val", "test")}
+        return {
+            "observer": {
+                "folder": str(run.path),
+                "size": self.size,
+                "form": self.architecture,
+                "supervision": trained.record.supervision,
+                "captured": trained.record.training["captured"],
+                "scenes": scenes,
+                "tiles": len(pairs),
+                "concepts": [concept.name for concept in data.concepts],
+            },
+            "pool": pairs.pool.describe(),
+            "model": data.encoders["hr"].spec.to_dict(),
+            "seed": self.seed,
+        }
+
+
+class SelectJob(ImageryJob):
+    """Which tiles are chosen, and by what; one of budget, threshold and obr is given."""
+
+    absent = frozenset({"masks", "mask_suffix", "classes", "min_labelled"})
+    renamed = {"model": "observer"}  # noqa: RUF012
+    images: Annotated[list[AbsolutePath], Option("Input", argument=True)] = Field(min_length=1)
+    """Overviews: folders, files or globs; or one folder of pairs."""
+    extra: Annotated[list[AbsolutePath], Option(repeated=True)] = Field([])
+    """Further bands alongside, paired by name; repeatable."""
+    bands: Annotated[Bands, Option("Model", default="those of the training")] = Field([])
+    """Bands of the overviews in the order of the training, from 1."""
+    observer: ObserverFolder
+    """Folder of a trained observer."""
+    budget: Annotated[str | None, Option("Method", default="")] = None
+    """Budget, never exceeded: 12%, 500 (tiles), area=25%, area=2e6."""
+    threshold: Annotated[float | None, Option("Method")] = Field(None, ge=0, le=1)
+    """Choose tiles with a calibrated score above this, 0 (all) to 1 (none)."""
+    obr: Annotated[Share | None, Option("Method")] = Field(None, gt=0, le=1)
+    """Share of the area to choose, 12% or 0.12: sets the threshold on the scores of this pool."""
+    policy: Annotated[PolicyName, Option("Method")] = "learned"
+    """Policy: learned, design, or a baseline: random, uniform, lr-entropy, covariate."""
+    covariate: Annotated[AbsolutePath | None, Option("Method")] = None
+    """Raster for the policy covariate: night lights, population."""
+    tile: Annotated[float | None, Option("Input", default="as in training")] = Field(None, ge=1)
+    """Side of a tile in pixels of the overviews."""
+    lr_cost: Annotated[float, Option("Method")] = Field(0.0, ge=0)
+    """Price of the overview per area, as a share of that of high resolution."""
+    device: str = "auto"
+    """Device of the encoder and the networks: auto, cpu, cuda, cuda:N or mps."""
+    seed: int = Field(0, ge=0)
+    """Seed of ties, and of random policies."""
+
+    @property
+    def mode(self) -> Mode:
+        """What decides how many tiles are chosen.
+
+        Raises:
+            ParameterError: Not exactly one of budget, threshold and obr is given, or the policy
+                has no calibrated scores.
+        """
+        given: dict[Mode, Any] = {
+            "budget": self.budget, "threshold": self.threshold, "obr": self.obr
+        }  # fmt: skip
+        stated: list[Mode] = [name for name, value in given.items() if value is not None]
+        if len(stated) != 1:
+            typed = [f"--{name}" for name in stated]
+            raise ParameterError(
+                f"{' and '.join(typed)} together"
+                if typed
+                else "no budget, no threshold and no obr",
+                "One of --budget, --threshold and --obr says how much is chosen.",
+                "" if typed else "For example --budget 12%.",
+            )
+        if stated[0] != "budget" and self.policy != "learned":
+            raise ParameterError(
+                f"--{stated[0]} with the policy {self.policy!r}",
+                "Scores of the trained sampler are calibrated, those of other policies are not.",
+                "Use --budget.",
+            )
+        return stated[0]
+
+    def check(self) -> Any:
+        """Return the budget, the observer and the opened overviews or pairs."""
+        need_paths(self.images, "overview")
+        budget = Budget.parse(self.budget) if self.mode == "budget" and self.budget else None
+        from foveate.observe import select
+        from foveate.observe.observer import Observer
+        from foveate.observe.ranking import check_policy
+        from foveate.observe.target import cautions, check_reads
+
+        check_policy(self.policy, self.covariate)
+        if self.covariate is not None:
+            need_paths(self.covariate, "covariate")
+        observer = Observer.load(self.observer, device=self.device)
+        headers = select.open_overviews(self, observer.record)
+        check_reads(headers.overviews, observer.record.encoders["lr"], self.bands)
+        if budget is not None:
+            select.check_units(budget, headers.pool)
+        for caution in cautions(headers, observer.record):  # before the work, not only after it
+            logger.warning("%s", caution)
+        return budget, observer, headers
+
+    def steps(self, run: Run, ready: Any, progress: ProgressFn | None) -> dict[str, Any]:
+        """Measure the pool, rank its tiles, cut the ranking, and write what was chosen."""
+        from foveate.observe import select
+        from foveate.observe import select_results as results
+        from foveate.observe.select_summary import describe_selection, training_evidence
+
+        budget, observer, headers = ready
+        record = observer.record
+        target, pool_key = select.measured(headers, self, run, progress)
+        pool = target.pool
+        if budget is not None:
+            budget.resolve(pool.costs())
+        rank_key = digest([
+            select.VERSION, pool_key, select.observer_files(observer), self.policy, self.covariate,
+            select.raster_files(self.covariate), self.bands, self.seed,
+        ])  # fmt: skip
+        ranked = select.ranked_tiles(
+            run, target, observer, rank_key, policy=self.policy, covariate=self.covariate,
+            bands=self.bands, seed=self.seed, device=self.device, progress=progress,
+        )  # fmt: skip
+        selection, threshold, expected = select.cut_ranking(
+            ranked, pool, record.calibration, budget=budget, obr=self.obr, threshold=self.threshold
+        )
+        about = {
+            "fingerprint": digest_ids(pool.ids),
+            "tiles": len(pool),
+            "cost": {unit: float(cost.sum()) for unit, cost in pool.costs().items()},
+        }
+        run.do(
+            "select", digest([rank_key, self.mode, str(budget), self.threshold, self.obr]),
+            lambda: results.save_selected(
+                run.path, target, ranked, selection, budget=budget, about=about,
+                spec=record.encoders["lr"].spec,
+            ),
+        )  # fmt: skip
+        run.do("maps", rank_key, lambda: results.save_maps(run.path, target, ranked))
+        prints = [[s.scene_id, s.source.info.fingerprint] for s in target.overviews]
+        run.do(
+            "thumbs", digest([select.VERSION, prints, self.bands]),
+            lambda: results.save_thumbs(run.path, target, self.bands),
+        )  # fmt: skip
+        results.prune(run.path, target)
+        found = describe_selection(
+            target, record, selection, budget=budget, threshold=threshold, expected=expected,
+            lr_cost=self.lr_cost,
+        )  # fmt: skip
+        return {
+            "observe": {
+                "task": "select", "mode": self.mode, "policy": self.policy, **found,
+                "observer": self.observer,
+            },
+            "training": training_evidence(record, self.policy),
+            "pool": pool.describe(),
+            "model": record.encoders["lr"].spec.to_dict(),
+            "seed": self.seed,
+        }  # fmt: skip
+
+
+class CompleteJob(Job):
+    """Everything that completed scenes depend on."""
+
+    renamed = {"run": "selection", "model": "observer"}  # noqa: RUF012
+    selection: Annotated[AbsolutePath, Option("Input", argument=True)]
+    """Run of foveate observe select."""
+    observer: Annotated[ObserverFolder | None, Option("Model", default="the one that selected")] = (
+        None
+    )
+    """Folder of a trained observer."""
+    tiles: Annotated[list[AbsolutePath], Option("Input", repeated=True)] = Field([])
+    """High resolution: scenes or pairs, files SCENE_r03_c07.tif, or georeferenced rasters;
+    repeatable. Without it nothing is observed."""
+    only_chosen: Annotated[bool, Option("Input")] = False
+    """Observe none but the chosen tiles, though there is high resolution of others."""
+    bands: Annotated[Bands, Option("Model", default="those of the training")] = Field([])
+    """Bands of the high resolution in the order of the training, from 1."""
+    batch_size: int = Field(32, ge=1)
+    """Tiles per call of the encoder."""
+    device: str = "auto"
+    """Device of encoder and networks: auto, cpu, cuda, cuda:N or mps."""
+
+    def check(self) -> Any:
+        """Return the opened selection, the observer and the high resolution of tiles."""
+        from foveate.observe.selected import load_selected, open_selected
+
+        root, _, chosen = open_selected(self.selection)
+        import numpy as np
+
+        from foveate.observe.bought import Bought, find_bought
+        from foveate.observe.completion import check_like
+        from foveate.observe.observer import Observer
+
+        observer = Observer.load(self.observer or chosen.observer, device=self.device)
+        selected = load_selected(root, observer)
+        matched = find_bought(self.tiles, selected) if self.tiles else Bought()
+        if self.only_chosen:
+            matched = matched.of(np.flatnonzero(selected.chosen))
+        check_like(observer, matched, self.bands)
+        return selected, observer, matched
+
+    def steps(self, run: Run, ready: Any, progress: ProgressFn | None) -> dict[str, Any]:
+        """Complete scene by scene, and join their tables."""
+        from foveate.observe.complete import Completion
+
+        selected, observer, matched = ready
+        completion = Completion(
+            run, selected, observer, matched, bands=self.bands, batch_size=self.batch_size,
+            device=self.device,
+        )  # fmt: skip
+        completion.complete(progress)
+        return completion.summary()
+
+    def run(self, out: str | Path, **more: Any) -> Run:
+        """Do the job; see `Job.run`."""
+        if Path(out).resolve() == Path(self.selection).resolve():
+            raise ParameterError(
+                f"--out {str(out)!r} is the run that is completed",
+                "Completed scenes are a run of their own.",
+                "Choose another --out.",
+            )
+        return super().run(out, **more)
+
+
+class EstimateJob(Job):
+    """What is to be estimated, and how tiles are drawn for it."""
+
+    renamed = {"what": "concept", "of": "quantity", "model": "observer"}  # noqa: RUF012
+    pairs: Annotated[AbsolutePath, Option("Input", argument=True)]
+    """Folder of pairs."""
+    concept: Annotated[str, Option("Input")] = Field(min_length=1)
+    """Name of a concept."""
+    quantity: Annotated[Quantity, Option("Method")] = "area"
+    """What is estimated: area (by masks), tiles that show it, or count (of objects)."""
+    budget: Annotated[str, Option("Method")] = "5%"
+    """Tiles to draw: 5%, 200."""
+    confidence: Annotated[Share, Option("Method", default="95%")] = Field(0.95, gt=0, lt=1)
+    """Confidence of the interval: 95% or 0.95."""
+    observer: Annotated[ObserverFolder | None, Option("Model")] = None
+    """Trained observer whose probabilities the draw is proportional to."""
+    covariate: Annotated[AbsolutePath | None, Option("Method")] = None
+    """Georeferenced raster that the draw is proportional to: night lights."""
+    floor: Annotated[float, Option("Method")] = Field(FLOOR, gt=0, le=1)
+    """Smallest inclusion probability, as a share of that of a uniform draw."""
+    seed: int = Field(0, ge=0)
+    """Seed of the draw."""
+    device: str = "auto"
+    """Device of the observer: auto, cpu, cuda, cuda:N or mps."""
+
+
+def check_folders(pairs: str, init: str | None) -> None:
+    """Refuse folders that do not exist, before anything heavy is imported."""
+    from foveate.run.run import Run
+
+    Run.load(pairs)
+    if init is not None:
+        from foveate.observe.record import find_observer
+
+        find_observer(init)
