@@ -42,13 +42,13 @@ look-balanced: focus look IMAGES --goal balanced LOOK --out RUNS/look-balanced
 look-paper: focus look IMAGES --goal paper LOOK --out RUNS/look-paper
 prepare: observe prepare IMAGES MASKS --concepts forest,road --tiles 5x5 --ratio 4 --out PAIRS
 train: observe train PAIRS --size nano --epochs 2 --out OBSERVER
-select: observe select PAIRS/overviews --model OBSERVER --budget 20% --out RUNS/select
-random: observe select PAIRS --model OBSERVER --budget 20% --policy random --out RUNS/random
+select: observe select PAIRS/overviews --observer OBSERVER --budget 20% --out RUNS/select
+random: observe select PAIRS --observer OBSERVER --budget 20% --policy random --out RUNS/random
 complete: observe complete RUNS/select --tiles IMAGES --out RUNS/complete
 search: observe search RUNS/complete --concept forest
 classify: observe classify RUNS/complete --by labels --concepts forest,road
-estimate: observe estimate PAIRS --what forest --budget 20%
-bench: bench observe --pairs PAIRS --table main --size nano --epochs 1 --seeds 1 --out RUNS/bench
+estimate: observe estimate PAIRS --concept forest --budget 20%
+bench: bench observe PAIRS --table main --size nano --epochs 1 --seeds 1 --out RUNS/bench
 """
 _WORDS = {
     "MASKS": "--masks WORLD/masks --classes WORLD/classes.yaml",

@@ -1,4 +1,4 @@
-"""The part of the demo that observes: pairs of a small world, an observer, a scene to acquire tiles for."""
+"""The part of the demo that observes: pairs of a small world, an observer, a scene to choose in."""
 
 from __future__ import annotations
 
@@ -23,9 +23,7 @@ CONCEPTS = (
 )  # fmt: skip
 BUDGET = "12%"
 _SCENES, _SIDE, _TILES, _RATIO = 35, 480, 8, 10  # of the world that is learnt from
-_WIDE = (
-    960  # side in pixels of the scene to acquire tiles for: its grid has twice as many tiles a side
-)
+_WIDE = 960  # side in pixels of the scene to choose in: its grid has twice as many tiles a side
 
 
 def run_observe(
