@@ -18,7 +18,7 @@ from foveate.focus.tasks import TASKS
 from foveate.models.binding import bind
 from foveate.pool.find import need_paths
 from foveate.pool.folder import open_pool
-from foveate.pool.store import scenes_table
+from foveate.pool.store import NOTES, save_notes, scenes_table
 from foveate.progress import Meter
 from foveate.run import Run
 
@@ -70,7 +70,10 @@ def run(
     with Run.create(out, job=job.model_dump(mode="json"), command=command) as opened:
         model = bind(handle, pool, run=opened)
         task.prepare(model, pool, opened)
-        opened.do("scenes", digest([VERSION, _prints(pool)]), lambda: _save_scenes(opened, pool))
+        opened.do(
+            "scenes", digest([VERSION, _prints(pool), _notes(pool)]),
+            lambda: _save_scenes(opened, pool),
+        )  # fmt: skip
         asked = [VERSION, job.of_the_result(), task.prints()]
         keys = {scene.scene_id: _key(asked, scene, model) for scene in pool.scenes}
         _announce(
@@ -147,9 +150,14 @@ def _prints(pool: Pool) -> list[Any]:
     return [[s.scene_id, s.source.info.fingerprint, s.source.info.nodata] for s in pool.scenes]
 
 
+def _notes(pool: Pool) -> list[Any]:
+    return [note.to_dict() for note in pool.notes]
+
+
 def _save_scenes(opened: Run, pool: Pool) -> list[str]:
     write_parquet(opened.path / _SCENES, scenes_table(pool))
-    return [_SCENES]
+    save_notes(opened.path, pool)
+    return [_SCENES, NOTES]
 
 
 def _summary(job: FocusJob, pool: Pool, spec: dict[str, Any], opened: Run) -> dict[str, Any]:
