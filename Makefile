@@ -36,11 +36,11 @@ demo: $(VENV)/.observe
 	@echo "demo/observer/report.html (what observing is worth), demo/observe/report.html (which tiles to acquire)."
 
 test: $(VENV)/.dev lint
-	$(BIN)/python -m pytest -n 2 -q
+	$(BIN)/python -m pytest -n 2 --dist worksteal -q
 
-# the tests without those of real imagery, browsers and long kills
+# the tests without those of real imagery and browsers, and without the slow ones
 fast: $(VENV)/.dev
-	$(BIN)/python -m pytest -n 2 -q -m "not realdata and not browser and not slow"
+	$(BIN)/python -m pytest -n 2 --dist worksteal -q -m "not realdata and not browser and not slow"
 
 # the tests that compute, under six arithmetics of this processor
 portable: $(VENV)/.dev

@@ -73,7 +73,8 @@ def main(arguments: list[str]) -> int:
     rest = [given for given in arguments if given not in known]
     tests = [] if any(not given.startswith("-") for given in rest) else _paths()
     # Threads are counted for all: with more workers than cores over them they would only wait.
-    command = [sys.executable, "-m", "pytest", "-q", "-n", "2", "-p", "no:cacheprovider"]
+    command = [sys.executable, "-m", "pytest", "-q", "-n", "2", "--dist", "worksteal", "-p",
+               "no:cacheprovider"]  # fmt: skip
     failed: list[str] = []
     started = time.monotonic()
     for name in chosen:

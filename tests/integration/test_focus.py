@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 
 import numpy as np
 import pyarrow.parquet as pq
@@ -96,6 +97,26 @@ def test_a_folder_of_images(world, tmp_path, capsys):
     assert all(look["passes"] <= 6 for look in found["looks"])
     table = pq.read_table(tmp_path / "run" / "regions.parquet")
     assert set(table["scene"].to_pylist()) == {"scene-00", "scene-01"}
+
+
+def test_every_file_that_is_left_out_is_named(world, tmp_path):
+    folder = tmp_path / "images"
+    folder.mkdir()
+    (folder / "scene.tif").symlink_to(world.images[0])
+    for name in ("gone.tif", "lost.tif"):
+        (folder / name).symlink_to(tmp_path / "absent.tif")
+    typed = ["focus", "look", folder, "--crop", "64", "--passes", "6", "--goal", "rare",
+             "--out", tmp_path / "run"]  # fmt: skip
+    answer = here(*typed)
+    assert answer.status == 0
+    assert "2 images are links to files that are not there" in answer.err
+    notes = json.loads((tmp_path / "run" / "tables/notes.json").read_text())
+    named = [Path(item).name for note in notes for item in note["items"]]
+    assert {"gone.tif", "lost.tif"} <= set(named)
+    assert here(*typed).out.startswith("Nothing to do")
+    (folder / "lost.tif").unlink()
+    assert here(*typed).status == 0
+    assert "lost.tif" not in (tmp_path / "run" / "tables/notes.json").read_text()
 
 
 FAMILIES = [

@@ -577,8 +577,8 @@ MADE = {
 }
 
 
-# Of trainings, whose whole walk takes minutes, the default run has what the equations say; of the
-# kinds of focus that need a large model, what `LookJob` does not have.
+# What `make fast` has: of trainings what the equations say; of the kinds of focus that need a large
+# model, what `LookJob` does not have. `make test` has all.
 FAST = {
     TrainJob: {"norm", "observed_weight", "similarity"},
     BenchJob: set(),

@@ -20,9 +20,9 @@ if TYPE_CHECKING:
 
     from foveate.pool.pool import Pool
 
+NOTES = "tables/notes.json"
 FILES = (
-    "scenes.parquet", "tiles.parquet", "tables/excluded.json", "tables/legend.json",
-    "tables/notes.json",
+    "scenes.parquet", "tiles.parquet", "tables/excluded.json", "tables/legend.json", NOTES,
 )  # fmt: skip
 
 
@@ -41,7 +41,16 @@ def save_pool(path: Path, pool: Pool) -> None:
     )
     write_json(path / "tables/excluded.json", dict(pool.excluded))
     write_json(path / "tables/legend.json", pool.legend.to_dict() if pool.legend else None)
-    write_json(path / "tables/notes.json", [note.to_dict() for note in pool.notes])
+    save_notes(path, pool)
+
+
+def save_notes(path: Path, pool: Pool) -> None:
+    """Write what was noted of the files, with the names of all that it is about.
+
+    Raises:
+        StorageError: It cannot be written.
+    """
+    write_json(path / NOTES, [note.to_dict() for note in pool.notes])
 
 
 def load_pool(path: Path, opened: Pool) -> Pool:
@@ -59,7 +68,7 @@ def load_pool(path: Path, opened: Pool) -> Pool:
         legend=Legend.from_dict(legend, "legend.json") if legend else None,
         counts=counts,
         excluded=read_json(path / "tables/excluded.json"),
-        notes=tuple(map(Note.from_dict, read_json(path / "tables/notes.json"))),
+        notes=tuple(map(Note.from_dict, read_json(path / NOTES))),
     )
 
 
