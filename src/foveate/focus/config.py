@@ -174,22 +174,22 @@ GOALS: dict[str, Goal] = {
 """Goal by name; what each is good for stands in docs/focus.md."""
 
 
-def no_query() -> ParameterError:
+def missing_query() -> ParameterError:
     """Return the error of a goal that has nothing to look for."""
     return ParameterError("the goal 'query' without a text", "", 'Type --query "storage tank".')
 
 
-def need_query(goal: Goal, query: str) -> None:
+def check_query(goal: Goal, query: str) -> None:
     """Refuse the goal "query" without a query.
 
     Raises:
         ParameterError: There is none.
     """
     if goal.name == "query" and not query.strip():
-        raise no_query()
+        raise missing_query()
 
 
-def need_loss(goal: Goal, *, classes: bool) -> None:
+def check_loss(goal: Goal, *, classes: bool) -> None:
     """Refuse a goal whose relative losses would be divided by an L(X) that always is 0.
 
     Raises:
@@ -220,14 +220,14 @@ def find_goal(name: str) -> Goal:
 
 
 @dataclass(frozen=True)
-class Rules:
+class SearchConfig:
     """How the search goes.
 
     Attributes:
         regions: Largest number of chosen regions, K.
         area: Largest area of them as a share of the valid image.
-        search: See `foveate.focus.search.choose`.
-        near: Which regions Eq. 6 calls neighbours.
+        method: See `foveate.focus.search.choose`.
+        neighbours: Which regions Eq. 6 calls neighbours.
         epsilon: Limit of the coreset check.
         one_sided: Whether a lower loss than the image's always meets it.
         branch: Children of a cell per side.
@@ -242,8 +242,8 @@ class Rules:
 
     regions: int = 8
     area: float = 1.0
-    search: Search = "top"
-    near: Neighbours = "adjacent"
+    method: SearchMethod = "top"
+    neighbours: Neighbours = "adjacent"
     epsilon: float = 0.98
     one_sided: bool = False
     branch: int = 2
@@ -263,7 +263,7 @@ class Rules:
             raise BudgetError(f"{self.regions} regions", "One or more can be chosen.")
         if not 0 < self.area <= 1:
             raise BudgetError(f"an area of {self.area:.4g}", "A share is above 0 and at most 1.")
-        for name, allowed in (("search", SEARCHES), ("near", NEIGHBOURS)):
+        for name, allowed in (("method", SEARCH_METHODS), ("neighbours", NEIGHBOURS)):
             if getattr(self, name) not in allowed:
                 raise ParameterError(
                     f"{name}={getattr(self, name)!r}", f"Allowed: {', '.join(allowed)}."
@@ -274,9 +274,9 @@ class Rules:
                 raise ParameterError(f"{name}={number}", f"It is {least} or more.")
 
 
-Search = Literal["top", "prefix", "greedy", "importance"]
+SearchMethod = Literal["top", "prefix", "greedy", "importance"]
 
-SEARCHES: tuple[Search, ...] = get_args(Search)
+SEARCH_METHODS: tuple[SearchMethod, ...] = get_args(SearchMethod)
 
 Neighbours = Literal["adjacent", "all"]
 
@@ -292,16 +292,16 @@ PARTITIONS: tuple[Partition, ...] = get_args(Partition)
 
 
 @dataclass(frozen=True)
-class Plan:
+class FocusConfig:
     """How to look.
 
     Attributes:
         goal: What for.
         mode: "zoom" (crops at native resolution), "window" (cells at the overview's
             resolution) or "feature" (the tokens of one overview).
-        rules: How the search goes, and how many regions it may choose.
+        search: How the search goes, and how many regions it may choose.
         passes: Most passes of the model, the overview included; None for a third of those that
-            tiling takes, 24 at least (see `foveate.focus.allowance`); 0 for no limit.
+            tiling takes, 24 at least (see `foveate.focus.config`); 0 for no limit.
         cells: N_p, cells of the first partition along the longer side of the image; 4 in the paper.
         partition: "uniform", or "significance": finer where the overview's tokens stand out.
         crop: Side of a crop in pixels of the image; None for that of the model's input.
@@ -318,7 +318,7 @@ class Plan:
 
     goal: Goal
     mode: Mode = "zoom"
-    rules: Rules = field(default_factory=Rules)
+    search: SearchConfig = field(default_factory=SearchConfig)
     passes: float | None = None
     cells: int = 4
     partition: Partition = "uniform"
@@ -398,7 +398,7 @@ class Allowance:
         }
 
 
-def allow(
+def make_allowance(
     stated: float | None,
     tiling: float,
     *,
@@ -428,12 +428,12 @@ def allow(
     return Allowance(passes, max(math.ceil(passes), min(crops, MOST_CROPS)), tiling, first, most)
 
 
-def tiles_of(shape: tuple[int, int], side: int) -> int:
+def tile_count(shape: tuple[int, int], side: int) -> int:
     """Return the number of crops of a side that cover an image of ``(height, width)``."""
     return -(-shape[0] // side) * -(-shape[1] // side)
 
 
-def announced(allowances: Mapping[str, Allowance], instead: str = "") -> str:
+def announcement(allowances: Mapping[str, Allowance], instead: str = "") -> str:
     """Say what looks may cost before they start.
 
     Args:
