@@ -22,7 +22,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from cache import write_scene
 
 from _measure import call, machine, measure, table
 from foveate.focus.config import GOALS, FocusConfig
@@ -32,6 +31,7 @@ from foveate.grid import Window
 from foveate.models.load import FAMILIES, load_model
 from foveate.raster import ArraySource, FileSource
 from foveate.seeds import rng
+from memory import write_scene
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

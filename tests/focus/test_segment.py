@@ -60,7 +60,9 @@ def segment(model, *, image=IMAGE, valid=None, mode="feature", regions=2, **conf
     )
 
 
-@pytest.mark.parametrize(("mode", "config"), [("feature", {}), ("zoom", {"crop": 32, "passes": 60})])
+@pytest.mark.parametrize(
+    ("mode", "config"), [("feature", {}), ("zoom", {"crop": 32, "passes": 60})]
+)
 def test_the_object_is_found_and_its_mask_lies_where_it_is(mode, config):
     model, _ = scripted()
     done = segment(model, mode=mode, regions=1, **config)

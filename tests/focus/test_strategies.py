@@ -13,15 +13,12 @@ from looks import Sized, blocks, colour_model, cover, land
 from foveate.budget import Ledger
 from foveate.errors import DataError, MissingCapabilityError
 from foveate.focus.encode import STANDARD, CropEncoder
-from foveate.focus.partition import areas, uniform, windows_of
+from foveate.focus.partition import LEAF, SMALLEST, areas, check_image_size, uniform, windows_of
 from foveate.focus.strategies import (
-    LEAF,
-    SMALLEST,
     CellFeatures,
     FeatureStrategy,
     WindowStrategy,
     ZoomStrategy,
-    check_image_size,
     check_tokens,
     second_view,
     valid_cells,

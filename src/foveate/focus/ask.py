@@ -28,7 +28,7 @@ from foveate.focus.judged import (
     reserve_passes,
 )
 from foveate.focus.look import look_allowance, look_at
-from foveate.focus.partition import cell_count, windows_of
+from foveate.focus.partition import cell_count, check_image_size, windows_of
 from foveate.focus.prompt_layout import (
     Feed,
     arrange_canvas,
@@ -39,7 +39,7 @@ from foveate.focus.prompt_layout import (
 from foveate.focus.question import FocusQuestion
 from foveate.focus.refine import Refinement
 from foveate.focus.results import LookResult
-from foveate.focus.strategies import check_image_size, hint_fewer_cells
+from foveate.focus.strategies import hint_fewer_cells
 from foveate.focus.vlm import Inquiry, VLMSession, check_vlm, check_vlm_config
 from foveate.grid import Window
 

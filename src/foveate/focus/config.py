@@ -18,7 +18,7 @@ import math
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Literal, get_args
 
-from foveate.budget import Ledger
+from foveate.budget import Budget, Ledger
 from foveate.errors import BudgetError, ParameterError, UnknownNameError
 from foveate.focus.importance import GUARD, perturb
 from foveate.registry import suggest
@@ -42,6 +42,9 @@ Answer = Literal["vote", "fused", "confident", "first"]
 Coarse = Literal["native", "whole"]
 
 PARTS = ("utility", "representativeness", "robustness", "synergy")
+
+
+_UNITS = ("regions", "tiles", "passes", "area")
 
 
 @dataclass(frozen=True)
@@ -456,3 +459,39 @@ def announcement(allowances: Mapping[str, Allowance], instead: str = "") -> str:
 def _count(passes: float) -> str:
     number = f"{passes:,.4g}" if passes < 1000 else f"{passes:,.0f}"
     return f"{number} pass" if number == "1" else f"{number} passes"
+
+
+def budget_limits(
+    budget: Mapping[str, float | str | None] | None,
+) -> tuple[dict[str, Any], float | None]:
+    """Read a budget: what the search gets of it, and the passes.
+
+    Raises:
+        BudgetError: A unit that a look does not have, or a share where there is no total.
+    """
+    found: dict[str, Any] = {}
+    passes: float | None = None
+    given = {unit: amount for unit, amount in (budget or {}).items() if amount is not None}
+    if given.get("passes") == 0:
+        del given["passes"]
+        passes = 0.0
+    for unit, amount in Budget.parse(given).limits.items() if given else ():
+        if unit not in _UNITS:
+            raise BudgetError(
+                f"a budget in {unit!r}", f"Allowed: {', '.join(_UNITS)}.", "{'passes': 24}"
+            )
+        if amount.share != (unit == "area"):
+            raise BudgetError(
+                f"a budget of {amount} {unit}",
+                "The area is a share of the image, the others are numbers.",
+                "{'regions': 8, 'passes': 24, 'area': '10%'}",
+            )
+        if unit == "passes":
+            passes = amount.value
+        elif unit == "area":
+            found["area"] = amount.value
+        elif amount.value != int(amount.value):
+            raise BudgetError(f"{amount.value:g} {unit}", "Regions are whole.")
+        else:
+            found["regions"] = int(amount.value)
+    return found, passes

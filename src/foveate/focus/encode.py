@@ -12,6 +12,7 @@ cached, so that the same job gives the same regions with and without a cache.
 
 from __future__ import annotations
 
+import contextlib
 import time
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -29,7 +30,7 @@ from foveate.raster import Raster
 from foveate.raster.windows import resample
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Callable, Generator, Iterator, Sequence
     from pathlib import Path
 
     from numpy.typing import NDArray
@@ -38,7 +39,7 @@ if TYPE_CHECKING:
     from foveate.focus.importance import Perturbation
     from foveate.models.capabilities import Model, TakesSizes
     from foveate.models.heads.base import Inputs
-    from foveate.raster import Source
+    from foveate.raster import Source, SourceInfo
 
 
 STANDARD = 256  # side that counts as one pass for a model that takes any size, pixels
@@ -455,3 +456,28 @@ class FeatureCache:
         }
         write_parquet(self.path, pa.table({**columns, "vector": vectors}))
         self._fresh = False
+
+
+@contextlib.contextmanager
+def image_features(
+    run: Path, info: SourceInfo, model: Model | None, seed: int
+) -> Generator[FeatureCache | None]:
+    """Open the cache that a run keeps of an image; save what is new, also after an error.
+
+    Args:
+        run: Run directory.
+        info: Of the image.
+        model: A bound model; None for none, and no cache.
+        seed: Of the perturbation.
+    """
+    if model is None:
+        yield None
+        return
+    folder = run / "embeddings" / "looks"
+    cache = FeatureCache.open(
+        folder, KEPT, info.fingerprint, info.nodata, model.spec.to_dict(), seed
+    )
+    try:
+        yield cache
+    finally:
+        cache.save()

@@ -15,7 +15,6 @@ from pydantic import BeforeValidator, Field, model_validator
 from foveate.budget import Budget
 from foveate.errors import (
     BudgetError,
-    DataError,
     FoveateError,
     MissingCapabilityError,
     ParameterError,
@@ -35,7 +34,7 @@ from foveate.focus.config import (
     check_query,
     find_goal,
 )
-from foveate.focus.encode import KEPT, FeatureCache, standard_encoder
+from foveate.focus.encode import image_features, standard_encoder
 from foveate.focus.look import look_allowance, look_at
 from foveate.focus.prompt_layout import Feed  # noqa: TC001  (pydantic reads it)
 from foveate.focus.question import FocusQuestion, make_question
@@ -216,7 +215,7 @@ class FocusJob(ClassJob):
         config = self.config()
         inputs, handle = self.inputs(config), self.handle()
         pool = opened_pool(self, split=(1, 1))
-        _check_file_names(pool)
+        results.check_file_names([scene.scene_id for scene in pool.scenes])
         return _Ready(config, inputs, handle, pool)
 
     def steps(self, run: Run, ready: Any, progress: ProgressFn | None) -> dict[str, Any]:
@@ -283,7 +282,7 @@ class LookJob(FocusJob):
         )
 
         def process(scene: Scene) -> LookResult:
-            with _feature_cache(run.path, scene, model, self.seed) as cache:
+            with image_features(run.path, scene.source.info, model, self.seed) as cache:
                 found = look_at(
                     scene.source, model, question, config, scene=scene.scene_id, cache=cache
                 )
@@ -380,7 +379,7 @@ class AskJob(FocusJob):
             question = make_question(selector, query=inquiry.query, templates=self.templates)
 
         def process(scene: Scene) -> LookResult:
-            with _feature_cache(run.path, scene, selector, self.seed) as cache:
+            with image_features(run.path, scene.source.info, selector, self.seed) as cache:
                 done = ask_image(
                     scene.source, model, inquiry, config, selector=selector, question=question,
                     scene=scene.scene_id, cache=cache,
@@ -458,19 +457,6 @@ def _need_family(job: FocusJob, capability: str, example: str, function: str) ->
         )
 
 
-def _check_file_names(pool: Pool) -> None:
-    seen: dict[str, str] = {}
-    for scene in pool.scenes:
-        name = results.file_name(scene.scene_id).casefold()  # some file systems ignore case
-        if name in seen:
-            raise DataError(
-                f"the images {seen[name]!r} and {scene.scene_id!r} would share the file {name!r}",
-                "Names of images differ by more than case.",
-                "Rename one of them.",
-            )
-        seen[name] = scene.scene_id
-
-
 def _step(scene: Scene) -> str:
     return f"look {scene.scene_id}"
 
@@ -485,25 +471,6 @@ def _announce(task: Task, scenes: Sequence[Scene]) -> None:
     if scenes:
         allowances = {scene.scene_id: task.allowance(scene) for scene in scenes}
         logger.info("%s", announcement(allowances, task.tiling))
-
-
-@contextlib.contextmanager
-def _feature_cache(
-    path: Path, scene: Scene, model: Model | None, seed: int
-) -> Generator[FeatureCache | None]:
-    """Open the features of an image that the run keeps; save new ones, also after an error."""
-    if model is None:
-        yield None
-        return
-    info = scene.source.info
-    cache = FeatureCache.open(
-        path / "embeddings" / "looks", KEPT, info.fingerprint, info.nodata, model.spec.to_dict(),
-        seed,
-    )  # fmt: skip
-    try:
-        yield cache
-    finally:
-        cache.save()
 
 
 @contextlib.contextmanager

@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from foveate.errors import BudgetError
-from foveate.focus.partition import cell_count, parts, uniform, windows_of
-from foveate.focus.strategies import LEAF, CellFeatures, cell_points, no_valid_cells, valid_cells
+from foveate.focus.partition import LEAF, cell_count, parts, uniform, windows_of
+from foveate.focus.strategies import CellFeatures, cell_points, no_valid_cells, valid_cells
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence

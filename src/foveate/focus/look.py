@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from foveate.budget import Budget
 from foveate.errors import BudgetError, DataError, ParameterError
 from foveate.focus.config import (
     Allowance,
@@ -21,6 +20,7 @@ from foveate.focus.config import (
     Goal,
     Mode,
     SearchConfig,
+    budget_limits,
     check_loss,
     check_query,
     find_goal,
@@ -28,7 +28,7 @@ from foveate.focus.config import (
     tile_count,
 )
 from foveate.focus.encode import CropEncoder, standard_encoder
-from foveate.focus.partition import areas, cell_count, significant, uniform
+from foveate.focus.partition import areas, cell_count, check_image_size, significant, uniform
 from foveate.focus.question import (
     Prediction,
     answers,
@@ -43,7 +43,6 @@ from foveate.focus.strategies import (
     FeatureStrategy,
     WindowStrategy,
     ZoomStrategy,
-    check_image_size,
     check_sizes,
     check_tokens,
     hint_fewer_cells,
@@ -74,9 +73,6 @@ if TYPE_CHECKING:
     from foveate.models.capabilities import Model
     from foveate.models.heads.base import Head
     from foveate.models.heads.prompts import LabelsGiven
-
-
-_UNITS = ("regions", "tiles", "passes", "area")
 
 
 def look(
@@ -134,7 +130,7 @@ def look(
     question = make_question(
         bound, labels=labels, head=head, query=query, templates=templates, target=target
     )
-    limits, passes = _limits(budget)
+    limits, passes = budget_limits(budget)
     searched = replace(search or SearchConfig(), **limits)
     scene = pool.scenes[0]
     return look_at(
@@ -147,40 +143,6 @@ def look(
 def _supervised(goal: Goal) -> Goal:
     """Return the goal with the loss of the true class."""
     return replace(goal, losses={"label": 1.0}, bare={"label": 1.0})
-
-
-def _limits(budget: Mapping[str, float | str | None] | None) -> tuple[dict[str, Any], float | None]:
-    """Read a budget: what the search gets of it, and the passes.
-
-    Raises:
-        BudgetError: A unit that a look does not have, or a share where there is no total.
-    """
-    found: dict[str, Any] = {}
-    passes: float | None = None
-    given = {unit: amount for unit, amount in (budget or {}).items() if amount is not None}
-    if given.get("passes") == 0:
-        del given["passes"]
-        passes = 0.0
-    for unit, amount in Budget.parse(given).limits.items() if given else ():
-        if unit not in _UNITS:
-            raise BudgetError(
-                f"a budget in {unit!r}", f"Allowed: {', '.join(_UNITS)}.", "{'passes': 24}"
-            )
-        if amount.share != (unit == "area"):
-            raise BudgetError(
-                f"a budget of {amount} {unit}",
-                "The area is a share of the image, the others are numbers.",
-                "{'regions': 8, 'passes': 24, 'area': '10%'}",
-            )
-        if unit == "passes":
-            passes = amount.value
-        elif unit == "area":
-            found["area"] = amount.value
-        elif amount.value != int(amount.value):
-            raise BudgetError(f"{amount.value:g} {unit}", "Regions are whole.")
-        else:
-            found["regions"] = int(amount.value)
-    return found, passes
 
 
 def _pool(image: str | Path | Source | np.ndarray[Any, Any]) -> Pool:

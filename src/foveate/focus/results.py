@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from foveate.errors import DataError
 from foveate.files import (
     read_json,
     read_parquet,
@@ -395,6 +396,24 @@ def file_name(scene: str) -> str:
     if safe == scene:
         return safe
     return f"{safe or 'image'}-{hashlib.blake2b(scene.encode(), digest_size=4).hexdigest()}"
+
+
+def check_file_names(scenes: Sequence[str]) -> None:
+    """Refuse images whose results would share a file.
+
+    Raises:
+        DataError: Two of them would.
+    """
+    seen: dict[str, str] = {}
+    for scene in scenes:
+        name = file_name(scene).casefold()  # some file systems ignore case
+        if name in seen:
+            raise DataError(
+                f"the images {seen[name]!r} and {scene!r} would share the file {name!r}",
+                "Names of images differ by more than case.",
+                "Rename one of them.",
+            )
+        seen[name] = scene
 
 
 def _frames(scene: str, source: Source, bands: Sequence[int]) -> list[Note]:

@@ -28,10 +28,10 @@ from foveate.focus.judged import (
     release_reserve,
     reserve_passes,
 )
-from foveate.focus.partition import cell_count, windows_of
+from foveate.focus.partition import cell_count, check_image_size, windows_of
 from foveate.focus.refine import Refinement
 from foveate.focus.results import LookResult
-from foveate.focus.strategies import check_image_size, valid_cells
+from foveate.focus.strategies import valid_cells
 from foveate.grid import Grid, Tiles, Window
 from foveate.models.capabilities import need
 from foveate.models.embedding import fill_invalid

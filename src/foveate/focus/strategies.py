@@ -28,7 +28,7 @@ from typing import TYPE_CHECKING, Protocol
 import numpy as np
 
 from foveate.errors import DataError, MissingCapabilityError
-from foveate.focus.partition import across, areas, membership, parts, sizes, windows_of
+from foveate.focus.partition import LEAF, across, areas, membership, parts, sizes, windows_of
 from foveate.grid import Window
 from foveate.models.capabilities import TakesSizes, need
 from foveate.models.heads.base import unit
@@ -42,11 +42,6 @@ if TYPE_CHECKING:
     from foveate.focus.config import Coarse
     from foveate.focus.encode import CropEncoder, SizedEncoder
     from foveate.grid import Tiles
-
-
-LEAF = 1.5  # longest side of a leaf in crops: a crop is shrunk by no more than that
-
-SMALLEST = 8  # side of a crop, pixels
 
 
 @dataclass(frozen=True)
@@ -180,30 +175,6 @@ def no_valid_cells(encoder: CropEncoder, scene: str = "") -> DataError:
         "There is nothing to look at.",
         "Check --nodata" + (", or lower --min-valid." if some else ": no pixel is valid."),
     )
-
-
-def check_image_size(shape: tuple[int, int], crop: int) -> None:
-    """Refuse an image in which there is nothing to choose: all of it is one leaf.
-
-    Args:
-        shape: ``(height, width)`` in pixels.
-        crop: Side of a crop in pixels.
-
-    Raises:
-        DataError: It is too small.
-    """
-    longest = max(shape)
-    if longest > LEAF * crop:
-        return
-    other = "foveate classify takes images of this size whole"
-    smaller = max(SMALLEST, longest // 4)
-    fits = longest > LEAF * smaller
-    raise DataError(
-        f"an image of {shape[0]} x {shape[1]} pixels",
-        f"A crop of {crop} pixels shows nearly all of it: there is nothing to choose from.",
-        f"Type smaller crops: --crop {smaller}; {other}." if fits else
-        f"{other[0].upper()}{other[1:]}: the smallest crop has {SMALLEST} pixels.",
-    )  # fmt: skip
 
 
 def hint_fewer_cells(cells: int) -> str:
