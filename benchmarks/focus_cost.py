@@ -24,9 +24,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from _measure import call, machine, measure, table
-from foveate.focus.config import GOALS, Plan
+from foveate.focus.config import GOALS, FocusConfig
 from foveate.focus.look import look_at
-from foveate.focus.question import Asked
+from foveate.focus.question import FocusQuestion
 from foveate.grid import Window
 from foveate.models.load import FAMILIES, load_model
 from foveate.raster import ArraySource, FileSource
@@ -48,13 +48,13 @@ MODELS = (
     "timm:resnet50@random?size=224",
 )
 PLANS = {
-    "feature, no robustness": Plan(GOALS["balanced"], mode="feature", robust=False),
-    "feature": Plan(GOALS["balanced"], mode="feature"),
-    "window, 16 cells, no robustness": Plan(
+    "feature, no robustness": FocusConfig(GOALS["balanced"], mode="feature", robust=False),
+    "feature": FocusConfig(GOALS["balanced"], mode="feature"),
+    "window, 16 cells, no robustness": FocusConfig(
         GOALS["balanced"], mode="window", robust=False, passes=2
     ),
-    "window, 16 cells": Plan(GOALS["balanced"], mode="window", passes=3),
-    "zoom, 9 passes": Plan(GOALS["balanced"], mode="zoom", cells=2, passes=9),
+    "window, 16 cells": FocusConfig(GOALS["balanced"], mode="window", passes=3),
+    "zoom, 9 passes": FocusConfig(GOALS["balanced"], mode="zoom", cells=2, passes=9),
 }
 # Goals of the looks whose memory is measured: one reads crops, the other whole cells as well.
 GOAL_NAMES = ("balanced", "rare")
@@ -81,7 +81,7 @@ class Pairs:
         wall, cpu = middle(self.wall), middle(self.cpu)
         passes = self.look.passes
         return [
-            name, f"{passes:.2f}", str(len(self.look.found.state.tiles)),
+            name, f"{passes:.2f}", str(len(self.look.result.state.tiles)),
             f"{wall[0]:.2f} [{wall[1]:.2f}, {wall[2]:.2f}]",
             f"{cpu[0]:.2f} [{cpu[1]:.2f}, {cpu[2]:.2f}]", f"{cpu[0] / passes:.2f}",
         ]  # fmt: skip
@@ -118,15 +118,15 @@ def timed(name: str, looks: list[str], pairs: int) -> list[list[str]]:
     forward(source, model)
     lines = []
     for title in looks:
-        plan = PLANS[title]
+        config = PLANS[title]
         found = Pairs()
-        cheap = plan.mode == "feature"
+        cheap = config.mode == "feature"
         for pair in range(-1, pairs if cheap else max(3, pairs // 3)):
             spent = {}
             for which in ("forward", "look") if pair % 2 == 0 else ("look", "forward"):
                 before = clock()
                 if which == "look":
-                    found.look = look_at(source, model, Asked(), plan)
+                    found.look = look_at(source, model, FocusQuestion(), config)
                 else:
                     forward(source, model)
                 spent[which] = clock() - before
@@ -171,7 +171,7 @@ def work(out: str, path: str, name: str, goal: str) -> None:
 
     def look() -> tuple[NDArray[Any], dict[str, Any]]:
         start = time.perf_counter()
-        found = look_at(source, model, Asked(), Plan(GOALS[goal], passes=24))  # ty: ignore[invalid-argument-type]
+        found = look_at(source, model, FocusQuestion(), FocusConfig(GOALS[goal], passes=24))  # ty: ignore[invalid-argument-type]
         notes = {
             "wall": time.perf_counter() - start, "passes": found.passes,
             "model": found.work.seconds, "reading": source.seconds, "reads": source.reads,

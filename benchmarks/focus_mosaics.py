@@ -25,12 +25,12 @@ import numpy as np
 import foveate as fv
 from _measure import table
 from foveate.budget import Ledger
-from foveate.focus.config import GOALS, Plan, Rules
-from foveate.focus.encode import Eye
+from foveate.focus.config import GOALS, FocusConfig, SearchConfig
+from foveate.focus.encode import CropEncoder
 from foveate.focus.look import look_at
-from foveate.focus.losses import Known, novelty
+from foveate.focus.losses import LossInputs, novelty
 from foveate.focus.partition import membership
-from foveate.focus.question import Asked
+from foveate.focus.question import FocusQuestion
 from foveate.grid import Grid, Window
 from foveate.models.heads.base import unit
 from foveate.raster import ArraySource
@@ -60,7 +60,7 @@ SAYS = {
 
 
 class Remembered:
-    """What was seen of any image, by its pixels: stands in for `foveate.focus.encode.Memory`.
+    """What was seen of any image, by its pixels: stands in for `foveate.focus.encode.FeatureCache`.
 
     Looks book their passes all the same, so that no result changes.
     """
@@ -151,7 +151,7 @@ def verdicts(head: Head, x: NDArray[np.floating], label: str) -> dict[str, bool]
     """Say which ways of joining the answers of tiles (n, d) give the label."""
     chances = head.probabilities(np.asarray(x, np.float32)).astype(np.float64)
     votes = np.bincount(chances.argmax(axis=1), minlength=chances.shape[1])
-    new = novelty(Known(x.astype(np.float64), np.ones(len(x))))(x.astype(np.float64))
+    new = novelty(LossInputs(x.astype(np.float64), np.ones(len(x))))(x.astype(np.float64))
     mean = head.probabilities(x.mean(axis=0)[None].astype(np.float32))[0]
     found = {
         "features": mean.argmax(),
@@ -164,13 +164,15 @@ def verdicts(head: Head, x: NDArray[np.floating], label: str) -> dict[str, bool]
     return {name: head.names[int(number)] == label for name, number in found.items()}
 
 
-def baselines(eye: Eye, head: Head, label: str, *, seed: int, draws: int) -> dict[str, float]:
+def baselines(
+    encoder: CropEncoder, head: Head, label: str, *, seed: int, draws: int
+) -> dict[str, float]:
     """Return name -> share of draws in which it gives the label."""
-    shape = eye.source.info.shape
+    shape = encoder.source.info.shape
     tiles = Grid.split(shape, SIDE, SIDE).tiles()
-    x = eye.see([tiles.window(i) for i in range(len(tiles))])
-    whole = head.probabilities(eye.see([Window(0, 0, *shape)]))[0]
-    tokens = eye.tokens(Window(0, 0, *shape))
+    x = encoder.embed([tiles.window(i) for i in range(len(tiles))])
+    whole = head.probabilities(encoder.embed([Window(0, 0, *shape)]))[0]
+    tokens = encoder.tokens(Window(0, 0, *shape))
     found: dict[str, list[float]] = {"whole image": [head.names[int(whole.argmax())] == label]}
     share = membership(tiles, shape, tokens.shape[:2]).reshape(len(tiles), -1)
     coarse = unit(share @ tokens.reshape(share.shape[1], -1) / share.sum(axis=1, keepdims=True))
@@ -192,25 +194,27 @@ def baselines(eye: Eye, head: Head, label: str, *, seed: int, draws: int) -> dic
 
 
 def looks(
-    source: ArraySource, model: Any, head: Head, label: str, *, seed: int, memory: Any
+    source: ArraySource, model: Any, head: Head, label: str, *, seed: int, cache: Any
 ) -> dict[str, float]:
     """Return name -> whether a look with that goal and budget gives the label."""
     found = {}
     for name, goal in GOALS.items():
         query = label if name == "query" else ""
-        asked = Asked(head, query, head.names.index(label) if query else None)
+        question = FocusQuestion(head, query, head.names.index(label) if query else None)
         for passes in BUDGETS:
             cells = 4 if passes > 16 else 2  # 16 passes do not hold an overview and 4 x 4 cells
-            plan = Plan(goal, passes=passes, cells=cells, rules=Rules(seed=seed))
-            look = look_at(source, model, asked, plan, memory=memory)
+            config = FocusConfig(goal, passes=passes, cells=cells, search=SearchConfig(seed=seed))
+            look = look_at(source, model, question, config, cache=cache)
             found[f"{passes} look, {name}"] = float(look.prediction == label)
             if name == "balanced":
-                wide = replace(plan, rules=replace(plan.rules, explore=1.0))
-                other = look_at(source, model, asked, wide, memory=memory)
+                wide = replace(config, search=replace(config.search, explore=1.0))
+                other = look_at(source, model, question, wide, cache=cache)
                 found[f"{passes} look, {name}, explore 1"] = float(other.prediction == label)
             # The other answers cost nothing more: which would have been right?
             for answer in ("vote", "fused", "confident", "first"):
-                found[f"{passes} answer, {name}/{answer}"] = float(look.said[answer].label == label)
+                found[f"{passes} answer, {name}/{answer}"] = float(
+                    look.predictions[answer].label == label
+                )
     return found
 
 
@@ -273,11 +277,11 @@ def main() -> None:
         for seed in range(options.seeds):
             for kind in options.kinds:
                 for image, label in mosaics(files, kind, grid, options.mosaics, seed):
-                    source, memory = ArraySource(image), Remembered(image)
-                    eye = Eye(source, model, Ledger({}), memory=memory)  # ty: ignore[invalid-argument-type]
+                    source, cache = ArraySource(image), Remembered(image)
+                    encoder = CropEncoder(source, model, Ledger({}), cache=cache)  # ty: ignore[invalid-argument-type]
                     rows[kind].append(
-                        baselines(eye, head, label, seed=seed, draws=options.draws)
-                        | looks(source, model, head, label, seed=seed, memory=memory)
+                        baselines(encoder, head, label, seed=seed, draws=options.draws)
+                        | looks(source, model, head, label, seed=seed, cache=cache)
                     )
             outcomes[grid] = rows
             print(f"{grid}: seed {seed} done", file=sys.stderr, flush=True)

@@ -48,7 +48,7 @@ def lines(w):
             "--concepts", "water", "--tiles", "4x4", "--ratio", "8", "--out", f"{w}/pairs",
         ],
         "estimate": [
-            "observe", "estimate", f"{w}/pairs", "--what", "water", "--of", "tiles",
+            "observe", "estimate", f"{w}/pairs", "--concept", "water", "--quantity", "tiles",
             "--budget", "20%",
         ],
     }  # fmt: skip
@@ -56,15 +56,15 @@ def lines(w):
     named |= {
         "observe train": ["observe", "train", f"{w}/pairs", "--out", none],
         "observe select": [
-            "observe", "select", images, "--model", images, "--budget", "1", "--out", none,
+            "observe", "select", images, "--observer", images, "--budget", "1", "--out", none,
         ],
         "observe estimate": [
-            "observe", "estimate", f"{w}/pairs", "--what", "water", "--model", images,
+            "observe", "estimate", f"{w}/pairs", "--concept", "water", "--observer", images,
         ],
         "observe classify": [
-            "observe", "classify", "--dataset", "eurosat", "--root", none, "--model", images,
+            "observe", "classify", "--dataset", "eurosat", "--root", none, "--observer", images,
         ],
-        "bench observe": ["bench", "observe", "--pairs", f"{w}/pairs", "--out", none],
+        "bench observe": ["bench", "observe", f"{w}/pairs", "--out", none],
         "tune-text": ["tune-text", images, "--classes-from-folders", "--out", none],
         "models --check": ["models", "--check", "timm:resnet18"],
         "embed tuned": ["embed", images, "--model", f"tuned:{w}", "--out", none],

@@ -12,13 +12,20 @@ from looks import Sized, colour_head, colour_model, land, look
 
 from foveate import focus
 from foveate.errors import BudgetError
-from foveate.focus.config import GOALS, MOST_CROPS, Plan, allow, announced, tiles_of
+from foveate.focus.config import (
+    GOALS,
+    MOST_CROPS,
+    FocusConfig,
+    announcement,
+    make_allowance,
+    tile_count,
+)
 from foveate.focus.look import look_allowance
-from foveate.focus.question import Asked
+from foveate.focus.question import FocusQuestion
 
 
-def may(shape, model, goal="rare", **plan):
-    return look_allowance(shape, model, Plan(GOALS[goal], **plan))
+def may(shape, model, goal="rare", **config):
+    return look_allowance(shape, model, FocusConfig(GOALS[goal], **config))
 
 
 def test_a_third_of_tiling_and_no_less_than_24():
@@ -43,7 +50,7 @@ def test_the_default_reaches_for_the_first_cells():
     model = colour_model(size=(32, 32))[0]
     one = may((256, 256), model, goal="paper")
     assert one.passes == one.first == 33
-    result = look(land(256, 256), model, goal="paper", asked=Asked(colour_head()))
+    result = look(land(256, 256), model, goal="paper", question=FocusQuestion(colour_head()))
     assert result.passes <= 33
     assert look(land(512, 512), Sized(32), cells=8, goal="balanced").passes <= 86
 
@@ -85,18 +92,18 @@ def test_it_is_in_the_result():
 
 
 def test_said_before_a_look():
-    wide, small = allow(None, 580.0), allow(None, 9.0)
-    assert announced({"a": wide}, "foveate embed") == (
+    wide, small = make_allowance(None, 580.0), make_allowance(None, 9.0)
+    assert announcement({"a": wide}, "foveate embed") == (
         "a: up to 194 passes; showing the model every crop takes 580 passes."
     )
-    assert announced({"a": small}, "foveate embed --tile 32").endswith(
+    assert announcement({"a": small}, "foveate embed --tile 32").endswith(
         "9 passes, no more than that: foveate embed --tile 32 shows it all."
     )
-    assert announced({"a": small}).endswith("no more than that.")
-    both = announced({"a": wide, "b": small}, "foveate embed")
+    assert announcement({"a": small}).endswith("no more than that.")
+    both = announcement({"a": wide, "b": small}, "foveate embed")
     assert both.startswith("2 images: up to 218 passes; showing the model every crop takes 589")
     assert "no more than the look at 1 of them" in both
-    assert "no limit of passes" in announced({"a": allow(0, 9.0)})
+    assert "no limit of passes" in announcement({"a": make_allowance(0, 9.0)})
 
 
 @pytest.mark.parametrize("shape", [(1, 20_000), (6000, 2)])
@@ -115,17 +122,17 @@ def test_thin_crops_are_counted_too(shape, goal):
 def test_the_search_says_that_crops_ended_it():
     model, _ = colour_model()
     result = look(land(1, 20_000, cell=8), model, goal="balanced", crop=64, passes=2)
-    assert result.found.stop == "crops"
+    assert result.result.stop == "crops"
     assert result.passes < 2
     free, shown = colour_model()
     result = look(land(1, 5000, cell=8), free, goal="balanced", crop=64, passes=0)
-    assert result.found.stop == "resolution"
+    assert result.result.stop == "resolution"
     assert len(shown.images) > 5000 / (1.5 * 64)
 
 
 @given(st.floats(1, 1e5), st.floats(1e-6, 4), st.floats(0, 1e6))
 def test_crops_that_cost_a_pass_are_limited_by_passes_alone(passes, crop, tiling):
-    one = allow(passes, tiling, crop=crop)
+    one = make_allowance(passes, tiling, crop=crop)
     assert one.passes == passes
     assert one.crops >= math.ceil(passes)
     assert one.crops <= max(math.ceil(passes), MOST_CROPS)
@@ -134,8 +141,8 @@ def test_crops_that_cost_a_pass_are_limited_by_passes_alone(passes, crop, tiling
 
 
 def test_tiles():
-    assert tiles_of((1, 100_000), 64) == 1563
-    assert tiles_of((64, 65), 64) == 2
+    assert tile_count((1, 100_000), 64) == 1563
+    assert tile_count((64, 65), 64) == 2
 
 
 @pytest.mark.parametrize("budget", [{"passes": None}, {}, None, {"regions": 3}])
@@ -146,7 +153,7 @@ def test_no_stated_passes_are_the_default(budget):
 def test_no_passes_are_no_limit():
     result = focus.look(land(256, 256), Sized(32), budget={"passes": 0, "regions": 2})
     assert result.allowance.passes == math.inf
-    assert result.found.stop == "resolution"
+    assert result.result.stop == "resolution"
     with pytest.raises(BudgetError):
         focus.look(land(256, 256), Sized(32), budget={"passes": -1})
     assert np.isfinite(result.passes)

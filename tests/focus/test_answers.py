@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from foveate.focus.question import answers, fused, of_vector, surest
+from foveate.focus.question import answers, fused, predict_surest, predict_vector
 from foveate.models.heads import Probe
 
 NAMES = ("a", "b", "c")
@@ -71,8 +71,8 @@ def test_confident_is_the_surest_of_the_chosen():
     assert ask([1, 2])["confident"].row == 1
     # Of equally sure ones the more important.
     x = logs((0.2, 0.6, 0.2), (0.6, 0.2, 0.2))
-    assert surest(HEAD, x, np.array([1, 0])).row == 1
-    assert surest(HEAD, x, np.array([0, 1])).row == 0
+    assert predict_surest(HEAD, x, np.array([1, 0])).row == 1
+    assert predict_surest(HEAD, x, np.array([0, 1])).row == 0
 
 
 def test_first_is_the_most_important():
@@ -83,7 +83,7 @@ def test_first_is_the_most_important():
 
 
 def test_one_vector():
-    said = of_vector(HEAD, X[3].astype(np.float64))
+    said = predict_vector(HEAD, X[3].astype(np.float64))
     assert (said.label, said.row) == ("c", None)
     assert said.probability == pytest.approx(0.7)
     assert sum(value for _, value in said.ranking) == pytest.approx(1)

@@ -7,8 +7,8 @@ import pytest
 from looks import colour_model, land, red_query
 
 from foveate.errors import BudgetError, DataError, MissingCapabilityError, ParameterError
-from foveate.focus.ask import ask_image, of_asking
-from foveate.focus.config import GOALS, Plan, Rules
+from foveate.focus.ask import ask_image, ask_result
+from foveate.focus.config import GOALS, FocusConfig, SearchConfig
 from foveate.focus.vlm import Inquiry
 from foveate.grid import Window
 from foveate.models import from_answers, from_callable
@@ -63,13 +63,15 @@ def scripted(*, size=None, judges=True, says="a red roof"):
     ), heard
 
 
-def ask(model, *, image=IMAGE, goal="balanced", regions=2, valid=None, selector=None, asked=None,
-        inquiry=None, **plan):  # fmt: skip
-    rules = {name: plan.pop(name) for name in ("seed", "area") if name in plan}
+def ask(model, *, image=IMAGE, goal="balanced", regions=2, valid=None, selector=None, question=None,
+        inquiry=None, **config):  # fmt: skip
+    search = {name: config.pop(name) for name in ("seed", "area") if name in config}
     return ask_image(
         ArraySource(image, valid), model, inquiry or Inquiry("What is there?"),
-        Plan(GOALS[goal], **{"crop": 32, "rules": Rules(regions=regions, **rules)} | plan),
-        selector=selector, asked=asked,
+        FocusConfig(
+            GOALS[goal], **{"crop": 32, "search": SearchConfig(regions=regions, **search)} | config
+        ),
+        selector=selector, question=question,
     )  # fmt: skip
 
 
@@ -156,11 +158,11 @@ def test_a_query_asks_whether_it_is_there():
     assert {text for _, text in heard.judged} == {"Yes"}
     prompts = {question.prompt for question, _ in heard.judged}
     assert prompts == {"Is there roof in this image? Answer yes or no."}
-    outcome = of_asking(found, "image", ArraySource(IMAGE).info)
+    outcome = ask_result(found, "image", ArraySource(IMAGE).info)
     query = outcome.facts["query"]
     assert query["best"] == pytest.approx(np.exp(-found.choice.losses.min()))
     assert query["best"] > query["full"] == pytest.approx(np.exp(-found.choice.overview_loss))
-    assert len(outcome.columns["loss"]) == len(found.choice.found.state.tiles)
+    assert len(outcome.columns["loss"]) == len(found.choice.result.state.tiles)
 
 
 def test_rare_is_what_the_answer_does_not_fit():
@@ -180,14 +182,14 @@ def test_rare_is_what_the_answer_does_not_fit():
 def test_without_losses_another_model_chooses():
     model, heard = scripted(judges=False)
     selector, shown = colour_model(size=(32, 32))
-    done = ask(model, goal="query", selector=selector, asked=red_query(), passes=30, cells=3,
+    done = ask(model, goal="query", selector=selector, question=red_query(), passes=30, cells=3,
                inquiry=Inquiry("What?", query="red"))  # fmt: skip
     assert holds(done.windows[0])
     assert done.choice.selector_passes == pytest.approx(shown.pixels / 32**2)
     assert done.passes == pytest.approx(shown.pixels / 32**2 + heard.pixels / 256**2)
     assert done.passes <= 30
     assert (done.judged, done.choice.losses, done.choice.unit) == (0, None, "cosine")
-    facts = of_asking(done, "image", ArraySource(IMAGE).info).facts
+    facts = ask_result(done, "image", ArraySource(IMAGE).info).facts
     assert (facts["selector"], facts["overview_loss"]) == ("colours", None)
     assert facts["query"]["best"] > facts["query"]["full"]
 
@@ -211,12 +213,12 @@ def test_goals_that_need_features_are_refused_by_name(goal):
 
 
 @pytest.mark.parametrize(
-    "plan", [{"mode": "window"}, {"mode": "feature"}, {"partition": "significance"}]
+    "config", [{"mode": "window"}, {"mode": "feature"}, {"partition": "significance"}]
 )
-def test_modes_that_need_tokens_are_refused_with_one_that_works(plan):
+def test_modes_that_need_tokens_are_refused_with_one_that_works(config):
     model, _ = scripted()
     with pytest.raises(MissingCapabilityError, match=r"--mode zoom|--partition uniform"):
-        ask(model, **plan)
+        ask(model, **config)
 
 
 def test_queries_and_goals_go_together():
@@ -273,7 +275,7 @@ def test_nodata_is_never_judged_and_batches_change_nothing():
     assert one.windows == two.windows
     assert one.passes == two.passes
     assert one.epsilon == two.epsilon
-    assert all(w.x + w.w <= 128 for w in one.choice.found.state.seen.windows)
+    assert all(w.x + w.w <= 128 for w in one.choice.result.state.features.windows)
 
 
 def test_a_smaller_area_chooses_fewer_regions():

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from foveate.focus.encode import Memory
+from foveate.focus.encode import FeatureCache
 from foveate.grid import Window
 
 WINDOW = Window(1, 2, 30, 40)
@@ -12,7 +12,7 @@ PLAIN = (False,)  # not disturbed
 
 
 def test_there_and_back(tmp_path):
-    memory = Memory.open(tmp_path, "pixels", "model", 0)
+    cache = FeatureCache.open(tmp_path, "pixels", "model", 0)
     draw = np.random.default_rng(0)
     keys = [
         (WINDOW, (8, 8), False), (WINDOW, (8, 8), True), (WINDOW, (8, 4), False),
@@ -20,10 +20,10 @@ def test_there_and_back(tmp_path):
     ]  # fmt: skip
     vectors = draw.standard_normal((4, 5)).astype(np.float32)
     for key, vector in zip(keys, vectors, strict=True):
-        assert memory.get(*key) is None
-        memory.put(*key, vector)
-    memory.save()
-    again = Memory.open(tmp_path, "pixels", "model", 0)
+        assert cache.get(*key) is None
+        cache.put(*key, vector)
+    cache.save()
+    again = FeatureCache.open(tmp_path, "pixels", "model", 0)
     for key, vector in zip(keys, vectors, strict=True):
         found = again.get(*key)
         assert found.dtype == np.float32
@@ -32,42 +32,47 @@ def test_there_and_back(tmp_path):
 
 
 def test_another_image_or_model_has_its_own(tmp_path):
-    one = Memory.open(tmp_path, "pixels", "model")
+    one = FeatureCache.open(tmp_path, "pixels", "model")
     one.put(WINDOW, (8, 8), *PLAIN, np.ones(3, np.float32))
     one.save()
-    assert Memory.open(tmp_path, "pixels", "other").get(WINDOW, (8, 8), disturbed=False) is None
-    assert Memory.open(tmp_path, "pixels", "model").get(WINDOW, (8, 8), disturbed=False) is not None
+    assert (
+        FeatureCache.open(tmp_path, "pixels", "other").get(WINDOW, (8, 8), disturbed=False) is None
+    )
+    assert (
+        FeatureCache.open(tmp_path, "pixels", "model").get(WINDOW, (8, 8), disturbed=False)
+        is not None
+    )
 
 
 def test_nothing_new_writes_nothing(tmp_path):
-    memory = Memory.open(tmp_path, "pixels")
-    memory.save()
-    assert not memory.path.exists()
-    memory.put(WINDOW, (8, 8), *PLAIN, np.ones(3, np.float32))
-    memory.save()
-    before = memory.path.stat().st_mtime_ns
-    memory.save()
-    Memory.open(tmp_path, "pixels").save()
-    assert memory.path.stat().st_mtime_ns == before
+    cache = FeatureCache.open(tmp_path, "pixels")
+    cache.save()
+    assert not cache.path.exists()
+    cache.put(WINDOW, (8, 8), *PLAIN, np.ones(3, np.float32))
+    cache.save()
+    before = cache.path.stat().st_mtime_ns
+    cache.save()
+    FeatureCache.open(tmp_path, "pixels").save()
+    assert cache.path.stat().st_mtime_ns == before
 
 
 def test_the_file_does_not_depend_on_the_order(tmp_path):
     windows = [Window(y, 0, 4, 4) for y in range(5)]
     contents = []
     for order in (windows, windows[::-1]):
-        memory = Memory.open(tmp_path, "pixels", len(contents))
+        cache = FeatureCache.open(tmp_path, "pixels", len(contents))
         for window in order:
-            memory.put(window, (8, 8), *PLAIN, np.full(3, window.y, np.float32))
-        memory.save()
-        contents.append(memory.path.read_bytes())
+            cache.put(window, (8, 8), *PLAIN, np.full(3, window.y, np.float32))
+        cache.save()
+        contents.append(cache.path.read_bytes())
     assert contents[0] == contents[1]
 
 
 def test_what_is_added_is_kept_with_the_rest(tmp_path):
     for y in range(3):
-        memory = Memory.open(tmp_path, "pixels")
-        memory.put(Window(y, 0, 4, 4), (8, 8), *PLAIN, np.full(2, y, np.float32))
-        memory.save()
-    memory = Memory.open(tmp_path, "pixels")
+        cache = FeatureCache.open(tmp_path, "pixels")
+        cache.put(Window(y, 0, 4, 4), (8, 8), *PLAIN, np.full(2, y, np.float32))
+        cache.save()
+    cache = FeatureCache.open(tmp_path, "pixels")
     for y in range(3):
-        assert memory.get(Window(y, 0, 4, 4), (8, 8), disturbed=False).tolist() == [y, y]
+        assert cache.get(Window(y, 0, 4, 4), (8, 8), disturbed=False).tolist() == [y, y]

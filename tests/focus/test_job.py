@@ -33,7 +33,7 @@ def test_options_of_a_goal_may_be_typed():
 
 
 def test_an_area_is_a_share():
-    assert LookJob(images=IMAGES, area="10%").config().rules.area == pytest.approx(0.1)
+    assert LookJob(images=IMAGES, area="10%").config().search.area == pytest.approx(0.1)
     with pytest.raises(BudgetError, match="--area 10%"):
         LookJob(images=IMAGES, area="5").config()
 

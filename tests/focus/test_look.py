@@ -11,9 +11,9 @@ from looks import Sized, colour_head, colour_model, land, look, red_query
 from scipy.stats import binom
 
 from foveate.errors import BudgetError, DataError, MissingCapabilityError, ParameterError
-from foveate.focus.config import GOALS, Plan, Rules
-from foveate.focus.encode import STANDARD, Memory
-from foveate.focus.question import Asked, pose
+from foveate.focus.config import GOALS, FocusConfig, SearchConfig
+from foveate.focus.encode import STANDARD, FeatureCache
+from foveate.focus.question import FocusQuestion, make_question
 from foveate.models.heads.zero_shot import TextHead
 
 PATCH = (100, 40, 24, 24)
@@ -34,13 +34,13 @@ def model_of(**given):
 
 
 def regions(result):
-    state = result.found.state
+    state = result.result.state
     return (
         [tuple(w) for w in result.windows],
         state.tiles.tile_id.tolist(),
         state.scorer.single_importance.tolist(),
         result.passes,
-        result.found.stop,
+        result.result.stop,
     )
 
 
@@ -51,10 +51,10 @@ def regions(result):
 @pytest.mark.parametrize("goal", ["rare", "query"])
 @pytest.mark.parametrize("seed", range(3))
 def test_a_planted_patch_is_found(mode, goal, seed):
-    asked = red_query() if goal == "query" else None
+    question = red_query() if goal == "query" else None
     # On a 512 px image, so that a cell must be cut before it shows the patch.
     image = land(512, 512, seed=seed, patch=(200, 70, 60, 60))
-    result = look(image, model_of(tokens=16), goal=goal, asked=asked, **MODES[mode], passes=0)
+    result = look(image, model_of(tokens=16), goal=goal, question=question, **MODES[mode], passes=0)
     y, x, h, w = result.windows[0]
     assert y < 260
     assert y + h > 200
@@ -62,13 +62,13 @@ def test_a_planted_patch_is_found(mode, goal, seed):
     assert x + w > 70
     assert max(h, w) <= 64
     if goal == "query":
-        assert result.fit[result.found.state.chosen.rows[0]] == result.fit.max()
+        assert result.fit[result.result.state.chosen.rows[0]] == result.fit.max()
         assert result.fit.max() > result.full_fit + 0.2
 
 
 def test_a_query_among_classes():
-    asked = pose(colour_words(), labels=["green"], query="red", templates="none")
-    result = look(planted(), model_of(), goal="query", asked=asked, **MODES["zoom"], passes=0)
+    question = make_question(colour_words(), labels=["green"], query="red", templates="none")
+    result = look(planted(), model_of(), goal="query", question=question, **MODES["zoom"], passes=0)
     assert result.query == "red"
     assert result.prediction == "red"
     assert result.prediction_full == "green"
@@ -90,39 +90,41 @@ def test_a_random_model_finds_what_chance_finds():
         model = colour_model(embed=embed, dim=8)[0]
         result = look(
             image, model, mode="window", robust=False, passes=0,
-            rules={"regions": k, "depth": 0, "seed": seed},
+            search={"regions": k, "depth": 0, "seed": seed},
         )  # fmt: skip
-        tiles = result.found.state.tiles
+        tiles = result.result.state.tiles
         assert len(tiles) == 16
-        hits += int(draw.integers(16)) in result.found.state.chosen.rows
+        hits += int(draw.integers(16)) in result.result.state.chosen.rows
     low, high = binom.interval(0.999, trials, k / 16)
     assert low <= hits <= high
 
 
 def test_labels_of_every_cell():
-    result = look(planted(), model_of(), asked=Asked(colour_head()), mode="feature", passes=0)
+    result = look(
+        planted(), model_of(), question=FocusQuestion(colour_head()), mode="feature", passes=0
+    )
     names, chances = result.labels
-    assert len(names) == len(chances) == len(result.found.state.tiles)
-    first = result.found.state.chosen.rows[0]
+    assert len(names) == len(chances) == len(result.result.state.tiles)
+    first = result.result.state.chosen.rows[0]
     assert names[first] == "red"
     assert result.prediction == "red"  # of the goal "rare": the first region's
     assert result.prediction_full == "green"
-    assert set(result.said) == {"full", "tile", "vote", "fused", "confident", "first"}
-    assert result.said["vote"].label == "green"
-    assert result.said["confident"].label == "red"
+    assert set(result.predictions) == {"full", "tile", "vote", "fused", "confident", "first"}
+    assert result.predictions["vote"].label == "green"
+    assert result.predictions["confident"].label == "red"
 
 
 def test_without_classes_there_is_no_prediction():
     result = look(planted(), model_of(), mode="feature")
-    assert (result.prediction, result.prediction_full, result.said) == (None, None, {})
+    assert (result.prediction, result.prediction_full, result.predictions) == (None, None, {})
     assert (result.fit, result.full_fit, result.labels) == (None, None, None)
 
 
 def test_the_selection():
-    result = look(planted(), model_of(), mode="feature", rules={"regions": 5})
+    result = look(planted(), model_of(), mode="feature", search={"regions": 5})
     selection = result.selection
-    assert selection.n == len(result.found.state.tiles)
-    assert selection.rows.tolist() == result.found.state.chosen.rows.tolist()
+    assert selection.n == len(result.result.state.tiles)
+    assert selection.rows.tolist() == result.result.state.chosen.rows.tolist()
     assert (np.diff(selection.score) <= 0).all()
     assert selection.spent["tiles"] == 5
     assert selection.spent["pixels"] == sum(w.h * w.w for w in result.windows)
@@ -143,14 +145,14 @@ def plain(goal):
 )
 def test_scores_move_with_the_image(goal, mode):
     image = land(256, 256, patch=(96, 32, 32, 32), seed=3, cell=32)
-    asked = Asked(colour_head())
+    question = FocusQuestion(colour_head())
     given = {
-        "goal": plain(goal), "asked": asked, **mode, "passes": 0, "robust": False,
-        "rules": {"near": "all", "depth": 0},
+        "goal": plain(goal), "question": question, **mode, "passes": 0, "robust": False,
+        "search": {"neighbours": "all", "depth": 0},
     }  # fmt: skip
 
     def scores(pixels):
-        found = look(np.ascontiguousarray(pixels), model_of(), **given).found.state
+        found = look(np.ascontiguousarray(pixels), model_of(), **given).result.state
         return found.scorer.single_importance.reshape(4, 4), found.chosen.rows
 
     base, rows = scores(image)
@@ -167,16 +169,16 @@ def test_scores_move_with_the_image(goal, mode):
 
 def test_neighbours_flip_with_the_image():
     image = land(256, 256, patch=(96, 32, 32, 32), seed=3, cell=32)
-    given = {"goal": plain("paper"), "asked": Asked(colour_head()), "mode": "window",
+    given = {"goal": plain("paper"), "question": FocusQuestion(colour_head()), "mode": "window",
              "robust": False, "passes": 0}  # fmt: skip
     one, other = (look(x, model_of(), **given) for x in (image, image[:, ::-1].copy()))
-    a = one.found.state
-    b = other.found.state
+    a = one.result.state
+    b = other.result.state
     flipped = {
         (256 - w.y - w.h, w.x, w.h, w.w): s
-        for w, s in zip(b.seen.windows, b.scorer.single_importance, strict=True)
+        for w, s in zip(b.features.windows, b.scorer.single_importance, strict=True)
     }
-    for w, s in zip(a.seen.windows, a.scorer.single_importance, strict=True):
+    for w, s in zip(a.features.windows, a.scorer.single_importance, strict=True):
         assert flipped[tuple(w)] == pytest.approx(s, abs=1e-5)
 
 
@@ -189,12 +191,12 @@ def test_the_same_again_at_any_batch_size_and_with_a_memory(mode, goal, tmp_path
     expected = regions(look(planted(), model_of(), goal=goal, **mode))
     for size in (1, 3):
         assert regions(look(planted(), model_of(), goal=goal, **mode, batch_size=size)) == expected
-    memory = Memory.open(tmp_path, "planted")
-    assert regions(look(planted(), model_of(), goal=goal, **mode, memory=memory)) == expected
-    memory.save()
-    memory = Memory.open(tmp_path, "planted")
+    cache = FeatureCache.open(tmp_path, "planted")
+    assert regions(look(planted(), model_of(), goal=goal, **mode, cache=cache)) == expected
+    cache.save()
+    cache = FeatureCache.open(tmp_path, "planted")
     model, shown = colour_model(tokens=8)
-    again = look(planted(), model, goal=goal, **mode, memory=memory)
+    again = look(planted(), model, goal=goal, **mode, cache=cache)
     assert regions(again) == expected
     if mode["mode"] != "feature":
         assert not shown.calls
@@ -236,7 +238,7 @@ def test_a_network_is_left_as_it_was():
 def test_the_seed_decides():
     given = {"goal": "balanced", "mode": "zoom", "crop": 32, "passes": 0}
     one, same, other = (
-        look(planted(), model_of(), **given, rules={"seed": s, "depth": 1}) for s in (0, 0, 1)
+        look(planted(), model_of(), **given, search={"seed": s, "depth": 1}) for s in (0, 0, 1)
     )
     assert regions(one) == regions(same)
     assert one.windows != other.windows
@@ -248,9 +250,9 @@ def test_the_seed_decides():
 @pytest.mark.parametrize("mode", EVERY)
 @pytest.mark.parametrize("goal", GOALS)
 def test_passes_are_the_pixels_that_the_model_saw(mode, goal):
-    asked = red_query() if goal == "query" else None
+    question = red_query() if goal == "query" else None
     model, shown = colour_model(tokens=8)
-    result = look(planted(), model, goal=goal, asked=asked, **mode)
+    result = look(planted(), model, goal=goal, question=question, **mode)
     assert result.passes == pytest.approx(shown.pixels / STANDARD**2)
     assert result.work.images == len(shown.images)
     assert result.work.calls == shown.calls
@@ -297,18 +299,18 @@ def test_what_costs_too_much_is_said():
     zoom = look(planted(), model_of(), **MODES["zoom"])
     assert zoom.goal.weights.robustness == 0
     assert any("robustness" in note for note in zoom.notes)
-    assert np.isnan(zoom.found.state.scorer.singles[:, 2]).all()
-    asked = look(planted(), model_of(), **MODES["zoom"], robust=True)
-    assert asked.goal.weights.robustness == GOALS["rare"].weights.robustness
-    assert not asked.notes
+    assert np.isnan(zoom.result.state.scorer.singles[:, 2]).all()
+    question = look(planted(), model_of(), **MODES["zoom"], robust=True)
+    assert question.goal.weights.robustness == GOALS["rare"].weights.robustness
+    assert not question.notes
     for mode in ("window", "feature"):
         assert not look(planted(), model_of(), **MODES[mode]).notes
 
 
 def test_robustness_is_one_where_nothing_moves():
     given = {"mode": "window", "disturb": lambda image, draw: image}
-    state = look(planted(), model_of(), **given).found.state
-    assert (state.seen.shift == 0).all()
+    state = look(planted(), model_of(), **given).result.state
+    assert (state.features.shift == 0).all()
     assert (state.scorer.singles[:, 2] == 1).all()
 
 
@@ -337,7 +339,7 @@ def test_cells_of_nodata_are_not_shown(mode, goal):
     views = 1 + (mode["mode"] == "feature")  # the overview, and its second view
     for p in pixels[views:]:
         assert p[:, 2].mean() < 200  # the corner is blue throughout
-    tiles = result.found.state.tiles
+    tiles = result.result.state.tiles
     assert not ((tiles.y >= 128) & (tiles.x >= 128)).any()
     assert (tiles.valid_share >= 0.5).all()
     assert all(w.y < 128 or w.x < 128 for w in result.windows)
@@ -347,16 +349,16 @@ def test_cells_of_nodata_are_not_shown(mode, goal):
 def test_valid_shares_weight_the_areas(mode):
     valid = np.ones((256, 256), bool)
     valid[:, :30] = False  # 53 % of the cells at the left edge are valid
-    state = look(planted(), model_of(), valid=valid, **mode, rules={"depth": 0}).found.state
+    state = look(planted(), model_of(), valid=valid, **mode, search={"depth": 0}).result.state
     left = state.tiles.x == 0
     assert state.scorer.model.area[left] == pytest.approx(np.full(4, 34 * 64))
     assert state.scorer.model.area[~left] == pytest.approx(np.full(12, 64 * 64))
     # Eq. 3 counts area against what is valid.
     share = state.scorer.model.area / valid.sum()
-    eye = np.eye(16, dtype=bool)
+    encoder = np.eye(16, dtype=bool)
     scores = [replace(state.scorer.goal, weights=replace(state.scorer.goal.weights, area=a))
               for a in (0.0, 1.0)]  # fmt: skip
-    none, one = (replace(state.scorer, goal=goal).parts(eye)[:, 0] for goal in scores)
+    none, one = (replace(state.scorer, goal=goal).parts(encoder)[:, 0] for goal in scores)
     np.testing.assert_allclose(one - none, 1 - share)
 
 
@@ -378,8 +380,8 @@ def test_floats_with_nan():
     image[:, :64, :64] = np.nan
     image[0, 100, 200] = np.inf
     result = look(image, model_of(), mode="feature")
-    assert np.isfinite(result.found.state.seen.x).all()
-    assert not ((result.found.state.tiles.y < 64) & (result.found.state.tiles.x < 64)).any()
+    assert np.isfinite(result.result.state.features.x).all()
+    assert not ((result.result.state.tiles.y < 64) & (result.result.state.tiles.x < 64)).any()
 
 
 def test_vectors_that_are_not_finite():
@@ -396,25 +398,25 @@ def test_vectors_that_are_not_finite():
 @pytest.mark.parametrize("classes", [False, True])
 @pytest.mark.parametrize("value", [0, 90])
 def test_a_constant_image_has_nothing_to_choose_from(mode, goal, classes, value):
-    asked = Asked(colour_head()) if classes else None
+    question = FocusQuestion(colour_head()) if classes else None
     flat = np.full((3, 256, 256), value, np.uint8)
     with pytest.raises(DataError, match=f"{value} everywhere.*nothing to choose from"):
-        look(flat, model_of(), goal=goal, asked=asked, **mode)
+        look(flat, model_of(), goal=goal, question=question, **mode)
 
 
 @pytest.mark.parametrize("mode", EVERY)
 @pytest.mark.parametrize("goal", ["rare", "balanced", "dominant", "paper"])
 @pytest.mark.parametrize("classes", [False, True])
 def test_an_image_whose_cells_are_alike(mode, goal, classes):
-    asked = Asked(colour_head()) if classes else None
+    question = FocusQuestion(colour_head()) if classes else None
     flat = np.tile(np.random.default_rng(0).integers(0, 256, (3, 8, 8), np.uint8), (1, 32, 32))
-    result = look(flat, model_of(), goal=goal, asked=asked, **mode)
-    state = result.found.state
+    result = look(flat, model_of(), goal=goal, question=question, **mode)
+    state = result.result.state
     assert np.isfinite(state.scorer.single_importance).all()
     assert np.isfinite(state.importance)
     assert state.chosen.rows.size == 8
     assert result.epsilon == pytest.approx(0, abs=1e-3)
-    assert result.found.all_alike
+    assert result.result.all_alike
 
 
 def test_one_pixel_is_a_difference():
@@ -424,26 +426,26 @@ def test_one_pixel_is_a_difference():
     y, x, h, w = result.windows[0]
     assert y <= 200 < y + h
     assert x <= 200 < x + w
-    assert not result.found.all_alike
+    assert not result.result.all_alike
 
 
 @pytest.mark.parametrize("search", ["top", "prefix", "greedy", "importance"])
 @pytest.mark.parametrize("mode", MODES)
 def test_every_search(search, mode):
-    asked = Asked(colour_head())
+    question = FocusQuestion(colour_head())
     result = look(
-        planted(), model_of(), goal="balanced", asked=asked, **MODES[mode],
-        rules={"search": search, "regions": 5},
+        planted(), model_of(), goal="balanced", question=question, **MODES[mode],
+        search={"method": search, "regions": 5},
     )  # fmt: skip
-    rows = result.found.state.chosen.rows
+    rows = result.result.state.chosen.rows
     assert 1 <= rows.size <= 5
     assert len(set(rows.tolist())) == rows.size
     assert (result.selection.weight is not None) == (search == "importance")
 
 
 def test_more_regions_than_cells():
-    result = look(planted(), model_of(), mode="feature", rules={"regions": 999}, passes=0)
-    state = result.found.state
+    result = look(planted(), model_of(), mode="feature", search={"regions": 999}, passes=0)
+    state = result.result.state
     assert sorted(state.chosen.rows.tolist()) == list(range(len(state.tiles)))
     assert result.epsilon == pytest.approx(0, abs=1e-9)
 
@@ -451,8 +453,10 @@ def test_more_regions_than_cells():
 def test_one_class_and_one_cell():
     head = TextHead(("green",), np.eye(1, 3, dtype=np.float32), 1.0, 0.0, "cosine")
     for goal in ("balanced", "paper", "dominant"):
-        result = look(planted(), model_of(), goal=goal, asked=Asked(head), mode="feature", cells=1)
-        assert np.isfinite(result.found.state.scorer.single_importance).all()
+        result = look(
+            planted(), model_of(), goal=goal, question=FocusQuestion(head), mode="feature", cells=1
+        )
+        assert np.isfinite(result.result.state.scorer.single_importance).all()
         assert result.prediction == "green"
 
 
@@ -465,10 +469,10 @@ def test_a_long_image():
 def test_what_cannot_be_asked_for():
     for given in ({"mode": "zom"}, {"partition": "even"}, {"cells": 0}, {"crop": 4}):
         with pytest.raises(ParameterError):
-            Plan(GOALS["rare"], **given)
+            FocusConfig(GOALS["rare"], **given)
     for given in ({"passes": 0.5}, {"passes": float("nan")}):
         with pytest.raises(BudgetError):
-            Plan(GOALS["rare"], **given)
+            FocusConfig(GOALS["rare"], **given)
     with pytest.raises(ParameterError, match="--query"):
         look(planted(), model_of(), goal="query", mode="feature")
     with pytest.raises(DataError, match="--crop"):
@@ -478,14 +482,19 @@ def test_what_cannot_be_asked_for():
     with pytest.raises(MissingCapabilityError, match="--mode zoom"):
         look(planted(), colour_model(size=(32, 32))[0], mode="window")
     with pytest.raises(MissingCapabilityError, match="--mode zoom"):
-        look(planted(), model_of(space="backbone"), asked=Asked(colour_head()), mode="feature")
+        look(
+            planted(),
+            model_of(space="backbone"),
+            question=FocusQuestion(colour_head()),
+            mode="feature",
+        )
 
 
 def test_goals_with_other_forms():
     goal = GOALS["paper"].with_options(synergy="text", weights={"area": 0.0}, utility=None)
     assert (goal.synergy, goal.utility, goal.weights.area) == ("text", "two_sided", 0.0)
-    asked = Asked(colour_head())
-    assert look(planted(), model_of(), goal=goal, asked=asked, mode="feature").goal == goal
+    question = FocusQuestion(colour_head())
+    assert look(planted(), model_of(), goal=goal, question=question, mode="feature").goal == goal
     for given in ({"utility": "both"}, {"form": "js"}, {"weights": {"size": 1}}):
         with pytest.raises(ParameterError):
             GOALS["paper"].with_options(**given)
@@ -502,15 +511,16 @@ def test_goals_with_other_forms():
 def test_a_query_in_another_space_is_refused():
     model = model_of(space="backbone")
     with pytest.raises(MissingCapabilityError):
-        look(planted(), model, goal="query", asked=red_query(), mode="feature")
+        look(planted(), model, goal="query", question=red_query(), mode="feature")
 
 
 @pytest.mark.parametrize("mode", ["window", "feature"])
 @pytest.mark.parametrize("search", ["top", "prefix"])
 def test_an_area_below_the_first_cells(mode, search):
     result = look(
-        planted(), model_of(), goal="balanced", asked=Asked(colour_head()), **MODES[mode],
-        rules={"area": 0.05, "search": search}, passes=0,
+        planted(), model_of(), goal="balanced", question=FocusQuestion(colour_head()),
+        **MODES[mode],
+        search={"area": 0.05, "method": search}, passes=0,
     )  # fmt: skip
     assert result.windows
 
@@ -522,12 +532,12 @@ def test_epsilon_without_classes_is_finite(goal):
 
 def test_significant_cells_are_no_smaller_than_half_a_crop():
     result = look(planted(), model_of(), mode="zoom", crop=32, partition="significance", passes=0)
-    assert result.found.state.tiles.h.min() >= 16
+    assert result.result.state.tiles.h.min() >= 16
 
 
 def test_cells_along_the_longer_side():
-    result = look(land(24, 3000), model_of(), mode="window", rules={"depth": 0}, passes=0)
-    assert len(result.found.state.tiles) >= 4
+    result = look(land(24, 3000), model_of(), mode="window", search={"depth": 0}, passes=0)
+    assert len(result.result.state.tiles) >= 4
 
 
 def test_an_image_of_fewer_pixels_than_tokens():
@@ -540,4 +550,4 @@ def test_an_image_of_fewer_pixels_than_tokens():
 @pytest.mark.parametrize("area", [0.0, -1.0, float("nan")])
 def test_an_area_of_nothing_is_refused(area):
     with pytest.raises((ParameterError, BudgetError)):
-        Plan(GOALS["rare"], rules=Rules(area=area))
+        FocusConfig(GOALS["rare"], search=SearchConfig(area=area))

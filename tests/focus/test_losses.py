@@ -8,7 +8,7 @@ from looks import colour_head
 
 from foveate.errors import MissingCapabilityError, ParameterError
 from foveate.focus.config import GOALS
-from foveate.focus.losses import LOSSES, Known, mixed
+from foveate.focus.losses import LOSSES, LossInputs, mixed
 from foveate.models.heads import Probe, TextHead
 
 
@@ -24,7 +24,7 @@ X = np.eye(2, dtype=np.float32)
 
 
 def known(**given):
-    return Known(**{"x": X, "area": np.array([3.0, 1.0]), "head": HEAD, **given})
+    return LossInputs(**{"x": X, "area": np.array([3.0, 1.0]), "head": HEAD, **given})
 
 
 def test_cross_entropy_to_a_label():
@@ -72,7 +72,7 @@ def test_likeness_and_queries_without_classes():
 def test_novelty_by_hand():
     # Mean 1, spread 2 of the first feature; the second never changes.
     x = np.array([[0.0, 7.0], [0.0, 7.0], [0.0, 7.0], [0.0, 7.0], [5.0, 7.0]])
-    loss = LOSSES["novelty"](Known(x, np.ones(5)))
+    loss = LOSSES["novelty"](LossInputs(x, np.ones(5)))
     assert loss(x) == pytest.approx([1 - 1 / 16] * 4 + [0.0])
     assert loss(np.array([[1.0, 7.0], [3.0, 7.0], [9.0, 0.0]])) == pytest.approx([1, 0.75, 0])
 
@@ -81,12 +81,12 @@ def test_novelty_by_hand():
 def test_a_constant_image_has_nothing_new(noise):
     draw = np.random.default_rng(0)
     x = np.full((9, 5), 0.4) + noise * draw.standard_normal((9, 5))
-    assert LOSSES["novelty"](Known(x, np.ones(9)))(x).tolist() == [1.0] * 9
+    assert LOSSES["novelty"](LossInputs(x, np.ones(9)))(x).tolist() == [1.0] * 9
 
 
 def test_given_losses():
     x = np.array([[0.2, 1.0], [0.6, 1.0]])
-    loss = LOSSES["given"](Known(x, np.ones(2)))
+    loss = LOSSES["given"](LossInputs(x, np.ones(2)))
     assert loss(np.array([[0.2, 1.0], [0.4, 1.0], [0.0, 0.0]])) == pytest.approx([0.2, 0.4, 0.6])
 
 

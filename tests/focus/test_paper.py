@@ -39,19 +39,19 @@ class Shares:
         return np.log(np.maximum(self.probabilities(z), 1e-9))
 
 
-def paper(goal="paper", *, target=None, rules=None, **given):
+def paper(goal="paper", *, target=None, search=None, **given):
     if isinstance(goal, str):
         goal = focus.GOALS[goal]
     return focus.look(
         quarters(), colour_model()[0], head=Shares(), goal=goal, target=target, mode="window",
-        robust=False, cells=2, rules=focus.Rules(depth=0, **(rules or {})), **given,
+        robust=False, cells=2, search=focus.SearchConfig(depth=0, **(search or {})), **given,
     )  # fmt: skip
 
 
 def test_equation_3_by_hand():
     # L is -log p(a). The image has p(a) = 0.55: L(X) = 0.598; that of the first quarter is 0.105.
     look = paper(target="a")
-    scores = look.found.state.scorer.singles[:, 0]
+    scores = look.result.state.scorer.singles[:, 0]
     whole = -log(0.55)
     for (a, _), score in zip(QUARTERS, scores, strict=True):
         assert score == pytest.approx(
@@ -61,17 +61,17 @@ def test_equation_3_by_hand():
 
 
 def test_section_4_2_compares_the_mixture():
-    look = paper(target="a", rules={"regions": 2})
-    rows = look.found.state.chosen.rows
-    assert look.found.state.chosen.weight is None
+    look = paper(target="a", search={"regions": 2})
+    rows = look.result.state.chosen.rows
+    assert look.result.state.chosen.weight is None
     mixed = np.mean([QUARTERS[row][0] for row in rows])
     whole = -log(0.55)
     assert look.epsilon == pytest.approx((-log(mixed) - whole) / whole, abs=1e-5)
 
 
 def test_equation_2_has_the_weights_of_theorem_5_1():
-    look = paper(target="a", rules={"search": "importance", "regions": 3, "seed": 5})
-    state = look.found.state
+    look = paper(target="a", search={"method": "importance", "regions": 3, "seed": 5})
+    state = look.result.state
     # Eq. 1: the mean of l over the four quarters, each with P = 1/4.
     alone = np.array([-log(a) for a, _ in QUARTERS])
     whole = alone.mean()
@@ -89,7 +89,7 @@ def test_equation_2_has_the_weights_of_theorem_5_1():
 def test_equation_2_is_right_on_average():
     # Theorem 5.1: the weighted loss of a sample is an unbiased estimate.
     found = [
-        paper(target="a", rules={"search": "importance", "regions": 6, "seed": seed}).epsilon
+        paper(target="a", search={"method": "importance", "regions": 6, "seed": seed}).epsilon
         for seed in range(60)
     ]
     assert abs(np.mean(found)) < 4 * np.std(found) / np.sqrt(len(found))
@@ -97,10 +97,10 @@ def test_equation_2_is_right_on_average():
 
 
 def test_the_limit_of_the_check_is_that_of_equation_2():
-    look = paper(target="a", rules={"search": "importance", "seed": 5, "epsilon": 1e-9})
-    assert not look.found.state.chosen.ok
-    wide = paper(target="a", rules={"search": "importance", "seed": 5, "epsilon": 10.0})
-    assert wide.found.state.chosen.ok
+    look = paper(target="a", search={"method": "importance", "seed": 5, "epsilon": 1e-9})
+    assert not look.result.state.chosen.ok
+    wide = paper(target="a", search={"method": "importance", "seed": 5, "epsilon": 10.0})
+    assert wide.result.state.chosen.ok
 
 
 def test_without_classes_the_paper_divides_by_nothing():
@@ -108,8 +108,8 @@ def test_without_classes_the_paper_divides_by_nothing():
     with pytest.raises(ParameterError, match=r"without classes.*divides.*--option guard="):
         focus.look(image, model, goal="paper", mode="window")
     goal = focus.GOALS["paper"].with_options(guard=0.2)
-    look = focus.look(image, model, goal=goal, mode="window", rules=focus.Rules(depth=0))
-    scorer = look.found.state.scorer
+    look = focus.look(image, model, goal=goal, mode="window", search=focus.SearchConfig(depth=0))
+    scorer = look.result.state.scorer
     loss = scorer.model.of(np.eye(16, dtype=bool))
     expected = np.exp(-np.abs(loss - scorer.model.whole) / 0.2) + 0.7 * 15 / 16
     np.testing.assert_allclose(scorer.singles[:, 0], expected, atol=1e-6)
@@ -121,7 +121,7 @@ def test_a_sure_answer_is_the_limit_of_equation_3():
     sure = Probe(("a", "b"), weight, np.array([-60, 60], np.float32), inputs="raw")
     look = focus.look(
         quarters(), colour_model()[0], head=sure, goal="paper", target="a", mode="window",
-        robust=False, cells=2, rules=focus.Rules(depth=0),
+        robust=False, cells=2, search=focus.SearchConfig(depth=0),
     )  # fmt: skip
-    assert look.found.state.scorer.model.whole == pytest.approx(0, abs=1e-9)
-    assert look.found.state.scorer.singles[:, 0] == pytest.approx([1.525, 1.525, 0.525, 1.525])
+    assert look.result.state.scorer.model.whole == pytest.approx(0, abs=1e-9)
+    assert look.result.state.scorer.singles[:, 0] == pytest.approx([1.525, 1.525, 0.525, 1.525])

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from foveate.focus.importance import GAIN, SPECKLE, perturb, perturbed
+from foveate.focus.importance import GAIN, SPECKLE, perturb, perturb_window
 
 
 @pytest.mark.parametrize("dtype", [np.uint8, np.int16, np.uint16, np.int32, np.float32, np.float64])
@@ -17,7 +17,7 @@ def test_dtype_shape_and_range_stay(dtype):
         values = [-1e30, -1, 0, 0.5, 1, 1e30]
     image = np.resize(np.array(values, dtype), (4, 9, 11))
     before = image.copy()
-    found = perturbed(image, "window", 0)
+    found = perturb_window(image, "window", 0)
     assert found.dtype == dtype
     assert found.shape == image.shape
     assert (image == before).all()
@@ -31,7 +31,7 @@ def test_dtype_shape_and_range_stay(dtype):
 
 def test_gain_by_band_and_speckle_by_pixel():
     image = np.full((6, 200, 200), 1000.0)
-    ratio = perturbed(image, "window", 1) / image
+    ratio = perturb_window(image, "window", 1) / image
     gain = ratio.mean(axis=(1, 2))
     assert (np.abs(gain - 1) < GAIN + 0.002).all()
     assert gain.std() > 0.01
@@ -43,12 +43,12 @@ def test_gain_by_band_and_speckle_by_pixel():
 
 def test_name_and_seed_decide_and_nothing_else():
     image = np.full((3, 16, 16), 100, np.uint8)
-    one = perturbed(image, "a", 0)
-    perturbed(image, "b", 0)
+    one = perturb_window(image, "a", 0)
+    perturb_window(image, "b", 0)
     np.random.random(3)  # noqa: NPY002  (the global state must not matter)
-    assert (perturbed(image, "a", 0) == one).all()
-    assert (perturbed(image, "b", 0) != one).any()
-    assert (perturbed(image, "a", 1) != one).any()
+    assert (perturb_window(image, "a", 0) == one).all()
+    assert (perturb_window(image, "b", 0) != one).any()
+    assert (perturb_window(image, "a", 1) != one).any()
 
 
 def test_a_function_of_the_user_s_own():
@@ -60,7 +60,7 @@ def test_a_function_of_the_user_s_own():
 
     image = np.arange(12).reshape(1, 4, 3)
     for _ in range(2):
-        assert (perturbed(image, "a", 5, flip) == image[:, ::-1]).all()
+        assert (perturb_window(image, "a", 5, flip) == image[:, ::-1]).all()
     assert seen[0] == seen[1]
 
 

@@ -9,9 +9,9 @@ import pytest
 from looks import Sized, colour_head, colour_model, cover, land, look
 
 from foveate.focus.config import GOALS
-from foveate.focus.losses import LOSSES, Known
+from foveate.focus.losses import LOSSES, LossInputs
 from foveate.focus.partition import areas
-from foveate.focus.question import Asked
+from foveate.focus.question import FocusQuestion
 from foveate.focus.refine import STOPS, _centred, _near_ties
 
 MODES = {
@@ -22,9 +22,9 @@ MODES = {
 }
 
 
-def found(image=None, model=None, rules=None, **given):
+def found(image=None, model=None, search=None, **given):
     image = land(256, 256, patch=(100, 40, 24, 24)) if image is None else image
-    return look(image, model or colour_model(tokens=8)[0], rules=rules, **given)
+    return look(image, model or colour_model(tokens=8)[0], search=search, **given)
 
 
 def repeated():
@@ -34,13 +34,13 @@ def repeated():
 
 def check_frontier(result, shape, valid=None):
     """The cells that are left cover the valid image once; their areas are their valid pixels."""
-    tiles = result.found.state.tiles
+    tiles = result.result.state.tiles
     count = cover(tiles, shape)
     assert count.max() == 1
     if valid is None:
         assert (count == 1).all()
         assert areas(tiles).sum() == shape[0] * shape[1]
-    assert result.found.state.scorer.model.area == pytest.approx(areas(tiles))
+    assert result.result.state.scorer.model.area == pytest.approx(areas(tiles))
     assert (np.lexsort((tiles.x, tiles.y)) == np.arange(len(tiles))).all()
 
 
@@ -49,14 +49,14 @@ def check_frontier(result, shape, valid=None):
 def test_the_frontier_covers_the_image(mode, shape):
     result = found(land(*shape), **MODES[mode], passes=0)
     check_frontier(result, shape)
-    assert result.found.stop in STOPS
-    assert len(result.found.state.tiles) > 16 * min(shape) // max(shape)
+    assert result.result.stop in STOPS
+    assert len(result.result.state.tiles) > 16 * min(shape) // max(shape)
 
 
 @pytest.mark.parametrize("mode", MODES)
 @pytest.mark.parametrize("passes", [2.3, 2.6, 3])
 def test_the_frontier_covers_the_image_whenever_it_stops(mode, passes):
-    result = found(**MODES[mode], passes=passes, rules={"regions": 3, "persist": True})
+    result = found(**MODES[mode], passes=passes, search={"regions": 3, "persist": True})
     check_frontier(result, (256, 256))
     assert result.passes <= passes
 
@@ -64,10 +64,10 @@ def test_the_frontier_covers_the_image_whenever_it_stops(mode, passes):
 @pytest.mark.parametrize("mode", MODES)
 def test_rounds_tell_what_happened(mode):
     result = found(**MODES[mode])
-    rounds = result.found.rounds
+    rounds = result.result.rounds
     assert [r.cells for r in rounds] == sorted(r.cells for r in rounds)
     assert [r.passes for r in rounds] == sorted(r.passes for r in rounds)
-    state = result.found.state
+    state = result.result.state
     assert rounds[-1].cells == len(state.tiles)
     assert rounds[-1].importance == state.importance
     assert rounds[-1].epsilon == state.chosen.epsilon
@@ -76,30 +76,30 @@ def test_rounds_tell_what_happened(mode):
 
 @pytest.mark.parametrize("mode", MODES)
 def test_stop_at_a_depth(mode):
-    none = found(**MODES[mode], passes=0, rules={"depth": 0})
-    assert none.found.stop == "depth"
-    assert len(none.found.state.tiles) == 16
-    assert len(none.found.rounds) == 1
-    one = found(**MODES[mode], passes=0, rules={"depth": 1})
-    assert one.found.state.tiles.level.max() == 1
+    none = found(**MODES[mode], passes=0, search={"depth": 0})
+    assert none.result.stop == "depth"
+    assert len(none.result.state.tiles) == 16
+    assert len(none.result.rounds) == 1
+    one = found(**MODES[mode], passes=0, search={"depth": 1})
+    assert one.result.state.tiles.level.max() == 1
 
 
 def test_stop_where_nothing_can_be_cut():
     for mode in ("zoom", "native"):
         result = found(**MODES[mode], passes=0)
-        assert result.found.stop == "resolution"
-        assert result.found.state.tiles.pixels.max() <= (1.5 * 32) ** 2
+        assert result.result.stop == "resolution"
+        assert result.result.state.tiles.pixels.max() <= (1.5 * 32) ** 2
     # The modes that do not persist end when what is chosen cannot be cut.
     result = found(**MODES["window"], passes=0)
-    assert result.found.stop in ("resolution", "gain")
+    assert result.result.stop in ("resolution", "gain")
 
 
 def test_stop_when_the_passes_are_spent():
     model = Sized(32)
     result = found(model=model, mode="zoom", goal="balanced", passes=20)
-    assert result.found.stop == "passes"
+    assert result.result.stop == "passes"
     assert result.passes == 20
-    assert len(result.found.state.tiles) == 19  # the overview is one; a cut shows one cell more
+    assert len(result.result.state.tiles) == 19  # the overview is one; a cut shows one cell more
 
 
 def test_stop_without_gain():
@@ -110,17 +110,17 @@ def test_stop_without_gain():
     )
     for mode in ("window", "feature"):
         result = found(flat, goal=goal, mode=mode)
-        assert result.found.stop == "gain"
-        assert len(result.found.state.tiles) == 16
-    persistent = found(flat, goal=goal, mode="feature", rules={"persist": True})
-    assert len(persistent.found.state.tiles) == 64
+        assert result.result.stop == "gain"
+        assert len(result.result.state.tiles) == 16
+    persistent = found(flat, goal=goal, mode="feature", search={"persist": True})
+    assert len(persistent.result.state.tiles) == 64
 
 
 def test_what_is_chosen_gets_better_or_the_search_stops():
     for seed in range(4):
         image = land(256, 256, seed=seed, patch=(40 * seed, 100, 30, 30))
         for mode in ("window", "feature"):
-            rounds = found(image, **MODES[mode]).found.rounds
+            rounds = found(image, **MODES[mode]).result.rounds
             assert (np.diff([r.importance for r in rounds]) > 0).all()
 
 
@@ -128,18 +128,18 @@ def test_the_largest_cells_are_cut_first():
     # 16 first cells, each cut once before any is cut twice.
     model = Sized(32)
     image = land(512, 512, patch=(100, 40, 40, 40))
-    early = found(image, model, mode="zoom", goal="balanced", passes=33, rules={"explore": 1.0})
-    assert set(early.found.state.tiles.level.tolist()) == {1}
-    late = found(image, Sized(32), mode="zoom", goal="balanced", passes=33, rules={"explore": 0.0})
-    assert late.found.state.tiles.level.max() > 1
+    early = found(image, model, mode="zoom", goal="balanced", passes=33, search={"explore": 1.0})
+    assert set(early.result.state.tiles.level.tolist()) == {1}
+    late = found(image, Sized(32), mode="zoom", goal="balanced", passes=33, search={"explore": 0.0})
+    assert late.result.state.tiles.level.max() > 1
 
 
 def test_crops_are_the_regions_where_there_are_any():
     result = found(model=Sized(32), mode="zoom", goal="rare", passes=12)
-    state = result.found.state
-    assert (state.seen.scale < 0).any()
-    assert (state.seen.scale > -1).any()
-    assert (state.seen.scale[state.chosen.rows] == -1).all()
+    state = result.result.state
+    assert (state.features.scale < 0).any()
+    assert (state.features.scale > -1).any()
+    assert (state.features.scale[state.chosen.rows] == -1).all()
 
 
 def test_novelty_is_among_cells_of_one_scale():
@@ -158,16 +158,16 @@ def test_novelty_is_among_cells_of_one_scale():
 
 def test_cells_are_centred_where_novelty_counts():
     given = {"model": Sized(32), "mode": "zoom", "passes": 12}
-    state = found(**given, goal="rare").found.state
-    model, scale = state.scorer.model, state.seen.scale
+    state = found(**given, goal="rare").result.state
+    model, scale = state.scorer.model, state.features.scale
     mean = model.area @ model.x / model.area.sum()
     for one in np.unique(scale):
         rows = scale == one
         own = model.area[rows] @ model.x[rows] / model.area[rows].sum()
         np.testing.assert_allclose(own, mean, atol=1e-6)
     assert np.unique(scale).size > 1
-    other = found(**given, goal=GOALS["dominant"].with_options(coarse="whole")).found.state
-    np.testing.assert_allclose(other.scorer.model.x, other.seen.x)
+    other = found(**given, goal=GOALS["dominant"].with_options(coarse="whole")).result.state
+    np.testing.assert_allclose(other.scorer.model.x, other.features.x)
 
 
 def test_valid_pixels_are_the_areas():
@@ -176,7 +176,7 @@ def test_valid_pixels_are_the_areas():
     for mode in MODES.values():
         result = found(valid=valid, **mode)
         check_frontier(result, (256, 256), valid)
-        tiles = result.found.state.tiles
+        tiles = result.result.state.tiles
         for i in range(len(tiles)):
             y, x, h, w = tiles.window(i)
             assert tiles.valid_share[i] == pytest.approx(valid[y : y + h, x : x + w].mean())
@@ -184,10 +184,10 @@ def test_valid_pixels_are_the_areas():
 
 
 def test_the_loss_is_the_goal_s():
-    asked = Asked(colour_head())
-    result = found(mode="feature", goal="balanced", robust=False, asked=asked)
-    model = result.found.state.scorer.model
-    known = Known(model.x, model.area, asked.head)
+    question = FocusQuestion(colour_head())
+    result = found(mode="feature", goal="balanced", robust=False, question=question)
+    model = result.result.state.scorer.model
+    known = LossInputs(model.x, model.area, question.head)
     expected = LOSSES["soft_label"](known)(model.x) + 0.5 * LOSSES["entropy"](known)(model.x)
     assert model.of(np.eye(len(model), dtype=bool)) == pytest.approx(expected)
 
@@ -195,8 +195,8 @@ def test_the_loss_is_the_goal_s():
 def test_near_ties_are_counted():
     flat = repeated()
     given = {"mode": "feature", "robust": False, "goal": "rare"}
-    assert found(flat, rules={"regions": 3, "depth": 0}, **given).found.near_ties == 3
-    assert found(rules={"regions": 3, "depth": 0}, **given).found.near_ties == 0
+    assert found(flat, search={"regions": 3, "depth": 0}, **given).result.near_ties == 3
+    assert found(search={"regions": 3, "depth": 0}, **given).result.near_ties == 0
 
 
 def test_near_ties_are_of_what_may_be_chosen():
@@ -204,7 +204,7 @@ def test_near_ties_are_of_what_may_be_chosen():
     score = np.array([0.9, 0.9, 0.9, 0.5, 0.4, 0.3])
     state = SimpleNamespace(
         scorer=SimpleNamespace(single_importance=score),
-        seen=SimpleNamespace(scale=np.array([0, 0, 0, -1, -1, -1])),
+        features=SimpleNamespace(scale=np.array([0, 0, 0, -1, -1, -1])),
         chosen=SimpleNamespace(rows=np.array([3, 4])),
     )
     assert _near_ties(state) == 0
@@ -212,16 +212,16 @@ def test_near_ties_are_of_what_may_be_chosen():
 
 def test_depth_is_below_the_first_partition():
     given = {"mode": "feature", "robust": False, "partition": "significance", "passes": 0}
-    first = found(rules={"depth": 0, "persist": True}, **given).found
+    first = found(search={"depth": 0, "persist": True}, **given).result
     assert len(first.rounds) == 1
-    deeper = found(rules={"depth": 1, "persist": True, "regions": 99}, **given).found
+    deeper = found(search={"depth": 1, "persist": True, "regions": 99}, **given).result
     able = first.state.tiles.h >= 64  # two tokens of 32 pixels
     assert len(deeper.state.tiles) == len(first.state.tiles) + 3 * int(able.sum())
 
 
 def test_a_depth_that_is_not_reached_stops_nothing():
     given = MODES["feature"]
-    assert found(**given).found.stop == "resolution"
-    deep = found(**given, rules={"depth": 5}).found
+    assert found(**given).result.stop == "resolution"
+    deep = found(**given, search={"depth": 5}).result
     assert deep.state.tiles.level.max() == 1
     assert deep.stop == "resolution"

@@ -8,9 +8,9 @@ from colour_words import colour_words
 from looks import RED, Sized, colour_model, land, look, red_query
 
 from foveate import focus
-from foveate.focus.question import Asked
+from foveate.focus.question import FocusQuestion
 from foveate.focus.refine import EQUAL
-from foveate.focus.results import of_look
+from foveate.focus.results import look_result
 from foveate.raster import ArraySource
 
 KEYS = {
@@ -20,16 +20,16 @@ KEYS = {
 
 
 def summary(result, image):
-    return of_look(result, "scene", ArraySource(image).info).summary()
+    return look_result(result, "scene", ArraySource(image).info).summary()
 
 
 def test_regions_out_of_one_cell_are_counted_as_such():
     # 12 passes: 16 squeezed cells take 4 and the overview 1; one cell is opened, into four crops.
     image = land(512, 512, patch=(200, 70, 60, 60), spread=40)
-    result = look(image, Sized(64), goal="rare", passes=9, rules={"regions": 4})
+    result = look(image, Sized(64), goal="rare", passes=9, search={"regions": 4})
     found = summary(result, image)
     assert found.keys() >= KEYS
-    state = result.found.state
+    state = result.result.state
     assert found["distinct_parents"] == 1
     assert len({(w.y // 128, w.x // 128) for w in result.windows}) == 1
     score, rows = state.scorer.single_importance, state.chosen.rows
@@ -46,13 +46,13 @@ def test_nothing_scores_higher_where_all_may_be_chosen():
     assert found["cells_scoring_higher"] == 0
     assert not found["seen_native"]
     # Cells that were not cut stand for themselves.
-    flat = look(image, colour_model()[0], mode="window", rules={"depth": 0, "regions": 5})
+    flat = look(image, colour_model()[0], mode="window", search={"depth": 0, "regions": 5})
     assert summary(flat, image)["distinct_parents"] == 5
 
 
 def test_the_area_leaves_better_cells_out():
     image = land(512, 512, patch=(200, 70, 60, 60))
-    result = look(image, Sized(64), goal="balanced", passes=0, rules={"area": 0.02, "regions": 8})
+    result = look(image, Sized(64), goal="balanced", passes=0, search={"area": 0.02, "regions": 8})
     found = summary(result, image)
     assert found["area_share"] <= 0.02
     assert len(result.windows) == 1
@@ -82,8 +82,8 @@ def test_a_query_that_the_whole_image_is():
 
 
 def test_a_cosine_stands_out_or_says_nothing():
-    given = {"goal": "query", "asked": red_query(), "mode": "zoom", "crop": 32, "passes": 0,
-             "rules": {"regions": 2}}  # fmt: skip
+    given = {"goal": "query", "question": red_query(), "mode": "zoom", "crop": 32, "passes": 0,
+             "search": {"regions": 2}}  # fmt: skip
     there = look(land(512, 512, patch=(192, 64, 40, 40)), colour_model()[0], **given)
     assert there.query_found is True
     # All alike but for noise: no region says more than the others.
@@ -92,8 +92,8 @@ def test_a_cosine_stands_out_or_says_nothing():
     # Red and green halves: only the whole is yellow.
     image = np.zeros((3, 256, 256), np.uint8)
     image[0, :, :128] = image[1, :, 128:] = 200
-    yellow = Asked(query="yellow", text=np.array([0.5, 0.5, 0], np.float32) * 2**0.5)
-    worse = look(image, colour_model()[0], **{**given, "mode": "window", "asked": yellow})
+    yellow = FocusQuestion(query="yellow", text=np.array([0.5, 0.5, 0], np.float32) * 2**0.5)
+    worse = look(image, colour_model()[0], **{**given, "mode": "window", "question": yellow})
     assert worse.query_found is False
     assert look(image, colour_model()[0], goal="rare", crop=32).query_found is None
 
@@ -111,7 +111,9 @@ def test_which_check_epsilon_is():
     assert plain["epsilon_form"] == "set"
     assert plain["epsilon_relative_to"] == 0.05  # without classes L(X) is 0
     assert any("relative to 0.05" in note for note in plain["notes"])
-    sample = summary(look(image, colour_model()[0], **given, rules={"search": "importance"}), image)
+    sample = summary(
+        look(image, colour_model()[0], **given, search={"method": "importance"}), image
+    )
     assert sample["epsilon_form"] == "weighted"
     gap = sample["loss_set"] - sample["loss_full"]
     assert sample["epsilon"] == pytest.approx(gap / sample["epsilon_relative_to"])

@@ -78,7 +78,7 @@ def test_top_takes_the_best_and_breaks_ties_by_key():
 
 @pytest.mark.parametrize("search", ["top", "prefix", "greedy"])
 def test_more_than_there_are(search):
-    found = choose(modular([0.1, 0.9, 0.5]), 99, ties(3), search=search)
+    found = choose(modular([0.1, 0.9, 0.5]), 99, ties(3), method=search)
     assert found.rows.tolist() == [1, 2, 0]
 
 
@@ -92,7 +92,7 @@ def test_greedy_is_what_a_plain_loop_finds(seed):
             members = np.isin(np.arange(8), [*rows, row])
             worth[row] = float(scorer.importance(members[None])[0])
         rows.append(max(worth, key=worth.get))
-    assert choose(scorer, 4, ties(8), search="greedy").rows.tolist() == rows
+    assert choose(scorer, 4, ties(8), method="greedy").rows.tolist() == rows
 
 
 @pytest.mark.parametrize("n", [3, 5, 8])
@@ -101,7 +101,7 @@ def test_greedy_is_exhaustive_where_worth_adds_up(n, k):
     scorer = modular(np.random.default_rng(n + k).random(n))
     best = max(sets_of(n, k), key=lambda m: float(scorer.importance(m[None])[0]))
     for search in ("greedy", "top"):
-        assert set(choose(scorer, k, ties(n), search=search).rows) == set(np.flatnonzero(best))
+        assert set(choose(scorer, k, ties(n), method=search).rows) == set(np.flatnonzero(best))
 
 
 @pytest.mark.parametrize("n", [4, 8])
@@ -111,13 +111,13 @@ def test_greedy_is_exhaustive_where_only_the_area_counts(n):
     weights = Weights(area=1.0, representativeness=0, robustness=0, synergy=0)
     scorer = Scorer(model, replace(GOALS["balanced"], weights=weights), np.zeros((n, n), bool))
     best = max(sets_of(n, 3), key=lambda m: float(scorer.importance(m[None])[0]))
-    found = choose(scorer, 3, ties(n), search="greedy").rows
+    found = choose(scorer, 3, ties(n), method="greedy").rows
     assert set(found) == set(np.flatnonzero(best))
 
 
 def test_a_region_that_does_not_fit_is_passed_over():
     scorer = modular([0.9, 0.8, 0.7, 0.6], area=[4, 7, 3, 3])
-    assert choose(scorer, 4, ties(4), search="greedy", area=10).rows.tolist() == [0, 2, 3]
+    assert choose(scorer, 4, ties(4), method="greedy", area=10).rows.tolist() == [0, 2, 3]
     assert choose(scorer, 4, ties(4), area=10).rows.tolist() == [0, 2, 3]
     assert choose(scorer, 4, ties(4), area=11).rows.tolist() == [0, 1]
 
@@ -129,9 +129,9 @@ def test_the_prefix_is_the_best_one(seed):
     worth = [
         float(scorer.importance(np.isin(np.arange(7), order[:k])[None])[0]) for k in range(1, 8)
     ]
-    found = choose(scorer, 7, ties(7), search="prefix", epsilon=np.inf).rows
+    found = choose(scorer, 7, ties(7), method="prefix", epsilon=np.inf).rows
     assert found.tolist() == order[: int(np.argmax(worth)) + 1].tolist()
-    shorter = choose(scorer, 3, ties(7), search="prefix", epsilon=np.inf).rows
+    shorter = choose(scorer, 3, ties(7), method="prefix", epsilon=np.inf).rows
     assert shorter.tolist() == order[: int(np.argmax(worth[:3])) + 1].tolist()
 
 
@@ -141,15 +141,15 @@ def test_a_prefix_goes_on_to_the_limit():
     goal = replace(GOALS["balanced"], weights=weights, utility="one_sided")
     scorer = Scorer(model, goal, np.zeros((3, 3), bool))
     # The order is 2, 1, 0: losses of its prefixes 0, 1/2 and 2 of an image of 2.
-    assert choose(scorer, 3, ties(3), search="prefix", epsilon=1.0).rows.tolist() == [2]
-    found = choose(scorer, 3, ties(3), search="prefix", epsilon=0.8)
+    assert choose(scorer, 3, ties(3), method="prefix", epsilon=1.0).rows.tolist() == [2]
+    found = choose(scorer, 3, ties(3), method="prefix", epsilon=0.8)
     assert found.rows.tolist() == [2, 1]
     assert found.ok
     assert found.epsilon == pytest.approx(-0.75)
-    one_sided = choose(scorer, 3, ties(3), search="prefix", epsilon=0.8, one_sided=True)
+    one_sided = choose(scorer, 3, ties(3), method="prefix", epsilon=0.8, one_sided=True)
     assert one_sided.rows.tolist() == [2]
     assert one_sided.ok
-    missed = choose(scorer, 2, ties(3), search="prefix", epsilon=0.1)
+    missed = choose(scorer, 2, ties(3), method="prefix", epsilon=0.1)
     assert missed.rows.tolist() == [2]
     assert not missed.ok
 
@@ -157,10 +157,10 @@ def test_a_prefix_goes_on_to_the_limit():
 def test_only_allowed_regions():
     allowed = np.array([True, False, True, False])
     for search in ("top", "greedy", "prefix"):
-        found = choose(modular([1, 9, 2, 8]), 4, ties(4), search=search, allowed=allowed)
+        found = choose(modular([1, 9, 2, 8]), 4, ties(4), method=search, allowed=allowed)
         assert found.rows.tolist() == [2, 0]
     found = choose(
-        modular([1, 9, 2, 8]), 50, ties(4), search="importance", allowed=allowed, rng=rng(0, "t")
+        modular([1, 9, 2, 8]), 50, ties(4), method="importance", allowed=allowed, rng=rng(0, "t")
     )
     assert set(found.rows) == {0, 2}
 
@@ -174,7 +174,7 @@ def estimates(scorer, value, m, draws):
     """Weighted sums of many samples."""
     found = []
     for i in range(draws):
-        chosen = choose(scorer, m, ties(len(value)), search="importance", rng=rng(i, "test/draw"))
+        chosen = choose(scorer, m, ties(len(value)), method="importance", rng=rng(i, "test/draw"))
         assert len(set(chosen.rows)) == len(chosen.rows) == len(chosen.weight)
         found.append(float(chosen.weight @ value[chosen.rows]))
     return np.array(found)
@@ -195,7 +195,7 @@ def test_a_weighted_sample_is_unbiased():
 def test_the_sensitivity_is_one_more_than_the_importance():
     scorer = random_scorer(6, 2)
     measure = scorer.model.area / scorer.model.area.sum()
-    chosen = choose(scorer, 5, ties(6), search="importance", rng=rng(0, "test/draw"))
+    chosen = choose(scorer, 5, ties(6), method="importance", rng=rng(0, "test/draw"))
     one = coreset_weights(1 + scorer.single_importance, measure, 5)[chosen.rows]
     times = chosen.weight / one
     assert times == pytest.approx(times.round())
@@ -216,12 +216,12 @@ def test_the_same_weights_on_the_best_are_biased():
 
 def test_draws_are_repeatable():
     scorer = random_scorer(9)
-    one, other = (choose(scorer, 5, ties(9), search="importance", rng=rng(3, "t")) for _ in "ab")
+    one, other = (choose(scorer, 5, ties(9), method="importance", rng=rng(3, "t")) for _ in "ab")
     assert one.rows.tolist() == other.rows.tolist()
     assert one.weight.tolist() == other.weight.tolist()
 
 
 @pytest.mark.parametrize("search", ["top", "prefix", "greedy", "importance"])
 def test_an_area_smaller_than_any_region(search):
-    found = choose(random_scorer(5), 3, ties(5), search=search, area=0.1, rng=rng(0, "t"))
+    found = choose(random_scorer(5), 3, ties(5), method=search, area=0.1, rng=rng(0, "t"))
     assert len(found.rows) >= 1

@@ -8,8 +8,8 @@ import pytest
 from looks import RED, land
 
 from foveate.errors import BudgetError, DataError, MissingCapabilityError
-from foveate.focus.config import GOALS, Plan, Rules
-from foveate.focus.segment import of_segmenting, pasted, segment_image
+from foveate.focus.config import GOALS, FocusConfig, SearchConfig
+from foveate.focus.segment import paste_mask, segment_image, segment_result
 from foveate.grid import Window
 from foveate.models import from_callable
 from foveate.raster import ArraySource, SourceInfo
@@ -51,17 +51,21 @@ def scripted(size=64):
     return model, seen
 
 
-def segment(model, *, image=IMAGE, valid=None, mode="feature", regions=2, **plan):
-    goal = GOALS[plan.pop("goal", "balanced")]
+def segment(model, *, image=IMAGE, valid=None, mode="feature", regions=2, **config):
+    goal = GOALS[config.pop("goal", "balanced")]
     return segment_image(
-        ArraySource(image, valid), model, Plan(goal, mode=mode, rules=Rules(regions), **plan)
+        ArraySource(image, valid),
+        model,
+        FocusConfig(goal, mode=mode, search=SearchConfig(regions), **config),
     )
 
 
-@pytest.mark.parametrize(("mode", "plan"), [("feature", {}), ("zoom", {"crop": 32, "passes": 60})])
-def test_the_object_is_found_and_its_mask_lies_where_it_is(mode, plan):
+@pytest.mark.parametrize(
+    ("mode", "config"), [("feature", {}), ("zoom", {"crop": 32, "passes": 60})]
+)
+def test_the_object_is_found_and_its_mask_lies_where_it_is(mode, config):
     model, _ = scripted()
-    done = segment(model, mode=mode, regions=1, **plan)
+    done = segment(model, mode=mode, regions=1, **config)
     (window,) = done.windows
     assert window.y <= 164 < window.y + window.h
     assert window.x <= 36 < window.x + window.w
@@ -109,9 +113,9 @@ def test_masks_have_the_number_of_their_region_and_losses_are_of_the_box():
         part[y : y + h, x : x + w] = True
         assert not (done.scene_mask[~part] == number).any()
         assert done.masks[number - 1].pixels == (done.scene_mask == number).sum() > 100
-    state = done.found.state
-    assert np.allclose(state.seen.x[:, 0], np.maximum(1 - done.quality, 0), atol=1e-6)
-    outcome = of_segmenting(done, "image", ArraySource(image).info)
+    state = done.result.state
+    assert np.allclose(state.features.x[:, 0], np.maximum(1 - done.quality, 0), atol=1e-6)
+    outcome = segment_result(done, "image", ArraySource(image).info)
     row = int(state.chosen.rows[0])
     assert outcome.columns["mask_quality"][row] == done.masks[0].quality
     assert outcome.columns["mask_pixels"].count(None) == len(state.tiles) - 2
@@ -145,7 +149,7 @@ def test_a_model_of_any_size_and_batches_give_the_same():
 
 def test_a_mask_is_pasted_at_the_size_of_its_window():
     scene = np.zeros((10, 10), np.uint16)
-    assert pasted(np.array([[True, False]]), Window(2, 4, 3, 4), scene, 7) == 6
+    assert paste_mask(np.array([[True, False]]), Window(2, 4, 3, 4), scene, 7) == 6
     assert scene[2:5, 4:6].tolist() == [[7, 7]] * 3
     assert scene.sum() == 6 * 7
 
@@ -160,12 +164,12 @@ def test_what_it_cannot_do_is_refused_with_what_works():
         ({"mode": "zoom", "crop": 32, "passes": 18}, BudgetError, "Type --passes 19"),
         ({"mode": "zoom", "crop": 200}, DataError, "--crop"),
     ]
-    for plan, kind, text in cases:
+    for config, kind, text in cases:
         with pytest.raises(kind, match=text):
-            segment(model, **plan)
+            segment(model, **config)
     huge = SimpleNamespace(info=SourceInfo((20_000, 20_000), 3, "uint8"))
     with pytest.raises(DataError, match="gdal_translate"):
-        segment_image(huge, model, Plan(GOALS["balanced"], mode="feature"))
+        segment_image(huge, model, FocusConfig(GOALS["balanced"], mode="feature"))
     assert not seen.images
     plain = from_callable(lambda b: b, name="plain", dim=3, bands=(1, 2, 3), fingerprint="1")
     with pytest.raises(MissingCapabilityError, match="SAM"):

@@ -12,31 +12,28 @@ from looks import Sized, blocks, colour_model, cover, land
 
 from foveate.budget import Ledger
 from foveate.errors import DataError, MissingCapabilityError
-from foveate.focus.encode import STANDARD, Eye
-from foveate.focus.partition import areas, uniform, windows_of
+from foveate.focus.encode import STANDARD, CropEncoder
+from foveate.focus.partition import LEAF, SMALLEST, areas, check_image_size, uniform, windows_of
 from foveate.focus.strategies import (
-    LEAF,
-    SMALLEST,
-    FeatureField,
-    Seen,
-    WindowField,
-    ZoomField,
+    CellFeatures,
+    FeatureStrategy,
+    WindowStrategy,
+    ZoomStrategy,
     check_tokens,
-    measured,
-    need_room,
     second_view,
+    valid_cells,
 )
 from foveate.grid import Tiles, Window
 from foveate.raster.sources import ArraySource
 
 
 def eye_of(image, model=None, valid=None, **given):
-    return Eye(ArraySource(image, valid), model or colour_model()[0], Ledger({}), **given)
+    return CropEncoder(ArraySource(image, valid), model or colour_model()[0], Ledger({}), **given)
 
 
 def seen(n, *, shift=True):
     windows = tuple(Window(i, 0, 1, 1) for i in range(n))
-    return Seen(np.eye(n, 3), windows, np.arange(n), np.arange(n) / 10 if shift else None)
+    return CellFeatures(np.eye(n, 3), windows, np.arange(n), np.arange(n) / 10 if shift else None)
 
 
 def test_rows_of_what_was_seen():
@@ -56,32 +53,32 @@ def test_cells_with_enough_valid_pixels():
     valid = np.ones((32, 32), bool)
     valid[:16, :16] = False
     valid[:12, 16:] = False
-    tiles = measured(uniform((32, 32), 4), eye_of(land(32, 32), valid=valid))
+    tiles = valid_cells(uniform((32, 32), 4), eye_of(land(32, 32), valid=valid))
     assert windows_of(tiles) == [Window(16, 0, 16, 16), Window(16, 16, 16, 16)]
-    low = measured(uniform((32, 32), 4), eye_of(land(32, 32), valid=valid, min_valid=0.0))
+    low = valid_cells(uniform((32, 32), 4), eye_of(land(32, 32), valid=valid, min_valid=0.0))
     assert areas(low).tolist() == [64, 256, 256]  # a cell without any is never seen
 
 
 def test_room():
-    need_room((10, 73), 48)
+    check_image_size((10, 73), 48)
     with pytest.raises(DataError, match="--crop 18") as caught:
-        need_room((10, 72), 48)
-    need_room((10, 72), 18)
+        check_image_size((10, 72), 48)
+    check_image_size((10, 72), 18)
     assert "nothing to choose from" in str(caught.value)
 
 
 @given(st.integers(1, 4000), st.integers(1, 4000), st.integers(8, 512))
 def test_a_hint_of_a_smaller_crop_helps(height, width, crop):
     try:
-        need_room((height, width), crop)
+        check_image_size((height, width), crop)
     except DataError as error:
         typed = re.search(r"--crop (\d+)", error.hint)
         if typed is None:
             with pytest.raises(DataError):
-                need_room((height, width), SMALLEST)
+                check_image_size((height, width), SMALLEST)
         else:
             assert SMALLEST <= int(typed[1]) < crop
-            need_room((height, width), int(typed[1]))
+            check_image_size((height, width), int(typed[1]))
 
 
 # feature
@@ -89,16 +86,16 @@ def test_a_hint_of_a_smaller_crop_helps(height, width, crop):
 
 def feature(image, grid=8, valid=None, *, robust=False, size=None):
     model, shown = colour_model(tokens=grid, size=size)
-    eye = eye_of(image, model, valid)
-    tokens = eye.tokens(Window(0, 0, *image.shape[1:]))
-    return FeatureField(eye, tokens, 2, robust=robust), eye, tokens, shown
+    encoder = eye_of(image, model, valid)
+    tokens = encoder.tokens(Window(0, 0, *image.shape[1:]))
+    return FeatureStrategy(encoder, tokens, 2, robust=robust), encoder, tokens, shown
 
 
 def test_cells_are_means_of_tokens():
     image = land(70, 84)
-    field, eye, tokens, _ = feature(image, grid=7)
+    strategy, encoder, tokens, _ = feature(image, grid=7)
     tiles = uniform((70, 84), 12)
-    found = field.look(tiles)
+    found = strategy.encode(tiles)
     for i, window in enumerate(found.windows):
         # Pixel by pixel: each has the token that it lies in.
         y = np.arange(window.y, window.y + window.h) * 7 // 70
@@ -108,23 +105,23 @@ def test_cells_are_means_of_tokens():
         )
     assert found.windows == tuple(windows_of(tiles))
     assert found.shift is None
-    assert field.price(tiles).tolist() == [0] * 12
-    assert eye.work.images == 1
+    assert strategy.price(tiles).tolist() == [0] * 12
+    assert encoder.work.images == 1
 
 
 def test_the_mean_of_all_cells_is_the_embedding():
     image = land(64, 64)
-    field, _, tokens, _ = feature(image)
+    strategy, _, tokens, _ = feature(image)
     tiles = uniform((64, 64), 11)
-    whole = areas(tiles) @ field.look(tiles).x / areas(tiles).sum()
+    whole = areas(tiles) @ strategy.encode(tiles).x / areas(tiles).sum()
     np.testing.assert_allclose(whole, tokens.mean(axis=(0, 1)), atol=1e-6)
     np.testing.assert_allclose(whole, image.mean(axis=(1, 2)) / 255, atol=1e-6)
 
 
 def test_points_are_tokens_with_their_areas():
-    field, _, tokens, _ = feature(land(64, 64))
+    strategy, _, tokens, _ = feature(land(64, 64))
     tiles = uniform((64, 64), 5)
-    points, share = field.points(tiles, field.look(tiles))
+    points, share = strategy.points(tiles, strategy.encode(tiles))
     assert points.shape == (64, 3)
     np.testing.assert_allclose(share.sum(axis=1), tiles.pixels)
     np.testing.assert_allclose(share.sum(axis=0), 64)
@@ -135,31 +132,31 @@ def test_tokens_without_valid_pixels_do_not_count():
     image = land(64, 64)
     valid = np.ones((64, 64), bool)
     valid[:, :8] = False  # one column of tokens of eight
-    field, _, tokens, _ = feature(image, valid=valid)
-    found = field.look(uniform((64, 64), 4))
+    strategy, _, tokens, _ = feature(image, valid=valid)
+    found = strategy.encode(uniform((64, 64), 4))
     np.testing.assert_allclose(found.x[0], tokens[:4, 1:4].mean(axis=(0, 1)), atol=1e-6)
 
 
 def test_the_second_view():
-    field, eye, _, shown = feature(land(96, 96), robust=True)
+    strategy, encoder, _, shown = feature(land(96, 96), robust=True)
     side = STANDARD // 3
     assert shown.images[1].shape == (3, side, side)
-    assert second_view(eye) == pytest.approx((side / STANDARD) ** 2)
-    assert eye.work.passes == pytest.approx((96**2 + side**2) / STANDARD**2)
-    shift = field.look(uniform((96, 96), 9)).shift
+    assert second_view(encoder) == pytest.approx((side / STANDARD) ** 2)
+    assert encoder.work.passes == pytest.approx((96**2 + side**2) / STANDARD**2)
+    shift = strategy.encode(uniform((96, 96), 9)).shift
     assert shift.shape == (9,)
     assert (shift > 0).all()
     # A model of one size has no cheaper view than another full one.
-    _, eye, _, shown = feature(land(96, 96), robust=True, size=(32, 32))
-    assert second_view(eye) == 1
-    assert eye.work.passes == 2
+    _, encoder, _, shown = feature(land(96, 96), robust=True, size=(32, 32))
+    assert second_view(encoder) == 1
+    assert encoder.work.passes == 2
 
 
 def test_cells_of_two_tokens_may_be_cut():
-    field, *_ = feature(land(64, 64))
+    strategy, *_ = feature(land(64, 64))
     tiles = Tiles.of("s", [(0, 0, 16, 16), (0, 16, 15, 16), (16, 0, 64, 16), (0, 32, 8, 8)])
-    assert field.can_refine(tiles).tolist() == [True, False, True, False]
-    assert len(field.children(tiles.take([0]))) == 4
+    assert strategy.can_refine(tiles).tolist() == [True, False, True, False]
+    assert len(strategy.children(tiles.take([0]))) == 4
 
 
 def test_tokens_of_another_space():
@@ -176,55 +173,55 @@ def test_tokens_of_another_space():
 
 def test_the_first_cells_cost_one_pass():
     model = Sized(64)
-    eye = eye_of(land(256, 256), model)
-    field = WindowField(eye, 4, 2, robust=False)
+    encoder = eye_of(land(256, 256), model)
+    strategy = WindowStrategy(encoder, 4, 2, robust=False)
     tiles = uniform((256, 256), 16)
-    assert field.price(tiles).tolist() == [1 / 16] * 16
-    found = field.look(tiles)
-    assert eye.work.passes == 1
+    assert strategy.price(tiles).tolist() == [1 / 16] * 16
+    found = strategy.encode(tiles)
+    assert encoder.work.passes == 1
     assert {image.shape for image in model.shown.images} == {(3, 16, 16)}
     expected = blocks(land(256, 256)[None], 4)[0].reshape(16, 3)
     cosine = (found.x * expected).sum(axis=1) / np.linalg.norm(expected, axis=1)
     assert cosine == pytest.approx(np.ones(16), abs=1e-4)
-    children = field.children(tiles.take([3]))
-    assert field.price(children).tolist() == [1 / 16] * 4
-    assert field.look(children).scale.tolist() == [found.scale[0] - 1] * 4
+    children = strategy.children(tiles.take([3]))
+    assert strategy.price(children).tolist() == [1 / 16] * 4
+    assert strategy.encode(children).scale.tolist() == [found.scale[0] - 1] * 4
 
 
 def test_robustness_doubles_the_price():
-    eye = eye_of(land(64, 64))
-    field = WindowField(eye, 4, 2, robust=True)
+    encoder = eye_of(land(64, 64))
+    strategy = WindowStrategy(encoder, 4, 2, robust=True)
     tiles = uniform((64, 64), 4)
-    price = field.price(tiles)
-    assert (field.look(tiles).shift > 0).all()
-    assert eye.work.passes == pytest.approx(price.sum())
+    price = strategy.price(tiles)
+    assert (strategy.encode(tiles).shift > 0).all()
+    assert encoder.work.passes == pytest.approx(price.sum())
     assert price.sum() == pytest.approx(2 * 64 * 64 / STANDARD**2)
-    assert field.price(tiles).tolist() == [0] * 4
+    assert strategy.price(tiles).tolist() == [0] * 4
 
 
 def test_cells_are_cut_down_to_half_the_input():
-    field = WindowField(eye_of(land(256, 256), Sized(64)), 4, 2, robust=False)
+    strategy = WindowStrategy(eye_of(land(256, 256), Sized(64)), 4, 2, robust=False)
     tiles = Tiles.of("s", [(0, 0, 16, 16), (0, 16, 15, 99), (0, 0, 17, 16)])
-    assert field.can_refine(tiles).tolist() == [True, False, True]
+    assert strategy.can_refine(tiles).tolist() == [True, False, True]
 
 
 def test_a_model_of_one_size_shows_no_small_cells():
     with pytest.raises(MissingCapabilityError, match="--mode zoom"):
-        WindowField(eye_of(land(64, 64), colour_model(size=(32, 32))[0]), 4, 2, robust=False)
+        WindowStrategy(eye_of(land(64, 64), colour_model(size=(32, 32))[0]), 4, 2, robust=False)
 
 
 # zoom
 
 
 def zoom(image, model=None, *, crop=32, coarse="native", valid=None, robust=False, **given):
-    eye = eye_of(image, model, valid, **given)
-    return ZoomField(eye, crop, coarse, 2, robust=robust), eye
+    encoder = eye_of(image, model, valid, **given)
+    return ZoomStrategy(encoder, crop, coarse, 2, robust=robust), encoder
 
 
 def test_a_leaf_stands_for_a_cell():
-    field, eye = zoom(land(256, 256))
+    strategy, encoder = zoom(land(256, 256))
     tiles = uniform((256, 256), 4)
-    found = field.look(tiles)
+    found = strategy.encode(tiles)
     assert found.scale.tolist() == [-1] * 4
     for cell, leaf in zip(windows_of(tiles), found.windows, strict=True):
         assert max(leaf.h, leaf.w) <= LEAF * 32
@@ -232,34 +229,34 @@ def test_a_leaf_stands_for_a_cell():
         assert leaf.y + leaf.h <= cell.y + cell.h
         assert cell.x <= leaf.x
         assert leaf.x + leaf.w <= cell.x + cell.w
-    assert field.look(tiles).windows == found.windows
-    assert eye.work.images == 4
+    assert strategy.encode(tiles).windows == found.windows
+    assert encoder.work.images == 4
 
 
 def test_a_cut_costs_one_leaf():
-    field, _ = zoom(land(256, 200), colour_model(size=(32, 32))[0])
+    strategy, _ = zoom(land(256, 200), colour_model(size=(32, 32))[0])
     todo = [uniform((256, 200), 2).take([i]) for i in range(2)]
     for cell in todo:
-        leaf = field.look(cell).windows[0]
-        if field.can_refine(cell)[0]:
-            halves = field.children(cell)
-            assert (len(halves), sorted(field.price(halves).tolist())) == (2, [0, 1])
-            assert leaf in field.look(halves).windows
+        leaf = strategy.encode(cell).windows[0]
+        if strategy.can_refine(cell)[0]:
+            halves = strategy.children(cell)
+            assert (len(halves), sorted(strategy.price(halves).tolist())) == (2, [0, 1])
+            assert leaf in strategy.encode(halves).windows
             todo.extend(halves.take([i]) for i in range(2))
     assert len(todo) > 50
 
 
 def test_leaves_depend_on_the_seed():
     tiles = uniform((256, 256), 4)
-    one, other = (zoom(land(256, 256), seed=s)[0].look(tiles).windows for s in (0, 1))
+    one, other = (zoom(land(256, 256), seed=s)[0].encode(tiles).windows for s in (0, 1))
     assert one != other
 
 
 def test_leaves_avoid_nodata():
     valid = np.zeros((256, 256), bool)
     valid[100:140, 20:70] = True
-    field, _ = zoom(land(256, 256), valid=valid, min_valid=0.02)
-    leaf = field.look(uniform((256, 256), 1)).windows[0]
+    strategy, _ = zoom(land(256, 256), valid=valid, min_valid=0.02)
+    leaf = strategy.encode(uniform((256, 256), 1)).windows[0]
     assert valid[leaf.y : leaf.y + leaf.h, leaf.x : leaf.x + leaf.w].mean() >= 0.02
 
 
@@ -269,37 +266,37 @@ def test_a_cell_of_crumbs_is_seen_whole():
     valid[::2] = True
     valid[31] = True
     valid[0] = False
-    field, _ = zoom(land(64, 64), valid=valid, min_valid=0.51, crop=16)
-    assert field.look(uniform((64, 64), 1)).windows == (Window(0, 0, 64, 64),)
+    strategy, _ = zoom(land(64, 64), valid=valid, min_valid=0.51, crop=16)
+    assert strategy.encode(uniform((64, 64), 1)).windows == (Window(0, 0, 64, 64),)
 
 
 def test_whole_cells_cost_a_quarter():
     model = Sized(32)
-    field, eye = zoom(land(256, 256), model, coarse="whole")
+    strategy, encoder = zoom(land(256, 256), model, coarse="whole")
     tiles = Tiles.of("s", [(0, 0, 128, 128), (0, 128, 48, 48), (128, 0, 49, 20)])
-    assert field.price(tiles).tolist() == [0.25, 1, 0.25]
-    found = field.look(tiles)
+    assert strategy.price(tiles).tolist() == [0.25, 1, 0.25]
+    found = strategy.encode(tiles)
     assert found.windows == tuple(windows_of(tiles))
     assert found.scale.tolist() == [7, -1, 6]
     shapes = [image.shape[1] for image in model.shown.images]
     assert sorted(shapes) == [16, 16, 32]
-    assert eye.work.passes == 1.5
+    assert encoder.work.passes == 1.5
 
 
 def test_a_squeezed_cell_is_no_crop_for_a_model_of_one_size_either():
-    field, _ = zoom(land(256, 256), colour_model(size=(32, 32))[0], coarse="whole")
+    strategy, _ = zoom(land(256, 256), colour_model(size=(32, 32))[0], coarse="whole")
     tiles = Tiles.of("s", [(0, 0, 128, 128), (0, 128, 48, 48)])
-    assert field.look(tiles).scale.tolist() == [7, -1]
+    assert strategy.encode(tiles).scale.tolist() == [7, -1]
 
 
 @pytest.mark.parametrize("coarse", ["native", "whole"])
 @pytest.mark.parametrize("shape", [(256, 256), (20, 900), (900, 7), (97, 96), (130, 500)])
 def test_every_cell_can_be_cut_to_leaves(coarse, shape):
-    field, _ = zoom(np.zeros((3, *shape), np.uint8), coarse=coarse, crop=16)
+    strategy, _ = zoom(np.zeros((3, *shape), np.uint8), coarse=coarse, crop=16)
     tiles = uniform(shape, 2)
-    while field.can_refine(tiles).any():
-        able = field.can_refine(tiles)
-        children = [field.children(tiles.take([i])) for i in np.flatnonzero(able)]
+    while strategy.can_refine(tiles).any():
+        able = strategy.can_refine(tiles)
+        children = [strategy.children(tiles.take([i])) for i in np.flatnonzero(able)]
         tiles = Tiles.concat([tiles.take(~able), *children])
     assert (cover(tiles, shape) == 1).all()
     assert max(tiles.h.max(), tiles.w.max()) <= LEAF * 16
@@ -308,9 +305,9 @@ def test_every_cell_can_be_cut_to_leaves(coarse, shape):
 
 
 def test_zoom_measures_robustness_where_asked():
-    field, eye = zoom(land(128, 128), robust=True)
+    strategy, encoder = zoom(land(128, 128), robust=True)
     tiles = uniform((128, 128), 4)
-    price = field.price(tiles).sum()
-    assert (field.look(tiles).shift > 0).all()
-    assert eye.work.passes == pytest.approx(price)
-    assert eye.work.images == 8
+    price = strategy.price(tiles).sum()
+    assert (strategy.encode(tiles).shift > 0).all()
+    assert encoder.work.passes == pytest.approx(price)
+    assert encoder.work.images == 8

@@ -8,9 +8,9 @@ import numpy as np
 from colour_words import WORDS
 
 from foveate.embeddings import EncoderSpec
-from foveate.focus.config import GOALS, Plan, Rules
+from foveate.focus.config import GOALS, FocusConfig, SearchConfig
 from foveate.focus.look import look_at
-from foveate.focus.question import Asked
+from foveate.focus.question import FocusQuestion
 from foveate.models import TextSpec, TokenSpec, from_callable
 from foveate.models.heads import TextHead
 from foveate.models.heads.base import unit
@@ -116,24 +116,24 @@ def land(height, width, *, seed=0, patch=None, cell=16, spread=12):
 
 
 def look(
-    image, model, *, goal="rare", asked=None, valid=None, memory=None, rules=None, **plan
+    image, model, *, goal="rare", question=None, valid=None, cache=None, search=None, **config
 ):  # fmt: skip
-    """Look at an array; `rules` and `plan` are fields of `Rules` and `Plan`.
+    """Look at an array; `search` and `config` are fields of `SearchConfig` and `FocusConfig`.
 
     The goal "paper" without classes gets what it then needs: a guard.
     """
-    if goal == "paper" and (asked is None or asked.head is None):
+    if goal == "paper" and (question is None or question.head is None):
         goal = GOALS["paper"].with_options(guard=0.05)
     goal = GOALS[goal] if isinstance(goal, str) else goal
     return look_at(
-        ArraySource(image, valid), model, asked or Asked(),
-        Plan(goal, rules=Rules(**(rules or {})), **plan), memory=memory,
+        ArraySource(image, valid), model, question or FocusQuestion(),
+        FocusConfig(goal, search=SearchConfig(**(search or {})), **config), cache=cache,
     )  # fmt: skip
 
 
 def red_query():
     """Return a query for red without classes."""
-    return Asked(query="red", text=unit(np.array(WORDS["red"], np.float32)))
+    return FocusQuestion(query="red", text=unit(np.array(WORDS["red"], np.float32)))
 
 
 def cover(tiles, shape):

@@ -16,7 +16,7 @@ from observing import observing  # noqa: F401
 
 def bench(observing, out, *more):  # noqa: F811
     return [
-        "bench", "observe", "--pairs", observing.pairs, "--out", out, "--size", "nano",
+        "bench", "observe", observing.pairs, "--out", out, "--size", "nano",
         "--epochs", "1", "--seeds", "1", "--device", "cpu", *more,
     ]  # fmt: skip
 

@@ -34,14 +34,14 @@ def holds(window, objects):
     return False
 
 
-def beyond_chance(towns, wanted, **asked):
+def beyond_chance(towns, wanted, **question):
     """Count regions of crop size that hold an object; return them with the bound of chance."""
     tiles = Grid((1024, 1024), TILE).tiles()
     grid = [tiles.window(i) for i in range(len(tiles))]
     hits, chance = 0, []
     for town in towns:
         objects = [item for item in town.objects if item.kind in wanted]
-        found = look(town.image, load_model("builtin"), budget=BUDGET, crop=TILE, **asked)
+        found = look(town.image, load_model("builtin"), budget=BUDGET, crop=TILE, **question)
         assert found.passes <= BUDGET["passes"]
         hits += sum(holds(w, objects) for w in found.windows if max(w.h, w.w) <= TILE)
         chance.append(np.mean([holds(w, objects) for w in grid]))

@@ -14,7 +14,7 @@ from scipy.special import expit, softmax
 
 from foveate import focus
 from foveate.classify import ClassifyJob
-from foveate.focus.question import pose
+from foveate.focus.question import make_question
 from foveate.grid import Window
 from foveate.models import bind, load_model
 from foveate.models.capabilities import EmbedsText, GivesTokens, TakesSizes
@@ -149,38 +149,38 @@ def compare(found, expected, names):
 
 @pytest.mark.parametrize(("case", "kind"), PAIRS, indirect=["case"])
 def test_crops_and_overview(case, kind):
-    head, formula, asked = make(case, kind)
+    head, formula, question = make(case, kind)
     look = focus.look(
-        case.image, case.model, **asked, goal="balanced", crop=case.side, budget=BUDGET
+        case.image, case.model, **question, goal="balanced", crop=case.side, budget=BUDGET
     )
-    state = look.found.state
-    assert [*state.seen.windows] == windows(case)
+    state = look.result.state
+    assert [*state.features.windows] == windows(case)
     x = vectors(case)
     compare(look.labels, formula(x), head.names)
     fused = averaged(x, head)[state.chosen.rows].mean(axis=0)[None]
     best = formula(fused)[0]
-    assert look.said["fused"].probability == pytest.approx(best.max(), abs=3e-3)
+    assert look.predictions["fused"].probability == pytest.approx(best.max(), abs=3e-3)
     first = state.chosen.rows[0]
-    assert look.said["first"].probability == pytest.approx(formula(x)[first].max(), abs=3e-3)
+    assert look.predictions["first"].probability == pytest.approx(formula(x)[first].max(), abs=3e-3)
     height, width = case.image.shape[1:]
     # What is brought to an input size is read at twice that; other models see at most 256 pixels.
     size = 2 * case.side if case.model.spec.input_size else height
     assert size <= 2 * 256
     small = ArraySource(case.image).read(Window(0, 0, height, width), out_shape=(size, size)).data
     whole = formula(np.asarray(case.model.embed(small[None]), np.float64))[0]
-    assert look.said["full"].probability == pytest.approx(whole.max(), abs=3e-3)
+    assert look.predictions["full"].probability == pytest.approx(whole.max(), abs=3e-3)
 
 
 @pytest.mark.parametrize(("case", "kind"), PAIRS, indirect=["case"])
 def test_small_windows(case, kind):
-    head, formula, asked = make(case, kind)
+    head, formula, question = make(case, kind)
     fixed = case.model.spec.input_size is not None
     assert not fixed or isinstance(case.model, TakesSizes)
     look = focus.look(
-        case.image, case.model, **asked, goal="balanced", mode="window", robust=False,
-        budget=BUDGET, cells=CELLS, rules=focus.Rules(depth=0),
+        case.image, case.model, **question, goal="balanced", mode="window", robust=False,
+        budget=BUDGET, cells=CELLS, search=focus.SearchConfig(depth=0),
     )  # fmt: skip
-    state = look.found.state
+    state = look.result.state
     if fixed:
         step = case.model.size_step
         model = case.model.at_size(max(step, case.side // CELLS // step * step))
@@ -190,18 +190,18 @@ def test_small_windows(case, kind):
     source = ArraySource(case.image)
     shape = tuple(min(case.side, r) for r in reading)
     batch = np.stack([source.read(w, out_shape=shape).data for w in windows(case)])
-    assert [*state.seen.windows] == windows(case)
+    assert [*state.features.windows] == windows(case)
     compare(look.labels, formula(np.asarray(model.embed(batch), np.float64)), head.names)
 
 
 @pytest.mark.parametrize(("case", "kind"), [p for p in PAIRS if p[0] in POOLED], indirect=["case"])
 def test_tokens_of_the_overview(case, kind):
-    head, formula, asked = make(case, kind)
+    head, formula, question = make(case, kind)
     assert isinstance(case.model, GivesTokens)
     assert case.model.token_spec.pooled
     look = focus.look(
-        case.image, case.model, **asked, goal="balanced", mode="feature", robust=False,
-        budget=BUDGET, cells=2, rules=focus.Rules(depth=0),
+        case.image, case.model, **question, goal="balanced", mode="feature", robust=False,
+        budget=BUDGET, cells=2, search=focus.SearchConfig(depth=0),
     )  # fmt: skip
     size = 2 * case.side if case.model.spec.input_size else min(256, case.image.shape[1])
     small = ArraySource(case.image).read(
@@ -221,19 +221,19 @@ def test_tokens_of_the_overview(case, kind):
     ("case", "kind"), [p for p in PAIRS if p[0] not in ("callable", "sized")], indirect=["case"]
 )
 def test_classify(case, kind, tmp_path):
-    head, formula, asked = make(case, kind)
+    head, formula, question = make(case, kind)
     given = {"images": [str(case.file)], "model": case.name, "tile": case.side}
     if case.weights is not None:
         given["weights"] = str(case.weights)
-    if "head" in asked:
+    if "head" in question:
         head.save(tmp_path / "probe.safetensors")
         given["probe"] = str(tmp_path / "probe.safetensors")
     else:
         sentences = tmp_path / "sentences.txt"
-        if not isinstance(asked["templates"], str):
-            sentences.write_text("\n".join(asked["templates"]))
+        if not isinstance(question["templates"], str):
+            sentences.write_text("\n".join(question["templates"]))
             given["templates"] = str(sentences)
-        given["labels"] = asked["labels"]
+        given["labels"] = question["labels"]
     ClassifyJob(**given).run(tmp_path / "run")
     table = pq.read_table(tmp_path / "run" / "predictions.parquet").to_pylist()
     table.sort(key=lambda row: (row["y"], row["x"]))
@@ -280,7 +280,7 @@ def test_a_probe_on_embeddings_is_right_inside_a_look():
     assert fitted.inputs == "raw"
     look = focus.look(image, model, head=fitted, budget={"passes": 0})
     truth = {(y * 32, x * 32): bright[y, x] for y in range(8) for x in range(8)}
-    labels = zip(look.found.state.seen.windows, look.labels[0], strict=True)
+    labels = zip(look.result.state.features.windows, look.labels[0], strict=True)
     assert all((name == "bright") == truth[w.y, w.x] for w, name in labels)
 
 
@@ -294,4 +294,4 @@ def test_a_head_that_does_not_say_what_it_is_fed_is_refused():
         probabilities = logits
 
     with pytest.raises(ValueError, match=r"'raw'.*'unit'"):
-        pose(Sized(32), head=Own())
+        make_question(Sized(32), head=Own())

@@ -59,7 +59,7 @@ def test_complete_search_and_classify(scenes):
         (("complete", "RUN", "--out", "RUN"), "is the run that is completed"),
         (("complete", "RUN", "--tiles", "EMPTY", "--out", "NEW"), "it holds no raster"),
         (("complete", "RUN", "--tiles", "LOW", "--out", "NEW"), "this is no high resolution"),
-        (("complete", "RUN", "--model", "RUN", "--out", "NEW"), "holds no trained observer"),
+        (("complete", "RUN", "--observer", "RUN", "--out", "NEW"), "holds no trained observer"),
         (("search", "RUN", "--concept", "road"), "one of 'select'"),
         (("search", "SCENES", "--text", "storage tank"), "for an observer that reads none"),
         (("search", "SCENES", "--concept", "rod"), "Did you mean 'road'?"),

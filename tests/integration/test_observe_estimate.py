@@ -23,7 +23,7 @@ def found(observing):  # noqa: F811
 
 def test_a_total_with_a_model(found, tmp_path):
     file = tmp_path / "result.json"
-    options = ("--what", "forest", "--model", found.model, "--repeats", "30")
+    options = ("--concept", "forest", "--observer", found.model, "--repeats", "30")
     told = estimate(found.pairs, *options, "--json", "--out", file).json
     assert told == json.loads(file.read_text())
     assert (told["drawn"], told["tiles"], told["unit"], told["by"]) == (40, 200, "m2", "model")
@@ -36,7 +36,7 @@ def test_a_total_with_a_model(found, tmp_path):
 
 
 def test_a_plan_and_its_answers(found, tmp_path):
-    options = ("--what", "forest", "--of", "tiles", "--seed", "4")
+    options = ("--concept", "forest", "--quantity", "tiles", "--seed", "4")
     plan = tmp_path / "plan.csv"
     done = estimate(found.pairs, *options, "--plan", plan, run=foveate)
     assert done.status == 0, done.err
@@ -63,10 +63,10 @@ def test_a_plan_and_its_answers(found, tmp_path):
 @pytest.mark.parametrize(
     ("options", "said"),
     [
-        (["--what", "forrest"], "Did you mean 'forest'"),
-        (["--what", "forest", "--confidence", "much"], "--confidence 95%"),
-        (["--what", "forest", "--plan", "p.csv", "--answers", "a.csv"], "written first"),
-        (["--what", "forest", "--model", "none"], "holds no trained observer"),
+        (["--concept", "forrest"], "Did you mean 'forest'"),
+        (["--concept", "forest", "--confidence", "much"], "--confidence 95%"),
+        (["--concept", "forest", "--plan", "p.csv", "--answers", "a.csv"], "written first"),
+        (["--concept", "forest", "--observer", "none"], "holds no trained observer"),
     ],
 )
 def test_what_cannot_be_is_explained(found, tmp_path, options, said, monkeypatch):

@@ -16,7 +16,7 @@ from foveate.raster import write_cog
 
 def test_select_prints_what_was_chosen_and_does_it_once(observing, tmp_path):  # noqa: F811
     out = tmp_path / "run"
-    typed = ["observe", "select", observing.pairs, "--model", observing.model, "--budget", "12%",
+    typed = ["observe", "select", observing.pairs, "--observer", observing.model, "--budget", "12%",
              "--device", "cpu", "--out", out]  # fmt: skip
     first = foveate(*typed, "--json")
     assert first.status == 0, first.err
@@ -43,7 +43,7 @@ def test_select_prints_what_was_chosen_and_does_it_once(observing, tmp_path):  #
 def test_a_threshold_on_files_of_another_gsd_says_so(observing, tmp_path, capsys):  # noqa: F811
     data = np.random.default_rng(0).integers(1, 200, (3, 40, 40), dtype=np.uint8)
     write_cog(tmp_path / "a.tif", data, geobox=box((40, 40), 0.8))
-    typed = ["observe", "select", tmp_path / "a.tif", "--model", observing.model, "--threshold",
+    typed = ["observe", "select", tmp_path / "a.tif", "--observer", observing.model, "--threshold",
              "0", "--lr-cost", "0.1", "--out", tmp_path / "run"]  # fmt: skip
     assert main([*map(str, typed)]) == 0
     shown = capsys.readouterr().out
@@ -105,7 +105,7 @@ def test_bad_input_is_one_paragraph_and_nothing_is_left(
 ):  # fmt: skip
     out = tmp_path / "run"
     where = bad / model if model else observing.model
-    typed = ["observe", "select", bad / images, "--model", where, *more, "--out", out]
+    typed = ["observe", "select", bad / images, "--observer", where, *more, "--out", out]
     assert main([*map(str, typed)]) == 1
     told = capsys.readouterr().err
     assert said in told
@@ -115,7 +115,7 @@ def test_bad_input_is_one_paragraph_and_nothing_is_left(
 
 
 def test_a_file_that_breaks_off(observing, bad, tmp_path, capsys):  # noqa: F811
-    typed = ["observe", "select", bad / "short", "--model", observing.model, "--budget", "5",
+    typed = ["observe", "select", bad / "short", "--observer", observing.model, "--budget", "5",
              "--out", tmp_path / "run"]  # fmt: skip
     assert main([*map(str, typed)]) == 1
     told = capsys.readouterr().err
@@ -128,7 +128,7 @@ def test_pairs_among_others_and_a_run_that_is_none(observing, bad, tmp_path, cap
     for images, said in (([observing.pairs, bad / "good"], "is a run"),
                          ([observing.pairs, "--nodata", "0"], "--nodata with pairs"),
                          ([observing.model], "no finished pairs")):  # fmt: skip
-        typed = ["observe", "select", *images, "--model", observing.model, "--budget", "5",
+        typed = ["observe", "select", *images, "--observer", observing.model, "--budget", "5",
                  "--out", tmp_path / "run"]  # fmt: skip
         assert main([*map(str, typed)]) == 1
         assert said in capsys.readouterr().err

@@ -162,11 +162,11 @@ def bare(observing, tmp_path_factory):  # noqa: F811
     ("options", "said"),
     [
         (("--size", "tinny"), "Did you mean 'tiny'"),
-        (("--form", "krigged"), "Did you mean 'kriged'"),
+        (("--architecture", "krigged"), "Did you mean 'kriged'"),
         (("--supervision", "semantics"), "Did you mean 'semantic'"),
         (("--similarity", "cosinus"), "similarity"),
         (("--val", "0.6", "--test", "0.5"), "8 groups of scenes"),
-        (("--text", "builtin"), "embed images and texts in one space"),
+        (("--text-model", "builtin"), "embed images and texts in one space"),
         (("--init", "nowhere"), "holds no trained observer"),
     ],
 )

@@ -16,10 +16,10 @@ from foveate.focus import importance as eq
 from foveate.focus.config import GOALS, Weights
 from foveate.focus.density import KernelDensity, VisualWords, distribution
 from foveate.focus.encode import STANDARD
-from foveate.focus.importance import perturbed
-from foveate.focus.losses import LOSSES, Known
+from foveate.focus.importance import perturb_window
+from foveate.focus.losses import LOSSES, LossInputs
 from foveate.focus.partition import areas, membership, significant, uniform
-from foveate.focus.question import Asked
+from foveate.focus.question import FocusQuestion
 from foveate.focus.score import AdditiveModel, Scorer
 from foveate.focus.search import choose
 from foveate.seeds import tie_keys
@@ -119,7 +119,7 @@ def test_the_order_of_regions_does_not_matter(seed, n, name, classes):
     head = colour_head() if classes else None
 
     def scores(order):
-        known = Known(x[order], area[order], head, 0, red_query().text)
+        known = LossInputs(x[order], area[order], head, 0, red_query().text)
         parts = goal.losses if classes else goal.bare
         losses = [(share, LOSSES[loss](known)) for loss, share in parts.items()]
         model = AdditiveModel(
@@ -153,7 +153,7 @@ def test_greedy_is_exhaustive_for_areas(seed, n, k):
     k = min(k, n)
     every = [np.isin(np.arange(n), rows) for rows in combinations(range(n), k)]
     best = every[int(np.argmax(scorer.importance(np.array(every))))]
-    found = choose(scorer, k, ties, search="greedy").rows
+    found = choose(scorer, k, ties, method="greedy").rows
     assert set(found) == set(np.flatnonzero(best))
 
 
@@ -168,7 +168,7 @@ def test_no_choice_is_larger_than_allowed(seed, search, limit):
     scorer = Scorer(model, replace(GOALS["balanced"], weights=weights), near)
     ties = tie_keys([str(i) for i in range(n)], 0)
     most = limit * area.sum()
-    rows = choose(scorer, 6, ties, search=search, area=most).rows
+    rows = choose(scorer, 6, ties, method=search, area=most).rows
     assert 1 <= rows.size <= 6
     assert len(set(rows.tolist())) == rows.size
     assert area[rows].sum() <= most * (1 + 1e-6)
@@ -229,22 +229,22 @@ def test_membership_shares_every_pixel_once(height, width, count, gh, gw):
 
 MODES = ({"mode": "zoom", "crop": 16}, {"mode": "window"}, {"mode": "feature"})
 
-SEARCHES = ("top", "prefix", "greedy", "importance")
+SEARCH_METHODS = ("top", "prefix", "greedy", "importance")
 
 
 @st.composite
 def jobs(draw):
     mode = dict(draw(st.sampled_from(MODES)))
     mode["robust"] = draw(st.sampled_from([None, False, True]))
-    rules = {
+    search = {
         "regions": draw(st.integers(1, 8)),
-        "search": draw(st.sampled_from(SEARCHES)),
+        "method": draw(st.sampled_from(SEARCH_METHODS)),
         "persist": draw(st.sampled_from([None, False, True])),
         "explore": draw(st.floats(0, 1)),
         "seed": draw(st.integers(0, 5)),
     }
     return {
-        **mode, "rules": rules, "goal": draw(st.sampled_from(list(GOALS))),
+        **mode, "search": search, "goal": draw(st.sampled_from(list(GOALS))),
         "cells": draw(st.sampled_from([1, 2, 3, 4, 4])),
         "batch_size": draw(st.sampled_from([1, 5, 32])),
     }  # fmt: skip
@@ -253,8 +253,8 @@ def jobs(draw):
 def asked_of(job, *, classes):
     query = job["goal"] == "query"
     if classes:
-        return Asked(colour_head(), "red" if query else "", 0 if query else None)
-    return red_query() if query else Asked()
+        return FocusQuestion(colour_head(), "red" if query else "", 0 if query else None)
+    return red_query() if query else FocusQuestion()
 
 
 @settings(max_examples=45)
@@ -272,19 +272,19 @@ def test_a_budget_is_kept_and_the_frontier_covers_the_image(job, shape, passes, 
         side = STANDARD
         passes = max(1, passes / 20)
     image = land(height, width, seed=height, patch=(5, 5, 12, 12))
-    asked = asked_of(job, classes=classes)
+    question = asked_of(job, classes=classes)
     try:
-        result = look(image, model, **job, asked=asked, passes=passes)
+        result = look(image, model, **job, question=question, passes=passes)
     except BudgetError:
         # Refused with the overview seen at most, and what it would have taken is more.
         assert len(shown.images) <= 1
         return
     assert result.passes <= passes * (1 + 1e-9)
     assert result.passes == pytest.approx(shown.pixels / side**2)
-    state = result.found.state
+    state = result.result.state
     assert (cover(state.tiles, (height, width)) == 1).all()
     assert areas(state.tiles).sum() == height * width
-    assert 1 <= state.chosen.rows.size <= job["rules"]["regions"]
+    assert 1 <= state.chosen.rows.size <= job["search"]["regions"]
     assert np.isfinite(state.scorer.single_importance).all()
     assert all(w.y >= 0 and w.y + w.h <= height and w.x + w.w <= width for w in result.windows)
 
@@ -298,16 +298,16 @@ def test_nodata_is_left_out(job, height, width, share, seed):
     valid = coarse[np.ix_(rows, cols)]
     image = land(height, width, seed=seed)
     model, _ = colour_model(tokens=6)
-    asked = asked_of(job, classes=False)
+    question = asked_of(job, classes=False)
     try:
-        result = look(image, model, **job, asked=asked, passes=0, valid=valid)
+        result = look(image, model, **job, question=question, passes=0, valid=valid)
     except DataError:
         cells = uniform((height, width), max(1, round(job["cells"] ** 2)))
         assert valid.mean() < 0.6 or not len(cells)
         return
-    state = result.found.state
+    state = result.result.state
     assert cover(state.tiles, (height, width)).max() == 1
-    for i, (y, x, h, w) in enumerate(state.seen.windows):
+    for i, (y, x, h, w) in enumerate(state.features.windows):
         seen = valid[y : y + h, x : x + w].mean()
         assert seen >= 0.5
         cell = state.tiles.window(i)
@@ -320,14 +320,14 @@ def test_nodata_is_left_out(job, height, width, share, seed):
 @given(jobs(), st.integers(30, 120), st.integers(30, 120), SEEDS)
 def test_batches_change_nothing(job, height, width, seed):
     image = land(height, width, seed=seed, patch=(9, 9, 12, 12))
-    asked = asked_of(job, classes=True)
+    question = asked_of(job, classes=True)
     results = []
     for size in (1, 7):
         given = {**job, "batch_size": size}
-        results.append(look(image, colour_model(tokens=6)[0], **given, asked=asked, passes=0))
+        results.append(look(image, colour_model(tokens=6)[0], **given, question=question, passes=0))
     one, other = results
     assert one.windows == other.windows
-    assert one.found.state.tiles.tile_id.tolist() == other.found.state.tiles.tile_id.tolist()
+    assert one.result.state.tiles.tile_id.tolist() == other.result.state.tiles.tile_id.tolist()
     assert one.passes == other.passes
 
 
@@ -342,8 +342,8 @@ def test_a_perturbation_keeps_what_an_image_is(dtype, bands, height, width, seed
         image = draw.integers(ends.min, ends.max, (bands, height, width), dtype, endpoint=True)
     else:
         image = draw.normal(0, 1e4, (bands, height, width)).astype(dtype)
-    found = perturbed(image, "window", seed)
+    found = perturb_window(image, "window", seed)
     assert (found.dtype, found.shape) == (image.dtype, image.shape)
     wide = image.astype(float)
     assert (np.abs(found - wide) <= 0.5 * np.abs(wide) + 1).all()
-    assert (perturbed(image, "window", seed) == found).all()
+    assert (perturb_window(image, "window", seed) == found).all()

@@ -4,24 +4,24 @@ Hierarchical coresets selection (HCS): cells of an image are scored by utility, 
 robustness and synergy, the best are cut finer, and the model is shown what is left.
 """
 
-from foveate.focus.config import GOALS, Goal, Plan, Rules, Weights
+from foveate.focus.config import GOALS, FocusConfig, Goal, SearchConfig, Weights
 from foveate.focus.job import AskJob, FocusJob, LookJob, SegmentJob
 from foveate.focus.look import Look, look, look_at
-from foveate.focus.question import Asked, pose
+from foveate.focus.question import FocusQuestion, make_question
 
 __all__ = [
     "GOALS",
     "AskJob",
-    "Asked",
+    "FocusConfig",
     "FocusJob",
+    "FocusQuestion",
     "Goal",
     "Look",
     "LookJob",
-    "Plan",
-    "Rules",
+    "SearchConfig",
     "SegmentJob",
     "Weights",
     "look",
     "look_at",
-    "pose",
+    "make_question",
 ]

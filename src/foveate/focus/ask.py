@@ -16,25 +16,31 @@ import numpy as np
 
 from foveate.budget import Ledger
 from foveate.errors import BudgetError, DataError
-from foveate.focus.config import Allowance, allow, tiles_of
-from foveate.focus.encode import Eye
+from foveate.focus.config import Allowance, make_allowance, tile_count
+from foveate.focus.encode import CropEncoder
 from foveate.focus.judged import (
     UNMEASURED,
-    CropField,
-    by_losses,
-    fewer,
+    CropLossStrategy,
     first_cells,
-    release,
-    set_aside,
+    hint_fewer,
+    loss_goal,
+    release_reserve,
+    reserve_passes,
 )
 from foveate.focus.look import look_allowance, look_at
-from foveate.focus.partition import cell_count, windows_of
-from foveate.focus.prompt_layout import Feed, arranged, masked, painted, told
-from foveate.focus.question import Asked
+from foveate.focus.partition import cell_count, check_image_size, windows_of
+from foveate.focus.prompt_layout import (
+    Feed,
+    arrange_canvas,
+    layout_prompt,
+    mask_outside,
+    paint_canvas,
+)
+from foveate.focus.question import FocusQuestion
 from foveate.focus.refine import Refinement
-from foveate.focus.results import Outcome
-from foveate.focus.strategies import fewer_cells, need_room
-from foveate.focus.vlm import Inquiry, Viewer, check_vlm, check_vlm_config
+from foveate.focus.results import LookResult
+from foveate.focus.strategies import hint_fewer_cells
+from foveate.focus.vlm import Inquiry, VLMSession, check_vlm, check_vlm_config
 from foveate.grid import Window
 
 if TYPE_CHECKING:
@@ -42,9 +48,9 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from foveate.focus.config import Goal, Plan
-    from foveate.focus.encode import Memory, Work
-    from foveate.focus.refine import Found
+    from foveate.focus.config import FocusConfig, Goal
+    from foveate.focus.encode import FeatureCache, Work
+    from foveate.focus.refine import SearchResult
     from foveate.grid import Tiles
     from foveate.models.capabilities import Model
     from foveate.raster import Source, SourceInfo
@@ -62,14 +68,14 @@ _MEANING = {
 
 
 @dataclass(frozen=True)
-class Choice:
+class RegionSelection:
     """Regions, whoever chose them.
 
     Attributes:
         goal: What for.
         mode: How it was paid.
         removal: What it means that a region is taken away.
-        found: Frontier, scores, regions, and how the search ended.
+        result: Frontier, scores, regions, and how the search ended.
         notes: What the reader should know.
         overview_loss: L of the overview, in nats; None with a selector.
         losses: (n,) L of the cells of the frontier, in nats; None with a selector.
@@ -86,7 +92,7 @@ class Choice:
     goal: Goal
     mode: str
     removal: str
-    found: Found
+    result: SearchResult
     notes: tuple[str, ...]
     overview_loss: float | None = None
     losses: NDArray[np.float64] | None = None
@@ -98,16 +104,22 @@ class Choice:
     query_found: bool | None = None
 
 
-def by_answers(
-    eye: Eye, viewer: Viewer, inquiry: Inquiry, plan: Plan, *, full: str, tiles: Tiles
-) -> Choice:
+def select_by_answers(
+    encoder: CropEncoder,
+    session: VLMSession,
+    inquiry: Inquiry,
+    config: FocusConfig,
+    *,
+    full: str,
+    tiles: Tiles,
+) -> RegionSelection:
     """Choose regions by the losses that the generative model gives.
 
     Args:
-        eye: Its ledger holds what the search may take.
-        viewer: Shows regions to the model.
+        encoder: Its ledger holds what the search may take.
+        session: Shows regions to the model.
         inquiry: What is asked.
-        plan: How regions are chosen.
+        config: How regions are chosen.
         full: The model's answer to the overview.
         tiles: The first cells, with measured shares of valid pixels.
 
@@ -115,33 +127,35 @@ def by_answers(
         BudgetError: The passes do not reach for the first cells.
         DataError: The answer is empty.
     """
-    goal = by_losses(plan.goal)
+    goal = loss_goal(config.goal)
     prompt, answer = inquiry.prompt, full.strip()
     if goal.name == "query":
         prompt, answer = _EXISTS.format(query=inquiry.query.strip()), _YES
     if not answer:
         raise DataError(
-            f"{eye.model.spec.name} has nothing to say of the overview",
+            f"{encoder.model.spec.name} has nothing to say of the overview",
             "Its own answer is what regions are judged by.",
             'Ask in other words, look for something: --query "storage tank", or let another '
             "model choose: --selector MODEL.",
         )
-    overview_loss = float(viewer.judge([viewer.whole], prompt, answer)[0])
+    overview_loss = float(session.judge([session.whole], prompt, answer)[0])
     known: dict[Window, float] = {}
 
     def judge(windows: Sequence[Window]) -> NDArray[np.float64]:
-        losses = viewer.judge(windows, prompt, answer)
+        losses = session.judge(windows, prompt, answer)
         known.update(zip(windows, losses.tolist(), strict=True))
         # What is rare contradicts what is said of the whole: there its likelihood is low.
         return np.exp(-losses) if goal.name == "rare" else losses
 
-    field = CropField(plan.crop or viewer.crop, plan.rules.branch, viewer.prices, judge)
-    found = Refinement(field, eye, goal, plan.rules).run(tiles)
-    losses = np.array([known[window] for window in found.state.seen.windows])
+    strategy = CropLossStrategy(
+        config.crop or session.crop, config.search.branch, session.prices, judge
+    )
+    found = Refinement(strategy, encoder, goal, config.search).run(tiles)
+    losses = np.array([known[window] for window in found.state.features.windows])
     sought = goal.name == "query"
     surest = float(np.exp(-losses[found.state.chosen.rows].min()))
-    return Choice(
-        goal, field.name, field.removal, found, (UNMEASURED, _MEANING[goal.name]),
+    return RegionSelection(
+        goal, strategy.name, strategy.removal, found, (UNMEASURED, _MEANING[goal.name]),
         overview_loss=overview_loss, losses=losses,
         fit=np.exp(-losses) if sought else None,
         full_fit=float(np.exp(-overview_loss)) if sought else None,
@@ -149,43 +163,54 @@ def by_answers(
     )  # fmt: skip
 
 
-def by_selector(
-    eye: Eye, selector: Model, asked: Asked, plan: Plan, *, scene: str, memory: Memory | None
-) -> Choice:
+def select_with_selector(
+    encoder: CropEncoder,
+    selector: Model,
+    question: FocusQuestion,
+    config: FocusConfig,
+    *,
+    scene: str,
+    cache: FeatureCache | None,
+) -> RegionSelection:
     """Choose regions with another model, which embeds.
 
     Args:
-        eye: Its ledger holds what the search may take; it is told what was taken.
+        encoder: Its ledger holds what the search may take; it is told what was taken.
         selector: A bound model that embeds.
-        asked: Classes and query.
-        plan: How regions are chosen.
+        question: Classes and query.
+        config: How regions are chosen.
         scene: Name of the image.
-        memory: Vectors of earlier looks.
+        cache: Vectors of earlier looks.
 
     Raises:
         FoveateError: What `foveate.focus.look.look_at` raises.
     """
-    left = eye.ledger.left("passes")
+    left = encoder.ledger.left("passes")
     left = left if math.isfinite(left) else 0
-    first = look_allowance(eye.source.info.shape, selector, plan).first
+    first = look_allowance(encoder.source.info.shape, selector, config).first
     try:
         look = look_at(
-            eye.source, selector, asked, replace(plan, passes=left), scene=scene, memory=memory
+            encoder.source,
+            selector,
+            question,
+            replace(config, passes=left),
+            scene=scene,
+            cache=cache,
         )
     except BudgetError as error:
         raise BudgetError(
             error.given,
-            f"{error.allowed} That is what the answers leave of {plan.passes or 0:g} passes.",
-            f"Type --passes {math.ceil((plan.passes or 0) - left + first)}"
-            + fewer_cells(plan.cells)
+            f"{error.allowed} That is what the answers leave of {config.passes or 0:g} passes.",
+            f"Type --passes {math.ceil((config.passes or 0) - left + first)}"
+            + hint_fewer_cells(config.cells)
             + ".",
         ) from error
-    eye.pay(look.work.passes, look.work.images)
+    encoder.pay(look.work.passes, look.work.images)
     for name in ("calls", "seconds", "remembered"):
-        setattr(eye.work, name, getattr(eye.work, name) + getattr(look.work, name))
-    return Choice(
-        look.goal, look.mode, look.removal, look.found, look.notes,
-        fit=look.fit, full_fit=look.full_fit, unit="probability" if look.said else "cosine",
+        setattr(encoder.work, name, getattr(encoder.work, name) + getattr(look.work, name))
+    return RegionSelection(
+        look.goal, look.mode, look.removal, look.result, look.notes,
+        fit=look.fit, full_fit=look.full_fit, unit="probability" if look.predictions else "cosine",
         selector=selector.spec.name, selector_passes=look.passes, query_found=look.query_found,
     )  # fmt: skip
 
@@ -194,7 +219,7 @@ LEAST_ASKED = 48  # passes of a question, where none are stated
 
 
 @dataclass(frozen=True)
-class Asking:
+class AskResult:
     """What a question came to.
 
     Attributes:
@@ -205,7 +230,7 @@ class Asking:
         prediction_tile: The answer from the most important region alone; None where the passes
             did not reach for it.
         shown: ``(height, width)`` of the images of the feed, in pixels.
-        told: The prompt of the feed.
+        prompt: The prompt of the feed.
         generated: Answers that were generated.
         judged: Losses of answers that were computed.
         work: What the models had to do.
@@ -214,12 +239,12 @@ class Asking:
     """
 
     inquiry: Inquiry
-    choice: Choice
+    choice: RegionSelection
     prediction: str
     prediction_full: str
     prediction_tile: str | None
     shown: tuple[tuple[int, int], ...]
-    told: str
+    prompt: str
     generated: int
     judged: int
     work: Work
@@ -228,43 +253,43 @@ class Asking:
 
     @property
     def passes(self) -> float:
-        """Passes of all models; see `foveate.focus.viewer`."""
+        """Passes of all models; see `foveate.focus.vlm`."""
         return self.work.passes
 
     @property
     def epsilon(self) -> float:
         """Relative difference of the loss of the regions from the image's, with its sign."""
-        return self.choice.found.state.chosen.epsilon
+        return self.choice.result.state.chosen.epsilon
 
     @property
     def windows(self) -> tuple[Window, ...]:
         """The chosen regions, the most important first."""
-        return self.choice.found.windows
+        return self.choice.result.windows
 
 
 def ask_image(
     source: Source,
     model: Model,
     inquiry: Inquiry,
-    plan: Plan,
+    config: FocusConfig,
     *,
     selector: Model | None = None,
-    asked: Asked | None = None,
+    question: FocusQuestion | None = None,
     scene: str = "image",
-    memory: Memory | None = None,
-) -> Asking:
+    cache: FeatureCache | None = None,
+) -> AskResult:
     """Ask a generative model about one image.
 
     Args:
         source: The image, of any size: it is read by windows.
         model: A bound model that answers; one that cannot judge answers needs a selector.
         inquiry: What is asked, and how the regions are shown.
-        plan: How regions are chosen. Its passes are those of all models together. Without a
+        config: How regions are chosen. Its passes are those of all models together. Without a
             selector the mode is "zoom"; representativeness and robustness are not measured.
         selector: A bound model that embeds and chooses the regions, or None for `model` itself.
-        asked: Classes and query for the selector.
+        question: Classes and query for the selector.
         scene: Name of the image, for ids.
-        memory: Vectors of earlier looks of the selector.
+        cache: Vectors of earlier looks of the selector.
 
     Returns:
         The answers with and without regions, and the regions.
@@ -276,52 +301,60 @@ def ask_image(
         ParameterError: A value that cannot be.
         DataError: The image is too small to choose from, or the model has nothing to say.
     """
-    check_vlm_config(inquiry, plan, selector is not None)
+    check_vlm_config(inquiry, config, selector is not None)
     check_vlm(model, selector is not None)
-    eye = Eye(
-        source, model, Ledger({}), min_valid=plan.min_valid, batch_size=plan.batch_size,
-        seed=plan.rules.seed,
+    encoder = CropEncoder(
+        source, model, Ledger({}), min_valid=config.min_valid, batch_size=config.batch_size,
+        seed=config.search.seed,
     )  # fmt: skip
-    viewer = Viewer(eye, inquiry.side)
-    may = ask_allowance(source, model, inquiry, plan, selector=selector)
-    first, end = float(viewer.prices([viewer.whole])[0]), "the last answer with the regions"
-    reserve = _reserve(viewer, inquiry.feed, plan.rules.regions)
+    session = VLMSession(encoder, inquiry.side)
+    allowance = ask_allowance(source, model, inquiry, config, selector=selector)
+    first, end = float(session.prices([session.whole])[0]), "the last answer with the regions"
+    reserve = _reserve(session, inquiry.feed, config.search.regions)
     if selector is None:
-        crop = plan.crop or viewer.crop
-        need_room(source.info.shape, crop)
-        tiles = first_cells(eye, plan, scene, crop)
-        first = 2 * first + float(viewer.prices(windows_of(tiles)).sum())
+        crop = config.crop or session.crop
+        check_image_size(source.info.shape, crop)
+        tiles = first_cells(encoder, config, scene, crop)
+        first = 2 * first + float(session.prices(windows_of(tiles)).sum())
         start = f"An answer from the overview, its loss and those of {len(tiles)} cells"
-        hint = fewer(plan.cells, plan.rules.regions)
+        hint = hint_fewer(config.cells, config.search.regions)
     else:
         first += 1
         start, hint = (
             "An answer from the overview and that of the selector",
-            fewer(1, plan.rules.regions),
+            hint_fewer(1, config.search.regions),
         )
-    set_aside(eye, may, reserve, first=first, start=start, end=end, hint=hint)
-    overview = viewer.read(viewer.whole)
-    full = viewer.answer([overview], inquiry.prompt, inquiry.max_tokens)
+    reserve_passes(encoder, allowance, reserve, first=first, start=start, end=end, hint=hint)
+    overview = session.read(session.whole)
+    full = session.answer([overview], inquiry.prompt, inquiry.max_tokens)
     if selector is None:
-        choice = by_answers(eye, viewer, inquiry, plan, full=full, tiles=tiles)
+        choice = select_by_answers(encoder, session, inquiry, config, full=full, tiles=tiles)
     else:
-        choice = by_selector(eye, selector, asked or Asked(), plan, scene=scene, memory=memory)
-    release(eye, may)
-    windows = choice.found.windows
-    images, prompt = _fed(viewer, inquiry, windows, overview)
-    said = viewer.answer(images, prompt, inquiry.max_tokens)
+        choice = select_with_selector(
+            encoder, selector, question or FocusQuestion(), config, scene=scene, cache=cache
+        )
+    release_reserve(encoder, allowance)
+    windows = choice.result.windows
+    images, prompt = _layout(session, inquiry, windows, overview)
+    answer = session.answer(images, prompt, inquiry.max_tokens)
     tile = None
-    if eye.ledger.can(passes=float(viewer.prices(windows[:1])[0])):
-        tile = viewer.answer([viewer.read(windows[0])], inquiry.prompt, inquiry.max_tokens)
-    return Asking(
-        inquiry, choice, said, full, tile,
+    if encoder.ledger.can(passes=float(session.prices(windows[:1])[0])):
+        tile = session.answer([session.read(windows[0])], inquiry.prompt, inquiry.max_tokens)
+    return AskResult(
+        inquiry, choice, answer, full, tile,
         tuple((int(image.shape[1]), int(image.shape[2])) for image in images), prompt,
-        viewer.generated, viewer.judged, eye.work, may, (_pass_note(viewer, choice), *choice.notes),
+        session.generated, session.judged, encoder.work, allowance,
+        (_pass_note(session, choice), *choice.notes),
     )  # fmt: skip
 
 
 def ask_allowance(
-    source: Source, model: Model, inquiry: Inquiry, plan: Plan, *, selector: Model | None = None
+    source: Source,
+    model: Model,
+    inquiry: Inquiry,
+    config: FocusConfig,
+    *,
+    selector: Model | None = None,
 ) -> Allowance:
     """Return what a question about one image may cost, all models together.
 
@@ -334,28 +367,31 @@ def ask_allowance(
         source: The image.
         model: A bound model that answers.
         inquiry: What is asked.
-        plan: How regions are chosen.
+        config: How regions are chosen.
         selector: A bound model that chooses them, or None for `model` itself.
     """
-    viewer, shape = Viewer(Eye(source, model, Ledger({})), inquiry.side), source.info.shape
-    reserve = _reserve(viewer, inquiry.feed, plan.rules.regions)
-    overview = float(viewer.prices([viewer.whole])[0])
+    shape = source.info.shape
+    session = VLMSession(CropEncoder(source, model, Ledger({})), inquiry.side)
+    reserve = _reserve(session, inquiry.feed, config.search.regions)
+    overview = float(session.prices([session.whole])[0])
     if selector is not None:
-        own = look_allowance(shape, selector, replace(plan, passes=None))
+        own = look_allowance(shape, selector, replace(config, passes=None))
         ends = overview + reserve
-        may = allow(plan.passes, own.tiling, least=LEAST_ASKED, first=own.passes + ends)
-        return replace(may, crops=math.inf)  # the look of the selector limits them
-    side = plan.crop or viewer.crop
-    crop = float(viewer.prices([Window(0, 0, side, side)])[0])
-    thin = float(viewer.prices([Window(0, 0, *(min(side, length) for length in shape))])[0])
-    first = 2 * overview + cell_count(shape, plan.cells, side) * _dearest(viewer) + reserve
-    stated = plan.passes
+        allowance = make_allowance(
+            config.passes, own.tiling, least=LEAST_ASKED, first=own.passes + ends
+        )
+        return replace(allowance, crops=math.inf)  # the look of the selector limits them
+    side = config.crop or session.crop
+    crop = float(session.prices([Window(0, 0, side, side)])[0])
+    thin = float(session.prices([Window(0, 0, *(min(side, length) for length in shape))])[0])
+    first = 2 * overview + cell_count(shape, config.cells, side) * _dearest(session) + reserve
+    stated = config.passes
     if stated is None:
         stated = float(max(LEAST_ASKED, math.ceil(first)))
-    return allow(stated, tiles_of(shape, side) * thin, crop=crop)
+    return make_allowance(stated, tile_count(shape, side) * thin, crop=crop)
 
 
-def of_asking(asking: Asking, scene: str, info: SourceInfo) -> Outcome:
+def ask_result(asking: AskResult, scene: str, info: SourceInfo) -> LookResult:
     """Return the outcome of `ask_image`."""
     choice = asking.choice
     facts: dict[str, Any] = {
@@ -364,7 +400,7 @@ def of_asking(asking: Asking, scene: str, info: SourceInfo) -> Outcome:
         "prediction_tile": asking.prediction_tile,
         "prompt": asking.inquiry.prompt,
         "feed": asking.inquiry.feed,
-        "feed_prompt": asking.told,
+        "feed_prompt": asking.prompt,
         "feed_images": [list(shape) for shape in asking.shown],
         "generated": asking.generated,
         "judged": asking.judged,
@@ -378,55 +414,56 @@ def of_asking(asking: Asking, scene: str, info: SourceInfo) -> Outcome:
         columns["loss"] = choice.losses.tolist()
     if choice.fit is not None:
         columns["fit"] = choice.fit.tolist()
-        best = float(choice.fit[choice.found.state.chosen.rows].max())
+        best = float(choice.fit[choice.result.state.chosen.rows].max())
         facts["query"] = {
             "text": asking.inquiry.query, "full": choice.full_fit, "best": best,
             "unit": choice.unit,
         }  # fmt: skip
         facts["query_found"] = choice.query_found
-    return Outcome(
-        scene, info, choice.goal, choice.mode, choice.removal, choice.found, asking.work, facts,
+    return LookResult(
+        scene, info, choice.goal, choice.mode, choice.removal, choice.result, asking.work, facts,
         columns, asking.notes,
     )  # fmt: skip
 
 
-def _reserve(viewer: Viewer, feed: Feed, regions: int) -> float:
+def _reserve(session: VLMSession, feed: Feed, regions: int) -> float:
     """Return the most that the last answer can take, in passes."""
-    largest = _dearest(viewer)
-    overview = float(viewer.prices([viewer.whole])[0])
+    largest = _dearest(session)
+    overview = float(session.prices([session.whole])[0])
     return overview if feed == "mask" else overview + regions * largest
 
 
-def _dearest(viewer: Viewer) -> float:
+def _dearest(session: VLMSession) -> float:
     """Return the most that one image can take, in passes."""
-    return viewer.price((viewer.side, viewer.side))
+    return session.price((session.side, session.side))
 
 
-def _fed(
-    viewer: Viewer, inquiry: Inquiry, windows: Sequence[Window], overview: NDArray[Any]
+def _layout(
+    session: VLMSession, inquiry: Inquiry, windows: Sequence[Window], overview: NDArray[Any]
 ) -> tuple[list[NDArray[Any]], str]:
     """Return the images of the feed and its prompt."""
-    shape = (viewer.whole.h, viewer.whole.w)
+    shape = (session.whole.h, session.whole.w)
     if inquiry.feed == "mask":
-        images = [masked(overview, windows, shape, viewer.black)]
-        return images, told("mask", inquiry.prompt, windows, shape)
+        images = [mask_outside(overview, windows, shape, session.black)]
+        return images, layout_prompt("mask", inquiry.prompt, windows, shape)
     if inquiry.feed == "overview+crops":
-        images = [overview, *(viewer.read(window) for window in windows)]
-        return images, told("overview+crops", inquiry.prompt, windows, shape)
+        images = [overview, *(session.read(window) for window in windows)]
+        return images, layout_prompt("overview+crops", inquiry.prompt, windows, shape)
     small = (int(overview.shape[1]), int(overview.shape[2]))
     # No dearer than overview and crops apart.
-    most = small[0] * small[1] + len(windows) * viewer.standard[0] * viewer.standard[1]
-    canvas = arranged(windows, small, most)
+    most = small[0] * small[1] + len(windows) * session.standard[0] * session.standard[1]
+    canvas = arrange_canvas(windows, small, most)
     crops = [
-        viewer.read(window, (at.h, at.w)) for window, at in zip(windows, canvas.places, strict=True)
+        session.read(window, (at.h, at.w))
+        for window, at in zip(windows, canvas.places, strict=True)
     ]
-    image = painted(canvas, crops, overview, viewer.black)
-    return [image], told("canvas", inquiry.prompt, windows, shape, canvas)
+    image = paint_canvas(canvas, crops, overview, session.black)
+    return [image], layout_prompt("canvas", inquiry.prompt, windows, shape, canvas)
 
 
-def _pass_note(viewer: Viewer, choice: Choice) -> str:
+def _pass_note(session: VLMSession, choice: RegionSelection) -> str:
     """Say what a pass is here."""
-    height, width = viewer.standard
+    height, width = session.standard
     what = f"A pass is an image of {height} x {width} pixels shown to the generative model"
     if choice.selector:
         what += f", or one at the input size of the selector {choice.selector}"

@@ -18,7 +18,7 @@ import math
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Literal, get_args
 
-from foveate.budget import Ledger
+from foveate.budget import Budget, Ledger
 from foveate.errors import BudgetError, ParameterError, UnknownNameError
 from foveate.focus.importance import GUARD, perturb
 from foveate.registry import suggest
@@ -42,6 +42,9 @@ Answer = Literal["vote", "fused", "confident", "first"]
 Coarse = Literal["native", "whole"]
 
 PARTS = ("utility", "representativeness", "robustness", "synergy")
+
+
+_UNITS = ("regions", "tiles", "passes", "area")
 
 
 @dataclass(frozen=True)
@@ -174,22 +177,22 @@ GOALS: dict[str, Goal] = {
 """Goal by name; what each is good for stands in docs/focus.md."""
 
 
-def no_query() -> ParameterError:
+def missing_query() -> ParameterError:
     """Return the error of a goal that has nothing to look for."""
     return ParameterError("the goal 'query' without a text", "", 'Type --query "storage tank".')
 
 
-def need_query(goal: Goal, query: str) -> None:
+def check_query(goal: Goal, query: str) -> None:
     """Refuse the goal "query" without a query.
 
     Raises:
         ParameterError: There is none.
     """
     if goal.name == "query" and not query.strip():
-        raise no_query()
+        raise missing_query()
 
 
-def need_loss(goal: Goal, *, classes: bool) -> None:
+def check_loss(goal: Goal, *, classes: bool) -> None:
     """Refuse a goal whose relative losses would be divided by an L(X) that always is 0.
 
     Raises:
@@ -220,14 +223,14 @@ def find_goal(name: str) -> Goal:
 
 
 @dataclass(frozen=True)
-class Rules:
+class SearchConfig:
     """How the search goes.
 
     Attributes:
         regions: Largest number of chosen regions, K.
         area: Largest area of them as a share of the valid image.
-        search: See `foveate.focus.search.choose`.
-        near: Which regions Eq. 6 calls neighbours.
+        method: See `foveate.focus.search.choose`.
+        neighbours: Which regions Eq. 6 calls neighbours.
         epsilon: Limit of the coreset check.
         one_sided: Whether a lower loss than the image's always meets it.
         branch: Children of a cell per side.
@@ -242,8 +245,8 @@ class Rules:
 
     regions: int = 8
     area: float = 1.0
-    search: Search = "top"
-    near: Neighbours = "adjacent"
+    method: SearchMethod = "top"
+    neighbours: Neighbours = "adjacent"
     epsilon: float = 0.98
     one_sided: bool = False
     branch: int = 2
@@ -263,7 +266,7 @@ class Rules:
             raise BudgetError(f"{self.regions} regions", "One or more can be chosen.")
         if not 0 < self.area <= 1:
             raise BudgetError(f"an area of {self.area:.4g}", "A share is above 0 and at most 1.")
-        for name, allowed in (("search", SEARCHES), ("near", NEIGHBOURS)):
+        for name, allowed in (("method", SEARCH_METHODS), ("neighbours", NEIGHBOURS)):
             if getattr(self, name) not in allowed:
                 raise ParameterError(
                     f"{name}={getattr(self, name)!r}", f"Allowed: {', '.join(allowed)}."
@@ -274,9 +277,9 @@ class Rules:
                 raise ParameterError(f"{name}={number}", f"It is {least} or more.")
 
 
-Search = Literal["top", "prefix", "greedy", "importance"]
+SearchMethod = Literal["top", "prefix", "greedy", "importance"]
 
-SEARCHES: tuple[Search, ...] = get_args(Search)
+SEARCH_METHODS: tuple[SearchMethod, ...] = get_args(SearchMethod)
 
 Neighbours = Literal["adjacent", "all"]
 
@@ -292,16 +295,16 @@ PARTITIONS: tuple[Partition, ...] = get_args(Partition)
 
 
 @dataclass(frozen=True)
-class Plan:
+class FocusConfig:
     """How to look.
 
     Attributes:
         goal: What for.
         mode: "zoom" (crops at native resolution), "window" (cells at the overview's
             resolution) or "feature" (the tokens of one overview).
-        rules: How the search goes, and how many regions it may choose.
+        search: How the search goes, and how many regions it may choose.
         passes: Most passes of the model, the overview included; None for a third of those that
-            tiling takes, 24 at least (see `foveate.focus.allowance`); 0 for no limit.
+            tiling takes, 24 at least (see `foveate.focus.config`); 0 for no limit.
         cells: N_p, cells of the first partition along the longer side of the image; 4 in the paper.
         partition: "uniform", or "significance": finer where the overview's tokens stand out.
         crop: Side of a crop in pixels of the image; None for that of the model's input.
@@ -318,7 +321,7 @@ class Plan:
 
     goal: Goal
     mode: Mode = "zoom"
-    rules: Rules = field(default_factory=Rules)
+    search: SearchConfig = field(default_factory=SearchConfig)
     passes: float | None = None
     cells: int = 4
     partition: Partition = "uniform"
@@ -398,7 +401,7 @@ class Allowance:
         }
 
 
-def allow(
+def make_allowance(
     stated: float | None,
     tiling: float,
     *,
@@ -428,12 +431,12 @@ def allow(
     return Allowance(passes, max(math.ceil(passes), min(crops, MOST_CROPS)), tiling, first, most)
 
 
-def tiles_of(shape: tuple[int, int], side: int) -> int:
+def tile_count(shape: tuple[int, int], side: int) -> int:
     """Return the number of crops of a side that cover an image of ``(height, width)``."""
     return -(-shape[0] // side) * -(-shape[1] // side)
 
 
-def announced(allowances: Mapping[str, Allowance], instead: str = "") -> str:
+def announcement(allowances: Mapping[str, Allowance], instead: str = "") -> str:
     """Say what looks may cost before they start.
 
     Args:
@@ -456,3 +459,39 @@ def announced(allowances: Mapping[str, Allowance], instead: str = "") -> str:
 def _count(passes: float) -> str:
     number = f"{passes:,.4g}" if passes < 1000 else f"{passes:,.0f}"
     return f"{number} pass" if number == "1" else f"{number} passes"
+
+
+def budget_limits(
+    budget: Mapping[str, float | str | None] | None,
+) -> tuple[dict[str, Any], float | None]:
+    """Read a budget: what the search gets of it, and the passes.
+
+    Raises:
+        BudgetError: A unit that a look does not have, or a share where there is no total.
+    """
+    found: dict[str, Any] = {}
+    passes: float | None = None
+    given = {unit: amount for unit, amount in (budget or {}).items() if amount is not None}
+    if given.get("passes") == 0:
+        del given["passes"]
+        passes = 0.0
+    for unit, amount in Budget.parse(given).limits.items() if given else ():
+        if unit not in _UNITS:
+            raise BudgetError(
+                f"a budget in {unit!r}", f"Allowed: {', '.join(_UNITS)}.", "{'passes': 24}"
+            )
+        if amount.share != (unit == "area"):
+            raise BudgetError(
+                f"a budget of {amount} {unit}",
+                "The area is a share of the image, the others are numbers.",
+                "{'regions': 8, 'passes': 24, 'area': '10%'}",
+            )
+        if unit == "passes":
+            passes = amount.value
+        elif unit == "area":
+            found["area"] = amount.value
+        elif amount.value != int(amount.value):
+            raise BudgetError(f"{amount.value:g} {unit}", "Regions are whole.")
+        else:
+            found["regions"] = int(amount.value)
+    return found, passes

@@ -12,6 +12,7 @@ cached, so that the same job gives the same regions with and without a cache.
 
 from __future__ import annotations
 
+import contextlib
 import time
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -20,7 +21,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from foveate.files import digest, read_parquet, write_parquet
-from foveate.focus.importance import perturb, perturbed
+from foveate.focus.importance import perturb, perturb_window
 from foveate.grid import Window
 from foveate.models.capabilities import need
 from foveate.models.embedding import fill_invalid
@@ -29,7 +30,7 @@ from foveate.raster import Raster
 from foveate.raster.windows import resample
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Callable, Generator, Iterator, Sequence
     from pathlib import Path
 
     from numpy.typing import NDArray
@@ -38,7 +39,7 @@ if TYPE_CHECKING:
     from foveate.focus.importance import Perturbation
     from foveate.models.capabilities import Model, TakesSizes
     from foveate.models.heads.base import Inputs
-    from foveate.raster import Source
+    from foveate.raster import Source, SourceInfo
 
 
 STANDARD = 256  # side that counts as one pass for a model that takes any size, pixels
@@ -74,7 +75,7 @@ class Work:
 
 
 @dataclass(frozen=True, eq=False)
-class Lens:
+class SizedEncoder:
     """The model at one input size.
 
     Attributes:
@@ -98,21 +99,21 @@ class Lens:
         """Return what showing a window costs if this is the standard size, in passes."""
         return self.pixels(window) / (self.shape[0] * self.shape[1])
 
-    def reading(self, window: Window) -> tuple[int, int] | None:
+    def read_shape(self, window: Window) -> tuple[int, int] | None:
         """Return the size to read a window at; None for its own."""
         more = _OVERSAMPLE if self.fixed else 1
         shape = (min(window.h, more * self.shape[0]), min(window.w, more * self.shape[1]))
         return None if shape == (window.h, window.w) else shape
 
 
-def standard_lens(model: Model) -> Lens:
+def standard_encoder(model: Model) -> SizedEncoder:
     """Return a model at its own input size; one that takes any size at that of a pass."""
     size = model.spec.input_size
-    return Lens(model, size or (STANDARD, STANDARD), fixed=size is not None)
+    return SizedEncoder(model, size or (STANDARD, STANDARD), fixed=size is not None)
 
 
 @dataclass
-class Eye:
+class CropEncoder:
     """Looks at windows of one image with one model.
 
     Attributes:
@@ -123,7 +124,7 @@ class Eye:
         batch_size: Images per call; no result depends on it.
         seed: Of the perturbation.
         disturb: The perturbation of Eq. 5.
-        memory: Keeps vectors from one look to the next, or None.
+        cache: Keeps vectors from one look to the next, or None.
         inputs: What vectors are returned as: "unit" of norm 1, so that no crop counts more than
             another; "raw" as the model gives them, for a head that was fitted on such.
         work: What was done so far.
@@ -136,67 +137,75 @@ class Eye:
     batch_size: int = 32
     seed: int = 0
     disturb: Perturbation = perturb
-    memory: Memory | None = None
+    cache: FeatureCache | None = None
     inputs: Inputs = "unit"
     work: Work = field(default_factory=Work)
 
     def __post_init__(self) -> None:
         """Start with nothing seen."""
-        self._seen: dict[tuple[Lens, Window, bool], NDArray[np.float32]] = {}
+        self._features: dict[tuple[SizedEncoder, Window, bool], NDArray[np.float32]] = {}
         self._valid: dict[Window, float] = {}
-        self._lenses: dict[int, Lens] = {}
+        self._sized: dict[int, SizedEncoder] = {}
         self._view: Raster | None = None
-        self.standard = standard_lens(self.model)
+        self.standard = standard_encoder(self.model)
 
-    def lens(self, side: int) -> Lens:
+    def at_size(self, side: int) -> SizedEncoder:
         """Return the model for inputs of about `side` pixels, never of more.
 
         Raises:
             MissingCapabilityError: It takes inputs of one size only.
         """
         side = max(1, side)
-        if side not in self._lenses:
-            self._lenses[side] = self._make_lens(side)
-        return self._lenses[side]
+        if side not in self._sized:
+            self._sized[side] = self._make_sized(side)
+        return self._sized[side]
 
-    def _make_lens(self, side: int) -> Lens:
+    def _make_sized(self, side: int) -> SizedEncoder:
         if not self.standard.fixed:
-            return Lens(self.model, (side, side), fixed=False)
+            return SizedEncoder(self.model, (side, side), fixed=False)
         able: TakesSizes = need(self.model, "sizes", "an input of another size")
         step = able.size_step
         fitting = max(step, side // step * step)
         if (fitting, fitting) == self.standard.shape:
             return self.standard
-        return Lens(able.at_size(fitting), (fitting, fitting), fixed=True)
+        return SizedEncoder(able.at_size(fitting), (fitting, fitting), fixed=True)
 
     def price(
-        self, windows: Sequence[Window], lens: Lens | None = None, *, disturbed: bool = False
+        self,
+        windows: Sequence[Window],
+        sized: SizedEncoder | None = None,
+        *,
+        disturbed: bool = False,
     ) -> NDArray[np.float64]:
         """Return what seeing windows costs, in passes: (n,); 0 for those that were seen."""
-        glass = lens or self.standard
+        sized = sized or self.standard
         return np.array(
             [
-                0.0 if (glass, w, disturbed) in self._seen else self._passes(glass, w)
+                0.0 if (sized, w, disturbed) in self._features else self._passes(sized, w)
                 for w in windows
             ]
         )
 
-    def fresh(
-        self, windows: Sequence[Window], lens: Lens | None = None, *, disturbed: bool = False
+    def count_new(
+        self,
+        windows: Sequence[Window],
+        sized: SizedEncoder | None = None,
+        *,
+        disturbed: bool = False,
     ) -> int:
         """Return how many of some windows have not been seen."""
-        glass = lens or self.standard
-        return len({w for w in windows if (glass, w, disturbed) not in self._seen})
+        sized = sized or self.standard
+        return len({w for w in windows if (sized, w, disturbed) not in self._features})
 
     @property
     def standard_pixels(self) -> int:
         """Pixels of one pass."""
         return self.standard.shape[0] * self.standard.shape[1]
 
-    def _passes(self, lens: Lens, window: Window) -> float:
-        return lens.pixels(window) / self.standard_pixels
+    def _passes(self, sized: SizedEncoder, window: Window) -> float:
+        return sized.pixels(window) / self.standard_pixels
 
-    def valid(self, windows: Sequence[Window]) -> NDArray[np.float64]:
+    def valid_shares(self, windows: Sequence[Window]) -> NDArray[np.float64]:
         """Return the share of valid pixels of windows, (n,); no pass is needed.
 
         Large windows are judged on one reduced reading of the image, small ones on their own
@@ -255,14 +264,18 @@ class Eye:
             found.append(slice(first, max(first + 1, round((start + size) / step))))
         return found[0], found[1]
 
-    def see(
-        self, windows: Sequence[Window], lens: Lens | None = None, *, disturbed: bool = False
+    def embed(
+        self,
+        windows: Sequence[Window],
+        sized: SizedEncoder | None = None,
+        *,
+        disturbed: bool = False,
     ) -> NDArray[np.float32]:
         """Return the vectors of windows.
 
         Args:
             windows: n windows; those that were seen before cost nothing.
-            lens: The model at another input size.
+            sized: The model at another input size.
             disturbed: Whether they are perturbed first.
 
         Returns:
@@ -271,32 +284,32 @@ class Eye:
         Raises:
             BudgetError: The passes are not there; nothing was seen.
         """
-        glass = lens or self.standard
-        keys = [(glass, window, disturbed) for window in windows]
-        todo = list(dict.fromkeys(key for key in keys if key not in self._seen))
-        self.pay(sum(self._passes(glass, window) for _, window, _ in todo), len(todo))
+        sized = sized or self.standard
+        keys = [(sized, window, disturbed) for window in windows]
+        todo = list(dict.fromkeys(key for key in keys if key not in self._features))
+        self.pay(sum(self._passes(sized, window) for _, window, _ in todo), len(todo))
         for start in range(0, len(todo), self.batch_size):
             part = [window for _, window, _ in todo[start : start + self.batch_size]]
-            for window, vector in self._vectors(glass, part, disturbed=disturbed):
-                self._seen[glass, window, disturbed] = vector
-        return self.brought(np.stack([self._seen[key] for key in keys]))
+            for window, vector in self._vectors(sized, part, disturbed=disturbed):
+                self._features[sized, window, disturbed] = vector
+        return self.as_inputs(np.stack([self._features[key] for key in keys]))
 
-    def brought(self, x: NDArray[np.floating]) -> NDArray[np.float32]:
+    def as_inputs(self, x: NDArray[np.floating]) -> NDArray[np.float32]:
         """Bring (..., d) vectors of the model to what `inputs` says."""
         return unit(x) if self.inputs == "unit" else np.asarray(x, np.float32)
 
     def tokens(
-        self, window: Window, lens: Lens | None = None, *, disturbed: bool = False
+        self, window: Window, sized: SizedEncoder | None = None, *, disturbed: bool = False
     ) -> NDArray[np.float32]:
         """Return the tokens of one window: (gh, gw, d) float32, as the model gives them.
 
         Raises:
             BudgetError: The passes are not there.
         """
-        glass = lens or self.standard
-        self.pay(self._passes(glass, window), 1)
-        image = self.read(window, glass, disturbed=disturbed)
-        return self.timed(glass.model.tokens, image[None])[0]
+        sized = sized or self.standard
+        self.pay(self._passes(sized, window), 1)
+        image = self.read(window, sized, disturbed=disturbed)
+        return self.timed(sized.model.tokens, image[None])[0]
 
     def pay(self, passes: float, images: int) -> None:
         """Book passes before they are made, and the images that they show.
@@ -309,12 +322,12 @@ class Eye:
         self.work.images += images
 
     def read(
-        self, window: Window, lens: Lens | None = None, *, disturbed: bool = False
+        self, window: Window, sized: SizedEncoder | None = None, *, disturbed: bool = False
     ) -> NDArray[Any]:
         """Read a window no finer than the model can see it: (c, h, w) without holes."""
-        image = fill_invalid(self._raster(window, (lens or self.standard).reading(window)))
+        image = fill_invalid(self._raster(window, (sized or self.standard).read_shape(window)))
         if disturbed:
-            image = perturbed(image, str(tuple(window)), self.seed, self.disturb)
+            image = perturb_window(image, str(tuple(window)), self.seed, self.disturb)
         return image
 
     def _raster(self, window: Window, shape: tuple[int, int] | None) -> Raster:
@@ -328,7 +341,7 @@ class Eye:
         elif shape is not None and window == (0, 0, *info.shape):
             # Of one reading, whichever lens comes first: what is remembered must not change it.
             if self._view is None:
-                size = self.standard.reading(window)
+                size = self.standard.read_shape(window)
                 self._view = self.source.read(window, bands=bands, out_shape=size)
             if not np.less(self._view.valid.shape, shape).any():
                 return resample(self._view, shape)
@@ -343,26 +356,26 @@ class Eye:
         return found
 
     def _vectors(
-        self, lens: Lens, windows: Sequence[Window], *, disturbed: bool
+        self, sized: SizedEncoder, windows: Sequence[Window], *, disturbed: bool
     ) -> Iterator[tuple[Window, NDArray[np.float32]]]:
         """Yield the vectors of windows, images of one shape after the other."""
         shapes: dict[tuple[int, ...], tuple[list[Window], list[NDArray[Any]]]] = {}
         for window in windows:
-            known = self.memory.get(window, lens.shape, disturbed) if self.memory else None
+            known = self.cache.get(window, sized.shape, disturbed) if self.cache else None
             if known is not None:
-                self.work.remembered += self._passes(lens, window)
+                self.work.remembered += self._passes(sized, window)
                 yield window, known
                 continue
-            image = self.read(window, lens, disturbed=disturbed)
+            image = self.read(window, sized, disturbed=disturbed)
             where, images = shapes.setdefault(image.shape, ([], []))
             where.append(window)
             images.append(image)
         for where, images in shapes.values():
-            found = np.asarray(self.timed(lens.model.embed, np.stack(images)), np.float32)
+            found = np.asarray(self.timed(sized.model.embed, np.stack(images)), np.float32)
             for i, window in enumerate(where):
                 vector = found[i]
-                if self.memory is not None:
-                    self.memory.put(window, lens.shape, disturbed, vector)
+                if self.cache is not None:
+                    self.cache.put(window, sized.shape, disturbed, vector)
                 yield window, vector
 
 
@@ -372,7 +385,7 @@ _COLUMNS = ("y", "x", "h", "w", "height", "width", "disturbed")
 
 
 @dataclass
-class Memory:
+class FeatureCache:
     """Vectors of windows of one image under one model.
 
     Attributes:
@@ -384,7 +397,7 @@ class Memory:
     _fresh: bool = False
 
     @classmethod
-    def open(cls, folder: Path, *parts: object) -> Memory:
+    def open(cls, folder: Path, *parts: object) -> FeatureCache:
         """Open the memory of an image and a model.
 
         Args:
@@ -395,13 +408,13 @@ class Memory:
         Raises:
             DataError: The file cannot be read.
         """
-        memory = cls(folder / f"{digest(list(parts))}.parquet")
-        if memory.path.exists():
-            table = read_parquet(memory.path)
+        cache = cls(folder / f"{digest(list(parts))}.parquet")
+        if cache.path.exists():
+            table = read_parquet(cache.path)
             keys = zip(*(table[name].to_pylist() for name in _COLUMNS), strict=True)
             flat = table["vector"].combine_chunks().flatten().to_numpy(zero_copy_only=False)
-            memory._vectors = dict(zip(keys, flat.reshape(len(table), -1), strict=True))
-        return memory
+            cache._vectors = dict(zip(keys, flat.reshape(len(table), -1), strict=True))
+        return cache
 
     def get(
         self,
@@ -443,3 +456,28 @@ class Memory:
         }
         write_parquet(self.path, pa.table({**columns, "vector": vectors}))
         self._fresh = False
+
+
+@contextlib.contextmanager
+def image_features(
+    run: Path, info: SourceInfo, model: Model | None, seed: int
+) -> Generator[FeatureCache | None]:
+    """Open the cache that a run keeps of an image; save what is new, also after an error.
+
+    Args:
+        run: Run directory.
+        info: Of the image.
+        model: A bound model; None for none, and no cache.
+        seed: Of the perturbation.
+    """
+    if model is None:
+        yield None
+        return
+    folder = run / "embeddings" / "looks"
+    cache = FeatureCache.open(
+        folder, KEPT, info.fingerprint, info.nodata, model.spec.to_dict(), seed
+    )
+    try:
+        yield cache
+    finally:
+        cache.save()

@@ -2,7 +2,7 @@
 
 Every function takes arrays of any one shape and returns an array of that shape, finite in every
 limit case. Losses are >= 0 and in any unit. The literal forms of the paper and those that this
-project found to work stand side by side; `foveate.focus.goals` says which goal uses which.
+project found to work stand side by side; `foveate.focus.config` says which goal uses which.
 """
 
 from __future__ import annotations
@@ -236,7 +236,7 @@ def perturb(image: NDArray[Any], draw: np.random.Generator) -> NDArray[Any]:
     return found.astype(image.dtype)
 
 
-def perturbed(
+def perturb_window(
     image: NDArray[Any], name: str, seed: int, function: Perturbation = perturb
 ) -> NDArray[Any]:
     """Perturb an image by what its name and the seed say, whatever else is perturbed.

@@ -15,36 +15,35 @@ from pydantic import BeforeValidator, Field, model_validator
 from foveate.budget import Budget
 from foveate.errors import (
     BudgetError,
-    DataError,
     FoveateError,
     MissingCapabilityError,
     ParameterError,
 )
 from foveate.files import digest, fingerprint, write_parquet
 from foveate.focus import results
-from foveate.focus.ask import ask_allowance, ask_image, of_asking
+from foveate.focus.ask import ask_allowance, ask_image, ask_result
 from foveate.focus.config import (
+    FocusConfig,
     Goal,
     Mode,
     Neighbours,
     Partition,
-    Plan,
-    Rules,
-    Search,
-    announced,
+    SearchConfig,
+    SearchMethod,
+    announcement,
+    check_query,
     find_goal,
-    need_query,
 )
-from foveate.focus.encode import KEPT, Memory, standard_lens
+from foveate.focus.encode import image_features, standard_encoder
 from foveate.focus.look import look_allowance, look_at
 from foveate.focus.prompt_layout import Feed  # noqa: TC001  (pydantic reads it)
-from foveate.focus.question import Asked, pose
-from foveate.focus.results import of_look
+from foveate.focus.question import FocusQuestion, make_question
+from foveate.focus.results import look_result
 from foveate.focus.segment import (
     check_segment_config,
-    of_segmenting,
     segment_allowance,
     segment_image,
+    segment_result,
 )
 from foveate.focus.vlm import Inquiry, check_vlm, check_vlm_config
 from foveate.models.base import parse_name
@@ -56,7 +55,7 @@ from foveate.models.load import FAMILIES, load_model
 from foveate.models.settings import ClassJob, ModelName
 from foveate.pool.find import need_paths
 from foveate.pool.step import opened_pool
-from foveate.pool.store import scenes_table
+from foveate.pool.store import NOTES, save_notes, scenes_table
 from foveate.progress import Meter
 from foveate.run.options import Option, PathText, assignments
 
@@ -65,7 +64,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from foveate.focus.config import Allowance
-    from foveate.focus.results import Outcome
+    from foveate.focus.results import LookResult
     from foveate.models.base import ModelHandle
     from foveate.models.capabilities import Model
     from foveate.models.heads.prompts import Labels
@@ -93,14 +92,14 @@ class Task(NamedTuple):
 
     state: Any
     allowance: Callable[[Scene], Allowance]
-    process: Callable[[Scene], Outcome]
+    process: Callable[[Scene], LookResult]
     tiling: str = ""
 
 
 class _Ready(NamedTuple):
     """What `FocusJob.check` opens: the configuration, what the task needs, model and images."""
 
-    config: Plan
+    config: FocusConfig
     inputs: Any
     handle: ModelHandle
     pool: Pool
@@ -140,7 +139,7 @@ class FocusJob(ClassJob):
     """First cells along the longer side of an image."""
     partition: Annotated[Partition, Option("Method")] = "uniform"
     """First cells: uniform, or significance (finer where features differ)."""
-    search: Annotated[Search, Option("Method")] = "top"
+    search: Annotated[SearchMethod, Option("Method")] = "top"
     """top, prefix, greedy or importance (sampled)."""
     robust: Annotated[bool | None, Option("Method", default="where it is cheap")] = None
     """Measure the robustness of regions to a small perturbation."""
@@ -179,30 +178,30 @@ class FocusJob(ClassJob):
             ParameterError: No such form or weight, or a query for a goal that asks for nothing.
         """
         goal = find_goal(self.goal)
-        need_query(goal, self.query)
+        check_query(goal, self.query)
         prefix = "weights."
         weights = {k.removeprefix(prefix): v for k, v in self.forms.items() if k.startswith(prefix)}
         forms = {k: v for k, v in self.forms.items() if not k.startswith(prefix)}
         return goal.with_options(weights=weights, **forms)
 
-    def config(self) -> Plan:
+    def config(self) -> FocusConfig:
         """Return how images are processed.
 
         Raises:
             FoveateError: A goal, form, budget or size that cannot be.
         """
-        rules = Rules(
-            regions=self.regions, area=_share(self.area), search=self.search,
-            near=self.neighbours, epsilon=self.epsilon, one_sided=self.one_sided,
+        search = SearchConfig(
+            regions=self.regions, area=_share(self.area), method=self.search,
+            neighbours=self.neighbours, epsilon=self.epsilon, one_sided=self.one_sided,
             branch=self.branch, depth=self.depth, persist=self.persist, seed=self.seed,
         )  # fmt: skip
-        return Plan(
-            self.goal_with_options(), mode=self.mode, rules=rules, passes=self.passes,
+        return FocusConfig(
+            self.goal_with_options(), mode=self.mode, search=search, passes=self.passes,
             cells=self.cells, partition=self.partition, crop=self.crop, robust=self.robust,
             min_valid=self.min_valid, batch_size=self.batch_size,
         )  # fmt: skip
 
-    def inputs(self, config: Plan) -> Any:
+    def inputs(self, config: FocusConfig) -> Any:
         """Return what the task needs besides the model; refuse what it cannot do."""
         raise NotImplementedError
 
@@ -216,7 +215,7 @@ class FocusJob(ClassJob):
         config = self.config()
         inputs, handle = self.inputs(config), self.handle()
         pool = opened_pool(self, split=(1, 1))
-        _check_file_names(pool)
+        results.check_file_names([scene.scene_id for scene in pool.scenes])
         return _Ready(config, inputs, handle, pool)
 
     def steps(self, run: Run, ready: Any, progress: ProgressFn | None) -> dict[str, Any]:
@@ -225,10 +224,11 @@ class FocusJob(ClassJob):
         model = bind(ready.handle, pool, run=run)
         task = self.bound_task(ready, model, run)
         files = [[s.scene_id, s.source.info.fingerprint, s.source.info.nodata] for s in pool.scenes]
-        run.do("scenes", digest([VERSION, files]), lambda: _save_scenes(run.path, pool))
+        notes = [note.to_dict() for note in pool.notes]
+        run.do("scenes", digest([VERSION, files, notes]), lambda: _save_scenes(run.path, pool))
         options = self.model_dump(mode="json", exclude=_NOT_OF_THE_RESULT)
-        asked = digest([VERSION, options, task.state])
-        keys = {scene.scene_id: _key(asked, scene, model) for scene in pool.scenes}
+        depends = digest([VERSION, options, task.state])
+        keys = {scene.scene_id: _key(depends, scene, model) for scene in pool.scenes}
         _announce(task, [s for s in pool.scenes if not run.done(_step(s), keys[s.scene_id])])
         with Meter(progress, f"looking with {model.spec.name}", len(pool.scenes)) as meter:
             for scene in pool.scenes:
@@ -262,7 +262,7 @@ class LookJob(FocusJob):
 
     task = "look"
 
-    def inputs(self, config: Plan) -> tuple[Labels | None, tuple[str, ...], Probe | None]:  # noqa: ARG002
+    def inputs(self, config: FocusConfig) -> tuple[Labels | None, tuple[str, ...], Probe | None]:  # noqa: ARG002
         """Return labels, templates and probe."""
         labels = self.known_labels(needed=False)
         if labels is not None and len(labels) == 1 and not self.query.strip():
@@ -278,22 +278,24 @@ class LookJob(FocusJob):
         """Return the task of a model that embeds."""
         config, (labels, templates, probe) = ready.config, ready.inputs
         need(model, "embed", "foveate focus look")
-        asked = pose(model, labels=labels, head=probe, query=self.query, templates=templates)
+        question = make_question(
+            model, labels=labels, head=probe, query=self.query, templates=templates
+        )
 
-        def process(scene: Scene) -> Outcome:
-            with _memory(run.path, scene, model, self.seed) as memory:
+        def process(scene: Scene) -> LookResult:
+            with image_features(run.path, scene.source.info, model, self.seed) as cache:
                 found = look_at(
-                    scene.source, model, asked, config, scene=scene.scene_id, memory=memory
+                    scene.source, model, question, config, scene=scene.scene_id, cache=cache
                 )
-            return of_look(found, scene.scene_id, scene.source.info)
+            return look_result(found, scene.scene_id, scene.source.info)
 
         files = (self.labels if isinstance(self.labels, str) else None, self.probe)
-        side = config.crop_side(standard_lens(model).shape)
+        side = config.crop_side(standard_encoder(model).shape)
         return Task(
             [*(fingerprint(file) for file in files if file is not None), list(templates)],
             lambda scene: look_allowance(scene.source.info.shape, model, config),
             process,
-            f"foveate {'embed' if asked.head is None else 'classify'} --tile {side}",
+            f"foveate {'embed' if question.head is None else 'classify'} --tile {side}",
         )
 
 
@@ -358,7 +360,7 @@ class AskJob(FocusJob):
             scale=tuple(self.scale) or None, device=self.device,
         )  # fmt: skip
 
-    def inputs(self, config: Plan) -> tuple[Inquiry, ModelHandle | None]:
+    def inputs(self, config: FocusConfig) -> tuple[Inquiry, ModelHandle | None]:
         """Return what is asked, and the selector."""
         _need_family(self, "answers", "hf:Qwen/Qwen2-VL-2B-Instruct", "ask_image(...)")
         inquiry, handle = self.inquiry(), self.selector_handle()
@@ -370,20 +372,20 @@ class AskJob(FocusJob):
         config, (inquiry, handle) = ready.config, ready.inputs
         check_vlm(model, handle is not None)
         selector: Any = None
-        asked = Asked()
+        question = FocusQuestion()
         if handle is not None:
             selector = need(
                 bind(handle, ready.pool, run=run), "embed", "the selector of foveate focus ask"
             )
-            asked = pose(selector, query=inquiry.query, templates=self.templates)
+            question = make_question(selector, query=inquiry.query, templates=self.templates)
 
-        def process(scene: Scene) -> Outcome:
-            with _memory(run.path, scene, selector, self.seed) as memory:
+        def process(scene: Scene) -> LookResult:
+            with image_features(run.path, scene.source.info, selector, self.seed) as cache:
                 done = ask_image(
-                    scene.source, model, inquiry, config, selector=selector, asked=asked,
-                    scene=scene.scene_id, memory=memory,
+                    scene.source, model, inquiry, config, selector=selector, question=question,
+                    scene=scene.scene_id, cache=cache,
                 )  # fmt: skip
-            return of_asking(done, scene.scene_id, scene.source.info)
+            return ask_result(done, scene.scene_id, scene.source.info)
 
         return Task(
             None if selector is None else selector.spec.to_dict(),
@@ -405,7 +407,7 @@ class SegmentJob(FocusJob):
     mode: Annotated[Mode, Option("Method")] = "feature"
     """feature: one overview chooses; zoom: each cell is encoded."""
 
-    def inputs(self, config: Plan) -> None:
+    def inputs(self, config: FocusConfig) -> None:
         """Refuse what a model that segments cannot do."""
         _need_family(self, "masks", "hf:facebook/sam-vit-base", "segment_image(...)")
         check_segment_config(config)
@@ -415,9 +417,9 @@ class SegmentJob(FocusJob):
         config = ready.config
         need(model, "masks", "foveate focus segment")
 
-        def process(scene: Scene) -> Outcome:
+        def process(scene: Scene) -> LookResult:
             done = segment_image(scene.source, model, config, scene=scene.scene_id)
-            return of_segmenting(done, scene.scene_id, scene.source.info)
+            return segment_result(done, scene.scene_id, scene.source.info)
 
         return Task(
             None,
@@ -456,50 +458,20 @@ def _need_family(job: FocusJob, capability: str, example: str, function: str) ->
         )
 
 
-def _check_file_names(pool: Pool) -> None:
-    seen: dict[str, str] = {}
-    for scene in pool.scenes:
-        name = results.file_name(scene.scene_id).casefold()  # some file systems ignore case
-        if name in seen:
-            raise DataError(
-                f"the images {seen[name]!r} and {scene.scene_id!r} would share the file {name!r}",
-                "Names of images differ by more than case.",
-                "Rename one of them.",
-            )
-        seen[name] = scene.scene_id
-
-
 def _step(scene: Scene) -> str:
     return f"look {scene.scene_id}"
 
 
-def _key(asked: str, scene: Scene, model: Model) -> str:
+def _key(depends: str, scene: Scene, model: Model) -> str:
     info = scene.source.info
-    return digest([asked, info.fingerprint, info.nodata, model.spec.to_dict()])
+    return digest([depends, info.fingerprint, info.nodata, model.spec.to_dict()])
 
 
 def _announce(task: Task, scenes: Sequence[Scene]) -> None:
     """Log what the images that are to come may cost, and what tiling would."""
     if scenes:
-        may = {scene.scene_id: task.allowance(scene) for scene in scenes}
-        logger.info("%s", announced(may, task.tiling))
-
-
-@contextlib.contextmanager
-def _memory(path: Path, scene: Scene, model: Model | None, seed: int) -> Generator[Memory | None]:
-    """Open the features of an image that the run keeps; save new ones, also after an error."""
-    if model is None:
-        yield None
-        return
-    info = scene.source.info
-    memory = Memory.open(
-        path / "embeddings" / "looks", KEPT, info.fingerprint, info.nodata, model.spec.to_dict(),
-        seed,
-    )  # fmt: skip
-    try:
-        yield memory
-    finally:
-        memory.save()
+        allowances = {scene.scene_id: task.allowance(scene) for scene in scenes}
+        logger.info("%s", announcement(allowances, task.tiling))
 
 
 @contextlib.contextmanager
@@ -515,4 +487,5 @@ def _named(scene: str, *, many: bool) -> Generator[None]:
 
 def _save_scenes(path: Path, pool: Pool) -> list[str]:
     write_parquet(path / _SCENES, scenes_table(pool))
-    return [_SCENES]
+    save_notes(path, pool)
+    return [_SCENES, NOTES]

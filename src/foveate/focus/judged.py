@@ -12,16 +12,16 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from foveate.errors import BudgetError
-from foveate.focus.partition import cell_count, parts, uniform, windows_of
-from foveate.focus.strategies import LEAF, Seen, measured, nothing_valid, own_points
+from foveate.focus.partition import LEAF, cell_count, parts, uniform, windows_of
+from foveate.focus.strategies import CellFeatures, cell_points, no_valid_cells, valid_cells
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
     from numpy.typing import NDArray
 
-    from foveate.focus.config import Allowance, Goal, Plan
-    from foveate.focus.encode import Eye
+    from foveate.focus.config import Allowance, FocusConfig, Goal
+    from foveate.focus.encode import CropEncoder
     from foveate.grid import Tiles, Window
 
     Judge = Callable[[Sequence[Window]], NDArray[np.floating]]
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 UNMEASURED = "Representativeness and robustness were not measured: they compare features."
 
 
-class CropField:
+class CropLossStrategy:
     """Every cell is shown to the model: crops at native resolution, larger cells whole and shrunk.
 
     Args:
@@ -63,18 +63,20 @@ class CropField:
         """Return how many images the cells are."""
         return len(tiles)
 
-    def look(self, tiles: Tiles) -> Seen:
+    def encode(self, tiles: Tiles) -> CellFeatures:
         """Judge the cells."""
         windows = windows_of(tiles)
         scale = np.where(self.can_refine(tiles), tiles.level, -1)
-        return _seen(self._judge(windows), windows, scale)
+        return _loss_features(self._judge(windows), windows, scale)
 
-    def points(self, tiles: Tiles, seen: Seen) -> tuple[NDArray[np.floating], NDArray[np.float64]]:
+    def points(
+        self, tiles: Tiles, features: CellFeatures
+    ) -> tuple[NDArray[np.floating], NDArray[np.float64]]:
         """Return the losses."""
-        return own_points(tiles, seen)
+        return cell_points(tiles, features)
 
 
-class KnownField:
+class KnownLossStrategy:
     """Every cell was judged on one overview already: looking at it costs nothing.
 
     Args:
@@ -107,18 +109,20 @@ class KnownField:
         """None: the overview was shown."""
         return 0
 
-    def look(self, tiles: Tiles) -> Seen:
+    def encode(self, tiles: Tiles) -> CellFeatures:
         """Look the cells up."""
         windows = windows_of(tiles)
         found = np.array([self._losses[window] for window in windows])
-        return _seen(found, windows, np.zeros(len(tiles), np.int64))
+        return _loss_features(found, windows, np.zeros(len(tiles), np.int64))
 
-    def points(self, tiles: Tiles, seen: Seen) -> tuple[NDArray[np.floating], NDArray[np.float64]]:
+    def points(
+        self, tiles: Tiles, features: CellFeatures
+    ) -> tuple[NDArray[np.floating], NDArray[np.float64]]:
         """Return the losses."""
-        return own_points(tiles, seen)
+        return cell_points(tiles, features)
 
 
-def by_losses(goal: Goal) -> Goal:
+def loss_goal(goal: Goal) -> Goal:
     """Return a goal for cells of which there are losses and no features."""
     weights = replace(goal.weights, representativeness=0.0, robustness=0.0)
     return replace(
@@ -126,33 +130,40 @@ def by_losses(goal: Goal) -> Goal:
     )
 
 
-def first_cells(eye: Eye, plan: Plan, scene: str, crop: int | None) -> Tiles:
+def first_cells(encoder: CropEncoder, config: FocusConfig, scene: str, crop: int | None) -> Tiles:
     """Return the first partition, without cells of nodata.
 
     Args:
-        eye: Knows the image and its valid pixels.
-        plan: Says how many cells.
+        encoder: Knows the image and its valid pixels.
+        config: Says how many cells.
         scene: Name of the image.
         crop: Side of a crop that no cell has to be smaller than, pixels; None for any size.
 
     Raises:
         DataError: There is no cell with enough valid pixels.
     """
-    shape = eye.source.info.shape
-    tiles = measured(uniform(shape, cell_count(shape, plan.cells, crop), scene), eye)
+    shape = encoder.source.info.shape
+    tiles = valid_cells(uniform(shape, cell_count(shape, config.cells, crop), scene), encoder)
     if not len(tiles):
-        raise nothing_valid(eye, scene)
+        raise no_valid_cells(encoder, scene)
     return tiles
 
 
-def set_aside(
-    eye: Eye, may: Allowance, reserve: float, *, first: float, start: str, end: str, hint: str
+def reserve_passes(
+    encoder: CropEncoder,
+    allowance: Allowance,
+    reserve: float,
+    *,
+    first: float,
+    start: str,
+    end: str,
+    hint: str,
 ) -> None:
     """Open the ledger of a search, without the passes that are kept for the end.
 
     Args:
-        eye: Whose ledger it is.
-        may: All that there are.
+        encoder: Whose ledger it is.
+        allowance: All that there are.
         reserve: Passes that are kept for the end.
         first: Passes without which there is no search.
         start: What takes those, for the message.
@@ -162,25 +173,25 @@ def set_aside(
     Raises:
         BudgetError: There are fewer.
     """
-    if may.passes < first + reserve:
+    if allowance.passes < first + reserve:
         raise BudgetError(
-            f"a budget of {may.passes:g} passes",
+            f"a budget of {allowance.passes:g} passes",
             f"{start} takes {first:.4g}, {end} up to {reserve:.4g}.",
             f"Type --passes {np.ceil(first + reserve):.0f}{hint}.",
         )
-    eye.ledger = may.ledger()
-    if "passes" in eye.ledger.limits:
-        eye.ledger.limits["passes"] -= reserve
+    encoder.ledger = allowance.ledger()
+    if "passes" in encoder.ledger.limits:
+        encoder.ledger.limits["passes"] -= reserve
 
 
-def release(eye: Eye, may: Allowance) -> None:
-    """Let what `set_aside` has kept be spent; the images of the end are few."""
-    eye.ledger.limits.pop("crops", None)
-    if "passes" in eye.ledger.limits:
-        eye.ledger.limits["passes"] = may.passes
+def release_reserve(encoder: CropEncoder, allowance: Allowance) -> None:
+    """Let what `reserve_passes` has kept be spent; the images of the end are few."""
+    encoder.ledger.limits.pop("crops", None)
+    if "passes" in encoder.ledger.limits:
+        encoder.ledger.limits["passes"] = allowance.passes
 
 
-def fewer(cells: int, regions: int) -> str:
+def hint_fewer(cells: int, regions: int) -> str:
     """Return the end of a hint: fewer cells and regions, as far as there can be fewer."""
     named = {"cells": cells, "regions": regions}
     less = " ".join(f"--{name} {number // 2}" for name, number in named.items() if number > 1)
@@ -188,9 +199,9 @@ def fewer(cells: int, regions: int) -> str:
     return f", or fewer {words}: {less}" if less else ""
 
 
-def _seen(
+def _loss_features(
     losses: NDArray[np.floating], windows: Sequence[Window], scale: NDArray[np.integer]
-) -> Seen:
+) -> CellFeatures:
     """Return losses in the form of features: the loss, and 1 (`foveate.focus.losses.given`)."""
     x = np.stack([losses, np.ones(len(losses))], axis=1).astype(np.float32)
-    return Seen(x, tuple(windows), np.asarray(scale, np.int64))
+    return CellFeatures(x, tuple(windows), np.asarray(scale, np.int64))

@@ -13,36 +13,42 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from foveate.budget import Budget
 from foveate.errors import BudgetError, DataError, ParameterError
 from foveate.focus.config import (
     Allowance,
+    FocusConfig,
     Goal,
     Mode,
-    Plan,
-    Rules,
-    allow,
+    SearchConfig,
+    budget_limits,
+    check_loss,
+    check_query,
     find_goal,
-    need_loss,
-    need_query,
-    tiles_of,
+    make_allowance,
+    tile_count,
 )
-from foveate.focus.encode import Eye, standard_lens
-from foveate.focus.partition import areas, cell_count, significant, uniform
-from foveate.focus.question import Said, answers, of_vector, pose, predicted_labels, surest
+from foveate.focus.encode import CropEncoder, standard_encoder
+from foveate.focus.partition import areas, cell_count, check_image_size, significant, uniform
+from foveate.focus.question import (
+    Prediction,
+    answers,
+    make_question,
+    predict_surest,
+    predict_vector,
+    predicted_labels,
+)
 from foveate.focus.refine import Refinement
 from foveate.focus.strategies import (
     SMALL,
-    FeatureField,
-    WindowField,
-    ZoomField,
+    FeatureStrategy,
+    WindowStrategy,
+    ZoomStrategy,
     check_sizes,
     check_tokens,
-    fewer_cells,
-    measured,
-    need_room,
-    nothing_valid,
+    hint_fewer_cells,
+    no_valid_cells,
     second_view,
+    valid_cells,
 )
 from foveate.grid import Grid, Tiles, Window
 from foveate.models.binding import bind
@@ -59,17 +65,14 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from foveate.focus.config import Answer
-    from foveate.focus.encode import Memory, Work
-    from foveate.focus.question import Asked
-    from foveate.focus.refine import Found
-    from foveate.focus.strategies import Field
+    from foveate.focus.encode import FeatureCache, Work
+    from foveate.focus.question import FocusQuestion
+    from foveate.focus.refine import SearchResult
+    from foveate.focus.strategies import Strategy
     from foveate.models.base import ModelHandle
     from foveate.models.capabilities import Model
     from foveate.models.heads.base import Head
     from foveate.models.heads.prompts import LabelsGiven
-
-
-_UNITS = ("regions", "tiles", "passes", "area")
 
 
 def look(
@@ -84,8 +87,8 @@ def look(
     mode: Mode = "zoom",
     budget: Mapping[str, float | str | None] | None = None,
     templates: str | Path | Sequence[str] = "rs",
-    rules: Rules | None = None,
-    **plan: Any,
+    search: SearchConfig | None = None,
+    **config: Any,
 ) -> Look:
     """Choose the regions of one image that a frozen model should be shown, and ask it.
 
@@ -103,8 +106,9 @@ def look(
             another word for regions. Without passes it has a third of those that tiling takes,
             24 at least; 0 passes stand for no limit.
         templates: Sentences around labels and query.
-        rules: How the search goes; its regions and area are those of the budget, if it has any.
-        plan: Anything else of `Plan`: cells, crop, partition, robust, min_valid, batch_size.
+        search: How the search goes; its regions and area are those of the budget, if it has any.
+        config: Anything else of `FocusConfig`: cells, crop, partition, robust, min_valid,
+            batch_size.
 
     Returns:
         Regions, scores and answers: ``look.prediction``, ``look.windows``, ``look.selection``.
@@ -123,53 +127,22 @@ def look(
         if query:
             raise ParameterError("a query and a target", "One class is looked for.")
         wanted = _supervised(wanted)
-    asked = pose(bound, labels=labels, head=head, query=query, templates=templates, target=target)
-    limits, passes = _limits(budget)
-    searched = replace(rules or Rules(), **limits)
+    question = make_question(
+        bound, labels=labels, head=head, query=query, templates=templates, target=target
+    )
+    limits, passes = budget_limits(budget)
+    searched = replace(search or SearchConfig(), **limits)
     scene = pool.scenes[0]
     return look_at(
-        scene.source, bound, asked,
-        Plan(wanted, mode=mode, rules=searched, passes=passes, **plan), scene=scene.scene_id,
+        scene.source, bound, question,
+        FocusConfig(wanted, mode=mode, search=searched, passes=passes, **config),
+        scene=scene.scene_id,
     )  # fmt: skip
 
 
 def _supervised(goal: Goal) -> Goal:
     """Return the goal with the loss of the true class."""
     return replace(goal, losses={"label": 1.0}, bare={"label": 1.0})
-
-
-def _limits(budget: Mapping[str, float | str | None] | None) -> tuple[dict[str, Any], float | None]:
-    """Read a budget: what the rules get of it, and the passes.
-
-    Raises:
-        BudgetError: A unit that a look does not have, or a share where there is no total.
-    """
-    found: dict[str, Any] = {}
-    passes: float | None = None
-    given = {unit: amount for unit, amount in (budget or {}).items() if amount is not None}
-    if given.get("passes") == 0:
-        del given["passes"]
-        passes = 0.0
-    for unit, amount in Budget.parse(given).limits.items() if given else ():
-        if unit not in _UNITS:
-            raise BudgetError(
-                f"a budget in {unit!r}", f"Allowed: {', '.join(_UNITS)}.", "{'passes': 24}"
-            )
-        if amount.share != (unit == "area"):
-            raise BudgetError(
-                f"a budget of {amount} {unit}",
-                "The area is a share of the image, the others are numbers.",
-                "{'regions': 8, 'passes': 24, 'area': '10%'}",
-            )
-        if unit == "passes":
-            passes = amount.value
-        elif unit == "area":
-            found["area"] = amount.value
-        elif amount.value != int(amount.value):
-            raise BudgetError(f"{amount.value:g} {unit}", "Regions are whole.")
-        else:
-            found["regions"] = int(amount.value)
-    return found, passes
 
 
 def _pool(image: str | Path | Source | np.ndarray[Any, Any]) -> Pool:
@@ -204,8 +177,8 @@ class Look:
         goal: What for.
         mode: How it paid.
         removal: What it means that a region is taken away.
-        found: The frontier with its scores, the regions, and how the search ended.
-        said: "full" (the overview), "tile" (the surest single cell), and the answers of
+        result: The frontier with its scores, the regions, and how the search ended.
+        predictions: "full" (the overview), "tile" (the surest single cell), and the answers of
             `foveate.focus.question.answers`; empty without classes.
         query: Text that was asked for, or "".
         labels: Most likely class of each cell and its probability, two lists of n; None without
@@ -221,8 +194,8 @@ class Look:
     goal: Goal
     mode: Mode
     removal: str
-    found: Found
-    said: Mapping[str, Said]
+    result: SearchResult
+    predictions: Mapping[str, Prediction]
     query: str
     labels: tuple[list[str], list[float]] | None
     fit: NDArray[np.float64] | None
@@ -234,16 +207,16 @@ class Look:
     @property
     def prediction(self) -> str | None:
         """The class by the goal's kind of answer; None without classes."""
-        return self.said[self.goal.answer].label if self.said else None
+        return self.predictions[self.goal.answer].label if self.predictions else None
 
     @property
     def prediction_full(self) -> str | None:
         """The class by the whole image squeezed into the model's input."""
-        return self.said["full"].label if self.said else None
+        return self.predictions["full"].label if self.predictions else None
 
     @property
     def passes(self) -> float:
-        """Passes of the model; see `foveate.focus.eye`."""
+        """Passes of the model; see `foveate.focus.encode`."""
         return self.work.passes
 
     @property
@@ -263,7 +236,7 @@ class Look:
         """
         if self.fit is None or self.full_fit is None:
             return None
-        state = self.found.state
+        state = self.result.state
         rows = state.chosen.rows
         if self.labels is not None:
             names = {same_name(self.labels[0][row]) for row in rows.tolist()}
@@ -280,17 +253,17 @@ class Look:
     @property
     def epsilon(self) -> float:
         """Relative difference of the loss of the regions from the image's, with its sign."""
-        return self.found.state.chosen.epsilon
+        return self.result.state.chosen.epsilon
 
     @property
     def windows(self) -> tuple[Window, ...]:
         """What was shown of each chosen region, the most important first."""
-        return self.found.windows
+        return self.result.windows
 
     @property
     def selection(self) -> Selection:
         """The chosen cells among all cells of the frontier."""
-        state = self.found.state
+        state = self.result.state
         rows = state.chosen.rows
         return Selection(
             rows=rows,
@@ -303,28 +276,28 @@ class Look:
                 "pixels": float(state.scorer.sizes[rows].sum()),
                 "passes": self.passes,
             },
-            meta={"goal": self.goal.name, "mode": self.mode, "stop": self.found.stop},
+            meta={"goal": self.goal.name, "mode": self.mode, "stop": self.result.stop},
         )
 
 
 def look_at(
     source: Source,
     model: Model,
-    asked: Asked,
-    plan: Plan,
+    question: FocusQuestion,
+    config: FocusConfig,
     *,
     scene: str = "image",
-    memory: Memory | None = None,
+    cache: FeatureCache | None = None,
 ) -> Look:
     """Look at one image with a model that embeds.
 
     Args:
         source: The image, of any size: it is read by windows.
         model: A bound model.
-        asked: Classes and query.
-        plan: How to look.
+        question: Classes and query.
+        config: How to look.
         scene: Name of the image, for ids.
-        memory: Vectors of earlier looks.
+        cache: Vectors of earlier looks.
 
     Returns:
         The regions, their scores, and the answers.
@@ -336,147 +309,159 @@ def look_at(
         DataError: The image is too small to choose from, or holds no valid pixel.
     """
     need(model, "embed", "foveate focus")
-    may = look_allowance(source.info.shape, model, plan)
-    eye = Eye(
-        source, model, may.ledger(), min_valid=plan.min_valid, batch_size=plan.batch_size,
-        seed=plan.rules.seed, disturb=plan.disturb, memory=memory, inputs=asked.inputs,
+    allowance = look_allowance(source.info.shape, model, config)
+    encoder = CropEncoder(
+        source, model, allowance.ledger(), min_valid=config.min_valid, batch_size=config.batch_size,
+        seed=config.search.seed, disturb=config.disturb, cache=cache, inputs=question.inputs,
     )  # fmt: skip
-    _check(eye, plan, asked)
-    goal, robust, notes = _weighed(plan)
-    overview, tokens = _overview(eye, plan)
-    tiles = measured(_first(source.info.shape, tokens, plan, eye, scene), eye)
+    _check(encoder, config, question)
+    goal, robust, notes = _weighted_goal(config)
+    overview, tokens = _overview(encoder, config)
+    tiles = valid_cells(_first(source.info.shape, tokens, config, encoder, scene), encoder)
     if not len(tiles):
-        raise nothing_valid(eye)
-    mode = _field(eye, plan, tokens, goal, robust=robust)
-    _afford(eye, mode, tiles, plan)
-    search = Refinement(mode, eye, goal, plan.rules, asked.head, asked.target, asked.text)
-    found = search.run(tiles)
+        raise no_valid_cells(encoder)
+    mode = _strategy(encoder, config, tokens, goal, robust=robust)
+    _afford(encoder, mode, tiles, config)
+    refinement = Refinement(
+        mode, encoder, goal, config.search, question.head, question.target, question.text
+    )
+    found = refinement.run(tiles)
     state = found.state
-    said: dict[str, Said] = {}
+    predictions: dict[str, Prediction] = {}
     labels = None
-    if asked.head is not None:
+    if question.head is not None:
         area, chosen = areas(state.tiles), state.chosen
-        kinds: dict[Answer, Said] = answers(
-            asked.head, state.seen.x, area, chosen.rows, chosen.weight
+        kinds: dict[Answer, Prediction] = answers(
+            question.head, state.features.x, area, chosen.rows, chosen.weight
         )
-        said = {
-            "full": of_vector(asked.head, overview),
-            "tile": surest(asked.head, state.seen.x, np.arange(len(area))),
+        predictions = {
+            "full": predict_vector(question.head, overview),
+            "tile": predict_surest(question.head, state.features.x, np.arange(len(area))),
             **kinds,
         }
-        labels = predicted_labels(asked.head, state.seen.x)
+        labels = predicted_labels(question.head, state.features.x)
     return Look(
-        goal, plan.mode, mode.removal, found, said, asked.query, labels,
-        asked.fit(state.seen.x), asked.full_fit(overview), eye.work, may, tuple(notes),
+        goal, config.mode, mode.removal, found, predictions, question.query, labels,
+        question.fit(state.features.x), question.full_fit(overview), encoder.work, allowance,
+        tuple(notes),
     )  # fmt: skip
 
 
-def _check(eye: Eye, plan: Plan, asked: Asked) -> None:
+def _check(encoder: CropEncoder, config: FocusConfig, question: FocusQuestion) -> None:
     """Refuse what cannot work before any pass is made."""
-    shape = eye.source.info.shape
-    if plan.mode == "feature" or plan.partition == "significance":
-        compared = asked.head is not None or asked.text is not None
-        check_tokens(eye.model, classes=compared and plan.mode == "feature")
-    if plan.mode == "window":
-        check_sizes(eye)
-    if plan.mode == "zoom":
-        need_room(shape, plan.crop_side(eye.standard.shape))
-    if not eye.valid([Window(0, 0, *shape)])[0]:
-        raise nothing_valid(eye)
-    need_query(plan.goal, asked.query)
-    need_loss(plan.goal, classes=asked.head is not None)
+    shape = encoder.source.info.shape
+    if config.mode == "feature" or config.partition == "significance":
+        compared = question.head is not None or question.text is not None
+        check_tokens(encoder.model, classes=compared and config.mode == "feature")
+    if config.mode == "window":
+        check_sizes(encoder)
+    if config.mode == "zoom":
+        check_image_size(shape, config.crop_side(encoder.standard.shape))
+    if not encoder.valid_shares([Window(0, 0, *shape)])[0]:
+        raise no_valid_cells(encoder)
+    check_query(config.goal, question.query)
+    check_loss(config.goal, classes=question.head is not None)
 
 
-def _weighed(plan: Plan) -> tuple[Goal, bool, list[str]]:
+def _weighted_goal(config: FocusConfig) -> tuple[Goal, bool, list[str]]:
     """Return the goal with the weight of the robustness that is really measured."""
-    goal, notes = plan.goal, []
+    goal, notes = config.goal, []
     wanted = goal.weights.robustness > 0
-    cheap = plan.mode != "zoom" or goal.name == "paper"  # all four scores, whatever they cost
-    robust = wanted and (cheap if plan.robust is None else plan.robust)
+    cheap = config.mode != "zoom" or goal.name == "paper"  # all four scores, whatever they cost
+    robust = wanted and (cheap if config.robust is None else config.robust)
     if wanted and not robust:
         goal = replace(goal, weights=replace(goal.weights, robustness=0.0))
-        more = "takes another view" if plan.mode == "feature" else "doubles the passes"
+        more = "takes another view" if config.mode == "feature" else "doubles the passes"
         notes.append(f"The robustness was not measured: that {more}.")
     return goal, robust, notes
 
 
-def _overview(eye: Eye, plan: Plan) -> tuple[NDArray[np.float32], NDArray[np.float32] | None]:
+def _overview(
+    encoder: CropEncoder, config: FocusConfig
+) -> tuple[NDArray[np.float32], NDArray[np.float32] | None]:
     """Look at the whole image: its vector, and its tokens where they are needed."""
-    whole = Window(0, 0, *eye.source.info.shape)
-    if plan.mode != "feature" and plan.partition == "uniform":
-        return eye.see([whole])[0], None
-    tokens = eye.tokens(whole)
-    model: Any = eye.model
-    if model.token_spec.pooled or plan.mode == "feature":
-        return eye.brought(tokens.mean(axis=(0, 1))), tokens
+    whole = Window(0, 0, *encoder.source.info.shape)
+    if config.mode != "feature" and config.partition == "uniform":
+        return encoder.embed([whole])[0], None
+    tokens = encoder.tokens(whole)
+    model: Any = encoder.model
+    if model.token_spec.pooled or config.mode == "feature":
+        return encoder.as_inputs(tokens.mean(axis=(0, 1))), tokens
     # The embedding is another function of the image: only "significance" asks for both.
-    return eye.see([whole])[0], tokens
+    return encoder.embed([whole])[0], tokens
 
 
 def _first(
     shape: tuple[int, int],
     tokens: NDArray[np.float32] | None,
-    plan: Plan,
-    eye: Eye,
+    config: FocusConfig,
+    encoder: CropEncoder,
     scene: str,
 ) -> Tiles:
     """Return the first partition."""
-    crop = plan.crop_side(eye.standard.shape) if plan.mode == "zoom" else None
-    count = cell_count(shape, plan.cells, crop)
-    if plan.partition == "significance" and tokens is not None:
+    crop = config.crop_side(encoder.standard.shape) if config.mode == "zoom" else None
+    count = cell_count(shape, config.cells, crop)
+    if config.partition == "significance" and tokens is not None:
         return significant(shape, tokens, count, scene, least=1 if crop is None else crop // 2)
     return uniform(shape, count, scene)
 
 
-def look_allowance(shape: tuple[int, int], model: Model, plan: Plan) -> Allowance:
+def look_allowance(shape: tuple[int, int], model: Model, config: FocusConfig) -> Allowance:
     """Return what a look at an image of ``(height, width)`` pixels may cost.
 
     Args:
         shape: Of the image.
         model: A bound model.
-        plan: How to look; without passes the look has a third of those that tiling takes, 24 at
+        config: How to look; without passes the look has a third of those that tiling takes, 24 at
             least, and no less than the overview and the first cells need.
     """
-    lens, (height, width) = standard_lens(model), shape
-    side = plan.crop_side(lens.shape)
-    tiling = tiles_of(shape, side) * lens.passes(Window(0, 0, min(side, height), min(side, width)))
-    whole = lens.passes(Window(0, 0, side, side))
-    views = 1 + _weighed(plan)[1]
-    if plan.mode == "feature":
-        able = not lens.fixed or isinstance(model, TakesSizes)
+    sized, (height, width) = standard_encoder(model), shape
+    side = config.crop_side(sized.shape)
+    tiling = tile_count(shape, side) * sized.passes(
+        Window(0, 0, min(side, height), min(side, width))
+    )
+    whole = sized.passes(Window(0, 0, side, side))
+    views = 1 + _weighted_goal(config)[1]
+    if config.mode == "feature":
+        able = not sized.fixed or isinstance(model, TakesSizes)
         second = (views - 1) * (1 / SMALL**2 if able else 1.0)
-        return allow(plan.passes, tiling, crop=whole, first=1 + second, most=1 + second)
-    if plan.mode == "window":
-        whole, glance = 1 / plan.cells**2, 0.0
+        return make_allowance(config.passes, tiling, crop=whole, first=1 + second, most=1 + second)
+    if config.mode == "window":
+        whole, glance = 1 / config.cells**2, 0.0
     else:
-        squeezed = plan.goal.coarse == "whole"
-        glance = (0.25 if not lens.fixed or isinstance(model, TakesSizes) else 1.0) * squeezed
+        squeezed = config.goal.coarse == "whole"
+        glance = (0.25 if not sized.fixed or isinstance(model, TakesSizes) else 1.0) * squeezed
     least = min(whole, glance) if glance else whole
-    count = cell_count(shape, plan.cells, side if plan.mode == "zoom" else None)
+    count = cell_count(shape, config.cells, side if config.mode == "zoom" else None)
     first = 1 + count * max(whole, glance) * views
-    return allow(plan.passes, tiling, crop=least, first=first)
+    return make_allowance(config.passes, tiling, crop=least, first=first)
 
 
-def _field(
-    eye: Eye, plan: Plan, tokens: NDArray[np.float32] | None, goal: Goal, *, robust: bool
-) -> Field:
-    if plan.mode == "feature":
+def _strategy(
+    encoder: CropEncoder,
+    config: FocusConfig,
+    tokens: NDArray[np.float32] | None,
+    goal: Goal,
+    *,
+    robust: bool,
+) -> Strategy:
+    if config.mode == "feature":
         assert tokens is not None  # noqa: S101  (`_overview` made them)
-        if robust and not eye.ledger.can(passes=second_view(eye)):
+        if robust and not encoder.ledger.can(passes=second_view(encoder)):
             raise BudgetError(
-                f"a budget of {eye.ledger.limits['passes']:g} passes",
+                f"a budget of {encoder.ledger.limits['passes']:g} passes",
                 f"The overview takes 1, and its second view for the robustness "
-                f"{second_view(eye):.3g}.",
+                f"{second_view(encoder):.3g}.",
                 "Type --passes 2, or --no-robust.",
             )
-        return FeatureField(eye, tokens, plan.rules.branch, robust=robust)
-    if plan.mode == "window":
-        return WindowField(eye, plan.cells, plan.rules.branch, robust=robust)
-    crop = plan.crop_side(eye.standard.shape)
-    return ZoomField(eye, crop, goal.coarse, plan.rules.branch, robust=robust)
+        return FeatureStrategy(encoder, tokens, config.search.branch, robust=robust)
+    if config.mode == "window":
+        return WindowStrategy(encoder, config.cells, config.search.branch, robust=robust)
+    crop = config.crop_side(encoder.standard.shape)
+    return ZoomStrategy(encoder, crop, goal.coarse, config.search.branch, robust=robust)
 
 
-def _afford(eye: Eye, mode: Field, tiles: Tiles, plan: Plan) -> None:
+def _afford(encoder: CropEncoder, mode: Strategy, tiles: Tiles, config: FocusConfig) -> None:
     """Refuse a budget under which nothing can be compared.
 
     Raises:
@@ -484,13 +469,13 @@ def _afford(eye: Eye, mode: Field, tiles: Tiles, plan: Plan) -> None:
     """
     price = float(mode.price(tiles).sum())
     # The first cells are never too many: their number is stated, and without them nothing goes.
-    crops = eye.work.images + mode.images(tiles)
-    if eye.ledger.limits.get("crops", crops) < crops:
-        eye.ledger.limits["crops"] = float(crops)
-    if not eye.ledger.can(passes=price):
-        needed = eye.work.passes + price
+    crops = encoder.work.images + mode.images(tiles)
+    if encoder.ledger.limits.get("crops", crops) < crops:
+        encoder.ledger.limits["crops"] = float(crops)
+    if not encoder.ledger.can(passes=price):
+        needed = encoder.work.passes + price
         raise BudgetError(
-            f"a budget of {eye.ledger.limits['passes']:g} passes",
+            f"a budget of {encoder.ledger.limits['passes']:g} passes",
             f"The overview and the first {len(tiles)} cells take {needed:.4g}.",
-            f"Type --passes {np.ceil(needed):.0f}" + fewer_cells(plan.cells) + ".",
+            f"Type --passes {np.ceil(needed):.0f}" + hint_fewer_cells(config.cells) + ".",
         )

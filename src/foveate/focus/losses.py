@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from foveate.errors import MissingCapabilityError, ParameterError
-from foveate.focus.config import no_query
+from foveate.focus.config import missing_query
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -27,7 +27,7 @@ _ROUNDING = 1e-6  # of the length of features: what varies by less does not vary
 
 
 @dataclass(frozen=True)
-class Known:
+class LossInputs:
     """What losses may use.
 
     Attributes:
@@ -65,7 +65,7 @@ class Known:
         return np.maximum(chances.astype(np.float64), _TINY)
 
 
-def label(known: Known) -> Loss:
+def label(known: LossInputs) -> Loss:
     """Cross-entropy to the class `target`, in nats."""
     if known.target is None:
         raise ParameterError("a loss of a label without a label", "", "Say which class it is.")
@@ -73,16 +73,16 @@ def label(known: Known) -> Loss:
     return lambda z: -np.log(known.chances(z)[:, target])
 
 
-def query(known: Known) -> Loss:
+def query(known: LossInputs) -> Loss:
     """How little a mixture fits a text: cross-entropy among classes, else 1 - cosine."""
     if known.head is not None:
         return label(known)
     if known.text is None:
-        raise no_query()
+        raise missing_query()
     return _unlike(known.text[None])
 
 
-def pseudo_label(known: Known) -> Loss:
+def pseudo_label(known: LossInputs) -> Loss:
     """Cross-entropy to the most likely class of the whole image, in nats.
 
     It confirms itself: where that class is wrong, so is what it selects.
@@ -91,7 +91,7 @@ def pseudo_label(known: Known) -> Loss:
     return lambda z: -np.log(known.chances(z)[:, target])
 
 
-def soft_label(known: Known) -> Loss:
+def soft_label(known: LossInputs) -> Loss:
     """Cross-entropy to what all regions say on average, in nats.
 
     The target is the mean of the regions' probabilities, weighted by area, and of those of
@@ -104,7 +104,7 @@ def soft_label(known: Known) -> Loss:
     return lambda z: -(np.log(known.chances(z)) @ target)
 
 
-def entropy(known: Known) -> Loss:
+def entropy(known: LossInputs) -> Loss:
     """Entropy of the classes, in nats: low where the model is sure."""
 
     def loss(z: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -115,12 +115,12 @@ def entropy(known: Known) -> Loss:
     return loss
 
 
-def likeness(known: Known) -> Loss:
+def likeness(known: LossInputs) -> Loss:
     """1 - cosine to the mixture of all regions: for models without classes."""
     return _unlike(known.mean)
 
 
-def novelty(known: Known) -> Loss:
+def novelty(known: LossInputs) -> Loss:
     """1 for what all regions are like, 0 for the region that is least like them.
 
     Novelty is the squared distance to the mixture of all regions with each feature divided by its
@@ -140,7 +140,7 @@ def novelty(known: Known) -> Loss:
     return lambda z: np.maximum(1 - distance(z) / most, 0.0)
 
 
-def given(known: Known) -> Loss:
+def given(known: LossInputs) -> Loss:
     """The features are losses: column 0; column 1 is 1.
 
     A mixture of nothing, a row of zeros, costs as much as the worst region.
@@ -158,7 +158,7 @@ def _unit(x: NDArray[np.float64]) -> NDArray[np.float64]:
     return x / np.maximum(np.linalg.norm(x, axis=-1, keepdims=True), _TINY)
 
 
-LOSSES: dict[str, Callable[[Known], Loss]] = {
+LOSSES: dict[str, Callable[[LossInputs], Loss]] = {
     "label": label,
     "query": query,
     "pseudo_label": pseudo_label,
@@ -170,7 +170,7 @@ LOSSES: dict[str, Callable[[Known], Loss]] = {
 }
 
 
-def mixed(shares: Mapping[str, float], known: Known) -> Loss:
+def mixed(shares: Mapping[str, float], known: LossInputs) -> Loss:
     """Return the weighted sum of losses by name."""
     both, d = known.alike is not None, known.x.shape[1]
     levelled = known if known.alike is None else replace(known, x=known.alike, alike=None)

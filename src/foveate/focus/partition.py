@@ -17,6 +17,10 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 
+LEAF = 1.5  # longest side of a leaf in crops: a crop is shrunk by no more than that
+SMALLEST = 8  # side of a crop, pixels
+
+
 def uniform(shape: tuple[int, int], count: int, scene: str = "") -> Tiles:
     """Cut an image into cells that are as square and as equal as they can be.
 
@@ -173,3 +177,27 @@ def areas(tiles: Tiles) -> NDArray[np.float64]:
 def sizes(tiles: Tiles) -> NDArray[np.int64]:
     """Return a number >= 0 that cells of about one size share: halvings of their longer side."""
     return np.rint(np.log2(np.maximum(tiles.h, tiles.w))).astype(np.int64)
+
+
+def check_image_size(shape: tuple[int, int], crop: int) -> None:
+    """Refuse an image in which there is nothing to choose: all of it is one leaf.
+
+    Args:
+        shape: ``(height, width)`` in pixels.
+        crop: Side of a crop in pixels.
+
+    Raises:
+        DataError: It is too small.
+    """
+    longest = max(shape)
+    if longest > LEAF * crop:
+        return
+    other = "foveate classify takes images of this size whole"
+    smaller = max(SMALLEST, longest // 4)
+    fits = longest > LEAF * smaller
+    raise DataError(
+        f"an image of {shape[0]} x {shape[1]} pixels",
+        f"A crop of {crop} pixels shows nearly all of it: there is nothing to choose from.",
+        f"Type smaller crops: --crop {smaller}; {other}." if fits else
+        f"{other[0].upper()}{other[1:]}: the smallest crop has {SMALLEST} pixels.",
+    )  # fmt: skip

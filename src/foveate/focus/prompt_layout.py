@@ -45,7 +45,7 @@ class Canvas:
     overview: Window | None = None
 
 
-def fitted(shape: tuple[int, int], side: int) -> tuple[int, int]:
+def fit_size(shape: tuple[int, int], side: int) -> tuple[int, int]:
     """Return the size of an image whose longer side is at most `side`, of the same shape.
 
     Args:
@@ -56,7 +56,7 @@ def fitted(shape: tuple[int, int], side: int) -> tuple[int, int]:
     return max(1, round(shape[0] * factor)), max(1, round(shape[1] * factor))
 
 
-def arranged(windows: Sequence[Window], overview: tuple[int, int], most: float) -> Canvas:
+def arrange_canvas(windows: Sequence[Window], overview: tuple[int, int], most: float) -> Canvas:
     """Arrange regions in one image.
 
     Regions keep their order and their shape, and what touches in the scene touches here. They
@@ -89,13 +89,13 @@ def arranged(windows: Sequence[Window], overview: tuple[int, int], most: float) 
     return Canvas(shape, places, Window(0, 0, *overview) if down or right else None)
 
 
-def painted(
+def paint_canvas(
     canvas: Canvas, crops: Sequence[NDArray[Any]], overview: NDArray[Any], black: ArrayLike
 ) -> NDArray[Any]:
     """Paint a canvas.
 
     Args:
-        canvas: From `arranged`.
+        canvas: From `arrange_canvas`.
         crops: k images (c, h, w) of the sizes of its places.
         overview: (c, h, w), for its place where it has one.
         black: (c,) value of each band where nothing lies.
@@ -112,7 +112,7 @@ def painted(
     return image
 
 
-def masked(
+def mask_outside(
     overview: NDArray[Any], windows: Sequence[Window], shape: tuple[int, int], black: ArrayLike
 ) -> NDArray[Any]:
     """Return the overview with everything outside of the regions black.
@@ -136,7 +136,7 @@ def masked(
     return image
 
 
-def told(
+def layout_prompt(
     feed: Feed,
     prompt: str,
     windows: Sequence[Window],
@@ -157,21 +157,24 @@ def told(
     if canvas is None:
         lines = ["Image 1 shows a whole scene."]
         lines += [
-            f"Image {i} shows its region {place(window, shape)}."
+            f"Image {i} shows its region {describe_position(window, shape)}."
             for i, window in enumerate(windows, start=2)
         ]
     else:
         lines = ["The image is put together from parts of one scene."]
         if canvas.overview is not None:
-            lines.append(f"Part {share(canvas.overview, canvas.shape)}: the whole scene, shrunk.")
+            lines.append(
+                f"Part {describe_extent(canvas.overview, canvas.shape)}: the whole scene, shrunk."
+            )
         lines += [
-            f"Part {share(part, canvas.shape)}: region {place(window, shape)} of the scene."
+            f"Part {describe_extent(part, canvas.shape)}: region "
+            f"{describe_position(window, shape)} of the scene."
             for part, window in zip(canvas.places, windows, strict=True)
         ]
     return " ".join([*lines, prompt])
 
 
-def place(window: Window, shape: tuple[int, int]) -> str:
+def describe_position(window: Window, shape: tuple[int, int]) -> str:
     """Say where a window lies in an image: "x 25-37.5 %, y 50-62 % (lower left)".
 
     x counts from the left and y from the top.
@@ -179,10 +182,10 @@ def place(window: Window, shape: tuple[int, int]) -> str:
     row = _ROWS[_third(window.y, window.h, shape[0])]
     column = _COLUMNS[_third(window.x, window.w, shape[1])]
     word = "centre" if (row, column) == ("middle", "centre") else f"{row} {column}"
-    return f"{share(window, shape)} ({word})"
+    return f"{describe_extent(window, shape)} ({word})"
 
 
-def share(window: Window, shape: tuple[int, int]) -> str:
+def describe_extent(window: Window, shape: tuple[int, int]) -> str:
     """Say which part of an image a window is, in numbers: "x 25-37.5 %, y 50-62 %"."""
     return (
         f"x {_percent(window.x, shape[1])}-{_percent(window.x + window.w, shape[1])} %, "

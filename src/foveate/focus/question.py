@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
-class Asked:
+class FocusQuestion:
     """Classes and a query, ready for a model.
 
     Attributes:
@@ -59,7 +59,7 @@ class Asked:
         if self.head is not None and self.target is not None:
             chances = self.head.probabilities(np.asarray(x, np.float32))
             return chances[:, self.target].astype(np.float64)
-        assert self.text is not None  # noqa: S101  (`pose` made one of the two)
+        assert self.text is not None  # noqa: S101  (`make_question` made one of the two)
         return (unit(x) @ self.text).astype(np.float64)
 
     def full_fit(self, z: NDArray[np.floating]) -> float | None:
@@ -68,7 +68,7 @@ class Asked:
         return None if found is None else float(found[0])
 
 
-def pose(
+def make_question(
     model: Model,
     *,
     labels: LabelsGiven | None = None,
@@ -76,7 +76,7 @@ def pose(
     query: str = "",
     templates: str | Path | Sequence[str] = "rs",
     target: str | None = None,
-) -> Asked:
+) -> FocusQuestion:
     """Make classes and a query for a model.
 
     Args:
@@ -110,10 +110,10 @@ def pose(
         if target:
             raise ParameterError(f"the true class {target!r} without classes", "", "labels=[...]")
         if not words:
-            return Asked()
+            return FocusQuestion()
         sentences = prompts((words,), templates_from(templates))
         texts: EmbedsText = need(model, "text", "a query")
-        return Asked(query=words, text=unit(unit(texts.embed_text(sentences)).mean(axis=0)))
+        return FocusQuestion(query=words, text=unit(unit(texts.embed_text(sentences)).mean(axis=0)))
     if len(head.names) < 2:
         raise ParameterError(
             f"the one class {head.names[0]!r}",
@@ -121,7 +121,7 @@ def pose(
             "Add another, or leave labels out and type --query TEXT.",
         )
     wanted = words or (target or "")
-    return Asked(head, words, _number(head, wanted) if wanted else None)
+    return FocusQuestion(head, words, _number(head, wanted) if wanted else None)
 
 
 def _check_head(head: Head, model: Model) -> None:
@@ -158,7 +158,7 @@ _TIE = 1e-3  # of a vote: what the mean probability may add, to decide between e
 
 
 @dataclass(frozen=True)
-class Said:
+class Prediction:
     """One answer.
 
     Attributes:
@@ -180,7 +180,7 @@ def answers(
     area: NDArray[np.floating],
     chosen: NDArray[np.integer],
     weight: NDArray[np.floating] | None = None,
-) -> dict[Answer, Said]:
+) -> dict[Answer, Prediction]:
     """Return every answer.
 
     Args:
@@ -200,23 +200,25 @@ def answers(
     return {
         "vote": _said(head, votes, order=decided),
         "fused": fused(head, x[chosen], weight),
-        "confident": surest(head, x, chosen),
+        "confident": predict_surest(head, x, chosen),
         "first": _of(head, chances, int(chosen[0])),
     }
 
 
-def fused(head: Head, x: NDArray[np.floating], weight: NDArray[np.floating] | None = None) -> Said:
+def fused(
+    head: Head, x: NDArray[np.floating], weight: NDArray[np.floating] | None = None
+) -> Prediction:
     """Return the answer of the weighted mean of features (n, d)."""
     share = np.full(len(x), 1 / len(x)) if weight is None else weight / weight.sum()
-    return of_vector(head, share @ x)
+    return predict_vector(head, share @ x)
 
 
-def of_vector(head: Head, z: NDArray[np.floating]) -> Said:
+def predict_vector(head: Head, z: NDArray[np.floating]) -> Prediction:
     """Return the answer of one (d,) vector."""
     return _said(head, head.probabilities(np.asarray(z, np.float32)[None])[0].astype(np.float64))
 
 
-def surest(head: Head, x: NDArray[np.floating], rows: NDArray[np.integer]) -> Said:
+def predict_surest(head: Head, x: NDArray[np.floating], rows: NDArray[np.integer]) -> Prediction:
     """Return the answer of the row whose most likely class is the most probable."""
     chances = head.probabilities(np.asarray(x, np.float32)).astype(np.float64)
     return _of(head, chances, int(rows[chances[rows].max(axis=1).argmax()]))
@@ -229,7 +231,7 @@ def predicted_labels(head: Head, x: NDArray[np.floating]) -> tuple[list[str], li
     return [head.names[i] for i in best], chances[np.arange(len(best)), best].tolist()
 
 
-def _of(head: Head, chances: NDArray[np.float64], row: int) -> Said:
+def _of(head: Head, chances: NDArray[np.float64], row: int) -> Prediction:
     return _said(head, chances[row], row=row)
 
 
@@ -239,7 +241,7 @@ def _said(
     *,
     order: NDArray[np.float64] | None = None,
     row: int | None = None,
-) -> Said:
+) -> Prediction:
     ranked = np.argsort(-(value if order is None else order), kind="stable")
     ranking = tuple((head.names[i], float(value[i])) for i in ranked)
-    return Said(ranking[0][0], ranking[0][1], ranking, row)
+    return Prediction(ranking[0][0], ranking[0][1], ranking, row)

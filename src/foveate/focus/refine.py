@@ -16,13 +16,13 @@ from typing import TYPE_CHECKING, Literal
 import numpy as np
 
 from foveate.errors import BudgetError, DataError
-from foveate.focus.config import Rules
+from foveate.focus.config import SearchConfig
 from foveate.focus.density import Vocabulary, distribution
-from foveate.focus.losses import Known, mixed
+from foveate.focus.losses import LossInputs, mixed
 from foveate.focus.partition import areas, windows_of
 from foveate.focus.score import AdditiveModel, Scorer, neighbours
-from foveate.focus.search import EQUAL, Chosen, by_importance, choose
-from foveate.focus.strategies import measured
+from foveate.focus.search import EQUAL, RegionSet, by_importance, choose
+from foveate.focus.strategies import valid_cells
 from foveate.grid import Tiles, Window
 from foveate.seeds import rng, tie_keys
 
@@ -32,8 +32,8 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from foveate.focus.config import Goal
-    from foveate.focus.encode import Eye
-    from foveate.focus.strategies import Field, Seen
+    from foveate.focus.encode import CropEncoder
+    from foveate.focus.strategies import CellFeatures, Strategy
     from foveate.models.heads.base import Head
 
 
@@ -77,15 +77,15 @@ class State:
 
     Attributes:
         tiles: n cells that cover the image but for nodata.
-        seen: What the model made of them.
+        features: What the model made of them.
         scorer: Their scores.
         chosen: Regions, as rows of `tiles`.
     """
 
     tiles: Tiles
-    seen: Seen
+    features: CellFeatures
     scorer: Scorer
-    chosen: Chosen
+    chosen: RegionSet
 
     @property
     def importance(self) -> float:
@@ -96,7 +96,7 @@ class State:
 
 
 @dataclass(frozen=True)
-class Found:
+class SearchResult:
     """How a search ended.
 
     Attributes:
@@ -135,7 +135,7 @@ class Found:
     @property
     def windows(self) -> tuple[Window, ...]:
         """What was shown of each chosen region, the most important first."""
-        return tuple(self.state.seen.windows[row] for row in self.state.chosen.rows)
+        return tuple(self.state.features.windows[row] for row in self.state.chosen.rows)
 
 
 @dataclass
@@ -143,24 +143,24 @@ class Refinement:
     """The search; `run` does it.
 
     Attributes:
-        field: The mode of paying.
-        eye: Books the passes.
+        strategy: How features are paid for.
+        encoder: Books the passes.
         goal: What for.
-        rules: How.
+        search: How.
         head: Classes, or None.
         target: Number of the class that is asked for, or None.
         text: Vector of a query without classes, or None.
     """
 
-    field: Field
-    eye: Eye
+    strategy: Strategy
+    encoder: CropEncoder
     goal: Goal
-    rules: Rules = field(default_factory=Rules)
+    search: SearchConfig = field(default_factory=SearchConfig)
     head: Head | None = None
     target: int | None = None
     text: NDArray[np.floating] | None = None
 
-    def run(self, tiles: Tiles) -> Found:
+    def run(self, tiles: Tiles) -> SearchResult:
         """Search.
 
         Args:
@@ -176,25 +176,25 @@ class Refinement:
             self._need_difference()
         if not self.fits(found.state):
             state = found.state
-            free = _choosable(state.seen)
+            free = _choosable(state.features)
             sizes = state.scorer.sizes if free is None else state.scorer.sizes[free]
             smallest = float(sizes.min()) / self._total
             finer = ", more --cells or more --passes" if found.stop in ("passes", "crops") else ""
             raise BudgetError(
-                f"an area of {self.rules.area:.2%} of the image",
+                f"an area of {self.search.area:.2%} of the image",
                 f"The smallest region that the search came to has {smallest:.2%}.",
                 f"Type --area {math.ceil(1e4 * smallest) / 100:g}%{finer}.",
             )
         return found
 
-    def _search(self, tiles: Tiles) -> Found:
+    def _search(self, tiles: Tiles) -> SearchResult:
         self._close_cuts = 0
         self._parents: dict[Window, Window] = {}
-        self._vocabulary = Vocabulary(self.rules.seed)
+        self._vocabulary = Vocabulary(self.search.seed)
         self._total = float(areas(tiles).sum())
-        state = self._state(tiles, self.field.look(tiles))
+        state = self._state(tiles, self.strategy.encode(tiles))
         rounds = [self._round(state)]
-        persist = self.field.persists if self.rules.persist is None else self.rules.persist
+        persist = self.strategy.persists if self.search.persist is None else self.search.persist
         while True:
             cut = self._next(state, persist=persist)
             if not isinstance(cut, dict):
@@ -206,9 +206,11 @@ class Refinement:
             state = after
             rounds.append(self._round(state))
 
-    def _found(self, state: State, stop: Stop, rounds: list[Round]) -> Found:
+    def _found(self, state: State, stop: Stop, rounds: list[Round]) -> SearchResult:
         ties = self._close_cuts + _near_ties(state)
-        return Found(state, stop, tuple(rounds), ties, self._parents, _all_alike(state.seen))
+        return SearchResult(
+            state, stop, tuple(rounds), ties, self._parents, _all_alike(state.features)
+        )
 
     def _need_difference(self) -> None:
         """Refuse an image of one value, whose cells are ranked by the seed alone.
@@ -216,7 +218,7 @@ class Refinement:
         Raises:
             DataError: It is one.
         """
-        whole = self.eye.read(Window(0, 0, *self.eye.source.info.shape))
+        whole = self.encoder.read(Window(0, 0, *self.encoder.source.info.shape))
         values = whole.reshape(len(whole), -1)
         if (values == values[:, :1]).all():
             value = ", ".join(f"{v:g}" for v in np.unique(values[:, 0]).tolist())
@@ -229,24 +231,24 @@ class Refinement:
     def fits(self, state: State) -> bool:
         """Say whether the chosen regions are within the area that they may have."""
         area = float(state.scorer.sizes[state.chosen.rows].sum())
-        return area <= self.rules.area * self._total * (1 + 1e-9)
+        return area <= self.search.area * self._total * (1 + 1e-9)
 
     def _next(self, state: State, *, persist: bool) -> dict[int, Tiles] | Stop:
         """Return the cells to cut next with their parts, or why there are none."""
         tiles = state.tiles
-        able = self.field.can_refine(tiles)
+        able = self.strategy.can_refine(tiles)
         deep = np.zeros(len(tiles), bool)
-        if self.rules.depth is not None:
-            deep = able & (tiles.level >= self.rules.depth)
+        if self.search.depth is not None:
+            deep = able & (tiles.level >= self.search.depth)
             able = able & ~deep
         if persist:
-            keys = _ties(tiles, self.rules.seed)
+            keys = _ties(tiles, self.search.seed)
             order = by_importance(state.scorer.single_importance, keys)
             wanted = order[able[order]]
-            limit = self.eye.ledger.limits.get("passes", 0.0)
-            if self.eye.work.passes < self.rules.explore * limit:
+            limit = self.encoder.ledger.limits.get("passes", 0.0)
+            if self.encoder.work.passes < self.search.explore * limit:
                 wanted = wanted[np.argsort(tiles.level[wanted], kind="stable")]
-            most = max(self.rules.regions, len(tiles) // _CUT)
+            most = max(self.search.regions, len(tiles) // _CUT)
         else:
             wanted = state.chosen.rows[able[state.chosen.rows]]
             most = wanted.size
@@ -258,16 +260,16 @@ class Refinement:
         kept: dict[int, Tiles] = {}
         price, crops, short = 0.0, 0, "passes"
         # Half of what is left goes to this round: the best cells of the next deserve the rest.
-        round_ends = self.eye.ledger.left("passes") / 2 if persist else np.inf
+        round_ends = self.encoder.ledger.left("passes") / 2 if persist else np.inf
         for row in wanted.tolist():
             if len(kept) == most or price >= round_ends:
                 break
-            children = measured(self.field.children(tiles.take([row])), self.eye)
-            each = float(self.field.price(children).sum()) if len(children) else 0.0
-            if not self.eye.ledger.can(passes=price + each):
+            children = valid_cells(self.strategy.children(tiles.take([row])), self.encoder)
+            each = float(self.strategy.price(children).sum()) if len(children) else 0.0
+            if not self.encoder.ledger.can(passes=price + each):
                 continue
-            shown = self.field.images(children) if len(children) else 0
-            if not self.eye.ledger.can(crops=float(crops + shown)):
+            shown = self.strategy.images(children) if len(children) else 0
+            if not self.encoder.ledger.can(crops=float(crops + shown)):
                 short = "crops"
                 continue
             kept[row] = children
@@ -288,83 +290,83 @@ class Refinement:
         stay = np.setdiff1d(np.arange(len(state.tiles)), list(cut))
         children = Tiles.concat(list(cut.values()))
         tiles = Tiles.concat([state.tiles.take(stay), children])
-        seen = state.seen.take(stay)
+        features = state.features.take(stay)
         if len(children):
-            seen = seen.join(self.field.look(children))
+            features = features.join(self.strategy.encode(children))
         # In the order of the image: rounding must not depend on the order of cutting.
         order = np.lexsort((tiles.x, tiles.y))
-        return self._state(tiles.take(order), seen.take(order))
+        return self._state(tiles.take(order), features.take(order))
 
-    def _state(self, tiles: Tiles, seen: Seen) -> State:
+    def _state(self, tiles: Tiles, features: CellFeatures) -> State:
         weights, area = self.goal.weights, areas(tiles)
         losses = self.goal.losses if self.head is not None else self.goal.bare
-        x, alike = seen.x, None
-        if "novelty" in losses and np.unique(seen.scale).size > 1:
-            alike = _centred(seen, area)
+        x, alike = features.x, None
+        if "novelty" in losses and np.unique(features.scale).size > 1:
+            alike = _centred(features, area)
             if len(losses) == 1:
                 x, alike = alike, None
-        known = Known(x, area, self.head, self.target, self.text, alike)
+        known = LossInputs(x, area, self.head, self.target, self.text, alike)
         mixed_of = x if alike is None else np.concatenate([x, alike], axis=1)
         density = None
         if weights.representativeness:
-            points, share = self.field.points(tiles, seen)
+            points, share = self.strategy.points(tiles, features)
             density = distribution(self.goal.density, points, share, self._vocabulary)
-        near = neighbours(tiles, self.rules.near)
+        near = neighbours(tiles, self.search.neighbours)
         scorer = Scorer(
             AdditiveModel(mixed_of, area, mixed(losses, known)), self.goal, near, density,
-            seen.shift, _shown(tiles, seen), self._total,
+            features.shift, _shown_area(tiles, features), self._total,
         )  # fmt: skip
-        return State(tiles, seen, scorer, self._choose(tiles, seen, scorer))
+        return State(tiles, features, scorer, self._choose(tiles, features, scorer))
 
-    def _choose(self, tiles: Tiles, seen: Seen, scorer: Scorer) -> Chosen:
+    def _choose(self, tiles: Tiles, features: CellFeatures, scorer: Scorer) -> RegionSet:
         return choose(
-            scorer, self.rules.regions, _ties(tiles, self.rules.seed), search=self.rules.search,
-            area=self.rules.area * self._total, epsilon=self.rules.epsilon,
-            one_sided=self.rules.one_sided, allowed=_choosable(seen),
-            rng=rng(self.rules.seed, "focus/sample"),
+            scorer, self.search.regions, _ties(tiles, self.search.seed), method=self.search.method,
+            area=self.search.area * self._total, epsilon=self.search.epsilon,
+            one_sided=self.search.one_sided, allowed=_choosable(features),
+            rng=rng(self.search.seed, "focus/sample"),
         )  # fmt: skip
 
     def _round(self, state: State) -> Round:
         chosen = state.chosen
-        passes = self.eye.work.passes
+        passes = self.encoder.work.passes
         return Round(len(state.tiles), chosen.rows.size, state.importance, chosen.epsilon, passes)
 
 
-def _centred(seen: Seen, area: NDArray[np.float64]) -> NDArray[np.floating]:
+def _centred(features: CellFeatures, area: NDArray[np.float64]) -> NDArray[np.floating]:
     """Move the features of each scale to one mean: what is new is new among its like.
 
     A cell that was squeezed differs from a crop at native resolution whatever they show.
     """
-    x = seen.x.astype(np.float64)
+    x = features.x.astype(np.float64)
     mean = area @ x / area.sum()
-    for scale in np.unique(seen.scale):
-        rows = seen.scale == scale
+    for scale in np.unique(features.scale):
+        rows = features.scale == scale
         x[rows] += mean - area[rows] @ x[rows] / area[rows].sum()
     return x
 
 
-def _all_alike(seen: Seen) -> bool:
+def _all_alike(features: CellFeatures) -> bool:
     """Say whether cells of one scale and shape have the same features, but for rounding."""
-    shape = [(window.h, window.w) for window in seen.windows]
+    shape = [(window.h, window.w) for window in features.windows]
     groups: dict[tuple[int, ...], list[int]] = {}
-    for row, key in enumerate(zip(seen.scale.tolist(), shape, strict=True)):
+    for row, key in enumerate(zip(features.scale.tolist(), shape, strict=True)):
         groups.setdefault((key[0], *key[1]), []).append(row)
-    most = _ALIKE * max(float(np.abs(seen.x).max()), np.finfo(np.float32).tiny)
-    return all(float(np.ptp(seen.x[rows], axis=0).max()) <= most for rows in groups.values())
+    most = _ALIKE * max(float(np.abs(features.x).max()), np.finfo(np.float32).tiny)
+    return all(float(np.ptp(features.x[rows], axis=0).max()) <= most for rows in groups.values())
 
 
-def _shown(tiles: Tiles, seen: Seen) -> NDArray[np.float64]:
+def _shown_area(tiles: Tiles, features: CellFeatures) -> NDArray[np.float64]:
     """Return the valid pixels of what the model was shown of each cell: (n,)."""
-    pixels = np.array([window.h * window.w for window in seen.windows], np.float64)
+    pixels = np.array([window.h * window.w for window in features.windows], np.float64)
     return np.minimum(pixels, tiles.pixels) * tiles.valid_share
 
 
-def _choosable(seen: Seen) -> NDArray[np.bool_] | None:
+def _choosable(features: CellFeatures) -> NDArray[np.bool_] | None:
     """Say which cells may become regions; None for all.
 
     Where cells were seen whole and crops at native resolution, crops are the regions.
     """
-    return seen.scale == seen.scale.min() if (seen.scale < 0).any() else None
+    return features.scale == features.scale.min() if (features.scale < 0).any() else None
 
 
 def _ties(tiles: Tiles, seed: int) -> NDArray[np.uint64]:
@@ -373,7 +375,7 @@ def _ties(tiles: Tiles, seed: int) -> NDArray[np.uint64]:
 
 def _near_ties(state: State) -> int:
     """Count neighbouring ranks, to one below the last chosen, that differ by rounding only."""
-    free = _choosable(state.seen)
+    free = _choosable(state.features)
     score = state.scorer.single_importance if free is None else state.scorer.single_importance[free]
     score = np.sort(score)[::-1][: state.chosen.rows.size + 1]
     return int((np.abs(np.diff(score)) <= EQUAL).sum())

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from foveate.errors import DataError
 from foveate.files import (
     read_json,
     read_parquet,
@@ -46,7 +47,7 @@ if TYPE_CHECKING:
     from foveate.focus.config import Goal
     from foveate.focus.encode import Work
     from foveate.focus.look import Look
-    from foveate.focus.refine import Found
+    from foveate.focus.refine import SearchResult
     from foveate.pool.notes import Note
     from foveate.raster import Source, SourceInfo
 
@@ -55,7 +56,7 @@ _ALIKE = "The model sees no difference between the cells: the order of the regio
 
 
 @dataclass(frozen=True)
-class Outcome:
+class LookResult:
     """A look at one image, ready to be stored.
 
     Attributes:
@@ -64,7 +65,7 @@ class Outcome:
         goal: What for.
         mode: How it was paid.
         removal: What it means that a region is taken away.
-        found: Frontier, scores, regions, and how the search ended.
+        result: Frontier, scores, regions, and how the search ended.
         work: What the model had to do.
         facts: "prediction", "prediction_full" and what else belongs to the task, JSON-ready.
         columns: Name -> (n,) values for the cells of the frontier, None where there is none.
@@ -78,7 +79,7 @@ class Outcome:
     goal: Goal
     mode: str
     removal: str
-    found: Found
+    result: SearchResult
     work: Work
     facts: Mapping[str, Any]
     columns: Mapping[str, list[Any]] = field(default_factory=dict)
@@ -88,15 +89,15 @@ class Outcome:
     @property
     def rows(self) -> NDArray[np.int64]:
         """(k,) chosen cells, the most important first."""
-        return self.found.state.chosen.rows
+        return self.result.state.chosen.rows
 
     def cells(self) -> dict[str, Any]:
         """Return the columns of all cells of the frontier, the chosen ones with their rank."""
-        state = self.found.state
+        state = self.result.state
         tiles, scorer = state.tiles, state.scorer
         rank = np.zeros(len(tiles), np.int64)
         rank[self.rows] = np.arange(1, self.rows.size + 1)
-        shown = np.array(state.seen.windows, np.int64).reshape(-1, 4)
+        shown = np.array(state.features.windows, np.int64).reshape(-1, 4)
         weight: list[float | None] = [None] * len(tiles)
         if state.chosen.weight is not None:
             for row, value in zip(self.rows, state.chosen.weight, strict=True):
@@ -137,7 +138,7 @@ class Outcome:
         - "seen_share": share of the valid image that was seen at the finest resolution of all,
           which is the overview's where "seen_native" is false.
         """
-        state, chosen = self.found.state, self.found.state.chosen
+        state, chosen = self.result.state, self.result.state.chosen
         scorer, area = state.scorer, areas(state.tiles)
         loss_set, loss_full = scorer.compared(chosen.rows, chosen.weight)
         height, width = self.info.shape
@@ -158,50 +159,50 @@ class Outcome:
             "epsilon_relative_to": relative_to(loss_full, self.goal.guard),
             "loss_full": loss_full,
             "loss_set": loss_set,
-            "cells_scoring_higher": self.found.scoring_higher,
-            "distinct_parents": self.found.distinct_parents,
+            "cells_scoring_higher": self.result.scoring_higher,
+            "distinct_parents": self.result.distinct_parents,
             "area_share": float(scorer.sizes[chosen.rows].sum() / scorer.whole_area),
             "cell_share": float(area[chosen.rows].sum() / area.sum()),
-            "seen_share": _seen_share(self.found),
-            "seen_native": bool((state.seen.scale < 0).any()),
+            "seen_share": _seen_share(self.result),
+            "seen_native": bool((state.features.scale < 0).any()),
             "cells": len(state.tiles),
             "depth": int(state.tiles.level.max()),
-            "stop": self.found.stop,
-            "stop_reason": STOPS[self.found.stop],
+            "stop": self.result.stop,
+            "stop_reason": STOPS[self.result.stop],
             "removal": self.removal,
-            "near_ties": self.found.near_ties,
+            "near_ties": self.result.near_ties,
             "forms": {
                 "utility": self.goal.utility, "divergence": self.goal.divergence,
                 "density": self.goal.density, "synergy": self.goal.synergy,
                 "answer": self.goal.answer, "guard": self.goal.guard,
                 "weights": vars(self.goal.weights),
             },
-            "rounds": [vars(one) for one in self.found.rounds],
-            "notes": [*self.notes, *([_ALIKE] if self.found.all_alike else [])],
+            "rounds": [vars(one) for one in self.result.rounds],
+            "notes": [*self.notes, *([_ALIKE] if self.result.all_alike else [])],
         }  # fmt: skip
 
 
-def _seen_share(found: Found) -> float:
+def _seen_share(found: SearchResult) -> float:
     """Return the share of the image that was seen at the finest resolution of all."""
-    seen, scorer = found.state.seen, found.state.scorer
-    finest = seen.scale == seen.scale.min()
+    features, scorer = found.state.features, found.state.scorer
+    finest = features.scale == features.scale.min()
     windows = {window: size for window, size, fine in
-               zip(seen.windows, scorer.sizes, finest, strict=True) if fine}  # fmt: skip
+               zip(features.windows, scorer.sizes, finest, strict=True) if fine}  # fmt: skip
     return float(min(1.0, sum(windows.values()) / scorer.whole_area))
 
 
-def of_look(look: Look, scene: str, info: SourceInfo) -> Outcome:
+def look_result(look: Look, scene: str, info: SourceInfo) -> LookResult:
     """Return the outcome of `foveate.focus.look.look_at`."""
-    state = look.found.state
+    state = look.result.state
     facts: dict[str, Any] = {
         "prediction": look.prediction,
         "prediction_full": look.prediction_full,
-        "prediction_tile": look.said["tile"].label if look.said else None,
+        "prediction_tile": look.predictions["tile"].label if look.predictions else None,
         **look.allowance.facts(),
         "answers": {
-            kind: {"label": said.label, "probability": said.probability,
-                   "next": [list(pair) for pair in said.ranking[1:4]]}
-            for kind, said in look.said.items()
+            kind: {"label": prediction.label, "probability": prediction.probability,
+                   "next": [list(pair) for pair in prediction.ranking[1:4]]}
+            for kind, prediction in look.predictions.items()
         },
     }  # fmt: skip
     columns: dict[str, list[Any]] = {}
@@ -210,19 +211,19 @@ def of_look(look: Look, scene: str, info: SourceInfo) -> Outcome:
         best = int(state.chosen.rows[look.fit[state.chosen.rows].argmax()])
         facts["query"] = {
             "text": look.query, "full": look.full_fit, "best": float(look.fit[best]),
-            "unit": "probability" if look.said else "cosine",
+            "unit": "probability" if look.predictions else "cosine",
         }  # fmt: skip
         facts["query_found"] = look.query_found
         columns["fit"] = look.fit.tolist()
         if look.full_fit is not None and look.fit[best] <= look.full_fit:
             notes = (*notes, "No region fits the query better than the whole image does.")
-    if not look.said and look.found.state.scorer.model.whole <= NONE:
+    if not look.predictions and look.result.state.scorer.model.whole <= NONE:
         relative = look.goal.guard
         notes = (*notes, f"L(X) is 0 without classes: losses are relative to {relative:g}.")
     if look.labels is not None:
         columns["label"], columns["probability"] = look.labels
-    return Outcome(
-        scene, info, look.goal, look.mode, look.removal, look.found, look.work, facts, columns,
+    return LookResult(
+        scene, info, look.goal, look.mode, look.removal, look.result, look.work, facts, columns,
         notes,
     )  # fmt: skip
 
@@ -286,7 +287,7 @@ _FOOTER = b"foveate"
 _PICTURE, _CROP = 1280, 448  # longest sides, pixels
 
 
-def save_look(path: Path, outcome: Outcome, source: Source, bands: Sequence[int]) -> list[str]:
+def save_look(path: Path, outcome: LookResult, source: Source, bands: Sequence[int]) -> list[str]:
     """Write everything of one image.
 
     Args:
@@ -302,7 +303,7 @@ def save_look(path: Path, outcome: Outcome, source: Source, bands: Sequence[int]
     info = outcome.info
     cells = _table(outcome)
     write_parquet(path / f"looks/{name}.parquet", cells)
-    state = outcome.found.state
+    state = outcome.result.state
     heat = heat_map(state.tiles, state.scorer.single_importance, info.shape)
     write_cog(
         path / f"maps/{name}.tif", heat, geobox=map_geobox(info.geobox, info.shape, heat.shape),
@@ -319,7 +320,7 @@ def save_look(path: Path, outcome: Outcome, source: Source, bands: Sequence[int]
     write_bytes(path / f"thumbs/{name}.jpg", jpeg(to_rgb(small, limits)), durable=False)
     files.append(f"thumbs/{name}.jpg")
     for rank, row in enumerate(outcome.rows, start=1):
-        raster = read_small(source, state.seen.windows[row], use, _CROP)
+        raster = read_small(source, state.features.windows[row], use, _CROP)
         file = f"crops/{name}-{rank:02d}.jpg"
         write_bytes(path / file, jpeg(to_rgb(raster, limits)), durable=False)
         files.append(file)
@@ -397,12 +398,30 @@ def file_name(scene: str) -> str:
     return f"{safe or 'image'}-{hashlib.blake2b(scene.encode(), digest_size=4).hexdigest()}"
 
 
+def check_file_names(scenes: Sequence[str]) -> None:
+    """Refuse images whose results would share a file.
+
+    Raises:
+        DataError: Two of them would.
+    """
+    seen: dict[str, str] = {}
+    for scene in scenes:
+        name = file_name(scene).casefold()  # some file systems ignore case
+        if name in seen:
+            raise DataError(
+                f"the images {seen[name]!r} and {scene!r} would share the file {name!r}",
+                "Names of images differ by more than case.",
+                "Rename one of them.",
+            )
+        seen[name] = scene
+
+
 def _frames(scene: str, source: Source, bands: Sequence[int]) -> list[Note]:
     frame = find_frame(source, bands or None)
     return note_frames({scene: frame}, 1) if frame else []
 
 
-def _table(outcome: Outcome) -> pa.Table:
+def _table(outcome: LookResult) -> pa.Table:
     """Return all cells; with outlines of what was shown where the image is georeferenced."""
     import pyarrow as pa
     import shapely
@@ -421,7 +440,7 @@ def _table(outcome: Outcome) -> pa.Table:
     return pa.table(arrays)
 
 
-def _regions(outcome: Outcome, cells: pa.Table) -> list[dict[str, Any]]:
+def _regions(outcome: LookResult, cells: pa.Table) -> list[dict[str, Any]]:
     """Return the chosen cells as records, with their corners on the ground where known."""
     rows = cells.drop_columns(["geometry"] if "geometry" in cells.column_names else [])
     records = rows.take([int(row) for row in outcome.rows]).to_pylist()
@@ -432,7 +451,7 @@ def _regions(outcome: Outcome, cells: pa.Table) -> list[dict[str, Any]]:
     return records
 
 
-def _ground(outcome: Outcome, window: Window) -> dict[str, Any]:
+def _ground(outcome: LookResult, window: Window) -> dict[str, Any]:
     """Return bounds in the image's CRS, and the centre where it has longitude and latitude."""
     box = outcome.info.geobox
     if box is None or box.crs is None:

@@ -85,7 +85,7 @@ class AdditiveModel:
             (m, d).
         """
         sets = csr_array(members, dtype=np.float64)
-        return _mean(sets @ self._weighed, sets @ self.area)
+        return _mean(sets @ self._weighted_goal, sets @ self.area)
 
     def of(self, members: Sets) -> NDArray[np.float64]:
         """Return L of sets: (m, n) bool to (m,)."""
@@ -109,9 +109,9 @@ class AdditiveModel:
         for start in range(0, len(found), _SETS_AT_ONCE):
             part = slice(start, start + _SETS_AT_ONCE)
             gone = sets[part]
-            rest, left = total - gone @ self._weighed, area - gone @ self.area
+            rest, left = total - gone @ self._weighted_goal, area - gone @ self.area
             if also is not None:
-                rest = rest - self._weighed[also[part]]
+                rest = rest - self._weighted_goal[also[part]]
                 left = left - self.area[also[part]]
             # What is left of everything taken away is rounding, not a mixture.
             none = left <= area * 1e-12
@@ -119,7 +119,7 @@ class AdditiveModel:
         return found
 
     @cached_property
-    def _weighed(self) -> NDArray[np.float64]:
+    def _weighted_goal(self) -> NDArray[np.float64]:
         """(n, d) features times areas."""
         return self.area[:, None] * self.x
 

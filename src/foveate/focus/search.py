@@ -13,7 +13,7 @@ from foveate.select.sampling import order_by_score
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from foveate.focus.config import Search
+    from foveate.focus.config import SearchMethod
     from foveate.focus.score import Scorer
 
 
@@ -21,7 +21,7 @@ EQUAL = 1e-4  # difference of importance that says nothing
 
 
 @dataclass(frozen=True)
-class Chosen:
+class RegionSet:
     """Regions in the order of choice.
 
     Attributes:
@@ -43,20 +43,20 @@ def choose(
     most: int,
     ties: NDArray[np.uint64],
     *,
-    search: Search = "top",
+    method: SearchMethod = "top",
     area: float = np.inf,
     epsilon: float = 0.98,
     one_sided: bool = False,
     allowed: NDArray[np.bool_] | None = None,
     rng: np.random.Generator | None = None,
-) -> Chosen:
+) -> RegionSet:
     """Choose regions and check that they are a coreset.
 
     Args:
         scorer: Scores of n regions.
         most: Largest number of regions.
         ties: (n,) uint64 keys that decide between equal scores.
-        search: "top": the K regions of the highest importance (the paper). "prefix": as many of
+        method: "top": the K regions of the highest importance (the paper). "prefix": as many of
             them as have the highest importance together. "greedy": one after the other, each
             the one with which the set's importance is highest. "importance": drawn with
             replacement in proportion to ``s = 1 + S``, with the weights of `coreset_weights`.
@@ -80,14 +80,14 @@ def choose(
     if not small:  # finer cells may fit: until there are, the best one stands for them
         within = order[:1]
     weight = None
-    if search == "greedy":
+    if method == "greedy":
         rows = _greedy(scorer, order, most, ties, area)
-    elif search == "importance":
+    elif method == "importance":
         rows, weight = _sample(scorer, within, most, rng or seeds.rng(0, "focus/sample"))
     else:
         reach = within[:most]
         rows = reach
-        if search == "prefix":
+        if method == "prefix":
             best = int(scorer.importance(_prefixes(reach, n)).argmax()) + 1
             found = _bounded(scorer.epsilon(_prefixes(reach, n)), epsilon, one_sided=one_sided)
             good = np.flatnonzero(found[best - 1 :])
@@ -97,7 +97,7 @@ def choose(
     else:
         value = scorer.weighted_epsilon(rows, weight)
     ok = small and bool(_bounded(value, epsilon, one_sided=one_sided))
-    return Chosen(rows, weight, value, ok)
+    return RegionSet(rows, weight, value, ok)
 
 
 def coreset_weights(

@@ -16,22 +16,22 @@ import numpy as np
 
 from foveate.budget import Ledger
 from foveate.errors import DataError, MissingCapabilityError
-from foveate.focus.config import LEAST_PASSES, Allowance, allow, tiles_of
-from foveate.focus.encode import Eye, standard_lens
+from foveate.focus.config import LEAST_PASSES, Allowance, make_allowance, tile_count
+from foveate.focus.encode import CropEncoder, standard_encoder
 from foveate.focus.judged import (
     UNMEASURED,
-    CropField,
-    KnownField,
-    by_losses,
-    fewer,
+    CropLossStrategy,
+    KnownLossStrategy,
     first_cells,
-    release,
-    set_aside,
+    hint_fewer,
+    loss_goal,
+    release_reserve,
+    reserve_passes,
 )
-from foveate.focus.partition import cell_count, windows_of
+from foveate.focus.partition import cell_count, check_image_size, windows_of
 from foveate.focus.refine import Refinement
-from foveate.focus.results import Outcome
-from foveate.focus.strategies import measured, need_room
+from foveate.focus.results import LookResult
+from foveate.focus.strategies import valid_cells
 from foveate.grid import Grid, Tiles, Window
 from foveate.models.capabilities import need
 from foveate.models.embedding import fill_invalid
@@ -41,9 +41,9 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from foveate.focus.config import Goal, Plan
+    from foveate.focus.config import FocusConfig, Goal
     from foveate.focus.encode import Work
-    from foveate.focus.refine import Found
+    from foveate.focus.refine import SearchResult
     from foveate.models.capabilities import Model
     from foveate.raster import Source, SourceInfo
 
@@ -67,68 +67,72 @@ class Judge:
     """Judges boxes, and cuts masks out.
 
     Args:
-        eye: The image, the model, and the ledger that pays.
+        encoder: The image, the model, and the ledger that pays.
 
     Attributes:
         known: Window -> quality in the box of the whole window.
     """
 
-    def __init__(self, eye: Eye) -> None:
-        self._eye = eye
-        self._model: Any = eye.model
+    def __init__(self, encoder: CropEncoder) -> None:
+        self._encoder = encoder
+        self._model: Any = encoder.model
         self.known: dict[Window, float] = {}
         self._best: dict[Window, tuple[int, float]] = {}  # number and quality of the best box
 
     def on_overview(self, cells: Sequence[Window]) -> float:
         """Judge boxes on one encoding of the whole image; return the quality of its own box."""
-        shape = self._eye.source.info.shape
+        shape = self._encoder.source.info.shape
         whole = Window(0, 0, *shape)
-        image = self._eye.read(whole)
+        image = self._encoder.read(whole)
         gain = np.array([image.shape[2] / shape[1], image.shape[1] / shape[0]] * 2)
         boxes = np.array([(w.x, w.y, w.x + w.w, w.y + w.h) for w in (whole, *cells)]) * gain
-        self._eye.pay(float(self._eye.price([whole])[0]), 1)
-        found = self._eye.timed(self._model.mask_quality, image[None], boxes[None])[0].tolist()
+        self._encoder.pay(float(self._encoder.price([whole])[0]), 1)
+        found = self._encoder.timed(self._model.mask_quality, image[None], boxes[None])[0].tolist()
         self.known.update(zip(cells, found[1:], strict=True))
         return found[0]
 
     def on_crops(self, windows: Sequence[Window]) -> NDArray[np.float64]:
         """Encode windows one by one and judge their boxes; return the losses, (n,)."""
-        self._eye.pay(float(self._eye.price(windows).sum()), len(windows))
-        for start in range(0, len(windows), self._eye.batch_size):
-            part = windows[start : start + self._eye.batch_size]
+        self._encoder.pay(float(self._encoder.price(windows).sum()), len(windows))
+        for start in range(0, len(windows), self._encoder.batch_size):
+            part = windows[start : start + self._encoder.batch_size]
             shapes: dict[tuple[int, ...], list[tuple[Window, NDArray[Any]]]] = {}
             for window in part:
-                image = self._eye.read(window)
+                image = self._encoder.read(window)
                 shapes.setdefault(image.shape, []).append((window, image))
             for shape, alike in shapes.items():
                 batch = np.stack([image for _, image in alike])
                 boxes = np.repeat(_five(shape[1:])[None], len(batch), axis=0)
-                found = self._eye.timed(self._model.mask_quality, batch, boxes)
+                found = self._encoder.timed(self._model.mask_quality, batch, boxes)
                 for (window, _), quality in zip(alike, found, strict=True):
                     self._best[window] = int(quality.argmax()), float(quality.max())
                     self.known.setdefault(window, float(quality[0]))
-        return losses_of([self.known[window] for window in windows])
+        return quality_losses([self.known[window] for window in windows])
 
     def cut(self, window: Window, scene: NDArray[np.uint16], number: int) -> Mask:
         """Segment a region by the best of its boxes and paste the mask into the scene."""
         if window not in self._best:
             self.on_crops([window])
         best, quality = self._best[window]
-        self._eye.pay(float(self._eye.price([window])[0]), 1)
-        raster = self._eye.source.read(
-            window, bands=self._model.spec.bands, out_shape=self._eye.standard.reading(window)
+        self._encoder.pay(float(self._encoder.price([window])[0]), 1)
+        raster = self._encoder.source.read(
+            window,
+            bands=self._model.spec.bands,
+            out_shape=self._encoder.standard.read_shape(window),
         )
         image = fill_invalid(raster)
         box = _five(image.shape[1:])[best]
-        mask = self._eye.timed(self._model.segment, image[None], box[None, None])[0, 0]
-        pixels = pasted(mask & raster.valid, window, scene, number)
+        mask = self._encoder.timed(self._model.segment, image[None], box[None, None])[0, 0]
+        pixels = paste_mask(mask & raster.valid, window, scene, number)
         gain = np.array([window.w / image.shape[2], window.h / image.shape[1]] * 2)
         corner = np.array([window.x, window.y] * 2)
         x0, y0, x1, y1 = (corner + box * gain).tolist()
         return Mask((x0, y0, x1, y1), quality, pixels)
 
 
-def pasted(mask: NDArray[np.bool_], window: Window, scene: NDArray[np.uint16], number: int) -> int:
+def paste_mask(
+    mask: NDArray[np.bool_], window: Window, scene: NDArray[np.uint16], number: int
+) -> int:
     """Paste a mask into its place in a scene.
 
     Args:
@@ -155,7 +159,7 @@ def _five(shape: tuple[int, ...]) -> NDArray[np.float64]:
     return np.array([(w.x, w.y, w.x + w.w, w.y + w.h) for w in windows], np.float64)
 
 
-def losses_of(quality: Sequence[float]) -> NDArray[np.float64]:
+def quality_losses(quality: Sequence[float]) -> NDArray[np.float64]:
     """Return 1 - quality; a model may promise more than a whole mask."""
     return np.maximum(1 - np.asarray(quality, np.float64), 0.0)
 
@@ -172,14 +176,14 @@ _PIXELS = _SIDE**2  # of a scene whose masks are held in memory, 2 bytes each
 
 
 @dataclass(frozen=True)
-class Segmenting:
+class SegmentResult:
     """What segmenting one image came to.
 
     Attributes:
         goal: What regions were chosen for.
         mode: How that was paid.
         removal: What it means that a region is taken away.
-        found: Frontier, scores, regions, and how the search ended.
+        result: Frontier, scores, regions, and how the search ended.
         masks: One for each chosen region, in their order.
         scene_mask: (h, w) uint16, at every pixel of the scene the rank of the region whose mask
             it lies in, from 1; 0 for none.
@@ -193,7 +197,7 @@ class Segmenting:
     goal: Goal
     mode: str
     removal: str
-    found: Found
+    result: SearchResult
     masks: tuple[Mask, ...]
     scene_mask: NDArray[np.uint16]
     quality_full: float
@@ -204,13 +208,13 @@ class Segmenting:
 
     @property
     def passes(self) -> float:
-        """Passes of the model's image encoder; see `foveate.focus.eye`."""
+        """Passes of the model's image encoder; see `foveate.focus.encode`."""
         return self.work.passes
 
     @property
     def windows(self) -> tuple[Window, ...]:
         """The chosen regions, the most important first."""
-        return self.found.windows
+        return self.result.windows
 
     @property
     def prediction(self) -> dict[str, float | None]:
@@ -224,13 +228,15 @@ class Segmenting:
         return {"masks": 1, "quality": self.quality_full}
 
 
-def segment_image(source: Source, model: Model, plan: Plan, *, scene: str = "image") -> Segmenting:
+def segment_image(
+    source: Source, model: Model, config: FocusConfig, *, scene: str = "image"
+) -> SegmentResult:
     """Segment the regions of one image in which the model expects good masks.
 
     Args:
         source: The image; masks of all its pixels are held in memory, 2 bytes each.
         model: A bound model that segments.
-        plan: How regions are chosen: mode "feature" or "zoom". Representativeness and robustness
+        config: How regions are chosen: mode "feature" or "zoom". Representativeness and robustness
             are not measured.
         scene: Name of the image, for ids.
 
@@ -245,43 +251,44 @@ def segment_image(source: Source, model: Model, plan: Plan, *, scene: str = "ima
         DataError: The image is too small to choose from, or too large.
     """
     need(model, "masks", "foveate focus segment")
-    check_segment_config(plan)
+    check_segment_config(config)
     _check_size(source.info.shape)
-    eye = Eye(
-        source, model, Ledger({}), min_valid=plan.min_valid, batch_size=plan.batch_size,
-        seed=plan.rules.seed,
+    encoder = CropEncoder(
+        source, model, Ledger({}), min_valid=config.min_valid, batch_size=config.batch_size,
+        seed=config.search.seed,
     )  # fmt: skip
-    judge = Judge(eye)
-    may, reserve = segment_allowance(source.info.shape, model, plan), _reserve(plan)
-    crop = plan.crop_side(eye.standard.shape) if plan.mode == "zoom" else None
+    judge = Judge(encoder)
+    allowance, reserve = segment_allowance(source.info.shape, model, config), _reserve(config)
+    crop = config.crop_side(encoder.standard.shape) if config.mode == "zoom" else None
     if crop is not None:
-        need_room(source.info.shape, crop)
-    tiles = first_cells(eye, plan, scene, crop)
-    first = float(eye.price([Window(0, 0, *source.info.shape)])[0])
-    first += float(eye.price(windows_of(tiles)).sum()) if crop is not None else 0.0
+        check_image_size(source.info.shape, crop)
+    tiles = first_cells(encoder, config, scene, crop)
+    first = float(encoder.price([Window(0, 0, *source.info.shape)])[0])
+    first += float(encoder.price(windows_of(tiles)).sum()) if crop is not None else 0.0
     start = "The overview" + (f" with {len(tiles)} cells" if crop is not None else "")
-    end = f"segmenting {plan.rules.regions} regions"
-    hint = fewer(plan.cells if crop is not None else 1, plan.rules.regions)
-    set_aside(eye, may, reserve, first=first, start=start, end=end, hint=hint)
+    end = f"segmenting {config.search.regions} regions"
+    hint = hint_fewer(config.cells if crop is not None else 1, config.search.regions)
+    reserve_passes(encoder, allowance, reserve, first=first, start=start, end=end, hint=hint)
     if crop is not None:
         full = judge.on_overview([])
-        field = CropField(crop, plan.rules.branch, eye.price, judge.on_crops)
+        strategy = CropLossStrategy(crop, config.search.branch, encoder.price, judge.on_crops)
     else:
-        field, full = _by_overview(eye, judge, plan, tiles)
-    goal = by_losses(plan.goal)
-    found = Refinement(field, eye, goal, plan.rules).run(tiles)
-    release(eye, may)
-    seen = found.state.seen.windows
+        strategy, full = _by_overview(encoder, judge, config, tiles)
+    goal = loss_goal(config.goal)
+    found = Refinement(strategy, encoder, goal, config.search).run(tiles)
+    release_reserve(encoder, allowance)
+    features = found.state.features.windows
     windows = found.windows
     whole = np.zeros(source.info.shape, np.uint16)
     masks = tuple(judge.cut(window, whole, rank) for rank, window in enumerate(windows, start=1))
-    return Segmenting(
-        goal, plan.mode, field.removal, found, masks, whole, full,
-        np.array([judge.known[window] for window in seen]), eye.work, may, (UNMEASURED,),
+    return SegmentResult(
+        goal, config.mode, strategy.removal, found, masks, whole, full,
+        np.array([judge.known[window] for window in features]), encoder.work, allowance,
+        (UNMEASURED,),
     )  # fmt: skip
 
 
-def segment_allowance(shape: tuple[int, int], model: Model, plan: Plan) -> Allowance:
+def segment_allowance(shape: tuple[int, int], model: Model, config: FocusConfig) -> Allowance:
     """Return what segmenting an image of ``(height, width)`` pixels may cost.
 
     Where the user states no passes: in mode "zoom" a third of those that tiling takes for the
@@ -291,56 +298,58 @@ def segment_allowance(shape: tuple[int, int], model: Model, plan: Plan) -> Allow
     Args:
         shape: Of the image.
         model: A bound model.
-        plan: How regions are chosen.
+        config: How regions are chosen.
     """
-    lens, reserve = standard_lens(model), _reserve(plan)
-    side = plan.crop_side(lens.shape)
-    thin = lens.passes(Window(0, 0, *(min(side, length) for length in shape)))
-    tiling = tiles_of(shape, side) * thin
-    if plan.mode != "zoom":
+    sized, reserve = standard_encoder(model), _reserve(config)
+    side = config.crop_side(sized.shape)
+    thin = sized.passes(Window(0, 0, *(min(side, length) for length in shape)))
+    tiling = tile_count(shape, side) * thin
+    if config.mode != "zoom":
         most = 1 + reserve
-        passes = float(max(LEAST_PASSES, math.ceil(most))) if plan.passes is None else plan.passes
-        return allow(passes, tiling, most=most)
-    first = 1 + cell_count(shape, plan.cells, side) + reserve
-    whole = lens.passes(Window(0, 0, side, side))
-    return allow(plan.passes, tiling, crop=whole, extra=reserve, first=first)
+        passes = (
+            float(max(LEAST_PASSES, math.ceil(most))) if config.passes is None else config.passes
+        )
+        return make_allowance(passes, tiling, most=most)
+    first = 1 + cell_count(shape, config.cells, side) + reserve
+    whole = sized.passes(Window(0, 0, side, side))
+    return make_allowance(config.passes, tiling, crop=whole, extra=reserve, first=first)
 
 
-def _reserve(plan: Plan) -> float:
+def _reserve(config: FocusConfig) -> float:
     """Return the passes that the masks of the regions take at most."""
     # With "feature" a crop is encoded twice: to judge its boxes, and to cut out the best mask.
-    return plan.rules.regions * (1.0 if plan.mode == "zoom" else 2.0)
+    return config.search.regions * (1.0 if config.mode == "zoom" else 2.0)
 
 
-def check_segment_config(plan: Plan) -> None:
+def check_segment_config(config: FocusConfig) -> None:
     """Refuse goals and modes that need features where there are only qualities of masks.
 
     Raises:
         MissingCapabilityError: A goal, mode or partition that needs them.
     """
-    if plan.goal.name not in SEGMENT_GOALS:
+    if config.goal.name not in SEGMENT_GOALS:
         raise MissingCapabilityError(
-            f"the goal {plan.goal.name!r} for a model that segments",
+            f"the goal {config.goal.name!r} for a model that segments",
             f"It needs features or texts; qualities of masks serve: {', '.join(SEGMENT_GOALS)}.",
             "Use --goal balanced, or find regions with foveate focus look.",
         )
-    if plan.mode == "window":
+    if config.mode == "window":
         raise MissingCapabilityError(
             "mode 'window' for a model that segments",
             "It shows the model small cells of the overview, whose boxes the overview has already.",
             "Use --mode feature (one encoding of the overview), or --mode zoom (one of each cell).",
         )
-    if plan.partition != "uniform":
+    if config.partition != "uniform":
         raise MissingCapabilityError(
-            f"the partition {plan.partition!r} for a model that segments",
+            f"the partition {config.partition!r} for a model that segments",
             "It compares tokens with texts or with each other; boxes are judged on equal cells.",
             "Use --partition uniform.",
         )
 
 
-def of_segmenting(done: Segmenting, scene: str, info: SourceInfo) -> Outcome:
+def segment_result(done: SegmentResult, scene: str, info: SourceInfo) -> LookResult:
     """Return the outcome of `segment_image`."""
-    rows = done.found.state.chosen.rows.tolist()
+    rows = done.result.state.chosen.rows.tolist()
     columns: dict[str, list[Any]] = {"quality": done.quality.tolist()}
     kept = {"mask_quality": "quality", "mask_pixels": "pixels"}
     for name, attribute in kept.items():
@@ -354,21 +363,23 @@ def of_segmenting(done: Segmenting, scene: str, info: SourceInfo) -> Outcome:
         "boxes": [list(mask.box) for mask in done.masks],
         **done.allowance.facts(),
     }
-    return Outcome(
-        scene, info, done.goal, done.mode, done.removal, done.found, done.work, facts, columns,
+    return LookResult(
+        scene, info, done.goal, done.mode, done.removal, done.result, done.work, facts, columns,
         done.notes, done.scene_mask,
     )  # fmt: skip
 
 
-def _by_overview(eye: Eye, judge: Judge, plan: Plan, tiles: Tiles) -> tuple[KnownField, float]:
+def _by_overview(
+    encoder: CropEncoder, judge: Judge, config: FocusConfig, tiles: Tiles
+) -> tuple[KnownLossStrategy, float]:
     """Judge every cell that the search may come to, at once: each call would encode again."""
     cells, parents = windows_of(tiles), set()
     level = tiles
     while True:
         children = [
-            measured(level.refine([i], plan.rules.branch), eye)
+            valid_cells(level.refine([i], config.search.branch), encoder)
             for i in range(len(level))
-            if min(level.h[i], level.w[i]) >= plan.rules.branch
+            if min(level.h[i], level.w[i]) >= config.search.branch
         ]
         count = sum(map(len, children))
         if len(children) < len(level) or not count or len(cells) + count > _BOXES:
@@ -378,9 +389,9 @@ def _by_overview(eye: Eye, judge: Judge, plan: Plan, tiles: Tiles) -> tuple[Know
         cells += windows_of(level)
     full = judge.on_overview(cells)
     losses = dict(
-        zip(cells, losses_of([judge.known[cell] for cell in cells]).tolist(), strict=True)
+        zip(cells, quality_losses([judge.known[cell] for cell in cells]).tolist(), strict=True)
     )
-    return KnownField(losses, plan.rules.branch, frozenset(parents)), full
+    return KnownLossStrategy(losses, config.search.branch, frozenset(parents)), full
 
 
 def _check_size(shape: tuple[int, int]) -> None:

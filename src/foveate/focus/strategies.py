@@ -28,7 +28,7 @@ from typing import TYPE_CHECKING, Protocol
 import numpy as np
 
 from foveate.errors import DataError, MissingCapabilityError
-from foveate.focus.partition import across, areas, membership, parts, sizes, windows_of
+from foveate.focus.partition import LEAF, across, areas, membership, parts, sizes, windows_of
 from foveate.grid import Window
 from foveate.models.capabilities import TakesSizes, need
 from foveate.models.heads.base import unit
@@ -40,17 +40,12 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from foveate.focus.config import Coarse
-    from foveate.focus.encode import Eye, Lens
+    from foveate.focus.encode import CropEncoder, SizedEncoder
     from foveate.grid import Tiles
 
 
-LEAF = 1.5  # longest side of a leaf in crops: a crop is shrunk by no more than that
-
-SMALLEST = 8  # side of a crop, pixels
-
-
 @dataclass(frozen=True)
-class Seen:
+class CellFeatures:
     """What the model made of n cells.
 
     Attributes:
@@ -67,21 +62,21 @@ class Seen:
     scale: NDArray[np.int64]
     shift: NDArray[np.float64] | None = None
 
-    def take(self, rows: NDArray[np.integer]) -> Seen:
+    def take(self, rows: NDArray[np.integer]) -> CellFeatures:
         """Return the cells of the given rows, in that order."""
-        return Seen(
+        return CellFeatures(
             self.x[rows],
             tuple(self.windows[i] for i in rows),
             self.scale[rows],
             None if self.shift is None else self.shift[rows],
         )
 
-    def join(self, other: Seen) -> Seen:
+    def join(self, other: CellFeatures) -> CellFeatures:
         """Return these cells, then the other ones."""
         shift = None
         if self.shift is not None and other.shift is not None:
             shift = np.concatenate([self.shift, other.shift])
-        return Seen(
+        return CellFeatures(
             np.concatenate([self.x, other.x]),
             (*self.windows, *other.windows),
             np.concatenate([self.scale, other.scale]),
@@ -89,7 +84,7 @@ class Seen:
         )
 
 
-class Field(Protocol):
+class Strategy(Protocol):
     """One mode of paying.
 
     Attributes:
@@ -119,7 +114,7 @@ class Field(Protocol):
         """Return how many images looking at cells shows to the model."""
         ...
 
-    def look(self, tiles: Tiles) -> Seen:
+    def encode(self, tiles: Tiles) -> CellFeatures:
         """Look at cells.
 
         Raises:
@@ -127,80 +122,62 @@ class Field(Protocol):
         """
         ...
 
-    def points(self, tiles: Tiles, seen: Seen) -> tuple[NDArray[np.floating], NDArray[np.float64]]:
+    def points(
+        self, tiles: Tiles, features: CellFeatures
+    ) -> tuple[NDArray[np.floating], NDArray[np.float64]]:
         """Return (t, d) features whose distribution Eq. 4 compares, and (n, t) areas of them."""
         ...
 
 
-def measured(tiles: Tiles, eye: Eye) -> Tiles:
+def valid_cells(tiles: Tiles, encoder: CropEncoder) -> Tiles:
     """Return the cells with enough valid pixels, with their shares."""
-    shares = eye.valid(windows_of(tiles))
-    kept = shares >= max(eye.min_valid, np.finfo(np.float32).tiny)
+    shares = encoder.valid_shares(windows_of(tiles))
+    kept = shares >= max(encoder.min_valid, np.finfo(np.float32).tiny)
     return tiles.with_valid_share(shares).take(kept)
 
 
-def own_points(tiles: Tiles, seen: Seen) -> tuple[NDArray[np.floating], NDArray[np.float64]]:
-    """Return `Field.points` of a mode that has one feature for each cell."""
-    return seen.x, np.diag(areas(tiles))
+def cell_points(
+    tiles: Tiles, features: CellFeatures
+) -> tuple[NDArray[np.floating], NDArray[np.float64]]:
+    """Return `Strategy.points` of a mode that has one feature for each cell."""
+    return features.x, np.diag(areas(tiles))
 
 
-def seen_through(
-    eye: Eye,
+def embed_windows(
+    encoder: CropEncoder,
     windows: Sequence[Window],
-    lens: Lens,
+    sized: SizedEncoder,
     scale: NDArray[np.integer],
     *,
     robust: bool,
-) -> Seen:
+) -> CellFeatures:
     """Show windows to the model, and once more disturbed where the robustness is measured.
 
     Raises:
         BudgetError: The passes are not there; nothing was seen.
     """
-    x = eye.see(windows, lens)
+    x = encoder.embed(windows, sized)
     shift = None
     if robust:
-        moved = unit(x) - unit(eye.see(windows, lens, disturbed=True))
+        moved = unit(x) - unit(encoder.embed(windows, sized, disturbed=True))
         shift = np.linalg.norm(moved, axis=1).astype(np.float64)
-    return Seen(x, tuple(windows), np.asarray(scale, np.int64), shift)
+    return CellFeatures(x, tuple(windows), np.asarray(scale, np.int64), shift)
 
 
-def nothing_valid(eye: Eye, scene: str = "") -> DataError:
+def no_valid_cells(encoder: CropEncoder, scene: str = "") -> DataError:
     """Return the error of an image in which no cell has enough valid pixels."""
     name = f" {scene!r}" if scene else ""
-    some = eye.valid([Window(0, 0, *eye.source.info.shape)])[0] > 0 < eye.min_valid
+    some = (
+        encoder.valid_shares([Window(0, 0, *encoder.source.info.shape)])[0] > 0 < encoder.min_valid
+    )
     return DataError(
-        f"the image{name} has no cell with {eye.min_valid:.0%} valid pixels",
+        f"the image{name} has no cell with {encoder.min_valid:.0%} valid pixels",
         "There is nothing to look at.",
         "Check --nodata" + (", or lower --min-valid." if some else ": no pixel is valid."),
     )
 
 
-def need_room(shape: tuple[int, int], crop: int) -> None:
-    """Refuse an image in which there is nothing to choose: all of it is one leaf.
-
-    Args:
-        shape: ``(height, width)`` in pixels.
-        crop: Side of a crop in pixels.
-
-    Raises:
-        DataError: It is too small.
-    """
-    longest = max(shape)
-    if longest > LEAF * crop:
-        return
-    other = "foveate classify takes images of this size whole"
-    smaller = max(SMALLEST, longest // 4)
-    fits = longest > LEAF * smaller
-    raise DataError(
-        f"an image of {shape[0]} x {shape[1]} pixels",
-        f"A crop of {crop} pixels shows nearly all of it: there is nothing to choose from.",
-        f"Type smaller crops: --crop {smaller}; {other}." if fits else
-        f"{other[0].upper()}{other[1:]}: the smallest crop has {SMALLEST} pixels.",
-    )  # fmt: skip
-
-
-def fewer_cells(cells: int) -> str:
+def hint_fewer_cells(cells: int) -> str:
     """Return the end of a hint: that fewer first cells cost less, where there can be fewer."""
     return f", or fewer cells: --cells {cells // 2}" if cells > 1 else ""
 
@@ -208,11 +185,11 @@ def fewer_cells(cells: int) -> str:
 SMALL = 3  # the second view has a third of the side: a ninth of a pass
 
 
-class FeatureField:
+class FeatureStrategy:
     """See the head of this module.
 
     Args:
-        eye: Looks at the image.
+        encoder: Looks at the image.
         tokens: (gh, gw, d) tokens of the overview.
         branch: Children of a cell per side.
         robust: Whether to measure the robustness.
@@ -224,15 +201,19 @@ class FeatureField:
     name, persists = "feature", False
     removal = "tokens of one overview, averaged over what is left"
 
-    def __init__(self, eye: Eye, tokens: NDArray[np.float32], branch: int, *, robust: bool) -> None:
-        self._branch, self._shape = branch, eye.source.info.shape
+    def __init__(
+        self, encoder: CropEncoder, tokens: NDArray[np.float32], branch: int, *, robust: bool
+    ) -> None:
+        self._branch, self._shape = branch, encoder.source.info.shape
         self._tokens = tokens
         self._flat = tokens.reshape(-1, tokens.shape[2])
-        self._valid = _valid_shares(eye, tokens.shape[:2])
+        self._valid = _valid_shares(encoder, tokens.shape[:2])
         self._moved: NDArray[np.float32] | None = None
         if robust:
-            self._moved = eye.tokens(Window(0, 0, *self._shape), _glance(eye), disturbed=True)
-            self._moved_valid = _valid_shares(eye, self._moved.shape[:2])
+            self._moved = encoder.tokens(
+                Window(0, 0, *self._shape), _glance(encoder), disturbed=True
+            )
+            self._moved_valid = _valid_shares(encoder, self._moved.shape[:2])
 
     def can_refine(self, tiles: Tiles) -> NDArray[np.bool_]:
         """Cells of two tokens a side, or more."""
@@ -251,16 +232,20 @@ class FeatureField:
         """None: the overview was shown."""
         return 0
 
-    def look(self, tiles: Tiles) -> Seen:
+    def encode(self, tiles: Tiles) -> CellFeatures:
         """Average the tokens of each cell; one of which a cell has half counts half."""
         x = self._pool(tiles, self._tokens, self._valid)
         shift = None
         if self._moved is not None:
             moved = self._pool(tiles, self._moved, self._moved_valid)
             shift = np.linalg.norm(unit(x) - unit(moved), axis=1).astype(np.float64)
-        return Seen(x, tuple(windows_of(tiles)), np.zeros(len(tiles), np.int64), shift)
+        return CellFeatures(x, tuple(windows_of(tiles)), np.zeros(len(tiles), np.int64), shift)
 
-    def points(self, tiles: Tiles, seen: Seen) -> tuple[NDArray[np.floating], NDArray[np.float64]]:  # noqa: ARG002
+    def points(
+        self,
+        tiles: Tiles,
+        features: CellFeatures,  # noqa: ARG002
+    ) -> tuple[NDArray[np.floating], NDArray[np.float64]]:
         """Return the tokens, and how much of each lies in each cell."""
         share = self._share(tiles, self._tokens, self._valid)
         return self._flat, share
@@ -295,26 +280,26 @@ def check_tokens(model: object, *, classes: bool) -> None:
         )
 
 
-def second_view(eye: Eye) -> float:
+def second_view(encoder: CropEncoder) -> float:
     """Return the price of the second view, in passes."""
-    whole = Window(0, 0, *eye.source.info.shape)
-    return float(eye.price([whole], _glance(eye), disturbed=True)[0])
+    whole = Window(0, 0, *encoder.source.info.shape)
+    return float(encoder.price([whole], _glance(encoder), disturbed=True)[0])
 
 
-def _glance(eye: Eye) -> Lens:
+def _glance(encoder: CropEncoder) -> SizedEncoder:
     """Return the smaller view; the standard one where the model takes no other."""
-    able = not eye.standard.fixed or isinstance(eye.model, TakesSizes)
-    return eye.lens(max(eye.standard.shape) // SMALL) if able else eye.standard
+    able = not encoder.standard.fixed or isinstance(encoder.model, TakesSizes)
+    return encoder.at_size(max(encoder.standard.shape) // SMALL) if able else encoder.standard
 
 
-def _valid_shares(eye: Eye, grid: tuple[int, ...]) -> NDArray[np.float64]:
+def _valid_shares(encoder: CropEncoder, grid: tuple[int, ...]) -> NDArray[np.float64]:
     """Return the valid share of the pixels under each token: (gh, gw)."""
-    if not eye.source.info.masked:
+    if not encoder.source.info.masked:
         return np.ones(grid)
     # A token of a small image may cover less than a pixel: its window is the one around it.
-    rows, cols = (_spans(side, n) for side, n in zip(eye.source.info.shape, grid, strict=True))
+    rows, cols = (_spans(side, n) for side, n in zip(encoder.source.info.shape, grid, strict=True))
     windows = [Window(y, x, h, w) for y, h in rows for x, w in cols]
-    return eye.valid(windows).reshape(grid)
+    return encoder.valid_shares(windows).reshape(grid)
 
 
 def _spans(side: int, count: int) -> list[tuple[int, int]]:
@@ -325,11 +310,11 @@ def _spans(side: int, count: int) -> list[tuple[int, int]]:
     ]
 
 
-class WindowField:
+class WindowStrategy:
     """See the head of this module.
 
     Args:
-        eye: Looks at the image.
+        encoder: Looks at the image.
         cells: N_p, cells along the longer side of the image.
         branch: Children of a cell per side.
         robust: Whether to measure the robustness, which doubles the passes.
@@ -341,10 +326,10 @@ class WindowField:
     name, persists = "window", False
     removal = "cells seen apart, averaged over what is left"
 
-    def __init__(self, eye: Eye, cells: int, branch: int, *, robust: bool) -> None:
-        check_sizes(eye)
-        self._eye, self._branch, self._robust = eye, branch, robust
-        self._lens = eye.lens(max(eye.standard.shape) // cells)
+    def __init__(self, encoder: CropEncoder, cells: int, branch: int, *, robust: bool) -> None:
+        check_sizes(encoder)
+        self._encoder, self._branch, self._robust = encoder, branch, robust
+        self._lens = encoder.at_size(max(encoder.standard.shape) // cells)
 
     def can_refine(self, tiles: Tiles) -> NDArray[np.bool_]:
         """Cells whose quarters are at least half as large as the input."""
@@ -357,37 +342,39 @@ class WindowField:
     def price(self, tiles: Tiles) -> NDArray[np.float64]:
         """Return what the cells cost, in passes."""
         windows = windows_of(tiles)
-        price = self._eye.price(windows, self._lens)
+        price = self._encoder.price(windows, self._lens)
         if self._robust:
-            price = price + self._eye.price(windows, self._lens, disturbed=True)
+            price = price + self._encoder.price(windows, self._lens, disturbed=True)
         return price
 
     def images(self, tiles: Tiles) -> int:
         """Return how many images the cells are, the disturbed ones included."""
         windows = windows_of(tiles)
-        again = self._eye.fresh(windows, self._lens, disturbed=True) if self._robust else 0
-        return self._eye.fresh(windows, self._lens) + again
+        again = self._encoder.count_new(windows, self._lens, disturbed=True) if self._robust else 0
+        return self._encoder.count_new(windows, self._lens) + again
 
-    def look(self, tiles: Tiles) -> Seen:
+    def encode(self, tiles: Tiles) -> CellFeatures:
         """Show the cells to the model, and once more disturbed where that is asked for."""
         windows = windows_of(tiles)
-        return seen_through(self._eye, windows, self._lens, sizes(tiles), robust=self._robust)
+        return embed_windows(self._encoder, windows, self._lens, sizes(tiles), robust=self._robust)
 
-    def points(self, tiles: Tiles, seen: Seen) -> tuple[NDArray[np.floating], NDArray[np.float64]]:
+    def points(
+        self, tiles: Tiles, features: CellFeatures
+    ) -> tuple[NDArray[np.floating], NDArray[np.float64]]:
         """Return the features of the cells."""
-        return own_points(tiles, seen)
+        return cell_points(tiles, features)
 
 
-def check_sizes(eye: Eye) -> None:
+def check_sizes(encoder: CropEncoder) -> None:
     """Check that a model can pay this way.
 
     Raises:
         MissingCapabilityError: It takes inputs of one size only.
     """
-    if eye.standard.fixed and not isinstance(eye.model, TakesSizes):
-        height, width = eye.standard.shape
+    if encoder.standard.fixed and not isinstance(encoder.model, TakesSizes):
+        height, width = encoder.standard.shape
         raise MissingCapabilityError(
-            f"{eye.model.spec.name} takes images of {height} x {width} pixels only",
+            f"{encoder.model.spec.name} takes images of {height} x {width} pixels only",
             "Mode 'window' shows it many small ones.",
             "Use --mode zoom.",
         )
@@ -396,11 +383,11 @@ def check_sizes(eye: Eye) -> None:
 _GLANCE = 2  # a whole cell is seen at half the side
 
 
-class ZoomField:
+class ZoomStrategy:
     """See the head of this module.
 
     Args:
-        eye: Looks at the image.
+        encoder: Looks at the image.
         crop: Side of a crop in pixels of the image.
         coarse: How larger cells are seen.
         branch: Children per side of a cell that is seen whole.
@@ -410,10 +397,12 @@ class ZoomField:
     name, persists = "zoom", True
     removal = "crops seen apart, averaged over what is left"
 
-    def __init__(self, eye: Eye, crop: int, coarse: Coarse, branch: int, *, robust: bool) -> None:
-        self._eye, self._crop, self._robust = eye, crop, robust
+    def __init__(
+        self, encoder: CropEncoder, crop: int, coarse: Coarse, branch: int, *, robust: bool
+    ) -> None:
+        self._encoder, self._crop, self._robust = encoder, crop, robust
         self._coarse, self._branch = coarse, branch
-        self._glance = _small(eye) if coarse == "whole" else eye.standard
+        self._glance = _small(encoder) if coarse == "whole" else encoder.standard
         self._leaves: dict[Window, Window] = {}
 
     def can_refine(self, tiles: Tiles) -> NDArray[np.bool_]:
@@ -427,47 +416,49 @@ class ZoomField:
     def price(self, tiles: Tiles) -> NDArray[np.float64]:
         """Return what the cells cost, in passes."""
         found = np.zeros(len(tiles))
-        for rows, windows, lens in self._views(tiles):
-            price = self._eye.price(windows, lens)
+        for rows, windows, sized in self._views(tiles):
+            price = self._encoder.price(windows, sized)
             if self._robust:
-                price = price + self._eye.price(windows, lens, disturbed=True)
+                price = price + self._encoder.price(windows, sized, disturbed=True)
             found[rows] = price
         return found
 
     def images(self, tiles: Tiles) -> int:
         """Return how many images the cells are, the disturbed ones included."""
         return sum(
-            self._eye.fresh(windows, lens, disturbed=disturbed)
-            for _, windows, lens in self._views(tiles)
+            self._encoder.count_new(windows, sized, disturbed=disturbed)
+            for _, windows, sized in self._views(tiles)
             for disturbed in (False, True)[: 1 + self._robust]
         )
 
-    def look(self, tiles: Tiles) -> Seen:
+    def encode(self, tiles: Tiles) -> CellFeatures:
         """Show the cells, or what stands for them, to the model."""
         parts, order = [], []
         squeezed = self.can_refine(tiles) & (self._coarse == "whole")
-        for rows, windows, lens in self._views(tiles):
+        for rows, windows, sized in self._views(tiles):
             scale = np.where(squeezed, sizes(tiles), -1)[rows]
-            parts.append(seen_through(self._eye, windows, lens, scale, robust=self._robust))
+            parts.append(embed_windows(self._encoder, windows, sized, scale, robust=self._robust))
             order.append(rows)
         joined = parts[0] if len(parts) == 1 else parts[0].join(parts[1])
         return joined.take(np.argsort(np.concatenate(order), kind="stable"))
 
-    def points(self, tiles: Tiles, seen: Seen) -> tuple[NDArray[np.floating], NDArray[np.float64]]:
+    def points(
+        self, tiles: Tiles, features: CellFeatures
+    ) -> tuple[NDArray[np.floating], NDArray[np.float64]]:
         """Return the features of the cells."""
-        return own_points(tiles, seen)
+        return cell_points(tiles, features)
 
-    def _views(self, tiles: Tiles) -> list[tuple[NDArray[np.int64], list[Window], Lens]]:
+    def _views(self, tiles: Tiles) -> list[tuple[NDArray[np.int64], list[Window], SizedEncoder]]:
         """Return rows, windows and lens of the cells that are seen alike."""
         large = self.can_refine(tiles)
         if self._coarse == "native":
             windows = [self._leaf(tiles.take([i])) for i in range(len(tiles))]
-            return [(np.arange(len(tiles)), windows, self._eye.standard)]
+            return [(np.arange(len(tiles)), windows, self._encoder.standard)]
         views = [
             (np.flatnonzero(large), self._glance),
-            (np.flatnonzero(~large), self._eye.standard),
+            (np.flatnonzero(~large), self._encoder.standard),
         ]
-        found = [(rows, [tiles.window(int(i)) for i in rows], lens) for rows, lens in views]
+        found = [(rows, [tiles.window(int(i)) for i in rows], sized) for rows, sized in views]
         return [view for view in found if view[1]]
 
     def _leaf(self, cell: Tiles) -> Window:
@@ -483,15 +474,15 @@ class ZoomField:
 
     def _drawn(self, cell: Tiles) -> Window:
         while self.can_refine(cell)[0]:
-            halves = measured(self.children(cell), self._eye)
+            halves = valid_cells(self.children(cell), self._encoder)
             if not len(halves):  # valid as a whole, in no half: what is left is seen whole
                 break
-            keys = tie_keys(halves.tile_id, self._eye.seed, "focus/leaf")
+            keys = tie_keys(halves.tile_id, self._encoder.seed, "focus/leaf")
             cell = halves.take([int(np.argmin(keys))])
         return cell.window(0)
 
 
-def _small(eye: Eye) -> Lens:
+def _small(encoder: CropEncoder) -> SizedEncoder:
     """Return the lens for whole cells; the standard one where the model takes no other size."""
-    able = not eye.standard.fixed or isinstance(eye.model, TakesSizes)
-    return eye.lens(max(eye.standard.shape) // _GLANCE) if able else eye.standard
+    able = not encoder.standard.fixed or isinstance(encoder.model, TakesSizes)
+    return encoder.at_size(max(encoder.standard.shape) // _GLANCE) if able else encoder.standard

@@ -15,8 +15,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from foveate.errors import MissingCapabilityError, ParameterError
-from foveate.focus.config import need_query
-from foveate.focus.prompt_layout import FEEDS, Feed, fitted
+from foveate.focus.config import check_query
+from foveate.focus.prompt_layout import FEEDS, Feed, fit_size
 from foveate.grid import Window
 from foveate.models.capabilities import JudgesAnswers, Question, need
 from foveate.models.embedding import fill_invalid
@@ -26,8 +26,8 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from foveate.focus.config import Plan
-    from foveate.focus.encode import Eye
+    from foveate.focus.config import FocusConfig
+    from foveate.focus.encode import CropEncoder
     from foveate.models.capabilities import Model
 
 
@@ -42,7 +42,7 @@ class Inquiry:
 
     Attributes:
         prompt: The question, without marks of a model's template.
-        feed: See `foveate.focus.feed`.
+        feed: See `foveate.focus.prompt_layout`.
         query: What is looked for, for the goal "query"; or "".
         max_tokens: Longest answer.
         side: Longest side of an image that is shown, pixels; None for the model's input.
@@ -70,20 +70,20 @@ class Inquiry:
             )
 
 
-def check_vlm_config(inquiry: Inquiry, plan: Plan, selected: bool) -> None:  # noqa: FBT001
+def check_vlm_config(inquiry: Inquiry, config: FocusConfig, selected: bool) -> None:  # noqa: FBT001
     """Refuse goals and modes that need features where there are only losses of answers.
 
     Args:
         inquiry: What is asked.
-        plan: How regions are chosen.
+        config: How regions are chosen.
         selected: Whether another model chooses them.
 
     Raises:
         MissingCapabilityError: A goal, mode or partition that needs features.
         ParameterError: The goal "query" without a query, or a query for another goal.
     """
-    query, goal = inquiry.query.strip(), plan.goal.name
-    need_query(plan.goal, query)
+    query, goal = inquiry.query.strip(), config.goal.name
+    check_query(config.goal, query)
     if selected:
         return
     out = "Use {use}, or let a model that embeds choose: --selector builtin."
@@ -93,16 +93,16 @@ def check_vlm_config(inquiry: Inquiry, plan: Plan, selected: bool) -> None:  # n
             f"It needs features of the regions; losses of answers serve: {', '.join(VLM_GOALS)}.",
             out.format(use="--goal balanced"),
         )
-    if plan.mode != "zoom":
+    if config.mode != "zoom":
         raise MissingCapabilityError(
-            f"mode {plan.mode!r} for a generative model",
+            f"mode {config.mode!r} for a generative model",
             "It judges answers about whole images: there are no tokens to average, and small "
             "cells would be brought to its input size again.",
             out.format(use="--mode zoom"),
         )
-    if plan.partition != "uniform":
+    if config.partition != "uniform":
         raise MissingCapabilityError(
-            f"the partition {plan.partition!r} for a generative model",
+            f"the partition {config.partition!r} for a generative model",
             "It needs tokens of the image.",
             out.format(use="--partition uniform"),
         )
@@ -135,11 +135,11 @@ def check_vlm(model: Model, selected: bool) -> None:  # noqa: FBT001
 OVERVIEW_SIDE = 768  # longest side of the overview for a model that takes any size, pixels
 
 
-class Viewer:
+class VLMSession:
     """See the head of this module.
 
     Args:
-        eye: The image, the model, and the ledger that pays.
+        encoder: The image, the model, and the ledger that pays.
         side: Longest side of an image that is shown, pixels. None for the model's input; for a
             model that takes any size 768, or the longer side of a smaller image.
 
@@ -151,21 +151,21 @@ class Viewer:
         judged: Losses that it has given.
     """
 
-    def __init__(self, eye: Eye, side: int | None = None) -> None:
-        size = eye.model.spec.input_size
-        longest = max(eye.source.info.shape)
+    def __init__(self, encoder: CropEncoder, side: int | None = None) -> None:
+        size = encoder.model.spec.input_size
+        longest = max(encoder.source.info.shape)
         self.side = side or (max(size) if size else min(OVERVIEW_SIDE, longest))
         self.crop = max(size) if size else max(1, self.side // 2)
         self.standard = size or (self.side, self.side)
         self._least = 1.0 if size else 0.0
-        self._eye = eye
-        self._model: Any = eye.model
+        self._encoder = encoder
+        self._model: Any = encoder.model
         self.generated = self.judged = 0
 
     @property
     def whole(self) -> Window:
         """The window of the whole image."""
-        return Window(0, 0, *self._eye.source.info.shape)
+        return Window(0, 0, *self._encoder.source.info.shape)
 
     @property
     def black(self) -> NDArray[np.float64]:
@@ -180,7 +180,7 @@ class Viewer:
 
     def prices(self, windows: Sequence[Window]) -> NDArray[np.float64]:
         """Return what showing windows costs, in passes: (n,)."""
-        return np.array([self.price(fitted((w.h, w.w), self.side)) for w in windows])
+        return np.array([self.price(fit_size((w.h, w.w), self.side)) for w in windows])
 
     def read(self, window: Window, shape: tuple[int, int] | None = None) -> NDArray[Any]:
         """Read a window as it is shown: (c, h, w) without holes.
@@ -189,9 +189,9 @@ class Viewer:
             window: Pixels of the image.
             shape: ``(height, width)`` to show it at; its own, shrunk to `side`, when None.
         """
-        shape = shape or fitted((window.h, window.w), self.side)
+        shape = shape or fit_size((window.h, window.w), self.side)
         own = shape == (window.h, window.w)
-        raster = self._eye.source.read(
+        raster = self._encoder.source.read(
             window, bands=self._model.spec.bands, out_shape=None if own else shape
         )
         return fill_invalid(raster)
@@ -202,9 +202,9 @@ class Viewer:
         Raises:
             BudgetError: The passes are not there; nothing was asked.
         """
-        self._eye.pay(sum(self.price(image.shape[1:]) for image in images), len(images))
+        self._encoder.pay(sum(self.price(image.shape[1:]) for image in images), len(images))
         question = Question(list(images), prompt)
-        found = self._eye.timed(lambda: self._model.generate([question], max_tokens=max_tokens))
+        found = self._encoder.timed(lambda: self._model.generate([question], max_tokens=max_tokens))
         self.generated += 1
         return found[0]
 
@@ -222,11 +222,13 @@ class Viewer:
         Raises:
             BudgetError: The passes are not there; nothing was judged.
         """
-        self._eye.pay(float(self.prices(windows).sum()), len(windows))
+        self._encoder.pay(float(self.prices(windows).sum()), len(windows))
         found = []
-        for start in range(0, len(windows), self._eye.batch_size):
-            part = windows[start : start + self._eye.batch_size]
+        for start in range(0, len(windows), self._encoder.batch_size):
+            part = windows[start : start + self._encoder.batch_size]
             questions = [Question([self.read(window)], prompt) for window in part]
-            found.append(self._eye.timed(self._model.answer_loss, questions, [answer] * len(part)))
+            found.append(
+                self._encoder.timed(self._model.answer_loss, questions, [answer] * len(part))
+            )
         self.judged += len(windows)
         return np.concatenate(found).astype(np.float64)
