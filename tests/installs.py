@@ -92,10 +92,10 @@ STEPS = [
         "foveate observe prepare world/images --masks world/masks --classes world/classes.yaml "
         "--concepts water,forest,cropland --tiles 5x5 --ratio 8 --out pairs"
     ),
-    Step("foveate observe estimate pairs --what water --of tiles --budget 20%"),
+    Step("foveate observe estimate pairs --concept water --quantity tiles --budget 20%"),
     Step("foveate observe train pairs --size nano --epochs 2 --out observer", "observe"),
     Step(
-        "foveate observe select pairs/overviews --model observer --budget 12% --out chosen",
+        "foveate observe select pairs/overviews --observer observer --budget 12% --out chosen",
         "observe",
     ),
     Step(
@@ -108,7 +108,7 @@ STEPS = [
         refused=False,
     ),
     Step(
-        "foveate bench observe --pairs pairs --table threshold --size nano --epochs 1 --seeds 1 "
+        "foveate bench observe pairs --table threshold --size nano --epochs 1 --seeds 1 "
         "--out bench",
         "observe",
     ),

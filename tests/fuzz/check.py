@@ -53,7 +53,7 @@ def commands(observer: Path | None) -> dict[str, list[str]]:
         "--concepts water,tank --tiles 4x4 --ratio 4",
     }
     if observer is not None:
-        found["select"] = f"observe select IMAGES --model {observer} --budget 30%"
+        found["select"] = f"observe select IMAGES --observer {observer} --budget 30%"
     return {name: text.split() for name, text in found.items()}
 
 

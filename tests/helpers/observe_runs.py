@@ -138,7 +138,7 @@ def write_trained(path, *, scene="a", concept="road", command="foveate observe t
 
 def write_selected(
     path, *, scenes=("a", "b"), shape=(2, 3), chosen=(0, 4), thumbs=True,
-    command="foveate observe select lr --model 'my model' --out 'runs/one two'", trained=None,
+    command="foveate observe select lr --observer 'my model' --out 'runs/one two'", trained=None,
     **about,
 ):  # fmt: skip
     """Write a select run; tiles of 10 x 10 pixels; `about` replaces parts of the summary."""
