@@ -27,7 +27,7 @@ from foveate.report.read import (
     rows_of,
     unfinished,
     windows_of,
-)
+)  # fmt: skip
 from foveate.report.svg import VERDICTS, Interval
 from foveate.report.words.bench import Claim
 from foveate.run import Run

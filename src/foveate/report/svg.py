@@ -432,7 +432,7 @@ def forest(over: Scale, gap: Interval | None, verdict: str, label: str) -> Marku
     parts = [tag("title", label)]
     for value in over.ticks(4):
         look, at = "zero" if abs(value) < 1e-12 else "rule", percent(over(value))
-        parts.append(tag("line", class_=look, x1=at, x2=at, y1="0", y2="100%"))
+        parts.append(tag("line", class_=look, x1=at, x2=at, y1="-30%", y2="130%"))
     if gap is not None:
         low, high = percent(over.within(gap.low)), percent(over.within(gap.high))
         parts.append(tag("line", class_="whisker", x1=low, x2=high, y1="50%", y2="50%"))

@@ -5,22 +5,9 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING, NamedTuple
 
+from foveate.report import blocks as ui
 from foveate.report import explain, human, svg
 from foveate.report import origin as made
-from foveate.report.blocks import (
-    Block,
-    Cell,
-    Chart,
-    Column,
-    Figure,
-    Figures,
-    Heading,
-    Legend,
-    Points,
-    Row,
-    Table,
-    Text,
-)
 from foveate.report.page import Page, Section
 from foveate.report.pages.train_tables import LOOKS
 from foveate.report.words import bench as words
@@ -52,7 +39,7 @@ def bench(run: Benched) -> Page:
         kind="Bench \u00b7 observe",
         headline=found.text,
         verdicts=found.notes,
-        lead=[_claims(first), *([_summary(run)] if several else []), Figures(_figures(first))],
+        lead=[_claims(first), *([_summary(run)] if several else []), ui.Figures(_figures(first))],
         facts=_facts(run),
         sections=[
             *(_section(table, i) for i, table in enumerate(run.tables)),
@@ -66,28 +53,28 @@ def headlines(run: Benched) -> dict[str, Headline]:
     return {"": words.benched([Measured(t.title, t.claims, t.cautions) for t in run.tables])}
 
 
-def _claims(table: BenchTable) -> Points:
+def _claims(table: BenchTable) -> ui.Points:
     marked = [_EQUAL if c.verdict == "equal" else _MARKS[c.reached] for c in table.claims]
-    return Points([c.text for c in table.claims], "claims", marked)
+    return ui.Points([c.text for c in table.claims], "claims", marked)
 
 
-def _summary(run: Benched) -> Table:
+def _summary(run: Benched) -> ui.Table:
     rows = []
     for i, table in enumerate(run.tables):
         count = words.count(table.claims)
         text = f"{count} reached" if count else "no claim"
-        rows.append(Row(table.title, [text], link=f"#table{i}"))
-    return Table("Claims of each table", [Column("Table", "text"), "Claims"], rows)
+        rows.append(ui.Row(table.title, [text], link=f"#table{i}"))
+    return ui.Table("Claims of each table", [ui.Column("Table", "text"), "Claims"], rows)
 
 
-def _figures(table: BenchTable) -> list[Figure]:
+def _figures(table: BenchTable) -> list[ui.Figure]:
     """Return the large numbers, of the first table."""
     figures = [
-        Figure("Claims reached", words.count(table.claims), f"of the table {table.name}"),
-        Figure("Seeds", human.count(table.seeds), "each with a split and a training of its own"),
-        Figure("Test scenes", human.count(table.test.scenes),
+        ui.Figure("Claims reached", words.count(table.claims), f"of the table {table.name}"),
+        ui.Figure("Seeds", human.count(table.seeds), "each with a split and a training of its own"),
+        ui.Figure("Test scenes", human.count(table.test.scenes),
                f"under each seed; {human.plural(table.test.groups, 'group')} of them in all"),
-        Figure("Budget share", human.share(table.obr), "observed (OBR), where a row states no "
+        ui.Figure("Budget share", human.share(table.obr), "observed (OBR), where a row states no "
                "other"),
     ]  # fmt: skip
     return figures if figures[0].value else figures[1:]
@@ -116,7 +103,7 @@ def _section(table: BenchTable, i: int) -> Section:
     columns = [c for c in table.columns if any(math.isfinite(row.means.get(c, math.nan))
                                                for row in table.rows)]  # fmt: skip
     lines = _lines(table)
-    blocks: list[Block] = [_claims(table)] if i else []
+    blocks: list[ui.Block] = [_claims(table)] if i else []
     blocks += _forests(table)
     if not i:
         terms = ["rows", "claims", "seeds and groups"]
@@ -124,10 +111,10 @@ def _section(table: BenchTable, i: int) -> Section:
         blocks.append(explain.terms(*(compared if _forests(table) else []), *terms))
     if lines is not None:
         blocks += lines.blocks
-    blocks += [Heading("Means over seeds"),
+    blocks += [ui.Heading("Means over seeds"),
                _means(table, columns, lines.samples if lines else {})]  # fmt: skip
-    blocks += [Text(why, "note", f"Left out: {name}.") for name, why in table.left_out.items()]
-    blocks += [Text(note, "note") for note in (table.how, table.note) if note]
+    blocks += [ui.Text(why, "note", f"Left out: {name}.") for name, why in table.left_out.items()]
+    blocks += [ui.Text(note, "note") for note in (table.how, table.note) if note]
     return Section(f"table{i}", table.title, blocks, text, table.name)
 
 
@@ -158,10 +145,10 @@ def _groups(rows: Sequence[TableRow]) -> list[list[TableRow]]:
     return list(found.values())
 
 
-def _forests(table: BenchTable) -> list[Block]:
+def _forests(table: BenchTable) -> list[ui.Block]:
     """Draw the differences with their intervals, rows of one reference in a table."""
     over, cut = svg.forest_scale([row.gap for row in table.rows if row.gap is not None])
-    blocks: list[Block] = []
+    blocks: list[ui.Block] = []
     for rows in _groups(table.rows):
         reference = next((row.reference for row in rows if row.reference), "")
         if not reference:
@@ -171,32 +158,32 @@ def _forests(table: BenchTable) -> list[Block]:
         note = f"against {reference}"
         if math.isfinite(level):
             note += f", {_title(table, table.lead)} {human.decimal(level, 3)}"
-        columns = [Column("Row", "text"), Column("", "bar"), "Difference",
-                   Column("Verdict", "text")]  # fmt: skip
-        axis = Row("", [svg.forest_axis(over), "", ""])
+        columns = [ui.Column("Row", "text"), ui.Column("", "bar"), "Difference",
+                   ui.Column("Verdict", "text")]  # fmt: skip
+        axis = ui.Row("", [svg.forest_axis(over), "", ""])
         drawn = [_forest(table, row, over) for row in rows]
         caption = f"{rows[0].block}: {note}" if rows[0].block else note
-        blocks.append(Table(f"Differences, {caption}", columns, [axis, *drawn], caption=caption))
+        blocks.append(ui.Table(f"Differences, {caption}", columns, [axis, *drawn], caption=caption))
     if not blocks:
         return []
     names = {row.known_verdict for row in table.rows}
     legend = [(svg.verdict_mark(name), name) for name in svg.VERDICTS if name in names]
-    title = Heading(f"Difference in {_title(table, table.lead)}",
+    title = ui.Heading(f"Difference in {_title(table, table.lead)}",
                     "to the reference, with its 95 % interval")  # fmt: skip
     arrows = "Arrows: the interval goes beyond the scale; the figures are in the table below."
-    return [title, Legend(legend), *blocks, *([Text(arrows, "note")] if cut else [])]
+    return [title, ui.Legend(legend), *blocks, *([ui.Text(arrows, "note")] if cut else [])]
 
 
-def _forest(table: BenchTable, row: TableRow, over: svg.Scale) -> Row:
+def _forest(table: BenchTable, row: TableRow, over: svg.Scale) -> ui.Row:
     level, verdict = human.decimal(row.means.get(table.lead, math.nan), 3), row.known_verdict
     label = f"{row.label}: {_title(table, table.lead)} {level}"
     if row.gap is not None:
         label += f", {_written(row.gap)} against {row.reference}"
     label += f", {verdict}" if verdict else ""
     short = human.NONE if row.gap is None else human.signed(row.gap.mean, 3)
-    return Row(row.label, [
+    return ui.Row(row.label, [
         svg.forest(over, row.gap, verdict, label), level if verdict == "reference" else short,
-        Cell(verdict, f"v-{verdict or 'none'}"),
+        ui.Cell(verdict, f"v-{verdict or 'none'}"),
     ], lead=verdict == "reference")  # fmt: skip
 
 
@@ -207,24 +194,24 @@ def _written(gap: Interval | None) -> str:
     return f"{mean} [{low}, {high}]"
 
 
-def _means(table: BenchTable, columns: Sequence[str], samples: Mapping[str, Markup]) -> Table:
+def _means(table: BenchTable, columns: Sequence[str], samples: Mapping[str, Markup]) -> ui.Table:
     compared = any(row.reference for row in table.rows)
-    heads = [Column("Row", "text"), *(Column(_title(table, c)) for c in columns)]
+    heads = [ui.Column("Row", "text"), *(ui.Column(_title(table, c)) for c in columns)]
     if compared:
-        heads += [Column(f"difference in {_title(table, table.lead)} [95\u00a0%]"),
-                  Column("p (Holm)"), Column("verdict", "text")]  # fmt: skip
+        heads += [ui.Column(f"difference in {_title(table, table.lead)} [95\u00a0%]"),
+                  ui.Column("p (Holm)"), ui.Column("verdict", "text")]  # fmt: skip
     rows = []
     for group in _groups(table.rows):
         for row in group:
-            cells: list[str | Markup | Cell] = [
+            cells: list[str | Markup | ui.Cell] = [
                 human.decimal(row.means[c], 3) if c in row.means else "" for c in columns
             ]
             if compared:
                 verdict = row.known_verdict
-                cells += [_written(row.gap), _p(row.p), Cell(verdict, f"v-{verdict or 'none'}")]
-            rows.append(Row(row.label, cells, mark=samples.get(row.label), group=row.block,
+                cells += [_written(row.gap), _p(row.p), ui.Cell(verdict, f"v-{verdict or 'none'}")]
+            rows.append(ui.Row(row.label, cells, mark=samples.get(row.label), group=row.block,
                             lead=row.known_verdict == "reference"))  # fmt: skip
-    return Table(f"Means: {table.title}", heads, rows)
+    return ui.Table(f"Means: {table.title}", heads, rows)
 
 
 def _p(value: float) -> str:
@@ -239,7 +226,7 @@ def _p(value: float) -> str:
 class _Lines(NamedTuple):
     """Curves of a table, and the sample of each line by its row."""
 
-    blocks: list[Block]
+    blocks: list[ui.Block]
     samples: dict[str, Markup]
 
 
@@ -275,8 +262,8 @@ def _lines(table: BenchTable) -> _Lines | None:
         "height is the area. The upright mark is the observed share of the job."
     )
     legend = [(drawn_, name) for name, drawn_ in samples.items()]
-    return _Lines([Heading("Over the observed share", note),
-                   Chart(drawn, caption, legend=legend, look="axes")], samples)  # fmt: skip
+    return _Lines([ui.Heading("Over the observed share", note),
+                   ui.Chart(drawn, caption, legend=legend, look="axes")], samples)  # fmt: skip
 
 
 def _heights(row: TableRow) -> dict[float, float]:

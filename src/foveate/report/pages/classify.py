@@ -7,29 +7,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from foveate.report import blocks as ui
 from foveate.report import explain, human, svg
 from foveate.report import origin as made
 from foveate.report.assets import Album
-from foveate.report.blocks import (
-    Block,
-    Cell,
-    Chart,
-    Column,
-    Figure,
-    Figures,
-    Fold,
-    Grid,
-    Heading,
-    Matrix,
-    Pairs,
-    Picture,
-    Pictures,
-    Row,
-    Shot,
-    Table,
-    Text,
-    shots,
-)
 from foveate.report.chance import right
 from foveate.report.human import number
 from foveate.report.page import Page, Section
@@ -61,10 +42,10 @@ def classify(run: Classified) -> Page:
     )
     texts = [(name, ", ".join(found)) for name, found in head.get("texts", {}).items()]
     asked = [*texts, ("templates", " | ".join(head["templates"]))] if texts else []
-    pictures = _pictures(run, groups, shots(album.uris))
+    pictures = _pictures(run, groups, ui.shots(album.uris))
     if album.left_out:
         text = f"{human.plural(len(album.left_out), 'picture')} could not be shown."
-        pictures.append(Text(text, "note"))
+        pictures.append(ui.Text(text, "note"))
     confusion = _confusion(run)
     return Page(
         title=run.name,
@@ -82,7 +63,7 @@ def classify(run: Classified) -> Page:
             Section("confusion", "What was taken for what", [confusion] if confusion else [],
                     nav="Confusion"),
             Section("texts", "What the model was asked",
-                    [Fold("Texts of each label", [Pairs(asked)])] if asked else []),
+                    [ui.Fold("Texts of each label", [ui.Pairs(asked)])] if asked else []),
         ],
         origin=made.origin(run),
         pictures={f"p{i}": uri for i, uri in enumerate(album.uris.values())},
@@ -101,24 +82,28 @@ def headlines(run: Classified) -> dict[str, Headline]:
     return {"": labelled(found)}
 
 
-def _opening(run: Classified, counts: NDArray[np.int64]) -> Grid:
+def _opening(run: Classified, counts: NDArray[np.int64]) -> ui.Grid:
     note = "The pool in the order of its scenes; the stronger, the surer its label."
     if (each := svg.per_square(run.n)) > 1:
         note += f" One square is {each} patches."
     squares = svg.squares(run.probability, "How sure the label of each patch is")
     unsure = float((run.probability < 0.5).mean())
     figures = [
-        Figure("Labels that occur", human.count(int((counts > 0).sum())), f"of {len(run.labels)}"),
-        Figure("Probability", human.share(float(np.median(run.probability))), "median of patches"),
-        Figure("Unsure", human.share(unsure), "of the patches have a label under 50\u202f%"),
+        ui.Figure(
+            "Labels that occur", human.count(int((counts > 0).sum())), f"of {len(run.labels)}"
+        ),
+        ui.Figure(
+            "Probability", human.share(float(np.median(run.probability))), "median of patches"
+        ),
+        ui.Figure("Unsure", human.share(unsure), "of the patches have a label under 50\u202f%"),
     ]
     truth = run.record["summary"]["truth"]
     if truth and truth["judged"]:
         judged = human.plural(truth["judged"], "patch", "patches")
         mean = human.share(truth["mean_accuracy"])
         note_ = f"of {judged} by their {truth['source']}; {mean} if each class counts alike"
-        figures.insert(0, Figure("Right", human.share(truth["accuracy"]), note_))
-    return Grid([Chart(squares, note), Figures(figures)], "beside")
+        figures.insert(0, ui.Figure("Right", human.share(truth["accuracy"]), note_))
+    return ui.Grid([ui.Chart(squares, note), ui.Figures(figures)], "beside")
 
 
 def _facts(run: Classified) -> list[tuple[str, str]]:
@@ -138,10 +123,16 @@ def _facts(run: Classified) -> list[tuple[str, str]]:
     ]
 
 
-def _labels(run: Classified, counts: NDArray[np.int64]) -> Table:
+def _labels(run: Classified, counts: NDArray[np.int64]) -> ui.Table:
     total = np.bincount(run.first, weights=run.probability, minlength=counts.size)
     top = max(1, int(counts.max()))
-    columns = [Column("Label", "text"), Column("", "bar"), "Patches", "Share", "Mean probability"]
+    columns = [
+        ui.Column("Label", "text"),
+        ui.Column("", "bar"),
+        "Patches",
+        "Share",
+        "Mean probability",
+    ]
     if run.confusion is not None:
         columns.append("Found, of this class")
     rows = []
@@ -149,15 +140,15 @@ def _labels(run: Classified, counts: NDArray[np.int64]) -> Table:
         mean = total[i] / counts[i] if counts[i] else math.nan
         share = human.share(counts[i] / run.n)
         bar = svg.bar(counts[i] / top, f"{run.labels[i]}: {share}")
-        cells = [bar, human.count(counts[i]), share, Cell(human.share(mean), "soft")]
+        cells = [bar, human.count(counts[i]), share, ui.Cell(human.share(mean), "soft")]
         if run.confusion is not None:
             of = int(run.confusion[i].sum())
             cells.append(f"{run.confusion[i, i]} of {of}" if of else human.NONE)
-        rows.append(Row(run.labels[i], cells))
-    return Table("Labels", columns, rows)
+        rows.append(ui.Row(run.labels[i], cells))
+    return ui.Table("Labels", columns, rows)
 
 
-def _confusion(run: Classified) -> Matrix | None:
+def _confusion(run: Classified) -> ui.Matrix | None:
     """Draw the table of true against found labels, tinted by the share of a row."""
     table = run.confusion
     if table is None or not table.any():
@@ -168,14 +159,14 @@ def _confusion(run: Classified) -> Matrix | None:
     for i in kept:
         of = max(int(table[i].sum()), 1)
         rows.append([
-            Cell(human.count(table[i, j]) if table[i, j] else "", svg.tint(table[i, j] / of),
+            ui.Cell(human.count(table[i, j]) if table[i, j] else "", svg.tint(table[i, j] / of),
                  f"{table[i, j]} of {table[i].sum()} {run.labels[i]} taken for {run.labels[j]}")
             for j in kept
         ])  # fmt: skip
     note = "True classes in rows, labels given in columns; the darker, the more of the row."
     if len(kept) < len(run.labels):
         note += f" {human.plural(len(run.labels) - len(kept), 'label')} left out."
-    return Matrix("Confusion", note, [run.labels[i] for i in kept], rows)
+    return ui.Matrix("Confusion", note, [run.labels[i] for i in kept], rows)
 
 
 def _groups(
@@ -193,20 +184,20 @@ def _groups(
 
 
 def _pictures(
-    run: Classified, groups: list[tuple[str, list[int], list[int]]], found: dict[str, Shot]
-) -> list[Block]:
-    blocks: list[Block] = []
+    run: Classified, groups: list[tuple[str, list[int], list[int]]], found: dict[str, ui.Shot]
+) -> list[ui.Block]:
+    blocks: list[ui.Block] = []
     for label, *parts in groups:
         for rows, how in zip(parts, ("surest", "least sure"), strict=True):
             if rows:
-                drawn = Pictures([_picture(run, row, found) for row in rows])
-                blocks += [Heading(label, how), drawn]
+                drawn = ui.Pictures([_picture(run, row, found) for row in rows])
+                blocks += [ui.Heading(label, how), drawn]
     return blocks
 
 
-def _picture(run: Classified, row: int, found: dict[str, Shot]) -> Picture:
+def _picture(run: Classified, row: int, found: dict[str, ui.Shot]) -> ui.Picture:
     tile, sure = run.ids[row], human.share(run.probability[row])
     second = run.second[row]
     other = f"{second[0]} {human.share(second[1])}" if second else ""
     alt = f"{tile}: {run.labels[run.first[row]]} {sure}" + (f", then {other}" if other else "")
-    return Picture(found.get(tile), alt, sure, other, run.scene_name(row))
+    return ui.Picture(found.get(tile), alt, sure, other, run.scene_name(row))

@@ -9,20 +9,9 @@ import numpy as np
 
 from foveate.errors import DataError
 from foveate.report import assets, explain, human, marks, svg
+from foveate.report import blocks as ui
 from foveate.report import origin as made
 from foveate.report.assets import Album
-from foveate.report.blocks import (
-    Block,
-    Column,
-    Figure,
-    Figures,
-    Grid,
-    Heading,
-    Overlay,
-    Row,
-    Table,
-    Text,
-)
 from foveate.report.human import number
 from foveate.report.page import Page, Section
 from foveate.report.pages.observe_parts import ROOM, SCENES, heat_map, most_first, scene_overview
@@ -48,7 +37,7 @@ def complete(run: Gridded) -> Page:
     scenes = _scenes(run, observed, album)
     if album.left_out:
         text = f"{human.plural(len(album.left_out), 'overview')} not stored with the run."
-        scenes.append(Text(text, "note"))
+        scenes.append(ui.Text(text, "note"))
     note = "Outlined: observed. Lighter squares of uncertainty had less to go by."
     if len(run.scenes) > SCENES:
         note += f" The {SCENES} scenes with most observed tiles; all are in the folder maps."
@@ -58,7 +47,7 @@ def complete(run: Gridded) -> Page:
         headline=found.text,
         verdicts=found.notes,
         warnings=made.warnings(run.about),
-        lead=[Figures(_figures(run, observed.size))],
+        lead=[ui.Figures(_figures(run, observed.size))],
         facts=[
             ("Imagery", made.imagery(run)),
             ("Encoder", made.encoder_name(run)),
@@ -83,30 +72,32 @@ def headline(run: Gridded) -> Headline:
     return completed(run.about, empty=int((counts == 0).sum()))
 
 
-def _figures(run: Gridded, observed: int) -> list[Figure]:
+def _figures(run: Gridded, observed: int) -> list[ui.Figure]:
     share = f"{human.share(observed / max(run.n, 1))} of {human.count(run.n)}"
     found = [
-        Figure("Observed tiles", human.count(observed), share),
-        Figure("Completed tiles", human.count(run.n - observed), "from the overview and the rest"),
+        ui.Figure("Observed tiles", human.count(observed), share),
+        ui.Figure(
+            "Completed tiles", human.count(run.n - observed), "from the overview and the rest"
+        ),
     ]
     for label, key, note in (
         ("Missing", "missing", "chosen, but no high resolution was found"),
         ("Not chosen, but given", "not_chosen_but_given", "observed all the same"),
     ):
         if math.isfinite(value := number(run.about.get(key))):
-            found.append(Figure(label, human.count(value), note))
+            found.append(ui.Figure(label, human.count(value), note))
     if math.isfinite(mean := number(run.about.get("completed_doubt"))):
         note = "of completed tiles: 0 observed, 1 nothing alike observed"
-        found.append(Figure("Mean uncertainty", human.decimal(mean), note))
+        found.append(ui.Figure("Mean uncertainty", human.decimal(mean), note))
     return found
 
 
-def _scenes(run: Gridded, observed: NDArray[np.int64], album: Album) -> list[Block]:
+def _scenes(run: Gridded, observed: NDArray[np.int64], album: Album) -> list[ui.Block]:
     order = most_first(run, observed)
     maps = {scene: _features(run, scene) for scene in order}
     ends = _ends([found for found in maps.values() if found is not None])
     known = np.isin(np.arange(run.n), observed)
-    blocks: list[Block] = []
+    blocks: list[ui.Block] = []
     for scene in order:
         rows, entry = run.rows(scene), run.scenes[scene]
         own, shape, name = rows[known[rows]], (entry["height"], entry["width"]), entry["scene"]
@@ -116,12 +107,14 @@ def _scenes(run: Gridded, observed: NDArray[np.int64], album: Album) -> list[Blo
         if (found := maps[scene]) is not None:
             alt = f"{name}: completed features as colours"
             picture = _coloured(found, ends)
-            drawn.append(Overlay("Completed features", *marks.size(shape), alt, picture, fine=True))
+            drawn.append(
+                ui.Overlay("Completed features", *marks.size(shape), alt, picture, fine=True)
+            )
         grid = run.grid(scene, "doubt")
         if np.isfinite(grid).any():
             drawn.append(heat_map("Uncertainty", grid, 1.0, shape=shape))
         note = f"{human.count(own.size)} of {human.plural(rows.size, 'tile')} observed"
-        blocks += [Heading(str(name), note), Grid(drawn, 3)]
+        blocks += [ui.Heading(str(name), note), ui.Grid(drawn, 3)]
     return blocks
 
 
@@ -161,7 +154,7 @@ def _coloured(found: NDArray[np.float64], ends: Range) -> str:
     return assets.png(np.moveaxis(np.concatenate([255 * share, 255.0 * known[None]]), 0, -1))
 
 
-def _concepts(run: Gridded, observed: NDArray[np.int64]) -> list[Block]:
+def _concepts(run: Gridded, observed: NDArray[np.int64]) -> list[ui.Block]:
     """List concepts: in how many tiles they are likely, and how likely at most."""
     rows = []
     for name, chance in read_concepts(run).items():
@@ -171,8 +164,13 @@ def _concepts(run: Gridded, observed: NDArray[np.int64]) -> list[Block]:
         cells = [svg.bar(share, human.share(share)), human.count(int(likely.sum())),
                  human.count(int(likely[observed].sum())),
                  human.decimal(float(known.max(initial=0)))]  # fmt: skip
-        rows.append((-share, Row(name, cells)))
+        rows.append((-share, ui.Row(name, cells)))
     rows.sort(key=lambda item: item[0])
-    columns = [Column("Concept", "text"), Column("Share of tiles", "bar"), "Tiles", "Observed",
-               "Most likely"]  # fmt: skip
-    return [Table("Concepts", columns, [row for _, row in rows])] if rows else []
+    columns = [
+        ui.Column("Concept", "text"),
+        ui.Column("Share of tiles", "bar"),
+        "Tiles",
+        "Observed",
+        "Most likely",
+    ]
+    return [ui.Table("Concepts", columns, [row for _, row in rows])] if rows else []

@@ -8,45 +8,12 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 from markupsafe import Markup
 
+from foveate.report import blocks as ui
 from foveate.report import human, marks, numbers, svg
 from foveate.report import origin as made
 from foveate.report.assets import Album
-from foveate.report.blocks import (
-    Block,
-    Chart,
-    Choice,
-    Figure,
-    Figures,
-    Grid,
-    Heading,
-    Legend,
-    Overlay,
-    Picture,
-    Pictures,
-    Points,
-    Shot,
-    Text,
-    shots,
-)
 from foveate.report.page import Option, Page, Section
-from foveate.report.pages.curate_methods import (
-    Method,
-    agreed,
-    agreement,
-    balance,
-    choice,
-    compare_note,
-    compare_picks,
-    compared,
-    how_it_works,
-    method_headlines,
-    methods_of,
-    repeated,
-    repeats,
-    score,
-    spent,
-    together,
-)
+from foveate.report.pages import curate_methods as parts
 from foveate.report.words import Headline
 
 if TYPE_CHECKING:
@@ -65,7 +32,7 @@ FEW_SCENES, SIDE = 6, 480  # up to so many overviews as they are stored; else sm
 def curate(run: Curated) -> Page:
     """Draw the page."""
     degree = numbers.overlaps(run.scene, run.windows)
-    methods = methods_of(run, degree)
+    methods = parts.methods_of(run, degree)
     names = [m.data.name for m in methods]
     lead = names.index(USUAL) if USUAL in names else 0
     several = len(methods) > 1
@@ -73,48 +40,68 @@ def curate(run: Curated) -> Page:
     patches = _patches(run, methods, album)
     scenes, scenes_note = _scenes(run, methods, lead, overviews)
     found = _shots(run, album, scenes)
-    summary = together(run, [m.picks for m in methods])
+    summary = parts.together(run, [m.picks for m in methods])
     first = methods[lead]
     left_out = len(album.left_out) + len(overviews.left_out)
     return Page(
         title=run.name,
-        kind=f"Curate \u00b7 {human.plural(len(methods), 'method')}" if several else (
-            f"Curate \u00b7 {first.data.title}"),
+        kind=f"Curate \u00b7 {human.plural(len(methods), 'method')}"
+        if several
+        else (f"Curate \u00b7 {first.data.title}"),
         headline=summary if several and summary else first.headline.text,
         verdicts=() if several else first.headline.notes,
-        lead=[choice(methods, lambda m: _opening(run, m, repeats=bool(degree.any())))],
+        lead=[parts.choice(methods, lambda m: _opening(run, m, repeats=bool(degree.any())))],
         facts=_facts(run),
         sections=[
             Section("chosen", "What was chosen", _chosen(run, methods, patches, found, left_out)),
-            Section("map", "Where the picks are", scenes, (
-                "Outlined: what was kept; the fainter the line, the later it was chosen. "
-                f"{scenes_note}").strip()),
-            Section("compare", "Side by side", [compared(run, methods)] if several else [],
-                    compare_note(run, degree)),
-            Section("balance", "Class balance", balance(run, methods)),
-            Section("scores", "Scores and the budget", [choice(methods, lambda m: score(run, m))]),
-            Section("agreement", "Where the methods agree", agreement(
-                run, methods, lambda row, title: _patch(run, first, row, methods, found, title))),
-            Section("repeats", "Do picks repeat each other?", repeats(methods, degree)),
-            Section("methods", "How the methods work", [choice(methods, how_it_works)]),
+            Section(
+                "map",
+                "Where the picks are",
+                scenes,
+                (
+                    "Outlined: what was kept; the fainter the line, the later it was chosen. "
+                    f"{scenes_note}"
+                ).strip(),
+            ),
+            Section(
+                "compare",
+                "Side by side",
+                [parts.compared(run, methods)] if several else [],
+                parts.compare_note(run, degree),
+            ),
+            Section("balance", "Class balance", parts.balance(run, methods)),
+            Section(
+                "scores",
+                "Scores and the budget",
+                [parts.choice(methods, lambda m: parts.score(run, m))],
+            ),
+            Section(
+                "agreement",
+                "Where the methods agree",
+                parts.agreement(
+                    run, methods, lambda row, title: _patch(run, first, row, methods, found, title)
+                ),
+            ),
+            Section("repeats", "Do picks repeat each other?", parts.repeats(methods, degree)),
+            Section("methods", "How the methods work", [parts.choice(methods, parts.how_it_works)]),
         ],
         origin=made.origin(run),
         pictures={f"p{i}": uri for i, uri in enumerate(album.uris.values())},
         options=[Option(m.data.name, m.short, m.data.title) for m in methods] if several else [],
         option=lead,
-    )  # fmt: skip
+    )
 
 
 def headlines(run: Curated) -> dict[str, Headline]:
     """Return the headline of each method by its name, and of all beside each other as ""."""
-    found = compare_picks(run, numbers.overlaps(run.scene, run.windows))
-    return {**method_headlines(run, found), "": Headline(together(run, found))}
+    found = parts.compare_picks(run, numbers.overlaps(run.scene, run.windows))
+    return {**parts.method_headlines(run, found), "": Headline(parts.together(run, found))}
 
 
 # the opening
 
 
-def _opening(run: Curated, method: Method, *, repeats: bool) -> list[Block]:
+def _opening(run: Curated, method: parts.Method, *, repeats: bool) -> list[ui.Block]:
     picks, kept = method.data.picks, np.zeros(run.n)
     kept[picks] = np.linspace(1, 0.3, picks.size)
     note = "The pool in the order of its scenes; the stronger, the earlier chosen."
@@ -123,13 +110,13 @@ def _opening(run: Curated, method: Method, *, repeats: bool) -> list[Block]:
     squares = svg.squares(kept, f"{method.short}: which patches of the pool were kept")
     figures = _class_figures(run, method) if method.balance else []
     figures += _place_figures(run, method, repeats=repeats)
-    found: list[Block] = [Grid([Chart(squares, note), Figures(figures)], "beside")]
+    found: list[ui.Block] = [ui.Grid([ui.Chart(squares, note), ui.Figures(figures)], "beside")]
     if len(run.methods) > 1:
-        found = [Text(method.headline.text, "large"), Points(method.headline.notes), *found]
+        found = [ui.Text(method.headline.text, "large"), ui.Points(method.headline.notes), *found]
     return found
 
 
-def _class_figures(run: Curated, method: Method) -> list[Figure]:
+def _class_figures(run: Curated, method: parts.Method) -> list[ui.Figure]:
     found, even, rare = method.balance, method.picks.evenness, method.picks.rare
     assert found is not None  # noqa: S101  (asked for only with classes)
     rarest = found.rarest
@@ -141,13 +128,13 @@ def _class_figures(run: Curated, method: Method) -> list[Figure]:
         share += f"; random picks: {human.factor(rare.low)} to {human.factor(rare.high)}"
     change = f"{human.decimal(found.entropy_pool)} \u2192 {human.decimal(found.entropy_kept)}"
     return [
-        Figure("Evenness of the classes", change, entropy),
-        Figure(f"Rarest class: {run.classes[rarest]}", human.factor(float(found.factor[rarest])),
+        ui.Figure("Evenness of the classes", change, entropy),
+        ui.Figure(f"Rarest class: {run.classes[rarest]}", human.factor(float(found.factor[rarest])),
                share),
     ]  # fmt: skip
 
 
-def _place_figures(run: Curated, method: Method, *, repeats: bool) -> list[Figure]:
+def _place_figures(run: Curated, method: parts.Method, *, repeats: bool) -> list[ui.Figure]:
     picks = method.data.picks
     per_scene = np.bincount(run.scene[picks], minlength=1)
     reached = int((per_scene > 0).sum())
@@ -156,10 +143,14 @@ def _place_figures(run: Curated, method: Method, *, repeats: bool) -> list[Figur
         scenes += f"; the busiest gives {human.share(per_scene.max() / picks.size)} of the picks"
     by_chance = f"; by chance {human.share(method.picks.repeated_by_chance)}"
     return [
-        Figure("Scenes reached", human.count(reached), scenes),
-        Figure("Overlapping picks", human.share(repeated(method)), "share pixels with another "
-               "pick" + (by_chance if repeats else ", as none can in this pool")),
-    ]  # fmt: skip
+        ui.Figure("Scenes reached", human.count(reached), scenes),
+        ui.Figure(
+            "Overlapping picks",
+            human.share(parts.repeated(method)),
+            "share pixels with another "
+            "pick" + (by_chance if repeats else ", as none can in this pool"),
+        ),
+    ]
 
 
 def _facts(run: Curated) -> list[tuple[str, str]]:
@@ -176,7 +167,7 @@ def _facts(run: Curated) -> list[tuple[str, str]]:
     if summary.get("default_reason"):
         found.append(("Method", f"{summary['default_method']}, the default without masks"))
     if len(run.methods) == 1:
-        found.append(("Spent", spent(run.methods[0])))
+        found.append(("Spent", parts.spent(run.methods[0])))
     found.append(("Encoder", made.encoder_name(run, "none needed")))
     found.append(("Seed", str(summary.get("seed", job.get("seed", "?")))))
     if repeated := _put_back(run):
@@ -214,7 +205,7 @@ class Patches(NamedTuple):
     note: str
 
 
-def _patches(run: Curated, methods: Sequence[Method], album: Album) -> list[Patches]:
+def _patches(run: Curated, methods: Sequence[parts.Method], album: Album) -> list[Patches]:
     """Choose the patches that have a picture; those of methods come before others."""
     count = PICTURES if len(methods) <= MANY else PICTURES // 2
     found = []
@@ -227,18 +218,18 @@ def _patches(run: Curated, methods: Sequence[Method], album: Album) -> list[Patc
             note += f"{human.count(run.n)} patches only, so there is no last place to show."
             rest = []
         found.append(Patches(first, rest, note))
-    for row in [row for one in found for row in (*one.first, *one.last)] + agreed(run):
+    for row in [row for one in found for row in (*one.first, *one.last)] + parts.agreed(run):
         album.add(run.ids[row], run.tile_files.get(run.ids[row]))
     return found
 
 
-def _shots(run: Curated, album: Album, scenes: Sequence[Block]) -> dict[int, Shot]:
+def _shots(run: Curated, album: Album, scenes: Sequence[ui.Block]) -> dict[int, ui.Shot]:
     """Find a picture for each patch: its own, else its window in the overview of its scene."""
-    own = shots(album.uris)
+    own = ui.shots(album.uris)
     elements = {}
     for grid in scenes:
-        if isinstance(grid, Grid):
-            elements = {b.title: b.element for b in grid.blocks if isinstance(b, Overlay)}
+        if isinstance(grid, ui.Grid):
+            elements = {b.title: b.element for b in grid.blocks if isinstance(b, ui.Overlay)}
     found = {}
     for row in range(run.n):
         element = elements.get(run.scene_name(row), "")
@@ -246,7 +237,7 @@ def _shots(run: Curated, album: Album, scenes: Sequence[Block]) -> dict[int, Sho
             found[row] = own[run.ids[row]]
         elif element:
             (x, y, w, h) = marks.pixel_boxes(run.windows[[row]], _shape(run, run.scene[row]))[0]
-            found[row] = Shot(element, f"{x:g} {y:g} {w:g} {h:g}")
+            found[row] = ui.Shot(element, f"{x:g} {y:g} {w:g} {h:g}")
     return found
 
 
@@ -255,45 +246,52 @@ def _shape(run: Curated, scene: int) -> tuple[int, int]:
 
 
 def _chosen(
-    run: Curated, methods: Sequence[Method], patches: Sequence[Patches], found: dict[int, Shot],
+    run: Curated,
+    methods: Sequence[parts.Method],
+    patches: Sequence[Patches],
+    found: dict[int, ui.Shot],
     left_out: int,
-) -> list[Block]:  # fmt: skip
+) -> list[ui.Block]:
     place = {m.data.name: p for m, p in zip(methods, patches, strict=True)}
 
-    def panel(method: Method) -> list[Block]:
+    def panel(method: parts.Method) -> list[ui.Block]:
         own = place[method.data.name]
 
-        def drawn(rows: list[int]) -> Pictures:
-            return Pictures([_patch(run, method, row, methods, found) for row in rows])
+        def drawn(rows: list[int]) -> ui.Pictures:
+            return ui.Pictures([_patch(run, method, row, methods, found) for row in rows])
 
-        blocks: list[Block] = [Heading("First in line", method.short), drawn(own.first)]
+        blocks: list[ui.Block] = [ui.Heading("First in line", method.short), drawn(own.first)]
         if own.last:
-            blocks += [Heading("Last in line", "left out first"), drawn(own.last)]
-        return [*blocks, Text(own.note, "note")] if own.note else blocks
+            blocks += [ui.Heading("Last in line", "left out first"), drawn(own.last)]
+        return [*blocks, ui.Text(own.note, "note")] if own.note else blocks
 
-    blocks: list[Block] = [Choice([panel(m) for m in methods])]
+    blocks: list[ui.Block] = [ui.Choice([panel(m) for m in methods])]
     if any(m.balance for m in methods):
         blocks = [_class_legend(run, "Bars below the pictures:"), *blocks]
     if left_out:
         text = f"{human.plural(left_out, 'picture')} could not be shown: not stored with the run, "
-        blocks.append(Text(f"{text}or left out to keep this page small.", "note"))
+        blocks.append(ui.Text(f"{text}or left out to keep this page small.", "note"))
     return blocks
 
 
-def _class_legend(run: Curated, title: str = "") -> Legend:
+def _class_legend(run: Curated, title: str = "") -> ui.Legend:
     pairs = zip(run.colors, run.classes, strict=True)
-    return Legend([(svg.swatch(color), name) for color, name in pairs], title)
+    return ui.Legend([(svg.swatch(color), name) for color, name in pairs], title)
 
 
 def _patch(  # noqa: PLR0917  (what the patches share)
-    run: Curated, method: Method, row: int, methods: Sequence[Method], found: dict[int, Shot],
+    run: Curated,
+    method: parts.Method,
+    row: int,
+    methods: Sequence[parts.Method],
+    found: dict[int, ui.Shot],
     title: str = "",
-) -> Picture:  # fmt: skip
+) -> ui.Picture:
     data = method.data
     rank = human.count(data.rank[row]) if math.isfinite(data.rank[row]) else human.NONE
     score = "" if title else human.decimal(float(data.score[row]), 3)
     alt = f"Rank {rank}: patch {run.ids[row]}"
-    return Picture(
+    return ui.Picture(
         found.get(row), f"Patch {run.ids[row]}, chosen by {title} methods" if title else alt,
         title or rank, score, run.scene_name(row), _class_strip(run, row),
         about=_about(run, row, methods),
@@ -308,7 +306,7 @@ def _class_strip(run: Curated, row: int) -> Markup | None:
     return svg.stacked(shares, run.classes, run.colors)
 
 
-def _about(run: Curated, row: int, methods: Sequence[Method]) -> list[tuple[str, str]]:
+def _about(run: Curated, row: int, methods: Sequence[parts.Method]) -> list[tuple[str, str]]:
     """Return what is listed of a patch where its picture is enlarged."""
     y, x, h, w = run.windows[row].tolist()
     facts = [("Window", f"row {y}, column {x}, {h} \u00d7 {w} px")]
@@ -324,8 +322,8 @@ def _about(run: Curated, row: int, methods: Sequence[Method]) -> list[tuple[str,
 
 
 def _scenes(
-    run: Curated, methods: Sequence[Method], lead: int, album: Album
-) -> tuple[list[Block], str]:
+    run: Curated, methods: Sequence[parts.Method], lead: int, album: Album
+) -> tuple[list[ui.Block], str]:
     """Draw the map, most picks of the lead method first."""
     picks = np.array([np.bincount(run.scene[m.data.picks], minlength=len(run.scenes))
                       for m in methods])  # fmt: skip
@@ -343,12 +341,12 @@ def _scenes(
     note = _scenes_note(len(run.scenes), int((votes > 0).sum()), len(drawn))
     if (picks > most).any():
         note += f" The first {human.count(most)} picks of a scene are drawn."
-    return [Grid(maps, 1 if len(maps) == 1 else "maps")] if maps else [], note.strip()
+    return [ui.Grid(maps, 1 if len(maps) == 1 else "maps")] if maps else [], note.strip()
 
 
 def _scene(  # noqa: PLR0917  (what the scenes share)
-    run: Curated, methods: Sequence[Method], lead: int, scene: int, album: Album, most: int
-) -> Overlay:  # fmt: skip
+    run: Curated, methods: Sequence[parts.Method], lead: int, scene: int, album: Album, most: int
+) -> ui.Overlay:  # fmt: skip
     name, shape = str(run.scenes[scene]["scene"]), _shape(run, scene)
     layers, counts = [], []
     for number, method in enumerate(methods):
@@ -357,14 +355,14 @@ def _scene(  # noqa: PLR0917  (what the scenes share)
         option = {"data_option": number, "class_": look} if len(methods) > 1 else {}
         layers.append(svg.tag("g", _picks(run, method, rows[:most], shape), **option))
         counts.append(svg.tag("span", human.plural(rows.size, "pick"), **option))
-    return Overlay(
+    return ui.Overlay(
         name, *marks.size(shape), f"{name} with the picks outlined", album.uris.get(name, ""),
         f"scene{scene}", Markup().join(layers), note=Markup(" ").join(counts),
     )  # fmt: skip
 
 
 def _picks(
-    run: Curated, method: Method, rows: NDArray[np.int64], shape: tuple[int, int]
+    run: Curated, method: parts.Method, rows: NDArray[np.int64], shape: tuple[int, int]
 ) -> list[Markup]:
     """Outline picks in three strengths, by their place in the order."""
     boxes = marks.pixel_boxes(run.windows[rows], shape)

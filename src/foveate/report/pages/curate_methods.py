@@ -9,25 +9,9 @@ from urllib.parse import quote
 
 import numpy as np
 
+from foveate.report import blocks as ui
 from foveate.report import explain, human, numbers, svg
 from foveate.report import origin as made
-from foveate.report.blocks import (
-    Block,
-    Cell,
-    Chart,
-    Choice,
-    Column,
-    Fold,
-    Grid,
-    Heading,
-    Matrix,
-    Pairs,
-    Picture,
-    Pictures,
-    Row,
-    Table,
-    Text,
-)
 from foveate.report.chance import against, judged, random_picks
 from foveate.report.words.curate import Picks, kept, side_by_side
 
@@ -167,11 +151,11 @@ def methods_of(run: Curated, degree: NDArray[np.int64]) -> list[Method]:
     return found
 
 
-def choice(methods: Sequence[Method], panel: Any) -> Choice:
+def choice(methods: Sequence[Method], panel: Any) -> ui.Choice:
     """Show a part of the page for each method, headed by its name where there are several."""
     several = len(methods) > 1
-    heads = [[Heading(m.data.title)] if several else [] for m in methods]
-    return Choice([[*head, *panel(m)] for head, m in zip(heads, methods, strict=True)])
+    heads = [[ui.Heading(m.data.title)] if several else [] for m in methods]
+    return ui.Choice([[*head, *panel(m)] for head, m in zip(heads, methods, strict=True)])
 
 
 def repeated(method: Method) -> float:
@@ -212,24 +196,24 @@ def compare_note(run: Curated, degree: NDArray[np.int64]) -> str:
     return f"{text} Choose a method at the top to see the rest of the page through it."
 
 
-def compared(run: Curated, methods: Sequence[Method]) -> Table:
+def compared(run: Curated, methods: Sequence[Method]) -> ui.Table:
     """Put the methods beside each other."""
     classes = any(m.balance for m in methods)
-    columns = [Column("Method", "text"), "Kept"]
+    columns = [ui.Column("Method", "text"), "Kept"]
     if classes:
-        columns += ["Evenness", Column("", "bar"), "Rarest class"]
-    columns += ["Overlapping", Column("", "bar"), "Scenes reached", "Time"]
-    return Table("Methods side by side", columns, [
-        Row(m.data.title, _compared_cells(run, m, classes=classes), option=i,
+        columns += ["Evenness", ui.Column("", "bar"), "Rarest class"]
+    columns += ["Overlapping", ui.Column("", "bar"), "Scenes reached", "Time"]
+    return ui.Table("Methods side by side", columns, [
+        ui.Row(m.data.title, _compared_cells(run, m, classes=classes), option=i,
             link=f"#method={quote(m.data.name)}")
         for i, m in enumerate(methods)
     ], wide=True)  # fmt: skip
 
 
-def _compared_cells(run: Curated, method: Method, *, classes: bool) -> list[str | Markup | Cell]:
+def _compared_cells(run: Curated, method: Method, *, classes: bool) -> list[str | Markup | ui.Cell]:
     found, part, short = method.balance, repeated(method), method.short
     usual = method.picks.repeated_by_chance
-    cells: list[str | Markup | Cell] = [human.count(method.data.picks.size)]
+    cells: list[str | Markup | ui.Cell] = [human.count(method.data.picks.size)]
     if classes and found is None:
         cells += ["", "", ""]
     elif found is not None:
@@ -247,14 +231,14 @@ def _compared_cells(run: Curated, method: Method, *, classes: bool) -> list[str 
     ]  # fmt: skip
 
 
-def balance(run: Curated, methods: Sequence[Method]) -> list[Block]:
+def balance(run: Curated, methods: Sequence[Method]) -> list[ui.Block]:
     """Show the classes of each selection beside those of the pool."""
     if not any(m.balance for m in methods):
         return []
     return [choice(methods, lambda m: _class_table(run, m)), explain.terms("evenness", "factor")]
 
 
-def _class_table(run: Curated, method: Method) -> list[Block]:
+def _class_table(run: Curated, method: Method) -> list[ui.Block]:
     found = method.balance
     if found is None:
         return []
@@ -265,24 +249,24 @@ def _class_table(run: Curated, method: Method) -> list[Block]:
         trend = "" if not math.isfinite(times) or 0.95 < times < 1.05 else "up"
         trend = "down" if trend and times < 1 else trend
         bars = svg.before_after(pool, kept, largest, run.colors[i], run.classes[i])
-        cells = [bars, Cell(human.share(pool), "soft"), human.share(kept),
-                 Cell(human.factor(times), trend)]  # fmt: skip
-        rows.append(Row(run.classes[i], cells, mark=svg.swatch(run.colors[i])))
+        cells = [bars, ui.Cell(human.share(pool), "soft"), human.share(kept),
+                 ui.Cell(human.factor(times), trend)]  # fmt: skip
+        rows.append(ui.Row(run.classes[i], cells, mark=svg.swatch(run.colors[i])))
     lost = [run.classes[i] for i in np.flatnonzero((found.pool > 0) & ~(found.kept > 0))]
     absent = [run.classes[i] for i in np.flatnonzero(found.pool == 0)]
     note = f"Thin line: the pool. Bar: what {method.short} kept. Shares of counted pixels."
     note += f" Not in the selection: {', '.join(lost)}." if lost else ""
     note += f" Not in the pool at all: {', '.join(absent)}." if absent else ""
-    columns = [Column("Class", "text"), Column("Pool and selection", "bar"), "Pool", "Kept",
+    columns = [ui.Column("Class", "text"), ui.Column("Pool and selection", "bar"), "Pool", "Kept",
                "Factor"]  # fmt: skip
-    return [Text(note), Table("Class balance", columns, rows)]
+    return [ui.Text(note), ui.Table("Class balance", columns, rows)]
 
 
-def score(run: Curated, method: Method) -> list[Block]:
+def score(run: Curated, method: Method) -> list[ui.Block]:
     """Show the scores of the pool, and what the budget bought."""
     found, data = numbers.histogram(method.data.score, method.data.picks), method.data
     if found is None:
-        return [Text(f"{method.short} gives no scores.")]
+        return [ui.Text(f"{method.short} gives no scores.")]
     note = f"How many patches have which {method.short} score; filled is what the budget bought."
     if found.places:
         note += f" {method.short} scores by place in the order, so this is flat by construction: "
@@ -292,22 +276,22 @@ def score(run: Curated, method: Method) -> list[Block]:
     elif found.unscored:
         note += f" {human.plural(found.unscored, 'patch', 'patches')} could not be scored."
     ends = (human.decimal(found.low), "score", human.decimal(found.high))
-    return [Text(note), Chart(svg.histogram(found), ends=ends)]
+    return [ui.Text(note), ui.Chart(svg.histogram(found), ends=ends)]
 
 
-def how_it_works(method: Method) -> list[Block]:
+def how_it_works(method: Method) -> list[ui.Block]:
     """Explain a method, with its options."""
     data, guide = method.data, explain.method(method.data.name)
     facts = [("Source", data.source or human.NONE), ("Spent", spent(data))]
     known = {"preset", "seed", "budget"}
     reported = {k: v for k, v in data.report.items() if k not in known}
     options = [(k, _option(v)) for k, v in (data.options | reported).items()]
-    blocks: list[Block] = []
+    blocks: list[ui.Block] = []
     if guide:
         texts = [("What it looks for", guide[0]), ("Where it is weak", guide[1])]
-        blocks.append(Pairs(texts, "guide"))
+        blocks.append(ui.Pairs(texts, "guide"))
     title = "Options and what the method reported"
-    return [*blocks, Fold(title, [Pairs([*facts, *options])])]
+    return [*blocks, ui.Fold(title, [ui.Pairs([*facts, *options])])]
 
 
 def _option(value: Any) -> str:
@@ -320,8 +304,8 @@ def _option(value: Any) -> str:
 
 
 def agreement(
-    run: Curated, methods: Sequence[Method], picture: Callable[[int, str], Picture]
-) -> list[Block]:
+    run: Curated, methods: Sequence[Method], picture: Callable[[int, str], ui.Picture]
+) -> list[ui.Block]:
     """Show how alike the selections and the orders of methods are.
 
     Args:
@@ -338,28 +322,28 @@ def agreement(
         matrices.append(_matrix("Same order", "Kendall\u2019s \u03c4 over the whole pool.", names,
                                 run.kendall, human.decimal))  # fmt: skip
     votes = numbers.consensus(run.n, [m.data.picks for m in methods])
-    blocks: list[Block] = [Grid(matrices, 1 if len(names) > 12 else 2)]
+    blocks: list[ui.Block] = [ui.Grid(matrices, 1 if len(names) > 12 else 2)]
     blocks += _votes(run, methods, votes)
     if rows := agreed(run):
         text = f"The most agreed on: {int(votes.max())} of {len(methods)} methods."
         pictures = [picture(row, f"{votes[row]} of {len(methods)}") for row in rows]
-        blocks += [Heading("Chosen by most"), Text(text), Pictures(pictures)]
+        blocks += [ui.Heading("Chosen by most"), ui.Text(text), ui.Pictures(pictures)]
     return [*blocks, explain.terms("same order")] if len(matrices) > 1 else blocks
 
 
 def _matrix(
     title: str, note: str, names: list[str], values: NDArray[np.float64], text: Any
-) -> Matrix:  # fmt: skip
+) -> ui.Matrix:  # fmt: skip
     rows = [
-        [Cell("", "self", names[i]) if i == j else
-         Cell(text(v), svg.tint(v), f"{names[i]} and {names[j]}: {text(v)}")
+        [ui.Cell("", "self", names[i]) if i == j else
+         ui.Cell(text(v), svg.tint(v), f"{names[i]} and {names[j]}: {text(v)}")
          for j, v in enumerate(row)]
         for i, row in enumerate(values.tolist())
     ]  # fmt: skip
-    return Matrix(title, note, names, rows)
+    return ui.Matrix(title, note, names, rows)
 
 
-def _votes(run: Curated, methods: Sequence[Method], votes: NDArray[np.int64]) -> list[Block]:
+def _votes(run: Curated, methods: Sequence[Method], votes: NDArray[np.int64]) -> list[ui.Block]:
     """Show how many methods chose a patch."""
     many = len(methods)
     tiles = np.bincount(votes, minlength=many + 1).tolist()
@@ -375,16 +359,16 @@ def _votes(run: Curated, methods: Sequence[Method], votes: NDArray[np.int64]) ->
         text = f"{human.plural(tiles[v], 'patch', 'patches')} chosen by {label}"
         usual = "<1" if chance[v] < 0.5 else human.count(chance[v])
         bar = svg.bar(tiles[v] / top, text, chance[v] / top)
-        rows.append(Row(label, [bar, human.count(tiles[v]), Cell(usual, "soft")]))
-    columns = [Column("Chosen by", "text"), Column("", "bar"), "Patches", "By chance"]
-    table = Table("How many methods chose a patch", columns, rows)
-    return [Heading("How many methods chose a patch"), Text(note), table]
+        rows.append(ui.Row(label, [bar, human.count(tiles[v]), ui.Cell(usual, "soft")]))
+    columns = [ui.Column("Chosen by", "text"), ui.Column("", "bar"), "Patches", "By chance"]
+    table = ui.Table("How many methods chose a patch", columns, rows)
+    return [ui.Heading("How many methods chose a patch"), ui.Text(note), table]
 
 
-def repeats(methods: Sequence[Method], degree: NDArray[np.int64]) -> list[Block]:
+def repeats(methods: Sequence[Method], degree: NDArray[np.int64]) -> list[ui.Block]:
     """Show how many picks overlap another one."""
     if not degree.any():
-        return [Text("No two windows of this pool share a pixel, so no pick can repeat another. "
+        return [ui.Text("No two windows of this pool share a pixel, so no pick can repeat another. "
                      "Neighbours may still look alike.")]  # fmt: skip
     text = (
         f"In this pool {human.share(float((degree > 0).mean()))} of the windows share pixels with "
@@ -396,7 +380,7 @@ def repeats(methods: Sequence[Method], degree: NDArray[np.int64]) -> list[Block]
     for i, m in enumerate(methods):
         part, usual = repeated(m), m.picks.repeated_by_chance
         bar = svg.bar(part, f"{m.short}: {human.share(part)} overlap", usual)
-        cells = [bar, human.share(part), Cell(human.share(usual), "soft")]
-        rows.append(Row(m.short, cells, option=i))
-    columns = [Column("Method", "text"), Column("", "bar"), "Overlapping picks", "By chance"]
-    return [Text(text), Table("Overlapping picks", columns, rows), explain.terms("overlap")]
+        cells = [bar, human.share(part), ui.Cell(human.share(usual), "soft")]
+        rows.append(ui.Row(m.short, cells, option=i))
+    columns = [ui.Column("Method", "text"), ui.Column("", "bar"), "Overlapping picks", "By chance"]
+    return [ui.Text(text), ui.Table("Overlapping picks", columns, rows), explain.terms("overlap")]

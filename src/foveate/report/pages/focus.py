@@ -7,20 +7,10 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from foveate.report import blocks as ui
 from foveate.report import explain, human
 from foveate.report import origin as made
 from foveate.report.assets import Album
-from foveate.report.blocks import (
-    Block,
-    Cell,
-    Column,
-    Fold,
-    Pairs,
-    Row,
-    Shot,
-    Table,
-    Text,
-)
 from foveate.report.human import number
 from foveate.report.page import Page, Section
 from foveate.report.pages.focus_image import answers, headline, opening, regions, search, tiling
@@ -52,7 +42,7 @@ def focus(run: Focused) -> Page:
             album.add(f"{look.name}\n{rank}", look.crops.get(rank), crop)  # no file's name
     for look in run.looks[SHOWN:LISTED]:
         album.add(look.name, look.thumb, _SMALL)
-    found = {name: Shot(f"p{i}") for i, name in enumerate(album.uris) if i >= inline}
+    found = {name: ui.Shot(f"p{i}") for i, name in enumerate(album.uris) if i >= inline}
     whole = _together(run) if many else headline(run, 0)
     task, goal = run.task, run.about("goal")
     return Page(
@@ -82,7 +72,7 @@ def _together(run: Focused) -> Headline:
     return words.looks([look.result for look in run.looks], tiles)
 
 
-def _single(run: Focused, found: dict[str, Shot]) -> list[Section]:
+def _single(run: Focused, found: dict[str, ui.Shot]) -> list[Section]:
     return [
         Section("regions", "The regions, zoomed", regions(run.looks[0], found), nav="Regions"),
         Section("answers", "The answer, with and without", answers(run.looks[0]), nav="Answer"),
@@ -90,14 +80,14 @@ def _single(run: Focused, found: dict[str, Shot]) -> list[Section]:
     ]
 
 
-def _several(run: Focused, album: Album, found: dict[str, Shot]) -> list[Section]:
+def _several(run: Focused, album: Album, found: dict[str, ui.Shot]) -> list[Section]:
     parts = []
     for i, look in enumerate(run.looks[:SHOWN]):
-        blocks: list[Block] = [opening(run, i, album)]
-        blocks.append(Fold("The regions, zoomed", regions(look, found), open=True))
+        blocks: list[ui.Block] = [opening(run, i, album)]
+        blocks.append(ui.Fold("The regions, zoomed", regions(look, found), open=True))
         if answered := answers(look):
-            blocks.append(Fold("The answer, with and without", answered))
-        blocks.append(Fold("How the search went", search(run, i)))
+            blocks.append(ui.Fold("The answer, with and without", answered))
+        blocks.append(ui.Fold("How the search went", search(run, i)))
         head = headline(run, i)
         note = f"{head.text}. {' '.join(head.notes)}"
         parts.append(Section(f"image{i}", look.name, blocks, note))
@@ -105,29 +95,31 @@ def _several(run: Focused, album: Album, found: dict[str, Shot]) -> list[Section
     return [table, *parts]
 
 
-def _table(run: Focused, found: dict[str, Shot]) -> list[Block]:
+def _table(run: Focused, found: dict[str, ui.Shot]) -> list[ui.Block]:
     answered = any(words.with_and_without(look.result)[0] for look in run.looks)
-    columns = [Column("Image", "text")]
-    columns += [Column("With regions", "text"), Column("Whole image", "text")] if answered else []
+    columns = [ui.Column("Image", "text")]
+    columns += (
+        [ui.Column("With regions", "text"), ui.Column("Whole image", "text")] if answered else []
+    )
     rows = []
     for i, look in enumerate(run.looks[:LISTED]):
         result = look.result
         mine, full = words.with_and_without(result)
         look_of = "other" if words.differs(result) else ""
-        cells: list[str | Markup | Cell] = (
-            [Cell(mine, look_of), Cell(full, "soft")] if answered else []
+        cells: list[str | Markup | ui.Cell] = (
+            [ui.Cell(mine, look_of), ui.Cell(full, "soft")] if answered else []
         )
         cells += [
             human.count(len(result["regions"])), f"{number(result.get('passes')):.4g}",
-            Cell(words.amount(tiling(result, run.side)), "soft"),
+            ui.Cell(words.amount(tiling(result, run.side)), "soft"),
         ]  # fmt: skip
         link = f"#image{i}" if i < SHOWN else ""
-        rows.append(Row(look.name, cells, link=link, shot=_square(run, i, found)))
-    return [Table("All images", [*columns, "Regions", "Passes", "Tiling"], rows),
+        rows.append(ui.Row(look.name, cells, link=link, shot=_square(run, i, found)))
+    return [ui.Table("All images", [*columns, "Regions", "Passes", "Tiling"], rows),
             explain.terms("pass")]  # fmt: skip
 
 
-def _square(run: Focused, i: int, found: dict[str, Shot]) -> Shot | None:
+def _square(run: Focused, i: int, found: dict[str, ui.Shot]) -> ui.Shot | None:
     """Return the middle of a picture that is drawn elsewhere, or the picture of its own."""
     look = run.looks[i]
     if i >= SHOWN or look.thumb is None:
@@ -136,7 +128,7 @@ def _square(run: Focused, i: int, found: dict[str, Shot]) -> Shot | None:
     unit = 1000 / max(height, width)
     side = min(height, width) * unit
     x, y = (width * unit - side) / 2, (height * unit - side) / 2
-    return Shot(f"scene{i}", f"{x:.1f} {y:.1f} {side:.1f} {side:.1f}")
+    return ui.Shot(f"scene{i}", f"{x:.1f} {y:.1f} {side:.1f} {side:.1f}")
 
 
 def _table_note(run: Focused) -> str:
@@ -194,7 +186,7 @@ def _excluded(run: Focused) -> str:
     )
 
 
-def _reading(run: Focused) -> Pairs:
+def _reading(run: Focused) -> ui.Pairs:
     """Say what the map and the answers are worth; other terms stand where they are used."""
     goal, mode = run.about("goal"), run.about("mode")
     rows = [*explain.terms("importance", "importance is not").items]
@@ -204,7 +196,7 @@ def _reading(run: Focused) -> Pairs:
         rows.append((f"What mode {mode} can see", explain.mode(mode)))
     classes = any(look.result.get("answers") for look in run.looks)
     rows.append(("What the answers are worth", _worth(run.task, run.side, classes=classes)))
-    return Pairs(rows, "guide")
+    return ui.Pairs(rows, "guide")
 
 
 def _worth(task: str, side: int, *, classes: bool) -> str:
@@ -232,8 +224,8 @@ def _worth(task: str, side: int, *, classes: bool) -> str:
     )
 
 
-def _left_out(album: Album) -> list[Block]:
+def _left_out(album: Album) -> list[ui.Block]:
     if not album.left_out:
         return []
     text = f"{human.plural(len(album.left_out), 'picture')} left out to keep this page small."
-    return [Text(text, "note")]
+    return [ui.Text(text, "note")]

@@ -9,24 +9,7 @@ import numpy as np
 from markupsafe import Markup
 
 from foveate.report import assets, explain, human, marks, svg
-from foveate.report.blocks import (
-    Block,
-    Column,
-    Figure,
-    Figures,
-    Fold,
-    Grid,
-    Line,
-    Lines,
-    Overlay,
-    Pairs,
-    Picture,
-    Pictures,
-    Row,
-    Shot,
-    Table,
-    Text,
-)
+from foveate.report import blocks as ui
 from foveate.report.human import number, signed
 from foveate.report.read import fits
 from foveate.report.words import focus as words
@@ -84,15 +67,17 @@ def tiling(result: Mapping[str, Any], side: int) -> float:
     return math.prod(-(-length // side) for length in result["shape"])
 
 
-def opening(run: Focused, i: int, album: Album) -> Grid:
+def opening(run: Focused, i: int, album: Album) -> ui.Grid:
     """Show the picture with its regions, and the figures that people ask for first."""
     look = run.looks[i]
     picture = overlay(look, i, album.uris.get(look.name, ""))
-    return Grid([picture, Figures(_figures(look.result, tiling(look.result, run.side)), tall=True)],
-                "aside")  # fmt: skip
+    return ui.Grid(
+        [picture, ui.Figures(_figures(look.result, tiling(look.result, run.side)), tall=True)],
+        "aside",
+    )
 
 
-def overlay(look: LookData, i: int, picture: str) -> Overlay:
+def overlay(look: LookData, i: int, picture: str) -> ui.Overlay:
     """Draw the image: regions outlined and numbered, importance as a tint that can be switched."""
     columns, shape = look.columns, look.result["shape"]
     score = np.array(columns["importance"], np.float64)
@@ -116,7 +101,7 @@ def overlay(look: LookData, i: int, picture: str) -> Overlay:
     key = "Outlined and numbered: chosen regions, 1 is the most important. Thin: seen, not chosen."
     key += " Coloured: masks." if mask else ""
     key += f" {note}" if (note := _surprise(columns, score, ranks, look.result)) else ""
-    return Overlay(
+    return ui.Overlay(
         "", width, height,
         f"{look.name} with {human.plural(len(chosen), 'chosen region')}, numbered by importance",
         picture, f"scene{i}" if picture else "", Markup().join(drawn),
@@ -166,23 +151,23 @@ def _surprise(
     return f"{start}not chosen: by the search, which may weigh regions together, or by the area."
 
 
-def _figures(result: Mapping[str, Any], tiles: float) -> list[Figure]:
+def _figures(result: Mapping[str, Any], tiles: float) -> list[ui.Figure]:
     found, full = words.with_and_without(result)
     rows = []
     if found:
-        rows.append(Figure("With regions", found, _sure(result, words.answer_kind(result))))
+        rows.append(ui.Figure("With regions", found, _sure(result, words.answer_kind(result))))
     if full:
-        rows.append(Figure("Whole image", full, _sure(result, "full")))
+        rows.append(ui.Figure("Whole image", full, _sure(result, "full")))
     if asked := result.get("query"):
         note = f"fits \u201c{asked.get('text', '')}\u201d; the whole image "
         place = 0 if result.get("goal") == "query" else len(rows)
-        best = Figure("Best region", words.fit(asked, "best"), note + words.fit(asked, "full"))
+        best = ui.Figure("Best region", words.fit(asked, "best"), note + words.fit(asked, "full"))
         rows.insert(place, best)
     area = human.share(number(result.get("area_share")))
     note = f"of the model; {words.amount(tiles)} to tile the image"
     return [
-        *rows, Figure("Passes", words.amount(number(result.get("passes"))), note),
-        Figure("Regions", human.count(len(result["regions"])),
+        *rows, ui.Figure("Passes", words.amount(number(result.get("passes"))), note),
+        ui.Figure("Regions", human.count(len(result["regions"])),
                f"of {human.plural(result['cells'], 'cell')}, {area} of the area"),
     ]  # fmt: skip
 
@@ -198,23 +183,23 @@ def _sure(result: Mapping[str, Any], kind: str) -> str:
 # answers
 
 
-def answers(look: LookData) -> list[Block]:
+def answers(look: LookData) -> list[ui.Block]:
     """Show the answers, with and without the regions; which parts there are depends on the task."""
     result = look.result
-    found: list[Block] = []
+    found: list[ui.Block] = []
     if texts := [] if result.get("answers") else _texts(result):
-        found.append(Grid(texts, 2))
+        found.append(ui.Grid(texts, 2))
     found += _counts(result)
     if result.get("query"):
         found.append(_query(result["query"], fits(look)))
     if classes := _classes(result):
-        found += [Grid(classes[:2], 2), *([Grid(classes[2:], 4)] if classes[2:] else [])]
+        found += [ui.Grid(classes[:2], 2), *([ui.Grid(classes[2:], 4)] if classes[2:] else [])]
     if found and result.get("prompt"):
-        found.insert(0, Text(str(result["prompt"]), "large", "Asked:"))
+        found.insert(0, ui.Text(str(result["prompt"]), "large", "Asked:"))
     return found
 
 
-def _classes(result: Mapping[str, Any]) -> list[Lines]:
+def _classes(result: Mapping[str, Any]) -> list[ui.Lines]:
     given = {k: v for k, v in (result.get("answers") or {}).items() if isinstance(v, dict)}
     lead = words.answer_kind(result)
     order = [kind for kind in ("full", lead) if kind in given]
@@ -223,7 +208,7 @@ def _classes(result: Mapping[str, Any]) -> list[Lines]:
     return [_answer(kind, given[kind], lead=kind in ("full", lead)) for kind in order]
 
 
-def _answer(kind: str, given: Mapping[str, Any], *, lead: bool) -> Lines:
+def _answer(kind: str, given: Mapping[str, Any], *, lead: bool) -> ui.Lines:
     title, note = _KINDS.get(kind, (kind, ""))
     if lead and kind != "full":
         title, note = "With regions", f"{title.lower()}: {note}"
@@ -232,20 +217,20 @@ def _answer(kind: str, given: Mapping[str, Any], *, lead: bool) -> Lines:
     for i, (name, value) in enumerate(ranked):
         share = number(value)
         text = human.share(share) if share == 0 or not share < _LEAST else f"<0.1{human.GAP}%"
-        lines.append(Line(str(name), svg.bar(share, f"{name} {text}"), text, i == 0))
-    return Lines(lines, title, note, lead)
+        lines.append(ui.Line(str(name), svg.bar(share, f"{name} {text}"), text, i == 0))
+    return ui.Lines(lines, title, note, lead)
 
 
-def _texts(result: Mapping[str, Any]) -> list[Text]:
+def _texts(result: Mapping[str, Any]) -> list[ui.Text]:
     found = [(title, result.get(key)) for title, key in _TEXTS]
     return [
-        Text(value.strip() or human.NONE, "quote", title)
+        ui.Text(value.strip() or human.NONE, "quote", title)
         for title, value in found
         if isinstance(value, str)
     ]
 
 
-def _query(given: Mapping[str, Any], known: list[float]) -> Lines:
+def _query(given: Mapping[str, Any], known: list[float]) -> ui.Lines:
     best, full = number(given.get("best")), number(given.get("full"))
     chance = given.get("unit") == "probability"
     known = [v for v in (*known, best, full) if math.isfinite(v)]
@@ -255,14 +240,14 @@ def _query(given: Mapping[str, Any], known: list[float]) -> Lines:
     for name, value in (("Whole image", full), ("Best region", best)):
         text = human.share(value) if chance else human.decimal(value, 3)
         bar = svg.bar((value - low) / span, f"{name}: {text}")
-        lines.append(Line(name, bar, text, name == "Best region"))
+        lines.append(ui.Line(name, bar, text, name == "Best region"))
     note = "Its probability among the classes." if chance else (
         "The cosine of text and image. Its size says little, its order more: the bars reach from "
         "the worst to the best that was seen.")  # fmt: skip
-    return Lines(lines, f"How well \u201c{given.get('text', '')}\u201d fits", note, lead=True)
+    return ui.Lines(lines, f"How well \u201c{given.get('text', '')}\u201d fits", note, lead=True)
 
 
-def _counts(result: Mapping[str, Any]) -> list[Block]:
+def _counts(result: Mapping[str, Any]) -> list[ui.Block]:
     """Compare numbers of an answer: of masks, and what else a task counts."""
     one, two = result.get("prediction_full"), result.get("prediction")
     if not isinstance(two, dict):
@@ -271,11 +256,11 @@ def _counts(result: Mapping[str, Any]) -> list[Block]:
     names = {"masks": "Masks", "quality": "Quality, by the model itself"}
     keys = [*names, *(key for key in two if key not in names)]
     rows = [
-        Row(names.get(key, key), [_plain(full.get(key)), _plain(two.get(key))])
+        ui.Row(names.get(key, key), [_plain(full.get(key)), _plain(two.get(key))])
         for key in keys
         if key in two or key in full
     ]
-    return [Table("Masks", [Column("", "text"), "Whole image", "With regions"], rows)]
+    return [ui.Table("Masks", [ui.Column("", "text"), "Whole image", "With regions"], rows)]
 
 
 def _plain(value: Any) -> str:
@@ -291,27 +276,27 @@ def _plain(value: Any) -> str:
 # regions
 
 
-def regions(look: LookData, found: Mapping[str, Shot]) -> list[Block]:
+def regions(look: LookData, found: Mapping[str, ui.Shot]) -> list[ui.Block]:
     """Show the chosen regions zoomed, the most important first."""
     every = look.result["regions"]
     weights = (look.result.get("forms") or {}).get("weights") or {}
     cards = [_card(look, region, found) for region in every[:CARDS]]
-    blocks: list[Block] = [Text("What was seen of each region."), Pictures(cards, "cards")]
+    blocks: list[ui.Block] = [ui.Text("What was seen of each region."), ui.Pictures(cards, "cards")]
     if len(every) > CARDS:
         text = f"{human.plural(len(every) - CARDS, 'more region')} in regions.parquet."
-        blocks.append(Text(text, "note"))
-    rows = [Row(f"Region {region['rank']}", [_part(name, region, weights) for name in _PARTS])
+        blocks.append(ui.Text(text, "note"))
+    rows = [ui.Row(f"Region {region['rank']}", [_part(name, region, weights) for name in _PARTS])
             for region in every[:CARDS]]  # fmt: skip
     counted = [f"{name} \u00d7 {weights[name]:g}" for name in _PARTS if weights.get(name)]
     text = f"Importance is {' + '.join(['utility', *counted])}."
     text = text if counted else "Importance is the utility alone; other scores count 0."
-    columns = [Column("Region", "text"), *(name.capitalize() for name in _PARTS)]
-    table = Table("Scores of the regions", columns, rows)
-    return [*blocks, Fold("For readers of the paper: the four scores", [
-        Text(text), table, explain.terms("synergy")])]  # fmt: skip
+    columns = [ui.Column("Region", "text"), *(name.capitalize() for name in _PARTS)]
+    table = ui.Table("Scores of the regions", columns, rows)
+    return [*blocks, ui.Fold("For readers of the paper: the four scores", [
+        ui.Text(text), table, explain.terms("synergy")])]  # fmt: skip
 
 
-def _card(look: LookData, region: Mapping[str, Any], found: Mapping[str, Shot]) -> Picture:
+def _card(look: LookData, region: Mapping[str, Any], found: Mapping[str, ui.Shot]) -> ui.Picture:
     rank, label = int(region["rank"]), region.get("label")
     sure, fit = number(region.get("probability")), number(region.get("fit"))
     parts = [human.share(sure)] if math.isfinite(sure) else []
@@ -319,7 +304,7 @@ def _card(look: LookData, region: Mapping[str, Any], found: Mapping[str, Shot]) 
     surety, value = " \u00b7 ".join(parts), human.decimal(number(region.get("importance")))
     alt = f"Region {rank}: {label or 'no label'} {surety}, importance {value}"
     note = "\n".join([f"importance {value}", *_place(region)])
-    return Picture(
+    return ui.Picture(
         found.get(f"{look.name}\n{rank}"), alt, str(label) if label else f"Region {rank}", surety,
         note, badge=str(rank),
     )  # fmt: skip
@@ -353,30 +338,32 @@ def _place(region: Mapping[str, Any]) -> list[str]:
 # search
 
 
-def search(run: Focused, i: int) -> list[Block]:
+def search(run: Focused, i: int) -> list[ui.Block]:
     """Show how a search went: passes, why it stopped; rounds and epsilon are folded."""
     result = run.looks[i].result
     tiles, limit = tiling(result, run.side), number(run.record.get("job", {}).get("epsilon"))
     spent = number(result.get("passes"))
     most = max(spent, tiles, 1)
     lines = [
-        Line(name, svg.bar(value / most, f"{name}: {words.passes(value)}"), words.passes(value),
+        ui.Line(name, svg.bar(value / most, f"{name}: {words.passes(value)}"), words.passes(value),
              name == "This look")
         for name, value in (("This look", spent), ("Tiling all of it", tiles),
                             ("Whole image, once", 1))
     ]  # fmt: skip
     return [
-        Grid([Lines(lines, "Passes of the model"), Pairs(_notes(result), "guide")], 2),
-        Fold("For readers of the paper: rounds of the search and \u03b5",
-             [_rounds(result), Pairs(_epsilon(result, limit), "guide"), explain.terms("epsilon")]),
-    ]  # fmt: skip
+        ui.Grid([ui.Lines(lines, "Passes of the model"), ui.Pairs(_notes(result), "guide")], 2),
+        ui.Fold(
+            "For readers of the paper: rounds of the search and \u03b5",
+            [_rounds(result), ui.Pairs(_epsilon(result, limit), "guide"), explain.terms("epsilon")],
+        ),
+    ]
 
 
-def _rounds(result: Mapping[str, Any]) -> Table:
+def _rounds(result: Mapping[str, Any]) -> ui.Table:
     rounds = result.get("rounds") or []
     top = max([number(one["importance"]) for one in rounds], default=1.0)
     rows = [
-        Row(str(i + 1), [
+        ui.Row(str(i + 1), [
             human.count(one["cells"]), human.count(one["chosen"]),
             svg.bar(number(one["importance"]) / top if top > 0 else 0, "importance"),
             human.decimal(number(one["importance"]), 3), signed(number(one.get("epsilon"))),
@@ -384,10 +371,19 @@ def _rounds(result: Mapping[str, Any]) -> Table:
         ])
         for i, one in enumerate(rounds)
     ]  # fmt: skip
-    return Table("Rounds of the search", [
-        Column("Round", "text"), "Cells", "Chosen", Column("Importance of the regions", "bar"), "",
-        "\u03b5", "Passes",
-    ], rows)  # fmt: skip
+    return ui.Table(
+        "Rounds of the search",
+        [
+            ui.Column("Round", "text"),
+            "Cells",
+            "Chosen",
+            ui.Column("Importance of the regions", "bar"),
+            "",
+            "\u03b5",
+            "Passes",
+        ],
+        rows,
+    )
 
 
 def _notes(result: Mapping[str, Any]) -> list[tuple[str, str]]:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from foveate.report import assets, human, marks
-from foveate.report.blocks import Overlay
+from foveate.report import blocks as ui
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -32,7 +32,7 @@ def most_first(run: Gridded, tiles: NDArray[np.int64]) -> list[int]:
 def overview(  # noqa: PLR0917  (plain values)
     title: str, name: str, shape: Sequence[float], boxes: Sequence[Box], texts: Sequence[str],
     picture: str, element: str, note: str,
-) -> Overlay:  # fmt: skip
+) -> ui.Overlay:  # fmt: skip
     """Draw an overview with tiles outlined, everything else dimmed a little.
 
     Args:
@@ -47,7 +47,7 @@ def overview(  # noqa: PLR0917  (plain values)
     """
     width, height = marks.size(shape)
     drawn = marks.dimmed(boxes, width, height) if boxes else ""
-    return Overlay(
+    return ui.Overlay(
         title, width, height, f"{name} with {human.plural(len(boxes), 'outlined tile')}", picture,
         element if picture else "", drawn + marks.outlines(boxes, texts), note=note,
     )  # fmt: skip
@@ -56,7 +56,7 @@ def overview(  # noqa: PLR0917  (plain values)
 def scene_overview(  # noqa: PLR0917  (what the scenes share)
     run: Gridded, scene: int, rows: NDArray[np.int64], texts: Sequence[str], album: Album,
     note: str,
-) -> Overlay:  # fmt: skip
+) -> ui.Overlay:  # fmt: skip
     """Draw the overview of a scene of a run with some of its tiles outlined."""
     entry = run.scenes[scene]
     name, shape = str(entry["scene"]), (entry["height"], entry["width"])
@@ -67,7 +67,7 @@ def scene_overview(  # noqa: PLR0917  (what the scenes share)
 
 def heat_map(
     title: str, values: NDArray[np.floating], high: float, *, shape: Sequence[float] | None = None
-) -> Overlay:
+) -> ui.Overlay:
     """Draw (R, C) values from 0 to `high`; NaN where there is nothing to show.
 
     Args:
@@ -83,7 +83,7 @@ def heat_map(
         alt = f"{title}: {human.decimal(float(known.min()))} to "
         alt += f"{human.decimal(float(known.max()))}, mean {human.decimal(float(known.mean()))}"
     ends = (human.decimal(0.0), human.decimal(high))
-    return Overlay(
+    return ui.Overlay(
         title, width, height, alt, assets.heat(values, 0.0, high),
         marks=_texts(title, values, width, height), ramp=(*ends, marks.tint_scale()), fine=True,
     )  # fmt: skip

@@ -8,22 +8,10 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from foveate.report import blocks as ui
 from foveate.report import explain, human, numbers, svg
 from foveate.report import origin as made
 from foveate.report.assets import Album
-from foveate.report.blocks import (
-    Block,
-    Cell,
-    Chart,
-    Column,
-    Figure,
-    Figures,
-    Grid,
-    Heading,
-    Row,
-    Table,
-    Text,
-)
 from foveate.report.human import number
 from foveate.report.page import Page, Section
 from foveate.report.pages.observe_parts import (
@@ -33,7 +21,7 @@ from foveate.report.pages.observe_parts import (
     highest,
     most_first,
     scene_overview,
-)
+)  # fmt: skip
 from foveate.report.words.scenes import Chosen, selected, told
 
 if TYPE_CHECKING:
@@ -52,7 +40,7 @@ def select(run: Gridded) -> Page:
     scenes = _scenes(run, picks, album)
     if album.left_out:
         text = f"{human.plural(len(album.left_out), 'picture')} missing, or left out for size."
-        scenes.append(Text(text, "note"))
+        scenes.append(ui.Text(text, "note"))
     note = "Outlined: chosen. Lighter squares of the maps score higher."
     if len(run.scenes) > SCENES:
         note += f" The {SCENES} scenes with most chosen tiles; all are in the folder maps."
@@ -65,7 +53,7 @@ def select(run: Gridded) -> Page:
         headline=found.text,
         verdicts=found.notes,
         warnings=made.warnings(run.about),
-        lead=[Figures(_figures(run, picks.size))],
+        lead=[ui.Figures(_figures(run, picks.size))],
         facts=_facts(run),
         sections=[
             Section("scenes", "Where they are", scenes, note, "Scenes"),
@@ -108,24 +96,24 @@ def _interchangeable(run: Gridded, picks: NDArray[np.int64]) -> int:
     return int((raw[picks] - raw[picks].min() < sd[picks]).sum())
 
 
-def _figures(run: Gridded, chosen: int) -> list[Figure]:
+def _figures(run: Gridded, chosen: int) -> list[ui.Figure]:
     about, area = run.about, run.about.get("area")
     shares = [
-        Figure("Budget share", human.share(number(about.get("obr"))), "observed area (OBR)"),
-        Figure("Cost", human.share(number(about.get("mocr"))),
+        ui.Figure("Budget share", human.share(number(about.get("obr"))), "observed area (OBR)"),
+        ui.Figure("Cost", human.share(number(about.get("mocr"))),
                "of everything in high resolution (MOCR)"),
     ]  # fmt: skip
-    found = [Figure("Tiles chosen", human.count(chosen), f"of {human.count(run.n)}")]
+    found = [ui.Figure("Tiles chosen", human.count(chosen), f"of {human.count(run.n)}")]
     found += [figure for figure in shares if figure.value != human.NONE]
     if math.isfinite(threshold := number(about.get("threshold"))):
-        found.append(Figure("Threshold", human.decimal(threshold, 3), "on the calibrated score"))
+        found.append(ui.Figure("Threshold", human.decimal(threshold, 3), "on the calibrated score"))
     if math.isfinite(drift := number(about.get("drift"))):
         sign = "\u2212" if drift < 0 else "+" if drift > 0 else ""
-        found.append(Figure("Drift", sign + human.share(abs(drift)), "of the expected share"))
+        found.append(ui.Figure("Drift", sign + human.share(abs(drift)), "of the expected share"))
     if isinstance(area, dict):
         texts = [human.area(number(area.get(key)), metres=area.get("unit") == "m2")
                  for key in ("chosen", "all")]  # fmt: skip
-        found.append(Figure("Area chosen", texts[0], f"of {texts[1]}"))
+        found.append(ui.Figure("Area chosen", texts[0], f"of {texts[1]}"))
     return found
 
 
@@ -147,9 +135,9 @@ def _facts(run: Gridded) -> list[tuple[str, str]]:
     return [row for row in rows if row[1]]
 
 
-def _scenes(run: Gridded, picks: NDArray[np.int64], album: Album) -> list[Block]:
+def _scenes(run: Gridded, picks: NDArray[np.int64], album: Album) -> list[ui.Block]:
     chosen, most = np.isin(np.arange(run.n), picks), highest([run.columns["sd"]])
-    blocks: list[Block] = []
+    blocks: list[ui.Block] = []
     for scene in most_first(run, picks):
         rows = run.rows(scene)
         own = rows[chosen[rows]]
@@ -162,7 +150,7 @@ def _scenes(run: Gridded, picks: NDArray[np.int64], album: Album) -> list[Block]
             if np.isfinite(grid).any():
                 drawn.append(heat_map(title, grid, high, shape=shape))
         note = f"{human.count(own.size)} of {human.plural(rows.size, 'tile')} chosen"
-        blocks += [Heading(str(entry["scene"]), note), Grid(drawn, 3)]
+        blocks += [ui.Heading(str(entry["scene"]), note), ui.Grid(drawn, 3)]
     return blocks
 
 
@@ -173,19 +161,19 @@ def _text(run: Gridded, row: int) -> str:
     return f"{place}row {r}, column {c}: score {score}"
 
 
-def _histogram(run: Gridded, picks: NDArray[np.int64]) -> list[Block]:
+def _histogram(run: Gridded, picks: NDArray[np.int64]) -> list[ui.Block]:
     bins = numbers.histogram(run.columns["score"], picks)
     if bins is None:
-        return [Text("No tile has a score.", "note")]
+        return [ui.Text("No tile has a score.", "note")]
     threshold = number(run.about.get("threshold"))
     cut = "last chosen tile"
     if math.isfinite(threshold):
         bins, cut = bins._replace(line=min(max(threshold, bins.low), bins.high)), "threshold"
     drawn = svg.histogram(bins, cut=cut, one="tile", many="tiles")
-    return [Chart(drawn, ends=(human.decimal(bins.low), "score", human.decimal(bins.high)))]
+    return [ui.Chart(drawn, ends=(human.decimal(bins.low), "score", human.decimal(bins.high)))]
 
 
-def _per_scene(run: Gridded, picks: NDArray[np.int64]) -> list[Block]:
+def _per_scene(run: Gridded, picks: NDArray[np.int64]) -> list[ui.Block]:
     """Show how many scenes give so many tiles."""
     per_scene = np.bincount(run.scene[picks], minlength=len(run.scenes))
     if per_scene.size < 2:
@@ -198,33 +186,41 @@ def _per_scene(run: Gridded, picks: NDArray[np.int64]) -> list[Block]:
     for low, high, scenes in ends:
         name = f"{low}" if high - low == 1 else f"{low} to {high - 1}"
         bar = svg.bar(scenes / max(int(count.max()), 1), human.plural(scenes, "scene"))
-        rows.append(Row(name, [bar, human.count(scenes)]))
+        rows.append(ui.Row(name, [bar, human.count(scenes)]))
     low, middle, high = np.quantile(per_scene, [0, 0.5, 1]).tolist()
     note = f"Scenes give {human.count(low)} to {human.count(high)} tiles, the median scene "
     note += f"{middle:g}: tiles go where scores are highest, not evenly."
-    columns = [Column("Tiles", "text"), Column("", "bar"), "Scenes"]
-    return [Heading("Tiles a scene"), Text(note), Table("Tiles a scene", columns, rows)]
+    columns = [ui.Column("Tiles", "text"), ui.Column("", "bar"), "Scenes"]
+    return [ui.Heading("Tiles a scene"), ui.Text(note), ui.Table("Tiles a scene", columns, rows)]
 
 
-def _tiles(run: Gridded, picks: NDArray[np.int64]) -> list[Block]:
+def _tiles(run: Gridded, picks: NDArray[np.int64]) -> list[ui.Block]:
     rows = []
     for row in picks[:TILES].tolist():
         rank, (r, c) = run.columns["rank"][row], run.grid_index[row]
         values = [human.decimal(float(run.columns[k][row]), 3) for k in ("score", "raw", "sd")]
         area = human.area(float(run.columns["area"][row]), metres=True)
         name = human.count(rank) if math.isfinite(rank) else human.NONE
-        rows.append(Row(name, [Cell(run.scene_name(row)), str(r), str(c), *values, area]))
-    columns = [Column("Rank", "text"), Column("Scene", "text"), "Row", "Column", "Score", "Raw",
-               "Uncertainty (sd)", "Area"]  # fmt: skip
-    return [Table("The first tiles", columns, rows)] if rows else []
+        rows.append(ui.Row(name, [ui.Cell(run.scene_name(row)), str(r), str(c), *values, area]))
+    columns = [
+        ui.Column("Rank", "text"),
+        ui.Column("Scene", "text"),
+        "Row",
+        "Column",
+        "Score",
+        "Raw",
+        "Uncertainty (sd)",
+        "Area",
+    ]
+    return [ui.Table("The first tiles", columns, rows)] if rows else []
 
 
-def _next(run: Gridded) -> list[Block]:
+def _next(run: Gridded) -> list[ui.Block]:
     georeferenced = made.pool_of(run).get("georeferenced")
     where = "tiles.geojson has their outlines" if georeferenced else (
         "selection/tiles.parquet has their windows in pixels")  # fmt: skip
     text = f"Get the tiles in high resolution: {where}. Put them into a folder DIR, and complete "
-    return [Text(f"{text}the scenes:"), Text(command(run), "code")]
+    return [ui.Text(f"{text}the scenes:"), ui.Text(command(run), "code")]
 
 
 def command(run: Gridded) -> str:
@@ -235,6 +231,8 @@ def command(run: Gridded) -> str:
     except ValueError:  # not of a shell
         parts = []
     for i, part in enumerate(parts):
+        if "select" not in parts:  # of a command that wrote several runs
+            break
         if part == "--out" and i + 1 < len(parts):
             folder = parts[i + 1]
         elif part.startswith("--out="):

@@ -7,21 +7,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from foveate.report import blocks as ui
 from foveate.report import explain, human, marks
 from foveate.report import origin as made
 from foveate.report.assets import Album, picture_shape
-from foveate.report.blocks import (
-    Block,
-    Figure,
-    Figures,
-    Grid,
-    Heading,
-    Overlay,
-    Picture,
-    Pictures,
-    Shot,
-    Text,
-)
 from foveate.report.human import number
 from foveate.report.page import Page, Section
 from foveate.report.pages import train_tables as tables
@@ -63,18 +52,18 @@ def train(run: Trained) -> Page:
     sweep = [_sweep(scene) for scene in scenes]
     inline = len(album.uris)  # these are drawn where they stand, others by reference
     hits = _add_hits(run, album)
-    shots = {name: Shot(f"p{i}") for i, name in enumerate(album.uris) if i >= inline}
+    shots = {name: ui.Shot(f"p{i}") for i, name in enumerate(album.uris) if i >= inline}
     rho = _agreement([s.score for s in scenes], [s.truth for s in scenes])
     return Page(
         title=run.name,
         kind="Observe \u00b7 trained observer",
         headline=found.text,
         verdicts=found.notes,
-        lead=[Figures(_figures(worth))],
+        lead=[ui.Figures(_figures(worth))],
         facts=_facts(run),
         sections=[
             Section("maps", "Where it looks", [*_flat(maps), explain.terms("uncertainty")]
-                    if maps else [Text("The run holds no scene to draw.", "note")],
+                    if maps else [ui.Text("The run holds no scene to draw.", "note")],
                     _maps_note(rho) if maps else "", "Maps"),
             Section("search", "What a search finds", _search(run, hits, shots), nav="Search"),
             Section("features", "What it completes",
@@ -105,11 +94,11 @@ def headline(run: Trained) -> Headline:
     return observer.trained(run.evaluation)
 
 
-def _flat(parts: Sequence[Sequence[Block]]) -> list[Block]:
+def _flat(parts: Sequence[Sequence[ui.Block]]) -> list[ui.Block]:
     return [block for part in parts for block in part]
 
 
-def _figures(found: observer.Worth) -> list[Figure]:
+def _figures(found: observer.Worth) -> list[ui.Figure]:
     """Return the large numbers; those that are not known are left out."""
     what, share = found.measure, human.share(found.obr)
     rows = [
@@ -119,11 +108,11 @@ def _figures(found: observer.Worth) -> list[Figure]:
         ("All tiles observed", found.full, f"{what}: what can be reached"),
     ]
     figures = [
-        Figure(label, human.decimal(v, 3), note) for label, v, note in rows if math.isfinite(v)
+        ui.Figure(label, human.decimal(v, 3), note) for label, v, note in rows if math.isfinite(v)
     ]
     if math.isfinite(found.added):
         note = f"over the LR fill, which reaches {human.decimal(found.fill, 3)}"
-        figures.append(Figure("Completion adds", observer.signed(found.added), note))
+        figures.append(ui.Figure("Completion adds", observer.signed(found.added), note))
     return figures
 
 
@@ -178,11 +167,11 @@ class _Scene:
 
     def feature(
         self, file: object, cover: NDArray[np.bool_], title: str, note: str = ""
-    ) -> Overlay:  # fmt: skip
+    ) -> ui.Overlay:  # fmt: skip
         """Draw features, one pixel a token; tiles that hold none are covered."""
         alt = f"{self.name}: features, {title}{', ' if note else ''}{note}"
         picture = self._album.uri(str(file), self._run.file(file))
-        return Overlay(title, *self.size, alt, picture, note=note,
+        return ui.Overlay(title, *self.size, alt, picture, note=note,
                        marks=marks.covered(self.pick(cover)), fine=True)  # fmt: skip
 
 
@@ -200,7 +189,7 @@ def _read_scenes(run: Trained, album: Album) -> list[_Scene]:
     return scenes
 
 
-def _maps(scene: _Scene) -> list[Block]:
+def _maps(scene: _Scene) -> list[ui.Block]:
     columns = scene.valid.shape[1]
     score, sd = scene.score.ravel(), scene.sd.ravel()
     texts = [
@@ -218,26 +207,26 @@ def _maps(scene: _Scene) -> list[Block]:
             drawn.append(heat_map(title, values, high, shape=scene.shape))
     count = human.plural(int(scene.valid.sum()), "tile")
     note = f"{human.count(int(scene.observed.sum()))} of {count} observed"
-    return [Heading(scene.name, note), Grid(drawn, 4)]
+    return [ui.Heading(scene.name, note), ui.Grid(drawn, 4)]
 
 
-def _features(scene: _Scene) -> list[Block]:
+def _features(scene: _Scene) -> list[ui.Block]:
     given = scene.entry.get("features") or {}
     drawn = []
     for how, title in _WAYS.items():
         if how in given:
             cover = ~scene.observed if how == "none" else ~scene.valid
             drawn.append(scene.feature(given[how], cover, title))
-    return [Heading(scene.name), Grid(drawn, 4)]
+    return [ui.Heading(scene.name), ui.Grid(drawn, 4)]
 
 
-def _sweep(scene: _Scene) -> list[Block]:
+def _sweep(scene: _Scene) -> list[ui.Block]:
     drawn = []
     for step in scene.entry.get("sweep") or []:
         tau, share = number(step.get("tau")), human.share(number(step.get("obr")))
         title, note = f"\u03c4 = {tau:g}", f"{share} observed"
         drawn.append(scene.feature(step.get("picture"), ~scene.valid, title, note))
-    return [Heading(scene.name), Grid(drawn, 8)] if drawn else []
+    return [ui.Heading(scene.name), ui.Grid(drawn, 8)] if drawn else []
 
 
 def _maps_note(rho: float) -> str:
@@ -297,10 +286,10 @@ def _add_hits(run: Trained, album: Album) -> list[dict[str, Any]]:
     return entries
 
 
-def _search(run: Trained, hits: list[dict[str, Any]], shots: dict[str, Shot]) -> list[Block]:
+def _search(run: Trained, hits: list[dict[str, Any]], shots: dict[str, ui.Shot]) -> list[ui.Block]:
     """Show the best tiles of each concept."""
     prevalence = run.evaluation.get("concepts") or {}
-    blocks: list[Block] = []
+    blocks: list[ui.Block] = []
     right = total = 0
     for entry in hits:
         concept, tiles = str(entry.get("concept")), entry.get("tiles") or []
@@ -310,21 +299,21 @@ def _search(run: Trained, hits: list[dict[str, Any]], shots: dict[str, Shot]) ->
         share = number((prevalence.get(concept) or {}).get("prevalence"))
         note += f"; {human.share(share)} of the tiles show it" if math.isfinite(share) else ""
         pictures = [_hit(tile, shots.get(str(tile.get("picture")))) for tile in tiles]
-        blocks += [Heading(concept, note), Pictures(pictures)]
+        blocks += [ui.Heading(concept, note), ui.Pictures(pictures)]
     if not total:
         return blocks
     text = f"The best tiles of each concept, judged by labels: {human.count(right)} of "
-    return [Text(f"{text}{human.plural(total, 'tile')} are right."), *blocks]
+    return [ui.Text(f"{text}{human.plural(total, 'tile')} are right."), *blocks]
 
 
-def _hit(tile: dict[str, Any], shot: Shot | None) -> Picture:
+def _hit(tile: dict[str, Any], shot: ui.Shot | None) -> ui.Picture:
     right, how = bool(tile.get("right")), "observed" if tile.get("observed") else "completed"
     alt = f"{tile.get('tile')}: {'right' if right else 'wrong'}, {how}"
     title = "\u2713 right" if right else "\u2717 wrong"
-    return Picture(shot, alt, title, how, style="right" if right else "wrong")
+    return ui.Picture(shot, alt, title, how, style="right" if right else "wrong")
 
 
-def _failures(run: Trained, scenes: list[_Scene]) -> list[Block]:
+def _failures(run: Trained, scenes: list[_Scene]) -> list[ui.Block]:
     """Show what went most wrong, with a picture where the scene is one of those drawn."""
     by_name = {scene.name: scene for scene in scenes}
     found = []
@@ -336,23 +325,23 @@ def _failures(run: Trained, scenes: list[_Scene]) -> list[Block]:
         if row is not None and col is not None:
             place += f", row {row}, column {col}"
         value = f"{unit} {human.decimal(number(case.get('value')), 3)}"
-        blocks: list[Block] = [Text(f"{text}. {place}; {value}.", "note", f"{name}:")]
+        blocks: list[ui.Block] = [ui.Text(f"{text}. {place}; {value}.", "note", f"{name}:")]
         if scene is not None and scene.picture:
             blocks.insert(0, _case(scene, row, col, place))
         found.append(blocks)
-    return [Grid(found, "maps")] if found else []
+    return [ui.Grid(found, "maps")] if found else []
 
 
-def _case(scene: _Scene, row: object, col: object, place: str) -> Overlay:
+def _case(scene: _Scene, row: object, col: object, place: str) -> ui.Overlay:
     rows, cols = scene.valid.shape
     boxes = []
     if isinstance(row, int) and isinstance(col, int) and row < rows and col < cols:
         boxes = [scene.boxes[row * cols + col]]
-    return Overlay("", *scene.size, place, scene.picture, marks=marks.outlines(boxes))
+    return ui.Overlay("", *scene.size, place, scene.picture, marks=marks.outlines(boxes))
 
 
-def _left_out(album: Album) -> list[Block]:
+def _left_out(album: Album) -> list[ui.Block]:
     if not album.left_out:
         return []
     count = human.plural(len(album.left_out), "picture")
-    return [Text(f"{count} missing, or left out to keep this page small.", "note")]
+    return [ui.Text(f"{count} missing, or left out to keep this page small.", "note")]

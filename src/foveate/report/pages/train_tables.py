@@ -5,8 +5,8 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from foveate.report import blocks as ui
 from foveate.report import explain, human, svg
-from foveate.report.blocks import Block, Chart, Column, Grid, Heading, Row, Table, Text
 from foveate.report.human import number
 from foveate.report.words import observer
 from foveate.report.words.scenes import OFF
@@ -58,7 +58,7 @@ class _Policy(NamedTuple):
     captured: list[float]
 
 
-def budget(evaluation: Mapping[str, Any], found: observer.Worth) -> list[Block]:
+def budget(evaluation: Mapping[str, Any], found: observer.Worth) -> list[ui.Block]:
     """Show how good scenes are known over observed shares, policy by policy."""
     entry = evaluation.get("curve") or {}
     shares = human.numbers(entry.get("shares"))
@@ -67,33 +67,33 @@ def budget(evaluation: Mapping[str, Any], found: observer.Worth) -> list[Block]:
     rows, captured = [], []
     for one in policies:
         lead = one.name == "learned"
-        rows.append(Row(one.name, _decimals(one.ours), lead=lead, mark=svg.sample(one.look)))
+        rows.append(ui.Row(one.name, _decimals(one.ours), lead=lead, mark=svg.sample(one.look)))
         if one.name in _DASHED:
             look = svg.sample(f"{one.look} dashed")
-            rows.append(Row(f"{one.name}, LR fill", _decimals(one.fill), mark=look))
+            rows.append(ui.Row(f"{one.name}, LR fill", _decimals(one.fill), mark=look))
         if any(map(math.isfinite, one.captured)):
-            captured.append(Row(one.name, [human.share(v) for v in one.captured], lead=lead))
-    blocks: list[Block] = []
+            captured.append(ui.Row(one.name, [human.share(v) for v in one.captured], lead=lead))
+    blocks: list[ui.Block] = []
     if drawn := _curve(policies, shares, labels, found):
-        blocks.append(Chart(drawn, (
+        blocks.append(ui.Chart(drawn, (
             f"Observed share of the tiles, on a logarithmic scale; upwards: {found.measure}. "
             "Dashed: the same tiles without completion. The upright mark is the share that the "
             "observer was trained for."), look="axes",
             legend=[(svg.sample(one.look), one.name) for one in policies]))  # fmt: skip
     if rows:
-        columns = [Column(found.measure, "text"), *labels]
-        blocks.append(Table("The budget curve", columns, rows))
-    sides: list[list[Block]] = []
+        columns = [ui.Column(found.measure, "text"), *labels]
+        blocks.append(ui.Table("The budget curve", columns, rows))
+    sides: list[list[ui.Block]] = []
     if efficiency := _efficiency(evaluation):
-        columns = [Column("Policy", "text"), Column("", "bar"), "Efficiency"]
-        sides.append([Heading("Efficiency", "0: random, 1: the true gain known"),
-                      Table("Efficiency", columns, efficiency)])  # fmt: skip
+        columns = [ui.Column("Policy", "text"), ui.Column("", "bar"), "Efficiency"]
+        sides.append([ui.Heading("Efficiency", "0: random, 1: the true gain known"),
+                      ui.Table("Efficiency", columns, efficiency)])  # fmt: skip
     if captured:
-        columns = [Column("Policy", "text"), *labels]
-        sides.append([Heading("Captured gain", "share of the true gain in the observed tiles"),
-                      Table("Captured gain", columns, captured)])  # fmt: skip
+        columns = [ui.Column("Policy", "text"), *labels]
+        sides.append([ui.Heading("Captured gain", "share of the true gain in the observed tiles"),
+                      ui.Table("Captured gain", columns, captured)])  # fmt: skip
     terms = ["budget share", *(["tile mAP"] if found.measure == "tile mAP" else []), "efficiency"]
-    blocks += [Grid(sides, 2)] if sides else []
+    blocks += [ui.Grid(sides, 2)] if sides else []
     return [*blocks, explain.terms(*terms)] if blocks else []
 
 
@@ -128,14 +128,14 @@ def _curve(
     )  # fmt: skip
 
 
-def _efficiency(evaluation: Mapping[str, Any]) -> list[Row]:
+def _efficiency(evaluation: Mapping[str, Any]) -> list[ui.Row]:
     found = {str(k): number(v) for k, v in (evaluation.get("efficiency") or {}).items()}
     found = {name: value for name, value in found.items() if math.isfinite(value)}
     rows = []
     for name in sorted(found, key=lambda k: -found[k]):
         text = human.decimal(found[name])
         bar = svg.bar(found[name], f"{name}: efficiency {text}")
-        rows.append(Row(name, [bar, text], lead=name == "learned"))
+        rows.append(ui.Row(name, [bar, text], lead=name == "learned"))
     return rows
 
 
@@ -159,7 +159,7 @@ def budget_note(evaluation: Mapping[str, Any]) -> str:
 # thresholds
 
 
-def thresholds(evaluation: Mapping[str, Any], pictures: Sequence[Block]) -> list[Block]:
+def thresholds(evaluation: Mapping[str, Any], pictures: Sequence[ui.Block]) -> list[ui.Block]:
     """Show scenes and figures over thresholds."""
     rows = []
     for row in evaluation.get("sweep") or []:
@@ -170,9 +170,9 @@ def thresholds(evaluation: Mapping[str, Any], pictures: Sequence[Block]) -> list
             human.share(number(row.get("obr"))), human.share(number(row.get("expected"))),
             sign + text, *_decimals([number(row.get(k)) for k in ("tiles", "cosine")]),
         ]  # fmt: skip
-        rows.append(Row(f"{number(row.get('tau')):g}", cells))
-    columns = [Column("\u03c4", "text"), "Observed", "Expected", "Drift", "Tile mAP", "Cosine"]
-    table = [Table("Thresholds", columns, rows), explain.terms("drift")] if rows else []
+        rows.append(ui.Row(f"{number(row.get('tau')):g}", cells))
+    columns = [ui.Column("\u03c4", "text"), "Observed", "Expected", "Drift", "Tile mAP", "Cosine"]
+    table = [ui.Table("Thresholds", columns, rows), explain.terms("drift")] if rows else []
     return [*pictures, *table]
 
 
@@ -196,7 +196,7 @@ def thresholds_note(evaluation: Mapping[str, Any]) -> str:
 # concepts
 
 
-def concepts(evaluation: Mapping[str, Any]) -> tuple[list[Block], str]:
+def concepts(evaluation: Mapping[str, Any]) -> tuple[list[ui.Block], str]:
     """Return a table of concepts, the most common first, and what it says."""
     tiles = number(evaluation.get("tiles"))
     found = [(str(k), v) for k, v in (evaluation.get("concepts") or {}).items()]
@@ -218,14 +218,14 @@ def concepts(evaluation: Mapping[str, Any]) -> tuple[list[Block], str]:
         label = f"{name}: completed {human.decimal(ours)}, overviews alone {human.decimal(low)}"
         cells = [svg.bar(ours, label, low), human.share(share), *_decimals([low, fill, ours, full]),
                  observer.signed(ours - fill)]  # fmt: skip
-        rows.append(Row(name, cells, ", ".join(notes)))
+        rows.append(ui.Row(name, cells, ", ".join(notes)))
     if not rows:
         return [], ""
     note = _about(change, absent, rare)
     note += " The bar is the average precision of completed scenes, the mark that of the overviews "
-    columns = [Column("Concept", "text"), Column("", "bar"), "Tiles", "Overviews", "LR fill",
+    columns = [ui.Column("Concept", "text"), ui.Column("", "bar"), "Tiles", "Overviews", "LR fill",
                "Completed", "All observed", "Completion adds"]  # fmt: skip
-    return [Table("Concepts", columns, rows)], f"{note}alone."
+    return [ui.Table("Concepts", columns, rows)], f"{note}alone."
 
 
 def _about(change: Mapping[str, float], absent: list[str], rare: list[str]) -> str:
@@ -250,16 +250,19 @@ def _or_less(value: float) -> float:
 # completions
 
 
-def completions(evaluation: Mapping[str, Any]) -> list[Block]:
+def completions(evaluation: Mapping[str, Any]) -> list[ui.Block]:
     """Compare completions of the same observed tiles, and whether tiles find their kind."""
     found = evaluation.get("completions") or {}
     names = [*(n for n in WAYS if n in found), *(n for n in found if n not in WAYS)]
     rows = [
-        Row(WAYS.get(name, str(name)), _decimals([number(found[name].get(k)) for k in _MEASURES]),
-            lead=name == "ours")
+        ui.Row(
+            WAYS.get(name, str(name)),
+            _decimals([number(found[name].get(k)) for k in _MEASURES]),
+            lead=name == "ours",
+        )
         for name in names
-    ]  # fmt: skip
-    columns = [Column("Not observed", "text"), "Tiles", "Unobserved tiles", "Regions",
+    ]
+    columns = [ui.Column("Not observed", "text"), "Tiles", "Unobserved tiles", "Regions",
                "Scenes, best tile", "Scenes, mean", "Cosine", "Length"]  # fmt: skip
     note = (
         "Precision of tiles, of tiles that were not observed, of regions of 2 \u00d7 2 tiles and "
@@ -267,7 +270,7 @@ def completions(evaluation: Mapping[str, Any]) -> list[Block]:
         "observed: compare that column only between rows with the same tiles."
     )
     return [
-        Table("Ways of completing", columns, rows, wide=True), Text(note, "note"),
+        ui.Table("Ways of completing", columns, rows, wide=True), ui.Text(note, "note"),
         explain.terms("length"), *_neighbours(evaluation.get("neighbours") or {}),
     ]  # fmt: skip
 
@@ -286,18 +289,18 @@ def completions_note(evaluation: Mapping[str, Any]) -> str:
     return f"{warning} {rest}"
 
 
-def _neighbours(found: Mapping[str, Any]) -> list[Block]:
+def _neighbours(found: Mapping[str, Any]) -> list[ui.Block]:
     rows = []
     for key, name in _AGREE.items():
         value = number(found.get(key))
         if math.isfinite(value):
             text = human.decimal(value, 3)
-            rows.append(Row(name, [svg.bar(value, text), text], lead=key == "ours"))
-    columns = [Column("Features", "text"), Column("", "bar"), "Agreement"]
+            rows.append(ui.Row(name, [svg.bar(value, text), text], lead=key == "ours"))
+    columns = [ui.Column("Features", "text"), ui.Column("", "bar"), "Agreement"]
     note = "Jaccard index of the concepts of an unobserved tile and of its nearest training tiles."
-    table = [Table("Neighbours", columns, rows), Text(note, "note")] if rows else []
-    return [Heading("Do completed tiles find tiles of their kind?"),
-            Text(neighbours_note(found)), *table]  # fmt: skip
+    table = [ui.Table("Neighbours", columns, rows), ui.Text(note, "note")] if rows else []
+    return [ui.Heading("Do completed tiles find tiles of their kind?"),
+            ui.Text(neighbours_note(found)), *table]  # fmt: skip
 
 
 def neighbours_note(found: Mapping[str, Any]) -> str:
@@ -320,7 +323,7 @@ def neighbours_note(found: Mapping[str, Any]) -> str:
 # training
 
 
-def training(stages: Mapping[str, Any]) -> list[Block]:
+def training(stages: Mapping[str, Any]) -> list[ui.Block]:
     """Show the phases of training, in their order."""
     phases = []
     for stem, facts in stages.items():
@@ -332,24 +335,27 @@ def training(stages: Mapping[str, Any]) -> list[Block]:
         found = {name: facts, **{f"{name}, {_NAMES.get(p, p)}": v for p, v in parts.items()}}
         phases += [_phase(title, phase, sampler=bool(form)) for title, phase in found.items()
                    if "epochs" in phase]  # fmt: skip
-    return [Grid(phases, 2), explain.terms("spread")] if phases else []
+    return [ui.Grid(phases, 2), explain.terms("spread")] if phases else []
 
 
-def _phase(name: str, facts: Mapping[str, Any], *, sampler: bool) -> list[Block]:
+def _phase(name: str, facts: Mapping[str, Any], *, sampler: bool) -> list[ui.Block]:
     epochs = [e for e in facts["epochs"] if isinstance(e, dict)]
     x = [float(i + 1) for i in range(len(epochs))]
     score, spread = ([number(e.get(key)) for e in epochs] for key in ("score", "spread"))
     best, before = number(facts.get("best")), number(facts.get("before"))
     what = "captured gain" if sampler else "centred cosine"
     ticks = [(1.0, "epoch 1"), (x[-1], str(len(x)))] if len(x) > 1 else []
-    blocks: list[Block] = [Heading(name), Text(_phase_text(facts, score, spread, what), "note")]
+    blocks: list[ui.Block] = [
+        ui.Heading(name),
+        ui.Text(_phase_text(facts, score, spread, what), "note"),
+    ]
     for label, y, look, least in ((what, score, "k0", 0.05), ("spread", spread, "k4", 0.2)):
         levels = [("", before)] if y is score and math.isfinite(before) else []
         line = svg.Line(label, x, y, look, points=len(x) == 1)
         drawn = svg.lines([line], f"{name}: {label} over epochs", levels=levels, ticks=ticks,
                           mark=best, height=120, least=least)  # fmt: skip
         if drawn is not None:
-            blocks.append(Chart(drawn, look="small", legend=[(svg.sample(look), label)]))
+            blocks.append(ui.Chart(drawn, look="small", legend=[(svg.sample(look), label)]))
     return blocks
 
 
