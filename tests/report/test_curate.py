@@ -166,7 +166,7 @@ def test_missing_thumb_is_cut_from_the_overview(make_run):
     scene = overlays(page)[0]
     # Windows of 10 x 10 pixels in a scene of 10 x 40: a quarter of 1000 units.
     assert pictures(page)[0][0].shot == (scene.element, "0 0 250 250")
-    assert "1 picture could not be shown" in text(page, "chosen")
+    assert "1 picture is missing" in text(page, "chosen")
 
 
 def test_pictures_outside_of_the_run_are_not_shown(make_run, tmp_path):

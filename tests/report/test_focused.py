@@ -245,7 +245,7 @@ def test_the_record_may_lack_what_is_optional(tmp_path):
     page = view(run)
     assert "answers" not in ids(page)
     assert overlays(page)[0].picture == ""
-    assert "3 pictures left out" in text(page, "reading")
+    assert "3 pictures are missing" in text(page, "reading")
     assert "What the answers are worth" in text(page, "reading")
 
 

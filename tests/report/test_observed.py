@@ -162,7 +162,7 @@ def test_nothing_chosen_and_no_pictures_still_make_a_page(tmp_path):
     run = write_selected(tmp_path / "run", chosen=(), thumbs=False, scenes=("only",))
     page = page_of(run)
     assert page.headline.startswith("None of 6 tiles to observe")
-    assert "1 picture missing" in text(page, "scenes")
+    assert "1 picture is missing" in text(page, "scenes")
     assert "tiles" not in ids(page)
     assert "<svg" in text_of(run)
 

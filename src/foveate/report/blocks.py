@@ -94,29 +94,17 @@ class Cell(NamedTuple):
 
 
 class Row(NamedTuple):
-    """A row of a table.
+    """A row of a table."""
 
-    Attributes:
-        name: Its head.
-        cells: Texts, drawings or `Cell`.
-        note: In small letters behind the name.
-        lead: Whether it is the one that the page is about.
-        mark: A drawing before the name.
-        link: Address that the name leads to, or "".
-        shot: A small picture before the name.
-        group: Rows of a group stand below its title.
-        option: Number of the option of a `Choice` that it belongs to, -1 for none.
-    """
-
-    name: str
-    cells: Sequence[str | Markup | Cell]
-    note: str = ""
-    lead: bool = False
-    mark: Markup | None = None
-    link: str = ""
-    shot: Shot | None = None
-    group: str = ""
-    option: int = -1
+    name: str  # its head
+    cells: Sequence[str | Markup | Cell]  # texts, drawings or `Cell`
+    note: str = ""  # in small letters behind the name
+    lead: bool = False  # whether it is the one that the page is about
+    mark: Markup | None = None  # A drawing before the name
+    link: str = ""  # address that the name leads to, or ""
+    shot: Shot | None = None  # A small picture before the name
+    group: str = ""  # rows of a group stand below its title
+    option: int = -1  # number of the option of a `Choice` that it belongs to, -1 for none
 
 
 class Column(NamedTuple):
@@ -124,6 +112,9 @@ class Column(NamedTuple):
 
     title: str
     look: str = "number"
+
+
+BAR = Column("", "bar")
 
 
 @dataclass(frozen=True)
@@ -166,19 +157,16 @@ class Chart:
     """A drawing with its caption.
 
     Attributes:
-        svg: The drawing.
-        caption: What is drawn.
         ends: What stands at the left end, in the middle and at the right end below it.
-        legend: Samples of lines or marks with their names.
         look: "plain", or "axes" or "small" for a chart whose axes stand outside of its box.
     """
 
     kind: ClassVar[str] = "chart"
 
-    svg: Markup
-    caption: str = ""
+    svg: Markup  # the drawing
+    caption: str = ""  # what is drawn
     ends: Sequence[str] = ()
-    legend: Sequence[tuple[Markup, str]] = ()
+    legend: Sequence[tuple[Markup, str]] = ()  # samples of lines or marks with their names
     look: str = "plain"
 
 
@@ -214,29 +202,17 @@ class Lines:
 
 
 class Picture(NamedTuple):
-    """A small picture.
+    """A small picture."""
 
-    Attributes:
-        shot: Where it is on the page; None where there is none.
-        alt: The picture for those who cannot see it.
-        title: In bold letters below it.
-        value: Beside the title.
-        note: In small letters below both.
-        strip: A bar below the picture.
-        badge: On the picture.
-        style: Style class: "right", "wrong".
-        about: Facts that are listed where the picture is enlarged.
-    """
-
-    shot: Shot | None
-    alt: str
-    title: str = ""
-    value: str = ""
-    note: str = ""
-    strip: Markup | None = None
-    badge: str = ""
-    style: str = ""
-    about: Sequence[tuple[str, str]] = ()
+    shot: Shot | None  # where it is on the page; None where there is none
+    alt: str  # the picture for those who cannot see it
+    title: str = ""  # in bold letters below it
+    value: str = ""  # beside the title
+    note: str = ""  # in small letters below both
+    strip: Markup | None = None  # A bar below the picture
+    badge: str = ""  # on the picture
+    style: str = ""  # style class: "right", "wrong"
+    about: Sequence[tuple[str, str]] = ()  # facts that are listed where the picture is enlarged
 
 
 @dataclass(frozen=True)
@@ -254,36 +230,24 @@ class Overlay:
     """A picture with marks over it.
 
     Attributes:
-        title: Stands below it.
-        width: Units; the longer side has 1000.
-        height: Units.
-        alt: The picture for those who cannot see it.
-        picture: Data URI, or "".
-        element: Id of the picture, unique on the page; "" if nothing refers to it.
-        marks: What is drawn over it.
-        tint: What is drawn between picture and marks, and can be switched off.
-        note: Beside the title.
         ramp: Lowest and highest value of the colours, and their drawing; empty for none.
-        fine: Whether each pixel of the picture is a value, not to be blurred.
-        switch: Name for switching between picture, marks and tint; "" for no switch.
-        key: What the marks mean.
     """
 
     kind: ClassVar[str] = "overlay"
 
-    title: str
-    width: float
-    height: float
-    alt: str
-    picture: str = ""
-    element: str = ""
-    marks: Markup | str = ""
-    tint: Markup | str = ""
-    note: Markup | str = ""
+    title: str  # stands below it
+    width: float  # units; the longer side has 1000
+    height: float  # units
+    alt: str  # the picture for those who cannot see it
+    picture: str = ""  # data URI, or ""
+    element: str = ""  # id of the picture, unique on the page; "" if nothing refers to it
+    marks: Markup | str = ""  # what is drawn over it
+    tint: Markup | str = ""  # what is drawn between picture and marks, and can be switched off
+    note: Markup | str = ""  # beside the title
     ramp: tuple[str, str, Markup] | tuple[()] = ()
-    fine: bool = False
-    switch: str = ""
-    key: str = ""
+    fine: bool = False  # whether each pixel of the picture is a value, not to be blurred
+    switch: str = ""  # name for switching between picture, marks and tint; "" for no switch
+    key: str = ""  # what the marks mean
 
 
 @dataclass(frozen=True)
@@ -325,3 +289,10 @@ type Block = (
 def shots(album: Mapping[str, str], prefix: str = "p") -> dict[str, Shot]:
     """Return the element of each picture of an album, in its order."""
     return {name: Shot(f"{prefix}{i}") for i, name in enumerate(album)}
+
+
+def left_out(count: int) -> list[Block]:
+    """Say that some pictures are not on the page; nothing where all of them are."""
+    are = "picture is" if count == 1 else "pictures are"
+    text = f"{count} {are} missing: not stored with the run, or left out to keep this page small."
+    return [Text(text, "note")] if count else []

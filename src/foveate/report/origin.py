@@ -24,29 +24,17 @@ _ENCODER = {
 
 
 class Origin(NamedTuple):
-    """How a run was made, as the last section of every page shows it.
+    """How a run was made, as the last section of every page shows it."""
 
-    Attributes:
-        command: What repeats the run.
-        notes: What the run warned of when it read the imagery.
-        inputs: Every field of the job that is set.
-        encoder: What the encoder took in, and how it was scaled.
-        versions: Of packages.
-        steps: Time of each step.
-        excluded_text: What left the pool before anything was done.
-        excluded: Names of it, with reasons; the first of them.
-        excluded_more: How many are not named.
-    """
-
-    command: str
-    notes: list[str]
-    inputs: list[tuple[str, str]]
-    encoder: list[tuple[str, str]]
-    versions: list[tuple[str, str]]
-    steps: list[tuple[str, str]]
-    excluded_text: str
-    excluded: list[tuple[str, str]]
-    excluded_more: str
+    command: str  # what repeats the run
+    notes: list[str]  # what the run warned of when it read the imagery
+    inputs: list[tuple[str, str]]  # every field of the job that is set
+    encoder: list[tuple[str, str]]  # what the encoder took in, and how it was scaled
+    versions: list[tuple[str, str]]  # of packages
+    steps: list[tuple[str, str]]  # time of each step
+    excluded_text: str  # what left the pool before anything was done
+    excluded: list[tuple[str, str]]  # names of it, with reasons; the first of them
+    excluded_more: str  # how many are not named
 
 
 def origin(run: PoolData, *, one: str = "patch", many: str = "patches") -> Origin:

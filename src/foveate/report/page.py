@@ -14,21 +14,13 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Section:
-    """A part of a page.
+    """A part of a page."""
 
-    Attributes:
-        id: Address on the page.
-        title: Heading.
-        blocks: What it shows.
-        note: A sentence below the heading.
-        nav: Short name at the top of the page; "" where it is not listed.
-    """
-
-    id: str
-    title: str
-    blocks: Sequence[Block]
-    note: str = ""
-    nav: str = ""
+    id: str  # address on the page
+    title: str  # heading
+    blocks: Sequence[Block]  # what it shows
+    note: str = ""  # A sentence below the heading
+    nav: str = ""  # short name at the top of the page; "" where it is not listed
 
 
 class Option(NamedTuple):
@@ -44,32 +36,23 @@ class Page:
     """A page.
 
     Attributes:
-        title: Name of the run.
-        kind: What the page is of.
-        headline: What the run came to, in one sentence.
-        facts: What the run was of, in few words each.
         sections: The rest of the page, the most important first; empty ones are left out.
-        origin: How the run was made.
-        verdicts: Figures behind the headline, and its caveats.
-        warnings: What makes the results doubtful.
         lead: Blocks between the verdicts and the facts: pictures and large numbers.
         pictures: Id -> data URI of pictures that blocks refer to.
-        options: Options between which a reader can switch; empty for none.
-        option: The one that the page opens with.
     """
 
-    title: str
-    kind: str
-    headline: str
-    facts: Sequence[tuple[str, str]]
+    title: str  # name of the run
+    kind: str  # what the page is of
+    headline: str  # what the run came to, in one sentence
+    facts: Sequence[tuple[str, str]]  # what the run was of, in few words each
     sections: Sequence[Section]
-    origin: Origin
-    verdicts: Sequence[str] = ()
-    warnings: Sequence[str] = ()
+    origin: Origin  # how the run was made
+    verdicts: Sequence[str] = ()  # figures behind the headline, and its caveats
+    warnings: Sequence[str] = ()  # what makes the results doubtful
     lead: Sequence[Block] = ()
     pictures: Mapping[str, str] = field(default_factory=dict)
-    options: Sequence[Option] = ()
-    option: int = 0
+    options: Sequence[Option] = ()  # options between which a reader can switch; empty for none
+    option: int = 0  # the one that the page opens with
 
     @property
     def filled(self) -> list[Section]:

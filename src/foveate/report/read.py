@@ -32,26 +32,19 @@ class PoolData:
     """What every run holds.
 
     Attributes:
-        name: Name of the run directory.
-        record: Content of ``run.json``.
-        ids: (n,) tile ids.
         scene: (n,) int64 row of `scenes` of each tile.
         scenes: One dict per scene: scene, uri, height, width, crs, fingerprint ...
-        excluded: Tile id -> why it left the pool.
-        encoder: Spec of the encoder, or None.
-        tile_files: Tile id -> picture file.
-        scene_files: Scene -> picture file.
     """
 
-    name: str
-    record: dict[str, Any]
-    ids: list[str] = field(default_factory=list)
+    name: str  # name of the run directory
+    record: dict[str, Any]  # content of ``run.json``
+    ids: list[str] = field(default_factory=list)  # (n,) tile ids
     scene: NDArray[np.int64] = field(default_factory=lambda: np.zeros(0, np.int64))
     scenes: list[dict[str, Any]] = field(default_factory=list)
-    excluded: dict[str, str] = field(default_factory=dict)
-    encoder: dict[str, Any] | None = None
-    tile_files: dict[str, Path] = field(default_factory=dict)
-    scene_files: dict[str, Path] = field(default_factory=dict)
+    excluded: dict[str, str] = field(default_factory=dict)  # tile id -> why it left the pool
+    encoder: dict[str, Any] | None = None  # spec of the encoder, or None
+    tile_files: dict[str, Path] = field(default_factory=dict)  # tile id -> picture file
+    scene_files: dict[str, Path] = field(default_factory=dict)  # scene -> picture file
 
     @property
     def n(self) -> int:
@@ -68,34 +61,23 @@ class MethodData:
     """One method of a curate run.
 
     Attributes:
-        name: Its name in files and options.
-        title: Its name for people.
-        source: Paper and section.
         rank: (n,) float64, 1-based place of each tile; NaN where it is not ranked.
-        score: (n,) float64; NaN where there is none.
-        picks: (k,) int64 rows, in the order of choice.
-        spent: Unit -> cost of the picks.
-        unspent: Unit of the budget -> what is left.
-        options: Option -> value.
         report: What else the method reported, JSON-ready.
-        seconds: Time of ranking; NaN when not on record.
-        put_back: Tiles that were ranked last because they share ground with an earlier one.
-        repeats: Picks among these.
     """
 
-    name: str
-    title: str
-    source: str
+    name: str  # its name in files and options
+    title: str  # its name for people
+    source: str  # paper and section
     rank: NDArray[np.float64]
-    score: NDArray[np.float64]
-    picks: NDArray[np.int64]
-    spent: dict[str, float] = field(default_factory=dict)
-    unspent: dict[str, float] = field(default_factory=dict)
-    options: dict[str, Any] = field(default_factory=dict)
+    score: NDArray[np.float64]  # (n,) float64; NaN where there is none
+    picks: NDArray[np.int64]  # (k,) int64 rows, in the order of choice
+    spent: dict[str, float] = field(default_factory=dict)  # unit -> cost of the picks
+    unspent: dict[str, float] = field(default_factory=dict)  # unit of the budget -> what is left
+    options: dict[str, Any] = field(default_factory=dict)  # option -> value
     report: dict[str, Any] = field(default_factory=dict)
-    seconds: float = float("nan")
-    put_back: int = 0
-    repeats: int = 0
+    seconds: float = float("nan")  # time of ranking; NaN when not on record
+    put_back: int = 0  # tiles that were ranked last because they share ground with an earlier one
+    repeats: int = 0  # picks among these
 
     @property
     def depth(self) -> int:
@@ -108,21 +90,15 @@ class Curated(PoolData):
     """A curate run.
 
     Attributes:
-        windows: (n, 4) int64 ``y, x, h, w`` in pixels of the scene.
-        counts: (n, C) int64 pixels per class, or None without masks.
-        classes: C names of classes.
-        colors: C display colours "#RRGGBB".
-        methods: The methods, in the order of the job.
-        kendall: (M, M) Kendall's tau-b; NaN where it is not defined.
         overlap: (M, M) share of the smaller selection that is in the other; NaN if unknown.
     """
 
-    windows: NDArray[np.int64]
-    counts: NDArray[np.int64] | None
-    classes: list[str]
-    colors: list[str]
-    methods: list[MethodData]
-    kendall: NDArray[np.float64]
+    windows: NDArray[np.int64]  # (n, 4) int64 ``y, x, h, w`` in pixels of the scene
+    counts: NDArray[np.int64] | None  # (n, C) int64 pixels per class, or None without masks
+    classes: list[str]  # C names of classes
+    colors: list[str]  # C display colours "#RRGGBB"
+    methods: list[MethodData]  # the methods, in the order of the job
+    kendall: NDArray[np.float64]  # (M, M) Kendall's tau-b; NaN where it is not defined
     overlap: NDArray[np.float64]
 
 
@@ -131,41 +107,28 @@ class Classified(PoolData):
     """A classify run.
 
     Attributes:
-        labels: C names.
-        first: (n,) int64 label of each tile.
-        probability: (n,) float64 of it.
         second: (n,) name and probability of what came second; None where nothing did.
         confusion: (C, C) int64 patches, the truth in rows; None where it is not known.
-        truth: (n,) int64 true label of each tile; -1 where it is not known.
     """
 
-    labels: list[str]
-    first: NDArray[np.int64]
-    probability: NDArray[np.float64]
+    labels: list[str]  # C names
+    first: NDArray[np.int64]  # (n,) int64 label of each tile
+    probability: NDArray[np.float64]  # (n,) float64 of it
     second: list[tuple[str, float] | None]
     confusion: NDArray[np.int64] | None
-    truth: NDArray[np.int64]
+    truth: NDArray[np.int64]  # (n,) int64 true label of each tile; -1 where it is not known
 
 
 @dataclass(frozen=True)
 class LookData:
-    """One image of a focus run.
+    """One image of a focus run."""
 
-    Attributes:
-        name: The image.
-        result: The look as it is stored.
-        columns: Name -> n values of all cells.
-        thumb: Picture of it, or None.
-        crops: Rank -> picture of the region.
-        mask: Map of the masks, or None.
-    """
-
-    name: str
-    result: dict[str, Any]
-    columns: Mapping[str, Sequence]
-    thumb: Path | None
-    crops: Mapping[int, Path]
-    mask: Path | None
+    name: str  # the image
+    result: dict[str, Any]  # the look as it is stored
+    columns: Mapping[str, Sequence]  # name -> n values of all cells
+    thumb: Path | None  # picture of it, or None
+    crops: Mapping[int, Path]  # rank -> picture of the region
+    mask: Path | None  # map of the masks, or None
 
 
 @dataclass(frozen=True, kw_only=True)

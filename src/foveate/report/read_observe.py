@@ -53,16 +53,13 @@ class Trained(PoolData):
     """A train run; it keeps no tiles of its own.
 
     Attributes:
-        root: Run directory, resolved.
-        evaluation: What the observer is worth on scenes that nothing was fitted to.
         assets: Maps and names of pictures of a few scenes; "search": the best tiles of concepts.
-        training: Stage -> what is known of its training.
     """
 
-    root: Path
-    evaluation: dict[str, Any]
+    root: Path  # run directory, resolved
+    evaluation: dict[str, Any]  # what the observer is worth on scenes that nothing was fitted to
     assets: dict[str, Any]
-    training: dict[str, Any]
+    training: dict[str, Any]  # stage -> what is known of its training
 
     def file(self, name: object) -> Path | None:
         """Return a picture of the run, None where there is none."""
@@ -74,18 +71,15 @@ class Gridded(PoolData):
     """A run over the tiles of overviews, in the order of ``tiles.parquet``.
 
     Attributes:
-        root: Run directory, resolved.
-        windows: (n, 4) int64 ``y, x, h, w`` in pixels of the scene.
         grid_index: (n, 2) int64 row and column of each tile in the grid of its scene.
         columns: Name -> (n,) values of the run's own table; NaN where there is none.
-        about: The part of the summary that is about this run.
     """
 
-    root: Path
-    windows: NDArray[np.int64]
+    root: Path  # run directory, resolved
+    windows: NDArray[np.int64]  # (n, 4) int64 ``y, x, h, w`` in pixels of the scene
     grid_index: NDArray[np.int64]
     columns: dict[str, NDArray[np.float64]]
-    about: dict[str, Any]
+    about: dict[str, Any]  # the part of the summary that is about this run
 
     def rows(self, scene: int) -> NDArray[np.int64]:
         """Return the tiles of a scene."""
@@ -227,25 +221,15 @@ class _Claim:
 
 @checked(frozen=True, config=_STRICT)
 class TableRow:
-    """A row of a table.
+    """A row of a table."""
 
-    Attributes:
-        label: What it is called.
-        block: Rows of a block are compared with each other.
-        means: Measure -> mean over seeds; NaN where there is none.
-        reference: Label of the row that it is compared with; empty for none.
-        difference: To that row in the leading measure; None for none.
-        p: Holm's p-value; NaN for none.
-        verdict: As it is stored.
-    """
-
-    label: str
-    block: str
-    means: dict[str, Number]
-    reference: str
-    difference: Gap | None
-    p: Number
-    verdict: str
+    label: str  # what it is called
+    block: str  # rows of a block are compared with each other
+    means: dict[str, Number]  # measure -> mean over seeds; NaN where there is none
+    reference: str  # label of the row that it is compared with; empty for none
+    difference: Gap | None  # to that row in the leading measure; None for none
+    p: Number  # Holm's p-value; NaN for none
+    verdict: str  # as it is stored
 
     @property
     def gap(self) -> Interval | None:
@@ -263,41 +247,23 @@ class TableRow:
 
 @checked(frozen=True, config=_STRICT)
 class BenchTable:
-    """A table of results.
+    """A table of results."""
 
-    Attributes:
-        title: For people.
-        lead: The measure by which rows are compared.
-        columns: Measures that are listed.
-        seeds: Splits and trainings.
-        obr: Observed share, where the table has one.
-        test: Test scenes under each seed, and groups of them under all seeds together.
-        clusters: Groups that the intervals rest on.
-        how: How differences and verdicts come about.
-        note: What a reader has to know of this table.
-        rows: Its rows.
-        says: What it says.
-        cautions: What makes the figures weak.
-        titles: Measure -> its name for people.
-        left_out: Rows that were not measured -> why.
-        name: As ``--table`` has it.
-    """
-
-    title: str
-    lead: str
-    columns: list[str]
-    seeds: int
-    obr: Number
-    test: _Test
-    clusters: int
-    how: str
-    note: str
-    rows: list[TableRow]
-    says: list[_Claim]
-    cautions: list[str] = Field(default_factory=list)
-    titles: dict[str, str] = Field(default_factory=dict)
-    left_out: dict[str, str] = Field(default_factory=dict)
-    name: str = ""
+    title: str  # for people
+    lead: str  # the measure by which rows are compared
+    columns: list[str]  # measures that are listed
+    seeds: int  # splits and trainings
+    obr: Number  # observed share, where the table has one
+    test: _Test  # test scenes under each seed, and groups of them under all seeds together
+    clusters: int  # groups that the intervals rest on
+    how: str  # how differences and verdicts come about
+    note: str  # what a reader has to know of this table
+    rows: list[TableRow]  # its rows
+    says: list[_Claim]  # what it says
+    cautions: list[str] = Field(default_factory=list)  # what makes the figures weak
+    titles: dict[str, str] = Field(default_factory=dict)  # measure -> its name for people
+    left_out: dict[str, str] = Field(default_factory=dict)  # rows that were not measured -> why
+    name: str = ""  # as ``--table`` has it
 
     @property
     def claims(self) -> list[Claim]:
@@ -311,11 +277,10 @@ class Benched(PoolData):
 
     Attributes:
         tables: Those that are there, as the benchmark lists them; unknown ones last.
-        last: Name of the one that the record is of.
     """
 
     tables: list[BenchTable] = field(default_factory=list)
-    last: str
+    last: str  # name of the one that the record is of
 
 
 def read_benched(run_dir: str | Path) -> Benched:

@@ -235,19 +235,14 @@ class Line(NamedTuple):
     """One line of a chart.
 
     Attributes:
-        name: What it is.
-        x: Places.
-        y: Heights; NaN where there is none.
-        look: Its class in the style sheet: "k0" ..., with "dashed".
-        points: Whether its points are marked.
         band: Lower and upper ends of an interval around each height, or empty.
     """
 
-    name: str
-    x: Sequence[float]
-    y: Sequence[float]
-    look: str
-    points: bool = True
+    name: str  # what it is
+    x: Sequence[float]  # places
+    y: Sequence[float]  # heights; NaN where there is none
+    look: str  # its class in the style sheet: "k0" ..., with "dashed"
+    points: bool = True  # whether its points are marked
     band: Sequence[tuple[float, float]] = ()
 
 

@@ -64,7 +64,7 @@ def _summary(run: Benched) -> ui.Table:
         count = words.count(table.claims)
         text = f"{count} reached" if count else "no claim"
         rows.append(ui.Row(table.title, [text], link=f"#table{i}"))
-    return ui.Table("Claims of each table", [ui.Column("Table", "text"), "Claims"], rows)
+    return ui.Table("Claims of each table", ["Table", "Claims"], rows)
 
 
 def _figures(table: BenchTable) -> list[ui.Figure]:
@@ -158,7 +158,7 @@ def _forests(table: BenchTable) -> list[ui.Block]:
         note = f"against {reference}"
         if math.isfinite(level):
             note += f", {_title(table, table.lead)} {human.decimal(level, 3)}"
-        columns = [ui.Column("Row", "text"), ui.Column("", "bar"), "Difference",
+        columns = ["Row", ui.BAR, "Difference",
                    ui.Column("Verdict", "text")]  # fmt: skip
         axis = ui.Row("", [svg.forest_axis(over), "", ""])
         drawn = [_forest(table, row, over) for row in rows]
@@ -196,7 +196,7 @@ def _written(gap: Interval | None) -> str:
 
 def _means(table: BenchTable, columns: Sequence[str], samples: Mapping[str, Markup]) -> ui.Table:
     compared = any(row.reference for row in table.rows)
-    heads = [ui.Column("Row", "text"), *(ui.Column(_title(table, c)) for c in columns)]
+    heads = ["Row", *(ui.Column(_title(table, c)) for c in columns)]
     if compared:
         heads += [ui.Column(f"difference in {_title(table, table.lead)} [95\u00a0%]"),
                   ui.Column("p (Holm)"), ui.Column("verdict", "text")]  # fmt: skip

@@ -43,9 +43,7 @@ def classify(run: Classified) -> Page:
     texts = [(name, ", ".join(found)) for name, found in head.get("texts", {}).items()]
     asked = [*texts, ("templates", " | ".join(head["templates"]))] if texts else []
     pictures = _pictures(run, groups, ui.shots(album.uris))
-    if album.left_out:
-        text = f"{human.plural(len(album.left_out), 'picture')} could not be shown."
-        pictures.append(ui.Text(text, "note"))
+    pictures += ui.left_out(len(album.left_out))
     confusion = _confusion(run)
     return Page(
         title=run.name,
@@ -126,13 +124,7 @@ def _facts(run: Classified) -> list[tuple[str, str]]:
 def _labels(run: Classified, counts: NDArray[np.int64]) -> ui.Table:
     total = np.bincount(run.first, weights=run.probability, minlength=counts.size)
     top = max(1, int(counts.max()))
-    columns = [
-        ui.Column("Label", "text"),
-        ui.Column("", "bar"),
-        "Patches",
-        "Share",
-        "Mean probability",
-    ]
+    columns: list[ui.Column | str] = ["Label", ui.BAR, "Patches", "Share", "Mean probability"]
     if run.confusion is not None:
         columns.append("Found, of this class")
     rows = []

@@ -35,9 +35,7 @@ def complete(run: Gridded) -> Page:
     found, album = headline(run), Album(ROOM)
     observed = np.flatnonzero(run.columns["observed"] > 0)
     scenes = _scenes(run, observed, album)
-    if album.left_out:
-        text = f"{human.plural(len(album.left_out), 'overview')} not stored with the run."
-        scenes.append(ui.Text(text, "note"))
+    scenes += ui.left_out(len(album.left_out))
     note = "Outlined: observed. Lighter squares of uncertainty had less to go by."
     if len(run.scenes) > SCENES:
         note += f" The {SCENES} scenes with most observed tiles; all are in the folder maps."
@@ -166,11 +164,5 @@ def _concepts(run: Gridded, observed: NDArray[np.int64]) -> list[ui.Block]:
                  human.decimal(float(known.max(initial=0)))]  # fmt: skip
         rows.append((-share, ui.Row(name, cells)))
     rows.sort(key=lambda item: item[0])
-    columns = [
-        ui.Column("Concept", "text"),
-        ui.Column("Share of tiles", "bar"),
-        "Tiles",
-        "Observed",
-        "Most likely",
-    ]
+    columns = ["Concept", ui.Column("Share of tiles", "bar"), "Tiles", "Observed", "Most likely"]
     return [ui.Table("Concepts", columns, [row for _, row in rows])] if rows else []

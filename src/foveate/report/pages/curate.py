@@ -42,7 +42,6 @@ def curate(run: Curated) -> Page:
     found = _shots(run, album, scenes)
     summary = parts.together(run, [m.picks for m in methods])
     first = methods[lead]
-    left_out = len(album.left_out) + len(overviews.left_out)
     return Page(
         title=run.name,
         kind=f"Curate \u00b7 {human.plural(len(methods), 'method')}"
@@ -53,7 +52,14 @@ def curate(run: Curated) -> Page:
         lead=[parts.choice(methods, lambda m: _opening(run, m, repeats=bool(degree.any())))],
         facts=_facts(run),
         sections=[
-            Section("chosen", "What was chosen", _chosen(run, methods, patches, found, left_out)),
+            Section(
+                "chosen",
+                "What was chosen",
+                [
+                    *_chosen(run, methods, patches, found),
+                    *ui.left_out(len(album.left_out) + len(overviews.left_out)),
+                ],
+            ),
             Section(
                 "map",
                 "Where the picks are",
@@ -250,7 +256,6 @@ def _chosen(
     methods: Sequence[parts.Method],
     patches: Sequence[Patches],
     found: dict[int, ui.Shot],
-    left_out: int,
 ) -> list[ui.Block]:
     place = {m.data.name: p for m, p in zip(methods, patches, strict=True)}
 
@@ -268,9 +273,6 @@ def _chosen(
     blocks: list[ui.Block] = [ui.Choice([panel(m) for m in methods])]
     if any(m.balance for m in methods):
         blocks = [_class_legend(run, "Bars below the pictures:"), *blocks]
-    if left_out:
-        text = f"{human.plural(left_out, 'picture')} could not be shown: not stored with the run, "
-        blocks.append(ui.Text(f"{text}or left out to keep this page small.", "note"))
     return blocks
 
 

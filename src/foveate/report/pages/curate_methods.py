@@ -199,10 +199,10 @@ def compare_note(run: Curated, degree: NDArray[np.int64]) -> str:
 def compared(run: Curated, methods: Sequence[Method]) -> ui.Table:
     """Put the methods beside each other."""
     classes = any(m.balance for m in methods)
-    columns = [ui.Column("Method", "text"), "Kept"]
+    columns: list[ui.Column | str] = ["Method", "Kept"]
     if classes:
-        columns += ["Evenness", ui.Column("", "bar"), "Rarest class"]
-    columns += ["Overlapping", ui.Column("", "bar"), "Scenes reached", "Time"]
+        columns += ["Evenness", ui.BAR, "Rarest class"]
+    columns += ["Overlapping", ui.BAR, "Scenes reached", "Time"]
     return ui.Table("Methods side by side", columns, [
         ui.Row(m.data.title, _compared_cells(run, m, classes=classes), option=i,
             link=f"#method={quote(m.data.name)}")
@@ -257,7 +257,7 @@ def _class_table(run: Curated, method: Method) -> list[ui.Block]:
     note = f"Thin line: the pool. Bar: what {method.short} kept. Shares of counted pixels."
     note += f" Not in the selection: {', '.join(lost)}." if lost else ""
     note += f" Not in the pool at all: {', '.join(absent)}." if absent else ""
-    columns = [ui.Column("Class", "text"), ui.Column("Pool and selection", "bar"), "Pool", "Kept",
+    columns = ["Class", ui.Column("Pool and selection", "bar"), "Pool", "Kept",
                "Factor"]  # fmt: skip
     return [ui.Text(note), ui.Table("Class balance", columns, rows)]
 
@@ -360,7 +360,7 @@ def _votes(run: Curated, methods: Sequence[Method], votes: NDArray[np.int64]) ->
         usual = "<1" if chance[v] < 0.5 else human.count(chance[v])
         bar = svg.bar(tiles[v] / top, text, chance[v] / top)
         rows.append(ui.Row(label, [bar, human.count(tiles[v]), ui.Cell(usual, "soft")]))
-    columns = [ui.Column("Chosen by", "text"), ui.Column("", "bar"), "Patches", "By chance"]
+    columns = ["Chosen by", ui.BAR, "Patches", "By chance"]
     table = ui.Table("How many methods chose a patch", columns, rows)
     return [ui.Heading("How many methods chose a patch"), ui.Text(note), table]
 
@@ -382,5 +382,5 @@ def repeats(methods: Sequence[Method], degree: NDArray[np.int64]) -> list[ui.Blo
         bar = svg.bar(part, f"{m.short}: {human.share(part)} overlap", usual)
         cells = [bar, human.share(part), ui.Cell(human.share(usual), "soft")]
         rows.append(ui.Row(m.short, cells, option=i))
-    columns = [ui.Column("Method", "text"), ui.Column("", "bar"), "Overlapping picks", "By chance"]
+    columns = ["Method", ui.BAR, "Overlapping picks", "By chance"]
     return [ui.Text(text), ui.Table("Overlapping picks", columns, rows), explain.terms("overlap")]

@@ -54,11 +54,13 @@ def focus(run: Focused) -> Page:
         facts=_facts(run),
         sections=[
             *(_several(run, album, found) if many else _single(run, found)),
-            Section("reading", "How to read this", [_reading(run), *_left_out(album)]),
+            Section(
+                "reading", "How to read this", [_reading(run), *ui.left_out(len(album.left_out))]
+            ),
         ],
         origin=made.origin(run)._replace(excluded_text=_excluded(run)),
         pictures={shot.element: album.uris[name] for name, shot in found.items()},
-    )
+    )  # fmt: skip
 
 
 def headlines(run: Focused) -> dict[str, Headline]:
@@ -97,7 +99,7 @@ def _several(run: Focused, album: Album, found: dict[str, ui.Shot]) -> list[Sect
 
 def _table(run: Focused, found: dict[str, ui.Shot]) -> list[ui.Block]:
     answered = any(words.with_and_without(look.result)[0] for look in run.looks)
-    columns = [ui.Column("Image", "text")]
+    columns: list[ui.Column | str] = ["Image"]
     columns += (
         [ui.Column("With regions", "text"), ui.Column("Whole image", "text")] if answered else []
     )
@@ -222,10 +224,3 @@ def _worth(task: str, side: int, *, classes: bool) -> str:
         "the model may be sure of that. The same holds for every region. Where the answers "
         "differ, the pictures decide."
     )
-
-
-def _left_out(album: Album) -> list[ui.Block]:
-    if not album.left_out:
-        return []
-    text = f"{human.plural(len(album.left_out), 'picture')} left out to keep this page small."
-    return [ui.Text(text, "note")]

@@ -260,7 +260,7 @@ def _counts(result: Mapping[str, Any]) -> list[ui.Block]:
         for key in keys
         if key in two or key in full
     ]
-    return [ui.Table("Masks", [ui.Column("", "text"), "Whole image", "With regions"], rows)]
+    return [ui.Table("Masks", ["", "Whole image", "With regions"], rows)]
 
 
 def _plain(value: Any) -> str:
@@ -290,7 +290,7 @@ def regions(look: LookData, found: Mapping[str, ui.Shot]) -> list[ui.Block]:
     counted = [f"{name} \u00d7 {weights[name]:g}" for name in _PARTS if weights.get(name)]
     text = f"Importance is {' + '.join(['utility', *counted])}."
     text = text if counted else "Importance is the utility alone; other scores count 0."
-    columns = [ui.Column("Region", "text"), *(name.capitalize() for name in _PARTS)]
+    columns = ["Region", *(name.capitalize() for name in _PARTS)]
     table = ui.Table("Scores of the regions", columns, rows)
     return [*blocks, ui.Fold("For readers of the paper: the four scores", [
         ui.Text(text), table, explain.terms("synergy")])]  # fmt: skip
@@ -374,7 +374,7 @@ def _rounds(result: Mapping[str, Any]) -> ui.Table:
     return ui.Table(
         "Rounds of the search",
         [
-            ui.Column("Round", "text"),
+            "Round",
             "Cells",
             "Chosen",
             ui.Column("Importance of the regions", "bar"),

@@ -38,9 +38,7 @@ def select(run: Gridded) -> Page:
     """Draw the page."""
     picks, found, album = chosen_tiles(run), headline(run), Album(ROOM)
     scenes = _scenes(run, picks, album)
-    if album.left_out:
-        text = f"{human.plural(len(album.left_out), 'picture')} missing, or left out for size."
-        scenes.append(ui.Text(text, "note"))
+    scenes += ui.left_out(len(album.left_out))
     note = "Outlined: chosen. Lighter squares of the maps score higher."
     if len(run.scenes) > SCENES:
         note += f" The {SCENES} scenes with most chosen tiles; all are in the folder maps."
@@ -190,7 +188,7 @@ def _per_scene(run: Gridded, picks: NDArray[np.int64]) -> list[ui.Block]:
     low, middle, high = np.quantile(per_scene, [0, 0.5, 1]).tolist()
     note = f"Scenes give {human.count(low)} to {human.count(high)} tiles, the median scene "
     note += f"{middle:g}: tiles go where scores are highest, not evenly."
-    columns = [ui.Column("Tiles", "text"), ui.Column("", "bar"), "Scenes"]
+    columns = ["Tiles", ui.BAR, "Scenes"]
     return [ui.Heading("Tiles a scene"), ui.Text(note), ui.Table("Tiles a scene", columns, rows)]
 
 
@@ -203,7 +201,7 @@ def _tiles(run: Gridded, picks: NDArray[np.int64]) -> list[ui.Block]:
         name = human.count(rank) if math.isfinite(rank) else human.NONE
         rows.append(ui.Row(name, [ui.Cell(run.scene_name(row)), str(r), str(c), *values, area]))
     columns = [
-        ui.Column("Rank", "text"),
+        "Rank",
         ui.Column("Scene", "text"),
         "Row",
         "Column",

@@ -82,7 +82,7 @@ def train(run: Trained) -> Page:
                 "Score over epochs on the validation scenes; the mark is the epoch that was "
                 "kept."), "Training"),
             Section("reading", "How far to trust this",
-                    [explain.terms("judged"), *_left_out(album)]),
+                    [explain.terms("judged"), *ui.left_out(len(album.left_out))]),
         ],
         origin=made.origin(run, one="tile", many="tiles"),
         pictures={shot.element: album.uris[name] for name, shot in shots.items()},
@@ -338,10 +338,3 @@ def _case(scene: _Scene, row: object, col: object, place: str) -> ui.Overlay:
     if isinstance(row, int) and isinstance(col, int) and row < rows and col < cols:
         boxes = [scene.boxes[row * cols + col]]
     return ui.Overlay("", *scene.size, place, scene.picture, marks=marks.outlines(boxes))
-
-
-def _left_out(album: Album) -> list[ui.Block]:
-    if not album.left_out:
-        return []
-    count = human.plural(len(album.left_out), "picture")
-    return [ui.Text(f"{count} missing, or left out to keep this page small.", "note")]

@@ -81,15 +81,15 @@ def budget(evaluation: Mapping[str, Any], found: observer.Worth) -> list[ui.Bloc
             "observer was trained for."), look="axes",
             legend=[(svg.sample(one.look), one.name) for one in policies]))  # fmt: skip
     if rows:
-        columns = [ui.Column(found.measure, "text"), *labels]
+        columns = [found.measure, *labels]
         blocks.append(ui.Table("The budget curve", columns, rows))
     sides: list[list[ui.Block]] = []
     if efficiency := _efficiency(evaluation):
-        columns = [ui.Column("Policy", "text"), ui.Column("", "bar"), "Efficiency"]
+        columns = ["Policy", ui.BAR, "Efficiency"]
         sides.append([ui.Heading("Efficiency", "0: random, 1: the true gain known"),
                       ui.Table("Efficiency", columns, efficiency)])  # fmt: skip
     if captured:
-        columns = [ui.Column("Policy", "text"), *labels]
+        columns = ["Policy", *labels]
         sides.append([ui.Heading("Captured gain", "share of the true gain in the observed tiles"),
                       ui.Table("Captured gain", columns, captured)])  # fmt: skip
     terms = ["budget share", *(["tile mAP"] if found.measure == "tile mAP" else []), "efficiency"]
@@ -171,7 +171,7 @@ def thresholds(evaluation: Mapping[str, Any], pictures: Sequence[ui.Block]) -> l
             sign + text, *_decimals([number(row.get(k)) for k in ("tiles", "cosine")]),
         ]  # fmt: skip
         rows.append(ui.Row(f"{number(row.get('tau')):g}", cells))
-    columns = [ui.Column("\u03c4", "text"), "Observed", "Expected", "Drift", "Tile mAP", "Cosine"]
+    columns = ["\u03c4", "Observed", "Expected", "Drift", "Tile mAP", "Cosine"]
     table = [ui.Table("Thresholds", columns, rows), explain.terms("drift")] if rows else []
     return [*pictures, *table]
 
@@ -223,7 +223,7 @@ def concepts(evaluation: Mapping[str, Any]) -> tuple[list[ui.Block], str]:
         return [], ""
     note = _about(change, absent, rare)
     note += " The bar is the average precision of completed scenes, the mark that of the overviews "
-    columns = [ui.Column("Concept", "text"), ui.Column("", "bar"), "Tiles", "Overviews", "LR fill",
+    columns = ["Concept", ui.BAR, "Tiles", "Overviews", "LR fill",
                "Completed", "All observed", "Completion adds"]  # fmt: skip
     return [ui.Table("Concepts", columns, rows)], f"{note}alone."
 
@@ -262,7 +262,7 @@ def completions(evaluation: Mapping[str, Any]) -> list[ui.Block]:
         )
         for name in names
     ]
-    columns = [ui.Column("Not observed", "text"), "Tiles", "Unobserved tiles", "Regions",
+    columns = ["Not observed", "Tiles", "Unobserved tiles", "Regions",
                "Scenes, best tile", "Scenes, mean", "Cosine", "Length"]  # fmt: skip
     note = (
         "Precision of tiles, of tiles that were not observed, of regions of 2 \u00d7 2 tiles and "
@@ -296,7 +296,7 @@ def _neighbours(found: Mapping[str, Any]) -> list[ui.Block]:
         if math.isfinite(value):
             text = human.decimal(value, 3)
             rows.append(ui.Row(name, [svg.bar(value, text), text], lead=key == "ours"))
-    columns = [ui.Column("Features", "text"), ui.Column("", "bar"), "Agreement"]
+    columns = ["Features", ui.BAR, "Agreement"]
     note = "Jaccard index of the concepts of an unobserved tile and of its nearest training tiles."
     table = [ui.Table("Neighbours", columns, rows), ui.Text(note, "note")] if rows else []
     return [ui.Heading("Do completed tiles find tiles of their kind?"),
