@@ -124,7 +124,7 @@ def test_observe_complete(tmp_path, capsys):
     said = agree(run.path, capsys.readouterr().out)[""]
     assert said.text.endswith("most of the rest is a guess")
     assert "is 0.91 (" in said.notes[0]
-    assert "0.91" in page_of(run.path).split("Mean doubt")[1][:8]
+    assert "0.91" in page_of(run.path).split("Mean uncertainty")[1][:8]
 
 
 def test_observe_train(tmp_path, capsys):

@@ -9,30 +9,31 @@ import pytest
 from bench_runs import row, rows, table, write_benched
 from hypothesis import given
 from hypothesis import strategies as st
+from report_pages import blocks, figures
+from report_pages import rows as rows_of
+from report_pages import table as table_of
+from report_pages import text as text_of
 
 from foveate.errors import DataError
 from foveate.files import read_json, write_json
-from foveate.report import benched, write_report
-from foveate.report.benched_charts import interval, span
-from foveate.report.benched_data import ORDER, Interval
+from foveate.report import page_of, write_report
+from foveate.report.blocks import Chart, Legend, Points, Table
+from foveate.report.read_observe import ORDER
+from foveate.report.svg import Interval, forest, forest_scale
 
 HOSTILE = "<img src=x onerror=\"document.title='owned'\">"
-
-
-def page_of(path):
-    return benched.build(benched.read_benched(path))
 
 
 def test_it_opens_with_what_was_measured_and_which_claims_were_reached(tmp_path):
     page = page_of(write_benched(tmp_path / "run"))
     assert page.headline == "Policies: 1 of 2 claims reached"
-    assert [(f.label, f.value) for f in page.figures] == [
+    assert [(label, f.value) for label, f in figures(page).items()] == [
         ("Claims reached", "1 of 2"), ("Seeds", "2"), ("Test scenes", "12"),
-        ("Observed share", "12\u202f%"),
+        ("Budget share", "12\u202f%"),
     ]  # fmt: skip
-    assert page.figures[2].note == "under each seed; 22 groups of them in all"
-    assert [(c.mark, c.said) for c in page.tables[0].claims] == [
-        ("✓", "reached"), ("✗", "not reached"), ("·", "noted"),
+    assert figures(page)["Test scenes"].note == "under each seed; 22 groups of them in all"
+    assert blocks(page, Points)[0].marks == [
+        ("yes", "✓ reached"), ("no", "✗ not reached"), ("so", "· noted"),
     ]  # fmt: skip
     assert dict(page.facts)["Pairs"] == "5,744 tiles in 60 scenes"
     assert dict(page.origin.steps) == {
@@ -52,43 +53,53 @@ def test_tables_are_listed_as_the_benchmark_lists_them(tmp_path):
     )
     write_json(path / "tables/evaluation.json", {"split": "test"})  # of another job
     page = page_of(path)
-    assert [t.name for t in page.tables] == ["main", "ablation", "budget", "zz"]
+    assert [s.nav for s in page.sections] == ["main", "ablation", "budget", "zz"]
     assert page.headline == "Policies: 1 of 2 claims reached; in all 4 tables 4 of 8"
     assert ("of this command", "ablation") in page.origin.inputs
 
 
 def test_every_verdict_has_a_form_and_a_word(tmp_path):
-    shown = page_of(write_benched(tmp_path / "run")).tables[0]
-    (group,) = shown.groups
-    assert group.note == "against base, tile mAP 0.500"
-    assert [r.verdict for r in group.rows] == ["reference", "better", "worse", "tied", "open"]
-    assert [r.short for r in group.rows] == ["0.500", "+0.100", "\u22120.100", "0.000", "+0.020"]
-    assert group.rows[1].full == "+0.100 [+0.050, +0.150]"
-    assert group.rows[1].p == "0.020"
-    forms = [re.search(r'class="mean" d="([^"]+)"', str(r.chart)).group(1) for r in group.rows]
-    assert len(set(forms)) == 5
-    assert "up: tile mAP 0.600, +0.100 [+0.050, +0.150] against base, better" in group.rows[1].chart
-    assert [name for name, _ in shown.legend] == ["better", "worse", "tied", "open", "reference"]
-    assert shown.columns == ["tile mAP"]  # no row has an OBR here
-    assert shown.left_out == [("gone", "no labels")]
+    page = page_of(write_benched(tmp_path / "run"))
+    compared = forests(page)[0]
+    assert compared.caption == "against base, tile mAP 0.500"
+    names = [row.cells[-1].text for row in compared.rows[1:]]  # below the axis
+    assert names == ["reference", "better", "worse", "tied", "open"]
+    assert [row.cells[1] for row in compared.rows[1:]] == [
+        "0.500", "+0.100", "\u22120.100", "0.000", "+0.020",
+    ]  # fmt: skip
+    drawn = [str(row.cells[0]) for row in compared.rows[1:]]
+    assert len({re.search(r'class="mean" d="([^"]+)"', one).group(1) for one in drawn}) == 5
+    assert "up: tile mAP 0.600, +0.100 [+0.050, +0.150] against base, better" in drawn[1]
+    assert [name for _, name in blocks(page, Legend)[0].items] == [
+        "better", "worse", "tied", "open", "reference",
+    ]  # fmt: skip
+    means = table_of(page, "Means: Policies")
+    assert [c.title for c in means.heads[1:2]] == ["tile mAP"]  # no row has an OBR here
+    assert rows_of(means)["up"][1:3] == ["+0.100 [+0.050, +0.150]", "0.020"]
+    assert "Left out: gone. no labels" in text_of(page, "table0")
+
+
+def forests(page):
+    """Return the tables of intervals."""
+    return [t for t in blocks(page, Table) if t.label.startswith("Differences")]
 
 
 def test_blocks_have_references_of_their_own(tmp_path):
     found = [*rows(block="random 0.05"), *rows(block="learned 0.05")]
-    shown = page_of(write_benched(tmp_path / "run", table(found=found))).tables[0]
-    assert [g.title for g in shown.groups] == ["random 0.05", "learned 0.05"]
-    assert [len(g.rows) for g in shown.groups] == [5, 5]
+    compared = forests(page_of(write_benched(tmp_path / "run", table(found=found))))
+    assert [t.caption.partition(":")[0] for t in compared] == ["random 0.05", "learned 0.05"]
+    assert [len(t.rows) for t in compared] == [6, 6]
 
 
 def test_rows_that_nothing_is_compared_with_are_a_table_alone(tmp_path):
     found = [row("a", 0.5), row("b", None)]
     path = write_benched(tmp_path / "run", table(found=found, says=[]))
     page = page_of(path)
-    assert not page.tables[0].compared
+    assert not forests(page)
     assert page.headline == "Policies: measured"
-    assert page.tables[0].groups[0].rows[1].cells == ["\u2013"]
+    assert rows_of(table_of(page, "Means: Policies"))["b"] == ["\u2013"]
     text = write_report(path).read_text(encoding="utf-8")
-    assert 'class="intervals"' not in text
+    assert 'class="whisker"' not in text
     assert not re.search(r"\bnan\b", text, re.IGNORECASE)
 
 
@@ -96,7 +107,7 @@ def test_titles_fall_back_to_keys_and_cautions_are_warnings(tmp_path):
     found = table(cautions=["Few groups."])
     del found["titles"]
     page = page_of(write_benched(tmp_path / "run", found))
-    assert page.tables[0].lead == "tiles"
+    assert table_of(page, "Means: Policies").heads[1].title == "tiles"
     assert page.verdicts == ("Few groups.",)
 
 
@@ -108,25 +119,28 @@ def test_heights_over_shares_are_curves(tmp_path):
     ]
     columns = ["@0.02", "@0.5", "tiles"]
     run = write_benched(tmp_path / "run", table(found=found, columns=columns))
-    shown = page_of(run).tables[0]
-    assert list(shown.curves.samples) == ["random, ours", "learned, ours", "new, ours",
-                                          "random, fill"]  # fmt: skip
-    assert str(shown.curves.chart).count("<path") == 4
-    assert "dashed" in shown.curves.samples["random, fill"]
-    assert shown.columns == ["at OBR 0.02", "at OBR 0.5", "tile mAP"]
-    assert page_of(write_benched(tmp_path / "other")).tables[0].curves is None
+    page = page_of(run)
+    (curves,) = blocks(page, Chart)
+    assert [name for _, name in curves.legend] == [
+        "random, ours", "learned, ours", "new, ours", "random, fill",
+    ]  # fmt: skip
+    assert str(curves.svg).count("<path") == 4
+    assert "dashed" in curves.legend[-1][0]
+    means = table_of(page, "Means: Policies")
+    assert [c.title for c in means.heads[1:]] == ["at OBR 0.02", "at OBR 0.5", "tile mAP"]
+    assert not blocks(page_of(write_benched(tmp_path / "other")), Chart)
 
 
 def test_the_scale_ends_before_rows_that_are_far_off():
     near = [Interval(0.01, 0.005, 0.015)] * 5
-    assert not span(near).cut
-    over = span([*near, Interval(-0.4, -0.5, -0.3)])
-    assert over.cut
+    assert not forest_scale(near)[1]
+    over, cut = forest_scale([*near, Interval(-0.4, -0.5, -0.3)])
+    assert cut
     assert over.low > -0.2
-    drawn = interval(over, Interval(-0.4, -0.5, -0.3), "worse", "far")
+    drawn = forest(over, Interval(-0.4, -0.5, -0.3), "worse", "far")
     assert "beyond" in drawn
     assert 'class="mean"' not in drawn
-    assert math.isfinite(span([]).x(0.0))
+    assert math.isfinite(forest_scale([])[0](0.0))
 
 
 finite = st.floats(-1e3, 1e3)
@@ -135,12 +149,12 @@ finite = st.floats(-1e3, 1e3)
 @given(st.lists(st.tuples(finite, finite, finite), max_size=8))
 def test_every_scale_has_zero_and_every_mark_lies_on_it(triples):
     gaps = [Interval(sorted(t)[1], min(t), max(t)) for t in triples]
-    over = span(gaps)
+    over, _ = forest_scale(gaps)
     assert over.low <= 0 <= over.high
-    assert 2 <= len(over.ticks()) <= 6
-    assert any(abs(tick) < 1e-12 for tick in over.ticks())
+    assert 2 <= len(over.ticks(4)) <= 6
+    assert any(abs(tick) < 1e-12 for tick in over.ticks(4))
     for gap in gaps:
-        places = re.findall(r'x[12]?="([^"]+)%"', str(interval(over, gap, "tied", "row")))
+        places = re.findall(r'x[12]?="([^"]+)%"', str(forest(over, gap, "tied", "row")))
         assert all(0 <= float(place) <= 100 for place in places)
 
 
@@ -206,8 +220,8 @@ def test_a_damaged_record_is_an_error(tmp_path, part):
 
 def test_a_table_without_rows_is_a_page(tmp_path):
     page = page_of(write_benched(tmp_path / "run", table(found=[], left_out={"all": "no labels"})))
-    assert page.tables[0].groups == []
-    assert page.tables[0].left_out == [("all", "no labels")]
+    assert table_of(page, "Means: Policies").rows == []
+    assert "Left out: all. no labels" in text_of(page, "table0")
 
 
 def test_what_is_no_json_or_no_table_is_an_error(tmp_path):

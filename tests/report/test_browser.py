@@ -41,8 +41,9 @@ def load(tmp_path):
     return load
 
 
-def panel_shown(dom):
-    return set(re.findall(r'data-method="(\d+)" class="on"', dom))
+def options_on(dom):
+    """Return the options whose parts of the page are on."""
+    return set(re.findall(r'data-option="(\d+)" class="on"', dom))
 
 
 def test_tabs_follow_the_address(make_run, load):
@@ -51,16 +52,24 @@ def test_tabs_follow_the_address(make_run, load):
     dom, console = load(write_report(run), "#method=l%20c")
     assert console == []
     assert 'data-ready="yes"' in dom
-    assert 'data-shown="l c"' in dom
-    assert panel_shown(dom) == {"1"}
-    first = dom[dom.index('class="scene"') :]
-    assert '<span class="count">3 picks</span>' in first[: first.index("</figure>")]
-    assert "#1 \u00b7 1.000 \u00b7 y000000_x000030_10x10" in first
-    assert "1 more scene has picks of other methods, none of L C." in dom
+    assert 'data-current="l c"' in dom
+    assert options_on(dom) == {"1"}
+    assert re.findall(r'data-option="1" class="on">(\d picks)', dom) == ["0 picks", "3 picks"]
+    assert "#1 \u00b7 1.000 \u00b7 y000000_x000030_10x10" in dom
+
+
+def test_without_scripts_every_option_is_there(make_run, load):
+    order = np.arange(8)
+    page = write_report(make_run(methods={"a": order, "b": order[::-1]}))
+    text = page.read_text(encoding="utf-8")
+    page.write_text(re.sub(r"<script>.*?</script>", "", text, flags=re.DOTALL), encoding="utf-8")
+    dom, _ = load(page)
+    assert 'class="js"' not in dom
+    assert {"0", "1"} == set(re.findall(r'<div data-option="(\d)"', dom))
 
 
 def test_policy_stops_what_would_get_through(make_run, load):
-    page = write_report(make_run())
+    page = write_report(make_run(methods={"a": np.arange(8), "b": np.arange(8)}))
     text = page.read_text(encoding="utf-8")
     attack = "<script>document.title='owned'</script><img src='https://example.org/x.png'>"
     page.write_text(text.replace("<main", attack + "<main", 1), encoding="utf-8")
@@ -69,17 +78,11 @@ def test_policy_stops_what_would_get_through(make_run, load):
     assert sum("Content Security Policy" in line for line in console) == 2
 
 
-def test_enlarging_and_hover_with_hostile_names(make_run, load, monkeypatch):
+def test_enlarging_with_hostile_names(make_run, load, monkeypatch):
     act = """
     addEventListener("load", () => {
-      const show = (node) => node.dispatchEvent(
-        new PointerEvent("pointermove", { bubbles: true, clientX: 5, clientY: 5 }));
-      show(document.querySelector(".picks rect"));
-      document.documentElement.dataset.tipWas = document.getElementById("tip").textContent;
-      document.querySelector("[data-tile]").click();
-      document.documentElement.dataset.box = document.getElementById("box-body").textContent;
-      document.getElementById("box").close();
-      document.querySelector(".zoom").click();
+      document.querySelector("[data-about]").click();
+      document.documentElement.dataset.box = document.querySelector("dialog").textContent;
     });
     """
     read = render._read
@@ -93,10 +96,9 @@ def test_enlarging_and_hover_with_hostile_names(make_run, load, monkeypatch):
     assert console == []
     assert 'data-ready="yes"' in dom
     assert "<img" not in dom
-    assert 'data-tip-was="#1 \u00b7 1.000 \u00b7 y000000_x000000_10x10"' in dom
-    told = re.search(r'data-box="(.*?)" ?(?:data|>)', dom).group(1)
-    assert "rank 1, kept" in told
-    assert "50\u202f%" in told
+    enlarged = re.search(r'data-box="(.*?)" ?(?:data|>)', dom).group(1)
+    assert "rank 1, kept" in enlarged
+    assert "50\u202f%" in enlarged
     assert "<title>owned" not in dom
     assert re.search(r"<dialog[^>]* open", dom)
 
@@ -128,7 +130,7 @@ def test_observe_pages_need_nothing_that_their_policy_drops(tmp_path, load, writ
     assert console == []
     assert "<img" not in dom
     assert "<title>owned" not in dom
-    assert 'class="veil"' in dom
+    assert 'class="outline"' in dom
 
 
 def test_a_page_of_a_benchmark_needs_nothing_that_its_policy_drops(tmp_path, load):

@@ -9,11 +9,14 @@ import numpy as np
 import pyarrow as pa
 import pytest
 from PIL import Image
+from report_pages import blocks, ids, pictures, rows, table
 
 from foveate.errors import DataError
 from foveate.files import write_json, write_parquet
 from foveate.report import write_report
-from foveate.report.classified import build, read_classified
+from foveate.report.blocks import Matrix
+from foveate.report.pages.classify import classify
+from foveate.report.read import read_classified
 
 LABELS = ("sea", "<b>wood</b>", "town")
 
@@ -69,30 +72,32 @@ def make(tmp_path):
 
 
 def test_the_page_counts_labels_and_says_how_many_are_right(make):
-    view = build(read_classified(make()))
-    assert view.headline == (
+    page = classify(read_classified(make()))
+    assert page.headline == (
         "67\u202f% of 9 patches are right, not surely more than by always answering "
         "\u201csea\u201d (33\u202f%)"
     )
-    assert [(row.name, row.tiles, row.found) for row in view.labels] == [
+    labels = rows(table(page, "Labels"))
+    assert [(name, cells[0], cells[-1]) for name, cells in labels.items()] == [
         ("<b>wood</b>", "6", "3 of 3"), ("town", "3", "3 of 3"), ("sea", "0", "0 of 3"),
     ]  # fmt: skip
-    assert "Most patches are <b>wood</b>: 67\u202f%. 1 of 3 labels fit no patch." in view.verdicts
-    assert view.confusion.rows[0][1].text == "3"  # three seas taken for woods
+    assert "Most patches are <b>wood</b>: 67\u202f%. 1 of 3 labels fit no patch." in page.verdicts
+    assert blocks(page, Matrix)[0].rows[0][1].text == "3"  # three seas taken for woods
 
 
 def test_the_surest_patches_come_first_and_no_patch_twice(make):
-    view = build(read_classified(make(n=60)))
-    best, worst = view.groups[0].best, view.groups[0].worst
-    assert [p.probability for p in best] == sorted((p.probability for p in best), reverse=True)
+    page = classify(read_classified(make(n=60)))
+    best, worst = pictures(page)[:2]
+    assert [p.title for p in best] == sorted((p.title for p in best), reverse=True)
     assert len(best) == len(worst) == 6
-    assert not {p.name for p in best} & {p.name for p in worst}
+    assert not {p.alt for p in best} & {p.alt for p in worst}
 
 
 def test_without_truth_there_is_no_table_of_errors(make):
-    view = build(read_classified(make(truth=False)))
-    assert view.confusion is None
-    assert view.headline == "9 patches under 3 labels; whether they are right is not known"
+    page = classify(read_classified(make(truth=False)))
+    assert "confusion" not in ids(page)
+    assert "Found, of this class" not in table(page, "Labels").columns
+    assert page.headline == "9 patches under 3 labels; whether they are right is not known"
 
 
 def test_the_page_runs_no_script_and_hostile_names_stay_text(make):
@@ -105,11 +110,12 @@ def test_the_page_runs_no_script_and_hostile_names_stay_text(make):
 
 
 def test_many_labels_give_a_table_without_numbers(make):
-    view = build(read_classified(make(n=80, labels=tuple(f"l{i}" for i in range(80)))))
-    assert view.confusion.dense
-    assert len(view.confusion.names) == 60
-    assert "20 labels left out" in view.confusion.note
-    assert len(view.groups) == 40
+    page = classify(read_classified(make(n=80, labels=tuple(f"l{i}" for i in range(80)))))
+    (confusion,) = blocks(page, Matrix)
+    assert confusion.dense
+    assert len(confusion.names) == 60
+    assert "20 labels left out" in confusion.note
+    assert len(pictures(page)) == 40
 
 
 def test_the_same_run_gives_the_same_bytes(make, tmp_path):

@@ -11,23 +11,25 @@ import pytest
 from focus_runs import HOSTILE, write_focus
 from hypothesis import given
 from hypothesis import strategies as st
+from report_pages import blocks, figures, ids, note, overlays, pictures, rows, table, text
 
 from foveate.errors import DataError
 from foveate.files import read_json, write_json
 from foveate.report import write_report
-from foveate.report.focused import build, read_focused
-from foveate.report.look_data import LookData
-from foveate.report.look_guides import looking
-from foveate.report.looked import tiling
-from foveate.report.masks import picture
-from foveate.report.said import said
-from foveate.report.searched import passes, searched, signed
-from foveate.report.stage import SIDE, stage, tinted
+from foveate.report.assets import masks
+from foveate.report.blocks import Fold, Lines, Text
+from foveate.report.human import signed
+from foveate.report.marks import places_of, size, tinted
+from foveate.report.pages.focus import focus
+from foveate.report.pages.focus_image import answers, tiling
+from foveate.report.read import LookData, read_focused
+from foveate.report.svg import UNITS
+from foveate.report.words.focus import passes
 from foveate.run import Run
 
 
 def view(path):
-    return build(read_focused(path))
+    return focus(read_focused(path))
 
 
 def text_of(path):
@@ -43,8 +45,8 @@ def test_the_headline_says_what_it_cost_and_what_it_changed(tmp_path):
     assert page.verdicts[0] == (
         "2 regions of 5 cells chosen, 12\u202f% of an image of 2,048 \u00d7 2,048 pixels."
     )
-    assert not page.rows
-    assert [figure[:2] for figure in page.looks[0].figures] == [
+    assert "images" not in ids(page)
+    assert [(label, f.value) for label, f in figures(page).items()] == [
         ("With regions", "overpass"), ("Whole image", "meadow"), ("Passes", "24"),
         ("Regions", "2"),
     ]  # fmt: skip
@@ -65,32 +67,36 @@ def test_passes_and_tiles_are_counted_in_crops_of_the_model(tmp_path):
 
 
 def test_answers_come_with_and_without_first(tmp_path):
-    shown = view(write_focus(tmp_path / "run")).looks[0].said
-    assert [answer.title for answer in shown.answers] == [
+    found = blocks(view(write_focus(tmp_path / "run")), Lines, "answers")
+    assert [answer.title for answer in found] == [
         "Whole image", "With regions", "Vote of all tiles", "Best single tile",
     ]  # fmt: skip
-    assert [answer.lead for answer in shown.answers] == [True, True, False, False]
-    first = shown.answers[1].classes
-    assert [(c.name, c.value, c.top) for c in first] == [
+    assert [answer.lead for answer in found] == [True, True, False, False]
+    assert [(line.name, line.value, line.lead) for line in found[1].items] == [
         ("overpass", "89\u202f%", True), ("meadow", "<0.1\u202f%", False),
     ]  # fmt: skip
-    assert "shares of the votes" in shown.answers[2].note
+    assert "shares of the votes" in found[2].note
+
+
+def look_at(fits=(), **facts):
+    return LookData("a", result(**facts), {"fit": list(fits)}, None, {}, None)
 
 
 def test_a_query_shows_the_fit_with_and_without(tmp_path):
     asked = {"text": "tank", "full": -0.2, "best": 0.1, "unit": "cosine"}
-    lines = said(result(query=asked), [-0.3, 0.1])
-    assert [line.value for line in lines.query] == ["\u22120.200", "0.100"]
-    assert "cosine" in lines.query_note
-    assert 'width="100.00%" height="100%" rx="2"/><title>Best region' in lines.query[1].bar
-    chance = said(result(query={**asked, "full": 0.1, "best": 0.4, "unit": "probability"}), [])
-    assert [line.value for line in chance.query] == ["10\u202f%", "40\u202f%"]
+    (lines,) = answers(look_at([-0.3, 0.1], query=asked))
+    assert [line.value for line in lines.items] == ["\u22120.200", "0.100"]
+    assert "cosine" in lines.note
+    assert 'width="100.00%" height="100%" rx="2"/><title>Best region' in lines.items[1].bar
+    (chance,) = answers(look_at(query={**asked, "full": 0.1, "best": 0.4, "unit": "probability"}))
+    assert [line.value for line in chance.items] == ["10\u202f%", "40\u202f%"]
     run = write_focus(
         tmp_path / "run", goal="query", query=asked, prediction=None, prediction_full=None,
         answers={},
     )  # fmt: skip
-    assert view(run).looks[0].figures[0][:2] == ("Best region", "0.10")
-    assert "The answer, with and without" in text_of(run)
+    label, figure = next(iter(figures(view(run)).items()))
+    assert (label, figure.value) == ("Best region", "0.10")
+    assert "answers" in ids(view(run))
 
 
 def test_texts_of_a_generative_model(tmp_path):
@@ -99,14 +105,15 @@ def test_texts_of_a_generative_model(tmp_path):
         prediction="A <b>bridge</b>.", prediction_full="A field.", prediction_tile="",
         selector="clip", selector_passes=3.0, generated=3, judged=20,
     )  # fmt: skip
-    shown = view(run).looks[0]
-    assert [(t.title, t.text) for t in shown.said.texts] == [
+    page = view(run)
+    quotes = [b for b in blocks(page, Text, "answers") if b.look == "quote"]
+    assert [(t.title, t.text) for t in quotes] == [
         ("Whole image", "A field."), ("With regions", "A <b>bridge</b>."),
         ("First region alone", "\u2013"),
     ]  # fmt: skip
-    notes = dict(shown.search.notes)
-    assert "3 answers were generated, 20 judged." in notes["Work"]
-    assert "chosen by clip, which took 3 passes" in notes["Work"]
+    assert "What is <i>this</i>?" in text(page, "answers")
+    assert "3 answers were generated, 20 judged." in text(page, "search")
+    assert "chosen by clip, which took 3 passes" in text(page, "search")
     page = text_of(run)
     assert "<b>bridge" not in page
     assert "<i>this" not in page
@@ -117,13 +124,12 @@ def test_masks_of_a_segmenter(tmp_path):
         tmp_path / "run", task="segment", answers={}, mask=True,
         prediction={"masks": 2, "quality": 0.5}, prediction_full={"masks": 1, "quality": None},
     )  # fmt: skip
-    shown = view(run).looks[0]
-    assert shown.said.counts == [
-        ("Masks", "1", "2"),
-        ("Quality, by the model itself", "\u2013", "0.50"),
-    ]
-    assert shown.stage.masks.startswith("data:image/png;base64,")
-    assert "quality 0.25" in shown.cards[0].place  # what the task adds to its regions
+    page = view(run)
+    assert rows(table(page, "Masks")) == {
+        "Masks": ["1", "2"], "Quality, by the model itself": ["\u2013", "0.50"],
+    }  # fmt: skip
+    assert 'class="masks" href="data:image/png;base64,' in overlays(page)[0].marks
+    assert "quality 0.25" in pictures(page)[0][0].note  # what the task adds to its regions
     assert 'class="masks"' in text_of(run)
 
 
@@ -138,34 +144,37 @@ def test_thinned_masks_keep_their_numbers(tmp_path):
     mask = np.zeros((300, 200), np.uint16)
     mask[:, 100:] = 256  # beyond a byte
     write_cog(tmp_path / "m.tif", mask, nodata=0)
-    data = picture(tmp_path / "m.tif", 100).partition(",")[2]
+    data = masks(tmp_path / "m.tif", 100).partition(",")[2]
     with Image.open(io.BytesIO(base64.b64decode(data))) as image:
         assert image.size == (67, 100)
         assert set(np.unique(np.asarray(image))) == {0, 1}
 
 
 def test_regions_show_their_scores_and_their_place(tmp_path):
-    cards = view(write_focus(tmp_path / "run", georeferenced=True)).looks[0].cards
+    page = view(write_focus(tmp_path / "run", georeferenced=True))
+    cards = pictures(page, "regions")[0]
     assert [card.title for card in cards] == ["overpass", "meadow"]
-    parts = {line.name: line.value for line in cards[0].parts}
-    assert parts["Utility"] == "1.31"
-    assert parts["Robustness"] == "not measured"
-    assert parts["Synergy, counts 0"] == "0.50"
-    assert cards[0].place == [
-        "x 256, y 0, 256 \u00d7 256 px", "47.50000\u00b0 N, 98.25000\u00b0 W",
+    assert cards[0].note.splitlines() == [
+        "importance 1.31", "x 256, y 0, 256 \u00d7 256 px",
+        "47.50000\u00b0 N, 98.25000\u00b0 W",
     ]  # fmt: skip
     assert cards[0].alt == "Region 1: overpass 89\u202f%, importance 1.31"
+    scores = rows(table(page, "Scores of the regions"))["Region 1"]
+    assert scores == ["1.31", "not measured", "not measured", "0.50, counts 0"]
 
 
-def test_the_map_covers_the_image_and_numbers_lie_in_the_picture(tmp_path):
-    drawn = view(write_focus(tmp_path / "run")).looks[0].stage
-    assert (drawn.width, drawn.height) == (SIDE, SIDE)
-    assert [cell.tint for cell in drawn.cells] == [0, 10, 5, 3, 2]
-    assert [r.rank for r in drawn.regions] == [2, 1]  # the most important lies on top
-    assert len(drawn.seen) == 3
-    assert drawn.low == "0.31"
-    assert drawn.cells[1].tip == "#1 \u00b7 importance 1.310 \u00b7 overpass 89\u202f%"
-    assert "1 cell scores higher than a chosen one and was only seen squeezed" in drawn.note
+def test_the_map_covers_the_image_and_can_be_read_without_its_tint(tmp_path):
+    (drawn,) = overlays(view(write_focus(tmp_path / "run")))
+    assert (drawn.width, drawn.height) == (UNITS, UNITS)
+    assert re.findall(r'class="(h\d+)"', drawn.tint) == ["h0", "h2", "h3", "h5", "h10"]
+    assert re.findall(r">(\d)</text>", drawn.marks) == ["1", "2"]
+    last = drawn.marks.rindex('<g class="first">')  # the most important lies on top
+    assert '<rect class="halo"' not in drawn.marks[drawn.marks.index("</g>", last) :]
+    assert drawn.marks.count('class="edges"') == 1
+    assert drawn.ramp[:2] == ("importance 0.31", "1.31")
+    assert "#1 \u00b7 importance 1.310 \u00b7 overpass 89\u202f%" in drawn.marks
+    assert "1 cell scores higher than a chosen one and was only seen squeezed" in drawn.key
+    assert drawn.switch  # picture alone, regions, heat map
 
 
 @given(
@@ -181,28 +190,48 @@ def test_tints_keep_the_order(score):
         assert (np.diff(tints[known][order]) >= 0).all()
 
 
-@given(st.integers(1, 5000), st.integers(1, 5000), st.integers(0, 4999), st.integers(0, 4999))
-def test_numbers_of_tiny_regions_stand_beside_them(height, width, y, x):
-    y, x = min(y, height - 1), min(x, width - 1)
-    columns = {
-        "importance": [1.0], "rank": [1], "x": [x], "y": [y], "w": [1], "h": [1],
-        "cell_x": [x], "cell_y": [y], "cell_w": [1], "cell_h": [1],
-    }  # fmt: skip
-    drawn = stage("e", "n", (height, width), columns)
-    assert max(drawn.width, drawn.height) == SIDE
-    assert drawn.regions[0].text_x <= SIDE
+boxes = st.tuples(*[st.floats(0, 900)] * 2, *[st.floats(1, 400)] * 2)
 
 
-def test_the_search_says_what_epsilon_means():
-    one = result(epsilon=0.19, loss_full=3.62, loss_set=4.29, coreset_ok=True, stop_reason="done")
-    notes = dict(searched(one, 100, 0.98).notes)
-    assert notes["Why it stopped"] == "Done."
-    assert "lose 19\u202f% more than the whole image (4.29 against 3.62)" in notes["\u03b5 = +0.19"]
-    assert "limit of 0.98 is kept" in notes["\u03b5 = +0.19"]
-    worse = dict(searched({**one, "coreset_ok": False, "epsilon": None}, 100, 0.98).notes)
-    assert "nothing to lose" in worse["\u03b5 = \u2013"]
-    missed = dict(searched({**one, "coreset_ok": False}, 100, 0.1).notes)
-    assert "is missed" in missed["\u03b5 = +0.19"]
+@given(st.lists(boxes, max_size=40), st.integers(20, 1000), st.integers(20, 1000))
+def test_numbers_lie_in_the_picture_and_never_on_each_other(found, height, width):
+    width, height = size((height, width))
+    drawn = [b for b in found if b[0] < width and b[1] < height]
+    places = places_of(drawn, list(range(1, len(drawn) + 1)), width, height)
+    assert len(places) == len(drawn)
+    known = [p for p in places if p is not None]
+    for i, (x, y, w, h) in enumerate(known):
+        assert x >= 0
+        assert y >= 0
+        assert x + w <= width + 1e-6
+        assert y + h <= height + 1e-6
+        for a, b, c, d in known[:i]:
+            assert x >= a + c or a >= x + w or y >= b + d or b >= y + h
+
+
+def test_a_number_stands_in_the_corner_of_a_large_box_and_beside_a_small_one():
+    large, small = (100.0, 100.0, 200.0, 200.0), (500.0, 500.0, 20.0, 20.0)
+    inside, beside = places_of([large, small], [1, 2], 1000, 1000)
+    assert inside[:2] == (100.0, 100.0)
+    assert beside[0] == 520.0
+
+
+def test_what_only_readers_of_the_paper_want_is_folded(tmp_path):
+    one = {"epsilon": 0.19, "loss_full": 3.62, "loss_set": 4.29, "coreset_ok": True,
+           "stop_reason": "done"}  # fmt: skip
+    page = view(write_focus(tmp_path / "run", **one))
+    assert "Why it stopped Done." in text(page, "search")
+    assert "lose 19\u202f% more than the whole image (4.29 against 3.62)" in text(page, "search")
+    assert "limit of 0.98 is kept" in text(page, "search")
+    folds = blocks(page, Fold, "search") + blocks(page, Fold, "regions")
+    assert all(fold.title.startswith("For readers of the paper") for fold in folds)
+    plain = [b for b in next(s for s in page.sections if s.id == "search").blocks
+             if not isinstance(b, Fold)]  # fmt: skip
+    assert "\u03b5" not in str(plain)
+    worse = view(write_focus(tmp_path / "b", **{**one, "coreset_ok": False, "epsilon": None}))
+    assert "nothing to lose" in text(worse, "search")
+    missed = view(write_focus(tmp_path / "c", **{**one, "coreset_ok": False}, job={"epsilon": 0.1}))
+    assert "is missed" in text(missed, "search")
     assert [signed(v) for v in (0.001, -0.5)] == ["0.00", "\u22120.50"]
 
 
@@ -214,10 +243,10 @@ def test_the_record_may_lack_what_is_optional(tmp_path):
     for file in (*(run / "crops").iterdir(), *(run / "thumbs").iterdir()):
         file.unlink()
     page = view(run)
-    assert "The answer, with and without" not in text_of(run)
-    assert page.looks[0].stage.picture == ""
-    assert "3 pictures left out" in page.pictures_note
-    assert [title for title, _ in page.reading][-1] == "What the answers are worth"
+    assert "answers" not in ids(page)
+    assert overlays(page)[0].picture == ""
+    assert "3 pictures are missing" in text(page, "reading")
+    assert "What the answers are worth" in text(page, "reading")
 
 
 def test_a_folder_lists_all_images_and_shows_the_first(tmp_path):
@@ -228,14 +257,17 @@ def test_a_folder_lists_all_images_and_shows_the_first(tmp_path):
         "10 images in 240 passes of the 1,000 that tiling them takes: other answers than from the "
         "whole image in 10 of 10 images"
     )
-    assert len(page.rows) == 10
-    assert len(page.looks) == 8
-    assert [row.anchor for row in page.rows[7:]] == ["#image7", "", ""]
-    assert "The first 8 are shown below" in page.rows_note
-    assert set(page.shots) >= set(names)
-    text = text_of(run)
-    assert text.count('<section id="image') == 9  # the table, and eight
-    assert len(set(re.findall(r' id="([^"]+)"', text))) == len(re.findall(r' id="([^"]+)"', text))
+    listed = table(page, "All images").rows
+    assert len(listed) == 10
+    assert len(overlays(page)) == 8
+    assert [row.link for row in listed[7:]] == ["#image7", "", ""]
+    assert "The first 8 are shown below" in note(page, "images")
+    assert all(row.shot for row in listed)
+    html_ = text_of(run)
+    assert html_.count('<section id="image') == 9  # the table, and eight
+    found = re.findall(r' id="([^"]+)"', html_)
+    assert len(set(found)) == len(found)
+    assert {row.shot.element for row in listed} <= set(found)
 
 
 def test_the_page_runs_no_script_and_hostile_names_stay_text(tmp_path):
@@ -288,14 +320,13 @@ def test_nothing_outside_of_the_run_is_shown(tmp_path):
     assert Run.load(run).record["steps"]["look scene"]["outputs"] == outputs
 
 
-def test_the_guide_names_goal_and_mode():
-    texts = dict(looking("look", "rare", "zoom", 224, classes=True))
-    assert "least like the rest" in texts["What importance is"]
-    assert "native resolution" in texts["What mode zoom can see"]
-    assert "224 pixels" in texts["What the answers are worth"]
-    assert (
-        "made up" in dict(looking("ask", "x", "y", 9, classes=False))["What the answers are worth"]
-    )
+def test_the_guide_names_goal_and_mode(tmp_path):
+    found = text(view(write_focus(tmp_path / "run")), "reading")
+    assert "least like the rest" in found
+    assert "native resolution" in found
+    assert "224 pixels" in found
+    asked = write_focus(tmp_path / "b", task="ask", goal="x", answers={}, prediction="A.")
+    assert "made up" in text(view(asked), "reading")
 
 
 def test_tables_without_geometry_are_read(tmp_path):

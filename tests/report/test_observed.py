@@ -18,11 +18,13 @@ from observe_runs import (
     write_trained,
 )
 from PIL import Image
+from report_pages import blocks, figures, ids, note, overlays, pictures, rows, table, text, walk
 
 from foveate.errors import DataError
 from foveate.files import read_json, write_json
-from foveate.report import observed, write_report
-from foveate.report.observed_tables import training
+from foveate.report import page_of, write_report
+from foveate.report.blocks import Chart, Heading, Text
+from foveate.report.pages.train_tables import training
 
 
 def text_of(path):
@@ -30,12 +32,12 @@ def text_of(path):
 
 
 def test_a_trained_observer_opens_with_what_it_is_worth(tmp_path):
-    page = observed.build(write_trained(tmp_path / "run"))
+    page = page_of(write_trained(tmp_path / "run"))
     assert page.headline == (
         "With 12\u202f% of the tiles observed, tile mAP 0.65 (0.50 from overviews alone, "
         "0.80 from all tiles); its choice of tiles beats random ones"
     )
-    assert [(f.label, f.value) for f in page.figures] == [
+    assert [(label, f.value) for label, f in figures(page).items()] == [
         ("Completed scenes", "0.650"), ("Overviews alone", "0.500"), ("Random tiles", "0.580"),
         ("All tiles observed", "0.800"), ("Completion adds", "+0.050"),
     ]  # fmt: skip
@@ -57,86 +59,93 @@ def test_a_trained_observer_opens_with_what_it_is_worth(tmp_path):
 def test_without_labels_the_cosine_stands_for_precision(tmp_path):
     run = write_trained(tmp_path / "run")
     write_json(run / "tables/evaluation.json", unlabelled())
-    page = observed.build(run)
+    page = page_of(run)
     assert "a centred cosine of 0.61 where nothing was; its choice" in page.headline
-    assert page.measure == "centred cosine"
+    assert table(page, "The budget curve").heads[0].title == "centred cosine"
     assert page.verdicts[0].startswith("There are no labels")
-    assert "Random tiles" not in [figure.label for figure in page.figures]
-    assert not page.concepts
+    assert "Random tiles" not in figures(page)
+    assert "concepts" not in ids(page)
     page = text_of(run)
     assert not re.search(r"\bnan\b", page, re.IGNORECASE)
     assert 'id="concepts"' not in page
 
 
 def test_maps_share_a_scale_and_grids_keep_their_holes(tmp_path):
-    page = observed.build(write_trained(tmp_path / "run"))
-    scene = page.scenes[0]
-    assert scene.caption == "2 of 5 tiles observed"
-    assert [h.title for h in scene.heats] == ["Predicted", "True", "Uncertainty (sd)"]
-    assert {(h.low, h.high) for h in scene.heats[:2]} == {("0.00", "1.00")}
-    assert [len(h.tips) for h in scene.heats] == [5, 5, 5]
-    assert "agrees well" in page.maps_note
-    assert scene.board.outline.count("z") == 2
-    assert scene.features[0].cover.count("z") == 4  # what was not observed
-    assert scene.features[1].cover.count("z") == 1  # no tile
+    page = page_of(write_trained(tmp_path / "run"))
+    assert blocks(page, Heading, "maps")[0].note == "2 of 5 tiles observed"
+    board, *heats = overlays(page, "maps")
+    assert [h.title for h in heats] == ["Predicted", "True", "Uncertainty (sd)"]
+    assert {h.ramp[:2] for h in heats[:2]} == {("0.00", "1.00")}
+    assert [h.marks.count("<title>") for h in heats] == [5, 5, 5]
+    assert "agrees well" in note(page, "maps")
+    assert re.search(r'class="outline" d="([^"]+)"', board.marks).group(1).count("z") == 2
+    first, second = overlays(page, "features")
+    assert first.marks.count("z") == 4  # what was not observed
+    assert second.marks.count("z") == 1  # no tile
     assert "image-rendering: pixelated" in text_of(tmp_path / "run")
 
 
 def test_the_curve_draws_policies_and_dashes_what_is_filled(tmp_path):
-    page = observed.build(write_trained(tmp_path / "run"))
-    assert str(page.curve.chart).count("<path") == 6  # four policies, two of them dashed too
-    assert str(page.curve.chart).count("dashed") == 2
-    assert [row.name for row in page.curve.rows][:2] == ["learned", "learned, LR fill"]
-    assert page.curve.efficiency[0].name == "learned"
-    assert page.curve_note.startswith("Learned tiles score higher than random ones at 5")
+    page = page_of(write_trained(tmp_path / "run"))
+    (curve,) = blocks(page, Chart, "budget")
+    assert str(curve.svg).count("<path") == 6  # four policies, two of them dashed too
+    assert str(curve.svg).count("dashed") == 2
+    assert list(rows(table(page, "The budget curve")))[:2] == ["learned", "learned, LR fill"]
+    assert next(iter(rows(table(page, "Efficiency")))) == "learned"
+    assert note(page, "budget").startswith("Learned tiles score higher than random ones at 5")
 
 
 def test_search_failures_and_neighbours(tmp_path):
-    page = observed.build(write_trained(tmp_path / "run"))
-    assert page.search[0].note == "1 of 2 right; 30\u202f% of the tiles show it"
-    assert [t.label for t in page.search[0].tiles] == [
+    page = page_of(write_trained(tmp_path / "run"))
+    assert blocks(page, Heading, "search")[0].note == "1 of 2 right; 30\u202f% of the tiles show it"
+    assert [p.alt for p in pictures(page, "search")[0]] == [
         "a/1: right, observed", "a/2: wrong, completed",
     ]  # fmt: skip
-    assert page.failures[0].where == "a, row 1, column 2"
-    assert page.failures[0].tile is not None
-    assert page.failures[1].element == ""  # a scene that is not among those shown
-    assert "more often than filled ones" in page.neighbours_note
-    assert "Scenes that know nothing" not in page.ways_note
-    assert "hides bad tiles" in page.ways_note
+    cases = blocks(page, Text, "failures")
+    assert "a, row 1, column 2" in cases[0].text
+    (case,) = overlays(page, "failures")  # the other is of a scene that is not drawn
+    assert 'class="outline"' in case.marks
+    assert "more often than filled ones" in text(page, "completions")
+    assert "Scenes that know nothing" not in note(page, "completions")
+    assert "hides bad tiles" in note(page, "completions")
 
 
 def test_training_tells_phases_and_collapse(tmp_path):
-    page = observed.build(write_trained(tmp_path / "run"))
-    assert [phase.name for phase in page.training] == [
+    page = page_of(write_trained(tmp_path / "run"))
+    assert [h.text for h in blocks(page, Heading, "training")] == [
         "Stage I, kriging", "Stage I, blocks", "Sampler: blend", "Stage II",
     ]  # fmt: skip
-    assert page.training[0].text.startswith("Best of 3 epochs: 2, centred cosine 0.520")
-    assert "put back" in page.training[3].text
+    texts = [b.text for b in blocks(page, Text, "training")]
+    assert texts[0].startswith("Best of 3 epochs: 2, centred cosine 0.520")
+    assert "put back" in texts[3]
     low = training({"predictor": {"epochs": [{"score": 0.1, "spread": 0.05}], "best": 1}})
-    assert "Collapse" in low[0].text
+    assert any("Collapse" in b.text for b in walk(low) if isinstance(b, Text))
 
 
 def test_a_selection_says_how_much_where_and_what_next(tmp_path):
-    page = observed.build(write_selected(tmp_path / "run"))
+    page = page_of(write_selected(tmp_path / "run"))
     assert page.headline == (
         "2 of 12 tiles to observe, in 2 scenes; in training this choice did better than random "
         "tiles"
     )
     assert page.verdicts[0] == "Within a budget of 17%: 17\u202f% of the area."
     assert "1 scene gives no tile." in page.verdicts
-    assert page.next == (
+    assert blocks(page, Text, "next")[1].text == (
         "foveate observe complete 'runs/one two' --model 'my model' --tiles DIR --out SCENES"
     )
-    assert [s.caption for s in page.scenes] == ["2 of 6 tiles chosen", "0 of 6 tiles chosen"]
-    assert page.scenes[0].board.picture.startswith("data:image/jpeg")
-    assert [row.name for row in page.tiles] == ["1", "2"]
-    assert page.tiles[1].cells[:3] == ["a", "1", "1"]
-    assert "last chosen tile at" in str(page.histogram)
-    assert sum(int(row.cells[0]) for row in page.spread) == 2
+    assert [h.note for h in blocks(page, Heading, "scenes")] == [
+        "2 of 6 tiles chosen", "0 of 6 tiles chosen",
+    ]  # fmt: skip
+    assert overlays(page)[0].picture.startswith("data:image/jpeg")
+    tiles = rows(table(page, "The first tiles"))
+    assert list(tiles) == ["1", "2"]
+    assert tiles["2"][:3] == ["a", "1", "1"]
+    assert "last chosen tile at" in str(blocks(page, Chart, "scores")[0].svg)
+    assert sum(int(cells[0]) for cells in rows(table(page, "Tiles a scene")).values()) == 2
 
 
 def test_a_threshold_that_does_not_carry_over_is_said(tmp_path):
-    page = observed.build(write_selected(
+    page = page_of(write_selected(
         tmp_path / "run", mode="threshold", budget=None, threshold=0.55, expected_obr=0.45,
         drift=-0.28, notes=["The GSD differs."], policy="random", obr=0.32,
         area={"unit": "pixels", "chosen": 118867, "all": 368226},
@@ -145,46 +154,47 @@ def test_a_threshold_that_does_not_carry_over_is_said(tmp_path):
     assert any("unlike those of the calibration" in text for text in page.verdicts)
     assert page.headline.endswith(", drawn at random")
     assert page.warnings == ["The GSD differs."]
-    assert "threshold at 0.550" in str(page.histogram)
-    assert ("Area chosen", "118,867\u202fpx") in [f[:2] for f in page.figures]
+    assert "threshold at 0.550" in str(blocks(page, Chart, "scores")[0].svg)
+    assert figures(page)["Area chosen"].value == "118,867\u202fpx"
 
 
 def test_nothing_chosen_and_no_pictures_still_make_a_page(tmp_path):
     run = write_selected(tmp_path / "run", chosen=(), thumbs=False, scenes=("only",))
-    page = observed.build(run)
+    page = page_of(run)
     assert page.headline.startswith("None of 6 tiles to observe")
-    assert "1 picture missing" in page.pictures_note
-    assert not page.tiles
+    assert "1 picture is missing" in text(page, "scenes")
+    assert "tiles" not in ids(page)
     assert "<svg" in text_of(run)
 
 
 def test_choices_within_their_sd_are_counted(tmp_path):
-    page = observed.build(write_selected(tmp_path / "run", chosen=(0, 1, 2)))
+    page = page_of(write_selected(tmp_path / "run", chosen=(0, 1, 2)))
     # Raw scores fall by 0.045 a tile, the sd is 0.05: the last two cannot be told apart.
     assert any(text.startswith("2 of the 3 lie less than their sd") for text in page.verdicts)
 
 
 def test_completed_scenes_show_features_doubt_and_what_was_missing(tmp_path):
-    page = observed.build(write_completed(tmp_path / "run"))
+    page = page_of(write_completed(tmp_path / "run"))
     assert page.headline == "2 scenes completed from 2 observed tiles of 12"
     assert "1 scene has no observed tile and is what its overview tells." in page.verdicts
     assert any("1 chosen tile had no high resolution and was completed: a/3" in t
                for t in page.verdicts)  # fmt: skip
-    card = page.scenes[0]
-    with Image.open(io.BytesIO(base64.b64decode(card.feature.picture.partition(",")[2]))) as image:
+    _, feature, uncertainty = overlays(page, "scenes")[:3]
+    with Image.open(io.BytesIO(base64.b64decode(feature.picture.partition(",")[2]))) as image:
         pixels = np.asarray(image)
     assert pixels.shape == (4, 6, 4)
     assert not pixels[:2, :2, 3].any()  # nothing there
-    assert card.doubt.high == "1.00"
-    assert [row.name for row in page.concepts] == ["road"]
-    assert ("Mean doubt", "0.40") in [f[:2] for f in page.figures]
+    assert uncertainty.title == "Uncertainty"
+    assert uncertainty.ramp[1] == "1.00"
+    assert list(rows(table(page, "Concepts"))) == ["road"]
+    assert figures(page)["Mean uncertainty"].value == "0.40"
 
 
 def test_completion_of_nothing_or_of_everything(tmp_path):
-    none = observed.build(write_completed(tmp_path / "none", observed=(), concepts=False))
+    none = page_of(write_completed(tmp_path / "none", observed=(), concepts=False))
     assert none.headline.endswith("no tile was observed: only what their overviews tell")
-    assert not none.concepts
-    every = observed.build(write_completed(tmp_path / "all", observed=range(12), missing=0))
+    assert "concepts" not in ids(none)
+    every = page_of(write_completed(tmp_path / "all", observed=range(12), missing=0))
     assert every.headline.endswith(": all of them, so nothing had to be completed")
 
 
@@ -236,7 +246,7 @@ def test_nothing_outside_of_the_run_is_shown(tmp_path):
     write_json(run / "tables/shown.json", shown)
     secret = base64.b64encode(picture(shade=7)).decode()
     assert secret not in text_of(run)
-    assert "missing" in observed.build(run).pictures_note
+    assert "missing" in text(page_of(run), "reading")
     chosen = write_selected(tmp_path / "run2", scenes=("../../secret",), thumbs=False)
     assert secret not in text_of(chosen)
 

@@ -3,14 +3,25 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Mapping
 
+    from foveate.report.page import Page
     from foveate.report.words import Headline
 
 __all__ = ["headlines", "write_report"]
+
+# Kinds that have no page: key of the summary -> what such a run holds, and what to do with it.
+_NO_PAGE = {
+    "embeddings": ("embeddings", "Reports are of what was selected or classified.",
+                   "Go on with curate or classify in the same folder."),
+    "tuned": ("a tuned model", "Reports are of what was selected or classified.",
+              "What it came to is in tables/evaluation.json; use it: --model tuned:{}"),
+    "pairs": ("pairs", "Reports are of what was trained, selected or completed with them.",
+              "Train an observer: foveate observe train {} --out OBSERVER"),
+}  # fmt: skip
 
 
 def write_report(run_dir: str | Path, out: str | Path | None = None) -> Path:
@@ -34,7 +45,7 @@ def write_report(run_dir: str | Path, out: str | Path | None = None) -> Path:
     from foveate.report.render import render
 
     path = Path(run_dir) / "report.html" if out is None else Path(out)
-    write_bytes(path, printable(render(_kind(run_dir).build(run_dir))).encode())
+    write_bytes(path, printable(render(page_of(run_dir))).encode())
     return path
 
 
@@ -45,67 +56,75 @@ def headlines(run_dir: str | Path) -> dict[str, Headline]:
         run_dir: Run directory.
 
     Returns:
-        "" -> what is said of the run as a whole; of `curate` also method -> what is said of its
-        selection, of `focus` with several images image -> what is said of it.
+        "" -> the headline of the run as a whole; of `curate` also method -> that of its
+        selection, of `focus` with several images image -> that of the image.
 
     Raises:
         DataError: There is no finished run of a kind that has a report.
     """
-    return _kind(run_dir).said(run_dir)
+    from foveate.report.pages import bench, classify, complete, curate, focus, select, train
+
+    kind, run = _read(run_dir)
+    several = {"bench": bench, "classify": classify, "curate": curate, "focus": focus}
+    if kind in several:
+        return several[kind].headlines(run)
+    return {"": {"complete": complete, "select": select, "train": train}[kind].headline(run)}
 
 
-class _Kind(NamedTuple):
-    """What is drawn and said of one kind of run."""
-
-    build: Callable[[str | Path], Any]
-    said: Callable[[str | Path], dict[str, Headline]]
-
-
-def _kind(run_dir: str | Path) -> _Kind:
-    """Return which kind a run is of.
+def page_of(run_dir: str | Path) -> Page:
+    """Return the page of a run, as plain values.
 
     Raises:
-        DataError: There is no run, or it has no page.
+        DataError: There is no finished run of a kind that has a report.
     """
-    from foveate.report import benched, classified, data, focused, observed, view
+    from foveate.report.pages import bench, classify, complete, curate, focus, select, train
+
+    kind, run = _read(run_dir)
+    draw: dict[str, Any] = {
+        "bench": bench.bench, "classify": classify.classify, "complete": complete.complete,
+        "curate": curate.curate, "focus": focus.focus, "select": select.select,
+        "train": train.train,
+    }  # fmt: skip
+    return draw[kind](run)
+
+
+def _read(run_dir: str | Path) -> tuple[str, Any]:
+    """Return which kind a run is of, and what it holds."""
+    from foveate.report import read, read_observe
     from foveate.run import Run
 
     # A run describes its last job: what that came to says which page it is.
-    summary = Run.load(run_dir).record.get("summary", {})
-    _check_page(run_dir, summary)
-    if observed.is_observed(summary):
-        return _Kind(observed.build, lambda path: {"": observed.headline(path)})
-    kinds: dict[str, tuple[Any, Any]] = {
-        "bench": (benched.read_benched, benched), "focus": (focused.read_focused, focused),
-        "labels": (classified.read_classified, classified),
+    kind = _kind(run_dir, Run.load(run_dir).record.get("summary", {}))
+    readers: dict[str, Any] = {
+        "bench": read_observe.read_benched, "classify": read.read_classified,
+        "complete": read_observe.read_completed, "curate": read.read_curated,
+        "focus": read.read_focused, "select": read_observe.read_selected,
+        "train": read_observe.read_trained,
     }  # fmt: skip
-    read, page = next((kinds[key] for key in kinds if key in summary), (data.read_run, view))
-    return _Kind(lambda path: page.build(read(path)), lambda path: page.headlines(read(path)))
+    return kind, readers[kind](run_dir)
 
 
-def _check_page(run_dir: str | Path, summary: Mapping[str, Any]) -> None:
-    """Refuse runs without a page.
+def _kind(run_dir: str | Path, summary: Mapping[str, Any]) -> str:
+    """Return the kind of a run.
 
     Raises:
-        DataError: It is of such a kind.
+        DataError: It has no page.
     """
     from foveate.errors import DataError
 
-    if "embeddings" in summary:
-        raise DataError(
-            f"the run {str(run_dir)!r} holds embeddings, and nothing to show",
-            "Reports are of what was selected or classified.",
-            "Go on with curate or classify in the same folder.",
-        )
-    if "tuned" in summary:
-        raise DataError(
-            f"the run {str(run_dir)!r} holds a tuned model, and nothing to show",
-            "Reports are of what was selected or classified.",
-            f"What it came to is in tables/evaluation.json; use it: --model tuned:{run_dir}",
-        )
-    if "pairs" in summary:
-        raise DataError(
-            f"the run {str(run_dir)!r} holds pairs, and nothing to show",
-            "Reports are of what was trained, selected or completed with them.",
-            f"Train an observer: foveate observe train {run_dir} --out OBSERVER",
-        )
+    for key, (what, why, hint) in _NO_PAGE.items():
+        if key in summary:
+            problem = f"the run {str(run_dir)!r} holds {what}, and nothing to show"
+            raise DataError(problem, why, hint.format(run_dir))
+    if "observe" in summary:
+        task = (summary["observe"] or {}).get("task")
+        if task in {"select", "complete"}:
+            return task
+        if "observer" not in summary:
+            raise DataError(
+                f"the run {str(run_dir)!r} is of the task {task!r}, which has no page",
+                "Pages of observe are of the tasks train, select and complete.",
+                "Use the foveate that wrote it.",
+            )
+    kinds = {"observer": "train", "bench": "bench", "focus": "focus", "labels": "classify"}
+    return next((kind for key, kind in kinds.items() if key in summary), "curate")

@@ -24,20 +24,15 @@ class Against(NamedTuple):
     """A figure of a selection against the same of random selections of its size.
 
     Attributes:
-        value: Of the selection.
-        mean: Of random ones.
-        low: 2.5 % of the random ones lie below.
-        high: 2.5 % lie above.
-        p: Two-sided: twice the share of random ones that are as far off.
         verdict: "better" (larger), "worse", "tied" (from low to high), or "open" (outside, but not
             after Holm's correction); "" before `judged`.
     """
 
-    value: float
-    mean: float
-    low: float
-    high: float
-    p: float = 1.0
+    value: float  # of the selection
+    mean: float  # of random ones
+    low: float  # 2.5 % of the random ones lie below
+    high: float  # 2.5 % lie above
+    p: float = 1.0  # two-sided: twice the share of random ones that are as far off
     verdict: str = ""
 
 
@@ -46,11 +41,10 @@ class Baseline(NamedTuple):
 
     Attributes:
         entropy: (draws,) class entropy, 0 to 1; NaN for a draw without a counted pixel.
-        share: (draws, C) share of each class.
     """
 
     entropy: NDArray[np.float64]
-    share: NDArray[np.float64]
+    share: NDArray[np.float64]  # (draws, C) share of each class
 
 
 def random_picks(
@@ -121,27 +115,16 @@ def _word(found: Against, p: float) -> str:
 
 
 class Right(NamedTuple):
-    """How often answers are right, against always giving the most common one.
+    """How often answers are right, against always giving the most common one."""
 
-    Attributes:
-        judged: Answers whose truth is known.
-        share: Of them that are right.
-        low: Lower end of the 95 % interval; NaN where there is none.
-        high: Upper end.
-        constant: The most common true class.
-        constant_share: How often that answer alone is right.
-        guess: How often a guess is right: 1 / classes to choose from.
-        verdict: Against the constant answer, see `foveate.stats.verdict`; "" without an interval.
-    """
-
-    judged: int
-    share: float
-    low: float
-    high: float
-    constant: str
-    constant_share: float
-    guess: float
-    verdict: str
+    judged: int  # answers whose truth is known
+    share: float  # of them that are right
+    low: float  # lower end of the 95 % interval; NaN where there is none
+    high: float  # upper end
+    constant: str  # the most common true class
+    constant_share: float  # how often that answer alone is right
+    guess: float  # how often a guess is right: 1 / classes to choose from
+    verdict: str  # against the constant answer, see `foveate.stats.verdict`; "" without an interval
 
 
 def right(

@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 import math
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
 
 GAP = "\u202f"  # narrow no-break space between a number and its unit
 NONE = "\u2013"  # what stands where there is no value
@@ -74,3 +78,37 @@ def amount(value: float, unit: str) -> str:
 def plural(number: int, one: str, many: str = "") -> str:
     """The number with its noun."""
     return f"{count(number)} {one if number == 1 else many or one + 's'}"
+
+
+def number(value: object) -> float:
+    """A number of a record; NaN where it holds none."""
+    return float(value) if isinstance(value, int | float) else math.nan
+
+
+def numbers(values: object) -> list[float]:
+    """Numbers of a list in a record, NaN for what is none."""
+    found = [number(v) for v in values] if isinstance(values, list) else []
+    return [v if math.isfinite(v) else math.nan for v in found]
+
+
+def signed(value: float, digits: int = 2) -> str:
+    """A difference with its sign: +0.19."""
+    text = decimal(value, digits)
+    return f"+{text}" if value > 0 and float(f"{value:.{digits}f}") else text
+
+
+def area(value: float, *, metres: bool) -> str:
+    """An area in square metres or kilometres, in pixels where there is no georeference."""
+    if not math.isfinite(value):
+        return NONE
+    if not metres:
+        return f"{count(value)}{GAP}px" if value < 1e7 else f"{value / 1e6:,.0f} Mpx"
+    if value < 1e5:
+        return f"{count(value)}{GAP}m\u00b2"
+    text = f"{value / 1e6:,.3g}" if value < 1e9 else count(value / 1e6)
+    return f"{text}{GAP}km\u00b2"
+
+
+def listed(names: Sequence[str]) -> str:
+    """Names as people list them: a, b or c."""
+    return names[0] if len(names) == 1 else f"{', '.join(names[:-1])} or {names[-1]}"

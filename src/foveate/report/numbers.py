@@ -69,23 +69,14 @@ def overlap_by_chance(degree: NDArray[np.int64], k: int) -> float:
 
 
 class Balance(NamedTuple):
-    """Classes of a selection against the pool.
+    """Classes of a selection against the pool."""
 
-    Attributes:
-        pool: (C,) share of each class in the pool.
-        kept: (C,) share of each class in the selection.
-        factor: (C,) kept / pool; NaN for a class that the pool does not have.
-        entropy_pool: Normalised entropy of `pool`; 1 = all classes equal.
-        entropy_kept: The same of `kept`.
-        rarest: The rarest class that the pool has, or -1.
-    """
-
-    pool: NDArray[np.float64]
-    kept: NDArray[np.float64]
-    factor: NDArray[np.float64]
-    entropy_pool: float
-    entropy_kept: float
-    rarest: int
+    pool: NDArray[np.float64]  # (C,) share of each class in the pool
+    kept: NDArray[np.float64]  # (C,) share of each class in the selection
+    factor: NDArray[np.float64]  # (C,) kept / pool; NaN for a class that the pool does not have
+    entropy_pool: float  # normalised entropy of `pool`; 1 = all classes equal
+    entropy_kept: float  # the same of `kept`
+    rarest: int  # the rarest class that the pool has, or -1
 
 
 def balance(counts: NDArray[np.int64], picks: NDArray[np.int64]) -> Balance:
@@ -105,25 +96,15 @@ def balance(counts: NDArray[np.int64], picks: NDArray[np.int64]) -> Balance:
 
 
 class Histogram(NamedTuple):
-    """Scores of a pool in equal bins.
+    """Scores of a pool in equal bins."""
 
-    Attributes:
-        low: Lowest score.
-        high: Highest score.
-        all: (bins,) number of tiles.
-        kept: (bins,) number of picks.
-        line: Score of the last pick, where the budget ends; NaN if it has none.
-        unscored: Tiles without a score.
-        places: Whether the scores are nothing but places in the order.
-    """
-
-    low: float
-    high: float
-    all: NDArray[np.int64]
-    kept: NDArray[np.int64]
-    line: float
-    unscored: int
-    places: bool
+    low: float  # lowest score
+    high: float  # highest score
+    all: NDArray[np.int64]  # (bins,) number of tiles
+    kept: NDArray[np.int64]  # (bins,) number of picks
+    line: float  # score of the last pick, where the budget ends; NaN if it has none
+    unscored: int  # tiles without a score
+    places: bool  # whether the scores are nothing but places in the order
 
 
 def histogram(

@@ -1,9 +1,9 @@
-"""The view model, the template, the style sheet and the script, put into one file.
+"""A page, the template, the style sheet and the script, put into one file.
 
 The page asks the network for nothing and may not: its Content-Security-Policy allows pictures
 from data URIs and exactly this style sheet and this script, by their hashes. Names of files,
-scenes and classes are anybody's: jinja2 escapes all of them, the script's data is JSON in which
-``< > &`` are escaped, and the script only ever sets ``textContent``.
+scenes and classes are anybody's: jinja2 escapes all of them, and the script reads them from
+attributes and only ever sets ``textContent``. A page without options may run no script.
 """
 
 from __future__ import annotations
@@ -11,45 +11,61 @@ from __future__ import annotations
 import base64
 import functools
 import hashlib
+import re
 from importlib import resources
 from typing import TYPE_CHECKING
 
+from foveate.report.blocks import Cell
+
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from jinja2 import Environment
 
-    from foveate.report.benched import BenchedView
-    from foveate.report.classified import ClassifiedView
-    from foveate.report.focused import FocusedView
-    from foveate.report.observed import ObservedView
-    from foveate.report.view import View
+    from foveate.report.blocks import Row
+    from foveate.report.page import Page
 
-_FOLDER = "templates"
+_MODES = (("picture", "Picture"), ("marks", "Regions"), ("tint", "Heat map"))
 
 
-def render(view: View | ClassifiedView | FocusedView | ObservedView | BenchedView) -> str:
-    """Return the page as HTML; a view without a script gets a page that may run none."""
+def render(page: Page) -> str:
+    """Return a page as HTML."""
     from markupsafe import Markup
 
-    style = "".join(map(_read, ("report.css", *getattr(view, "styles", ()))))
-    script = _read("report.js") if view.script else ""
+    style, script = _read("style.css"), _read("switch.js") if page.options else ""
     run = f"'{_hash(script)}'" if script else "'none'"
     policy = (
         f"default-src 'none'; img-src data:; style-src '{_hash(style)}'; "
         f"script-src {run}; base-uri 'none'; form-action 'none'"
     )
-    return _environment().get_template(view.template).render(
+    return _environment().get_template("page.html.j2").render(
         # Markup: these two are files of this package, not data.
-        view=view, style=Markup(style), script=Markup(script), policy=policy,  # noqa: S704
+        page=page, style=Markup(style), script=Markup(script), policy=policy,  # noqa: S704
+        groups=_groups, about=_about, modes=_MODES,
     )  # fmt: skip
+
+
+def _groups(rows: Sequence[Row]) -> list[tuple[str, list[Row]]]:
+    """Return the rows of a table below the titles of their groups."""
+    found: dict[str, list[Row]] = {}
+    for row in rows:
+        cells = [cell if isinstance(cell, Cell) else Cell(cell) for cell in row.cells]
+        found.setdefault(row.group, []).append(row._replace(cells=cells))
+    return list(found.items())
+
+
+def _about(facts: Sequence[tuple[str, str]]) -> str:
+    """Write facts for the script: a line each, name and value apart by a tab."""
+    return "\n".join("\t".join(re.sub(r"[\t\r\n]", " ", part) for part in fact) for fact in facts)
 
 
 @functools.cache
 def _environment() -> Environment:
-    """Return what holds the templates: each is compiled once."""
+    """Return what holds the template: it is compiled once."""
     from jinja2 import Environment, PackageLoader, StrictUndefined
 
     return Environment(
-        loader=PackageLoader("foveate.report", _FOLDER),
+        loader=PackageLoader("foveate.report", "templates"),
         autoescape=True,
         undefined=StrictUndefined,
         trim_blocks=True,
@@ -58,7 +74,7 @@ def _environment() -> Environment:
 
 
 def _read(name: str) -> str:
-    text = (resources.files("foveate.report") / _FOLDER / name).read_text(encoding="utf-8")
+    text = (resources.files("foveate.report") / "templates" / name).read_text(encoding="utf-8")
     return text.replace("\r\n", "\n")
 
 

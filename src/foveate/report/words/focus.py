@@ -6,7 +6,7 @@ import math
 from typing import TYPE_CHECKING, Any
 
 from foveate.report import human
-from foveate.report.stage import number
+from foveate.report.human import number
 from foveate.report.words import Headline
 
 if TYPE_CHECKING:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from foveate.report import human
 from foveate.report.chance import right_of
-from foveate.report.stage import number
+from foveate.report.human import number
 from foveate.report.words import Headline
 
 if TYPE_CHECKING:

@@ -10,7 +10,7 @@ import math
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from foveate.report import human
-from foveate.report.stage import number
+from foveate.report.human import number
 from foveate.report.words import Headline
 from foveate.stats import FEWEST
 

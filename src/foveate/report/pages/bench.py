@@ -1,0 +1,307 @@
+"""The page of a benchmark: what was measured, which claims were reached, and every difference."""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING, NamedTuple
+
+from foveate.report import blocks as ui
+from foveate.report import explain, human, svg
+from foveate.report import origin as made
+from foveate.report.page import Page, Section
+from foveate.report.pages.train_tables import LOOKS
+from foveate.report.words import bench as words
+from foveate.report.words.bench import Measured
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from markupsafe import Markup
+
+    from foveate.report.read_observe import Benched, BenchTable, TableRow
+    from foveate.report.svg import Interval
+    from foveate.report.words import Headline
+
+_MARKS = {True: ("yes", "\u2713 reached"), False: ("no", "\u2717 not reached"),
+          None: ("so", "\u00b7 noted")}  # fmt: skip
+_EQUAL = ("so", "\u00b7 not counted")  # what could not have failed
+_KNOWN = {**LOOKS, "blend": 0}
+_FREE = (2, 3, 4, 7)  # looks for all other lines, in their order
+_FEWEST = 2  # points of a line
+
+
+def bench(run: Benched) -> Page:
+    """Draw the page."""
+    first, found = run.tables[0], headlines(run)[""]
+    several = len(run.tables) > 1
+    return Page(
+        title=run.name,
+        kind="Bench \u00b7 observe",
+        headline=found.text,
+        verdicts=found.notes,
+        lead=[_claims(first), *([_summary(run)] if several else []), ui.Figures(_figures(first))],
+        facts=_facts(run),
+        sections=[
+            *(_section(table, i) for i, table in enumerate(run.tables)),
+        ],
+        origin=_origin(run),
+    )  # fmt: skip
+
+
+def headlines(run: Benched) -> dict[str, Headline]:
+    """Return what is said of all tables, as ""."""
+    return {"": words.benched([Measured(t.title, t.claims, t.cautions) for t in run.tables])}
+
+
+def _claims(table: BenchTable) -> ui.Points:
+    marked = [_EQUAL if c.verdict == "equal" else _MARKS[c.reached] for c in table.claims]
+    return ui.Points([c.text for c in table.claims], "claims", marked)
+
+
+def _summary(run: Benched) -> ui.Table:
+    rows = []
+    for i, table in enumerate(run.tables):
+        count = words.count(table.claims)
+        text = f"{count} reached" if count else "no claim"
+        rows.append(ui.Row(table.title, [text], link=f"#table{i}"))
+    return ui.Table("Claims of each table", ["Table", "Claims"], rows)
+
+
+def _figures(table: BenchTable) -> list[ui.Figure]:
+    """Return the large numbers, of the first table."""
+    figures = [
+        ui.Figure("Claims reached", words.count(table.claims), f"of the table {table.name}"),
+        ui.Figure("Seeds", human.count(table.seeds), "each with a split and a training of its own"),
+        ui.Figure("Test scenes", human.count(table.test.scenes),
+               f"under each seed; {human.plural(table.test.groups, 'group')} of them in all"),
+        ui.Figure("Budget share", human.share(table.obr), "observed (OBR), where a row states no "
+               "other"),
+    ]  # fmt: skip
+    return figures if figures[0].value else figures[1:]
+
+
+def _facts(run: Benched) -> list[tuple[str, str]]:
+    job, pool = run.record.get("job", {}), made.pool_of(run)
+    tiles, scenes = pool.get("tiles"), pool.get("scenes")
+    pairs = "?"
+    if isinstance(tiles, int) and isinstance(scenes, int):
+        pairs = f"{human.plural(tiles, 'tile')} in {human.plural(scenes, 'scene')}"
+    return [
+        ("Pairs", pairs),
+        ("Imagery", made.imagery(run)),
+        ("Encoder", str(job.get("model", "?"))),
+        ("Observer", f"{job.get('size', '?')}, {job.get('form', '?')}"),
+        ("Supervision", str(job.get("supervision", "?"))),
+        ("Tables", ", ".join(table.name for table in run.tables)),
+    ]
+
+
+def _section(table: BenchTable, i: int) -> Section:
+    count, text = words.count(table.claims), _measured(table)
+    if i:
+        text += f" Claims reached: {count}." if count else ""
+    columns = [c for c in table.columns if any(math.isfinite(row.means.get(c, math.nan))
+                                               for row in table.rows)]  # fmt: skip
+    lines = _lines(table)
+    blocks: list[ui.Block] = [_claims(table)] if i else []
+    blocks += _forests(table)
+    if not i:
+        terms = ["rows", "claims", "seeds and groups"]
+        compared = ["mark and line", "better, worse", "tied, open"]
+        blocks.append(explain.terms(*(compared if _forests(table) else []), *terms))
+    if lines is not None:
+        blocks += lines.blocks
+    blocks += [ui.Heading("Means over seeds"),
+               _means(table, columns, lines.samples if lines else {})]  # fmt: skip
+    blocks += [ui.Text(why, "note", f"Left out: {name}.") for name, why in table.left_out.items()]
+    blocks += [ui.Text(note, "note") for note in (table.how, table.note) if note]
+    return Section(f"table{i}", table.title, blocks, text, table.name)
+
+
+def _measured(table: BenchTable) -> str:
+    test = table.test
+    text = f"{human.plural(table.seeds, 'seed')} with {human.plural(test.scenes, 'test scene')} "
+    text += f"each, {human.plural(test.groups, 'group')} of them in all"
+    if table.clusters:
+        text += f"; intervals draw {human.plural(table.clusters, 'group')}"
+    return f"{text}."
+
+
+def _title(table: BenchTable, measure: str) -> str:
+    found = table.titles.get(measure, measure)
+    return f"at OBR {found[1:]}" if found.startswith("@") else found
+
+
+# differences
+
+
+def _groups(rows: Sequence[TableRow]) -> list[list[TableRow]]:
+    """Return rows by their block and what they are compared with, which stands among them."""
+    references = {(row.block, row.reference) for row in rows if row.reference}
+    found: dict[tuple[str, str], list[TableRow]] = {}
+    for row in rows:
+        leads = row.known_verdict == "reference" and (row.block, row.label) in references
+        found.setdefault((row.block, row.label if leads else row.reference), []).append(row)
+    return list(found.values())
+
+
+def _forests(table: BenchTable) -> list[ui.Block]:
+    """Draw the differences with their intervals, rows of one reference in a table."""
+    over, cut = svg.forest_scale([row.gap for row in table.rows if row.gap is not None])
+    blocks: list[ui.Block] = []
+    for rows in _groups(table.rows):
+        reference = next((row.reference for row in rows if row.reference), "")
+        if not reference:
+            continue
+        level = next((r.means.get(table.lead, math.nan) for r in rows if r.label == reference),
+                     math.nan)  # fmt: skip
+        note = f"against {reference}"
+        if math.isfinite(level):
+            note += f", {_title(table, table.lead)} {human.decimal(level, 3)}"
+        columns = ["Row", ui.BAR, "Difference",
+                   ui.Column("Verdict", "text")]  # fmt: skip
+        axis = ui.Row("", [svg.forest_axis(over), "", ""])
+        drawn = [_forest(table, row, over) for row in rows]
+        caption = f"{rows[0].block}: {note}" if rows[0].block else note
+        blocks.append(ui.Table(f"Differences, {caption}", columns, [axis, *drawn], caption=caption))
+    if not blocks:
+        return []
+    names = {row.known_verdict for row in table.rows}
+    legend = [(svg.verdict_mark(name), name) for name in svg.VERDICTS if name in names]
+    title = ui.Heading(f"Difference in {_title(table, table.lead)}",
+                    "to the reference, with its 95 % interval")  # fmt: skip
+    arrows = "Arrows: the interval goes beyond the scale; the figures are in the table below."
+    return [title, ui.Legend(legend), *blocks, *([ui.Text(arrows, "note")] if cut else [])]
+
+
+def _forest(table: BenchTable, row: TableRow, over: svg.Scale) -> ui.Row:
+    level, verdict = human.decimal(row.means.get(table.lead, math.nan), 3), row.known_verdict
+    label = f"{row.label}: {_title(table, table.lead)} {level}"
+    if row.gap is not None:
+        label += f", {_written(row.gap)} against {row.reference}"
+    label += f", {verdict}" if verdict else ""
+    short = human.NONE if row.gap is None else human.signed(row.gap.mean, 3)
+    return ui.Row(row.label, [
+        svg.forest(over, row.gap, verdict, label), level if verdict == "reference" else short,
+        ui.Cell(verdict, f"v-{verdict or 'none'}"),
+    ], lead=verdict == "reference")  # fmt: skip
+
+
+def _written(gap: Interval | None) -> str:
+    if gap is None:
+        return ""
+    mean, low, high = (human.signed(v, 3) for v in gap)
+    return f"{mean} [{low}, {high}]"
+
+
+def _means(table: BenchTable, columns: Sequence[str], samples: Mapping[str, Markup]) -> ui.Table:
+    compared = any(row.reference for row in table.rows)
+    heads = ["Row", *(ui.Column(_title(table, c)) for c in columns)]
+    if compared:
+        heads += [ui.Column(f"difference in {_title(table, table.lead)} [95\u00a0%]"),
+                  ui.Column("p (Holm)"), ui.Column("verdict", "text")]  # fmt: skip
+    rows = []
+    for group in _groups(table.rows):
+        for row in group:
+            cells: list[str | Markup | ui.Cell] = [
+                human.decimal(row.means[c], 3) if c in row.means else "" for c in columns
+            ]
+            if compared:
+                verdict = row.known_verdict
+                cells += [_written(row.gap), _p(row.p), ui.Cell(verdict, f"v-{verdict or 'none'}")]
+            rows.append(ui.Row(row.label, cells, mark=samples.get(row.label), group=row.block,
+                            lead=row.known_verdict == "reference"))  # fmt: skip
+    return ui.Table(f"Means: {table.title}", heads, rows)
+
+
+def _p(value: float) -> str:
+    if not math.isfinite(value):
+        return ""
+    return human.decimal(value, 3) if value >= 0.0005 else "<0.001"
+
+
+# curves
+
+
+class _Lines(NamedTuple):
+    """Curves of a table, and the sample of each line by its row."""
+
+    blocks: list[ui.Block]
+    samples: dict[str, Markup]
+
+
+def _lines(table: BenchTable) -> _Lines | None:
+    """Draw how the rows of a table rise with the observed share; None where they hold no heights.
+
+    Rows are called "WHO, COMPLETION". Those of the first completion are drawn; of the others,
+    dashed, those of random and of learned tiles.
+    """
+    heights = {row.label: _heights(row) for row in table.rows}
+    shares = sorted({share for found in heights.values() for share in found})
+    looks = _looks([row.label for row in table.rows if heights[row.label]])
+    if len(shares) < _FEWEST or not looks:
+        return None
+    lines = [
+        svg.Line(name, shares, [heights[name].get(s, math.nan) for s in shares], look,
+                 points="dashed" not in look)
+        for name, look in looks.items()
+    ]  # fmt: skip
+    lines.sort(key=lambda line: (line.look.partition(" ")[0] == "k0", line.points))
+    drawn = svg.lines(
+        lines, f"{table.title}: a line a row; the table below has the same figures",
+        ticks=[(share, human.share(share)) for share in shares], mark=table.obr, log=True,
+        height=380,
+    )  # fmt: skip
+    if drawn is None:
+        return None
+    samples = {name: svg.sample(look) for name, look in looks.items()}
+    dashed = any("dashed" in look for look in looks.values())
+    note = "a line a row" + ("; dashed: the same tiles with another completion" if dashed else "")
+    caption = (
+        "Observed share of the tiles, on a logarithmic scale; upwards: the measure whose mean "
+        "height is the area. The upright mark is the observed share of the job."
+    )
+    legend = [(drawn_, name) for name, drawn_ in samples.items()]
+    return _Lines([ui.Heading("Over the observed share", note),
+                   ui.Chart(drawn, caption, legend=legend, look="axes")], samples)  # fmt: skip
+
+
+def _heights(row: TableRow) -> dict[float, float]:
+    """Return share -> height, of measures such as "@0.12"."""
+    found = {}
+    for name, value in row.means.items():
+        try:
+            share = float(name[1:]) if name.startswith("@") else 0.0
+        except ValueError:
+            continue
+        if math.isfinite(share) and share > 0:
+            found[share] = value
+    return found
+
+
+def _looks(names: Sequence[str]) -> dict[str, str]:
+    """Return the rows that are drawn, each with its look."""
+    parts = {name: (name.rpartition(", ")[0], name.rpartition(", ")[2]) for name in names}
+    first = next((how for _, how in parts.values()), "")
+    policies = list(dict.fromkeys(who or name for name, (who, _) in parts.items()))
+    others = [who for who in policies if who not in _KNOWN]
+    look = _KNOWN | {who: _FREE[i % len(_FREE)] for i, who in enumerate(others)}
+    found = {}
+    for name, (who, how) in parts.items():
+        if not who or how == first:
+            found[name] = f"k{look[who or name]}"
+        elif who in {"random", "learned"}:
+            found[name] = f"k{look[who]} dashed"
+    return found
+
+
+def _origin(run: Benched) -> made.Origin:
+    """Return how the run was made: which tables, and how long measuring took."""
+    found = made.origin(run, one="tile", many="tiles")
+    first = [("tables", ", ".join(table.name for table in run.tables))]
+    if len(run.tables) > 1:
+        first.append(("of this command", run.last))
+    names = {"train": "of that training", "measure": "measuring, with trainings"}
+    steps = dict(found.steps)
+    rows = [(names[kind], steps.get(kind, human.seconds(0))) for kind in ("measure", "train")]
+    return found._replace(inputs=[*first, *found.inputs], steps=rows)

@@ -1,0 +1,394 @@
+"""The page of a curate run: what was chosen, where, and how methods compare."""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING, NamedTuple
+
+import numpy as np
+from markupsafe import Markup
+
+from foveate.report import blocks as ui
+from foveate.report import human, marks, numbers, svg
+from foveate.report import origin as made
+from foveate.report.assets import Album
+from foveate.report.page import Option, Page, Section
+from foveate.report.pages import curate_methods as parts
+from foveate.report.words import Headline
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from numpy.typing import NDArray
+
+    from foveate.report.read import Curated
+
+USUAL = "fa-cb"  # curate's default method opens the report when it is among several
+PICTURES, MANY = 12, 12  # pictures of the first and of the last; above so many methods, half
+SCENES, OUTLINES = 24, 40_000  # scenes on the map, outlines on it
+FEW_SCENES, SIDE = 6, 480  # up to so many overviews as they are stored; else smaller, in pixels
+
+
+def curate(run: Curated) -> Page:
+    """Draw the page."""
+    degree = numbers.overlaps(run.scene, run.windows)
+    methods = parts.methods_of(run, degree)
+    names = [m.data.name for m in methods]
+    lead = names.index(USUAL) if USUAL in names else 0
+    several = len(methods) > 1
+    album, overviews = Album(), Album()
+    patches = _patches(run, methods, album)
+    scenes, scenes_note = _scenes(run, methods, lead, overviews)
+    found = _shots(run, album, scenes)
+    summary = parts.together(run, [m.picks for m in methods])
+    first = methods[lead]
+    return Page(
+        title=run.name,
+        kind=f"Curate \u00b7 {human.plural(len(methods), 'method')}"
+        if several
+        else (f"Curate \u00b7 {first.data.title}"),
+        headline=summary if several and summary else first.headline.text,
+        verdicts=() if several else first.headline.notes,
+        lead=[parts.choice(methods, lambda m: _opening(run, m, repeats=bool(degree.any())))],
+        facts=_facts(run),
+        sections=[
+            Section(
+                "chosen",
+                "What was chosen",
+                [
+                    *_chosen(run, methods, patches, found),
+                    *ui.left_out(len(album.left_out) + len(overviews.left_out)),
+                ],
+            ),
+            Section(
+                "map",
+                "Where the picks are",
+                scenes,
+                (
+                    "Outlined: what was kept; the fainter the line, the later it was chosen. "
+                    f"{scenes_note}"
+                ).strip(),
+            ),
+            Section(
+                "compare",
+                "Side by side",
+                [parts.compared(run, methods)] if several else [],
+                parts.compare_note(run, degree),
+            ),
+            Section("balance", "Class balance", parts.balance(run, methods)),
+            Section(
+                "scores",
+                "Scores and the budget",
+                [parts.choice(methods, lambda m: parts.score(run, m))],
+            ),
+            Section(
+                "agreement",
+                "Where the methods agree",
+                parts.agreement(
+                    run, methods, lambda row, title: _patch(run, first, row, methods, found, title)
+                ),
+            ),
+            Section("repeats", "Do picks repeat each other?", parts.repeats(methods, degree)),
+            Section("methods", "How the methods work", [parts.choice(methods, parts.how_it_works)]),
+        ],
+        origin=made.origin(run),
+        pictures={f"p{i}": uri for i, uri in enumerate(album.uris.values())},
+        options=[Option(m.data.name, m.short, m.data.title) for m in methods] if several else [],
+        option=lead,
+    )
+
+
+def headlines(run: Curated) -> dict[str, Headline]:
+    """Return the headline of each method by its name, and of all beside each other as ""."""
+    found = parts.compare_picks(run, numbers.overlaps(run.scene, run.windows))
+    return {**parts.method_headlines(run, found), "": Headline(parts.together(run, found))}
+
+
+# the opening
+
+
+def _opening(run: Curated, method: parts.Method, *, repeats: bool) -> list[ui.Block]:
+    picks, kept = method.data.picks, np.zeros(run.n)
+    kept[picks] = np.linspace(1, 0.3, picks.size)
+    note = "The pool in the order of its scenes; the stronger, the earlier chosen."
+    if (each := svg.per_square(run.n)) > 1:
+        note += f" One square is {each} patches."
+    squares = svg.squares(kept, f"{method.short}: which patches of the pool were kept")
+    figures = _class_figures(run, method) if method.balance else []
+    figures += _place_figures(run, method, repeats=repeats)
+    found: list[ui.Block] = [ui.Grid([ui.Chart(squares, note), ui.Figures(figures)], "beside")]
+    if len(run.methods) > 1:
+        found = [ui.Text(method.headline.text, "large"), ui.Points(method.headline.notes), *found]
+    return found
+
+
+def _class_figures(run: Curated, method: parts.Method) -> list[ui.Figure]:
+    found, even, rare = method.balance, method.picks.evenness, method.picks.rare
+    assert found is not None  # noqa: S101  (asked for only with classes)
+    rarest = found.rarest
+    entropy = "pool \u2192 selection; 1 means all classes equally common"
+    share = f"{human.share(float(found.pool[rarest]))} of the pool \u2192 "
+    share += f"{human.share(float(found.kept[rarest]))} of the selection"
+    if even is not None and rare is not None:
+        entropy += f"; random picks: {human.decimal(even.low)} to {human.decimal(even.high)}"
+        share += f"; random picks: {human.factor(rare.low)} to {human.factor(rare.high)}"
+    change = f"{human.decimal(found.entropy_pool)} \u2192 {human.decimal(found.entropy_kept)}"
+    return [
+        ui.Figure("Evenness of the classes", change, entropy),
+        ui.Figure(f"Rarest class: {run.classes[rarest]}", human.factor(float(found.factor[rarest])),
+               share),
+    ]  # fmt: skip
+
+
+def _place_figures(run: Curated, method: parts.Method, *, repeats: bool) -> list[ui.Figure]:
+    picks = method.data.picks
+    per_scene = np.bincount(run.scene[picks], minlength=1)
+    reached = int((per_scene > 0).sum())
+    scenes = f"of {human.plural(len(run.scenes), 'scene')}"
+    if reached > 1:
+        scenes += f"; the busiest gives {human.share(per_scene.max() / picks.size)} of the picks"
+    by_chance = f"; by chance {human.share(method.picks.repeated_by_chance)}"
+    return [
+        ui.Figure("Scenes reached", human.count(reached), scenes),
+        ui.Figure(
+            "Overlapping picks",
+            human.share(parts.repeated(method)),
+            "share pixels with another "
+            "pick" + (by_chance if repeats else ", as none can in this pool"),
+        ),
+    ]
+
+
+def _facts(run: Curated) -> list[tuple[str, str]]:
+    job, summary = run.record.get("job", {}), run.record.get("summary", {})
+    budget = str(summary.get("budget", job.get("budget", "?")))
+    scenes = human.plural(len(run.scenes), "scene")
+    found = [
+        ("Pool", f"{human.plural(run.n, 'patch', 'patches')} in {scenes}"),
+        ("Imagery", made.imagery(run)),
+        ("Budget", budget.replace("%", f"{human.GAP}%")),
+    ]  # fmt: skip
+    if len(run.methods) > 1:
+        found.append(("Methods", human.count(len(run.methods))))
+    if summary.get("default_reason"):
+        found.append(("Method", f"{summary['default_method']}, the default without masks"))
+    if len(run.methods) == 1:
+        found.append(("Spent", parts.spent(run.methods[0])))
+    found.append(("Encoder", made.encoder_name(run, "none needed")))
+    found.append(("Seed", str(summary.get("seed", job.get("seed", "?")))))
+    if repeated := _put_back(run):
+        found.append(("Put back", repeated))
+    if summary.get("preset", "default") != "default":
+        found.append(("Preset", summary["preset"]))
+    gone, least = human.plural(len(run.excluded), "patch", "patches"), job.get("min_valid")
+    if least is not None:
+        gone += f", under {human.share(least)} valid"
+    found.append(("Excluded", gone if run.excluded else "nothing"))
+    return found
+
+
+def _put_back(run: Curated) -> str:
+    """Say how many patches went to the end of the order; "" where none could."""
+    share = run.record.get("summary", {}).get("max_overlap", 1)
+    counts = [int(m.report["put_back"]) for m in run.methods if "put_back" in m.report]
+    if share >= 1 or not counts:
+        return ""
+    low, high = min(counts), max(counts)
+    text = human.plural(high, "near-duplicate") if high else "no near-duplicate"
+    if low < high:
+        text = f"{human.count(low)} to {text}, by method"
+    return f"{text} (over {human.share(share)} of their ground shared)"
+
+
+# pictures
+
+
+class Patches(NamedTuple):
+    """Rows of the first patches of a method and of its last, and why there are no last ones."""
+
+    first: list[int]
+    last: list[int]
+    note: str
+
+
+def _patches(run: Curated, methods: Sequence[parts.Method], album: Album) -> list[Patches]:
+    """Choose the patches that have a picture; those of methods come before others."""
+    count = PICTURES if len(methods) <= MANY else PICTURES // 2
+    found = []
+    for method in (m.data for m in methods):
+        first = method.picks[:count].tolist()
+        last = np.argsort(-method.rank, kind="stable")[:count]
+        note, rest = "", last[~np.isin(last, method.picks)].tolist()
+        if method.depth < run.n:
+            note = f"The order is known for the first {human.count(method.depth)} of "
+            note += f"{human.count(run.n)} patches only, so there is no last place to show."
+            rest = []
+        found.append(Patches(first, rest, note))
+    for row in [row for one in found for row in (*one.first, *one.last)] + parts.agreed(run):
+        album.add(run.ids[row], run.tile_files.get(run.ids[row]))
+    return found
+
+
+def _shots(run: Curated, album: Album, scenes: Sequence[ui.Block]) -> dict[int, ui.Shot]:
+    """Find a picture for each patch: its own, else its window in the overview of its scene."""
+    own = ui.shots(album.uris)
+    elements = {}
+    for grid in scenes:
+        if isinstance(grid, ui.Grid):
+            elements = {b.title: b.element for b in grid.blocks if isinstance(b, ui.Overlay)}
+    found = {}
+    for row in range(run.n):
+        element = elements.get(run.scene_name(row), "")
+        if run.ids[row] in own:
+            found[row] = own[run.ids[row]]
+        elif element:
+            (x, y, w, h) = marks.pixel_boxes(run.windows[[row]], _shape(run, run.scene[row]))[0]
+            found[row] = ui.Shot(element, f"{x:g} {y:g} {w:g} {h:g}")
+    return found
+
+
+def _shape(run: Curated, scene: int) -> tuple[int, int]:
+    return int(run.scenes[scene]["height"]), int(run.scenes[scene]["width"])
+
+
+def _chosen(
+    run: Curated,
+    methods: Sequence[parts.Method],
+    patches: Sequence[Patches],
+    found: dict[int, ui.Shot],
+) -> list[ui.Block]:
+    place = {m.data.name: p for m, p in zip(methods, patches, strict=True)}
+
+    def panel(method: parts.Method) -> list[ui.Block]:
+        own = place[method.data.name]
+
+        def drawn(rows: list[int]) -> ui.Pictures:
+            return ui.Pictures([_patch(run, method, row, methods, found) for row in rows])
+
+        blocks: list[ui.Block] = [ui.Heading("First in line", method.short), drawn(own.first)]
+        if own.last:
+            blocks += [ui.Heading("Last in line", "left out first"), drawn(own.last)]
+        return [*blocks, ui.Text(own.note, "note")] if own.note else blocks
+
+    blocks: list[ui.Block] = [ui.Choice([panel(m) for m in methods])]
+    if any(m.balance for m in methods):
+        blocks = [_class_legend(run, "Bars below the pictures:"), *blocks]
+    return blocks
+
+
+def _class_legend(run: Curated, title: str = "") -> ui.Legend:
+    pairs = zip(run.colors, run.classes, strict=True)
+    return ui.Legend([(svg.swatch(color), name) for color, name in pairs], title)
+
+
+def _patch(  # noqa: PLR0917  (what the patches share)
+    run: Curated,
+    method: parts.Method,
+    row: int,
+    methods: Sequence[parts.Method],
+    found: dict[int, ui.Shot],
+    title: str = "",
+) -> ui.Picture:
+    data = method.data
+    rank = human.count(data.rank[row]) if math.isfinite(data.rank[row]) else human.NONE
+    score = "" if title else human.decimal(float(data.score[row]), 3)
+    alt = f"Rank {rank}: patch {run.ids[row]}"
+    return ui.Picture(
+        found.get(row), f"Patch {run.ids[row]}, chosen by {title} methods" if title else alt,
+        title or rank, score, run.scene_name(row), _class_strip(run, row),
+        about=_about(run, row, methods),
+    )  # fmt: skip
+
+
+def _class_strip(run: Curated, row: int) -> Markup | None:
+    if run.counts is None:
+        return None
+    counts = run.counts[row]
+    shares = (counts / counts.sum() if counts.sum() else np.full(counts.size, np.nan)).tolist()
+    return svg.stacked(shares, run.classes, run.colors)
+
+
+def _about(run: Curated, row: int, methods: Sequence[parts.Method]) -> list[tuple[str, str]]:
+    """Return what is listed of a patch where its picture is enlarged."""
+    y, x, h, w = run.windows[row].tolist()
+    facts = [("Window", f"row {y}, column {x}, {h} \u00d7 {w} px")]
+    if run.counts is not None and run.counts[row].sum():
+        parts = run.counts[row] / run.counts[row].sum()
+        facts += [(run.classes[i], human.share(parts[i])) for i in np.flatnonzero(parts).tolist()]
+    for method in methods:
+        rank = method.data.rank[row]
+        text = f"rank {human.count(rank)}" if math.isfinite(rank) else "not ranked"
+        kept = ", kept" if (method.data.picks == row).any() else ""
+        facts.append((method.short, text + kept))
+    return facts
+
+
+def _scenes(
+    run: Curated, methods: Sequence[parts.Method], lead: int, album: Album
+) -> tuple[list[ui.Block], str]:
+    """Draw the map, most picks of the lead method first."""
+    picks = np.array([np.bincount(run.scene[m.data.picks], minlength=len(run.scenes))
+                      for m in methods])  # fmt: skip
+    votes = picks.sum(axis=0)
+    with_picture = np.array([s["scene"] in run.scene_files for s in run.scenes])
+    order = np.lexsort((np.arange(votes.size), -votes, ~with_picture))[:SCENES]
+    drawn = [int(i) for i in order if votes[i]]
+    side = SIDE if len(drawn) > FEW_SCENES else None
+    for i in drawn:
+        name = str(run.scenes[i]["scene"])
+        album.add(name, run.scene_files.get(name), side)
+    most = max(100, OUTLINES // max(1, len(drawn) * len(methods)))
+    drawn.sort(key=lambda i: -picks[lead, i])
+    maps = [_scene(run, methods, lead, i, album, most) for i in drawn]
+    note = _scenes_note(len(run.scenes), int((votes > 0).sum()), len(drawn))
+    if (picks > most).any():
+        note += f" The first {human.count(most)} picks of a scene are drawn."
+    return [ui.Grid(maps, 1 if len(maps) == 1 else "maps")] if maps else [], note.strip()
+
+
+def _scene(  # noqa: PLR0917  (what the scenes share)
+    run: Curated, methods: Sequence[parts.Method], lead: int, scene: int, album: Album, most: int
+) -> ui.Overlay:  # fmt: skip
+    name, shape = str(run.scenes[scene]["scene"]), _shape(run, scene)
+    layers, counts = [], []
+    for number, method in enumerate(methods):
+        rows = method.data.picks[run.scene[method.data.picks] == scene]
+        look = "on" if number == lead else ""
+        option = {"data_option": number, "class_": look} if len(methods) > 1 else {}
+        layers.append(svg.tag("g", _picks(run, method, rows[:most], shape), **option))
+        counts.append(svg.tag("span", human.plural(rows.size, "pick"), **option))
+    return ui.Overlay(
+        name, *marks.size(shape), f"{name} with the picks outlined", album.uris.get(name, ""),
+        f"scene{scene}", Markup().join(layers), note=Markup(" ").join(counts),
+    )  # fmt: skip
+
+
+def _picks(
+    run: Curated, method: parts.Method, rows: NDArray[np.int64], shape: tuple[int, int]
+) -> list[Markup]:
+    """Outline picks in three strengths, by their place in the order."""
+    boxes = marks.pixel_boxes(run.windows[rows], shape)
+    order = {row: place for place, row in enumerate(method.data.picks.tolist())}
+    third = [min(2, 3 * order[row] // max(1, len(order))) for row in rows.tolist()]
+    alone = not numbers.overlaps(run.scene[rows], run.windows[rows]).any()
+    parts = [marks.dimmed(boxes, *marks.size(shape))] if alone and boxes else []
+    for step, look in enumerate(("outline", "outline later", "outline last")):
+        own = [box for box, at in zip(boxes, third, strict=True) if at == step]
+        parts.append(marks.outlines(own, look=look))
+    texts = [
+        f"#{order[row] + 1} \u00b7 {human.decimal(float(method.data.score[row]), 3)} \u00b7 "
+        + run.ids[row].removeprefix(f"{run.scene_name(row)}/")
+        for row in rows[: svg.TIPS].tolist()
+    ]
+    return [*parts, marks.tips(boxes, texts)]
+
+
+def _scenes_note(all_: int, picked: int, drawn: int) -> str:
+    parts = []
+    if picked > drawn:
+        text = f"The {human.count(drawn)} scenes with the most picks of all methods are shown; "
+        are = "is" if picked - drawn == 1 else "are"
+        parts.append(f"{text}{human.plural(picked - drawn, 'scene')} with picks {are} not.")
+    if picked < all_:
+        parts.append(f"{human.plural(all_ - picked, 'scene')} had no pick by any method.")
+    return " ".join(parts)

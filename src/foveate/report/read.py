@@ -1,0 +1,390 @@
+"""What the runs of `curate`, `classify` and `focus` hold, read into plain values.
+
+Rows of a pool are those of ``tiles.parquet``. Nothing in this file is text for people.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from foveate.errors import DataError
+from foveate.files import read_json, read_parquet
+from foveate.report.human import number
+from foveate.run import Run
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+    from pathlib import Path
+
+    import pyarrow as pa
+    from numpy.typing import NDArray
+
+STANDARD = 256  # side that counts as one pass where a model takes any size, pixels
+
+
+@dataclass(frozen=True)
+class PoolData:
+    """What every run holds.
+
+    Attributes:
+        scene: (n,) int64 row of `scenes` of each tile.
+        scenes: One dict per scene: scene, uri, height, width, crs, fingerprint ...
+    """
+
+    name: str  # name of the run directory
+    record: dict[str, Any]  # content of ``run.json``
+    ids: list[str] = field(default_factory=list)  # (n,) tile ids
+    scene: NDArray[np.int64] = field(default_factory=lambda: np.zeros(0, np.int64))
+    scenes: list[dict[str, Any]] = field(default_factory=list)
+    excluded: dict[str, str] = field(default_factory=dict)  # tile id -> why it left the pool
+    encoder: dict[str, Any] | None = None  # spec of the encoder, or None
+    tile_files: dict[str, Path] = field(default_factory=dict)  # tile id -> picture file
+    scene_files: dict[str, Path] = field(default_factory=dict)  # scene -> picture file
+
+    @property
+    def n(self) -> int:
+        """Number of tiles in the pool."""
+        return len(self.ids)
+
+    def scene_name(self, row: int) -> str:
+        """Return the name of the scene of a tile."""
+        return str(self.scenes[self.scene[row]]["scene"])
+
+
+@dataclass(frozen=True)
+class MethodData:
+    """One method of a curate run.
+
+    Attributes:
+        rank: (n,) float64, 1-based place of each tile; NaN where it is not ranked.
+        report: What else the method reported, JSON-ready.
+    """
+
+    name: str  # its name in files and options
+    title: str  # its name for people
+    source: str  # paper and section
+    rank: NDArray[np.float64]
+    score: NDArray[np.float64]  # (n,) float64; NaN where there is none
+    picks: NDArray[np.int64]  # (k,) int64 rows, in the order of choice
+    spent: dict[str, float] = field(default_factory=dict)  # unit -> cost of the picks
+    unspent: dict[str, float] = field(default_factory=dict)  # unit of the budget -> what is left
+    options: dict[str, Any] = field(default_factory=dict)  # option -> value
+    report: dict[str, Any] = field(default_factory=dict)
+    seconds: float = float("nan")  # time of ranking; NaN when not on record
+    put_back: int = 0  # tiles that were ranked last because they share ground with an earlier one
+    repeats: int = 0  # picks among these
+
+    @property
+    def depth(self) -> int:
+        """Number of ranked tiles."""
+        return int(np.isfinite(self.rank).sum())
+
+
+@dataclass(frozen=True, kw_only=True)
+class Curated(PoolData):
+    """A curate run.
+
+    Attributes:
+        overlap: (M, M) share of the smaller selection that is in the other; NaN if unknown.
+    """
+
+    windows: NDArray[np.int64]  # (n, 4) int64 ``y, x, h, w`` in pixels of the scene
+    counts: NDArray[np.int64] | None  # (n, C) int64 pixels per class, or None without masks
+    classes: list[str]  # C names of classes
+    colors: list[str]  # C display colours "#RRGGBB"
+    methods: list[MethodData]  # the methods, in the order of the job
+    kendall: NDArray[np.float64]  # (M, M) Kendall's tau-b; NaN where it is not defined
+    overlap: NDArray[np.float64]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Classified(PoolData):
+    """A classify run.
+
+    Attributes:
+        second: (n,) name and probability of what came second; None where nothing did.
+        confusion: (C, C) int64 patches, the truth in rows; None where it is not known.
+    """
+
+    labels: list[str]  # C names
+    first: NDArray[np.int64]  # (n,) int64 label of each tile
+    probability: NDArray[np.float64]  # (n,) float64 of it
+    second: list[tuple[str, float] | None]
+    confusion: NDArray[np.int64] | None
+    truth: NDArray[np.int64]  # (n,) int64 true label of each tile; -1 where it is not known
+
+
+@dataclass(frozen=True)
+class LookData:
+    """One image of a focus run."""
+
+    name: str  # the image
+    result: dict[str, Any]  # the look as it is stored
+    columns: Mapping[str, Sequence]  # name -> n values of all cells
+    thumb: Path | None  # picture of it, or None
+    crops: Mapping[int, Path]  # rank -> picture of the region
+    mask: Path | None  # map of the masks, or None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Focused(PoolData):
+    """A focus run; each image is one row."""
+
+    looks: list[LookData]
+
+    @property
+    def task(self) -> str:
+        """What was done: "look", "ask" or "segment"."""
+        return self.about("task") or "look"
+
+    def about(self, key: str) -> str:
+        """Return what the summary says: "task", "goal", "mode" or "query"."""
+        return str(self.record["summary"]["focus"].get(key) or "")
+
+    @cached_property
+    def side(self) -> int:
+        """Side of a crop, pixels of the image: what tiling would cut."""
+        job = self.record.get("job", {})
+        size = (self.encoder or {}).get("input_size")
+        return int(job.get("crop") or job.get("side") or (max(size) if size else STANDARD))
+
+
+def read_curated(run_dir: str | Path) -> Curated:
+    """Read a curate run.
+
+    Raises:
+        DataError: There is no run, it is not finished, or its tables contradict each other.
+    """
+    run = Run.load(run_dir)
+    path = run.path
+    if not (path / "tables/methods.parquet").is_file():
+        raise unfinished(run)
+    tiles = read_parquet(path / "tiles.parquet")
+    common = read_pool(run, tiles)
+    methods = _methods(run, {tile: row for row, tile in enumerate(common["ids"])})
+    counts = None
+    legend = read_json(path / "tables/legend.json")
+    if "counts" in tiles.column_names and legend:
+        flat = tiles["counts"].combine_chunks().flatten().to_numpy(zero_copy_only=False)
+        counts = flat.astype(np.int64).reshape(len(tiles), -1)
+    colors = legend.get("colors", {}) if legend else {}
+    kendall, overlap = _agreement(path, [m.name for m in methods])
+    return Curated(
+        **common, windows=windows_of(tiles), counts=counts, classes=list(colors),
+        colors=list(colors.values()), methods=methods, kendall=kendall, overlap=overlap,
+    )  # fmt: skip
+
+
+def read_classified(run_dir: str | Path) -> Classified:
+    """Read a classify run.
+
+    Raises:
+        DataError: There is no run, or its tables contradict each other.
+    """
+    run = Run.load(run_dir)
+    tiles = read_parquet(run.path / "tiles.parquet")
+    found = read_parquet(run.path / "predictions.parquet")
+    summary = run.record["summary"]
+    labels = list(summary["labels"])
+    place = {name: i for i, name in enumerate(labels)}
+    names = found["label"].to_pylist()
+    if found["tile_id"] != tiles["tile_id"] or not set(names) <= set(place):
+        raise contradiction("predictions of other tiles or labels", "predictions.parquet")
+    confusion = None
+    if summary.get("truth"):
+        table = read_parquet(run.path / "tables/confusion.parquet")
+        confusion = table["tiles"].to_numpy().reshape(len(labels), len(labels))
+    truth = found["truth"].to_pylist() if "truth" in found.column_names else [None] * len(tiles)
+    second = zip(
+        found["second_label"].to_pylist(), found["second_probability"].to_pylist(), strict=True
+    )
+    return Classified(
+        **read_pool(run, tiles),
+        labels=labels,
+        first=np.array([place[name] for name in names], dtype=np.int64),
+        probability=found["probability"].to_numpy().astype(np.float64),
+        second=[None if name is None else (name, chance) for name, chance in second],
+        confusion=confusion,
+        truth=np.array([place.get(name, -1) for name in truth], dtype=np.int64),
+    )
+
+
+def read_focused(run_dir: str | Path) -> Focused:
+    """Read a focus run.
+
+    Raises:
+        DataError: There is no run, or its files contradict each other.
+    """
+    run = Run.load(run_dir)
+    names = [str(look["image"]) for look in run.record["summary"]["focus"]["looks"]]
+    looks = [_look(run, name) for name in names]
+    return Focused(
+        name=run.path.resolve().name, record=run.record, ids=names, scene=np.arange(len(names)),
+        scenes=read_parquet(run.path / "scenes.parquet").to_pylist(),
+        encoder=run.record["summary"].get("model"), looks=looks,
+        scene_files={look.name: look.thumb for look in looks if look.thumb is not None},
+    )  # fmt: skip
+
+
+def read_pool(run: Run, tiles: pa.Table) -> dict[str, Any]:
+    """Read what a `PoolData` holds.
+
+    Args:
+        run: The run.
+        tiles: Its ``tiles.parquet``.
+
+    Raises:
+        DataError: The tables contradict each other.
+    """
+    scenes = read_parquet(run.path / "scenes.parquet").to_pylist()
+    place = {entry["scene"]: row for row, entry in enumerate(scenes)}
+    tile_files, scene_files = _pictures(run.path)
+    return {
+        "name": run.path.resolve().name,
+        "record": run.record,
+        "ids": tiles["tile_id"].to_pylist(),
+        "scene": rows_of(tiles["scene"].to_pylist(), place, "scenes.parquet"),
+        "scenes": scenes,
+        "excluded": read_json(run.path / "tables/excluded.json") or {},
+        "encoder": run.record.get("summary", {}).get("model"),
+        "tile_files": tile_files,
+        "scene_files": scene_files,
+    }
+
+
+def windows_of(tiles: pa.Table) -> NDArray[np.int64]:
+    """Return (n, 4) ``y, x, h, w`` of tiles in pixels."""
+    return np.stack([tiles[c].to_numpy() for c in "yxhw"], axis=1).astype(np.int64)
+
+
+def rows_of(names: list[str], place: Mapping[str, int], where: str) -> NDArray[np.int64]:
+    """Return the row of each name.
+
+    Raises:
+        DataError: A name is not there.
+    """
+    try:
+        return np.array([place[name] for name in names], dtype=np.int64)
+    except KeyError as error:
+        raise contradiction(f"{error.args[0]!r} missing", where) from error
+
+
+def column(table: pa.Table, name: str, rows: NDArray[np.int64], n: int) -> NDArray[np.float64]:
+    """Return (n,) values of a column that has one for each of `rows`, NaN elsewhere."""
+    values = np.full(n, np.nan)
+    if name in table.column_names:
+        found = table[name].combine_chunks()
+        found = found.cast("float64" if found.type != "bool" else "int8")
+        values[rows] = found.to_numpy(zero_copy_only=False)
+    return values
+
+
+def unfinished(run: Run, what: str = "no tables to report") -> DataError:
+    """Return the error of a run that lacks its last steps."""
+    return DataError(
+        f"the run {str(run.path)!r} is not finished: it has {what}",
+        "A report needs the tables that the last steps of a run write.",
+        "Start the same command again: it goes on where it stopped.",
+    )
+
+
+def contradiction(what: str, where: str) -> DataError:
+    """Return the error of tables that are not of one run."""
+    return DataError(
+        f"the run's tables contradict each other: {what} in {where}",
+        "",
+        "Run the job again into a new folder.",
+    )
+
+
+def _methods(run: Run, place: dict[str, int]) -> list[MethodData]:
+    scores = read_parquet(run.path / "tables/scores.parquet")
+    rows = rows_of(scores["tile_id"].to_pylist(), place, "tiles.parquet")
+    summaries = run.record.get("summary", {}).get("methods", {})
+    steps = run.record.get("steps", {})
+    methods = []
+    for entry in read_parquet(run.path / "tables/methods.parquet").to_pylist():
+        name = entry["method"]
+        chosen = read_parquet(run.path / "selection" / f"{name}.parquet").sort_by("rank")
+        footer = json.loads((chosen.schema.metadata or {}).get(b"foveate", b"{}"))
+        summary = summaries.get(name, {})
+        methods.append(
+            MethodData(
+                name=name,
+                title=entry["title"],
+                source=entry["source"] or "",
+                rank=column(scores, f"rank:{name}", rows, rows.size),
+                score=column(scores, f"score:{name}", rows, rows.size),
+                picks=rows_of(chosen["tile_id"].to_pylist(), place, "tiles.parquet"),
+                spent=footer.get("spent", {}),
+                unspent=footer.get("unspent", {}),
+                options=summary.get("options", {}),
+                report=summary.get("report", {}),
+                seconds=steps.get(f"rank {name}", {}).get("seconds", float("nan")),
+                put_back=int(summary.get("put_back") or 0),
+                repeats=int(summary.get("repeats") or 0),
+            )
+        )
+    return methods
+
+
+def _agreement(path: Path, names: list[str]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    kendall, overlap = (np.full((len(names), len(names)), np.nan) for _ in range(2))
+    place = {name: i for i, name in enumerate(names)}
+    if (path / "tables/agreement.parquet").is_file():
+        for pair in read_parquet(path / "tables/agreement.parquet").to_pylist():
+            if pair["a"] in place and pair["b"] in place:
+                i, j = place[pair["a"]], place[pair["b"]]
+                kendall[i, j] = kendall[j, i] = pair["kendall"]
+                overlap[i, j] = overlap[j, i] = pair["overlap"]
+    return kendall, overlap
+
+
+def _pictures(path: Path) -> tuple[dict[str, Path], dict[str, Path]]:
+    found: dict[str, dict[str, Path]] = {"tile": {}, "scene": {}}
+    if (path / "tables/thumbs.parquet").is_file():
+        root = path.resolve()
+        for entry in read_parquet(path / "tables/thumbs.parquet").to_pylist():
+            file = (root / entry["file"]).resolve()
+            # A run may come from somebody else: nothing outside of it is put on the page.
+            if file.is_relative_to(root) and file.is_file() and entry["kind"] in found:
+                found[entry["kind"]][entry["name"]] = file
+    return found["tile"], found["scene"]
+
+
+def _look(run: Run, name: str) -> LookData:
+    """Read one image by the files that its step has on record."""
+    root = run.path.resolve()
+    outputs = run.record.get("steps", {}).get(f"look {name}", {}).get("outputs", [])
+    files = [(root / file).resolve() for file in outputs]
+    # A run may come from somebody else: nothing outside of it is put on the page.
+    files = [file for file in files if file.is_relative_to(root) and file.is_file()]
+
+    def one(folder: str, suffix: str) -> Path | None:
+        found = (f for f in files if f.parent.name == folder and f.name.endswith(suffix))
+        return next(found, None)
+
+    result, cells = one("looks", ".json"), one("looks", ".parquet")
+    if result is None or cells is None:
+        raise DataError(
+            f"the run {str(run.path)!r} holds no result of the image {name!r}",
+            "A report needs the files that the last steps of a run write.",
+            "Start the same command again: it goes on where it stopped.",
+        )
+    table = read_parquet(cells)
+    table = table.drop_columns([c for c in ("geometry", "scene") if c in table.column_names])
+    crops = [f for f in files if f.parent.name == "crops" and f.stem[-2:].isdigit()]
+    return LookData(
+        name, read_json(result), table.to_pydict(), one("thumbs", ".jpg"),
+        {int(f.stem.rpartition("-")[2]): f for f in crops}, one("masks", ".tif"),
+    )  # fmt: skip
+
+
+def fits(look: LookData) -> list[float]:
+    """Return how well each cell fits the query; empty without one."""
+    return [number(v) for v in look.columns.get("fit", ())]
