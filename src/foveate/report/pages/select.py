@@ -235,8 +235,8 @@ def command(run: Gridded) -> str:
             folder = parts[i + 1]
         elif part.startswith("--out="):
             folder = part.removeprefix("--out=")
-    model = str(run.about.get("observer") or run.record.get("job", {}).get("model") or "MODEL")
+    model = str(run.about.get("observer") or "OBSERVER")
     return (
-        f"foveate observe complete {shlex.quote(folder)} --model {shlex.quote(model)} "
+        f"foveate observe complete {shlex.quote(folder)} --observer {shlex.quote(model)} "
         "--tiles DIR --out SCENES"
     )
