@@ -50,9 +50,9 @@ from foveate.errors import FoveateError, ParameterError
 from foveate.focus import AskJob, LookJob, SegmentJob
 from foveate.focus import run as focus
 from foveate.models import FAMILIES
-from foveate.models.heads.probe import fit_probe
 from foveate.models.job import EmbedJob
 from foveate.models.job import run as embed
+from foveate.models.probe import fit_probe
 from foveate.models.tune_text import TuneTextJob
 from foveate.models.tune_text import run as tune
 from foveate.observe.complete import CompleteJob

@@ -11,7 +11,7 @@ import torch
 
 from foveate.bench.cells import Skipped
 from foveate.bench.training import Trainer
-from foveate.models.device import resolve_device
+from foveate.models.runtime import resolve_device
 from foveate.observe import dense, measure
 from foveate.observe.calibrate import Calibration, over
 from foveate.observe.distil import distil, lr_features, needs_hr

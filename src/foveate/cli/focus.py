@@ -223,7 +223,7 @@ def _job(kind: Any, *, labels: str = "", goal: str, option: Any, **rest: Any) ->
         ParameterError: Something cannot be read, or a value is out of range.
     """
     from foveate.cli.parse import form_options, imagery
-    from foveate.models.heads.prompts import labels_from
+    from foveate.models.heads import labels_from
 
     given = imagery(**rest)
     given["goal"] = goal or ("query" if rest.get("query") else "balanced")

@@ -42,7 +42,7 @@ def classify_job(*, labels: str, **rest: Any) -> ClassifyJob:
         ParameterError: Something cannot be read, or a value is out of range.
     """
     from foveate.classify import ClassifyJob
-    from foveate.models.heads.prompts import labels_from
+    from foveate.models.heads import labels_from
 
     return ClassifyJob(labels=list(labels_from(labels)) if labels else [], **imagery(**rest))
 

@@ -15,7 +15,7 @@ from pydantic import Field, field_validator
 
 from foveate.errors import ParameterError
 from foveate.files import digest, fingerprint, printable, read_parquet, stored_path, write_parquet
-from foveate.models.heads.base import same_name
+from foveate.models.heads import same_name
 from foveate.observe.concepts import Concept, concepts_of
 from foveate.observe.labels import check_known, concept_shares, present
 from foveate.observe.objects import Objects, read_objects

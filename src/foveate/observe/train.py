@@ -23,8 +23,8 @@ import numpy as np
 
 from foveate.errors import DataError, StorageError
 from foveate.files import digest, digest_ids, read_json, write_json
-from foveate.models.device import resolve_device
 from foveate.models.extras import requires
+from foveate.models.runtime import resolve_device
 from foveate.observe.calibrate import Calibration
 from foveate.observe.keeping import keep
 from foveate.observe.methods import get_policy
