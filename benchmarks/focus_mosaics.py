@@ -32,7 +32,7 @@ from foveate.focus.losses import LossInputs, novelty
 from foveate.focus.partition import membership
 from foveate.focus.question import FocusQuestion
 from foveate.grid import Grid, Window
-from foveate.models.heads.base import unit
+from foveate.models.heads import unit
 from foveate.raster import ArraySource
 from foveate.seeds import rng
 from foveate.select.kcenter import kcenter_greedy
@@ -43,7 +43,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from foveate.models.heads.base import Head
+    from foveate.models.heads import Head
 
 DATA = pathlib.Path(__file__).resolve().parents[2] / "shared" / "data" / "ucmerced"
 SIDE = 8  # patches and tiles along a mosaic

@@ -20,7 +20,7 @@ import numpy as np
 import foveate as fv
 from _measure import table
 from foveate.models.tune_text import TuneTextJob
-from foveate.models.tune_text.dataset import gather
+from foveate.models.tune_text.data import gather
 
 DATA = pathlib.Path(__file__).resolve().parents[2] / "shared" / "data"
 

@@ -18,7 +18,8 @@ if TYPE_CHECKING:
     from foveate.grid import Grid, Tiles
     from foveate.labels import Legend
     from foveate.models import bind, embed, from_answers, from_callable, load_model
-    from foveate.models.heads import fit_probe, text_head
+    from foveate.models.heads import text_head
+    from foveate.models.probe import fit_probe
     from foveate.pool import Pool, inspect, open_pool, read_coordinates
     from foveate.raster import Raster, Source
     from foveate.report import write_report
@@ -30,7 +31,7 @@ _HOME = {
     "EncoderSpec": "embeddings", "FoveateError": "errors", "export_run": "export",
     "Grid": "grid", "Tiles": "grid", "Legend": "labels", "bind": "models", "embed": "models",
     "from_answers": "models", "from_callable": "models", "load_model": "models",
-    "fit_probe": "models.heads", "text_head": "models.heads", "Pool": "pool", "inspect": "pool",
+    "fit_probe": "models.probe", "text_head": "models.heads", "Pool": "pool", "inspect": "pool",
     "open_pool": "pool",
     "read_coordinates": "pool", "Raster": "raster", "Source": "raster",
     "write_report": "report", "Run": "run", "load_embeddings": "run", "Ranking": "selection",

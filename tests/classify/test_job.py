@@ -15,7 +15,7 @@ from PIL import Image
 
 from foveate.classify import ClassifyJob
 from foveate.errors import DataError, FoveateError, MissingCapabilityError, ParameterError
-from foveate.models.heads.probe import fit_probe
+from foveate.models.probe import fit_probe
 from foveate.raster import write_cog
 from foveate.run import Run, load_embeddings
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from foveate.classify import predict
-from foveate.models.heads.probe import Probe
+from foveate.models.probe import Probe
 
 
 def head(classes, seed=0):

@@ -12,7 +12,7 @@ import pytest
 from foveate.embeddings import EncoderSpec
 from foveate.errors import DataError, ParameterError
 from foveate.models import TextSpec, TokenSpec, capabilities
-from foveate.models.inputs import read_size
+from foveate.models.preprocess import read_size
 from foveate.raster import resize
 from foveate.testing import CheckFailed, check_model
 

@@ -10,7 +10,7 @@ import pytest
 
 from foveate.models import from_callable, load_model
 from foveate.models.families._sizes import share_weights
-from foveate.models.inputs import read_size
+from foveate.models.preprocess import read_size
 from foveate.testing import CheckFailed, check_model
 from foveate.testing.tiny import KINDS, tiny_model
 

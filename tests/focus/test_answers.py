@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from foveate.focus.question import answers, fused, predict_surest, predict_vector
-from foveate.models.heads import Probe
+from foveate.models.probe import Probe
 
 NAMES = ("a", "b", "c")
 HEAD = Probe(NAMES, np.eye(3, dtype=np.float32), np.zeros(3, np.float32))

@@ -14,7 +14,7 @@ from foveate.errors import BudgetError, DataError, MissingCapabilityError, Param
 from foveate.focus.config import GOALS, FocusConfig, SearchConfig
 from foveate.focus.encode import STANDARD, FeatureCache
 from foveate.focus.question import FocusQuestion, make_question
-from foveate.models.heads.zero_shot import TextHead
+from foveate.models.heads import TextHead
 
 PATCH = (100, 40, 24, 24)
 MODES = {

@@ -9,7 +9,8 @@ from looks import colour_head
 from foveate.errors import MissingCapabilityError, ParameterError
 from foveate.focus.config import GOALS
 from foveate.focus.losses import LOSSES, LossInputs, mixed
-from foveate.models.heads import Probe, TextHead
+from foveate.models.heads import TextHead
+from foveate.models.probe import Probe
 
 
 def probe(*rows):

@@ -10,7 +10,7 @@ from looks import colour_model, land
 
 from foveate import focus
 from foveate.errors import ParameterError
-from foveate.models.heads import Probe
+from foveate.models.probe import Probe
 from foveate.seeds import rng
 
 QUARTERS = [(0.9, 0.1), (0.5, 0.5), (0.2, 0.8), (0.6, 0.4)]  # probability of a, of b

@@ -9,7 +9,7 @@ from looks import colour_head, colour_model
 
 from foveate.errors import MissingCapabilityError, ParameterError, UnknownNameError
 from foveate.focus.question import FocusQuestion, make_question
-from foveate.models.heads import Probe
+from foveate.models.probe import Probe
 
 PROBE = Probe(("red", "Green field"), np.eye(2, 3, dtype=np.float32), np.zeros(2, np.float32))
 

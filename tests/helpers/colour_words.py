@@ -9,7 +9,7 @@ import numpy as np
 from foveate.embeddings import EncoderSpec
 from foveate.models import FAMILIES, TextSpec
 from foveate.models.base import check_bands
-from foveate.models.texts import clean_texts
+from foveate.models.preprocess import clean_texts
 
 WORDS = {"red": (1, 0, 0), "green": (0, 1, 0), "blue": (0, 0, 1), "grey": (1, 1, 1)}
 

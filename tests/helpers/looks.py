@@ -12,8 +12,7 @@ from foveate.focus.config import GOALS, FocusConfig, SearchConfig
 from foveate.focus.look import look_at
 from foveate.focus.question import FocusQuestion
 from foveate.models import TextSpec, TokenSpec, from_callable
-from foveate.models.heads import TextHead
-from foveate.models.heads.base import unit
+from foveate.models.heads import TextHead, unit
 from foveate.raster import resize
 from foveate.raster.sources import ArraySource
 

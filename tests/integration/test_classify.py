@@ -10,7 +10,7 @@ import pytest
 from command import foveate, here
 from PIL import Image
 
-from foveate.models.heads.probe import fit_probe
+from foveate.models.probe import fit_probe
 from foveate.run import load_embeddings
 
 KINDS = ("plain", "speckled")

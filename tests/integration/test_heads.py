@@ -18,7 +18,8 @@ from foveate.focus.question import make_question
 from foveate.grid import Window
 from foveate.models import bind, load_model
 from foveate.models.capabilities import EmbedsText, GivesTokens, TakesSizes
-from foveate.models.heads import Probe, fit_probe, text_head
+from foveate.models.heads import text_head
+from foveate.models.probe import Probe, fit_probe
 from foveate.pool import open_pool
 from foveate.raster import ArraySource
 from foveate.testing.tiny import tiny_model

@@ -67,7 +67,7 @@ def test_classify(tmp_path, capsys):
             noise = np.clip(draw.normal(120, spread, (32, 32, 3)), 0, 255).astype(np.uint8)
             Image.fromarray(noise).save(tmp_path / "images" / kind / f"{i}.png")
     assert main(["embed", str(tmp_path / "images"), "--out", str(tmp_path / "x")]) == 0
-    from foveate.models.heads.probe import fit_probe
+    from foveate.models.probe import fit_probe
     from foveate.run import load_embeddings
 
     found = load_embeddings(tmp_path / "x")

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from foveate.errors import DataError
-from foveate.models.boxes import check_boxes
+from foveate.models.preprocess import check_boxes
 
 BATCH = np.zeros((2, 3, 20, 30), np.uint8)
 BOX = (2.0, 3.0, 12.0, 18.0)

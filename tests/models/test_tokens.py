@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from foveate.models.tokens import grid_of, is_mean, on_grid
+from foveate.models.preprocess import grid_of, is_mean, on_grid
 
 torch = pytest.importorskip("torch")
 

@@ -13,7 +13,7 @@ import torch
 from planted import material_of, stages_of
 
 from foveate.errors import DataError
-from foveate.models.heads.zero_shot import TextHead
+from foveate.models.heads import TextHead
 from foveate.observe.cost import mocr, obr, two_scale_price
 from foveate.observe.networks import tasks
 from foveate.observe.networks.losses import alignment_loss, representation_loss

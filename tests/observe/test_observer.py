@@ -17,7 +17,7 @@ from planted import material_of, observer_of, stages_of
 
 from foveate.errors import DataError, ParameterError
 from foveate.models import load_model
-from foveate.models.binding import bind
+from foveate.models.embed import bind
 from foveate.observe.calibrate import Calibration
 from foveate.observe.observer import Observer
 from foveate.observe.pairs import open_pairs

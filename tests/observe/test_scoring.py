@@ -8,7 +8,7 @@ from scipy.special import expit, logit
 from sklearn.linear_model import LogisticRegression
 
 from foveate.errors import DataError
-from foveate.models.heads.zero_shot import TextHead
+from foveate.models.heads import TextHead
 from foveate.observe.scoring import LabelHead, TextConcepts, ToText, fit_labels
 
 

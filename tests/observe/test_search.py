@@ -17,7 +17,7 @@ from foveate.errors import (
     ParameterError,
     UnknownNameError,
 )
-from foveate.models.heads.base import unit
+from foveate.models.heads import unit
 from foveate.observe.completed import Completed, open_completed
 from foveate.observe.jobs import CompleteJob
 from foveate.observe.observer import Observer

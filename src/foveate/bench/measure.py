@@ -11,7 +11,7 @@ import torch
 
 from foveate.bench.conditions import Skipped
 from foveate.bench.observing import BLIND
-from foveate.models.device import resolve_device
+from foveate.models.runtime import resolve_device
 from foveate.observe import dense
 from foveate.observe.calibrate import over
 from foveate.observe.distil import distil, lr_features, needs_hr

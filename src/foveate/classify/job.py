@@ -18,9 +18,8 @@ from foveate.errors import ParameterError
 from foveate.files import digest, fingerprint
 from foveate.models import ModelHandle, bind, embed
 from foveate.models.capabilities import need
-from foveate.models.heads.probe import Probe
-from foveate.models.heads.prompts import templates_from
-from foveate.models.heads.zero_shot import check_kind, text_head
+from foveate.models.heads import check_kind, templates_from, text_head
+from foveate.models.probe import Probe
 from foveate.models.settings import ClassJob
 from foveate.pool.find import need_paths
 from foveate.pool.step import measured_pool
@@ -31,8 +30,7 @@ from foveate.run.shards import step_name
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from foveate.models.heads.base import Head
-    from foveate.models.heads.prompts import Labels
+    from foveate.models.heads import Head, Labels
     from foveate.pool import Pool
     from foveate.progress import ProgressFn
     from foveate.run import Run

@@ -10,7 +10,7 @@ import numpy as np
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from foveate.models.heads.base import Head
+    from foveate.models.heads import Head
 
 _BLOCK = 16384  # rows at a time: with a thousand classes their scores take 64 MB
 

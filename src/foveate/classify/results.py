@@ -9,7 +9,7 @@ import numpy as np
 
 from foveate.classify.predict import Predictions
 from foveate.files import read_parquet, write_parquet
-from foveate.models.heads.base import confusion, numbers_of
+from foveate.models.heads import confusion, numbers_of
 from foveate.pool.store import tiles_table
 
 if TYPE_CHECKING:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from foveate.errors import DataError
-from foveate.models.heads.base import numbers_of
+from foveate.models.heads import numbers_of
 from foveate.registry import suggest
 
 if TYPE_CHECKING:

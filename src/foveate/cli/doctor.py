@@ -28,7 +28,7 @@ def examine() -> dict[str, Any]:
         },
     }
     if importlib.util.find_spec("torch") is not None:
-        from foveate.models.device import resolve_device
+        from foveate.models.runtime import resolve_device
 
         found["device"] = str(resolve_device())
     return found

@@ -15,7 +15,7 @@ from foveate.focus import LookJob
 from foveate.grid import Window
 from foveate.models.extras import EXTRAS
 from foveate.models.families.builtin import Builtin
-from foveate.models.heads import fit_probe
+from foveate.models.probe import fit_probe
 from foveate.raster import write_cog
 from foveate.report import write_report
 from foveate.seeds import rng
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from foveate.models.heads.probe import Probe
+    from foveate.models.probe import Probe
     from foveate.progress import ProgressFn
     from foveate.run import Run
     from foveate.world import Object, WorldScene

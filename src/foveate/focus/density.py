@@ -14,7 +14,7 @@ import numpy as np
 from scipy.sparse import csr_array
 
 from foveate.focus.importance import divergence
-from foveate.models.heads.base import unit
+from foveate.models.heads import unit
 from foveate.seeds import rng
 from foveate.select.cluster import kmeans, one_thread
 

@@ -24,8 +24,8 @@ from foveate.files import digest, read_parquet, write_parquet
 from foveate.focus.importance import perturb, perturb_window
 from foveate.grid import Window
 from foveate.models.capabilities import need
-from foveate.models.embedding import fill_invalid
-from foveate.models.heads.base import unit
+from foveate.models.embed import fill_invalid
+from foveate.models.heads import unit
 from foveate.raster import Raster
 from foveate.raster.windows import resample
 
@@ -38,7 +38,7 @@ if TYPE_CHECKING:
     from foveate.budget import Ledger
     from foveate.focus.importance import Perturbation
     from foveate.models.capabilities import Model, TakesSizes
-    from foveate.models.heads.base import Inputs
+    from foveate.models.heads import Inputs
     from foveate.raster import Source, SourceInfo
 
 

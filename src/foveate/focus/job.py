@@ -47,11 +47,11 @@ from foveate.focus.segment import (
 )
 from foveate.focus.vlm import Inquiry, check_vlm, check_vlm_config
 from foveate.models.base import parse_name
-from foveate.models.binding import bind
 from foveate.models.capabilities import need, who_can
-from foveate.models.heads.probe import Probe
-from foveate.models.heads.prompts import templates_from
+from foveate.models.embed import bind
+from foveate.models.heads import templates_from
 from foveate.models.load import FAMILIES, load_model
+from foveate.models.probe import Probe
 from foveate.models.settings import ClassJob, ModelName
 from foveate.pool.find import need_paths
 from foveate.pool.step import opened_pool
@@ -67,7 +67,7 @@ if TYPE_CHECKING:
     from foveate.focus.results import LookResult
     from foveate.models.base import ModelHandle
     from foveate.models.capabilities import Model
-    from foveate.models.heads.prompts import Labels
+    from foveate.models.heads import Labels
     from foveate.pool.pool import Pool, Scene
     from foveate.progress import ProgressFn
     from foveate.run import Run

@@ -51,9 +51,9 @@ from foveate.focus.strategies import (
     valid_cells,
 )
 from foveate.grid import Grid, Tiles, Window
-from foveate.models.binding import bind
 from foveate.models.capabilities import TakesSizes, need
-from foveate.models.heads.base import same_name
+from foveate.models.embed import bind
+from foveate.models.heads import same_name
 from foveate.pool.folder import open_pool
 from foveate.pool.pool import Pool, Scene
 from foveate.raster import ArraySource, Source
@@ -71,8 +71,7 @@ if TYPE_CHECKING:
     from foveate.focus.strategies import Strategy
     from foveate.models.base import ModelHandle
     from foveate.models.capabilities import Model
-    from foveate.models.heads.base import Head
-    from foveate.models.heads.prompts import LabelsGiven
+    from foveate.models.heads import Head, LabelsGiven
 
 
 def look(

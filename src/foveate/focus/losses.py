@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from foveate.focus.score import Loss
-    from foveate.models.heads.base import Head
+    from foveate.models.heads import Head
 
 _TINY = 1e-12
 _ROUNDING = 1e-6  # of the length of features: what varies by less does not vary

@@ -11,7 +11,7 @@ import numpy as np
 
 from foveate.errors import DataError
 from foveate.grid import Tiles, Window
-from foveate.models.heads.base import unit
+from foveate.models.heads import unit
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

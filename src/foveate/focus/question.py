@@ -13,10 +13,16 @@ import numpy as np
 
 from foveate.errors import ParameterError, UnknownNameError
 from foveate.models.capabilities import EmbedsText, need
-from foveate.models.heads.base import INPUTS, same_name, unit
-from foveate.models.heads.probe import Probe
-from foveate.models.heads.prompts import labels_of, prompts, templates_from
-from foveate.models.heads.zero_shot import text_head
+from foveate.models.heads import (
+    INPUTS,
+    labels_of,
+    prompts,
+    same_name,
+    templates_from,
+    text_head,
+    unit,
+)
+from foveate.models.probe import Probe
 from foveate.registry import suggest
 
 if TYPE_CHECKING:
@@ -27,8 +33,7 @@ if TYPE_CHECKING:
 
     from foveate.focus.config import Answer
     from foveate.models.capabilities import Model
-    from foveate.models.heads.base import Head, Inputs
-    from foveate.models.heads.prompts import LabelsGiven
+    from foveate.models.heads import Head, Inputs, LabelsGiven
 
 
 @dataclass(frozen=True)
@@ -82,7 +87,7 @@ def make_question(
     Args:
         model: A bound model.
         labels: Names of the classes, for a model that embeds text; see
-            `foveate.models.heads.prompts.labels_of`.
+            `foveate.models.heads.labels_of`.
         head: Classes that are there already: a probe. Not together with labels.
         query: What is looked for. Among labels it becomes one more class, unless it is one; of
             a probe it has to be one; without classes it is compared by cosine.

@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from foveate.focus.config import Goal
     from foveate.focus.encode import CropEncoder
     from foveate.focus.strategies import CellFeatures, Strategy
-    from foveate.models.heads.base import Head
+    from foveate.models.heads import Head
 
 
 Stop = Literal["resolution", "gain", "passes", "crops", "depth"]

@@ -34,7 +34,7 @@ from foveate.focus.results import LookResult
 from foveate.focus.strategies import valid_cells
 from foveate.grid import Grid, Tiles, Window
 from foveate.models.capabilities import need
-from foveate.models.embedding import fill_invalid
+from foveate.models.embed import fill_invalid
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -31,7 +31,7 @@ from foveate.errors import DataError, MissingCapabilityError
 from foveate.focus.partition import LEAF, across, areas, membership, parts, sizes, windows_of
 from foveate.grid import Window
 from foveate.models.capabilities import TakesSizes, need
-from foveate.models.heads.base import unit
+from foveate.models.heads import unit
 from foveate.seeds import tie_keys
 
 if TYPE_CHECKING:

@@ -19,7 +19,7 @@ from foveate.focus.config import check_query
 from foveate.focus.prompt_layout import FEEDS, Feed, fit_size
 from foveate.grid import Window
 from foveate.models.capabilities import JudgesAnswers, Question, need
-from foveate.models.embedding import fill_invalid
+from foveate.models.embed import fill_invalid
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -1,7 +1,6 @@
 """Frozen models, one family one file, and the loop that embeds a pool with them."""
 
 from foveate.models.base import ModelHandle, parse_name
-from foveate.models.binding import bind
 from foveate.models.capabilities import (
     Embeds,
     EmbedsText,
@@ -15,7 +14,7 @@ from foveate.models.capabilities import (
     TokenSpec,
     capabilities,
 )
-from foveate.models.embedding import embed
+from foveate.models.embed import bind, embed
 from foveate.models.families.callable import from_answers, from_callable
 from foveate.models.load import FAMILIES, load_model
 

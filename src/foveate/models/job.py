@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Annotated, Any
 
-from foveate.models.embedding import embed
+from foveate.models.embed import embed
 from foveate.models.settings import ModelJob
 from foveate.pool.find import need_paths
 from foveate.pool.step import measured_pool

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 
 from foveate.errors import DataError, ParameterError, UnknownNameError
 from foveate.models.base import Family, ModelHandle, Scale, parse_name
-from foveate.models.device import check_device
 from foveate.models.extras import EXTRAS, need_extra
+from foveate.models.runtime import check_device
 from foveate.registry import Registry
 
 if TYPE_CHECKING:

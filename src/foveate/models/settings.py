@@ -8,14 +8,14 @@ from typing import TYPE_CHECKING, Annotated, Any
 from pydantic import BeforeValidator, Field
 
 from foveate.errors import ParameterError
-from foveate.models.heads.prompts import is_file, labels_from, labels_of
+from foveate.models.heads import is_file, labels_from, labels_of
 from foveate.models.load import load_model
 from foveate.pool.settings import PoolJob
 from foveate.run.options import Option, PathText, Scale
 
 if TYPE_CHECKING:
     from foveate.models.base import ModelHandle
-    from foveate.models.heads.prompts import Labels
+    from foveate.models.heads import Labels
 
 ModelName = Annotated[str, Option("Model", metavar="FAMILY[:NAME][@TAG][?key=value]")]
 Weights = Annotated[PathText | None, Option("Model")]

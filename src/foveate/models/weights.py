@@ -16,7 +16,7 @@ import numpy as np
 
 from foveate.errors import DataError, ParameterError
 from foveate.files import fingerprint
-from foveate.models.inputs import CHECKPOINT_KEY
+from foveate.models.preprocess import CHECKPOINT_KEY
 
 if TYPE_CHECKING:
     from collections.abc import (

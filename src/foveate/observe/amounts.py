@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Literal
 import numpy as np
 
 from foveate.errors import DataError, ParameterError
-from foveate.models.heads.base import same_name
+from foveate.models.heads import same_name
 from foveate.observe._check import choose
 from foveate.observe.jobs import PrepareJob
 from foveate.observe.labels import nowhere, present

@@ -11,7 +11,7 @@ import numpy as np
 
 from foveate.errors import DataError, ParameterError
 from foveate.files import fingerprint
-from foveate.models.embedding import fill_invalid
+from foveate.models.embed import fill_invalid
 from foveate.models.load import FAMILIES
 from foveate.observe.features import TileTokens
 from foveate.observe.observer import WEIGHTS, Observer, Scenes

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from foveate.errors import ParameterError
-from foveate.models.heads.prompts import is_file, labels_of, names_in
+from foveate.models.heads import is_file, labels_of, names_in
 from foveate.registry import suggest
 
 _FIELDS = ("texts", "weight", "classes", "min_share", "min_gsd", "novel")

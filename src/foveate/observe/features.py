@@ -15,7 +15,7 @@ import numpy as np
 
 from foveate.grid import Grid, Tiles
 from foveate.models.capabilities import capabilities, need
-from foveate.models.embedding import embed
+from foveate.models.embed import embed
 from foveate.observe.supervision import structural_saliency
 from foveate.pool.pool import Pool
 from foveate.raster.windows import taps

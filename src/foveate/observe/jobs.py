@@ -317,7 +317,7 @@ class TrainJob(Job):
         """Return the device, the observer to start from, and the pairs."""
         check_folders(self.pairs, self.init)
         need_extra(EXTRAS["observe"], "training an observer")
-        from foveate.models.device import resolve_device
+        from foveate.models.runtime import resolve_device
         from foveate.observe.observer import Observer
         from foveate.observe.pairs import open_pairs
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from foveate.errors import DataError, ParameterError
-from foveate.models.heads.base import same_name
+from foveate.models.heads import same_name
 from foveate.pool.names import Names
 from foveate.registry import suggest
 

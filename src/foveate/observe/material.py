@@ -9,8 +9,7 @@ import numpy as np
 import torch
 
 from foveate.errors import DataError
-from foveate.models.heads.prompts import templates_from
-from foveate.models.heads.zero_shot import text_head
+from foveate.models.heads import templates_from, text_head
 from foveate.observe import dense
 from foveate.observe.labels import concept_shares, present
 from foveate.observe.networks.sizes import SIZES, shape_of
@@ -27,7 +26,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from foveate.models.base import ModelHandle
-    from foveate.models.heads.base import Head
+    from foveate.models.heads import Head
     from foveate.observe.concepts import Concept
     from foveate.observe.jobs import TrainJob
     from foveate.observe.networks.sizes import Shape

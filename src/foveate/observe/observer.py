@@ -19,7 +19,7 @@ import numpy as np
 from foveate.errors import DataError, ParameterError
 from foveate.files import digest, write_bytes
 from foveate.models.base import parse_name
-from foveate.models.device import resolve_device
+from foveate.models.runtime import resolve_device
 from foveate.models.extras import requires
 from foveate.models.load import load_model
 from foveate.observe.record import Record, find_observer

@@ -13,7 +13,7 @@ import numpy as np
 
 from foveate.errors import ParameterError
 from foveate.files import digest, printable, read_parquet, stored_path, write_parquet
-from foveate.models.heads.base import same_name
+from foveate.models.heads import same_name
 from foveate.observe.concepts import Concept, concepts_of
 from foveate.observe.jobs import RATIO
 from foveate.observe.labels import concept_shares, present

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from foveate.errors import DataError, ParameterError
-from foveate.models.binding import bind
+from foveate.models.embed import bind
 from foveate.models.load import load_model
 from foveate.observe.covering import covered
 from foveate.observe.methods import get_policy, rank_tiles
@@ -205,8 +205,7 @@ def concept_head(target: Target, observer: Observer, device: str = "auto") -> An
     Raises:
         DataError: The observer knows no concepts.
     """
-    from foveate.models.heads.prompts import templates_from
-    from foveate.models.heads.zero_shot import text_head
+    from foveate.models.heads import templates_from, text_head
     from foveate.observe.scoring import TextConcepts
 
     if observer.head is not None:

@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from foveate.errors import MissingCapabilityError
-from foveate.models.binding import bind
 from foveate.models.capabilities import capabilities
+from foveate.models.embed import bind
 from foveate.observe.features import encode_overviews, encode_tiles, overview_pool
 from foveate.observe.record import Encoder
 

@@ -18,7 +18,7 @@ import numpy as np
 
 from foveate.errors import DataError, FoveateError, ParameterError
 from foveate.files import digest, write_parquet
-from foveate.models.heads.base import same_name
+from foveate.models.heads import same_name
 from foveate.observe.completed import open_completed
 from foveate.observe.labels import concept_shares, present
 from foveate.observe.pairs import open_pairs

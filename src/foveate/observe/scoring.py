@@ -13,15 +13,14 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from foveate.errors import DataError
-from foveate.models.heads.base import check_dim, unit
+from foveate.models.heads import check_dim, unit
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from numpy.typing import NDArray
 
-    from foveate.models.heads.base import Head, Inputs
-    from foveate.models.heads.zero_shot import TextHead
+    from foveate.models.heads import Head, Inputs, TextHead
 
 _STRENGTH = 0.1  # C of the classifiers: features have unit scale
 _LEAST = 5  # tiles with a concept, and without it
@@ -30,7 +29,7 @@ _RIDGE = 1e-2  # of the mean variance
 
 @dataclass(frozen=True, eq=False)
 class LabelHead:
-    """Concepts by a linear classifier each; a `foveate.models.heads.base.Head`.
+    """Concepts by a linear classifier each; a `foveate.models.heads.Head`.
 
     Attributes:
         names: The K concepts.
@@ -136,7 +135,7 @@ class ToText:
 
 @dataclass(frozen=True, eq=False)
 class TextConcepts:
-    """Concepts by their texts, over reduced features; a `foveate.models.heads.base.Head`.
+    """Concepts by their texts, over reduced features; a `foveate.models.heads.Head`.
 
     Attributes:
         head: The texts' directions.

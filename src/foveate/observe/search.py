@@ -15,8 +15,7 @@ import numpy as np
 from foveate.embeddings import find_rows
 from foveate.errors import DataError, MissingCapabilityError, ParameterError, UnknownNameError
 from foveate.files import read_parquet, text_column
-from foveate.models.heads.base import same_name
-from foveate.models.heads.zero_shot import text_head
+from foveate.models.heads import same_name, text_head
 from foveate.observe.completion import built, weights_print
 from foveate.observe.observer import Observer
 from foveate.observe.scoring import TextConcepts

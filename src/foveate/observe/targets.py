@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from foveate.models.heads.base import Head
+    from foveate.models.heads import Head
     from foveate.observe.networks.sizes import Shape
     from foveate.observe.networks.tasks import Data
 

@@ -7,10 +7,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from foveate.errors import DataError
-from foveate.models.binding import bind
-from foveate.models.heads.base import same_name
-from foveate.models.heads.prompts import templates_from
-from foveate.models.heads.zero_shot import text_head
+from foveate.models.embed import bind
+from foveate.models.heads import same_name, templates_from, text_head
 from foveate.observe import dense
 from foveate.observe.concepts import Concept
 from foveate.observe.features import encode_overviews, overview_pool
@@ -20,7 +18,7 @@ from foveate.registry import suggest
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from foveate.models.heads.base import Head
+    from foveate.models.heads import Head
     from foveate.observe.observer import Observer
     from foveate.observe.pairs import Pairs
     from foveate.progress import ProgressFn

@@ -17,7 +17,7 @@ import numpy as np
 
 from foveate.errors import DataError, ParameterError, UnknownNameError
 from foveate.models.extras import EXTRAS, need_extra
-from foveate.models.heads.zero_shot import text_head
+from foveate.models.heads import text_head
 from foveate.observe.completion import built
 from foveate.observe.features import OverviewTokens
 from foveate.observe.observer import Observer

@@ -266,7 +266,7 @@ def test_an_unknown_tag_lists_those_that_exist():
 def test_the_tag_says_which_activation():
     from open_clip.pretrained import get_pretrained_cfg
 
-    from foveate.models.families.open_clip.names import describe
+    from foveate.models.families._open_clip import describe
 
     assert get_pretrained_cfg("ViT-B-32", "openai")["quick_gelu"]
     for name, quick in [

@@ -17,8 +17,8 @@ torch = pytest.importorskip("torch")
 timm = pytest.importorskip("timm")
 
 from foveate.models.families._sizes import find_sizes, reduction, share_weights  # noqa: E402
-from foveate.models.frozen import Frozen  # noqa: E402
-from foveate.models.inputs import Inputs  # noqa: E402
+from foveate.models.preprocess import Preprocess  # noqa: E402
+from foveate.models.runtime import InferenceRunner  # noqa: E402
 
 BATCH = np.random.default_rng(0).integers(0, 255, (2, 3, 64, 64), np.uint8)
 SCALE = ((0.0, 255.0),) * 3
@@ -138,11 +138,11 @@ def test_a_network_of_timm_that_is_made_for_one_size_does_not_take_others(name):
 
 # --- any network -----------------------------------------------------------------------------
 
-INPUTS = Inputs(scale=((0, 255),), mean=(0.0,), std=(1.0,), size=(128, 128))
+INPUTS = Preprocess(scale=((0, 255),), mean=(0.0,), std=(1.0,), size=(128, 128))
 
 
 def sizes_of(*layers, resize=None):
-    frozen = Frozen(torch.nn.Sequential(*layers), INPUTS, device="cpu")
+    frozen = InferenceRunner(torch.nn.Sequential(*layers), INPUTS, device="cpu")
     dim = frozen.net(torch.zeros(1, 1, 128, 128)).shape[1]
     return find_sizes(frozen, step=32, dim=dim, forward=lambda net, x: net(x), resize=resize)
 
@@ -154,7 +154,7 @@ def pooled(side):
 
 def test_a_size_that_is_too_small_is_named_with_what_the_network_says():
     sizes = sizes_of(*pooled(40))
-    assert sizes.at(64, "net").inputs.size == (64, 64)
+    assert sizes.at(64, "net").preprocess.size == (64, 64)
     with pytest.raises(
         ParameterError, match=r"net cannot take images of 32 x 32: .*Kernel size.*at_size\(64\)"
     ):

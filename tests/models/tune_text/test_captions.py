@@ -7,7 +7,7 @@ import json
 import pytest
 
 from foveate.errors import DataError, ParameterError
-from foveate.models.tune_text.captions import Captions, pair, read_captions
+from foveate.models.tune_text.data import Captions, pair, read_captions
 
 KARPATHY = {
     "images": [

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from foveate.models.tune_text.evaluate import accuracy, recalls
+from foveate.models.tune_text.network import accuracy, recalls
 
 
 @given(st.integers(0, 10_000))

@@ -10,7 +10,7 @@ import pytest
 
 from foveate.errors import DataError, FoveateError, ParameterError, StorageError
 from foveate.models import bind, capabilities, load_model
-from foveate.models.heads.zero_shot import text_head
+from foveate.models.heads import text_head
 from foveate.models.tune_text import TuneTextJob
 from foveate.pool import open_pool
 from foveate.testing import check_model
@@ -108,7 +108,7 @@ def test_images_without_a_stated_split_are_divided_by_chance(patches, tmp_path):
 
 
 def test_a_stopped_training_goes_on_to_the_same_weights(patches, tuned, tmp_path, monkeypatch):
-    from foveate.models.tune_text.task import CaptionTask
+    from foveate.models.tune_text.network import CaptionTask
 
     loss, steps = CaptionTask.loss, []
 

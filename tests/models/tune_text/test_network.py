@@ -8,7 +8,7 @@ import pytest
 torch = pytest.importorskip("torch")
 
 from foveate.models.tune_text.network import Pair, Shape, siglip_loss  # noqa: E402
-from foveate.models.tune_text.words import encode  # noqa: E402
+from foveate.models.tune_text.texts import encode  # noqa: E402
 from foveate.models.weights import random_weights  # noqa: E402
 
 

@@ -6,8 +6,7 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from foveate.models.tune_text.texts import Texts, vary
-from foveate.models.tune_text.words import words_of
+from foveate.models.tune_text.texts import Texts, vary, words_of
 
 PER_IMAGE = [["A river.", "a RIVER"], ["a road", "A river ."], [], ["a car"]]
 

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 
 import numpy as np
 import pytest
 
-from foveate.models.tune_text.words import BUCKETS, CONTEXT, encode, parts_of, readable, words_of
+from foveate.models.tune_text.texts import BUCKETS, CONTEXT, encode, parts_of, readable, words_of
 
 
 def test_case_punctuation_and_space_do_not_count():
@@ -23,11 +24,11 @@ def test_a_word_shares_parts_with_its_plural():
 
 
 def test_the_parts_are_the_same_in_every_process():
-    code = "from foveate.models.tune_text.words import parts_of; print(parts_of('forest'))"
+    code = "from foveate.models.tune_text.texts import parts_of; print(parts_of('forest'))"
     found = {
         subprocess.run(
-            [sys.executable, "-c", code], env={"PYTHONHASHSEED": seed}, capture_output=True,
-            text=True, check=True,
+            [sys.executable, "-c", code], env={**os.environ, "PYTHONHASHSEED": seed},
+            capture_output=True, text=True, check=True,
         ).stdout.strip()
         for seed in ("1", "2")
     }  # fmt: skip

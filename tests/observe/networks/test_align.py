@@ -14,7 +14,7 @@ from planted import material_of, stages_of
 
 from foveate.errors import DataError
 from foveate.models.fit import FitSettings, fit
-from foveate.models.heads.zero_shot import TextHead
+from foveate.models.heads import TextHead
 from foveate.observe.concepts import Concept
 from foveate.observe.networks.align import Aligned
 from foveate.observe.networks.losses import alignment_loss

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from foveate.errors import FoveateError, ParameterError
-from foveate.models.inputs import read_size
+from foveate.models.preprocess import read_size
 from foveate.models.weights import first_line
 
 if TYPE_CHECKING:
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     import torch
 
     from foveate.models.capabilities import Embeds
-    from foveate.models.frozen import Frozen
+    from foveate.models.runtime import InferenceRunner
 
     Forward = Callable[[Any, torch.Tensor], torch.Tensor]
     Resize = Callable[[Any, tuple[int, int]], None]
@@ -38,7 +38,7 @@ class Sizes:
     """The sizes that a frozen network takes.
 
     Attributes:
-        frozen: The network at the size that it was built for. Every other is made from it, so
+        runner: The network at the size that it was built for. Every other is made from it, so
             that nothing is resampled twice.
         step: Sides are multiples of it, pixels.
         dim: Length of a vector.
@@ -47,13 +47,13 @@ class Sizes:
             into its parameters; None for networks that take any.
     """
 
-    frozen: Frozen
+    runner: InferenceRunner
     step: int
     dim: int
     forward: Forward
     resize: Resize | None
 
-    def at(self, side: int | tuple[int, int], name: str) -> Frozen:
+    def at(self, side: int | tuple[int, int], name: str) -> InferenceRunner:
         """Return the network for inputs of a size, tried on one image.
 
         Args:
@@ -64,12 +64,12 @@ class Sizes:
             MemoryLimitError: One image alone does not fit.
             ParameterError: The network cannot take inputs of this size.
         """
-        own = self.frozen.inputs.size
+        own = self.runner.preprocess.size
         size = read_size(side, self.step, name, also=(own,))
         if size == own:
-            return self.frozen
+            return self.runner
         try:
-            found = self.frozen.at_size(size, self._resized(size))
+            found = self.runner.at_size(size, self._resized(size))
             shape = self._try(found, size)
         except FoveateError:
             raise
@@ -79,7 +79,7 @@ class Sizes:
             raise self._refusal(size, name, f"its output gets the shape {shape}")
         return found
 
-    def offer[M: Embeds](self, model: M, build: Callable[[Frozen], M]) -> M:
+    def offer[M: Embeds](self, model: M, build: Callable[[InferenceRunner], M]) -> M:
         """Give a model the capability; see `foveate.models.capabilities.TakesSizes`.
 
         Its attributes are those of the instance, because not every network of a family has it.
@@ -101,26 +101,26 @@ class Sizes:
         """Return a copy for a size, or None where the network itself takes it."""
         if self.resize is None:
             return None
-        net = share_weights(self.frozen.net)
+        net = share_weights(self.runner.net)
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # of torch, about how the library resamples
             self.resize(net, size)
         return net
 
-    def _try(self, frozen: Frozen, size: tuple[int, int]) -> tuple[int, ...]:
+    def _try(self, runner: InferenceRunner, size: tuple[int, int]) -> tuple[int, ...]:
         """Return the shape of what the network gives for one image."""
         import torch
 
         draw = torch.Generator().manual_seed(0)
-        image = torch.randn(1, len(frozen.inputs.scale), *size, generator=draw)
-        found = frozen.in_parts(
-            lambda part: self.forward(frozen.net, torch.from_numpy(part).to(frozen.device)),
+        image = torch.randn(1, len(runner.preprocess.scale), *size, generator=draw)
+        found = runner.in_parts(
+            lambda part: self.forward(runner.net, torch.from_numpy(part).to(runner.device)),
             image.numpy(),
         )
         return found.shape
 
     def _refusal(self, size: tuple[int, int], name: str, reason: str) -> ParameterError:
-        half = _half(self.frozen.inputs.size, self.step)[0]
+        half = _half(self.runner.preprocess.size, self.step)[0]
         return ParameterError(
             f"{name} cannot take images of {size[0]} x {size[1]}: {reason}",
             f"Its input sides are multiples of {self.step} pixels.",
@@ -129,20 +129,20 @@ class Sizes:
 
 
 def find_sizes(
-    frozen: Frozen, *, step: int, dim: int, forward: Forward, resize: Resize | None
+    runner: InferenceRunner, *, step: int, dim: int, forward: Forward, resize: Resize | None
 ) -> Sizes | None:
     """Try a network at about half its size; None where it cannot take that.
 
     Args:
-        frozen: The network at the size that it was built for.
+        runner: The network at the size that it was built for.
         step: See `Sizes`.
         dim: See `Sizes`.
         forward: See `Sizes`.
         resize: See `Sizes`.
     """
-    sizes = Sizes(frozen, step, dim, forward, resize)
+    sizes = Sizes(runner, step, dim, forward, resize)
     try:
-        sizes.at(_half(frozen.inputs.size, step), "")
+        sizes.at(_half(runner.preprocess.size, step), "")
     except ParameterError:
         return None
     return sizes

@@ -14,8 +14,7 @@ import numpy as np
 from foveate.embeddings import EncoderSpec
 from foveate.errors import DataError, ParameterError
 from foveate.models.base import check_bands
-from foveate.models.boxes import check_boxes
-from foveate.models.texts import clean_texts
+from foveate.models.preprocess import check_boxes, clean_texts
 from foveate.raster import resize
 
 if TYPE_CHECKING:

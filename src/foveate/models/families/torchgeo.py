@@ -16,10 +16,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from foveate.errors import ParameterError, UnknownNameError
-from foveate.models.families.timm.model import finish
-from foveate.models.families.timm.names import check_options
+from foveate.models.families.timm import check_options, finish
 from foveate.models.hub import fetch_file
-from foveate.models.inputs import own_options, stated_channels
+from foveate.models.preprocess import own_options, stated_channels
 from foveate.models.weights import (
     RANDOM,
     RANDOM_SOURCE,
@@ -38,7 +37,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
     from foveate.models.base import ModelHandle, Scale
-    from foveate.models.families.timm.model import TimmModel
+    from foveate.models.families.timm import TimmModel
 
 _CLASSIFIERS = ("fc.", "head.")
 _NORM = ("norm.weight", "norm.bias")  # some files end before the last norm, as torchgeo accepts

@@ -16,9 +16,9 @@ from foveate.models.capabilities import (
     TextSpec,
     TokenSpec,
 )
-from foveate.models.device import resolve_device
-from foveate.models.texts import clean_texts
-from foveate.models.tune_text.words import CONTEXT, words_of
+from foveate.models.preprocess import clean_texts
+from foveate.models.runtime import resolve_device
+from foveate.models.tune_text.texts import CONTEXT, words_of
 from foveate.models.weights import weights_hash
 
 if TYPE_CHECKING:
@@ -92,7 +92,7 @@ class TunedModel:
         """
         import torch
 
-        from foveate.models.tune_text.task import embed_texts
+        from foveate.models.tune_text.network import embed_texts
 
         wanted = clean_texts(texts)
         if empty := [text for text in wanted if not words_of(text)]:

@@ -5,7 +5,7 @@ an affine image head learn to meet in one space, from captions or from the names
 with the sigmoid loss. The result is loaded as ``tuned:FOLDER``.
 """
 
-from foveate.models.tune_text.captions import Captions, read_captions
+from foveate.models.tune_text.data import Captions, read_captions
 from foveate.models.tune_text.job import TuneTextJob
 
 __all__ = ["Captions", "TuneTextJob", "read_captions"]

@@ -11,17 +11,14 @@ from pydantic import Field
 from foveate.errors import ParameterError, StorageError
 from foveate.files import digest, read_json, write_json
 from foveate.models.base import ModelHandle
-from foveate.models.binding import bind
-from foveate.models.device import resolve_device
-from foveate.models.embedding import embed
+from foveate.models.embed import bind, embed
 from foveate.models.extras import EXTRAS, need_extra
 from foveate.models.fit import FitSettings, fit
-from foveate.models.heads.base import unit
-from foveate.models.heads.zero_shot import text_head
+from foveate.models.heads import text_head, unit
+from foveate.models.runtime import resolve_device
 from foveate.models.settings import ModelJob
 from foveate.models.tune_text import store
-from foveate.models.tune_text.dataset import Dataset, Sources, gather, read
-from foveate.models.tune_text.evaluate import accuracy, recalls
+from foveate.models.tune_text.data import Dataset, Sources, gather, read
 from foveate.pool.find import need_paths
 from foveate.pool.step import measured_pool
 from foveate.run.options import Option, PathText
@@ -198,8 +195,7 @@ def _train(
     *, dtype: str, sizes: tuple[int, int, int], templates: Sequence[str] | None,
     key: str, captions: str, device: str, progress: ProgressFn | None,
 ) -> list[str]:  # fmt: skip
-    from foveate.models.tune_text.network import Shape
-    from foveate.models.tune_text.task import CaptionTask
+    from foveate.models.tune_text.network import CaptionTask, Shape
 
     shape = Shape(embeddings.spec.dim, *sizes)
     train, val = data.rows("train"), data.rows("val")
@@ -237,6 +233,8 @@ def _train(
 def _measure(
     model: TunedModel, data: Dataset, embeddings: Embeddings, split: str, templates: Sequence[str]
 ) -> dict[str, Any]:
+    from foveate.models.tune_text.network import accuracy, recalls
+
     rows = data.rows(split)
     images = unit(model.project(_vectors(embeddings, rows)))
     texts = data.texts.take(rows)

@@ -10,12 +10,21 @@ no further pass.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import torch
 from torch import nn
 from torch.nn import functional
 
-from foveate.models.tune_text.words import BUCKETS, CONTEXT
+from foveate.models.tune_text.texts import BUCKETS, CONTEXT, Texts, encode, vary
+from foveate.models.weights import random_weights
+from foveate.seeds import rng
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from numpy.typing import NDArray
 
 
 @dataclass(frozen=True)
@@ -145,3 +154,150 @@ def siglip_loss(logits: torch.Tensor, match: torch.Tensor) -> torch.Tensor:
     """
     sign = 2.0 * match.to(logits.dtype) - 1.0
     return -functional.logsigmoid(sign * logits).sum() / len(logits)
+
+
+_FLOOR = 1e-3  # of the standard deviation: a component that never varies says nothing
+
+_VALIDATED = 2000  # images at most
+
+_TEXTS_AT_ONCE = 256
+
+
+class CaptionTask:
+    """See `foveate.models.fit.Task`.
+
+    Args:
+        x: (n, image_dim) frozen embeddings of the training images.
+        texts: Their texts; each image has at least one.
+        x_val: (k, image_dim) of the validation images.
+        texts_val: Their texts.
+        shape: Sizes of the networks.
+        batch_size: Rows of a step, from which the bias starts.
+        seed: Of the first weights.
+        templates: For variants of the texts (`vary`); None for the texts as they are: most parts
+            of a class's name in a template would not name the class.
+        device: Where to train.
+    """
+
+    def __init__(
+        self,
+        x: NDArray[np.floating],
+        texts: Texts,
+        x_val: NDArray[np.floating],
+        texts_val: Texts,
+        *,
+        shape: Shape,
+        batch_size: int,
+        seed: int,
+        templates: Sequence[str] | None,
+        device: torch.device,
+    ) -> None:
+        self.rows = len(x)
+        self._device = device
+        self._texts = texts
+        self._templates = templates
+        self._x = torch.from_numpy(np.asarray(x, np.float32)).to(device)
+        kept = np.arange(len(x_val))
+        if len(kept) > _VALIDATED:
+            kept = np.sort(rng(0, "tune/val").choice(kept, _VALIDATED, replace=False))
+        self._x_val = torch.from_numpy(np.asarray(x_val, np.float32)[kept]).to(device)
+        self._texts_val = texts_val.take(kept)
+        mean, std = self._x.mean(dim=0), self._x.std(dim=0, correction=0).clamp(min=_FLOOR)
+        bias = _log_odds(texts, batch_size, seed)
+        net = random_weights(lambda: Pair(shape, mean.cpu(), std.cpu(), bias), seed)
+        self.net: Pair = net.to(device)
+
+    def loss(self, rows: NDArray[np.int64], draw: np.random.Generator) -> torch.Tensor:
+        """Return the sigmoid loss of some images with a text of each."""
+        chosen = np.unique(self._texts.draw(rows, draw))
+        match = torch.from_numpy(self._texts.matches(rows, chosen)).to(self._device)
+        written = [self._texts.texts[j] for j in chosen]
+        if self._templates is not None:
+            written = [vary(text, draw, self._templates) for text in written]
+        texts = self.net.text(torch.from_numpy(encode(written)).to(self._device))
+        images = functional.normalize(self.net.image(self._x[rows]), dim=-1)
+        return siglip_loss(self.net.logits(images, texts), match)
+
+    def validate(self) -> dict[str, float]:
+        """Return how well images and texts of the validation images find each other."""
+        images = functional.normalize(self.net.image(self._x_val), dim=-1).float().cpu().numpy()
+        texts = embed_texts(self.net, self._texts_val.texts, self._device)
+        found = recalls(images @ texts.T, self._texts_val.match.toarray())
+        return {"score": float(np.mean(list(found.values()))), **found}
+
+
+def embed_texts(net: Pair, texts: Sequence[str], device: torch.device) -> NDArray[np.float32]:
+    """Return (n, dim) float32 unit vectors of texts."""
+    parts = [
+        net.text(torch.from_numpy(encode(texts[k : k + _TEXTS_AT_ONCE])).to(device)).float().cpu()
+        for k in range(0, len(texts), _TEXTS_AT_ONCE)
+    ]
+    return torch.cat(parts).numpy()
+
+
+def _log_odds(texts: Texts, batch_size: int, seed: int) -> float:
+    """Return where the bias starts: the log-odds of the one match among the texts of a step.
+
+    For the 32,768 pairs of SigLIP's batches that is -10.4, and SigLIP starts at -10. With a
+    hundred texts a step, training would mostly unlearn that.
+    """
+    draw = rng(seed, "tune/bias")
+    rows = draw.permutation(texts.match.shape[0])[:batch_size]
+    return -float(np.log(max(2, np.unique(texts.draw(rows, draw)).size)))
+
+
+DEPTHS = (1, 5, 10)
+
+
+def recalls(similarity: NDArray[np.floating], match: NDArray[np.bool_]) -> dict[str, float]:
+    """Return recall at 1, 5 and 10, from images to texts and back.
+
+    Recall at k is the share of queries that have a match among their first k answers, as usual
+    for captions (Karpathy and Fei-Fei 2015). A query without any match does not count.
+
+    Args:
+        similarity: (n, m) of n images and m different texts.
+        match: (n, m): text j was written for image i.
+
+    Returns:
+        "image_text_r1" ... "text_image_r10".
+    """
+    found = {}
+    for name, scores, hits in (
+        ("image_text", similarity, match),
+        ("text_image", similarity.T, match.T),
+    ):
+        asked = hits.any(axis=1)
+        order = np.argsort(-scores[asked], axis=1, kind="stable")[:, : max(DEPTHS)]
+        hit = np.take_along_axis(hits[asked], order, axis=1)
+        for k in DEPTHS:
+            found[f"{name}_r{k}"] = float(hit[:, :k].any(axis=1).mean()) if asked.any() else 0.0
+    return found
+
+
+def accuracy(
+    logits: NDArray[np.floating], truth: NDArray[np.integer], names: Sequence[str]
+) -> dict[str, Any]:
+    """Return top-1 accuracy, overall and per class.
+
+    Args:
+        logits: (n, C).
+        truth: (n,) class numbers.
+        names: The C classes.
+
+    Returns:
+        "images", "top1", "chance" (of guessing a class), "majority" (of always answering the most
+        common class), "per_class" (name -> share right; a class without images is missing).
+    """
+    right = logits.argmax(axis=1) == truth
+    times = np.bincount(truth[truth >= 0], minlength=len(names))
+    per_class = {
+        name: float(right[truth == c].mean()) for c, name in enumerate(names) if (truth == c).any()
+    }
+    return {
+        "images": len(truth),
+        "top1": float(right.mean()) if len(truth) else 0.0,
+        "chance": 1 / len(names),
+        "majority": float(times.max() / len(truth)) if len(truth) else 0.0,
+        "per_class": per_class,
+    }

@@ -11,7 +11,7 @@ import pytest
 from foveate.errors import DataError, MemoryLimitError, ParameterError
 from foveate.files import read_json, write_json
 from foveate.models import Question, load_model
-from foveate.models.families.hf.prompts import Plain, Writer
+from foveate.models.families.hf.chat import Plain, Writer
 from foveate.models.load import FAMILIES
 from foveate.testing.tiny import tiny_model
 
@@ -155,7 +155,7 @@ def test_weights_kept_in_half_precision_are_widened_on_the_cpu(copy, model):
     net = transformers.LlavaForConditionalGeneration.from_pretrained(copy)
     net.to(torch.bfloat16).save_pretrained(copy)
     found = build(copy)
-    assert {p.dtype for p in found._chat.frozen.net.parameters()} == {torch.float32}
+    assert {p.dtype for p in found._chat.runner.net.parameters()} == {torch.float32}
     np.testing.assert_allclose(found.embed(IMAGE[None]), model.embed(IMAGE[None]), atol=0.2)
 
 
@@ -213,7 +213,7 @@ def test_a_question_that_memory_does_not_hold(folder, monkeypatch):
     def full(*args, **kwargs):
         raise torch.OutOfMemoryError("no")
 
-    monkeypatch.setattr(model._chat.frozen.net, "generate", full)
+    monkeypatch.setattr(model._chat.runner.net, "generate", full)
     asked = Question([IMAGE, OTHER], "What has changed?")
     with pytest.raises(MemoryLimitError, match="one question with 2 images does not fit"):
         model.generate([asked])

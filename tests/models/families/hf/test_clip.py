@@ -57,7 +57,7 @@ def test_pixels_are_those_of_the_image_processor(folder):
     processor = transformers.CLIPImageProcessor.from_pretrained(folder)
     expected = processor(list(BATCH), return_tensors="pt")["pixel_values"]
     model = build(folder)
-    found = model._frozen.inputs(BATCH, torch.device("cpu"))
+    found = model._runner.preprocess(BATCH, torch.device("cpu"))
     torch.testing.assert_close(found, expected, atol=1e-5, rtol=0)
 
 

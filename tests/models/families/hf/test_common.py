@@ -6,8 +6,8 @@ import json
 
 import pytest
 
-from foveate.models.families.hf.checkpoint import Checkpoint
 from foveate.models.families.hf.common import pooled, read_image_settings
+from foveate.models.families.hf.family import Checkpoint
 
 STATED = {"image_mean": [0.5, 0.4, 0.3], "image_std": [0.2, 0.2, 0.2]}
 CROP = {"height": 224, "width": 224}

@@ -65,7 +65,7 @@ def test_vectors_and_tokens(folders, kind):
 def test_patches_of_naflex_are_those_of_the_image_processor(folders):
     model = build(folders["siglip2"])
     _, expected = direct(folders["siglip2"])
-    found = model._patches(model._frozen.inputs(BATCH, torch.device("cpu")))
+    found = model._patches(model._runner.preprocess(BATCH, torch.device("cpu")))
     assert set(found) == set(expected)
     for name in expected:
         torch.testing.assert_close(

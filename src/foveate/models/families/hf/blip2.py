@@ -12,17 +12,23 @@ from typing import TYPE_CHECKING, Any
 
 from foveate.errors import DataError
 from foveate.models.capabilities import TokenSpec
-from foveate.models.families.hf.chat import Chat, ChatModel, Shown, freeze, load_generative
+from foveate.models.families.hf.chat import (
+    Chat,
+    ChatModel,
+    Shown,
+    freeze,
+    load_generative,
+    placeholder_error,
+)
 from foveate.models.families.hf.common import (
     check_options,
     check_side,
     load_tokenizer,
-    make_inputs,
+    make_preprocess,
     make_spec,
     read_image_settings,
 )
-from foveate.models.families.hf.prompts import placeholder_error
-from foveate.models.tokens import on_grid
+from foveate.models.preprocess import on_grid
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -31,8 +37,8 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from foveate.models.base import ModelHandle, Scale
-    from foveate.models.families.hf.checkpoint import Checkpoint
-    from foveate.models.frozen import Frozen
+    from foveate.models.families.hf.family import Checkpoint
+    from foveate.models.runtime import InferenceRunner
 
 
 def build(
@@ -57,15 +63,15 @@ def build(
             "Take a newer revision of the weights.",
         )
     side = int(config.vision_config.image_size)
-    inputs = make_inputs(handle, settings, scale, (side, side))
-    check_side(handle, inputs, int(config.vision_config.patch_size))
-    frozen = freeze(handle, net, inputs)
-    see = _Eyes(frozen)
+    preprocess = make_preprocess(handle, settings, scale, (side, side))
+    check_side(handle, preprocess, int(config.vision_config.patch_size))
+    runner = freeze(handle, net, preprocess)
+    see = _VisionTower(runner)
     dim = int(config.qformer_config.hidden_size)
     tokenizer = load_tokenizer(checkpoint)
     chat = Chat(
-        frozen,
-        make_spec(handle, checkpoint, frozen, dim, bands),
+        runner,
+        make_spec(handle, checkpoint, runner, dim, bands),
         tokenizer,
         config.image_token_index,
         show=see.whole,
@@ -77,19 +83,19 @@ def build(
     return ChatModel(chat, tokens, places=see.patches, vectors=see.queries)
 
 
-class _Eyes:
+class _VisionTower:
     """Looks at images through the vision transformer and the Q-Former.
 
     Args:
-        frozen: The network.
+        runner: The network.
     """
 
-    def __init__(self, frozen: Frozen) -> None:
-        self._frozen = frozen
-        self._net: Any = frozen.net
+    def __init__(self, runner: InferenceRunner) -> None:
+        self._runner = runner
+        self._net: Any = runner.net
         self._config = self._net.config
         # Positions are interpolated to sizes other than that of the training.
-        self._other = frozen.inputs.size != (self._config.vision_config.image_size,) * 2
+        self._other = runner.preprocess.size != (self._config.vision_config.image_size,) * 2
 
     def patches(self, x: torch.Tensor) -> torch.Tensor:
         """Return the tokens of images: (b, c, height, width) to (b, gh, gw, d)."""
@@ -106,9 +112,9 @@ class _Eyes:
         """Show images: each whole, as the queries that read it."""
         import torch
 
-        inputs, device = self._frozen.inputs, self._frozen.device
+        preprocess, device = self._runner.preprocess, self._runner.device
         tensors: dict[str, Any] = {
-            "pixel_values": torch.cat([inputs(image[None], device) for image in images])
+            "pixel_values": torch.cat([preprocess(image[None], device) for image in images])
         }
         if self._other:
             tensors["interpolate_pos_encoding"] = True
@@ -127,7 +133,7 @@ class _Writer:
         self._tokenizer, self._image_token = tokenizer, image_token
 
     def __call__(self, prompt: str, lengths: Sequence[int]) -> list[int]:
-        """Return the ids of a question; see `foveate.models.families.hf.prompts.Writer`.
+        """Return the ids of a question; see `foveate.models.families.hf.chat.Writer`.
 
         Raises:
             ParameterError: The prompt holds the placeholder itself.

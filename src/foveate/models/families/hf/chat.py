@@ -15,9 +15,9 @@ import numpy as np
 
 from foveate.errors import DataError, MemoryLimitError, ParameterError
 from foveate.models.base import check_bands
-from foveate.models.device import resolve_device
 from foveate.models.families.hf.common import load_network
-from foveate.models.frozen import Frozen, out_of_memory
+from foveate.models.runtime import InferenceRunner, out_of_memory, resolve_device
+from foveate.models.weights import first_line
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Sequence
@@ -28,8 +28,124 @@ if TYPE_CHECKING:
     from foveate.embeddings import EncoderSpec
     from foveate.models.base import ModelHandle
     from foveate.models.capabilities import Question, TokenSpec
-    from foveate.models.families.hf.checkpoint import Checkpoint
-    from foveate.models.inputs import Inputs
+    from foveate.models.families.hf.family import Checkpoint
+    from foveate.models.preprocess import Preprocess
+
+
+@dataclass(frozen=True)
+class Plain:
+    """The documented form of a prompt, for weights without a chat template.
+
+    Attributes:
+        frame: With the fields ``{images}`` and ``{prompt}``.
+        image: What stands for one image, with its placeholder.
+    """
+
+    frame: str
+    image: str
+
+    def __call__(self, prompt: str, images: int) -> str:
+        """Return the text of a question."""
+        return self.frame.format(images=self.image * images, prompt=prompt)
+
+
+class Writer:
+    """Writes questions as token ids, with one placeholder per image token.
+
+    Args:
+        tokenizer: Of transformers.
+        image_token: Id of the placeholder.
+        plain: The form without a chat template.
+        template: Jinja text of the chat template; None for the tokenizer's own, if it has one.
+
+    Raises:
+        DataError: The tokenizer does not know the placeholder.
+    """
+
+    def __init__(
+        self, tokenizer: Any, image_token: int, plain: Plain, template: str | None = None
+    ) -> None:
+        self._tokenizer, self._plain = tokenizer, plain
+        self._template = template or tokenizer.chat_template
+        self._mark = tokenizer.convert_ids_to_tokens(image_token)
+        if not self._mark or self._mark not in plain.image:
+            raise DataError(
+                f"token {image_token} is {self._mark!r}, not the placeholder of an image",
+                f"The config says that it stands for one, as in {plain.image.strip()!r}.",
+                "Give a folder whose config.json and tokenizer were saved together.",
+            )
+
+    def __call__(self, prompt: str, lengths: Sequence[int]) -> list[int]:
+        """Return the ids of a question.
+
+        Args:
+            prompt: What is asked.
+            lengths: Image tokens of each image.
+
+        Raises:
+            DataError: The chat template cannot show these images.
+            ParameterError: The prompt holds the placeholder itself.
+        """
+        if self._mark in prompt:
+            raise placeholder_error(self._mark)
+        text = self._text(prompt, len(lengths))
+        pieces = text.split(self._mark)
+        if len(pieces) != len(lengths) + 1:
+            raise DataError(
+                f"the chat template shows {len(pieces) - 1} of {len(lengths)} images",
+                "It belongs to a model of text alone, or to another kind of image model.",
+                "Put the chat_template.jinja of the weights beside them.",
+            )
+        # The marks are special tokens, so that no text before or after can merge with them.
+        full = pieces[0] + "".join(
+            self._mark * n + piece for n, piece in zip(lengths, pieces[1:], strict=True)
+        )
+        start = self._tokenizer.bos_token
+        begun = start is not None and full.startswith(start)
+        return list(self._tokenizer(full, add_special_tokens=not begun)["input_ids"])
+
+    def _text(self, prompt: str, images: int) -> str:
+        if not self._template:
+            return self._plain(prompt, images)
+        content = [*({"type": "image"} for _ in range(images)), {"type": "text", "text": prompt}]
+        try:
+            return self._tokenizer.apply_chat_template(
+                [{"role": "user", "content": content}],
+                chat_template=self._template if isinstance(self._template, str) else None,
+                add_generation_prompt=True,
+                tokenize=False,
+            )
+        except Exception as error:  # a template is a program: it fails in its own ways
+            raise DataError(
+                f"the chat template cannot be filled in: {first_line(error)}",
+                "It gets one message with images and a text.",
+                "Put the chat_template.jinja of the weights beside them.",
+            ) from error
+
+
+def read_template(checkpoint: Checkpoint) -> str | None:
+    """Return the chat template that a checkpoint keeps apart from its tokenizer, if it does.
+
+    ``chat_template.jinja`` comes with the tokenizer. Older files name two: that of the processor
+    shows images, that of the tokenizer may be of the language model alone.
+    """
+    if (checkpoint.folder / "chat_template.jinja").is_file():
+        return None
+    for name in ("chat_template.json", "processor_config.json"):
+        found = checkpoint.read_json(name).get("chat_template")
+        if isinstance(found, str):
+            return found
+    return None
+
+
+def placeholder_error(mark: str) -> ParameterError:
+    """Return the error for a prompt that holds the placeholder of an image."""
+    return ParameterError(
+        f"the prompt holds {mark!r}",
+        "That stands for an image; the images of a question are put before its text.",
+        "Leave it out.",
+    )
+
 
 _HALF = ("bfloat16", "float16")
 # Entries of a generation config that only sampling and beams read, and other limits of length:
@@ -58,7 +174,7 @@ class Chat:
     """Asks a generative network; see `foveate.models.capabilities.Generates`.
 
     Attributes:
-        frozen: The network.
+        runner: The network.
         spec: Its spec, to check the bands.
         tokenizer: Of transformers.
         image_token: Id of the placeholder.
@@ -68,7 +184,7 @@ class Chat:
         typed: Whether the network wants to be told which tokens are an image's.
     """
 
-    frozen: Frozen
+    runner: InferenceRunner
     spec: EncoderSpec
     tokenizer: Any
     image_token: int
@@ -109,7 +225,7 @@ class Chat:
 
         with self._question(question) as (ids, shown):
             self._check_length(len(ids) + len(answer))
-            target = torch.tensor(answer, device=self.frozen.device)
+            target = torch.tensor(answer, device=self.runner.device)
             if self._two_parts:
                 logits = self._net(**self._arguments(ids, shown), labels=target[None]).logits
             else:
@@ -123,7 +239,7 @@ class Chat:
 
     @property
     def _net(self) -> Any:
-        return self.frozen.net
+        return self.runner.net
 
     @property
     def _two_parts(self) -> bool:
@@ -133,7 +249,7 @@ class Chat:
     def _arguments(self, ids: list[int], shown: Shown) -> dict[str, torch.Tensor]:
         import torch
 
-        tokens = torch.tensor([ids], device=self.frozen.device)
+        tokens = torch.tensor([ids], device=self.runner.device)
         arguments = {"input_ids": tokens, "attention_mask": torch.ones_like(tokens)}
         if self.typed:
             arguments["mm_token_type_ids"] = (tokens == self.image_token).int()
@@ -165,7 +281,7 @@ class Chat:
             if not image.size:
                 raise DataError(f"an image of shape {image.shape}", "It has one pixel or more.")
         try:
-            with torch.inference_mode(), self.frozen.autocast():
+            with torch.inference_mode(), self.runner.autocast():
                 shown = self.show(images)
                 yield self.write(question.prompt, shown.lengths), shown
         except Exception as error:
@@ -173,7 +289,7 @@ class Chat:
                 raise
             raise MemoryLimitError(
                 f"one question with {len(images)} images does not fit into the memory of "
-                f"{self.frozen.device}",
+                f"{self.runner.device}",
                 "",
                 "Show fewer or smaller images, or use --device cpu.",
             ) from error
@@ -213,11 +329,11 @@ class ChatModel:
 
     def embed(self, batch: NDArray[Any]) -> NDArray[np.float32]:
         """Embed (b, c, h, w) images of the native dtype: (b, d) float32."""
-        return self._chat.frozen.run(self._vectors, batch, self.spec)
+        return self._chat.runner.run(self._vectors, batch, self.spec)
 
     def tokens(self, batch: NDArray[Any]) -> NDArray[np.float32]:
         """Return the tokens of (b, c, h, w) images: (b, gh, gw, d) float32."""
-        return self._chat.frozen.run(self._places, batch, self.spec)
+        return self._chat.runner.run(self._places, batch, self.spec)
 
     def generate(self, questions: Sequence[Question], *, max_tokens: int = 64) -> list[str]:
         """Answer questions greedily, each on its own.
@@ -280,7 +396,7 @@ def load_generative(handle: ModelHandle, checkpoint: Checkpoint, architecture: A
     return net
 
 
-def freeze(handle: ModelHandle, net: Any, inputs: Inputs) -> Frozen:
+def freeze(handle: ModelHandle, net: Any, preprocess: Preprocess) -> InferenceRunner:
     """Put a generative network on its device.
 
     Raises:
@@ -288,12 +404,12 @@ def freeze(handle: ModelHandle, net: Any, inputs: Inputs) -> Frozen:
     """
     import torch
 
-    frozen = Frozen(net, inputs, device=handle.device, options=handle.options)
+    runner = InferenceRunner(net, preprocess, device=handle.device, options=handle.options)
     for parameter in net.parameters():
         # One kind of half: mixed precision would convert the other anew for every word.
         if parameter.dtype in (torch.float16, torch.bfloat16):
-            parameter.data = parameter.data.to(getattr(torch, frozen.precision))
-    return frozen
+            parameter.data = parameter.data.to(getattr(torch, runner.precision))
+    return runner
 
 
 def _stored(checkpoint: Checkpoint) -> str:

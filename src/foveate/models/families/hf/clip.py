@@ -16,15 +16,14 @@ from foveate.models.families.hf.common import (
     check_side,
     load_network,
     load_tokenizer,
-    make_inputs,
+    make_preprocess,
     make_spec,
     pooled,
     read_image_settings,
 )
 from foveate.models.families.hf.dual import DualEncoder
-from foveate.models.frozen import Frozen
-from foveate.models.texts import tokenizer_hash
-from foveate.models.tokens import on_grid
+from foveate.models.preprocess import on_grid, tokenizer_hash
+from foveate.models.runtime import InferenceRunner
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -32,7 +31,7 @@ if TYPE_CHECKING:
     import torch
 
     from foveate.models.base import ModelHandle, Scale
-    from foveate.models.families.hf.checkpoint import Checkpoint
+    from foveate.models.families.hf.family import Checkpoint
 
 
 class Clip(DualEncoder):
@@ -71,13 +70,13 @@ def build(handle: ModelHandle, checkpoint: Checkpoint, bands: Sequence[int], sca
     vision, text = net.config.vision_config, net.config.text_config
     trained = (vision.image_size, vision.image_size)
     settings = read_image_settings(checkpoint)
-    inputs = make_inputs(handle, settings, scale, settings.size or trained)
-    check_side(handle, inputs, vision.patch_size, trained=trained)
-    frozen = Frozen(net, inputs, device=handle.device, options=handle.options)
+    preprocess = make_preprocess(handle, settings, scale, settings.size or trained)
+    check_side(handle, preprocess, vision.patch_size, trained=trained)
+    runner = InferenceRunner(net, preprocess, device=handle.device, options=handle.options)
     return Clip(
-        frozen,
+        runner,
         tokenizer,
-        make_spec(handle, checkpoint, frozen, net.config.projection_dim, bands),
+        make_spec(handle, checkpoint, runner, net.config.projection_dim, bands),
         TokenSpec(vision.hidden_size, "backbone"),
         TextSpec(
             float(net.logit_scale.exp()),

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from foveate.errors import DataError, ParameterError
-from foveate.models.inputs import OPTIONS, Inputs
+from foveate.models.preprocess import OPTIONS, Preprocess
 from foveate.models.weights import (
     common_prefixes,
     first_line,
@@ -26,8 +26,8 @@ if TYPE_CHECKING:
 
     from foveate.embeddings import EncoderSpec
     from foveate.models.base import ModelHandle, Scale
-    from foveate.models.families.hf.checkpoint import Checkpoint
-    from foveate.models.frozen import Frozen
+    from foveate.models.families.hf.family import Checkpoint
+    from foveate.models.runtime import InferenceRunner
 
 logger = logging.getLogger("foveate")
 
@@ -218,9 +218,9 @@ def read_image_settings(checkpoint: Checkpoint, *, resample: str = "bicubic") ->
     )
 
 
-def make_inputs(
+def make_preprocess(
     handle: ModelHandle, settings: ImageSettings, scale: Scale, size: tuple[int, int]
-) -> Inputs:
+) -> Preprocess:
     """Combine the image settings of the weights with the options of a model's name.
 
     Args:
@@ -232,7 +232,7 @@ def make_inputs(
     Raises:
         ParameterError: An option cannot be used.
     """
-    return Inputs.read(
+    return Preprocess.read(
         handle.options,
         scale,
         mean=settings.mean,
@@ -245,7 +245,7 @@ def make_inputs(
 def make_spec(
     handle: ModelHandle,
     checkpoint: Checkpoint,
-    frozen: Frozen,
+    runner: InferenceRunner,
     dim: int,
     bands: Sequence[int],
     *more: object,
@@ -255,17 +255,17 @@ def make_spec(
     Args:
         handle: As the user typed it.
         checkpoint: Where the weights come from.
-        frozen: The network with its inputs.
+        runner: The network with its inputs.
         dim: Length of a vector.
         bands: 1-based bands, one per channel.
         more: Whatever else changes the vectors (options of an architecture).
     """
-    return frozen.spec(
+    return runner.spec(
         str(handle),
         dim=dim,
         bands=bands,
         source=checkpoint.source,
-        fingerprint=weights_hash(frozen.net, "hf", _stable(checkpoint.config), *more),
+        fingerprint=weights_hash(runner.net, "hf", _stable(checkpoint.config), *more),
     )
 
 
@@ -296,23 +296,27 @@ def check_options(handle: ModelHandle, *allowed: str) -> None:
 
 
 def check_side(
-    handle: ModelHandle, inputs: Inputs, patch: int, *, trained: tuple[int, int] | None = None
+    handle: ModelHandle,
+    preprocess: Preprocess,
+    patch: int,
+    *,
+    trained: tuple[int, int] | None = None,
 ) -> None:
     """Refuse image sizes that are no whole number of patches.
 
     Args:
         handle: For the message.
-        inputs: With the size.
+        preprocess: With the size.
         patch: Side of a patch in pixels.
         trained: ``(height, width)`` of the weights, which is right whatever the patch.
 
     Raises:
         ParameterError: The size is another, or "native".
     """
-    if trained is not None and inputs.size == trained:
+    if trained is not None and preprocess.size == trained:
         return
-    if inputs.size is None or any(side % patch for side in inputs.size):
-        given = "native" if inputs.size is None else f"{inputs.size[0]}"
+    if preprocess.size is None or any(side % patch for side in preprocess.size):
+        given = "native" if preprocess.size is None else f"{preprocess.size[0]}"
         raise ParameterError(
             f"{handle} with size={given}",
             f"Its patches are {patch} pixels wide: the size is a multiple of {patch}.",

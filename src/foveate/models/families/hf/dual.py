@@ -9,8 +9,7 @@ from typing import TYPE_CHECKING, Any, Self
 import numpy as np
 
 from foveate.errors import DataError
-from foveate.models.inputs import read_size
-from foveate.models.texts import clean_texts
+from foveate.models.preprocess import clean_texts, read_size
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -20,14 +19,14 @@ if TYPE_CHECKING:
 
     from foveate.embeddings import EncoderSpec
     from foveate.models.capabilities import TextSpec, TokenSpec
-    from foveate.models.frozen import Frozen
+    from foveate.models.runtime import InferenceRunner
 
 
 class DualEncoder(ABC):
     """A frozen model that embeds images of any size and texts, and gives the tokens of images.
 
     Args:
-        frozen: The network.
+        runner: The network.
         tokenizer: Of transformers.
         spec: What the vectors depend on.
         token_spec: What the tokens are.
@@ -37,7 +36,7 @@ class DualEncoder(ABC):
 
     def __init__(
         self,
-        frozen: Frozen,
+        runner: InferenceRunner,
         tokenizer: Any,
         spec: EncoderSpec,
         token_spec: TokenSpec,
@@ -45,8 +44,8 @@ class DualEncoder(ABC):
         *,
         written: Callable[[str], str] = str,
     ) -> None:
-        self._frozen = frozen
-        self._net: Any = frozen.net
+        self._runner = runner
+        self._net: Any = runner.net
         self._tokenizer = tokenizer
         self.spec = spec
         self.token_spec = token_spec
@@ -55,11 +54,11 @@ class DualEncoder(ABC):
 
     def embed(self, batch: NDArray[Any]) -> NDArray[np.float32]:
         """Embed (b, c, h, w) images of the native dtype: (b, d) float32."""
-        return self._frozen.run(self._vectors, batch, self.spec)
+        return self._runner.run(self._vectors, batch, self.spec)
 
     def tokens(self, batch: NDArray[Any]) -> NDArray[np.float32]:
         """Return the tokens of (b, c, h, w) images: (b, gh, gw, d) float32."""
-        return self._frozen.run(self._places, batch, self.spec)
+        return self._runner.run(self._places, batch, self.spec)
 
     def embed_text(self, texts: Sequence[str]) -> NDArray[np.float32]:
         """Embed n texts: (n, d) float32 of norm 1; white space between words does not count.
@@ -68,7 +67,7 @@ class DualEncoder(ABC):
             DataError: It is no list of texts, or an empty one.
         """
         words = [self._written(text) for text in clean_texts(texts)]
-        x = self._frozen.in_parts(self._texts, words)
+        x = self._runner.in_parts(self._texts, words)
         return x / np.linalg.norm(x, axis=1, keepdims=True)
 
     def _read(self, texts: list[str], *, padding: bool | str) -> Any:
@@ -92,7 +91,7 @@ class DualEncoder(ABC):
                 "They belong to different models.",
                 "Save them together with save_pretrained.",
             )
-        return marks.to(self._frozen.device)
+        return marks.to(self._runner.device)
 
     @property
     def size_step(self) -> int:
@@ -113,7 +112,7 @@ class DualEncoder(ABC):
         trained = getattr(self._net.config.vision_config, "image_size", None)
         size = read_size(side, self.size_step, self.spec.name, also=[(trained, trained)])
         return type(self)(
-            self._frozen.at_size(size),
+            self._runner.at_size(size),
             self._tokenizer,
             replace(self.spec, input_size=size),
             self.token_spec,

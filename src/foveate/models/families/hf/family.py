@@ -6,10 +6,14 @@ A name is ``hf:ORG/NAME[@REVISION][?options]`` for the hub. With a local folder 
 
 from __future__ import annotations
 
-from dataclasses import replace
-from typing import TYPE_CHECKING, Protocol
+import json
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Protocol
 
-from foveate.models.families.hf.checkpoint import Checkpoint, fetch, look_at
+from foveate.errors import DataError, ParameterError
+from foveate.models import hub
+from foveate.models.weights import first_line, source_of
 from foveate.registry import Registry
 
 if TYPE_CHECKING:
@@ -17,6 +21,129 @@ if TYPE_CHECKING:
 
     from foveate.models.base import ModelHandle, Scale
     from foveate.models.capabilities import Embeds
+
+
+_CONFIG = "config.json"
+# What save_pretrained writes of a model with a tokenizer; no pickles, no code.
+_FILES = ("*.json", "*.safetensors", "*.model", "*.txt", "*.jinja")
+# Folders, and the same weights in the layouts of other libraries.
+_NOT = ("*/*", "open_clip_*", "consolidated*")
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """A folder in the layout of ``save_pretrained``.
+
+    Attributes:
+        folder: Where the files are.
+        config: What ``config.json`` says.
+        source: Where the files come from, as the spec says it: the folder's name, or the hub's
+            id with the commit.
+    """
+
+    folder: Path
+    config: dict[str, Any]
+    source: str
+
+    @property
+    def model_type(self) -> str:
+        """What transformers calls the architecture ("clip")."""
+        return str(self.config["model_type"])
+
+    def read_json(self, name: str) -> dict[str, Any]:
+        """Return what a file of the folder holds; nothing where there is no such file.
+
+        Raises:
+            DataError: It is no JSON object.
+        """
+        path = self.folder / name
+        return _read_object(path) if path.is_file() else {}
+
+
+def look_at(handle: ModelHandle) -> Checkpoint:
+    """Return a checkpoint of which only ``config.json`` need be there.
+
+    Raises:
+        DataError: The folder has no readable config, the config asks for code of its own, or the
+            hub cannot be reached.
+        ParameterError: There is neither a folder nor a name of the hub.
+    """
+    return _checkpoint(handle, (_CONFIG,))
+
+
+def fetch(handle: ModelHandle) -> Checkpoint:
+    """Return a checkpoint with all its files; those of the hub are downloaded once.
+
+    Raises:
+        DataError: As `look_at`.
+        ParameterError: As `look_at`.
+    """
+    return _checkpoint(handle, _FILES)
+
+
+def _checkpoint(handle: ModelHandle, files: tuple[str, ...]) -> Checkpoint:
+    if handle.weights:
+        folder, source = Path(handle.weights), source_of(handle.weights)
+        if not folder.is_dir():
+            raise DataError(
+                f"the weights {handle.weights!r} are a file",
+                "Models of transformers are folders: config.json, safetensors, tokenizer files.",
+                "Give the folder that save_pretrained wrote: --weights FOLDER.",
+            )
+    else:
+        folder = _snapshot(handle, files)
+        # The hub's cache names the folder after the commit that the revision stands for.
+        source = f"hub: {handle.name}@{folder.name}"
+    path = folder / _CONFIG
+    if not path.is_file():
+        raise DataError(
+            f"there is no config.json in {str(folder)!r}",
+            "It says which architecture the weights belong to.",
+            "Give a folder that save_pretrained wrote.",
+        )
+    config = _read_object(path)
+    if config.get("auto_map"):
+        raise DataError(
+            f"{str(path)!r} asks for Python code of its own (auto_map)",
+            "Code that comes with weights is never run.",
+            "Save the model with an architecture of transformers, or wrap your own code with "
+            "foveate.models.from_callable.",
+        )
+    if not isinstance(config.get("model_type"), str):
+        raise DataError(
+            f"{str(path)!r} has no model_type",
+            "It says which architecture the weights belong to.",
+            "Give a folder that save_pretrained wrote.",
+        )
+    return Checkpoint(folder, config, source)
+
+
+def _snapshot(handle: ModelHandle, files: tuple[str, ...]) -> Path:
+    """Return the folder of the hub's cache that holds the files."""
+    if not handle.name:
+        raise ParameterError(
+            "a model of transformers without a name",
+            "It is an id of the Hugging Face hub, or a folder given with --weights.",
+            "Type e.g. hf:google/siglip-base-patch16-224, or hf --weights FOLDER.",
+        )
+    return hub.fetch(
+        handle.name,
+        files,
+        name=str(handle),
+        revision=handle.commit or handle.tag,
+        ignore=_NOT,
+        hint="Check the name and the revision, or give a local folder with --weights DIR.",
+    )
+
+
+def _read_object(path: Path) -> dict[str, Any]:
+    try:
+        found = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise DataError(f"cannot read {str(path)!r}: {first_line(error)}") from error
+    if not isinstance(found, dict):
+        raise DataError(f"{str(path)!r} holds no JSON object")
+    return found
 
 
 class Builder(Protocol):

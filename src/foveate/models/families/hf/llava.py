@@ -20,15 +20,23 @@ import numpy as np
 
 from foveate.errors import DataError, ParameterError
 from foveate.models.capabilities import TokenSpec
-from foveate.models.families.hf.chat import Chat, ChatModel, Shown, freeze, load_generative
+from foveate.models.families.hf.chat import (
+    Chat,
+    ChatModel,
+    Plain,
+    Shown,
+    Writer,
+    freeze,
+    load_generative,
+    read_template,
+)
 from foveate.models.families.hf.common import (
     check_options,
     load_tokenizer,
-    make_inputs,
+    make_preprocess,
     make_spec,
     read_image_settings,
 )
-from foveate.models.families.hf.prompts import Plain, Writer, read_template
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -37,8 +45,8 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from foveate.models.base import ModelHandle, Scale
-    from foveate.models.families.hf.checkpoint import Checkpoint
-    from foveate.models.frozen import Frozen
+    from foveate.models.families.hf.family import Checkpoint
+    from foveate.models.runtime import InferenceRunner
 
 _NEXT = "llava_next"
 _CLIP = "clip_vision_model"  # the one whose first token is a class token
@@ -68,24 +76,24 @@ def build(
     net = load_generative(handle, checkpoint, architecture)
     config = net.config
     side = _tower_side(config)
-    inputs = make_inputs(handle, read_image_settings(checkpoint), scale, (side, side))
-    if inputs.size != (side, side):
+    preprocess = make_preprocess(handle, read_image_settings(checkpoint), scale, (side, side))
+    if preprocess.size != (side, side):
         raise ParameterError(
             f"{handle} with size={handle.options['size']}",
             f"Its vision tower takes images of {side} x {side}.",
             "Leave 'size' out.",
         )
-    frozen = freeze(handle, net, inputs)
-    see = _Tower(frozen, side)
+    runner = freeze(handle, net, preprocess)
+    see = _Tower(runner, side)
     dim = int(config.text_config.hidden_size)
-    spec = make_spec(handle, checkpoint, frozen, dim, bands)
+    spec = make_spec(handle, checkpoint, runner, dim, bands)
     # transformers hooks itself into a tower that is asked for its inner layers, once and for good:
     # now, so that a model in use does not change. It also tells early if there is no grid.
-    frozen.run(see, np.zeros((1, len(bands), side, side), np.uint8), spec)
+    runner.run(see, np.zeros((1, len(bands), side, side), np.uint8), spec)
     tokenizer = load_tokenizer(checkpoint)
     plain = _MISTRAL if large and config.text_config.model_type == "mistral" else _VICUNA
     chat = Chat(
-        frozen,
+        runner,
         spec,
         tokenizer,
         config.image_token_id,
@@ -99,13 +107,13 @@ class _Tower:
     """Looks at images through the vision tower and the projector of a LLaVA.
 
     Args:
-        frozen: The network.
+        runner: The network.
         side: Of the tower's images in pixels.
     """
 
-    def __init__(self, frozen: Frozen, side: int) -> None:
-        self._frozen = frozen
-        self._net: Any = frozen.net
+    def __init__(self, runner: InferenceRunner, side: int) -> None:
+        self._runner = runner
+        self._net: Any = runner.net
         self._config = self._net.config
         self._side = side
         self._grid = side // int(self._config.vision_config.patch_size)
@@ -120,8 +128,8 @@ class _Tower:
         """Show images as LLaVA 1.5 sees them: each whole."""
         import torch
 
-        inputs, device = self._frozen.inputs, self._frozen.device
-        x = torch.cat([inputs(image[None], device) for image in images])
+        preprocess, device = self._runner.preprocess, self._runner.device
+        x = torch.cat([preprocess(image[None], device) for image in images])
         return Shown((self._tokens,) * len(images), {"pixel_values": x})
 
     def in_tiles(self, images: Sequence[NDArray[Any]]) -> Shown:
@@ -132,7 +140,7 @@ class _Tower:
         most = max(len(stack) for stack in stacks)
         # The network takes one array; it knows from the sizes which tiles are filling.
         full = [torch.cat([s, s.new_zeros(most - len(s), *s.shape[1:])]) for s in stacks]
-        sizes = torch.tensor([image.shape[1:] for image in images], device=self._frozen.device)
+        sizes = torch.tensor([image.shape[1:] for image in images], device=self._runner.device)
         return Shown(lengths, {"pixel_values": torch.stack(full), "image_sizes": sizes})
 
     def _anyres(self, image: NDArray[Any]) -> tuple[torch.Tensor, int]:
@@ -141,13 +149,15 @@ class _Tower:
         from transformers.image_processing_utils import select_best_resolution
         from transformers.models.llava_next.modeling_llava_next import unpad_image
 
-        inputs, device, side = self._frozen.inputs, self._frozen.device, self._side
+        preprocess, device, side = self._runner.preprocess, self._runner.device, self._side
         size = (int(image.shape[1]), int(image.shape[2]))
         height, width = select_best_resolution(size, self._config.image_grid_pinpoints)
         fitted = _fit(size, (height, width))
-        x = replace(inputs, size=fitted)(image[None], device)
+        x = replace(preprocess, size=fitted)(image[None], device)
         # Black around it, before the normalisation.
-        black = -torch.tensor(inputs.mean, device=device) / torch.tensor(inputs.std, device=device)
+        black = -torch.tensor(preprocess.mean, device=device) / torch.tensor(
+            preprocess.std, device=device
+        )
         canvas = black.float().view(1, -1, 1, 1).repeat(1, 1, height, width)
         top, left = (height - fitted[0]) // 2, (width - fitted[1]) // 2
         canvas[:, :, top : top + fitted[0], left : left + fitted[1]] = x
@@ -158,7 +168,7 @@ class _Tower:
         rows, columns = (n // side * self._grid for n in (height, width))
         kept = unpad_image(torch.empty(1, rows, columns, device="meta"), size)
         length = self._tokens + kept.shape[1] * (kept.shape[2] + 1)
-        return torch.cat([inputs(image[None], device), tiles]), length
+        return torch.cat([preprocess(image[None], device), tiles]), length
 
     def _project(self, x: torch.Tensor) -> torch.Tensor:
         """Return what the language model gets of (b, 3, side, side): (b, n, d)."""

@@ -17,15 +17,23 @@ from typing import TYPE_CHECKING, Any
 
 from foveate.errors import ParameterError
 from foveate.models.capabilities import TokenSpec
-from foveate.models.families.hf.chat import Chat, ChatModel, Shown, freeze, load_generative
+from foveate.models.families.hf.chat import (
+    Chat,
+    ChatModel,
+    Plain,
+    Shown,
+    Writer,
+    freeze,
+    load_generative,
+    read_template,
+)
 from foveate.models.families.hf.common import (
     check_options,
     load_tokenizer,
-    make_inputs,
+    make_preprocess,
     make_spec,
     read_image_settings,
 )
-from foveate.models.families.hf.prompts import Plain, Writer, read_template
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -34,8 +42,8 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from foveate.models.base import ModelHandle, Scale
-    from foveate.models.families.hf.checkpoint import Checkpoint
-    from foveate.models.frozen import Frozen
+    from foveate.models.families.hf.family import Checkpoint
+    from foveate.models.runtime import InferenceRunner
 
 _TOKENS = 16  # per side of a tile that is embedded, without the option "size"
 _LEAST, _MOST = 56 * 56, 28 * 28 * 1280  # pixels, where the image settings do not say
@@ -72,20 +80,20 @@ def build(
     net = load_generative(handle, checkpoint, architecture)
     patches = Patches.of(net.config.vision_config, *limits)
     side = _TOKENS * patches.unit
-    inputs = make_inputs(handle, settings, scale, (side, side))
-    if inputs.size is not None and inputs.size[0] % patches.unit:
+    preprocess = make_preprocess(handle, settings, scale, (side, side))
+    if preprocess.size is not None and preprocess.size[0] % patches.unit:
         raise ParameterError(
-            f"{handle} with size={inputs.size[0]}",
+            f"{handle} with size={preprocess.size[0]}",
             f"A token covers {patches.unit} pixels: the size is a multiple of {patches.unit}.",
             f"?size={side}",
         )
-    frozen = freeze(handle, net, inputs)
-    see = _Eyes(frozen, patches)
+    runner = freeze(handle, net, preprocess)
+    see = _VisionTower(runner, patches)
     dim = int(net.config.text_config.hidden_size)
     tokenizer = load_tokenizer(checkpoint)
     chat = Chat(
-        frozen,
-        make_spec(handle, checkpoint, frozen, dim, bands, *limits),
+        runner,
+        make_spec(handle, checkpoint, runner, dim, bands, *limits),
         tokenizer,
         net.config.image_token_id,
         show=see.native,
@@ -183,26 +191,26 @@ class Patches:
         return still.reshape(b * down * across, -1), grid
 
 
-class _Eyes:
+class _VisionTower:
     """Looks at images through the vision transformer of a Qwen-VL.
 
     Args:
-        frozen: The network.
+        runner: The network.
         patches: How images are cut.
     """
 
-    def __init__(self, frozen: Frozen, patches: Patches) -> None:
-        self._frozen, self._patches = frozen, patches
-        self._net: Any = frozen.net
+    def __init__(self, runner: InferenceRunner, patches: Patches) -> None:
+        self._runner, self._patches = runner, patches
+        self._net: Any = runner.net
 
     def __call__(self, x: torch.Tensor) -> torch.Tensor:
         """Return the tokens of images: (b, c, height, width) to (b, gh, gw, d)."""
         import torch
 
-        if self._frozen.inputs.size is None:  # the tiles came at their own size
+        if self._runner.preprocess.size is None:  # the tiles came at their own size
             size = self._patches.fit(int(x.shape[2]), int(x.shape[3]))
             if size != tuple(x.shape[2:]):
-                mode = self._frozen.inputs.resample
+                mode = self._runner.preprocess.resample
                 x = torch.nn.functional.interpolate(
                     x, size, mode=mode, align_corners=False, antialias=True
                 )
@@ -218,7 +226,7 @@ class _Eyes:
         pixels, grids = [], []
         for image in images:
             size = self._patches.fit(int(image.shape[1]), int(image.shape[2]))
-            x = replace(self._frozen.inputs, size=size)(image[None], self._frozen.device)
+            x = replace(self._runner.preprocess, size=size)(image[None], self._runner.device)
             patches, grid = self._patches.cut(x)
             pixels.append(patches)
             grids.append(grid)

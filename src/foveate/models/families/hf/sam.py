@@ -16,16 +16,16 @@ import numpy as np
 
 from foveate.errors import ParameterError
 from foveate.models.base import check_bands
-from foveate.models.boxes import check_boxes
 from foveate.models.capabilities import TokenSpec
 from foveate.models.families.hf.common import (
     check_options,
     load_network,
-    make_inputs,
+    make_preprocess,
     make_spec,
     read_image_settings,
 )
-from foveate.models.frozen import Frozen
+from foveate.models.preprocess import check_boxes
+from foveate.models.runtime import InferenceRunner
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 
     from foveate.embeddings import EncoderSpec
     from foveate.models.base import ModelHandle, Scale
-    from foveate.models.families.hf.checkpoint import Checkpoint
+    from foveate.models.families.hf.family import Checkpoint
 
 type _Prompted = tuple[NDArray[Any], NDArray[np.float32]]
 
@@ -44,23 +44,23 @@ class Sam:
     """A frozen SAM.
 
     Args:
-        frozen: The network.
+        runner: The network.
         spec: What the vectors depend on.
     """
 
-    def __init__(self, frozen: Frozen, spec: EncoderSpec) -> None:
-        self._frozen = frozen
-        self._net: Any = frozen.net
+    def __init__(self, runner: InferenceRunner, spec: EncoderSpec) -> None:
+        self._runner = runner
+        self._net: Any = runner.net
         self.spec = spec
         self.token_spec = TokenSpec(spec.dim, "embedding", pooled=True)
 
     def embed(self, batch: NDArray[Any]) -> NDArray[np.float32]:
         """Embed (b, c, h, w) images of the native dtype: (b, d) float32."""
-        return self._frozen.run(lambda x: self._grid(x).mean(dim=(2, 3)), batch, self.spec)
+        return self._runner.run(lambda x: self._grid(x).mean(dim=(2, 3)), batch, self.spec)
 
     def tokens(self, batch: NDArray[Any]) -> NDArray[np.float32]:
         """Return the tokens of (b, c, h, w) images: (b, gh, gw, d) float32."""
-        return self._frozen.run(lambda x: self._grid(x).permute(0, 2, 3, 1), batch, self.spec)
+        return self._runner.run(lambda x: self._grid(x).permute(0, 2, 3, 1), batch, self.spec)
 
     def mask_quality(self, batch: NDArray[Any], boxes: NDArray[Any]) -> NDArray[np.float32]:
         """Return the predicted intersection over union of the best mask in each box.
@@ -123,20 +123,20 @@ class Sam:
 
         check_bands(batch, self.spec)
         checked = check_boxes(boxes, batch)
-        height, width = self._frozen.inputs.size or batch.shape[2:]
+        height, width = self._runner.preprocess.size or batch.shape[2:]
         gain = np.array([width / batch.shape[3], height / batch.shape[2]] * 2, np.float32)
 
         def run(part: list[_Prompted]) -> torch.Tensor:
-            x = self._frozen.inputs(np.stack([image for image, _ in part]), self._frozen.device)
+            x = self._runner.preprocess(np.stack([image for image, _ in part]), self._runner.device)
             prompts = torch.from_numpy(np.stack([given for _, given in part]))
             found = self._net(
                 image_embeddings=self._grid(x),
-                input_boxes=prompts.to(self._frozen.device),
+                input_boxes=prompts.to(self._runner.device),
                 multimask_output=True,
             )
             return result(found.pred_masks, found.iou_scores)
 
-        return self._frozen.in_parts(run, list(zip(batch, checked * gain, strict=True)))
+        return self._runner.in_parts(run, list(zip(batch, checked * gain, strict=True)))
 
 
 def build(handle: ModelHandle, checkpoint: Checkpoint, bands: Sequence[int], scale: Scale) -> Sam:
@@ -146,15 +146,15 @@ def build(handle: ModelHandle, checkpoint: Checkpoint, bands: Sequence[int], sca
     check_options(handle)
     net: Any = load_network(checkpoint, SamModel)
     vision = net.config.vision_config
-    inputs = make_inputs(
+    preprocess = make_preprocess(
         handle, read_image_settings(checkpoint), scale, (vision.image_size, vision.image_size)
     )
-    if inputs.size != (vision.image_size, vision.image_size):
+    if preprocess.size != (vision.image_size, vision.image_size):
         raise ParameterError(
             f"{handle} with size={handle.options['size']}",
             f"Its encoder takes images of {vision.image_size} pixels only.",
             "Leave 'size' out.",
         )
-    frozen = Frozen(net, inputs, device=handle.device, options=handle.options)
-    spec = make_spec(handle, checkpoint, frozen, vision.output_channels, bands)
-    return Sam(frozen, spec)
+    runner = InferenceRunner(net, preprocess, device=handle.device, options=handle.options)
+    spec = make_spec(handle, checkpoint, runner, vision.output_channels, bands)
+    return Sam(runner, spec)

@@ -22,15 +22,14 @@ from foveate.models.families.hf.common import (
     check_side,
     load_network,
     load_tokenizer,
-    make_inputs,
+    make_preprocess,
     make_spec,
     pooled,
     read_image_settings,
 )
 from foveate.models.families.hf.dual import DualEncoder
-from foveate.models.frozen import Frozen
-from foveate.models.texts import tokenizer_hash
-from foveate.models.tokens import on_grid
+from foveate.models.preprocess import on_grid, tokenizer_hash
+from foveate.models.runtime import InferenceRunner
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -38,7 +37,7 @@ if TYPE_CHECKING:
     import torch
 
     from foveate.models.base import ModelHandle, Scale
-    from foveate.models.families.hf.checkpoint import Checkpoint
+    from foveate.models.families.hf.family import Checkpoint
 
 _NO_PUNCTUATION = str.maketrans("", "", string.punctuation)
 
@@ -112,13 +111,13 @@ def build(
         )
     side = vision.patch_size * math.isqrt(vision.num_patches) if flexible else vision.image_size
     settings = read_image_settings(checkpoint)
-    inputs = make_inputs(handle, settings, scale, settings.size or (side, side))
-    check_side(handle, inputs, vision.patch_size, trained=(side, side))
-    frozen = Frozen(net, inputs, device=handle.device, options=handle.options)
+    preprocess = make_preprocess(handle, settings, scale, settings.size or (side, side))
+    check_side(handle, preprocess, vision.patch_size, trained=(side, side))
+    runner = InferenceRunner(net, preprocess, device=handle.device, options=handle.options)
     return (NaFlex if flexible else Siglip)(
-        frozen,
+        runner,
         load_tokenizer(checkpoint),
-        make_spec(handle, checkpoint, frozen, vision.hidden_size, bands),
+        make_spec(handle, checkpoint, runner, vision.hidden_size, bands),
         TokenSpec(vision.hidden_size, "backbone"),
         TextSpec(
             float(net.logit_scale.exp()),

@@ -1,29 +1,35 @@
-"""From the pixels of a tile to what a network expects: one affine map per band, one resampling."""
+"""From images, boxes and texts to what a network expects, and its tokens back to a grid."""
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
-from foveate.errors import ParameterError
+from foveate.errors import DataError, ParameterError
+from foveate.files import digest, fingerprint
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
+    from pathlib import Path
 
     import torch
     from numpy.typing import NDArray
 
     from foveate.models.base import Scale
 
+
 OPTIONS = ("size", "mean", "std", "precision")  # of a model's name; the rest is its family's
+
 CHECKPOINT_KEY = "checkpoint_key"  # and this one where weights are a local file
+
 Resample = Literal["bilinear", "bicubic"]
 
 
 @dataclass(frozen=True)
-class Inputs:
+class Preprocess:
     """How raw pixels become the input of a network.
 
     Tiles are resampled whole to `size`: nothing is cropped off, because what lies at the edge of
@@ -53,7 +59,7 @@ class Inputs:
         std: Sequence[float],
         size: tuple[int, int],
         resample: str = "bilinear",
-    ) -> Inputs:
+    ) -> Preprocess:
         """Combine the defaults of the weights with the options of a model's name.
 
         Args:
@@ -185,3 +191,125 @@ def _values(
         )
     # Normalisation for RGB says nothing of other bands: their mean is the neutral choice.
     return (float(np.mean(values)),) * channels
+
+
+_SLACK = 1e-3  # pixels that rounding may carry a box beyond the image
+
+
+def check_boxes(boxes: Any, batch: NDArray[Any]) -> NDArray[np.float32]:
+    """Check boxes against the images that they lie in.
+
+    Args:
+        boxes: (b, k, 4) numbers ``x0, y0, x1, y1`` in pixels, k >= 1, with x0 < x1 and y0 < y1.
+        batch: (b, c, h, w).
+
+    Returns:
+        (b, k, 4) float32 inside the image.
+
+    Raises:
+        DataError: The shape is another, or a box is not finite, empty, reversed or reaches out
+            of its image.
+    """
+    form = "Boxes are x0, y0, x1, y1 in pixels, with x0 < x1 and y0 < y1, inside the image."
+    try:
+        found = np.asarray(boxes, dtype=np.float64)
+    except (TypeError, ValueError) as error:
+        raise DataError(f"boxes are no array of numbers: {error}", form) from error
+    if found.ndim != 3 or found.shape[0] != len(batch) or found.shape[2] != 4 or not found.size:
+        raise DataError(
+            f"boxes of shape {found.shape} for a batch of shape {batch.shape}",
+            f"Expected ({len(batch)}, k, 4) with k >= 1: as many boxes for each image.",
+            form,
+        )
+    x0, y0, x1, y1 = np.moveaxis(found, 2, 0)
+    height, width = batch.shape[2:]
+    ordered = (x0 < x1) & (y0 < y1)  # false for NaN, too
+    inside = (np.minimum(x0, y0) >= -_SLACK) & (x1 <= width + _SLACK) & (y1 <= height + _SLACK)
+    wrong = np.argwhere(~(ordered & inside))
+    if len(wrong):
+        image, number = wrong[0]
+        box = ", ".join(f"{value:g}" for value in found[image, number])
+        raise DataError(
+            f"box {number} of image {image} is ({box}) in an image of {width} x {height} pixels "
+            f"(width x height); {len(wrong)} of {x0.size} boxes are no boxes of their image",
+            form,
+        )
+    return np.clip(found, 0, [width, height, width, height]).astype(np.float32)
+
+
+# What save_pretrained and its predecessors call the parts of a tokenizer.
+_TOKENIZER = ("tokenizer*", "vocab*", "merges*", "special_tokens*", "added_tokens*", "*.model")
+
+
+def clean_texts(texts: Sequence[str]) -> list[str]:
+    """Return texts as a list, each with single spaces and none around it.
+
+    Args:
+        texts: One text or more, as `foveate.models.capabilities.EmbedsText` takes them.
+
+    Raises:
+        DataError: It is no list of texts, or an empty one.
+    """
+    listed = [] if isinstance(texts, str) else list(texts)
+    if not listed or not all(isinstance(text, str) for text in listed):
+        raise DataError(
+            f"{texts!r:.80} for texts",
+            "Expected a list of one text or more.",
+            "For example ['a dense forest', 'a river'].",
+        )
+    return [" ".join(text.split()) for text in listed]
+
+
+def tokenizer_hash(folder: Path) -> str:
+    """Return a hash of the files of a tokenizer, for `TextSpec.fingerprint`.
+
+    Args:
+        folder: Where they are, beside others or not.
+    """
+    files = sorted({file for pattern in _TOKENIZER for file in folder.glob(pattern)})
+    return digest([[file.name, fingerprint(file)] for file in files])
+
+
+def on_grid(tokens: torch.Tensor, size: tuple[int, int]) -> torch.Tensor:
+    """Put row-major tokens on the grid that has the shape of the image.
+
+    Args:
+        tokens: (b, n, d) without class tokens.
+        size: ``(height, width)`` of the image in pixels.
+
+    Returns:
+        (b, gh, gw, d) with gh * gw = n and gh / gw = height / width.
+
+    Raises:
+        ValueError: No such grid: there are other tokens among them.
+    """
+    b, n, d = tokens.shape
+    gh, gw = grid_of(n, size)
+    return tokens.reshape(b, gh, gw, d)
+
+
+def grid_of(n: int, size: tuple[int, int]) -> tuple[int, int]:
+    """Return the grid of n square patches over an image.
+
+    Raises:
+        ValueError: No grid of n patches has the shape of the image.
+    """
+    height, width = size
+    gh = round(math.sqrt(n * height / width))
+    # A patch is square: both sides must be divided by the same step, but for a cut-off rest.
+    if gh < 1 or n % gh or abs(gh * width - n // gh * height) >= max(height, width):
+        raise ValueError(f"{n} tokens do not tile an image of {height} x {width}")
+    return gh, n // gh
+
+
+def is_mean(tokens: torch.Tensor, vectors: torch.Tensor) -> bool:
+    """Say whether the mean over the grid is the pooled vector, up to rounding.
+
+    Args:
+        tokens: (b, gh, gw, d).
+        vectors: (b, e).
+    """
+    if tokens.shape[-1] != vectors.shape[-1]:
+        return False
+    gap = (tokens.float().mean(dim=(1, 2)) - vectors.float()).abs().max()
+    return bool(gap <= 1e-4 * vectors.float().abs().max())

@@ -19,8 +19,7 @@ import numpy as np
 from foveate.embeddings import EncoderSpec
 from foveate.errors import DataError, ParameterError
 from foveate.files import write_bytes
-from foveate.models.heads.base import INPUTS, Inputs, check_dim, unit
-from foveate.models.heads.prompts import labels_of
+from foveate.models.heads import INPUTS, Inputs, check_dim, labels_of, unit
 from foveate.models.weights import first_line
 
 if TYPE_CHECKING:
@@ -28,19 +27,25 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+
 logger = logging.getLogger("foveate")
 
 STRENGTHS = (1e-4, 1e-3, 1e-2, 1e-1, 1.0)  # C of the logistic regression
+
 USUAL = 1e-2  # C where there are too few examples to choose
+
 _FOLDS = 3
+
 _STEPS = 1000
+
 _KEY, _SCHEMA = "foveate", 2  # 1 did not say what the probe was fitted on: embeddings as they are
+
 _UNIT = 2e-3  # a norm that is 1 but for the rounding of float16
 
 
 @dataclass(frozen=True)
 class Probe:
-    """A linear classifier of embeddings; see `foveate.models.heads.base.Head`.
+    """A linear classifier of embeddings; see `foveate.models.heads.Head`.
 
     Attributes:
         names: The C classes.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 from dataclasses import replace
 
 import numpy as np
@@ -9,12 +10,13 @@ import pytest
 
 from foveate.errors import DataError, ParameterError, StorageError
 from foveate.grid import Grid
-from foveate.models import bind, binding, embed, from_callable, load_model
-from foveate.models.binding import band_range
-from foveate.models.embedding import embedding_key, fill_invalid
+from foveate.models import bind, embed, from_callable, load_model
+from foveate.models.embed import band_range, embedding_key, fill_invalid
 from foveate.pool import Pool, Scene
 from foveate.raster import ArraySource, Raster
 from foveate.run import Run, load_embeddings
+
+binding = importlib.import_module("foveate.models.embed")  # `foveate.models.embed` is the function
 
 
 def pool_of(*arrays, tile=16, valid=None):

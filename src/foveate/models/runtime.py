@@ -1,8 +1,4 @@
-"""A network in eval mode on its device, and how batches go through it.
-
-Every family of torch models runs through here: no gradients, one place for mixed precision, and
-batches that shrink when the memory of the device does not hold them.
-"""
+"""Where and how a frozen network runs: device, precision, and batches that fit into memory."""
 
 from __future__ import annotations
 
@@ -17,7 +13,6 @@ import numpy as np
 from foveate.embeddings import EncoderSpec
 from foveate.errors import MemoryLimitError, ParameterError
 from foveate.models.base import check_bands
-from foveate.models.device import resolve_device
 from foveate.models.weights import first_line
 
 if TYPE_CHECKING:
@@ -26,24 +21,72 @@ if TYPE_CHECKING:
     import torch
     from numpy.typing import NDArray
 
-    from foveate.models.inputs import Inputs
+    from foveate.models.preprocess import Preprocess
+
+
+_NAMES = re.compile(r"auto|cpu|mps|cuda(:\d+)?")
+
+
+def check_device(name: str) -> None:
+    """Check the form of a device's name, without loading torch.
+
+    torch knows further ones: they show no images ("meta"), or need packages of their own.
+
+    Raises:
+        ParameterError: Models do not run on such a device.
+    """
+    if not _NAMES.fullmatch(name):
+        raise _unusable(name, "there is no such kind")
+
+
+def resolve_device(name: str = "auto") -> torch.device:
+    """Return the torch device for a name.
+
+    Args:
+        name: "auto" takes CUDA, then MPS, then the CPU; else "cpu", "cuda", "cuda:1", "mps".
+
+    Raises:
+        ParameterError: The device does not exist on this machine.
+    """
+    import torch
+
+    check_device(name)
+    if name == "auto":
+        if torch.cuda.is_available():
+            return torch.device("cuda")
+        return torch.device("mps" if torch.backends.mps.is_available() else "cpu")
+    try:
+        device = torch.device(name)
+        torch.empty(1, device=device)
+    except (RuntimeError, AssertionError) as error:
+        raise _unusable(name, str(error).splitlines()[0]) from error
+    return device
+
+
+def _unusable(name: str, why: str) -> ParameterError:
+    return ParameterError(
+        f"the device {name!r} cannot be used: {why}",
+        "Allowed: auto, cpu, cuda, cuda:N, mps.",
+        "Use --device auto.",
+    )
+
 
 Precision = Literal["float32", "bfloat16", "float16"]
 
 
-class Frozen:
+class InferenceRunner:
     """Runs functions of a network over batches.
 
     Args:
         net: The network; it is put into eval mode, without gradients, on the device.
-        inputs: How pixels become its input.
+        preprocess: How pixels become its input.
         device: Name for `resolve_device`.
         options: Options of the model's name; ``precision`` is "float32", "bfloat16", "float16"
             or "auto": bfloat16 on a GPU that computes in it, else float32.
 
     Attributes:
         net: The network.
-        inputs: As given.
+        preprocess: As given.
         device: The torch device.
         precision: What matrix products are computed in.
 
@@ -54,7 +97,7 @@ class Frozen:
     def __init__(
         self,
         net: torch.nn.Module,
-        inputs: Inputs,
+        preprocess: Preprocess,
         *,
         device: str = "auto",
         options: Mapping[str, Any] | None = None,
@@ -69,10 +112,10 @@ class Frozen:
         for weight in self.net.parameters():
             if weight.dim() == 4:
                 weight.data = weight.data.contiguous(memory_format=torch.channels_last)
-        self.inputs = inputs
+        self.preprocess = preprocess
         self._most: int | None = None  # images at once; known when the memory was too small
 
-    def at_size(self, size: tuple[int, int], net: torch.nn.Module | None = None) -> Frozen:
+    def at_size(self, size: tuple[int, int], net: torch.nn.Module | None = None) -> InferenceRunner:
         """Return the same with inputs of another size.
 
         Args:
@@ -83,7 +126,7 @@ class Frozen:
         other = copy.copy(self)
         if net is not None:
             other.net = net.eval().requires_grad_(requires_grad=False)
-        other.inputs = replace(self.inputs, size=size)
+        other.preprocess = replace(self.preprocess, size=size)
         other._most = None  # noqa: SLF001  (one of its own kind)
         return other
 
@@ -112,10 +155,10 @@ class Frozen:
         if not len(batch):  # the network knows what shape a result has
             return self.run(function, np.zeros((1, *batch.shape[1:]), batch.dtype), spec)[:0]
         try:
-            return self.in_parts(lambda part: function(self.inputs(part, self.device)), batch)
+            return self.in_parts(lambda part: function(self.preprocess(part, self.device)), batch)
         except (AssertionError, RuntimeError) as error:
             # A size that is fixed was tried when the model was built.
-            if self.inputs.size is not None or not _is_about_size(error):
+            if self.preprocess.size is not None or not _is_about_size(error):
                 raise
             height, width = batch.shape[2:]
             raise ParameterError(
@@ -145,16 +188,16 @@ class Frozen:
             fingerprint: Hash of the weights.
             licence: Of the weights.
         """
-        inputs = self.inputs
+        preprocess = self.preprocess
         return EncoderSpec(
             name=name,
             dim=dim,
             bands=tuple(bands),
-            scale=inputs.scale,
-            mean=inputs.mean,
-            std=inputs.std,
-            input_size=inputs.size,
-            resample=inputs.resample,
+            scale=preprocess.scale,
+            mean=preprocess.mean,
+            std=preprocess.std,
+            input_size=preprocess.size,
+            resample=preprocess.resample,
             precision=self.precision,
             licence=licence,
             source=source,

@@ -10,17 +10,17 @@ from foveate.errors import DataError, MemoryLimitError, ParameterError
 
 torch = pytest.importorskip("torch")
 
-from foveate.models.frozen import Frozen, out_of_memory  # noqa: E402
-from foveate.models.inputs import Inputs  # noqa: E402
+from foveate.models.preprocess import Preprocess  # noqa: E402
+from foveate.models.runtime import InferenceRunner, out_of_memory  # noqa: E402
 
-INPUTS = Inputs(scale=((0, 255),), mean=(0.0,), std=(1.0,), size=None)
+INPUTS = Preprocess(scale=((0, 255),), mean=(0.0,), std=(1.0,), size=None)
 SPEC = EncoderSpec("net", 4, bands=(1,))
 BATCH = np.arange(7 * 4, dtype=np.uint8).reshape(7, 1, 2, 2)
 
 
 def frozen(**options):
     net = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Dropout())
-    return Frozen(net, INPUTS, device="cpu", options=options)
+    return InferenceRunner(net, INPUTS, device="cpu", options=options)
 
 
 class Small:
@@ -97,7 +97,7 @@ def test_a_batch_of_other_bands_is_refused():
 
 def test_precision_is_an_option():
     assert frozen().precision == "float32"  # on a CPU
-    runner = Frozen(
+    runner = InferenceRunner(
         torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(4, 4)), INPUTS,
         device="cpu", options={"precision": "bfloat16"},
     )  # fmt: skip
@@ -112,7 +112,7 @@ def test_another_size_shares_the_network_and_leaves_the_first_alone():
     assert (second.net, second.device, second.precision) == (
         first.net, first.device, first.precision,
     )  # fmt: skip
-    assert (first.inputs.size, second.inputs.size) == (None, (4, 4))
+    assert (first.preprocess.size, second.preprocess.size) == (None, (4, 4))
     assert second.run(second.net, BATCH, SPEC).shape == (7, 16)
     assert first.run(first.net, BATCH, SPEC).shape == (7, 4)
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from foveate.errors import DataError
-from foveate.models.heads.base import check_dim, confusion, numbers_of, same_name, unit
+from foveate.models.heads import check_dim, confusion, numbers_of, same_name, unit
 
 
 def test_case_spaces_and_underscores_make_no_difference():

@@ -1,31 +1,147 @@
-"""Class names and the sentences around them.
+"""Heads turn embeddings into classes, from texts here, or from examples (`foveate.models.probe`).
 
-A text model reads sentences better than bare words, and the mean of several sentences better than
-any one of them (Radford et al. 2021, section 3.1.4). Labels say what the classes are called, and
-templates what is written around a name.
+A head is given embeddings as the model returns them, and brings them to what it was fitted on by
+itself; whoever averages embeddings before that does so in the space that `Head.inputs` names.
+
+Classes from texts are the zero-shot recipe of CLIP (Radford et al. 2021, "Learning Transferable
+Visual Models From Natural Language Supervision", section 3.1.4): a class is put into several
+sentences; their vectors, each of norm 1, are averaged, and the mean is normalised again. What
+stands closest to an image is its class. Deviations: a class may have several names, all of which
+count alike; and models trained with a sigmoid (SigLIP) judge each class alone.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from importlib import resources
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal, Protocol, get_args, runtime_checkable
+from unicodedata import normalize
+
+import numpy as np
 
 from foveate.documents import parse_document
 from foveate.errors import DataError, ParameterError, UnknownNameError
 from foveate.files import read_text
-from foveate.models.heads.base import same_name
+from foveate.models.capabilities import need
 from foveate.registry import suggest
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
+    from numpy.typing import NDArray
+
+    from foveate.models.capabilities import EmbedsText
+
     Labels = Mapping[str, tuple[str, ...]]
     LabelsGiven = Sequence[str] | Mapping[str, str | Sequence[str]]
 
+
+Inputs = Literal["raw", "unit"]
+
+INPUTS: tuple[Inputs, ...] = get_args(Inputs)
+
+
+@runtime_checkable
+class Head(Protocol):
+    """Scores of C classes for embeddings of d dimensions."""
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The C classes."""
+        ...
+
+    @property
+    def inputs(self) -> Inputs:
+        """What the head was fitted on.
+
+        "raw": embeddings as the model returns them, whose length counts. "unit": embeddings of
+        norm 1; the head brings others to it.
+        """
+        ...
+
+    def logits(self, z: NDArray[np.floating]) -> NDArray[np.float32]:
+        """Return the scores of embeddings.
+
+        Args:
+            z: (..., d).
+
+        Returns:
+            (..., C) float32.
+        """
+        ...
+
+    def probabilities(self, z: NDArray[np.floating]) -> NDArray[np.float32]:
+        """Return the probabilities of embeddings.
+
+        Args:
+            z: (..., d).
+
+        Returns:
+            (..., C) float32 in [0, 1].
+        """
+        ...
+
+
+def same_name(text: str) -> str:
+    """Return what two spellings of a class have in common: case, spaces and "_" do not count."""
+    return "".join(normalize("NFC", text).casefold().replace("_", " ").split())
+
+
+def unit(x: NDArray[np.floating]) -> NDArray[np.float32]:
+    """Return vectors of norm 1; a vector of zeros stays one.
+
+    Args:
+        x: (..., d).
+    """
+    wide = np.asarray(x, dtype=np.float32)  # float16 would overflow in the squares
+    norm = np.linalg.norm(wide, axis=-1, keepdims=True)
+    return wide / np.maximum(norm, np.finfo(np.float32).tiny)
+
+
+def check_dim(z: NDArray[np.floating], dim: int, what: str) -> None:
+    """Check that vectors have the length that a head was made for.
+
+    Raises:
+        DataError: They have another.
+    """
+    if z.ndim < 1 or z.shape[-1] != dim:
+        raise DataError(
+            f"embeddings of shape {z.shape} for {what} of {dim} dimensions",
+            f"Expected (..., {dim}).",
+            "Embed with the model that it was made with.",
+        )
+
+
+def confusion(
+    truth: NDArray[np.integer], found: NDArray[np.integer], classes: int
+) -> NDArray[np.int64]:
+    """Count how often each class was taken for each.
+
+    Args:
+        truth: (n,) class numbers, -1 where the truth is not known: such rows do not count.
+        found: (n,) class numbers.
+        classes: C.
+
+    Returns:
+        (C, C) int64, the truth in rows.
+    """
+    known = truth >= 0
+    cell = truth[known].astype(np.int64) * classes + found[known]
+    return np.bincount(cell, minlength=classes * classes).reshape(classes, classes)
+
+
+def numbers_of(found: Sequence[str], names: Sequence[str]) -> NDArray[np.int64]:
+    """Return the class numbers of names, -1 for a name that is no class; see `same_name`."""
+    place = {same_name(name): i for i, name in enumerate(names)}
+    return np.array([place.get(same_name(name), -1) for name in found], dtype=np.int64)
+
+
 TEMPLATE_SETS = ("rs", "plain", "none", "eurosat", "rsicd", "remoteclip", "skyclip")
+
 _MAPPINGS = (".yaml", ".yml", ".toml", ".json")
+
 _SLOT = "{}"
 
 
@@ -130,7 +246,7 @@ def templates_from(given: str | Path | Sequence[str]) -> tuple[str, ...]:
     if not isinstance(given, str | Path):
         return _templates([(0, text) for text in given], "")
     if str(given) in TEMPLATE_SETS:
-        file = resources.files("foveate.models.heads") / "templates" / f"{given}.txt"
+        file = resources.files("foveate.models") / "templates" / f"{given}.txt"
         return _templates(_stated(file.read_text(encoding="utf-8")), "")
     if _SLOT in str(given):
         return (str(given),)
@@ -241,3 +357,113 @@ def _check(names: Iterable[str]) -> None:
         known[same_name(name)] = name
     if not known:
         raise ParameterError("no labels", "Say what to tell apart.", "--labels forest,water,town")
+
+
+Kind = Literal["cosine", "sigmoid"]
+
+KINDS: tuple[Kind, ...] = get_args(Kind)
+
+_AT_ONCE = 256  # texts per call of the model
+
+
+@dataclass(frozen=True)
+class TextHead:
+    """Classes as directions in the space of the images; see `foveate.models.heads.Head`.
+
+    Attributes:
+        names: The C classes.
+        weight: (C, d) float32, rows of norm 1.
+        scale: Logits are ``scale * cosine + bias``.
+        bias: See `scale`.
+        head: "cosine": the probabilities of all classes sum to 1. "sigmoid": each class has its
+            own, and all of them may be small.
+    """
+
+    names: tuple[str, ...]
+    weight: NDArray[np.float32]
+    scale: float
+    bias: float
+    head: Kind
+
+    @property
+    def inputs(self) -> Inputs:
+        """Texts are compared by cosine: "unit"."""
+        return "unit"
+
+    def logits(self, z: NDArray[np.floating]) -> NDArray[np.float32]:
+        """Return the scores of embeddings of any norm: (..., d) to (..., C) float32.
+
+        Raises:
+            DataError: They have another length than the texts' vectors.
+        """
+        check_dim(z, self.weight.shape[1], "texts")
+        return np.float32(self.scale) * (unit(z) @ self.weight.T) + np.float32(self.bias)
+
+    def probabilities(self, z: NDArray[np.floating]) -> NDArray[np.float32]:
+        """Return the probabilities of embeddings: (..., d) to (..., C) float32.
+
+        Raises:
+            DataError: They have another length than the texts' vectors.
+        """
+        from scipy.special import expit, softmax
+
+        logits = self.logits(z)
+        return softmax(logits, axis=-1) if self.head == "cosine" else expit(logits)
+
+
+def text_head(
+    model: EmbedsText,
+    labels: LabelsGiven,
+    *,
+    templates: str | Path | Sequence[str] = "rs",
+    head: Kind | None = None,
+) -> TextHead:
+    """Make a classifier of class names.
+
+    Args:
+        model: Embeds images and text in one space.
+        labels: Names, or name -> what the class is called in prompts; see `labels_of`.
+        templates: See `templates_from`; "none" where the labels are whole sentences.
+        head: "cosine" or "sigmoid"; None for what the model was trained with.
+
+    Raises:
+        MissingCapabilityError: The model cannot embed text.
+        ParameterError: Labels or templates cannot be used; see `labels_of`, `templates_from`.
+        UnknownNameError: No such set of templates.
+    """
+    able: EmbedsText = need(model, "text", "zero-shot classification")
+    known, sentences = labels_of(labels), templates_from(templates)
+    spec = able.text_spec
+    kind = check_kind(head) or spec.head
+    if kind == "sigmoid" and spec.head != "sigmoid":
+        raise ParameterError(
+            "head='sigmoid' for a model that was trained with a softmax",
+            "It has no bias: each label alone would have a probability near 1.",
+            "Use cosine, and add a label such as 'something else'.",
+        )
+    # All prompts in a few calls: text models are fast in batches.
+    groups = [prompts(texts, sentences) for texts in known.values()]
+    vectors = unit(_embed(able, [prompt for group in groups for prompt in group]))
+    ends = np.cumsum([len(group) for group in groups])
+    means = [part.mean(axis=0) for part in np.split(vectors, ends[:-1])]
+    return TextHead(tuple(known), unit(np.stack(means)), spec.scale, spec.bias, kind)
+
+
+def check_kind(head: str | None) -> Kind | None:
+    """Return the head, or None where it is left to the model.
+
+    Raises:
+        ParameterError: There is no such head.
+    """
+    if head is not None and head not in KINDS:
+        raise ParameterError(
+            f"head={head!r}",
+            "Allowed: cosine (probabilities over all labels), sigmoid (each label alone).",
+            "Leave it out for what the model was trained with.",
+        )
+    return head
+
+
+def _embed(model: EmbedsText, texts: list[str]) -> NDArray[np.float32]:
+    starts = range(0, len(texts), _AT_ONCE)
+    return np.concatenate([model.embed_text(texts[i : i + _AT_ONCE]) for i in starts])

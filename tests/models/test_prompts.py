@@ -7,13 +7,7 @@ from pathlib import Path
 import pytest
 
 from foveate.errors import DataError, ParameterError, UnknownNameError
-from foveate.models.heads.prompts import (
-    TEMPLATE_SETS,
-    labels_from,
-    labels_of,
-    prompts,
-    templates_from,
-)
+from foveate.models.heads import TEMPLATE_SETS, labels_from, labels_of, prompts, templates_from
 
 
 def test_labels_may_be_typed():

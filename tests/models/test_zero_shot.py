@@ -8,9 +8,7 @@ from colour_words import colour_words
 
 from foveate.errors import DataError, MissingCapabilityError, ParameterError
 from foveate.models import from_callable
-from foveate.models.heads.base import Head
-from foveate.models.heads.prompts import templates_from
-from foveate.models.heads.zero_shot import text_head
+from foveate.models.heads import Head, templates_from, text_head
 
 Z = np.random.default_rng(0).normal(size=(2, 5, 3)).astype(np.float32)
 

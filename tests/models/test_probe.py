@@ -11,8 +11,8 @@ import pytest
 
 from foveate.embeddings import EncoderSpec
 from foveate.errors import DataError, ParameterError
-from foveate.models.heads.base import Head, unit
-from foveate.models.heads.probe import USUAL, Probe, fit_probe
+from foveate.models.heads import Head, unit
+from foveate.models.probe import USUAL, Probe, fit_probe
 
 SPEC = EncoderSpec(name="mine", dim=4, bands=(1, 2), scale=((0, 255),) * 2, fingerprint="a")
 

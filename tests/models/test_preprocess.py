@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from foveate.errors import ParameterError
-from foveate.models.inputs import Inputs, own_options, read_size
+from foveate.models.preprocess import Preprocess, own_options, read_size
 
 torch = pytest.importorskip("torch")
 
@@ -15,11 +15,11 @@ SCALE = ((0.0, 100.0), (50.0, 150.0))
 
 
 def read(scale=SCALE, **options):
-    return Inputs.read(options, scale, mean=(0.1, 0.2, 0.3), std=(0.5,) * 3, size=(8, 8))
+    return Preprocess.read(options, scale, mean=(0.1, 0.2, 0.3), std=(0.5,) * 3, size=(8, 8))
 
 
 def test_values_are_scaled_then_normalised():
-    inputs = Inputs(SCALE, mean=(0.5, 0.0), std=(0.25, 2.0), size=None)
+    inputs = Preprocess(SCALE, mean=(0.5, 0.0), std=(0.25, 2.0), size=None)
     batch = np.array([[100, 50], [50, 100]], np.uint16).reshape(1, 2, 1, 2)
     np.testing.assert_allclose(inputs(batch, CPU), [[[[2, 0]], [[0, 0.25]]]], atol=1e-6)
 
@@ -40,7 +40,7 @@ def test_any_dtype_and_memory_layout_gives_the_same(dtype):
 
 def test_images_are_resampled_whole_and_smoothly():
     ramp = np.tile(np.arange(64.0), (64, 1))[None, None]
-    found = Inputs(((0.0, 1.0),), (0.0,), (1.0,), (8, 8))(ramp, CPU)[0, 0]
+    found = Preprocess(((0.0, 1.0),), (0.0,), (1.0,), (8, 8))(ramp, CPU)[0, 0]
     np.testing.assert_allclose(found[:, 1:-1], np.tile(np.arange(11.5, 52, 8), (8, 1)), atol=0.1)
     assert read(size=16).size == (16, 16)
     assert read(size="native").size is None

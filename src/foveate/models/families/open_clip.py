@@ -1,0 +1,324 @@
+"""Models of open_clip: images and texts in one space, with hub or local weights.
+
+The embedding is the image tower's output before it is normalised; texts come normalised. The
+tokens are the features of the last layer on the grid of the image, after the last norm; where
+their projections average to the embedding, which is measured on one image, they are projected.
+
+Weights of remote sensing load as local files of the architecture that their authors' own examples
+build: RemoteCLIP and SkyCLIP as ViT-B-32 or ViT-L-14 (RemoteCLIP as RN50 too), GeoRSCLIP as
+ViT-B-32-quickgelu or ViT-H-14, CLIP-RSICD as ViT-B-32-quickgelu. Files do not say which activation
+they were trained with; the name or ``?quick_gelu=`` does.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import json
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from foveate.errors import ParameterError
+from foveate.models.capabilities import TextSpec, TokenSpec
+from foveate.models.families._open_clip import check_name, describe, make_network, make_tokenizer
+from foveate.models.families._sizes import find_sizes, reduction
+from foveate.models.preprocess import Preprocess, clean_texts, is_mean, own_options, tokenizer_hash
+from foveate.models.runtime import InferenceRunner
+from foveate.models.weights import check_state, checkpoint_key, first_line, weights_hash
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    import torch
+    from numpy.typing import NDArray
+
+    from foveate.embeddings import EncoderSpec
+    from foveate.models.base import ModelHandle, Scale
+    from foveate.models.families._sizes import Resize, Sizes
+
+
+class _OpenClip:
+    """The family; see `foveate.models.base.Family`."""
+
+    def check(self, handle: ModelHandle) -> ModelHandle:
+        """Check the architecture, its tag and that the weights file can be read."""
+        if not handle.name:
+            raise ParameterError(
+                "an open_clip model without a name", "",
+                "Type e.g. open_clip:ViT-B-32@laion2b_s34b_b79k.",
+            )  # fmt: skip
+        if unknown := sorted(set(own_options(handle.options)) - {"quick_gelu"}):
+            raise ParameterError(
+                f"the options {', '.join(unknown)} of {handle}",
+                "Allowed: size, mean, std, precision, quick_gelu, checkpoint_key.",
+            )
+        check_name(handle)
+        key = checkpoint_key(handle)
+        if handle.weights:
+            check_state(handle.weights, key)
+        return replace(handle, channels=3)
+
+    def build(self, handle: ModelHandle, bands: Sequence[int], scale: Scale) -> OpenClip:
+        """Build the model.
+
+        Options: ``size`` (side in pixels that tiles are resampled to; position embeddings are
+        interpolated), ``mean`` and ``std`` (override the normalisation of the weights),
+        ``precision``, ``quick_gelu`` (the activation, where the tag does not say),
+        ``checkpoint_key`` (which weights of a local file).
+
+        Raises:
+            DataError: The weights cannot be read or belong to another architecture, or the hub
+                cannot be reached.
+            ParameterError: An option cannot be used.
+        """
+        shape = describe(handle)
+        preprocess = Preprocess.read(
+            handle.options, scale, mean=shape.preprocess["mean"], std=shape.preprocess["std"],
+            size=shape.size, resample=shape.preprocess["interpolation"],
+        )  # fmt: skip
+        net, source = make_network(handle, shape, preprocess.size)
+        fingerprint = weights_hash(net, "open_clip", json.dumps(shape.config, sort_keys=True))
+        runner = InferenceRunner(net, preprocess, device=handle.device, options=handle.options)
+        dim, token_spec = try_image(handle, runner)
+        spec = runner.spec(
+            str(handle), dim=dim, bands=bands, source=source, fingerprint=fingerprint
+        )
+        text = shape.config["text_cfg"]
+        bias = getattr(net, "logit_bias", None)
+        text_spec = TextSpec(
+            scale=float(net.logit_scale.exp()),
+            bias=0.0 if bias is None else float(bias),
+            head="cosine" if bias is None else "sigmoid",
+            context=int(text.get("context_length", 77)),
+            fingerprint="" if shape.tokenizer is None else tokenizer_hash(shape.tokenizer),
+        )
+        # Made when the first text comes, and once for all sizes.
+        tokenizer = functools.cache(lambda: make_tokenizer(handle, shape))
+        sizes = image_sizes(runner, dim)
+        return assemble(runner, spec, text_spec, tokenizer, token_spec=token_spec, sizes=sizes)
+
+
+FAMILY = _OpenClip()
+
+_TEXTS = 256  # at once
+
+
+class OpenClip:
+    """A frozen pair of towers; see `foveate.models.capabilities.EmbedsText`.
+
+    Where the image tower takes other sizes an instance has `size_step` and `at_size` as well.
+
+    Args:
+        runner: The network.
+        spec: What the vectors depend on.
+        text_spec: How texts meet images.
+        tokenizer: Returns the tokenizer, which may have to come from the hub: asked for when
+            there are texts.
+    """
+
+    def __init__(
+        self,
+        runner: InferenceRunner,
+        spec: EncoderSpec,
+        text_spec: TextSpec,
+        tokenizer: Callable[[], Any],
+    ) -> None:
+        self._runner = runner
+        self._net: Any = runner.net
+        self._tokenizer = tokenizer
+        self.spec, self.text_spec = spec, text_spec
+
+    def embed(self, batch: NDArray[Any]) -> NDArray[np.float32]:
+        """Embed (b, c, h, w) images of the native dtype: (b, d) float32, not normalised."""
+        return self._runner.run(self._images, batch, self.spec)
+
+    def embed_text(self, texts: Sequence[str]) -> NDArray[np.float32]:
+        """Embed n texts: (n, d) float32 of norm 1.
+
+        Raises:
+            DataError: It is no list of texts, or the tokenizer cannot be had.
+        """
+        listed = clean_texts(texts)
+        tokenizer = self._tokenizer()
+        starts = range(0, len(listed), _TEXTS)
+        parts = [
+            self._runner.in_parts(
+                lambda texts: self._texts(tokenizer(texts)), listed[s : s + _TEXTS]
+            )
+            for s in starts
+        ]
+        return np.concatenate(parts)
+
+    def _images(self, x: torch.Tensor) -> torch.Tensor:
+        return self._net.encode_image(x, normalize=False)
+
+    def _texts(self, ids: torch.Tensor) -> torch.Tensor:
+        from torch.nn.functional import normalize
+
+        return normalize(self._net.encode_text(ids.to(self._runner.device)).float(), dim=-1)
+
+
+class OpenClipTokens(OpenClip):
+    """A pair whose image features have places; see `foveate.models.capabilities.GivesTokens`.
+
+    Args:
+        runner: The network.
+        spec: What the vectors depend on.
+        text_spec: How texts meet images.
+        tokenizer: Returns the tokenizer.
+        token_spec: What the tokens are.
+    """
+
+    def __init__(
+        self,
+        runner: InferenceRunner,
+        spec: EncoderSpec,
+        text_spec: TextSpec,
+        tokenizer: Callable[[], Any],
+        token_spec: TokenSpec,
+    ) -> None:
+        super().__init__(runner, spec, text_spec, tokenizer)
+        self.token_spec = token_spec
+        self._places = _projected if token_spec.pooled else _features
+
+    def tokens(self, batch: NDArray[Any]) -> NDArray[np.float32]:
+        """Return the tokens of (b, c, h, w) images: (b, gh, gw, d) float32."""
+        visual = self._net.visual
+        return self._runner.run(lambda x: self._places(visual, x), batch, self.spec)
+
+
+def assemble(
+    runner: InferenceRunner,
+    spec: EncoderSpec,
+    text_spec: TextSpec,
+    tokenizer: Callable[[], Any],
+    *,
+    token_spec: TokenSpec | None,
+    sizes: Sizes | None,
+) -> OpenClip:
+    """Make the model that has what its image tower can do.
+
+    Args:
+        runner: The network.
+        spec: What the vectors depend on.
+        text_spec: How texts meet images.
+        tokenizer: Returns the tokenizer.
+        token_spec: What the tokens are, if there are any.
+        sizes: The sizes that the image tower takes, if it takes others.
+    """
+    model = (
+        OpenClip(runner, spec, text_spec, tokenizer)
+        if token_spec is None
+        else OpenClipTokens(runner, spec, text_spec, tokenizer, token_spec)
+    )
+    if sizes is None:
+        return model
+
+    def build(other: InferenceRunner) -> OpenClip:
+        resized = replace(spec, input_size=other.preprocess.size)
+        return assemble(other, resized, text_spec, tokenizer, token_spec=token_spec, sizes=sizes)
+
+    return sizes.offer(model, build)
+
+
+def try_image(handle: ModelHandle, runner: InferenceRunner) -> tuple[int, TokenSpec | None]:
+    """Look at one image: length of a vector, and what the tokens are, if there are any.
+
+    Raises:
+        ParameterError: The network cannot take images of this size.
+    """
+    import torch
+
+    size = runner.preprocess.size or (0, 0)
+    draw = torch.Generator().manual_seed(0)
+    image = torch.randn(1, 3, *size, generator=draw).to(runner.device)
+    net: Any = runner.net
+    visual = net.visual
+    with torch.inference_mode():
+        try:
+            vector = net.encode_image(image, normalize=False)
+        except (AssertionError, RuntimeError) as error:
+            raise ParameterError(
+                f"{handle} cannot take images of {size[0]} x {size[1]}: {first_line(error)}",
+                "",
+                "Leave 'size' out.",
+            ) from error
+        dim = int(vector.shape[1])
+        with contextlib.suppress(AttributeError, RuntimeError, TypeError, AssertionError):
+            if is_mean(_projected(visual, image), vector):
+                return dim, TokenSpec(dim, "embedding", pooled=True)
+        try:
+            features = _features(visual, image)
+        except (AttributeError, RuntimeError, TypeError, AssertionError):
+            return dim, None  # a tower whose features have no places
+    return dim, TokenSpec(int(features.shape[-1]), "backbone")
+
+
+def _features(visual: Any, x: torch.Tensor) -> torch.Tensor:
+    """Return the features of the last layer on the grid of the image: (b, gh, gw, width)."""
+    found = visual.forward_intermediates(
+        x,
+        indices=1,
+        # CoCa's last norm is that of its queries, which have another length.
+        normalize_intermediates=getattr(visual, "attn_pool", None) is None,
+        intermediates_only=True,
+        output_fmt="NCHW",
+    )
+    return found["image_intermediates"][-1].permute(0, 2, 3, 1)
+
+
+def _projected(visual: Any, x: torch.Tensor) -> torch.Tensor:
+    """Return the features as the tower projects them when they are pooled: (b, gh, gw, d)."""
+    features = _features(visual, x)
+    return features @ visual.proj if hasattr(visual, "proj") else visual.head(features)
+
+
+def image_sizes(runner: InferenceRunner, dim: int) -> Sizes | None:
+    """Return the sizes that the image tower takes; None where it takes its own only.
+
+    Args:
+        runner: Both towers.
+        dim: Length of a vector.
+    """
+    net: Any = runner.net
+    return find_sizes(
+        runner,
+        step=_step(net.visual),
+        dim=dim,
+        forward=lambda net, x: net.encode_image(x, normalize=False),
+        resize=_way(net.visual),
+    )
+
+
+def _step(visual: Any) -> int:
+    if hasattr(visual, "trunk"):
+        return reduction(visual.trunk)
+    return max(getattr(visual, "patch_size", (reduction(visual),)))
+
+
+def _way(visual: Any) -> Resize | None:
+    if hasattr(visual, "positional_embedding"):
+        return _resize_own
+    by_timm = hasattr(visual, "trunk") and hasattr(visual.trunk, "set_input_size")
+    return _resize_trunk if by_timm else None
+
+
+def _resize_own(net: Any, size: tuple[int, int]) -> None:
+    from timm.layers import resample_abs_pos_embed
+    from torch import nn
+
+    visual = net.visual
+    old = visual.grid_size
+    visual.image_size = size
+    visual.grid_size = (size[0] // visual.patch_size[0], size[1] // visual.patch_size[1])
+    places = resample_abs_pos_embed(
+        visual.positional_embedding[None], list(visual.grid_size), list(old), num_prefix_tokens=1
+    )
+    visual.positional_embedding = nn.Parameter(places[0], requires_grad=False)
+
+
+def _resize_trunk(net: Any, size: tuple[int, int]) -> None:
+    net.visual.image_size = size
+    net.visual.trunk.set_input_size(size)

@@ -1,0 +1,388 @@
+"""Any image backbone of timm, with hub or local weights.
+
+The embedding is the pooled output of the backbone without its classifier (``num_classes=0``): for
+ResNet-18 the 512 features after the last spatial pooling, as in the core-set paper, section
+III-B. The tokens are what stands before the pooling, put on the grid of the image: feature maps
+of convolutional and hierarchical backbones, patch tokens of transformers. Where they lie,
+whether their mean is the embedding, and whether the network takes images of other sizes is
+measured on one image, not looked up by name.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+from foveate.errors import ParameterError, UnknownNameError
+from foveate.models.capabilities import TokenSpec
+from foveate.models.families._sizes import find_sizes, reduction
+from foveate.models.hub import described, fetch_file, hub_error
+from foveate.models.preprocess import Preprocess, is_mean, on_grid, own_options, stated_channels
+from foveate.models.runtime import InferenceRunner
+from foveate.models.weights import (
+    RANDOM,
+    RANDOM_SOURCE,
+    check_state,
+    checkpoint_key,
+    load_state,
+    random_weights,
+    source_of,
+    weights_hash,
+)
+from foveate.registry import suggest
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from pathlib import Path
+
+    import numpy as np
+    import torch
+    from numpy.typing import NDArray
+
+    from foveate.embeddings import EncoderSpec
+    from foveate.models.base import ModelHandle, Scale
+    from foveate.models.families._sizes import Sizes
+
+
+class _Timm:
+    """The family; see `foveate.models.base.Family`."""
+
+    def check(self, handle: ModelHandle) -> ModelHandle:
+        """Check the architecture's name and that the weights file can be read."""
+        check_name(handle)
+        check_options(handle)
+        key = checkpoint_key(handle)
+        if handle.weights:
+            check_state(handle.weights, key)
+        return replace(handle, channels=stated_channels(handle.options) or 3)
+
+    def build(self, handle: ModelHandle, bands: Sequence[int], scale: Scale) -> TimmModel:
+        """Build the model.
+
+        Options for foveate: ``size`` (side in pixels that tiles are resampled to, or "native";
+        that of the pretrained weights by default), ``mean`` and ``std`` (override the
+        normalisation of the weights), ``precision``,
+        ``checkpoint_key`` (which weights of a local file). All others go to ``timm.create_model``.
+
+        Raises:
+            DataError: The weights cannot be read or belong to another architecture, or the hub
+                cannot be reached.
+            ParameterError: An option cannot be used.
+        """
+        options = own_options(handle.options)
+        net, hub = make_network(handle, options, len(bands))
+        fingerprint = weights_hash(net, "timm", sorted(options.items()))
+        return finish(handle, net, bands, scale, fingerprint, source=source_of(handle.weights, hub))
+
+
+FAMILY = _Timm()
+
+_PROBE = 64  # side of the trial image of a backbone that takes any size, pixels
+
+
+class TimmModel:
+    """A frozen timm backbone that embeds.
+
+    Where its network takes other sizes an instance has `size_step` and `at_size` as well.
+
+    Args:
+        runner: The network without its classifier.
+        spec: What the vectors depend on.
+    """
+
+    def __init__(self, runner: InferenceRunner, spec: EncoderSpec) -> None:
+        self._runner = runner
+        self.spec = spec
+
+    def embed(self, batch: NDArray[Any]) -> NDArray[np.float32]:
+        """Embed (b, c, h, w) images of the native dtype: (b, d) float32."""
+        return self._runner.run(self._runner.net, batch, self.spec)
+
+
+class TimmTokens(TimmModel):
+    """A backbone whose features have places; see `foveate.models.capabilities.GivesTokens`.
+
+    Args:
+        runner: The network without its classifier.
+        spec: What the vectors depend on.
+        token_spec: What the tokens are.
+    """
+
+    def __init__(self, runner: InferenceRunner, spec: EncoderSpec, token_spec: TokenSpec) -> None:
+        super().__init__(runner, spec)
+        self.token_spec = token_spec
+
+    def tokens(self, batch: NDArray[Any]) -> NDArray[np.float32]:
+        """Return the tokens of (b, c, h, w) images: (b, gh, gw, d) float32."""
+        return self._runner.run(self._on_grid, batch, self.spec)
+
+    def _on_grid(self, x: torch.Tensor) -> torch.Tensor:
+        return _features(self._runner.net, x)
+
+
+def finish(
+    handle: ModelHandle,
+    net: Any,
+    bands: Sequence[int],
+    scale: Scale,
+    fingerprint: str,
+    *,
+    source: str,
+    licence: str = "",
+    mean: Sequence[float] | None = None,
+    std: Sequence[float] | None = None,
+    name: str = "",
+) -> TimmModel:
+    """Make a model of a timm network that has its weights.
+
+    Args:
+        handle: Whose options and device count.
+        net: A network in timm's form, without classifier.
+        bands: 1-based bands, one per input channel.
+        scale: ``(low, high)`` per band.
+        fingerprint: Hash of the weights.
+        source: Where the weights come from.
+        licence: Their licence, if the network does not say.
+        mean: Their normalisation, if it is not the network's.
+        std: The same.
+        name: For the spec, if it is not the handle's.
+    """
+    cfg: dict[str, Any] = net.pretrained_cfg
+    preprocess = Preprocess.read(
+        handle.options, scale, mean=mean or cfg["mean"], std=std or cfg["std"],
+        size=cfg["input_size"][1:], resample=cfg.get("interpolation") or "",
+    )  # fmt: skip
+    runner = InferenceRunner(net, preprocess, device=handle.device, options=handle.options)
+    dim, token_spec = _try(handle, runner)
+    spec = runner.spec(
+        name or str(handle),
+        dim=dim,
+        bands=bands,
+        source=source,
+        fingerprint=fingerprint,
+        # The licence is that of the published weights: of a local file nothing is known.
+        licence=licence or ("" if handle.weights else str(cfg.get("license") or "")),
+    )
+    return _assemble(runner, spec, token_spec, _find_sizes(runner, dim))
+
+
+def _assemble(
+    runner: InferenceRunner, spec: EncoderSpec, token_spec: TokenSpec | None, sizes: Sizes | None
+) -> TimmModel:
+    """Make the model that has what its network can do."""
+    model = TimmModel(runner, spec) if token_spec is None else TimmTokens(runner, spec, token_spec)
+    if sizes is None:
+        return model
+
+    def build(other: InferenceRunner) -> TimmModel:
+        return _assemble(other, replace(spec, input_size=other.preprocess.size), token_spec, sizes)
+
+    return sizes.offer(model, build)
+
+
+def _find_sizes(runner: InferenceRunner, dim: int) -> Sizes | None:
+    """Return the sizes that the network takes: by its own method, or as it is."""
+    return find_sizes(
+        runner,
+        step=reduction(runner.net),
+        dim=dim,
+        forward=lambda net, x: net(x),
+        resize=_resize if hasattr(runner.net, "set_input_size") else None,
+    )
+
+
+def _resize(net: Any, size: tuple[int, int]) -> None:
+    """Resample position vectors (bicubic, antialiased) and scale windows, as timm does."""
+    net.set_input_size(img_size=size)
+
+
+def _try(handle: ModelHandle, runner: InferenceRunner) -> tuple[int, TokenSpec | None]:
+    """Look at one image: length of a vector, and what the tokens are, if there are any.
+
+    Raises:
+        ParameterError: The network cannot take images of this size.
+    """
+    import torch
+
+    side = runner.preprocess.size or (_PROBE, _PROBE)
+    channels = len(runner.preprocess.scale)
+    draw = torch.Generator().manual_seed(0)
+    image = torch.randn(1, channels, *side, generator=draw).to(runner.device)
+    with torch.inference_mode():
+        try:
+            vector = runner.net(image)
+        except (AssertionError, RuntimeError) as error:
+            raise ParameterError(
+                f"{handle} cannot take images of {side[0]} x {side[1]}: {error}",
+                "",
+                "Leave 'size' out, or tell a transformer too: ?size=256&img_size=256.",
+            ) from error
+        if getattr(vector, "ndim", 0) != 2:
+            raise ParameterError(
+                f"{handle} gives no vector of an image",
+                f"Its output has the shape {tuple(getattr(vector, 'shape', ()))}.",
+                "Leave the option that changes its pooling out.",
+            )
+        try:
+            tokens = _features(runner.net, image)
+        except (ValueError, RuntimeError, AttributeError, TypeError):
+            return int(vector.shape[1]), None  # a backbone whose features have no places
+    pooled = is_mean(tokens, vector)
+    space = "embedding" if pooled else "backbone"
+    return int(vector.shape[1]), TokenSpec(int(tokens.shape[-1]), space, pooled)
+
+
+def _features(net: Any, x: torch.Tensor) -> torch.Tensor:
+    """Return the features before the pooling on their grid: (b, gh, gw, d).
+
+    Raises:
+        ValueError: Their places are not known.
+    """
+    features = net.forward_features(x)
+    if not hasattr(features, "ndim"):
+        raise ValueError(f"features of type {type(features).__name__}")
+    if features.ndim == 4:
+        last = getattr(net, "output_fmt", "NCHW") == "NHWC"
+        return features if last else features.permute(0, 2, 3, 1)
+    if features.ndim != 3:
+        raise ValueError(f"features of shape {tuple(features.shape)}")
+    patches = features[:, int(getattr(net, "num_prefix_tokens", 0)) :]
+    return on_grid(patches, (int(x.shape[2]), int(x.shape[3])))
+
+
+_SET_HERE = (
+    "pretrained", "pretrained_cfg", "pretrained_cfg_overlay", "checkpoint_path", "cache_dir",
+    "num_classes", "features_only", "out_indices",
+)  # fmt: skip
+
+
+def check_name(handle: ModelHandle) -> None:
+    """Check that timm has the architecture, and lists its pretrained weights.
+
+    Raises:
+        ParameterError: There is no name.
+        UnknownNameError: timm does not know it.
+    """
+    import timm
+
+    if not handle.name:
+        raise ParameterError("a timm model without a name", "", "Type e.g. timm:resnet18.")
+    if not timm.is_model(handle.name):
+        known = timm.list_models()
+        raise UnknownNameError(
+            f"timm has no model {handle.name!r}",
+            f"It knows {len(known)}; list them with: "
+            "python -c 'import timm; print(timm.list_models())'.",
+            suggest(handle.name, known),
+        )
+    architecture, _, tag = full_name(handle).partition(".")
+    if not tag:
+        return
+    listed = timm.list_models(f"{architecture}.*", include_tags=True)
+    tags = [name.partition(".")[2] for name in listed]
+    if tag not in tags:
+        raise UnknownNameError(
+            f"timm's {architecture} has no weights {tag!r}",
+            f"It has: {', '.join(tags) or 'none'}; or random.",
+            suggest(tag, tags),
+        )
+
+
+def full_name(handle: ModelHandle) -> str:
+    """Return the name as timm writes it: NAME, or NAME.TAG."""
+    tagged = handle.tag not in ("", RANDOM, "pretrained")
+    return f"{handle.name}.{handle.tag}" if tagged else handle.name
+
+
+def check_options(handle: ModelHandle) -> None:
+    """Refuse options of ``timm.create_model`` that change what foveate relies on.
+
+    Raises:
+        ParameterError: There is one.
+    """
+    for name in _SET_HERE:
+        if name in handle.options:
+            raise ParameterError(
+                f"{handle} has the option {name!r}",
+                "The weights and the form of the output are not the options' to change.",
+                "Leave it out; local weights are given with --weights PATH.",
+            )
+
+
+_HUB_FILES = ("model.safetensors", "pytorch_model.bin")
+
+
+def make_network(handle: ModelHandle, options: dict[str, Any], channels: int) -> tuple[Any, str]:
+    """Build the network with the weights that the handle names.
+
+    Args:
+        handle: Which network and weights.
+        options: For ``timm.create_model``.
+        channels: Number of bands.
+
+    Returns:
+        The network, and what of the hub it has.
+
+    Raises:
+        DataError: The weights cannot be had, or belong to another architecture.
+        ParameterError: timm cannot create the network.
+    """
+    net, source = _create(handle, options, channels)
+    if handle.weights:
+        _load_weights(net, handle)
+    return net, source
+
+
+def _create(handle: ModelHandle, options: dict[str, Any], channels: int) -> tuple[Any, str]:
+    import timm
+
+    random = handle.tag == RANDOM
+    name = full_name(handle)
+    download = not handle.weights and not random
+    arguments: dict[str, Any] = {
+        "num_classes": 0,
+        "in_chans": channels,
+        **options,
+        "pretrained": download,
+    }
+    source = RANDOM_SOURCE if random else f"timm: {name}"
+    if download and (file := _hub_file(name, handle)):
+        arguments["pretrained_cfg_overlay"] = {"file": str(file)}
+        source = described(file)
+    try:
+        return random_weights(lambda: timm.create_model(name, **arguments)), source
+    except TypeError as error:
+        raise ParameterError(
+            f"timm's {handle.name} does not take these options: {error}",
+            f"Given: {options}.",
+            "Remove the option after '?'.",
+        ) from error
+    except Exception as error:
+        if not download:
+            raise ParameterError(f"timm cannot create {name!r}: {error}") from error
+        raise hub_error(name, error) from error
+
+
+def _hub_file(name: str, handle: ModelHandle) -> Path | None:
+    """Return the weights of the hub; None for the few models that timm fetches from elsewhere."""
+    import timm
+
+    cfg = timm.get_pretrained_cfg(name)
+    if cfg is None or not cfg.hf_hub_id:
+        return None
+    named = [cfg.hf_hub_filename] if cfg.hf_hub_filename else []
+    return fetch_file(cfg.hf_hub_id, [*named, *_HUB_FILES], name=str(handle))
+
+
+def _load_weights(net: Any, handle: ModelHandle) -> None:
+    """Load a state dict into the backbone; only the classifier may be left over."""
+    classifier = net.pretrained_cfg.get("classifier") or ()
+    heads = (classifier,) if isinstance(classifier, str) else tuple(classifier)
+    roots = {head.split(".")[0] for head in heads}
+    load_state(
+        net,
+        handle.weights,
+        handle.name,
+        key=checkpoint_key(handle),
+        spare=lambda name: name.split(".")[0] in roots,
+    )
