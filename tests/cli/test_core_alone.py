@@ -8,7 +8,7 @@ import sys
 
 import pytest
 
-from foveate.cli.observed_demo import observed_text
+from foveate.cli.show_observe import observed_text
 from foveate.demo import Demo
 from foveate.errors import MissingExtraError
 from foveate.models.extras import missing_extra

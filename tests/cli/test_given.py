@@ -35,7 +35,7 @@ def test_an_empty_path_is_refused_for_every_argument_and_option(
     typed, tmp_path, monkeypatch, capsys
 ):
     monkeypatch.chdir(tmp_path)
-    assert main(typed) == 2
+    assert main(typed) in (1, 2)  # of the job, of the command line
     assert "Is a variable of the shell not set?" in capsys.readouterr().err
     assert not list(tmp_path.iterdir())
 

@@ -64,7 +64,7 @@ def test_a_plan_and_its_answers(found, tmp_path):
     ("options", "said"),
     [
         (["--concept", "forrest"], "Did you mean 'forest'"),
-        (["--concept", "forest", "--confidence", "much"], "--confidence 95%"),
+        (["--concept", "forest", "--confidence", "much"], "--confidence 'much'"),
         (["--concept", "forest", "--plan", "p.csv", "--answers", "a.csv"], "written first"),
         (["--concept", "forest", "--observer", "none"], "holds no trained observer"),
     ],

@@ -37,7 +37,7 @@ def test_select_prints_what_was_chosen_and_does_it_once(observing, tmp_path):  #
     assert "Tiles: 200 of 8 scenes, 32 m a side (8 pixels of the overview)" in lines
     assert any(line.startswith("Chosen: 24 tiles by a budget of 12% -> ") for line in lines)
     assert "LR suffices for: cropland" in lines
-    assert f"--model {observing.model} --tiles DIR --out SCENES" in lines[-1]
+    assert f"--observer {observing.model} --tiles DIR --out SCENES" in lines[-1]
 
 
 def test_a_threshold_on_files_of_another_gsd_says_so(observing, tmp_path, capsys):  # noqa: F811
@@ -84,13 +84,13 @@ def bad(tmp_path_factory):
         ("good", "", ["--budget", "much"], "'much' is not a budget"),
         ("good", "", ["--budget", "money=5"], "This pool has costs in"),
         ("good", "", ["--budget", "1%"], "less than one tile"),
-        ("good", "", ["--threshold", "2"], "threshold=2.0"),
-        ("good", "", ["--obr", "0"], "obr=0.0"),
+        ("good", "", ["--threshold", "2"], "--threshold 2.0"),
+        ("good", "", ["--obr", "0"], "--obr '0'"),
         ("good", "", ["--obr", "lots"], "--obr 'lots'"),
-        ("good", "", ["--budget", "5%", "--policy", "sar"], "From overviews alone there are"),
+        ("good", "", ["--budget", "5%", "--policy", "sar"], "'learned', 'design'"),
         ("good", "", ["--budget", "5%", "--policy", "lerned"], "learned"),
         ("good", "", ["--budget", "5%", "--policy", "covariate"], "without a raster"),
-        ("good", "", ["--budget", "5%", "--lr-cost", "-1"], "lr_cost=-1"),
+        ("good", "", ["--budget", "5%", "--lr-cost", "-1"], "--lr-cost -1"),
         ("four", "", ["--budget", "5%"], "band mismatch"),
         ("two", "", ["--budget", "5%"], "band mismatch"),
         ("four", "", ["--budget", "5%", "--bands", "1,2"], "band mismatch"),

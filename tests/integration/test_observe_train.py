@@ -229,7 +229,7 @@ def test_targets_of_another_encoder(observing, trained, tmp_path, capsys):  # no
 
 
 def test_a_better_policy_is_named(trained):
-    from foveate.cli.observed_train import trained_text
+    from foveate.cli.show_observe import trained_text
     from foveate.run import Run
 
     judged = read_json(trained[0] / "tables/evaluation.json")

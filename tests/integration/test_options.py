@@ -41,8 +41,8 @@ from foveate.curate import CurateJob
 from foveate.errors import FoveateError, ParameterError
 from foveate.focus import AskJob, LookJob, SegmentJob
 from foveate.models import FAMILIES
-from foveate.models.probe import fit_probe
 from foveate.models.job import EmbedJob
+from foveate.models.probe import fit_probe
 from foveate.models.tune_text import TuneTextJob
 from foveate.observe.estimating import draw_tiles, from_labels
 from foveate.observe.jobs import CompleteJob, EstimateJob, PrepareJob, SelectJob, TrainJob

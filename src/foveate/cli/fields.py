@@ -177,7 +177,7 @@ def _imported(home: str) -> Any:
 def _parameter(name: str, field: FieldInfo) -> inspect.Parameter:
     """Return the parameter of a field, as typer reads it."""
     option = _option_of(field)
-    kind = _kind(field.annotation)
+    kind = _kind(field)
     required = field.is_required()
     info: Any
     settings: dict[str, Any] = {
@@ -215,7 +215,7 @@ def _option_of(field: FieldInfo) -> Option:
 
 def _flags(name: str, field: FieldInfo, option: Option) -> list[str]:
     flag = (option.name or name).replace("_", "-")
-    if _kind(field.annotation) is not bool:
+    if _kind(field) is not bool:
         return [f"--{flag}"]
     # A flag that is off says no more by --no-flag; one that is on, or computed, can be turned off.
     return [f"--{flag}"] if field.default is False else [f"--{flag}/--no-{flag}"]
@@ -251,10 +251,13 @@ def _plain(annotation: Any) -> list[Any]:
     return [annotation]
 
 
-def _kind(annotation: Any) -> Any:
-    """Return the type that typer parses; text for whatever the job itself reads."""
-    parts = _plain(annotation)
-    if len(parts) == 1 and parts[0] in (bool, int, float):
+def _kind(field: FieldInfo) -> Any:
+    """Return the type that typer parses; text for whatever the job itself reads, as "12%"."""
+    from pydantic import BeforeValidator
+
+    parsed = any(_marked(part, BeforeValidator) for part in (field.annotation, *field.metadata))
+    parts = _plain(field.annotation)
+    if len(parts) == 1 and parts[0] in (bool, int, float) and not parsed:
         return parts[0]
     return str
 
@@ -266,10 +269,15 @@ def _is_list(annotation: Any) -> bool:
 def _is_path(annotation: Any) -> bool:
     from foveate.run.options import IsPath
 
-    if isinstance(annotation, IsPath):
+    return _marked(annotation, IsPath)
+
+
+def _marked(annotation: Any, mark: type) -> bool:
+    """Say whether a type, or a part of it, carries a mark of this kind."""
+    if isinstance(annotation, mark):
         return True
     marks = annotation.__metadata__ if get_origin(annotation) is Annotated else ()
-    return any(map(_is_path, (*marks, *get_args(annotation))))
+    return any(_marked(part, mark) for part in (*marks, *get_args(annotation)))
 
 
 def _metavar(name: str, annotation: Any, kind: Any) -> str:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 from pydantic import BeforeValidator, Field
 
 from foveate.errors import ParameterError
+from foveate.files import refuse_empty
 from foveate.models.heads import is_file, labels_from, labels_of
 from foveate.models.load import load_model
 from foveate.pool.settings import PoolJob
@@ -49,6 +50,8 @@ class ModelJob(PoolJob):
 
 def _labels(given: Any) -> Any:
     """Read names with commas; a text that names a file stays, and is read when it is needed."""
+    if isinstance(given, str):
+        refuse_empty(given, "labels")
     if isinstance(given, str) and not is_file(given):
         return list(labels_from(given))
     return given

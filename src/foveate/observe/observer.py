@@ -19,9 +19,9 @@ import numpy as np
 from foveate.errors import DataError, ParameterError
 from foveate.files import digest, write_bytes
 from foveate.models.base import parse_name
-from foveate.models.runtime import resolve_device
 from foveate.models.extras import requires
 from foveate.models.load import load_model
+from foveate.models.runtime import resolve_device
 from foveate.observe.record import Record, find_observer
 from foveate.observe.reduce import Reduction
 from foveate.observe.scoring import LabelHead, ToText
