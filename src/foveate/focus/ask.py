@@ -69,7 +69,7 @@ _MEANING = {
 
 @dataclass(frozen=True)
 class RegionSelection:
-    """Regions, whoever chose them.
+    """Regions that a model or a selector has chosen.
 
     Attributes:
         goal: What for.
@@ -220,7 +220,7 @@ LEAST_ASKED = 48  # passes of a question, where none are stated
 
 @dataclass(frozen=True)
 class AskResult:
-    """What a question came to.
+    """Result of a question about one image.
 
     Attributes:
         inquiry: What was asked.

@@ -81,7 +81,7 @@ logger = logging.getLogger("foveate")
 
 
 class Task(NamedTuple):
-    """What is done with each image of a run.
+    """Functions that process the images of a run.
 
     Attributes:
         state: What results depend on besides job, pixels and model, JSON-ready.
@@ -110,7 +110,7 @@ def _options(given: Any) -> Any:
 
 
 class FocusJob(ClassJob):
-    """What all focus jobs depend on. Images are processed one by one; each may have any size."""
+    """Options of all focus jobs. Images are processed one by one; each may have any size."""
 
     task: ClassVar[str]
     # An image is one whole, without masks, in this process.

@@ -169,7 +169,7 @@ _CLEAR = 1.5  # times what the best of n equals stands out by, so that a fit say
 
 @dataclass(frozen=True)
 class Look:
-    """What a look came to.
+    """Result of a look at one image.
 
     Attributes:
         goal: What for.

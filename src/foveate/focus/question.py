@@ -163,7 +163,7 @@ _TIE = 1e-3  # of a vote: what the mean probability may add, to decide between e
 
 @dataclass(frozen=True)
 class Prediction:
-    """One answer.
+    """One prediction.
 
     Attributes:
         label: Name of the class.

@@ -97,7 +97,7 @@ class State:
 
 @dataclass(frozen=True)
 class SearchResult:
-    """How a search ended.
+    """Result of a search.
 
     Attributes:
         state: The last state.
@@ -140,7 +140,7 @@ class SearchResult:
 
 @dataclass
 class Refinement:
-    """The search; `run` does it.
+    """Coarse-to-fine search for regions; `run` performs it.
 
     Attributes:
         strategy: How features are paid for.

@@ -57,7 +57,7 @@ _ALIKE = "The model sees no difference between the cells: the order of the regio
 
 @dataclass(frozen=True)
 class LookResult:
-    """A look at one image, ready to be stored.
+    """Result of any task on one image, ready to be stored.
 
     Attributes:
         scene: Name of the image.

@@ -137,7 +137,7 @@ _ROWS_AT_ONCE = 512
 
 @dataclass(frozen=True)
 class Scorer:
-    """Everything that the four scores of sets of n regions need.
+    """The four scores of sets of n regions.
 
     Attributes:
         model: The additive model of the image.

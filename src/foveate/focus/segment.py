@@ -64,7 +64,7 @@ class Mask:
 
 
 class Judge:
-    """Judges boxes, and cuts masks out.
+    """Predicts the quality of masks for boxes, and segments regions.
 
     Args:
         encoder: The image, the model, and the ledger that pays.
@@ -177,7 +177,7 @@ _PIXELS = _SIDE**2  # of a scene whose masks are held in memory, 2 bytes each
 
 @dataclass(frozen=True)
 class SegmentResult:
-    """What segmenting one image came to.
+    """Result of segmenting one image.
 
     Attributes:
         goal: What regions were chosen for.

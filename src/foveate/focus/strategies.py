@@ -46,7 +46,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class CellFeatures:
-    """What the model made of n cells.
+    """Features of n cells.
 
     Attributes:
         x: (n, d) float32 features.
@@ -85,7 +85,7 @@ class CellFeatures:
 
 
 class Strategy(Protocol):
-    """One mode of paying.
+    """From cells to features, at a price.
 
     Attributes:
         name: "feature", "window" or "zoom".
@@ -186,7 +186,7 @@ SMALL = 3  # the second view has a third of the side: a ninth of a pass
 
 
 class FeatureStrategy:
-    """See the head of this module.
+    """Cells are means of the tokens of one overview.
 
     Args:
         encoder: Looks at the image.
@@ -311,7 +311,7 @@ def _spans(side: int, count: int) -> list[tuple[int, int]]:
 
 
 class WindowStrategy:
-    """See the head of this module.
+    """Each cell is an image at the size that it has in the overview.
 
     Args:
         encoder: Looks at the image.
@@ -384,7 +384,7 @@ _GLANCE = 2  # a whole cell is seen at half the side
 
 
 class ZoomStrategy:
-    """See the head of this module.
+    """Cells are crops at native resolution, coarse to fine.
 
     Args:
         encoder: Looks at the image.

@@ -33,7 +33,7 @@ _STREAMS = 2**63  # seeds of torch
 
 
 class Task(Protocol):
-    """What is trained: a network, a loss of some rows, and how good it is."""
+    """A training task: network, loss of some rows, validation."""
 
     @property
     def net(self) -> torch.nn.Module:
@@ -64,7 +64,7 @@ class Task(Protocol):
 
 @dataclass(frozen=True)
 class FitSettings:
-    """How to train.
+    """Options of a training.
 
     Attributes:
         epochs: Passes over the rows.
@@ -119,7 +119,7 @@ class FitSettings:
 
 @dataclass
 class History:
-    """What happened in training.
+    """Record of a training.
 
     Attributes:
         epochs: One entry per epoch: "epoch", "loss" (mean over its steps), "lr", and what

@@ -51,7 +51,7 @@ _SPLIT = ("split", "subset")
 
 @dataclass(frozen=True)
 class Captions:
-    """What a file says of images.
+    """Content of a captions file.
 
     Attributes:
         images: n names, as the file writes them, in its order.

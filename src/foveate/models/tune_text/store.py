@@ -31,7 +31,7 @@ MODEL, WEIGHTS = "model.json", "weights.safetensors"
 
 @dataclass(frozen=True)
 class Record:
-    """What ``model.json`` says.
+    """Content of ``model.json``.
 
     Attributes:
         base: Name of the frozen encoder.
