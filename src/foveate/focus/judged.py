@@ -64,7 +64,7 @@ class CropLossStrategy:
         return len(tiles)
 
     def encode(self, tiles: Tiles) -> CellFeatures:
-        """LossFn the cells."""
+        """Compute the losses of cells."""
         windows = windows_of(tiles)
         scale = np.where(self.can_refine(tiles), tiles.level, -1)
         return _loss_features(self._judge(windows), windows, scale)
