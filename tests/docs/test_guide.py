@@ -53,7 +53,7 @@ def commands(program):
     found = []
     for page in PAGES:
         for start, text in blocks(page, "sh"):
-            joined = re.sub(r"\\\n\s*", " ", text)
+            joined = text.replace("\\\n", "")
             for line in joined.splitlines():
                 words = shlex.split(line, comments=True)
                 words = [w for i, w in enumerate(words) if i or not re.fullmatch(r"\w+=\S*", w)]
@@ -111,7 +111,10 @@ def test_snippets_run(page, desk, tmp_path):
 
 
 @pytest.mark.parametrize("arguments", commands("foveate"))
-def test_commands_parse(arguments):
+def test_commands_parse(arguments, tmp_path, monkeypatch):
+    # What a command names may be read when its job is made.
+    (tmp_path / "concepts.yaml").write_text("forest: {weight: 2}\nwater: {}\n", encoding="utf-8")
+    monkeypatch.chdir(tmp_path)
     from typer.main import get_command
 
     from foveate.cli import commands as commands_of

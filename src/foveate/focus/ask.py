@@ -69,7 +69,7 @@ _MEANING = {
 
 @dataclass(frozen=True)
 class RegionSelection:
-    """Regions, whoever chose them.
+    """Regions that a model or a selector has chosen.
 
     Attributes:
         goal: What for.
@@ -220,7 +220,7 @@ LEAST_ASKED = 48  # passes of a question, where none are stated
 
 @dataclass(frozen=True)
 class AskResult:
-    """What a question came to.
+    """Result of a question about one image.
 
     Attributes:
         inquiry: What was asked.
@@ -384,7 +384,7 @@ def ask_allowance(
     side = config.crop or session.crop
     crop = float(session.prices([Window(0, 0, side, side)])[0])
     thin = float(session.prices([Window(0, 0, *(min(side, length) for length in shape))])[0])
-    first = 2 * overview + cell_count(shape, config.cells, side) * _dearest(session) + reserve
+    first = 2 * overview + cell_count(shape, config.cells, side) * _largest_price(session) + reserve
     stated = config.passes
     if stated is None:
         stated = float(max(LEAST_ASKED, math.ceil(first)))
@@ -428,13 +428,12 @@ def ask_result(asking: AskResult, scene: str, info: SourceInfo) -> LookResult:
 
 def _reserve(session: VLMSession, feed: Feed, regions: int) -> float:
     """Return the most that the last answer can take, in passes."""
-    largest = _dearest(session)
+    largest = _largest_price(session)
     overview = float(session.prices([session.whole])[0])
     return overview if feed == "mask" else overview + regions * largest
 
 
-def _dearest(session: VLMSession) -> float:
-    """Return the most that one image can take, in passes."""
+def _largest_price(session: VLMSession) -> float:
     return session.price((session.side, session.side))
 
 

@@ -49,7 +49,7 @@ _UNITS = ("regions", "tiles", "passes", "area")
 
 @dataclass(frozen=True)
 class Weights:
-    """How much each score counts in Eq. 7, and the area in Eq. 3.
+    """Weights of the scores in Eq. 7, and of the area in Eq. 3.
 
     Attributes:
         area: lambda of Eq. 3.
@@ -72,7 +72,7 @@ class Weights:
 
 @dataclass(frozen=True)
 class Goal:
-    """What a look is for.
+    """Objective of a look: losses, forms of the scores, weights, kind of answer.
 
     Attributes:
         name: "balanced", "rare", ...
@@ -224,7 +224,7 @@ def find_goal(name: str) -> Goal:
 
 @dataclass(frozen=True)
 class SearchConfig:
-    """How the search goes.
+    """Configuration of the search for regions.
 
     Attributes:
         regions: Largest number of chosen regions, K.
@@ -296,7 +296,7 @@ PARTITIONS: tuple[Partition, ...] = get_args(Partition)
 
 @dataclass(frozen=True)
 class FocusConfig:
-    """How to look.
+    """Configuration of a look at an image.
 
     Attributes:
         goal: What for.
@@ -365,7 +365,7 @@ MOST_CROPS = 4096  # of crops that cost less than a pass: comparing them takes t
 
 @dataclass(frozen=True)
 class Allowance:
-    """What a look may spend.
+    """Limits on passes and crops of a look.
 
     Attributes:
         passes: Most passes; infinity for no limit.

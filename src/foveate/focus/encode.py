@@ -57,7 +57,7 @@ _OVERSAMPLE = 2  # pixels read for each pixel that the model sees; its own filte
 
 @dataclass
 class Work:
-    """What the model had to do.
+    """Model calls so far, and their cost.
 
     Attributes:
         passes: Images at the standard size; see the head of this module.
@@ -114,7 +114,7 @@ def standard_encoder(model: Model) -> SizedEncoder:
 
 @dataclass
 class CropEncoder:
-    """Looks at windows of one image with one model.
+    """Encodes windows of one image with one model.
 
     Attributes:
         source: The image.
@@ -386,7 +386,7 @@ _COLUMNS = ("y", "x", "h", "w", "height", "width", "disturbed")
 
 @dataclass
 class FeatureCache:
-    """Vectors of windows of one image under one model.
+    """Features of windows of one image under one model.
 
     Attributes:
         path: Parquet file; written by `save`.

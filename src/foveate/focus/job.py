@@ -81,7 +81,7 @@ logger = logging.getLogger("foveate")
 
 
 class Task(NamedTuple):
-    """What is done with each image of a run.
+    """Functions that process the images of a run.
 
     Attributes:
         state: What results depend on besides job, pixels and model, JSON-ready.
@@ -110,7 +110,7 @@ def _options(given: Any) -> Any:
 
 
 class FocusJob(ClassJob):
-    """What all focus jobs depend on. Images are processed one by one; each may have any size."""
+    """Options of all focus jobs. Images are processed one by one; each may have any size."""
 
     task: ClassVar[str]
     # An image is one whole, without masks, in this process.
@@ -191,7 +191,7 @@ class FocusJob(ClassJob):
             FoveateError: A goal, form, budget or size that cannot be.
         """
         search = SearchConfig(
-            regions=self.regions, area=_share(self.area), method=self.search,
+            regions=self.regions, area=_area_share(self.area), method=self.search,
             neighbours=self.neighbours, epsilon=self.epsilon, one_sided=self.one_sided,
             branch=self.branch, depth=self.depth, persist=self.persist, seed=self.seed,
         )  # fmt: skip
@@ -229,20 +229,20 @@ class FocusJob(ClassJob):
         options = self.model_dump(mode="json", exclude=_NOT_OF_THE_RESULT)
         depends = digest([VERSION, options, task.state])
         keys = {scene.scene_id: _key(depends, scene, model) for scene in pool.scenes}
-        _announce(task, [s for s in pool.scenes if not run.done(_step(s), keys[s.scene_id])])
+        _announce(task, [s for s in pool.scenes if not run.done(_step_name(s), keys[s.scene_id])])
         with Meter(progress, f"looking with {model.spec.name}", len(pool.scenes)) as meter:
             for scene in pool.scenes:
 
                 def work(scene: Any = scene) -> list[str]:
-                    with _named(scene.scene_id, many=len(pool.scenes) > 1):
+                    with _name_image_in_errors(scene.scene_id, many=len(pool.scenes) > 1):
                         found = task.process(scene)
                     return results.save_look(run.path, found, scene.source, model.spec.bands)
 
-                run.do(_step(scene), keys[scene.scene_id], work)
+                run.do(_step_name(scene), keys[scene.scene_id], work)
                 meter.advance()
         names = [scene.scene_id for scene in pool.scenes]
         about = {"task": self.task, "goal": self.goal, "mode": self.mode}
-        done = [[scene.scene_id, run.key(_step(scene))] for scene in pool.scenes]
+        done = [[scene.scene_id, run.key(_step_name(scene))] for scene in pool.scenes]
         results.prune(run.path, names)
         run.do(
             "regions", digest([VERSION, done, about]),
@@ -258,7 +258,7 @@ class FocusJob(ClassJob):
 
 
 class LookJob(FocusJob):
-    """Choose the regions of images that a model should be shown, with and without classes."""
+    """Choose regions of images, and say what the model sees with and without the choice."""
 
     task = "look"
 
@@ -428,7 +428,7 @@ class SegmentJob(FocusJob):
         )
 
 
-def _share(text: str | None) -> float:
+def _area_share(text: str | None) -> float:
     if text is None:
         return 1.0
     amount = Budget.parse({"area": text}).limits["area"]
@@ -458,7 +458,7 @@ def _need_family(job: FocusJob, capability: str, example: str, function: str) ->
         )
 
 
-def _step(scene: Scene) -> str:
+def _step_name(scene: Scene) -> str:
     return f"look {scene.scene_id}"
 
 
@@ -468,14 +468,13 @@ def _key(depends: str, scene: Scene, model: Model) -> str:
 
 
 def _announce(task: Task, scenes: Sequence[Scene]) -> None:
-    """Log what the images that are to come may cost, and what tiling would."""
     if scenes:
         allowances = {scene.scene_id: task.allowance(scene) for scene in scenes}
         logger.info("%s", announcement(allowances, task.tiling))
 
 
 @contextlib.contextmanager
-def _named(scene: str, *, many: bool) -> Generator[None]:
+def _name_image_in_errors(scene: str, *, many: bool) -> Generator[None]:
     """Name the image in errors, where there are many."""
     try:
         yield

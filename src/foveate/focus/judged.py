@@ -24,14 +24,14 @@ if TYPE_CHECKING:
     from foveate.focus.encode import CropEncoder
     from foveate.grid import Tiles, Window
 
-    Judge = Callable[[Sequence[Window]], NDArray[np.floating]]
+    LossFn = Callable[[Sequence[Window]], NDArray[np.floating]]
 
 
 UNMEASURED = "Representativeness and robustness were not measured: they compare features."
 
 
 class CropLossStrategy:
-    """Every cell is shown to the model: crops at native resolution, larger cells whole and shrunk.
+    """Losses of cells, each shown to the model: crops at native resolution, larger cells shrunk.
 
     Args:
         crop: Side of a crop in pixels of the image.
@@ -43,7 +43,7 @@ class CropLossStrategy:
     name, persists = "zoom", True
     removal = "crops judged apart, their losses averaged over what is left"
 
-    def __init__(self, crop: int, branch: int, price: Judge, judge: Judge) -> None:
+    def __init__(self, crop: int, branch: int, price: LossFn, judge: LossFn) -> None:
         self._crop, self._branch = crop, branch
         self._price, self._judge = price, judge
 
@@ -64,7 +64,7 @@ class CropLossStrategy:
         return len(tiles)
 
     def encode(self, tiles: Tiles) -> CellFeatures:
-        """Judge the cells."""
+        """Compute the losses of cells."""
         windows = windows_of(tiles)
         scale = np.where(self.can_refine(tiles), tiles.level, -1)
         return _loss_features(self._judge(windows), windows, scale)
@@ -77,7 +77,7 @@ class CropLossStrategy:
 
 
 class KnownLossStrategy:
-    """Every cell was judged on one overview already: looking at it costs nothing.
+    """Losses of cells that were all computed on one overview: encoding costs nothing.
 
     Args:
         losses: Of every window that may become a cell.

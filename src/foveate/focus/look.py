@@ -118,14 +118,14 @@ def look(
         ParameterError: A value that cannot be.
         DataError: The image cannot be read, or is too small to choose from.
     """
-    pool = _pool(image)
+    pool = _single_image_pool(image)
     bound = bind(model, pool)
     named = ("query" if query.strip() else "balanced") if goal is None else goal
     wanted = named if isinstance(named, Goal) else find_goal(str(named))
     if target is not None:
         if query:
             raise ParameterError("a query and a target", "One class is looked for.")
-        wanted = _supervised(wanted)
+        wanted = _supervised_goal(wanted)
     question = make_question(
         bound, labels=labels, head=head, query=query, templates=templates, target=target
     )
@@ -139,12 +139,11 @@ def look(
     )  # fmt: skip
 
 
-def _supervised(goal: Goal) -> Goal:
-    """Return the goal with the loss of the true class."""
+def _supervised_goal(goal: Goal) -> Goal:
     return replace(goal, losses={"label": 1.0}, bare={"label": 1.0})
 
 
-def _pool(image: str | Path | Source | np.ndarray[Any, Any]) -> Pool:
+def _single_image_pool(image: str | Path | Source | np.ndarray[Any, Any]) -> Pool:
     """Return a pool of the one image, which decides bands and range of values."""
     if isinstance(image, str | Path):
         pool = open_pool(image, split=(1, 1), measure=False)
@@ -170,7 +169,7 @@ _CLEAR = 1.5  # times what the best of n equals stands out by, so that a fit say
 
 @dataclass(frozen=True)
 class Look:
-    """What a look came to.
+    """Result of a look at one image.
 
     Attributes:
         goal: What for.
@@ -313,14 +312,16 @@ def look_at(
         source, model, allowance.ledger(), min_valid=config.min_valid, batch_size=config.batch_size,
         seed=config.search.seed, disturb=config.disturb, cache=cache, inputs=question.inputs,
     )  # fmt: skip
-    _check(encoder, config, question)
+    _check_model(encoder, config, question)
     goal, robust, notes = _weighted_goal(config)
     overview, tokens = _overview(encoder, config)
-    tiles = valid_cells(_first(source.info.shape, tokens, config, encoder, scene), encoder)
+    tiles = valid_cells(
+        _first_partition(source.info.shape, tokens, config, encoder, scene), encoder
+    )
     if not len(tiles):
         raise no_valid_cells(encoder)
     mode = _strategy(encoder, config, tokens, goal, robust=robust)
-    _afford(encoder, mode, tiles, config)
+    _check_affordable(encoder, mode, tiles, config)
     refinement = Refinement(
         mode, encoder, goal, config.search, question.head, question.target, question.text
     )
@@ -346,7 +347,7 @@ def look_at(
     )  # fmt: skip
 
 
-def _check(encoder: CropEncoder, config: FocusConfig, question: FocusQuestion) -> None:
+def _check_model(encoder: CropEncoder, config: FocusConfig, question: FocusQuestion) -> None:
     """Refuse what cannot work before any pass is made."""
     shape = encoder.source.info.shape
     if config.mode == "feature" or config.partition == "significance":
@@ -390,14 +391,13 @@ def _overview(
     return encoder.embed([whole])[0], tokens
 
 
-def _first(
+def _first_partition(
     shape: tuple[int, int],
     tokens: NDArray[np.float32] | None,
     config: FocusConfig,
     encoder: CropEncoder,
     scene: str,
 ) -> Tiles:
-    """Return the first partition."""
     crop = config.crop_side(encoder.standard.shape) if config.mode == "zoom" else None
     count = cell_count(shape, config.cells, crop)
     if config.partition == "significance" and tokens is not None:
@@ -460,7 +460,9 @@ def _strategy(
     return ZoomStrategy(encoder, crop, goal.coarse, config.search.branch, robust=robust)
 
 
-def _afford(encoder: CropEncoder, mode: Strategy, tiles: Tiles, config: FocusConfig) -> None:
+def _check_affordable(
+    encoder: CropEncoder, mode: Strategy, tiles: Tiles, config: FocusConfig
+) -> None:
     """Refuse a budget under which nothing can be compared.
 
     Raises:

@@ -28,7 +28,7 @@ _ROUNDING = 1e-6  # of the length of features: what varies by less does not vary
 
 @dataclass(frozen=True)
 class LossInputs:
-    """What losses may use.
+    """Inputs of the losses.
 
     Attributes:
         x: (n, d) features of the regions that were seen.

@@ -126,7 +126,7 @@ def make_question(
             "Add another, or leave labels out and type --query TEXT.",
         )
     wanted = words or (target or "")
-    return FocusQuestion(head, words, _number(head, wanted) if wanted else None)
+    return FocusQuestion(head, words, _class_index(head, wanted) if wanted else None)
 
 
 def _check_head(head: Head, model: Model) -> None:
@@ -147,8 +147,7 @@ def _check_head(head: Head, model: Model) -> None:
         head.check(model.spec)
 
 
-def _number(head: Head, name: str) -> int:
-    """Return the number of a class by name."""
+def _class_index(head: Head, name: str) -> int:
     place = {same_name(known): i for i, known in enumerate(head.names)}
     if same_name(name) not in place:
         raise UnknownNameError(
@@ -164,7 +163,7 @@ _TIE = 1e-3  # of a vote: what the mean probability may add, to decide between e
 
 @dataclass(frozen=True)
 class Prediction:
-    """One answer.
+    """One prediction.
 
     Attributes:
         label: Name of the class.
@@ -203,10 +202,10 @@ def answers(
     np.add.at(votes, head.logits(np.asarray(x, np.float32)).argmax(axis=1), share)
     decided = votes + _TIE * (share @ chances)
     return {
-        "vote": _said(head, votes, order=decided),
+        "vote": _ranked_prediction(head, votes, order=decided),
         "fused": fused(head, x[chosen], weight),
         "confident": predict_surest(head, x, chosen),
-        "first": _of(head, chances, int(chosen[0])),
+        "first": _row_prediction(head, chances, int(chosen[0])),
     }
 
 
@@ -220,13 +219,15 @@ def fused(
 
 def predict_vector(head: Head, z: NDArray[np.floating]) -> Prediction:
     """Return the answer of one (d,) vector."""
-    return _said(head, head.probabilities(np.asarray(z, np.float32)[None])[0].astype(np.float64))
+    return _ranked_prediction(
+        head, head.probabilities(np.asarray(z, np.float32)[None])[0].astype(np.float64)
+    )
 
 
 def predict_surest(head: Head, x: NDArray[np.floating], rows: NDArray[np.integer]) -> Prediction:
     """Return the answer of the row whose most likely class is the most probable."""
     chances = head.probabilities(np.asarray(x, np.float32)).astype(np.float64)
-    return _of(head, chances, int(rows[chances[rows].max(axis=1).argmax()]))
+    return _row_prediction(head, chances, int(rows[chances[rows].max(axis=1).argmax()]))
 
 
 def predicted_labels(head: Head, x: NDArray[np.floating]) -> tuple[list[str], list[float]]:
@@ -236,11 +237,11 @@ def predicted_labels(head: Head, x: NDArray[np.floating]) -> tuple[list[str], li
     return [head.names[i] for i in best], chances[np.arange(len(best)), best].tolist()
 
 
-def _of(head: Head, chances: NDArray[np.float64], row: int) -> Prediction:
-    return _said(head, chances[row], row=row)
+def _row_prediction(head: Head, chances: NDArray[np.float64], row: int) -> Prediction:
+    return _ranked_prediction(head, chances[row], row=row)
 
 
-def _said(
+def _ranked_prediction(
     head: Head,
     value: NDArray[np.float64],
     *,

@@ -97,7 +97,7 @@ class State:
 
 @dataclass(frozen=True)
 class SearchResult:
-    """How a search ended.
+    """Result of a search.
 
     Attributes:
         state: The last state.
@@ -140,7 +140,7 @@ class SearchResult:
 
 @dataclass
 class Refinement:
-    """The search; `run` does it.
+    """Coarse-to-fine search for regions; `run` performs it.
 
     Attributes:
         strategy: How features are paid for.
@@ -196,17 +196,17 @@ class Refinement:
         rounds = [self._round(state)]
         persist = self.strategy.persists if self.search.persist is None else self.search.persist
         while True:
-            cut = self._next(state, persist=persist)
+            cut = self._next_cuts(state, persist=persist)
             if not isinstance(cut, dict):
-                return self._found(state, cut, rounds)
-            after = self._refined(state, cut)
+                return self._finish(state, cut, rounds)
+            after = self._refine(state, cut)
             better = after.importance > state.importance + EQUAL
             if not persist and not better and self.fits(state):
-                return self._found(state, "gain", rounds)
+                return self._finish(state, "gain", rounds)
             state = after
             rounds.append(self._round(state))
 
-    def _found(self, state: State, stop: Stop, rounds: list[Round]) -> SearchResult:
+    def _finish(self, state: State, stop: Stop, rounds: list[Round]) -> SearchResult:
         ties = self._close_cuts + _near_ties(state)
         return SearchResult(
             state, stop, tuple(rounds), ties, self._parents, _all_alike(state.features)
@@ -233,8 +233,7 @@ class Refinement:
         area = float(state.scorer.sizes[state.chosen.rows].sum())
         return area <= self.search.area * self._total * (1 + 1e-9)
 
-    def _next(self, state: State, *, persist: bool) -> dict[int, Tiles] | Stop:
-        """Return the cells to cut next with their parts, or why there are none."""
+    def _next_cuts(self, state: State, *, persist: bool) -> dict[int, Tiles] | Stop:
         tiles = state.tiles
         able = self.strategy.can_refine(tiles)
         deep = np.zeros(len(tiles), bool)
@@ -282,8 +281,7 @@ class Refinement:
         self._close_cuts += int(edge.size == 2 and abs(edge[0] - edge[1]) <= EQUAL)
         return kept
 
-    def _refined(self, state: State, cut: Mapping[int, Tiles]) -> State:
-        """Replace cells by their children."""
+    def _refine(self, state: State, cut: Mapping[int, Tiles]) -> State:
         for row, parts in cut.items():
             cell = state.tiles.window(row)
             self._parents |= dict.fromkeys(windows_of(parts), cell)

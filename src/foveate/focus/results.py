@@ -57,7 +57,7 @@ _ALIKE = "The model sees no difference between the cells: the order of the regio
 
 @dataclass(frozen=True)
 class LookResult:
-    """A look at one image, ready to be stored.
+    """Result of any task on one image, ready to be stored.
 
     Attributes:
         scene: Name of the image.
@@ -301,7 +301,7 @@ def save_look(path: Path, outcome: LookResult, source: Source, bands: Sequence[i
     """
     name = file_name(outcome.scene)
     info = outcome.info
-    cells = _table(outcome)
+    cells = _cell_table(outcome)
     write_parquet(path / f"looks/{name}.parquet", cells)
     state = outcome.result.state
     heat = heat_map(state.tiles, state.scorer.single_importance, info.shape)
@@ -329,8 +329,8 @@ def save_look(path: Path, outcome: LookResult, source: Source, bands: Sequence[i
             crop.unlink()  # of a job with more regions
     if outcome.mask is None:
         (path / f"masks/{name}.tif").unlink(missing_ok=True)
-    result = {**outcome.summary(), "regions": _regions(outcome, cells)}
-    result["notes"] = [*outcome.notes, *map(str, _frames(outcome.scene, source, bands))]
+    result = {**outcome.summary(), "regions": _region_records(outcome, cells)}
+    result["notes"] = [*outcome.notes, *map(str, _frame_notes(outcome.scene, source, bands))]
     write_json(path / f"looks/{name}.json", result)
     return [*files, f"looks/{name}.json"]
 
@@ -416,12 +416,12 @@ def check_file_names(scenes: Sequence[str]) -> None:
         seen[name] = scene
 
 
-def _frames(scene: str, source: Source, bands: Sequence[int]) -> list[Note]:
+def _frame_notes(scene: str, source: Source, bands: Sequence[int]) -> list[Note]:
     frame = find_frame(source, bands or None)
     return note_frames({scene: frame}, 1) if frame else []
 
 
-def _table(outcome: LookResult) -> pa.Table:
+def _cell_table(outcome: LookResult) -> pa.Table:
     """Return all cells; with outlines of what was shown where the image is georeferenced."""
     import pyarrow as pa
     import shapely
@@ -440,18 +440,17 @@ def _table(outcome: LookResult) -> pa.Table:
     return pa.table(arrays)
 
 
-def _regions(outcome: LookResult, cells: pa.Table) -> list[dict[str, Any]]:
-    """Return the chosen cells as records, with their corners on the ground where known."""
+def _region_records(outcome: LookResult, cells: pa.Table) -> list[dict[str, Any]]:
     rows = cells.drop_columns(["geometry"] if "geometry" in cells.column_names else [])
     records = rows.take([int(row) for row in outcome.rows]).to_pylist()
     for record in records:
         del record["scene"]
         window = Window(*(record[name] for name in ("y", "x", "h", "w")))
-        record.update(_ground(outcome, window))
+        record.update(_geo_bounds(outcome, window))
     return records
 
 
-def _ground(outcome: LookResult, window: Window) -> dict[str, Any]:
+def _geo_bounds(outcome: LookResult, window: Window) -> dict[str, Any]:
     """Return bounds in the image's CRS, and the centre where it has longitude and latitude."""
     box = outcome.info.geobox
     if box is None or box.crs is None:

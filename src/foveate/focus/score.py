@@ -85,7 +85,7 @@ class AdditiveModel:
             (m, d).
         """
         sets = csr_array(members, dtype=np.float64)
-        return _mean(sets @ self._weighted_goal, sets @ self.area)
+        return _mean(sets @ self._weighted_features, sets @ self.area)
 
     def of(self, members: Sets) -> NDArray[np.float64]:
         """Return L of sets: (m, n) bool to (m,)."""
@@ -109,9 +109,9 @@ class AdditiveModel:
         for start in range(0, len(found), _SETS_AT_ONCE):
             part = slice(start, start + _SETS_AT_ONCE)
             gone = sets[part]
-            rest, left = total - gone @ self._weighted_goal, area - gone @ self.area
+            rest, left = total - gone @ self._weighted_features, area - gone @ self.area
             if also is not None:
-                rest = rest - self._weighted_goal[also[part]]
+                rest = rest - self._weighted_features[also[part]]
                 left = left - self.area[also[part]]
             # What is left of everything taken away is rounding, not a mixture.
             none = left <= area * 1e-12
@@ -119,7 +119,7 @@ class AdditiveModel:
         return found
 
     @cached_property
-    def _weighted_goal(self) -> NDArray[np.float64]:
+    def _weighted_features(self) -> NDArray[np.float64]:
         """(n, d) features times areas."""
         return self.area[:, None] * self.x
 
@@ -137,7 +137,7 @@ _ROWS_AT_ONCE = 512
 
 @dataclass(frozen=True)
 class Scorer:
-    """Everything that the four scores of sets of n regions need.
+    """The four scores of sets of n regions.
 
     Attributes:
         model: The additive model of the image.
@@ -207,7 +207,7 @@ class Scorer:
     @cached_property
     def singles(self) -> NDArray[np.float64]:
         """(n, 4) the four scores of every region alone."""
-        return self.parts(self._each)
+        return self.parts(self._singletons)
 
     @cached_property
     def single_importance(self) -> NDArray[np.float64]:
@@ -243,7 +243,7 @@ class Scorer:
             ``sum_r v(r) l(r)`` over the sample, and L(X) of Eq. 1: ``sum_r P(r) l(r)`` over all
             regions, with l the loss of a region alone and P its share of the area.
         """
-        alone = self.model.of(self._each)
+        alone = self.model.of(self._singletons)
         share = self.model.area / self.model.area.sum()
         return float(weight @ alone[rows]), float(share @ alone)
 
@@ -268,14 +268,14 @@ class Scorer:
         return float(self.model.of(members)[0]), self.model.whole
 
     @cached_property
-    def _each(self) -> csr_array:
+    def _singletons(self) -> csr_array:
         """(n, n) every region alone."""
         return csr_array(eye_array(len(self.model)))
 
     @cached_property
     def _without_one(self) -> NDArray[np.float64]:
         r"""(n,) L(X \ r)."""
-        return self.model.without(self._each)
+        return self.model.without(self._singletons)
 
     def _synergy(self, members: csr_array) -> NDArray[np.float64]:
         """Mean of Eq. 6 over the neighbours of each set; neutral where it has none."""

@@ -75,7 +75,7 @@ def choose(
     free = np.ones(n, bool) if allowed is None else allowed
     score = np.where(free, scorer.single_importance, np.nan)
     order = by_importance(score, ties)[: int(free.sum())]
-    within = order[_fits(scorer.sizes[order], area)]
+    within = order[_fitting(scorer.sizes[order], area)]
     small = bool(within.size)
     if not small:  # finer cells may fit: until there are, the best one stands for them
         within = order[:1]
@@ -162,7 +162,7 @@ def by_importance(score: NDArray[np.floating], ties: NDArray[np.uint64]) -> NDAr
     return order_by_score(np.round(np.asarray(score, np.float64) / EQUAL), ties)
 
 
-def _fits(area: NDArray[np.floating], limit: float) -> NDArray[np.bool_]:
+def _fitting(area: NDArray[np.floating], limit: float) -> NDArray[np.bool_]:
     """Say which regions of an order are taken under an area: each that still fits."""
     found, left = np.zeros(len(area), bool), limit * (1 + 1e-9)
     for i, one in enumerate(area):

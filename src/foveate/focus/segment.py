@@ -64,7 +64,7 @@ class Mask:
 
 
 class Judge:
-    """Judges boxes, and cuts masks out.
+    """Predicts the quality of masks for boxes, and segments regions.
 
     Args:
         encoder: The image, the model, and the ledger that pays.
@@ -102,7 +102,7 @@ class Judge:
                 shapes.setdefault(image.shape, []).append((window, image))
             for shape, alike in shapes.items():
                 batch = np.stack([image for _, image in alike])
-                boxes = np.repeat(_five(shape[1:])[None], len(batch), axis=0)
+                boxes = np.repeat(_box_and_quarters(shape[1:])[None], len(batch), axis=0)
                 found = self._encoder.timed(self._model.mask_quality, batch, boxes)
                 for (window, _), quality in zip(alike, found, strict=True):
                     self._best[window] = int(quality.argmax()), float(quality.max())
@@ -121,7 +121,7 @@ class Judge:
             out_shape=self._encoder.standard.read_shape(window),
         )
         image = fill_invalid(raster)
-        box = _five(image.shape[1:])[best]
+        box = _box_and_quarters(image.shape[1:])[best]
         mask = self._encoder.timed(self._model.segment, image[None], box[None, None])[0, 0]
         pixels = paste_mask(mask & raster.valid, window, scene, number)
         gain = np.array([window.w / image.shape[2], window.h / image.shape[1]] * 2)
@@ -151,7 +151,7 @@ def paste_mask(
     return int(full.sum())
 
 
-def _five(shape: tuple[int, ...]) -> NDArray[np.float64]:
+def _box_and_quarters(shape: tuple[int, ...]) -> NDArray[np.float64]:
     """Return the box of a whole image and those of its quarters: (5, 4) x0, y0, x1, y1."""
     height, width = shape
     quarters = Grid.split((height, width), min(2, height), min(2, width)).tiles()
@@ -177,7 +177,7 @@ _PIXELS = _SIDE**2  # of a scene whose masks are held in memory, 2 bytes each
 
 @dataclass(frozen=True)
 class SegmentResult:
-    """What segmenting one image came to.
+    """Result of segmenting one image.
 
     Attributes:
         goal: What regions were chosen for.

@@ -46,7 +46,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class CellFeatures:
-    """What the model made of n cells.
+    """Features of n cells.
 
     Attributes:
         x: (n, d) float32 features.
@@ -85,7 +85,7 @@ class CellFeatures:
 
 
 class Strategy(Protocol):
-    """One mode of paying.
+    """From cells to features, at a price.
 
     Attributes:
         name: "feature", "window" or "zoom".
@@ -186,7 +186,7 @@ SMALL = 3  # the second view has a third of the side: a ninth of a pass
 
 
 class FeatureStrategy:
-    """See the head of this module.
+    """Cells are means of the tokens of one overview.
 
     Args:
         encoder: Looks at the image.
@@ -211,7 +211,7 @@ class FeatureStrategy:
         self._moved: NDArray[np.float32] | None = None
         if robust:
             self._moved = encoder.tokens(
-                Window(0, 0, *self._shape), _glance(encoder), disturbed=True
+                Window(0, 0, *self._shape), _small_view(encoder), disturbed=True
             )
             self._moved_valid = _valid_shares(encoder, self._moved.shape[:2])
 
@@ -283,10 +283,10 @@ def check_tokens(model: object, *, classes: bool) -> None:
 def second_view(encoder: CropEncoder) -> float:
     """Return the price of the second view, in passes."""
     whole = Window(0, 0, *encoder.source.info.shape)
-    return float(encoder.price([whole], _glance(encoder), disturbed=True)[0])
+    return float(encoder.price([whole], _small_view(encoder), disturbed=True)[0])
 
 
-def _glance(encoder: CropEncoder) -> SizedEncoder:
+def _small_view(encoder: CropEncoder) -> SizedEncoder:
     """Return the smaller view; the standard one where the model takes no other."""
     able = not encoder.standard.fixed or isinstance(encoder.model, TakesSizes)
     return encoder.at_size(max(encoder.standard.shape) // SMALL) if able else encoder.standard
@@ -311,7 +311,7 @@ def _spans(side: int, count: int) -> list[tuple[int, int]]:
 
 
 class WindowStrategy:
-    """See the head of this module.
+    """Each cell is an image at the size that it has in the overview.
 
     Args:
         encoder: Looks at the image.
@@ -384,7 +384,7 @@ _GLANCE = 2  # a whole cell is seen at half the side
 
 
 class ZoomStrategy:
-    """See the head of this module.
+    """Cells are crops at native resolution, coarse to fine.
 
     Args:
         encoder: Looks at the image.
@@ -402,7 +402,7 @@ class ZoomStrategy:
     ) -> None:
         self._encoder, self._crop, self._robust = encoder, crop, robust
         self._coarse, self._branch = coarse, branch
-        self._glance = _small(encoder) if coarse == "whole" else encoder.standard
+        self._small_view = _coarse_view(encoder) if coarse == "whole" else encoder.standard
         self._leaves: dict[Window, Window] = {}
 
     def can_refine(self, tiles: Tiles) -> NDArray[np.bool_]:
@@ -449,13 +449,13 @@ class ZoomStrategy:
         return cell_points(tiles, features)
 
     def _views(self, tiles: Tiles) -> list[tuple[NDArray[np.int64], list[Window], SizedEncoder]]:
-        """Return rows, windows and lens of the cells that are seen alike."""
+        """Return rows, windows and encoder of the cells that are seen alike."""
         large = self.can_refine(tiles)
         if self._coarse == "native":
             windows = [self._leaf(tiles.take([i])) for i in range(len(tiles))]
             return [(np.arange(len(tiles)), windows, self._encoder.standard)]
         views = [
-            (np.flatnonzero(large), self._glance),
+            (np.flatnonzero(large), self._small_view),
             (np.flatnonzero(~large), self._encoder.standard),
         ]
         found = [(rows, [tiles.window(int(i)) for i in rows], sized) for rows, sized in views]
@@ -482,7 +482,7 @@ class ZoomStrategy:
         return cell.window(0)
 
 
-def _small(encoder: CropEncoder) -> SizedEncoder:
-    """Return the lens for whole cells; the standard one where the model takes no other size."""
+def _coarse_view(encoder: CropEncoder) -> SizedEncoder:
+    """Return the encoder for whole cells; the standard one where the model takes no other size."""
     able = not encoder.standard.fixed or isinstance(encoder.model, TakesSizes)
     return encoder.at_size(max(encoder.standard.shape) // _GLANCE) if able else encoder.standard

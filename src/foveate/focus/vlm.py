@@ -38,7 +38,7 @@ VLM_GOALS = ("balanced", "rare", "query")
 
 @dataclass(frozen=True)
 class Inquiry:
-    """What is asked, and how the regions are shown.
+    """A question, and how regions are shown with it.
 
     Attributes:
         prompt: The question, without marks of a model's template.
@@ -136,7 +136,7 @@ OVERVIEW_SIDE = 768  # longest side of the overview for a model that takes any s
 
 
 class VLMSession:
-    """See the head of this module.
+    """Shows windows of one image to a generative model, and counts the passes.
 
     Args:
         encoder: The image, the model, and the ledger that pays.

@@ -89,7 +89,7 @@ class ModelHandle:
 
     def __str__(self) -> str:
         """Write the name as a user would type it."""
-        query = "&".join(f"{k}={_written(v)}" for k, v in self.options.items())
+        query = "&".join(f"{k}={_format_value(v)}" for k, v in self.options.items())
         text = self.family + (f":{self.name}" if self.name else "")
         return text + (f"@{self.tag}" if self.tag else "") + (f"?{query}" if query else "")
 
@@ -119,7 +119,7 @@ def parse_name(text: str) -> ModelHandle:
     return ModelHandle(family, name, tag, options)
 
 
-def _written(value: Any) -> str:
+def _format_value(value: Any) -> str:
     """Write the value of an option so that it is read as itself."""
     text = str(value)
     return "".join(f"%{ord(c):02X}" if c in _MARKS else c for c in text)

@@ -55,7 +55,7 @@ class Embeds(Protocol):
 
 @dataclass(frozen=True)
 class TokenSpec:
-    """What the tokens of a model are.
+    """Properties of the tokens of a model.
 
     Attributes:
         dim: Length of a token.

@@ -247,7 +247,7 @@ def embed(
             "Objects stay in their process.",
             "workers=1",
         )
-    with _opened(run) as opened:
+    with _open_run(run) as opened:
         bound = need(bind(model, pool, run=opened), "embed", "embedding a pool")
         spec = _token_spec(bound, pool) if tokens else bound.spec
         size = _shard_size(len(pool), spec)
@@ -258,7 +258,7 @@ def embed(
         return _in_memory(loop, spec) if opened is None else _in_run(loop, spec, opened)
 
 
-def _opened(run: str | Path | Run | None) -> AbstractContextManager[Run | None]:
+def _open_run(run: str | Path | Run | None) -> AbstractContextManager[Run | None]:
     """Open a run for as long as it takes; one that is open already is its owner's to close."""
     return Run.create(run) if isinstance(run, str | Path) else contextlib.nullcontext(run)
 

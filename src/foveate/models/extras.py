@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Extra:
-    """What a family of models needs.
+    """Packages that a family of models needs.
 
     Attributes:
         name: The extra of foveate, or empty for the core.

@@ -33,7 +33,7 @@ _STREAMS = 2**63  # seeds of torch
 
 
 class Task(Protocol):
-    """What is trained: a network, a loss of some rows, and how good it is."""
+    """A training task: network, loss of some rows, validation."""
 
     @property
     def net(self) -> torch.nn.Module:
@@ -64,7 +64,7 @@ class Task(Protocol):
 
 @dataclass(frozen=True)
 class FitSettings:
-    """How to train.
+    """Options of a training.
 
     Attributes:
         epochs: Passes over the rows.
@@ -119,7 +119,7 @@ class FitSettings:
 
 @dataclass
 class History:
-    """What happened in training.
+    """Record of a training.
 
     Attributes:
         epochs: One entry per epoch: "epoch", "loss" (mean over its steps), "lr", and what
@@ -214,7 +214,7 @@ class _State:
         self.history = History(threads=torch.get_num_threads())
         self.step = 0
         self.sum = 0.0  # of the losses of the epoch so far
-        self.best = _copy(task.net)
+        self.best = _copy_weights(task.net)
 
     def batches(self, steps: int) -> Iterator[NDArray[np.int64]]:
         """Yield the rows of the steps of the epoch that are yet to be done."""
@@ -230,7 +230,7 @@ class _State:
 
         settings, net = self.settings, self.task.net
         draw = rng(settings.seed, f"fit/step/{self.step}")
-        _seed(self.device, int(draw.integers(_STREAMS)))  # dropout; inside fork_rng
+        _seed_torch(self.device, int(draw.integers(_STREAMS)))  # dropout; inside fork_rng
         for group in self.optimiser.param_groups:
             group["lr"] = settings.learning_rate * _rate(self.step, total, settings.warmup)
         net.train()
@@ -270,7 +270,7 @@ class _State:
         before = epochs[self.history.best - 1]["score"] if self.history.best else -math.inf
         if found["score"] >= before:
             self.history.best = len(epochs)
-            self.best = _copy(self.task.net)
+            self.best = _copy_weights(self.task.net)
         if found["score"] > before:
             self.history.improved = len(epochs)
         waited = len(epochs) - self.history.improved
@@ -329,11 +329,11 @@ def _rate(step: int, total: int, warmup: float) -> float:
     return 0.5 * (1 + math.cos(math.pi * (step - rise) / max(1.0, total - rise)))
 
 
-def _copy(net: torch.nn.Module) -> dict[str, torch.Tensor]:
+def _copy_weights(net: torch.nn.Module) -> dict[str, torch.Tensor]:
     return {name: tensor.detach().cpu().clone() for name, tensor in net.state_dict().items()}
 
 
-def _seed(device: torch.device, seed: int) -> None:
+def _seed_torch(device: torch.device, seed: int) -> None:
     """Seed the generators that a step draws from; torch.manual_seed would seed every GPU."""
     import torch
 
@@ -345,5 +345,4 @@ def _seed(device: torch.device, seed: int) -> None:
 
 
 def _cuda_devices(net: torch.nn.Module) -> list[int]:
-    """Return the numbers of the GPUs whose generators a training draws from."""
     return sorted({p.device.index or 0 for p in net.parameters() if p.device.type == "cuda"})

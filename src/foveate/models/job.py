@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 
 class EmbedJob(ModelJob):
-    """What an embed run is asked for: vectors of the tiles of imagery."""
+    """Embed tiles of imagery."""
 
     absent = frozenset({"seed"})
     tokens: Annotated[bool, Option("Output")] = False

@@ -30,7 +30,7 @@ Resample = Literal["bilinear", "bicubic"]
 
 @dataclass(frozen=True)
 class Preprocess:
-    """How raw pixels become the input of a network.
+    """From raw pixels to the input of a network.
 
     Tiles are resampled whole to `size`: nothing is cropped off, because what lies at the edge of
     a tile is as much on the ground as what lies in its middle.

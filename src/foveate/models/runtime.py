@@ -164,8 +164,8 @@ class InferenceRunner:
             raise ParameterError(
                 f"{spec.name} cannot take tiles of {height} x {width} pixels: {first_line(error)}",
                 "",
-                f"State a size that it takes (?size={_other(height, width)}), or tiles that fit "
-                "(--tile).",
+                f"State a size that it takes (?size={_other_size(height, width)}), or tiles that "
+                "fit (--tile).",
             ) from error
 
     def spec(
@@ -266,7 +266,7 @@ def out_of_memory(error: BaseException) -> bool:
     return isinstance(error, RuntimeError) and "DefaultCPUAllocator" in str(error)
 
 
-def _other(height: int, width: int) -> int:
+def _other_size(height: int, width: int) -> int:
     """Return a usual input size that is another one than that of the tiles."""
     return 224 if (height, width) != (224, 224) else 256
 

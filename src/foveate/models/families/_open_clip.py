@@ -51,7 +51,7 @@ _TOWERS = ("embed_dim", "vision_cfg", "text_cfg")
 
 @dataclass(frozen=True)
 class Architecture:
-    """What describes a network.
+    """Description of a network.
 
     Attributes:
         config: Arguments of the network as open_clip's configuration files have them.

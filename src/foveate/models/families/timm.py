@@ -169,7 +169,6 @@ def finish(
 def _assemble(
     runner: InferenceRunner, spec: EncoderSpec, token_spec: TokenSpec | None, sizes: Sizes | None
 ) -> TimmModel:
-    """Make the model that has what its network can do."""
     model = TimmModel(runner, spec) if token_spec is None else TimmTokens(runner, spec, token_spec)
     if sizes is None:
         return model

@@ -51,7 +51,7 @@ _SPLIT = ("split", "subset")
 
 @dataclass(frozen=True)
 class Captions:
-    """What a file says of images.
+    """Content of a captions file.
 
     Attributes:
         images: n names, as the file writes them, in its order.
@@ -162,7 +162,6 @@ def pair(captions: Captions, scene_ids: Sequence[str], by: str = "name") -> dict
 
 
 def _records(path: Path) -> Iterable[tuple[str, dict[Any, Any]]]:
-    """Yield every record with its place in the file."""
     text = read_text(path)
     readers = {".csv": _table, ".tsv": _table, ".jsonl": _lines, ".json": _document}
     if path.suffix.lower() not in readers:
@@ -213,7 +212,6 @@ def _document(text: str, path: Path) -> Iterable[tuple[str, Any]]:
 
 
 def _coco(content: dict[str, Any], path: Path) -> list[dict[str, Any]]:
-    """Join the captions of COCO's form to their images."""
     try:
         names = {image["id"]: image["file_name"] for image in content["images"]}
         return [
@@ -388,7 +386,7 @@ def gather(
         ParameterError: There are no class folders, or labels do not fit them.
     """
     there = [*scene_ids, *left_out]
-    classes, truth = _folders(scene_ids)
+    classes, truth = _class_folders(scene_ids)
     split = None
     if sources.captions is None:
         if not classes:
@@ -397,7 +395,7 @@ def gather(
                 "Each image lies in the folder of its class.",
                 "Give the folder above the class folders, or --captions FILE.",
             )
-        called = _called(sources, classes, {})
+        called = _class_texts(sources, classes, {})
         per_class = [prompts(called[name], sources.templates) for name in classes]
         texts = Texts.of([per_class[c] for c in truth])
     else:
@@ -406,14 +404,16 @@ def gather(
         texts = Texts.of([captions.texts[found[s]] if s in found else () for s in scene_ids])
         if bare := sum(s not in found for s in scene_ids):
             logger.warning("%d of %d images have no captions", bare, len(scene_ids))
-        called = _called(sources, classes, texts.word_counts()) if classes else {}
-        split = _stated(captions, found, scene_ids)
+        called = _class_texts(sources, classes, texts.word_counts()) if classes else {}
+        split = _stated_splits(captions, found, scene_ids)
     if sources.split is not None:
-        split = _stated(sources.split, pair(sources.split, there, pair_by), scene_ids)
-    return _checked(Dataset(texts, _complete(split, scene_ids, seed), classes, truth, called))
+        split = _stated_splits(sources.split, pair(sources.split, there, pair_by), scene_ids)
+    return _check_splits(
+        Dataset(texts, _draw_splits(split, scene_ids, seed), classes, truth, called)
+    )
 
 
-def _folders(scene_ids: Sequence[str]) -> tuple[tuple[str, ...], NDArray[np.int64]]:
+def _class_folders(scene_ids: Sequence[str]) -> tuple[tuple[str, ...], NDArray[np.int64]]:
     """Return the folders that the images lie in, and which one each lies in."""
     parents = [s.rsplit("/", 2)[-2] if "/" in s else "" for s in scene_ids]
     names = sorted(set(parents))
@@ -423,7 +423,7 @@ def _folders(scene_ids: Sequence[str]) -> tuple[tuple[str, ...], NDArray[np.int6
     return tuple(names), np.array([place[p] for p in parents], dtype=np.int64)
 
 
-def _called(
+def _class_texts(
     sources: Sources, classes: tuple[str, ...], known: Mapping[str, int]
 ) -> dict[str, tuple[str, ...]]:
     """Return what each folder is called: as the user's file says, or its name made readable."""
@@ -439,10 +439,9 @@ def _called(
     return {name: labels[same_name(name)] for name in classes}
 
 
-def _stated(
+def _stated_splits(
     captions: Captions, found: Mapping[str, int], scene_ids: Sequence[str]
 ) -> list[str] | None:
-    """Return the split of each image as a file states it; None if it states none."""
     if not any(captions.split):
         return None
     split = [captions.split[found[s]] if s in found else "" for s in scene_ids]
@@ -451,7 +450,7 @@ def _stated(
     return split
 
 
-def _complete(split: list[str] | None, scene_ids: Sequence[str], seed: int) -> NDArray[np.str_]:
+def _draw_splits(split: list[str] | None, scene_ids: Sequence[str], seed: int) -> NDArray[np.str_]:
     """Draw what nobody states: all splits, or a validation split from the training images."""
     wanted = _SHARES if split is None else {"val": 0.1}
     found = np.array(["train"] * len(scene_ids) if split is None else split, dtype="U5")
@@ -465,7 +464,7 @@ def _complete(split: list[str] | None, scene_ids: Sequence[str], seed: int) -> N
     return found
 
 
-def _checked(data: Dataset) -> Dataset:
+def _check_splits(data: Dataset) -> Dataset:
     for split in ("train", "val"):
         if not data.rows(split).size:
             raise DataError(

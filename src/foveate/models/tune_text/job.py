@@ -46,7 +46,7 @@ class _Ready(NamedTuple):
 
 
 class TuneTextJob(ModelJob):
-    """Make a frozen image encoder understand text, from captions or names of class folders."""
+    """Make any frozen image encoder understand text: minutes on a CPU, from captions or folders."""
 
     absent = frozenset({
         "masks", "mask_suffix", "classes", "min_labelled", "coordinates", "tile", "stride", "edge",
@@ -170,7 +170,6 @@ class TuneTextJob(ModelJob):
 
 
 def _scenes(pool: Pool) -> tuple[list[str], list[str]]:
-    """Return the image of each row, and the images that left the pool."""
     assert pool.tiles is not None  # noqa: S101  (a measured pool has scenes)
     return pool.tiles.scene.tolist(), [str(tile).rsplit("/", 1)[0] for tile in pool.excluded]
 

@@ -31,7 +31,7 @@ MODEL, WEIGHTS = "model.json", "weights.safetensors"
 
 @dataclass(frozen=True)
 class Record:
-    """What ``model.json`` says.
+    """Content of ``model.json``.
 
     Attributes:
         base: Name of the frozen encoder.
@@ -83,17 +83,17 @@ def copy_base(handle: ModelHandle, spec: EncoderSpec, folder: Path) -> dict[str,
         StorageError: There is no space.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    weights = _copied(handle.weights, folder, "base") if handle.weights else ""
+    weights = _copy_into(handle.weights, folder, "base") if handle.weights else ""
     if handle.family == "hf" and not weights:
         handle = replace(handle, tag=spec.source.rpartition("@")[2])
     elif handle.family == "tuned":
-        handle = replace(handle, name=_copied(str(find(handle.name)), folder, "tuned"))
+        handle = replace(handle, name=_copy_into(str(find(handle.name)), folder, "tuned"))
     elif handle.name and Path(handle.name).is_file():  # an architecture in a file
-        handle = replace(handle, name=_copied(handle.name, folder, "architecture"))
+        handle = replace(handle, name=_copy_into(handle.name, folder, "architecture"))
     return {"base": str(handle), "base_weights": weights}
 
 
-def _copied(source: str, folder: Path, name: str) -> str:
+def _copy_into(source: str, folder: Path, name: str) -> str:
     """Copy a file or a folder under a name that keeps its suffix; return the name."""
     place = Path(source)
     target = folder / (name + ("" if place.is_dir() else place.suffix))

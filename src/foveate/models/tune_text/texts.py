@@ -87,23 +87,23 @@ def readable(name: str, known: Mapping[str, int]) -> str:
     'dense residential'
     """
     spaced = re.sub(r"(?<=[a-z])(?=[A-Z])", " ", name)
-    found = [part for word in words_of(spaced) for part in _unglued(word, known)]
+    found = [part for word in words_of(spaced) for part in _split_compound(word, known)]
     return " ".join(found) or name
 
 
-def _unglued(word: str, known: Mapping[str, int]) -> list[str]:
+def _split_compound(word: str, known: Mapping[str, int]) -> list[str]:
     """Return the known words that a word consists of, or the word itself."""
     # What a data set glues together once, by mistake, it writes as words all along.
-    return _cover(word, known, floor=_CLEARLY * known.get(word, 0)) or [word]
+    return _known_parts(word, known, floor=_CLEARLY * known.get(word, 0)) or [word]
 
 
-def _cover(word: str, known: Mapping[str, int], floor: int) -> list[str] | None:
+def _known_parts(word: str, known: Mapping[str, int], floor: int) -> list[str] | None:
     """Return words that are used more often than `floor` and make up `word`, or None."""
     if not word:
         return []
     for end in range(len(word), _LEAST - 1, -1):
         if known.get(word[:end], 0) > floor:
-            rest = _cover(word[end:], known, floor)
+            rest = _known_parts(word[end:], known, floor)
             if rest is not None:
                 return [word[:end], *rest]
     return None

@@ -413,7 +413,6 @@ def freeze(handle: ModelHandle, net: Any, preprocess: Preprocess) -> InferenceRu
 
 
 def _stored(checkpoint: Checkpoint) -> str:
-    """Return the dtype that a config states for its parameters."""
     config = checkpoint.config
     return str(config.get("dtype") or config.get("torch_dtype") or "float32")
 

@@ -144,7 +144,6 @@ def _load(
 
 
 def _names(files: Sequence[Path]) -> list[str]:
-    """Return the names of all tensors in files."""
     from safetensors import safe_open
 
     names: list[str] = []

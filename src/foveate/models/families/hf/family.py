@@ -119,7 +119,6 @@ def _checkpoint(handle: ModelHandle, files: tuple[str, ...]) -> Checkpoint:
 
 
 def _snapshot(handle: ModelHandle, files: tuple[str, ...]) -> Path:
-    """Return the folder of the hub's cache that holds the files."""
     if not handle.name:
         raise ParameterError(
             "a model of transformers without a name",

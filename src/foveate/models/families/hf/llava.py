@@ -185,13 +185,11 @@ class _Tower:
 
     @property
     def _extra(self) -> int:
-        """Class tokens among the image tokens."""
         has_class = self._config.vision_config.model_type == _CLIP
         return int(has_class and self._config.vision_feature_select_strategy != "default")
 
     @property
     def _tokens(self) -> int:
-        """Image tokens of one square."""
         return self._grid**2 + self._extra
 
 
