@@ -127,7 +127,11 @@ def test_heights_over_shares_are_curves(tmp_path):
     assert str(curves.svg).count("<path") == 4
     assert "dashed" in curves.legend[-1][0]
     means = table_of(page, "Means: Policies")
-    assert [c.title for c in means.heads[1:]] == ["at OBR 0.02", "at OBR 0.5", "tile mAP"]
+    assert [c.title for c in means.heads[1:]] == [
+        "at 2.0\u202f% observed",
+        "at 50\u202f% observed",
+        "tile mAP",
+    ]
     assert not blocks(page_of(write_benched(tmp_path / "other")), Chart)
 
 

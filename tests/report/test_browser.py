@@ -83,6 +83,9 @@ def test_enlarging_with_hostile_names(make_run, load, monkeypatch):
     addEventListener("load", () => {
       document.querySelector("[data-about]").click();
       document.documentElement.dataset.box = document.querySelector("dialog").textContent;
+      document.querySelector("dialog button").click();
+      document.querySelector("[data-enlarge]").click();
+      document.documentElement.dataset.map = document.querySelector("dialog path.outline").tagName;
     });
     """
     read = render._read
@@ -99,6 +102,7 @@ def test_enlarging_with_hostile_names(make_run, load, monkeypatch):
     enlarged = re.search(r'data-box="(.*?)" ?(?:data|>)', dom).group(1)
     assert "rank 1, kept" in enlarged
     assert "50\u202f%" in enlarged
+    assert 'data-map="path"' in dom
     assert "<title>owned" not in dom
     assert re.search(r"<dialog[^>]* open", dom)
 

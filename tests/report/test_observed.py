@@ -170,7 +170,8 @@ def test_nothing_chosen_and_no_pictures_still_make_a_page(tmp_path):
 def test_choices_within_their_sd_are_counted(tmp_path):
     page = page_of(write_selected(tmp_path / "run", chosen=(0, 1, 2)))
     # Raw scores fall by 0.045 a tile, the sd is 0.05: the last two cannot be told apart.
-    assert any(text.startswith("2 of the 3 lie less than their sd") for text in page.verdicts)
+    start = "2 of the 3 lie less than their uncertainty"
+    assert any(verdict.startswith(start) for verdict in page.verdicts)
 
 
 def test_completed_scenes_show_features_doubt_and_what_was_missing(tmp_path):

@@ -365,8 +365,8 @@ def test_a_selection_names_its_caveats():
         ("The share is off by 30 % of the expected one: these overviews are unlike those of the "
          "calibration. Choose by --budget or --obr instead."),
         "1 scene gives no tile.",
-        ("2 of the 2 lie less than their sd above the last: others could as well stand in their "
-         "place."),
+        ("2 of the 2 lie less than their uncertainty above the last: others could as well stand "
+         "in their place."),
     ]  # fmt: skip
     assert said(selected(about={"policy": "random"})).endswith("in 2 scenes, drawn at random")
     assert said(selected(chosen=12)).endswith(": all of them, so nothing was chosen")
@@ -383,8 +383,8 @@ def completed(without=0, **facts):
 def test_completed_scenes_say_how_much_is_a_guess():
     assert said(completed()) == "2 scenes completed from 30 observed tiles of 256"
     assert completed().lines[1] == (
-        "The mean doubt of completed tiles is 0.30 (0: as good as observed, 1: unlike anything "
-        "observed)."
+        "The mean uncertainty of completed tiles is 0.30 (0: as good as observed, 1: unlike "
+        "anything observed)."
     )
     assert said(completed(completed_doubt=0.91)).endswith("; most of the rest is a guess")
     assert said(completed(observed=0)) == (

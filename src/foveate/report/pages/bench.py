@@ -128,8 +128,10 @@ def _measured(table: BenchTable) -> str:
 
 
 def _title(table: BenchTable, measure: str) -> str:
+    if share := _share(measure):
+        return f"at {human.share(share)} observed"
     found = table.titles.get(measure, measure)
-    return f"at OBR {found[1:]}" if found.startswith("@") else found
+    return "budget share (OBR)" if found == "OBR" else found
 
 
 # differences
@@ -267,16 +269,18 @@ def _lines(table: BenchTable) -> _Lines | None:
 
 
 def _heights(row: TableRow) -> dict[float, float]:
-    """Return share -> height, of measures such as "@0.12"."""
-    found = {}
-    for name, value in row.means.items():
-        try:
-            share = float(name[1:]) if name.startswith("@") else 0.0
-        except ValueError:
-            continue
-        if math.isfinite(share) and share > 0:
-            found[share] = value
-    return found
+    """Return share -> height."""
+    found = {_share(name): value for name, value in row.means.items()}
+    return {share: value for share, value in found.items() if share}
+
+
+def _share(measure: str) -> float:
+    """Return the share that a measure is of, "@0.12"; 0 for those of none."""
+    try:
+        share = float(measure[1:]) if measure.startswith("@") else 0.0
+    except ValueError:
+        return 0.0
+    return share if math.isfinite(share) and share > 0 else 0.0
 
 
 def _looks(names: Sequence[str]) -> dict[str, str]:

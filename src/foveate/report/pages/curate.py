@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from foveate.report.read import Curated
+    from foveate.report.read import Curated, MethodData
 
 USUAL = "fa-cb"  # curate's default method opens the report when it is among several
 PICTURES, MANY = 12, 12  # pictures of the first and of the last; above so many methods, half
@@ -37,57 +37,39 @@ def curate(run: Curated) -> Page:
     lead = names.index(USUAL) if USUAL in names else 0
     several = len(methods) > 1
     album, overviews = Album(), Album()
-    patches = _patches(run, methods, album)
-    scenes, scenes_note = _scenes(run, methods, lead, overviews)
-    found = _shots(run, album, scenes)
+    patches = _patches(run, methods)
+    first = [patches[lead], *patches]  # the method that opens the page has room for its pictures
+    rows = [row for one in first for row in (*one.first, *one.last)] + parts.agreed(run)
+    for row in rows:
+        album.add(run.ids[row], run.tile_files.get(run.ids[row]))
+    maps, maps_note = _maps(run, methods, lead, overviews)
+    found = _shots(run, rows, album, maps)
+    grid = [ui.Grid(maps, "maps" if len(maps) > 1 else 1)] if maps else []
+    chosen = _chosen(run, methods, patches, found)
+    missing = ui.left_out(len(album.left_out) + len(overviews.left_out))
+    where = "Outlined: what was kept; the fainter the line, the later it was chosen. "
+    opens = methods[lead]
     summary = parts.together(run, [m.picks for m in methods])
-    first = methods[lead]
+
+    def patch(row: int, title: str) -> ui.Picture:
+        return _patch(run, opens, row, methods, found, title)
+
     return Page(
         title=run.name,
-        kind=f"Curate \u00b7 {human.plural(len(methods), 'method')}"
-        if several
-        else (f"Curate \u00b7 {first.data.title}"),
-        headline=summary if several and summary else first.headline.text,
-        verdicts=() if several else first.headline.notes,
+        kind=f"Curate \u00b7 {f'{len(methods)} methods' if several else opens.data.title}",
+        headline=summary if several and summary else opens.headline.text,
+        verdicts=() if several else opens.headline.notes,
         lead=[parts.choice(methods, lambda m: _opening(run, m, repeats=bool(degree.any())))],
         facts=_facts(run),
         sections=[
-            Section(
-                "chosen",
-                "What was chosen",
-                [
-                    *_chosen(run, methods, patches, found),
-                    *ui.left_out(len(album.left_out) + len(overviews.left_out)),
-                ],
-            ),
-            Section(
-                "map",
-                "Where the picks are",
-                scenes,
-                (
-                    "Outlined: what was kept; the fainter the line, the later it was chosen. "
-                    f"{scenes_note}"
-                ).strip(),
-            ),
-            Section(
-                "compare",
-                "Side by side",
-                [parts.compared(run, methods)] if several else [],
-                parts.compare_note(run, degree),
-            ),
+            Section("chosen", "What was chosen", [*chosen, *missing]),
+            Section("map", "Where the picks are", grid, f"{where}{maps_note}".strip()),
+            Section("compare", "Side by side", [parts.compared(run, methods)] if several else [],
+                    parts.compare_note(run, degree)),
             Section("balance", "Class balance", parts.balance(run, methods)),
-            Section(
-                "scores",
-                "Scores and the budget",
-                [parts.choice(methods, lambda m: parts.score(run, m))],
-            ),
-            Section(
-                "agreement",
-                "Where the methods agree",
-                parts.agreement(
-                    run, methods, lambda row, title: _patch(run, first, row, methods, found, title)
-                ),
-            ),
+            Section("scores", "Scores and the budget",
+                    [parts.choice(methods, lambda m: parts.score(run, m))]),
+            Section("agreement", "Where the methods agree", parts.agreement(run, methods, patch)),
             Section("repeats", "Do picks repeat each other?", parts.repeats(methods, degree)),
             Section("methods", "How the methods work", [parts.choice(methods, parts.how_it_works)]),
         ],
@@ -95,7 +77,7 @@ def curate(run: Curated) -> Page:
         pictures={f"p{i}": uri for i, uri in enumerate(album.uris.values())},
         options=[Option(m.data.name, m.short, m.data.title) for m in methods] if several else [],
         option=lead,
-    )
+    )  # fmt: skip
 
 
 def headlines(run: Curated) -> dict[str, Headline]:
@@ -211,8 +193,8 @@ class Patches(NamedTuple):
     note: str
 
 
-def _patches(run: Curated, methods: Sequence[parts.Method], album: Album) -> list[Patches]:
-    """Choose the patches that have a picture; those of methods come before others."""
+def _patches(run: Curated, methods: Sequence[parts.Method]) -> list[Patches]:
+    """Choose the patches of each method that have a picture."""
     count = PICTURES if len(methods) <= MANY else PICTURES // 2
     found = []
     for method in (m.data for m in methods):
@@ -224,20 +206,17 @@ def _patches(run: Curated, methods: Sequence[parts.Method], album: Album) -> lis
             note += f"{human.count(run.n)} patches only, so there is no last place to show."
             rest = []
         found.append(Patches(first, rest, note))
-    for row in [row for one in found for row in (*one.first, *one.last)] + parts.agreed(run):
-        album.add(run.ids[row], run.tile_files.get(run.ids[row]))
     return found
 
 
-def _shots(run: Curated, album: Album, scenes: Sequence[ui.Block]) -> dict[int, ui.Shot]:
+def _shots(
+    run: Curated, rows: list[int], album: Album, maps: Sequence[ui.Overlay]
+) -> dict[int, ui.Shot]:
     """Find a picture for each patch: its own, else its window in the overview of its scene."""
     own = ui.shots(album.uris)
-    elements = {}
-    for grid in scenes:
-        if isinstance(grid, ui.Grid):
-            elements = {b.title: b.element for b in grid.blocks if isinstance(b, ui.Overlay)}
+    elements = {scene.title: scene.element for scene in maps}
     found = {}
-    for row in range(run.n):
+    for row in rows:
         element = elements.get(run.scene_name(row), "")
         if run.ids[row] in own:
             found[row] = own[run.ids[row]]
@@ -323,9 +302,9 @@ def _about(run: Curated, row: int, methods: Sequence[parts.Method]) -> list[tupl
     return facts
 
 
-def _scenes(
+def _maps(
     run: Curated, methods: Sequence[parts.Method], lead: int, album: Album
-) -> tuple[list[ui.Block], str]:
+) -> tuple[list[ui.Overlay], str]:
     """Draw the map, most picks of the lead method first."""
     picks = np.array([np.bincount(run.scene[m.data.picks], minlength=len(run.scenes))
                       for m in methods])  # fmt: skip
@@ -343,7 +322,7 @@ def _scenes(
     note = _scenes_note(len(run.scenes), int((votes > 0).sum()), len(drawn))
     if (picks > most).any():
         note += f" The first {human.count(most)} picks of a scene are drawn."
-    return [ui.Grid(maps, 1 if len(maps) == 1 else "maps")] if maps else [], note.strip()
+    return maps, note.strip()
 
 
 def _scene(  # noqa: PLR0917  (what the scenes share)
@@ -352,33 +331,34 @@ def _scene(  # noqa: PLR0917  (what the scenes share)
     name, shape = str(run.scenes[scene]["scene"]), _shape(run, scene)
     layers, counts = [], []
     for number, method in enumerate(methods):
-        rows = method.data.picks[run.scene[method.data.picks] == scene]
+        places = np.flatnonzero(run.scene[method.data.picks] == scene)
         look = "on" if number == lead else ""
         option = {"data_option": number, "class_": look} if len(methods) > 1 else {}
-        layers.append(svg.tag("g", _picks(run, method, rows[:most], shape), **option))
-        counts.append(svg.tag("span", human.plural(rows.size, "pick"), **option))
+        layers.append(svg.tag("g", _picks(run, method.data, places[:most], shape), **option))
+        counts.append(svg.tag("span", human.plural(places.size, "pick"), **option))
+    picture = album.uris.get(name, "")
     return ui.Overlay(
-        name, *marks.size(shape), f"{name} with the picks outlined", album.uris.get(name, ""),
-        f"scene{scene}", Markup().join(layers), note=Markup(" ").join(counts),
+        name, *marks.size(shape), f"{name} with the picks outlined", picture,
+        f"scene{scene}" if picture else "", Markup().join(layers), note=Markup(" ").join(counts),
     )  # fmt: skip
 
 
 def _picks(
-    run: Curated, method: parts.Method, rows: NDArray[np.int64], shape: tuple[int, int]
+    run: Curated, method: MethodData, places: NDArray[np.int64], shape: tuple[int, int]
 ) -> list[Markup]:
-    """Outline picks in three strengths, by their place in the order."""
+    """Outline picks in three strengths, by their places in the order."""
+    rows = method.picks[places]
     boxes = marks.pixel_boxes(run.windows[rows], shape)
-    order = {row: place for place, row in enumerate(method.data.picks.tolist())}
-    third = [min(2, 3 * order[row] // max(1, len(order))) for row in rows.tolist()]
+    third = (3 * places // max(1, method.picks.size)).tolist()
     alone = not numbers.overlaps(run.scene[rows], run.windows[rows]).any()
     parts = [marks.dimmed(boxes, *marks.size(shape))] if alone and boxes else []
     for step, look in enumerate(("outline", "outline later", "outline last")):
         own = [box for box, at in zip(boxes, third, strict=True) if at == step]
         parts.append(marks.outlines(own, look=look))
     texts = [
-        f"#{order[row] + 1} \u00b7 {human.decimal(float(method.data.score[row]), 3)} \u00b7 "
+        f"#{place + 1} \u00b7 {human.decimal(float(method.score[row]), 3)} \u00b7 "
         + run.ids[row].removeprefix(f"{run.scene_name(row)}/")
-        for row in rows[: svg.TIPS].tolist()
+        for place, row in list(zip(places.tolist(), rows.tolist(), strict=True))[: svg.TIPS]
     ]
     return [*parts, marks.tips(boxes, texts)]
 

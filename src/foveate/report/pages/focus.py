@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 SHOWN = 8  # images with a section of their own
 LISTED = 300  # images in the table
 _SMALL, _MIDDLE, _CROP = 128, 960, 256  # longest sides of pictures where there are many, pixels
+_IMPORTANCE = ("importance", "importance is not")  # explained by the regions, or once for all
 _ROOM = 5 << 20  # bytes of pictures on the page
 
 
@@ -75,10 +76,13 @@ def _together(run: Focused) -> Headline:
 
 
 def _single(run: Focused, found: dict[str, ui.Shot]) -> list[Section]:
+    look = run.looks[0]
+    cards = [*regions(look, found), explain.terms(*_IMPORTANCE)]
+    went = [*search(run, 0), explain.terms("pass")]
     return [
-        Section("regions", "The regions, zoomed", regions(run.looks[0], found), nav="Regions"),
-        Section("answers", "The answer, with and without", answers(run.looks[0]), nav="Answer"),
-        Section("search", "How the search went", search(run, 0), nav="Search"),
+        Section("regions", "The regions, zoomed", cards, nav="Regions"),
+        Section("answers", "The answer, with and without", answers(look), nav="Answer"),
+        Section("search", "How the search went", went, nav="Search"),
     ]
 
 
@@ -191,7 +195,7 @@ def _excluded(run: Focused) -> str:
 def _reading(run: Focused) -> ui.Pairs:
     """Say what the map and the answers are worth; other terms stand where they are used."""
     goal, mode = run.about("goal"), run.about("mode")
-    rows = [*explain.terms("importance", "importance is not").items]
+    rows = [*explain.terms(*_IMPORTANCE).items] if len(run.looks) > 1 else []
     if explain.goal(goal):
         rows.append((f"The goal {goal}", f"Looks for {explain.goal(goal)}."))
     if explain.mode(mode):

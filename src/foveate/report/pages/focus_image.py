@@ -25,11 +25,11 @@ if TYPE_CHECKING:
 
 CARDS = 24  # regions with a picture
 OUTLINES = 1500  # thin outlines, and cells with a text to hover over
-_CELL, _SEEN = ("cell_y", "cell_x", "cell_h", "cell_w"), ("y", "x", "h", "w")
+_CELL, _WINDOW = ("cell_y", "cell_x", "cell_h", "cell_w"), ("y", "x", "h", "w")
 _PARTS = ("utility", "representativeness", "robustness", "synergy")
 _KNOWN = {
     "rank", "tile_id", "scene", "level", "valid_share", "importance", "weight", "label",
-    "probability", "fit", "bounds", "crs", "lon", "lat", *_CELL, *_SEEN, *_PARTS,
+    "probability", "fit", "bounds", "crs", "lon", "lat", *_CELL, *_WINDOW, *_PARTS,
 }  # fmt: skip
 _LEAST = 1e-3  # probabilities below it are all the same to a reader
 _KINDS = {
@@ -82,7 +82,7 @@ def overlay(look: LookData, i: int, picture: str) -> ui.Overlay:
     columns, shape = look.columns, look.result["shape"]
     score = np.array(columns["importance"], np.float64)
     ranks = [int(rank) if rank else 0 for rank in columns["rank"]]
-    cells, seen = (_boxes(columns, names, shape) for names in (_CELL, _SEEN))
+    cells, windows = (_boxes(columns, names, shape) for names in (_CELL, _WINDOW))
     width, height = marks.size(shape)
     tips = [_tip(columns, row, rank) for row, rank in enumerate(ranks)]
     chosen = [row for row, rank in enumerate(ranks) if rank]
@@ -91,9 +91,9 @@ def overlay(look: LookData, i: int, picture: str) -> ui.Overlay:
     drawn = [
         svg.tag("image", class_="masks", href=mask, width=width, height=height,
                 preserveAspectRatio="none") if mask else Markup(),
-        svg.tag("path", class_="edges", d=marks.path([seen[row] for row in rest])),
+        svg.tag("path", class_="edges", d=marks.path([windows[row] for row in rest])),
         marks.tips(cells, tips),
-        marks.numbered([seen[row] for row in chosen], [ranks[row] for row in chosen],
+        marks.numbered([windows[row] for row in chosen], [ranks[row] for row in chosen],
                        [tips[row] for row in chosen], width, height),
     ]  # fmt: skip
     known = score[np.isfinite(score)]

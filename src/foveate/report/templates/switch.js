@@ -38,12 +38,15 @@ document.addEventListener("DOMContentLoaded", () => {
     parent.append(node);
     return node;
   };
-  document.addEventListener("click", (event) => {
-    if (event.target === box) box.close(); // the backdrop
-    const shot = event.target.closest("[data-about]");
-    if (!shot) return;
-    box.replaceChildren(shot.querySelector("svg").cloneNode(true));
-    const side = add(box, "div");
+  const open = (picture, ...beside) => {
+    const close = document.createElement("button");
+    close.textContent = "Close";
+    close.addEventListener("click", () => box.close());
+    box.replaceChildren(picture.cloneNode(true), ...beside, close);
+    box.showModal();
+  };
+  const facts = (shot) => {
+    const side = document.createElement("div");
     add(side, "h3", shot.getAttribute("aria-label"));
     const list = add(side, "dl");
     list.className = "pairs";
@@ -53,9 +56,14 @@ document.addEventListener("DOMContentLoaded", () => {
       add(row, "dt", name);
       add(row, "dd", value);
     }
-    const close = add(side, "button", "Close");
-    close.addEventListener("click", () => box.close());
-    box.showModal();
+    return side;
+  };
+  document.addEventListener("click", (event) => {
+    if (event.target === box) box.close(); // the backdrop
+    const shot = event.target.closest("[data-about]");
+    if (shot) open(shot.querySelector("svg"), facts(shot));
+    const map = event.target.closest("[data-enlarge]");
+    if (map) open(map.closest("figure").querySelector("svg"));
   });
   root.dataset.ready = "yes";
 });

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
 OFF = 0.2  # relative drift above which a threshold does not carry over
-DOUBTFUL = 0.5  # mean doubt of completed tiles above which most of them are a guess
+DOUBTFUL = 0.5  # mean uncertainty of completed tiles above which most of them are a guess
 LIKELY = 0.5  # probability from which a tile is taken to show a concept
 _NAMED = 3  # missing tiles
 
@@ -77,8 +77,11 @@ def selected(found: Chosen) -> Headline:
     if found.empty:
         notes.append(f"{human.plural(found.empty, 'scene gives', 'scenes give')} no tile.")
     if found.open:
-        text_ = f"{human.count(found.open)} of the {human.count(found.chosen)} lie less than their "
-        notes.append(f"{text_}sd above the last: others could as well stand in their place.")
+        few = f"{human.count(found.open)} of the {human.count(found.chosen)}"
+        notes.append(
+            f"{few} lie less than their uncertainty above the last: others could as well stand in "
+            "their place."
+        )
     return Headline(text, tuple(note for note in notes if note))
 
 
@@ -136,7 +139,7 @@ def completed(about: Mapping[str, Any], *, empty: int = 0) -> Headline:
         text += "; most of the rest is a guess"
     notes = []
     if seen and seen < tiles and math.isfinite(doubt):
-        mean = f"The mean doubt of completed tiles is {human.decimal(doubt)}"
+        mean = f"The mean uncertainty of completed tiles is {human.decimal(doubt)}"
         notes.append(f"{mean} (0: as good as observed, 1: unlike anything observed).")
     if seen and empty:
         ends = "is what its overview tells" if empty == 1 else "are what their overviews tell"
