@@ -116,3 +116,11 @@ def test_every_option_of_every_command_has_a_help_and_a_panel():
             assert parameter.rich_help_panel in (*PANELS, None), (command.name, parameter.name)
         assert command.example.startswith("foveate ")
         assert command.help.endswith(".")
+
+
+def test_a_record_of_an_earlier_version_is_read():
+    from foveate.classify import ClassifyJob
+
+    old = {"images": ["a"], "labels": [], "labels_file": "names.txt"}
+    assert ClassifyJob.stored({"job": old}).labels == ["names.txt"]
+    assert ClassifyJob.stored({"job": {**old, "labels_file": None, "labels": ["x"]}}).labels == ["x"]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar
 
 from pydantic import BeforeValidator, Field
 
@@ -59,6 +59,8 @@ def _labels(given: Any) -> Any:
 
 class ClassJob(ModelJob):
     """Imagery, a model, and the classes that it is asked about."""
+
+    renamed: ClassVar[dict[str, str]] = {"labels_file": "labels"}
 
     labels: Annotated[
         list[str] | dict[str, list[str]] | str,

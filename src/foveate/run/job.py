@@ -74,7 +74,11 @@ class Job(BaseModel):
     @classmethod
     def stored(cls, record: dict[str, Any]) -> Self:
         """Make a job from the record of a run, which may be of an earlier version."""
-        job = {cls.renamed.get(name, name): value for name, value in record["job"].items()}
+        job = dict(record["job"])
+        for old, new in cls.renamed.items():
+            value = job.pop(old, None)
+            if value is not None:
+                job[new] = value
         return cls(**job)
 
     def check(self) -> Any:
