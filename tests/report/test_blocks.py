@@ -94,6 +94,7 @@ def test_blocks_escape_all_text(options):
         HOSTILE, HOSTILE, HOSTILE, [(HOSTILE, HOSTILE)],
         [Section("s", HOSTILE, every_block(HOSTILE), HOSTILE, HOSTILE)], origin.origin(RUN),
         [HOSTILE], [HOSTILE], every_block(HOSTILE), {"p0": "data:image/png;base64,"}, options,
+        script=bool(options),
     )  # fmt: skip
     text = render(page)
     assert "<img" not in text

@@ -52,6 +52,7 @@ class Page:
     lead: Sequence[Block] = ()
     pictures: Mapping[str, str] = field(default_factory=dict)
     options: Sequence[Option] = ()  # options between which a reader can switch; empty for none
+    script: bool = False  # whether pictures can be enlarged, and options switched
     option: int = 0  # the one that the page opens with
 
     @property

@@ -3,7 +3,7 @@
 The page asks the network for nothing and may not: its Content-Security-Policy allows pictures
 from data URIs and exactly this style sheet and this script, by their hashes. Names of files,
 scenes and classes are anybody's: jinja2 escapes all of them, and the script reads them from
-attributes and only ever sets ``textContent``. A page without options may run no script.
+attributes and only ever sets ``textContent``. Only a page that asks for the script may run one.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ def render(page: Page) -> str:
     """Return a page as HTML."""
     from markupsafe import Markup
 
-    style, script = _read("style.css"), _read("switch.js") if page.options else ""
+    style, script = _read("style.css"), _read("switch.js") if page.script else ""
     run = f"'{_hash(script)}'" if script else "'none'"
     policy = (
         f"default-src 'none'; img-src data:; style-src '{_hash(style)}'; "

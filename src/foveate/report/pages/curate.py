@@ -62,13 +62,13 @@ def curate(run: Curated) -> Page:
         lead=[parts.choice(methods, lambda m: _opening(run, m, repeats=bool(degree.any())))],
         facts=_facts(run),
         sections=[
-            Section("chosen", "What was chosen", [*chosen, *missing]),
-            Section("map", "Where the picks are", grid, f"{where}{maps_note}".strip()),
+            Section("chosen", "What was chosen", [*chosen, *missing], nav="Pictures"),
+            Section("map", "Where the picks are", grid, f"{where}{maps_note}".strip(), "Map"),
             Section("compare", "Side by side", [parts.compared(run, methods)] if several else [],
                     parts.compare_note(run, degree)),
-            Section("balance", "Class balance", parts.balance(run, methods)),
+            Section("balance", "Class balance", parts.balance(run, methods), nav="Classes"),
             Section("scores", "Scores and the budget",
-                    [parts.choice(methods, lambda m: parts.score(run, m))]),
+                    [parts.choice(methods, lambda m: parts.score(run, m))], nav="Scores"),
             Section("agreement", "Where the methods agree", parts.agreement(run, methods, patch)),
             Section("repeats", "Do picks repeat each other?", parts.repeats(methods, degree)),
             Section("methods", "How the methods work", [parts.choice(methods, parts.how_it_works)]),
@@ -76,6 +76,7 @@ def curate(run: Curated) -> Page:
         origin=made.origin(run),
         pictures={f"p{i}": uri for i, uri in enumerate(album.uris.values())},
         options=[Option(m.data.name, m.short, m.data.title) for m in methods] if several else [],
+        script=True,
         option=lead,
     )  # fmt: skip
 
