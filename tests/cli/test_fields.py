@@ -123,4 +123,5 @@ def test_a_record_of_an_earlier_version_is_read():
 
     old = {"images": ["a"], "labels": [], "labels_file": "names.txt"}
     assert ClassifyJob.stored({"job": old}).labels == ["names.txt"]
-    assert ClassifyJob.stored({"job": {**old, "labels_file": None, "labels": ["x"]}}).labels == ["x"]
+    stated = {**old, "labels_file": None, "labels": ["x"]}
+    assert ClassifyJob.stored({"job": stated}).labels == ["x"]
