@@ -20,7 +20,7 @@ from foveate.cli.main import main
 from foveate.errors import DataError
 from foveate.files import read_json
 from foveate.observe.jobs import PrepareJob, TrainJob
-from foveate.observe.material import gather
+from foveate.observe.dataset import gather
 from foveate.observe.observer import Observer
 from foveate.observe.pairs import open_pairs
 

@@ -56,7 +56,7 @@ def completed(run: Run, *, as_json: bool) -> None:
 
 def searched(scenes: Path, *, within: str, out: Path | None, as_json: bool, **asked: Any) -> None:
     """Search, print the hits, and write them where that was asked for."""
-    from foveate.observe.completed import open_completed
+    from foveate.observe.complete import open_completed
     from foveate.observe.search import hits_table, rows_of, search
     from foveate.report.words import scenes as words
 
@@ -153,7 +153,7 @@ def _scenes(
     scenes: Path, concepts: str | None, *, as_json: bool, by: str, model: Path | None, **rest: Any
 ) -> None:
     from foveate.observe.concepts import concepts_from
-    from foveate.observe.recognise import classify
+    from foveate.observe.classify import classify
     from foveate.report.words import scenes as words
 
     found = classify(
@@ -185,7 +185,7 @@ def _scenes(
 
 def _dataset(name: str, root: Path, model: Path, *, as_json: bool, scale: str, **rest: Any) -> None:
     from foveate.cli.show import progress_bars
-    from foveate.observe.recognise import zero_shot_dataset
+    from foveate.observe.classify import zero_shot_dataset
     from foveate.report.words import scenes as words
 
     if scale:

@@ -10,7 +10,7 @@ from foveate.errors import ParameterError
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from foveate.observe.estimating import EstimateJob
+    from foveate.observe.totals import EstimateJob
     from foveate.progress import ProgressFn
 
 _BY = {
@@ -26,7 +26,7 @@ def estimate_job(*, confidence: str, **given: Any) -> EstimateJob:
     Raises:
         ParameterError: Something cannot be read, or a value is out of range.
     """
-    from foveate.observe.estimating import EstimateJob
+    from foveate.observe.totals import EstimateJob
 
     typed: dict[str, Any] = {
         k: v if isinstance(v, int | float) else str(v) for k, v in given.items() if v is not None
@@ -60,7 +60,7 @@ def estimate(
         FoveateError: Options that exclude each other, or anything that is wrong with the input.
     """
     from foveate.files import write_json
-    from foveate.observe.estimating import draw_tiles, from_labels, summary
+    from foveate.observe.totals import draw_tiles, from_labels, summary
     from foveate.observe.fieldwork import read_answers, write_plan
 
     if plan is not None and answers is not None:

@@ -14,9 +14,9 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from foveate.observe.concepts import Concept, concepts_from
     from foveate.observe.jobs import CompleteJob, EstimateJob, PrepareJob, SelectJob, TrainJob
-    from foveate.observe.methods import POLICIES, Policy, rank_tiles
     from foveate.observe.observer import Observer
     from foveate.observe.pairs import Pairs, open_pairs
+    from foveate.observe.policies import POLICIES, Policy, rank_tiles
     from foveate.observe.ranking import rank
     from foveate.observe.simulate import simulate
 
