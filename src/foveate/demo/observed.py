@@ -44,22 +44,22 @@ def run_observe(
     root = folder / "observe-world"
     draw_once(root, _spec(_SCENES, _SIDE, seed + 20), progress)
     pairs, model = folder / "pairs", folder / "observer"
-    PrepareJob(
-            images=[str(root / "images")], masks=[str(root / "masks")],
-            classes=str(root / "classes.yaml"), objects=str(root / "objects.geojson"),
-            concepts=[{"name": name} for name in CONCEPTS], tiles=(_TILES, _TILES), ratio=_RATIO,
-        ).run(pairs, command=command, progress=progress,
+    prepare = PrepareJob(
+        images=[str(root / "images")], masks=[str(root / "masks")],
+        classes=str(root / "classes.yaml"), objects=str(root / "objects.geojson"),
+        concepts=[{"name": name} for name in CONCEPTS], tiles=(_TILES, _TILES), ratio=_RATIO,
     )  # fmt: skip
-    trained = TrainJob(pairs=str(pairs), size="nano", seed=seed).run(model, command=command,
-        report=write_report, progress=progress,
-    )  # fmt: skip
+    prepare.run(pairs, command=command, progress=progress)
+    train = TrainJob(pairs=str(pairs), size="nano", seed=seed)
+    trained = train.run(model, command=command, report=write_report, progress=progress)
     overview, bought = _unseen(folder, seed, progress)
-    chosen = SelectJob(images=[str(overview)], observer=str(model), budget=BUDGET, seed=seed).run(folder / "observe", command=command, report=write_report, progress=progress,
+    select = SelectJob(images=[str(overview)], observer=str(model), budget=BUDGET, seed=seed)
+    chosen = select.run(folder / "observe", command=command, report=write_report, progress=progress)
+    complete = CompleteJob(
+        selection=str(folder / "observe"), observer=str(model), tiles=[str(bought)],
+        only_chosen=True,
     )  # fmt: skip
-    CompleteJob(
-            selection=str(folder / "observe"), observer=str(model), tiles=[str(bought)], only_chosen=True
-        ).run(folder / "completed", command=command, report=write_report, progress=progress,
-    )  # fmt: skip
+    complete.run(folder / "completed", command=command, report=write_report, progress=progress)
     return trained, chosen
 
 
@@ -70,9 +70,8 @@ def _unseen(folder: Path, seed: int, progress: ProgressFn | None) -> tuple[Path,
         scene = make_scene(_spec(1, _WIDE, seed + 40), 3)
         write_cog(bought, scene.image, geobox=scene.geobox, nodata=0)
     single = folder / f"overview-{seed}"
-    PrepareJob(images=[str(bought)], tiles=(2 * _TILES, 2 * _TILES), ratio=_RATIO).run(single,
-        progress=progress,
-    )  # fmt: skip
+    job = PrepareJob(images=[str(bought)], tiles=(2 * _TILES, 2 * _TILES), ratio=_RATIO)
+    job.run(single, progress=progress)
     return single / "overviews" / f"{bought.stem}.tif", bought
 
 
