@@ -24,7 +24,7 @@ import torch
 from _measure import machine, table
 from foveate.models.load import FAMILIES, load_model
 from foveate.observe.features import OverviewTokens, TileTokens
-from foveate.observe.networks.shape import FORMS, SIZES
+from foveate.observe.networks.sizes import ARCHITECTURES, SIZES
 from foveate.observe.networks.tasks import new_predictor, new_sampler
 from foveate.seeds import rng
 
@@ -53,7 +53,7 @@ class Pipeline:
         self._lr = OverviewTokens(model, (TILES, TILES), shape.lr_side)
         self._hr = TileTokens(model, shape.hr_side)
         self._sampler = new_sampler(shape, 0).to(device).eval()
-        self._predictor = new_predictor(shape, FORMS["kriged"], conv_fill=False, seed=0)
+        self._predictor = new_predictor(shape, ARCHITECTURES["kriged"], conv_fill=False, seed=0)
         self._predictor.to(device).eval()
         self.seconds: dict[str, float] = {}
 

@@ -21,11 +21,10 @@ from foveate.errors import BudgetError, DataError
 from foveate.export import export_run
 from foveate.observe.concepts import Concept
 from foveate.observe.covariates import tile_means
-from foveate.observe.labels import concept_shares
-from foveate.observe.objects import read_objects
+from foveate.observe.labels import concept_shares, read_objects
+from foveate.observe.overviews import overview_tiles
 from foveate.observe.ranking import Ranked
-from foveate.observe.select_results import save_selected
-from foveate.observe.target import target_of
+from foveate.observe.selections import save_selected
 from foveate.pool.antimeridian import middles
 from foveate.raster import FileSource, metres_per_pixel
 from foveate.selection import Ranking
@@ -342,7 +341,7 @@ def test_geoparquet(tmp_path):
 @pytest.mark.parametrize(("crs", "transform"), [(None, None), (LOCAL, NORTH_UP), (UTM, NORTH_UP)])
 def test_what_select_writes(tmp_path, crs, transform):
     raster(tmp_path / "images/a.tif", crs, transform)
-    target = target_of(fv.open_pool(tmp_path / "images", split=(4, 4)))
+    target = overview_tiles(fv.open_pool(tmp_path / "images", split=(4, 4)))
     pool, order = target.pool, np.arange(16)
     ranking = Ranking(order, -order.astype(float), 16, pool.ids, pool.costs(), {"method": "x"})
     selection = ranking.at("3")

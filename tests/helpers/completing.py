@@ -12,13 +12,12 @@ import pytest
 from colour_words import colour_words, register
 
 from foveate.models import embed, load_model
-from foveate.observe.completion import built
-from foveate.observe.features import encode_tiles
+from foveate.observe.features import Encoder, encode_tiles
+from foveate.observe.heads import ToText
 from foveate.observe.jobs import SelectJob
+from foveate.observe.match_hr import built
 from foveate.observe.observer import Observer
 from foveate.observe.pairs import open_pairs
-from foveate.observe.record import Encoder
-from foveate.observe.scoring import ToText
 from foveate.run import Run
 
 if TYPE_CHECKING:

@@ -8,15 +8,14 @@ import numpy as np
 import torch
 
 from foveate.grid import Tiles
-from foveate.observe.calibrate import Calibration
+from foveate.observe.calibration import Calibration
+from foveate.observe.dataset import TrainingData
+from foveate.observe.features import Projection
 from foveate.observe.jobs import TrainJob
-from foveate.observe.material import Material
 from foveate.observe.networks.sizes import Shape, architecture_of
 from foveate.observe.networks.tasks import Data
-from foveate.observe.observer import Observer
+from foveate.observe.observer import Observer, ObserverConfig
 from foveate.observe.pairs import Pairs
-from foveate.observe.record import Record
-from foveate.observe.reduce import Reduction
 from foveate.observe.stages import Stages
 from foveate.pool.pool import Pool, Scene
 from foveate.raster.sources import ArraySource
@@ -59,7 +58,7 @@ def material_of(
     pairs = pairs_of(here, concepts, groups=groups, geoboxes=geoboxes)
     tokens = torch.from_numpy(np.asarray(hr, np.float32))
     data = Data(torch.from_numpy(np.asarray(lr, np.float32)), tokens, tokens, here)
-    return Material(
+    return TrainingData(
         pairs, np.array(["train"] * s if split is None else split), data,
         np.ones(len(pairs)) if saliency is None else saliency, concepts,
         None if known is None else known[here], identity(lr.shape[-1]), identity(hr.shape[-1]),
@@ -69,7 +68,7 @@ def material_of(
 
 def identity(d):
     """Return a reduction that changes nothing."""
-    return Reduction(np.zeros(d, np.float32), np.eye(d, dtype=np.float32), 1.0)
+    return Projection(np.zeros(d, np.float32), np.eye(d, dtype=np.float32), 1.0)
 
 
 def stages_of(material, **job):
@@ -80,7 +79,7 @@ def stages_of(material, **job):
 
 def observer_of(material, sampler, predictor, *, form="kriged", scores=(0.0, 1.0)):
     """Return an observer of networks over the features of a material."""
-    record = Record(
+    record = ObserverConfig(
         {}, material.shape, architecture_of(form), predictor.fill.blocks is not None,
         material.pairs.shape, float(SIDE), None, material.concepts, "surprise", 0.12,
         Calibration.fit(np.asarray(scores)), "rs", {},

@@ -9,9 +9,9 @@ import torch
 from planted import material_of
 
 from foveate.observe.concepts import Concept
+from foveate.observe.crossfit import Targets, TargetSettings
+from foveate.observe.heads import LabelHead
 from foveate.observe.observer import Scenes, Scores
-from foveate.observe.scoring import LabelHead
-from foveate.observe.targets import Targets, TargetSettings
 from foveate.observe.trial import Trial
 
 HEAD = LabelHead(("a",), np.array([[4.0, 0.0]], np.float32), np.zeros(1, np.float32))

@@ -13,7 +13,7 @@ from planted import observer_of, plant, stages_of
 
 from foveate.observe import dense
 from foveate.observe.networks.losses import centred_cosine
-from foveate.observe.supervision import captured
+from foveate.observe.targets import captured
 from foveate.observe.trial import Trial
 
 SHARE = 1 / 3

@@ -44,8 +44,8 @@ from foveate.models import FAMILIES
 from foveate.models.job import EmbedJob
 from foveate.models.probe import fit_probe
 from foveate.models.tune_text import TuneTextJob
-from foveate.observe.estimating import draw_tiles, from_labels
 from foveate.observe.jobs import CompleteJob, EstimateJob, PrepareJob, SelectJob, TrainJob
+from foveate.observe.totals import draw_tiles, from_labels
 from foveate.raster import write_cog
 from foveate.report import write_report
 from foveate.run import load_embeddings

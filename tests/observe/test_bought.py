@@ -11,10 +11,10 @@ from affine import Affine
 from odc.geo.geobox import GeoBox
 
 from foveate.errors import DataError
-from foveate.observe.bought import find_bought
 from foveate.observe.jobs import SelectJob
-from foveate.observe.selected import Selected
-from foveate.observe.target import target_of
+from foveate.observe.match_hr import find_bought
+from foveate.observe.overviews import overview_tiles
+from foveate.observe.selections import Selected
 from foveate.pool.folder import open_pool
 from foveate.raster import write_cog
 
@@ -43,7 +43,7 @@ def selected(tmp_path):
 
 
 def opened(folder, chosen=(0, 7)):
-    target = target_of(open_pool(folder, split=(5, 6)))
+    target = overview_tiles(open_pool(folder, split=(5, 6)))
     mask = np.zeros(len(target.pool), bool)
     mask[list(chosen)] = True
     return Selected(Path("run"), {}, SelectJob(images=["lr"], observer="m"), target, mask)

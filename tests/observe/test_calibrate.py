@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
 from foveate.errors import DataError, ParameterError
-from foveate.observe.calibrate import (
+from foveate.observe.calibration import (
     PAPER_POINTS,
     Calibration,
     drift,

@@ -17,13 +17,12 @@ from foveate.errors import DataError, ParameterError
 from foveate.files import read_parquet
 from foveate.observe import complete as module
 from foveate.observe import dense
-from foveate.observe.bought import Bought
-from foveate.observe.completed import open_completed
-from foveate.observe.completion import in_blocks
+from foveate.observe.complete import open_completed
 from foveate.observe.jobs import CompleteJob, SelectJob
+from foveate.observe.match_hr import Bought, in_blocks
 from foveate.observe.observer import Observer
 from foveate.observe.pairs import open_pairs
-from foveate.observe.selected import load_selected
+from foveate.observe.selections import load_selected
 from foveate.raster import FileSource, write_cog
 from foveate.run import Run
 

@@ -4,7 +4,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from foveate.errors import DataError, ParameterError
-from foveate.observe.cost import mocr, obr, price_by_resolution, two_scale_price
+from foveate.observe.calibration import mocr, obr, price_by_resolution, two_scale_price
 
 PAPER = two_scale_price(0.6, 10)
 AREAS = st.lists(st.floats(0, 1e6), min_size=1, max_size=12)

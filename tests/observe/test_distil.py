@@ -10,13 +10,13 @@ import pytest
 
 from foveate.errors import DataError
 from foveate.observe.concepts import Concept
-from foveate.observe.methods import rank_tiles
+from foveate.observe.heads import LabelHead
 from foveate.observe.networks.sizes import Shape
-from foveate.observe.scoring import LabelHead
+from foveate.observe.policies import rank_tiles
 
 torch = pytest.importorskip("torch")
-distil = pytest.importorskip("foveate.observe.distil")
-materials = pytest.importorskip("foveate.observe.material")
+distil = pytest.importorskip("foveate.bench.baselines")
+materials = pytest.importorskip("foveate.observe.dataset")
 tasks = pytest.importorskip("foveate.observe.networks.tasks")
 
 SHAPE = Shape(3, 2, 1, 1, 1, 8, 1, 2, sampler=8, ensemble=1)
@@ -48,7 +48,7 @@ def material(scenes=30, rows=4, cols=5, seed=0):
         tiles=lambda numbers: np.flatnonzero(np.isin(place[:, 0], numbers)),
         means=lambda at: hr.reshape(-1, 2)[at],
     )  # fmt: skip
-    found.places = partial(materials.Material.places, found)
+    found.places = partial(materials.TrainingData.places, found)
     return found, kind, seen
 
 

@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from foveate.errors import DataError, ParameterError
-from foveate.observe.estimate import Design, compare, design, estimate, judge
+from foveate.observe.totals import Design, compare, design, estimate, judge
 
 N = 400
 

@@ -21,9 +21,9 @@ from foveate.observe.features import (
     encode_tiles,
     overview_pool,
     resample_tokens,
+    structural_saliency,
 )
 from foveate.observe.pairs import Pairs
-from foveate.observe.supervision import structural_saliency
 from foveate.pool.pool import Pool, Scene
 from foveate.raster import ArraySource
 from foveate.run import Run

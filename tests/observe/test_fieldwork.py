@@ -10,10 +10,10 @@ import pytest
 from tests.helpers.observed import write_scenes
 
 from foveate.errors import DataError, ParameterError
-from foveate.observe.amounts import amounts
-from foveate.observe.estimating import draw_tiles, from_labels, summary
 from foveate.observe.fieldwork import read_answers, write_plan
 from foveate.observe.jobs import EstimateJob, PrepareJob
+from foveate.observe.quantities import amounts
+from foveate.observe.totals import draw_tiles, from_labels, summary
 
 
 @pytest.fixture(scope="module")

@@ -9,7 +9,7 @@ pytest.importorskip("torch")
 
 from toy_trial import toy
 
-from foveate.observe import judge
+from foveate.observe import evaluate as judge
 from foveate.observe.trial import Trial
 from foveate.stats.measures import Measure
 

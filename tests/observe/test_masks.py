@@ -6,7 +6,7 @@ import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from foveate.observe.masks import LEAST, MOST, _blocks, random_masks, sampled_masks
+from foveate.observe.networks.tasks import LEAST, MOST, _blocks, random_masks, sampled_masks
 
 SIDES = st.integers(1, 12)
 

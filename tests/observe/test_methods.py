@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from foveate.curate import Method, get_method, rank
 from foveate.errors import DataError, ParameterError, UnknownNameError
-from foveate.observe.methods import NEEDS, POLICIES, Policy, get_policy, rank_tiles
+from foveate.observe.policies import NEEDS, POLICIES, Policy, get_policy, rank_tiles
 from foveate.pool import Pool
 from foveate.select.method import Method as AnyMethod
 from foveate.selection import Ranking

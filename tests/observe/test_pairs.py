@@ -11,8 +11,7 @@ from tests.helpers.observed import write_objects, write_scenes
 from foveate.errors import DataError, ParameterError
 from foveate.observe.concepts import Concept
 from foveate.observe.jobs import PrepareJob
-from foveate.observe.labels import concept_shares
-from foveate.observe.objects import read_objects
+from foveate.observe.labels import concept_shares, read_objects
 from foveate.observe.pairs import Pairs, open_pairs
 from foveate.pool import Pool, Scene, open_pool
 from foveate.raster import ArraySource, write_cog

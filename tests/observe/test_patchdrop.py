@@ -11,14 +11,14 @@ import pytest
 from foveate.errors import DataError, ParameterError
 from foveate.models.fit import FitSettings, fit
 from foveate.models.weights import random_weights
+from foveate.observe.heads import LabelHead
 from foveate.observe.networks.sizes import Shape
-from foveate.observe.scoring import LabelHead
 
 torch = pytest.importorskip("torch")
-policy = pytest.importorskip("foveate.observe.networks.policy")
-patchdrop = pytest.importorskip("foveate.observe.patchdrop")
-materials = pytest.importorskip("foveate.observe.material")
-fills = pytest.importorskip("foveate.observe.networks.fill")
+policy = pytest.importorskip("foveate.bench.baselines")
+patchdrop = pytest.importorskip("foveate.bench.baselines")
+materials = pytest.importorskip("foveate.observe.dataset")
+fills = pytest.importorskip("foveate.observe.networks.lr_fill")
 tasks = pytest.importorskip("foveate.observe.networks.tasks")
 
 CPU = torch.device("cpu")
@@ -45,7 +45,7 @@ def scenes(n, seed, rows=6, cols=6):
 
 def task(obr=0.3, reward="tiles", n=40, **more):
     train, val = scenes(n, 0)[0], scenes(12, 1)[0]
-    net = policy.new_policy(SHAPE, 0, obr)
+    net = policy.new_patchdrop_net(SHAPE, 0, obr)
     weights = np.ones(1)
     return policy.PolicyTask(net, train, val, CPU, obr=obr, weights=weights, reward=reward, **more)
 
@@ -105,7 +105,7 @@ def test_what_is_not_there_has_no_say():
     other._train.high[away] = 0.5
     other._train.present[away] ^= True
     fresh = policy.PolicyTask(
-        policy.new_policy(SHAPE, 0, 0.3), other._train, other._val, CPU, obr=0.3,
+        policy.new_patchdrop_net(SHAPE, 0, 0.3), other._train, other._val, CPU, obr=0.3,
         weights=np.ones(1),
     )  # fmt: skip
     rows = np.arange(4)
@@ -160,7 +160,7 @@ def material(n=16):
         tiles=lambda numbers: np.flatnonzero(np.isin(place[:, 0], numbers)),
         weights=lambda: np.ones(1),
     )  # fmt: skip
-    found.places = partial(materials.Material.places, found)
+    found.places = partial(materials.TrainingData.places, found)
     return found, hidden
 
 

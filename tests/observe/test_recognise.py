@@ -18,11 +18,11 @@ from foveate.errors import (
     UnknownNameError,
 )
 from foveate.files import read_parquet
+from foveate.observe.classify import SCENES, TILES, classify, zero_shot_dataset
 from foveate.observe.concepts import concepts_of
 from foveate.observe.jobs import CompleteJob
 from foveate.observe.observer import Observer
 from foveate.observe.pairs import open_pairs
-from foveate.observe.recognise import SCENES, TILES, classify, zero_shot_dataset
 from foveate.observe.zero_shot import PRESETS
 from foveate.stats import mean_average_precision
 
@@ -85,7 +85,7 @@ def test_what_cannot_be_told(scenes, observing):  # noqa: F811
 
 
 def test_the_concepts_of_the_observer_are_the_default(scenes, monkeypatch):
-    from foveate.observe import recognise
+    from foveate.observe import classify as recognise
 
     assert list(classify(scenes)["concepts"]) == ["forest", "road", "cropland"]
     own = recognise.observer_of
@@ -100,7 +100,7 @@ def test_the_concepts_of_the_observer_are_the_default(scenes, monkeypatch):
 
 
 def test_without_the_selection_nothing_is_judged(scenes, monkeypatch):
-    from foveate.observe import recognise
+    from foveate.observe import classify as recognise
 
     monkeypatch.setattr(recognise, "open_pairs", lambda _: (_ for _ in ()).throw(DataError("no")))
     assert classify(scenes, concepts_of(["road"]))["truth"] is None

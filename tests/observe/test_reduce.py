@@ -7,9 +7,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-import foveate.observe.reduce
+import foveate.observe.features
 from foveate.errors import DataError
-from foveate.observe.reduce import Reduction
+from foveate.observe.features import Projection
 
 
 def features(n=300, d=12, seed=0):
@@ -21,7 +21,7 @@ def features(n=300, d=12, seed=0):
 @settings(deadline=None)
 def test_it_is_the_principal_components_with_one_scale(d, dim, seed):
     x = features(60, d, seed)
-    found = Reduction.fit(x, dim)
+    found = Projection.fit(x, dim)
     kept = min(d, dim)
     assert found.dim == kept
     assert np.allclose(found.basis.T @ found.basis, np.eye(kept), atol=1e-5)
@@ -36,7 +36,7 @@ def test_it_is_the_principal_components_with_one_scale(d, dim, seed):
 
 def test_with_every_component_nothing_is_lost():
     x = features()
-    found = Reduction.fit(x, 99)
+    found = Projection.fit(x, 99)
     back = found(x) * found.scale @ found.basis.T + found.mean
     assert np.allclose(back, x, atol=1e-4)
     centred, z = x - x.mean(0), found(x).astype(float)
@@ -46,32 +46,32 @@ def test_with_every_component_nothing_is_lost():
 
 def test_axes_have_the_same_direction_whatever_the_solver_gives(monkeypatch):
     x, real = features(), np.linalg.eigh
-    expected = Reduction.fit(x, 5)
+    expected = Projection.fit(x, 5)
 
     def turned(cov):
         values, vectors = real(cov)
         return values, -vectors
 
     monkeypatch.setattr(np.linalg, "eigh", turned)
-    assert np.array_equal(Reduction.fit(x, 5).basis, expected.basis)
+    assert np.array_equal(Projection.fit(x, 5).basis, expected.basis)
 
 
 def test_leading_axes_are_kept_and_blocks_change_nothing(monkeypatch):
     x = features().reshape(10, 5, 6, 12).astype(np.float16)
-    found = Reduction.fit(x.reshape(-1, 12), 4)
+    found = Projection.fit(x.reshape(-1, 12), 4)
     whole = found(x)
     assert whole.shape == (10, 5, 6, 4)
-    monkeypatch.setattr(foveate.observe.reduce, "_BLOCK", 7)
+    monkeypatch.setattr(foveate.observe.features, "_BLOCK", 7)
     assert np.allclose(found(x), whole, atol=1e-5)
-    again = Reduction.fit(x.reshape(-1, 12), 4)
+    again = Projection.fit(x.reshape(-1, 12), 4)
     assert np.allclose(again.basis, found.basis, atol=1e-5)
 
 
 def test_of_many_tokens_some_are_drawn_under_the_seed(monkeypatch, tmp_path):
-    monkeypatch.setattr(foveate.observe.reduce, "_MOST", 100)
+    monkeypatch.setattr(foveate.observe.features, "_MOST", 100)
     np.save(tmp_path / "x.npy", features().astype(np.float16))
     x = np.load(tmp_path / "x.npy", mmap_mode="r")
-    first, same, other = (Reduction.fit(x, 3, seed=s) for s in (0, 0, 1))
+    first, same, other = (Projection.fit(x, 3, seed=s) for s in (0, 0, 1))
     assert np.array_equal(first.basis, same.basis)
     assert not np.array_equal(first.mean, other.mean)
     assert np.allclose(first.mean, x[:].mean(0), atol=3)
@@ -80,14 +80,14 @@ def test_of_many_tokens_some_are_drawn_under_the_seed(monkeypatch, tmp_path):
 @pytest.mark.parametrize("x", [np.ones((5, 3)), np.full((5, 3), np.nan), np.ones((0, 3))])
 def test_features_that_say_nothing_are_refused(x):
     with pytest.raises(DataError, match="all equal, or not finite"):
-        Reduction.fit(x, 2)
+        Projection.fit(x, 2)
 
 
 def test_the_way_to_tokens_of_another_model():
     x = features(n=400)
-    y = Reduction.fit(x @ np.random.default_rng(3).normal(size=(12, 20)), 6)
+    y = Projection.fit(x @ np.random.default_rng(3).normal(size=(12, 20)), 6)
     wanted = y(x @ np.random.default_rng(3).normal(size=(12, 20)))
-    way = Reduction.toward(x, wanted)
+    way = Projection.toward(x, wanted)
     assert way.dim == 6
     from sklearn.linear_model import Ridge
 
@@ -98,4 +98,4 @@ def test_the_way_to_tokens_of_another_model():
 
 def test_the_way_from_tokens_that_are_all_equal_is_refused():
     with pytest.raises(DataError, match="all equal"):
-        Reduction.toward(np.ones((5, 3)), np.zeros((5, 2)))
+        Projection.toward(np.ones((5, 3)), np.zeros((5, 2)))

@@ -9,7 +9,7 @@ from sklearn.linear_model import LogisticRegression
 
 from foveate.errors import DataError
 from foveate.models.heads import TextHead
-from foveate.observe.scoring import LabelHead, TextConcepts, ToText, fit_labels
+from foveate.observe.heads import LabelHead, TextConcepts, ToText, fit_labels
 
 
 @pytest.fixture(scope="module")

@@ -18,7 +18,7 @@ from foveate.errors import (
     UnknownNameError,
 )
 from foveate.models.heads import unit
-from foveate.observe.completed import Completed, open_completed
+from foveate.observe.complete import Completed, open_completed
 from foveate.observe.jobs import CompleteJob
 from foveate.observe.observer import Observer
 from foveate.observe.search import best, hits_table, need_texts, rows_of, search

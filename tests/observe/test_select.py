@@ -23,15 +23,22 @@ from foveate.errors import BudgetError, DataError, ParameterError
 from foveate.files import read_json
 from foveate.grid import Grid
 from foveate.models.families.builtin import Builtin
-from foveate.observe import parts, select
-from foveate.observe.features import OverviewTokens
+from foveate.observe import overviews as parts
+from foveate.observe import select
+from foveate.observe.features import Encoder, OverviewTokens
 from foveate.observe.jobs import SelectJob
 from foveate.observe.observer import Observer
+from foveate.observe.overviews import (
+    cautions,
+    check_reads,
+    cut,
+    overview_tiles,
+    resolutions,
+    tile_side,
+)
 from foveate.observe.pairs import open_pairs
 from foveate.observe.ranking import bind_lr, check_policy, rank
-from foveate.observe.record import Encoder
-from foveate.observe.select_summary import training_evidence
-from foveate.observe.target import cautions, check_reads, cut, resolutions, target_of, tile_side
+from foveate.observe.select import training_evidence
 from foveate.pool import open_pool
 from foveate.pool.pool import Pool, Scene
 from foveate.raster import ArraySource, FileSource, write_cog
@@ -79,9 +86,9 @@ def test_the_grid_of_a_pool_is_found_again(shape, data):
     rows, cols = (data.draw(st.integers(1, side)) for side in shape)
     tiles = Grid.split(shape, rows, cols).tiles("a")
     pool = Pool(tiles.tile_id, pool_of((1, *shape)).scenes, tiles)
-    assert target_of(pool).shapes == ((rows, cols),)
+    assert overview_tiles(pool).shapes == ((rows, cols),)
     kept = sorted(data.draw(st.sets(st.integers(0, len(tiles) - 1), min_size=1, max_size=9)))
-    found = target_of(pool.take(kept)).shapes[0]  # the others left as nodata
+    found = overview_tiles(pool.take(kept)).shapes[0]  # the others left as nodata
     again = Grid.split(shape, *found).tiles("a").tile_id
     assert set(tiles.tile_id[kept]) <= set(again)
 
@@ -95,14 +102,14 @@ def test_tiles_keep_their_ground(observer):
     for geobox, shape in ((box((40, 80), 4), (5, 10)), (box((40, 80), 8), (10, 20)),
                           (None, (5, 10)), (box((40, 80), 400), (40, 80)),
                           (box((40, 80), 0.1), (1, 1))):  # fmt: skip
-        target = target_of(cut(pool_of((3, 40, 80), geobox), record))
+        target = overview_tiles(cut(pool_of((3, 40, 80), geobox), record))
         assert target.shapes == (shape,)
         assert len(target.pool) == shape[0] * shape[1]
     off = cautions(target, record)
     assert any("Pixels of 0.1 m, and 4 m in training" in note for note in off)
     assert any("Tiles of" in note for note in off)
-    assert not cautions(target_of(cut(pool_of(geobox=box((40, 40), 4)), record)), record)
-    silent = cautions(target_of(cut(pool_of(), record)), record)
+    assert not cautions(overview_tiles(cut(pool_of(geobox=box((40, 40), 4)), record)), record)
+    silent = cautions(overview_tiles(cut(pool_of(), record)), record)
     assert silent == [
         "The overviews do not say how large their pixels are; those of the training had 4 m."
     ]
@@ -113,12 +120,14 @@ def test_high_resolution_is_no_overview(observer, tmp_path, observing, caplog): 
     record = observer.record
     assert record.ratio == 4
     low, full = pool_of((3, 112, 112)), pool_of((3, 120, 120))  # 14 x 14 tiles, 15 x 15
-    assert target_of(cut(low, record)).shapes == ((14, 14),)
+    assert overview_tiles(cut(low, record)).shapes == ((14, 14),)
     with pytest.raises(DataError, match=r"225 tiles of 8 pixels.*25 tiles.*--ratio 4.*--tile 8"):
         cut(full, record)
-    assert target_of(cut(full, record, 8)).shapes == ((15, 15),)
-    assert target_of(cut(full, record, 30)).shapes == ((4, 4),)
-    assert target_of(cut(pool_of((3, 120, 120), box((120, 120), 4)), record)).shapes == ((15, 15),)
+    assert overview_tiles(cut(full, record, 8)).shapes == ((15, 15),)
+    assert overview_tiles(cut(full, record, 30)).shapes == ((4, 4),)
+    assert overview_tiles(cut(pool_of((3, 120, 120), box((120, 120), 4)), record)).shapes == (
+        (15, 15),
+    )
 
     data = np.random.default_rng(0).integers(1, 200, (3, 64, 64), np.uint8)
     write_cog(tmp_path / "fine.tif", data, geobox=box((64, 64), 1))
@@ -142,13 +151,13 @@ def test_high_resolution_is_no_overview(observer, tmp_path, observing, caplog): 
 def test_resolutions_say_where_they_are_from(observer, observing):  # noqa: F811
     record = observer.record
     pairs = open_pairs(observing.pairs)
-    assert resolutions(target_of(pairs), record) == (4.0, 1.0, "pairs")
-    placed = target_of(cut(pool_of(geobox=box((40, 40), 4)), record))
+    assert resolutions(overview_tiles(pairs), record) == (4.0, 1.0, "pairs")
+    placed = overview_tiles(cut(pool_of(geobox=box((40, 40), 4)), record))
     assert resolutions(placed, record) == (4.0, 1.0, "observer")
-    floating = target_of(cut(pool_of(), record))
+    floating = overview_tiles(cut(pool_of(), record))
     assert resolutions(floating, record) == (4.0, 1.0, "observer, as a ratio")
     assert resolutions(floating, replace(record, gsd=None)) == (10.0, 1.0, "assumed")
-    fine = target_of(cut(pool_of(geobox=box((40, 40), 0.5)), record))
+    fine = overview_tiles(cut(pool_of(geobox=box((40, 40), 0.5)), record))
     assert resolutions(fine, record) == (4.0, 1.0, "observer, as a ratio")
 
 
@@ -241,8 +250,8 @@ def test_more_tiles_than_in_training(observer, two):
 def test_a_design_is_that_of_each_block(observer, two):
     pool = open_pool(two[0], split=(5, 10))  # two blocks of 5 x 5, as in training
     found = rank(pool, observer, policy="design")
-    target = target_of(pool)
-    seen = parts.Parts(target, observer, bind_lr(target, observer, (), "cpu"))
+    target = overview_tiles(pool)
+    seen = parts.TiledInference(target, observer, bind_lr(target, observer, (), "cpu"))
     ((rows, at, tokens),) = list(seen)
     raw = observer.scores(tokens).raw
     gains = np.full(50, np.nan)

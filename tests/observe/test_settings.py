@@ -6,8 +6,9 @@ import pytest
 from colour_words import register
 
 from foveate.errors import FoveateError
-from foveate.observe.jobs import AUTO, TrainJob
-from foveate.observe.supervision import TARGETS
+from foveate.observe.jobs import TrainJob
+from foveate.observe.options import AUTO
+from foveate.observe.targets import TARGETS
 
 
 @pytest.mark.parametrize(

@@ -13,8 +13,8 @@ pytest.importorskip("torch")
 
 from toy_trial import toy
 
-from foveate.observe.judge import SWEEP
-from foveate.observe.shown import SHOWN, Axes, _pick, show
+from foveate.observe.evaluate import SWEEP
+from foveate.observe.report_assets import SHOWN, Axes, _pick, show
 
 
 def test_colours_are_the_main_axes_of_what_is_true():

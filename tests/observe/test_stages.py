@@ -15,14 +15,14 @@ from colour_words import colour_words
 from planted import plant, stages_of
 
 from foveate.errors import ParameterError
+from foveate.observe.dataset import check_warm_start
+from foveate.observe.features import Encoder
+from foveate.observe.heads import LabelHead
 from foveate.observe.jobs import TrainJob
 from foveate.observe.networks.sizes import SIZES, architecture_of
 from foveate.observe.networks.tasks import FillTask
-from foveate.observe.record import Encoder
-from foveate.observe.scoring import LabelHead
 from foveate.observe.stages import STRENGTHS, fill_of, scores_of
-from foveate.observe.starting import check_start
-from foveate.observe.supervision import TARGETS
+from foveate.observe.targets import TARGETS
 
 
 @pytest.fixture(scope="module")
@@ -150,8 +150,8 @@ def test_what_to_start_from_is_of_the_same_make(world, change, said):
     same = {"shape": world.shape, "form": architecture_of("kriged"), "conv_fill": False}
     job = TrainJob(pairs="PAIRS", init="OLD")
     start = SimpleNamespace(record=SimpleNamespace(**same, encoders=encoders))
-    check_start(start, job, world.shape, encoders)
+    check_warm_start(start, job, world.shape, encoders)
     theirs = {"lr": encoder("a"), "hr": encoder(change.get("print", "b"))}
     start.record = SimpleNamespace(**{**same, **change}, encoders=theirs)
     with pytest.raises(ParameterError, match=said):
-        check_start(start, job, world.shape, encoders)
+        check_warm_start(start, job, world.shape, encoders)

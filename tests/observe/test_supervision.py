@@ -10,14 +10,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from foveate.errors import DataError, ParameterError
-from foveate.observe.supervision import (
+from foveate.observe.features import structural_saliency
+from foveate.observe.targets import (
     TARGETS,
     Scale,
     Similarity,
     captured,
     combine,
     semantic_gain,
-    structural_saliency,
     surprise,
     task_delta,
 )

@@ -13,11 +13,10 @@ from observed import box
 from planted import material_of
 
 from foveate.observe.concepts import Concept
-from foveate.observe.networks.fill import Fill, solve
-from foveate.observe.scoring import LabelHead
-from foveate.observe.splits import folds_of
-from foveate.observe.supervision import TARGETS
-from foveate.observe.targets import Evidence, Targets, TargetSettings, crossfitted
+from foveate.observe.crossfit import Evidence, Targets, TargetSettings, crossfitted, folds_of
+from foveate.observe.heads import LabelHead
+from foveate.observe.networks.lr_fill import Fill, solve
+from foveate.observe.targets import TARGETS
 
 K, D, T = 3, 4, 2
 DRAW = np.random.default_rng(0)

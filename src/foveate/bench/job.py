@@ -16,7 +16,8 @@ from pydantic import Field
 from foveate.errors import DataError, ParameterError
 from foveate.files import digest, fingerprint
 from foveate.models.extras import EXTRAS, need_extra
-from foveate.observe.jobs import AUTO, TrainJob, check_folders
+from foveate.observe.jobs import TrainJob
+from foveate.observe.options import AUTO, check_folders
 from foveate.run.options import Option
 
 if TYPE_CHECKING:
@@ -127,6 +128,7 @@ def bench_key(job: BenchJob, pairs: Pairs, start: Observer | None) -> str:
 
     from foveate.files import digest_ids
     from foveate.observe.train import VERSION as TRAINING
+    from foveate.observe.train import options_for_key
 
     apart = {
         "pairs", "device", "batch_size", "table", "seeds", "seed", "draws", "obr",
@@ -140,7 +142,7 @@ def bench_key(job: BenchJob, pairs: Pairs, start: Observer | None) -> str:
     )  # fmt: skip
     known = None if pairs.shares is None else np.packbits(pairs.present()).tobytes().hex()
     return digest([
-        VERSION, TRAINING, job.model_dump(mode="json", exclude=apart), prints,
+        VERSION, TRAINING, options_for_key(job, apart), prints,
         digest_ids(pairs.pool.ids), pairs.groups, [c.to_dict() for c in pairs.concepts], known,
         [_file_print(file) for file in files], None if start is None else start.record.training,
     ])  # fmt: skip

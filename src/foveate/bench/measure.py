@@ -9,21 +9,24 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 
+from foveate.bench.baselines import SETTINGS as PATCHDROP
+from foveate.bench.baselines import (
+    distil,
+    lr_features,
+    needs_hr,
+    new_patchdrop_net,
+    train_patchdrop,
+)
 from foveate.bench.conditions import Skipped
 from foveate.bench.observing import BLIND
 from foveate.models.runtime import resolve_device
 from foveate.observe import dense
-from foveate.observe.calibrate import over
-from foveate.observe.distil import distil, lr_features, needs_hr
-from foveate.observe.material import gather
-from foveate.observe.methods import get_policy
-from foveate.observe.methods.base import NEEDS
-from foveate.observe.networks.align import Aligned
-from foveate.observe.networks.policy import new_policy
-from foveate.observe.patchdrop import SETTINGS as PATCHDROP
-from foveate.observe.patchdrop import train_patchdrop
-from foveate.observe.scoring import TextConcepts, similarity_scores
-from foveate.observe.splits import split_scenes
+from foveate.observe.calibration import over
+from foveate.observe.crossfit import split_scenes
+from foveate.observe.dataset import gather
+from foveate.observe.heads import TextConcepts, similarity_scores
+from foveate.observe.networks.predictor import Aligned
+from foveate.observe.policies import NEEDS, get_policy
 from foveate.observe.stages import Stages, fill_of, scores_of
 from foveate.observe.train import Trainer
 from foveate.observe.trial import REGION, Trial
@@ -34,10 +37,10 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+    from foveate.bench.baselines import Distilled
     from foveate.bench.job import BenchJob
     from foveate.bench.observing import Condition
-    from foveate.observe.distil import Distilled
-    from foveate.observe.material import Material
+    from foveate.observe.dataset import TrainingData
     from foveate.observe.networks.predictor import Predictor
     from foveate.observe.networks.sampler import Sampler
     from foveate.observe.observer import Observer
@@ -73,7 +76,7 @@ class Seed:
         self._progress = progress
 
     @cached_property
-    def material(self) -> Material:
+    def material(self) -> TrainingData:
         """Features and splits."""
         return gather(self.job, self._pairs, self._progress, start=self._start)
 
@@ -216,7 +219,7 @@ class Seed:
             )  # fmt: skip
             return net, {"epochs": history.epochs, "best": history.best}
 
-        new = new_policy(data.shape, job.seed, job.obr).sampler
+        new = new_patchdrop_net(data.shape, job.seed, job.obr).sampler
         return trainer.custom(f"patchdrop {job.obr:g}", lambda: new, work)
 
     def _kept(self, completion: str) -> bool | None:

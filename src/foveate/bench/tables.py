@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING
 
 from foveate.bench.conditions import Claim, Row, Table
 from foveate.bench.observing import BLIND, CURVE, SHARES, Condition, curve
-from foveate.observe.judge import SWEEP
+from foveate.observe.evaluate import SWEEP
 from foveate.observe.networks.sizes import ARCHITECTURES
-from foveate.observe.supervision import TARGETS
+from foveate.observe.targets import TARGETS
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping

@@ -38,7 +38,7 @@ def search(
     as_json: Json = False,
 ) -> None:
     """Find the tiles or scenes that show most of a text or a concept."""
-    from foveate.observe.completed import open_completed
+    from foveate.observe.complete import open_completed
     from foveate.observe.search import hits_table, rows_of
     from foveate.observe.search import search as find
     from foveate.report.words import scenes as words
@@ -171,8 +171,8 @@ def _scenes(
     observer: Path | None,
     **rest: Any,
 ) -> None:
+    from foveate.observe.classify import classify as recognise
     from foveate.observe.concepts import concepts_from
-    from foveate.observe.recognise import classify as recognise
     from foveate.report.words import scenes as words
 
     found = recognise(
@@ -205,7 +205,7 @@ def _scenes(
 def _dataset(
     name: str, root: Path, observer: Path, *, as_json: bool, scale: str, **rest: Any
 ) -> None:
-    from foveate.observe.recognise import zero_shot_dataset
+    from foveate.observe.zero_shot import zero_shot_dataset
     from foveate.report.words import scenes as words
     from foveate.run.options import read_scale
 
@@ -256,8 +256,8 @@ def estimate(
         FoveateError: Options that exclude each other, or anything that is wrong with the input.
     """
     from foveate.files import write_json
-    from foveate.observe.estimating import draw_tiles, from_labels, summary
     from foveate.observe.fieldwork import read_answers, write_plan
+    from foveate.observe.totals import draw_tiles, from_labels, summary
 
     if plan is not None and answers is not None:
         raise ParameterError(

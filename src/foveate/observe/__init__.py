@@ -14,17 +14,17 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from foveate.observe.concepts import Concept, concepts_from
     from foveate.observe.jobs import CompleteJob, EstimateJob, PrepareJob, SelectJob, TrainJob
-    from foveate.observe.methods import POLICIES, Policy, rank_tiles
     from foveate.observe.observer import Observer
     from foveate.observe.pairs import Pairs, open_pairs
+    from foveate.observe.policies import POLICIES, Policy, rank_tiles
     from foveate.observe.ranking import rank
     from foveate.observe.simulate import simulate
 
 _HOME = {
-    "POLICIES": "methods", "CompleteJob": "jobs", "Concept": "concepts", "EstimateJob": "jobs",
-    "Observer": "observer", "Pairs": "pairs", "Policy": "methods", "PrepareJob": "jobs",
+    "POLICIES": "policies", "CompleteJob": "jobs", "Concept": "concepts", "EstimateJob": "jobs",
+    "Observer": "observer", "Pairs": "pairs", "Policy": "policies", "PrepareJob": "jobs",
     "SelectJob": "jobs", "TrainJob": "jobs", "concepts_from": "concepts", "open_pairs": "pairs",
-    "rank": "ranking", "rank_tiles": "methods", "simulate": "simulate",
+    "rank": "ranking", "rank_tiles": "policies", "simulate": "simulate",
 }  # fmt: skip
 
 __all__ = [

@@ -1,11 +1,11 @@
-"""Completion: whole scenes of HR features from overviews and the tiles that were bought.
+"""Completion: whole scenes of HR features from overviews and the observed tiles.
 
 Scene by scene: the LR tokens that the selection kept, the HR of the tiles that there is, one pass
-of the predictor. What was observed comes back as it is; the rest is completed, with a doubt.
+of the predictor. Observed tokens come back as they are; the rest is completed, with an uncertainty.
 
     scenes.parquet, tiles.parquet   the pool of the selection
     embeddings/completed-KEY        the mean token of each tile; one shard a scene
-    maps/SCENE.tif                  the three main axes of the tokens, and the doubt
+    maps/SCENE.tif                  the three main axes of the tokens, and the uncertainty
     tables/scenes/SCENE.parquet     the tiles of a scene
     tables/completed.parquet        the tiles of all scenes
     tables/concepts.parquet         probabilities of the concepts, where the observer has labels
@@ -15,29 +15,101 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from functools import cached_property
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from foveate.files import digest, fingerprint, read_parquet, write_bytes, write_parquet
+from foveate.errors import DataError
+from foveate.files import digest, fingerprint, read_parquet, text_column, write_bytes, write_parquet
 from foveate.observe import dense
-from foveate.observe.completed import COMPLETED, CONCEPTS, NAME
-from foveate.observe.completion import HighTokens, in_blocks, weights_print
-from foveate.observe.select_results import save_thumbs
+from foveate.observe.match_hr import HighTokens, in_blocks, weights_print
+from foveate.observe.selections import save_thumbs
 from foveate.pool.store import FILES
 from foveate.progress import Meter
 from foveate.raster import write_cog
 from foveate.run import Run
-from foveate.run.shards import ShardStore, step_name, to_half
+from foveate.run.shards import ShardStore, load_embeddings, step_name, to_half
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
     from odc.geo.geobox import GeoBox
 
-    from foveate.observe.bought import Bought
+    from foveate.observe.match_hr import Bought
     from foveate.observe.observer import Observer
-    from foveate.observe.selected import Selected
+    from foveate.observe.selections import Selected
     from foveate.progress import ProgressFn
+
+COMPLETED, CONCEPTS = "tables/completed.parquet", "tables/concepts.parquet"
+NAME = "completed"  # of the embeddings
+
+
+@dataclass(frozen=True, eq=False)
+class Completed:
+    """Completed scenes, in rows of their tiles.
+
+    Attributes:
+        path: Run directory.
+        record: Its ``run.json``.
+        ids: (n,) tile ids.
+        scene: (n,) names of scenes.
+        row: (n,) rows in the grid of the scene.
+        col: (n,) columns.
+        observed: (n,) bool.
+        doubt: (n,) float32, 0 to 1.
+        x: (n, d) float16 mean tokens; a memory map.
+    """
+
+    path: Path
+    record: dict[str, Any]
+    ids: NDArray[np.str_]
+    scene: NDArray[np.str_]
+    row: NDArray[np.int64]
+    col: NDArray[np.int64]
+    observed: NDArray[np.bool_]
+    doubt: NDArray[np.float32]
+    x: NDArray[np.floating]
+
+    def __len__(self) -> int:
+        """Return the number of tiles."""
+        return self.ids.size
+
+    @property
+    def model(self) -> str:
+        """Folder of the observer that has completed them."""
+        return self.record["summary"]["observe"]["observer"]
+
+    def by_scene(self) -> tuple[NDArray[np.str_], NDArray[np.int64]]:
+        """Return the names of the scenes, and (n,) the number of each tile's."""
+        names, numbers = np.unique(self.scene, return_inverse=True)
+        return names, numbers.astype(np.int64)
+
+
+def open_completed(path: str | Path) -> Completed:
+    """Open a run of `foveate observe complete`.
+
+    Raises:
+        DataError: It is no such run, or it is not finished.
+    """
+    root = Path(path)
+    record = Run.load(root).record
+    task = record.get("summary", {}).get("observe", {}).get("task")
+    if task != "complete":
+        raise DataError(
+            f"the run {str(root)!r} holds no completed scenes"
+            + (f": it is one of {task!r}" if task else ""),
+            "Those are what 'foveate observe complete' writes.",
+            "foveate observe complete RUN --tiles DIR --out SCENES",
+        )
+    table = read_parquet(root / COMPLETED)
+    ids = text_column(table, "tile_id")
+    return Completed(
+        root, record, ids, text_column(table, "scene"),
+        table["row"].to_numpy().astype(np.int64), table["col"].to_numpy().astype(np.int64),
+        table["observed"].to_numpy(zero_copy_only=False), table["doubt"].to_numpy(),
+        load_embeddings(root, NAME).align(ids),
+    )  # fmt: skip
+
 
 VERSION = 1  # raised when the same inputs lead to other files
 _AXES = 3

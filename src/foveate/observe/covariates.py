@@ -2,7 +2,7 @@
 
 The raster may be of any resolution and reach beyond the tiles, or not cover all of them. It is read
 where tiles are, never warped: a tile's outline is taken to the raster's own coordinates, and its
-box read there.
+box read there. A covariate is located by its georeference, or by its pixels where there is none.
 """
 
 from __future__ import annotations
@@ -13,9 +13,14 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from foveate.errors import DataError
+from foveate.files import stored_path
 from foveate.grid import Window
+from foveate.pool.folder import open_pool
+from foveate.pool.notes import warn
+from foveate.pool.pairing import need_partners
 from foveate.raster import FileSource
 from foveate.raster.place import WGS84, in_degrees, transformer, turn
+from foveate.raster.windows import taps, weigh
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -23,8 +28,9 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+    from foveate.observe.overviews import OverviewTiles
     from foveate.pool import Pool
-    from foveate.raster import SourceInfo
+    from foveate.raster import Source, SourceInfo
 
     Span = tuple[float, float]
 
@@ -129,3 +135,69 @@ def _parts(span: tuple[float, float], first: int, size: int, count: int) -> NDAr
     """Return (count,) how much of each pixel, of those read for a window, lies in a span."""
     edges = first + np.arange(count + 1) * size / count
     return np.maximum(0, np.minimum(span[1], edges[1:]) - np.maximum(span[0], edges[:-1]))
+
+
+def covered(target: OverviewTiles, path: str | Path | None) -> NDArray[np.float64]:
+    """Average a covariate over each tile.
+
+    Where tiles and raster are georeferenced, by their footprints (`tile_means`). In pixel space a
+    raster is taken to show what its scene shows: one raster for one scene, or a folder of them,
+    paired by name.
+
+    Args:
+        target: Tiles and overviews.
+        path: A raster, or a folder of rasters; the first band counts.
+
+    Returns:
+        (n,) float64 means of valid pixels.
+
+    Raises:
+        DataError: It cannot be read, does not cover a tile, or it is not clear which scene it
+            shows.
+    """
+    rasters = open_pool(str(path), split=(1, 1), measure=False).scenes
+    placed = all(scene.source.info.place.kind == "earth" for scene in rasters)
+    if len(rasters) == 1 and target.pool.georeferenced and placed:
+        found = tile_means(target.pool, stored_path(rasters[0].uri))
+    else:
+        found = _by_picture(target, {scene.scene_id: scene.source for scene in rasters}, str(path))
+    bare = np.flatnonzero(np.isnan(found))
+    if bare.size:
+        raise DataError(
+            f"the covariate {str(path)!r} has no valid pixel under {bare.size} of {found.size} "
+            f"tiles, the first is {str(target.pool.ids[bare[0]])!r}",
+            "Each tile needs a number.",
+            "Give a raster that covers all of them.",
+        )
+    return found
+
+
+def _by_picture(
+    target: OverviewTiles, rasters: dict[str, Source], path: str
+) -> NDArray[np.float64]:
+    scenes = target.pool.scenes
+    if len(rasters) == 1 and len(scenes) == 1:
+        rasters = {scenes[0].scene_id: next(iter(rasters.values()))}
+    elif len(rasters) == 1:
+        raise DataError(
+            f"one raster {path!r} for {len(scenes)} scenes",
+            "Without a georeference of both it is not known where it lies.",
+            "Give a folder with a raster for each scene, paired by name.",
+        )
+    warn(need_partners([scene.scene_id for scene in scenes], rasters, "covariate"))
+    found = np.full(len(target.pool), np.nan)
+    for number, scene in enumerate(scenes):
+        rows = np.flatnonzero(target.place[:, 0] == number)
+        raster = rasters[scene.scene_id].read(bands=[1])
+        edges = [
+            np.arange(n + 1) * side / n
+            for n, side in zip(target.shapes[number], raster.valid.shape, strict=True)
+        ]
+        axes = [
+            taps(edge, float(edge[1]), (0, side))
+            for edge, side in zip(edges, raster.valid.shape, strict=True)
+        ]
+        means, weight = weigh(raster, *axes)
+        grid = np.where(weight > 0, means[0], np.nan)
+        found[rows] = grid[target.place[rows, 1], target.place[rows, 2]]
+    return found

@@ -1,24 +1,31 @@
-"""What a frozen encoder makes of pairs: tokens of the overview, and of each HR tile.
+"""Features of pairs by frozen encoders: tokens of overviews and of HR tiles, and their projection.
 
 Both are adapters around a model, so that `embed` runs them with its shards: an archive is encoded
 once, resumes after a stop, and is read from disk. A tile keeps few tokens (2 x 2 are 12 kB in half
 precision at a width of 1,536) with its structural saliency, which needs all of them.
+
+The networks get projected tokens: centred, rotated to their principal components (Pearson 1901;
+here from the covariance, which is summed block by block), and of one scale. Nothing is whitened:
+models were trained for cosines of features. Structural saliency has no formula in the paper: here
+it is how much neighbouring tokens differ.
 """
 
 from __future__ import annotations
 
 import math
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 
+from foveate.errors import DataError
 from foveate.grid import Grid, Tiles
 from foveate.models.capabilities import capabilities, need
 from foveate.models.embed import embed
-from foveate.observe.supervision import structural_saliency
+from foveate.observe._check import known
 from foveate.pool.pool import Pool
 from foveate.raster.windows import taps
+from foveate.seeds import rng
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -29,12 +36,135 @@ if TYPE_CHECKING:
     from foveate.progress import ProgressFn
     from foveate.run import Run
 
+_MOST = 200_000  # tokens to fit on
+_BLOCK = 8192
+_RIDGE = 1e-2  # of the mean variance
+
+
+@dataclass(frozen=True, eq=False)
+class Projection:
+    """A rotation to few components.
+
+    Attributes:
+        mean: (D,) float32 of the training tokens.
+        basis: (D, d) float32, orthonormal columns.
+        scale: The components are divided by it: their mean square over training tokens is 1.
+    """
+
+    mean: NDArray[np.float32]
+    basis: NDArray[np.float32]
+    scale: float
+
+    @classmethod
+    def fit(cls, x: NDArray[np.floating], dim: int, *, seed: int = 0) -> Self:
+        """Fit to tokens.
+
+        Args:
+            x: (n, D), possibly a memory map; at most 200,000 rows, drawn under the seed, are read.
+            dim: Components wanted; D if that is less.
+            seed: Of the draw.
+
+        Raises:
+            DataError: The tokens are all equal, or not finite.
+        """
+        from scipy.linalg import eigh
+
+        mean, cov = _moments(x, x, seed)
+        width = x.shape[1]
+        dim = min(dim, width)
+        values, vectors = eigh(cov, subset_by_index=[width - dim, width - 1])
+        basis = vectors[:, ::-1]
+        # Of a pair of opposite axes the one with the larger positive part: the same everywhere.
+        basis = basis * np.sign(basis[np.abs(basis).argmax(axis=0), np.arange(dim)])
+        scale = float(np.sqrt(max(values.mean(), 1e-12)))
+        return cls(mean.astype(np.float32), basis.astype(np.float32), scale)
+
+    @classmethod
+    def toward(cls, x: NDArray[np.floating], y: NDArray[np.floating], *, seed: int = 0) -> Self:
+        """Fit the linear map from tokens of one model to the reduced tokens of another.
+
+        Ridge regression; here the columns of the basis are not orthonormal.
+
+        Args:
+            x: (n, D), as in `fit`.
+            y: (n, d) reduced tokens of the same places; their mean is 0.
+            seed: Of the draw.
+
+        Raises:
+            DataError: The tokens are all equal, or not finite.
+        """
+        mean, cov = _moments(x, x, seed)
+        _, both = _moments(x, y, seed)
+        cov += _RIDGE * np.trace(cov) / len(cov) * np.eye(len(cov))
+        return cls(mean.astype(np.float32), np.linalg.solve(cov, both).astype(np.float32), 1.0)
+
+    @property
+    def dim(self) -> int:
+        """Number d of components."""
+        return self.basis.shape[1]
+
+    def __call__(self, x: NDArray[np.floating]) -> NDArray[np.float32]:
+        """Reduce (..., D) to (..., d) float32, block by block."""
+        flat = x.reshape(-1, x.shape[-1])
+        out = np.empty((len(flat), self.dim), np.float32)
+        for i in range(0, len(flat), _BLOCK):
+            part = np.asarray(flat[i : i + _BLOCK], np.float32) - self.mean
+            out[i : i + _BLOCK] = part @ self.basis / np.float32(self.scale)
+        return out.reshape(*x.shape[:-1], self.dim)
+
+
+def _moments(
+    x: NDArray[np.floating], y: NDArray[np.floating], seed: int
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Return the mean of tokens and their covariance with others, block by block.
+
+    Raises:
+        DataError: The tokens are all equal, or not finite.
+    """
+    rows = np.arange(len(x))
+    if len(x) > _MOST:
+        rows = np.sort(rng(seed, "observe/reduce").choice(len(x), _MOST, replace=False))
+    blocks = [rows[i : i + _BLOCK] for i in range(0, len(rows), _BLOCK)]
+    sums = [np.asarray(x[block], np.float64).sum(axis=0) for block in blocks]
+    mean = np.sum(sums, axis=0) / max(1, len(rows))
+    cov, variance = np.zeros((x.shape[1], y.shape[1])), 0.0
+    for block in blocks:
+        part = np.asarray(x[block], np.float64) - mean
+        other = part if y is x else np.asarray(y[block], np.float64)
+        cov += part.T @ other
+        variance += float((part * part).sum())
+    if not np.isfinite(cov).all() or not variance > 0:
+        raise DataError(
+            "features that are all equal, or not finite",
+            "There is nothing to tell the tiles apart by.",
+            "Check the imagery and --scale.",
+        )
+    return mean, cov / len(rows)
+
+
 _LONGEST = 1024  # pixels of an input's side: beyond, an overview is shown smaller
 _CONTEXT = 1  # cells around one that a model without tokens is shown
 _PARTS = 2  # a tile is cut into so many parts a side for a model without tokens
 _OVERVIEWS_AT_ONCE = 4
 _BLOCKS_AT_ONCE = 16
 _VALUES_AT_ONCE = 2**24  # of tokens of overviews: 64 MB, several times over
+
+
+@dataclass(frozen=True)
+class Encoder:
+    """A frozen model that an observer reads imagery with.
+
+    Attributes:
+        name: For `load_model`.
+        weights: Its weights, relative to the observer's folder, or empty.
+        spec: Its spec when the observer was trained.
+        dtype: dtype of the imagery that it read.
+    """
+
+    name: str
+    weights: str
+    spec: EncoderSpec
+    dtype: str
 
 
 class OverviewTokens:
@@ -322,3 +452,35 @@ def _by_scene(pool: Pool, pairs: Pairs) -> NDArray[np.int64]:
     assert pool.tiles is not None  # noqa: S101  (cut from overviews)
     place = {name: i for i, name in enumerate(pool.tiles.scene.tolist())}
     return np.array([place[scene.scene_id] for scene in pairs.overviews])
+
+
+def structural_saliency(tokens: NDArray[np.floating]) -> NDArray[np.float64]:
+    """Mean of 1 - cosine over the pairs of tokens that are neighbours (s_vis).
+
+    Args:
+        tokens: (n, gh, gw, D) float, the tokens of n HR tiles, gh * gw >= 2.
+
+    Returns:
+        (n,) in [0, 2]; 0 for a tile that is the same everywhere. A token of length 0 has no
+        direction: its pairs count as equal.
+
+    Raises:
+        DataError: Another shape, one token a tile, or numbers that are not finite.
+    """
+    if tokens.ndim != 4 or tokens.shape[1] * tokens.shape[2] < 2:
+        raise DataError(
+            f"tokens of shape {tokens.shape}", "Expected (tiles, down, across, D), two a tile."
+        )
+    result = np.zeros(len(tokens))
+    for start in range(0, len(tokens), _BLOCK):
+        t = np.array(tokens[start : start + _BLOCK], np.float64, order="C")
+        known(t, "tokens")
+        length = np.sqrt((t * t).sum(axis=-1, keepdims=True))
+        unit = t / np.where(length > 0, length, 1)
+        there = length[..., 0] > 0
+        down = (1 - (unit[:, 1:] * unit[:, :-1]).sum(-1)) * (there[:, 1:] & there[:, :-1])
+        right = 1 - (unit[:, :, 1:] * unit[:, :, :-1]).sum(-1)
+        right *= there[:, :, 1:] & there[:, :, :-1]
+        pairs = np.concatenate([down.reshape(len(t), -1), right.reshape(len(t), -1)], axis=1)
+        result[start : start + _BLOCK] = pairs.mean(axis=1).clip(0, 2)
+    return result

@@ -11,13 +11,13 @@ import numpy as np
 
 from foveate.errors import DataError, ParameterError
 from foveate.files import read_text, write_bytes, write_geojson
-from foveate.observe.amounts import ground, unit_of
+from foveate.observe.quantities import ground, unit_of
 from foveate.pool.antimeridian import middles
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from foveate.observe.estimating import Drawn
+    from foveate.observe.totals import Drawn
 
 _SAME = 1e-6  # of probabilities that were written and read
 _WHOLE = 1.01  # of a tile's ground, for a person's rounding

@@ -6,7 +6,6 @@ Nothing here imports torch, scipy or rasterio before a job is checked, and paths
 from __future__ import annotations
 
 import logging
-import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal, get_args
 
@@ -14,12 +13,29 @@ from pydantic import BeforeValidator, Field
 
 from foveate.budget import Budget
 from foveate.errors import ParameterError
-from foveate.files import digest, digest_ids, fingerprint
+from foveate.files import digest, fingerprint
 from foveate.models.extras import EXTRAS, need_extra
 from foveate.models.load import load_model
 from foveate.models.settings import ModelName, Weights  # noqa: TC001  (pydantic reads it)
-from foveate.observe.concepts import Concept, concepts_from, concepts_of
+from foveate.observe.concepts import Concept, concepts_of
 from foveate.observe.networks.sizes import OBSERVED_WEIGHT, ArchitectureName, Size
+from foveate.observe.options import (
+    FLOOR,
+    RATIO,
+    Concepts,
+    Mode,
+    ObserverFolder,
+    PolicyName,
+    Quantity,
+    Role,
+    Share,
+    SimilarityKind,
+    TargetName,
+    check_folders,
+    chosen_mode,
+    grid_shape,
+    signal_to_noise,
+)  # fmt: skip
 from foveate.pool.find import need_paths
 from foveate.pool.settings import ImageryJob
 from foveate.run.job import Job
@@ -31,59 +47,6 @@ if TYPE_CHECKING:
     from foveate.run import Run
 
 logger = logging.getLogger("foveate")
-
-AUTO: Literal["auto"] = "auto"
-RATIO = 10.0
-FLOOR = 0.3
-Role = Literal["hr", "lr", "target", "saliency", "text"]
-TargetName = Literal[
-    "structural", "semantic", "additive", "product", "task-delta", "surprise", "blend"
-]
-SimilarityKind = Literal["lift", "z", "cosine", "logit"]
-PolicyName = Literal["learned", "design", "random", "uniform", "lr-entropy", "covariate"]
-Mode = Literal["budget", "threshold", "obr"]
-Quantity = Literal["area", "tiles", "count"]
-
-
-def _concepts(given: Any) -> Any:
-    """Read names with commas, a list of them, or a file; entries stay as they are."""
-    if isinstance(given, str | Path):
-        return [concept.to_dict() for concept in concepts_from(given)] if str(given) else []
-    if isinstance(given, list | tuple):
-        return [{"name": entry} if isinstance(entry, str) else entry for entry in given]
-    return given
-
-
-def _grid_shape(given: Any) -> Any:
-    if not isinstance(given, str):
-        return given
-    found = re.fullmatch(r"\s*(\d+)\s*[xX]\s*(\d+)\s*", given)
-    if found is None:
-        raise ParameterError(repr(given), "The form is ROWSxCOLS.", "--tiles 10x10")
-    return (int(found[1]), int(found[2]))
-
-
-def _share(given: Any) -> Any:
-    if not isinstance(given, str):
-        return given
-    number = given.strip().removesuffix("%")
-    try:
-        value = float(number)
-    except ValueError as error:
-        raise ParameterError(repr(given), "A share is written 12% or 0.12.") from error
-    return value / 100 if number != given.strip() else value
-
-
-def _signal_to_noise(given: Any) -> Any:
-    """Read 0 as no noise."""
-    return None if str(given).strip() in ("0", "0.0") else given
-
-
-Concepts = Annotated[
-    list[dict[str, Any]], BeforeValidator(_concepts), Option("Input", metavar="NAMES|FILE")
-]
-Share = Annotated[float, BeforeValidator(_share)]
-ObserverFolder = Annotated[AbsolutePath, Option("Model", metavar="FOLDER")]
 
 
 class PrepareJob(ImageryJob):
@@ -99,7 +62,7 @@ class PrepareJob(ImageryJob):
     extra: Annotated[list[AbsolutePath], Option(repeated=True)] = Field([])
     """Further bands alongside (surface model), paired by name; repeatable."""
     tiles: Annotated[
-        tuple[int, int], BeforeValidator(_grid_shape),
+        tuple[int, int], BeforeValidator(grid_shape),
         Option("Input", metavar="ROWSxCOLS", default="10x10"),
     ] = (10, 10)  # fmt: skip
     """Tiles of each scene: rows x columns."""
@@ -108,7 +71,7 @@ class PrepareJob(ImageryJob):
     mtf: Annotated[float | None, Option("Method")] = 0.25
     """Modulation of the simulated overviews at their Nyquist frequency, 0 to 1."""
     snr: Annotated[
-        float | None, BeforeValidator(_signal_to_noise), Option("Method")
+        float | None, BeforeValidator(signal_to_noise), Option("Method")
     ] = Field(100.0, gt=0)  # fmt: skip
     """Signal-to-noise ratio of the simulated overviews; 0: no noise."""
     lr: Annotated[list[AbsolutePath], Option("Input", repeated=True)] = Field([])
@@ -142,9 +105,8 @@ class PrepareJob(ImageryJob):
         need_paths(self.masks, "mask")
         need_paths(self.lr, "overview")
         from foveate.observe import prepare
-        from foveate.observe.labels import check_known
-        from foveate.observe.objects import read_objects
-        from foveate.observe.opening import open_headers
+        from foveate.observe.labels import check_known, read_objects
+        from foveate.observe.pairs import open_headers
         from foveate.pool.step import opened_pool
 
         prepare.check_options(self.tiles, self.ratio, self.mtf, real=bool(self.lr))
@@ -165,22 +127,15 @@ class PrepareJob(ImageryJob):
 
         headers, real, objects, stated = ready
         pool, pool_key = measure(headers, self, run, progress)
-        files = [scene.uri for scene in real]
-        if not real:
-            files = prepare.simulate_overviews(
-                run, pool, ratio=self.scale, mtf=self.mtf, snr=self.snr, seed=self.seed,
-                progress=progress,
-            )  # fmt: skip
+        files = [scene.uri for scene in real] or prepare.simulate_overviews(
+            run, pool, ratio=self.scale, mtf=self.mtf, snr=self.snr, seed=self.seed,
+            progress=progress,
+        )  # fmt: skip
         prepare.remove_other_overviews(run.path, [] if real else files)
         concepts = stated
         if self.labelled:
             source = fingerprint(self.objects) if self.objects else None
-            concepts = stated or concepts_of(prepare.labelled_names(pool, objects))
-            entries = [concept.to_dict() for concept in concepts]
-            run.do(
-                "labels", digest([prepare.VERSION, pool_key, entries, source]),
-                lambda: prepare.save_labels(run.path, pool, concepts, objects),
-            )  # fmt: skip
+            concepts = prepare.label(run, pool, pool_key, stated, objects, source)
         noise = None if real else (self.mtf, self.snr)
         rows = prepare.pair_rows(pool, files, run.path, noise)
         settings = digest(self.model_dump(mode="json"))
@@ -330,7 +285,7 @@ class TrainJob(Job):
     def steps(self, run: Run, ready: Any, progress: ProgressFn | None) -> dict[str, Any]:
         """Encode, train all stages, evaluate on held-out scenes, and write the observer."""
         from foveate.observe import train
-        from foveate.observe.material import gather
+        from foveate.observe.dataset import gather
 
         device, start, pairs = ready
         data = gather(self, pairs, progress, start=start)
@@ -343,30 +298,21 @@ class TrainJob(Job):
         trained = train.train(trainer, training={"key": key, "asked": request})
         train.remove_checkpoints(run.path)
         more = [trained.record.supervision, self.architecture, self.init, self.obr]
-        split = "test" if (data.split == "test").any() else "val"
-        run.do(
-            "evaluate", digest([key, *more, split]),
-            lambda: train.save_evaluation(
-                run.path, data, trained, trainer.supervised.targets, split,
-                whole=self.reference == "scene", seed=self.seed,
-            ),
-        )  # fmt: skip
-        observer = train.with_evaluation(trained, run.path)
+        observer = train.evaluated(
+            run, trainer, trained, digest([key, *more]), whole=self.reference == "scene"
+        )
         run.do(
             "observer", digest([key, *more, observer.record.held_out]),
             lambda: train.save_observer(run.path, observer, data.handles),
         )  # fmt: skip
-        scenes = {split: int((data.split == split).sum()) for split in ("train", "val", "test")}
         return {
             "observer": {
                 "folder": str(run.path),
                 "size": self.size,
                 "form": self.architecture,
-                "supervision": trained.record.supervision,
-                "captured": trained.record.training["captured"],
-                "scenes": scenes,
-                "tiles": len(pairs),
-                "concepts": [concept.name for concept in data.concepts],
+                "supervision": observer.record.supervision,
+                "captured": observer.record.training["captured"],
+                **data.describe(),
             },
             "pool": pairs.pool.describe(),
             "model": data.encoders["hr"].spec.to_dict(),
@@ -408,32 +354,8 @@ class SelectJob(ImageryJob):
 
     @property
     def mode(self) -> Mode:
-        """What decides how many tiles are chosen.
-
-        Raises:
-            ParameterError: Not exactly one of budget, threshold and obr is given, or the policy
-                has no calibrated scores.
-        """
-        given: dict[Mode, Any] = {
-            "budget": self.budget, "threshold": self.threshold, "obr": self.obr
-        }  # fmt: skip
-        stated: list[Mode] = [name for name, value in given.items() if value is not None]
-        if len(stated) != 1:
-            typed = [f"--{name}" for name in stated]
-            raise ParameterError(
-                f"{' and '.join(typed)} together"
-                if typed
-                else "no budget, no threshold and no obr",
-                "One of --budget, --threshold and --obr says how much is chosen.",
-                "" if typed else "For example --budget 12%.",
-            )
-        if stated[0] != "budget" and self.policy != "learned":
-            raise ParameterError(
-                f"--{stated[0]} with the policy {self.policy!r}",
-                "Scores of the trained sampler are calibrated, those of other policies are not.",
-                "Use --budget.",
-            )
-        return stated[0]
+        """What decides how many tiles are chosen; see `chosen_mode`."""
+        return chosen_mode(self.budget, self.threshold, self.obr, self.policy)
 
     def check(self) -> Any:
         """Return the budget, the observer and the opened overviews or pairs."""
@@ -441,8 +363,8 @@ class SelectJob(ImageryJob):
         budget = Budget.parse(self.budget) if self.mode == "budget" and self.budget else None
         from foveate.observe import select
         from foveate.observe.observer import Observer
+        from foveate.observe.overviews import cautions, check_reads
         from foveate.observe.ranking import check_policy
-        from foveate.observe.target import cautions, check_reads
 
         check_policy(self.policy, self.covariate)
         if self.covariate is not None:
@@ -459,8 +381,7 @@ class SelectJob(ImageryJob):
     def steps(self, run: Run, ready: Any, progress: ProgressFn | None) -> dict[str, Any]:
         """Measure the pool, rank its tiles, cut the ranking, and write what was chosen."""
         from foveate.observe import select
-        from foveate.observe import select_results as results
-        from foveate.observe.select_summary import describe_selection, training_evidence
+        from foveate.observe.select import describe_selection, training_evidence
 
         budget, observer, headers = ready
         record = observer.record
@@ -479,25 +400,12 @@ class SelectJob(ImageryJob):
         selection, threshold, expected = select.cut_ranking(
             ranked, pool, record.calibration, budget=budget, obr=self.obr, threshold=self.threshold
         )
-        about = {
-            "fingerprint": digest_ids(pool.ids),
-            "tiles": len(pool),
-            "cost": {unit: float(cost.sum()) for unit, cost in pool.costs().items()},
-        }
-        run.do(
-            "select", digest([rank_key, self.mode, str(budget), self.threshold, self.obr]),
-            lambda: results.save_selected(
-                run.path, target, ranked, selection, budget=budget, about=about,
-                spec=record.encoders["lr"].spec,
-            ),
+        select.save_results(
+            run, target, ranked, selection, budget=budget, spec=record.encoders["lr"].spec,
+            bands=self.bands,
+            key=digest([rank_key, self.mode, str(budget), self.threshold, self.obr]),
+            maps_key=rank_key,
         )  # fmt: skip
-        run.do("maps", rank_key, lambda: results.save_maps(run.path, target, ranked))
-        prints = [[s.scene_id, s.source.info.fingerprint] for s in target.overviews]
-        run.do(
-            "thumbs", digest([select.VERSION, prints, self.bands]),
-            lambda: results.save_thumbs(run.path, target, self.bands),
-        )  # fmt: skip
-        results.prune(run.path, target)
         found = describe_selection(
             target, record, selection, budget=budget, threshold=threshold, expected=expected,
             lr_cost=self.lr_cost,
@@ -538,13 +446,12 @@ class CompleteJob(Job):
 
     def check(self) -> Any:
         """Return the opened selection, the observer and the high resolution of tiles."""
-        from foveate.observe.selected import load_selected, open_selected
+        from foveate.observe.selections import load_selected, open_selected
 
         root, _, chosen = open_selected(self.selection)
         import numpy as np
 
-        from foveate.observe.bought import Bought, find_bought
-        from foveate.observe.completion import check_like
+        from foveate.observe.match_hr import Bought, check_like, find_bought
         from foveate.observe.observer import Observer
 
         observer = Observer.load(self.observer or chosen.observer, device=self.device)
@@ -602,14 +509,3 @@ class EstimateJob(Job):
     """Seed of the draw."""
     device: str = "auto"
     """Device of the observer: auto, cpu, cuda, cuda:N or mps."""
-
-
-def check_folders(pairs: str, init: str | None) -> None:
-    """Refuse folders that do not exist, before anything heavy is imported."""
-    from foveate.run.run import Run
-
-    Run.load(pairs)
-    if init is not None:
-        from foveate.observe.record import find_observer
-
-        find_observer(init)

@@ -4,35 +4,147 @@ A trained observer on disk can be moved and handed on: local weights of its enco
 
     model/
       observer.json         encoders, sizes, form, concepts, calibration, how it was trained
-      observer.safetensors  sampler, predictor, reductions, heads
+      observer.safetensors  sampler, predictor, projections, heads
       encoders/             local weights, one folder an encoder
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 
+from foveate.embeddings import EncoderSpec
 from foveate.errors import DataError, ParameterError
-from foveate.files import digest, write_bytes
+from foveate.files import digest, read_json, write_bytes, write_json
 from foveate.models.base import parse_name
 from foveate.models.extras import requires
 from foveate.models.load import load_model
 from foveate.models.runtime import resolve_device
-from foveate.observe.record import Record, find_observer
-from foveate.observe.reduce import Reduction
-from foveate.observe.scoring import LabelHead, ToText
+from foveate.observe.calibration import Calibration
+from foveate.observe.concepts import Concept, concepts_of
+from foveate.observe.features import Encoder, Projection
+from foveate.observe.heads import LabelHead, ToText
+from foveate.observe.networks.sizes import Architecture, Shape
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     import torch
     from numpy.typing import NDArray
 
     from foveate.models.base import ModelHandle
     from foveate.observe.networks.predictor import Predictor
     from foveate.observe.networks.sampler import Sampler
+
+FORMAT = 2  # raised when the same file comes to mean something else
+RECORD = "observer.json"
+RATIO = 10.0  # of resolutions, where nothing tells
+
+
+@dataclass(frozen=True)
+class ObserverConfig:
+    """What a trained observer is.
+
+    Attributes:
+        encoders: "lr" and "hr"; "text" where there is a model that reads texts.
+        shape: Sizes of the networks.
+        form: What the predictor is made of.
+        conv_fill: Whether the fill has a convolutional part.
+        tiles: ``(R, C)`` of a training scene.
+        lr_tile: Side of a tile in pixels of an overview, mean over the scenes of the training.
+        gsd: Metres of an LR and of an HR pixel, or None.
+        concepts: The K concepts.
+        supervision: What the sampler has learnt.
+        obr: Observed share that it was trained for.
+        calibration: From its scores to places among those of the validation scenes.
+        templates: Sentences around texts.
+        training: For people.
+        ratio: Side of an LR pixel over that of an HR pixel.
+        held_out: How policies did against random tiles on scenes that nothing was fitted to:
+            "split", "scenes", "measure", "shares" and "against_random", see
+            `foveate.observe.evaluate.against_random`. None for an observer of an earlier version.
+    """
+
+    encoders: dict[str, Encoder]
+    shape: Shape
+    form: Architecture
+    conv_fill: bool
+    tiles: tuple[int, int]
+    lr_tile: float
+    gsd: tuple[float, float] | None
+    concepts: tuple[Concept, ...]
+    supervision: str
+    obr: float
+    calibration: Calibration
+    templates: str
+    training: dict[str, Any]
+    ratio: float = RATIO
+    held_out: dict[str, Any] | None = None
+
+    def write(self, folder: Path) -> Path:
+        """Write it into a folder, and return the file."""
+        content = {**vars(self)}
+        content["encoders"] = {
+            role: {**vars(encoder), "spec": encoder.spec.to_dict()}
+            for role, encoder in self.encoders.items()
+        }
+        content["shape"], content["form"] = asdict(self.shape), asdict(self.form)
+        content["concepts"] = [concept.to_dict() for concept in self.concepts]
+        content["calibration"] = self.calibration.to_dict()
+        write_json(folder / RECORD, {"format": FORMAT, **content})
+        return folder / RECORD
+
+    @classmethod
+    def read(cls, folder: Path) -> Self:
+        """Read it from a folder.
+
+        Raises:
+            DataError: It is of another format.
+        """
+        content = read_json(folder / RECORD)
+        if content.get("format") != FORMAT:
+            raise DataError(
+                f"{str(folder / RECORD)!r} has format {content.get('format')!r}",
+                f"This foveate reads format {FORMAT}.",
+                "Use the foveate that wrote it, or train again.",
+            )
+        rest = {k: v for k, v in content.items() if k != "format"}
+        encoders: dict[str, dict[str, Any]] = content["encoders"]
+        rest["encoders"] = {
+            role: Encoder(**{**given, "spec": EncoderSpec.from_dict(given["spec"])})  # ty: ignore[invalid-argument-type]
+            for role, given in encoders.items()
+        }
+        rest["shape"], rest["form"] = Shape(**content["shape"]), Architecture(**content["form"])
+        rest["concepts"] = concepts_of(content["concepts"]) if content["concepts"] else ()
+        rest["calibration"] = Calibration.from_dict(content["calibration"])
+        rest["tiles"] = _pair(content["tiles"])
+        rest["gsd"] = None if content["gsd"] is None else _pair(content["gsd"])
+        return cls(**rest)
+
+
+def find_observer(path: str | Path) -> Path:
+    """Return the folder of a trained observer: the one given, or "model" in it.
+
+    Raises:
+        DataError: There is none.
+    """
+    for folder in (Path(path), Path(path) / "model"):
+        if (folder / RECORD).is_file():
+            return folder
+    raise DataError(
+        f"{str(path)!r} holds no trained observer",
+        f"That is a folder with {RECORD}, as 'foveate observe train ... --out MODEL' writes it.",
+        "Give the folder that --out named. A training that was stopped goes on with the same "
+        "command.",
+    )
+
+
+def _pair(values: Sequence[Any]) -> tuple[Any, Any]:
+    return (values[0], values[1])
+
 
 WEIGHTS = "observer.safetensors"
 _AT_ONCE = 16  # scenes
@@ -76,18 +188,18 @@ class Observer:
         record: What it is.
         sampler: On its device, in eval mode.
         predictor: The same.
-        lr: Reduction of LR tokens.
-        hr: Reduction of HR tokens.
+        lr: Projection of LR tokens.
+        hr: Projection of HR tokens.
         head: Concepts from labels, or None.
         to_text: From mean tokens to the space of texts, or None.
         folder: Where it was loaded from; empty before it is saved.
     """
 
-    record: Record
+    record: ObserverConfig
     sampler: Sampler
     predictor: Predictor
-    lr: Reduction
-    hr: Reduction
+    lr: Projection
+    hr: Projection
     head: LabelHead | None = None
     to_text: ToText | None = None
     folder: str = ""
@@ -292,7 +404,7 @@ class Observer:
         from foveate.observe.networks.tasks import new_predictor, new_sampler
 
         folder = find_observer(path)
-        record = Record.read(folder)
+        record = ObserverConfig.read(folder)
         state = read_state(folder / WEIGHTS)
         sampler = new_sampler(record.shape, 0)
         predictor = new_predictor(record.shape, record.form, conv_fill=record.conv_fill, seed=0)
@@ -310,10 +422,7 @@ class Observer:
         names = tuple(concept.name for concept in record.concepts)
         return cls(
             record, sampler, predictor,
-            *(
-                Reduction(arrays[f"{n}.mean"], arrays[f"{n}.basis"], float(arrays[f"{n}.scale"][0]))
-                for n in ("lr", "hr")
-            ),
+            *(_projection(arrays, name) for name in ("lr", "hr")),
             head=LabelHead(names, arrays["head.weight"], arrays["head.bias"])
             if "head.weight" in arrays
             else None,
@@ -322,6 +431,11 @@ class Observer:
             else None,
             folder=str(folder),
         )  # fmt: skip
+
+
+def _projection(arrays: dict[str, Any], name: str) -> Projection:
+    mean, basis, scale = (arrays[f"{name}.{part}"] for part in ("mean", "basis", "scale"))
+    return Projection(mean, basis, float(scale[0]))
 
 
 def _beside(name: str, folder: Path, called: str = "") -> str:

@@ -14,10 +14,10 @@ import numpy as np
 from foveate.errors import ParameterError
 from foveate.files import digest, printable, read_parquet, stored_path, write_parquet
 from foveate.models.heads import same_name
-from foveate.observe.concepts import Concept, concepts_of
-from foveate.observe.jobs import RATIO
+from foveate.observe.concepts import concepts_of
 from foveate.observe.labels import concept_shares, present
-from foveate.observe.opening import times
+from foveate.observe.options import RATIO
+from foveate.observe.pairs import LABELS, PAIRS, times
 from foveate.observe.simulate import low_shape, psf_sigma, simulate, write_view
 from foveate.progress import Meter
 from foveate.raster import FileSource, metres_per_pixel
@@ -25,27 +25,20 @@ from foveate.raster import FileSource, metres_per_pixel
 if TYPE_CHECKING:
     from pathlib import Path
 
-    import pyarrow as pa
-
-    from foveate.observe.objects import Objects
+    from foveate.observe.concepts import Concept
+    from foveate.observe.labels import Objects
     from foveate.pool import Pool, Scene
     from foveate.progress import ProgressFn
     from foveate.run import Run
 
 VERSION = 2  # raised when the same job gives another result
-PAIRS, LABELS, OVERVIEWS = "pairs.parquet", "tables/labels.parquet", "overviews"
+OVERVIEWS = "overviews"
 
 
 def labelled_names(pool: Pool, objects: Objects | None) -> list[str]:
     """Return the classes of the masks of a pool, and the kinds of objects: each name once."""
     names = [*(pool.legend.names if pool.legend else ()), *(objects.kinds if objects else ())]
     return list({same_name(name): name for name in reversed(names)}.values())[::-1]
-
-
-def labelled_concepts(stated: tuple[Concept, ...], labels: pa.Table) -> tuple[Concept, ...]:
-    """Return the concepts of a table of labels: those that were stated, or its columns."""
-    columns = [name for name in labels.column_names if name != "tile_id"]
-    return stated or concepts_of(columns)
 
 
 def group_of(scene_id: str) -> str:
@@ -116,6 +109,26 @@ def remove_other_overviews(root: Path, files: list[str]) -> None:
     for file in sorted((root / OVERVIEWS).rglob("*.tif")):
         if file not in kept:
             file.unlink()
+
+
+def label(  # noqa: PLR0917
+    run: Run, pool: Pool, pool_key: str, stated: tuple[Concept, ...], objects: Objects | None,
+    source: str | None,
+) -> tuple[Concept, ...]:  # fmt: skip
+    """Label the tiles unless the run has done so, and return the concepts.
+
+    Args:
+        run: Open for writing.
+        pool: The tiles.
+        pool_key: Hash of the pool.
+        stated: Concepts; those of masks and objects when empty.
+        objects: Objects, or None.
+        source: Fingerprint of their file, or None.
+    """
+    concepts = stated or concepts_of(labelled_names(pool, objects))
+    key = digest([VERSION, pool_key, [concept.to_dict() for concept in concepts], source])
+    run.do("labels", key, lambda: save_labels(run.path, pool, concepts, objects))
+    return concepts
 
 
 def save_labels(

@@ -11,12 +11,18 @@ import numpy as np
 from foveate.errors import DataError, ParameterError
 from foveate.models.embed import bind
 from foveate.models.load import load_model
-from foveate.observe.covering import covered
-from foveate.observe.methods import get_policy, rank_tiles
+from foveate.observe.covariates import covered
 from foveate.observe.observer import Observer
+from foveate.observe.overviews import (
+    OverviewTiles,
+    TiledInference,
+    check_reads,
+    cut,
+    is_pairs,
+    overview_tiles,
+)
 from foveate.observe.pairs import Pairs, open_pairs
-from foveate.observe.parts import Parts
-from foveate.observe.target import Target, check_reads, cut, is_pairs, target_of
+from foveate.observe.policies import get_policy, rank_tiles
 from foveate.pool.folder import open_pool
 from foveate.pool.pool import Pool
 from foveate.pool.scan import scan
@@ -98,14 +104,14 @@ def rank(
     check_policy(policy, covariate)
     own = observer if isinstance(observer, Observer) else Observer.load(observer, device=device)
     if isinstance(overviews, Pool | Pairs):
-        target = target_of(overviews)
+        target = overview_tiles(overviews)
     elif isinstance(overviews, str | Path) and is_pairs(overviews):
-        target = target_of(open_pairs(overviews))
+        target = overview_tiles(open_pairs(overviews))
     else:
         headers = open_pool(overviews, split=(1, 1), measure=False)
         check_reads(headers.scenes, own.record.encoders["lr"], bands)
         tiles = cut(headers, own.record, tile)
-        target = target_of(scan(tiles, bands=bands or None, progress=progress))
+        target = overview_tiles(scan(tiles, bands=bands or None, progress=progress))
     return ranked(
         target, own, policy=policy, covariate=covariate, bands=bands, seed=seed, device=device,
         progress=progress,
@@ -113,7 +119,7 @@ def rank(
 
 
 def ranked(
-    target: Target, observer: Observer, *, policy: str, covariate: str | Path | None = None,
+    target: OverviewTiles, observer: Observer, *, policy: str, covariate: str | Path | None = None,
     bands: Sequence[int] = (), seed: int = 0, device: str = "auto", run: Run | None = None,
     progress: ProgressFn | None = None,
 ) -> Ranked:  # fmt: skip
@@ -138,7 +144,9 @@ def ranked(
     if policy not in (LEARNED, DESIGN, "lr-entropy"):
         found = rank_tiles(target.pool, policy, evidence, seed=seed)
         return Ranked(found, nothing, nothing)
-    parts = Parts(target, observer, bind_lr(target, observer, bands, device), run, progress)
+    parts = TiledInference(
+        target, observer, bind_lr(target, observer, bands, device), run, progress
+    )
     if policy != LEARNED:
         if policy == DESIGN:
             evidence[DESIGN] = parts.design()
@@ -176,7 +184,7 @@ def check_policy(policy: str, covariate: str | Path | None) -> None:
         )
 
 
-def bind_lr(target: Target, observer: Observer, bands: Sequence[int], device: str) -> Embeds:
+def bind_lr(target: OverviewTiles, observer: Observer, bands: Sequence[int], device: str) -> Embeds:
     """Build the LR encoder for overviews, as it was in training.
 
     Raises:
@@ -199,14 +207,14 @@ def bind_lr(target: Target, observer: Observer, bands: Sequence[int], device: st
     return model
 
 
-def concept_head(target: Target, observer: Observer, device: str = "auto") -> Any:
+def concept_head(target: OverviewTiles, observer: Observer, device: str = "auto") -> Any:
     """Return what tells the concepts of tiles from their tokens, by labels or else by texts.
 
     Raises:
         DataError: The observer knows no concepts.
     """
     from foveate.models.heads import templates_from, text_head
-    from foveate.observe.scoring import TextConcepts
+    from foveate.observe.heads import TextConcepts
 
     if observer.head is not None:
         return observer.head

@@ -16,9 +16,9 @@ from foveate.embeddings import find_rows
 from foveate.errors import DataError, MissingCapabilityError, ParameterError, UnknownNameError
 from foveate.files import read_parquet, text_column
 from foveate.models.heads import same_name, text_head
-from foveate.observe.completion import built, weights_print
+from foveate.observe.heads import TextConcepts
+from foveate.observe.match_hr import built, weights_print
 from foveate.observe.observer import Observer
-from foveate.observe.scoring import TextConcepts
 from foveate.registry import suggest
 from foveate.seeds import tie_keys
 
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     import pyarrow as pa
     from numpy.typing import NDArray
 
-    from foveate.observe.completed import Completed
+    from foveate.observe.complete import Completed
 
 Within = Literal["tiles", "scenes"]
 

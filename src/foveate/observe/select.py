@@ -9,17 +9,24 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from foveate.budget import Budget
 from foveate.errors import ParameterError
 from foveate.files import digest, digest_ids, fingerprint
-from foveate.observe import select_results as results
-from foveate.observe.calibrate import over, threshold_for
-from foveate.observe.observer import WEIGHTS
+from foveate.observe import selections as results
+from foveate.observe.calibration import drift, mocr, obr, over, threshold_for, two_scale_price
+from foveate.observe.observer import RECORD, WEIGHTS
+from foveate.observe.overviews import (
+    OverviewTiles,
+    cautions,
+    cut,
+    is_pairs,
+    overview_tiles,
+    resolutions,
+)
 from foveate.observe.pairs import open_pairs
 from foveate.observe.ranking import ranked
-from foveate.observe.record import RECORD
-from foveate.observe.select_summary import areas
-from foveate.observe.target import Target, cut, is_pairs, target_of
 from foveate.pool.find import need_paths
 from foveate.pool.step import measure, opened_pool
 from foveate.pool.store import FILES, save_pool
@@ -28,19 +35,151 @@ from foveate.selection import Selection
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from foveate.observe.calibrate import Calibration
+    from numpy.typing import NDArray
+
+    from foveate.embeddings import EncoderSpec
+    from foveate.observe.calibration import Calibration
     from foveate.observe.jobs import SelectJob
-    from foveate.observe.observer import Observer
+    from foveate.observe.observer import Observer, ObserverConfig
     from foveate.observe.ranking import Ranked
-    from foveate.observe.record import Record
     from foveate.pool.pool import Pool
     from foveate.progress import ProgressFn
     from foveate.run import Run
 
+
+def areas(pool: Pool) -> NDArray[np.float64]:
+    """Return (n,) valid ground of each tile: square metres, or pixels without a georeference."""
+    return pool.costs()["area" if pool.georeferenced else "pixels"]
+
+
+def describe_selection(
+    target: OverviewTiles, record: ObserverConfig, selection: Selection, *, budget: Budget | None,
+    threshold: float | None, expected: float | None, lr_cost: float = 0.0,
+) -> dict[str, Any]:  # fmt: skip
+    """Return shares and costs of a selection, JSON-ready.
+
+    Args:
+        target: Tiles and overviews.
+        record: The observer's.
+        selection: What was chosen.
+        budget: Under which budget, or None.
+        threshold: Calibrated score above which tiles were chosen, or None.
+        expected: Share of the area that a threshold should choose, or None.
+        lr_cost: Price of LR per area, as a share of that of HR.
+    """
+    area = areas(target.pool)
+    chosen = area[selection.rows]
+    share = obr(chosen, area)
+    low, high, source = resolutions(target, record)
+    gsd = None if target.gsd is None else [min(target.gsd), max(target.gsd)]
+    by_scene = _by_scene(target, selection, area)
+    return {
+        "obr": share,
+        "mocr": _mocr(chosen, area, low, high, lr_cost),
+        "tiles": len(target.pool),
+        "chosen": len(selection),
+        "scenes": len(target.overviews),
+        "threshold": threshold,
+        "expected_obr": expected,
+        "drift": None if expected is None else drift(share, expected),
+        "per_scene": {
+            "min": float(by_scene.min()),
+            "median": float(np.median(by_scene)),
+            "max": float(by_scene.max()),
+        },
+        "area": {
+            "unit": "m2" if target.pool.georeferenced else "pixels",
+            "chosen": float(chosen.sum()),
+            "all": float(area.sum()),
+        },
+        "budget": None if budget is None else str(budget),
+        "unspent": dict(selection.unspent),
+        "supervision": record.supervision,
+        "trained_obr": record.obr,
+        "tile": {
+            "pixels": float(np.median(target.sides)),
+            "metres": None
+            if target.gsd is None
+            else float(np.median(np.multiply(target.sides, target.gsd))),
+        },
+        "gsd": gsd,
+        "resolutions": {"lr": low, "hr": high, "from": source, "lr_cost": lr_cost},
+        "lr_suffices": [
+            concept.name
+            for concept in record.concepts
+            if gsd is not None and concept.min_gsd is not None and gsd[1] <= concept.min_gsd
+        ],
+        "pairs": target.pairs is not None,
+        "notes": _notes(target, record, low, source),
+    }
+
+
+def training_evidence(record: ObserverConfig, policy: str) -> dict[str, Any]:
+    """Return what the training found of the policy on held-out scenes, JSON-ready.
+
+    Args:
+        record: The observer's.
+        policy: That the tiles were chosen by.
+
+    Returns:
+        "known": whether the training has compared this policy with random tiles. If so "measure"
+        and "shares" (of the curve whose mean height is compared), "split", "scenes", "groups",
+        "random" and "value" (the two heights), "difference" (mean, low, high; or None), "p",
+        "verdict" ("better", "worse", "tied", "open", or None) and "best", the policy of the
+        highest value, random included.
+    """
+    held_out = record.held_out
+    compared = held_out["against_random"]["policies"] if held_out is not None else {}
+    if held_out is None or policy not in compared:
+        return {"known": False}
+    random, own = held_out["against_random"]["random"], compared[policy]
+    values = {"random": random, **{name: one["area"] for name, one in compared.items()}}
+    return {
+        "known": True,
+        **{key: held_out[key] for key in ("measure", "shares", "split", "scenes")},
+        "groups": held_out["against_random"]["groups"],
+        "random": random,
+        "value": own["area"],
+        **{key: own[key] for key in ("difference", "p", "verdict")},
+        "best": max(values, key=lambda name: -np.inf if values[name] is None else values[name]),
+    }
+
+
+def _notes(target: OverviewTiles, record: ObserverConfig, ratio: float, source: str) -> list[str]:
+    notes = cautions(target, record)
+    if source == "assumed":
+        notes.append(f"An HR pixel is taken to have 1/{ratio:g} of the side of an LR pixel.")
+    if not target.pool.georeferenced:
+        notes.append(
+            f"Areas are counted in pixels, and there is no tiles.geojson: {target.pool.unplaced}."
+        )
+    return notes
+
+
+def _by_scene(
+    target: OverviewTiles, selection: Selection, area: NDArray[np.float64]
+) -> NDArray[np.float64]:
+    """Return the share of the area of each scene with tiles that was chosen."""
+    number = target.place[:, 0]
+    whole = np.bincount(number, area)
+    got = np.bincount(number, area * selection.mask(), len(whole))
+    return got[whole > 0] / whole[whole > 0]
+
+
+def _mocr(
+    chosen: NDArray[np.float64], area: NDArray[np.float64], low: float, high: float, lr_cost: float
+) -> float:
+    """Return the MOCR of all in LR and what was chosen in HR on top (Eq. 11)."""
+    return mocr(
+        np.append(chosen, area.sum()), np.append(np.full(len(chosen), high), low),
+        two_scale_price(high, low, lr_cost=lr_cost), area, finest=high,
+    )  # fmt: skip
+
+
 VERSION = 1  # raised when the same job gives another result
 
 
-def open_overviews(job: SelectJob, record: Record) -> Target:
+def open_overviews(job: SelectJob, record: ObserverConfig) -> OverviewTiles:
     """Open overviews or pairs, headers only.
 
     Args:
@@ -52,7 +191,7 @@ def open_overviews(job: SelectJob, record: Record) -> Target:
     """
     folders = [path for path in job.images if is_pairs(path)]
     if not folders:
-        return target_of(cut(opened_pool(job, split=(1, 1)), record, job.tile))
+        return overview_tiles(cut(opened_pool(job, split=(1, 1)), record, job.tile))
     if len(job.images) > 1:
         raise ParameterError(
             f"{len(job.images)} paths, of which {folders[0]!r} is a run",
@@ -67,7 +206,7 @@ def open_overviews(job: SelectJob, record: Record) -> Target:
             "How pairs are read was said when they were prepared.",
             "Leave it out, or prepare them again.",
         )
-    return target_of(open_pairs(folders[0]))
+    return overview_tiles(open_pairs(folders[0]))
 
 
 def check_units(budget: Budget, pool: Pool) -> None:
@@ -82,8 +221,8 @@ def check_units(budget: Budget, pool: Pool) -> None:
 
 
 def measured(
-    headers: Target, job: SelectJob, run: Run, progress: ProgressFn | None
-) -> tuple[Target, str]:
+    headers: OverviewTiles, job: SelectJob, run: Run, progress: ProgressFn | None
+) -> tuple[OverviewTiles, str]:
     """Measure what is valid of overviews (pairs are measured), and return a hash of the pool."""
     if headers.pairs is None:
         pool, key = measure(headers.pool, job, run, progress)
@@ -114,7 +253,7 @@ def raster_files(covariate: str | None) -> list[str]:
 
 
 def ranked_tiles(
-    run: Run, target: Target, observer: Observer, key: str, *, policy: str,
+    run: Run, target: OverviewTiles, observer: Observer, key: str, *, policy: str,
     covariate: str | None, bands: Sequence[int], seed: int, device: str,
     progress: ProgressFn | None,
 ) -> Ranked:  # fmt: skip
@@ -163,3 +302,41 @@ def cut_ranking(
         meta=meta,
     )  # fmt: skip
     return selection, threshold, expected
+
+
+def save_results(
+    run: Run, target: OverviewTiles, ranked: Ranked, selection: Selection, *,
+    budget: Budget | None, spec: EncoderSpec, bands: Sequence[int], key: str, maps_key: str,
+) -> None:  # fmt: skip
+    """Write a selection with its tables, maps and pictures; those of other scenes are removed.
+
+    Args:
+        run: Open for writing.
+        target: Tiles and overviews.
+        ranked: How they were ranked.
+        selection: What was chosen.
+        budget: Under which budget, or None.
+        spec: Of the LR encoder.
+        bands: Of the pictures.
+        key: Hash of everything that the selection depends on.
+        maps_key: The same of the ranking.
+    """
+    pool, path = target.pool, run.path
+    about = {
+        "fingerprint": digest_ids(pool.ids),
+        "tiles": len(pool),
+        "cost": {unit: float(cost.sum()) for unit, cost in pool.costs().items()},
+    }
+    run.do(
+        "select", key,
+        lambda: results.save_selected(
+            path, target, ranked, selection, budget=budget, about=about, spec=spec
+        ),
+    )  # fmt: skip
+    run.do("maps", maps_key, lambda: results.save_maps(path, target, ranked))
+    prints = [[s.scene_id, s.source.info.fingerprint] for s in target.overviews]
+    run.do(
+        "thumbs", digest([VERSION, prints, list(bands)]),
+        lambda: results.save_thumbs(path, target, bands),
+    )  # fmt: skip
+    results.prune(path, target)

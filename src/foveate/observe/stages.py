@@ -1,4 +1,4 @@
-"""The stages of a training, as functions of the material; `train` keeps what they return."""
+"""The stages of a training, as functions of the training set; each is a step of a run."""
 
 from __future__ import annotations
 
@@ -9,11 +9,13 @@ import numpy as np
 import torch
 
 from foveate.errors import DataError
+from foveate.files import read_json, write_bytes, write_json
 from foveate.models.fit import FitSettings, fit
-from foveate.models.weights import random_weights
+from foveate.models.weights import put_state, random_weights, read_state
 from foveate.observe import dense
-from foveate.observe.networks.align import Aligned
-from foveate.observe.networks.fill import Fill, sums
+from foveate.observe.crossfit import Targets, TargetSettings, crossfitted, folds_of
+from foveate.observe.networks.lr_fill import Fill, sums
+from foveate.observe.networks.predictor import Aligned
 from foveate.observe.networks.sizes import architecture_of
 from foveate.observe.networks.tasks import (
     FillTask,
@@ -22,24 +24,62 @@ from foveate.observe.networks.tasks import (
     new_predictor,
     new_sampler,
 )
-from foveate.observe.splits import folds_of
-from foveate.observe.supervision import TARGETS
-from foveate.observe.targets import Targets, TargetSettings, crossfitted
+from foveate.observe.targets import TARGETS
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from pathlib import Path
 
     from numpy.typing import NDArray
 
     from foveate.models.fit import History, Task
+    from foveate.observe.dataset import TrainingData
+    from foveate.observe.heads import TextConcepts
     from foveate.observe.jobs import TrainJob
-    from foveate.observe.material import Material
     from foveate.observe.networks.predictor import Predictor
     from foveate.observe.networks.sampler import Sampler
     from foveate.observe.networks.sizes import Architecture
     from foveate.observe.networks.tasks import Data
-    from foveate.observe.scoring import TextConcepts
     from foveate.progress import ProgressFn
+    from foveate.run import Run
+
+
+def checkpointed_stage[Net: torch.nn.Module](
+    run: Run, step: str, key: str, *, stem: str, new: Callable[[], Net],
+    work: Callable[[], tuple[Net, dict[str, Any]]], checkpoint: Path | None = None,
+) -> tuple[Net, dict[str, Any]]:  # fmt: skip
+    """Do a stage unless it is done, and return its network and what is known of it.
+
+    Args:
+        run: Open run.
+        step: Name of the step.
+        key: Hash of everything that the stage depends on.
+        stem: Its files, relative to the run, without a suffix.
+        new: Makes a network that the weights fit.
+        work: Trains; returns the network and facts, JSON-ready.
+        checkpoint: File that is of no use once the network is kept, or None.
+
+    Returns:
+        The network as it was kept, in eval mode, and the facts.
+    """
+    from safetensors.torch import save as as_bytes
+
+    weights, facts = f"{stem}.safetensors", f"{stem}.json"
+
+    def do() -> list[str]:
+        net, found = work()
+        state = {k: v.detach().cpu().contiguous() for k, v in net.state_dict().items()}
+        write_bytes(run.path / weights, as_bytes(state))
+        write_json(run.path / facts, found)
+        if checkpoint is not None:
+            checkpoint.unlink(missing_ok=True)
+        return [weights, facts]
+
+    run.do(step, key, do)
+    net, path = new(), run.path / weights
+    put_state(net, read_state(path), path, step.replace("train", "the", 1))
+    return net.eval(), read_json(run.path / facts)
+
 
 STRENGTHS = (0.01, 0.03, 0.1, 0.3, 1.0, 3.0)  # of the ridge, tried on the validation scenes
 SAMPLER_STRENGTHS = (0.01, 0.03, 0.1, 0.3, 1.0, 3.0, 10.0)  # chosen by folds of the training
@@ -64,7 +104,7 @@ class Stages:
         made: Architecture of the predictor; that of the job when None.
     """
 
-    material: Material
+    material: TrainingData
     job: TrainJob
     device: torch.device
     key: str = ""

@@ -23,19 +23,17 @@ import numpy as np
 
 from foveate.errors import DataError, StorageError
 from foveate.files import digest, digest_ids, read_json, write_json
-from foveate.observe import judge
-from foveate.observe.calibrate import Calibration
-from foveate.observe.jobs import AUTO
-from foveate.observe.keeping import keep
-from foveate.observe.methods import get_policy
-from foveate.observe.networks.align import Aligned
+from foveate.observe.calibration import Calibration
+from foveate.observe.evaluate import evaluate
+from foveate.observe.heads import similarity_scores
+from foveate.observe.jobs import TrainJob
+from foveate.observe.networks.predictor import Aligned
 from foveate.observe.networks.sizes import architecture_of
-from foveate.observe.observer import Observer
-from foveate.observe.record import RECORD, Record
-from foveate.observe.scoring import similarity_scores
-from foveate.observe.shown import show
-from foveate.observe.stages import KRIGING_LR, Stages
-from foveate.observe.supervision import captured
+from foveate.observe.observer import RECORD, Observer, ObserverConfig
+from foveate.observe.options import AUTO
+from foveate.observe.report_assets import show
+from foveate.observe.stages import KRIGING_LR, Stages, checkpointed_stage
+from foveate.observe.targets import captured
 from foveate.observe.trial import Trial
 
 if TYPE_CHECKING:
@@ -46,23 +44,18 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from foveate.models.base import ModelHandle
-    from foveate.observe.jobs import TrainJob
-    from foveate.observe.material import Material
-    from foveate.observe.networks.fill import Fill
+    from foveate.observe.dataset import TrainingData
+    from foveate.observe.heads import ToText
+    from foveate.observe.networks.lr_fill import Fill
     from foveate.observe.networks.predictor import Predictor
     from foveate.observe.networks.sampler import Sampler
     from foveate.observe.networks.sizes import Architecture
-    from foveate.observe.scoring import ToText
     from foveate.observe.stages import Supervised
-    from foveate.observe.targets import Targets
     from foveate.progress import ProgressFn
     from foveate.run import Run
 
 VERSION = 4  # raised when the same job leads to another observer
 MODEL, TRAINING, EVALUATION = "model", "training", "tables/evaluation.json"
-_EVALUATED = (
-    "random", "uniform", "lr-entropy", "learned", "design", "oracle-gain", "oracle-greedy",
-)  # fmt: skip
 SHARES = (0.05, 0.12, 0.25)  # observed shares over which targets are compared
 
 
@@ -81,7 +74,8 @@ class Trainer:
     """
 
     def __init__(  # noqa: PLR0917  (few places make it)
-        self, data: Material, job: TrainJob, device: torch.device, run: Run, folder: str, key: str,
+        self, data: TrainingData, job: TrainJob, device: torch.device, run: Run, folder: str,
+        key: str,
         *, start: Observer | None = None, progress: ProgressFn | None = None,
     ) -> None:  # fmt: skip
         self.data, self.job, self.device, self.start = data, job, device, start
@@ -253,7 +247,7 @@ class Trainer:
             for scene in pairs.overviews
         ]  # fmt: skip
         scores = self._stages().validation_scores(sampler, predictor.fill)
-        record = Record(
+        record = ObserverConfig(
             encoders=data.encoders,
             shape=data.shape,
             form=architecture_of(job.architecture),
@@ -300,7 +294,7 @@ class Trainer:
             checkpoint = self._run.path / f"{stem}.pt"
             own = replace(stages, key=key, checkpoint=checkpoint)
             where = "" if self._folder == TRAINING else f"{self._folder} "
-            net, facts = keep(
+            net, facts = checkpointed_stage(
                 self._run, f"train {where}{name}", key, stem=stem, new=new, work=lambda: work(own),
                 checkpoint=checkpoint,
             )  # fmt: skip
@@ -348,71 +342,36 @@ def train(trainer: Trainer, *, training: dict[str, Any] | None = None) -> Observ
     )
 
 
-def evaluate(trial: Trial, *, obr: float, supervision: str, seed: int = 0) -> dict[str, Any]:
-    """Measure an observer on scenes that nothing was fitted to; JSON-ready.
+def evaluated(run: Run, trainer: Trainer, observer: Observer, key: str, *, whole: bool) -> Observer:
+    """Evaluate an observer on the test scenes, on the validation scenes without any; once.
 
     Args:
-        trial: The observer and the scenes.
-        obr: Observed share at which completions are compared.
-        supervision: Target of its sampler, for the record.
-        seed: Of the bootstrap.
+        run: Open for writing: the numbers and the pictures of the report are written.
+        trainer: Has trained it.
+        observer: The observer.
+        key: Hash of everything that the observer depends on.
+        whole: Whether gains are relative to the whole scene instead of the tile.
+
+    Returns:
+        The observer with its results on held-out scenes: a selection repeats them.
     """
-    evidence = trial.evidence()
-    policies = [name for name in _EVALUATED if set(get_policy(name).needs) <= set(evidence)]
-    curve, areas = judge.curve(trial, policies, evidence)
-    observed = trial.observed(obr)
-    at_random = trial.first(trial.rank("random", evidence), obr)
-    completions = judge.completions(trial, observed)
-    concepts = trial.material.concepts
-    return {
-        "split": str(trial.material.split[trial.scenes[0]]),
-        "scenes": len(trial.scenes),
-        "tiles": len(trial.rows),
-        "obr": obr,
-        "supervision": supervision,
-        "curve": curve,
-        "against_random": judge.against_random(areas, seed=seed),
-        "efficiency": {
-            name: judge.efficiency(curve, name)
-            for name in policies
-            if "oracle-gain" in policies and not name.startswith(("oracle", "random"))
-        },
-        "completions": {name: found.means() for name, found in completions.items()},
-        "random": trial.measure(trial.completed(at_random, "ours"), at_random).means(),
-        "concepts": {
-            concept.name: {
-                "prevalence": None if trial.known is None else trial.known[:, k].mean(),
-                "novel": concept.novel,
-                **{name: found.tiles[k] for name, found in completions.items()},
-            }
-            for k, concept in enumerate(concepts)
-        },
-        "sweep": judge.sweep(trial),
-        "neighbours": judge.neighbours(trial, observed),
-        "failures": judge.failures(trial, observed),
-    }
+    data, record = trainer.data, observer.record
+    split = "test" if (data.split == "test").any() else "val"
 
+    def work() -> list[str]:
+        targets, seed = trainer.supervised.targets, trainer.job.seed
+        trial = Trial(data, observer, data.scenes(split), targets=targets, whole=whole, seed=seed)
+        found = evaluate(trial, obr=record.obr, supervision=record.supervision, seed=seed)
+        write_json(run.path / EVALUATION, found)
+        return [EVALUATION, *show(run.path, trial, trial.observed(record.obr))]
 
-def save_evaluation(
-    root: Path, data: Material, observer: Observer, targets: Targets, split: str, *,
-    whole: bool, seed: int,
-) -> list[str]:  # fmt: skip
-    """Evaluate an observer on a split; write the numbers and the pictures of the report."""
-    trial = Trial(data, observer, data.scenes(split), targets=targets, whole=whole, seed=seed)
-    record = observer.record
-    found = evaluate(trial, obr=record.obr, supervision=record.supervision, seed=seed)
-    write_json(root / EVALUATION, found)
-    return [EVALUATION, *show(root, trial, trial.observed(record.obr))]
-
-
-def with_evaluation(observer: Observer, root: Path) -> Observer:
-    """Return an observer with its results on held-out scenes: a selection repeats them."""
-    found = read_json(root / EVALUATION)
+    run.do("evaluate", digest([key, split]), work)
+    found = read_json(run.path / EVALUATION)
     held_out = {
         **{key: found[key] for key in ("split", "scenes", "against_random")},
         "measure": found["curve"]["measure"], "shares": found["curve"]["shares"],
     }  # fmt: skip
-    return replace(observer, record=replace(observer.record, held_out=held_out))
+    return replace(observer, record=replace(record, held_out=held_out))
 
 
 def save_observer(root: Path, observer: Observer, handles: dict[str, ModelHandle]) -> list[str]:
@@ -449,7 +408,19 @@ def remove_checkpoints(root: Path) -> None:
         checkpoint.unlink()
 
 
-def training_key(job: TrainJob, data: Material, start: Observer | None) -> str:
+def options_for_key(job: TrainJob, apart: set[str]) -> dict[str, Any]:
+    """Return the options of a job by their first names: runs of earlier versions keep their keys.
+
+    Args:
+        job: The job.
+        apart: Fields to leave out.
+    """
+    before = {new: old for old, new in TrainJob.renamed.items()}
+    options = job.model_dump(mode="json", exclude=apart)
+    return {before.get(name, name): value for name, value in options.items()}
+
+
+def training_key(job: TrainJob, data: TrainingData, start: Observer | None) -> str:
     """Hash of everything that all stages depend on."""
     apart = {
         "pairs", "device", "batch_size", "replace", "supervision", "obr", "init", "architecture",
@@ -459,7 +430,7 @@ def training_key(job: TrainJob, data: Material, start: Observer | None) -> str:
         [s.source.info.fingerprint for s in part] for part in (pairs.pool.scenes, pairs.overviews)
     ]
     return digest([
-        VERSION, job.model_dump(mode="json", exclude=apart), prints, digest_ids(pairs.pool.ids),
+        VERSION, options_for_key(job, apart), prints, digest_ids(pairs.pool.ids),
         {role: encoder.spec.to_dict() for role, encoder in data.encoders.items()},
         None if data.known is None else digest(np.packbits(data.known).tobytes().hex()),
         None if start is None else start.record.training,

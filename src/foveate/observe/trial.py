@@ -15,8 +15,8 @@ import numpy as np
 import torch
 
 from foveate.observe import dense
-from foveate.observe.methods import rank_tiles
 from foveate.observe.networks.losses import centred_cosine
+from foveate.observe.policies import rank_tiles
 from foveate.stats import mean_average_precision
 from foveate.stats.measures import group_names, precision, ratio
 
@@ -25,10 +25,10 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from foveate.observe.material import Material
-    from foveate.observe.methods import Policy
+    from foveate.observe.crossfit import Evidence, Targets
+    from foveate.observe.dataset import TrainingData
     from foveate.observe.observer import Observer
-    from foveate.observe.targets import Evidence, Targets
+    from foveate.observe.policies import Policy
     from foveate.selection import Ranking
     from foveate.stats.measures import Measure
 
@@ -80,7 +80,7 @@ class Trial:
     """
 
     def __init__(
-        self, material: Material, observer: Observer, scenes: NDArray[np.integer], *,
+        self, material: TrainingData, observer: Observer, scenes: NDArray[np.integer], *,
         targets: Targets | None = None, whole: bool = False, seed: int = 0,
     ) -> None:  # fmt: skip
         self.material, self.observer, self.scenes, self.seed = material, observer, scenes, seed

@@ -18,8 +18,8 @@ import numpy as np
 from foveate.errors import DataError, ParameterError, UnknownNameError
 from foveate.models.extras import EXTRAS, need_extra
 from foveate.models.heads import text_head
-from foveate.observe.completion import built
 from foveate.observe.features import OverviewTokens
+from foveate.observe.match_hr import built
 from foveate.observe.observer import Observer
 from foveate.observe.search import need_texts
 from foveate.progress import Meter

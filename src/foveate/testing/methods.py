@@ -14,7 +14,7 @@ from foveate.curate import get_method, rank
 from foveate.embeddings import Embeddings
 from foveate.errors import FoveateError
 from foveate.grid import Tiles
-from foveate.observe.methods import NEEDS, Policy, rank_tiles
+from foveate.observe.policies import NEEDS, Policy, rank_tiles
 from foveate.pool import Pool
 from foveate.testing.rules import CheckFailed, need, untouched_random_state
 

@@ -16,10 +16,10 @@ from foveate.errors import DataError
 from foveate.models.fit import FitSettings, fit
 from foveate.models.heads import TextHead
 from foveate.observe.concepts import Concept
-from foveate.observe.networks.align import Aligned
+from foveate.observe.heads import TextConcepts, ToText
 from foveate.observe.networks.losses import alignment_loss
+from foveate.observe.networks.predictor import Aligned
 from foveate.observe.networks.tasks import PredictorTask
-from foveate.observe.scoring import TextConcepts, ToText
 
 CPU = torch.device("cpu")
 CONCEPTS = tuple(Concept(name, novel=name == "new") for name in ("a", "b", "c", "new"))

@@ -13,7 +13,7 @@ from foveate.models.weights import random_weights
 from foveate.observe.networks.sizes import Shape
 
 torch = pytest.importorskip("torch")
-networks = pytest.importorskip("foveate.observe.networks.fill")
+networks = pytest.importorskip("foveate.observe.networks.lr_fill")
 
 SHAPE = Shape(3, 4, 2, 2, 1, 8, 1, 2, sampler=8, dropout=0.0)
 

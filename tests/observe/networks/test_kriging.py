@@ -13,7 +13,7 @@ from foveate.models.weights import random_weights
 from foveate.observe.networks.sizes import Shape
 
 torch = pytest.importorskip("torch")
-networks = pytest.importorskip("foveate.observe.networks.kriging")
+networks = pytest.importorskip("foveate.observe.networks.predictor")
 
 SHAPE = Shape(6, 4, 2, 2, 1, 8, 1, 2)
 

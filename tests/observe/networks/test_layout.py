@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from foveate.observe import dense
 
 torch = pytest.importorskip("torch")
-layout = pytest.importorskip("foveate.observe.networks.layout")
+layout = pytest.importorskip("foveate.observe.networks.lr_fill")
 
 GRIDS = st.tuples(st.integers(1, 5), st.integers(1, 5), st.integers(1, 4), st.integers(1, 3))
 

@@ -11,7 +11,7 @@ from foveate.observe.networks.sizes import ARCHITECTURES, SIZES, Shape, architec
 
 torch = pytest.importorskip("torch")
 networks = pytest.importorskip("foveate.observe.networks.predictor")
-layout = pytest.importorskip("foveate.observe.networks.layout")
+layout = pytest.importorskip("foveate.observe.networks.lr_fill")
 
 SMALL = Shape(5, 8, 2, 2, 1, 16, 2, 4, sampler=8, dropout=0.0)
 POOLED = Shape(5, 8, 2, 4, 2, 16, 2, 4, sampler=8, dropout=0.0)

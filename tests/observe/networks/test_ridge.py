@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 torch = pytest.importorskip("torch")
-from foveate.observe.networks.ridge import Ridge, strength_of  # noqa: E402
+from foveate.observe.networks.lr_fill import Ridge, strength_of  # noqa: E402
 
 
 def rows(n=60, inputs=5, outputs=2):

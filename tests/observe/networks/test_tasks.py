@@ -10,13 +10,13 @@ import pytest
 from foveate.errors import ParameterError
 from foveate.models.fit import FitSettings, fit
 from foveate.models.weights import random_weights
-from foveate.observe.masks import random_masks, sampled_masks
 from foveate.observe.networks.sizes import Shape, architecture_of
+from foveate.observe.networks.tasks import random_masks, sampled_masks
 
 torch = pytest.importorskip("torch")
 tasks = pytest.importorskip("foveate.observe.networks.tasks")
-fills = pytest.importorskip("foveate.observe.networks.fill")
-layout = pytest.importorskip("foveate.observe.networks.layout")
+fills = pytest.importorskip("foveate.observe.networks.lr_fill")
+layout = pytest.importorskip("foveate.observe.networks.lr_fill")
 representation_loss = tasks.representation_loss
 
 CPU = torch.device("cpu")

@@ -1,12 +1,18 @@
 """The observation-guided latent predictor (Eq. 3 and 7): a complete scene from a few HR tiles.
 
-Observed tokens are put on the grid and pooled to queries, a learned token stands elsewhere; place
-codes of tile and query are added, and blocks of attention complete them, which see the LR tokens
-as keys and values. (Codes are added after pooling: what is pooled lies inside a tile, so for the
-tile's code it is the same.) Deviations from the text, each a field of `Architecture`: the result
-starts
-from a learned LR fill and from its kriged correction, and HR tokens see each other. In the literal
-form nothing observed reaches an unobserved tile.
+Observed tokens are put on the grid and pooled to queries, a learned token stands elsewhere;
+position codes of tile and query are added, and blocks of attention complete them, which see the LR
+tokens as keys and values. (Codes are added after pooling: what is pooled lies inside a tile, so for
+the tile's code it is the same.) Deviations from the text, each a field of `Architecture`: the
+result starts from a learned LR fill and from its kriged correction, and HR tokens see each other.
+In the literal form nothing observed reaches an unobserved tile.
+
+Regression kriging (Hengl et al. 2007, About regression-kriging, section 2): the mean comes from a
+regression, here the LR fill, and its residuals are a Gaussian process, here with a kernel over
+position and learned LR features. The posterior mean corrects the fill, the posterior variance says
+how far each tile is from what was observed.
+
+Alignment with texts (Eq. 9): the pooled prediction of a scene meets the texts of its concepts.
 """
 
 from __future__ import annotations
@@ -18,12 +24,85 @@ import torch
 from torch import nn
 from torch.nn import functional
 
-from foveate.observe.networks.fill import Fill
-from foveate.observe.networks.kriging import Kriging
-from foveate.observe.networks.layout import code, places, pooled, repeat
+from foveate.observe.heads import ToText
+from foveate.observe.networks.lr_fill import Fill, code, places, pooled, repeat, to_tiles
 
 if TYPE_CHECKING:
     from foveate.observe.networks.sizes import Architecture, Shape
+
+_FEATURES = 32  # learned dimensions that say which tiles are alike
+_LEAST = 1e-3  # of the noise: below, a matrix of equal tiles is singular in float32
+_GATE = 4.0  # the gate learns faster than a weight: there is one of it
+
+
+class Kriging(nn.Module):
+    """A Gaussian process over the tiles of a scene.
+
+    The kernel of two tiles is a mixture of "the same scene" (1), "they look alike" and "they look
+    alike and lie close". The correction passes a gate that starts at 0.
+
+    Args:
+        shape: Sizes.
+    """
+
+    def __init__(self, shape: Shape) -> None:
+        super().__init__()
+        self.shape = shape
+        inputs = shape.lr_side**2 * shape.lr_dim
+        self.alike = nn.Linear(inputs, _FEATURES, bias=False)
+        nn.init.normal_(self.alike.weight, std=(inputs * _FEATURES) ** -0.5)
+        self.mixture = nn.Parameter(torch.zeros(3))
+        self.log_reach = nn.Parameter(torch.tensor(2.0).log())  # sides of a tile
+        self.log_noise = nn.Parameter(torch.tensor(1.0).log())
+        self.gate = nn.Parameter(torch.zeros(()))
+
+    def forward(
+        self, lr: torch.Tensor, lack: torch.Tensor, seen: torch.Tensor
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        """Spread what the fill lacks.
+
+        Args:
+            lr: (b, R * r, C * r, lr_dim) LR tokens.
+            lack: (b, R, C, d) what the fill lacks at observed tiles; anything elsewhere.
+            seen: (b, R, C) bool: observed.
+
+        Returns:
+            (b, R, C, d) posterior mean behind the gate, and (b, R, C) posterior variance as a
+            share of the prior's, 0 to 1.
+        """
+        b, rows, cols, d = lack.shape
+        kernel = self.kernel(lr).flatten(3, 4).flatten(1, 2)
+        known = seen.flatten(1).to(kernel.dtype)
+        noise = self.log_noise.exp().clamp(min=_LEAST)
+        # Rows and columns of what was not observed are those of the identity.
+        matrix = kernel * known[:, :, None] * known[:, None, :]
+        matrix = matrix + torch.diag_embed(noise * known + (1 - known))
+        across = kernel * known[:, None, :]
+        values = torch.where(seen.flatten(1)[..., None], lack.flatten(1, 2).to(kernel.dtype), 0.0)
+        factor = torch.linalg.cholesky(matrix)
+        mean = across @ torch.cholesky_solve(values, factor)
+        half = torch.linalg.solve_triangular(factor, across.transpose(1, 2), upper=False)
+        variance = (kernel.diagonal(dim1=1, dim2=2) - half.square().sum(1)).clamp(0, 1)
+        mean = (_GATE * self.gate * mean).to(lack.dtype)
+        return mean.reshape(b, rows, cols, d), variance.reshape(b, rows, cols)
+
+    def kernel(self, lr: torch.Tensor) -> torch.Tensor:
+        """Return the kernel of all pairs of tiles, (b, R, C, R, C), 1 of a tile with itself."""
+        with torch.autocast(lr.device.type, enabled=False):
+            tiles = to_tiles(lr.float(), self.shape.lr_side)
+            like = self.alike(functional.layer_norm(tiles, tiles.shape[-1:]))
+            alike = (-_squares(like.flatten(1, 2)) / 2).exp()
+            place = places(tiles.shape[1], tiles.shape[2], 1, lr.device).flatten(0, 1)
+            near = (-_squares(place[None]) / (2 * (2 * self.log_reach).exp())).exp()
+            share = self.mixture.softmax(0)
+            kernel = share[0] + share[1] * alike + share[2] * alike * near
+        return kernel.reshape(len(lr), *tiles.shape[1:3], *tiles.shape[1:3])
+
+
+def _squares(x: torch.Tensor) -> torch.Tensor:
+    """Return (b, n, n) squared distances of (b, n, d) points; exactly 0 on the diagonal."""
+    return torch.cdist(x, x, compute_mode="donot_use_mm_for_euclid_dist").square()
+
 
 _MOMENTUM = 0.99  # of the running mean of the targets (Eq. 8)
 
@@ -209,3 +288,49 @@ class Predictor(nn.Module):
 
 def _code_length(shape: Shape) -> int:
     return max(4, 4 * (shape.hr_dim // 4))
+
+
+_SCALE, _BIAS = 10.0, -10.0  # where SigLIP starts (Zhai et al. 2023, section 3.2)
+
+
+class Aligned(nn.Module):
+    """A predictor with the way from its space to that of the texts.
+
+    Args:
+        predictor: The predictor.
+        weight: (e, d) where the way starts.
+        bias: (e,) where the way starts.
+        texts: (K, e) unit vectors of the concepts.
+    """
+
+    texts: torch.Tensor
+
+    def __init__(
+        self, predictor: Predictor, weight: torch.Tensor, bias: torch.Tensor, texts: torch.Tensor
+    ) -> None:
+        super().__init__()
+        self.predictor = predictor
+        self.way = nn.Linear(weight.shape[1], weight.shape[0])
+        with torch.no_grad():
+            self.way.weight.copy_(weight)
+            self.way.bias.copy_(bias)
+        self.log_scale = nn.Parameter(torch.tensor(_SCALE).log())
+        self.bias = nn.Parameter(torch.tensor(_BIAS))
+        self.register_buffer("texts", texts)
+
+    def text_map(self) -> ToText:
+        """Return the way to the texts as it was learnt."""
+        weight, bias = (x.detach().cpu().numpy() for x in (self.way.weight, self.way.bias))
+        return ToText(weight, bias)
+
+    def logits(self, tokens: torch.Tensor, weight: torch.Tensor) -> torch.Tensor:
+        """Return (b, K) logits of completed scenes.
+
+        Args:
+            tokens: (b, h, w, d) completed tokens.
+            weight: (b, h, w) of each in the pooled scene.
+        """
+        share = weight / weight.sum((1, 2), keepdim=True).clamp(min=1e-6)
+        pooled = (tokens * share[..., None]).sum((1, 2))
+        scene = functional.normalize(self.way(pooled), dim=-1)
+        return self.log_scale.exp() * scene @ self.texts.T + self.bias

@@ -15,8 +15,7 @@ from typing import TYPE_CHECKING
 import torch
 from torch import nn
 
-from foveate.observe.networks.fill import Blocks
-from foveate.observe.networks.layout import around, pooled, to_tiles
+from foveate.observe.networks.lr_fill import Blocks, around, pooled, to_tiles
 
 if TYPE_CHECKING:
     import numpy as np

@@ -1,4 +1,4 @@
-"""What the report of an observer shows: maps and pictures of a few scenes, as small files.
+"""Assets of the report of an observer: maps and pictures of a few scenes, as small files.
 
 Features are drawn in one basis for all ways of completing and all scenes (Fig. 5 and 8): the three
 main axes of the true HR tokens, red, green and blue.
@@ -13,8 +13,8 @@ import numpy as np
 
 from foveate.files import write_bytes, write_json
 from foveate.observe import dense
-from foveate.observe.calibrate import over
-from foveate.observe.judge import SWEEP
+from foveate.observe.calibration import over
+from foveate.observe.evaluate import SWEEP
 from foveate.pool.preview import display_bands, display_range, jpeg, read_small, to_rgb
 
 if TYPE_CHECKING:

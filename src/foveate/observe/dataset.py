@@ -1,46 +1,202 @@
-"""What a training or an experiment works with: reduced features, labels and splits of pairs."""
+"""In-memory training set: encoder features, labels and grouped splits of pairs."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
 
-from foveate.errors import DataError
+from foveate.errors import DataError, MissingCapabilityError, ParameterError
+from foveate.models.capabilities import capabilities
+from foveate.models.embed import bind
 from foveate.models.heads import templates_from, text_head
 from foveate.observe import dense
+from foveate.observe.crossfit import Evidence, crossfitted, split_scenes
+from foveate.observe.features import (
+    Encoder,
+    Projection,
+    encode_overviews,
+    encode_tiles,
+    overview_pool,
+)
+from foveate.observe.heads import LabelHead, TextConcepts, ToText, fit_labels
 from foveate.observe.labels import concept_shares, present
-from foveate.observe.networks.sizes import SIZES, shape_of
+from foveate.observe.networks.sizes import SIZES, architecture_of, shape_of
 from foveate.observe.networks.tasks import Data
-from foveate.observe.reading import Reader
-from foveate.observe.reduce import Reduction
-from foveate.observe.scoring import LabelHead, TextConcepts, ToText, fit_labels
-from foveate.observe.splits import split_scenes
-from foveate.observe.starting import check_start
-from foveate.observe.targets import Evidence, crossfitted
 from foveate.run import Run
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
     from numpy.typing import NDArray
 
     from foveate.models.base import ModelHandle
     from foveate.models.heads import Head
     from foveate.observe.concepts import Concept
-    from foveate.observe.jobs import TrainJob
+    from foveate.observe.features import Seen
+    from foveate.observe.jobs import Role, TrainJob
     from foveate.observe.networks.sizes import Shape
     from foveate.observe.observer import Observer
     from foveate.observe.pairs import Pairs
-    from foveate.observe.record import Encoder
     from foveate.progress import ProgressFn
+
+
+def check_warm_start(
+    start: Observer, job: TrainJob, shape: Shape, encoders: Mapping[str, Encoder]
+) -> None:
+    """Check that the weights of an observer fit a training.
+
+    Args:
+        start: The observer to start from.
+        job: The training.
+        shape: Its sizes.
+        encoders: Its encoders, role by role.
+
+    Raises:
+        ParameterError: Sizes, form, fill or encoders are others, or targets have one of their own.
+    """
+    own = start.record
+    if job.target_model is not None:
+        raise ParameterError(
+            f"--init {job.init} with --target-model {job.target_model}",
+            "An observer does not keep the encoder of its targets, only the way to their space.",
+            "Leave out --target-model: the training goes on in the space of the observer.",
+        )
+    fill = "conv" if own.conv_fill else "linear"
+    for what, theirs, wanted in (
+        ("the sizes", replace(own.shape, concepts=0), replace(shape, concepts=0)),
+        ("the form", own.form, architecture_of(job.architecture)),
+        ("the fill", fill, job.fill),
+        *(
+            (f"the {role.upper()} encoder", _print(own.encoders[role]), _print(encoders[role]))
+            for role in ("lr", "hr")
+        ),
+    ):
+        if theirs != wanted:
+            raise ParameterError(
+                f"--init {job.init} has {what} {theirs}",
+                f"This training has {wanted}.",
+                "Start from an observer of the same size and form over the same encoders.",
+            )
+
+
+def _print(encoder: Encoder) -> str:
+    return f"{encoder.name} ({encoder.spec.fingerprint})"
+
+
+class FeatureExtractor:
+    """Reads pairs with the encoders of a job; features are kept in their folder.
+
+    Args:
+        job: Which encoders.
+        pairs: The pairs.
+        store: The run of their folder, open.
+        progress: Called with ticks.
+
+    Attributes:
+        encoders: Role -> what has read the imagery.
+        handles: Role -> the same by name, for those that an observer needs.
+
+    Raises:
+        MissingCapabilityError: The model for texts cannot read them.
+    """
+
+    def __init__(
+        self, job: TrainJob, pairs: Pairs, store: Run, progress: ProgressFn | None
+    ) -> None:
+        self._job, self._pairs, self._store, self._progress = job, pairs, store, progress
+        self.encoders: dict[str, Encoder] = {}
+        self.handles: dict[str, ModelHandle] = {}
+        self._text: Any = None
+        handle = job.handle("text")
+        if handle is not None:
+            self._text = bind(handle, pairs.pool, run=store)
+            if not {"text", "embed"} <= set(capabilities(self._text)):
+                raise MissingCapabilityError(
+                    f"the model {handle} for texts",
+                    "It has to embed images and texts in one space.",
+                    "See foveate models for those that can.",
+                )
+            self._keep("text", handle, self._text, pairs.pool.scenes)
+
+    def overviews(self, side: int) -> NDArray[np.floating]:
+        """Return (s, R * r, C * r, D) LR tokens."""
+        handle = self._need("lr")
+        pool = overview_pool(self._pairs)
+        model: Any = bind(handle, pool)
+        self._keep("lr", handle, model, pool.scenes)
+        return encode_overviews(
+            self._pairs,
+            model,
+            side,
+            run=self._store,
+            progress=self._progress,
+        )
+
+    def tiles(self, side: int) -> Seen:
+        """Return HR tokens of the tiles, with their vectors where the model reads texts."""
+        handle = self._need("hr")
+        model: Any = bind(handle, self._pairs.pool, run=self._store)
+        self._keep("hr", handle, model, self._pairs.pool.scenes)
+        if self._text is None and "text" in capabilities(model):
+            self._text = model
+            self._keep("text", handle, model, self._pairs.pool.scenes)
+        return self._encode(model, side, vector=self._text is model)
+
+    def target(self, side: int) -> Seen | None:
+        """Return tokens of the tiles by the model whose tokens are completed, if it is another.
+
+        Only its tokens are needed, and only for training: an observer does without.
+        """
+        handle = self._job.handle("target")
+        if handle is None:
+            return None
+        model: Any = bind(handle, self._pairs.pool, run=self._store)
+        self._note("target", handle, model, self._pairs.pool.scenes)
+        return self._encode(model, side, vector=False)
+
+    def saliency(self, seen: Seen, side: int) -> NDArray[np.floating]:
+        """Return (n,) structural saliency, by the model that was named for it."""
+        handle = self._job.handle("saliency")
+        if handle is None:
+            return seen.saliency
+        model = bind(handle, self._pairs.pool, run=self._store)
+        return self._encode(model, side, vector=False).saliency
+
+    def vectors(self, seen: Seen) -> tuple[NDArray[np.floating] | None, Any]:
+        """Return (n, e) embeddings in the space of the texts, and the model; None without one."""
+        if self._text is None or seen.vectors is not None:
+            return seen.vectors, self._text
+        return self._encode(self._text, 1, vector=True).vectors, self._text
+
+    def _encode(self, model: Any, side: int, *, vector: bool) -> Seen:
+        return encode_tiles(
+            self._pairs, model, side, vector=vector, run=self._store,
+            batch_size=self._job.batch_size, progress=self._progress,
+        )  # fmt: skip
+
+    def _need(self, role: Role) -> ModelHandle:
+        handle = self._job.handle(role)
+        assert handle is not None  # noqa: S101  (these roles have defaults)
+        return handle
+
+    def _keep(self, role: str, handle: ModelHandle, model: Any, scenes: Sequence[Any]) -> None:
+        self._note(role, handle, model, scenes)
+        self.handles[role] = handle
+
+    def _note(self, role: str, handle: ModelHandle, model: Any, scenes: Sequence[Any]) -> None:
+        dtype = scenes[0].source.info.dtype
+        self.encoders[role] = Encoder(str(handle), handle.weights, model.spec, dtype)
+
 
 _STRENGTH = 0.1  # of the ridge of the fills that concepts are learnt from
 _TOLD = 0.3  # weight of a tile as LR tells it, where HR shows it with weight 1
 
 
 @dataclass(frozen=True, eq=False)
-class Material:
+class TrainingData:
     """Everything that is learnt from, and judged by.
 
     Attributes:
@@ -50,8 +206,8 @@ class Material:
         saliency: (n,) structural saliency of each HR tile.
         concepts: The K concepts.
         known: (n, K) bool which tile shows which concept, or None.
-        lr: Reduction of LR tokens, fitted on the training scenes.
-        hr: Reduction of HR tokens, fitted on the training scenes; the map to the target's where
+        lr: Projection of LR tokens, fitted on the training scenes.
+        hr: Projection of HR tokens, fitted on the training scenes; the map to the target's where
             another encoder makes the targets.
         labels: Concepts from labels, or None.
         texts: Concepts from texts, or None.
@@ -66,8 +222,8 @@ class Material:
     saliency: NDArray[np.floating]
     concepts: tuple[Concept, ...]
     known: NDArray[np.bool_] | None
-    lr: Reduction
-    hr: Reduction
+    lr: Projection
+    hr: Projection
     labels: LabelHead | None
     texts: TextConcepts | None
     shape: Shape
@@ -78,6 +234,14 @@ class Material:
     def head(self) -> Head | None:
         """What tells the concepts for the gain: texts where there are some, else labels."""
         return self.texts or self.labels
+
+    def describe(self) -> dict[str, Any]:
+        """Return how many scenes and tiles there are, and which concepts, JSON-ready."""
+        return {
+            "scenes": {s: int((self.split == s).sum()) for s in ("train", "val", "test")},
+            "tiles": len(self.pairs),
+            "concepts": [concept.name for concept in self.concepts],
+        }
 
     def scenes(self, split: str) -> NDArray[np.int64]:
         """Return the numbers of the scenes of a split."""
@@ -160,7 +324,7 @@ class Material:
 def gather(
     job: TrainJob, pairs: Pairs, progress: ProgressFn | None = None, *,
     start: Observer | None = None,
-) -> Material:  # fmt: skip
+) -> TrainingData:  # fmt: skip
     """Encode, split, reduce, and fit the concepts.
 
     Args:
@@ -182,7 +346,7 @@ def gather(
     split = split_scenes(pairs.groups, val=job.val, test=job.test, seed=job.seed)
     concepts, known = _concepts(job, pairs)
     with Run.create(job.pairs) as store:
-        read = Reader(job, pairs, store, progress)
+        read = FeatureExtractor(job, pairs, store, progress)
         named = SIZES[job.size]
         lr = read.overviews(named.lr_side)
         seen = read.tiles(named.hr_side)
@@ -192,7 +356,7 @@ def gather(
     wanted = (seen if aims is None else aims).tokens
     shape = shape_of(job.size, lr.shape[-1], wanted.shape[-1])
     if start is not None:
-        check_start(start, job, shape, read.encoders)
+        check_warm_start(start, job, shape, read.encoders)
     place, full = pairs.place, (len(pairs.overviews), *pairs.shape)
     train = np.flatnonzero(split == "train")
     rows = np.flatnonzero(np.isin(place[:, 0], train))
@@ -205,17 +369,19 @@ def gather(
     if start is not None:
         lr_reduction, hr_reduction = start.lr, start.hr
     else:
-        lr_reduction = Reduction.fit(_flat(lr[train]), shape.lr_dim, seed=job.seed)
-        hr_reduction = Reduction.fit(_flat(wanted[rows]), shape.hr_dim, seed=job.seed)
+        lr_reduction = Projection.fit(_flat(lr[train]), shape.lr_dim, seed=job.seed)
+        hr_reduction = Projection.fit(_flat(wanted[rows]), shape.hr_dim, seed=job.seed)
     if aims is not None:
         aimed = hr_reduction(aims.tokens)
-        hr_reduction = Reduction.toward(_flat(seen.tokens[rows]), _flat(aimed[rows]), seed=job.seed)
+        hr_reduction = Projection.toward(
+            _flat(seen.tokens[rows]), _flat(aimed[rows]), seed=job.seed
+        )
     hr = on_grids(hr_reduction(seen.tokens))
     data = Data(
         torch.from_numpy(lr_reduction(lr).astype(np.float16)), hr,
         hr if aimed is None else on_grids(aimed), dense.here(place, full),
     )  # fmt: skip
-    found = Material(
+    found = TrainingData(
         pairs, split, data, np.asarray(saliency, np.float64), concepts, known, lr_reduction,
         hr_reduction, None, None, shape, read.encoders, read.handles,
     )  # fmt: skip
@@ -242,7 +408,7 @@ def _flat(tokens: NDArray[np.floating]) -> NDArray[np.floating]:
 
 
 def _both(
-    material: Material, train: NDArray[np.integer], rows: NDArray[np.integer],
+    material: TrainingData, train: NDArray[np.integer], rows: NDArray[np.integer],
     known: NDArray[np.bool_], seed: int,
 ) -> tuple[NDArray[np.float32], NDArray[np.bool_], NDArray[np.float64]]:  # fmt: skip
     """Return what concepts are learnt from: training tiles as HR shows them, and as LR tells them.

@@ -1,7 +1,7 @@
-"""How much of a concept a tile holds: what is added up where a total is wanted.
+"""Amount of a concept in each tile: what is summed to a total.
 
-Area is told by masks, the number of things by objects, presence by either. A thing that lies in
-several tiles counts in the one with its middle, so that tiles add up to the number of things.
+Area comes from masks, the number of things from objects, presence from either. A thing that lies in
+several tiles counts in the one with its centre, so that tiles add up to the number of things.
 """
 
 from __future__ import annotations
@@ -14,8 +14,7 @@ from foveate.errors import DataError, ParameterError
 from foveate.models.heads import same_name
 from foveate.observe._check import choose
 from foveate.observe.jobs import PrepareJob
-from foveate.observe.labels import nowhere, present
-from foveate.observe.objects import read_objects
+from foveate.observe.labels import nowhere, present, read_objects
 from foveate.pool.antimeridian import middles as middles_of
 from foveate.pool.names import Names
 from foveate.registry import suggest
@@ -28,7 +27,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from foveate.observe.concepts import Concept
-    from foveate.observe.objects import Objects
+    from foveate.observe.labels import Objects
     from foveate.observe.pairs import Pairs
     from foveate.pool import Pool
 

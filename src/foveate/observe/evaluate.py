@@ -1,8 +1,8 @@
-"""What an observer is worth, on scenes that nothing was fitted to: the numbers of its report.
+"""Evaluation of an observer on scenes that nothing was fitted to: the numbers of its report.
 
 The curve over observed shares, policy by policy and with and without completion; the threshold
-sweep (section C.1); what each way of completing is worth at one share; and what went wrong
-(section F).
+sweep (section C.1); what each way of completing is worth at one share; and what went wrong (section
+F).
 """
 
 from __future__ import annotations
@@ -13,8 +13,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from foveate.observe import dense
-from foveate.observe.calibrate import drift, over
-from foveate.observe.supervision import captured
+from foveate.observe.calibration import drift, over
+from foveate.observe.policies import get_policy
+from foveate.observe.targets import captured
 from foveate.stats import holm, paired_bootstrap, verdict
 from foveate.stats.measures import Measure, mean_of
 from foveate.stats.measures import area as measured_area
@@ -31,6 +32,54 @@ SWEEP = (0.0, 0.1, 0.25, 0.45, 0.55, 0.65, 0.85, 1.0)  # thresholds of section C
 _DRAWS = 10_000  # fewer leave no small p-value after Holm
 _NEIGHBOURS = 5
 _ASKED = 512  # tiles of the diagnosis
+_EVALUATED = (
+    "random", "uniform", "lr-entropy", "learned", "design", "oracle-gain", "oracle-greedy",
+)  # fmt: skip
+
+
+def evaluate(trial: Trial, *, obr: float, supervision: str, seed: int = 0) -> dict[str, Any]:
+    """Measure an observer on scenes that nothing was fitted to; JSON-ready.
+
+    Args:
+        trial: The observer and the scenes.
+        obr: Observed share at which completions are compared.
+        supervision: Target of its sampler, for the record.
+        seed: Of the bootstrap.
+    """
+    evidence = trial.evidence()
+    policies = [name for name in _EVALUATED if set(get_policy(name).needs) <= set(evidence)]
+    curves, areas = curve(trial, policies, evidence)
+    observed = trial.observed(obr)
+    at_random = trial.first(trial.rank("random", evidence), obr)
+    completed = completions(trial, observed)
+    concepts = trial.material.concepts
+    return {
+        "split": str(trial.material.split[trial.scenes[0]]),
+        "scenes": len(trial.scenes),
+        "tiles": len(trial.rows),
+        "obr": obr,
+        "supervision": supervision,
+        "curve": curves,
+        "against_random": against_random(areas, seed=seed),
+        "efficiency": {
+            name: efficiency(curves, name)
+            for name in policies
+            if "oracle-gain" in policies and not name.startswith(("oracle", "random"))
+        },
+        "completions": {name: found.means() for name, found in completed.items()},
+        "random": trial.measure(trial.completed(at_random, "ours"), at_random).means(),
+        "concepts": {
+            concept.name: {
+                "prevalence": None if trial.known is None else trial.known[:, k].mean(),
+                "novel": concept.novel,
+                **{name: found.tiles[k] for name, found in completed.items()},
+            }
+            for k, concept in enumerate(concepts)
+        },
+        "sweep": sweep(trial),
+        "neighbours": neighbours(trial, observed),
+        "failures": failures(trial, observed),
+    }
 
 
 def curve(

@@ -1,11 +1,11 @@
-"""Concepts in completed scenes: by texts, or by what the observer has learnt from labels.
+"""Concept scores of completed scenes, from texts or from classifiers learnt from labels.
 
 Writes ``tables/classified.parquet``, a score of each tile for each concept, and
 ``tables/classified-scenes.parquet``, the largest and the mean score of each scene. Scores are
 cosines for texts (a softmax would say that one concept excludes the others), and probabilities of
-each concept by itself for labels. Where it is known what the tiles show, the mean average precision
-over tiles and over scenes tells how good the scores are, apart for concepts that the observer was
-trained on (base) and others (novel).
+each concept by itself for labels. Where there are labels, the mean average precision over tiles and
+over scenes is reported, separately for concepts that the observer was trained on (base) and others
+(novel).
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ import numpy as np
 from foveate.errors import DataError, FoveateError, ParameterError
 from foveate.files import digest, write_parquet
 from foveate.models.heads import same_name
-from foveate.observe.completed import open_completed
+from foveate.observe.complete import open_completed
 from foveate.observe.labels import concept_shares, present
 from foveate.observe.pairs import open_pairs
 from foveate.observe.search import concept_scores, observer_of, text_scores
@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from foveate.observe.completed import Completed
+    from foveate.observe.complete import Completed
     from foveate.observe.concepts import Concept
     from foveate.observe.observer import Observer
     from foveate.observe.pairs import Pairs

@@ -1,0 +1,257 @@
+"""Baseline policies that train nothing.
+
+Random tiles (cross-scale paper, section 5.4.1): the order does not depend on scenes, so at a budget
+some get more tiles than others; the uniform policy spreads them.
+
+Uniform: an even grid at any budget. Every prefix is even. Within a scene, tiles come in the order
+of frac(row / p + col / p^2 + shift), p the plastic number (1.3247): the tiles under any threshold
+of such a mask lie evenly (Roberts 2018, the R2 sequence as a dither mask), on grids of any size.
+Across scenes, the tile of place r among a scene's n tiles stands at (r + u) / n, with u spread
+evenly over the scenes: a budget that buys a share of all tiles buys that share of each scene, to
+one tile.
+
+Covariate: IS-Count, Meng et al. 2022. Night lights, population or built-up area say where there is
+something to count. IS-Count draws with replacement; here each tile can be bought once, so each draw
+is in proportion to the weights of the tiles that are left (Efraimidis and Spirakis 2006, by keys
+log w + Gumbel). Tiles of weight 0 come last. For totals with an interval draw with
+`foveate.stats.sampling`: a ranking has no inclusion probabilities that are known.
+
+LR entropy: uncertainty sampling (Lewis and Gale 1994) on the LR fill: the sum over concepts of the
+entropy of yes or no. It prefers what is uncertain from LR, which HR may not resolve either.
+
+SAR, scale-aware recognition (Revankar et al. 2025): the disagreement of two models on LR. A student
+that was distilled from the HR model and a model that was trained on LR both read LR; where they
+disagree, HR is thought to tell more than LR does. Only concepts that need HR count: the paper lets
+a language model say which, here the caller does. Deviation: disagreement is the mean absolute
+difference of probabilities, so that tiles have an order at any budget.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from foveate.errors import DataError, ParameterError
+from foveate.observe._check import finite
+from foveate.observe.policies import Policy
+from foveate.seeds import rng, tie_keys
+from foveate.select.sampling import order_by_score
+from foveate.select.shuffle import shuffled
+from foveate.selection import Ranking
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from numpy.typing import NDArray
+
+    from foveate.progress import ProgressFn
+
+
+def weights_of(weights: Sequence[float] | None, concepts: int) -> NDArray[np.float64]:
+    """Return (K,) weights, ones when None.
+
+    Raises:
+        DataError: Not K numbers.
+        ParameterError: A negative weight.
+    """
+    if weights is None:
+        return np.ones(concepts)
+    found = finite(weights, "weights", (concepts,))
+    if (found < 0).any():
+        raise ParameterError(f"a weight of {found.min():g}", "Weights are 0 or more.")
+    return found
+
+
+RANDOM = Policy(
+    name="random", title="Random", source="cross-scale paper, section 5.4.1", function=shuffled
+)
+
+
+_PLASTIC = 1.324717957244746  # the real root of p^3 = p + 1
+
+
+def uniform(
+    *,
+    ids: NDArray[np.str_],
+    place: NDArray[np.int64],
+    seed: int,
+    progress: ProgressFn | None = None,  # noqa: ARG001  (two sorts)
+) -> Ranking:
+    """Rank so that every prefix is spread evenly.
+
+    Args:
+        ids: (n,) str.
+        place: (n, 3) int64 scene number, row, column.
+        seed: Where the mask of each scene begins, which scene comes first, and ties.
+        progress: Not used.
+
+    Returns:
+        Full ranking; scores 1 - r / n.
+    """
+    n = len(ids)
+    scene, row, col = place.T
+    scenes = int(scene.max(initial=-1)) + 1
+    shift = rng(seed, "uniform/shift").random(scenes)
+    turn = (rng(seed, "uniform/scenes").permutation(scenes) + 0.5) / max(scenes, 1)
+    mask = np.mod(row / _PLASTIC + col / _PLASTIC**2 + shift[scene], 1)
+    ties = tie_keys(ids, seed)
+    inside = np.lexsort((ties, mask, scene))
+    size = np.bincount(scene, minlength=scenes)
+    first = np.cumsum(size) - size
+    within = np.empty(n, np.int64)
+    within[inside] = np.arange(n) - first[scene[inside]]
+    rows = np.lexsort((ties, (within + turn[scene]) / size[scene]))
+    return Ranking(rows, 1 - np.arange(n) / max(n, 1), n)
+
+
+UNIFORM = Policy(
+    name="uniform",
+    title="Even grid",
+    source="not in the paper; Roberts 2018, R2 as a dither mask",
+    function=uniform,
+    needs=("place",),
+)
+
+
+_BITS = 52  # of a hash, so that it stays below 1 as a float
+
+
+def covariate(
+    *,
+    ids: NDArray[np.str_],
+    covariate: NDArray[np.float64],
+    seed: int,
+    progress: ProgressFn | None = None,  # noqa: ARG001  (one sort)
+    deterministic: bool = False,
+) -> Ranking:
+    """Rank by draws in proportion to a covariate.
+
+    Args:
+        ids: (n,) str.
+        covariate: (n,) >= 0; for amounts per area, multiply by the tile's area first.
+        seed: Draws, and breaks ties. A tile's draw depends on its id, not on the others.
+        progress: Not used.
+        deterministic: Sort by the covariate, and draw nothing.
+
+    Returns:
+        Full ranking; scores 1 - r / n, or the covariate.
+    """
+    n = len(ids)
+    ties = tie_keys(ids, seed)
+    if deterministic:
+        rows = order_by_score(covariate, ties)
+        return Ranking(rows, covariate[rows], n)
+    draw = (tie_keys(ids, seed, "covariate/draw") >> np.uint64(64 - _BITS)) + 0.5
+    gumbel = -np.log(-np.log(draw / 2.0**_BITS))
+    with np.errstate(divide="ignore"):
+        rows = order_by_score(np.log(covariate) + gumbel, ties)
+    return Ranking(rows, 1 - np.arange(n) / max(n, 1), n)
+
+
+COVARIATE = Policy(
+    name="covariate",
+    title="In proportion to a covariate",
+    source="Meng et al. 2022, IS-Count, section 4",
+    function=covariate,
+    needs=("covariate",),
+)
+
+
+def lr_entropy(
+    *,
+    ids: NDArray[np.str_],
+    probabilities: NDArray[np.float64],
+    seed: int,
+    progress: ProgressFn | None = None,  # noqa: ARG001  (one sort)
+    weights: Sequence[float] | None = None,
+) -> Ranking:
+    """Rank by the entropy of what LR says.
+
+    Args:
+        ids: (n,) str.
+        probabilities: (n, K) of each concept from LR.
+        seed: Breaks ties.
+        progress: Not used.
+        weights: (K,) weight of each concept, >= 0; ones when None.
+
+    Returns:
+        Full ranking; scores in bits, 0 to the sum of the weights.
+
+    Raises:
+        DataError: Not K weights.
+        ParameterError: A negative weight.
+    """
+    w = weights_of(weights, probabilities.shape[1])
+    both = np.stack([probabilities, 1 - probabilities])
+    bits = -(both * np.log2(np.where(both > 0, both, 1))).sum(axis=0)
+    score = (bits * w).sum(axis=1)
+    rows = order_by_score(score, tie_keys(ids, seed))
+    return Ranking(rows, score[rows], len(ids))
+
+
+LR_ENTROPY = Policy(
+    name="lr-entropy",
+    title="Entropy of LR",
+    source="Lewis and Gale 1994, section 3; on the LR fill",
+    function=lr_entropy,
+    needs=("probabilities",),
+)
+
+
+def sar(
+    *,
+    ids: NDArray[np.str_],
+    student: NDArray[np.float64],
+    teacher: NDArray[np.float64],
+    seed: int,
+    progress: ProgressFn | None = None,  # noqa: ARG001  (one sort)
+    weights: Sequence[float] | None = None,
+    needs_hr: Sequence[bool] | None = None,
+) -> Ranking:
+    """Rank by the disagreement of two models on LR.
+
+    Args:
+        ids: (n,) str.
+        student: (n, K) probabilities of a student of the HR model, from LR.
+        teacher: (n, K) probabilities of the LR model.
+        seed: Breaks ties.
+        progress: Not used.
+        weights: (K,) weight of each concept, >= 0; ones when None.
+        needs_hr: (K,) False where LR suffices for a concept: it does not count. All need HR when
+            None.
+
+    Returns:
+        Full ranking; scores in [0, 1], all 0 where no concept counts.
+
+    Raises:
+        DataError: The models know different numbers of concepts, or options are not of K.
+        ParameterError: A negative weight.
+    """
+    if student.shape != teacher.shape:
+        raise DataError(
+            f"a student of {student.shape[1]} concepts and a teacher of {teacher.shape[1]}",
+            "Both say something of the same concepts, in the same order.",
+        )
+    concepts = student.shape[1]
+    w = weights_of(weights, concepts)
+    if needs_hr is not None:
+        counted = np.asarray(needs_hr)
+        if counted.shape != (concepts,) or counted.dtype != bool:
+            raise DataError(
+                f"needs_hr of shape {counted.shape} and dtype {counted.dtype}",
+                f"Expected True or False for each of {concepts} concepts.",
+            )
+        w = w * counted
+    score = (np.abs(teacher - student) * w).sum(axis=1) / (w.sum() or 1)
+    rows = order_by_score(score, tie_keys(ids, seed))
+    return Ranking(rows, score[rows], len(ids))
+
+
+SAR = Policy(
+    name="sar",
+    title="Disagreement of two models (SAR)",
+    source="Revankar et al. 2025, scale-aware recognition",
+    function=sar,
+    needs=("student", "teacher"),
+)

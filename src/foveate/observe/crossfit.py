@@ -1,0 +1,237 @@
+"""Grouped splits of scenes, and the targets of the sampler computed on features (section 4.2).
+
+A group of scenes is never divided between training, validation and test. What the overview tells of
+a tile is its LR fill. For training scenes that is a fill which has not seen them: fitted to the
+same scenes it would know too much.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal
+
+import numpy as np
+import torch
+
+from foveate.errors import DataError
+from foveate.models.weights import random_weights
+from foveate.observe.heads import similarity_scores
+from foveate.observe.networks.lr_fill import Fill, solve
+from foveate.observe.targets import (
+    TARGETS,
+    Scale,
+    Similarity,
+    combine,
+    semantic_gain,
+    surprise,
+    task_delta,
+)
+from foveate.seeds import rng
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from numpy.typing import NDArray
+
+    from foveate.models.heads import Head
+    from foveate.observe.networks.sizes import Shape
+    from foveate.observe.networks.tasks import Data
+
+Split = Literal["train", "val", "test"]
+
+
+def split_scenes(
+    groups: Sequence[str], *, val: float = 0.15, test: float = 0.2, seed: int = 0
+) -> NDArray[np.str_]:
+    """Divide scenes by their groups.
+
+    Args:
+        groups: (s,) group of each scene.
+        val: Share of the groups to choose epochs and forms by; at least one group.
+        test: Share of the groups that nothing is fitted to; 0 for none, else at least one group.
+        seed: Of the draw.
+
+    Returns:
+        (s,) "train", "val" or "test".
+
+    Raises:
+        DataError: There are too few groups.
+    """
+    names = sorted(set(groups))
+    counts = {"test": max(1, round(test * len(names))) if test else 0}
+    counts["val"] = max(1, round(val * len(names)))
+    if len(names) - sum(counts.values()) < 1:
+        raise DataError(
+            f"{len(names)} group{'s' if len(names) > 1 else ''} of scenes to train, validate "
+            "and test with",
+            "Scenes of one folder are neighbours, and never divided; each part needs a group.",
+            "Put scenes of different places into different folders, or leave out the test: "
+            "--test 0.",
+        )
+    order = [names[i] for i in rng(seed, "observe/split").permutation(len(names))]
+    part = dict.fromkeys(order, "train")
+    part |= dict.fromkeys(order[: counts["test"]], "test")
+    part |= dict.fromkeys(order[counts["test"] :][: counts["val"]], "val")
+    return np.array([part[group] for group in groups])
+
+
+def folds_of(groups: Sequence[str], count: int, seed: int) -> NDArray[np.int64]:
+    """Return (s,) numbers of folds for cross-fitting, by group: at least two folds.
+
+    Where all scenes are of one group they are divided themselves.
+    """
+    names = sorted(set(groups))
+    own = list(groups) if len(names) > 1 else [str(i) for i in range(len(groups))]
+    names = sorted(set(own))
+    order = rng(seed, "observe/folds").permutation(len(names))
+    number = {names[i]: int(k) % min(count, len(names)) for k, i in enumerate(order)}
+    return np.array([number[group] for group in own])
+
+
+_FOLDS = 4
+_LEAST = 1e-9  # a mean of values that are all 0
+_SURE = 1e-6  # probabilities are kept away from 0 and 1
+
+
+@dataclass(frozen=True, eq=False)
+class Evidence:
+    """What the targets are made of, for the tiles of some scenes in one row each.
+
+    Attributes:
+        saliency: (n,) structural saliency of the HR tile.
+        hr: (n, t, d) HR tokens.
+        fill: (n, t, d) the same as the overview tells them.
+        reference: (n, d) mean token of the reference: of the tile's own fill, or of the scene's.
+        scene: (n,) number of the scene.
+        present: (n, K) bool labels, or None.
+    """
+
+    saliency: NDArray[np.floating]
+    hr: NDArray[np.floating]
+    fill: NDArray[np.floating]
+    reference: NDArray[np.floating]
+    scene: NDArray[np.int64]
+    present: NDArray[np.bool_] | None
+
+
+@dataclass(frozen=True)
+class TargetSettings:
+    """How the gain is worked out (Eq. 5).
+
+    Attributes:
+        similarity: "lift", "z", "cosine" or "logit"; see `foveate.observe.targets`.
+        lam: Weight of the reference.
+        over: Concepts' gains are summed ("sum"), or the largest counts ("max").
+        scale: How targets are brought to [0, 1]; see `foveate.observe.targets`.
+    """
+
+    similarity: str = "lift"
+    lam: float = 1.0
+    over: str = "sum"
+    scale: str = "quantile"
+
+
+class Targets:
+    """Targets of every form, with what was fitted on the training tiles.
+
+    Args:
+        train: Evidence of the training scenes.
+        head: Concepts over mean tokens, or None: then there are no gains of meaning.
+        weights: (K,) weights of the concepts; 0 where LR suffices.
+        settings: How.
+    """
+
+    def __init__(
+        self, train: Evidence, head: Head | None, weights: NDArray[np.float64],
+        settings: TargetSettings,
+    ) -> None:  # fmt: skip
+        self._head, self._weights, self._settings = head, weights, settings
+        self._similarity: Similarity | None = None
+        if head is not None:
+            self._similarity = Similarity.fit(*self._scores(train), kind=settings.similarity)  # ty: ignore[invalid-argument-type]
+        parts = self._parts(train)
+        self.forms = [f for f, form in TARGETS.items() if set(form.needs) <= set(parts)]
+        self._part_scales = {name: Scale.fit(x, "quantile") for name, x in parts.items()}
+        self._part_means = {name: max(float(np.abs(x).mean()), _LEAST) for name, x in parts.items()}
+        raw = self._combined(parts)
+        self._scales = {f: Scale.fit(x, settings.scale) for f, x in raw.items()}  # ty: ignore[invalid-argument-type]
+
+    def __call__(self, evidence: Evidence) -> dict[str, NDArray[np.float64]]:
+        """Return form -> (n,) targets, 0 to 1."""
+        raw = self._combined(self._parts(evidence))
+        return {form: self._scales[form](x, evidence.scene) for form, x in raw.items()}
+
+    def gain(self, evidence: Evidence) -> NDArray[np.float64]:
+        """Return (n,) what HR adds, not brought to any scale: the yardstick of all forms.
+
+        The semantic gain where there are concepts, else the error of the fill.
+        """
+        parts = self._parts(evidence)
+        return np.maximum(0, parts.get("semantic", parts["surprise"]))
+
+    def _combined(self, parts: dict[str, NDArray[np.float64]]) -> dict[str, NDArray[np.float64]]:
+        scaled = {
+            "quantile": {name: self._part_scales[name](x) for name, x in parts.items()},
+            "mean": {name: x / self._part_means[name] for name, x in parts.items()},
+        }
+        return {
+            form: combine(form, **{n: scaled[TARGETS[form].scale][n] for n in TARGETS[form].needs})
+            for form in self.forms
+        }
+
+    def _parts(self, e: Evidence) -> dict[str, NDArray[np.float64]]:
+        parts = {
+            "structural": np.asarray(e.saliency, np.float64),
+            "surprise": surprise(e.hr, e.fill),
+        }
+        if self._head is not None and self._similarity is not None:
+            hr, reference = self._scores(e)
+            parts["semantic"] = semantic_gain(
+                hr, reference, self._weights, lam=self._settings.lam, fitted=self._similarity,
+                similarity=self._settings.similarity, over=self._settings.over,  # ty: ignore[invalid-argument-type]
+            )  # fmt: skip
+        if self._head is not None and e.present is not None:
+            fill = self._losses(e.fill.mean(axis=1), e.present)
+            parts["task_delta"] = task_delta(fill, self._losses(e.hr.mean(axis=1), e.present))
+        return parts
+
+    def _scores(self, e: Evidence) -> tuple[NDArray[np.floating], NDArray[np.floating]]:
+        assert self._head is not None  # noqa: S101  (asked by the callers)
+        scores = similarity_scores(self._head, self._settings.similarity)
+        return scores(e.hr.mean(axis=1)), scores(e.reference)
+
+    def _losses(self, z: NDArray[np.floating], present: NDArray[np.bool_]) -> NDArray[np.float64]:
+        """Return the cross-entropy of each tile over the concepts that count."""
+        assert self._head is not None  # noqa: S101  (asked by the callers)
+        p = np.clip(np.asarray(self._head.probabilities(z), np.float64), _SURE, 1 - _SURE)
+        return -(np.where(present, np.log(p), np.log1p(-p)) * self._weights).sum(axis=1)
+
+
+def crossfitted(
+    shape: Shape, data: Data, groups: Sequence[str], strength: float, seed: int
+) -> torch.Tensor:
+    """Return what linear fills make of scenes that they have not seen.
+
+    Args:
+        shape: Sizes.
+        data: The s training scenes.
+        groups: (s,) their groups.
+        strength: Of the ridge penalty.
+        seed: Of the folds.
+
+    Returns:
+        (s, R * k, C * k, hr_dim).
+    """
+    folds = folds_of(groups, _FOLDS, seed)
+    found = torch.empty(data.hr.shape, dtype=torch.float32)
+    fill: Fill = random_weights(lambda: Fill(shape, conv=False), seed)
+    for fold in np.unique(folds):
+        inside = np.flatnonzero(folds != fold)
+        if not inside.size:  # a single scene: there is no other to learn from
+            inside = np.flatnonzero(folds == fold)
+        part = data.take(inside)
+        solve(fill, part.lr, part.target, part.here, strength)
+        rows = torch.from_numpy(np.flatnonzero(folds == fold))
+        with torch.no_grad():
+            found[rows] = fill(data.lr[rows].float())
+    return found

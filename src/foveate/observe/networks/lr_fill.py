@@ -1,0 +1,332 @@
+"""The LR fill: HR tokens predicted from the overview alone; and the ridge regression that fits it.
+
+It is the baseline that completion has to beat, and what the predictor starts from. The linear part
+has a closed form, from sums over rows that need not be in memory at once; a small CNN learns the
+residual of the linear fit.
+
+Token grids are (b, R * s, C * s, d) for s tokens along the side of a tile, row-major and north-up.
+"""
+
+from __future__ import annotations
+
+import operator
+from functools import reduce
+from typing import TYPE_CHECKING, Literal, Self
+
+import torch
+from torch import nn
+
+from foveate.errors import DataError
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    import numpy as np
+    from numpy.typing import NDArray
+
+    from foveate.observe.networks.sizes import Shape
+
+
+def to_tiles(tokens: torch.Tensor, side: int) -> torch.Tensor:
+    """Turn (b, R * s, C * s, d) into (b, R, C, s * s * d): a tile's tokens one after another."""
+    b, h, w, d = tokens.shape
+    split = tokens.reshape(b, h // side, side, w // side, side, d)
+    return split.permute(0, 1, 3, 2, 4, 5).reshape(b, h // side, w // side, side * side * d)
+
+
+def to_tokens(tiles: torch.Tensor, side: int) -> torch.Tensor:
+    """Turn (b, R, C, s * s * d) into (b, R * s, C * s, d); the inverse of `to_tiles`."""
+    b, rows, cols, n = tiles.shape
+    d = n // (side * side)
+    split = tiles.reshape(b, rows, cols, side, side, d).permute(0, 1, 3, 2, 4, 5)
+    return split.reshape(b, rows * side, cols * side, d)
+
+
+def repeat(tiles: torch.Tensor, side: int) -> torch.Tensor:
+    """Turn (b, R, C, ...) into (b, R * s, C * s, ...): each tile's value for its tokens."""
+    return tiles.repeat_interleave(side, 1).repeat_interleave(side, 2)
+
+
+def pooled(tokens: torch.Tensor, side: int) -> torch.Tensor:
+    """Return the means of s x s tokens: (b, h, w, d) to (b, h / s, w / s, d)."""
+    if side == 1:
+        return tokens
+    b, h, w, d = tokens.shape
+    return tokens.reshape(b, h // side, side, w // side, side, d).mean((2, 4))
+
+
+def around(tiles: torch.Tensor) -> torch.Tensor:
+    """Return the mean over each tile and its neighbours: (b, R, C, d), 3 x 3, less at the edges."""
+    x = tiles.permute(0, 3, 1, 2)
+    total = torch.nn.functional.avg_pool2d(x, 3, 1, 1, count_include_pad=False)
+    return total.permute(0, 2, 3, 1)
+
+
+def places(rows: int, cols: int, side: int, device: torch.device) -> torch.Tensor:
+    """Return where tokens lie: (R * s, C * s, 2) y, x in sides of a tile.
+
+    Grids of different resolution over the same ground share these coordinates.
+    """
+    y = (torch.arange(rows * side, device=device) + 0.5) / side
+    x = (torch.arange(cols * side, device=device) + 0.5) / side
+    return torch.stack(torch.meshgrid(y, x, indexing="ij"), dim=-1)
+
+
+def code(place: torch.Tensor, width: int, longest: float = 64.0) -> torch.Tensor:
+    """Return the fixed sine-cosine code of places (Vaswani et al. 2017, section 3.5, in 2D).
+
+    Args:
+        place: (..., 2) in sides of a tile.
+        width: Length of a code; what is beyond a multiple of 4 is 0.
+        longest: Longest wavelength, in sides of a tile; the shortest is 1, so that a tile is told
+            from its neighbour and the parts of a tile from each other.
+
+    Returns:
+        (..., width).
+    """
+    n = width // 4
+    # One wavelength alone is the longest: the shortest is the same in all tiles.
+    step = torch.arange(n, device=place.device) / (n - 1) if n > 1 else place.new_ones(n)
+    angle = place[..., None] * (2 * torch.pi) * longest**-step
+    waves = torch.cat([angle.sin(), angle.cos()], dim=-1).flatten(-2)
+    return torch.nn.functional.pad(waves, (0, width - waves.shape[-1]))
+
+
+Penalty = Literal["even", "each"]
+_LEAST = 1e-12  # a variance of inputs that are all equal
+
+
+class Ridge:
+    """Sums over rows of inputs and outputs.
+
+    Args:
+        inputs: Length of an input.
+        outputs: Length of an output.
+    """
+
+    def __init__(self, inputs: int, outputs: int) -> None:
+        # The last input is 1: its products are the sums themselves.
+        self._xx = torch.zeros(inputs + 1, inputs + 1, dtype=torch.float64)
+        self._xy = torch.zeros(inputs + 1, outputs, dtype=torch.float64)
+        self._yy = torch.zeros((), dtype=torch.float64)
+
+    @property
+    def weight(self) -> float:
+        """Total weight of the rows."""
+        return float(self._xx[-1, -1])
+
+    def add(self, x: torch.Tensor, y: torch.Tensor, weight: float = 1.0) -> None:
+        """Add rows.
+
+        Args:
+            x: (n, inputs).
+            y: (n, outputs).
+            weight: Of each of them.
+        """
+        x, y = x.double().cpu(), y.double().cpu()
+        x = torch.cat([x, x.new_ones(len(x), 1)], dim=1)
+        self._xx += weight * x.T @ x
+        self._xy += weight * x.T @ y
+        self._yy += weight * y.square().sum()
+
+    def __add__(self, other: Self) -> Self:
+        """Return the sums of both."""
+        found = type(self)(len(self._xx) - 1, self._xy.shape[1])
+        found._xx += self._xx + other._xx
+        found._xy += self._xy + other._xy
+        found._yy += self._yy + other._yy
+        return found
+
+    def solve(
+        self, strength: float, penalty: Penalty = "even"
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        """Return the (outputs, inputs) weights and (outputs,) biases of least penalised error.
+
+        Args:
+            strength: Of the penalty.
+            penalty: What a squared weight costs, times the strength: the mean variance of the
+                inputs ("even", which respects their lengths), or the variance of its own input
+                ("each", for inputs of different units).
+        """
+        mean_x, mean_y = self._xx[-1, :-1] / self.weight, self._xy[-1] / self.weight
+        xx = self._xx[:-1, :-1] / self.weight - torch.outer(mean_x, mean_x)
+        xy = self._xy[:-1] / self.weight - torch.outer(mean_x, mean_y)
+        variance = xx.diagonal().clamp(min=_LEAST)
+        if penalty == "even":
+            variance = variance.mean().expand_as(variance)
+        weight = torch.linalg.solve(xx + strength * torch.diag(variance), xy)
+        return weight.T, mean_y - mean_x @ weight
+
+    def error(self, weight: torch.Tensor, bias: torch.Tensor) -> float:
+        """Return the sum of squared errors that weights and biases make on these rows."""
+        whole = torch.cat([weight.T, bias[None]])
+        return float(self._yy + (whole * (self._xx @ whole - 2 * self._xy)).sum())
+
+
+def strength_of(
+    parts: Sequence[Ridge], strengths: Sequence[float], penalty: Penalty = "even"
+) -> float:
+    """Return the strength with the least error on each part by a fit to the others.
+
+    Args:
+        parts: Sums of parts of the rows; of one part alone the first strength is returned.
+        strengths: To choose among.
+        penalty: See `Ridge.solve`.
+    """
+    if len(parts) < 2:
+        return strengths[0]
+    others = [reduce(operator.add, [*parts[:i], *parts[i + 1 :]]) for i in range(len(parts))]
+    errors = {
+        s: sum(p.error(*rest.solve(s, penalty)) for p, rest in zip(parts, others, strict=True))
+        for s in strengths
+    }
+    return min(errors, key=lambda s: errors[s])
+
+
+class Blocks(nn.Module):
+    """What sees neighbours: 1 x 1, then residual 3 x 3 depthwise and 1 x 1, then the whole scene.
+
+    Args:
+        inputs: Channels of what comes in.
+        width: Channels inside and out.
+        depth: Residual steps.
+        dropout: After each.
+    """
+
+    def __init__(self, inputs: int, width: int, depth: int, dropout: float) -> None:
+        super().__init__()
+        self.norm = nn.LayerNorm(inputs)
+        self.inlet = nn.Conv2d(inputs, width, 1)
+        self.steps = nn.ModuleList(
+            nn.Sequential(
+                nn.GroupNorm(1, width),
+                nn.Conv2d(width, width, 3, padding=1, groups=width, padding_mode="replicate"),
+                nn.GELU(),
+                nn.Conv2d(width, width, 1),
+                nn.Dropout(dropout),
+            )
+            for _ in range(depth)
+        )
+        self.scene = nn.Linear(width, width)
+
+    def forward(self, tiles: torch.Tensor) -> torch.Tensor:
+        """Turn (b, R, C, inputs) into (b, R, C, width)."""
+        x = self.inlet(self.norm(tiles).permute(0, 3, 1, 2))
+        for step in self.steps:
+            x = x + step(x)
+        x = x.permute(0, 2, 3, 1)
+        return x + self.scene(x.mean((1, 2), keepdim=True))
+
+
+class Fill(nn.Module):
+    """From LR tokens to HR tokens of every tile.
+
+    Args:
+        shape: Sizes.
+        conv: Whether it has the convolutional part; it starts at nothing.
+    """
+
+    def __init__(self, shape: Shape, *, conv: bool) -> None:
+        super().__init__()
+        self.shape = shape
+        out = shape.queries**2 * shape.hr_dim
+        self.linear = nn.Linear(features(shape), out)
+        self.blocks: Blocks | None = None
+        if conv:
+            inputs = shape.lr_side**2 * shape.lr_dim
+            self.blocks = Blocks(inputs, shape.sampler, 2, shape.dropout)
+            self.outlet = nn.Linear(shape.sampler, out)
+            nn.init.zeros_(self.outlet.weight)
+            nn.init.zeros_(self.outlet.bias)
+
+    def forward(self, lr: torch.Tensor) -> torch.Tensor:
+        """Fill every HR token.
+
+        Args:
+            lr: (b, R * r, C * r, lr_dim) LR tokens.
+
+        Returns:
+            (b, R * k, C * k, hr_dim) HR tokens.
+        """
+        return repeat(self.coarse(lr), self.shape.pool)
+
+    @torch.no_grad()
+    def put(self, weight: torch.Tensor, bias: torch.Tensor) -> None:
+        """Set the linear part."""
+        self.linear.weight.copy_(weight)
+        self.linear.bias.copy_(bias)
+
+    def coarse(self, lr: torch.Tensor) -> torch.Tensor:
+        """Fill at the resolution of the queries: (b, R * q, C * q, hr_dim)."""
+        filled = self.linear(context(lr, self.shape))
+        if self.blocks is not None:
+            filled = filled + self.outlet(self.blocks(to_tiles(lr, self.shape.lr_side)))
+        return to_tokens(filled, self.shape.queries)
+
+
+def features(shape: Shape) -> int:
+    """Return the length of `context`."""
+    return (shape.lr_side**2 + 2) * shape.lr_dim
+
+
+def context(lr: torch.Tensor, shape: Shape) -> torch.Tensor:
+    """Return what the linear fill sees of a tile: its LR tokens, its neighbours', the scene's.
+
+    Args:
+        lr: (b, R * r, C * r, lr_dim).
+        shape: Sizes.
+
+    Returns:
+        (b, R, C, features).
+    """
+    mean = pooled(lr, shape.lr_side)
+    scene = mean.mean((1, 2), keepdim=True).expand_as(mean)
+    return torch.cat([to_tiles(lr, shape.lr_side), around(mean), scene], dim=-1)
+
+
+@torch.no_grad()
+def sums(
+    fill: Fill, lr: torch.Tensor, hr: torch.Tensor, here: torch.Tensor | NDArray[np.bool_]
+) -> Ridge:
+    """Return what the linear part is solved from: sums over all tiles that there are.
+
+    Args:
+        fill: Whose sizes count.
+        lr: (s, R * r, C * r, lr_dim).
+        hr: (s, R * k, C * k, hr_dim).
+        here: (s, R, C) bool: tiles to learn from.
+
+    Raises:
+        DataError: There are no tiles.
+    """
+    shape = fill.shape
+    ridge = Ridge(features(shape), fill.linear.out_features)
+    for scene in range(len(lr)):
+        x = context(lr[[scene]].float(), shape)[0][here[scene]]
+        means = to_tiles(pooled(hr[[scene]].float(), shape.pool), shape.queries)
+        ridge.add(x, means[0][here[scene]])
+    if not ridge.weight:
+        raise DataError("no tiles to fit the LR fill on", "One tile at least is needed.")
+    return ridge
+
+
+def solve(
+    fill: Fill,
+    lr: torch.Tensor,
+    hr: torch.Tensor,
+    here: torch.Tensor | NDArray[np.bool_],
+    strength: float,
+) -> None:
+    """Set the linear part to its closed form: ridge regression over all tiles that there are.
+
+    Args:
+        fill: Changed in place.
+        lr: (s, R * r, C * r, lr_dim).
+        hr: (s, R * k, C * k, hr_dim).
+        here: (s, R, C) bool: tiles to learn from.
+        strength: Of the penalty, as a share of the mean variance of the inputs.
+
+    Raises:
+        DataError: There are no tiles.
+    """
+    fill.put(*sums(fill, lr, hr, here).solve(strength))

@@ -1,0 +1,105 @@
+"""Types of the fields of the jobs of `observe`: how a text becomes a value, and allowed names."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import BeforeValidator
+
+from foveate.errors import ParameterError
+from foveate.observe.concepts import concepts_from
+from foveate.run.options import AbsolutePath, Option
+from foveate.run.run import Run
+
+AUTO: Literal["auto"] = "auto"
+RATIO = 10.0
+FLOOR = 0.3
+Role = Literal["hr", "lr", "target", "saliency", "text"]
+TargetName = Literal[
+    "structural", "semantic", "additive", "product", "task-delta", "surprise", "blend"
+]
+SimilarityKind = Literal["lift", "z", "cosine", "logit"]
+PolicyName = Literal["learned", "design", "random", "uniform", "lr-entropy", "covariate"]
+Mode = Literal["budget", "threshold", "obr"]
+Quantity = Literal["area", "tiles", "count"]
+
+
+def _concepts(given: Any) -> Any:
+    """Read names with commas, a list of them, or a file; entries stay as they are."""
+    if isinstance(given, str | Path):
+        return [concept.to_dict() for concept in concepts_from(given)] if str(given) else []
+    if isinstance(given, list | tuple):
+        return [{"name": entry} if isinstance(entry, str) else entry for entry in given]
+    return given
+
+
+def grid_shape(given: Any) -> Any:
+    """Read ``ROWSxCOLS``."""
+    if not isinstance(given, str):
+        return given
+    found = re.fullmatch(r"\s*(\d+)\s*[xX]\s*(\d+)\s*", given)
+    if found is None:
+        raise ParameterError(repr(given), "The form is ROWSxCOLS.", "--tiles 10x10")
+    return (int(found[1]), int(found[2]))
+
+
+def _share(given: Any) -> Any:
+    if not isinstance(given, str):
+        return given
+    number = given.strip().removesuffix("%")
+    try:
+        value = float(number)
+    except ValueError as error:
+        raise ParameterError(repr(given), "A share is written 12% or 0.12.") from error
+    return value / 100 if number != given.strip() else value
+
+
+def signal_to_noise(given: Any) -> Any:
+    """Read a signal-to-noise ratio of 0 as no noise."""
+    return None if str(given).strip() in ("0", "0.0") else given
+
+
+Concepts = Annotated[
+    list[dict[str, Any]], BeforeValidator(_concepts), Option("Input", metavar="NAMES|FILE")
+]
+Share = Annotated[float, BeforeValidator(_share)]
+ObserverFolder = Annotated[AbsolutePath, Option("Model", metavar="FOLDER")]
+
+
+def check_folders(pairs: str, init: str | None) -> None:
+    """Refuse folders that do not exist, before anything heavy is imported."""
+    Run.load(pairs)
+    if init is not None:
+        from foveate.observe.observer import find_observer
+
+        find_observer(init)
+
+
+def chosen_mode(
+    budget: str | None, threshold: float | None, obr: float | None, policy: str
+) -> Mode:
+    """Return which of budget, threshold and observed share is given.
+
+    Raises:
+        ParameterError: Not exactly one of them is, or the policy has no calibrated scores.
+    """
+    given: dict[Mode, Any] = {
+        "budget": budget, "threshold": threshold, "obr": obr
+    }  # fmt: skip
+    stated: list[Mode] = [name for name, value in given.items() if value is not None]
+    if len(stated) != 1:
+        typed = [f"--{name}" for name in stated]
+        raise ParameterError(
+            f"{' and '.join(typed)} together" if typed else "no budget, no threshold and no obr",
+            "One of --budget, --threshold and --obr says how much is chosen.",
+            "" if typed else "For example --budget 12%.",
+        )
+    if stated[0] != "budget" and policy != "learned":
+        raise ParameterError(
+            f"--{stated[0]} with the policy {policy!r}",
+            "Scores of the trained sampler are calibrated, those of other policies are not.",
+            "Use --budget.",
+        )
+    return stated[0]
