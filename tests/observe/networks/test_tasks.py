@@ -180,7 +180,7 @@ def test_kriging_learns_what_a_scene_has_of_its_own():
     task.net.eval()
     with torch.no_grad():
         before = task.validate()["score"]
-    after = fit(task, replace(SETTINGS, epochs=10, lr=0.03)).epochs[-1]["score"]
+    after = fit(task, replace(SETTINGS, epochs=10, learning_rate=0.03)).epochs[-1]["score"]
     assert after > before + 0.1
 
 
@@ -222,7 +222,7 @@ def test_the_fill_learns_what_is_not_linear():
     task = tasks.FillTask(net, train, val, CPU)
     with torch.no_grad():
         linear = task.validate()["score"]
-    history = fit(task, replace(SETTINGS, epochs=25, batch_size=8, lr=0.02))
+    history = fit(task, replace(SETTINGS, epochs=25, batch_size=8, learning_rate=0.02))
     assert linear < 0.3
     assert history.epochs[-1]["score"] > linear + 0.3
 
@@ -235,7 +235,7 @@ def test_the_sampler_learns_a_planted_signal():
     found = worth[1][val.here]
     ideal = np.cumsum(np.sort(found)[::-1]) / found.sum()
     best = np.mean([ideal[int(share * found.size) - 1] for share in tasks.VALIDATED])
-    history = fit(task, replace(SETTINGS, epochs=12, lr=0.02))
+    history = fit(task, replace(SETTINGS, epochs=12, learning_rate=0.02))
     assert history.epochs[-1]["score"] > 0.9 * best
     with torch.no_grad():
         scores = task.net(val.lr.float(), nothing[1].float()).sigmoid().mean(-1).numpy()
