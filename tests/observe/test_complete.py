@@ -15,9 +15,9 @@ from observing import observing  # noqa: F401
 
 from foveate.errors import DataError, ParameterError
 from foveate.files import read_parquet
-from foveate.observe import complete as module
+from foveate.observe import completing as module
 from foveate.observe import dense
-from foveate.observe.complete import open_completed
+from foveate.observe.completing import open_completed
 from foveate.observe.jobs import CompleteJob, SelectJob
 from foveate.observe.match_hr import Bought, in_blocks
 from foveate.observe.observer import Observer

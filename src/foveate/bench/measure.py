@@ -28,7 +28,7 @@ from foveate.observe.heads import TextConcepts, similarity_scores
 from foveate.observe.networks.predictor import Aligned
 from foveate.observe.policies import NEEDS, get_policy
 from foveate.observe.stages import Stages, fill_of, scores_of
-from foveate.observe.train import Trainer
+from foveate.observe.training import Trainer
 from foveate.observe.trial import REGION, Trial
 from foveate.stats import measures as measure
 
