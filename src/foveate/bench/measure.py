@@ -23,7 +23,7 @@ from foveate.models.device import resolve_device
 from foveate.observe import dense
 from foveate.observe.calibration import over
 from foveate.observe.crossfit import split_scenes
-from foveate.observe.dataset import gather
+from foveate.observe.dataset import build_dataset
 from foveate.observe.heads import TextConcepts, similarity_scores
 from foveate.observe.networks.predictor import Aligned
 from foveate.observe.policies import NEEDS, get_policy
@@ -78,7 +78,7 @@ class Seed:
     @cached_property
     def material(self) -> TrainingData:
         """Features and splits."""
-        return gather(self.job, self._pairs, self._progress, start=self._start)
+        return build_dataset(self.job, self._pairs, self._progress, start=self._start)
 
     @cached_property
     def trainer(self) -> Trainer:

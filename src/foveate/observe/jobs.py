@@ -285,10 +285,10 @@ class TrainJob(Job):
     def steps(self, run: Run, ready: Any, progress: ProgressFn | None) -> dict[str, Any]:
         """Encode, train all stages, evaluate on held-out scenes, and write the observer."""
         from foveate.observe import training
-        from foveate.observe.dataset import gather
+        from foveate.observe.dataset import build_dataset
 
         device, start, pairs = ready
-        data = gather(self, pairs, progress, start=start)
+        data = build_dataset(self, pairs, progress, start=start)
         key = training.training_key(self, data, start)
         request = training.request_key(self, key)
         training.refuse_other(run.path, request, replace=self.replace)
@@ -451,12 +451,12 @@ class CompleteJob(Job):
         root, _, chosen = open_selected(self.selection)
         import numpy as np
 
-        from foveate.observe.match_hr import Bought, check_like, find_bought
+        from foveate.observe.match_hr import MatchedHR, check_like, match_hr_tiles
         from foveate.observe.observer import Observer
 
         observer = Observer.load(self.observer or chosen.observer, device=self.device)
         selected = load_selected(root, observer)
-        matched = find_bought(self.tiles, selected) if self.tiles else Bought()
+        matched = match_hr_tiles(self.tiles, selected) if self.tiles else MatchedHR()
         if self.only_chosen:
             matched = matched.of(np.flatnonzero(selected.chosen))
         check_like(observer, matched, self.bands)

@@ -232,7 +232,7 @@ class Trainer:
         if isinstance(second, Aligned):
             predictor, to_text = second.predictor, second.text_map()
         else:
-            predictor, to_text = second, None if data.texts is None else data.texts.way
+            predictor, to_text = second, None if data.texts is None else data.texts.text_projection
         return self.assemble(sampler, predictor, to_text, target, training or {})
 
     def assemble(
