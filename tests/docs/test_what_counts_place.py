@@ -21,11 +21,10 @@ from foveate.errors import BudgetError, DataError
 from foveate.export import export_run
 from foveate.observe.concepts import Concept
 from foveate.observe.covariates import tile_means
-from foveate.observe.labels import concept_shares
-from foveate.observe.labels import read_objects
+from foveate.observe.labels import concept_shares, read_objects
+from foveate.observe.overviews import overview_tiles
 from foveate.observe.ranking import Ranked
 from foveate.observe.selections import save_selected
-from foveate.observe.overviews import overview_tiles
 from foveate.pool.antimeridian import middles
 from foveate.raster import FileSource, metres_per_pixel
 from foveate.selection import Ranking

@@ -19,8 +19,8 @@ from trees import digest_tree
 from foveate.cli.main import main
 from foveate.errors import DataError
 from foveate.files import read_json
-from foveate.observe.jobs import PrepareJob, TrainJob
 from foveate.observe.dataset import build_dataset
+from foveate.observe.jobs import PrepareJob, TrainJob
 from foveate.observe.observer import Observer
 from foveate.observe.pairs import open_pairs
 

@@ -54,8 +54,8 @@ from foveate.models.job import EmbedJob
 from foveate.models.job import run as embed
 from foveate.models.tune_text import TuneTextJob
 from foveate.models.tune_text import run as tune
-from foveate.observe.totals import draw_tiles, from_labels
 from foveate.observe.jobs import CompleteJob, EstimateJob, PrepareJob, SelectJob, TrainJob
+from foveate.observe.totals import draw_tiles, from_labels
 from foveate.pool.settings import JobSettings
 from foveate.raster import write_cog
 from foveate.report import write_report
