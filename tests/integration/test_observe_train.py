@@ -19,7 +19,7 @@ from trees import digest_tree
 from foveate.cli.main import main
 from foveate.errors import DataError
 from foveate.files import read_json
-from foveate.observe.dataset import gather
+from foveate.observe.dataset import build_dataset
 from foveate.observe.jobs import PrepareJob, TrainJob
 from foveate.observe.observer import Observer
 from foveate.observe.pairs import open_pairs
@@ -192,7 +192,7 @@ def test_pairs_have_high_resolution(observing, tmp_path, capsys):  # noqa: F811
         assert "holds no run" in capsys.readouterr().err
     pairs = replace(open_pairs(observing.pairs), has_hr=False)
     with pytest.raises(DataError, match="pairs without high resolution"):
-        gather(TrainJob(pairs=str(observing.pairs)), pairs)
+        build_dataset(TrainJob(pairs=str(observing.pairs)), pairs)
 
 
 def test_an_observer_to_start_from(observing, trained, tmp_path):  # noqa: F811
@@ -208,7 +208,7 @@ def test_targets_of_another_encoder(observing, trained, tmp_path, capsys):  # no
     job = TrainJob(
         pairs=str(observing.pairs), size="nano", target_model=target, test=0.25, device="cpu"
     )
-    material = gather(job, open_pairs(observing.pairs))
+    material = build_dataset(job, open_pairs(observing.pairs))
     hr, aimed = (x.float().numpy() for x in (material.data.hr, material.data.target))
     assert hr.shape == aimed.shape
     train_ = material.scenes("train")

@@ -12,7 +12,7 @@ from odc.geo.geobox import GeoBox
 
 from foveate.errors import DataError
 from foveate.observe.jobs import SelectJob
-from foveate.observe.match_hr import find_bought
+from foveate.observe.match_hr import match_hr_tiles
 from foveate.observe.overviews import overview_tiles
 from foveate.observe.selections import Selected
 from foveate.pool.folder import open_pool
@@ -60,7 +60,7 @@ def scene(folder, name, *, gsd=1.0, suffix=".tif", crs=UTM, nodata=None, **at):
 def test_whole_scenes_are_split_like_their_overviews(selected, tmp_path, crs):
     for name in CORNERS:
         scene(tmp_path / "hr", name, crs=crs)
-    found = find_bought([tmp_path / "hr"], selected)
+    found = match_hr_tiles([tmp_path / "hr"], selected)
     assert sorted(found.views) == list(range(60))
     assert not found.unused
     place = {tuple(p): i for i, p in enumerate(selected.place.tolist())}
@@ -92,7 +92,7 @@ def test_tiles_by_their_names(selected, tmp_path, file, row, col):
     scene(tmp_path / "hr", stem, shape=(50, 60), crs=None)
     scene(tmp_path / "hr", "b_r77_c01", shape=(50, 60), crs=None)  # no such tile
     scene(tmp_path / "hr", "notes", shape=(50, 60), crs=None)
-    found = find_bought([tmp_path / "hr"], selected)
+    found = match_hr_tiles([tmp_path / "hr"], selected)
     assert list(found.views) == [wanted]
     assert found.views[wanted][0].window == (0, 0, 50, 60)
     assert len(found.unused) == 2
@@ -102,7 +102,7 @@ def test_tiles_by_their_names(selected, tmp_path, file, row, col):
 def test_mosaics_by_where_they_lie(selected, tmp_path):
     # From 240 m to 640 m east: the right of one scene and the left of the other.
     scene(tmp_path / "hr", "mosaic", gsd=2.0, x=240.0, y=-20.0, shape=(120, 200))
-    found = find_bought([tmp_path / "hr"], selected)
+    found = match_hr_tiles([tmp_path / "hr"], selected)
     names = [selected.name(i) for i in range(2)]
     seen = {(names[s], r, c) for s, r, c in selected.place[sorted(found.views)].tolist()}
     assert ("east/a", 0, 5) in seen
@@ -126,7 +126,7 @@ def test_a_tile_needs_enough_valid_pixels(selected, tmp_path):
     data = ground(shape, 1.0, 480.0)
     data[:, :96, :] = 0
     write_cog(tmp_path / "hr/b.tif", data, geobox=box(shape, 1.0, 480.0), nodata=0)
-    found = find_bought([tmp_path / "hr"], selected)
+    found = match_hr_tiles([tmp_path / "hr"], selected)
     place = {tuple(p): i for i, p in enumerate(selected.place.tolist())}
     number = [selected.name(i) for i in range(2)].index(name)
     assert found.read(place[number, 1, 1], (), 0.5) is None
@@ -134,14 +134,14 @@ def test_a_tile_needs_enough_valid_pixels(selected, tmp_path):
     assert found.read(place[number, 2, 1], (), 0.5) is not None
     # A mosaic over the same ground has what the scene lacks.
     scene(tmp_path / "hr", "other", x=480.0, shape=(240, 300))
-    found = find_bought([tmp_path / "hr"], selected)
+    found = match_hr_tiles([tmp_path / "hr"], selected)
     assert [Path(v.name).name for v in found.views[place[number, 1, 1]]] == ["b.tif", "other.tif"]
     assert found.read(place[number, 1, 1], (), 0.5).valid.all()
 
 
 def test_a_scene_of_that_name_elsewhere_is_a_mosaic(selected, tmp_path):
     scene(tmp_path / "hr", "b", x=0.0)  # lies where the other scene is
-    found = find_bought([tmp_path / "hr"], selected)
+    found = match_hr_tiles([tmp_path / "hr"], selected)
     names = {selected.name(int(selected.place[row, 0])) for row in found.views}
     assert names == {"east/a"}
 
@@ -154,7 +154,7 @@ def test_pixels_are_not_warped(selected, tmp_path, turned):
         place = GeoBox((240, 320), Affine(1, 0, 500000, 0, 1, 6e6 - 240), UTM)
         write_cog(tmp_path / "hr/mosaic.tif", ground((240, 320), 1.0), geobox=place)
     with pytest.raises(DataError, match="gdalwarp -t_srs"):
-        find_bought([tmp_path / "hr"], selected)
+        match_hr_tiles([tmp_path / "hr"], selected)
 
 
 @pytest.mark.parametrize("files", [[], ["notes"]])
@@ -166,30 +166,30 @@ def test_nothing_fits(selected, tmp_path, files):
     own = selected.name(int(selected.place[0, 0]))
     looked = f"Looked for '{own}.tif', '{own}_r00_c00.tif', '{name}.tif'"
     with pytest.raises(DataError, match=re.escape(looked)):
-        find_bought([tmp_path / "hr"], selected)
+        match_hr_tiles([tmp_path / "hr"], selected)
     with pytest.raises(DataError, match="there is no"):
-        find_bought([tmp_path / "nowhere"], selected)
+        match_hr_tiles([tmp_path / "nowhere"], selected)
 
 
 def test_two_files_of_one_tile(selected, tmp_path):
     for name in ("b_r1_c1", "b_r01_c01"):
         scene(tmp_path / "hr", name, shape=(50, 60), crs=None)
     with pytest.raises(DataError, match="two files show the tile"):
-        find_bought([tmp_path / "hr"], selected)
+        match_hr_tiles([tmp_path / "hr"], selected)
 
 
 def test_pictures_of_another_form(selected, tmp_path):
     scene(tmp_path / "hr", "b", shape=(240, 240), crs=None)
     with pytest.raises(DataError, match="their sides have one ratio"):
-        find_bought([tmp_path / "hr"], selected)
+        match_hr_tiles([tmp_path / "hr"], selected)
 
 
 def test_an_overview_is_no_high_resolution(selected, tmp_path):
     with pytest.raises(DataError, match="this is no high resolution"):
-        find_bought([tmp_path / "lr"], selected)
+        match_hr_tiles([tmp_path / "lr"], selected)
 
 
 def test_prints_tell_windows_apart(selected, tmp_path):
     scene(tmp_path / "hr", "b")
-    views = find_bought([tmp_path / "hr"], selected).views
+    views = match_hr_tiles([tmp_path / "hr"], selected).views
     assert len({str(view.prints()) for (view,) in views.values()}) == 30

@@ -15,11 +15,11 @@ from observing import observing  # noqa: F401
 
 from foveate.errors import DataError, ParameterError
 from foveate.files import read_parquet
-from foveate.observe import complete as module
+from foveate.observe import completing as module
 from foveate.observe import dense
-from foveate.observe.complete import open_completed
+from foveate.observe.completing import open_completed
 from foveate.observe.jobs import CompleteJob, SelectJob
-from foveate.observe.match_hr import Bought, in_blocks
+from foveate.observe.match_hr import MatchedHR, in_blocks
 from foveate.observe.observer import Observer
 from foveate.observe.pairs import open_pairs
 from foveate.observe.selections import load_selected
@@ -60,13 +60,13 @@ def test_scenes_are_what_the_predictor_makes_of_the_observed_tiles(completing, w
     pairs = open_pairs(completing.pairs)
     side, full = observer.record.shape.hr_side, (8, *pairs.shape)
     seen = dense.to_grids(selected.chosen, pairs.place, full)
-    hr = dense.spread(dense.to_grids(completing.hr, pairs.place, full), side)
+    hr = dense.to_tokens(dense.to_grids(completing.hr, pairs.place, full), side)
     lr = np.zeros((8, *(n * observer.record.shape.lr_side for n in pairs.shape), 128), np.float32)
     with Run.create(completing.run) as kept:
         for scene, tokens in selected.tokens(observer, kept):
             lr[scene] = tokens
     expected = observer.complete(lr, hr, seen)
-    means = dense.from_grids(dense.gather(expected.tokens, side).mean(axis=3), pairs.place)
+    means = dense.from_grids(dense.to_tiles(expected.tokens, side).mean(axis=3), pairs.place)
     found = open_completed(whole)
     assert np.abs(np.asarray(found.x, np.float32) - means[np.argsort(pairs.pool.ids)]).max() < 5e-3
     assert found.ids.tolist() == pairs.pool.ids.tolist()
@@ -278,5 +278,5 @@ def test_tiles_that_are_mostly_nodata_are_not_observed(completing, tmp_path):  #
 
 
 def test_views_of_some_tiles():
-    bought = Bought({1: [], 2: []}, ["x"])
+    bought = MatchedHR({1: [], 2: []}, ["x"])
     assert list(bought.of(np.array([2, 5])).views) == [2]

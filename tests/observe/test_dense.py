@@ -24,7 +24,7 @@ def test_tables_and_grids_are_inverses(shape, more, seed):
     assert grids.dtype == values.dtype
     assert not grids[~kept].any()
     assert np.array_equal(dense.from_grids(grids, place), values)
-    assert np.array_equal(dense.here(place, shape), kept)
+    assert np.array_equal(dense.valid(place, shape), kept)
     for row, (s, r, c) in zip(values, place, strict=True):
         assert np.array_equal(grids[s, r, c], row)
 
@@ -35,9 +35,9 @@ def test_tables_and_grids_are_inverses(shape, more, seed):
 @settings(deadline=None)
 def test_tokens_of_tiles_make_one_grid(s, rows, cols, side):
     tokens = np.random.default_rng(0).normal(size=(s, rows, cols, side * side, 2))
-    wide = dense.spread(tokens, side)
+    wide = dense.to_tokens(tokens, side)
     assert wide.shape == (s, rows * side, cols * side, 2)
-    assert np.array_equal(dense.gather(wide, side), tokens)
+    assert np.array_equal(dense.to_tiles(wide, side), tokens)
     for i, j in np.ndindex(rows * side, cols * side):
         token = (i % side) * side + j % side
         assert np.array_equal(wide[:, i, j], tokens[:, i // side, j // side, token])

@@ -7,13 +7,13 @@ import numpy as np
 import pytest
 from tests.helpers.observed import box, write_objects, write_scenes
 
-import foveate.observe.prepare
+import foveate.observe.preparation
 from foveate.errors import DataError, FoveateError, ParameterError
 from foveate.files import read_parquet
 from foveate.observe.concepts import concepts_from
 from foveate.observe.jobs import PrepareJob
 from foveate.observe.pairs import open_pairs
-from foveate.observe.prepare import group_of
+from foveate.observe.preparation import group_of
 from foveate.raster import FileSource, write_cog
 
 if TYPE_CHECKING:
@@ -64,7 +64,7 @@ def test_a_second_run_does_nothing_and_a_killed_one_goes_on(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     root, out = write_scenes(tmp_path / "in"), tmp_path / "pairs"
-    real = foveate.observe.prepare.simulate
+    real = foveate.observe.preparation.simulate
     made: list[str] = []
     left = 2
 
@@ -74,7 +74,7 @@ def test_a_second_run_does_nothing_and_a_killed_one_goes_on(
         made.append(options["name"])
         return real(*args, **options)
 
-    monkeypatch.setattr(foveate.observe.prepare, "simulate", dies)
+    monkeypatch.setattr(foveate.observe.preparation, "simulate", dies)
     with pytest.raises(KeyboardInterrupt):
         _job(root).run(out)
     with pytest.raises(DataError, match="no finished pairs"):

@@ -18,7 +18,7 @@ from foveate.errors import (
     UnknownNameError,
 )
 from foveate.files import read_parquet
-from foveate.observe.classify import SCENES, TILES, classify, zero_shot_dataset
+from foveate.observe.classifying import SCENES, TILES, classify, zero_shot_dataset
 from foveate.observe.concepts import concepts_of
 from foveate.observe.jobs import CompleteJob
 from foveate.observe.observer import Observer
@@ -85,7 +85,7 @@ def test_what_cannot_be_told(scenes, observing):  # noqa: F811
 
 
 def test_the_concepts_of_the_observer_are_the_default(scenes, monkeypatch):
-    from foveate.observe import classify as recognise
+    from foveate.observe import classifying as recognise
 
     assert list(classify(scenes)["concepts"]) == ["forest", "road", "cropland"]
     own = recognise.observer_of
@@ -100,7 +100,7 @@ def test_the_concepts_of_the_observer_are_the_default(scenes, monkeypatch):
 
 
 def test_without_the_selection_nothing_is_judged(scenes, monkeypatch):
-    from foveate.observe import classify as recognise
+    from foveate.observe import classifying as recognise
 
     monkeypatch.setattr(recognise, "open_pairs", lambda _: (_ for _ in ()).throw(DataError("no")))
     assert classify(scenes, concepts_of(["road"]))["truth"] is None

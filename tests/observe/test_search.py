@@ -18,10 +18,10 @@ from foveate.errors import (
     UnknownNameError,
 )
 from foveate.models.heads import unit
-from foveate.observe.complete import Completed, open_completed
+from foveate.observe.completing import Completed, open_completed
 from foveate.observe.jobs import CompleteJob
 from foveate.observe.observer import Observer
-from foveate.observe.search import best, hits_table, need_texts, rows_of, search
+from foveate.observe.searching import best, hits_table, need_texts, rows_of, search
 
 
 @pytest.fixture(scope="module")

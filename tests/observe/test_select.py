@@ -24,7 +24,7 @@ from foveate.files import read_json
 from foveate.grid import Grid
 from foveate.models.families.builtin import Builtin
 from foveate.observe import overviews as parts
-from foveate.observe import select
+from foveate.observe import selecting
 from foveate.observe.features import Encoder, OverviewTokens
 from foveate.observe.jobs import SelectJob
 from foveate.observe.observer import Observer
@@ -38,7 +38,7 @@ from foveate.observe.overviews import (
 )
 from foveate.observe.pairs import open_pairs
 from foveate.observe.ranking import bind_lr, check_policy, rank
-from foveate.observe.select import training_evidence
+from foveate.observe.selecting import training_evidence
 from foveate.pool import open_pool
 from foveate.pool.pool import Pool, Scene
 from foveate.raster import ArraySource, FileSource, write_cog
@@ -355,7 +355,7 @@ def test_a_killed_run_goes_on_to_the_same_files(done, tmp_path, monkeypatch, ste
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:
-        patch.setattr(select.results, step, killed)
+        patch.setattr(selecting.results, step, killed)
         with pytest.raises(KeyboardInterrupt):
             done.job.run(out)
     assert "summary" not in Run.load(out).record

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from odc.geo.geobox import GeoBox
 
 from foveate.errors import ParameterError
-from foveate.observe.simulate import (
+from foveate.observe.simulation import (
     low_shape,
     psf_sigma,
     psf_weights,

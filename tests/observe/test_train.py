@@ -17,7 +17,7 @@ from foveate.files import read_json, write_json
 from foveate.models.fit import fit
 from foveate.observe.jobs import TrainJob
 from foveate.observe.observer import RECORD, WEIGHTS, Observer
-from foveate.observe.train import (
+from foveate.observe.training import (
     MODEL,
     SHARES,
     TRAINING,

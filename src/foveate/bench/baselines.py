@@ -447,7 +447,7 @@ def _scenes(material: TrainingData, numbers: NDArray[np.int64], fill: torch.Tens
     place = material.places(numbers)
     present = dense.to_grids(known[material.tiles(numbers)], place, data.here.shape)
     low, high = (
-        labels.probabilities(dense.gather(tokens.float().numpy(), side).mean(axis=3))
+        labels.probabilities(dense.to_tiles(tokens.float().numpy(), side).mean(axis=3))
         for tokens in (fill, data.hr)
     )
     return Scenes(data.lr, fill, low, high, present, data.here)

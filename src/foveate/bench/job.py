@@ -127,8 +127,8 @@ def bench_key(job: BenchJob, pairs: Pairs, start: Observer | None) -> str:
     import numpy as np
 
     from foveate.files import digest_ids
-    from foveate.observe.train import VERSION as TRAINING
-    from foveate.observe.train import options_for_key
+    from foveate.observe.training import VERSION as TRAINING
+    from foveate.observe.training import options_for_key
 
     apart = {
         "pairs", "device", "batch_size", "table", "seeds", "seed", "draws", "obr",

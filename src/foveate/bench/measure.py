@@ -23,12 +23,12 @@ from foveate.models.runtime import resolve_device
 from foveate.observe import dense
 from foveate.observe.calibration import over
 from foveate.observe.crossfit import split_scenes
-from foveate.observe.dataset import gather
+from foveate.observe.dataset import build_dataset
 from foveate.observe.heads import TextConcepts, similarity_scores
 from foveate.observe.networks.predictor import Aligned
 from foveate.observe.policies import NEEDS, get_policy
 from foveate.observe.stages import Stages, fill_of, scores_of
-from foveate.observe.train import Trainer
+from foveate.observe.training import Trainer
 from foveate.observe.trial import REGION, Trial
 from foveate.stats import measures as measure
 
@@ -78,7 +78,7 @@ class Seed:
     @cached_property
     def material(self) -> TrainingData:
         """Features and splits."""
-        return gather(self.job, self._pairs, self._progress, start=self._start)
+        return build_dataset(self.job, self._pairs, self._progress, start=self._start)
 
     @cached_property
     def trainer(self) -> Trainer:

@@ -38,9 +38,9 @@ def search(
     as_json: Json = False,
 ) -> None:
     """Find the tiles or scenes that show most of a text or a concept."""
-    from foveate.observe.complete import open_completed
-    from foveate.observe.search import hits_table, rows_of
-    from foveate.observe.search import search as find
+    from foveate.observe.completing import open_completed
+    from foveate.observe.searching import hits_table, rows_of
+    from foveate.observe.searching import search as find
     from foveate.report.words import scenes as words
 
     write = None if out is None else _writer(out)
@@ -171,7 +171,7 @@ def _scenes(
     observer: Path | None,
     **rest: Any,
 ) -> None:
-    from foveate.observe.classify import classify as recognise
+    from foveate.observe.classifying import classify as recognise
     from foveate.observe.concepts import concepts_from
     from foveate.report.words import scenes as words
 

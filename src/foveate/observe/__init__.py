@@ -18,13 +18,24 @@ if TYPE_CHECKING:
     from foveate.observe.pairs import Pairs, open_pairs
     from foveate.observe.policies import POLICIES, Policy, rank_tiles
     from foveate.observe.ranking import rank
-    from foveate.observe.simulate import simulate
+    from foveate.observe.simulation import simulate
+    from foveate.observe.verbs import (
+        classify,
+        complete,
+        estimate,
+        prepare,
+        search,
+        select,
+        train,
+    )  # fmt: skip
 
 _HOME = {
     "POLICIES": "policies", "CompleteJob": "jobs", "Concept": "concepts", "EstimateJob": "jobs",
     "Observer": "observer", "Pairs": "pairs", "Policy": "policies", "PrepareJob": "jobs",
-    "SelectJob": "jobs", "TrainJob": "jobs", "concepts_from": "concepts", "open_pairs": "pairs",
-    "rank": "ranking", "rank_tiles": "policies", "simulate": "simulate",
+    "SelectJob": "jobs", "TrainJob": "jobs", "classify": "verbs", "complete": "verbs",
+    "concepts_from": "concepts", "estimate": "verbs", "open_pairs": "pairs", "prepare": "verbs",
+    "rank": "ranking", "rank_tiles": "policies", "search": "verbs", "select": "verbs",
+    "simulate": "simulation", "train": "verbs",
 }  # fmt: skip
 
 __all__ = [
@@ -38,12 +49,19 @@ __all__ = [
     "PrepareJob",
     "SelectJob",
     "TrainJob",
+    "classify",
+    "complete",
     "concepts_from",
+    "estimate",
     "load",
     "open_pairs",
+    "prepare",
     "rank",
     "rank_tiles",
+    "search",
+    "select",
     "simulate",
+    "train",
 ]
 
 

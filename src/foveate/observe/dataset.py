@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     from foveate.models.base import ModelHandle
     from foveate.models.heads import Head
     from foveate.observe.concepts import Concept
-    from foveate.observe.features import Seen
+    from foveate.observe.features import TileFeatures
     from foveate.observe.jobs import Role, TrainJob
     from foveate.observe.networks.sizes import Shape
     from foveate.observe.observer import Observer
@@ -135,7 +135,7 @@ class FeatureExtractor:
             progress=self._progress,
         )
 
-    def tiles(self, side: int) -> Seen:
+    def tiles(self, side: int) -> TileFeatures:
         """Return HR tokens of the tiles, with their vectors where the model reads texts."""
         handle = self._need("hr")
         model: Any = bind(handle, self._pairs.pool, run=self._store)
@@ -145,7 +145,7 @@ class FeatureExtractor:
             self._keep("text", handle, model, self._pairs.pool.scenes)
         return self._encode(model, side, vector=self._text is model)
 
-    def target(self, side: int) -> Seen | None:
+    def target(self, side: int) -> TileFeatures | None:
         """Return tokens of the tiles by the model whose tokens are completed, if it is another.
 
         Only its tokens are needed, and only for training: an observer does without.
@@ -157,7 +157,7 @@ class FeatureExtractor:
         self._note("target", handle, model, self._pairs.pool.scenes)
         return self._encode(model, side, vector=False)
 
-    def saliency(self, seen: Seen, side: int) -> NDArray[np.floating]:
+    def saliency(self, seen: TileFeatures, side: int) -> NDArray[np.floating]:
         """Return (n,) structural saliency, by the model that was named for it."""
         handle = self._job.handle("saliency")
         if handle is None:
@@ -165,13 +165,13 @@ class FeatureExtractor:
         model = bind(handle, self._pairs.pool, run=self._store)
         return self._encode(model, side, vector=False).saliency
 
-    def vectors(self, seen: Seen) -> tuple[NDArray[np.floating] | None, Any]:
+    def vectors(self, seen: TileFeatures) -> tuple[NDArray[np.floating] | None, Any]:
         """Return (n, e) embeddings in the space of the texts, and the model; None without one."""
         if self._text is None or seen.vectors is not None:
             return seen.vectors, self._text
         return self._encode(self._text, 1, vector=True).vectors, self._text
 
-    def _encode(self, model: Any, side: int, *, vector: bool) -> Seen:
+    def _encode(self, model: Any, side: int, *, vector: bool) -> TileFeatures:
         return encode_tiles(
             self._pairs, model, side, vector=vector, run=self._store,
             batch_size=self._job.batch_size, progress=self._progress,
@@ -273,7 +273,7 @@ class TrainingData:
             ]
         )
 
-    def heard(self) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    def concept_probe(self) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
         """Return weights and biases of the classifiers that the sampler hears: none is novel.
 
         Raises:
@@ -297,7 +297,7 @@ class TrainingData:
         rows = self.tiles(scenes)
         place = self.places(scenes)
         side = self.shape.hr_side
-        filled = dense.gather(fill.float().numpy(), side)
+        filled = dense.to_tiles(fill.float().numpy(), side)
         tiles = dense.from_grids(filled, place)
         reference = tiles.mean(axis=1)
         if whole:
@@ -305,7 +305,7 @@ class TrainingData:
             np.add.at(sums, place[:, 0], reference)
             reference = sums[place[:, 0]] / np.bincount(place[:, 0])[place[:, 0], None]
         at = torch.from_numpy(np.asarray(scenes, np.int64))
-        hr = dense.from_grids(dense.gather(self.data.hr[at].float().numpy(), side), place)
+        hr = dense.from_grids(dense.to_tiles(self.data.hr[at].float().numpy(), side), place)
         labels = None if self.known is None else self.known[rows]
         return Evidence(self.saliency[rows], hr, tiles, reference, place[:, 0], labels)
 
@@ -321,7 +321,7 @@ class TrainingData:
         return out
 
 
-def gather(
+def build_dataset(
     job: TrainJob, pairs: Pairs, progress: ProgressFn | None = None, *,
     start: Observer | None = None,
 ) -> TrainingData:  # fmt: skip
@@ -363,7 +363,7 @@ def gather(
 
     def on_grids(tokens: NDArray[np.floating]) -> torch.Tensor:
         found = dense.to_grids(tokens.astype(np.float16), place, full)
-        return torch.from_numpy(dense.spread(found, shape.hr_side))
+        return torch.from_numpy(dense.to_tokens(found, shape.hr_side))
 
     aimed = None
     if start is not None:
@@ -379,7 +379,7 @@ def gather(
     hr = on_grids(hr_reduction(seen.tokens))
     data = Data(
         torch.from_numpy(lr_reduction(lr).astype(np.float16)), hr,
-        hr if aimed is None else on_grids(aimed), dense.here(place, full),
+        hr if aimed is None else on_grids(aimed), dense.valid(place, full),
     )  # fmt: skip
     found = TrainingData(
         pairs, split, data, np.asarray(saliency, np.float64), concepts, known, lr_reduction,

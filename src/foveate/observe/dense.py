@@ -28,7 +28,7 @@ def to_grids(
     return grids
 
 
-def here(place: NDArray[np.int64], shape: tuple[int, int, int]) -> NDArray[np.bool_]:
+def valid(place: NDArray[np.int64], shape: tuple[int, int, int]) -> NDArray[np.bool_]:
     """Return (S, R, C) bool: whether a tile is in the pool."""
     return to_grids(np.ones(len(place), bool), place, shape)
 
@@ -38,14 +38,14 @@ def from_grids(grids: NDArray[Any], place: NDArray[np.int64]) -> NDArray[Any]:
     return grids[tuple(place.T)]
 
 
-def spread(tokens: NDArray[Any], side: int) -> NDArray[Any]:
+def to_tokens(tokens: NDArray[Any], side: int) -> NDArray[Any]:
     """Turn (S, R, C, k * k, d) tokens of tiles into one grid of tokens, (S, R * k, C * k, d)."""
     s, rows, cols, _, d = tokens.shape
     split = tokens.reshape(s, rows, cols, side, side, d).transpose(0, 1, 3, 2, 4, 5)
     return split.reshape(s, rows * side, cols * side, d)
 
 
-def gather(tokens: NDArray[Any], side: int) -> NDArray[Any]:
+def to_tiles(tokens: NDArray[Any], side: int) -> NDArray[Any]:
     """Turn (S, R * k, C * k, d) into (S, R, C, k * k, d); the inverse of `spread`."""
     s, h, w, d = tokens.shape
     split = tokens.reshape(s, h // side, side, w // side, side, d).transpose(0, 1, 3, 2, 4, 5)

@@ -248,8 +248,8 @@ def failures(trial: Trial, seen: NDArray[np.bool_]) -> list[dict[str, Any]]:
     """
     tokens, fill = trial.completed(seen, "ours"), trial.completed(seen, "fill")
     side = trial.material.shape.hr_side
-    error = np.square(dense.gather(tokens - trial.hr, side)).mean(axis=(3, 4))
-    before = np.square(dense.gather(fill - trial.hr, side)).mean(axis=(3, 4))
+    error = np.square(dense.to_tiles(tokens - trial.hr, side)).mean(axis=(3, 4))
+    before = np.square(dense.to_tiles(fill - trial.hr, side)).mean(axis=(3, 4))
     open_ = trial.here & ~seen
     found: list[dict[str, Any]] = []
     if trial.truth:

@@ -353,7 +353,7 @@ def _cut(
 
 
 @dataclass(frozen=True)
-class Seen:
+class TileFeatures:
     """What an encoder made of the HR tiles, as stored.
 
     Attributes:
@@ -419,7 +419,7 @@ def encode_windows(
 def encode_tiles(
     pairs: Pairs, model: Embeds, side: int, *, vector: bool = False, run: Run | None = None,
     batch_size: int = 32, progress: ProgressFn | None = None,
-) -> Seen:  # fmt: skip
+) -> TileFeatures:  # fmt: skip
     """Encode the HR tiles.
 
     Args:
@@ -433,7 +433,7 @@ def encode_tiles(
     """
     adapter = TileTokens(need(model, "embed", "observe"), side, vector=vector)
     found = embed(pairs.pool, adapter, run=run, batch_size=batch_size, progress=progress)
-    return Seen(*adapter.unpack(found.x), spec=adapter.spec)
+    return TileFeatures(*adapter.unpack(found.x), spec=adapter.spec)
 
 
 def overview_pool(pairs: Pairs) -> Pool:

@@ -148,11 +148,11 @@ class TextConcepts:
 
     Attributes:
         head: The texts' directions.
-        way: To their space.
+        text_projection: From mean tokens to the space of the texts.
     """
 
     head: TextHead
-    way: ToText
+    text_projection: ToText
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -171,15 +171,15 @@ class TextConcepts:
 
     def cosines(self, z: NDArray[np.floating]) -> NDArray[np.float32]:
         """Return the cosines of mean tokens with the texts: (..., d) to (..., K)."""
-        return unit(self.way(z)) @ self.directions.T
+        return unit(self.text_projection(z)) @ self.directions.T
 
     def logits(self, z: NDArray[np.floating]) -> NDArray[np.float32]:
         """Return scale * cosine + bias of mean tokens: (..., d) to (..., K)."""
-        return self.head.logits(self.way(z))
+        return self.head.logits(self.text_projection(z))
 
     def probabilities(self, z: NDArray[np.floating]) -> NDArray[np.float32]:
         """Return the probabilities of mean tokens: (..., d) to (..., K)."""
-        return self.head.probabilities(self.way(z))
+        return self.head.probabilities(self.text_projection(z))
 
 
 def similarity_scores(
@@ -234,7 +234,7 @@ def lr_probabilities(
     found = np.zeros((len(pairs.overviews), *pairs.shape))
     for start in range(0, len(tokens), _AT_ONCE):
         lr = observer.lr(tokens[start : start + _AT_ONCE])
-        means = dense.gather(observer.filled(lr), side.hr_side).mean(axis=3)
+        means = dense.to_tiles(observer.filled(lr), side.hr_side).mean(axis=3)
         found[start : start + len(lr)] = head.probabilities(means)[..., column]
     return dense.from_grids(found, pairs.place)
 

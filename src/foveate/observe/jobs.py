@@ -104,12 +104,12 @@ class PrepareJob(ImageryJob):
         need_paths(self.images, "image")
         need_paths(self.masks, "mask")
         need_paths(self.lr, "overview")
-        from foveate.observe import prepare
+        from foveate.observe import preparation
         from foveate.observe.labels import check_known, read_objects
         from foveate.observe.pairs import open_headers
         from foveate.pool.step import opened_pool
 
-        prepare.check_options(self.tiles, self.ratio, self.mtf, real=bool(self.lr))
+        preparation.check_options(self.tiles, self.ratio, self.mtf, real=bool(self.lr))
         stated = self.stated_concepts()
         objects = read_objects(self.objects) if self.objects else None
         headers, real = open_headers(
@@ -122,29 +122,29 @@ class PrepareJob(ImageryJob):
 
     def steps(self, run: Run, ready: Any, progress: ProgressFn | None) -> dict[str, Any]:
         """Measure the scenes, simulate overviews, label the tiles, and write the pairs."""
-        from foveate.observe import prepare
+        from foveate.observe import preparation
         from foveate.pool.step import measure
 
         headers, real, objects, stated = ready
         pool, pool_key = measure(headers, self, run, progress)
-        files = [scene.uri for scene in real] or prepare.simulate_overviews(
+        files = [scene.uri for scene in real] or preparation.simulate_overviews(
             run, pool, ratio=self.scale, mtf=self.mtf, snr=self.snr, seed=self.seed,
             progress=progress,
         )  # fmt: skip
-        prepare.remove_other_overviews(run.path, [] if real else files)
+        preparation.remove_other_overviews(run.path, [] if real else files)
         concepts = stated
         if self.labelled:
             source = fingerprint(self.objects) if self.objects else None
-            concepts = prepare.label(run, pool, pool_key, stated, objects, source)
+            concepts = preparation.label(run, pool, pool_key, stated, objects, source)
         noise = None if real else (self.mtf, self.snr)
-        rows = prepare.pair_rows(pool, files, run.path, noise)
+        rows = preparation.pair_rows(pool, files, run.path, noise)
         settings = digest(self.model_dump(mode="json"))
-        key = digest([prepare.VERSION, pool_key, rows, settings, run.key("labels")])
-        run.do("pairs", key, lambda: prepare.save_pairs(run.path, rows, settings))
-        counts = prepare.concept_counts(run.path, concepts) if self.labelled else None
+        key = digest([preparation.VERSION, pool_key, rows, settings, run.key("labels")])
+        run.do("pairs", key, lambda: preparation.save_pairs(run.path, rows, settings))
+        counts = preparation.concept_counts(run.path, concepts) if self.labelled else None
         return {
             "pool": pool.describe(),
-            "pairs": prepare.describe_pairs(rows, self.tiles),
+            "pairs": preparation.describe_pairs(rows, self.tiles),
             "concepts": counts or dict.fromkeys((concept.name for concept in concepts), None),
             "seed": self.seed,
         }
@@ -284,26 +284,26 @@ class TrainJob(Job):
 
     def steps(self, run: Run, ready: Any, progress: ProgressFn | None) -> dict[str, Any]:
         """Encode, train all stages, evaluate on held-out scenes, and write the observer."""
-        from foveate.observe import train
-        from foveate.observe.dataset import gather
+        from foveate.observe import training
+        from foveate.observe.dataset import build_dataset
 
         device, start, pairs = ready
-        data = gather(self, pairs, progress, start=start)
-        key = train.training_key(self, data, start)
-        request = train.request_key(self, key)
-        train.refuse_other(run.path, request, replace=self.replace)
-        trainer = train.Trainer(
-            data, self, device, run, train.TRAINING, key, start=start, progress=progress
+        data = build_dataset(self, pairs, progress, start=start)
+        key = training.training_key(self, data, start)
+        request = training.request_key(self, key)
+        training.refuse_other(run.path, request, replace=self.replace)
+        trainer = training.Trainer(
+            data, self, device, run, training.TRAINING, key, start=start, progress=progress
         )
-        trained = train.train(trainer, training={"key": key, "asked": request})
-        train.remove_checkpoints(run.path)
+        trained = training.train(trainer, training={"key": key, "asked": request})
+        training.remove_checkpoints(run.path)
         more = [trained.record.supervision, self.architecture, self.init, self.obr]
-        observer = train.evaluated(
-            run, trainer, trained, digest([key, *more]), whole=self.reference == "scene"
+        observer = training.evaluated(
+            run, trainer, trained, [key, *more], whole=self.reference == "scene"
         )
         run.do(
             "observer", digest([key, *more, observer.record.held_out]),
-            lambda: train.save_observer(run.path, observer, data.handles),
+            lambda: training.save_observer(run.path, observer, data.handles),
         )  # fmt: skip
         return {
             "observer": {
@@ -361,7 +361,7 @@ class SelectJob(ImageryJob):
         """Return the budget, the observer and the opened overviews or pairs."""
         need_paths(self.images, "overview")
         budget = Budget.parse(self.budget) if self.mode == "budget" and self.budget else None
-        from foveate.observe import select
+        from foveate.observe import selecting
         from foveate.observe.observer import Observer
         from foveate.observe.overviews import cautions, check_reads
         from foveate.observe.ranking import check_policy
@@ -370,37 +370,37 @@ class SelectJob(ImageryJob):
         if self.covariate is not None:
             need_paths(self.covariate, "covariate")
         observer = Observer.load(self.observer, device=self.device)
-        headers = select.open_overviews(self, observer.record)
+        headers = selecting.open_overviews(self, observer.record)
         check_reads(headers.overviews, observer.record.encoders["lr"], self.bands)
         if budget is not None:
-            select.check_units(budget, headers.pool)
+            selecting.check_units(budget, headers.pool)
         for caution in cautions(headers, observer.record):  # before the work, not only after it
             logger.warning("%s", caution)
         return budget, observer, headers
 
     def steps(self, run: Run, ready: Any, progress: ProgressFn | None) -> dict[str, Any]:
         """Measure the pool, rank its tiles, cut the ranking, and write what was chosen."""
-        from foveate.observe import select
-        from foveate.observe.select import describe_selection, training_evidence
+        from foveate.observe import selecting
+        from foveate.observe.selecting import describe_selection, training_evidence
 
         budget, observer, headers = ready
         record = observer.record
-        target, pool_key = select.measured(headers, self, run, progress)
+        target, pool_key = selecting.measured(headers, self, run, progress)
         pool = target.pool
         if budget is not None:
             budget.resolve(pool.costs())
         rank_key = digest([
-            select.VERSION, pool_key, select.observer_files(observer), self.policy, self.covariate,
-            select.raster_files(self.covariate), self.bands, self.seed,
+            selecting.VERSION, pool_key, selecting.observer_files(observer), self.policy,
+            self.covariate, selecting.raster_files(self.covariate), self.bands, self.seed,
         ])  # fmt: skip
-        ranked = select.ranked_tiles(
+        ranked = selecting.ranked_tiles(
             run, target, observer, rank_key, policy=self.policy, covariate=self.covariate,
             bands=self.bands, seed=self.seed, device=self.device, progress=progress,
         )  # fmt: skip
-        selection, threshold, expected = select.cut_ranking(
+        selection, threshold, expected = selecting.cut_ranking(
             ranked, pool, record.calibration, budget=budget, obr=self.obr, threshold=self.threshold
         )
-        select.save_results(
+        selecting.save_results(
             run, target, ranked, selection, budget=budget, spec=record.encoders["lr"].spec,
             bands=self.bands,
             key=digest([rank_key, self.mode, str(budget), self.threshold, self.obr]),
@@ -451,12 +451,12 @@ class CompleteJob(Job):
         root, _, chosen = open_selected(self.selection)
         import numpy as np
 
-        from foveate.observe.match_hr import Bought, check_like, find_bought
+        from foveate.observe.match_hr import MatchedHR, check_like, match_hr_tiles
         from foveate.observe.observer import Observer
 
         observer = Observer.load(self.observer or chosen.observer, device=self.device)
         selected = load_selected(root, observer)
-        matched = find_bought(self.tiles, selected) if self.tiles else Bought()
+        matched = match_hr_tiles(self.tiles, selected) if self.tiles else MatchedHR()
         if self.only_chosen:
             matched = matched.of(np.flatnonzero(selected.chosen))
         check_like(observer, matched, self.bands)
@@ -464,7 +464,7 @@ class CompleteJob(Job):
 
     def steps(self, run: Run, ready: Any, progress: ProgressFn | None) -> dict[str, Any]:
         """Complete scene by scene, and join their tables."""
-        from foveate.observe.complete import Completion
+        from foveate.observe.completing import Completion
 
         selected, observer, matched = ready
         completion = Completion(

@@ -81,7 +81,7 @@ class HighTokens:
     """
 
     observer: Observer
-    bought: Bought
+    bought: MatchedHR
     ids: NDArray[np.str_]
     bands: Sequence[int] = ()
     min_valid: float = 0.5
@@ -169,7 +169,7 @@ def in_blocks(
     return Scenes(tokens[None], fill[None], doubt[None])
 
 
-def check_like(observer: Observer, bought: Bought, chosen: Sequence[int]) -> None:
+def check_like(observer: Observer, bought: MatchedHR, chosen: Sequence[int]) -> None:
     """Check bands and dtype of what was bought.
 
     Raises:
@@ -237,7 +237,7 @@ class View:
 
 
 @dataclass(eq=False)
-class Bought:
+class MatchedHR:
     """What was found.
 
     Attributes:
@@ -248,11 +248,11 @@ class Bought:
     views: dict[int, list[View]] = field(default_factory=dict)
     unused: list[str] = field(default_factory=list)
 
-    def of(self, rows: NDArray[np.integer]) -> Bought:
+    def of(self, rows: NDArray[np.integer]) -> MatchedHR:
         """Return what was found for some tiles alone."""
         kept = set(rows.tolist())
         views = {row: views for row, views in self.views.items() if row in kept}
-        return Bought(views, self.unused)
+        return MatchedHR(views, self.unused)
 
     def sources(self) -> dict[str, Source]:
         """Return the rasters in use by their names."""
@@ -276,7 +276,7 @@ class Bought:
         return None
 
 
-def find_bought(given: Sequence[str | Path], selected: Selected) -> Bought:
+def match_hr_tiles(given: Sequence[str | Path], selected: Selected) -> MatchedHR:
     """Find the HR of tiles; headers only.
 
     Args:
@@ -332,7 +332,7 @@ class _Search:
 
     def __init__(self, selected: Selected) -> None:
         self._selected = selected
-        self.bought = Bought()
+        self.bought = MatchedHR()
         self.order: dict[tuple[int, str], tuple[float, ...]] = {}
         scenes = selected.target.pool.scenes
         self._number = {scene.scene_id: i for i, scene in enumerate(scenes)}

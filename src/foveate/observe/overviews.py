@@ -366,7 +366,9 @@ class TiledInference:
         found = np.full((len(self.target.pool), len(head.names)), np.nan)
         for rows, at, tokens in self:
             for own, inner, lr in self._blocks(at, tokens):
-                filled = dense.gather(self.observer.filled(lr), self.observer.record.shape.hr_side)
+                filled = dense.to_tiles(
+                    self.observer.filled(lr), self.observer.record.shape.hr_side
+                )
                 means = filled[0].mean(axis=2)
                 found[rows[own]] = head.probabilities(means[inner[:, 0], inner[:, 1]])
         return found

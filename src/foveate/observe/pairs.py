@@ -18,7 +18,7 @@ from foveate.files import digest, read_parquet
 from foveate.observe.concepts import concepts_of
 from foveate.observe.jobs import PrepareJob
 from foveate.observe.labels import present
-from foveate.observe.simulate import low_shape
+from foveate.observe.simulation import low_shape
 from foveate.pool.folder import open_pool
 from foveate.pool.notes import warn
 from foveate.pool.pairing import need_partners

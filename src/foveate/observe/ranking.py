@@ -103,19 +103,30 @@ def rank(
     """
     check_policy(policy, covariate)
     own = observer if isinstance(observer, Observer) else Observer.load(observer, device=device)
-    if isinstance(overviews, Pool | Pairs):
-        target = overview_tiles(overviews)
-    elif isinstance(overviews, str | Path) and is_pairs(overviews):
-        target = overview_tiles(open_pairs(overviews))
-    else:
-        headers = open_pool(overviews, split=(1, 1), measure=False)
-        check_reads(headers.scenes, own.record.encoders["lr"], bands)
-        tiles = cut(headers, own.record, tile)
-        target = overview_tiles(scan(tiles, bands=bands or None, progress=progress))
+    target = open_tiles(overviews, own, bands=bands, tile=tile, progress=progress)
     return ranked(
         target, own, policy=policy, covariate=covariate, bands=bands, seed=seed, device=device,
         progress=progress,
     ).ranking  # fmt: skip
+
+
+def open_tiles(
+    overviews: Pool | Pairs | Paths, observer: Observer, *, bands: Sequence[int] = (),
+    tile: float | None = None, progress: ProgressFn | None = None,
+) -> OverviewTiles:  # fmt: skip
+    """Open overviews, and cut them into tiles as in training; see `rank`.
+
+    Raises:
+        DataError: Nothing to look at, or not what the observer was trained on.
+    """
+    if isinstance(overviews, Pool | Pairs):
+        return overview_tiles(overviews)
+    if isinstance(overviews, str | Path) and is_pairs(overviews):
+        return overview_tiles(open_pairs(overviews))
+    headers = open_pool(overviews, split=(1, 1), measure=False)
+    check_reads(headers.scenes, observer.record.encoders["lr"], bands)
+    tiles = cut(headers, observer.record, tile)
+    return overview_tiles(scan(tiles, bands=bands or None, progress=progress))
 
 
 def ranked(

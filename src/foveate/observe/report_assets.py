@@ -73,7 +73,7 @@ def show(path: Path, trial: Trial, seen: NDArray[np.bool_]) -> list[str]:
         Names of the files, relative to `path`.
     """
     chosen = _pick(seen)
-    axes = Axes(dense.gather(trial.hr[chosen], 1).reshape(-1, trial.hr.shape[-1]))
+    axes = Axes(dense.to_tiles(trial.hr[chosen], 1).reshape(-1, trial.hr.shape[-1]))
     ways = {how: trial.completed(seen, how) for how in ("none", "fill", "ours", "full")}
     scores = trial.observer.scores(trial.lr)
     sweeps = _sweeps(trial, scores.score)

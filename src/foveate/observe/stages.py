@@ -132,11 +132,11 @@ class Stages:
         fill, tried = self.new_fill(), {}
         summed = sums(fill, train.lr, train.target, train.here)
         for strength in STRENGTHS:
-            fill.put(*summed.solve(strength))
+            fill.set_linear(*summed.solve(strength))
             with torch.no_grad():
                 tried[strength] = self._fill_task(fill.eval(), train, val).validate()["score"]
         best = max(tried, key=lambda strength: tried[strength])
-        fill.put(*summed.solve(best))
+        fill.set_linear(*summed.solve(best))
         facts: dict[str, Any] = {"strength": best, "ridge": tried[best]}
         if self.job.fill == "conv":
             fill.linear.requires_grad_(requires_grad=False)
@@ -224,7 +224,10 @@ class Stages:
             DataError: There are no texts.
         """
         texts = self._texts()
-        weight, bias = (torch.from_numpy(x.copy()) for x in (texts.way.weight, texts.way.bias))
+        weight, bias = (
+            torch.from_numpy(x.copy())
+            for x in (texts.text_projection.weight, texts.text_projection.bias)
+        )
         vectors = torch.from_numpy(texts.directions[self._base()].copy())
         return Aligned(self.new_predictor(), weight, bias, vectors)
 
@@ -282,7 +285,7 @@ class Stages:
             self.device, seed=self.job.seed,
         )  # fmt: skip
         if self.material.labels is not None:
-            net.hear(*self.material.heard())
+            net.set_concept_probe(*self.material.concept_probe())
         folds = folds_of([self.material.pairs.groups[i] for i in train], _FOLDS, self.job.seed)
         strength = task.solve(SAMPLER_STRENGTHS, folds)
         net.linear.requires_grad_(requires_grad=False)
@@ -292,7 +295,7 @@ class Stages:
         # The best of many epochs is better on a few scenes by chance.
         kept = bool(more.sum() > _SURE * np.sqrt(more.size * more.var()))
         if not kept:
-            net.silence()
+            net.zero_residual()
         return net, {"strength": strength, **facts, "before": float(before.sum()), "kept": kept}
 
     def validation_scores(self, sampler: Sampler, fill: Fill) -> NDArray[np.float64]:

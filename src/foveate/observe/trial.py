@@ -164,8 +164,8 @@ class Trial:
         if how == "ours":
             return self.observer.complete(self.lr, self.hr, seen).tokens
         if how == "nearest":
-            base = _nearest(dense.gather(self.hr, side), seen)
-            base = dense.spread(base, side)
+            base = _nearest(dense.to_tiles(self.hr, side), seen)
+            base = dense.to_tokens(base, side)
         else:
             base = self.fill if how == "fill" else np.zeros_like(self.hr)
         visible = seen.repeat(side, axis=1).repeat(side, axis=2)[..., None]
@@ -175,8 +175,8 @@ class Trial:
         """Measure completed scenes, (m, R * k, C * k, d)."""
         side = self.material.shape.hr_side
         unseen = dense.from_grids(~seen, self.place)
-        found = dense.from_grids(dense.gather(tokens, side), self.place)[unseen]
-        true = dense.from_grids(dense.gather(self.hr, side), self.place)[unseen]
+        found = dense.from_grids(dense.to_tiles(tokens, side), self.place)[unseen]
+        true = dense.from_grids(dense.to_tiles(self.hr, side), self.place)[unseen]
         cosine = norm = float("nan")
         if len(found):
             mu = self.observer.predictor.mu.cpu()
@@ -232,7 +232,7 @@ class Trial:
         """Return (n,) the mean centred cosine of the completed and true tokens of each tile."""
         side = self.material.shape.hr_side
         made, true = (
-            torch.from_numpy(dense.from_grids(dense.gather(x, side), self.place))
+            torch.from_numpy(dense.from_grids(dense.to_tiles(x, side), self.place))
             for x in (tokens, self.hr)
         )
         mu = self.observer.predictor.mu.cpu()
@@ -241,7 +241,7 @@ class Trial:
     def tile_means(self, tokens: NDArray[np.floating]) -> NDArray[np.float32]:
         """Return (n, d) mean tokens of the tiles."""
         side = self.material.shape.hr_side
-        return dense.from_grids(dense.gather(tokens, side).mean(axis=3), self.place)
+        return dense.from_grids(dense.to_tiles(tokens, side).mean(axis=3), self.place)
 
     def _precision(
         self, scores: NDArray[np.floating], relevant: NDArray[np.bool_], k: int | None = None

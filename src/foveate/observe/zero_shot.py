@@ -21,7 +21,7 @@ from foveate.models.heads import text_head
 from foveate.observe.features import OverviewTokens
 from foveate.observe.match_hr import built
 from foveate.observe.observer import Observer
-from foveate.observe.search import need_texts
+from foveate.observe.searching import need_texts
 from foveate.progress import Meter
 from foveate.registry import suggest
 from foveate.stats import mean_average_precision, top1

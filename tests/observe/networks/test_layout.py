@@ -29,7 +29,7 @@ def test_tiles_and_tokens_are_inverses_and_agree_with_the_arrays(grid):
     tiles = layout.to_tiles(x, side)
     assert tiles.shape == (2, rows, cols, side * side * d)
     assert torch.equal(layout.to_tokens(tiles, side), x)
-    gathered = dense.gather(x.numpy(), side)
+    gathered = dense.to_tiles(x.numpy(), side)
     assert np.array_equal(tiles.numpy(), gathered.reshape(2, rows, cols, -1))
     y, x0 = rows - 1, cols - 1  # the tokens of the last tile, row by row
     part = x[:, y * side :, x0 * side :].reshape(2, -1)

@@ -207,9 +207,9 @@ def test_the_running_mean_follows_only_when_told():
     lr, hr, seen = scenes()
     net(lr, hr, seen).tokens.mean().backward()
     assert not net.mu.any()
-    net.follow(torch.full((3, 8), 2.0))
+    net.update_mean(torch.full((3, 8), 2.0))
     assert net.mu.tolist() == pytest.approx([0.02] * 8)
-    net.follow(torch.zeros(0, 8))  # a batch without tiles says nothing
+    net.update_mean(torch.zeros(0, 8))  # a batch without tiles says nothing
     assert net.mu.tolist() == pytest.approx([0.02] * 8)
     state = net.state_dict()
     other = new()
@@ -217,5 +217,5 @@ def test_the_running_mean_follows_only_when_told():
     assert torch.equal(other.mu, net.mu)
     assert "mu" not in dict(net.named_parameters())
     for _ in range(2000):
-        net.follow(torch.full((1, 8), -1.0))
+        net.update_mean(torch.full((1, 8), -1.0))
     assert net.mu.tolist() == pytest.approx([-1.0] * 8, abs=1e-3)

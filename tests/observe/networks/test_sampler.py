@@ -67,7 +67,7 @@ def test_heads_are_apart():
 def test_it_hears_what_classifiers_say_of_the_fill():
     net, (_, fill) = new(replace(SHAPE, concepts=2)), scenes()
     weight, bias = np.array([[1, 0, 0, 0], [0, 2, 0, 0]], np.float32), np.array([0.5, -1], "f")
-    net.hear(weight, bias)
+    net.set_concept_probe(weight, bias)
     seen = net.evidence(fill, 4).numpy()
     mean = fill.numpy().reshape(3, 4, 3, 3, 3, 4).mean(axis=(2, 4))
     p = 1 / (1 + np.exp(-(mean @ weight.T + bias)))
@@ -84,17 +84,17 @@ def test_it_hears_what_classifiers_say_of_the_fill():
 def test_without_concepts_it_sees_the_fill_alone():
     net, (_, fill) = new(), scenes()
     assert net.evidence(fill, 4).shape == (3, 4, 3, 4)
-    net.hear(np.zeros((0, 4), np.float32), np.zeros(0, np.float32))
+    net.set_concept_probe(np.zeros((0, 4), np.float32), np.zeros(0, np.float32))
 
 
 def test_a_linear_part_that_was_put_is_what_it_says():
     net, (lr, fill) = new(), scenes()
     weight, bias = torch.full((3, 4), 0.01), torch.tensor([0.4, 0.5, 0.6])
-    net.put(weight, bias)
+    net.set_linear(weight, bias)
     with torch.no_grad():
         told = (net.evidence(fill, 4) @ weight.T + bias).numpy()
         np.testing.assert_allclose(net(lr, fill).numpy(), 4 * (told - 0.5), atol=1e-5)
     net.outlets[1].bias.data.fill_(3)
-    net.silence()
+    net.zero_residual()
     with torch.no_grad():
         np.testing.assert_allclose(net(lr, fill).numpy(), 4 * (told - 0.5), atol=1e-5)

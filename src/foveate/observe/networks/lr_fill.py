@@ -251,7 +251,7 @@ class Fill(nn.Module):
         return repeat(self.coarse(lr), self.shape.pool)
 
     @torch.no_grad()
-    def put(self, weight: torch.Tensor, bias: torch.Tensor) -> None:
+    def set_linear(self, weight: torch.Tensor, bias: torch.Tensor) -> None:
         """Set the linear part."""
         self.linear.weight.copy_(weight)
         self.linear.bias.copy_(bias)
@@ -329,4 +329,4 @@ def solve(
     Raises:
         DataError: There are no tiles.
     """
-    fill.put(*sums(fill, lr, hr, here).solve(strength))
+    fill.set_linear(*sums(fill, lr, hr, here).solve(strength))

@@ -280,7 +280,7 @@ class Predictor(nn.Module):
         return self.smooth(x.permute(0, 3, 1, 2)).permute(0, 2, 3, 1)
 
     @torch.no_grad()
-    def follow(self, targets: torch.Tensor) -> None:
+    def update_mean(self, targets: torch.Tensor) -> None:
         """Move the running mean of the targets (Eq. 8, mu) towards (n, hr_dim) of them."""
         if len(targets):
             self.mu.lerp_(targets.mean(0).to(self.mu), 1 - _MOMENTUM)

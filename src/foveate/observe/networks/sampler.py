@@ -49,7 +49,7 @@ class Sampler(nn.Module):
         nn.init.zeros_(self.linear.bias)
 
     @torch.no_grad()
-    def hear(self, weight: NDArray[np.floating], bias: NDArray[np.floating]) -> None:
+    def set_concept_probe(self, weight: NDArray[np.floating], bias: NDArray[np.floating]) -> None:
         """Take over the classifiers of concepts over mean HR tokens, which stay as they are.
 
         Without concepts there is nothing to hear, and nothing is done.
@@ -63,7 +63,7 @@ class Sampler(nn.Module):
             self.told.bias.copy_(torch.from_numpy(bias.copy()))
 
     @torch.no_grad()
-    def put(self, weight: torch.Tensor, bias: torch.Tensor) -> None:
+    def set_linear(self, weight: torch.Tensor, bias: torch.Tensor) -> None:
         """Set the linear part to one that tells values from 0 to 1; blocks begin with nothing.
 
         Args:
@@ -72,10 +72,10 @@ class Sampler(nn.Module):
         """
         self.linear.weight.copy_(_SLOPE * weight)
         self.linear.bias.copy_(_SLOPE * (bias - 0.5))
-        self.silence()
+        self.zero_residual()
 
     @torch.no_grad()
-    def silence(self) -> None:
+    def zero_residual(self) -> None:
         """Let the blocks say nothing."""
         for outlet in self.outlets:
             for parameter in outlet.parameters():

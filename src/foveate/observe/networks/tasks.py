@@ -251,7 +251,7 @@ class PredictorTask:
         lr, hr, target = self._train.batch(rows, self._device)
         seen = torch.from_numpy(masks).to(self._device)
         whole = self._train.weight(rows, side, self._device)
-        own.follow(target[whole > 0])
+        own.update_mean(target[whole > 0])
         found = own(lr, hr, seen).tokens
         known = repeat(seen, side).float()
         weight = whole * (1 - known + self._observed * known)
@@ -370,7 +370,7 @@ class SamplerTask:
         weight, bias = (torch.cat(part) for part in zip(*fits, strict=True))
         # Heads differ as their draws do; their mean is the fit to all scenes, which no draw is.
         whole, level = summed(np.ones(self.rows)).solve(best, "each")
-        self.net.put(weight - weight.mean(0) + whole, bias - bias.mean() + level)
+        self.net.set_linear(weight - weight.mean(0) + whole, bias - bias.mean() + level)
         return best
 
     def _rows(self, scene: int) -> tuple[torch.Tensor, torch.Tensor]:

@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
     from odc.geo.geobox import GeoBox
 
-    from foveate.observe.match_hr import Bought
+    from foveate.observe.match_hr import MatchedHR
     from foveate.observe.observer import Observer
     from foveate.observe.selections import Selected
     from foveate.progress import ProgressFn
@@ -133,7 +133,7 @@ class Completion:
     run: Run
     selected: Selected
     observer: Observer
-    bought: Bought
+    bought: MatchedHR
     bands: list[int]
     batch_size: int
     device: str
@@ -228,8 +228,8 @@ class Completion:
         for row, found in reader.read(rows.tolist()):
             down, across = selected.place[row, 1:].tolist()
             seen[down, across], hr[down, across] = True, found
-        done = in_blocks(observer, lr, dense.spread(hr[None], side)[0], seen)
-        cells = dense.gather(done.tokens, side)[0]
+        done = in_blocks(observer, lr, dense.to_tokens(hr[None], side)[0], seen)
+        cells = dense.to_tiles(done.tokens, side)[0]
         doubt = np.where(seen, 0, done.doubt[0]).astype(np.float32)
         here = np.zeros(shape, bool)
         here[at] = True

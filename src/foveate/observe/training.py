@@ -232,7 +232,7 @@ class Trainer:
         if isinstance(second, Aligned):
             predictor, to_text = second.predictor, second.text_map()
         else:
-            predictor, to_text = second, None if data.texts is None else data.texts.way
+            predictor, to_text = second, None if data.texts is None else data.texts.text_projection
         return self.assemble(sampler, predictor, to_text, target, training or {})
 
     def assemble(
@@ -342,14 +342,16 @@ def train(trainer: Trainer, *, training: dict[str, Any] | None = None) -> Observ
     )
 
 
-def evaluated(run: Run, trainer: Trainer, observer: Observer, key: str, *, whole: bool) -> Observer:
+def evaluated(
+    run: Run, trainer: Trainer, observer: Observer, about: list[Any], *, whole: bool
+) -> Observer:
     """Evaluate an observer on the test scenes, on the validation scenes without any; once.
 
     Args:
         run: Open for writing: the numbers and the pictures of the report are written.
         trainer: Has trained it.
         observer: The observer.
-        key: Hash of everything that the observer depends on.
+        about: Everything that the observer depends on.
         whole: Whether gains are relative to the whole scene instead of the tile.
 
     Returns:
@@ -365,7 +367,7 @@ def evaluated(run: Run, trainer: Trainer, observer: Observer, key: str, *, whole
         write_json(run.path / EVALUATION, found)
         return [EVALUATION, *show(run.path, trial, trial.observed(record.obr))]
 
-    run.do("evaluate", digest([key, split]), work)
+    run.do("evaluate", digest([*about, split]), work)
     found = read_json(run.path / EVALUATION)
     held_out = {
         **{key: found[key] for key in ("split", "scenes", "against_random")},

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     import pyarrow as pa
     from numpy.typing import NDArray
 
-    from foveate.observe.complete import Completed
+    from foveate.observe.completing import Completed
 
 Within = Literal["tiles", "scenes"]
 

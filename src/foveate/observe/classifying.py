@@ -19,10 +19,10 @@ import numpy as np
 from foveate.errors import DataError, FoveateError, ParameterError
 from foveate.files import digest, write_parquet
 from foveate.models.heads import same_name
-from foveate.observe.complete import open_completed
+from foveate.observe.completing import open_completed
 from foveate.observe.labels import concept_shares, present
 from foveate.observe.pairs import open_pairs
-from foveate.observe.search import concept_scores, observer_of, text_scores
+from foveate.observe.searching import concept_scores, observer_of, text_scores
 from foveate.observe.zero_shot import zero_shot_dataset
 from foveate.run import Run
 from foveate.stats import mean_average_precision
@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from foveate.observe.complete import Completed
+    from foveate.observe.completing import Completed
     from foveate.observe.concepts import Concept
     from foveate.observe.observer import Observer
     from foveate.observe.pairs import Pairs

@@ -18,7 +18,7 @@ from foveate.observe.concepts import concepts_of
 from foveate.observe.labels import concept_shares, present
 from foveate.observe.options import RATIO
 from foveate.observe.pairs import LABELS, PAIRS, times
-from foveate.observe.simulate import low_shape, psf_sigma, simulate, write_view
+from foveate.observe.simulation import low_shape, psf_sigma, simulate, write_view
 from foveate.progress import Meter
 from foveate.raster import FileSource, metres_per_pixel
 
