@@ -6,10 +6,14 @@ A long function takes ``progress: ProgressFn | None`` and opens a `Meter`. The c
 
 from __future__ import annotations
 
+import contextlib
+import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Generator
 from dataclasses import dataclass, field
-from typing import Self
+from typing import Any, Self
+
+_WIDE = 32  # characters of a step's name beside its bar
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,3 +98,53 @@ class Meter:
             self._last = time.perf_counter()
             seconds = self._last - self._start
             self.progress(Tick(self.step, self.done, self.total, seconds, self.skipped))
+
+
+@contextlib.contextmanager
+def bars() -> Generator[ProgressFn]:
+    """Yield a callback that draws a bar for each step on stderr."""
+    from rich.console import Console
+    from rich.progress import (
+        BarColumn,
+        MofNCompleteColumn,
+        Progress,
+        TextColumn,
+        TimeElapsedColumn,
+        TimeRemainingColumn,
+    )
+
+    drawn = Progress(
+        TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(),
+        TimeElapsedColumn(), TextColumn("left"), TimeRemainingColumn(),
+        console=Console(stderr=True),
+    )  # fmt: skip
+    tasks: dict[str, Any] = {}
+
+    def show(tick: Tick) -> None:
+        if tick.step not in tasks:
+            # A long name would leave no room for the bar.
+            short = tick.step if len(tick.step) <= _WIDE else tick.step[: _WIDE - 3] + "..."
+            tasks[tick.step] = drawn.add_task(short, total=tick.total)
+        drawn.update(tasks[tick.step], completed=tick.done, total=tick.total)
+
+    with drawn:
+        yield show
+
+
+@contextlib.contextmanager
+def watched(progress: ProgressFn | bool | None) -> Generator[ProgressFn | None]:
+    """Yield the callback of a function that a person may have called.
+
+    Args:
+        progress: A callback; True for bars, False for none, None for bars in interactive use
+            (a prompt or a notebook).
+    """
+    if progress is None:
+        progress = hasattr(sys, "ps1") or "ipykernel" in sys.modules
+    if not isinstance(progress, bool):
+        yield progress
+    elif progress:
+        with bars() as show:
+            yield show
+    else:
+        yield None

@@ -74,7 +74,6 @@ class Walk:
     changes: dict[str, Any]
     same: dict[str, tuple[Any, str]]
     elsewhere: dict[str, str] = field(default_factory=dict)  # setting -> reason, nothing is run
-    refused: dict[str, Any] = field(default_factory=dict)  # what this kind cannot do, by its words
 
 
 def on(value: Any, *, page: bool = False, base: Any = None, **given: Any) -> On:
@@ -326,7 +325,6 @@ GRID = {
 AGAIN = "nothing lies there that could be replaced"
 OPENED = "imagery is opened by the same step as that of an EmbedJob"
 ONE = {"batch_size": (3, PLACE), "device": ("cpu", PLACE)}
-CLASSES = {"labels": ["red"], "probe": "{probe0}"}
 RUNS = {"workers": (2, PLACE), "batch_size": (3, PLACE), "device": ("cpu", PLACE)}
 FEW = {"images": ["{few}"], "tile": 32, "device": "auto"}
 # Colours, for most of a training on the 1078 numbers of `builtin` is their covariance.
@@ -402,9 +400,8 @@ JOBS: dict[type[Job], Walk] = {
          "templates": on("none", captions=None, classes_from_folders=True),
          "patience": on(1, epochs=6, learning_rate=1.0)},
         {**RUNS, "replace": (True, AGAIN)},
-        {"weights": MODEL, "mask_suffix": NAMES, "pair": "tests/models/tune_text/test_dataset.py",
+        {"weights": MODEL, "pair": "tests/models/tune_text/test_data.py",
          **dict.fromkeys(("extra", "stack", "nodata", "min_valid", "skip_empty"), OPENED)},
-        {"tile": 12, "coordinates": "{corners.txt}", "masks": ["{masks}"]},
     ),
     LookJob: Walk(
         {**LOOK, **NAMED},
@@ -444,7 +441,6 @@ JOBS: dict[type[Job], Walk] = {
          "stack": on(["B1", "B0", "B2"], images=["{bands}"], base=["B0", "B1", "B2"]),
          "templates": on("none", goal="query", query="red")},
         ONE, {"weights": MODEL, "selector_weights": MODEL, "model": MODEL},
-        CLASSES,
     ),
     SegmentJob: Walk(
         {**LOOK, "model": "hf", "weights": "{sam}", "mode": "zoom", "passes": 14},
@@ -457,8 +453,7 @@ JOBS: dict[type[Job], Walk] = {
          "epsilon": 0.01, "one_sided": on(True, epsilon=1e-3), "forms": {"synergy": "paper"},
          "seed": on(1, search="importance"), "scale": [(0, 90)],
          "stack": on(["B1", "B0", "B2"], images=["{bands}"], base=["B0", "B1", "B2"])},
-        ONE, {"weights": MODEL, "model": MODEL}, {**CLASSES, "goal": "rare",
-        "partition": "significance"},
+        ONE, {"weights": MODEL, "model": MODEL},
     ),
     PrepareJob: Walk(
         PAIRED,
@@ -614,7 +609,7 @@ def test_every_setting_of_every_job_is_named():
         == {kind.__name__ for kind in concrete()}
     )
     for kind, walk in JOBS.items():
-        named = [*walk.changes, *walk.same, *walk.elsewhere, *walk.refused]
+        named = [*walk.changes, *walk.same, *walk.elsewhere]
         assert sorted(named) == sorted(kind.field_names()), kind.__name__
 
 
@@ -644,13 +639,6 @@ def test_a_setting_changes_nothing_that_is_left(places, kind, name):
     before, after = two(places, kind, name)
     assert "error" not in before, before
     assert before == after
-
-
-@pytest.mark.parametrize(("kind", "name"), settings_of("refused"))
-def test_a_setting_that_a_job_cannot_use_is_refused(places, kind, name):
-    out, found = _run(places, kind, {**JOBS[kind].base, name: JOBS[kind].refused[name]})
-    assert "error" in found
-    assert not out.exists()
 
 
 @pytest.mark.parametrize("kind", JOBS, ids=lambda kind: kind.__name__)

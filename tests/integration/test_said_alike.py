@@ -12,7 +12,7 @@ from bench_runs import write_benched
 from observe_runs import write_completed, write_selected, write_trained
 from PIL import Image
 
-from foveate.cli import benched, observed_complete, observed_select, observed_train
+from foveate.cli import show_observe
 from foveate.cli.main import main
 from foveate.files import read_json, write_json
 from foveate.report import headlines, write_report
@@ -111,7 +111,7 @@ def test_observe_select(tmp_path, capsys):
     run = summarised(
         write_selected(tmp_path / "run"), observe={"tile": {"pixels": 10.0, "metres": None}}
     )
-    observed_select.selected(run, as_json=False)
+    show_observe.selected(run, as_json=False)
     assert "did better than random tiles" in agree(run.path, capsys.readouterr().out)[""].text
 
 
@@ -120,7 +120,7 @@ def test_observe_complete(tmp_path, capsys):
         write_completed(tmp_path / "run", completed_doubt=0.91),
         observe={"embeddings": "x", "unused": 0, "empty": 0},
     )
-    observed_complete.completed(run, as_json=False)
+    show_observe.completed(run, as_json=False)
     said = agree(run.path, capsys.readouterr().out)[""]
     assert said.text.endswith("most of the rest is a guess")
     assert "is 0.91 (" in said.notes[0]
@@ -129,14 +129,14 @@ def test_observe_complete(tmp_path, capsys):
 
 def test_observe_train(tmp_path, capsys):
     run = summarised(write_trained(tmp_path / "run"), observer={"folder": "x"})
-    observed_train.trained(run, as_json=False)
+    show_observe.trained(run, as_json=False)
     assert "beats random ones" in agree(run.path, capsys.readouterr().out)[""].text
 
 
 def test_bench(tmp_path, capsys):
     write_benched(tmp_path / "run")
     write_report(tmp_path / "run")
-    benched.benched(Run.load(tmp_path / "run"), as_json=False)
+    show_observe.benched(Run.load(tmp_path / "run"), as_json=False)
     assert agree(tmp_path / "run", capsys.readouterr().out)[""].text == (
         "Policies: 1 of 2 claims reached"
     )

@@ -204,7 +204,7 @@ def test_captions_and_images_must_fit(patches, tmp_path):
         "no texts to learn from", "--classes-from-folders",
     )  # fmt: skip
     answer = here(*tune(patches, "--pair", "chance", "--out", tmp_path / "r"))
-    refused(answer, "pair='chance'")
+    refused(answer, "--pair 'chance'")
 
 
 @pytest.mark.realdata

@@ -131,7 +131,7 @@ def test_a_selection_says_how_much_where_and_what_next(tmp_path):
     assert page.verdicts[0] == "Within a budget of 17%: 17\u202f% of the area."
     assert "1 scene gives no tile." in page.verdicts
     assert blocks(page, Text, "next")[1].text == (
-        "foveate observe complete 'runs/one two' --model 'my model' --tiles DIR --out SCENES"
+        "foveate observe complete 'runs/one two' --observer 'my model' --tiles DIR --out SCENES"
     )
     assert [h.note for h in blocks(page, Heading, "scenes")] == [
         "2 of 6 tiles chosen", "0 of 6 tiles chosen",

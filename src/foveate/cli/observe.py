@@ -256,37 +256,13 @@ def estimate(
         FoveateError: Options that exclude each other, or anything that is wrong with the input.
     """
     from foveate.files import write_json
-    from foveate.observe.fieldwork import read_answers, write_plan
-    from foveate.observe.totals import draw_tiles, from_labels, summary
+    from foveate.observe.totals import estimate_totals
 
-    if plan is not None and answers is not None:
-        raise ParameterError(
-            "a plan and answers to it",
-            "The plan is written first, and answered later.",
-            "Leave out --plan; the other options and the seed stay as they were.",
-        )
-    if repeats and (plan or answers):
-        raise ParameterError(
-            f"--repeats {repeats} with {'a plan' if plan else 'answers'}",
-            "Draws are repeated where labels tell what all tiles hold.",
-            "Leave out --repeats.",
-        )
     with progress_bars(quiet=as_json) as progress:
-        drawn = draw_tiles(job, labelled=not (plan or answers), progress=progress)
-    if plan is not None:
-        write_plan(drawn, plan)
-        content = {
-            "plan": str(plan), "drawn": len(drawn.rows), "tiles": len(drawn.frame),
-            "by": drawn.by, "uncovered": drawn.uncovered, "job": job.model_dump(mode="json"),
-        }  # fmt: skip
-        text = f"{_drawn(content)}\nPlan: {plan}"
-    else:
-        content = (
-            from_labels(drawn, repeats=repeats)
-            if answers is None
-            else summary(drawn, read_answers(drawn, answers))
+        content = estimate_totals(
+            job, repeats=repeats, plan=plan, answers=answers, progress=progress
         )
-        text = _text(content)
+    text = f"{_drawn(content)}\nPlan: {plan}" if plan is not None else _text(content)
     if out is not None:
         write_json(out, content)
     result(content, text, as_json=as_json)

@@ -7,15 +7,14 @@ import json
 import sys
 from typing import TYPE_CHECKING, Any
 
+from foveate.progress import bars
+
 if TYPE_CHECKING:
     from collections.abc import Generator
 
-    from foveate.progress import ProgressFn, Tick
+    from foveate.progress import ProgressFn
     from foveate.report.words import Headline
     from foveate.run import Run
-
-
-_WIDE = 32  # characters of a step's name
 
 
 @contextlib.contextmanager
@@ -24,31 +23,7 @@ def progress_bars(*, quiet: bool) -> Generator[ProgressFn | None]:
     if quiet or not sys.stderr.isatty():
         yield None
         return
-    from rich.console import Console
-    from rich.progress import (
-        BarColumn,
-        MofNCompleteColumn,
-        Progress,
-        TextColumn,
-        TimeElapsedColumn,
-        TimeRemainingColumn,
-    )
-
-    bars = Progress(
-        TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(),
-        TimeElapsedColumn(), TextColumn("left"), TimeRemainingColumn(),
-        console=Console(stderr=True),
-    )  # fmt: skip
-    tasks: dict[str, Any] = {}
-
-    def show(tick: Tick) -> None:
-        if tick.step not in tasks:
-            # A long name would leave no room for the bar.
-            short = tick.step if len(tick.step) <= _WIDE else tick.step[: _WIDE - 3] + "..."
-            tasks[tick.step] = bars.add_task(short, total=tick.total)
-        bars.update(tasks[tick.step], completed=tick.done, total=tick.total)
-
-    with bars:
+    with bars() as show:
         yield show
 
 

@@ -18,7 +18,7 @@ from foveate.models.base import ModelHandle, Scale
 from foveate.models.capabilities import Embeds, need
 from foveate.models.load import FAMILIES
 from foveate.pool.preview import read_small
-from foveate.progress import Meter, ProgressFn
+from foveate.progress import Meter, ProgressFn, watched
 from foveate.run import Run, map_shards
 from foveate.run.shards import ShardStore, step_name, to_half
 from foveate.seeds import rng, tie_keys
@@ -210,7 +210,7 @@ def embed(
     tokens: bool = False,
     batch_size: int = 32,
     workers: int = 1,
-    progress: ProgressFn | None = None,
+    progress: ProgressFn | bool | None = None,
 ) -> Embeddings:
     """Embed every tile of a pool.
 
@@ -228,7 +228,8 @@ def embed(
             14 x 14 tokens that is 196 times as much to store.
         batch_size: Tiles per call of the model; the vectors do not depend on it.
         workers: Processes; more than one needs a model that can be loaded by name.
-        progress: Called with ticks.
+        progress: Called with ticks; True for bars, False for none, None for bars in a notebook
+            or at a prompt.
 
     Returns:
         (n, d) float16 embeddings in the order of the pool; with `tokens` (n, t, d), t row-major
@@ -247,14 +248,14 @@ def embed(
             "Objects stay in their process.",
             "workers=1",
         )
-    with _open_run(run) as opened:
+    with _open_run(run) as opened, watched(progress) as shown:
         bound = need(bind(model, pool, run=opened), "embed", "embedding a pool")
         spec = _token_spec(bound, pool) if tokens else bound.spec
         size = _shard_size(len(pool), spec)
         make = functools.partial(
             _ShardEncoder, pool, model if workers > 1 else bound, spec, size, batch_size
         )
-        loop = _Loop(pool, spec.name, size, make, workers, progress)
+        loop = _Loop(pool, spec.name, size, make, workers, shown)
         return _in_memory(loop, spec) if opened is None else _in_run(loop, spec, opened)
 
 
