@@ -1,57 +1,30 @@
+"""Progress is a callback; people in a notebook or at a prompt see bars."""
+
+import sys
+
 import pytest
 
-from foveate import progress
-from foveate.progress import Meter, Tick
+from foveate.progress import Meter, watched
 
 
-@pytest.fixture
-def clock(monkeypatch):
-    """A clock that the test sets."""
-
-    class Clock:
-        now = 100.0
-
-        def perf_counter(self):
-            return self.now
-
-    clock = Clock()
-    monkeypatch.setattr(progress, "time", clock)
-    return clock
-
-
-def test_ticks_come_at_the_start_at_the_end_and_at_most_once_per_interval(clock):
-    ticks = []
-    with Meter(ticks.append, "reading", 10, interval=1.0, _start=clock.now) as meter:
-        for _ in range(10):
-            clock.now += 0.4
-            meter.advance()
-    assert [t.done for t in ticks] == [0, 3, 6, 9, 10]
-    assert ticks[-1] == Tick("reading", 10, 10, pytest.approx(4.0))
-
-
-def test_the_end_is_reported_when_the_work_fails():
-    ticks = []
-
-    def work():
-        with Meter(ticks.append, "reading", 2) as meter:
-            meter.advance()
-            raise KeyError
-
-    with pytest.raises(KeyError):
-        work()
-    assert ticks[-1].done == 1
-
-
-def test_a_meter_without_a_callback_counts():
-    with Meter(None, "reading") as meter:
+def count(progress):
+    with watched(progress) as shown, Meter(shown, "reading", 3) as meter:
         meter.advance(3)
-    assert meter.done == 3
 
 
-def test_eta_is_the_rest_at_the_mean_speed():
-    assert Tick("x", 2, 10, 4.0).eta == 16.0
+def test_a_callback_is_handed_on():
+    ticks = []
+    count(ticks.append)
+    assert ticks[-1].done == 3
 
 
-@pytest.mark.parametrize("tick", [Tick("x", 0, 10, 4.0), Tick("x", 3, None, 4.0)])
-def test_eta_is_unknown_before_the_first_unit_and_without_a_total(tick):
-    assert tick.eta is None
+@pytest.mark.parametrize(("progress", "prompt", "drawn"), [
+    (None, False, False), (None, True, True), (True, False, True), (False, True, False),
+])  # fmt: skip
+def test_bars_are_drawn_where_a_person_watches(monkeypatch, capsys, progress, prompt, drawn):
+    monkeypatch.delattr(sys, "ps1", raising=False)
+    monkeypatch.delitem(sys.modules, "ipykernel", raising=False)
+    if prompt:
+        monkeypatch.setattr(sys, "ps1", ">>> ", raising=False)
+    count(progress)
+    assert ("reading" in capsys.readouterr().err) is drawn

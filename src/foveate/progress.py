@@ -132,7 +132,7 @@ def bars() -> Generator[ProgressFn]:
 
 
 @contextlib.contextmanager
-def watched(progress: ProgressFn | bool | None) -> Generator[ProgressFn | None]:
+def watched(progress: ProgressFn | bool | None) -> Generator[ProgressFn | None]:  # noqa: FBT001
     """Yield the callback of a function that a person may have called.
 
     Args:

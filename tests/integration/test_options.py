@@ -400,7 +400,7 @@ JOBS: dict[type[Job], Walk] = {
          "templates": on("none", captions=None, classes_from_folders=True),
          "patience": on(1, epochs=6, learning_rate=1.0)},
         {**RUNS, "replace": (True, AGAIN)},
-        {"weights": MODEL, "pair": "tests/models/tune_text/test_data.py",
+        {"weights": MODEL, "pair": "tests/models/tune_text/test_captions.py",
          **dict.fromkeys(("extra", "stack", "nodata", "min_valid", "skip_empty"), OPENED)},
     ),
     LookJob: Walk(
