@@ -88,7 +88,7 @@ def test_what_is_not_typed_is_left_to_the_job(app, capsys, tmp_path):
 @pytest.mark.parametrize(
     ("typed", "words"),
     [
-        (["--kind", "max"], "'sum' or 'mean'"),
+        (["--kind", "max"], "Allowed: sum, mean"),
         (["--bands", "0"], "whole numbers from 1"),
         (["--scale", "3,1"], "LOW below HIGH"),
         (["--fresh", "3"], "No such option"),

@@ -377,7 +377,7 @@ def test_a_preset_that_is_none():
         ({"images": []}, r"images=\[\]: .*at least 1 item"),
         ({}, "a job without 'images'"),
         ({"images": ["x"], "min_valid": 7}, "min_valid=7: .*less than or equal to 1"),
-        ({"images": ["x"], "edge": "cut"}, "edge='cut'.*'shift', 'drop'"),
+        ({"images": ["x"], "edge": "cut"}, "edge='cut'.*shift, drop"),
         ({"images": ["x"], "options": {"fd": 3}}, "options.fd=3"),
         ({"images": ["x"], "methd": ["fa"]}, "methd=.*no such setting.*Did you mean 'methods'"),
     ],

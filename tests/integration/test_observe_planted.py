@@ -28,7 +28,7 @@ def interval(values):
 
 def trial_of(material):
     """Train a fill, a kriging and a sampler of the error of the fill; try them on the test."""
-    stages = stages_of(material, supervision="surprise", epochs=25, lr=0.01)
+    stages = stages_of(material, supervision="surprise", epochs=25, learning_rate=0.01)
     fill, facts = stages.fill()
     predictor, _ = stages_of(material, epochs=1).predictor(fill)
     known = stages.supervised(fill, facts["strength"])

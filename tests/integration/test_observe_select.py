@@ -87,7 +87,7 @@ def bad(tmp_path_factory):
         ("good", "", ["--threshold", "2"], "--threshold 2.0"),
         ("good", "", ["--obr", "0"], "--obr '0'"),
         ("good", "", ["--obr", "lots"], "--obr 'lots'"),
-        ("good", "", ["--budget", "5%", "--policy", "sar"], "'learned', 'design'"),
+        ("good", "", ["--budget", "5%", "--policy", "sar"], "learned, design"),
         ("good", "", ["--budget", "5%", "--policy", "lerned"], "learned"),
         ("good", "", ["--budget", "5%", "--policy", "covariate"], "without a raster"),
         ("good", "", ["--budget", "5%", "--lr-cost", "-1"], "--lr-cost -1"),

@@ -182,7 +182,7 @@ def test_supervision_needs_concepts(bare, tmp_path, capsys):
     assert train(bare, tmp_path / "run", "--supervision", "semantic") == 1
     error = " ".join(capsys.readouterr().err.split())
     assert "no supervision 'semantic' for these pairs" in error
-    assert "--text MODEL" in error
+    assert "--text-model MODEL" in error
     assert not list((tmp_path / "run").rglob("*.safetensors"))
 
 

@@ -8,6 +8,7 @@ pydantic takes a fifth of a second to load: only jobs import this module.
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 from pydantic import (
@@ -156,8 +157,10 @@ class SettingError(ParameterError):
 
 def _refused(error: ValidationError, known: Collection[str]) -> ParameterError:
     """Say which setting was refused and why."""
-    first = error.errors()[0]
-    name = ".".join(str(part) for part in first["loc"])
+    first, *others = error.errors()
+    # Of a field with several types pydantic names the type, too.
+    parts = [part for part in first["loc"] if isinstance(part, int) or part.isidentifier()]
+    name = ".".join(map(str, parts))
     if first["type"] == "missing":
         return ParameterError(f"a job without {name!r}", "This setting has no default.")
     if first["type"] == "extra_forbidden":
@@ -166,4 +169,12 @@ def _refused(error: ValidationError, known: Collection[str]) -> ParameterError:
         )
     if isinstance(own := first.get("ctx", {}).get("error"), FoveateError):
         return SettingError(name, own.given, own.allowed, own.hint)
+    if first["type"] == "literal_error":
+        same = [one for one in others if one["loc"][:1] == first["loc"][:1]]
+        named = " ".join(one.get("ctx", {}).get("expected", "") for one in (first, *same))
+        choices = re.findall(r"'([^']*)'", named)
+        return SettingError(
+            name, repr(first["input"]), f"Allowed: {', '.join(choices)}.",
+            suggest(str(first["input"]), choices),
+        )  # fmt: skip
     return SettingError(name, repr(first["input"]), f"{first['msg']}.")
