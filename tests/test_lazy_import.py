@@ -41,3 +41,26 @@ def test_a_wrong_name_is_an_attribute_error():
 
     with pytest.raises(AttributeError, match="module 'foveate' has no attribute 'bugdet'"):
         _ = foveate.bugdet
+
+
+def test_no_help_and_no_input_that_is_missing_loads_torch(tmp_path):
+    out, missing = tmp_path / "run", tmp_path / "missing"
+    program = f"""
+import contextlib, io, sys
+from foveate.cli import commands
+from foveate.cli.main import main
+
+with contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO()):
+    for group, own in (("", commands.IMAGERY), ("focus", commands.FOCUS),
+                       ("observe", commands.OBSERVE), ("bench", commands.BENCH)):
+        for command in own:
+            typed = [*group.split(), command.name]
+            assert main([*typed, "--help"]) == 0, typed
+            if command.name not in ("inspect", "estimate"):
+                more = {{"select": ["--observer", "x", "--budget", "1"], "ask": ["--prompt", "?"]}}
+                rest = [{str(missing)!r}, "--out", {str(out)!r}, *more.get(command.name, [])]
+                assert main([*typed, *rest]) == 1, typed
+print("torch" in sys.modules)
+"""
+    assert run(program) == "False\n"
+    assert not out.exists()

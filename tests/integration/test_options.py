@@ -575,7 +575,7 @@ MADE = {
 # What `make fast` has: of trainings what the equations say; of the kinds of focus that need a large
 # model, what `LookJob` does not have. `make test` has all.
 FAST = {
-    TrainJob: {"norm", "observed_weight", "similarity"},
+    TrainJob: {"norm_weight", "observed_weight", "similarity"},
     BenchJob: set(),
     AskJob: {"images", "prompt", "feed", "max_tokens", "side", "selector", "templates"},
     SegmentJob: {"images", "mode", "goal", "partition"},

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, get_args
 
 import numpy as np
 
@@ -13,6 +13,7 @@ from foveate.models.embed import bind
 from foveate.models.load import load_model
 from foveate.observe.covariates import covered
 from foveate.observe.observer import Observer
+from foveate.observe.options import PolicyName
 from foveate.observe.overviews import (
     OverviewTiles,
     TiledInference,
@@ -39,17 +40,9 @@ if TYPE_CHECKING:
     from foveate.selection import Ranking
 
 LEARNED, DESIGN = "learned", "design"
-FROM_LR = (
-    LEARNED,
-    DESIGN,
-    "random",
-    "uniform",
-    "lr-entropy",
-    "covariate",
-)  # policies that need no more
+FROM_LR = get_args(PolicyName)  # what needs no HR
 
 
-@dataclass(frozen=True, eq=False)
 class Ranked:
     """Tiles of a target, ranked.
 
