@@ -81,7 +81,7 @@ def test_nothing_was_found(folder, capsys):
 @pytest.mark.parametrize(
     ("change", "error", "message"),
     [
-        ({"quantity": "volume"}, ParameterError, "'area', 'tiles' or 'count'"),
+        ({"quantity": "volume"}, ParameterError, "Allowed: area, tiles, count"),
         ({"quantity": "count"}, DataError, "no object is of a kind"),
         ({"budget": "120%"}, BudgetError, "at most 100%"),
         ({"budget": "area=5%"}, BudgetError, "has costs in: tiles"),

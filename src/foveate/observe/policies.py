@@ -213,8 +213,8 @@ def rank_tiles(
     Args:
         tiles: A pool, or (n,) unique ids.
         policy: Name ("random", "uniform", "covariate", "lr-entropy", "sar", "structural",
-            "semantic", "additive", "product", "task-delta", "surprise", "blend", "learned", "design",
-            "patchdrop", "oracle-gain", "oracle-greedy") or `Policy`.
+            "semantic", "additive", "product", "task-delta", "surprise", "blend", "learned",
+            "design", "patchdrop", "oracle-gain", "oracle-greedy") or `Policy`.
         evidence: Name -> array over the tiles, rows in their order: what is known of them. See
             `NEEDS`; a hyphen may stand for an underscore, and what the policy does not need is
             not looked at.

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, get_args
 
@@ -43,6 +43,7 @@ LEARNED, DESIGN = "learned", "design"
 FROM_LR = get_args(PolicyName)  # what needs no HR
 
 
+@dataclass(frozen=True, eq=False)
 class Ranked:
     """Tiles of a target, ranked.
 
