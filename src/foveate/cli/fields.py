@@ -29,7 +29,6 @@ if TYPE_CHECKING:
 
 # In the order of the help; what has no panel of its own stands with the experts' options.
 PANELS = ("Input", "Method", "Model", "Training", "Output", "Expert")
-_DEFAULT_PANEL = "Expert"
 
 
 @dataclass(frozen=True)
@@ -138,12 +137,10 @@ def _runner(show: str, *, page: bool) -> Callable[..., None]:
 
     def finish(job: Any, out: Out, as_json: Json = False) -> None:
         from foveate.cli.show import progress_bars
-        from foveate.report import write_report
 
+        report = _imported("foveate.report:write_report") if page else None
         with progress_bars(quiet=as_json) as progress:
-            run = job.run(
-                out, command=command(), report=write_report if page else None, progress=progress
-            )
+            run = job.run(out, command=command(), report=report, progress=progress)
         _imported(show)(run, as_json=as_json)
 
     return finish
