@@ -17,7 +17,7 @@ def small_observer(root: Path) -> Path:
     write_world(world, WorldSpec(scenes=8, size=128, bands=3, seed=5, cloud=0.0, nodata_border=0.0))
     labels = f"--masks {world}/masks --classes {world}/classes.yaml --concepts forest,road"
     steps = (
-        f"observe prepare {world}/images {labels} --tiles 4x4 --ratio 4 --out {pairs}",
+        f"observe prepare {world}/images {labels} --tiles 2x2 --ratio 2 --out {pairs}",
         f"observe train {pairs} --size nano --epochs 1 --out {model}",
     )
     for step in steps:
