@@ -98,6 +98,12 @@ OBSERVE = (
 
 BENCH = (
     JobCommand(
+        "curate", "foveate.bench.curate.job:CurateBenchJob",
+        "Train on what methods choose, test on other scenes, and say which method to take.",
+        "foveate bench curate --pool images:masks --folds folder --method all --out RUN",
+        show="foveate.cli.show:core_sets",
+    ),
+    JobCommand(
         "observe", "foveate.bench.job:BenchJob",
         "Compare policies and completions on pairs: a table with intervals, and what it says.",
         "foveate bench observe PAIRS --table main --seeds 5 --out RUN",

@@ -27,12 +27,12 @@ def progress_bars(*, quiet: bool) -> Generator[ProgressFn | None]:
         yield show
 
 
-def result(content: dict[str, Any], text: str, *, as_json: bool) -> None:
+def result(content: dict[str, Any] | list[Any], text: str, *, as_json: bool) -> None:
     """Print a result: JSON for programs, text for people."""
     sys.stdout.write((as_json_text(content) if as_json else text) + "\n")
 
 
-def as_json_text(content: dict[str, Any]) -> str:
+def as_json_text(content: dict[str, Any] | list[Any]) -> str:
     """Write JSON, with escapes for all letters where the stream cannot encode one of them."""
     text = json.dumps(content, ensure_ascii=False)
     try:
@@ -74,6 +74,17 @@ def finished_text(run: Run) -> tuple[dict[str, Any], str]:
     if together.text:
         lines += together.lines
     return content, "\n".join([*lines, f"Report: {report}"])
+
+
+def core_sets(run: Run, *, as_json: bool) -> None:
+    """Print what a benchmark of `curate` came to: as JSON, a list of measurements."""
+    from foveate.bench.curate.write import FILES, text_table
+    from foveate.report import headlines
+
+    found = run.record["summary"]["core_sets"]
+    lines = [*_opening(run), *headlines(run.path)[""].lines, "", text_table(found), ""]
+    lines += [f"Measurements: {run.path / FILES[1]}", f"Report: {run.path / 'report.html'}"]
+    result(found["cells"], "\n".join(lines), as_json=as_json)
 
 
 def said_json(headline: Headline) -> dict[str, Any]:

@@ -9,12 +9,13 @@ from __future__ import annotations
 import logging
 from typing import TYPE_CHECKING, Annotated, Any, Self, cast
 
-from pydantic import BeforeValidator, Field
+from pydantic import Field
 
 from foveate.budget import Budget
 from foveate.curate import steps
-from foveate.curate.methods import METHODS, Method, get_method
+from foveate.curate.methods import Method, get_method
 from foveate.curate.methods.base import Preset, check_preset
+from foveate.curate.options import MethodNames, MethodOptions  # noqa: TC001
 from foveate.curate.rank import Ranker
 from foveate.curate.results import write_tables
 from foveate.curate.thumbs import draw_picks
@@ -24,7 +25,7 @@ from foveate.models import ModelHandle, embed
 from foveate.models.settings import ModelJob
 from foveate.pool.find import need_paths
 from foveate.pool.step import measured_pool
-from foveate.run.options import Option, assignments, split
+from foveate.run.options import Option
 from foveate.run.shards import step_name
 
 if TYPE_CHECKING:
@@ -53,31 +54,11 @@ PRESET_SETTINGS: dict[str, dict[str, Any]] = {
 }
 
 
-def _methods(given: Any) -> Any:
-    """Read names with commas; "all" is every method."""
-    names = split(given)
-    return list(METHODS) if isinstance(names, list) and "all" in names else names
-
-
-def _method_options(given: Any) -> Any:
-    """Read texts ``METHOD.OPTION=VALUE`` as method -> option -> value."""
-    if isinstance(given, dict):
-        return given
-    form, example = "METHOD.OPTION=VALUE", "fd.max_k=20"
-    found: dict[str, dict[str, Any]] = {}
-    for name, value in assignments(given, form, example).items():
-        method, dot, option = name.partition(".")
-        if not (dot and method and option):
-            raise ParameterError(repr(name), f"The form is {form}.", f"Example: {example}")
-        found.setdefault(method, {})[option] = value
-    return found
-
-
 class CurateJob(ModelJob):
     """What a curate run is asked for: which tiles of a pool to keep under a budget."""
 
     methods: Annotated[
-        list[str] | None, BeforeValidator(_methods),
+        MethodNames | None,
         Option("Method", name="method", default="fa-cb with masks, random without", repeated=True),
     ] = Field(None, min_length=1)  # fmt: skip
     """lc, fd, lc-fd, fa, cb, fa-cb, random, kcenter, or all; several with commas or repeated."""
@@ -90,7 +71,7 @@ class CurateJob(ModelJob):
     ] = Field(None, ge=0, le=1)  # fmt: skip
     """A tile is put last if an earlier pick covers more of it than this share; 1: never."""
     options: Annotated[
-        dict[str, dict[str, Any]], BeforeValidator(_method_options),
+        MethodOptions,
         Option("Method", name="option", metavar="METHOD.NAME=VALUE", repeated=True),
     ] = Field({})  # fmt: skip
     """Option of a method: fd.max_k=20; repeatable."""

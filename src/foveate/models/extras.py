@@ -44,6 +44,7 @@ EXTRAS: dict[str, Extra] = {
     "tuned": Extra("models", ("torch", "safetensors")),
     "callable": Extra(),
     "observe": Extra("observe", ("torch",)),
+    "unet": Extra("models", ("torch", "timm", "segmentation_models_pytorch")),
 }
 
 
@@ -55,6 +56,7 @@ _OF_PACKAGE = {
     "open_clip": "models",
     "transformers": "hf",
     "tokenizers": "hf",
+    "segmentation_models_pytorch": "models",
     "torchgeo": "torchgeo",
 }
 

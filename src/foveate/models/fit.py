@@ -71,7 +71,8 @@ class FitSettings:
         batch_size: Rows of a step; the last of an epoch has what is left.
         learning_rate: Highest learning rate of AdamW.
         weight_decay: Of matrices; vectors and scalars (norms, biases, temperatures) have none.
-        warmup: Share of the steps over which the rate rises; then it falls as a half cosine to 0.
+        warmup: Share of the steps over which the rate rises.
+        schedule: What follows: "cosine" (half a cosine down to 0) or "constant".
         betas: AdamW's.
         clip: Largest norm of the gradient; 0 for no limit.
         patience: Epochs without a better score after which training stops; 0 never stops early.
@@ -88,6 +89,7 @@ class FitSettings:
     learning_rate: float = 1e-3
     weight_decay: float = 0.05
     warmup: float = 0.1
+    schedule: Literal["cosine", "constant"] = "cosine"
     betas: tuple[float, float] = (0.9, 0.98)
     clip: float = 1.0
     patience: int = 0
@@ -105,6 +107,7 @@ class FitSettings:
             ("warmup", 0 <= self.warmup <= 1, "a share from 0 to 1"),
             ("clip", 0 <= self.clip < math.inf, "at least 0"),
             ("patience", self.patience >= 0, "at least 0"),
+            ("schedule", self.schedule in ("cosine", "constant"), "cosine or constant"),
             ("precision", self.precision in ("float32", "bfloat16"), "float32 or bfloat16"),
         ):
             if not holds:
@@ -114,6 +117,8 @@ class FitSettings:
         """Hash of all that the weights depend on here."""
         settings = asdict(replace(self, checkpoint_seconds=0.0))
         settings["lr"] = settings.pop("learning_rate")  # its name when the first runs were hashed
+        if self.schedule == "cosine":  # the only one when the first runs were hashed
+            settings.pop("schedule")
         return digest([_VERSION, settings])
 
 
@@ -232,7 +237,7 @@ class _State:
         draw = rng(settings.seed, f"fit/step/{self.step}")
         _seed_torch(self.device, int(draw.integers(_STREAMS)))  # dropout; inside fork_rng
         for group in self.optimiser.param_groups:
-            group["lr"] = settings.learning_rate * _rate(self.step, total, settings.warmup)
+            group["lr"] = settings.learning_rate * _rate(self.step, total, settings)
         net.train()
         with self._autocast():
             loss = self.task.loss(rows, draw)
@@ -321,11 +326,13 @@ class _State:
         return torch.autocast(self.device.type, torch.bfloat16)
 
 
-def _rate(step: int, total: int, warmup: float) -> float:
+def _rate(step: int, total: int, settings: FitSettings) -> float:
     """Linear warm-up, then a half cosine to 0 (Loshchilov and Hutter 2017, SGDR, eq. 5)."""
-    rise = warmup * total
+    rise = settings.warmup * total
     if step < rise:
         return (step + 1) / math.ceil(rise)
+    if settings.schedule == "constant":
+        return 1.0
     return 0.5 * (1 + math.cos(math.pi * (step - rise) / max(1.0, total - rise)))
 
 

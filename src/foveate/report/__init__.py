@@ -62,10 +62,22 @@ def headlines(run_dir: str | Path) -> dict[str, Headline]:
     Raises:
         DataError: There is no finished run of a kind that has a report.
     """
-    from foveate.report.pages import bench, classify, complete, curate, focus, select, train
+    from foveate.report.pages import (
+        bench,
+        bench_curate,
+        classify,
+        complete,
+        curate,
+        focus,
+        select,
+        train,
+    )
 
     kind, run = _read(run_dir)
-    several = {"bench": bench, "classify": classify, "curate": curate, "focus": focus}
+    several = {
+        "bench": bench, "core_sets": bench_curate, "classify": classify, "curate": curate,
+        "focus": focus,
+    }  # fmt: skip
     if kind in several:
         return several[kind].headlines(run)
     return {"": {"complete": complete, "select": select, "train": train}[kind].headline(run)}
@@ -77,13 +89,22 @@ def page_of(run_dir: str | Path) -> Page:
     Raises:
         DataError: There is no finished run of a kind that has a report.
     """
-    from foveate.report.pages import bench, classify, complete, curate, focus, select, train
+    from foveate.report.pages import (
+        bench,
+        bench_curate,
+        classify,
+        complete,
+        curate,
+        focus,
+        select,
+        train,
+    )
 
     kind, run = _read(run_dir)
     draw: dict[str, Any] = {
-        "bench": bench.bench, "classify": classify.classify, "complete": complete.complete,
-        "curate": curate.curate, "focus": focus.focus, "select": select.select,
-        "train": train.train,
+        "bench": bench.bench, "core_sets": bench_curate.bench_curate,
+        "classify": classify.classify, "complete": complete.complete, "curate": curate.curate,
+        "focus": focus.focus, "select": select.select, "train": train.train,
     }  # fmt: skip
     return draw[kind](run)
 
@@ -96,10 +117,10 @@ def _read(run_dir: str | Path) -> tuple[str, Any]:
     # A run describes its last job: what that came to says which page it is.
     kind = _kind(run_dir, Run.load(run_dir).record.get("summary", {}))
     readers: dict[str, Any] = {
-        "bench": read_observe.read_benched, "classify": read.read_classified,
-        "complete": read_observe.read_completed, "curate": read.read_curated,
-        "focus": read.read_focused, "select": read_observe.read_selected,
-        "train": read_observe.read_trained,
+        "bench": read_observe.read_benched, "core_sets": read.read_core_sets,
+        "classify": read.read_classified, "complete": read_observe.read_completed,
+        "curate": read.read_curated, "focus": read.read_focused,
+        "select": read_observe.read_selected, "train": read_observe.read_trained,
     }  # fmt: skip
     return kind, readers[kind](run_dir)
 
@@ -126,5 +147,6 @@ def _kind(run_dir: str | Path, summary: Mapping[str, Any]) -> str:
                 "Pages of observe are of the tasks train, select and complete.",
                 "Use the foveate that wrote it.",
             )
-    kinds = {"observer": "train", "bench": "bench", "focus": "focus", "labels": "classify"}
+    kinds = {"observer": "train", "bench": "bench", "core_sets": "core_sets", "focus": "focus",
+             "labels": "classify"}  # fmt: skip
     return next((kind for key, kind in kinds.items() if key in summary), "curate")

@@ -57,6 +57,27 @@ class PoolData:
 
 
 @dataclass(frozen=True)
+class CoreSets(PoolData):
+    """A benchmark of `curate`."""
+
+    found: dict[str, Any] = field(default_factory=dict)  # content of ``tables/curate.json``
+
+
+def read_core_sets(run_dir: str | Path) -> CoreSets:
+    """Read a benchmark of `curate`.
+
+    Raises:
+        DataError: There is no run, or it is not finished.
+    """
+    run = Run.load(run_dir)
+    summary = run.record["summary"]
+    return CoreSets(
+        name=run.path.resolve().name, record=run.record, encoder=summary.get("model"),
+        found=summary["core_sets"],
+    )  # fmt: skip
+
+
+@dataclass(frozen=True)
 class MethodData:
     """One method of a curate run.
 

@@ -23,6 +23,7 @@ from foveate.stats.retrieval import (
     prevalence_corrected,
     top1,
 )
+from foveate.stats.segmentation import confusion, dice, iou, mean_iou
 
 __all__ = [
     "ALPHA",
@@ -32,11 +33,15 @@ __all__ = [
     "Retrieval",
     "average_precision",
     "bootstrap_mean",
+    "confusion",
+    "dice",
     "entropy",
     "expected_average_precision",
     "holm",
+    "iou",
     "kendall_tau",
     "mean_average_precision",
+    "mean_iou",
     "overlap",
     "paired_bootstrap",
     "prevalence_corrected",

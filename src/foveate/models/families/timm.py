@@ -62,14 +62,17 @@ class _Timm:
         Options for foveate: ``size`` (side in pixels that tiles are resampled to, or "native";
         that of the pretrained weights by default), ``mean`` and ``std`` (override the
         normalisation of the weights), ``precision``,
-        ``checkpoint_key`` (which weights of a local file). All others go to ``timm.create_model``.
+        ``checkpoint_key`` (which weights of a local file), and ``token_stride`` (pixels of the
+        input between tokens: feature maps of all stages are brought to that grid and joined, as
+        hypercolumns, Hariharan et al. 2015; for backbones with stages, and dense prediction).
+        All others go to ``timm.create_model``.
 
         Raises:
             DataError: The weights cannot be read or belong to another architecture, or the hub
                 cannot be reached.
             ParameterError: An option cannot be used.
         """
-        options = own_options(handle.options)
+        options = network_options(handle)
         net, hub = make_network(handle, options, len(bands))
         fingerprint = weights_hash(net, "timm", sorted(options.items()))
         return finish(handle, net, bands, scale, fingerprint, source=source_of(handle.weights, hub))
@@ -77,6 +80,13 @@ class _Timm:
 
 FAMILY = _Timm()
 
+
+def network_options(handle: ModelHandle) -> dict[str, Any]:
+    """Return the options that go to ``timm.create_model``."""
+    own = own_options(handle.options)
+    return {name: value for name, value in own.items() if name != TOKEN_STRIDE}
+
+TOKEN_STRIDE = "token_stride"  # noqa: S105  (an option of a model's name)
 _PROBE = 64  # side of the trial image of a backbone that takes any size, pixels
 
 
@@ -106,18 +116,22 @@ class TimmTokens(TimmModel):
         runner: The network without its classifier.
         spec: What the vectors depend on.
         token_spec: What the tokens are.
+        stride: Pixels between tokens, joined from all stages; 0 for those before the pooling.
     """
 
-    def __init__(self, runner: InferenceRunner, spec: EncoderSpec, token_spec: TokenSpec) -> None:
+    def __init__(
+        self, runner: InferenceRunner, spec: EncoderSpec, token_spec: TokenSpec, stride: int = 0
+    ) -> None:
         super().__init__(runner, spec)
         self.token_spec = token_spec
+        self.stride = stride
 
     def tokens(self, batch: NDArray[Any]) -> NDArray[np.float32]:
         """Return the tokens of (b, c, h, w) images: (b, gh, gw, d) float32."""
         return self._runner.run(self._on_grid, batch, self.spec)
 
     def _on_grid(self, x: torch.Tensor) -> torch.Tensor:
-        return _features(self._runner.net, x)
+        return _tokens(self._runner.net, x, self.stride)
 
 
 def finish(
@@ -153,7 +167,8 @@ def finish(
         size=cfg["input_size"][1:], resample=cfg.get("interpolation") or "",
     )  # fmt: skip
     runner = InferenceRunner(net, preprocess, device=handle.device, options=handle.options)
-    dim, token_spec = _try(handle, runner)
+    stride = int(handle.options.get(TOKEN_STRIDE, 0))
+    dim, token_spec = _try(handle, runner, stride)
     spec = runner.spec(
         name or str(handle),
         dim=dim,
@@ -163,18 +178,24 @@ def finish(
         # The licence is that of the published weights: of a local file nothing is known.
         licence=licence or ("" if handle.weights else str(cfg.get("license") or "")),
     )
-    return _assemble(runner, spec, token_spec, _find_sizes(runner, dim))
+    return _assemble(runner, spec, token_spec, _find_sizes(runner, dim), stride)
 
 
 def _assemble(
-    runner: InferenceRunner, spec: EncoderSpec, token_spec: TokenSpec | None, sizes: Sizes | None
-) -> TimmModel:
-    model = TimmModel(runner, spec) if token_spec is None else TimmTokens(runner, spec, token_spec)
+    runner: InferenceRunner, spec: EncoderSpec, token_spec: TokenSpec | None, sizes: Sizes | None,
+    stride: int,
+) -> TimmModel:  # fmt: skip
+    model = (
+        TimmModel(runner, spec)
+        if token_spec is None
+        else TimmTokens(runner, spec, token_spec, stride)
+    )
     if sizes is None:
         return model
 
     def build(other: InferenceRunner) -> TimmModel:
-        return _assemble(other, replace(spec, input_size=other.preprocess.size), token_spec, sizes)
+        resized = replace(spec, input_size=other.preprocess.size)
+        return _assemble(other, resized, token_spec, sizes, stride)
 
     return sizes.offer(model, build)
 
@@ -195,7 +216,9 @@ def _resize(net: Any, size: tuple[int, int]) -> None:
     net.set_input_size(img_size=size)
 
 
-def _try(handle: ModelHandle, runner: InferenceRunner) -> tuple[int, TokenSpec | None]:
+def _try(
+    handle: ModelHandle, runner: InferenceRunner, stride: int
+) -> tuple[int, TokenSpec | None]:
     """Look at one image: length of a vector, and what the tokens are, if there are any.
 
     Raises:
@@ -222,6 +245,16 @@ def _try(handle: ModelHandle, runner: InferenceRunner) -> tuple[int, TokenSpec |
                 f"Its output has the shape {tuple(getattr(vector, 'shape', ()))}.",
                 "Leave the option that changes its pooling out.",
             )
+        if stride:
+            try:
+                tokens = _hypercolumns(runner.net, image, stride)
+            except (ValueError, RuntimeError, AttributeError, TypeError, AssertionError) as error:
+                raise ParameterError(
+                    f"{handle}: {error}",
+                    f"{TOKEN_STRIDE} is for backbones whose stages halve the image.",
+                    f"Leave {TOKEN_STRIDE} out, or take e.g. timm:resnet18?{TOKEN_STRIDE}=8.",
+                ) from error
+            return int(vector.shape[1]), TokenSpec(int(tokens.shape[-1]), "backbone")
         try:
             tokens = _features(runner.net, image)
         except (ValueError, RuntimeError, AttributeError, TypeError):
@@ -229,6 +262,38 @@ def _try(handle: ModelHandle, runner: InferenceRunner) -> tuple[int, TokenSpec |
     pooled = is_mean(tokens, vector)
     space = "embedding" if pooled else "backbone"
     return int(vector.shape[1]), TokenSpec(int(tokens.shape[-1]), space, pooled)
+
+
+def _tokens(net: Any, x: torch.Tensor, stride: int) -> torch.Tensor:
+    return _hypercolumns(net, x, stride) if stride else _features(net, x)
+
+
+def _hypercolumns(net: Any, x: torch.Tensor, stride: int) -> torch.Tensor:
+    """Return the feature maps of all stages on one grid, joined: (b, gh, gw, d).
+
+    Finer maps are averaged, coarser ones interpolated (bilinear).
+
+    Raises:
+        ValueError: All stages have one grid, or the image is smaller than a step.
+    """
+    import torch
+    from torch.nn import functional
+
+    maps = net.forward_intermediates(x, intermediates_only=True, output_fmt="NCHW")
+    if len({tuple(m.shape[2:]) for m in maps}) < 2:
+        raise ValueError("all of its layers have the same grid")
+    grid = (x.shape[2] // stride, x.shape[3] // stride)
+    if stride < 1 or not all(grid):
+        raise ValueError(f"no grid of {stride} pixels in {x.shape[2]} x {x.shape[3]}")
+    parts = []
+    for found in maps:
+        if found.shape[2] > grid[0] and found.shape[3] > grid[1]:
+            parts.append(functional.adaptive_avg_pool2d(found, grid))
+        else:
+            parts.append(
+                functional.interpolate(found, grid, mode="bilinear", align_corners=False)
+            )
+    return torch.cat(parts, dim=1).permute(0, 2, 3, 1)
 
 
 def _features(net: Any, x: torch.Tensor) -> torch.Tensor:

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from foveate.errors import ParameterError, UnknownNameError
-from foveate.models.families.timm import check_options, finish
+from foveate.models.families.timm import check_options, finish, network_options
 from foveate.models.hub import fetch_file
 from foveate.models.preprocess import own_options, stated_channels
 from foveate.models.weights import (
@@ -180,7 +180,7 @@ def _create(handle: ModelHandle, meta: Mapping[str, Any], channels: int) -> Any:
     from torchgeo.models import get_model
 
     fixed = {"img_size": meta["img_size"]} if "img_size" in meta else {}
-    options = {**fixed, **own_options(handle.options), "in_chans": channels, "num_classes": 0}
+    options = {**fixed, **network_options(handle), "in_chans": channels, "num_classes": 0}
     try:
         return random_weights(lambda: get_model(handle.name, **options))
     except Exception as error:

@@ -160,12 +160,9 @@ def _forests(table: BenchTable) -> list[ui.Block]:
         note = f"against {reference}"
         if math.isfinite(level):
             note += f", {_title(table, table.lead)} {human.decimal(level, 3)}"
-        columns = ["Row", ui.BAR, "Difference",
-                   ui.Column("Verdict", "text")]  # fmt: skip
-        axis = ui.Row("", [svg.forest_axis(over), "", ""])
         drawn = [_forest(table, row, over) for row in rows]
         caption = f"{rows[0].block}: {note}" if rows[0].block else note
-        blocks.append(ui.Table(f"Differences, {caption}", columns, [axis, *drawn], caption=caption))
+        blocks.append(forest_table(caption, over, drawn))
     if not blocks:
         return []
     names = {row.known_verdict for row in table.rows}
@@ -177,19 +174,38 @@ def _forests(table: BenchTable) -> list[ui.Block]:
 
 
 def _forest(table: BenchTable, row: TableRow, over: svg.Scale) -> ui.Row:
-    level, verdict = human.decimal(row.means.get(table.lead, math.nan), 3), row.known_verdict
+    level = human.decimal(row.means.get(table.lead, math.nan), 3)
     label = f"{row.label}: {_title(table, table.lead)} {level}"
-    if row.gap is not None:
-        label += f", {_written(row.gap)} against {row.reference}"
-    label += f", {verdict}" if verdict else ""
-    short = human.NONE if row.gap is None else human.signed(row.gap.mean, 3)
-    return ui.Row(row.label, [
-        svg.forest(over, row.gap, verdict, label), level if verdict == "reference" else short,
+    return forest_row(
+        over, row.label, row.gap, row.known_verdict, row.reference, label=label, level=level
+    )
+
+
+def forest_table(caption: str, over: svg.Scale, rows: Sequence[ui.Row]) -> ui.Table:
+    """Draw differences with their intervals below an axis."""
+    columns = ["Row", ui.BAR, "Difference", ui.Column("Verdict", "text")]
+    axis = ui.Row("", [svg.forest_axis(over), "", ""])
+    return ui.Table(f"Differences, {caption}", columns, [axis, *rows], caption=caption)
+
+
+def forest_row(
+    over: svg.Scale, name: str, gap: Interval | None, verdict: str, reference: str, *,
+    label: str = "", level: str = "",
+) -> ui.Row:  # fmt: skip
+    """Draw one difference; `level` is what stands for the reference, which has none."""
+    text = label or name
+    if gap is not None:
+        text += f", {written_gap(gap)} against {reference}"
+    text += f", {verdict}" if verdict else ""
+    short = human.NONE if gap is None else human.signed(gap.mean, 3)
+    return ui.Row(name, [
+        svg.forest(over, gap, verdict, text), level if verdict == "reference" else short,
         ui.Cell(verdict, f"v-{verdict or 'none'}"),
     ], lead=verdict == "reference")  # fmt: skip
 
 
-def _written(gap: Interval | None) -> str:
+def written_gap(gap: Interval | None) -> str:
+    """Write a difference with its interval; "" for none."""
     if gap is None:
         return ""
     mean, low, high = (human.signed(v, 3) for v in gap)
@@ -210,13 +226,18 @@ def _means(table: BenchTable, columns: Sequence[str], samples: Mapping[str, Mark
             ]
             if compared:
                 verdict = row.known_verdict
-                cells += [_written(row.gap), _p(row.p), ui.Cell(verdict, f"v-{verdict or 'none'}")]
+                cells += [
+                    written_gap(row.gap),
+                    p_text(row.p),
+                    ui.Cell(verdict, f"v-{verdict or 'none'}"),
+                ]
             rows.append(ui.Row(row.label, cells, mark=samples.get(row.label), group=row.block,
                             lead=row.known_verdict == "reference"))  # fmt: skip
     return ui.Table(f"Means: {table.title}", heads, rows)
 
 
-def _p(value: float) -> str:
+def p_text(value: float) -> str:
+    """Write a p-value; "" for NaN."""
     if not math.isfinite(value):
         return ""
     return human.decimal(value, 3) if value >= 0.0005 else "<0.001"

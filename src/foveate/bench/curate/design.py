@@ -1,0 +1,203 @@
+"""Which tiles may be chosen and which judge: two folders, or one that is divided into folds."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Literal
+
+import numpy as np
+
+from foveate.errors import DataError, ParameterError
+from foveate.grid import Tiles
+from foveate.pool.pool import Pool
+from foveate.seeds import tie_keys
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from numpy.typing import NDArray
+
+FoldsBy = Literal["folder", "scene"]
+MOST_FOLDS = 10  # groups beyond are divided into `USUAL_FOLDS`
+USUAL_FOLDS = 5
+PARTS = ("train", "test")
+
+
+@dataclass(frozen=True)
+class Fold:
+    """One division of a pool.
+
+    Attributes:
+        name: For people.
+        train: Rows that methods choose from.
+        test: Rows that judge.
+    """
+
+    name: str
+    train: NDArray[np.int64]
+    test: NDArray[np.int64]
+
+
+@dataclass(frozen=True)
+class Design:
+    """A pool and its divisions; over all of them each scene is tested at most once.
+
+    Attributes:
+        pool: All tiles.
+        folds: The divisions.
+        cluster: (n,) str, what tiles are resampled by: the folder or scene that they lie in.
+    """
+
+    pool: Pool
+    folds: tuple[Fold, ...]
+    cluster: NDArray[np.str_]
+
+
+def split_pair(text: str, option: str) -> tuple[str, str]:
+    """Split ``IMAGES:MASKS`` at the last colon that is not followed by ``//``.
+
+    Raises:
+        ParameterError: There is no such colon, or nothing on one side of it.
+    """
+    places = [m.start() for m in re.finditer(r":(?!//)", text)]
+    images, masks = (text[: places[-1]], text[places[-1] + 1 :]) if places else (text, "")
+    if not images.strip() or not masks.strip():
+        raise ParameterError(
+            f"{option} {text!r}",
+            "Expected IMAGES:MASKS, two folders, globs or files with a colon between them.",
+            f"{option} {images or 'images'}:{masks or 'masks'}",
+        )
+    return images, masks
+
+
+def two_pools(train: Pool, test: Pool) -> Design:
+    """Join a pool to choose from and a pool to judge on.
+
+    Raises:
+        DataError: They have other classes, bands or data types, or no masks.
+    """
+    check_alike(train, test)
+    for name, pool in zip(PARTS, (train, test), strict=True):
+        _need_masks(pool, f"--{name}")
+    parts = {"train": train, "test": test}
+    tables, scenes, notes = [], [], []
+    for name, pool in parts.items():
+        assert pool.tiles is not None  # noqa: S101  (pools of imagery)
+        tables.append(replace(pool.tiles, scenes=tuple(f"{name}/{s}" for s in pool.tiles.scenes)))
+        scenes += [replace(s, scene_id=f"{name}/{s.scene_id}") for s in pool.scenes]
+        notes += list(pool.notes)
+    tiles = Tiles.concat(tables)
+    assert train.counts is not None  # noqa: S101  (`_need_masks`)
+    assert test.counts is not None  # noqa: S101
+    joined = Pool(
+        ids=tiles.tile_id, scenes=tuple(scenes), tiles=tiles,
+        counts=np.concatenate([train.counts, test.counts]), legend=train.legend,
+        notes=tuple(notes),
+    )  # fmt: skip
+    rows = np.arange(len(joined))
+    fold = Fold("test", rows[: len(train)], rows[len(train) :])
+    return Design(joined, (fold,), tiles.scene)
+
+
+def check_alike(train: Pool, test: Pool) -> None:
+    """Refuse pools that one model cannot be trained and judged on, as far as headers tell.
+
+    Raises:
+        DataError: Classes, bands or data types differ.
+    """
+    a, b = (pool.scenes[0].source.info for pool in (train, test))
+    for what, one, other in (("bands", a.bands, b.bands), ("data type", a.dtype, b.dtype)):
+        if one != other:
+            raise DataError(
+                f"--train has {one} and --test {other}", f"The {what} of both must be the same."
+            )
+    if train.legend is None or test.legend is None:
+        return  # classes of index masks are known when these are read
+    if train.legend.names != test.legend.names:
+        extra = sorted(set(test.legend.names) ^ set(train.legend.names))
+        raise DataError(
+            f"--train has the classes {', '.join(train.legend.names)}; "
+            f"--test has {', '.join(test.legend.names)}",
+            f"Both must have the same; {', '.join(extra)} is not in both."
+            if extra
+            else "Both must have the same, in the same order.",
+            "State them for both: --classes FILE.",
+        )
+
+
+def folds_of(pool: Pool, by: FoldsBy, count: int | None = None) -> Design:
+    """Divide a pool into folds of whole folders or scenes; each is tested once.
+
+    The division depends on names alone, so that it is the same under every seed: groups go, the
+    largest first, to the fold that has the fewest tiles.
+
+    Args:
+        pool: With masks.
+        by: What stays together: "folder", the first folder in which names of scenes differ, or
+            "scene", each image.
+        count: Number of folds; as many as there are groups where that is at most `MOST_FOLDS`,
+            else `USUAL_FOLDS`, when None.
+
+    Raises:
+        DataError: There are no masks, or fewer than two groups.
+        ParameterError: More folds than groups, or fewer than two.
+    """
+    _need_masks(pool, "--pool")
+    assert pool.tiles is not None  # noqa: S101  (a pool of imagery)
+    scene = pool.tiles.scene
+    group = scene if by == "scene" else folders(scene)
+    names, sizes = np.unique(group, return_counts=True)
+    if names.size < 2:
+        raise DataError(
+            f"all tiles lie in one {by}" + (f", {str(names[0])!r}" if names.size else ""),
+            "Each fold is tested on what the others know nothing of.",
+            "--folds scene" if by == "folder" and np.unique(scene).size > 1
+            else "Give scenes to test on: --train IMAGES:MASKS --test IMAGES:MASKS",
+        )  # fmt: skip
+    number = count or (names.size if names.size <= MOST_FOLDS else USUAL_FOLDS)
+    if not 2 <= number <= names.size:
+        raise ParameterError(
+            f"--fold-count {number} of {names.size} {by}s", f"Allowed: 2 to {names.size}."
+        )
+    fold = _divide(names, sizes, number)
+    of_tile = fold[np.searchsorted(names, group)]
+    rows = np.arange(len(pool))
+    found = []
+    for k in range(number):
+        own = names[fold == k]
+        title = str(own[0]) if own.size == 1 else f"{own.size} {by}s, {own[0]} and others"
+        found.append(Fold(title, rows[of_tile != k], rows[of_tile == k]))
+    return Design(pool, tuple(found), group)
+
+
+def folders(scenes: Sequence[str] | NDArray[np.str_]) -> NDArray[np.str_]:
+    """Return the folder of each scene: the first part of their names in which they differ.
+
+    Scenes that lie in no folder of their own have "".
+    """
+    parts = [str(name).split("/") for name in scenes]
+    depth = 0
+    while all(len(p) > depth + 1 for p in parts) and len({p[depth] for p in parts}) == 1:
+        depth += 1
+    return np.array(
+        ["/".join(p[: depth + 1]) if len(p) > depth + 1 else "" for p in parts], np.str_
+    )
+
+
+def _need_masks(pool: Pool, option: str) -> None:
+    if pool.legend is None or pool.counts is None:
+        raise DataError(
+            f"{option} without masks", "A judge is trained and tested on labels.",
+            f"{option} IMAGES:MASKS",
+        )  # fmt: skip
+
+
+def _divide(names: NDArray[np.str_], sizes: NDArray[np.int64], count: int) -> NDArray[np.int64]:
+    """Return the fold of each group."""
+    ties = tie_keys(names, 0, "bench/folds")
+    fold, load = np.zeros(names.size, np.int64), np.zeros(count)
+    for group in np.lexsort((ties, -sizes)):
+        fold[group] = load.argmin()
+        load[fold[group]] += sizes[group]
+    return fold

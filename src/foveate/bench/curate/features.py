@@ -1,0 +1,72 @@
+"""Dense features that the probe is fitted to: tokens of the model, or plain statistics of cells."""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from foveate.errors import ParameterError
+from foveate.models.capabilities import capabilities
+from foveate.models.cells import CellStatistics
+from foveate.models.embed import bind, embed
+from foveate.models.families.timm import TOKEN_STRIDE
+
+if TYPE_CHECKING:
+    from foveate.embeddings import Embeddings
+    from foveate.models.base import ModelHandle
+    from foveate.pool.pool import Pool
+    from foveate.progress import ProgressFn
+    from foveate.run import Run
+
+logger = logging.getLogger("foveate")
+
+STRIDE = 8  # pixels of the network's input between the cells of a backbone with stages
+WITHOUT = (
+    "%s gives no dense features: the probe judges by plain statistics of cells of 8 pixels. "
+    "A pretrained backbone sees more: --model timm:resnet18."
+)
+
+
+def dense_features(
+    pool: Pool, handle: ModelHandle, run: Run, *, batch_size: int = 32, workers: int = 1,
+    progress: ProgressFn | None = None,
+) -> Embeddings:  # fmt: skip
+    """Return features of the cells of all tiles, kept in a run.
+
+    Args:
+        pool: The tiles.
+        handle: The model; a backbone of timm with stages gives all of them, of tiles at their own
+            size (``?size=native&token_stride=8``).
+        run: Open for writing.
+        batch_size: Tiles per call.
+        workers: Processes.
+        progress: Called with ticks.
+
+    Returns:
+        (n, t, d) float16 tokens in the order of the pool; ``spec.grid`` is their grid.
+    """
+    model = finer(handle, pool, run)
+    if model is None:
+        logger.warning(WITHOUT, handle)
+        spec = bind(handle, pool, run=run).spec
+        own = CellStatistics(spec.bands, spec.scale or ((0.0, 255.0),) * len(spec.bands))
+        return embed(pool, own, run=run, tokens=True, batch_size=batch_size, progress=progress)
+    return embed(
+        pool, model, run=run, tokens=True, batch_size=batch_size, workers=workers,
+        progress=progress,
+    )  # fmt: skip
+
+
+def finer(handle: ModelHandle, pool: Pool, run: Run) -> ModelHandle | None:
+    """Return the handle of the model that gives the finest tokens; None for one without any."""
+    if handle.family == "timm" and TOKEN_STRIDE not in handle.options:
+        options = {"size": "native", **handle.options, TOKEN_STRIDE: STRIDE}
+        staged = replace(handle, options=options)
+        try:
+            bind(staged, pool, run=run)
+        except ParameterError:  # no stages: a transformer has the tokens of its last layer
+            pass
+        else:
+            return staged
+    return handle if "tokens" in capabilities(bind(handle, pool, run=run)) else None

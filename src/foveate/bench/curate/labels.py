@@ -1,0 +1,91 @@
+"""Labels of tiles as judges need them: pixels by class in each cell of a tile."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from foveate.progress import Meter
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from numpy.typing import NDArray
+
+    from foveate.pool.pool import Pool
+    from foveate.progress import ProgressFn
+
+FILES = ("counts.npy", "once.npy")
+
+
+def write_cell_counts(
+    pool: Pool, grid: tuple[int, int], folder: Path, progress: ProgressFn | None = None
+) -> list[Path]:
+    """Count labelled pixels of each class in each cell of each tile, and write two arrays.
+
+    ``counts.npy``: (n, rows * columns, C) uint32, all pixels: to train with. ``once.npy``: the
+    same of pixels that no earlier tile of the scene has: to test with, so that ground where tiles
+    overlap counts once.
+
+    Args:
+        pool: With masks.
+        grid: Cells down and across.
+        folder: Where to; made if it is not there.
+        progress: Called with ticks.
+    """
+    assert pool.legend is not None  # noqa: S101  (checked by the design)
+    shape = (len(pool), grid[0] * grid[1], len(pool.legend))
+    folder.mkdir(parents=True, exist_ok=True)
+    files = [folder / name for name in FILES]
+    counts, once = (
+        np.lib.format.open_memmap(file, "w+", np.uint32, shape) for file in files
+    )  # fmt: skip
+    with Meter(progress, "reading labels", len(pool)) as meter:
+        for rows, codes, fresh in first_seen(pool):
+            for i, code, new in zip(rows, codes, fresh, strict=True):
+                counts[i] = cell_counts(code, grid, shape[2])
+                once[i] = cell_counts(np.where(new, code, -1), grid, shape[2])
+                meter.advance()
+    return files
+
+
+def first_seen(pool: Pool):  # noqa: ANN201  (an iterator of three lists)
+    """Yield, scene by scene, rows, their codes, and where each tile is the first to have a pixel.
+
+    Codes are (h, w) int16, -1 for ignored; the masks of pixels (h, w) bool.
+    """
+    assert pool.tiles is not None  # noqa: S101
+    for scene, rows in pool.per_scene():
+        height, width = scene.source.info.shape
+        seen = np.zeros((height, width), bool)
+        codes, fresh = [], []
+        for i, code in zip(rows.tolist(), pool.masks(rows), strict=True):
+            window = pool.tiles.window(i)
+            part = seen[window.y : window.y + window.h, window.x : window.x + window.w]
+            new = np.zeros(code.shape, bool)  # what lies beyond the scene is nobody's
+            new[: part.shape[0], : part.shape[1]] = ~part
+            part[:] = True
+            codes.append(code)
+            fresh.append(new)
+        yield rows.tolist(), codes, fresh
+
+
+def cell_counts(
+    code: NDArray[np.integer], grid: tuple[int, int], classes: int
+) -> NDArray[np.int64]:
+    """Count pixels by cell and class.
+
+    Args:
+        code: (h, w) class numbers, below 0 ignored.
+        grid: Cells down and across.
+        classes: Number C of classes.
+
+    Returns:
+        (rows * columns, C) int64, cells row-major.
+    """
+    down, across = (np.arange(side) * n // side for side, n in zip(code.shape, grid, strict=True))
+    cell = down[:, None] * grid[1] + across[None, :]
+    counted = code >= 0
+    flat = cell[counted] * classes + code[counted]
+    return np.bincount(flat, minlength=grid[0] * grid[1] * classes).reshape(-1, classes)

@@ -1,0 +1,166 @@
+"""The fast judge: a linear probe on dense frozen features, cell by cell.
+
+Features of cells (tokens of a frozen backbone) are reduced by a whitened PCA that is fitted on the
+tiles to choose from, and a multinomial logistic regression is fitted to pixels that are drawn from
+the chosen tiles: as many for every set, so that sets differ in what they show and not in how long
+they are looked at. Every pixel of a test tile gets the class of its cell.
+
+Samplers: "none" draws pixels evenly; "balanced" draws each class that the set has equally often.
+"""
+
+from __future__ import annotations
+
+import warnings
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal
+
+import numpy as np
+
+from foveate.errors import DataError
+from foveate.progress import Meter
+from foveate.seeds import rng
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from numpy.typing import NDArray
+
+    from foveate.bench.curate.design import Fold
+    from foveate.progress import ProgressFn
+
+Sampler = Literal["none", "balanced"]
+SAMPLERS: tuple[Sampler, ...] = ("none", "balanced")
+DRAWS = 10_000  # pixels that a probe is fitted to
+COMPONENTS = 64  # of the PCA
+STRENGTH = 1.0  # C of the logistic regression, on whitened features
+_FITTED = 40_000  # cells that the PCA is fitted to
+_STEPS = 300
+_BLOCK = 256  # tiles
+
+
+@dataclass(frozen=True)
+class Cells:
+    """Dense features and labels of the tiles of a pool.
+
+    Attributes:
+        x: (n, t, d) features of t cells of each tile; may be a memory map.
+        counts: (n, t, C) labelled pixels by class, for training.
+        once: (n, t, C) the same where no earlier tile of the scene has the pixel, for testing.
+    """
+
+    x: NDArray[np.floating]
+    counts: NDArray[np.integer]
+    once: NDArray[np.integer]
+
+
+def reduced(
+    x: NDArray[np.floating], fold: Fold, file: Path, progress: ProgressFn | None = None
+) -> None:
+    """Write whitened principal components of the features of all tiles, by the training tiles.
+
+    Args:
+        x: (n, t, d) features.
+        fold: Whose training tiles the components are fitted to.
+        file: Where to: (n, t, q) float16.
+        progress: Called with ticks.
+    """
+    from sklearn.decomposition import PCA
+
+    n, t, d = x.shape
+    draw = rng(0, f"bench/pca/{fold.name}")
+    drawn = np.sort(
+        draw.choice(fold.train.size * t, min(_FITTED, fold.train.size * t), replace=False)
+    )
+    tile, cell = fold.train[drawn // t], drawn % t
+    sample = np.asarray(x[tile, cell], np.float32)
+    pca = PCA(min(COMPONENTS, d, len(sample)), whiten=True, svd_solver="covariance_eigh")
+    pca.fit(sample.astype(np.float64))
+    floor = np.sqrt(np.maximum(pca.explained_variance_, 1e-12))
+    weight = (pca.components_ / floor[:, None]).astype(np.float32)
+    shift = (pca.mean_ @ weight.T).astype(np.float32)
+    file.parent.mkdir(parents=True, exist_ok=True)
+    found = np.lib.format.open_memmap(file, "w+", np.float16, (n, t, len(weight)))
+    with Meter(progress, "reducing features", n) as meter:
+        for start in range(0, n, _BLOCK):
+            rows = slice(start, min(start + _BLOCK, n))
+            flat = np.asarray(x[rows], np.float32).reshape(-1, d)
+            # Rare outliers of a whitened component would be infinite in half precision.
+            values = np.clip(flat @ weight.T - shift, -1e3, 1e3)
+            found[rows] = values.reshape(-1, t, len(weight))
+            meter.advance(rows.stop - rows.start)
+
+
+class ProbeJudge:
+    """Fits probes on sets of one fold; see the head of this file.
+
+    Args:
+        cells: Features, reduced for this fold, and labels.
+        fold: The division.
+        cluster: (n,) what each tile is resampled by.
+    """
+
+    def __init__(self, cells: Cells, fold: Fold, cluster: NDArray[np.str_]) -> None:
+        self._cells = cells
+        self._test = np.asarray(cells.x[fold.test], np.float32)
+        self._once = np.asarray(cells.once[fold.test], np.float64)
+        self._names, self._code = np.unique(cluster[fold.test], return_inverse=True)
+
+    def judge(
+        self, rows: NDArray[np.int64], sampler: Sampler, seed: int
+    ) -> dict[str, NDArray[np.float64]]:
+        """Fit a probe to some tiles, and test it.
+
+        Args:
+            rows: Rows of the pool to train on.
+            sampler: How pixels are drawn.
+            seed: Of the draws.
+
+        Returns:
+            Cluster -> (C, C) confusion matrix in pixels, row = true class.
+
+        Raises:
+            DataError: The tiles have no labelled pixel.
+        """
+        x, y = self._drawn(rows, sampler, seed)
+        classes = self._once.shape[2]
+        predicted = _fitted(x, y, self._test.reshape(-1, self._test.shape[2]))
+        predicted = predicted.reshape(self._test.shape[:2])
+        found = np.zeros((self._names.size, classes, classes))
+        for k in range(classes):
+            own = np.where((predicted == k)[..., None], self._once, 0).sum(axis=1)  # (n, C)
+            np.add.at(found[:, :, k], self._code, own)
+        return dict(zip(self._names.tolist(), found, strict=True))
+
+    def _drawn(
+        self, rows: NDArray[np.int64], sampler: Sampler, seed: int
+    ) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
+        """Draw pixels: their cell's features and their class."""
+        counts = np.asarray(self._cells.counts[rows], np.float64)
+        total = counts.sum(axis=(0, 1))
+        if not total.any():
+            raise DataError("the chosen tiles have no labelled pixel", "A judge needs labels.")
+        weight = counts if sampler == "none" else counts / np.maximum(total, 1)
+        share = np.cumsum(weight.ravel())
+        draw = rng(seed, f"bench/probe/{sampler}")
+        place = np.searchsorted(share, draw.random(DRAWS) * share[-1], side="right")
+        place = np.minimum(place, share.size - 1)
+        tile, cell, y = np.unravel_index(place, counts.shape)
+        return np.asarray(self._cells.x[rows[tile], cell], np.float32), y
+
+
+def _fitted(
+    x: NDArray[np.float32], y: NDArray[np.int64], test: NDArray[np.float32]
+) -> NDArray[np.int64]:
+    """Return the classes of test cells by a regression fitted to drawn pixels."""
+    from sklearn.exceptions import ConvergenceWarning
+    from sklearn.linear_model import LogisticRegression
+
+    known = np.unique(y)
+    if known.size == 1:
+        return np.full(len(test), known[0])
+    model = LogisticRegression(C=STRENGTH, max_iter=_STEPS, tol=1e-3)
+    with warnings.catch_warnings():
+        # A probe that is not at its optimum after so many steps is one like all others.
+        warnings.simplefilter("ignore", ConvergenceWarning)
+        model.fit(x, y)
+    return model.predict(test)

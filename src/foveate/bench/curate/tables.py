@@ -1,0 +1,145 @@
+"""From measures of conditions to what a reader wants to know: at each budget, who beats random?
+
+One family of comparisons is one budget: the rows of both samplers, each against random with the
+same sampler (`foveate.bench.compare`: paired by seed and cluster, Holm over the family). The noise
+floor is the standard deviation over seeds of one and the same set.
+"""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Any
+
+from foveate.bench.compare import compare
+from foveate.bench.conditions import Row, Table
+from foveate.bench.curate.conditions import ALL, FLOOR, condition
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from foveate.bench.compare import Results
+    from foveate.bench.curate.probe import Sampler
+
+REFERENCE = "random"
+
+
+def rows_at(share: float, methods: Sequence[str], samplers: Sequence[Sampler]) -> list[Row]:
+    """Return the rows of one budget: all tiles, every method, and one set under all seeds."""
+    names = [ALL] if share >= 1 else [ALL, *methods, FLOOR]
+    return [
+        Row(name, (condition(name, 1.0 if name == ALL else share, sampler),), sampler)
+        for sampler in samplers
+        for name in names
+    ]
+
+
+def compared(
+    shares: Sequence[float], methods: Sequence[str], samplers: Sequence[Sampler], results: Results,
+    *, classes: Sequence[str], seed: int,
+) -> list[dict[str, Any]]:  # fmt: skip
+    """Compare the rows of each budget.
+
+    Args:
+        shares: Budgets as shares of the tiles, rising.
+        methods: Names, with random.
+        samplers: The samplers.
+        results: For each seed, condition -> measures by name, or why it was skipped.
+        classes: Names of the classes.
+        seed: Of the bootstrap.
+
+    Returns:
+        One entry a budget, JSON-ready: "share", "rows" (see `Comparison`), "floor" (sampler ->
+        standard deviation of the mIoU of one set), "balance" (random with a balanced sampler
+        against random without, or None).
+    """
+    found = []
+    for share in shares:
+        rows = rows_at(share, methods, samplers)
+        table = _table(rows, classes, REFERENCE if share < 1 else ALL)
+        made, _ = compare(table, rows, results, seed=seed)
+        floor = {r.block: r.sds.get("miou", float("nan")) for r in made if r.label == FLOOR}
+        kept = [asdict(r) for r in made if r.label != FLOOR]
+        found.append({
+            "share": share, "rows": kept, "floor": floor,
+            "balance": _balance(share, samplers, results, classes, seed),
+        })  # fmt: skip
+    return found
+
+
+def cells(
+    shares: Sequence[float], methods: Sequence[str], samplers: Sequence[Sampler], results: Results,
+    *, judge: str, first: int,
+) -> list[dict[str, Any]]:  # fmt: skip
+    """Return every measurement as a row: method, budget (percent), seed, judge, sampler, miou.
+
+    All tiles are all tiles by whatever method: at 100 % each has their figures.
+    """
+    found = []
+    for number, measured in enumerate(results):
+        for sampler in samplers:
+            for share in dict.fromkeys([*shares, 1.0]):
+                names = [ALL, *methods] if share >= 1 else methods
+                for method in names:
+                    known = measured[condition(method, share, sampler)]
+                    if isinstance(known, str):
+                        continue
+                    found.append({
+                        "method": method, "budget": round(100 * share, 6), "seed": first + number,
+                        "judge": judge, "sampler": sampler,
+                        **{_key(name): value.value for name, value in known.items()},
+                    })  # fmt: skip
+    return found
+
+
+def skipped(results: Results) -> dict[str, str]:
+    """Return method -> why it was not measured."""
+    return {
+        c.method: reason
+        for measured in results
+        for c, reason in measured.items()
+        if isinstance(reason, str)
+    }
+
+
+def conditions_of(
+    shares: Sequence[float], methods: Sequence[str], samplers: Sequence[Sampler]
+) -> list[Row]:
+    """Return all rows that are to be measured: every budget, and all tiles."""
+    return [row for share in shares for row in rows_at(share, methods, samplers)]
+
+
+def _table(rows: list[Row], classes: Sequence[str], reference: str) -> Table:
+    columns = ("miou", *(f"iou {name}" for name in classes), "tiles", "select s", "train s")
+    return Table(
+        "", "miou", columns, lambda _: rows, (reference,), lambda *_: [],
+    )  # fmt: skip
+
+
+def _balance(
+    share: float, samplers: Sequence[Sampler], results: Results, classes: Sequence[str], seed: int
+) -> dict[str, Any] | None:
+    """Compare the samplers on random tiles: what balance alone gives."""
+    if set(samplers) != {"none", "balanced"}:
+        return None
+    name = ALL if share >= 1 else REFERENCE
+    rows = [Row(s, (condition(name, share, s),)) for s in ("none", "balanced")]
+    made, _ = compare(_table(rows, classes, "none"), rows, results, seed=seed)
+    return asdict(made[1])
+
+
+def _key(name: str) -> str:
+    return name.replace(" ", "_") if not name.startswith("iou ") else name
+
+
+def summary_rows(
+    found: Sequence[Mapping[str, Any]], sampler: str
+) -> dict[str, list[Mapping[str, Any] | None]]:
+    """Return method -> its row at each budget, None where it has none there."""
+    names = dict.fromkeys(r["label"] for entry in found for r in entry["rows"])
+    return {
+        name: [
+            next((r for r in e["rows"] if r["label"] == name and r["block"] == sampler), None)
+            for e in found
+        ]
+        for name in names
+    }

@@ -1,0 +1,293 @@
+"""The thorough judge: a U-Net (Ronneberger et al. 2015) that is trained on the chosen tiles.
+
+Encoder: any backbone of timm with stages, with the weights that `foveate.models` loads; decoder:
+that of segmentation-models-pytorch. AdamW, cross-entropy over labelled pixels, mirrored and turned
+tiles. By default every set is trained for the same number of steps, so that sets differ in what
+they show; by epochs, as in the core-set paper, a set of 1 % also gets 1 % of the steps.
+
+Samplers: "none" goes through the tiles in a new order each time; "balanced" first draws a class of
+those that the set has, then a tile by its share of that class's pixels.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+from torch import nn
+from torch.nn import functional
+
+from foveate.errors import DataError, ParameterError
+from foveate.models.families.timm import make_network, network_options
+from foveate.models.fit import FitSettings, fit
+from foveate.models.preprocess import Preprocess
+from foveate.models.runtime import resolve_device
+from foveate.models.weights import random_weights
+from foveate.seeds import rng
+from foveate.stats import confusion, mean_iou
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from numpy.typing import NDArray
+
+    from foveate.bench.curate.design import Fold
+    from foveate.bench.curate.probe import Sampler
+    from foveate.embeddings import EncoderSpec
+    from foveate.models.base import ModelHandle
+    from foveate.progress import ProgressFn
+
+_DECODER = (256, 128, 64, 32, 16)  # channels, those of segmentation-models-pytorch
+_STRIDES = (2, 4, 8, 16, 32)
+_TEST_BATCH = 32
+_IGNORED = -1
+
+
+@dataclass(frozen=True)
+class Tiles:
+    """Pixels and labels of the tiles of a pool; all may be memory maps.
+
+    Attributes:
+        pixels: (n, c, h, w) in the native dtype.
+        codes: (n, h, w) int16 class numbers, -1 for ignored.
+        once: (n, h, w) bool, pixels that no earlier tile of the scene has.
+        counts: (n, C) labelled pixels by class.
+    """
+
+    pixels: NDArray[Any]
+    codes: NDArray[np.int16]
+    once: NDArray[np.bool_]
+    counts: NDArray[np.int64]
+
+
+@dataclass(frozen=True)
+class UNetSettings:
+    """How a U-Net is trained.
+
+    Attributes:
+        steps: Steps of every training; not used where there are `epochs`.
+        epochs: Passes over the chosen tiles instead, with the best on validation tiles kept; 0
+            for `steps`.
+        batch_size: Tiles of a step.
+        learning_rate: Of AdamW.
+        schedule: Of the rate, see `FitSettings`.
+        device: See `resolve_device`.
+    """
+
+    steps: int = 200
+    epochs: int = 0
+    batch_size: int = 16
+    learning_rate: float = 1e-3
+    schedule: Any = "cosine"
+    device: str = "auto"
+
+
+class StagedEncoder(nn.Module):
+    """A timm backbone as the encoder of a U-Net: an image to maps of strides 1 to 32.
+
+    Strides that the backbone skips (a stem of stride 4) have maps without channels.
+
+    Args:
+        net: With ``forward_intermediates``.
+        channels: Bands of the image.
+
+    Raises:
+        ParameterError: The backbone has no stages.
+    """
+
+    def __init__(self, net: Any, channels: int) -> None:
+        super().__init__()
+        self.net = net
+        info = {f["reduction"]: f["num_chs"] for f in list(net.feature_info)}
+        if not {16, 32} <= set(info) <= set(_STRIDES):
+            raise ParameterError(
+                f"a backbone with feature maps of the strides {sorted(info)}",
+                "A U-Net needs one whose stages halve the image, down to 1/32.",
+                "--model timm:resnet18",
+            )
+        self._there = [s in info for s in _STRIDES]
+        self.channels = [channels, *(info.get(s, 0) for s in _STRIDES)]
+
+    def forward(self, x: torch.Tensor) -> list[torch.Tensor]:
+        """Return maps of the strides 1, 2, 4, 8, 16 and 32."""
+        maps = iter(self.net.forward_intermediates(x, intermediates_only=True))
+        found = [x]
+        for stride, there in zip(_STRIDES, self._there, strict=True):
+            size = (len(x), 0, x.shape[2] // stride, x.shape[3] // stride)
+            found.append(next(maps) if there else x.new_zeros(size))
+        return found
+
+
+class UNet(nn.Module):
+    """Encoder, decoder and a head of one convolution: (b, c, h, w) to (b, C, h, w) logits.
+
+    Sides that are no multiples of 32 are padded by reflection, and the padding is cut off.
+    """
+
+    def __init__(self, encoder: StagedEncoder, classes: int) -> None:
+        super().__init__()
+        from segmentation_models_pytorch.base import SegmentationHead
+        from segmentation_models_pytorch.decoders.unet.decoder import UnetDecoder
+
+        self.encoder = encoder
+        self.decoder = UnetDecoder(encoder.channels, _DECODER)
+        self.head = SegmentationHead(_DECODER[-1], classes)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """Return (b, C, h, w) logits."""
+        h, w = x.shape[2:]
+        down, right = -h % _STRIDES[-1], -w % _STRIDES[-1]
+        if down or right:
+            x = functional.pad(x, (0, right, 0, down), mode="replicate")
+        return self.head(self.decoder(self.encoder(x)))[:, :, :h, :w]
+
+
+class _Training:
+    """See `foveate.models.fit.Task`."""
+
+    def __init__(
+        self, net: UNet, tiles: Tiles, rows: NDArray[np.int64], *, val: NDArray[np.int64],
+        prepare: Preprocess, sampler: Sampler, items: int, device: torch.device,
+    ) -> None:  # fmt: skip
+        self.net = net.to(device)
+        self.rows = items
+        self._tiles, self._chosen, self._val = tiles, rows, val
+        self._prepare, self._device, self._sampler = prepare, device, sampler
+        self._orders: dict[int, NDArray[np.int64]] = {}
+
+    def loss(self, rows: NDArray[np.int64], draw: np.random.Generator) -> torch.Tensor:
+        """Return the cross-entropy of a batch; `rows` are places in the sequence of draws."""
+        own = self._drawn(rows, draw)
+        x = self._prepare(self._tiles.pixels[own], self._device)
+        y = torch.from_numpy(self._tiles.codes[own].astype(np.int64)).to(self._device)
+        x, y = _turned(x, y, draw)
+        if bool((y == _IGNORED).all()):
+            return self.net(x).sum() * 0  # nothing to learn from: a mean over no pixel is NaN
+        return functional.cross_entropy(self.net(x), y, ignore_index=_IGNORED)
+
+    def validate(self) -> dict[str, float]:
+        """Return the mIoU on validation tiles; 0 where there are none: the last epoch is kept."""
+        if not self._val.size:
+            return {"score": 0.0}
+        classes = self._tiles.counts.shape[1]
+        matrix = np.zeros((classes, classes))
+        for own, predicted in predictions(self.net, self._tiles, self._val, self._prepare,
+                                          self._device):  # fmt: skip
+            matrix += confusion(self._tiles.codes[own], predicted, classes)
+        score = float(mean_iou(matrix))
+        return {"score": score if np.isfinite(score) else 0.0}
+
+    def _drawn(self, rows: NDArray[np.int64], draw: np.random.Generator) -> NDArray[np.int64]:
+        if self._sampler == "none":
+            return self._chosen[rows % self._chosen.size]
+        counts = self._tiles.counts[self._chosen].astype(np.float64)
+        there = np.flatnonzero(counts.sum(axis=0))
+        found = []
+        for _ in rows:
+            column = np.cumsum(counts[:, there[draw.integers(there.size)]])
+            found.append(int(np.searchsorted(column, draw.random() * column[-1], side="right")))
+        return self._chosen[np.minimum(found, self._chosen.size - 1)]
+
+
+class UNetJudge:
+    """Trains U-Nets on sets of one fold; see the head of this file.
+
+    Args:
+        tiles: Pixels and labels.
+        fold: The division.
+        cluster: (n,) what each tile is resampled by.
+        handle: The encoder, with its weights.
+        spec: How its input is scaled.
+        settings: Of the training.
+        val: Rows to choose the epoch by; with `UNetSettings.epochs`.
+        progress: Called with ticks.
+    """
+
+    def __init__(
+        self, tiles: Tiles, fold: Fold, cluster: NDArray[np.str_], *, handle: ModelHandle,
+        spec: EncoderSpec, settings: UNetSettings, val: NDArray[np.int64] | None = None,
+        progress: ProgressFn | None = None,
+    ) -> None:  # fmt: skip
+        self._tiles, self._fold, self._cluster = tiles, fold, cluster
+        self._handle, self._settings, self._progress = handle, settings, progress
+        self._val = np.empty(0, np.int64) if val is None else val
+        bands = len(spec.bands)
+        self._prepare = Preprocess(
+            spec.scale or ((0.0, 1.0),) * bands, spec.mean or (0.0,) * bands,
+            spec.std or (1.0,) * bands, None,
+        )  # fmt: skip
+
+    def judge(
+        self, rows: NDArray[np.int64], sampler: Sampler, seed: int
+    ) -> dict[str, NDArray[np.float64]]:
+        """Train on some tiles, and test; see `ProbeJudge.judge`."""
+        if not self._tiles.counts[rows].any():
+            raise DataError("the chosen tiles have no labelled pixel", "A judge needs labels.")
+        device = resolve_device(self._settings.device)
+        net = self._net(seed)
+        settings, items = self._plan(rows.size)
+        order = rng(seed, "bench/unet/order").permutation(rows)
+        task = _Training(
+            net,
+            self._tiles,
+            order,
+            val=self._val,
+            prepare=self._prepare,
+            sampler=sampler,
+            items=items,
+            device=device,
+        )
+        fit(task, replace(settings, seed=seed), title="training a U-Net", progress=self._progress)
+        found: dict[str, NDArray[np.float64]] = {}
+        classes = self._tiles.counts.shape[1]
+        for own, predicted in predictions(
+            task.net, self._tiles, self._fold.test, self._prepare, device
+        ):
+            truth = np.where(self._tiles.once[own], self._tiles.codes[own], _IGNORED)
+            for name in np.unique(self._cluster[own]):
+                part = self._cluster[own] == name
+                matrix = confusion(truth[part], predicted[part], classes)
+                found[str(name)] = found.get(str(name), 0) + matrix.astype(np.float64)
+        return found
+
+    def _plan(self, chosen: int) -> tuple[FitSettings, int]:
+        """Return the settings of `fit`, and the rows of one of its epochs."""
+        own = self._settings
+        given = FitSettings(
+            epochs=own.epochs or 1, batch_size=own.batch_size, learning_rate=own.learning_rate,
+            weight_decay=0.01, warmup=0.0, betas=(0.9, 0.999), clip=0.0, schedule=own.schedule,
+        )  # fmt: skip
+        return given, chosen if own.epochs else own.steps * own.batch_size
+
+    def _net(self, seed: int) -> UNet:
+        spec = self._tiles.pixels.shape[1]
+        options = network_options(self._handle)
+        encoder = StagedEncoder(make_network(self._handle, options, spec)[0], spec)
+        return random_weights(lambda: UNet(encoder, self._tiles.counts.shape[1]), seed)
+
+
+def predictions(
+    net: UNet, tiles: Tiles, rows: NDArray[np.int64], prepare: Preprocess, device: torch.device
+) -> Iterator[tuple[NDArray[np.int64], NDArray[np.int64]]]:
+    """Yield rows and their (b, h, w) predicted classes, batch by batch."""
+    was = net.training
+    net.eval()
+    with torch.inference_mode():
+        for start in range(0, rows.size, _TEST_BATCH):
+            own = rows[start : start + _TEST_BATCH]
+            logits = net(prepare(tiles.pixels[own], device))
+            yield own, logits.argmax(dim=1).cpu().numpy()
+    net.train(was)
+
+
+def _turned(
+    x: torch.Tensor, y: torch.Tensor, draw: np.random.Generator
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """Mirror each tile at random, along each axis."""
+    flips = draw.random((len(x), 2)) < 0.5
+    for axis in (0, 1):
+        own = torch.from_numpy(flips[:, axis])
+        x[own], y[own] = x[own].flip(axis + 2), y[own].flip(axis + 1)
+    return x, y

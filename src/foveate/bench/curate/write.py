@@ -1,0 +1,124 @@
+"""The result of a benchmark of `curate`: JSON-ready, and as files for programs and people."""
+
+from __future__ import annotations
+
+import csv
+import io
+from typing import TYPE_CHECKING, Any
+
+from foveate.bench.compare import FEW
+from foveate.bench.curate import tables
+from foveate.files import write_bytes, write_json
+from foveate.stats import FEWEST
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from pathlib import Path
+
+    from foveate.bench.compare import Results
+    from foveate.bench.curate.design import Design
+    from foveate.bench.curate.job import CurateBenchJob
+    from foveate.bench.curate.leaks import Leak
+
+FILES = ("tables/curate.json", "tables/cells.csv")
+HOW = (
+    "mIoU is the mean over the classes that the test scenes have, of one confusion matrix over all "
+    "test pixels of all folds. Difference: to random tiles with the same sampler, paired by seed "
+    "and by {cluster}, with a 95 % bootstrap interval that draws whole {cluster}s. better, worse: "
+    "the interval excludes 0 and Holm's p over all rows of the budget is at most .05; open: it "
+    "excludes 0, but Holm does not reject; tied: it contains 0. Noise: standard deviation over "
+    "trainings of one and the same set of random tiles."
+)
+
+
+def result(
+    job: CurateBenchJob, design: Design, results: Results, *, leaks: Sequence[Leak]
+) -> dict[str, Any]:
+    """Return everything that the page and ``--json`` say.
+
+    Args:
+        job: The benchmark.
+        design: Its pool and divisions.
+        results: For each seed, condition -> measures, or why it was skipped.
+        leaks: Pairs of tiles that are not independent, where they were allowed.
+    """
+    legend = design.pool.legend
+    classes = list(legend.names) if legend else []
+    methods, samplers = job.chosen_methods, job.samplers
+    entries = tables.compared(
+        job.budgets, methods, samplers, results, classes=classes, seed=job.seed
+    )
+    clusters = max((row["clusters"] for e in entries for row in e["rows"]), default=0)
+    cluster = "folder" if job.folds == "folder" else "scene"
+    return {
+        "verb": "curate", "judge": job.judge, "model": job.model, "seeds": job.seeds,
+        "samplers": list(samplers), "methods": methods, "classes": classes,
+        "colors": list(legend.colors) if legend else [],
+        "folds": [
+            {"name": f.name, "train": int(f.train.size), "test": int(f.test.size)}
+            for f in design.folds
+        ],
+        "clusters": clusters, "cluster": cluster, "entries": entries,
+        "left_out": tables.skipped(results), "leaks": len(leaks),
+        "how": HOW.format(cluster=cluster),
+        "cautions": _cautions(clusters, cluster, len(leaks)),
+        "cells": tables.cells(
+            job.budgets, methods, samplers, results, judge=job.judge, first=job.seed
+        ),
+    }  # fmt: skip
+
+
+def write_tables(root: Path, found: dict[str, Any]) -> list[str]:
+    """Write a result into a run, and return the files."""
+    write_json(root / FILES[0], found)
+    write_bytes(root / FILES[1], _csv(found["cells"]).encode())
+    return list(FILES)
+
+
+def text_table(found: dict[str, Any]) -> str:
+    """Return the mean mIoU by method and budget, for a terminal; + above, - below random."""
+    marks = {"better": "+", "worse": "-", "open": "?"}
+    entries = found["entries"]
+    lines = []
+    for sampler in found["samplers"]:
+        lines.append(f"mIoU, sampler {sampler}".ljust(26) + "".join(
+            f"{100 * e['share']:>8g}%" for e in entries
+        ))  # fmt: skip
+        rows = [[r for r in e["rows"] if r["block"] == sampler] for e in entries]
+        for name in dict.fromkeys(r["label"] for own in rows for r in own):
+            cells = []
+            for own in rows:
+                row = next((r for r in own if r["label"] == name and "miou" in r["means"]), None)
+                mark = marks.get(row["verdict"], " ") if row else ""
+                cells.append(f"{row['means']['miou']:.3f}{mark}" if row else "")
+            lines.append(f"  {name:<24}" + "".join(f"{cell:>9}" for cell in cells))
+    lines.append(
+        "+ above and - below random beyond the noise, ? not settled (Holm within a budget)"
+    )
+    return "\n".join(lines)
+
+
+def _cautions(clusters: int, cluster: str, leaks: int) -> list[str]:
+    found = []
+    if leaks:
+        found.append(
+            f"{leaks} pairs of tiles share ground or pixels between training and test: figures "
+            "are too high."
+        )
+    if clusters < FEWEST:
+        found.append(
+            f"With {clusters} {cluster}s to resample, fewer than {FEWEST}, no row is called better "
+            "or worse."
+        )
+    elif clusters < FEW:
+        found.append(f"With fewer than {FEW} {cluster}s the intervals are too narrow.")
+    return found
+
+
+def _csv(rows: Sequence[dict[str, Any]]) -> str:
+    text = io.StringIO()
+    names = list(dict.fromkeys(name for row in rows for name in row))
+    writer = csv.DictWriter(text, names, lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(rows)
+    return text.getvalue()
