@@ -1,4 +1,4 @@
-"""Atomic writes, fingerprints, JSON, GeoJSON and (Geo)Parquet.
+"""Atomic writes, fingerprints, JSON, CSV, GeoJSON and (Geo)Parquet.
 
 A file written here is either complete or absent: it is written beside its destination, synced
 and renamed. Every failure to write becomes a `StorageError` that says what to do.
@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import codecs
 import contextlib
+import csv
 import errno
 import hashlib
 import json
@@ -35,6 +36,7 @@ _BLOCK = 1 << 20
 _BLOCKS = 64
 _IDS = 65536
 _POLYGONS = {3: "Polygon", 6: "MultiPolygon"}  # codes of WKB
+_FORMULA = ("=", "+", "-", "@", "\t", "\r")
 _DEGREES = 7  # digits, about 1 cm; RFC 7946, section 11.2 asks not to pretend to more
 
 
@@ -224,6 +226,27 @@ def write_parquet(path: str | Path, table: pa.Table, *, geo: dict[str, Any] | No
     # As an open file: Arrow reads names as UTF-8.
     with atomic_path(path) as temporary, temporary.open("wb") as file:
         pq.write_table(table, file, compression="zstd", use_dictionary=False)
+
+
+def write_csv(path: str | Path, table: pa.Table) -> None:
+    """Write a table as CSV with a header, UTF-8, atomically; NaN and null are empty cells.
+
+    A spreadsheet takes a cell that starts with ``= + - @`` for a formula, and a tile id begins
+    with a file name, which anyone may choose. Text cells that start so (or with a tab or carriage
+    return) get an apostrophe in front, which spreadsheets show as plain text. Numbers are never
+    touched.
+    """
+    columns = [column.to_pylist() for column in table.columns]
+    with atomic_path(path) as temporary, temporary.open("w", encoding="utf-8", newline="") as file:
+        rows = csv.writer(file, lineterminator="\n")
+        rows.writerow([_cell(name) for name in table.column_names])
+        rows.writerows([_cell(value) for value in row] for row in zip(*columns, strict=True))
+
+
+def _cell(value: Any) -> Any:
+    if value is None or (isinstance(value, float) and math.isnan(value)):
+        return ""
+    return f"'{value}" if isinstance(value, str) and value.startswith(_FORMULA) else value
 
 
 def write_geojson(path: str | Path, table: pa.Table, geometry: str = "geometry") -> None:

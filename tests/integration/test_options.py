@@ -37,7 +37,7 @@ from patches import write_patches
 import foveate
 from foveate.bench.job import BenchJob
 from foveate.classify import ClassifyJob
-from foveate.curate import CurateJob
+from foveate.curate import CompareJob, CurateJob
 from foveate.errors import FoveateError, ParameterError
 from foveate.focus import AskJob, LookJob, SegmentJob
 from foveate.models import FAMILIES
@@ -359,6 +359,12 @@ JOBS: dict[type[Job], Walk] = {
         {**RUNS},
         {"weights": MODEL, "mask_suffix": NAMES},
     ),
+    CompareJob: Walk(
+        {"rankings": ["{ranked}", "{ranked2}"]},
+        {"rankings": ["{ranked}"], "methods": ["cb"], "top": ["20%"],
+         "patches": on(1, page=True)},
+        {},
+    ),
     EmbedJob: Walk(
         FEW,
         {**IMAGERY, **GRID, "model": "colours", "scale": [(0, 90)],
@@ -569,6 +575,8 @@ MADE = {
     "observer2": made(lambda p: _observer(p, "observer2", supervision="structural", seed=1)),
     "selected": job_run(SelectJob),
     "selected2": job_run(SelectJob, budget="70%"),
+    "ranked": job_run(CurateJob, methods=["cb", "random"]),
+    "ranked2": job_run(CurateJob, methods=["cb", "random"], seed=1),
 }
 
 

@@ -19,6 +19,12 @@ IMAGERY = (
         show="foveate.cli.show:finished",
     ),
     JobCommand(
+        "compare", "foveate.curate.compare_job:CompareJob",
+        "Compare rankings: those of runs, and coordinate lists.",
+        "foveate compare RUN OTHER_RUN list.txt --out COMPARED",
+        show="foveate.cli.show:compared",
+    ),
+    JobCommand(
         "classify", "foveate.classify.job:ClassifyJob",
         "Say what each image shows: by class names (no training), or by a linear probe.",
         "foveate classify images --model open_clip:ViT-B-32@laion2b_s34b_b79k "

@@ -92,6 +92,28 @@ def said_json(headline: Headline) -> dict[str, Any]:
     return {"text": headline.text, "notes": list(headline.notes)}
 
 
+def compared(run: Run, *, as_json: bool) -> None:
+    """Print what a comparison of rankings came to: the taus, and what all agree on."""
+    from foveate.report import headlines, human
+    from foveate.report.words import plain
+
+    found, report = run.record["summary"]["compare"], run.path / "report.html"
+    said = headlines(run.path)[""]
+    content = {
+        "run": str(run.path), "report": str(report), "worked": run.worked, **found,
+        "headline": said_json(said),
+    }  # fmt: skip
+    names = [one["name"] for one in found["rankings"]]
+    width = max(map(len, names))
+    lines = [*said.lines, "Kendall's tau:"]
+    for i, name in enumerate(names, 1):
+        taus = (found["kendall"][name].get(other) for other in names)
+        cells = "".join(f"{'' if tau is None else plain(human.decimal(tau)):>7}" for tau in taus)
+        lines.append(f"  {i:>2} {plain(name):<{width}}{cells}")
+    lines += [f"Tables: {run.path / 'tables'}", f"Report: {report}"]
+    result(content, "\n".join(lines), as_json=as_json)
+
+
 def embedded(run: Run, *, as_json: bool) -> None:
     """Print what an embed run came to."""
     summary = run.record["summary"]

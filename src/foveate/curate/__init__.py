@@ -4,7 +4,8 @@ The six core-set methods of Nogueira et al., "Core-Set Selection for Data-effici
 Segmentation", and their two baselines.
 """
 
-from foveate.curate.compare import Agreement, agreement
+from foveate.curate.compare import Agreement, Comparison, agreement, compare
+from foveate.curate.compare_job import CompareJob
 from foveate.curate.job import CurateJob
 from foveate.curate.methods import METHODS, Method, get_method
 from foveate.curate.rank import Ranker, rank
@@ -12,10 +13,13 @@ from foveate.curate.rank import Ranker, rank
 __all__ = [
     "METHODS",
     "Agreement",
+    "CompareJob",
+    "Comparison",
     "CurateJob",
     "Method",
     "Ranker",
     "agreement",
+    "compare",
     "get_method",
     "rank",
 ]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import importlib
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -12,6 +14,26 @@ if TYPE_CHECKING:
     from foveate.report.words import Headline
 
 __all__ = ["headlines", "write_report"]
+
+@dataclass(frozen=True)
+class _Kind:
+    """A kind of run that has a page; both are ``module:function`` below this package."""
+
+    read: str
+    page: str
+
+
+_KINDS = {
+    "bench": _Kind("read_observe:read_benched", "pages.bench:bench"),
+    "classify": _Kind("read:read_classified", "pages.classify:classify"),
+    "compare": _Kind("read_compare:read_compared", "pages.compare:compare"),
+    "complete": _Kind("read_observe:read_completed", "pages.complete:complete"),
+    "core_sets": _Kind("read:read_core_sets", "pages.bench_curate:bench_curate"),
+    "curate": _Kind("read:read_curated", "pages.curate:curate"),
+    "focus": _Kind("read:read_focused", "pages.focus:focus"),
+    "select": _Kind("read_observe:read_selected", "pages.select:select"),
+    "train": _Kind("read_observe:read_trained", "pages.train:train"),
+}
 
 # Kinds that have no page: key of the summary -> what such a run holds, and what to do with it.
 _NO_PAGE = {
@@ -62,25 +84,11 @@ def headlines(run_dir: str | Path) -> dict[str, Headline]:
     Raises:
         DataError: There is no finished run of a kind that has a report.
     """
-    from foveate.report.pages import (
-        bench,
-        bench_curate,
-        classify,
-        complete,
-        curate,
-        focus,
-        select,
-        train,
-    )
-
     kind, run = _read(run_dir)
-    several = {
-        "bench": bench, "core_sets": bench_curate, "classify": classify, "curate": curate,
-        "focus": focus,
-    }  # fmt: skip
-    if kind in several:
-        return several[kind].headlines(run)
-    return {"": {"complete": complete, "select": select, "train": train}[kind].headline(run)}
+    module, _ = _parts(kind.page)
+    if hasattr(module, "headlines"):
+        return module.headlines(run)
+    return {"": module.headline(run)}
 
 
 def page_of(run_dir: str | Path) -> Page:
@@ -89,40 +97,24 @@ def page_of(run_dir: str | Path) -> Page:
     Raises:
         DataError: There is no finished run of a kind that has a report.
     """
-    from foveate.report.pages import (
-        bench,
-        bench_curate,
-        classify,
-        complete,
-        curate,
-        focus,
-        select,
-        train,
-    )
-
     kind, run = _read(run_dir)
-    draw: dict[str, Any] = {
-        "bench": bench.bench, "core_sets": bench_curate.bench_curate,
-        "classify": classify.classify, "complete": complete.complete, "curate": curate.curate,
-        "focus": focus.focus, "select": select.select, "train": train.train,
-    }  # fmt: skip
-    return draw[kind](run)
+    module, name = _parts(kind.page)
+    return getattr(module, name)(run)
 
 
-def _read(run_dir: str | Path) -> tuple[str, Any]:
+def _read(run_dir: str | Path) -> tuple[_Kind, Any]:
     """Return which kind a run is of, and what it holds."""
-    from foveate.report import read, read_observe
     from foveate.run import Run
 
     # A run describes its last job: what that came to says which page it is.
-    kind = _kind(run_dir, Run.load(run_dir).record.get("summary", {}))
-    readers: dict[str, Any] = {
-        "bench": read_observe.read_benched, "core_sets": read.read_core_sets,
-        "classify": read.read_classified, "complete": read_observe.read_completed,
-        "curate": read.read_curated, "focus": read.read_focused,
-        "select": read_observe.read_selected, "train": read_observe.read_trained,
-    }  # fmt: skip
-    return kind, readers[kind](run_dir)
+    kind = _KINDS[_kind(run_dir, Run.load(run_dir).record.get("summary", {}))]
+    module, name = _parts(kind.read)
+    return kind, getattr(module, name)(run_dir)
+
+
+def _parts(home: str) -> tuple[Any, str]:
+    module, _, name = home.partition(":")
+    return importlib.import_module(f"foveate.report.{module}"), name
 
 
 def _kind(run_dir: str | Path, summary: Mapping[str, Any]) -> str:
@@ -147,6 +139,8 @@ def _kind(run_dir: str | Path, summary: Mapping[str, Any]) -> str:
                 "Pages of observe are of the tasks train, select and complete.",
                 "Use the foveate that wrote it.",
             )
-    kinds = {"observer": "train", "bench": "bench", "core_sets": "core_sets", "focus": "focus",
-             "labels": "classify"}  # fmt: skip
+    kinds = {
+        "observer": "train", "bench": "bench", "compare": "compare", "core_sets": "core_sets",
+        "focus": "focus", "labels": "classify",
+    }  # fmt: skip
     return next((kind for key, kind in kinds.items() if key in summary), "curate")

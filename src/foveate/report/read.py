@@ -264,7 +264,7 @@ def read_pool(run: Run, tiles: pa.Table) -> dict[str, Any]:
     """
     scenes = read_parquet(run.path / "scenes.parquet").to_pylist()
     place = {entry["scene"]: row for row, entry in enumerate(scenes)}
-    tile_files, scene_files = _pictures(run.path)
+    tile_files, scene_files = pictures_of(run.path)
     return {
         "name": run.path.resolve().name,
         "record": run.record,
@@ -366,7 +366,8 @@ def _agreement(path: Path, names: list[str]) -> tuple[NDArray[np.float64], NDArr
     return kendall, overlap
 
 
-def _pictures(path: Path) -> tuple[dict[str, Path], dict[str, Path]]:
+def pictures_of(path: Path) -> tuple[dict[str, Path], dict[str, Path]]:
+    """Return the pictures of a run: of tiles by id, and of scenes by name."""
     found: dict[str, dict[str, Path]] = {"tile": {}, "scene": {}}
     if (path / "tables/thumbs.parquet").is_file():
         root = path.resolve()
