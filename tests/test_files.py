@@ -307,3 +307,27 @@ def test_texts_that_are_not_there(tmp_path):
         files.read_text(tmp_path, "list")
     with pytest.raises(ParameterError, match=r"an empty path of the list.*variable of the shell"):
         files.read_text("", "list")
+
+
+def test_a_folder_is_there_when_all_of_it_is(tmp_path):
+    target = tmp_path / "new" / "folder"
+    with pytest.raises(ValueError, match="stop"), files.atomic_folder(target) as folder:
+        (folder / "a").write_text("a")
+        raise ValueError("stop")
+    assert list((tmp_path / "new").iterdir()) == []
+    target.mkdir()
+    with files.atomic_folder(target) as folder:
+        (folder / "in").mkdir()
+        (folder / "in/b").write_text("b")
+        assert list(target.iterdir()) == []
+    assert (target / "in/b").read_text() == "b"
+    for taken, what in ((target, "not empty"), (target / "in/b", "a file")):
+        with pytest.raises(StorageError, match=what), files.atomic_folder(taken):
+            pass
+    assert (target / "in/b").read_text() == "b"
+
+
+def test_csv_cells(tmp_path):
+    table = pa.table({"=n": ["=1+1", "é,", None], "v": [float("nan"), -1.5, None]})
+    files.write_csv(tmp_path / "x.csv", table)
+    assert (tmp_path / "x.csv").read_text("utf-8") == "'=n,v\n'=1+1,\n\"é,\",-1.5\n,\n"

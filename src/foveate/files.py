@@ -16,6 +16,7 @@ import math
 import os
 import re
 import secrets
+import shutil
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -72,6 +73,43 @@ def atomic_path(path: str | Path, *, durable: bool = True) -> Generator[Path]:
         if temporary is not None:
             with contextlib.suppress(OSError):
                 temporary.unlink(missing_ok=True)
+
+
+@contextlib.contextmanager
+def atomic_folder(path: str | Path) -> Generator[Path]:
+    """Yield a new folder beside `path`; rename it to `path` when the block succeeds.
+
+    Parent folders are made. If the block raises, the folder is removed; a process that is killed
+    leaves one with a hidden name (``.NAME.*.tmp``), never one at `path`.
+
+    Args:
+        path: Destination: nothing, or an empty folder.
+
+    Raises:
+        StorageError: There is something; no space, no permission, a read-only file system.
+    """
+    path = Path(path)
+    temporary: Path | None = None
+    try:
+        if path.exists() and (not path.is_dir() or any(path.iterdir())):
+            what = "a folder that is not empty" if path.is_dir() else "a file"
+            raise StorageError(
+                f"{str(path)!r} is {what}", "A folder is written at once.",
+                "Choose a new or empty folder.",
+            )  # fmt: skip
+        path.parent.mkdir(parents=True, exist_ok=True)
+        temporary = path.parent / f".{path.name[:80]}.{secrets.token_hex(4)}.tmp"
+        temporary.mkdir()
+        yield temporary
+        for folder in (temporary, *(p for p in temporary.rglob("*") if p.is_dir())):
+            _sync(folder)
+        temporary.replace(path)
+        _sync(path.parent)
+    except OSError as error:
+        raise as_storage_error(error, path) from error
+    finally:
+        if temporary is not None:
+            shutil.rmtree(temporary, ignore_errors=True)
 
 
 def as_storage_error(error: OSError, path: str | Path) -> OSError:

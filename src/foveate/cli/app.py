@@ -148,21 +148,31 @@ def models(
         raise typer.Exit(1)
 
 
-@app.command()
+@app.command(
+    help="Write the selections or predictions of a run for other programs.\n\n"
+    "list: one patch a line, as curate --coordinates and compare read it. chips: a folder of "
+    "GeoTIFFs of the chosen tiles and their masks, cut from the images.\n\n\b\n"
+    "Example:\n  foveate export RUN --to chips --out CHIPS"
+)
 def export(
     run: Annotated[Path, path_argument("A run directory.")],
-    to: Annotated[str, typer.Option(help="geojson, geoparquet or csv.")],
-    out: Annotated[Path, path_option(help="File to write.")],
+    to: Annotated[str, typer.Option(help="geojson, geoparquet, csv, list or chips.")],
+    out: Annotated[Path, path_option(help="File to write; of chips a new folder.")],
     method: Annotated[
         list[str] | None, typer.Option(help="Methods to export; all if none is given.")
     ] = None,
+    previews: Annotated[
+        bool, typer.Option("--previews", help="Add 8-bit pictures to chips.")
+    ] = False,
     as_json: Json = False,
 ) -> None:
     """Write the selections or predictions of a run for other programs."""
-    from foveate.cli.show import result
+    from foveate.cli.show import progress_bars, result
     from foveate.export import export_run
 
-    files = [str(path) for path in export_run(run, to, out, methods=method)]
+    with progress_bars(quiet=as_json) as progress:
+        written = export_run(run, to, out, methods=method, previews=previews, progress=progress)
+    files = [str(path) for path in written]
     result({"files": files}, "\n".join(files), as_json=as_json)
 
 

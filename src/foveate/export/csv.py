@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from foveate.export.table import GEOMETRY, Target
+from foveate.export.table import GEOMETRY, Export, Target
 from foveate.files import write_csv
 
 if TYPE_CHECKING:
@@ -19,8 +19,13 @@ if TYPE_CHECKING:
 _DIGITS = 7  # of a degree: about 1 cm
 
 
-def write(table: pa.Table, path: Path) -> None:
-    """Write the rows; NaN and null are empty cells.
+def write(export: Export) -> None:
+    """Write the rows; see `write_table`."""
+    write_table(export.path, export.table)
+
+
+def write_table(path: Path, table: pa.Table) -> None:
+    """Write a table; NaN and null are empty cells.
 
     Raises:
         StorageError: `path` cannot be written.

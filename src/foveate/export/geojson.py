@@ -8,14 +8,12 @@ from foveate.export.table import GEOMETRY, Target
 from foveate.files import write_geojson
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
-    import pyarrow as pa
+    from foveate.export.table import Export
 
 
-def write(table: pa.Table, path: Path) -> None:
+def write(export: Export) -> None:
     """Write one FeatureCollection; see `write_geojson`."""
-    write_geojson(path, table, GEOMETRY)
+    write_geojson(export.path, export.table, GEOMETRY)
 
 
 TARGET = Target((".geojson", ".json"), "needed", write)

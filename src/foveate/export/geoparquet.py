@@ -13,20 +13,19 @@ from foveate.export.table import GEOMETRY, NATIVE, Target
 from foveate.files import write_parquet
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
-    import pyarrow as pa
+    from foveate.export.table import Export
 
 
-def write(table: pa.Table, path: Path) -> None:
+def write(export: Export) -> None:
     """Write GeoParquet; no CRS in its metadata means OGC:CRS84.
 
     Raises:
-        StorageError: `path` cannot be written.
+        StorageError: The file cannot be written.
     """
+    table = export.table
     crs = (table.schema.metadata or {}).get(NATIVE)
     geo = {GEOMETRY: None if crs is None else json.loads(crs)}
-    write_parquet(path, table.replace_schema_metadata(None), geo=geo)
+    write_parquet(export.path, table.replace_schema_metadata(None), geo=geo)
 
 
 TARGET = Target((".parquet", ".geoparquet"), "native", write)

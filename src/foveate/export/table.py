@@ -1,4 +1,4 @@
-"""The table that every target writes, and what a target is."""
+"""The table that every target writes, and what a target is: a file or a folder."""
 
 from __future__ import annotations
 
@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
     import pyarrow as pa
 
+    from foveate.progress import ProgressFn
     from foveate.run import Run
 
 GEOMETRY = "geometry"
@@ -27,19 +28,43 @@ _REGIONS = "regions.parquet"  # of a focus run
 
 
 @dataclass(frozen=True)
-class Target:
-    """A file format.
+class Export:
+    """What is to be written where.
 
     Attributes:
-        suffixes: File name endings, lower case with the dot; the first is the usual one.
+        run: The run that it is of.
+        table: What the run came to; see `selection_table`.
+        path: File or folder to write.
+        previews: Whether pictures for people are wanted beside the pixels.
+        progress: Called with ticks.
+    """
+
+    run: Run
+    table: pa.Table
+    path: Path
+    previews: bool = False
+    progress: ProgressFn | None = None
+
+
+@dataclass(frozen=True)
+class Target:
+    """Something that an export writes.
+
+    Attributes:
+        suffixes: File name endings, lower case with the dot; the first is the usual one. Of a
+            folder there are none.
         geometry: "needed" (a run that does not lie on the Earth is refused), "native" (it gets
             outlines in coordinates of its own, where it has such) or "optional".
-        write: ``(table, path)`` writes the table of `selection_table`, atomically.
+        write: Writes an `Export`, atomically.
+        folder: Whether it writes a folder instead of a file.
+        previews: Whether it can add pictures for people.
     """
 
     suffixes: tuple[str, ...]
     geometry: str
-    write: Callable[[pa.Table, Path], None]
+    write: Callable[[Export], None]
+    folder: bool = False
+    previews: bool = False
 
 
 def run_table(run: Run, methods: Sequence[str] | None, *, geometry: str) -> pa.Table:

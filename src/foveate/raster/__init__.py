@@ -7,11 +7,13 @@ opens lazily in each process and can be pickled. `FileSource` reads whatever GDA
 
 from foveate.raster.base import Raster, Source, SourceInfo
 from foveate.raster.frame import Frame, find_frame
-from foveate.raster.gdal import SUFFIXES, FileSource, close_files, write_cog
+from foveate.raster.gdal import SUFFIXES, FileSource, close_files
 from foveate.raster.ground import check_ground, metres_per_pixel
 from foveate.raster.reading import LabelValues
 from foveate.raster.sources import ArraySource, StackSource
+from foveate.raster.stored import StoredPixels, stored_of
 from foveate.raster.windows import resize
+from foveate.raster.writing import write_cog, write_stored
 
 __all__ = [
     "SUFFIXES",
@@ -23,10 +25,13 @@ __all__ = [
     "Source",
     "SourceInfo",
     "StackSource",
+    "StoredPixels",
     "check_ground",
     "close_files",
     "find_frame",
     "metres_per_pixel",
     "resize",
+    "stored_of",
     "write_cog",
+    "write_stored",
 ]

@@ -1,10 +1,9 @@
-"""Raster files, through GDAL: the one place that opens them."""
+"""Raster files, through GDAL: the one place that opens them to read."""
 
 from __future__ import annotations
 
 import atexit
 import contextlib
-import errno
 import os
 import threading
 import warnings
@@ -17,13 +16,14 @@ from typing import TYPE_CHECKING, Any, Self
 import numpy as np
 
 from foveate.errors import DataError, FoveateError
-from foveate.files import as_storage_error, atomic_path, digest, fingerprint, printable
+from foveate.files import digest, fingerprint, printable
 from foveate.grid import Window
 from foveate.raster.alias import gdal_name
 from foveate.raster.base import Raster, SourceInfo
 from foveate.raster.header import Stored, read_stored
 from foveate.raster.orientation import TURNS
 from foveate.raster.reading import Asked, Reading, decide, exact, holds
+from foveate.raster.stored import StoredPixels, read_stored_pixels
 from foveate.raster.windows import check_bands, clip, nothing, paste, resample, sampled_shape
 
 if TYPE_CHECKING:
@@ -31,21 +31,19 @@ if TYPE_CHECKING:
 
     import rasterio
     from numpy.typing import NDArray
-    from odc.geo.geobox import GeoBox
 
     from foveate.raster.reading import LabelValues
 
 SUFFIXES = (".tif", ".tiff", ".png", ".jpg", ".jpeg", ".jp2", ".vrt")
 
-_GDAL = {
+GDAL = {
     "GDAL_ERROR_ON_LIBJPEG_WARNING": True,  # a truncated JPEG is an error, not grey pixels
     "GDAL_CACHEMAX": 256 << 20,  # bytes; the default, 5 % of memory, breaks the memory bound
 }
 # Sidecars (.aux.xml, .tfw, .ovr, .msk) are asked for by name: listing the folder at each file
 # would be quadratic. Reading changes none of them: GDAL writes .aux.xml for what it was told or
 # has computed (statistics), and here it never is.
-_READING = _GDAL | {"GDAL_DISABLE_READDIR_ON_OPEN": "TRUE", "GDAL_PAM_ENABLED": True}
-_WRITING = _GDAL | {"GDAL_DISABLE_READDIR_ON_OPEN": "EMPTY_DIR", "GDAL_PAM_ENABLED": False}
+_READING = GDAL | {"GDAL_DISABLE_READDIR_ON_OPEN": "TRUE", "GDAL_PAM_ENABLED": True}
 _OPEN_FILES = 16
 
 
@@ -119,6 +117,26 @@ class FileSource:
         if turn is TURNS[1]:
             return raster
         return Raster(turn.apply(raster.data), turn.apply(raster.valid))
+
+    def stored(self, window: Window | None = None) -> StoredPixels:
+        """Read a window as the file stores it: all bands, alpha among them, nothing decoded.
+
+        Args:
+            window: Pixels of the upright picture, as for `read`; the whole raster when None. What
+                lies outside the raster holds the nodata value, else NaN or 0, and is masked.
+        """
+        info, turn = self.info, self._reading.turn
+        window = window or Window(0, 0, *info.shape)
+        own = turn.window(window, info.shape)
+        with _opened(self.path) as dataset:
+            nodata = dataset.nodata if self.nodata is None else self.nodata
+            found = read_stored_pixels(dataset, own, clip(own, dataset.shape), nodata)
+        if found.colormap is not None and self._file[0].header.palette is None:
+            found = replace(found, colours=("gray",), colormap=None)  # GDAL has made it up
+        if turn is TURNS[1]:
+            return found
+        mask = None if found.mask is None else turn.apply(found.mask)
+        return replace(found, data=turn.apply(found.data), mask=mask)
 
     def _read_stored(
         self, window: Window, wanted: tuple[int, ...], out_shape: tuple[int, int] | None
@@ -199,57 +217,6 @@ class FileSource:
             raise type(error)(given, error.allowed, error.hint) from error
 
 
-def write_cog(
-    path: str | Path,
-    data: NDArray[Any],
-    *,
-    geobox: GeoBox | None = None,
-    nodata: float | None = None,
-    descriptions: Sequence[str] = (),
-    colormap: dict[int, tuple[int, int, int]] | None = None,
-    overviews: str = "average",
-) -> None:
-    """Write a cloud-optimised GeoTIFF (tiled, overviews, deflate), atomically.
-
-    Args:
-        path: Destination.
-        data: (c, h, w), or (h, w) for one band.
-        geobox: Georeference, or None.
-        nodata: Value that marks missing pixels.
-        descriptions: Band names.
-        colormap: Value -> RGB for a one-band uint8 raster.
-        overviews: "average", or "nearest" for values that are names; that is what a colormap
-            gets, too.
-
-    Raises:
-        StorageError: The file cannot be written.
-    """
-    import rasterio
-
-    cube = data[None] if data.ndim == 2 else data
-    profile: dict[str, Any] = {
-        "driver": "COG", "count": cube.shape[0], "height": cube.shape[1], "width": cube.shape[2],
-        "dtype": cube.dtype.name, "compress": "deflate", "nodata": nodata, "num_threads": 1,
-        "overview_resampling": "nearest" if colormap else overviews,
-    }  # fmt: skip
-    if geobox is not None:
-        profile["transform"] = geobox.affine
-        profile["crs"] = geobox.crs.to_wkt() if geobox.crs is not None else None
-    with atomic_path(path) as temporary, _quiet(), rasterio.Env(**_WRITING):
-        try:
-            with rasterio.open(printable(str(temporary)), "w", **profile) as dataset:
-                dataset.write(cube)
-                if colormap:
-                    dataset.write_colormap(1, colormap)
-                for i, text in enumerate(descriptions, start=1):
-                    dataset.set_band_description(i, text)
-        except rasterio.errors.RasterioError as error:
-            text = str(error)
-            full = "No space left" in text
-            cause = OSError(errno.ENOSPC, text) if full else OSError(text)
-            raise as_storage_error(cause, path) from error
-
-
 class _Open(threading.local):
     """Datasets that this thread has open, last used last: GDAL's are not for two threads."""
 
@@ -267,7 +234,7 @@ def _opened(path: str) -> Generator[rasterio.DatasetReader]:
 
     key = str(path)
     try:
-        with _quiet(), rasterio.Env(**_READING):
+        with quiet(), rasterio.Env(**_READING):
             dataset = _cached(key)
             if dataset is None:
                 stamp = _stamp(key)  # before it is opened: a file replaced meanwhile is reopened
@@ -331,7 +298,8 @@ def _content(path: str, dataset: rasterio.DatasetReader) -> str:
 
 
 @contextlib.contextmanager
-def _quiet() -> Generator[None]:
+def quiet() -> Generator[None]:
+    """Say nothing of files without a georeference."""
     import rasterio
 
     with warnings.catch_warnings():
