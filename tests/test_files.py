@@ -311,9 +311,11 @@ def test_texts_that_are_not_there(tmp_path):
 
 def test_a_folder_is_there_when_all_of_it_is(tmp_path):
     target = tmp_path / "new" / "folder"
-    with pytest.raises(ValueError, match="stop"), files.atomic_folder(target) as folder:
-        (folder / "a").write_text("a")
-        raise ValueError("stop")
+    with (
+        pytest.raises(StorageError, match="cannot write"),
+        files.atomic_folder(target) as folder,
+    ):
+        (folder / "missing/a").write_text("a")
     assert list((tmp_path / "new").iterdir()) == []
     target.mkdir()
     with files.atomic_folder(target) as folder:

@@ -1,4 +1,4 @@
-"""Frozen models, one family one file, and the loop that embeds a pool with them."""
+"""Frozen models, the loop that embeds a pool with them, and selections for trainings in PyTorch."""
 
 from foveate.models.base import ModelHandle, parse_name
 from foveate.models.capabilities import (
@@ -16,6 +16,8 @@ from foveate.models.capabilities import (
 )
 from foveate.models.embed import bind, embed
 from foveate.models.families.callable import from_answers, from_callable
+from foveate.models.geo_sampler import geo_sampler
+from foveate.models.hand_off import balanced_sampler, balanced_weights, torch_subset
 from foveate.models.load import FAMILIES, load_model
 
 __all__ = [
@@ -31,11 +33,15 @@ __all__ = [
     "TakesSizes",
     "TextSpec",
     "TokenSpec",
+    "balanced_sampler",
+    "balanced_weights",
     "bind",
     "capabilities",
     "embed",
     "from_answers",
     "from_callable",
+    "geo_sampler",
     "load_model",
     "parse_name",
+    "torch_subset",
 ]

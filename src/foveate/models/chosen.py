@@ -1,0 +1,144 @@
+"""The chosen tiles of a selection or a run, as what a training takes needs them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, NamedTuple, Self
+
+import numpy as np
+
+from foveate.embeddings import find_rows
+from foveate.errors import DataError, ParameterError, UnknownNameError
+from foveate.files import read_parquet, text_column
+from foveate.registry import suggest
+from foveate.run import Run
+from foveate.selection import Selection
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from pathlib import Path
+
+    from affine import Affine
+    from numpy.typing import ArrayLike, NDArray
+
+    from foveate.pool.pool import Pool
+
+
+class Places(NamedTuple):
+    """Windows of scenes, and where the scenes lie.
+
+    Attributes:
+        scene: (k,) names of scenes.
+        windows: (k, 4) y, x, h, w in pixels of the scene.
+        known: Scene -> transform, and CRS as WKT or None.
+    """
+
+    scene: NDArray[np.str_]
+    windows: NDArray[np.integer]
+    known: Mapping[str, tuple[Affine, str | None]]
+
+
+@dataclass(frozen=True)
+class Chosen:
+    """The chosen tiles of a pool.
+
+    Attributes:
+        rows: (k,) int64 rows of the pool, in the order of choice.
+        ids: (k,) str their ids.
+        n: Number of tiles of the pool.
+        path: The run directory, or None.
+        table: Its selection, or None.
+    """
+
+    rows: NDArray[np.int64]
+    ids: NDArray[np.str_]
+    n: int
+    path: Path | None = None
+    table: Any = None
+
+    @classmethod
+    def of(cls, chosen: Selection | str | Path, method: str = "") -> Self:
+        """Return what is known of a selection, or of that of a method in a run directory."""
+        if isinstance(chosen, Selection):
+            return cls(chosen.rows, chosen.values.astype(np.str_), chosen.n)
+        run = Run.load(chosen)
+        name = _method(run, method)
+        table = read_parquet(run.path / f"selection/{name}.parquet").sort_by("rank")
+        pool = text_column(read_parquet(run.path / "tiles.parquet", ["tile_id"]), "tile_id")
+        ids = text_column(table, "tile_id")
+        rows = find_rows(pool, ids)
+        if (rows < 0).any():
+            raise DataError(
+                f"the run {str(run.path)!r} has chosen tiles that are not in its tiles.parquet", "",
+                "Run the job again into a new folder.",
+            )  # fmt: skip
+        return cls(rows, ids, pool.size, run.path, table)
+
+    def class_counts(self, counts: ArrayLike | None) -> NDArray[np.int64]:
+        """Return (k, C) pixels per class of the chosen tiles."""
+        if counts is not None:
+            own = np.asarray(counts)
+            if own.ndim != 2 or len(own) != self.n:
+                raise DataError(
+                    f"class counts of shape {own.shape} for a pool of {self.n}",
+                    "One row for each tile of the pool, chosen or not.",
+                )
+            return own[self.rows]
+        tiles = None if self.path is None else read_parquet(self.path / "tiles.parquet")
+        if tiles is None or "counts" not in tiles.column_names:
+            raise DataError(
+                "a selection without class counts",
+                "Balance is of classes, which come from masks.",
+                "Give counts=pool.counts, or a run that was made with --masks.",
+            )
+        flat = tiles["counts"].combine_chunks().flatten().to_numpy(zero_copy_only=False)
+        return flat.reshape(self.n, -1)[self.rows]
+
+    def placed(self, pool: Pool | None) -> Places:
+        """Return windows and georeferences of the chosen tiles."""
+        if pool is not None and len(pool) != self.n:
+            raise DataError(f"a pool of {len(pool)} tiles for a selection from {self.n}", "")
+        if pool is not None and pool.tiles is not None:
+            tiles = pool.tiles.take(self.rows)
+            boxes = {s.scene_id: s.source.info.geobox for s in pool.scenes}
+            known = {
+                name: (box.affine, box.crs.to_wkt() if box.crs is not None else None)
+                for name, box in boxes.items() if box is not None
+            }  # fmt: skip
+            windows = np.stack([tiles.y, tiles.x, tiles.h, tiles.w], axis=1)
+            return Places(tiles.scene, windows, known)
+        if self.path is None or not {"scene", "y", "x"} <= set(self.table.column_names):
+            raise DataError(
+                "a selection of tiles without windows",
+                "A place on the ground is that of a window of a scene.",
+                "Give pool=..., the pool that was ranked, or a run directory.",
+            )
+        from affine import Affine
+
+        rows = read_parquet(self.path / "scenes.parquet").to_pylist()
+        known = {r["scene"]: (Affine(*r["affine"]), r["crs"]) for r in rows if r["affine"]}
+        windows = np.stack([self.table[name].to_numpy() for name in "yxhw"], axis=1)
+        return Places(text_column(self.table, "scene"), windows, known)
+
+
+def _method(run: Run, method: str) -> str:
+    stored = sorted(p.stem for p in (run.path / "selection").glob("*.parquet"))
+    current = [n for n in run.record.get("summary", {}).get("methods", {}) if n in stored]
+    names = current or stored
+    if not names:
+        raise DataError(
+            f"the run {str(run.path)!r} holds no selection",
+            "Selections are files selection/<method>.parquet.",
+            "Finish the run, or give that of curate or observe select.",
+        )
+    if not method and len(names) > 1:
+        raise ParameterError(
+            f"a run with the selections {', '.join(names)}", "One of them is handed on.",
+            f"Choose one: method={names[0]!r}.",
+        )  # fmt: skip
+    if method and method not in names:
+        raise UnknownNameError(
+            f"the run {str(run.path)!r} has no method {method!r}", f"It has: {', '.join(names)}.",
+            suggest(method, names),
+        )  # fmt: skip
+    return method or names[0]
