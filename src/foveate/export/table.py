@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from foveate.errors import DataError, ParameterError, UnknownNameError
 from foveate.export.native import native_outlines
 from foveate.files import read_parquet
+from foveate.pool.selections import stored_methods
 from foveate.registry import suggest
 
 if TYPE_CHECKING:
@@ -163,12 +164,10 @@ def _with_geometry(run: Run, table: pa.Table, geometry: str) -> pa.Table:
 
 def _methods(run: Run) -> list[str]:
     """Return the names of the run's methods, in the order of the job."""
-    stored = sorted(p.stem for p in (run.path / "selection").glob("*.parquet"))
+    stored = stored_methods(run)
     if not stored:
         raise _nothing_to_export(run)
-    # A file may be left from an earlier job with other methods: the job says what is current.
-    current = [n for n in run.record.get("summary", {}).get("methods", {}) if n in stored]
-    return current or stored
+    return stored
 
 
 def _nothing_to_export(run: Run) -> DataError:

@@ -10,6 +10,7 @@ import numpy as np
 from foveate.embeddings import find_rows
 from foveate.errors import DataError, ParameterError, UnknownNameError
 from foveate.files import read_parquet, text_column
+from foveate.pool.selections import stored_methods
 from foveate.registry import suggest
 from foveate.run import Run
 from foveate.selection import Selection
@@ -122,9 +123,7 @@ class Chosen:
 
 
 def _method(run: Run, method: str) -> str:
-    stored = sorted(p.stem for p in (run.path / "selection").glob("*.parquet"))
-    current = [n for n in run.record.get("summary", {}).get("methods", {}) if n in stored]
-    names = current or stored
+    names = stored_methods(run)
     if not names:
         raise DataError(
             f"the run {str(run.path)!r} holds no selection",

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from foveate.budget import Budget
     from foveate.embeddings import EncoderSpec
     from foveate.pool.pool import Pool
+    from foveate.run import Run
     from foveate.selection import Selection
 
 SCHEMA = 1
@@ -74,6 +75,16 @@ def save_selection(
     }
     geo = {"geometry": None} if pool.georeferenced else None
     write_parquet(path, with_footer(table, footer), geo=geo)
+
+
+def stored_methods(run: Run) -> list[str]:
+    """Return the names of the selections that a run holds, in the order of its job.
+
+    A file may be left from an earlier job with other methods: the job says what is current.
+    """
+    stored = sorted(p.stem for p in (run.path / "selection").glob("*.parquet"))
+    current = [n for n in run.record.get("summary", {}).get("methods", {}) if n in stored]
+    return current or stored
 
 
 def with_footer(table: pa.Table, content: dict[str, Any]) -> pa.Table:
