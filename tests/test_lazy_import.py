@@ -58,7 +58,10 @@ with contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.St
             assert main([*typed, "--help"]) == 0, typed
             if command.name not in ("inspect", "estimate"):
                 more = {{"select": ["--observer", "x", "--budget", "1"], "ask": ["--prompt", "?"]}}
-                rest = [{str(missing)!r}, "--out", {str(out)!r}, *more.get(command.name, [])]
+                given = [{str(missing)!r}]
+                if typed == ["bench", "curate"]:
+                    given = ["--pool", {f"{missing}:{missing}"!r}, "--folds", "scene"]
+                rest = [*given, "--out", {str(out)!r}, *more.get(command.name, [])]
                 assert main([*typed, *rest]) == 1, typed
 print("torch" in sys.modules)
 """

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 
 __all__ = ["headlines", "write_report"]
 
+
 @dataclass(frozen=True)
 class _Kind:
     """A kind of run that has a page; both are ``module:function`` below this package."""

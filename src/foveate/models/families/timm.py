@@ -86,6 +86,7 @@ def network_options(handle: ModelHandle) -> dict[str, Any]:
     own = own_options(handle.options)
     return {name: value for name, value in own.items() if name != TOKEN_STRIDE}
 
+
 TOKEN_STRIDE = "token_stride"  # noqa: S105  (an option of a model's name)
 _PROBE = 64  # side of the trial image of a backbone that takes any size, pixels
 
@@ -216,9 +217,7 @@ def _resize(net: Any, size: tuple[int, int]) -> None:
     net.set_input_size(img_size=size)
 
 
-def _try(
-    handle: ModelHandle, runner: InferenceRunner, stride: int
-) -> tuple[int, TokenSpec | None]:
+def _try(handle: ModelHandle, runner: InferenceRunner, stride: int) -> tuple[int, TokenSpec | None]:
     """Look at one image: length of a vector, and what the tokens are, if there are any.
 
     Raises:
@@ -290,9 +289,7 @@ def _hypercolumns(net: Any, x: torch.Tensor, stride: int) -> torch.Tensor:
         if found.shape[2] > grid[0] and found.shape[3] > grid[1]:
             parts.append(functional.adaptive_avg_pool2d(found, grid))
         else:
-            parts.append(
-                functional.interpolate(found, grid, mode="bilinear", align_corners=False)
-            )
+            parts.append(functional.interpolate(found, grid, mode="bilinear", align_corners=False))
     return torch.cat(parts, dim=1).permute(0, 2, 3, 1)
 
 
