@@ -71,6 +71,7 @@ class ModelHandle:
         channels: Number of bands that the model takes; None for any.
         native_scale: ``(low, high)`` per band that the weights were trained with, for imagery in
             physical values (reflectance times 10,000); None where they do not say.
+        pooling: "dense" for vectors with the mean and spread of tokens; see `DensePooling`.
         commit: What `tag` stands for on the hub, looked up once, so that every process builds the
             same; empty where the family does not look it up.
     """
@@ -86,10 +87,12 @@ class ModelHandle:
     channels: int | None = None
     native_scale: Scale | None = None
     commit: str = ""
+    pooling: str = ""
 
     def __str__(self) -> str:
         """Write the name as a user would type it."""
-        query = "&".join(f"{k}={_format_value(v)}" for k, v in self.options.items())
+        options = self.options | ({"pooling": self.pooling} if self.pooling else {})
+        query = "&".join(f"{k}={_format_value(v)}" for k, v in options.items())
         text = self.family + (f":{self.name}" if self.name else "")
         return text + (f"@{self.tag}" if self.tag else "") + (f"?{query}" if query else "")
 
@@ -116,7 +119,8 @@ def parse_name(text: str) -> ModelHandle:
             "For example builtin, timm:resnet18 or timm:mobilenetv2_100?pad_type=same.",
         )
     options = {key: _value(value) for key, value in parse_qsl(query, keep_blank_values=True)}
-    return ModelHandle(family, name, tag, options)
+    pooling = str(options.pop("pooling", ""))
+    return ModelHandle(family, name, tag, options, pooling=pooling)
 
 
 def _format_value(value: Any) -> str:

@@ -16,7 +16,7 @@ from foveate.errors import DataError, ParameterError
 from foveate.files import digest, digest_ids, read_json, write_json
 from foveate.models.base import ModelHandle, Scale
 from foveate.models.capabilities import Embeds, need
-from foveate.models.load import FAMILIES
+from foveate.models.load import build_model
 from foveate.pool.preview import read_small
 from foveate.progress import Meter, ProgressFn, watched
 from foveate.run import Run, map_shards
@@ -100,7 +100,7 @@ def bind(model: ModelHandle | Model, pool: Pool, *, run: Run | None = None) -> M
         raise ParameterError(
             f"the value ranges {list(scale)}", "A range is (low, high) with low below high."
         )
-    return FAMILIES.get(model.family).build(model, bands, scale)
+    return build_model(model, bands, scale)
 
 
 def _native_range(
@@ -354,8 +354,7 @@ class _ShardEncoder:
 
     def __post_init__(self) -> None:
         if isinstance(self.model, ModelHandle):
-            family = FAMILIES.get(self.model.family)
-            self.model = family.build(self.model, self.spec.bands, self.spec.scale or ())
+            self.model = build_model(self.model, self.spec.bands, self.spec.scale or ())
 
     def __call__(self, shard: int) -> NDArray[np.float32]:
         rows = _shard_rows(len(self.pool), self.size, shard)

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from foveate.errors import DataError, ParameterError, UnknownNameError
 from foveate.models.base import Family, ModelHandle, Scale, parse_name
 from foveate.models.extras import EXTRAS, need_extra
+from foveate.models.pooling import DensePooling, check_pooling
 from foveate.models.runtime import check_device
 from foveate.registry import Registry
 
@@ -74,6 +75,12 @@ def _family(handle: ModelHandle) -> Family:
         ) from error
 
 
+def build_model(handle: ModelHandle, bands: Sequence[int], scale: Scale) -> Embeds:
+    """Build the model of a handle for given bands and range; see `Family.build`."""
+    model = FAMILIES.get(handle.family).build(handle, bands, scale)
+    return DensePooling(model) if handle.pooling else model
+
+
 def load_model(
     name: str,
     *,
@@ -112,6 +119,7 @@ def load_model(
         device=device,
     )
     check_device(device)
+    check_pooling(handle.pooling)
     family = _family(handle)
     if handle.family in EXTRAS:
         need_extra(EXTRAS[handle.family])

@@ -27,7 +27,7 @@ from foveate.errors import DataError, ParameterError
 from foveate.files import fingerprint
 from foveate.grid import Grid, Window
 from foveate.models.embed import fill_invalid
-from foveate.models.load import FAMILIES
+from foveate.models.load import build_model
 from foveate.observe.features import TileTokens
 from foveate.observe.observer import WEIGHTS, Observer, Scenes
 from foveate.observe.pairs import open_pairs
@@ -63,7 +63,7 @@ def built(observer: Observer, role: str, device: str = "auto") -> Any:
     """
     handle = observer.handle(role, device)
     spec = observer.record.encoders[role].spec
-    return FAMILIES.get(handle.family).build(handle, spec.bands, spec.scale or ())
+    return build_model(handle, spec.bands, spec.scale or ())
 
 
 @dataclass(eq=False)

@@ -157,7 +157,7 @@ class _Tuned:
         Raises:
             DataError: The encoder is another one than the towers were trained for.
         """
-        from foveate.models.load import FAMILIES, load_model
+        from foveate.models.load import build_model, load_model
         from foveate.models.tune_text.store import find, load_towers, read_record
 
         folder = find(handle.name)
@@ -165,7 +165,7 @@ class _Tuned:
         local = handle.weights or (record.base_weights and str(folder / record.base_weights))
         base_handle = load_model(_base_name(record.base, handle, folder), weights=local or None)
         base_handle = replace(base_handle, device=handle.device)
-        base = FAMILIES.get(base_handle.family).build(base_handle, bands, scale)
+        base = build_model(base_handle, bands, scale)
         if base.spec.fingerprint != record.base_spec.fingerprint:
             raise DataError(
                 f"the encoder {record.base!r} with {base.spec.source or 'these weights'} is not "
