@@ -10,8 +10,6 @@ from looks import RED, Sized, colour_model, land, look, red_query
 from foveate import focus
 from foveate.focus.question import FocusQuestion
 from foveate.focus.refine import EQUAL
-from foveate.focus.results import look_result
-from foveate.raster import ArraySource
 
 KEYS = {
     "passes", "passes_tiling", "passes_budget", "tiling_advised", "cells_scoring_higher",
@@ -20,7 +18,7 @@ KEYS = {
 
 
 def summary(result, image):
-    return look_result(result, "scene", ArraySource(image).info).summary()
+    return result.stored().summary()
 
 
 def test_regions_out_of_one_cell_are_counted_as_such():

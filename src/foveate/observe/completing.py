@@ -27,13 +27,12 @@ from foveate.observe.match_hr import HighTokens, in_blocks, weights_print
 from foveate.observe.selections import save_thumbs
 from foveate.pool.store import FILES
 from foveate.progress import Meter
-from foveate.raster import write_cog
+from foveate.raster import resize_geobox, write_cog
 from foveate.run import Run
 from foveate.run.shards import ShardStore, load_embeddings, step_name, to_half
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
-    from odc.geo.geobox import GeoBox
 
     from foveate.observe.match_hr import MatchedHR
     from foveate.observe.observer import Observer
@@ -247,7 +246,7 @@ class Completion:
         picture = _picture(name)
         write_cog(
             self.run.path / picture, _map(done.tokens[0], doubt, here, side),
-            geobox=_over(info.geobox, info.shape, done.tokens.shape[1:3]),
+            geobox=resize_geobox(info.geobox, done.tokens.shape[1:3]),
             nodata=float("nan"),
             descriptions=(*(f"axis {i + 1}" for i in range(_AXES)), "doubt"),
         )  # fmt: skip
@@ -332,14 +331,3 @@ def _map(
     found[_AXES] = np.kron(doubt, np.ones((side, side), np.float32))
     found[:, np.kron(~here, np.ones((side, side), bool))] = np.nan
     return found
-
-
-def _over(geobox: GeoBox | None, shape: tuple[int, int], size: tuple[int, ...]) -> GeoBox | None:
-    """Return the georeference of a raster of another size over the same ground."""
-    if geobox is None:
-        return None
-    from affine import Affine
-    from odc.geo.geobox import GeoBox
-
-    scale = Affine.scale(shape[1] / size[1], shape[0] / size[0])
-    return GeoBox((size[0], size[1]), geobox.affine @ scale, geobox.crs)

@@ -27,7 +27,7 @@ from foveate.pool.preview import display_bands, display_range, jpeg, read_small,
 from foveate.pool.selections import save_selection
 from foveate.pool.step import opened_pool
 from foveate.pool.store import load_pool
-from foveate.raster import write_cog
+from foveate.raster import resize_geobox, write_cog
 from foveate.run import Run
 from foveate.selection import Ranking
 
@@ -36,7 +36,6 @@ if TYPE_CHECKING:
 
     import pyarrow as pa
     from numpy.typing import NDArray
-    from odc.geo.geobox import GeoBox
 
     from foveate.budget import Budget
     from foveate.embeddings import EncoderSpec
@@ -138,7 +137,7 @@ def save_maps(path: Path, target: OverviewTiles, found: Ranked) -> list[str]:
         grid[0, row, col], grid[1, row, col] = score[rows], found.sd[rows]
         file = f"maps/{scene.scene_id}.tif"
         write_cog(
-            path / file, grid, geobox=_zoomed(scene.source.info.geobox, shape),
+            path / file, grid, geobox=resize_geobox(scene.source.info.geobox, shape),
             nodata=float("nan"), descriptions=("score", "sd"),
         )  # fmt: skip
         files.append(file)
@@ -191,17 +190,6 @@ def _scores(target: OverviewTiles, found: Ranked, selection: Selection) -> pa.Ta
         "chosen": selection.mask(),
         "rank": pa.array(rank, mask=rank == 0),
     })  # fmt: skip
-
-
-def _zoomed(geobox: GeoBox | None, shape: tuple[int, int]) -> GeoBox | None:
-    """Return the georeference of a map of another size over the same ground."""
-    if geobox is None:
-        return None
-    from affine import Affine
-    from odc.geo.geobox import GeoBox
-
-    scale = Affine.scale(geobox.shape[1] / shape[1], geobox.shape[0] / shape[0])
-    return GeoBox(shape, geobox.affine @ scale, geobox.crs)
 
 
 def _with_outlines(table: pa.Table, outlines: Iterable[Any]) -> pa.Table:
