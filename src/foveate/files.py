@@ -241,6 +241,27 @@ def read_json(path: str | Path) -> Any:
         ) from error
 
 
+def read_format(path: str | Path, number: int, again: str) -> dict[str, Any]:
+    """Read a JSON object that says of which format it is.
+
+    Args:
+        path: The file.
+        number: The format that is read here.
+        again: What makes such a file anew, for the message: "train".
+
+    Raises:
+        DataError: It is of another format.
+    """
+    content = read_json(path)
+    if content.get("format") != number:
+        raise DataError(
+            f"{str(path)!r} has format {content.get('format')!r}",
+            f"This foveate reads format {number}.",
+            f"Use the foveate that wrote it, or {again} again.",
+        )
+    return content
+
+
 def write_parquet(path: str | Path, table: pa.Table, *, geo: dict[str, Any] | None = None) -> None:
     """Write a table as Parquet, atomically; the same table gives the same bytes.
 

@@ -34,9 +34,8 @@ import numpy as np
 
 from foveate.errors import DataError, ParameterError
 from foveate.observe._check import finite
-from foveate.observe.policies import Policy
+from foveate.observe.policies import Policy, rank_by
 from foveate.seeds import rng, tie_keys
-from foveate.select.sampling import order_by_score
 from foveate.select.shuffle import shuffled
 from foveate.selection import Ranking
 
@@ -137,15 +136,13 @@ def covariate(
     Returns:
         Full ranking; scores 1 - r / n, or the covariate.
     """
-    n = len(ids)
-    ties = tie_keys(ids, seed)
     if deterministic:
-        rows = order_by_score(covariate, ties)
-        return Ranking(rows, covariate[rows], n)
+        return rank_by(covariate, ids, seed)
+    n = len(ids)
     draw = (tie_keys(ids, seed, "covariate/draw") >> np.uint64(64 - _BITS)) + 0.5
     gumbel = -np.log(-np.log(draw / 2.0**_BITS))
     with np.errstate(divide="ignore"):
-        rows = order_by_score(np.log(covariate) + gumbel, ties)
+        rows = rank_by(np.log(covariate) + gumbel, ids, seed).rows
     return Ranking(rows, 1 - np.arange(n) / max(n, 1), n)
 
 
@@ -186,8 +183,7 @@ def lr_entropy(
     both = np.stack([probabilities, 1 - probabilities])
     bits = -(both * np.log2(np.where(both > 0, both, 1))).sum(axis=0)
     score = (bits * w).sum(axis=1)
-    rows = order_by_score(score, tie_keys(ids, seed))
-    return Ranking(rows, score[rows], len(ids))
+    return rank_by(score, ids, seed)
 
 
 LR_ENTROPY = Policy(
@@ -244,8 +240,7 @@ def sar(
             )
         w = w * counted
     score = (np.abs(teacher - student) * w).sum(axis=1) / (w.sum() or 1)
-    rows = order_by_score(score, tie_keys(ids, seed))
-    return Ranking(rows, score[rows], len(ids))
+    return rank_by(score, ids, seed)
 
 
 SAR = Policy(

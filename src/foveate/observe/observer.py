@@ -18,7 +18,7 @@ import numpy as np
 
 from foveate.embeddings import EncoderSpec
 from foveate.errors import DataError, ParameterError
-from foveate.files import digest, read_json, write_bytes, write_json
+from foveate.files import digest, read_format, write_bytes, write_json
 from foveate.models.base import parse_name
 from foveate.models.extras import requires
 from foveate.models.load import load_model
@@ -104,13 +104,7 @@ class ObserverConfig:
         Raises:
             DataError: It is of another format.
         """
-        content = read_json(folder / RECORD)
-        if content.get("format") != FORMAT:
-            raise DataError(
-                f"{str(folder / RECORD)!r} has format {content.get('format')!r}",
-                f"This foveate reads format {FORMAT}.",
-                "Use the foveate that wrote it, or train again.",
-            )
+        content = read_format(folder / RECORD, FORMAT, "train")
         rest = {k: v for k, v in content.items() if k != "format"}
         encoders: dict[str, dict[str, Any]] = content["encoders"]
         rest["encoders"] = {

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 
 from foveate.embeddings import EncoderSpec
 from foveate.errors import DataError
-from foveate.files import as_storage_error, atomic_path, read_json, write_bytes, write_json
+from foveate.files import as_storage_error, atomic_path, read_format, write_bytes, write_json
 from foveate.models.weights import load_state, random_weights
 
 if TYPE_CHECKING:
@@ -135,13 +135,7 @@ def read_record(folder: Path) -> Record:
     """
     from foveate.models.tune_text.network import Shape
 
-    content = read_json(folder / MODEL)
-    if content.get("format") != FORMAT:
-        raise DataError(
-            f"{str(folder / MODEL)!r} has format {content.get('format')!r}",
-            f"This foveate reads format {FORMAT}.",
-            "Use the foveate that wrote it, or tune again.",
-        )
+    content = read_format(folder / MODEL, FORMAT, "tune")
     return Record(
         base=content["base"],
         base_weights=content["base_weights"],
