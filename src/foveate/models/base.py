@@ -7,7 +7,8 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Protocol
 from urllib.parse import parse_qsl
 
-from foveate.errors import DataError, ParameterError
+from foveate.errors import DataError, ParameterError, UnknownNameError
+from foveate.registry import suggest
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -34,6 +35,16 @@ def check_bands(batch: NDArray[Any], spec: EncoderSpec) -> None:
             f"a batch of shape {batch.shape} for {spec.name!r}",
             f"Expected (b, {len(spec.bands)}, h, w): the bands {', '.join(map(str, spec.bands))}.",
         )
+
+
+def unknown_model(package: str, name: str, known: Sequence[str]) -> UnknownNameError:
+    """Return the error of a name that a package with a function ``list_models`` does not list."""
+    return UnknownNameError(
+        f"{package} has no model {name!r}",
+        f"It knows {len(known)}; list them with: "
+        f"python -c 'import {package}; print({package}.list_models())'.",
+        suggest(name, known),
+    )
 
 
 class Family(Protocol):

@@ -62,9 +62,7 @@ def weights_of(weights: Sequence[float] | None, concepts: int) -> NDArray[np.flo
     return found
 
 
-RANDOM = Policy(
-    name="random", title="Random", source="cross-scale paper, section 5.4.1", function=shuffled
-)
+RANDOM = Policy("random", "Random", "cross-scale paper, section 5.4.1", shuffled)
 
 
 _PLASTIC = 1.324717957244746  # the real root of p^3 = p + 1
@@ -105,12 +103,9 @@ def uniform(
 
 
 UNIFORM = Policy(
-    name="uniform",
-    title="Even grid",
-    source="not in the paper; Roberts 2018, R2 as a dither mask",
-    function=uniform,
-    needs=("place",),
-)
+    "uniform", "Even grid", "not in the paper; Roberts 2018, R2 as a dither mask", uniform,
+    ("place",),
+)  # fmt: skip
 
 
 _BITS = 52  # of a hash, so that it stays below 1 as a float
@@ -147,12 +142,9 @@ def covariate(
 
 
 COVARIATE = Policy(
-    name="covariate",
-    title="In proportion to a covariate",
-    source="Meng et al. 2022, IS-Count, section 4",
-    function=covariate,
-    needs=("covariate",),
-)
+    "covariate", "In proportion to a covariate", "Meng et al. 2022, IS-Count, section 4", covariate,
+    ("covariate",),
+)  # fmt: skip
 
 
 def lr_entropy(
@@ -187,12 +179,9 @@ def lr_entropy(
 
 
 LR_ENTROPY = Policy(
-    name="lr-entropy",
-    title="Entropy of LR",
-    source="Lewis and Gale 1994, section 3; on the LR fill",
-    function=lr_entropy,
-    needs=("probabilities",),
-)
+    "lr-entropy", "Entropy of LR", "Lewis and Gale 1994, section 3; on the LR fill", lr_entropy,
+    ("probabilities",),
+)  # fmt: skip
 
 
 def sar(
@@ -244,9 +233,6 @@ def sar(
 
 
 SAR = Policy(
-    name="sar",
-    title="Disagreement of two models (SAR)",
-    source="Revankar et al. 2025, scale-aware recognition",
-    function=sar,
-    needs=("student", "teacher"),
-)
+    "sar", "Disagreement of two models (SAR)", "Revankar et al. 2025, scale-aware recognition", sar,
+    ("student", "teacher"),
+)  # fmt: skip

@@ -18,7 +18,7 @@ import numpy as np
 
 from foveate.embeddings import EncoderSpec
 from foveate.errors import DataError, ParameterError
-from foveate.files import digest, read_format, write_bytes, write_json
+from foveate.files import digest, model_folder, read_format, write_bytes, write_json
 from foveate.models.base import parse_name
 from foveate.models.extras import requires
 from foveate.models.load import load_model
@@ -125,15 +125,9 @@ def find_observer(path: str | Path) -> Path:
     Raises:
         DataError: There is none.
     """
-    for folder in (Path(path), Path(path) / "model"):
-        if (folder / RECORD).is_file():
-            return folder
-    raise DataError(
-        f"{str(path)!r} holds no trained observer",
-        f"That is a folder with {RECORD}, as 'foveate observe train ... --out MODEL' writes it.",
-        "Give the folder that --out named. A training that was stopped goes on with the same "
-        "command.",
-    )
+    command = "foveate observe train ... --out MODEL"
+    hint = "Give the folder that --out named."
+    return model_folder(path, RECORD, "trained observer", command, hint)
 
 
 def _pair(values: Sequence[Any]) -> tuple[Any, Any]:

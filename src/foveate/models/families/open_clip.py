@@ -26,7 +26,7 @@ from foveate.models.families._open_clip import check_name, describe, make_networ
 from foveate.models.families._sizes import find_sizes, reduction
 from foveate.models.preprocess import Preprocess, clean_texts, is_mean, own_options, tokenizer_hash
 from foveate.models.runtime import InferenceRunner
-from foveate.models.weights import check_state, checkpoint_key, first_line, weights_hash
+from foveate.models.weights import check_weights, first_line, weights_hash
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -55,9 +55,7 @@ class _OpenClip:
                 "Allowed: size, mean, std, precision, quick_gelu, checkpoint_key.",
             )
         check_name(handle)
-        key = checkpoint_key(handle)
-        if handle.weights:
-            check_state(handle.weights, key)
+        check_weights(handle)
         return replace(handle, channels=3)
 
     def build(self, handle: ModelHandle, bands: Sequence[int], scale: Scale) -> OpenClip:
