@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from foveate.embeddings import find_rows
 from foveate.errors import DataError
 from foveate.files import digest, fingerprint, read_parquet, text_column, write_bytes, write_parquet
 from foveate.observe import dense
@@ -30,8 +31,12 @@ from foveate.progress import Meter
 from foveate.raster import resize_geobox, write_cog
 from foveate.run import Run
 from foveate.run.shards import ShardStore, load_embeddings, step_name, to_half
+from foveate.tables import GEOMETRY, Tabular
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    import pyarrow as pa
     from numpy.typing import NDArray
 
     from foveate.observe.match_hr import MatchedHR
@@ -43,8 +48,8 @@ COMPLETED, CONCEPTS = "tables/completed.parquet", "tables/concepts.parquet"
 NAME = "completed"  # of the embeddings
 
 
-@dataclass(frozen=True, eq=False)
-class Completed:
+@dataclass(frozen=True, eq=False, repr=False)
+class Completed(Tabular):
     """Completed scenes, in rows of their tiles.
 
     Attributes:
@@ -72,6 +77,40 @@ class Completed:
     def __len__(self) -> int:
         """Return the number of tiles."""
         return self.ids.size
+
+    def __repr__(self) -> str:
+        """Return a line: how many tiles of how many scenes, and how many of them are observed."""
+        scenes, observed = np.unique(self.scene).size, int(self.observed.sum())
+        return f"Completed({len(self):,} tiles of {scenes:,} scenes, {observed:,} observed)"
+
+    def to_arrow(self) -> pa.Table:
+        """Return a row for each tile: id, place, observed, doubt; outlines (WKB) if there are any.
+
+        The mean tokens are not in it: they are `x`.
+        """
+        return self.table(np.arange(len(self)), {})
+
+    def table(self, rows: NDArray[np.int64], more: Mapping[str, Any]) -> pa.Table:
+        """Return the table of some tiles with further columns before the outlines.
+
+        Args:
+            rows: (m,) which tiles, in their order.
+            more: Name -> (m,) values.
+        """
+        import pyarrow as pa
+
+        ids = self.ids[rows]
+        table = pa.table({
+            "tile_id": pa.array(ids.tolist(), pa.string()),
+            "scene": pa.array(self.scene[rows].tolist(), pa.string()),
+            "row": self.row[rows], "col": self.col[rows], "observed": self.observed[rows],
+            "doubt": self.doubt[rows].astype(np.float64), **more,
+        })  # fmt: skip
+        tiles = read_parquet(self.path / "tiles.parquet")
+        if GEOMETRY in tiles.column_names:
+            found = find_rows(text_column(tiles, "tile_id"), ids)
+            table = table.append_column(GEOMETRY, tiles[GEOMETRY].take(pa.array(found)))
+        return table
 
     @property
     def model(self) -> str:
