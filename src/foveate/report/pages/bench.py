@@ -90,7 +90,7 @@ def _facts(run: Benched) -> list[tuple[str, str]]:
         ("Pairs", pairs),
         ("Imagery", made.imagery(run)),
         ("Encoder", str(job.get("model", "?"))),
-        ("Observer", f"{job.get('size', '?')}, {job.get('form', '?')}"),
+        ("Observer", f"{job.get('size', '?')}, {job.get('architecture', '?')}"),
         ("Supervision", str(job.get("supervision", "?"))),
         ("Tables", ", ".join(table.name for table in run.tables)),
     ]
