@@ -111,13 +111,7 @@ NEEDS: Mapping[str, Need] = {
     "covariate": Need(
         "amounts", "Average a raster (night lights, population) over each tile, (n,).", None, 0
     ),
-    "structural": Need("predictions", _PREDICTED),
-    "semantic": Need("predictions", _PREDICTED),
-    "additive": Need("predictions", _PREDICTED),
-    "product": Need("predictions", _PREDICTED),
-    "task_delta": Need("predictions", _PREDICTED),
-    "surprise": Need("predictions", _PREDICTED),
-    "blend": Need("predictions", _PREDICTED),
+    **{target.replace("-", "_"): Need("predictions", _PREDICTED) for target in TARGETS},
     "design": Need(
         "gains of a design",
         "Order the tiles by Observer.design under what a sampler predicts, (n,).",
@@ -137,30 +131,19 @@ NEEDS: Mapping[str, Need] = {
 }  # fmt: skip
 """Name -> array; a column with a hyphen in the name of its policy has an underscore."""
 
-_AT = "foveate.observe"
+_BASELINES = "foveate.observe.baselines"
 POLICIES: Methods[Policy] = Methods(
     "policy",
     NEEDS,
     {
-        "random": f"{_AT}.baselines:RANDOM",
-        "uniform": f"{_AT}.baselines:UNIFORM",
-        "covariate": f"{_AT}.baselines:COVARIATE",
-        "lr-entropy": f"{_AT}.baselines:LR_ENTROPY",
-        "sar": f"{_AT}.baselines:SAR",
-        "structural": f"{_AT}.policies:STRUCTURAL",
-        "semantic": f"{_AT}.policies:SEMANTIC",
-        "additive": f"{_AT}.policies:ADDITIVE",
-        "product": f"{_AT}.policies:PRODUCT",
-        "task-delta": f"{_AT}.policies:TASK_DELTA",
-        "surprise": f"{_AT}.policies:SURPRISE",
-        "blend": f"{_AT}.policies:BLEND",
-        "learned": f"{_AT}.policies:LEARNED",
-        "design": f"{_AT}.policies:DESIGN",
-        "patchdrop": f"{_AT}.policies:PATCHDROP",
-        "oracle-gain": f"{_AT}.policies:ORACLE_GAIN",
-        "oracle-greedy": f"{_AT}.policies:ORACLE_GREEDY",
+        "random": f"{_BASELINES}:RANDOM",
+        "uniform": f"{_BASELINES}:UNIFORM",
+        "covariate": f"{_BASELINES}:COVARIATE",
+        "lr-entropy": f"{_BASELINES}:LR_ENTROPY",
+        "sar": f"{_BASELINES}:SAR",
     },
 )
+"""Those that sort by a column are added at the end of this file."""
 
 
 class Policy(Method):
@@ -345,23 +328,18 @@ def _predicted(target: str) -> ColumnPolicy:
 
 _BOUND = "not in the paper; the bound of a benchmark"
 
-STRUCTURAL = _predicted("structural")
-SEMANTIC = _predicted("semantic")
-ADDITIVE = _predicted("additive")
-PRODUCT = _predicted("product")
-TASK_DELTA = _predicted("task-delta")
-SURPRISE = _predicted("surprise")
-BLEND = _predicted("blend")
-LEARNED = ColumnPolicy("learned", "Learned sampler", "cross-scale paper, section 4.2", ("learned",))
-DESIGN = ColumnPolicy(
-    "design", "Learned sampler, spread by a design",
-    "Krause, Singh and Guestrin 2008, section 3", ("design",),
-)  # fmt: skip
-PATCHDROP = ColumnPolicy(
-    "patchdrop", "Reinforced policy (PatchDrop)", "Uzkent and Ermon 2020, PatchDrop, section 4",
-    ("patchdrop",),
-)  # fmt: skip
-ORACLE_GAIN = ColumnPolicy("oracle-gain", "Oracle: true gain", _BOUND, ("gain",))
-ORACLE_GREEDY = ColumnPolicy(
-    "oracle-greedy", "Oracle: true gain, spread by a design", _BOUND, ("greedy",)
-)
+for _policy in (
+    *(_predicted(target) for target in TARGETS),
+    ColumnPolicy("learned", "Learned sampler", "cross-scale paper, section 4.2", ("learned",)),
+    ColumnPolicy(
+        "design", "Learned sampler, spread by a design",
+        "Krause, Singh and Guestrin 2008, section 3", ("design",),
+    ),
+    ColumnPolicy(
+        "patchdrop", "Reinforced policy (PatchDrop)",
+        "Uzkent and Ermon 2020, PatchDrop, section 4", ("patchdrop",),
+    ),
+    ColumnPolicy("oracle-gain", "Oracle: true gain", _BOUND, ("gain",)),
+    ColumnPolicy("oracle-greedy", "Oracle: true gain, spread by a design", _BOUND, ("greedy",)),
+):  # fmt: skip
+    POLICIES.register(_policy.name, _policy)
