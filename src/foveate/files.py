@@ -241,50 +241,6 @@ def read_json(path: str | Path) -> Any:
         ) from error
 
 
-def model_folder(path: str | Path, name: str, what: str, command: str, hint: str) -> Path:
-    """Return the folder of a trained model: the one given, or "model" in it.
-
-    Args:
-        path: A folder.
-        name: File that such a folder has.
-        what: What it holds, for the message: "tuned model".
-        command: What writes it.
-        hint: What to type instead.
-
-    Raises:
-        DataError: There is none.
-    """
-    for folder in (Path(path), Path(path) / "model"):
-        if (folder / name).is_file():
-            return folder
-    raise DataError(
-        f"{str(path)!r} holds no {what}",
-        f"That is a folder with {name}, as '{command}' writes it.",
-        f"{hint} A training that was stopped goes on with the same command.",
-    )
-
-
-def read_format(path: str | Path, number: int, again: str) -> dict[str, Any]:
-    """Read a JSON object that says of which format it is.
-
-    Args:
-        path: The file.
-        number: The format that is read here.
-        again: What makes such a file anew, for the message: "train".
-
-    Raises:
-        DataError: It is of another format.
-    """
-    content = read_json(path)
-    if content.get("format") != number:
-        raise DataError(
-            f"{str(path)!r} has format {content.get('format')!r}",
-            f"This foveate reads format {number}.",
-            f"Use the foveate that wrote it, or {again} again.",
-        )
-    return content
-
-
 def write_parquet(path: str | Path, table: pa.Table, *, geo: dict[str, Any] | None = None) -> None:
     """Write a table as Parquet, atomically; the same table gives the same bytes.
 

@@ -18,8 +18,8 @@ import numpy as np
 
 from foveate.embeddings import EncoderSpec
 from foveate.errors import DataError, ParameterError
-from foveate.files import digest, model_folder, read_format, write_bytes, write_json
-from foveate.models.base import parse_name
+from foveate.files import digest, write_bytes, write_json
+from foveate.models.base import model_folder, parse_name, read_format
 from foveate.models.extras import requires
 from foveate.models.load import load_model
 from foveate.models.runtime import resolve_device

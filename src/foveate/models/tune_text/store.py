@@ -20,11 +20,10 @@ from foveate.embeddings import EncoderSpec
 from foveate.files import (
     as_storage_error,
     atomic_path,
-    model_folder,
-    read_format,
     write_bytes,
     write_json,
 )
+from foveate.models.base import model_folder, read_format
 from foveate.models.weights import load_state, random_weights
 
 if TYPE_CHECKING:
