@@ -62,9 +62,6 @@ def weights_of(weights: Sequence[float] | None, concepts: int) -> NDArray[np.flo
     return found
 
 
-RANDOM = Policy("random", "Random", "cross-scale paper, section 5.4.1", shuffled)
-
-
 _PLASTIC = 1.324717957244746  # the real root of p^3 = p + 1
 
 
@@ -102,12 +99,6 @@ def uniform(
     return Ranking(rows, 1 - np.arange(n) / max(n, 1), n)
 
 
-UNIFORM = Policy(
-    "uniform", "Even grid", "not in the paper; Roberts 2018, R2 as a dither mask", uniform,
-    ("place",),
-)  # fmt: skip
-
-
 _BITS = 52  # of a hash, so that it stays below 1 as a float
 
 
@@ -141,12 +132,6 @@ def covariate(
     return Ranking(rows, 1 - np.arange(n) / max(n, 1), n)
 
 
-COVARIATE = Policy(
-    "covariate", "In proportion to a covariate", "Meng et al. 2022, IS-Count, section 4", covariate,
-    ("covariate",),
-)  # fmt: skip
-
-
 def lr_entropy(
     *,
     ids: NDArray[np.str_],
@@ -176,12 +161,6 @@ def lr_entropy(
     bits = -(both * np.log2(np.where(both > 0, both, 1))).sum(axis=0)
     score = (bits * w).sum(axis=1)
     return rank_by(score, ids, seed)
-
-
-LR_ENTROPY = Policy(
-    "lr-entropy", "Entropy of LR", "Lewis and Gale 1994, section 3; on the LR fill", lr_entropy,
-    ("probabilities",),
-)  # fmt: skip
 
 
 def sar(
@@ -232,6 +211,19 @@ def sar(
     return rank_by(score, ids, seed)
 
 
+RANDOM = Policy("random", "Random", "cross-scale paper, section 5.4.1", shuffled)
+UNIFORM = Policy(
+    "uniform", "Even grid", "not in the paper; Roberts 2018, R2 as a dither mask", uniform,
+    ("place",),
+)  # fmt: skip
+COVARIATE = Policy(
+    "covariate", "In proportion to a covariate", "Meng et al. 2022, IS-Count, section 4", covariate,
+    ("covariate",),
+)  # fmt: skip
+LR_ENTROPY = Policy(
+    "lr-entropy", "Entropy of LR", "Lewis and Gale 1994, section 3; on the LR fill", lr_entropy,
+    ("probabilities",),
+)  # fmt: skip
 SAR = Policy(
     "sar", "Disagreement of two models (SAR)", "Revankar et al. 2025, scale-aware recognition", sar,
     ("student", "teacher"),

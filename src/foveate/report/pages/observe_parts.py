@@ -47,8 +47,8 @@ def tile_page(
         ("Observer", str(run.about.get("observer", "?"))),
         ("Seed", str(summary.get("seed", "?"))),
     ]
-    return Page(
-        title=run.name, kind=f"Observe \u00b7 {kind}", headline=said.text, verdicts=said.notes,
+    return Page.of(
+        run.name, f"Observe \u00b7 {kind}", said,
         warnings=made.warnings(run.about), lead=[ui.Figures(figures)], facts=[*facts, *common],
         sections=sections, origin=made.origin(run, one="tile", many="tiles"),
     )  # fmt: skip
