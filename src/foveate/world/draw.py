@@ -80,6 +80,12 @@ def _rectangle(around: Stamp, pose: Pose) -> tuple[Pixels, F32, F32]:
     return _part(around, (np.abs(around.u) <= half[0]) & (np.abs(around.v) <= half[1]))
 
 
+def _cycle(along: F32, period: float) -> F32:
+    """Return where places lie in their period: 0 to 1."""
+    count = along / np.float32(period)
+    return count - np.floor(count)
+
+
 def _clear(canvas: Canvas, around: Stamp, base: str, cover: str, mix: float = 0.0) -> None:
     """Prepare the ground around an object."""
     canvas.paint(around.at, cover, base, "grass_fresh", mix=mix)
@@ -143,9 +149,7 @@ def greenhouse(site: Site, pose: Pose, around: Stamp) -> Pixels:
     canvas, gsd = site.canvas, site.frame.gsd
     _clear(canvas, around, "dirt", "bare", 0.3)
     at, _, v = _rectangle(around, pose)
-    span = v / np.float32(6.4)
-    side = (span - np.floor(span)) < 0.5
-    tone = np.where(side, np.float32(1.14), np.float32(0.82)) if gsd <= 3 else 1.0
+    tone = np.where(_cycle(v, 6.4) < 0.5, np.float32(1.14), np.float32(0.82)) if gsd <= 3 else 1.0
     _set(canvas, at, "glass", (tone, 4.2), pose.dilution)
     return at
 
@@ -165,10 +169,7 @@ def solar_park(site: Site, pose: Pose, around: Stamp) -> Pixels:
     canvas, gsd = site.canvas, site.frame.gsd
     _clear(canvas, around, "grass_dry", "grassland", 0.5)
     at, u, v = _rectangle(around, pose)
-    row = v / np.float32(8.0)
-    row = row - np.floor(row)
-    bay = u / np.float32(34.0)
-    bay = (bay - np.floor(bay)) * np.float32(34.0)
+    row, bay = _cycle(v, 8.0), _cycle(u, 34.0) * np.float32(34.0)
     _set(canvas, at, "panel")
     if gsd > 4.0:
         canvas.other[at] = MATERIAL["grass_dry"]
