@@ -23,7 +23,7 @@ from foveate.observe.concepts import Concept
 from foveate.observe.covariates import tile_means
 from foveate.observe.labels import concept_shares, read_objects
 from foveate.observe.overviews import overview_tiles
-from foveate.observe.ranking import Ranked
+from foveate.observe.ranking import TileScores
 from foveate.observe.selections import save_selected
 from foveate.pool.antimeridian import middles
 from foveate.raster import FileSource, metres_per_pixel
@@ -346,7 +346,7 @@ def test_what_select_writes(tmp_path, crs, transform):
     ranking = Ranking(order, -order.astype(float), 16, pool.ids, pool.costs(), {"method": "x"})
     selection = ranking.at("3")
     files = save_selected(
-        tmp_path / "run", target, Ranked(ranking, np.zeros(16), np.zeros(16)), selection,
+        tmp_path / "run", target, TileScores(ranking, np.zeros(16), np.zeros(16)), selection,
         budget=fv.Budget.parse("3"), about={}, spec=None,
     )  # fmt: skip
     assert ("tiles.geojson" in files) == (crs == UTM)

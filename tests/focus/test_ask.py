@@ -7,7 +7,7 @@ import pytest
 from looks import colour_model, land, red_query
 
 from foveate.errors import BudgetError, DataError, MissingCapabilityError, ParameterError
-from foveate.focus.ask import ask_image, ask_result
+from foveate.focus.ask import ask_image
 from foveate.focus.config import GOALS, FocusConfig, SearchConfig
 from foveate.focus.vlm import Inquiry
 from foveate.grid import Window
@@ -158,7 +158,7 @@ def test_a_query_asks_whether_it_is_there():
     assert {text for _, text in heard.judged} == {"Yes"}
     prompts = {question.prompt for question, _ in heard.judged}
     assert prompts == {"Is there roof in this image? Answer yes or no."}
-    outcome = ask_result(found, "image", ArraySource(IMAGE).info)
+    outcome = found.stored()
     query = outcome.facts["query"]
     assert query["best"] == pytest.approx(np.exp(-found.choice.losses.min()))
     assert query["best"] > query["full"] == pytest.approx(np.exp(-found.choice.overview_loss))
@@ -189,7 +189,7 @@ def test_without_losses_another_model_chooses():
     assert done.passes == pytest.approx(shown.pixels / 32**2 + heard.pixels / 256**2)
     assert done.passes <= 30
     assert (done.judged, done.choice.losses, done.choice.unit) == (0, None, "cosine")
-    facts = ask_result(done, "image", ArraySource(IMAGE).info).facts
+    facts = done.stored().facts
     assert (facts["selector"], facts["overview_loss"]) == ("colours", None)
     assert facts["query"]["best"] > facts["query"]["full"]
 

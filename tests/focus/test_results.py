@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import numpy as np
+import pyarrow as pa
 import pytest
+from affine import Affine
 from colour_words import colour_words
 from looks import RED, Sized, colour_model, land, look, red_query
+from odc.geo.geobox import GeoBox
 
 from foveate import focus
+from foveate.errors import DataError
 from foveate.focus.question import FocusQuestion
 from foveate.focus.refine import EQUAL
-from foveate.focus.results import look_result
-from foveate.raster import ArraySource
+from foveate.raster.sources import ArraySource
 
 KEYS = {
     "passes", "passes_tiling", "passes_budget", "tiling_advised", "cells_scoring_higher",
@@ -19,15 +22,15 @@ KEYS = {
 }  # fmt: skip
 
 
-def summary(result, image):
-    return look_result(result, "scene", ArraySource(image).info).summary()
+def summary(result):
+    return result.stored().summary()
 
 
 def test_regions_out_of_one_cell_are_counted_as_such():
     # 12 passes: 16 squeezed cells take 4 and the overview 1; one cell is opened, into four crops.
     image = land(512, 512, patch=(200, 70, 60, 60), spread=40)
     result = look(image, Sized(64), goal="rare", passes=9, search={"regions": 4})
-    found = summary(result, image)
+    found = summary(result)
     assert found.keys() >= KEYS
     state = result.result.state
     assert found["distinct_parents"] == 1
@@ -39,21 +42,48 @@ def test_regions_out_of_one_cell_are_counted_as_such():
     assert found["passes_tiling"] == 64
 
 
+@pytest.mark.parametrize("placed", [False, True])
+def test_a_look_is_a_table_of_its_cells(placed):
+    image = land(256, 256, patch=(100, 40, 24, 24))
+    box = GeoBox((256, 256), Affine(1, 0, 500_000, 0, -1, 4_000_000), "EPSG:32633")
+    source = ArraySource(image, geobox=box if placed else None)
+    found = focus.look(source, colour_model()[0], mode="window", budget={"regions": 2})
+    cells = len(found.result.state.tiles)
+    assert (
+        repr(found)
+        == f"Look(image: {len(found.windows)} of {cells} cells, {found.passes:g} passes)"
+    )
+    table = pa.table(found)
+    assert table.num_rows == cells
+    assert ("geometry" in table.column_names) is placed
+    ranked = table.filter(table["rank"].is_valid()).sort_by("rank")
+    shown = zip(*(ranked[name].to_pylist() for name in ("y", "x", "h", "w")), strict=True)
+    assert list(shown) == [tuple(window) for window in found.windows]
+    pytest.importorskip("geopandas")
+    assert found.to_pandas()["importance"].notna().all()
+    if placed:
+        outlines = found.to_geopandas().to_crs("EPSG:32633").geometry
+        assert np.allclose(outlines.area, table["h"].to_numpy() * table["w"].to_numpy(), rtol=1e-3)
+    else:
+        with pytest.raises(DataError, match="without outlines"):
+            found.to_geopandas()
+
+
 def test_nothing_scores_higher_where_all_may_be_chosen():
     image = land(256, 256, patch=(100, 40, 24, 24))
     result = look(image, colour_model()[0], goal="balanced", mode="window")
-    found = summary(result, image)
+    found = summary(result)
     assert found["cells_scoring_higher"] == 0
     assert not found["seen_native"]
     # Cells that were not cut stand for themselves.
     flat = look(image, colour_model()[0], mode="window", search={"depth": 0, "regions": 5})
-    assert summary(flat, image)["distinct_parents"] == 5
+    assert summary(flat)["distinct_parents"] == 5
 
 
 def test_the_area_leaves_better_cells_out():
     image = land(512, 512, patch=(200, 70, 60, 60))
     result = look(image, Sized(64), goal="balanced", passes=0, search={"area": 0.02, "regions": 8})
-    found = summary(result, image)
+    found = summary(result)
     assert found["area_share"] <= 0.02
     assert len(result.windows) == 1
     assert found["cells_scoring_higher"] >= 0
@@ -67,7 +97,7 @@ def test_a_query_among_classes_is_there_or_not(there):
         budget={"passes": 0},
     )  # fmt: skip
     assert result.query_found is there
-    assert summary(result, image)["query_found"] is there
+    assert summary(result)["query_found"] is there
 
 
 def test_a_query_that_the_whole_image_is():
@@ -100,20 +130,18 @@ def test_a_cosine_stands_out_or_says_nothing():
 
 def test_cells_that_are_alike_are_noted():
     image = np.tile(np.random.default_rng(0).integers(0, 256, (3, 8, 8), np.uint8), (1, 32, 32))
-    found = summary(look(image, colour_model()[0], mode="window"), image)
+    found = summary(look(image, colour_model()[0], mode="window"))
     assert any("no difference between the cells" in note for note in found["notes"])
 
 
 def test_which_check_epsilon_is():
     image = land(256, 256, patch=(100, 40, 24, 24))
     given = {"goal": "balanced", "mode": "window"}
-    plain = summary(look(image, colour_model()[0], **given), image)
+    plain = summary(look(image, colour_model()[0], **given))
     assert plain["epsilon_form"] == "set"
     assert plain["epsilon_relative_to"] == 0.05  # without classes L(X) is 0
     assert any("relative to 0.05" in note for note in plain["notes"])
-    sample = summary(
-        look(image, colour_model()[0], **given, search={"method": "importance"}), image
-    )
+    sample = summary(look(image, colour_model()[0], **given, search={"method": "importance"}))
     assert sample["epsilon_form"] == "weighted"
     gap = sample["loss_set"] - sample["loss_full"]
     assert sample["epsilon"] == pytest.approx(gap / sample["epsilon_relative_to"])

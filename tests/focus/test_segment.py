@@ -9,7 +9,7 @@ from looks import RED, land
 
 from foveate.errors import BudgetError, DataError, MissingCapabilityError
 from foveate.focus.config import GOALS, FocusConfig, SearchConfig
-from foveate.focus.segment import paste_mask, segment_image, segment_result
+from foveate.focus.segment import paste_mask, segment_image
 from foveate.grid import Window
 from foveate.models import from_callable
 from foveate.raster import ArraySource, SourceInfo
@@ -115,7 +115,7 @@ def test_masks_have_the_number_of_their_region_and_losses_are_of_the_box():
         assert done.masks[number - 1].pixels == (done.scene_mask == number).sum() > 100
     state = done.result.state
     assert np.allclose(state.features.x[:, 0], np.maximum(1 - done.quality, 0), atol=1e-6)
-    outcome = segment_result(done, "image", ArraySource(image).info)
+    outcome = done.stored()
     row = int(state.chosen.rows[0])
     assert outcome.columns["mask_quality"][row] == done.masks[0].quality
     assert outcome.columns["mask_pixels"].count(None) == len(state.tiles) - 2

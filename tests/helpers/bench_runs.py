@@ -58,7 +58,7 @@ def write_benched(path, *tables, command="foveate bench observe"):
             "excluded": 256}  # fmt: skip
     write_json(path / "run.json", {
         "schema": 1, "steps": steps, "command": command, "environment": {"foveate": "0.1.0"},
-        "job": {"pairs": "pairs", "model": "builtin", "size": "nano", "form": "kriged",
+        "job": {"pairs": "pairs", "model": "builtin", "size": "nano", "architecture": "kriged",
                 "supervision": "blend", "seed": 0, "seeds": 2, "draws": 5},
         "summary": {"bench": tables[-1], "pool": pool, "seed": 0},
     })  # fmt: skip

@@ -10,9 +10,9 @@ from odc.geo.geobox import GeoBox
 from tests.helpers.observed import write_objects, write_scenes
 
 from foveate.errors import DataError, ParameterError
+from foveate.observe.amounts import amounts, ground, known, objects_of, unit_of
 from foveate.observe.jobs import PrepareJob
 from foveate.observe.pairs import open_pairs
-from foveate.observe.quantities import amounts, ground, known, objects_of, unit_of
 
 CONCEPTS = [{"name": "water"}, {"name": "road"}, {"name": "boat"}]
 PIXEL = 1e-5  # degrees

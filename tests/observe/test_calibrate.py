@@ -16,7 +16,6 @@ from foveate.observe.calibration import (
     Calibration,
     drift,
     over,
-    share_over,
     threshold_for,
 )
 
@@ -25,6 +24,12 @@ TIED = arrays(np.float64, st.integers(1, 40), elements=st.sampled_from([0, 0.2, 
 SCORES = TIED | arrays(np.float64, st.integers(1, 40), elements=UNIT)
 RAW = arrays(np.float64, st.integers(1, 40), elements=st.floats(-1e3, 1e3, allow_subnormal=False))
 RHO = st.floats(0, 1) | st.sampled_from([0.12, 0.29, 0.5])
+
+
+def share_over(scores, tau, costs=1.0):
+    """Share of all costs that a threshold selects."""
+    cost = np.broadcast_to(costs, len(scores))
+    return float(cost[over(scores, tau)].sum() / cost.sum())
 
 
 def costs_for(n, seed):

@@ -12,7 +12,7 @@ from foveate.errors import DataError
 from foveate.observe.concepts import Concept
 from foveate.observe.heads import LabelHead
 from foveate.observe.networks.sizes import Shape
-from foveate.observe.policies import rank_tiles
+from foveate.observe.policies import apply_policy
 
 torch = pytest.importorskip("torch")
 distil = pytest.importorskip("foveate.bench.baselines")
@@ -66,10 +66,10 @@ def test_disagreement_is_where_labels_and_hr_differ():
     taught = given.labels.probabilities(given.means(np.arange(len(place))))
     assert np.corrcoef(told["student"][:, 1], taught[:, 1])[0, 1] > 0.95
     ids = [f"t{i:04d}" for i in range(len(place))]
-    ranking = rank_tiles(ids, "sar", told, needs_hr=[False, True])
+    ranking = apply_policy(ids, "sar", told, needs_hr=[False, True])
     best = ranking.rows[: int(planted.sum())]
     assert planted[best].mean() > 0.75
-    nothing = rank_tiles(ids, "sar", told, needs_hr=[True, False])
+    nothing = apply_policy(ids, "sar", told, needs_hr=[True, False])
     assert planted[nothing.rows[: int(planted.sum())]].mean() < 0.6
 
 

@@ -10,9 +10,8 @@ import pytest
 from tests.helpers.observed import write_scenes
 
 from foveate.errors import DataError, ParameterError
-from foveate.observe.fieldwork import read_answers, write_plan
+from foveate.observe.amounts import amounts, read_answers, write_plan
 from foveate.observe.jobs import EstimateJob, PrepareJob
-from foveate.observe.quantities import amounts
 from foveate.observe.totals import draw_tiles, from_labels, summary
 
 

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from foveate.curate import Method, get_method, rank
 from foveate.errors import DataError, ParameterError, UnknownNameError
-from foveate.observe.policies import NEEDS, POLICIES, Policy, get_policy, rank_tiles
+from foveate.observe.policies import NEEDS, POLICIES, Policy, apply_policy, get_policy
 from foveate.pool import Pool
 from foveate.select.method import Method as AnyMethod
 from foveate.selection import Ranking
@@ -75,9 +75,9 @@ def test_permuting_tiles_permutes_the_ranking(name, seed, n):
     ids, given_ = ids_of(n), evidence_of(n, seed)
     options = WIDE.get(name, {})
     order = np.random.default_rng(seed).permutation(n)
-    a = rank_tiles(ids, name, given_, seed=seed, **options)
+    a = apply_policy(ids, name, given_, seed=seed, **options)
     moved = {key: array[order] for key, array in given_.items()}
-    b = rank_tiles(ids[order], name, moved, seed=seed, **options)
+    b = apply_policy(ids[order], name, moved, seed=seed, **options)
     assert ids[a.rows].tolist() == ids[order][b.rows].tolist()
     assert a.score.tolist() == b.score.tolist()
     json.dumps(dict(a.meta), allow_nan=False)
@@ -90,7 +90,7 @@ def test_budgets_are_kept_with_ties_and_unequal_areas(name, seed, n, share):
     area = np.random.default_rng(seed).uniform(0.5, 1, n)
     budget = max(share * area.sum(), 1)
     costs = {"area": area}
-    ranking = rank_tiles(ids_of(n), name, evidence_of(n, seed), costs=costs, seed=seed)
+    ranking = apply_policy(ids_of(n), name, evidence_of(n, seed), costs=costs, seed=seed)
     chosen = ranking.at({"area": budget})
     assert area[chosen.rows].sum() <= budget * (1 + 1e-8)
     if len(chosen) < n:
@@ -103,7 +103,7 @@ def test_uniform_gives_each_scene_its_share_at_every_budget():
     place = np.concatenate([grid(2, 6, 5), np.add([2, 0, 0], grid(1, 3, 4))])
     size = np.bincount(place[:, 0])
     for seed in range(3):
-        rows = rank_tiles(ids_of(72), "uniform", {"place": place}, seed=seed).rows
+        rows = apply_policy(ids_of(72), "uniform", {"place": place}, seed=seed).rows
         for k in range(1, 73):
             got = np.bincount(place[rows[:k], 0], minlength=3)
             assert (np.abs(got - k * size / 72) < 1.5).all()
@@ -115,7 +115,7 @@ def test_uniform_is_more_even_inside_a_scene_than_chance():
 
     def unevenness(name, k):
         found = [
-            np.bincount(quarter[rank_tiles(ids_of(100), name, {"place": place}, seed=s).rows[:k]],
+            np.bincount(quarter[apply_policy(ids_of(100), name, {"place": place}, seed=s).rows[:k]],
                         minlength=4).std()
             for s in range(8)
         ]  # fmt: skip
@@ -127,40 +127,40 @@ def test_uniform_is_more_even_inside_a_scene_than_chance():
 
 def test_a_covariate_is_drawn_in_proportion():
     weight = np.array([0, 1, 2, 5.0])
-    first = [rank_tiles(ids_of(4), "covariate", {"covariate": weight}, seed=s).rows
+    first = [apply_policy(ids_of(4), "covariate", {"covariate": weight}, seed=s).rows
              for s in range(600)]  # fmt: skip
     shares = np.bincount([rows[0] for rows in first], minlength=4) / 600
     assert shares == pytest.approx(weight / 8, abs=0.06)
     assert {int(rows[-1]) for rows in first} == {0}
-    sorted_ = rank_tiles(ids_of(4), "covariate", {"covariate": weight}, deterministic=True)
+    sorted_ = apply_policy(ids_of(4), "covariate", {"covariate": weight}, deterministic=True)
     assert sorted_.rows.tolist() == [3, 2, 1, 0]
     assert sorted_.score.tolist() == [5, 2, 1, 0]
 
 
 def test_a_draw_does_not_depend_on_the_other_tiles():
     weight = np.random.default_rng(0).random(40)
-    whole = rank_tiles(ids_of(40), "covariate", {"covariate": weight}).rows
-    part = rank_tiles(ids_of(40)[:20], "covariate", {"covariate": weight[:20]}).rows
+    whole = apply_policy(ids_of(40), "covariate", {"covariate": weight}).rows
+    part = apply_policy(ids_of(40)[:20], "covariate", {"covariate": weight[:20]}).rows
     assert whole[whole < 20].tolist() == part.tolist()
 
 
 def test_entropy_likes_doubt_and_weights_count():
     p = [[0.5, 0.0], [0.9, 1.0], [0.0, 0.4]]
-    plain = rank_tiles(ids_of(3), "lr-entropy", {"probabilities": p})
+    plain = apply_policy(ids_of(3), "lr-entropy", {"probabilities": p})
     assert plain.rows.tolist() == [0, 2, 1]
     assert plain.score[0] == 1  # bits
-    heavy = rank_tiles(ids_of(3), "lr-entropy", {"probabilities": p}, weights=np.array([1, 9]))
+    heavy = apply_policy(ids_of(3), "lr-entropy", {"probabilities": p}, weights=np.array([1, 9]))
     assert heavy.rows[0] == 2
     assert heavy.meta["options"] == {"weights": [1, 9]}
 
 
 def test_sar_counts_only_what_needs_hr():
     given_ = {"student": [[0.9, 0.5], [0.5, 0.1]], "teacher": [[0.5, 0.5], [0.5, 0.7]]}
-    assert rank_tiles(ids_of(2), "sar", given_).rows.tolist() == [1, 0]
-    narrow = rank_tiles(ids_of(2), "sar", given_, needs_hr=[True, False])
+    assert apply_policy(ids_of(2), "sar", given_).rows.tolist() == [1, 0]
+    narrow = apply_policy(ids_of(2), "sar", given_, needs_hr=[True, False])
     assert narrow.rows.tolist() == [0, 1]
     assert narrow.score == pytest.approx([0.4, 0])
-    assert rank_tiles(ids_of(2), "sar", given_, needs_hr=[False, False]).score.tolist() == [0, 0]
+    assert apply_policy(ids_of(2), "sar", given_, needs_hr=[False, False]).score.tolist() == [0, 0]
 
 
 PREDICTED = [name for name in POLICIES if name.replace("-", "_") in {*NEEDS} - {"covariate"}]
@@ -168,19 +168,19 @@ PREDICTED = [name for name in POLICIES if name.replace("-", "_") in {*NEEDS} - {
 
 @pytest.mark.parametrize("name", PREDICTED)
 def test_predictions_are_sorted_and_may_have_the_name_of_their_policy(name):
-    assert rank_tiles(ids_of(3), name, {name: [0.1, 0.9, 0.4]}).rows.tolist() == [1, 2, 0]
+    assert apply_policy(ids_of(3), name, {name: [0.1, 0.9, 0.4]}).rows.tolist() == [1, 2, 0]
 
 
 def test_tiles_without_gain_are_left_to_others():
     gain = np.random.default_rng(0).gamma(1, size=200)
     gain[:100] = 0  # a scene of water
-    chosen = rank_tiles(ids_of(200), "oracle-gain", {"gain": gain}).at("40%")
+    chosen = apply_policy(ids_of(200), "oracle-gain", {"gain": gain}).at("40%")
     assert chosen.rows.min() >= 100
 
 
 def test_a_pool_brings_its_costs_and_its_order():
     pool = Pool.from_arrays(ids=["b", "a", "c"])
-    found = rank_tiles(pool, "learned", {"learned": [1, 3, 2]}, seed=5)
+    found = apply_policy(pool, "learned", {"learned": [1, 3, 2]}, seed=5)
     assert found.at(2).values.tolist() == ["a", "c"]
     assert found.costs["tiles"].tolist() == [1, 1, 1]
     assert found.meta == {"method": "learned", "options": {}, "seed": 5, "preset": "default"}
@@ -188,7 +188,7 @@ def test_a_pool_brings_its_costs_and_its_order():
 
 @pytest.mark.parametrize("name", list(POLICIES))
 def test_no_tiles_make_an_empty_ranking(name):
-    assert rank_tiles([], name, evidence_of(0, 0)).n == 0
+    assert apply_policy([], name, evidence_of(0, 0)).n == 0
 
 
 GOOD = {"student": np.full((2, 3), 0.5), "teacher": np.full((2, 3), 0.5)}
@@ -217,7 +217,7 @@ GOOD = {"student": np.full((2, 3), 0.5), "teacher": np.full((2, 3), 0.5)}
 )
 def test_errors_name_what_was_given(policy, evidence, options, error, text):
     with pytest.raises(error, match=text):
-        rank_tiles(ids_of(2), policy, evidence, **options)
+        apply_policy(ids_of(2), policy, evidence, **options)
 
 
 def test_policies_and_methods_are_not_mixed_up():
@@ -226,7 +226,7 @@ def test_policies_and_methods_are_not_mixed_up():
     with pytest.raises(ParameterError, match="the policy 'random' where a method"):
         rank(Pool.from_arrays(n=3), get_policy("random"))
     with pytest.raises(ParameterError, match="the method 'lc' where a policy is expected"):
-        rank_tiles(ids_of(2), get_method("lc"))
+        apply_policy(ids_of(2), get_method("lc"))
     with pytest.raises(ParameterError, match="A policy can need: place"):
         Policy("mine", "Mine", "", lambda **_: None, ("counts",))
     with pytest.raises(ParameterError, match=r"with the parts random.*made of arrays"):

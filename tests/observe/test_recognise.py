@@ -6,6 +6,7 @@ import json
 from dataclasses import replace
 
 import numpy as np
+import pyarrow as pa
 import pytest
 import rasterio
 from completing import completing  # noqa: F401
@@ -37,9 +38,9 @@ def scenes(completing, tmp_path_factory):  # noqa: F811
 
 
 def test_by_labels(completing, scenes):  # noqa: F811
-    found = classify(scenes, concepts_of(["road", "forest"]))
+    found = classify(scenes, concepts_of(["road", "forest"])).summary
     assert (found["by"], found["score"], found["worked"]) == ("labels", "probability", True)
-    assert not classify(scenes, concepts_of(["road", "forest"]))["worked"]
+    assert not classify(scenes, concepts_of(["road", "forest"])).summary["worked"]
     table = read_parquet(scenes / TILES)
     assert table.column_names == ["tile_id", "road", "forest"]
     own = read_parquet(scenes / "tables/concepts.parquet")
@@ -63,16 +64,30 @@ def test_by_labels(completing, scenes):  # noqa: F811
 
 def test_by_texts_with_novel_concepts(scenes):
     asked = concepts_of({"forest": "green", "water": {"texts": "blue"}, "nowhere": "red"})
-    found = classify(scenes, asked, templates="none")
+    found = classify(scenes, asked, templates="none").summary
     assert (found["by"], found["score"]) == ("texts", "cosine")
     assert [one["novel"] for one in found["concepts"].values()] == [False, True, True]
     truth = found["truth"]
     assert truth["concepts"] == ["forest", "water"]  # masks know no "nowhere"
     assert 0 < truth["tiles"]["novel"] <= 1
-    again = classify(scenes, concepts_of(["forest", "road"]), by="texts")
+    again = classify(scenes, concepts_of(["forest", "road"]), by="texts").summary
     assert again["score"] == "cosine"
     about = json.loads(read_parquet(scenes / TILES).schema.metadata[b"foveate"])
     assert about["by"] == "texts"
+
+
+def test_scores_are_a_table(scenes):
+    found = classify(scenes, concepts_of(["road", "forest"]))
+    assert repr(found) == "ConceptScores(road, forest: 200 tiles)"
+    table = pa.table(found)
+    assert table.column_names == [
+        "tile_id", "scene", "row", "col", "observed", "doubt", "road", "forest", "geometry"
+    ]  # fmt: skip
+    assert np.allclose(table["road"].to_numpy(), found.values[:, 0])
+    pytest.importorskip("geopandas")
+    frame = found.to_geopandas()
+    assert len(frame) == 200
+    assert frame.geometry.is_valid.all()
 
 
 def test_what_cannot_be_told(scenes, observing):  # noqa: F811
@@ -87,7 +102,7 @@ def test_what_cannot_be_told(scenes, observing):  # noqa: F811
 def test_the_concepts_of_the_observer_are_the_default(scenes, monkeypatch):
     from foveate.observe import classifying as recognise
 
-    assert list(classify(scenes)["concepts"]) == ["forest", "road", "cropland"]
+    assert list(classify(scenes).summary["concepts"]) == ["forest", "road", "cropland"]
     own = recognise.observer_of
 
     def without(*given):
@@ -103,7 +118,7 @@ def test_without_the_selection_nothing_is_judged(scenes, monkeypatch):
     from foveate.observe import classifying as recognise
 
     monkeypatch.setattr(recognise, "open_pairs", lambda _: (_ for _ in ()).throw(DataError("no")))
-    assert classify(scenes, concepts_of(["road"]))["truth"] is None
+    assert classify(scenes, concepts_of(["road"])).summary["truth"] is None
 
 
 def picture(path, bands, size=64):

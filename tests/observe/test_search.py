@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 import numpy as np
+import pyarrow as pa
 import pytest
 from completing import completing  # noqa: F401
 from hypothesis import given
@@ -21,7 +22,7 @@ from foveate.models.heads import unit
 from foveate.observe.completing import Completed, open_completed
 from foveate.observe.jobs import CompleteJob
 from foveate.observe.observer import Observer
-from foveate.observe.searching import best, hits_table, need_texts, rows_of, search
+from foveate.observe.searching import best, need_texts, search
 
 
 @pytest.fixture(scope="module")
@@ -76,15 +77,29 @@ def test_a_text_is_compared_by_cosine(completing, scenes):  # noqa: F811
     assert other.rows.tolist() != hits.rows.tolist()
 
 
+def test_scenes_and_hits_are_tables(scenes):
+    assert repr(scenes) == "Completed(200 tiles of 8 scenes, 200 observed)"
+    table = pa.table(scenes)
+    assert table["tile_id"].to_pylist() == scenes.ids.tolist()
+    hits = search(scenes, concept="road", top=3)
+    assert repr(hits) == f"Hits(3, first {scenes.ids[hits.rows[0]]}: {hits.score[0]:.3g})"
+    pytest.importorskip("geopandas")
+    frame = hits.to_geopandas()
+    assert frame["rank"].tolist() == [1, 2, 3]
+    outlines = scenes.to_geopandas().geometry.iloc[hits.rows].reset_index(drop=True)
+    assert frame.geometry.geom_equals(outlines).all()
+    assert "geometry" not in hits.to_pandas()
+
+
 def test_a_concept_is_one_that_was_learnt(scenes):
     hits = search(scenes, concept="Road", top=10)
-    rows = rows_of(scenes, hits)
+    table = pa.table(hits)
+    rows = table.drop_columns(["geometry"]).to_pylist()
     assert [row["rank"] for row in rows] == list(range(1, 11))
     assert set(rows[0]) == {
         "rank", "scene", "row", "col", "score", "observed", "doubt", "tile_id"
     }  # fmt: skip
     assert all(0 <= row["score"] <= 1 for row in rows)
-    table = hits_table(scenes, hits)
     assert table.column_names[-1] == "geometry"
     assert table["tile_id"].to_pylist() == [row["tile_id"] for row in rows]
 

@@ -347,7 +347,7 @@ def test_a_second_run_does_nothing_and_another_budget_little(done, tmp_path):
     assert files(done.out) == before
 
 
-@pytest.mark.parametrize("step", ["save_ranked", "save_selected", "save_maps", "save_thumbs"])
+@pytest.mark.parametrize("step", ["save_scores", "save_selected", "save_maps", "save_thumbs"])
 def test_a_killed_run_goes_on_to_the_same_files(done, tmp_path, monkeypatch, step):
     out = tmp_path / "run"
 

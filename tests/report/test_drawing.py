@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import io
 import math
+import re
 
 import numpy as np
 import pytest
@@ -89,3 +90,14 @@ def test_a_smallest_span_keeps_noise_flat():
     line = Line("a", [1, 2], [0.5, 0.501], "k0")
     assert "M0.00 93.10L100.00 6.90" in str(lines([line], "a"))
     assert "M0.00 50.04L100.00 49.96" in str(lines([line], "a", least=1.0))
+
+
+def test_names_of_near_levels_do_not_meet():
+    line = Line("a", [1, 2], [0.2, 0.9], "k0")
+    for levels in ([("low", 0.887), ("high", 0.899)], [("high", 0.31), ("low", 0.3)]):
+        drawn = str(lines([line], "a", levels=levels))
+        below = {
+            name: int(re.search(rf'dy="(-?\d+)"[^>]*>{name}<', drawn)[1])
+            for name in ("low", "high")
+        }
+        assert below["high"] < 0 < below["low"]

@@ -11,6 +11,7 @@ import typer
 from foveate.cli.options import Device, Json, Seed, path_argument, path_option, read_path
 from foveate.cli.show import count, progress_bars, result, said_json
 from foveate.errors import ParameterError
+from foveate.tables import GEOMETRY
 
 _BY = {
     "model": "where overviews tell of it",
@@ -39,7 +40,6 @@ def search(
 ) -> None:
     """Find the tiles or scenes that show most of a text or a concept."""
     from foveate.observe.completing import open_completed
-    from foveate.observe.searching import hits_table, rows_of
     from foveate.observe.searching import search as find
     from foveate.report.words import scenes as words
 
@@ -49,10 +49,11 @@ def search(
         found, text=text, concept=concept, within=within, top=top,  # ty: ignore[invalid-argument-type]
         model=None if observer is None else str(observer), seed=seed, device=device,
     )  # fmt: skip
-    rows = rows_of(found, hits)
+    table = hits.to_arrow()
+    located = GEOMETRY in table.column_names
+    rows = (table.drop_columns([GEOMETRY]) if located else table).to_pylist()
     if write is not None and out is not None:
-        table = hits_table(found, hits)
-        if out.suffix.lower() != ".csv" and "geometry" not in table.column_names:
+        if out.suffix.lower() != ".csv" and not located:
             raise ParameterError(
                 f"--out {str(out)!r} of scenes without a georeference",
                 "GeoJSON has places.",
@@ -178,7 +179,7 @@ def _scenes(
     found = recognise(
         scenes, () if concepts is None else concepts_from(concepts), by=by,  # ty: ignore[invalid-argument-type]
         model=None if observer is None else str(observer), **rest,
-    )  # fmt: skip
+    ).summary  # fmt: skip
     wide = max(len(name) for name in found["concepts"])
     lines = [] if found["worked"] else ["Nothing to do: these scores are there."]
     said = words.recognised(found)

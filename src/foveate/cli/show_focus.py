@@ -29,7 +29,7 @@ def look_text(run: Run) -> tuple[dict[str, Any], str]:
 
     One image is shown whole, of many a line each.
     """
-    from foveate.focus.results import load_look
+    from foveate.focus.store import load_look
     from foveate.report import headlines
 
     summary = run.record["summary"]

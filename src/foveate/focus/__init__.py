@@ -6,8 +6,9 @@ robustness and synergy, the best are cut finer, and the model is shown what is l
 
 from foveate.focus.config import GOALS, FocusConfig, Goal, SearchConfig, Weights
 from foveate.focus.job import AskJob, FocusJob, LookJob, SegmentJob
-from foveate.focus.look import Look, look, look_at
+from foveate.focus.look import look, look_at
 from foveate.focus.question import FocusQuestion, make_question
+from foveate.focus.results import Look
 
 __all__ = [
     "GOALS",

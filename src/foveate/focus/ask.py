@@ -38,7 +38,7 @@ from foveate.focus.prompt_layout import (
 )
 from foveate.focus.question import FocusQuestion
 from foveate.focus.refine import Refinement
-from foveate.focus.results import LookResult
+from foveate.focus.results import ImageResult, StoredResult
 from foveate.focus.strategies import hint_fewer_cells
 from foveate.focus.vlm import Inquiry, VLMSession, check_vlm, check_vlm_config
 from foveate.grid import Window
@@ -49,11 +49,11 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from foveate.focus.config import FocusConfig, Goal
-    from foveate.focus.encode import FeatureCache, Work
+    from foveate.focus.encode import FeatureCache
     from foveate.focus.refine import SearchResult
     from foveate.grid import Tiles
     from foveate.models.capabilities import Model
-    from foveate.raster import Source, SourceInfo
+    from foveate.raster import Source
 
 
 _HALF = 0.5  # likelihood of "Yes"
@@ -218,8 +218,8 @@ def select_with_selector(
 LEAST_ASKED = 48  # passes of a question, where none are stated
 
 
-@dataclass(frozen=True)
-class AskResult:
+@dataclass(frozen=True, repr=False)
+class AskResult(ImageResult):
     """Result of a question about one image.
 
     Attributes:
@@ -233,9 +233,6 @@ class AskResult:
         prompt: The prompt of the feed.
         generated: Answers that were generated.
         judged: Losses of answers that were computed.
-        work: What the models had to do.
-        allowance: What they might do, and what judging every crop would take.
-        notes: What the reader should know.
     """
 
     inquiry: Inquiry
@@ -247,24 +244,40 @@ class AskResult:
     prompt: str
     generated: int
     judged: int
-    work: Work
-    allowance: Allowance
-    notes: tuple[str, ...]
 
-    @property
-    def passes(self) -> float:
-        """Passes of all models; see `foveate.focus.vlm`."""
-        return self.work.passes
-
-    @property
-    def epsilon(self) -> float:
-        """Relative difference of the loss of the regions from the image's, with its sign."""
-        return self.choice.result.state.chosen.epsilon
-
-    @property
-    def windows(self) -> tuple[Window, ...]:
-        """The chosen regions, the most important first."""
-        return self.choice.result.windows
+    def stored(self) -> StoredResult:
+        """Return the result, ready to be stored."""
+        choice = self.choice
+        facts: dict[str, Any] = {
+            "prediction": self.prediction,
+            "prediction_full": self.prediction_full,
+            "prediction_tile": self.prediction_tile,
+            "prompt": self.inquiry.prompt,
+            "feed": self.inquiry.feed,
+            "feed_prompt": self.prompt,
+            "feed_images": [list(shape) for shape in self.shown],
+            "generated": self.generated,
+            "judged": self.judged,
+            "overview_loss": choice.overview_loss,
+            "selector": choice.selector or None,
+            "selector_passes": round(choice.selector_passes, 6),
+            **self.allowance.facts(),
+        }
+        columns: dict[str, list[Any]] = {}
+        if choice.losses is not None:
+            columns["loss"] = choice.losses.tolist()
+        if choice.fit is not None:
+            columns["fit"] = choice.fit.tolist()
+            best = float(choice.fit[choice.result.state.chosen.rows].max())
+            facts["query"] = {
+                "text": self.inquiry.query, "full": choice.full_fit, "best": best,
+                "unit": choice.unit,
+            }  # fmt: skip
+            facts["query_found"] = choice.query_found
+        return StoredResult(
+            self.scene, self.info, choice.goal, choice.mode, choice.removal, self.result, self.work,
+            facts, columns, self.notes,
+        )  # fmt: skip
 
 
 def ask_image(
@@ -341,10 +354,10 @@ def ask_image(
     if encoder.ledger.can(passes=float(session.prices(windows[:1])[0])):
         tile = session.answer([session.read(windows[0])], inquiry.prompt, inquiry.max_tokens)
     return AskResult(
-        inquiry, choice, answer, full, tile,
+        scene, source.info, choice.result, encoder.work, allowance,
+        (_pass_note(session, choice), *choice.notes), inquiry, choice, answer, full, tile,
         tuple((int(image.shape[1]), int(image.shape[2])) for image in images), prompt,
-        session.generated, session.judged, encoder.work, allowance,
-        (_pass_note(session, choice), *choice.notes),
+        session.generated, session.judged,
     )  # fmt: skip
 
 
@@ -389,41 +402,6 @@ def ask_allowance(
     if stated is None:
         stated = float(max(LEAST_ASKED, math.ceil(first)))
     return make_allowance(stated, tile_count(shape, side) * thin, crop=crop)
-
-
-def ask_result(asking: AskResult, scene: str, info: SourceInfo) -> LookResult:
-    """Return the outcome of `ask_image`."""
-    choice = asking.choice
-    facts: dict[str, Any] = {
-        "prediction": asking.prediction,
-        "prediction_full": asking.prediction_full,
-        "prediction_tile": asking.prediction_tile,
-        "prompt": asking.inquiry.prompt,
-        "feed": asking.inquiry.feed,
-        "feed_prompt": asking.prompt,
-        "feed_images": [list(shape) for shape in asking.shown],
-        "generated": asking.generated,
-        "judged": asking.judged,
-        "overview_loss": choice.overview_loss,
-        "selector": choice.selector or None,
-        "selector_passes": round(choice.selector_passes, 6),
-        **asking.allowance.facts(),
-    }
-    columns: dict[str, list[Any]] = {}
-    if choice.losses is not None:
-        columns["loss"] = choice.losses.tolist()
-    if choice.fit is not None:
-        columns["fit"] = choice.fit.tolist()
-        best = float(choice.fit[choice.result.state.chosen.rows].max())
-        facts["query"] = {
-            "text": asking.inquiry.query, "full": choice.full_fit, "best": best,
-            "unit": choice.unit,
-        }  # fmt: skip
-        facts["query_found"] = choice.query_found
-    return LookResult(
-        scene, info, choice.goal, choice.mode, choice.removal, choice.result, asking.work, facts,
-        columns, asking.notes,
-    )  # fmt: skip
 
 
 def _reserve(session: VLMSession, feed: Feed, regions: int) -> float:

@@ -20,8 +20,8 @@ from foveate.errors import (
     ParameterError,
 )
 from foveate.files import digest, fingerprint, write_parquet
-from foveate.focus import results
-from foveate.focus.ask import ask_allowance, ask_image, ask_result
+from foveate.focus import store
+from foveate.focus.ask import ask_allowance, ask_image
 from foveate.focus.config import (
     FocusConfig,
     Goal,
@@ -38,12 +38,10 @@ from foveate.focus.encode import image_features, standard_encoder
 from foveate.focus.look import look_allowance, look_at
 from foveate.focus.prompt_layout import Feed  # noqa: TC001  (pydantic reads it)
 from foveate.focus.question import FocusQuestion, make_question
-from foveate.focus.results import look_result
 from foveate.focus.segment import (
     check_segment_config,
     segment_allowance,
     segment_image,
-    segment_result,
 )
 from foveate.focus.vlm import Inquiry, check_vlm, check_vlm_config
 from foveate.models.base import parse_name
@@ -64,7 +62,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from foveate.focus.config import Allowance
-    from foveate.focus.results import LookResult
+    from foveate.focus.results import StoredResult
     from foveate.models.base import ModelHandle
     from foveate.models.capabilities import Model
     from foveate.models.heads import Labels
@@ -92,7 +90,7 @@ class Task(NamedTuple):
 
     state: Any
     allowance: Callable[[Scene], Allowance]
-    process: Callable[[Scene], LookResult]
+    process: Callable[[Scene], StoredResult]
     tiling: str = ""
 
 
@@ -215,7 +213,7 @@ class FocusJob(ClassJob):
         config = self.config()
         inputs, handle = self.inputs(config), self.handle()
         pool = opened_pool(self, split=(1, 1))
-        results.check_file_names([scene.scene_id for scene in pool.scenes])
+        store.check_file_names([scene.scene_id for scene in pool.scenes])
         return _Ready(config, inputs, handle, pool)
 
     def steps(self, run: Run, ready: Any, progress: ProgressFn | None) -> dict[str, Any]:
@@ -236,20 +234,20 @@ class FocusJob(ClassJob):
                 def work(scene: Any = scene) -> list[str]:
                     with _name_image_in_errors(scene.scene_id, many=len(pool.scenes) > 1):
                         found = task.process(scene)
-                    return results.save_look(run.path, found, scene.source, model.spec.bands)
+                    return store.save_look(run.path, found, scene.source, model.spec.bands)
 
                 run.do(_step_name(scene), keys[scene.scene_id], work)
                 meter.advance()
         names = [scene.scene_id for scene in pool.scenes]
         about = {"task": self.task, "goal": self.goal, "mode": self.mode}
         done = [[scene.scene_id, run.key(_step_name(scene))] for scene in pool.scenes]
-        results.prune(run.path, names)
+        store.prune(run.path, names)
         run.do(
             "regions", digest([VERSION, done, about]),
-            lambda: results.save_regions(run.path, names, about),
+            lambda: store.save_regions(run.path, names, about),
         )  # fmt: skip
         return {
-            "focus": results.summary([results.load_look(run.path, name) for name in names],
+            "focus": store.summary([store.load_look(run.path, name) for name in names],
                                      {**about, "query": self.query}),
             "pool": pool.describe(),
             "model": model.spec.to_dict(),
@@ -282,12 +280,12 @@ class LookJob(FocusJob):
             model, labels=labels, head=probe, query=self.query, templates=templates
         )
 
-        def process(scene: Scene) -> LookResult:
+        def process(scene: Scene) -> StoredResult:
             with image_features(run.path, scene.source.info, model, self.seed) as cache:
                 found = look_at(
                     scene.source, model, question, config, scene=scene.scene_id, cache=cache
                 )
-            return look_result(found, scene.scene_id, scene.source.info)
+            return found.stored()
 
         files = (self.labels if isinstance(self.labels, str) else None, self.probe)
         side = config.crop_side(standard_encoder(model).shape)
@@ -379,13 +377,13 @@ class AskJob(FocusJob):
             )
             question = make_question(selector, query=inquiry.query, templates=self.templates)
 
-        def process(scene: Scene) -> LookResult:
+        def process(scene: Scene) -> StoredResult:
             with image_features(run.path, scene.source.info, selector, self.seed) as cache:
                 done = ask_image(
                     scene.source, model, inquiry, config, selector=selector, question=question,
                     scene=scene.scene_id, cache=cache,
                 )  # fmt: skip
-            return ask_result(done, scene.scene_id, scene.source.info)
+            return done.stored()
 
         return Task(
             None if selector is None else selector.spec.to_dict(),
@@ -417,9 +415,9 @@ class SegmentJob(FocusJob):
         config = ready.config
         need(model, "masks", "foveate focus segment")
 
-        def process(scene: Scene) -> LookResult:
+        def process(scene: Scene) -> StoredResult:
             done = segment_image(scene.source, model, config, scene=scene.scene_id)
-            return segment_result(done, scene.scene_id, scene.source.info)
+            return done.stored()
 
         return Task(
             None,

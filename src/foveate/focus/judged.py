@@ -13,7 +13,13 @@ import numpy as np
 
 from foveate.errors import BudgetError
 from foveate.focus.partition import LEAF, cell_count, parts, uniform, windows_of
-from foveate.focus.strategies import CellFeatures, cell_points, no_valid_cells, valid_cells
+from foveate.focus.strategies import (
+    CellFeatures,
+    OverviewStrategy,
+    Strategy,
+    no_valid_cells,
+    valid_cells,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -30,7 +36,7 @@ if TYPE_CHECKING:
 UNMEASURED = "Representativeness and robustness were not measured: they compare features."
 
 
-class CropLossStrategy:
+class CropLossStrategy(Strategy):
     """Losses of cells, each shown to the model: crops at native resolution, larger cells shrunk.
 
     Args:
@@ -69,14 +75,8 @@ class CropLossStrategy:
         scale = np.where(self.can_refine(tiles), tiles.level, -1)
         return _loss_features(self._judge(windows), windows, scale)
 
-    def points(
-        self, tiles: Tiles, features: CellFeatures
-    ) -> tuple[NDArray[np.floating], NDArray[np.float64]]:
-        """Return the losses."""
-        return cell_points(tiles, features)
 
-
-class KnownLossStrategy:
+class KnownLossStrategy(OverviewStrategy):
     """Losses of cells that were all computed on one overview: encoding costs nothing.
 
     Args:
@@ -85,41 +85,23 @@ class KnownLossStrategy:
         parents: Windows whose children are among them.
     """
 
-    name, persists = "feature", False
     removal = "boxes judged on one overview, their losses averaged over what is left"
 
     def __init__(
         self, losses: Mapping[Window, float], branch: int, parents: frozenset[Window]
     ) -> None:
-        self._losses, self._branch, self._parents = losses, branch, parents
+        super().__init__(branch)
+        self._losses, self._parents = losses, parents
 
     def can_refine(self, tiles: Tiles) -> NDArray[np.bool_]:
         """Cells whose parts were judged, too."""
         return np.array([window in self._parents for window in windows_of(tiles)], bool)
-
-    def children(self, cell: Tiles) -> Tiles:
-        """Return the parts of a cell."""
-        return cell.refine([0], self._branch)
-
-    def price(self, tiles: Tiles) -> NDArray[np.float64]:
-        """Nothing: the overview is paid."""
-        return np.zeros(len(tiles))
-
-    def images(self, tiles: Tiles) -> int:  # noqa: ARG002
-        """None: the overview was shown."""
-        return 0
 
     def encode(self, tiles: Tiles) -> CellFeatures:
         """Look the cells up."""
         windows = windows_of(tiles)
         found = np.array([self._losses[window] for window in windows])
         return _loss_features(found, windows, np.zeros(len(tiles), np.int64))
-
-    def points(
-        self, tiles: Tiles, features: CellFeatures
-    ) -> tuple[NDArray[np.floating], NDArray[np.float64]]:
-        """Return the losses."""
-        return cell_points(tiles, features)
 
 
 def loss_goal(goal: Goal) -> Goal:

@@ -7,7 +7,7 @@ have said always stands beside the result.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -38,6 +38,7 @@ from foveate.focus.question import (
     predicted_labels,
 )
 from foveate.focus.refine import Refinement
+from foveate.focus.results import Look
 from foveate.focus.strategies import (
     SMALL,
     FeatureStrategy,
@@ -53,11 +54,9 @@ from foveate.focus.strategies import (
 from foveate.grid import Grid, Tiles, Window
 from foveate.models.capabilities import TakesSizes, need
 from foveate.models.embed import bind
-from foveate.models.heads import same_name
 from foveate.pool.folder import open_pool
 from foveate.pool.pool import Pool, Scene
 from foveate.raster import ArraySource, Source
-from foveate.selection import Selection
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -65,9 +64,8 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from foveate.focus.config import Answer
-    from foveate.focus.encode import FeatureCache, Work
+    from foveate.focus.encode import FeatureCache
     from foveate.focus.question import FocusQuestion
-    from foveate.focus.refine import SearchResult
     from foveate.focus.strategies import Strategy
     from foveate.models.base import ModelHandle
     from foveate.models.capabilities import Model
@@ -162,122 +160,6 @@ def _single_image_pool(image: str | Path | Source | np.ndarray[Any, Any]) -> Poo
     return Pool(ids=tiles.tile_id, scenes=(Scene("image", image),), tiles=tiles)
 
 
-_ENOUGH = 8  # cells that were not chosen, to say how far their fits spread
-
-_CLEAR = 1.5  # times what the best of n equals stands out by, so that a fit says something
-
-
-@dataclass(frozen=True)
-class Look:
-    """Result of a look at one image.
-
-    Attributes:
-        goal: What for.
-        mode: How it paid.
-        removal: What it means that a region is taken away.
-        result: The frontier with its scores, the regions, and how the search ended.
-        predictions: "full" (the overview), "tile" (the surest single cell), and the answers of
-            `foveate.focus.question.answers`; empty without classes.
-        query: Text that was asked for, or "".
-        labels: Most likely class of each cell and its probability, two lists of n; None without
-            classes.
-        fit: (n,) how well each cell fits the query: probability among the classes, or cosine;
-            None without a query.
-        full_fit: The same of the overview.
-        work: What the model had to do.
-        allowance: What it might do, and what showing the model every crop would take.
-        notes: What the reader should know.
-    """
-
-    goal: Goal
-    mode: Mode
-    removal: str
-    result: SearchResult
-    predictions: Mapping[str, Prediction]
-    query: str
-    labels: tuple[list[str], list[float]] | None
-    fit: NDArray[np.float64] | None
-    full_fit: float | None
-    work: Work
-    allowance: Allowance
-    notes: tuple[str, ...]
-
-    @property
-    def prediction(self) -> str | None:
-        """The class by the goal's kind of answer; None without classes."""
-        return self.predictions[self.goal.answer].label if self.predictions else None
-
-    @property
-    def prediction_full(self) -> str | None:
-        """The class by the whole image squeezed into the model's input."""
-        return self.predictions["full"].label if self.predictions else None
-
-    @property
-    def passes(self) -> float:
-        """Passes of the model; see `foveate.focus.encode`."""
-        return self.work.passes
-
-    @property
-    def passes_tiling(self) -> float:
-        """Passes that showing the model every crop of the image would take."""
-        return self.allowance.tiling
-
-    @property
-    def query_found(self) -> bool | None:
-        """Whether the query is in the image, as far as this can be said.
-
-        Among classes: True where it is the most likely class of a region. With a cosine, which
-        has no zero: False where no region fits better than the whole image does; True where the
-        best region stands out from the n cells that were not chosen by ``1.5 sqrt(2 ln n)`` of
-        their spread, half as much again as the best of so many that are alike would; None
-        between the two. None without a query.
-        """
-        if self.fit is None or self.full_fit is None:
-            return None
-        state = self.result.state
-        rows = state.chosen.rows
-        if self.labels is not None:
-            names = {same_name(self.labels[0][row]) for row in rows.tolist()}
-            return same_name(self.query) in names
-        best = float(self.fit[rows].max())
-        if best <= self.full_fit:
-            return False
-        rest = np.delete(self.fit, rows)
-        if rest.size < _ENOUGH:
-            return None
-        by = _CLEAR * np.sqrt(2 * np.log(rest.size)) * rest.std()
-        return True if best > rest.mean() + by else None
-
-    @property
-    def epsilon(self) -> float:
-        """Relative difference of the loss of the regions from the image's, with its sign."""
-        return self.result.state.chosen.epsilon
-
-    @property
-    def windows(self) -> tuple[Window, ...]:
-        """What was shown of each chosen region, the most important first."""
-        return self.result.windows
-
-    @property
-    def selection(self) -> Selection:
-        """The chosen cells among all cells of the frontier."""
-        state = self.result.state
-        rows = state.chosen.rows
-        return Selection(
-            rows=rows,
-            n=len(state.tiles),
-            score=state.scorer.single_importance[rows],
-            weight=state.chosen.weight,
-            ids=state.tiles.tile_id,
-            spent={
-                "tiles": float(rows.size),
-                "pixels": float(state.scorer.sizes[rows].sum()),
-                "passes": self.passes,
-            },
-            meta={"goal": self.goal.name, "mode": self.mode, "stop": self.result.stop},
-        )
-
-
 def look_at(
     source: Source,
     model: Model,
@@ -341,9 +223,9 @@ def look_at(
         }
         labels = predicted_labels(question.head, state.features.x)
     return Look(
-        goal, config.mode, mode.removal, found, predictions, question.query, labels,
-        question.fit(state.features.x), question.full_fit(overview), encoder.work, allowance,
-        tuple(notes),
+        scene, source.info, found, encoder.work, allowance, tuple(notes),
+        goal, config.mode, mode.removal, predictions, question.query, labels,
+        question.fit(state.features.x), question.full_fit(overview),
     )  # fmt: skip
 
 

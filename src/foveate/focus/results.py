@@ -1,62 +1,39 @@
-"""The result of an image, whatever was done with its regions, and the files that store it.
-
-``looks/NAME.json`` the result, as ``--json`` prints it; ``looks/NAME.parquet`` all cells with
-their scores; ``maps/NAME.tif`` the importance as a cloud-optimised GeoTIFF; ``masks/NAME.tif``
-masks; ``thumbs/NAME.jpg`` the image, small; ``crops/NAME-01.jpg`` ... the regions. For all images
-``regions.parquet`` (GeoParquet where they are georeferenced) and then also ``regions.geojson``.
-"""
+"""Results of one image, whatever was done with its regions: an object, a table, what is stored."""
 
 from __future__ import annotations
 
-import hashlib
-import json
-import re
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from foveate.errors import DataError
-from foveate.files import (
-    read_json,
-    read_parquet,
-    write_bytes,
-    write_geojson,
-    write_json,
-    write_parquet,
-)
 from foveate.focus.config import PARTS
 from foveate.focus.importance import NONE, relative_to
 from foveate.focus.partition import areas
 from foveate.focus.refine import STOPS
 from foveate.grid import Tiles, Window
-from foveate.pool.antimeridian import middles
-from foveate.pool.check import note_frames
+from foveate.models.heads import same_name
 from foveate.pool.footprints import footprints
-from foveate.pool.preview import display_bands, display_range, jpeg, read_small, to_rgb
-from foveate.raster import find_frame, write_cog
+from foveate.selection import Selection
+from foveate.tables import GEOMETRY, Tabular
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
-    from pathlib import Path
+    from collections.abc import Mapping
 
     import pyarrow as pa
     from numpy.typing import NDArray
-    from odc.geo.geobox import GeoBox
 
-    from foveate.focus.config import Goal
+    from foveate.focus.config import Allowance, Goal, Mode
     from foveate.focus.encode import Work
-    from foveate.focus.look import Look
+    from foveate.focus.question import Prediction
     from foveate.focus.refine import SearchResult
-    from foveate.pool.notes import Note
-    from foveate.raster import Source, SourceInfo
-
+    from foveate.raster import SourceInfo
 
 _ALIKE = "The model sees no difference between the cells: the order of the regions says nothing."
 
 
 @dataclass(frozen=True)
-class LookResult:
+class StoredResult:
     """Result of any task on one image, ready to be stored.
 
     Attributes:
@@ -116,6 +93,24 @@ class LookResult:
         }  # fmt: skip
         return found
 
+    def table(self) -> pa.Table:
+        """Return the cells as a table; with outlines where the image lies on the Earth."""
+        import pyarrow as pa
+        import shapely
+
+        columns = self.cells()
+        kinds = {"rank": pa.int64(), "weight": pa.float64(), "label": pa.string()}
+        arrays = {
+            name: pa.array(values, type=kinds.get(name), from_pandas=True)
+            for name, values in columns.items()
+        }
+        box, place = self.info.geobox, self.info.place
+        if box is not None and place.kind == "earth":
+            shown = np.stack([columns[name] for name in ("y", "x", "h", "w")], axis=1)
+            outlines = footprints(Tiles.of(self.scene, shown), box, place=place)
+            arrays[GEOMETRY] = pa.array(shapely.to_wkb(outlines))
+        return pa.table(arrays)
+
     def summary(self) -> dict[str, Any]:
         """Return the result, JSON-ready; regions are added by what stores it.
 
@@ -130,7 +125,7 @@ class LookResult:
         - "distinct_parents": cells that the regions were cut out of; 1 where all of them are
           parts of one.
         - "query_found": whether the query is in the image, None where that cannot be said; see
-          `foveate.focus.look.Look.query_found`. Only with a query.
+          `Look.query_found`. Only with a query.
         - "epsilon", "loss_set", "loss_full", "epsilon_form": the coreset check, and whether it
           is that of section 4.2 ("set": the mixture of the regions) or Eq. 2 ("weighted": the
           sum of their losses with the weights of a sample). "epsilon_relative_to": L(X), or the
@@ -191,274 +186,185 @@ def _seen_share(found: SearchResult) -> float:
     return float(min(1.0, sum(windows.values()) / scorer.whole_area))
 
 
-def look_result(look: Look, scene: str, info: SourceInfo) -> LookResult:
-    """Return the outcome of `foveate.focus.look.look_at`."""
-    state = look.result.state
-    facts: dict[str, Any] = {
-        "prediction": look.prediction,
-        "prediction_full": look.prediction_full,
-        "prediction_tile": look.predictions["tile"].label if look.predictions else None,
-        **look.allowance.facts(),
-        "answers": {
-            kind: {"label": prediction.label, "probability": prediction.probability,
-                   "next": [list(pair) for pair in prediction.ranking[1:4]]}
-            for kind, prediction in look.predictions.items()
-        },
-    }  # fmt: skip
-    columns: dict[str, list[Any]] = {}
-    notes = look.notes
-    if look.fit is not None:
-        best = int(state.chosen.rows[look.fit[state.chosen.rows].argmax()])
-        facts["query"] = {
-            "text": look.query, "full": look.full_fit, "best": float(look.fit[best]),
-            "unit": "probability" if look.predictions else "cosine",
+@dataclass(frozen=True, repr=False)
+class ImageResult(Tabular):
+    """Result of a task on one image: its cells as a table, the chosen ones with their rank.
+
+    Attributes:
+        scene: Name of the image.
+        info: What is known of the image.
+        result: Frontier, scores, regions, and how the search ended.
+        work: What the models had to do.
+        allowance: What they might do, and what showing them every crop would take.
+        notes: What the reader should know.
+    """
+
+    scene: str
+    info: SourceInfo
+    result: SearchResult
+    work: Work
+    allowance: Allowance
+    notes: tuple[str, ...]
+
+    def stored(self) -> StoredResult:
+        """Return the result, ready to be stored."""
+        raise NotImplementedError
+
+    def __repr__(self) -> str:
+        """Return a line: the image, the regions among the cells, the passes."""
+        regions, cells = len(self.windows), len(self.result.state.tiles)
+        return (
+            f"{type(self).__name__}({self.scene}: {regions} of {cells} cells, "
+            f"{self.passes:g} passes)"
+        )
+
+    @property
+    def passes(self) -> float:
+        """Passes of all models; see `foveate.focus.encode` and `foveate.focus.vlm`."""
+        return self.work.passes
+
+    @property
+    def epsilon(self) -> float:
+        """Relative difference of the loss of the regions from the image's, with its sign."""
+        return self.result.state.chosen.epsilon
+
+    @property
+    def windows(self) -> tuple[Window, ...]:
+        """What was shown of each chosen region, the most important first."""
+        return self.result.windows
+
+    def to_arrow(self) -> pa.Table:
+        """Return a row for each cell: rank (null: not chosen), places, scores; outlines (WKB).
+
+        ``y``, ``x``, ``h``, ``w`` is what was shown of a cell, in pixels of the image.
+        """
+        return self.stored().table()
+
+
+_ENOUGH = 8  # cells that were not chosen, to say how far their fits spread
+
+_CLEAR = 1.5  # times what the best of n equals stands out by, so that a fit says something
+
+
+@dataclass(frozen=True, repr=False)
+class Look(ImageResult):
+    """Result of a look at one image.
+
+    Attributes:
+        goal: What for.
+        mode: How it paid.
+        removal: What it means that a region is taken away.
+        predictions: "full" (the overview), "tile" (the surest single cell), and the answers of
+            `foveate.focus.question.answers`; empty without classes.
+        query: Text that was asked for, or "".
+        labels: Most likely class of each cell and its probability, two lists of n; None without
+            classes.
+        fit: (n,) how well each cell fits the query: probability among the classes, or cosine;
+            None without a query.
+        full_fit: The same of the overview.
+    """
+
+    goal: Goal
+    mode: Mode
+    removal: str
+    predictions: Mapping[str, Prediction]
+    query: str
+    labels: tuple[list[str], list[float]] | None
+    fit: NDArray[np.float64] | None
+    full_fit: float | None
+
+    @property
+    def prediction(self) -> str | None:
+        """The class by the goal's kind of answer; None without classes."""
+        return self.predictions[self.goal.answer].label if self.predictions else None
+
+    @property
+    def prediction_full(self) -> str | None:
+        """The class by the whole image squeezed into the model's input."""
+        return self.predictions["full"].label if self.predictions else None
+
+    @property
+    def passes_tiling(self) -> float:
+        """Passes that showing the model every crop of the image would take."""
+        return self.allowance.tiling
+
+    @property
+    def query_found(self) -> bool | None:
+        """Whether the query is in the image, as far as this can be said.
+
+        Among classes: True where it is the most likely class of a region. With a cosine, which
+        has no zero: False where no region fits better than the whole image does; True where the
+        best region stands out from the n cells that were not chosen by ``1.5 sqrt(2 ln n)`` of
+        their spread, half as much again as the best of so many that are alike would; None
+        between the two. None without a query.
+        """
+        if self.fit is None or self.full_fit is None:
+            return None
+        state = self.result.state
+        rows = state.chosen.rows
+        if self.labels is not None:
+            names = {same_name(self.labels[0][row]) for row in rows.tolist()}
+            return same_name(self.query) in names
+        best = float(self.fit[rows].max())
+        if best <= self.full_fit:
+            return False
+        rest = np.delete(self.fit, rows)
+        if rest.size < _ENOUGH:
+            return None
+        by = _CLEAR * np.sqrt(2 * np.log(rest.size)) * rest.std()
+        return True if best > rest.mean() + by else None
+
+    @property
+    def selection(self) -> Selection:
+        """The chosen cells among all cells of the frontier."""
+        state = self.result.state
+        rows = state.chosen.rows
+        return Selection(
+            rows=rows,
+            n=len(state.tiles),
+            score=state.scorer.single_importance[rows],
+            weight=state.chosen.weight,
+            ids=state.tiles.tile_id,
+            spent={
+                "tiles": float(rows.size),
+                "pixels": float(state.scorer.sizes[rows].sum()),
+                "passes": self.passes,
+            },
+            meta={"goal": self.goal.name, "mode": self.mode, "stop": self.result.stop},
+        )
+
+    def stored(self) -> StoredResult:
+        """Return the look, ready to be stored."""
+        state = self.result.state
+        facts: dict[str, Any] = {
+            "prediction": self.prediction,
+            "prediction_full": self.prediction_full,
+            "prediction_tile": self.predictions["tile"].label if self.predictions else None,
+            **self.allowance.facts(),
+            "answers": {
+                kind: {"label": prediction.label, "probability": prediction.probability,
+                       "next": [list(pair) for pair in prediction.ranking[1:4]]}
+                for kind, prediction in self.predictions.items()
+            },
         }  # fmt: skip
-        facts["query_found"] = look.query_found
-        columns["fit"] = look.fit.tolist()
-        if look.full_fit is not None and look.fit[best] <= look.full_fit:
-            notes = (*notes, "No region fits the query better than the whole image does.")
-    if not look.predictions and look.result.state.scorer.model.whole <= NONE:
-        relative = look.goal.guard
-        notes = (*notes, f"L(X) is 0 without classes: losses are relative to {relative:g}.")
-    if look.labels is not None:
-        columns["label"], columns["probability"] = look.labels
-    return LookResult(
-        scene, info, look.goal, look.mode, look.removal, look.result, look.work, facts, columns,
-        notes,
-    )  # fmt: skip
-
-
-MAP_SIDE = 2048  # longest side of a map, pixels
-
-
-def heat_map(
-    tiles: Tiles, score: NDArray[np.floating], shape: tuple[int, int], side: int = MAP_SIDE
-) -> NDArray[np.float32]:
-    """Paint the score of each cell over its place.
-
-    Args:
-        tiles: n cells of one image that do not overlap.
-        score: (n,) their importance.
-        shape: ``(height, width)`` of the image in pixels.
-        side: Longest side of the map, pixels; never more than the image's.
-
-    Returns:
-        (h, w) float32, NaN where there is no cell (nodata). A cell smaller than a pixel of the
-        map keeps one pixel, where no other cell is painted after it.
-    """
-    factor = min(1.0, side / max(shape))
-    size = max(1, round(shape[0] * factor)), max(1, round(shape[1] * factor))
-    found = np.full(size, np.nan, np.float32)
-    down, across = size[0] / shape[0], size[1] / shape[1]
-    for i in range(len(tiles)):
-        window = tiles.window(i)
-        top, left = round(window.y * down), round(window.x * across)
-        bottom = max(top + 1, round((window.y + window.h) * down))
-        right = max(left + 1, round((window.x + window.w) * across))
-        found[top:bottom, left:right] = score[i]
-    return found
-
-
-def map_geobox(
-    geobox: GeoBox | None, shape: tuple[int, int], size: tuple[int, int]
-) -> GeoBox | None:
-    """Return the georeference of a map of another size over the same ground.
-
-    Args:
-        geobox: Georeference of the image, or None.
-        shape: ``(height, width)`` of the image in pixels.
-        size: ``(height, width)`` of the map in pixels.
-    """
-    if geobox is None:
-        return None
-    from affine import Affine
-    from odc.geo.geobox import GeoBox
-
-    scale = Affine.scale(shape[1] / size[1], shape[0] / size[0])
-    return GeoBox(size, geobox.affine @ scale, geobox.crs)
-
-
-SCHEMA = 1
-
-REGIONS, REGIONS_GEOJSON = "regions.parquet", "regions.geojson"
-
-_FOOTER = b"foveate"
-
-_PICTURE, _CROP = 1280, 448  # longest sides, pixels
-
-
-def save_look(path: Path, outcome: LookResult, source: Source, bands: Sequence[int]) -> list[str]:
-    """Write everything of one image.
-
-    Args:
-        path: Run directory.
-        outcome: The result.
-        source: The image, for pictures.
-        bands: 1-based bands that the user chose; the first three are shown.
-
-    Returns:
-        The files, relative to `path`.
-    """
-    name = file_name(outcome.scene)
-    info = outcome.info
-    cells = _cell_table(outcome)
-    write_parquet(path / f"looks/{name}.parquet", cells)
-    state = outcome.result.state
-    heat = heat_map(state.tiles, state.scorer.single_importance, info.shape)
-    write_cog(
-        path / f"maps/{name}.tif", heat, geobox=map_geobox(info.geobox, info.shape, heat.shape),
-        nodata=float("nan"), descriptions=("importance",),
-    )  # fmt: skip
-    files = [f"looks/{name}.parquet", f"maps/{name}.tif"]
-    if outcome.mask is not None:
-        file = path / f"masks/{name}.tif"
-        write_cog(file, outcome.mask, geobox=info.geobox, nodata=0, overviews="nearest")
-        files.append(f"masks/{name}.tif")
-    use = display_bands(bands, info.bands)
-    limits = display_range(source, use)
-    small = read_small(source, None, use, _PICTURE)
-    write_bytes(path / f"thumbs/{name}.jpg", jpeg(to_rgb(small, limits)), durable=False)
-    files.append(f"thumbs/{name}.jpg")
-    for rank, row in enumerate(outcome.rows, start=1):
-        raster = read_small(source, state.features.windows[row], use, _CROP)
-        file = f"crops/{name}-{rank:02d}.jpg"
-        write_bytes(path / file, jpeg(to_rgb(raster, limits)), durable=False)
-        files.append(file)
-    for crop in (path / "crops").glob(f"{name}-[0-9]*.jpg"):
-        if f"crops/{crop.name}" not in files:
-            crop.unlink()  # of a job with more regions
-    if outcome.mask is None:
-        (path / f"masks/{name}.tif").unlink(missing_ok=True)
-    result = {**outcome.summary(), "regions": _region_records(outcome, cells)}
-    result["notes"] = [*outcome.notes, *map(str, _frame_notes(outcome.scene, source, bands))]
-    write_json(path / f"looks/{name}.json", result)
-    return [*files, f"looks/{name}.json"]
-
-
-def prune(path: Path, scenes: Sequence[str]) -> None:
-    """Remove what earlier jobs left of images that are no longer looked at."""
-    known = {file_name(scene) for scene in scenes}
-    for folder in ("looks", "maps", "masks", "thumbs", "crops"):
-        for file in (path / folder).glob("*"):
-            name = file.stem.rpartition("-")[0] if folder == "crops" else file.stem
-            if name not in known:
-                file.unlink(missing_ok=True)
-
-
-def load_look(path: Path, scene: str) -> dict[str, Any]:
-    """Read the result of one image of a run directory."""
-    return read_json(path / f"looks/{file_name(scene)}.json")
-
-
-def summary(looks: Sequence[dict[str, Any]], about: dict[str, Any]) -> dict[str, Any]:
-    """Return what a run came to, JSON-ready: the facts of `about`, and one entry an image."""
-    kept = ("image", "prediction", "prediction_full", "passes", "epsilon", "stop")
-    return {
-        **about,
-        "images": len(looks),
-        "passes": round(sum(look["passes"] for look in looks), 6),
-        "looks": [{name: look[name] for name in kept} for look in looks],
-    }
-
-
-def save_regions(path: Path, scenes: Sequence[str], about: dict[str, Any]) -> list[str]:
-    """Write the regions of all images into one table, and as GeoJSON where they have a place.
-
-    Args:
-        path: Run directory.
-        scenes: Names of the images.
-        about: Facts for the footer, JSON-ready.
-
-    Returns:
-        The files, relative to `path`.
-    """
-    import pyarrow as pa
-
-    tables = [read_parquet(path / f"looks/{file_name(scene)}.parquet") for scene in scenes]
-    georeferenced = all("geometry" in table.column_names for table in tables)
-    chosen = [table.filter(table["rank"].is_valid()).sort_by("rank") for table in tables]
-    table = pa.concat_tables(chosen, promote_options="default")
-    if not georeferenced and "geometry" in table.column_names:
-        table = table.drop_columns(["geometry"])
-    footer = json.dumps({"schema": SCHEMA, **about}, sort_keys=True).encode()
-    table = table.replace_schema_metadata({_FOOTER: footer})
-    write_parquet(path / REGIONS, table, geo={"geometry": None} if georeferenced else None)
-    if not georeferenced:
-        (path / REGIONS_GEOJSON).unlink(missing_ok=True)  # of an earlier job
-        return [REGIONS]
-    write_geojson(path / REGIONS_GEOJSON, table)
-    return [REGIONS, REGIONS_GEOJSON]
-
-
-def file_name(scene: str) -> str:
-    """Return a file name for an image: its own where that is safe, else with a hash."""
-    safe = re.sub(r"[^A-Za-z0-9._-]+", "-", scene).strip(".-")[:80]
-    if safe == scene:
-        return safe
-    return f"{safe or 'image'}-{hashlib.blake2b(scene.encode(), digest_size=4).hexdigest()}"
-
-
-def check_file_names(scenes: Sequence[str]) -> None:
-    """Refuse images whose results would share a file.
-
-    Raises:
-        DataError: Two of them would.
-    """
-    seen: dict[str, str] = {}
-    for scene in scenes:
-        name = file_name(scene).casefold()  # some file systems ignore case
-        if name in seen:
-            raise DataError(
-                f"the images {seen[name]!r} and {scene!r} would share the file {name!r}",
-                "Names of images differ by more than case.",
-                "Rename one of them.",
-            )
-        seen[name] = scene
-
-
-def _frame_notes(scene: str, source: Source, bands: Sequence[int]) -> list[Note]:
-    frame = find_frame(source, bands or None)
-    return note_frames({scene: frame}, 1) if frame else []
-
-
-def _cell_table(outcome: LookResult) -> pa.Table:
-    """Return all cells; with outlines of what was shown where the image is georeferenced."""
-    import pyarrow as pa
-    import shapely
-
-    columns = outcome.cells()
-    kinds = {"rank": pa.int64(), "weight": pa.float64(), "label": pa.string()}
-    arrays = {
-        name: pa.array(values, type=kinds.get(name), from_pandas=True)
-        for name, values in columns.items()
-    }
-    box, place = outcome.info.geobox, outcome.info.place
-    if box is not None and place.kind == "earth":
-        shown = np.stack([columns[name] for name in ("y", "x", "h", "w")], axis=1)
-        outlines = footprints(Tiles.of(outcome.scene, shown), box, place=place)
-        arrays["geometry"] = pa.array(shapely.to_wkb(outlines))
-    return pa.table(arrays)
-
-
-def _region_records(outcome: LookResult, cells: pa.Table) -> list[dict[str, Any]]:
-    rows = cells.drop_columns(["geometry"] if "geometry" in cells.column_names else [])
-    records = rows.take([int(row) for row in outcome.rows]).to_pylist()
-    for record in records:
-        del record["scene"]
-        window = Window(*(record[name] for name in ("y", "x", "h", "w")))
-        record.update(_geo_bounds(outcome, window))
-    return records
-
-
-def _geo_bounds(outcome: LookResult, window: Window) -> dict[str, Any]:
-    """Return bounds in the image's CRS, and the centre where it has longitude and latitude."""
-    box = outcome.info.geobox
-    if box is None or box.crs is None:
-        return {}
-    tile = Tiles.of("", [window])
-    own = footprints(tile, box, None)[0]
-    found = {"bounds": [float(v) for v in own.bounds], "crs": str(box.crs)}
-    if outcome.info.place.kind == "earth":
-        lon, lat = middles(footprints(tile, box, place=outcome.info.place))
-        found |= {"lon": float(lon[0]), "lat": float(lat[0])}
-    return found
+        columns: dict[str, list[Any]] = {}
+        notes = self.notes
+        if self.fit is not None:
+            best = int(state.chosen.rows[self.fit[state.chosen.rows].argmax()])
+            facts["query"] = {
+                "text": self.query, "full": self.full_fit, "best": float(self.fit[best]),
+                "unit": "probability" if self.predictions else "cosine",
+            }  # fmt: skip
+            facts["query_found"] = self.query_found
+            columns["fit"] = self.fit.tolist()
+            if self.full_fit is not None and self.fit[best] <= self.full_fit:
+                notes = (*notes, "No region fits the query better than the whole image does.")
+        if not self.predictions and self.result.state.scorer.model.whole <= NONE:
+            relative = self.goal.guard
+            notes = (*notes, f"L(X) is 0 without classes: losses are relative to {relative:g}.")
+        if self.labels is not None:
+            columns["label"], columns["probability"] = self.labels
+        return StoredResult(
+            self.scene, self.info, self.goal, self.mode, self.removal, self.result, self.work,
+            facts, columns, notes,
+        )  # fmt: skip

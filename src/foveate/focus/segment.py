@@ -30,7 +30,7 @@ from foveate.focus.judged import (
 )
 from foveate.focus.partition import cell_count, check_image_size, windows_of
 from foveate.focus.refine import Refinement
-from foveate.focus.results import LookResult
+from foveate.focus.results import ImageResult, StoredResult
 from foveate.focus.strategies import valid_cells
 from foveate.grid import Grid, Tiles, Window
 from foveate.models.capabilities import need
@@ -42,10 +42,8 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from foveate.focus.config import FocusConfig, Goal
-    from foveate.focus.encode import Work
-    from foveate.focus.refine import SearchResult
     from foveate.models.capabilities import Model
-    from foveate.raster import Source, SourceInfo
+    from foveate.raster import Source
 
 
 @dataclass(frozen=True)
@@ -175,46 +173,28 @@ _SIDE = 16384
 _PIXELS = _SIDE**2  # of a scene whose masks are held in memory, 2 bytes each
 
 
-@dataclass(frozen=True)
-class SegmentResult:
+@dataclass(frozen=True, repr=False)
+class SegmentResult(ImageResult):
     """Result of segmenting one image.
 
     Attributes:
         goal: What regions were chosen for.
         mode: How that was paid.
         removal: What it means that a region is taken away.
-        result: Frontier, scores, regions, and how the search ended.
         masks: One for each chosen region, in their order.
         scene_mask: (h, w) uint16, at every pixel of the scene the rank of the region whose mask
             it lies in, from 1; 0 for none.
         quality_full: Quality of the mask in the box of the whole overview.
         quality: (n,) quality of each cell of the frontier in its own box.
-        work: What the model had to do.
-        allowance: What it might do, and what encoding every crop would take.
-        notes: What the reader should know.
     """
 
     goal: Goal
     mode: str
     removal: str
-    result: SearchResult
     masks: tuple[Mask, ...]
     scene_mask: NDArray[np.uint16]
     quality_full: float
     quality: NDArray[np.float64]
-    work: Work
-    allowance: Allowance
-    notes: tuple[str, ...]
-
-    @property
-    def passes(self) -> float:
-        """Passes of the model's image encoder; see `foveate.focus.encode`."""
-        return self.work.passes
-
-    @property
-    def windows(self) -> tuple[Window, ...]:
-        """The chosen regions, the most important first."""
-        return self.result.windows
 
     @property
     def prediction(self) -> dict[str, float | None]:
@@ -226,6 +206,27 @@ class SegmentResult:
     def prediction_full(self) -> dict[str, float | None]:
         """The same of the overview with the box of the whole image."""
         return {"masks": 1, "quality": self.quality_full}
+
+    def stored(self) -> StoredResult:
+        """Return the result, ready to be stored."""
+        rows = self.result.state.chosen.rows.tolist()
+        columns: dict[str, list[Any]] = {"quality": self.quality.tolist()}
+        kept = {"mask_quality": "quality", "mask_pixels": "pixels"}
+        for name, attribute in kept.items():
+            values: list[Any] = [None] * len(self.quality)
+            for row, mask in zip(rows, self.masks, strict=True):
+                values[row] = getattr(mask, attribute)
+            columns[name] = values
+        facts = {
+            "prediction": self.prediction,
+            "prediction_full": self.prediction_full,
+            "boxes": [list(mask.box) for mask in self.masks],
+            **self.allowance.facts(),
+        }
+        return StoredResult(
+            self.scene, self.info, self.goal, self.mode, self.removal, self.result, self.work,
+            facts, columns, self.notes, self.scene_mask,
+        )  # fmt: skip
 
 
 def segment_image(
@@ -282,9 +283,9 @@ def segment_image(
     whole = np.zeros(source.info.shape, np.uint16)
     masks = tuple(judge.cut(window, whole, rank) for rank, window in enumerate(windows, start=1))
     return SegmentResult(
-        goal, config.mode, strategy.removal, found, masks, whole, full,
-        np.array([judge.known[window] for window in features]), encoder.work, allowance,
-        (UNMEASURED,),
+        scene, source.info, found, encoder.work, allowance, (UNMEASURED,),
+        goal, config.mode, strategy.removal, masks, whole, full,
+        np.array([judge.known[window] for window in features]),
     )  # fmt: skip
 
 
@@ -345,28 +346,6 @@ def check_segment_config(config: FocusConfig) -> None:
             "It compares tokens with texts or with each other; boxes are judged on equal cells.",
             "Use --partition uniform.",
         )
-
-
-def segment_result(done: SegmentResult, scene: str, info: SourceInfo) -> LookResult:
-    """Return the outcome of `segment_image`."""
-    rows = done.result.state.chosen.rows.tolist()
-    columns: dict[str, list[Any]] = {"quality": done.quality.tolist()}
-    kept = {"mask_quality": "quality", "mask_pixels": "pixels"}
-    for name, attribute in kept.items():
-        values: list[Any] = [None] * len(done.quality)
-        for row, mask in zip(rows, done.masks, strict=True):
-            values[row] = getattr(mask, attribute)
-        columns[name] = values
-    facts = {
-        "prediction": done.prediction,
-        "prediction_full": done.prediction_full,
-        "boxes": [list(mask.box) for mask in done.masks],
-        **done.allowance.facts(),
-    }
-    return LookResult(
-        scene, info, done.goal, done.mode, done.removal, done.result, done.work, facts, columns,
-        done.notes, done.scene_mask,
-    )  # fmt: skip
 
 
 def _by_overview(

@@ -125,8 +125,36 @@ class Strategy(Protocol):
     def points(
         self, tiles: Tiles, features: CellFeatures
     ) -> tuple[NDArray[np.floating], NDArray[np.float64]]:
-        """Return (t, d) features whose distribution Eq. 4 compares, and (n, t) areas of them."""
-        ...
+        """Return (t, d) features whose distribution Eq. 4 compares, and (n, t) areas of them.
+
+        One feature for each cell, where a strategy does not say otherwise.
+        """
+        return features.x, np.diag(areas(tiles))
+
+
+class OverviewStrategy(Strategy):
+    """Cells of one overview that was shown already: looking at them costs nothing.
+
+    Args:
+        branch: Children of a cell per side.
+    """
+
+    name, persists = "feature", False
+
+    def __init__(self, branch: int) -> None:
+        self._branch = branch
+
+    def children(self, cell: Tiles) -> Tiles:
+        """Return the parts of a cell."""
+        return cell.refine([0], self._branch)
+
+    def price(self, tiles: Tiles) -> NDArray[np.float64]:
+        """Nothing: the overview is paid."""
+        return np.zeros(len(tiles))
+
+    def images(self, tiles: Tiles) -> int:  # noqa: ARG002
+        """None: the overview was shown."""
+        return 0
 
 
 def valid_cells(tiles: Tiles, encoder: CropEncoder) -> Tiles:
@@ -134,13 +162,6 @@ def valid_cells(tiles: Tiles, encoder: CropEncoder) -> Tiles:
     shares = encoder.valid_shares(windows_of(tiles))
     kept = shares >= max(encoder.min_valid, np.finfo(np.float32).tiny)
     return tiles.with_valid_share(shares).take(kept)
-
-
-def cell_points(
-    tiles: Tiles, features: CellFeatures
-) -> tuple[NDArray[np.floating], NDArray[np.float64]]:
-    """Return `Strategy.points` of a mode that has one feature for each cell."""
-    return features.x, np.diag(areas(tiles))
 
 
 def embed_windows(
@@ -185,7 +206,7 @@ def hint_fewer_cells(cells: int) -> str:
 SMALL = 3  # the second view has a third of the side: a ninth of a pass
 
 
-class FeatureStrategy:
+class FeatureStrategy(OverviewStrategy):
     """Cells are means of the tokens of one overview.
 
     Args:
@@ -198,13 +219,13 @@ class FeatureStrategy:
         BudgetError: The second view is not affordable.
     """
 
-    name, persists = "feature", False
     removal = "tokens of one overview, averaged over what is left"
 
     def __init__(
         self, encoder: CropEncoder, tokens: NDArray[np.float32], branch: int, *, robust: bool
     ) -> None:
-        self._branch, self._shape = branch, encoder.source.info.shape
+        super().__init__(branch)
+        self._shape = encoder.source.info.shape
         self._tokens = tokens
         self._flat = tokens.reshape(-1, tokens.shape[2])
         self._valid = _valid_shares(encoder, tokens.shape[:2])
@@ -219,18 +240,6 @@ class FeatureStrategy:
         """Cells of two tokens a side, or more."""
         gh, gw = self._tokens.shape[:2]
         return (tiles.h >= 2 * self._shape[0] / gh) & (tiles.w >= 2 * self._shape[1] / gw)
-
-    def children(self, cell: Tiles) -> Tiles:
-        """Return the parts of a cell."""
-        return cell.refine([0], self._branch)
-
-    def price(self, tiles: Tiles) -> NDArray[np.float64]:
-        """Nothing: the overview is paid."""
-        return np.zeros(len(tiles))
-
-    def images(self, tiles: Tiles) -> int:  # noqa: ARG002
-        """None: the overview was shown."""
-        return 0
 
     def encode(self, tiles: Tiles) -> CellFeatures:
         """Average the tokens of each cell; one of which a cell has half counts half."""
@@ -310,7 +319,7 @@ def _spans(side: int, count: int) -> list[tuple[int, int]]:
     ]
 
 
-class WindowStrategy:
+class WindowStrategy(Strategy):
     """Each cell is an image at the size that it has in the overview.
 
     Args:
@@ -358,12 +367,6 @@ class WindowStrategy:
         windows = windows_of(tiles)
         return embed_windows(self._encoder, windows, self._lens, sizes(tiles), robust=self._robust)
 
-    def points(
-        self, tiles: Tiles, features: CellFeatures
-    ) -> tuple[NDArray[np.floating], NDArray[np.float64]]:
-        """Return the features of the cells."""
-        return cell_points(tiles, features)
-
 
 def check_sizes(encoder: CropEncoder) -> None:
     """Check that a model can pay this way.
@@ -383,7 +386,7 @@ def check_sizes(encoder: CropEncoder) -> None:
 _GLANCE = 2  # a whole cell is seen at half the side
 
 
-class ZoomStrategy:
+class ZoomStrategy(Strategy):
     """Cells are crops at native resolution, coarse to fine.
 
     Args:
@@ -441,12 +444,6 @@ class ZoomStrategy:
             order.append(rows)
         joined = parts[0] if len(parts) == 1 else parts[0].join(parts[1])
         return joined.take(np.argsort(np.concatenate(order), kind="stable"))
-
-    def points(
-        self, tiles: Tiles, features: CellFeatures
-    ) -> tuple[NDArray[np.floating], NDArray[np.float64]]:
-        """Return the features of the cells."""
-        return cell_points(tiles, features)
 
     def _views(self, tiles: Tiles) -> list[tuple[NDArray[np.int64], list[Window], SizedEncoder]]:
         """Return rows, windows and encoder of the cells that are seen alike."""

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 from urllib.parse import parse_qsl
 
-from foveate.errors import DataError, ParameterError
+from foveate.errors import DataError, ParameterError, UnknownNameError
+from foveate.files import read_json
+from foveate.registry import suggest
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -34,6 +37,60 @@ def check_bands(batch: NDArray[Any], spec: EncoderSpec) -> None:
             f"a batch of shape {batch.shape} for {spec.name!r}",
             f"Expected (b, {len(spec.bands)}, h, w): the bands {', '.join(map(str, spec.bands))}.",
         )
+
+
+def model_folder(path: str | Path, name: str, what: str, command: str, hint: str) -> Path:
+    """Return the folder of a trained model: the one given, or "model" in it.
+
+    Args:
+        path: A folder.
+        name: File that such a folder has.
+        what: What it holds, for the message: "tuned model".
+        command: What writes it.
+        hint: What to type instead.
+
+    Raises:
+        DataError: There is none.
+    """
+    for folder in (Path(path), Path(path) / "model"):
+        if (folder / name).is_file():
+            return folder
+    raise DataError(
+        f"{str(path)!r} holds no {what}",
+        f"That is a folder with {name}, as '{command}' writes it.",
+        f"{hint} A training that was stopped goes on with the same command.",
+    )
+
+
+def read_format(path: str | Path, number: int, again: str) -> dict[str, Any]:
+    """Read a JSON object that says of which format it is.
+
+    Args:
+        path: The file.
+        number: The format that is read here.
+        again: What makes such a file anew, for the message: "train".
+
+    Raises:
+        DataError: It is of another format.
+    """
+    content = read_json(path)
+    if content.get("format") != number:
+        raise DataError(
+            f"{str(path)!r} has format {content.get('format')!r}",
+            f"This foveate reads format {number}.",
+            f"Use the foveate that wrote it, or {again} again.",
+        )
+    return content
+
+
+def unknown_model(package: str, name: str, known: Sequence[str]) -> UnknownNameError:
+    """Return the error of a name that a package with a function ``list_models`` does not list."""
+    return UnknownNameError(
+        f"{package} has no model {name!r}",
+        f"It knows {len(known)}; list them with: "
+        f"python -c 'import {package}; print({package}.list_models())'.",
+        suggest(name, known),
+    )
 
 
 class Family(Protocol):

@@ -28,7 +28,7 @@ from foveate.models.capabilities import need
 from foveate.registry import suggest
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Callable, Iterable, Sequence
 
     from numpy.typing import NDArray
 
@@ -191,32 +191,31 @@ def labels_from(source: str | Path) -> Labels:
                 f"labels_from(Path({source!r}))",
             )
         return labels_of([part.strip() for part in source.split(",")])
-    content = names_in(source)
-    try:
-        return labels_of(content)
-    except ParameterError as error:
-        raise ParameterError(
-            f"the labels file {str(source)!r}: {error.given}", error.allowed, error.hint
-        ) from error
+    return read_names(source, labels_of)
 
 
-def names_in(path: Path, what: str = "labels", form: str = "'name: [text, text]'") -> Any:
-    """Return what a file of names holds: a list of names, or a mapping from each name.
+def read_names[T](
+    path: Path,
+    parse: Callable[[Any], T],
+    what: str = "labels",
+    form: str = "'name: [text, text]'",
+) -> T:
+    """Read a file of names: a list of names, or a mapping from each name.
 
     Args:
         path: One name a line (``#`` starts a comment), or YAML, TOML or JSON.
+        parse: Makes of the list or mapping what is returned.
         what: What the names are, for the messages.
         form: An entry of the mapping, for the messages.
 
     Raises:
         DataError: The file cannot be read, is malformed, or holds something else.
-        ParameterError: Two lines hold the same name.
+        ParameterError: Two lines hold the same name, or what `parse` raises; the file is named.
     """
     text = read_text(path, what)
-    if path.suffix.lower() in _MAPPINGS:
-        return _mapping(text, path, what, form)
     try:
-        return _lines(text, path)
+        mapping = path.suffix.lower() in _MAPPINGS
+        return parse(_mapping(text, path, what, form) if mapping else _lines(text, path))
     except ParameterError as error:
         raise ParameterError(
             f"the {what} file {str(path)!r}: {error.given}", error.allowed, error.hint

@@ -227,6 +227,18 @@ def common_prefixes(names: Iterable[str]) -> list[str]:
     return [".".join(same[: i + 1]) + "." for i in range(len(same))]
 
 
+def check_weights(handle: ModelHandle) -> None:
+    """Check the weights file of a model, where there is one, without reading the tensors.
+
+    Raises:
+        DataError: As `read_state`.
+        ParameterError: As `checkpoint_key`.
+    """
+    key = checkpoint_key(handle)
+    if handle.weights:
+        check_state(handle.weights, key)
+
+
 def checkpoint_key(handle: ModelHandle) -> str:
     """Return which weights of a local file a model's name asks for; empty for the usual ones.
 

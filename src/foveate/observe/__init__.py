@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from foveate.observe.jobs import CompleteJob, EstimateJob, PrepareJob, SelectJob, TrainJob
     from foveate.observe.observer import Observer
     from foveate.observe.pairs import Pairs, open_pairs
-    from foveate.observe.policies import POLICIES, Policy, rank_tiles
+    from foveate.observe.policies import POLICIES, Policy, apply_policy
     from foveate.observe.ranking import rank
     from foveate.observe.simulation import simulate
     from foveate.observe.verbs import (
@@ -34,7 +34,7 @@ _HOME = {
     "Observer": "observer", "Pairs": "pairs", "Policy": "policies", "PrepareJob": "jobs",
     "SelectJob": "jobs", "TrainJob": "jobs", "classify": "verbs", "complete": "verbs",
     "concepts_from": "concepts", "estimate": "verbs", "open_pairs": "pairs", "prepare": "verbs",
-    "rank": "ranking", "rank_tiles": "policies", "search": "verbs", "select": "verbs",
+    "rank": "ranking", "apply_policy": "policies", "search": "verbs", "select": "verbs",
     "simulate": "simulation", "train": "verbs",
 }  # fmt: skip
 
@@ -49,6 +49,7 @@ __all__ = [
     "PrepareJob",
     "SelectJob",
     "TrainJob",
+    "apply_policy",
     "classify",
     "complete",
     "concepts_from",
@@ -57,7 +58,6 @@ __all__ = [
     "open_pairs",
     "prepare",
     "rank",
-    "rank_tiles",
     "search",
     "select",
     "simulate",

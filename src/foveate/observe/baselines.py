@@ -34,9 +34,8 @@ import numpy as np
 
 from foveate.errors import DataError, ParameterError
 from foveate.observe._check import finite
-from foveate.observe.policies import Policy
+from foveate.observe.policies import Policy, rank_by
 from foveate.seeds import rng, tie_keys
-from foveate.select.sampling import order_by_score
 from foveate.select.shuffle import shuffled
 from foveate.selection import Ranking
 
@@ -61,11 +60,6 @@ def weights_of(weights: Sequence[float] | None, concepts: int) -> NDArray[np.flo
     if (found < 0).any():
         raise ParameterError(f"a weight of {found.min():g}", "Weights are 0 or more.")
     return found
-
-
-RANDOM = Policy(
-    name="random", title="Random", source="cross-scale paper, section 5.4.1", function=shuffled
-)
 
 
 _PLASTIC = 1.324717957244746  # the real root of p^3 = p + 1
@@ -105,15 +99,6 @@ def uniform(
     return Ranking(rows, 1 - np.arange(n) / max(n, 1), n)
 
 
-UNIFORM = Policy(
-    name="uniform",
-    title="Even grid",
-    source="not in the paper; Roberts 2018, R2 as a dither mask",
-    function=uniform,
-    needs=("place",),
-)
-
-
 _BITS = 52  # of a hash, so that it stays below 1 as a float
 
 
@@ -137,25 +122,14 @@ def covariate(
     Returns:
         Full ranking; scores 1 - r / n, or the covariate.
     """
-    n = len(ids)
-    ties = tie_keys(ids, seed)
     if deterministic:
-        rows = order_by_score(covariate, ties)
-        return Ranking(rows, covariate[rows], n)
+        return rank_by(covariate, ids, seed)
+    n = len(ids)
     draw = (tie_keys(ids, seed, "covariate/draw") >> np.uint64(64 - _BITS)) + 0.5
     gumbel = -np.log(-np.log(draw / 2.0**_BITS))
     with np.errstate(divide="ignore"):
-        rows = order_by_score(np.log(covariate) + gumbel, ties)
+        rows = rank_by(np.log(covariate) + gumbel, ids, seed).rows
     return Ranking(rows, 1 - np.arange(n) / max(n, 1), n)
-
-
-COVARIATE = Policy(
-    name="covariate",
-    title="In proportion to a covariate",
-    source="Meng et al. 2022, IS-Count, section 4",
-    function=covariate,
-    needs=("covariate",),
-)
 
 
 def lr_entropy(
@@ -186,17 +160,7 @@ def lr_entropy(
     both = np.stack([probabilities, 1 - probabilities])
     bits = -(both * np.log2(np.where(both > 0, both, 1))).sum(axis=0)
     score = (bits * w).sum(axis=1)
-    rows = order_by_score(score, tie_keys(ids, seed))
-    return Ranking(rows, score[rows], len(ids))
-
-
-LR_ENTROPY = Policy(
-    name="lr-entropy",
-    title="Entropy of LR",
-    source="Lewis and Gale 1994, section 3; on the LR fill",
-    function=lr_entropy,
-    needs=("probabilities",),
-)
+    return rank_by(score, ids, seed)
 
 
 def sar(
@@ -244,14 +208,23 @@ def sar(
             )
         w = w * counted
     score = (np.abs(teacher - student) * w).sum(axis=1) / (w.sum() or 1)
-    rows = order_by_score(score, tie_keys(ids, seed))
-    return Ranking(rows, score[rows], len(ids))
+    return rank_by(score, ids, seed)
 
 
+RANDOM = Policy("random", "Random", "cross-scale paper, section 5.4.1", shuffled)
+UNIFORM = Policy(
+    "uniform", "Even grid", "not in the paper; Roberts 2018, R2 as a dither mask", uniform,
+    ("place",),
+)  # fmt: skip
+COVARIATE = Policy(
+    "covariate", "In proportion to a covariate", "Meng et al. 2022, IS-Count, section 4", covariate,
+    ("covariate",),
+)  # fmt: skip
+LR_ENTROPY = Policy(
+    "lr-entropy", "Entropy of LR", "Lewis and Gale 1994, section 3; on the LR fill", lr_entropy,
+    ("probabilities",),
+)  # fmt: skip
 SAR = Policy(
-    name="sar",
-    title="Disagreement of two models (SAR)",
-    source="Revankar et al. 2025, scale-aware recognition",
-    function=sar,
-    needs=("student", "teacher"),
-)
+    "sar", "Disagreement of two models (SAR)", "Revankar et al. 2025, scale-aware recognition", sar,
+    ("student", "teacher"),
+)  # fmt: skip

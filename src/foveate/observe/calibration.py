@@ -160,23 +160,6 @@ def threshold_for(rho: float, scores: ArrayLike, *, costs: ArrayLike | None = No
     return middle if middle < high else low
 
 
-def share_over(scores: ArrayLike, tau: float, *, costs: ArrayLike | None = None) -> float:
-    """Return the share of all costs that a threshold selects: the realised budget (OBR).
-
-    Args:
-        scores: (n,) calibrated scores, n >= 1.
-        tau: As for `over`.
-        costs: (n,) what each tile costs (its area); None: one each.
-
-    Raises:
-        ParameterError: tau is NaN.
-        DataError: Costs that are not.
-    """
-    chosen = over(scores, tau)
-    cost = costs_of(costs, chosen.size)
-    return float(cost[chosen].sum() / cost.sum())
-
-
 def drift(realised: float, expected: float) -> float:
     """Return by how much a realised budget is off the expected one, as a share of it.
 

@@ -11,7 +11,7 @@ over scenes is reported, separately for concepts that the observer was trained o
 from __future__ import annotations
 
 import json
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
@@ -26,11 +26,13 @@ from foveate.observe.searching import concept_scores, observer_of, text_scores
 from foveate.observe.zero_shot import zero_shot_dataset
 from foveate.run import Run
 from foveate.stats import mean_average_precision
+from foveate.tables import Tabular
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
 
+    import pyarrow as pa
     from numpy.typing import NDArray
 
     from foveate.observe.completing import Completed
@@ -44,10 +46,36 @@ By = Literal["auto", "texts", "labels"]
 _FOOTER = b"foveate"
 
 
+@dataclass(frozen=True, eq=False, repr=False)
+class ConceptScores(Tabular):
+    """Scores of completed tiles for concepts.
+
+    Attributes:
+        scenes: The n tiles.
+        names: The K concepts.
+        values: (n, K) float64 cosines or probabilities.
+        summary: What came out, JSON-ready: "run", "worked", "by", "score", "concepts", "truth".
+    """
+
+    scenes: Completed
+    names: tuple[str, ...]
+    values: NDArray[np.float64]
+    summary: dict[str, Any]
+
+    def __repr__(self) -> str:
+        """Return a line: the concepts, and how many tiles are scored."""
+        return f"ConceptScores({', '.join(self.names)}: {len(self.scenes):,} tiles)"
+
+    def to_arrow(self) -> pa.Table:
+        """Return a row for each tile: what `Completed` has, and a column for each concept."""
+        columns = {name: self.values[:, k] for k, name in enumerate(self.names)}
+        return self.scenes.table(np.arange(len(self.scenes)), columns)
+
+
 def classify(
     path: str | Path, concepts: Sequence[Concept] = (), *, by: By = "auto",
     model: str | None = None, templates: str | None = None, device: str = "auto",
-) -> dict[str, Any]:  # fmt: skip
+) -> ConceptScores:  # fmt: skip
     """Score the tiles and scenes of a run of `foveate observe complete` for concepts.
 
     Args:
@@ -60,7 +88,7 @@ def classify(
         device: Of the model that reads texts.
 
     Returns:
-        What came out, JSON-ready: "run", "worked", "by", "score", "concepts", "truth".
+        The scores of the tiles, and what came of them.
 
     Raises:
         ParameterError: No concepts, and the observer was trained without any; or templates for
@@ -95,7 +123,7 @@ def classify(
             lambda: _save(scenes, scores, concepts, about),
         )  # fmt: skip
     best = [float(column.max()) for column in scores.T]
-    return {
+    summary = {
         "run": str(path),
         "worked": worked,
         "by": way,
@@ -110,6 +138,7 @@ def classify(
         "truth": _judged(scenes, scores, concepts, _novel(observer, concepts)),
         "files": [TILES, SCENES],
     }
+    return ConceptScores(scenes, tuple(concept.name for concept in concepts), scores, summary)
 
 
 def _way(observer: Observer, concepts: Sequence[Concept], by: By) -> Literal["texts", "labels"]:

@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from foveate.embeddings import find_rows
 from foveate.errors import DataError
 from foveate.files import digest, fingerprint, read_parquet, text_column, write_bytes, write_parquet
 from foveate.observe import dense
@@ -27,13 +28,16 @@ from foveate.observe.match_hr import HighTokens, in_blocks, weights_print
 from foveate.observe.selections import save_thumbs
 from foveate.pool.store import FILES
 from foveate.progress import Meter
-from foveate.raster import write_cog
+from foveate.raster import resize_geobox, write_cog
 from foveate.run import Run
 from foveate.run.shards import ShardStore, load_embeddings, step_name, to_half
+from foveate.tables import GEOMETRY, Tabular
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    import pyarrow as pa
     from numpy.typing import NDArray
-    from odc.geo.geobox import GeoBox
 
     from foveate.observe.match_hr import MatchedHR
     from foveate.observe.observer import Observer
@@ -44,8 +48,8 @@ COMPLETED, CONCEPTS = "tables/completed.parquet", "tables/concepts.parquet"
 NAME = "completed"  # of the embeddings
 
 
-@dataclass(frozen=True, eq=False)
-class Completed:
+@dataclass(frozen=True, eq=False, repr=False)
+class Completed(Tabular):
     """Completed scenes, in rows of their tiles.
 
     Attributes:
@@ -73,6 +77,40 @@ class Completed:
     def __len__(self) -> int:
         """Return the number of tiles."""
         return self.ids.size
+
+    def __repr__(self) -> str:
+        """Return a line: how many tiles of how many scenes, and how many of them are observed."""
+        scenes, observed = np.unique(self.scene).size, int(self.observed.sum())
+        return f"Completed({len(self):,} tiles of {scenes:,} scenes, {observed:,} observed)"
+
+    def to_arrow(self) -> pa.Table:
+        """Return a row for each tile: id, place, observed, doubt; outlines (WKB) if there are any.
+
+        The mean tokens are not in it: they are `x`.
+        """
+        return self.table(np.arange(len(self)), {})
+
+    def table(self, rows: NDArray[np.int64], more: Mapping[str, Any]) -> pa.Table:
+        """Return the table of some tiles with further columns before the outlines.
+
+        Args:
+            rows: (m,) which tiles, in their order.
+            more: Name -> (m,) values.
+        """
+        import pyarrow as pa
+
+        ids = self.ids[rows]
+        table = pa.table({
+            "tile_id": pa.array(ids.tolist(), pa.string()),
+            "scene": pa.array(self.scene[rows].tolist(), pa.string()),
+            "row": self.row[rows], "col": self.col[rows], "observed": self.observed[rows],
+            "doubt": self.doubt[rows].astype(np.float64), **more,
+        })  # fmt: skip
+        tiles = read_parquet(self.path / "tiles.parquet")
+        if GEOMETRY in tiles.column_names:
+            found = find_rows(text_column(tiles, "tile_id"), ids)
+            table = table.append_column(GEOMETRY, tiles[GEOMETRY].take(pa.array(found)))
+        return table
 
     @property
     def model(self) -> str:
@@ -247,7 +285,7 @@ class Completion:
         picture = _picture(name)
         write_cog(
             self.run.path / picture, _map(done.tokens[0], doubt, here, side),
-            geobox=_over(info.geobox, info.shape, done.tokens.shape[1:3]),
+            geobox=resize_geobox(info.geobox, done.tokens.shape[1:3]),
             nodata=float("nan"),
             descriptions=(*(f"axis {i + 1}" for i in range(_AXES)), "doubt"),
         )  # fmt: skip
@@ -332,14 +370,3 @@ def _map(
     found[_AXES] = np.kron(doubt, np.ones((side, side), np.float32))
     found[:, np.kron(~here, np.ones((side, side), bool))] = np.nan
     return found
-
-
-def _over(geobox: GeoBox | None, shape: tuple[int, int], size: tuple[int, ...]) -> GeoBox | None:
-    """Return the georeference of a raster of another size over the same ground."""
-    if geobox is None:
-        return None
-    from affine import Affine
-    from odc.geo.geobox import GeoBox
-
-    scale = Affine.scale(shape[1] / size[1], shape[0] / size[0])
-    return GeoBox((size[0], size[1]), geobox.affine @ scale, geobox.crs)

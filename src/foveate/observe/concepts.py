@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from foveate.errors import ParameterError
-from foveate.models.heads import is_file, labels_of, names_in
+from foveate.models.heads import is_file, labels_of, read_names
 from foveate.registry import suggest
 
 _FIELDS = ("texts", "weight", "classes", "min_share", "min_gsd", "novel")
@@ -128,13 +128,7 @@ def concepts_from(source: str | Path) -> tuple[Concept, ...]:
         parts = [part.strip() for part in str(source).split(",")]
         return concepts_of(parts if any(parts) else [])
     path = Path(source)
-    content = names_in(path, "concepts", _FORM)
-    try:
-        return concepts_of(content)
-    except ParameterError as error:
-        raise ParameterError(
-            f"the concepts file {str(path)!r}: {error.given}", error.allowed, error.hint
-        ) from error
+    return read_names(path, concepts_of, "concepts", _FORM)
 
 
 def _entries(given: Any) -> list[tuple[Any, Any]]:

@@ -13,7 +13,7 @@ from pydantic import BeforeValidator, Field
 
 from foveate.budget import Budget
 from foveate.errors import ParameterError
-from foveate.files import digest, fingerprint
+from foveate.files import digest
 from foveate.models.extras import EXTRAS, need_extra
 from foveate.models.load import load_model
 from foveate.models.settings import ModelName, Weights  # noqa: TC001  (pydantic reads it)
@@ -134,8 +134,7 @@ class PrepareJob(ImageryJob):
         preparation.remove_other_overviews(run.path, [] if real else files)
         concepts = stated
         if self.labelled:
-            source = fingerprint(self.objects) if self.objects else None
-            concepts = preparation.label(run, pool, pool_key, stated, objects, source)
+            concepts = preparation.label(run, pool, pool_key, stated, objects)
         noise = None if real else (self.mtf, self.snr)
         rows = preparation.pair_rows(pool, files, run.path, noise)
         settings = digest(self.model_dump(mode="json"))
@@ -297,14 +296,7 @@ class TrainJob(Job):
         )
         trained = training.train(trainer, training={"key": key, "asked": request})
         training.remove_checkpoints(run.path)
-        more = [trained.record.supervision, self.architecture, self.init, self.obr]
-        observer = training.evaluated(
-            run, trainer, trained, [key, *more], whole=self.reference == "scene"
-        )
-        run.do(
-            "observer", digest([key, *more, observer.record.held_out]),
-            lambda: training.save_observer(run.path, observer, data.handles),
-        )  # fmt: skip
+        observer = training.finish(run, trainer, trained, key)
         return {
             "observer": {
                 "folder": str(run.path),
@@ -389,19 +381,15 @@ class SelectJob(ImageryJob):
         pool = target.pool
         if budget is not None:
             budget.resolve(pool.costs())
-        rank_key = digest([
-            selecting.VERSION, pool_key, selecting.observer_files(observer), self.policy,
-            self.covariate, selecting.raster_files(self.covariate), self.bands, self.seed,
-        ])  # fmt: skip
-        ranked = selecting.ranked_tiles(
-            run, target, observer, rank_key, policy=self.policy, covariate=self.covariate,
+        scores, rank_key = selecting.score_step(
+            run, target, observer, pool_key, policy=self.policy, covariate=self.covariate,
             bands=self.bands, seed=self.seed, device=self.device, progress=progress,
         )  # fmt: skip
         selection, threshold, expected = selecting.cut_ranking(
-            ranked, pool, record.calibration, budget=budget, obr=self.obr, threshold=self.threshold
+            scores, pool, record.calibration, budget=budget, obr=self.obr, threshold=self.threshold
         )
         selecting.save_results(
-            run, target, ranked, selection, budget=budget, spec=record.encoders["lr"].spec,
+            run, target, scores, selection, budget=budget, spec=record.encoders["lr"].spec,
             bands=self.bands,
             key=digest([rank_key, self.mode, str(budget), self.threshold, self.obr]),
             maps_key=rank_key,

@@ -23,13 +23,14 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 import numpy as np
 
-from foveate.errors import DataError, ParameterError
+from foveate.errors import DataError
 from foveate.files import fingerprint
 from foveate.grid import Grid, Window
 from foveate.models.embed import fill_invalid
 from foveate.models.load import build_model
 from foveate.observe.features import TileTokens
 from foveate.observe.observer import WEIGHTS, Observer, Scenes
+from foveate.observe.overviews import check_bands
 from foveate.observe.pairs import open_pairs
 from foveate.pool.find import find, need_paths
 from foveate.pool.names import Names
@@ -177,28 +178,10 @@ def check_like(observer: Observer, bought: MatchedHR, chosen: Sequence[int]) -> 
         ParameterError: It is not clear which bands are meant.
     """
     encoder = observer.record.encoders["hr"]
-    trained = encoder.spec.bands
-    listed = ",".join(map(str, trained))
-    if chosen and len(chosen) != len(trained):
-        raise ParameterError(
-            f"band mismatch: --bands {','.join(map(str, chosen))}",
-            f"The observer was trained on {len(trained)} bands of high resolution: {listed}.",
-            "State as many, in the same order.",
-        )
-    for name, source in bought.sources().items():
-        info = source.info
-        has = f"band mismatch: {name!r} has {info.bands} band{'s' if info.bands > 1 else ''}"
-        if info.bands < max(chosen or trained):
-            raise DataError(
-                has, f"The observer was trained on the bands {listed} of high resolution.",
-                "Give imagery with these bands.",
-            )  # fmt: skip
-        if not chosen and info.bands != max(trained):
-            raise ParameterError(
-                f"{has}, and the observer was trained on the bands {listed}",
-                "Which bands it should see is never guessed.",
-                f"State them in the order of the training: --bands {listed}",
-            )
+    infos = {name: source.info for name, source in bought.sources().items()}
+    named = {repr(name): info for name, info in infos.items()}
+    check_bands(named, encoder, chosen, of=" of high resolution")
+    for name, info in infos.items():
         if (info.dtype == "uint8") != (encoder.dtype == "uint8"):
             raise DataError(
                 f"dtype mismatch: {name!r} holds {info.dtype}",

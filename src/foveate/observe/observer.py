@@ -18,8 +18,8 @@ import numpy as np
 
 from foveate.embeddings import EncoderSpec
 from foveate.errors import DataError, ParameterError
-from foveate.files import digest, read_json, write_bytes, write_json
-from foveate.models.base import parse_name
+from foveate.files import digest, write_bytes, write_json
+from foveate.models.base import model_folder, parse_name, read_format
 from foveate.models.extras import requires
 from foveate.models.load import load_model
 from foveate.models.runtime import resolve_device
@@ -104,13 +104,7 @@ class ObserverConfig:
         Raises:
             DataError: It is of another format.
         """
-        content = read_json(folder / RECORD)
-        if content.get("format") != FORMAT:
-            raise DataError(
-                f"{str(folder / RECORD)!r} has format {content.get('format')!r}",
-                f"This foveate reads format {FORMAT}.",
-                "Use the foveate that wrote it, or train again.",
-            )
+        content = read_format(folder / RECORD, FORMAT, "train")
         rest = {k: v for k, v in content.items() if k != "format"}
         encoders: dict[str, dict[str, Any]] = content["encoders"]
         rest["encoders"] = {
@@ -131,15 +125,9 @@ def find_observer(path: str | Path) -> Path:
     Raises:
         DataError: There is none.
     """
-    for folder in (Path(path), Path(path) / "model"):
-        if (folder / RECORD).is_file():
-            return folder
-    raise DataError(
-        f"{str(path)!r} holds no trained observer",
-        f"That is a folder with {RECORD}, as 'foveate observe train ... --out MODEL' writes it.",
-        "Give the folder that --out named. A training that was stopped goes on with the same "
-        "command.",
-    )
+    command = "foveate observe train ... --out MODEL"
+    hint = "Give the folder that --out named."
+    return model_folder(path, RECORD, "trained observer", command, hint)
 
 
 def _pair(values: Sequence[Any]) -> tuple[Any, Any]:

@@ -24,12 +24,12 @@ from foveate.grid import Grid, Tiles
 from foveate.observe import dense
 from foveate.observe.features import encode_windows
 from foveate.observe.observer import RATIO
-from foveate.observe.pairs import PAIRS, Pairs
+from foveate.observe.pairs import PAIRS, Pairs, places_of
 from foveate.pool.pool import Pool, Scene
 from foveate.raster import metres_per_pixel
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
 
     from numpy.typing import NDArray
 
@@ -37,6 +37,7 @@ if TYPE_CHECKING:
     from foveate.observe.features import Encoder
     from foveate.observe.observer import Observer, ObserverConfig
     from foveate.progress import ProgressFn
+    from foveate.raster import SourceInfo
     from foveate.run import Run
 
 _FAR = 2.0  # a GSD or a tile off by such a factor is worth a warning
@@ -66,11 +67,7 @@ class OverviewTiles:
     @cached_property
     def place(self) -> NDArray[np.int64]:
         """(n, 3) int64: number of the scene in ``pool.scenes``, row and column of each tile."""
-        tiles = self.pool.tiles
-        assert tiles is not None  # noqa: S101  (targets are cut from scenes)
-        number = {scene.scene_id: i for i, scene in enumerate(self.pool.scenes)}
-        codes = np.array([number[name] for name in tiles.scenes], np.int64)
-        return np.stack([codes[tiles.scene_code], tiles.row, tiles.col], axis=1).astype(np.int64)
+        return places_of(self.pool)
 
     @cached_property
     def gsd(self) -> tuple[float, ...] | None:
@@ -210,34 +207,52 @@ def check_reads(scenes: Sequence[Scene], encoder: Encoder, bands: Sequence[int] 
         DataError: They have not.
         ParameterError: The user chose another number of bands, or the choice is not clear.
     """
-    trained = encoder.spec.bands
-    listed = ",".join(map(str, trained))
-    if bands and len(bands) != len(trained):
-        raise ParameterError(
-            f"band mismatch: --bands {','.join(map(str, bands))}",
-            f"The observer was trained on {len(trained)} bands: {listed}.",
-            "State as many, in the same order.",
-        )
-    for scene in scenes:
-        info = scene.source.info
-        if info.bands < max(bands or trained):
-            raise DataError(
-                f"band mismatch: the overview {scene.scene_id!r} has {_bands(info.bands)}",
-                f"The observer was trained on the bands {listed}.",
-                "Give overviews with these bands, or an observer that was trained on such ones.",
-            )
-        if not bands and info.bands != max(trained):
-            raise ParameterError(
-                f"band mismatch: the overview {scene.scene_id!r} has {_bands(info.bands)}, and "
-                f"the observer was trained on the bands {listed}",
-                "Which bands it should see is never guessed.",
-                f"State them in the order of the training: --bands {listed}",
-            )
+    infos = {f"the overview {scene.scene_id!r}": scene.source.info for scene in scenes}
+    check_bands(infos, encoder, bands)
+    for name, info in infos.items():
         if _kind(info.dtype) != _kind(encoder.dtype):
             raise DataError(
-                f"dtype mismatch: the overview {scene.scene_id!r} holds {info.dtype}",
+                f"dtype mismatch: {name} holds {info.dtype}",
                 f"The observer was trained on {encoder.dtype}: other values mean other things.",
                 "Give overviews of the same product level as in training.",
+            )
+
+
+def check_bands(
+    infos: Mapping[str, SourceInfo], encoder: Encoder, chosen: Sequence[int], of: str = ""
+) -> None:
+    """Check that rasters have the bands that an encoder of an observer was trained on.
+
+    Args:
+        infos: Name for messages -> what is known of a raster.
+        encoder: The encoder.
+        chosen: 1-based bands that the user chose, in the place of those of the training.
+        of: " of high resolution", for messages.
+
+    Raises:
+        DataError: They have not.
+        ParameterError: The user chose another number of bands, or the choice is not clear.
+    """
+    trained = encoder.spec.bands
+    listed = ",".join(map(str, trained))
+    if chosen and len(chosen) != len(trained):
+        raise ParameterError(
+            f"band mismatch: --bands {','.join(map(str, chosen))}",
+            f"The observer was trained on {len(trained)} bands{of}: {listed}.",
+            "State as many, in the same order.",
+        )
+    for name, info in infos.items():
+        has = f"band mismatch: {name} has {_bands(info.bands)}"
+        if info.bands < max(chosen or trained):
+            raise DataError(
+                has, f"The observer was trained on the bands {listed}{of}.",
+                "Give imagery with these bands, or an observer that was trained on such.",
+            )  # fmt: skip
+        if not chosen and info.bands != max(trained):
+            raise ParameterError(
+                f"{has}, and the observer was trained on the bands {listed}",
+                "Which bands it should see is never guessed.",
+                f"State them in the order of the training: --bands {listed}",
             )
 
 

@@ -116,6 +116,15 @@ PAIRS, LABELS = "pairs.parquet", "tables/labels.parquet"
 _AGAIN = "Prepare the pairs again: foveate observe prepare ... --out PAIRS."
 
 
+def places_of(pool: Pool) -> NDArray[np.int64]:
+    """Return (n, 3) int64: number of the scene in ``pool.scenes``, row and column of each tile."""
+    tiles = pool.tiles
+    assert tiles is not None  # noqa: S101  (the pool is cut from scenes)
+    number = {scene.scene_id: i for i, scene in enumerate(pool.scenes)}
+    codes = np.array([number[name] for name in tiles.scenes], np.int64)
+    return np.stack([codes[tiles.scene_code], tiles.row, tiles.col], axis=1).astype(np.int64)
+
+
 @dataclass(frozen=True)
 class Pairs:
     """Overviews with the tiles under them.
@@ -179,11 +188,7 @@ class Pairs:
     @cached_property
     def place(self) -> NDArray[np.int64]:
         """(n, 3) int64: number of the scene in ``pool.scenes``, row and column of each tile."""
-        tiles = self.pool.tiles
-        assert tiles is not None  # noqa: S101  (pairs are cut from scenes)
-        number = {scene.scene_id: i for i, scene in enumerate(self.pool.scenes)}
-        codes = np.array([number[name] for name in tiles.scenes], np.int64)
-        return np.stack([codes[tiles.scene_code], tiles.row, tiles.col], axis=1).astype(np.int64)
+        return places_of(self.pool)
 
     @cached_property
     def gsd(self) -> tuple[float, float] | None:

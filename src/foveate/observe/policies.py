@@ -1,22 +1,22 @@
-"""Policies: in which order tiles are worth seeing in high resolution; `rank_tiles` applies one.
+"""Policies: in which order tiles are worth seeing in high resolution; `apply_policy` applies one.
 
 A policy is a function ``(*, ids, seed, progress, <needed arrays>, <options>) -> Ranking`` wrapped
-in a `Policy`, the `Method` of this verb. Most of them sort by one number of each tile: what a
-network predicts, or the truth. The networks read LR alone, and are trained elsewhere: a sampler
-regresses a target (`foveate.observe.targets.TARGETS`), PatchDrop learns by reward. The oracle sees
-HR: no policy that reads LR can be expected to do better at the value that it sorts by.
+in a `Policy`, the `Method` of this verb. Most are a `ColumnPolicy`, which sorts by one number of
+each tile: what a network predicts, or the truth. The networks read LR alone, and are trained
+elsewhere: a sampler regresses a target (`foveate.observe.targets.TARGETS`), PatchDrop learns by
+reward. The oracle sees HR: no policy that reads LR can be expected to do better at the value that
+it sorts by.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
-from inspect import Parameter, Signature
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from foveate.errors import DataError, ParameterError
-from foveate.observe._check import finite
+from foveate.observe._check import choose, finite
 from foveate.observe.targets import TARGETS
 from foveate.pool.pool import Pool
 from foveate.registry import suggest
@@ -26,7 +26,7 @@ from foveate.select.sampling import order_by_score
 from foveate.selection import Ranking
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     from numpy.typing import NDArray
 
@@ -111,13 +111,7 @@ NEEDS: Mapping[str, Need] = {
     "covariate": Need(
         "amounts", "Average a raster (night lights, population) over each tile, (n,).", None, 0
     ),
-    "structural": Need("predictions", _PREDICTED),
-    "semantic": Need("predictions", _PREDICTED),
-    "additive": Need("predictions", _PREDICTED),
-    "product": Need("predictions", _PREDICTED),
-    "task_delta": Need("predictions", _PREDICTED),
-    "surprise": Need("predictions", _PREDICTED),
-    "blend": Need("predictions", _PREDICTED),
+    **{target.replace("-", "_"): Need("predictions", _PREDICTED) for target in TARGETS},
     "design": Need(
         "gains of a design",
         "Order the tiles by Observer.design under what a sampler predicts, (n,).",
@@ -137,30 +131,19 @@ NEEDS: Mapping[str, Need] = {
 }  # fmt: skip
 """Name -> array; a column with a hyphen in the name of its policy has an underscore."""
 
-_AT = "foveate.observe"
+_BASELINES = "foveate.observe.baselines"
 POLICIES: Methods[Policy] = Methods(
     "policy",
     NEEDS,
     {
-        "random": f"{_AT}.baselines:RANDOM",
-        "uniform": f"{_AT}.baselines:UNIFORM",
-        "covariate": f"{_AT}.baselines:COVARIATE",
-        "lr-entropy": f"{_AT}.baselines:LR_ENTROPY",
-        "sar": f"{_AT}.baselines:SAR",
-        "structural": f"{_AT}.policies:STRUCTURAL",
-        "semantic": f"{_AT}.policies:SEMANTIC",
-        "additive": f"{_AT}.policies:ADDITIVE",
-        "product": f"{_AT}.policies:PRODUCT",
-        "task-delta": f"{_AT}.policies:TASK_DELTA",
-        "surprise": f"{_AT}.policies:SURPRISE",
-        "blend": f"{_AT}.policies:BLEND",
-        "learned": f"{_AT}.policies:LEARNED",
-        "design": f"{_AT}.policies:DESIGN",
-        "patchdrop": f"{_AT}.policies:PATCHDROP",
-        "oracle-gain": f"{_AT}.policies:ORACLE_GAIN",
-        "oracle-greedy": f"{_AT}.policies:ORACLE_GREEDY",
+        "random": f"{_BASELINES}:RANDOM",
+        "uniform": f"{_BASELINES}:UNIFORM",
+        "covariate": f"{_BASELINES}:COVARIATE",
+        "lr-entropy": f"{_BASELINES}:LR_ENTROPY",
+        "sar": f"{_BASELINES}:SAR",
     },
 )
+"""Those that sort by a column are added at the end of this file."""
 
 
 class Policy(Method):
@@ -184,6 +167,56 @@ class Policy(Method):
             )
         super().__post_init__()
 
+    def rank(
+        self, ids: NDArray[np.str_], arrays: Mapping[str, NDArray[Any]], seed: int,
+        options: Mapping[str, Any], progress: ProgressFn | None = None,
+    ) -> Ranking:  # fmt: skip
+        """Rank tiles that are sorted by id; `apply_policy` takes them in any order.
+
+        Args:
+            ids: (n,) str, sorted.
+            arrays: The needed arrays, in that order.
+            seed: Of random choices and ties.
+            options: All options.
+            progress: Called with ticks.
+        """
+        return self.function(ids=ids, seed=seed, progress=progress, **arrays, **options)
+
+
+def rank_by(column: NDArray[np.float64], ids: NDArray[np.str_], seed: int) -> Ranking:
+    """Rank by a column, highest first; ties by the seed.
+
+    Args:
+        column: (n,) what to sort by: the scores of the ranking.
+        ids: (n,) str.
+        seed: Breaks ties.
+    """
+    rows = order_by_score(column, tie_keys(ids, seed))
+    return Ranking(rows, column[rows], len(ids))
+
+
+@dataclass(frozen=True)
+class ColumnPolicy(Policy):
+    """A policy that ranks by the one column that it needs, highest first; it has no options."""
+
+    function: Callable[..., Ranking] = field(default_factory=lambda: rank_by, init=False)
+
+    def __post_init__(self) -> None:
+        """Check the need; the function takes the column by no name."""
+        choose(self.needs[0], NEEDS, "needs")
+
+    @property
+    def defaults(self) -> dict[str, Any]:
+        """No options."""
+        return {}
+
+    def rank(
+        self, ids: NDArray[np.str_], arrays: Mapping[str, NDArray[Any]], seed: int,
+        options: Mapping[str, Any], progress: ProgressFn | None = None,  # noqa: ARG002
+    ) -> Ranking:  # fmt: skip
+        """Rank by the column; see `Policy.rank`."""
+        return rank_by(arrays[self.needs[0]], ids, seed)
+
 
 def get_policy(policy: str | Policy) -> Policy:
     """Return a policy by name; a `Policy` comes back as it is.
@@ -195,7 +228,7 @@ def get_policy(policy: str | Policy) -> Policy:
     return POLICIES.find(policy)
 
 
-def rank_tiles(
+def apply_policy(
     tiles: Pool | Sequence[str] | NDArray[np.str_],
     policy: str | Policy,
     evidence: Mapping[str, Any] | None = None,
@@ -233,7 +266,7 @@ def rank_tiles(
         DataError: Evidence that the policy needs is not there or does not fit; ids repeat.
         ParameterError: Unknown or impossible option; evidence of an unknown name.
 
-    >>> rank_tiles(["a", "b", "c"], "learned", {"learned": [0.2, 0.9, 0.4]}).at(2).values.tolist()
+    >>> apply_policy(["a", "b", "c"], "learned", {"learned": [0.2, 0.9, 0.4]}).at(2).values.tolist()
     ['b', 'c']
     """
     pool = tiles if isinstance(tiles, Pool) else Pool.from_arrays(ids=np.asarray(tiles, np.str_))
@@ -241,13 +274,8 @@ def rank_tiles(
     arguments = chosen.options(preset, options)
     arrays = _needed(pool, chosen, evidence or {})
     order = np.argsort(pool.ids, kind="stable")
-    found = chosen.function(
-        ids=pool.ids[order],
-        seed=seed,
-        progress=progress,
-        **{name: array[order] for name, array in arrays.items()},
-        **arguments,
-    )
+    in_order = {name: array[order] for name, array in arrays.items()}
+    found = chosen.rank(pool.ids[order], in_order, seed, arguments, progress)
     meta = {
         **found.meta, "method": chosen.name, "options": _plain(arguments), "seed": seed,
         "preset": preset,
@@ -290,51 +318,28 @@ def _plain(options: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
-def _by(name: str, title: str, source: str, need: str = "") -> Policy:
-    """Return a policy that ranks by a column, highest first.
-
-    Args:
-        name: Of the policy.
-        title: For reports.
-        source: Paper and section.
-        need: Name of the column; that of the policy when empty.
-    """
-    column = need or name.replace("-", "_")
-
-    def rank(**given: Any) -> Ranking:
-        ids, values = given["ids"], given[column]
-        rows = order_by_score(values, tie_keys(ids, given["seed"]))
-        return Ranking(rows, values[rows], len(ids))
-
-    # A policy is asked which arrays it takes.
-    taken = ("ids", column, "seed", "progress")
-    rank.__signature__ = Signature([Parameter(n, Parameter.KEYWORD_ONLY) for n in taken])  # ty: ignore[missing-attribute]
-    return Policy(name, title, source, rank, (column,))
-
-
-def _predicted(form: str) -> Policy:
+def _predicted(target: str) -> ColumnPolicy:
     """Return a policy that ranks by what a sampler of a form of supervision predicts."""
-    return _by(form, f"{TARGETS[form].title}, predicted", TARGETS[form].source)
+    about = TARGETS[target]
+    return ColumnPolicy(
+        target, f"{about.title}, predicted", about.source, (target.replace("-", "_"),)
+    )
 
 
 _BOUND = "not in the paper; the bound of a benchmark"
 
-STRUCTURAL = _predicted("structural")
-SEMANTIC = _predicted("semantic")
-ADDITIVE = _predicted("additive")
-PRODUCT = _predicted("product")
-TASK_DELTA = _predicted("task-delta")
-SURPRISE = _predicted("surprise")
-BLEND = _predicted("blend")
-LEARNED = _by("learned", "Learned sampler", "cross-scale paper, section 4.2")
-DESIGN = _by(
-    "design", "Learned sampler, spread by a design", "Krause, Singh and Guestrin 2008, section 3"
-)
-PATCHDROP = _by(
-    "patchdrop", "Reinforced policy (PatchDrop)", "Uzkent and Ermon 2020, PatchDrop, section 4"
-)
-ORACLE_GAIN = _by("oracle-gain", "Oracle: true gain", _BOUND, "gain")
-ORACLE_GREEDY = _by("oracle-greedy", "Oracle: true gain, spread by a design", _BOUND, "greedy")
-
-
-__all__ = ["NEEDS", "POLICIES", "Need", "Policy", "get_policy", "rank_tiles"]
+for _policy in (
+    *(_predicted(target) for target in TARGETS),
+    ColumnPolicy("learned", "Learned sampler", "cross-scale paper, section 4.2", ("learned",)),
+    ColumnPolicy(
+        "design", "Learned sampler, spread by a design",
+        "Krause, Singh and Guestrin 2008, section 3", ("design",),
+    ),
+    ColumnPolicy(
+        "patchdrop", "Reinforced policy (PatchDrop)",
+        "Uzkent and Ermon 2020, PatchDrop, section 4", ("patchdrop",),
+    ),
+    ColumnPolicy("oracle-gain", "Oracle: true gain", _BOUND, ("gain",)),
+    ColumnPolicy("oracle-greedy", "Oracle: true gain, spread by a design", _BOUND, ("greedy",)),
+):  # fmt: skip
+    POLICIES.register(_policy.name, _policy)

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from foveate.errors import ParameterError
-from foveate.files import digest, printable, read_parquet, stored_path, write_parquet
+from foveate.files import digest, fingerprint, printable, read_parquet, stored_path, write_parquet
 from foveate.models.heads import same_name
 from foveate.observe.concepts import concepts_of
 from foveate.observe.labels import concept_shares, present
@@ -111,10 +111,9 @@ def remove_other_overviews(root: Path, files: list[str]) -> None:
             file.unlink()
 
 
-def label(  # noqa: PLR0917
-    run: Run, pool: Pool, pool_key: str, stated: tuple[Concept, ...], objects: Objects | None,
-    source: str | None,
-) -> tuple[Concept, ...]:  # fmt: skip
+def label(
+    run: Run, pool: Pool, pool_key: str, stated: tuple[Concept, ...], objects: Objects | None
+) -> tuple[Concept, ...]:
     """Label the tiles unless the run has done so, and return the concepts.
 
     Args:
@@ -123,9 +122,9 @@ def label(  # noqa: PLR0917
         pool_key: Hash of the pool.
         stated: Concepts; those of masks and objects when empty.
         objects: Objects, or None.
-        source: Fingerprint of their file, or None.
     """
     concepts = stated or concepts_of(labelled_names(pool, objects))
+    source = fingerprint(objects.path) if objects else None
     key = digest([VERSION, pool_key, [concept.to_dict() for concept in concepts], source])
     run.do("labels", key, lambda: save_labels(run.path, pool, concepts, objects))
     return concepts

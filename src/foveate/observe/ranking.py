@@ -23,7 +23,7 @@ from foveate.observe.overviews import (
     overview_tiles,
 )
 from foveate.observe.pairs import Pairs, open_pairs
-from foveate.observe.policies import get_policy, rank_tiles
+from foveate.observe.policies import apply_policy, get_policy
 from foveate.pool.folder import open_pool
 from foveate.pool.pool import Pool
 from foveate.pool.scan import scan
@@ -44,7 +44,7 @@ FROM_LR = get_args(PolicyName)  # what needs no HR
 
 
 @dataclass(frozen=True, eq=False)
-class Ranked:
+class TileScores:
     """Tiles of a target, ranked.
 
     Attributes:
@@ -98,7 +98,7 @@ def rank(
     check_policy(policy, covariate)
     own = observer if isinstance(observer, Observer) else Observer.load(observer, device=device)
     target = open_tiles(overviews, own, bands=bands, tile=tile, progress=progress)
-    return ranked(
+    return score_tiles(
         target, own, policy=policy, covariate=covariate, bands=bands, seed=seed, device=device,
         progress=progress,
     ).ranking  # fmt: skip
@@ -123,11 +123,11 @@ def open_tiles(
     return overview_tiles(scan(tiles, bands=bands or None, progress=progress))
 
 
-def ranked(
+def score_tiles(
     target: OverviewTiles, observer: Observer, *, policy: str, covariate: str | Path | None = None,
     bands: Sequence[int] = (), seed: int = 0, device: str = "auto", run: Run | None = None,
     progress: ProgressFn | None = None,
-) -> Ranked:  # fmt: skip
+) -> TileScores:  # fmt: skip
     """Rank the tiles of a target; see `rank`.
 
     Args:
@@ -147,8 +147,8 @@ def ranked(
     if policy == "covariate":
         evidence["covariate"] = covered(target, covariate)
     if policy not in (LEARNED, DESIGN, "lr-entropy"):
-        found = rank_tiles(target.pool, policy, evidence, seed=seed)
-        return Ranked(found, nothing, nothing)
+        found = apply_policy(target.pool, policy, evidence, seed=seed)
+        return TileScores(found, nothing, nothing)
     parts = TiledInference(
         target, observer, bind_lr(target, observer, bands, device), run, progress
     )
@@ -157,11 +157,11 @@ def ranked(
             evidence[DESIGN] = parts.design()
         else:
             evidence["probabilities"] = parts.probabilities(concept_head(target, observer, device))
-        found = rank_tiles(target.pool, policy, evidence, seed=seed)
-        return Ranked(found, nothing, nothing)
+        found = apply_policy(target.pool, policy, evidence, seed=seed)
+        return TileScores(found, nothing, nothing)
     score, raw, sd = parts.scores()
-    found = rank_tiles(target.pool, policy, {"learned": raw}, seed=seed)
-    return Ranked(replace(found, score=score[found.rows]), raw, sd)
+    found = apply_policy(target.pool, policy, {"learned": raw}, seed=seed)
+    return TileScores(replace(found, score=score[found.rows]), raw, sd)
 
 
 def check_policy(policy: str, covariate: str | Path | None) -> None:

@@ -12,19 +12,17 @@ from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
-from foveate.embeddings import find_rows
 from foveate.errors import DataError, MissingCapabilityError, ParameterError, UnknownNameError
-from foveate.files import read_parquet, text_column
 from foveate.models.heads import same_name, text_head
 from foveate.observe.heads import TextConcepts
 from foveate.observe.match_hr import built, weights_print
 from foveate.observe.observer import Observer
 from foveate.registry import suggest
 from foveate.seeds import tie_keys
+from foveate.tables import GEOMETRY, Tabular
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
-    from typing import Any
 
     import pyarrow as pa
     from numpy.typing import NDArray
@@ -34,17 +32,36 @@ if TYPE_CHECKING:
 Within = Literal["tiles", "scenes"]
 
 
-@dataclass(frozen=True, eq=False)
-class Hits:
+@dataclass(frozen=True, eq=False, repr=False)
+class Hits(Tabular):
     """What was found, best first.
 
     Attributes:
+        scenes: The completed tiles.
         rows: (m,) rows of the completed tiles; of a scene its best tile.
         score: (m,) float64.
     """
 
+    scenes: Completed
     rows: NDArray[np.int64]
     score: NDArray[np.float64]
+
+    def __len__(self) -> int:
+        """Return the number of hits."""
+        return self.rows.size
+
+    def __repr__(self) -> str:
+        """Return a line: how many, and the best of them."""
+        if not len(self):
+            return "Hits(none)"
+        return f"Hits({len(self):,}, first {self.scenes.ids[self.rows[0]]}: {self.score[0]:.3g})"
+
+    def to_arrow(self) -> pa.Table:
+        """Return a row for each hit: rank, scene, row, col, score, and what `Completed` has."""
+        ranks = np.arange(1, len(self) + 1)
+        table = self.scenes.table(self.rows, {"rank": ranks, "score": self.score})
+        names = ["rank", "scene", "row", "col", "score", "observed", "doubt", "tile_id"]
+        return table.select([*names, *([GEOMETRY] if GEOMETRY in table.column_names else [])])
 
 
 def search(
@@ -192,31 +209,4 @@ def best(
         _, first = np.unique(numbers[order], return_index=True)
         order = order[np.sort(first)]
     rows = order[:top].astype(np.int64)
-    return Hits(rows, np.asarray(scores, np.float64)[rows])
-
-
-def rows_of(scenes: Completed, hits: Hits) -> list[dict[str, Any]]:
-    """Return the hits as plain rows: rank, scene, row, col, score, observed, doubt, tile_id."""
-    return [
-        {
-            "rank": rank, "scene": str(scenes.scene[row]), "row": int(scenes.row[row]),
-            "col": int(scenes.col[row]), "score": float(score),
-            "observed": bool(scenes.observed[row]), "doubt": float(scenes.doubt[row]),
-            "tile_id": str(scenes.ids[row]),
-        }
-        for rank, (row, score) in enumerate(
-            zip(hits.rows.tolist(), hits.score.tolist(), strict=True), start=1
-        )
-    ]  # fmt: skip
-
-
-def hits_table(scenes: Completed, hits: Hits) -> pa.Table:
-    """Return the hits as a table, with footprints (WKB, WGS84) where tiles have a place."""
-    import pyarrow as pa
-
-    table = pa.Table.from_pylist(rows_of(scenes, hits))
-    tiles = read_parquet(scenes.path / "tiles.parquet")
-    if "geometry" in tiles.column_names:
-        found = find_rows(text_column(tiles, "tile_id"), scenes.ids[hits.rows])
-        table = table.append_column("geometry", tiles["geometry"].take(pa.array(found)))
-    return table
+    return Hits(scenes, rows, np.asarray(scores, np.float64)[rows])

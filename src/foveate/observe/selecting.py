@@ -26,7 +26,7 @@ from foveate.observe.overviews import (
     resolutions,
 )
 from foveate.observe.pairs import open_pairs
-from foveate.observe.ranking import ranked
+from foveate.observe.ranking import score_tiles
 from foveate.pool.find import need_paths
 from foveate.pool.step import measure, opened_pool
 from foveate.pool.store import FILES, save_pool
@@ -41,7 +41,7 @@ if TYPE_CHECKING:
     from foveate.observe.calibration import Calibration
     from foveate.observe.jobs import SelectJob
     from foveate.observe.observer import Observer, ObserverConfig
-    from foveate.observe.ranking import Ranked
+    from foveate.observe.ranking import TileScores
     from foveate.pool.pool import Pool
     from foveate.progress import ProgressFn
     from foveate.run import Run
@@ -241,39 +241,34 @@ def measured(
     return headers, key
 
 
-def observer_files(observer: Observer) -> list[str]:
-    """Return fingerprints of the files of an observer."""
-    return [fingerprint(Path(observer.folder) / name) for name in (RECORD, WEIGHTS)]
-
-
-def raster_files(covariate: str | None) -> list[str]:
-    """Return fingerprints of the files of a covariate."""
-    paths = need_paths(covariate or [], "covariate")
-    return [fingerprint(path) for path in paths if path.is_file()]
-
-
-def ranked_tiles(
-    run: Run, target: OverviewTiles, observer: Observer, key: str, *, policy: str,
+def score_step(
+    run: Run, target: OverviewTiles, observer: Observer, pool_key: str, *, policy: str,
     covariate: str | None, bands: Sequence[int], seed: int, device: str,
     progress: ProgressFn | None,
-) -> Ranked:  # fmt: skip
-    """Rank by a policy unless the run has done so; see `ranked`."""
+) -> tuple[TileScores, str]:  # fmt: skip
+    """Rank by a policy unless the run has done so; return the scores and the key of the step.
+
+    See `score_tiles` for the options.
+    """
     file = f"rankings/{policy}.parquet"
+    rasters = [fingerprint(p) for p in need_paths(covariate or [], "covariate") if p.is_file()]
+    files = [fingerprint(Path(observer.folder) / name) for name in (RECORD, WEIGHTS)]
+    key = digest([VERSION, pool_key, files, policy, covariate, rasters, bands, seed])
 
     def work() -> list[str]:
-        found = ranked(
+        found = score_tiles(
             target, observer, policy=policy, covariate=covariate, bands=bands, seed=seed,
             device=device, run=run, progress=progress,
         )  # fmt: skip
-        results.save_ranked(run.path / file, found)
+        results.save_scores(run.path / file, found)
         return [file]
 
     run.do(f"rank {policy}", key, work)
-    return results.load_ranked(run.path / file, target.pool)
+    return results.load_scores(run.path / file, target.pool), key
 
 
 def cut_ranking(
-    found: Ranked, pool: Pool, calibration: Calibration, *, budget: Budget | None,
+    found: TileScores, pool: Pool, calibration: Calibration, *, budget: Budget | None,
     obr: float | None, threshold: float | None,
 ) -> tuple[Selection, float | None, float | None]:  # fmt: skip
     """Choose tiles by a budget, an observed share or a threshold.
@@ -305,7 +300,7 @@ def cut_ranking(
 
 
 def save_results(
-    run: Run, target: OverviewTiles, ranked: Ranked, selection: Selection, *,
+    run: Run, target: OverviewTiles, scores: TileScores, selection: Selection, *,
     budget: Budget | None, spec: EncoderSpec, bands: Sequence[int], key: str, maps_key: str,
 ) -> None:  # fmt: skip
     """Write a selection with its tables, maps and pictures; those of other scenes are removed.
@@ -313,7 +308,7 @@ def save_results(
     Args:
         run: Open for writing.
         target: Tiles and overviews.
-        ranked: How they were ranked.
+        scores: How they were ranked.
         selection: What was chosen.
         budget: Under which budget, or None.
         spec: Of the LR encoder.
@@ -330,10 +325,10 @@ def save_results(
     run.do(
         "select", key,
         lambda: results.save_selected(
-            path, target, ranked, selection, budget=budget, about=about, spec=spec
+            path, target, scores, selection, budget=budget, about=about, spec=spec
         ),
     )  # fmt: skip
-    run.do("maps", maps_key, lambda: results.save_maps(path, target, ranked))
+    run.do("maps", maps_key, lambda: results.save_maps(path, target, scores))
     prints = [[s.scene_id, s.source.info.fingerprint] for s in target.overviews]
     run.do(
         "thumbs", digest([VERSION, prints, list(bands)]),

@@ -22,12 +22,12 @@ from foveate.files import read_parquet, text_column, write_bytes, write_geojson,
 from foveate.observe.jobs import SelectJob
 from foveate.observe.overviews import OverviewTiles, TiledInference, cut, is_pairs, overview_tiles
 from foveate.observe.pairs import open_pairs
-from foveate.observe.ranking import Ranked, bind_lr
+from foveate.observe.ranking import TileScores, bind_lr
 from foveate.pool.preview import display_bands, display_range, jpeg, read_small, to_rgb
 from foveate.pool.selections import save_selection
 from foveate.pool.step import opened_pool
 from foveate.pool.store import load_pool
-from foveate.raster import write_cog
+from foveate.raster import resize_geobox, write_cog
 from foveate.run import Run
 from foveate.selection import Ranking
 
@@ -36,7 +36,6 @@ if TYPE_CHECKING:
 
     import pyarrow as pa
     from numpy.typing import NDArray
-    from odc.geo.geobox import GeoBox
 
     from foveate.budget import Budget
     from foveate.embeddings import EncoderSpec
@@ -50,7 +49,7 @@ GEOJSON, NATIVE = "tiles.geojson", "tiles-native"
 _PICTURE = 1280  # longest side, pixels
 
 
-def save_ranked(path: Path, found: Ranked) -> None:
+def save_scores(path: Path, found: TileScores) -> None:
     """Write a ranking: rank, tile_id, score, raw, sd."""
     ranking = found.ranking
     table = ranking.to_arrow().drop_columns(["row"])
@@ -59,7 +58,7 @@ def save_ranked(path: Path, found: Ranked) -> None:
     write_parquet(path, table)
 
 
-def load_ranked(path: Path, pool: Pool) -> Ranked:
+def load_scores(path: Path, pool: Pool) -> TileScores:
     """Read a ranking of `pool`.
 
     Raises:
@@ -76,11 +75,11 @@ def load_ranked(path: Path, pool: Pool) -> Ranked:
         columns.append(column)
     meta = {"method": path.stem}
     ranking = Ranking(rows, table["score"].to_numpy(), len(pool), pool.ids, pool.costs(), meta)
-    return Ranked(ranking, *columns)
+    return TileScores(ranking, *columns)
 
 
 def save_selected(
-    path: Path, target: OverviewTiles, found: Ranked, selection: Selection, *,
+    path: Path, target: OverviewTiles, found: TileScores, selection: Selection, *,
     budget: Budget | None, about: Mapping[str, Any], spec: EncoderSpec,
 ) -> list[str]:  # fmt: skip
     """Write everything that depends on what was chosen.
@@ -125,7 +124,7 @@ def save_selected(
     return [*files, SCORES]
 
 
-def save_maps(path: Path, target: OverviewTiles, found: Ranked) -> list[str]:
+def save_maps(path: Path, target: OverviewTiles, found: TileScores) -> list[str]:
     """Write score and sd of each scene as a raster, a pixel a tile; NaN where a tile has left."""
     score = np.full(len(target.pool), np.nan)
     score[found.ranking.rows] = found.ranking.score
@@ -138,7 +137,7 @@ def save_maps(path: Path, target: OverviewTiles, found: Ranked) -> list[str]:
         grid[0, row, col], grid[1, row, col] = score[rows], found.sd[rows]
         file = f"maps/{scene.scene_id}.tif"
         write_cog(
-            path / file, grid, geobox=_zoomed(scene.source.info.geobox, shape),
+            path / file, grid, geobox=resize_geobox(scene.source.info.geobox, shape),
             nodata=float("nan"), descriptions=("score", "sd"),
         )  # fmt: skip
         files.append(file)
@@ -168,7 +167,7 @@ def prune(path: Path, target: OverviewTiles) -> None:
                 file.unlink()
 
 
-def _scores(target: OverviewTiles, found: Ranked, selection: Selection) -> pa.Table:
+def _scores(target: OverviewTiles, found: TileScores, selection: Selection) -> pa.Table:
     """Return all tiles in the order of the pool."""
     import pyarrow as pa
 
@@ -191,17 +190,6 @@ def _scores(target: OverviewTiles, found: Ranked, selection: Selection) -> pa.Ta
         "chosen": selection.mask(),
         "rank": pa.array(rank, mask=rank == 0),
     })  # fmt: skip
-
-
-def _zoomed(geobox: GeoBox | None, shape: tuple[int, int]) -> GeoBox | None:
-    """Return the georeference of a map of another size over the same ground."""
-    if geobox is None:
-        return None
-    from affine import Affine
-    from odc.geo.geobox import GeoBox
-
-    scale = Affine.scale(geobox.shape[1] / shape[1], geobox.shape[0] / shape[0])
-    return GeoBox(shape, geobox.affine @ scale, geobox.crs)
 
 
 def _with_outlines(table: pa.Table, outlines: Iterable[Any]) -> pa.Table:
@@ -359,26 +347,21 @@ def _stored(root: Path, target: OverviewTiles, observer: Observer) -> Any:
     Raises:
         DataError: Overviews have changed, or this observer cuts them otherwise.
     """
-    known = {row["scene"]: row for row in read_parquet(root / "scenes.parquet").to_pylist()}
-    for scene in target.overviews:
-        found = known.pop(scene.scene_id, {"fingerprint": ""})
-        if found["fingerprint"] != scene.source.info.fingerprint:
-            raise _changed(root, scene.scene_id)
-    if known:
-        raise _changed(root, next(iter(known)))
+    stored = read_parquet(root / "scenes.parquet").select(["scene", "fingerprint"]).to_pylist()
+    known = {row["scene"]: row["fingerprint"] for row in stored}
+    given = {scene.scene_id: scene.source.info.fingerprint for scene in target.overviews}
+    changed = [name for name in given | known if given.get(name) != known.get(name)]
+    if changed:
+        raise DataError(
+            f"the overview {changed[0]!r} is not what it was when {str(root)!r} was made",
+            "What was chosen belongs to the overviews that it was chosen from.",
+            "Put them back, or select again.",
+        )
     pool = load_pool(root, target.pool)
     if (find_rows(target.pool.ids, pool.ids) < 0).any():
         tile = observer.record.lr_tile
         raise _other(root, f"on tiles of another size than those of this one ({tile:g} pixels)")
     return pool
-
-
-def _changed(root: Path, scene: str) -> DataError:
-    return DataError(
-        f"the overview {scene!r} is not what it was when {str(root)!r} was made",
-        "What was chosen belongs to the overviews that it was chosen from.",
-        "Put them back, or select again.",
-    )
 
 
 def _other(root: Path, how: str) -> DataError:

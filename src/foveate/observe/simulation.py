@@ -28,7 +28,7 @@ import numpy as np
 
 from foveate.errors import ParameterError
 from foveate.grid import Window
-from foveate.raster import Raster, write_cog
+from foveate.raster import Raster, resize_geobox, write_cog
 from foveate.raster.windows import HALF, weigh
 from foveate.seeds import rng
 
@@ -184,7 +184,7 @@ def simulate(
     ground = _blurred(source, axes[0], axes[1], block)
     if snr is not None:
         _add_noise(ground, snr, rng(seed, f"observe/noise/{name}"))
-    return _native(ground, info, _geobox(info, shape))
+    return _native(ground, info, resize_geobox(info.geobox, shape))
 
 
 def write_view(path: str | Path, view: View, descriptions: tuple[str, ...] = ()) -> None:
@@ -262,14 +262,3 @@ def _beside(nodata: float, dtype: np.dtype[Any]) -> Any:
         return np.nextafter(dtype.type(nodata), dtype.type(0 if nodata else 1))
     limits = np.iinfo(dtype)
     return int(nodata) + (1 if int(nodata) <= (int(limits.min) + int(limits.max)) // 2 else -1)
-
-
-def _geobox(info: SourceInfo, shape: tuple[int, int]) -> GeoBox | None:
-    """Return the georeference of `shape` pixels over the same extent."""
-    if info.geobox is None:
-        return None
-    from affine import Affine
-    from odc.geo.geobox import GeoBox
-
-    scale = Affine.scale(info.shape[1] / shape[1], info.shape[0] / shape[0])
-    return GeoBox(shape, info.geobox.affine @ scale, info.geobox.crs)

@@ -324,6 +324,11 @@ def task_delta(loss_lr: ArrayLike, loss_hr: ArrayLike) -> NDArray[np.float64]:
     return low - finite(loss_hr, "losses", low.shape)
 
 
+def _only(**columns: NDArray[np.float64]) -> NDArray[np.float64]:
+    (column,) = columns.values()
+    return column
+
+
 @dataclass(frozen=True)
 class Target:
     """A form of the supervision target.
@@ -332,7 +337,7 @@ class Target:
         title: For reports.
         source: Where it is from.
         needs: The columns that it is made of.
-        function: From the columns, (n,) each and on one scale, to (n,).
+        function: From the columns, (n,) each and on one scale, to (n,); the column itself of one.
         scale: What brings the columns to one scale: "quantile" (0 to 1, see
             `foveate.observe.targets`), or "mean" (1 on average, so that of columns that are summed
             each has as much to give, however long its tail).
@@ -341,18 +346,16 @@ class Target:
     title: str
     source: str
     needs: tuple[str, ...]
-    function: Callable[..., NDArray[np.float64]]
+    function: Callable[..., NDArray[np.float64]] = _only
     scale: Literal["quantile", "mean"] = "quantile"
 
 
 TARGETS: Mapping[str, Target] = {
     "structural": Target(
-        "Structural saliency", "cross-scale paper, section 4.2, ablated in Table 6",
-        ("structural",), lambda structural: structural,
+        "Structural saliency", "cross-scale paper, section 4.2, ablated in Table 6", ("structural",)
     ),
     "semantic": Target(
-        "Semantic gain", "cross-scale paper, Eq. 5, ablated in Table 6",
-        ("semantic",), lambda semantic: semantic,
+        "Semantic gain", "cross-scale paper, Eq. 5, ablated in Table 6", ("semantic",)
     ),
     "additive": Target(
         "Structure plus meaning", "cross-scale paper, ablated in Table 6",
@@ -363,13 +366,9 @@ TARGETS: Mapping[str, Target] = {
         ("structural", "semantic"), lambda structural, semantic: structural * semantic,
     ),
     "task-delta": Target(
-        "Gain of the task", "not in the paper; the reward of Uzkent et al. 2020",
-        ("task_delta",), lambda task_delta: task_delta,
+        "Gain of the task", "not in the paper; the reward of Uzkent et al. 2020", ("task_delta",)
     ),
-    "surprise": Target(
-        "Error of the LR fill", "not in the paper",
-        ("surprise",), lambda surprise: surprise,
-    ),
+    "surprise": Target("Error of the LR fill", "not in the paper", ("surprise",)),
     "blend": Target(
         "Meaning plus error of the fill", "not in the paper",
         ("semantic", "surprise"), lambda semantic, surprise: (semantic + surprise) / 2, "mean",

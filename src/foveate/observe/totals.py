@@ -26,10 +26,18 @@ import numpy as np
 from foveate.budget import Budget
 from foveate.errors import DataError, ParameterError
 from foveate.observe._check import finite
+from foveate.observe.amounts import (
+    amounts,
+    ground,
+    known,
+    objects_of,
+    read_answers,
+    unit_of,
+    write_plan,
+)  # fmt: skip
 from foveate.observe.covariates import tile_means
 from foveate.observe.options import FLOOR
 from foveate.observe.pairs import open_pairs
-from foveate.observe.quantities import amounts, ground, known, objects_of, unit_of
 from foveate.run import Run
 from foveate.seeds import rng
 from foveate.stats.sampling import Estimate, draw, inclusion_probabilities, total, total_difference
@@ -421,8 +429,6 @@ def estimate_totals(
     Raises:
         FoveateError: Options that exclude each other, or anything that is wrong with the input.
     """
-    from foveate.observe.fieldwork import read_answers, write_plan
-
     if plan is not None and answers is not None:
         raise ParameterError(
             "a plan and answers to it",

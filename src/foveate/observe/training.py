@@ -43,7 +43,6 @@ if TYPE_CHECKING:
     import torch
     from numpy.typing import NDArray
 
-    from foveate.models.base import ModelHandle
     from foveate.observe.dataset import TrainingData
     from foveate.observe.heads import ToText
     from foveate.observe.networks.lr_fill import Fill
@@ -342,28 +341,28 @@ def train(trainer: Trainer, *, training: dict[str, Any] | None = None) -> Observ
     )
 
 
-def evaluated(
-    run: Run, trainer: Trainer, observer: Observer, about: list[Any], *, whole: bool
-) -> Observer:
-    """Evaluate an observer on the test scenes, on the validation scenes without any; once.
+def finish(run: Run, trainer: Trainer, observer: Observer, key: str) -> Observer:
+    """Evaluate an observer on the test scenes, on the validation scenes without any, and write it.
 
     Args:
         run: Open for writing: the numbers and the pictures of the report are written.
         trainer: Has trained it.
         observer: The observer.
-        about: Everything that the observer depends on.
-        whole: Whether gains are relative to the whole scene instead of the tile.
+        key: Hash of what the training depends on.
 
     Returns:
         The observer with its results on held-out scenes: a selection repeats them.
     """
-    data, record = trainer.data, observer.record
+    data, record, job = trainer.data, observer.record, trainer.job
     split = "test" if (data.split == "test").any() else "val"
+    about = [key, record.supervision, job.architecture, job.init, job.obr]
 
     def work() -> list[str]:
-        targets, seed = trainer.supervised.targets, trainer.job.seed
-        trial = Trial(data, observer, data.scenes(split), targets=targets, whole=whole, seed=seed)
-        found = evaluate(trial, obr=record.obr, supervision=record.supervision, seed=seed)
+        targets, whole = trainer.supervised.targets, job.reference == "scene"
+        trial = Trial(
+            data, observer, data.scenes(split), targets=targets, whole=whole, seed=job.seed
+        )
+        found = evaluate(trial, obr=record.obr, supervision=record.supervision, seed=job.seed)
         write_json(run.path / EVALUATION, found)
         return [EVALUATION, *show(run.path, trial, trial.observed(record.obr))]
 
@@ -373,12 +372,14 @@ def evaluated(
         **{key: found[key] for key in ("split", "scenes", "against_random")},
         "measure": found["curve"]["measure"], "shares": found["curve"]["shares"],
     }  # fmt: skip
-    return replace(observer, record=replace(record, held_out=held_out))
+    judged = replace(observer, record=replace(record, held_out=held_out))
 
+    def save() -> list[str]:
+        files = judged.save(run.path / MODEL, data.handles)
+        return [str(file.relative_to(run.path)) for file in files]
 
-def save_observer(root: Path, observer: Observer, handles: dict[str, ModelHandle]) -> list[str]:
-    """Write an observer into a run, and return the files."""
-    return [str(file.relative_to(root)) for file in observer.save(root / MODEL, handles)]
+    run.do("observer", digest([*about, held_out]), save)
+    return judged
 
 
 def refuse_other(root: Path, request: str, *, replace: bool) -> None:

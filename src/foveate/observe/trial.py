@@ -16,7 +16,7 @@ import torch
 
 from foveate.observe import dense
 from foveate.observe.networks.losses import centred_cosine
-from foveate.observe.policies import rank_tiles
+from foveate.observe.policies import apply_policy
 from foveate.stats import mean_average_precision
 from foveate.stats.measures import group_names, precision, ratio
 
@@ -142,7 +142,7 @@ class Trial:
     ) -> Ranking:  # fmt: skip
         """Rank the tiles of these scenes by a policy; `seed` is added to the trial's."""
         given = self.evidence() if evidence is None else evidence
-        return rank_tiles(self.pool, policy, given, seed=self.seed + seed, **options)
+        return apply_policy(self.pool, policy, given, seed=self.seed + seed, **options)
 
     def first(self, ranking: Ranking, share: float) -> NDArray[np.bool_]:
         """Return (m, R, C) bool: the best share of the tiles, rounded down."""

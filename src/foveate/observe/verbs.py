@@ -11,7 +11,7 @@ from foveate.observe.jobs import CompleteJob, EstimateJob, PrepareJob, TrainJob
 from foveate.observe.observer import Observer
 from foveate.observe.options import chosen_mode
 from foveate.observe.pairs import Pairs, open_pairs
-from foveate.observe.ranking import check_policy, open_tiles, ranked
+from foveate.observe.ranking import check_policy, open_tiles, score_tiles
 from foveate.observe.searching import search
 from foveate.observe.selecting import cut_ranking
 from foveate.observe.totals import estimate_totals
@@ -96,7 +96,7 @@ def select(
     check_policy(policy, covariate)
     own = observer if isinstance(observer, Observer) else Observer.load(observer, device=device)
     target = open_tiles(overviews, own, bands=bands, tile=tile, progress=progress)
-    found = ranked(
+    found = score_tiles(
         target, own, policy=policy, covariate=covariate, bands=bands, seed=seed, device=device,
         progress=progress,
     )  # fmt: skip

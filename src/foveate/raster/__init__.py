@@ -9,6 +9,7 @@ from foveate.raster.base import Raster, Source, SourceInfo
 from foveate.raster.frame import Frame, find_frame
 from foveate.raster.gdal import SUFFIXES, FileSource, close_files
 from foveate.raster.ground import check_ground, metres_per_pixel
+from foveate.raster.place import resize_geobox
 from foveate.raster.reading import LabelValues
 from foveate.raster.sources import ArraySource, StackSource
 from foveate.raster.stored import StoredPixels, stored_of
@@ -31,6 +32,7 @@ __all__ = [
     "find_frame",
     "metres_per_pixel",
     "resize",
+    "resize_geobox",
     "stored_of",
     "write_cog",
     "write_stored",

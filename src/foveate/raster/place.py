@@ -324,3 +324,20 @@ def _unit(crs: CRS) -> float:
 
 def _unbound(crs: CRS) -> CRS:
     return crs.source_crs if crs.is_bound and crs.source_crs is not None else crs
+
+
+def resize_geobox(geobox: GeoBox | None, shape: tuple[int, ...]) -> GeoBox | None:
+    """Return the georeference of another number of pixels over the same ground.
+
+    Args:
+        geobox: Georeference of a raster, or None.
+        shape: ``(height, width)`` in pixels.
+    """
+    if geobox is None:
+        return None
+    from affine import Affine
+    from odc.geo.geobox import GeoBox
+
+    height, width = shape
+    scale = Affine.scale(geobox.shape[1] / width, geobox.shape[0] / height)
+    return GeoBox((height, width), geobox.affine @ scale, geobox.crs)

@@ -142,7 +142,8 @@ def numbered(
             left, top, wide, high = place
             back = tag("rect", x=left, y=top, width=wide, height=high, rx=5)
             middle = {"x": left + wide / 2, "y": top + high / 2}
-            labels.append(back + tag("text", ranks[i], text_anchor="middle", **middle))
+            number = tag("text", ranks[i], text_anchor="middle", **middle)
+            labels.append(tag("g", back, number))
     return tag("g", parts[::-1], class_="regions") + tag("g", labels, class_="ranks")
 
 

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple, Self
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from foveate.report.blocks import Block
     from foveate.report.origin import Origin
+    from foveate.report.words import Headline
 
 
 @dataclass(frozen=True)
@@ -54,6 +55,18 @@ class Page:
     options: Sequence[Option] = ()  # options between which a reader can switch; empty for none
     script: bool = False  # whether pictures can be enlarged, and options switched
     option: int = 0  # the one that the page opens with
+
+    @classmethod
+    def of(cls, name: str, kind: str, said: Headline, **rest: Any) -> Self:
+        """Return the page of a run that a headline is said of.
+
+        Args:
+            name: Of the run.
+            kind: What the page is of.
+            said: The headline.
+            rest: Other fields.
+        """
+        return cls(title=name, kind=kind, headline=said.text, verdicts=said.notes, **rest)
 
     @property
     def filled(self) -> list[Section]:

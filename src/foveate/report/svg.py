@@ -246,6 +246,9 @@ class Line(NamedTuple):
     band: Sequence[tuple[float, float]] = ()
 
 
+_NAME = 24  # pixels between two levels that are both named on one side of their lines
+
+
 def lines(
     drawn: Sequence[Line],
     label: str,
@@ -277,8 +280,7 @@ def lines(
     across = Scale(min(places), max(places), log)
     up = _room([*heights, *(level[1] for level in levels)], least)
     parts = _rules(up)
-    for name, value in levels:
-        parts += _level(up, name, value)
+    parts += _levels(up, levels, height)
     if math.isfinite(mark) and across.low <= mark <= across.high:
         at = percent(across(mark))
         parts.append(tag("line", class_="mark", x1=at, x2=at, y1="0", y2="100%"))
@@ -323,14 +325,24 @@ def _rules(up: Scale) -> list[Markup]:
     return parts
 
 
-def _level(up: Scale, name: str, value: float) -> list[Markup]:
-    at = 100 - up(value)
-    y = percent(at)
-    # Lines rise, so a level is named on the left if it is high, else on the right.
-    aside = {"x": "0", "dx": 4, "dy": -5, "text_anchor": "start"} if at < 50 else {
-        "x": "100%", "dx": -4, "dy": 14, "text_anchor": "end"}  # fmt: skip
-    line = tag("line", class_="level", x1="0", x2="100%", y1=y, y2=y)
-    return [line, tag("text", name, class_="level", y=y, **aside)]
+def _levels(up: Scale, levels: Sequence[tuple[str, float]], height: int) -> list[Markup]:
+    parts = []
+    ordered = sorted((100 - up(value), name) for name, value in levels)
+    for i, (at, name) in enumerate(ordered):
+        y = percent(at)
+        # Lines rise, so a level is named on the left if it is high, else on the right; of two that
+        # are near each other the one is named above its line and the other below.
+        high = at < 50
+        above, below = (
+            0 <= j < len(ordered) and abs(ordered[j][0] - at) < _NAME * 100 / height
+            for j in (i + 1, i - 1)
+        )
+        over = high if above == below else above
+        side = {"x": "0", "dx": 4, "text_anchor": "start"} if high else {
+            "x": "100%", "dx": -4, "text_anchor": "end"}  # fmt: skip
+        parts.append(tag("line", class_="level", x1="0", x2="100%", y1=y, y2=y))
+        parts.append(tag("text", name, class_="level", y=y, dy=-5 if over else 14, **side))
+    return parts
 
 
 def _path(across: Scale, up: Scale, line: Line) -> Markup:
@@ -409,7 +421,7 @@ def forest_axis(over: Scale) -> Markup:
     digits = next((d for d in range(1, 6) if abs(step - round(step, d)) < step / 100), 6)
     texts = [
         tag("text", "0" if abs(v) < step / 2 else human.signed(v, digits), x=percent(over(v)),
-            y=14, text_anchor="middle")
+            y=14, text_anchor="middle", class_="minor" if round(v / step) % 2 else "major")
         for v in values
     ]  # fmt: skip
     return image("forest", texts, height=18)

@@ -14,7 +14,7 @@ from foveate.curate import get_method, rank
 from foveate.embeddings import Embeddings
 from foveate.errors import FoveateError
 from foveate.grid import Tiles
-from foveate.observe.policies import NEEDS, Policy, rank_tiles
+from foveate.observe.policies import NEEDS, Policy, apply_policy
 from foveate.pool import Pool
 from foveate.testing.rules import CheckFailed, need, untouched_random_state
 
@@ -127,7 +127,7 @@ class _MethodTrial:
         options: dict[str, Any] = {**self.options, **more}
         options["seed"] = self.seed if seed is None else seed
         if isinstance(self.method, Policy):
-            return rank_tiles(ids, self.method, given, **options)
+            return apply_policy(ids, self.method, given, **options)
         pool = Pool.from_arrays(ids=ids, counts=given["counts"])
         return self.rank_pool(pool, given, options)
 

@@ -74,6 +74,18 @@ def _part(around: Stamp, inside: NDArray[np.bool_]) -> tuple[Pixels, F32, F32]:
     return (around.at[0][inside], around.at[1][inside]), around.u[inside], around.v[inside]
 
 
+def _rectangle(around: Stamp, pose: Pose) -> tuple[Pixels, F32, F32]:
+    """Return the pixels of the whole footprint."""
+    half = pose.length / 2, pose.width / 2
+    return _part(around, (np.abs(around.u) <= half[0]) & (np.abs(around.v) <= half[1]))
+
+
+def _cycle(along: F32, period: float) -> F32:
+    """Return where places lie in their period: 0 to 1."""
+    count = along / np.float32(period)
+    return count - np.floor(count)
+
+
 def _clear(canvas: Canvas, around: Stamp, base: str, cover: str, mix: float = 0.0) -> None:
     """Prepare the ground around an object."""
     canvas.paint(around.at, cover, base, "grass_fresh", mix=mix)
@@ -136,12 +148,8 @@ def greenhouse(site: Site, pose: Pose, around: Stamp) -> Pixels:
     """Spans of glass, one bright and one dull slope each."""
     canvas, gsd = site.canvas, site.frame.gsd
     _clear(canvas, around, "dirt", "bare", 0.3)
-    at, _, v = _part(
-        around, (np.abs(around.u) <= pose.length / 2) & (np.abs(around.v) <= pose.width / 2)
-    )
-    span = v / np.float32(6.4)
-    side = (span - np.floor(span)) < 0.5
-    tone = np.where(side, np.float32(1.14), np.float32(0.82)) if gsd <= 3 else 1.0
+    at, _, v = _rectangle(around, pose)
+    tone = np.where(_cycle(v, 6.4) < 0.5, np.float32(1.14), np.float32(0.82)) if gsd <= 3 else 1.0
     _set(canvas, at, "glass", (tone, 4.2), pose.dilution)
     return at
 
@@ -151,9 +159,7 @@ def pool(site: Site, pose: Pose, around: Stamp) -> Pixels:
     canvas = site.canvas
     if pose.dilution >= 1.0:
         canvas.paint(around.at, "settlement", "concrete")
-    at, _, _ = _part(
-        around, (np.abs(around.u) <= pose.length / 2) & (np.abs(around.v) <= pose.width / 2)
-    )
+    at, _, _ = _rectangle(around, pose)
     _set(canvas, at, "pool", (1.0, 0.0), pose.dilution)
     return at
 
@@ -162,13 +168,8 @@ def solar_park(site: Site, pose: Pose, around: Stamp) -> Pixels:
     """Rows of dark panels with grass between them."""
     canvas, gsd = site.canvas, site.frame.gsd
     _clear(canvas, around, "grass_dry", "grassland", 0.5)
-    at, u, v = _part(
-        around, (np.abs(around.u) <= pose.length / 2) & (np.abs(around.v) <= pose.width / 2)
-    )
-    row = v / np.float32(8.0)
-    row = row - np.floor(row)
-    bay = u / np.float32(34.0)
-    bay = (bay - np.floor(bay)) * np.float32(34.0)
+    at, u, v = _rectangle(around, pose)
+    row, bay = _cycle(v, 8.0), _cycle(u, 34.0) * np.float32(34.0)
     _set(canvas, at, "panel")
     if gsd > 4.0:
         canvas.other[at] = MATERIAL["grass_dry"]

@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from foveate.errors import DataError, ParameterError, UnknownNameError
+from foveate.models.base import unknown_model
 from foveate.models.hub import described, fetch_file
 from foveate.models.weights import (
     RANDOM,
@@ -120,13 +121,7 @@ def _local(handle: ModelHandle) -> Architecture:
     else:
         config = open_clip.get_model_config(listed_name(handle))
         if config is None:
-            known = open_clip.list_models()
-            raise UnknownNameError(
-                f"open_clip has no model {handle.name!r}",
-                f"It knows {len(known)}; list them with: "
-                "python -c 'import open_clip; print(open_clip.list_models())'.",
-                suggest(handle.name, known),
-            )
+            raise unknown_model("open_clip", handle.name, open_clip.list_models())
         shape = _described(config, {})
     tag = open_clip.get_pretrained_cfg(listed_name(handle), handle.tag) if handle.tag else {}
     config, preprocess = shape.config, {**shape.preprocess, **tag}

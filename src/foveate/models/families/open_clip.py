@@ -26,7 +26,7 @@ from foveate.models.families._open_clip import check_name, describe, make_networ
 from foveate.models.families._sizes import find_sizes, reduction
 from foveate.models.preprocess import Preprocess, clean_texts, is_mean, own_options, tokenizer_hash
 from foveate.models.runtime import InferenceRunner
-from foveate.models.weights import check_state, checkpoint_key, first_line, weights_hash
+from foveate.models.weights import check_weights, first_line, weights_hash
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -55,9 +55,7 @@ class _OpenClip:
                 "Allowed: size, mean, std, precision, quick_gelu, checkpoint_key.",
             )
         check_name(handle)
-        key = checkpoint_key(handle)
-        if handle.weights:
-            check_state(handle.weights, key)
+        check_weights(handle)
         return replace(handle, channels=3)
 
     def build(self, handle: ModelHandle, bands: Sequence[int], scale: Scale) -> OpenClip:
@@ -116,6 +114,7 @@ class OpenClip:
         text_spec: How texts meet images.
         tokenizer: Returns the tokenizer, which may have to come from the hub: asked for when
             there are texts.
+        token_spec: What the tokens are, if there are any.
     """
 
     def __init__(
@@ -124,11 +123,12 @@ class OpenClip:
         spec: EncoderSpec,
         text_spec: TextSpec,
         tokenizer: Callable[[], Any],
+        token_spec: TokenSpec | None = None,
     ) -> None:
         self._runner = runner
         self._net: Any = runner.net
         self._tokenizer = tokenizer
-        self.spec, self.text_spec = spec, text_spec
+        self.spec, self.text_spec, self.token_spec = spec, text_spec, token_spec
 
     def embed(self, batch: NDArray[Any]) -> NDArray[np.float32]:
         """Embed (b, c, h, w) images of the native dtype: (b, d) float32, not normalised."""
@@ -161,32 +161,14 @@ class OpenClip:
 
 
 class OpenClipTokens(OpenClip):
-    """A pair whose image features have places; see `foveate.models.capabilities.GivesTokens`.
+    """A pair whose image features have places; see `foveate.models.capabilities.GivesTokens`."""
 
-    Args:
-        runner: The network.
-        spec: What the vectors depend on.
-        text_spec: How texts meet images.
-        tokenizer: Returns the tokenizer.
-        token_spec: What the tokens are.
-    """
-
-    def __init__(
-        self,
-        runner: InferenceRunner,
-        spec: EncoderSpec,
-        text_spec: TextSpec,
-        tokenizer: Callable[[], Any],
-        token_spec: TokenSpec,
-    ) -> None:
-        super().__init__(runner, spec, text_spec, tokenizer)
-        self.token_spec = token_spec
-        self._places = _projected if token_spec.pooled else _features
+    token_spec: TokenSpec
 
     def tokens(self, batch: NDArray[Any]) -> NDArray[np.float32]:
         """Return the tokens of (b, c, h, w) images: (b, gh, gw, d) float32."""
-        visual = self._net.visual
-        return self._runner.run(lambda x: self._places(visual, x), batch, self.spec)
+        visual, places = self._net.visual, _projected if self.token_spec.pooled else _features
+        return self._runner.run(lambda x: places(visual, x), batch, self.spec)
 
 
 def assemble(
@@ -208,11 +190,8 @@ def assemble(
         token_spec: What the tokens are, if there are any.
         sizes: The sizes that the image tower takes, if it takes others.
     """
-    model = (
-        OpenClip(runner, spec, text_spec, tokenizer)
-        if token_spec is None
-        else OpenClipTokens(runner, spec, text_spec, tokenizer, token_spec)
-    )
+    kind = OpenClip if token_spec is None else OpenClipTokens
+    model = kind(runner, spec, text_spec, tokenizer, token_spec)
     if sizes is None:
         return model
 

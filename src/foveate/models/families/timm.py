@@ -14,6 +14,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from foveate.errors import ParameterError, UnknownNameError
+from foveate.models.base import unknown_model
 from foveate.models.capabilities import TokenSpec
 from foveate.models.families._sizes import find_sizes, reduction
 from foveate.models.hub import described, fetch_file, hub_error
@@ -22,7 +23,7 @@ from foveate.models.runtime import InferenceRunner
 from foveate.models.weights import (
     RANDOM,
     RANDOM_SOURCE,
-    check_state,
+    check_weights,
     checkpoint_key,
     load_state,
     random_weights,
@@ -51,9 +52,7 @@ class _Timm:
         """Check the architecture's name and that the weights file can be read."""
         check_name(handle)
         check_options(handle)
-        key = checkpoint_key(handle)
-        if handle.weights:
-            check_state(handle.weights, key)
+        check_weights(handle)
         return replace(handle, channels=stated_channels(handle.options) or 3)
 
     def build(self, handle: ModelHandle, bands: Sequence[int], scale: Scale) -> TimmModel:
@@ -329,13 +328,7 @@ def check_name(handle: ModelHandle) -> None:
     if not handle.name:
         raise ParameterError("a timm model without a name", "", "Type e.g. timm:resnet18.")
     if not timm.is_model(handle.name):
-        known = timm.list_models()
-        raise UnknownNameError(
-            f"timm has no model {handle.name!r}",
-            f"It knows {len(known)}; list them with: "
-            "python -c 'import timm; print(timm.list_models())'.",
-            suggest(handle.name, known),
-        )
+        raise unknown_model("timm", handle.name, timm.list_models())
     architecture, _, tag = full_name(handle).partition(".")
     if not tag:
         return

@@ -22,7 +22,7 @@ from foveate.models.preprocess import own_options, stated_channels
 from foveate.models.weights import (
     RANDOM,
     RANDOM_SOURCE,
-    check_state,
+    check_weights,
     checkpoint_key,
     first_line,
     put_state,
@@ -59,9 +59,7 @@ class _TorchGeo:
         """Check the name, the tag and that the weights file can be read."""
         _check_name(handle)
         check_options(handle)
-        key = checkpoint_key(handle)
-        if handle.weights:
-            check_state(handle.weights, key)
+        check_weights(handle)
         weights = _weights(handle)
         if weights is None:
             return replace(handle, channels=stated_channels(handle.options) or 3)

@@ -17,8 +17,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from foveate.embeddings import EncoderSpec
-from foveate.errors import DataError
-from foveate.files import as_storage_error, atomic_path, read_json, write_bytes, write_json
+from foveate.files import (
+    as_storage_error,
+    atomic_path,
+    write_bytes,
+    write_json,
+)
+from foveate.models.base import model_folder, read_format
 from foveate.models.weights import load_state, random_weights
 
 if TYPE_CHECKING:
@@ -116,15 +121,8 @@ def find(path: str | Path) -> Path:
     Raises:
         DataError: There is none.
     """
-    for folder in (Path(path), Path(path) / "model"):
-        if (folder / MODEL).is_file():
-            return folder
-    raise DataError(
-        f"{str(path)!r} holds no tuned model",
-        f"A tuned model is a folder with {MODEL}, as `foveate tune-text ... --out MODEL` "
-        "writes it.",
-        "Type tuned:MODEL. A training that was stopped goes on with the same command.",
-    )
+    command = "foveate tune-text ... --out MODEL"
+    return model_folder(path, MODEL, "tuned model", command, "Type tuned:MODEL.")
 
 
 def read_record(folder: Path) -> Record:
@@ -135,13 +133,7 @@ def read_record(folder: Path) -> Record:
     """
     from foveate.models.tune_text.network import Shape
 
-    content = read_json(folder / MODEL)
-    if content.get("format") != FORMAT:
-        raise DataError(
-            f"{str(folder / MODEL)!r} has format {content.get('format')!r}",
-            f"This foveate reads format {FORMAT}.",
-            "Use the foveate that wrote it, or tune again.",
-        )
+    content = read_format(folder / MODEL, FORMAT, "tune")
     return Record(
         base=content["base"],
         base_weights=content["base_weights"],

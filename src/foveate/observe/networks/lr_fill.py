@@ -311,22 +311,15 @@ def sums(
 
 
 def solve(
-    fill: Fill,
-    lr: torch.Tensor,
-    hr: torch.Tensor,
-    here: torch.Tensor | NDArray[np.bool_],
-    strength: float,
+    fill: Fill, lr: torch.Tensor, hr: torch.Tensor, here: NDArray[np.bool_], strength: float
 ) -> None:
-    """Set the linear part to its closed form: ridge regression over all tiles that there are.
+    """Set the linear part to its closed form: a ridge regression over the tiles of `sums`.
 
     Args:
         fill: Changed in place.
-        lr: (s, R * r, C * r, lr_dim).
-        hr: (s, R * k, C * k, hr_dim).
-        here: (s, R, C) bool: tiles to learn from.
+        lr: See `sums`.
+        hr: See `sums`.
+        here: See `sums`.
         strength: Of the penalty, as a share of the mean variance of the inputs.
-
-    Raises:
-        DataError: There are no tiles.
     """
     fill.set_linear(*sums(fill, lr, hr, here).solve(strength))

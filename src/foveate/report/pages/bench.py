@@ -34,11 +34,8 @@ def bench(run: Benched) -> Page:
     """Draw the page."""
     first, found = run.tables[0], headlines(run)[""]
     several = len(run.tables) > 1
-    return Page(
-        title=run.name,
-        kind="Bench \u00b7 observe",
-        headline=found.text,
-        verdicts=found.notes,
+    return Page.of(
+        run.name, "Bench \u00b7 observe", found,
         lead=[_claims(first), *([_summary(run)] if several else []), ui.Figures(_figures(first))],
         facts=_facts(run),
         sections=[
@@ -90,7 +87,7 @@ def _facts(run: Benched) -> list[tuple[str, str]]:
         ("Pairs", pairs),
         ("Imagery", made.imagery(run)),
         ("Encoder", str(job.get("model", "?"))),
-        ("Observer", f"{job.get('size', '?')}, {job.get('form', '?')}"),
+        ("Observer", f"{job.get('size', '?')}, {job.get('architecture', '?')}"),
         ("Supervision", str(job.get("supervision", "?"))),
         ("Tables", ", ".join(table.name for table in run.tables)),
     ]

@@ -26,11 +26,8 @@ def bench_curate(run: CoreSets) -> Page:
     """Draw the page."""
     found, said = run.found, headlines(run)[""]
     samplers = found["samplers"]
-    return Page(
-        title=run.name,
-        kind="Bench \u00b7 curate",
-        headline=said.text,
-        verdicts=said.notes,
+    return Page.of(
+        run.name, "Bench \u00b7 curate", said,
         lead=[ui.Figures(_figures(found))],
         facts=_facts(run),
         sections=[

@@ -45,11 +45,8 @@ def classify(run: Classified) -> Page:
     pictures = _pictures(run, groups, ui.shots(album.uris))
     pictures += ui.left_out(len(album.left_out))
     confusion = _confusion(run)
-    return Page(
-        title=run.name,
-        kind="Classification",
-        headline=headline.text,
-        verdicts=headline.notes,
+    return Page.of(
+        run.name, "Classification", headline,
         lead=[_opening(run, counts)],
         facts=_facts(run),
         sections=[

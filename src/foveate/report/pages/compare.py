@@ -13,13 +13,11 @@ from foveate.report import explain, human, svg
 from foveate.report import origin as made
 from foveate.report.assets import Album
 from foveate.report.page import Page, Section
+from foveate.report.pages.curate_methods import matrix
 from foveate.report.words import compare as words
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
-    from typing import Any
-
-    from numpy.typing import NDArray
 
     from foveate.report.read_compare import Compared
     from foveate.report.words import Headline
@@ -62,11 +60,8 @@ def compare(run: Compared) -> Page:
         album.add(run.ids[row], run.tile_files.get(run.ids[row]))
     shots = ui.shots(album.uris)
     short = _short(run.names)
-    return Page(
-        title=run.name,
-        kind=f"Compare \u00b7 {human.plural(len(run.names), 'ranking')}",
-        headline=said.text,
-        verdicts=said.notes,
+    return Page.of(
+        run.name, f"Compare \u00b7 {human.plural(len(run.names), 'ranking')}", said,
         facts=[
             ("Patches", human.count(run.n)),
             ("Rankings", human.count(len(run.names))),
@@ -105,7 +100,7 @@ def _order(run: Compared, short: list[str]) -> list[ui.Block]:
     if not np.isfinite(run.kendall[~np.eye(len(short), dtype=bool)]).any():
         return [ui.Text("No two rankings hold every patch, so there is no Kendall\u2019s \u03c4.")]
     note = f"Kendall\u2019s \u03c4 over the {human.count(run.n)} patches (paper, Fig. 5)."
-    blocks = [_matrix("Same order", note, short, run.kendall, human.decimal)]
+    blocks = [matrix("Same order", note, short, run.kendall, human.decimal)]
     rows = sorted(
         ((run.kendall[a, b], a, b) for a, b in combinations(range(len(short)), 2)
          if math.isfinite(run.kendall[a, b])), reverse=True,
@@ -118,18 +113,6 @@ def _order(run: Compared, short: list[str]) -> list[ui.Block]:
     table = ui.Table("Pairs", ["Pair", ui.BAR, "\u03c4"], listed)
     return [*_key(run, short), *blocks, ui.Fold("All pairs", [table], open=len(short) > _DENSE),
             explain.terms("same order")]  # fmt: skip
-
-
-def _matrix(
-    title: str, note: str, names: list[str], values: NDArray[np.float64], text: Any
-) -> ui.Block:
-    rows = [
-        [ui.Cell("", "self", names[i]) if i == j else
-         ui.Cell(text(v), svg.tint(v), f"{names[i]} and {names[j]}: {text(v)}")
-         for j, v in enumerate(row)]
-        for i, row in enumerate(values.tolist())
-    ]  # fmt: skip
-    return ui.Matrix(title, note, names, rows)
 
 
 def _average_note(run: Compared) -> str:
@@ -261,7 +244,7 @@ def _top(top: str, k: int) -> str:
 
 def _overlaps(run: Compared, short: list[str]) -> list[ui.Block]:
     matrices = [
-        _matrix(f"First {_top(top, k)}", f"By chance {human.share(k / run.n)}.", short,
+        matrix(f"First {_top(top, k)}", f"By chance {human.share(k / run.n)}.", short,
                 run.overlap[top], human.share)
         for top, k, _ in run.tops
     ]  # fmt: skip

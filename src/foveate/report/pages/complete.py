@@ -10,17 +10,24 @@ import numpy as np
 from foveate.errors import DataError
 from foveate.report import assets, explain, human, marks, svg
 from foveate.report import blocks as ui
-from foveate.report import origin as made
 from foveate.report.assets import Album
 from foveate.report.human import number
-from foveate.report.page import Page, Section
-from foveate.report.pages.observe_parts import ROOM, SCENES, heat_map, most_first, scene_overview
+from foveate.report.page import Section
+from foveate.report.pages.observe_parts import (
+    ROOM,
+    drawn_note,
+    heat_map,
+    most_first,
+    scene_overview,
+    tile_page,
+)  # fmt: skip
 from foveate.report.read_observe import read_concepts
 from foveate.report.words.scenes import completed
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
+    from foveate.report.page import Page
     from foveate.report.read_observe import Gridded
     from foveate.report.words import Headline
 
@@ -37,30 +44,14 @@ def complete(run: Gridded) -> Page:
     scenes = _scenes(run, observed, album)
     scenes += ui.left_out(len(album.left_out))
     note = "Outlined: observed. Lighter squares of uncertainty had less to go by."
-    if len(run.scenes) > SCENES:
-        note += f" The {SCENES} scenes with most observed tiles; all are in the folder maps."
-    return Page(
-        title=run.name,
-        kind="Observe \u00b7 completed scenes",
-        headline=found.text,
-        verdicts=found.notes,
-        warnings=made.warnings(run.about),
-        lead=[ui.Figures(_figures(run, observed.size))],
-        facts=[
-            ("Imagery", made.imagery(run)),
-            ("Encoder", made.encoder_name(run)),
-            ("Observer", str(run.about.get("observer", "?"))),
-            ("Seed", str(run.record.get("summary", {}).get("seed", "?"))),
-        ],
-        sections=[
-            Section("scenes", "What was completed",
-                    [*scenes, explain.terms("completed features", "how sure")], note, "Scenes"),
-            Section("concepts", "What is in them", _concepts(run, observed), (
-                "Tiles that show a concept more likely than not, and how many of these were "
-                "observed."), "Concepts"),
-        ],
-        origin=made.origin(run, one="tile", many="tiles"),
-    )  # fmt: skip
+    return tile_page(run, "completed scenes", found, [
+        Section("scenes", "What was completed",
+                [*scenes, explain.terms("completed features", "how sure")],
+                note + drawn_note(run, "observed"), "Scenes"),
+        Section("concepts", "What is in them", _concepts(run, observed), (
+            "Tiles that show a concept more likely than not, and how many of these were "
+            "observed."), "Concepts"),
+    ], figures=_figures(run, observed.size))  # fmt: skip
 
 
 def headline(run: Gridded) -> Headline:

@@ -316,10 +316,10 @@ def agreement(
     if len(methods) < 2:
         return []
     names = [m.short for m in methods]
-    matrices = [_matrix("Same patches", "Share of the smaller selection that is in the other.",
+    matrices = [matrix("Same patches", "Share of the smaller selection that is in the other.",
                         names, run.overlap, human.share)]  # fmt: skip
     if np.isfinite(run.kendall).any():
-        matrices.append(_matrix("Same order", "Kendall\u2019s \u03c4 over the whole pool.", names,
+        matrices.append(matrix("Same order", "Kendall\u2019s \u03c4 over the whole pool.", names,
                                 run.kendall, human.decimal))  # fmt: skip
     votes = numbers.consensus(run.n, [m.data.picks for m in methods])
     blocks: list[ui.Block] = [ui.Grid(matrices, 1 if len(names) > 12 else 2)]
@@ -331,9 +331,18 @@ def agreement(
     return [*blocks, explain.terms("same order")] if len(matrices) > 1 else blocks
 
 
-def _matrix(
+def matrix(
     title: str, note: str, names: list[str], values: NDArray[np.float64], text: Any
 ) -> ui.Matrix:  # fmt: skip
+    """Return a table of how much each pair of rankings has in common.
+
+    Args:
+        title: Of the table.
+        note: Behind it.
+        names: The M rankings.
+        values: (M, M), NaN where nothing is known.
+        text: Writes a value.
+    """
     rows = [
         [ui.Cell("", "self", names[i]) if i == j else
          ui.Cell(text(v), svg.tint(v), f"{names[i]} and {names[j]}: {text(v)}")

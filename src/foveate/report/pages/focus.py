@@ -46,11 +46,8 @@ def focus(run: Focused) -> Page:
     found = {name: ui.Shot(f"p{i}") for i, name in enumerate(album.uris) if i >= inline}
     whole = _together(run) if many else headline(run, 0)
     task, goal = run.task, run.about("goal")
-    return Page(
-        title=run.name,
-        kind=f"Focus \u00b7 {task} \u00b7 goal {goal}",
-        headline=whole.text,
-        verdicts=whole.notes,
+    return Page.of(
+        run.name, f"Focus \u00b7 {task} \u00b7 goal {goal}", whole,
         lead=[] if many else [opening(run, 0, album)],
         facts=_facts(run),
         sections=[

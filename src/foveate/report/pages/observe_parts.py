@@ -9,6 +9,8 @@ import numpy as np
 
 from foveate.report import assets, human, marks
 from foveate.report import blocks as ui
+from foveate.report import origin as made
+from foveate.report.page import Page, Section
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -18,9 +20,45 @@ if TYPE_CHECKING:
     from foveate.report.assets import Album
     from foveate.report.read_observe import Gridded
     from foveate.report.svg import Box
+    from foveate.report.words import Headline
 
 SCENES = 12  # that are drawn
 ROOM, SIDE = 8 << 20, 720  # bytes of pictures on a page; longest side where there are many
+
+
+def tile_page(
+    run: Gridded, kind: str, said: Headline, sections: Sequence[Section], *,
+    figures: Sequence[ui.Figure], facts: Sequence[tuple[str, str]] = (),
+) -> Page:  # fmt: skip
+    """Return the page of a run over tiles of overviews.
+
+    Args:
+        run: The run.
+        kind: What the page is of.
+        said: The headline.
+        sections: The rest of the page.
+        figures: Large numbers.
+        facts: What the run was of, besides imagery, encoder, observer and seed.
+    """
+    summary = run.record.get("summary", {})
+    common = [
+        ("Imagery", made.imagery(run)),
+        ("Encoder", made.encoder_name(run)),
+        ("Observer", str(run.about.get("observer", "?"))),
+        ("Seed", str(summary.get("seed", "?"))),
+    ]
+    return Page.of(
+        run.name, f"Observe \u00b7 {kind}", said,
+        warnings=made.warnings(run.about), lead=[ui.Figures(figures)], facts=[*facts, *common],
+        sections=sections, origin=made.origin(run, one="tile", many="tiles"),
+    )  # fmt: skip
+
+
+def drawn_note(run: Gridded, what: str) -> str:
+    """Return the end of a note: which scenes are drawn, where not all of them are."""
+    if len(run.scenes) <= SCENES:
+        return ""
+    return f" The {SCENES} scenes with most {what} tiles; all are in the folder maps."
 
 
 def most_first(run: Gridded, tiles: NDArray[np.int64]) -> list[int]:

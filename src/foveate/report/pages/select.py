@@ -13,20 +13,22 @@ from foveate.report import explain, human, numbers, svg
 from foveate.report import origin as made
 from foveate.report.assets import Album
 from foveate.report.human import number
-from foveate.report.page import Page, Section
+from foveate.report.page import Section
 from foveate.report.pages.observe_parts import (
     ROOM,
-    SCENES,
+    drawn_note,
     heat_map,
     highest,
     most_first,
     scene_overview,
+    tile_page,
 )  # fmt: skip
 from foveate.report.words.scenes import Chosen, selected, told
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
+    from foveate.report.page import Page
     from foveate.report.read_observe import Gridded
     from foveate.report.words import Headline
 
@@ -40,30 +42,19 @@ def select(run: Gridded) -> Page:
     scenes = _scenes(run, picks, album)
     scenes += ui.left_out(len(album.left_out))
     note = "Outlined: chosen. Lighter squares of the maps score higher."
-    if len(run.scenes) > SCENES:
-        note += f" The {SCENES} scenes with most chosen tiles; all are in the folder maps."
+    note += drawn_note(run, "chosen")
     listed = "All chosen tiles, in their order." if picks.size <= TILES else (
         f"The first {TILES} of {human.count(picks.size)}; all are in selection/tiles.parquet and "
         "tables/scores.parquet.")  # fmt: skip
-    return Page(
-        title=run.name,
-        kind="Observe \u00b7 selected tiles",
-        headline=found.text,
-        verdicts=found.notes,
-        warnings=made.warnings(run.about),
-        lead=[ui.Figures(_figures(run, picks.size))],
-        facts=_facts(run),
-        sections=[
-            Section("scenes", "Where they are", scenes, note, "Scenes"),
-            Section("next", "How to go on", _next(run), nav="How to go on"),
-            Section("scores", "How they scored", [
-                *_histogram(run, picks), *_per_scene(run, picks),
-                explain.terms("score", "uncertainty", "budget share", "cost", "drift"),
-            ], "All tiles by their score; the filled part was chosen.", "Scores"),
-            Section("tiles", "The first tiles", _tiles(run, picks), listed, "Tiles"),
-        ],
-        origin=made.origin(run, one="tile", many="tiles"),
-    )  # fmt: skip
+    return tile_page(run, "selected tiles", found, [
+        Section("scenes", "Where they are", scenes, note, "Scenes"),
+        Section("next", "How to go on", _next(run), nav="How to go on"),
+        Section("scores", "How they scored", [
+            *_histogram(run, picks), *_per_scene(run, picks),
+            explain.terms("score", "uncertainty", "budget share", "cost", "drift"),
+        ], "All tiles by their score; the filled part was chosen.", "Scores"),
+        Section("tiles", "The first tiles", _tiles(run, picks), listed, "Tiles"),
+    ], figures=_figures(run, picks.size), facts=_facts(run))  # fmt: skip
 
 
 def headline(run: Gridded) -> Headline:
@@ -123,11 +114,7 @@ def _facts(run: Gridded) -> list[tuple[str, str]]:
         ("Budget", str(about.get("budget") or "none")),
         ("Policy", str(about.get("policy") or "")),
         ("Share a scene", f"{ends} (least, median, most)" if spread else ""),
-        ("Imagery", made.imagery(run)),
-        ("Encoder", made.encoder_name(run)),
-        ("Observer", str(about.get("observer", "?"))),
         ("Supervision", str(about.get("supervision", "?"))),
-        ("Seed", str(run.record.get("summary", {}).get("seed", "?"))),
         ("Overviews suffice for", ", ".join(map(str, about.get("lr_suffices") or []))),
     ]
     return [row for row in rows if row[1]]

@@ -54,11 +54,8 @@ def train(run: Trained) -> Page:
     hits = _add_hits(run, album)
     shots = {name: ui.Shot(f"p{i}") for i, name in enumerate(album.uris) if i >= inline}
     rho = _agreement([s.score for s in scenes], [s.truth for s in scenes])
-    return Page(
-        title=run.name,
-        kind="Observe \u00b7 trained observer",
-        headline=found.text,
-        verdicts=found.notes,
+    return Page.of(
+        run.name, "Observe \u00b7 trained observer", found,
         lead=[ui.Figures(_figures(worth))],
         facts=_facts(run),
         sections=[

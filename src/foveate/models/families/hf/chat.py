@@ -15,7 +15,8 @@ import numpy as np
 
 from foveate.errors import DataError, MemoryLimitError, ParameterError
 from foveate.models.base import check_bands
-from foveate.models.families.hf.common import load_network
+from foveate.models.capabilities import TokenSpec
+from foveate.models.families.hf.common import load_network, load_tokenizer
 from foveate.models.runtime import InferenceRunner, out_of_memory, resolve_device
 from foveate.models.weights import first_line
 
@@ -27,7 +28,7 @@ if TYPE_CHECKING:
 
     from foveate.embeddings import EncoderSpec
     from foveate.models.base import ModelHandle
-    from foveate.models.capabilities import Question, TokenSpec
+    from foveate.models.capabilities import Question
     from foveate.models.families.hf.family import Checkpoint
     from foveate.models.preprocess import Preprocess
 
@@ -371,6 +372,34 @@ class ChatModel:
             ParameterError: As `generate`; there is not one answer per question, or one is empty.
         """
         return self._chat.answer_loss(questions, answers)
+
+
+def make_chat_model(
+    runner: InferenceRunner,
+    spec: EncoderSpec,
+    checkpoint: Checkpoint,
+    places: Callable[[torch.Tensor], torch.Tensor],
+    *,
+    show: Callable[[Sequence[NDArray[Any]]], Shown],
+    plain: Plain,
+    typed: bool = False,
+) -> ChatModel:
+    """Make a model whose placeholders stand in the chat template, one for each image.
+
+    Args:
+        runner: The network.
+        spec: What the vectors depend on; tokens are of the same length.
+        checkpoint: Its files, for tokenizer and template.
+        places: From (b, c, height, width) to the tokens that the language model gets.
+        show: See `Chat`.
+        plain: The prompt of weights without a template.
+        typed: See `Chat`.
+    """
+    net: Any = runner.net
+    tokenizer, mark = load_tokenizer(checkpoint), net.config.image_token_id
+    write = Writer(tokenizer, mark, plain, read_template(checkpoint))
+    chat = Chat(runner, spec, tokenizer, mark, show=show, write=write, typed=typed)
+    return ChatModel(chat, TokenSpec(spec.dim, "embedding", pooled=True), places=places)
 
 
 def load_generative(handle: ModelHandle, checkpoint: Checkpoint, architecture: Any) -> Any:

@@ -13,17 +13,14 @@ from typing import TYPE_CHECKING, Any
 from foveate.models.capabilities import TextSpec, TokenSpec
 from foveate.models.families.hf.common import (
     check_options,
-    check_side,
     load_network,
     load_tokenizer,
-    make_preprocess,
+    make_runner,
     make_spec,
     pooled,
-    read_image_settings,
 )
 from foveate.models.families.hf.dual import DualEncoder
 from foveate.models.preprocess import on_grid, tokenizer_hash
-from foveate.models.runtime import InferenceRunner
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -68,11 +65,9 @@ def build(handle: ModelHandle, checkpoint: Checkpoint, bands: Sequence[int], sca
     if tokenizer.pad_token is None:
         tokenizer.pad_token = tokenizer.eos_token
     vision, text = net.config.vision_config, net.config.text_config
-    trained = (vision.image_size, vision.image_size)
-    settings = read_image_settings(checkpoint)
-    preprocess = make_preprocess(handle, settings, scale, settings.size or trained)
-    check_side(handle, preprocess, vision.patch_size, trained=trained)
-    runner = InferenceRunner(net, preprocess, device=handle.device, options=handle.options)
+    runner = make_runner(
+        handle, checkpoint, net, scale, side=vision.image_size, patch=vision.patch_size
+    )
     return Clip(
         runner,
         tokenizer,

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from foveate.errors import DataError, ParameterError
 from foveate.models.preprocess import OPTIONS, Preprocess
+from foveate.models.runtime import InferenceRunner
 from foveate.models.weights import (
     common_prefixes,
     first_line,
@@ -27,7 +28,6 @@ if TYPE_CHECKING:
     from foveate.embeddings import EncoderSpec
     from foveate.models.base import ModelHandle, Scale
     from foveate.models.families.hf.family import Checkpoint
-    from foveate.models.runtime import InferenceRunner
 
 logger = logging.getLogger("foveate")
 
@@ -321,6 +321,29 @@ def check_side(
             f"Its patches are {patch} pixels wide: the size is a multiple of {patch}.",
             f"?size={patch * 14}",
         )
+
+
+def make_runner(
+    handle: ModelHandle, checkpoint: Checkpoint, net: Any, scale: Scale, *, side: int, patch: int
+) -> InferenceRunner:
+    """Return a network that runs on images of the size of its settings, or of its training.
+
+    Args:
+        handle: Options, among them another size.
+        checkpoint: Its files.
+        net: The network.
+        scale: Raw values for 0 and 1.
+        side: Of the images of the training, pixels.
+        patch: Side of a patch, pixels.
+
+    Raises:
+        ParameterError: The size is no whole number of patches.
+    """
+    trained = (side, side)
+    settings = read_image_settings(checkpoint)
+    preprocess = make_preprocess(handle, settings, scale, settings.size or trained)
+    check_side(handle, preprocess, patch, trained=trained)
+    return InferenceRunner(net, preprocess, device=handle.device, options=handle.options)
 
 
 def pooled(output: Any) -> torch.Tensor:

@@ -19,20 +19,16 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from foveate.errors import DataError, ParameterError
-from foveate.models.capabilities import TokenSpec
 from foveate.models.families.hf.chat import (
-    Chat,
     ChatModel,
     Plain,
     Shown,
-    Writer,
     freeze,
     load_generative,
-    read_template,
+    make_chat_model,
 )
 from foveate.models.families.hf.common import (
     check_options,
-    load_tokenizer,
     make_preprocess,
     make_spec,
     read_image_settings,
@@ -90,17 +86,9 @@ def build(
     # transformers hooks itself into a tower that is asked for its inner layers, once and for good:
     # now, so that a model in use does not change. It also tells early if there is no grid.
     runner.run(see, np.zeros((1, len(bands), side, side), np.uint8), spec)
-    tokenizer = load_tokenizer(checkpoint)
     plain = _MISTRAL if large and config.text_config.model_type == "mistral" else _VICUNA
-    chat = Chat(
-        runner,
-        spec,
-        tokenizer,
-        config.image_token_id,
-        show=see.in_tiles if large else see.whole,
-        write=Writer(tokenizer, config.image_token_id, plain, read_template(checkpoint)),
-    )
-    return ChatModel(chat, TokenSpec(dim, "embedding", pooled=True), places=see)
+    show = see.in_tiles if large else see.whole
+    return make_chat_model(runner, spec, checkpoint, see, show=show, plain=plain)
 
 
 class _Tower:

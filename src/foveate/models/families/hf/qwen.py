@@ -16,20 +16,16 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from foveate.errors import ParameterError
-from foveate.models.capabilities import TokenSpec
 from foveate.models.families.hf.chat import (
-    Chat,
     ChatModel,
     Plain,
     Shown,
-    Writer,
     freeze,
     load_generative,
-    read_template,
+    make_chat_model,
 )
 from foveate.models.families.hf.common import (
     check_options,
-    load_tokenizer,
     make_preprocess,
     make_spec,
     read_image_settings,
@@ -90,17 +86,8 @@ def build(
     runner = freeze(handle, net, preprocess)
     see = _VisionTower(runner, patches)
     dim = int(net.config.text_config.hidden_size)
-    tokenizer = load_tokenizer(checkpoint)
-    chat = Chat(
-        runner,
-        make_spec(handle, checkpoint, runner, dim, bands, *limits),
-        tokenizer,
-        net.config.image_token_id,
-        show=see.native,
-        write=Writer(tokenizer, net.config.image_token_id, _PLAIN, read_template(checkpoint)),
-        typed=True,
-    )
-    return ChatModel(chat, TokenSpec(dim, "embedding", pooled=True), places=see)
+    spec = make_spec(handle, checkpoint, runner, dim, bands, *limits)
+    return make_chat_model(runner, spec, checkpoint, see, show=see.native, plain=_PLAIN, typed=True)
 
 
 @dataclass(frozen=True)

@@ -19,17 +19,14 @@ from foveate.errors import DataError
 from foveate.models.capabilities import TextSpec, TokenSpec
 from foveate.models.families.hf.common import (
     check_options,
-    check_side,
     load_network,
     load_tokenizer,
-    make_preprocess,
+    make_runner,
     make_spec,
     pooled,
-    read_image_settings,
 )
 from foveate.models.families.hf.dual import DualEncoder
 from foveate.models.preprocess import on_grid, tokenizer_hash
-from foveate.models.runtime import InferenceRunner
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -110,10 +107,7 @@ def build(
             "Without it there is no vector of an image.",
         )
     side = vision.patch_size * math.isqrt(vision.num_patches) if flexible else vision.image_size
-    settings = read_image_settings(checkpoint)
-    preprocess = make_preprocess(handle, settings, scale, settings.size or (side, side))
-    check_side(handle, preprocess, vision.patch_size, trained=(side, side))
-    runner = InferenceRunner(net, preprocess, device=handle.device, options=handle.options)
+    runner = make_runner(handle, checkpoint, net, scale, side=side, patch=vision.patch_size)
     return (NaFlex if flexible else Siglip)(
         runner,
         load_tokenizer(checkpoint),
