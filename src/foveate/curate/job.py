@@ -7,12 +7,13 @@ method reuses the embeddings, and a second run of the same job does no work.
 from __future__ import annotations
 
 import logging
-from typing import TYPE_CHECKING, Annotated, Any, Self, cast
+from typing import TYPE_CHECKING, Annotated, Any, NamedTuple, Self, cast
 
 from pydantic import Field
 
 from foveate.budget import Budget
 from foveate.curate import steps
+from foveate.curate.inputs import budget_costs, check_inputs, gathered_pool, read_vectors
 from foveate.curate.methods import Method, get_method
 from foveate.curate.methods.base import Preset, check_preset
 from foveate.curate.options import MethodNames, MethodOptions  # noqa: TC001
@@ -23,12 +24,11 @@ from foveate.errors import ParameterError
 from foveate.files import digest, digest_ids
 from foveate.models import ModelHandle, embed
 from foveate.models.settings import ModelJob
-from foveate.pool.find import need_paths
-from foveate.pool.step import measured_pool
 from foveate.run.options import Option
 from foveate.run.shards import step_name
 
 if TYPE_CHECKING:
+    from foveate.pool.embedding_file import EmbeddingFile
     from foveate.progress import ProgressFn
     from foveate.run import Run
 
@@ -54,6 +54,16 @@ PRESET_SETTINGS: dict[str, dict[str, Any]] = {
 }
 
 
+class Ready(NamedTuple):
+    """What `CurateJob.check` has opened."""
+
+    budget: Budget
+    methods: dict[str, tuple[Method, dict[str, Any]]]
+    handle: ModelHandle | None  # of imagery whose methods need vectors
+    file: EmbeddingFile | None  # instead of imagery
+    embeds: bool  # whether a method needs vectors
+
+
 class CurateJob(ModelJob):
     """What a curate run is asked for: which tiles of a pool to keep under a budget."""
 
@@ -64,6 +74,14 @@ class CurateJob(ModelJob):
     """lc, fd, lc-fd, fa, cb, fa-cb, random, kcenter, or all; several with commas or repeated."""
     budget: Annotated[str, Option("Method")] = "10%"
     """10%, 500 (tiles), pixels=1e9, area=25%; several with commas."""
+    column: Annotated[
+        str | None, Option("Input", default="the only one", metavar="NAME")
+    ] = None  # fmt: skip
+    """Column of the vectors, of a file of embeddings."""
+    id_column: Annotated[
+        str | None, Option(default="tile_id, id, unique_id or the like", metavar="NAME")
+    ] = None  # fmt: skip
+    """Column of the ids, of a file of embeddings; row: number the rows."""
     preset: Annotated[Preset, Option("Method")] = "default"
     """Settings of the paper, or of its released lists."""
     max_overlap: Annotated[
@@ -98,25 +116,26 @@ class CurateJob(ModelJob):
         """Return the methods, each once; the default where none is stated."""
         return list(dict.fromkeys(self.methods or [DEFAULT[bool(self.masks)]]))
 
-    def check(self) -> tuple[Budget, dict[str, tuple[Method, dict[str, Any]]], ModelHandle | None]:
-        """Return the budget, the methods with their options, and the model if one is needed."""
+    def check(self) -> Ready:
+        """Return the budget, the methods with their options, and where vectors come from."""
         methods = {name: get_method(name) for name in self.chosen_methods()}
         options = {n: m.options(self.preset, self.options.get(n)) for n, m in methods.items()}
-        need_paths(self.images, "image")
-        need_paths(self.masks, "mask")
+        file = check_inputs(self, PRESET_SETTINGS[self.preset])
         _check_options(self, methods)
         if self.methods is None and not self.masks:
             logger.warning("%s", NO_MASKS)
         budget = Budget.parse(self.budget)
         embeds = any("embeddings" in method.needs for method in methods.values())
-        handle = self.handle() if embeds else None
-        return budget, {name: (methods[name], options[name]) for name in methods}, handle
+        handle = self.handle() if embeds and file is None else None
+        return Ready(
+            budget, {name: (methods[name], options[name]) for name in methods}, handle, file, embeds
+        )
 
     def steps(self, run: Run, ready: Any, progress: ProgressFn | None) -> dict[str, Any]:
         """Pool, embeddings, rankings, selections, tables and pictures."""
-        budget, methods, handle = ready
-        pool, pool_key = measured_pool(self, run, progress)
-        costs = pool.costs()
+        budget, methods, handle, file, embeds = ready
+        pool, pool_key = gathered_pool(self, file, run, progress)
+        costs = budget_costs(pool, budget)
         budget.resolve(costs)  # a budget that buys nothing is refused before anything is embedded
         embeddings, vectors = None, ""
         if handle is not None:
@@ -125,6 +144,8 @@ class CurateJob(ModelJob):
                 progress=progress,
             )  # fmt: skip
             vectors = run.key(step_name(embeddings.spec.name))
+        elif file is not None and embeds:
+            embeddings, vectors = read_vectors(file, pool, run)
         ranker = Ranker(pool, embeddings, self.seed, self.preset, progress, costs, self.max_overlap)
         about = {
             "fingerprint": digest_ids(pool.ids),
@@ -148,12 +169,13 @@ class CurateJob(ModelJob):
         run.do(
             "tables", key, lambda: write_tables(run.path, pool, kinds, rankings, selections)
         )  # fmt: skip
-        run.do(
-            "thumbs", key,
-            lambda: draw_picks(
-                run.path, pool, rankings, selections, bands=self.bands, progress=progress
-            ),
-        )  # fmt: skip
+        if file is None:
+            run.do(
+                "thumbs", key,
+                lambda: draw_picks(
+                    run.path, pool, rankings, selections, bands=self.bands, progress=progress
+                ),
+            )  # fmt: skip
         automatic = self.methods is None
         return {
             "pool": pool.describe(),

@@ -62,7 +62,9 @@ def save_selection(
     if pool.georeferenced:
         import shapely
 
-        outlines = pa.array(shapely.to_wkb(chosen.footprints()), pa.binary())
+        outlines = chosen.outlines
+        if outlines is None:
+            outlines = pa.array(shapely.to_wkb(chosen.footprints()), pa.binary())
         table = table.append_column("geometry", outlines)
     footer = {
         "schema": SCHEMA,

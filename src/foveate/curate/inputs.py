@@ -1,0 +1,142 @@
+"""What goes into a curate run: the pool, what else is known of its tiles, and their vectors.
+
+The pool is cut from imagery, or read from a file of embeddings. Either way it is made once, with
+the columns that are given beside it, and kept in the run.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from foveate.curate.methods.base import check_preset
+from foveate.files import digest, digest_ids
+from foveate.pool.embedding_file import EmbeddingFile, embedding_paths
+from foveate.pool.find import need_paths
+from foveate.pool.pool import Pool
+from foveate.pool.step import Refinement, measured_pool
+from foveate.pool.store import load_pool, save_pool
+from foveate.run.job import SettingError
+from foveate.run.shards import slug
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from numpy.typing import NDArray
+
+    from foveate.budget import Budget
+    from foveate.curate.job import CurateJob
+    from foveate.embeddings import Embeddings
+    from foveate.progress import ProgressFn
+    from foveate.run import Run
+
+VERSION = 1  # raised when a step writes something else for the same inputs
+# Settings that read pixels or make vectors: a file of embeddings has neither of them to do.
+_IMAGERY = (
+    "masks", "classes", "mask_suffix", "extra", "stack", "bands", "nodata", "min_valid",
+    "min_labelled", "skip_empty", "tile", "stride", "edge", "coordinates", "model", "weights",
+    "scale",
+)  # fmt: skip
+
+
+def check_inputs(job: CurateJob, preset: Mapping[str, Any]) -> EmbeddingFile | None:
+    """Refuse inputs that are not there, or that say different things.
+
+    Args:
+        job: The job.
+        preset: Settings that its preset makes: nobody has stated them.
+
+    Returns:
+        The file of embeddings, opened; None for imagery.
+
+    Raises:
+        DataError: A path does not exist, or a file of embeddings cannot be read.
+        ParameterError: Settings of imagery for a file of embeddings, or the other way round.
+    """
+    check_preset(job.preset)
+    paths = embedding_paths(job.images)
+    if paths is None:
+        need_paths(job.images, "image")
+        need_paths(job.masks, "mask")
+        for name in ("column", "id_column"):
+            if getattr(job, name) is not None:
+                raise SettingError(
+                    name, repr(getattr(job, name)),
+                    "Images have no columns: it is of a file of embeddings.",
+                    "Give a file in Parquet instead of images, or leave it out.",
+                )  # fmt: skip
+        return None
+    for name in _IMAGERY:
+        value = getattr(job, name)
+        # What the preset sets nobody has stated.
+        if value not in (type(job).model_fields[name].get_default(), preset.get(name)):
+            raise SettingError(
+                name, repr(value),
+                "A file of embeddings has no pixels, and its vectors are made.",
+                "Leave it out, or give the images.",
+            )  # fmt: skip
+    return EmbeddingFile.open(paths, job.column, job.id_column)
+
+
+def gathered_pool(
+    job: CurateJob, file: EmbeddingFile | None, run: Run, progress: ProgressFn | None = None
+) -> tuple[Pool, str]:
+    """Make the pool, unless the run has done so.
+
+    Returns:
+        The pool, and a hash of everything that it depends on.
+
+    Raises:
+        DataError: See `measured_pool`, or the file cannot be read.
+    """
+    also = _refinement(job)
+    if file is None:
+        return measured_pool(job, run, progress, also=also)
+    key = digest([VERSION, file.key, *also.key])
+    made: list[Pool] = []
+
+    def work() -> tuple[str, ...]:
+        made.append(also.apply(file.pool()))
+        return save_pool(run.path, made[0])
+
+    run.do("pool", key, work)
+    # Read back also when it was just made: a run that goes on gets the very same object.
+    nothing = Pool(ids=np.empty(0, np.str_), why="the table of embeddings has no outlines")
+    return load_pool(run.path, nothing), key
+
+
+def read_vectors(file: EmbeddingFile, pool: Pool, run: Run) -> tuple[Embeddings, str]:
+    """Map the vectors of a file for the rows of a pool; they are copied into the run once.
+
+    Returns:
+        The embeddings, and a hash of everything that they depend on.
+
+    Raises:
+        DataError: A row has no vector, or lengths differ.
+    """
+    key = digest([VERSION, file.key, digest_ids(pool.ids)])
+    name = f"embeddings/{slug(file.spec.name)}-{key[:8]}/matrix.npy"
+
+    def work() -> list[str]:
+        file.vectors(pool, run.path / name)
+        return [name]
+
+    run.do(f"vectors {file.spec.name}", key, work)
+    return file.embeddings(pool, np.load(run.path / name, mmap_mode="r")), key
+
+
+def budget_costs(pool: Pool, budget: Budget) -> Mapping[str, NDArray[np.float64]]:
+    """Return what tiles cost in the usual units, and in the columns that the budget names.
+
+    Raises:
+        ParameterError: A column holds texts.
+    """
+    named = [unit for unit in budget.limits if unit in (pool.attributes or ())]
+    return pool.costs(*named)
+
+
+def _refinement(job: CurateJob) -> Refinement:
+    """Return what is done with a pool beyond what its files say."""
+    del job
+    return Refinement()
