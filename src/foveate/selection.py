@@ -299,7 +299,7 @@ def _table(
 
     columns: dict[str, Any] = {"rank": np.arange(1, rows.size + 1), "row": rows}
     if ids is not None:
-        columns["tile_id"] = pa.array(ids[rows].astype(object), pa.string())
+        columns["tile_id"] = pa.array(ids[rows], pa.string())
     if score is not None:
         columns["score"] = np.asarray(score, np.float64)
     if weight is not None:

@@ -6,12 +6,14 @@ the columns that are given beside it, and kept in the run.
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from foveate.curate.methods.base import check_preset
-from foveate.files import digest, digest_ids
+from foveate.files import digest, digest_ids, fingerprint
+from foveate.pool.attribute_file import add_attributes
 from foveate.pool.embedding_file import EmbeddingFile, embedding_paths
 from foveate.pool.find import need_paths
 from foveate.pool.pool import Pool
@@ -23,9 +25,6 @@ from foveate.run.shards import slug
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from numpy.typing import NDArray
-
-    from foveate.budget import Budget
     from foveate.curate.job import CurateJob
     from foveate.embeddings import Embeddings
     from foveate.progress import ProgressFn
@@ -126,17 +125,9 @@ def read_vectors(file: EmbeddingFile, pool: Pool, run: Run) -> tuple[Embeddings,
     return file.embeddings(pool, np.load(run.path / name, mmap_mode="r")), key
 
 
-def budget_costs(pool: Pool, budget: Budget) -> Mapping[str, NDArray[np.float64]]:
-    """Return what tiles cost in the usual units, and in the columns that the budget names.
-
-    Raises:
-        ParameterError: A column holds texts.
-    """
-    named = [unit for unit in budget.limits if unit in (pool.attributes or ())]
-    return pool.costs(*named)
-
-
 def _refinement(job: CurateJob) -> Refinement:
     """Return what is done with a pool beyond what its files say."""
-    del job
-    return Refinement()
+    if not job.attributes:
+        return Refinement()
+    steps = [partial(add_attributes, path=path) for path in job.attributes]
+    return Refinement(tuple(map(fingerprint, job.attributes)), tuple(steps))

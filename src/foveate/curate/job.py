@@ -13,7 +13,7 @@ from pydantic import Field
 
 from foveate.budget import Budget
 from foveate.curate import steps
-from foveate.curate.inputs import budget_costs, check_inputs, gathered_pool, read_vectors
+from foveate.curate.inputs import check_inputs, gathered_pool, read_vectors
 from foveate.curate.methods import Method, get_method
 from foveate.curate.methods.base import Preset, check_preset
 from foveate.curate.options import MethodNames, MethodOptions  # noqa: TC001
@@ -24,7 +24,8 @@ from foveate.errors import ParameterError
 from foveate.files import digest, digest_ids
 from foveate.models import ModelHandle, embed
 from foveate.models.settings import ModelJob
-from foveate.run.options import Option
+from foveate.pool.costs import costs_for
+from foveate.run.options import Option, PathText
 from foveate.run.shards import step_name
 
 if TYPE_CHECKING:
@@ -71,7 +72,8 @@ class CurateJob(ModelJob):
         MethodNames | None,
         Option("Method", name="method", default="fa-cb with masks, random without", repeated=True),
     ] = Field(None, min_length=1)  # fmt: skip
-    """lc, fd, lc-fd, fa, cb, fa-cb, random, kcenter, or all; several with commas or repeated."""
+    """lc, fd, lc-fd, fa, cb, fa-cb, random, kcenter, or all; column; several with commas or
+    repeated."""
     budget: Annotated[str, Option("Method")] = "10%"
     """10%, 500 (tiles), pixels=1e9, area=25%; several with commas."""
     column: Annotated[
@@ -82,6 +84,8 @@ class CurateJob(ModelJob):
         str | None, Option(default="tile_id, id, unique_id or the like", metavar="NAME")
     ] = None  # fmt: skip
     """Column of the ids, of a file of embeddings; row: number the rows."""
+    attributes: Annotated[list[PathText], Option("Input", repeated=True)] = Field([])
+    """Table of what is known of tiles (tile_id) or scenes (scene): Parquet or CSV; repeatable."""
     preset: Annotated[Preset, Option("Method")] = "default"
     """Settings of the paper, or of its released lists."""
     max_overlap: Annotated[
@@ -121,7 +125,7 @@ class CurateJob(ModelJob):
         methods = {name: get_method(name) for name in self.chosen_methods()}
         options = {n: m.options(self.preset, self.options.get(n)) for n, m in methods.items()}
         file = check_inputs(self, PRESET_SETTINGS[self.preset])
-        _check_options(self, methods)
+        _check_options(self, methods, ready_made=file is not None)
         if self.methods is None and not self.masks:
             logger.warning("%s", NO_MASKS)
         budget = Budget.parse(self.budget)
@@ -135,7 +139,7 @@ class CurateJob(ModelJob):
         """Pool, embeddings, rankings, selections, tables and pictures."""
         budget, methods, handle, file, embeds = ready
         pool, pool_key = gathered_pool(self, file, run, progress)
-        costs = budget_costs(pool, budget)
+        costs = costs_for(pool, budget.limits)
         budget.resolve(costs)  # a budget that buys nothing is refused before anything is embedded
         embeddings, vectors = None, ""
         if handle is not None:
@@ -193,13 +197,20 @@ class CurateJob(ModelJob):
         return digest([steps.VERSION, pool_key, vectors, self.seed, *parts])
 
 
-def _check_options(job: CurateJob, methods: dict[str, Method]) -> None:
+def _check_options(job: CurateJob, methods: dict[str, Method], *, ready_made: bool) -> None:
     stray = sorted(set(job.options) - set(methods))
     if stray:
         raise ParameterError(
             f"options for {stray[0]!r}, which is not among the methods",
             f"Methods of this job: {', '.join(methods)}.",
             f"Add --method {stray[0]}.",
+        )
+    asking = [n for n, m in methods.items() if "attributes" in m.needs]
+    if asking and not (job.attributes or ready_made):
+        raise ParameterError(
+            f"the method {asking[0]} needs attributes, and there are none",
+            "Attributes are columns of a table of tiles or scenes, or of a file of embeddings.",
+            "Give --attributes FILE.",
         )
     needy = [n for n, m in methods.items() if "counts" in m.needs]
     if needy and not job.masks:

@@ -7,14 +7,18 @@ from typing import Annotated, Any
 from pydantic import BeforeValidator
 
 from foveate.curate.methods import METHODS
+from foveate.curate.methods.base import ASKED
 from foveate.errors import ParameterError
 from foveate.run.options import assignments, split
 
 
 def _methods(given: Any) -> Any:
-    """Read names with commas; "all" is every method."""
+    """Read names with commas; "all" is every method that needs imagery and masks alone."""
     names = split(given)
-    return list(METHODS) if isinstance(names, list) and "all" in names else names
+    if not isinstance(names, list) or "all" not in names:
+        return names
+    every = [name for name in METHODS if name not in ASKED]
+    return [*every, *(name for name in names if name in ASKED)]
 
 
 def _method_options(given: Any) -> Any:

@@ -12,6 +12,7 @@ from foveate.curate.methods.base import Method, check_preset, get_method
 from foveate.embeddings import Embeddings
 from foveate.errors import DataError, ParameterError
 from foveate.files import digest
+from foveate.pool.attributes import Attributes
 from foveate.pool.overlap import overlaps
 
 if TYPE_CHECKING:
@@ -173,12 +174,13 @@ class Ranker:
         place[self._order] = np.arange(place.size)
         return place
 
-    def _by_id(self, column: NDArray[Any]) -> NDArray[Any]:
-        in_order = bool((self._order == np.arange(self._order.size)).all())
-        return column if in_order else column[self._order]  # copying might not fit into memory
+    def _by_id(self, column: Any) -> Any:
+        if bool((self._order == np.arange(self._order.size)).all()):
+            return column  # copying might not fit into memory
+        return column.take(self._order) if isinstance(column, Attributes) else column[self._order]
 
     def _rank(
-        self, method: Method, options: Mapping[str, Any], arrays: Mapping[str, NDArray[Any]], *,
+        self, method: Method, options: Mapping[str, Any], arrays: Mapping[str, Any], *,
         constrained: bool,
     ) -> Ranking:  # fmt: skip
         """Return a ranking whose rows are rows of the pool as it was given."""
@@ -188,7 +190,7 @@ class Ranker:
         return self._known[key]
 
     def _compute(
-        self, method: Method, options: Mapping[str, Any], arrays: Mapping[str, NDArray[Any]], *,
+        self, method: Method, options: Mapping[str, Any], arrays: Mapping[str, Any], *,
         constrained: bool,
     ) -> Ranking:  # fmt: skip
         given: dict[str, Any] = {
@@ -219,7 +221,7 @@ class Ranker:
         method: Method,
         part: str,
         options: Mapping[str, Any],
-        arrays: Mapping[str, NDArray[Any]],
+        arrays: Mapping[str, Any],
     ) -> Ranking:
         """Return a part of a hybrid, with rows of the sorted pool."""
         constrained = part in method.constrained_parts
@@ -264,9 +266,9 @@ def _with_depth(method: Method, depth: int | None, options: dict[str, Any]) -> d
 
 def _needed(
     pool: Pool, method: Method, embeddings: Embeddings | NDArray[np.floating] | None
-) -> tuple[dict[str, NDArray[Any]], int]:
+) -> tuple[dict[str, Any], int]:
     """Return the arrays of a method, and the power of two that its features are multiplied by."""
-    arrays: dict[str, NDArray[Any]] = {}
+    arrays: dict[str, Any] = {}
     exponent = 0
     if "counts" in method.needs:
         if pool.counts is None:
@@ -276,6 +278,14 @@ def _needed(
                 "Give masks (--masks FOLDER), or use fd, fa, kcenter or random.",
             )
         arrays["counts"] = pool.counts
+    if "attributes" in method.needs:
+        if pool.attributes is None:
+            raise DataError(
+                f"the method {method.name!r} needs attributes, and this pool has none",
+                "Attributes are columns of a file of embeddings, or of a table.",
+                "Give a table: --attributes FILE, or Pool.from_arrays(attributes=...).",
+            )
+        arrays["attributes"] = pool.attributes
     if "embeddings" in method.needs:
         if embeddings is None:
             raise DataError(

@@ -71,7 +71,7 @@ def write_tables(
     import pyarrow as pa
 
     tables: dict[str, pa.Table] = {}
-    columns: dict[str, Any] = {"tile_id": pa.array(pool.ids.astype(object), pa.string())}
+    columns: dict[str, Any] = {"tile_id": pa.array(pool.ids, pa.string())}
     for name, ranking in rankings.items():
         place = ranking.position()
         score = np.full(len(pool), np.nan)

@@ -39,7 +39,12 @@ class Attributes(Mapping[str, "NDArray[Any]"]):
         """Make attributes of arrays or lists of one length."""
         import pyarrow as pa
 
-        return cls(pa.table({name: pa.array(np.asarray(v)) for name, v in columns.items()}))
+        found = {}
+        for name, values in columns.items():
+            array = np.asarray(values)
+            half = array.dtype == np.float16  # for which Arrow has few functions
+            found[name] = pa.array(array.astype(np.float32) if half else array)
+        return cls(pa.table(found))
 
     def __iter__(self) -> Iterator[str]:
         """Yield the names."""
@@ -88,8 +93,9 @@ class Attributes(Mapping[str, "NDArray[Any]"]):
         column = self.table[name]
         if kinds.is_boolean(column.type):
             column = column.cast("int8")
-        found = column.cast("float64", safe=False).to_numpy()
-        return np.asarray(found, np.float64)
+        if kinds.is_float16(column.type):
+            column = column.cast("float32")
+        return np.asarray(column.cast("float64", safe=False).to_numpy(), np.float64)
 
     def codes(self, name: str) -> tuple[NDArray[np.int64], list[str]]:
         """Return which value each row of a column has.

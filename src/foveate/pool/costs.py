@@ -102,3 +102,16 @@ class Costs(Mapping[str, "NDArray[np.float64]"]):
             info = scene.source.info
             per_pixel[rows] = info.bands * np.dtype(info.dtype).itemsize
         return self["pixels"] * per_pixel
+
+
+def costs_for(pool: Pool, units: Iterable[str]) -> Mapping[str, NDArray[np.float64]]:
+    """Return what tiles cost in the usual units, and in the attributes that a budget names.
+
+    Args:
+        pool: The pool.
+        units: Units of the budget. One that the pool does not have is left to `Budget.resolve`.
+
+    Raises:
+        ParameterError: An attribute holds texts.
+    """
+    return pool.costs(*(unit for unit in units if unit in (pool.attributes or ())))

@@ -13,6 +13,7 @@ Rows are in the order of their ids, as those of every pool that is opened from f
 from __future__ import annotations
 
 import glob
+import mmap
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
@@ -155,6 +156,7 @@ class EmbeddingFile:
         if self.tiles is not None:
             attributes, outlines = _of_run(self.tiles, ids, attributes)
             why = "" if outlines is not None else "its run is not georeferenced"
+        _release()
         notes = ()
         if place and outlines is None:
             notes = warn([Note("place", f"the outlines are not used: {why}")])
@@ -177,12 +179,14 @@ class EmbeddingFile:
         if path is None:
             matrix = np.empty(shape, self.dtype)
             self._fill(matrix, place)
+            _release()
         else:
             with atomic_path(path) as temporary:
                 out = np.lib.format.open_memmap(temporary, "w+", self.dtype, shape)
                 self._fill(out, place)
                 out.flush()
                 del out
+            _release()
             matrix = np.load(path, mmap_mode="r")
         return self.embeddings(pool, matrix)
 
@@ -246,6 +250,8 @@ class EmbeddingFile:
             rows = place[start : start + lengths.size]
             vectors, kept = values.reshape(-1, d), rows >= 0
             matrix[rows[kept]] = vectors if kept.all() else vectors[kept]
+            if isinstance(matrix, np.memmap):
+                _let_go(matrix)
 
     def _blocks(self) -> Iterator[tuple[int, NDArray[np.int64], NDArray[Any]]]:
         """Yield first row, (m,) lengths and all values of the vectors, block by block."""
@@ -254,12 +260,13 @@ class EmbeddingFile:
             with file.open("rb") as opened:
                 found = _parquet(opened, file)
                 rows = _batch(found, self.column)
-                for batch in found.iter_batches(
-                    batch_size=rows, columns=[self.column], use_threads=False
-                ):
-                    column = batch.column(0)
-                    yield start, *_values(column, self.column, start)
-                    start += len(column)
+                for group in range(found.metadata.num_row_groups):
+                    for batch in found.iter_batches(
+                        rows, row_groups=[group], columns=[self.column], use_threads=False
+                    ):
+                        column = batch.column(0)
+                        yield start, *_values(column, self.column, start)
+                        start += len(column)
 
 
 def embedding_paths(images: Sequence[str | Path]) -> list[Path] | None:
@@ -447,6 +454,20 @@ def _texts(column: pa.ChunkedArray) -> NDArray[np.str_]:
     return np.concatenate(parts) if parts else np.empty(0, np.str_)
 
 
+def _let_go(matrix: np.memmap[Any, Any]) -> None:
+    """Let pages that were written leave this process; they stay in the file."""
+    mapped = getattr(matrix, "_mmap", None)
+    if mapped is not None and hasattr(mmap, "MADV_DONTNEED"):
+        mapped.madvise(mmap.MADV_DONTNEED)
+
+
+def _release() -> None:
+    """Give the memory that Arrow has read with back to the system."""
+    import pyarrow as pa
+
+    pa.default_memory_pool().release_unused()
+
+
 def _batch(file: pq.ParquetFile, column: str) -> int:
     """Return how many rows are read at a time."""
     places = [i for i, path in enumerate(_leaves(file)) if path.split(".")[0] == column]
@@ -475,7 +496,7 @@ def _parquet(opened: Any, file: Path) -> pq.ParquetFile:
     import pyarrow.parquet as pq
 
     try:
-        return pq.ParquetFile(opened)
+        return pq.ParquetFile(opened, pre_buffer=False)  # it would read all of the file
     except (OSError, pa.ArrowException) as error:
         raise DataError(
             f"{_name(file)} is not a Parquet file: {reason(error)}",

@@ -98,7 +98,7 @@ def tiles_table(pool: Pool) -> pa.Table:
     import shapely
 
     if pool.tiles is None:
-        table = pa.table({"tile_id": pa.array(pool.ids.astype(object), pa.string())})
+        table = pa.table({"tile_id": pa.array(pool.ids, pa.string())})
     else:
         table = pool.tiles.to_arrow()
     if pool.counts is not None:

@@ -16,6 +16,7 @@ from foveate.errors import FoveateError
 from foveate.grid import Tiles
 from foveate.observe.policies import NEEDS, Policy, rank_tiles
 from foveate.pool import Pool
+from foveate.pool.attributes import Attributes
 from foveate.testing.rules import CheckFailed, need, untouched_random_state
 
 if TYPE_CHECKING:
@@ -92,7 +93,7 @@ def _given(
 ) -> dict[str, NDArray[Any]]:
     """Name -> array of what the method is given, made of the columns of a pool."""
     if not isinstance(method, Policy):
-        return {"counts": counts, "embeddings": x}
+        return {"counts": counts, "embeddings": x, "attributes": x[:, 0].copy()}
     number = np.arange(len(x))
     share = (x / (1 + x)).astype(np.float16)  # from 0 to 1, which suits every column
     table = {name: np.roll(share, turn, axis=1) for turn, name in enumerate(NEEDS)}
@@ -128,7 +129,8 @@ class _MethodTrial:
         options["seed"] = self.seed if seed is None else seed
         if isinstance(self.method, Policy):
             return rank_tiles(ids, self.method, given, **options)
-        pool = Pool.from_arrays(ids=ids, counts=given["counts"])
+        known = {"value": given["attributes"]}
+        pool = Pool.from_arrays(ids=ids, counts=given["counts"], attributes=known)
         return self.rank_pool(pool, given, options)
 
     def rank_pool(
@@ -200,7 +202,8 @@ class _MethodTrial:
         """Of tiles in a row, each covers three quarters of the next: every second one is enough."""
         windows = [[0, _STEP * i, 4 * _STEP, 4 * _STEP] for i in range(_N)]
         tiles = Tiles.of("scene", windows)
-        pool = Pool(ids=tiles.tile_id, tiles=tiles, counts=arrays["counts"])
+        known = Attributes.of({"value": arrays["attributes"]})
+        pool = Pool(ids=tiles.tile_id, tiles=tiles, counts=arrays["counts"], attributes=known)
         options = {**self.options, "seed": self.seed}
         ranking = self.rank_pool(pool, arrays, options)
         place, first = ranking.position(), ranking.first_put_back
@@ -292,7 +295,7 @@ class _MethodTrial:
 
     def check_nan(self, arrays: Mapping[str, NDArray[Any]]) -> None:
         for name in self.method.needs:
-            if not _is_float(arrays[name]):
+            if not _is_float(arrays[name]) or name == "attributes":  # where one may be missing
                 continue
             for value in (np.nan, np.inf):
                 bad = arrays[name].copy()
