@@ -37,7 +37,7 @@ def test_one_of_several_is_named():
     assert rank(given, "column", name="b").rows.tolist() == [0, 1]
     with pytest.raises(ParameterError, match=r"Columns of numbers: a, b.*column\.name=a"):
         rank(given, "column")
-    with pytest.raises(ParameterError, match="'c', which holds no numbers.*: a, b"):
+    with pytest.raises(ParameterError, match=r"'c', which holds no numbers.*: a, b"):
         rank(given, "column", name="c")
     with pytest.raises(ParameterError, match="Columns of the pool: a, b, c"):
         rank(given, "column", name="bb")

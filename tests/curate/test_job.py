@@ -22,7 +22,6 @@ from foveate.raster import write_cog
 from foveate.report import write_report
 from foveate.run import Run
 
-
 ALL = [name for name in METHODS if name not in ASKED]
 
 

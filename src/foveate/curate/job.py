@@ -7,8 +7,10 @@ method reuses the embeddings, and a second run of the same job does no work.
 from __future__ import annotations
 
 import logging
+from dataclasses import replace
 from typing import TYPE_CHECKING, Annotated, Any, NamedTuple, Self, cast
 
+import numpy as np
 from pydantic import Field
 
 from foveate.budget import Budget
@@ -16,15 +18,18 @@ from foveate.curate import steps
 from foveate.curate.inputs import check_inputs, gathered_pool, read_vectors
 from foveate.curate.methods import Method, get_method
 from foveate.curate.methods.base import Preset, check_preset
-from foveate.curate.options import MethodNames, MethodOptions  # noqa: TC001
+from foveate.curate.options import MethodNames, MethodOptions, Quotas  # noqa: TC001
 from foveate.curate.rank import Ranker
 from foveate.curate.results import write_tables
+from foveate.curate.start import read_start, write_start
 from foveate.curate.thumbs import draw_picks
 from foveate.errors import ParameterError
 from foveate.files import digest, digest_ids
 from foveate.models import ModelHandle, embed
 from foveate.models.settings import ModelJob
 from foveate.pool.costs import costs_for
+from foveate.pool.rules import Rules
+from foveate.run.job import SettingError
 from foveate.run.options import Option, PathText
 from foveate.run.shards import step_name
 
@@ -92,6 +97,19 @@ class CurateJob(ModelJob):
         float | None, Option("Method", default="0.5; 1 with the presets")
     ] = Field(None, ge=0, le=1)  # fmt: skip
     """A tile is put last if an earlier pick covers more of it than this share; 1: never."""
+    no_overlap: Annotated[bool, Option("Method")] = False
+    """A tile is put last if it shares any ground with an earlier pick."""
+    min_distance: Annotated[float | None, Option("Method", metavar="METRES")] = Field(None, gt=0)
+    """A tile is put last if its middle is nearer than this to that of an earlier pick."""
+    groups: Annotated[str | None, Option("Method", metavar="COLUMN|place")] = None
+    """At most one tile of each value goes ahead; place: of the same ground on other dates."""
+    quota: Annotated[
+        Quotas,
+        Option("Method", metavar="COLUMN=20%", repeated=True),
+    ] = Field({})  # fmt: skip
+    """Largest share (scene=20%) or number (scene=50) of picks of one value; repeatable."""
+    start: Annotated[list[PathText], Option("Input", metavar="RUN|LIST", repeated=True)] = Field([])
+    """Tiles that are picked or labelled already: runs, selections, lists of ids; repeatable."""
     options: Annotated[
         MethodOptions,
         Option("Method", name="option", metavar="METHOD.NAME=VALUE", repeated=True),
@@ -126,6 +144,9 @@ class CurateJob(ModelJob):
         options = {n: m.options(self.preset, self.options.get(n)) for n, m in methods.items()}
         file = check_inputs(self, PRESET_SETTINGS[self.preset])
         _check_options(self, methods, ready_made=file is not None)
+        self.rules()
+        self.max_share()
+        read_start(self.start)
         if self.methods is None and not self.masks:
             logger.warning("%s", NO_MASKS)
         budget = Budget.parse(self.budget)
@@ -140,7 +161,14 @@ class CurateJob(ModelJob):
         budget, methods, handle, file, embeds = ready
         pool, pool_key = gathered_pool(self, file, run, progress)
         costs = costs_for(pool, budget.limits)
-        budget.resolve(costs)  # a budget that buys nothing is refused before anything is embedded
+        start = read_start(self.start)
+        ids = np.setdiff1d(start, list(pool.excluded))  # they may have left the pool, too
+        given = {"rules": self.rules(), "start": ids}
+        ranker = Ranker(
+            pool, None, self.seed, self.preset, progress, costs, self.max_share(), **given
+        )
+        steps.check_rules(ranker, budget)  # what cannot be is refused before anything is embedded
+        write_start(run, start)
         embeddings, vectors = None, ""
         if handle is not None:
             embeddings = embed(
@@ -150,7 +178,7 @@ class CurateJob(ModelJob):
             vectors = run.key(step_name(embeddings.spec.name))
         elif file is not None and embeds:
             embeddings, vectors = read_vectors(file, pool, run)
-        ranker = Ranker(pool, embeddings, self.seed, self.preset, progress, costs, self.max_overlap)
+        ranker = replace(ranker, embeddings=embeddings)
         about = {
             "fingerprint": digest_ids(pool.ids),
             "tiles": len(pool),
@@ -164,7 +192,7 @@ class CurateJob(ModelJob):
                 run, pool, ranking, budget, name=name, about=about, key=key,
                 spec=embeddings.spec if embeddings else None,
             )  # fmt: skip
-            steps.warn(name, selections[name], ranking, ranker.overlap)
+            steps.warn(name, selections[name], ranking, ranker)
             rankings[name] = ranking
         steps.remove_others(run, methods)
         stated = [(name, options) for name, (_, options) in methods.items()]
@@ -187,11 +215,38 @@ class CurateJob(ModelJob):
             "default_method": next(iter(methods)) if automatic else None,
             "default_reason": NO_MASKS if automatic and not self.masks else "",
             "max_overlap": ranker.overlap,
+            "start": ranker.given.size,
+            **self._stated_rules(),
             "model": embeddings.spec.to_dict() if embeddings else None,
             "seed": self.seed,
             "preset": self.preset,
             "methods": {n: steps.facts(n, s, rankings[n]) for n, s in selections.items()},
         }
+
+    def rules(self) -> Rules:
+        """Return what may stand in one selection."""
+        return Rules(
+            min_distance=self.min_distance, groups=self.groups, quota=self.quota,
+        )  # fmt: skip
+
+    def _stated_rules(self) -> dict[str, Any]:
+        rules = self.rules()
+        if rules.plain:
+            return {}
+        return {"min_distance": self.min_distance, "groups": self.groups, "quota": self.quota}
+
+    def max_share(self) -> float | None:
+        """Return the share of a tile that an earlier pick may cover; None for the default.
+
+        Raises:
+            ParameterError: It is stated twice.
+        """
+        if self.no_overlap and self.max_overlap is not None:
+            raise SettingError(
+                "no_overlap", "True beside max_overlap", "No overlap is a share of 0.",
+                "Leave one of them out.",
+            )  # fmt: skip
+        return 0.0 if self.no_overlap else self.max_overlap
 
     def _key(self, pool_key: str, vectors: str, *parts: object) -> str:
         return digest([steps.VERSION, pool_key, vectors, self.seed, *parts])

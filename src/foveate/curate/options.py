@@ -35,5 +35,14 @@ def _method_options(given: Any) -> Any:
     return found
 
 
+def _quotas(given: Any) -> Any:
+    """Read texts ``COLUMN=AMOUNT``."""
+    if isinstance(given, dict):
+        return {str(name): str(amount) for name, amount in given.items()}
+    found = assignments(given, "COLUMN=SHARE or COLUMN=NUMBER", "scene=20%")
+    return _quotas(found) if isinstance(found, dict) else found
+
+
 MethodNames = Annotated[list[str], BeforeValidator(_methods)]
 MethodOptions = Annotated[dict[str, dict[str, Any]], BeforeValidator(_method_options)]
+Quotas = Annotated[dict[str, str], BeforeValidator(_quotas)]

@@ -122,6 +122,11 @@ class Curated(PoolData):
     kendall: NDArray[np.float64]  # (M, M) Kendall's tau-b; NaN where it is not defined
     overlap: NDArray[np.float64]
 
+    @property
+    def rankable(self) -> int:
+        """Number of tiles that can be ranked: all but those that the run begins from."""
+        return self.n - int(self.record.get("summary", {}).get("start") or 0)
+
 
 @dataclass(frozen=True, kw_only=True)
 class Classified(PoolData):

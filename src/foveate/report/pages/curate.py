@@ -164,6 +164,8 @@ def _facts(run: Curated) -> list[tuple[str, str]]:
     found.append(("Seed", str(summary.get("seed", job.get("seed", "?")))))
     if repeated := _put_back(run):
         found.append(("Put back", repeated))
+    if summary.get("start"):
+        found.append(("Begins from", human.plural(summary["start"], "patch", "patches")))
     if summary.get("preset", "default") != "default":
         found.append(("Preset", summary["preset"]))
     gone, least = human.plural(len(run.excluded), "patch", "patches"), job.get("min_valid")
@@ -175,14 +177,18 @@ def _facts(run: Curated) -> list[tuple[str, str]]:
 
 def _put_back(run: Curated) -> str:
     """Say how many patches went to the end of the order; "" where none could."""
-    share = run.record.get("summary", {}).get("max_overlap", 1)
+    summary = run.record.get("summary", {})
+    share, rules = summary.get("max_overlap", 1), "quota" in summary
     counts = [int(m.report["put_back"]) for m in run.methods if "put_back" in m.report]
-    if share >= 1 or not counts:
+    if (share >= 1 and not rules) or not counts:
         return ""
     low, high = min(counts), max(counts)
-    text = human.plural(high, "near-duplicate") if high else "no near-duplicate"
+    what = ("patch", "patches") if rules else ("near-duplicate", "near-duplicates")
+    text = human.plural(high, *what) if high else f"no {what[0]}"
     if low < high:
         text = f"{human.count(low)} to {text}, by method"
+    if rules:
+        return f"{text} (by the rules of the selection)"
     return f"{text} (over {human.share(share)} of their ground shared)"
 
 
@@ -205,7 +211,7 @@ def _patches(run: Curated, methods: Sequence[parts.Method]) -> list[Patches]:
         first = method.picks[:count].tolist()
         last = np.argsort(-method.rank, kind="stable")[:count]
         note, rest = "", last[~np.isin(last, method.picks)].tolist()
-        if method.depth < run.n:
+        if method.depth < run.rankable:
             note = f"The order is known for the first {human.count(method.depth)} of "
             note += f"{human.count(run.n)} patches only, so there is no last place to show."
             rest = []

@@ -52,6 +52,7 @@ def compare_picks(run: Curated, degree: NDArray[np.int64]) -> list[Picks]:
                 method.put_back,
                 method.repeats,
                 bound,
+                bool({"min_distance", "groups", "quota"} & run.record.get("summary", {}).keys()),
             )
         )  # fmt: skip
     return found
@@ -271,7 +272,7 @@ def score(run: Curated, method: Method) -> list[ui.Block]:
     if found.places:
         note += f" {method.short} scores by place in the order, so this is flat by construction: "
         note += "the score says which patch comes first, not by how much."
-    if data.depth < run.n:
+    if data.depth < run.rankable:
         note += f" It ranked {human.count(data.depth)} of {human.count(run.n)} patches."
     elif found.unscored:
         note += f" {human.plural(found.unscored, 'patch', 'patches')} could not be scored."
