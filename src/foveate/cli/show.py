@@ -192,7 +192,7 @@ def _opening(run: Run) -> list[str]:
     elif pool["georeferenced"]:
         text += ", with places"
     if pool["excluded"]:
-        text += f"; {pool['excluded']} left out as empty"
+        text += f"; {pool['excluded']} left out"
     lines.append(text)
     if model and not model["bands"]:
         lines.append(f"Vectors: {model['name']} of {model['source']}, {model['dim']} values")

@@ -6,6 +6,7 @@ the columns that are given beside it, and kept in the run.
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -15,15 +16,17 @@ from foveate.curate.methods.base import check_preset
 from foveate.files import digest, digest_ids, fingerprint
 from foveate.pool.attribute_file import add_attributes
 from foveate.pool.embedding_file import EmbeddingFile, embedding_paths
-from foveate.pool.find import need_paths
+from foveate.pool.exclusion import Exclusion
+from foveate.pool.find import find, need_files, need_paths
 from foveate.pool.pool import Pool
+from foveate.pool.quality import Quality
 from foveate.pool.step import Refinement, measured_pool
 from foveate.pool.store import load_pool, save_pool
 from foveate.run.job import SettingError
 from foveate.run.shards import slug
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping, Sequence
 
     from foveate.curate.job import CurateJob
     from foveate.embeddings import Embeddings
@@ -35,7 +38,7 @@ VERSION = 1  # raised when a step writes something else for the same inputs
 _IMAGERY = (
     "masks", "classes", "mask_suffix", "extra", "stack", "bands", "nodata", "min_valid",
     "min_labelled", "skip_empty", "tile", "stride", "edge", "coordinates", "model", "weights",
-    "scale",
+    "scale", "quality",
 )  # fmt: skip
 
 
@@ -89,7 +92,7 @@ def gathered_pool(
     Raises:
         DataError: See `measured_pool`, or the file cannot be read.
     """
-    also = _refinement(job)
+    also = _refinement(job, progress)
     if file is None:
         return measured_pool(job, run, progress, also=also)
     key = digest([VERSION, file.key, *also.key])
@@ -125,9 +128,24 @@ def read_vectors(file: EmbeddingFile, pool: Pool, run: Run) -> tuple[Embeddings,
     return file.embeddings(pool, np.load(run.path / name, mmap_mode="r")), key
 
 
-def _refinement(job: CurateJob) -> Refinement:
+def _refinement(job: CurateJob, progress: ProgressFn | None = None) -> Refinement:
     """Return what is done with a pool beyond what its files say."""
-    if not job.attributes:
-        return Refinement()
-    steps = [partial(add_attributes, path=path) for path in job.attributes]
-    return Refinement(tuple(map(fingerprint, job.attributes)), tuple(steps))
+    steps: list[Callable[[Pool], Pool]] = []
+    key: list[Any] = []
+    if job.quality:
+        quality = Quality(list(job.quality), job.quality_kind, job.max_bad)
+        steps.append(partial(quality, progress=progress))
+        key.append([*asdict(quality).values(), _prints(job.quality)])
+    for path in job.exclude:
+        steps.append(Exclusion(path, job.max_excluded))
+        key.append([fingerprint(path), job.max_excluded])
+    # Last: rows of tiles that have left the pool are none of unknown tiles.
+    for path in job.attributes:
+        steps.append(partial(add_attributes, path=path))
+        key.append(fingerprint(path))
+    return Refinement(tuple(key), tuple(steps))
+
+
+def _prints(paths: Sequence[str]) -> list[str]:
+    files = need_files(find(list(paths), "quality raster"), "quality raster").files
+    return [fingerprint(file.path) for file in files]

@@ -28,6 +28,7 @@ from foveate.files import digest, digest_ids
 from foveate.models import ModelHandle, embed
 from foveate.models.settings import ModelJob
 from foveate.pool.costs import costs_for
+from foveate.pool.quality import Kind  # noqa: TC001  (pydantic reads it)
 from foveate.pool.rules import Rules
 from foveate.run.job import SettingError
 from foveate.run.options import Option, PathText
@@ -91,6 +92,17 @@ class CurateJob(ModelJob):
     """Column of the ids, of a file of embeddings; row: number the rows."""
     attributes: Annotated[list[PathText], Option("Input", repeated=True)] = Field([])
     """Table of what is known of tiles (tile_id) or scenes (scene): Parquet or CSV; repeatable."""
+    quality: Annotated[list[PathText], Option("Input", repeated=True)] = Field([])
+    """Quality rasters beside the images (Sentinel-2 SCL, Landsat QA_PIXEL, masks), paired by
+    name; repeatable."""
+    quality_kind: Annotated[Kind, Option(default="as the names say")] = "auto"
+    """What they hold: scl, qa_pixel, or mask (each value but 0 is bad)."""
+    max_bad: Annotated[float, Option("Input")] = Field(0.2, ge=0, le=1)
+    """Largest bad share (cloud, shadow, snow) of a tile that stays, by such rasters."""
+    exclude: Annotated[list[PathText], Option("Input", repeated=True)] = Field([])
+    """Ground that must not be chosen: polygons (GeoJSON, GeoParquet) or a raster; repeatable."""
+    max_excluded: float = Field(0.0, ge=0, le=1)
+    """Largest share of such ground of a tile that stays."""
     preset: Annotated[Preset, Option("Method")] = "default"
     """Settings of the paper, or of its released lists."""
     max_overlap: Annotated[
@@ -261,7 +273,7 @@ def _check_options(job: CurateJob, methods: dict[str, Method], *, ready_made: bo
             f"Add --method {stray[0]}.",
         )
     asking = [n for n, m in methods.items() if "attributes" in m.needs]
-    if asking and not (job.attributes or ready_made):
+    if asking and not (job.attributes or job.quality or ready_made):
         raise ParameterError(
             f"the method {asking[0]} needs attributes, and there are none",
             "Attributes are columns of a table of tiles or scenes, or of a file of embeddings.",
