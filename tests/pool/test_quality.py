@@ -58,8 +58,8 @@ def test_values_are_read_as_their_products_say():
     bad, known = bad_pixels(values[:, :12], np.ones((1, 12), bool), "scl")
     assert np.flatnonzero(bad).tolist() == [1, 3, 8, 9, 10, 11]
     assert np.flatnonzero(~known).tolist() == [0]
-    # 21824: clear; 22280: high-confidence cloud; 23888: shadow; 54596: cirrus; 30048: snow; 1: fill;
-    # 21826: dilated cloud; 21952: water and clear.
+    # 21824: clear; 22280: high-confidence cloud; 23888: shadow; 54596: cirrus; 30048: snow;
+    # 1: fill; 21826: dilated cloud; 21952: water and clear.
     values = np.array([[21824, 22280, 23888, 54596, 30048, 1, 21826, 21952]])
     bad, known = bad_pixels(values, np.ones_like(values, bool), "qa_pixel")
     assert bad[0].tolist() == [False, True, True, True, True, False, True, False]

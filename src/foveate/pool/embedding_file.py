@@ -269,6 +269,35 @@ class EmbeddingFile:
                         start += len(column)
 
 
+def open_embeddings(
+    paths: str | Path | Sequence[str | Path],
+    *,
+    column: str | None = None,
+    id_column: str | None = None,
+    matrix: str | Path | None = None,
+) -> tuple[Pool, Embeddings]:
+    """Open files of embeddings as a pool without imagery, and its vectors.
+
+    Args:
+        paths: A file in Parquet, a glob, a folder of files, a run of `embed`, or several of them.
+        column: Column of the vectors; None where there is one.
+        id_column: Column of the ids, or "row" to number the rows; None for the usual names.
+        matrix: File that the vectors are copied into and mapped from; None to hold them in memory.
+
+    Returns:
+        The pool, sorted by id, with outlines and attributes as far as there are any; and the
+        embeddings of its rows.
+
+    Raises:
+        DataError: No Parquet, no vectors, some of another length or missing, or ids that repeat.
+        ParameterError: There are several columns of vectors, or none of that name.
+    """
+    given = [paths] if isinstance(paths, str | Path) else list(paths)
+    file = EmbeddingFile.open(given, column, id_column)
+    pool = file.pool()
+    return pool, file.vectors(pool, None if matrix is None else Path(matrix))
+
+
 def embedding_paths(images: Sequence[str | Path]) -> list[Path] | None:
     """Return the paths if they are of embeddings, None if of imagery.
 
