@@ -32,7 +32,7 @@ def pool_of(seed=0):
 def test_what_was_picked_is_never_returned_and_costs_nothing(name, share):
     pool, x = pool_of()
     start = pool.ids[:share]
-    found = rank(pool, name, embeddings=x, start=start, **OPTIONS.get(name, {}))
+    found = rank(pool, name, embeddings=x, picked=start, **OPTIONS.get(name, {}))
     assert sorted(found.rows.tolist()) == list(range(share, N))
     assert found.full
     assert len(found.at("100%")) == N - share
@@ -44,7 +44,7 @@ def test_what_was_picked_is_never_returned_and_costs_nothing(name, share):
 @pytest.mark.parametrize("name", ["lc", "fa", "random", "column"])
 def test_scores_just_leave_them_out(name):
     pool, x = pool_of()
-    whole, rest = rank(pool, name, embeddings=x), rank(pool, name, embeddings=x, start=pool.ids[:5])
+    whole, rest = rank(pool, name, embeddings=x), rank(pool, name, embeddings=x, picked=pool.ids[:5])
     assert rest.rows.tolist() == [row for row in whole.rows if row >= 5]
 
 
@@ -52,9 +52,9 @@ def test_scores_just_leave_them_out(name):
 def test_greedy_methods_go_on_where_they_were(name):
     pool, x = pool_of()
     whole = rank(pool, name, embeddings=x)
-    rest = rank(pool, name, embeddings=x, start=pool.ids[whole.rows[:6]])
+    rest = rank(pool, name, embeddings=x, picked=pool.ids[whole.rows[:6]])
     assert rest.rows.tolist() == whole.rows[6:].tolist()
-    short = rank(pool, name, embeddings=x, start=pool.ids[whole.rows[:6]], depth=4)
+    short = rank(pool, name, embeddings=x, picked=pool.ids[whole.rows[:6]], depth=4)
     assert short.rows.tolist() == whole.rows[6:10].tolist()
     with pytest.raises(BudgetError, match="needs more than the 4 rows"):
         short.at(9)
@@ -67,12 +67,12 @@ def test_rules_hold_from_them_on(name):
     known = Pool.from_arrays(ids=pool.ids, counts=pool.counts,
                              attributes={"v": pool.attributes["v"], "g": group})  # fmt: skip
     options = {"name": "v"} if name == "column" else OPTIONS.get(name, {})
-    found = rank(known, name, embeddings=x, start=pool.ids[[0, 1, 2]], rules=Rules(groups="g"),
+    found = rank(known, name, embeddings=x, picked=pool.ids[[0, 1, 2]], rules=Rules(groups="g"),
                  **options)  # fmt: skip
     first = group[found.rows[: found.first_put_back]]
     assert sorted(first.tolist()) == list(range(2, N // 2))
     assert found.meta["put_back"] == N - 3 - first.size
-    quota = rank(known, name, embeddings=x, start=pool.ids[[0, 1]], rules=Rules(quota={"g": 1}),
+    quota = rank(known, name, embeddings=x, picked=pool.ids[[0, 1]], rules=Rules(quota={"g": 1}),
                  **options)  # fmt: skip
     assert sorted(group[quota.rows[: quota.first_put_back]].tolist()) == list(range(1, N // 2))
 
@@ -80,7 +80,7 @@ def test_rules_hold_from_them_on(name):
 def test_ids_that_the_pool_lacks_are_named():
     pool, _ = pool_of()
     with pytest.raises(DataError, match=r"2 of 3 ids.*'x', 'y'.*like 't"):
-        rank(pool, "random", start=["y", "t01", "x"])
+        rank(pool, "random", picked=["y", "t01", "x"])
 
 
 def test_lists_of_every_kind(tmp_path):
@@ -121,3 +121,15 @@ def test_rounds_of_runs(tmp_path):
         go("four", "both")
     with pytest.raises(DataError, match="all 30 tiles of the pool are picked"):
         go("five", "three", "rest/selection/kcenter.parquet")
+
+
+def test_another_list_of_one_length_is_noticed(tmp_path):
+    rng = np.random.default_rng(0)
+    pq.write_table(pa.table({"id": [f"{i:03d}" for i in range(9)],
+                             "e": list(rng.random((9, 5)))}), tmp_path / "e.parquet")  # fmt: skip
+    for name in ("000", "001"):
+        (tmp_path / "a.txt").write_text(name)
+        CurateJob(images=[str(tmp_path / "e.parquet")], methods=["fa"], budget="100%",
+                  start=[str(tmp_path / "a.txt")]).run(tmp_path / "run")  # fmt: skip
+        found = pq.read_table(tmp_path / "run/selection/fa.parquet")["tile_id"].to_pylist()
+        assert sorted({*found, name}) == [f"{i:03d}" for i in range(9)]

@@ -36,7 +36,7 @@ def features(pool):
 def ranked(pool, name="random", **rules):
     start, overlap = rules.pop("start", None), rules.pop("max_overlap", 1.0)
     return rank(
-        pool, name, embeddings=features(pool), rules=Rules(**rules), start=start,
+        pool, name, embeddings=features(pool), rules=Rules(**rules), picked=start,
         max_overlap=overlap, **OPTIONS.get(name, {}),
     )  # fmt: skip
 

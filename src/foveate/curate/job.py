@@ -7,7 +7,6 @@ method reuses the embeddings, and a second run of the same job does no work.
 from __future__ import annotations
 
 import logging
-from dataclasses import replace
 from typing import TYPE_CHECKING, Annotated, Any, NamedTuple, Self, cast
 
 import numpy as np
@@ -175,10 +174,10 @@ class CurateJob(ModelJob):
         costs = costs_for(pool, budget.limits)
         start = read_start(self.start)
         ids = np.setdiff1d(start, list(pool.excluded))  # they may have left the pool, too
-        given = {"rules": self.rules(), "start": ids}
         ranker = Ranker(
-            pool, None, self.seed, self.preset, progress, costs, self.max_share(), **given
-        )
+            pool, None, self.seed, self.preset, progress, costs, self.max_share(),
+            rules=self.rules(), picked=ids,
+        )  # fmt: skip
         steps.check_rules(ranker, budget)  # what cannot be is refused before anything is embedded
         write_start(run, start)
         embeddings, vectors = None, ""
@@ -190,7 +189,7 @@ class CurateJob(ModelJob):
             vectors = run.key(step_name(embeddings.spec.name))
         elif file is not None and embeds:
             embeddings, vectors = read_vectors(file, pool, run)
-        ranker = replace(ranker, embeddings=embeddings)
+        ranker = ranker.seeing(embeddings)
         about = {
             "fingerprint": digest_ids(pool.ids),
             "tiles": len(pool),
@@ -199,7 +198,8 @@ class CurateJob(ModelJob):
         rankings, selections = {}, {}
         for name, (method, options) in methods.items():
             ranking = steps.rank(run, ranker, method, options, budget, keys=(pool_key, vectors))
-            key = self._key(pool_key, vectors, name, ranking.meta, str(budget))
+            parts = (name, ranking.meta, ranker.bounds, str(budget))
+            key = self._key(pool_key, vectors, *parts)
             selections[name] = steps.select(
                 run, pool, ranking, budget, name=name, about=about, key=key,
                 spec=embeddings.spec if embeddings else None,
@@ -208,7 +208,7 @@ class CurateJob(ModelJob):
             rankings[name] = ranking
         steps.remove_others(run, methods)
         stated = [(name, options) for name, (_, options) in methods.items()]
-        key = self._key(pool_key, vectors, stated, str(budget))
+        key = self._key(pool_key, vectors, stated, ranker.bounds, str(budget))
         kinds = {name: method for name, (method, _) in methods.items()}
         run.do(
             "tables", key, lambda: write_tables(run.path, pool, kinds, rankings, selections)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field, replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
@@ -41,7 +41,7 @@ def rank(
     depth: int | None = None,
     max_overlap: float | None = None,
     rules: Rules | None = None,
-    start: ArrayLike | None = None,
+    picked: ArrayLike | None = None,
     progress: ProgressFn | None = None,
     **options: Any,
 ) -> Ranking:
@@ -63,7 +63,7 @@ def rank(
             "paper" and "released". See `foveate.pool.overlap.overlaps`.
         rules: Further rules, see `Rules`: what they forbid is put back, too. Its `max_overlap` is
             not used.
-        start: Ids that are picked already: methods and rules begin from them, they are not ranked,
+        picked: Ids that are picked already: methods and rules begin from them, they are not ranked,
             and shares of a budget are shares of the rest.
         progress: Called with ticks.
         options: Options of the method, e.g. ``combine="rank"``.
@@ -85,7 +85,7 @@ def rank(
     """
     ranker = Ranker(
         pool, embeddings, seed, preset, progress, max_overlap=max_overlap, rules=rules,
-        start=np.empty(0, np.str_) if start is None else np.asarray(start, np.str_),
+        picked=np.empty(0, np.str_) if picked is None else np.asarray(picked, np.str_),
     )  # fmt: skip
     return ranker.rank(method, depth=depth, **options)
 
@@ -103,10 +103,10 @@ class Ranker:
         costs: What ``pool.costs()`` returns, if that is known already.
         max_overlap: As for `rank`.
         rules: As for `rank`.
-        start: As for `rank`.
+        picked: As for `rank`.
 
     Raises:
-        DataError: An id of `start` is not in the pool.
+        DataError: An id of `picked` is not in the pool.
     """
 
     pool: Pool
@@ -117,7 +117,7 @@ class Ranker:
     costs: Mapping[str, NDArray[np.float64]] | None = None
     max_overlap: float | None = None
     rules: Rules | None = None
-    start: NDArray[np.str_] = field(default_factory=lambda: np.empty(0, np.str_))
+    picked: NDArray[np.str_] = field(default_factory=lambda: np.empty(0, np.str_))
     _known: dict[tuple[object, ...], Ranking] = field(default_factory=dict, init=False, repr=False)
 
     def rank(self, method: str | Method, *, depth: int | None = None, **options: Any) -> Ranking:
@@ -176,12 +176,26 @@ class Ranker:
         check_preset(self.preset)
         return MAX_OVERLAP[self.preset] if self.max_overlap is None else self.max_overlap
 
+    @property
+    def bounds(self) -> str:
+        """Hash of the rules, and of what is picked already."""
+        rules = replace(self.rules or Rules(), max_overlap=self.overlap)
+        return digest([asdict(rules), np.unique(self.picked).tolist()])
+
+    def seeing(self, embeddings: Embeddings | None) -> Ranker:
+        """Return the ranker with embeddings; what it knows of the rules is kept."""
+        found = replace(self, embeddings=embeddings)
+        for name in ("given", "constraint"):
+            if name in self.__dict__:
+                found.__dict__[name] = self.__dict__[name]
+        return found
+
     @cached_property
     def given(self) -> NDArray[np.int64]:
         """Rows of the pool that are picked already, in their order."""
-        rows = find_rows(self.pool.ids, np.unique(self.start))
+        rows = find_rows(self.pool.ids, np.unique(self.picked))
         if (rows < 0).any():
-            strange = np.unique(self.start)[rows < 0]
+            strange = np.unique(self.picked)[rows < 0]
             raise DataError(
                 f"{strange.size} of {rows.size} ids to start from are not in the pool: "
                 + ", ".join(repr(str(name)) for name in strange[:3])

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -55,10 +54,8 @@ def rank(
     file = run.path / f"rankings/{name}.parquet"
     # Methods of labels alone do not depend on the model: another one leaves them as they are.
     pool_key, vectors = keys[0], keys[1] if "embeddings" in method.needs else ""
-    rules = asdict(ranker.rules or Rules())
     key = digest([
-        VERSION, pool_key, vectors, name, options, ranker.seed, ranker.preset, ranker.overlap,
-        rules, ranker.start.tolist(),
+        VERSION, pool_key, vectors, name, options, ranker.seed, ranker.preset, ranker.bounds,
     ])  # fmt: skip
 
     def work() -> list[str]:
@@ -111,7 +108,7 @@ def check_rules(ranker: Ranker, budget: Budget) -> None:
             "Leave some of them out of --start.",
         )
     budget.resolve(without(ranker.costs or ranker.pool.costs(), ranker.given))
-    if ranker.constraint.quotas:
+    if not (ranker.rules or Rules()).plain:
         check_quotas(ranker.constraint, _depth(ranker, budget))
 
 

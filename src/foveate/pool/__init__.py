@@ -1,7 +1,7 @@
 """Pools: the tiles that can be chosen, with their pixels, masks and class counts."""
 
-from foveate.pool.coordinates import Coordinates, read_coordinates
 from foveate.pool.attributes import Attributes
+from foveate.pool.coordinates import Coordinates, read_coordinates
 from foveate.pool.embedding_file import open_embeddings
 from foveate.pool.folder import open_pool
 from foveate.pool.inspection import Inspection, inspect
