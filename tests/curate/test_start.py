@@ -44,7 +44,8 @@ def test_what_was_picked_is_never_returned_and_costs_nothing(name, share):
 @pytest.mark.parametrize("name", ["lc", "fa", "random", "column"])
 def test_scores_just_leave_them_out(name):
     pool, x = pool_of()
-    whole, rest = rank(pool, name, embeddings=x), rank(pool, name, embeddings=x, picked=pool.ids[:5])
+    whole = rank(pool, name, embeddings=x)
+    rest = rank(pool, name, embeddings=x, picked=pool.ids[:5])
     assert rest.rows.tolist() == [row for row in whole.rows if row >= 5]
 
 

@@ -9,7 +9,9 @@ import pyarrow.parquet as pq
 import pytest
 
 from foveate.errors import DataError, FoveateError, ParameterError
-from foveate.pool.embedding_file import EmbeddingFile, embedding_paths, vector_columns
+from foveate.pool.embedding_columns import vector_columns
+from foveate.pool.embedding_file import EmbeddingFile
+from foveate.pool.embedding_sources import embedding_paths
 
 
 def opened(path, *, column=None, id_column=None):

@@ -15,7 +15,8 @@ import numpy as np
 from foveate.curate.methods.base import check_preset
 from foveate.files import digest, digest_ids, fingerprint
 from foveate.pool.attribute_file import add_attributes
-from foveate.pool.embedding_file import EmbeddingFile, embedding_paths
+from foveate.pool.embedding_file import EmbeddingFile
+from foveate.pool.embedding_sources import embedding_paths
 from foveate.pool.exclusion import Exclusion
 from foveate.pool.find import find, need_files, need_paths
 from foveate.pool.pool import Pool

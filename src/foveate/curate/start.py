@@ -18,7 +18,8 @@ from foveate.files import (
     write_json,
 )
 from foveate.pool.attribute_file import TILE, read_table
-from foveate.pool.embedding_file import IDS, SUFFIXES
+from foveate.pool.embedding_file import IDS
+from foveate.pool.embedding_sources import SUFFIXES
 from foveate.run import Run
 
 if TYPE_CHECKING:

@@ -12,7 +12,7 @@ from foveate.embeddings import find_rows
 from foveate.errors import DataError
 from foveate.files import printable, read_parquet, reason, refuse_empty
 from foveate.pool.attributes import Attributes
-from foveate.pool.embedding_file import SUFFIXES
+from foveate.pool.embedding_sources import SUFFIXES
 from foveate.pool.names import Names
 from foveate.pool.notes import Note, warn
 

@@ -15,7 +15,7 @@ import numpy as np
 
 from foveate.errors import DataError
 from foveate.files import printable, read_parquet, read_text
-from foveate.pool.embedding_file import SUFFIXES
+from foveate.pool.embedding_sources import SUFFIXES
 from foveate.pool.outlines import geometry_column, read_outlines, shapes_of
 from foveate.pool.quality import leave_out
 from foveate.raster import SUFFIXES as RASTERS

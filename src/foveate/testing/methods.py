@@ -38,8 +38,8 @@ def check_method(method: str | Method | Policy, *, seed: int = 0, **options: Any
     same way under the same seed whatever the order of the rows and the storage of the
     arrays, break ties by the seed and not by row, cope with tiny, constant and repeated
     items and with features of any unit, refuse NaN, put tiles that share ground with an earlier
-    one last (methods of `curate`), leave its inputs and all global random state alone, and report
-    only what JSON can hold.
+    one last and not return what is picked already (methods of `curate`), leave its inputs and all
+    global random state alone, and report only what JSON can hold.
 
     Args:
         method: The method, or the name of a method of `curate`.
@@ -63,6 +63,7 @@ def check_method(method: str | Method | Policy, *, seed: int = 0, **options: Any
         if not isinstance(chosen, Policy):
             trial.check_overlap(pools["mixed"])
             trial.check_unit(pools["mixed"])
+            trial.check_picked(pools["mixed"])
         if chosen.needs == ("counts",):
             trial.check_unlabelled(pools["mixed"])
         trial.check_nan(pools["mixed"])
@@ -225,6 +226,17 @@ class _MethodTrial:
                     replace(ranking, rows=ranking.rows[:depth], score=ranking.score[:depth]),
                     short, "a smaller depth gives another order", f"{where}, depth={depth}",
                 )  # fmt: skip
+
+    def check_picked(self, arrays: Mapping[str, NDArray[Any]]) -> None:
+        """What is picked already is not returned, and all else is."""
+        for count in (1, _N // 2, _N - 1):
+            names = [f"scene/{i:03d}" for i in range(count)]
+            found = self.rank(arrays, picked=names)
+            self.fail(
+                sorted(_ids(found).tolist()) == [f"scene/{i:03d}" for i in range(count, _N)],
+                "what is picked already is ranked again, or something else is not",
+                f"{count} of {_N} picked",
+            )
 
     def check_unit(self, arrays: Mapping[str, NDArray[Any]]) -> None:
         """An order that holds when features double must hold for all that a float can hold."""
