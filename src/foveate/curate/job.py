@@ -44,6 +44,10 @@ NO_MASKS = (
     "No masks: tiles are drawn at random. No method that reads images alone (--method kcenter, fa, "
     "fd) has been better than that throughout. With masks (--masks FOLDER) the default is fa-cb."
 )
+NO_METHOD = (
+    "No method: rows are drawn at random. No method that reads vectors alone (--method kcenter, "
+    "fa, fd) has been better than that throughout."
+)
 # The method where none is stated: with masks, and without. None of the methods that read no masks
 # is above random in every measurement, and each is below it in some; see "Without masks" in
 # docs/methods.md.
@@ -159,7 +163,7 @@ class CurateJob(ModelJob):
         self.max_share()
         read_start(self.start)
         if self.methods is None and not self.masks:
-            logger.warning("%s", NO_MASKS)
+            logger.warning("%s", NO_METHOD if file is not None else NO_MASKS)
         budget = Budget.parse(self.budget)
         embeds = any("embeddings" in method.needs for method in methods.values())
         handle = self.handle() if embeds and file is None else None
@@ -221,11 +225,12 @@ class CurateJob(ModelJob):
                 ),
             )  # fmt: skip
         automatic = self.methods is None
+        reason = NO_METHOD if file is not None else NO_MASKS
         return {
             "pool": pool.describe(),
             "budget": str(budget),
             "default_method": next(iter(methods)) if automatic else None,
-            "default_reason": NO_MASKS if automatic and not self.masks else "",
+            "default_reason": reason if automatic and not self.masks else "",
             "max_overlap": ranker.overlap,
             "start": ranker.given.size,
             **self._stated_rules(),
