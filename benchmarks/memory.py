@@ -1,10 +1,17 @@
-"""Peak memory of cutting and embedding one large scene, against the limit of 1.5 GB.
+"""Peak memory of two large jobs, each in a process of its own, against a limit.
+
+Cutting and embedding one large scene, limit 1.5 GB:
 
 Writes a 20,000 x 20,000 x 4 uint16 GeoTIFF (3.2 GB of pixels, tiled and compressed), cuts it into
 256 px tiles and embeds them with the builtin model in one process; prints the peak resident
 memory of that process as a ratio to the limit and to the size of the pixels.
 
     python benchmarks/memory.py [--side 20000]
+
+Ranking a file of embeddings, limit 2 GB: a million vectors of 512 values in float16, whose ids are
+in no order, by k-center to a depth of 1000:
+
+    python benchmarks/memory.py --embeddings 1000000
 """
 
 from __future__ import annotations
@@ -20,7 +27,8 @@ from pathlib import Path
 
 import numpy as np
 
-LIMIT = 1.5e9
+LIMIT, FILE_LIMIT = 1.5e9, 2e9
+DIM, PICKS = 512, 1000
 
 
 def write_scene(path: Path, side: int) -> None:
@@ -58,11 +66,63 @@ def work(path: str, out: str) -> None:
     print(json.dumps({"tiles": len(embeddings), "peak": peak, "cpu": seconds}))
 
 
+def write_embeddings(path: Path, n: int) -> None:
+    """Write clustered vectors, a row group at a time."""
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    rng = np.random.default_rng(0)
+    names = rng.permutation(n)
+    centres = rng.normal(size=(200, DIM)).astype(np.float32)
+    kind = pa.list_(pa.float16(), DIM)
+    schema = pa.schema({"id": pa.string(), "embedding": kind})
+    with pq.ParquetWriter(path, schema, compression="none", use_dictionary=False) as writer:
+        for start in range(0, n, 50_000):
+            ids = [f"{name:08d}" for name in names[start : start + 50_000]]
+            near = centres[rng.integers(0, 200, len(ids))]
+            x = near + rng.standard_normal((len(ids), DIM), np.float32)
+            flat = pa.array(x.astype(np.float16).ravel())
+            vectors = pa.FixedSizeListArray.from_arrays(flat, type=kind)
+            writer.write_table(pa.table({"id": ids, "embedding": vectors}, schema=schema))
+
+
+def rank(path: str, out: str) -> None:
+    """Rank a file, then print the peak memory of this process."""
+    from foveate.curate import CurateJob
+
+    start = time.process_time()
+    CurateJob(images=[path], methods=["kcenter"], budget=str(PICKS)).run(out)
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+    print(json.dumps({"peak": peak, "cpu": time.process_time() - start}))
+
+
+def measure_file(n: int) -> None:
+    """Print what it takes to rank a file of `n` vectors."""
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "vectors.parquet"
+        write_embeddings(path, n)
+        command = [sys.executable, __file__, "--ranker", str(path), str(Path(folder) / "run")]
+        found = json.loads(subprocess.run(command, check=True, capture_output=True).stdout)
+        size = path.stat().st_size
+    print(f"file           {n} x {DIM} float16, {size / 1e9:.2f} GB; {PICKS} picks by k-center")
+    print(f"CPU            {found['cpu']:.1f} s")
+    print(f"peak memory    {found['peak'] / 1e9:.2f} GB = {found['peak'] / FILE_LIMIT:.2f} of "
+          "the limit")  # fmt: skip
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--side", type=int, default=20_000)
     parser.add_argument("--worker", nargs=2, help=argparse.SUPPRESS)
+    parser.add_argument("--embeddings", type=int, help="vectors of a file to rank")
+    parser.add_argument("--ranker", nargs=2, help=argparse.SUPPRESS)
     arguments = parser.parse_args()
+    if arguments.ranker:
+        rank(*arguments.ranker)
+        return
+    if arguments.embeddings:
+        measure_file(arguments.embeddings)
+        return
     if arguments.worker:
         work(*arguments.worker)
         return

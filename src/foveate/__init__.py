@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from foveate.models import bind, embed, from_answers, from_callable, load_model
     from foveate.models.heads import text_head
     from foveate.models.probe import fit_probe
-    from foveate.pool import Pool, inspect, open_pool, read_coordinates
+    from foveate.pool import Pool, inspect, open_embeddings, open_pool, read_coordinates
     from foveate.raster import Raster, Source
     from foveate.report import write_report
     from foveate.run import Run, load_embeddings
@@ -32,7 +32,7 @@ _HOME = {
     "Grid": "grid", "Tiles": "grid", "Legend": "labels", "bind": "models", "embed": "models",
     "from_answers": "models", "from_callable": "models", "load_model": "models",
     "fit_probe": "models.probe", "text_head": "models.heads", "Pool": "pool", "inspect": "pool",
-    "open_pool": "pool",
+    "open_embeddings": "pool", "open_pool": "pool",
     "read_coordinates": "pool", "Raster": "raster", "Source": "raster",
     "write_report": "report", "Run": "run", "load_embeddings": "run", "Ranking": "selection",
     "Selection": "selection",
@@ -67,6 +67,7 @@ __all__ = [
     "load_embeddings",
     "load_model",
     "observe",
+    "open_embeddings",
     "open_pool",
     "read_coordinates",
     "text_head",

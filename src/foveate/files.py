@@ -36,7 +36,15 @@ _WHOLE_FILE = 64 << 20
 _BLOCK = 1 << 20
 _BLOCKS = 64
 _IDS = 65536
-_POLYGONS = {3: "Polygon", 6: "MultiPolygon"}  # codes of WKB
+_SHAPES = {
+    1: "Point",
+    2: "LineString",
+    3: "Polygon",
+    4: "MultiPoint",
+    5: "MultiLineString",
+    6: "MultiPolygon",
+    7: "GeometryCollection",
+}  # codes of WKB
 _FORMULA = ("=", "+", "-", "@", "\t", "\r")
 _DEGREES = 7  # digits, about 1 cm; RFC 7946, section 11.2 asks not to pretend to more
 
@@ -294,8 +302,8 @@ def write_geojson(path: str | Path, table: pa.Table, geometry: str = "geometry")
 
     Args:
         path: Destination.
-        table: Its geometry is WKB polygons and multipolygons in longitude and latitude, WGS84;
-            exterior rings are written counter-clockwise.
+        table: Its geometry is WKB in longitude and latitude, WGS84; exterior rings are written
+            counter-clockwise.
         geometry: Name of that column.
 
     Raises:
@@ -309,17 +317,9 @@ def write_geojson(path: str | Path, table: pa.Table, geometry: str = "geometry")
     with atomic_path(path) as temporary, temporary.open("w", encoding="utf-8") as file:
         file.write('{"type": "FeatureCollection", "features": [')
         for i, (row, shape) in enumerate(zip(rows, shapes, strict=True)):
-            coordinates = [
-                [[[round(v, _DEGREES) for v in xy] for xy in ring.coords] for ring in
-                 (part.exterior, *part.interiors)] for part in shapely.get_parts(shape)
-            ]  # fmt: skip
-            kind = shape.geom_type
             feature = {
                 "type": "Feature",
-                "geometry": {
-                    "type": kind,
-                    "coordinates": coordinates[0] if kind == "Polygon" else coordinates,
-                },
+                "geometry": _rounded(shapely.geometry.mapping(shape)),
                 "properties": {name: _finite(value) for name, value in row.items()},
             }
             file.write(",\n" if i else "\n")
@@ -349,16 +349,24 @@ def _on_the_globe(table: pa.Table, geometry: str) -> list[Any]:
             "GeoJSON of coordinates that are no longitudes and latitudes",
             "Longitudes are from -180 to 180, latitudes from -90 to 90 degrees.",
         )
-    return [
-        orient(shape)
-        if shape.geom_type == "Polygon"
-        else shapely.MultiPolygon([orient(part) for part in shape.geoms])
-        for shape in shapes
-    ]
+    turned = {
+        "Polygon": orient,
+        "MultiPolygon": lambda shape: shapely.MultiPolygon([orient(p) for p in shape.geoms]),
+    }
+    return [turned.get(shape.geom_type, lambda same: same)(shape) for shape in shapes]
+
+
+def _rounded(value: Any) -> Any:
+    """Return the members of a geometry with the digits that are known."""
+    if isinstance(value, dict):
+        return {name: _rounded(part) for name, part in value.items()}
+    if isinstance(value, list | tuple):
+        return [_rounded(part) for part in value]
+    return round(value, _DEGREES) if isinstance(value, float) else value
 
 
 def _geometry_types(column: pa.ChunkedArray) -> list[str]:
-    """Return the kinds of polygons in a column of WKB, for the metadata of GeoParquet.
+    """Return the kinds of shapes in a column of WKB, for the metadata of GeoParquet.
 
     From the heads of the values: reading millions of shapes would take longer than writing them.
     """
@@ -366,7 +374,7 @@ def _geometry_types(column: pa.ChunkedArray) -> list[str]:
 
     heads = pc.call_function("binary_slice", [column], pc.SliceOptions(0, 5)).unique().to_pylist()
     numbers = {int.from_bytes(head[1:], "little" if head[0] else "big") for head in heads if head}
-    return [name for number, name in _POLYGONS.items() if number in numbers]
+    return [name for number, name in _SHAPES.items() if number in numbers]
 
 
 def read_parquet(path: str | Path, columns: list[str] | None = None) -> pa.Table:

@@ -37,6 +37,8 @@ class Ranking(Tabular):
         meta: Method, parameters, seed and whatever the method reports (JSON-ready).
             ``meta["put_back"]`` is the number of rows that an earlier one forbids and that
             therefore stand at the end of the pool's order.
+        given: (s,) int64 rows that were picked before: they are not ranked, cost nothing, and are
+            no part of what a share is of.
 
     Raises:
         DataError: Rows repeat or leave the pool, lengths disagree, or a NaN score is not last
@@ -49,16 +51,21 @@ class Ranking(Tabular):
     ids: NDArray[np.str_] | None = None
     costs: Mapping[str, NDArray[np.float64]] = field(default_factory=dict)
     meta: Mapping[str, Any] = field(default_factory=dict)
+    given: NDArray[np.int64] = field(default_factory=lambda: np.empty(0, np.int64))
 
     def __post_init__(self) -> None:
         """Check that this is an order."""
         rows = _checked_rows(self.rows, self.n)
+        given = _checked_rows(self.given, self.n)
+        object.__setattr__(self, "given", given)
+        if given.size and np.isin(given, rows).any():
+            raise DataError("a row is ranked that was picked before", "Such rows are not ranked.")
         score = np.ascontiguousarray(self.score, dtype=np.float64)
         if score.shape != rows.shape:
             raise DataError(f"{score.size} scores for {rows.size} rows", "One score per row.")
         unscored = np.isnan(score)
         rises = unscored[:-1] & ~unscored[1:]
-        first = self.n - int(self.meta.get("put_back", 0))
+        first = self.n - given.size - int(self.meta.get("put_back", 0))
         if first > 0:
             rises[first - 1 : first] = False
         if rises.any():
@@ -93,12 +100,12 @@ class Ranking(Tabular):
     @property
     def first_put_back(self) -> int:
         """Place of the first row that is put back; `depth` where none is ranked."""
-        return min(self.depth, self.n - int(self.meta.get("put_back", 0)))
+        return min(self.depth, self.n - self.given.size - int(self.meta.get("put_back", 0)))
 
     @property
     def full(self) -> bool:
-        """Whether every row of the pool is ranked."""
-        return self.depth == self.n
+        """Whether every row of the pool is ranked, but for those that were picked before."""
+        return self.depth == self.n - self.given.size
 
     def position(self) -> NDArray[np.int64]:
         """Return the 0-based place of every row of the pool, (n,); n where it is not ranked."""
@@ -117,9 +124,9 @@ class Ranking(Tabular):
                 which this ranking is defined.
         """
         wanted = Budget.parse(budget)
-        if self.n == 0:
+        if self.n == self.given.size:
             raise BudgetError(f"a budget of {wanted} for an empty pool", "It has no rows to buy.")
-        limits = wanted.resolve(self.costs)
+        limits = wanted.resolve(without(self.costs, self.given))
         count = affordable(self.rows, self.costs, limits)
         if count == self.depth and not self.full and not _reached(self, limits):
             raise BudgetError(
@@ -279,9 +286,20 @@ def _checked_ids(ids: ArrayLike | None, n: int) -> NDArray[np.str_] | None:
     return names
 
 
+def without(
+    costs: Mapping[str, NDArray[np.float64]], rows: NDArray[np.int64]
+) -> Mapping[str, NDArray[np.float64]]:
+    """Return the costs of all rows but some."""
+    if not rows.size:
+        return costs
+    return {unit: np.delete(cost, rows) for unit, cost in costs.items()}
+
+
 def _reached(ranking: Ranking, limits: Mapping[str, float]) -> bool:
     """Whether the ranked rows use a limit up, so that a deeper ranking would change nothing."""
-    unranked = np.setdiff1d(np.arange(ranking.n), ranking.rows)
+    left = np.ones(ranking.n, bool)
+    left[ranking.rows] = left[ranking.given] = False
+    unranked = np.flatnonzero(left)
     return any(
         ranking.costs[unit][ranking.rows].sum() + ranking.costs[unit][unranked].min()
         > ceiling(limit, ranking.costs[unit])
@@ -299,7 +317,7 @@ def _table(
 
     columns: dict[str, Any] = {"rank": np.arange(1, rows.size + 1), "row": rows}
     if ids is not None:
-        columns["tile_id"] = pa.array(ids[rows].astype(object), pa.string())
+        columns["tile_id"] = pa.array(ids[rows], pa.string())
     if score is not None:
         columns["score"] = np.asarray(score, np.float64)
     if weight is not None:

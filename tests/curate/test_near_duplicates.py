@@ -16,6 +16,7 @@ from odc.geo.geobox import GeoBox
 from foveate.curate import METHODS, Method, Ranker, rank
 from foveate.grid import Grid, Tiles
 from foveate.pool import Pool
+from foveate.pool.attributes import Attributes
 from foveate.pool.pool import Scene
 from foveate.raster import ArraySource
 from foveate.selection import Ranking
@@ -36,7 +37,10 @@ def pool_of(stride=8, dates=1, seed=0):
     tiles = Tiles.concat(tables)
     counts = rng.choice([0, 0, 10, 64, 256], (len(tiles), 4))
     counts[rng.random(len(tiles)) < 0.2] = 0
-    return Pool(ids=tiles.tile_id, scenes=tuple(scenes), tiles=tiles, counts=counts)
+    known = Attributes.of({"value": rng.random(len(tiles))})
+    return Pool(
+        ids=tiles.tile_id, scenes=tuple(scenes), tiles=tiles, counts=counts, attributes=known
+    )
 
 
 def features(pool, seed=0):

@@ -148,6 +148,9 @@ def places(tmp_path_factory):
             write(f"few/s{i}.tif", data)
             write(f"other/s{i}.tif", picture(i)[::-1].copy())
             write(f"gap/s{i}.tif", data * np.uint8(i))
+            cloud = np.full((1, 96, 96), 4, np.uint8)  # vegetation, as a class of Sentinel-2
+            cloud[:, :32], cloud[:, :12, :40] = 0, 9
+            write(f"clouds/s{i}.tif", cloud)
             for band in range(3):
                 write(f"bands/s{i}_B{band}.tif", data[[band]])
             low = data.reshape(3, 24, 4, 24, 4).mean(axis=(2, 4)).astype(np.uint8)
@@ -178,6 +181,7 @@ def _write_texts(root):
     (root / "objects.json").write_text(
         json.dumps({"type": "FeatureCollection", "features": objects})
     )
+    _write_tables(root)
     write_patches(root / "patches", per_class=10)
     shutil.copytree(root / "patches/images", root / "patches/more")
     for path in (root / "patches/more/openwater").glob("*.png"):
@@ -191,6 +195,20 @@ def _write_texts(root):
                    (root / "patches/images").rglob("*.png"))  # fmt: skip
     parts = [f"{name},{('train', 'train', 'val', 'test')[k % 4]}" for k, name in enumerate(names)]
     (root / "split.csv").write_text("image,split\n" + "\n".join(parts) + "\n")
+
+
+def _write_tables(root):
+    """Write what goes beside or in the place of images: vectors, columns, lists, polygons."""
+    draw = np.random.default_rng(1)
+    vectors = {name: list(draw.normal(size=(12, 5)).astype(np.float32)) for name in "ab"}
+    names = [f"n{i:02d}" for i in draw.permutation(12)]
+    pq.write_table(pa.table({"id": names, **vectors}), root / "vectors.parquet")
+    for name, values in (("scores", (1, 2)), ("turned", (2, 1))):
+        rows = "".join(f"s{i},{value}\n" for i, value in enumerate(values))
+        (root / f"{name}.csv").write_text(f"scene,score\n{rows}")
+    (root / "start.txt").write_text("s0/y000000_x000000_32x32\ns1/y000032_x000032_32x32\n")
+    ring = [[14.9, 36.0], [15.0003, 36.0], [15.0003, 37.0], [14.9, 37.0], [14.9, 36.0]]
+    (root / "lake.geojson").write_text(json.dumps({"type": "Polygon", "coordinates": [ring]}))
 
 
 def at(places, value):
@@ -337,6 +355,8 @@ PAIRED = {
     "ratio": 4, "snr": 100.0,
 }  # fmt: skip
 LOOK = {"images": ["{few}/s0.tif"], "cells": 2, "crop": 24, "regions": 2, "passes": 8}
+VECTORS = {"images": ["{vectors.parquet}"], "masks": [], "classes": None, "tile": 256,
+           "methods": ["kcenter"]}  # fmt: skip
 NAMED = {"model": "colours", "labels": ["red", "blue", "green"]}
 
 
@@ -355,6 +375,19 @@ JOBS: dict[type[Job], Walk] = {
             "options": {"fa-cb": {"lam": 0.95}}, "budget": "4",
             "preset": on("paper", methods=["fd"]), "seed": on(1, methods=["random"]),
             "max_overlap": on(1.0, stride=8, methods=["kcenter"]),
+            "no_overlap": on(True, stride=24, methods=["kcenter"]),
+            "min_distance": on(40.0, methods=["kcenter"]),
+            "groups": on("scene", methods=["kcenter"]),
+            "quota": on({"scene": "2"}, methods=["kcenter"]),
+            "start": on(["{start.txt}"], methods=["kcenter"]),
+            "column": on("b", base="a", **VECTORS),
+            "id_column": on("row", column="a", **VECTORS),
+            "attributes": on(["{turned.csv}"], base=["{scores.csv}"], methods=["column"]),
+            "quality": on(["{clouds}"], quality_kind="mask"),
+            "quality_kind": on("scl", base="mask", quality=["{clouds}"]),
+            "max_bad": on(0.1, quality=["{clouds}"], quality_kind="scl", base=1.0),
+            "exclude": on(["{lake.geojson}"]),
+            "max_excluded": on(0.95, exclude=["{lake.geojson}"]),
         },
         {**RUNS},
         {"weights": MODEL, "mask_suffix": NAMES},

@@ -118,8 +118,9 @@ def test_tiles_of_other_grids_are_compared_on_the_ground(affine, crs, share):
 def test_dates_of_one_place_are_one_group():
     scene = ((96, 96), UTM, "EPSG:32633", 32)
     found = overlaps(pool_of(*[scene] * 5), 0.5)
-    assert found.start.size - 1 == 9
-    assert not found.forbidden.size
+    (pairs_,) = found.rules
+    assert pairs_.start.size - 1 == 9
+    assert not pairs_.forbidden.size
     assert len(pairs(pool_of(*[scene] * 5))) == 9 * 5 * 4
 
 

@@ -190,7 +190,7 @@ def test_costs_are_worked_out_once_and_only_when_asked_for(folder, monkeypatch):
     calls = []
     area = module.geodesic_area
     monkeypatch.setattr(module, "geodesic_area", lambda p: (calls.append(len(p)), area(p))[1])
-    assert set(pool.costs()) == {"tiles", "pixels", "bytes", "area"}
+    assert set(pool.costs()) == {"tiles", "pixels", "bytes", "area", "ha"}
     assert Budget.parse("pixels=50%").resolve(pool.costs())["pixels"] > 0
     assert not calls
     assert pool.costs()["area"] is pool.costs()["area"]

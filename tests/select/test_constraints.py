@@ -27,6 +27,9 @@ def constraints(draw, largest=24):
 
 def forbids(constraint):
     """The constraint as a set of row numbers for each row."""
+    if constraint.empty:
+        return [set() for _ in range(len(constraint))]
+    (constraint,) = constraint.rules
     edges = {}
     for g, (a, b) in enumerate(zip(constraint.start[:-1], constraint.start[1:], strict=True)):
         edges[g] = {g, *constraint.forbidden[a:b].tolist()}

@@ -185,11 +185,18 @@ def _opening(run: Run) -> list[str]:
     lines = []
     if not run.worked:
         lines.append("Nothing to do: this run is complete, and nothing has changed.")
-    lines.append(
-        f"Pool: {count(pool['tiles'], 'tile')} of {count(pool['scenes'], 'scene')}, "
-        f"{count(pool['bands'], 'band')}, "
-        f"{pool['dtype']}" + (f"; {pool['excluded']} left out as empty" if pool["excluded"] else "")
-    )
+    text = f"Pool: {count(pool['tiles'], 'tile')}"
+    if pool["scenes"]:
+        text += f" of {count(pool['scenes'], 'scene')}, {count(pool['bands'], 'band')}, "
+        text += pool["dtype"]
+    elif pool["georeferenced"]:
+        text += ", with places"
+    if pool["excluded"]:
+        text += f"; {pool['excluded']} left out"
+    lines.append(text)
+    if model and not model["bands"]:
+        lines.append(f"Vectors: {model['name']} of {model['source']}, {model['dim']} values")
+        return lines
     if model:
         used = ",".join(map(str, model["bands"]))
         ranges = ", ".join(

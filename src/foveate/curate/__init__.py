@@ -9,6 +9,7 @@ from foveate.curate.compare_job import CompareJob
 from foveate.curate.job import CurateJob
 from foveate.curate.methods import METHODS, Method, get_method
 from foveate.curate.rank import Ranker, rank
+from foveate.pool.rules import Rules
 
 __all__ = [
     "METHODS",
@@ -18,6 +19,7 @@ __all__ = [
     "CurateJob",
     "Method",
     "Ranker",
+    "Rules",
     "agreement",
     "compare",
     "get_method",

@@ -7,28 +7,34 @@ method reuses the embeddings, and a second run of the same job does no work.
 from __future__ import annotations
 
 import logging
-from typing import TYPE_CHECKING, Annotated, Any, Self, cast
+from typing import TYPE_CHECKING, Annotated, Any, NamedTuple, Self, cast
 
+import numpy as np
 from pydantic import Field
 
 from foveate.budget import Budget
 from foveate.curate import steps
+from foveate.curate.inputs import check_inputs, gathered_pool, read_vectors
 from foveate.curate.methods import Method, get_method
 from foveate.curate.methods.base import Preset, check_preset
-from foveate.curate.options import MethodNames, MethodOptions  # noqa: TC001
+from foveate.curate.options import MethodNames, MethodOptions, Quotas  # noqa: TC001
 from foveate.curate.rank import Ranker
 from foveate.curate.results import write_tables
+from foveate.curate.start import read_start, write_start
 from foveate.curate.thumbs import draw_picks
 from foveate.errors import ParameterError
 from foveate.files import digest, digest_ids
 from foveate.models import ModelHandle, embed
 from foveate.models.settings import ModelJob
-from foveate.pool.find import need_paths
-from foveate.pool.step import measured_pool
-from foveate.run.options import Option
+from foveate.pool.costs import costs_for
+from foveate.pool.quality import Kind  # noqa: TC001  (pydantic reads it)
+from foveate.pool.rules import Rules
+from foveate.run.job import SettingError
+from foveate.run.options import Option, PathText
 from foveate.run.shards import step_name
 
 if TYPE_CHECKING:
+    from foveate.pool.embedding_file import EmbeddingFile
     from foveate.progress import ProgressFn
     from foveate.run import Run
 
@@ -37,6 +43,10 @@ logger = logging.getLogger("foveate")
 NO_MASKS = (
     "No masks: tiles are drawn at random. No method that reads images alone (--method kcenter, fa, "
     "fd) has been better than that throughout. With masks (--masks FOLDER) the default is fa-cb."
+)
+NO_METHOD = (
+    "No method: rows are drawn at random. No method that reads vectors alone (--method kcenter, "
+    "fa, fd) has been better than that throughout."
 )
 # The method where none is stated: with masks, and without. None of the methods that read no masks
 # is above random in every measurement, and each is below it in some; see "Without masks" in
@@ -54,6 +64,16 @@ PRESET_SETTINGS: dict[str, dict[str, Any]] = {
 }
 
 
+class Ready(NamedTuple):
+    """What `CurateJob.check` has opened."""
+
+    budget: Budget
+    methods: dict[str, tuple[Method, dict[str, Any]]]
+    handle: ModelHandle | None  # of imagery whose methods need vectors
+    file: EmbeddingFile | None  # instead of imagery
+    embeds: bool  # whether a method needs vectors
+
+
 class CurateJob(ModelJob):
     """What a curate run is asked for: which tiles of a pool to keep under a budget."""
 
@@ -61,15 +81,50 @@ class CurateJob(ModelJob):
         MethodNames | None,
         Option("Method", name="method", default="fa-cb with masks, random without", repeated=True),
     ] = Field(None, min_length=1)  # fmt: skip
-    """lc, fd, lc-fd, fa, cb, fa-cb, random, kcenter, or all; several with commas or repeated."""
+    """lc, fd, lc-fd, fa, cb, fa-cb, random, kcenter, or all; column; several with commas or
+    repeated."""
     budget: Annotated[str, Option("Method")] = "10%"
     """10%, 500 (tiles), pixels=1e9, area=25%; several with commas."""
+    column: Annotated[
+        str | None, Option("Input", default="the only one", metavar="NAME")
+    ] = None  # fmt: skip
+    """Column of the vectors, of a file of embeddings."""
+    id_column: Annotated[
+        str | None, Option(default="tile_id, id, unique_id or the like", metavar="NAME")
+    ] = None  # fmt: skip
+    """Column of the ids, of a file of embeddings; row: number the rows."""
+    attributes: Annotated[list[PathText], Option("Input", repeated=True)] = Field([])
+    """Table of what is known of tiles (tile_id) or scenes (scene): Parquet or CSV; repeatable."""
+    quality: Annotated[list[PathText], Option("Input", repeated=True)] = Field([])
+    """Quality rasters beside the images (Sentinel-2 SCL, Landsat QA_PIXEL, masks), paired by
+    name; repeatable."""
+    quality_kind: Annotated[Kind, Option(default="as the names say")] = "auto"
+    """What they hold: scl, qa_pixel, or mask (each value but 0 is bad)."""
+    max_bad: Annotated[float, Option("Input")] = Field(0.2, ge=0, le=1)
+    """Largest bad share (cloud, shadow, snow) of a tile that stays, by such rasters."""
+    exclude: Annotated[list[PathText], Option("Input", repeated=True)] = Field([])
+    """Ground that must not be chosen: polygons (GeoJSON, GeoParquet) or a raster; repeatable."""
+    max_excluded: float = Field(0.0, ge=0, le=1)
+    """Largest share of such ground of a tile that stays."""
     preset: Annotated[Preset, Option("Method")] = "default"
     """Settings of the paper, or of its released lists."""
     max_overlap: Annotated[
         float | None, Option("Method", default="0.5; 1 with the presets")
     ] = Field(None, ge=0, le=1)  # fmt: skip
     """A tile is put last if an earlier pick covers more of it than this share; 1: never."""
+    no_overlap: Annotated[bool, Option("Method")] = False
+    """A tile is put last if it shares any ground with an earlier pick."""
+    min_distance: Annotated[float | None, Option("Method", metavar="METRES")] = Field(None, gt=0)
+    """A tile is put last if its middle is nearer than this to that of an earlier pick."""
+    groups: Annotated[str | None, Option("Method", metavar="COLUMN|place")] = None
+    """At most one tile of each value goes ahead; place: of the same ground on other dates."""
+    quota: Annotated[
+        Quotas,
+        Option("Method", metavar="COLUMN=20%", repeated=True),
+    ] = Field({})  # fmt: skip
+    """Largest share (scene=20%) or number (scene=50) of picks of one value; repeatable."""
+    start: Annotated[list[PathText], Option("Input", metavar="RUN|LIST", repeated=True)] = Field([])
+    """Tiles that are picked or labelled already: runs, selections, lists of ids; repeatable."""
     options: Annotated[
         MethodOptions,
         Option("Method", name="option", metavar="METHOD.NAME=VALUE", repeated=True),
@@ -98,26 +153,37 @@ class CurateJob(ModelJob):
         """Return the methods, each once; the default where none is stated."""
         return list(dict.fromkeys(self.methods or [DEFAULT[bool(self.masks)]]))
 
-    def check(self) -> tuple[Budget, dict[str, tuple[Method, dict[str, Any]]], ModelHandle | None]:
-        """Return the budget, the methods with their options, and the model if one is needed."""
+    def check(self) -> Ready:
+        """Return the budget, the methods with their options, and where vectors come from."""
         methods = {name: get_method(name) for name in self.chosen_methods()}
         options = {n: m.options(self.preset, self.options.get(n)) for n, m in methods.items()}
-        need_paths(self.images, "image")
-        need_paths(self.masks, "mask")
-        _check_options(self, methods)
+        file = check_inputs(self, PRESET_SETTINGS[self.preset])
+        _check_options(self, methods, ready_made=file is not None)
+        self.rules()
+        self.max_share()
+        read_start(self.start)
         if self.methods is None and not self.masks:
-            logger.warning("%s", NO_MASKS)
+            logger.warning("%s", NO_METHOD if file is not None else NO_MASKS)
         budget = Budget.parse(self.budget)
         embeds = any("embeddings" in method.needs for method in methods.values())
-        handle = self.handle() if embeds else None
-        return budget, {name: (methods[name], options[name]) for name in methods}, handle
+        handle = self.handle() if embeds and file is None else None
+        return Ready(
+            budget, {name: (methods[name], options[name]) for name in methods}, handle, file, embeds
+        )
 
     def steps(self, run: Run, ready: Any, progress: ProgressFn | None) -> dict[str, Any]:
         """Pool, embeddings, rankings, selections, tables and pictures."""
-        budget, methods, handle = ready
-        pool, pool_key = measured_pool(self, run, progress)
-        costs = pool.costs()
-        budget.resolve(costs)  # a budget that buys nothing is refused before anything is embedded
+        budget, methods, handle, file, embeds = ready
+        pool, pool_key = gathered_pool(self, file, run, progress)
+        costs = costs_for(pool, budget.limits)
+        start = read_start(self.start)
+        ids = np.setdiff1d(start, list(pool.excluded))  # they may have left the pool, too
+        ranker = Ranker(
+            pool, None, self.seed, self.preset, progress, costs, self.max_share(),
+            rules=self.rules(), picked=ids,
+        )  # fmt: skip
+        steps.check_rules(ranker, budget)  # what cannot be is refused before anything is embedded
+        write_start(run, start)
         embeddings, vectors = None, ""
         if handle is not None:
             embeddings = embed(
@@ -125,7 +191,9 @@ class CurateJob(ModelJob):
                 progress=progress,
             )  # fmt: skip
             vectors = run.key(step_name(embeddings.spec.name))
-        ranker = Ranker(pool, embeddings, self.seed, self.preset, progress, costs, self.max_overlap)
+        elif file is not None and embeds:
+            embeddings, vectors = read_vectors(file, pool, run)
+        ranker = ranker.seeing(embeddings)
         about = {
             "fingerprint": digest_ids(pool.ids),
             "tiles": len(pool),
@@ -134,50 +202,87 @@ class CurateJob(ModelJob):
         rankings, selections = {}, {}
         for name, (method, options) in methods.items():
             ranking = steps.rank(run, ranker, method, options, budget, keys=(pool_key, vectors))
-            key = self._key(pool_key, vectors, name, ranking.meta, str(budget))
+            parts = (name, ranking.meta, ranker.bounds, str(budget))
+            key = self._key(pool_key, vectors, *parts)
             selections[name] = steps.select(
                 run, pool, ranking, budget, name=name, about=about, key=key,
                 spec=embeddings.spec if embeddings else None,
             )  # fmt: skip
-            steps.warn(name, selections[name], ranking, ranker.overlap)
+            steps.warn(name, selections[name], ranking, ranker)
             rankings[name] = ranking
         steps.remove_others(run, methods)
         stated = [(name, options) for name, (_, options) in methods.items()]
-        key = self._key(pool_key, vectors, stated, str(budget))
+        key = self._key(pool_key, vectors, stated, ranker.bounds, str(budget))
         kinds = {name: method for name, (method, _) in methods.items()}
         run.do(
             "tables", key, lambda: write_tables(run.path, pool, kinds, rankings, selections)
         )  # fmt: skip
-        run.do(
-            "thumbs", key,
-            lambda: draw_picks(
-                run.path, pool, rankings, selections, bands=self.bands, progress=progress
-            ),
-        )  # fmt: skip
+        if file is None:
+            run.do(
+                "thumbs", key,
+                lambda: draw_picks(
+                    run.path, pool, rankings, selections, bands=self.bands, progress=progress
+                ),
+            )  # fmt: skip
         automatic = self.methods is None
+        reason = NO_METHOD if file is not None else NO_MASKS
         return {
             "pool": pool.describe(),
             "budget": str(budget),
             "default_method": next(iter(methods)) if automatic else None,
-            "default_reason": NO_MASKS if automatic and not self.masks else "",
+            "default_reason": reason if automatic and not self.masks else "",
             "max_overlap": ranker.overlap,
+            "start": ranker.given.size,
+            **self._stated_rules(),
             "model": embeddings.spec.to_dict() if embeddings else None,
             "seed": self.seed,
             "preset": self.preset,
             "methods": {n: steps.facts(n, s, rankings[n]) for n, s in selections.items()},
         }
 
+    def rules(self) -> Rules:
+        """Return what may stand in one selection."""
+        return Rules(
+            min_distance=self.min_distance, groups=self.groups, quota=self.quota,
+        )  # fmt: skip
+
+    def _stated_rules(self) -> dict[str, Any]:
+        rules = self.rules()
+        if rules.plain:
+            return {}
+        return {"min_distance": self.min_distance, "groups": self.groups, "quota": self.quota}
+
+    def max_share(self) -> float | None:
+        """Return the share of a tile that an earlier pick may cover; None for the default.
+
+        Raises:
+            ParameterError: It is stated twice.
+        """
+        if self.no_overlap and self.max_overlap is not None:
+            raise SettingError(
+                "no_overlap", "True beside max_overlap", "No overlap is a share of 0.",
+                "Leave one of them out.",
+            )  # fmt: skip
+        return 0.0 if self.no_overlap else self.max_overlap
+
     def _key(self, pool_key: str, vectors: str, *parts: object) -> str:
         return digest([steps.VERSION, pool_key, vectors, self.seed, *parts])
 
 
-def _check_options(job: CurateJob, methods: dict[str, Method]) -> None:
+def _check_options(job: CurateJob, methods: dict[str, Method], *, ready_made: bool) -> None:
     stray = sorted(set(job.options) - set(methods))
     if stray:
         raise ParameterError(
             f"options for {stray[0]!r}, which is not among the methods",
             f"Methods of this job: {', '.join(methods)}.",
             f"Add --method {stray[0]}.",
+        )
+    asking = [n for n, m in methods.items() if "attributes" in m.needs]
+    if asking and not (job.attributes or job.quality or ready_made):
+        raise ParameterError(
+            f"the method {asking[0]} needs attributes, and there are none",
+            "Attributes are columns of a table of tiles or scenes, or of a file of embeddings.",
+            "Give --attributes FILE.",
         )
     needy = [n for n, m in methods.items() if "counts" in m.needs]
     if needy and not job.masks:

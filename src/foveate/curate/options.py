@@ -7,14 +7,18 @@ from typing import Annotated, Any
 from pydantic import BeforeValidator
 
 from foveate.curate.methods import METHODS
+from foveate.curate.methods.base import ASKED
 from foveate.errors import ParameterError
 from foveate.run.options import assignments, split
 
 
 def _methods(given: Any) -> Any:
-    """Read names with commas; "all" is every method."""
+    """Read names with commas; "all" is every method that needs imagery and masks alone."""
     names = split(given)
-    return list(METHODS) if isinstance(names, list) and "all" in names else names
+    if not isinstance(names, list) or "all" not in names:
+        return names
+    every = [name for name in METHODS if name not in ASKED]
+    return [*every, *(name for name in names if name in ASKED)]
 
 
 def _method_options(given: Any) -> Any:
@@ -31,5 +35,14 @@ def _method_options(given: Any) -> Any:
     return found
 
 
+def _quotas(given: Any) -> Any:
+    """Read texts ``COLUMN=AMOUNT``."""
+    if isinstance(given, dict):
+        return {str(name): str(amount) for name, amount in given.items()}
+    found = assignments(given, "COLUMN=SHARE or COLUMN=NUMBER", "scene=20%")
+    return _quotas(found) if isinstance(found, dict) else found
+
+
 MethodNames = Annotated[list[str], BeforeValidator(_methods)]
 MethodOptions = Annotated[dict[str, dict[str, Any]], BeforeValidator(_method_options)]
+Quotas = Annotated[dict[str, str], BeforeValidator(_quotas)]

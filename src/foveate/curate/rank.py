@@ -2,27 +2,28 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field, replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from foveate.curate.methods.base import Method, check_preset, get_method
-from foveate.embeddings import Embeddings
+from foveate.embeddings import Embeddings, find_rows
 from foveate.errors import DataError, ParameterError
 from foveate.files import digest
-from foveate.pool.overlap import overlaps
+from foveate.pool.attributes import Attributes
+from foveate.pool.rules import Rules
+from foveate.selection import Ranking
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from numpy.typing import NDArray
+    from numpy.typing import ArrayLike, NDArray
 
     from foveate.pool.pool import Pool
     from foveate.progress import ProgressFn
     from foveate.select.constraints import Constraint
-    from foveate.selection import Ranking
 
 _BLOCK = 65536
 _SQUARES = (2.0**-32, 2.0**32)  # largest features whose squares add up in float32, many times over
@@ -39,6 +40,8 @@ def rank(
     preset: str = "default",
     depth: int | None = None,
     max_overlap: float | None = None,
+    rules: Rules | None = None,
+    picked: ArrayLike | None = None,
     progress: ProgressFn | None = None,
     **options: Any,
 ) -> Ranking:
@@ -58,6 +61,10 @@ def rank(
         max_overlap: A tile of which an earlier pick covers more than this share, 0 to 1, is put
             back to the end of the ranking; 1 for never. None for 0.5, and for 1 with the presets
             "paper" and "released". See `foveate.pool.overlap.overlaps`.
+        rules: Further rules, see `Rules`: what they forbid is put back, too. Its `max_overlap` is
+            not used.
+        picked: Ids that are picked already: methods and rules begin from them, they are not ranked,
+            and shares of a budget are shares of the rest.
         progress: Called with ticks.
         options: Options of the method, e.g. ``combine="rank"``.
 
@@ -76,7 +83,10 @@ def rank(
     >>> rank(pool, "lc").at(1).rows
     array([1])
     """
-    ranker = Ranker(pool, embeddings, seed, preset, progress, max_overlap=max_overlap)
+    ranker = Ranker(
+        pool, embeddings, seed, preset, progress, max_overlap=max_overlap, rules=rules,
+        picked=np.empty(0, np.str_) if picked is None else np.asarray(picked, np.str_),
+    )  # fmt: skip
     return ranker.rank(method, depth=depth, **options)
 
 
@@ -92,6 +102,11 @@ class Ranker:
         progress: Called with ticks.
         costs: What ``pool.costs()`` returns, if that is known already.
         max_overlap: As for `rank`.
+        rules: As for `rank`.
+        picked: As for `rank`.
+
+    Raises:
+        DataError: An id of `picked` is not in the pool.
     """
 
     pool: Pool
@@ -101,6 +116,8 @@ class Ranker:
     progress: ProgressFn | None = None
     costs: Mapping[str, NDArray[np.float64]] | None = None
     max_overlap: float | None = None
+    rules: Rules | None = None
+    picked: NDArray[np.str_] = field(default_factory=lambda: np.empty(0, np.str_))
     _known: dict[tuple[object, ...], Ranking] = field(default_factory=dict, init=False, repr=False)
 
     def rank(self, method: str | Method, *, depth: int | None = None, **options: Any) -> Ranking:
@@ -115,14 +132,19 @@ class Ranker:
         arguments = chosen.options(self.preset, _with_depth(chosen, depth, options))
         arrays, exponent = _needed(self.pool, chosen, self.embeddings)
         found = self._rank(chosen, arguments, arrays, constrained=True)
-        put_back = self._constraint.count(self._place[found.rows])
+        rest = ~np.isin(found.rows, self.given)
+        rows, score = found.rows[rest], found.score[rest]
+        put_back = self._constraint.count(self._place[rows])
         meta = {
             "method": chosen.name, "options": arguments, "seed": self.seed, "preset": self.preset,
             "max_overlap": self.overlap, "put_back": put_back,
         }  # fmt: skip
         if exponent:
             meta["feature_exponent"] = exponent
-        return replace(found, ids=self.pool.ids, costs=self._costs, meta={**found.meta, **meta})
+        return Ranking(
+            rows, score, len(self.pool), self.pool.ids, self._costs, {**found.meta, **meta},
+            self.given,
+        )  # fmt: skip
 
     def keep(self, method: str | Method, options: Mapping[str, Any], ranking: Ranking) -> None:
         """Take a ranking of this pool, seed and preset that was made before.
@@ -132,6 +154,8 @@ class Ranker:
             options: All of its options, as in ``ranking.meta["options"]``.
             ranking: The ranking.
         """
+        if ranking.full and self.given.size:
+            ranking = _with(ranking, self.given)
         self._known[self._key(get_method(method), options, constrained=True)] = ranking
 
     def knows(
@@ -152,10 +176,45 @@ class Ranker:
         check_preset(self.preset)
         return MAX_OVERLAP[self.preset] if self.max_overlap is None else self.max_overlap
 
+    @property
+    def bounds(self) -> str:
+        """Hash of the rules, and of what is picked already."""
+        rules = replace(self.rules or Rules(), max_overlap=self.overlap)
+        return digest([asdict(rules), np.unique(self.picked).tolist()])
+
+    def seeing(self, embeddings: Embeddings | None) -> Ranker:
+        """Return the ranker with embeddings; what it knows of the rules is kept."""
+        found = replace(self, embeddings=embeddings)
+        for name in ("given", "constraint"):
+            if name in self.__dict__:
+                found.__dict__[name] = self.__dict__[name]
+        return found
+
+    @cached_property
+    def given(self) -> NDArray[np.int64]:
+        """Rows of the pool that are picked already, in their order."""
+        rows = find_rows(self.pool.ids, np.unique(self.picked))
+        if (rows < 0).any():
+            strange = np.unique(self.picked)[rows < 0]
+            raise DataError(
+                f"{strange.size} of {rows.size} ids to start from are not in the pool: "
+                + ", ".join(repr(str(name)) for name in strange[:3])
+                + (" ..." if strange.size > 3 else ""),
+                f"Ids of the pool are like {str(self.pool.ids[0])!r}.",
+                "Cut the same images into the same tiles, or leave these ids out.",
+            )
+        return np.sort(rows)
+
+    @cached_property
+    def constraint(self) -> Constraint:
+        """Which tiles a pick forbids, in rows of the pool."""
+        rules = replace(self.rules or Rules(), max_overlap=self.overlap)
+        return replace(rules.constraint(self.pool), given=self.given)
+
     @cached_property
     def _constraint(self) -> Constraint:
-        """Which tiles a pick forbids; rows are those of the sorted pool."""
-        return overlaps(self.pool, self.overlap).take(self._order)
+        """The same in rows of the sorted pool."""
+        return self.constraint.take(self._order)
 
     @cached_property
     def _costs(self) -> Mapping[str, NDArray[np.float64]]:
@@ -173,12 +232,13 @@ class Ranker:
         place[self._order] = np.arange(place.size)
         return place
 
-    def _by_id(self, column: NDArray[Any]) -> NDArray[Any]:
-        in_order = bool((self._order == np.arange(self._order.size)).all())
-        return column if in_order else column[self._order]  # copying might not fit into memory
+    def _by_id(self, column: Any) -> Any:
+        if bool((self._order == np.arange(self._order.size)).all()):
+            return column  # copying might not fit into memory
+        return column.take(self._order) if isinstance(column, Attributes) else column[self._order]
 
     def _rank(
-        self, method: Method, options: Mapping[str, Any], arrays: Mapping[str, NDArray[Any]], *,
+        self, method: Method, options: Mapping[str, Any], arrays: Mapping[str, Any], *,
         constrained: bool,
     ) -> Ranking:  # fmt: skip
         """Return a ranking whose rows are rows of the pool as it was given."""
@@ -188,7 +248,7 @@ class Ranker:
         return self._known[key]
 
     def _compute(
-        self, method: Method, options: Mapping[str, Any], arrays: Mapping[str, NDArray[Any]], *,
+        self, method: Method, options: Mapping[str, Any], arrays: Mapping[str, Any], *,
         constrained: bool,
     ) -> Ranking:  # fmt: skip
         given: dict[str, Any] = {
@@ -200,17 +260,20 @@ class Ranker:
             given["parts"] = {p: self._part(method, p, options[p], arrays) for p in method.parts}
         else:
             given |= {name: self._by_id(arrays[name]) for name in method.needs}
+        initial = self._constraint.given
+        if method.takes_initial and initial.size:
+            given["initial"] = initial
+        depth = own.get("depth") if method.greedy else None
         if method.keeps_constraint:
             given["constraint"] = constraint
-            constraint = None
-        depth = None
-        if constraint is not None and method.greedy:
-            depth, own["depth"] = (
-                own["depth"],
-                None,
-            )  # which tiles move up is known of a whole order
+            if constraint is not None and depth is not None:
+                given["constraint"] = constraint.up_to(depth)
+        elif constraint is not None and method.greedy:
+            own["depth"] = None  # which tiles move up is known of a whole order
         found = method.function(**given, **own)
-        if constraint is not None:
+        if "initial" in given and depth is None:
+            found = _with(found, initial)
+        if constraint is not None and (constraint.quotas or not method.keeps_constraint):
             found = _put_back(found, constraint, depth)
         return replace(found, rows=self._order[found.rows])
 
@@ -219,7 +282,7 @@ class Ranker:
         method: Method,
         part: str,
         options: Mapping[str, Any],
-        arrays: Mapping[str, NDArray[Any]],
+        arrays: Mapping[str, Any],
     ) -> Ranking:
         """Return a part of a hybrid, with rows of the sorted pool."""
         constrained = part in method.constrained_parts
@@ -240,12 +303,23 @@ class Ranker:
         return method.function, digest(dict(options)), constrained
 
 
+def _with(ranking: Ranking, given: NDArray[np.int64]) -> Ranking:
+    """Return a ranking with the rows that it begins from at its end, where no part misses them."""
+    return replace(
+        ranking, rows=np.concatenate([ranking.rows, given]), given=given[:0],
+        score=np.concatenate([ranking.score, np.full(given.size, np.nan)]),
+        meta={**ranking.meta, "put_back": ranking.meta.get("put_back", 0) + given.size},
+    )  # fmt: skip
+
+
 def _put_back(ranking: Ranking, constraint: Constraint, depth: int | None) -> Ranking:
     """Move what an earlier row forbids to the end; scores go with their rows."""
     rows = constraint.apply(ranking.rows)
     score = np.empty(ranking.n)
     score[ranking.rows] = ranking.score
-    meta = {**ranking.meta, "put_back": constraint.count(rows)}
+    score[constraint.given] = np.nan
+    put_back = constraint.count(rows) + constraint.given.size
+    meta = {**ranking.meta, "put_back": put_back}
     return replace(ranking, rows=rows[:depth], score=score[rows[:depth]], meta=meta)
 
 
@@ -264,9 +338,9 @@ def _with_depth(method: Method, depth: int | None, options: dict[str, Any]) -> d
 
 def _needed(
     pool: Pool, method: Method, embeddings: Embeddings | NDArray[np.floating] | None
-) -> tuple[dict[str, NDArray[Any]], int]:
+) -> tuple[dict[str, Any], int]:
     """Return the arrays of a method, and the power of two that its features are multiplied by."""
-    arrays: dict[str, NDArray[Any]] = {}
+    arrays: dict[str, Any] = {}
     exponent = 0
     if "counts" in method.needs:
         if pool.counts is None:
@@ -276,6 +350,14 @@ def _needed(
                 "Give masks (--masks FOLDER), or use fd, fa, kcenter or random.",
             )
         arrays["counts"] = pool.counts
+    if "attributes" in method.needs:
+        if pool.attributes is None:
+            raise DataError(
+                f"the method {method.name!r} needs attributes, and this pool has none",
+                "Attributes are columns of a file of embeddings, or of a table.",
+                "Give a table: --attributes FILE, or Pool.from_arrays(attributes=...).",
+            )
+        arrays["attributes"] = pool.attributes
     if "embeddings" in method.needs:
         if embeddings is None:
             raise DataError(

@@ -35,14 +35,16 @@ def save_ranking(path: Path, ranking: Ranking) -> None:
 
 
 def load_ranking(
-    path: Path, pool: Pool, costs: Mapping[str, NDArray[np.float64]] | None = None
-) -> Ranking:
+    path: Path, pool: Pool, costs: Mapping[str, NDArray[np.float64]] | None = None,
+    given: NDArray[np.int64] | None = None,
+) -> Ranking:  # fmt: skip
     """Read a ranking of `pool`.
 
     Args:
         path: File of `save_ranking`.
         pool: The pool.
         costs: What ``pool.costs()`` returns, if that is known already.
+        given: Rows that it begins from.
 
     Raises:
         DataError: It ranks tiles that the pool does not have.
@@ -53,7 +55,8 @@ def load_ranking(
         raise DataError(f"{path.name!r} ranks tiles of another pool", "", "Run the job again.")
     meta = json.loads(table.schema.metadata[FOOTER])
     known = pool.costs() if costs is None else costs
-    return Ranking(rows, table["score"].to_numpy(), len(pool), pool.ids, known, meta)
+    given = np.empty(0, np.int64) if given is None else given
+    return Ranking(rows, table["score"].to_numpy(), len(pool), pool.ids, known, meta, given)
 
 
 def write_tables(
@@ -71,7 +74,7 @@ def write_tables(
     import pyarrow as pa
 
     tables: dict[str, pa.Table] = {}
-    columns: dict[str, Any] = {"tile_id": pa.array(pool.ids.astype(object), pa.string())}
+    columns: dict[str, Any] = {"tile_id": pa.array(pool.ids, pa.string())}
     for name, ranking in rankings.items():
         place = ranking.position()
         score = np.full(len(pool), np.nan)

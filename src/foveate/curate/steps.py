@@ -10,8 +10,11 @@ import numpy as np
 from foveate.budget import affordable
 from foveate.curate.results import load_ranking, save_ranking, save_selection
 from foveate.embeddings import Embeddings
+from foveate.errors import DataError
 from foveate.files import digest
+from foveate.pool.rules import Rules, check_quotas
 from foveate.select.forecast import forecast
+from foveate.selection import without
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping
@@ -26,7 +29,7 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger("foveate")
 
-VERSION = 3  # raised when a step writes something else for the same inputs
+VERSION = 4  # raised when a step writes something else for the same inputs
 FULL_DEPTH = 20_000  # greedy methods rank pools up to this size completely
 SPEAK_UP = 10  # seconds from which a forecast is worth a line
 
@@ -52,7 +55,7 @@ def rank(
     # Methods of labels alone do not depend on the model: another one leaves them as they are.
     pool_key, vectors = keys[0], keys[1] if "embeddings" in method.needs else ""
     key = digest([
-        VERSION, pool_key, vectors, name, options, ranker.seed, ranker.preset, ranker.overlap,
+        VERSION, pool_key, vectors, name, options, ranker.seed, ranker.preset, ranker.bounds,
     ])  # fmt: skip
 
     def work() -> list[str]:
@@ -62,7 +65,7 @@ def rank(
 
     run.do(f"rank {name}", key, work)
     # Read back also when it was just made: a run that goes on gets the very same object.
-    found = load_ranking(file, pool, ranker.costs or pool.costs())
+    found = load_ranking(file, pool, ranker.costs or pool.costs(), ranker.given)
     ranker.keep(method, options, found)
     return found
 
@@ -84,9 +87,29 @@ def _forecast(ranker: Ranker, method: Method, options: Mapping[str, Any]) -> Non
 
 def _depth(ranker: Ranker, budget: Budget) -> int:
     """Return how many tiles the budget can buy at most: as many as fit of the cheapest."""
-    costs = ranker.costs or ranker.pool.costs()
+    costs = without(ranker.costs or ranker.pool.costs(), ranker.given)
     by_price = {unit: np.sort(costs[unit]) for unit in budget.limits}
-    return affordable(np.arange(len(ranker.pool)), by_price, budget.resolve(costs))
+    order = np.arange(len(ranker.pool) - ranker.given.size)
+    return affordable(order, by_price, budget.resolve(costs))
+
+
+def check_rules(ranker: Ranker, budget: Budget) -> None:
+    """Refuse a budget that buys nothing, and rules that leave less than it buys.
+
+    Raises:
+        BudgetError: It buys nothing.
+        DataError: A rule that the pool has no ground for, or ids to start from that it lacks.
+        ParameterError: A quota that cannot be met, or a column that is not there.
+    """
+    if ranker.given.size == len(ranker.pool):
+        raise DataError(
+            f"all {len(ranker.pool)} tiles of the pool are picked already",
+            "There is nothing left to rank.",
+            "Leave some of them out of --start.",
+        )
+    budget.resolve(without(ranker.costs or ranker.pool.costs(), ranker.given))
+    if not (ranker.rules or Rules()).plain:
+        check_quotas(ranker.constraint, _depth(ranker, budget))
 
 
 def select(
@@ -105,10 +128,16 @@ def select(
     return selection
 
 
-def warn(name: str, selection: Selection, ranking: Ranking, overlap: float) -> None:
+def warn(name: str, selection: Selection, ranking: Ranking, ranker: Ranker) -> None:
     """Say where a selection is not what its name promises."""
-    repeats = len(selection) - ranking.first_put_back
-    if repeats > 0:
+    repeats, overlap = len(selection) - ranking.first_put_back, ranker.overlap
+    if repeats > 0 and not (ranker.rules or Rules()).plain:
+        logger.warning(
+            "%s: %d of the %d picks break a rule (overlap, distance, groups or quota) with an "
+            "earlier one: no tile is left that breaks none. Lower the budget, or ease the rules.",
+            name, repeats, len(selection),
+        )  # fmt: skip
+    elif repeats > 0:
         logger.warning(
             "%s: %d of the %d picks share more than %g %% of their ground with an earlier one. "
             "Without those the pool has %d tiles: lower the budget.",

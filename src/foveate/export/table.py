@@ -143,14 +143,16 @@ def _with_geometry(run: Run, table: pa.Table, geometry: str) -> pa.Table:
     table = table.replace_schema_metadata(None)
     if geometry == "optional" or GEOMETRY in table.column_names:
         return table
-    found = native_outlines(run.path, table)
+    found = native_outlines(run.path, table) if "scene" in table.column_names else None
     if found is None or geometry == "needed":
         why = run.record["summary"].get("pool", {}).get("unplaced") or "its scenes have no CRS"
         raise DataError(
             f"the run {str(run.path)!r} is not georeferenced: {why}",
             "This format needs "
             + ("coordinates of one CRS." if geometry == "native" else "longitudes and latitudes."),
-            "Use --to csv, which holds the windows in pixels"
+            "Use --to csv, which holds the ids."
+            if "scene" not in table.column_names
+            else "Use --to csv, which holds the windows in pixels"
             + ("." if found is None else ", or --to geoparquet for coordinates of its own."),
         )
     import pyarrow as pa

@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING, Any, Self
 import numpy as np
 
 from foveate.errors import ParameterError
+from foveate.pool.outline_overlap import outline_overlaps
 from foveate.select.constraints import Constraint
 
 if TYPE_CHECKING:
@@ -61,6 +62,8 @@ def overlaps(pool: Pool, max_overlap: float) -> Constraint:
             "max_overlap=0.5",
         )
     n = len(pool)
+    if pool.outlines is not None and max_overlap < 1:
+        return outline_overlaps(pool.outlines, max_overlap + _ROUNDING)
     if pool.tiles is None or max_overlap == 1 or n < 2:
         return Constraint.of([], [], n)
     ground = _Ground.of(pool)

@@ -10,8 +10,10 @@ import numpy as np
 
 from foveate.errors import DataError
 from foveate.grid import Tiles, Window, row_numbers
+from foveate.pool.attributes import Attributes
 from foveate.pool.costs import Costs
 from foveate.pool.footprints import footprints
+from foveate.pool.outlines import shapes_of, to_outlines
 from foveate.tables import Tabular
 
 if TYPE_CHECKING:
@@ -77,6 +79,10 @@ class Pool(Tabular):
         legend: Names of the classes, or None.
         counts: (n, C) int64 pixels per class over valid, counted pixels; None without masks.
         excluded: Tile id -> why it left the pool before anything was ranked.
+        attributes: What else is known of each tile: name -> (n,) values; see `Attributes`.
+        outlines: (n,) WKB in longitude and latitude, Arrow, of a pool that has places and no
+            imagery; None for one that has neither, and for one with tiles.
+        why: Why a pool without imagery has no outlines.
         notes: What the reader should know of the imagery; see `Note`.
 
     Raises:
@@ -89,6 +95,9 @@ class Pool(Tabular):
     legend: Legend | None = None
     counts: NDArray[np.int64] | None = None
     excluded: Mapping[str, str] = field(default_factory=dict)
+    attributes: Attributes | None = None
+    outlines: pa.Array | None = None
+    why: str = "plain arrays have no georeference"
     notes: tuple[Note, ...] = ()
 
     def __post_init__(self) -> None:
@@ -103,6 +112,12 @@ class Pool(Tabular):
             )
         if self.tiles is not None and len(self.tiles) != ids.size:
             raise DataError(f"{len(self.tiles)} tiles for {ids.size} ids", "One tile per id.")
+        if not self.attributes:
+            object.__setattr__(self, "attributes", None)
+        for what, column in (("outlines", self.outlines), ("attributes", self.attributes)):
+            size = ids.size if column is None else _length(column)
+            if size != ids.size:
+                raise DataError(f"{what} of {size} rows for {ids.size} ids", "One row per id.")
         if self.counts is not None:
             object.__setattr__(self, "counts", _check_counts(self.counts, ids.size))
 
@@ -114,6 +129,8 @@ class Pool(Tabular):
         counts: ArrayLike | None = None,
         n: int | None = None,
         legend: Legend | None = None,
+        attributes: Attributes | Mapping[str, ArrayLike] | None = None,
+        outlines: ArrayLike | None = None,
     ) -> Self:
         """Make a pool of plain arrays, without imagery.
 
@@ -123,6 +140,8 @@ class Pool(Tabular):
             counts: (n, C) pixels per class, or None.
             n: Number of items when neither ids nor counts are given.
             legend: Names of the C classes, or None.
+            attributes: Name -> (n,) values: what else is known of each item.
+            outlines: (n,) shapely geometries in longitude and latitude, or None.
 
         Raises:
             DataError: Nothing tells the number of items, or lengths disagree.
@@ -138,7 +157,13 @@ class Pool(Tabular):
                 "a pool of unknown size", "Give ids, counts or n.", "Try n=len(embeddings)."
             )
         names = row_names(np.arange(size), size) if ids is None else np.asarray(ids)
-        return cls(ids=names, legend=legend, counts=table)
+        known = attributes
+        if known is not None and not isinstance(known, Attributes):
+            known = Attributes.of(known)
+        return cls(
+            ids=names, legend=legend, counts=table, attributes=known,
+            outlines=None if outlines is None else to_outlines(outlines),
+        )  # fmt: skip
 
     def __repr__(self) -> str:
         """Return a line, however many tiles there are."""
@@ -174,6 +199,8 @@ class Pool(Tabular):
             ids=self.ids[index],
             tiles=None if self.tiles is None else self.tiles.take(index),
             counts=None if self.counts is None else self.counts[index],
+            attributes=None if self.attributes is None else self.attributes.take(index),
+            outlines=None if self.outlines is None else self.outlines.take(index),
         )
 
     def per_scene(self) -> Iterator[tuple[Scene, NDArray[np.int64]]]:
@@ -240,10 +267,12 @@ class Pool(Tabular):
             place = scene.source.info.place
             if place.kind != "earth":
                 return f"the scene {scene.scene_id!r} {place.why or 'has no georeference'}"
-        return "" if self.scenes else "plain arrays have no georeference"
+        return "" if self.scenes or self.outlines is not None else self.why
 
     def footprints(self, crs: str | None = "EPSG:4326") -> NDArray[np.object_]:
         """Return the outline of every tile: (n,) shapely polygons; see `footprints`.
+
+        Of a pool without imagery: what was given, which may be points.
 
         Args:
             crs: "EPSG:4326" for longitude and latitude, None for each scene's own coordinates.
@@ -251,6 +280,8 @@ class Pool(Tabular):
         Raises:
             DataError: A scene does not lie on the Earth, or has no coordinates at all.
         """
+        if self.outlines is not None and crs is not None:
+            return shapes_of(self.outlines)
         tiles = self._need_tiles()
         result = np.empty(len(self), dtype=object)
         for scene, rows in self.per_scene():
@@ -266,16 +297,19 @@ class Pool(Tabular):
             result[rows] = footprints(tiles.take(rows), info.geobox, crs, place=info.place)
         return result
 
-    def costs(self) -> Mapping[str, NDArray[np.float64]]:
+    def costs(self, *columns: str) -> Mapping[str, NDArray[np.float64]]:
         """Return what each tile costs in every unit that a budget can limit.
+
+        Args:
+            columns: Attributes that are costs, too: minutes of labelling, a price.
 
         Returns:
             "tiles" (1 each); from scenes also "pixels" (valid ones), "bytes" (valid pixels of
-            all bands in the native dtype) and, when georeferenced, "area" (square metres of
-            valid ground on the ellipsoid). Each (n,) float64, read-only, worked out when it is
-            first asked for and kept.
+            all bands in the native dtype); when georeferenced, "area" (square metres of valid
+            ground on the ellipsoid) and "ha" (hectares). Each (n,) float64, read-only, worked out
+            when it is first asked for and kept.
         """
-        return self._costs
+        return Costs(self, columns) if columns else self._costs
 
     @cached_property
     def _costs(self) -> Costs:
@@ -293,6 +327,7 @@ class Pool(Tabular):
             "unplaced": self.unplaced,
             "classes": list(self.legend.names) if self.legend else None,
             "excluded": len(self.excluded),
+            "attributes": list(self.attributes or ()),
             "notes": [str(note) for note in self.notes],
         }
 
@@ -313,6 +348,10 @@ def row_names(rows: NDArray[np.integer], n: int) -> NDArray[np.str_]:
     """Return (k,) ids of rows of a pool of `n` plain items; their order is that of the rows."""
     width = max(7, len(str(n - 1)))
     return np.array([f"{i:0{width}d}" for i in rows.tolist()], np.str_)
+
+
+def _length(column: Attributes | pa.Array) -> int:
+    return column.table.num_rows if isinstance(column, Attributes) else len(column)
 
 
 def _check_counts(counts: NDArray[Any], n: int) -> NDArray[np.int64]:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from foveate.files import write_parquet
+from foveate.pool.costs import costs_for
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -50,19 +51,22 @@ def save_selection(
     import pyarrow as pa
 
     chosen = pool.take(selection.rows)
-    costs = chosen.costs()
+    units = budget.limits if budget is not None else ()
+    costs = costs_for(chosen, units)
     table = selection.to_arrow().drop_columns(["row"])
     if chosen.tiles is not None:
         windows = chosen.tiles.to_arrow().drop_columns(["tile_id"])
         for name in windows.column_names:
             table = table.append_column(name, windows[name])
-    for unit in budget.limits if budget is not None else ():
+    for unit in units:
         table = table.append_column(f"cost_{unit}", pa.array(costs[unit]))
     table = table.append_column("weight", pa.array(np.ones(len(selection))))
     if pool.georeferenced:
         import shapely
 
-        outlines = pa.array(shapely.to_wkb(chosen.footprints()), pa.binary())
+        outlines = chosen.outlines
+        if outlines is None:
+            outlines = pa.array(shapely.to_wkb(chosen.footprints()), pa.binary())
         table = table.append_column("geometry", outlines)
     footer = {
         "schema": SCHEMA,

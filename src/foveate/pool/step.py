@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from foveate.errors import DataError, ParameterError
 from foveate.files import digest, digest_ids
 from foveate.pool.folder import open_pool
 from foveate.pool.scan import scan
-from foveate.pool.store import FILES, load_pool, save_pool
+from foveate.pool.store import load_pool, save_pool
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from foveate.pool.pool import Pool
     from foveate.pool.settings import ImageryJob, PoolJob
     from foveate.progress import ProgressFn
@@ -20,13 +23,35 @@ VERSION = 4  # raised when the step writes something else for the same inputs
 WHOLE = 4096  # longest side in pixels of an image that is taken whole
 
 
-def measured_pool(job: PoolJob, run: Run, progress: ProgressFn | None = None) -> tuple[Pool, str]:
+@dataclass(frozen=True)
+class Refinement:
+    """What is done with a pool after it was measured, before it is kept.
+
+    Attributes:
+        key: What it depends on, JSON-ready; empty for nothing.
+        steps: Functions from a pool to a pool, one after the other.
+    """
+
+    key: tuple[Any, ...] = ()
+    steps: tuple[Callable[[Pool], Pool], ...] = ()
+
+    def apply(self, pool: Pool) -> Pool:
+        """Return the pool after all steps."""
+        for step in self.steps:
+            pool = step(pool)
+        return pool
+
+
+def measured_pool(
+    job: PoolJob, run: Run, progress: ProgressFn | None = None, *, also: Refinement | None = None
+) -> tuple[Pool, str]:
     """Open the files; measure them unless the run has done so.
 
     Args:
         job: Which imagery, and how it is cut.
         run: Run open for writing.
         progress: Called with ticks.
+        also: What else is done with the pool before it is kept.
 
     Returns:
         The pool, and a hash of everything that it depends on.
@@ -47,7 +72,7 @@ def measured_pool(job: PoolJob, run: Run, progress: ProgressFn | None = None) ->
     )  # fmt: skip
     if not job.tile:
         _check_whole(headers)
-    return measure(headers, job, run, progress)
+    return measure(headers, job, run, progress, also=also)
 
 
 def opened_pool(job: ImageryJob, **cut: Any) -> Pool:
@@ -65,8 +90,9 @@ def opened_pool(job: ImageryJob, **cut: Any) -> Pool:
 
 
 def measure(
-    headers: Pool, job: ImageryJob, run: Run, progress: ProgressFn | None = None
-) -> tuple[Pool, str]:
+    headers: Pool, job: ImageryJob, run: Run, progress: ProgressFn | None = None, *,
+    also: Refinement | None = None,
+) -> tuple[Pool, str]:  # fmt: skip
     """Measure a pool (step ``pool``) unless the run has done so.
 
     Args:
@@ -74,6 +100,7 @@ def measure(
         job: What it was opened for.
         run: Run open for writing.
         progress: Called with ticks.
+        also: What else is done with the pool before it is kept.
 
     Returns:
         The pool, and a hash of everything that it depends on.
@@ -87,7 +114,9 @@ def measure(
     ]
     legend = headers.legend.to_dict() if headers.legend else None
     kept = [job.min_valid, job.min_labelled, job.skip_empty]
-    key = digest([VERSION, prints, legend, [digest_ids(headers.ids), job.nodata, job.bands, *kept]])
+    also = also or Refinement()
+    facts = [digest_ids(headers.ids), job.nodata, job.bands, *kept]
+    key = digest([VERSION, prints, legend, facts, *also.key])
     measured: list[Pool] = []
 
     def work() -> tuple[str, ...]:
@@ -95,9 +124,8 @@ def measure(
             headers, bands=job.bands or None, min_valid=job.min_valid,
             min_labelled=job.min_labelled, skip_empty=job.skip_empty, progress=progress,
         )  # fmt: skip
-        save_pool(run.path, pool)
-        measured.append(pool)
-        return FILES
+        measured.append(also.apply(pool))
+        return save_pool(run.path, measured[0])
 
     run.do("pool", key, work)
     return (measured[0] if measured else load_pool(run.path, headers)), key

@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from foveate.files import read_json, read_parquet, write_json, write_parquet
+from foveate.files import read_json, read_parquet, text_column, write_json, write_parquet
 from foveate.grid import Tiles
 from foveate.labels import Legend
+from foveate.pool.attributes import Attributes
 from foveate.pool.notes import Note
 
 if TYPE_CHECKING:
@@ -26,8 +27,11 @@ FILES = (
 )  # fmt: skip
 
 
-def save_pool(path: Path, pool: Pool) -> None:
-    """Write the pool's tables into a run directory.
+ATTRIBUTES = "tables/attributes.parquet"
+
+
+def save_pool(path: Path, pool: Pool) -> tuple[str, ...]:
+    """Write the pool's tables into a run directory; return their names.
 
     GeoParquet with WGS84 footprints when every scene is georeferenced.
 
@@ -42,6 +46,14 @@ def save_pool(path: Path, pool: Pool) -> None:
     write_json(path / "tables/excluded.json", dict(pool.excluded))
     write_json(path / "tables/legend.json", pool.legend.to_dict() if pool.legend else None)
     save_notes(path, pool)
+    if pool.attributes is None:
+        (path / ATTRIBUTES).unlink(missing_ok=True)  # of an earlier pool
+        return FILES
+    columns = pool.attributes.table
+    if "tile_id" not in columns.column_names:
+        columns = columns.add_column(0, "tile_id", table["tile_id"])
+    write_parquet(path / ATTRIBUTES, columns)
+    return (*FILES, ATTRIBUTES)
 
 
 def save_notes(path: Path, pool: Pool) -> None:
@@ -61,10 +73,18 @@ def load_pool(path: Path, opened: Pool) -> Pool:
     if "counts" in table.column_names:
         flat = table["counts"].combine_chunks().flatten().to_numpy(zero_copy_only=False)
         counts = flat.astype(np.int64).reshape(len(table), -1)
+    attributes = None
+    if (path / ATTRIBUTES).is_file():
+        attributes = Attributes(read_parquet(path / ATTRIBUTES).drop_columns(["tile_id"]))
+    outlines = None
+    if "scene" not in table.column_names and "geometry" in table.column_names:
+        outlines = table["geometry"].combine_chunks()
     return replace(
         opened,
-        ids=table["tile_id"].to_numpy().astype(np.str_),
-        tiles=Tiles.from_arrow(table),
+        attributes=attributes,
+        outlines=outlines,
+        ids=text_column(table, "tile_id"),
+        tiles=Tiles.from_arrow(table) if "scene" in table.column_names else None,
         legend=Legend.from_dict(legend, "legend.json") if legend else None,
         counts=counts,
         excluded=read_json(path / "tables/excluded.json"),
@@ -78,7 +98,7 @@ def tiles_table(pool: Pool) -> pa.Table:
     import shapely
 
     if pool.tiles is None:
-        table = pa.table({"tile_id": pa.array(pool.ids.astype(object), pa.string())})
+        table = pa.table({"tile_id": pa.array(pool.ids, pa.string())})
     else:
         table = pool.tiles.to_arrow()
     if pool.counts is not None:
@@ -86,7 +106,9 @@ def tiles_table(pool: Pool) -> pa.Table:
         flat = pa.array(pool.counts.ravel())
         counts = pa.FixedSizeListArray.from_arrays(flat, type=kind)
         table = table.append_column("counts", counts)
-    if pool.georeferenced:
+    if pool.outlines is not None:
+        table = table.append_column("geometry", pool.outlines)
+    elif pool.georeferenced:
         table = table.append_column("geometry", pa.array(shapely.to_wkb(pool.footprints())))
     names = json.dumps(pool.legend.names if pool.legend else [])
     return table.replace_schema_metadata({b"classes": names.encode()})

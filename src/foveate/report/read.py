@@ -53,7 +53,7 @@ class PoolData:
 
     def scene_name(self, row: int) -> str:
         """Return the name of the scene of a tile."""
-        return str(self.scenes[self.scene[row]]["scene"])
+        return str(self.scenes[self.scene[row]]["scene"]) if self.scenes else ""
 
 
 @dataclass(frozen=True)
@@ -121,6 +121,11 @@ class Curated(PoolData):
     methods: list[MethodData]  # the methods, in the order of the job
     kendall: NDArray[np.float64]  # (M, M) Kendall's tau-b; NaN where it is not defined
     overlap: NDArray[np.float64]
+
+    @property
+    def rankable(self) -> int:
+        """Number of tiles that can be ranked: all but those that the run begins from."""
+        return self.n - int(self.record.get("summary", {}).get("start") or 0)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -269,7 +274,10 @@ def read_pool(run: Run, tiles: pa.Table) -> dict[str, Any]:
         "name": run.path.resolve().name,
         "record": run.record,
         "ids": tiles["tile_id"].to_pylist(),
-        "scene": rows_of(tiles["scene"].to_pylist(), place, "scenes.parquet"),
+        # A pool of embeddings has no scenes.
+        "scene": rows_of(tiles["scene"].to_pylist(), place, "scenes.parquet")
+        if "scene" in tiles.column_names
+        else np.zeros(len(tiles), np.int64),
         "scenes": scenes,
         "excluded": read_json(run.path / "tables/excluded.json") or {},
         "encoder": run.record.get("summary", {}).get("model"),
@@ -279,7 +287,9 @@ def read_pool(run: Run, tiles: pa.Table) -> dict[str, Any]:
 
 
 def windows_of(tiles: pa.Table) -> NDArray[np.int64]:
-    """Return (n, 4) ``y, x, h, w`` of tiles in pixels."""
+    """Return (n, 4) ``y, x, h, w`` of tiles in pixels; zeros where there is no imagery."""
+    if "y" not in tiles.column_names:
+        return np.zeros((len(tiles), 4), np.int64)
     return np.stack([tiles[c].to_numpy() for c in "yxhw"], axis=1).astype(np.int64)
 
 

@@ -6,24 +6,54 @@ orders that were made without it are filtered afterwards (`Constraint.apply`). B
 rows are taken in the method's order, only rows that were taken forbid others, and rows that are put
 back follow in the method's own order, where nothing is forbidden any more.
 
-Rows that forbid the same rows and each other (the dates of one place) are a *group*: pairs are kept
-between groups, so their number does not grow with the square of the dates.
+A constraint is made of rules, and rows that were picked before (`given`) count in all of them:
+
+- `Pairs`: a pick forbids certain rows. Rows that forbid the same rows and each other (the dates of
+  one place) are a *group*: pairs are kept between groups, so their number does not grow with the
+  square of the dates.
+- `Near`: a pick forbids what lies within a distance. Nothing is kept but the points.
+- `Quota`: of the first k picks, at most so many have one value. A row that its quota keeps waiting
+  is taken as soon as it may; rows for which that never comes are put back.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import math
+from collections import deque
+from dataclasses import dataclass, field, replace
 from functools import cached_property
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING, Protocol, Self
 
 import numpy as np
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from numpy.typing import ArrayLike, NDArray
+    from scipy.spatial import KDTree
+
+_ROUNDING = 1e-9  # of a number of picks: 20 % of 10 is 2
+
+
+class Rule(Protocol):
+    """What a pick forbids, whatever was picked before."""
+
+    @property
+    def bound(self) -> NDArray[np.bool_]:
+        """(n,) rows that forbid something or may be forbidden."""
+        ...
+
+    def forbidden_by(self, row: int) -> NDArray[np.int64]:
+        """Return the rows that a pick of `row` forbids; itself may be among them."""
+        ...
+
+    def take(self, rows: NDArray[np.int64]) -> Rule:
+        """Return the rule for all rows in another order."""
+        ...
 
 
 @dataclass(frozen=True)
-class Constraint:
+class Pairs:
     """Pairs of rows of which the first, once picked, forbids the second.
 
     Attributes:
@@ -40,7 +70,7 @@ class Constraint:
     def of(
         cls, pick: ArrayLike, forbidden: ArrayLike, n: int, *, group: ArrayLike | None = None
     ) -> Self:
-        """Make a constraint of pairs.
+        """Gather pairs.
 
         Args:
             pick: (e,) groups that forbid.
@@ -65,68 +95,16 @@ class Constraint:
         """Whether no pick forbids anything."""
         return not self.forbidden.size and self.start.size - 1 == self.group.size
 
-    def take(self, rows: NDArray[np.int64]) -> Constraint:
-        """Return the constraint of all rows in another order."""
-        return Constraint(self.group[rows], self.start, self.forbidden)
-
-    def apply(self, order: NDArray[np.int64]) -> NDArray[np.int64]:
-        """Put back what is forbidden.
-
-        Args:
-            order: (k,) rows, best first.
-
-        Returns:
-            (k,) the same rows: those that no earlier one forbids, then the others, both in the
-            given order.
-        """
-        kept = self._kept(order)[0]
-        return np.concatenate([order[kept], order[~kept]])
-
-    def count(self, order: NDArray[np.int64]) -> int:
-        """Return how many rows the front of a ranking puts back.
-
-        Args:
-            order: (k,) rows, best first, which may end before the last row.
-
-        Returns:
-            The number of rows, ranked or not, that rows of `order` forbid and that are not taken
-            before that. Of a whole ranking, the number of rows at its end.
-        """
-        kept, blocked = self._kept(order)
-        return int(blocked[self.group].sum() - blocked[self.group[order[kept]]].sum())
-
-    def open(self, picked: ArrayLike = ()) -> Open:
-        """Start to pick.
-
-        Args:
-            picked: Rows that were picked before.
-        """
-        state = Open(self)
-        for row in np.asarray(picked, np.int64).tolist():
-            state.pick(row)
-        return state
-
-    def _kept(self, order: NDArray[np.int64]) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
-        """Return which of `order` no earlier one forbids, (k,), and the groups forbidden, (m,)."""
-        blocked = np.zeros(self.start.size - 1, bool)
-        kept = np.ones(order.size, bool)
-        groups = self.group[order]
-        # Most rows of most pools forbid nothing and are not forbidden: only the others are walked.
-        places = np.flatnonzero(self._bound[groups])
-        for place, group in zip(places.tolist(), groups[places].tolist(), strict=True):
-            if blocked[group]:
-                kept[place] = False
-            else:
-                blocked[group] = True
-                blocked[self.forbidden[self.start[group] : self.start[group + 1]]] = True
-        return kept, blocked
+    def take(self, rows: NDArray[np.int64]) -> Pairs:
+        """Return the pairs of all rows in another order."""
+        return Pairs(self.group[rows], self.start, self.forbidden)
 
     @cached_property
-    def _bound(self) -> NDArray[np.bool_]:
-        """(m,) whether a group has pairs, or more than one row."""
+    def bound(self) -> NDArray[np.bool_]:
+        """(n,) rows whose group has pairs, or more than one row."""
         bound = (np.diff(self.start) > 0) | (np.diff(self._first) > 1)
         bound[self.forbidden] = True
-        return bound
+        return bound[self.group]
 
     @cached_property
     def _first(self) -> NDArray[np.int64]:
@@ -148,11 +126,304 @@ class Constraint:
         )
 
 
-class Open:
-    """A constraint while rows are picked.
+@dataclass(frozen=True)
+class Near:
+    """A pick forbids every other row within a distance.
+
+    Attributes:
+        points: (n, k) float64 coordinates.
+        reach: Distance in their unit: rows that are nearer than that are forbidden.
+    """
+
+    points: NDArray[np.float64]
+    reach: float
+
+    @cached_property
+    def bound(self) -> NDArray[np.bool_]:
+        """(n,) rows with another one within the distance."""
+        if len(self.points) < 2:
+            return np.zeros(len(self.points), bool)
+        distance, _ = self._tree.query(self.points, k=2)
+        return distance[:, 1] < self.reach
+
+    def forbidden_by(self, row: int) -> NDArray[np.int64]:
+        """Return the rows within the distance of `row`, itself among them."""
+        near = np.array(self._tree.query_ball_point(self.points[row], self.reach), np.int64)
+        apart = np.linalg.norm(self.points[near] - self.points[row], axis=1)
+        return near[apart < self.reach]
+
+    def take(self, rows: NDArray[np.int64]) -> Near:
+        """Return the rule for all rows in another order."""
+        return Near(self.points[rows], self.reach)
+
+    @cached_property
+    def _tree(self) -> KDTree:
+        from scipy.spatial import KDTree
+
+        return KDTree(self.points)
+
+
+@dataclass(frozen=True)
+class Quota:
+    """Of the first k picks, at most so many have one value.
+
+    Attributes:
+        name: What the values are of: "scene".
+        code: (n,) int64 value of each row, 0 to v - 1; -1 for a row that is not limited.
+        share: Largest share of the picks, 0 to 1, rounded up to a whole pick; or None.
+        most: Largest number of picks; None for a share.
+        fixed: Number that holds from the first pick on, in greedy loops; None for that of each k.
+    """
+
+    name: str
+    code: NDArray[np.int64]
+    share: float | None = None
+    most: int | None = None
+    fixed: int | None = None
+
+    def limit(self, k: int) -> int:
+        """Return how many of the first `k` picks may have one value."""
+        if self.fixed is not None:
+            return self.fixed
+        if self.share is None:
+            return self.code.size if self.most is None else self.most
+        return max(1, math.ceil(self.share * k - _ROUNDING))
+
+    def room(self, k: int, given: NDArray[np.int64]) -> int:
+        """Return how many picks there can be after `given`, if there are to be `k` in all."""
+        named = self.code[self.code >= 0]
+        sizes = np.bincount(named, minlength=1)
+        used = np.bincount(self.code[given][self.code[given] >= 0], minlength=sizes.size)
+        free = np.minimum(np.maximum(self.limit(k) - used, 0), sizes - used)
+        alone = int((self.code < 0).sum() - (self.code[given] < 0).sum())
+        return int(free.sum()) + alone
+
+    def take(self, rows: NDArray[np.int64]) -> Quota:
+        """Return the quota for all rows in another order."""
+        return replace(self, code=self.code[rows])
+
+
+@dataclass(frozen=True)
+class Constraint:
+    """Rules that hold together, and rows that were picked before.
+
+    Attributes:
+        n: Number of rows.
+        rules: What a pick forbids.
+        quotas: How many picks may have one value.
+        given: (s,) int64 rows that count as picked before the first; they are never taken.
+    """
+
+    n: int
+    rules: tuple[Rule, ...] = ()
+    quotas: tuple[Quota, ...] = ()
+    given: NDArray[np.int64] = field(default_factory=lambda: np.empty(0, np.int64))
+
+    @classmethod
+    def of(
+        cls, pick: ArrayLike, forbidden: ArrayLike, n: int, *, group: ArrayLike | None = None
+    ) -> Self:
+        """Make a constraint of pairs; see `Pairs.of`."""
+        pairs = Pairs.of(pick, forbidden, n, group=group)
+        return cls(n, () if pairs.empty else (pairs,))
+
+    def __len__(self) -> int:
+        """Return the number of rows."""
+        return self.n
+
+    @property
+    def empty(self) -> bool:
+        """Whether no pick forbids anything."""
+        return not self.rules and not self.quotas
+
+    def joined(self, *others: Constraint) -> Constraint:
+        """Return the constraint that holds this one and the others."""
+        every = (self, *others)
+        return Constraint(
+            self.n,
+            tuple(rule for one in every for rule in one.rules),
+            tuple(quota for one in every for quota in one.quotas),
+            np.unique(np.concatenate([one.given for one in every])),
+        )
+
+    def take(self, rows: NDArray[np.int64]) -> Constraint:
+        """Return the constraint of all rows in another order."""
+        place = np.empty(self.n, np.int64)
+        place[rows] = np.arange(self.n)
+        return Constraint(
+            self.n, tuple(rule.take(rows) for rule in self.rules),
+            tuple(quota.take(rows) for quota in self.quotas), np.sort(place[self.given]),
+        )  # fmt: skip
+
+    def up_to(self, k: int) -> Constraint:
+        """Return the constraint for a greedy loop that makes `k` picks.
+
+        Quotas are then numbers that hold from the first pick on: those of the last. The order of
+        the picks among themselves is left to `apply`.
+        """
+        last = min(k, self.n) + self.given.size
+        quotas = tuple(replace(quota, fixed=quota.limit(last)) for quota in self.quotas)
+        return replace(self, quotas=quotas)
+
+    def apply(self, order: NDArray[np.int64]) -> NDArray[np.int64]:
+        """Put back what is forbidden.
+
+        Args:
+            order: (k,) rows, best first.
+
+        Returns:
+            (k,) the same rows: those that may be taken, in the order in which they are, then the
+            others in the given order, and rows of `given` at the very end.
+        """
+        last = np.isin(order, self.given)
+        order, given = order[~last], order[last]
+        taken = self._taken(order)
+        rest = np.ones(order.size, bool)
+        rest[taken] = False
+        return np.concatenate([order[taken], order[rest], given])
+
+    def count(self, order: NDArray[np.int64]) -> int:
+        """Return how many rows the front of a ranking puts back.
+
+        Args:
+            order: (k,) rows, best first, which may end before the last row; without `given`.
+
+        Returns:
+            The number of rows, ranked or not, that rows of `order` forbid and that are not taken
+            before that. Of a whole ranking, the number of rows at its end.
+        """
+        order = order[~np.isin(order, self.given)]
+        state = self.open()
+        if self.quotas:
+            taken = self._taken(order)
+            moved = np.flatnonzero(taken != np.arange(taken.size))
+            first = int(moved[0]) if moved.size else taken.size
+            if first < order.size:
+                return self.n - self.given.size - first
+        open_ = replace(self, quotas=()).open() if self.quotas else state
+        taken = open_.admit(order)
+        picked = np.concatenate([taken, self.given])
+        return int((~open_.free).sum()) - np.unique(picked).size
+
+    def open(self, picked: ArrayLike = ()) -> Open:
+        """Start to pick, after the given rows.
+
+        Args:
+            picked: Further rows that were picked before.
+        """
+        state = Open(self)
+        for row in np.asarray(picked, np.int64).tolist():
+            state.pick(row)
+        return state
+
+    def forbidden_by(self, row: int) -> NDArray[np.int64]:
+        """Return the rows that a pick of `row` forbids by the rules; itself may be among them."""
+        parts = [rule.forbidden_by(row) for rule in self.rules]
+        return np.unique(np.concatenate([np.empty(0, np.int64), *parts]))
+
+    @cached_property
+    def bound(self) -> NDArray[np.bool_]:
+        """(n,) rows that a rule is about. Most rows of most pools are not."""
+        found = np.zeros(self.n, bool)
+        for rule in self.rules:
+            found |= rule.bound
+        return found
+
+    def _taken(self, order: NDArray[np.int64]) -> NDArray[np.int64]:
+        """Return the places of `order` that are taken, in the order in which they are."""
+        plain = replace(self, quotas=())
+        state = plain.open()
+        if self.quotas:
+            return _Queue(self, order, state).run()
+        kept = np.ones(order.size, bool)
+        places = np.flatnonzero(self.bound[order])
+        for place, row in zip(places.tolist(), order[places].tolist(), strict=True):
+            if state.free[row]:
+                state.pick(row)
+            else:
+                kept[place] = False
+        return np.flatnonzero(kept)
+
+
+class _Queue:
+    """Rows in the method's order, of which some have to wait for their quotas.
 
     Args:
         constraint: The constraint.
+        order: (k,) rows, best first, none of them given.
+        state: What its rules forbid.
+    """
+
+    def __init__(self, constraint: Constraint, order: NDArray[np.int64], state: Open) -> None:
+        self.quotas, self.order, self.state = constraint.quotas, order, state
+        self.bound = constraint.bound
+        self.codes = np.stack([quota.code for quota in self.quotas], axis=1)
+        self.used = [np.zeros(int(q.code.max(initial=-1)) + 1, np.int64) for q in self.quotas]
+        for row in constraint.given.tolist():
+            self._book(tuple(self.codes[row].tolist()))
+        self.begun = constraint.given.size
+        self.waiting: dict[tuple[int, ...], deque[int]] = {}
+
+    def run(self) -> NDArray[np.int64]:
+        """Return the places that are taken, in the order in which they are."""
+        taken: list[int] = []
+        stream = iter(range(self.order.size))
+        while True:
+            limits = [quota.limit(self.begun + len(taken) + 1) for quota in self.quotas]
+            place = self._first_waiting(limits)
+            if place is None:
+                place = self._next(stream, limits)
+            if place is None:
+                return np.array(taken, np.int64)
+            row = int(self.order[place])
+            if self.bound[row]:
+                self.state.pick(row)
+            self._book(tuple(self.codes[row].tolist()))
+            taken.append(place)
+
+    def _first_waiting(self, limits: list[int]) -> int | None:
+        """Return the first place that had to wait and need not any more."""
+        best = None
+        for key in [key for key in self.waiting if self._may(key, limits)]:
+            queue = self.waiting[key]
+            while queue and not self.state.free[self.order[queue[0]]]:
+                queue.popleft()
+            if not queue:
+                del self.waiting[key]
+            elif best is None or queue[0] < self.waiting[best][0]:
+                best = key
+        return None if best is None else self.waiting[best].popleft()
+
+    def _next(self, stream: Iterable[int], limits: list[int]) -> int | None:
+        """Return the next place that may be taken; those before it wait."""
+        for place in stream:
+            row = int(self.order[place])
+            if not self.state.free[row]:
+                continue
+            key = tuple(self.codes[row].tolist())
+            if self._may(key, limits):
+                return place
+            self.waiting.setdefault(key, deque()).append(place)
+        return None
+
+    def _may(self, key: tuple[int, ...], limits: list[int]) -> bool:
+        parts = zip(key, self.used, limits, strict=True)
+        return all(code < 0 or used[code] < limit for code, used, limit in parts)
+
+    def _book(self, key: tuple[int, ...]) -> None:
+        for code, used in zip(key, self.used, strict=True):
+            if code >= 0:
+                used[code] += 1
+
+
+class Open:
+    """A constraint while rows are picked.
+
+    A row that is forbidden once stays so: a share of the picks is here that of as many picks as
+    there are rows, see `Constraint.up_to`.
+
+    Args:
+        constraint: The constraint; its given rows are picked at once.
 
     Attributes:
         free: (n,) bool, rows that are neither picked nor forbidden.
@@ -161,14 +432,39 @@ class Open:
     def __init__(self, constraint: Constraint) -> None:
         self._constraint = constraint
         self.free = np.ones(len(constraint), bool)
+        self._picked = np.zeros(len(constraint), bool)
+        quotas = constraint.quotas
+        self._used = [np.zeros(int(q.code.max(initial=-1)) + 1, np.int64) for q in quotas]
+        self._most = [quota.limit(len(constraint)) for quota in quotas]
+        for row in constraint.given.tolist():
+            self.pick(row)
 
     def pick(self, row: int) -> NDArray[np.int64]:
         """Pick a row; return the rows that were free and are forbidden now."""
+        if self._picked[row]:
+            return np.empty(0, np.int64)
+        self._picked[row] = True
         self.free[row] = False
-        found = self._constraint.forbidden_by(row)
+        rules = self._constraint.rules
+        parts = [rule.forbidden_by(row) for rule in rules] + self._full(row)
+        found = parts[0] if len(parts) == 1 else np.concatenate([np.empty(0, np.int64), *parts])
         found = found[self.free[found]]
+        if len(parts) > 1:
+            found = np.unique(found)
         self.free[found] = False
         return found
+
+    def _full(self, row: int) -> list[NDArray[np.int64]]:
+        """Book a pick; return the rows of values whose quota it uses up."""
+        full = []
+        parts = zip(self._constraint.quotas, self._used, self._most, strict=True)
+        for quota, used, most in parts:
+            code = int(quota.code[row])
+            if code >= 0:
+                used[code] += 1
+                if used[code] == most:
+                    full.append(np.flatnonzero(quota.code == code))
+        return full
 
     def admit(self, order: NDArray[np.int64]) -> NDArray[np.int64]:
         """Pick rows in the given order where they are still free; return those picked."""

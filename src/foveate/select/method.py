@@ -88,7 +88,9 @@ class Method:
             in sorted order; the needed arrays have their rows in that order. A hybrid gets
             ``parts``, a mapping of method name to its `Ranking`, instead of arrays. One that also
             takes ``constraint``, a `Constraint` or None, keeps it while it chooses; the order of
-            any other is filtered afterwards.
+            any other is filtered afterwards. One that takes ``initial``, (s,) rows that were picked
+            before or None, begins from them and does not rank them; of any other they are left
+            out.
         needs: Names of arrays, a subset of what the registry knows.
         parts: Methods whose rankings a hybrid combines. Their options are options of the hybrid
             under their name.
@@ -141,9 +143,14 @@ class Method:
         return "constraint" in inspect.signature(self.function).parameters
 
     @property
+    def takes_initial(self) -> bool:
+        """Whether the function can begin from rows that were picked before."""
+        return "initial" in inspect.signature(self.function).parameters
+
+    @property
     def defaults(self) -> dict[str, Any]:
         """Options and their defaults."""
-        fixed = {"ids", "seed", "progress", "parts", "constraint", *self.needs}
+        fixed = {"ids", "seed", "progress", "parts", "constraint", "initial", *self.needs}
         parameters = inspect.signature(self.function).parameters.values()
         own = {p.name: p.default for p in parameters if p.name not in fixed}
         return own | {name: self.registry.get(name).defaults for name in self.parts}

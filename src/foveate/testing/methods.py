@@ -16,6 +16,7 @@ from foveate.errors import FoveateError
 from foveate.grid import Tiles
 from foveate.observe.policies import NEEDS, Policy, apply_policy
 from foveate.pool import Pool
+from foveate.pool.attributes import Attributes
 from foveate.testing.rules import CheckFailed, need, untouched_random_state
 
 if TYPE_CHECKING:
@@ -37,8 +38,8 @@ def check_method(method: str | Method | Policy, *, seed: int = 0, **options: Any
     same way under the same seed whatever the order of the rows and the storage of the
     arrays, break ties by the seed and not by row, cope with tiny, constant and repeated
     items and with features of any unit, refuse NaN, put tiles that share ground with an earlier
-    one last (methods of `curate`), leave its inputs and all global random state alone, and report
-    only what JSON can hold.
+    one last and not return what is picked already (methods of `curate`), leave its inputs and all
+    global random state alone, and report only what JSON can hold.
 
     Args:
         method: The method, or the name of a method of `curate`.
@@ -62,6 +63,7 @@ def check_method(method: str | Method | Policy, *, seed: int = 0, **options: Any
         if not isinstance(chosen, Policy):
             trial.check_overlap(pools["mixed"])
             trial.check_unit(pools["mixed"])
+            trial.check_picked(pools["mixed"])
         if chosen.needs == ("counts",):
             trial.check_unlabelled(pools["mixed"])
         trial.check_nan(pools["mixed"])
@@ -92,7 +94,7 @@ def _given(
 ) -> dict[str, NDArray[Any]]:
     """Name -> array of what the method is given, made of the columns of a pool."""
     if not isinstance(method, Policy):
-        return {"counts": counts, "embeddings": x}
+        return {"counts": counts, "embeddings": x, "attributes": x[:, 0].copy()}
     number = np.arange(len(x))
     share = (x / (1 + x)).astype(np.float16)  # from 0 to 1, which suits every column
     table = {name: np.roll(share, turn, axis=1) for turn, name in enumerate(NEEDS)}
@@ -128,7 +130,8 @@ class _MethodTrial:
         options["seed"] = self.seed if seed is None else seed
         if isinstance(self.method, Policy):
             return apply_policy(ids, self.method, given, **options)
-        pool = Pool.from_arrays(ids=ids, counts=given["counts"])
+        known = {"value": given["attributes"]}
+        pool = Pool.from_arrays(ids=ids, counts=given["counts"], attributes=known)
         return self.rank_pool(pool, given, options)
 
     def rank_pool(
@@ -200,7 +203,8 @@ class _MethodTrial:
         """Of tiles in a row, each covers three quarters of the next: every second one is enough."""
         windows = [[0, _STEP * i, 4 * _STEP, 4 * _STEP] for i in range(_N)]
         tiles = Tiles.of("scene", windows)
-        pool = Pool(ids=tiles.tile_id, tiles=tiles, counts=arrays["counts"])
+        known = Attributes.of({"value": arrays["attributes"]})
+        pool = Pool(ids=tiles.tile_id, tiles=tiles, counts=arrays["counts"], attributes=known)
         options = {**self.options, "seed": self.seed}
         ranking = self.rank_pool(pool, arrays, options)
         place, first = ranking.position(), ranking.first_put_back
@@ -222,6 +226,17 @@ class _MethodTrial:
                     replace(ranking, rows=ranking.rows[:depth], score=ranking.score[:depth]),
                     short, "a smaller depth gives another order", f"{where}, depth={depth}",
                 )  # fmt: skip
+
+    def check_picked(self, arrays: Mapping[str, NDArray[Any]]) -> None:
+        """What is picked already is not returned, and all else is."""
+        for count in (1, _N // 2, _N - 1):
+            names = [f"scene/{i:03d}" for i in range(count)]
+            found = self.rank(arrays, picked=names)
+            self.fail(
+                sorted(_ids(found).tolist()) == [f"scene/{i:03d}" for i in range(count, _N)],
+                "what is picked already is ranked again, or something else is not",
+                f"{count} of {_N} picked",
+            )
 
     def check_unit(self, arrays: Mapping[str, NDArray[Any]]) -> None:
         """An order that holds when features double must hold for all that a float can hold."""
@@ -292,7 +307,7 @@ class _MethodTrial:
 
     def check_nan(self, arrays: Mapping[str, NDArray[Any]]) -> None:
         for name in self.method.needs:
-            if not _is_float(arrays[name]):
+            if not _is_float(arrays[name]) or name == "attributes":  # where one may be missing
                 continue
             for value in (np.nan, np.inf):
                 bad = arrays[name].copy()

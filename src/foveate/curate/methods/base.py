@@ -9,7 +9,7 @@ __all__ = ["METHODS", "PRESETS", "Method", "Preset", "check_preset", "get_method
 
 METHODS: Methods[Method] = Methods(
     "method",
-    ("counts", "embeddings"),
+    ("counts", "embeddings", "attributes"),
     {
         "lc": "foveate.curate.methods.lc:METHOD",
         "fd": "foveate.curate.methods.fd:METHOD",
@@ -19,14 +19,17 @@ METHODS: Methods[Method] = Methods(
         "fa-cb": "foveate.curate.methods.fa_cb:METHOD",
         "random": "foveate.curate.methods.random:METHOD",
         "kcenter": "foveate.curate.methods.kcenter:METHOD",
+        "column": "foveate.curate.methods.column:METHOD",
     },
 )
+ASKED = ("column",)  # methods that need what not every pool has: "all" leaves them out
 
 
 class Method(AnyMethod):
     """A ranking method of `curate`.
 
-    It can need "counts", (n, C) int64 pixels per class, and "embeddings", (n, d) float.
+    It can need "counts", (n, C) int64 pixels per class, "embeddings", (n, d) float, and
+    "attributes", the `Attributes` of the n tiles.
     """
 
     registry = METHODS

@@ -32,6 +32,7 @@ def cb(
     seed: int,
     progress: ProgressFn | None = None,
     constraint: Constraint | None = None,
+    initial: NDArray[np.int64] | None = None,
     depth: int | None = None,
 ) -> Ranking:
     """Rank by greedy class balance.
@@ -42,16 +43,19 @@ def cb(
         seed: Breaks ties.
         progress: Called with ticks.
         constraint: Kept in each step; patches that are put back do not count for the balance.
+        initial: Rows that are taken already: their pixels count, and they are not ranked.
         depth: Stop after so many patches; None ranks all.
 
     Returns:
         Ranking to `depth`; scores 1 - r / n with r = 0, 1, 2 ...
     """
     n = len(ids)
-    k = n if depth is None else min(depth, n)
+    left = n if initial is None else n - initial.size
+    k = left if depth is None else min(depth, left)
     found = balance_greedy(
-        counts, k, ties=tie_keys(ids, seed), constraint=constraint, progress=progress
-    )
+        counts, k, ties=tie_keys(ids, seed), given=initial, constraint=constraint,
+        progress=progress,
+    )  # fmt: skip
     meta = {"entropy_at_end": float(found.entropy[-1]) if k else 0.0}
     return Ranking(found.rows, 1 - np.arange(k) / max(n, 1), n, meta=meta)
 

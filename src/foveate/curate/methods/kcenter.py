@@ -35,6 +35,7 @@ def kcenter(
     seed: int,
     progress: ProgressFn | None = None,
     constraint: Constraint | None = None,
+    initial: NDArray[np.int64] | None = None,
     start: str = "random",
     metric: Metric = "euclidean",
     depth: int | None = None,
@@ -47,7 +48,9 @@ def kcenter(
         seed: Chooses the start and breaks ties.
         progress: Called with ticks.
         constraint: Kept in each step.
-        start: "random", or "mean" for the patch farthest from the mean.
+        initial: Rows that are taken already: the first pick is the farthest from them, and they
+            are not ranked.
+        start: "random", or "mean" for the patch farthest from the mean; where nothing is taken.
         metric: "euclidean" or "cosine".
         depth: Stop after so many patches; None ranks all.
 
@@ -61,20 +64,22 @@ def kcenter(
     n = len(ids)
     if start not in ("random", "mean"):
         raise ParameterError(f"start={start!r}", "Allowed: random, mean.")
-    if n == 0:
-        return Ranking(np.empty(0, np.int64), np.empty(0), 0)
+    taken = 0 if initial is None else initial.size
+    if n == taken:
+        return Ranking(np.empty(0, np.int64), np.empty(0), n)
     ties = tie_keys(ids, seed)
-    if start == "random":
+    first = None
+    if not taken and start == "random":
         first = int(rng(seed, "kcenter/start").integers(n))
-    else:
+    elif not taken:
         first = int(np.lexsort((ties, -_from_mean(embeddings)))[0])
-    k = n if depth is None else min(depth, n)
+    k = n - taken if depth is None else min(depth, n - taken)
     found = kcenter_greedy(
-        embeddings, k, ties=ties, start=first, constraint=constraint, metric=metric,
+        embeddings, k, ties=ties, start=first, given=initial, constraint=constraint, metric=metric,
         progress=progress,
     )  # fmt: skip
     meta = {
-        "last_distance": float(found.distance[-1]) if k > 1 else None,
+        "last_distance": float(found.distance[-1]) if k + taken > 1 else None,
         "near_ties": int(found.near_ties),
         "passes": int(found.passes),
     }

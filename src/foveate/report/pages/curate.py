@@ -70,7 +70,8 @@ def curate(run: Curated) -> Page:
             Section("scores", "Scores and the budget",
                     [parts.choice(methods, lambda m: parts.score(run, m))], nav="Scores"),
             Section("agreement", "Where the methods agree", parts.agreement(run, methods, patch)),
-            Section("repeats", "Do picks repeat each other?", parts.repeats(methods, degree)),
+            Section("repeats", "Do picks repeat each other?",
+                    parts.repeats(methods, degree) if run.scenes else []),
             Section("methods", "How the methods work", [parts.choice(methods, parts.how_it_works)]),
         ],
         origin=made.origin(run),
@@ -93,12 +94,13 @@ def headlines(run: Curated) -> dict[str, Headline]:
 def _opening(run: Curated, method: parts.Method, *, repeats: bool) -> list[ui.Block]:
     picks, kept = method.data.picks, np.zeros(run.n)
     kept[picks] = np.linspace(1, 0.3, picks.size)
-    note = "The pool in the order of its scenes; the stronger, the earlier chosen."
+    order = "its scenes" if run.scenes else "its ids"
+    note = f"The pool in the order of {order}; the stronger, the earlier chosen."
     if (each := svg.per_square(run.n)) > 1:
         note += f" One square is {each} patches."
     squares = svg.squares(kept, f"{method.short}: which patches of the pool were kept")
     figures = _class_figures(run, method) if method.balance else []
-    figures += _place_figures(run, method, repeats=repeats)
+    figures += _place_figures(run, method, repeats=repeats) if run.scenes else []
     found: list[ui.Block] = [ui.Grid([ui.Chart(squares, note), ui.Figures(figures)], "beside")]
     if len(run.methods) > 1:
         found = [ui.Text(method.headline.text, "large"), ui.Points(method.headline.notes), *found]
@@ -145,10 +147,11 @@ def _place_figures(run: Curated, method: parts.Method, *, repeats: bool) -> list
 def _facts(run: Curated) -> list[tuple[str, str]]:
     job, summary = run.record.get("job", {}), run.record.get("summary", {})
     budget = str(summary.get("budget", job.get("budget", "?")))
-    scenes = human.plural(len(run.scenes), "scene")
+    patches = human.plural(run.n, "patch", "patches")
+    scenes = f" in {human.plural(len(run.scenes), 'scene')}" if run.scenes else ""
     found = [
-        ("Pool", f"{human.plural(run.n, 'patch', 'patches')} in {scenes}"),
-        ("Imagery", made.imagery(run)),
+        ("Pool", patches + scenes),
+        ("Imagery", made.imagery(run) if run.scenes else "none: a file of embeddings"),
         ("Budget", budget.replace("%", f"{human.GAP}%")),
     ]  # fmt: skip
     if len(run.methods) > 1:
@@ -161,6 +164,8 @@ def _facts(run: Curated) -> list[tuple[str, str]]:
     found.append(("Seed", str(summary.get("seed", job.get("seed", "?")))))
     if repeated := _put_back(run):
         found.append(("Put back", repeated))
+    if summary.get("start"):
+        found.append(("Begins from", human.plural(summary["start"], "patch", "patches")))
     if summary.get("preset", "default") != "default":
         found.append(("Preset", summary["preset"]))
     gone, least = human.plural(len(run.excluded), "patch", "patches"), job.get("min_valid")
@@ -172,14 +177,18 @@ def _facts(run: Curated) -> list[tuple[str, str]]:
 
 def _put_back(run: Curated) -> str:
     """Say how many patches went to the end of the order; "" where none could."""
-    share = run.record.get("summary", {}).get("max_overlap", 1)
+    summary = run.record.get("summary", {})
+    share, rules = summary.get("max_overlap", 1), "quota" in summary
     counts = [int(m.report["put_back"]) for m in run.methods if "put_back" in m.report]
-    if share >= 1 or not counts:
+    if (share >= 1 and not rules) or not counts:
         return ""
     low, high = min(counts), max(counts)
-    text = human.plural(high, "near-duplicate") if high else "no near-duplicate"
+    what = ("patch", "patches") if rules else ("near-duplicate", "near-duplicates")
+    text = human.plural(high, *what) if high else f"no {what[0]}"
     if low < high:
         text = f"{human.count(low)} to {text}, by method"
+    if rules:
+        return f"{text} (by the rules of the selection)"
     return f"{text} (over {human.share(share)} of their ground shared)"
 
 
@@ -202,7 +211,7 @@ def _patches(run: Curated, methods: Sequence[parts.Method]) -> list[Patches]:
         first = method.picks[:count].tolist()
         last = np.argsort(-method.rank, kind="stable")[:count]
         note, rest = "", last[~np.isin(last, method.picks)].tolist()
-        if method.depth < run.n:
+        if method.depth < run.rankable:
             note = f"The order is known for the first {human.count(method.depth)} of "
             note += f"{human.count(run.n)} patches only, so there is no last place to show."
             rest = []
@@ -291,7 +300,7 @@ def _class_strip(run: Curated, row: int) -> Markup | None:
 def _about(run: Curated, row: int, methods: Sequence[parts.Method]) -> list[tuple[str, str]]:
     """Return what is listed of a patch where its picture is enlarged."""
     y, x, h, w = run.windows[row].tolist()
-    facts = [("Window", f"row {y}, column {x}, {h} \u00d7 {w} px")]
+    facts = [("Window", f"row {y}, column {x}, {h} \u00d7 {w} px")] if run.scenes else []
     if run.counts is not None and run.counts[row].sum():
         parts = run.counts[row] / run.counts[row].sum()
         facts += [(run.classes[i], human.share(parts[i])) for i in np.flatnonzero(parts).tolist()]
@@ -307,6 +316,8 @@ def _maps(
     run: Curated, methods: Sequence[parts.Method], lead: int, album: Album
 ) -> tuple[list[ui.Overlay], str]:
     """Draw the map, most picks of the lead method first."""
+    if not run.scenes:
+        return [], ""
     picks = np.array([np.bincount(run.scene[m.data.picks], minlength=len(run.scenes))
                       for m in methods])  # fmt: skip
     votes = picks.sum(axis=0)

@@ -52,6 +52,7 @@ def compare_picks(run: Curated, degree: NDArray[np.int64]) -> list[Picks]:
                 method.put_back,
                 method.repeats,
                 bound,
+                bool({"min_distance", "groups", "quota"} & run.record.get("summary", {}).keys()),
             )
         )  # fmt: skip
     return found
@@ -202,7 +203,8 @@ def compared(run: Curated, methods: Sequence[Method]) -> ui.Table:
     columns: list[ui.Column | str] = ["Method", "Kept"]
     if classes:
         columns += ["Evenness", ui.BAR, "Rarest class"]
-    columns += ["Overlapping", ui.BAR, "Scenes reached", "Time"]
+    columns += ["Overlapping", ui.BAR, "Scenes reached"] if run.scenes else []
+    columns.append("Time")
     return ui.Table("Methods side by side", columns, [
         ui.Row(m.data.title, _compared_cells(run, m, classes=classes), option=i,
             link=f"#method={quote(m.data.name)}")
@@ -224,11 +226,10 @@ def _compared_cells(run: Curated, method: Method, *, classes: bool) -> list[str 
                   human.factor(float(found.factor[found.rarest]))]  # fmt: skip
     text = f"{short}: {human.share(part)} of the picks overlap, {human.share(usual)} by chance"
     reached, seconds = np.unique(run.scene[method.data.picks]).size, method.data.seconds
-    return [
-        *cells, human.share(part), svg.bar(part, text, usual),
-        f"{human.count(reached)} of {human.count(len(run.scenes))}",
-        human.seconds(seconds) if math.isfinite(seconds) else human.NONE,
-    ]  # fmt: skip
+    if run.scenes:
+        cells += [human.share(part), svg.bar(part, text, usual),
+                  f"{human.count(reached)} of {human.count(len(run.scenes))}"]  # fmt: skip
+    return [*cells, human.seconds(seconds) if math.isfinite(seconds) else human.NONE]
 
 
 def balance(run: Curated, methods: Sequence[Method]) -> list[ui.Block]:
@@ -271,7 +272,7 @@ def score(run: Curated, method: Method) -> list[ui.Block]:
     if found.places:
         note += f" {method.short} scores by place in the order, so this is flat by construction: "
         note += "the score says which patch comes first, not by how much."
-    if data.depth < run.n:
+    if data.depth < run.rankable:
         note += f" It ranked {human.count(data.depth)} of {human.count(run.n)} patches."
     elif found.unscored:
         note += f" {human.plural(found.unscored, 'patch', 'patches')} could not be scored."

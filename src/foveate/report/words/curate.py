@@ -33,6 +33,8 @@ class Picks(NamedTuple):
             ground with an earlier one.
         repeats: Picks among these, which the budget was too large to do without.
         overlap: Share of the ground.
+        rules: Whether there were other rules besides (distance, groups, quotas), which put back,
+            too.
     """
 
     method: str
@@ -48,6 +50,7 @@ class Picks(NamedTuple):
     put_back: int = 0
     repeats: int = 0
     overlap: float = 0.5
+    rules: bool = False
 
 
 def kept(found: Picks) -> Headline:
@@ -108,6 +111,8 @@ def _repeats(found: Picks) -> list[str]:
             f"{human.share(found.repeated)} of the picks share pixels with another pick; "
             f"{human.share(found.repeated_by_chance)} of random picks would."
         )
+    if found.rules:
+        return rows + _broken(found)
     if found.repeats:
         rows.append(
             f"{human.count(found.repeats)} of the {human.count(found.kept)} picks share more than "
@@ -123,6 +128,22 @@ def _repeats(found: Picks) -> list[str]:
             "put at the end of the ranking."
         )
     return rows
+
+
+def _broken(found: Picks) -> list[str]:
+    """Say what the rules of a selection have put back."""
+    if found.repeats:
+        text = (
+            f"{human.count(found.repeats)} of the {human.count(found.kept)} picks break a rule of "
+        )
+        return [
+            text + "the selection (overlap, distance, groups or quota): no patch else was left."
+        ]
+    if not found.put_back:
+        return []
+    patches = human.plural(found.put_back, "patch", "patches")
+    text = f"{patches} that the rules of the selection forbid "
+    return [text + f"{'was' if found.put_back == 1 else 'were'} put at the end of the ranking."]
 
 
 def side_by_side(verdicts: Sequence[tuple[str, str]], same: Sequence[tuple[str, str]]) -> str:

@@ -1,0 +1,152 @@
+"""What goes into a curate run: the pool, what else is known of its tiles, and their vectors.
+
+The pool is cut from imagery, or read from a file of embeddings. Either way it is made once, with
+the columns that are given beside it, and kept in the run.
+"""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from foveate.curate.methods.base import check_preset
+from foveate.files import digest, digest_ids, fingerprint
+from foveate.pool.attribute_file import add_attributes
+from foveate.pool.embedding_file import EmbeddingFile
+from foveate.pool.embedding_sources import embedding_paths
+from foveate.pool.exclusion import Exclusion
+from foveate.pool.find import find, need_files, need_paths
+from foveate.pool.pool import Pool
+from foveate.pool.quality import Quality
+from foveate.pool.step import Refinement, measured_pool
+from foveate.pool.store import load_pool, save_pool
+from foveate.run.job import SettingError
+from foveate.run.shards import slug
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+
+    from foveate.curate.job import CurateJob
+    from foveate.embeddings import Embeddings
+    from foveate.progress import ProgressFn
+    from foveate.run import Run
+
+VERSION = 1  # raised when a step writes something else for the same inputs
+# Settings that read pixels or make vectors: a file of embeddings has neither of them to do.
+_IMAGERY = (
+    "masks", "classes", "mask_suffix", "extra", "stack", "bands", "nodata", "min_valid",
+    "min_labelled", "skip_empty", "tile", "stride", "edge", "coordinates", "model", "weights",
+    "scale", "quality",
+)  # fmt: skip
+
+
+def check_inputs(job: CurateJob, preset: Mapping[str, Any]) -> EmbeddingFile | None:
+    """Refuse inputs that are not there, or that say different things.
+
+    Args:
+        job: The job.
+        preset: Settings that its preset makes: nobody has stated them.
+
+    Returns:
+        The file of embeddings, opened; None for imagery.
+
+    Raises:
+        DataError: A path does not exist, or a file of embeddings cannot be read.
+        ParameterError: Settings of imagery for a file of embeddings, or the other way round.
+    """
+    check_preset(job.preset)
+    paths = embedding_paths(job.images)
+    if paths is None:
+        need_paths(job.images, "image")
+        need_paths(job.masks, "mask")
+        for name in ("column", "id_column"):
+            if getattr(job, name) is not None:
+                raise SettingError(
+                    name, repr(getattr(job, name)),
+                    "Images have no columns: it is of a file of embeddings.",
+                    "Give a file in Parquet instead of images, or leave it out.",
+                )  # fmt: skip
+        return None
+    for name in _IMAGERY:
+        value = getattr(job, name)
+        # What the preset sets nobody has stated.
+        if value not in (type(job).model_fields[name].get_default(), preset.get(name)):
+            raise SettingError(
+                name, repr(value),
+                "A file of embeddings has no pixels, and its vectors are made.",
+                "Leave it out, or give the images.",
+            )  # fmt: skip
+    return EmbeddingFile.open(paths, job.column, job.id_column)
+
+
+def gathered_pool(
+    job: CurateJob, file: EmbeddingFile | None, run: Run, progress: ProgressFn | None = None
+) -> tuple[Pool, str]:
+    """Make the pool, unless the run has done so.
+
+    Returns:
+        The pool, and a hash of everything that it depends on.
+
+    Raises:
+        DataError: See `measured_pool`, or the file cannot be read.
+    """
+    also = _refinement(job, progress)
+    if file is None:
+        return measured_pool(job, run, progress, also=also)
+    key = digest([VERSION, file.key, *also.key])
+    made: list[Pool] = []
+
+    def work() -> tuple[str, ...]:
+        made.append(also.apply(file.pool()))
+        return save_pool(run.path, made[0])
+
+    run.do("pool", key, work)
+    # Read back also when it was just made: a run that goes on gets the very same object.
+    nothing = Pool(ids=np.empty(0, np.str_), why="the table of embeddings has no outlines")
+    return load_pool(run.path, nothing), key
+
+
+def read_vectors(file: EmbeddingFile, pool: Pool, run: Run) -> tuple[Embeddings, str]:
+    """Map the vectors of a file for the rows of a pool; they are copied into the run once.
+
+    Returns:
+        The embeddings, and a hash of everything that they depend on.
+
+    Raises:
+        DataError: A row has no vector, or lengths differ.
+    """
+    key = digest([VERSION, file.key, digest_ids(pool.ids)])
+    name = f"embeddings/{slug(file.spec.name)}-{key[:8]}/matrix.npy"
+
+    def work() -> list[str]:
+        file.vectors(pool, run.path / name)
+        return [name]
+
+    run.do(f"vectors {file.spec.name}", key, work)
+    return file.embeddings(pool, np.load(run.path / name, mmap_mode="r")), key
+
+
+def _refinement(job: CurateJob, progress: ProgressFn | None = None) -> Refinement:
+    """Return what is done with a pool beyond what its files say."""
+    steps: list[Callable[[Pool], Pool]] = []
+    key: list[Any] = []
+    if job.quality:
+        quality = Quality(list(job.quality), job.quality_kind, job.max_bad)
+        steps.append(partial(quality, progress=progress))
+        key.append([*asdict(quality).values(), _prints(job.quality)])
+    for path in job.exclude:
+        steps.append(Exclusion(path, job.max_excluded))
+        key.append([fingerprint(path), job.max_excluded])
+    # Last: rows of tiles that have left the pool are none of unknown tiles.
+    for path in job.attributes:
+        steps.append(partial(add_attributes, path=path))
+        key.append(fingerprint(path))
+    return Refinement(tuple(key), tuple(steps))
+
+
+def _prints(paths: Sequence[str]) -> list[str]:
+    files = need_files(find(list(paths), "quality raster"), "quality raster").files
+    return [fingerprint(file.path) for file in files]

@@ -1,0 +1,163 @@
+"""Tables of what is known of tiles: Parquet or CSV, by tile or by scene."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from foveate.embeddings import find_rows
+from foveate.errors import DataError
+from foveate.files import printable, read_parquet, reason, refuse_empty
+from foveate.pool.attributes import Attributes
+from foveate.pool.embedding_sources import SUFFIXES
+from foveate.pool.names import Names
+from foveate.pool.notes import Note, warn
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+    from numpy.typing import NDArray
+
+    from foveate.pool.pool import Pool
+
+TILE, SCENE = "tile_id", "scene"
+
+
+def add_attributes(pool: Pool, path: str | Path) -> Pool:
+    """Add the columns of a table to a pool.
+
+    Args:
+        pool: The pool.
+        path: Parquet or CSV with a column ``tile_id``, or ``scene``, whose values then hold for
+            all tiles of the scene.
+
+    Returns:
+        The pool with the columns; a tile that the table does not have has no value (NaN), and a
+        note counts such tiles. Another one counts rows that belong to no tile.
+
+    Raises:
+        DataError: The file cannot be read, has neither column, names a tile twice, or none of
+            the pool's.
+    """
+    name = repr(printable(str(path)))
+    table = read_table(path)
+    by = next((key for key in (TILE, SCENE) if key in table.column_names), None)
+    if by is None:
+        raise DataError(
+            f"the table {name} has no column {TILE!r} and none {SCENE!r}",
+            f"Its columns: {', '.join(table.column_names)}.",
+            "Name the tiles as a run does (tile_id), or the scenes (scene).",
+        )
+    given = np.asarray([str(value) for value in table[by].to_pylist()], np.str_)
+    values, times = np.unique(given, return_counts=True)
+    if values.size < given.size:
+        raise DataError(
+            f"the table {name} has {int(times.max())} rows for {str(values[times.argmax()])!r}",
+            "A row for each.",
+            "Leave all but one of them out.",
+        )
+    wanted = pool.ids if by == TILE else scenes_of(pool)
+    if by == SCENE:
+        given = _as_scenes(given, np.unique(wanted), f"the table {name}")
+    rows = find_rows(given, wanted)
+    missing, unused = _check(pool, by, given, wanted, rows, name)
+    columns = table.drop_columns([c for c in (TILE, SCENE) if c in table.column_names])
+    found = Attributes(columns.take(_with_nulls(rows)))
+    if not found:
+        raise DataError(
+            f"the table {name} has no column beside {by!r}", "Each column is something known.",
+        )  # fmt: skip
+    known = found if pool.attributes is None else pool.attributes.joined(found)
+    return replace(pool, attributes=known, notes=(*pool.notes, *warn([*missing, *unused])))
+
+
+def read_table(path: str | Path) -> pa.Table:
+    """Read a table: Parquet by its suffix, else CSV.
+
+    Raises:
+        DataError: It cannot be read.
+    """
+    import pyarrow as pa
+    from pyarrow import csv
+
+    refuse_empty(path, "path of the table")
+    path = Path(path)
+    if path.suffix.lower() in SUFFIXES:
+        return read_parquet(path)
+    try:
+        with path.open("rb") as file:
+            # Ids of digits are texts: 0012 is not 12.
+            kinds = {TILE: pa.string(), SCENE: pa.string()}
+            return csv.read_csv(
+                file,
+                read_options=csv.ReadOptions(use_threads=False),
+                convert_options=csv.ConvertOptions(column_types=kinds, strings_can_be_null=True),
+            )
+    except (OSError, pa.ArrowException) as error:
+        raise DataError(
+            f"cannot read the table {printable(str(path))!r}: {reason(error)}",
+            "A table is Parquet (.parquet), or CSV with a header, in UTF-8.",
+            "Check the path.",
+        ) from error
+
+
+def scenes_of(pool: Pool) -> NDArray[np.str_]:
+    """Return the scene of each tile, (n,) str.
+
+    Raises:
+        DataError: A pool without scenes.
+    """
+    if pool.tiles is not None:
+        return pool.tiles.scene
+    if SCENE in (pool.attributes or ()):
+        return np.asarray((pool.attributes or {})[SCENE], np.str_)
+    raise DataError(
+        "a pool without scenes", "Its tiles are not cut from images.",
+        f"Name the rows one by one: a column {TILE!r}.",
+    )  # fmt: skip
+
+
+def _as_scenes(given: NDArray[np.str_], scenes: NDArray[np.str_], who: str) -> NDArray[np.str_]:
+    """Return what a table calls scenes as their ids, where they are such."""
+    names = Names(scenes.tolist(), who)
+    return np.asarray([names.look_up(name) or name for name in given.tolist()], np.str_)
+
+
+def _check(  # noqa: PLR0917  (what was compared)
+    pool: Pool, by: str, given: NDArray[np.str_], wanted: NDArray[np.str_],
+    rows: NDArray[np.int64], name: str,
+) -> tuple[list[Note], list[Note]]:  # fmt: skip
+    """Return notes of tiles without a row, and of rows without a tile.
+
+    Raises:
+        DataError: No row has a tile.
+    """
+    what = "tile" if by == TILE else "scene"
+    if not (rows >= 0).any():
+        raise DataError(
+            f"the table {name} has none of the pool's {what}s: it names {str(given[0])!r}"
+            if given.size
+            else f"the table {name} has no rows",
+            f"The pool has {str(wanted[0])!r}.",
+            f"Write the {what}s as they are called in tiles.parquet of a run.",
+        )
+    known = {*wanted.tolist(), *(pool.excluded if by == TILE else ())}
+    strange = [one for one in given.tolist() if one not in known]
+    lacking = wanted[rows < 0]
+    missing, unused = [], []
+    if lacking.size:
+        text = f"{lacking.size} of {wanted.size} tiles have no row in the table {name}"
+        missing.append(Note("files", f"{text}, the first is of {str(lacking[0])!r}",
+                            items=tuple(dict.fromkeys(lacking.tolist()))))  # fmt: skip
+    if strange:
+        text = f"{len(strange)} of {given.size} rows of the table {name} are of no {what} here"
+        unused.append(Note("files", f"{text}, the first is {strange[0]!r}", items=tuple(strange)))
+    return missing, unused
+
+
+def _with_nulls(rows: NDArray[np.int64]) -> Any:
+    import pyarrow as pa
+
+    return pa.array(rows, mask=rows < 0)

@@ -1,0 +1,184 @@
+"""Columns of vectors in Parquet: which there are, and their values, block by block."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from foveate.errors import DataError, ParameterError
+from foveate.files import printable, reason
+from foveate.registry import suggest
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+    from numpy.typing import NDArray
+
+# Type of the values in a file -> in the matrix; float16 holds each of the small integers.
+KINDS = {
+    "halffloat": np.float16, "float": np.float32, "double": np.float64,
+    "int8": np.float16, "uint8": np.float16,
+}  # fmt: skip
+_BLOCK_VALUES = 2**22  # values of vectors read at a time: 16 MiB as float32
+
+
+def vector_columns(schema: pa.Schema) -> list[str]:
+    """Return the columns that hold a vector of small numbers or fractions in each row."""
+    found = [f.name for f in schema if str(element(f.type)) in KINDS]
+    return [name for name in found if "bbox" not in name.lower()]
+
+
+def chosen_column(schema: pa.Schema, vectors: list[str], column: str | None, file: Path) -> str:
+    """Return the column of the vectors: the one that is named, or the only one.
+
+    Args:
+        schema: Schema of the file.
+        vectors: What `vector_columns` gives.
+        column: The name, or None.
+        file: The file, for messages.
+
+    Raises:
+        DataError: There is none.
+        ParameterError: There are several, or none of that name.
+    """
+    if column is not None:
+        if column in schema.names and str(element(schema.field(column).type)) in KINDS:
+            return column
+        what = f"column={column!r}"
+        if column in schema.names:
+            what += f" of type {schema.field(column).type}"
+        raise ParameterError(
+            what,
+            f"Columns of vectors in {named(file)}: {', '.join(vectors) or 'none'}; a vector is a "
+            "list of float16, float32, float64, int8 or uint8.",
+            suggest(column, vectors) or (f"Type --column {vectors[0]}." if vectors else ""),
+        )
+    if not vectors:
+        columns = ", ".join(f"{f.name} ({f.type})" for f in schema) or "none"
+        raise DataError(
+            f"{named(file)} has no column of vectors",
+            f"A vector is a list of float16, float32, float64, int8 or uint8. Columns: {columns}.",
+            "Give a file of embeddings.",
+        )
+    if len(vectors) > 1:
+        raise ParameterError(
+            f"{named(file)} has {len(vectors)} columns of vectors",
+            f"They are: {', '.join(vectors)}.",
+            f"Say which one: --column {vectors[0]}, column={vectors[0]!r}.",
+        )
+    return vectors[0]
+
+
+def element(kind: pa.DataType) -> pa.DataType | None:
+    """Return the type of the values of a list; None of anything else."""
+    import pyarrow.types as kinds
+
+    kind = getattr(kind, "storage_type", kind)  # of a tensor, a list
+    lists = (kinds.is_list, kinds.is_large_list, kinds.is_fixed_size_list)
+    return kind.value_type if any(is_list(kind) for is_list in lists) else None
+
+
+def vector_values(
+    column: pa.Array, name: str, start: int
+) -> tuple[NDArray[np.int64], NDArray[Any]]:
+    """Return the lengths of vectors, (m,), and their values, which are a view of the column's.
+
+    Args:
+        column: m vectors.
+        name: Name of the column, for messages.
+        start: Row of the first of them.
+
+    Raises:
+        DataError: A vector or a value of one is missing.
+    """
+    import pyarrow.compute as pc
+    import pyarrow.types as kinds
+
+    column = getattr(column, "storage", column)
+    if column.null_count:
+        row = start + int(column.is_null().to_numpy(zero_copy_only=False).argmax())
+        raise DataError(
+            f"row {row} has no vector in {name!r} (nor have {column.null_count - 1} more of its "
+            "block)",
+            "Every row needs one.",
+            "Leave out rows without a vector.",
+        )
+    if kinds.is_fixed_size_list(column.type):
+        lengths = np.full(len(column), column.type.list_size)
+    else:
+        lengths = np.asarray(pc.call_function("list_value_length", [column])).astype(np.int64)
+    values = column.flatten()
+    if values.null_count:
+        place = int(values.is_null().to_numpy(zero_copy_only=False).argmax())
+        row = start + int(np.searchsorted(np.cumsum(lengths), place, side="right"))
+        raise DataError(
+            f"a value of the vector of row {row} in {name!r} is missing",
+            "Every vector is complete.",
+            "Leave out the row.",
+        )
+    return lengths, values.to_numpy(zero_copy_only=False)
+
+
+def batch_rows(file: pq.ParquetFile, column: str) -> int:
+    """Return how many rows are read at a time."""
+    places = [i for i, path in enumerate(_leaves(file)) if path.split(".")[0] == column]
+    groups = [file.metadata.row_group(i) for i in range(file.metadata.num_row_groups)]
+    values = sum(group.column(i).num_values for group in groups for i in places)
+    return max(1, min(65_536, _BLOCK_VALUES * file.metadata.num_rows // max(values, 1)))
+
+
+def _leaves(file: pq.ParquetFile) -> list[str]:
+    schema = file.metadata.schema
+    return [schema.column(i).path for i in range(len(schema))]
+
+
+def schema_of(file: Path) -> pa.Schema:
+    """Return the schema of a file in Parquet; see `open_parquet`."""
+    with file.open("rb") as opened:
+        return open_parquet(opened, file).schema_arrow
+
+
+def rows_of(file: Path) -> int:
+    """Return the number of rows of a file in Parquet; see `open_parquet`."""
+    with file.open("rb") as opened:
+        return open_parquet(opened, file).metadata.num_rows
+
+
+def open_parquet(opened: Any, file: Path) -> pq.ParquetFile:
+    """Read the footer of an open file.
+
+    Args:
+        opened: The open file.
+        file: Its path, for messages.
+
+    Raises:
+        DataError: It is no Parquet.
+    """
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    try:
+        return pq.ParquetFile(opened, pre_buffer=False)  # it would read all of the file
+    except (OSError, pa.ArrowException) as error:
+        raise DataError(
+            f"{named(file)} is not a Parquet file: {reason(error)}",
+            "Embeddings are read from Parquet.",
+            "Check the path, or write the table as Parquet (pandas: to_parquet).",
+        ) from error
+
+
+def texts(column: pa.ChunkedArray) -> NDArray[np.str_]:
+    """Return a column of ids as text, chunk by chunk."""
+    import pyarrow as pa
+
+    chunks = column.cast(pa.string()).chunks
+    parts = [chunk.to_numpy(zero_copy_only=False).astype(np.str_) for chunk in chunks]
+    return np.concatenate(parts) if parts else np.empty(0, np.str_)
+
+
+def named(file: Path) -> str:
+    """Return a path for messages, in quotes."""
+    return repr(printable(str(file)))

@@ -1,0 +1,341 @@
+"""Files of embeddings that somebody has already: a pool without imagery.
+
+Read is any table in Parquet with one vector in each row: Earth Index (id, geometry, embedding),
+Clay and LGND, Major TOM, the shards of ``foveate embed`` (a run directory, the folder of an
+embedding, or its files), and whatever else, with the column named. Several files are one pool.
+
+Vectors go block by block into one matrix file, which is mapped: float16, float32 and float64 as
+they are stored; int8 and uint8 as float16, which holds each of their values exactly. A factor that
+is common to all values, as of most quantised products, changes no ranking and is not applied.
+Rows are in the order of their ids, as those of every pool that is opened from files.
+"""
+
+from __future__ import annotations
+
+import mmap
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Self
+
+import numpy as np
+
+from foveate.embeddings import Embeddings, EncoderSpec, find_rows
+from foveate.errors import DataError, ParameterError
+from foveate.files import atomic_path, digest, fingerprint, printable, read_parquet
+from foveate.pool.attributes import Attributes, is_plain
+from foveate.pool.embedding_columns import (
+    KINDS,
+    batch_rows,
+    chosen_column,
+    element,
+    named,
+    open_parquet,
+    rows_of,
+    schema_of,
+    texts,
+    vector_columns,
+    vector_values,
+)
+from foveate.pool.embedding_sources import found_files
+from foveate.pool.notes import Note, warn
+from foveate.pool.outlines import geometry_column, read_outlines
+from foveate.pool.pool import Pool, row_names
+from foveate.registry import suggest
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    import pyarrow as pa
+    from numpy.typing import NDArray
+
+IDS = ("tile_id", "id", "unique_id", "chip_id", "chips_id", "uuid")  # columns of ids, by custom
+NUMBER = "row"  # in the place of a column: rows are numbered
+_OF_RUN = ("scene", "valid_share")  # what is taken over of the tiles of a run
+
+
+@dataclass(frozen=True)
+class EmbeddingFile:
+    """Opened files of embeddings; only their footers were read.
+
+    Attributes:
+        files: The files.
+        column: Column of the vectors.
+        id_column: Column of the ids, or "row".
+        tiles: Table of the tiles of the same run, with outlines and scenes; None without.
+        spec: The encoder; of files that do not say, the name of the column.
+        dtype: Of the matrix.
+    """
+
+    files: tuple[Path, ...]
+    column: str
+    id_column: str
+    tiles: Path | None
+    spec: EncoderSpec
+    dtype: np.dtype[Any]
+
+    @classmethod
+    def open(
+        cls, paths: Sequence[str | Path], column: str | None = None, id_column: str | None = None
+    ) -> Self:
+        """Open files and see what their columns are.
+
+        Args:
+            paths: Files, globs, folders of files, or a run of `embed`.
+            column: Column of the vectors; None where the files have one such column.
+            id_column: Column of the ids, or "row" to number the rows; None for the first of `IDS`
+                that there is, and numbers without one.
+
+        Raises:
+            DataError: A file is no Parquet, has no column of vectors, or files differ.
+            ParameterError: There are several columns of vectors, or none of that name.
+        """
+        files, tiles, spec = found_files([Path(path) for path in paths])
+        schema = schema_of(files[0])
+        vectors = vector_columns(schema)
+        chosen = chosen_column(schema, vectors, column, files[0])
+        kind = schema.field(chosen).type
+        for file in files[1:]:
+            other = schema_of(file)
+            if chosen not in other.names or other.field(chosen).type != kind:
+                raise DataError(
+                    f"{named(file)} has no column {chosen!r} of type {kind}, as "
+                    f"{named(files[0])} has",
+                    "Files of one pool have the same columns.",
+                    "Give files of one product.",
+                )
+        ids = id_column or next((name for name in IDS if name in schema.names), NUMBER)
+        if ids != NUMBER and ids not in schema.names:
+            raise ParameterError(
+                f"id_column={ids!r}", f"Columns: {', '.join(schema.names)}; or {NUMBER}.",
+                suggest(ids, schema.names),
+            )  # fmt: skip
+        dtype = np.dtype(KINDS[str(element(kind))])
+        source = ", ".join(file.name for file in files[:3]) + (" ..." if len(files) > 3 else "")
+        spec = spec or EncoderSpec(
+            name=chosen, dim=0, source=printable(source), dtype=str(element(kind))
+        )
+        return cls(tuple(files), chosen, ids, tiles, spec, dtype)
+
+    @property
+    def key(self) -> str:
+        """Hash of the files' contents and of the columns that are read."""
+        tiles = [] if self.tiles is None else [fingerprint(self.tiles)]
+        prints = [fingerprint(file) for file in self.files]
+        return digest([1, prints, tiles, self.column, self.id_column])
+
+    def pool(self) -> Pool:
+        """Read everything but the vectors.
+
+        Returns:
+            A pool without imagery, sorted by id: outlines where every row has one, and all plain
+            columns as attributes.
+
+        Raises:
+            DataError: Ids repeat or are missing, or the geometry cannot be read.
+        """
+        import pyarrow as pa
+
+        schema = schema_of(self.files[0])
+        place = geometry_column(schema)
+        plain = [
+            f.name for f in schema
+            if is_plain(f.type) and f.name not in (self.column, self.id_column, place)
+        ]  # fmt: skip
+        wanted = [*plain, *([place] if place else [])]
+        wanted += [self.id_column] * (self.id_column != NUMBER)
+        parts = [read_parquet(file, wanted) for file in self.files]
+        _check_alike(parts, self.files)
+        table = pa.concat_tables(parts, promote_options="permissive")
+        n = sum(rows_of(file) for file in self.files)
+        ids = self._ids(table, n)
+        order = np.argsort(ids, kind="stable")
+        outlines, why = None, "its files have no geometry"
+        if place:
+            outlines, why = read_outlines(table[place], schema, place)
+        attributes = Attributes(table.select(plain).take(order)) if plain else None
+        if outlines is not None:
+            outlines = outlines.take(pa.array(order))
+        ids = ids[order]
+        if self.tiles is not None:
+            attributes, outlines = _of_run(self.tiles, ids, attributes)
+            why = "" if outlines is not None else "its run is not georeferenced"
+        _release()
+        notes = ()
+        if place and outlines is None:
+            notes = warn([Note("place", f"the outlines are not used: {why}")])
+        return Pool(ids=ids, outlines=outlines, attributes=attributes, why=why, notes=notes)
+
+    def vectors(self, pool: Pool, path: Path | None = None) -> Embeddings:
+        """Read the vectors, block by block.
+
+        Args:
+            pool: What `pool` gives, or some rows of it.
+            path: File for the matrix, which is mapped; None to hold it in memory.
+
+        Raises:
+            DataError: A row has no vector, a value of one is missing, or lengths differ.
+            StorageError: `path` cannot be written.
+        """
+        dim = self._dim()
+        shape = (len(pool), dim)
+        place = self._places(pool)
+        if path is None:
+            matrix = np.empty(shape, self.dtype)
+            self._fill(matrix, place)
+            _release()
+        else:
+            with atomic_path(path) as temporary:
+                out = np.lib.format.open_memmap(temporary, "w+", self.dtype, shape)
+                self._fill(out, place)
+                out.flush()
+                del out
+            _release()
+            matrix = np.load(path, mmap_mode="r")
+        return self.embeddings(pool, matrix)
+
+    def embeddings(self, pool: Pool, matrix: NDArray[np.floating]) -> Embeddings:
+        """Return a matrix that `vectors` has made with the ids of its rows and the encoder."""
+        return Embeddings(pool.ids, matrix, replace(self.spec, dim=matrix.shape[1]))
+
+    def _ids(self, table: pa.Table, n: int) -> NDArray[np.str_]:
+        if self.id_column == NUMBER:
+            return row_names(np.arange(n), n)
+        column = table[self.id_column]
+        hint = "Name another column of ids: --id-column NAME, or --id-column row to number rows."
+        if column.null_count:
+            raise DataError(
+                f"{column.null_count} of {n} rows have no {self.id_column!r}",
+                "Every row needs an id.", hint,
+            )  # fmt: skip
+        ids = texts(column)
+        values, times = np.unique(ids, return_counts=True)
+        if values.size < n:
+            worst = int(times.argmax())
+            raise DataError(
+                f"{int((times > 1).sum())} ids in the column {self.id_column!r} repeat: "
+                f"{str(values[worst])!r} occurs {int(times[worst])} times",
+                "Ids must be unique.", hint,
+            )  # fmt: skip
+        return ids
+
+    def _places(self, pool: Pool) -> NDArray[np.int64]:
+        """Return the row of the pool of each row of the files, -1 for those that it lacks."""
+        n = len(pool)
+        if self.id_column == NUMBER:
+            total = sum(map(rows_of, self.files))
+            return find_rows(pool.ids, row_names(np.arange(total), total))
+        parts = [read_parquet(file, [self.id_column]) for file in self.files]
+        rows = find_rows(pool.ids, np.concatenate([texts(p[self.id_column]) for p in parts]))
+        if int((rows >= 0).sum()) != n:
+            raise DataError(
+                "the files of the embeddings have changed while they were read", "", "Run again."
+            )
+        return rows
+
+    def _dim(self) -> int:
+        for _, lengths, _ in self._blocks():
+            if lengths.size:
+                return int(lengths[0])
+        raise DataError(f"{named(self.files[0])} has no rows", "A pool has at least one.")
+
+    def _fill(self, matrix: NDArray[np.floating], place: NDArray[np.int64]) -> None:
+        d = matrix.shape[1]
+        for start, lengths, values in self._blocks():
+            other = np.flatnonzero(lengths != d)
+            if other.size or not d:
+                row = start + int(other[0]) if other.size else 0
+                raise DataError(
+                    f"vectors of mixed lengths in {self.column!r}: row {row} has "
+                    f"{int(lengths[row - start])} values, row 0 has {d}",
+                    "All vectors of a pool have one length, at least 1.",
+                    "Name another column (--column NAME), or leave the row out.",
+                )
+            rows = place[start : start + lengths.size]
+            vectors, kept = values.reshape(-1, d), rows >= 0
+            matrix[rows[kept]] = vectors if kept.all() else vectors[kept]
+            if isinstance(matrix, np.memmap):
+                _let_go(matrix)
+
+    def _blocks(self) -> Iterator[tuple[int, NDArray[np.int64], NDArray[Any]]]:
+        """Yield first row, (m,) lengths and all values of the vectors, block by block."""
+        start = 0
+        for file in self.files:
+            with file.open("rb") as opened:
+                found = open_parquet(opened, file)
+                rows = batch_rows(found, self.column)
+                for group in range(found.metadata.num_row_groups):
+                    for batch in found.iter_batches(
+                        rows, row_groups=[group], columns=[self.column], use_threads=False
+                    ):
+                        column = batch.column(0)
+                        yield start, *vector_values(column, self.column, start)
+                        start += len(column)
+
+
+def open_embeddings(
+    paths: str | Path | Sequence[str | Path],
+    *,
+    column: str | None = None,
+    id_column: str | None = None,
+    matrix: str | Path | None = None,
+) -> tuple[Pool, Embeddings]:
+    """Open files of embeddings as a pool without imagery, and its vectors.
+
+    Args:
+        paths: A file in Parquet, a glob, a folder of files, a run of `embed`, or several of them.
+        column: Column of the vectors; None where there is one.
+        id_column: Column of the ids, or "row" to number the rows; None for the usual names.
+        matrix: File that the vectors are copied into and mapped from; None to hold them in memory.
+
+    Returns:
+        The pool, sorted by id, with outlines and attributes as far as there are any; and the
+        embeddings of its rows.
+
+    Raises:
+        DataError: No Parquet, no vectors, some of another length or missing, or ids that repeat.
+        ParameterError: There are several columns of vectors, or none of that name.
+    """
+    given = [paths] if isinstance(paths, str | Path) else list(paths)
+    file = EmbeddingFile.open(given, column, id_column)
+    pool = file.pool()
+    return pool, file.vectors(pool, None if matrix is None else Path(matrix))
+
+
+def _of_run(
+    tiles: Path, ids: NDArray[np.str_], attributes: Attributes | None
+) -> tuple[Attributes | None, pa.Array | None]:
+    """Return attributes and outlines with what the table of tiles of the same run knows."""
+    table = read_parquet(tiles)
+    rows = find_rows(np.asarray(table["tile_id"].to_pylist(), np.str_), ids)
+    if (rows < 0).any():
+        return attributes, None
+    found = table.take(rows)
+    extra = Attributes(found.select([c for c in _OF_RUN if c in found.column_names]))
+    outlines = None
+    if "geometry" in found.column_names:
+        outlines = found["geometry"].combine_chunks()
+    return extra if attributes is None else attributes.joined(extra), outlines
+
+
+def _let_go(matrix: np.memmap[Any, Any]) -> None:
+    """Let pages that were written leave this process; they stay in the file."""
+    mapped = getattr(matrix, "_mmap", None)
+    if mapped is not None and hasattr(mmap, "MADV_DONTNEED"):
+        mapped.madvise(mmap.MADV_DONTNEED)
+
+
+def _release() -> None:
+    """Give the memory that Arrow has read with back to the system."""
+    import pyarrow as pa
+
+    pa.default_memory_pool().release_unused()
+
+
+def _check_alike(parts: list[pa.Table], files: Sequence[Path]) -> None:
+    for part, file in zip(parts, files, strict=True):
+        if part.schema.names != parts[0].schema.names:
+            raise DataError(
+                f"{named(file)} and {named(files[0])} have different columns",
+                "Files of one pool have the same columns.",
+                "Give files of one product.",
+            )

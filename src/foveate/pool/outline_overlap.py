@@ -1,0 +1,59 @@
+"""Which outlines share ground: the rule of near-duplicates for a pool without imagery.
+
+The share is that of the area in degrees; for what lies side by side it is that on the ground.
+Points have no ground.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from foveate.pool.outlines import have_areas, shapes_of
+from foveate.select.constraints import Constraint
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+    from numpy.typing import NDArray
+
+_BLOCK = 16_384  # outlines whose neighbours are held at a time
+
+
+def outline_overlaps(outlines: pa.Array, share: float) -> Constraint:
+    """Find the outlines of which another one covers more than a share.
+
+    Args:
+        outlines: (n,) WKB in longitude and latitude.
+        share: Of the area of an outline, 0 to 1.
+    """
+    import shapely
+
+    n = len(outlines)
+    if n < 2 or not have_areas(outlines):
+        return Constraint.of([], [], n)
+    shapes = shapes_of(outlines)
+    bounds, area = shapely.bounds(shapes), shapely.area(shapes)
+    area[area == 0] = np.inf
+    tree = shapely.STRtree(shapes)
+    pairs = [np.empty((2, 0), np.int64)]
+    for start in range(0, n, _BLOCK):
+        tile, pick = tree.query(shapes[start : start + _BLOCK])
+        tile = tile + start
+        # What the boxes do not share the outlines do not.
+        keep = (pick != tile) & (_common(bounds, tile, pick) > share * area[tile])
+        tile, pick = tile[keep], pick[keep]
+        common = shapely.area(shapely.intersection(shapes[tile], shapes[pick]))
+        over = common > share * area[tile]
+        pairs.append(np.stack([pick[over], tile[over]]))
+    found = np.concatenate(pairs, axis=1)
+    return Constraint.of(found[0], found[1], n)
+
+
+def _common(
+    bounds: NDArray[np.float64], tile: NDArray[np.int64], pick: NDArray[np.int64]
+) -> NDArray[np.float64]:
+    """Return the area that the boxes around outlines have in common."""
+    one, other = bounds[tile], bounds[pick]
+    sides = np.minimum(one[:, 2:], other[:, 2:]) - np.maximum(one[:, :2], other[:, :2])
+    return np.prod(np.maximum(sides, 0), axis=1)

@@ -1,0 +1,158 @@
+"""Outlines that a table brings: from the ways in which files store geometry to one.
+
+Read are WKB and WKT, as GeoParquet and others have them, and the nested lists of coordinates of
+GeoArrow (points, polygons, multipolygons). All become WKB in longitude and latitude, WGS84. The
+CRS is that of GeoParquet's metadata: where the metadata names none, longitude and latitude.
+"""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from foveate.errors import DataError
+from foveate.pool.antimeridian import cut
+from foveate.raster.place import WGS84, transformer
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+    from numpy.typing import ArrayLike, NDArray
+
+_BLOCK = 65_536
+_AREAS = (3, 6)  # codes of polygons and multipolygons in WKB
+_DIMENSIONS = 1000  # WKB adds it, or flags, to a code for each further dimension
+
+
+def geometry_column(schema: pa.Schema) -> str:
+    """Return the column of the outlines: the primary one of GeoParquet, or "geometry"; else ""."""
+    named = str(_geo(schema).get("primary_column", "geometry"))
+    return named if named in schema.names else ""
+
+
+def read_outlines(
+    column: pa.ChunkedArray, schema: pa.Schema, name: str
+) -> tuple[pa.Array | None, str]:
+    """Read a column of geometry.
+
+    Args:
+        column: n shapes: WKB, WKT, or nested coordinates.
+        schema: Schema of the file, for the CRS.
+        name: Name of the column.
+
+    Returns:
+        (n,) WKB in longitude and latitude, or None and why there is none: a row has no shape,
+        or the numbers are no longitudes and latitudes.
+
+    Raises:
+        DataError: What is stored is no geometry.
+    """
+    import pyarrow as pa
+    import shapely
+
+    if column.null_count:
+        return None, f"{column.null_count} of {len(column)} rows have no geometry"
+    crs = _geo(schema).get("columns", {}).get(name, {}).get("crs", "")
+    if crs is None:
+        return None, "the file says that the CRS of its geometry is not known"
+    move = transformer(json.dumps(crs), WGS84) if crs else None
+    parts = []
+    for start in range(0, len(column), _BLOCK):
+        block = column.slice(start, _BLOCK).combine_chunks()
+        shapes = _shapes(block, name)
+        if move is not None:
+            shapes = shapely.transform(
+                shapes, lambda xy: np.stack(move.transform(xy[:, 0], xy[:, 1]), axis=1)
+            )
+        west, south, east, north = shapely.bounds(shapes).reshape(-1, 4).T
+        # Some products go on beyond 180 degrees; NaN of an empty shape fails the comparison.
+        if not ((west >= -360) & (east <= 360) & (south >= -90) & (north <= 90)).all():
+            return None, "its geometry is not in longitude and latitude, and names no CRS"
+        parts.append(pa.array(shapely.to_wkb(cut(shapely.force_2d(shapes))), pa.binary()))
+    return pa.concat_arrays(parts) if parts else pa.array([], pa.binary()), ""
+
+
+def shapes_of(outlines: pa.Array) -> NDArray[np.object_]:
+    """Return outlines as shapely geometries, (n,)."""
+    import shapely
+
+    return np.asarray(shapely.from_wkb(outlines.to_numpy(zero_copy_only=False)), dtype=object)
+
+
+def to_outlines(shapes: ArrayLike) -> pa.Array:
+    """Return shapely geometries in longitude and latitude, (n,), as WKB."""
+    import pyarrow as pa
+    import shapely
+
+    given = np.asarray(shapes, dtype=object)
+    return pa.array(shapely.to_wkb(cut(shapely.force_2d(given))), pa.binary())
+
+
+def have_areas(outlines: pa.Array) -> bool:
+    """Say whether all outlines are polygons or multipolygons; from the heads of the WKB."""
+    import pyarrow.compute as pc
+
+    heads = pc.call_function("binary_slice", [outlines], pc.SliceOptions(0, 5))
+    kinds = pc.call_function("unique", [heads]).to_pylist()
+    codes = {int.from_bytes(head[1:], "little" if head[0] else "big") for head in kinds if head}
+    return all(code % _DIMENSIONS in _AREAS for code in codes)
+
+
+def _geo(schema: pa.Schema) -> dict[str, Any]:
+    """Return GeoParquet's metadata; empty where there is none."""
+    try:
+        found = json.loads((schema.metadata or {}).get(b"geo", b"{}"))
+    except ValueError:
+        return {}
+    return found if isinstance(found, dict) else {}
+
+
+def _shapes(block: pa.Array, name: str) -> NDArray[np.object_]:
+    import pyarrow.types as kinds
+    import shapely
+
+    if hasattr(block, "storage"):  # an extension type: its values are stored as one of the others
+        block = block.storage
+    kind = block.type
+    binary = kinds.is_binary(kind) or kinds.is_large_binary(kind) or kinds.is_binary_view(kind)
+    text = kinds.is_string(kind) or kinds.is_large_string(kind)
+    try:
+        if binary:
+            found = shapely.from_wkb(block.to_numpy(zero_copy_only=False))
+        elif text:
+            found = shapely.from_wkt(block.to_numpy(zero_copy_only=False))
+        else:
+            found = [_nested(value) for value in block.to_pylist()]
+    except (shapely.errors.ShapelyError, TypeError, ValueError, KeyError, IndexError) as error:
+        raise DataError(
+            f"the column {name!r} of type {kind} is no geometry: {error}",
+            "Read are WKB, WKT, and nested coordinates of points, polygons and multipolygons.",
+            "Write it as GeoParquet: geopandas, GDAL (ogr2ogr OUT.parquet IN).",
+        ) from error
+    return np.fromiter(found, dtype=object, count=len(block))
+
+
+def _nested(value: Any) -> Any:
+    """Return a shape from coordinates: a point, rings of points, or polygons of rings."""
+    import shapely
+
+    if _is_point(value):
+        return shapely.Point(_point(value))
+    if _is_point(value[0][0]):
+        return shapely.Polygon(*_rings(value))
+    return shapely.MultiPolygon([_rings(part) for part in value])
+
+
+def _rings(rings: list[Any]) -> tuple[list[tuple[float, float]], list[list[tuple[float, float]]]]:
+    shell, *holes = ([_point(at) for at in ring] for ring in rings)
+    return shell, holes
+
+
+def _is_point(value: Any) -> bool:
+    return isinstance(value, dict) or not isinstance(value[0], list | dict)
+
+
+def _point(value: Any) -> tuple[float, float]:
+    x, y = (value["x"], value["y"]) if isinstance(value, dict) else value[:2]
+    return float(x), float(y)

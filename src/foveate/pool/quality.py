@@ -1,0 +1,246 @@
+"""Quality rasters beside the images: which share of each tile is cloud, shadow or snow.
+
+Three kinds are read, as their products document them:
+
+- ``scl``: the scene classification of Sentinel-2 Level-2A. Bad are 1 (saturated or defective),
+  3 (cloud shadow), 8 and 9 (cloud), 10 (thin cirrus) and 11 (snow or ice); 0 is no data.
+- ``qa_pixel``: the bit flags of Landsat Collection 2. Bad are the bits 1 (dilated cloud),
+  2 (cirrus), 3 (cloud), 4 (cloud shadow) and 5 (snow); bit 0 is fill, no data.
+- ``mask``: any raster of which each value but 0 is bad.
+
+A raster covers the ground of its image, at any resolution: a pixel of the image has the value of
+the pixel that its middle lies in. Shares are of the pixels with data.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any, Literal
+
+import numpy as np
+
+from foveate.errors import DataError, ParameterError
+from foveate.grid import Window
+from foveate.pool.attributes import Attributes
+from foveate.pool.find import find, need_files
+from foveate.pool.names import Names
+from foveate.pool.notes import Note, warn
+from foveate.progress import Meter
+from foveate.raster import FileSource
+from foveate.raster.ground import onto, other_ground, warp
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from pathlib import Path
+
+    from numpy.typing import NDArray
+
+    from foveate.pool.find import File, Paths
+    from foveate.pool.pool import Pool, Scene
+    from foveate.progress import ProgressFn
+
+Kind = Literal["auto", "scl", "qa_pixel", "mask"]
+BAD = "bad"  # the attribute that holds the share
+SCL = (1, 3, 8, 9, 10, 11)
+QA_PIXEL = 0b111110
+_FILL = 1
+_ENDING = re.compile(
+    r"[_.\- ]*(scl|qa[_\-]?pixel|qa|quality|clouds?|cloud[_\-]?mask|masks?)"
+    r"(?:[_\-]?(\d+m))?$",
+    re.IGNORECASE,
+)
+_KIND = re.compile(r"(?:^|[_.\- /])(scl|qa_pixel)(?=$|[_.\- /])", re.IGNORECASE)
+
+
+@dataclass(frozen=True)
+class Quality:
+    """Which share of each tile may be bad, and by which rasters.
+
+    Attributes:
+        files: Folders, files or globs of quality rasters, paired with the images by name.
+        kind: What their values mean; "auto" for what their names say: SCL or QA_PIXEL.
+        most: Largest bad share of a tile that stays, 0 to 1; 1 for any.
+    """
+
+    files: Paths
+    kind: Kind = "auto"
+    most: float = 0.2
+
+    def __call__(self, pool: Pool, progress: ProgressFn | None = None) -> Pool:
+        """Return the pool with the attribute ``bad``, without the tiles that are too bad.
+
+        Raises:
+            DataError: An image has no raster of its own, or one of other ground; no tile is left.
+            ParameterError: Names do not tell the kind.
+        """
+        tiles, share = pool.tiles, np.full(len(pool), np.nan)
+        if tiles is None:
+            raise DataError(
+                "quality rasters for a pool without imagery", "They lie beside images.",
+                "Use a column of the file: --attributes FILE.",
+            )  # fmt: skip
+        found = need_files(find(self.files, "quality raster"), "quality raster")
+        own = pair(found.files, [scene.scene_id for scene in pool.scenes])
+        kinds = {name: self.kind_of(file.key) for name, file in own.items()}
+        with Meter(progress, "reading quality", len(pool)) as meter:
+            for scene, rows in pool.per_scene():
+                raster = _Raster(scene, own[scene.scene_id].path, kinds[scene.scene_id])
+                for row in rows.tolist():
+                    share[row] = raster.share(tiles.window(row))
+                    meter.advance()
+        known = Attributes.of({BAD: share})
+        if pool.attributes is not None:
+            known = pool.attributes.joined(known)
+        return leave_out(
+            replace(pool, attributes=known), share > self.most, share, self.most,
+            "bad pixels in the quality raster", "--max-bad",
+        )  # fmt: skip
+
+    def kind_of(self, name: str) -> str:
+        """Return what the values of a raster mean.
+
+        Raises:
+            ParameterError: Its name does not tell.
+        """
+        if self.kind != "auto":
+            return self.kind
+        told = _KIND.search(name)
+        if told is None:
+            raise ParameterError(
+                f"the quality raster {name!r}, whose name does not tell what its values mean",
+                "Names with SCL (Sentinel-2) or QA_PIXEL (Landsat) do.",
+                "Say it: --quality-kind scl, qa_pixel, or mask (each value but 0 is bad).",
+            )
+        return told[1].lower()
+
+
+def pair(files: Sequence[File], scenes: Sequence[str]) -> dict[str, File]:
+    """Return the quality raster of each scene.
+
+    Names agree apart from an ending such as ``_SCL_20m``; a scene may have one of its own
+    (``_TCI_10m``).
+
+    Raises:
+        DataError: A scene has none, or a name fits several.
+    """
+    if len(files) == len(scenes) == 1:
+        return {scenes[0]: files[0]}
+    names, found = Names(scenes, "the folder of quality rasters"), dict[str, Any]()
+    for file in files:
+        stem = _ENDING.sub("", file.key)
+        scene = names.look_up(stem)
+        last = stem.rsplit("/", 1)[-1]
+        if scene is None:
+            longer = re.compile(re.escape(last) + r"[_.\- ]")
+            fits = [one for one in scenes if longer.match(one.rsplit("/", 1)[-1])]
+            scene = fits[0] if len(fits) == 1 else None
+        if scene is None:
+            continue
+        if scene in found:
+            raise DataError(
+                f"two quality rasters may belong to the image {scene!r}: {found[scene].key!r} and "
+                f"{file.key!r}",
+                "An image has one.",
+                "Say which are meant by a glob: --quality 'DIR/*_SCL_20m.tif'.",
+            )
+        found[scene] = file
+    missing = [scene for scene in scenes if scene not in found]
+    if missing:
+        raise DataError(
+            f"{len(missing)} of {len(scenes)} images have no quality raster, the first is "
+            f"{missing[0]!r}",
+            f"There are {len(files)} to pair with, such as {files[0].key!r}.",
+            "An image and its quality raster have one name, apart from endings such as _SCL, "
+            "_QA_PIXEL or _mask.",
+        )
+    return found
+
+
+def leave_out(  # noqa: PLR0917  (what is said of the tiles)
+    pool: Pool, gone: NDArray[np.bool_], share: NDArray[np.float64], most: float, what: str,
+    option: str,
+) -> Pool:  # fmt: skip
+    """Return a pool without some tiles, which it names and a note counts.
+
+    Raises:
+        DataError: No tile is left.
+    """
+    if not gone.any():
+        return pool
+    if gone.all():
+        raise DataError(
+            f"all {len(pool)} tiles have over {most:.0%} {what}",
+            "No tile is left to choose from.",
+            f"Raise the limit ({option}), or check the files.",
+        )
+    excluded = {
+        str(pool.ids[i]): f"{share[i]:.1%} {what}, over {most:.0%}" for i in np.flatnonzero(gone)
+    }
+    text = f"{len(excluded)} of {len(pool)} tiles have over {most:.0%} {what} and are left out"
+    notes = warn([Note("validity", text, items=tuple(excluded))])
+    kept = replace(pool, excluded={**pool.excluded, **excluded}, notes=(*pool.notes, *notes))
+    return kept.take(np.flatnonzero(~gone))
+
+
+def bad_pixels(
+    values: NDArray[Any], valid: NDArray[np.bool_], kind: str
+) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
+    """Return which pixels are bad, and which have data.
+
+    Args:
+        values: (h, w) values of a quality raster.
+        valid: (h, w) bool, pixels that are no nodata of the file.
+        kind: "scl", "qa_pixel" or "mask".
+    """
+    if kind == "scl":
+        known = valid & (values != 0)
+        return known & np.isin(values, SCL), known
+    if kind == "qa_pixel":
+        flags = values.astype(np.int64)
+        known = valid & (flags & _FILL == 0)
+        return known & (flags & QA_PIXEL != 0), known
+    return valid & (values != 0), np.ones(values.shape, bool)
+
+
+class _Raster:
+    """The quality raster of a scene, read in the pixels of the scene."""
+
+    def __init__(self, scene: Scene, path: Path, kind: str) -> None:
+        self.source, self.kind = FileSource(str(path), palette=False), kind
+        image, own = scene.source.info, self.source.info
+        other = other_ground(image, own)
+        if other:
+            raise DataError(
+                f"the quality raster of {scene.scene_id!r} covers other ground: it {other}",
+                "It covers the ground of its image, at any resolution.",
+                warp(image, resampling="near", size=False),
+            )
+        (h, w), (oh, ow) = self.shape, self.own = image.shape, own.shape
+        self.y, self.x = (oh / h, 0.0), (ow / w, 0.0)
+        if image.geobox is not None and own.geobox is not None:
+            there = onto(image.geobox, own.geobox)
+            self.y = float(there[1, 1]), float(there[1, 2])
+            self.x = float(there[0, 0]), float(there[0, 2])
+
+    def share(self, tile: Window) -> float:
+        """Return the bad share of a tile; NaN where nothing is known of it."""
+        rows = _nearest(tile.y, tile.h, self.shape[0], self.y, self.own[0])
+        cols = _nearest(tile.x, tile.w, self.shape[1], self.x, self.own[1])
+        if not rows.size or not cols.size:
+            return np.nan
+        y, x = int(rows.min()), int(cols.min())
+        window = Window(y, x, int(rows.max()) + 1 - y, int(cols.max()) + 1 - x)
+        raster = self.source.read(window, bands=[1])
+        at = np.ix_(rows - y, cols - x)
+        bad, known = bad_pixels(raster.data[0][at], raster.valid[at], self.kind)
+        return float(bad.sum() / known.sum()) if known.any() else np.nan
+
+
+def _nearest(
+    start: int, size: int, limit: int, there: tuple[float, float], own: int
+) -> NDArray[np.int64]:
+    """Return which pixel of another grid each pixel of a window lies in, along one axis."""
+    pixels = np.arange(max(start, 0), min(start + size, limit))
+    found = np.floor((pixels + 0.5) * there[0] + there[1]).astype(np.int64)
+    return np.clip(found, 0, own - 1)

@@ -1,0 +1,107 @@
+"""Curate runs on files of embeddings: no imagery, and everything that follows."""
+
+from __future__ import annotations
+
+import json
+
+import embedding_files as made
+import numpy as np
+import pyarrow.parquet as pq
+import pytest
+
+from foveate.curate import CurateJob, rank
+from foveate.errors import DataError, ParameterError
+from foveate.export import export_run
+from foveate.pool.embedding_file import EmbeddingFile
+from foveate.report import write_report
+
+
+def job(path, **given):
+    given = {"methods": ["kcenter"], "budget": "20%"} | given
+    return CurateJob(images=[str(path)], **given)
+
+
+def picks(out, method="kcenter"):
+    return pq.read_table(out / f"selection/{method}.parquet")["tile_id"].to_pylist()
+
+
+@pytest.mark.parametrize("layout", made.LAYOUTS)
+def test_each_layout_is_ranked_shown_and_exported(tmp_path, layout):
+    path = made.write(tmp_path / "in", layout)
+    column = "small" if layout == "table" else None
+    out = tmp_path / "run"
+    kind = job(path, column=column, methods=["kcenter", "fa", "random"])
+    assert kind.run(out, report=write_report).worked
+    assert not kind.run(out, report=write_report).worked
+    file = EmbeddingFile.open([path], column)
+    pool = file.pool()
+    own = rank(pool, "kcenter", embeddings=file.vectors(pool)).at("20%")
+    assert picks(out) == own.values.tolist()
+    page = (out / "report.html").read_text("utf-8")
+    assert "a file of embeddings" in page
+    assert all(name in page for name in picks(out)[:3])
+    export_run(out, "csv", tmp_path / "a.csv")
+    if layout == "table":
+        with pytest.raises(DataError, match=r"not georeferenced.*--to csv, which holds the ids"):
+            export_run(out, "geojson", tmp_path / "a.geojson")
+        return
+    export_run(out, "geoparquet", tmp_path / "a.parquet")
+    assert pq.read_table(tmp_path / "a.parquet")["tile_id"].to_pylist()[:3] == picks(out)[:3]
+    export_run(out, "geojson", tmp_path / "a.geojson", methods=["kcenter"])
+    features = json.loads((tmp_path / "a.geojson").read_text())["features"]
+    assert [f["properties"]["tile_id"] for f in features] == picks(out)
+    assert {f["geometry"]["type"] for f in features} == {"Polygon"}
+
+
+def test_the_order_and_the_type_of_the_file_do_not_matter(tmp_path):
+    table = made.earth_index(40, np.random.default_rng(0))
+    shuffled = table.take(np.random.default_rng(1).permutation(40))
+    found = []
+    for i, one in enumerate((table, shuffled)):
+        pq.write_table(one, tmp_path / f"{i}.parquet", row_group_size=7)
+        job(tmp_path / f"{i}.parquet").run(tmp_path / f"run{i}")
+        found.append(picks(tmp_path / f"run{i}"))
+    assert found[0] == found[1]
+
+
+def test_a_run_of_embed_is_ranked_as_its_images_are(tmp_path):
+    run = made.write(tmp_path, "shards")
+    job(run).run(tmp_path / "a")
+    job(tmp_path / "images", tile=16).run(tmp_path / "b")
+    assert picks(tmp_path / "a") == picks(tmp_path / "b")
+
+
+def test_settings_of_imagery_are_refused(tmp_path):
+    path = made.write(tmp_path, "clay")
+    for name, value in (("tile", 64), ("model", "colours"), ("bands", [1]), ("masks", ["m"])):
+        with pytest.raises(ParameterError, match="has no pixels"):
+            job(path, **{name: value}).check()
+    job(path, preset="paper").check()
+    CurateJob.with_preset("paper", images=[str(path)], methods=["random"]).check()
+    (tmp_path / "images").mkdir()
+    with pytest.raises(ParameterError, match="Images have no columns"):
+        job(tmp_path / "images", column="x").check()
+
+
+def test_without_a_method_rows_are_drawn(tmp_path, caplog):
+    path = made.write(tmp_path, "clay")
+    CurateJob(images=[str(path)]).run(tmp_path / "run")
+    assert len(picks(tmp_path / "run", "random")) == 4
+    assert "rows are drawn at random" in caplog.text
+    assert "masks" not in caplog.text
+    assert not (tmp_path / "run/embeddings").exists()  # nothing reads the vectors
+
+
+def test_points_are_exported(tmp_path):
+    import pyarrow as pa
+    import shapely
+
+    table = pa.table({
+        "e": made.fixed(np.random.default_rng(0).normal(size=(9, 3))),
+        "geometry": pa.array(shapely.to_wkb(shapely.points(np.arange(9.0), 1))),
+    })  # fmt: skip
+    pq.write_table(table, tmp_path / "a.parquet")
+    job(tmp_path / "a.parquet", budget="3").run(tmp_path / "run", report=write_report)
+    export_run(tmp_path / "run", "geojson", tmp_path / "a.geojson")
+    features = json.loads((tmp_path / "a.geojson").read_text())["features"]
+    assert {f["geometry"]["type"] for f in features} == {"Point"}
