@@ -40,6 +40,7 @@ from foveate.observe.pairs import open_pairs
 from foveate.observe.ranking import bind_lr, check_policy, rank
 from foveate.observe.selecting import training_evidence
 from foveate.pool import open_pool
+from foveate.pool.notes import Note
 from foveate.pool.pool import Pool, Scene
 from foveate.raster import ArraySource, FileSource, write_cog
 from foveate.run import Run
@@ -91,6 +92,12 @@ def test_the_grid_of_a_pool_is_found_again(shape, data):
     found = overview_tiles(pool.take(kept)).shapes[0]  # the others left as nodata
     again = Grid.split(shape, *found).tiles("a").tile_id
     assert set(tiles.tile_id[kept]) <= set(again)
+
+
+def test_what_was_noted_of_the_files_stays_with_the_tiles(observer):
+    note = Note("files", "1 link leads nowhere", items=("gone.tif",))
+    pool = replace(pool_of(geobox=box((40, 40), 4)), notes=(note,))
+    assert cut(pool, observer.record).notes == (note,)
 
 
 def test_tiles_keep_their_ground(observer):

@@ -149,7 +149,7 @@ def cut(headers: Pool, record: ObserverConfig, tile: float | None = None) -> Poo
     tiles = Tiles.concat(tables)
     ids = tiles.tile_id
     order = np.argsort(ids, kind="stable")
-    return Pool(ids=ids[order], scenes=headers.scenes, tiles=tiles.take(order))
+    return Pool(ids=ids[order], scenes=headers.scenes, tiles=tiles.take(order), notes=headers.notes)
 
 
 def tile_side(record: ObserverConfig, metres: float | None) -> float:
