@@ -38,7 +38,7 @@ def test_no_such_folder(tmp_path):
 
 def test_methods_that_need_masks_say_so_when_there_are_none(copy, tmp_path):
     answer = here("curate", copy / "images", "--method", "lc", "--out", tmp_path / "r")
-    refused(answer, "lc", "--masks", "fd, fa, kcenter", out=tmp_path / "r")
+    refused(answer, "lc", "--masks", "fd, fa, random, kcenter", out=tmp_path / "r")
 
 
 def test_an_image_without_its_mask_is_named(copy, tmp_path):

@@ -11,7 +11,10 @@ import pyarrow.parquet as pq
 import pytest
 from command import curate, foveate, here, start
 
-METHODS = ["lc", "fd", "lc-fd", "fa", "cb", "fa-cb", "random", "kcenter"]
+METHODS = [
+    "lc", "fd", "lc-fd", "fa", "cb", "fa-cb", "random", "kcenter", "facility", "max-herding",
+    "typiclust", "hierarchical", "semdedup",
+]  # fmt: skip
 
 
 @pytest.fixture(scope="module")

@@ -47,8 +47,20 @@ def test_other_methods_take_one_pass(slow, method):
     assert forecast(method, 1000, 0, 5, 9).seconds == pytest.approx(0.001)
 
 
+def test_coverage_changes_less_with_each_pick(slow):
+    first, second, third = (forecast("facility", 10**5, 64, 5, k).seconds for k in (1, 100, 10**4))
+    assert first < second < third < 2 * second
+    assert forecast("max-herding", 10**5, 64, 5, 9) == forecast("facility", 10**5, 64, 5, 9)
+
+
+@pytest.mark.parametrize("method", ["typiclust", "hierarchical", "semdedup"])
+def test_methods_on_clusters_take_many_passes(slow, method):
+    small, large = (forecast(method, n, 64, 5, 9).seconds for n in (10**4, 10**6))
+    assert forecast("random", 10**4, 64, 5, 9).seconds < small < large
+
+
 def test_memory_grows_with_the_pool(slow):
-    for method in ("kcenter", "cb", "fd", "lc-fd"):
+    for method in ("kcenter", "cb", "fd", "lc-fd", "facility", "typiclust", "semdedup"):
         assert forecast(method, 10**6, 64, 5, 9).memory > forecast(method, 10**3, 64, 5, 9).memory
 
 

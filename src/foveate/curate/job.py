@@ -14,8 +14,7 @@ from pydantic import Field
 
 from foveate.budget import Budget
 from foveate.curate import steps
-from foveate.curate.inputs import check_inputs, gathered_pool, read_vectors
-from foveate.curate.methods import Method, get_method
+from foveate.curate.methods import METHODS, Method, get_method
 from foveate.curate.methods.base import Preset, check_preset
 from foveate.curate.options import MethodNames, MethodOptions, Quotas  # noqa: TC001
 from foveate.curate.rank import Ranker
@@ -80,9 +79,10 @@ class CurateJob(ModelJob):
     methods: Annotated[
         MethodNames | None,
         Option("Method", name="method", default="fa-cb with masks, random without", repeated=True),
-    ] = Field(None, min_length=1)  # fmt: skip
-    """lc, fd, lc-fd, fa, cb, fa-cb, random, kcenter, or all; column; several with commas or
-    repeated."""
+    ] = Field(
+        None, min_length=1,
+        description=f"{', '.join(METHODS)}, or all; several with commas or repeated.",
+    )  # fmt: skip
     budget: Annotated[str, Option("Method")] = "10%"
     """10%, 500 (tiles), pixels=1e9, area=25%; several with commas."""
     column: Annotated[
@@ -290,5 +290,5 @@ def _check_options(job: CurateJob, methods: dict[str, Method], *, ready_made: bo
             f"the method{'s' if len(needy) > 1 else ''} {', '.join(needy)} need"
             f"{'' if len(needy) > 1 else 's'} masks, and none are given",
             "Class counts come from masks.",
-            "Give --masks FOLDER, or use fd, fa, kcenter or random.",
+            f"Give --masks FOLDER, or use one of {', '.join(METHODS.ready(without='counts'))}.",
         )

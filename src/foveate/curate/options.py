@@ -7,18 +7,17 @@ from typing import Annotated, Any
 from pydantic import BeforeValidator
 
 from foveate.curate.methods import METHODS
-from foveate.curate.methods.base import ASKED
 from foveate.errors import ParameterError
 from foveate.run.options import assignments, split
 
 
 def _methods(given: Any) -> Any:
-    """Read names with commas; "all" is every method that needs imagery and masks alone."""
+    """Read names with commas; "all" is every method that needs imagery, masks and no option."""
     names = split(given)
     if not isinstance(names, list) or "all" not in names:
         return names
-    every = [name for name in METHODS if name not in ASKED]
-    return [*every, *(name for name in names if name in ASKED)]
+    every = METHODS.ready()
+    return [*every, *(name for name in names if name not in ("all", *every))]
 
 
 def _method_options(given: Any) -> Any:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from foveate.curate.methods.base import Method, check_preset, get_method
+from foveate.curate.methods.base import METHODS, Method, check_preset, get_method
 from foveate.embeddings import Embeddings, find_rows
 from foveate.errors import DataError, ParameterError
 from foveate.files import digest
@@ -53,11 +53,11 @@ def rank(
 
     Args:
         pool: From `open_pool`, or `Pool.from_arrays` for plain arrays.
-        method: Name ("lc", "fd", "lc-fd", "fa", "cb", "fa-cb", "random", "kcenter") or `Method`.
+        method: Name (one of `foveate.curate.METHODS`) or `Method`.
         embeddings: `Embeddings` (matched by id), or (n, d) rows in the order of the pool.
         seed: Seed of all random choices and of the order of ties.
         preset: "default", "paper" (the text of the paper) or "released" (public code and lists).
-        depth: For greedy methods (cb, kcenter): stop after so many tiles.
+        depth: For greedy methods (cb, kcenter, facility, max-herding): stop after so many tiles.
         max_overlap: A tile of which an earlier pick covers more than this share, 0 to 1, is put
             back to the end of the ranking; 1 for never. None for 0.5, and for 1 with the presets
             "paper" and "released". See `foveate.pool.overlap.overlaps`.
@@ -347,7 +347,8 @@ def _needed(
             raise DataError(
                 f"the method {method.name!r} needs class counts, and this pool has none",
                 "Counts come from masks.",
-                "Give masks (--masks FOLDER), or use fd, fa, kcenter or random.",
+                "Give masks (--masks FOLDER), or use one of "
+                f"{', '.join(METHODS.ready(without='counts'))}.",
             )
         arrays["counts"] = pool.counts
     if "attributes" in method.needs:

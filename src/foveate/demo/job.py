@@ -95,7 +95,7 @@ def run_demo(
         images=[str(root / "images")],
         masks=[str(root / "masks")],
         classes=str(root / "classes.yaml"),
-        methods=list(METHODS),
+        methods=METHODS.ready(),
         budget=BUDGET,
         tile=TILE,
         min_labelled=0.5,  # not what peeps out from under a cloud

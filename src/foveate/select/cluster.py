@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 
 
 _BLOCK = 8192  # rows that are held in float64 at a time
+_DISTANCES = 2**22  # to centres, that are held in float64 at a time
 _TIE = 1e-9  # relative difference of squared distances that is rounding
 
 
@@ -172,14 +173,40 @@ def vendi_elbow(
     return Elbow(labels, centres, tuple(scores), stopped)
 
 
+def cells(
+    x: NDArray[np.floating], k: int, rng: np.random.Generator, fit_rows: int | None = 50_000
+) -> tuple[NDArray[np.int64], NDArray[np.floating]]:
+    """Cluster rows that may be too many for memory: fit on some, the others join the nearest.
+
+    Args:
+        x: (n, d) float; may be a memory map.
+        k: Number of clusters.
+        rng: Draws the rows and starts k-means.
+        fit_rows: k-means is fitted on at most so many rows, copied as float32; None for all.
+
+    Returns:
+        Labels (n,) int64, and centres (k', d), k' < k when rows coincide. A cluster may be empty.
+    """
+    n = len(x)
+    if fit_rows is None or n <= fit_rows:
+        rows = np.ascontiguousarray(x, dtype=np.float32)
+        labels, centres, _ = kmeans(rows, min(k, n), rng)
+        return labels, centres
+    some = np.sort(rng.choice(n, max(fit_rows, 1), replace=False))
+    rows = np.ascontiguousarray(x[some], dtype=np.float32)
+    centres = kmeans(rows, min(k, len(rows)), rng)[1]
+    return nearest(x, centres), centres
+
+
 def nearest(x: NDArray[np.floating], centres: NDArray[np.floating]) -> NDArray[np.int64]:
     """Return the nearest centre of each row, (n,) int64; `x` is read in blocks."""
     labels = np.empty(len(x), np.int64)
     norms = (centres.astype(np.float64) ** 2).sum(axis=1)
+    step = max(256, min(_BLOCK, _DISTANCES // max(len(centres), 1)))
     with one_thread():
-        for begin in range(0, len(x), _BLOCK):
-            block = np.asarray(x[begin : begin + _BLOCK], dtype=np.float64)
-            labels[begin : begin + _BLOCK] = (norms - 2 * block @ centres.T).argmin(axis=1)
+        for begin in range(0, len(x), step):
+            block = np.asarray(x[begin : begin + step], dtype=np.float64)
+            labels[begin : begin + step] = (norms - 2 * block @ centres.T).argmin(axis=1)
     return labels
 
 

@@ -8,6 +8,7 @@ it is there to tell minutes from days.
 from __future__ import annotations
 
 import functools
+import math
 import time
 from dataclasses import dataclass
 
@@ -59,8 +60,29 @@ def forecast(method: str, n: int, d: int, c: int, k: int) -> Forecast:
     diverse = Forecast(one_pass * 30 * 10 * 15 + 2.0, 4.0 * n * d + 24.0 * n)
     known = {
         "kcenter": kcenter, "cb": balance, "fa-cb": balance, "fd": diverse, "lc-fd": diverse,
+        **_of_coverage(one_pass, n, d, k), **_of_clusters(one_pass, n, d),
     }  # fmt: skip
     return known.get(method, Forecast(one_pass, 32.0 * n))
+
+
+def _of_coverage(one_pass: float, n: int, d: int, k: int) -> dict[str, Forecast]:
+    """Greedy coverage of 4,096 reference rows, which change less with each pick."""
+    m = min(n, 4096)
+    cost = Forecast(one_pass * m * (1 + math.log(max(k, 1)) / 2), 60.0 * n + 24.0 * m * d + 6e7)
+    return {"facility": cost, "max-herding": cost}
+
+
+def _of_clusters(one_pass: float, n: int, d: int) -> dict[str, Forecast]:
+    """Methods on k-means: some 100 iterations on 50,000 rows at most, then one pass over all."""
+    fitted = min(n, 50_000)
+    turns = 1 + 100 * fitted / max(n, 1)
+    memory = 8.0 * fitted * d + 64.0 * n + 1e8
+    few, many, cell = min(500, n // 20), min(2000.0, n**0.75), min(n, 4096)
+    return {
+        "typiclust": Forecast(one_pass * (turns * few + n / max(few, 1)), memory),
+        "hierarchical": Forecast(one_pass * turns * many, memory),
+        "semdedup": Forecast(one_pass * (3 * cell + turns * n / 4096), memory + 500.0 * n),
+    }
 
 
 @functools.cache

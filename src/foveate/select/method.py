@@ -48,16 +48,30 @@ class Methods[M: Method](Registry[M]):
         kind: What the error text calls one of them ("method", "policy").
         needs: Names of the arrays that can be asked for.
         entries: As for `Registry`.
+        uncommon: Those of `needs` that not every pool has.
 
     Attributes:
         needs: The names.
+        uncommon: As given.
     """
 
     def __init__(
-        self, kind: str, needs: Iterable[str], entries: dict[str, M | str] | None = None
-    ) -> None:
+        self, kind: str, needs: Iterable[str], entries: dict[str, M | str] | None = None,
+        uncommon: Iterable[str] = (),
+    ) -> None:  # fmt: skip
         super().__init__(kind, entries)
         self.needs = tuple(needs)
+        self.uncommon = tuple(uncommon)
+
+    def ready(self, without: str = "") -> list[str]:
+        """Return the names of methods that need no option and no array that is uncommon.
+
+        Args:
+            without: Leave out those that need this array, too.
+        """
+        kept_out = {*self.uncommon, without}
+        methods = {name: self.get(name) for name in self}
+        return [n for n, m in methods.items() if not m.requires and kept_out.isdisjoint(m.needs)]
 
     def find(self, method: str | M) -> M:
         """Return a method by name; a method comes back as it is.
@@ -98,6 +112,7 @@ class Method:
             without it: what forbids is what the hybrid picks, not what its parts would have.
         presets: Options that "paper" (the text) and "released" (public code and lists) set where
             they differ from the defaults.
+        requires: Options of which at least one has to be given.
         greedy: Whether a smaller depth costs less: such a method takes an option ``depth``.
         registry: The methods of its verb; set by each child.
     """
@@ -111,6 +126,7 @@ class Method:
     constrained_parts: tuple[str, ...] = ()
     presets: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     greedy: bool = False
+    requires: tuple[str, ...] = ()
     registry: ClassVar[Methods[Any]]
 
     def __post_init__(self) -> None:
@@ -159,7 +175,8 @@ class Method:
         """Return all options: defaults, then the preset, then what was given.
 
         Raises:
-            ParameterError: Unknown preset or option, or a value of another type.
+            ParameterError: Unknown preset or option, a value of another type, or none of the
+                options that the method requires.
         """
         check_preset(preset)
         defaults = self.defaults
@@ -174,6 +191,13 @@ class Method:
         chosen = {**defaults, **self.presets.get(preset, {}), **(given or {})}
         for name in self.parts:
             chosen[name] = self.registry.get(name).options(preset, (given or {}).get(name))
+        if self.requires and not any(chosen[name] for name in self.requires):
+            raise ParameterError(
+                f"the {self.registry.kind} {self.name!r} without {' or '.join(self.requires)}",
+                f"At least one of these options is needed: {', '.join(self.requires)}.",
+                f"In Python {self.requires[0]}=...; in a terminal "
+                f"--option {self.name}.{self.requires[0]}=...",
+            )
         return chosen
 
     def _check_types(self, given: Mapping[str, Any]) -> None:

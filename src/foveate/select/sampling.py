@@ -49,6 +49,13 @@ def weighted_order(weight: ArrayLike, rng: np.random.Generator) -> NDArray[np.in
     return np.argsort(np.log(1.0 - rng.random(w.size)) / w, kind="stable")[::-1].copy()
 
 
+def draw_rows(n: int, size: int | None, rng: np.random.Generator) -> NDArray[np.int64]:
+    """Return `size` of n rows, sorted; all where there are no more, or `size` is None."""
+    if size is None or size >= n:
+        return np.arange(n)
+    return np.sort(rng.choice(n, size, replace=False))
+
+
 def round_robin(
     groups: NDArray[np.integer],
     within: NDArray[np.integer],

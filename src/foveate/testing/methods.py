@@ -44,7 +44,8 @@ def check_method(method: str | Method | Policy, *, seed: int = 0, **options: Any
     Args:
         method: The method, or the name of a method of `curate`.
         seed: Seed of the suite's data and of the rankings.
-        options: Options to rank with.
+        options: Options to rank with. One that is a function is called with the sorted ids of
+            each pool, ``lambda ids: ids[0]``.
 
     Raises:
         CheckFailed: A rule is broken.
@@ -128,6 +129,7 @@ class _MethodTrial:
         ids = ids if order is None else ids[order]
         options: dict[str, Any] = {**self.options, **more}
         options["seed"] = self.seed if seed is None else seed
+        options = _of_ids(options, ids)
         if isinstance(self.method, Policy):
             return apply_policy(ids, self.method, given, **options)
         known = {"value": given["attributes"]}
@@ -138,6 +140,7 @@ class _MethodTrial:
         self, pool: Pool, given: Mapping[str, Any], options: Mapping[str, Any]
     ) -> Ranking:
         assert not isinstance(self.method, Policy)  # noqa: S101  (they rank no pool)
+        options = _of_ids(options, pool.ids)
         return rank(pool, self.method, embeddings=given["embeddings"], **options)
 
     def fail(self, holds: object, rule: str, where: str, found: str = "") -> None:
@@ -321,6 +324,10 @@ class _MethodTrial:
                 else:
                     rule = f"{name} that are not finite must be refused"
                     self.fail(False, rule, f"{value}")  # noqa: FBT003
+
+
+def _of_ids(options: Mapping[str, Any], ids: NDArray[np.str_]) -> dict[str, Any]:
+    return {k: v(np.sort(ids).tolist()) if callable(v) else v for k, v in options.items()}
 
 
 def _is_float(array: NDArray[Any]) -> bool:

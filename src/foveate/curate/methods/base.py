@@ -19,10 +19,16 @@ METHODS: Methods[Method] = Methods(
         "fa-cb": "foveate.curate.methods.fa_cb:METHOD",
         "random": "foveate.curate.methods.random:METHOD",
         "kcenter": "foveate.curate.methods.kcenter:METHOD",
+        "facility": "foveate.curate.methods.facility:METHOD",
+        "max-herding": "foveate.curate.methods.max_herding:METHOD",
+        "typiclust": "foveate.curate.methods.typiclust:METHOD",
+        "hierarchical": "foveate.curate.methods.hierarchical:METHOD",
+        "semdedup": "foveate.curate.methods.semdedup:METHOD",
+        "similar": "foveate.curate.methods.similar:METHOD",
         "column": "foveate.curate.methods.column:METHOD",
     },
+    uncommon=("attributes",),
 )
-ASKED = ("column",)  # methods that need what not every pool has: "all" leaves them out
 
 
 class Method(AnyMethod):

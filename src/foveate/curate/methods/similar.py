@@ -1,0 +1,114 @@
+"""Similarity toward and away from example tiles.
+
+The score of a patch is its cosine with the examples to look for, less that with the examples to
+avoid: the largest over the examples, or the mean. The examples themselves are there already: they
+come last, without a score, or first if asked for.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from foveate.curate.methods.base import Method
+from foveate.errors import DataError, ParameterError
+from foveate.registry import suggest
+from foveate.seeds import tie_keys
+from foveate.select.sampling import order_by_score
+from foveate.select.similar import cosine_to
+from foveate.selection import Ranking
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from numpy.typing import NDArray
+
+    from foveate.progress import ProgressFn
+
+
+def similar(
+    *,
+    ids: NDArray[np.str_],
+    embeddings: NDArray[np.floating],
+    seed: int,
+    progress: ProgressFn | None = None,  # noqa: ARG001  (one pass)
+    toward: str | Sequence[str] = (),
+    away: str | Sequence[str] = (),
+    combine: str = "max",
+    examples: str = "last",
+) -> Ranking:
+    """Rank by likeness to some tiles and unlikeness to others.
+
+    Args:
+        ids: (n,) str.
+        embeddings: (n, d) float; may be a memory map.
+        seed: Breaks ties.
+        progress: Not used.
+        toward: Ids of tiles to look for: a list, or a text with commas.
+        away: Ids of tiles to avoid. At least one of the two is needed.
+        combine: "max" for the cosine with the most similar example, or "mean" over all.
+        examples: Where the examples stand: "last", without a score, or "first".
+
+    Returns:
+        Full ranking; scores from -2 to 2, NaN for examples at the end.
+
+    Raises:
+        ParameterError: An example is named twice, or `combine` or `examples` is unknown.
+        DataError: An example is not in the pool.
+    """
+    if combine not in ("max", "mean"):
+        raise ParameterError(f"combine={combine!r}", "Allowed: max, mean.")
+    if examples not in ("last", "first"):
+        raise ParameterError(f"examples={examples!r}", "Allowed: last, first.")
+    wanted, unwanted = _named(toward, "toward"), _named(away, "away")
+    both = sorted(set(wanted) & set(unwanted))
+    if both:
+        raise ParameterError(f"{both[0]!r} is named in toward and in away", "Allowed: one of them.")
+    score = np.zeros(len(ids))
+    for sign, names in ((1, wanted), (-1, unwanted)):
+        if names:
+            score += sign * cosine_to(embeddings, _rows(names, ids), combine)
+    score = np.round(score, 9)
+    named = np.isin(ids, [*wanted, *unwanted])
+    order = order_by_score(score, tie_keys(ids, seed))
+    parts = order[~named[order]], order[named[order]]
+    if examples == "last":
+        score[named] = np.nan
+    rows = np.concatenate(parts if examples == "last" else parts[::-1])
+    return Ranking(rows, score[rows], len(ids), meta={"examples": int(named.sum())})
+
+
+def _named(given: str | Sequence[str], option: str) -> list[str]:
+    """Return the ids that are named."""
+    parts = given.split(",") if isinstance(given, str) else list(given)
+    if not all(isinstance(part, str) for part in parts):
+        raise ParameterError(f"{option}={given!r}", "Expected ids of tiles, as texts.")
+    names = [part.strip() for part in parts if part.strip()]
+    twice = [name for i, name in enumerate(names) if name in names[:i]]
+    if twice:
+        raise ParameterError(f"{twice[0]!r} is named twice in {option}", "Allowed: each id once.")
+    return names
+
+
+def _rows(names: list[str], ids: NDArray[np.str_]) -> NDArray[np.int64]:
+    place = np.minimum(np.searchsorted(ids, names), len(ids) - 1)
+    unknown = [name for name, row in zip(names, place, strict=True) if ids[row] != name]
+    if unknown:
+        raise DataError(
+            f"the example {unknown[0]!r} is not a tile of this pool"
+            + (f", nor are {len(unknown) - 1} others" if len(unknown) > 1 else ""),
+            f"The pool has {len(ids)} tiles; the first is {str(ids[0])!r}.",
+            suggest(unknown[0], map(str, ids)) or "Ids stand in tables/pool.parquet of a run.",
+        )
+    return place
+
+
+METHOD = Method(
+    name="similar",
+    title="Similarity to examples",
+    source="cosine similarity to named tiles",
+    function=similar,
+    needs=("embeddings",),
+    requires=("toward", "away"),
+)
