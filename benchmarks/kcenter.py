@@ -1,10 +1,12 @@
 """Greedy k-center: CPU seconds, extra memory and picks against the loops in common use.
 
     python benchmarks/kcenter.py            # minutes: all contenders at N = 20,000, b = 200,
-                                            # three of them at N = 100,000, b = 1,000 too
+                                            # most of them at N = 100,000, b = 1,000 too
     python benchmarks/kcenter.py --full     # every contender whole at N = 100,000, b = 1,000
+    python benchmarks/kcenter.py --only foveate lightly-mundig      # these, at both sizes
 
-Data: a ReLU'd mixture of 200 Gaussians in 512 dimensions, float32. The peers are re-implemented
+Data: a ReLU'd mixture of 200 Gaussians in 512 dimensions, float32. The engine of LightlyStudio runs
+itself where it can be imported (``pip install lightly-mundig``). The other peers are re-implemented
 here, with numpy and scikit-learn, from the documented behaviour of the originals:
 
 - "DeepCore style" keeps a (b, N) matrix of distances. Per pick it takes the minimum over all
@@ -21,6 +23,7 @@ Nothing is extrapolated. OMP_NUM_THREADS=1 gives the steadiest CPU seconds.
 from __future__ import annotations
 
 import argparse
+import importlib.util
 from typing import Any
 
 import numpy as np
@@ -121,8 +124,17 @@ def reference(x: np.ndarray, b: int) -> tuple[np.ndarray, dict[str, Any]]:
         gaps.append(float(np.sqrt(two[1] / max(two[0], 1e-300)) - 1))
 
 
+def mundig(x: np.ndarray, b: int) -> tuple[np.ndarray, dict[str, Any]]:
+    from lightly_mundig import Selection
+
+    selection = Selection()
+    selection.add_diversifying_strategy(x, 1.0)
+    return np.array(selection.run_selection([START], len(x), b)), {}
+
+
 CONTENDERS = {
     "foveate": ours,
+    "lightly-mundig": mundig,
     "product loop": product_loop,
     "Google style": google_style,
     "DeepCore style": deepcore_style,
@@ -135,7 +147,11 @@ def same(found: Measured, truth: Measured) -> str:
     if not differ.size:
         return "yes"
     i = int(differ[0])
-    return f"first difference at pick {i}, a near-tie of relative size {truth.notes['gaps'][i]:.1e}"
+    both = np.intersect1d(found.rows, truth.rows).size
+    where = f"{both} in both, first difference at pick {i}"
+    if "gaps" in truth.notes:
+        where += f", a near-tie of relative size {truth.notes['gaps'][i]:.1e}"
+    return where
 
 
 def compare(n: int, b: int, names: list[str], runs: int) -> dict[str, Measured]:
@@ -143,10 +159,10 @@ def compare(n: int, b: int, names: list[str], runs: int) -> dict[str, Measured]:
     results = {}
     for name in names:
         # What takes minutes is run once.
-        count = runs if name in ("foveate", "product loop") else 1
+        count = runs if name in ("foveate", "product loop", "lightly-mundig") else 1
         results[name] = measure(__file__, [name, str(n), str(b)], count)
         print(f"  {name}: {results[name].cpu:.1f} CPU s", flush=True)
-    base, truth = results["foveate"], results.get("reference float64")
+    base, truth = results["foveate"], results.get("reference float64", results["foveate"])
     lines = [
         [
             name,
@@ -154,11 +170,12 @@ def compare(n: int, b: int, names: list[str], runs: int) -> dict[str, Measured]:
             f"{r.cpu / base.cpu:.1f} x",
             f"{r.extra / 1e6:.0f}",
             f"{r.extra / n:.0f} x N",
-            same(r, truth) if truth else "not compared",
+            same(r, truth),
         ]
         for name, r in results.items()
     ]
-    head = ["contender", "CPU s", "of foveate", "extra MB", "extra bytes", "picks as reference"]
+    first = "reference" if "reference float64" in results else "foveate"
+    head = ["contender", "CPU s", "of foveate", "extra MB", "extra bytes", f"picks as {first}"]
     table(head, lines)
     print(f"foveate: {base.notes['passes']} passes over x, {base.notes['near_ties']} near-ties")
     return results
@@ -167,6 +184,9 @@ def compare(n: int, b: int, names: list[str], runs: int) -> dict[str, Measured]:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--full", action="store_true", help="every contender at the large size")
+    parser.add_argument(
+        "--only", nargs="+", choices=list(CONTENDERS), help="these, besides foveate"
+    )
     parser.add_argument("--worker", help=argparse.SUPPRESS)
     parser.add_argument("rest", nargs="*", help=argparse.SUPPRESS)
     options = parser.parse_args()
@@ -177,10 +197,19 @@ def main() -> None:
         call(lambda: CONTENDERS[name](x, int(b)), options.worker)
         return
     print(machine())
-    everyone = list(CONTENDERS)
+    peer = importlib.util.find_spec("lightly_mundig") is not None
+    everyone = [name for name in CONTENDERS if peer or name != "lightly-mundig"]
+    if not peer:
+        print("lightly-mundig is not installed and left out")
+    if options.only:
+        chosen = list(dict.fromkeys(["foveate", *options.only]))
+        compare(20_000, 200, chosen, 1)
+        compare(100_000, 1000, chosen, 1)
+        return
     compare(20_000, 200, everyone, 3)
-    small = compare(50_000, 500, everyone[:2], 1)
-    large = compare(100_000, 1000, everyone if options.full else everyone[:3], 3)
+    small = compare(50_000, 500, ["foveate", "product loop"], 1)
+    quick = [name for name in everyone if name not in ("DeepCore style", "reference float64")]
+    large = compare(100_000, 1000, everyone if options.full else quick, 3)
     growth = (large["foveate"].extra - small["foveate"].extra) / 50_000
     print(f"foveate's extra memory grows by {growth:.0f} bytes per row from N = 50,000 to 100,000")
 

@@ -14,6 +14,7 @@ from pydantic import Field
 
 from foveate.budget import Budget
 from foveate.curate import steps
+from foveate.curate.inputs import check_inputs, gathered_pool, read_vectors
 from foveate.curate.methods import METHODS, Method, get_method
 from foveate.curate.methods.base import Preset, check_preset
 from foveate.curate.options import MethodNames, MethodOptions, Quotas  # noqa: TC001
