@@ -1,0 +1,174 @@
+"""Which method never loses: core-sets of procedural worlds, and of real imagery that is given.
+
+    python benchmarks/core_sets.py --out DIR [--method all] [--seeds 3] [--model NAME]
+        [--weights PATH] [--scenes IMAGES:MASKS CLASSES] [--patches FOLDER]
+
+Worlds (42 scenes of 384 px, tiles of 64 px; half of the scenes test): all classes; roads
+against the rest; buildings, roads and water against the rest (rare classes); all classes with
+labels of the training scenes flipped in blobs, up to half of a tile. ``--scenes`` adds a pool that
+is divided by folders (`foveate bench curate --folds folder`), ``--patches`` a folder of class
+folders, judged by a linear probe on whole embeddings. What is printed: for each method, on which
+sets and budgets it is above and below random with the same sampler, beyond the noise.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import shutil
+from pathlib import Path
+
+import numpy as np
+import rasterio
+import yaml
+from scipy.ndimage import gaussian_filter
+
+from foveate.bench.curate.job import CurateBenchJob
+from foveate.world import CLASSES, WorldSpec, write_world
+
+BUDGETS = "2%,5%,10%,25%"
+NAMES = [name for name in CLASSES if name != "cloud"]
+GROUPS = {
+    "all classes": {name: [name] for name in NAMES},
+    "roads": {"road": ["road"], "other": [n for n in NAMES if n != "road"]},
+    "rare classes": {
+        **{n: [n] for n in ("building", "road", "water")},
+        "other": [n for n in NAMES if n not in ("building", "road", "water")],
+    },
+    "noisy labels": {name: [name] for name in NAMES},
+}
+
+
+def main() -> None:
+    """Measure every set and print the summary."""
+    parser = argparse.ArgumentParser(description=__doc__.split("\n", 1)[0])
+    parser.add_argument("--out", type=Path, required=True)
+    parser.add_argument("--method", default="all")
+    parser.add_argument("--seeds", type=int, default=3)
+    parser.add_argument("--model", default="builtin")
+    parser.add_argument("--weights")
+    parser.add_argument("--scenes", nargs=2, metavar=("IMAGES:MASKS", "CLASSES"))
+    parser.add_argument("--patches", type=Path)
+    given = parser.parse_args()
+    shared = {
+        "methods": given.method, "seeds": given.seeds, "model": given.model,
+        "weights": given.weights, "budgets": BUDGETS,
+    }  # fmt: skip
+    found = {}
+    for name, groups in GROUPS.items():
+        root = given.out / name.replace(" ", "-")
+        train, test, classes = world(root, groups, noisy=name == "noisy labels")
+        job = CurateBenchJob.typed(
+            train=train, test=test, classes=classes, tile=64, min_labelled=0.5, **shared
+        )
+        found[name] = result(job, root / "run")
+    if given.scenes:
+        job = CurateBenchJob.typed(
+            pool=given.scenes[0], classes=given.scenes[1], folds="folder", tile=128, **shared
+        )
+        found["scenes"] = result(job, given.out / "scenes")
+    if given.patches:
+        found["patches"] = patches(given.patches, given.out / "patches", shared)
+    print(summary(found))
+    (given.out / "summary.md").write_text(summary(found), "utf-8")
+
+
+def world(root: Path, groups: dict[str, list[str]], *, noisy: bool) -> tuple[str, str, str]:
+    """Draw a world and divide it; return images and masks of both parts, and the classes file."""
+    if not (root / "train").exists():
+        spec = WorldSpec(scenes=42, size=384, bands=3, seed=11, cloud=0.0, nodata_border=0.0)
+        write_world(root / "world", spec)
+        for part in ("train", "test"):
+            for kind in ("images", "masks"):
+                (root / part / kind).mkdir(parents=True)
+        for i, image in enumerate(sorted((root / "world/images").glob("*.tif"))):
+            part = "test" if i // 7 % 2 else "train"  # each theme in both
+            for kind in ("images", "masks"):
+                shutil.copy(root / "world" / kind / image.name, root / part / kind / image.name)
+        if noisy:
+            for i, mask in enumerate(sorted((root / "train/masks").glob("*.tif"))):
+                flip(mask, np.random.default_rng(i))
+    index = {name: i for i, name in enumerate(CLASSES)}
+    content = {
+        "classes": {name: [index[m] for m in members] for name, members in groups.items()},
+        "ignore": [index["cloud"], 255],
+    }
+    (root / "classes.yaml").write_text(yaml.safe_dump(content, sort_keys=False), "utf-8")
+    paths = [f"{root / part / 'images'}:{root / part / 'masks'}" for part in ("train", "test")]
+    return paths[0], paths[1], str(root / "classes.yaml")
+
+
+def flip(path: Path, draw: np.random.Generator, tile: int = 64) -> None:
+    """Give blobs of each tile, 0 to 50 % of it, the label of another class."""
+    with rasterio.open(path, "r+") as file:
+        mask = file.read(1)
+        for y in range(0, mask.shape[0], tile):
+            for x in range(0, mask.shape[1], tile):
+                part = mask[y : y + tile, x : x + tile]
+                field = gaussian_filter(draw.normal(size=part.shape), 6)
+                blob = field > np.quantile(field, 1 - 0.5 * draw.random())
+                part[blob & (part < len(NAMES))] = draw.integers(len(NAMES))
+        file.write(mask, 1)
+
+
+def result(job: CurateBenchJob, out: Path) -> dict:
+    """Run a benchmark; return what it stores."""
+    from foveate.report import headlines, write_report
+
+    run = job.run(out, report=write_report)
+    print(out, headlines(run.path)[""].text, sep="\n  ", flush=True)
+    return run.record["summary"]["core_sets"]
+
+
+def patches(folder: Path, out: Path, shared: dict) -> dict:
+    """Judge a folder of class folders: each patch gets a mask of its class, and is one tile."""
+    from PIL import Image
+
+    kinds = sorted(p.name for p in folder.iterdir() if p.is_dir())
+    for number, kind in enumerate(kinds):
+        for i, image in enumerate(sorted((folder / kind).iterdir())):
+            part = "test" if i % 2 else "train"
+            place = out / part / "images" / image.name
+            mask = out / part / "masks" / f"{image.stem}.png"
+            for file in (place, mask):
+                file.parent.mkdir(parents=True, exist_ok=True)
+            if not place.exists():
+                place.symlink_to(image.resolve())
+                size = Image.open(image).size
+                Image.fromarray(np.full(size[::-1], number, np.uint8)).save(mask)
+    classes = out / "classes.json"
+    classes.write_text(json.dumps({"classes": {k: i for i, k in enumerate(kinds)}}), "utf-8")
+    pair = {part: f"{out / part / 'images'}:{out / part / 'masks'}" for part in ("train", "test")}
+    job = CurateBenchJob.typed(**pair, classes=str(classes), tile=256, allow_leaks=True, **shared)
+    return result(job, out / "run")
+
+
+def summary(found: dict[str, dict]) -> str:
+    """Return the table of methods by set: above and below random, by sampler."""
+    methods = dict.fromkeys(m for one in found.values() for m in one["methods"] if m != "random")
+    lines = [
+        "| method | " + " | ".join(found) + " | above | below |",
+        "|---|" + "---|" * (len(found) + 2),
+    ]
+    for method in methods:
+        said = [verdicts(one, method) for one in found.values()]
+        cells = [" ".join(f"`{text}`" for text in of_set.values()) for of_set in said]
+        every = "".join(text for of_set in said for text in of_set.values())
+        cells += [str(every.count("+")), str(every.count("-"))]
+        lines.append(f"| {method} | {' | '.join(cells)} |")
+    return "\n".join(lines) + "\n"
+
+
+def verdicts(one: dict, method: str) -> dict[str, str]:
+    """Return sampler -> a mark for each budget: + above random, - below, = tied, ? open."""
+    marks = {"better": "+", "worse": "-", "tied": "=", "open": "?"}
+    said = dict.fromkeys(one["samplers"], "")
+    for entry in one["entries"]:
+        rows = {row["block"]: row for row in entry["rows"] if row["label"] == method}
+        for sampler in said:
+            said[sampler] += marks.get(rows[sampler]["verdict"], " ") if sampler in rows else " "
+    return said
+
+
+if __name__ == "__main__":
+    main()
