@@ -78,11 +78,14 @@ def finished_text(run: Run) -> tuple[dict[str, Any], str]:
 
 def core_sets(run: Run, *, as_json: bool) -> None:
     """Print what a benchmark of `curate` came to: as JSON, a list of measurements."""
+    from foveate.bench.curate.paper_files import TABLES as PAPER
     from foveate.bench.curate.write import FILES, text_table
     from foveate.report import headlines
 
     found = run.record["summary"]["core_sets"]
     lines = [*_opening(run), *headlines(run.path)[""].lines, "", text_table(found), ""]
+    if "paper" in found:
+        lines += [f"{name}: {run.path / file}" for name, file in PAPER]
     lines += [f"Measurements: {run.path / FILES[1]}", f"Report: {run.path / 'report.html'}"]
     result(found["cells"], "\n".join(lines), as_json=as_json)
 

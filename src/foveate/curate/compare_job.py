@@ -28,6 +28,7 @@ from foveate.run.job import Job
 from foveate.run.options import Names, Option, PathText, split
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
     from pathlib import Path
 
     import pyarrow as pa
@@ -82,19 +83,31 @@ class CompareJob(Job):
         tops = top_sizes(self.top, found.ids.size)
         key = digest([VERSION, [pool.prints for pool in pools], list(found.names), tops])
         run.do("tables", key, lambda: write_tables(run.path, found, tops, windows(pools, ids)))
-        shown = _shown(found, tops, self.patches)
+        shown = rows_shown(found, tops, self.patches)
         files = _pictures(pools, ids, found.ids[shown].tolist())
         key = digest([VERSION, key, [[name, str(file)] for name, file in files.items()]])
         run.do("thumbs", key, lambda: _copy(run.path, files))
-        return {"compare": {
-            "rankings": _about(found),
-            "inputs": [{"path": str(p.path), "patches": p.ids.size, "tied": p.tied} for p in pools],
-            "patches": int(found.ids.size),
-            "shown": self.patches,
-            "kendall": _nested(found),
-            "kendall_sd": found.kendall_sd,
-            "top": [{"top": top, "k": k, "agreed": int(found.agreed(k).size)} for top, k in tops],
-        }}  # fmt: skip
+        inputs = [{"path": str(p.path), "patches": p.ids.size, "tied": p.tied} for p in pools]
+        return {"compare": summary(found, tops, shown=self.patches, inputs=inputs)}
+
+
+def summary(
+    found: Comparison, tops: list[tuple[str, int]], *, shown: int,
+    inputs: Sequence[Mapping[str, Any]] = (),
+) -> dict[str, Any]:  # fmt: skip
+    """Return what a comparison came to, JSON-ready.
+
+    Args:
+        found: The comparison.
+        tops: Name and size of each top.
+        shown: Patches to show at each end.
+        inputs: What was read.
+    """
+    return {
+        "rankings": _about(found), "inputs": list(inputs), "patches": int(found.ids.size),
+        "shown": shown, "kendall": _nested(found), "kendall_sd": found.kendall_sd,
+        "top": [{"top": top, "k": k, "agreed": int(found.agreed(k).size)} for top, k in tops],
+    }  # fmt: skip
 
 
 def top_sizes(tops: list[str], n: int) -> list[tuple[str, int]]:
@@ -220,7 +233,7 @@ def _nested(found: Comparison) -> dict[str, dict[str, float]]:
     }
 
 
-def _shown(found: Comparison, tops: list[tuple[str, int]], count: int) -> Any:
+def rows_shown(found: Comparison, tops: list[tuple[str, int]], count: int) -> Any:
     """Return the rows that the report shows: both ends, and what all agree on at each top."""
     agreed = [found.agreed(k)[:count] for _, k in tops]
     return np.unique(np.concatenate([found.order[:count], found.order[-count:], *agreed]))

@@ -26,6 +26,8 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from foveate.pool.find import Paths
+    from foveate.pool.notes import Note
+    from foveate.pool.pairing import Row
     from foveate.progress import ProgressFn
 
 
@@ -94,21 +96,66 @@ def open_pool(  # noqa: PLR0913  (keyword-only options)
     """
     bands = None if bands is None or not len(bands) else tuple(bands)
     paired = pair_files(images, masks, extra, stack, mask_suffix)
+    pool = open_rows(
+        paired.rows, classes=classes, tile=tile, stride=stride, edge=edge, split=split,
+        coordinates=coordinates, nodata=nodata, bands=bands, notes=paired.notes,
+    )  # fmt: skip
+    if not measure:
+        return pool
+    return scan(
+        pool, bands=bands, min_valid=min_valid, min_labelled=min_labelled,
+        skip_empty=skip_empty, progress=progress,
+    )  # fmt: skip
+
+
+def open_rows(
+    rows: Sequence[Row],
+    *,
+    classes: str | Path | Legend | None = None,
+    tile: int = 256,
+    stride: int | None = None,
+    edge: Edge = "shift",
+    split: tuple[int, int] | None = None,
+    coordinates: str | Path | None = None,
+    nodata: float | None = None,
+    bands: Sequence[int] | None = None,
+    notes: Sequence[Note] = (),
+) -> Pool:
+    """Open files that are paired already, headers only; see `open_pool`.
+
+    Args:
+        rows: The files of each scene.
+        classes: As for `open_pool`.
+        tile: As for `open_pool`.
+        stride: As for `open_pool`.
+        edge: As for `open_pool`.
+        split: As for `open_pool`.
+        coordinates: As for `open_pool`.
+        nodata: As for `open_pool`.
+        bands: As for `open_pool`.
+        notes: What is known of the files already.
+
+    Returns:
+        The pool, sorted by tile id; nothing of it is measured.
+
+    Raises:
+        DataError: As for `open_pool`, but for what `scan` finds.
+        ParameterError: A grid that cannot be.
+    """
     legend = (
         classes if isinstance(classes, Legend) or classes is None else Legend.from_file(classes)
     )
     scenes = []
-    for row in paired.rows:
+    for row in rows:
         parts: list[Source] = [FileSource(str(p), nodata) for p in row.paths]
         parts += [FileSource(str(p)) for p in row.extra]
         source = parts[0] if len(parts) == 1 else StackSource(tuple(parts))
         mask = None if row.mask is None else _mask_source(row.mask, legend)
         scenes.append(Scene(row.key, source, mask, printable(os.fspath(row.paths[0]))))
-    notes = list(paired.notes)
     _check_copies(scenes)
     scenes, values = alike_values(scenes)
     check_alike(scenes, bands)
-    notes += [*check_place(scenes), *note_readings(scenes), *values]
+    told = [*notes, *check_place(scenes), *note_readings(scenes), *values]
     if coordinates is not None:
         tiles = _listed(scenes, coordinates, tile)
     else:
@@ -122,15 +169,9 @@ def open_pool(  # noqa: PLR0913  (keyword-only options)
         )
     ids = tiles.tile_id
     order = np.argsort(ids, kind="stable")
-    pool = Pool(
+    return Pool(
         ids=ids[order], scenes=tuple(scenes), tiles=tiles.take(order), legend=legend,
-        notes=warn(notes),
-    )  # fmt: skip
-    if not measure:
-        return pool
-    return scan(
-        pool, bands=bands, min_valid=min_valid, min_labelled=min_labelled,
-        skip_empty=skip_empty, progress=progress,
+        notes=warn(told),
     )  # fmt: skip
 
 

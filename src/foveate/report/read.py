@@ -24,6 +24,8 @@ if TYPE_CHECKING:
     import pyarrow as pa
     from numpy.typing import NDArray
 
+    from foveate.report.read_compare import Compared
+
 STANDARD = 256  # side that counts as one pass where a model takes any size, pixels
 
 
@@ -61,6 +63,7 @@ class CoreSets(PoolData):
     """A benchmark of `curate`."""
 
     found: dict[str, Any] = field(default_factory=dict)  # content of ``tables/curate.json``
+    compared: Compared | None = None  # the rankings of the proposed methods, with a preset
 
 
 def read_core_sets(run_dir: str | Path) -> CoreSets:
@@ -69,11 +72,14 @@ def read_core_sets(run_dir: str | Path) -> CoreSets:
     Raises:
         DataError: There is no run, or it is not finished.
     """
+    from foveate.report.read_compare import read_comparison
+
     run = Run.load(run_dir)
     summary = run.record["summary"]
+    about = summary["core_sets"].get("compare")
     return CoreSets(
         name=run.path.resolve().name, record=run.record, encoder=summary.get("model"),
-        found=summary["core_sets"],
+        found=summary["core_sets"], compared=read_comparison(run, about) if about else None,
     )  # fmt: skip
 
 

@@ -68,7 +68,20 @@ def read_compared(run_dir: str | Path) -> Compared:
         DataError: There is no run, it is not finished, or its tables contradict each other.
     """
     run = Run.load(run_dir)
-    path, about = run.path, run.record["summary"]["compare"]
+    return read_comparison(run, run.record["summary"]["compare"])
+
+
+def read_comparison(run: Run, about: dict[str, Any]) -> Compared:
+    """Read the comparison of rankings that a run of any kind holds.
+
+    Args:
+        run: The run.
+        about: What its summary says of it.
+
+    Raises:
+        DataError: Its tables are not there, or contradict each other.
+    """
+    path = run.path
     if not (path / "tables/patches.parquet").is_file():
         raise unfinished(run)
     names = [one["name"] for one in about["rankings"]]

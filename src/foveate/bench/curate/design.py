@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Literal
 
 import numpy as np
@@ -14,14 +14,17 @@ from foveate.pool.pool import Pool
 from foveate.seeds import tie_keys
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from numpy.typing import NDArray
 
 FoldsBy = Literal["folder", "scene"]
 MOST_FOLDS = 10  # groups beyond are divided into `USUAL_FOLDS`
 USUAL_FOLDS = 5
-PARTS = ("train", "test")
+
+
+def _nothing() -> NDArray[np.int64]:
+    return np.empty(0, np.int64)
 
 
 @dataclass(frozen=True)
@@ -32,11 +35,13 @@ class Fold:
         name: For people.
         train: Rows that methods choose from.
         test: Rows that judge.
+        val: Rows that the epoch of a training is chosen by; there may be none.
     """
 
     name: str
     train: NDArray[np.int64]
     test: NDArray[np.int64]
+    val: NDArray[np.int64] = field(default_factory=_nothing)
 
 
 @dataclass(frozen=True)
@@ -52,6 +57,12 @@ class Design:
     pool: Pool
     folds: tuple[Fold, ...]
     cluster: NDArray[np.str_]
+
+    @property
+    def scene(self) -> NDArray[np.str_]:
+        """(n,) str: name of the scene of each tile."""
+        assert self.pool.tiles is not None  # noqa: S101  (a pool of imagery)
+        return self.pool.tiles.scene
 
 
 def split_pair(text: str, option: str) -> tuple[str, str]:
@@ -71,59 +82,63 @@ def split_pair(text: str, option: str) -> tuple[str, str]:
     return images, masks
 
 
-def two_pools(train: Pool, test: Pool) -> Design:
-    """Join a pool to choose from and a pool to judge on.
+def joined_pools(train: Pool, test: Pool, val: Pool | None = None) -> Design:
+    """Join a pool to choose from, one to judge on, and one to choose the epoch by.
 
     Raises:
         DataError: They have other classes, bands or data types, or no masks.
     """
-    check_alike(train, test)
-    for name, pool in zip(PARTS, (train, test), strict=True):
-        _need_masks(pool, f"--{name}")
-    parts = {"train": train, "test": test}
-    tables, scenes, notes = [], [], []
+    parts = {"train": train, "test": test} | ({} if val is None else {"val": val})
+    check_alike(parts)
+    tables, scenes, notes, counts = [], [], [], []
     for name, pool in parts.items():
+        _need_masks(pool, f"--{name}")
         assert pool.tiles is not None  # noqa: S101  (pools of imagery)
+        assert pool.counts is not None  # noqa: S101  (`_need_masks`)
         tables.append(replace(pool.tiles, scenes=tuple(f"{name}/{s}" for s in pool.tiles.scenes)))
         scenes += [replace(s, scene_id=f"{name}/{s.scene_id}") for s in pool.scenes]
+        counts.append(pool.counts)
         notes += list(pool.notes)
     tiles = Tiles.concat(tables)
-    assert train.counts is not None  # noqa: S101  (`_need_masks`)
-    assert test.counts is not None  # noqa: S101
     joined = Pool(
-        ids=tiles.tile_id, scenes=tuple(scenes), tiles=tiles,
-        counts=np.concatenate([train.counts, test.counts]), legend=train.legend,
-        notes=tuple(notes),
+        ids=tiles.tile_id, scenes=tuple(scenes), tiles=tiles, counts=np.concatenate(counts),
+        legend=train.legend, notes=tuple(notes),
     )  # fmt: skip
-    rows = np.arange(len(joined))
-    fold = Fold("test", rows[: len(train)], rows[len(train) :])
-    return Design(joined, (fold,), tiles.scene)
+    ends = np.cumsum([len(pool) for pool in parts.values()])
+    rows = np.split(np.arange(len(joined)), ends[:-1])
+    return Design(joined, (Fold("test", *rows),), tiles.scene)
 
 
-def check_alike(train: Pool, test: Pool) -> None:
+def check_alike(parts: Mapping[str, Pool]) -> None:
     """Refuse pools that one model cannot be trained and judged on, as far as headers tell.
+
+    Args:
+        parts: "train", "test" and so on -> its pool; the first one sets the measure.
 
     Raises:
         DataError: Classes, bands or data types differ.
     """
-    a, b = (pool.scenes[0].source.info for pool in (train, test))
-    for what, one, other in (("bands", a.bands, b.bands), ("data type", a.dtype, b.dtype)):
-        if one != other:
+    (first, train), *others = parts.items()
+    for name, pool in others:
+        a, b = (one.scenes[0].source.info for one in (train, pool))
+        for what, one, other in (("bands", a.bands, b.bands), ("data type", a.dtype, b.dtype)):
+            if one != other:
+                raise DataError(
+                    f"--{first} has {one} and --{name} {other}",
+                    f"The {what} of both must be the same.",
+                )
+        if train.legend is None or pool.legend is None:
+            continue  # classes of index masks are known when these are read
+        if train.legend.names != pool.legend.names:
+            extra = sorted(set(pool.legend.names) ^ set(train.legend.names))
             raise DataError(
-                f"--train has {one} and --test {other}", f"The {what} of both must be the same."
+                f"--{first} has the classes {', '.join(train.legend.names)}; "
+                f"--{name} has {', '.join(pool.legend.names)}",
+                f"Both must have the same; {', '.join(extra)} is not in both."
+                if extra
+                else "Both must have the same, in the same order.",
+                "State them for both: --classes FILE.",
             )
-    if train.legend is None or test.legend is None:
-        return  # classes of index masks are known when these are read
-    if train.legend.names != test.legend.names:
-        extra = sorted(set(test.legend.names) ^ set(train.legend.names))
-        raise DataError(
-            f"--train has the classes {', '.join(train.legend.names)}; "
-            f"--test has {', '.join(test.legend.names)}",
-            f"Both must have the same; {', '.join(extra)} is not in both."
-            if extra
-            else "Both must have the same, in the same order.",
-            "State them for both: --classes FILE.",
-        )
 
 
 def folds_of(pool: Pool, by: FoldsBy, count: int | None = None) -> Design:

@@ -70,7 +70,7 @@ def probe_judges(
 
         run.do(f"features {folder} {number}", key, work)
         x = np.load(file, mmap_mode="r")
-        return ProbeJudge(Cells(x, counts, once), fold, design.cluster)
+        return ProbeJudge(Cells(x, counts, once), fold, design.scene)
 
     return judge
 
@@ -109,7 +109,7 @@ def unet_judges(
     def judge(number: int) -> UNetJudge:
         fold = design.folds[number]
         return UNetJudge(
-            tiles, fold, design.cluster, handle=handle, spec=spec, settings=settings,
+            tiles, fold, design.scene, handle=handle, spec=spec, settings=settings,
             progress=progress,
         )  # fmt: skip
 

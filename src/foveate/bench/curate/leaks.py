@@ -1,4 +1,4 @@
-"""Whether tiles that are chosen from share ground or pixels with tiles that judge."""
+"""Whether tiles to choose from, of validation and of the test share ground or pixels."""
 
 from __future__ import annotations
 
@@ -25,11 +25,11 @@ _TOUCH = 1e-6  # share of a tile's ground that rounding of coordinates may share
 
 @dataclass(frozen=True)
 class Leak:
-    """A tile to choose from and a tile that judges which are not independent.
+    """Two tiles of parts that have to be independent, and are not.
 
     Attributes:
-        train: Id of the first.
-        test: Id of the second.
+        train: Id of the first: one to choose from, or of validation.
+        test: Id of the second: one of the test, or of validation.
         kind: "pixels" (the same values), "window" (overlapping windows of one file), or "ground".
     """
 
@@ -43,6 +43,8 @@ def find_leaks(
 ) -> list[Leak]:
     """Compare the tiles of each fold: their pixels, their windows, and their ground.
 
+    Tiles to choose from are compared with those of the test, and both with those of validation.
+
     Ground is compared across files and dates, where all scenes lie on the Earth.
 
     Args:
@@ -55,12 +57,18 @@ def find_leaks(
     """
     found: dict[tuple[str, str], Leak] = {}
     outlines = design.pool.footprints() if design.pool.georeferenced else None
-    for fold in design.folds:
-        pairs = [("window", *_same_file(design.pool, fold.train, fold.test))]
+    parts = [
+        pair
+        for fold in design.folds
+        for pair in ((fold.train, fold.test), (fold.train, fold.val), (fold.val, fold.test))
+        if pair[0].size and pair[1].size
+    ]
+    for one, other in parts:
+        pairs = [("window", *_same_file(design.pool, one, other))]
         if digests is not None:
-            pairs.insert(0, ("pixels", *_equal(digests, fold.train, fold.test)))
+            pairs.insert(0, ("pixels", *_equal(digests, one, other)))
         if outlines is not None:
-            pairs.append(("ground", *_touching(outlines, fold.train, fold.test, buffer)))
+            pairs.append(("ground", *_touching(outlines, one, other, buffer)))
         for kind, train, test in pairs:
             for a, b in zip(design.pool.ids[train], design.pool.ids[test], strict=True):
                 found.setdefault((str(a), str(b)), Leak(str(a), str(b), kind))
@@ -89,8 +97,9 @@ def refuse_leaks(leaks: list[Leak]) -> None:
                 f"{len(same)} pairs {text} ({named}{'; ...' if len(same) > _SHOWN else ''})"
             )
     raise DataError(
-        f"tiles to choose from and tiles that test are not independent: {', '.join(told)}",
-        "What is tested must not have been seen in training.",
+        f"tiles to choose from and tiles that test or validate are not independent: "
+        f"{', '.join(told)}",
+        "What is tested must not have been seen in training, nor have chosen the epoch.",
         "Take scenes that do not overlap, or measure all the same: --allow-leaks.",
     )
 

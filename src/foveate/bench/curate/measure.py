@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
     from foveate.bench.curate.conditions import Condition
     from foveate.bench.curate.design import Design, Fold
-    from foveate.bench.curate.probe import Sampler
+    from foveate.bench.curate.probe import Judged, Sampler
     from foveate.embeddings import Embeddings
     from foveate.selection import Ranking
 
@@ -33,11 +33,71 @@ if TYPE_CHECKING:
 class Judge(Protocol):
     """Trains on some tiles of a fold, and tests on its others."""
 
-    def judge(
-        self, rows: NDArray[np.int64], sampler: Sampler, seed: int
-    ) -> dict[str, NDArray[np.float64]]:
-        """Return cluster -> (C, C) confusion matrix in pixels; see `ProbeJudge.judge`."""
+    def judge(self, rows: NDArray[np.int64], sampler: Sampler, seed: int) -> Judged:
+        """Train on rows of the pool, and test; see `ProbeJudge.judge`."""
         ...
+
+
+class Rankings:
+    """How methods rank the tiles to choose from; nothing is ranked before it is asked for.
+
+    Args:
+        design: The pool and its divisions.
+        embeddings: Of the pool, or None where no method needs them.
+        options: Method -> its options.
+        preset: Of the methods.
+        max_overlap: As in `Ranker`.
+    """
+
+    def __init__(
+        self, design: Design, embeddings: Embeddings | None, *, options: Options | None = None,
+        preset: str = "default", max_overlap: float | None = None,
+    ) -> None:  # fmt: skip
+        self.design, self._embeddings = design, embeddings
+        self._options, self._preset = dict(options or {}), preset
+        self._max_overlap = max_overlap
+        self._rankers: dict[tuple[int, int], Ranker] = {}
+        self._rankings: dict[tuple[int, int, str], tuple[Ranking, float]] = {}
+
+    def find(self, fold: int, method: str, seed: int) -> tuple[Ranking, float]:
+        """Return the ranking of a fold by a method, and its seconds.
+
+        The seconds of a hybrid hold those of its parts, also where these were ranked before.
+
+        Raises:
+            Skipped: The method cannot rank these tiles.
+        """
+        key = (fold, seed, method)
+        if key not in self._rankings:
+            ranker, options = self._ranker(fold, seed), self._options.get(method, {})
+            known = self._parts_known(ranker, key, options)
+            begun = time.perf_counter()
+            try:
+                found = ranker.rank(method, **options)
+            except DataError as error:
+                raise Skipped(str(error)) from error
+            self._rankings[key] = found, known + time.perf_counter() - begun
+        return self._rankings[key]
+
+    def _parts_known(
+        self, ranker: Ranker, key: tuple[int, int, str], options: Mapping[str, Any]
+    ) -> float:
+        method = get_method(key[2])
+        stated = method.options(self._preset, options)
+        return sum(
+            self._rankings[*key[:2], part][1]
+            for part in method.parts
+            if (*key[:2], part) in self._rankings
+            and ranker.knows(part, stated[part], constrained=part in method.constrained_parts)
+        )
+
+    def _ranker(self, fold: int, seed: int) -> Ranker:
+        if (fold, seed) not in self._rankers:
+            pool = self.design.pool.take(self.design.folds[fold].train)
+            self._rankers[fold, seed] = Ranker(
+                pool, self._embeddings, seed, self._preset, None, max_overlap=self._max_overlap
+            )
+        return self._rankers[fold, seed]
 
 
 class Seed:
@@ -47,60 +107,65 @@ class Seed:
     that differences between them are not those of its initialisation or order.
 
     Args:
-        design: The pool and its divisions.
+        rankings: Of all methods.
         judges: From the number of a fold to its judge.
-        embeddings: Of the pool, or None where no method needs them.
         seed: The seed.
-        options: Method -> its options.
-        preset: Of the methods.
-        max_overlap: As in `Ranker`.
+        drawn: Seed of what methods choose, where it is the same under all seeds; `seed` when None.
+        not_averaged: Classes that are out of "miou per image".
     """
 
     def __init__(
-        self, design: Design, judges: Callable[[int], Judge], embeddings: Embeddings | None, *,
-        seed: int, options: Options | None = None, preset: str = "default",
-        max_overlap: float | None = None,
+        self, rankings: Rankings, judges: Callable[[int], Judge], *, seed: int,
+        drawn: int | None = None, not_averaged: Sequence[str] = (),
     ) -> None:  # fmt: skip
-        self._design, self._judges, self._embeddings = design, judges, embeddings
-        self._seed, self._options = seed, dict(options or {})
-        self._preset, self._max_overlap = preset, max_overlap
-        self._rankers: dict[tuple[int, int], Ranker] = {}
-        self._rankings: dict[tuple[int, int, str], tuple[Ranking, float]] = {}
+        self._rankings, self._judges, self._seed = rankings, judges, seed
+        self._drawn = seed if drawn is None else drawn
+        self._not_averaged = frozenset(not_averaged)
+        self._design = rankings.design
+        pairs = zip(self._design.scene.tolist(), self._design.cluster.tolist(), strict=True)
+        self._cluster_of = dict(pairs)
 
     def measure(self, condition: Condition) -> dict[str, Any]:
         """Measure a condition over all folds: measures by name, each JSON-ready.
 
-        "miou" and "iou CLASS" come from one confusion matrix over all folds; "select s" and
-        "train s" are seconds of a fold (of its whole ranking, and of a training with its test).
+        "miou" and "iou CLASS" come from one confusion matrix over all folds, "miou per image" is
+        the mean over test images of the IoU of all classes, 0 for those that an image does not
+        have. "select s" and "train s" are seconds of a fold (of its whole ranking, and of a
+        training with its test), "epoch s" those of one pass over the chosen tiles.
 
         Raises:
             Skipped: The method cannot rank these tiles.
         """
         matrices: dict[str, NDArray[np.float64]] = {}
-        selecting, training, chosen = [], [], []
+        times: dict[str, list[float]] = {"select s": [], "train s": [], "tiles": []}
         for number, fold in enumerate(self._design.folds):
             rows, seconds = self._chosen(number, fold, condition)
             begun = time.perf_counter()
-            found = self._judges(number).judge(rows, condition.sampler, self._seed)
-            training.append(time.perf_counter() - begun)
-            selecting.append(seconds)
-            chosen.append(rows.size)
-            for name, matrix in found.items():
+            judged = self._judges(number).judge(rows, condition.sampler, self._seed)
+            times["train s"].append(time.perf_counter() - begun)
+            times["select s"].append(seconds)
+            times["tiles"].append(rows.size)
+            for name, value in judged.seconds.items():
+                times.setdefault(f"{name} s", []).append(value)
+            for name, matrix in judged.matrices.items():
                 matrices[name] = matrices.get(name, 0) + matrix
-        figures = {"select s": selecting, "train s": training, "tiles": chosen}
         return {
             **{name: measure.to_json() for name, measure in self._measured(matrices).items()},
-            **{name: _plain(values).to_json() for name, values in figures.items()},
+            **{name: _plain(values).to_json() for name, values in times.items()},
         }
 
     def _measured(self, matrices: Mapping[str, NDArray[np.float64]]) -> dict[str, Measure]:
-        """Return measures with the share of each cluster in them."""
-        names = np.array(sorted(matrices), np.str_)
-        stacked = np.stack([matrices[name] for name in names.tolist()])
+        """Return measures with the share of each cluster in them, from a matrix of each scene."""
+        scenes = sorted(matrices)
+        names = np.array([self._cluster_of[scene] for scene in scenes], np.str_)
+        stacked = np.stack([matrices[scene] for scene in scenes])
         found = {"miou": jackknife(names, lambda kept: iou(stacked[kept].sum(axis=0)))}
         legend = self._design.pool.legend
+        classes = legend.names if legend else ()
+        averaged = [i for i, name in enumerate(classes) if name not in self._not_averaged]
+        found["miou per image"] = _plain(per_image(stacked)[:, averaged].mean(axis=1))
         each = iou(stacked.sum(axis=0))
-        for name, value in zip(legend.names if legend else (), each.tolist(), strict=True):
+        for name, value in zip(classes, each.tolist(), strict=True):
             found[f"iou {name}"] = Measure(value, [value], {})
         return found
 
@@ -110,30 +175,30 @@ class Seed:
         """Return the rows of the pool that a condition trains on, and the seconds of ranking."""
         if condition.method == ALL:
             return fold.train, 0.0
-        ranking, seconds = self._ranking(number, fold, condition.method)
+        floor = condition.method == FLOOR
+        ranking, seconds = self._rankings.find(
+            number, "random" if floor else condition.method, 0 if floor else self._drawn
+        )
         rows = ranking.at(Budget.parse(condition.percent)).rows
         return fold.train[rows], seconds
 
-    def _ranking(self, number: int, fold: Fold, method: str) -> tuple[Ranking, float]:
-        key = (number, 0 if method == FLOOR else self._seed, method)
-        if key not in self._rankings:
-            ranker = self._ranker(number, fold, key[1])
-            name = "random" if method == FLOOR else method
-            begun = time.perf_counter()
-            try:
-                found = ranker.rank(name, **self._options.get(name, {}))
-            except DataError as error:
-                raise Skipped(str(error)) from error
-            self._rankings[key] = found, time.perf_counter() - begun
-        return self._rankings[key]
 
-    def _ranker(self, number: int, fold: Fold, seed: int) -> Ranker:
-        if (number, seed) not in self._rankers:
-            pool = self._design.pool.take(fold.train)
-            self._rankers[number, seed] = Ranker(
-                pool, self._embeddings, seed, self._preset, None, max_overlap=self._max_overlap
-            )
-        return self._rankers[number, seed]
+def per_image(matrices: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return the IoU of each class on each image, 0 where neither truth nor prediction has it.
+
+    The rule of the core-set paper's public code; a perfect prediction of images that have 4.5 of
+    12 classes each scores .375. `foveate.stats.iou` of one matrix over all images is what the rest
+    of a benchmark goes by.
+
+    Args:
+        matrices: (m, C, C) confusion matrices of m images, row = true class.
+
+    Returns:
+        (m, C) float64, 0 to 1.
+    """
+    hits = np.diagonal(matrices, axis1=1, axis2=2)
+    union = matrices.sum(axis=1) + matrices.sum(axis=2) - hits
+    return np.where(union > 0, hits / np.maximum(union, 1), 0.0)
 
 
 def rivals(methods: Sequence[str]) -> list[str]:
@@ -146,6 +211,6 @@ def needs_embeddings(methods: Sequence[str]) -> bool:
     return any("embeddings" in get_method(name).needs for name in methods)
 
 
-def _plain(values: Sequence[float]) -> Measure:
+def _plain(values: Sequence[float] | NDArray[np.float64]) -> Measure:
     mean = float(np.mean(values))
     return Measure(mean, [mean], {})

@@ -10,8 +10,9 @@ Samplers: "none" draws pixels evenly; "balanced" draws each class that the set h
 
 from __future__ import annotations
 
+import time
 import warnings
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal
 
 import numpy as np
@@ -51,6 +52,19 @@ class Cells:
     x: NDArray[np.floating]
     counts: NDArray[np.integer]
     once: NDArray[np.integer]
+
+
+@dataclass(frozen=True)
+class Judged:
+    """What came of a training.
+
+    Attributes:
+        matrices: Scene -> (C, C) confusion matrix in pixels, row = true class.
+        seconds: What took how long: "fit", and of a U-Net "epoch", one pass over what was chosen.
+    """
+
+    matrices: dict[str, NDArray[np.float64]]
+    seconds: dict[str, float] = field(default_factory=dict)
 
 
 def reduced(
@@ -96,18 +110,16 @@ class ProbeJudge:
     Args:
         cells: Features, reduced for this fold, and labels.
         fold: The division.
-        cluster: (n,) what each tile is resampled by.
+        scene: (n,) scene of each tile.
     """
 
-    def __init__(self, cells: Cells, fold: Fold, cluster: NDArray[np.str_]) -> None:
+    def __init__(self, cells: Cells, fold: Fold, scene: NDArray[np.str_]) -> None:
         self._cells = cells
         self._test = np.asarray(cells.x[fold.test], np.float32)
         self._once = np.asarray(cells.once[fold.test], np.float64)
-        self._names, self._code = np.unique(cluster[fold.test], return_inverse=True)
+        self._names, self._code = np.unique(scene[fold.test], return_inverse=True)
 
-    def judge(
-        self, rows: NDArray[np.int64], sampler: Sampler, seed: int
-    ) -> dict[str, NDArray[np.float64]]:
+    def judge(self, rows: NDArray[np.int64], sampler: Sampler, seed: int) -> Judged:
         """Fit a probe to some tiles, and test it.
 
         Args:
@@ -116,11 +128,12 @@ class ProbeJudge:
             seed: Of the draws.
 
         Returns:
-            Cluster -> (C, C) confusion matrix in pixels, row = true class.
+            Confusion matrices of the test scenes, and seconds.
 
         Raises:
             DataError: The tiles have no labelled pixel.
         """
+        begun = time.perf_counter()
         x, y = self._drawn(rows, sampler, seed)
         classes = self._once.shape[2]
         predicted = _fitted(x, y, self._test.reshape(-1, self._test.shape[2]))
@@ -129,7 +142,8 @@ class ProbeJudge:
         for k in range(classes):
             own = np.where((predicted == k)[..., None], self._once, 0).sum(axis=1)  # (n, C)
             np.add.at(found[:, :, k], self._code, own)
-        return dict(zip(self._names.tolist(), found, strict=True))
+        matrices = dict(zip(self._names.tolist(), found, strict=True))
+        return Judged(matrices, {"fit": time.perf_counter() - begun})
 
     def _drawn(
         self, rows: NDArray[np.int64], sampler: Sampler, seed: int

@@ -23,9 +23,18 @@ if TYPE_CHECKING:
 REFERENCE = "random"
 
 
-def rows_at(share: float, methods: Sequence[str], samplers: Sequence[Sampler]) -> list[Row]:
-    """Return the rows of one budget: all tiles, every method, and one set under all seeds."""
-    names = [ALL] if share >= 1 else [ALL, *methods, FLOOR]
+def rows_at(
+    share: float, methods: Sequence[str], samplers: Sequence[Sampler], *, floor: bool = True
+) -> list[Row]:
+    """Return the rows of one budget: all tiles, every method, and one set under all seeds.
+
+    Args:
+        share: The budget.
+        methods: Names.
+        samplers: The samplers.
+        floor: Whether that set is a row of its own; random has one set where nothing is redrawn.
+    """
+    names = [ALL] if share >= 1 else [ALL, *methods, *([FLOOR] if floor else ())]
     return [
         Row(name, (condition(name, 1.0 if name == ALL else share, sampler),), sampler)
         for sampler in samplers
@@ -35,7 +44,7 @@ def rows_at(share: float, methods: Sequence[str], samplers: Sequence[Sampler]) -
 
 def compared(
     shares: Sequence[float], methods: Sequence[str], samplers: Sequence[Sampler], results: Results,
-    *, classes: Sequence[str], seed: int,
+    *, classes: Sequence[str], seed: int, floor: bool = True,
 ) -> list[dict[str, Any]]:  # fmt: skip
     """Compare the rows of each budget.
 
@@ -46,6 +55,7 @@ def compared(
         results: For each seed, condition -> measures by name, or why it was skipped.
         classes: Names of the classes.
         seed: Of the bootstrap.
+        floor: As for `rows_at`.
 
     Returns:
         One entry a budget, JSON-ready: "share", "rows" (see `Comparison`), "floor" (sampler ->
@@ -54,13 +64,14 @@ def compared(
     """
     found = []
     for share in shares:
-        rows = rows_at(share, methods, samplers)
+        rows = rows_at(share, methods, samplers, floor=floor)
         table = _table(rows, classes, REFERENCE if share < 1 else ALL)
         made, _ = compare(table, rows, results, seed=seed)
-        floor = {r.block: r.sds.get("miou", float("nan")) for r in made if r.label == FLOOR}
+        same = FLOOR if floor else REFERENCE
+        noise = {r.block: r.sds.get("miou", float("nan")) for r in made if r.label == same}
         kept = [asdict(r) for r in made if r.label != FLOOR]
         found.append({
-            "share": share, "rows": kept, "floor": floor,
+            "share": share, "rows": kept, "floor": noise,
             "balance": _balance(share, samplers, results, classes, seed),
         })  # fmt: skip
     return found
@@ -102,14 +113,16 @@ def skipped(results: Results) -> dict[str, str]:
 
 
 def conditions_of(
-    shares: Sequence[float], methods: Sequence[str], samplers: Sequence[Sampler]
-) -> list[Row]:
-    """Return all rows that are to be measured: every budget, and all tiles."""
-    return [row for share in shares for row in rows_at(share, methods, samplers)]
+    shares: Sequence[float], methods: Sequence[str], samplers: Sequence[Sampler], *,
+    floor: bool = True,
+) -> list[Row]:  # fmt: skip
+    """Return all rows that are to be measured: every budget, and all tiles; see `rows_at`."""
+    return [row for share in shares for row in rows_at(share, methods, samplers, floor=floor)]
 
 
 def _table(rows: list[Row], classes: Sequence[str], reference: str) -> Table:
-    columns = ("miou", *(f"iou {name}" for name in classes), "tiles", "select s", "train s")
+    each = (f"iou {name}" for name in classes)
+    columns = ("miou", "miou per image", *each, "tiles", "select s", "fit s", "epoch s", "train s")
     return Table(
         "", "miou", columns, lambda _: rows, (reference,), lambda *_: [],
     )  # fmt: skip

@@ -11,6 +11,7 @@ those that the set has, then a tile by its share of that class's pixels.
 
 from __future__ import annotations
 
+import time
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
@@ -19,6 +20,7 @@ import torch
 from torch import nn
 from torch.nn import functional
 
+from foveate.bench.curate.probe import Judged
 from foveate.errors import DataError, ParameterError
 from foveate.models.families.timm import make_network, network_options
 from foveate.models.fit import FitSettings, fit
@@ -155,11 +157,13 @@ class _Training:
         self.rows = items
         self._tiles, self._chosen, self._val = tiles, rows, val
         self._prepare, self._device, self._sampler = prepare, device, sampler
-        self._orders: dict[int, NDArray[np.int64]] = {}
+        self.validating = 0.0  # seconds
 
     def loss(self, rows: NDArray[np.int64], draw: np.random.Generator) -> torch.Tensor:
         """Return the cross-entropy of a batch; `rows` are places in the sequence of draws."""
         own = self._drawn(rows, draw)
+        if own.size == 1 and max(self._tiles.codes.shape[1:]) <= _STRIDES[-1]:
+            own = own.repeat(2)  # batch norm needs two values: one cell of two mirrored copies
         x = self._prepare(self._tiles.pixels[own], self._device)
         y = torch.from_numpy(self._tiles.codes[own].astype(np.int64)).to(self._device)
         x, y = _turned(x, y, draw)
@@ -171,11 +175,14 @@ class _Training:
         """Return the mIoU on validation tiles; 0 where there are none: the last epoch is kept."""
         if not self._val.size:
             return {"score": 0.0}
+        begun = time.perf_counter()
         classes = self._tiles.counts.shape[1]
         matrix = np.zeros((classes, classes))
         for own, predicted in predictions(self.net, self._tiles, self._val, self._prepare,
                                           self._device):  # fmt: skip
-            matrix += confusion(self._tiles.codes[own], predicted, classes)
+            truth = np.where(self._tiles.once[own], self._tiles.codes[own], _IGNORED)
+            matrix += confusion(truth, predicted, classes)
+        self.validating += time.perf_counter() - begun
         score = float(mean_iou(matrix))
         return {"score": score if np.isfinite(score) else 0.0}
 
@@ -196,32 +203,27 @@ class UNetJudge:
 
     Args:
         tiles: Pixels and labels.
-        fold: The division.
-        cluster: (n,) what each tile is resampled by.
+        fold: The division; its tiles of validation choose the epoch.
+        scene: (n,) scene of each tile.
         handle: The encoder, with its weights.
         spec: How its input is scaled.
         settings: Of the training.
-        val: Rows to choose the epoch by; with `UNetSettings.epochs`.
         progress: Called with ticks.
     """
 
     def __init__(
-        self, tiles: Tiles, fold: Fold, cluster: NDArray[np.str_], *, handle: ModelHandle,
-        spec: EncoderSpec, settings: UNetSettings, val: NDArray[np.int64] | None = None,
-        progress: ProgressFn | None = None,
+        self, tiles: Tiles, fold: Fold, scene: NDArray[np.str_], *, handle: ModelHandle,
+        spec: EncoderSpec, settings: UNetSettings, progress: ProgressFn | None = None,
     ) -> None:  # fmt: skip
-        self._tiles, self._fold, self._cluster = tiles, fold, cluster
+        self._tiles, self._fold, self._scene = tiles, fold, scene
         self._handle, self._settings, self._progress = handle, settings, progress
-        self._val = np.empty(0, np.int64) if val is None else val
         bands = len(spec.bands)
         self._prepare = Preprocess(
             spec.scale or ((0.0, 1.0),) * bands, spec.mean or (0.0,) * bands,
             spec.std or (1.0,) * bands, None,
         )  # fmt: skip
 
-    def judge(
-        self, rows: NDArray[np.int64], sampler: Sampler, seed: int
-    ) -> dict[str, NDArray[np.float64]]:
+    def judge(self, rows: NDArray[np.int64], sampler: Sampler, seed: int) -> Judged:
         """Train on some tiles, and test; see `ProbeJudge.judge`."""
         if not self._tiles.counts[rows].any():
             raise DataError("the chosen tiles have no labelled pixel", "A judge needs labels.")
@@ -233,24 +235,29 @@ class UNetJudge:
             net,
             self._tiles,
             order,
-            val=self._val,
+            val=self._fold.val,
             prepare=self._prepare,
             sampler=sampler,
             items=items,
             device=device,
         )
+        begun = time.perf_counter()
         fit(task, replace(settings, seed=seed), title="training a U-Net", progress=self._progress)
+        seconds = time.perf_counter() - begun
+        # An epoch is one pass over what was chosen, however long the training was.
+        passes = settings.epochs * -(-items // settings.batch_size)
+        epoch = (seconds - task.validating) / passes * -(-rows.size // settings.batch_size)
         found: dict[str, NDArray[np.float64]] = {}
         classes = self._tiles.counts.shape[1]
         for own, predicted in predictions(
             task.net, self._tiles, self._fold.test, self._prepare, device
         ):
             truth = np.where(self._tiles.once[own], self._tiles.codes[own], _IGNORED)
-            for name in np.unique(self._cluster[own]):
-                part = self._cluster[own] == name
+            for name in np.unique(self._scene[own]):
+                part = self._scene[own] == name
                 matrix = confusion(truth[part], predicted[part], classes)
                 found[str(name)] = found.get(str(name), 0) + matrix.astype(np.float64)
-        return found
+        return Judged(found, {"fit": seconds, "epoch": epoch})
 
     def _plan(self, chosen: int) -> tuple[FitSettings, int]:
         """Return the settings of `fit`, and the rows of one of its epochs."""

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from foveate.bench.compare import FEW
 from foveate.bench.curate import tables
+from foveate.bench.curate.paper_files import write_paper
 from foveate.files import write_bytes, write_json
 from foveate.stats import FEWEST
 
@@ -32,8 +33,9 @@ HOW = (
 
 
 def result(
-    job: CurateBenchJob, design: Design, results: Results, *, leaks: Sequence[Leak]
-) -> dict[str, Any]:
+    job: CurateBenchJob, design: Design, results: Results, *, leaks: Sequence[Leak],
+    cautions: Sequence[str] = (),
+) -> dict[str, Any]:  # fmt: skip
     """Return everything that the page and ``--json`` say.
 
     Args:
@@ -41,12 +43,13 @@ def result(
         design: Its pool and divisions.
         results: For each seed, condition -> measures, or why it was skipped.
         leaks: Pairs of tiles that are not independent, where they were allowed.
+        cautions: What else a reader should know.
     """
     legend = design.pool.legend
     classes = list(legend.names) if legend else []
     methods, samplers = job.chosen_methods, job.samplers
     entries = tables.compared(
-        job.budgets, methods, samplers, results, classes=classes, seed=job.seed
+        job.budgets, methods, samplers, results, classes=classes, seed=job.seed, floor=job.redraw
     )
     clusters = max((row["clusters"] for e in entries for row in e["rows"]), default=0)
     cluster = "folder" if job.folds == "folder" else "scene"
@@ -55,13 +58,14 @@ def result(
         "samplers": list(samplers), "methods": methods, "classes": classes,
         "colors": list(legend.colors) if legend else [],
         "folds": [
-            {"name": f.name, "train": int(f.train.size), "test": int(f.test.size)}
+            {"name": f.name, "train": int(f.train.size), "test": int(f.test.size),
+             "val": int(f.val.size)}
             for f in design.folds
         ],
         "clusters": clusters, "cluster": cluster, "entries": entries,
         "left_out": tables.skipped(results), "leaks": len(leaks),
         "how": HOW.format(cluster=cluster),
-        "cautions": _cautions(clusters, cluster, len(leaks)),
+        "cautions": [*cautions, *_cautions(clusters, cluster, len(leaks))],
         "cells": tables.cells(
             job.budgets, methods, samplers, results, judge=job.judge, first=job.seed
         ),
@@ -72,7 +76,8 @@ def write_tables(root: Path, found: dict[str, Any]) -> list[str]:
     """Write a result into a run, and return the files."""
     write_json(root / FILES[0], found)
     write_bytes(root / FILES[1], _csv(found["cells"]).encode())
-    return list(FILES)
+    more = write_paper(root, found["paper"]) if "paper" in found else []
+    return [*FILES, *more]
 
 
 def text_table(found: dict[str, Any]) -> str:

@@ -9,6 +9,7 @@ from foveate.report import blocks as ui
 from foveate.report import human, svg
 from foveate.report import origin as made
 from foveate.report.page import Page, Section
+from foveate.report.pages import compare
 from foveate.report.pages.bench import forest_row, forest_table, p_text, written_gap
 from foveate.report.words import bench_curate as words
 
@@ -26,11 +27,13 @@ def bench_curate(run: CoreSets) -> Page:
     """Draw the page."""
     found, said = run.found, headlines(run)[""]
     samplers = found["samplers"]
+    ranked, pictures = compare.sections(run.compared) if run.compared else ([], {})
     return Page.of(
         run.name, "Bench \u00b7 curate", said,
         lead=[ui.Figures(_figures(found))],
         facts=_facts(run),
         sections=[
+            *_paper(found),
             Section("budgets", "What a budget buys",
                     [block for s in samplers for block in _lines(found, s)],
                     "mIoU of models that were trained on what each method chose, by the share of "
@@ -43,6 +46,7 @@ def bench_curate(run: CoreSets) -> Page:
             Section("cost", "What choosing costs", [_cost(found)],
                     "Seconds of one fold: ranking its tiles, and one training with its test.",
                     "Cost"),
+            *ranked,
             Section("reading", "How far to trust this", [
                 ui.Text(found["how"], "note"),
                 *(ui.Text(f"{name} was left out: {why}", "note")
@@ -50,6 +54,8 @@ def bench_curate(run: CoreSets) -> Page:
             ]),
         ],
         origin=made.origin(run, one="tile", many="tiles"),
+        pictures=pictures,
+        script=bool(pictures),
     )  # fmt: skip
 
 
@@ -88,6 +94,8 @@ def _facts(run: CoreSets) -> list[tuple[str, str]]:
     tiles = (
         f"{human.count(folds[0]['train'])} to choose from, {human.count(folds[0]['test'])} to test"
     )
+    if folds[0].get("val"):
+        tiles += f", {human.count(folds[0]['val'])} to choose the epoch"
     if len(folds) > 1:
         tiles = (f"{human.count(sum(f['test'] for f in folds))} in {len(folds)} folds, each tested "
                  "once")  # fmt: skip
@@ -100,6 +108,79 @@ def _facts(run: CoreSets) -> list[tuple[str, str]]:
         ("Seeds", human.count(found["seeds"])),
         ("Resampled by", f"{found['cluster']}, {human.plural(found['clusters'], 'cluster')}"),
     ]
+
+
+# the tables of the paper
+
+
+def _paper(found: Mapping[str, Any]) -> list[Section]:
+    """Return Tables I and II, where the preset asked for them."""
+    if "paper" not in found:
+        return []
+    paper = found["paper"]
+    note = (
+        "mIoU in percent as the core-set paper has it: the mean over test images of the mean IoU "
+        "over all classes, 0 for those that an image does not have. In brackets: the mIoU of one "
+        "confusion matrix over all images, by which the rest of this page goes."
+    )
+    return [
+        Section("table1", "Table I", [_table1(paper)], note, "Table I"),
+        Section("table2", "Table II", _table2(paper["table2"]),
+                "Seconds of an epoch and of a training at each size, and of a selection.",
+                "Table II"),
+    ]  # fmt: skip
+
+
+def _table1(paper: Mapping[str, Any]) -> ui.Table:
+    rows = []
+    for row in paper["table1"]:
+        cells: list[ui.Cell] = [ui.Cell(row["category"], "soft")]
+        for cell in row["cells"]:
+            if cell["mean"] is None:
+                cells.append(ui.Cell(human.NONE, "soft"))
+                continue
+            mark = "\u25b2 " if cell["above"] else ""
+            text = f"{mark}{human.decimal(cell['mean'])} \u00b1 {human.decimal(cell['sd'])}"
+            beside = f"{human.decimal(cell['dataset'])} \u00b1 {human.decimal(cell['dataset_sd'])}"
+            told = [f"p {p_text(math.nan if p is None else p)} to {name}"
+                    for name, p in cell["p"].items()]  # fmt: skip
+            look = "v-better" if cell["above"] else ""
+            cells.append(ui.Cell(f"{text} ({beside})", look, "; ".join(told)))
+        rows.append(ui.Row(row["title"], cells, lead=row["method"] == words.REFERENCE))
+    heads = ["Method", ui.Column("reads", "text"),
+             *(ui.Column(human.share(share)) for share in paper["shares"])]  # fmt: skip
+    caption = (
+        f"\u25b2 above random tiles of the same size by the paper\u2019s test: paired t-test over "
+        f"{human.plural(paper['runs'], 'run')} at .05, not corrected. In brackets: one matrix over "
+        "all images."
+    )
+    return ui.Table("Table I", heads, rows, wide=True, caption=caption)
+
+
+def _table2(times: Mapping[str, Any]) -> list[ui.Block]:
+    sizes = [size for size in times["sizes"] if size["epoch"] is not None]
+    blocks: list[ui.Block] = []
+    if sizes:
+        rows = [
+            ui.Row(name, [human.seconds(size[key]) for size in sizes])
+            for name, key in (("an epoch", "epoch"), ("a training", "training"))
+        ]
+        heads = ["Seconds", *(ui.Column(human.share(size["share"])) for size in sizes)]
+        blocks.append(ui.Table("Training", heads, rows))
+    heads = ["Selection", ui.Column("ranking"), ui.Column("embedding"), ui.Column("together"),
+             ui.Column("epochs with all tiles")]  # fmt: skip
+    rows = [
+        ui.Row(one["method"], [
+            human.seconds(one["ranking"]),
+            human.NONE if one["embedding"] is None else human.seconds(one["embedding"]),
+            human.seconds(one["seconds"]),
+            human.NONE if one["epochs"] is None else human.decimal(one["epochs"], 3),
+        ])
+        for one in times["selections"]
+    ]  # fmt: skip
+    said = words.claim(times)
+    blocks.append(ui.Table("Selections", heads, rows))
+    return [*blocks, *([ui.Text(said, "note")] if said else [])]
 
 
 # budgets

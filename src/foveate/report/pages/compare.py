@@ -54,12 +54,7 @@ def _left_out(run: Compared) -> list[tuple[str, int]]:
 def compare(run: Compared) -> Page:
     """Draw the page."""
     said = headlines(run)[""]
-    album = Album()
-    ends = _ends(run)
-    for row in [*ends[0], *ends[1], *(r for rows in _agreed_rows(run).values() for r in rows)]:
-        album.add(run.ids[row], run.tile_files.get(run.ids[row]))
-    shots = ui.shots(album.uris)
-    short = _short(run.names)
+    found, pictures = sections(run)
     return Page.of(
         run.name, f"Compare \u00b7 {human.plural(len(run.names), 'ranking')}", said,
         facts=[
@@ -67,21 +62,33 @@ def compare(run: Compared) -> Page:
             ("Rankings", human.count(len(run.names))),
             ("Inputs", human.count(len(run.inputs))),
         ],
-        sections=[
-            Section("order", "Same order", _order(run, short), nav="Order"),
-            Section("average", "Average rank", _average(run), _average_note(run), "Average"),
-            Section("ends", "Best and worst", _best_worst(run, ends, shots),
-                    "By the average rank over all rankings.", "Patches"),
-            Section("agreed", "What all agree on", _agreed(run, shots),
-                    "Patches among the first of every ranking.", "Agreed"),
-            Section("overlap", "Same patches", _overlaps(run, short),
-                    "Share of the first patches of one ranking that are among the first of "
-                    "another.", "Overlap"),
-        ],
+        sections=found,
         origin=made.origin(run),
-        pictures={f"p{i}": uri for i, uri in enumerate(album.uris.values())},
+        pictures=pictures,
         script=True,
     )  # fmt: skip
+
+
+def sections(run: Compared) -> tuple[list[Section], dict[str, str]]:
+    """Return what a page says of rankings, and the pictures that it shows."""
+    album = Album()
+    ends = _ends(run)
+    for row in [*ends[0], *ends[1], *(r for rows in _agreed_rows(run).values() for r in rows)]:
+        album.add(run.ids[row], run.tile_files.get(run.ids[row]))
+    shots = ui.shots(album.uris)
+    short = _short(run.names)
+    found = [
+        Section("order", "Same order", _order(run, short), nav="Order"),
+        Section("average", "Average rank", _average(run), _average_note(run), "Average"),
+        Section("ends", "Best and worst", _best_worst(run, ends, shots),
+                "By the average rank over all rankings.", "Patches"),
+        Section("agreed", "What all agree on", _agreed(run, shots),
+                "Patches among the first of every ranking.", "Agreed"),
+        Section("overlap", "Same patches", _overlaps(run, short),
+                "Share of the first patches of one ranking that are among the first of another.",
+                "Overlap"),
+    ]  # fmt: skip
+    return found, {f"p{i}": uri for i, uri in enumerate(album.uris.values())}
 
 
 def _short(names: Sequence[str]) -> list[str]:

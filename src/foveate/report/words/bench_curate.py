@@ -34,9 +34,47 @@ def judged(found: Mapping[str, Any]) -> Headline:
             "clusters", "cautions".
     """
     entries = [entry for entry in found["entries"] if entry["share"] < 1]
-    notes = [_balance(entries, found["samplers"]), _whole(entries), *found["cautions"]]
+    notes = [_balance(entries, found["samplers"]), _whole(entries)]
+    if "paper" in found:
+        notes += [as_the_paper(found["paper"], entries), claim(found["paper"]["table2"])]
+    notes += found["cautions"]
     text = _sentence(entries)
     return Headline(text, tuple(note for note in notes if note))
+
+
+def as_the_paper(paper: Mapping[str, Any], entries: Sequence[Entry]) -> str:
+    """Say how many cells the paper's test calls above random, and how many are by ours."""
+    cells = [
+        cell for row in paper["table1"] for cell in row["cells"]
+        if row["method"] not in ("random", "kcenter") and cell["p"].get(REFERENCE) is not None
+    ]  # fmt: skip
+    if not cells:
+        return ""
+    above = sum(cell["above"] for cell in cells)
+    ours = sum(
+        r["verdict"] == "better" for e in entries for r in e["rows"]
+        if r["block"] == paper["sampler"] and r["label"] not in (ALL, REFERENCE, "kcenter")
+    )  # fmt: skip
+    usual = human.decimal(0.025 * len(cells), 1)
+    return (
+        f"By the paper\u2019s test (t-test over {human.count(paper['runs'])} runs, not corrected) "
+        f"{human.count(above)} of {human.plural(len(cells), 'cell')} of Table I "
+        f"{'is' if above == 1 else 'are'} above random, and {usual} would be by chance alone; by "
+        f"the tests of this page {human.count(ours)}."
+    )
+
+
+def claim(times: Mapping[str, Any]) -> str:
+    """Say whether selecting takes of the order of an epoch with all tiles, or less."""
+    if times["holds"] is None:
+        return ""
+    most = f"the slowest takes {human.decimal(times['most'], 2)}"
+    if times["holds"]:
+        return (
+            "As the paper says, no selection takes longer than of the order of one epoch with all "
+            f"tiles: {most}."
+        )
+    return f"Unlike in the paper, selections take more than of the order of one epoch: {most}."
 
 
 def winners(entries: Sequence[Entry]) -> list[Choice]:

@@ -1,0 +1,134 @@
+"""Tables I and II of the core-set paper as files: CSV for programs, Markdown as in the paper."""
+
+from __future__ import annotations
+
+import csv
+import io
+import math
+from typing import TYPE_CHECKING, Any
+
+from foveate.files import write_bytes
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+    from pathlib import Path
+
+FILES = ("tables/table1.csv", "tables/table1.md", "tables/table2.csv", "tables/table2.md")
+TABLES = (("Table I", FILES[1]), ("Table II", FILES[3]))  # for people
+RULE = (
+    "mIoU in percent: the mean over test images of the mean IoU over all classes, 0 for classes "
+    "that an image does not have (the rule of the paper's public code). In brackets: that of one "
+    "confusion matrix over all test images, over the classes that they have. Underlined: above "
+    "random tiles of the same size by a paired t-test over {runs} runs at .05, uncorrected, as in "
+    "the paper. Bold: the best of the table."
+)
+
+
+def write_paper(root: Path, found: Mapping[str, Any]) -> list[str]:
+    """Write the tables of ``curate.json``'s entry "paper" into a run, and return the files."""
+    texts = (_csv(_rows1(found)), _table1(found), _csv(_rows2(found)), _table2(found))
+    for file, text in zip(FILES, texts, strict=True):
+        write_bytes(root / file, text.encode())
+    return list(FILES)
+
+
+def shown(cell: Mapping[str, Any]) -> str:
+    """Return a cell of Table I as text without marks."""
+    return "-" if cell["mean"] is None else f"{cell['mean']:.2f} \u00b1 {cell['sd']:.2f}"
+
+
+def _rows1(found: Mapping[str, Any]) -> list[dict[str, Any]]:
+    return [
+        {
+            "method": row["method"], "category": row["category"],
+            "budget": round(100 * cell["share"], 6), "runs": found["runs"],
+            "miou": cell["mean"], "sd": cell["sd"], "miou_dataset": cell["dataset"],
+            "sd_dataset": cell["dataset_sd"],
+            **{f"p_{name.replace(' ', '_')}": _known(cell["p"].get(name))
+               for name in ("random", "kcenter", "all tiles")},
+            "above_random": cell["above"], "best": cell["best"],
+        }
+        for row in found["table1"] for cell in row["cells"] if cell["mean"] is not None
+    ]  # fmt: skip
+
+
+def _table1(found: Mapping[str, Any]) -> str:
+    heads = ["Method", "Category", *(_share(share) for share in found["shares"])]
+    rows = []
+    for row in found["table1"]:
+        cells = []
+        for cell in row["cells"]:
+            text = shown(cell)
+            text = f"<u>{text}</u>" if cell["above"] else text
+            text = f"**{text}**" if cell["best"] else text
+            cells.append(text if cell["mean"] is None else f"{text} ({cell['dataset']:.2f})")
+        rows.append([row["title"], row["category"], *cells])
+    return f"{_markdown(heads, rows)}\n{RULE.format(runs=found['runs'])}\n"
+
+
+def _rows2(found: Mapping[str, Any]) -> list[dict[str, Any]]:
+    times = found["table2"]
+    rows = [
+        {"what": what, "method": "", "budget": round(100 * size["share"], 6),
+         "seconds": size[what], "full_epochs": None}
+        for what in ("epoch", "training") for size in times["sizes"]
+    ]  # fmt: skip
+    rows += [
+        {"what": "selection", "method": one["method"], "budget": None, "seconds": one["seconds"],
+         "full_epochs": one["epochs"]}
+        for one in times["selections"]
+    ]  # fmt: skip
+    return [row for row in rows if row["seconds"] is not None]
+
+
+def _table2(found: Mapping[str, Any]) -> str:
+    times = found["table2"]
+    sizes = [size for size in times["sizes"] if size["epoch"] is not None]
+    parts = []
+    if sizes:
+        parts.append(_markdown(
+            ["Seconds", *(_share(size["share"]) for size in sizes)],
+            [["an epoch", *(_number(size["epoch"]) for size in sizes)],
+             ["a training", *(_number(size["training"]) for size in sizes)]],
+        ))  # fmt: skip
+    parts.append(_markdown(
+        ["Selection", "Ranking, s", "Embedding, s", "Together, s", "Epochs with all tiles"],
+        [[one["method"], _number(one["ranking"]), _number(one["embedding"]),
+          _number(one["seconds"]), _number(one["epochs"])] for one in times["selections"]],
+    ))  # fmt: skip
+    return "\n".join([*parts, claim(times) + "\n"])
+
+
+def claim(times: Mapping[str, Any]) -> str:
+    """Say whether selecting takes of the order of an epoch with all tiles, or less."""
+    if times["holds"] is None:
+        return "No epoch with all tiles was timed, so selection cannot be compared with one."
+    most = f"the slowest takes {times['most']:.2g} (up to 3.2 counts as of the order of one)"
+    if times["holds"]:
+        return f"No selection takes longer than of the order of one epoch with all tiles: {most}."
+    return f"Not every selection takes of the order of one epoch with all tiles, or less: {most}."
+
+
+def _known(p: float | None) -> float | None:
+    return None if p is None or math.isnan(p) else p
+
+
+def _share(share: float) -> str:
+    return f"{100 * share:g}%"
+
+
+def _number(value: float | None) -> str:
+    return "-" if value is None else f"{value:.3g}"
+
+
+def _markdown(heads: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    lines = [heads, ["---"] * len(heads), *rows]
+    return "".join(f"| {' | '.join(line)} |\n" for line in lines)
+
+
+def _csv(rows: Sequence[Mapping[str, Any]]) -> str:
+    text = io.StringIO()
+    writer = csv.DictWriter(text, list(rows[0]) if rows else [], lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(rows)
+    return text.getvalue()
