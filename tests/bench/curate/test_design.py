@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from labelled import write_labelled
 
-from foveate.bench.curate.design import folders, folds_of, split_pair, two_pools
+from foveate.bench.curate.design import folders, folds_of, joined_pools, split_pair
 from foveate.errors import DataError, ParameterError
 from foveate.pool import open_pool
 
@@ -68,8 +68,8 @@ def pools(tmp_path):
     return found
 
 
-def test_two_pools_become_one_with_one_fold(pools):
-    design = two_pools(pools["train"], pools["test"])
+def test_joined_pools_become_one_with_one_fold(pools):
+    design = joined_pools(pools["train"], pools["test"])
     (fold,) = design.folds
     assert len(fold.train) == len(pools["train"])
     assert all(name.startswith("test/") for name in design.pool.ids[fold.test])
@@ -81,7 +81,7 @@ def test_other_classes_raise_with_both_named(pools, tmp_path):
     write_labelled(tmp_path / "more", n=4, side=32, classes=5, seed=2)
     other = open_pool(tmp_path / "more/images", masks=tmp_path / "more/masks", tile=16)
     with pytest.raises(DataError, match="--test has") as caught:
-        two_pools(pools["train"], other)
+        joined_pools(pools["train"], other)
     assert "--classes" in caught.value.hint
 
 
@@ -101,4 +101,14 @@ def test_pools_without_masks_raise(pools, tmp_path):
     with pytest.raises(DataError, match="without masks"):
         folds_of(bare, "scene")
     with pytest.raises(DataError, match="without masks"):
-        two_pools(bare, bare)
+        joined_pools(bare, bare)
+
+
+def test_a_part_that_validates_is_in_neither_other(pools, tmp_path):
+    write_labelled(tmp_path / "val", n=2, side=32, classes=3, seed=2)
+    val = open_pool(tmp_path / "val/images", masks=tmp_path / "val/masks", tile=16)
+    (fold,) = joined_pools(pools["train"], pools["test"], val).folds
+    assert fold.val.size == len(val)
+    parts = np.concatenate([fold.train, fold.test, fold.val])
+    assert np.unique(parts).size == parts.size
+    assert joined_pools(pools["train"], pools["test"]).folds[0].val.size == 0

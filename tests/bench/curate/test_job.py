@@ -7,7 +7,8 @@ from command import here
 from labelled import write_labelled
 
 from foveate.bench.curate.conditions import ALL, condition
-from foveate.bench.curate.job import QUICK, CurateBenchJob
+from foveate.bench.curate.job import CurateBenchJob
+from foveate.bench.curate.settings import QUICK
 from foveate.errors import ParameterError
 
 

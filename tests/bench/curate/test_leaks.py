@@ -8,7 +8,7 @@ from affine import Affine
 from labelled import write_labelled
 from odc.geo.geobox import GeoBox
 
-from foveate.bench.curate.design import folds_of, two_pools
+from foveate.bench.curate.design import folds_of, joined_pools
 from foveate.bench.curate.leaks import find_leaks, pixel_digests, refuse_leaks
 from foveate.errors import DataError
 from foveate.pool import open_pool
@@ -43,7 +43,7 @@ def test_a_copy_under_another_name_is_a_leak(tmp_path):
     for part in ("images", "masks"):
         source = min((tmp_path / "train" / part).iterdir())
         shutil.copy(source, tmp_path / "test" / part / f"zz{source.suffix}")
-    design = two_pools(_pool(tmp_path / "train"), _pool(tmp_path / "test"))
+    design = joined_pools(_pool(tmp_path / "train"), _pool(tmp_path / "test"))
     leaks = find_leaks(design, pixel_digests(design.pool))
     assert [leak.kind for leak in leaks] == ["pixels"]
     with pytest.raises(DataError, match="1 pairs with the same pixels") as caught:
@@ -59,7 +59,7 @@ def test_a_copy_under_another_name_is_a_leak(tmp_path):
 def test_the_same_ground_on_another_date_and_near_ground(tmp_path, x, buffer, expected):
     _placed(tmp_path / "train", "june", 0, seed=0)
     _placed(tmp_path / "test", "july", x, seed=1)
-    design = two_pools(_pool(tmp_path / "train"), _pool(tmp_path / "test"))
+    design = joined_pools(_pool(tmp_path / "train"), _pool(tmp_path / "test"))
     leaks = find_leaks(design, pixel_digests(design.pool), buffer)
     assert len(leaks) == expected
     assert all(leak.kind == "ground" for leak in leaks)
@@ -73,3 +73,16 @@ def test_plain_tiles_are_no_copies_of_each_other(tmp_path):
     pool = type("P", (), {"read": lambda self: iter(reads)})()
     assert len(set(pixel_digests(pool))) == 2
     assert find_leaks(design, pixel_digests(pool)) == []
+
+
+def test_what_validates_is_compared_with_both_others(tmp_path):
+    for name, seed in (("train", 0), ("test", 1), ("val", 2)):
+        write_labelled(tmp_path / name, n=2, side=16, classes=2, seed=seed)
+    for part in ("images", "masks"):
+        for name in ("train", "test"):
+            source = min((tmp_path / name / part).iterdir())
+            shutil.copy(source, tmp_path / "val" / part / f"of_{name}{source.suffix}")
+    design = joined_pools(*(_pool(tmp_path / name) for name in ("train", "test", "val")))
+    leaks = find_leaks(design, pixel_digests(design.pool))
+    parts = {(leak.train.split("/")[0], leak.test.split("/")[0]) for leak in leaks}
+    assert parts == {("train", "val"), ("val", "test")}

@@ -24,7 +24,7 @@ CLUSTER = np.array([f"g{i % 4}" for i in range(40)])
 
 
 def test_it_tells_the_classes_and_counts_every_pixel(cells):
-    found = ProbeJudge(cells, FOLD, CLUSTER).judge(FOLD.train, "none", 0)
+    found = ProbeJudge(cells, FOLD, CLUSTER).judge(FOLD.train, "none", 0).matrices
     total = sum(found.values())
     assert set(found) == {"g0", "g1", "g2", "g3"}
     assert total.sum() == cells.once[FOLD.test].sum()
@@ -35,14 +35,15 @@ def test_it_tells_the_classes_and_counts_every_pixel(cells):
 def test_a_balanced_sampler_finds_more_of_a_rare_class(cells):
     judge = ProbeJudge(cells, FOLD, CLUSTER)
     hits = {
-        name: sum(judge.judge(FOLD.train, name, 0).values())[2, 2] for name in ("none", "balanced")
+        name: sum(judge.judge(FOLD.train, name, 0).matrices.values())[2, 2]
+        for name in ("none", "balanced")
     }
     assert hits["balanced"] >= hits["none"]
 
 
 def test_one_seed_one_result(cells):
     judge = ProbeJudge(cells, FOLD, CLUSTER)
-    first, again = (judge.judge(FOLD.train[:5], "none", 0) for _ in range(2))
+    first, again = (judge.judge(FOLD.train[:5], "none", 0).matrices for _ in range(2))
     assert all((first[name] == again[name]).all() for name in first)
     drawn = [judge._drawn(FOLD.train[:5], "none", seed)[0] for seed in (0, 1)]
     assert (drawn[0] != drawn[1]).any()
@@ -52,7 +53,7 @@ def test_a_set_of_one_class_predicts_it(cells):
     counts = np.zeros_like(cells.counts)
     counts[..., 1] = 64
     judge = ProbeJudge(Cells(cells.x, counts, cells.once), FOLD, CLUSTER)
-    total = sum(judge.judge(FOLD.train, "none", 0).values())
+    total = sum(judge.judge(FOLD.train, "none", 0).matrices.values())
     assert total[:, [0, 2]].sum() == 0
 
 

@@ -41,7 +41,7 @@ def _judge(tiles, **settings):
 
 
 def test_it_learns_and_counts_each_labelled_pixel_once(tiles):
-    found = _judge(tiles).judge(FOLD.train, "none", 0)
+    found = _judge(tiles).judge(FOLD.train, "none", 0).matrices
     total = sum(found.values())
     assert set(found) == {"a", "b"}
     assert total.sum() == 30 * 32 + 16 * 32
@@ -50,9 +50,26 @@ def test_it_learns_and_counts_each_labelled_pixel_once(tiles):
 
 def test_one_seed_one_result_and_epochs_are_another_protocol(tiles):
     judge = _judge(tiles, steps=2)
-    first, again = (judge.judge(FOLD.train[:2], "balanced", 3) for _ in range(2))
+    first, again = (judge.judge(FOLD.train[:2], "balanced", 3).matrices for _ in range(2))
     assert all((first[name] == again[name]).all() for name in first)
-    assert sum(_judge(tiles, epochs=1).judge(FOLD.train, "none", 0).values()).sum() > 0
+    assert sum(_judge(tiles, epochs=1).judge(FOLD.train, "none", 0).matrices.values()).sum() > 0
+
+
+def test_tiles_of_validation_choose_the_epoch(tiles, monkeypatch):
+    from foveate.bench.curate import unet
+
+    kept = []
+    fit = unet.fit
+    monkeypatch.setattr(unet, "fit", lambda *a, **k: kept.append(fit(*a, **k)))
+    for val in (np.array([6]), np.empty(0, np.int64)):
+        fold = Fold("all", np.arange(6), np.array([7]), val)
+        settings = UNetSettings(epochs=4, batch_size=2, learning_rate=0.01, device="cpu")
+        judge = UNetJudge(tiles, fold, CLUSTER, handle=HANDLE, spec=SPEC, settings=settings)
+        assert judge.judge(FOLD.train, "none", 0).seconds["epoch"] > 0
+    scores = [epoch["score"] for epoch in kept[0].epochs]
+    assert len(set(scores)) > 1
+    assert scores[kept[0].best - 1] == max(scores)
+    assert kept[1].best == 4  # the last one, where nothing validates
 
 
 @pytest.mark.parametrize("name", ["resnet10t", "convnext_atto", "mobilenetv2_035"])
