@@ -105,7 +105,7 @@ def test_an_image_without_mask_or_heights_raises_with_their_names(name, lost, tm
     with pytest.raises(DataError, match="2 files are missing") as caught:
         find_dataset(name, root)
     assert all(file.name in caught.value.given for file in gone)
-    assert "ROOT/" in caught.value.allowed
+    assert "ROOT/" in caught.value.hint
 
 
 @pytest.mark.parametrize("name", list(WRITE))
@@ -114,7 +114,7 @@ def test_another_folder_raises_with_the_layout(name, tmp_path):
     for root in (tmp_path / "other", tmp_path / "none"):
         with pytest.raises(DataError, match=facts(name).title) as caught:
             find_dataset(name, root)
-        assert "ROOT/" in caught.value.allowed
+        assert "ROOT/" in caught.value.hint
 
 
 def test_surface_heights_serve_where_there_are_none_above_ground(tmp_path):

@@ -101,7 +101,9 @@ def find_dataset(name: DatasetName, root: str | Path) -> Found:
     rows, scale, absent = read(known, root)
     for part in PARTS:
         if not rows[part]:
-            raise _other_layout(known, f"no image for {part!r} in {printable(str(root))!r}")
+            which = absent.partition(":")[0]
+            told = f"no image for {part!r} in {printable(str(root))!r}"
+            raise _other_layout(known, f"{told}; {which}" if which else told)
     content = {
         "classes": known.classes, "ignore": known.ignore, "tolerance": known.tolerance,
     }  # fmt: skip
@@ -211,6 +213,6 @@ def _named(paths: Sequence[Path], root: Path) -> str:
 def _other_layout(known: Facts, what: str) -> DataError:
     return DataError(
         f"{known.title}: {what}",
+        "Nothing is downloaded or unpacked.",
         f"The folder of --root should look like this:\n{known.layout.rstrip()}",
-        "Unpack the archives of the data set there; nothing is downloaded.",
     )
