@@ -59,6 +59,22 @@ def test_a_second_run_measures_nothing_and_another_budget_only_what_is_new(image
     assert all(file.stat().st_mtime_ns == times[file] for file in files)
 
 
+def test_the_table_fills_seed_by_seed(images, tmp_path, monkeypatch):
+    import foveate.bench.curate.write as module
+
+    seen, write = [], module.write_tables
+
+    def noted(root, found):
+        seen.append((found["seeds"], found["cautions"]))
+        return write(root, found)
+
+    monkeypatch.setattr(module, "write_tables", noted)
+    assert _bench(images, tmp_path / "out", "--budgets", "50%", "--method", "lc").status == 0
+    assert [count for count, _ in seen] == [1, 2]
+    assert "1 of 2 seeds so far." in seen[0][1]
+    assert not any("so far" in caution for caution in seen[1][1])
+
+
 def test_the_page_says_what_to_take(images, tmp_path):
     answer = _bench(images, tmp_path / "out")
     page = (tmp_path / "out/report.html").read_text()

@@ -209,12 +209,18 @@ class CurateBenchJob(ModelJob):
         rows = tables.conditions_of(
             self.budgets, self.chosen_methods, self.samplers, floor=self.redraw
         )
-        results = measure_conditions(
-            run, rows, measures, seeds=self.seeds, first=self.seed, title=self.judge,
-            folder=f"work/{key[:8]}",
-            key=lambda c: digest([key, c.name, self.options.get(c.method)]), progress=progress,
-        )  # fmt: skip
-        made = result(self, design, results, leaks=leaks, cautions=self._cautions(headers))
+        cautions = self._cautions(headers)
+        for count in range(1, self.seeds + 1):
+            results = measure_conditions(
+                run, rows, measures, seeds=count, first=self.seed, title=self.judge,
+                folder=f"work/{key[:8]}",
+                key=lambda c: digest([key, c.name, self.options.get(c.method)]),
+                progress=progress,
+            )  # fmt: skip
+            so_far = [f"{count} of {self.seeds} seeds so far."] if count < self.seeds else []
+            made = result(self, design, results, leaks=leaks, cautions=[*so_far, *cautions])
+            if so_far:  # the table fills as it runs
+                write_tables(run.path, made)
         if self.preset == "paper":
             embedding = paper.embedding_seconds(run, embeddings, rankings)
             made["paper"] = paper.result(self, results, embedding)

@@ -54,7 +54,7 @@ def result(
     clusters = max((row["clusters"] for e in entries for row in e["rows"]), default=0)
     cluster = "folder" if job.folds == "folder" else "scene"
     return {
-        "verb": "curate", "judge": job.judge, "model": job.model, "seeds": job.seeds,
+        "verb": "curate", "judge": job.judge, "model": job.model, "seeds": len(results),
         "samplers": list(samplers), "methods": methods, "classes": classes,
         "colors": list(legend.colors) if legend else [],
         "folds": [
