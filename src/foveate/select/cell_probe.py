@@ -23,7 +23,7 @@ FITTED = 40_000  # cells that the PCA is fitted to
 _STEPS = 300
 _FAR = 1e3  # rare outliers of a whitened component would be infinite in half precision
 _BLOCK = 256  # tiles
-_TINY = 1e-12  # of a variance
+_TINY = 1e-12  # of the largest variance
 
 
 @dataclass(frozen=True)
@@ -56,9 +56,12 @@ class Components:
         drawn = np.sort(draw.choice(cells, min(FITTED, cells), replace=False))
         sample = np.asarray(x[rows[drawn // t], drawn % t], np.float32)
         pca = PCA(min(COMPONENTS, d, len(sample)), whiten=True, svd_solver="covariance_eigh")
-        pca.fit(sample.astype(np.float64))
-        floor = np.sqrt(np.maximum(pca.explained_variance_, _TINY))
-        weight = (pca.components_ / floor[:, None]).astype(np.float32)
+        with np.errstate(invalid="ignore"):  # shares of the variance, of features without any
+            pca.fit(sample.astype(np.float64))
+        variance = pca.explained_variance_
+        # A direction without variance holds rounding alone: it must not be blown up.
+        spread = np.sqrt(np.maximum(variance, _TINY * (variance.max() or 1.0)))
+        weight = (pca.components_ / spread[:, None]).astype(np.float32)
         return cls(weight, (pca.mean_ @ weight.T).astype(np.float32))
 
     def of(self, x: NDArray[np.floating]) -> NDArray[np.float32]:

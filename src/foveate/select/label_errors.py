@@ -13,9 +13,11 @@ patches. A share r of a patch's labels is wrong and then, knowing no better, any
 
     p(label = i | x, patch) = (1 - r) p_i + r (1 - p_i) / (C - 1),
 
-and r is what makes the labels of the patch most likely. Counting disagreements, as confident
-learning does, takes for wrong whatever the classifier cannot tell; here a label that it can only
-half expect says little, and only what it excludes says much.
+and r is what makes the labels of the patch most likely. A patch has its own mix of classes, too: p
+is brought from the classifier's mix to one that lies halfway to that of the patch's labels that
+are right by the estimate (Saerens, Latinne and Decaestecker 2002). Counting disagreements, as
+confident learning does, takes for wrong whatever the classifier cannot tell; here a label that it
+can only half expect says little, and only what it excludes says much.
 
 Deviations from the paper: examples are pixels, counted by cell; labels are weighted instead of
 removed, and the estimate is by patch.
@@ -116,14 +118,16 @@ def wrong(p: NDArray[np.float64], share: NDArray[np.float64], classes: int) -> N
 
 
 def wrong_shares(
-    p: NDArray[np.float64], counts: NDArray[np.integer], classes: int
-) -> NDArray[np.float64]:
+    p: NDArray[np.float64], counts: NDArray[np.integer], classes: int,
+    mix: NDArray[np.float64] | None = None,
+) -> NDArray[np.float64]:  # fmt: skip
     """Estimate the share of wrong labels of each group; see the head of this file.
 
     Args:
         p: (n, t, C) probabilities of cells, out of fold.
         counts: (n, t, C) labelled pixels of cells by class.
         classes: Number of classes that labels can have; with one none can be wrong.
+        mix: (C,) mean of the classifier's probabilities; None to take `p` as it is.
 
     Returns:
         (n,) float64 from 0 to 1; NaN where there is no label.
@@ -132,7 +136,13 @@ def wrong_shares(
     share = np.where(total > 0, _START, np.nan)
     if classes < 2:
         return share * 0.0
-    weight = counts / np.maximum(total, 1)[:, None, None]
+    weight, own = counts / np.maximum(total, 1)[:, None, None], p
     for _ in range(_STEPS):
-        share = (weight * wrong(p, share[:, None, None], classes)).sum(axis=(1, 2))
+        bad = weight * wrong(own, share[:, None, None], classes)
+        share = bad.sum(axis=(1, 2))
+        if mix is not None:
+            right = (weight - bad).sum(axis=1)
+            right = (right + mix) / (right.sum(axis=1, keepdims=True) + 1)
+            own = p * (right / np.maximum(mix, _TINY))[:, None, :]
+            own /= np.maximum(own.sum(axis=2, keepdims=True), _TINY)
     return np.where(total > 0, share, np.nan)

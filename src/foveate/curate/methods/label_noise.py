@@ -5,15 +5,17 @@ patch; labels that it excludes are wrong, or new to it. Confident learning (Nort
 Chuang 2021) cleans the labels that the probe is fitted to again, and each patch gets the share of
 wrong labels that makes its own most likely: see `foveate.select.label_errors`.
 
-1. 20,000 labelled pixels are drawn evenly; a probe for each fold is fitted to those of the others.
+1. Up to 20,000 labelled pixels are drawn evenly; a probe for each fold is fitted to those of the
+   others.
 2. First round: thresholds and joint of confident learning say how likely each drawn label is right,
    and the probes are fitted again to labels weighted by that.
 3. Further rounds, by option: the same with the share of each patch in place of the joint.
 4. The shares by the last probes are the scores.
 
-Folds are of whole scenes where there are as many scenes as folds, as errors of one scene are alike
-(a shifted mask, another annotator); else of strips of neighbouring tiles. A class that a fold's
-probe has not seen cannot be judged there: its pixels do not count.
+Folds are of whole scenes, as errors of one scene are alike (a shifted mask, another annotator),
+where there are four for each fold; with fewer, the others do not show what a scene does, and folds
+are of strips of neighbouring tiles. A class that a fold's probe has not seen cannot be judged
+there: its pixels do not count.
 """
 
 from __future__ import annotations
@@ -38,8 +40,8 @@ if TYPE_CHECKING:
 
     from foveate.progress import ProgressFn
 
-PIXELS = 20_000  # labelled pixels that the probes are fitted to
-_STRIPS = 4  # strips of tiles in a fold, where folds are not of scenes
+PIXELS = 20_000  # at most: labelled pixels that the probes are fitted to
+_PER_FOLD = 4  # scenes at least, or strips of neighbouring tiles, in a fold
 _BLOCK = 2**22  # numbers of a block of tiles
 
 
@@ -117,9 +119,9 @@ def divide(
     """
     scene = np.array([str(name).rpartition("/")[0] for name in ids], np.str_)
     names, group = np.unique(scene, return_inverse=True)
-    by = "scenes" if np.unique(group[pixels > 0]).size >= folds else "strips"
+    by = "scenes" if np.unique(group[pixels > 0]).size >= folds * _PER_FOLD else "strips"
     if by == "strips":
-        count = min(len(ids), folds * _STRIPS)
+        count = min(len(ids), folds * _PER_FOLD)
         group, names = np.arange(len(ids)) * count // len(ids), np.arange(count).astype(np.str_)
     weight = np.bincount(group, pixels, minlength=names.size)
     filled, fold = np.zeros(min(folds, names.size)), np.zeros(names.size, np.int64)
@@ -175,10 +177,12 @@ def _judged(  # noqa: PLR0917  (what the rounds share)
     fold: NDArray[np.int64], seed: int, rounds: int, meter: Meter,
 ) -> NDArray[np.float64]:  # fmt: skip
     """Return the share of wrong labels of each tile: (n,), NaN where nothing can be judged."""
-    classes, kinds = cells.shape[2], int(np.count_nonzero(totals(cells, rows)))
+    pixels = totals(cells, rows)
+    classes, kinds = pixels.size, int(np.count_nonzero(pixels))
     components = Components.fit(tokens, rows, rng(seed, "label-noise/pca"))
     draw = rng(seed, "label-noise/pixels")
-    tile, cell, y = draw_pixels(cells, rows, np.ones(classes), PIXELS, draw)
+    size = min(PIXELS, int(pixels.sum()))
+    tile, cell, y = draw_pixels(cells, rows, np.ones(classes), size, draw)
     drawn = _Drawn(rows[tile], components.of(tokens[rows[tile], cell]), y, fold)
     probes = _Probes.fit(drawn, classes)
     for number in range(rounds):
@@ -199,6 +203,7 @@ def _shares(  # noqa: PLR0917  (what the rounds share)
     probes: _Probes, fold: NDArray[np.int64], kinds: int, meter: Meter,
 ) -> NDArray[np.float64]:  # fmt: skip
     found, step = np.full(len(tokens), np.nan), _rows(tokens, cells)
+    mix = probes.p.mean(axis=0)
     for start in range(0, len(tokens), step):
         part = slice(start, min(start + step, len(tokens)))
         z, counts, own = components.of(tokens[part]), np.array(cells[part]), fold[part]
@@ -208,7 +213,9 @@ def _shares(  # noqa: PLR0917  (what the rounds share)
             seen[probe.known] = True
             flat = z[inside].reshape(-1, z.shape[2])
             p = probe.probabilities(flat, seen.size).reshape(*z[inside].shape[:2], -1)
-            found[start + np.flatnonzero(inside)] = wrong_shares(p, counts[inside] * seen, kinds)
+            found[start + np.flatnonzero(inside)] = wrong_shares(
+                p, counts[inside] * seen, kinds, mix
+            )
         meter.advance(part.stop - part.start)
     return found
 
