@@ -6,8 +6,8 @@ import math
 
 import numpy as np
 import pytest
-from dense import dense
 import shapely
+from dense import dense
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
