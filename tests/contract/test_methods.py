@@ -34,6 +34,7 @@ VARIANTS = [
     ("semdedup", {"threshold": 0.9}),
     ("semdedup", {"keep": 0.5}),
     ("semdedup", {"chance": 1.0, "copies": 16}),
+    ("label-noise", {"order": "clean", "folds": 2, "rounds": 2}),
     ("similar", {"toward": FIRST}),
     ("similar", {"away": FIRST, "combine": "mean", "examples": "first"}),
     ("similar", {"toward": FIRST, "away": lambda ids: ",".join(ids[1:3])}),

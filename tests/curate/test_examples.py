@@ -68,7 +68,7 @@ def test_all_methods_are_those_that_need_no_option(tmp_path):
     job = CurateJob(images=["x"], methods="all")
     assert job.methods == METHODS.ready()
     assert "similar" not in job.methods
-    assert set(METHODS) - set(METHODS.ready()) == {"similar", "column"}
+    assert set(METHODS) - set(METHODS.ready()) == {"similar", "column", "label-noise"}
     (tmp_path / "images").mkdir()
     with pytest.raises(ParameterError, match=r"--option similar\.toward="):
         CurateJob(images=[str(tmp_path / "images")], methods=["similar"]).run(tmp_path / "run")

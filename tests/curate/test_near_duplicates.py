@@ -9,6 +9,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 from affine import Affine
+from dense import dense
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from odc.geo.geobox import GeoBox
@@ -75,7 +76,7 @@ def check(pool, ranking, share=0.5):
 @pytest.mark.parametrize(("stride", "dates"), [(4, 1), (6, 2), (16, 3)])
 def test_every_method_puts_back_what_repeats_an_earlier_pick(name, stride, dates):
     pool = pool_of(stride, dates)
-    found = rank(pool, name, embeddings=features(pool), **OPTIONS.get(name, {}))
+    found = rank(pool, name, embeddings=features(pool), **dense(len(pool)), **OPTIONS.get(name, {}))
     check(pool, found)
     assert found.meta["put_back"] > 0
     assert found.meta["max_overlap"] == 0.5
@@ -153,7 +154,8 @@ def test_a_hybrid_keeps_the_rule_for_its_own_picks():
 @pytest.mark.parametrize("preset", ["paper", "released"])
 @pytest.mark.parametrize("name", OPEN)
 def test_presets_of_the_paper_put_nothing_back(preset, name):
-    pool, options = pool_of(4), OPTIONS.get(name, {})
+    pool = pool_of(4)
+    options = {**dense(len(pool)), **OPTIONS.get(name, {})}
     x = features(pool)
     found = rank(pool, name, embeddings=x, preset=preset, **options)
     assert (found.meta["put_back"], found.meta["max_overlap"]) == (0, 1)

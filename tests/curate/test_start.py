@@ -6,6 +6,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from dense import dense
 
 from foveate.curate import METHODS, CurateJob, rank
 from foveate.curate.start import read_start
@@ -34,7 +35,7 @@ def pool_of(seed=0):
 def test_what_was_picked_is_never_returned_and_costs_nothing(name, share):
     pool, x = pool_of()
     start = pool.ids[:share]
-    found = rank(pool, name, embeddings=x, picked=start, **OPTIONS.get(name, {}))
+    found = rank(pool, name, embeddings=x, picked=start, **dense(N), **OPTIONS.get(name, {}))
     assert sorted(found.rows.tolist()) == list(range(share, N))
     assert found.full
     assert len(found.at("100%")) == N - share
@@ -70,6 +71,7 @@ def test_rules_hold_from_them_on(name):
     known = Pool.from_arrays(ids=pool.ids, counts=pool.counts,
                              attributes={"v": pool.attributes["v"], "g": group})  # fmt: skip
     options = {"name": "v"} if name == "column" else OPTIONS.get(name, {})
+    options = {**dense(N), **options}
     found = rank(known, name, embeddings=x, picked=pool.ids[[0, 1, 2]], rules=Rules(groups="g"),
                  **options)  # fmt: skip
     first = group[found.rows[: found.first_put_back]]

@@ -7,6 +7,7 @@ import math
 import numpy as np
 import pytest
 import shapely
+from dense import dense
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -37,7 +38,7 @@ def ranked(pool, name="random", **rules):
     start, overlap = rules.pop("start", None), rules.pop("max_overlap", 1.0)
     return rank(
         pool, name, embeddings=features(pool), rules=Rules(**rules), picked=start,
-        max_overlap=overlap, **OPTIONS.get(name, {}),
+        max_overlap=overlap, **dense(len(pool)), **OPTIONS.get(name, {}),
     )  # fmt: skip
 
 

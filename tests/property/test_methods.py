@@ -471,11 +471,14 @@ draw = np.random.default_rng(7)
 ids = np.array([f"s{i % 5}/t{i:04d}" for i in range(400)])
 counts = draw.integers(0, 50, (400, 6)) * (draw.random((400, 6)) < 0.3)
 x = np.abs(draw.normal(size=(400, 48))).astype(np.float16)
+tokens, cells = x.reshape(400, 4, 12), draw.integers(0, 50, (400, 4, 6))
 order = np.random.default_rng({run}).permutation(400)
 pool = Pool.from_arrays(ids=ids[order], counts=counts[order], attributes={"v": counts[order, 0]})
 for name in [name for name in METHODS if not METHODS.get(name).requires]:
     options = {"max_k": 8} if name == "fd" else {"fd": {"max_k": 8}} if name == "lc-fd" else {}
-    found = rank(pool, name, embeddings=x[order], seed=3, **options)
+    found = rank(
+        pool, name, embeddings=x[order], tokens=tokens[order], cells=cells[order], seed=3, **options
+    )
     print(name, *ids[order][found.rows], found.score.tobytes().hex())
 """
 

@@ -14,6 +14,7 @@ from pydantic import Field
 
 from foveate.budget import Budget
 from foveate.curate import steps
+from foveate.curate.dense import Dense, prepared
 from foveate.curate.inputs import check_inputs, gathered_pool, read_vectors
 from foveate.curate.methods import METHODS, Method, get_method
 from foveate.curate.methods.base import Preset, check_preset
@@ -34,6 +35,7 @@ from foveate.run.options import Option, PathText
 from foveate.run.shards import step_name
 
 if TYPE_CHECKING:
+    from foveate.pool import Pool
     from foveate.pool.embedding_file import EmbeddingFile
     from foveate.progress import ProgressFn
     from foveate.run import Run
@@ -69,9 +71,10 @@ class Ready(NamedTuple):
 
     budget: Budget
     methods: dict[str, tuple[Method, dict[str, Any]]]
-    handle: ModelHandle | None  # of imagery whose methods need vectors
+    handle: ModelHandle | None  # of imagery whose methods need vectors or tokens
     file: EmbeddingFile | None  # instead of imagery
     embeds: bool  # whether a method needs vectors
+    dense: bool  # whether a method needs tokens and the labels of their cells
 
 
 class CurateJob(ModelJob):
@@ -167,14 +170,14 @@ class CurateJob(ModelJob):
             logger.warning("%s", NO_METHOD if file is not None else NO_MASKS)
         budget = Budget.parse(self.budget)
         embeds = any("embeddings" in method.needs for method in methods.values())
-        handle = self.handle() if embeds and file is None else None
-        return Ready(
-            budget, {name: (methods[name], options[name]) for name in methods}, handle, file, embeds
-        )
+        dense = any({"tokens", "cells"} & set(method.needs) for method in methods.values())
+        handle = self.handle() if (embeds or dense) and file is None else None
+        chosen = {name: (methods[name], options[name]) for name in methods}
+        return Ready(budget, chosen, handle, file, embeds, dense)
 
     def steps(self, run: Run, ready: Any, progress: ProgressFn | None) -> dict[str, Any]:
         """Pool, embeddings, rankings, selections, tables and pictures."""
-        budget, methods, handle, file, embeds = ready
+        budget, methods, handle, file, embeds, _ = ready
         pool, pool_key = gathered_pool(self, file, run, progress)
         costs = costs_for(pool, budget.limits)
         start = read_start(self.start)
@@ -186,7 +189,7 @@ class CurateJob(ModelJob):
         steps.check_rules(ranker, budget)  # what cannot be is refused before anything is embedded
         write_start(run, start)
         embeddings, vectors = None, ""
-        if handle is not None:
+        if handle is not None and embeds:
             embeddings = embed(
                 pool, handle, run=run, batch_size=self.batch_size, workers=self.workers,
                 progress=progress,
@@ -194,7 +197,9 @@ class CurateJob(ModelJob):
             vectors = run.key(step_name(embeddings.spec.name))
         elif file is not None and embeds:
             embeddings, vectors = read_vectors(file, pool, run)
-        ranker = ranker.seeing(embeddings)
+        dense = self._dense(pool, pool_key, run, ready, progress)
+        ranker = ranker.seeing(embeddings, dense.tokens, dense.cells)
+        shown = embeddings or dense.tokens
         about = {
             "fingerprint": digest_ids(pool.ids),
             "tiles": len(pool),
@@ -202,18 +207,19 @@ class CurateJob(ModelJob):
         }
         rankings, selections = {}, {}
         for name, (method, options) in methods.items():
-            ranking = steps.rank(run, ranker, method, options, budget, keys=(pool_key, vectors))
+            keys = (pool_key, vectors, dense.key)
+            ranking = steps.rank(run, ranker, method, options, budget, keys=keys)
             parts = (name, ranking.meta, ranker.bounds, str(budget))
-            key = self._key(pool_key, vectors, *parts)
+            key = self._key(*keys, *parts)
             selections[name] = steps.select(
                 run, pool, ranking, budget, name=name, about=about, key=key,
-                spec=embeddings.spec if embeddings else None,
+                spec=shown.spec if shown else None,
             )  # fmt: skip
             steps.warn(name, selections[name], ranking, ranker)
             rankings[name] = ranking
         steps.remove_others(run, methods)
         stated = [(name, options) for name, (_, options) in methods.items()]
-        key = self._key(pool_key, vectors, stated, ranker.bounds, str(budget))
+        key = self._key(pool_key, vectors, dense.key, stated, ranker.bounds, str(budget))
         kinds = {name: method for name, (method, _) in methods.items()}
         run.do(
             "tables", key, lambda: write_tables(run.path, pool, kinds, rankings, selections)
@@ -235,11 +241,21 @@ class CurateJob(ModelJob):
             "max_overlap": ranker.overlap,
             "start": ranker.given.size,
             **self._stated_rules(),
-            "model": embeddings.spec.to_dict() if embeddings else None,
+            "model": shown.spec.to_dict() if shown else None,
             "seed": self.seed,
             "preset": self.preset,
             "methods": {n: steps.facts(n, s, rankings[n]) for n, s in selections.items()},
         }
+
+    def _dense(
+        self, pool: Pool, pool_key: str, run: Run, ready: Ready, progress: ProgressFn | None
+    ) -> Dense:
+        if not ready.dense or ready.handle is None:
+            return Dense()
+        return prepared(
+            pool, ready.handle, run, pool_key, batch_size=self.batch_size, workers=self.workers,
+            progress=progress,
+        )  # fmt: skip
 
     def rules(self) -> Rules:
         """Return what may stand in one selection."""
@@ -266,8 +282,8 @@ class CurateJob(ModelJob):
             )  # fmt: skip
         return 0.0 if self.no_overlap else self.max_overlap
 
-    def _key(self, pool_key: str, vectors: str, *parts: object) -> str:
-        return digest([steps.VERSION, pool_key, vectors, self.seed, *parts])
+    def _key(self, pool_key: str, vectors: str, dense: str, *parts: object) -> str:
+        return digest([steps.VERSION, pool_key, vectors, dense, self.seed, *parts])
 
 
 def _check_options(job: CurateJob, methods: dict[str, Method], *, ready_made: bool) -> None:
@@ -285,7 +301,14 @@ def _check_options(job: CurateJob, methods: dict[str, Method], *, ready_made: bo
             "Attributes are columns of a table of tiles or scenes, or of a file of embeddings.",
             "Give --attributes FILE.",
         )
-    needy = [n for n, m in methods.items() if "counts" in m.needs]
+    dense = [n for n, m in methods.items() if "tokens" in m.needs]
+    if dense and ready_made:
+        raise ParameterError(
+            f"the method {dense[0]} on a file of embeddings",
+            "It needs the images and their masks: what is where in a patch.",
+            "Give the images and --masks FOLDER.",
+        )
+    needy = [n for n, m in methods.items() if {"counts", "cells"} & set(m.needs)]
     if needy and not job.masks:
         raise ParameterError(
             f"the method{'s' if len(needy) > 1 else ''} {', '.join(needy)} need"

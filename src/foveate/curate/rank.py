@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from foveate.curate.dense import needed_cells, needed_tokens
 from foveate.curate.methods.base import METHODS, Method, check_preset, get_method
 from foveate.embeddings import Embeddings, find_rows
 from foveate.errors import DataError, ParameterError
@@ -36,6 +37,8 @@ def rank(
     method: str | Method,
     *,
     embeddings: Embeddings | NDArray[np.floating] | None = None,
+    tokens: Embeddings | NDArray[np.floating] | None = None,
+    cells: NDArray[np.integer] | None = None,
     seed: int = 0,
     preset: str = "default",
     depth: int | None = None,
@@ -55,6 +58,11 @@ def rank(
         pool: From `open_pool`, or `Pool.from_arrays` for plain arrays.
         method: Name (one of `foveate.curate.METHODS`) or `Method`.
         embeddings: `Embeddings` (matched by id), or (n, d) rows in the order of the pool.
+        tokens: Dense features of t cells of each tile, for "label-noise": `Embeddings` with tokens
+            (matched by id), or (n, t, d) in the order of the pool. See
+            `foveate.models.dense_features`.
+        cells: (n, t, C) labelled pixels by class of these cells, in the order of the pool. See
+            `foveate.pool.count_cells`.
         seed: Seed of all random choices and of the order of ties.
         preset: "default", "paper" (the text of the paper) or "released" (public code and lists).
         depth: For greedy methods (cb, kcenter, facility, max-herding): stop after so many tiles.
@@ -74,7 +82,8 @@ def rank(
 
     Raises:
         UnknownNameError: No such method.
-        DataError: The method needs counts or embeddings that are not there, or they do not fit.
+        DataError: The method needs counts, embeddings, tokens or cells that are not there, or they
+            do not fit.
         ParameterError: Unknown or impossible option.
 
     >>> import numpy as np
@@ -86,6 +95,7 @@ def rank(
     ranker = Ranker(
         pool, embeddings, seed, preset, progress, max_overlap=max_overlap, rules=rules,
         picked=np.empty(0, np.str_) if picked is None else np.asarray(picked, np.str_),
+        tokens=tokens, cells=cells,
     )  # fmt: skip
     return ranker.rank(method, depth=depth, **options)
 
@@ -104,6 +114,8 @@ class Ranker:
         max_overlap: As for `rank`.
         rules: As for `rank`.
         picked: As for `rank`.
+        tokens: As for `rank`.
+        cells: As for `rank`.
 
     Raises:
         DataError: An id of `picked` is not in the pool.
@@ -118,6 +130,8 @@ class Ranker:
     max_overlap: float | None = None
     rules: Rules | None = None
     picked: NDArray[np.str_] = field(default_factory=lambda: np.empty(0, np.str_))
+    tokens: Embeddings | NDArray[np.floating] | None = None
+    cells: NDArray[np.integer] | None = None
     _known: dict[tuple[object, ...], Ranking] = field(default_factory=dict, init=False, repr=False)
 
     def rank(self, method: str | Method, *, depth: int | None = None, **options: Any) -> Ranking:
@@ -131,6 +145,10 @@ class Ranker:
         chosen = get_method(method)
         arguments = chosen.options(self.preset, _with_depth(chosen, depth, options))
         arrays, exponent = _needed(self.pool, chosen, self.embeddings)
+        if "tokens" in chosen.needs:
+            arrays["tokens"] = needed_tokens(self.pool, chosen.name, self.tokens)
+        if "cells" in chosen.needs:
+            arrays["cells"] = needed_cells(self.pool, chosen.name, self.cells, arrays.get("tokens"))
         found = self._rank(chosen, arguments, arrays, constrained=True)
         rest = ~np.isin(found.rows, self.given)
         rows, score = found.rows[rest], found.score[rest]
@@ -182,9 +200,12 @@ class Ranker:
         rules = replace(self.rules or Rules(), max_overlap=self.overlap)
         return digest([asdict(rules), np.unique(self.picked).tolist()])
 
-    def seeing(self, embeddings: Embeddings | None) -> Ranker:
-        """Return the ranker with embeddings; what it knows of the rules is kept."""
-        found = replace(self, embeddings=embeddings)
+    def seeing(
+        self, embeddings: Embeddings | None, tokens: Embeddings | None = None,
+        cells: NDArray[np.integer] | None = None,
+    ) -> Ranker:  # fmt: skip
+        """Return the ranker with what models see; what it knows of the rules is kept."""
+        found = replace(self, embeddings=embeddings, tokens=tokens, cells=cells)
         for name in ("given", "constraint"):
             if name in self.__dict__:
                 found.__dict__[name] = self.__dict__[name]

@@ -36,7 +36,7 @@ SPEAK_UP = 10  # seconds from which a forecast is worth a line
 
 def rank(
     run: Run, ranker: Ranker, method: Method, options: Mapping[str, Any], budget: Budget, *,
-    keys: tuple[str, str],
+    keys: tuple[str, str, str],
 ) -> Ranking:  # fmt: skip
     """Rank by one method, unless the run has done so.
 
@@ -46,16 +46,17 @@ def rank(
         method: The method.
         options: All of its options.
         budget: Large pools are ranked by greedy methods as deep as it can pay.
-        keys: Hashes of what the pool and the embeddings depend on.
+        keys: Hashes of what the pool, the embeddings, and tokens and cells depend on.
     """
     pool, name, options = ranker.pool, method.name, dict(options)
     if method.greedy and options.get("depth") is None and len(pool) > FULL_DEPTH:
         options["depth"] = _depth(ranker, budget)
     file = run.path / f"rankings/{name}.parquet"
     # Methods of labels alone do not depend on the model: another one leaves them as they are.
-    pool_key, vectors = keys[0], keys[1] if "embeddings" in method.needs else ""
+    vectors = keys[1] if "embeddings" in method.needs else ""
+    dense = keys[2] if {"tokens", "cells"} & set(method.needs) else ""
     key = digest([
-        VERSION, pool_key, vectors, name, options, ranker.seed, ranker.preset, ranker.bounds,
+        VERSION, keys[0], vectors, dense, name, options, ranker.seed, ranker.preset, ranker.bounds,
     ])  # fmt: skip
 
     def work() -> list[str]:

@@ -14,6 +14,7 @@ from foveate.models.capabilities import (
     TokenSpec,
     capabilities,
 )
+from foveate.models.dense import dense_features
 from foveate.models.embed import bind, embed
 from foveate.models.families.callable import from_answers, from_callable
 from foveate.models.geo_sampler import geo_sampler
@@ -37,6 +38,7 @@ __all__ = [
     "balanced_weights",
     "bind",
     "capabilities",
+    "dense_features",
     "embed",
     "from_answers",
     "from_callable",

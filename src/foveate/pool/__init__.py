@@ -1,6 +1,7 @@
 """Pools: the tiles that can be chosen, with their pixels, masks and class counts."""
 
 from foveate.pool.attributes import Attributes
+from foveate.pool.cell_counts import count_cells
 from foveate.pool.coordinates import Coordinates, read_coordinates
 from foveate.pool.embedding_file import open_embeddings
 from foveate.pool.folder import open_pool
@@ -16,6 +17,7 @@ __all__ = [
     "Pool",
     "Rules",
     "Scene",
+    "count_cells",
     "inspect",
     "open_embeddings",
     "open_pool",

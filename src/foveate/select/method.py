@@ -48,7 +48,7 @@ class Methods[M: Method](Registry[M]):
         kind: What the error text calls one of them ("method", "policy").
         needs: Names of the arrays that can be asked for.
         entries: As for `Registry`.
-        uncommon: Those of `needs` that not every pool has.
+        uncommon: Those of `needs` that not every pool has, or that cost much more to make.
 
     Attributes:
         needs: The names.

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from foveate.curate import Method
     from foveate.selection import Ranking
 
-_N, _C, _D = 16, 5, 6  # tiles, classes, dimensions
+_N, _C, _D, _CELLS = 16, 5, 6, 4  # tiles, classes, dimensions, cells of a tile
 _STEP = 16  # pixels between tiles that overlap
 
 
@@ -65,7 +65,7 @@ def check_method(method: str | Method | Policy, *, seed: int = 0, **options: Any
             trial.check_overlap(pools["mixed"])
             trial.check_unit(pools["mixed"])
             trial.check_picked(pools["mixed"])
-        if chosen.needs == ("counts",):
+        if chosen.needs == ("counts",) or "cells" in chosen.needs:
             trial.check_unlabelled(pools["mixed"])
         trial.check_nan(pools["mixed"])
 
@@ -95,7 +95,14 @@ def _given(
 ) -> dict[str, NDArray[Any]]:
     """Name -> array of what the method is given, made of the columns of a pool."""
     if not isinstance(method, Policy):
-        return {"counts": counts, "embeddings": x, "attributes": x[:, 0].copy()}
+        # Cells whose labels sum up to those of the tile.
+        part = np.arange(_CELLS)[None, :, None]
+        cells = counts[:, None, :] // _CELLS + (part < counts[:, None, :] % _CELLS)
+        tokens = np.stack([np.roll(x, turn, axis=1) for turn in range(_CELLS)], axis=1)
+        return {
+            "counts": counts, "embeddings": x, "attributes": x[:, 0].copy(), "tokens": tokens,
+            "cells": cells,
+        }  # fmt: skip
     number = np.arange(len(x))
     share = (x / (1 + x)).astype(np.float16)  # from 0 to 1, which suits every column
     table = {name: np.roll(share, turn, axis=1) for turn, name in enumerate(NEEDS)}
@@ -141,7 +148,10 @@ class _MethodTrial:
     ) -> Ranking:
         assert not isinstance(self.method, Policy)  # noqa: S101  (they rank no pool)
         options = _of_ids(options, pool.ids)
-        return rank(pool, self.method, embeddings=given["embeddings"], **options)
+        return rank(
+            pool, self.method, embeddings=given["embeddings"], tokens=given["tokens"],
+            cells=given["cells"], **options,
+        )  # fmt: skip
 
     def fail(self, holds: object, rule: str, where: str, found: str = "") -> None:
         need(holds, f"method {self.method.name!r}: {rule}", where, found)

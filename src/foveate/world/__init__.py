@@ -9,6 +9,7 @@ Wide scenes of real imagery with known content: `stitch` makes a mosaic of the p
 set, `write_mosaics` writes many, `join` puts the parts of one scene together.
 """
 
+from foveate.world.label_noise import flip_labels
 from foveate.world.mosaic import MOSAIC_KINDS, Mosaic, stitch
 from foveate.world.mosaic_files import (
     Joined,
@@ -45,6 +46,7 @@ __all__ = [
     "WorldScene",
     "WorldSpec",
     "band_names",
+    "flip_labels",
     "join",
     "make_scene",
     "patches_in",

@@ -1,31 +1,10 @@
-"""Pixels by class and cell, and each pixel tested once."""
+"""Each pixel tested once."""
 
 import numpy as np
-from hypothesis import given
-from hypothesis import strategies as st
-from hypothesis.extra import numpy as hnp
 from labelled import write_labelled
 
-from foveate.bench.curate.labels import FILES, cell_counts, write_cell_counts
+from foveate.bench.curate.labels import FILES, write_cell_counts
 from foveate.pool import open_pool
-
-
-@given(
-    hnp.arrays(np.int16, hnp.array_shapes(min_dims=2, max_dims=2, min_side=4, max_side=20),
-               elements=st.integers(-1, 3)),
-    st.integers(1, 4), st.integers(1, 4),
-)  # fmt: skip
-def test_cells_divide_the_pixels_of_a_tile(code, rows, cols):
-    found = cell_counts(code, (rows, cols), 4)
-    assert found.shape == (rows * cols, 4)
-    np.testing.assert_array_equal(found.sum(axis=0), [(code == k).sum() for k in range(4)])
-
-
-def test_a_cell_holds_its_own_pixels():
-    code = np.repeat(np.repeat(np.array([[0, 1], [2, -1]], np.int16), 3, axis=0), 3, axis=1)
-    np.testing.assert_array_equal(
-        cell_counts(code, (2, 2), 3), [[9, 0, 0], [0, 9, 0], [0, 0, 9], [0, 0, 0]]
-    )
 
 
 def test_overlapping_tiles_test_each_pixel_once(tmp_path):

@@ -7,11 +7,11 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from foveate.bench.curate.features import dense_features
 from foveate.bench.curate.labels import FILES, first_seen, write_cell_counts
 from foveate.bench.curate.probe import Cells, ProbeJudge, reduced
 from foveate.errors import DataError
 from foveate.files import digest, digest_ids
+from foveate.models.dense import dense_features
 from foveate.models.embed import bind, fill_invalid
 from foveate.progress import Meter
 

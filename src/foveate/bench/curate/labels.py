@@ -6,12 +6,11 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from foveate.pool.cell_counts import cell_counts
 from foveate.progress import Meter
 
 if TYPE_CHECKING:
     from pathlib import Path
-
-    from numpy.typing import NDArray
 
     from foveate.pool.pool import Pool
     from foveate.progress import ProgressFn
@@ -69,23 +68,3 @@ def first_seen(pool: Pool):  # noqa: ANN201  (an iterator of three lists)
             codes.append(code)
             fresh.append(new)
         yield rows.tolist(), codes, fresh
-
-
-def cell_counts(
-    code: NDArray[np.integer], grid: tuple[int, int], classes: int
-) -> NDArray[np.int64]:
-    """Count pixels by cell and class.
-
-    Args:
-        code: (h, w) class numbers, below 0 ignored.
-        grid: Cells down and across.
-        classes: Number C of classes.
-
-    Returns:
-        (rows * columns, C) int64, cells row-major.
-    """
-    down, across = (np.arange(side) * n // side for side, n in zip(code.shape, grid, strict=True))
-    cell = down[:, None] * grid[1] + across[None, :]
-    counted = code >= 0
-    flat = cell[counted] * classes + code[counted]
-    return np.bincount(flat, minlength=grid[0] * grid[1] * classes).reshape(-1, classes)

@@ -11,7 +11,6 @@ Samplers: "none" draws pixels evenly; "balanced" draws each class that the set h
 from __future__ import annotations
 
 import time
-import warnings
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal
 
@@ -20,6 +19,7 @@ import numpy as np
 from foveate.errors import DataError
 from foveate.progress import Meter
 from foveate.seeds import rng
+from foveate.select.cell_probe import DRAWS, CellProbe, Components, draw_pixels, totals
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -31,11 +31,6 @@ if TYPE_CHECKING:
 
 Sampler = Literal["none", "balanced"]
 SAMPLERS: tuple[Sampler, ...] = ("none", "balanced")
-DRAWS = 10_000  # pixels that a probe is fitted to
-COMPONENTS = 64  # of the PCA
-STRENGTH = 1.0  # C of the logistic regression, on whitened features
-_FITTED = 40_000  # cells that the PCA is fitted to
-_STEPS = 300
 _BLOCK = 256  # tiles
 
 
@@ -78,29 +73,14 @@ def reduced(
         file: Where to: (n, t, q) float16.
         progress: Called with ticks.
     """
-    from sklearn.decomposition import PCA
-
-    n, t, d = x.shape
-    draw = rng(0, f"bench/pca/{fold.name}")
-    drawn = np.sort(
-        draw.choice(fold.train.size * t, min(_FITTED, fold.train.size * t), replace=False)
-    )
-    tile, cell = fold.train[drawn // t], drawn % t
-    sample = np.asarray(x[tile, cell], np.float32)
-    pca = PCA(min(COMPONENTS, d, len(sample)), whiten=True, svd_solver="covariance_eigh")
-    pca.fit(sample.astype(np.float64))
-    floor = np.sqrt(np.maximum(pca.explained_variance_, 1e-12))
-    weight = (pca.components_ / floor[:, None]).astype(np.float32)
-    shift = (pca.mean_ @ weight.T).astype(np.float32)
+    n, t, _ = x.shape
+    components = Components.fit(x, fold.train, rng(0, f"bench/pca/{fold.name}"))
     file.parent.mkdir(parents=True, exist_ok=True)
-    found = np.lib.format.open_memmap(file, "w+", np.float16, (n, t, len(weight)))
+    found = np.lib.format.open_memmap(file, "w+", np.float16, (n, t, len(components.shift)))
     with Meter(progress, "reducing features", n) as meter:
         for start in range(0, n, _BLOCK):
             rows = slice(start, min(start + _BLOCK, n))
-            flat = np.asarray(x[rows], np.float32).reshape(-1, d)
-            # Rare outliers of a whitened component would be infinite in half precision.
-            values = np.clip(flat @ weight.T - shift, -1e3, 1e3)
-            found[rows] = values.reshape(-1, t, len(weight))
+            found[rows] = components.of(x[rows])
             meter.advance(rows.stop - rows.start)
 
 
@@ -136,7 +116,7 @@ class ProbeJudge:
         begun = time.perf_counter()
         x, y = self._drawn(rows, sampler, seed)
         classes = self._once.shape[2]
-        predicted = _fitted(x, y, self._test.reshape(-1, self._test.shape[2]))
+        predicted = CellProbe.fit(x, y).predict(self._test.reshape(-1, self._test.shape[2]))
         predicted = predicted.reshape(self._test.shape[:2])
         found = np.zeros((self._names.size, classes, classes))
         for k in range(classes):
@@ -149,32 +129,10 @@ class ProbeJudge:
         self, rows: NDArray[np.int64], sampler: Sampler, seed: int
     ) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
         """Draw pixels: their cell's features and their class."""
-        counts = np.asarray(self._cells.counts[rows], np.float64)
-        total = counts.sum(axis=(0, 1))
+        total = totals(self._cells.counts, rows)
         if not total.any():
             raise DataError("the chosen tiles have no labelled pixel", "A judge needs labels.")
-        weight = counts if sampler == "none" else counts / np.maximum(total, 1)
-        share = np.cumsum(weight.ravel())
+        weight = np.ones(total.size) if sampler == "none" else 1 / np.maximum(total, 1)
         draw = rng(seed, f"bench/probe/{sampler}")
-        place = np.searchsorted(share, draw.random(DRAWS) * share[-1], side="right")
-        place = np.minimum(place, share.size - 1)
-        tile, cell, y = np.unravel_index(place, counts.shape)
+        tile, cell, y = draw_pixels(self._cells.counts, rows, weight, DRAWS, draw)
         return np.asarray(self._cells.x[rows[tile], cell], np.float32), y
-
-
-def _fitted(
-    x: NDArray[np.float32], y: NDArray[np.int64], test: NDArray[np.float32]
-) -> NDArray[np.int64]:
-    """Return the classes of test cells by a regression fitted to drawn pixels."""
-    from sklearn.exceptions import ConvergenceWarning
-    from sklearn.linear_model import LogisticRegression
-
-    known = np.unique(y)
-    if known.size == 1:
-        return np.full(len(test), known[0])
-    model = LogisticRegression(C=STRENGTH, max_iter=_STEPS, tol=1e-3)
-    with warnings.catch_warnings():
-        # A probe that is not at its optimum after so many steps is one like all others.
-        warnings.simplefilter("ignore", ConvergenceWarning)
-        model.fit(x, y)
-    return model.predict(test)

@@ -9,7 +9,7 @@ __all__ = ["METHODS", "PRESETS", "Method", "Preset", "check_preset", "get_method
 
 METHODS: Methods[Method] = Methods(
     "method",
-    ("counts", "embeddings", "attributes"),
+    ("counts", "embeddings", "attributes", "tokens", "cells"),
     {
         "lc": "foveate.curate.methods.lc:METHOD",
         "fd": "foveate.curate.methods.fd:METHOD",
@@ -26,16 +26,19 @@ METHODS: Methods[Method] = Methods(
         "semdedup": "foveate.curate.methods.semdedup:METHOD",
         "similar": "foveate.curate.methods.similar:METHOD",
         "column": "foveate.curate.methods.column:METHOD",
+        "label-noise": "foveate.curate.methods.label_noise:METHOD",
     },
-    uncommon=("attributes",),
+    uncommon=("attributes", "tokens"),
 )
 
 
 class Method(AnyMethod):
     """A ranking method of `curate`.
 
-    It can need "counts", (n, C) int64 pixels per class, "embeddings", (n, d) float, and
-    "attributes", the `Attributes` of the n tiles.
+    It can need "counts", (n, C) int64 pixels per class, "embeddings", (n, d) float, "attributes",
+    the `Attributes` of the n tiles, "tokens", (n, t, d) float, dense features of t cells of each
+    tile, and "cells", (n, t, C) whole numbers, pixels per class in each of these cells. All but
+    the attributes may be memory maps.
     """
 
     registry = METHODS

@@ -13,7 +13,7 @@ from foveate.report import blocks as ui
 from foveate.report import explain, human, numbers, svg
 from foveate.report import origin as made
 from foveate.report.chance import against, judged, random_picks
-from foveate.report.words.curate import Picks, kept, side_by_side
+from foveate.report.words.curate import Picks, WrongLabels, kept, side_by_side
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -53,9 +53,25 @@ def compare_picks(run: Curated, degree: NDArray[np.int64]) -> list[Picks]:
                 method.repeats,
                 bound,
                 bool({"min_distance", "groups", "quota"} & run.record.get("summary", {}).keys()),
+                _wrong_labels(method),
             )
         )  # fmt: skip
     return found
+
+
+def _wrong_labels(method: MethodData) -> WrongLabels | None:
+    """Return what a method that looks for wrong labels found."""
+    if "wrong_share" not in method.report:
+        return None
+    clean, pool = method.options.get("order") == "clean", method.report["wrong_share"]
+    share = 1 - method.score if clean else method.score
+    own = share[method.picks]
+    own, first = own[np.isfinite(own)], share[method.picks[:1]]
+    return WrongLabels(
+        math.nan if pool is None else float(pool), float(own.mean()) if own.size else math.nan,
+        float(first[0]) if first.size else math.nan,
+        int(np.isnan(method.score[np.isfinite(method.rank)]).sum()), clean,
+    )  # fmt: skip
 
 
 def method_headlines(run: Curated, found: list[Picks]) -> dict[str, Headline]:

@@ -14,6 +14,31 @@ if TYPE_CHECKING:
     from foveate.report.chance import Against
 
 
+_NO_PROOF = (
+    "An estimate from what a probe on frozen features can tell: a label that it does not expect "
+    "may be right and rare, and agreement is no proof that a label is right. It misses classes "
+    "that are always taken for each other. Look at the patches before labels are changed."
+)
+
+
+class WrongLabels(NamedTuple):
+    """What a method found that looks for wrong labels.
+
+    Attributes:
+        pool: Estimated share of wrong labels over all pixels that were judged; NaN without any.
+        picks: Mean share of the picks.
+        first: Share of the first pick.
+        unjudged: Patches that could not be judged.
+        clean: Whether the best labels come first.
+    """
+
+    pool: float
+    picks: float
+    first: float
+    unjudged: int
+    clean: bool
+
+
 class Picks(NamedTuple):
     """What one method kept.
 
@@ -35,6 +60,7 @@ class Picks(NamedTuple):
         overlap: Share of the ground.
         rules: Whether there were other rules besides (distance, groups, quotas), which put back,
             too.
+        wrong: What was found of wrong labels; None of methods that do not look for them.
     """
 
     method: str
@@ -51,6 +77,7 @@ class Picks(NamedTuple):
     repeats: int = 0
     overlap: float = 0.5
     rules: bool = False
+    wrong: WrongLabels | None = None
 
 
 def kept(found: Picks) -> Headline:
@@ -58,6 +85,8 @@ def kept(found: Picks) -> Headline:
     base = f"{human.count(found.kept)} of {human.plural(found.pool, 'patch', 'patches')} kept"
     if not found.kept:
         return Headline("No patch kept: the budget is below one patch")
+    if found.wrong is not None:
+        return _wrong_labels(found, found.wrong)
     if found.kept == found.pool:
         text = f"{base}: all of them, so nothing was chosen"
     elif found.drawn:
@@ -66,6 +95,27 @@ def kept(found: Picks) -> Headline:
         text = base + _compared(found)
     notes = (*_figures(found), *_repeats(found))
     return Headline(text, notes)
+
+
+def _wrong_labels(found: Picks, wrong: WrongLabels) -> Headline:
+    """Say how many labels are wrong by the estimate, and what that is worth."""
+    if not math.isfinite(wrong.pool):
+        text = "No label could be judged: that takes classes that at least two scenes or parts of "
+        return Headline(f"{text}one show", tuple(_repeats(found)))
+    patches = human.plural(found.kept, "patch", "patches")
+    order = "best" if wrong.clean else "worst"
+    text = f"An estimated {human.share(wrong.pool)} of the labelled pixels carry a wrong label; "
+    text += f"in the {patches} with the {order} labels {human.share(wrong.picks)}"
+    notes = [_NO_PROOF]
+    if not wrong.clean and math.isfinite(wrong.first):
+        notes.append(f"The worst patch has {human.share(wrong.first)} by this estimate.")
+    if wrong.unjudged:
+        one = wrong.unjudged == 1
+        notes.append(
+            f"{human.plural(wrong.unjudged, 'patch', 'patches')} could not be judged and "
+            f"{'is' if one else 'are'} last: no label, or none of a class that others show."
+        )
+    return Headline(text, (*notes, *_repeats(found)))
 
 
 def _compared(found: Picks) -> str:

@@ -1,4 +1,4 @@
-"""Dense features that the probe is fitted to: tokens of the model, or plain statistics of cells."""
+"""Dense features that a probe is fitted to: tokens of the model, or plain statistics of cells."""
 
 from __future__ import annotations
 
@@ -23,28 +23,32 @@ logger = logging.getLogger("foveate")
 
 STRIDE = 8  # pixels of the network's input between the cells of a backbone with stages
 WITHOUT = (
-    "%s gives no dense features: the probe judges by plain statistics of cells of 8 pixels. "
+    "%s gives no dense features: a probe sees plain statistics of cells of 8 pixels instead. "
     "A pretrained backbone sees more: --model timm:resnet18."
 )
 
 
 def dense_features(
-    pool: Pool, handle: ModelHandle, run: Run, *, batch_size: int = 32, workers: int = 1,
-    progress: ProgressFn | None = None,
+    pool: Pool, handle: ModelHandle, run: Run | None = None, *, batch_size: int = 32,
+    workers: int = 1, progress: ProgressFn | None = None,
 ) -> Embeddings:  # fmt: skip
-    """Return features of the cells of all tiles, kept in a run.
+    """Return features of the cells of all tiles.
 
     Args:
         pool: The tiles.
         handle: The model; a backbone of timm with stages gives all of them, of tiles at their own
             size (``?size=native&token_stride=8``).
-        run: Open for writing.
+        run: Open for writing, to keep them in; None keeps them in memory.
         batch_size: Tiles per call.
         workers: Processes.
         progress: Called with ticks.
 
     Returns:
-        (n, t, d) float16 tokens in the order of the pool; ``spec.grid`` is their grid.
+        (n, t, d) float16 tokens in the order of the pool; ``spec.grid`` is their grid. Of a model
+        without tokens: those of `CellStatistics`, and a warning.
+
+    Raises:
+        ParameterError: Tiles of several sizes would give several grids.
     """
     model = finer(handle, pool, run)
     if model is None:
@@ -58,7 +62,7 @@ def dense_features(
     )  # fmt: skip
 
 
-def finer(handle: ModelHandle, pool: Pool, run: Run) -> ModelHandle | None:
+def finer(handle: ModelHandle, pool: Pool, run: Run | None = None) -> ModelHandle | None:
     """Return the handle of the model that gives the finest tokens; None for one without any."""
     if handle.family == "timm" and TOKEN_STRIDE not in handle.options:
         options = {"size": "native", **handle.options, TOKEN_STRIDE: STRIDE}

@@ -1,0 +1,131 @@
+"""Dense features and the labels of their cells: checked for a method, and prepared by a job."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
+
+from foveate.embeddings import Embeddings
+from foveate.errors import DataError
+from foveate.files import digest
+from foveate.models.dense import dense_features
+from foveate.pool.cell_counts import count_cells
+from foveate.run.shards import step_name
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from foveate.models.base import ModelHandle
+    from foveate.pool.pool import Pool
+    from foveate.progress import ProgressFn
+    from foveate.run import Run
+
+VERSION = 1  # raised when other counts come of the same masks
+_BLOCK = 2**24  # numbers that are looked at at a time
+
+
+class Dense(NamedTuple):
+    """What `prepared` returns."""
+
+    tokens: Embeddings | None = None
+    cells: NDArray[np.integer] | None = None
+    key: str = ""  # hash of everything that they depend on
+
+
+def prepared(
+    pool: Pool, handle: ModelHandle, run: Run, pool_key: str, *, batch_size: int, workers: int,
+    progress: ProgressFn | None,
+) -> Dense:  # fmt: skip
+    """Make dense features and count labels by cell, unless the run has done so.
+
+    Args:
+        pool: With masks.
+        handle: The model; see `dense_features`.
+        run: Open for writing.
+        pool_key: Hash of everything that the pool depends on.
+        batch_size: Tiles per call of the model.
+        workers: Processes.
+        progress: Called with ticks.
+    """
+    tokens = dense_features(
+        pool, handle, run, batch_size=batch_size, workers=workers, progress=progress
+    )
+    grid = tokens.spec.grid
+    assert grid is not None  # noqa: S101  (tokens have one)
+    key = digest([VERSION, pool_key, grid])
+    name = f"labels/cells-{key[:8]}.npy"
+
+    def work() -> list[str]:
+        count_cells(pool, grid, run.path / name, progress)
+        return [name]
+
+    run.do("labels of cells", key, work)
+    both = digest([run.key(step_name(tokens.spec.name, tokens=True)), key])
+    return Dense(tokens, np.load(run.path / name, mmap_mode="r"), both)
+
+
+def needed_tokens(
+    pool: Pool, method: str, tokens: Embeddings | NDArray[np.floating] | None
+) -> NDArray[np.floating]:
+    """Return the tokens of a method in the order of the pool.
+
+    Raises:
+        DataError: There are none, they do not fit, or a number is not finite.
+    """
+    if tokens is None:
+        raise DataError(
+            f"the method {method!r} needs tokens: dense features of the cells of each tile", "",
+            "Pass tokens=foveate.models.dense_features(pool, model), or an (n, t, d) array.",
+        )  # fmt: skip
+    x = np.asanyarray(tokens.align(pool.ids) if isinstance(tokens, Embeddings) else tokens)
+    if x.ndim != 3 or len(x) != len(pool) or not x.size or not np.issubdtype(x.dtype, np.floating):
+        raise DataError(
+            f"tokens of shape {x.shape} and dtype {x.dtype} for {len(pool)} tiles",
+            "Expected a float array (n, t, d): d features of t cells of each tile.",
+            "embed(pool, model, tokens=True), or foveate.models.dense_features(pool, model).",
+        )
+    for start, block in _blocks(x):
+        with np.errstate(over="ignore"):
+            bad = ~np.isfinite(block.astype(np.float32, copy=False)).all(axis=(1, 2))
+        if bad.any():
+            raise DataError(
+                f"the tokens of {str(pool.ids[start + int(bad.argmax())])!r} hold NaN, infinity or "
+                "a number beyond float32",
+                "Every number must be finite.",
+                "Drop the tile, or repair the model's output.",
+            )
+    return x
+
+
+def needed_cells(
+    pool: Pool, method: str, cells: NDArray[np.integer] | None, tokens: NDArray[Any] | None
+) -> NDArray[np.integer]:
+    """Return the labels of cells of a method.
+
+    Raises:
+        DataError: There are none, or they do not fit the pool or the tokens.
+    """
+    if cells is None:
+        raise DataError(
+            f"the method {method!r} needs cells: labelled pixels by class in each cell of a tile",
+            "They come from masks.",
+            "Pass cells=foveate.pool.count_cells(pool, grid), an (n, t, C) array of whole numbers.",
+        )
+    found = np.asanyarray(cells)
+    shape = (len(pool), *(tokens.shape[1:2] if tokens is not None else found.shape[1:2]))
+    whole = np.issubdtype(found.dtype, np.integer)
+    if found.ndim != 3 or found.shape[:2] != shape or not found.shape[2] or not whole:
+        raise DataError(
+            f"cells of shape {found.shape} and dtype {found.dtype}",
+            f"Expected whole numbers ({', '.join(map(str, shape))}, C): pixels of each class.",
+            "Count them on the grid of the tokens: count_cells(pool, tokens.spec.grid).",
+        )
+    if any((block < 0).any() for _, block in _blocks(found)):
+        raise DataError("cells with negative counts", "Pixels are 0 or more.")
+    return found
+
+
+def _blocks(x: NDArray[Any]) -> Any:
+    step = max(1, _BLOCK // int(np.prod(x.shape[1:])))
+    return ((i, x[i : i + step]) for i in range(0, len(x), step))

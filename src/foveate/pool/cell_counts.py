@@ -1,0 +1,77 @@
+"""Labels by place: how many pixels of each class each cell of a tile has.
+
+The cells are those of a grid of dense features, so that what a model sees of a place stands beside
+the labels of that place.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from foveate.errors import DataError
+from foveate.progress import Meter
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from numpy.typing import NDArray
+
+    from foveate.pool.pool import Pool
+    from foveate.progress import ProgressFn
+
+
+def count_cells(
+    pool: Pool, grid: tuple[int, int], file: Path | None = None, progress: ProgressFn | None = None
+) -> NDArray[np.uint32]:
+    """Count labelled pixels of each class in each cell of each tile.
+
+    Args:
+        pool: With masks.
+        grid: Cells down and across: ``spec.grid`` of dense features.
+        file: Where to write the counts to (``.npy``); None keeps them in memory.
+        progress: Called with ticks.
+
+    Returns:
+        (n, rows * columns, C) uint32, cells row-major; a memory map of `file`.
+
+    Raises:
+        DataError: The pool has no masks.
+    """
+    if pool.legend is None:
+        raise DataError(
+            "this pool has no masks", "Labels need masks.",
+            "Give masks (--masks FOLDER, masks=...).",
+        )  # fmt: skip
+    shape = (len(pool), grid[0] * grid[1], len(pool.legend))
+    if file is None:
+        found = np.zeros(shape, np.uint32)
+    else:
+        file.parent.mkdir(parents=True, exist_ok=True)
+        found = np.lib.format.open_memmap(file, "w+", np.uint32, shape)
+    with Meter(progress, "reading labels", len(pool)) as meter:
+        for i, code in enumerate(pool.masks()):
+            found[i] = cell_counts(code, grid, shape[2])
+            meter.advance()
+    return found
+
+
+def cell_counts(
+    code: NDArray[np.integer], grid: tuple[int, int], classes: int
+) -> NDArray[np.int64]:
+    """Count pixels by cell and class.
+
+    Args:
+        code: (h, w) class numbers, below 0 ignored.
+        grid: Cells down and across.
+        classes: Number C of classes.
+
+    Returns:
+        (rows * columns, C) int64, cells row-major.
+    """
+    down, across = (np.arange(side) * n // side for side, n in zip(code.shape, grid, strict=True))
+    cell = down[:, None] * grid[1] + across[None, :]
+    counted = code >= 0
+    flat = cell[counted] * classes + code[counted]
+    return np.bincount(flat, minlength=grid[0] * grid[1] * classes).reshape(-1, classes)

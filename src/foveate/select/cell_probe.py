@@ -1,0 +1,165 @@
+"""A linear probe on dense features: what it is fitted to, and the fit.
+
+Features of cells are reduced by a whitened PCA of a bounded number of drawn cells, pixels are drawn
+from cells by their labels, and a multinomial logistic regression is fitted to the features of their
+cells. Features and labels are read in blocks or where they are drawn, and may be memory maps.
+"""
+
+from __future__ import annotations
+
+import warnings
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Self
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+DRAWS = 10_000  # pixels that a probe is fitted to
+COMPONENTS = 64  # of the PCA
+STRENGTH = 1.0  # C of the logistic regression, on whitened features
+FITTED = 40_000  # cells that the PCA is fitted to
+_STEPS = 300
+_FAR = 1e3  # rare outliers of a whitened component would be infinite in half precision
+_BLOCK = 256  # tiles
+_TINY = 1e-12  # of the largest variance
+
+
+@dataclass(frozen=True)
+class Components:
+    """Whitened principal components of features.
+
+    Attributes:
+        weight: (q, d) float32.
+        shift: (q,) float32, taken off after `weight`.
+    """
+
+    weight: NDArray[np.float32]
+    shift: NDArray[np.float32]
+
+    @classmethod
+    def fit(
+        cls, x: NDArray[np.floating], rows: NDArray[np.int64], draw: np.random.Generator
+    ) -> Self:
+        """Fit components to cells that are drawn from some tiles.
+
+        Args:
+            x: (n, t, d) features.
+            rows: Tiles to draw from.
+            draw: Source of randomness.
+        """
+        from sklearn.decomposition import PCA
+
+        t, d = x.shape[1:]
+        cells = rows.size * t
+        drawn = np.sort(draw.choice(cells, min(FITTED, cells), replace=False))
+        sample = np.asarray(x[rows[drawn // t], drawn % t], np.float32)
+        pca = PCA(min(COMPONENTS, d, len(sample)), whiten=True, svd_solver="covariance_eigh")
+        with np.errstate(invalid="ignore"):  # shares of the variance, of features without any
+            pca.fit(sample.astype(np.float64))
+        variance = pca.explained_variance_
+        # A direction without variance holds rounding alone: it must not be blown up.
+        spread = np.sqrt(np.maximum(variance, _TINY * (variance.max() or 1.0)))
+        weight = (pca.components_ / spread[:, None]).astype(np.float32)
+        return cls(weight, (pca.mean_ @ weight.T).astype(np.float32))
+
+    def of(self, x: NDArray[np.floating]) -> NDArray[np.float32]:
+        """Return the components of features: (..., d) to (..., q) float32."""
+        flat = np.asarray(x, np.float32).reshape(-1, x.shape[-1])
+        found = np.clip(flat @ self.weight.T - self.shift, -_FAR, _FAR)
+        return found.reshape(*x.shape[:-1], -1)
+
+
+def draw_pixels(
+    counts: NDArray[np.integer], rows: NDArray[np.int64], weight: NDArray[np.float64], size: int,
+    draw: np.random.Generator,
+) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]]:  # fmt: skip
+    """Draw labelled pixels with replacement.
+
+    Args:
+        counts: (n, t, C) pixels by class of each cell of each tile.
+        rows: Tiles to draw from, at least one with a pixel.
+        weight: (C,) chance of a pixel of each class, up to a factor.
+        size: How many.
+        draw: Source of randomness.
+
+    Returns:
+        Place of the tile in `rows`, cell and class of each pixel: (size,) int64 each.
+    """
+    blocks = [rows[i : i + _BLOCK] for i in range(0, rows.size, _BLOCK)]
+    upto = np.cumsum(np.concatenate([(counts[b].sum(axis=1) * weight).sum(axis=1) for b in blocks]))
+    at = draw.random(size) * upto[-1]
+    tile = _places(upto, at)
+    cell, y = np.empty(size, np.int64), np.empty(size, np.int64)
+    for i in np.unique(tile).tolist():
+        own = np.flatnonzero(tile == i)
+        within = np.cumsum((counts[rows[i]] * weight).ravel())
+        place = _places(within, at[own] - (upto[i - 1] if i else 0.0))
+        cell[own], y[own] = np.divmod(place, counts.shape[2])
+    return tile, cell, y
+
+
+def _places(upto: NDArray[np.float64], at: NDArray[np.float64]) -> NDArray[np.int64]:
+    """Return which part each point lies in; rounding leads to no part without a length."""
+    last = np.searchsorted(upto, upto[-1], side="left")
+    return np.minimum(np.searchsorted(upto, at, side="right"), last)
+
+
+def totals(counts: NDArray[np.integer], rows: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Return the pixels of each class in some tiles: (C,) int64, of (n, t, C) counts."""
+    found = np.zeros(counts.shape[2], np.int64)
+    for start in range(0, rows.size, _BLOCK):
+        found += counts[rows[start : start + _BLOCK]].sum(axis=(0, 1), dtype=np.int64)
+    return found
+
+
+@dataclass(frozen=True)
+class CellProbe:
+    """A linear classifier of cells.
+
+    Attributes:
+        known: (k,) int64 classes that it was fitted to.
+        model: The regression; None where there is one class.
+    """
+
+    known: NDArray[np.int64]
+    model: Any
+
+    @classmethod
+    def fit(
+        cls, x: NDArray[np.float32], y: NDArray[np.int64],
+        weight: NDArray[np.float64] | None = None,
+    ) -> Self:  # fmt: skip
+        """Fit to drawn pixels.
+
+        Args:
+            x: (m, q) whitened features of their cells.
+            y: (m,) classes.
+            weight: (m,) how much each counts; None for alike. One of 0 is left out.
+        """
+        from sklearn.exceptions import ConvergenceWarning
+        from sklearn.linear_model import LogisticRegression
+
+        if weight is not None:
+            x, y, weight = x[weight > 0], y[weight > 0], weight[weight > 0]
+        known = np.unique(y)
+        if known.size < 2:
+            return cls(known, None)
+        model = LogisticRegression(C=STRENGTH, max_iter=_STEPS, tol=1e-3)
+        with warnings.catch_warnings():
+            # A probe that is not at its optimum after so many steps is one like all others.
+            warnings.simplefilter("ignore", ConvergenceWarning)
+            model.fit(x, y, sample_weight=weight)
+        return cls(known, model)
+
+    def predict(self, x: NDArray[np.float32]) -> NDArray[np.int64]:
+        """Return the class of each cell: (m, q) to (m,)."""
+        return np.full(len(x), self.known[0]) if self.model is None else self.model.predict(x)
+
+    def probabilities(self, x: NDArray[np.float32], classes: int) -> NDArray[np.float64]:
+        """Return the probability of each class: (m, q) to (m, C), 0 for those it does not know."""
+        found = np.zeros((len(x), classes))
+        if self.known.size:
+            found[:, self.known] = 1.0 if self.model is None else self.model.predict_proba(x)
+        return found
