@@ -21,10 +21,9 @@ from pathlib import Path
 import numpy as np
 import rasterio
 import yaml
-from scipy.ndimage import gaussian_filter
 
 from foveate.bench.curate.job import CurateBenchJob
-from foveate.world import CLASSES, WorldSpec, write_world
+from foveate.world import CLASSES, WorldSpec, flip_labels, write_world
 
 BUDGETS = "2%,5%,10%,25%"
 NAMES = [name for name in CLASSES if name != "cloud"]
@@ -100,15 +99,19 @@ def world(root: Path, groups: dict[str, list[str]], *, noisy: bool) -> tuple[str
 
 def flip(path: Path, draw: np.random.Generator, tile: int = 64) -> None:
     """Give blobs of each tile, 0 to 50 % of it, the label of another class."""
-    with rasterio.open(path, "r+") as file:
-        mask = file.read(1)
-        for y in range(0, mask.shape[0], tile):
-            for x in range(0, mask.shape[1], tile):
-                part = mask[y : y + tile, x : x + tile]
-                field = gaussian_filter(draw.normal(size=part.shape), 6)
-                blob = field > np.quantile(field, 1 - 0.5 * draw.random())
-                part[blob & (part < len(NAMES))] = draw.integers(len(NAMES))
+    with rasterio.open(path) as file:
+        mask, profile, colours = file.read(1), file.profile, file.colormap(1)
+    for y in range(0, mask.shape[0], tile):
+        for x in range(0, mask.shape[1], tile):
+            part = np.s_[y : y + tile, x : x + tile]
+            share = draw.uniform(0, 0.5)
+            mask[part] = flip_labels(mask[part], share, range(len(NAMES)), draw, "blobs")
+    profile = {k: v for k, v in profile.items() if k in ("crs", "transform", "nodata", "dtype")}
+    with rasterio.open(
+        path, "w", driver="GTiff", count=1, height=mask.shape[0], width=mask.shape[1], **profile
+    ) as file:
         file.write(mask, 1)
+        file.write_colormap(1, colours)
 
 
 def result(job: CurateBenchJob, out: Path) -> dict:
