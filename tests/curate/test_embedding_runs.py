@@ -83,13 +83,17 @@ def test_settings_of_imagery_are_refused(tmp_path):
         job(tmp_path / "images", column="x").check()
 
 
-def test_without_a_method_rows_are_drawn(tmp_path, caplog):
+def test_without_a_method_the_default_reads_the_vectors(tmp_path):
     path = made.write(tmp_path, "clay")
     CurateJob(images=[str(path)]).run(tmp_path / "run")
+    assert len(picks(tmp_path / "run", "facility")) == 4
+
+
+def test_random_reads_no_vectors(tmp_path):
+    path = made.write(tmp_path, "clay")
+    CurateJob(images=[str(path)], methods=["random"]).run(tmp_path / "run")
     assert len(picks(tmp_path / "run", "random")) == 4
-    assert "rows are drawn at random" in caplog.text
-    assert "masks" not in caplog.text
-    assert not (tmp_path / "run/embeddings").exists()  # nothing reads the vectors
+    assert not (tmp_path / "run/embeddings").exists()
 
 
 def test_points_are_exported(tmp_path):

@@ -257,20 +257,22 @@ def test_another_share_ranks_again(scene, tmp_path):
     assert summary["methods"]["random"]["put_back"] == 0
 
 
-def test_without_masks_there_is_a_default_and_it_is_said(scene, tmp_path, caplog):
-    with caplog.at_level(logging.WARNING, "foveate"):
-        _, summary = done(job_of(scene), tmp_path / "bare")
-    assert list(summary["methods"]) == ["random"]
-    assert summary["default_method"] == "random"
-    assert "No masks" in summary["default_reason"]
-    assert summary["default_reason"] in caplog.text
-    caplog.clear()
-    _, summary = done(job_of(scene, masks=[str(scene / "masks")]), tmp_path / "masks")
-    assert list(summary["methods"]) == ["fa-cb"]
-    assert (summary["default_method"], summary["default_reason"]) == ("fa-cb", "")
-    assert "No masks" not in caplog.text
+def test_the_default_is_said_with_its_reason(scene, tmp_path, caplog):
+    with caplog.at_level(logging.INFO, "foveate"):
+        for name, masks in (("bare", []), ("masks", [str(scene / "masks")])):
+            caplog.clear()
+            _, summary = done(job_of(scene, masks=masks), tmp_path / name)
+            assert list(summary["methods"]) == [summary["default_method"]] == ["fd"]
+            assert "below in" in summary["default_reason"]
+            assert summary["default_reason"] in caplog.text
     _, summary = done(job_of(scene, methods=["random"]), tmp_path / "stated")
     assert (summary["default_method"], summary["default_reason"]) == (None, "")
+
+
+def test_the_default_of_a_preset_is_the_papers(scene):
+    with_masks = job_of(scene, masks=[str(scene / "masks")], preset="paper")
+    assert with_masks.chosen_methods() == ["fa-cb"]
+    assert job_of(scene, preset="released").chosen_methods() == ["random"]
 
 
 @pytest.mark.realdata
@@ -285,10 +287,10 @@ def test_no_two_picks_of_dubai_share_over_half_their_ground(realdata, tmp_path):
     folders = [str(realdata / "dubai" / f"tile{i}") for i in (1, 4)]
     job = job_of(tmp_path, images=folders, masks=folders, classes=str(classes), tile=256)
     _, summary = done(job, tmp_path / "run")
-    found = summary["methods"]["fa-cb"]
+    found = summary["methods"]["fd"]
     assert found["put_back"] > 0
     assert found["repeats"] == 0
-    picks = pq.read_table(tmp_path / "run/selection/fa-cb.parquet").to_pylist()
+    picks = pq.read_table(tmp_path / "run/selection/fd.parquet").to_pylist()
     assert len(picks) == summary["pool"]["tiles"] // 10
     for i, a in enumerate(picks):
         for b in picks[:i]:

@@ -99,8 +99,8 @@ def test_one_method_no_masks(make_run):
 
 def test_usual_method_leads(make_run):
     order = np.arange(8)
-    page = page_of(make_run(methods={"lc": order, "fa-cb": order[::-1]}))
-    assert page.options[page.option].key == "fa-cb"
+    page = page_of(make_run(methods={"lc": order, "fd": order[::-1]}))
+    assert page.options[page.option].key == "fd"
     assert [o.title for o in overlays(page)] == ["b", "a"]  # the scene with its picks comes first
     assert ">0 picks<" in overlays(page)[0].note
 

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
     from foveate.report.read import Curated, MethodData
 
-USUAL = "fa-cb"  # curate's default method opens the report when it is among several
+USUAL = "fd"  # the default method of curate opens the report when it is among several
 PICTURES, MANY = 12, 12  # pictures of the first and of the last; above so many methods, half
 SCENES, OUTLINES = 24, 40_000  # scenes on the map, outlines on it
 FEW_SCENES, SIDE = 6, 480  # up to so many overviews as they are stored; else smaller, in pixels
@@ -157,7 +157,7 @@ def _facts(run: Curated) -> list[tuple[str, str]]:
     if len(run.methods) > 1:
         found.append(("Methods", human.count(len(run.methods))))
     if summary.get("default_reason"):
-        found.append(("Method", f"{summary['default_method']}, the default without masks"))
+        found.append(("Method", f"{summary['default_method']}, the default"))
     if len(run.methods) == 1:
         found.append(("Spent", parts.spent(run.methods[0])))
     found.append(("Encoder", made.encoder_name(run, "none needed")))
