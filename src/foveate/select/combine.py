@@ -4,9 +4,9 @@ At each step every gain is brought to one scale, and they are added with their w
 multiplied. By the scale "step" a gain is 0 for the row that adds least of those that may be picked,
 and 1 for the one that adds most: a weight means the same at the first step and the last, though
 gains of coverage shrink by orders of magnitude. By the scale "first" gains are divided by the
-largest one of the first step, and the run maximises one fixed function: a sum of submodular ones is
-submodular, so that greedy is near its optimum (Nemhauser, Wolsey and Fisher 1978). Fixed scores are
-from 0 to 1 already and stay as they are.
+largest one, up or down, of the first step that has any, and the run maximises one fixed function: a
+sum of submodular ones is submodular, so that greedy is near its optimum (Nemhauser, Wolsey and
+Fisher 1978). Fixed scores are from 0 to 1 already and stay as they are.
 
 Where all rows add the same, up to rounding, a gain is 1 for all.
 """
@@ -117,9 +117,9 @@ class Mixture:
                 return np.ones(value.size), 0.0
             return (value - low) / (high - low), gain.resolution / (high - low)
         top = self._top[place]
-        if top is None and gain.known:
-            top = self._top[place] = max(high, 0.0)
-        if not top or top <= gain.resolution:
+        if top is None and gain.known and max(high, -low) > gain.resolution:
+            top = self._top[place] = max(high, -low)
+        if top is None:
             return np.ones(value.size), 0.0
         return value / top, gain.resolution / top
 

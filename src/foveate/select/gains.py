@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 __all__ = ["Balance", "Coverage", "Diversity", "Fixed", "Gain", "Vectors"]
 
 NEAR = 2.0**-22  # of full coverage: less is rounding, as in `select.coverage`
+_EQUAL = 1e-9  # relative difference of gains of coverage that is rounding
 _BLOCK = 8192
 
 
@@ -80,13 +81,14 @@ class Coverage:
         sigma: Width of a Gaussian similarity, in the unit of the rows; None for 1 - (d / D)^2.
     """
 
-    fixed, resolution, known = False, 1e-13, True
+    fixed, known = False, True
     first: int | None = None
 
     def __init__(
         self, vectors: Vectors, reference: NDArray[np.int64], sigma: float | None = None
     ) -> None:
         self._vectors, self._reference = vectors, reference
+        self.resolution = _EQUAL
         self._rows = vectors.of(reference)
         bound = vectors.longest + np.sqrt(np.square(self._rows).sum(axis=1).max())
         self._similar = (
@@ -107,6 +109,7 @@ class Coverage:
         found[self._reference] -= (self._weight - 1) * (1 - self._best)
         found /= self._weight * self._reference.size
         found[found <= NEAR] = 0
+        self.resolution = max(_EQUAL * float(found.max(initial=0)), 1e-13)
         return found
 
     def add(self, row: int) -> None:
