@@ -103,7 +103,7 @@ class Mixture:
                 total += weight * value
             elif weight:
                 total *= np.maximum(value, 0) ** weight
-        return total, rounding + _EQUAL * float(total.max() - total.min())
+        return total, max(rounding, _EQUAL * float(total.max() - total.min()))
 
     def _scaled(
         self, place: int, gain: Gain, value: NDArray[np.float64]
