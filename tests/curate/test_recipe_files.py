@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import re
+from pathlib import Path
 
 import numpy as np
 import pyarrow.parquet as pq
@@ -236,3 +238,14 @@ def test_what_a_run_cannot_do_is_said_before_it_begins(data, tmp_path, text, giv
     with pytest.raises(FoveateError, match=error):
         job(data, tmp_path / "r.toml", budget="4", **given).run(tmp_path / "run")
     assert not list(tmp_path.glob("run/rankings/*"))
+
+
+def test_the_recipe_of_the_guide_runs(data, tmp_path):
+    guide = (Path(__file__).parents[2] / "docs/guide.md").read_text("utf-8")
+    (tmp_path / "guide.toml").write_text(
+        re.findall(r"```toml\n(name = .*?)```", guide, re.DOTALL)[0]
+    )
+    run = job(data, tmp_path / "guide.toml", budget="8", attributes=[str(data / "loss.csv")])
+    found = run.run(tmp_path / "run").record["summary"]["methods"]["balanced-cover"]
+    assert found["selected"] == 8
+    assert found["repeats"] == 0
