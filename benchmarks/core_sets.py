@@ -142,7 +142,9 @@ def patches(folder: Path, out: Path, shared: dict) -> dict:
     classes = out / "classes.json"
     classes.write_text(json.dumps({"classes": {k: i for i, k in enumerate(kinds)}}), "utf-8")
     pair = {part: f"{out / part / 'images'}:{out / part / 'masks'}" for part in ("train", "test")}
-    job = CurateBenchJob.typed(**pair, classes=str(classes), tile=224, edge="drop", allow_leaks=True, **shared)
+    job = CurateBenchJob.typed(
+        **pair, classes=str(classes), tile=224, edge="drop", allow_leaks=True, **shared
+    )
     return result(job, out / "run")
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from foveate.curate import METHODS, CurateJob, rank
+from foveate.curate import METHODS, RECIPES, CurateJob, rank
 from foveate.errors import DataError, ParameterError
 from foveate.pool import Pool
 
@@ -68,7 +68,8 @@ def test_all_methods_are_those_that_need_no_option(tmp_path):
     job = CurateJob(images=["x"], methods="all")
     assert job.methods == METHODS.ready()
     assert "similar" not in job.methods
-    assert set(METHODS) - set(METHODS.ready()) == {"similar", "column", "label-noise"}
+    others = {"similar", "column", "label-noise", *RECIPES}
+    assert set(METHODS) - set(METHODS.ready()) == others
     (tmp_path / "images").mkdir()
     with pytest.raises(ParameterError, match=r"--option similar\.toward="):
         CurateJob(images=[str(tmp_path / "images")], methods=["similar"]).run(tmp_path / "run")

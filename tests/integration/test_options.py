@@ -212,6 +212,8 @@ def _write_tables(root):
     for name, values in (("scores", (1, 2)), ("turned", (2, 1))):
         rows = "".join(f"s{i},{value}\n" for i, value in enumerate(values))
         (root / f"{name}.csv").write_text(f"scene,score\n{rows}")
+    for name, kind in (("even", "balance"), ("apart", "diversity")):
+        (root / f"{name}.toml").write_text(f'name = "mine"\n[[strategy]]\nkind = "{kind}"\n')
     (root / "start.txt").write_text("s0/y000000_x000000_32x32\ns1/y000032_x000032_32x32\n")
     ring = [[14.9, 36.0], [15.0003, 36.0], [15.0003, 37.0], [14.9, 37.0], [14.9, 36.0]]
     (root / "lake.geojson").write_text(json.dumps({"type": "Polygon", "coordinates": [ring]}))
@@ -392,6 +394,7 @@ JOBS: dict[type[Job], Walk] = {
             "stack": on(["B1", "B0"], images=["{bands}"], masks=[], classes=None,
                         methods=["kcenter"], base=["B0", "B1"]),
             "model": "colours", "scale": [(0, 90)], "methods": ["kcenter"],
+            "recipes": on(["{even.toml}"], methods=None, base=["{apart.toml}"]),
             "options": {"fa-cb": {"lam": 0.95}}, "budget": "4",
             "preset": on("paper", methods=["fd"]), "seed": on(1, methods=["random"]),
             "max_overlap": on(1.0, stride=8, methods=["kcenter"]),

@@ -9,19 +9,37 @@ from foveate.curate.compare_job import CompareJob
 from foveate.curate.job import CurateJob
 from foveate.curate.methods import METHODS, Method, get_method
 from foveate.curate.rank import Ranker, rank
+from foveate.curate.recipes import (
+    RECIPES,
+    After,
+    Recipe,
+    Strategy,
+    Stratified,
+    Within,
+    read_recipe,
+    recipe_method,
+)
 from foveate.pool.rules import Rules
 
 __all__ = [
     "METHODS",
+    "RECIPES",
+    "After",
     "Agreement",
     "CompareJob",
     "Comparison",
     "CurateJob",
     "Method",
     "Ranker",
+    "Recipe",
     "Rules",
+    "Strategy",
+    "Stratified",
+    "Within",
     "agreement",
     "compare",
     "get_method",
     "rank",
+    "read_recipe",
+    "recipe_method",
 ]

@@ -20,6 +20,7 @@ from foveate.curate.methods import METHODS, Method, get_method
 from foveate.curate.methods.base import Preset, check_preset
 from foveate.curate.options import MethodNames, MethodOptions, Quotas  # noqa: TC001
 from foveate.curate.rank import Ranker
+from foveate.curate.recipes.file import recipes_by_name
 from foveate.curate.results import write_tables
 from foveate.curate.start import read_start, write_start
 from foveate.curate.thumbs import draw_picks
@@ -83,11 +84,15 @@ class CurateJob(ModelJob):
 
     methods: Annotated[
         MethodNames | None,
-        Option("Method", name="method", default="fd, facility for vectors of other models", repeated=True),
+        Option("Method", name="method", default="fd, facility with other models", repeated=True),
     ] = Field(
         None, min_length=1,
         description=f"{', '.join(METHODS)}, or all; several with commas or repeated.",
     )  # fmt: skip
+    recipes: Annotated[
+        list[PathText], Option("Method", name="recipe", metavar="FILE|NAME", repeated=True)
+    ] = Field([])
+    """Combination of strategies to rank by, a file or one of those built in; repeatable."""
     budget: Annotated[str, Option("Method")] = "10%"
     """10%, 500 (tiles), pixels=1e9, area=25%; several with commas."""
     column: Annotated[
@@ -155,8 +160,9 @@ class CurateJob(ModelJob):
         return cls(preset=cast("Preset", preset), **{**settings, **given})
 
     def chosen_methods(self) -> list[str]:
-        """Return the methods, each once; the default where none is stated."""
-        return list(dict.fromkeys(self.methods or [self._default()]))
+        """Return the methods, each once; the default where neither they nor recipes are stated."""
+        default = [] if self.recipes else [self._default()]
+        return list(dict.fromkeys(self.methods or default))
 
     def _default(self) -> str:
         if self.preset != "default":
@@ -166,7 +172,7 @@ class CurateJob(ModelJob):
 
     def _default_reason(self) -> str:
         """Return why this method, where none was stated."""
-        if self.methods is not None or self.preset != "default":
+        if not self._automatic or self.preset != "default":
             return ""
         above, below, of = EVIDENCE[self._default()]
         return DEFAULT_REASON.format(method=self._default(), above=above, below=below, of=of)
@@ -174,6 +180,7 @@ class CurateJob(ModelJob):
     def check(self) -> Ready:
         """Return the budget, the methods with their options, and where vectors come from."""
         methods = {name: get_method(name) for name in self.chosen_methods()}
+        methods |= recipes_by_name(self.recipes)
         options = {n: m.options(self.preset, self.options.get(n)) for n, m in methods.items()}
         file = check_inputs(self, PRESET_SETTINGS[self.preset])
         _check_options(self, methods, ready_made=file is not None)
@@ -200,7 +207,10 @@ class CurateJob(ModelJob):
             pool, None, self.seed, self.preset, progress, costs, self.max_share(),
             rules=self.rules(), picked=ids,
         )  # fmt: skip
-        steps.check_rules(ranker, budget)  # what cannot be is refused before anything is embedded
+        # What cannot be is refused before anything is embedded.
+        steps.check_columns(pool, [method for method, _ in methods.values()])
+        for method, _ in methods.values():
+            steps.check_rules(ranker.under(method), budget)
         write_start(run, start)
         embeddings, vectors = None, ""
         if handle is not None and embeds:
@@ -221,18 +231,19 @@ class CurateJob(ModelJob):
         }
         rankings, selections = {}, {}
         for name, (method, options) in methods.items():
+            bound = ranker.under(method)
             keys = (pool_key, vectors, dense.key)
-            ranking = steps.rank(run, ranker, method, options, budget, keys=keys)
-            parts = (name, ranking.meta, ranker.bounds, str(budget))
+            ranking = steps.rank(run, bound, method, options, budget, keys=keys)
+            parts = (name, ranking.meta, bound.bounds, str(budget))
             key = self._key(*keys, *parts)
             selections[name] = steps.select(
                 run, pool, ranking, budget, name=name, about=about, key=key,
                 spec=shown.spec if shown else None,
             )  # fmt: skip
-            steps.warn(name, selections[name], ranking, ranker)
+            steps.warn(name, selections[name], ranking, bound)
             rankings[name] = ranking
         steps.remove_others(run, methods)
-        stated = [(name, options) for name, (_, options) in methods.items()]
+        stated = [(name, m.definition, options) for name, (m, options) in methods.items()]
         key = self._key(pool_key, vectors, dense.key, stated, ranker.bounds, str(budget))
         kinds = {name: method for name, (method, _) in methods.items()}
         run.do(
@@ -248,7 +259,7 @@ class CurateJob(ModelJob):
         return {
             "pool": pool.describe(),
             "budget": str(budget),
-            "default_method": next(iter(methods)) if self.methods is None else None,
+            "default_method": next(iter(methods)) if self._automatic else None,
             "default_reason": self._default_reason(),
             "max_overlap": ranker.overlap,
             "start": ranker.given.size,
@@ -268,6 +279,11 @@ class CurateJob(ModelJob):
             pool, ready.handle, run, pool_key, batch_size=self.batch_size, workers=self.workers,
             progress=progress,
         )  # fmt: skip
+
+    @property
+    def _automatic(self) -> bool:
+        """Whether neither methods nor recipes are stated."""
+        return self.methods is None and not self.recipes
 
     def rules(self) -> Rules:
         """Return what may stand in one selection."""

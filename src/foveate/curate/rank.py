@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import ArrayLike, NDArray
 
+    from foveate.curate.recipes.recipe import Recipe
     from foveate.pool.pool import Pool
     from foveate.progress import ProgressFn
     from foveate.select.constraints import Constraint
@@ -34,7 +35,7 @@ MAX_OVERLAP = {"default": 0.5, "paper": 1.0, "released": 1.0}
 
 def rank(
     pool: Pool,
-    method: str | Method,
+    method: str | Method | Recipe,
     *,
     embeddings: Embeddings | NDArray[np.floating] | None = None,
     tokens: Embeddings | NDArray[np.floating] | None = None,
@@ -56,7 +57,7 @@ def rank(
 
     Args:
         pool: From `open_pool`, or `Pool.from_arrays` for plain arrays.
-        method: Name (one of `foveate.curate.METHODS`) or `Method`.
+        method: Name (one of `foveate.curate.METHODS`), `Method`, or `Recipe`.
         embeddings: `Embeddings` (matched by id), or (n, d) rows in the order of the pool.
         tokens: Dense features of t cells of each tile, for "label-noise": `Embeddings` with tokens
             (matched by id), or (n, t, d) in the order of the pool. See
@@ -65,7 +66,8 @@ def rank(
             `foveate.pool.count_cells`.
         seed: Seed of all random choices and of the order of ties.
         preset: "default", "paper" (the text of the paper) or "released" (public code and lists).
-        depth: For greedy methods (cb, kcenter, facility, max-herding): stop after so many tiles.
+        depth: For greedy methods (cb, kcenter, facility, max-herding) and recipes: stop after so
+            many tiles.
         max_overlap: A tile of which an earlier pick covers more than this share, 0 to 1, is put
             back to the end of the ranking; 1 for never. None for 0.5, and for 1 with the presets
             "paper" and "released". See `foveate.pool.overlap.overlaps`.
@@ -116,6 +118,7 @@ class Ranker:
         picked: As for `rank`.
         tokens: As for `rank`.
         cells: As for `rank`.
+        further: Rules that hold besides: those of a recipe.
 
     Raises:
         DataError: An id of `picked` is not in the pool.
@@ -132,9 +135,12 @@ class Ranker:
     picked: NDArray[np.str_] = field(default_factory=lambda: np.empty(0, np.str_))
     tokens: Embeddings | NDArray[np.floating] | None = None
     cells: NDArray[np.integer] | None = None
+    further: Rules | None = None
     _known: dict[tuple[object, ...], Ranking] = field(default_factory=dict, init=False, repr=False)
 
-    def rank(self, method: str | Method, *, depth: int | None = None, **options: Any) -> Ranking:
+    def rank(
+        self, method: str | Method | Recipe, *, depth: int | None = None, **options: Any
+    ) -> Ranking:
         """Rank the pool by a method; see `rank`.
 
         Raises:
@@ -143,6 +149,8 @@ class Ranker:
             ParameterError: Unknown or impossible option.
         """
         chosen = get_method(method)
+        if chosen.rules is not None and chosen.rules != self.further:
+            return self.under(chosen).rank(chosen, depth=depth, **options)
         arguments = chosen.options(self.preset, _with_depth(chosen, depth, options))
         arrays, exponent = _needed(self.pool, chosen, self.embeddings)
         if "tokens" in chosen.needs:
@@ -192,13 +200,25 @@ class Ranker:
     def overlap(self) -> float:
         """`max_overlap`, or what the preset says."""
         check_preset(self.preset)
-        return MAX_OVERLAP[self.preset] if self.max_overlap is None else self.max_overlap
+        share = MAX_OVERLAP[self.preset] if self.max_overlap is None else self.max_overlap
+        return share if self.further is None else min(share, self.further.max_overlap)
+
+    @property
+    def plain(self) -> bool:
+        """Whether there is no rule but that of overlap."""
+        return all(rules is None or rules.plain for rules in (self.rules, self.further))
 
     @property
     def bounds(self) -> str:
         """Hash of the rules, and of what is picked already."""
         rules = replace(self.rules or Rules(), max_overlap=self.overlap)
-        return digest([asdict(rules), np.unique(self.picked).tolist()])
+        more = [] if self.further is None else [asdict(self.further)]
+        return digest([asdict(rules), np.unique(self.picked).tolist(), *more])
+
+    def under(self, method: str | Method | Recipe) -> Ranker:
+        """Return the ranker that keeps the rules of a method, too; itself where it has none."""
+        rules = get_method(method).rules
+        return self if rules is None else replace(self, further=rules)
 
     def seeing(
         self, embeddings: Embeddings | None, tokens: Embeddings | None = None,
@@ -230,7 +250,10 @@ class Ranker:
     def constraint(self) -> Constraint:
         """Which tiles a pick forbids, in rows of the pool."""
         rules = replace(self.rules or Rules(), max_overlap=self.overlap)
-        return replace(rules.constraint(self.pool), given=self.given)
+        found = rules.constraint(self.pool)
+        if self.further is not None:
+            found = found.joined(replace(self.further, max_overlap=1.0).constraint(self.pool))
+        return replace(found, given=self.given)
 
     @cached_property
     def _constraint(self) -> Constraint:

@@ -12,7 +12,8 @@ from foveate.curate.results import load_ranking, save_ranking, save_selection
 from foveate.embeddings import Embeddings
 from foveate.errors import DataError
 from foveate.files import digest
-from foveate.pool.rules import Rules, check_quotas
+from foveate.pool.attributes import Attributes
+from foveate.pool.rules import check_quotas
 from foveate.select.forecast import forecast
 from foveate.selection import without
 
@@ -49,14 +50,16 @@ def rank(
         keys: Hashes of what the pool, the embeddings, and tokens and cells depend on.
     """
     pool, name, options = ranker.pool, method.name, dict(options)
-    if method.greedy and options.get("depth") is None and len(pool) > FULL_DEPTH:
+    largest = min(FULL_DEPTH, method.full_depth)
+    if method.greedy and options.get("depth") is None and len(pool) > largest:
         options["depth"] = _depth(ranker, budget)
     file = run.path / f"rankings/{name}.parquet"
     # Methods of labels alone do not depend on the model: another one leaves them as they are.
     vectors = keys[1] if "embeddings" in method.needs else ""
     dense = keys[2] if {"tokens", "cells"} & set(method.needs) else ""
     key = digest([
-        VERSION, keys[0], vectors, dense, name, options, ranker.seed, ranker.preset, ranker.bounds,
+        VERSION, keys[0], vectors, dense, name, method.definition, options, ranker.seed,
+        ranker.preset, ranker.bounds,
     ])  # fmt: skip
 
     def work() -> list[str]:
@@ -75,7 +78,8 @@ def _forecast(ranker: Ranker, method: Method, options: Mapping[str, Any]) -> Non
     """Say how long a method will take, if that is long."""
     n, vectors = len(ranker.pool), ranker.embeddings
     expected = forecast(
-        method.name, n=n, d=vectors.spec.dim if isinstance(vectors, Embeddings) else 0,
+        "recipe" if method.definition else method.name,
+        n=n, d=vectors.spec.dim if isinstance(vectors, Embeddings) else 0,
         c=len(ranker.pool.legend or ()), k=options.get("depth") or n,
     )  # fmt: skip
     ready = method.parts and all(
@@ -94,6 +98,16 @@ def _depth(ranker: Ranker, budget: Budget) -> int:
     return affordable(order, by_price, budget.resolve(costs))
 
 
+def check_columns(pool: Pool, methods: Collection[Method]) -> None:
+    """Refuse columns that the pool does not have, or that hold no numbers.
+
+    Raises:
+        ParameterError: With the columns there are.
+    """
+    for name in [name for method in methods for name in method.columns]:
+        (Attributes.of({}) if pool.attributes is None else pool.attributes).number(name)
+
+
 def check_rules(ranker: Ranker, budget: Budget) -> None:
     """Refuse a budget that buys nothing, and rules that leave less than it buys.
 
@@ -109,7 +123,7 @@ def check_rules(ranker: Ranker, budget: Budget) -> None:
             "Leave some of them out of --start.",
         )
     budget.resolve(without(ranker.costs or ranker.pool.costs(), ranker.given))
-    if not (ranker.rules or Rules()).plain:
+    if not ranker.plain:
         check_quotas(ranker.constraint, _depth(ranker, budget))
 
 
@@ -132,7 +146,7 @@ def select(
 def warn(name: str, selection: Selection, ranking: Ranking, ranker: Ranker) -> None:
     """Say where a selection is not what its name promises."""
     repeats, overlap = len(selection) - ranking.first_put_back, ranker.overlap
-    if repeats > 0 and not (ranker.rules or Rules()).plain:
+    if repeats > 0 and not ranker.plain:
         logger.warning(
             "%s: %d of the %d picks break a rule (overlap, distance, groups or quota) with an "
             "earlier one: no tile is left that breaks none. Lower the budget, or ease the rules.",

@@ -69,7 +69,9 @@ def _of_coverage(one_pass: float, n: int, d: int, k: int) -> dict[str, Forecast]
     """Greedy coverage of 4,096 reference rows, which change less with each pick."""
     m = min(n, 4096)
     cost = Forecast(one_pass * m * (1 + math.log(max(k, 1)) / 2), 60.0 * n + 24.0 * m * d + 6e7)
-    return {"facility": cost, "max-herding": cost}
+    # A recipe looks at all rows for each pick: for coverage, balance and diversity.
+    recipe = Forecast(2 * cost.seconds + 3 * one_pass * k, cost.memory)
+    return {"facility": cost, "max-herding": cost, "recipe": recipe}
 
 
 def _of_clusters(one_pass: float, n: int, d: int) -> dict[str, Forecast]:

@@ -64,14 +64,17 @@ class Methods[M: Method](Registry[M]):
         self.uncommon = tuple(uncommon)
 
     def ready(self, without: str = "") -> list[str]:
-        """Return the names of methods that need no option and no array that is uncommon.
+        """Return the names that "all" stands for: no option and no uncommon array is needed.
 
         Args:
             without: Leave out those that need this array, too.
         """
         kept_out = {*self.uncommon, without}
         methods = {name: self.get(name) for name in self}
-        return [n for n, m in methods.items() if not m.requires and kept_out.isdisjoint(m.needs)]
+        return [
+            n for n, m in methods.items()
+            if m.in_all and not m.requires and kept_out.isdisjoint(m.needs)
+        ]  # fmt: skip
 
     def find(self, method: str | M) -> M:
         """Return a method by name; a method comes back as it is.
@@ -114,6 +117,7 @@ class Method:
             they differ from the defaults.
         requires: Options of which at least one has to be given.
         greedy: Whether a smaller depth costs less: such a method takes an option ``depth``.
+        in_all: Whether it is among "all".
         registry: The methods of its verb; set by each child.
     """
 
@@ -127,6 +131,7 @@ class Method:
     presets: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     greedy: bool = False
     requires: tuple[str, ...] = ()
+    in_all: bool = True
     registry: ClassVar[Methods[Any]]
 
     def __post_init__(self) -> None:
@@ -195,10 +200,13 @@ class Method:
             raise ParameterError(
                 f"the {self.registry.kind} {self.name!r} without {' or '.join(self.requires)}",
                 f"At least one of these options is needed: {', '.join(self.requires)}.",
-                f"In Python {self.requires[0]}=...; in a terminal "
-                f"--option {self.name}.{self.requires[0]}=...",
+                self.how_to_give(self.requires[0]),
             )
         return chosen
+
+    def how_to_give(self, option: str) -> str:
+        """Say how an option is given."""
+        return f"In Python {option}=...; in a terminal --option {self.name}.{option}=..."
 
     def _check_types(self, given: Mapping[str, Any]) -> None:
         """Refuse a text for a number and the like, where the annotation is plain."""

@@ -2,8 +2,17 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
 from foveate.select.method import PRESETS, Methods, Preset, check_preset
 from foveate.select.method import Method as AnyMethod
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from foveate.curate.recipes.recipe import Recipe
+    from foveate.pool.rules import Rules
 
 __all__ = ["METHODS", "PRESETS", "Method", "Preset", "check_preset", "get_method"]
 
@@ -27,11 +36,15 @@ METHODS: Methods[Method] = Methods(
         "similar": "foveate.curate.methods.similar:METHOD",
         "column": "foveate.curate.methods.column:METHOD",
         "label-noise": "foveate.curate.methods.label_noise:METHOD",
+        "cover-balance": "foveate.curate.recipes.builtin:COVER_BALANCE",
+        "cover-diverse": "foveate.curate.recipes.builtin:COVER_DIVERSE",
+        "fa-cb-facility": "foveate.curate.recipes.builtin:FA_CB_FACILITY",
     },
     uncommon=("attributes", "tokens"),
 )
 
 
+@dataclass(frozen=True)
 class Method(AnyMethod):
     """A ranking method of `curate`.
 
@@ -39,15 +52,31 @@ class Method(AnyMethod):
     the `Attributes` of the n tiles, "tokens", (n, t, d) float, dense features of t cells of each
     tile, and "cells", (n, t, C) whole numbers, pixels per class in each of these cells. All but
     the attributes may be memory maps.
+
+    Attributes:
+        definition: What the function was made of, where that is not code: part of what its
+            rankings depend on. JSON-ready.
+        columns: Columns of the attributes that it reads.
+        rules: Rules that its selections keep besides those of a run.
+        full_depth: Pools of more tiles are ranked as deep as the budget can pay, and no deeper;
+            of greedy methods.
     """
 
+    definition: Mapping[str, Any] = field(default_factory=dict)
+    columns: tuple[str, ...] = ()
+    rules: Rules | None = None
+    full_depth: int = 20_000
     registry = METHODS
 
 
-def get_method(method: str | Method) -> Method:
-    """Return a method by name; a `Method` comes back as it is.
+def get_method(method: str | Method | Recipe) -> Method:
+    """Return a method by name; a `Method` comes back as it is, a `Recipe` as a method.
 
     Raises:
         UnknownNameError: No such method, with a suggestion.
     """
-    return METHODS.find(method)
+    if isinstance(method, str):
+        return METHODS.get(method)
+    from foveate.curate.recipes.recipe import Recipe
+
+    return METHODS.find(method.method if isinstance(method, Recipe) else method)

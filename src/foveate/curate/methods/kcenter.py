@@ -62,21 +62,15 @@ def kcenter(
         ParameterError: Unknown `start` or `metric`.
     """
     n = len(ids)
-    if start not in ("random", "mean"):
-        raise ParameterError(f"start={start!r}", "Allowed: random, mean.")
+    check_start(start)
     taken = 0 if initial is None else initial.size
     if n == taken:
         return Ranking(np.empty(0, np.int64), np.empty(0), n)
-    ties = tie_keys(ids, seed)
-    first = None
-    if not taken and start == "random":
-        first = int(rng(seed, "kcenter/start").integers(n))
-    elif not taken:
-        first = int(np.lexsort((ties, -_from_mean(embeddings)))[0])
+    first = None if taken else first_row(ids, embeddings, seed, start)
     k = n - taken if depth is None else min(depth, n - taken)
     found = kcenter_greedy(
-        embeddings, k, ties=ties, start=first, given=initial, constraint=constraint, metric=metric,
-        progress=progress,
+        embeddings, k, ties=tie_keys(ids, seed), start=first, given=initial,
+        constraint=constraint, metric=metric, progress=progress,
     )  # fmt: skip
     meta = {
         "last_distance": float(found.distance[-1]) if k + taken > 1 else None,
@@ -84,6 +78,30 @@ def kcenter(
         "passes": int(found.passes),
     }
     return Ranking(found.rows, 1 - np.arange(k) / n, n, meta=meta)
+
+
+def first_row(
+    ids: NDArray[np.str_], embeddings: NDArray[np.floating], seed: int, start: str
+) -> int:
+    """Return the row of the first pick, of at least one row; see `kcenter`.
+
+    Raises:
+        ParameterError: Unknown `start`.
+    """
+    check_start(start)
+    if start == "random":
+        return int(rng(seed, "kcenter/start").integers(len(ids)))
+    return int(np.lexsort((tie_keys(ids, seed), -_from_mean(embeddings)))[0])
+
+
+def check_start(start: str) -> None:
+    """Refuse a start that is unknown.
+
+    Raises:
+        ParameterError: It is.
+    """
+    if start not in ("random", "mean"):
+        raise ParameterError(f"start={start!r}", "Allowed: random, mean.")
 
 
 def _from_mean(x: NDArray[np.floating]) -> NDArray[np.float64]:

@@ -67,13 +67,18 @@ def max_herding(
     """
     n = len(ids)
     if sigma is None and n:
-        some = draw_rows(n, _PAIRS_OF, rng(seed, "max-herding/sigma"))
-        sigma = median_distance(embeddings, some, metric)
+        sigma = median_sigma(embeddings, seed, metric)
     found = cover(
         "max-herding", ids, embeddings, seed, reference=reference, sigma=sigma, metric=metric,
         depth=depth, constraint=constraint, initial=initial, progress=progress,
     )  # fmt: skip
     return replace(found, meta={**found.meta, "sigma": sigma})
+
+
+def median_sigma(embeddings: NDArray[np.floating], seed: int, metric: Metric) -> float:
+    """Return the default of sigma: the median distance of some rows that are drawn."""
+    some = draw_rows(len(embeddings), _PAIRS_OF, rng(seed, "max-herding/sigma"))
+    return median_distance(embeddings, some, metric)
 
 
 METHOD = Method(

@@ -1,0 +1,208 @@
+"""Recipes in files: TOML, YAML or JSON, with errors that say where."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import fields
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from foveate.curate.methods.base import METHODS
+from foveate.curate.recipes.builtin import RECIPES, get_recipe
+from foveate.curate.recipes.recipe import WRAPPERS, Recipe
+from foveate.curate.recipes.strategy import Strategy
+from foveate.documents import read_document
+from foveate.errors import DataError, FoveateError, ParameterError, UnknownNameError
+from foveate.files import printable
+from foveate.pool.rules import Rules
+from foveate.registry import suggest
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+
+    from foveate.curate.methods.base import Method
+    from foveate.curate.recipes.recipe import Wrapper
+
+SUFFIXES = (".toml", ".yaml", ".yml", ".json")
+_KEYS = ("name", "combine", "scale", "strategy", "wrapper", "rules")
+_EXPECTED = f"A recipe has {', '.join(_KEYS)}."
+
+
+def find_recipe(given: str | Path) -> Recipe:
+    """Return a recipe by name, or read it from a file.
+
+    Args:
+        given: One of `RECIPES`, or a file; of both, the name.
+
+    Raises:
+        UnknownNameError: There is no such recipe.
+        DataError: The file cannot be read, or states something that cannot be.
+    """
+    text = str(given)
+    if text in RECIPES:
+        return RECIPES.get(text)
+    if _is_file(text):
+        return read_recipe(given)
+    raise UnknownNameError(
+        f"unknown recipe {text!r}", f"Known: {', '.join(RECIPES)}, or a file.",
+        suggest(text, RECIPES) or f"A file ends in {', '.join(SUFFIXES)}: {text}.toml.",
+    )  # fmt: skip
+
+
+def recipes_by_name(given: Iterable[str]) -> dict[str, Method]:
+    """Return recipes as methods, by their names.
+
+    Args:
+        given: As for `find_recipe`.
+
+    Raises:
+        UnknownNameError: There is no such recipe.
+        DataError: A file cannot be read, or states something that cannot be.
+        ParameterError: Two have one name, or one that of a method.
+    """
+    found: dict[str, Method] = {}
+    for one in dict.fromkeys(given):
+        method = find_recipe(one).method
+        name = method.name
+        taken = found.get(name) or (METHODS.get(name) if name in METHODS else None)
+        if taken is not None and taken.definition != method.definition:
+            kind = "another recipe" if name in found or name in RECIPES else "a method"
+            raise ParameterError(
+                f"the recipe {printable(one)!r} with the name {name!r}",
+                f"That is the name of {kind}.",
+                "Give it another name in its file.",
+            )
+        found[name] = method
+    return found
+
+
+def read_recipe(path: str | Path) -> Recipe:
+    """Read a recipe from a file: TOML, YAML or JSON, by its suffix.
+
+    Args:
+        path: The file. Files that its wrapper names lie relative to it.
+
+    Raises:
+        DataError: It cannot be read, is malformed, has an unknown key, states something that
+            cannot be, or wraps itself through other files. With the place.
+    """
+    return _read(Path(path), ())
+
+
+def recipe_from(content: Any, inner: Callable[[Any], Recipe | str] = lambda given: given) -> Recipe:
+    """Make a recipe of the content of a document, as `Recipe.to_dict` returns it.
+
+    Args:
+        content: Mapping with the keys of a file.
+        inner: Finds the recipe that the wrapper names, where that is a text.
+
+    Raises:
+        ParameterError: An unknown key, or a value that cannot be, with the place.
+        UnknownNameError: An unknown name of a kind, method or recipe, with the place.
+    """
+    stated = _mapping(content, "a recipe", _EXPECTED)
+    _check_keys(stated, _KEYS, "")
+    if "name" not in stated:
+        raise ParameterError("a recipe without a name", _EXPECTED, 'name = "my-recipe"')
+    parts = stated.get("strategy", [])
+    if not isinstance(parts, list):
+        raise ParameterError(
+            f"strategy: {type(parts).__name__}", "Expected a list of strategies.",
+            "In TOML, begin each with [[strategy]].",
+        )  # fmt: skip
+    strategies = tuple(
+        _made(Strategy, part, f"strategy {number}") for number, part in enumerate(parts, 1)
+    )
+    wrapper = stated.get("wrapper")
+    more = {name: stated[name] for name in ("combine", "scale") if name in stated}
+    return Recipe(
+        stated["name"], strategies, **more,
+        wrapper=None if wrapper is None else _wrapper(wrapper, inner),
+        rules=_made(Rules, stated.get("rules", {}), "rules"),
+    )  # fmt: skip
+
+
+def _read(path: Path, outer: tuple[Path, ...]) -> Recipe:
+    """Read a recipe that the files `outer` lead to."""
+    where = path.resolve()
+    if where in outer:
+        loop = [*outer[outer.index(where) :], where]
+        raise DataError(
+            f"the recipe {printable(str(path))!r}, which wraps itself",
+            " -> ".join(printable(one.name) for one in loop) + ".",
+            "A wrapper names another recipe: let one of them be without.",
+        )
+    content = read_document(path, "recipe", _EXPECTED)
+
+    def inner(given: Any) -> Recipe | str:
+        if isinstance(given, str) and given not in RECIPES and _is_file(given):
+            return _read(path.parent / given, (*outer, where))
+        return recipe_from(given) if isinstance(given, Mapping) else given
+
+    try:
+        return recipe_from(content, inner)
+    except DataError:
+        raise  # of an inner file, which it names
+    except FoveateError as error:
+        raise DataError(
+            f"the recipe {printable(str(path))!r}: {error.given}", error.allowed, error.hint
+        ) from error
+
+
+def _is_file(given: str) -> bool:
+    return Path(given).suffix.lower() in SUFFIXES or Path(given).is_file()
+
+
+def _wrapper(stated: Any, inner: Callable[[Any], Recipe | str]) -> Wrapper:
+    given = dict(_mapping(stated, "wrapper", f"Expected a kind: {', '.join(WRAPPERS)}."))
+    kind = given.pop("kind", None)
+    if kind not in WRAPPERS:
+        raise ParameterError(
+            f"wrapper: kind={kind!r}", f"Allowed: {', '.join(WRAPPERS)}.",
+            suggest(str(kind), WRAPPERS),
+        )  # fmt: skip
+    if kind != "stratified" and "recipe" not in given:
+        raise ParameterError(
+            f"wrapper: {kind!r} without a recipe",
+            "It names another recipe: a file, one of the recipes, or a method.",
+            'recipe = "other.toml"',
+        )
+    if "recipe" in given:
+        given["recipe"] = inner(given["recipe"])
+        if isinstance(given["recipe"], Mapping):
+            given["recipe"] = recipe_from(given["recipe"])
+        elif isinstance(given["recipe"], str):
+            given["recipe"] = _placed("wrapper", lambda: get_recipe(given["recipe"]))
+    return _made(WRAPPERS[kind], given, "wrapper")
+
+
+def _made[T](kind: Callable[..., T], stated: Any, place: str) -> T:
+    """Make a part of a recipe; errors say which one."""
+    known = tuple(one.name for one in fields(kind))  # ty: ignore[invalid-argument-type]
+    given = _mapping(stated, place, f"Expected {', '.join(known)}.")
+    _check_keys(given, known, f"{place}: ")
+    return _placed(place, lambda: kind(**given))
+
+
+def _placed[T](place: str, make: Callable[[], T]) -> T:
+    try:
+        return make()
+    except DataError:
+        raise
+    except FoveateError as error:
+        raise type(error)(f"{place}: {error.given}", error.allowed, error.hint) from error
+
+
+def _mapping(stated: Any, place: str, allowed: str) -> Mapping[str, Any]:
+    if not isinstance(stated, Mapping):
+        raise ParameterError(f"{place}: {type(stated).__name__}", allowed)
+    return stated
+
+
+def _check_keys(stated: Mapping[str, Any], known: tuple[str, ...], place: str) -> None:
+    for key in stated:
+        if key not in known:
+            raise ParameterError(
+                f"{place}unknown key {key!r}", f"Allowed: {', '.join(known)}.",
+                suggest(str(key), known),
+            )  # fmt: skip
