@@ -17,7 +17,7 @@ from foveate.pool import Pool
 from foveate.pool.rules import Rules, check_quotas, read_quota
 
 OPTIONS = {"fd": {"clusters": 3}, "lc-fd": {"fd": {"clusters": 3}, "m": 4},
-           "column": {"name": "v"}}  # fmt: skip
+           "column": {"name": "v"}, "similar": {"toward": "t00", "examples": "first"}}  # fmt: skip
 
 
 def pool_of(n=24, seed=0, side=0.01):
