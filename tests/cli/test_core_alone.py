@@ -16,8 +16,13 @@ from foveate.models.extras import missing_extra
 # One process for all: the packages of the extras are as if they were not there.
 PROGRAM = """
 import contextlib, io, json, sys
-for name in ("torch", "torchvision", "timm", "open_clip", "transformers", "tokenizers", "torchgeo"):
-    sys.modules[name] = None
+EXTRAS = ("torch", "torchvision", "timm", "open_clip", "transformers", "tokenizers", "torchgeo")
+class Without:
+    def __init__(self, finder):
+        self.finder = finder
+    def find_spec(self, name, *more):
+        return None if name.partition(".")[0] in EXTRAS else self.finder.find_spec(name, *more)
+sys.meta_path[:] = map(Without, sys.meta_path)
 from foveate.cli.main import main
 for line in json.load(sys.stdin):
     out, err = io.StringIO(), io.StringIO()

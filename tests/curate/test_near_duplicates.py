@@ -14,6 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from odc.geo.geobox import GeoBox
 
+from foveate.cli.show import finished
 from foveate.curate import METHODS, Method, Ranker, rank
 from foveate.grid import Grid, Tiles
 from foveate.pool import Pool
@@ -257,14 +258,13 @@ def test_another_share_ranks_again(scene, tmp_path):
     assert summary["methods"]["random"]["put_back"] == 0
 
 
-def test_the_default_is_said_with_its_reason(scene, tmp_path, caplog):
-    with caplog.at_level(logging.INFO, "foveate"):
-        for name, masks in (("bare", []), ("masks", [str(scene / "masks")])):
-            caplog.clear()
-            _, summary = done(job_of(scene, masks=masks), tmp_path / name)
-            assert list(summary["methods"]) == [summary["default_method"]] == ["fd"]
-            assert "below in" in summary["default_reason"]
-            assert summary["default_reason"] in caplog.text
+def test_the_default_is_said_with_its_reason(scene, tmp_path, capsys):
+    for name, masks in (("bare", []), ("masks", [str(scene / "masks")])):
+        run, summary = done(job_of(scene, masks=masks), tmp_path / name)
+        assert list(summary["methods"]) == [summary["default_method"]] == ["fd"]
+        assert "below in" in summary["default_reason"]
+        finished(run, as_json=False)
+        assert summary["default_reason"] in capsys.readouterr().out
     _, summary = done(job_of(scene, methods=["random"]), tmp_path / "stated")
     assert (summary["default_method"], summary["default_reason"]) == (None, "")
 

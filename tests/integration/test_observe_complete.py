@@ -41,6 +41,7 @@ def test_complete_search_and_classify(scenes):
     assert (out / "report.html").is_file()
     hits = out.parent / "hits.csv"
     found = here("observe", "search", out, "--concept", "road", "--top", 3, "--out", hits, "--json")
+    assert found.status == 0, (found.out, found.err)
     assert [hit["rank"] for hit in found.json["hits"]] == [1, 2, 3]
     assert hits.read_text().startswith("rank,scene,row,col,score,observed,doubt,tile_id,geometry")
     told = here("observe", "classify", out, "--concepts", "forest,road")

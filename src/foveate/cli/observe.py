@@ -4,7 +4,7 @@ Typer reads the annotations when the program starts: they are no comments here.
 """
 
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -12,6 +12,11 @@ from foveate.cli.options import Device, Json, Seed, path_argument, path_option, 
 from foveate.cli.show import count, progress_bars, result, said_json
 from foveate.errors import ParameterError
 from foveate.tables import GEOMETRY
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    import pyarrow as pa
 
 _BY = {
     "model": "where overviews tell of it",
@@ -59,7 +64,7 @@ def search(
                 "GeoJSON has places.",
                 "--out hits.csv",
             )
-        write(table, out)
+        write(out, table)
     wide = max(len("scene"), *(len(row["scene"]) for row in rows))
     said = words.searched(concept or text, rows, probable=bool(concept))
     lines = [*said.lines, f"{'rank':>4}  {'scene':<{wide}}  {'row':>4} {'col':>4}  {'score':>7}"]
@@ -77,11 +82,12 @@ def search(
     result(content, "\n".join(lines), as_json=as_json)
 
 
-def _writer(out: Path) -> Any:
+def _writer(out: Path) -> "Callable[[Path, pa.Table], None]":
     """Return what writes a table to a file of this suffix."""
-    from foveate.export import csv, geojson
+    from foveate.export.csv import write_table as write_csv
+    from foveate.export.geojson import write_table as write_geojson
 
-    writers = {".csv": csv.write, ".geojson": geojson.write, ".json": geojson.write}
+    writers = {".csv": write_csv, ".geojson": write_geojson, ".json": write_geojson}
     if out.suffix.lower() not in writers:
         raise ParameterError(
             f"--out {str(out)!r}", f"Suffixes: {', '.join(writers)}.", "--out hits.geojson"

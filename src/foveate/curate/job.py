@@ -187,8 +187,6 @@ class CurateJob(ModelJob):
         self.rules()
         self.max_share()
         read_start(self.start)
-        if reason := self._default_reason():
-            logger.info("%s", reason)
         budget = Budget.parse(self.budget)
         embeds = any("embeddings" in method.needs for method in methods.values())
         dense = any({"tokens", "cells"} & set(method.needs) for method in methods.values())
