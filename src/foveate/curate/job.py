@@ -55,7 +55,7 @@ DEFAULT_REASON = (
     "(docs/methods.md). With masks, foveate bench curate --quick says which method suits a pool."
 )
 # Comparisons in which they were above and below, and all: pools, budgets and samplers.
-EVIDENCE = {"fd": (7, 1, 40), "facility": (12, 1, 32)}
+EVIDENCE = {"fd": (7, 1, 40), "facility": (12, 1, 40)}
 
 # What a preset fixes besides the options of the methods; what the user states wins.
 PRESET_SETTINGS: dict[str, dict[str, Any]] = {
