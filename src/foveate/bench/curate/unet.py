@@ -114,7 +114,8 @@ class StagedEncoder(nn.Module):
 
     def forward(self, x: torch.Tensor) -> list[torch.Tensor]:
         """Return maps of the strides 1, 2, 4, 8, 16 and 32."""
-        maps = iter(self.net.forward_intermediates(x, intermediates_only=True))
+        every = self.net.forward_intermediates(x, intermediates_only=True)
+        maps = iter(every[len(every) - sum(self._there) :])  # some give their stem's, too
         found = [x]
         for stride, there in zip(_STRIDES, self._there, strict=True):
             size = (len(x), 0, x.shape[2] // stride, x.shape[3] // stride)
