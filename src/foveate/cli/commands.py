@@ -14,7 +14,7 @@ IMAGERY = (
     ),
     JobCommand(
         "curate", "foveate.curate.job:CurateJob",
-        "Rank the tiles of a labelled pool and keep the best under a budget.",
+        "Rank tiles of imagery, or a file of embeddings, and keep the best under a budget.",
         "foveate curate images --masks masks --classes classes.yaml --budget 10% --out RUN",
         show="foveate.cli.show:finished",
     ),

@@ -22,7 +22,7 @@ from foveate.bench.curate.inputs import (
     handles,
     open_headers,
 )
-from foveate.bench.curate.settings import STANDARD, settings
+from foveate.bench.curate.settings import USUAL, settings
 from foveate.curate.methods import get_method
 from foveate.curate.methods.base import Preset  # noqa: TC001  (fields are evaluated)
 from foveate.curate.options import MethodNames, MethodOptions  # noqa: TC001
@@ -94,11 +94,15 @@ class CurateBenchJob(ModelJob):
     ] = Field(None, ge=2)
     """Number of folds; each is tested once."""
     methods: Annotated[
-        MethodNames, Option("Method", name="method", default="the paper's", repeated=True)
-    ] = Field(list(STANDARD), min_length=1)
+        MethodNames,
+        Option(
+            "Method", name="method", default="the paper's, facility, max-herding", repeated=True
+        ),
+    ] = Field(list(USUAL), min_length=1)
     """Methods of curate, or all; several with commas or repeated. random is always among them."""
     budgets: Annotated[
-        list[float], BeforeValidator(_shares), Option("Method", metavar="5%,10%,25%")
+        list[float], BeforeValidator(_shares),
+        Option("Method", metavar="5%,10%,25%", default="1%,5%,10%,25%,50%,100%"),
     ] = Field([0.01, 0.05, 0.1, 0.25, 0.5, 1.0], min_length=1)  # fmt: skip
     """Shares of the tiles that are chosen, in percent."""
     seeds: Annotated[int, Option("Method")] = Field(5, ge=1)
@@ -113,7 +117,7 @@ class CurateBenchJob(ModelJob):
     ] = Field(["none", "balanced"], min_length=1)  # fmt: skip
     """How training draws from what was chosen: as it is, or each class equally often."""
     quick: Annotated[bool, Option("Method")] = False
-    """A first answer: the probe, 5, 10 and 25 %, 3 seeds, at most 1000 tiles."""
+    """A first answer: five methods, the probe, 5, 10 and 25 %, 3 seeds, at most 1000 tiles."""
     max_tiles: int | None = Field(None, ge=2)
     """Draw at most so many tiles of the pool, by seed 0."""
     preset: Annotated[Preset, Option("Method")] = "default"

@@ -11,9 +11,13 @@ from foveate.errors import ParameterError
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-# The methods that rank any pool by what a folder with masks holds.
+# Those of the paper, and what is compared without further words.
 STANDARD = ("lc", "fd", "lc-fd", "fa", "cb", "fa-cb", "kcenter", "random")
-QUICK: dict[str, Any] = {"budgets": "5%,10%,25%", "seeds": 3, "judge": "probe", "max_tiles": 1000}
+USUAL = (*STANDARD, "facility", "max-herding")
+QUICK: dict[str, Any] = {
+    "methods": ["fd", "facility", "max-herding", "cb", "fa-cb"], "budgets": "5%,10%,25%",
+    "seeds": 3, "judge": "probe", "max_tiles": 1000,
+}  # fmt: skip
 # Section IV: training with its runs and budgets; the grid and the model are those of `curate`.
 PAPER: dict[str, Any] = {
     "judge": "unet", "methods": list(STANDARD), "budgets": "1%,5%,10%,25%,50%,75%,100%",
