@@ -38,7 +38,7 @@ from patches import write_patches
 
 import foveate
 from foveate.bench.curate.job import CurateBenchJob
-from foveate.bench.job import BenchJob
+from foveate.bench.observe.job import BenchJob
 from foveate.classify import ClassifyJob
 from foveate.curate import CompareJob, CurateJob
 from foveate.errors import FoveateError, ParameterError

@@ -15,7 +15,7 @@ from foveate.observe.networks.sizes import Shape
 from foveate.observe.policies import apply_policy
 
 torch = pytest.importorskip("torch")
-distil = pytest.importorskip("foveate.bench.baselines")
+distil = pytest.importorskip("foveate.bench.observe.baselines")
 materials = pytest.importorskip("foveate.observe.dataset")
 tasks = pytest.importorskip("foveate.observe.networks.tasks")
 

@@ -15,8 +15,8 @@ from foveate.observe.heads import LabelHead
 from foveate.observe.networks.sizes import Shape
 
 torch = pytest.importorskip("torch")
-policy = pytest.importorskip("foveate.bench.baselines")
-patchdrop = pytest.importorskip("foveate.bench.baselines")
+policy = pytest.importorskip("foveate.bench.observe.baselines")
+patchdrop = pytest.importorskip("foveate.bench.observe.baselines")
 materials = pytest.importorskip("foveate.observe.dataset")
 fills = pytest.importorskip("foveate.observe.networks.lr_fill")
 tasks = pytest.importorskip("foveate.observe.networks.tasks")

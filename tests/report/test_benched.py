@@ -45,7 +45,7 @@ def test_it_opens_with_what_was_measured_and_which_claims_were_reached(tmp_path)
 
 
 def test_tables_are_listed_as_the_benchmark_lists_them(tmp_path):
-    from foveate.bench.tables import TABLES
+    from foveate.bench.observe.tables import TABLES
 
     assert tuple(TABLES) == ORDER
     path = write_benched(

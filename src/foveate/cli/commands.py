@@ -110,7 +110,7 @@ BENCH = (
         show="foveate.cli.show:core_sets",
     ),
     JobCommand(
-        "observe", "foveate.bench.job:BenchJob",
+        "observe", "foveate.bench.observe.job:BenchJob",
         "Compare policies and completions on pairs: a table with intervals, and what it says.",
         "foveate bench observe PAIRS --table main --seeds 5 --out RUN",
         show="foveate.cli.show_observe:benched",

@@ -7,7 +7,7 @@ from itertools import pairwise
 from typing import TYPE_CHECKING
 
 from foveate.bench.conditions import Claim, Row, Table
-from foveate.bench.observing import BLIND, CURVE, SHARES, Condition, curve
+from foveate.bench.observe.observing import BLIND, CURVE, SHARES, Condition, curve
 from foveate.observe.evaluate import SWEEP
 from foveate.observe.networks.sizes import ARCHITECTURES
 from foveate.observe.targets import TARGETS
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     from foveate.bench.compare import Comparison
     from foveate.bench.conditions import Verdict
-    from foveate.bench.job import BenchJob
+    from foveate.bench.observe.job import BenchJob
 
 _WORDS = {"better": "better than", "worse": "worse than", "tied": "tied with"}
 _TURNED: dict[Verdict, Verdict] = {"better": "worse", "worse": "better"}

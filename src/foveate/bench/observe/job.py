@@ -77,9 +77,9 @@ class BenchJob(TrainJob):
         """Measure the conditions of the table under each seed, compare, and write the table."""
         from foveate.bench.compare import compare
         from foveate.bench.conditions import measure_conditions
-        from foveate.bench.measure import Seed, split_sizes
-        from foveate.bench.tables import TABLES
-        from foveate.bench.write import content, save_table
+        from foveate.bench.observe.measure import Seed, split_sizes
+        from foveate.bench.observe.tables import TABLES
+        from foveate.bench.observe.write import content, save_table
 
         pairs, start = ready
         table = TABLES[self.table]

@@ -12,9 +12,9 @@ from colour_words import register
 from observing import observing  # noqa: F401
 
 from foveate.bench.conditions import Skipped
-from foveate.bench.job import BenchJob
-from foveate.bench.measure import Seed
-from foveate.bench.observing import Condition
+from foveate.bench.observe.job import BenchJob
+from foveate.bench.observe.measure import Seed
+from foveate.bench.observe.observing import Condition
 from foveate.errors import DataError
 from foveate.observe.jobs import TrainJob
 from foveate.observe.observer import Observer

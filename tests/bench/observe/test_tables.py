@@ -1,9 +1,9 @@
 import pytest
 
 from foveate.bench.compare import Comparison
-from foveate.bench.job import BenchJob
-from foveate.bench.tables import TABLES
-from foveate.bench.write import TITLES
+from foveate.bench.observe.job import BenchJob
+from foveate.bench.observe.tables import TABLES
+from foveate.bench.observe.write import TITLES
 from foveate.errors import FoveateError, ParameterError
 from foveate.stats import Difference
 

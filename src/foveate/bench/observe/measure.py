@@ -9,16 +9,16 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 
-from foveate.bench.baselines import SETTINGS as PATCHDROP
-from foveate.bench.baselines import (
+from foveate.bench.conditions import Skipped
+from foveate.bench.observe.baselines import SETTINGS as PATCHDROP
+from foveate.bench.observe.baselines import (
     distil,
     lr_features,
     needs_hr,
     new_patchdrop_net,
     train_patchdrop,
 )
-from foveate.bench.conditions import Skipped
-from foveate.bench.observing import BLIND
+from foveate.bench.observe.observing import BLIND
 from foveate.models.runtime import resolve_device
 from foveate.observe import dense
 from foveate.observe.calibration import over
@@ -37,9 +37,9 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from foveate.bench.baselines import Distilled
-    from foveate.bench.job import BenchJob
-    from foveate.bench.observing import Condition
+    from foveate.bench.observe.baselines import Distilled
+    from foveate.bench.observe.job import BenchJob
+    from foveate.bench.observe.observing import Condition
     from foveate.observe.dataset import TrainingData
     from foveate.observe.networks.predictor import Predictor
     from foveate.observe.networks.sampler import Sampler
