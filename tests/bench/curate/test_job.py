@@ -96,6 +96,8 @@ def test_the_page_says_what_to_take(images, tmp_path):
         ({"train": "a:b", "test": "c:d", "folds": "scene"}, "without --pool"),
         ({"pool": "a:b", "folds": "scene", "options": {"fd": {"max_k": 3}}, "methods": "lc"},
          "options for 'fd'"),
+        ({"pool": "a:b", "folds": "scene", "methods": "column"}, "--method column in a benchmark"),
+        ({"pool": "a:b", "folds": "scene", "methods": "label-noise"}, "ranks by cells and tokens"),
         ({"pool": "a:b", "folds": "scene", "judge": "unet"}, "--judge unet with --model builtin"),
     ],
 )  # fmt: skip

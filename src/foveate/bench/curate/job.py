@@ -23,7 +23,7 @@ from foveate.bench.curate.inputs import (
     open_headers,
 )
 from foveate.bench.curate.settings import USUAL, settings
-from foveate.curate.methods import get_method
+from foveate.curate.methods import METHODS, get_method
 from foveate.curate.methods.base import Preset  # noqa: TC001  (fields are evaluated)
 from foveate.curate.options import MethodNames, MethodOptions  # noqa: TC001
 from foveate.errors import ParameterError
@@ -162,7 +162,15 @@ class CurateBenchJob(ModelJob):
         """Return the headers of the pools, and the models that embed and are trained."""
         check_inputs(self)
         for name in self.chosen_methods:
-            get_method(name).options(self.preset, self.options.get(name))
+            method = get_method(name)
+            if further := sorted(set(method.needs) - {"counts", "embeddings"}):
+                raise ParameterError(
+                    f"--method {name} in a benchmark",
+                    f"It ranks by {' and '.join(further)}; here methods get class counts and "
+                    "embeddings.",
+                    f"Allowed: {', '.join(METHODS.ready())}.",
+                )
+            method.options(self.preset, self.options.get(name))
         if stray := sorted(set(self.options) - set(self.chosen_methods)):
             raise ParameterError(
                 f"options for {stray[0]!r}, which is not among the methods",

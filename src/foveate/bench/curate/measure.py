@@ -201,11 +201,6 @@ def per_image(matrices: NDArray[np.float64]) -> NDArray[np.float64]:
     return np.where(union > 0, hits / np.maximum(union, 1), 0.0)
 
 
-def rivals(methods: Sequence[str]) -> list[str]:
-    """Return the methods that are compared: random always, first."""
-    return list(dict.fromkeys(["random", *methods]))
-
-
 def needs_embeddings(methods: Sequence[str]) -> bool:
     """Say whether one of the methods ranks by embeddings."""
     return any("embeddings" in get_method(name).needs for name in methods)
