@@ -208,3 +208,12 @@ def test_turns_pass_over_what_is_forbidden(made, k):
 
     first, rest = turns(set(range(n)), keep=True)
     assert found.tolist() == first + turns(rest, keep=False)[0]
+
+
+def test_a_pair_that_is_named_twice_counts_once():
+    twice = Constraint.of([0, 2, 0, 0], [1, 1, 1, 1], 3)
+    once = Constraint.of([0, 2], [1, 1], 3)
+    for one, other in zip(twice.rules, once.rules, strict=True):
+        np.testing.assert_array_equal(one.forbidden, other.forbidden)
+        np.testing.assert_array_equal(one.start, other.start)
+    assert twice.open([0]).free.tolist() == once.open([0]).free.tolist()

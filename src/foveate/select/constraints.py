@@ -74,7 +74,7 @@ class Pairs:
 
         Args:
             pick: (e,) groups that forbid.
-            forbidden: (e,) groups that are forbidden.
+            forbidden: (e,) groups that are forbidden; a pair that is named twice counts once.
             n: Number of rows.
             group: (n,) group of each row; each row alone when None.
         """
@@ -82,9 +82,12 @@ class Pairs:
         first, second = np.asarray(pick, np.int64), np.asarray(forbidden, np.int64)
         m = int(groups.max(initial=-1)) + 1
         order = np.lexsort((second, first))
-        start = np.searchsorted(first[order], np.arange(m + 1))
+        first, second = first[order], second[order]
+        new = np.ones(first.size, bool)
+        new[1:] = (np.diff(first) != 0) | (np.diff(second) != 0)
+        start = np.searchsorted(first[new], np.arange(m + 1))
         narrow = np.int32 if m < np.iinfo(np.int32).max else np.int64
-        return cls(groups, start, second[order].astype(narrow))
+        return cls(groups, start, second[new].astype(narrow))
 
     def __len__(self) -> int:
         """Return the number of rows."""
