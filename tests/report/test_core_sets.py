@@ -2,7 +2,7 @@
 
 import pytest
 
-from foveate.report.words.bench_curate import judged
+from foveate.report.words.bench_curate import counted, foremost, judged
 
 
 def _row(label, block, miou, verdict, gap=0.0):
@@ -57,3 +57,10 @@ def test_balance_and_all_tiles_and_cautions_are_noted():
     assert any("alone changes" in note and "0.030" in note for note in said.notes)
     assert any(note.startswith("All tiles reach 0.600") for note in said.notes)
     assert said.notes[-1] == "Few folders."
+
+
+def test_the_large_figures_are_of_what_the_headline_says():
+    found = _found("better", "tied")
+    assert not counted(found["entries"])
+    found = _found("better", "better")
+    assert foremost(counted(found["entries"])).sampler == "balanced"

@@ -69,8 +69,7 @@ def _figures(found: Mapping[str, Any]) -> list[ui.Figure]:
     entries = [e for e in found["entries"] if e["share"] < 1]
     if not entries:
         return []
-    winners = words.winners(entries)
-    best = max(winners, key=lambda c: c.value - c.chance, default=None)
+    best = words.foremost(words.counted(entries))
     share = best.share if best else entries[len(entries) // 2]["share"]
     sampler = best.sampler if best else found["samplers"][-1]
     entry = next(e for e in entries if e["share"] == share)

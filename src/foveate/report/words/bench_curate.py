@@ -94,17 +94,27 @@ def winners(entries: Sequence[Entry]) -> list[Choice]:
     return chosen
 
 
-def _sentence(entries: Sequence[Entry]) -> str:
-    """Say what to take.
+def counted(entries: Sequence[Entry]) -> list[Choice]:
+    """Return those of `winners` that count.
 
     Where both samplers were measured, a method has to be above random with the balanced one: what
     it gains without, the sampler may give for nothing.
     """
-    if not entries:
-        return "Only all tiles were measured"
     samplers = {row["block"] for e in entries for row in e["rows"]}
     found = winners(entries)
-    strict = [c for c in found if c.sampler == "balanced"] if len(samplers) > 1 else found
+    return [c for c in found if c.sampler == "balanced"] if len(samplers) > 1 else found
+
+
+def foremost(found: Sequence[Choice]) -> Choice | None:
+    """Return the choice that gains most over random; None of none."""
+    return max(found, key=lambda c: c.value - c.chance, default=None)
+
+
+def _sentence(entries: Sequence[Entry]) -> str:
+    """Say what to take."""
+    if not entries:
+        return "Only all tiles were measured"
+    found, strict = winners(entries), counted(entries)
     if strict:
         return _take(strict, entries)
     where = "at the budget measured" if len(entries) == 1 else "at any budget"
@@ -115,7 +125,8 @@ def _sentence(entries: Sequence[Entry]) -> str:
 
 
 def _take(found: Sequence[Choice], entries: Sequence[Entry], *, rest: bool = True) -> str:
-    best = max(found, key=lambda c: c.value - c.chance)
+    best = foremost(found)
+    assert best is not None  # noqa: S101  (there is one)
     held = [c for c in found if (c.method, c.sampler) == (best.method, best.sampler)]
     shares = ", ".join(human.share(c.share) for c in held)
     text = (
