@@ -10,7 +10,10 @@ from foveate.pool.cell_counts import cell_counts
 from foveate.progress import Meter
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from pathlib import Path
+
+    from numpy.typing import NDArray
 
     from foveate.pool.pool import Pool
     from foveate.progress import ProgressFn
@@ -49,7 +52,9 @@ def write_cell_counts(
     return files
 
 
-def first_seen(pool: Pool):  # noqa: ANN201  (an iterator of three lists)
+def first_seen(
+    pool: Pool,
+) -> Iterator[tuple[list[int], list[NDArray[np.int16]], list[NDArray[np.bool_]]]]:
     """Yield, scene by scene, rows, their codes, and where each tile is the first to have a pixel.
 
     Codes are (h, w) int16, -1 for ignored; the masks of pixels (h, w) bool.

@@ -30,7 +30,6 @@ if TYPE_CHECKING:
     from foveate.progress import ProgressFn
 
 Sampler = Literal["none", "balanced"]
-SAMPLERS: tuple[Sampler, ...] = ("none", "balanced")
 _BLOCK = 256  # tiles
 
 

@@ -158,6 +158,9 @@ class _Training:
         self.rows = items
         self._tiles, self._chosen, self._val = tiles, rows, val
         self._prepare, self._device, self._sampler = prepare, device, sampler
+        # (k, C') running pixels of the classes that the set has, for the balanced sampler.
+        counts = tiles.counts[rows].astype(np.float64)
+        self._by_class = np.cumsum(counts[:, counts.any(axis=0)], axis=0)
         self.validating = 0.0  # seconds
 
     def loss(self, rows: NDArray[np.int64], draw: np.random.Generator) -> torch.Tensor:
@@ -190,11 +193,9 @@ class _Training:
     def _drawn(self, rows: NDArray[np.int64], draw: np.random.Generator) -> NDArray[np.int64]:
         if self._sampler == "none":
             return self._chosen[rows % self._chosen.size]
-        counts = self._tiles.counts[self._chosen].astype(np.float64)
-        there = np.flatnonzero(counts.sum(axis=0))
         found = []
         for _ in rows:
-            column = np.cumsum(counts[:, there[draw.integers(there.size)]])
+            column = self._by_class[:, draw.integers(self._by_class.shape[1])]
             found.append(int(np.searchsorted(column, draw.random() * column[-1], side="right")))
         return self._chosen[np.minimum(found, self._chosen.size - 1)]
 
