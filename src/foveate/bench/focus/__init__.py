@@ -1,0 +1,1 @@
+"""`bench focus`: looks against baselines, on scenes with known content."""

@@ -1,0 +1,1 @@
+"""Methods that `bench focus` compares, by name."""
