@@ -81,7 +81,7 @@ STEPS = [
     Step(f"foveate curate {_POOL} --method all --out curated"),
     Step("foveate embed world/images --tile 64 --out embedded"),
     Step("foveate classify classes --probe probe.safetensors --out classified"),
-    Step("foveate mosaic classes --rows 4 --cols 4 --kind one --count 1 --out mosaics"),
+    Step("foveate mosaic classes --grid 4 --kind one --count 1 --out mosaics"),
     Step("foveate join classes/water --rows 3 --cols 4 --out joined.png"),
     Step("foveate focus look joined.png --probe probe.safetensors --crop 32 --out looked"),
     Step("foveate export curated --to csv --method fa-cb --out curated.csv"),

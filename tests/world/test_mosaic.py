@@ -62,6 +62,35 @@ def test_one_cell_of_the_label_or_nothing_else(size, kind, classes):
     assert max(count.values()) - min(count.values()) <= 2
 
 
+def test_clutter_is_single_cells_of_all_other_classes_on_one_background():
+    mosaic = stitch(flat(9), "clutter", rows=8, cols=8)
+    count = Counter(mosaic.names.ravel().tolist())
+    assert count.pop(mosaic.label) == 1
+    assert sorted(count.values()) == [2] * 5 + [3] * 2 + [47]
+    (box,) = mosaic.planted
+    assert mosaic.names[box.y // 4, box.x // 4] == mosaic.label
+
+
+@given(sizes, st.sampled_from(KINDS), st.floats(0, 1, exclude_max=True))
+def test_an_offset_moves_the_cells_and_what_is_planted_is_seen_whole(size, kind, offset):
+    assume(size["rows"] * size["cols"] > 4)
+    mosaic = stitch(flat(7), kind, **size, share=0.9, offset=offset)
+    more = int(mosaic.offset > 0)
+    assert mosaic.offset == min(round(offset * 4), 3)
+    assert mosaic.image.shape == (2, 4 * size["rows"], 4 * size["cols"])
+    assert mosaic.names.shape == (size["rows"] + more, size["cols"] + more)
+    # Each pixel shows the class of the cell that it lies in.
+    y, x = (np.arange(4 * size[side]) + mosaic.offset for side in ("rows", "cols"))
+    names = mosaic.names[np.ix_(y // 4, x // 4)]
+    assert (names == np.char.add("c", (mosaic.image[0] // 10).astype(str))).all()
+    for box in mosaic.planted:
+        assert min(box.y, box.x) >= 0
+        seen = names[box.y : box.y + 4, box.x : box.x + 4]
+        assert seen.shape == (4, 4)
+        assert (seen == mosaic.label).all()
+        assert (names == mosaic.label).sum() == 16
+
+
 @given(sizes, st.booleans(), st.integers(2, 9), st.floats(0.01, 0.99))
 def test_the_label_has_its_share_and_no_other_class_as_much(size, blocks, classes, share):
     kind, unit = ("blocks", 4) if blocks else ("majority", 1)
@@ -124,6 +153,9 @@ def test_patches_become_squares_of_one_side():
         (6, "rare", {"rows": 0}, ParameterError, "rows=0"),
         (6, "rare", {"cols": True}, ParameterError, "cols=True"),
         (6, "rare", {"tile": 1.5}, ParameterError, "tile=1.5"),
+        (2, "clutter", {}, ParameterError, "at least 3"),
+        (6, "rare", {"offset": 1.0}, ParameterError, "0 to below 1"),
+        (6, "rare", {"rows": 1, "offset": 0.5}, ParameterError, "2 x 2 cells or more"),
         (6, "blocks", {"rows": 3}, ParameterError, "try rows=4, cols=8"),
         (6, "majority", {"share": 1.0}, ParameterError, "above 0 and below 1"),
         (6, "blocks", {"share": float("nan")}, ParameterError, "above 0 and below 1"),

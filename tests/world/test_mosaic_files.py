@@ -57,6 +57,7 @@ def test_mosaics_are_written_with_their_truth(classes, tmp_path, form):
         assert scene["label"] == expected.label == files.labels[i]
         assert (scene["kind"], scene["tile"]) == ("rare", 8)
         assert [tuple(box.values()) for box in scene["planted"]] == list(expected.planted)
+        assert scene["offset"] == 0
     if form == "tif":
         with pytest.warns(rasterio.errors.NotGeoreferencedWarning), rasterio.open(path) as dataset:
             assert dataset.crs is None

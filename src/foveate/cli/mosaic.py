@@ -14,15 +14,27 @@ if TYPE_CHECKING:
     from odc.geo.geobox import GeoBox
 
 
-def mosaic(
+def mosaic(  # noqa: PLR0913  (each is an option)
     folder: Annotated[Path, path_argument("Folder whose subfolders are the classes.")],
     out: Out,
     kind: Annotated[
-        str, typer.Option(help="one, majority, rare, rare-mixed or blocks.")
+        str, typer.Option(help="one, majority, rare, rare-mixed, clutter or blocks.")
     ] = "majority",
     count: Annotated[int, typer.Option(help="Number of mosaics.")] = 4,
-    rows: Annotated[int, typer.Option(help="Rows of patches.")] = 8,
-    cols: Annotated[int, typer.Option(help="Columns of patches.")] = 8,
+    grid: Annotated[int, typer.Option(help="Rows and columns of patches.")] = 8,
+    rows: Annotated[
+        int | None, typer.Option(help="Rows of patches. [default: those of --grid]")
+    ] = None,
+    cols: Annotated[
+        int | None, typer.Option(help="Columns of patches. [default: those of --grid]")
+    ] = None,
+    offset: Annotated[
+        float,
+        typer.Option(
+            help="Share of the first patches that is cut off: 0.5 puts the patches between the "
+            "tiles of a grid."
+        ),
+    ] = 0.0,
     share: Annotated[
         float, typer.Option(help="Share of the label, of majority and blocks.")
     ] = 0.25,
@@ -42,8 +54,9 @@ def mosaic(
 
     with progress_bars(quiet=as_json) as progress:
         files = write_mosaics(
-            folder, out, kind, count, rows=rows, cols=cols, seed=seed, share=share, label=label,
-            tile=tile, form=form, progress=progress,
+            folder, out, kind, count, rows=grid if rows is None else rows,
+            cols=grid if cols is None else cols, seed=seed, share=share, label=label,
+            tile=tile, offset=offset, form=form, progress=progress,
         )  # fmt: skip
     about = [
         {"file": str(path), "label": name}

@@ -29,10 +29,14 @@ if TYPE_CHECKING:
     Patch = NDArray[Any] | str | Path
     Patches = Mapping[str, Sequence[Patch]]
 
-MOSAIC_KINDS: dict[str, int] = {"one": 1, "majority": 2, "rare": 2, "rare-mixed": 5, "blocks": 2}
+MOSAIC_KINDS: dict[str, int] = {
+    "one": 1, "majority": 2, "rare": 2, "rare-mixed": 5, "clutter": 3, "blocks": 2
+}  # fmt: skip
 """Kinds of mosaics: name -> the smallest number of classes; see `stitch`."""
 
 _MIXED = 4  # background classes of "rare-mixed"
+_CLUTTER = 0.25  # share of the cells of "clutter" that are of other classes than the background
+_PLANTED = ("rare", "rare-mixed", "clutter")
 
 
 @dataclass(frozen=True, eq=False)
@@ -42,10 +46,12 @@ class Mosaic:
     Attributes:
         image: (c, rows * tile, cols * tile) pixels in the dtype of the patches.
         tile: Side of a cell, pixels.
-        names: (rows, cols) str, the class of every cell.
+        names: (rows, cols) str, the class of every cell; with an offset (rows + 1, cols + 1), for
+            the cells at the edges then are seen in part.
         label: The class that the scene is about.
-        planted: Windows of the cells of `label` where these are what is to be found ("rare" and
-            "rare-mixed"); none for the other kinds.
+        planted: Windows of the cells of `label` where these are what is to be found ("rare",
+            "rare-mixed" and "clutter"); none for the other kinds.
+        offset: Pixels of the first row and column of cells that lie outside of the scene.
     """
 
     image: NDArray[Any]
@@ -53,6 +59,7 @@ class Mosaic:
     names: NDArray[np.str_]
     label: str
     planted: tuple[Window, ...] = ()
+    offset: int = 0
 
 
 def stitch(
@@ -66,13 +73,16 @@ def stitch(
     share: float = 0.25,
     label: str | None = None,
     tile: int | None = None,
+    offset: float = 0.0,
 ) -> Mosaic:
     """Stitch a mosaic of patches.
 
     Kinds: "one", all cells are of one class; "majority", `share` of the cells are of the label
     and the others are spread evenly over all other classes, of which none has as many; "rare",
     one cell of the label in a background of one other class; "rare-mixed", the same in a
-    background of four classes in equal parts; "blocks", a "majority" of blocks of 2 x 2 cells.
+    background of four classes in equal parts; "clutter", the same in a background of one class of
+    which a quarter of the cells are single ones of all other classes in turn, so that only who
+    is told the label knows which is meant; "blocks", a "majority" of blocks of 2 x 2 cells.
     Cells, or blocks, lie in random order.
 
     A patch is brought to a square by cutting off what is too long, equally on both sides, and to
@@ -93,11 +103,14 @@ def stitch(
         label: The class that the scene is about; drawn when None.
         tile: Side of a cell, pixels; when None, the most frequent shorter side of the first
             patches of all classes, the longest of equally frequent ones.
+        offset: How far the scene begins inside of the first cell, as a share of a cell below 1.
+            The scene has as many pixels then, its edges cut cells, and those of its windows that
+            lie on a grid of cells show parts of four. What is planted is seen whole.
 
     Raises:
         UnknownNameError: `kind` or `label` is not known.
-        ParameterError: Rows, columns, tile or share out of range, too few classes, or a share so
-            small that another class would have as many cells.
+        ParameterError: Rows, columns, tile, share or offset out of range, too few classes, a share
+            so small that another class would have as many cells, or no room for what is planted.
         DataError: A class without patches, a file that cannot be read, or patches that differ in
             bands or dtype.
     """
@@ -107,8 +120,11 @@ def stitch(
     order = [names[i] for i in draw.permutation(len(names))]
     if label is not None:
         order = [label, *(name for name in order if name != label)]
-    numbers = _plan(kind, len(order) - 1, (rows, cols), share, draw)
     side = _usual_side([patches[name][0] for name in names]) if tile is None else tile
+    outside = _outside(offset, side)
+    numbers = _plan(kind, len(order) - 1, (rows, cols), share, draw)
+    if outside:
+        numbers = _plan_off_grid(kind, len(order) - 1, (rows, cols), share, draw)
     image = None
     for number in np.unique(numbers):
         name = order[number]
@@ -117,13 +133,27 @@ def stitch(
         for (row, col), pick in zip(places.tolist(), picks.tolist(), strict=True):
             cell = _read_square(patches[name][pick], side)
             if image is None:
-                image = np.empty((len(cell), rows * side, cols * side), cell.dtype)
+                high, wide = numbers.shape
+                image = np.empty((len(cell), high * side, wide * side), cell.dtype)
             check_alike(cell, image, f"patch {pick} of the class {name!r}")
             image[:, row * side : (row + 1) * side, col * side : (col + 1) * side] = cell
     assert image is not None  # noqa: S101  (there is at least one cell)
-    found = np.argwhere(numbers == 0).tolist() if kind.startswith("rare") else []
-    planted = tuple(Window(row * side, col * side, side, side) for row, col in found)
-    return Mosaic(image, side, np.array(order, dtype=np.str_)[numbers], order[0], planted)
+    seen = slice(outside, outside + rows * side), slice(outside, outside + cols * side)
+    found = np.argwhere(numbers == 0).tolist() if kind in _PLANTED else []
+    planted = tuple(
+        Window(row * side - outside, col * side - outside, side, side) for row, col in found
+    )
+    return Mosaic(
+        np.ascontiguousarray(image[:, *seen]), side, np.array(order, dtype=np.str_)[numbers],
+        order[0], planted, outside,
+    )  # fmt: skip
+
+
+def _outside(offset: float, side: int) -> int:
+    """Return the pixels of a cell that an offset leaves outside."""
+    if not 0 <= offset < 1:  # NaN fails the comparison
+        raise ParameterError(f"offset={offset!r}", "allowed: 0 to below 1", "try offset=0.5")
+    return min(round(offset * side), side - 1)
 
 
 def _classes(patches: Patches, kind: str, label: str | None) -> list[str]:
@@ -166,14 +196,43 @@ def _plan(
             )
         return _majority(others, (rows // 2, cols // 2), share, draw).repeat(2, 0).repeat(2, 1)
     mixed = 1 if kind == "rare" else _MIXED
+    if kind == "clutter":
+        mixed = 2  # the background and one other class, at least
     if rows * cols <= mixed:
         raise ParameterError(
             f"rows={rows}, cols={cols} for a mosaic of kind {kind!r}",
             f"It takes at least {mixed + 1} cells.",
         )
     numbers = 1 + np.arange(rows * cols) % mixed
+    if kind == "clutter":
+        single = max(1, round(_CLUTTER * rows * cols))
+        numbers[:] = 1
+        numbers[1 : 1 + single] = 2 + np.arange(single) % (others - 1)
     numbers[0] = 0
     return draw.permutation(numbers).reshape(shape)
+
+
+def _plan_off_grid(
+    kind: str, others: int, shape: tuple[int, int], share: float, draw: np.random.Generator
+) -> NDArray[np.int64]:
+    """Return (rows + 1, cols + 1) class numbers, with what is planted away from the edges."""
+    rows, cols = shape
+    more = 2 if kind == "blocks" else 1  # blocks take an even number
+    numbers = _plan(kind, others, (rows + more, cols + more), share, draw)
+    numbers = numbers[: rows + 1, : cols + 1].copy()
+    if kind in _PLANTED:
+        if min(shape) < 2:
+            raise ParameterError(
+                f"rows={rows}, cols={cols} with an offset",
+                f"A mosaic of kind {kind!r} then takes 2 x 2 cells or more: what is planted is "
+                "seen whole.",
+            )
+        inside = numbers[1:rows, 1:cols]
+        own = numbers == 0
+        place = 1 + draw.integers(rows - 1), 1 + draw.integers(cols - 1)
+        if not (inside == 0).any():
+            numbers[own], numbers[place] = numbers[place], 0
+    return numbers
 
 
 def _majority(

@@ -83,7 +83,7 @@ def patches_in(folder: str | Path) -> dict[str, list[Path]]:
     return found
 
 
-def write_mosaics(
+def write_mosaics(  # noqa: PLR0913  (keyword-only options)
     folder: str | Path,
     out: str | Path,
     kind: str,
@@ -95,6 +95,7 @@ def write_mosaics(
     share: float = 0.25,
     label: str | None = None,
     tile: int | None = None,
+    offset: float = 0.0,
     form: str = "tif",
     progress: ProgressFn | None = None,
 ) -> MosaicFiles:
@@ -113,6 +114,7 @@ def write_mosaics(
         share: Share of the label.
         label: The class that the scenes are about; drawn for each scene when None.
         tile: Side of a cell, pixels.
+        offset: Share of the first cells that lies outside.
         form: "tif", a GeoTIFF without georeference, or "png", for uint8 of 1 or 3 bands.
         progress: Called as mosaics are finished.
 
@@ -131,7 +133,7 @@ def write_mosaics(
         for index in range(count):
             mosaic = stitch(
                 patches, kind, rows=rows, cols=cols, seed=seed, index=index, share=share,
-                label=label, tile=tile,
+                label=label, tile=tile, offset=offset,
             )  # fmt: skip
             if index == 0:  # only now is it known that what is asked for can be made
                 _remove_earlier(root)
@@ -140,8 +142,8 @@ def write_mosaics(
             scenes.append(_truth(mosaic, images[-1].relative_to(root).as_posix(), kind))
             meter.advance()
     truth = root / "truth.json"
-    made = {"rows": rows, "cols": cols, "seed": seed, "share": share, "classes": list(patches)}
-    write_json(truth, made | {"mosaics": scenes})
+    made = {"rows": rows, "cols": cols, "offset": offset, "seed": seed, "share": share}
+    write_json(truth, made | {"classes": list(patches), "mosaics": scenes})
     return MosaicFiles(root, tuple(images), truth, tuple(scene["label"] for scene in scenes))
 
 
@@ -348,6 +350,7 @@ def _truth(mosaic: Mosaic, file: str, kind: str) -> dict[str, Any]:
         "kind": kind,
         "label": mosaic.label,
         "tile": mosaic.tile,
+        "offset": mosaic.offset,
         "cells": mosaic.names.tolist(),
         "planted": [box._asdict() for box in mosaic.planted],
     }
