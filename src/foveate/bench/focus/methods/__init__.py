@@ -1,1 +1,78 @@
-"""Methods that `bench focus` compares, by name."""
+"""Methods that `bench focus` compares, by name.
+
+>>> find_method("full-image").says
+'The whole scene, shrunk to the input of the model.'
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, NamedTuple
+
+from foveate.bench.focus.methods import tiles
+from foveate.bench.focus.methods.answers import JOINS, SAYS
+from foveate.registry import Registry
+
+if TYPE_CHECKING:
+    from foveate.bench.focus.methods.answers import Join
+    from foveate.bench.focus.methods.base import Method
+
+__all__ = ["METHODS", "Entry", "find_method"]
+
+
+class Entry(NamedTuple):
+    """A method of the benchmark.
+
+    Attributes:
+        method: Looks at a task.
+        says: One sentence about it.
+    """
+
+    method: Method
+    says: str
+
+
+METHODS: Registry[Entry] = Registry("method of bench focus")
+
+
+def find_method(name: str) -> Entry:
+    """Return a method by name.
+
+    Raises:
+        UnknownNameError: There is none; the message suggests the nearest name.
+    """
+    return METHODS.get(name)
+
+
+_ORDERS = {
+    "random": (tiles.random_order, "Tiles at native resolution, drawn at random"),
+    "stratified": (tiles.stratified_order, "One tile of each stretch of a Z-order curve"),
+    "grid": (tiles.grid_order, "Tiles on a regular grid"),
+    "k-center": (tiles.kcenter_order, "Tiles by k-center on the tokens of the overview"),
+}
+_TILING: tuple[Join, ...] = ("vote", "mean", "surest", "query")
+
+
+def _register() -> None:
+    METHODS.register(
+        "full-image", Entry(tiles.full_image, "The whole scene, shrunk to the input of the model.")
+    )
+    METHODS.register(
+        "random-regions",
+        Entry(tiles.random_regions, "Crops anywhere in the scene, without looking."),
+    )
+    for name, (order, says) in _ORDERS.items():
+        for how in JOINS:
+            entry = Entry(tiles.NativeTiles(order, how), f"{says}; {SAYS[how]}.")
+            METHODS.register(f"{name}/{how}", entry)
+    METHODS.register(
+        "max-probability",
+        Entry(tiles.max_probability, "Tiles whose most likely class is the most probable."),
+    )
+    for how in _TILING:
+        entry = Entry(
+            tiles.WholeTiling(how), f"Every crop of the scene with overlap, merged; {SAYS[how]}."
+        )
+        METHODS.register(f"tiling/{how}", entry)
+
+
+_register()

@@ -1,0 +1,158 @@
+"""What every method of `bench focus` keeps to, whatever it does."""
+
+from __future__ import annotations
+
+import contextlib
+import itertools
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from focus_tasks import SIDE, TEXT, classes, overlaps, planted, task_of
+from looks import colour_head, land
+
+from foveate.bench.focus.methods import METHODS, find_method
+from foveate.errors import BudgetError, DataError, MissingCapabilityError, UnknownNameError
+from foveate.focus.question import FocusQuestion
+from foveate.models.heads import TextHead
+
+NAMES = list(METHODS)
+QUESTIONS = {
+    "both": classes("red"), "classes": classes(), "query": TEXT, "nothing": FocusQuestion(),
+}  # fmt: skip
+SCENES = {
+    "tiles": planted()[0],
+    "uneven": land(70, 131, patch=(20, 90, 18, 18), cell=8),
+    "small": land(11, 14, cell=4),
+    "strip": land(9, 150, cell=8),
+}
+
+
+def outcome(name, scene, question, **given):
+    """Return what a method makes of a scene, or None where it says why it makes nothing."""
+    task, _ = task_of(scene, question, **given)
+    try:
+        found = find_method(name).method(task)
+    except (BudgetError, MissingCapabilityError):
+        found = None
+    assert task.encoder.work.passes <= task.passes * (1 + 1e-9)
+    return found, task
+
+
+def check(found, task):
+    height, width = task.shape
+    assert 1 <= len(found.windows) <= task.regions
+    assert len(set(found.windows)) == len(found.windows)
+    for y, x, h, w in (*found.windows, *found.cells):
+        assert min(y, x) >= 0 < min(h, w)
+        assert y + h <= height
+        assert x + w <= width
+    if found.importance is not None:
+        assert found.importance.shape == (len(found.cells),)
+        assert found.importance.dtype == np.float64
+        assert np.isfinite(found.importance).all()
+    assert not any(overlaps(a, b) for a, b in itertools.combinations(found.cells, 2))
+    head = task.question.head
+    assert (found.probabilities is None) == (head is None)
+    if head is not None:
+        assert found.probabilities.shape == (len(head.names),)
+        assert found.probabilities.dtype == np.float64
+        assert found.probabilities.sum() == pytest.approx(1)
+        assert found.probabilities.min() >= 0
+
+
+@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("scene", SCENES)
+def test_with_passes_enough_all_methods_answer(name, scene):
+    found, task = outcome(name, SCENES[scene], QUESTIONS["both"], passes=400)
+    assert found is not None
+    check(found, task)
+
+
+@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("question", QUESTIONS)
+def test_the_outcome_keeps_its_form_for_every_question(name, question):
+    found, task = outcome(name, SCENES["uneven"], QUESTIONS[question], passes=400)
+    if found is not None:
+        check(found, task)
+
+
+@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("passes", [0.5, 1, 2, 3, 7, 24])
+def test_a_budget_is_never_exceeded(name, passes):
+    for question in QUESTIONS.values():
+        found, task = outcome(name, SCENES["tiles"], question, passes=passes)
+        if found is not None:
+            check(found, task)
+        assert passes >= 1 or found is None
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_the_passes_of_the_task_hold_without_a_ledger(name):
+    task, _ = task_of(SCENES["tiles"], QUESTIONS["both"])
+    task = replace(task, passes=9.0)
+    with contextlib.suppress(BudgetError):
+        find_method(name).method(task)
+    assert task.encoder.work.passes <= 9
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_model_of_any_size_costs_parts_of_passes(name):
+    # A crop of 16 pixels is a 256th of a pass of 256 x 256.
+    found, task = outcome(name, SCENES["uneven"], QUESTIONS["both"], passes=0.5, size=None)
+    if found is not None:
+        check(found, task)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_the_same_seed_gives_the_same(name):
+    first, _ = outcome(name, SCENES["uneven"], QUESTIONS["both"], passes=30, seed=3)
+    again, _ = outcome(name, SCENES["uneven"], QUESTIONS["both"], passes=30, seed=3)
+    assert first is not None
+    assert first.windows == again.windows
+    assert first.cells == again.cells
+    for one, other in (
+        (first.probabilities, again.probabilities), (first.importance, again.importance)
+    ):  # fmt: skip
+        assert (one is None) == (other is None)
+        assert one is None or (one == other).all()
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_nodata_is_not_looked_at(name):
+    valid = np.ones(SCENES["tiles"].shape[1:], bool)
+    valid[:, 3 * SIDE :] = False
+    found, task = outcome(name, SCENES["tiles"], QUESTIONS["both"], passes=400, valid=valid)
+    assert found is not None
+    check(found, task)
+    for window in (*found.windows, *found.cells):
+        assert task.encoder.valid_shares([window])[0] >= 0.5
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_scene_of_nodata_is_refused(name):
+    valid = np.zeros(SCENES["tiles"].shape[1:], bool)
+    task, _ = task_of(SCENES["tiles"], QUESTIONS["both"], valid=valid)
+    with pytest.raises(DataError, match="nothing to look at"):
+        find_method(name).method(task)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_an_order_of_classes_changes_nothing_else(name):
+    turned = [2, 0, 1]
+    head = colour_head()
+    names = tuple(head.names[i] for i in turned)
+    other = TextHead(names, head.weight[turned], head.scale, head.bias, head.head)
+    first, _ = outcome(name, SCENES["uneven"], classes("red"), passes=30)
+    second, _ = outcome(
+        name, SCENES["uneven"], FocusQuestion(other, "red", names.index("red")), passes=30
+    )
+    assert first is not None
+    assert first.windows == second.windows
+    np.testing.assert_allclose(second.probabilities, first.probabilities[turned], atol=1e-5)
+
+
+def test_a_wrong_name_is_answered_with_the_nearest():
+    with pytest.raises(UnknownNameError, match="Did you mean 'random/vote'"):
+        find_method("random/votes")
+    assert all(METHODS.get(name).says.endswith(".") for name in NAMES)
