@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple
 
-from foveate.bench.focus.methods import tiles
+from foveate.bench.focus.methods import saliency, tiles
 from foveate.bench.focus.methods.answers import JOINS, SAYS
 from foveate.registry import Registry
 
@@ -49,6 +49,19 @@ _ORDERS = {
     "grid": (tiles.grid_order, "Tiles on a regular grid"),
     "k-center": (tiles.kcenter_order, "Tiles by k-center on the tokens of the overview"),
 }
+_SALIENCY = {
+    "feature-norm": (
+        saliency.FeatureNorm, "Crops where the tokens of the overview are longest"
+    ),
+    "overview-probability": (
+        saliency.OverviewProbability, "Crops where the overview's tokens are surest of a class"
+    ),
+    "rise": (saliency.Rise, "Crops that random masks on the overview find (RISE)"),
+    "pixel-wise": (
+        saliency.PixelWise, "Crops where hiding the finest cells of the overview matters"
+    ),
+}  # fmt: skip
+_CLOSER: tuple[Join, ...] = ("mean", "surest", "query")
 _TILING: tuple[Join, ...] = ("vote", "mean", "surest", "query")
 
 
@@ -73,6 +86,9 @@ def _register() -> None:
             tiles.WholeTiling(how), f"Every crop of the scene with overlap, merged; {SAYS[how]}."
         )
         METHODS.register(f"tiling/{how}", entry)
+    for name, (kind, says) in _SALIENCY.items():
+        for how in _CLOSER:
+            METHODS.register(f"{name}/{how}", Entry(kind(how), f"{says}; {SAYS[how]}."))
 
 
 _register()

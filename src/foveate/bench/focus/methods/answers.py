@@ -10,12 +10,17 @@ import numpy as np
 from foveate.errors import MissingCapabilityError
 from foveate.focus.losses import LossInputs, novelty
 from foveate.focus.search import by_importance
+from foveate.models.heads import unit
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from numpy.typing import NDArray
 
     from foveate.focus.question import FocusQuestion
     from foveate.models.heads import Head
+
+    Score = Callable[[NDArray[np.floating]], NDArray[np.float64]]
 
 Join = Literal["vote", "mean", "features", "surest", "newest", "query"]
 
@@ -136,6 +141,28 @@ def _value_alone(
         assert chances is not None  # noqa: S101  (`check_join` asked for classes)
         found = chances.max(axis=1)
     return found
+
+
+def target_score(question: FocusQuestion, z: NDArray[np.floating]) -> Score:
+    """Return how much features show what a scene is judged by.
+
+    That is the query, where there is one; else the most probable class of the scene; else, with
+    no classes, likeness to the scene.
+
+    Args:
+        question: Classes and query.
+        z: (d,) feature of the whole scene.
+
+    Returns:
+        A function from (n, d) features to (n,) float64: probability, or cosine.
+    """
+    if question.query:
+        return lambda x: np.asarray(question.fit(x), np.float64)
+    head = question.head
+    if head is None:
+        return lambda x: (unit(x) @ unit(z)).astype(np.float64)
+    target = int(probabilities(head, z[None])[0].argmax())
+    return lambda x: probabilities(head, x)[:, target]
 
 
 def probabilities(head: Head, x: NDArray[np.floating]) -> NDArray[np.float64]:

@@ -71,7 +71,7 @@ def affordable(task: Task, windows: Sequence[Window], *, keep: float = 0.0) -> i
 
 def room(task: Task, tiles: Tiles, *, keep: float = 0.0) -> int:
     """Return how many tiles the budget buys, whichever they are: at most all of them."""
-    price = float(task.encoder.price(windows_of(tiles)).max())
+    price = crop_price(task, tiles)
     left = (passes_left(task) - keep) * (1 + SLACK)
     return len(tiles) if left >= price * len(tiles) else max(0, int(left // price))
 
@@ -104,6 +104,21 @@ def show(
     return shown, task.encoder.embed(shown)
 
 
+def crop_price(task: Task, tiles: Tiles) -> float:
+    """Return the passes that the dearest tile takes."""
+    return float(task.encoder.price(windows_of(tiles)).max())
+
+
+def kept_for_crops(task: Task, tiles: Tiles) -> float:
+    """Return the passes that a method keeps for crops while it decides which.
+
+    As many as the regions take, but no more than half of what is left, and one crop at least.
+    """
+    price = crop_price(task, tiles)
+    wanted = min(len(tiles), task.regions) * price
+    return max(price, min(wanted, passes_left(task) / 2))
+
+
 def ties_of(task: Task, windows: Sequence[Window]) -> NDArray[np.uint64]:
     """Return (n,) keys that decide between windows that are equally good."""
     return tie_keys(Tiles.of("scene", list(windows)).tile_id, task.seed, "bench/focus/ties")
@@ -124,11 +139,23 @@ def overview_cells(task: Task, tiles: Tiles, *, classes: bool) -> NDArray[np.flo
         MissingCapabilityError: The model has no tokens, or not in the space of its classes.
         BudgetError: The pass is not there.
     """
-    encoder = task.encoder
-    check_tokens(encoder.model, classes=classes)
-    tokens = encoder.tokens(whole(task))
-    pooled = FeatureStrategy(encoder, tokens, 2, robust=False).encode(tiles).x
-    return encoder.as_inputs(pooled)
+    check_tokens(task.encoder.model, classes=classes)
+    return task.encoder.as_inputs(pool(task, tiles, task.encoder.tokens(whole(task))))
+
+
+def pool(task: Task, tiles: Tiles, tokens: NDArray[np.floating]) -> NDArray[np.floating]:
+    """Return the mean of what lies in each of n tiles.
+
+    Args:
+        task: A task.
+        tiles: n tiles.
+        tokens: (gh, gw, d) on a grid that tiles the scene evenly.
+
+    Returns:
+        (n, d), by shared valid area.
+    """
+    wide = np.asarray(tokens, np.float32)
+    return FeatureStrategy(task.encoder, wide, 2, robust=False).encode(tiles).x
 
 
 def joined_outcome(
@@ -149,3 +176,25 @@ def joined_outcome(
     order = rank(found.value, ties)[: task.regions]
     chosen = tuple(windows[i] for i in order)
     return Outcome(chosen, found.probabilities, found.value, tuple(windows))
+
+
+def closer_look(task: Task, tiles: Tiles, importance: NDArray[np.floating], how: Join) -> Outcome:
+    """Show the most important tiles at native resolution, as many as the budget buys.
+
+    Args:
+        task: A task.
+        tiles: n tiles.
+        importance: (n,) what they were found to be worth.
+        how: How the answers of those that are shown become one.
+
+    Raises:
+        BudgetError: It does not buy one.
+    """
+    windows = windows_of(tiles)
+    order = rank(importance, ties_of(task, windows))
+    shown, x = show(task, [windows[i] for i in order])
+    found = join(task.question, x, how, ties_of(task, shown))
+    return Outcome(
+        tuple(shown[: task.regions]), found.probabilities,
+        np.asarray(importance, np.float64), tuple(windows),
+    )  # fmt: skip
