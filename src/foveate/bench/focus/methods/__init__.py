@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple
 
-from foveate.bench.focus.methods import saliency, tiles
+from foveate.bench.focus.methods import greedy, saliency, tiles
 from foveate.bench.focus.methods.answers import JOINS, SAYS
 from foveate.registry import Registry
 
@@ -61,6 +61,7 @@ _SALIENCY = {
         saliency.PixelWise, "Crops where hiding the finest cells of the overview matters"
     ),
 }  # fmt: skip
+_GREEDY = {"smdl": greedy.SMDL, "lima": greedy.LIMA}
 _CLOSER: tuple[Join, ...] = ("mean", "surest", "query")
 _TILING: tuple[Join, ...] = ("vote", "mean", "surest", "query")
 
@@ -89,6 +90,14 @@ def _register() -> None:
     for name, (kind, says) in _SALIENCY.items():
         for how in _CLOSER:
             METHODS.register(f"{name}/{how}", Entry(kind(how), f"{says}; {SAYS[how]}."))
+    for name, weights in _GREEDY.items():
+        by = f"by insertion and deletion with the weights of {name.upper()}"
+        masks = f"Regions of the overview, one after the other, {by}; then crops."
+        METHODS.register(f"{name}/masks", Entry(greedy.GreedyMasks(weights), masks))
+        METHODS.register(
+            f"{name}/tiles",
+            Entry(greedy.GreedyTiles(weights), f"Tiles, one after the other, {by}."),
+        )
 
 
 _register()

@@ -1,0 +1,309 @@
+"""Greedy choice of regions by what they add to a set, and what the image loses without them.
+
+SMDL (Chen et al. 2024, "Less is more: fewer interpretable region via submodular subset
+selection", ICLR) scores a set S of sub-regions of an image V by four terms. Written for classes,
+as its code and that of its successor LIMA are:
+
+    confidence      1 - H(p(S)) / log C, with H the entropy of the classes
+    effectiveness   sum over s in S of the smallest angle to another member, as a share of pi
+    consistency     p(y | S), insertion
+    collaboration   1 - p(y | V without S), deletion
+
+and adds the sub-region with which the weighted sum is highest, one after the other. Deviations:
+y is the query, where there is one, and else the most probable class of the overview, because a
+method of the benchmark is not told the true one; without classes p(y | S) is a cosine, see
+`target_score`, and there is no confidence; sub-regions are cells of a grid, not superpixels.
+LIMA's search from both ends, which saves forwards for a ranking of all regions, is left out:
+here only as many are ranked as are chosen.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Protocol
+
+import numpy as np
+
+from foveate.bench.focus.methods.answers import (
+    Join,
+    check_join,
+    normalised,
+    probabilities,
+    rank,
+    target_score,
+)
+from foveate.bench.focus.methods.base import Outcome
+from foveate.bench.focus.methods.crops import (
+    closer_look,
+    kept_for_crops,
+    native_tiles,
+    show,
+    ties_of,
+    whole,
+)
+from foveate.bench.focus.methods.masked import MaskedOverview
+from foveate.bench.focus.methods.tiles import shared_area, stratified_order
+from foveate.errors import BudgetError
+from foveate.focus.partition import areas, uniform, windows_of
+from foveate.focus.score import AdditiveModel
+from foveate.focus.strategies import valid_cells
+from foveate.models.heads import unit
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from foveate.bench.focus.methods.answers import Score
+    from foveate.bench.focus.methods.base import Task
+    from foveate.grid import Tiles
+    from foveate.models.heads import Head
+
+
+@dataclass(frozen=True)
+class SetWeights:
+    """Weights of the four terms; those of SMDL are all 1.
+
+    Attributes:
+        confidence: Lambda 1.
+        effectiveness: Lambda 2.
+        consistency: Lambda 3.
+        collaboration: Lambda 4.
+    """
+
+    confidence: float = 1.0
+    effectiveness: float = 1.0
+    consistency: float = 1.0
+    collaboration: float = 1.0
+
+
+SMDL = SetWeights()
+
+LIMA = SetWeights(0.0, 0.05, 20.0, 1.0)
+
+
+class SetFeatures(Protocol):
+    """What a model makes of sets of n sub-regions."""
+
+    def of(self, members: NDArray[np.bool_]) -> NDArray[np.floating]:
+        """Return features of sets: (m, n) bool to (m, d)."""
+        ...
+
+
+@dataclass(frozen=True)
+class SetScore:
+    """The weighted sum of the four terms.
+
+    Attributes:
+        features: Of sets.
+        score: Consistency of features (m, d): probability or cosine of what is looked for.
+        head: Classes, for the confidence; None for none.
+        weights: Of the terms.
+        apart: (n, n) angles between the sub-regions alone, as a share of pi.
+    """
+
+    features: SetFeatures
+    score: Score
+    head: Head | None
+    weights: SetWeights
+    apart: NDArray[np.float64]
+
+    def parts(self, members: NDArray[np.bool_]) -> NDArray[np.float64]:
+        """Return the four terms of sets: (m, n) bool to (m, 4) float64."""
+        z = self.features.of(members)
+        found = np.zeros((len(members), 4))
+        if self.head is not None:
+            found[:, 0] = _confidence(self.head, z)
+        found[:, 1] = [self._effectiveness(np.flatnonzero(row)) for row in members]
+        found[:, 2] = self.score(z)
+        found[:, 3] = 1 - self.score(self.features.of(~members))
+        return found
+
+    def of(self, members: NDArray[np.bool_]) -> NDArray[np.float64]:
+        """Return the scores of sets: (m, n) bool to (m,)."""
+        w = self.weights
+        return self.parts(members) @ np.array(
+            [w.confidence, w.effectiveness, w.consistency, w.collaboration]
+        )
+
+    def _effectiveness(self, rows: NDArray[np.int64]) -> float:
+        # A member is as far from itself as can be: a single one has 1.
+        within = self.apart[np.ix_(rows, rows)] + np.eye(rows.size)
+        return float(within.min(axis=1).sum())
+
+
+def _confidence(head: Head, z: NDArray[np.floating]) -> NDArray[np.float64]:
+    p = probabilities(head, z)
+    p /= p.sum(axis=1, keepdims=True)
+    return 1 + (p * np.log(p)).sum(axis=1) / np.log(p.shape[1])
+
+
+def angles(x: NDArray[np.floating]) -> NDArray[np.float64]:
+    """Return angles between features (n, d), as a share of pi: (n, n) float64."""
+    wide = unit(x).astype(np.float64)
+    found = np.arccos(np.clip(wide @ wide.T, -1, 1)) / np.pi
+    np.fill_diagonal(found, 0)
+    return found
+
+
+def greedy(
+    score: SetScore, most: int, ties: NDArray[np.uint64]
+) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
+    """Add sub-regions one after the other, each the one with which the score is highest.
+
+    Args:
+        score: Of sets of n sub-regions.
+        most: How many to choose, at most.
+        ties: (n,) keys that decide between equal scores.
+
+    Returns:
+        Rows in the order of choice, and importance (n,): chosen ones above 1, the first highest;
+        the others in [0, 1] by their score alone.
+    """
+    n = len(ties)
+    rows: list[int] = []
+    alone = np.zeros(n)
+    for _ in range(min(most, n)):
+        left = np.setdiff1d(np.arange(n), rows)
+        sets = np.zeros((left.size, n), bool)
+        sets[:, rows] = True
+        sets[np.arange(left.size), left] = True
+        value = score.of(sets)
+        if not rows:
+            alone = (value - value.min()) / max(float(np.ptp(value)), np.finfo(float).tiny)
+        rows.append(int(left[rank(value, ties[left])[0]]))
+    importance = alone.copy()
+    importance[rows] = 1 + np.arange(len(rows), 0, -1) / len(rows)
+    return np.array(rows, np.int64), importance
+
+
+@dataclass
+class _MaskedSets:
+    """Sets as the overview with all else hidden; each costs a pass, once.
+
+    Attributes:
+        view: Shows masks.
+        shares: (n, h, w) of the sub-regions.
+    """
+
+    view: MaskedOverview
+    shares: NDArray[np.float64]
+    known: dict[bytes, NDArray[np.float32]] = field(default_factory=dict)
+
+    def of(self, members: NDArray[np.bool_]) -> NDArray[np.floating]:
+        """Return features of sets."""
+        todo = {row.tobytes(): row for row in members if row.tobytes() not in self.known}
+        if todo:
+            masks = (np.tensordot(row.astype(float), self.shares, 1) for row in todo.values())
+            self.known.update(zip(todo, self.view.embed(masks), strict=True))
+        return np.stack([self.known[row.tobytes()] for row in members])
+
+
+@dataclass(frozen=True)
+class GreedyMasks:
+    """Sub-regions of the overview, by forwards of sets, as the authors do it; then crops.
+
+    The k-th choice among n takes ``2 (n - k + 1)`` passes: every candidate with what is chosen,
+    and the image without them. There are as many sub-regions as the budget holds, less the
+    overview and crops.
+
+    Attributes:
+        weights: Of the terms.
+        join: How the answers of the crops become one.
+        cells: Most sub-regions.
+        steps: Most choices; the rest is ranked by its score alone.
+    """
+
+    weights: SetWeights = SMDL
+    join: Join = "mean"
+    cells: int = 49
+    steps: int = 8
+
+    def __call__(self, task: Task) -> Outcome:
+        """Look at the scene.
+
+        Raises:
+            BudgetError: The passes do not hold two sub-regions and a crop.
+            MissingCapabilityError: See `check_join`.
+        """
+        check_join(task.question, self.join)
+        tiles = native_tiles(task)
+        score = target_score(task.question, task.encoder.embed([whole(task)])[0])
+        view = MaskedOverview(task)
+        cells = self._sub_regions(task, view.room(keep=kept_for_crops(task, tiles)))
+        sets = _MaskedSets(view, np.stack(list(view.shares(cells))))
+        # Of the first choice, so that they are paid once.
+        alone = sets.of(np.eye(len(cells), dtype=bool))
+        total = SetScore(sets, score, task.question.head, self.weights, angles(alone))
+        _, importance = greedy(total, self._steps(task), ties_of(task, windows_of(cells)))
+        shared = shared_area(windows_of(tiles), windows_of(cells))
+        mean = shared @ importance / np.maximum(shared.sum(axis=1), 1)
+        return closer_look(task, tiles, mean, self.join)
+
+    def _steps(self, task: Task) -> int:
+        return min(self.steps, task.regions)
+
+    def _sub_regions(self, task: Task, room: int) -> Tiles:
+        """Return the cells of the finest grid whose choices a number of passes holds."""
+        height, width = task.shape
+        for count in range(min(self.cells, max(2, height * width // 2)), 1, -1):
+            if set_passes(count, self._steps(task)) <= room:
+                return valid_cells(uniform(task.shape, count), task.encoder)
+        raise BudgetError(
+            f"a budget of {task.passes:g} passes",
+            f"The overview, {set_passes(2, self._steps(task))} sets of two regions and a crop "
+            "take more.",
+            "Give more passes.",
+        )
+
+
+def set_passes(n: int, steps: int) -> int:
+    """Return the forwards that choosing among n sub-regions takes: sets and what they leave."""
+    return sum(2 * (n - k) for k in range(min(steps, n)))
+
+
+@dataclass(frozen=True)
+class _MixedSets:
+    """Sets as means of what was seen: no pass is needed."""
+
+    model: AdditiveModel
+
+    def of(self, members: NDArray[np.bool_]) -> NDArray[np.floating]:
+        """Return features of sets."""
+        return self.model.mixture(members)
+
+
+@dataclass(frozen=True)
+class GreedyTiles:
+    """Tiles at native resolution, each seen once; sets are means of their features.
+
+    The additive model of `foveate.focus.score` in the place of forwards of sets: the search is
+    free, and all passes buy tiles, a stratified sample where not all. The answer is that of the
+    chosen set.
+
+    Attributes:
+        weights: Of the terms.
+    """
+
+    weights: SetWeights = SMDL
+
+    def __call__(self, task: Task) -> Outcome:
+        """Look at the scene.
+
+        Raises:
+            BudgetError: The passes do not buy a tile.
+        """
+        tiles = native_tiles(task)
+        rows = stratified_order(task, tiles)
+        windows, x = show(task, [tiles.window(int(i)) for i in rows])
+        seen = tiles.take(rows[: len(windows)])
+        model = AdditiveModel(x, areas(seen), lambda z: np.zeros(len(z)))
+        sets, head = _MixedSets(model), task.question.head
+        everything = sets.of(np.ones((1, len(windows)), bool))[0]
+        score = target_score(task.question, everything)
+        total = SetScore(sets, score, head, self.weights, angles(x))
+        chosen, importance = greedy(total, task.regions, ties_of(task, windows))
+        found = None
+        if head is not None:
+            members = np.isin(np.arange(len(windows)), chosen)
+            found = normalised(probabilities(head, sets.of(members[None]))[0])
+        picked = tuple(windows[i] for i in chosen)
+        return Outcome(picked, found, importance, tuple(windows))
