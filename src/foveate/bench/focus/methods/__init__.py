@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple
 
-from foveate.bench.focus.methods import greedy, saliency, tiles
+from foveate.bench.focus.methods import greedy, saliency, search_by_text, tiles
 from foveate.bench.focus.methods.answers import JOINS, SAYS
 from foveate.registry import Registry
 
@@ -98,6 +98,17 @@ def _register() -> None:
             f"{name}/tiles",
             Entry(greedy.GreedyTiles(weights), f"Tiles, one after the other, {by}."),
         )
+    METHODS.register(
+        "zoomeye",
+        Entry(search_by_text.ZoomEye(), "Best first down a quadtree by text, until a crop fits."),
+    )
+    METHODS.register(
+        "zoomsearch",
+        Entry(
+            search_by_text.ZoomSearch(),
+            "Several branches of a tree of 3 x 3 parts by text, which answer together.",
+        ),
+    )
 
 
 _register()
