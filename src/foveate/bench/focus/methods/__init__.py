@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple
 
-from foveate.bench.focus.methods import greedy, saliency, search_by_text, tiles
+from foveate.bench.focus.methods import coresets, greedy, saliency, search_by_text, tiles
 from foveate.bench.focus.methods.answers import JOINS, SAYS
 from foveate.registry import Registry
 
@@ -62,6 +62,17 @@ _SALIENCY = {
     ),
 }  # fmt: skip
 _GREEDY = {"smdl": greedy.SMDL, "lima": greedy.LIMA}
+_TABLE_6 = {
+    "scs": (coresets.StandardCoreset(), "Tiles by sensitivity sampling, a coreset for k-means."),
+    "esc": (coresets.ClusterCoreset(), "Tiles that bound the gradient by distances to clusters."),
+    "al-seg": (coresets.MetricCoreset(), "Tiles by k-center in a metric learned from neighbours."),
+    "mmts": (
+        coresets.MaxMarginTokens(), "Tiles by max-margin attention to the one that fits best."
+    ),
+    "daus": (
+        coresets.Unlearning(), "Tiles whose loss rises most when the scene's class is unlearned."
+    ),
+}  # fmt: skip
 _CLOSER: tuple[Join, ...] = ("mean", "surest", "query")
 _TILING: tuple[Join, ...] = ("vote", "mean", "surest", "query")
 
@@ -109,6 +120,8 @@ def _register() -> None:
             "Several branches of a tree of 3 x 3 parts by text, which answer together.",
         ),
     )
+    for name, (method, says) in _TABLE_6.items():
+        METHODS.register(name, Entry(method, says))
 
 
 _register()
