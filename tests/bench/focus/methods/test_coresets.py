@@ -40,7 +40,7 @@ def run(name, image, question=None, **given):
     rows, cols = (side // SIDE for side in image.shape[1:])
     size = {"size": rows * SIDE, "tokens": rows} if rows == cols else {}
     task, shown = task_of(image, question, **(size | given))
-    return find_method(name).method(task), task, shown
+    return find_method(name)(task), task, shown
 
 
 LAND = quilt("gggg", "ggbb", "ggbb", "gggr")

@@ -84,7 +84,7 @@ def test_effectiveness_spreads_a_set():
 def test_the_tile_that_is_looked_for_comes_first(name, question):
     image, window = planted()
     task, shown = task_of(image, question)
-    found = find_method(name).method(task)
+    found = find_method(name)(task)
     assert found.windows[0] == window
     assert found.importance.max() == found.importance[found.cells.index(window)] == 2
     assert len(shown.images) == task.encoder.work.passes == 24
@@ -109,7 +109,7 @@ def test_the_region_with_what_is_looked_for_comes_first(name, question):
     # 16 sub-regions, which are the tiles: 2 (16 + 15 + 14 + 13) sets, an overview and crops.
     passes = 1 + set_passes(16, 4) + 4
     task, shown = task_of(image, question, passes=passes)
-    found = find_method(name).method(task)
+    found = find_method(name)(task)
     assert found.windows[0] == window
     assert len(shown.images) == task.encoder.work.passes == passes
     assert len(found.windows) == 4
@@ -132,4 +132,4 @@ def test_passes_of_a_choice():
 def test_a_budget_without_two_regions_is_refused():
     task, _ = task_of(planted()[0], classes(), passes=5)
     with pytest.raises(BudgetError, match="two regions"):
-        find_method("smdl/masks").method(task)
+        find_method("smdl/masks")(task)

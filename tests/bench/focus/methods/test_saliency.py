@@ -20,7 +20,7 @@ KINDS = ("feature-norm", "overview-probability", "rise", "pixel-wise")
 
 def run(name, image, question=None, **given):
     task, shown = task_of(image, question, **given)
-    return find_method(name).method(task), task, shown
+    return find_method(name)(task), task, shown
 
 
 # Masks

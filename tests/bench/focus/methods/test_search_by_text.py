@@ -15,7 +15,7 @@ from foveate.grid import Window
 
 def run(method, image, question, **given):
     task, shown = task_of(image, question, **given)
-    return (find_method(method).method if isinstance(method, str) else method)(task), task, shown
+    return (find_method(method) if isinstance(method, str) else method)(task), task, shown
 
 
 @pytest.mark.parametrize("at", [(0, 0), (3, 5), (6, 2), (7, 7)])

@@ -27,7 +27,7 @@ ORDERS = ("random", "stratified", "grid", "k-center")
 
 def run(name, image, question=None, **given):
     task, shown = task_of(image, question, **given)
-    return find_method(name).method(task), task, shown
+    return find_method(name)(task), task, shown
 
 
 def best(found):
@@ -159,15 +159,15 @@ def test_tiles_are_about_a_crop(height, width):
 # Others
 
 
-def test_the_full_image_is_one_pass():
+def test_the_whole_image_is_one_pass():
     image, _ = planted()
-    found, task, _ = run("full-image", image, classes("red"))
+    found, task, _ = run("whole-image", image, classes("red"))
     assert found.windows == (Window(0, 0, 64, 96),)
     assert best(found) == "green"
     assert found.importance is None
     assert task.encoder.work.passes == 1
     with pytest.raises(BudgetError, match=r"0\.5"):
-        run("full-image", image, passes=0.5)
+        run("whole-image", image, passes=0.5)
 
 
 def test_the_most_probable_tiles_are_chosen_and_averaged():

@@ -5,6 +5,7 @@ These are the baselines of the same budget: a look that costs as many passes has
 
 from __future__ import annotations
 
+import functools
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -46,7 +47,7 @@ if TYPE_CHECKING:
     Order = Callable[[Task, Tiles], NDArray[np.int64]]
 
 
-def full_image(task: Task) -> Outcome:
+def whole_image(task: Task) -> Outcome:
     """Show the whole scene, shrunk to the input of the model: one pass, nothing is chosen.
 
     Raises:
@@ -150,6 +151,11 @@ class NativeTiles:
         rows = self.order(task, tiles)
         windows, x = show(task, [tiles.window(int(i)) for i in rows])
         return joined_outcome(task, windows, x, self.join)
+
+
+def in_order(order: Order) -> Callable[[Join], NativeTiles]:
+    """Return what makes a method of a way of joining, for tiles in an order."""
+    return functools.partial(NativeTiles, order)
 
 
 def max_probability(task: Task) -> Outcome:
