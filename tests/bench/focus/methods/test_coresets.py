@@ -11,10 +11,10 @@ from hypothesis.extra.numpy import arrays
 from scipy.optimize import minimize
 
 from foveate.bench.focus.methods import find_method
+from foveate.bench.focus.methods.answers import chosen_first
 from foveate.bench.focus.methods.coresets import (
     StandardCoreset,
     _facilities,
-    in_order,
     loss_rise,
     max_margin,
     sensitivity,
@@ -48,24 +48,24 @@ LAND = quilt("gggg", "ggbb", "ggbb", "gggr")
 
 @pytest.mark.parametrize("name", OVERVIEW)
 def test_an_overview_and_crops_are_paid(name):
-    _, task, shown = run(name, LAND, classes(), passes=6)
+    _, task, shown = run(f"{name}/features", LAND, classes(), passes=6)
     assert len(shown.images) == task.encoder.work.passes == 6
 
 
 @pytest.mark.parametrize("name", TILES)
 def test_all_passes_show_tiles(name):
-    _, task, shown = run(name, LAND, classes("red"), passes=6)
+    _, task, shown = run(f"{name}/features", LAND, classes("red"), passes=6)
     assert len(shown.images) == task.encoder.work.passes == 6
 
 
 @pytest.mark.parametrize("name", OVERVIEW)
 def test_tokens_are_needed(name):
     with pytest.raises(MissingCapabilityError, match="tokens"):
-        run(name, LAND, classes(), tokens=None)
+        run(f"{name}/mean", LAND, classes(), tokens=None)
 
 
 def test_the_order_of_choice_is_the_order_of_importance():
-    found = in_order(np.array([2, 0]), np.array([5.0, 1.0, 2.0, 3.0]))
+    found = chosen_first(np.array([2, 0]), np.array([5.0, 1.0, 2.0, 3.0]))
     assert found.tolist() == [1.5, 0, 2, 0.5]
 
 
@@ -84,7 +84,7 @@ def test_sensitivity_by_hand():
 def test_a_tile_unlike_all_others_is_drawn_first():
     image = quilt("gggg", "gggg", "ggrg", "gggg")
     for seed in range(5):
-        found, *_ = run("scs", image, passes=4, seed=seed)
+        found, *_ = run("scs/features", image, passes=4, seed=seed)
         assert found.windows[0] == (2 * SIDE, 2 * SIDE, SIDE, SIDE)
         assert found.importance.argmax() == 10
 
@@ -102,7 +102,7 @@ def test_the_weighted_sample_stands_for_the_scene():
         chosen = StandardCoreset(clusters=2).select(task, tiles, x, 8)
         share.append((chosen.weight @ x[chosen.rows, 0]) / chosen.weight.sum())
     assert np.mean(share) == pytest.approx(1 / 16, abs=0.015)
-    found, *_ = run("scs", image, classes(), passes=6)
+    found, *_ = run("scs/features", image, classes(), passes=6)
     assert found.probabilities.argmax() == 1
 
 
@@ -110,7 +110,7 @@ def test_the_weighted_sample_stands_for_the_scene():
 
 
 def test_one_tile_of_each_kind_with_their_numbers():
-    found, *_ = run("esc", LAND, classes(), passes=4, regions=3)
+    found, *_ = run("esc/features", LAND, classes(), passes=4, regions=3)
     kinds = {"".join(k for k in "gbr" if is_kind(w, k)) for w in found.windows}
     assert kinds == {"g", "b", "r"}
     # Eleven tiles of 16 are green: so is the weighted mean.
@@ -154,9 +154,9 @@ def test_what_varies_between_neighbours_does_not_count():
     # Stripes of green and blue in every block, and a block that is a little red besides.
     image = quilt("gbgb", "gbgb", "gbgb", "gbgb")
     image[0, 2 * SIDE :, 2 * SIDE :] = 110
-    block = [w for w in run("al-seg", image)[0].cells if min(w.y, w.x) >= 2 * SIDE]
+    block = [w for w in run("al-seg/features", image)[0].cells if min(w.y, w.x) >= 2 * SIDE]
     for seed in range(4):
-        found, *_ = run("al-seg", image, passes=3, seed=seed)
+        found, *_ = run("al-seg/features", image, passes=3, seed=seed)
         # Two centres: one of them is in that block, wherever it starts.
         assert sum(w in block for w in found.windows) == 1
     # Plain k-center goes from green to blue instead.
@@ -193,7 +193,7 @@ def test_the_margin_is_the_shortest(seed, n):
 @pytest.mark.parametrize("question", [classes("red"), TEXT])
 def test_attention_selects_the_tile_that_is_looked_for(question):
     image, window = planted()
-    found, *_ = run("mmts", image, question, regions=2)
+    found, *_ = run("mmts/features", image, question, regions=2)
     assert found.windows[0] == window
     best = np.sort(found.importance)[::-1]
     assert best[0] - best[1] >= 0.9  # the margin, but for the slack
@@ -204,7 +204,7 @@ def test_attention_selects_the_tile_that_is_looked_for(question):
 
 
 def test_tiles_of_the_class_that_is_unlearned_lose():
-    found, *_ = run("daus", LAND, classes(), regions=16)
+    found, *_ = run("daus/features", LAND, classes(), regions=16)
     kind = ["gbr"[[is_kind(w, k) for k in "gbr"].index(True)] for w in found.cells]
     rise = dict(zip(kind, found.importance, strict=True))
     # The scene is green. Tiles of other classes become surer, or change little.
@@ -215,7 +215,7 @@ def test_tiles_of_the_class_that_is_unlearned_lose():
 
 def test_what_is_looked_for_is_unlearned():
     image, window = planted()
-    found, *_ = run("daus", image, classes("red"))
+    found, *_ = run("daus/features", image, classes("red"))
     assert found.windows[0] == window
 
 
@@ -248,4 +248,4 @@ def test_the_step_of_forgetting_is_the_gradient_over_the_fisher_information():
 
 def test_classes_are_unlearned():
     with pytest.raises(MissingCapabilityError, match="needs classes"):
-        run("daus", LAND, TEXT)
+        run("daus/features", LAND, TEXT)

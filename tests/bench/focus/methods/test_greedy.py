@@ -79,7 +79,7 @@ def test_effectiveness_spreads_a_set():
     assert greedy(score_of(x, SetWeights(0, 5, 1, 0)), 2, ties)[0].tolist() == [0, 2]
 
 
-@pytest.mark.parametrize("name", ["smdl/tiles", "lima/tiles"])
+@pytest.mark.parametrize("name", ["smdl/tiles/mean", "lima/tiles/features"])
 @pytest.mark.parametrize("question", [classes("red"), TEXT])
 def test_the_tile_that_is_looked_for_comes_first(name, question):
     image, window = planted()
@@ -102,7 +102,7 @@ def test_the_choice_answers():
 # With the confidence of SMDL, sets that are surely green would come first among classes.
 @pytest.mark.parametrize(
     ("name", "question"),
-    [("smdl/masks", TEXT), ("lima/masks", TEXT), ("lima/masks", classes("red"))],
+    [("smdl/masks/mean", TEXT), ("lima/masks/mean", TEXT), ("lima/masks/surest", classes("red"))],
 )
 def test_the_region_with_what_is_looked_for_comes_first(name, question):
     image, window = planted(rows=4, cols=4, at=(1, 3))
@@ -132,4 +132,4 @@ def test_passes_of_a_choice():
 def test_a_budget_without_two_regions_is_refused():
     task, _ = task_of(planted()[0], classes(), passes=5)
     with pytest.raises(BudgetError, match="two regions"):
-        find_method("smdl/masks")(task)
+        find_method("smdl/masks/mean")(task)

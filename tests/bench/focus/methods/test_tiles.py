@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from looks import land
 
 from foveate.bench.focus.methods import find_method
-from foveate.bench.focus.methods.answers import JOINS, join, rank
+from foveate.bench.focus.methods.answers import FUSIONS, JOINS, join, rank, weighted_answer
 from foveate.bench.focus.methods.crops import native_tiles, room
 from foveate.bench.focus.methods.tiles import (
     WholeTiling,
@@ -51,6 +51,17 @@ def test_ways_of_joining_by_hand():
     assert said["surest"].value.argmax() == said["newest"].value.argmax() == 2
     # No crop is blue; the one that is least unlike it answers.
     assert (said["query"].value < 0.01).all()
+
+
+def test_weights_count_in_an_answer():
+    x = np.array([[1, 0, 0], [0, 1, 0]], np.float32)
+    for how in FUSIONS:
+        heavy = weighted_answer(classes(), x, np.array([1.0, 3.0]), how)
+        assert heavy.argmax() == 1
+        assert heavy.sum() == pytest.approx(1)
+        assert weighted_answer(TEXT, x, np.ones(2), how) is None
+    mean = weighted_answer(classes(), x, np.array([1.0, 3.0]), "mean")
+    assert mean == pytest.approx([0.25, 0.75, 0], abs=1e-6)
 
 
 def test_equal_votes_are_decided_by_the_probabilities():

@@ -6,15 +6,16 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NamedTuple
+import functools
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from foveate.bench.focus.methods import coresets, greedy, saliency, search_by_text, tiles
-from foveate.bench.focus.methods.answers import JOINS, SAYS
+from foveate.bench.focus.methods.answers import FUSIONS, JOINS, SAYS
 from foveate.errors import UnknownNameError
 from foveate.registry import suggest
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterator, Sequence
 
     from foveate.bench.focus.methods.answers import Join
     from foveate.bench.focus.methods.base import Method
@@ -34,6 +35,9 @@ class Entry(NamedTuple):
     says: str
 
 
+_CLOSER: tuple[Join, ...] = ("mean", "surest", "query")  # of crops that a map has chosen
+
+
 def find_method(name: str) -> Method:
     """Return a method by name.
 
@@ -50,9 +54,9 @@ def find_method(name: str) -> Method:
 
 
 def _joined(
-    name: str, kind: Callable[[Join], Method], says: str, joins: tuple[Join, ...] = JOINS
+    name: str, kind: Callable[[Any], Method], says: str, joins: Sequence[Join] = JOINS
 ) -> Iterator[tuple[str, Entry]]:
-    """Yield a method with each way of joining answers."""
+    """Yield a method with each of some ways of joining answers."""
     for how in joins:
         yield f"{name}/{how}", Entry(kind(how), f"{says}; {SAYS[how]}.")
 
@@ -72,7 +76,7 @@ def _tiles() -> Iterator[tuple[str, Entry]]:
         ("grid", tiles.grid_order, "Tiles on a regular grid"),
         ("k-center", tiles.kcenter_order, "Tiles by k-center on the tokens of the overview"),
     ):
-        yield from _joined(name, tiles.in_order(order), says)
+        yield from _joined(name, tiles.tiles_in(order), says)
     yield (
         "max-probability",
         Entry(tiles.max_probability, "Tiles whose most likely class is the most probable."),
@@ -90,56 +94,34 @@ def _saliency() -> Iterator[tuple[str, Entry]]:
         ("pixel-wise", saliency.PixelWise,
          "Crops where hiding the finest cells of the overview matters"),
     ):  # fmt: skip
-        yield from _joined(name, kind, says, ("mean", "surest", "query"))
+        yield from _joined(name, kind, says, _CLOSER)
 
 
 def _searches() -> Iterator[tuple[str, Entry]]:
     for name, weights in (("smdl", greedy.SMDL), ("lima", greedy.LIMA)):
         by = f"one after the other by insertion and deletion with the weights of {name.upper()}"
-        yield (
-            f"{name}/masks",
-            Entry(greedy.GreedyMasks(weights), f"Regions of the overview, {by}; then crops."),
+        masks = functools.partial(greedy.GreedyMasks, weights)
+        yield from _joined(
+            f"{name}/masks", masks, f"Regions of the overview, {by}, then crops", _CLOSER
         )
-        yield f"{name}/tiles", Entry(greedy.GreedyTiles(weights), f"Tiles, {by}.")
-    yield (
-        "zoomeye",
-        Entry(search_by_text.ZoomEye(), "Best first down a quadtree by text, until a crop fits."),
-    )
-    yield (
-        "zoomsearch",
-        Entry(
-            search_by_text.ZoomSearch(),
-            "Several branches of a tree of 3 x 3 parts by text, which answer together.",
-        ),
-    )
+        seen = functools.partial(greedy.GreedyTiles, weights)
+        yield from _joined(f"{name}/tiles", seen, f"Tiles, {by}", FUSIONS)
+    best = search_by_text.ZoomEye()
+    yield "zoomeye", Entry(best, "Best first down a quadtree by text, until a crop fits.")
+    several = search_by_text.ZoomSearch()
+    says = "Several branches of a tree of 3 x 3 parts by text, which answer together."
+    yield "zoomsearch", Entry(several, says)
 
 
 def _coresets() -> Iterator[tuple[str, Entry]]:
-    yield (
-        "scs",
-        Entry(coresets.StandardCoreset(), "Tiles by sensitivity sampling, a coreset for k-means."),
-    )
-    yield (
-        "esc",
-        Entry(coresets.ClusterCoreset(), "Tiles that bound the gradient by distances to clusters."),
-    )
-    yield (
-        "al-seg",
-        Entry(coresets.MetricCoreset(), "Tiles by k-center in a metric learned from neighbours."),
-    )
-    yield (
-        "mmts",
-        Entry(
-            coresets.MaxMarginTokens(), "Tiles by max-margin attention to the one that fits best."
-        ),
-    )
-    yield (
-        "daus",
-        Entry(
-            coresets.Unlearning(),
-            "Tiles whose loss rises most when the scene's class is unlearned.",
-        ),
-    )
+    for name, kind, says in (
+        ("scs", coresets.StandardCoreset, "Tiles by sensitivity sampling, a coreset for k-means"),
+        ("esc", coresets.ClusterCoreset, "Tiles that bound the gradient by distances to clusters"),
+        ("al-seg", coresets.MetricCoreset, "Tiles by k-center in a metric learned from neighbours"),
+        ("mmts", coresets.MaxMarginTokens, "Tiles by max-margin attention to the best one"),
+        ("daus", coresets.Unlearning, "Tiles whose loss rises when the scene is unlearned"),
+    ):
+        yield from _joined(name, kind, says, FUSIONS)
 
 
 METHODS: dict[str, Entry] = dict([*_tiles(), *_saliency(), *_searches(), *_coresets()])

@@ -26,6 +26,10 @@ Join = Literal["vote", "mean", "features", "surest", "newest", "query"]
 
 JOINS: tuple[Join, ...] = get_args(Join)
 
+Fusion = Literal["mean", "features"]  # the ways of joining that take weights
+
+FUSIONS: tuple[Fusion, ...] = get_args(Fusion)
+
 SAYS: dict[Join, str] = {
     "vote": "the class of most crops is the answer",
     "mean": "probabilities are averaged",
@@ -165,6 +169,28 @@ def target_score(question: FocusQuestion, z: NDArray[np.floating]) -> Score:
     return lambda x: probabilities(head, x)[:, target]
 
 
+def weighted_answer(
+    question: FocusQuestion, x: NDArray[np.floating], weight: NDArray[np.floating], how: Fusion
+) -> NDArray[np.float64] | None:
+    """Return the answer of weighted crops.
+
+    Args:
+        question: Classes and query.
+        x: (n, d) features of the crops.
+        weight: (n,) > 0.
+        how: What is averaged: probabilities ("mean") or features.
+
+    Returns:
+        (C,) float64, sums to 1; None without classes.
+    """
+    if question.head is None:
+        return None
+    share = np.asarray(weight, np.float64) / weight.sum()
+    if how == "mean":
+        return normalised(share @ probabilities(question.head, x))
+    return normalised(probabilities(question.head, (share @ x)[None])[0])
+
+
 def probabilities(head: Head, x: NDArray[np.floating]) -> NDArray[np.float64]:
     """Return (n, C) probabilities above 0 of features (n, d)."""
     return np.maximum(head.probabilities(np.asarray(x, np.float32)).astype(np.float64), _TINY)
@@ -187,3 +213,16 @@ def rank(value: NDArray[np.floating], ties: NDArray[np.uint64]) -> NDArray[np.in
     return by_importance(
         value / max(spread, 1e-3 * float(np.abs(value).max(initial=0)), _TINY), ties
     )
+
+
+def chosen_first(rows: NDArray[np.int64], alone: NDArray[np.floating]) -> NDArray[np.float64]:
+    """Return importance (n,): selected rows above 1, the first highest, others in [0, 1].
+
+    Args:
+        rows: (k,) in the order of choice.
+        alone: (n,) what each is worth without the others.
+    """
+    spread = max(float(np.ptp(alone)), np.finfo(float).tiny)
+    found = (np.asarray(alone, np.float64) - alone.min()) / spread
+    found[rows] = 1 + np.arange(len(rows), 0, -1) / max(len(rows), 1)
+    return found

@@ -57,7 +57,8 @@ class Outcome:
         probabilities: (C,) float64 of the classes, for the scene; None without classes.
         importance: (k,) float64 of `cells`, more is more important; None for methods that rank
             nothing.
-        cells: k windows that `importance` is of: a partition of the scene, or tiles of it.
+        cells: k windows that `importance` is of, which do not overlap: a partition of the scene
+            but for nodata, or the tiles of it that were seen.
     """
 
     windows: tuple[Window, ...]

@@ -25,12 +25,14 @@ from typing import TYPE_CHECKING, Protocol
 import numpy as np
 
 from foveate.bench.focus.methods.answers import (
+    Fusion,
     Join,
     check_join,
-    normalised,
+    chosen_first,
     probabilities,
     rank,
     target_score,
+    weighted_answer,
 )
 from foveate.bench.focus.methods.base import Outcome
 from foveate.bench.focus.methods.crops import (
@@ -168,11 +170,10 @@ def greedy(
         sets[np.arange(left.size), left] = True
         value = score.of(sets)
         if not rows:
-            alone = (value - value.min()) / max(float(np.ptp(value)), np.finfo(float).tiny)
+            alone = value
         rows.append(int(left[rank(value, ties[left])[0]]))
-    importance = alone.copy()
-    importance[rows] = 1 + np.arange(len(rows), 0, -1) / len(rows)
-    return np.array(rows, np.int64), importance
+    chosen = np.array(rows, np.int64)
+    return chosen, chosen_first(chosen, alone)
 
 
 @dataclass
@@ -276,14 +277,15 @@ class GreedyTiles:
     """Tiles at native resolution, each seen once; sets are means of their features.
 
     The additive model of `foveate.focus.score` in the place of forwards of sets: the search is
-    free, and all passes buy tiles, a stratified sample where not all. The answer is that of the
-    chosen set.
+    free, and all passes buy tiles, a stratified sample where not all. The chosen set answers.
 
     Attributes:
         weights: Of the terms.
+        join: What of the chosen tiles is averaged, by area.
     """
 
     weights: SetWeights = SMDL
+    join: Fusion = "features"
 
     def __call__(self, task: Task) -> Outcome:
         """Look at the scene.
@@ -301,9 +303,6 @@ class GreedyTiles:
         score = target_score(task.question, everything)
         total = SetScore(sets, score, head, self.weights, angles(x))
         chosen, importance = greedy(total, task.regions, ties_of(task, windows))
-        found = None
-        if head is not None:
-            members = np.isin(np.arange(len(windows)), chosen)
-            found = normalised(probabilities(head, sets.of(members[None]))[0])
+        found = weighted_answer(task.question, x[chosen], areas(seen)[chosen], self.join)
         picked = tuple(windows[i] for i in chosen)
         return Outcome(picked, found, importance, tuple(windows))

@@ -46,7 +46,7 @@ class MaskedOverview:
             keep: Passes that are not to be spent.
         """
         left = (passes_left(self._task) - keep) * (1 + SLACK)
-        return int(min(max(left, 0.0) // self.price, 2**31))
+        return int(min(max(left, 0.0) / self.price, 2**31))
 
     def embed(self, masks: Iterable[NDArray[np.floating]]) -> NDArray[np.float32]:
         """Return what the model sees of the overview under masks.

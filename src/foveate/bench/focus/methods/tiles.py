@@ -153,7 +153,7 @@ class NativeTiles:
         return joined_outcome(task, windows, x, self.join)
 
 
-def in_order(order: Order) -> Callable[[Join], NativeTiles]:
+def tiles_in(order: Order) -> Callable[[Join], NativeTiles]:
     """Return what makes a method of a way of joining, for tiles in an order."""
     return functools.partial(NativeTiles, order)
 
