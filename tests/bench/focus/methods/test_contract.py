@@ -147,6 +147,15 @@ def test_nodata_is_not_looked_at(name):
 
 
 @pytest.mark.parametrize("name", NAMES)
+def test_one_tile_of_data_is_enough(name):
+    valid = np.zeros(SCENES["tiles"].shape[1:], bool)
+    valid[SIDE : 2 * SIDE, SIDE : 2 * SIDE] = True
+    found, task = outcome(name, SCENES["tiles"], QUESTIONS["both"], passes=60, valid=valid)
+    assert found is not None
+    assert task.encoder.work.passes > 0
+
+
+@pytest.mark.parametrize("name", NAMES)
 def test_a_scene_of_nodata_is_refused(name):
     valid = np.zeros(SCENES["tiles"].shape[1:], bool)
     task, _ = task_of(SCENES["tiles"], QUESTIONS["both"], valid=valid)

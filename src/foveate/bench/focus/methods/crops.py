@@ -9,7 +9,7 @@ import numpy as np
 from foveate.bench.focus.methods.answers import Join, join, rank
 from foveate.bench.focus.methods.base import Outcome
 from foveate.errors import BudgetError
-from foveate.focus.partition import windows_of
+from foveate.focus.partition import uniform, windows_of
 from foveate.focus.strategies import FeatureStrategy, check_tokens, no_valid_cells, valid_cells
 from foveate.grid import Grid, Tiles, Window
 from foveate.seeds import tie_keys
@@ -141,6 +141,18 @@ def overview_cells(task: Task, tiles: Tiles, *, classes: bool) -> NDArray[np.flo
     """
     check_tokens(task.encoder.model, classes=classes)
     return task.encoder.as_inputs(pool(task, tiles, task.encoder.tokens(whole(task))))
+
+
+def overview_partition(task: Task, count: int) -> Tiles:
+    """Cut the overview into about equal cells, to be shown or hidden in it.
+
+    Args:
+        task: A task.
+        count: Number of cells, those without a valid pixel included, which are left out.
+    """
+    cells = uniform(task.shape, count)
+    shares = task.encoder.valid_shares(windows_of(cells))
+    return cells.with_valid_share(shares).take(shares > 0)
 
 
 def pool(task: Task, tiles: Tiles, tokens: NDArray[np.floating]) -> NDArray[np.floating]:

@@ -39,6 +39,7 @@ from foveate.bench.focus.methods.crops import (
     closer_look,
     kept_for_crops,
     native_tiles,
+    overview_partition,
     show,
     ties_of,
     whole,
@@ -46,9 +47,8 @@ from foveate.bench.focus.methods.crops import (
 from foveate.bench.focus.methods.masked import MaskedOverview
 from foveate.bench.focus.methods.tiles import shared_area, stratified_order
 from foveate.errors import BudgetError
-from foveate.focus.partition import areas, uniform, windows_of
+from foveate.focus.partition import areas, windows_of
 from foveate.focus.score import AdditiveModel
-from foveate.focus.strategies import valid_cells
 from foveate.models.heads import unit
 
 if TYPE_CHECKING:
@@ -247,7 +247,7 @@ class GreedyMasks:
         height, width = task.shape
         for count in range(min(self.cells, max(2, height * width // 2)), 1, -1):
             if set_passes(count, self._steps(task)) <= room:
-                return valid_cells(uniform(task.shape, count), task.encoder)
+                return overview_partition(task, count)
         raise BudgetError(
             f"a budget of {task.passes:g} passes",
             f"The overview, {set_passes(2, self._steps(task))} sets of two regions and a crop "

@@ -23,14 +23,15 @@ from foveate.bench.focus.methods.crops import (
     kept_for_crops,
     native_tiles,
     overview_cells,
+    overview_partition,
     pool,
     whole,
 )
 from foveate.bench.focus.methods.masked import MaskedOverview
 from foveate.bench.focus.methods.tiles import shared_area
 from foveate.errors import BudgetError
-from foveate.focus.partition import uniform, windows_of
-from foveate.focus.strategies import check_tokens, valid_cells
+from foveate.focus.partition import windows_of
+from foveate.focus.strategies import check_tokens
 from foveate.seeds import rng
 
 if TYPE_CHECKING:
@@ -192,7 +193,7 @@ class PixelWise:
         count = min(self._most(task.shape), view.room(keep=kept_for_crops(task, tiles)))
         if not count:
             raise _too_few(task, "a cell")
-        cells = valid_cells(uniform(task.shape, count), task.encoder)
+        cells = overview_partition(task, count)
         left = score(view.embed(1 - share for share in view.shares(cells)))
         shared = shared_area(windows_of(tiles), windows_of(cells))
         total = np.maximum(shared.sum(axis=1), 1)
