@@ -70,7 +70,7 @@ if TYPE_CHECKING:
     from foveate.progress import ProgressFn
     from foveate.run import Run
 
-VERSION = 2  # raised when the same job gives another result
+VERSION = 3  # raised when the same job gives another result
 _SCENES = "scenes.parquet"
 _NOT_OF_THE_RESULT = {"images", "workers", "batch_size", "device"}
 _FAMILIES_ABLE = ("hf",)  # with models that answer, and with models that make masks
@@ -303,7 +303,7 @@ class AskJob(FocusJob):
     task = "ask"
     absent = FocusJob.absent | {"labels", "probe"}
     goal: Annotated[str, Option("Method", default="query with a query, else balanced")] = ""
-    """balanced, rare or query; with a selector also dominant or paper."""
+    """balanced, rare, query or paper; with a selector also dominant."""
     model: ModelName = ""
     """Generative model; see foveate models."""
     regions: Annotated[int, Option("Method")] = Field(4, ge=1)
@@ -397,9 +397,10 @@ class SegmentJob(FocusJob):
 
     task = "segment"
     absent = FocusJob.absent | {
-        "labels", "probe", "templates", "goal", "query", "partition", "robust",
+        "labels", "probe", "templates", "query", "partition",
     }  # fmt: skip
-    goal: str = "balanced"
+    goal: Annotated[str, Option("Method")] = "balanced"
+    """balanced or paper."""
     model: ModelName = ""
     """Model that makes masks for boxes; see foveate models."""
     mode: Annotated[Mode, Option("Method")] = "feature"
