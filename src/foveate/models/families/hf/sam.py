@@ -105,6 +105,11 @@ class Sam:
         """From (b, c, height, width) to what the mask decoder looks at: (b, d, gh, gw)."""
         return self._net.get_image_embeddings(x)
 
+    def _decode(self, grid: torch.Tensor, boxes: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """Return logits (b, k, m, height, width) of masks for boxes, and their qualities."""
+        found = self._net(image_embeddings=grid, input_boxes=boxes, multimask_output=True)
+        return found.pred_masks, found.iou_scores
+
     def _prompted(
         self,
         result: Callable[[torch.Tensor, torch.Tensor], torch.Tensor],
@@ -129,20 +134,23 @@ class Sam:
         def run(part: list[_Prompted]) -> torch.Tensor:
             x = self._runner.preprocess(np.stack([image for image, _ in part]), self._runner.device)
             prompts = torch.from_numpy(np.stack([given for _, given in part]))
-            found = self._net(
-                image_embeddings=self._grid(x),
-                input_boxes=prompts.to(self._runner.device),
-                multimask_output=True,
-            )
-            return result(found.pred_masks, found.iou_scores)
+            return result(*self._decode(self._grid(x), prompts.to(self._runner.device)))
 
         return self._runner.in_parts(run, list(zip(batch, checked * gain, strict=True)))
 
 
 def build(handle: ModelHandle, checkpoint: Checkpoint, bands: Sequence[int], scale: Scale) -> Sam:
-    """Build a SAM; see `foveate.models.families.hf.family.Builder`."""
+    """Build a SAM; see `foveate.models.families.hf.family.Builder`.
+
+    The option ``adapter`` is a file of what was trained over it: see
+    `foveate.models.families.hf.sam_adapters`.
+    """
     from transformers import SamModel
 
+    if "adapter" in handle.options:
+        from foveate.models.families.hf import sam_adapters
+
+        return sam_adapters.build(handle, checkpoint, bands, scale)
     check_options(handle)
     net: Any = load_network(checkpoint, SamModel)
     vision = net.config.vision_config
