@@ -451,6 +451,7 @@ def make_chat_model(
     show: Callable[[Sequence[NDArray[Any]]], Shown],
     plain: Plain,
     typed: bool = False,
+    tokenizer: Any = None,
 ) -> ChatModel:
     """Make a model whose placeholders stand in the chat template, one for each image.
 
@@ -462,9 +463,10 @@ def make_chat_model(
         show: See `Chat`.
         plain: The prompt of weights without a template.
         typed: See `Chat`.
+        tokenizer: Of the checkpoint, if it is loaded already.
     """
     net: Any = runner.net
-    tokenizer, mark = load_tokenizer(checkpoint), net.config.image_token_id
+    tokenizer, mark = tokenizer or load_tokenizer(checkpoint), net.config.image_token_id
     write = Writer(tokenizer, mark, plain, read_template(checkpoint))
     chat = Chat(runner, spec, tokenizer, mark, show=show, write=write, typed=typed)
     return ChatModel(chat, TokenSpec(spec.dim, "embedding", pooled=True), places=places)
