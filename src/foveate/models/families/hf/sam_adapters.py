@@ -58,8 +58,13 @@ _UNSCALED = ImageSettings((0.0, 0.0, 0.0), (1.0, 1.0, 1.0), None, "bilinear")
 class MedSa(Sam):
     """A SAM with the adapters of Med-SA."""
 
-    def _decode(self, grid: torch.Tensor, boxes: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        """Return the first mask of each box, and the mean probability inside of it."""
+    def decode(self, grid: torch.Tensor, boxes: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """Return the first mask of each box, and the mean probability inside of it.
+
+        Args:
+            grid: (b, d, gh, gw) tokens.
+            boxes: (b, k, 4) float32 ``x0, y0, x1, y1`` in pixels of the network's input.
+        """
         found = self._net(image_embeddings=grid, input_boxes=boxes, multimask_output=False)
         logits = found.pred_masks.float()
         inside = logits > 0
@@ -75,6 +80,8 @@ class SaMed(Sam):
         spec: What the vectors depend on.
         wanted: Number of the class that is segmented, from 1.
     """
+
+    prompted = False
 
     def __init__(self, runner: InferenceRunner, spec: EncoderSpec, wanted: int) -> None:
         super().__init__(runner, spec)
