@@ -2,6 +2,9 @@
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from hypothesis.extra.numpy import arrays
 from looks import land
 
 from foveate.budget import Ledger
@@ -11,7 +14,7 @@ from foveate.focus.ask import ask_image
 from foveate.focus.config import GOALS, FocusConfig, SearchConfig
 from foveate.focus.encode import CropEncoder
 from foveate.focus.segment import segment_image
-from foveate.focus.views import plan_views
+from foveate.focus.views import _at_most, plan_views
 from foveate.focus.vlm import Inquiry
 from foveate.grid import Window
 from foveate.models import bind, from_answers, from_callable, load_model
@@ -162,10 +165,10 @@ def test_without_tokens_the_cells_are_embedded_on_demand(answers, mode):
     assert not seen["embed"]
     assert np.isnan(plain.result.state.scorer.singles[:, 1:3]).all()
     assert any("--robust" in note for note in plain.notes)
-    for given in ({"robust": True}, {"goal": "paper"}):
+    for more in ({"robust": True}, {"goal": "paper"}):
         for images in seen.values():
             images.clear()
-        done = run(model, mode=mode, **given)
+        done = run(model, mode=mode, **more)
         assert np.isfinite(done.result.state.scorer.singles).all()
         assert done.passes == done.work.images == sum(map(len, seen.values()))
         assert done.passes <= 60
@@ -189,3 +192,16 @@ def test_a_budget_counts_the_overview_of_the_features(kind, build):
         run(build(kind), passes=5.0, mode="zoom")
     enough = float(caught.value.hint.split("--passes ")[1].split(",")[0].rstrip("."))
     assert run(build(kind), passes=enough, mode="zoom").passes <= enough
+
+
+@given(
+    arrays(np.float32, st.tuples(*[st.integers(1, 150)] * 2, st.just(2)),
+           elements=st.floats(-9, 9, width=16))
+)  # fmt: skip
+def test_fine_tokens_are_averaged_in_equal_blocks(tokens):
+    found = _at_most(tokens)
+    assert found.mean(axis=(0, 1)) == pytest.approx(tokens.mean(axis=(0, 1)), abs=1e-4)
+    for have, had in zip(found.shape[:2], tokens.shape[:2], strict=True):
+        assert had % have == 0
+        assert have <= 32 or have == had
+        assert have == had or had > 32

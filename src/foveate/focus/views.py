@@ -12,13 +12,12 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Literal
 
-import numpy as np
-
 from foveate.focus.strategies import SMALL, FeatureStrategy, ZoomStrategy
 from foveate.grid import Window
 from foveate.models.capabilities import Embeds, GivesTokens, TakesSizes
 
 if TYPE_CHECKING:
+    import numpy as np
     from numpy.typing import NDArray
 
     from foveate.focus.config import FocusConfig, Goal
@@ -138,12 +137,12 @@ def _note(model: Model, goal: Goal, kind: Views, shown: tuple[bool, bool]) -> st
 
 
 def _at_most(tokens: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Average (gh, gw, d) tokens of a fine grid in blocks, to at most 32 along a side."""
+    """Average (gh, gw, d) tokens of a fine grid in equal blocks, to about 32 along a side."""
     for axis in (0, 1):
         side = tokens.shape[axis]
-        step = -(-side // _SIDE)
-        starts = np.arange(0, side, step)
-        count = np.diff([*starts, side]).astype(np.float32)
-        count = count[:, None, None] if axis == 0 else count[None, :, None]
-        tokens = np.add.reduceat(tokens, starts, axis=axis) / count
+        least = -(-side // _SIDE)
+        # Blocks of other sizes at the end would not lie where the cells expect them.
+        step = next((n for n in range(least, 2 * least + 1) if side % n == 0), 1)
+        shape = (*tokens.shape[:axis], side // step, step, *tokens.shape[axis + 1 :])
+        tokens = tokens.reshape(shape).mean(axis=axis + 1)
     return tokens
