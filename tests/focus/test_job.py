@@ -44,7 +44,7 @@ def test_an_area_is_a_share():
         (AskJob, {"prompt": "What?", "labels": ["a", "b"]}),
         (AskJob, {"prompt": "What?", "probe": "probe.safetensors"}),
         (SegmentJob, {"labels": ["a", "b"]}),
-        (SegmentJob, {"goal": "rare"}),
+        (SegmentJob, {"query": "roof"}),
         (SegmentJob, {"partition": "significance"}),
         (LookJob, {"tile": 256}),
     ],

@@ -68,7 +68,9 @@ def test_ask_on_the_command_line(scene, tiny, tmp_path):
     assert (found["feed"], len(found["feed_images"])) == ("overview+crops", 3)
     assert len(found["regions"]) == 2
     assert found["regions"][0]["crs"] == "EPSG:32633"
-    assert found["images"] == found["judged"] + len(found["feed_images"]) + found["generated"] - 1
+    views = 2  # the overview and its second view, for representativeness and robustness
+    shown = len(found["feed_images"]) + found["generated"] - 1
+    assert found["images"] == found["judged"] + shown + views
     files = {"regions.parquet", "maps/scene.tif", "crops/scene-01.jpg", "looks/scene.json"}
     assert all((tmp_path / "run" / file).is_file() for file in files)
     assert "loss" in read_parquet(tmp_path / "run" / "regions.parquet").column_names
@@ -151,4 +153,4 @@ def test_segmenting_by_the_overview_is_told_in_words(plain, tiny, tmp_path, caps
     shown = capsys.readouterr().out
     assert "With regions: " in shown
     assert "Whole image: 1 mask, mean quality" in shown
-    assert "Passes: 5, tiling takes 4 (5 images" in shown
+    assert "Passes: 7, tiling takes 4 (7 images" in shown

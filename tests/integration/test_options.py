@@ -373,6 +373,7 @@ PAIRED = {
 LOOK = {"images": ["{few}/s0.tif"], "cells": 2, "crop": 24, "regions": 2, "passes": 8}
 VECTORS = {"images": ["{vectors.parquet}"], "masks": [], "classes": None, "tile": 256,
            "methods": ["kcenter"]}  # fmt: skip
+CHAT = {"model": "hf", "weights": "{chat}"}
 NAMED = {"model": "colours", "labels": ["red", "blue", "green"]}
 TRAINS = {"judge": "unet", "model": "timm:resnet10t@random?size=32", "steps_per_training": 4,
           "learning_rate": 0.03, "train_batch": 2, "budgets": "50%", "methods": ["random"],
@@ -444,6 +445,7 @@ JOBS: dict[type[Job], Walk] = {
          "model": "turned", "labels": ["red", "grey"],
                   "probe": on("{probe1}", labels=[], model="builtin", base="{probe0}"),
          "templates": "none", "head": on("sigmoid", model="pairs", base="cosine"),
+         "prompt": on("Which? {classes}", **CHAT), "length": on("sum", **CHAT),
          "scale": on([(0, 90)], model="builtin", probe="{probe0}", labels=[]),
          "truth_from_folders": on(True, images=["{patches/images}"], tile=None,
                                   labels=["bare_soil", "DenseForest", "openwater"])},
@@ -473,6 +475,7 @@ JOBS: dict[type[Job], Walk] = {
          "labels": ["red", "grey"],
          "probe": on("{probe1}", labels=[], model="builtin", base="{probe0}"),
          "templates": "none", "goal": "rare", "query": on("red", goal="query", base="blue"),
+         "prompt": on("Which? {classes}", crop=48, **CHAT), "length": on("sum", crop=48, **CHAT),
          "mode": "window", "regions": 3,
          "passes": on(6, model="sized", labels=[], goal="rare", base=20),
          "area": on("10%", regions=4), "cells": 3, "crop": 48,
@@ -508,8 +511,8 @@ JOBS: dict[type[Job], Walk] = {
         {**LOOK, "model": "hf", "weights": "{sam}", "mode": "zoom", "passes": 14},
         {"images": ["{other}/s0.tif"], "bands": [3, 2, 1], "nodata": 7.0,
          "extra": on(["{dsm}"], bands=[1, 2, 3]), "min_valid": on(1.0, nodata=7.0),
-         "mode": "feature", "regions": 3, "passes": 9, "area": on("10%", regions=4), "cells": 1,
-         "crop": 48,
+         "mode": "feature", "goal": "paper", "robust": False, "regions": 3, "passes": 11,
+         "area": on("10%", regions=4, passes=18), "cells": 1, "crop": 48,
          "search": "importance", "neighbours": "all", "branch": on(3, crop=8), "depth": 0,
          "persist": False,
          "epsilon": 0.01, "one_sided": on(True, epsilon=1e-3), "forms": {"synergy": "paper"},

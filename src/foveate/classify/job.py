@@ -17,6 +17,7 @@ from foveate.classify.truth import folder_truth, mask_truth
 from foveate.errors import ParameterError
 from foveate.files import digest, fingerprint
 from foveate.models import ModelHandle, bind, embed
+from foveate.models.answer_head import AnsweredClasses, AnswerHead, answer_classes, judges_names
 from foveate.models.capabilities import need
 from foveate.models.heads import check_kind, templates_from, text_head
 from foveate.models.probe import Probe
@@ -83,13 +84,10 @@ class ClassifyJob(ClassJob):
         """Pool, truth, embeddings, predictions, tables and pictures."""
         pool, pool_key = measured_pool(self, run, progress)
         truth = self._truth(pool, ready.names)
-        model: Any = need(bind(ready.handle, pool, run=run), "embed", "classification")
-        if ready.probe is not None:
-            ready.probe.check(model.spec)
-        else:
-            need(model, "text", "zero-shot classification")
+        model = self._model(bind(ready.handle, pool, run=run), ready)
+        by_name = self.workers > 1 and not isinstance(model, AnsweredClasses)
         embeddings = embed(
-            pool, ready.handle if self.workers > 1 else model, run=run,
+            pool, ready.handle if by_name else model, run=run,
             batch_size=self.batch_size, workers=self.workers, progress=progress,
         )  # fmt: skip
         head = self._head_facts(model, ready)
@@ -127,9 +125,32 @@ class ClassifyJob(ClassJob):
             return folder_truth(pool, names)
         return None if pool.counts is None else mask_truth(pool, names)
 
+    def _model(self, model: Any, ready: _Ready) -> Any:
+        """Return what embeds the tiles: the model, or its answers where the labels are such."""
+        answers = ready.probe is None and judges_names(model)
+        self.check_asked(answers=answers)
+        if answers:
+            if check_kind(self.head) == "sigmoid":
+                raise ParameterError(
+                    "head='sigmoid' for a generative model",
+                    "Labels as its answers are compared with each other.",
+                    "Leave --head out.",
+                )
+            return answer_classes(
+                model, ready.labels or {}, prompt=self.prompt, length=self.length
+            )[0]
+        need(model, "embed", "classification")
+        if ready.probe is not None:
+            ready.probe.check(model.spec)
+        else:
+            need(model, "text", "zero-shot classification")
+        return model
+
     def _head(self, model: Any, ready: _Ready) -> Head:
         if ready.probe is not None:
             return ready.probe
+        if isinstance(model, AnsweredClasses):
+            return AnswerHead(ready.names)
         kind = check_kind(self.head) or _KIND
         return text_head(model, ready.labels or {}, templates=ready.templates, head=kind)
 
@@ -137,11 +158,17 @@ class ClassifyJob(ClassJob):
         """Return what the classes depend on besides the embeddings, JSON-ready."""
         if self.probe is not None:
             return {"kind": "probe", "file": fingerprint(self.probe)}
+        texts = {name: list(texts) for name, texts in (ready.labels or {}).items()}
+        if isinstance(model, AnsweredClasses):
+            return {
+                "kind": "answers", "prompt": model.prompt, "length": self.length, "texts": texts,
+                "passes_each": model.passes_each,
+            }  # fmt: skip
         return {
             "kind": self.head or _KIND,
             "model": model.text_spec.fingerprint,
             "templates": list(ready.templates),
-            "texts": {name: list(texts) for name, texts in (ready.labels or {}).items()},
+            "texts": texts,
         }
 
     def _tables(

@@ -19,7 +19,6 @@ from foveate.errors import BudgetError, DataError
 from foveate.focus.config import Allowance, make_allowance, tile_count
 from foveate.focus.encode import CropEncoder
 from foveate.focus.judged import (
-    UNMEASURED,
     CropLossStrategy,
     first_cells,
     hint_fewer,
@@ -40,6 +39,7 @@ from foveate.focus.question import FocusQuestion
 from foveate.focus.refine import Refinement
 from foveate.focus.results import ImageResult, StoredResult
 from foveate.focus.strategies import hint_fewer_cells
+from foveate.focus.views import ViewPlan, plan_views
 from foveate.focus.vlm import Inquiry, VLMSession, check_vlm, check_vlm_config
 from foveate.grid import Window
 
@@ -64,6 +64,7 @@ _MEANING = {
     "balanced": "Regions are those that bear out the model's first answer, right or wrong.",
     "rare": "Rare is what the answer to the whole image does not fit; so are empty regions.",
     "query": "The loss of a region is that of 'Yes' to whether the query is in it.",
+    "paper": "The model's first answer stands in the place of the label, right or wrong.",
 }
 
 
@@ -110,6 +111,7 @@ def select_by_answers(
     inquiry: Inquiry,
     config: FocusConfig,
     *,
+    plan: ViewPlan,
     full: str,
     tiles: Tiles,
 ) -> RegionSelection:
@@ -120,6 +122,7 @@ def select_by_answers(
         session: Shows regions to the model.
         inquiry: What is asked.
         config: How regions are chosen.
+        plan: Where representativeness and robustness come from.
         full: The model's answer to the overview.
         tiles: The first cells, with measured shares of valid pixels.
 
@@ -127,7 +130,7 @@ def select_by_answers(
         BudgetError: The passes do not reach for the first cells.
         DataError: The answer is empty.
     """
-    goal = loss_goal(config.goal)
+    goal = loss_goal(plan.goal)
     prompt, answer = inquiry.prompt, full.strip()
     if goal.name == "query":
         prompt, answer = _EXISTS.format(query=inquiry.query.strip()), _YES
@@ -147,15 +150,16 @@ def select_by_answers(
         # What is rare contradicts what is said of the whole: there its likelihood is low.
         return np.exp(-losses) if goal.name == "rare" else losses
 
-    strategy = CropLossStrategy(
-        config.crop or session.crop, config.search.branch, session.prices, judge
-    )
+    crop, branch = config.crop or session.crop, config.search.branch
+    views = plan.open(encoder, crop, branch)
+    strategy = CropLossStrategy(crop, branch, session.prices, judge, views)
     found = Refinement(strategy, encoder, goal, config.search).run(tiles)
     losses = np.array([known[window] for window in found.state.features.windows])
     sought = goal.name == "query"
     surest = float(np.exp(-losses[found.state.chosen.rows].min()))
     return RegionSelection(
-        goal, strategy.name, strategy.removal, found, (UNMEASURED, _MEANING[goal.name]),
+        goal, strategy.name, strategy.removal, found,
+        (*filter(None, [plan.note]), _MEANING[goal.name]),
         overview_loss=overview_loss, losses=losses,
         fit=np.exp(-losses) if sought else None,
         full_fit=float(np.exp(-overview_loss)) if sought else None,
@@ -298,7 +302,8 @@ def ask_image(
         model: A bound model that answers; one that cannot judge answers needs a selector.
         inquiry: What is asked, and how the regions are shown.
         config: How regions are chosen. Its passes are those of all models together. Without a
-            selector the mode is "zoom"; representativeness and robustness are not measured.
+            selector the mode is "zoom"; representativeness and robustness are measured as
+            `foveate.focus.views` says.
         selector: A bound model that embeds and chooses the regions, or None for `model` itself.
         question: Classes and query for the selector.
         scene: Name of the image, for ids.
@@ -318,9 +323,9 @@ def ask_image(
     check_vlm(model, selector is not None)
     encoder = CropEncoder(
         source, model, Ledger({}), min_valid=config.min_valid, batch_size=config.batch_size,
-        seed=config.search.seed,
+        seed=config.search.seed, disturb=config.disturb,
     )  # fmt: skip
-    session = VLMSession(encoder, inquiry.side)
+    session, plan = VLMSession(encoder, inquiry.side), plan_views(model, config)
     allowance = ask_allowance(source, model, inquiry, config, selector=selector)
     first, end = float(session.prices([session.whole])[0]), "the last answer with the regions"
     reserve = _reserve(session, inquiry.feed, config.search.regions)
@@ -328,8 +333,10 @@ def ask_image(
         crop = config.crop or session.crop
         check_image_size(source.info.shape, crop)
         tiles = first_cells(encoder, config, scene, crop)
-        first = 2 * first + float(session.prices(windows_of(tiles)).sum())
+        views = plan.first(encoder.standard) + plan.each * len(tiles)
+        first = 2 * first + views + float(session.prices(windows_of(tiles)).sum())
         start = f"An answer from the overview, its loss and those of {len(tiles)} cells"
+        start += ", with their features," if views else ""
         hint = hint_fewer(config.cells, config.search.regions)
     else:
         first += 1
@@ -341,7 +348,9 @@ def ask_image(
     overview = session.read(session.whole)
     full = session.answer([overview], inquiry.prompt, inquiry.max_tokens)
     if selector is None:
-        choice = select_by_answers(encoder, session, inquiry, config, full=full, tiles=tiles)
+        choice = select_by_answers(
+            encoder, session, inquiry, config, plan=plan, full=full, tiles=tiles
+        )
     else:
         choice = select_with_selector(
             encoder, selector, question or FocusQuestion(), config, scene=scene, cache=cache
@@ -383,8 +392,8 @@ def ask_allowance(
         config: How regions are chosen.
         selector: A bound model that chooses them, or None for `model` itself.
     """
-    shape = source.info.shape
-    session = VLMSession(CropEncoder(source, model, Ledger({})), inquiry.side)
+    shape, encoder = source.info.shape, CropEncoder(source, model, Ledger({}))
+    session = VLMSession(encoder, inquiry.side)
     reserve = _reserve(session, inquiry.feed, config.search.regions)
     overview = float(session.prices([session.whole])[0])
     if selector is not None:
@@ -397,7 +406,10 @@ def ask_allowance(
     side = config.crop or session.crop
     crop = float(session.prices([Window(0, 0, side, side)])[0])
     thin = float(session.prices([Window(0, 0, *(min(side, length) for length in shape))])[0])
-    first = 2 * overview + cell_count(shape, config.cells, side) * _largest_price(session) + reserve
+    plan = plan_views(model, config)
+    cell = _largest_price(session) + plan.each
+    first = 2 * overview + plan.first(encoder.standard) + reserve
+    first += cell_count(shape, config.cells, side) * cell
     stated = config.passes
     if stated is None:
         stated = float(max(LEAST_ASKED, math.ceil(first)))

@@ -88,6 +88,11 @@ class SizedEncoder:
     shape: tuple[int, int]
     fixed: bool
 
+    @property
+    def each(self) -> int:
+        """Passes that an image of the standard size takes: 1 but for classes by answers."""
+        return getattr(self.model, "passes_each", 1)
+
     def pixels(self, window: Window) -> int:
         """Return how many pixels of a window the model sees."""
         height, width = self.shape
@@ -97,7 +102,7 @@ class SizedEncoder:
 
     def passes(self, window: Window) -> float:
         """Return what showing a window costs if this is the standard size, in passes."""
-        return self.pixels(window) / (self.shape[0] * self.shape[1])
+        return self.each * self.pixels(window) / (self.shape[0] * self.shape[1])
 
     def read_shape(self, window: Window) -> tuple[int, int] | None:
         """Return the size to read a window at; None for its own."""
@@ -203,7 +208,7 @@ class CropEncoder:
         return self.standard.shape[0] * self.standard.shape[1]
 
     def _passes(self, sized: SizedEncoder, window: Window) -> float:
-        return sized.pixels(window) / self.standard_pixels
+        return sized.each * sized.pixels(window) / self.standard_pixels
 
     def valid_shares(self, windows: Sequence[Window]) -> NDArray[np.float64]:
         """Return the share of valid pixels of windows, (n,); no pass is needed.

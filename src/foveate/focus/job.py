@@ -37,7 +37,7 @@ from foveate.focus.config import (
 from foveate.focus.encode import image_features, standard_encoder
 from foveate.focus.look import look_allowance, look_at
 from foveate.focus.prompt_layout import Feed  # noqa: TC001  (pydantic reads it)
-from foveate.focus.question import FocusQuestion, make_question
+from foveate.focus.question import FocusQuestion, asked_model, make_question
 from foveate.focus.segment import (
     check_segment_config,
     segment_allowance,
@@ -70,7 +70,7 @@ if TYPE_CHECKING:
     from foveate.progress import ProgressFn
     from foveate.run import Run
 
-VERSION = 2  # raised when the same job gives another result
+VERSION = 3  # raised when the same job gives another result
 _SCENES = "scenes.parquet"
 _NOT_OF_THE_RESULT = {"images", "workers", "batch_size", "device"}
 _FAMILIES_ABLE = ("hf",)  # with models that answer, and with models that make masks
@@ -274,10 +274,14 @@ class LookJob(FocusJob):
 
     def bound_task(self, ready: _Ready, model: Any, run: Run) -> Task:
         """Return the task of a model that embeds."""
-        config, (labels, templates, probe) = ready.config, ready.inputs
+        config, (labels, templates, head) = ready.config, ready.inputs
+        asked = asked_model(model, labels, self.query, prompt=self.prompt, length=self.length)
+        self.check_asked(answers=asked is not None)
+        if asked is not None:
+            (model, head), labels = asked, None
         need(model, "embed", "foveate focus look")
         question = make_question(
-            model, labels=labels, head=probe, query=self.query, templates=templates
+            model, labels=labels, head=head, query=self.query, templates=templates
         )
 
         def process(scene: Scene) -> StoredResult:
@@ -301,9 +305,9 @@ class AskJob(FocusJob):
     """Ask a generative model about images, with and without the regions that matter."""
 
     task = "ask"
-    absent = FocusJob.absent | {"labels", "probe"}
+    absent = FocusJob.absent | {"labels", "probe", "length"}
     goal: Annotated[str, Option("Method", default="query with a query, else balanced")] = ""
-    """balanced, rare or query; with a selector also dominant or paper."""
+    """balanced, rare, query or paper; with a selector also dominant."""
     model: ModelName = ""
     """Generative model; see foveate models."""
     regions: Annotated[int, Option("Method")] = Field(4, ge=1)
@@ -397,9 +401,10 @@ class SegmentJob(FocusJob):
 
     task = "segment"
     absent = FocusJob.absent | {
-        "labels", "probe", "templates", "goal", "query", "partition", "robust",
+        "labels", "probe", "templates", "prompt", "length", "query", "partition",
     }  # fmt: skip
-    goal: str = "balanced"
+    goal: Annotated[str, Option("Method")] = "balanced"
+    """balanced or paper."""
     model: ModelName = ""
     """Model that makes masks for boxes; see foveate models."""
     mode: Annotated[Mode, Option("Method")] = "feature"

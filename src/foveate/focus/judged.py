@@ -1,7 +1,7 @@
-"""Cells that a model judges by a loss each, and gives no features of.
+"""Cells that a model judges by a loss each: of an answer, or of a mask.
 
-The losses themselves are what is mixed: L of a set is the mean of its cells' losses by area, so
-that representativeness and robustness, which compare features, cannot be had.
+The losses themselves are what is mixed: L of a set is the mean of its cells' losses by area.
+Representativeness and robustness compare features, which come from `foveate.focus.views`.
 """
 
 from __future__ import annotations
@@ -33,10 +33,42 @@ if TYPE_CHECKING:
     LossFn = Callable[[Sequence[Window]], NDArray[np.floating]]
 
 
-UNMEASURED = "Representativeness and robustness were not measured: they compare features."
+class JudgedStrategy(Strategy):
+    """Losses in the place of features, beside the features that Eq. 4 and 5 compare.
+
+    Args:
+        views: Gives those features; None where they are not measured.
+    """
+
+    def __init__(self, views: Strategy | None) -> None:
+        self._views = views
+
+    def points(
+        self, tiles: Tiles, features: CellFeatures
+    ) -> tuple[NDArray[np.floating], NDArray[np.float64]]:
+        """Return the features whose distribution Eq. 4 compares; see `Strategy.points`."""
+        if self._views is None:
+            return super().points(tiles, features)
+        return self._views.points(tiles, self._views.encode(tiles))
+
+    def price(self, tiles: Tiles) -> NDArray[np.float64]:
+        """Return what the features of cells cost, in passes."""
+        return np.zeros(len(tiles)) if self._views is None else self._views.price(tiles)
+
+    def images(self, tiles: Tiles) -> int:
+        """Return how many images the features of cells take."""
+        return 0 if self._views is None else self._views.images(tiles)
+
+    def _features(
+        self, losses: NDArray[np.floating], tiles: Tiles, scale: NDArray[np.integer]
+    ) -> CellFeatures:
+        """Return losses in the form of features: the loss, and 1 (`foveate.focus.losses.given`)."""
+        x = np.stack([losses, np.ones(len(losses))], axis=1).astype(np.float32)
+        shift = None if self._views is None else self._views.encode(tiles).shift
+        return CellFeatures(x, tuple(windows_of(tiles)), np.asarray(scale, np.int64), shift)
 
 
-class CropLossStrategy(Strategy):
+class CropLossStrategy(JudgedStrategy):
     """Losses of cells, each shown to the model: crops at native resolution, larger cells shrunk.
 
     Args:
@@ -44,12 +76,16 @@ class CropLossStrategy(Strategy):
         branch: Children of a cell per side.
         price: From n windows to what judging them costs, (n,) passes.
         judge: From n windows to their losses, (n,) >= 0; it pays.
+        views: See `JudgedStrategy`.
     """
 
     name, persists = "zoom", True
     removal = "crops judged apart, their losses averaged over what is left"
 
-    def __init__(self, crop: int, branch: int, price: LossFn, judge: LossFn) -> None:
+    def __init__(
+        self, crop: int, branch: int, price: LossFn, judge: LossFn, views: Strategy | None = None
+    ) -> None:
+        super().__init__(views)
         self._crop, self._branch = crop, branch
         self._price, self._judge = price, judge
 
@@ -63,34 +99,39 @@ class CropLossStrategy(Strategy):
 
     def price(self, tiles: Tiles) -> NDArray[np.float64]:
         """Return what the cells cost, in passes."""
-        return np.asarray(self._price(windows_of(tiles)), np.float64)
+        return np.asarray(self._price(windows_of(tiles)), np.float64) + super().price(tiles)
 
     def images(self, tiles: Tiles) -> int:
-        """Return how many images the cells are."""
-        return len(tiles)
+        """Return how many images the cells are, those of their features included."""
+        return len(tiles) + super().images(tiles)
 
     def encode(self, tiles: Tiles) -> CellFeatures:
         """Compute the losses of cells."""
-        windows = windows_of(tiles)
         scale = np.where(self.can_refine(tiles), tiles.level, -1)
-        return _loss_features(self._judge(windows), windows, scale)
+        return self._features(self._judge(windows_of(tiles)), tiles, scale)
 
 
-class KnownLossStrategy(OverviewStrategy):
+class KnownLossStrategy(JudgedStrategy, OverviewStrategy):
     """Losses of cells that were all computed on one overview: encoding costs nothing.
 
     Args:
         losses: Of every window that may become a cell.
         branch: Children of a cell per side.
         parents: Windows whose children are among them.
+        views: See `JudgedStrategy`.
     """
 
     removal = "boxes judged on one overview, their losses averaged over what is left"
 
     def __init__(
-        self, losses: Mapping[Window, float], branch: int, parents: frozenset[Window]
+        self,
+        losses: Mapping[Window, float],
+        branch: int,
+        parents: frozenset[Window],
+        views: Strategy | None = None,
     ) -> None:
-        super().__init__(branch)
+        JudgedStrategy.__init__(self, views)
+        OverviewStrategy.__init__(self, branch)
         self._losses, self._parents = losses, parents
 
     def can_refine(self, tiles: Tiles) -> NDArray[np.bool_]:
@@ -98,18 +139,14 @@ class KnownLossStrategy(OverviewStrategy):
         return np.array([window in self._parents for window in windows_of(tiles)], bool)
 
     def encode(self, tiles: Tiles) -> CellFeatures:
-        """Look the cells up."""
-        windows = windows_of(tiles)
-        found = np.array([self._losses[window] for window in windows])
-        return _loss_features(found, windows, np.zeros(len(tiles), np.int64))
+        """Look the cells up, and their features."""
+        found = np.array([self._losses[window] for window in windows_of(tiles)])
+        return self._features(found, tiles, np.zeros(len(tiles), np.int64))
 
 
 def loss_goal(goal: Goal) -> Goal:
-    """Return a goal for cells of which there are losses and no features."""
-    weights = replace(goal.weights, representativeness=0.0, robustness=0.0)
-    return replace(
-        goal, losses={"given": 1.0}, bare={"given": 1.0}, weights=weights, coarse="whole"
-    )
+    """Return a goal for cells whose losses are given."""
+    return replace(goal, losses={"given": 1.0}, bare={"given": 1.0}, coarse="whole")
 
 
 def first_cells(encoder: CropEncoder, config: FocusConfig, scene: str, crop: int | None) -> Tiles:
@@ -179,11 +216,3 @@ def hint_fewer(cells: int, regions: int) -> str:
     less = " ".join(f"--{name} {number // 2}" for name, number in named.items() if number > 1)
     words = " or ".join(name for name, number in named.items() if number > 1)
     return f", or fewer {words}: {less}" if less else ""
-
-
-def _loss_features(
-    losses: NDArray[np.floating], windows: Sequence[Window], scale: NDArray[np.integer]
-) -> CellFeatures:
-    """Return losses in the form of features: the loss, and 1 (`foveate.focus.losses.given`)."""
-    x = np.stack([losses, np.ones(len(losses))], axis=1).astype(np.float32)
-    return CellFeatures(x, tuple(windows), np.asarray(scale, np.int64))

@@ -32,6 +32,7 @@ from foveate.focus.partition import areas, cell_count, check_image_size, signifi
 from foveate.focus.question import (
     Prediction,
     answers,
+    asked_model,
     make_question,
     predict_surest,
     predict_vector,
@@ -92,7 +93,8 @@ def look(
     Args:
         image: A file, a `Source`, or an array (c, h, w) of any dtype.
         model: From `load_model`, or a model that embeds.
-        labels: Names of the classes, for a model that embeds text.
+        labels: Names of the classes, for a model that embeds text, or that judges answers: the
+            names then are answers, see `foveate.models.answer_head`.
         head: Classes from elsewhere: a probe.
         query: What is looked for.
         target: The true class, where it is known: then that is what the loss compares with.
@@ -124,6 +126,9 @@ def look(
         if query:
             raise ParameterError("a query and a target", "One class is looked for.")
         wanted = _supervised_goal(wanted)
+    asked = asked_model(bound, labels, query) if head is None else None
+    if asked is not None:
+        (bound, head), labels = asked, None
     question = make_question(
         bound, labels=labels, head=head, query=query, templates=templates, target=target
     )
@@ -223,7 +228,7 @@ def look_at(
         }
         labels = predicted_labels(question.head, state.features.x)
     return Look(
-        scene, source.info, found, encoder.work, allowance, tuple(notes),
+        scene, source.info, found, encoder.work, allowance, (*question.notes, *notes),
         goal, config.mode, mode.removal, predictions, question.query, labels,
         question.fit(state.features.x), question.full_fit(overview),
     )  # fmt: skip
@@ -303,18 +308,20 @@ def look_allowance(shape: tuple[int, int], model: Model, config: FocusConfig) ->
     )
     whole = sized.passes(Window(0, 0, side, side))
     views = 1 + _weighted_goal(config)[1]
+    each = sized.each
     if config.mode == "feature":
         able = not sized.fixed or isinstance(model, TakesSizes)
         second = (views - 1) * (1 / SMALL**2 if able else 1.0)
         return make_allowance(config.passes, tiling, crop=whole, first=1 + second, most=1 + second)
     if config.mode == "window":
-        whole, glance = 1 / config.cells**2, 0.0
+        whole, glance = each / config.cells**2, 0.0
     else:
         squeezed = config.goal.coarse == "whole"
-        glance = (0.25 if not sized.fixed or isinstance(model, TakesSizes) else 1.0) * squeezed
+        able = not sized.fixed or isinstance(model, TakesSizes)
+        glance = each * (0.25 if able else 1.0) * squeezed
     least = min(whole, glance) if glance else whole
     count = cell_count(shape, config.cells, side if config.mode == "zoom" else None)
-    first = 1 + count * max(whole, glance) * views
+    first = each + count * max(whole, glance) * views
     return make_allowance(config.passes, tiling, crop=least, first=first)
 
 

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from foveate.errors import ParameterError, UnknownNameError
+from foveate.models.answer_head import AnsweredClasses, answer_classes, judges_names
 from foveate.models.capabilities import EmbedsText, need
 from foveate.models.heads import (
     INPUTS,
@@ -32,7 +33,8 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from foveate.focus.config import Answer
-    from foveate.models.capabilities import Model
+    from foveate.models.answer_head import AnswerHead, Length
+    from foveate.models.capabilities import JudgesAnswers, Model
     from foveate.models.heads import Head, Inputs, LabelsGiven
 
 
@@ -45,12 +47,14 @@ class FocusQuestion:
         query: The text that is looked for, or "".
         target: Its number among the classes, or None.
         text: (d,) its vector where there are no classes, or None.
+        notes: What the reader of the result should know.
     """
 
     head: Head | None = None
     query: str = ""
     target: int | None = None
     text: NDArray[np.float32] | None = None
+    notes: tuple[str, ...] = ()
 
     @property
     def inputs(self) -> Inputs:
@@ -105,9 +109,7 @@ def make_question(
         _check_head(head, model)
     words = query.strip()
     if labels is not None:
-        known = dict(labels_of(labels))
-        if words and same_name(words) not in map(same_name, known):
-            known[words] = (words,)
+        known = _with_query(labels, words)
         # Shares among the classes: what a loss compares are classes, not their presence.
         able = need(model, "text", "labels")
         head = text_head(able, known, templates=templates, head="cosine")
@@ -126,7 +128,42 @@ def make_question(
             "Add another, or leave labels out and type --query TEXT.",
         )
     wanted = words or (target or "")
-    return FocusQuestion(head, words, _class_index(head, wanted) if wanted else None)
+    notes = (model.note,) if isinstance(model, AnsweredClasses) else ()
+    target_row = _class_index(head, wanted) if wanted else None
+    return FocusQuestion(head, words, target_row, notes=notes)
+
+
+def asked_model(
+    model: Model,
+    labels: LabelsGiven | None,
+    query: str = "",
+    *,
+    prompt: str | None = None,
+    length: Length = "mean",
+) -> tuple[Model, AnswerHead] | None:
+    """Return a generative model as one whose features are classes; None for any other.
+
+    Args:
+        model: A bound model.
+        labels: Names of the classes, or None.
+        query: What is looked for; among labels it becomes one more class.
+        prompt: What is asked; see `foveate.models.answer_head`.
+        length: "mean" or "sum" over the tokens of a name.
+
+    Raises:
+        ParameterError: See `foveate.models.answer_head.answer_classes`.
+    """
+    if labels is None or not judges_names(model):
+        return None
+    able: JudgesAnswers = need(model, "answer_loss", "labels")
+    return answer_classes(able, _with_query(labels, query.strip()), prompt=prompt, length=length)
+
+
+def _with_query(labels: LabelsGiven, words: str) -> dict[str, tuple[str, ...]]:
+    known = dict(labels_of(labels))
+    if words and same_name(words) not in map(same_name, known):
+        known[words] = (words,)
+    return known
 
 
 def _check_head(head: Head, model: Model) -> None:

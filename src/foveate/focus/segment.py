@@ -19,7 +19,6 @@ from foveate.errors import DataError, MissingCapabilityError
 from foveate.focus.config import LEAST_PASSES, Allowance, make_allowance, tile_count
 from foveate.focus.encode import CropEncoder, standard_encoder
 from foveate.focus.judged import (
-    UNMEASURED,
     CropLossStrategy,
     KnownLossStrategy,
     first_cells,
@@ -32,6 +31,7 @@ from foveate.focus.partition import cell_count, check_image_size, windows_of
 from foveate.focus.refine import Refinement
 from foveate.focus.results import ImageResult, StoredResult
 from foveate.focus.strategies import valid_cells
+from foveate.focus.views import plan_views
 from foveate.grid import Grid, Tiles, Window
 from foveate.models.capabilities import need
 from foveate.models.embed import fill_invalid
@@ -42,6 +42,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from foveate.focus.config import FocusConfig, Goal
+    from foveate.focus.strategies import Strategy
     from foveate.models.capabilities import Model
     from foveate.raster import Source
 
@@ -77,6 +78,13 @@ class Judge:
         self.known: dict[Window, float] = {}
         self._best: dict[Window, tuple[int, float]] = {}  # number and quality of the best box
 
+    def price(self, windows: Sequence[Window]) -> NDArray[np.float64]:
+        """Return what encoding windows for their masks costs, in passes: (n,).
+
+        That they were embedded before saves nothing.
+        """
+        return np.array([self._encoder.standard.passes(window) for window in windows])
+
     def on_overview(self, cells: Sequence[Window]) -> float:
         """Judge boxes on one encoding of the whole image; return the quality of its own box."""
         shape = self._encoder.source.info.shape
@@ -84,14 +92,14 @@ class Judge:
         image = self._encoder.read(whole)
         gain = np.array([image.shape[2] / shape[1], image.shape[1] / shape[0]] * 2)
         boxes = np.array([(w.x, w.y, w.x + w.w, w.y + w.h) for w in (whole, *cells)]) * gain
-        self._encoder.pay(float(self._encoder.price([whole])[0]), 1)
+        self._encoder.pay(float(self.price([whole])[0]), 1)
         found = self._encoder.timed(self._model.mask_quality, image[None], boxes[None])[0].tolist()
         self.known.update(zip(cells, found[1:], strict=True))
         return found[0]
 
     def on_crops(self, windows: Sequence[Window]) -> NDArray[np.float64]:
         """Encode windows one by one and judge their boxes; return the losses, (n,)."""
-        self._encoder.pay(float(self._encoder.price(windows).sum()), len(windows))
+        self._encoder.pay(float(self.price(windows).sum()), len(windows))
         for start in range(0, len(windows), self._encoder.batch_size):
             part = windows[start : start + self._encoder.batch_size]
             shapes: dict[tuple[int, ...], list[tuple[Window, NDArray[Any]]]] = {}
@@ -112,7 +120,7 @@ class Judge:
         if window not in self._best:
             self.on_crops([window])
         best, quality = self._best[window]
-        self._encoder.pay(float(self._encoder.price([window])[0]), 1)
+        self._encoder.pay(float(self.price([window])[0]), 1)
         raster = self._encoder.source.read(
             window,
             bands=self._model.spec.bands,
@@ -162,7 +170,7 @@ def quality_losses(quality: Sequence[float]) -> NDArray[np.float64]:
     return np.maximum(1 - np.asarray(quality, np.float64), 0.0)
 
 
-SEGMENT_GOALS = ("balanced",)
+SEGMENT_GOALS = ("balanced", "paper")
 
 """Goals that the qualities of masks can serve."""
 
@@ -238,7 +246,7 @@ def segment_image(
         source: The image; masks of all its pixels are held in memory, 2 bytes each.
         model: A bound model that segments.
         config: How regions are chosen: mode "feature" or "zoom". Representativeness and robustness
-            are not measured.
+            are measured as `foveate.focus.views` says.
         scene: Name of the image, for ids.
 
     Returns:
@@ -256,26 +264,31 @@ def segment_image(
     _check_size(source.info.shape)
     encoder = CropEncoder(
         source, model, Ledger({}), min_valid=config.min_valid, batch_size=config.batch_size,
-        seed=config.search.seed,
+        seed=config.search.seed, disturb=config.disturb,
     )  # fmt: skip
-    judge = Judge(encoder)
+    judge, plan = Judge(encoder), plan_views(model, config)
     allowance, reserve = segment_allowance(source.info.shape, model, config), _reserve(config)
     crop = config.crop_side(encoder.standard.shape) if config.mode == "zoom" else None
     if crop is not None:
         check_image_size(source.info.shape, crop)
     tiles = first_cells(encoder, config, scene, crop)
-    first = float(encoder.price([Window(0, 0, *source.info.shape)])[0])
-    first += float(encoder.price(windows_of(tiles)).sum()) if crop is not None else 0.0
+    first = float(judge.price([Window(0, 0, *source.info.shape)])[0])
+    first += float(judge.price(windows_of(tiles)).sum()) if crop is not None else 0.0
+    views = plan.first(encoder.standard) + plan.each * len(tiles)
+    first += views
     start = "The overview" + (f" with {len(tiles)} cells" if crop is not None else "")
+    start += " and their features" if views else ""
     end = f"segmenting {config.search.regions} regions"
     hint = hint_fewer(config.cells if crop is not None else 1, config.search.regions)
     reserve_passes(encoder, allowance, reserve, first=first, start=start, end=end, hint=hint)
+    branch = config.search.branch
+    known = plan.open(encoder, config.crop_side(encoder.standard.shape), branch)
     if crop is not None:
         full = judge.on_overview([])
-        strategy = CropLossStrategy(crop, config.search.branch, encoder.price, judge.on_crops)
+        strategy = CropLossStrategy(crop, branch, judge.price, judge.on_crops, known)
     else:
-        strategy, full = _by_overview(encoder, judge, config, tiles)
-    goal = loss_goal(config.goal)
+        strategy, full = _by_overview(encoder, judge, config, tiles, known)
+    goal = loss_goal(plan.goal)
     found = Refinement(strategy, encoder, goal, config.search).run(tiles)
     release_reserve(encoder, allowance)
     features = found.state.features.windows
@@ -283,7 +296,8 @@ def segment_image(
     whole = np.zeros(source.info.shape, np.uint16)
     masks = tuple(judge.cut(window, whole, rank) for rank, window in enumerate(windows, start=1))
     return SegmentResult(
-        scene, source.info, found, encoder.work, allowance, (UNMEASURED,),
+        scene, source.info, found, encoder.work, allowance,
+        tuple(filter(None, [plan.note])),
         goal, config.mode, strategy.removal, masks, whole, full,
         np.array([judge.known[window] for window in features]),
     )  # fmt: skip
@@ -293,27 +307,29 @@ def segment_allowance(shape: tuple[int, int], model: Model, config: FocusConfig)
     """Return what segmenting an image of ``(height, width)`` pixels may cost.
 
     Where the user states no passes: in mode "zoom" a third of those that tiling takes for the
-    search, and those of the masks on top; in mode "feature" the overview and the masks; 24 at
-    least.
+    search, and those of the masks and of the features of an overview on top; in mode "feature"
+    the overview, its features and the masks; 24 at least.
 
     Args:
         shape: Of the image.
         model: A bound model.
         config: How regions are chosen.
     """
-    sized, reserve = standard_encoder(model), _reserve(config)
+    sized, reserve, plan = standard_encoder(model), _reserve(config), plan_views(model, config)
     side = config.crop_side(sized.shape)
     thin = sized.passes(Window(0, 0, *(min(side, length) for length in shape)))
     tiling = tile_count(shape, side) * thin
-    if config.mode != "zoom":
-        most = 1 + reserve
-        passes = (
-            float(max(LEAST_PASSES, math.ceil(most))) if config.passes is None else config.passes
-        )
-        return make_allowance(passes, tiling, most=most)
-    first = 1 + cell_count(shape, config.cells, side) + reserve
+    crop = side if config.mode == "zoom" else None
+    count = cell_count(shape, config.cells, crop)
+    first = 1 + plan.first(sized) + plan.each * count + reserve
+    if crop is None:
+        stated = config.passes
+        if stated is None:
+            stated = float(max(LEAST_PASSES, math.ceil(first)))
+        return make_allowance(stated, tiling, most=math.inf if plan.each else first)
+    first, extra = first + count, reserve + plan.first(sized)
     whole = sized.passes(Window(0, 0, side, side))
-    return make_allowance(config.passes, tiling, crop=whole, extra=reserve, first=first)
+    return make_allowance(config.passes, tiling, crop=whole, extra=extra, first=first)
 
 
 def _reserve(config: FocusConfig) -> float:
@@ -349,7 +365,11 @@ def check_segment_config(config: FocusConfig) -> None:
 
 
 def _by_overview(
-    encoder: CropEncoder, judge: Judge, config: FocusConfig, tiles: Tiles
+    encoder: CropEncoder,
+    judge: Judge,
+    config: FocusConfig,
+    tiles: Tiles,
+    views: Strategy | None,
 ) -> tuple[KnownLossStrategy, float]:
     """Judge every cell that the search may come to, at once: each call would encode again."""
     cells, parents = windows_of(tiles), set()
@@ -370,7 +390,7 @@ def _by_overview(
     losses = dict(
         zip(cells, quality_losses([judge.known[cell] for cell in cells]).tolist(), strict=True)
     )
-    return KnownLossStrategy(losses, config.search.branch, frozenset(parents)), full
+    return KnownLossStrategy(losses, config.search.branch, frozenset(parents), views), full
 
 
 def _check_size(shape: tuple[int, int]) -> None:

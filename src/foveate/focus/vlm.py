@@ -16,6 +16,7 @@ import numpy as np
 
 from foveate.errors import MissingCapabilityError, ParameterError
 from foveate.focus.config import check_query
+from foveate.focus.encode import SizedEncoder
 from foveate.focus.prompt_layout import FEEDS, Feed, fit_size
 from foveate.grid import Window
 from foveate.models.capabilities import JudgesAnswers, Question, need
@@ -31,7 +32,7 @@ if TYPE_CHECKING:
     from foveate.models.capabilities import Model
 
 
-VLM_GOALS = ("balanced", "rare", "query")
+VLM_GOALS = ("balanced", "rare", "query", "paper")
 
 """Goals that the losses of answers can serve; all others need a selector."""
 
@@ -157,6 +158,8 @@ class VLMSession:
         self.side = side or (max(size) if size else min(OVERVIEW_SIDE, longest))
         self.crop = max(size) if size else max(1, self.side // 2)
         self.standard = size or (self.side, self.side)
+        # What is embedded beside the answers is priced as what is shown for them.
+        encoder.standard = SizedEncoder(encoder.model, self.standard, fixed=size is not None)
         self._least = 1.0 if size else 0.0
         self._encoder = encoder
         self._model: Any = encoder.model

@@ -1,5 +1,6 @@
 """Frozen models, the loop that embeds a pool with them, and selections for trainings in PyTorch."""
 
+from foveate.models.answer_head import answer_classes
 from foveate.models.base import ModelHandle, parse_name
 from foveate.models.capabilities import (
     Embeds,
@@ -34,6 +35,7 @@ __all__ = [
     "TakesSizes",
     "TextSpec",
     "TokenSpec",
+    "answer_classes",
     "balanced_sampler",
     "balanced_weights",
     "bind",

@@ -184,6 +184,26 @@ class JudgesAnswers(Protocol):
 
 
 @runtime_checkable
+class JudgesAnswerSets(JudgesAnswers, Protocol):
+    """Losses of the same answers to many questions: a faster way to `JudgesAnswers`."""
+
+    @property
+    def shares_questions(self) -> bool:
+        """Whether a question is read once for all answers, images included."""
+        ...
+
+    def answer_losses(
+        self, questions: Sequence[Question], answers: Sequence[str]
+    ) -> NDArray[np.float32]:
+        """Return the loss of each of m answers to each of n questions: (n, m) float32 >= 0."""
+        ...
+
+    def answer_tokens(self, answers: Sequence[str]) -> NDArray[np.int64]:
+        """Return how many tokens each of m answers has: (m,)."""
+        ...
+
+
+@runtime_checkable
 class Segments(Protocol):
     """Masks from boxes, with the model's own judgement of them."""
 
@@ -254,7 +274,8 @@ CAPABILITIES: dict[str, type] = {
 
 _WHO_CAN = {
     "tokens": "Image tokens come from timm, torchgeo, open_clip, tuned and hf models.",
-    "text": "Text is embedded by open_clip, tuned, and CLIP or SigLIP models of hf.",
+    "text": "Text is embedded by open_clip, tuned, and CLIP or SigLIP models of hf; labels may "
+    "also be answers of LLaVA, Qwen2-VL and BLIP-2.",
     "answers": "Answers come from LLaVA, Qwen2-VL and BLIP-2 models of hf, or from your own "
     "function with from_answers(...).",
     "answer_loss": "Losses of answers come from LLaVA, Qwen2-VL and BLIP-2 models of hf, or from "

@@ -65,6 +65,7 @@ _VECTORS = ("embed",)
 _TOKENS = ("embed", "tokens", "sizes")
 _TEXT = ("embed", "tokens", "sizes", "text")
 _ANSWERS = ("embed", "tokens", "answers", "answer_loss")
+_MASKS = ("embed", "tokens", "masks")
 
 CATALOGUE: tuple[Entry, ...] = (
     Entry(
@@ -79,6 +80,16 @@ CATALOGUE: tuple[Entry, ...] = (
     ),
     Entry(
         "timm:swin_tiny_patch4_window7_224", "Swin-T, ImageNet", _TOKENS, 224, 3, "MIT", _HUB
+    ),
+    Entry(
+        "timm:swin_large_patch4_window7_224", "Swin-L, ImageNet-22k", _TOKENS, 224, 3, "MIT", _HUB
+    ),
+    Entry(
+        "timm:vit_base_patch32_224", "ViT-B/32, ImageNet-21k", _TOKENS, 224, 3, "Apache-2.0", _HUB
+    ),
+    Entry(
+        "timm:vit_large_patch14_clip_224.openai", "ViT-L/14, image tower of CLIP", _TOKENS, 224, 3,
+        "Apache-2.0", _HUB,
     ),
     Entry(
         "open_clip:ViT-B-32@laion2b_s34b_b79k", "CLIP ViT-B/32, LAION-2B", _TEXT, 224, 3, "MIT",
@@ -103,12 +114,25 @@ CATALOGUE: tuple[Entry, ...] = (
         224, 3, _CARD, "pytorch_model.bin of flax-community/clip-rsicd-v2 on the Hugging Face hub",
         local=True,
     ),
+    Entry(
+        "open_clip:ViT-B-32", "ContextCLIP, in the names of open_clip", _TEXT, 224, 3, _CARD,
+        "a checkpoint of your own, and the architecture of its training; no released one was found",
+        local=True,
+    ),
     Entry("hf:openai/clip-vit-base-patch32", "CLIP ViT-B/32", _TEXT, 224, 3, _CARD, _HUB),
+    Entry("hf:openai/clip-vit-large-patch14", "CLIP ViT-L/14", _TEXT, 224, 3, _CARD, _HUB),
     Entry("hf:google/siglip2-base-patch16-224", "SigLIP 2 ViT-B/16", _TEXT, 224, 3, _CARD, _HUB),
     Entry("hf:llava-hf/llava-1.5-7b-hf", "LLaVA 1.5, 7B", _ANSWERS, 336, 3, "Llama 2", _HUB),
     Entry(
         "hf:llava-hf/llava-v1.6-mistral-7b-hf", "LLaVA-NeXT (1.6), Mistral 7B", _ANSWERS, None, 3,
         "Apache-2.0", _HUB,
+    ),
+    Entry(
+        "hf:llava-hf/llama3-llava-next-8b-hf", "LLaVA-NeXT, Llama 3 8B", _ANSWERS, None, 3,
+        "Llama 3", _HUB,
+    ),
+    Entry(
+        "hf:Qwen/Qwen2-VL-7B-Instruct", "Qwen2-VL, 7B", _ANSWERS, None, 3, "Apache-2.0", _HUB
     ),
     Entry(
         "hf:Qwen/Qwen2-VL-2B-Instruct", "Qwen2-VL, 2B", _ANSWERS, None, 3, "Apache-2.0", _HUB
@@ -119,8 +143,18 @@ CATALOGUE: tuple[Entry, ...] = (
     ),
     Entry("hf:Salesforce/blip2-opt-2.7b", "BLIP-2, OPT 2.7B", _ANSWERS, 224, 3, "MIT", _HUB),
     Entry(
-        "hf:facebook/sam-vit-base", "Segment Anything ViT-B", ("embed", "tokens", "masks"), 1024,
-        3, "Apache-2.0", _HUB,
+        "hf:facebook/sam-vit-base", "Segment Anything ViT-B", _MASKS, 1024, 3, "Apache-2.0", _HUB
+    ),
+    Entry(
+        "hf:facebook/sam-vit-huge", "Segment Anything ViT-H", _MASKS, 1024, 3, "Apache-2.0", _HUB
+    ),
+    Entry(
+        "hf:facebook/sam-vit-base?adapter=FILE", "Med-SA, adapters in SAM", _MASKS, 1024, 3, _CARD,
+        "a checkpoint of MedicineToken/Medical-SAM-Adapter; see docs/segmenters.md",
+    ),
+    Entry(
+        "hf:facebook/sam-vit-base?adapter=FILE&class=N", "SAMed, low rank in SAM", _MASKS, 512, 3,
+        _CARD, "a file of hitachinsk/SAMed; see docs/segmenters.md",
     ),
     Entry(
         "torchgeo:resnet50@SENTINEL2_ALL_MOCO", "ResNet-50, Sentinel-2, self-supervised", _TOKENS,
@@ -129,6 +163,10 @@ CATALOGUE: tuple[Entry, ...] = (
     Entry(
         "tuned:MODEL", "text tuned to a frozen encoder, here", _TEXT, None, None, "yours",
         "made by you",
+    ),
+    Entry(
+        "callable", "BLO-SAM, OVSAM, ClipSAM; in Python only: docs/segmenters.md",
+        ("embed", "masks"), None, 3, _CARD, "from their repositories",
     ),
     Entry(
         "callable", "any function; in Python only: from_callable", _VECTORS, None, None, "yours",

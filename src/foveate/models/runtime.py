@@ -130,6 +130,12 @@ class InferenceRunner:
         other._most = None  # noqa: SLF001  (one of its own kind)
         return other
 
+    def with_network(self, net: torch.nn.Module) -> InferenceRunner:
+        """Return the same over another network, which is on the device."""
+        other = copy.copy(self)
+        other.net = net.eval().requires_grad_(requires_grad=False)
+        return other
+
     def run(
         self,
         function: Callable[[torch.Tensor], torch.Tensor],

@@ -9,7 +9,8 @@ from pydantic import BeforeValidator, Field
 
 from foveate.errors import ParameterError
 from foveate.files import refuse_empty
-from foveate.models.heads import is_file, labels_from, labels_of
+from foveate.models.answer_head import Length, check_templates
+from foveate.models.heads import is_file, labels_from, labels_of, templates_from
 from foveate.models.load import load_model
 from foveate.pool.settings import PoolJob
 from foveate.run.options import Option, PathText, Scale
@@ -73,6 +74,10 @@ class ClassJob(ModelJob):
     """File of a linear probe, instead of labels."""
     templates: Annotated[str, Option("Model")] = "rs"
     """Sentences around a name: rs, plain, none, ..., a file, or one sentence with {}."""
+    prompt: Annotated[str | None, Option("Model", default="which of the labels it shows")] = None
+    """What a generative model is asked; {classes} stands for the labels, its answers."""
+    length: Annotated[Length, Option("Model")] = "mean"
+    """Likelihood of a label as an answer: mean or sum over its tokens."""
 
     def known_labels(self, *, needed: bool = True) -> Labels | None:
         """Return the labels; None for a job with a probe, or without classes.
@@ -98,3 +103,23 @@ class ClassJob(ModelJob):
         if isinstance(self.labels, str):
             return labels_from(Path(self.labels))
         return labels_of(self.labels) if self.labels else None
+
+    def check_asked(self, *, answers: bool) -> None:
+        """Refuse settings that the model has no use for.
+
+        Args:
+            answers: Whether the labels are answers of a generative model.
+
+        Raises:
+            ParameterError: Templates for such a model, or a prompt or length for any other.
+        """
+        if answers:
+            usual = type(self).model_fields["templates"].default
+            check_templates(templates_from(self.templates), templates_from(usual))
+        elif self.prompt is not None or self.length != "mean":
+            given = "a prompt" if self.prompt is not None else f"length={self.length!r}"
+            raise ParameterError(
+                f"{given} for labels that are no answers",
+                "Only a generative model that embeds no text is asked for its labels.",
+                "Use --templates for sentences around the labels.",
+            )

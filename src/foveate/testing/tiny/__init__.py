@@ -37,6 +37,7 @@ KINDS: Registry[Builder] = Registry(
         "hf_sam": "foveate.testing.tiny.hf:sam",
         "hf_llava": "foveate.testing.tiny.hf_generative:llava",
         "hf_llava_next": "foveate.testing.tiny.hf_generative:llava_next",
+        "hf_llava_next_llama3": "foveate.testing.tiny.hf_generative:llava_next_llama3",
         "hf_qwen2_vl": "foveate.testing.tiny.hf_generative:qwen2_vl",
         "hf_qwen2_5_vl": "foveate.testing.tiny.hf_generative:qwen2_5_vl",
         "hf_blip2": "foveate.testing.tiny.hf_generative:blip2",

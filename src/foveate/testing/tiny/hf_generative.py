@@ -58,9 +58,19 @@ def llava(folder: Path) -> tuple[str, Path | None]:
 
 def llava_next(folder: Path) -> tuple[str, Path | None]:
     """Write a tiny LLaVA-NeXT (LLaVA 1.6) whose tiles are laid out 1 x 2, 2 x 1 or 2 x 2."""
+    tokens = _write_tokenizer(folder, ["<image>"], bos=True, chat=_LLAVA_CHAT)
+    return _write_next(folder, tokens)
+
+
+def llava_next_llama3(folder: Path) -> tuple[str, Path | None]:
+    """Write a tiny LLaVA-NeXT with the marks of a Llama 3, and no chat template."""
+    marks = ["<image>", "<|start_header_id|>", "<|end_header_id|>", "<|eot_id|>"]
+    return _write_next(folder, _write_tokenizer(folder, marks, bos=True))
+
+
+def _write_next(folder: Path, tokens: dict[str, int]) -> tuple[str, Path | None]:
     from transformers import LlavaNextConfig, LlavaNextForConditionalGeneration
 
-    tokens = _write_tokenizer(folder, ["<image>"], bos=True, chat=_LLAVA_CHAT)
     layouts = [[SIDE, 2 * SIDE], [2 * SIDE, SIDE], [2 * SIDE, 2 * SIDE]]
     config = LlavaNextConfig(
         vision_config=_tower(),

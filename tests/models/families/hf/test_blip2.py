@@ -10,6 +10,7 @@ import pytest
 from foveate.errors import DataError, ParameterError
 from foveate.files import read_json, write_json
 from foveate.models import Question, load_model
+from foveate.models.answer_head import answer_classes
 from foveate.models.load import FAMILIES
 from foveate.models.weights import random_weights
 from foveate.testing import check_model
@@ -121,6 +122,15 @@ def test_a_language_model_of_two_parts_says_the_same_too(seq2seq):
         found = direct.net(**direct.inputs(QUESTION), labels=torch.tensor([answer]))
     expected = loss_of(found.logits[0], answer)
     np.testing.assert_allclose(model.answer_loss([QUESTION], ["two"]), expected, rtol=1e-5)
+
+
+def test_answers_of_two_parts_are_judged_one_by_one(seq2seq):
+    model, answers = build(seq2seq), ["two", "a harbor"]
+    assert not model.shares_questions
+    found = model.answer_losses([QUESTION], answers)[0]
+    expected = model.answer_loss([QUESTION] * 2, answers)
+    np.testing.assert_allclose(found, expected, rtol=1e-5)
+    assert answer_classes(model, answers)[0].passes_each == 2
 
 
 def test_every_image_of_a_question_counts(model):

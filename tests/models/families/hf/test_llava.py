@@ -159,3 +159,20 @@ def test_a_tower_without_class_token_that_drops_one(folder, tmp_path):
     write_json(tmp_path / "preprocessor_config.json", settings)
     with pytest.raises(DataError, match=r"first token.*vision_feature_select_strategy"):
         build(tmp_path)
+
+
+def test_a_llama_3_is_asked_in_its_own_form(tmp_path):
+    from foveate.models.families.hf.llava import _LLAMA3, _plain
+
+    _, folder = tiny_model("hf_llava_next_llama3", tmp_path)
+    tokenizer = transformers.AutoTokenizer.from_pretrained(folder)
+    config = transformers.AutoConfig.from_pretrained(folder)
+    assert _plain(config, tokenizer) is _LLAMA3
+    text = _LLAMA3("What is shown?", 2)
+    start = text.index("<|start_header_id|>user")
+    assert text[start:] == (
+        "<|start_header_id|>user<|end_header_id|>\n\n<image>\n<image>\nWhat is shown?<|eot_id|>"
+        "<|start_header_id|>assistant<|end_header_id|>\n\n"
+    )
+    ids = tokenizer(text)["input_ids"]
+    assert ids.count(tokenizer.convert_tokens_to_ids("<|eot_id|>")) == 2

@@ -209,8 +209,43 @@ class Chat:
             raise ParameterError(
                 f"{len(answers)} answers to {len(questions)} questions", "One answer each."
             )
-        pairs = zip(questions, map(self._answer_ids, answers), strict=True)
+        pairs = zip(questions, map(self.answer_ids, answers), strict=True)
         return np.array([self._loss(question, ids) for question, ids in pairs], np.float32)
+
+    def answer_losses(
+        self, questions: Sequence[Question], answers: Sequence[str]
+    ) -> NDArray[np.float32]:
+        """Return how little each of m answers is expected; see `ChatModel.answer_losses`."""
+        ids = [self.answer_ids(answer) for answer in answers]
+        if self.two_parts:
+            losses = [[self._loss(question, own) for own in ids] for question in questions]
+        else:
+            losses = [self._losses(question, ids) for question in questions]
+        return np.array(losses, np.float32).reshape(len(questions), len(answers))
+
+    def _losses(self, question: Question, answers: list[list[int]]) -> list[float]:
+        """Judge answers to one question, which the network reads once and keeps in its cache."""
+        import torch
+
+        with self._question(question) as (ids, shown):
+            self._check_length(len(ids) + max(map(len, answers)))
+            asked = self._net(**self._arguments(ids, shown), use_cache=True, logits_to_keep=1)
+            goes_on, first, found = self._net, asked.logits[:, -1:], []
+            if "language_model_outputs" in asked:  # BLIP-2 itself wants images every time
+                goes_on, asked = self._net.language_model, asked.language_model_outputs
+            cache = asked.past_key_values
+            for answer in answers:
+                logits = first
+                if len(answer) > 1:
+                    words = torch.tensor([answer[:-1]], device=self.runner.device)
+                    # Without a mask: nothing is padded, and Qwen2-VL counts places from a mask
+                    # as if no question came before.
+                    more = goes_on(input_ids=words, past_key_values=cache, use_cache=True)
+                    logits = torch.cat([first, more.logits], dim=1)
+                    cache.crop(1 - len(answer))  # the question alone stays
+                target = torch.tensor(answer, device=self.runner.device)
+                found.append(float(torch.nn.functional.cross_entropy(logits[0].float(), target)))
+        return found
 
     def _answer(self, question: Question, max_tokens: int) -> str:
         with self._question(question) as (ids, shown):
@@ -218,7 +253,7 @@ class Chat:
             arguments = self._arguments(ids, shown)
             found = self._net.generate(**arguments, max_new_tokens=max_tokens)[0]
         # A decoder gives the prompt back before the answer.
-        new = found if self._two_parts else found[len(ids) :]
+        new = found if self.two_parts else found[len(ids) :]
         return self.tokenizer.decode(new, skip_special_tokens=True).strip()
 
     def _loss(self, question: Question, answer: list[int]) -> float:
@@ -227,7 +262,7 @@ class Chat:
         with self._question(question) as (ids, shown):
             self._check_length(len(ids) + len(answer))
             target = torch.tensor(answer, device=self.runner.device)
-            if self._two_parts:
+            if self.two_parts:
                 logits = self._net(**self._arguments(ids, shown), labels=target[None]).logits
             else:
                 # What stands at a place is predicted at the place before it.
@@ -243,7 +278,7 @@ class Chat:
         return self.runner.net
 
     @property
-    def _two_parts(self) -> bool:
+    def two_parts(self) -> bool:
         """Whether an encoder reads the question and a decoder writes the answer (T5)."""
         return bool(self._net.config.is_encoder_decoder)
 
@@ -256,7 +291,8 @@ class Chat:
             arguments["mm_token_type_ids"] = (tokens == self.image_token).int()
         return arguments | shown.tensors
 
-    def _answer_ids(self, answer: str) -> list[int]:
+    def answer_ids(self, answer: str) -> list[int]:
+        """Return the tokens of an answer."""
         text = answer.strip()
         ids = self.tokenizer(self.lead + text, add_special_tokens=False)["input_ids"]
         if not text or not ids:
@@ -373,6 +409,38 @@ class ChatModel:
         """
         return self._chat.answer_loss(questions, answers)
 
+    @property
+    def shares_questions(self) -> bool:
+        """Whether `answer_losses` reads a question once for all answers; see `JudgesAnswerSets`."""
+        return not self._chat.two_parts
+
+    def answer_losses(
+        self, questions: Sequence[Question], answers: Sequence[str]
+    ) -> NDArray[np.float32]:
+        """Return how little the model expects each of m answers to each of n questions.
+
+        Args:
+            questions: n questions.
+            answers: m answers, one or more.
+
+        Returns:
+            (n, m) float32 >= 0: what `answer_loss` gives for each pair, up to rounding.
+
+        Raises:
+            DataError: As `generate`.
+            MemoryLimitError: As `generate`.
+            ParameterError: As `generate`; an answer is empty.
+        """
+        return self._chat.answer_losses(questions, answers)
+
+    def answer_tokens(self, answers: Sequence[str]) -> NDArray[np.int64]:
+        """Return how many tokens each of m answers has: (m,).
+
+        Raises:
+            ParameterError: An answer is empty.
+        """
+        return np.array([len(self._chat.answer_ids(answer)) for answer in answers], np.int64)
+
 
 def make_chat_model(
     runner: InferenceRunner,
@@ -383,6 +451,7 @@ def make_chat_model(
     show: Callable[[Sequence[NDArray[Any]]], Shown],
     plain: Plain,
     typed: bool = False,
+    tokenizer: Any = None,
 ) -> ChatModel:
     """Make a model whose placeholders stand in the chat template, one for each image.
 
@@ -394,9 +463,10 @@ def make_chat_model(
         show: See `Chat`.
         plain: The prompt of weights without a template.
         typed: See `Chat`.
+        tokenizer: Of the checkpoint, if it is loaded already.
     """
     net: Any = runner.net
-    tokenizer, mark = load_tokenizer(checkpoint), net.config.image_token_id
+    tokenizer, mark = tokenizer or load_tokenizer(checkpoint), net.config.image_token_id
     write = Writer(tokenizer, mark, plain, read_template(checkpoint))
     chat = Chat(runner, spec, tokenizer, mark, show=show, write=write, typed=typed)
     return ChatModel(chat, TokenSpec(spec.dim, "embedding", pooled=True), places=places)

@@ -29,6 +29,7 @@ from foveate.models.families.hf.chat import (
 )
 from foveate.models.families.hf.common import (
     check_options,
+    load_tokenizer,
     make_preprocess,
     make_spec,
     read_image_settings,
@@ -49,6 +50,16 @@ _CLIP = "clip_vision_model"  # the one whose first token is a class token
 _TOWERS = (_CLIP, "siglip_vision_model")
 _VICUNA = Plain("USER: {images}{prompt} ASSISTANT:", "<image>\n")
 _MISTRAL = Plain("[INST] {images}{prompt} [/INST]", "<image>\n")
+_LLAMA3_MARK = "<|start_header_id|>"
+_LLAMA3 = Plain(
+    "<|start_header_id|>system<|end_header_id|>\n\n"
+    "You are a helpful language and vision assistant. You are able to understand the visual "
+    "content that the user provides, and assist the user with a variety of tasks using natural "
+    "language.<|eot_id|>"
+    "<|start_header_id|>user<|end_header_id|>\n\n{images}{prompt}<|eot_id|>"
+    "<|start_header_id|>assistant<|end_header_id|>\n\n",
+    "<image>\n",
+)
 
 
 def build(
@@ -86,9 +97,21 @@ def build(
     # transformers hooks itself into a tower that is asked for its inner layers, once and for good:
     # now, so that a model in use does not change. It also tells early if there is no grid.
     runner.run(see, np.zeros((1, len(bands), side, side), np.uint8), spec)
-    plain = _MISTRAL if large and config.text_config.model_type == "mistral" else _VICUNA
+    tokenizer = load_tokenizer(checkpoint)
     show = see.in_tiles if large else see.whole
-    return make_chat_model(runner, spec, checkpoint, see, show=show, plain=plain)
+    return make_chat_model(
+        runner, spec, checkpoint, see, show=show, plain=_plain(config, tokenizer),
+        tokenizer=tokenizer,
+    )  # fmt: skip
+
+
+def _plain(config: Any, tokenizer: Any) -> Plain:
+    """Return the documented form of a prompt, which is that of the language model."""
+    if config.model_type != _NEXT:
+        return _VICUNA
+    if _LLAMA3_MARK in tokenizer.get_vocab():
+        return _LLAMA3
+    return _MISTRAL if config.text_config.model_type == "mistral" else _VICUNA
 
 
 class _Tower:

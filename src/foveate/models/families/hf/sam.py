@@ -10,7 +10,8 @@ keeps the aspect and fills up. Boxes and masks are carried along.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 
@@ -26,6 +27,7 @@ from foveate.models.families.hf.common import (
 )
 from foveate.models.preprocess import check_boxes
 from foveate.models.runtime import InferenceRunner
+from foveate.models.weights import weights_hash
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -46,7 +48,12 @@ class Sam:
     Args:
         runner: The network.
         spec: What the vectors depend on.
+
+    Attributes:
+        prompted: Whether boxes prompt the mask decoder.
     """
+
+    prompted = True
 
     def __init__(self, runner: InferenceRunner, spec: EncoderSpec) -> None:
         self._runner = runner
@@ -101,9 +108,42 @@ class Sam:
 
         return self._prompted(best, batch, boxes) > 0
 
+    def decode(self, grid: torch.Tensor, boxes: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """Return masks for boxes and their qualities, for training the mask decoder, too.
+
+        Args:
+            grid: (b, d, gh, gw) tokens.
+            boxes: (b, k, 4) float32 ``x0, y0, x1, y1`` in pixels of the network's input.
+
+        Returns:
+            Logits (b, k, m, 4 gh, 4 gw) of m masks for each box, and their qualities (b, k, m).
+        """
+        found = self._net(image_embeddings=grid, input_boxes=boxes, multimask_output=True)
+        return found.pred_masks, found.iou_scores
+
+    @property
+    def network(self) -> torch.nn.Module:
+        """The network, without gradients."""
+        return self._net
+
+    def with_network(self, net: torch.nn.Module) -> Self:
+        """Return the model over other weights of the same architecture; this one stays.
+
+        Args:
+            net: The network, on the device of this one; it is put into eval mode.
+        """
+        hashed = weights_hash(net, "hf", self.spec.fingerprint)
+        spec = replace(self.spec, fingerprint=hashed)
+        return type(self)(self._runner.with_network(net), spec)
+
     def _grid(self, x: torch.Tensor) -> torch.Tensor:
         """From (b, c, height, width) to what the mask decoder looks at: (b, d, gh, gw)."""
         return self._net.get_image_embeddings(x)
+
+    def _decode(self, grid: torch.Tensor, boxes: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """Return logits (b, k, m, height, width) of masks for boxes, and their qualities."""
+        found = self._net(image_embeddings=grid, input_boxes=boxes, multimask_output=True)
+        return found.pred_masks, found.iou_scores
 
     def _prompted(
         self,
@@ -129,20 +169,23 @@ class Sam:
         def run(part: list[_Prompted]) -> torch.Tensor:
             x = self._runner.preprocess(np.stack([image for image, _ in part]), self._runner.device)
             prompts = torch.from_numpy(np.stack([given for _, given in part]))
-            found = self._net(
-                image_embeddings=self._grid(x),
-                input_boxes=prompts.to(self._runner.device),
-                multimask_output=True,
-            )
-            return result(found.pred_masks, found.iou_scores)
+            return result(*self.decode(self._grid(x), prompts.to(self._runner.device)))
 
         return self._runner.in_parts(run, list(zip(batch, checked * gain, strict=True)))
 
 
 def build(handle: ModelHandle, checkpoint: Checkpoint, bands: Sequence[int], scale: Scale) -> Sam:
-    """Build a SAM; see `foveate.models.families.hf.family.Builder`."""
+    """Build a SAM; see `foveate.models.families.hf.family.Builder`.
+
+    The option ``adapter`` is a file of what was trained over it: see
+    `foveate.models.families.hf.sam_adapters`.
+    """
     from transformers import SamModel
 
+    if "adapter" in handle.options:
+        from foveate.models.families.hf import sam_adapters
+
+        return sam_adapters.build(handle, checkpoint, bands, scale)
     check_options(handle)
     net: Any = load_network(checkpoint, SamModel)
     vision = net.config.vision_config
