@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -178,3 +180,16 @@ def test_progress_counts_what_was_done_before(tmp_path):
     fit(Line(), SETTINGS, checkpoint=tmp_path / "c.pt", key="k", progress=ticks.append)
     assert ticks[0].skipped == 6
     assert (ticks[-1].done, ticks[-1].total) == (16, 16)
+
+
+def test_adam_is_another_training():
+    # Its decay goes through the moments: other weights, and another key; that of AdamW stays.
+    adam = replace(SETTINGS, optimiser="adam", weight_decay=0.5)
+    adamw = replace(adam, optimiser="adamw")
+    assert adam.key() != adamw.key()
+    first, second = Line(), Line()
+    fit(first, adam)
+    fit(second, adamw)
+    assert weights(first) != weights(second)
+    with pytest.raises(ParameterError, match="adamw or adam"):
+        replace(SETTINGS, optimiser="sgd")

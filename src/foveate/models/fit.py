@@ -69,16 +69,17 @@ class FitSettings:
     Attributes:
         epochs: Passes over the rows.
         batch_size: Rows of a step; the last of an epoch has what is left.
-        learning_rate: Highest learning rate of AdamW.
+        learning_rate: Highest learning rate.
         weight_decay: Of matrices; vectors and scalars (norms, biases, temperatures) have none.
         warmup: Share of the steps over which the rate rises.
         schedule: What follows: "cosine" (half a cosine down to 0) or "constant".
-        betas: AdamW's.
+        betas: The optimiser's.
         clip: Largest norm of the gradient; 0 for no limit.
         patience: Epochs without a better score after which training stops; 0 never stops early.
         seed: Of the order, augmentation and dropout.
         precision: "float32", or "bfloat16" for mixed precision, which needs no loss scaling.
         checkpoint_seconds: Time between two checkpoints; there is one after each epoch too.
+        optimiser: "adamw", or "adam", whose weight decay is part of the gradient.
 
     Raises:
         ParameterError: A value is out of range.
@@ -96,6 +97,7 @@ class FitSettings:
     seed: int = 0
     precision: Literal["float32", "bfloat16"] = "float32"
     checkpoint_seconds: float = 30.0
+    optimiser: Literal["adamw", "adam"] = "adamw"
 
     def __post_init__(self) -> None:
         """Check the ranges."""
@@ -109,6 +111,7 @@ class FitSettings:
             ("patience", self.patience >= 0, "at least 0"),
             ("schedule", self.schedule in ("cosine", "constant"), "cosine or constant"),
             ("precision", self.precision in ("float32", "bfloat16"), "float32 or bfloat16"),
+            ("optimiser", self.optimiser in ("adamw", "adam"), "adamw or adam"),
         ):
             if not holds:
                 raise ParameterError(f"{name}={getattr(self, name)!r}", f"Allowed is {allowed}.")
@@ -119,6 +122,8 @@ class FitSettings:
         settings["lr"] = settings.pop("learning_rate")  # its name when the first runs were hashed
         if self.schedule == "cosine":  # the only one when the first runs were hashed
             settings.pop("schedule")
+        if self.optimiser == "adamw":  # likewise
+            settings.pop("optimiser")
         return digest([_VERSION, settings])
 
 
@@ -152,7 +157,7 @@ def fit(
     title: str = "training",
     progress: ProgressFn | None = None,
 ) -> History:
-    """Train a network with AdamW; at the end it holds the weights of the best epoch.
+    """Train a network; at the end it holds the weights of the best epoch.
 
     Args:
         task: What to train. Its network must start from the same weights in each process that
@@ -215,7 +220,8 @@ class _State:
             {"params": [p for p in trained if p.ndim > 1], "weight_decay": settings.weight_decay},
             {"params": [p for p in trained if p.ndim <= 1], "weight_decay": 0.0},
         ]
-        self.optimiser = torch.optim.AdamW(groups, lr=settings.learning_rate, betas=settings.betas)
+        kind = torch.optim.AdamW if settings.optimiser == "adamw" else torch.optim.Adam
+        self.optimiser = kind(groups, lr=settings.learning_rate, betas=settings.betas)
         self.history = History(threads=torch.get_num_threads())
         self.step = 0
         self.sum = 0.0  # of the losses of the epoch so far

@@ -108,19 +108,7 @@ class Probe:
                 "",
                 "Give the spec: fit_probe(..., spec=embeddings.spec).",
             )
-        for what, theirs, ours in zip(_FACTS, _facts(self.spec), _facts(spec), strict=True):
-            if theirs != ours:
-                raise DataError(
-                    f"the probe was fitted to embeddings of {self.spec.name!r} with {what} "
-                    f"{theirs!r}; those of {spec.name!r} have {ours!r}",
-                    "A probe fits the encoder that it was made with.",
-                    f"Use --model {str(self.spec.name)!r} with the same weights and options.",
-                )
-        if self.spec.scale != spec.scale:
-            logger.warning(
-                "The probe was fitted to imagery scaled from %s, this is scaled from %s: state "
-                "--scale to compare like with like.", self.spec.scale, spec.scale,
-            )  # fmt: skip
+        check_encoder(self.spec, spec, "probe")
 
     def save(self, path: str | Path) -> None:
         """Write the probe as safetensors, with all that is known of it in the header.
@@ -306,6 +294,32 @@ def _fit(x: NDArray[np.float64], labels: NDArray[np.int64], strength: float) -> 
 
 
 _FACTS = ("the fingerprint", "dimensions", "bands", "mean", "std", "input size", "tokens")
+
+
+def check_encoder(known: EncoderSpec, spec: EncoderSpec, what: str) -> None:
+    """Refuse another encoder than something was fitted to, and warn of another range of values.
+
+    Args:
+        known: The encoder that it was fitted to.
+        spec: The encoder at hand.
+        what: What was fitted: "probe".
+
+    Raises:
+        DataError: Weights, length, number of bands, normalisation or input size differ.
+    """
+    for fact, theirs, ours in zip(_FACTS, _facts(known), _facts(spec), strict=True):
+        if theirs != ours:
+            raise DataError(
+                f"the {what} was fitted to embeddings of {known.name!r} with {fact} "
+                f"{theirs!r}; those of {spec.name!r} have {ours!r}",
+                f"A {what} fits the encoder that it was made with.",
+                f"Use --model {str(known.name)!r} with the same weights and options.",
+            )
+    if known.scale != spec.scale:
+        logger.warning(
+            "The %s was fitted to imagery scaled from %s, this is scaled from %s: state "
+            "--scale to compare like with like.", what, known.scale, spec.scale,
+        )  # fmt: skip
 
 
 def _facts(spec: EncoderSpec) -> tuple[Any, ...]:
