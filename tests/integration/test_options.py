@@ -42,7 +42,7 @@ from foveate.bench.observe.job import BenchJob
 from foveate.classify import ClassifyJob
 from foveate.curate import CompareJob, CurateJob
 from foveate.errors import FoveateError, ParameterError
-from foveate.focus import AskJob, LookJob, SegmentJob
+from foveate.focus import AskJob, LookJob, SegmentJob, TrainScorerJob
 from foveate.models import FAMILIES
 from foveate.models.job import EmbedJob
 from foveate.models.probe import fit_probe
@@ -371,6 +371,8 @@ PAIRED = {
     "ratio": 4, "snr": 100.0,
 }  # fmt: skip
 LOOK = {"images": ["{few}/s0.tif"], "cells": 2, "crop": 24, "regions": 2, "passes": 8}
+SCORER = {**LOOK, "model": "colours", "labels": ["red", "blue", "green"],
+          "images": ["{images}"], "goal": "balanced", "epochs": 2}  # fmt: skip
 VECTORS = {"images": ["{vectors.parquet}"], "masks": [], "classes": None, "tile": 256,
            "methods": ["kcenter"]}  # fmt: skip
 CHAT = {"model": "hf", "weights": "{chat}"}
@@ -484,6 +486,7 @@ JOBS: dict[type[Job], Walk] = {
          "depth": 0, "persist": False, "epsilon": 0.01,
          "one_sided": on(True, model="grid", labels=[], goal="rare", epsilon=1e-3), "robust": True,
          "forms": {"synergy": "paper"}, "seed": on(1, search="importance"),
+         "scorer": "{scorer}",
          "scale": on([(0, 90)], model="builtin", labels=[]),
          "stack": on(["B1", "B0", "B2"], images=["{bands}"], base=["B0", "B1", "B2"])},
         ONE, {"weights": MODEL},
@@ -519,6 +522,18 @@ JOBS: dict[type[Job], Walk] = {
          "seed": on(1, search="importance"), "scale": [(0, 90)],
          "stack": on(["B1", "B0", "B2"], images=["{bands}"], base=["B0", "B1", "B2"])},
         ONE, {"weights": MODEL, "model": MODEL},
+    ),
+    TrainScorerJob: Walk(
+        SCORER,
+        {"images": ["{spread}"], "preset": "paper", "epochs": 3, "learning_rate": 0.1,
+         "goal": "rare", "mode": "window", "robust": False, "seed": 1},
+        {**ONE, "replace": (True, AGAIN)},
+        {"weights": MODEL,
+         **dict.fromkeys(
+             set(LookJob.field_names())
+             - {"images", "goal", "mode", "robust", "seed", "weights", "scorer", *ONE},
+             "what `LookJob` does with it: both look by `look_at`",
+         )},
     ),
     PrepareJob: Walk(
         PAIRED,
@@ -666,6 +681,7 @@ MADE = {
     "probe1": made(lambda p: _probe(p, 1)),
     "chat": made(lambda p: _tiny(p, "hf_qwen2_vl")),
     "sam": made(lambda p: _tiny(p, "hf_sam")),
+    "scorer": job_run(TrainScorerJob),
     "pairs": job_run(PrepareJob),
     "pairs2": job_run(PrepareJob, tiles=[2, 3]),
     "observer": made(lambda p: _observer(p, "observer")),
@@ -764,7 +780,7 @@ def test_weights_reach_the_model(places):
         (CurateBenchJob, "weights", "model"),
         (ClassifyJob, "weights", "model"), (TuneTextJob, "weights", "model"),
         (LookJob, "weights", "model"), (AskJob, "weights", "model"),
-        (SegmentJob, "weights", "model"),
+        (SegmentJob, "weights", "model"), (TrainScorerJob, "weights", "model"),
     ):  # fmt: skip
         chat = at(places, "{chat}")
         base = {name: value for name, value in JOBS[kind].base.items() if name != "probe"}

@@ -66,6 +66,12 @@ FOCUS = (
         "foveate focus segment scene.tif --model hf:facebook/sam-vit-base --out RUN",
         show="foveate.cli.show_focus:looked",
     ),
+    JobCommand(
+        "train-scorer", "foveate.focus.scorer_job:TrainScorerJob",
+        "Train a small network on the scores of looks; with it a look saves the passes they take.",
+        "foveate focus train-scorer scenes --model timm:resnet18 --out SCORER",
+        show="foveate.cli.show_focus:scorer_trained", page=False,
+    ),
 )  # fmt: skip
 
 OBSERVE = (

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from foveate.cli.show import result, said_json
+from foveate.cli.show import count, result, said_json
 
 if TYPE_CHECKING:
     from foveate.run import Run
@@ -22,6 +22,33 @@ _SCORES = {"loss": "loss", "mask_quality": "quality"}
 def looked(run: Run, *, as_json: bool) -> None:
     """Print what a focus run came to."""
     result(*look_text(run), as_json=as_json)
+
+
+def scorer_trained(run: Run, *, as_json: bool) -> None:
+    """Print what the training of a scorer came to."""
+    summary = run.record["summary"]
+    worth, training, images = (summary[name] for name in ("measures", "training", "images"))
+    held_out = count(worth["images"], "image")
+    lines = [] if run.worked else ["Nothing to do: this run is complete, and nothing has changed."]
+    agrees = (
+        f"rank correlation {worth['spearman']:.2f}; of the {worth['regions']} best cells "
+        f"{worth['recall']:.0%} are the same (by chance {worth['recall_chance']:.0%})"
+    )
+    saves = (
+        f"{worth['passes']:.4g} passes instead of {worth['passes_engine']:.4g}; "
+        f"{worth['regions_shared']:.0%} of the area of the regions is the same (regions are "
+        f"{worth['area_share']:.0%} of an image)"
+    )
+    lines += [
+        f"Model: {summary['model']['name']}, {summary['mode']}, goal {summary['goal']}",
+        f"Images: {images['train']} train, {images['val']} val, {images['test']} test",
+        f"Training: {count(training['epochs'], 'epoch')}, the best was {training['best_epoch']}",
+        f"On {held_out} held out, against measured scores: {agrees}",
+        f"Looks at them: {saves}",
+        f"Use it: foveate focus look ... --scorer {run.path}",
+    ]
+    content = {"run": str(run.path), "worked": run.worked, **summary}
+    result(content, "\n".join(lines), as_json=as_json)
 
 
 def look_text(run: Run) -> tuple[dict[str, Any], str]:

@@ -5,10 +5,13 @@ robustness and synergy, the best are cut finer, and the model is shown what is l
 """
 
 from foveate.focus.config import GOALS, FocusConfig, Goal, SearchConfig, Weights
+from foveate.focus.distil import train_scorer
 from foveate.focus.job import AskJob, FocusJob, LookJob, SegmentJob
+from foveate.focus.learned import LearnedScorer
 from foveate.focus.look import look, look_at
 from foveate.focus.question import FocusQuestion, make_question
 from foveate.focus.results import Look
+from foveate.focus.scorer_job import TrainScorerJob
 
 __all__ = [
     "GOALS",
@@ -17,12 +20,15 @@ __all__ = [
     "FocusJob",
     "FocusQuestion",
     "Goal",
+    "LearnedScorer",
     "Look",
     "LookJob",
     "SearchConfig",
     "SegmentJob",
+    "TrainScorerJob",
     "Weights",
     "look",
     "look_at",
     "make_question",
+    "train_scorer",
 ]

@@ -6,8 +6,6 @@ passes that are new; a second run of the same job does nothing.
 
 from __future__ import annotations
 
-import contextlib
-import logging
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, NamedTuple
 
 from pydantic import BeforeValidator, Field, model_validator
@@ -15,11 +13,10 @@ from pydantic import BeforeValidator, Field, model_validator
 from foveate.budget import Budget
 from foveate.errors import (
     BudgetError,
-    FoveateError,
     MissingCapabilityError,
     ParameterError,
 )
-from foveate.files import digest, fingerprint, write_parquet
+from foveate.files import digest, fingerprint
 from foveate.focus import store
 from foveate.focus.ask import ask_allowance, ask_image
 from foveate.focus.config import (
@@ -30,11 +27,11 @@ from foveate.focus.config import (
     Partition,
     SearchConfig,
     SearchMethod,
-    announcement,
     check_query,
     find_goal,
 )
 from foveate.focus.encode import image_features, standard_encoder
+from foveate.focus.learned import LearnedScorer, find_scorer
 from foveate.focus.look import look_allowance, look_at
 from foveate.focus.prompt_layout import Feed  # noqa: TC001  (pydantic reads it)
 from foveate.focus.question import FocusQuestion, asked_model, make_question
@@ -43,6 +40,7 @@ from foveate.focus.segment import (
     segment_allowance,
     segment_image,
 )
+from foveate.focus.steps import announce, image_keys, name_image_in_errors, save_scenes
 from foveate.focus.vlm import Inquiry, check_vlm, check_vlm_config
 from foveate.models.base import parse_name
 from foveate.models.capabilities import need, who_can
@@ -53,29 +51,22 @@ from foveate.models.probe import Probe
 from foveate.models.settings import ClassJob, ModelName
 from foveate.pool.find import need_paths
 from foveate.pool.step import opened_pool
-from foveate.pool.store import NOTES, save_notes, scenes_table
 from foveate.progress import Meter
 from foveate.run.options import Option, PathText, assignments
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Generator, Sequence
-    from pathlib import Path
+    from collections.abc import Callable, Sequence
 
     from foveate.focus.config import Allowance
     from foveate.focus.results import StoredResult
     from foveate.models.base import ModelHandle
-    from foveate.models.capabilities import Model
     from foveate.models.heads import Labels
     from foveate.pool.pool import Pool, Scene
     from foveate.progress import ProgressFn
     from foveate.run import Run
 
 VERSION = 3  # raised when the same job gives another result
-_SCENES = "scenes.parquet"
-_NOT_OF_THE_RESULT = {"images", "workers", "batch_size", "device"}
 _FAMILIES_ABLE = ("hf",)  # with models that answer, and with models that make masks
-
-logger = logging.getLogger("foveate")
 
 
 class Task(NamedTuple):
@@ -221,18 +212,15 @@ class FocusJob(ClassJob):
         pool = ready.pool
         model = bind(ready.handle, pool, run=run)
         task = self.bound_task(ready, model, run)
-        files = [[s.scene_id, s.source.info.fingerprint, s.source.info.nodata] for s in pool.scenes]
-        notes = [note.to_dict() for note in pool.notes]
-        run.do("scenes", digest([VERSION, files, notes]), lambda: _save_scenes(run.path, pool))
-        options = self.model_dump(mode="json", exclude=_NOT_OF_THE_RESULT)
-        depends = digest([VERSION, options, task.state])
-        keys = {scene.scene_id: _key(depends, scene, model) for scene in pool.scenes}
-        _announce(task, [s for s in pool.scenes if not run.done(_step_name(s), keys[s.scene_id])])
+        save_scenes(run, pool)
+        keys = image_keys(self, [VERSION, task.state], pool, model)
+        todo = [s for s in pool.scenes if not run.done(_step_name(s), keys[s.scene_id])]
+        announce({s.scene_id: task.allowance(s) for s in todo}, task.tiling)
         with Meter(progress, f"looking with {model.spec.name}", len(pool.scenes)) as meter:
             for scene in pool.scenes:
 
                 def work(scene: Any = scene) -> list[str]:
-                    with _name_image_in_errors(scene.scene_id, many=len(pool.scenes) > 1):
+                    with name_image_in_errors(scene.scene_id, many=len(pool.scenes) > 1):
                         found = task.process(scene)
                     return store.save_look(run.path, found, scene.source, model.spec.bands)
 
@@ -259,9 +247,13 @@ class LookJob(FocusJob):
     """Choose regions of images, and say what the model sees with and without the choice."""
 
     task = "look"
+    scorer: Annotated[PathText | None, Option("Model")] = None
+    """Trained scorer, instead of measuring the scores; see train-scorer."""
 
     def inputs(self, config: FocusConfig) -> tuple[Labels | None, tuple[str, ...], Probe | None]:  # noqa: ARG002
-        """Return labels, templates and probe."""
+        """Return labels, templates and probe; see that there is a scorer."""
+        if self.scorer is not None:
+            find_scorer(self.scorer)
         labels = self.known_labels(needed=False)
         if labels is not None and len(labels) == 1 and not self.query.strip():
             raise ParameterError(
@@ -272,30 +264,44 @@ class LookJob(FocusJob):
         probe = Probe.load(self.probe) if self.probe is not None else None
         return labels, templates_from(self.templates), probe
 
-    def bound_task(self, ready: _Ready, model: Any, run: Run) -> Task:
-        """Return the task of a model that embeds."""
-        config, (labels, templates, head) = ready.config, ready.inputs
+    def state(self, templates: Sequence[str]) -> list[Any]:
+        """Return what classes depend on besides the options: files by content, and templates."""
+        files = (self.labels if isinstance(self.labels, str) else None, self.probe)
+        return [*(fingerprint(file) for file in files if file is not None), list(templates)]
+
+    def asked(self, ready: _Ready, model: Any) -> tuple[Any, FocusQuestion]:
+        """Return what is looked with, a model or the answers of one, and the question for it."""
+        labels, templates, head = ready.inputs
         asked = asked_model(model, labels, self.query, prompt=self.prompt, length=self.length)
         self.check_asked(answers=asked is not None)
         if asked is not None:
             (model, head), labels = asked, None
-        need(model, "embed", "foveate focus look")
+        need(model, "embed", f"foveate focus {self.task}")
         question = make_question(
             model, labels=labels, head=head, query=self.query, templates=templates
         )
+        return model, question
+
+    def bound_task(self, ready: _Ready, model: Any, run: Run) -> Task:
+        """Return the task of a model that embeds."""
+        config, templates = ready.config, ready.inputs[1]
+        model, question = self.asked(ready, model)
+        scorer = None if self.scorer is None else LearnedScorer.load(self.scorer)
+        if scorer is not None:
+            scorer.check(model.spec, question, config)
 
         def process(scene: Scene) -> StoredResult:
             with image_features(run.path, scene.source.info, model, self.seed) as cache:
                 found = look_at(
-                    scene.source, model, question, config, scene=scene.scene_id, cache=cache
-                )
+                    scene.source, model, question, config, scene=scene.scene_id, cache=cache,
+                    scorer=scorer,
+                )  # fmt: skip
             return found.stored()
 
-        files = (self.labels if isinstance(self.labels, str) else None, self.probe)
         side = config.crop_side(standard_encoder(model).shape)
         return Task(
-            [*(fingerprint(file) for file in files if file is not None), list(templates)],
-            lambda scene: look_allowance(scene.source.info.shape, model, config),
+            [*self.state(templates), *([] if scorer is None else [scorer.fingerprint])],
+            lambda scene: look_allowance(scene.source.info.shape, model, config, scorer),
             process,
             f"foveate {'embed' if question.head is None else 'classify'} --tile {side}",
         )
@@ -463,31 +469,3 @@ def _need_family(job: FocusJob, capability: str, example: str, function: str) ->
 
 def _step_name(scene: Scene) -> str:
     return f"look {scene.scene_id}"
-
-
-def _key(depends: str, scene: Scene, model: Model) -> str:
-    info = scene.source.info
-    return digest([depends, info.fingerprint, info.nodata, model.spec.to_dict()])
-
-
-def _announce(task: Task, scenes: Sequence[Scene]) -> None:
-    if scenes:
-        allowances = {scene.scene_id: task.allowance(scene) for scene in scenes}
-        logger.info("%s", announcement(allowances, task.tiling))
-
-
-@contextlib.contextmanager
-def _name_image_in_errors(scene: str, *, many: bool) -> Generator[None]:
-    """Name the image in errors, where there are many."""
-    try:
-        yield
-    except FoveateError as error:
-        if not many or scene in error.given:
-            raise
-        raise type(error)(f"{scene!r}: {error.given}", error.allowed, error.hint) from error
-
-
-def _save_scenes(path: Path, pool: Pool) -> list[str]:
-    write_parquet(path / _SCENES, scenes_table(pool))
-    save_notes(path, pool)
-    return [_SCENES, NOTES]

@@ -28,6 +28,7 @@ from foveate.focus.config import (
     tile_count,
 )
 from foveate.focus.encode import CropEncoder, standard_encoder
+from foveate.focus.learned import LearnedScorer
 from foveate.focus.partition import areas, cell_count, check_image_size, significant, uniform
 from foveate.focus.question import (
     Prediction,
@@ -60,13 +61,14 @@ from foveate.pool.pool import Pool, Scene
 from foveate.raster import ArraySource, Source
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     from numpy.typing import NDArray
 
     from foveate.focus.config import Answer
     from foveate.focus.encode import FeatureCache
     from foveate.focus.question import FocusQuestion
+    from foveate.focus.refine import State
     from foveate.focus.strategies import Strategy
     from foveate.models.base import ModelHandle
     from foveate.models.capabilities import Model
@@ -86,6 +88,7 @@ def look(
     budget: Mapping[str, float | str | None] | None = None,
     templates: str | Path | Sequence[str] = "rs",
     search: SearchConfig | None = None,
+    scorer: LearnedScorer | str | Path | None = None,
     **config: Any,
 ) -> Look:
     """Choose the regions of one image that a frozen model should be shown, and ask it.
@@ -106,6 +109,8 @@ def look(
             24 at least; 0 passes stand for no limit.
         templates: Sentences around labels and query.
         search: How the search goes; its regions and area are those of the budget, if it has any.
+        scorer: From `train_scorer`, or its folder: the scores then are not measured, which saves
+            the passes of the robustness. It must be of the same model, goal, mode and question.
         config: Anything else of `FocusConfig`: cells, crop, partition, robust, min_valid,
             batch_size.
 
@@ -116,7 +121,8 @@ def look(
         MissingCapabilityError: The model cannot do what is asked of it.
         BudgetError: A budget of another unit, or one that buys nothing.
         ParameterError: A value that cannot be.
-        DataError: The image cannot be read, or is too small to choose from.
+        DataError: The image cannot be read, or is too small to choose from; or the scorer is of
+            another encoder.
     """
     pool = _single_image_pool(image)
     bound = bind(model, pool)
@@ -139,6 +145,7 @@ def look(
         scene.source, bound, question,
         FocusConfig(wanted, mode=mode, search=searched, passes=passes, **config),
         scene=scene.scene_id,
+        scorer=LearnedScorer.load(scorer) if isinstance(scorer, str | Path) else scorer,
     )  # fmt: skip
 
 
@@ -173,6 +180,8 @@ def look_at(
     *,
     scene: str = "image",
     cache: FeatureCache | None = None,
+    scorer: LearnedScorer | None = None,
+    watch: Callable[[State], None] | None = None,
 ) -> Look:
     """Look at one image with a model that embeds.
 
@@ -183,6 +192,8 @@ def look_at(
         config: How to look.
         scene: Name of the image, for ids.
         cache: Vectors of earlier looks.
+        scorer: Gives the scores instead of measuring them.
+        watch: Called with every state of the search that was scored.
 
     Returns:
         The regions, their scores, and the answers.
@@ -191,16 +202,20 @@ def look_at(
         MissingCapabilityError: The model cannot do what the mode needs; the message names a
             mode that works.
         BudgetError: The passes do not reach for the first partition.
-        DataError: The image is too small to choose from, or holds no valid pixel.
+        ParameterError: The scorer is of another goal, mode or question.
+        DataError: The image is too small to choose from, or holds no valid pixel; or the scorer
+            is of another encoder.
     """
     need(model, "embed", "foveate focus")
-    allowance = look_allowance(source.info.shape, model, config)
+    if scorer is not None:
+        scorer.check(model.spec, question, config)
+    allowance = look_allowance(source.info.shape, model, config, scorer)
     encoder = CropEncoder(
         source, model, allowance.ledger(), min_valid=config.min_valid, batch_size=config.batch_size,
         seed=config.search.seed, disturb=config.disturb, cache=cache, inputs=question.inputs,
     )  # fmt: skip
     _check_model(encoder, config, question)
-    goal, robust, notes = _weighted_goal(config)
+    goal, robust, notes = _weighted_goal(config, scorer)
     overview, tokens = _overview(encoder, config)
     tiles = valid_cells(
         _first_partition(source.info.shape, tokens, config, encoder, scene), encoder
@@ -210,8 +225,9 @@ def look_at(
     mode = _strategy(encoder, config, tokens, goal, robust=robust)
     _check_affordable(encoder, mode, tiles, config)
     refinement = Refinement(
-        mode, encoder, goal, config.search, question.head, question.target, question.text
-    )
+        mode, encoder, goal, config.search, question.head, question.target, question.text,
+        scorer, watch,
+    )  # fmt: skip
     found = refinement.run(tiles)
     state = found.state
     predictions: dict[str, Prediction] = {}
@@ -250,9 +266,20 @@ def _check_model(encoder: CropEncoder, config: FocusConfig, question: FocusQuest
     check_loss(config.goal, classes=question.head is not None)
 
 
-def _weighted_goal(config: FocusConfig) -> tuple[Goal, bool, list[str]]:
-    """Return the goal with the weight of the robustness that is really measured."""
+def _weighted_goal(
+    config: FocusConfig, scorer: LearnedScorer | None = None
+) -> tuple[Goal, bool, list[str]]:
+    """Return the goal with the weight of the robustness that is really known.
+
+    Returns:
+        The goal, whether the robustness has to be measured, and notes.
+    """
     goal, notes = config.goal, []
+    if scorer is not None:
+        notes = scorer.notes(config)
+        if not (scorer.gives("robustness") and config.robust is None):
+            goal = replace(goal, weights=replace(goal.weights, robustness=0.0))
+        return goal, False, notes
     wanted = goal.weights.robustness > 0
     cheap = config.mode != "zoom" or goal.name == "paper"  # all four scores, whatever they cost
     robust = wanted and (cheap if config.robust is None else config.robust)
@@ -292,7 +319,12 @@ def _first_partition(
     return uniform(shape, count, scene)
 
 
-def look_allowance(shape: tuple[int, int], model: Model, config: FocusConfig) -> Allowance:
+def look_allowance(
+    shape: tuple[int, int],
+    model: Model,
+    config: FocusConfig,
+    scorer: LearnedScorer | None = None,
+) -> Allowance:
     """Return what a look at an image of ``(height, width)`` pixels may cost.
 
     Args:
@@ -300,6 +332,7 @@ def look_allowance(shape: tuple[int, int], model: Model, config: FocusConfig) ->
         model: A bound model.
         config: How to look; without passes the look has a third of those that tiling takes, 24 at
             least, and no less than the overview and the first cells need.
+        scorer: A trained scorer, with which no second view is taken.
     """
     sized, (height, width) = standard_encoder(model), shape
     side = config.crop_side(sized.shape)
@@ -307,7 +340,7 @@ def look_allowance(shape: tuple[int, int], model: Model, config: FocusConfig) ->
         Window(0, 0, min(side, height), min(side, width))
     )
     whole = sized.passes(Window(0, 0, side, side))
-    views = 1 + _weighted_goal(config)[1]
+    views = 1 + _weighted_goal(config, scorer)[1]
     each = sized.each
     if config.mode == "feature":
         able = not sized.fixed or isinstance(model, TakesSizes)

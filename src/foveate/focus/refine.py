@@ -27,12 +27,13 @@ from foveate.grid import Tiles, Window
 from foveate.seeds import rng, tie_keys
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
 
     from numpy.typing import NDArray
 
     from foveate.focus.config import Goal
     from foveate.focus.encode import CropEncoder
+    from foveate.focus.learned import LearnedScorer
     from foveate.focus.strategies import CellFeatures, Strategy
     from foveate.models.heads import Head
 
@@ -150,6 +151,8 @@ class Refinement:
         head: Classes, or None.
         target: Number of the class that is asked for, or None.
         text: Vector of a query without classes, or None.
+        learned: A trained scorer in the place of the measured scores, or None.
+        watch: Called with every state that was scored, or None.
     """
 
     strategy: Strategy
@@ -159,6 +162,8 @@ class Refinement:
     head: Head | None = None
     target: int | None = None
     text: NDArray[np.floating] | None = None
+    learned: LearnedScorer | None = None
+    watch: Callable[[State], None] | None = None
 
     def run(self, tiles: Tiles) -> SearchResult:
         """Search.
@@ -305,16 +310,21 @@ class Refinement:
                 x, alike = alike, None
         known = LossInputs(x, area, self.head, self.target, self.text, alike)
         mixed_of = x if alike is None else np.concatenate([x, alike], axis=1)
-        density = None
-        if weights.representativeness:
+        density = learned = None
+        if self.learned is not None:
+            learned = self.learned.predict(features.x, area / self._total, tiles.level)
+        elif weights.representativeness:
             points, share = self.strategy.points(tiles, features)
             density = distribution(self.goal.density, points, share, self._vocabulary)
         near = neighbours(tiles, self.search.neighbours)
         scorer = Scorer(
             AdditiveModel(mixed_of, area, mixed(losses, known)), self.goal, near, density,
-            features.shift, _shown_area(tiles, features), self._total,
+            features.shift, _shown_area(tiles, features), self._total, learned,
         )  # fmt: skip
-        return State(tiles, features, scorer, self._choose(tiles, features, scorer))
+        state = State(tiles, features, scorer, self._choose(tiles, features, scorer))
+        if self.watch is not None:
+            self.watch(state)
+        return state
 
     def _choose(self, tiles: Tiles, features: CellFeatures, scorer: Scorer) -> RegionSet:
         return choose(

@@ -150,6 +150,8 @@ class Scorer:
         shown: (n,) area of what the model was shown of each region, which may be less than the
             area that it stands for; that of the model when None.
         total: Area of the whole image in the units of the model's areas; their sum when None.
+        learned: (n, 4) scores of the regions by a trained scorer, NaN where it gives none; then
+            nothing is left out and no distribution is compared. None where they are measured.
     """
 
     model: AdditiveModel
@@ -159,6 +161,7 @@ class Scorer:
     shift: NDArray[np.floating] | None = None
     shown: NDArray[np.floating] | None = None
     total: float | None = None
+    learned: NDArray[np.float64] | None = None
 
     @property
     def sizes(self) -> NDArray[np.float64]:
@@ -178,7 +181,7 @@ class Scorer:
 
         Returns:
             (m, 4) utility, representativeness, robustness, synergy; NaN where a score is not
-            measured.
+            measured. With a trained scorer all but the utility are means of its regions, by area.
         """
         members = csr_array(members, dtype=np.float64)
         share = members @ self.sizes / self.whole_area
@@ -187,6 +190,12 @@ class Scorer:
             self.model.of(members), self.model.whole, share, form=self.goal.utility,
             area_weight=self.goal.weights.area, guard=self.goal.guard,
         )  # fmt: skip
+        if self.learned is not None:
+            area = self.model.area
+            found[:, 1:] = (members @ (area[:, None] * self.learned[:, 1:])) / (members @ area)[
+                :, None
+            ]
+            return found
         if self.density is not None:
             form = self.goal.divergence
             found[:, 1] = eq.representativeness(
@@ -207,7 +216,7 @@ class Scorer:
     @cached_property
     def singles(self) -> NDArray[np.float64]:
         """(n, 4) the four scores of every region alone."""
-        return self.parts(self._singletons)
+        return self.learned if self.learned is not None else self.parts(self._singletons)
 
     @cached_property
     def single_importance(self) -> NDArray[np.float64]:

@@ -1,0 +1,347 @@
+"""Training of a scorer: looks that measure all four scores, and a network that learns them.
+
+Nothing needs a label. Images are split under the seed: most are learnt from, some say which epoch
+is kept, and the rest says what the scorer is worth.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+import numpy as np
+
+from foveate.errors import DataError
+from foveate.focus.config import FocusConfig, SearchConfig, budget_limits, find_goal
+from foveate.focus.learned import LearnedScorer, answers_of, make_about
+from foveate.focus.look import look_at
+from foveate.focus.partition import areas
+from foveate.focus.question import make_question
+from foveate.grid import Grid, Tiles, Window
+from foveate.models.embed import bind
+from foveate.models.fit import FitSettings, fit
+from foveate.models.runtime import resolve_device
+from foveate.pool.folder import open_pool
+from foveate.pool.pool import Pool, Scene
+from foveate.progress import Meter
+from foveate.raster import ArraySource
+from foveate.seeds import rng
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from numpy.typing import NDArray
+
+    from foveate.focus.config import Goal, Mode
+    from foveate.focus.encode import FeatureCache
+    from foveate.focus.look import Look
+    from foveate.focus.question import FocusQuestion
+    from foveate.focus.refine import State
+    from foveate.focus.scorer_net import ScoredCells
+    from foveate.models.base import ModelHandle
+    from foveate.models.capabilities import Model
+    from foveate.models.fit import History
+    from foveate.models.heads import Head, LabelsGiven
+    from foveate.progress import ProgressFn
+    from foveate.raster import Source
+
+Preset = Literal["default", "paper"]
+
+PRESETS: dict[Preset, FitSettings] = {
+    "default": FitSettings(epochs=30, batch_size=8, weight_decay=0.01),
+    # Appendix D: Adam, momentum 0.8 (taken for the first beta), decay 1e-4, rate 0.1.
+    "paper": FitSettings(
+        epochs=30, batch_size=8, learning_rate=0.1, weight_decay=1e-4, warmup=0.0,
+        schedule="constant", betas=(0.8, 0.999), clip=0.0, optimiser="adam",
+    ),
+}  # fmt: skip
+
+LEAST = 3  # images: one to learn from, one to choose the epoch, one to measure on
+
+_MOMENTS = 8  # of a search that are learnt from: later ones differ little
+
+_VAL, _TEST = 0.15, 0.2  # shares of the images
+
+
+@dataclass(frozen=True)
+class Example:
+    """What the engine made of one image.
+
+    Attributes:
+        cells: The frontier at up to eight moments of the search, the last one last.
+        regions: What was shown of the chosen regions.
+        passes: That the look took.
+    """
+
+    cells: tuple[ScoredCells, ...]
+    regions: tuple[Window, ...]
+    passes: float
+
+
+@dataclass(frozen=True)
+class Split:
+    """Images of a training, by number.
+
+    Attributes:
+        train: To learn from.
+        val: To choose the epoch.
+        test: To measure on.
+    """
+
+    train: tuple[int, ...]
+    val: tuple[int, ...]
+    test: tuple[int, ...]
+
+    @classmethod
+    def draw(cls, count: int, seed: int) -> Split:
+        """Split `count` images.
+
+        Raises:
+            DataError: There are fewer than three.
+        """
+        if count < LEAST:
+            raise DataError(
+                f"{count} images to train a scorer on",
+                f"It takes {LEAST}: one to learn from, one to choose the epoch, one to measure on.",
+                "Give more images, or cut one into several.",
+            )
+        order = rng(seed, "focus/scorer/split").permutation(count).tolist()
+        test = max(1, round(_TEST * count))
+        val = test + max(1, round(_VAL * count))
+        return cls(*(tuple(sorted(p)) for p in (order[val:], order[test:val], order[:test])))
+
+
+def measured_config(config: FocusConfig) -> FocusConfig:
+    """Return the configuration of the looks that a scorer learns from: robustness measured."""
+    return replace(config, robust=True) if config.robust is None else config
+
+
+def make_example(
+    source: Source,
+    model: Model,
+    question: FocusQuestion,
+    config: FocusConfig,
+    *,
+    scene: str = "image",
+    cache: FeatureCache | None = None,
+) -> Example:
+    """Look at an image with all four scores measured; see `look_at` for arguments and errors."""
+    seen: list[ScoredCells] = []
+    found = look_at(
+        source, model, question, measured_config(config), scene=scene, cache=cache,
+        watch=lambda state: seen.append(scored_cells(state)),
+    )  # fmt: skip
+    kept = np.unique(np.linspace(0, len(seen) - 1, _MOMENTS).round().astype(int))
+    return Example(tuple(seen[i] for i in kept), found.windows, found.passes)
+
+
+def scored_cells(state: State) -> ScoredCells:
+    """Return what a network is trained on of one state of a search."""
+    from foveate.focus.scorer_net import ScoredCells
+
+    area = areas(state.tiles)
+    return ScoredCells(
+        np.asarray(state.features.x, np.float32), area / area.sum(),
+        np.asarray(state.tiles.level, np.int64), state.scorer.singles,
+    )  # fmt: skip
+
+
+def part_weights(goal: Goal, measured: NDArray[np.bool_]) -> NDArray[np.float64]:
+    """Return the weights of Eq. 7, 0 for what was not measured: (4,)."""
+    weights = goal.weights
+    known = np.array([1.0, weights.representativeness, weights.robustness, weights.synergy])
+    return np.where(measured, known, 0.0)
+
+
+def train(
+    examples: Sequence[Example],
+    split: Split,
+    model: Model,
+    question: FocusQuestion,
+    config: FocusConfig,
+    *,
+    settings: FitSettings,
+    device: str = "auto",
+    checkpoint: Path | None = None,
+    key: str = "",
+    progress: ProgressFn | None = None,
+) -> tuple[LearnedScorer, History]:
+    """Train the network.
+
+    Args:
+        examples: One an image.
+        split: Which of them are learnt from.
+        model: The encoder.
+        question: Classes and query.
+        config: How the looks went.
+        settings: Of the training.
+        device: Where to train.
+        checkpoint: See `foveate.models.fit.fit`.
+        key: Hash of the examples.
+        progress: Called with ticks.
+
+    Returns:
+        A scorer without measures, and what happened.
+
+    Raises:
+        DataError: The training has diverged.
+    """
+    from foveate.focus.scorer_net import ScorerTask
+
+    learnt = [cells for i in split.train for cells in examples[i].cells]
+    measured = ~np.isnan(learnt[0].parts).any(axis=0)
+    task = ScorerTask(
+        learnt, [examples[i].cells[-1] for i in split.val],
+        weights=part_weights(config.goal, measured), seed=settings.seed,
+        device=resolve_device(device),
+    )  # fmt: skip
+    history = fit(
+        task, settings, checkpoint=checkpoint, key=key, title="training the scorer",
+        progress=progress,
+    )  # fmt: skip
+    about = make_about(config.goal, config, question, measured)
+    answers = answers_of(question, model.spec.dim)
+    return LearnedScorer(task.net.cpu().eval(), model.spec, about, answers), history
+
+
+def measure(
+    scorer: LearnedScorer,
+    examples: Sequence[Example],
+    looks: Sequence[Look],
+    config: FocusConfig,
+) -> dict[str, Any]:
+    """Say what a scorer is worth on images that it was not trained on.
+
+    Args:
+        scorer: The scorer.
+        examples: What the engine made of those images.
+        looks: Looks at the same images with the scorer.
+        config: How they went.
+
+    Returns:
+        Means over the images, JSON-ready. "spearman": rank correlation of its importance with
+        the engine's over the cells of the engine's last frontier. "recall": share of the engine's
+        K best of these cells that are among its own K best, "recall_chance" that of K cells drawn
+        at random. "regions_shared": share of the area of the engine's regions that a look with
+        the scorer chose too, each on the cells that it came to itself; "area_share" what a
+        chooser at random would have. "passes" with the scorer and "passes_engine".
+    """
+    from foveate.focus.scorer_net import correlation
+
+    weights = part_weights(config.goal, np.array(scorer.about["measured"]))
+    rows = []
+    for example, look in zip(examples, looks, strict=True):
+        cells = example.cells[-1]
+        found = scorer.predict(cells.x, cells.share, cells.level)
+        ours, theirs = (np.nan_to_num(part) @ weights for part in (found, cells.parts))
+        k = min(config.search.regions, len(ours))
+        best, engine = (set(np.argsort(-s, kind="stable")[:k].tolist()) for s in (ours, theirs))
+        rows.append({
+            "spearman": correlation(found, cells.parts, weights),
+            "recall": len(best & engine) / k,
+            "recall_chance": k / len(ours),
+            "regions_shared": shared_area(example.regions, look.windows),
+            "area_share": _area(look.windows) / (look.info.shape[0] * look.info.shape[1]),
+            "passes": look.passes,
+            "passes_engine": example.passes,
+        })  # fmt: skip
+    means = {name: round(float(np.mean([row[name] for row in rows])), 6) for name in rows[0]}
+    return {"images": len(rows), "regions": config.search.regions, **means}
+
+
+def shared_area(these: Sequence[Window], those: Sequence[Window]) -> float:
+    """Return which share of the area of some windows others cover; none of either overlap."""
+    total = 0
+    for a in these:
+        for b in those:
+            down = min(a.y + a.h, b.y + b.h) - max(a.y, b.y)
+            across = min(a.x + a.w, b.x + b.w) - max(a.x, b.x)
+            total += max(0, down) * max(0, across)
+    return total / _area(these)
+
+
+def _area(windows: Sequence[Window]) -> int:
+    return sum(w.h * w.w for w in windows)
+
+
+def train_scorer(
+    images: str | Path | Sequence[str | Path | Source | NDArray[Any]],
+    model: ModelHandle | Model,
+    *,
+    labels: LabelsGiven | None = None,
+    head: Head | None = None,
+    query: str = "",
+    goal: str | Goal | None = None,
+    mode: Mode = "zoom",
+    budget: Mapping[str, float | str | None] | None = None,
+    search: SearchConfig | None = None,
+    settings: FitSettings | Preset = "default",
+    progress: ProgressFn | None = None,
+    **config: Any,
+) -> LearnedScorer:
+    """Train a scorer on images without labels; `look(..., scorer=...)` then saves passes.
+
+    Args:
+        images: A folder, or files, arrays (c, h, w) or `Source`s; three at least.
+        model: From `load_model`, or a model that embeds.
+        labels: As for `look`, and so are head, query, goal, mode, budget and search.
+        head: See labels.
+        query: See labels.
+        goal: See labels.
+        mode: See labels.
+        budget: See labels.
+        search: See labels.
+        settings: Of the training, or "default" (AdamW, 1e-3) or "paper" (Adam, 0.1).
+        progress: Called with ticks.
+        config: Anything else of `FocusConfig`, and `templates`.
+
+    Returns:
+        The scorer with its measures on images that were held out; `LearnedScorer.save` keeps it.
+
+    Raises:
+        FoveateError: See `look`; or there are fewer than three images.
+    """
+    pool = _pool_of(images)
+    split_seed = settings.seed if isinstance(settings, FitSettings) else 0
+    split = Split.draw(len(pool.scenes), split_seed)
+    bound = bind(model, pool)
+    named = ("query" if query.strip() else "balanced") if goal is None else goal
+    question = make_question(
+        bound, labels=labels, head=head, query=query, templates=config.pop("templates", "rs")
+    )
+    limits, passes = budget_limits(budget)
+    how = FocusConfig(
+        find_goal(named) if isinstance(named, str) else named, mode=mode,
+        search=replace(search or SearchConfig(), **limits), passes=passes, **config,
+    )  # fmt: skip
+    examples = []
+    with Meter(progress, f"looking with {bound.spec.name}", len(pool.scenes)) as meter:
+        for scene in pool.scenes:
+            examples.append(make_example(scene.source, bound, question, how, scene=scene.scene_id))
+            meter.advance()
+    chosen = settings if isinstance(settings, FitSettings) else PRESETS[settings]
+    scorer, _ = train(examples, split, bound, question, how, settings=chosen, progress=progress)
+    looks = [
+        look_at(pool.scenes[i].source, bound, question, replace(how, robust=None), scorer=scorer)
+        for i in split.test
+    ]
+    measures = measure(scorer, [examples[i] for i in split.test], looks, how)
+    return replace(scorer, measures=measures)
+
+
+def _pool_of(images: str | Path | Sequence[str | Path | Source | NDArray[Any]]) -> Pool:
+    if isinstance(images, str | Path):
+        return open_pool(images, split=(1, 1), measure=False)
+    files = [str(one) for one in images if isinstance(one, str | Path)]
+    if len(files) == len(images):
+        return open_pool(files, split=(1, 1), measure=False)
+    scenes = []
+    for i, one in enumerate(images):
+        if isinstance(one, str | Path):
+            raise DataError("files and arrays together", "Images are files, or are in memory.")
+        source = ArraySource(one) if isinstance(one, np.ndarray) else one
+        scenes.append(Scene(f"image-{i}", source))
+    tiles = [Grid.split(s.source.info.shape, 1, 1).tiles(s.scene_id) for s in scenes]
+    table = Tiles.concat(tiles)
+    return Pool(ids=table.tile_id, scenes=tuple(scenes), tiles=table)
