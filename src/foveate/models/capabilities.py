@@ -93,6 +93,60 @@ class GivesTokens(Protocol):
 
 
 @dataclass(frozen=True)
+class TokenSums:
+    """What the attention that pools one image adds up over its tokens.
+
+    A head's output is ``sum_i e_i v_i / sum_i e_i`` with ``e_i = exp(q k_i / sqrt(c))``: both are
+    sums, so those of any part of the image are the sums over its tokens.
+
+    Attributes:
+        terms: (gh, gw, q) float32 numerators and denominators of each token, on any one scale.
+        always: (q,) float32 those of the class token, which is left whatever is taken away; zeros
+            for a model without.
+        values: (gh, gw, e) float32, the v_i: what each place contributes, without its weight.
+        stream: (r,) float32 what else the pooling depends on: the class token before it.
+    """
+
+    terms: NDArray[np.float32]
+    always: NDArray[np.float32]
+    values: NDArray[np.float32]
+    stream: NDArray[np.float32]
+
+
+@runtime_checkable
+class PoolsParts(Protocol):
+    """Embeddings of parts of an image from one pass: its pooling is repeated with fewer tokens.
+
+    What the tokens have seen of the rest in earlier layers stays in them.
+    """
+
+    def token_sums(self, batch: NDArray[Any]) -> list[TokenSums]:
+        """Return what the pooling adds up.
+
+        Args:
+            batch: (b, c, h, w) as for `Embeds.embed`.
+
+        Returns:
+            One for each image.
+        """
+        ...
+
+    def pool_sums(self, sums: NDArray[np.floating], of: TokenSums) -> NDArray[np.float32]:
+        """Return the embeddings of parts of one image.
+
+        Args:
+            sums: (m, q) terms added up over the tokens of each part, `always` included. A token of
+                which a part has half counts half.
+            of: What they were added up from.
+
+        Returns:
+            (m, d) float32. With all tokens it is `Embeds.embed` of the image, up to rounding; of a
+            part without any token, in a model without a class token, it is zeros.
+        """
+        ...
+
+
+@dataclass(frozen=True)
 class TextSpec:
     """How texts meet images.
 
@@ -265,6 +319,7 @@ class TakesSizes(Protocol):
 CAPABILITIES: dict[str, type] = {
     "embed": Embeds,
     "tokens": GivesTokens,
+    "parts": PoolsParts,
     "text": EmbedsText,
     "answers": Generates,
     "answer_loss": JudgesAnswers,
@@ -274,6 +329,8 @@ CAPABILITIES: dict[str, type] = {
 
 _WHO_CAN = {
     "tokens": "Image tokens come from timm, torchgeo, open_clip, tuned and hf models.",
+    "parts": "Parts of an image are pooled by vision transformers of open_clip and by CLIP and "
+    "SigLIP models of hf.",
     "text": "Text is embedded by open_clip, tuned, and CLIP or SigLIP models of hf; labels may "
     "also be answers of LLaVA, Qwen2-VL and BLIP-2.",
     "answers": "Answers come from LLaVA, Qwen2-VL and BLIP-2 models of hf, or from your own "

@@ -3,6 +3,7 @@
 The embedding is the image tower's output before it is normalised; texts come normalised. The
 tokens are the features of the last layer on the grid of the image, after the last norm; where
 their projections average to the embedding, which is measured on one image, they are projected.
+Where the class token of the last block is the embedding, parts of an image can be pooled apart.
 
 Weights of remote sensing load as local files of the architecture that their authors' own examples
 build: RemoteCLIP and SkyCLIP as ViT-B-32 or ViT-L-14 (RemoteCLIP as RN50 too), GeoRSCLIP as
@@ -23,6 +24,7 @@ import numpy as np
 from foveate.errors import ParameterError
 from foveate.models.capabilities import TextSpec, TokenSpec
 from foveate.models.families._open_clip import check_name, describe, make_network, make_tokenizer
+from foveate.models.families._repool import Pooling, Repooler, joint_projections
 from foveate.models.families._sizes import find_sizes, reduction
 from foveate.models.preprocess import Preprocess, clean_texts, is_mean, own_options, tokenizer_hash
 from foveate.models.runtime import InferenceRunner
@@ -36,6 +38,7 @@ if TYPE_CHECKING:
 
     from foveate.embeddings import EncoderSpec
     from foveate.models.base import ModelHandle, Scale
+    from foveate.models.capabilities import TokenSums
     from foveate.models.families._sizes import Resize, Sizes
 
 
@@ -94,8 +97,10 @@ class _OpenClip:
         )
         # Made when the first text comes, and once for all sizes.
         tokenizer = functools.cache(lambda: make_tokenizer(handle, shape))
-        sizes = image_sizes(runner, dim)
-        return assemble(runner, spec, text_spec, tokenizer, token_spec=token_spec, sizes=sizes)
+        sizes, parts = image_sizes(runner, dim), pools_parts(runner)
+        return assemble(
+            runner, spec, text_spec, tokenizer, token_spec=token_spec, sizes=sizes, parts=parts
+        )
 
 
 FAMILY = _OpenClip()
@@ -171,6 +176,22 @@ class OpenClipTokens(OpenClip):
         return self._runner.run(lambda x: places(visual, x), batch, self.spec)
 
 
+class OpenClipParts(OpenClipTokens):
+    """A pair whose pooling can be repeated; see `foveate.models.capabilities.PoolsParts`."""
+
+    def token_sums(self, batch: NDArray[Any]) -> list[TokenSums]:
+        """Return what the pooling of (b, c, h, w) images adds up."""
+        return self._repooler.token_sums(batch, self.spec)
+
+    def pool_sums(self, sums: NDArray[np.floating], of: TokenSums) -> NDArray[np.float32]:
+        """Return the embeddings of parts of one image: (m, q) to (m, d) float32."""
+        return self._repooler.pool_sums(sums, of)
+
+    @functools.cached_property
+    def _repooler(self) -> Repooler:
+        return Repooler(self._runner, _pooling(self._net.visual), self._images)
+
+
 def assemble(
     runner: InferenceRunner,
     spec: EncoderSpec,
@@ -179,6 +200,7 @@ def assemble(
     *,
     token_spec: TokenSpec | None,
     sizes: Sizes | None,
+    parts: bool = False,
 ) -> OpenClip:
     """Make the model that has what its image tower can do.
 
@@ -189,15 +211,18 @@ def assemble(
         tokenizer: Returns the tokenizer.
         token_spec: What the tokens are, if there are any.
         sizes: The sizes that the image tower takes, if it takes others.
+        parts: Whether its pooling can be repeated with fewer tokens.
     """
-    kind = OpenClip if token_spec is None else OpenClipTokens
+    kind = OpenClip if token_spec is None else OpenClipParts if parts else OpenClipTokens
     model = kind(runner, spec, text_spec, tokenizer, token_spec)
     if sizes is None:
         return model
 
     def build(other: InferenceRunner) -> OpenClip:
         resized = replace(spec, input_size=other.preprocess.size)
-        return assemble(other, resized, text_spec, tokenizer, token_spec=token_spec, sizes=sizes)
+        return assemble(
+            other, resized, text_spec, tokenizer, token_spec=token_spec, sizes=sizes, parts=parts
+        )
 
     return sizes.offer(model, build)
 
@@ -252,6 +277,40 @@ def _projected(visual: Any, x: torch.Tensor) -> torch.Tensor:
     """Return the features as the tower projects them when they are pooled: (b, gh, gw, d)."""
     features = _features(visual, x)
     return features @ visual.proj if hasattr(visual, "proj") else visual.head(features)
+
+
+def pools_parts(runner: InferenceRunner) -> bool:
+    """Say whether the pooling of the image tower can be repeated, tried on one image."""
+    import torch
+
+    net: Any = runner.net
+    draw = torch.Generator().manual_seed(0)
+    image = torch.randn(1, 3, *(runner.preprocess.size or (0, 0)), generator=draw)
+    try:
+        pooling = _pooling(net.visual)
+    except (AttributeError, IndexError, TypeError):
+        return False  # a tower of another kind
+    image = image.to(runner.device)
+    with torch.inference_mode():
+        vector = net.encode_image(image, normalize=False)
+    repooler = Repooler(runner, pooling, lambda x: net.encode_image(x, normalize=False))
+    return repooler.works(image, vector)
+
+
+def _pooling(visual: Any) -> Pooling:
+    """Return how a vision transformer of open_clip pools by its class token."""
+    block = visual.transformer.resblocks[-1]
+    query, key, value = joint_projections(block.attn)
+
+    def finish(z: torch.Tensor, stream: torch.Tensor) -> torch.Tensor:
+        x = stream + block.ls_1(block.attn.out_proj(z))
+        x = visual.ln_post(x + block.ls_2(block.mlp(block.ln_2(x))))
+        return x if visual.proj is None else x @ visual.proj
+
+    return Pooling(
+        block, block.attn.num_heads, lambda x: query(block.ln_1(x[:, 0])),
+        lambda x: key(block.ln_1(x)), lambda x: value(block.ln_1(x)), finish, class_token=True,
+    )  # fmt: skip
 
 
 def image_sizes(runner: InferenceRunner, dim: int) -> Sizes | None:

@@ -2,8 +2,9 @@
 supervision", ICML) from transformers.
 
 The embedding is the projected class token, the tokens are the last layer's patches before any
-projection: another space. Deviation: tiles are resampled whole to the side of the crop; the
-published preprocessing cuts a centre square.
+projection: another space. Parts of an image are pooled by the attention of the last block.
+Deviation: tiles are resampled whole to the side of the crop; the published preprocessing cuts a
+centre square.
 """  # noqa: D205
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from foveate.models.capabilities import TextSpec, TokenSpec
+from foveate.models.families._repool import Pooling
 from foveate.models.families.hf.common import (
     check_options,
     load_network,
@@ -41,6 +43,22 @@ class Clip(DualEncoder):
         found = self._net.vision_model(x, interpolate_pos_encoding=self._resized(x))
         patches = found.last_hidden_state[:, 1:]  # the first is the class token
         return on_grid(patches, (int(x.shape[2]), int(x.shape[3])))
+
+    def _pooling(self) -> Pooling:
+        tower = self._net.vision_model
+        block = tower.encoder.layers[-1]
+        attention, norm = block.self_attn, block.layer_norm1
+
+        def finish(z: torch.Tensor, stream: torch.Tensor) -> torch.Tensor:
+            x = stream + attention.out_proj(z)
+            x = tower.post_layernorm(x + block.mlp(block.layer_norm2(x)))
+            return self._net.visual_projection(x)
+
+        return Pooling(
+            block, attention.num_heads, lambda x: attention.q_proj(norm(x[:, 0])),
+            lambda x: attention.k_proj(norm(x)), lambda x: attention.v_proj(norm(x)), finish,
+            class_token=True,
+        )  # fmt: skip
 
     def _texts(self, texts: list[str]) -> torch.Tensor:
         # Read from the end-of-text token of a causal model: padding behind it changes nothing.

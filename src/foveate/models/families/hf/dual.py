@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from dataclasses import replace
+from functools import cached_property
 from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 
 from foveate.errors import DataError
+from foveate.models.families._repool import Repooler
 from foveate.models.preprocess import clean_texts, read_size
 
 if TYPE_CHECKING:
@@ -18,7 +20,8 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from foveate.embeddings import EncoderSpec
-    from foveate.models.capabilities import TextSpec, TokenSpec
+    from foveate.models.capabilities import TextSpec, TokenSpec, TokenSums
+    from foveate.models.families._repool import Pooling
     from foveate.models.runtime import InferenceRunner
 
 
@@ -59,6 +62,18 @@ class DualEncoder(ABC):
     def tokens(self, batch: NDArray[Any]) -> NDArray[np.float32]:
         """Return the tokens of (b, c, h, w) images: (b, gh, gw, d) float32."""
         return self._runner.run(self._places, batch, self.spec)
+
+    def token_sums(self, batch: NDArray[Any]) -> list[TokenSums]:
+        """Return what the pooling of (b, c, h, w) images adds up."""
+        return self._repooler.token_sums(batch, self.spec)
+
+    def pool_sums(self, sums: NDArray[np.floating], of: TokenSums) -> NDArray[np.float32]:
+        """Return the embeddings of parts of one image: (m, q) to (m, d) float32."""
+        return self._repooler.pool_sums(sums, of)
+
+    @cached_property
+    def _repooler(self) -> Repooler:
+        return Repooler(self._runner, self._pooling(), self._vectors)
 
     def embed_text(self, texts: Sequence[str]) -> NDArray[np.float32]:
         """Embed n texts: (n, d) float32 of norm 1; white space between words does not count.
@@ -127,6 +142,10 @@ class DualEncoder(ABC):
     @abstractmethod
     def _places(self, x: torch.Tensor) -> torch.Tensor:
         """From (b, c, height, width) to (b, gh, gw, e): the last layer without class tokens."""
+
+    @abstractmethod
+    def _pooling(self) -> Pooling:
+        """Return how the image tower makes one vector of its tokens."""
 
     @abstractmethod
     def _texts(self, texts: list[str]) -> torch.Tensor:

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 from foveate.errors import DataError
 from foveate.models.capabilities import TextSpec, TokenSpec
+from foveate.models.families._repool import Pooling, joint_projections
 from foveate.models.families.hf.common import (
     check_options,
     load_network,
@@ -48,6 +49,19 @@ class Siglip(DualEncoder):
     def _places(self, x: torch.Tensor) -> torch.Tensor:
         found = self._net.vision_model(x, interpolate_pos_encoding=self._resized(x))
         return on_grid(found.last_hidden_state, (int(x.shape[2]), int(x.shape[3])))
+
+    def _pooling(self) -> Pooling:
+        head = self._net.vision_model.head
+        query, key, value = joint_projections(head.attention)
+
+        def finish(z: torch.Tensor, _: torch.Tensor) -> torch.Tensor:
+            x = head.attention.out_proj(z)
+            return x + head.mlp(head.layernorm(x))
+
+        return Pooling(
+            head, head.attention.num_heads, lambda x: query(head.probe[0]).expand(len(x), -1),
+            key, value, finish, class_token=False,
+        )  # fmt: skip
 
     def _texts(self, texts: list[str]) -> torch.Tensor:
         # Trained on lower-cased texts of one length, whose padding was looked at: no mask.
