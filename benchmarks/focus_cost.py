@@ -46,6 +46,7 @@ MODELS = (
     "timm:vit_base_patch16_224@random",
     "timm:vit_base_patch16_224@random?size=448&img_size=448",
     "timm:resnet50@random?size=224",
+    "open_clip:ViT-B-16@random",
 )
 PLANS = {
     "feature, no robustness": FocusConfig(GOALS["balanced"], mode="feature", robust=False),

@@ -19,7 +19,6 @@ from foveate.focus.strategies import (
     FeatureStrategy,
     WindowStrategy,
     ZoomStrategy,
-    check_tokens,
     second_view,
     valid_cells,
 )
@@ -157,15 +156,6 @@ def test_cells_of_two_tokens_may_be_cut():
     tiles = Tiles.of("s", [(0, 0, 16, 16), (0, 16, 15, 16), (16, 0, 64, 16), (0, 32, 8, 8)])
     assert strategy.can_refine(tiles).tolist() == [True, False, True, False]
     assert len(strategy.children(tiles.take([0]))) == 4
-
-
-def test_tokens_of_another_space():
-    backbone = colour_model(tokens=4, space="backbone")[0]
-    check_tokens(backbone, classes=False)
-    with pytest.raises(MissingCapabilityError, match="--mode zoom"):
-        check_tokens(backbone, classes=True)
-    with pytest.raises(MissingCapabilityError, match="feature"):
-        check_tokens(colour_model()[0], classes=False)
 
 
 # window

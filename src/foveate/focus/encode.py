@@ -37,7 +37,7 @@ if TYPE_CHECKING:
 
     from foveate.budget import Ledger
     from foveate.focus.importance import Perturbation
-    from foveate.models.capabilities import Model, TakesSizes
+    from foveate.models.capabilities import Model, TakesSizes, TokenSums
     from foveate.models.heads import Inputs
     from foveate.raster import Source, SourceInfo
 
@@ -312,9 +312,25 @@ class CropEncoder:
             BudgetError: The passes are not there.
         """
         sized = sized or self.standard
+        return self._seen(sized.model.tokens, window, sized, disturbed=disturbed)
+
+    def token_sums(
+        self, window: Window, sized: SizedEncoder | None = None, *, disturbed: bool = False
+    ) -> TokenSums:
+        """Return what the pooling of one window adds up, of a model that pools parts.
+
+        Raises:
+            BudgetError: The passes are not there.
+        """
+        sized = sized or self.standard
+        return self._seen(sized.model.token_sums, window, sized, disturbed=disturbed)
+
+    def _seen(
+        self, function: Callable[..., Any], window: Window, sized: SizedEncoder, *, disturbed: bool
+    ) -> Any:
         self.pay(self._passes(sized, window), 1)
         image = self.read(window, sized, disturbed=disturbed)
-        return self.timed(sized.model.tokens, image[None])[0]
+        return self.timed(function, image[None])[0]
 
     def pay(self, passes: float, images: int) -> None:
         """Book passes before they are made, and the images that they show.

@@ -40,6 +40,7 @@ from foveate.focus.question import (
     predicted_labels,
 )
 from foveate.focus.refine import Refinement
+from foveate.focus.repool import RepoolStrategy, check_tokens, pooled_overview, pools_apart
 from foveate.focus.results import Look
 from foveate.focus.strategies import (
     SMALL,
@@ -47,14 +48,13 @@ from foveate.focus.strategies import (
     WindowStrategy,
     ZoomStrategy,
     check_sizes,
-    check_tokens,
     hint_fewer_cells,
     no_valid_cells,
     second_view,
     valid_cells,
 )
 from foveate.grid import Grid, Tiles, Window
-from foveate.models.capabilities import TakesSizes, need
+from foveate.models.capabilities import TakesSizes, TokenSums, need
 from foveate.models.embed import bind
 from foveate.pool.folder import open_pool
 from foveate.pool.pool import Pool, Scene
@@ -73,6 +73,8 @@ if TYPE_CHECKING:
     from foveate.models.base import ModelHandle
     from foveate.models.capabilities import Model
     from foveate.models.heads import Head, LabelsGiven
+
+    Seen = NDArray[np.float32] | TokenSums | None  # what an overview gives besides its vector
 
 
 def look(
@@ -216,13 +218,11 @@ def look_at(
     )  # fmt: skip
     _check_model(encoder, config, question)
     goal, robust, notes = _weighted_goal(config, scorer)
-    overview, tokens = _overview(encoder, config)
-    tiles = valid_cells(
-        _first_partition(source.info.shape, tokens, config, encoder, scene), encoder
-    )
+    overview, seen = _overview(encoder, config)
+    tiles = valid_cells(_first_partition(source.info.shape, seen, config, encoder, scene), encoder)
     if not len(tiles):
         raise no_valid_cells(encoder)
-    mode = _strategy(encoder, config, tokens, goal, robust=robust)
+    mode = _strategy(encoder, config, seen, goal, robust=robust)
     _check_affordable(encoder, mode, tiles, config)
     refinement = Refinement(
         mode, encoder, goal, config.search, question.head, question.target, question.text,
@@ -290,11 +290,12 @@ def _weighted_goal(
     return goal, robust, notes
 
 
-def _overview(
-    encoder: CropEncoder, config: FocusConfig
-) -> tuple[NDArray[np.float32], NDArray[np.float32] | None]:
-    """Look at the whole image: its vector, and its tokens where they are needed."""
+def _overview(encoder: CropEncoder, config: FocusConfig) -> tuple[NDArray[np.float32], Seen]:
+    """Look at the whole image: its vector, and its tokens or their sums where they are needed."""
     whole = Window(0, 0, *encoder.source.info.shape)
+    if config.mode == "feature" and pools_apart(encoder.model):
+        sums = encoder.token_sums(whole)
+        return encoder.as_inputs(pooled_overview(encoder, sums)), sums
     if config.mode != "feature" and config.partition == "uniform":
         return encoder.embed([whole])[0], None
     tokens = encoder.tokens(whole)
@@ -307,14 +308,15 @@ def _overview(
 
 def _first_partition(
     shape: tuple[int, int],
-    tokens: NDArray[np.float32] | None,
+    seen: Seen,
     config: FocusConfig,
     encoder: CropEncoder,
     scene: str,
 ) -> Tiles:
     crop = config.crop_side(encoder.standard.shape) if config.mode == "zoom" else None
     count = cell_count(shape, config.cells, crop)
-    if config.partition == "significance" and tokens is not None:
+    if config.partition == "significance" and seen is not None:
+        tokens = seen.values if isinstance(seen, TokenSums) else seen
         return significant(shape, tokens, count, scene, least=1 if crop is None else crop // 2)
     return uniform(shape, count, scene)
 
@@ -361,13 +363,13 @@ def look_allowance(
 def _strategy(
     encoder: CropEncoder,
     config: FocusConfig,
-    tokens: NDArray[np.float32] | None,
+    seen: Seen,
     goal: Goal,
     *,
     robust: bool,
 ) -> Strategy:
     if config.mode == "feature":
-        assert tokens is not None  # noqa: S101  (`_overview` made them)
+        assert seen is not None  # noqa: S101  (`_overview` made them)
         if robust and not encoder.ledger.can(passes=second_view(encoder)):
             raise BudgetError(
                 f"a budget of {encoder.ledger.limits['passes']:g} passes",
@@ -375,7 +377,9 @@ def _strategy(
                 f"{second_view(encoder):.3g}.",
                 "Type --passes 2, or --no-robust.",
             )
-        return FeatureStrategy(encoder, tokens, config.search.branch, robust=robust)
+        if isinstance(seen, TokenSums):
+            return RepoolStrategy(encoder, seen, config.search.branch, robust=robust)
+        return FeatureStrategy(encoder, seen, config.search.branch, robust=robust)
     if config.mode == "window":
         return WindowStrategy(encoder, config.cells, config.search.branch, robust=robust)
     crop = config.crop_side(encoder.standard.shape)

@@ -39,6 +39,7 @@ class LossInputs:
         alike: (n, d) features whose means are equal at each scale, for the novelty beside losses
             that need the features as they are: then mixtures have both, (m, 2 d). None where
             there is one set of features.
+        whole: (1, d) mixture of all regions, where it is not their mean.
     """
 
     x: NDArray[np.floating]
@@ -47,10 +48,13 @@ class LossInputs:
     target: int | None = None
     text: NDArray[np.floating] | None = None
     alike: NDArray[np.floating] | None = None
+    whole: NDArray[np.floating] | None = None
 
     @property
     def mean(self) -> NDArray[np.float64]:
         """(1, d) mixture of all regions."""
+        if self.whole is not None:
+            return np.asarray(self.whole, np.float64)
         return (self.area @ self.x / self.area.sum())[None]
 
     def chances(self, z: NDArray[np.floating]) -> NDArray[np.float64]:

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import TYPE_CHECKING, Literal
 
 import numpy as np
@@ -88,7 +89,7 @@ class State:
     scorer: Scorer
     chosen: RegionSet
 
-    @property
+    @cached_property
     def importance(self) -> float:
         """S of the chosen set."""
         members = np.zeros((1, len(self.tiles)), bool)
@@ -308,7 +309,9 @@ class Refinement:
             alike = _centred(features, area)
             if len(losses) == 1:
                 x, alike = alike, None
-        known = LossInputs(x, area, self.head, self.target, self.text, alike)
+        pool, sums = self.strategy.pool, features.sums
+        whole = None if pool is None or sums is None else pool(sums.sum(axis=0)[None])
+        known = LossInputs(x, area, self.head, self.target, self.text, alike, whole)
         mixed_of = x if alike is None else np.concatenate([x, alike], axis=1)
         density = learned = None
         if self.learned is not None:
@@ -317,9 +320,10 @@ class Refinement:
             points, share = self.strategy.points(tiles, features)
             density = distribution(self.goal.density, points, share, self._vocabulary)
         near = neighbours(tiles, self.search.neighbours)
+        model = AdditiveModel(mixed_of, area, mixed(losses, known), sums, pool)
         scorer = Scorer(
-            AdditiveModel(mixed_of, area, mixed(losses, known)), self.goal, near, density,
-            features.shift, _shown_area(tiles, features), self._total, learned,
+            model, self.goal, near, density, features.shift, _shown_area(tiles, features),
+            self._total, learned,
         )  # fmt: skip
         state = State(tiles, features, scorer, self._choose(tiles, features, scorer))
         if self.watch is not None:

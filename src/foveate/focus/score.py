@@ -5,6 +5,10 @@ what is integrated: ``z(S) = sum_r a_r f_r / sum_r a_r`` over the regions r of a
 a_r and features f_r, and ``L(S) = loss(z(S))``. Then L(r), L(X \ r), L(X \ (r and r')) and the
 loss of any set are matrix products, without another pass of the model, and removal is exact. For
 models that give a loss for each region and no features, the losses themselves are the features.
+
+Where a model pools parts of an image itself (`foveate.models.capabilities.PoolsParts`), the sums
+that its pooling makes over a region take the place of ``a_r f_r``, and its pooling that of the
+quotient.
 """
 
 from __future__ import annotations
@@ -29,6 +33,7 @@ if TYPE_CHECKING:
     from foveate.grid import Tiles
 
     Loss = Callable[[NDArray[np.float64]], NDArray[np.float64]]
+    Pool = Callable[[NDArray[np.floating]], NDArray[np.floating]]
     Sets = NDArray[np.bool_] | csr_array
 
 
@@ -43,6 +48,8 @@ class AdditiveModel:
         x: (n, d) features.
         area: (n,) > 0, valid pixels of each region.
         loss: From (m, d) mixtures to (m,) losses >= 0. A mixture of nothing is a row of zeros.
+        sums: (n, q) what `pool` takes, of each region; None for features times areas.
+        pool: From (m, q) sums over regions to (m, d) mixtures; None for means by area.
 
     Raises:
         DataError: Lengths disagree, there is no region, an area is not above 0, or a feature is
@@ -52,6 +59,8 @@ class AdditiveModel:
     x: NDArray[np.floating]
     area: NDArray[np.floating]
     loss: Loss
+    sums: NDArray[np.float64] | None = None
+    pool: Pool | None = None
 
     def __post_init__(self) -> None:
         """Check the shapes."""
@@ -85,7 +94,7 @@ class AdditiveModel:
             (m, d).
         """
         sets = csr_array(members, dtype=np.float64)
-        return _mean(sets @ self._weighted_features, sets @ self.area)
+        return self._pooled(sets @ self._sums, sets @ self.area)
 
     def of(self, members: Sets) -> NDArray[np.float64]:
         """Return L of sets: (m, n) bool to (m,)."""
@@ -109,27 +118,30 @@ class AdditiveModel:
         for start in range(0, len(found), _SETS_AT_ONCE):
             part = slice(start, start + _SETS_AT_ONCE)
             gone = sets[part]
-            rest, left = total - gone @ self._weighted_features, area - gone @ self.area
+            rest, left = total - gone @ self._sums, area - gone @ self.area
             if also is not None:
-                rest = rest - self._weighted_features[also[part]]
+                rest = rest - self._sums[also[part]]
                 left = left - self.area[also[part]]
             # What is left of everything taken away is rounding, not a mixture.
             none = left <= area * 1e-12
-            found[part] = self.loss(_mean(np.where(none[:, None], 0, rest), left * ~none))
+            found[part] = self.loss(self._pooled(np.where(none[:, None], 0, rest), left * ~none))
         return found
 
     @cached_property
-    def _weighted_features(self) -> NDArray[np.float64]:
-        """(n, d) features times areas."""
-        return self.area[:, None] * self.x
+    def _sums(self) -> NDArray[np.float64]:
+        """(n, q) what is added up over regions."""
+        return self.area[:, None] * self.x if self.sums is None else self.sums
 
     @cached_property
     def _total(self) -> tuple[NDArray[np.float64], float]:
-        return self.area @ self.x, float(self.area.sum())
+        return self._sums.sum(axis=0), float(self.area.sum())
 
-
-def _mean(total: NDArray[np.floating], area: NDArray[np.floating]) -> NDArray[np.float64]:
-    return total / np.where(area > 0, area, 1)[:, None]
+    def _pooled(
+        self, total: NDArray[np.floating], area: NDArray[np.floating]
+    ) -> NDArray[np.float64]:
+        if self.pool is None:
+            return total / np.where(area > 0, area, 1)[:, None]
+        return np.where((area > 0)[:, None], self.pool(total), 0.0)
 
 
 _ROWS_AT_ONCE = 512

@@ -1,9 +1,9 @@
 """Three strategies that turn cells into features, each at a price.
 
-`feature`: one pass over the whole image; cells are means of its tokens. The cheapest one and a
-preview: what is too small for the overview stays invisible. Leaving a cell out is exact where the
-mean of the tokens is the embedding; the robustness of Eq. 5 takes a second view at a third of the
-side.
+`feature`: one pass over the whole image; cells are means of its tokens, or pooled apart
+(`foveate.focus.repool`). The cheapest one and a preview: what is too small for the overview stays
+invisible. Leaving a cell out is exact where the mean of the tokens is the embedding; the
+robustness of Eq. 5 takes a second view at a third of the side.
 
 `window`: each cell is an image of its own, at the size that it has in the overview. The first
 cells together cost one pass; a refined cell costs as much as its parent and shows it at twice the
@@ -30,7 +30,7 @@ import numpy as np
 from foveate.errors import DataError, MissingCapabilityError
 from foveate.focus.partition import LEAF, across, areas, membership, parts, sizes, windows_of
 from foveate.grid import Window
-from foveate.models.capabilities import TakesSizes, need
+from foveate.models.capabilities import TakesSizes
 from foveate.models.heads import unit
 from foveate.seeds import tie_keys
 
@@ -41,6 +41,7 @@ if TYPE_CHECKING:
 
     from foveate.focus.config import Coarse
     from foveate.focus.encode import CropEncoder, SizedEncoder
+    from foveate.focus.score import Pool
     from foveate.grid import Tiles
 
 
@@ -55,12 +56,14 @@ class CellFeatures:
             crops at native resolution, which alone may become regions where there are some.
         shift: (n,) float64 distance between features of norm 1 before and after the
             perturbation, or None where it was not measured.
+        sums: (n, q) float64 what a strategy's `pool` takes, or None.
     """
 
     x: NDArray[np.floating]
     windows: tuple[Window, ...]
     scale: NDArray[np.int64]
     shift: NDArray[np.float64] | None = None
+    sums: NDArray[np.float64] | None = None
 
     def take(self, rows: NDArray[np.integer]) -> CellFeatures:
         """Return the cells of the given rows, in that order."""
@@ -69,19 +72,24 @@ class CellFeatures:
             tuple(self.windows[i] for i in rows),
             self.scale[rows],
             None if self.shift is None else self.shift[rows],
+            None if self.sums is None else self.sums[rows],
         )
 
     def join(self, other: CellFeatures) -> CellFeatures:
         """Return these cells, then the other ones."""
-        shift = None
-        if self.shift is not None and other.shift is not None:
-            shift = np.concatenate([self.shift, other.shift])
         return CellFeatures(
             np.concatenate([self.x, other.x]),
             (*self.windows, *other.windows),
             np.concatenate([self.scale, other.scale]),
-            shift,
+            _joined(self.shift, other.shift),
+            _joined(self.sums, other.sums),
         )
+
+
+def _joined(
+    these: NDArray[np.float64] | None, those: NDArray[np.float64] | None
+) -> NDArray[np.float64] | None:
+    return None if these is None or those is None else np.concatenate([these, those])
 
 
 class Strategy(Protocol):
@@ -92,11 +100,14 @@ class Strategy(Protocol):
         removal: What it means that a region is taken away, for the record.
         persists: Whether a look goes on until the budget is used up, or stops when refining no
             longer raises the importance of what is chosen.
+        pool: From (m, q) sums over cells to (m, d) features of sets of them; None where those are
+            means by area.
     """
 
     name: str
     removal: str
     persists: bool
+    pool: Pool | None = None
 
     def can_refine(self, tiles: Tiles) -> NDArray[np.bool_]:
         """Say which cells may be cut further: (n,) bool."""
@@ -228,13 +239,13 @@ class FeatureStrategy(OverviewStrategy):
         self._shape = encoder.source.info.shape
         self._tokens = tokens
         self._flat = tokens.reshape(-1, tokens.shape[2])
-        self._valid = _valid_shares(encoder, tokens.shape[:2])
+        self._valid = token_validity(encoder, tokens.shape[:2])
         self._moved: NDArray[np.float32] | None = None
         if robust:
             self._moved = encoder.tokens(
-                Window(0, 0, *self._shape), _small_view(encoder), disturbed=True
+                Window(0, 0, *self._shape), small_view(encoder), disturbed=True
             )
-            self._moved_valid = _valid_shares(encoder, self._moved.shape[:2])
+            self._moved_valid = token_validity(encoder, self._moved.shape[:2])
 
     def can_refine(self, tiles: Tiles) -> NDArray[np.bool_]:
         """Cells of two tokens a side, or more."""
@@ -273,35 +284,19 @@ class FeatureStrategy(OverviewStrategy):
         return (share / total @ tokens.reshape(-1, tokens.shape[2])).astype(np.float32)
 
 
-def check_tokens(model: object, *, classes: bool) -> None:
-    """Check that a model can pay this way.
-
-    Raises:
-        MissingCapabilityError: It has no tokens, or they lie in another space than its classes.
-    """
-    spec = need(model, "tokens", "mode 'feature'").token_spec
-    if classes and not (spec.space == "embedding" and spec.pooled):
-        name = getattr(getattr(model, "spec", None), "name", "the model")
-        raise MissingCapabilityError(
-            f"the tokens of {name} are not what its embedding is the mean of",
-            "Mode 'feature' would compare them with texts that they were never trained for.",
-            "Use --mode zoom (or window), or leave the labels out.",
-        )
-
-
 def second_view(encoder: CropEncoder) -> float:
     """Return the price of the second view, in passes."""
     whole = Window(0, 0, *encoder.source.info.shape)
-    return float(encoder.price([whole], _small_view(encoder), disturbed=True)[0])
+    return float(encoder.price([whole], small_view(encoder), disturbed=True)[0])
 
 
-def _small_view(encoder: CropEncoder) -> SizedEncoder:
+def small_view(encoder: CropEncoder) -> SizedEncoder:
     """Return the smaller view; the standard one where the model takes no other."""
     able = not encoder.standard.fixed or isinstance(encoder.model, TakesSizes)
     return encoder.at_size(max(encoder.standard.shape) // SMALL) if able else encoder.standard
 
 
-def _valid_shares(encoder: CropEncoder, grid: tuple[int, ...]) -> NDArray[np.float64]:
+def token_validity(encoder: CropEncoder, grid: tuple[int, ...]) -> NDArray[np.float64]:
     """Return the valid share of the pixels under each token: (gh, gw)."""
     if not encoder.source.info.masked:
         return np.ones(grid)

@@ -14,6 +14,7 @@ from foveate.raster import ArraySource
 from foveate.testing.answers import check_answer_loss, check_answers
 from foveate.testing.masks import check_masks
 from foveate.testing.networks import untouched_torch
+from foveate.testing.parts import check_parts
 from foveate.testing.rules import need, untouched_random_state
 from foveate.testing.sizes import check_sizes
 from foveate.testing.texts import check_texts
@@ -28,6 +29,7 @@ _TILES = 4
 _CHECKS = {
     "embed": check_vectors,
     "tokens": check_tokens,
+    "parts": check_parts,
     "text": check_texts,
     "answers": check_answers,
     "answer_loss": check_answer_loss,
@@ -49,8 +51,9 @@ def check_model(
     the same alone or in a batch; dtype and memory layout of the batch must not matter, and a
     batch with another number of bands must be refused. What else the model can do
     (`foveate.models.capabilities`) is checked by the rules of that capability: `check_tokens`,
-    `check_texts`, `check_answers`, `check_answer_loss`, `check_masks`, `check_sizes`. Inputs,
-    global random state, torch's settings and the model's networks must be left as they were.
+    `check_parts`, `check_texts`, `check_answers`, `check_answer_loss`, `check_masks`,
+    `check_sizes`. Inputs, global random state, torch's settings and the model's networks must be
+    left as they were.
 
     Args:
         model: A model, or a handle, which is bound to a small pool first.

@@ -11,7 +11,6 @@ embedding, and it is the embedding that texts and probes were fitted to.
 
 from __future__ import annotations
 
-import contextlib
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -21,7 +20,7 @@ from foveate.models.capabilities import TokenSums
 from foveate.models.preprocess import grid_of
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Generator
+    from collections.abc import Callable
 
     import torch
     from numpy.typing import NDArray
@@ -131,9 +130,7 @@ class Repooler:
         import torch
 
         how = self._pooling
-        with _inputs_of(how.site) as seen:
-            self._embed(x)
-        tokens = seen[-1]
+        tokens = _input_of(how.site, lambda: self._embed(x))
         q, k, v = (part(tokens).float() for part in (how.query, how.keys, how.values))
         b, t, w = k.shape
         size = w // how.heads
@@ -162,19 +159,32 @@ class Repooler:
         )
 
 
-@contextlib.contextmanager
-def _inputs_of(module: torch.nn.Module) -> Generator[list[torch.Tensor]]:
-    """Keep what a module is called with while this is open."""
-    seen: list[torch.Tensor] = []
+class _ReachedError(Exception):
+    """A module was called: what comes after it is not needed."""
 
-    def keep(_: Any, given: tuple[Any, ...], named: dict[str, Any]) -> None:
-        seen.append(given[0] if given else next(iter(named.values())))
+    def __init__(self, given: torch.Tensor) -> None:
+        super().__init__()
+        self.given = given
 
-    handle = module.register_forward_pre_hook(keep, with_kwargs=True)
+
+def _input_of(module: torch.nn.Module, run: Callable[[], object]) -> torch.Tensor:
+    """Return what a module is called with in a run, which ends there.
+
+    Raises:
+        ValueError: It is not called.
+    """
+
+    def reached(_: Any, given: tuple[Any, ...], named: dict[str, Any]) -> None:
+        raise _ReachedError(given[0] if given else next(iter(named.values())))
+
+    handle = module.register_forward_pre_hook(reached, with_kwargs=True)
     try:
-        yield seen
+        run()
+    except _ReachedError as found:
+        return found.given
     finally:
         handle.remove()
+    raise ValueError("the network has another way than through its last block")
 
 
 def joint_projections(attention: Any) -> list[Callable[[torch.Tensor], torch.Tensor]]:

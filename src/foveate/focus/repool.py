@@ -1,0 +1,132 @@
+"""Mode "feature" for models whose tokens do not average to the embedding: CLIP and SigLIP.
+
+The attention that pools the overview is repeated with the keys of a cell alone, of a set of cells,
+or of the image without them: no further pass, and with all cells the embedding itself. The mean of
+such tokens through the head would mean nothing (its leave-out losses do not even correlate with the
+exact ones); repeated pooling does what the model itself does when keys are masked. What a
+token has seen of the rest in earlier layers stays in it.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from foveate.errors import MissingCapabilityError
+from foveate.focus.partition import membership, windows_of
+from foveate.focus.strategies import (
+    CellFeatures,
+    FeatureStrategy,
+    small_view,
+    token_validity,
+)
+from foveate.grid import Window
+from foveate.models.capabilities import GivesTokens, PoolsParts, need, who_can
+from foveate.models.heads import unit
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from foveate.focus.encode import CropEncoder, SizedEncoder
+    from foveate.grid import Tiles
+    from foveate.models.capabilities import TokenSums
+
+
+class RepoolStrategy(FeatureStrategy):
+    """Cells are pooled apart by the model, out of one overview.
+
+    Args:
+        encoder: Looks at the image, with a model that pools parts.
+        sums: Of the overview.
+        branch: Children of a cell per side.
+        robust: Whether to measure the robustness.
+
+    Raises:
+        BudgetError: The second view is not affordable.
+    """
+
+    removal = "keys of the attention that pools one overview, masked"
+
+    def __init__(self, encoder: CropEncoder, sums: TokenSums, branch: int, *, robust: bool) -> None:
+        super().__init__(encoder, sums.values, branch, robust=False)
+        self._overview = _View(encoder, sums, encoder.standard)
+        self.pool = self._overview.pool
+        self._again: _View | None = None
+        if robust:
+            sized, whole = small_view(encoder), Window(0, 0, *self._shape)
+            again = encoder.token_sums(whole, sized, disturbed=True)
+            self._again = _View(encoder, again, sized)
+
+    def encode(self, tiles: Tiles) -> CellFeatures:
+        """Pool the tokens of each cell; one of which a cell has half counts half."""
+        sums = self._overview.sums(tiles)
+        x = self._overview.pool(sums)
+        shift = None
+        if self._again is not None:
+            moved = self._again.pool(self._again.sums(tiles))
+            shift = np.linalg.norm(unit(x) - unit(moved), axis=1).astype(np.float64)
+        scale = np.zeros(len(tiles), np.int64)
+        return CellFeatures(x, tuple(windows_of(tiles)), scale, shift, sums)
+
+
+class _View:
+    """One view of the image, and what its pooling adds up."""
+
+    def __init__(self, encoder: CropEncoder, sums: TokenSums, sized: SizedEncoder) -> None:
+        self._of, self._model, self._shape = sums, sized.model, encoder.source.info.shape
+        grid = sums.terms.shape[:2]
+        pixels = self._shape[0] * self._shape[1] / (grid[0] * grid[1])
+        self._kept = token_validity(encoder, grid) / pixels
+        self._terms = sums.terms.reshape(-1, sums.terms.shape[2]).astype(np.float64)
+        self._pooled: dict[bytes, NDArray[np.float32]] = {}
+
+    def sums(self, tiles: Tiles) -> NDArray[np.float64]:
+        """Add up what each cell has of each token: (n, q)."""
+        share = membership(tiles, self._shape, self._kept.shape) * self._kept
+        return share.reshape(len(tiles), -1) @ self._terms
+
+    def pool(self, sums: NDArray[np.floating]) -> NDArray[np.float32]:
+        """Return the features of sets of cells: (m, q) sums to (m, d).
+
+        The same sets are asked for often: the image, the chosen one, a cell and its neighbour from
+        either side. Each is pooled once.
+        """
+        keys = [row.tobytes() for row in sums.astype(np.float32)]
+        todo = {key: i for i, key in enumerate(keys) if key not in self._pooled}
+        if todo:
+            rows = sums[list(todo.values())] + self._of.always
+            self._pooled.update(zip(todo, self._model.pool_sums(rows, self._of), strict=True))
+        return np.stack([self._pooled[key] for key in keys])
+
+
+def pooled_overview(encoder: CropEncoder, sums: TokenSums) -> NDArray[np.float32]:
+    """Return the embedding of the image from the sums over all of its tokens: (d,) float32."""
+    total = sums.terms.sum(axis=(0, 1), dtype=np.float64) + sums.always
+    model: Any = encoder.model
+    return model.pool_sums(total[None], sums)[0]
+
+
+def pools_apart(model: object) -> bool:
+    """Say whether cells of an overview are pooled by the model, and are no means of its tokens."""
+    return isinstance(model, PoolsParts) and not (
+        isinstance(model, GivesTokens) and model.token_spec.pooled
+    )
+
+
+def check_tokens(model: object, *, classes: bool) -> None:
+    """Check that a model can pay this way.
+
+    Raises:
+        MissingCapabilityError: It has no tokens, or they lie in another space than its classes
+            and it does not pool parts of an image.
+    """
+    spec = need(model, "tokens", "mode 'feature'").token_spec
+    embeds = (spec.space == "embedding" and spec.pooled) or pools_apart(model)
+    if classes and not embeds:
+        name = getattr(getattr(model, "spec", None), "name", "the model")
+        raise MissingCapabilityError(
+            f"the tokens of {name} are not what its embedding is the mean of",
+            f"Nor can it pool parts of an image. {who_can('parts')}",
+            "Use --mode zoom (or window), or leave the labels out.",
+        )
