@@ -5,7 +5,13 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from foveate.focus.density import KernelDensity, VisualWords, Vocabulary, distribution
+from foveate.focus.density import (
+    KernelDensity,
+    SampleDensity,
+    VisualWords,
+    Vocabulary,
+    distribution,
+)
 
 FORMS = ("forward", "reverse", "js")
 COUNTS = np.array([[3.0, 0.0], [1.0, 4.0]])  # image: 1/2 and 1/2
@@ -68,7 +74,44 @@ def test_kernels_by_loops(form):
     np.testing.assert_allclose(found.divergence(sets, form), expected, atol=1e-9)
 
 
-@pytest.mark.parametrize("kind", ["words", "kde"])
+def test_appendix_d_by_hand():
+    # Three samples in a row, one a region; kernels 1, exp(-1/2), exp(-2) at distances 0, 1, 2.
+    near, far = np.exp(-0.5), np.exp(-2.0)
+    kernel = np.array([[1, near, far], [near, 1, near], [far, near, 1]])
+    found = SampleDensity(kernel, np.eye(3)).divergence(np.eye(3, dtype=bool), "forward")
+    image = np.array([1 + near + far, 1 + 2 * near, 1 + near + far]) / (3 + 4 * near + 2 * far)
+    for row, value in zip(kernel, found, strict=True):
+        p = row / row.sum()
+        assert value == pytest.approx(sum(p * np.log(p / image)))
+    assert found[1] < found[0] == pytest.approx(found[2])
+
+
+def test_appendix_d_by_loops():
+    draw = rng()
+    x = draw.standard_normal((6, 5))
+    share = draw.uniform(0.1, 2, (4, 6)) * (draw.random((4, 6)) < 0.7)
+    share[:, 5] = 0  # a sample that no region has is none of the image's
+    share[:, 0] = 1
+    found = distribution("samples", x, share, Vocabulary())
+    assert isinstance(found, SampleDensity)
+    assert found.kernel.shape == (5, 5)
+
+    def density(members):
+        values = [
+            sum(found.kernel[j, i] * found.share[r, j] for r in members for j in range(5))
+            for i in range(5)
+        ]
+        return np.array(values) / sum(values)
+
+    for members in ([0], [1, 3], [0, 1, 2, 3]):
+        p, q = density(members), density(range(4))
+        mask = np.isin(np.arange(4), members)[None]
+        value = found.divergence(mask, "forward")[0]
+        assert value == pytest.approx(sum(p * np.log(p / q)), abs=1e-9)
+        assert found.divergence(mask, "reverse")[0] == pytest.approx(sum(q * np.log(q / p)))
+
+
+@pytest.mark.parametrize("kind", ["words", "kde", "samples"])
 @pytest.mark.parametrize("form", FORMS)
 @pytest.mark.parametrize("t", [1, 2, 40])
 def test_a_constant_image_is_the_same_everywhere(kind, form, t):
@@ -77,7 +120,7 @@ def test_a_constant_image_is_the_same_everywhere(kind, form, t):
     np.testing.assert_allclose(found.divergence(np.eye(3, dtype=bool), form), 0, atol=1e-9)
 
 
-@pytest.mark.parametrize("kind", ["words", "kde"])
+@pytest.mark.parametrize("kind", ["words", "kde", "samples"])
 def test_the_whole_is_like_itself(kind):
     draw = np.random.default_rng(3)
     found = distribution(kind, draw.standard_normal((30, 9)), np.eye(30), Vocabulary())

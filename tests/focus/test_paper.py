@@ -6,7 +6,7 @@ from math import exp, log
 
 import numpy as np
 import pytest
-from looks import colour_model, land
+from looks import Shares, colour_model, land
 
 from foveate import focus
 from foveate.errors import ParameterError
@@ -24,19 +24,6 @@ def quarters():
         image[0, y : y + 64, x : x + 64] = round(100 * a)
         image[1, y : y + 64, x : x + 64] = 100 - round(100 * a)
     return image
-
-
-class Shares:
-    """A head whose probabilities are the first two features as shares: mixtures are linear."""
-
-    names, inputs = ("a", "b"), "raw"
-
-    def probabilities(self, z):
-        x = np.maximum(np.asarray(z, np.float64)[..., :2], 0)
-        return (x / np.maximum(x.sum(-1, keepdims=True), 1e-12)).astype(np.float32)
-
-    def logits(self, z):
-        return np.log(np.maximum(self.probabilities(z), 1e-9))
 
 
 def paper(goal="paper", *, target=None, search=None, **given):
@@ -60,8 +47,19 @@ def test_equation_3_by_hand():
     assert scores[0] == pytest.approx(0.4386 + 0.525, abs=1e-3)
 
 
-def test_section_4_2_compares_the_mixture():
+def test_the_check_of_selected_regions_is_equation_2():
+    # The two best: v = S / (2 s) of each, with S the mean of s = 1 + S(r) over the image.
     look = paper(target="a", search={"regions": 2})
+    state = look.result.state
+    s = 1 + state.scorer.single_importance
+    alone = np.array([-log(a) for a, _ in QUARTERS])
+    by_hand = sum(s.mean() / (2 * s[row]) * alone[row] for row in state.chosen.rows)
+    assert look.epsilon == pytest.approx((by_hand - alone.mean()) / alone.mean(), abs=1e-5)
+    assert look.stored().summary()["epsilon_form"] == "weighted"
+
+
+def test_other_goals_compare_the_mixture():
+    look = paper("dominant", target="a", search={"regions": 2})
     rows = look.result.state.chosen.rows
     assert look.result.state.chosen.weight is None
     mixed = np.mean([QUARTERS[row][0] for row in rows])

@@ -92,6 +92,19 @@ def colour_head(*, scale=20.0):
     return TextHead(("red", "green", "blue"), np.eye(3, dtype=np.float32), scale, 0.0, "cosine")
 
 
+class Shares:
+    """A head whose probabilities are the first two features as shares: mixtures are linear."""
+
+    names, inputs = ("a", "b"), "raw"
+
+    def probabilities(self, z):
+        x = np.maximum(np.asarray(z, np.float64)[..., :2], 0)
+        return (x / np.maximum(x.sum(-1, keepdims=True), 1e-12)).astype(np.float32)
+
+    def logits(self, z):
+        return np.log(np.maximum(self.probabilities(z), 1e-9))
+
+
 def land(height, width, *, seed=0, patch=None, cell=16, spread=12):
     """Return (3, h, w) uint8: green land whose colour varies by `cell`, and a red patch.
 

@@ -1,9 +1,9 @@
 """Configuration of a look: what it is for (`Goal`), how it is paid and searched, what it may cost.
 
 Paper: "Advancing Complex Wide-Area Scene Understanding with Hierarchical Coresets Selection"
-(HCS), section 4.1. The goal "paper" has the letter of Eq. 3, 5, 6 and 7, and Eq. 4 over an
-estimate of its own; the search around them is ours. docs/focus.md says where it differs from the
-paper's, where the letter picks the wrong regions, and why the other goals have other forms.
+(HCS), section 4.1. The goal "paper" has the letter of Eq. 3 to 7, of appendix D and of the search
+of section 4.2 (`foveate.focus.levels`). docs/focus.md says where the letter picks the wrong
+regions, and why the other goals have other forms and another search.
 
 Where the user states no passes, a look may spend a third of those that tiling takes: with fewer,
 a wide image is a lottery; with more, all of it can be shown. Passes count pixels, so that crops
@@ -33,7 +33,7 @@ Utility = Literal["signed", "one_sided", "two_sided"]
 
 Divergence = Literal["forward", "reverse", "js"]
 
-Density = Literal["words", "kde"]
+Density = Literal["words", "kde", "samples"]
 
 Synergy = Literal["marginal", "paper", "text"]
 
@@ -83,7 +83,8 @@ class Goal:
             "one_sided": only a higher one is worse; "two_sided": any difference is (the paper).
         divergence: Direction of Eq. 4. "forward": KL(region || image), the paper's; "reverse"
             punishes what a region lacks; "js" is the symmetric one.
-        density: What Eq. 4 compares: histograms of visual "words", or a kernel density ("kde").
+        density: What Eq. 4 compares: histograms of visual "words", a kernel density ("kde"), or its
+            values at all "samples" (appendix D).
         synergy: Form of Eq. 6. "marginal": what a region adds once its neighbour is gone;
             "paper": the formula; "text": the sentence below it.
         weights: See `Weights`.
@@ -169,8 +170,8 @@ GOALS: dict[str, Goal] = {
         weights=_SEARCH, answer="first", coarse="whole",
     ),
     "paper": Goal(
-        "paper", {"pseudo_label": 1.0}, {"likeness": 1.0}, utility="two_sided", density="kde",
-        synergy="paper", answer="fused", coarse="whole", guard=0.0,
+        "paper", {"pseudo_label": 1.0}, {"likeness": 1.0}, utility="two_sided",
+        density="samples", synergy="paper", answer="fused", coarse="whole", guard=0.0,
     ),
 }  # fmt: skip
 

@@ -1,8 +1,10 @@
 """How features are distributed over regions and over the image: p(.) of Eq. 4.
 
 A kernel density in hundreds of dimensions says nothing: with Scott's bandwidth each point sees
-only itself. So the default counts visual words, for which the divergence is exact; "kde" is the
-paper's wording, after a projection to at most four dimensions.
+only itself. So the default counts visual words, for which the divergence is exact; "kde" and
+"samples" are the paper's wording, after a projection to at most four dimensions. "samples" is the
+estimate of its appendix D, a sum over the densities at the samples; "kde" takes the mean over the
+area of a set instead, which keeps the divergence below log(1 / a).
 """
 
 from __future__ import annotations
@@ -96,6 +98,31 @@ class KernelDensity:
         return np.maximum((own + whole) / 2, 0.0)
 
 
+@dataclass(frozen=True)
+class SampleDensity:
+    """The same kernels, whose values at the samples are taken for a distribution over them.
+
+    Appendix D of the paper: ``sum_i p(X_s(i)) log(p(X_s(i)) / p(X(i)))`` with the densities of
+    sample i under the set and under the image, "approximated in discrete form". The samples are
+    all of the image's; for a sum that is a divergence the densities are scaled to sums of 1.
+
+    Attributes:
+        kernel: (t, t) kernel between any two samples.
+        share: (n, t) area that each region has of each sample.
+    """
+
+    kernel: NDArray[np.float64]
+    share: NDArray[np.float64]
+
+    def divergence(self, members: Sets, form: Divergence) -> NDArray[np.float64]:
+        """See `Distribution`."""
+        p = members @ self.share @ self.kernel
+        q = self.share.sum(axis=0) @ self.kernel
+        tiny = np.finfo(float).tiny  # a sample far from a set: its density is 0 but for rounding
+        p = np.maximum(p / np.maximum(p.sum(axis=1, keepdims=True), tiny), tiny)
+        return divergence(p, q / q.sum(), form=form)
+
+
 @dataclass
 class Vocabulary:
     """Visual words: clusters of points.
@@ -139,7 +166,7 @@ def distribution(
     """Describe the features of an image.
 
     Args:
-        kind: "words" or "kde".
+        kind: "words", "kde" or "samples".
         points: (t, d) tokens of the image, or the features of its n regions.
         share: (n, t) area that each region has of each point.
         vocabulary: Makes the words.
@@ -151,6 +178,10 @@ def distribution(
     if kind == "words":
         word = vocabulary(points)
         return VisualWords(weight @ np.eye(int(word.max()) + 1)[word])
+    if kind == "samples":
+        some = weight.sum(axis=0) > 0
+        low = _project(unit(points[some]).astype(np.float64))
+        return SampleDensity(_kernel(low), weight[:, some])
     owner, point = np.nonzero(weight)
     low = _project(unit(points).astype(np.float64))[point]
     return KernelDensity(_kernel(low), owner, weight[owner, point])

@@ -312,7 +312,7 @@ class CropEncoder:
             BudgetError: The passes are not there.
         """
         sized = sized or self.standard
-        return self._seen(sized.model.tokens, window, sized, disturbed=disturbed)
+        return self._seen("tokens", window, sized, disturbed=disturbed)
 
     def token_sums(
         self, window: Window, sized: SizedEncoder | None = None, *, disturbed: bool = False
@@ -323,14 +323,12 @@ class CropEncoder:
             BudgetError: The passes are not there.
         """
         sized = sized or self.standard
-        return self._seen(sized.model.token_sums, window, sized, disturbed=disturbed)
+        return self._seen("token_sums", window, sized, disturbed=disturbed)
 
-    def _seen(
-        self, function: Callable[..., Any], window: Window, sized: SizedEncoder, *, disturbed: bool
-    ) -> Any:
+    def _seen(self, what: str, window: Window, sized: SizedEncoder, *, disturbed: bool) -> Any:
         self.pay(self._passes(sized, window), 1)
         image = self.read(window, sized, disturbed=disturbed)
-        return self.timed(function, image[None])[0]
+        return self.timed(getattr(sized.model, what), image[None])[0]
 
     def pay(self, passes: float, images: int) -> None:
         """Book passes before they are made, and the images that they show.

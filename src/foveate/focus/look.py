@@ -29,6 +29,7 @@ from foveate.focus.config import (
 )
 from foveate.focus.encode import CropEncoder, standard_encoder
 from foveate.focus.learned import LearnedScorer
+from foveate.focus.levels import LevelRefinement
 from foveate.focus.partition import areas, cell_count, check_image_size, significant, uniform
 from foveate.focus.question import (
     Prediction,
@@ -224,7 +225,8 @@ def look_at(
         raise no_valid_cells(encoder)
     mode = _strategy(encoder, config, seen, goal, robust=robust)
     _check_affordable(encoder, mode, tiles, config)
-    refinement = Refinement(
+    kind = LevelRefinement if goal.name == "paper" else Refinement
+    refinement = kind(
         mode, encoder, goal, config.search, question.head, question.target, question.text,
         scorer, watch,
     )  # fmt: skip
@@ -235,8 +237,9 @@ def look_at(
     if question.head is not None:
         area, chosen = areas(state.tiles), state.chosen
         kinds: dict[Answer, Prediction] = answers(
-            question.head, state.features.x, area, chosen.rows, chosen.weight
-        )
+            question.head, state.features.x, area, chosen.rows,
+            chosen.weight if chosen.drawn else None,
+        )  # fmt: skip
         predictions = {
             "full": predict_vector(question.head, overview),
             "tile": predict_surest(question.head, state.features.x, np.arange(len(area))),

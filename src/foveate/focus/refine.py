@@ -2,9 +2,10 @@
 
 HCS, section 4.2. The cells that exist at any time, the frontier, cover the image exactly, so the
 additive model always is one of the whole image, and a look that is stopped at any moment has an
-answer. Deviations from the paper: the best cells are taken from the whole frontier, not only from
-the last level, so that an early mistake can be mended; and refining ends by a rule that is named
-in the result, where the paper says "resolution and the coreset selection criterion".
+answer. Deviations from the paper, whose own search is `foveate.focus.levels`: the best cells are
+taken from the whole frontier, not only from the last level, so that an early mistake can be
+mended; and refining ends by a rule that is named in the result, where the paper says "resolution
+and the coreset selection criterion".
 """
 
 from __future__ import annotations
@@ -39,7 +40,7 @@ if TYPE_CHECKING:
     from foveate.models.heads import Head
 
 
-Stop = Literal["resolution", "gain", "passes", "crops", "depth"]
+Stop = Literal["resolution", "gain", "passes", "crops", "depth", "coreset"]
 
 STOPS: dict[Stop, str] = {
     "resolution": "no cell can be cut further",
@@ -47,6 +48,7 @@ STOPS: dict[Stop, str] = {
     "passes": "the budget of passes does not hold another cell",
     "crops": "as many crops were shown as the budget would hold if each were a whole one",
     "depth": "the stated depth is reached",
+    "coreset": "no set of the candidates met the coreset check",
 }
 
 _CUT = 16  # one cell in so many is cut in a round of a large frontier: rounds stay few
@@ -182,7 +184,7 @@ class Refinement:
             self._need_difference()
         if not self.fits(found.state):
             state = found.state
-            free = _choosable(state.features)
+            free = self._allowed(state.tiles, state.features)
             sizes = state.scorer.sizes if free is None else state.scorer.sizes[free]
             smallest = float(sizes.min()) / self._total
             finer = ", more --cells or more --passes" if found.stop in ("passes", "crops") else ""
@@ -194,11 +196,7 @@ class Refinement:
         return found
 
     def _search(self, tiles: Tiles) -> SearchResult:
-        self._close_cuts = 0
-        self._parents: dict[Window, Window] = {}
-        self._vocabulary = Vocabulary(self.search.seed)
-        self._total = float(areas(tiles).sum())
-        state = self._state(tiles, self.strategy.encode(tiles))
+        state = self._begin(tiles)
         rounds = [self._round(state)]
         persist = self.strategy.persists if self.search.persist is None else self.search.persist
         while True:
@@ -212,8 +210,16 @@ class Refinement:
             state = after
             rounds.append(self._round(state))
 
+    def _begin(self, tiles: Tiles) -> State:
+        """Score the first cells."""
+        self._close_cuts = 0
+        self._parents: dict[Window, Window] = {}
+        self._vocabulary = Vocabulary(self.search.seed)
+        self._total = float(areas(tiles).sum())
+        return self._state(tiles, self.strategy.encode(tiles))
+
     def _finish(self, state: State, stop: Stop, rounds: list[Round]) -> SearchResult:
-        ties = self._close_cuts + _near_ties(state)
+        ties = self._close_cuts + _near_ties(state, self._allowed(state.tiles, state.features))
         return SearchResult(
             state, stop, tuple(rounds), ties, self._parents, _all_alike(state.features)
         )
@@ -247,7 +253,7 @@ class Refinement:
             deep = able & (tiles.level >= self.search.depth)
             able = able & ~deep
         if persist:
-            keys = _ties(tiles, self.search.seed)
+            keys = region_ties(tiles, self.search.seed)
             order = by_importance(state.scorer.single_importance, keys)
             wanted = order[able[order]]
             limit = self.encoder.ledger.limits.get("passes", 0.0)
@@ -331,12 +337,23 @@ class Refinement:
         return state
 
     def _choose(self, tiles: Tiles, features: CellFeatures, scorer: Scorer) -> RegionSet:
+        search = self.search
         return choose(
-            scorer, self.search.regions, _ties(tiles, self.search.seed), method=self.search.method,
-            area=self.search.area * self._total, epsilon=self.search.epsilon,
-            one_sided=self.search.one_sided, allowed=_choosable(features),
-            rng=rng(self.search.seed, "focus/sample"),
+            scorer, search.regions, region_ties(tiles, search.seed), method=search.method,
+            area=search.area * self._total, epsilon=search.epsilon, one_sided=search.one_sided,
+            allowed=self._allowed(tiles, features), rng=rng(search.seed, "focus/sample"),
         )  # fmt: skip
+
+    def _allowed(
+        self,
+        tiles: Tiles,  # noqa: ARG002
+        features: CellFeatures,
+    ) -> NDArray[np.bool_] | None:
+        """Say which cells may become regions: (n,) bool; None for all.
+
+        Where cells were seen whole and crops at native resolution, crops are the regions.
+        """
+        return features.scale == features.scale.min() if (features.scale < 0).any() else None
 
     def _round(self, state: State) -> Round:
         chosen = state.chosen
@@ -373,21 +390,13 @@ def _shown_area(tiles: Tiles, features: CellFeatures) -> NDArray[np.float64]:
     return np.minimum(pixels, tiles.pixels) * tiles.valid_share
 
 
-def _choosable(features: CellFeatures) -> NDArray[np.bool_] | None:
-    """Say which cells may become regions; None for all.
-
-    Where cells were seen whole and crops at native resolution, crops are the regions.
-    """
-    return features.scale == features.scale.min() if (features.scale < 0).any() else None
-
-
-def _ties(tiles: Tiles, seed: int) -> NDArray[np.uint64]:
+def region_ties(tiles: Tiles, seed: int) -> NDArray[np.uint64]:
+    """Return the keys that decide between cells of equal importance: (n,)."""
     return tie_keys(tiles.tile_id, seed, "focus/ties")
 
 
-def _near_ties(state: State) -> int:
+def _near_ties(state: State, free: NDArray[np.bool_] | None) -> int:
     """Count neighbouring ranks, to one below the last chosen, that differ by rounding only."""
-    free = _choosable(state.features)
     score = state.scorer.single_importance if free is None else state.scorer.single_importance[free]
     score = np.sort(score)[::-1][: state.chosen.rows.size + 1]
     return int((np.abs(np.diff(score)) <= EQUAL).sum())

@@ -264,9 +264,8 @@ class Scorer:
             ``sum_r v(r) l(r)`` over the sample, and L(X) of Eq. 1: ``sum_r P(r) l(r)`` over all
             regions, with l the loss of a region alone and P its share of the area.
         """
-        alone = self.model.of(self._singletons)
         share = self.model.area / self.model.area.sum()
-        return float(weight @ alone[rows]), float(share @ alone)
+        return float(weight @ self._alone[rows]), float(share @ self._alone)
 
     def weighted_epsilon(self, rows: NDArray[np.integer], weight: NDArray[np.floating]) -> float:
         """Return how far the weighted loss of a sample is from the image's (Eq. 2), with its sign.
@@ -292,6 +291,11 @@ class Scorer:
     def _singletons(self) -> csr_array:
         """(n, n) every region alone."""
         return csr_array(eye_array(len(self.model)))
+
+    @cached_property
+    def _alone(self) -> NDArray[np.float64]:
+        """(n,) L(r), the loss of every region alone."""
+        return self.model.of(self._singletons)
 
     @cached_property
     def _without_one(self) -> NDArray[np.float64]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -27,15 +27,18 @@ class RegionSet:
     Attributes:
         rows: (k,) int64 regions, best first; of a sample, in the order of their first draw.
         weight: (k,) float64 weights of Theorem 5.1, or None for equal ones.
-        epsilon: Relative difference of the set's loss from the image's, with its sign. Of a
-            sample, whose regions have weights, by Eq. 2; else by section 4.2, without weights.
+        epsilon: Relative difference of the set's loss from the image's, with its sign. Of regions
+            with weights by Eq. 2; else by section 4.2, without weights.
         ok: Whether that meets the limit.
+        drawn: Whether it is a sample: only then do the weights make a mean of the regions one of
+            the image.
     """
 
     rows: NDArray[np.int64]
     weight: NDArray[np.float64] | None
     epsilon: float
     ok: bool
+    drawn: bool = False
 
 
 def choose(
@@ -97,7 +100,60 @@ def choose(
     else:
         value = scorer.weighted_epsilon(rows, weight)
     ok = small and bool(_bounded(value, epsilon, one_sided=one_sided))
-    return RegionSet(rows, weight, value, ok)
+    return RegionSet(rows, weight, value, ok, weight is not None)
+
+
+def choose_coreset(
+    scorer: Scorer,
+    most: int,
+    ties: NDArray[np.uint64],
+    *,
+    area: float = np.inf,
+    epsilon: float = 0.98,
+    one_sided: bool = False,
+    allowed: NDArray[np.bool_] | None = None,
+) -> RegionSet:
+    """Choose the K best regions, and more of them until they are a coreset by Eq. 2.
+
+    Section 4.2 of the paper: the top K, verified to meet ``|L(X) - L(X_s)| <= epsilon L(X)``. The
+    loss of the set has the weights of Theorem 5.1, ``v = S / (m s)``, with ``s = 1 + S(r)`` (the
+    theorem wants s > 1), P the area, and m the number of regions.
+
+    Args:
+        scorer: Scores of n regions.
+        most: K, where the choice starts.
+        ties: (n,) uint64 keys that decide between equal scores.
+        area: Largest area of the set, in the units of the additive model.
+        epsilon: Limit of the check.
+        one_sided: Whether a lower loss than the image's always meets it.
+        allowed: (n,) bool regions to choose from; all when None.
+
+    Returns:
+        The first set that meets the limit; the K best, with `ok` False, where none does.
+    """
+    n = len(scorer.model)
+    free = np.ones(n, bool) if allowed is None else allowed
+    score = np.where(free, scorer.single_importance, np.nan)
+    order = by_importance(score, ties)[: int(free.sum())]
+    within = order[_fitting(scorer.sizes[order], area)]
+    if not within.size:  # finer cells may fit: until there are, the best one stands for them
+        return replace(_weighted_set(scorer, order[:1], epsilon, one_sided=one_sided), ok=False)
+    first = min(most, within.size)
+    sets = (
+        _weighted_set(scorer, within[:k], epsilon, one_sided=one_sided)
+        for k in range(first, within.size + 1)
+    )
+    best = next(sets)
+    return best if best.ok else next((found for found in sets if found.ok), best)
+
+
+def _weighted_set(
+    scorer: Scorer, rows: NDArray[np.int64], epsilon: float, *, one_sided: bool
+) -> RegionSet:
+    measure = scorer.model.area / scorer.model.area.sum()
+    weight = coreset_weights(1 + scorer.single_importance, measure, rows.size)[rows]
+    value = scorer.weighted_epsilon(rows, weight)
+    return RegionSet(rows, weight, value, bool(_bounded(value, epsilon, one_sided=one_sided)))
 
 
 def coreset_weights(

@@ -187,7 +187,7 @@ class OpenClipParts(OpenClipTokens):
         """Return the embeddings of parts of one image: (m, q) to (m, d) float32."""
         return self._repooler.pool_sums(sums, of)
 
-    @functools.cached_property
+    @property
     def _repooler(self) -> Repooler:
         return Repooler(self._runner, _pooling(self._net.visual), self._images)
 

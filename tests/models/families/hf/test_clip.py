@@ -92,4 +92,4 @@ def test_cosines_are_the_logits(folder, net):
 
 
 def test_what_it_can(folder):
-    assert capabilities(build(folder)) == ("embed", "tokens", "text", "sizes")
+    assert capabilities(build(folder)) == ("embed", "tokens", "parts", "text", "sizes")

@@ -59,7 +59,7 @@ def test_vectors_and_tokens(folders, kind):
     output = net.get_image_features(**inputs)
     near(model.embed(BATCH), output.pooler_output)
     near(model.tokens(BATCH), output.last_hidden_state.unflatten(1, (8, 8)))
-    assert capabilities(model) == ("embed", "tokens", "text", "sizes")
+    assert capabilities(model) == ("embed", "tokens", "parts", "text", "sizes")
 
 
 def test_patches_of_naflex_are_those_of_the_image_processor(folders):

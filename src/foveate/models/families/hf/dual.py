@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from dataclasses import replace
-from functools import cached_property
 from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
@@ -71,7 +70,7 @@ class DualEncoder(ABC):
         """Return the embeddings of parts of one image: (m, q) to (m, d) float32."""
         return self._repooler.pool_sums(sums, of)
 
-    @cached_property
+    @property
     def _repooler(self) -> Repooler:
         return Repooler(self._runner, self._pooling(), self._vectors)
 
