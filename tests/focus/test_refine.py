@@ -204,10 +204,10 @@ def test_near_ties_are_of_what_may_be_chosen():
     score = np.array([0.9, 0.9, 0.9, 0.5, 0.4, 0.3])
     state = SimpleNamespace(
         scorer=SimpleNamespace(single_importance=score),
-        features=SimpleNamespace(scale=np.array([0, 0, 0, -1, -1, -1])),
         chosen=SimpleNamespace(rows=np.array([3, 4])),
     )
-    assert _near_ties(state) == 0
+    assert _near_ties(state, np.array([0, 0, 0, 1, 1, 1], bool)) == 0
+    assert _near_ties(state, None) == 2
 
 
 def test_depth_is_below_the_first_partition():

@@ -70,6 +70,21 @@ def test_divergences_of_kernels_are_bounded(seed, n, t, d):
     check_bounds(kernel, sets, (sets @ share.sum(axis=1)) / share.sum())
 
 
+@settings(max_examples=30)
+@given(SEEDS, st.integers(1, 6), st.integers(1, 15), st.integers(1, 6))
+def test_divergences_over_samples_are_divergences(seed, n, t, d):
+    draw = np.random.default_rng(seed)
+    share = draw.uniform(0, 4, (n, t)) * (draw.random((n, t)) < 0.6)
+    share[:, 0] += 0.01
+    density = distribution("samples", draw.standard_normal((t, d)), share, draw)
+    sets = random_sets(draw, 12, n)
+    for form in ("forward", "reverse", "js"):
+        found = density.divergence(sets, form)
+        assert np.isfinite(found).all()
+        assert (found >= 0).all()
+        assert density.divergence(np.ones((1, n), bool), form) == pytest.approx([0], abs=1e-9)
+
+
 def check_bounds(density, sets, share):
     for form in ("forward", "reverse", "js"):
         found = density.divergence(sets, form)
@@ -284,7 +299,9 @@ def test_a_budget_is_kept_and_the_frontier_covers_the_image(job, shape, passes, 
     state = result.result.state
     assert (cover(state.tiles, (height, width)) == 1).all()
     assert areas(state.tiles).sum() == height * width
-    assert 1 <= state.chosen.rows.size <= job["search"]["regions"]
+    assert state.chosen.rows.size >= 1
+    if (job["goal"], job["search"]["method"]) != ("paper", "top"):  # its check may ask for more
+        assert state.chosen.rows.size <= job["search"]["regions"]
     assert np.isfinite(state.scorer.single_importance).all()
     assert all(w.y >= 0 and w.y + w.h <= height and w.x + w.w <= width for w in result.windows)
 
