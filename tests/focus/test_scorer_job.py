@@ -9,6 +9,7 @@ import pytest
 from looks import land
 from PIL import Image
 
+from foveate.cli.show_focus import scorer_trained
 from foveate.errors import DataError, ParameterError, StorageError
 from foveate.focus import LearnedScorer, LookJob, TrainScorerJob
 from foveate.focus.scorer_job import CHECKPOINT, load_example
@@ -47,6 +48,17 @@ def test_a_run_holds_a_scorer_that_a_look_takes(folder, run, tmp_path):
     looks = json.loads(min(with_it.path.glob("looks/*.json")).read_text())
     assert "trained scorer" in looks["notes"][0]
     assert looks["forms"]["weights"]["robustness"] > 0
+
+
+def test_what_it_is_worth_is_printed(run, capsys):
+    scorer_trained(run, as_json=False)
+    text = capsys.readouterr().out
+    worth = run.record["summary"]["measures"]
+    assert f"rank correlation {worth['spearman']:.2f}" in text
+    assert f"{worth['passes']:.4g} passes instead of {worth['passes_engine']:.4g}" in text
+    assert ("no better than chance" in text) == (worth["recall"] <= worth["recall_chance"])
+    scorer_trained(run, as_json=True)
+    assert json.loads(capsys.readouterr().out)["measures"] == worth
 
 
 def test_a_second_run_does_nothing(folder, run):

@@ -47,6 +47,8 @@ def scorer_trained(run: Run, *, as_json: bool) -> None:
         f"Looks at them: {saves}",
         f"Use it: foveate focus look ... --scorer {run.path}",
     ]
+    if worth["recall"] <= worth["recall_chance"]:
+        lines.insert(-1, "It finds the best cells no better than chance: train it on more images.")
     content = {"run": str(run.path), "worked": run.worked, **summary}
     result(content, "\n".join(lines), as_json=as_json)
 

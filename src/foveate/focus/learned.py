@@ -144,8 +144,8 @@ class LearnedScorer:
         found = ["The scores are those of a trained scorer and were not measured."]
         if worth:
             found[0] = (
-                f"{found[0][:-1]}: on {worth['images']} other images their order agrees with the "
-                f"measured one to {worth['spearman']:.2f} (rank correlation)."
+                f"{found[0][:-1]}; their order agrees with the measured one to "
+                f"{worth['spearman']:.2f} (rank correlation, images held out: {worth['images']})."
             )
         trained, own = self.about["settings"], settings_record(config)
         other = [
