@@ -153,6 +153,8 @@ def test_no_coreset_is_said_and_the_best_are_kept():
     found = choose_coreset(scorer, 2, np.arange(5, dtype=np.uint64), epsilon=1e-12)
     assert not found.ok
     assert found.rows.size == 2
+    counted = choose_coreset(scorer, 1, np.arange(5, dtype=np.uint64), epsilon=1e-12, grow=False)
+    assert (counted.rows.size, counted.ok) == (1, False)
     some = choose_coreset(
         scorer, 2, np.arange(5, dtype=np.uint64), allowed=np.array([0, 1, 0, 1, 0], bool)
     )

@@ -10,7 +10,7 @@ from looks import colour_model, land, look
 
 from foveate.errors import MissingCapabilityError
 from foveate.focus.question import FocusQuestion, make_question
-from foveate.focus.repool import check_tokens
+from foveate.focus.repool import check_overview
 from foveate.models import TokenSpec, load_model
 from foveate.models.capabilities import TokenSums
 from foveate.models.heads import TextHead
@@ -131,12 +131,12 @@ def test_pixels_without_data_are_no_keys():
 
 def test_models_that_can_neither_are_refused():
     backbone = colour_model(tokens=4, space="backbone")[0]
-    check_tokens(backbone, classes=False)
-    check_tokens(Attends(), classes=True)
-    with pytest.raises(MissingCapabilityError, match=r"Nor can it pool parts.*--mode zoom"):
-        check_tokens(backbone, classes=True)
+    check_overview(backbone, classes=False)
+    check_overview(Attends(), classes=True)
+    with pytest.raises(MissingCapabilityError, match=r"the mean of.*--mode zoom"):
+        check_overview(backbone, classes=True)
     with pytest.raises(MissingCapabilityError, match="feature"):
-        check_tokens(colour_model()[0], classes=False)
+        check_overview(colour_model()[0], classes=False)
 
 
 def test_clip_of_open_clip_looks_in_mode_feature(tmp_path):

@@ -26,6 +26,7 @@ from foveate.focus.judged import (
     release_reserve,
     reserve_passes,
 )
+from foveate.focus.levels import refinement_of
 from foveate.focus.look import look_allowance, look_at
 from foveate.focus.partition import cell_count, check_image_size, windows_of
 from foveate.focus.prompt_layout import (
@@ -36,7 +37,6 @@ from foveate.focus.prompt_layout import (
     paint_canvas,
 )
 from foveate.focus.question import FocusQuestion
-from foveate.focus.refine import Refinement
 from foveate.focus.results import ImageResult, StoredResult
 from foveate.focus.strategies import hint_fewer_cells
 from foveate.focus.views import ViewPlan, plan_views
@@ -153,7 +153,7 @@ def select_by_answers(
     crop, branch = config.crop or session.crop, config.search.branch
     views = plan.open(encoder, crop, branch)
     strategy = CropLossStrategy(crop, branch, session.prices, judge, views)
-    found = Refinement(strategy, encoder, goal, config.search).run(tiles)
+    found = refinement_of(goal, grow=False)(strategy, encoder, goal, config.search).run(tiles)
     losses = np.array([known[window] for window in found.state.features.windows])
     sought = goal.name == "query"
     surest = float(np.exp(-losses[found.state.chosen.rows].min()))

@@ -311,21 +311,18 @@ class CropEncoder:
         Raises:
             BudgetError: The passes are not there.
         """
-        sized = sized or self.standard
         return self._seen("tokens", window, sized, disturbed=disturbed)
 
     def token_sums(
         self, window: Window, sized: SizedEncoder | None = None, *, disturbed: bool = False
     ) -> TokenSums:
-        """Return what the pooling of one window adds up, of a model that pools parts.
-
-        Raises:
-            BudgetError: The passes are not there.
-        """
-        sized = sized or self.standard
+        """Return what the pooling of one window adds up, of a model that pools parts."""
         return self._seen("token_sums", window, sized, disturbed=disturbed)
 
-    def _seen(self, what: str, window: Window, sized: SizedEncoder, *, disturbed: bool) -> Any:
+    def _seen(
+        self, what: str, window: Window, sized: SizedEncoder | None, *, disturbed: bool
+    ) -> Any:
+        sized = sized or self.standard
         self.pay(self._passes(sized, window), 1)
         image = self.read(window, sized, disturbed=disturbed)
         return self.timed(getattr(sized.model, what), image[None])[0]

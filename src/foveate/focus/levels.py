@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+    from foveate.focus.config import Goal
     from foveate.focus.refine import SearchResult, State
     from foveate.focus.score import Scorer
     from foveate.focus.search import RegionSet
@@ -37,6 +38,7 @@ if TYPE_CHECKING:
 class LevelRefinement(Refinement):
     """See the head of this module, and `Refinement` for the arguments."""
 
+    _grow = True  # whether more than K regions are chosen where the check asks for them
     _candidates: frozenset[Window] | None = None  # all
 
     def _search(self, tiles: Tiles) -> SearchResult:
@@ -81,8 +83,26 @@ class LevelRefinement(Refinement):
         return choose_coreset(
             scorer, search.regions, region_ties(tiles, search.seed),
             area=search.area * self._total, epsilon=search.epsilon, one_sided=search.one_sided,
-            allowed=self._allowed(tiles, features),
+            allowed=self._allowed(tiles, features), grow=self._grow,
         )  # fmt: skip
+
+
+class CountedLevelRefinement(LevelRefinement):
+    """The same with K regions at most, for tasks that pay for each region once more."""
+
+    _grow = False
+
+
+def refinement_of(goal: Goal, *, grow: bool = True) -> type[Refinement]:
+    """Return the search of a goal.
+
+    Args:
+        goal: What for.
+        grow: Whether the check of the goal "paper" may ask for more regions than were stated.
+    """
+    if goal.name != "paper":
+        return Refinement
+    return LevelRefinement if grow else CountedLevelRefinement
 
 
 def _next_candidates(state: State, cut: Mapping[int, Tiles]) -> frozenset[Window]:

@@ -29,7 +29,7 @@ from foveate.focus.config import (
 )
 from foveate.focus.encode import CropEncoder, standard_encoder
 from foveate.focus.learned import LearnedScorer
-from foveate.focus.levels import LevelRefinement
+from foveate.focus.levels import refinement_of
 from foveate.focus.partition import areas, cell_count, check_image_size, significant, uniform
 from foveate.focus.question import (
     Prediction,
@@ -40,8 +40,7 @@ from foveate.focus.question import (
     predict_vector,
     predicted_labels,
 )
-from foveate.focus.refine import Refinement
-from foveate.focus.repool import RepoolStrategy, check_tokens, pooled_overview, pools_apart
+from foveate.focus.repool import RepoolStrategy, check_overview, pooled_overview, pools_apart
 from foveate.focus.results import Look
 from foveate.focus.strategies import (
     SMALL,
@@ -225,8 +224,7 @@ def look_at(
         raise no_valid_cells(encoder)
     mode = _strategy(encoder, config, seen, goal, robust=robust)
     _check_affordable(encoder, mode, tiles, config)
-    kind = LevelRefinement if goal.name == "paper" else Refinement
-    refinement = kind(
+    refinement = refinement_of(goal)(
         mode, encoder, goal, config.search, question.head, question.target, question.text,
         scorer, watch,
     )  # fmt: skip
@@ -258,7 +256,7 @@ def _check_model(encoder: CropEncoder, config: FocusConfig, question: FocusQuest
     shape = encoder.source.info.shape
     if config.mode == "feature" or config.partition == "significance":
         compared = question.head is not None or question.text is not None
-        check_tokens(encoder.model, classes=compared and config.mode == "feature")
+        check_overview(encoder.model, classes=compared and config.mode == "feature")
     if config.mode == "window":
         check_sizes(encoder)
     if config.mode == "zoom":

@@ -13,16 +13,16 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from foveate.errors import MissingCapabilityError
 from foveate.focus.partition import membership, windows_of
 from foveate.focus.strategies import (
     CellFeatures,
     FeatureStrategy,
+    check_tokens,
     small_view,
     token_validity,
 )
 from foveate.grid import Window
-from foveate.models.capabilities import GivesTokens, PoolsParts, need, who_can
+from foveate.models.capabilities import GivesTokens, PoolsParts
 from foveate.models.heads import unit
 
 if TYPE_CHECKING:
@@ -109,24 +109,16 @@ def pooled_overview(encoder: CropEncoder, sums: TokenSums) -> NDArray[np.float32
 
 def pools_apart(model: object) -> bool:
     """Say whether cells of an overview are pooled by the model, and are no means of its tokens."""
-    return isinstance(model, PoolsParts) and not (
-        isinstance(model, GivesTokens) and model.token_spec.pooled
-    )
+    able = isinstance(model, PoolsParts) and isinstance(model, GivesTokens)
+    return able and not model.token_spec.pooled
 
 
-def check_tokens(model: object, *, classes: bool) -> None:
-    """Check that a model can pay this way.
+def check_overview(model: object, *, classes: bool) -> None:
+    """Check that cells of one overview can be told apart.
 
     Raises:
-        MissingCapabilityError: It has no tokens, or they lie in another space than its classes
-            and it does not pool parts of an image.
+        MissingCapabilityError: The model has no tokens, or they lie in another space than its
+            classes and it does not pool parts of an image.
     """
-    spec = need(model, "tokens", "mode 'feature'").token_spec
-    embeds = (spec.space == "embedding" and spec.pooled) or pools_apart(model)
-    if classes and not embeds:
-        name = getattr(getattr(model, "spec", None), "name", "the model")
-        raise MissingCapabilityError(
-            f"the tokens of {name} are not what its embedding is the mean of",
-            f"Nor can it pool parts of an image. {who_can('parts')}",
-            "Use --mode zoom (or window), or leave the labels out.",
-        )
+    if not pools_apart(model):
+        check_tokens(model, classes=classes)

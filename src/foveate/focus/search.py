@@ -112,6 +112,7 @@ def choose_coreset(
     epsilon: float = 0.98,
     one_sided: bool = False,
     allowed: NDArray[np.bool_] | None = None,
+    grow: bool = True,
 ) -> RegionSet:
     """Choose the K best regions, and more of them until they are a coreset by Eq. 2.
 
@@ -127,6 +128,7 @@ def choose_coreset(
         epsilon: Limit of the check.
         one_sided: Whether a lower loss than the image's always meets it.
         allowed: (n,) bool regions to choose from; all when None.
+        grow: Whether more than K may be chosen.
 
     Returns:
         The first set that meets the limit; the K best, with `ok` False, where none does.
@@ -141,7 +143,7 @@ def choose_coreset(
     first = min(most, within.size)
     sets = (
         _weighted_set(scorer, within[:k], epsilon, one_sided=one_sided)
-        for k in range(first, within.size + 1)
+        for k in range(first, (within.size if grow else first) + 1)
     )
     best = next(sets)
     return best if best.ok else next((found for found in sets if found.ok), best)

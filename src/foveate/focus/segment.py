@@ -27,8 +27,8 @@ from foveate.focus.judged import (
     release_reserve,
     reserve_passes,
 )
+from foveate.focus.levels import refinement_of
 from foveate.focus.partition import cell_count, check_image_size, windows_of
-from foveate.focus.refine import Refinement
 from foveate.focus.results import ImageResult, StoredResult
 from foveate.focus.strategies import valid_cells
 from foveate.focus.views import plan_views
@@ -289,7 +289,7 @@ def segment_image(
     else:
         strategy, full = _by_overview(encoder, judge, config, tiles, known)
     goal = loss_goal(plan.goal)
-    found = Refinement(strategy, encoder, goal, config.search).run(tiles)
+    found = refinement_of(goal, grow=False)(strategy, encoder, goal, config.search).run(tiles)
     release_reserve(encoder, allowance)
     features = found.state.features.windows
     windows = found.windows

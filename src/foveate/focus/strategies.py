@@ -30,7 +30,7 @@ import numpy as np
 from foveate.errors import DataError, MissingCapabilityError
 from foveate.focus.partition import LEAF, across, areas, membership, parts, sizes, windows_of
 from foveate.grid import Window
-from foveate.models.capabilities import TakesSizes
+from foveate.models.capabilities import TakesSizes, need
 from foveate.models.heads import unit
 from foveate.seeds import tie_keys
 
@@ -282,6 +282,22 @@ class FeatureStrategy(OverviewStrategy):
         share = self._share(tiles, tokens, valid)
         total = np.maximum(share.sum(axis=1, keepdims=True), np.finfo(float).tiny)
         return (share / total @ tokens.reshape(-1, tokens.shape[2])).astype(np.float32)
+
+
+def check_tokens(model: object, *, classes: bool) -> None:
+    """Check that means of tokens say what the model says.
+
+    Raises:
+        MissingCapabilityError: It has no tokens, or they lie in another space than its classes.
+    """
+    spec = need(model, "tokens", "mode 'feature'").token_spec
+    if classes and not (spec.space == "embedding" and spec.pooled):
+        name = getattr(getattr(model, "spec", None), "name", "the model")
+        raise MissingCapabilityError(
+            f"the tokens of {name} are not what its embedding is the mean of",
+            "Mode 'feature' would compare them with texts that they were never trained for.",
+            "Use --mode zoom (or window), or leave the labels out.",
+        )
 
 
 def second_view(encoder: CropEncoder) -> float:
