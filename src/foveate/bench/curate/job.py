@@ -187,13 +187,13 @@ class CurateBenchJob(ModelJob):
         """Pools, features and labels, then the conditions under each seed, then the tables."""
         from foveate.bench.conditions import measure_conditions
         from foveate.bench.curate import paper, tables
-        from foveate.bench.curate.leaks import find_leaks, pixel_digests, refuse_leaks
+        from foveate.bench.curate.leaks import find_leaks, kept_digests, refuse_leaks
         from foveate.bench.curate.measure import Rankings, Seed, needs_embeddings
         from foveate.bench.curate.write import result, write_tables
 
         headers, (encoder, trained) = ready
         design = design_of(self, headers, run, progress)
-        leaks = find_leaks(design, pixel_digests(design.pool), self.buffer)
+        leaks = find_leaks(design, kept_digests(design.pool, run), self.buffer)
         if not self.allow_leaks:
             refuse_leaks(leaks)
         embeddings = None
