@@ -317,7 +317,7 @@ class Ranker:
         found = method.function(**given, **own)
         if "initial" in given and depth is None:
             found = _with(found, initial)
-        if constraint is not None and (constraint.quotas or not method.keeps_constraint):
+        if constraint is not None and (constraint.waits or not method.keeps_constraint):
             found = _put_back(found, constraint, depth)
         return replace(found, rows=self._order[found.rows])
 

@@ -13,6 +13,7 @@ from foveate.curate import rank
 from foveate.curate.ranked_inputs import order_in
 from foveate.errors import DataError, ParameterError, UnknownNameError
 from foveate.pool import open_pool
+from foveate.report import write_report
 
 
 @pytest.fixture(scope="module")
@@ -63,6 +64,7 @@ def test_a_list_of_a_method_has_the_figures_of_the_method(images, design, tmp_pa
     run = CurateBenchJob(**_given(images, lists={"same": path})).run(tmp_path / "out")
     cells = _cells(run)
     assert cells["same", 50.0] == cells["lc", 50.0]
+    assert "same" in write_report(tmp_path / "out").read_text()
     assert "select_s" not in next(
         c for c in run.record["summary"]["core_sets"]["cells"] if c["method"] == "same"
     )  # nobody knows how long it took
