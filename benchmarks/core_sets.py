@@ -1,14 +1,17 @@
 """Which method never loses: core-sets of procedural worlds, and of real imagery that is given.
 
     python benchmarks/core_sets.py --out DIR [--method all] [--seeds 3] [--model NAME]
-        [--weights PATH] [--scenes IMAGES:MASKS CLASSES] [--patches FOLDER]
+        [--weights PATH] [--scenes IMAGES:MASKS CLASSES] [--patches FOLDER] [--budgets 2%,5%]
+        [--sets NAME ...] [--rivals PYTHON]
 
 Worlds (42 scenes of 384 px, tiles of 64 px; half of the scenes test): all classes; roads
 against the rest; buildings, roads and water against the rest (rare classes); all classes with
 labels of the training scenes flipped in blobs, up to half of a tile. ``--scenes`` adds a pool that
 is divided by folders (`foveate bench curate --folds folder`), ``--patches`` a folder of class
 folders, judged by a linear probe on whole embeddings. What is printed: for each method, on which
-sets and budgets it is above and below random with the same sampler, beyond the noise.
+sets and budgets it is above and below random with the same sampler, beyond the noise; and the mIoU.
+``--rivals`` adds what other libraries choose from the same embeddings (`rivals.py`), PYTHON being
+an interpreter that has them.
 """
 
 from __future__ import annotations
@@ -22,7 +25,11 @@ import numpy as np
 import rasterio
 import yaml
 
+import rivals
+from foveate.bench.curate.inputs import design_of
 from foveate.bench.curate.job import CurateBenchJob
+from foveate.models.embed import embed
+from foveate.run import Run
 from foveate.world import CLASSES, WorldSpec, flip_labels, write_world
 
 BUDGETS = "2%,5%,10%,25%"
@@ -48,28 +55,34 @@ def main() -> None:
     parser.add_argument("--weights")
     parser.add_argument("--scenes", nargs=2, metavar=("IMAGES:MASKS", "CLASSES"))
     parser.add_argument("--patches", type=Path)
+    parser.add_argument("--budgets", default=BUDGETS)
+    parser.add_argument("--sets", nargs="+", default=[*GROUPS, "scenes", "patches"])
+    parser.add_argument("--rivals", metavar="PYTHON")
     given = parser.parse_args()
     shared = {
         "methods": given.method, "seeds": given.seeds, "model": given.model,
-        "weights": given.weights, "budgets": BUDGETS,
+        "weights": given.weights, "budgets": given.budgets,
     }  # fmt: skip
     found = {}
     for name, groups in GROUPS.items():
+        if name not in given.sets:
+            continue
         root = given.out / name.replace(" ", "-")
         train, test, classes = world(root, groups, noisy=name == "noisy labels")
         job = CurateBenchJob.typed(
             train=train, test=test, classes=classes, tile=64, min_labelled=0.5, **shared
         )
-        found[name] = result(job, root / "run")
-    if given.scenes:
+        found[name] = result(job, root / "run", given.rivals)
+    if given.scenes and "scenes" in given.sets:
         job = CurateBenchJob.typed(
             pool=given.scenes[0], classes=given.scenes[1], folds="folder", tile=128, **shared
         )
-        found["scenes"] = result(job, given.out / "scenes")
-    if given.patches:
+        found["scenes"] = result(job, given.out / "scenes", given.rivals)
+    if given.patches and "patches" in given.sets:
         found["patches"] = patches(given.patches, given.out / "patches", shared)
-    print(summary(found))
-    (given.out / "summary.md").write_text(summary(found), "utf-8")
+    text = summary(found) + "".join(f"\n{name}\n\n{figures(one)}" for name, one in found.items())
+    print(text)
+    (given.out / "summary.md").write_text(text, "utf-8")
 
 
 def world(root: Path, groups: dict[str, list[str]], *, noisy: bool) -> tuple[str, str, str]:
@@ -114,13 +127,34 @@ def flip(path: Path, draw: np.random.Generator, tile: int = 64) -> None:
         file.write_colormap(1, colours)
 
 
-def result(job: CurateBenchJob, out: Path) -> dict:
-    """Run a benchmark; return what it stores."""
+def result(job: CurateBenchJob, out: Path, python: str | None = None) -> dict:
+    """Run a benchmark, with what rivals choose if there is a Python for them."""
     from foveate.report import headlines, write_report
 
+    seconds = {}
+    if python:
+        lists, seconds = rival_lists(job, out, python)
+        job = job.model_copy(update={"lists": lists})
     run = job.run(out, report=write_report)
     print(out, headlines(run.path)[""].text, sep="\n  ", flush=True)
-    return run.record["summary"]["core_sets"]
+    return run.record["summary"]["core_sets"] | {"seconds": seconds}
+
+
+def rival_lists(
+    job: CurateBenchJob, out: Path, python: str
+) -> tuple[dict[str, str], dict[str, float]]:
+    """Let rivals choose from the embeddings of each fold; return their lists and CPU seconds."""
+    headers, (encoder, _) = job.check()
+    with Run.create(out) as run:
+        design = design_of(job, headers, run, None)
+        x = embed(design.pool, encoder, run=run).align(design.pool.ids).astype(np.float32)
+    folds = []
+    for fold in design.folds:
+        sizes = [int(share * fold.train.size) for share in job.budgets if share < 1]
+        chosen = rivals.Fold(x[fold.train], design.pool.counts[fold.train], sizes)
+        folds.append((design.pool.ids[fold.train], chosen))
+    seeds = range(job.seed, job.seed + job.seeds)
+    return rivals.write_lists(python, out.with_name(f"{out.name}-rivals"), folds, seeds)
 
 
 def patches(folder: Path, out: Path, shared: dict) -> dict:
@@ -161,6 +195,32 @@ def summary(found: dict[str, dict]) -> str:
         every = "".join(text for of_set in said for text in of_set.values())
         cells += [str(every.count("+")), str(every.count("-"))]
         lines.append(f"| {method} | {' | '.join(cells)} |")
+    return "\n".join(lines) + "\n"
+
+
+def figures(one: dict) -> str:
+    """Return the mIoU by method, sampler and budget, with the marks of `verdicts`, and seconds."""
+    samplers, entries = one["samplers"], one["entries"]
+    heads = [f"{100 * e['share']:g} %, {sampler}" for sampler in samplers for e in entries]
+    lines = [f"| method | {' | '.join(heads)} | CPU s |", "|---|" + "---|" * (len(heads) + 1)]
+    marks = {"better": " ▲", "worse": " ▼"}
+    seconds = dict(one.get("seconds", {}))
+    for method in one["methods"]:
+        cells = []
+        for sampler in samplers:
+            for entry in entries:
+                row = next((r for r in entry["rows"] if r["block"] == sampler
+                            and r["label"] == method and "miou" in r["means"]), None)  # fmt: skip
+                if row is None:
+                    cells.append("")
+                    continue
+                cells.append(f"{row['means']['miou']:.3f}{marks.get(row['verdict'], '')}")
+                seconds.setdefault(method, row["means"].get("select s"))
+        took = seconds.get(method)
+        last = "" if took is None else f"{took:.1f}"
+        lines.append(f"| `{method}` | {' | '.join(cells)} | {last} |")
+    noise = [f"{entry['floor'][sampler]:.3f}" for sampler in samplers for entry in entries]
+    lines.append(f"| *noise (sd)* | {' | '.join(noise)} | |")
     return "\n".join(lines) + "\n"
 
 

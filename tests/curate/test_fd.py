@@ -3,6 +3,7 @@ import pytest
 
 from foveate.curate.methods.fd import METHOD, fd
 from foveate.errors import ParameterError
+from foveate.select.cluster import main_axes
 
 
 def blobs(k, each, d=6, seed=0):
@@ -50,3 +51,26 @@ def test_the_paper_has_no_shortcuts():
 def test_too_few_rows_to_fit_are_refused():
     with pytest.raises(ParameterError, match="fit_rows=2"):
         fd(ids=ids(9), embeddings=blobs(3, 3), seed=0, fit_rows=2)
+
+
+def test_main_axes_hold_rows_of_few_dimensions_whole():
+    draw = np.random.default_rng(0)
+    x = draw.normal(size=(50, 6)) @ draw.normal(size=(6, 300)) + 1
+    axes = main_axes(x.astype(np.float32), 8, draw)
+    assert axes.shape == (300, 8)
+    assert np.allclose(axes.T @ axes, np.eye(8), atol=1e-5)
+    assert np.allclose((x @ axes) @ (x @ axes).T, x @ x.T, rtol=1e-3)
+
+
+@pytest.mark.parametrize("fit_rows", [None, 40])
+def test_columns_that_say_nothing_new_change_nothing(fit_rows):
+    x = blobs(4, 50)
+    wide = x @ np.linalg.qr(np.random.default_rng(1).normal(size=(300, x.shape[1])))[0].T
+    given = {"ids": ids(200), "seed": 0, "clusters": 4, "fit_rows": fit_rows}
+    assert fd(embeddings=wide, axes=16, **given).rows.tolist() == (
+        fd(embeddings=x, **given).rows.tolist()
+    )
+
+
+def test_the_paper_clusters_all_columns():
+    assert METHOD.options("paper")["axes"] is None

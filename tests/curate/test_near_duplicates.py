@@ -298,3 +298,19 @@ def test_no_two_picks_of_dubai_share_over_half_their_ground(realdata, tmp_path):
                 high = min(a["y"] + a["h"], b["y"] + b["h"]) - max(a["y"], b["y"])
                 wide = min(a["x"] + a["w"], b["x"] + b["w"]) - max(a["x"], b["x"])
                 assert max(high, 0) * max(wide, 0) <= 0.5 * a["h"] * a["w"]
+
+
+def test_rare_classes_keep_their_share_where_there_are_masks():
+    draw = np.random.default_rng(3)
+    kind = np.repeat([0, 1, 2], [150, 40, 10])
+    x = np.eye(3)[kind] * 4 + draw.normal(0, [[0.2]] * 190 + [[0.02]] * 10, (200, 3))
+    counts = np.eye(3, dtype=int)[kind] * 50
+    found = {
+        name: rank(Pool.from_arrays(n=200, counts=c), "semdedup", embeddings=x, keep=0.5)
+        for name, c in (("masks", counts), ("none", None))
+    }
+    for name, ranking in found.items():
+        kept = ranking.rows[: ranking.meta["kept"]]
+        assert kept.size == 100
+        least = [20, 5] if name == "masks" else [16, 4]  # a cluster is no class
+        assert (np.bincount(kind[kept], minlength=3)[1:] >= least).all()

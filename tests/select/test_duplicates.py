@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from foveate.select.duplicates import (
@@ -125,6 +125,21 @@ def test_a_share_is_kept_and_copies_go_first(keep):
     assert round(keep * 100) <= kept <= round(keep * 100) + 5
     if keep <= 0.8:
         assert all((found[i] == i) + (found[80 + i] == 80 + i) <= 1 for i in range(20))
+
+
+@given(st.integers(0, 999), st.sampled_from([0.3, 0.5, 0.8]), st.integers(1, 5))
+@settings(max_examples=30)
+def test_no_part_loses_more_than_its_share(seed, keep, count):
+    draw = np.random.default_rng(seed)
+    x = np.concatenate([scattered(60, seed=seed), scattered(60, seed=seed)[:10]])
+    parts = draw.integers(0, 9, (70, count)) * (draw.random((70, count)) < 0.4)
+    found = by_share(pairs_of(x), keep, ties_of(70), parts)
+    kept = found == np.arange(70)
+    copies = parts[60:].sum(axis=0)  # the same numbers once more: these go in any case
+    assert (parts[kept].sum(axis=0) >= np.floor(keep * parts.sum(axis=0)) - copies).all()
+    assert (found[found] == found).all()  # what stands for others is kept
+    assert kept.sum() >= round(keep * 70)
+    assert kept.sum() <= 60
 
 
 def test_more_rows_than_a_cell_holds(monkeypatch):

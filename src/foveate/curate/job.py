@@ -133,6 +133,9 @@ class CurateJob(ModelJob):
         Option("Method", metavar="COLUMN=20%", repeated=True),
     ] = Field({})  # fmt: skip
     """Largest share (scene=20%) or number (scene=50) of picks of one value; repeatable."""
+    strata: Annotated[str | None, Option("Method", metavar="COLUMN[=VALUE:SHARE,...]")] = None
+    """Spread the picks over a column, scene, or class (of the mask), by the pool, equally
+    (region=equal), or as stated (region=north:50%,south:20%)."""
     start: Annotated[list[PathText], Option("Input", metavar="RUN|LIST", repeated=True)] = Field([])
     """Tiles that are picked or labelled already: runs, selections, lists of ids; repeatable."""
     options: Annotated[
@@ -287,13 +290,14 @@ class CurateJob(ModelJob):
         """Return what may stand in one selection."""
         return Rules(
             min_distance=self.min_distance, groups=self.groups, quota=self.quota,
+            strata=self.strata,
         )  # fmt: skip
 
     def _stated_rules(self) -> dict[str, Any]:
         rules = self.rules()
         if rules.plain:
             return {}
-        return {"min_distance": self.min_distance, "groups": self.groups, "quota": self.quota}
+        return {name: getattr(self, name) for name in ("min_distance", "groups", "quota", "strata")}
 
     def max_share(self) -> float | None:
         """Return the share of a tile that an earlier pick may cover; None for the default.

@@ -42,6 +42,15 @@ def _quotas(given: Any) -> Any:
     return _quotas(found) if isinstance(found, dict) else found
 
 
+def _lists(given: Any) -> Any:
+    """Read texts ``NAME=FILE``."""
+    if isinstance(given, dict):
+        return {str(name): str(path) for name, path in given.items()}
+    found = assignments(given, "NAME=FILE", "lightly=picks-{fold}.csv")
+    return _lists(found) if isinstance(found, dict) else found
+
+
 MethodNames = Annotated[list[str], BeforeValidator(_methods)]
 MethodOptions = Annotated[dict[str, dict[str, Any]], BeforeValidator(_method_options)]
 Quotas = Annotated[dict[str, str], BeforeValidator(_quotas)]
+Lists = Annotated[dict[str, str], BeforeValidator(_lists)]

@@ -304,6 +304,8 @@ class Ranker:
             given["parts"] = {p: self._part(method, p, options[p], arrays) for p in method.parts}
         else:
             given |= {name: self._by_id(arrays[name]) for name in method.needs}
+            if "counts" in method.uses and self.pool.counts is not None:
+                given["counts"] = self._by_id(self.pool.counts)
         initial = self._constraint.given
         if method.takes_initial and initial.size:
             given["initial"] = initial
@@ -317,7 +319,7 @@ class Ranker:
         found = method.function(**given, **own)
         if "initial" in given and depth is None:
             found = _with(found, initial)
-        if constraint is not None and (constraint.quotas or not method.keeps_constraint):
+        if constraint is not None and (constraint.waits or not method.keeps_constraint):
             found = _put_back(found, constraint, depth)
         return replace(found, rows=self._order[found.rows])
 

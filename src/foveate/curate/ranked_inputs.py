@@ -14,10 +14,11 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from foveate.curate.start import read_ids
 from foveate.embeddings import find_rows
 from foveate.errors import DataError, UnknownNameError
 from foveate.files import fingerprint, read_parquet, text_column
-from foveate.pool.coordinates import read_coordinates
+from foveate.pool.coordinates import is_coordinates, read_coordinates
 from foveate.pool.names import Names
 from foveate.registry import suggest
 from foveate.run import Run
@@ -28,6 +29,8 @@ if TYPE_CHECKING:
 
     import pyarrow as pa
     from numpy.typing import NDArray
+
+    from foveate.pool.pool import Pool
 
 _PLACE = ("scene", "y", "x", "h", "w")
 
@@ -81,6 +84,60 @@ def read_ranked(path: str | Path) -> RankedPool:
         orders={path.stem: np.argsort(-score, kind="stable")}, prints=(fingerprint(path),),
         tied=score.size > 1 and bool((score == score[0]).all()),
     )  # fmt: skip
+
+
+def order_in(path: str | Path, pool: Pool, *, prefix: str = "") -> NDArray[np.int64]:
+    """Return rows of a pool in the order of a ranking that was made elsewhere.
+
+    Args:
+        path: Run directory with one method, coordinate list, or a table (Parquet or CSV) or text
+            of ids, best first (`foveate.curate.start.read_ids`).
+        pool: A pool cut from scenes.
+        prefix: What scenes of the pool are called besides: ids are looked up with it in front.
+
+    Returns:
+        (k,) int64, best first; -1 for patches that the pool does not have.
+
+    Raises:
+        DataError: It cannot be read, has no or several rankings, or names a patch twice.
+    """
+    path = Path(path)
+    if path.is_dir() or is_coordinates(path):
+        found = read_ranked(path)
+        if len(found.orders) > 1:
+            raise DataError(
+                f"the run {str(path)!r} has rankings by {', '.join(found.orders)}",
+                "A list is one ranking.",
+                f"Name the file: {path / 'rankings' / next(iter(found.orders))}.parquet",
+            )
+        (order,) = found.orders.values()
+        if found.is_run:
+            names = found.ids[order]
+        else:
+            return _corners_in(found, order, pool, prefix)
+    else:
+        names = np.array(read_ids(path), np.str_)
+    known, times = np.unique(names, return_counts=True)
+    if times.max(initial=0) > 1:
+        raise DataError(
+            f"the list {str(path)!r} names {str(known[times.argmax()])!r} {times.max()} times",
+            "A ranking holds each patch once.",
+        )
+    return find_rows(pool.ids, np.char.add(prefix, names))
+
+
+def _corners_in(
+    found: RankedPool, order: NDArray[np.int64], pool: Pool, prefix: str
+) -> NDArray[np.int64]:
+    """Match patches of a list by image and corner."""
+    assert pool.tiles is not None  # noqa: S101  (cut from scenes)
+    scene = pool.tiles.scene
+    inside = np.flatnonzero(np.char.startswith(scene, prefix))
+    windows = {"scene": scene[inside], "y": pool.tiles.y[inside], "x": pool.tiles.x[inside]}
+    own = RankedPool(Path(), is_run=True, ids=pool.ids[inside], windows=windows, orders={})
+    known, listed = _common_form([own, found])
+    rows = find_rows(known, listed[order])
+    return np.where(rows >= 0, inside[rows], -1) if inside.size else rows
 
 
 def _read_run(path: Path) -> RankedPool:

@@ -46,7 +46,7 @@ def read_start(paths: Sequence[str | Path]) -> NDArray[np.str_]:
     """
     found: list[str] = []
     for path in map(Path, paths):
-        found += _of_run(path) if path.is_dir() else _of_file(path)
+        found += _of_run(path) if path.is_dir() else read_ids(path)
     return np.unique(np.asarray(found, np.str_))
 
 
@@ -72,10 +72,15 @@ def _of_run(path: Path) -> list[str]:
             f"Name the file: --start {files[0]}" if files else "Finish the run first.",
         )
     began = run.path / STARTED
-    return _of_file(files[0]) + (read_json(began) if began.is_file() else [])
+    return read_ids(files[0]) + (read_json(began) if began.is_file() else [])
 
 
-def _of_file(path: Path) -> list[str]:
+def read_ids(path: Path) -> list[str]:
+    """Read ids of tiles from a file, in its order; see `read_start`.
+
+    Raises:
+        DataError: It cannot be read, or has no ids.
+    """
     name = repr(printable(str(path)))
     if path.suffix.lower() in SUFFIXES:
         return _column(read_parquet(path), name)
@@ -85,7 +90,7 @@ def _of_file(path: Path) -> list[str]:
     if set(first) & set(IDS):
         return _column(read_table(path), name)
     if not lines:
-        raise DataError(f"the list {name} is empty", "An id a line.", "Leave --start out.")
+        raise DataError(f"the list {name} is empty", "An id a line.", "Leave it out.")
     return lines
 
 

@@ -13,7 +13,7 @@ from foveate.embeddings import Embeddings
 from foveate.errors import DataError
 from foveate.files import digest
 from foveate.pool.attributes import Attributes
-from foveate.pool.rules import check_quotas
+from foveate.pool.rules import check_quotas, check_strata
 from foveate.select.forecast import forecast
 from foveate.selection import without
 
@@ -114,7 +114,7 @@ def check_rules(ranker: Ranker, budget: Budget) -> None:
     Raises:
         BudgetError: It buys nothing.
         DataError: A rule that the pool has no ground for, or ids to start from that it lacks.
-        ParameterError: A quota that cannot be met, or a column that is not there.
+        ParameterError: A quota or stratum that cannot be met, or a column that is not there.
     """
     if ranker.given.size == len(ranker.pool):
         raise DataError(
@@ -124,7 +124,9 @@ def check_rules(ranker: Ranker, budget: Budget) -> None:
         )
     budget.resolve(without(ranker.costs or ranker.pool.costs(), ranker.given))
     if not ranker.plain:
-        check_quotas(ranker.constraint, _depth(ranker, budget))
+        picks = _depth(ranker, budget)
+        check_quotas(ranker.constraint, picks)
+        check_strata(ranker.constraint, picks)
 
 
 def select(
@@ -148,8 +150,9 @@ def warn(name: str, selection: Selection, ranking: Ranking, ranker: Ranker) -> N
     repeats, overlap = len(selection) - ranking.first_put_back, ranker.overlap
     if repeats > 0 and not ranker.plain:
         logger.warning(
-            "%s: %d of the %d picks break a rule (overlap, distance, groups or quota) with an "
-            "earlier one: no tile is left that breaks none. Lower the budget, or ease the rules.",
+            "%s: %d of the %d picks break a rule (overlap, distance, groups, quota or strata) with "
+            "an earlier one: no tile is left that breaks none. Lower the budget, or ease the "
+            "rules.",
             name, repeats, len(selection),
         )  # fmt: skip
     elif repeats > 0:

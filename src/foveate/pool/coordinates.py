@@ -42,6 +42,16 @@ class Coordinates:
     mask: NDArray[np.str_]
 
 
+def is_coordinates(path: Path) -> bool:
+    """Say whether a file is a coordinate list, by its first line."""
+    try:
+        with path.open(encoding="utf-8") as file:
+            fields = next((line for line in file if line.strip()), "").split()
+    except (OSError, UnicodeDecodeError):
+        return False  # whoever reads it says why it cannot be read
+    return len(fields) in (5, 6) and all(number.isdecimal() for number in fields[-3:-1])
+
+
 def read_coordinates(path: str | Path, tile: int = 256) -> Coordinates:
     """Read a coordinate list.
 

@@ -91,7 +91,7 @@ def opened_pool(job: ImageryJob, **cut: Any) -> Pool:
 
 def measure(
     headers: Pool, job: ImageryJob, run: Run, progress: ProgressFn | None = None, *,
-    also: Refinement | None = None,
+    also: Refinement | None = None, part: str = "",
 ) -> tuple[Pool, str]:  # fmt: skip
     """Measure a pool (step ``pool``) unless the run has done so.
 
@@ -101,6 +101,8 @@ def measure(
         run: Run open for writing.
         progress: Called with ticks.
         also: What else is done with the pool before it is kept.
+        part: Name of a pool beside that of the run: its step is ``pool PART``, its files lie in
+            ``work/PART``.
 
     Returns:
         The pool, and a hash of everything that it depends on.
@@ -118,17 +120,19 @@ def measure(
     facts = [digest_ids(headers.ids), job.nodata, job.bands, *kept]
     key = digest([VERSION, prints, legend, facts, *also.key])
     measured: list[Pool] = []
+    home = run.path / "work" / part if part else run.path
 
-    def work() -> tuple[str, ...]:
+    def work() -> list[str]:
         pool = scan(
             headers, bands=job.bands or None, min_valid=job.min_valid,
             min_labelled=job.min_labelled, skip_empty=job.skip_empty, progress=progress,
         )  # fmt: skip
         measured.append(also.apply(pool))
-        return save_pool(run.path, measured[0])
+        files = save_pool(home, measured[0])
+        return [str((home / file).relative_to(run.path)) for file in files]
 
-    run.do("pool", key, work)
-    return (measured[0] if measured else load_pool(run.path, headers)), key
+    run.do(f"pool {part}".rstrip(), key, work)
+    return (measured[0] if measured else load_pool(home, headers)), key
 
 
 def _check_whole(pool: Pool) -> None:

@@ -1,15 +1,43 @@
-"""Checks of the row numbers and keys that the greedy loops are given."""
+"""Checks of what the greedy loops are given: rows, metric, row numbers, keys and sizes."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal, get_args
 
 import numpy as np
 
-from foveate.errors import ParameterError
+from foveate.errors import DataError, ParameterError
 
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike, NDArray
+
+
+Metric = Literal["euclidean", "cosine"]
+
+
+def check_rows(x: NDArray[np.floating]) -> None:
+    """Refuse what is no matrix of floating-point numbers.
+
+    Raises:
+        DataError: It is none.
+    """
+    if x.ndim != 2 or x.dtype not in (np.float16, np.float32, np.float64):
+        raise DataError(
+            f"embeddings of shape {x.shape} and dtype {x.dtype}",
+            "Allowed is a float16, float32 or float64 array (n, d).",
+        )
+
+
+def check_metric(metric: str) -> None:
+    """Refuse a metric that there is not.
+
+    Raises:
+        ParameterError: There is no such one.
+    """
+    if metric not in get_args(Metric):
+        raise ParameterError(
+            f"metric={metric!r}", f"Allowed are {', '.join(map(repr, get_args(Metric)))}."
+        )
 
 
 def check_ties(ties: NDArray[np.uint64], n: int) -> None:
@@ -60,3 +88,16 @@ def check_k(k: int, n: int, given: int) -> None:
     """
     if not 0 <= k <= n - given:
         raise ParameterError(f"k={k}", f"Allowed is 0 to {n - given}: {n} rows, {given} given.")
+
+
+def positive(name: str, number: int | None, default: int) -> int:
+    """Return a size, or the default where there is none.
+
+    Raises:
+        ParameterError: It is below 1.
+    """
+    if number is None:
+        return default
+    if number < 1:
+        raise ParameterError(f"{name}={number}", "Allowed is 1 or more.")
+    return number

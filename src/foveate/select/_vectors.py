@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from foveate.errors import ParameterError
 from foveate.select._distance import Points
+from foveate.select._rows import check_metric
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -44,8 +44,7 @@ class Vectors:
     """
 
     def __init__(self, x: NDArray[np.floating], metric: Metric) -> None:
-        if metric not in ("euclidean", "cosine"):
-            raise ParameterError(f"metric={metric!r}", "Allowed are 'euclidean', 'cosine'.")
+        check_metric(metric)
         self.metric = metric
         self._points = Points.survey(x, metric, max(64, _VALUES // max(x.shape[1], 1)))
         self.scale = self._points.scale

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 
+AXES_ROWS = 10_000  # that the main axes are found from
 _BLOCK = 8192  # rows that are held in float64 at a time
 _DISTANCES = 2**22  # to centres, that are held in float64 at a time
 _TIE = 1e-9  # relative difference of squared distances that is rounding
@@ -208,6 +209,34 @@ def nearest(x: NDArray[np.floating], centres: NDArray[np.floating]) -> NDArray[n
             block = np.asarray(x[begin : begin + step], dtype=np.float64)
             labels[begin : begin + step] = (norms - 2 * block @ centres.T).argmin(axis=1)
     return labels
+
+
+def main_axes(x: NDArray[np.floating], count: int, rng: np.random.Generator) -> NDArray[np.float32]:
+    """Return the directions that hold most of the squares of rows, as right singular vectors.
+
+    Not centred, so that what is left of rows has their lengths and angles, too: products of rows
+    with the axes stand for the rows in k-means and in Vendi scores. Randomised (Halko, Martinsson
+    and Tropp 2011), from at most `AXES_ROWS` rows.
+
+    Args:
+        x: (n, d) float; may be a memory map.
+        count: Number of axes, below d.
+        rng: Draws the rows, and the start.
+
+    Returns:
+        (d, q) float32 of orthogonal unit columns, q = min(count, n).
+    """
+    from sklearn.utils.extmath import randomized_svd
+
+    some = np.arange(len(x))
+    if len(x) > AXES_ROWS:
+        some = np.sort(rng.choice(len(x), AXES_ROWS, replace=False))
+    rows = np.asarray(x[some], dtype=np.float32)
+    with one_thread():
+        _, _, axes = randomized_svd(
+            rows, min(count, len(rows)), n_iter=3, random_state=int(rng.integers(2**31))
+        )
+    return np.ascontiguousarray(axes.T, dtype=np.float32)
 
 
 def _flat(scores: list[float], delta: float, patience: int, stop: str) -> bool:

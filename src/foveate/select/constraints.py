@@ -14,23 +14,26 @@ A constraint is made of rules, and rows that were picked before (`given`) count 
 - `Near`: a pick forbids what lies within a distance. Nothing is kept but the points.
 - `Quota`: of the first k picks, at most so many have one value. A row that its quota keeps waiting
   is taken as soon as it may; rows for which that never comes are put back.
+- `Strata`: each value has its share of the first k picks. A stratum without rows passes its turn.
 """
 
 from __future__ import annotations
 
 import math
-from collections import deque
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Protocol, Self
 
 import numpy as np
 
-if TYPE_CHECKING:
-    from collections.abc import Iterable
+from foveate.errors import ParameterError
+from foveate.select._waiting import Waiting
 
+if TYPE_CHECKING:
     from numpy.typing import ArrayLike, NDArray
     from scipy.spatial import KDTree
+
+    from foveate.select.strata import Strata
 
 _ROUNDING = 1e-9  # of a number of picks: 20 % of 10 is 2
 
@@ -184,6 +187,11 @@ class Quota:
     most: int | None = None
     fixed: int | None = None
 
+    @property
+    def size(self) -> int:
+        """Number of values."""
+        return int(self.code.max(initial=-1)) + 1
+
     def limit(self, k: int) -> int:
         """Return how many of the first `k` picks may have one value."""
         if self.fixed is not None:
@@ -215,12 +223,14 @@ class Constraint:
         rules: What a pick forbids.
         quotas: How many picks may have one value.
         given: (s,) int64 rows that count as picked before the first; they are never taken.
+        strata: Shares of the picks by value, or None.
     """
 
     n: int
     rules: tuple[Rule, ...] = ()
     quotas: tuple[Quota, ...] = ()
     given: NDArray[np.int64] = field(default_factory=lambda: np.empty(0, np.int64))
+    strata: Strata | None = None
 
     @classmethod
     def of(
@@ -237,16 +247,33 @@ class Constraint:
     @property
     def empty(self) -> bool:
         """Whether no pick forbids anything."""
-        return not self.rules and not self.quotas
+        return not self.rules and not self.waits
+
+    @property
+    def waits(self) -> bool:
+        """Whether rows may have to wait for their turn, so that an order is not only thinned."""
+        return bool(self.quotas) or self.strata is not None
 
     def joined(self, *others: Constraint) -> Constraint:
-        """Return the constraint that holds this one and the others."""
+        """Return the constraint that holds this one and the others.
+
+        Raises:
+            ParameterError: Two of them have strata.
+        """
         every = (self, *others)
+        strata = [one.strata for one in every if one.strata is not None]
+        if len(strata) > 1:
+            raise ParameterError(
+                f"strata of {strata[0].name!r} and of {strata[1].name!r}",
+                "A selection is spread over one column.",
+                "State them for the run, or in the recipe.",
+            )
         return Constraint(
             self.n,
             tuple(rule for one in every for rule in one.rules),
             tuple(quota for one in every for quota in one.quotas),
             np.unique(np.concatenate([one.given for one in every])),
+            strata[0] if strata else None,
         )
 
     def take(self, rows: NDArray[np.int64]) -> Constraint:
@@ -256,17 +283,22 @@ class Constraint:
         return Constraint(
             self.n, tuple(rule.take(rows) for rule in self.rules),
             tuple(quota.take(rows) for quota in self.quotas), np.sort(place[self.given]),
+            None if self.strata is None else self.strata.take(rows),
         )  # fmt: skip
 
     def up_to(self, k: int) -> Constraint:
         """Return the constraint for a greedy loop that makes `k` picks.
 
-        Quotas are then numbers that hold from the first pick on: those of the last. The order of
-        the picks among themselves is left to `apply`.
+        Quotas and strata are then numbers that hold from the first pick on: those of the last. The
+        order of the picks among themselves is left to `apply`.
         """
         last = min(k, self.n) + self.given.size
         quotas = tuple(replace(quota, fixed=quota.limit(last)) for quota in self.quotas)
-        return replace(self, quotas=quotas)
+        strata = self.strata
+        if strata is not None:
+            left = min(k, self.n - self.given.size)
+            strata = replace(strata, fixed=strata.counts(left, self.given))
+        return replace(self, quotas=quotas, strata=strata)
 
     def apply(self, order: NDArray[np.int64]) -> NDArray[np.int64]:
         """Put back what is forbidden.
@@ -297,13 +329,13 @@ class Constraint:
         """
         order = order[~np.isin(order, self.given)]
         state = self.open()
-        if self.quotas:
+        if self.waits:
             taken = self._taken(order)
             moved = np.flatnonzero(taken != np.arange(taken.size))
             first = int(moved[0]) if moved.size else taken.size
             if first < order.size:
                 return self.n - self.given.size - first
-        open_ = replace(self, quotas=()).open() if self.quotas else state
+        open_ = replace(self, quotas=(), strata=None).open() if self.waits else state
         taken = open_.admit(order)
         picked = np.concatenate([taken, self.given])
         return int((~open_.free).sum()) - np.unique(picked).size
@@ -334,10 +366,10 @@ class Constraint:
 
     def _taken(self, order: NDArray[np.int64]) -> NDArray[np.int64]:
         """Return the places of `order` that are taken, in the order in which they are."""
-        plain = replace(self, quotas=())
+        plain = replace(self, quotas=(), strata=None)
         state = plain.open()
-        if self.quotas:
-            return _Queue(self, order, state).run()
+        if self.waits:
+            return Waiting(self, order, state).run()
         kept = np.ones(order.size, bool)
         places = np.flatnonzero(self.bound[order])
         for place, row in zip(places.tolist(), order[places].tolist(), strict=True):
@@ -346,77 +378,6 @@ class Constraint:
             else:
                 kept[place] = False
         return np.flatnonzero(kept)
-
-
-class _Queue:
-    """Rows in the method's order, of which some have to wait for their quotas.
-
-    Args:
-        constraint: The constraint.
-        order: (k,) rows, best first, none of them given.
-        state: What its rules forbid.
-    """
-
-    def __init__(self, constraint: Constraint, order: NDArray[np.int64], state: Open) -> None:
-        self.quotas, self.order, self.state = constraint.quotas, order, state
-        self.bound = constraint.bound
-        self.codes = np.stack([quota.code for quota in self.quotas], axis=1)
-        self.used = [np.zeros(int(q.code.max(initial=-1)) + 1, np.int64) for q in self.quotas]
-        for row in constraint.given.tolist():
-            self._book(tuple(self.codes[row].tolist()))
-        self.begun = constraint.given.size
-        self.waiting: dict[tuple[int, ...], deque[int]] = {}
-
-    def run(self) -> NDArray[np.int64]:
-        """Return the places that are taken, in the order in which they are."""
-        taken: list[int] = []
-        stream = iter(range(self.order.size))
-        while True:
-            limits = [quota.limit(self.begun + len(taken) + 1) for quota in self.quotas]
-            place = self._first_waiting(limits)
-            if place is None:
-                place = self._next(stream, limits)
-            if place is None:
-                return np.array(taken, np.int64)
-            row = int(self.order[place])
-            if self.bound[row]:
-                self.state.pick(row)
-            self._book(tuple(self.codes[row].tolist()))
-            taken.append(place)
-
-    def _first_waiting(self, limits: list[int]) -> int | None:
-        """Return the first place that had to wait and need not any more."""
-        best = None
-        for key in [key for key in self.waiting if self._may(key, limits)]:
-            queue = self.waiting[key]
-            while queue and not self.state.free[self.order[queue[0]]]:
-                queue.popleft()
-            if not queue:
-                del self.waiting[key]
-            elif best is None or queue[0] < self.waiting[best][0]:
-                best = key
-        return None if best is None else self.waiting[best].popleft()
-
-    def _next(self, stream: Iterable[int], limits: list[int]) -> int | None:
-        """Return the next place that may be taken; those before it wait."""
-        for place in stream:
-            row = int(self.order[place])
-            if not self.state.free[row]:
-                continue
-            key = tuple(self.codes[row].tolist())
-            if self._may(key, limits):
-                return place
-            self.waiting.setdefault(key, deque()).append(place)
-        return None
-
-    def _may(self, key: tuple[int, ...], limits: list[int]) -> bool:
-        parts = zip(key, self.used, limits, strict=True)
-        return all(code < 0 or used[code] < limit for code, used, limit in parts)
-
-    def _book(self, key: tuple[int, ...]) -> None:
-        for code, used in zip(key, self.used, strict=True):
-            if code >= 0:
-                used[code] += 1
 
 
 class Open:
@@ -436,9 +397,13 @@ class Open:
         self._constraint = constraint
         self.free = np.ones(len(constraint), bool)
         self._picked = np.zeros(len(constraint), bool)
-        quotas = constraint.quotas
-        self._used = [np.zeros(int(q.code.max(initial=-1)) + 1, np.int64) for q in quotas]
-        self._most = [quota.limit(len(constraint)) for quota in quotas]
+        strata = [] if constraint.strata is None else [constraint.strata]
+        limited: list[Quota | Strata] = [*constraint.quotas, *strata]
+        self._limited = limited
+        self._used = [np.zeros(one.size, np.int64) for one in limited]
+        self._most = [np.broadcast_to(one.limit(len(constraint)), one.size) for one in limited]
+        if constraint.strata is not None:  # a stratum may get nothing at all
+            self.free[self._most[-1][constraint.strata.code] == 0] = False
         for row in constraint.given.tolist():
             self.pick(row)
 
@@ -460,12 +425,12 @@ class Open:
     def _full(self, row: int) -> list[NDArray[np.int64]]:
         """Book a pick; return the rows of values whose quota it uses up."""
         full = []
-        parts = zip(self._constraint.quotas, self._used, self._most, strict=True)
+        parts = zip(self._limited, self._used, self._most, strict=True)
         for quota, used, most in parts:
             code = int(quota.code[row])
             if code >= 0:
                 used[code] += 1
-                if used[code] == most:
+                if used[code] == most[code]:
                     full.append(np.flatnonzero(quota.code == code))
         return full
 

@@ -27,18 +27,25 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from foveate.errors import DataError, ParameterError
+from foveate.errors import ParameterError
 from foveate.select._distance import Points
 from foveate.select._gains import NEAR, Greedy, squared_distances
-from foveate.select._rows import check_given, check_k, check_ties
+from foveate.select._rows import (
+    check_given,
+    check_k,
+    check_metric,
+    check_rows,
+    check_ties,
+    positive,
+)
 from foveate.select.cluster import one_thread
 
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike, NDArray
 
     from foveate.progress import ProgressFn
+    from foveate.select._rows import Metric
     from foveate.select.constraints import Constraint
-    from foveate.select.kcenter import Metric
 
 __all__ = ["NEAR", "Coverage", "coverage_greedy", "median_distance"]
 
@@ -116,17 +123,12 @@ def coverage_greedy(
     >>> found.rows.tolist()
     [2, 3]
     """
-    if x.ndim != 2 or x.dtype not in (np.float16, np.float32, np.float64):
-        raise DataError(
-            f"embeddings of shape {x.shape} and dtype {x.dtype}",
-            "Allowed is a float16, float32 or float64 array (n, d).",
-        )
+    check_rows(x)
+    check_metric(metric)
     n = len(x)
     check_ties(ties, n)
     held = check_given(given, n)
     check_k(k, n, held.size)
-    if metric not in ("euclidean", "cosine"):
-        raise ParameterError(f"metric={metric!r}", "Allowed are 'euclidean', 'cosine'.")
     if sigma is not None and not (0 < sigma < np.inf):
         raise ParameterError(f"sigma={sigma}", "A width is above 0, in the unit of distances.")
     if k == 0:
@@ -134,8 +136,8 @@ def coverage_greedy(
     m = check_given(reference, n).size
     if m == 0:
         raise ParameterError("no reference rows", f"Allowed is 1 to {n}.")
-    block = _positive("block", block, max(64, _PASS_VALUES // m))
-    width = _positive("candidates", candidates, max(256, _HELD_VALUES // m))
+    block = positive("block", block, max(64, _PASS_VALUES // m))
+    width = positive("candidates", candidates, max(256, _HELD_VALUES // m))
     with one_thread():
         greedy = Greedy(Points.survey(x, metric, block), reference, sigma, held)
         rows, gain = greedy.run(k, ties, width, constraint, progress)
@@ -160,11 +162,3 @@ def median_distance(
         squared = squared_distances(rows, rows)[np.triu_indices(len(rows), 1)]
     squared = squared[squared > 1e-12 * squared.max(initial=0)]
     return float(np.sqrt(np.median(squared)) / points.scale) if squared.size else 1.0
-
-
-def _positive(name: str, number: int | None, default: int) -> int:
-    if number is None:
-        return default
-    if number < 1:
-        raise ParameterError(f"{name}={number}", "Allowed is 1 or more.")
-    return number

@@ -17,7 +17,7 @@ like the centre of its cluster. Rows are compared here as points of unit length 
 from __future__ import annotations
 
 import hashlib
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -219,40 +219,60 @@ def by_threshold(pairs: Pairs, distance: float, order: NDArray[np.int64]) -> NDA
     return copy_of[pairs.same]
 
 
-def by_share(pairs: Pairs, keep: float, ties: NDArray[np.uint64]) -> NDArray[np.int64]:
+def by_share(
+    pairs: Pairs, keep: float, ties: NDArray[np.uint64], parts: NDArray[np.number] | None = None
+) -> NDArray[np.int64]:
     """Keep about a share of the rows: the nearest are left out first, whatever their surroundings.
 
     Distances count in units of the smaller `spacing` of the two rows: one distance for all would
-    thin out what is alike by nature and leave the rest. Of near rows the one with more space is
-    kept.
+    thin out what is alike by nature and leave the rest. Pairs are looked at from the nearest on: of
+    two that are kept the one with less space is left out, or the other, if that one stands for rows
+    that were left out before or `parts` do not allow it. Only where that is not enough, rows that
+    stand for others are left out, too, and these go to the other row of the pair.
 
     Args:
         pairs: From `near_pairs`.
         keep: Share of the rows to keep, above 0 and at most 1.
         ties: (n,) uint64 keys; among rows of equal spacing the smallest is kept.
+        parts: (n, g) amounts of g parts in each row, not negative, such as pixels of rare classes:
+            of each part `keep` of its sum stays, rounded down to a whole number.
 
     Returns:
-        As `by_threshold`. The fewest that are kept at one distance for all, and not fewer than
-        asked for.
+        As `by_threshold`. More than asked for are kept where no pair is left.
     """
+    n = pairs.same.size
     space = np.where(np.isfinite(pairs.spacing) & (pairs.spacing > 0), pairs.spacing, 1.0)
     relative = pairs.distance / np.minimum(space[pairs.first], space[pairs.second])
+    place = np.empty(n, np.int64)
+    place[np.lexsort((ties, -np.round(pairs.spacing, 9)))] = np.arange(n)
+    amounts = np.zeros((n, 0)) if parts is None else np.asarray(parts)
+    left = amounts.sum(axis=0, dtype=np.float64)
+    least = np.floor(keep * left)
+    # Rows that hold the same numbers are one: the other ones go first.
+    copy_of, stands = pairs.same.copy(), np.zeros(n, bool)
+    same = np.flatnonzero(copy_of != np.arange(n))
+    stands[copy_of[same]] = True
+    left = left - amounts[same].sum(axis=0, dtype=np.float64)
+    surplus = n - same.size - max(1, round(keep * n))
+    kept = copy_of == np.arange(n)
     rank = np.argsort(relative, kind="stable")
-    scaled = replace(
-        pairs, first=pairs.first[rank], second=pairs.second[rank], distance=relative[rank]
-    )
-    order = np.lexsort((ties, -np.round(pairs.spacing, 9)))
-    wanted = max(1, round(keep * order.size))
-    low, high = 0, relative.size  # pairs that count as near
-    best = by_threshold(scaled, -1.0, order)
-    while low < high:
-        middle = (low + high) // 2
-        found = by_threshold(scaled, float(scaled.distance[middle]), order)
-        if int((found == np.arange(order.size)).sum()) >= wanted:
-            best, low = found, middle + 1
-        else:
-            high = middle
-    return best
+    firsts, seconds = pairs.first[rank].tolist(), pairs.second[rank].tolist()
+    for bound in (stands, np.zeros(n, bool)):
+        for first, second in zip(firsts, seconds, strict=True):
+            if surplus <= 0:
+                break
+            if not (kept[first] and kept[second]):
+                continue
+            both = (second, first) if place[first] < place[second] else (first, second)
+            for row, other in (both, both[::-1]):
+                if not bound[row] and (left - amounts[row] >= least).all():
+                    kept[row], stands[other], copy_of[row] = False, True, other
+                    left = left - amounts[row]
+                    surplus -= 1
+                    break
+    while not kept[copy_of].all():
+        copy_of = copy_of[copy_of]
+    return copy_of
 
 
 def representatives(

@@ -18,16 +18,24 @@ whatever the block size, the number of candidates, or the threads of BLAS.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal, get_args
+from typing import TYPE_CHECKING
 
 import numpy as np
 
-from foveate.errors import DataError, ParameterError
+from foveate.errors import ParameterError
 from foveate.progress import Meter
 from foveate.select._candidates import NEAR, Candidates
 from foveate.select._cover import Cover
 from foveate.select._distance import Points
-from foveate.select._rows import check_given, check_k, check_ties
+from foveate.select._rows import (
+    Metric,
+    check_given,
+    check_k,
+    check_metric,
+    check_rows,
+    check_ties,
+    positive,
+)
 
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike, NDArray
@@ -36,8 +44,6 @@ if TYPE_CHECKING:
     from foveate.select.constraints import Constraint
 
 __all__ = ["NEAR", "KCenter", "Metric", "kcenter_greedy"]
-
-Metric = Literal["euclidean", "cosine"]
 
 _BLOCK_VALUES = 2**21  # of x in one block: 8 MiB as float32
 _CANDIDATE_VALUES = 2**20  # of x held for the candidates: 4 MiB as float32
@@ -110,19 +116,12 @@ def kcenter_greedy(
     >>> found.rows.tolist(), found.distance.tolist()
     ([0, 3, 2], [inf, 9.0, 4.0])
     """
-    if x.ndim != 2 or x.dtype not in (np.float16, np.float32, np.float64):
-        raise DataError(
-            f"embeddings of shape {x.shape} and dtype {x.dtype}",
-            "Allowed is a float16, float32 or float64 array (n, d).",
-        )
+    check_rows(x)
+    check_metric(metric)
     n, d = x.shape
     check_ties(ties, n)
     centres = check_given(given, n)
     check_k(k, n, centres.size)
-    if metric not in get_args(Metric):
-        raise ParameterError(
-            f"metric={metric!r}", f"Allowed are {', '.join(map(repr, get_args(Metric)))}."
-        )
     if k == 0:
         return KCenter(np.empty(0, np.int64), np.empty(0), 0, 0)
     first = centres if centres.size else _check_start(start, n)
@@ -131,8 +130,9 @@ def kcenter_greedy(
             f"start={start} and {centres.size} given rows",
             "A start is allowed only when nothing is given: the given rows are the start.",
         )
-    block = _positive("block", block, max(256, _BLOCK_VALUES // max(d, 1)))
-    width = _positive("candidates", candidates, max(256, _CANDIDATE_VALUES // max(d, 1)))
+    block = positive("block", block, max(256, _BLOCK_VALUES // max(d, 1)))
+    width = positive("candidates", candidates, max(256, _CANDIDATE_VALUES // max(d, 1)))
+    width = max(width, 2)  # a near-tie takes two rows to see
 
     points = Points.survey(x, metric, block)
     # Place of each row in the order of ties: unique, so that no comparison is left open.
@@ -171,12 +171,3 @@ def _check_start(start: int | None, n: int) -> NDArray[np.int64]:
     if not 0 <= start < n:
         raise ParameterError(f"start={start}", f"Allowed are rows 0 to {n - 1}.")
     return np.array([start], np.int64)
-
-
-def _positive(name: str, number: int | None, default: int) -> int:
-    if number is None:
-        return default
-    if number < 1:
-        raise ParameterError(f"{name}={number}", "Allowed is 1 or more.")
-    # A near-tie takes two rows to see.
-    return max(number, 2)

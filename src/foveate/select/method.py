@@ -108,7 +108,8 @@ class Method:
             any other is filtered afterwards. One that takes ``initial``, (s,) rows that were picked
             before or None, begins from them and does not rank them; of any other they are left
             out.
-        needs: Names of arrays, a subset of what the registry knows.
+        needs: Names of arrays, a subset of what the registry knows. A function that takes another
+            one of these gets it where the pool has it, and None elsewhere (`uses`).
         parts: Methods whose rankings a hybrid combines. Their options are options of the hybrid
             under their name.
         constrained_parts: Those of `parts` that keep the constraint. The others are ranked
@@ -169,9 +170,24 @@ class Method:
         return "initial" in inspect.signature(self.function).parameters
 
     @property
+    def uses(self) -> tuple[str, ...]:
+        """Names of arrays that the function makes use of, but does not need."""
+        taken = inspect.signature(self.function).parameters
+        return tuple(n for n in self.registry.needs if n in taken and n not in self.needs)
+
+    @property
     def defaults(self) -> dict[str, Any]:
         """Options and their defaults."""
-        fixed = {"ids", "seed", "progress", "parts", "constraint", "initial", *self.needs}
+        fixed = {
+            "ids",
+            "seed",
+            "progress",
+            "parts",
+            "constraint",
+            "initial",
+            *self.needs,
+            *self.uses,
+        }
         parameters = inspect.signature(self.function).parameters.values()
         own = {p.name: p.default for p in parameters if p.name not in fixed}
         return own | {name: self.registry.get(name).defaults for name in self.parts}

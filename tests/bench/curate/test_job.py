@@ -10,6 +10,7 @@ from foveate.bench.curate.conditions import ALL, condition
 from foveate.bench.curate.job import CurateBenchJob
 from foveate.bench.curate.settings import QUICK
 from foveate.errors import ParameterError
+from foveate.raster.gdal import FileSource
 
 
 @pytest.fixture(scope="module")
@@ -57,6 +58,29 @@ def test_a_second_run_measures_nothing_and_another_budget_only_what_is_new(image
     again = sorted((out / "work").rglob("cells/*.json"))
     assert len(again) > len(files)
     assert all(file.stat().st_mtime_ns == times[file] for file in files)
+
+
+@pytest.mark.parametrize("judge_on", ["folds", "test"])
+def test_a_run_that_goes_on_reads_no_pixel_twice(images, tmp_path, monkeypatch, judge_on):
+    some, other = (f"{images}/{f}/images:{images}/{f}/masks" for f in ("f0", "f1"))
+    pool, parts = {"pool": some, "folds": "scene"}, {"train": some, "test": other}
+    given = {**(pool if judge_on == "folds" else parts), "tile": 16, "budgets": "50%",
+             "methods": "lc", "samplers": "none"}  # fmt: skip
+    reads, read = [], FileSource.read
+
+    def counted(source, *args, **more):
+        reads.append(source.path)
+        return read(source, *args, **more)
+
+    monkeypatch.setattr(FileSource, "read", counted)
+    CurateBenchJob(**given, seeds=1).run(tmp_path / "out")
+    first = len(reads)
+    assert first
+    CurateBenchJob(**given, seeds=2).run(tmp_path / "out")
+    assert len(reads) == first
+    with_test = {**given, "buffer": 10.0}  # other rules for leaks need no pixel either
+    CurateBenchJob(**with_test, seeds=2).run(tmp_path / "out")
+    assert len(reads) == first
 
 
 def test_the_table_fills_seed_by_seed(images, tmp_path, monkeypatch):

@@ -14,7 +14,6 @@ from foveate.errors import ParameterError
 from foveate.models.load import load_model
 from foveate.pool.folder import open_rows
 from foveate.pool.pairing import pair_files
-from foveate.pool.scan import scan
 from foveate.pool.step import measure
 from foveate.seeds import tie_keys
 
@@ -207,12 +206,10 @@ def design_of(
         assert job.folds is not None  # noqa: S101  (`check_inputs`)
         return folds_of(chosen, job.folds, job.fold_count)
     others = {
-        name: _fewer(scan(
-            pools[name], bands=job.bands or None, min_valid=job.min_valid,
-            min_labelled=job.min_labelled, progress=progress,
-        ), job.max_tiles)
-        for name in ("test", "val") if name in pools
-    }  # fmt: skip
+        name: _fewer(measure(pools[name], job, run, progress, part=name)[0], job.max_tiles)
+        for name in ("test", "val")
+        if name in pools
+    }
     return joined_pools(chosen, others["test"], others.get("val"))
 
 

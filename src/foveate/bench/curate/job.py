@@ -22,10 +22,12 @@ from foveate.bench.curate.inputs import (
     handles,
     open_headers,
 )
+from foveate.bench.curate.lists import check_lists, read_lists, write_folds
 from foveate.bench.curate.settings import USUAL, settings
 from foveate.curate.methods import METHODS, get_method
 from foveate.curate.methods.base import Preset  # noqa: TC001  (fields are evaluated)
-from foveate.curate.options import MethodNames, MethodOptions  # noqa: TC001
+from foveate.curate.options import Lists, MethodNames, MethodOptions  # noqa: TC001
+from foveate.curate.recipes.file import recipes_by_name
 from foveate.errors import ParameterError
 from foveate.files import digest, digest_ids
 from foveate.models.embed import bind, embed, pool_prints
@@ -34,10 +36,12 @@ from foveate.models.settings import ModelJob
 from foveate.run.options import Bands, Option, PathText, split
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
 
     from foveate.bench.curate.design import Design
+    from foveate.bench.curate.lists import Listed
     from foveate.bench.curate.measure import Judge
+    from foveate.curate.methods import Method
     from foveate.embeddings import Embeddings, EncoderSpec
     from foveate.models.base import ModelHandle
     from foveate.progress import ProgressFn
@@ -100,6 +104,15 @@ class CurateBenchJob(ModelJob):
         ),
     ] = Field(list(USUAL), min_length=1)
     """Methods of curate, or all; several with commas or repeated. random is always among them."""
+    recipes: Annotated[
+        list[PathText], Option("Method", name="recipe", metavar="FILE|NAME", repeated=True)
+    ] = Field([])
+    """Combination of strategies as a row beside the methods, as in curate; repeatable."""
+    lists: Annotated[
+        Lists, Option("Method", metavar="NAME=FILE", repeated=True)
+    ] = Field({})  # fmt: skip
+    """Ranking made elsewhere as a row: a run, selection, coordinate list or ids, best first;
+    {fold} and {seed} in the path stand for their numbers; repeatable."""
     budgets: Annotated[
         list[float], BeforeValidator(_shares),
         Option("Method", metavar="5%,10%,25%", default="1%,5%,10%,25%,50%,100%"),
@@ -155,28 +168,41 @@ class CurateBenchJob(ModelJob):
 
     @cached_property
     def chosen_methods(self) -> list[str]:
-        """The methods, each once, random first."""
-        return list(dict.fromkeys(["random", *self.methods]))
+        """Names of what is compared, each once: random, the methods, the recipes, the lists."""
+        return [*self.known_methods, *self.lists]
+
+    @cached_property
+    def known_methods(self) -> dict[str, Method]:
+        """Name -> method or recipe, random first.
+
+        Raises:
+            UnknownNameError: There is no such method or recipe.
+            DataError: The file of a recipe cannot be read, or states something that cannot be.
+            ParameterError: A recipe has the name of something else.
+        """
+        found = {name: get_method(name) for name in ("random", *self.methods)}
+        return found | recipes_by_name(self.recipes)
 
     def check(self) -> tuple[Headers, tuple[ModelHandle, ModelHandle]]:
         """Return the headers of the pools, and the models that embed and are trained."""
         check_inputs(self)
-        for name in self.chosen_methods:
-            method = get_method(name)
+        for name, method in self.known_methods.items():
             if further := sorted(set(method.needs) - {"counts", "embeddings"}):
+                option = "recipe" if name not in METHODS else "method"
                 raise ParameterError(
-                    f"--method {name} in a benchmark",
+                    f"--{option} {name} in a benchmark",
                     f"It ranks by {' and '.join(further)}; here methods get class counts and "
                     "embeddings.",
                     f"Allowed: {', '.join(METHODS.ready())}.",
                 )
             method.options(self.preset, self.options.get(name))
-        if stray := sorted(set(self.options) - set(self.chosen_methods)):
+        if stray := sorted(set(self.options) - set(self.known_methods)):
             raise ParameterError(
                 f"options for {stray[0]!r}, which is not among the methods",
-                f"Methods of this job: {', '.join(self.chosen_methods)}.",
+                f"Methods of this job: {', '.join(self.known_methods)}.",
                 f"Add --method {stray[0]}.",
             )  # fmt: skip
+        check_lists(self.lists, self.known_methods, self.seed)
         if self.judge == "unet":
             need_extra(EXTRAS["unet"], "a U-Net")
         check_model(self)
@@ -187,17 +213,21 @@ class CurateBenchJob(ModelJob):
         """Pools, features and labels, then the conditions under each seed, then the tables."""
         from foveate.bench.conditions import measure_conditions
         from foveate.bench.curate import paper, tables
-        from foveate.bench.curate.leaks import find_leaks, pixel_digests, refuse_leaks
+        from foveate.bench.curate.leaks import find_leaks, kept_digests, refuse_leaks
         from foveate.bench.curate.measure import Rankings, Seed, needs_embeddings
         from foveate.bench.curate.write import result, write_tables
 
         headers, (encoder, trained) = ready
         design = design_of(self, headers, run, progress)
-        leaks = find_leaks(design, pixel_digests(design.pool), self.buffer)
+        leaks = find_leaks(design, kept_digests(design.pool, run), self.buffer)
         if not self.allow_leaks:
             refuse_leaks(leaks)
+        key = digest([VERSION, digest_ids(design.pool.ids), _folds(design)])
+        run.do("folds", key, lambda: write_folds(run.path, design))
+        seeds = range(self.seed, self.seed + (self.seeds if self.redraw else 1))
+        lists = read_lists(self.lists, design, seeds)
         embeddings = None
-        if needs_embeddings(self.chosen_methods):
+        if needs_embeddings(self.known_methods.values()):
             embeddings = embed(
                 design.pool, encoder, run=run, batch_size=self.batch_size, workers=self.workers,
                 progress=progress,
@@ -207,8 +237,8 @@ class CurateBenchJob(ModelJob):
         judges = self._judges(design, trained, run, key, progress)
 
         rankings = Rankings(
-            design, embeddings, options=self.options, preset=self.preset,
-            max_overlap=self.max_overlap,
+            design, embeddings, methods=self.known_methods, lists=lists, options=self.options,
+            preset=self.preset, max_overlap=self.max_overlap,
         )  # fmt: skip
 
         def measures(number: int) -> Any:
@@ -226,7 +256,9 @@ class CurateBenchJob(ModelJob):
             results = measure_conditions(
                 run, rows, measures, seeds=count, first=self.seed, title=self.judge,
                 folder=f"work/{key[:8]}",
-                key=lambda c: digest([key, c.name, self.options.get(c.method)]),
+                key=lambda c: digest([
+                    key, c.name, self.options.get(c.method), *self._made_of(c.method, lists)
+                ]),
                 progress=progress,
             )  # fmt: skip
             so_far = [f"{count} of {self.seeds} seeds so far."] if count < self.seeds else []
@@ -245,6 +277,13 @@ class CurateBenchJob(ModelJob):
             "model": embeddings.spec.to_dict() if embeddings else None,
         }  # fmt: skip
 
+    def _made_of(self, name: str, lists: Mapping[str, Listed]) -> list[Any]:
+        """Return what a row depends on besides its name: the recipe, or the list."""
+        if name in lists:
+            return [lists[name].print]
+        method = self.known_methods.get(name)
+        return [method.definition] if method is not None and method.definition else []
+
     def _cautions(self, headers: Headers) -> list[str]:
         found = [headers.absent] if headers.absent else []
         if self.epochs and "val" not in headers.pools:
@@ -254,10 +293,6 @@ class CurateBenchJob(ModelJob):
     def _key(self, design: Design, judged: EncoderSpec, embeddings: Embeddings | None) -> str:
         """Hash of everything that all conditions depend on, but for the seed and the method."""
         masks = [s.mask.info.fingerprint if s.mask else None for s in design.pool.scenes]
-        folds = [
-            [f.name, digest_ids(design.pool.ids[f.train]), digest_ids(design.pool.ids[f.val])]
-            for f in design.folds
-        ]
         specs = [judged.to_dict(), embeddings.spec.to_dict() if embeddings else None]
         training = (
             self.steps_per_training, self.epochs, self.learning_rate, self.train_batch,
@@ -265,7 +300,7 @@ class CurateBenchJob(ModelJob):
         )  # fmt: skip
         drawn = None if self.redraw else self.seed
         return digest([
-            VERSION, pool_prints(design.pool), masks, digest_ids(design.pool.ids), folds,
+            VERSION, pool_prints(design.pool), masks, digest_ids(design.pool.ids), _folds(design),
             design.pool.legend.to_dict() if design.pool.legend else None, specs, drawn, self.judge,
             training if self.judge == "unet" else None, self.preset, self.max_overlap,
         ])  # fmt: skip
@@ -288,3 +323,9 @@ class CurateBenchJob(ModelJob):
             learning_rate=self.learning_rate, schedule=self.schedule, device=self.device,
         )  # fmt: skip
         return unet_judges(design, handle, run, training, progress)
+
+
+def _folds(design: Design) -> list[list[str]]:
+    """Return what tells divisions of one pool apart."""
+    ids = design.pool.ids
+    return [[f.name, digest_ids(ids[f.train]), digest_ids(ids[f.val])] for f in design.folds]

@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from foveate.errors import DataError
+from foveate.files import atomic_path, digest, digest_ids
+from foveate.models.embed import pool_prints
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -17,7 +19,10 @@ if TYPE_CHECKING:
 
     from foveate.bench.curate.design import Design
     from foveate.pool.pool import Pool
+    from foveate.run import Run
 
+VERSION = 1  # raised when the same pixels get other digests
+_DIGESTS = "work/pixel-digests.npy"
 _SHOWN = 3
 _DEGREE = 111_320.0  # metres of a degree of latitude
 _TOUCH = 1e-6  # share of a tile's ground that rounding of coordinates may share
@@ -102,6 +107,25 @@ def refuse_leaks(leaks: list[Leak]) -> None:
         "What is tested must not have been seen in training, nor have chosen the epoch.",
         "Take scenes that do not overlap, or measure all the same: --allow-leaks.",
     )
+
+
+def kept_digests(pool: Pool, run: Run) -> NDArray[np.str_]:
+    """Return `pixel_digests` of a pool, which the run reads once.
+
+    Args:
+        pool: The pool.
+        run: Open for writing.
+    """
+    key = digest([VERSION, pool_prints(pool), digest_ids(pool.ids)])
+    file = run.path / _DIGESTS
+
+    def work() -> list[str]:
+        with atomic_path(file) as part, part.open("wb") as stream:
+            np.save(stream, pixel_digests(pool), allow_pickle=False)
+        return [_DIGESTS]
+
+    run.do("pixel digests", key, work)
+    return np.load(file, allow_pickle=False)
 
 
 def pixel_digests(pool: Pool) -> NDArray[np.str_]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -10,20 +11,21 @@ import numpy as np
 from foveate.bench.conditions import Skipped
 from foveate.bench.curate.conditions import ALL, FLOOR
 from foveate.budget import Budget
-from foveate.curate.methods import get_method
 from foveate.curate.rank import Ranker
-from foveate.errors import DataError
+from foveate.errors import BudgetError, DataError
 from foveate.stats import iou
 from foveate.stats.measures import Measure, jackknife
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Mapping, Sequence
 
     from numpy.typing import NDArray
 
     from foveate.bench.curate.conditions import Condition
     from foveate.bench.curate.design import Design, Fold
+    from foveate.bench.curate.lists import Listed
     from foveate.bench.curate.probe import Judged, Sampler
+    from foveate.curate.methods import Method
     from foveate.embeddings import Embeddings
     from foveate.selection import Ranking
 
@@ -44,23 +46,27 @@ class Rankings:
     Args:
         design: The pool and its divisions.
         embeddings: Of the pool, or None where no method needs them.
+        methods: Name -> method or recipe.
+        lists: Name -> ranking that was made elsewhere.
         options: Method -> its options.
         preset: Of the methods.
         max_overlap: As in `Ranker`.
     """
 
     def __init__(
-        self, design: Design, embeddings: Embeddings | None, *, options: Options | None = None,
+        self, design: Design, embeddings: Embeddings | None, *, methods: Mapping[str, Method],
+        lists: Mapping[str, Listed] | None = None, options: Options | None = None,
         preset: str = "default", max_overlap: float | None = None,
     ) -> None:  # fmt: skip
         self.design, self._embeddings = design, embeddings
+        self._methods, self._lists = methods, lists or {}
         self._options, self._preset = dict(options or {}), preset
         self._max_overlap = max_overlap
         self._rankers: dict[tuple[int, int], Ranker] = {}
         self._rankings: dict[tuple[int, int, str], tuple[Ranking, float]] = {}
 
     def find(self, fold: int, method: str, seed: int) -> tuple[Ranking, float]:
-        """Return the ranking of a fold by a method, and its seconds.
+        """Return the ranking of a fold by a method or a list, and its seconds (NaN of a list).
 
         The seconds of a hybrid hold those of its parts, also where these were ranked before.
 
@@ -68,12 +74,14 @@ class Rankings:
             Skipped: The method cannot rank these tiles.
         """
         key = (fold, seed, method)
+        if method in self._lists:
+            return self._lists[method].rankings[fold, seed], math.nan
         if key not in self._rankings:
             ranker, options = self._ranker(fold, seed), self._options.get(method, {})
             known = self._parts_known(ranker, key, options)
             begun = time.perf_counter()
             try:
-                found = ranker.rank(method, **options)
+                found = ranker.rank(self._methods[method], **options)
             except DataError as error:
                 raise Skipped(str(error)) from error
             self._rankings[key] = found, known + time.perf_counter() - begun
@@ -82,7 +90,7 @@ class Rankings:
     def _parts_known(
         self, ranker: Ranker, key: tuple[int, int, str], options: Mapping[str, Any]
     ) -> float:
-        method = get_method(key[2])
+        method = self._methods[key[2]]
         stated = method.options(self._preset, options)
         return sum(
             self._rankings[*key[:2], part][1]
@@ -143,7 +151,8 @@ class Seed:
             begun = time.perf_counter()
             judged = self._judges(number).judge(rows, condition.sampler, self._seed)
             times["train s"].append(time.perf_counter() - begun)
-            times["select s"].append(seconds)
+            if not math.isnan(seconds):
+                times["select s"].append(seconds)
             times["tiles"].append(rows.size)
             for name, value in judged.seconds.items():
                 times.setdefault(f"{name} s", []).append(value)
@@ -151,7 +160,7 @@ class Seed:
                 matrices[name] = matrices.get(name, 0) + matrix
         return {
             **{name: measure.to_json() for name, measure in self._measured(matrices).items()},
-            **{name: _plain(values).to_json() for name, values in times.items()},
+            **{name: _plain(values).to_json() for name, values in times.items() if values},
         }
 
     def _measured(self, matrices: Mapping[str, NDArray[np.float64]]) -> dict[str, Measure]:
@@ -179,8 +188,16 @@ class Seed:
         ranking, seconds = self._rankings.find(
             number, "random" if floor else condition.method, 0 if floor else self._drawn
         )
-        rows = ranking.at(Budget.parse(condition.percent)).rows
-        return fold.train[rows], seconds
+        try:
+            return fold.train[ranking.at(Budget.parse(condition.percent)).rows], seconds
+        except BudgetError as error:
+            if ranking.full:
+                raise
+            # A list of the user's may end early: its larger budgets have no figures.
+            raise Skipped(
+                f"it ranks {ranking.depth} of the {ranking.n} tiles of fold {number}, fewer than "
+                f"{condition.percent}"
+            ) from error
 
 
 def per_image(matrices: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -201,9 +218,9 @@ def per_image(matrices: NDArray[np.float64]) -> NDArray[np.float64]:
     return np.where(union > 0, hits / np.maximum(union, 1), 0.0)
 
 
-def needs_embeddings(methods: Sequence[str]) -> bool:
+def needs_embeddings(methods: Iterable[Method]) -> bool:
     """Say whether one of the methods ranks by embeddings."""
-    return any("embeddings" in get_method(name).needs for name in methods)
+    return any("embeddings" in method.needs for method in methods)
 
 
 def _plain(values: Sequence[float] | NDArray[np.float64]) -> Measure:

@@ -25,7 +25,6 @@ from foveate.bench.conditions import Skipped
 from foveate.bench.curate.conditions import ALL, condition
 from foveate.curate.compare import compare
 from foveate.curate.compare_job import rows_shown, summary, top_sizes, write_tables
-from foveate.curate.methods import get_method
 from foveate.files import digest, read_json, write_json
 from foveate.pool.thumbs import write_thumbs
 from foveate.run.shards import step_name
@@ -85,7 +84,7 @@ def result(job: CurateBenchJob, results: Results, embedding: float | None = None
     methods = [*order, *(name for name in job.chosen_methods if name not in order)]
     shares = list(dict.fromkeys([*job.budgets, 1.0]))
     table: list[dict[str, Any]] = [
-        {"method": name, "title": get_method(name).title, "category": _category(name),
+        {"method": name, "title": _title(job, name), "category": _category(job, name),
          "cells": [_cell(drawn, name, share) for share in shares]}
         for name in methods
     ]  # fmt: skip
@@ -95,7 +94,7 @@ def result(job: CurateBenchJob, results: Results, embedding: float | None = None
         cell["best"] = cell["mean"] == top
     return {
         "runs": len(results), "sampler": sampler, "redrawn": job.redraw, "shares": shares,
-        "table1": table, "table2": _times(drawn, methods, shares, embedding),
+        "table1": table, "table2": _times(job, drawn, methods, shares, embedding),
     }  # fmt: skip
 
 
@@ -116,9 +115,14 @@ class _Drawn:
         return np.array(found, np.float64)
 
 
-def _category(name: str) -> str:
-    needs = get_method(name).needs
-    return "-" if name in BASELINES else _CATEGORY.get(needs, "Both")
+def _title(job: CurateBenchJob, name: str) -> str:
+    return job.known_methods[name].title if name in job.known_methods else name
+
+
+def _category(job: CurateBenchJob, name: str) -> str:
+    if name in BASELINES or name not in job.known_methods:
+        return "-"
+    return _CATEGORY.get(job.known_methods[name].needs, "Both")
 
 
 def _cell(drawn: _Drawn, method: str, share: float) -> dict[str, Any]:
@@ -152,7 +156,11 @@ def _sd(values: NDArray[np.float64]) -> float:
 
 
 def _times(
-    drawn: _Drawn, methods: Sequence[str], shares: Sequence[float], embedding: float | None
+    job: CurateBenchJob,
+    drawn: _Drawn,
+    methods: Sequence[str],
+    shares: Sequence[float],
+    embedding: float | None,
 ) -> dict[str, Any]:
     """Return Table II, and what the text says of selections."""
     sizes = []
@@ -174,7 +182,7 @@ def _times(
         )
         if own is None:
             continue
-        reads = "embeddings" in get_method(name).needs
+        reads = "embeddings" in job.known_methods[name].needs
         used = (embedding or 0.0) if reads else 0.0
         total = float(own.mean()) + used
         selections.append({

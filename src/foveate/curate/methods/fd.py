@@ -7,6 +7,7 @@ Cluster the embeddings, then take one random patch of each cluster in turn. Devi
 - K + 1 starts from the clusters of K (``warm``); the paper does not say.
 - The Vendi score of a large cluster is that of 1024 of its patches (``vendi_rows``).
 - k-means is fitted on at most 100,000 patches (``fit_rows``); the others join the nearest centre.
+- Of features of more than 256 columns the 256 main axes are clustered (``axes``).
 
 ``preset="paper"`` has none of these. ``preset="released"`` follows the public code: K from a 10 %
 sample, the mean change as the rule, one cluster more than was fitted, and clusters of many faces
@@ -27,7 +28,7 @@ import numpy as np
 from foveate.curate.methods.base import Method
 from foveate.errors import ParameterError
 from foveate.seeds import rng
-from foveate.select.cluster import kmeans, nearest, one_thread, vendi_elbow
+from foveate.select.cluster import kmeans, main_axes, nearest, one_thread, vendi_elbow
 from foveate.select.sampling import round_robin
 from foveate.select.vendi import vendi_score
 from foveate.selection import Ranking
@@ -56,6 +57,7 @@ def fd(  # noqa: PLR0913  (keyword-only options)
     k_sample: float = 1.0,
     fit_rows: int | None = 100_000,
     vendi_rows: int | None = 1024,
+    axes: int | None = 256,
     warm: bool = True,
     stop: str = "consecutive",
     weights: str = "equal",
@@ -75,6 +77,7 @@ def fd(  # noqa: PLR0913  (keyword-only options)
         k_sample: Share of the rows that the search for K sees; k-means is then fitted on all.
         fit_rows: k-means is fitted on at most so many rows; None for all.
         vendi_rows: At most so many rows of a cluster enter its Vendi score; None for all.
+        axes: Features of more columns are clustered by so many of their main axes; None for all.
         warm: Start K + 1 from the centres of K.
         stop: "consecutive" (paper) or "mean" (released); see `vendi_elbow`.
         weights: "equal", one patch per turn (paper), or "vendi", as many as the cluster's Vendi
@@ -92,9 +95,16 @@ def fd(  # noqa: PLR0913  (keyword-only options)
         raise ParameterError(f"k_sample={k_sample}", "A share above 0 and at most 1.")
     if fit_rows is not None and fit_rows < 3:
         raise ParameterError(f"fit_rows={fit_rows}", "At least 3 rows are needed.")
+    if axes is not None and axes < 1:
+        raise ParameterError(f"axes={axes}", "At least 1.", "axes=256")
     n = len(ids)
     fitted = _sample(n, n if fit_rows is None else fit_rows, seed, "fd/fit")
     x = np.asarray(embeddings[fitted], dtype=np.float32)
+    basis = None
+    if axes is not None and x.shape[1] > axes:
+        basis = main_axes(x, axes, rng(seed, "fd/axes"))
+        with one_thread():
+            x = x @ basis
     seen = _sample(len(x), max(3, int(len(x) * k_sample)), seed, "fd/sample")
     stream = rng(seed, "fd/kmeans")
     found = vendi_elbow(
@@ -105,7 +115,8 @@ def fd(  # noqa: PLR0913  (keyword-only options)
     if len(found.labels) < len(x):
         labels, centres, _ = kmeans(x, found.k, stream)
     if len(x) < n:
-        labels = nearest(embeddings, centres)
+        # The axes are orthogonal: distances to what they span are those to the centres in it.
+        labels = nearest(embeddings, centres if basis is None else centres @ basis.T)
     k = len(centres)
     cycle = (np.arange(k) - int(rng(seed, "fd/first").integers(max(k, 1)))) % max(k, 1)
     per_turn = np.ones(k, np.int64)
@@ -139,7 +150,7 @@ def _shuffled_places(labels: NDArray[np.int64], seed: int) -> NDArray[np.int64]:
     return place
 
 
-_LITERAL = {"max_k": None, "vendi_rows": None, "fit_rows": None, "warm": False}
+_LITERAL = {"max_k": None, "vendi_rows": None, "fit_rows": None, "axes": None, "warm": False}
 
 METHOD = Method(
     name="fd",

@@ -17,6 +17,7 @@ import numpy as np
 from foveate.curate.methods.base import Method
 from foveate.errors import ParameterError
 from foveate.seeds import rng, tie_keys
+from foveate.select.cluster import cells
 from foveate.select.duplicates import (
     by_gap,
     by_share,
@@ -32,6 +33,8 @@ if TYPE_CHECKING:
 
     from foveate.progress import ProgressFn
 
+PARTS = 16  # clusters of a pool without masks, each of which keeps its share
+
 
 def semdedup(
     *,
@@ -39,6 +42,7 @@ def semdedup(
     embeddings: NDArray[np.floating],
     seed: int,
     progress: ProgressFn | None = None,  # noqa: ARG001  (one pass)
+    counts: NDArray[np.integer] | None = None,
     threshold: float | None = None,
     keep: float | None = None,
     chance: float = 0.05,
@@ -51,6 +55,9 @@ def semdedup(
         embeddings: (n, d) float; may be a memory map.
         seed: Starts k-means (pools of more than 4,096 patches), orders what is kept, breaks ties.
         progress: Not used.
+        counts: (n, C) pixels of each class, where there are masks, for `keep`: of each class that
+            has less than the mean of all, no more is left out than of the pool. Without them that
+            holds for `PARTS` clusters.
         threshold: Cosine from which two patches are near-duplicates, -1 to 1 (the paper); None
             for the rule of `chance`, or for what `keep` asks for.
         keep: Share of the pool to keep, above 0 and at most 1. Patches are left out from the
@@ -74,7 +81,7 @@ def semdedup(
         order = np.lexsort((ties, np.round(pairs.typical, 9)))
         kept = by_threshold(pairs, float(np.sqrt(2 - 2 * threshold)), order)
     elif keep is not None:
-        kept = by_share(pairs, keep, ties)
+        kept = by_share(pairs, keep, ties, _parts(embeddings, counts, seed))
     else:
         kept = representatives(pairs, by_gap(pairs, chance, copies), ties)
     score = np.ones(n)
@@ -84,6 +91,19 @@ def semdedup(
     copies_last[copy] = True
     rows = np.lexsort((ties, -score, copies_last))
     return Ranking(rows, score[rows], n, meta={"kept": int(n - copy.size)})
+
+
+def _parts(
+    embeddings: NDArray[np.floating], counts: NDArray[np.integer] | None, seed: int
+) -> NDArray[np.number]:
+    """Return what must not lose more than its part: pixels of rare classes, or clusters."""
+    if counts is not None:
+        total = counts.sum(axis=0)
+        return counts[:, (total > 0) & (total <= total[total > 0].mean())] if total.any() else (
+            counts[:, :0]
+        )  # fmt: skip
+    label, centres = cells(embeddings, PARTS, rng(seed, "semdedup/parts"))
+    return (label[:, None] == np.arange(len(centres))).astype(np.uint8)
 
 
 def _check(threshold: float | None, keep: float | None, chance: float, copies: int) -> None:

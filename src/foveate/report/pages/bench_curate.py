@@ -300,11 +300,15 @@ def _cost(found: Mapping[str, Any]) -> ui.Table:
     entry = found["entries"][-1] if len(found["entries"]) == 1 else found["entries"][0]
     sampler = found["samplers"][0]
     rows = [
-        ui.Row(r["label"], [human.seconds(r["means"].get("select s", math.nan)),
-                            human.seconds(r["means"].get("train s", math.nan))])
+        ui.Row(r["label"], [_seconds(r["means"].get(name)) for name in ("select s", "train s")])
         for r in entry["rows"] if r["block"] == sampler
     ]  # fmt: skip
     return ui.Table("Seconds", ["Method", ui.Column("ranking"), ui.Column("a training")], rows)
+
+
+def _seconds(value: float | None) -> str:
+    """Return a duration; of a ranking that was made elsewhere nobody knows it."""
+    return human.NONE if value is None else human.seconds(value)
 
 
 # rows

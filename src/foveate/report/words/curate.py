@@ -58,8 +58,8 @@ class Picks(NamedTuple):
             ground with an earlier one.
         repeats: Picks among these, which the budget was too large to do without.
         overlap: Share of the ground.
-        rules: Whether there were other rules besides (distance, groups, quotas), which put back,
-            too.
+        rules: Whether there were other rules besides (distance, groups, quotas, strata), which put
+            back, too.
         wrong: What was found of wrong labels; None of methods that do not look for them.
     """
 
@@ -187,7 +187,8 @@ def _broken(found: Picks) -> list[str]:
             f"{human.count(found.repeats)} of the {human.count(found.kept)} picks break a rule of "
         )
         return [
-            text + "the selection (overlap, distance, groups or quota): no patch else was left."
+            text
+            + "the selection (overlap, distance, groups, quota or strata): no patch else was left."
         ]
     if not found.put_back:
         return []

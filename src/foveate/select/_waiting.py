@@ -1,0 +1,123 @@
+"""Rows that wait for their quotas or strata: how `Constraint.apply` finds what is next."""
+
+from __future__ import annotations
+
+from collections import deque
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from foveate.select.strata import SAME
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from numpy.typing import NDArray
+
+    from foveate.select.constraints import Constraint, Open
+
+
+class Waiting:
+    """Rows in the method's order, of which some have to wait for their quotas or strata.
+
+    Args:
+        constraint: The constraint.
+        order: (k,) rows, best first, none of them given.
+        state: What its rules forbid.
+    """
+
+    def __init__(self, constraint: Constraint, order: NDArray[np.int64], state: Open) -> None:
+        self.quotas, self.order, self.state = constraint.quotas, order, state
+        self.bound, self.strata = constraint.bound, constraint.strata
+        rules = (*self.quotas, *([] if self.strata is None else [self.strata]))
+        self.codes = np.stack([rule.code for rule in rules], axis=1)
+        self.used = [np.zeros(rule.size, np.int64) for rule in rules]
+        for row in constraint.given.tolist():
+            self._book(self._key(row))
+        self.begun = constraint.given.size
+        self.waiting: dict[tuple[int, ...], deque[int]] = {}
+        self.of_stratum: dict[int, list[tuple[int, ...]]] = {}  # keys of `waiting`
+
+    def run(self) -> NDArray[np.int64]:
+        """Return the places that are taken, in the order in which they are."""
+        taken: list[int] = []
+        stream = iter(range(self.order.size))
+        if self.strata is not None:  # the first of each stratum has to be known in every turn
+            for place in stream:
+                self._wait(place)
+        while True:
+            limits = [quota.limit(self.begun + len(taken) + 1) for quota in self.quotas]
+            place = self._place(stream, limits)
+            if place is None:
+                return np.array(taken, np.int64)
+            row = int(self.order[place])
+            if self.bound[row]:
+                self.state.pick(row)
+            self._book(self._key(row))
+            taken.append(place)
+
+    def _place(self, stream: Iterable[int], limits: list[int]) -> int | None:
+        """Return the next place that is taken."""
+        if self.strata is not None:
+            return self._turn(limits)
+        place = self._first_waiting(limits, self.waiting)
+        return self._next(stream, limits) if place is None else place
+
+    def _turn(self, limits: list[int]) -> int | None:
+        """Return the first place of the stratum whose turn it is, or of the next that has one."""
+        assert self.strata is not None  # noqa: S101  (else there are no turns)
+        turn = self.strata.turn(self.used[-1])
+        while (top := turn.max(initial=-np.inf)) > -np.inf:
+            own = turn >= top - SAME
+            strata = np.flatnonzero(own).tolist()
+            keys = [key for stratum in strata for key in self.of_stratum.get(stratum, ())]
+            place = self._first_waiting(limits, [key for key in keys if key in self.waiting])
+            if place is not None:
+                return place
+            turn[own] = -np.inf
+        return None
+
+    def _first_waiting(self, limits: list[int], keys: Iterable[tuple[int, ...]]) -> int | None:
+        """Return the first place that had to wait and need not any more, of some keys."""
+        best = None
+        for key in [key for key in keys if self._may(key, limits)]:
+            queue = self.waiting[key]
+            while queue and not self.state.free[self.order[queue[0]]]:
+                queue.popleft()
+            if not queue:
+                del self.waiting[key]
+            elif best is None or queue[0] < self.waiting[best][0]:
+                best = key
+        return None if best is None else self.waiting[best].popleft()
+
+    def _next(self, stream: Iterable[int], limits: list[int]) -> int | None:
+        """Return the next place that may be taken; those before it wait."""
+        for place in stream:
+            row = int(self.order[place])
+            if not self.state.free[row]:
+                continue
+            if self._may(self._key(row), limits):
+                return place
+            self._wait(place)
+        return None
+
+    def _wait(self, place: int) -> None:
+        key = self._key(int(self.order[place]))
+        if key not in self.waiting:
+            self.waiting[key] = deque()
+            if self.strata is not None:
+                self.of_stratum.setdefault(key[-1], []).append(key)
+        self.waiting[key].append(place)
+
+    def _key(self, row: int) -> tuple[int, ...]:
+        """Return the values of a row: of each quota, then its stratum."""
+        return tuple(self.codes[row].tolist())
+
+    def _may(self, key: tuple[int, ...], limits: list[int]) -> bool:
+        parts = zip(key, self.used, limits, strict=False)  # a stratum has no limit
+        return all(code < 0 or used[code] < limit for code, used, limit in parts)
+
+    def _book(self, key: tuple[int, ...]) -> None:
+        for code, used in zip(key, self.used, strict=True):
+            if code >= 0:
+                used[code] += 1
