@@ -5,7 +5,8 @@ from foveate.bench.compare import compare
 from foveate.bench.conditions import Row, Table
 from foveate.bench.observe.observing import CURVE, Condition, curve
 from foveate.bench.observe.tables import efficient
-from foveate.bench.observe.write import content, markdown, write
+from foveate.bench.observe.write import content
+from foveate.bench.write import markdown, write
 from foveate.stats import FEWEST
 from foveate.stats.measures import Measure
 

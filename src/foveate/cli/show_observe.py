@@ -207,7 +207,7 @@ def completed(run: Run, *, as_json: bool) -> None:
 
 def benched(run: Run, *, as_json: bool) -> None:
     """Print the table that a benchmark came to."""
-    from foveate.bench.observe.write import markdown
+    from foveate.bench.write import markdown
     from foveate.report import headlines
 
     summary = run.record["summary"]

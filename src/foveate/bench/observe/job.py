@@ -79,7 +79,8 @@ class BenchJob(TrainJob):
         from foveate.bench.conditions import measure_conditions
         from foveate.bench.observe.measure import Seed, split_sizes
         from foveate.bench.observe.tables import TABLES
-        from foveate.bench.observe.write import content, save_table
+        from foveate.bench.observe.write import content
+        from foveate.bench.write import save_table
 
         pairs, start = ready
         table = TABLES[self.table]

@@ -6,6 +6,13 @@ from dataclasses import replace
 from itertools import pairwise
 from typing import TYPE_CHECKING
 
+from foveate.bench.claims import (
+    ahead_of_reference,
+    best,
+    enough,
+    present,
+    reference_ahead_of,
+)
 from foveate.bench.conditions import Claim, Row, Table
 from foveate.bench.observe.observing import BLIND, CURVE, SHARES, Condition, curve
 from foveate.observe.evaluate import SWEEP
@@ -13,76 +20,10 @@ from foveate.observe.networks.sizes import ARCHITECTURES
 from foveate.observe.targets import TARGETS
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Mapping
 
     from foveate.bench.compare import Comparison
-    from foveate.bench.conditions import Verdict
     from foveate.bench.observe.job import BenchJob
-
-_WORDS = {"better": "better than", "worse": "worse than", "tied": "tied with"}
-_TURNED: dict[Verdict, Verdict] = {"better": "worse", "worse": "better"}
-
-
-def ahead_of_reference(found: Mapping[str, Comparison], name: str) -> Claim | None:
-    """Say how a row stands to its reference; better is what is expected."""
-    row = found.get(name)
-    if row is None or row.skipped or not row.reference:
-        return None
-    text = f"{name} is {_word(row.verdict, row, 1)} {row.reference}{_figures(row, 1)}"
-    return Claim(text, row.verdict == "better", row.verdict)
-
-
-def reference_ahead_of(found: Mapping[str, Comparison], name: str) -> Claim | None:
-    """Say how the reference of a row stands to it; better is what is expected."""
-    row = found.get(name)
-    if row is None or row.skipped or not row.reference:
-        return None
-    verdict = _TURNED.get(row.verdict, row.verdict)
-    text = f"{row.reference} is {_word(verdict, row, -1)} {row.label}{_figures(row, -1)}"
-    return Claim(text, verdict == "better", verdict)
-
-
-def enough(text: str, value: float, least: float, others: Iterable[float]) -> Claim:
-    """Say whether a figure reaches a bar that was set beforehand.
-
-    Args:
-        text: The line.
-        value: The figure.
-        least: The bar.
-        others: The same figure of other rows: where all of them reach the bar, it decides nothing.
-    """
-    if value >= least and all(other >= least for other in others):
-        return Claim(text, None, "equal")
-    return Claim(text, value >= least)
-
-
-def present(lines: list[Claim | None]) -> list[Claim]:
-    """Return the lines that there are."""
-    return [line for line in lines if line is not None]
-
-
-def best(rows: list[Comparison], lead: str) -> Comparison | None:
-    """Return the row with most of a measure; None if no row has it."""
-    known = [row for row in rows if lead in row.means]
-    return max(known, key=lambda row: row.means[lead]) if known else None
-
-
-def _word(verdict: str, row: Comparison, sign: int) -> str:
-    """Return how a row stands; where it is open, on which side and that it is not sure."""
-    if verdict in _WORDS:
-        return _WORDS[verdict]
-    if row.difference is None:
-        return "not compared with"
-    return "not surely ahead of" if sign * row.difference.mean > 0 else "not surely behind"
-
-
-def _figures(row: Comparison, sign: int) -> str:
-    gap = row.difference
-    if gap is None:
-        return " (all test scenes are one group: no interval)"
-    ends = sorted((sign * gap.low, sign * gap.high))
-    return f": {sign * gap.mean:+.3f} [{ends[0]:+.3f}, {ends[1]:+.3f}]"
-
 
 # Policies by completions at one observed share (Tables 1, 2 and 4 of the paper).
 POLICIES = ("random", "uniform", "lr-entropy", "sar", "patchdrop", "learned", "design")
