@@ -53,7 +53,9 @@ def test_a_second_run_measures_nothing_and_another_budget_only_what_is_new(image
     out, _ = run
     files = sorted((out / "work").rglob("cells/*.json"))
     times = {file: file.stat().st_mtime_ns for file in files}
+    table = (out / "tables/curate.json").read_bytes()
     assert "Nothing to do" in _bench(images, out).out
+    assert (out / "tables/curate.json").read_bytes() == table
     _bench(images, out, "--budgets", "25%,50%")
     again = sorted((out / "work").rglob("cells/*.json"))
     assert len(again) > len(files)

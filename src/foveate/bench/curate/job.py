@@ -269,9 +269,8 @@ class CurateBenchJob(ModelJob):
             embedding = paper.embedding_seconds(run, embeddings, rankings)
             made["paper"] = paper.result(self, results, embedding)
             made["compare"] = paper.compare_rankings(self, run, rankings, key, progress)
-        run.do(
-            "tables", digest([VERSION, key, made]), lambda: write_tables(run.path, made)
-        )  # fmt: skip
+        if not run.do("tables", digest([VERSION, key, made]), lambda: write_tables(run.path, made)):
+            write_tables(run.path, made)  # over those of the first seeds
         return {
             "core_sets": made, "pool": design.pool.describe(), "seed": self.seed,
             "model": embeddings.spec.to_dict() if embeddings else None,
