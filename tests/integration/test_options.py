@@ -38,6 +38,7 @@ from patches import write_patches
 
 import foveate
 from foveate.bench.curate.job import CurateBenchJob
+from foveate.bench.focus.job import FocusBenchJob
 from foveate.bench.observe.job import BenchJob
 from foveate.classify import ClassifyJob
 from foveate.curate import CompareJob, CurateJob
@@ -272,7 +273,7 @@ _REPEATED = {
     "seed",
     "options",
 }
-_SECONDS = re.compile(r"[ _]s$")  # "select s" of a benchmark
+_SECONDS = re.compile(r"[ _]s$|^seconds")  # "select s" of a benchmark
 _INPUTS = re.compile(rb'<section id="provenance">.*?</section>', re.DOTALL)
 
 
@@ -281,7 +282,15 @@ def _plain(content):
     if isinstance(content, dict):
         kept = {k: v for k, v in content.items() if k not in _REPEATED and not _SECONDS.search(k)}
         return {k: _plain(v) for k, v in kept.items()}
-    return [_plain(v) for v in content] if isinstance(content, list) else content
+    if isinstance(content, list):
+        return [_plain(v) for v in content if not _is_time(v)]
+    return content
+
+
+def _is_time(row):
+    """Say whether a row is a measurement of seconds, or the name of one."""
+    name = row.get("measure", "") if isinstance(row, dict) else row
+    return isinstance(name, str) and name.startswith("seconds")
 
 
 def contents(folder):
@@ -291,6 +300,8 @@ def contents(folder):
         name = _KEY.sub("KEY", str(path.relative_to(folder)))
         if not path.is_file() or path.name in ("run.json", ".lock", "manifest.json"):
             continue
+        if path.suffix == ".md" and path.with_suffix(".json").exists():
+            continue  # a table, which its JSON holds without the times
         data = path.read_bytes()
         if path.suffix == ".parquet":
             sink = io.BytesIO()
@@ -300,7 +311,7 @@ def contents(folder):
             data = sink.getvalue()
         elif path.suffix in (".json", ".geojson"):
             data = json.dumps(_plain(json.loads(data)), sort_keys=True).encode()
-        elif path.name == "cells.csv":
+        elif path.suffix == ".csv" and path.parent.name == "tables":
             rows = csv.DictReader(io.StringIO(data.decode()))
             data = json.dumps(_plain(list(rows))).encode()
         elif path.suffix == ".html":
@@ -381,6 +392,8 @@ TRAINS = {"judge": "unet", "model": "timm:resnet10t@random?size=32", "steps_per_
           "learning_rate": 0.03, "train_batch": 2, "budgets": "50%", "methods": ["random"],
           "samplers": "none", "max_tiles": 10}  # fmt: skip
 EPOCHS = {**TRAINS, "steps_per_training": 200, "epochs": 1}
+ANSWERED = {"models": ["hf"], "weights": "{chat}", "table": "main", "grid": 2, "count": 1}
+NO_SCENES = {"scenes": [], "root": "{patches/images}"}
 NO_PAIRS = {"pool": "", "folds": None, "classes": None}
 PAIRS = {"pool": "", "folds": None, "train": "{few}:{masks}", "test": "{other}:{masks}"}
 
@@ -626,6 +639,22 @@ JOBS: dict[type[Job], Walk] = {
          "buffer": 100.0, "allow_leaks": on(True, base=False)},
         {"batch_size": (3, PLACE), "device": ("auto", PLACE), "workers": (2, PLACE)},
         {"weights": MODEL, **dict.fromkeys(("quick", "judge"), "tests/bench/curate")},
+    ),
+    FocusBenchJob: Walk(
+        {"scenes": ["{patches/images}"], "models": ["colours"], "device": "cpu", "seeds": 1,
+         "labels": {"bare_soil": ["red"], "DenseForest": ["green"], "openwater": ["blue"]},
+         "kinds": ["rare"], "count": 2, "grid": 4, "crop": 24, "passes": "24",
+         "methods": ["look-balanced"]},
+        {"scenes": ["{patches/more}"], "dataset": on("aid", **NO_SCENES, base="rsi-cb"),
+         "root": on("{patches/more}", **NO_SCENES, dataset="aid", base="{patches/images}"),
+         "kinds": ["one"], "count": 3, "grid": 5, "offset": 0.5, "models": ["turned"],
+         "labels": {"bare_soil": ["blue"], "DenseForest": ["green"], "openwater": ["red"]},
+         "templates": "none", "bands": [3, 2, 1], "table": "depth", "methods": ["look-rare"],
+         "passes": "1", "seeds": 2, "seed": 1, "regions": 3, "crop": 12,
+         "scale": on([(0, 90)], models=["builtin"], labels=[], methods=["look-rare"]),
+         "prompt": on("Which? {classes}", **ANSWERED), "length": on("sum", **ANSWERED)},
+        {"batch_size": (3, PLACE), "device": ("auto", PLACE)},
+        {"weights": "one model of several", "probe": "tests/bench/focus/test_job.py"},
     ),
     BenchJob: Walk(
         {**TRAINED, "pairs": "{pairs}", "table": "threshold", "seeds": 1, "draws": 1, "test": 0.34},

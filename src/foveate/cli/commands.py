@@ -116,6 +116,12 @@ BENCH = (
         show="foveate.cli.show:core_sets",
     ),
     JobCommand(
+        "focus", "foveate.bench.focus.job:FocusBenchJob",
+        "Look at scenes with known content, and compare looks with methods without a plan.",
+        "foveate bench focus --scenes PATCHES --model MODEL --labels classes.txt --out RUN",
+        show="foveate.cli.show_focus:benched",
+    ),
+    JobCommand(
         "observe", "foveate.bench.observe.job:BenchJob",
         "Compare policies and completions on pairs: a table with intervals, and what it says.",
         "foveate bench observe PAIRS --table main --seeds 5 --out RUN",

@@ -169,3 +169,17 @@ def _many(looks: list[dict[str, Any]]) -> list[str]:
         lines.append(f"  {look['image']}: {said}, {look['passes']:.4g} passes")
     rest = len(looks) - _LISTED
     return [*lines, f"  and {rest} more"] if rest > 0 else lines
+
+
+def benched(run: Run, *, as_json: bool) -> None:
+    """Print what a benchmark of `focus` came to: as JSON, a list of measurements."""
+    from foveate.bench.write import markdown
+    from foveate.files import read_json
+    from foveate.report import headlines
+
+    stem = run.path / "tables" / run.record["summary"]["bench_focus"]["table"]
+    found = read_json(f"{stem}.json")
+    lines = [] if run.worked else ["Nothing to do: this table is complete.", ""]
+    lines += [*headlines(run.path)[""].lines, "", markdown(found)]
+    lines += [f"Measurements: {stem}-cells.csv", f"Report: {run.path / 'report.html'}"]
+    result(found["cells"], "\n".join(lines), as_json=as_json)

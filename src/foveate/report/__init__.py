@@ -26,6 +26,7 @@ class _Kind:
 
 _KINDS = {
     "bench": _Kind("read_observe:read_benched", "pages.bench:bench"),
+    "bench_focus": _Kind("read_bench_focus:read_bench_focus", "pages.bench_focus:bench_focus"),
     "classify": _Kind("read:read_classified", "pages.classify:classify"),
     "compare": _Kind("read_compare:read_compared", "pages.compare:compare"),
     "complete": _Kind("read_observe:read_completed", "pages.complete:complete"),
@@ -141,7 +142,8 @@ def _kind(run_dir: str | Path, summary: Mapping[str, Any]) -> str:
                 "Use the foveate that wrote it.",
             )
     kinds = {
-        "observer": "train", "bench": "bench", "compare": "compare", "core_sets": "core_sets",
+        "observer": "train", "bench": "bench", "bench_focus": "bench_focus", "compare": "compare",
+        "core_sets": "core_sets",
         "focus": "focus", "labels": "classify",
     }  # fmt: skip
     return next((kind for key, kind in kinds.items() if key in summary), "curate")

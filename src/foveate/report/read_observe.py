@@ -329,14 +329,29 @@ def _own(name: str, entry: object) -> bool:
 
 
 def _table(name: str, entry: object) -> BenchTable:
+    return read_table(BenchTable, name, entry, "foveate bench observe")
+
+
+def read_table[T: BenchTable](kind: type[T], name: str, entry: object, command: str) -> T:
+    """Read a table of a benchmark.
+
+    Args:
+        kind: What it is read as.
+        name: As ``--table`` has it.
+        entry: The content of its file.
+        command: What wrote it.
+
+    Raises:
+        DataError: It is damaged.
+    """
     given = {**entry, "name": name} if isinstance(entry, dict) else entry
     try:
-        return TypeAdapter(BenchTable).validate_json(json.dumps(given))
+        return TypeAdapter(kind).validate_json(json.dumps(given))
     except ValidationError as error:
-        raise _damaged(name, error) from error
+        raise _damaged(name, error, command) from error
 
 
-def _damaged(name: str, error: ValidationError) -> DataError:
+def _damaged(name: str, error: ValidationError, command: str) -> DataError:
     """Name the first part of a table that is missing or of another kind."""
     first = error.errors()[0]
     steps = [f"[{step}]" if isinstance(step, int) else f".{step}" for step in first["loc"]]
@@ -348,6 +363,6 @@ def _damaged(name: str, error: ValidationError) -> DataError:
     return DataError(
         f"the table {name!r} of the run is damaged: {what}",
         "It was cut off, edited, or written by another version of foveate.",
-        f"Remove tables/{name}.json and start 'foveate bench observe --table {name}' again: "
+        f"Remove tables/{name}.json and start '{command} --table {name}' again: "
         "nothing is measured twice.",
     )

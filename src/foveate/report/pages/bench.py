@@ -36,7 +36,7 @@ def bench(run: Benched) -> Page:
     several = len(run.tables) > 1
     return Page.of(
         run.name, "Bench \u00b7 observe", found,
-        lead=[_claims(first), *([_summary(run)] if several else []), ui.Figures(_figures(first))],
+        lead=[claims(first), *([_summary(run)] if several else []), ui.Figures(_figures(first))],
         facts=_facts(run),
         sections=[
             *(_section(table, i) for i, table in enumerate(run.tables)),
@@ -50,7 +50,8 @@ def headlines(run: Benched) -> dict[str, Headline]:
     return {"": words.benched([Measured(t.title, t.claims, t.cautions) for t in run.tables])}
 
 
-def _claims(table: BenchTable) -> ui.Points:
+def claims(table: BenchTable) -> ui.Points:
+    """List what a table says, each with whether it was reached."""
     marked = [_EQUAL if c.verdict == "equal" else _MARKS[c.reached] for c in table.claims]
     return ui.Points([c.text for c in table.claims], "claims", marked)
 
@@ -100,16 +101,16 @@ def _section(table: BenchTable, i: int) -> Section:
     columns = [c for c in table.columns if any(math.isfinite(row.means.get(c, math.nan))
                                                for row in table.rows)]  # fmt: skip
     lines = _lines(table)
-    blocks: list[ui.Block] = [_claims(table)] if i else []
-    blocks += _forests(table)
+    blocks: list[ui.Block] = [claims(table)] if i else []
+    blocks += forests(table)
     if not i:
         terms = ["rows", "claims", "seeds and groups"]
         compared = ["mark and line", "better, worse", "tied, open"]
-        blocks.append(explain.terms(*(compared if _forests(table) else []), *terms))
+        blocks.append(explain.terms(*(compared if forests(table) else []), *terms))
     if lines is not None:
         blocks += lines.blocks
     blocks += [ui.Heading("Means over seeds"),
-               _means(table, columns, lines.samples if lines else {})]  # fmt: skip
+               means(table, columns, lines.samples if lines else {})]  # fmt: skip
     blocks += [ui.Text(why, "note", f"Left out: {name}.") for name, why in table.left_out.items()]
     blocks += [ui.Text(note, "note") for note in (table.how, table.note) if note]
     return Section(f"table{i}", table.title, blocks, text, table.name)
@@ -144,7 +145,7 @@ def _groups(rows: Sequence[TableRow]) -> list[list[TableRow]]:
     return list(found.values())
 
 
-def _forests(table: BenchTable) -> list[ui.Block]:
+def forests(table: BenchTable) -> list[ui.Block]:
     """Draw the differences with their intervals, rows of one reference in a table."""
     over, cut = svg.forest_scale([row.gap for row in table.rows if row.gap is not None])
     blocks: list[ui.Block] = []
@@ -209,7 +210,14 @@ def written_gap(gap: Interval | None) -> str:
     return f"{mean} [{low}, {high}]"
 
 
-def _means(table: BenchTable, columns: Sequence[str], samples: Mapping[str, Markup]) -> ui.Table:
+def means(table: BenchTable, columns: Sequence[str], samples: Mapping[str, Markup]) -> ui.Table:
+    """Write the figures of the rows, and their differences to the reference.
+
+    Args:
+        table: A table.
+        columns: Its measures that are shown.
+        samples: Row -> piece of its line in a chart above.
+    """
     compared = any(row.reference for row in table.rows)
     heads = ["Row", *(ui.Column(_title(table, c)) for c in columns)]
     if compared:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import functools
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from foveate.bench.focus.methods import coresets, greedy, saliency, search_by_text, tiles
+from foveate.bench.focus.methods import coresets, greedy, looks, saliency, search_by_text, tiles
 from foveate.bench.focus.methods.answers import FUSIONS, JOINS, SAYS
 from foveate.errors import UnknownNameError
 from foveate.registry import suggest
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from foveate.bench.focus.methods.answers import Join
     from foveate.bench.focus.methods.base import Method
 
-__all__ = ["METHODS", "Entry", "find_method"]
+__all__ = ["METHODS", "Entry", "find_method", "needs_query"]
 
 
 class Entry(NamedTuple):
@@ -51,6 +51,14 @@ def find_method(name: str) -> Method:
             suggest(name, METHODS),
         )
     return METHODS[name].method
+
+
+_BY_TEXT = (looks.look_name("query"), "zoomeye", "zoomsearch")
+
+
+def needs_query(name: str) -> bool:
+    """Say whether a method has to be told what to find."""
+    return name in _BY_TEXT or name.endswith("/query")
 
 
 def _joined(
@@ -124,4 +132,9 @@ def _coresets() -> Iterator[tuple[str, Entry]]:
         yield from _joined(name, kind, says, FUSIONS)
 
 
-METHODS: dict[str, Entry] = dict([*_tiles(), *_saliency(), *_searches(), *_coresets()])
+def _looks() -> Iterator[tuple[str, Entry]]:
+    for name, method in looks.LOOKS.items():
+        yield name, Entry(method, looks.SAYS[name])
+
+
+METHODS: dict[str, Entry] = dict([*_looks(), *_tiles(), *_saliency(), *_searches(), *_coresets()])

@@ -1,0 +1,424 @@
+"""`FocusBenchJob`: methods look at scenes with known content, and a table says who is ahead.
+
+DIR/
+work/KEY/seed-N/   what each scene and each condition came to, shared by all tables of a setting
+work/vectors/      what models made of windows
+tables/            NAME.json, NAME.csv, NAME.md, NAME-cells.csv
+report.html        a page of all tables
+"""
+
+from __future__ import annotations
+
+import time
+from dataclasses import asdict, dataclass, replace
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+
+import numpy as np
+from pydantic import BeforeValidator, Field
+
+from foveate.bench.focus.methods import METHODS, find_method
+from foveate.bench.focus.scenes import (
+    KINDS,
+    DatasetName,
+    Stitching,
+    open_dataset,
+    open_scenes,
+)
+from foveate.errors import ParameterError, UnknownNameError
+from foveate.files import digest, fingerprint, read_json, write_json
+from foveate.focus.encode import standard_encoder
+from foveate.focus.question import asked_model
+from foveate.models.capabilities import need
+from foveate.models.embed import bind
+from foveate.models.heads import same_name, templates_from, text_head
+from foveate.models.load import load_model
+from foveate.models.probe import Probe
+from foveate.models.settings import ClassJob
+from foveate.registry import suggest
+from foveate.run.options import Names, Option, PathText, split
+from foveate.world.mosaic import MOSAIC_KINDS
+
+if TYPE_CHECKING:
+    from foveate.bench.compare import Results
+    from foveate.bench.conditions import Row, Table
+    from foveate.bench.focus.measure import Setting, Subject
+    from foveate.bench.focus.scenes import SceneSet
+    from foveate.bench.focus.tables import Plan
+    from foveate.models.base import ModelHandle
+    from foveate.models.heads import Head, Labels
+    from foveate.progress import ProgressFn
+    from foveate.run import Run
+
+TableName = Literal[
+    "main", "looks", "components", "methods", "depth", "mechanism", "lambda", "perturb", "cost",
+    "share", "backbones",
+]  # fmt: skip
+VERSION = 1  # raised when the same job leads to other figures
+BUDGETS = [16.0, 24.0, 48.0]  # of the table of looks
+_TIMED = 8  # windows of the batch that a pass is timed by
+_REPEATS = 3
+
+
+def _passes(given: Any) -> Any:
+    """Read budgets in passes, rising; none for the table's own."""
+    parts = split(given) if isinstance(given, str | list | tuple) else given
+    if not isinstance(parts, list):
+        return given
+    found = []
+    for part in parts:
+        try:
+            number = float(part)
+        except (TypeError, ValueError):
+            number = float("nan")
+        if not 1 <= number < float("inf"):
+            raise ParameterError(repr(part), "Budgets are numbers of passes from 1.", "16,24,48")
+        found.append(number)
+    return sorted(set(found))
+
+
+class FocusBenchJob(ClassJob):
+    """What a benchmark of looks is asked for."""
+
+    absent = frozenset({
+        "images", "masks", "mask_suffix", "classes", "extra", "stack", "nodata", "min_valid",
+        "min_labelled", "skip_empty", "tile", "stride", "edge", "coordinates", "workers", "model",
+    })  # fmt: skip
+    images: list[str] = Field([])
+    """Of the scenes."""
+    scenes: Annotated[list[PathText], Option("Input", metavar="DIR", repeated=True)] = Field([])
+    """Folder of foveate mosaic, or class folders: of patches to stitch scenes of, or with --kind
+    whole of scenes; repeatable."""
+    dataset: Annotated[DatasetName | None, Option("Input")] = None
+    """Data set of the paper, of which scenes are stitched, instead of --scenes."""
+    root: Annotated[PathText | None, Option("Input")] = None
+    """Folder of the --dataset; nothing is downloaded."""
+    kinds: Annotated[
+        Names, Option("Input", name="kind", metavar="rare,blocks", default="all kinds of mosaics")
+    ] = Field([])  # fmt: skip
+    """Kinds of scenes to stitch (see foveate mosaic), or whole: images are scenes."""
+    count: Annotated[int | None, Option("Input", default="10; all that are not stitched")] = Field(
+        None, ge=1
+    )
+    """Scenes of each kind under each seed; whole scenes of each class."""
+    grid: Annotated[int, Option("Input")] = Field(8, ge=1)
+    """Patches along a side of a stitched scene."""
+    offset: Annotated[float, Option("Input")] = Field(0.0, ge=0, lt=1)
+    """How far stitched scenes are cut off the grid of their patches: 0.5 for half a patch."""
+    models: Annotated[list[str], Option("Model", name="model", metavar="MODEL", repeated=True)] = (
+        Field(["builtin"], min_length=1)
+    )
+    """Model that embeds; repeatable in the tables main and backbones."""
+    table: Annotated[TableName, Option("Method")] = "looks"
+    """looks, main, components, methods, depth, mechanism, lambda, perturb, cost, share or
+    backbones."""
+    methods: Annotated[
+        Names,
+        Option(
+            "Method",
+            name="method",
+            default="the paper's and simple ones; where settings vary look-balanced",
+            repeated=True,
+        ),
+    ] = Field([])
+    """Methods: look-balanced, random/vote, ..., or all; several with commas or repeated."""
+    passes: Annotated[
+        list[float], BeforeValidator(_passes),
+        Option("Method", metavar="16,24,48", default="16,24,48 for looks, else 24"),
+    ] = Field([])  # fmt: skip
+    """Most passes of the model for a scene, the overview included; several for the table looks."""
+    seeds: Annotated[int, Option("Method")] = Field(5, ge=1)
+    """Number of seeds: scenes are stitched anew under each."""
+    regions: Annotated[int, Option("Method")] = Field(8, ge=1)
+    """Most regions that are chosen; K of recall@K."""
+    crop: Annotated[
+        int | None,
+        Option("Method", default="the patch of a stitched scene, else the model's input"),
+    ] = Field(None, ge=8)
+    """Side of a crop, pixels of the scene."""
+
+    def chosen_methods(self) -> tuple[str, ...]:
+        """Return the methods, each once.
+
+        Raises:
+            UnknownNameError: There is no such method.
+        """
+        from foveate.bench.focus.tables import OWN, USUAL_METHODS
+
+        if self.methods == ["all"]:
+            return tuple(METHODS)
+        if not self.methods:
+            return USUAL_METHODS.get(self.table, (OWN,))
+        for name in self.methods:
+            find_method(name)
+        return tuple(dict.fromkeys(self.methods))
+
+    def budgets(self) -> tuple[float, ...]:
+        """Return the budgets, rising."""
+        return tuple(self.passes or (BUDGETS if self.table == "looks" else [24.0]))
+
+    def check(self) -> tuple[list[SceneSet], list[ModelHandle], Labels | None, Probe | None]:
+        """Return the sets of scenes, the models, and the classes."""
+        _check(self)
+        self.chosen_methods()
+        stated = bool(self.kinds)
+        how = Stitching(tuple(self.kinds or MOSAIC_KINDS), self.count or 10, self.grid, self.offset)
+        if self.dataset is not None:
+            assert self.root is not None  # noqa: S101  (`_check` saw it)
+            sets = [open_dataset(self.dataset, self.root, how, stated=stated, count=self.count)]
+        else:
+            sets = [
+                open_scenes(folder, how, stated=stated, count=self.count) for folder in self.scenes
+            ]
+        labels = self.known_labels(needed=False)
+        probe = Probe.load(self.probe) if self.probe is not None else None
+        handles = [
+            load_model(
+                name, weights=self.weights, bands=self.bands, scale=tuple(self.scale) or None,
+                device=self.device,
+            )
+            for name in self.models
+        ]  # fmt: skip
+        return sets, handles, labels, probe
+
+    def steps(self, run: Run, ready: Any, progress: ProgressFn | None) -> dict[str, Any]:
+        """Look at the scenes under each seed, compare, and write the table."""
+        from foveate.bench.focus.tables import stages_of, table_for
+
+        sets, handles, labels, probe = ready
+        setting = self._setting(run, sets, handles, labels, probe)
+        setting.check([self.seed + number for number in range(self.seeds)])
+        plan = self._plan(sets, classes=labels is not None or probe is not None)
+        table = table_for(self.table, plan)
+        work = _Work(self, run, setting, plan, table, self._key(setting, labels), progress)
+        rows = table.rows(plan)
+        results = work.measure(rows)
+        for more in stages_of(self.table):
+            rows = [*rows, *more(plan, rows, results, table.lead)]
+            results = work.measure(rows)
+        work.finish(rows, results)
+        first = setting.subjects[0, 0]
+        return {
+            "bench_focus": {"table": self.table, "seeds": self.seeds},
+            "pool": sets[0].pool().describe(), "model": first.model.spec.to_dict(),
+            "seed": self.seed,
+        }  # fmt: skip
+
+    def _plan(self, sets: list[SceneSet], *, classes: bool) -> Plan:
+        from foveate.bench.focus.tables import Plan
+
+        kinds = dict.fromkeys(s.kind for found in sets for s in found.scenes(self.seed))
+        return Plan(
+            self.chosen_methods(), self.budgets(), tuple(self.models),
+            tuple(found.name for found in sets), classes, tuple(kinds),
+        )  # fmt: skip
+
+    def _setting(
+        self, run: Run, sets: list[SceneSet], handles: list[ModelHandle], labels: Labels | None,
+        probe: Probe | None,
+    ) -> Setting:  # fmt: skip
+        from foveate.bench.focus.measure import Setting, Subject
+        from foveate.bench.focus.remembered import Vectors
+
+        subjects: dict[tuple[int, int], Subject] = {}
+        sentences, answering = templates_from(self.templates), set()
+        for i, scenes in enumerate(sets):
+            asked = labels if len(sets) == 1 else _of_set(labels, scenes)
+            for k, (name, handle) in enumerate(zip(self.models, handles, strict=True)):
+                model, head, answers = self._classes(bind(handle, scenes.pool()), asked, probe)
+                answering.add(answers)
+                key = digest(model.spec.to_dict())
+                subjects[k, i] = Subject(
+                    name, model, head, tuple(sentences),
+                    Vectors.open(run.path / "work" / "vectors" / key[:16]),
+                    _pass_seconds(run, model, key[:16]),
+                )  # fmt: skip
+        if len(answering) == 1:  # of models of both kinds each uses its own settings
+            self.check_asked(answers=answering.pop())
+        return Setting(sets, subjects, self.regions, self.crop, self.batch_size)
+
+    def _classes(
+        self, model: Any, labels: Labels | None, probe: Probe | None
+    ) -> tuple[Any, Head | None, bool]:
+        """Return what embeds, its classes, and whether these are answers of a generative model."""
+        answered = asked_model(model, labels, prompt=self.prompt, length=self.length)
+        if answered is not None:
+            return *answered, True
+        need(model, "embed", "foveate bench focus")
+        if labels is not None:
+            able: Any = need(model, "text", "labels")
+            head = text_head(able, labels, templates=templates_from(self.templates), head="cosine")
+            return model, head, False
+        if probe is not None and probe.spec is not None:
+            probe.check(model.spec)
+        return model, probe, False
+
+    def _key(self, setting: Setting, labels: Labels | None) -> str:
+        """Hash of everything that all conditions depend on, but for the seed."""
+        specs = [[*pair, s.model.spec.to_dict()] for pair, s in setting.subjects.items()]
+        files = [fingerprint(self.probe)] if self.probe is not None else []
+        asked = None if labels is None else {name: list(texts) for name, texts in labels.items()}
+        return digest([
+            VERSION, [scenes.key for scenes in setting.sets], specs, asked, files,
+            list(templates_from(self.templates)), self.regions, self.crop,
+        ])  # fmt: skip
+
+
+@dataclass(frozen=True)
+class _Work:
+    """Measures rows of a table, and writes it."""
+
+    job: FocusBenchJob
+    run: Run
+    setting: Setting
+    plan: Plan
+    table: Table
+    key: str
+    progress: ProgressFn | None
+
+    def measure(self, rows: list[Row]) -> Results:
+        """Measure rows under each seed; the table fills as it runs."""
+        from foveate.bench.conditions import measure_conditions
+        from foveate.bench.focus.measure import Seed
+        from foveate.bench.focus.tables import stages_of
+        from foveate.bench.focus.write import save
+
+        job, folder = self.job, f"work/{self.key[:8]}"
+        conditions = list(dict.fromkeys(c for row in rows for c in row.conditions))
+        staged = f", {len(rows)} rows" if stages_of(job.table) else ""
+
+        def measures(number: int) -> Any:
+            return Seed(
+                self.setting, conditions, seed=job.seed + number,
+                place=self.run.path / folder / f"seed-{job.seed + number}",
+                progress=self.progress,
+            ).measure  # fmt: skip
+
+        results: Results = []
+        for count in range(1, job.seeds + 1):
+            results = measure_conditions(
+                self.run, rows, measures, seeds=count, first=job.seed, title=job.table + staged,
+                folder=folder, key=lambda c: digest([self.key, c.name]), progress=self.progress,
+            )  # fmt: skip
+            if count < job.seeds:
+                made = self.content(rows, results)
+                made["cautions"].insert(0, f"{count} of {job.seeds} seeds so far.")
+                save(self.run.path, job.table, made)
+        return results
+
+    def content(self, rows: list[Row], results: Results) -> dict[str, Any]:
+        """Return the table, JSON-ready."""
+        from foveate.bench.compare import compare
+        from foveate.bench.focus.write import cells, content, few_of_a_kind
+
+        job, sets = self.job, self.setting.sets
+        found, lead = compare(self.table, rows, results, seed=job.seed)
+        if self.table.derive is not None:
+            found = self.table.derive(found)
+        by_name = {f"{row.block}: {row.label}" if row.block else row.label: row for row in found}
+        made = content(
+            self.table, found, rows, self.plan, name=job.table, seeds=len(results), lead=lead,
+            scenes=sum(len(one.scenes(job.seed)) for one in sets),
+            drawn=any(one.stitched for one in sets), lines=self.table.claims(self.plan, by_name),
+        )  # fmt: skip
+        made["by_kind"] = self._by_kind(rows, results)
+        made["cautions"] = made["cautions"] or few_of_a_kind(made["by_kind"])
+        made["cells"] = cells(rows, results, self.plan, table=job.table, first=job.seed)
+        return made
+
+    def _by_kind(self, rows: list[Row], results: Results) -> dict[str, Any]:
+        """Compare the rows on the scenes of each kind alone: another may win on each."""
+        from foveate.bench.compare import compare
+
+        found = {}
+        for kind in self.plan.kinds if len(self.plan.kinds) > 1 else ():
+            lead = f"{self.table.lead}: {kind}"
+            own, _ = compare(replace(self.table, lead=lead), rows, results, seed=self.job.seed)
+            if any(lead in row.means for row in own):
+                found[kind] = {"lead": lead, "rows": [asdict(r) for r in own if not r.skipped]}
+        return found
+
+    def finish(self, rows: list[Row], results: Results) -> None:
+        """Write the table, unless the run has it."""
+        from foveate.bench.focus.write import save
+
+        made = self.content(rows, results)
+
+        def work() -> list[str]:
+            return save(self.run.path, self.job.table, made)
+
+        if not self.run.do(f"table {self.job.table}", digest([VERSION, self.key, made]), work):
+            work()  # over the table of the first seeds
+
+
+def _of_set(labels: Labels | None, scenes: SceneSet) -> Labels | None:
+    """Return the labels that are classes of a set of scenes: each is asked about its own."""
+    if labels is None:
+        return None
+    own = set(map(same_name, scenes.classes))
+    found = {name: texts for name, texts in labels.items() if same_name(name) in own}
+    if len(found) < 2:
+        raise ParameterError(
+            f"labels of which {len(found)} is a class of {scenes.name!r}",
+            "With several sets of scenes each is asked about its own classes, two at least.",
+            "Name the classes of all sets in --labels.",
+        )
+    return found
+
+
+def _pass_seconds(run: Run, model: Any, key: str) -> float:
+    """Time a pass in a batch, once for a run: remembered passes count with it."""
+    name = f"work/passes/{key}.json"
+
+    def work() -> list[str]:
+        height, width = standard_encoder(model).shape
+        batch = np.zeros((_TIMED, len(model.spec.bands), height, width), np.uint8)
+        took = []
+        for _ in range(_REPEATS):
+            start = time.perf_counter()
+            model.embed(batch)
+            took.append(time.perf_counter() - start)
+        write_json(run.path / name, {"seconds": min(took) / _TIMED})
+        return [name]
+
+    run.do(f"pass {key}", digest([VERSION, key]), work)
+    return float(read_json(run.path / name)["seconds"])
+
+
+def _check(job: FocusBenchJob) -> None:
+    """Refuse what cannot be measured.
+
+    Raises:
+        ParameterError: It cannot be.
+        UnknownNameError: No such kind.
+    """
+    if job.dataset is None and not job.scenes:
+        raise ParameterError(
+            "a benchmark without scenes", "Give --scenes DIR, or --dataset NAME --root DIR.",
+            "foveate mosaic PATCHES --out DIR writes scenes; class folders of patches do, too.",
+        )  # fmt: skip
+    if job.dataset is not None and job.scenes:
+        raise ParameterError("--dataset together with --scenes", "Scenes come from one of them.")
+    if (job.dataset is None) != (job.root is None):
+        raise ParameterError("one of --dataset and --root without the other", "They go together.")
+    for kind in job.kinds:
+        if kind not in KINDS:
+            raise UnknownNameError(
+                f"there is no kind {kind!r}", f"Kinds: {', '.join(KINDS)}.", suggest(kind, KINDS)
+            )
+    several = job.table in ("main", "backbones")
+    if not several and len(job.models) > 1:
+        raise ParameterError(
+            f"{len(job.models)} models in the table {job.table}", "It is of one model.",
+            "--table main or --table backbones.",
+        )  # fmt: skip
+    if job.table != "main" and len(job.scenes) > 1:
+        raise ParameterError(
+            f"{len(job.scenes)} sets of scenes in the table {job.table}", "It is of one set.",
+            "--table main, or a run each.",
+        )  # fmt: skip
+    if job.weights is not None and len(job.models) > 1:
+        raise ParameterError("--weights for several models", "They are of one.", "?weights=...")
+    if job.table != "looks" and len(job.passes) > 1:
+        raise ParameterError(
+            f"{len(job.passes)} budgets in the table {job.table}", "It has one.", "--passes 24"
+        )

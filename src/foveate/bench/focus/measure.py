@@ -1,0 +1,357 @@
+"""Measures the conditions of a benchmark of `focus`, scene by scene, under one seed.
+
+A scene is opened once for all conditions, and what they came to is kept in a file of the run: a
+benchmark that was killed goes on with the next scene.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from dataclasses import dataclass, field, replace
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from foveate.bench.conditions import Skipped
+from foveate.bench.focus import measures as of
+from foveate.bench.focus.methods.base import Task
+from foveate.bench.focus.methods.looks import LookOutcome
+from foveate.bench.focus.remembered import KeptReads, SceneVectors
+from foveate.budget import Ledger
+from foveate.errors import BudgetError, DataError, MissingCapabilityError
+from foveate.files import as_json, digest, read_json, write_json
+from foveate.focus.encode import CropEncoder, standard_encoder
+from foveate.focus.question import FocusQuestion, make_question
+from foveate.grid import Window
+from foveate.models.heads import same_name
+from foveate.progress import Meter
+from foveate.run.shards import slug
+from foveate.seeds import rng
+from foveate.stats.measures import Measure
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+    from pathlib import Path
+
+    from numpy.typing import NDArray
+
+    from foveate.bench.focus.conditions import Condition
+    from foveate.bench.focus.methods.base import Outcome
+    from foveate.bench.focus.remembered import Vectors
+    from foveate.bench.focus.scenes import BenchScene, Opened, SceneSet
+    from foveate.models.heads import Head
+    from foveate.progress import ProgressFn
+
+    Record = Mapping[str, float]
+
+BY_KIND = ("top-1", "recall")  # measures that are also given for each kind of scene
+THIRDS = ("fine", "middle", "coarse")
+SUBSTRATES = {"blur": of.blur_substrate, "mean": of.mean_substrate}
+
+
+@dataclass
+class Subject:
+    """A model, ready for a set of scenes.
+
+    Attributes:
+        name: For people.
+        model: Bound to the scenes.
+        head: Classes, or None.
+        templates: Sentences around what is looked for.
+        vectors: What it made of windows so far.
+        pass_seconds: Time of a pass.
+    """
+
+    name: str
+    model: Any
+    head: Head | None
+    templates: tuple[str, ...]
+    vectors: Vectors
+    pass_seconds: float
+    _questions: dict[str, FocusQuestion] = field(default_factory=dict)
+
+    def label(self, name: str) -> int | None:
+        """Return the number of a class; None without classes.
+
+        Raises:
+            DataError: A class that the model was not asked about.
+        """
+        if self.head is None:
+            return None
+        place = {same_name(known): i for i, known in enumerate(self.head.names)}
+        if same_name(name) not in place:
+            raise DataError(
+                f"scenes of the class {name!r}, which is not among the labels",
+                f"Labels: {', '.join(self.head.names[:20])}.", "Add it to --labels.",
+            )  # fmt: skip
+        return place[same_name(name)]
+
+    def question(self, label: str, *, told: bool) -> FocusQuestion:
+        """Return what is asked: the classes, and with `told` the label as what to find.
+
+        Raises:
+            MissingCapabilityError: The model does not read text, and there are no classes.
+        """
+        if not told:
+            return FocusQuestion(self.head)
+        if label not in self._questions:
+            if self.head is not None:
+                self._questions[label] = FocusQuestion(self.head, label, self.label(label))
+            else:
+                text = label.replace("_", " ")
+                self._questions[label] = make_question(
+                    self.model, query=text, templates=self.templates
+                )
+        return self._questions[label]
+
+
+@dataclass(frozen=True)
+class Setting:
+    """What all conditions share.
+
+    Attributes:
+        sets: Sets of scenes.
+        subjects: (number of the model, number of the set) -> the model.
+        regions: Most regions that may be chosen.
+        crop: Side of a crop in pixels; None for the patches that a scene is stitched of, or the
+            input of the model.
+        batch_size: Windows per call of a model.
+    """
+
+    sets: Sequence[SceneSet]
+    subjects: Mapping[tuple[int, int], Subject]
+    regions: int = 8
+    crop: int | None = None
+    batch_size: int = 32
+
+    def check(self, seeds: Sequence[int]) -> None:
+        """Refuse scenes of a class that a model was not asked about.
+
+        Raises:
+            DataError: There is one.
+        """
+        for i, scenes in enumerate(self.sets):
+            names = {scene.label for seed in seeds for scene in scenes.scenes(seed)}
+            for (_, own), subject in self.subjects.items():
+                for name in sorted(names) if own == i else ():
+                    subject.label(name)
+
+
+class Seed:
+    """All conditions under one seed.
+
+    Args:
+        setting: Scenes and models.
+        conditions: All that will be measured.
+        seed: Its number.
+        place: Folder for what scenes came to.
+        progress: Called with ticks.
+    """
+
+    def __init__(
+        self, setting: Setting, conditions: Sequence[Condition], *, seed: int, place: Path,
+        progress: ProgressFn | None = None,
+    ) -> None:  # fmt: skip
+        self._setting, self._conditions = setting, conditions
+        self._seed, self._place, self._progress = seed, place, progress
+        self._scenes: dict[int, list[BenchScene]] = {}
+        self._records: dict[str, dict[str, Any]] = {}  # scene -> what is done -> measures
+
+    def measure(self, condition: Condition) -> dict[str, Any]:
+        """Return the measures of a condition; the first call looks at all scenes.
+
+        Raises:
+            Skipped: The method cannot be used with this model or budget.
+            DataError: A scene is of a class that is not among the labels.
+        """
+        if not self._scenes:
+            self._look_at_all()
+        rows = []
+        for number, scene in enumerate(self._scenes[condition.scenes]):
+            if not condition.counts(number):
+                continue
+            record = self._records[scene.name][condition.work]
+            if "skipped" in record:
+                raise Skipped(record["skipped"])
+            rows.append((scene, record))
+        return summarised(rows)
+
+    def _file(self, scene: BenchScene) -> Path:
+        return self._place / "scenes" / f"{slug(scene.name)}-{digest(scene.name)[:8]}.json"
+
+    def _look_at_all(self) -> None:
+        numbers = sorted({condition.scenes for condition in self._conditions})
+        scenes = {i: self._setting.sets[i].scenes(self._seed) for i in numbers}
+        total = sum(len(found) for found in scenes.values())
+        with Meter(self._progress, f"looking at scenes, seed {self._seed}", total) as meter:
+            for i, found in scenes.items():
+                for number, scene in enumerate(found):
+                    asked = [c for c in self._conditions if c.scenes == i and c.counts(number)]
+                    self._records[scene.name] = self._look_at(scene, asked)
+                    meter.advance()
+        self._scenes = scenes
+
+    def _look_at(self, scene: BenchScene, asked: Sequence[Condition]) -> dict[str, Any]:
+        """Measure what is not known of a scene yet, and return all that is known."""
+        file = self._file(scene)
+        known: dict[str, Any] = dict(read_json(file)) if file.exists() else {}
+        missing = [condition for condition in asked if condition.work not in known]
+        if not missing:
+            return known
+        opened, seed = scene.open(), _scene_seed(self._seed, scene)
+        opened = replace(opened, source=KeptReads(opened.source))
+        caches: dict[int, SceneVectors] = {}
+        for condition in missing:
+            subject = self._setting.subjects[condition.model, condition.scenes]
+            if condition.model not in caches:
+                caches[condition.model] = SceneVectors(opened.source, subject.vectors, seed)
+            trial = Trial(subject, scene, opened, self._setting, caches[condition.model], seed)
+            known[condition.work] = trial.run(condition)
+        for number in caches:
+            subject = self._setting.subjects[number, missing[0].scenes]
+            subject.vectors.save(f"{slug(scene.name)}-{digest([scene.name, self._seed])[:8]}")
+        write_json(file, as_json(known))
+        return known
+
+
+def _scene_seed(seed: int, scene: BenchScene) -> int:
+    """Draw another seed for each scene, so that chance does not choose the same tiles in all."""
+    return int(rng(seed, f"bench/focus/{scene.name}").integers(2**31))
+
+
+@dataclass(frozen=True)
+class Trial:
+    """One scene, and one model that is to look at it."""
+
+    subject: Subject
+    scene: BenchScene
+    opened: Opened
+    setting: Setting
+    cache: SceneVectors
+    seed: int
+
+    def run(self, condition: Condition) -> dict[str, Any]:
+        """Return the measures of a condition, or why there are none."""
+        passes = condition.passes
+        try:
+            question = self.subject.question(self.scene.label, told=condition.told)
+            encoder = self._encoder(question, passes)
+            side = max(standard_encoder(self.subject.model).shape)
+            task = Task(
+                encoder, question, self.setting.crop or self.opened.patch or side, passes,
+                self.setting.regions, self.seed,
+            )  # fmt: skip
+            before, start = self.cache.seconds, time.perf_counter()
+            outcome = condition.function()(task)
+        except (BudgetError, MissingCapabilityError) as error:
+            return {"skipped": " ".join(filter(None, (error.given + ".", error.allowed)))}
+        own = time.perf_counter() - start - encoder.work.seconds - (self.cache.seconds - before)
+        found = self._measures(outcome)
+        found["passes"] = encoder.work.passes
+        # Most windows are remembered: their passes count as if they were made, reading does not.
+        found["seconds"] = max(own, 0.0) + encoder.work.passes * self.subject.pass_seconds
+        if condition.curves:
+            found |= self._curves(outcome, question)
+        if self.opened.gsd is not None:
+            found["gsd"] = self.opened.gsd
+        return {name: value for name, value in found.items() if math.isfinite(value)}
+
+    def _encoder(self, question: FocusQuestion, passes: float) -> CropEncoder:
+        limits = {"passes": passes} if math.isfinite(passes) else {}
+        return CropEncoder(
+            self.opened.source, self.subject.model, Ledger(limits), seed=self.seed,
+            batch_size=self.setting.batch_size, inputs=question.inputs,
+            cache=self.cache,  # ty: ignore[invalid-argument-type]
+        )  # fmt: skip
+
+    def _measures(self, outcome: Outcome) -> dict[str, float]:
+        windows, planted = outcome.windows, self.opened.planted
+        height, width = self.opened.source.info.shape
+        found = {
+            "recall": of.recall(windows, planted, self.setting.regions),
+            "pointing": of.pointing(outcome.cells, outcome.importance, planted),
+            "iou": of.mask_iou(windows, planted),
+            "area": of.covered(windows, ())[0] / (height * width),
+            "regions": float(len(windows)),
+        }
+        label = self.subject.label(self.scene.label)
+        if label is not None and outcome.probabilities is not None:
+            found["top-1"] = of.top_k(outcome.probabilities, label, 1)
+            found["top-5"] = of.top_k(outcome.probabilities, label, 5)
+        if isinstance(outcome, LookOutcome):
+            found["epsilon"] = abs(outcome.epsilon)
+            found["depth"] = float(outcome.depth)
+        return found
+
+    def _curves(self, outcome: Outcome, question: FocusQuestion) -> dict[str, float]:
+        """Insertion and deletion on the whole image, as squeezed as the model sees it."""
+        label = self.subject.label(self.scene.label)
+        if outcome.importance is None or label is None:
+            return {}
+        encoder = self._encoder(question, math.inf)
+        shape = self.opened.source.info.shape
+        image = encoder.read(Window(0, 0, *shape))
+        masks = of.order_maps(shape, image.shape[1:], outcome.cells, outcome.importance)
+        score = partial(self._score, encoder, label, image.dtype)
+        found = {}
+        for name, make in SUBSTRATES.items():
+            plain = image.astype(np.float32)
+            put_in, taken = of.insertion_deletion(plain, make(plain), masks, score)
+            found |= {f"insertion {name}": put_in, f"deletion {name}": taken}
+        return found
+
+    def _score(
+        self, encoder: CropEncoder, label: int, dtype: Any, images: NDArray[np.floating]
+    ) -> NDArray[np.float64]:
+        shown = images.round() if np.issubdtype(dtype, np.integer) else images
+        x = encoder.as_inputs(np.asarray(self.subject.model.embed(shown.astype(dtype))))
+        assert self.subject.head is not None  # noqa: S101  (there is a label)
+        return self.subject.head.probabilities(x)[:, label].astype(np.float64)
+
+
+def summarised(rows: Sequence[tuple[BenchScene, Record]]) -> dict[str, Any]:
+    """Return means over scenes, JSON-ready, with what each scene has to do with them.
+
+    Measures of `BY_KIND` are also given for the scenes of each kind where there are several, and
+    for thirds of the scenes by their GSD where that is known of all.
+    """
+    found: dict[str, Any] = {}
+    names = dict.fromkeys(name for _, record in rows for name in record if name != "gsd")
+    for name in names:
+        found[name] = _mean(rows, name)
+    parts = _kinds(rows) | _gsd_thirds(rows)
+    for part, some in parts.items():
+        for name in BY_KIND:
+            if any(name in record for _, record in some):
+                found[f"{name}: {part}"] = _mean(some, name)
+    return found
+
+
+def _kinds(rows: Sequence[tuple[BenchScene, Record]]) -> dict[str, Any]:
+    kinds = list(dict.fromkeys(scene.kind for scene, _ in rows))
+    if len(kinds) < 2:
+        return {}
+    return {kind: [row for row in rows if row[0].kind == kind] for kind in kinds}
+
+
+def _gsd_thirds(rows: Sequence[tuple[BenchScene, Record]]) -> dict[str, Any]:
+    """Return scenes by thirds of their GSD, as the paper's Fig. 1; none where it is not known."""
+    if not all("gsd" in record for _, record in rows):
+        return {}
+    gsd = np.array([record["gsd"] for _, record in rows])
+    edges = np.quantile(gsd, [1 / 3, 2 / 3])
+    if edges[0] == edges[1] or not rows:
+        return {}
+    third = np.searchsorted(edges, gsd, side="left")
+    return {
+        f"GSD {name}": [row for row, own in zip(rows, third, strict=True) if own == i]
+        for i, name in enumerate(THIRDS)
+    }
+
+
+def _mean(rows: Sequence[tuple[BenchScene, Record]], name: str) -> dict[str, Any]:
+    groups = {scene.name: record[name] for scene, record in rows if name in record}
+    value = float(np.mean(list(groups.values())))
+    return Measure(value, [value], groups).to_json()

@@ -1,0 +1,142 @@
+"""The result of a benchmark of `focus`: a table JSON-ready, and every measurement as a row."""
+
+from __future__ import annotations
+
+import csv
+import io
+import math
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Any
+
+from foveate.bench.focus.paper import published
+from foveate.bench.focus.tables import title_of
+from foveate.bench.write import cautions_of, markdown, write
+from foveate.files import write_bytes
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from pathlib import Path
+
+    from foveate.bench.compare import Comparison, Results
+    from foveate.bench.conditions import Claim, Row, Table
+    from foveate.bench.focus.tables import Plan
+
+_HOW = (
+    "Means over {scenes} under {seeds}{drawn}. Difference: mean of {lead} less that of the "
+    "reference, paired by seed and scene, with a 95 % bootstrap interval that draws whole scenes "
+    "({clusters} of them). better, worse: the interval excludes 0 and Holm's p over the table is "
+    "at most .05; open: it excludes 0, but Holm does not reject; tied: it contains 0.{kinds}"
+)
+_KINDS = " Scenes of each kind are also compared alone: each kind with a Holm of its own."
+
+
+def content(
+    table: Table, rows: Sequence[Comparison], conditions: Sequence[Row], plan: Plan, *, name: str,
+    seeds: int, scenes: int, lead: str, drawn: bool, lines: Sequence[Claim],
+) -> dict[str, Any]:  # fmt: skip
+    """Return a table JSON-ready, with all that a reader has to know of it.
+
+    Args:
+        table: The table.
+        rows: What was compared.
+        conditions: The rows as they were measured, with their budgets.
+        plan: What it was made for.
+        name: As ``--table`` has it.
+        seeds: Seeds so far.
+        scenes: Scenes under each seed.
+        lead: The leading measure.
+        drawn: Whether scenes are others under each seed.
+        lines: What it says.
+    """
+    clusters = max((row.clusters for row in rows), default=0)
+    measured = dict.fromkeys(m for row in rows for m in row.means)
+    how = _HOW.format(
+        scenes=f"{scenes} scene{'s' if scenes != 1 else ''}",
+        seeds=f"{seeds} seed{'s' if seeds > 1 else ''}", lead=title_of(lead), clusters=clusters,
+        drawn=", others under each" if drawn else "",
+        kinds=_KINDS if len(plan.kinds) > 1 else "",
+    )  # fmt: skip
+    return {
+        "table": name, "title": table.title, "lead": lead, "columns": list(table.columns),
+        "titles": {m: title_of(m) for m in (*measured, *table.columns)},
+        "seeds": seeds, "obr": None, "test": {"scenes": scenes, "groups": clusters},
+        "clusters": clusters, "note": table.note, "how": how, "cautions": cautions_of(clusters),
+        "models": list(plan.models), "sets": list(plan.sets), "kinds": list(plan.kinds),
+        "passes": {_named(row): _finite(row.conditions[0].passes) for row in conditions},
+        "rows": [asdict(row) for row in rows if not row.skipped],
+        "left_out": {_full(row): row.skipped for row in rows if row.skipped},
+        "says": [asdict(line) for line in lines], "paper": published(name),
+    }  # fmt: skip
+
+
+def few_of_a_kind(by_kind: dict[str, Any]) -> list[str]:
+    """Return what too few scenes of a kind do to its intervals; nothing where there are enough."""
+    counts = [max((r["clusters"] for r in one["rows"]), default=0) for one in by_kind.values()]
+    compared = [count for count in counts if count]
+    return [f"Of one kind alone: {text}" for text in cautions_of(min(compared))] if compared else []
+
+
+def cells(
+    rows: Sequence[Row], results: Results, plan: Plan, *, table: str, first: int
+) -> list[dict[str, Any]]:
+    """Return every measurement as a row: table, method, passes, seed, measure, value, and more."""
+    found = []
+    for number, measured in enumerate(results):
+        for row in rows:
+            condition = row.conditions[0]
+            known = measured[condition]
+            if isinstance(known, str):
+                continue
+            about = {
+                "table": table, "method": row.label, "block": row.block,
+                "passes": _finite(condition.passes), "seed": first + number,
+                "model": plan.models[condition.model], "scenes": plan.sets[condition.scenes],
+                "part": condition.part,
+            }  # fmt: skip
+            found += [{**about, "measure": m, "value": v.value} for m, v in known.items()]
+    return found
+
+
+def save(root: Path, name: str, found: dict[str, Any]) -> list[str]:
+    """Write a table and its measurements into a run, and return the files."""
+    files = write(root / "tables", name, found)
+    if found["paper"]:
+        write_bytes(files[2], (markdown(found) + paper_text(found["paper"])).encode())
+    cells_file = root / "tables" / f"{name}-cells.csv"
+    write_bytes(cells_file, _csv(found["cells"]).encode())
+    return [str(file.relative_to(root)) for file in (*files, cells_file)]
+
+
+def paper_text(paper: dict[str, Any]) -> str:
+    """Return the paper's figures as Markdown."""
+    lines = [
+        "", f"The paper, on other data: {paper['source']}.", "",
+        "| | " + " | ".join(paper["columns"]) + " |",
+        "|" + " --- |" * (len(paper["columns"]) + 1),
+    ]  # fmt: skip
+    lines += [
+        f"| {label} | " + " | ".join(map(str, figures)) + " |"
+        for label, figures in paper["rows"].items()
+    ]
+    return "\n".join(lines) + "\n"
+
+
+def _named(row: Row) -> str:
+    return f"{row.block}: {row.label}" if row.block else row.label
+
+
+def _full(row: Comparison) -> str:
+    return f"{row.block}: {row.label}" if row.block else row.label
+
+
+def _finite(value: float) -> float | None:
+    return value if math.isfinite(value) else None
+
+
+def _csv(rows: Sequence[dict[str, Any]]) -> str:
+    text = io.StringIO()
+    names = list(dict.fromkeys(name for row in rows for name in row))
+    writer = csv.DictWriter(text, names, lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(rows)
+    return text.getvalue()
