@@ -39,7 +39,7 @@ Synergy = Literal["marginal", "paper", "text"]
 
 Answer = Literal["vote", "fused", "confident", "first"]
 
-Coarse = Literal["native", "whole"]
+Coarse = Literal["native", "whole", "pyramid"]
 
 PARTS = ("utility", "representativeness", "robustness", "synergy")
 
@@ -92,8 +92,10 @@ class Goal:
             square root of the area that it stands for; "fused": the mean of the chosen regions;
             "confident": the chosen region whose label is the surest; "first": the most
             important region.
-        coarse: How the mode "zoom" sees a cell that is larger than a crop: one crop of it at
-            native resolution, or the "whole" of it, squeezed.
+        coarse: How the mode "zoom" goes from coarse to fine. "native": one crop at native
+            resolution stands for a cell that is larger; "whole": all of it, squeezed; "pyramid":
+            cells of the size of a crop are all seen, at a quarter of the side of the model's
+            input, and the best of them sharper: see `foveate.focus.pyramid`.
         guard: Added to L(X) where losses are relative to it, so that nothing is divided by 0; see
             `foveate.focus.importance.utility`. 0 in the goal "paper", whose formulas have none:
             it is refused where L(X) always is 0, that is, without classes.
@@ -154,7 +156,6 @@ _FORMS: dict[str, tuple[str, ...]] = {
     "answer": get_args(Answer),
     "coarse": get_args(Coarse),
 }
-
 # What is looked for is not what is typical of the scene, and need not complete its neighbours.
 _SEARCH = Weights(representativeness=0.0, synergy=0.0)
 
@@ -162,12 +163,12 @@ GOALS: dict[str, Goal] = {
     "balanced": Goal("balanced", {"soft_label": 1.0, "entropy": 0.5}, {"likeness": 1.0}),
     "rare": Goal(
         "rare", {"novelty": 1.0, "entropy": 0.5}, {"novelty": 1.0},
-        weights=_SEARCH, answer="first", coarse="whole",
+        weights=_SEARCH, answer="first", coarse="pyramid",
     ),
     "dominant": Goal("dominant", {"soft_label": 1.0}, {"likeness": 1.0}),
     "query": Goal(
         "query", {"query": 1.0}, {"query": 1.0},
-        weights=_SEARCH, answer="first", coarse="whole",
+        weights=_SEARCH, answer="first", coarse="pyramid",
     ),
     "paper": Goal(
         "paper", {"pseudo_label": 1.0}, {"likeness": 1.0}, utility="two_sided",
@@ -237,7 +238,8 @@ class SearchConfig:
         branch: Children of a cell per side.
         explore: Share of the passes up to which the largest cells are cut first, the more
             important of them before the others; then the most important of all. Only where
-            refining goes on until the passes are spent.
+            refining goes on until the passes are spent. In a pyramid half of what is left of them
+            is kept for crops at native resolution.
         depth: Levels below the first partition; None for as many as the stopping rules allow.
         persist: Whether refining goes on although it no longer raises the importance; None for
             what the mode does.

@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from foveate.focus.partition import windows_of
+from foveate.focus.pyramid import Pyramid
 from foveate.focus.refine import Refinement, region_ties
 from foveate.focus.search import EQUAL, choose_coreset
 
@@ -100,6 +101,8 @@ def refinement_of(goal: Goal, *, grow: bool = True) -> type[Refinement]:
         goal: What for.
         grow: Whether the check of the goal "paper" may ask for more regions than were stated.
     """
+    if goal.coarse == "pyramid":
+        return Pyramid
     if goal.name != "paper":
         return Refinement
     return LevelRefinement if grow else CountedLevelRefinement

@@ -31,6 +31,7 @@ from foveate.focus.encode import CropEncoder, standard_encoder
 from foveate.focus.learned import LearnedScorer
 from foveate.focus.levels import refinement_of
 from foveate.focus.partition import areas, cell_count, check_image_size, significant, uniform
+from foveate.focus.pyramid import VIEWS, PyramidStrategy
 from foveate.focus.question import (
     Prediction,
     answers,
@@ -218,6 +219,8 @@ def look_at(
     )  # fmt: skip
     _check_model(encoder, config, question)
     goal, robust, notes = _weighted_goal(config, scorer)
+    if goal.coarse == "pyramid" and not pyramidal(config, model, scorer):
+        goal = replace(goal, coarse="whole")
     overview, seen = _overview(encoder, config)
     tiles = valid_cells(_first_partition(source.info.shape, seen, config, encoder, scene), encoder)
     if not len(tiles):
@@ -351,14 +354,32 @@ def look_allowance(
         return make_allowance(config.passes, tiling, crop=whole, first=1 + second, most=1 + second)
     if config.mode == "window":
         whole, glance = each / config.cells**2, 0.0
+    elif pyramidal(config, model, scorer):
+        whole = glance = 1 / VIEWS[0] ** 2
     else:
-        squeezed = config.goal.coarse == "whole"
+        squeezed = config.goal.coarse != "native"
         able = not sized.fixed or isinstance(model, TakesSizes)
         glance = each * (0.25 if able else 1.0) * squeezed
     least = min(whole, glance) if glance else whole
     count = cell_count(shape, config.cells, side if config.mode == "zoom" else None)
     first = each + count * max(whole, glance) * views
     return make_allowance(config.passes, tiling, crop=least, first=first)
+
+
+def pyramidal(config: FocusConfig, model: Model, scorer: LearnedScorer | None = None) -> bool:
+    """Say whether a look goes by successive halving over resolutions.
+
+    It does where the goal wants it and nothing speaks against it: the robustness, a depth and a
+    trained scorer are of cells that are cut and scored level by level, and small views need a
+    model that takes them and costs less with them.
+    """
+    sized, search = standard_encoder(model), config.search
+    return (
+        config.mode == "zoom" and config.goal.coarse == "pyramid" and scorer is None
+        and not _weighted_goal(config)[1]
+        and search.depth is None and search.persist is not False
+        and not hasattr(model, "passes_each") and (not sized.fixed or isinstance(model, TakesSizes))
+    )  # fmt: skip
 
 
 def _strategy(
@@ -384,6 +405,8 @@ def _strategy(
     if config.mode == "window":
         return WindowStrategy(encoder, config.cells, config.search.branch, robust=robust)
     crop = config.crop_side(encoder.standard.shape)
+    if goal.coarse == "pyramid":
+        return PyramidStrategy(encoder, crop, config.search.branch)
     return ZoomStrategy(encoder, crop, goal.coarse, config.search.branch, robust=robust)
 
 

@@ -328,7 +328,7 @@ class Refinement:
         near = neighbours(tiles, self.search.neighbours)
         model = AdditiveModel(mixed_of, area, mixed(losses, known), sums, pool)
         scorer = Scorer(
-            model, self.goal, near, density, features.shift, _shown_area(tiles, features),
+            model, self.goal, near, density, features.shift, shown_area(tiles, features),
             self._total, learned,
         )  # fmt: skip
         state = State(tiles, features, scorer, self._choose(tiles, features, scorer))
@@ -384,7 +384,7 @@ def _all_alike(features: CellFeatures) -> bool:
     return all(float(np.ptp(features.x[rows], axis=0).max()) <= most for rows in groups.values())
 
 
-def _shown_area(tiles: Tiles, features: CellFeatures) -> NDArray[np.float64]:
+def shown_area(tiles: Tiles, features: CellFeatures) -> NDArray[np.float64]:
     """Return the valid pixels of what the model was shown of each cell: (n,)."""
     pixels = np.array([window.h * window.w for window in features.windows], np.float64)
     return np.minimum(pixels, tiles.pixels) * tiles.valid_share
