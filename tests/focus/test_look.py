@@ -280,7 +280,7 @@ def test_a_budget_below_the_first_cells(goal, robust):
     model = Sized(32)
     given = {"goal": goal, "mode": "zoom", "crop": 32, "robust": robust}
     with pytest.raises(BudgetError, match="--cells") as caught:
-        look(planted(), model, **given, passes=2)
+        look(planted(), model, **given, passes=1.5)
     assert len(model.shown.images) == 1  # the overview only
     enough = int(caught.value.hint.split()[2].strip(","))
     result = look(planted(), Sized(32), **given, passes=enough)

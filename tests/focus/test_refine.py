@@ -158,7 +158,8 @@ def test_novelty_is_among_cells_of_one_scale():
 
 def test_cells_are_centred_where_novelty_counts():
     given = {"model": Sized(32), "mode": "zoom", "passes": 12}
-    state = found(**given, goal="rare").result.state
+    goal = GOALS["rare"].with_options(coarse="whole")
+    state = found(**given, goal=goal).result.state
     model, scale = state.scorer.model, state.features.scale
     mean = model.area @ model.x / model.area.sum()
     for one in np.unique(scale):

@@ -132,14 +132,14 @@ class Pyramid(Refinement):
         self._total = float(areas(tiles).sum())
         self._close_cuts = 0
         self._tiles, self._parents = tiles, {}
+        self._gone = np.zeros(len(tiles), bool)
         while self._cut_all(_FIRST * passes):
             pass
-        self._gone = np.zeros(len(self._tiles), bool)
         self._show(0, list(range(len(self._tiles))), windows_of(self._tiles))
         rounds = [self._round(self._seen())]
         last = len(self._views) - 1
         if last:
-            sharp = max(0.0, 1 - self.search.explore) / 2 * passes
+            sharp = max(1.0, (1 - self.search.explore) / 2 * passes)  # one crop at least
             again = _AGAIN * passes
             self._cut_best((self._left - sharp - again) / 2)
             for view in range(1, last):
@@ -150,19 +150,25 @@ class Pyramid(Refinement):
         else:
             self._look_again(0, self._left)
         rounds.append(self._round(self._seen()))
-        stop: Stop = "passes" if self._candidates(last).size else "resolution"
+        stop: Stop = "crops" if self._crops < 1 else "passes"
+        if not self._candidates(last).size and not self._large().size:
+            stop = "resolution"
         return self._finish(self._seen(), stop, rounds)
 
     @property
     def _left(self) -> float:
         return self.encoder.ledger.left("passes")
 
+    @property
+    def _crops(self) -> float:
+        return self.encoder.ledger.left("crops")
+
     def _price(self, view: int, windows: Sequence[Window]) -> float:
         return float(self.encoder.price(windows, self._views[view].sized).sum())
 
     def _large(self) -> NDArray[np.int64]:
-        """Return the cells that are larger than a leaf."""
-        return np.flatnonzero(self.strategy.can_refine(self._tiles))
+        """Return the cells of the frontier that are larger than a leaf."""
+        return np.flatnonzero(self.strategy.can_refine(self._tiles) & ~self._gone)
 
     def _cut(self, row: int) -> Tiles:
         return valid_cells(self.strategy.children(self._tiles.take([row])), self.encoder)
@@ -175,10 +181,11 @@ class Pyramid(Refinement):
         children = {int(row): self._cut(int(row)) for row in large}
         stay = np.setdiff1d(np.arange(len(self._tiles)), large)
         tiles = Tiles.concat([self._tiles.take(stay), *children.values()])
-        if self._price(0, windows_of(tiles)) > passes:
+        if self._price(0, windows_of(tiles)) > passes or len(tiles) > _FIRST * self._crops:
             return False
         self._note_parents(children)
         self._tiles = tiles.take(np.lexsort((tiles.x, tiles.y)))
+        self._gone = np.zeros(len(tiles), bool)
         return True
 
     def _cut_best(self, passes: float) -> None:
@@ -186,13 +193,13 @@ class Pyramid(Refinement):
         levels = _levels(self._tiles, self.strategy)
         for level in range(levels):
             budget = passes / (levels - level)
-            large = np.setdiff1d(self._large(), np.flatnonzero(self._gone))
+            large = self._large()
             children: dict[int, Tiles] = {}
-            price = 0.0
+            price, crops = 0.0, self._crops / (levels - level + 1)
             for row in self._best(large):
                 cut = self._cut(row)
-                price += self._price(0, windows_of(cut))
-                if price > budget:
+                price, crops = price + self._price(0, windows_of(cut)), crops - len(cut)
+                if price > budget or crops < 0:
                     break
                 children[row] = cut
             if not children:
@@ -226,7 +233,7 @@ class Pyramid(Refinement):
             if any(overlap(windows[row], other) > _OVERLAP for other in shown):
                 continue
             passes -= self._price(view, [windows[row]])
-            if passes < -_TINY:
+            if passes < -_TINY or len(rows) >= self._crops:
                 break
             rows.append(row)
             shown.append(windows[row])
@@ -245,7 +252,7 @@ class Pyramid(Refinement):
             moved = [w for w, share in zip(moved, shares, strict=True)
                      if share >= self.encoder.min_valid]  # fmt: skip
             passes -= self._price(view, moved)
-            if passes < -_TINY:
+            if passes < -_TINY or len(moved) > self._crops:
                 return
             if moved:
                 seen.update(moved)
@@ -259,6 +266,8 @@ class Pyramid(Refinement):
         self, rows: NDArray[np.integer], loss: NDArray[np.float64] | None = None
     ) -> list[int]:
         """Return rows by rising loss."""
+        if not rows.size:
+            return []
         found = self._losses()[0] if loss is None else loss
         keys = region_ties(self._tiles, self.search.seed)
         return rows[np.lexsort((keys[rows], np.round(found[rows], _DIGITS)))].tolist()
@@ -403,15 +412,17 @@ def isolation(x: NDArray[np.floating], windows: Sequence[Window]) -> NDArray[np.
     boxes = np.array(windows, np.int64).reshape(-1, 4)
     top, left = boxes[:, 0], boxes[:, 1]
     bottom, right = top + boxes[:, 2], left + boxes[:, 3]
-    found = np.zeros(len(z))
+    found, size = np.zeros(len(z)), np.sum(z**2, axis=1)
     for start in range(0, len(z), _ROWS_AT_ONCE):
         part = slice(start, start + _ROWS_AT_ONCE)
         apart = (
             (bottom[part, None] <= top) | (bottom <= top[part, None])
             | (right[part, None] <= left) | (right <= left[part, None])
         )  # fmt: skip
-        near = np.where(apart, z[part] @ z.T, -np.inf).max(axis=1)
-        found[part] = np.where(np.isfinite(near), 1 - near, 0.0)
+        # Half the squared distance is 1 - cosine, and 0 between two vectors of zeros.
+        far = (size[part, None] + size) / 2 - z[part] @ z.T
+        near = np.where(apart, far, np.inf).min(axis=1)
+        found[part] = np.where(np.isfinite(near), np.maximum(near, 0), 0.0)
     return found
 
 
