@@ -31,7 +31,7 @@ from foveate.focus.encode import CropEncoder, standard_encoder
 from foveate.focus.learned import LearnedScorer
 from foveate.focus.levels import refinement_of
 from foveate.focus.partition import areas, cell_count, check_image_size, significant, uniform
-from foveate.focus.pyramid import VIEWS, PyramidStrategy
+from foveate.focus.pyramid import PyramidStrategy, first_glance, view_sides
 from foveate.focus.question import (
     Prediction,
     answers,
@@ -355,7 +355,7 @@ def look_allowance(
     if config.mode == "window":
         whole, glance = each / config.cells**2, 0.0
     elif pyramidal(config, model, scorer):
-        whole = glance = 1 / VIEWS[0] ** 2
+        whole = glance = first_glance(model, sized)
     else:
         squeezed = config.goal.coarse != "native"
         able = not sized.fixed or isinstance(model, TakesSizes)
@@ -378,7 +378,7 @@ def pyramidal(config: FocusConfig, model: Model, scorer: LearnedScorer | None = 
         config.mode == "zoom" and config.goal.coarse == "pyramid" and scorer is None
         and not _weighted_goal(config)[1]
         and search.depth is None and search.persist is not False
-        and not hasattr(model, "passes_each") and (not sized.fixed or isinstance(model, TakesSizes))
+        and not hasattr(model, "passes_each") and bool(view_sides(model, sized))
     )  # fmt: skip
 
 

@@ -1,10 +1,10 @@
 """Successive halving over resolutions: many cells are seen small, few of them at native resolution.
 
 To find one thing among many, a model need not see everything sharply. Each cell is shown at a
-quarter of the side of the model's input, which costs a sixteenth of a pass; the best again at half
-the side, and the best of these at native resolution (successive halving: Jamieson and Talwalkar,
-2016; the levels of an image pyramid take the place of its rounds). Scenes that have more leaves
-than such glances are affordable begin with larger cells, and the best of these are quartered.
+quarter of the side of the model's input, which costs about a sixteenth of a pass; the best again
+at half the side, and the best of these at native resolution (successive halving: Jamieson and
+Talwalkar, 2016; the levels of an image pyramid take the place of its rounds). Scenes of more
+leaves than such glances are affordable begin with larger cells, the best of which are cut.
 
 Objects do not lie on a grid. Around the best finds a second look is taken: the window is moved by
 half a crop, and where a moved window scores higher it stands for its cell.
@@ -77,6 +77,26 @@ class _View:
         self.rows += rows
         self.windows += windows
         self.x = np.concatenate([self.x, x]) if len(self.x) else x
+
+    def unmixed(self, cells: Sequence[Window]) -> NDArray[np.float64]:
+        """Return how far moved windows are from the mixture of the cells that they overlap.
+
+        A window across the border of two kinds of ground is like neither, and is not rare.
+        """
+        z = unit(self.x)
+        own = {row: i for i, row in enumerate(self.rows) if self.windows[i] == cells[row]}
+        boxes = np.array([cells[row] for row in own], np.int64).reshape(-1, 4)
+        base = z[list(own.values())]
+        found = np.full(len(z), np.inf)
+        for i, (row, w) in enumerate(zip(self.rows, self.windows, strict=True)):
+            if w == cells[row] or not own:
+                continue
+            down = np.minimum(boxes[:, 0] + boxes[:, 2], w.y + w.h) - np.maximum(boxes[:, 0], w.y)
+            across = np.minimum(boxes[:, 1] + boxes[:, 3], w.x + w.w) - np.maximum(boxes[:, 1], w.x)
+            share = np.maximum(down, 0) * np.maximum(across, 0)
+            if share.any():
+                found[i] = 1 - z[i] @ unit(share @ base)
+        return found
 
 
 class PyramidStrategy(OverviewStrategy):
@@ -313,7 +333,9 @@ class Pyramid(Refinement):
             x = view.x.astype(np.float64)
             known = LossInputs(x, np.ones(len(x)), self.head, self.target, self.text)
             return mixed(self._goal_losses, known)(x)
-        found = -_standardised(isolation(view.x, view.windows))
+        lone = isolation(view.x, view.windows)
+        lone = np.minimum(lone, view.unmixed(windows_of(self._tiles)))
+        found = -_standardised(lone)
         # A view of less than half the side says little about classes.
         sharp = max(view.sized.shape) * 2 >= max(self.encoder.standard.shape)
         if self.head is not None and sharp:
@@ -365,11 +387,28 @@ def _levels(tiles: Tiles, strategy: Strategy) -> int:
 
 def views(encoder: CropEncoder) -> list[SizedEncoder]:
     """Return the model at rising input sizes, the standard one last."""
-    standard = encoder.standard
-    if standard.fixed and not isinstance(encoder.model, TakesSizes):
-        return [standard]
-    sized = [encoder.at_size(max(standard.shape) // part) for part in VIEWS]
-    return list(dict.fromkeys([*sized, standard]))
+    sides = view_sides(encoder.model, encoder.standard)
+    sized = [encoder.at_size(side) for side in sides]
+    return list(dict.fromkeys([*sized, encoder.standard]))
+
+
+def view_sides(model: object, standard: SizedEncoder) -> list[int]:
+    """Return the sides of the smaller views, pixels; none where the model takes one size only.
+
+    Rounded up to what the model takes: a view must not lose more than it says.
+    """
+    if standard.fixed and not isinstance(model, TakesSizes):
+        return []
+    step = model.size_step if isinstance(model, TakesSizes) else 1
+    longest = max(standard.shape)
+    sides = [-(-longest // part // step) * step for part in VIEWS]
+    return [side for side in sides if side < longest]
+
+
+def first_glance(model: object, standard: SizedEncoder) -> float:
+    """Return what the first glance at a cell costs, in passes."""
+    side = min([*view_sides(model, standard), max(standard.shape)])
+    return side**2 / (standard.shape[0] * standard.shape[1])
 
 
 def moved_windows(window: Window, shape: tuple[int, int]) -> list[Window]:
