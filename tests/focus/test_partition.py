@@ -4,11 +4,24 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from looks import cover
 
 from foveate.errors import DataError
-from foveate.focus.partition import membership, significant, uniform
-from foveate.grid import Tiles
+from foveate.focus.partition import (
+    apart,
+    membership,
+    moved_windows,
+    overlap,
+    significant,
+    uniform,
+)
+from foveate.grid import Tiles, Window
+
+windows = st.builds(
+    Window, st.integers(0, 60), st.integers(0, 60), st.integers(1, 40), st.integers(1, 40)
+)
 
 
 def test_a_square_number_in_a_square_image():
@@ -100,3 +113,41 @@ def test_four_by_four_cells_on_seven_by_seven_tokens():
     assert found[0, :3, :3].tolist() == [[1024, 768, 0], [768, 576, 0], [0, 0, 0]]
     np.testing.assert_allclose(found.sum(axis=(1, 2)), tiles.pixels)
     np.testing.assert_allclose(found.sum(axis=0), 1024)
+
+
+def pixels(window, side=100):
+    mask = np.zeros((side, side), bool)
+    mask[window.y : window.y + window.h, window.x : window.x + window.w] = True
+    return mask
+
+
+@given(windows, windows)
+def test_overlap_is_what_the_smaller_window_shares(a, b):
+    one, two = pixels(a), pixels(b)
+    expected = (one & two).sum() / min(one.sum(), two.sum())
+    assert overlap(a, b) == pytest.approx(expected)
+    assert overlap(a, b) == overlap(b, a)
+
+
+@given(windows)
+def test_moved_windows_stay_in_the_image_and_keep_their_size(window):
+    moved = moved_windows(window, (100, 100))
+    assert window not in moved
+    assert len(set(moved)) == len(moved) <= 8
+    for one in moved:
+        assert one[2:] == window[2:]
+        assert min(one.y, one.x) >= 0
+        assert one.y + one.h <= 100
+        assert one.x + one.w <= 100
+        assert abs(one.y - window.y) <= window.h // 2
+        assert abs(one.x - window.x) <= window.w // 2
+
+
+@given(st.lists(windows, max_size=8))
+def test_of_windows_that_show_the_same_the_first_stays(places):
+    kept = apart(places, [Window(1000 * i, 0, 1, 1) for i in range(len(places))])
+    expected = []
+    for i, one in enumerate(places):
+        if all(overlap(one, places[j]) <= 0.5 for j in expected):
+            expected.append(i)
+    assert kept.tolist() == expected

@@ -1,4 +1,6 @@
-"""Cells of an image: the first partition, how cells are cut, and their overlap with tokens."""
+"""Cells of an image: the first partition, how cells are cut, their overlap with tokens; windows
+that are moved off their cells.
+"""
 
 from __future__ import annotations
 
@@ -14,11 +16,14 @@ from foveate.grid import Tiles, Window
 from foveate.models.heads import unit
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from numpy.typing import NDArray
 
 
 LEAF = 1.5  # longest side of a leaf in crops: a crop is shrunk by no more than that
 SMALLEST = 8  # side of a crop, pixels
+_OVERLAP = 0.5  # of a window, from which two windows show the same
 
 
 def uniform(shape: tuple[int, int], count: int, scene: str = "") -> Tiles:
@@ -201,3 +206,51 @@ def check_image_size(shape: tuple[int, int], crop: int) -> None:
         f"Type smaller crops: --crop {smaller}; {other}." if fits else
         f"{other[0].upper()}{other[1:]}: the smallest crop has {SMALLEST} pixels.",
     )  # fmt: skip
+
+
+def moved_windows(window: Window, shape: tuple[int, int]) -> list[Window]:
+    """Return a window moved by half its sides, to all eight sides, as far as the image goes.
+
+    Args:
+        window: Inside of the image.
+        shape: ``(height, width)`` of the image, pixels.
+    """
+    y, x, h, w = window
+    found = {
+        Window(
+            min(max(y + down * (h // 2), 0), shape[0] - h),
+            min(max(x + across * (w // 2), 0), shape[1] - w), h, w,
+        )
+        for down in (-1, 0, 1)
+        for across in (-1, 0, 1)
+    }  # fmt: skip
+    return sorted(found - {window})
+
+
+def overlap(a: Window, b: Window) -> float:
+    """Return the area that two windows share, relative to the smaller one."""
+    down = min(a.y + a.h, b.y + b.h) - max(a.y, b.y)
+    across = min(a.x + a.w, b.x + b.w) - max(a.x, b.x)
+    return max(down, 0) * max(across, 0) / min(a.h * a.w, b.h * b.w)
+
+
+def apart(windows: Sequence[Window], cells: Sequence[Window]) -> NDArray[np.int64]:
+    """Return the numbers of windows that do not show what an earlier one of them shows.
+
+    Args:
+        windows: n windows, the best first.
+        cells: The cells that they stand for, which do not overlap.
+
+    Returns:
+        Rising numbers; of two windows that share more than half of the smaller the first is kept.
+    """
+    kept: list[int] = []
+    moved: list[int] = []  # only these may overlap others
+    for i, (window, cell) in enumerate(zip(windows, cells, strict=True)):
+        others = moved if window == cell else kept
+        if any(overlap(window, windows[j]) > _OVERLAP for j in others):
+            continue
+        kept.append(i)
+        if window != cell:
+            moved.append(i)
+    return np.array(kept, np.int64)

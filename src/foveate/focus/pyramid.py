@@ -29,7 +29,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from foveate.focus.losses import LossInputs, mixed
-from foveate.focus.partition import LEAF, areas, parts, windows_of
+from foveate.focus.partition import LEAF, apart, areas, moved_windows, parts, windows_of
 from foveate.focus.refine import Refinement, State, region_ties, shown_area
 from foveate.focus.score import AdditiveModel, Scorer, neighbours
 from foveate.focus.strategies import CellFeatures, OverviewStrategy, valid_cells
@@ -50,9 +50,8 @@ VIEWS = (4, 2)  # parts of the side of the model's input that the smaller views 
 
 _FIRST = 2 / 5  # of the passes that are left, for the first glances at all cells
 _AGAIN = 1 / 3  # of the passes, for second looks around finds
-_OVERLAP = 0.5  # of a window, from which two windows show the same
 _DIGITS = 4  # of losses: what differs by less is equal, and the seed decides
-_ROWS_AT_ONCE = 1024
+_PAIRS_AT_ONCE = 2**22  # of windows that are compared: 32 MB
 _TINY = 1e-9
 
 
@@ -248,15 +247,13 @@ class Pyramid(Refinement):
         """Show the best leaves at a view, as long as the passes reach; none that shows another."""
         loss, windows = self._losses()
         rows: list[int] = []
-        shown = list(self._views[view].windows)
-        for row in self._best(self._candidates(view), loss):
-            if any(overlap(windows[row], other) > _OVERLAP for other in shown):
-                continue
+        order = np.array(self._best(self._candidates(view), loss), np.int64)
+        new = apart([windows[row] for row in order], windows_of(self._tiles.take(order)))
+        for row in order[new].tolist():
             passes -= self._price(view, [windows[row]])
             if passes < -_TINY or len(rows) >= self._crops:
                 break
             rows.append(row)
-            shown.append(windows[row])
         if rows:
             self._show(view, rows, [windows[row] for row in rows])
 
@@ -370,10 +367,19 @@ class Pyramid(Refinement):
             model, self.goal, neighbours(tiles, self.search.neighbours), None, None,
             shown_area(tiles, features), self._total,
         )  # fmt: skip
+        # Of windows that show the same, the best may become a region.
+        order = np.argsort(loss, kind="stable")
+        seen, cells = [features.windows[i] for i in order], windows_of(tiles.take(order))
+        self._single = np.zeros(len(tiles), bool)
+        self._single[order[apart(seen, cells)]] = True
         state = State(tiles, features, scorer, self._choose(tiles, features, scorer))
         if self.watch is not None:
             self.watch(state)
         return state
+
+    def _allowed(self, tiles: Tiles, features: CellFeatures) -> NDArray[np.bool_] | None:
+        free = super()._allowed(tiles, features)
+        return self._single if free is None else free & self._single
 
 
 def _levels(tiles: Tiles, strategy: Strategy) -> int:
@@ -411,32 +417,6 @@ def first_glance(model: object, standard: SizedEncoder) -> float:
     return side**2 / (standard.shape[0] * standard.shape[1])
 
 
-def moved_windows(window: Window, shape: tuple[int, int]) -> list[Window]:
-    """Return a window moved by half its sides, to all eight sides, as far as the image goes.
-
-    Args:
-        window: Inside of the image.
-        shape: ``(height, width)`` of the image, pixels.
-    """
-    y, x, h, w = window
-    found = {
-        Window(
-            min(max(y + down * (h // 2), 0), shape[0] - h),
-            min(max(x + across * (w // 2), 0), shape[1] - w), h, w,
-        )
-        for down in (-1, 0, 1)
-        for across in (-1, 0, 1)
-    }  # fmt: skip
-    return sorted(found - {window})
-
-
-def overlap(a: Window, b: Window) -> float:
-    """Return the area that two windows share, relative to the smaller one."""
-    down = min(a.y + a.h, b.y + b.h) - max(a.y, b.y)
-    across = min(a.x + a.w, b.x + b.w) - max(a.x, b.x)
-    return max(down, 0) * max(across, 0) / min(a.h * a.w, b.h * b.w)
-
-
 def isolation(x: NDArray[np.floating], windows: Sequence[Window]) -> NDArray[np.float64]:
     """Return how far the nearest other window is in the model's features.
 
@@ -452,8 +432,9 @@ def isolation(x: NDArray[np.floating], windows: Sequence[Window]) -> NDArray[np.
     top, left = boxes[:, 0], boxes[:, 1]
     bottom, right = top + boxes[:, 2], left + boxes[:, 3]
     found, size = np.zeros(len(z)), np.sum(z**2, axis=1)
-    for start in range(0, len(z), _ROWS_AT_ONCE):
-        part = slice(start, start + _ROWS_AT_ONCE)
+    rows = max(1, _PAIRS_AT_ONCE // max(len(z), 1))
+    for start in range(0, len(z), rows):
+        part = slice(start, start + rows)
         apart = (
             (bottom[part, None] <= top) | (bottom <= top[part, None])
             | (right[part, None] <= left) | (right <= left[part, None])
