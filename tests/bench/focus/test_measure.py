@@ -93,6 +93,16 @@ def test_windows_are_told_apart_by_their_pixels(tmp_path):
     assert encoder.work.calls == 1
 
 
+def test_only_so_many_vectors_are_held_and_all_are_kept(tmp_path):
+    vectors = Vectors(tmp_path, most=3 * 8)
+    keys = [(bytes([i]), 8, 8, 0) for i in range(5)]
+    for i, key in enumerate(keys):
+        vectors.put(key, np.full(2, i, np.float32))
+    assert list(vectors.known) == keys[2:]
+    vectors.save("a")
+    assert set(Vectors.open(tmp_path).known) == set(keys)
+
+
 def test_shrunk_windows_are_read_once():
     class Counted:
         def __init__(self, source):

@@ -27,16 +27,22 @@ if TYPE_CHECKING:
     Key = tuple[bytes, int, int, int]  # hash of the pixels, input height and width, disturbed
 
 
+_MOST = 2**30  # bytes of vectors that are held at once
+
+
 @dataclass
 class Vectors:
     """Vectors that a model gave, kept in a folder of the run.
 
     Attributes:
         folder: Of Parquet files, one for each scene that brought something new.
+        known: Those in memory: the newest ones, as many as `most` holds.
+        most: Bytes.
     """
 
     folder: Path
     known: dict[Key, NDArray[np.float32]] = field(default_factory=dict)
+    most: int = _MOST
     _fresh: dict[Key, NDArray[np.float32]] = field(default_factory=dict)
 
     @classmethod
@@ -52,12 +58,19 @@ class Vectors:
             names = ("pixels", "height", "width", "disturbed")
             keys = zip(*(table[name].to_pylist() for name in names), strict=True)
             flat = table["vector"].combine_chunks().flatten().to_numpy(zero_copy_only=False)
-            found.known.update(zip(keys, flat.reshape(len(table), -1), strict=True))
+            for key, vector in zip(keys, flat.reshape(len(table), -1), strict=True):
+                found._hold(key, vector.copy())  # not the whole file with it
         return found
 
     def put(self, key: Key, vector: NDArray[np.float32]) -> None:
         """Keep a vector."""
-        self.known[key] = self._fresh[key] = vector
+        self._fresh[key] = vector
+        self._hold(key, vector)
+
+    def _hold(self, key: Key, vector: NDArray[np.float32]) -> None:
+        self.known[key] = vector
+        if len(self.known) * vector.nbytes > self.most:
+            del self.known[next(iter(self.known))]  # the oldest; it would be made again
 
     def save(self, name: str) -> None:
         """Write what is new to a file of that name.
