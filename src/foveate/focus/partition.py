@@ -1,6 +1,4 @@
-"""Cells of an image: the first partition, how cells are cut, their overlap with tokens; windows
-that are moved off their cells.
-"""
+"""Cells of an image: the first partition, how cells are cut, windows moved off them, tokens."""
 
 from __future__ import annotations
 
