@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from looks import Sized, cover, land, look, red_query
+from looks import Sized, colour_model, cover, land, look, red_query
 from scipy.stats import entropy
 
 from foveate.focus.config import GOALS, FocusConfig
@@ -78,6 +78,15 @@ def test_views_rise_and_each_is_of_fewer_cells():
     several = list(count.values())
     assert all(a > b for a, b in pairwise(several))
     assert len(model.shown.images) == sum(several)
+
+
+def test_views_of_a_model_of_any_size_are_parts_of_a_crop():
+    model, shown = colour_model()
+    result = found(land(512, 512, patch=(200, 70, 32, 32)), model=model, passes=2)
+    sides = [image.shape[-1] for image in shown.images]
+    assert {side: sides.count(side) for side in (8, 16)} == {8: 256, 16: sides.count(16)}
+    assert sides.count(16) > sides.count(32) > 0
+    assert shown.pixels / 256**2 == pytest.approx(result.passes)
 
 
 @pytest.mark.parametrize("goal", QUERIES)

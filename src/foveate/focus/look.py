@@ -355,7 +355,7 @@ def look_allowance(
     if config.mode == "window":
         whole, glance = each / config.cells**2, 0.0
     elif pyramidal(config, model, scorer):
-        whole = glance = first_glance(model, sized)
+        whole = glance = first_glance(model, sized, side)
     else:
         squeezed = config.goal.coarse != "native"
         able = not sized.fixed or isinstance(model, TakesSizes)
@@ -374,11 +374,12 @@ def pyramidal(config: FocusConfig, model: Model, scorer: LearnedScorer | None = 
     model that takes them and costs less with them.
     """
     sized, search = standard_encoder(model), config.search
+    smaller = view_sides(model, sized, config.crop_side(sized.shape))
     return (
         config.mode == "zoom" and config.goal.coarse == "pyramid" and scorer is None
         and not _weighted_goal(config)[1]
         and search.depth is None and search.persist is not False
-        and not hasattr(model, "passes_each") and bool(view_sides(model, sized))
+        and bool(smaller) and not hasattr(model, "passes_each")
     )  # fmt: skip
 
 

@@ -112,12 +112,12 @@ class PyramidStrategy(OverviewStrategy):
 
     def __init__(self, encoder: CropEncoder, crop: int, branch: int) -> None:
         super().__init__(branch)
-        self._encoder, self._crop = encoder, crop
-        self._first = views(encoder)[0]
+        self._encoder, self.crop = encoder, crop
+        self.sized = views(encoder, crop)
 
     def can_refine(self, tiles: Tiles) -> NDArray[np.bool_]:
         """Cells larger than a leaf."""
-        return np.maximum(tiles.h, tiles.w) > LEAF * self._crop
+        return np.maximum(tiles.h, tiles.w) > LEAF * self.crop
 
     def children(self, cell: Tiles) -> Tiles:
         """Return the parts of a cell."""
@@ -125,16 +125,16 @@ class PyramidStrategy(OverviewStrategy):
 
     def price(self, tiles: Tiles) -> NDArray[np.float64]:
         """Return what first glances cost, in passes."""
-        return self._encoder.price(windows_of(tiles), self._first)
+        return self._encoder.price(windows_of(tiles), self.sized[0])
 
     def images(self, tiles: Tiles) -> int:
         """Return how many images first glances show to the model."""
-        return self._encoder.count_new(windows_of(tiles), self._first)
+        return self._encoder.count_new(windows_of(tiles), self.sized[0])
 
     def encode(self, tiles: Tiles) -> CellFeatures:
         """Glance at cells."""
         windows = windows_of(tiles)
-        x = self._encoder.embed(windows, self._first)
+        x = self._encoder.embed(windows, self.sized[0])
         return CellFeatures(x, tuple(windows), np.zeros(len(windows), np.int64))
 
 
@@ -145,8 +145,10 @@ class Pyramid(Refinement):
     """
 
     def _search(self, tiles: Tiles) -> SearchResult:
+        assert isinstance(self.strategy, PyramidStrategy)  # noqa: S101  (`look` makes it)
+        self._sized = self.strategy.sized
         passes = self._left
-        sized = [self.encoder.standard] if math.isinf(passes) else views(self.encoder)
+        sized = self._sized if math.isfinite(passes) else self._sized[-1:]
         self._views = [_View(one) for one in sized]
         self._total = float(areas(tiles).sum())
         self._close_cuts = 0
@@ -158,7 +160,8 @@ class Pyramid(Refinement):
         rounds = [self._round(self._seen())]
         last = len(self._views) - 1
         if last:
-            sharp = max(1.0, (1 - self.search.explore) / 2 * passes)  # one crop at least
+            one = self.encoder.standard.passes(Window(0, 0, self.strategy.crop, self.strategy.crop))
+            sharp = max(one, (1 - self.search.explore) / 2 * passes)  # one crop at least
             again = _AGAIN * passes
             self._cut_best((self._left - sharp - again) / 2)
             for view in range(1, last):
@@ -391,29 +394,30 @@ def _levels(tiles: Tiles, strategy: Strategy) -> int:
     return count
 
 
-def views(encoder: CropEncoder) -> list[SizedEncoder]:
-    """Return the model at rising input sizes, the standard one last."""
-    sides = view_sides(encoder.model, encoder.standard)
+def views(encoder: CropEncoder, crop: int) -> list[SizedEncoder]:
+    """Return the model at rising input sizes, the standard one last; `crop` in pixels."""
+    sides = view_sides(encoder.model, encoder.standard, crop)
     sized = [encoder.at_size(side) for side in sides]
     return list(dict.fromkeys([*sized, encoder.standard]))
 
 
-def view_sides(model: object, standard: SizedEncoder) -> list[int]:
+def view_sides(model: object, standard: SizedEncoder, crop: int) -> list[int]:
     """Return the sides of the smaller views, pixels; none where the model takes one size only.
 
-    Rounded up to what the model takes: a view must not lose more than it says.
+    They are parts of what the model sees of a crop: of its input, or, where it takes images as
+    they are, of the crop. Rounded up to what the model takes: a smaller view says less.
     """
     if standard.fixed and not isinstance(model, TakesSizes):
         return []
-    step = model.size_step if isinstance(model, TakesSizes) else 1
-    longest = max(standard.shape)
+    step = model.size_step if isinstance(model, TakesSizes) and standard.fixed else 1
+    longest = max(standard.shape) if standard.fixed else min(max(standard.shape), crop)
     sides = [-(-longest // part // step) * step for part in VIEWS]
     return [side for side in sides if side < longest]
 
 
-def first_glance(model: object, standard: SizedEncoder) -> float:
+def first_glance(model: object, standard: SizedEncoder, crop: int) -> float:
     """Return what the first glance at a cell costs, in passes."""
-    side = min([*view_sides(model, standard), max(standard.shape)])
+    side = min([*view_sides(model, standard, crop), max(standard.shape)])
     return side**2 / (standard.shape[0] * standard.shape[1])
 
 
