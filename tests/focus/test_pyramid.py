@@ -153,6 +153,14 @@ def test_what_speaks_against_it():
     assert few < more
 
 
+def test_what_can_all_be_seen_sharply_is():
+    model = Sized(CROP)
+    result = found(land(128, 128, patch=(32, 64, 32, 32)), model=model, passes=26)
+    assert {image.shape[-1] for image in model.shown.images} == {CROP}
+    assert tuple(result.windows[0]) == (32, 64, 32, 32)
+    assert 17 < result.passes <= 26  # the overview, 16 crops, and a second look around the find
+
+
 def test_no_limit_shows_everything_at_native_resolution():
     model = Sized(CROP)
     result = found(land(256, 256, patch=(64, 64, 32, 32)), model=model, passes=0)

@@ -12,6 +12,7 @@ from odc.geo.geobox import GeoBox
 
 from foveate import focus
 from foveate.errors import DataError
+from foveate.focus.config import GOALS
 from foveate.focus.question import FocusQuestion
 from foveate.focus.refine import EQUAL
 from foveate.raster.sources import ArraySource
@@ -29,7 +30,8 @@ def summary(result):
 def test_regions_out_of_one_cell_are_counted_as_such():
     # 12 passes: 16 squeezed cells take 4 and the overview 1; one cell is opened, into four crops.
     image = land(512, 512, patch=(200, 70, 60, 60), spread=40)
-    result = look(image, Sized(64), goal="rare", passes=9, search={"regions": 4})
+    goal = GOALS["rare"].with_options(coarse="whole")
+    result = look(image, Sized(64), goal=goal, passes=9, search={"regions": 4})
     found = summary(result)
     assert found.keys() >= KEYS
     state = result.result.state

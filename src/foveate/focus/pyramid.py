@@ -22,7 +22,6 @@ a small view differs from a sharp one whatever both show. Two kinds of scores:
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -49,7 +48,7 @@ if TYPE_CHECKING:
 VIEWS = (4, 2)  # parts of the side of the model's input that the smaller views have
 
 _FIRST = 2 / 5  # of the passes that are left, for the first glances at all cells
-_AGAIN = 1 / 3  # of the passes, for second looks around finds
+_AGAIN = 1 / 4  # of the passes, for second looks around finds
 _DIGITS = 4  # of losses: what differs by less is equal, and the seed decides
 _PAIRS_AT_ONCE = 2**22  # of windows that are compared: 32 MB
 _TINY = 1e-9
@@ -141,27 +140,24 @@ class PyramidStrategy(OverviewStrategy):
 class Pyramid(Refinement):
     """Search by successive halving; see the head of this module, and `Refinement`.
 
-    Of the passes ``(1 - explore) / 2`` are kept for crops at native resolution.
+    Of the passes ``1 - explore`` are kept for crops at native resolution. Where all crops can be
+    seen so, they are, and no pass goes to smaller views.
     """
 
     def _search(self, tiles: Tiles) -> SearchResult:
         assert isinstance(self.strategy, PyramidStrategy)  # noqa: S101  (`look` makes it)
-        self._sized = self.strategy.sized
-        passes = self._left
-        sized = self._sized if math.isfinite(passes) else self._sized[-1:]
-        self._views = [_View(one) for one in sized]
         self._total = float(areas(tiles).sum())
         self._close_cuts = 0
-        self._tiles, self._parents = tiles, {}
-        self._gone = np.zeros(len(tiles), bool)
-        while self._cut_all(_FIRST * passes):
-            pass
+        passes = self._left
+        self._begin_with(tiles, self.strategy.sized[-1:], passes)
+        if self._large().size or self._price(0, windows_of(self._tiles)) > passes:
+            self._begin_with(tiles, self.strategy.sized, _FIRST * passes)
         self._show(0, list(range(len(self._tiles))), windows_of(self._tiles))
         rounds = [self._round(self._seen())]
         last = len(self._views) - 1
         if last:
             one = self.encoder.standard.passes(Window(0, 0, self.strategy.crop, self.strategy.crop))
-            sharp = max(one, (1 - self.search.explore) / 2 * passes)  # one crop at least
+            sharp = max(one, (1 - self.search.explore) * passes)  # one crop at least
             again = _AGAIN * passes
             self._cut_best((self._left - sharp - again) / 2)
             for view in range(1, last):
@@ -176,6 +172,14 @@ class Pyramid(Refinement):
         if not self._candidates(last).size and not self._large().size:
             stop = "resolution"
         return self._finish(self._seen(), stop, rounds)
+
+    def _begin_with(self, tiles: Tiles, sized: Sequence[SizedEncoder], passes: float) -> None:
+        """Take the finest partition of which first glances are affordable."""
+        self._views = [_View(one) for one in sized]
+        self._tiles, self._gone = tiles, np.zeros(len(tiles), bool)
+        self._parents = {}
+        while self._cut_all(passes):
+            pass
 
     @property
     def _left(self) -> float:
