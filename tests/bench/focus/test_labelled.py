@@ -93,6 +93,7 @@ def test_a_planted_square_is_found_by_its_name(scenes, tmp_path):
     for name in ("look-query", "look-rare"):
         assert rows[name]["means"]["share"] == 1
         assert rows[name]["means"]["gain"] == pytest.approx(1 - rows[name]["means"]["at random"])
+        assert rows[name]["means"]["lift"] == 1 / rows[name]["means"]["at random"]
     assert rows["look-query"]["difference"]["low"] > 0.5
     assert rows["random regions"]["means"]["gain"] == 0
     assert 0 < rows["random regions"]["means"]["share"] < 0.3

@@ -54,7 +54,7 @@ TITLES = {
     "insertion blur": "insertion (blur)", "deletion blur": "deletion (blur)",
     "insertion mean": "insertion (mean)", "deletion mean": "deletion (mean)",
     "share": "share of the class in regions", "at random": "in random ones of the same sizes",
-    "gain": "share above random",
+    "gain": "share above random", "lift": "times random",
 }  # fmt: skip
 USUAL = ("top-1", "top-5", "recall", "pointing", "iou", "passes", "seconds")
 
@@ -406,9 +406,19 @@ def regions_rows(plan: Plan) -> list[Row]:
     return rows
 
 
+def with_lift(rows: list[Comparison]) -> list[Comparison]:
+    """Add how many times as much the regions hold as random ones: a ratio of means."""
+    return [
+        replace(row, means=row.means | {"lift": row.means["share"] / row.means["at random"]})
+        if row.means.get("at random") else row
+        for row in rows
+    ]  # fmt: skip
+
+
 REGIONS = Table(
-    "Regions on labelled scenes", "gain", ("share", "at random", "area", "regions", "passes"),
-    regions_rows, (AT_RANDOM, SALIENT), ahead_claims,
+    "Regions on labelled scenes", "gain",
+    ("share", "at random", "lift", "area", "regions", "passes"),
+    regions_rows, (AT_RANDOM, SALIENT), ahead_claims, with_lift,
     note="The share of the pixels of a class that lie in the chosen regions. At random: mean over "
     "200 sets of windows of the same number and sizes that do not overlap and are half labelled. "
     "Overview saliency: windows of the same number and sizes where the tokens of the overview are "
