@@ -212,3 +212,20 @@ def test_salient_windows_are_the_best_of_all_places():
         assert not taken[cut].any()
         assert wide[cut].mean() == pytest.approx(best(*size, taken))
         taken[cut] = True
+
+
+def test_a_window_is_embedded_once_for_all_classes(scenes, tmp_path, monkeypatch):
+    shown, own = [], ColourWords.embed
+
+    def embed(model, batch):
+        shown.append(len(batch))
+        return own(model, batch)
+
+    monkeypatch.setattr(ColourWords, "embed", embed)
+    counts = []
+    for targets in (["red"], ["red", "green"]):
+        shown.clear()
+        more = {"targets": targets, "methods": "tiling/query", "seeds": 1, "count": 1}
+        FocusBenchJob(**options(scenes, **more)).run(tmp_path / str(len(targets)))
+        counts.append(sum(shown))
+    assert counts[0] == counts[1] > 16

@@ -226,6 +226,7 @@ class FocusBenchJob(ClassJob):
         from foveate.bench.focus.remembered import Vectors
 
         subjects: dict[tuple[int, int], Subject] = {}
+        vectors: dict[str, Vectors] = {}  # of a model, whichever set its windows are of
         sentences, answering = templates_from(self.templates), set()
         for i, scenes in enumerate(sets):
             asked = labels if len(sets) == 1 else _of_set(labels, scenes)
@@ -233,9 +234,10 @@ class FocusBenchJob(ClassJob):
                 model, head, answers = self._classes(bind(handle, scenes.pool()), asked, probe)
                 answering.add(answers)
                 key = digest(model.spec.to_dict())
+                if key not in vectors:
+                    vectors[key] = Vectors.open(run.path / "work" / "vectors" / key[:16])
                 subjects[k, i] = Subject(
-                    name, model, head, tuple(sentences),
-                    Vectors.open(run.path / "work" / "vectors" / key[:16]),
+                    name, model, head, tuple(sentences), vectors[key],
                     _pass_seconds(run, model, key[:16]),
                 )  # fmt: skip
         if len(answering) == 1:  # of models of both kinds each uses its own settings

@@ -212,9 +212,10 @@ class Seed:
                 caches[condition.model] = SceneVectors(opened.source, subject.vectors, seed)
             trial = Trial(subject, scene, opened, self._setting, caches[condition.model], seed)
             known[condition.work] = trial.run(condition)
+        done = [condition.work for condition in missing]  # another table must not overwrite them
         for number in caches:
             subject = self._setting.subjects[number, missing[0].scenes]
-            subject.vectors.save(f"{slug(scene.name)}-{digest([scene.name, self._seed])[:8]}")
+            subject.vectors.save(f"{slug(scene.name)}-{digest([scene.name, self._seed, done])[:8]}")
         write_json(file, as_json(known))
         return known
 
