@@ -42,6 +42,7 @@ class FocusTable(BenchTable):
     passes: dict[str, float | None] = Field(default_factory=dict)  # row -> budget; None: no limit
     paper: Paper | None = None
     by_kind: dict[str, OfKind] = Field(default_factory=dict)
+    by_area: OfKind | None = None  # with one value for each folder of scenes
 
 
 @dataclass(frozen=True, kw_only=True)

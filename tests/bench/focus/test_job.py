@@ -178,7 +178,7 @@ def test_scenes_of_foveate_mosaic(patches, tmp_path):
     assert "No look is ahead" in page or "is ahead with" in page
 
 
-@pytest.mark.parametrize("table", sorted(set(TABLES) - {"looks"}))
+@pytest.mark.parametrize("table", sorted(set(TABLES) - {"looks", "regions"}))
 def test_every_table_has_rows_and_a_page(patches, tmp_path, table):
     answer = bench(
         patches, tmp_path / "out", "--table", table, "--method", "look-balanced,test-tiles",

@@ -12,6 +12,7 @@ from foveate.bench.focus.methods.base import Method  # noqa: TC001
 from foveate.bench.focus.methods.looks import with_options
 
 Part = Literal["all", "val", "test"]
+Instead = Literal["", "random", "salient"]
 
 
 @dataclass(frozen=True)
@@ -27,6 +28,8 @@ class Condition:
         scenes: Number of the set of scenes.
         part: Scenes that count: all, or every other one for choosing settings and for testing.
         curves: Whether insertion and deletion are measured: more passes than the method has.
+        instead: What stands for its regions: windows of the same number and sizes, at random or
+            where the overview is salient; "" for the regions themselves.
     """
 
     method: str
@@ -37,6 +40,7 @@ class Condition:
     scenes: int = 0
     part: Part = "all"
     curves: bool = False
+    instead: Instead = ""
 
     @property
     def work(self) -> str:
@@ -44,7 +48,7 @@ class Condition:
         parts = [
             f"scenes-{self.scenes}", f"model-{self.model}", self.method, f"{self.passes:g}",
             "told" if self.told else "", "" if self.options == "{}" else self.options,
-            "curves" if self.curves else "",
+            "curves" if self.curves else "", self.instead,
         ]  # fmt: skip
         return " ".join(part for part in parts if part)
 

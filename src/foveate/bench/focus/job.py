@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import numpy as np
 from pydantic import BeforeValidator, Field
 
+from foveate.bench.focus.labelled import LABELLED, check_labelled, open_labelled
 from foveate.bench.focus.methods import METHODS, find_method
 from foveate.bench.focus.scenes import (
     KINDS,
@@ -51,7 +52,7 @@ if TYPE_CHECKING:
 
 TableName = Literal[
     "main", "looks", "components", "methods", "depth", "mechanism", "lambda", "perturb", "cost",
-    "share", "backbones",
+    "share", "regions", "backbones",
 ]  # fmt: skip
 VERSION = 1  # raised when the same job leads to other figures
 BUDGETS = [16.0, 24.0, 48.0]  # of the table of looks
@@ -80,14 +81,16 @@ class FocusBenchJob(ClassJob):
     """What a benchmark of looks is asked for."""
 
     absent = frozenset({
-        "images", "masks", "mask_suffix", "classes", "extra", "stack", "nodata", "min_valid",
+        "images", "extra", "stack", "min_valid",
         "min_labelled", "skip_empty", "tile", "stride", "edge", "coordinates", "workers", "model",
     })  # fmt: skip
     images: list[str] = Field([])
     """Of the scenes."""
     scenes: Annotated[list[PathText], Option("Input", metavar="DIR", repeated=True)] = Field([])
     """Folder of foveate mosaic, or class folders: of patches to stitch scenes of, or with --kind
-    whole of scenes; repeatable."""
+    whole of scenes; with --masks images; repeatable."""
+    targets: Annotated[Names, Option("Input", name="target", metavar="building,road")] = Field([])
+    """Classes of the masks to look for, in the table regions."""
     dataset: Annotated[DatasetName | None, Option("Input")] = None
     """Data set of the paper, of which scenes are stitched, instead of --scenes."""
     root: Annotated[PathText | None, Option("Input")] = None
@@ -109,8 +112,8 @@ class FocusBenchJob(ClassJob):
     )
     """Model that embeds; repeatable in the tables main and backbones."""
     table: Annotated[TableName, Option("Method")] = "looks"
-    """looks, main, components, methods, depth, mechanism, lambda, perturb, cost, share or
-    backbones."""
+    """looks, main, components, methods, depth, mechanism, lambda, perturb, cost, share, backbones
+    or, of scenes with masks, regions."""
     methods: Annotated[
         Names,
         Option(
@@ -162,7 +165,10 @@ class FocusBenchJob(ClassJob):
         self.chosen_methods()
         stated = bool(self.kinds)
         how = Stitching(tuple(self.kinds or MOSAIC_KINDS), self.count or 10, self.grid, self.offset)
-        if self.dataset is not None:
+        sets: list[SceneSet]
+        if self.table == LABELLED:
+            sets = [*open_labelled(self)]
+        elif self.dataset is not None:
             assert self.root is not None  # noqa: S101  (`_check` saw it)
             sets = [open_dataset(self.dataset, self.root, how, stated=stated, count=self.count)]
         else:
@@ -220,6 +226,7 @@ class FocusBenchJob(ClassJob):
         from foveate.bench.focus.remembered import Vectors
 
         subjects: dict[tuple[int, int], Subject] = {}
+        vectors: dict[str, Vectors] = {}  # of a model, whichever set its windows are of
         sentences, answering = templates_from(self.templates), set()
         for i, scenes in enumerate(sets):
             asked = labels if len(sets) == 1 else _of_set(labels, scenes)
@@ -227,9 +234,10 @@ class FocusBenchJob(ClassJob):
                 model, head, answers = self._classes(bind(handle, scenes.pool()), asked, probe)
                 answering.add(answers)
                 key = digest(model.spec.to_dict())
+                if key not in vectors:
+                    vectors[key] = Vectors.open(run.path / "work" / "vectors" / key[:16])
                 subjects[k, i] = Subject(
-                    name, model, head, tuple(sentences),
-                    Vectors.open(run.path / "work" / "vectors" / key[:16]),
+                    name, model, head, tuple(sentences), vectors[key],
                     _pass_seconds(run, model, key[:16]),
                 )  # fmt: skip
         if len(answering) == 1:  # of models of both kinds each uses its own settings
@@ -322,6 +330,7 @@ class _Work:
         )  # fmt: skip
         made["by_kind"] = self._by_kind(rows, results)
         made["cautions"] = made["cautions"] or few_of_a_kind(made["by_kind"])
+        made["by_area"] = self._by_area(rows, results)
         made["cells"] = cells(rows, results, self.plan, table=job.table, first=job.seed)
         return made
 
@@ -336,6 +345,16 @@ class _Work:
             if any(lead in row.means for row in own):
                 found[kind] = {"lead": lead, "rows": [asdict(r) for r in own if not r.skipped]}
         return found
+
+    def _by_area(self, rows: list[Row], results: Results) -> dict[str, Any] | None:
+        """Compare the rows with one value for each area; None where areas are not known."""
+        from foveate.bench.compare import compare
+        from foveate.bench.focus.measure import BY_AREA
+
+        own, lead = compare(replace(self.table, lead=BY_AREA), rows, results, seed=self.job.seed)
+        if lead != BY_AREA:
+            return None
+        return {"lead": lead, "rows": [asdict(r) for r in own if not r.skipped]}
 
     def finish(self, rows: list[Row], results: Results) -> None:
         """Write the table, unless the run has it."""
@@ -400,6 +419,7 @@ def _check(job: FocusBenchJob) -> None:
         raise ParameterError("--dataset together with --scenes", "Scenes come from one of them.")
     if (job.dataset is None) != (job.root is None):
         raise ParameterError("one of --dataset and --root without the other", "They go together.")
+    check_labelled(job)
     for kind in job.kinds:
         if kind not in KINDS:
             raise UnknownNameError(

@@ -16,6 +16,7 @@ import numpy as np
 
 from foveate.bench.conditions import Skipped
 from foveate.bench.focus import measures as of
+from foveate.bench.focus.labelled import salient_windows
 from foveate.bench.focus.methods.base import Task
 from foveate.bench.focus.methods.looks import LookOutcome
 from foveate.bench.focus.remembered import KeptReads, SceneVectors
@@ -24,6 +25,7 @@ from foveate.errors import BudgetError, DataError, MissingCapabilityError
 from foveate.files import as_json, digest, read_json, write_json
 from foveate.focus.encode import CropEncoder, standard_encoder
 from foveate.focus.question import FocusQuestion, make_question
+from foveate.focus.strategies import check_tokens
 from foveate.grid import Window
 from foveate.models.heads import same_name
 from foveate.progress import Meter
@@ -37,7 +39,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from foveate.bench.focus.conditions import Condition
+    from foveate.bench.focus.conditions import Condition, Instead
     from foveate.bench.focus.methods.base import Outcome
     from foveate.bench.focus.remembered import Vectors
     from foveate.bench.focus.scenes import BenchScene, Opened, SceneSet
@@ -47,6 +49,7 @@ if TYPE_CHECKING:
     Record = Mapping[str, float]
 
 BY_KIND = ("top-1", "recall")  # measures that are also given for each kind of scene
+BY_AREA = "gain: by folder"  # one value for each area
 THIRDS = ("fine", "middle", "coarse")
 SUBSTRATES = {"blur": of.blur_substrate, "mean": of.mean_substrate}
 
@@ -209,9 +212,10 @@ class Seed:
                 caches[condition.model] = SceneVectors(opened.source, subject.vectors, seed)
             trial = Trial(subject, scene, opened, self._setting, caches[condition.model], seed)
             known[condition.work] = trial.run(condition)
+        done = [condition.work for condition in missing]  # another table must not overwrite them
         for number in caches:
             subject = self._setting.subjects[number, missing[0].scenes]
-            subject.vectors.save(f"{slug(scene.name)}-{digest([scene.name, self._seed])[:8]}")
+            subject.vectors.save(f"{slug(scene.name)}-{digest([scene.name, self._seed, done])[:8]}")
         write_json(file, as_json(known))
         return known
 
@@ -245,10 +249,11 @@ class Trial:
             )  # fmt: skip
             before, start = self.cache.seconds, time.perf_counter()
             outcome = condition.function()(task)
+            held = self._held(outcome, condition.instead)
         except (BudgetError, MissingCapabilityError) as error:
             return {"skipped": " ".join(filter(None, (error.given + ".", error.allowed)))}
         own = time.perf_counter() - start - encoder.work.seconds - (self.cache.seconds - before)
-        found = self._measures(outcome)
+        found = self._measures(outcome) | held
         found["passes"] = encoder.work.passes
         # Most windows are remembered: their passes count as if they were made, reading does not.
         found["seconds"] = max(own, 0.0) + encoder.work.passes * self.subject.pass_seconds
@@ -284,6 +289,26 @@ class Trial:
             found["epsilon"] = abs(outcome.epsilon)
             found["depth"] = float(outcome.depth)
         return found
+
+    def _held(self, outcome: Outcome, instead: Instead) -> dict[str, float]:
+        """How much of the labelled class the regions hold, beside random ones of their sizes.
+
+        Raises:
+            MissingCapabilityError: Salient windows of a model without tokens.
+        """
+        labels = self.opened.labels
+        if labels is None:
+            return {}
+        windows = outcome.windows
+        chance = share = labels.random_share(windows, self.seed)
+        if instead == "salient":
+            check_tokens(self.subject.model, classes=False)
+            encoder = self._encoder(FocusQuestion(None), math.inf)
+            tokens = encoder.tokens(Window(0, 0, *self.opened.source.info.shape))
+            windows = salient_windows(windows, np.linalg.norm(tokens, axis=2), labels.labelled)
+        if instead != "random":
+            share = labels.share(windows)
+        return {"share": share, "at random": chance, "gain": share - chance}
 
     def _curves(self, outcome: Outcome, question: FocusQuestion) -> dict[str, float]:
         """Insertion and deletion on the whole image, as squeezed as the model sees it."""
@@ -321,6 +346,9 @@ def summarised(rows: Sequence[tuple[BenchScene, Record]]) -> dict[str, Any]:
     names = dict.fromkeys(name for _, record in rows for name in record if name != "gsd")
     for name in names:
         found[name] = _mean(rows, name)
+    by_area = _areas(rows, "gain")
+    if by_area is not None:
+        found[BY_AREA] = by_area
     parts = _kinds(rows) | _gsd_thirds(rows)
     for part, some in parts.items():
         for name in BY_KIND:
@@ -349,6 +377,19 @@ def _gsd_thirds(rows: Sequence[tuple[BenchScene, Record]]) -> dict[str, Any]:
         f"GSD {name}": [row for row, own in zip(rows, third, strict=True) if own == i]
         for i, name in enumerate(THIRDS)
     }
+
+
+def _areas(rows: Sequence[tuple[BenchScene, Record]], name: str) -> dict[str, Any] | None:
+    """Return the mean of the means of areas; None where these are not known, or one."""
+    areas: dict[str, list[float]] = {}
+    for scene, record in rows:
+        if name in record:
+            areas.setdefault(scene.area, []).append(record[name])
+    if len(areas) < 2:
+        return None
+    groups = {area: float(np.mean(values)) for area, values in areas.items()}
+    value = float(np.mean(list(groups.values())))
+    return Measure(value, [value], groups).to_json()
 
 
 def _mean(rows: Sequence[tuple[BenchScene, Record]], name: str) -> dict[str, Any]:

@@ -28,6 +28,7 @@ from foveate.world.mosaic_files import patches_in
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
+    from foveate.bench.focus.labelled import TargetLabels
     from foveate.pool.pool import Pool
     from foveate.raster import Source
 
@@ -47,11 +48,13 @@ class Opened:
         source: Its pixels.
         planted: Windows of what is to be found; none where only the class is known.
         patch: Side of the patches that it is stitched of, pixels; None for a whole scene.
+        labels: Where the class is that is looked for; None where pixels have no labels.
     """
 
     source: Source
     planted: tuple[Window, ...] = ()
     patch: int | None = None
+    labels: TargetLabels | None = None
 
     @property
     def gsd(self) -> float | None:
@@ -68,12 +71,14 @@ class BenchScene:
         label: The class that it is about.
         kind: What kind of scene it is.
         open: Reads or stitches it.
+        area: What it lies in with others, which are no independent evidence; "" where unknown.
     """
 
     name: str
     label: str
     kind: str
     open: Callable[[], Opened]
+    area: str = ""
 
 
 class SceneSet(Protocol):

@@ -100,11 +100,25 @@ def cells(
 def save(root: Path, name: str, found: dict[str, Any]) -> list[str]:
     """Write a table and its measurements into a run, and return the files."""
     files = write(root / "tables", name, found)
-    if found["paper"]:
-        write_bytes(files[2], (markdown(found) + paper_text(found["paper"])).encode())
+    more = paper_text(found["paper"]) if found["paper"] else ""
+    more += area_text(found["by_area"]) if found["by_area"] else ""
+    if more:
+        write_bytes(files[2], (markdown(found) + more).encode())
     cells_file = root / "tables" / f"{name}-cells.csv"
     write_bytes(cells_file, _csv(found["cells"]).encode())
     return [str(file.relative_to(root)) for file in (*files, cells_file)]
+
+
+def area_text(by_area: dict[str, Any]) -> str:
+    """Return the differences with one value for each area, as Markdown."""
+    rows = [row for row in by_area["rows"] if row["difference"] is not None]
+    count = max((row["clusters"] for row in rows), default=0)
+    lines = ["", f"Intervals that draw whole folders of scenes ({count} of them):", ""]
+    for row in rows:
+        gap = row["difference"]
+        figures = f"{gap['mean']:+.3f} [{gap['low']:+.3f}, {gap['high']:+.3f}]"
+        lines.append(f"- {row['block']}: {row['label']}: {figures}, from {row['reference']}")
+    return "\n".join([*lines, "", *cautions_of(count)]) + "\n"
 
 
 def paper_text(paper: dict[str, Any]) -> str:

@@ -137,6 +137,9 @@ def _kinds(table: FocusTable) -> list[ui.Block]:
         for kind, one in table.by_kind.items()
         if (found := bench.forests(replace(table, lead=one.lead, rows=one.rows)))
     ]
+    area = table.by_area
+    if area and (found := bench.forests(replace(table, lead=area.lead, rows=area.rows))):
+        folds.append(ui.Fold("Differences with one value for each folder of scenes", found))
     if parts:
         folds.append(ui.Fold("Figures by kind of scene", [bench.means(table, parts, {})]))
     return folds
