@@ -1,7 +1,7 @@
 """Draw what looks find against methods without a look, from two runs of `foveate bench focus`.
 
-For each kind of scene the accuracy of a look and of the best other method of the same passes, on the
-grid of the patches and off it: the picture of docs/looking-closer.md.
+For each kind of scene the accuracy of a look and of the best other method of the same passes, on
+the grid of the patches and off it: the picture of docs/looking-closer.md.
 
     python benchmarks/looking_closer.py ALIGNED SHIFTED --passes 24 --out looking-closer.svg
 """
@@ -47,8 +47,10 @@ def drawing(runs: dict[str, dict[tuple[str, bool], dict[str, float]]], passes: f
     panel = (WIDTH - LEFT - RIGHT - 40) / len(runs)
     high = HEIGHT + STEP * len(ROWS) + 40
     parts = [
-        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {high}" '
-        f'font-family="system-ui, sans-serif" font-size="13" fill="{INK}">',
+        (
+            f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {high}" '
+            f'font-family="system-ui, sans-serif" font-size="13" fill="{INK}">'
+        ),
         f'<rect width="{WIDTH}" height="{high}" fill="#fbfaf6"/>',
     ]
     for number, (title, found) in enumerate(runs.items()):
