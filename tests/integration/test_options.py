@@ -656,7 +656,8 @@ JOBS: dict[type[Job], Walk] = {
          "scale": on([(0, 90)], models=["builtin"], labels=[], methods=["look-rare"]),
          "prompt": on("Which? {classes}", **ANSWERED), "length": on("sum", **ANSWERED)},
         {"batch_size": (3, PLACE), "device": ("auto", PLACE)},
-        {"weights": "one model of several", "probe": "tests/bench/focus/test_job.py"},
+        {"weights": "one model of several", "probe": "tests/bench/focus/test_job.py",
+         **dict.fromkeys(("data", "epochs"), "tests/bench/focus/test_segmenting.py")},
     ),
     BenchJob: Walk(
         {**TRAINED, "pairs": "{pairs}", "table": "threshold", "seeds": 1, "draws": 1, "test": 0.34},

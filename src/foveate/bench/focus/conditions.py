@@ -27,6 +27,7 @@ class Condition:
         scenes: Number of the set of scenes.
         part: Scenes that count: all, or every other one for choosing settings and for testing.
         curves: Whether insertion and deletion are measured: more passes than the method has.
+        hidden: Share of an image that is set to 0, in the table segmentation.
     """
 
     method: str
@@ -37,6 +38,7 @@ class Condition:
     scenes: int = 0
     part: Part = "all"
     curves: bool = False
+    hidden: float = 0.0
 
     @property
     def work(self) -> str:
@@ -44,7 +46,7 @@ class Condition:
         parts = [
             f"scenes-{self.scenes}", f"model-{self.model}", self.method, f"{self.passes:g}",
             "told" if self.told else "", "" if self.options == "{}" else self.options,
-            "curves" if self.curves else "",
+            "curves" if self.curves else "", f"hidden-{self.hidden:g}" if self.hidden else "",
         ]  # fmt: skip
         return " ".join(part for part in parts if part)
 
