@@ -7,7 +7,6 @@ images, or of regions that a look chose, with nothing hidden or 30 % of each ima
 from __future__ import annotations
 
 import json
-import math
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
@@ -218,9 +217,8 @@ class SegmentationSetting:
         config = FocusConfig(
             find_goal(condition.method.removeprefix(look_name(""))),
             mode=json.loads(condition.options)["mode"],
-            passes=0 if math.isinf(condition.passes) else condition.passes,
-            search=SearchConfig(regions=self.regions, seed=seed), crop=self.crop,
-            batch_size=self.batch_size,
+            passes=condition.passes, crop=self.crop, batch_size=self.batch_size,
+            search=SearchConfig(regions=self.regions, seed=seed),
         )  # fmt: skip
         shapes = self.shapes(seed)
         if config.mode == "zoom":
