@@ -78,7 +78,7 @@ def test_other_options_of_the_training_are_refused_unasked(folder, run):
 
 
 def test_a_training_that_was_stopped_goes_on(folder, run, tmp_path, monkeypatch):
-    from foveate.focus import scorer_net
+    from foveate.models import scorer_net
 
     loss, calls = scorer_net.ScorerTask.loss, []
 

@@ -18,6 +18,7 @@ from foveate.focus.learned import LearnedScorer, answers_of, make_about
 from foveate.focus.look import look_at
 from foveate.focus.partition import areas
 from foveate.focus.question import make_question
+from foveate.focus.search import EQUAL
 from foveate.grid import Grid, Tiles, Window
 from foveate.models.embed import bind
 from foveate.models.fit import FitSettings, fit
@@ -38,11 +39,11 @@ if TYPE_CHECKING:
     from foveate.focus.look import Look
     from foveate.focus.question import FocusQuestion
     from foveate.focus.refine import State
-    from foveate.focus.scorer_net import ScoredCells
     from foveate.models.base import ModelHandle
     from foveate.models.capabilities import Model
     from foveate.models.fit import History
     from foveate.models.heads import Head, LabelsGiven
+    from foveate.models.scorer_net import ScoredCells
     from foveate.progress import ProgressFn
     from foveate.raster import Source
 
@@ -138,7 +139,7 @@ def make_example(
 
 def scored_cells(state: State) -> ScoredCells:
     """Return what a network is trained on of one state of a search."""
-    from foveate.focus.scorer_net import ScoredCells
+    from foveate.models.scorer_net import ScoredCells
 
     area = areas(state.tiles)
     return ScoredCells(
@@ -187,13 +188,13 @@ def train(
     Raises:
         DataError: The training has diverged.
     """
-    from foveate.focus.scorer_net import ScorerTask
+    from foveate.models.scorer_net import ScorerTask
 
     learnt = [cells for i in split.train for cells in examples[i].cells]
     measured = ~np.isnan(learnt[0].parts).any(axis=0)
     task = ScorerTask(
         learnt, [examples[i].cells[-1] for i in split.val],
-        weights=part_weights(config.goal, measured), seed=settings.seed,
+        weights=part_weights(config.goal, measured), equal=EQUAL, seed=settings.seed,
         device=resolve_device(device),
     )  # fmt: skip
     history = fit(
@@ -227,7 +228,7 @@ def measure(
         the scorer chose too, each on the cells that it came to itself; "area_share" what a
         chooser at random would have. "passes" with the scorer and "passes_engine".
     """
-    from foveate.focus.scorer_net import correlation
+    from foveate.models.scorer_net import correlation
 
     weights = part_weights(config.goal, np.array(scorer.about["measured"]))
     rows = []

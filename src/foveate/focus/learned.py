@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 
     from foveate.focus.config import FocusConfig, Goal
     from foveate.focus.question import FocusQuestion
-    from foveate.focus.scorer_net import ScorerNet
+    from foveate.models.scorer_net import ScorerNet
 
 FORMAT = 1  # raised when the network or its inputs become others
 RECORD, WEIGHTS = "scorer.json", "scorer.safetensors"
@@ -91,7 +91,7 @@ class LearnedScorer:
             (n, 4) utility, representativeness, robustness, synergy, NaN where it gives none.
             They are estimates, and may leave the range of the scores by a little.
         """
-        from foveate.focus.scorer_net import inputs_of
+        from foveate.models.scorer_net import inputs_of
 
         found = self.net.scores(inputs_of(x, share, level))
         found[:, ~np.array(self.about["measured"])] = np.nan
@@ -191,7 +191,7 @@ class LearnedScorer:
             DataError: There is none, or it cannot be read.
             MissingExtraError: safetensors or torch is not installed.
         """
-        from foveate.focus.scorer_net import ScorerNet
+        from foveate.models.scorer_net import ScorerNet
 
         folder = find_scorer(path)
         content = read_format(folder / RECORD, FORMAT, "train")

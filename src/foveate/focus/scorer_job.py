@@ -223,7 +223,7 @@ def save_example(path: Path, scene: str, example: Example) -> list[str]:
 
 def load_example(path: Path, scene: str) -> Example:
     """Read what `save_example` wrote."""
-    from foveate.focus.scorer_net import ScoredCells
+    from foveate.models.scorer_net import ScoredCells
 
     name = store.file_name(scene)
     table = read_parquet(path / f"scores/{name}.parquet")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from trash import COLOURS, SIDE, write_trash
 
 from foveate.bench.focus.segmentation import (
     DecoderTask,
@@ -23,42 +24,19 @@ from foveate.focus.config import GOALS, FocusConfig, SearchConfig
 from foveate.models import from_callable, load_model
 from foveate.models.fit import FitSettings
 from foveate.models.load import FAMILIES
-from foveate.raster import write_cog
 from foveate.testing.tiny import tiny_model
 
 pytest.importorskip("torch")
 pytest.importorskip("transformers")
 
-SIDE = 64
-COLOURS = {"can": (220, 40, 40), "net": (40, 40, 220)}
-NUMBERS = {"can": 1, "net": 2}
 CONFIG = FocusConfig(
     GOALS["balanced"], mode="zoom", search=SearchConfig(regions=2), cells=2, crop=32
 )
 
 
-def drawn(seed):
-    """Return an image of a can and a net on the sea floor, and its mask."""
-    draw = np.random.default_rng(seed)
-    image = draw.integers(70, 110, (3, SIDE, SIDE)).astype(np.uint8)
-    mask = np.zeros((SIDE, SIDE), np.uint8)
-    for name, left in (("can", 2), ("net", 34)):
-        y, x = draw.integers(2, 36), left + draw.integers(0, 6)
-        image[:, y : y + 24, x : x + 20] = np.uint8(COLOURS[name])[:, None, None]
-        mask[y : y + 24, x : x + 20] = NUMBERS[name]
-    return image, mask
-
-
 @pytest.fixture(scope="module")
 def root(tmp_path_factory):
-    root = tmp_path_factory.mktemp("trash")
-    for seed in range(8):
-        image, mask = drawn(seed)
-        for kind, pixels in (("images", image), ("masks", mask[None])):
-            (root / kind / f"video{seed // 2}").mkdir(parents=True, exist_ok=True)
-            write_cog(root / kind / f"video{seed // 2}" / f"{seed}.tif", pixels)
-    (root / "classes.yaml").write_text("can: 1\nnet: [2]\n")
-    return root
+    return write_trash(tmp_path_factory.mktemp("trash"))
 
 
 @pytest.fixture(scope="module")

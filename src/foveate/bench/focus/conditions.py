@@ -30,6 +30,7 @@ class Condition:
         curves: Whether insertion and deletion are measured: more passes than the method has.
         instead: What stands for its regions: windows of the same number and sizes, at random or
             where the overview is salient; "" for the regions themselves.
+        hidden: Share of an image that is set to 0, in the table segmentation.
     """
 
     method: str
@@ -41,6 +42,7 @@ class Condition:
     part: Part = "all"
     curves: bool = False
     instead: Instead = ""
+    hidden: float = 0.0
 
     @property
     def work(self) -> str:
@@ -49,6 +51,7 @@ class Condition:
             f"scenes-{self.scenes}", f"model-{self.model}", self.method, f"{self.passes:g}",
             "told" if self.told else "", "" if self.options == "{}" else self.options,
             "curves" if self.curves else "", self.instead,
+            f"hidden-{self.hidden:g}" if self.hidden else "",
         ]  # fmt: skip
         return " ".join(part for part in parts if part)
 

@@ -10,7 +10,6 @@ report.html        a page of all tables
 from __future__ import annotations
 
 import time
-from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import numpy as np
@@ -25,6 +24,14 @@ from foveate.bench.focus.scenes import (
     open_dataset,
     open_scenes,
 )
+from foveate.bench.focus.segmentation import TUNING
+from foveate.bench.focus.segmenting import (
+    SEGMENTATION,
+    check_data,
+    open_segmentation,
+    segmentation_steps,
+)
+from foveate.bench.focus.work import VERSION, Work
 from foveate.errors import ParameterError, UnknownNameError
 from foveate.files import digest, fingerprint, read_json, write_json
 from foveate.focus.encode import standard_encoder
@@ -40,8 +47,10 @@ from foveate.run.options import Names, Option, PathText, split
 from foveate.world.mosaic import MOSAIC_KINDS
 
 if TYPE_CHECKING:
-    from foveate.bench.compare import Results
-    from foveate.bench.conditions import Row, Table
+    from pathlib import Path
+
+    from foveate.bench.conditions import MeasureFn
+    from foveate.bench.focus.conditions import Condition
     from foveate.bench.focus.measure import Setting, Subject
     from foveate.bench.focus.scenes import SceneSet
     from foveate.bench.focus.tables import Plan
@@ -52,9 +61,8 @@ if TYPE_CHECKING:
 
 TableName = Literal[
     "main", "looks", "components", "methods", "depth", "mechanism", "lambda", "perturb", "cost",
-    "share", "regions", "backbones",
+    "share", "regions", "backbones", "segmentation",
 ]  # fmt: skip
-VERSION = 1  # raised when the same job leads to other figures
 BUDGETS = [16.0, 24.0, 48.0]  # of the table of looks
 _TIMED = 8  # windows of the batch that a pass is timed by
 _REPEATS = 3
@@ -95,6 +103,8 @@ class FocusBenchJob(ClassJob):
     """Data set of the paper, of which scenes are stitched, instead of --scenes."""
     root: Annotated[PathText | None, Option("Input")] = None
     """Folder of the --dataset; nothing is downloaded."""
+    data: Annotated[PathText | None, Option("Input", metavar="ROOT")] = None
+    """Folder with images/, masks/ and classes.yaml, for the table segmentation."""
     kinds: Annotated[
         Names, Option("Input", name="kind", metavar="rare,blocks", default="all kinds of mosaics")
     ] = Field([])  # fmt: skip
@@ -110,10 +120,11 @@ class FocusBenchJob(ClassJob):
     models: Annotated[list[str], Option("Model", name="model", metavar="MODEL", repeated=True)] = (
         Field(["builtin"], min_length=1)
     )
-    """Model that embeds; repeatable in the tables main and backbones."""
+    """Model that embeds, or makes masks for boxes; repeatable in the tables main, backbones and
+    segmentation."""
     table: Annotated[TableName, Option("Method")] = "looks"
     """looks, main, components, methods, depth, mechanism, lambda, perturb, cost, share, backbones
-    or, of scenes with masks, regions."""
+    or, of scenes with masks, regions; with --data, segmentation."""
     methods: Annotated[
         Names,
         Option(
@@ -138,6 +149,8 @@ class FocusBenchJob(ClassJob):
         Option("Method", default="the patch of a stitched scene, else the model's input"),
     ] = Field(None, ge=8)
     """Side of a crop, pixels of the scene."""
+    epochs: Annotated[int, Option("Training")] = Field(TUNING.epochs, ge=0)
+    """Epochs that mask decoders are tuned for in the table segmentation; 0: not at all."""
 
     def chosen_methods(self) -> tuple[str, ...]:
         """Return the methods, each once.
@@ -159,9 +172,11 @@ class FocusBenchJob(ClassJob):
         """Return the budgets, rising."""
         return tuple(self.passes or (BUDGETS if self.table == "looks" else [24.0]))
 
-    def check(self) -> tuple[list[SceneSet], list[ModelHandle], Labels | None, Probe | None]:
-        """Return the sets of scenes, the models, and the classes."""
+    def check(self) -> Any:
+        """Return sets of scenes, models, labels and probe; or the inputs of a segmentation."""
         _check(self)
+        if self.table == SEGMENTATION:
+            return open_segmentation(self, self.handles())
         self.chosen_methods()
         stated = bool(self.kinds)
         how = Stitching(tuple(self.kinds or MOSAIC_KINDS), self.count or 10, self.grid, self.offset)
@@ -177,25 +192,39 @@ class FocusBenchJob(ClassJob):
             ]
         labels = self.known_labels(needed=False)
         probe = Probe.load(self.probe) if self.probe is not None else None
-        handles = [
+        return sets, self.handles(), labels, probe
+
+    def handles(self) -> list[ModelHandle]:
+        """Return the models by name; see `load_model` for what is wrong with one."""
+        return [
             load_model(
                 name, weights=self.weights, bands=self.bands, scale=tuple(self.scale) or None,
                 device=self.device,
             )
             for name in self.models
         ]  # fmt: skip
-        return sets, handles, labels, probe
 
     def steps(self, run: Run, ready: Any, progress: ProgressFn | None) -> dict[str, Any]:
         """Look at the scenes under each seed, compare, and write the table."""
+        from foveate.bench.focus.measure import Seed
         from foveate.bench.focus.tables import stages_of, table_for
 
+        if self.table == SEGMENTATION:
+            return segmentation_steps(self, run, ready, progress)
         sets, handles, labels, probe = ready
         setting = self._setting(run, sets, handles, labels, probe)
         setting.check([self.seed + number for number in range(self.seeds)])
         plan = self._plan(sets, classes=labels is not None or probe is not None)
         table = table_for(self.table, plan)
-        work = _Work(self, run, setting, plan, table, self._key(setting, labels), progress)
+
+        def measures(conditions: list[Condition], seed: int, place: Path) -> MeasureFn:
+            return Seed(setting, conditions, seed=seed, place=place, progress=progress).measure
+
+        work = Work(
+            self, run, plan, table, self._key(setting, labels), measures,
+            sum(len(one.scenes(self.seed)) for one in sets), any(one.stitched for one in sets),
+            progress,
+        )  # fmt: skip
         rows = table.rows(plan)
         results = work.measure(rows)
         for more in stages_of(self.table):
@@ -271,104 +300,6 @@ class FocusBenchJob(ClassJob):
         ])  # fmt: skip
 
 
-@dataclass(frozen=True)
-class _Work:
-    """Measures rows of a table, and writes it."""
-
-    job: FocusBenchJob
-    run: Run
-    setting: Setting
-    plan: Plan
-    table: Table
-    key: str
-    progress: ProgressFn | None
-
-    def measure(self, rows: list[Row]) -> Results:
-        """Measure rows under each seed; the table fills as it runs."""
-        from foveate.bench.conditions import measure_conditions
-        from foveate.bench.focus.measure import Seed
-        from foveate.bench.focus.tables import stages_of
-        from foveate.bench.focus.write import save
-
-        job, folder = self.job, f"work/{self.key[:8]}"
-        conditions = list(dict.fromkeys(c for row in rows for c in row.conditions))
-        staged = f", {len(rows)} rows" if stages_of(job.table) else ""
-
-        def measures(number: int) -> Any:
-            return Seed(
-                self.setting, conditions, seed=job.seed + number,
-                place=self.run.path / folder / f"seed-{job.seed + number}",
-                progress=self.progress,
-            ).measure  # fmt: skip
-
-        results: Results = []
-        for count in range(1, job.seeds + 1):
-            results = measure_conditions(
-                self.run, rows, measures, seeds=count, first=job.seed, title=job.table + staged,
-                folder=folder, key=lambda c: digest([self.key, c.name]), progress=self.progress,
-            )  # fmt: skip
-            if count < job.seeds:
-                made = self.content(rows, results)
-                made["cautions"].insert(0, f"{count} of {job.seeds} seeds so far.")
-                save(self.run.path, job.table, made)
-        return results
-
-    def content(self, rows: list[Row], results: Results) -> dict[str, Any]:
-        """Return the table, JSON-ready."""
-        from foveate.bench.compare import compare
-        from foveate.bench.focus.write import cells, content, few_of_a_kind
-
-        job, sets = self.job, self.setting.sets
-        found, lead = compare(self.table, rows, results, seed=job.seed)
-        if self.table.derive is not None:
-            found = self.table.derive(found)
-        by_name = {f"{row.block}: {row.label}" if row.block else row.label: row for row in found}
-        made = content(
-            self.table, found, rows, self.plan, name=job.table, seeds=len(results), lead=lead,
-            scenes=sum(len(one.scenes(job.seed)) for one in sets),
-            drawn=any(one.stitched for one in sets), lines=self.table.claims(self.plan, by_name),
-        )  # fmt: skip
-        made["by_kind"] = self._by_kind(rows, results)
-        made["cautions"] = made["cautions"] or few_of_a_kind(made["by_kind"])
-        made["by_area"] = self._by_area(rows, results)
-        made["cells"] = cells(rows, results, self.plan, table=job.table, first=job.seed)
-        return made
-
-    def _by_kind(self, rows: list[Row], results: Results) -> dict[str, Any]:
-        """Compare the rows on the scenes of each kind alone: another may win on each."""
-        from foveate.bench.compare import compare
-
-        found = {}
-        for kind in self.plan.kinds if len(self.plan.kinds) > 1 else ():
-            lead = f"{self.table.lead}: {kind}"
-            own, _ = compare(replace(self.table, lead=lead), rows, results, seed=self.job.seed)
-            if any(lead in row.means for row in own):
-                found[kind] = {"lead": lead, "rows": [asdict(r) for r in own if not r.skipped]}
-        return found
-
-    def _by_area(self, rows: list[Row], results: Results) -> dict[str, Any] | None:
-        """Compare the rows with one value for each area; None where areas are not known."""
-        from foveate.bench.compare import compare
-        from foveate.bench.focus.measure import BY_AREA
-
-        own, lead = compare(replace(self.table, lead=BY_AREA), rows, results, seed=self.job.seed)
-        if lead != BY_AREA:
-            return None
-        return {"lead": lead, "rows": [asdict(r) for r in own if not r.skipped]}
-
-    def finish(self, rows: list[Row], results: Results) -> None:
-        """Write the table, unless the run has it."""
-        from foveate.bench.focus.write import save
-
-        made = self.content(rows, results)
-
-        def work() -> list[str]:
-            return save(self.run.path, self.job.table, made)
-
-        if not self.run.do(f"table {self.job.table}", digest([VERSION, self.key, made]), work):
-            work()  # over the table of the first seeds
-
-
 def _of_set(labels: Labels | None, scenes: SceneSet) -> Labels | None:
     """Return the labels that are classes of a set of scenes: each is asked about its own."""
     if labels is None:
@@ -408,6 +339,29 @@ def _check(job: FocusBenchJob) -> None:
 
     Raises:
         ParameterError: It cannot be.
+    """
+    check_data(job)
+    if job.table != SEGMENTATION:
+        _check_scenes(job)
+    several = job.table in ("main", "backbones", SEGMENTATION)
+    if not several and len(job.models) > 1:
+        raise ParameterError(
+            f"{len(job.models)} models in the table {job.table}", "It is of one model.",
+            "--table main or --table backbones.",
+        )  # fmt: skip
+    if job.weights is not None and len(job.models) > 1:
+        raise ParameterError("--weights for several models", "They are of one.", "?weights=...")
+    if job.table != "looks" and len(job.passes) > 1:
+        raise ParameterError(
+            f"{len(job.passes)} budgets in the table {job.table}", "It has one.", "--passes 24"
+        )
+
+
+def _check_scenes(job: FocusBenchJob) -> None:
+    """Refuse scenes that cannot be looked at.
+
+    Raises:
+        ParameterError: There are none, or too many.
         UnknownNameError: No such kind.
     """
     if job.dataset is None and not job.scenes:
@@ -425,20 +379,8 @@ def _check(job: FocusBenchJob) -> None:
             raise UnknownNameError(
                 f"there is no kind {kind!r}", f"Kinds: {', '.join(KINDS)}.", suggest(kind, KINDS)
             )
-    several = job.table in ("main", "backbones")
-    if not several and len(job.models) > 1:
-        raise ParameterError(
-            f"{len(job.models)} models in the table {job.table}", "It is of one model.",
-            "--table main or --table backbones.",
-        )  # fmt: skip
     if job.table != "main" and len(job.scenes) > 1:
         raise ParameterError(
             f"{len(job.scenes)} sets of scenes in the table {job.table}", "It is of one set.",
             "--table main, or a run each.",
         )  # fmt: skip
-    if job.weights is not None and len(job.models) > 1:
-        raise ParameterError("--weights for several models", "They are of one.", "?weights=...")
-    if job.table != "looks" and len(job.passes) > 1:
-        raise ParameterError(
-            f"{len(job.passes)} budgets in the table {job.table}", "It has one.", "--passes 24"
-        )

@@ -18,6 +18,7 @@ the area" are squares, drawn under the seed, that are set to 0.
 from __future__ import annotations
 
 import copy
+import time
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
@@ -27,6 +28,7 @@ from foveate.bench.focus.segmentation_data import IGNORED, hide, read_data, spli
 from foveate.errors import ParameterError
 from foveate.focus.segment import segment_image
 from foveate.models.fit import FitSettings, fit
+from foveate.progress import Meter
 from foveate.raster import ArraySource, resize
 from foveate.stats.segmentation import confusion, dice
 
@@ -178,7 +180,7 @@ def tune_decoder(
             f"the model {model.spec.name!r}",
             "Decoders of SAM (hf) that boxes prompt are trained here; others bring their own "
             "training.",
-            "Leave the training out, and compare the model as it is.",
+            "Leave the training out (--epochs 0), and compare the model as it is.",
         )
     rows = np.array(split.train)
     if rows.size > _MOST:
@@ -208,6 +210,7 @@ class SegmentationRow:
         hidden: Share of the images that is set to 0.
         dice: Of the target classes together, 0 to 1, over all pixels that count.
         passes: Of the model, the mean of an image.
+        seconds: The mean of an image, without reading it.
         matrices: (n, 2, 2) int64 pixels of each test image, the truth in rows.
     """
 
@@ -217,6 +220,7 @@ class SegmentationRow:
     hidden: float
     dice: float
     passes: float
+    seconds: float
     matrices: NDArray[np.int64]
 
 
@@ -245,28 +249,58 @@ def compare_segmentation(
     Raises:
         FoveateError: What `foveate.focus.segment.segment_image` raises.
     """
-    found = []
-    for share in hidden:
-        counts: dict[str, list[NDArray[np.int64]]] = {"none": [], "focus": []}
-        passes = {"none": 0.0, "focus": 0.0}
+    return [
+        segment_test(model, data, split, how, hidden=share, seed=seed)
+        for share in hidden
+        for how in (None, config)
+    ]
+
+
+def segment_test(
+    model: Any,
+    data: SegmentationData,
+    split: Split,
+    config: FocusConfig | None,
+    *,
+    hidden: float = 0.0,
+    seed: int = 0,
+    progress: ProgressFn | None = None,
+) -> SegmentationRow:
+    """Segment the test images of a split, and count pixels.
+
+    Args:
+        model: A bound model that segments, fine-tuned or not.
+        data: Images with masks.
+        split: Says which are tested, and on which classes.
+        config: How regions are chosen; None for whole images.
+        hidden: Share of each image that is set to 0.
+        seed: Of what is hidden.
+        progress: Called with ticks.
+
+    Raises:
+        FoveateError: What `foveate.focus.segment.segment_image` raises.
+    """
+    matrices, passes, seconds = [], 0.0, 0.0
+    with Meter(progress, f"segmenting with {model.spec.name}", len(split.test)) as meter:
         for row in split.test:
-            image = hide(data.image(row), share, seed, str(data.images[row].stem))
-            expected = truth(data, row, split.target)
-            done = segment_image(ArraySource(image), model, config, scene=data.images[row].stem)
-            masks = {"none": _whole_mask(model, image), "focus": done.scene_mask > 0}
-            passes["none"] += 1
-            passes["focus"] += done.passes
-            for name, mask in masks.items():
-                counts[name].append(confusion(expected, mask, 2))
-        for name, matrices in counts.items():
-            score = float(dice(np.sum(matrices, axis=0))[1])
-            found.append(
-                SegmentationRow(
-                    model.spec.name, data.name, name, share, score,
-                    passes[name] / len(matrices), np.stack(matrices),
-                )
-            )  # fmt: skip
-    return found
+            name = str(data.images[row].stem)
+            image = hide(data.image(row), hidden, seed, name)
+            start = time.perf_counter()
+            if config is None:
+                mask, spent = _whole_mask(model, image), 1.0
+            else:
+                done = segment_image(ArraySource(image), model, config, scene=name)
+                mask, spent = done.scene_mask > 0, done.passes
+            seconds += time.perf_counter() - start
+            passes += spent
+            matrices.append(confusion(truth(data, row, split.target), mask, 2))
+            meter.advance()
+    count = len(matrices)
+    return SegmentationRow(
+        model.spec.name, data.name, "none" if config is None else "focus", hidden,
+        float(dice(np.sum(matrices, axis=0))[1]), passes / count, seconds / count,
+        np.stack(matrices),
+    )  # fmt: skip
 
 
 def _whole_mask(model: Any, image: NDArray[Any]) -> NDArray[np.bool_]:

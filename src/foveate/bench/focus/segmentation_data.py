@@ -16,6 +16,7 @@ no videos are stated; GTEA, masks of hands and objects, a subfolder for each of 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -55,6 +56,15 @@ class SegmentationData:
     masks: tuple[Path, ...]
     videos: tuple[str, ...]
     classes: Numbers
+
+    @cached_property
+    def shown(self) -> list[frozenset[int]]:
+        """The class numbers in each mask; every mask is read once.
+
+        Raises:
+            DataError: A mask has another size than its image.
+        """
+        return [frozenset(np.unique(self.mask(row)).tolist()) for row in range(len(self.images))]
 
     def image(self, row: int) -> NDArray[Any]:
         """Return an image: (c, h, w) in its dtype."""
@@ -151,23 +161,23 @@ def split_data(data: SegmentationData, seed: int = 0) -> Split:
     """Split classes and images, each 1 : 1.
 
     Args:
-        data: Images with masks; every mask is read once.
+        data: Images with masks.
         seed: Of both draws.
 
     Raises:
-        DataError: One side has no image that shows its classes.
+        DataError: One side has no image that shows its classes, or a mask has another size than
+            its image.
     """
     names = rng(seed, "bench/focus/classes").permutation(sorted(data.classes)).tolist()
     half = (len(names) + 1) // 2
     base, target = tuple(sorted(names[:half])), tuple(sorted(names[half:] or names))
     videos = rng(seed, "bench/focus/videos").permutation(sorted(set(data.videos))).tolist()
     training = set(videos[: (len(videos) + 1) // 2])
-    shown = [set(np.unique(data.mask(row)).tolist()) for row in range(len(data.images))]
 
     def rows(classes: tuple[str, ...], *, trained: bool) -> tuple[int, ...]:
         numbers = {number for name in classes for number in data.classes[name]}
         return tuple(
-            row for row, own in enumerate(shown)
+            row for row, own in enumerate(data.shown)
             if (data.videos[row] in training) == trained and own & numbers
         )  # fmt: skip
 

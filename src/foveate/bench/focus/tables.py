@@ -48,7 +48,8 @@ USUAL_METHODS: dict[str, tuple[str, ...]] = {
 
 TITLES = {
     "top-1": "top-1 accuracy", "top-5": "top-5 accuracy", "recall": "recall@K",
-    "pointing": "pointing game", "iou": "IoU", "area": "area of the regions",
+    "pointing": "pointing game", "iou": "IoU", "dice": "Dice",
+    "area": "area of the regions",
     "regions": "regions", "epsilon": "achieved epsilon", "depth": "depth", "passes": "passes",
     "seconds": "seconds", "passes x": "passes, times", "seconds x": "seconds, times",
     "insertion blur": "insertion (blur)", "deletion blur": "deletion (blur)",

@@ -1,4 +1,4 @@
-"""The network that is distilled from the four scores, and its training task.
+"""The network that is distilled from the four scores of `foveate.focus`, and its training task.
 
 The paper trains "a three-layer MLP" and says neither what goes in nor what comes out (appendix
 D); the authors' code stubs one with four outputs. Here they are the scores of Eq. 3 to 6, and the
@@ -15,8 +15,6 @@ import torch
 from torch import nn
 from torch.nn import functional
 
-from foveate.focus.config import PARTS
-from foveate.focus.search import EQUAL
 from foveate.models.weights import random_weights
 
 if TYPE_CHECKING:
@@ -24,6 +22,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+SCORES = 4  # utility, representativeness, robustness, synergy
 WIDTH = 64
 
 _FLOOR = 1e-3  # of the standard deviation of a feature: one that never varies says nothing
@@ -84,11 +83,11 @@ class ScorerNet(nn.Module):
         wide = 2 * dim + 2
         self.register_buffer("mean", torch.zeros(wide))
         self.register_buffer("std", torch.ones(wide))
-        self.register_buffer("part_mean", torch.zeros(len(PARTS)))
-        self.register_buffer("part_std", torch.ones(len(PARTS)))
+        self.register_buffer("part_mean", torch.zeros(SCORES))
+        self.register_buffer("part_std", torch.ones(SCORES))
         self.layers = nn.Sequential(
             nn.LayerNorm(wide), nn.Linear(wide, WIDTH), nn.GELU(),
-            nn.Linear(WIDTH, WIDTH), nn.GELU(), nn.Linear(WIDTH, len(PARTS)),
+            nn.Linear(WIDTH, WIDTH), nn.GELU(), nn.Linear(WIDTH, SCORES),
         )  # fmt: skip
 
     def standardise(self, cells: Sequence[ScoredCells]) -> None:
@@ -133,6 +132,7 @@ class ScorerTask:
         train: Cells to learn from; one at least.
         val: Cells of other images.
         weights: (4,) of the scores in the importance, Eq. 7.
+        equal: Difference of importance that says nothing: such pairs are not ranked.
         seed: Of the first weights.
         device: Where to train.
     """
@@ -143,6 +143,7 @@ class ScorerTask:
         val: Sequence[ScoredCells],
         *,
         weights: NDArray[np.float64],
+        equal: float,
         seed: int,
         device: torch.device,
     ) -> None:
@@ -151,6 +152,7 @@ class ScorerTask:
         self.net.standardise(train)
         self.net.to(device)
         self._device, self._val, self._weights = device, val, weights
+        self._equal = equal
         measured = ~np.isnan(train[0].parts).any(axis=0)
         self._measured = torch.from_numpy(measured).to(device)
         sizes = np.array([len(one.x) for one in train])
@@ -162,7 +164,7 @@ class ScorerTask:
         total = parts @ weights
         self._total = self._on_device(total)
         share = self.net.part_std * self._on_device(weights)
-        self._share = share / max(float(total.std()), EQUAL)
+        self._share = share / max(float(total.std()), equal)
 
     def loss(self, rows: NDArray[np.int64], draw: np.random.Generator) -> torch.Tensor:
         """Return the loss of some frontiers; each cell is compared with one other, drawn."""
@@ -178,7 +180,7 @@ class ScorerTask:
         error = ((found - self._parts[place]) ** 2)[:, self._measured].mean()
         value, truth = found @ self._share, self._total[place]
         gap, sign = value - value[partner], truth - truth[partner]
-        apart = sign.abs() > EQUAL
+        apart = sign.abs() > self._equal
         pairs = functional.softplus(-gap * sign.sign()) * apart
         return error + pairs.sum() / apart.sum().clamp(min=1)
 
