@@ -116,8 +116,7 @@ def test_thin_crops_are_counted_too(shape, goal):
     assert len(shown.images) == result.work.images <= min(whole, MOST_CROPS)
     few, shown = colour_model()
     look(land(*shape, cell=8), few, goal=goal, crop=64, passes=2)
-    side = 64 / 4 if goal == "rare" else 64  # the smallest view of a pyramid
-    assert len(shown.images) <= 2 * (256 / side) ** 2 + 1
+    assert len(shown.images) <= 2 * (256 / 64) ** 2 + 1
 
 
 def test_the_search_says_that_crops_ended_it():

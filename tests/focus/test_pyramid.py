@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from looks import Sized, colour_model, cover, land, look, red_query
+from looks import WORDS, Sized, colour_model, cover, land, look, red_query
 from scipy.stats import entropy
 
 from foveate.focus.config import GOALS, FocusConfig
@@ -16,6 +16,7 @@ from foveate.focus.look import look_allowance, pyramidal
 from foveate.focus.partition import overlap
 from foveate.focus.pyramid import isolation, surprise
 from foveate.grid import Window
+from foveate.models import TextSpec
 
 CROP = 32
 QUERIES = {"rare": None, "query": red_query()}
@@ -25,9 +26,21 @@ windows = st.builds(
 )
 
 
+class Words(Sized):
+    """Mean colours at an input size; texts lie among them."""
+
+    text_spec = TextSpec(scale=20.0, bias=0.0, head="cosine", context=77)
+
+    def at_size(self, side):
+        return Words(side, self.shown)
+
+    def embed_text(self, texts):
+        return np.array([WORDS[text] for text in texts], np.float32)
+
+
 def found(image, goal="rare", model=None, **more):
     given = {"mode": "zoom", "crop": CROP, "passes": 12, **more}
-    return look(image, model or Sized(CROP), goal=goal, question=QUERIES[goal], **given)
+    return look(image, model or Words(CROP), goal=goal, question=QUERIES[goal], **given)
 
 
 @given(st.lists(windows, min_size=1, max_size=12), st.integers(0, 99))
@@ -54,7 +67,7 @@ def test_surprise_is_a_divergence():
 @pytest.mark.parametrize("passes", [2, 3, 6, 12, 40])
 @pytest.mark.parametrize("shape", [(256, 256), (200, 330), (640, 96)])
 def test_a_look_keeps_its_budget_and_covers_the_image(goal, passes, shape):
-    model = Sized(CROP)
+    model = Words(CROP)
     result = found(land(*shape, patch=(40, 50, 24, 24)), goal, model, passes=passes)
     assert model.shown.pixels / CROP**2 == pytest.approx(result.passes)
     assert result.passes <= passes
@@ -69,7 +82,7 @@ def test_a_look_keeps_its_budget_and_covers_the_image(goal, passes, shape):
 
 
 def test_views_rise_and_each_is_of_fewer_cells():
-    model = Sized(CROP)
+    model = Words(CROP)
     found(land(512, 512, patch=(200, 70, 32, 32)), model=model, passes=60)
     count = {
         side: sum(image.shape[-1] == side for image in model.shown.images) for side in (8, 16, 32)
@@ -81,7 +94,7 @@ def test_views_rise_and_each_is_of_fewer_cells():
 
 
 def test_views_of_a_model_of_any_size_are_parts_of_a_crop():
-    model, shown = colour_model()
+    model, shown = colour_model(texts=True)
     result = found(land(512, 512, patch=(200, 70, 32, 32)), model=model, passes=2)
     sides = [image.shape[-1] for image in shown.images]
     assert {side: sides.count(side) for side in (8, 16)} == {8: 256, 16: sides.count(16)}
@@ -137,11 +150,13 @@ def test_what_speaks_against_it():
     def config(name="rare", **more):
         return FocusConfig(GOALS[name], crop=CROP, **more)
 
-    model = Sized(CROP)
+    model = Words(CROP)
     assert pyramidal(config(), model)
     assert not pyramidal(config("balanced"), model)
     assert not pyramidal(config(robust=True), model)
     assert not pyramidal(config(mode="window"), model)
+    assert not pyramidal(config(), Sized(CROP))  # no texts: what is rare is told by novelty
+    assert pyramidal(config("query"), Sized(CROP))
 
     class Fixed:
         spec = model.spec
@@ -154,7 +169,7 @@ def test_what_speaks_against_it():
 
 
 def test_what_can_all_be_seen_sharply_is():
-    model = Sized(CROP)
+    model = Words(CROP)
     result = found(land(128, 128, patch=(32, 64, 32, 32)), model=model, passes=26)
     assert {image.shape[-1] for image in model.shown.images} == {CROP}
     assert tuple(result.windows[0]) == (32, 64, 32, 32)
@@ -162,7 +177,7 @@ def test_what_can_all_be_seen_sharply_is():
 
 
 def test_no_limit_shows_everything_at_native_resolution():
-    model = Sized(CROP)
+    model = Words(CROP)
     result = found(land(256, 256, patch=(64, 64, 32, 32)), model=model, passes=0)
     assert {image.shape[-1] for image in model.shown.images} == {CROP}
     assert result.result.stop == "resolution"

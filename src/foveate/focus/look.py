@@ -31,7 +31,7 @@ from foveate.focus.encode import CropEncoder, standard_encoder
 from foveate.focus.learned import LearnedScorer
 from foveate.focus.levels import refinement_of
 from foveate.focus.partition import areas, cell_count, check_image_size, significant, uniform
-from foveate.focus.pyramid import PyramidStrategy, first_glance, view_sides
+from foveate.focus.pyramid import PyramidStrategy, first_glance, names_its_target, view_sides
 from foveate.focus.question import (
     Prediction,
     answers,
@@ -55,7 +55,7 @@ from foveate.focus.strategies import (
     valid_cells,
 )
 from foveate.grid import Grid, Tiles, Window
-from foveate.models.capabilities import TakesSizes, TokenSums, need
+from foveate.models.capabilities import EmbedsText, TakesSizes, TokenSums, need
 from foveate.models.embed import bind
 from foveate.pool.folder import open_pool
 from foveate.pool.pool import Pool, Scene
@@ -371,7 +371,8 @@ def pyramidal(config: FocusConfig, model: Model, scorer: LearnedScorer | None = 
 
     It does where the goal wants it and nothing speaks against it: the robustness, a depth and a
     trained scorer are of cells that are cut and scored level by level, and small views need a
-    model that takes them and costs less with them.
+    model that takes them and costs less with them. What is not named is told by cosines, which
+    models that embed text are trained for; by others novelty at `coarse="whole"` finds more.
     """
     sized, search = standard_encoder(model), config.search
     smaller = view_sides(model, sized, config.crop_side(sized.shape))
@@ -380,6 +381,7 @@ def pyramidal(config: FocusConfig, model: Model, scorer: LearnedScorer | None = 
         and not _weighted_goal(config)[1]
         and search.depth is None and search.persist is not False
         and bool(smaller) and not hasattr(model, "passes_each")
+        and (names_its_target(config.goal) or isinstance(model, EmbedsText))
     )  # fmt: skip
 
 

@@ -41,6 +41,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+    from foveate.focus.config import Goal
     from foveate.focus.encode import CropEncoder, SizedEncoder
     from foveate.focus.refine import SearchResult, Stop
     from foveate.focus.strategies import Strategy
@@ -326,7 +327,7 @@ class Pyramid(Refinement):
     @property
     def _sought(self) -> bool:
         """Whether something is named that is looked for."""
-        return bool({"query", "label"} & set(self._goal_losses))
+        return names_its_target(self.goal)
 
     @property
     def _goal_losses(self) -> Mapping[str, float]:
@@ -387,6 +388,11 @@ class Pyramid(Refinement):
     def _allowed(self, tiles: Tiles, features: CellFeatures) -> NDArray[np.bool_] | None:
         free = super()._allowed(tiles, features)
         return self._single if free is None else free & self._single
+
+
+def names_its_target(goal: Goal) -> bool:
+    """Say whether a goal is to find something that is named: a query, or a true class."""
+    return bool({"query", "label"} & {*goal.losses, *goal.bare})
 
 
 def _levels(tiles: Tiles, strategy: Strategy) -> int:
