@@ -82,8 +82,8 @@ def drawing(runs: dict[str, dict[tuple[str, bool], dict[str, float]]], passes: f
                 f"<title>{look}: {own:.0%}</title></circle>"
             )
     parts.append(
-        f'<text x="{LEFT - 18}" y="{high - 18}" text-anchor="end" fill="{GREY}">'
-        f"{passes:g} passes; full: a look, ring: the best other</text></svg>"
+        f'<text x="16" y="{high - 18}" fill="{GREY}">'
+        f"\u25cf a look \u25cb the best other, {passes:g} passes</text></svg>"
     )
     return "\n".join(parts) + "\n"
 
