@@ -254,7 +254,9 @@ def best_product(by_hand, names, weights, ties, held):
         total = np.ones(len(left))
         for name, weight in zip(names, weights, strict=True):
             value = np.array([one[name] for one in sets])
-            if value.max() > 1e-11:
+            if name == "diversity" and weight and not picks:
+                total *= 0
+            elif value.max() > 1e-11:
                 total *= (value / value.max()) ** weight
         near = 1e-8 * max(total.max() - total.min(), 1e-6)
         tied = [i for i, t in zip(left, total, strict=True) if t >= total.max() - near]

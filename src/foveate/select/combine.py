@@ -12,7 +12,7 @@ By the scale "total", of products alone, a gain is what the picks and the row ha
 of the distances, the balance of the union. The run maximises the product of these objectives of the
 whole set (LightlyOne, "Selection Strategy Combination", docs.lightly.ai), so a row counts by the
 share that it adds to each of them, and one that adds nothing to one of them may still be picked; by
-"step" its product is 0.
+"step" its product is 0. Before the first pick there is no distance, and `Gain.first` is picked.
 
 Where all rows add the same, up to rounding, a gain is 1 for all.
 """
@@ -139,9 +139,11 @@ class Mixture:
         self, place: int, gain: Gain, value: NDArray[np.float64]
     ) -> tuple[NDArray[np.float64], float]:
         """Return what picks and row have together, as a share of the most, and its rounding."""
+        if not gain.known:  # no distance yet: the product is 0 for all, and a start decides
+            return np.zeros(value.size), 0.0
         together = value + self._total[place]
         top = float(together.max())
-        if top <= gain.resolution or not gain.known:
+        if top <= gain.resolution:
             return np.ones(value.size), 0.0
         return together / top, gain.resolution / top
 
