@@ -2,7 +2,7 @@
 
     python benchmarks/core_sets.py --out DIR [--method all] [--seeds 3] [--model NAME]
         [--weights PATH] [--scenes IMAGES:MASKS CLASSES] [--patches FOLDER] [--budgets 2%,5%]
-        [--sets NAME ...] [--rivals PYTHON]
+        [--sets NAME ...] [--recipe FILE ...] [--rivals PYTHON]
 
 Worlds (42 scenes of 384 px, tiles of 64 px; half of the scenes test): all classes; roads
 against the rest; buildings, roads and water against the rest (rare classes); all classes with
@@ -57,11 +57,13 @@ def main() -> None:
     parser.add_argument("--patches", type=Path)
     parser.add_argument("--budgets", default=BUDGETS)
     parser.add_argument("--sets", nargs="+", default=[*GROUPS, "scenes", "patches"])
+    parser.add_argument("--recipe", nargs="+", default=[])
     parser.add_argument("--rivals", metavar="PYTHON")
     given = parser.parse_args()
     shared = {
         "methods": given.method, "seeds": given.seeds, "model": given.model,
         "weights": given.weights, "budgets": given.budgets,
+        "recipes": given.recipe,
     }  # fmt: skip
     found = {}
     for name, groups in GROUPS.items():

@@ -6,6 +6,8 @@ import json
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from foveate.curate import (
     METHODS,
@@ -220,6 +222,7 @@ LABELS = Strategy(kind="balance", options={"form": "concave"})
         Recipe("every", EVERY),
         Recipe("first", EVERY, scale="first"),
         Recipe("labels", (LABELS,)),
+        RECIPES.get("diverse-balance"),
         Recipe("product", (Strategy(kind="coverage", options=GAUSS), LABELS), combine="product"),
         Recipe("fixed", (Strategy(method="fa-cb"), Strategy(method="lc", values="score"))),
         Recipe("strata", EVERY[:3], wrapper=Stratified(strata=4, drop=0.2)),
@@ -244,6 +247,49 @@ def test_recipes_are_methods_that_all_leaves_out():
     assert get_recipe("lc").strategies == (Strategy(method="lc"),)
     assert ranked("cover-diverse").meta["recipe"]["name"] == "cover-diverse"
     json.dumps(ranked("cover-balance").meta["recipe"])
+
+
+def objective(rows, x, counts):
+    """Product of the sum of squared distances, in the order of picks, and of the balance."""
+    squared = np.square(x[rows][:, None] - x[rows]).sum(axis=-1)
+    apart = sum(squared[i, :i].min() for i in range(1, len(rows)))
+    shares = np.maximum(counts[rows].sum(axis=0) / max(counts[rows].sum(), 1), 2.0**-33)
+    divergence = -np.log(shares * shares.size).mean() / np.log(shares.size)
+    return apart / (1 + divergence)
+
+
+@settings(max_examples=40)
+@given(st.integers(0, 9999), st.integers(6, 30))
+def test_diverse_balance_is_no_worse_than_random_in_its_objective(seed, n):
+    rng = np.random.default_rng(seed)
+    x = rng.normal(size=(n, 3)) * rng.gamma(1, size=(n, 1))
+    counts = rng.integers(0, 60, (n, 3)) * (rng.random((n, 3)) < 0.6) + np.eye(3, dtype=int)[
+        rng.integers(0, 3, n)
+    ]  # fmt: skip
+    pool = Pool.from_arrays(n=n, counts=counts)
+    rows = rank(pool, "diverse-balance", embeddings=x, seed=seed).rows
+    for k in (3, n // 2):
+        drawn = [objective(rng.permutation(n)[:k], x, counts) for _ in range(50)]
+        assert objective(rows[:k], x, counts) >= np.median(drawn)
+
+
+@settings(max_examples=20)
+@given(st.permutations(range(N)))
+def test_diverse_balance_does_not_depend_on_the_order_of_the_pool(order):
+    chosen = POOL.ids[ranked("diverse-balance").rows]
+    mixed = Pool.from_arrays(ids=[str(POOL.ids[i]) for i in order], counts=COUNTS[order])
+    found = mixed.ids[rank(mixed, "diverse-balance", embeddings=X[list(order)]).rows]
+    assert found.tolist() == chosen.tolist()
+
+
+def test_diverse_balance_takes_whole_classes_before_far_tiles_of_the_same():
+    x = np.array([[0.0], [9.0], [0.5], [10.0], [0.1]])
+    counts = np.array([[64, 0], [64, 0], [60, 4], [64, 0], [0, 64]])
+    pool = Pool.from_arrays(n=5, counts=counts)
+    plain = rank(pool, "kcenter", embeddings=x, picked=["0000000"]).rows
+    both = rank(pool, "diverse-balance", embeddings=x, picked=["0000000"]).rows
+    assert plain[0] == 3
+    assert set(both[:2].tolist()) == {3, 4}
 
 
 def test_a_recipe_needs_what_its_strategies_need_and_no_more():
@@ -298,6 +344,7 @@ SIMPLE = Strategy(kind="coverage")
         (lambda: Recipe("a b", (SIMPLE,)), "called 'a b'"),
         (lambda: Recipe("r", (SIMPLE,), combine="mean"), "combine='mean'"),
         (lambda: Recipe("r", (SIMPLE,), scale="steps"), "Did you mean 'step'"),
+        (lambda: Recipe("r", (SIMPLE,), scale="total"), "scale='total' with combine='sum'"),
         (lambda: Recipe("r", ("coverage",)), "strategies holds 'coverage'"),
         (lambda: Recipe("r", (SIMPLE,), wrapper="ccs"), "wrapper holds 'ccs'"),
         (lambda: Recipe("r", (Strategy(kind="balance", weight=0),)), "all weights are 0"),

@@ -166,6 +166,21 @@ class Textbook:
             return np.ones(len(self.x))
         return np.sqrt(self.squared[:, picks]).min(axis=1)
 
+    def objectives(self, picks):
+        """Sum of distances in the order of picks, covered share, and balance, of a set."""
+        apart = sum(self.diversity(picks[:i])[row] for i, row in enumerate(picks) if i)
+        covered = sum(self.coverage(picks[:i])[row] for i, row in enumerate(picks))
+        return {"diversity": apart, "coverage": covered, "balance": self.evenness(picks)}
+
+    def evenness(self, picks):
+        """1 / (1 + KL(equal || shares) / log C)."""
+        mix, classes = self.counts[picks].sum(axis=0), self.counts.shape[1]
+        if not mix.sum() or classes < 2:
+            return 0.0
+        shares = np.maximum(mix / mix.sum(), 2.0**-33)
+        apart = sum(np.log((1 / classes) / share) / classes for share in shares)
+        return 1 / (1 + apart / np.log(classes))
+
     def balance(self, picks):
         mix = self.counts[picks].sum(axis=0)
         now = normalised_entropy(mix)
@@ -228,6 +243,84 @@ def test_sums_and_products_are_those_of_brute_force(pool, weights, scale, bound)
             held, constraint,
         )  # fmt: skip
         assert found.rows.tolist() == expected
+
+
+def best_product(by_hand, names, weights, ties, held):
+    """Greedy over the product of objectives of whole sets, each computed anew."""
+    picks, n = held.tolist(), ties.size
+    while len(picks) < n:
+        left = [i for i in range(n) if i not in picks]
+        sets = [by_hand.objectives([*picks, i]) for i in left]
+        total = np.ones(len(left))
+        for name, weight in zip(names, weights, strict=True):
+            value = np.array([one[name] for one in sets])
+            if name == "diversity" and weight and not picks:
+                total *= 0
+            elif value.max() > 1e-11:
+                total *= (value / value.max()) ** weight
+        near = 1e-8 * max(total.max() - total.min(), 1e-6)
+        tied = [i for i, t in zip(left, total, strict=True) if t >= total.max() - near]
+        picks.append(min(tied, key=lambda i: ties[i]))
+    return picks[held.size :]
+
+
+@settings(max_examples=60)
+@given(pools(9), st.sampled_from([(1, 1, 1), (1, 0, 0.25), (2, 1, 0.5), (0, 1, 0)]))
+def test_the_scale_total_multiplies_objectives_of_whole_sets(pool, weights):
+    x, counts, reference, ties, held = pool
+    names = ("diversity", "coverage", "balance")
+    vectors = Vectors(x, "euclidean")
+    gains = [Diversity(vectors), Coverage(vectors, reference), Balance(counts, "divergence")]
+    found = combined_greedy(
+        Mixture(gains, weights, "product", "total"), len(x) - held.size, ties=ties, given=held
+    )
+    by_hand = Textbook(x, counts, reference)
+    assert found.rows.tolist() == best_product(by_hand, names, weights, ties, held)
+
+
+def test_distances_to_a_power_are_summed():
+    x = np.array([[0.0], [1.0], [4.0], [4.5]])
+    vectors = Vectors(x, "euclidean")
+    plain, squared = Diversity(vectors, 0), Diversity(vectors, 0, power=2)
+    for gain in (plain, squared):
+        gain.add(0)
+    assert squared.values() == pytest.approx(np.square(plain.values()))
+    ties = np.arange(4, dtype=np.uint64)
+    assert order_of(Diversity(vectors, 0, power=2), ties) == [0, 3, 1, 2]
+
+
+def test_a_total_does_not_throw_out_rows_that_add_nothing_to_one_objective():
+    # Row 2 is a copy of row 0 of the missing class, row 1 is far away and of the class at hand.
+    x = np.array([[0.0], [1.0], [0.0], [9.0]])
+    counts = np.array([[8, 0], [8, 0], [0, 8], [8, 0]])
+    ties = np.arange(4, dtype=np.uint64)
+    after = {
+        scale: combined_greedy(
+            Mixture([Diversity(Vectors(x, "euclidean")), Balance(counts, "divergence")],
+                    [1.0, 1.0], "product", scale),
+            3, ties=ties, before=[3, 0],
+        ).rows.tolist()
+        for scale in ("step", "total")
+    }  # fmt: skip
+    assert after == {"step": [3, 0, 1], "total": [3, 0, 2]}
+
+
+def test_sums_of_scores_are_products_only_step_by_step():
+    one, other = np.array([1.0, 0.9, 0.1, 0.1]), np.array([0.1, 0.2, 0.9, 1.0])
+    ties = np.arange(4, dtype=np.uint64)
+    found = combined_greedy(
+        Mixture([Fixed(one), Fixed(other)], [1.0, 1.0], "product", "total"), 4, ties=ties
+    )
+    sets = {row: (one[1] + one[row]) * (other[1] + other[row]) for row in (0, 2, 3)}
+    assert found.rows[:2].tolist() == [1, max(sets, key=sets.__getitem__)]
+    assert order_of(Fixed(one), ties, combine="product", scale="total") == [0, 1, 2, 3]
+
+
+def test_the_divergence_is_that_of_equal_shares_from_those_of_the_union():
+    counts = np.array([[5, 5, 0], [30, 10, 0], [10, 0, 0]])
+    assert Balance(counts, "divergence").values() == pytest.approx(
+        [1, -2 / np.log2(0.75 * 0.25), 2 / 33]
+    )
 
 
 def test_the_concave_form_counts_each_class_relative_to_the_pool():

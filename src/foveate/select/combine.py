@@ -8,6 +8,12 @@ largest one, up or down, of the first step that has any, and the run maximises o
 sum of submodular ones is submodular, so that greedy is near its optimum (Nemhauser, Wolsey and
 Fisher 1978). Fixed scores are from 0 to 1 already and stay as they are.
 
+By the scale "total", of products alone, a gain is what the picks and the row have together: the sum
+of the distances, the balance of the union. The run maximises the product of these objectives of the
+whole set (LightlyOne, "Selection Strategy Combination", docs.lightly.ai), so a row counts by the
+share that it adds to each of them, and one that adds nothing to one of them may still be picked; by
+"step" its product is 0. Before the first pick there is no distance, and `Gain.first` is picked.
+
 Where all rows add the same, up to rounding, a gain is 1 for all.
 """
 
@@ -31,7 +37,7 @@ if TYPE_CHECKING:
     from foveate.select.gains import Gain
 
 Combine = Literal["sum", "product"]
-Scale = Literal["step", "first"]
+Scale = Literal["step", "first", "total"]
 
 _EQUAL = 1e-9  # of the spread of the combined gains: differences below are ties
 
@@ -56,7 +62,7 @@ class Mixture:
         gains: At least one.
         weights: As many.
         combine: "sum" of weight times gain, or "product" of gains to the power of their weights.
-        scale: "step" or "first", see the module's header.
+        scale: "step", "first" or (for a product) "total", see the module's header.
     """
 
     def __init__(
@@ -65,12 +71,14 @@ class Mixture:
     ) -> None:  # fmt: skip
         self.gains, self.weights, self.combine, self.scale = gains, weights, combine, scale
         self._top: list[float | None] = [None] * len(gains)
+        self._total = [0.0] * len(gains)
         self._begun = False
 
     @property
     def fixed(self) -> bool:
         """Whether no pick changes anything."""
-        return all(gain.fixed for gain in self.gains)
+        summed = self.scale == "total" and len(self.gains) > 1  # where picks change the sums
+        return all(gain.fixed for gain in self.gains) and not summed
 
     def begin(self, given: NDArray[np.int64]) -> None:
         """Take in the rows that are picked already; once."""
@@ -81,7 +89,9 @@ class Mixture:
 
     def add(self, row: int) -> None:
         """Take a row into the set."""
-        for gain in self.gains:
+        for place, gain in enumerate(self.gains):
+            if self.scale == "total" and gain.known:
+                self._total[place] += float(gain.values()[row])
             gain.add(row)
 
     def values(self, among: NDArray[np.bool_]) -> tuple[NDArray[np.float64], float]:
@@ -109,6 +119,8 @@ class Mixture:
         self, place: int, gain: Gain, value: NDArray[np.float64]
     ) -> tuple[NDArray[np.float64], float]:
         """Return gains on the common scale, and what is rounding there."""
+        if self.scale == "total":
+            return self._objective(place, gain, value)
         low, high = float(value.min()), float(value.max())
         if gain.fixed:
             return value, gain.resolution
@@ -122,6 +134,18 @@ class Mixture:
         if top is None:
             return np.ones(value.size), 0.0
         return value / top, gain.resolution / top
+
+    def _objective(
+        self, place: int, gain: Gain, value: NDArray[np.float64]
+    ) -> tuple[NDArray[np.float64], float]:
+        """Return what picks and row have together, as a share of the most, and its rounding."""
+        if not gain.known:  # no distance yet: the product is 0 for all, and a start decides
+            return np.zeros(value.size), 0.0
+        together = value + self._total[place]
+        top = float(together.max())
+        if top <= gain.resolution:
+            return np.ones(value.size), 0.0
+        return together / top, gain.resolution / top
 
 
 def combined_greedy(

@@ -6,11 +6,12 @@ they are brought to one scale, is said by `select.combine`.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Literal, Protocol, get_args
 
 import numpy as np
 
 from foveate.errors import ParameterError
+from foveate.registry import suggest
 from foveate.select._screen import TOLERANCE, entropy
 from foveate.select._vectors import Vectors, gaussian, squared_to_one
 
@@ -22,6 +23,9 @@ __all__ = ["Balance", "Coverage", "Diversity", "Fixed", "Gain", "Vectors"]
 NEAR = 2.0**-22  # of full coverage: less is rounding, as in `select.coverage`
 _EQUAL = 1e-9  # relative difference of gains of coverage that is rounding
 _BLOCK = 8192
+_ABSENT = 2.0**-33  # share of a class that the union has not
+
+BalanceForm = Literal["entropy", "concave", "divergence"]
 
 
 class Gain(Protocol):
@@ -136,20 +140,25 @@ class Diversity:
     Args:
         vectors: The rows.
         first: Row to begin with.
+        power: Of the distance, above 0: 2 counts what is far away for more.
     """
 
     fixed, resolution = False, 1e-13
 
-    def __init__(self, vectors: Vectors, first: int | None = None) -> None:
-        self._vectors, self.first = vectors, first
+    def __init__(self, vectors: Vectors, first: int | None = None, power: float = 1.0) -> None:
+        if not 0 < power < np.inf:
+            raise ParameterError(f"power={power}", "A power above 0 of the distance.")
+        self._vectors, self.first, self._power = vectors, first, power
         self._squared = np.full(len(vectors), np.inf)
         self.known = False
 
     def values(self) -> NDArray[np.float64]:
-        """Return (n,) distances: Euclidean in a unit of its own, or 1 - cosine."""
+        """Return (n,) distances to the power: Euclidean in a unit of its own, or 1 - cosine."""
         if not self.known:
             return np.ones(self._squared.size)
-        return self._squared / 2 if self._vectors.metric == "cosine" else np.sqrt(self._squared)
+        if self._vectors.metric == "cosine":
+            return (self._squared / 2) ** self._power
+        return np.sqrt(self._squared) if self._power == 1 else self._squared ** (self._power / 2)
 
     def add(self, row: int) -> None:
         """Take a row into the set."""
@@ -162,19 +171,25 @@ class Balance:
 
     With "entropy" the rise of the entropy of the class distribution, as a share of the largest
     possible: CB, see `select.balance`. With "concave" the rise of the mean over classes of
-    ``sqrt(pixels in the union / pixels in the pool)``, which never falls.
+    ``sqrt(pixels in the union / pixels in the pool)``, which never falls. With "divergence" the
+    rise of ``1 / (1 + D)``, D the Kullback-Leibler divergence of equal shares from those of the
+    union to the base C, ``-mean(log(C * share)) / log(C)``: D is large as long as any class is
+    rare, however even the others are. A class without a pixel counts as one in 2^33.
 
     Args:
         counts: (n, C) pixels per class, integers of at least 0.
-        form: "entropy" or "concave".
+        form: "entropy", "concave" or "divergence".
     """
 
     fixed, resolution, known = False, TOLERANCE, True
     first: int | None = None
 
-    def __init__(self, counts: NDArray[np.integer], form: str = "entropy") -> None:
-        if form not in ("entropy", "concave"):
-            raise ParameterError(f"form={form!r}", "Allowed: entropy, concave.")
+    def __init__(self, counts: NDArray[np.integer], form: BalanceForm = "entropy") -> None:
+        if form not in get_args(BalanceForm):
+            raise ParameterError(
+                f"form={form!r}", f"Allowed: {', '.join(get_args(BalanceForm))}.",
+                suggest(form, get_args(BalanceForm)),
+            )  # fmt: skip
         self._counts, self._form = counts, form
         self._columns = np.flatnonzero(counts.any(axis=0))
         self._mix = np.zeros(self._columns.size)
@@ -183,7 +198,7 @@ class Balance:
     def values(self) -> NDArray[np.float64]:
         """Return (n,) rises; a row without any counted pixel adds nothing."""
         found = np.zeros(len(self._counts))
-        if self._columns.size == 0 or (self._form == "entropy" and self._columns.size == 1):
+        if self._columns.size == 0 or (self._form != "concave" and self._columns.size == 1):
             return found
         for begin in range(0, found.size, _BLOCK):
             part = slice(begin, begin + _BLOCK)
@@ -200,4 +215,10 @@ class Balance:
         """Return what each column, pixels per class of a union, has reached; 0 to 1."""
         if self._form == "concave":
             return np.sqrt(union / self._pool[:, None]).mean(axis=0)
-        return entropy(union / np.maximum(union.sum(axis=0), 1)) / np.log(self._columns.size)
+        pixels = union.sum(axis=0)
+        shares = union / np.maximum(pixels, 1)
+        if self._form == "entropy":
+            return entropy(shares) / np.log(self._columns.size)
+        # To the base C, cross-entropy with equal shares is 1 + D.
+        crossed = -np.log(np.maximum(shares, _ABSENT)).mean(axis=0) / np.log(self._columns.size)
+        return np.where(pixels > 0, 1 / np.maximum(crossed, 1), 0)

@@ -38,6 +38,7 @@ METHODS: Methods[Method] = Methods(
         "label-noise": "foveate.curate.methods.label_noise:METHOD",
         "cover-balance": "foveate.curate.recipes.builtin:COVER_BALANCE",
         "cover-diverse": "foveate.curate.recipes.builtin:COVER_DIVERSE",
+        "diverse-balance": "foveate.curate.recipes.builtin:DIVERSE_BALANCE",
         "fa-cb-facility": "foveate.curate.recipes.builtin:FA_CB_FACILITY",
     },
     uncommon=("attributes", "tokens"),

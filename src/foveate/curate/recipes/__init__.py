@@ -4,7 +4,7 @@ A `Recipe` is made in Python, or read from a file (`read_recipe`: TOML, YAML or 
 
     name = "balanced-cover"
     combine = "sum"               # or "product"
-    scale = "step"                # or "first", see foveate.select.combine
+    scale = "step"                # or "first", "total", see foveate.select.combine
 
     [[strategy]]
     kind = "coverage"             # a gain: coverage, diversity, balance; or similarity

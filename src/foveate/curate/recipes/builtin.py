@@ -22,6 +22,12 @@ RECIPES: Registry[Recipe] = Registry("recipe", {
     "cover-diverse": Recipe("cover-diverse", (
         Strategy(kind="coverage"), Strategy(kind="diversity", weight=0.5),
     )),
+    # Tiles far from each other whose union is of evenly many pixels of each class: the product of
+    # the sum of squared distances and of the balance of the set. Needs masks.
+    "diverse-balance": Recipe("diverse-balance", (
+        Strategy(kind="diversity", options={"power": 2.0}),
+        Strategy(kind="balance", options={"form": "divergence"}),
+    ), combine="product", scale="total"),
     # The mean of three places: FA/CB with facility location, each ranked by itself. Needs masks.
     "fa-cb-facility": Recipe("fa-cb-facility", (
         Strategy(method="fa"), Strategy(method="cb"), Strategy(method="facility"),
@@ -30,6 +36,7 @@ RECIPES: Registry[Recipe] = Registry("recipe", {
 
 COVER_BALANCE = recipe_method(RECIPES.get("cover-balance"))
 COVER_DIVERSE = recipe_method(RECIPES.get("cover-diverse"))
+DIVERSE_BALANCE = recipe_method(RECIPES.get("diverse-balance"))
 FA_CB_FACILITY = recipe_method(RECIPES.get("fa-cb-facility"))
 
 

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from foveate.progress import ProgressFn
+    from foveate.select.gains import BalanceForm
     from foveate.select.kcenter import Metric
 
 KINDS: Methods[Kind] = Methods("kind of strategy", ("counts", "embeddings"))
@@ -93,6 +94,7 @@ def diversity(
     progress: ProgressFn | None = None,  # noqa: ARG001  (one pass)
     start: str = "random",
     metric: Metric = "euclidean",
+    power: float = 1.0,
 ) -> Any:
     """Distance to the nearest pick.
 
@@ -103,14 +105,15 @@ def diversity(
         progress: Not used.
         start: As for `kcenter`; a strategy that prefers some tile decides the first pick.
         metric: "euclidean" or "cosine".
+        power: Of the distance: 2 counts what is far away for more, where gains are combined.
 
     Returns:
         A `Diversity`.
 
     Raises:
-        ParameterError: Unknown `start` or `metric`.
+        ParameterError: Unknown `start` or `metric`, or a power of 0 or less.
     """
-    return Diversity(Vectors(embeddings, metric), first_row(ids, embeddings, seed, start))
+    return Diversity(Vectors(embeddings, metric), first_row(ids, embeddings, seed, start), power)
 
 
 def balance(
@@ -119,7 +122,7 @@ def balance(
     counts: NDArray[np.int64],
     seed: int,  # noqa: ARG001  (nothing is drawn)
     progress: ProgressFn | None = None,  # noqa: ARG001  (no pass)
-    form: str = "entropy",
+    form: BalanceForm = "entropy",
 ) -> Any:
     """Gain in the balance of classes.
 
@@ -128,8 +131,9 @@ def balance(
         counts: (n, C) pixels per class.
         seed: Not used.
         progress: Not used.
-        form: "entropy" of the class shares of the union, as `cb`, or "concave": the mean over
-            classes of the root of the share of the pool's pixels that is picked.
+        form: "entropy" of the class shares of the union, as `cb`; "concave": the mean over
+            classes of the root of the share of the pool's pixels that is picked; "divergence":
+            1 / (1 + divergence of equal shares from those of the union), see `Balance`.
 
     Returns:
         A `Balance`.

@@ -107,13 +107,14 @@ class Recipe:
         name: Its name in runs and files: letters, digits, dots, hyphens and underscores.
         strategies: At least one.
         combine: "sum" of weight times value, or "product" of values to the power of their weights.
-        scale: How gains are made comparable, see `foveate.select.combine`: "step" or "first".
+        scale: How gains are made comparable, see `foveate.select.combine`: "step", "first", or of
+            a product "total".
         wrapper: What is done around the combination; None for nothing.
         rules: Rules that its selections keep besides those of the run.
 
     Raises:
-        ParameterError: No strategy, all weights 0, a product with negative weights, or something
-            that cannot be used.
+        ParameterError: No strategy, all weights 0, a product with negative weights, a sum on the
+            scale "total", or something that cannot be used.
     """
 
     name: str
@@ -146,6 +147,15 @@ class Recipe:
                     f"{name}={getattr(self, name)!r}", f"Allowed: {', '.join(allowed)}.",
                     suggest(str(getattr(self, name)), allowed),
                 )  # fmt: skip
+        if self.scale == "total" and self.combine == "sum":
+            raise ParameterError(
+                "scale='total' with combine='sum'",
+                "Totals have units of their own, which only a product leaves out.",
+                "Use combine='product', or scale='first'.",
+            )
+        self._check_weights()
+
+    def _check_weights(self) -> None:
         weights = [strategy.weight for strategy in self.strategies]
         if not any(weights):
             raise ParameterError(
