@@ -657,7 +657,11 @@ JOBS: dict[type[Job], Walk] = {
          "prompt": on("Which? {classes}", **ANSWERED), "length": on("sum", **ANSWERED)},
         {"batch_size": (3, PLACE), "device": ("auto", PLACE)},
         {"weights": "one model of several", "probe": "tests/bench/focus/test_job.py",
-         **dict.fromkeys(("data", "epochs"), "tests/bench/focus/test_segmenting.py")},
+         **dict.fromkeys(("data", "epochs"), "tests/bench/focus/test_segmenting.py"),
+         **dict.fromkeys(
+             ("masks", "classes", "mask_suffix", "nodata", "targets"),
+             "tests/bench/focus/test_labelled.py",
+         )},
     ),
     BenchJob: Walk(
         {**TRAINED, "pairs": "{pairs}", "table": "threshold", "seeds": 1, "draws": 1, "test": 0.34},

@@ -64,6 +64,7 @@ class Entry:
 _VECTORS = ("embed",)
 _TOKENS = ("embed", "tokens", "sizes")
 _TEXT = ("embed", "tokens", "sizes", "text")
+_CLIP = ("embed", "tokens", "parts", "sizes", "text")
 _ANSWERS = ("embed", "tokens", "answers", "answer_loss")
 _MASKS = ("embed", "tokens", "masks")
 
@@ -92,36 +93,36 @@ CATALOGUE: tuple[Entry, ...] = (
         "Apache-2.0", _HUB,
     ),
     Entry(
-        "open_clip:ViT-B-32@laion2b_s34b_b79k", "CLIP ViT-B/32, LAION-2B", _TEXT, 224, 3, "MIT",
+        "open_clip:ViT-B-32@laion2b_s34b_b79k", "CLIP ViT-B/32, LAION-2B", _CLIP, 224, 3, "MIT",
         _HUB,
     ),
     Entry(
-        "open_clip:ViT-B-32", "RemoteCLIP ViT-B/32, remote sensing", _TEXT, 224, 3, _CARD,
+        "open_clip:ViT-B-32", "RemoteCLIP ViT-B/32, remote sensing", _CLIP, 224, 3, _CARD,
         "RemoteCLIP-ViT-B-32.pt of chendelong/RemoteCLIP on the Hugging Face hub", local=True,
     ),
     Entry(
-        "open_clip:ViT-B-32-quickgelu", "GeoRSCLIP ViT-B/32, remote sensing (RS5M)", _TEXT, 224,
+        "open_clip:ViT-B-32-quickgelu", "GeoRSCLIP ViT-B/32, remote sensing (RS5M)", _CLIP, 224,
         3, "CC-BY-4.0", "ckpt/RS5M_ViT-B-32.pt of Zilun/GeoRSCLIP on the Hugging Face hub",
         local=True,
     ),
     Entry(
-        "open_clip:ViT-B-32", "SkyCLIP ViT-B/32, remote sensing (SkyScript)", _TEXT, 224, 3,
+        "open_clip:ViT-B-32", "SkyCLIP ViT-B/32, remote sensing (SkyScript)", _CLIP, 224, 3,
         "MIT", "SkyCLIP_ViT_B32_top50pct.zip, linked from github.com/wangzhecheng/SkyScript",
         local=True,
     ),
     Entry(
-        "open_clip:ViT-B-32-quickgelu", "CLIP-RSICD v2 ViT-B/32, remote sensing captions", _TEXT,
+        "open_clip:ViT-B-32-quickgelu", "CLIP-RSICD v2 ViT-B/32, remote sensing captions", _CLIP,
         224, 3, _CARD, "pytorch_model.bin of flax-community/clip-rsicd-v2 on the Hugging Face hub",
         local=True,
     ),
     Entry(
-        "open_clip:ViT-B-32", "ContextCLIP, in the names of open_clip", _TEXT, 224, 3, _CARD,
+        "open_clip:ViT-B-32", "ContextCLIP, in the names of open_clip", _CLIP, 224, 3, _CARD,
         "a checkpoint of your own, and the architecture of its training; no released one was found",
         local=True,
     ),
-    Entry("hf:openai/clip-vit-base-patch32", "CLIP ViT-B/32", _TEXT, 224, 3, _CARD, _HUB),
-    Entry("hf:openai/clip-vit-large-patch14", "CLIP ViT-L/14", _TEXT, 224, 3, _CARD, _HUB),
-    Entry("hf:google/siglip2-base-patch16-224", "SigLIP 2 ViT-B/16", _TEXT, 224, 3, _CARD, _HUB),
+    Entry("hf:openai/clip-vit-base-patch32", "CLIP ViT-B/32", _CLIP, 224, 3, _CARD, _HUB),
+    Entry("hf:openai/clip-vit-large-patch14", "CLIP ViT-L/14", _CLIP, 224, 3, _CARD, _HUB),
+    Entry("hf:google/siglip2-base-patch16-224", "SigLIP 2 ViT-B/16", _CLIP, 224, 3, _CARD, _HUB),
     Entry("hf:llava-hf/llava-1.5-7b-hf", "LLaVA 1.5, 7B", _ANSWERS, 336, 3, "Llama 2", _HUB),
     Entry(
         "hf:llava-hf/llava-v1.6-mistral-7b-hf", "LLaVA-NeXT (1.6), Mistral 7B", _ANSWERS, None, 3,
