@@ -83,7 +83,7 @@ def drawing(runs: dict[str, dict[tuple[str, bool], dict[str, float]]], passes: f
             )
     parts.append(
         f'<text x="16" y="{high - 18}" fill="{GREY}">'
-        f"\u25cf a look \u25cb the best other, {passes:g} passes</text></svg>"
+        f"\u25cf look \u25cb best other, {passes:g} passes</text></svg>"
     )
     return "\n".join(parts) + "\n"
 
