@@ -1,9 +1,11 @@
-"""What is a table for other libraries: Arrow, pandas, polars, duckdb and geopandas read it."""
+"""Tables for other libraries: Arrow, pandas, polars, duckdb, geopandas; vectors as a column."""
 
 from __future__ import annotations
 
 import importlib
 from typing import TYPE_CHECKING, Any
+
+import numpy as np
 
 from foveate.errors import DataError, MissingExtraError
 
@@ -11,6 +13,7 @@ if TYPE_CHECKING:
     import geopandas as gpd
     import pandas as pd
     import pyarrow as pa
+    from numpy.typing import NDArray
 
 GEOMETRY = "geometry"  # outlines as WKB, longitude and latitude
 
@@ -72,3 +75,17 @@ def _need(name: str) -> Any:
         raise MissingExtraError(
             f"{name} is not installed", "A data frame is made by it.", f"pip install {name}"
         ) from error
+
+
+def rows_to_column(rows: NDArray[Any]) -> pa.Array:
+    """Return (n, d) values as a column of n lists of one length."""
+    import pyarrow as pa
+
+    flat = pa.array(np.ascontiguousarray(rows).ravel())
+    return pa.FixedSizeListArray.from_arrays(flat, rows.shape[1])
+
+
+def column_to_rows(table: pa.Table, name: str) -> NDArray[Any]:
+    """Return a column of n lists of one length as (n, d) values."""
+    flat = table[name].combine_chunks().flatten().to_numpy(zero_copy_only=False)
+    return flat.reshape(len(table), -1)

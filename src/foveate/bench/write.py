@@ -12,7 +12,7 @@ from foveate.report.words import bench as words
 from foveate.stats import FEWEST
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
     from pathlib import Path
 
 
@@ -61,6 +61,16 @@ def cautions_of(clusters: int) -> list[str]:
     text = f"With fewer than {FEW} groups the intervals are too narrow"
     worse = f"; with fewer than {FEWEST} no row is better or worse"
     return [f"{text}{worse if clusters < FEWEST else ''}."]
+
+
+def csv_of(rows: Sequence[Mapping[str, Any]]) -> str:
+    """Return rows as CSV, with every column that one of them has."""
+    text = io.StringIO()
+    names = list(dict.fromkeys(name for row in rows for name in row))
+    writer = csv.DictWriter(text, names, lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(rows)
+    return text.getvalue()
 
 
 def _csv(found: dict[str, Any]) -> str:

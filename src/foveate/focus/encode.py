@@ -28,6 +28,7 @@ from foveate.models.embed import fill_invalid
 from foveate.models.heads import unit
 from foveate.raster import Raster
 from foveate.raster.windows import resample
+from foveate.tables import column_to_rows, rows_to_column
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Iterator, Sequence
@@ -428,8 +429,7 @@ class FeatureCache:
         if cache.path.exists():
             table = read_parquet(cache.path)
             keys = zip(*(table[name].to_pylist() for name in _COLUMNS), strict=True)
-            flat = table["vector"].combine_chunks().flatten().to_numpy(zero_copy_only=False)
-            cache._vectors = dict(zip(keys, flat.reshape(len(table), -1), strict=True))
+            cache._vectors = dict(zip(keys, column_to_rows(table, "vector"), strict=True))
         return cache
 
     def get(
@@ -463,10 +463,7 @@ class FeatureCache:
         if not self._fresh:
             return
         keys = sorted(self._vectors)
-        x = np.stack([self._vectors[key] for key in keys])
-        vectors = pa.FixedSizeListArray.from_arrays(
-            pa.array(x.ravel()), type=pa.list_(pa.float32(), x.shape[1])
-        )
+        vectors = rows_to_column(np.stack([self._vectors[key] for key in keys]))
         columns = {
             name: pa.array([k[i] for k in keys], pa.int64()) for i, name in enumerate(_COLUMNS)
         }

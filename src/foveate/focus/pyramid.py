@@ -168,11 +168,12 @@ class Pyramid(Refinement):
             self._look_closer(last, self._left)
         else:
             self._look_again(0, self._left)
-        rounds.append(self._round(self._seen()))
+        state = self._seen()
+        rounds.append(self._round(state))
         stop: Stop = "crops" if self._crops < 1 else "passes"
         if not self._candidates(last).size and not self._large().size:
             stop = "resolution"
-        return self._finish(self._seen(), stop, rounds)
+        return self._finish(state, stop, rounds)
 
     def _begin_with(self, tiles: Tiles, sized: Sequence[SizedEncoder], passes: float) -> None:
         """Take the finest partition of which first glances are affordable."""

@@ -35,6 +35,7 @@ from foveate.models.extras import EXTRAS, need_extra
 from foveate.models.runtime import resolve_device
 from foveate.progress import Meter
 from foveate.run.options import Option
+from foveate.tables import rows_to_column
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -212,8 +213,8 @@ def save_example(path: Path, scene: str, example: Example) -> list[str]:
         "moment": np.repeat(np.arange(len(cells)), [len(one.x) for one in cells]),
         "share": np.concatenate([one.share for one in cells]),
         "level": np.concatenate([one.level for one in cells]),
-        "parts": _rows(np.concatenate([one.parts for one in cells])),
-        "x": _rows(x),
+        "parts": rows_to_column(np.concatenate([one.parts for one in cells])),
+        "x": rows_to_column(x),
     })  # fmt: skip
     write_parquet(path / f"scores/{name}.parquet", table)
     about = {"regions": [list(w) for w in example.regions], "passes": example.passes}
@@ -238,10 +239,3 @@ def load_example(path: Path, scene: str) -> Example:
         for rows in (moment == m for m in range(int(moment.max()) + 1))
     )
     return Example(cells, tuple(Window(*w) for w in about["regions"]), about["passes"])
-
-
-def _rows(values: Any) -> Any:
-    import pyarrow as pa
-
-    flat = pa.array(np.ascontiguousarray(values).ravel())
-    return pa.FixedSizeListArray.from_arrays(flat, values.shape[1])

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import csv
-import io
 import math
 from typing import TYPE_CHECKING, Any
 
+from foveate.bench.write import csv_of
 from foveate.files import write_bytes
 
 if TYPE_CHECKING:
@@ -26,7 +25,7 @@ RULE = (
 
 def write_paper(root: Path, found: Mapping[str, Any]) -> list[str]:
     """Write the tables of ``curate.json``'s entry "paper" into a run, and return the files."""
-    texts = (_csv(_rows1(found)), _table1(found), _csv(_rows2(found)), _table2(found))
+    texts = (csv_of(_rows1(found)), _table1(found), csv_of(_rows2(found)), _table2(found))
     for file, text in zip(FILES, texts, strict=True):
         write_bytes(root / file, text.encode())
     return list(FILES)
@@ -124,11 +123,3 @@ def _number(value: float | None) -> str:
 def _markdown(heads: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
     lines = [heads, ["---"] * len(heads), *rows]
     return "".join(f"| {' | '.join(line)} |\n" for line in lines)
-
-
-def _csv(rows: Sequence[Mapping[str, Any]]) -> str:
-    text = io.StringIO()
-    writer = csv.DictWriter(text, list(rows[0]) if rows else [], lineterminator="\n")
-    writer.writeheader()
-    writer.writerows(rows)
-    return text.getvalue()

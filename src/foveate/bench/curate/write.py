@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import csv
-import io
 from typing import TYPE_CHECKING, Any
 
 from foveate.bench.compare import FEW
 from foveate.bench.curate import tables
 from foveate.bench.curate.paper_files import write_paper
+from foveate.bench.write import csv_of
 from foveate.files import write_bytes, write_json
 from foveate.stats import FEWEST
 
@@ -75,7 +74,7 @@ def result(
 def write_tables(root: Path, found: dict[str, Any]) -> list[str]:
     """Write a result into a run, and return the files."""
     write_json(root / FILES[0], found)
-    write_bytes(root / FILES[1], _csv(found["cells"]).encode())
+    write_bytes(root / FILES[1], csv_of(found["cells"]).encode())
     more = write_paper(root, found["paper"]) if "paper" in found else []
     return [*FILES, *more]
 
@@ -118,12 +117,3 @@ def _cautions(clusters: int, cluster: str, leaks: int) -> list[str]:
     elif clusters < FEW:
         found.append(f"With fewer than {FEW} {cluster}s the intervals are too narrow.")
     return found
-
-
-def _csv(rows: Sequence[dict[str, Any]]) -> str:
-    text = io.StringIO()
-    names = list(dict.fromkeys(name for row in rows for name in row))
-    writer = csv.DictWriter(text, names, lineterminator="\n")
-    writer.writeheader()
-    writer.writerows(rows)
-    return text.getvalue()

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from foveate.files import read_parquet, write_parquet
+from foveate.tables import column_to_rows, rows_to_column
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -57,8 +58,7 @@ class Vectors:
             table = read_parquet(file)
             names = ("pixels", "height", "width", "disturbed")
             keys = zip(*(table[name].to_pylist() for name in names), strict=True)
-            flat = table["vector"].combine_chunks().flatten().to_numpy(zero_copy_only=False)
-            for key, vector in zip(keys, flat.reshape(len(table), -1), strict=True):
+            for key, vector in zip(keys, column_to_rows(table, "vector"), strict=True):
                 found._hold(key, vector.copy())  # not the whole file with it
         return found
 
@@ -83,10 +83,7 @@ class Vectors:
         if not self._fresh:
             return
         keys = sorted(self._fresh)
-        x = np.stack([self._fresh[key] for key in keys])
-        vectors = pa.FixedSizeListArray.from_arrays(
-            pa.array(x.ravel()), type=pa.list_(pa.float32(), x.shape[1])
-        )
+        vectors = rows_to_column(np.stack([self._fresh[key] for key in keys]))
         pixels = pa.array([key[0] for key in keys], pa.binary())
         rest = {
             column: pa.array([key[i] for key in keys], pa.int64())

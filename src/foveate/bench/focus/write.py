@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import csv
-import io
 import math
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 from foveate.bench.focus.paper import published
 from foveate.bench.focus.tables import title_of
-from foveate.bench.write import cautions_of, markdown, write
+from foveate.bench.write import cautions_of, csv_of, markdown, write
 from foveate.files import write_bytes
 
 if TYPE_CHECKING:
@@ -105,7 +103,7 @@ def save(root: Path, name: str, found: dict[str, Any]) -> list[str]:
     if more:
         write_bytes(files[2], (markdown(found) + more).encode())
     cells_file = root / "tables" / f"{name}-cells.csv"
-    write_bytes(cells_file, _csv(found["cells"]).encode())
+    write_bytes(cells_file, csv_of(found["cells"]).encode())
     return [str(file.relative_to(root)) for file in (*files, cells_file)]
 
 
@@ -145,12 +143,3 @@ def _full(row: Comparison) -> str:
 
 def _finite(value: float) -> float | None:
     return value if math.isfinite(value) else None
-
-
-def _csv(rows: Sequence[dict[str, Any]]) -> str:
-    text = io.StringIO()
-    names = list(dict.fromkeys(name for row in rows for name in row))
-    writer = csv.DictWriter(text, names, lineterminator="\n")
-    writer.writeheader()
-    writer.writerows(rows)
-    return text.getvalue()
