@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, Union, get_args, get_
 import typer
 from typer.core import TyperCommand, TyperGroup
 
-from foveate.cli.options import Json, Out, command, read_path
+from foveate.cli.options import Json, Out, command, read_location
 from foveate.errors import ParameterError
 
 if TYPE_CHECKING:
@@ -183,7 +183,7 @@ def _parameter(name: str, field: FieldInfo) -> inspect.Parameter:
     if kind is not bool:
         settings["metavar"] = option.metavar or _metavar(name, field.annotation, kind)
     if _is_path(field.annotation):
-        settings["parser"] = read_path
+        settings["parser"] = read_location
         if option.argument and _is_list(field.annotation):
             kind = list[str]
     if option.repeated:

@@ -13,6 +13,7 @@ import typer
 
 from foveate.errors import ParameterError
 from foveate.files import refuse_empty
+from foveate.location import Location, is_url, locate, redact
 
 
 def read_path(text: str) -> Path:
@@ -26,6 +27,18 @@ def read_path(text: str) -> Path:
     except ParameterError as error:
         raise typer.BadParameter(str(error)) from error
     return Path(text)
+
+
+def read_location(text: str) -> Location:
+    """Return the path or URL that was typed; see `read_path`.
+
+    Raises:
+        BadParameter: Nothing was, or a URL of a scheme that is not read.
+    """
+    try:
+        return locate(text) if is_url(text) else read_path(text)
+    except ParameterError as error:
+        raise typer.BadParameter(str(error)) from error
 
 
 def path_option(*names: str, help: str, panel: str | None = None) -> typer.models.OptionInfo:  # noqa: A002
@@ -62,10 +75,10 @@ def command() -> str:
     """Return the command line that is running, to be pasted into a shell.
 
     Arguments are bytes. Python hands on those that are no text in the locale's encoding as
-    surrogates, which no file of UTF-8 can hold.
+    surrogates, which no file of UTF-8 can hold. Credentials in URLs are hidden.
     """
     given = ["foveate", *(a for a in sys.argv[1:] if a != "--json")]
-    return " ".join(map(_quoted, given))
+    return redact(" ".join(map(_quoted, given)))
 
 
 def _quoted(argument: str) -> str:

@@ -10,13 +10,13 @@ import json
 import math
 import os
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BeforeValidator
 
 from foveate.errors import ParameterError
 from foveate.files import refuse_empty
+from foveate.location import absolute, is_url, locate
 
 Panel = Literal["Input", "Model", "Method", "Training", "Output", "Expert"]
 
@@ -43,18 +43,16 @@ class Option:
 
 
 class IsPath:
-    """Mark of a text that is a path: an empty one would be the current folder."""
+    """Mark of a text that is a path or a URL: an empty one would be the current folder."""
 
 
 def _path(given: Any) -> Any:
     text = os.fspath(given) if isinstance(given, os.PathLike) else given
     if isinstance(text, str):
         refuse_empty(text, "path")
+    if is_url(text):
+        return str(locate(text))  # without credentials: a job is stored
     return text
-
-
-def _absolute(given: str) -> str:
-    return str(Path(given).absolute())
 
 
 def split(given: Any) -> Any:
@@ -127,7 +125,7 @@ def assignments(given: Any, form: str = "NAME=VALUE", example: str = "") -> Any:
 
 
 PathText = Annotated[str, BeforeValidator(_path), IsPath()]
-AbsolutePath = Annotated[PathText, AfterValidator(_absolute)]  # a run goes on from any folder
+AbsolutePath = Annotated[PathText, AfterValidator(absolute)]  # a run goes on from any folder
 Names = Annotated[list[str], BeforeValidator(split)]
 Bands = Annotated[list[int], BeforeValidator(_bands), Option("Model", metavar="4,3,2")]
 Scale = Annotated[
