@@ -54,11 +54,11 @@ def markdown(found: dict[str, Any]) -> str:
     return "\n".join(lines) + "\n"
 
 
-def cautions_of(clusters: int) -> list[str]:
+def cautions_of(clusters: int, cluster: str = "group") -> list[str]:
     """Return what too few groups do to the intervals, for those who read no further."""
     if clusters >= FEW:
         return []
-    text = f"With fewer than {FEW} groups the intervals are too narrow"
+    text = f"With fewer than {FEW} {cluster}s the intervals are too narrow"
     worse = f"; with fewer than {FEWEST} no row is better or worse"
     return [f"{text}{worse if clusters < FEWEST else ''}."]
 

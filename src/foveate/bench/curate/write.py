@@ -4,12 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from foveate.bench.compare import FEW
 from foveate.bench.curate import tables
 from foveate.bench.curate.paper_files import write_paper
-from foveate.bench.write import csv_of
+from foveate.bench.write import cautions_of, csv_of
 from foveate.files import write_bytes, write_json
-from foveate.stats import FEWEST
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -103,17 +101,10 @@ def text_table(found: dict[str, Any]) -> str:
 
 
 def _cautions(clusters: int, cluster: str, leaks: int) -> list[str]:
-    found = []
-    if leaks:
-        found.append(
-            f"{leaks} pairs of tiles share ground or pixels between training and test: figures "
-            "are too high."
-        )
-    if clusters < FEWEST:
-        found.append(
-            f"With {clusters} {cluster}s to resample, fewer than {FEWEST}, no row is called better "
-            "or worse."
-        )
-    elif clusters < FEW:
-        found.append(f"With fewer than {FEW} {cluster}s the intervals are too narrow.")
-    return found
+    if not leaks:
+        return cautions_of(clusters, cluster)
+    text = (
+        f"{leaks} pairs of tiles share ground or pixels between training and test: figures are "
+        "too high."
+    )
+    return [text, *cautions_of(clusters, cluster)]

@@ -11,7 +11,6 @@ import pytest
 from foveate.errors import DataError, MemoryLimitError, ParameterError
 from foveate.files import read_json, write_json
 from foveate.models import Question, load_model
-from foveate.models.families.hf.chat import Plain, Writer
 from foveate.models.load import FAMILIES
 from foveate.testing.tiny import tiny_model
 
@@ -21,7 +20,6 @@ transformers = pytest.importorskip("transformers")
 DRAW = np.random.default_rng(0)
 IMAGE, OTHER = DRAW.integers(0, 255, (2, 3, 32, 32), np.uint8)
 ASKED = Question([IMAGE], "What is shown?")
-PLAIN = Plain("USER: {images}{prompt} ASSISTANT:", "<image>\n")
 
 
 def build(folder, options="", scale=(0.0, 255.0)):
@@ -39,64 +37,9 @@ def model(folder):
     return build(folder)
 
 
-@pytest.fixture(scope="module")
-def tokenizer(folder):
-    return transformers.AutoTokenizer.from_pretrained(folder)
-
-
 @pytest.fixture
 def copy(folder, tmp_path):
     return shutil.copytree(folder, tmp_path / "copy")
-
-
-def written(tokenizer, template, *lengths, prompt="What?", plain=PLAIN):
-    mark = tokenizer.convert_tokens_to_ids("<image>")
-    return tokenizer.decode(Writer(tokenizer, mark, plain, template)(prompt, lengths))
-
-
-# --- prompts -------------------------------------------------------------------------------
-
-
-def test_images_stand_before_the_text_once_per_token(tokenizer):
-    assert written(tokenizer, None, 1, 3) == (
-        "<s>USER: <image>\n<image><image><image>\nWhat? ASSISTANT:"
-    )
-
-
-def test_a_template_that_writes_the_start_itself_gets_no_second_one(tokenizer):
-    template = (
-        "<s>{% for part in messages[0].content %}"
-        "{{ '<image>' if part.type == 'image' else part.text }}{% endfor %}"
-    )
-    assert written(tokenizer, template, 2) == "<s><image><image>What?"
-
-
-def test_without_a_template_the_documented_form_is_used(tokenizer, monkeypatch):
-    monkeypatch.setattr(tokenizer, "chat_template", None)
-    assert written(tokenizer, None, 2) == "<s>USER: <image><image>\nWhat? ASSISTANT:"
-
-
-def test_braces_in_a_prompt_are_text(tokenizer, monkeypatch):
-    monkeypatch.setattr(tokenizer, "chat_template", None)
-    assert "{x} {images}?" in written(tokenizer, None, 1, prompt="{x} {images}?")
-
-
-@pytest.mark.parametrize(
-    ("template", "message"),
-    [
-        ("{% for m in messages %}{{ m.content[1].text }}{% endfor %}", "shows 0 of 1 images"),
-        ("{% for m in messages %}{{ 'A: ' + m.content }}{% endfor %}", "cannot be filled in"),
-        ("{{ raise_exception('no system') }}", "cannot be filled in: no system"),
-    ],
-)
-def test_templates_of_other_models_are_refused(tokenizer, template, message):
-    with pytest.raises(DataError, match=message):
-        written(tokenizer, template, 1)
-
-
-def test_a_tokenizer_that_has_another_token_there(tokenizer):
-    with pytest.raises(DataError, match="not the placeholder of an image"):
-        Writer(tokenizer, 3, PLAIN)
 
 
 def test_a_template_in_the_older_file_is_found(copy, model):

@@ -18,7 +18,6 @@ from foveate.models.families.hf.chat import (
     Shown,
     freeze,
     load_generative,
-    placeholder_error,
 )
 from foveate.models.families.hf.common import (
     check_options,
@@ -28,6 +27,7 @@ from foveate.models.families.hf.common import (
     make_spec,
     read_image_settings,
 )
+from foveate.models.families.hf.prompt import placeholder_error
 from foveate.models.preprocess import on_grid
 
 if TYPE_CHECKING:
@@ -133,7 +133,7 @@ class _Writer:
         self._tokenizer, self._image_token = tokenizer, image_token
 
     def __call__(self, prompt: str, lengths: Sequence[int]) -> list[int]:
-        """Return the ids of a question; see `foveate.models.families.hf.chat.Writer`.
+        """Return the ids of a question; see `foveate.models.families.hf.prompt.Writer`.
 
         Raises:
             ParameterError: The prompt holds the placeholder itself.

@@ -21,7 +21,6 @@ import numpy as np
 from foveate.errors import DataError, ParameterError
 from foveate.models.families.hf.chat import (
     ChatModel,
-    Plain,
     Shown,
     freeze,
     load_generative,
@@ -34,6 +33,7 @@ from foveate.models.families.hf.common import (
     make_spec,
     read_image_settings,
 )
+from foveate.models.families.hf.prompt import Plain
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

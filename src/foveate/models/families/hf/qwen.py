@@ -18,7 +18,6 @@ from typing import TYPE_CHECKING, Any
 from foveate.errors import ParameterError
 from foveate.models.families.hf.chat import (
     ChatModel,
-    Plain,
     Shown,
     freeze,
     load_generative,
@@ -30,6 +29,7 @@ from foveate.models.families.hf.common import (
     make_spec,
     read_image_settings,
 )
+from foveate.models.families.hf.prompt import Plain
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
