@@ -48,8 +48,8 @@ from foveate.models import FAMILIES
 from foveate.models.job import EmbedJob
 from foveate.models.probe import fit_probe
 from foveate.models.tune_text import TuneTextJob
-from foveate.observe.jobs import CompleteJob, EstimateJob, PrepareJob, SelectJob, TrainJob
-from foveate.observe.totals import draw_tiles, from_labels
+from foveate.observe.jobs import CompleteJob, PrepareJob, SelectJob, TrainJob
+from foveate.observe.totals import EstimateJob, draw_tiles, from_labels
 from foveate.raster import write_cog
 from foveate.report import write_report
 from foveate.run import load_embeddings
@@ -555,7 +555,7 @@ JOBS: dict[type[Job], Walk] = {
          "extra": ["{dsm}"], "stack": on(["B1", "B0"], images=["{bands}"], base=["B0", "B1"]),
          "nodata": 7.0, "min_valid": on(0.95, nodata=7.0),
          "min_labelled": 0.9, "skip_empty": on(True, images=["{gap}"], nodata=0.0),
-         "tiles": [2, 3], "ratio": 3, "mtf": 0.1, "snr": 10.0,
+         "tiles": [2, 3], "tile_size": on(32.0, tiles=None), "ratio": 3, "mtf": 0.1, "snr": 10.0,
          "lr": on(["{low}"], images=["{few}"], ratio=None),
          "concepts": [{"name": "a", "min_share": 0.9}],
          "objects": "{objects.json}", "seed": 1},

@@ -9,8 +9,8 @@ from odc.geo.geobox import GeoBox
 from tests.helpers.observed import write_scenes
 
 from foveate.errors import BudgetError, DataError, FoveateError, ParameterError
-from foveate.observe.jobs import EstimateJob, PrepareJob
-from foveate.observe.totals import draw_tiles, estimate_totals, from_labels
+from foveate.observe.jobs import PrepareJob
+from foveate.observe.totals import EstimateJob, draw_tiles, estimate_totals, from_labels
 from foveate.raster import write_cog
 
 

@@ -244,6 +244,19 @@ def test_overviews_are_encoded_without_a_look_at_high_resolution(name):
         encode_tiles(given, model, 2)
 
 
+def test_a_scene_of_fewer_tiles_is_continued_by_its_mirror_image():
+    model = AnySize()
+    whole, small = pairs((2, 3)), pairs((1, 2))
+    mixed = replace(whole, overviews=(*small.overviews[:1], *whole.overviews[1:]),
+                    grids=((1, 2), (2, 3), (2, 3)))  # fmt: skip
+    found = encode_overviews(mixed, model, 2)
+    own, rest = encode_overviews(small, model, 2), encode_overviews(whole, model, 2)
+    np.testing.assert_array_equal(found[1:], rest[1:])
+    np.testing.assert_array_equal(found[0, :2, :4], own[0])
+    np.testing.assert_array_equal(found[0, 2:, :4], own[0, ::-1])
+    np.testing.assert_array_equal(found[0, :2, 4:], own[0, :, :1:-1])
+
+
 @pytest.mark.parametrize("shape", [(2, 3), (1, 1), (5, 7)])
 def test_tiles_are_encoded_in_the_order_of_the_pool(shape):
     given, model = pairs(shape), AnySize()  # 48 and 60 pixels do not divide by 5 and 7

@@ -11,8 +11,8 @@ from tests.helpers.observed import write_scenes
 
 from foveate.errors import DataError, ParameterError
 from foveate.observe.amounts import amounts, read_answers, write_plan
-from foveate.observe.jobs import EstimateJob, PrepareJob
-from foveate.observe.totals import draw_tiles, from_labels, summary
+from foveate.observe.jobs import PrepareJob
+from foveate.observe.totals import EstimateJob, draw_tiles, from_labels, summary
 
 
 @pytest.fixture(scope="module")

@@ -14,6 +14,8 @@ from foveate.observe.concepts import concepts_from
 from foveate.observe.jobs import PrepareJob
 from foveate.observe.pairs import open_pairs
 from foveate.observe.preparation import group_of
+from foveate.observe.ranking import rank
+from foveate.observe.verbs import train
 from foveate.raster import FileSource, write_cog
 
 if TYPE_CHECKING:
@@ -194,6 +196,65 @@ def test_empty_tiles_leave_and_are_named(tmp_path: Path) -> None:
     assert len(pairs.pool.excluded) == 4
     assert done.record["summary"]["pool"]["excluded"] == 4
     assert pairs.pool.excluded["a/y000000_x000000_30x20"].startswith("0.0%")
+
+
+def _grounds(root: Path, **sizes: tuple[tuple[int, int], float, str | None]) -> Path:
+    random = np.random.default_rng(0)
+    for name, (shape, gsd, crs) in sizes.items():
+        image = random.integers(20, 200, (3, *shape), dtype=np.uint8)
+        geobox = None if crs is None else box(shape, gsd, crs)
+        write_cog(root / f"{name}.tif", image, geobox=geobox)
+    return root
+
+
+def test_tiles_of_one_size_on_the_ground(tmp_path: Path) -> None:
+    images = _grounds(
+        tmp_path / "images", coarse=((60, 80), 2.0, "EPSG:32633"),
+        fine=((120, 160), 1.0, "EPSG:32634"), long=((61, 160), 1.0, "EPSG:32633"),
+    )  # fmt: skip
+    done = PrepareJob(images=[str(images)], tile_size="20m", ratio=5).run(tmp_path / "pairs")
+    pairs = open_pairs(tmp_path / "pairs")
+    assert pairs.grids == ((6, 8), (6, 8), (3, 8))
+    assert (pairs.shape, pairs.tile_size, len(pairs)) == ((6, 8), 20.0, 120)
+    tiles = pairs.pool.tiles
+    assert tiles is not None
+    gsd = np.array([2, 1, 1])[pairs.place[:, 0]]
+    assert np.abs(tiles.h * gsd - 20).max() <= 1
+    rows = read_parquet(tmp_path / "pairs/pairs.parquet").to_pylist()
+    assert [(row["rows"], row["cols"]) for row in rows] == list(pairs.grids)
+    assert done.record["summary"]["pairs"]["tiles"] == [6, 8]
+    assert done.record["summary"]["pairs"]["grids"] == 2
+
+
+def test_scenes_of_several_sizes_train_one_observer(tmp_path: Path) -> None:
+    shapes = [(80, 80), (80, 40), (40, 80), (60, 60), (80, 60)]
+    sizes = {f"s{i}": (shape, 1.0, "EPSG:32633") for i, shape in enumerate(shapes)}
+    images = _grounds(tmp_path / "images", **sizes)
+    PrepareJob(images=[str(images)], tile_size=20, ratio=5).run(tmp_path / "pairs")
+    observer = train(tmp_path / "pairs", tmp_path / "o", size="nano", epochs=1, device="cpu")
+    assert (observer.record.tile_size, observer.record.lr_tile) == (20, 4)
+    # Overviews of pixels half as wide, cut into tiles of as much ground.
+    other = _grounds(tmp_path / "other", low=((80, 120), 2.5, "EPSG:32634"))
+    assert rank([str(other)], observer, device="cpu").n == 150
+
+
+@pytest.mark.parametrize(
+    ("crs", "more", "said"),
+    [
+        (None, {"tile_size": "20m"}, "how large its pixels are.*--tiles 10x10"),
+        ("EPSG:32633", {"tile_size": "27m"}, "2 x 3 tiles would be 11% off.*--tile-size 30m"),
+        ("EPSG:32633", {"tile_size": "20m", "tiles": "3x4"}, "Leave one of them out"),
+        ("EPSG:32633", {"tile_size": "20 yards"}, "--tile-size 60m"),
+        ("EPSG:32633", {"tile_size": "4m"}, "at least 8 x 8 pixels.*--tile-size METRES"),
+    ],
+)
+def test_a_size_that_cannot_be(
+    tmp_path: Path, crs: str | None, more: dict[str, Any], said: str
+) -> None:
+    images = _grounds(tmp_path / "images", a=((60, 80), 1.0, crs))
+    with pytest.raises(FoveateError, match=f"(?s){said}"):
+        PrepareJob(images=[str(images)], **more).run(tmp_path / "pairs")
+    assert not (tmp_path / "pairs").exists()
 
 
 def test_classes_and_kinds_are_concepts_unless_others_are_stated(tmp_path: Path) -> None:

@@ -13,10 +13,12 @@ import pyarrow.parquet as pq
 import pytest
 import rasterio
 import shapely
+from affine import Affine
 from hypothesis import given
 from hypothesis import strategies as st
 from observed import box
 from observing import observing  # noqa: F401
+from odc.geo.geobox import GeoBox
 from pyproj import CRS
 
 from foveate.errors import BudgetError, DataError, ParameterError
@@ -34,7 +36,7 @@ from foveate.observe.overviews import (
     cut,
     overview_tiles,
     resolutions,
-    tile_side,
+    tile_sides,
 )
 from foveate.observe.pairs import open_pairs
 from foveate.observe.ranking import bind_lr, check_policy, rank
@@ -100,12 +102,28 @@ def test_what_was_noted_of_the_files_stays_with_the_tiles(observer):
     assert cut(pool, observer.record).notes == (note,)
 
 
+def test_tiles_of_a_stated_size_on_the_ground(observer):
+    record = replace(observer.record, tile_size=32.0)
+    assert cut(pool_of((3, 40, 80), box((40, 80), 8)), record).tiles.row.max() == 9
+    # At 60 degrees north a degree of longitude is half as long as one of latitude.
+    step = 8 / 111_320
+    degrees = GeoBox((40, 80), Affine(step, 0, 10, 0, -step, 60), "EPSG:4326")
+    target = overview_tiles(cut(pool_of((3, 40, 80), degrees), record))
+    assert target.shapes == ((10, 10),)
+    assert cautions(target, record) == []
+    with pytest.raises(DataError, match="how large its pixels are") as caught:
+        cut(pool_of((3, 40, 80)), record)
+    assert "--tile PIXELS" in str(caught.value)
+    assert overview_tiles(cut(pool_of((3, 40, 80)), record, tile=8)).shapes == ((5, 10),)
+
+
 def test_tiles_keep_their_ground(observer):
     record = observer.record  # 8 pixels of 4 m
     assert record.lr_tile == 8
-    assert tile_side(record, 4.0) == 8
-    assert tile_side(record, 2.0) == 16
-    assert tile_side(record, None) == 8
+    for metres, side in ((4.0, 8), (2.0, 16), (None, 8)):
+        geobox = None if metres is None else box((40, 80), metres)
+        info = pool_of((3, 40, 80), geobox).scenes[0].source.info
+        assert tile_sides(record, info) == pytest.approx((side, side))
     for geobox, shape in ((box((40, 80), 4), (5, 10)), (box((40, 80), 8), (10, 20)),
                           (None, (5, 10)), (box((40, 80), 400), (40, 80)),
                           (box((40, 80), 0.1), (1, 1))):  # fmt: skip

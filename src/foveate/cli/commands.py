@@ -94,7 +94,7 @@ OBSERVE = (
         show="foveate.cli.show_observe:selected",
     ),
     JobCommand(
-        "estimate", "foveate.observe.jobs:EstimateJob",
+        "estimate", "foveate.observe.totals:EstimateJob",
         "Say how much of a concept there is, with an interval, from tiles drawn at random.",
         "foveate observe estimate PAIRS --concept forest --budget 5%",
         finish="foveate.cli.observe:estimate",

@@ -22,10 +22,11 @@ def prepared(run: Run, *, as_json: bool) -> None:
     summary = run.record["summary"]
     pool, pairs = summary["pool"], summary["pairs"]
     rows, cols = pairs["tiles"]
+    each = f"{rows} x {cols} tiles each" if pairs["grids"] == 1 else f"up to {rows} x {cols} tiles"
     lines = [] if run.worked else ["Nothing to do: these pairs are complete."]
     lines.append(
         f"Pairs: {count(pool['scenes'], 'scene')} in {count(pairs['groups'], 'group')}, "
-        f"{rows} x {cols} tiles each: {count(pool['tiles'], 'tile')}"
+        f"{each}: {count(pool['tiles'], 'tile')}"
         + (f"; {pool['excluded']} left out as empty" if pool["excluded"] else "")
     )
     how = f"{pairs['overviews']}, ratio {_span(pairs['ratio'])}"

@@ -13,12 +13,13 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from foveate.observe.concepts import Concept, concepts_from
-    from foveate.observe.jobs import CompleteJob, EstimateJob, PrepareJob, SelectJob, TrainJob
+    from foveate.observe.jobs import CompleteJob, PrepareJob, SelectJob, TrainJob
     from foveate.observe.observer import Observer
     from foveate.observe.pairs import Pairs, open_pairs
     from foveate.observe.policies import POLICIES, Policy, apply_policy
     from foveate.observe.ranking import rank
     from foveate.observe.simulation import simulate
+    from foveate.observe.totals import EstimateJob
     from foveate.observe.verbs import (
         classify,
         complete,
@@ -30,7 +31,7 @@ if TYPE_CHECKING:
     )  # fmt: skip
 
 _HOME = {
-    "POLICIES": "policies", "CompleteJob": "jobs", "Concept": "concepts", "EstimateJob": "jobs",
+    "POLICIES": "policies", "CompleteJob": "jobs", "Concept": "concepts", "EstimateJob": "totals",
     "Observer": "observer", "Pairs": "pairs", "Policy": "policies", "PrepareJob": "jobs",
     "SelectJob": "jobs", "TrainJob": "jobs", "classify": "verbs", "complete": "verbs",
     "concepts_from": "concepts", "estimate": "verbs", "open_pairs": "pairs", "prepare": "verbs",

@@ -28,11 +28,14 @@ from foveate.raster.windows import taps
 from foveate.seeds import rng
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from numpy.typing import NDArray
 
     from foveate.embeddings import EncoderSpec
     from foveate.models.capabilities import Embeds
     from foveate.observe.pairs import Pairs
+    from foveate.pool.pool import Scene
     from foveate.progress import ProgressFn
     from foveate.run import Run
 
@@ -383,12 +386,28 @@ def encode_overviews(
         progress: Called with ticks.
 
     Returns:
-        (s, R * r, C * r, width) float16.
+        (s, R * r, C * r, width) float16, of the largest grid; a scene of fewer tiles is continued
+        by its own mirror image, so that its edge tiles have neighbours of their kind.
     """
-    pool = overview_pool(pairs)
-    found = encode_windows(pool, model, pairs.shape, side, run=run, progress=progress)
-    order = _by_scene(pool, pairs)
-    return found if np.array_equal(order, np.arange(len(order))) else found[order]
+    by_grid: dict[tuple[int, int], list[int]] = {}
+    for number, grid in enumerate(pairs.grids):
+        by_grid.setdefault(grid, []).append(number)
+    whole = None
+    for grid, numbers in by_grid.items():
+        scenes = [pairs.overviews[number] for number in numbers]
+        pool = _whole(scenes)
+        found = encode_windows(pool, model, grid, side, run=run, progress=progress)
+        order = _by_scene(pool, scenes)
+        found = found if np.array_equal(order, np.arange(len(order))) else found[order]
+        if len(by_grid) == 1:
+            return found
+        more = [(0, (n - own) * side) for n, own in zip(pairs.shape, grid, strict=True)]
+        if whole is None:
+            full = (len(pairs.overviews), *(n * side for n in pairs.shape), found.shape[-1])
+            whole = np.empty(full, found.dtype)
+        whole[numbers] = np.pad(found, [(0, 0), *more, (0, 0)], mode="symmetric")
+    assert whole is not None  # noqa: S101  (pairs have scenes)
+    return whole
 
 
 def encode_windows(
@@ -438,20 +457,22 @@ def encode_tiles(
 
 def overview_pool(pairs: Pairs) -> Pool:
     """Return the overviews as a pool, each of them one tile."""
-    tables = [
-        Grid.split(scene.source.info.shape, 1, 1).tiles(scene.scene_id) for scene in pairs.overviews
-    ]
+    return _whole(pairs.overviews)
+
+
+def _whole(scenes: Sequence[Scene]) -> Pool:
+    tables = [Grid.split(scene.source.info.shape, 1, 1).tiles(scene.scene_id) for scene in scenes]
     tiles = Tiles.concat(tables)
     order = np.argsort(tiles.tile_id)
     tiles = tiles.take(order)
-    return Pool(ids=tiles.tile_id, scenes=pairs.overviews, tiles=tiles)
+    return Pool(ids=tiles.tile_id, scenes=tuple(scenes), tiles=tiles)
 
 
-def _by_scene(pool: Pool, pairs: Pairs) -> NDArray[np.int64]:
-    """Return the rows of the pool in the order of ``pairs.overviews``."""
+def _by_scene(pool: Pool, scenes: Sequence[Scene]) -> NDArray[np.int64]:
+    """Return the rows of the pool in the order of some scenes."""
     assert pool.tiles is not None  # noqa: S101  (cut from overviews)
     place = {name: i for i, name in enumerate(pool.tiles.scene.tolist())}
-    return np.array([place[scene.scene_id] for scene in pairs.overviews])
+    return np.array([place[scene.scene_id] for scene in scenes])
 
 
 def structural_saliency(tokens: NDArray[np.floating]) -> NDArray[np.float64]:

@@ -20,13 +20,12 @@ from foveate.models.settings import ModelName, Weights  # noqa: TC001  (pydantic
 from foveate.observe.concepts import Concept, concepts_of
 from foveate.observe.networks.sizes import OBSERVED_WEIGHT, ArchitectureName, Size
 from foveate.observe.options import (
-    FLOOR,
+    GRID,
     RATIO,
     Concepts,
     Mode,
     ObserverFolder,
     PolicyName,
-    Quantity,
     Role,
     Share,
     SimilarityKind,
@@ -34,6 +33,7 @@ from foveate.observe.options import (
     check_folders,
     chosen_mode,
     grid_shape,
+    metres,
     signal_to_noise,
 )  # fmt: skip
 from foveate.pool.find import need_paths
@@ -62,10 +62,14 @@ class PrepareJob(ImageryJob):
     extra: Annotated[list[AbsolutePath], Option(repeated=True)] = Field([])
     """Further bands alongside (surface model), paired by name; repeatable."""
     tiles: Annotated[
-        tuple[int, int], BeforeValidator(grid_shape),
+        tuple[int, int] | None, BeforeValidator(grid_shape),
         Option("Input", metavar="ROWSxCOLS", default="10x10"),
-    ] = (10, 10)  # fmt: skip
+    ] = None  # fmt: skip
     """Tiles of each scene: rows x columns."""
+    tile_size: Annotated[
+        float | None, BeforeValidator(metres), Option("Input", metavar="METRES")
+    ] = Field(None, gt=0)  # fmt: skip
+    """Side of a tile on the ground, 60m, instead: for scenes of any size and resolution."""
     ratio: Annotated[float | None, Option("Method", default="10")] = None
     """Side of a pixel of the simulated overviews, in pixels of the scene."""
     mtf: Annotated[float | None, Option("Method")] = 0.25
@@ -91,6 +95,11 @@ class PrepareJob(ImageryJob):
         return RATIO if self.ratio is None else self.ratio
 
     @property
+    def cuts(self) -> tuple[int, int] | float:
+        """Rows and columns of each scene, or the side of a tile in metres."""
+        return self.tile_size if self.tile_size is not None else self.tiles or GRID
+
+    @property
     def labelled(self) -> bool:
         """Whether masks or objects tell which tile has which concept."""
         return bool(self.masks or self.objects)
@@ -107,14 +116,11 @@ class PrepareJob(ImageryJob):
         from foveate.observe import preparation
         from foveate.observe.labels import check_known, read_objects
         from foveate.observe.pairs import open_headers
-        from foveate.pool.step import opened_pool
 
-        preparation.check_options(self.tiles, self.ratio, self.mtf, real=bool(self.lr))
+        preparation.check_options(self, real=bool(self.lr))
         stated = self.stated_concepts()
         objects = read_objects(self.objects) if self.objects else None
-        headers, real = open_headers(
-            opened_pool(self, split=self.tiles), self.tiles, self.lr, self.scale
-        )
+        headers, real = open_headers(self)
         if stated and self.labelled and (headers.legend is not None or not self.masks):
             classes = headers.legend.names if headers.legend else ()
             check_known(stated, classes, objects.kinds if objects else ())
@@ -136,14 +142,14 @@ class PrepareJob(ImageryJob):
         if self.labelled:
             concepts = preparation.label(run, pool, pool_key, stated, objects)
         noise = None if real else (self.mtf, self.snr)
-        rows = preparation.pair_rows(pool, files, run.path, noise)
+        rows = preparation.pair_rows(pool, files, run.path, noise, self.cuts)
         settings = digest(self.model_dump(mode="json"))
         key = digest([preparation.VERSION, pool_key, rows, settings, run.key("labels")])
         run.do("pairs", key, lambda: preparation.save_pairs(run.path, rows, settings))
         counts = preparation.concept_counts(run.path, concepts) if self.labelled else None
         return {
             "pool": pool.describe(),
-            "pairs": preparation.describe_pairs(rows, self.tiles),
+            "pairs": preparation.describe_pairs(rows),
             "concepts": counts or dict.fromkeys((concept.name for concept in concepts), None),
             "seed": self.seed,
         }
@@ -471,29 +477,3 @@ class CompleteJob(Job):
                 "Choose another --out.",
             )
         return super().run(out, **more)
-
-
-class EstimateJob(Job):
-    """What is to be estimated, and how tiles are drawn for it."""
-
-    renamed = {"what": "concept", "of": "quantity", "model": "observer"}  # noqa: RUF012
-    pairs: Annotated[AbsolutePath, Option("Input", argument=True)]
-    """Folder of pairs."""
-    concept: Annotated[str, Option("Input")] = Field(min_length=1)
-    """Name of a concept."""
-    quantity: Annotated[Quantity, Option("Method")] = "area"
-    """What is estimated: area (by masks), tiles that show it, or count (of objects)."""
-    budget: Annotated[str, Option("Method")] = "5%"
-    """Tiles to draw: 5%, 200."""
-    confidence: Annotated[Share, Option("Method", default="95%")] = Field(0.95, gt=0, lt=1)
-    """Confidence of the interval: 95% or 0.95."""
-    observer: Annotated[ObserverFolder | None, Option("Model")] = None
-    """Trained observer whose probabilities the draw is proportional to."""
-    covariate: Annotated[AbsolutePath | None, Option("Method")] = None
-    """Georeferenced raster that the draw is proportional to: night lights."""
-    floor: Annotated[float, Option("Method")] = Field(FLOOR, gt=0, le=1)
-    """Smallest inclusion probability, as a share of that of a uniform draw."""
-    seed: int = Field(0, ge=0)
-    """Seed of the draw."""
-    device: str = "auto"
-    """Device of the observer: auto, cpu, cuda, cuda:N or mps."""

@@ -66,6 +66,7 @@ class ObserverConfig:
         held_out: How policies did against random tiles on scenes that nothing was fitted to:
             "split", "scenes", "measure", "shares" and "against_random", see
             `foveate.observe.evaluate.against_random`. None for an observer of an earlier version.
+        tile_size: Side of a tile in metres, where the pairs were cut by it.
     """
 
     encoders: dict[str, Encoder]
@@ -83,6 +84,14 @@ class ObserverConfig:
     training: dict[str, Any]
     ratio: float = RATIO
     held_out: dict[str, Any] | None = None
+    tile_size: float | None = None
+
+    @property
+    def tile_metres(self) -> float | None:
+        """Side of a tile of the training in metres; None in pixel space."""
+        if self.tile_size is not None or self.gsd is None:
+            return self.tile_size
+        return self.lr_tile * self.gsd[0]
 
     def write(self, folder: Path) -> Path:
         """Write it into a folder, and return the file."""

@@ -15,6 +15,7 @@ from foveate.run.run import Run
 
 AUTO: Literal["auto"] = "auto"
 RATIO = 10.0
+GRID = (10, 10)  # tiles of a scene
 FLOOR = 0.3
 Role = Literal["hr", "lr", "target", "saliency", "text"]
 TargetName = Literal[
@@ -43,6 +44,16 @@ def grid_shape(given: Any) -> Any:
     if found is None:
         raise ParameterError(repr(given), "The form is ROWSxCOLS.", "--tiles 10x10")
     return (int(found[1]), int(found[2]))
+
+
+def metres(given: Any) -> Any:
+    """Read a length on the ground: 60m, 0.5km or 60."""
+    if not isinstance(given, str):
+        return given
+    found = re.fullmatch(r"\s*(\d*\.?\d+)\s*(m|km)?\s*", given)
+    if found is None:
+        raise ParameterError(repr(given), "A length is written in metres.", "--tile-size 60m")
+    return float(found[1]) * (1000 if found[2] == "km" else 1)
 
 
 def _share(given: Any) -> Any:

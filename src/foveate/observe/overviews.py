@@ -20,13 +20,13 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from foveate.errors import DataError, ParameterError
-from foveate.grid import Grid, Tiles
+from foveate.grid import Tiles
 from foveate.observe import dense
 from foveate.observe.features import encode_windows
 from foveate.observe.observer import RATIO
-from foveate.observe.pairs import PAIRS, Pairs, places_of
+from foveate.observe.pairs import PAIRS, Pairs, cut_into, places_of
 from foveate.pool.pool import Pool, Scene
-from foveate.raster import metres_per_pixel
+from foveate.raster import metres_per_pixel, pixel_size
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -98,8 +98,7 @@ def overview_tiles(source: Pool | Pairs) -> OverviewTiles:
         DataError: A scene of the pool is not cut into rows and columns that cover it.
     """
     if isinstance(source, Pairs):
-        shapes = (source.shape,) * len(source.overviews)
-        return OverviewTiles(source.pool, source.overviews, shapes, source)
+        return OverviewTiles(source.pool, source.overviews, source.grids, source)
     if source.tiles is None or not source.scenes:
         raise DataError(
             "a pool of plain arrays has no overview to look at",
@@ -128,7 +127,7 @@ def overview_tiles(source: Pool | Pairs) -> OverviewTiles:
 def cut(headers: Pool, record: ObserverConfig, tile: float | None = None) -> Pool:
     """Cut overviews into tiles of the size that an observer was trained with.
 
-    ``rows = height / side``, rounded, at least 1, with the side of `tile_side`.
+    ``rows = height / side``, rounded, at least 1, with the side of `tile_sides`.
 
     Args:
         headers: A pool of whole overviews.
@@ -138,34 +137,35 @@ def cut(headers: Pool, record: ObserverConfig, tile: float | None = None) -> Poo
     Raises:
         DataError: An image may be no overview, and there is no `tile`; see `check_scale`.
     """
-    tables = []
+    grids = []
     for scene in headers.scenes:
-        info = scene.source.info
+        shape = scene.source.info.shape
         if tile is None:
             check_scale(scene, record)
-        side = tile or tile_side(record, metres_per_pixel(info))
-        rows, cols = (min(n, max(1, round(n / side))) for n in info.shape)
-        tables.append(Grid.split(info.shape, rows, cols).tiles(scene.scene_id))
-    tiles = Tiles.concat(tables)
-    ids = tiles.tile_id
-    order = np.argsort(ids, kind="stable")
-    return Pool(ids=ids[order], scenes=headers.scenes, tiles=tiles.take(order), notes=headers.notes)
+        sides = (tile, tile) if tile is not None else tile_sides(record, scene.source.info)
+        rows, cols = (min(n, max(1, round(n / s))) for n, s in zip(shape, sides, strict=True))
+        grids.append((rows, cols))
+    return cut_into(headers, grids)
 
 
-def tile_side(record: ObserverConfig, metres: float | None) -> float:
-    """Return the side of a tile in pixels of an overview.
+def tile_sides(record: ObserverConfig, info: SourceInfo) -> tuple[float, float]:
+    """Return the height and width of a tile in pixels of an overview.
 
     Args:
         record: The observer's.
-        metres: Of a pixel of the overview, or None.
+        info: Of the overview.
 
     Returns:
-        What covers the ground that a tile of the training covered where both GSDs are known, else
-        as many pixels as in training.
+        What covers the ground that a tile of the training covered where both sizes of pixels are
+        known, else as many pixels as in training.
     """
-    if record.gsd is None or metres is None:
-        return record.lr_tile
-    return record.lr_tile * record.gsd[0] / metres
+    if record.tile_size is not None and (pixel := pixel_size(info)) is not None:
+        return (record.tile_size / pixel[0], record.tile_size / pixel[1])
+    metres = metres_per_pixel(info)
+    side = record.lr_tile
+    if record.gsd is not None and metres is not None:
+        side *= record.gsd[0] / metres
+    return (side, side)
 
 
 def check_scale(scene: Scene, record: ObserverConfig) -> None:
@@ -176,11 +176,18 @@ def check_scale(scene: Scene, record: ObserverConfig) -> None:
     for one. Where sizes of pixels are known, `cautions` compares them.
 
     Raises:
-        DataError: It may be; the message says what to type for either.
+        DataError: It may be; the message says what to type for either. Or tiles of the training
+            had a size on the ground, and nothing says how large a pixel is.
     """
     info = scene.source.info
     if record.gsd is not None and metres_per_pixel(info) is not None:
         return
+    if record.tile_size is not None:
+        raise DataError(
+            f"the overview {scene.scene_id!r} does not say how large its pixels are",
+            f"The observer was trained on tiles of {record.tile_size:g} m.",
+            "Give a georeferenced overview, or say how many pixels that is: --tile PIXELS.",
+        )
     rows, cols = (max(1, round(n / record.lr_tile)) for n in info.shape)
     usual = record.tiles[0] * record.tiles[1]
     if rows * cols < usual * record.ratio**2 / 2:
@@ -274,11 +281,11 @@ def cautions(target: OverviewTiles, record: ObserverConfig) -> list[str]:
                 f"a factor {_FAR:g}. Scores may mean nothing here."
                 + (f" Make overviews, {_PREPARE.format(record.ratio)}." if worst < 1 else "")
             )
-    ground = [
-        side * (target.gsd[i] / own[0] if own is not None and target.gsd is not None else 1)
-        for i, side in enumerate(target.sides)
-    ]
-    off = [side / record.lr_tile for side in ground]
+    if target.gsd is not None and record.tile_metres is not None:
+        sides = zip(target.sides, target.gsd, strict=True)
+        off = [side * metres / record.tile_metres for side, metres in sides]
+    else:
+        off = [side / record.lr_tile for side in target.sides]
     worst = max(off, key=lambda factor: abs(np.log(factor)))
     if not 1 / _FAR <= worst <= _FAR:
         found.append(

@@ -15,6 +15,7 @@ import numpy as np
 
 from foveate.errors import DataError, ParameterError
 from foveate.files import digest, read_parquet
+from foveate.grid import Grid, Tiles
 from foveate.observe.concepts import concepts_of
 from foveate.observe.jobs import PrepareJob
 from foveate.observe.labels import present
@@ -25,31 +26,28 @@ from foveate.pool.pairing import need_partners
 from foveate.pool.pool import Scene
 from foveate.pool.step import opened_pool
 from foveate.pool.store import load_pool
-from foveate.raster import FileSource, check_ground, metres_per_pixel
+from foveate.raster import FileSource, check_ground, metres_per_pixel, pixel_size
 from foveate.run import Run
 
 if TYPE_CHECKING:
-    from collections.abc import Container
+    from collections.abc import Container, Sequence
 
     from numpy.typing import NDArray
 
     from foveate.observe.concepts import Concept
     from foveate.pool import Pool
 
+_UNEVEN = 0.05  # of a tile's side on the ground: networks tell no such difference
 _SIDE = 8  # pixels: a smaller tile shows nothing that the overview does not
 
 
 def open_headers(
-    pool: Pool, tiles: tuple[int, int], lr: list[str], ratio: float,
-    only: Container[str] | None = None,
-) -> tuple[Pool, tuple[Scene, ...]]:  # fmt: skip
-    """Open real overviews, headers only, and check that scenes and overviews can be cut.
+    job: PrepareJob, only: Container[str] | None = None
+) -> tuple[Pool, tuple[Scene, ...]]:
+    """Open scenes and real overviews, headers only, and check that they can be cut.
 
     Args:
-        pool: The scenes, headers only.
-        tiles: Rows and columns of each scene.
-        lr: Paths of real overviews; empty where they are simulated.
-        ratio: Of the simulated overviews.
+        job: Which imagery, and how it is cut.
         only: Scene ids to keep; all when None.
 
     Returns:
@@ -58,19 +56,73 @@ def open_headers(
 
     Raises:
         DataError: See `open_pool`; or an overview is missing, covers other ground, or has other
-            bands.
-        ParameterError: Tiles that are too small in the scene or in its overview.
+            bands; or tiles have a size on the ground that a scene does not know.
+        ParameterError: Tiles that are too small in the scene or in its overview, or do not divide
+            a scene.
     """
+    pool = opened_pool(job, split=(1, 1))
     if only is not None:
         pool = replace(pool, scenes=tuple(s for s in pool.scenes if s.scene_id in only))
+    grids = [grid_of(scene, job.cuts) for scene in pool.scenes]
     real: tuple[Scene, ...] = ()
-    if lr:
-        found = {s.scene_id: s for s in open_pool(lr, split=(1, 1), measure=False).scenes}
+    if job.lr:
+        found = {s.scene_id: s for s in open_pool(job.lr, split=(1, 1), measure=False).scenes}
         warn(need_partners([scene.scene_id for scene in pool.scenes], found, "overview"))
         real = tuple(found[scene.scene_id] for scene in pool.scenes)
     for number, scene in enumerate(pool.scenes):
-        _check_scene(scene, real[number] if real else None, tiles, ratio)
-    return pool, real
+        _check_scene(scene, real[number] if real else None, grids[number], job.scale)
+    return cut_into(pool, grids), real
+
+
+def grid_of(scene: Scene, cuts: tuple[int, int] | float) -> tuple[int, int]:
+    """Return how many tiles a scene is cut into, down and across.
+
+    Args:
+        scene: The scene.
+        cuts: Rows and columns; or the side of a tile in metres, of which there are as many as
+            come nearest. A tile may be 5 % larger or smaller than stated.
+
+    Raises:
+        DataError: The scene does not say how large its pixels are.
+        ParameterError: No number of such tiles covers it.
+    """
+    if isinstance(cuts, tuple):
+        return cuts
+    info, pixel = scene.source.info, pixel_size(scene.source.info)
+    if pixel is None:
+        raise DataError(
+            f"--tile-size {cuts:g}m for the scene {scene.scene_id!r}, which does not say how large "
+            "its pixels are",
+            f"A size on the ground needs a georeference: {info.unplaced or 'it has none'}.",
+            "Say how many tiles a scene has: --tiles 10x10.",
+        )
+    sides = [n * metres for n, metres in zip(info.shape, pixel, strict=True)]
+    rows, cols = (max(1, round(side / cuts)) for side in sides)
+    worst = max(abs(side / n / cuts - 1) for side, n in zip(sides, (rows, cols), strict=True))
+    if worst > _UNEVEN:
+        fits = min(sides) / max(1, round(min(sides) / cuts))
+        raise ParameterError(
+            f"--tile-size {cuts:g}m for the scene {scene.scene_id!r} of {sides[0]:.6g} x "
+            f"{sides[1]:.6g} m: {rows} x {cols} tiles would be {worst:.0%} off that size",
+            f"Tiles cover a scene without a rest, and are within {_UNEVEN:.0%} of their size.",
+            f"Choose a size that divides its sides: --tile-size {fits:.4g}m; or cut the scene: "
+            "gdal_translate -srcwin 0 0 WIDTH HEIGHT in out.",
+        )
+    return rows, cols
+
+
+def cut_into(pool: Pool, grids: Sequence[tuple[int, int]]) -> Pool:
+    """Cut whole scenes into tiles, each into rows and columns of its own."""
+    tables = [
+        Grid.split(scene.source.info.shape, *grid, geobox=scene.source.info.geobox).tiles(
+            scene.scene_id
+        )
+        for scene, grid in zip(pool.scenes, grids, strict=True)
+    ]
+    tiles = Tiles.concat(tables)
+    ids = tiles.tile_id
+    order = np.argsort(ids, kind="stable")
+    return replace(pool, ids=ids[order], tiles=tiles.take(order))
 
 
 def _check_scene(scene: Scene, real: Scene | None, tiles: tuple[int, int], ratio: float) -> None:
@@ -81,7 +133,7 @@ def _check_scene(scene: Scene, real: Scene | None, tiles: tuple[int, int], ratio
         raise ParameterError(
             f"{times(tiles)} tiles of the scene {name!r}, {times(info.shape)} pixels",
             f"A tile has at least {_SIDE} x {_SIDE} pixels; these would have {side} on a side.",
-            "Use fewer tiles: --tiles 4x4.",
+            "Use fewer tiles (--tiles 4x4), or larger ones (--tile-size METRES).",
         )
     shape = low_shape(info.shape, ratio) if real is None else real.source.info.shape
     if any(n < k for n, k in zip(shape, tiles, strict=True)):
@@ -133,12 +185,14 @@ class Pairs:
         pool: The n tiles, sorted by id; their row and col are those in the grid of their scene.
             Windows are in HR pixels (in LR pixels where there is no HR).
         overviews: The LR raster of each of ``pool.scenes``, in their order and with their ids.
-        shape: ``(R, C)``, tiles down and across a scene.
+        shape: ``(R, C)``, tiles down and across the largest scene; mostly all are cut alike.
         groups: One per scene: scenes of one group are never split between training and test.
         concepts: The K concepts.
         shares: (n, K) float32: the share of a tile's labelled pixels that shows a concept; 1 or 0
             for objects; NaN where it is not known. None when nothing is known.
         has_hr: Whether there is high resolution.
+        grids: ``(r, c)`` of each scene; that of the largest for all when empty.
+        tile_size: Side of a tile in metres, where that was stated.
 
     Raises:
         DataError: Lengths disagree.
@@ -151,9 +205,13 @@ class Pairs:
     concepts: tuple[Concept, ...] = ()
     shares: NDArray[np.float32] | None = None
     has_hr: bool = True
+    grids: tuple[tuple[int, int], ...] = ()
+    tile_size: float | None = None
 
     def __post_init__(self) -> None:
         """Check that the parts belong together."""
+        if not self.grids:
+            object.__setattr__(self, "grids", (self.shape,) * len(self.overviews))
         names = [scene.scene_id for scene in self.pool.scenes]
         if [scene.scene_id for scene in self.overviews] != names or len(self.groups) != len(names):
             raise DataError(
@@ -234,9 +292,7 @@ def open_pairs(path: str | Path) -> Pairs:
         )
     job = PrepareJob.stored(record)
     rows = {row["scene"]: row for row in table.to_pylist()}
-    headers, real = open_headers(
-        opened_pool(job, split=job.tiles), job.tiles, job.lr, job.scale, only=rows
-    )
+    headers, real = open_headers(job, only=rows)
     gone = sorted(set(rows) - {scene.scene_id for scene in headers.scenes})
     if gone:
         raise DataError(
@@ -257,13 +313,16 @@ def open_pairs(path: str | Path) -> Pairs:
     concepts, shares = job.stated_concepts(), None
     if job.labelled:
         concepts, shares = _labels(root, pool, job.stated_concepts())
+    grids = tuple(grid_of(scene, job.cuts) for scene in pool.scenes)
     return Pairs(
         pool=pool,
         overviews=tuple(overviews),
-        shape=job.tiles,
+        shape=(max(rows for rows, _ in grids), max(cols for _, cols in grids)),
         groups=tuple(rows[scene.scene_id]["group"] for scene in pool.scenes),
         concepts=concepts,
         shares=shares,
+        grids=grids,
+        tile_size=job.tile_size,
     )
 
 

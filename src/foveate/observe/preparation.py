@@ -17,7 +17,7 @@ from foveate.models.heads import same_name
 from foveate.observe.concepts import concepts_of
 from foveate.observe.labels import concept_shares, present
 from foveate.observe.options import RATIO
-from foveate.observe.pairs import LABELS, PAIRS, times
+from foveate.observe.pairs import LABELS, PAIRS, grid_of, times
 from foveate.observe.simulation import low_shape, psf_sigma, simulate, write_view
 from foveate.progress import Meter
 from foveate.raster import FileSource, metres_per_pixel
@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from foveate.observe.concepts import Concept
+    from foveate.observe.jobs import PrepareJob
     from foveate.observe.labels import Objects
     from foveate.pool import Pool, Scene
     from foveate.progress import ProgressFn
@@ -47,21 +48,24 @@ def group_of(scene_id: str) -> str:
     return folder or scene_id
 
 
-def check_options(
-    tiles: tuple[int, int], ratio: float | None, mtf: float | None, *, real: bool
-) -> None:
+def check_options(job: PrepareJob, *, real: bool) -> None:
     """Refuse options that exclude each other, or are out of range.
 
     Args:
-        tiles: Rows and columns of each scene.
-        ratio: Of the simulated overviews; None for the default.
-        mtf: Of the simulated overviews.
+        job: The options.
         real: Whether overviews are not simulated.
 
     Raises:
         ParameterError: They are.
     """
-    if min(tiles) < 1 or max(tiles) == 1:
+    tiles, ratio = job.tiles, job.ratio
+    if tiles is not None and job.tile_size is not None:
+        raise ParameterError(
+            f"--tiles {tiles[0]}x{tiles[1]} and --tile-size {job.tile_size:g}m",
+            "Either each scene has so many tiles, or each tile covers so much ground.",
+            "Leave one of them out.",
+        )
+    if tiles is not None and (min(tiles) < 1 or max(tiles) == 1):
         raise ParameterError(
             f"tiles = {times(tiles)}", "A scene is cut into at least two tiles.", "--tiles 10x10"
         )
@@ -74,7 +78,7 @@ def check_options(
     if not real:
         ratio = RATIO if ratio is None else ratio
         low_shape((1, 1), ratio)
-        psf_sigma(ratio, mtf)
+        psf_sigma(ratio, job.mtf)
 
 
 def simulate_overviews(
@@ -144,8 +148,9 @@ def save_labels(
 
 
 def pair_rows(
-    pool: Pool, files: list[Any], root: Path, simulation: tuple[float | None, float | None] | None
-) -> list[dict[str, Any]]:
+    pool: Pool, files: list[Any], root: Path,
+    simulation: tuple[float | None, float | None] | None, cuts: tuple[int, int] | float,
+) -> list[dict[str, Any]]:  # fmt: skip
     """Return the rows of the table of pairs, one a scene.
 
     Args:
@@ -153,15 +158,18 @@ def pair_rows(
         files: The overview of each, relative to the run or absolute.
         root: Run directory.
         simulation: MTF and signal-to-noise ratio of simulated overviews; None for real ones.
+        cuts: How scenes are cut; see `foveate.observe.pairs.grid_of`.
     """
     return [
-        _row(scene, file, root, simulation) for scene, file in zip(pool.scenes, files, strict=True)
+        _row(scene, file, root, simulation, grid_of(scene, cuts))
+        for scene, file in zip(pool.scenes, files, strict=True)
     ]
 
 
 def _row(
-    scene: Scene, file: str, root: Path, simulation: tuple[float | None, float | None] | None
-) -> dict[str, Any]:
+    scene: Scene, file: str, root: Path,
+    simulation: tuple[float | None, float | None] | None, grid: tuple[int, int],
+) -> dict[str, Any]:  # fmt: skip
     mtf, snr = simulation or (None, None)
     info, low = scene.source.info, FileSource(stored_path(str(root / file))).info
     return {
@@ -172,6 +180,8 @@ def _row(
         "mask": printable(scene.mask.path) if isinstance(scene.mask, FileSource) else None,
         "height": info.shape[0],
         "width": info.shape[1],
+        "rows": grid[0],
+        "cols": grid[1],
         "lr_height": low.shape[0],
         "lr_width": low.shape[1],
         "ratio": round((info.shape[0] * info.shape[1] / (low.shape[0] * low.shape[1])) ** 0.5, 6),
@@ -192,8 +202,9 @@ def save_pairs(root: Path, rows: list[dict[str, Any]], settings: str) -> list[st
 
     text, whole, real = pa.string(), pa.int64(), pa.float64()
     kinds = {
-        "height": whole, "width": whole, "lr_height": whole, "lr_width": whole, "ratio": real,
-        "gsd": real, "lr_gsd": real, "simulated": pa.bool_(), "mtf": real, "snr": real,
+        **dict.fromkeys(("height", "width", "rows", "cols", "lr_height", "lr_width"), whole),
+        **dict.fromkeys(("ratio", "gsd", "lr_gsd", "mtf", "snr"), real),
+        "simulated": pa.bool_(),
     }  # fmt: skip
     schema = pa.schema(
         [(name, kinds.get(name, text)) for name in rows[0]], metadata={b"job": settings.encode()}
@@ -202,15 +213,16 @@ def save_pairs(root: Path, rows: list[dict[str, Any]], settings: str) -> list[st
     return [PAIRS]
 
 
-def describe_pairs(rows: list[dict[str, Any]], tiles: tuple[int, int]) -> dict[str, Any]:
-    """Return what the table of pairs holds, JSON-ready."""
+def describe_pairs(rows: list[dict[str, Any]]) -> dict[str, Any]:
+    """Return what the table of pairs holds, JSON-ready; "tiles" is the largest grid of a scene."""
 
     def span(name: str) -> list[float] | None:
         values = [row[name] for row in rows]
         return None if None in values else [min(values), max(values)]
 
     return {
-        "tiles": list(tiles),
+        "tiles": [max(row[side] for row in rows) for side in ("rows", "cols")],
+        "grids": len({(row["rows"], row["cols"]) for row in rows}),
         "groups": len({row["group"] for row in rows}),
         "overviews": "simulated" if rows[0]["simulated"] else "real",
         "mtf": rows[0]["mtf"],

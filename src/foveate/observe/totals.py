@@ -19,9 +19,10 @@ from __future__ import annotations
 
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import numpy as np
+from pydantic import Field
 
 from foveate.budget import Budget
 from foveate.errors import DataError, ParameterError
@@ -36,9 +37,11 @@ from foveate.observe.amounts import (
     write_plan,
 )  # fmt: skip
 from foveate.observe.covariates import tile_means
-from foveate.observe.options import FLOOR
+from foveate.observe.options import FLOOR, ObserverFolder, Quantity, Share
 from foveate.observe.pairs import open_pairs
 from foveate.run import Run
+from foveate.run.job import Job
+from foveate.run.options import AbsolutePath, Option
 from foveate.seeds import rng
 from foveate.stats.sampling import Estimate, draw, inclusion_probabilities, total, total_difference
 
@@ -47,11 +50,36 @@ if TYPE_CHECKING:
 
     from numpy.typing import ArrayLike, NDArray
 
-    from foveate.observe.jobs import EstimateJob
     from foveate.observe.pairs import Pairs
     from foveate.progress import ProgressFn
 
 _LEAST = 2  # tiles that tell a variance
+
+
+class EstimateJob(Job):
+    """What is to be estimated, and how tiles are drawn for it."""
+
+    renamed = {"what": "concept", "of": "quantity", "model": "observer"}  # noqa: RUF012
+    pairs: Annotated[AbsolutePath, Option("Input", argument=True)]
+    """Folder of pairs."""
+    concept: Annotated[str, Option("Input")] = Field(min_length=1)
+    """Name of a concept."""
+    quantity: Annotated[Quantity, Option("Method")] = "area"
+    """What is estimated: area (by masks), tiles that show it, or count (of objects)."""
+    budget: Annotated[str, Option("Method")] = "5%"
+    """Tiles to draw: 5%, 200."""
+    confidence: Annotated[Share, Option("Method", default="95%")] = Field(0.95, gt=0, lt=1)
+    """Confidence of the interval: 95% or 0.95."""
+    observer: Annotated[ObserverFolder | None, Option("Model")] = None
+    """Trained observer whose probabilities the draw is proportional to."""
+    covariate: Annotated[AbsolutePath | None, Option("Method")] = None
+    """Georeferenced raster that the draw is proportional to: night lights."""
+    floor: Annotated[float, Option("Method")] = Field(FLOOR, gt=0, le=1)
+    """Smallest inclusion probability, as a share of that of a uniform draw."""
+    seed: int = Field(0, ge=0)
+    """Seed of the draw."""
+    device: str = "auto"
+    """Device of the observer: auto, cpu, cuda, cuda:N or mps."""
 
 
 @dataclass(frozen=True, eq=False)

@@ -241,9 +241,8 @@ class Trainer:
         """Put networks together with what they were trained on."""
         data, job, pairs = self.data, self.job, self.data.pairs
         sides = [
-            (scene.source.info.shape[0] / pairs.shape[0]
-             + scene.source.info.shape[1] / pairs.shape[1]) / 2
-            for scene in pairs.overviews
+            (scene.source.info.shape[0] / rows + scene.source.info.shape[1] / cols) / 2
+            for scene, (rows, cols) in zip(pairs.overviews, pairs.grids, strict=True)
         ]  # fmt: skip
         scores = self._stages().validation_scores(sampler, predictor.fill)
         record = ObserverConfig(
@@ -261,6 +260,7 @@ class Trainer:
             templates=job.templates,
             ratio=pairs.ratio,
             training=training,
+            tile_size=pairs.tile_size,
         )
         return Observer(
             record, sampler, predictor, data.lr, data.hr, data.labels, to_text,

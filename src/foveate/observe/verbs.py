@@ -7,14 +7,14 @@ from typing import TYPE_CHECKING, Any
 from foveate.budget import Budget
 from foveate.observe.classifying import classify
 from foveate.observe.completing import Completed, open_completed
-from foveate.observe.jobs import CompleteJob, EstimateJob, PrepareJob, TrainJob
+from foveate.observe.jobs import CompleteJob, PrepareJob, TrainJob
 from foveate.observe.observer import Observer
 from foveate.observe.options import chosen_mode
 from foveate.observe.pairs import Pairs, open_pairs
 from foveate.observe.ranking import check_policy, open_tiles, score_tiles
 from foveate.observe.searching import search
 from foveate.observe.selecting import cut_ranking
-from foveate.observe.totals import estimate_totals
+from foveate.observe.totals import EstimateJob, estimate_totals
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -186,7 +186,7 @@ class _Branch:
     def _tiles(self, shape: tuple[int, ...]) -> tuple[int, int]:
         """Return how an image is cut: tiles as large on the ground as in training."""
         record = self._observer.record
-        own = record.lr_tile * (record.gsd[0] / _GSD if record.gsd is not None else 1.0)
+        own = record.lr_tile if record.tile_metres is None else record.tile_metres / _GSD
         rows, cols = (min(n, max(1, round(n / own))) for n in shape)
         return rows, cols
 

@@ -8,7 +8,7 @@ opens lazily in each process and can be pickled. `FileSource` reads whatever GDA
 from foveate.raster.base import Raster, Source, SourceInfo
 from foveate.raster.frame import Frame, find_frame
 from foveate.raster.gdal import SUFFIXES, FileSource, close_files
-from foveate.raster.ground import check_ground, metres_per_pixel
+from foveate.raster.ground import check_ground, metres_per_pixel, pixel_size
 from foveate.raster.place import resize_geobox
 from foveate.raster.reading import LabelValues
 from foveate.raster.sources import ArraySource, StackSource
@@ -31,6 +31,7 @@ __all__ = [
     "close_files",
     "find_frame",
     "metres_per_pixel",
+    "pixel_size",
     "resize",
     "resize_geobox",
     "stored_of",

@@ -134,6 +134,34 @@ def metres_per_pixel(info: SourceInfo) -> float | None:
     Returns:
         Metres; None for a raster that does not lie on the Earth, see `Place`.
     """
+    box, real = info.geobox, _pixel(info)
+    if real is None or box is None:
+        return None
+    mean, unit = math.sqrt(real[0] * real[1]), _map_unit(box)
+    if unit is not None:
+        a = box.affine
+        stated = math.sqrt(abs(a.a * a.e - a.b * a.d)) * unit
+        if abs(stated - mean) <= _NOMINAL * mean:
+            return round(stated, 9)
+    return round(mean, 9)
+
+
+def pixel_size(info: SourceInfo) -> tuple[float, float] | None:
+    """Return the height and width of the middle pixel in metres; see `metres_per_pixel`."""
+    box, real = info.geobox, _pixel(info)
+    if real is None or box is None:
+        return None
+    unit = _map_unit(box)
+    if unit is not None:
+        a = box.affine
+        stated = (math.hypot(a.b, a.e) * unit, math.hypot(a.a, a.d) * unit)
+        if all(abs(s - r) <= _NOMINAL * r for s, r in zip(stated, real, strict=True)):
+            return (round(stated[0], 9), round(stated[1], 9))
+    return (round(real[0], 9), round(real[1], 9))
+
+
+def _pixel(info: SourceInfo) -> tuple[float, float] | None:
+    """Return the height and width of the middle pixel on the ellipsoid; None if off the Earth."""
     box = info.geobox
     if info.place.kind != "earth" or box is None:
         return None
@@ -144,16 +172,14 @@ def metres_per_pixel(info: SourceInfo) -> float | None:
     geod = Geod(ellps="WGS84")
     across = geod.inv(lon[0], lat[0], lon[1], lat[1])[2]
     down = geod.inv(lon[0], lat[0], lon[2], lat[2])[2]
-    real = math.sqrt(across * down)
-    if not (math.isfinite(real) and real > 0):
-        return None
+    known = math.isfinite(across * down) and across * down > 0
+    return (down, across) if known else None
+
+
+def _map_unit(box: GeoBox) -> float | None:
+    """Return the metres of a unit of a projected CRS; None for another."""
     crs = horizontal(str(box.crs))
-    if crs.is_projected:
-        a = box.affine
-        stated = math.sqrt(abs(a.a * a.e - a.b * a.d)) * crs.axis_info[0].unit_conversion_factor
-        if abs(stated - real) <= _NOMINAL * real:
-            return round(stated, 9)
-    return round(real, 9)
+    return crs.axis_info[0].unit_conversion_factor if crs.is_projected else None
 
 
 def _flipped(there: NDArray[np.float64]) -> str:
