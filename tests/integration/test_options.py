@@ -35,6 +35,7 @@ from looks import colour_model
 from odc.geo.geobox import GeoBox
 from paper_data import write_potsdam, write_vaihingen
 from patches import write_patches
+from stac_files import write_item, write_list
 
 import foveate
 from foveate.bench.curate.job import CurateBenchJob
@@ -368,8 +369,16 @@ GRID = {
     "stride": 16,
     "edge": on("pad", tile=40, base="drop"),
 }
+ITEMS = {"images": ["{catalogue.json}"], "assets": ["red", "nir"]}
+SEARCHED = {
+    "assets": on(["nir", "red"], images=["{catalogue.json}"], base=["red", "nir"]),
+    "datetime": on("2024-06/..", **ITEMS),
+    "bbox": on([15.0, 50.5, 15.005, 50.6], **ITEMS),
+    "max_cloud": on(5.0, **ITEMS),
+}
 AGAIN = "nothing lies there that could be replaced"
 OPENED = "imagery is opened by the same step as that of an EmbedJob"
+CATALOGUE = dict.fromkeys(SEARCHED, OPENED)
 ONE = {"batch_size": (3, PLACE), "device": ("cpu", PLACE)}
 RUNS = {"workers": (2, PLACE), "batch_size": (3, PLACE), "device": ("cpu", PLACE)}
 FEW = {"images": ["{few}"], "tile": 32, "device": "auto"}
@@ -431,7 +440,7 @@ JOBS: dict[type[Job], Walk] = {
             "max_excluded": on(0.95, exclude=["{lake.geojson}"]),
         },
         {**RUNS},
-        {"weights": MODEL, "mask_suffix": NAMES},
+        {"weights": MODEL, "mask_suffix": NAMES, **CATALOGUE},
     ),
     CompareJob: Walk(
         {"rankings": ["{ranked}", "{ranked2}"]},
@@ -441,7 +450,7 @@ JOBS: dict[type[Job], Walk] = {
     ),
     EmbedJob: Walk(
         FEW,
-        {**IMAGERY, **GRID, "model": "colours", "scale": [(0, 90)],
+        {**IMAGERY, **GRID, **SEARCHED, "model": "colours", "scale": [(0, 90)],
          "tokens": on(True, model="grid"),
          "masks": on(["{masks}"]),
          "classes": on("{two.yaml}", masks=["{masks}"], base="{classes.yaml}"),
@@ -466,7 +475,7 @@ JOBS: dict[type[Job], Walk] = {
          "scale": on([(0, 90)], model="builtin", probe="{probe0}", labels=[]),
          "truth_from_folders": on(True, images=["{patches/images}"], tile=None,
                                   labels=["bare_soil", "DenseForest", "openwater"])},
-        {**RUNS}, {"weights": MODEL, "mask_suffix": NAMES},
+        {**RUNS}, {"weights": MODEL, "mask_suffix": NAMES, **CATALOGUE},
     ),
     TuneTextJob: Walk(
         {"images": ["{patches/images}"], "captions": "{patches/captions.csv}", "dim": 8,
@@ -482,7 +491,8 @@ JOBS: dict[type[Job], Walk] = {
          "patience": on(1, epochs=6, learning_rate=1.0)},
         {**RUNS, "replace": (True, AGAIN)},
         {"weights": MODEL, "pair": "tests/models/tune_text/test_captions.py",
-         **dict.fromkeys(("extra", "stack", "nodata", "min_valid", "skip_empty"), OPENED)},
+         **dict.fromkeys(("extra", "stack", "nodata", "min_valid", "skip_empty"), OPENED),
+         **CATALOGUE},
     ),
     LookJob: Walk(
         {**LOOK, **NAMED},
@@ -504,7 +514,7 @@ JOBS: dict[type[Job], Walk] = {
          "scorer": "{scorer}",
          "scale": on([(0, 90)], model="builtin", labels=[]),
          "stack": on(["B1", "B0", "B2"], images=["{bands}"], base=["B0", "B1", "B2"])},
-        ONE, {"weights": MODEL},
+        ONE, {"weights": MODEL, **CATALOGUE},
     ),
     AskJob: Walk(
         {**LOOK, "model": "hf", "weights": "{chat}", "selector": "colours",
@@ -523,7 +533,7 @@ JOBS: dict[type[Job], Walk] = {
          "side": 40, "selector": "turned",
          "stack": on(["B1", "B0", "B2"], images=["{bands}"], base=["B0", "B1", "B2"]),
          "templates": on("none", goal="query", query="red")},
-        ONE, {"weights": MODEL, "selector_weights": MODEL, "model": MODEL},
+        ONE, {"weights": MODEL, "selector_weights": MODEL, "model": MODEL, **CATALOGUE},
     ),
     SegmentJob: Walk(
         {**LOOK, "model": "hf", "weights": "{sam}", "mode": "zoom", "passes": 14},
@@ -536,7 +546,7 @@ JOBS: dict[type[Job], Walk] = {
          "epsilon": 0.01, "one_sided": on(True, epsilon=1e-3), "forms": {"synergy": "paper"},
          "seed": on(1, search="importance"), "scale": [(0, 90)],
          "stack": on(["B1", "B0", "B2"], images=["{bands}"], base=["B0", "B1", "B2"])},
-        ONE, {"weights": MODEL, "model": MODEL},
+        ONE, {"weights": MODEL, "model": MODEL, **CATALOGUE},
     ),
     TrainScorerJob: Walk(
         SCORER,
@@ -560,7 +570,7 @@ JOBS: dict[type[Job], Walk] = {
          "lr": on(["{low}"], images=["{few}"], ratio=None),
          "concepts": [{"name": "a", "min_share": 0.9}],
          "objects": "{objects.json}", "seed": 1},
-        {}, {"mask_suffix": NAMES},
+        {}, {"mask_suffix": NAMES, **CATALOGUE},
     ),
     TrainJob: Walk(
         {**TRAINED, "pairs": "{pairs}"},
@@ -597,7 +607,7 @@ JOBS: dict[type[Job], Walk] = {
          "extra": on(["{lowdsm}"], images=["{low}"], bands=[1, 2, 3]),
          "skip_empty": on(True, images=["{lowgap}"], nodata=0.0),
          "stack": on(["B1", "B0", "B2"], images=["{lowbands}"], base=["B0", "B1", "B2"])},
-        {"device": ("auto", PLACE)}, {},
+        {"device": ("auto", PLACE)}, CATALOGUE,
     ),
     CompleteJob: Walk(
         {"selection": "{selected}", "tiles": ["{images}"], "device": "cpu"},
@@ -715,7 +725,13 @@ def _isprs(places, name, train):
     return places.root / name
 
 
+def _catalogue(places):
+    items = [write_item(places.root / "items", i) for i in range(2)]
+    return write_list(places.root / "items", items)
+
+
 MADE = {
+    "catalogue.json": made(_catalogue),
     "isprs": made(lambda p: _isprs(p, "isprs", 4)),
     "isprs2": made(lambda p: _isprs(p, "isprs2", 3)),
     "probe0": made(lambda p: _probe(p, 0)),

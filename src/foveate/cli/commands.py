@@ -10,7 +10,7 @@ IMAGERY = (
         "foveate inspect images --masks masks",
         finish="foveate.cli.inspect:inspect",
         only=("images", "masks", "classes", "mask_suffix", "extra", "stack", "bands", "nodata",
-              "min_valid", "tile"),
+              "min_valid", "tile", "assets", "datetime", "bbox", "max_cloud"),
     ),
     JobCommand(
         "curate", "foveate.curate.job:CurateJob",

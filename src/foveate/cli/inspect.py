@@ -34,7 +34,7 @@ def inspect(job: PoolJob, as_json: Json = False) -> None:
             job.images, masks=job.masks or None, mask_suffix=job.mask_suffix,
             classes=job.classes, extra=[[path] for path in job.extra], stack=job.stack,
             bands=job.bands or None, nodata=job.nodata, tile=job.tile or 256,
-            min_valid=job.min_valid, progress=progress,
+            min_valid=job.min_valid, search=job.item_search(), progress=progress,
         )  # fmt: skip
     content = found.to_dict()
     result(content, as_text(content), as_json=as_json)

@@ -21,6 +21,7 @@ from foveate.pool.exclusion import Exclusion
 from foveate.pool.find import find, need_files, need_paths
 from foveate.pool.pool import Pool
 from foveate.pool.quality import Quality
+from foveate.pool.stac.sources import stac_paths
 from foveate.pool.step import Refinement, measured_pool
 from foveate.pool.store import load_pool, save_pool
 from foveate.run.job import SettingError
@@ -39,7 +40,7 @@ VERSION = 1  # raised when a step writes something else for the same inputs
 _IMAGERY = (
     "masks", "classes", "mask_suffix", "extra", "stack", "bands", "nodata", "min_valid",
     "min_labelled", "skip_empty", "tile", "stride", "edge", "coordinates", "model", "weights",
-    "scale", "quality",
+    "scale", "quality", "assets", "datetime", "bbox", "max_cloud",
 )  # fmt: skip
 
 
@@ -133,10 +134,11 @@ def _refinement(job: CurateJob, progress: ProgressFn | None = None) -> Refinemen
     """Return what is done with a pool beyond what its files say."""
     steps: list[Callable[[Pool], Pool]] = []
     key: list[Any] = []
-    if job.quality:
-        quality = Quality(list(job.quality), job.quality_kind, job.max_bad)
+    items = stac_paths(job.images) is not None
+    if job.quality or items:
+        quality = Quality([] if items else list(job.quality), job.quality_kind, job.max_bad)
         steps.append(partial(quality, progress=progress))
-        key.append([*asdict(quality).values(), _prints(job.quality)])
+        key.append([*asdict(quality).values(), [] if items else _prints(job.quality)])
     for path in job.exclude:
         steps.append(Exclusion(path, job.max_excluded))
         key.append([fingerprint(path), job.max_excluded])

@@ -107,7 +107,7 @@ class CurateJob(ModelJob):
     """Table of what is known of tiles (tile_id) or scenes (scene): Parquet or CSV; repeatable."""
     quality: Annotated[list[PathText], Option("Input", repeated=True)] = Field([])
     """Quality rasters beside the images (Sentinel-2 SCL, Landsat QA_PIXEL, masks), paired by
-    name; repeatable."""
+    name; of STAC the names of assets, else those called so, or none; repeatable."""
     quality_kind: Annotated[Kind, Option(default="as the names say")] = "auto"
     """What they hold: scl, qa_pixel, or mask (each value but 0 is bad)."""
     max_bad: Annotated[float, Option("Input")] = Field(0.2, ge=0, le=1)

@@ -7,6 +7,7 @@ arrays when they are asked for.
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Self
 
@@ -45,6 +46,17 @@ class Attributes(Mapping[str, "NDArray[Any]"]):
             half = array.dtype == np.float16  # for which Arrow has few functions
             found[name] = pa.array(array.astype(np.float32) if half else array)
         return cls(pa.table(found))
+
+    @property
+    def fingerprint(self) -> str:
+        """Hash of the names and values."""
+        import pyarrow as pa
+
+        sink = pa.BufferOutputStream()
+        table = self.table.replace_schema_metadata(None).combine_chunks()
+        with pa.ipc.new_stream(sink, table.schema) as stream:
+            stream.write_table(table)
+        return hashlib.blake2b(sink.getvalue(), digest_size=16).hexdigest()
 
     def __iter__(self) -> Iterator[str]:
         """Yield the names."""

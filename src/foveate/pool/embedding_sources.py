@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from foveate.errors import DataError, ParameterError
+from foveate.pool.stac.sources import kind_of
 from foveate.run import Run
 from foveate.run.shards import ShardStore
 
@@ -42,7 +43,7 @@ def embedding_paths(images: Sequence[str | Path]) -> list[Path] | None:
 
 def _is_embeddings(path: Path) -> bool:
     if path.suffix.lower() in SUFFIXES:
-        return True
+        return kind_of(str(path)) != "table"  # items of STAC
     if not path.is_dir():
         return False
     if (path / "run.json").is_file():

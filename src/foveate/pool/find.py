@@ -13,7 +13,9 @@ from typing import TYPE_CHECKING, Literal
 
 from foveate.errors import DataError
 from foveate.files import printable, refuse_empty, stored_path
+from foveate.location import is_url
 from foveate.pool.notes import Note
+from foveate.pool.stac.sources import kind_of
 from foveate.raster import SUFFIXES
 
 if TYPE_CHECKING:
@@ -197,6 +199,8 @@ def need_paths(paths: Paths, role: str) -> list[Path]:
     many = list(paths) if isinstance(paths, list | tuple) else [paths]
     given = []
     for path in many:
+        if kind_of(str(path)) and is_url(str(path)):  # of STAC: asked when it is opened
+            continue
         refuse_empty(path, f"path of the {role}s")
         given.append(Path(path) if _exists(Path(path)) else Path(stored_path(str(path))))
     for path in given:

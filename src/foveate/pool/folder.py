@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -19,6 +20,7 @@ from foveate.pool.notes import warn
 from foveate.pool.pairing import pair_files
 from foveate.pool.pool import Pool, Scene
 from foveate.pool.scan import scan
+from foveate.pool.stac.columns import item_columns
 from foveate.raster import FileSource, LabelValues, Source, StackSource
 
 if TYPE_CHECKING:
@@ -28,6 +30,7 @@ if TYPE_CHECKING:
     from foveate.pool.find import Paths
     from foveate.pool.notes import Note
     from foveate.pool.pairing import Row
+    from foveate.pool.stac.search import Search
     from foveate.progress import ProgressFn
 
 
@@ -49,6 +52,7 @@ def open_pool(  # noqa: PLR0913  (keyword-only options)
     min_valid: float = 0.5,
     min_labelled: float = 0.0,
     skip_empty: bool = False,
+    search: Search | None = None,
     measure: bool = True,
     progress: ProgressFn | None = None,
 ) -> Pool:
@@ -62,7 +66,8 @@ def open_pool(  # noqa: PLR0913  (keyword-only options)
 
     Args:
         images: Folder (searched recursively, through linked folders too), file or glob, or several
-            of them.
+            of them; or STAC: a catalogue, collection, item or list of items in JSON, a table of
+            items in Parquet, or the address of a collection of an API.
         masks: The same for masks: class indices or RGB colours. They may lie among the images.
         mask_suffix: How names of masks end, before the suffix of the file ("_truth"), where the
             usual words do not tell them from images.
@@ -83,6 +88,7 @@ def open_pool(  # noqa: PLR0913  (keyword-only options)
         min_valid: Smallest valid share of a tile that stays in the pool.
         min_labelled: Smallest labelled share of a tile that stays, where there are masks.
         skip_empty: Whether scenes without a valid pixel are left out instead of refused.
+        search: Which items of STAC are meant, and which of their assets.
         measure: Whether to read all masks and nodata now (see `scan`).
         progress: Called with ticks.
 
@@ -95,7 +101,7 @@ def open_pool(  # noqa: PLR0913  (keyword-only options)
         ParameterError: A grid that cannot be.
     """
     bands = None if bands is None or not len(bands) else tuple(bands)
-    paired = pair_files(images, masks, extra, stack, mask_suffix)
+    paired = pair_files(images, masks, extra, stack, mask_suffix, search=search)
     pool = open_rows(
         paired.rows, classes=classes, tile=tile, stride=stride, edge=edge, split=split,
         coordinates=coordinates, nodata=nodata, bands=bands, notes=paired.notes,
@@ -147,11 +153,8 @@ def open_rows(
     )
     scenes = []
     for row in rows:
-        parts: list[Source] = [FileSource(str(p), nodata) for p in row.paths]
-        parts += [FileSource(str(p)) for p in row.extra]
-        source = parts[0] if len(parts) == 1 else StackSource(tuple(parts))
         mask = None if row.mask is None else _mask_source(row.mask, legend)
-        scenes.append(Scene(row.key, source, mask, printable(os.fspath(row.paths[0]))))
+        scenes.append(replace(row_scene(row, nodata), mask=mask))
     _check_copies(scenes)
     scenes, values = alike_values(scenes)
     check_alike(scenes, bands)
@@ -169,10 +172,33 @@ def open_rows(
         )
     ids = tiles.tile_id
     order = np.argsort(ids, kind="stable")
+    tiles = tiles.take(order)
     return Pool(
-        ids=ids[order], scenes=tuple(scenes), tiles=tiles.take(order), legend=legend,
-        notes=warn(told),
+        ids=ids[order], scenes=tuple(scenes), tiles=tiles, legend=legend, notes=warn(told),
+        attributes=item_columns([row.item for row in rows if row.item is not None], tiles),
     )  # fmt: skip
+
+
+def row_scene(row: Row, nodata: float | None = None) -> Scene:
+    """Return a scene without its mask.
+
+    Args:
+        row: Its files, or its item.
+        nodata: Value of missing pixels of the image, instead of what files and items say.
+
+    Raises:
+        DataError: An asset of an item is not there.
+    """
+    parts: list[Source] = []
+    if row.item is not None:
+        parts += row.item.sources(nodata)
+        uri = row.item.bands[0][1].href
+    else:
+        parts += [FileSource(str(p), nodata) for p in row.paths]
+        uri = os.fspath(row.paths[0])
+    parts += [FileSource(str(p)) for p in row.extra]
+    source = parts[0] if len(parts) == 1 else StackSource(tuple(parts))
+    return Scene(row.key, source, uri=printable(uri), item=row.item)
 
 
 def _mask_source(path: Path, legend: Legend | None) -> FileSource:

@@ -23,6 +23,8 @@ from foveate.pool.folder import open_pool
 from foveate.pool.pairing import pair_files
 from foveate.pool.pool import Scene
 from foveate.pool.preview import read_small
+from foveate.pool.stac.rows import DATE
+from foveate.pool.stac.sources import stac_paths
 from foveate.raster import FileSource, metres_per_pixel
 
 if TYPE_CHECKING:
@@ -33,6 +35,7 @@ if TYPE_CHECKING:
     from foveate.pool.find import Found, Paths
     from foveate.pool.pairing import Pairing
     from foveate.pool.pool import Pool
+    from foveate.pool.stac.search import Search
     from foveate.progress import ProgressFn
 
 SAMPLED = 50  # images whose values are looked at, spread over all of them
@@ -112,6 +115,7 @@ def inspect(
     nodata: float | None = None,
     bands: Sequence[int] | None = None,
     min_valid: float = 0.5,
+    search: Search | None = None,
     progress: ProgressFn | None = None,
 ) -> Inspection:
     """Say what a run would make of imagery, without one.
@@ -130,6 +134,7 @@ def inspect(
         nodata: Value of missing pixels.
         bands: 1-based bands that are used.
         min_valid: Smallest valid share of a tile.
+        search: Which items of STAC are meant, and which of their assets.
         progress: Called with ticks.
 
     Returns:
@@ -140,13 +145,14 @@ def inspect(
     """
     opened = partial(
         open_pool, images, masks=masks, mask_suffix=mask_suffix, classes=classes, extra=extra,
-        stack=stack, tile=tile, nodata=nodata, bands=bands, min_valid=min_valid, progress=progress,
+        stack=stack, tile=tile, nodata=nodata, bands=bands, min_valid=min_valid, search=search,
+        progress=progress,
     )  # fmt: skip
     error: FoveateError | None = None
     pairing: Pairing | None = None
     pool: Pool | None = None
     try:
-        pairing = pair_files(images, masks, extra, stack, mask_suffix)
+        pairing = pair_files(images, masks, extra, stack, mask_suffix, search=search)
     except FoveateError as failed:
         error = failed
     else:
@@ -156,6 +162,8 @@ def inspect(
             error = failed
             with suppress(FoveateError):  # which is the same, of headers
                 pool = opened(measure=False)
+    if error is not None and pairing is None and stac_paths(images) is not None:
+        raise error  # nothing is known of a catalogue that cannot be read
     found = find(images, "image") if pairing is None else pairing.images
     labels = None if masks is None else find(masks, "mask")
     labels = labels if pairing is None else pairing.masks
@@ -189,8 +197,14 @@ def _record(scene: Scene, *, values: bool) -> dict[str, Any]:
         "place": info.place.kind,
         "bounds": [float(v) for v in box.boundingbox.bbox] if box is not None else None,
         "metres_per_pixel": metres_per_pixel(info),
-        "date": date_of(scene.uri),
+        "date": _date(scene),
     }
+
+
+def _date(scene: Scene) -> str:
+    if scene.item is not None and (stated := scene.item.properties.get(DATE)):
+        return str(stated)[:10]
+    return date_of(scene.uri)
 
 
 def _values(scene: Scene) -> list[list[float]] | None:

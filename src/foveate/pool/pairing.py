@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from foveate.errors import DataError, ParameterError
@@ -11,10 +12,14 @@ from foveate.pool.contents import content_notes
 from foveate.pool.find import File, Found, Paths, find, index, need_files
 from foveate.pool.notes import Note
 from foveate.pool.roles import ending_of, find_both, find_images, shared_name
+from foveate.pool.stac.rows import item_scenes
+from foveate.pool.stac.search import Search
+from foveate.pool.stac.sources import stac_paths
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
-    from pathlib import Path
+
+    from foveate.pool.stac.rows import ItemScene
 
 _EXAMPLES = 3
 
@@ -28,12 +33,14 @@ class Row:
         paths: The image, or the files of its bands.
         mask: Its mask, or None.
         extra: Its further bands.
+        item: What STAC says of it, instead of `paths`; None without.
     """
 
     key: str
     paths: tuple[Path, ...]
     mask: Path | None = None
     extra: tuple[Path, ...] = ()
+    item: ItemScene | None = None
 
 
 @dataclass(frozen=True)
@@ -61,20 +68,24 @@ def pair_files(
     extra: Sequence[Paths] = (),
     stack: Sequence[str] = (),
     mask_suffix: str = "",
+    *,
+    search: Search | None = None,
 ) -> Pairing:
     """Find images, masks and further bands, and pair them by name.
 
     Args:
-        images: Folders, files or globs.
+        images: Folders, files or globs; or what is STAC.
         masks: The same; None for images alone.
         extra: The same, for each further band.
         stack: Endings of names that are bands of one scene.
         mask_suffix: How names of masks end, before the suffix of the file: "_truth".
+        search: Which items of STAC are meant, and which of their assets.
 
     Raises:
         DataError: A path does not exist, nothing is found, names do not say what is a mask, or
             an image has no partner, several, or is its own.
-        ParameterError: A path is empty, or there is a `mask_suffix` and no masks.
+        ParameterError: A path is empty, there is a `mask_suffix` and no masks, or a search without
+            STAC.
     """
     if mask_suffix and masks is None:
         raise ParameterError(
@@ -82,18 +93,27 @@ def pair_files(
             "It tells masks from images.",
             "Give the folder that holds both: --masks DIR, masks=DIR.",
         )
+    found = _found_items(images, stack, search)
     labels = None
-    if masks is None:
-        pictures = find_images(images)
-        notes = pictures.notes()
+    if found is not None:
+        items, notes = found
+        pictures = _as_files(items, images)
+        labels = None if masks is None else need_files(find(masks, "mask"), "mask")
+        scenes = [(file, [file.path]) for file in pictures.files]
     else:
-        pictures, labels = find_both(images, masks, mask_suffix)
-        # What is read as the other is not left out, and what is said twice was said.
-        notes = _unused(pictures.notes(), labels)
-        notes += [n for n in _unused(labels.notes(), pictures) if n not in notes]
-    notes += content_notes(pictures.files)
-    scenes, told = _stack(pictures.files, stack)
-    notes += told
+        items = []
+        if masks is None:
+            pictures = find_images(images)
+            notes = pictures.notes()
+        else:
+            pictures, labels = find_both(images, masks, mask_suffix)
+            # What is read as the other is not left out, and what is said twice was said.
+            notes = _unused(pictures.notes(), labels)
+            notes += [n for n in _unused(labels.notes(), pictures) if n not in notes]
+        notes += content_notes(pictures.files)
+        scenes, told = _stack(pictures.files, stack)
+        notes += told
+    by_name = {item.name: item for item in items}
     heads = [file for file, _ in scenes]
     others, tables = [], []
     for paths in extra:
@@ -107,10 +127,47 @@ def pair_files(
         mask_of, told = partners(heads, labels.files, "mask", suffix=mask_suffix)
         notes += told
     rows = [
-        Row(f.key, tuple(paths), mask_of.get(f.key), tuple(table[f.key] for table in tables))
+        Row(f.key, tuple(paths), mask_of.get(f.key), tuple(table[f.key] for table in tables),
+            by_name.get(f.key))
         for f, paths in sorted(scenes, key=lambda scene: scene[0].key)
-    ]
+    ]  # fmt: skip
     return Pairing(tuple(rows), pictures, labels, tuple(others), tuple(notes))
+
+
+def _found_items(
+    images: Paths, stack: Sequence[str], search: Search | None
+) -> tuple[list[ItemScene], list[Note]] | None:
+    """Return what items of STAC say of scenes; None where the images are of another kind.
+
+    Raises:
+        ParameterError: A search without STAC, or a stack with it.
+    """
+    given = [images] if isinstance(images, str | Path) else list(images)
+    paths = stac_paths([str(path) for path in given])
+    stated = [] if search is None else search.stated()
+    if paths is None:
+        if stated:
+            raise ParameterError(
+                f"{stated[0]} for images that are no STAC",
+                "It says which items and assets of a catalogue are read.",
+                "Leave it out, or give a catalogue: catalog.json, items.parquet, "
+                "https://HOST/collections/NAME.",
+            )
+        return None
+    if stack:
+        raise ParameterError(
+            f"stack={','.join(stack)} for a STAC catalogue",
+            "It joins files by the ends of their names; items have assets.",
+            f"Name them: --assets {','.join(stack)}",
+        )
+    return item_scenes(paths, search or Search())
+
+
+def _as_files(items: Sequence[ItemScene], images: Paths) -> Found:
+    """Return items as files that were found, for the pairing by name."""
+    given = [images] if isinstance(images, str | Path) else list(images)
+    files = [File(Path(item.bands[0][1].href), (), item.name) for item in items]
+    return Found(tuple(files), given=tuple(Path(str(path)) for path in given))
 
 
 def _unused(notes: list[Note], other: Found) -> list[Note]:
@@ -165,7 +222,7 @@ def partners(
             ),
         )
     for image in images:
-        if found[image.key].path.samefile(image.path):
+        if image.path.exists() and found[image.key].path.samefile(image.path):
             raise DataError(
                 f"the image {image.key!r} would be its own {what}: "
                 f"{printable(str(found[image.key].path))!r} is the same file",

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
     from foveate.labels import Legend
     from foveate.pool.notes import Note
+    from foveate.pool.stac.rows import ItemScene
     from foveate.raster import Raster, Source
 
 
@@ -36,12 +37,14 @@ class Scene:
         source: Its pixels.
         mask: Its labels on the same grid, or None.
         uri: Where it was found, for provenance.
+        item: What STAC says of it, or None.
     """
 
     scene_id: str
     source: Source
     mask: Source | None = None
     uri: str = ""
+    item: ItemScene | None = None
 
 
 def read_codes(

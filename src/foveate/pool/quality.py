@@ -26,13 +26,13 @@ from foveate.pool.attributes import Attributes
 from foveate.pool.find import find, need_files
 from foveate.pool.names import Names
 from foveate.pool.notes import Note, warn
+from foveate.pool.stac.asset_source import need_asset
 from foveate.progress import Meter
 from foveate.raster import FileSource
 from foveate.raster.ground import onto, other_ground, warp
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
-    from pathlib import Path
 
     from numpy.typing import NDArray
 
@@ -58,7 +58,8 @@ class Quality:
     """Which share of each tile may be bad, and by which rasters.
 
     Attributes:
-        files: Folders, files or globs of quality rasters, paired with the images by name.
+        files: Folders, files or globs of quality rasters, paired with the images by name; [] for
+            those of items of STAC, of which some may have none.
         kind: What their values mean; "auto" for what their names say: SCL or QA_PIXEL.
         most: Largest bad share of a tile that stays, 0 to 1; 1 for any.
     """
@@ -80,14 +81,14 @@ class Quality:
                 "quality rasters for a pool without imagery", "They lie beside images.",
                 "Use a column of the file: --attributes FILE.",
             )  # fmt: skip
-        found = need_files(find(self.files, "quality raster"), "quality raster")
-        own = pair(found.files, [scene.scene_id for scene in pool.scenes])
-        kinds = {name: self.kind_of(file.key) for name, file in own.items()}
+        own = self._of_files(pool) if self.files else self._of_items(pool)
+        if not own:
+            return pool
         with Meter(progress, "reading quality", len(pool)) as meter:
             for scene, rows in pool.per_scene():
-                raster = _Raster(scene, own[scene.scene_id].path, kinds[scene.scene_id])
+                raster = _Raster(scene, *own[scene.scene_id]) if scene.scene_id in own else None
                 for row in rows.tolist():
-                    share[row] = raster.share(tiles.window(row))
+                    share[row] = np.nan if raster is None else raster.share(tiles.window(row))
                     meter.advance()
         known = Attributes.of({BAD: share})
         if pool.attributes is not None:
@@ -96,6 +97,25 @@ class Quality:
             replace(pool, attributes=known), share > self.most, share, self.most,
             "bad pixels in the quality raster", "--max-bad",
         )  # fmt: skip
+
+    def _of_files(self, pool: Pool) -> dict[str, tuple[FileSource, str]]:
+        """Return the raster of each scene and what it holds, by names."""
+        found = need_files(find(self.files, "quality raster"), "quality raster")
+        own = pair(found.files, [scene.scene_id for scene in pool.scenes])
+        return {
+            name: (FileSource(str(file.path), palette=False), self.kind_of(file.key))
+            for name, file in own.items()
+        }
+
+    def _of_items(self, pool: Pool) -> dict[str, tuple[FileSource, str]]:
+        """Return the raster of each scene whose item has one."""
+        own: dict[str, tuple[FileSource, str]] = {}
+        for scene in pool.scenes:
+            source = None if scene.item is None else scene.item.quality_source
+            if scene.item is not None and source is not None:
+                name = scene.item.quality_kind or source.asset
+                own[scene.scene_id] = (need_asset(source), self.kind_of(name))
+        return own
 
     def kind_of(self, name: str) -> str:
         """Return what the values of a raster mean.
@@ -206,8 +226,8 @@ def bad_pixels(
 class _Raster:
     """The quality raster of a scene, read in the pixels of the scene."""
 
-    def __init__(self, scene: Scene, path: Path, kind: str) -> None:
-        self.source, self.kind = FileSource(str(path), palette=False), kind
+    def __init__(self, scene: Scene, source: FileSource, kind: str) -> None:
+        self.source, self.kind = source, kind
         image, own = scene.source.info, self.source.info
         other = other_ground(image, own)
         if other:

@@ -13,7 +13,10 @@ from typing import TYPE_CHECKING, Any
 
 from foveate.errors import DataError
 from foveate.files import read_parquet, stored_path
+from foveate.pool.folder import row_scene
 from foveate.pool.pairing import pair_files
+from foveate.pool.stac.search import Search
+from foveate.pool.stac.sources import stac_paths
 from foveate.raster import FileSource, StackSource
 from foveate.run import Run
 
@@ -67,12 +70,17 @@ def reopened(run: Run, scenes: Sequence[str]) -> dict[str, SceneFiles]:
             "Run the job again into a new folder.",
         )  # fmt: skip
     paths = {name: stored_path(str(known[name]["uri"])) for name in scenes}
-    _check_there(run, list(paths.values()))
     job = _imagery(run.record.get("job", {}))
-    rows = _rows(job) if job.get("stack") or job.get("extra") or job.get("masks") else {}
+    items = bool(job.get("images") and stac_paths(job["images"]))
+    if not items:
+        _check_there(run, list(paths.values()))
+    needed = items or job.get("stack") or job.get("extra") or job.get("masks")
+    rows = _rows(job) if needed else {}
     found = {}
     for name, path in paths.items():
         row = rows.get(name)
+        if items and row is None:
+            raise _gone(run, name)
         source = _source(path, row, job.get("nodata"))
         _check_same(name, source, known[name])
         mask = None if row is None or row.mask is None else FileSource(os.fspath(row.mask))
@@ -92,15 +100,35 @@ def _rows(job: dict[str, Any]) -> dict[str, Row]:
     paired = pair_files(
         job["images"], job.get("masks") or None, [[path] for path in job.get("extra") or ()],
         job.get("stack") or (), job.get("mask_suffix") or "",
+        search=_search(job),
     )  # fmt: skip
     return {row.key: row for row in paired.rows}
 
 
+def _search(job: dict[str, Any]) -> Search:
+    return Search(
+        tuple(job.get("assets") or ()), job.get("datetime") or "", tuple(job.get("bbox") or ()),
+        job.get("max_cloud"),
+    )  # fmt: skip
+
+
 def _source(path: str, row: Row | None, nodata: float | None) -> FileSource | StackSource:
+    if row is not None and row.item is not None:
+        source = row_scene(row, nodata).source
+        assert isinstance(source, FileSource | StackSource)  # noqa: S101  (made of files)
+        return source
     if row is None or len(row.paths) + len(row.extra) == 1:
         return FileSource(path, nodata)
     parts = [FileSource(os.fspath(p), nodata) for p in row.paths]
     return StackSource((*parts, *(FileSource(os.fspath(p)) for p in row.extra)))
+
+
+def _gone(run: Run, name: str) -> DataError:
+    return DataError(
+        f"the catalogue of the run {str(run.path)!r} has no item {name!r} any more",
+        "Pixels are read from the assets of the items that the run was made from.",
+        "Run the job again into a new folder.",
+    )
 
 
 def _check_there(run: Run, paths: list[str]) -> None:

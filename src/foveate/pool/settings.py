@@ -6,8 +6,9 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
+from foveate.pool.stac.search import Search
 from foveate.run.job import Job
-from foveate.run.options import Bands, Names, Option, PathText
+from foveate.run.options import Bands, Box, Names, Option, PathText
 
 
 class ImageryJob(Job):
@@ -16,7 +17,8 @@ class ImageryJob(Job):
     images: Annotated[list[PathText], Option("Input", argument=True, metavar="IMAGES")] = Field(
         min_length=1
     )
-    """Folders, files or globs of images."""
+    """Folders, files or globs of images; or STAC: a catalogue, list of items or item in JSON, a
+    table of items in Parquet, or the address of a collection of an API."""
     masks: Annotated[list[PathText], Option("Input", repeated=True)] = Field([])
     """Folder or glob of masks, paired by name; repeatable."""
     classes: Annotated[PathText | None, Option("Input")] = None
@@ -37,6 +39,29 @@ class ImageryJob(Job):
     """Smallest labelled (not ignored) share of a tile that stays, where there are masks."""
     skip_empty: bool = False
     """Leave out scenes of nothing but nodata, instead of refusing them."""
+    assets: Annotated[
+        Names, Option("Input", default="the only one", metavar="red,green,blue")
+    ] = Field([])  # fmt: skip
+    """Of STAC: the assets that are bands of one scene, in order."""
+    datetime: Annotated[str, Option("Input", default="any", metavar="A/B")] = ""
+    """Of STAC: only items of this date (2024, 2024-05, 2024-05-31), or from A to B."""
+    bbox: Annotated[Box, Option("Input", default="anywhere", metavar="W,S,E,N")] = Field([])
+    """Of STAC: only items that touch this box, in degrees."""
+    max_cloud: Annotated[
+        float | None, Option("Input", default="any", metavar="PERCENT")
+    ] = Field(None, ge=0, le=100)  # fmt: skip
+    """Of STAC: only items with at most this cloud cover (eo:cloud_cover)."""
+
+    def item_search(self) -> Search:
+        """Return which items of STAC are meant, and which of their assets.
+
+        Raises:
+            ParameterError: Dates or a box that cannot be.
+        """
+        return Search(
+            tuple(self.assets), self.datetime, tuple(self.bbox), self.max_cloud,
+            quality=tuple(getattr(self, "quality", ())),
+        )  # fmt: skip
 
 
 class PoolJob(ImageryJob):

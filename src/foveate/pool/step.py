@@ -85,7 +85,8 @@ def opened_pool(job: ImageryJob, **cut: Any) -> Pool:
     return open_pool(
         job.images, masks=job.masks or None, mask_suffix=job.mask_suffix, classes=job.classes,
         extra=[[e] for e in job.extra],
-        stack=job.stack, nodata=job.nodata, bands=job.bands or None, measure=False, **cut,
+        stack=job.stack, nodata=job.nodata, bands=job.bands or None, search=job.item_search(),
+        measure=False, **cut,
     )  # fmt: skip
 
 
@@ -114,6 +115,10 @@ def measure(
         [s.scene_id, s.source.info.fingerprint, s.mask.info.fingerprint if s.mask else None]
         for s in headers.scenes
     ]
+    quality = [s.item.quality_source for s in headers.scenes if s.item is not None]
+    prints += [["quality", source.state, None] for source in quality if source is not None]
+    if headers.attributes is not None:
+        prints.append(["attributes", headers.attributes.fingerprint, None])
     legend = headers.legend.to_dict() if headers.legend else None
     kept = [job.min_valid, job.min_labelled, job.skip_empty]
     also = also or Refinement()

@@ -115,7 +115,10 @@ def tiles_table(pool: Pool) -> pa.Table:
 
 
 def scenes_table(pool: Pool) -> pa.Table:
-    """Return one row per scene: size, bands, dtype, nodata, CRS, affine, fingerprint, uri."""
+    """Return one row per scene: size, bands, dtype, nodata, CRS, affine, fingerprint, uri.
+
+    Of scenes that STAC describes also the address of the item and the names of the assets.
+    """
     import pyarrow as pa
 
     rows: list[dict[str, Any]] = []
@@ -136,6 +139,8 @@ def scenes_table(pool: Pool) -> pa.Table:
                 "fingerprint": info.fingerprint,
             }
         )
+        if scene.item is not None:
+            rows[-1] |= {"item": scene.item.href, "assets": [key for key, _ in scene.item.bands]}
     schema = pa.schema(
         {
             "scene": pa.string(), "uri": pa.string(), "height": pa.int64(), "width": pa.int64(),
@@ -143,4 +148,7 @@ def scenes_table(pool: Pool) -> pa.Table:
             "crs": pa.string(), "affine": pa.list_(pa.float64()), "fingerprint": pa.string(),
         }
     )  # fmt: skip
+    if any(scene.item is not None for scene in pool.scenes):
+        schema = schema.append(pa.field("item", pa.string()))
+        schema = schema.append(pa.field("assets", pa.list_(pa.string())))
     return pa.Table.from_pylist(rows, schema=schema)

@@ -79,7 +79,16 @@ class FileSource:
     @cached_property
     def info(self) -> SourceInfo:
         """What the header says, and the fingerprint of the content, both as first seen."""
-        (file, content), reading = self._file, self._reading
+        return self.described(*self._file, self._reading)
+
+    def described(self, file: Stored, content: str, reading: Reading) -> SourceInfo:
+        """Return what is known of a file by its header and a hash of its content.
+
+        Args:
+            file: What it says of itself.
+            content: Hash of the content.
+            reading: How it is read.
+        """
         plain = decide(file.header, Asked(palette=self.palette))
         if (reading.indexes, reading.scaling) != (plain.indexes, plain.scaling):
             content = digest([content, reading.indexes, reading.scaling])

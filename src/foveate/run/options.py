@@ -124,10 +124,15 @@ def assignments(given: Any, form: str = "NAME=VALUE", example: str = "") -> Any:
     return found
 
 
+def _box(given: Any) -> Any:
+    return _numbers(given, "four numbers") if isinstance(given, str) else given
+
+
 PathText = Annotated[str, BeforeValidator(_path), IsPath()]
 AbsolutePath = Annotated[PathText, AfterValidator(absolute)]  # a run goes on from any folder
 Names = Annotated[list[str], BeforeValidator(split)]
 Bands = Annotated[list[int], BeforeValidator(_bands), Option("Model", metavar="4,3,2")]
+Box = Annotated[list[float], BeforeValidator(_box)]
 Scale = Annotated[
     list[tuple[float, float]], BeforeValidator(read_scale), Option("Model", metavar="LOW,HIGH")
 ]

@@ -76,6 +76,7 @@ class CurateBenchJob(ModelJob):
 
     absent = frozenset({
         "images", "masks", "mask_suffix", "extra", "stack", "coordinates", "skip_empty",
+        "assets", "datetime", "bbox", "max_cloud",
     })  # fmt: skip
     images: list[str] = Field([])
     """Of the pools."""

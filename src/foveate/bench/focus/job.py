@@ -91,6 +91,7 @@ class FocusBenchJob(ClassJob):
     absent = frozenset({
         "images", "extra", "stack", "min_valid",
         "min_labelled", "skip_empty", "tile", "stride", "edge", "coordinates", "workers", "model",
+        "assets", "datetime", "bbox", "max_cloud",
     })  # fmt: skip
     images: list[str] = Field([])
     """Of the scenes."""
