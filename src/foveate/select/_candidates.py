@@ -1,7 +1,7 @@
 """The candidates of `kcenter`: the rows that may be picked before the next pass over x.
 
 The candidates are the rows with the largest upper bounds. Every other row is at most at `tau`,
-the largest bound among them, for as long as the pass is not repeated: distances only fall.
+the largest bound among those, for as long as the pass is not repeated: distances only fall.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from foveate.progress import Meter
-    from foveate.select._cover import Cover
+    from foveate.select._cover import Centres, Far
     from foveate.select.constraints import Open
 
 NEAR = 2e-6  # relative difference of squared distances below which two rows are a near-tie
@@ -25,27 +25,36 @@ _DOUBT = 32  # settled rows per pick above which products in float32 are too coa
 
 
 class Candidates:
-    """The `width` rows with the largest upper bounds, in the order of ties.
+    """The rows with the largest upper bounds, in the order of ties.
 
     Args:
-        cover: State of all rows, just refreshed.
-        width: How many rows, at least 2.
+        centres: What is decided so far.
+        far: The rows first by (largest bound, smallest key), in this order: one more than
+            `width`, unless there are no more.
+        width: How many rows are candidates, at least 2.
         constraint: What the centres forbid; told of each row that is picked.
     """
 
-    def __init__(self, cover: Cover, width: int, constraint: Open | None = None) -> None:
-        self.cover = cover
+    def __init__(
+        self, centres: Centres, far: Far, width: int, constraint: Open | None = None
+    ) -> None:
+        self.centres = centres
         self.constraint = constraint
-        upper = cover.upper()
-        self.rows, self.tau, self.tau_rank = _farthest(upper, cover.rank, cover.taken, width)
+        self.tau, self.tau_key = -np.inf, (np.inf, np.inf)
+        if far.rows.size > width:
+            self.tau, self.tau_key = float(far.upper[width]), self._key(int(far.rows[width]))
         # In the order of ties, the first maximum is the one to pick.
-        self.upper = upper[self.rows]
-        self.state = cover.state[self.rows]
-        self.q = cover.q[self.rows]
+        held = far[:width]
+        held = held[np.lexsort((held.rows, held.ties))]
+        self.rows, self.upper, self.q, self.state = held.rows, held.upper, held.q, held.state
         self.near_ties = 0
         self._a: NDArray[Any] | None = None
-        self._ahead = np.empty((0, self.rows.size), cover.dtype)
+        self._ahead = np.empty((0, self.rows.size), centres.bounds.dtype)
         self._place = np.full(self.rows.size, -1)
+
+    def _key(self, row: int) -> tuple[float, float]:
+        """Return the place of a row in the order of ties."""
+        return int(self.centres.ties[row]), row
 
     def run(self, k: int, picks: list[int], values: list[float], meter: Meter) -> None:
         """Append picks and their squared distances, up to `k` in all, while they are certain."""
@@ -57,7 +66,7 @@ class Candidates:
                 self._rest(k, picks, values, meter)
                 return
             row = int(self.rows[best])
-            sure = value > self.tau or (value == self.tau and self.cover.rank[row] < self.tau_rank)
+            sure = value > self.tau or (value == self.tau and self._key(row) < self.tau_key)
             near = self._near(best) if sure else None
             if near is None:
                 break
@@ -68,10 +77,10 @@ class Candidates:
             self._add(best, row)
             if np.isneginf(self.upper).all():
                 break
-        self.cover.keep(self.rows, self.state)
-        coarse = self.cover.effort > width + _DOUBT * (len(picks) + 1)
-        if coarse and self.cover.dtype == np.float32:
-            self.cover.set_precision(np.dtype(np.float64))
+        self.centres.keep(self.rows, self.state)
+        coarse = self.centres.effort > width + _DOUBT * (len(picks) + 1)
+        if coarse and self.centres.bounds.dtype == np.float32:
+            self.centres.set_precision(np.dtype(np.float64))
 
     def _settle_top(self, floor: float = -np.inf) -> int:
         """Settle rows until the farthest, if not below `floor`, is settled; return it."""
@@ -89,7 +98,7 @@ class Candidates:
                     order = np.argpartition(self.upper[rows], rows.size - batch)
                     rows = rows[order[rows.size - batch :]]
             part = self.state[rows]
-            self.cover.settle(self.rows[rows], part)
+            self.centres.settle(self.rows[rows], self.q[rows], part)
             self.state[rows] = part
             self.upper[rows] = np.where(np.isneginf(self.upper[rows]), -np.inf, part.value)
             batch = min(4 * batch, _BATCH)
@@ -107,20 +116,20 @@ class Candidates:
 
     def _add(self, best: int, row: int) -> None:
         """Make candidate `best`, which is `row` of x, a centre."""
-        cover = self.cover
-        cover.add(row)
+        centres = self.centres
+        number = centres.add(row, self.q[best])
         self.upper[best] = -np.inf
         if self.constraint is not None and (forbidden := self.constraint.pick(row)).size:
-            cover.forbid(forbidden)
-            self.upper[cover.taken[self.rows]] = -np.inf
-        low = self._products(best) + self.q[best] * (1 - cover.eta)
-        low = cover.floor(low, self.q)
+            centres.forbid(forbidden)
+            self.upper[centres.taken[self.rows]] = -np.inf
+        low = self._products(best) + self.q[best] * (1 - centres.bounds.eta)
+        low = centres.bounds.floor(low, self.q)
         closer = np.flatnonzero(low < self.state.second)
         part = self.state[closer]
         nothing = np.full(closer.size, np.inf, low.dtype)
-        part.add(low[closer], nothing, np.full(closer.size, row))
+        part.add(low[closer], nothing, np.full(closer.size, number))
         self.state[closer] = part
-        bounds = cover.upper_of(part, self.q[closer])
+        bounds = centres.upper_of(part, self.q[closer])
         self.upper[closer] = np.where(np.isneginf(self.upper[closer]), -np.inf, bounds)
         # Below `tau` a row cannot be picked before the next pass, which will bring it up to date.
         alive = (self.upper >= self.tau) & ~np.isneginf(self.upper)
@@ -150,47 +159,24 @@ class Candidates:
         """Return the coordinates of the candidates, read when first needed."""
         if self._a is None:
             order = np.argsort(self.rows)  # the order of the file
-            a = np.empty((self.rows.size, self.cover.points.x.shape[1]), self.cover.dtype)
-            a[order] = self.cover.points.work(self.rows[order], self.cover.dtype)
+            points, dtype = self.centres.points, self.centres.bounds.dtype
+            a = np.empty((self.rows.size, points.shift.size), dtype)
+            a[order] = points.work(self.rows[order], dtype)
             self._a = a
         return self._a
 
     def _rest(self, k: int, picks: list[int], values: list[float], meter: Meter) -> None:
         """Pick among rows that are all at distance 0: by their keys."""
-        left = np.flatnonzero(~self.cover.taken)
-        left = left[np.argsort(self.cover.rank[left])]
+        left = np.flatnonzero(~self.centres.taken)
+        left = left[np.lexsort((left, self.centres.ties[left]))]
         if self.constraint is not None:
             forbidden = left
             left = self.constraint.admit(left)
-            self.cover.forbid(forbidden)
+            self.centres.forbid(forbidden)
         count = min(k - len(picks), left.size)
         self.near_ties += min(count, left.size - 1)
         for row in left[:count].tolist():
-            self.cover.add(row)
+            self.centres.add(row)
         picks.extend(left[:count].tolist())
         values.extend([0.0] * count)
         meter.advance(count)
-
-
-def _farthest(
-    upper: NDArray[np.float64], rank: NDArray[np.int64], taken: NDArray[np.bool_], width: int
-) -> tuple[NDArray[np.int64], float, float]:
-    """Return the `width` rows first by (largest bound, smallest rank), sorted by rank.
-
-    Also the same pair of the first row that is not among them: (-inf, inf) if there is none.
-    """
-    free = np.flatnonzero(~taken)
-    tau, tau_rank = -np.inf, np.inf
-    if free.size > width:
-        bounds = upper[free]
-        edge = np.partition(bounds, free.size - width)[free.size - width]
-        above, equal = free[bounds > edge], free[bounds == edge]
-        equal = equal[np.argsort(rank[equal])]
-        room = width - above.size
-        if room < equal.size:
-            tau, tau_rank = float(edge), float(rank[equal[room]])
-        else:
-            tau = float(bounds[bounds < edge].max())
-            tau_rank = float(rank[free[bounds == tau]].min())
-        free = np.concatenate((above, equal[:room]))
-    return free[np.argsort(rank[free])], tau, tau_rank

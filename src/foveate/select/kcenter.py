@@ -9,6 +9,9 @@ distance to the centres up to date by a matrix product, and keeps the rows with 
 distances in memory; picks come from these candidates until the best of them is no longer farther
 than every other row was at the last pass. That is exact, because distances only fall.
 
+Rows may be divided among holders (`holders`): each reads its own in a pass, and sends its farthest.
+A pass is one round of messages, and the picks are the same for any number of holders.
+
 It stays exact with a product in single precision, because the product only bounds distances
 (`_distance`). Rows that the bounds leave in doubt are compared by sums of squared differences in
 float64, whose order of arithmetic is fixed. The picks are those of the textbook loop in float64,
@@ -18,15 +21,15 @@ whatever the block size, the number of candidates, or the threads of BLAS.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from foveate.errors import ParameterError
 from foveate.progress import Meter
 from foveate.select._candidates import NEAR, Candidates
-from foveate.select._cover import Cover
-from foveate.select._distance import Points
+from foveate.select._cover import Centres, Far, Holder
+from foveate.select._distance import Points, Seen, sampled
 from foveate.select._rows import (
     Metric,
     check_given,
@@ -36,12 +39,14 @@ from foveate.select._rows import (
     check_ties,
     positive,
 )
+from foveate.select.holders import Holders, Mapped
 
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike, NDArray
 
     from foveate.progress import ProgressFn
     from foveate.select.constraints import Constraint
+    from foveate.select.holders import Crew
 
 __all__ = ["NEAR", "KCenter", "Metric", "kcenter_greedy"]
 
@@ -82,6 +87,8 @@ def kcenter_greedy(
     metric: Metric = "euclidean",
     block: int | None = None,
     candidates: int | None = None,
+    among: NDArray[np.bool_] | None = None,
+    holders: Holders | None = None,
     progress: ProgressFn | None = None,
 ) -> KCenter:
     """Pick `k` rows, each the farthest from the ones before it.
@@ -102,14 +109,19 @@ def kcenter_greedy(
         block: Rows read at a time; None for 8 MiB of them.
         candidates: Rows kept in memory between passes; None for 4 MiB of them. More candidates
             make fewer passes. Neither changes the picks.
+        among: (n,) bool, rows that may be picked, all but these are left unread; None for all.
+            The start and given rows need not be among them.
+        holders: How rows are divided; None for threads. It does not change the picks.
         progress: Called with the number of rows picked.
 
     Returns:
         Picks, distances, and what they cost.
 
     Raises:
-        DataError: `x` is not a float matrix, or holds NaN, infinity, or (cosine) rows of zeros.
+        DataError: `x` is not a float matrix, or holds NaN, infinity, or (cosine) rows of zeros;
+            or holders in other processes are to read a matrix that is not a file.
         ParameterError: One of the other arguments cannot be used.
+        StorageError: A holder in another process ended.
 
     >>> x = np.array([[0.0], [1.0], [5.0], [9.0]])
     >>> found = kcenter_greedy(x, 3, ties=np.arange(4, dtype=np.uint64), start=0)
@@ -121,7 +133,7 @@ def kcenter_greedy(
     n, d = x.shape
     check_ties(ties, n)
     centres = check_given(given, n)
-    check_k(k, n, centres.size)
+    check_k(k, _free(n, among, centres), centres.size)
     if k == 0:
         return KCenter(np.empty(0, np.int64), np.empty(0), 0, 0)
     first = centres if centres.size else _check_start(start, n)
@@ -134,31 +146,107 @@ def kcenter_greedy(
     width = positive("candidates", candidates, max(256, _CANDIDATE_VALUES // max(d, 1)))
     width = max(width, 2)  # a near-tie takes two rows to see
 
-    points = Points.survey(x, metric, block)
-    # Place of each row in the order of ties: unique, so that no comparison is left open.
-    rank = np.empty(n, np.int64)
-    rank[np.lexsort((np.arange(n), ties))] = np.arange(n)
-    cover = Cover(points, rank, first)
-    picks: list[int] = [] if centres.size else [int(first[0])]
-    values: list[float] = [] if centres.size else [np.inf]
-    near = 0
-    state = None if constraint is None or constraint.empty else constraint.open(first)
-    if state is not None:
-        cover.forbid(np.flatnonzero(~state.free))
-    with Meter(progress, "k-center", k) as meter:
-        meter.advance(len(picks))
-        while len(picks) < k:
-            if state is not None and cover.taken.all():
-                state = None
-                cover.release()
-            cover.refresh()
-            held = Candidates(cover, width, state)
-            held.run(k, picks, values, meter)
-            near += held.near_ties
+    how = Holders() if holders is None else holders
+    outside = None if among is None else ~among
+    ranges = how.ranges(n, d, block)
+    parts = [
+        {
+            "x": Mapped.of(x, rows.start, rows.stop) if how.remote else x[rows],
+            "begin": rows.start, "ties": ties[rows], "metric": metric, "block": block,
+            "outside": None if outside is None else outside[rows], "sends": how.remote,
+        }
+        for rows in ranges
+    ]  # fmt: skip
+    with how.open(Holder, ranges, parts) as crew:
+        points = _survey(crew, Known(crew, x.dtype) if how.remote else x, n, metric, block)
+        state = Centres(points, ties, first, outside)
+        picks: list[int] = [] if centres.size else [int(first[0])]
+        values: list[float] = [] if centres.size else [np.inf]
+        with Meter(progress, "k-center", k) as meter:
+            meter.advance(len(picks))
+            near = _pick(
+                crew, state, k, picks, values, meter=meter, constraint=constraint, width=width
+            )
     # Half the squared chord of two points of the unit sphere is 1 - cosine.
     root = np.sqrt(values) / points.scale
     distance = np.square(root) / 2 if metric == "cosine" else root
-    return KCenter(np.array(picks, np.int64), distance, cover.passes + 1, near)
+    return KCenter(np.array(picks, np.int64), distance, state.passes + 1, near)
+
+
+def _pick(
+    crew: Crew, centres: Centres, k: int, picks: list[int], values: list[float], *, meter: Meter,
+    constraint: Constraint | None, width: int,
+) -> int:  # fmt: skip
+    """Append picks and their squared distances up to `k` in all; return the near-ties."""
+    near = 0
+    state = None
+    if constraint is not None and not constraint.empty:
+        state = constraint.open(centres.rows)
+        centres.forbid(np.flatnonzero(~state.free))
+    while len(picks) < k:
+        if state is not None and centres.taken.all():
+            state = None
+            centres.release()
+        far = Far.merged(crew.each("refresh", centres.news(), width + 1)).first(width + 1)
+        if isinstance(centres.points.x, Known):
+            centres.points.x.keep(far, centres.rows)
+        held = Candidates(centres, far, width, state)
+        held.run(k, picks, values, meter)
+        near += held.near_ties
+    return near
+
+
+def _survey(crew: Crew, x: Any, n: int, metric: Metric, block: int) -> Points:
+    """Check all rows; return them as points, and tell the holders."""
+    seen = Seen.merged(crew.each("look"))
+    seen.refuse(n)
+    sample = np.asarray(x[sampled(n)])
+    crew.each("frame", seen.largest, sample)
+    return Points.framed(x, metric, block, largest=seen.largest, sample=sample)
+
+
+class Known:
+    """Rows that holders elsewhere have sent, read like a matrix; others are asked for.
+
+    Args:
+        crew: The holders.
+        dtype: Type of the numbers.
+    """
+
+    def __init__(self, crew: Crew, dtype: np.dtype[Any]) -> None:
+        self.crew, self.dtype = crew, dtype
+        self._ends = np.array([rows.stop for rows in crew.ranges])
+        self._vectors: dict[int, NDArray[Any]] = {}
+
+    def __getitem__(self, rows: NDArray[np.int64]) -> NDArray[Any]:
+        """Return (m, d) rows as stored."""
+        missing = np.array([r for r in rows.tolist() if r not in self._vectors], np.int64)
+        found: dict[int, NDArray[Any]] = {}
+        if missing.size:
+            holder = np.searchsorted(self._ends, missing, side="right")
+            for number in np.unique(holder).tolist():
+                part = missing[holder == number]
+                found |= zip(part.tolist(), self.crew.one(number, "fetch", part), strict=True)
+        every = [found[r] if r in found else self._vectors[r] for r in rows.tolist()]
+        return np.stack(every) if every else np.empty((0, 0), self.dtype)
+
+    def keep(self, far: Far, centres: NDArray[np.int64]) -> None:
+        """Keep rows that were sent, and the centres; forget all others."""
+        held = {r: self._vectors[r] for r in centres.tolist() if r in self._vectors}
+        sent = far.vectors if far.vectors is not None else ()
+        self._vectors = held | dict(zip(far.rows.tolist(), sent, strict=True))
+
+
+def _free(n: int, among: NDArray[np.bool_] | None, centres: NDArray[np.int64]) -> int:
+    """Return the number of rows that are, or may become, centres."""
+    if among is None:
+        return n
+    if among.shape != (n,) or among.dtype != bool:
+        raise ParameterError(
+            f"among of shape {among.shape} and dtype {among.dtype}",
+            f"Allowed is one bool per row, shape ({n},).",
+        )
+    return int(among.sum() + (~among[centres]).sum())
 
 
 def _check_start(start: int | None, n: int) -> NDArray[np.int64]:

@@ -1,0 +1,186 @@
+"""Holders: the picks of one for any number of them, wherever they run, and clear ends."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from foveate.errors import DataError, ParameterError, StorageError
+from foveate.select._cover import Holder
+from foveate.select._distance import Points
+from foveate.select.constraints import Constraint
+from foveate.select.holders import Holders, Mapped
+from foveate.select.kcenter import kcenter_greedy
+
+COUNTS = (1, 2, 3, 7)
+
+
+def same(one, other):
+    np.testing.assert_array_equal(one.rows, other.rows)
+    np.testing.assert_array_equal(one.distance, other.distance)
+    assert (one.near_ties, one.passes) == (other.near_ties, other.passes)
+
+
+@settings(max_examples=30, deadline=None)
+@given(
+    n=st.integers(1, 60),
+    d=st.integers(1, 6),
+    seed=st.integers(0, 2**16),
+    metric=st.sampled_from(["euclidean", "cosine"]),
+    kind=st.sampled_from(["normal", "grid", "far"]),
+    dtype=st.sampled_from(["f2", "f4", "f8"]),
+    block=st.integers(1, 12),
+    candidates=st.integers(2, 20),
+    held=st.integers(0, 3),
+    pairs=st.integers(0, 15),
+    some=st.booleans(),
+)
+def test_any_number_of_holders_picks_the_same(
+    n, d, seed, metric, kind, dtype, block, candidates, held, pairs, some
+):
+    rng = np.random.default_rng(seed)
+    x = rng.standard_normal((n, d)) + 2
+    if kind == "grid":
+        x = rng.integers(1, 3, (n, d)) * 1.0
+    elif kind == "far":
+        x += rng.choice([-1e4, 1e4], (n, 1))
+    x = x.astype(dtype)
+    x[(x == 0).all(axis=1)] = 1
+    held = rng.permutation(n)[:held]
+    among = rng.random(n) < 0.7 if some else np.ones(n, bool)
+    among[held] = True
+    start = None if held.size else int(rng.integers(n))
+    if start is not None:
+        among[start] = True
+    options = {
+        "ties": rng.integers(0, 4, n).astype(np.uint64), "start": start, "given": held,
+        "constraint": Constraint.of(rng.integers(0, n, pairs), rng.integers(0, n, pairs), n),
+        "metric": metric, "block": block, "candidates": candidates, "among": among,
+    }  # fmt: skip
+    k = int(among.sum()) - held.size
+    one = kcenter_greedy(x, k, holders=Holders(1), **options)
+    assert set(one.rows.tolist()) | set(held.tolist()) == set(np.flatnonzero(among).tolist())
+    for count in COUNTS[1:]:
+        same(one, kcenter_greedy(x, k, holders=Holders(count), **options))
+
+
+@pytest.mark.parametrize("count", COUNTS)
+def test_the_order_of_rows_does_not_matter(count):
+    rng = np.random.default_rng(0)
+    x, ties = rng.standard_normal((900, 8)), rng.permutation(900).astype(np.uint64)
+    order = rng.permutation(900)
+    one = kcenter_greedy(x, 300, ties=ties, start=int(order[4]), holders=Holders(1))
+    other = kcenter_greedy(
+        x[order], 300, ties=ties[order], start=4, block=50, holders=Holders(count)
+    )
+    np.testing.assert_array_equal(order[other.rows], one.rows)
+
+
+def test_rows_that_are_left_out_are_neither_read_nor_picked():
+    x = np.array([[0.0], [1.0], [5.0], [9.0], [50.0]])
+    among = np.array([True, True, True, True, False])
+    found = kcenter_greedy(x, 4, ties=np.arange(5, dtype=np.uint64), start=0, among=among)
+    assert found.rows.tolist() == [0, 3, 2, 1]
+    with pytest.raises(ParameterError, match="one bool per row"):
+        kcenter_greedy(x, 1, ties=np.arange(5, dtype=np.uint64), start=0, among=among[:3])
+
+
+def test_every_float16_is_read_as_it_is():
+    values = np.arange(2**16, dtype=np.uint16).view(np.float16)
+    values = values[np.isfinite(values)].reshape(-1, 31)
+    points = Points(values, 1.0, np.zeros(31), None, 1)
+    np.testing.assert_array_equal(
+        points.work(slice(None), np.dtype(np.float32)), values.astype(np.float32)
+    )
+
+
+def test_ranges_are_whole_blocks_and_cover_all_rows():
+    for n, block, count in ((100, 7, 3), (5, 7, 3), (1, 1, 7), (4096 * 9, 4096, 7)):
+        ranges = Holders(count).ranges(n, 4, block)
+        assert len(ranges) <= count
+        assert [r.start for r in ranges] == [0, *(r.stop for r in ranges[:-1])]
+        assert ranges[-1].stop == n
+        assert all(r.start % block == 0 for r in ranges)
+    assert len(Holders().ranges(1000, 16, 100)) == 1  # too little to share
+
+
+@pytest.fixture
+def matrix(tmp_path):
+    rng = np.random.default_rng(3)
+    x = rng.standard_normal((600, 16)).astype(np.float16)
+    np.save(tmp_path / "matrix.npy", x)
+    return np.load(tmp_path / "matrix.npy", mmap_mode="r")
+
+
+def options():
+    ties = np.random.default_rng(4).integers(0, 2**63, 600).astype(np.uint64)
+    return {"ties": ties, "start": 9, "block": 64, "candidates": 40}
+
+
+def test_holders_that_send_vectors_pick_the_same(matrix, monkeypatch):
+    # As in other processes, in this one: messages alone, no row is read by the one that decides.
+    for metric in ("euclidean", "cosine"):
+        one = kcenter_greedy(np.asarray(matrix), 120, metric=metric, **options())
+        with monkeypatch.context() as patch:
+            patch.setattr(Holders, "remote", property(lambda _: True))
+            same(one, kcenter_greedy(matrix, 120, metric=metric, holders=Holders(3), **options()))
+
+
+def test_processes_pick_the_same_from_a_file(matrix):
+    one = kcenter_greedy(np.asarray(matrix), 120, **options())
+    same(one, kcenter_greedy(matrix, 120, holders=Holders(2, "processes"), **options()))
+
+
+@pytest.mark.slow
+def test_a_process_that_is_killed_is_named(matrix):
+    parts = [
+        {"x": Mapped.of(matrix, a, b), "begin": a, "ties": options()["ties"][a:b],
+         "metric": "euclidean", "block": 64}
+        for a, b in ((0, 300), (300, 600))
+    ]  # fmt: skip
+    ranges = [slice(0, 300), slice(300, 600)]
+    with Holders(2, "processes").open(Holder, ranges, parts) as crew:
+        assert [seen.largest > 0 for seen in crew.each("look")] == [True, True]
+        with pytest.raises(RuntimeError, match="AttributeError"):
+            crew.one(0, "no_such_method")
+        os.kill(crew.pids[1], signal.SIGKILL)
+        with pytest.raises(StorageError, match=r"holder 2 of 2 \(rows 300 to 599\) ended"):
+            crew.each("look")
+
+
+def test_bad_rows_are_numbered_in_the_whole_matrix(matrix, tmp_path):
+    x = np.array(matrix)
+    x[[3, 501], 2] = np.nan
+    np.save(tmp_path / "bad.npy", x)
+    mapped = np.load(tmp_path / "bad.npy", mmap_mode="r")
+    for given_ in (x, mapped):
+        with pytest.raises(DataError, match=r"2 of 600 rows hold NaN .* \[3, 501\]"):
+            kcenter_greedy(given_, 5, holders=Holders(7), **options())
+
+
+def test_what_cannot_be_is_refused(matrix, monkeypatch):
+    with pytest.raises(ParameterError, match="threads, processes, ray"):
+        Holders(2, "thread")  # ty: ignore[invalid-argument-type]
+    with pytest.raises(ParameterError, match="0 holders"):
+        Holders(0)
+    with pytest.raises(ParameterError, match="Only actors of Ray"):
+        Holders(2, address="localhost:1")
+    for x in (np.asarray(matrix), matrix[:599]):
+        with pytest.raises(DataError, match="a whole memory map"):
+            Mapped.of(x, 0, 5)
+    monkeypatch.setitem(sys.modules, "ray", None)
+    with pytest.raises(ParameterError, match=r"pip install \"foveate\[dist\]\""):
+        kcenter_greedy(matrix, 5, holders=Holders(2, "ray"), **options())
+
+
+def test_a_file_that_is_gone_is_named(matrix, tmp_path):
+    part = Mapped.of(matrix, 0, 5)
+    (tmp_path / "matrix.npy").unlink()
+    with pytest.raises(DataError, match="cannot be read by a holder"):
+        part.open()
