@@ -122,7 +122,7 @@ class AssetSource(FileSource):
         for what in (facts.nodata, facts.scaling):
             if what and len(what) != len(header.dtypes):
                 raise DataError(
-                    f"{self.who} has {len(header.dtypes)} bands, and the item describes {len(what)}",
+                    f"{self.who} has {len(header.dtypes)} bands, the item describes {len(what)}",
                     "An item describes every band of an asset.",
                 )
         if facts.nodata:

@@ -1,9 +1,9 @@
 """Which assets of an item are the bands of a scene, and what is said of their pixels.
 
 Read are common metadata of STAC 1.1 (``bands``, ``data_type``, ``nodata``), the raster extension
-(``raster:bands`` of version 1, ``raster:scale`` and ``raster:offset`` of version 2), ``eo:bands`` and
-the projection extension (``proj:code``, and ``proj:epsg`` of version 1). What an asset says comes
-before what its item says.
+(``raster:bands`` of version 1, ``raster:scale`` and ``raster:offset`` of version 2), ``eo:bands``
+and the projection extension (``proj:code``, and ``proj:epsg`` of version 1). What an asset says
+comes before what its item says.
 """
 
 from __future__ import annotations

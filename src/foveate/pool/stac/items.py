@@ -1,8 +1,8 @@
 """Items of STAC: from files in JSON, catalogues of them, tables in Parquet, and APIs.
 
-Files in JSON are read as they are, not through pystac: an item is looked at once, for a few members,
-and ten thousand of them take 2 s instead of 12. Tables are read by pyarrow, block by block, which
-takes as long as rustac and half of the memory. APIs are asked by pystac-client.
+Files in JSON are read as they are, not through pystac: an item is looked at once, for a few
+members, and ten thousand of them take 2 s instead of 12. Tables are read by pyarrow, block by
+block, which takes as long as rustac and half of the memory. APIs are asked by pystac-client.
 
 Relative addresses in a file are relative to that file. Those in an item of a list are relative to
 the item's own address, where it states one (link ``self``), else to the file of the list.

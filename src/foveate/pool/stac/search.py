@@ -134,7 +134,9 @@ def check_box(bbox: tuple[float, ...]) -> None:
     shown = ",".join(f"{value:g}" for value in bbox)
     form = "A box is W,S,E,N: longitudes from -180 to 180 and latitudes from -90 to 90, in degrees."
     if len(bbox) != 4:
-        raise ParameterError(f"bbox {shown}, {len(bbox)} numbers", form, "--bbox 13.0,52.3,13.8,52.7")
+        raise ParameterError(
+            f"bbox {shown}, {len(bbox)} numbers", form, "--bbox 13.0,52.3,13.8,52.7"
+        )
     west, south, east, north = bbox
     if not (abs(west) <= 180 and abs(east) <= 180 and abs(south) <= 90 and abs(north) <= 90):
         raise ParameterError(f"bbox {shown}", form, "--bbox 13.0,52.3,13.8,52.7")

@@ -69,6 +69,6 @@ def _is_table(path: str) -> bool:
     if is_url(path) or not Path(path).is_file():
         return False
     try:
-        return _COLUMNS <= set(schema_of(Path(path)).names)
+        return set(schema_of(Path(path)).names) >= _COLUMNS
     except DataError:
         return False  # the reader of embeddings says what is wrong with it
