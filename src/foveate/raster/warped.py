@@ -1,4 +1,4 @@
-"""A raster seen in the pixels of another grid, whatever its own CRS: nearest neighbours."""
+"""A raster seen in the pixels of another grid, whatever its own CRS."""
 
 from __future__ import annotations
 
@@ -8,7 +8,11 @@ import numpy as np
 
 from foveate.errors import DataError
 from foveate.files import printable
+from foveate.grid import Window
 from foveate.raster.alias import gdal_name
+from foveate.raster.base import Raster
+from foveate.raster.place import transformer
+from foveate.raster.windows import clip
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -16,7 +20,132 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
     from odc.geo.geobox import GeoBox
 
-    from foveate.grid import Window
+    from foveate.raster.base import Source, SourceInfo
+
+_FINER = 0.99  # of a pixel of the grid: smaller source pixels are averaged
+_EDGE = 33  # points along a side of a grid that are looked for in the source
+_WHOLE = 1e-3  # pixels that a grid may be off and still be cut from the source
+
+
+def read_onto(
+    source: Source, grid: GeoBox, *, bands: Sequence[int] | None = None, nearest: bool = False
+) -> Raster:
+    """Read the ground of a grid from a raster in any CRS, at full resolution.
+
+    The source is read in its own pixels, never from overviews. On the same lattice it is cut; else
+    pixels finer than those of the grid are averaged over their exact areas, others interpolated
+    (bilinear). Invalid pixels take no part.
+
+    Args:
+        source: A raster with a CRS.
+        grid: The grid, with a CRS.
+        bands: 1-based band numbers; all when None.
+        nearest: Whether values are names (classes) of which no mean can be taken.
+
+    Returns:
+        The pixels of the grid in the dtype of the source; invalid where the source has none.
+
+    Raises:
+        DataError: The source has no CRS, or cannot be read.
+    """
+    info = source.info
+    wanted = list(bands) if bands is not None else list(range(1, info.bands + 1))
+    window = window_onto(info, grid)
+    if window is None:
+        shape = (len(wanted), *grid.shape)
+        return Raster(np.zeros(shape, info.dtype), np.zeros(grid.shape, bool))
+    if cut := _aligned(info, grid):
+        return source.read(cut, bands=wanted)
+    found = source.read(window, bands=wanted)
+    return _reproject(found, info, window, grid, nearest=nearest)
+
+
+def window_onto(info: SourceInfo, grid: GeoBox) -> Window | None:
+    """Return the pixels of a raster that are needed for a grid; None where it has none of it.
+
+    Raises:
+        DataError: The raster has no CRS, or lies where the grid's CRS does not lead.
+    """
+    x, y = _seen(info, grid)
+    step = max(np.ptp(x) / grid.shape[1], np.ptp(y) / grid.shape[0], 1.0)
+    room = int(np.ceil(2 * step)) + 1  # reach of the kernel
+    left, top = int(np.floor(x.min())) - room, int(np.floor(y.min())) - room
+    right, bottom = int(np.ceil(x.max())) + room, int(np.ceil(y.max())) + room
+    inside = clip(Window(top, left, bottom - top, right - left), info.shape)
+    height, width = info.shape
+    outside = x.max() <= 0 or y.max() <= 0 or x.min() >= width or y.min() >= height
+    return None if outside or inside.h < 1 or inside.w < 1 else inside
+
+
+def _seen(info: SourceInfo, grid: GeoBox) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Return the border of a grid in pixels of a raster, x and y."""
+    box = info.geobox
+    there = None
+    if box is not None and box.crs is not None:
+        there = transformer(str(grid.crs), str(box.crs))
+    if box is None or there is None:
+        raise DataError(
+            "a raster without a CRS that leads to the Earth",
+            "It is read onto another grid by its place.",
+            "State it: gdal_edit.py -a_srs EPSG:32633 FILE",
+        )
+    t = np.linspace(0, 1, _EDGE)
+    zero, one = np.zeros(_EDGE), np.ones(_EDGE)
+    col = np.concatenate([t, one, t, zero]) * grid.shape[1]
+    row = np.concatenate([zero, t, one, t]) * grid.shape[0]
+    a, back = grid.affine, ~box.affine
+    east, north = there.transform(a.a * col + a.b * row + a.c, a.d * col + a.e * row + a.f)
+    x, y = back.a * east + back.b * north + back.c, back.d * east + back.e * north + back.f
+    if not (np.isfinite(x).all() and np.isfinite(y).all()):
+        return np.array([-2.0, -1.0]), np.array([-2.0, -1.0])  # beyond the map: nowhere
+    return x, y
+
+
+def _aligned(info: SourceInfo, grid: GeoBox) -> Window | None:
+    """Return the window of a raster that is the grid itself; None where it is another lattice."""
+    from foveate.raster.ground import one_crs
+
+    box = info.geobox
+    if box is None or not one_crs(box, grid):
+        return None
+    own, other = box.affine, grid.affine
+    x, y = ~own @ (other.c, other.f)
+    x_end, y_end = ~own @ (other @ (grid.shape[1], grid.shape[0]))
+    off = (x_end - x - grid.shape[1], y_end - y - grid.shape[0], x - round(x), y - round(y))
+    if own.b or own.d or max(map(abs, off)) > _WHOLE:
+        return None
+    return Window(round(y), round(x), *grid.shape)
+
+
+def _reproject(
+    found: Raster, info: SourceInfo, window: Window, grid: GeoBox, *, nearest: bool
+) -> Raster:
+    from affine import Affine
+    from rasterio.enums import Resampling
+    from rasterio.warp import reproject
+
+    box = info.geobox
+    assert box is not None  # noqa: S101  (it was looked for in the grid)
+    x, y = _seen(info, grid)
+    finer = max(grid.shape[1] / np.ptp(x), grid.shape[0] / np.ptp(y)) < _FINER
+    kernel = Resampling.average if finer else Resampling.bilinear
+    wide = np.float32 if found.data.dtype.itemsize <= 2 else np.float64
+    data = np.zeros((len(found.data), *grid.shape), found.data.dtype)
+    valid = np.ones(grid.shape, bool)
+    for band, values in enumerate(found.data):
+        given = np.where(found.valid, values, np.nan).astype(wide)
+        out = np.full(grid.shape, np.nan, wide)
+        reproject(
+            given, out, src_transform=box.affine @ Affine.translation(window.x, window.y),
+            src_crs=str(box.crs), src_nodata=np.nan, dst_transform=grid.affine,
+            dst_crs=str(grid.crs), dst_nodata=np.nan, num_threads=1,
+            resampling=Resampling.nearest if nearest else kernel,
+        )  # fmt: skip
+        here = np.isfinite(out)
+        valid &= here
+        whole = np.issubdtype(data.dtype, np.integer)
+        data[band][here] = np.rint(out[here]) if whole else out[here]
+    return Raster(data, valid)
 
 
 def bad_share(path: str, grid: GeoBox, windows: Sequence[Window]) -> NDArray[np.float64]:
