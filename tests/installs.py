@@ -27,8 +27,9 @@ ENVIRONMENTS = {
     "models": ("models", "observe"),
     "hf": ("hf", "models", "observe"),
     "torchgeo": ("torchgeo", "models", "observe"),
+    "osm": ("osm",),
     "lowest-core": (),
-    "lowest-all": ("hf", "torchgeo", "models", "observe"),
+    "lowest-all": ("hf", "torchgeo", "osm", "models", "observe"),
 }
 
 # Class folders, parts of a scene, and a probe: the public interface, with the core alone.
@@ -52,6 +53,18 @@ _TINY = (
     "from pathlib import Path; from foveate.testing.tiny import tiny_model; p = Path('clip'); "
     "p.mkdir(); tiny_model('hf_clip', p)"
 )
+# A map of one forest, read through pyogrio.
+_MAP = """
+import json
+from pathlib import Path
+from foveate.observe.build.polygons import read_anchors
+from foveate.observe.build.rules import read_rules
+ring = [[10, 50], [10.01, 50], [10.01, 50.01], [10, 50.01], [10, 50]]
+area = {"type": "Feature", "properties": {"landuse": "forest"}}
+area["geometry"] = {"type": "Polygon", "coordinates": [ring]}
+Path("map.geojson").write_text(json.dumps({"type": "FeatureCollection", "features": [area]}))
+assert len(read_anchors("map.geojson", read_rules("osm-66"))) == 1
+"""
 _POOL = "world/images --masks world/masks --classes world/classes.yaml --tile 64"
 
 
@@ -125,6 +138,7 @@ STEPS = [
     Step(
         "foveate embed classes --model torchgeo:resnet18@random --out c-torchgeo", "torchgeo"
     ),
+    Step("python -c MAP", "osm", refused=False),
     Step("foveate demo --out demo", only=("core", "observe")),  # the longest
 ]  # fmt: skip
 
@@ -181,7 +195,7 @@ def _run(step: Step, environment: Path, work: Path, extras: tuple[str, ...]) -> 
         return ""
     program, *arguments = step.line.split()
     if program == "python":
-        arguments = ["-c", _SETUP if arguments[-1] == "SETUP" else _TINY]
+        arguments = ["-c", {"SETUP": _SETUP, "TINY": _TINY, "MAP": _MAP}[arguments[-1]]]
     before = sorted(work.iterdir())
     done = subprocess.run(
         [environment / "bin" / program, *arguments],

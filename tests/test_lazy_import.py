@@ -61,6 +61,8 @@ with contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.St
                 given = [{str(missing)!r}]
                 if typed == ["bench", "curate"]:
                     given = ["--pool", {f"{missing}:{missing}"!r}, "--folds", "scene"]
+                if command.name == "build":
+                    given = [p for o in ("--anchors", "--lr", "--hr") for p in (o, *given)]
                 if typed == ["bench", "focus"]:
                     given = ["--scenes", {str(missing)!r}]
                 rest = [*given, "--out", {str(out)!r}, *more.get(command.name, [])]

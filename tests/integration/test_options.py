@@ -33,6 +33,7 @@ from affine import Affine
 from colour_words import ColourWords, colour_words, register
 from looks import colour_model
 from odc.geo.geobox import GeoBox
+from pair_archive import RULES, write_archive
 from paper_data import write_potsdam, write_vaihingen
 from patches import write_patches
 from stac_files import write_item, write_list
@@ -49,8 +50,8 @@ from foveate.models import FAMILIES
 from foveate.models.job import EmbedJob
 from foveate.models.probe import fit_probe
 from foveate.models.tune_text import TuneTextJob
+from foveate.observe.build import BuildJob
 from foveate.observe.jobs import CompleteJob, PrepareJob, SelectJob, TrainJob
-from foveate.observe.statistics import StatsJob
 from foveate.observe.totals import EstimateJob, draw_tiles, from_labels
 from foveate.raster import write_cog
 from foveate.report import write_report
@@ -408,6 +409,12 @@ NO_PAIRS = {"pool": "", "folds": None, "classes": None}
 PAIRS = {"pool": "", "folds": None, "train": "{few}:{masks}", "test": "{other}:{masks}"}
 
 
+BUILT = {
+    "anchors": "{archive}/extract.osm.pbf", "rules": "{archive}/rules.toml",
+    "hr": "{archive}/hr/catalog.json", "lr": "{archive}/lr.parquet", "tiles": [2, 2],
+    "footprint": "64", "lr_gsd": 4.0, "thin": 60.0, "block": 0.128, "parallel": 2,
+}  # fmt: skip
+
 JOBS: dict[type[Job], Walk] = {
     CurateJob: Walk(
         {**FEW, "masks": ["{masks}"], "classes": "{classes.yaml}", "methods": ["fa-cb"],
@@ -572,6 +579,18 @@ JOBS: dict[type[Job], Walk] = {
          "objects": "{objects.json}", "seed": 1},
         {}, {"mask_suffix": NAMES, **CATALOGUE},
     ),
+    BuildJob: Walk(
+        BUILT,
+        {"anchors": "{archive}/part.osm.pbf", "rules": "{fewer.toml}",
+         "lr": on("{archive}/lr.json", window=400.0), "hr": "{archive}/hr/without-F.json",
+         "lr_assets": ["blue", "green", "red"], "hr_assets": ["other"], "hr_bands": [3, 2, 1],
+         "scl": ["none"], "tiles": [4, 4], "footprint": "32", "hr_gsd": 2.0, "lr_gsd": 8.0,
+         "hr_datetime": on("2021", window=250.0), "lr_datetime": "2023-07-01/2023-12-31",
+         "window": 30.0, "span": 5.0, "max_cloud": 0.8, "tries": 1, "max_black": 0.9,
+         "thin": 200.0, "min_concepts": 2, "min_labelled": 0.3, "limit": 5, "region": "natural",
+         "block": 10.0, "seed": on(1, limit=5)},
+        {"parallel": (1, PLACE)},
+    ),
     TrainJob: Walk(
         {**TRAINED, "pairs": "{pairs}"},
         {"pairs": "{pairs2}", "model": "turned", "lr_model": "turned",
@@ -583,8 +602,7 @@ JOBS: dict[type[Job], Walk] = {
          "architecture": "residual", "fill": "conv",
          "supervision": "surprise", "similarity": on("logit", **TEXTS, base="cosine"),
          "reference": on("scene", **BUILTIN), "lam": 0.2, "aggregate": on("max", **BUILTIN),
-         "factor_scale": on("none", supervision="product", **BUILTIN), "target_scale": "ecdf",
-         "sampler": "plain", "preset": on("paper", **TEXTS, size="nano"),
+         "target_scale": "ecdf",
          "align": on("siglip", **TEXTS), "norm_weight": 0.0, "observed_weight": 1.0, "obr": 0.4,
          "init": "{observer}", "val": 0.35, "test": 0.35, "epochs": 2, "train_batch": 1,
          "learning_rate": 1e-2, "patience": on(1, epochs=6, learning_rate=0.5),
@@ -600,8 +618,8 @@ JOBS: dict[type[Job], Walk] = {
          "device": "cpu"},
         {"images": ["{low}"], "observer": "{observer2}", "budget": "10%",
          "threshold": on(0.9, budget=None, base=0.1), "obr": on(0.7, budget=None, base=0.2),
-         "preset": on("paper", budget=None, threshold=0.8), "policy": "uniform",
-         "covariate": on("{dusk.tif}", policy="covariate", base="{lights.tif}"),
+         "policy": "uniform", "covariate": on("{dusk.tif}", policy="covariate",
+                                             base="{lights.tif}"),
          "tile": 12, "bands": [3, 2, 1], "nodata": 7.0, "min_valid": on(1.0, nodata=7.0),
          "lr_cost": on(0.5, page=True), "seed": on(1, policy="random"),
          "extra": on(["{lowdsm}"], images=["{low}"], bands=[1, 2, 3]),
@@ -614,9 +632,6 @@ JOBS: dict[type[Job], Walk] = {
         {"selection": "{selected2}", "observer": "{observer2}", "tiles": [], "only_chosen": True,
          "bands": [3, 2, 1]},
         {"batch_size": (3, PLACE), "device": ("auto", PLACE)}, {},
-    ),
-    StatsJob: Walk(
-        {"pairs": "{pairs}"}, {"pairs": "{pairs2}", "val": 0.4, "test": 0.4, "seed": 1}, {}, {},
     ),
     EstimateJob: Walk(
         {"pairs": "{pairs}", "concept": "a", "budget": "30%", "device": "cpu"},
@@ -692,7 +707,7 @@ JOBS: dict[type[Job], Walk] = {
 }  # fmt: skip
 
 
-ABSTRACT = {"FormulaOptions", "ImageryJob", "PoolJob", "ModelJob", "ClassJob", "FocusJob"}
+ABSTRACT = {"ImageryJob", "PoolJob", "ModelJob", "ClassJob", "FocusJob"}
 
 
 def concrete(kind=Job):
@@ -730,7 +745,15 @@ def _catalogue(places):
     return write_list(places.root / "items", items)
 
 
+def _fewer(places):
+    path = places.root / "fewer.toml"
+    path.write_text(RULES.replace(', { natural = "wood" }', ""))
+    return path
+
+
 MADE = {
+    "archive": made(lambda p: write_archive(p.root / "archive").root),
+    "fewer.toml": made(_fewer),
     "catalogue.json": made(_catalogue),
     "isprs": made(lambda p: _isprs(p, "isprs", 4)),
     "isprs2": made(lambda p: _isprs(p, "isprs2", 3)),
@@ -757,6 +780,7 @@ FAST = {
     TrainJob: {"norm_weight", "observed_weight", "similarity"},
     BenchJob: set(),
     AskJob: {"images", "prompt", "feed", "max_tokens", "side", "selector", "templates"},
+    BuildJob: {"limit", "footprint", "max_black", "span"},
     SegmentJob: {"images", "mode", "goal", "partition"},
 }
 

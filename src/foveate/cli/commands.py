@@ -82,17 +82,17 @@ OBSERVE = (
         show="foveate.cli.show_observe:prepared", page=False,
     ),
     JobCommand(
-        "stats", "foveate.observe.statistics:StatsJob",
-        "Count scenes, tiles, ground and concepts of pairs, by split and by region.",
-        "foveate observe stats PAIRS --out STATS",
-        finish="foveate.cli.observe:stats",
+        "build", "foveate.observe.build.job:BuildJob",
+        "Build pairs of your own country: from map data and two STAC catalogues.",
+        "foveate observe build --anchors country.osm.pbf --rules osm-66 --lr sentinel2.parquet "
+        "--hr aerial.json --out PAIRS",
+        finish="foveate.cli.observe_build:build",
     ),
     JobCommand(
         "train", "foveate.observe.jobs:TrainJob",
         "Train a sampler and a predictor on pairs, and evaluate them on scenes held out.",
         "foveate observe train PAIRS --out OBSERVER",
         show="foveate.cli.show_observe:trained",
-        without="foveate.observe.presets:FORMULA_OPTIONS",
     ),
     JobCommand(
         "select", "foveate.observe.jobs:SelectJob",

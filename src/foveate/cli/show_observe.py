@@ -20,15 +20,23 @@ EVALUATION = "tables/evaluation.json"
 def prepared(run: Run, *, as_json: bool) -> None:
     """Print what a prepare run came to."""
     summary = run.record["summary"]
+    lines = [] if run.worked else ["Nothing to do: these pairs are complete."]
+    lines += pair_lines(summary)
+    lines.append(f"Table: {run.path / summary['pairs']['file']}")
+    content = {"run": str(run.path), "worked": run.worked, **summary}
+    result(content, "\n".join(lines), as_json=as_json)
+
+
+def pair_lines(summary: dict[str, Any]) -> list[str]:
+    """Say what pairs hold: scenes, tiles, overviews and concepts."""
     pool, pairs = summary["pool"], summary["pairs"]
     rows, cols = pairs["tiles"]
     each = f"{rows} x {cols} tiles each" if pairs["grids"] == 1 else f"up to {rows} x {cols} tiles"
-    lines = [] if run.worked else ["Nothing to do: these pairs are complete."]
-    lines.append(
+    lines = [
         f"Pairs: {count(pool['scenes'], 'scene')} in {count(pairs['groups'], 'group')}, "
         f"{each}: {count(pool['tiles'], 'tile')}"
         + (f"; {pool['excluded']} left out as empty" if pool["excluded"] else "")
-    )
+    ]
     how = f"{pairs['overviews']}, ratio {_span(pairs['ratio'])}"
     if pairs["overviews"] == "simulated":
         noise = f"signal to noise {pairs['snr']:g}" if pairs["snr"] else "no noise"
@@ -43,9 +51,7 @@ def prepared(run: Run, *, as_json: bool) -> None:
         for name, n in shown.items():
             told = "not known" if n is None else f"{n:>7} {n / pool['tiles']:>6.1%}"
             lines.append(f"  {name:<{width}} {told}")
-    lines.append(f"Table: {run.path / pairs['file']}")
-    content = {"run": str(run.path), "worked": run.worked, **summary}
-    result(content, "\n".join(lines), as_json=as_json)
+    return lines
 
 
 def _span(pair: Sequence[float]) -> str:

@@ -45,6 +45,8 @@ EXTRAS: dict[str, Extra] = {
     "callable": Extra(),
     "observe": Extra("observe", ("torch",)),
     "unet": Extra("models", ("torch", "timm", "segmentation_models_pytorch")),
+    "osm": Extra("osm", ("osmium",)),
+    "vector": Extra("osm", ("pyogrio",)),
 }
 
 

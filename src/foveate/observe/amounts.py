@@ -18,13 +18,12 @@ from foveate.errors import DataError, ParameterError
 from foveate.files import read_text, write_bytes, write_geojson
 from foveate.models.heads import same_name
 from foveate.observe._check import choose
-from foveate.observe.jobs import PrepareJob
 from foveate.observe.labels import nowhere, present, read_objects
 from foveate.observe.options import Quantity
+from foveate.observe.pairs import prepared_job
 from foveate.pool.antimeridian import middles
 from foveate.pool.names import Names
 from foveate.registry import suggest
-from foveate.run import Run
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -131,7 +130,7 @@ def objects_of(path: str | Path) -> Objects | None:
     Raises:
         DataError: There are no pairs, or the file is gone.
     """
-    job = PrepareJob.stored(Run.load(path).record)
+    job = prepared_job(path)
     return read_objects(job.objects) if job.objects else None
 
 

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Literal
 import numpy as np
 import torch
 
+from foveate.errors import DataError
 from foveate.models.weights import random_weights
 from foveate.observe.heads import similarity_scores
 from foveate.observe.networks.lr_fill import Fill, solve
@@ -37,6 +38,41 @@ if TYPE_CHECKING:
     from foveate.observe.networks.tasks import Data
 
 Split = Literal["train", "val", "test"]
+
+
+def split_scenes(
+    groups: Sequence[str], *, val: float = 0.15, test: float = 0.2, seed: int = 0
+) -> NDArray[np.str_]:
+    """Divide scenes by their groups.
+
+    Args:
+        groups: (s,) group of each scene.
+        val: Share of the groups to choose epochs and forms by; at least one group.
+        test: Share of the groups that nothing is fitted to; 0 for none, else at least one group.
+        seed: Of the draw.
+
+    Returns:
+        (s,) "train", "val" or "test".
+
+    Raises:
+        DataError: There are too few groups.
+    """
+    names = sorted(set(groups))
+    counts = {"test": max(1, round(test * len(names))) if test else 0}
+    counts["val"] = max(1, round(val * len(names)))
+    if len(names) - sum(counts.values()) < 1:
+        raise DataError(
+            f"{len(names)} group{'s' if len(names) > 1 else ''} of scenes to train, validate "
+            "and test with",
+            "Scenes of one folder are neighbours, and never divided; each part needs a group.",
+            "Put scenes of different places into different folders, or leave out the test: "
+            "--test 0.",
+        )
+    order = [names[i] for i in rng(seed, "observe/split").permutation(len(names))]
+    part = dict.fromkeys(order, "train")
+    part |= dict.fromkeys(order[: counts["test"]], "test")
+    part |= dict.fromkeys(order[counts["test"] :][: counts["val"]], "val")
+    return np.array([part[group] for group in groups])
 
 
 def folds_of(groups: Sequence[str], count: int, seed: int) -> NDArray[np.int64]:
@@ -68,8 +104,6 @@ class Evidence:
         reference: (n, d) mean token of the reference: of the tile's own fill, or of the scene's.
         scene: (n,) number of the scene.
         present: (n, K) bool labels, or None.
-        vectors: (n, e) embeddings of the HR tiles by the text model itself, and of the overviews
-            that they lie in: the F^h and F^g of Eq. 5. None: HR tokens and the reference count.
     """
 
     saliency: NDArray[np.floating]
@@ -78,7 +112,6 @@ class Evidence:
     reference: NDArray[np.floating]
     scene: NDArray[np.int64]
     present: NDArray[np.bool_] | None
-    vectors: tuple[NDArray[np.floating], NDArray[np.floating]] | None = None
 
 
 @dataclass(frozen=True)
@@ -90,14 +123,12 @@ class TargetSettings:
         lam: Weight of the reference.
         over: Concepts' gains are summed ("sum"), or the largest counts ("max").
         scale: How targets are brought to [0, 1]; see `foveate.observe.targets`.
-        factors: "quantile", or "none": parts are combined as they are (Eq. 6 as printed).
     """
 
     similarity: str = "lift"
     lam: float = 1.0
     over: str = "sum"
     scale: str = "quantile"
-    factors: str = "quantile"
 
 
 class Targets:
@@ -139,12 +170,8 @@ class Targets:
         return np.maximum(0, parts.get("semantic", parts["surprise"]))
 
     def _combined(self, parts: dict[str, NDArray[np.float64]]) -> dict[str, NDArray[np.float64]]:
-        plain = self._settings.factors == "none"
         scaled = {
-            # A loss that HR makes worse is no utility: below 0 there is nothing to share out.
-            "quantile": {name: np.maximum(x, 0) for name, x in parts.items()}
-            if plain
-            else {name: self._part_scales[name](x) for name, x in parts.items()},
+            "quantile": {name: self._part_scales[name](x) for name, x in parts.items()},
             "mean": {name: x / self._part_means[name] for name, x in parts.items()},
         }
         return {
@@ -170,12 +197,7 @@ class Targets:
 
     def _scores(self, e: Evidence) -> tuple[NDArray[np.floating], NDArray[np.floating]]:
         assert self._head is not None  # noqa: S101  (asked by the callers)
-        kind = self._settings.similarity
-        if e.vectors is not None:
-            scores = similarity_scores(self._head, kind, own=True)
-            high, low = e.vectors
-            return scores(high), scores(low)
-        scores = similarity_scores(self._head, kind)
+        scores = similarity_scores(self._head, self._settings.similarity)
         return scores(e.hr.mean(axis=1)), scores(e.reference)
 
     def _losses(self, z: NDArray[np.floating], present: NDArray[np.bool_]) -> NDArray[np.float64]:

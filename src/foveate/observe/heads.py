@@ -173,10 +173,6 @@ class TextConcepts:
         """Return the cosines of mean tokens with the texts: (..., d) to (..., K)."""
         return unit(self.text_projection(z)) @ self.directions.T
 
-    def own_cosines(self, z: NDArray[np.floating]) -> NDArray[np.float32]:
-        """Return the cosines of the text model's own embeddings: (..., e) to (..., K)."""
-        return unit(z) @ self.directions.T
-
     def logits(self, z: NDArray[np.floating]) -> NDArray[np.float32]:
         """Return scale * cosine + bias of mean tokens: (..., d) to (..., K)."""
         return self.head.logits(self.text_projection(z))
@@ -187,29 +183,25 @@ class TextConcepts:
 
 
 def similarity_scores(
-    head: Head, similarity: str, *, own: bool = False
+    head: Head, similarity: str
 ) -> Callable[[NDArray[np.floating]], NDArray[np.float32]]:
     """Return what of a head a similarity compares: (..., d) mean tokens to (..., K) scores.
 
-    Args:
-        head: Tells the concepts.
-        similarity: See `foveate.observe.targets.Similarity`.
-        own: Whether the scores are of (..., e) embeddings by the text model itself.
-
     Raises:
-        DataError: Cosines, or embeddings, of concepts that are known by labels alone.
+        DataError: Cosines of concepts that are known by labels alone.
     """
-    if not isinstance(head, TextConcepts) and (own or similarity == "cosine"):
+    if similarity == "lift":
+        return head.probabilities
+    if similarity != "cosine":
+        return head.logits
+    if not isinstance(head, TextConcepts):
         raise DataError(
-            "cosines of concepts that are known by labels alone",
+            "--similarity cosine of concepts that are known by labels alone",
             "Cosines are those of images and texts.",
-            "Name a model that reads text with --text-model, or compare logits of the classifiers: "
-            "similarity='logit'.",
+            "Name a model that reads text with --text-model, or type --similarity logit for the "
+            "scores of the classifiers.",
         )
-    if similarity == "cosine" and isinstance(head, TextConcepts):
-        return head.own_cosines if own else head.cosines
-    read = head.head if own and isinstance(head, TextConcepts) else head
-    return read.probabilities if similarity == "lift" else read.logits
+    return head.cosines
 
 
 _AT_ONCE = 16  # scenes

@@ -28,7 +28,6 @@ from foveate.pool.step import opened_pool
 from foveate.pool.store import load_pool
 from foveate.raster import FileSource, check_ground, metres_per_pixel, pixel_size
 from foveate.run import Run
-from foveate.seeds import rng
 
 if TYPE_CHECKING:
     from collections.abc import Container, Sequence
@@ -273,41 +272,6 @@ class Pairs:
         return float(np.sqrt(np.median(sizes)))
 
 
-def split_scenes(
-    groups: Sequence[str], *, val: float = 0.15, test: float = 0.2, seed: int = 0
-) -> NDArray[np.str_]:
-    """Divide scenes by their groups.
-
-    Args:
-        groups: (s,) group of each scene.
-        val: Share of the groups to choose epochs and forms by; at least one group.
-        test: Share of the groups that nothing is fitted to; 0 for none, else at least one group.
-        seed: Of the draw.
-
-    Returns:
-        (s,) "train", "val" or "test".
-
-    Raises:
-        DataError: There are too few groups.
-    """
-    names = sorted(set(groups))
-    counts = {"test": max(1, round(test * len(names))) if test else 0}
-    counts["val"] = max(1, round(val * len(names)))
-    if len(names) - sum(counts.values()) < 1:
-        raise DataError(
-            f"{len(names)} group{'s' if len(names) > 1 else ''} of scenes to train, validate "
-            "and test with",
-            "Scenes of one folder are neighbours, and never divided; each part needs a group.",
-            "Put scenes of different places into different folders, or leave out the test: "
-            "--test 0.",
-        )
-    order = [names[i] for i in rng(seed, "observe/split").permutation(len(names))]
-    part = dict.fromkeys(order, "train")
-    part |= dict.fromkeys(order[: counts["test"]], "test")
-    part |= dict.fromkeys(order[counts["test"] :][: counts["val"]], "val")
-    return np.array([part[group] for group in groups])
-
-
 def open_pairs(path: str | Path) -> Pairs:
     """Open what `foveate observe prepare` wrote; headers and tables are read, no pixels.
 
@@ -326,7 +290,7 @@ def open_pairs(path: str | Path) -> Pairs:
             "Pairs are what 'foveate observe prepare' writes.",
             _AGAIN,
         )
-    job = PrepareJob.stored(record)
+    job = prepared_job(root)
     rows = {row["scene"]: row for row in table.to_pylist()}
     headers, real = open_headers(job, only=rows)
     gone = sorted(set(rows) - {scene.scene_id for scene in headers.scenes})
@@ -347,7 +311,7 @@ def open_pairs(path: str | Path) -> Pairs:
         _check_print(row, "mask", scene.mask.info.fingerprint if scene.mask else None)
         _check_print(row, "lr", source.info.fingerprint)
     concepts, shares = job.stated_concepts(), None
-    if job.labelled:
+    if job.labelled or is_built(record):
         concepts, shares = _labels(root, pool, job.stated_concepts())
     grids = tuple(grid_of(scene, job.cuts) for scene in pool.scenes)
     return Pairs(
@@ -360,6 +324,25 @@ def open_pairs(path: str | Path) -> Pairs:
         grids=grids,
         tile_size=job.tile_size,
     )
+
+
+def is_built(record: dict[str, Any]) -> bool:
+    """Say whether a run is one of `build`: its tiles are labelled by polygons, not by masks."""
+    return "anchors" in record["job"]
+
+
+def prepared_job(path: str | Path) -> PrepareJob:
+    """Return the job by which the pairs of a folder are opened, of `prepare` or of `build`.
+
+    Raises:
+        DataError: There is no run.
+    """
+    record = Run.load(path).record
+    if not is_built(record):
+        return PrepareJob.stored(record)
+    from foveate.observe.build.job import BuildJob
+
+    return BuildJob.stored(record).prepared(Path(path))
 
 
 def _check_print(row: dict[str, Any], part: str, found: str | None) -> None:

@@ -22,10 +22,10 @@ from foveate.bench.observe.observing import BLIND
 from foveate.models.runtime import resolve_device
 from foveate.observe import dense
 from foveate.observe.calibration import over
+from foveate.observe.crossfit import split_scenes
 from foveate.observe.dataset import build_dataset
 from foveate.observe.heads import TextConcepts, similarity_scores
 from foveate.observe.networks.predictor import Aligned
-from foveate.observe.pairs import split_scenes
 from foveate.observe.policies import NEEDS, get_policy
 from foveate.observe.stages import Stages, fill_of, scores_of
 from foveate.observe.training import Trainer
@@ -93,7 +93,7 @@ class Seed:
         )  # fmt: skip
         if self.material.head is not None:
             similarity_scores(self.material.head, self.job.similarity)
-        if self.job.align != "dense":
+        if self.job.align == "siglip":
             trainer.check()
         return trainer
 
@@ -108,7 +108,7 @@ class Seed:
         """The test scenes."""
         return Trial(
             self.material, self.observer, self.material.scenes("test"),
-            targets=self.trainer.supervised.targets, reference=self.job.reference,
+            targets=self.trainer.supervised.targets, whole=self.job.reference == "scene",
             seed=self.job.seed,
         )  # fmt: skip
 
@@ -235,8 +235,6 @@ class Seed:
             option = ""
         first = f"predictor {'init' if kind == 'init' else option}".strip()
         second = f"{first} with texts" if self.job.align == "siglip" else f"{first}, stage II"
-        if self.job.align == "siglip-alone":
-            return None
         conv = "fill" if self.job.fill == "conv" else "fill conv"
         stages = {
             "conv": [conv], "kriging": ["kriging"], "ours": [first, second],

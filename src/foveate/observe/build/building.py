@@ -1,0 +1,215 @@
+"""The steps of a build in a run directory: the plan, fetching, and the manifest.
+
+What came of each pair is a file of its own (``work/fetched``), written after its images: a run that
+was killed repeats no pair that is there, and ends with the same bytes.
+"""
+
+from __future__ import annotations
+
+from concurrent.futures import ThreadPoolExecutor, as_completed
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Any
+
+from foveate.errors import DataError
+from foveate.files import as_json, digest, read_json, write_json, write_parquet
+from foveate.observe.build.fetch import fetch_pair
+from foveate.observe.build.matching import DAY, moment_of
+from foveate.observe.build.plan import load_plan, moment_text, save_plan
+from foveate.observe.build.polygons import is_extract
+from foveate.pool.stac.search import CLOUD
+from foveate.progress import Meter
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from pathlib import Path
+
+    from foveate.observe.build.fetch import Reading
+    from foveate.observe.build.footprints import Layout
+    from foveate.observe.build.job import BuildJob
+    from foveate.observe.build.plan import Plan, Planned
+    from foveate.observe.build.polygons import Polygons
+    from foveate.observe.build.rules import Rules
+    from foveate.pool.stac.items import Item
+    from foveate.progress import ProgressFn
+
+MANIFEST, FUNNEL, DONE = "manifest.parquet", "tables/funnel.json", "work/fetched"
+ODBL = "(c) OpenStreetMap contributors, available under the Open Database License (ODbL) 1.0"
+
+
+def save(root: Path, plan: Plan, polygons: Polygons, rules: Rules) -> list[str]:
+    """Write a plan and its funnel into a run; return the files."""
+    files = save_plan(root, plan, polygons, [concept.name for concept in rules.concepts])
+    funnel = [{"stage": s, "left": n, "gone": gone} for s, n, gone in plan.funnel]
+    write_json(root / FUNNEL, funnel)
+    return [*files, FUNNEL]
+
+
+def fetch(
+    root: Path, job: BuildJob, layout: Layout, reading: Reading, progress: ProgressFn | None
+) -> list[str]:
+    """Fetch the pairs of the plan, drop those that are not whole, and write the manifest.
+
+    Raises:
+        DataError: No pair is left.
+        StorageError: A file cannot be written.
+    """
+    plan = load_plan(root)
+    footprints = plan.footprints(layout)
+    table = plan.table
+    ranks = table["rank"].to_pylist()
+    names = table["scene"].to_pylist()
+    chosen = sorted((rank, row) for row, rank in enumerate(ranks) if rank is not None)
+    rows = [row for _, row in chosen]
+    keys = {row: _key(plan, row, job) for row in rows}
+    _remove_others(root, {names[row] for row in rows})
+
+    def work(row: int) -> None:
+        files = (root / f"hr/{names[row]}.tif", root / f"lr/{names[row]}.tif")
+        hr, lr = _items(plan, row)
+        grids = (
+            footprints.geobox(row, layout.hr_pixels), footprints.geobox(row, layout.lr_pixels)
+        )  # fmt: skip
+        found = fetch_pair(hr, lr, grids, reading, files)
+        if found.why:
+            for file in files:
+                file.unlink(missing_ok=True)
+        write_json(_done_file(root, names[row]), {"key": keys[row], **asdict(found)})
+
+    left = [row for row in rows if not _is_done(root, names[row], keys[row])]
+    with (
+        Meter(progress, "fetching pairs", len(rows)) as meter,
+        ThreadPoolExecutor(job.parallel) as pool,
+    ):
+        meter.advance(len(rows) - len(left))
+        futures = [pool.submit(work, row) for row in left]
+        try:
+            for future in as_completed(futures):
+                future.result()
+                meter.advance()
+        except BaseException:
+            pool.shutdown(cancel_futures=True)
+            raise
+    found = {row: read_json(_done_file(root, names[row])) for row in rows}
+    _count(root, found)
+    kept = [row for row in rows if not found[row]["why"]]
+    if not kept:
+        raise _none_kept(found)
+    _manifest(root, job, plan, found)
+    return [MANIFEST, FUNNEL, *(f"{d}/{names[row]}.tif" for row in kept for d in ("hr", "lr"))]
+
+
+def _done_file(root: Path, name: str) -> Path:
+    return root / DONE / f"{name}.json"
+
+
+def _is_done(root: Path, name: str, key: str) -> bool:
+    file = _done_file(root, name)
+    if not file.exists():
+        return False
+    found = read_json(file)
+    whole = all((root / d / f"{name}.tif").exists() for d in ("hr", "lr"))
+    return found["key"] == key and (bool(found["why"]) or whole)
+
+
+def _key(plan: Planned, row: int, job: BuildJob) -> str:
+    hr, lr = _items(plan, row)
+    columns = [plan.table[name][row].as_py() for name in ("epsg", "left", "top")]
+    items = [[i.name, i.base, i.content["assets"]] for i in (*hr, *(i for c in lr for i in c))]
+    ways = job.model_dump(
+        mode="json",
+        include={"hr_assets", "hr_bands", "lr_assets", "scl", "tiles", "footprint", "hr_gsd",
+                 "lr_gsd", "max_black"},
+    )  # fmt: skip
+    return digest([columns, items, ways])
+
+
+def _items(plan: Planned, row: int) -> tuple[list[Item], list[list[Item]]]:
+    """Return the items of a row of the plan: HR, and the choices of LR."""
+    hr = [plan.hr[i] for i in plan.table["hr"][row].as_py()]
+    return hr, [[plan.lr[i] for i in choice] for choice in plan.table["lr"][row].as_py()]
+
+
+def _remove_others(root: Path, names: set[str]) -> None:
+    """Remove what an earlier job has fetched and this one does not."""
+    for folder, suffix in (("hr", ".tif"), ("lr", ".tif"), (DONE, ".json")):
+        for file in sorted((root / folder).rglob(f"*{suffix}")):
+            if file.relative_to(root / folder).as_posix().removesuffix(suffix) not in names:
+                file.unlink()
+
+
+def _count(root: Path, found: dict[int, dict[str, Any]]) -> None:
+    """Put what came of the pairs at the end of the funnel."""
+    stages = [one for one in read_json(root / FUNNEL) if one["stage"] != "pairs"]
+    whys = [one["why"] for one in found.values()]
+    gone = {why: whys.count(why) for why in sorted(set(whys) - {""})}
+    stages.append({"stage": "pairs", "left": whys.count(""), "gone": gone})
+    write_json(root / FUNNEL, stages)
+
+
+def _none_kept(found: dict[int, dict[str, Any]]) -> DataError:
+    first = next(iter(found.values()))
+    whys = [one["why"] for one in found.values()]
+    listed = ", ".join(f"{whys.count(why)} {why}" for why in sorted(set(whys)))
+    return DataError(
+        f"none of the {len(found)} pairs is whole: {listed}"
+        + (f" (the first: {first['detail']})" if first["detail"] else ""),
+        "A pair has readable files, and LR and HR that show the ground.",
+        "Check the assets (--lr-assets, --hr-assets), or raise --max-black.",
+    )
+
+
+def _manifest(root: Path, job: BuildJob, plan: Planned, found: dict[int, dict[str, Any]]) -> None:
+    """Write one row a candidate: what makes its pair again, or why there is none."""
+    import pyarrow as pa
+
+    rows = []
+    for row, given in enumerate(plan.table.drop_columns(["hr", "lr", "rank"]).to_pylist()):
+        one = found.get(row)
+        hr, choices = _items(plan, row)
+        lr = choices[one["choice"]] if one else []
+        first, last = _moment(hr), _moment(lr)
+        kept = one is not None and not one["why"]
+        known = {k: one[k] if one else None for k in ("cloud", "lr_black", "hr_black")}
+        rows.append({
+            **given,
+            "why": (one or given)["why"],
+            "kept": kept,
+            "group": given["scene"].rpartition("/")[0],
+            "hr_file": f"hr/{given['scene']}.tif" if kept else None,
+            "lr_file": f"lr/{given['scene']}.tif" if kept else None,
+            "hr_items": [item.name for item in hr],
+            "lr_items": [item.name for item in lr],
+            "hr_datetime": None if first is None else moment_text(first),
+            "lr_datetime": None if last is None else moment_text(last),
+            "days": None if first is None or last is None else round((last - first) / DAY, 3),
+            "lr_cloud_cover": lr[0].content["properties"].get(CLOUD) if lr else None,
+            **known,
+            "detail": (one or {}).get("detail", ""),
+        })  # fmt: skip
+    text, real = pa.string(), pa.float64()
+    kinds = {
+        "concepts": pa.list_(text), "hr_items": pa.list_(text), "lr_items": pa.list_(text),
+        "epsg": pa.int64(), "kept": pa.bool_(), "geometry": pa.binary(),
+        **dict.fromkeys(
+            ("labelled", "left", "top", "days", "lr_cloud_cover", "cloud", "lr_black", "hr_black"),
+            real,
+        ),
+    }  # fmt: skip
+    order = [name for name in rows[0] if name != "geometry"] + ["geometry"]
+    schema = pa.schema([(name, kinds.get(name, text)) for name in order])
+    table = pa.Table.from_pylist(as_plain(rows), schema=schema)
+    if is_extract(job.anchors):
+        table = table.replace_schema_metadata({b"attribution": ODBL.encode()})
+    write_parquet(root / MANIFEST, table, geo={"geometry": None})
+
+
+def _moment(items: Sequence[Item]) -> float | None:
+    """Return when the last of some items was taken."""
+    return max((moment_of(item) or 0.0 for item in items), default=None)
+
+
+def as_plain(rows: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Return rows whose numbers are finite or None."""
+    return [
+        {k: v if k == "geometry" else as_json(v) for k, v in row.items()} for row in rows
+    ]  # fmt: skip

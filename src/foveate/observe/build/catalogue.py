@@ -1,0 +1,71 @@
+"""The catalogues of HR and LR: items that are searched for, by place and date."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from foveate.errors import DataError
+from foveate.observe.build.matching import DAY, acquisitions
+from foveate.pool.stac.assets import bands_of, quality_of
+from foveate.pool.stac.items import read_items
+
+if TYPE_CHECKING:
+    from foveate.observe.build.footprints import Layout
+    from foveate.observe.build.matching import Acquisitions
+    from foveate.observe.build.polygons import Polygons
+    from foveate.pool.stac.items import Item
+    from foveate.pool.stac.search import Search
+
+_DEGREE = 111_320.0  # metres
+WITHOUT_ASSETS, WITHOUT_LAYER = "without the assets", "without a scene classification layer"
+
+
+def ground_of(polygons: Polygons, layout: Layout) -> tuple[float, ...]:
+    """Return the box around all footprints, degrees; () where it would cross 180 degrees."""
+    import shapely
+
+    west, south, east, north = shapely.total_bounds(polygons.shapes).tolist()
+    up = layout.metres / _DEGREE
+    south, north = max(south - up, -90.0), min(north + up, 90.0)
+    wide = up / max(np.cos(np.radians(max(abs(south), abs(north)))), 0.01)
+    box = (west - wide, south, east + wide, north)
+    return box if box[0] >= -180 and box[2] <= 180 else ()
+
+
+def items_of(
+    path: str, search: Search, what: str, assets: tuple[str, ...], scl: tuple[str, ...]
+) -> Acquisitions:
+    """Read the items of a catalogue that are searched for.
+
+    Args:
+        path: A catalogue.
+        search: Dates and place.
+        what: "HR" or "LR", for messages.
+        assets: Assets that are read; () for the one of imagery.
+        scl: Scene classification layers, of which an item needs one; ("none",) for none.
+
+    Raises:
+        DataError: The catalogue cannot be read, or no item is left.
+        ParameterError: Items have several assets of imagery, and none is asked for.
+    """
+
+    def lacking(item: Item) -> str:
+        try:
+            bands_of(item, assets)
+        except DataError:
+            return WITHOUT_ASSETS
+        bare = scl != ("none",) and quality_of(item, scl) is None
+        return WITHOUT_LAYER if bare else ""
+
+    found = (item for item in read_items(path, search) if not search.why_not(item.content))
+    return acquisitions(found, what, lacking)
+
+
+def around_hr(hr: Acquisitions, days: float) -> str:
+    """Return the interval of all HR, and so many days before and after it."""
+    from foveate.observe.build.plan import moment_text
+
+    first, last = hr.seconds.min() - days * DAY, hr.seconds.max() + days * DAY
+    return f"{moment_text(float(first))}/{moment_text(float(last))}"

@@ -1,0 +1,193 @@
+"""The build job: pairs of one's own country, from polygons and two catalogues."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated, Any
+
+from pydantic import BeforeValidator, Field
+
+from foveate.errors import ParameterError
+from foveate.files import digest, fingerprint
+from foveate.observe.jobs import PrepareJob
+from foveate.observe.options import Share, grid_shape
+from foveate.run.job import Job
+from foveate.run.options import AbsolutePath, Bands, Names, Option, PathText
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from foveate.observe.build.fetch import Reading
+    from foveate.observe.build.footprints import Layout
+    from foveate.observe.build.plan import Plan
+    from foveate.observe.build.polygons import Polygons
+    from foveate.observe.build.rules import Rules
+    from foveate.progress import ProgressFn
+    from foveate.run import Run
+
+VERSION = 1  # raised when the same job gives another result
+HR, LR = "hr", "lr"
+
+
+class BuildJob(Job):
+    """Where anchors, LR and HR come from, and which pairs of them are kept."""
+
+    anchors: Annotated[AbsolutePath, Option("Input")]
+    """OpenStreetMap extract (.osm.pbf), or a vector file of polygons with their tags as columns."""
+    rules: Annotated[PathText, Option("Input", metavar="osm-66|osm-40|FILE")] = "osm-66"
+    """Which tags make which concept: osm-66, osm-40, or a file (TOML, YAML, JSON)."""
+    lr: Annotated[PathText, Option("Input", metavar="CATALOGUE")]
+    """STAC of the overviews: a catalogue, item collection, stac-geoparquet, or collection of an
+    API."""
+    hr: Annotated[PathText, Option("Input", metavar="CATALOGUE")]
+    """STAC of the high resolution."""
+    lr_assets: Annotated[Names, Option("Input", metavar="NAMES")] = Field(["red", "green", "blue"])
+    """Assets of LR items that are its bands, in order."""
+    hr_assets: Annotated[Names, Option("Input", default="the one of imagery", metavar="NAMES")] = (
+        Field([])
+    )
+    """Assets of HR items."""
+    hr_bands: Annotated[Bands, Option("Input", default="1,2,3")] = Field([1, 2, 3])
+    """Bands of the HR assets that go with those of the LR, from 1."""
+    scl: Annotated[Names, Option("Input", default="the one called SCL", metavar="NAMES")] = Field(
+        []
+    )
+    """Asset of LR items that is their scene classification layer (Sentinel-2); none: clouds are
+    not masked."""
+    tiles: Annotated[
+        tuple[int, int], BeforeValidator(grid_shape),
+        Option("Input", metavar="ROWSxCOLS", default="10x10"),
+    ] = (10, 10)  # fmt: skip
+    """Tiles of each footprint: rows x columns."""
+    footprint: Annotated[str, Option("Input", metavar="METRES|DEGREESdeg")] = "2680"
+    """Side of a footprint: metres (a square in UTM), or degrees (0.024deg, as in the paper)."""
+    hr_gsd: Annotated[float, Option("Input")] = Field(1.0, gt=0)
+    """Metres of an HR pixel."""
+    lr_gsd: Annotated[float, Option("Input")] = Field(10.0, gt=0)
+    """Metres of an LR pixel."""
+    hr_datetime: Annotated[str, Option("Method", metavar="A/B")] = ""
+    """Dates of the HR: 2022-01-01/2024-04-01; the newest that covers a footprint is taken."""
+    lr_datetime: Annotated[str, Option("Method", metavar="A/B")] = ""
+    """Dates to which the LR is clipped, and falls back: 2023-01-01/2023-12-31."""
+    window: Annotated[float, Option("Method")] = Field(183.0, ge=0)
+    """Most days between LR and HR."""
+    span: Annotated[float, Option("Method")] = Field(30.0, ge=0)
+    """Most days between HR items of one footprint; 0: one day."""
+    max_cloud: Annotated[float, Option("Method")] = Field(2.0, ge=0, le=100)
+    """Cloud cover in per cent that an LR item must stay below."""
+    tries: Annotated[int, Option("Method")] = Field(3, ge=1)
+    """Most LR dates that are tried for a footprint, the nearest first."""
+    max_black: Annotated[Share, Option("Method")] = Field(0.25, ge=0, lt=1)
+    """Largest share of black or clouded pixels in an LR image, and of black ones in an HR tile."""
+    thin: Annotated[float | None, Option("Method", default="the footprint")] = Field(None, ge=0)
+    """Metres between anchors, west to east or south to north; 0: all are kept."""
+    min_concepts: Annotated[int, Option("Method")] = Field(1, ge=1)
+    """Least number of concepts in a footprint."""
+    min_labelled: Annotated[Share, Option("Method")] = Field(0.02, ge=0, le=1)
+    """Least share of a footprint under labelled polygons."""
+    limit: Annotated[int | None, Option("Method")] = Field(None, ge=1)
+    """Most candidates that are fetched, rare concepts first."""
+    region: Annotated[str, Option("Method", metavar="NAME")] = ""
+    """Tag or column of the anchors that names their region; pairs of one region stay together."""
+    block: Annotated[float, Option("Method")] = Field(50.0, gt=0)
+    """Side of a spatial block in kilometres, where there is no region."""
+    parallel: Annotated[int, Option()] = Field(4, ge=1, le=32)
+    """Pairs that are fetched side by side."""
+    seed: int = Field(0, ge=0)
+    """Seed of the order of anchors and candidates."""
+
+    def layout(self) -> Layout:
+        """Return the size of footprints, tiles and pixels.
+
+        Raises:
+            ParameterError: They do not fit.
+        """
+        from foveate.observe.build.footprints import layout_of
+
+        if min(self.tiles) < 1 or max(self.tiles) == 1:
+            raise ParameterError(
+                f"tiles = {self.tiles[0]} x {self.tiles[1]}",
+                "A footprint is cut into at least two tiles.", "--tiles 10x10",
+            )  # fmt: skip
+        return layout_of(self.footprint, self.tiles, self.hr_gsd, self.lr_gsd)
+
+    def reading(self) -> Reading:
+        """Return how pairs are read."""
+        from foveate.observe.build.fetch import Reading
+
+        return Reading(
+            tuple(self.hr_assets), tuple(self.hr_bands), tuple(self.lr_assets), tuple(self.scl),
+            self.tiles, self.max_black,
+        )  # fmt: skip
+
+    def check(self) -> tuple[Layout, Rules]:
+        """Return the layout and the rules; look whether there are anchors and catalogues."""
+        from foveate.observe.build.polygons import need_reader
+        from foveate.observe.build.rules import read_rules
+        from foveate.pool.stac.search import Search
+        from foveate.pool.stac.sources import stac_paths
+
+        layout, rules = self.layout(), read_rules(self.rules)
+        need_reader(self.anchors)
+        for option, path in (("--lr", self.lr), ("--hr", self.hr)):
+            if stac_paths(path) is None:
+                raise ParameterError(
+                    f"{option} {path!r}",
+                    "A catalogue is STAC: JSON, stac-geoparquet, or a collection of an API "
+                    "(https://HOST/collections/NAME).",
+                    "Write items for files of your own: rio stac, or pystac.",
+                )
+        Search(datetime=self.hr_datetime)
+        Search(datetime=self.lr_datetime)
+        return layout, rules
+
+    def planned(self, ready: Any, progress: ProgressFn | None = None) -> tuple[Plan, Polygons]:
+        """Read anchors and catalogues, and make the plan.
+
+        Args:
+            ready: What `check` returned.
+            progress: Called with ticks.
+
+        Raises:
+            DataError: Something cannot be read, or no pair is left.
+        """
+        from foveate.observe.build.planning import plan_job
+
+        layout, rules = ready
+        return plan_job(self, layout, rules, progress=progress)
+
+    def steps(self, run: Run, ready: Any, progress: ProgressFn | None) -> dict[str, Any]:
+        """Make the plan, fetch its pairs, label their tiles, and write what a training opens."""
+        from foveate.observe.build import building
+        from foveate.observe.build.finishing import finish
+
+        layout, rules = ready
+        plan_key = digest([VERSION, fingerprint(self.anchors), rules.to_dict(), self._plan_facts()])
+
+        def plan() -> list[str]:
+            return building.save(run.path, *self.planned(ready, progress), rules)
+
+        run.do("plan", plan_key, plan)
+        reading = self.reading()
+        fetch_key = digest([plan_key, self.max_black])
+        run.do(
+            "fetch", fetch_key, lambda: building.fetch(run.path, self, layout, reading, progress)
+        )
+        return finish(run, self, layout, rules, progress)
+
+    def _plan_facts(self) -> dict[str, Any]:
+        """Return what the plan depends on; a catalogue counts by its name: it is read once."""
+        return self.model_dump(mode="json", exclude={"parallel", "max_black", "anchors", "rules"})
+
+    def prepared(self, root: Path) -> PrepareJob:
+        """Return the job by which the pairs of a run are opened.
+
+        Args:
+            root: The run.
+        """
+        from foveate.observe.build.finishing import known_concepts
+        from foveate.observe.build.rules import read_rules
+
+        return PrepareJob(
+            images=[str(root / HR)], lr=[str(root / LR)], tiles=self.tiles, nodata=None,
+            concepts=[c.to_dict() for c in known_concepts(root, read_rules(self.rules).concepts)],
+        )  # fmt: skip

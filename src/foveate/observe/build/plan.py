@@ -1,0 +1,258 @@
+"""The plan: which pairs are to be fetched, from which items, and why the others are not.
+
+Everything that metadata alone can tell is told here, before a pixel is read.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from foveate.errors import DataError
+from foveate.files import read_json, read_parquet, write_json, write_parquet
+from foveate.observe.build.footprints import Footprints, Layout, around, labelled, thin
+from foveate.observe.build.sampling import blocks, class_aware, rare_first
+from foveate.pool.stac.items import Item
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    import pyarrow as pa
+    from numpy.typing import NDArray
+
+    from foveate.observe.build.matching import Acquisitions, Match, Matcher
+    from foveate.observe.build.polygons import Polygons
+
+PLAN, ITEMS, POLYGONS = "plan.parquet", "work/items.json", "polygons.parquet"
+FEW, BARE, LIMIT = "too few concepts", "too little ground with labels", "beyond the limit"
+NEAR, NOWHERE = "too near to another", "beyond the zones of UTM or across 180 degrees"
+
+
+@dataclass(frozen=True)
+class Plan:
+    """Candidates and what was found for them.
+
+    Attributes:
+        names: (n,) scene of each candidate: the folder is its group.
+        footprints: Their ground.
+        shows: (n, K) bool: concepts with a polygon in it.
+        covered: (n,) share of the ground under polygons of any concept.
+        matches: What was found for each.
+        why: (n,) why it is not to be fetched, or "".
+        order: Rows to be fetched, in the order in which a limit takes them.
+        hr: Items of the HR.
+        lr: Items of the LR.
+        funnel: What was let go on the way: (stage, how many are left, reason -> how many went).
+    """
+
+    names: NDArray[np.str_]
+    footprints: Footprints
+    shows: NDArray[np.bool_]
+    covered: NDArray[np.float64]
+    matches: tuple[Match, ...]
+    why: NDArray[np.str_]
+    order: NDArray[np.int64]
+    hr: Acquisitions
+    lr: Acquisitions
+    funnel: tuple[tuple[str, int, dict[str, int]], ...]
+
+
+@dataclass(frozen=True)
+class Sieve:
+    """What a candidate has to have.
+
+    Attributes:
+        thin: Metres between anchors; see `thin`.
+        min_concepts: Least number of concepts with a polygon in the footprint.
+        min_labelled: Least share of its ground under polygons.
+        limit: Most candidates; None for all.
+        block: Side of a spatial block in kilometres; regions come first.
+        seed: Of ties and of the subsample.
+    """
+
+    thin: float
+    min_concepts: int
+    min_labelled: float
+    limit: int | None
+    block: float
+    seed: int
+
+
+def make_plan(polygons: Polygons, layout: Layout, sieve: Sieve, matcher: Matcher) -> Plan:
+    """Make the plan: anchors, thinning, labels, coverage and dates, and the limit.
+
+    Raises:
+        DataError: No candidate is left; the message says what became of them.
+    """
+    import shapely
+
+    lon, lat = shapely.get_coordinates(shapely.centroid(polygons.shapes)).T
+    places = around(lon, lat, layout)
+    rows = places.anchor
+    asked = rare_first(polygons.ids[rows], polygons.shows[rows], sieve.seed)
+    kept = thin(lon[rows], lat[rows], asked, sieve.thin)
+    read = polygons.counts["areas"]
+    gone = {k: v for k, v in polygons.counts.items() if k != "areas" and v}
+    apart = _some({NOWHERE: lon.size - rows.size, NEAR: rows.size - kept.size})
+    funnel = [
+        ("areas with a tag of the rules", read, {}),
+        ("anchors", len(polygons), gone),
+        ("footprints", kept.size, apart),
+    ]  # fmt: skip
+    footprints = places.take(kept)
+    anchor = footprints.anchor
+    shows, covered, _ = labelled(footprints, polygons)
+    why = np.where(
+        shows.sum(axis=1) < sieve.min_concepts, FEW,
+        np.where(covered < sieve.min_labelled, BARE, ""),
+    ).astype(object)  # fmt: skip
+    matches = tuple(matcher.match(footprints.outlines()))
+    for row, match in enumerate(matches):
+        why[row] = why[row] or match.why
+    ready = np.flatnonzero(why == "")
+    ids = polygons.ids[anchor]
+    order = ready[class_aware(ids[ready], shows[ready], sieve.limit, sieve.seed)]
+    beyond = np.setdiff1d(ready, order)
+    funnel.append(("candidates", ready.size, _counted(why)))
+    why[beyond] = LIMIT
+    funnel.append(("to be fetched", order.size, _some({LIMIT: beyond.size})))
+    groups = blocks(lon[anchor], lat[anchor], sieve.block)
+    named = polygons.regions[anchor]
+    groups = np.where(named == "", groups, [_slug(name) for name in named.tolist()])
+    names = np.array(
+        [f"{g}/{i.replace('/', '-')}" for g, i in zip(groups.tolist(), ids.tolist(), strict=True)]
+    )
+    if not order.size:
+        raise _none_left(tuple(funnel))
+    return Plan(
+        names, footprints, shows, covered, matches, why.astype(np.str_), order, matcher.hr,
+        matcher.lr, tuple(funnel),
+    )  # fmt: skip
+
+
+def _none_left(funnel: tuple[tuple[str, int, dict[str, int]], ...]) -> DataError:
+    stages = [f"{count} {stage}{_listed(gone)}" for stage, count, gone in funnel]
+    return DataError(
+        f"no pair is left: {', '.join(stages)}",
+        "A pair has concepts (--rules), HR that covers it (--hr, --hr-datetime) and clear LR near "
+        "in time (--lr, --lr-datetime, --window, --max-cloud).",
+        "Widen what takes most of them.",
+    )
+
+
+def _listed(gone: dict[str, int]) -> str:
+    return f" ({', '.join(f'{n} {why}' for why, n in gone.items())})" if gone else ""
+
+
+def _some(counts: dict[str, int]) -> dict[str, int]:
+    return {why: int(n) for why, n in counts.items() if n}
+
+
+def _counted(why: NDArray[np.object_]) -> dict[str, int]:
+    found, counts = np.unique(why[why != ""].astype(np.str_), return_counts=True)
+    return dict(zip(found.tolist(), counts.tolist(), strict=True))
+
+
+def _slug(name: str) -> str:
+    return "".join(c if c.isalnum() or c in "-_" else "_" for c in name)
+
+
+def moment_text(seconds: float) -> str:
+    """Write a moment, RFC 3339 in UTC."""
+    return datetime.fromtimestamp(seconds, UTC).isoformat().replace("+00:00", "Z")
+
+
+def save_plan(root: Path, plan: Plan, polygons: Polygons, concepts: list[str]) -> list[str]:
+    """Write the candidates, the items that are needed and the polygons; return the files."""
+    import pyarrow as pa
+    import shapely
+
+    used = [sorted({i for row in plan.order for i in plan.matches[row].hr})]
+    used.append(sorted({i for row in plan.order for c in plan.matches[row].lr for i in c}))
+    write_json(
+        root / ITEMS,
+        {
+            name: [[found.items[i].content, found.items[i].base] for i in own]
+            for name, found, own in zip(("hr", "lr"), (plan.hr, plan.lr), used, strict=True)
+        },
+    )
+    write_parquet(root / PLAN, plan_table(plan, polygons, concepts, used), geo={"geometry": None})
+    _, _, touched = labelled(plan.footprints.take(plan.order), polygons)
+    rows = np.unique(touched[1])
+    shown = [[concepts[k] for k in np.flatnonzero(polygons.shows[row])] for row in rows]
+    table = pa.table({
+        "id": pa.array(polygons.ids[rows].tolist(), pa.string()),
+        "concepts": pa.array(shown, pa.list_(pa.string())),
+        "geometry": pa.array(shapely.to_wkb(polygons.shapes[rows]), pa.binary()),
+    })  # fmt: skip
+    write_parquet(root / POLYGONS, table, geo={"geometry": None})
+    return [PLAN, ITEMS, POLYGONS]
+
+
+def plan_table(
+    plan: Plan, polygons: Polygons, concepts: list[str], used: list[list[int]]
+) -> pa.Table:
+    """Return the candidates, one a row in the order of their names; those to fetch have a rank."""
+    import pyarrow as pa
+    import shapely
+
+    rank = np.full(plan.names.size, -1)
+    rank[plan.order] = np.arange(plan.order.size)
+    at = [{item: k for k, item in enumerate(own)} for own in used]
+    rows: list[dict[str, Any]] = []
+    outlines = shapely.to_wkb(plan.footprints.outlines())
+    for row in np.argsort(plan.names, kind="stable").tolist():
+        match, fetched = plan.matches[row], rank[row] >= 0
+        rows.append({
+            "scene": str(plan.names[row]),
+            "anchor": str(polygons.ids[plan.footprints.anchor[row]]),
+            "concepts": [concepts[k] for k in np.flatnonzero(plan.shows[row])],
+            "labelled": round(float(plan.covered[row]), 6),
+            "why": str(plan.why[row]),
+            "rank": int(rank[row]) if fetched else None,
+            "epsg": int(plan.footprints.crs[row]),
+            "left": float(plan.footprints.left[row]),
+            "top": float(plan.footprints.top[row]),
+            "hr": [at[0][i] for i in match.hr] if fetched else [],
+            "lr": [[at[1][i] for i in choice] for choice in match.lr] if fetched else [],
+            "geometry": outlines[row],
+        })  # fmt: skip
+    whole, text, real = pa.int64(), pa.string(), pa.float64()
+    schema = pa.schema(
+        {
+            "scene": text, "anchor": text, "concepts": pa.list_(text), "labelled": real,
+            "why": text, "rank": whole, "epsg": whole, "left": real, "top": real,
+            "hr": pa.list_(whole), "lr": pa.list_(pa.list_(whole)), "geometry": pa.binary(),
+        }
+    )  # fmt: skip
+    return pa.Table.from_pylist(rows, schema=schema)
+
+
+@dataclass(frozen=True)
+class Planned:
+    """A plan as a run holds it.
+
+    Attributes:
+        table: See `plan_table`.
+        hr: Items that its column ``hr`` counts.
+        lr: Items that its column ``lr`` counts.
+    """
+
+    table: pa.Table
+    hr: tuple[Item, ...]
+    lr: tuple[Item, ...]
+
+    def footprints(self, layout: Layout) -> Footprints:
+        """Return the ground of all rows."""
+        columns = [self.table[name].to_numpy() for name in ("epsg", "left", "top")]
+        return Footprints(layout, np.arange(len(self.table)), *columns)
+
+
+def load_plan(root: Path) -> Planned:
+    """Read the plan of a run."""
+    items = read_json(root / ITEMS)
+    hr, lr = (tuple(Item(*one) for one in items[name]) for name in ("hr", "lr"))
+    return Planned(read_parquet(root / PLAN), hr, lr)
