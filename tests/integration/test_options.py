@@ -602,7 +602,8 @@ JOBS: dict[type[Job], Walk] = {
          "architecture": "residual", "fill": "conv",
          "supervision": "surprise", "similarity": on("logit", **TEXTS, base="cosine"),
          "reference": on("scene", **BUILTIN), "lam": 0.2, "aggregate": on("max", **BUILTIN),
-         "target_scale": "ecdf",
+         "factor_scale": on("none", supervision="product", **BUILTIN), "target_scale": "ecdf",
+         "sampler": "plain", "preset": on("paper", **TEXTS, size="nano"),
          "align": on("siglip", **TEXTS), "norm_weight": 0.0, "observed_weight": 1.0, "obr": 0.4,
          "init": "{observer}", "val": 0.35, "test": 0.35, "epochs": 2, "train_batch": 1,
          "learning_rate": 1e-2, "patience": on(1, epochs=6, learning_rate=0.5),
@@ -618,8 +619,8 @@ JOBS: dict[type[Job], Walk] = {
          "device": "cpu"},
         {"images": ["{low}"], "observer": "{observer2}", "budget": "10%",
          "threshold": on(0.9, budget=None, base=0.1), "obr": on(0.7, budget=None, base=0.2),
-         "policy": "uniform", "covariate": on("{dusk.tif}", policy="covariate",
-                                             base="{lights.tif}"),
+         "preset": on("paper", budget=None, threshold=0.8), "policy": "uniform",
+         "covariate": on("{dusk.tif}", policy="covariate", base="{lights.tif}"),
          "tile": 12, "bands": [3, 2, 1], "nodata": 7.0, "min_valid": on(1.0, nodata=7.0),
          "lr_cost": on(0.5, page=True), "seed": on(1, policy="random"),
          "extra": on(["{lowdsm}"], images=["{low}"], bands=[1, 2, 3]),
@@ -707,7 +708,7 @@ JOBS: dict[type[Job], Walk] = {
 }  # fmt: skip
 
 
-ABSTRACT = {"ImageryJob", "PoolJob", "ModelJob", "ClassJob", "FocusJob"}
+ABSTRACT = {"FormulaOptions", "ImageryJob", "PoolJob", "ModelJob", "ClassJob", "FocusJob"}
 
 
 def concrete(kind=Job):

@@ -133,7 +133,7 @@ def test_the_reference_is_the_tile_or_its_scene():
     scenes = np.array([0, 1, 2])
     tile = material.evidence(scenes, filled)
     np.testing.assert_allclose(tile.reference, filled.numpy()[here], atol=1e-6)
-    whole = material.evidence(scenes, filled, whole=True)
+    whole = material.evidence(scenes, filled, reference="scene")
     for row, scene in enumerate(whole.scene):
         expected = filled.numpy()[scene][here[scene]].mean(axis=0)
         np.testing.assert_allclose(whole.reference[row], expected, atol=1e-6)

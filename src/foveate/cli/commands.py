@@ -93,6 +93,7 @@ OBSERVE = (
         "Train a sampler and a predictor on pairs, and evaluate them on scenes held out.",
         "foveate observe train PAIRS --out OBSERVER",
         show="foveate.cli.show_observe:trained",
+        without="foveate.observe.presets:FORMULA_OPTIONS",
     ),
     JobCommand(
         "select", "foveate.observe.jobs:SelectJob",

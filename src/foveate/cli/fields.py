@@ -44,6 +44,7 @@ class JobCommand:
         page: Whether a run has a report.
         finish: Instead: ``module:function`` called with the job and with its own options.
         only: Fields that are options; empty for all.
+        without: ``module:NAME`` of fields that are no options: a preset sets them, or a program.
     """
 
     name: str
@@ -54,12 +55,18 @@ class JobCommand:
     page: bool = True
     finish: str = ""
     only: tuple[str, ...] = ()
+    without: str = ""
 
     def build(self) -> Any:
         """Make the command; only now the modules of the job are imported."""
         kind = _imported(self.job)
         finish = _imported(self.finish) if self.finish else _runner(self.show, page=self.page)
-        fields = [name for name in kind.field_names() if not self.only or name in self.only]
+        apart = _imported(self.without) if self.without else ()
+        fields = [
+            name
+            for name in kind.field_names()
+            if (not self.only or name in self.only) and name not in apart
+        ]
         own = list(inspect.signature(finish, eval_str=True).parameters.values())[1:]
         parameters = [_parameter(name, kind.model_fields[name]) for name in fields]
 

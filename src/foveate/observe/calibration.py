@@ -88,6 +88,21 @@ class Calibration:
             raise DataError(f"{int(np.isnan(raw).sum())} scores are NaN", "A score is a number.")
         return np.interp(raw, self.knots, self.shares, left=0.0, right=1.0)
 
+    def scaled(self, scores: ArrayLike) -> NDArray[np.float64]:
+        """Map raw scores to [0, 1] by the least and the largest of the set.
+
+        The "globally normalized" scores of the paper (sections 4.1 and D.2): its thresholds are on
+        this scale. A set of one value maps what is above it to 1.
+
+        Args:
+            scores: Raw scores of any shape.
+        """
+        low, high = float(self.knots[0]), float(self.knots[-1])
+        raw = np.asarray(scores, dtype=np.float64)
+        if high == low:
+            return (raw > low).astype(np.float64)
+        return np.clip((raw - low) / (high - low), 0, 1)
+
     def to_dict(self) -> dict[str, list[float]]:
         """Return knots and shares, JSON-ready."""
         return {"knots": self.knots.tolist(), "shares": self.shares.tolist()}

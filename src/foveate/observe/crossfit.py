@@ -104,6 +104,8 @@ class Evidence:
         reference: (n, d) mean token of the reference: of the tile's own fill, or of the scene's.
         scene: (n,) number of the scene.
         present: (n, K) bool labels, or None.
+        vectors: (n, e) embeddings of the HR tiles by the text model itself, and of the overviews
+            that they lie in: the F^h and F^g of Eq. 5. None: HR tokens and the reference count.
     """
 
     saliency: NDArray[np.floating]
@@ -112,6 +114,7 @@ class Evidence:
     reference: NDArray[np.floating]
     scene: NDArray[np.int64]
     present: NDArray[np.bool_] | None
+    vectors: tuple[NDArray[np.floating], NDArray[np.floating]] | None = None
 
 
 @dataclass(frozen=True)
@@ -123,12 +126,14 @@ class TargetSettings:
         lam: Weight of the reference.
         over: Concepts' gains are summed ("sum"), or the largest counts ("max").
         scale: How targets are brought to [0, 1]; see `foveate.observe.targets`.
+        factors: "quantile", or "none": parts are combined as they are (Eq. 6 as printed).
     """
 
     similarity: str = "lift"
     lam: float = 1.0
     over: str = "sum"
     scale: str = "quantile"
+    factors: str = "quantile"
 
 
 class Targets:
@@ -170,8 +175,12 @@ class Targets:
         return np.maximum(0, parts.get("semantic", parts["surprise"]))
 
     def _combined(self, parts: dict[str, NDArray[np.float64]]) -> dict[str, NDArray[np.float64]]:
+        plain = self._settings.factors == "none"
         scaled = {
-            "quantile": {name: self._part_scales[name](x) for name, x in parts.items()},
+            # A loss that HR makes worse is no utility: below 0 there is nothing to share out.
+            "quantile": {name: np.maximum(x, 0) for name, x in parts.items()}
+            if plain
+            else {name: self._part_scales[name](x) for name, x in parts.items()},
             "mean": {name: x / self._part_means[name] for name, x in parts.items()},
         }
         return {
@@ -197,7 +206,12 @@ class Targets:
 
     def _scores(self, e: Evidence) -> tuple[NDArray[np.floating], NDArray[np.floating]]:
         assert self._head is not None  # noqa: S101  (asked by the callers)
-        scores = similarity_scores(self._head, self._settings.similarity)
+        kind = self._settings.similarity
+        if e.vectors is not None:
+            scores = similarity_scores(self._head, kind, own=True)
+            high, low = e.vectors
+            return scores(high), scores(low)
+        scores = similarity_scores(self._head, kind)
         return scores(e.hr.mean(axis=1)), scores(e.reference)
 
     def _losses(self, z: NDArray[np.floating], present: NDArray[np.bool_]) -> NDArray[np.float64]:

@@ -10,7 +10,7 @@ import torch
 
 from foveate.errors import DataError, MissingCapabilityError, ParameterError
 from foveate.models.capabilities import capabilities
-from foveate.models.embed import bind
+from foveate.models.embed import bind, embed
 from foveate.models.heads import templates_from, text_head
 from foveate.observe import dense
 from foveate.observe.crossfit import Evidence, crossfitted, split_scenes
@@ -20,6 +20,7 @@ from foveate.observe.features import (
     encode_overviews,
     encode_tiles,
     overview_pool,
+    rows_by_scene,
 )
 from foveate.observe.heads import LabelHead, TextConcepts, ToText, fit_labels
 from foveate.observe.labels import concept_shares, present
@@ -66,7 +67,7 @@ def check_warm_start(
         )
     fill = "conv" if own.conv_fill else "linear"
     for what, theirs, wanted in (
-        ("the sizes", replace(own.shape, concepts=0), replace(shape, concepts=0)),
+        ("the sizes", _predictor_sizes(own.shape), _predictor_sizes(shape)),
         ("the form", own.form, architecture_of(job.architecture)),
         ("the fill", fill, job.fill),
         *(
@@ -80,6 +81,11 @@ def check_warm_start(
                 f"This training has {wanted}.",
                 "Start from an observer of the same size and form over the same encoders.",
             )
+
+
+def _predictor_sizes(shape: Shape) -> Shape:
+    """Return sizes without what only the sampler depends on, which is trained anew."""
+    return replace(shape, concepts=0, ensemble=0, plain=False)
 
 
 def _print(encoder: Encoder) -> str:
@@ -171,6 +177,24 @@ class FeatureExtractor:
             return seen.vectors, self._text
         return self._encode(self._text, 1, vector=True).vectors, self._text
 
+    def overview_vectors(self) -> NDArray[np.floating]:
+        """Return (s, e) embeddings of whole overviews by the text model.
+
+        Raises:
+            DataError: There is none.
+        """
+        if self._text is None:
+            raise DataError(
+                "--reference overview without a model that reads text",
+                "Tiles and overviews are compared with texts in one space (Eq. 5).",
+                "Name one with --text-model; see foveate models.",
+            )
+        handle = self._job.handle("text") or self._need("hr")
+        pool = overview_pool(self._pairs)
+        model: Any = bind(handle, pool)
+        found = embed(pool, model, run=self._store, progress=self._progress)
+        return found.x[rows_by_scene(pool, self._pairs.overviews)]
+
     def _encode(self, model: Any, side: int, *, vector: bool) -> TileFeatures:
         return encode_tiles(
             self._pairs, model, side, vector=vector, run=self._store,
@@ -214,6 +238,8 @@ class TrainingData:
         shape: Sizes for networks over these features.
         encoders: Role -> what read the imagery.
         handles: Role -> the same by name, for those that an observer needs.
+        vectors: (n, e) embeddings of the tiles and (s, e) of the overviews by the text model; None
+            where no gain asks for them.
     """
 
     pairs: Pairs
@@ -229,6 +255,7 @@ class TrainingData:
     shape: Shape
     encoders: dict[str, Encoder]
     handles: dict[str, ModelHandle]
+    vectors: tuple[NDArray[np.floating], NDArray[np.floating]] | None = None
 
     @property
     def head(self) -> Head | None:
@@ -285,29 +312,33 @@ class TrainingData:
         return self.labels.weight[base], self.labels.bias[base]
 
     def evidence(
-        self, scenes: NDArray[np.integer], fill: torch.Tensor, *, whole: bool = False
+        self, scenes: NDArray[np.integer], fill: torch.Tensor, *, reference: str = "tile"
     ) -> Evidence:
         """Return what targets of some scenes are made of.
 
         Args:
             scenes: (m,) numbers of scenes.
             fill: (m, R * k, C * k, d) what a fill makes of them.
-            whole: Whether the reference is the scene instead of the tile.
+            reference: Of the gain: "tile" or "scene", what the fill makes of them, or "overview".
         """
         rows = self.tiles(scenes)
         place = self.places(scenes)
         side = self.shape.hr_side
         filled = dense.to_tiles(fill.float().numpy(), side)
         tiles = dense.from_grids(filled, place)
-        reference = tiles.mean(axis=1)
-        if whole:
-            sums = np.zeros((len(scenes), reference.shape[1]))
-            np.add.at(sums, place[:, 0], reference)
-            reference = sums[place[:, 0]] / np.bincount(place[:, 0])[place[:, 0], None]
+        known = tiles.mean(axis=1)
+        if reference == "scene":
+            sums = np.zeros((len(scenes), known.shape[1]))
+            np.add.at(sums, place[:, 0], known)
+            known = sums[place[:, 0]] / np.bincount(place[:, 0])[place[:, 0], None]
+        vectors = None
+        if reference == "overview" and self.vectors is not None:
+            high, low = self.vectors
+            vectors = high[rows], low[self.pairs.place[rows, 0]]
         at = torch.from_numpy(np.asarray(scenes, np.int64))
         hr = dense.from_grids(dense.to_tiles(self.data.hr[at].float().numpy(), side), place)
         labels = None if self.known is None else self.known[rows]
-        return Evidence(self.saliency[rows], hr, tiles, reference, place[:, 0], labels)
+        return Evidence(self.saliency[rows], hr, tiles, known, place[:, 0], labels, vectors)
 
     def means(self, rows: NDArray[np.integer]) -> NDArray[np.float32]:
         """Return (m, d) mean HR tokens of some tiles."""
@@ -352,6 +383,7 @@ def build_dataset(
         seen = read.tiles(named.hr_side)
         aims = read.target(named.hr_side)
         saliency = read.saliency(seen, named.hr_side)
+        whole = read.overview_vectors() if job.reference == "overview" else None
         vectors, text = read.vectors(seen)
     wanted = (seen if aims is None else aims).tokens
     shape = shape_of(job.size, lr.shape[-1], wanted.shape[-1])
@@ -397,10 +429,15 @@ def build_dataset(
             called = {concept.name: concept.texts for concept in concepts}
             head = text_head(text, called, templates=templates_from(job.templates))
             texts = TextConcepts(head, way)
-    if labels is not None:
-        told = sum(not concept.novel for concept in concepts)
-        shape = replace(shape, concepts=told)
-    return replace(found, labels=labels, texts=texts, shape=shape)
+    shape = _sampler_sizes(shape, job, () if labels is None else concepts)
+    own = None if whole is None or vectors is None else (vectors, whole)
+    return replace(found, labels=labels, texts=texts, shape=shape, vectors=own)
+
+
+def _sampler_sizes(shape: Shape, job: TrainJob, concepts: Sequence[Concept]) -> Shape:
+    if job.sampler == "plain":
+        return replace(shape, ensemble=1, plain=True)
+    return replace(shape, concepts=sum(not concept.novel for concept in concepts))
 
 
 def _flat(tokens: NDArray[np.floating]) -> NDArray[np.floating]:

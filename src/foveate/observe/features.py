@@ -397,7 +397,7 @@ def encode_overviews(
         scenes = [pairs.overviews[number] for number in numbers]
         pool = _whole(scenes)
         found = encode_windows(pool, model, grid, side, run=run, progress=progress)
-        order = _by_scene(pool, scenes)
+        order = rows_by_scene(pool, scenes)
         found = found if np.array_equal(order, np.arange(len(order))) else found[order]
         if len(by_grid) == 1:
             return found
@@ -468,7 +468,7 @@ def _whole(scenes: Sequence[Scene]) -> Pool:
     return Pool(ids=tiles.tile_id, scenes=tuple(scenes), tiles=tiles)
 
 
-def _by_scene(pool: Pool, scenes: Sequence[Scene]) -> NDArray[np.int64]:
+def rows_by_scene(pool: Pool, scenes: Sequence[Scene]) -> NDArray[np.int64]:
     """Return the rows of the pool in the order of some scenes."""
     assert pool.tiles is not None  # noqa: S101  (cut from overviews)
     place = {name: i for i, name in enumerate(pool.tiles.scene.tolist())}

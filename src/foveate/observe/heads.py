@@ -173,6 +173,10 @@ class TextConcepts:
         """Return the cosines of mean tokens with the texts: (..., d) to (..., K)."""
         return unit(self.text_projection(z)) @ self.directions.T
 
+    def own_cosines(self, z: NDArray[np.floating]) -> NDArray[np.float32]:
+        """Return the cosines of the text model's own embeddings: (..., e) to (..., K)."""
+        return unit(z) @ self.directions.T
+
     def logits(self, z: NDArray[np.floating]) -> NDArray[np.float32]:
         """Return scale * cosine + bias of mean tokens: (..., d) to (..., K)."""
         return self.head.logits(self.text_projection(z))
@@ -183,25 +187,29 @@ class TextConcepts:
 
 
 def similarity_scores(
-    head: Head, similarity: str
+    head: Head, similarity: str, *, own: bool = False
 ) -> Callable[[NDArray[np.floating]], NDArray[np.float32]]:
     """Return what of a head a similarity compares: (..., d) mean tokens to (..., K) scores.
 
+    Args:
+        head: Tells the concepts.
+        similarity: See `foveate.observe.targets.Similarity`.
+        own: Whether the scores are of (..., e) embeddings by the text model itself.
+
     Raises:
-        DataError: Cosines of concepts that are known by labels alone.
+        DataError: Cosines, or embeddings, of concepts that are known by labels alone.
     """
-    if similarity == "lift":
-        return head.probabilities
-    if similarity != "cosine":
-        return head.logits
-    if not isinstance(head, TextConcepts):
+    if not isinstance(head, TextConcepts) and (own or similarity == "cosine"):
         raise DataError(
-            "--similarity cosine of concepts that are known by labels alone",
+            "cosines of concepts that are known by labels alone",
             "Cosines are those of images and texts.",
-            "Name a model that reads text with --text-model, or type --similarity logit for the "
-            "scores of the classifiers.",
+            "Name a model that reads text with --text-model, or compare logits of the classifiers: "
+            "similarity='logit'.",
         )
-    return head.cosines
+    if similarity == "cosine" and isinstance(head, TextConcepts):
+        return head.own_cosines if own else head.cosines
+    read = head.head if own and isinstance(head, TextConcepts) else head
+    return read.probabilities if similarity == "lift" else read.logits
 
 
 _AT_ONCE = 16  # scenes

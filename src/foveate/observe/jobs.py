@@ -18,7 +18,7 @@ from foveate.models.extras import EXTRAS, need_extra
 from foveate.models.load import load_model
 from foveate.models.settings import ModelName, Weights  # noqa: TC001  (pydantic reads it)
 from foveate.observe.concepts import Concept, concepts_of
-from foveate.observe.networks.sizes import OBSERVED_WEIGHT, ArchitectureName, Size
+from foveate.observe.networks.sizes import ArchitectureName, Size  # noqa: TC001  (as above)
 from foveate.observe.options import (
     GRID,
     RATIO,
@@ -28,7 +28,6 @@ from foveate.observe.options import (
     PolicyName,
     Role,
     Share,
-    SimilarityKind,
     TargetName,
     check_folders,
     chosen_mode,
@@ -36,6 +35,7 @@ from foveate.observe.options import (
     metres,
     signal_to_noise,
 )  # fmt: skip
+from foveate.observe.presets import FormulaOptions, PresetName, select_options, train_options
 from foveate.pool.find import need_paths
 from foveate.pool.settings import ImageryJob
 from foveate.run.job import Job
@@ -155,7 +155,7 @@ class PrepareJob(ImageryJob):
         }
 
 
-class TrainJob(Job):
+class TrainJob(FormulaOptions):
     """Everything that a trained observer depends on."""
 
     renamed = {  # noqa: RUF012
@@ -164,6 +164,8 @@ class TrainJob(Job):
     }  # fmt: skip
     pairs: Annotated[PathText, Option("Input", argument=True)]
     """Folder of pairs that foveate observe prepare wrote."""
+    preset: Annotated[PresetName | None, Option("Method")] = None
+    """Preset of options: paper trains by the formulas as printed (needs texts; size full)."""
     model: ModelName = "builtin"
     """Encoder of high-resolution tiles; see foveate models."""
     weights: Weights = None
@@ -203,24 +205,9 @@ class TrainJob(Job):
     supervision: Annotated[TargetName | Literal["auto"], Option("Method")] = "blend"
     """Target of the sampler: blend, semantic, surprise, structural, additive, product, task-delta;
     auto: the one that captures most gain on the validation scenes."""
-    similarity: Annotated[SimilarityKind, Option("Method")] = "lift"
-    """Similarity s of Eq. 5: lift, z, cosine (needs texts) or logit."""
-    reference: Annotated[Literal["tile", "scene"], Option("Method")] = "tile"
-    """Reference of the gain: the LR fill of the tile, or of the whole scene (Eq. 5)."""
-    lam: Annotated[float, Option("Method", name="lambda")] = Field(1.0, ge=0)
-    """Weight of the reference (lambda of Eq. 5)."""
-    aggregate: Annotated[Literal["sum", "max"], Option("Method")] = "sum"
-    """Aggregation of the gain over concepts: sum or max."""
-    target_scale: Annotated[
-        Literal["quantile", "ecdf", "scene_minmax", "scene_sum"], Option("Method")
-    ] = "quantile"
-    """Scaling of targets to [0, 1]: quantile, ecdf, scene_minmax or scene_sum."""
-    align: Annotated[Literal["dense", "siglip"], Option("Method")] = "dense"
-    """Loss of stage II: dense (Eq. 8), or siglip to add alignment with texts (Eq. 9)."""
-    norm_weight: Annotated[float, Option("Training")] = Field(0.5, ge=0)
-    """Weight of the token norm in the representation loss; 0: cosine alone (Eq. 8)."""
-    observed_weight: Annotated[float, Option("Training")] = Field(OBSERVED_WEIGHT, ge=0, le=1)
-    """Weight of observed tokens in the representation loss; 1: Eq. 8."""
+    align: Annotated[Literal["dense", "siglip", "siglip-alone"], Option("Method")] = "dense"
+    """Loss: dense (Eq. 8); siglip, which adds alignment with texts in stage II; or siglip-alone
+    (Eq. 9 instead of Eq. 8)."""
     obr: Annotated[Share, Option("Method")] = Field(0.12, gt=0, lt=1)
     """Observed share to train and evaluate for: 12% or 0.12."""
     init: Annotated[PathText | None, Option("Training", metavar="FOLDER")] = None
@@ -247,6 +234,9 @@ class TrainJob(Job):
     """Seed of everything random."""
     replace: Annotated[bool, Option("Output")] = False
     """Replace an observer in the same folder that was trained with other options."""
+
+    def __init__(self, **given: Any) -> None:
+        super().__init__(**train_options(given))
 
     def check_models(self) -> None:
         """Refuse models with an unknown name or missing weights."""
@@ -337,6 +327,9 @@ class SelectJob(ImageryJob):
     """Choose tiles with a calibrated score above this, 0 (all) to 1 (none)."""
     obr: Annotated[Share | None, Option("Method")] = Field(None, gt=0, le=1)
     """Share of the area to choose, 12% or 0.12: sets the threshold on the scores of this pool."""
+    preset: Annotated[PresetName | None, Option("Method")] = None
+    """Preset of options: paper thresholds raw scores, scaled to 0 to 1 over the validation tiles
+    of the training (--threshold 0.55 by default)."""
     policy: Annotated[PolicyName, Option("Method")] = "learned"
     """Policy: learned, design, or a baseline: random, uniform, lr-entropy, covariate."""
     covariate: Annotated[AbsolutePath | None, Option("Method")] = None
@@ -349,6 +342,9 @@ class SelectJob(ImageryJob):
     """Device of the encoder and the networks: auto, cpu, cuda, cuda:N or mps."""
     seed: int = Field(0, ge=0)
     """Seed of ties, and of random policies."""
+
+    def __init__(self, **given: Any) -> None:
+        super().__init__(**select_options(given))
 
     @property
     def mode(self) -> Mode:
@@ -392,12 +388,16 @@ class SelectJob(ImageryJob):
             bands=self.bands, seed=self.seed, device=self.device, progress=progress,
         )  # fmt: skip
         selection, threshold, expected = selecting.cut_ranking(
-            scores, pool, record.calibration, budget=budget, obr=self.obr, threshold=self.threshold
-        )
+            scores, pool, record.calibration, budget=budget, obr=self.obr,
+            threshold=self.threshold, raw=self.preset == "paper",
+        )  # fmt: skip
         selecting.save_results(
             run, target, scores, selection, budget=budget, spec=record.encoders["lr"].spec,
             bands=self.bands,
-            key=digest([rank_key, self.mode, str(budget), self.threshold, self.obr]),
+            key=digest([
+                rank_key, self.mode, str(budget), self.threshold, self.obr,
+                *([self.preset] if self.preset else []),
+            ]),
             maps_key=rank_key,
         )  # fmt: skip
         found = describe_selection(

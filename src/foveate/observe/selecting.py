@@ -269,13 +269,23 @@ def score_step(
 
 def cut_ranking(
     found: TileScores, pool: Pool, calibration: Calibration, *, budget: Budget | None,
-    obr: float | None, threshold: float | None,
+    obr: float | None, threshold: float | None, raw: bool = False,
 ) -> tuple[Selection, float | None, float | None]:  # fmt: skip
     """Choose tiles by a budget, an observed share or a threshold.
 
+    Args:
+        found: How the tiles were ranked.
+        pool: Their pool.
+        calibration: Of the observer.
+        budget: How much may be chosen, or None.
+        obr: Share of the area, or None.
+        threshold: Of the scores, or None.
+        raw: Whether the threshold is one of raw scores, scaled over the validation tiles, as in
+            the paper; then no share is expected.
+
     Returns:
-        The selection, the calibrated score above which tiles were chosen, and the share of the
-        area that was expected; None with a budget.
+        The selection, the score above which tiles were chosen, and the share of the area that was
+        expected; None with a budget.
     """
     ranking = found.ranking
     if budget is not None:
@@ -287,7 +297,8 @@ def cut_ranking(
         threshold, expected = float(calibration([tau])[0]), obr
     else:
         threshold = float(threshold or 0.0)
-        chosen, expected = over(ranking.score, threshold), 1 - threshold
+        scores = calibration.scaled(found.raw)[ranking.rows] if raw else ranking.score
+        chosen, expected = over(scores, threshold), None if raw else 1 - threshold
     rows = ranking.rows[chosen]
     spent = {unit: float(cost[rows].sum()) for unit, cost in pool.costs().items()}
     mode = "threshold" if obr is None else "obr"

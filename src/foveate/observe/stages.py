@@ -163,16 +163,21 @@ class Stages:
             fill: The trained fill.
             start: A predictor to start the blocks from, or None.
         """
-        net = self.new_predictor()
-        if start is not None:
-            net.load_state_dict(start.state_dict())
-        net.fill.load_state_dict(fill.state_dict())
+        net = self.untrained(fill, start)
         facts: dict[str, Any] = {}
         if net.kriging is not None:
             task = self.predictor_task(net, kriging=True)
             facts["kriging"] = self.guarded(task, "kriging", lr=KRIGING_LR)
         facts["blocks"] = self.guarded(self.predictor_task(net), "the predictor")
         return net, facts
+
+    def untrained(self, fill: Fill, start: Predictor | None = None) -> Predictor:
+        """Return a predictor over a trained fill, with first weights or those of another one."""
+        net = self.new_predictor()
+        if start is not None:
+            net.load_state_dict(start.state_dict())
+        net.fill.load_state_dict(fill.state_dict())
+        return net
 
     def second(self, net: Predictor, sampler: Sampler) -> tuple[Predictor, dict[str, Any]]:
         """Train the blocks on, slowly, under masks as the sampler makes them (stage II)."""
@@ -242,8 +247,10 @@ class Stages:
         has: tuple[NDArray[np.bool_], NDArray[np.bool_]] | None = None,
     ) -> dict[str, Any]:  # fmt: skip
         scores = scores_of(sampler, predictor.fill, self._part("train").lr, self.device)
-        task = self.predictor_task(net, scores=scores, has=has)
-        lr = self.job.learning_rate * _SECOND_STAGE
+        alone = has is not None and self.job.align == "siglip-alone"
+        task = self.predictor_task(net, scores=scores, has=has, alone=alone)
+        # Alone it is the only training: there is no stage I before it.
+        lr = self.job.learning_rate * (1.0 if alone else _SECOND_STAGE)
         if has is None:
             return self.guarded(task, "the predictor, stage II", lr=lr)
         return _facts(self._fit(task, "the predictor with texts", lr))
@@ -265,12 +272,13 @@ class Stages:
         train, val = material.scenes("train"), material.scenes("val")
         groups = [material.pairs.groups[i] for i in train]
         crossed = crossfitted(material.shape, self._part("train"), groups, strength, job.seed)
-        whole = job.reference == "scene"
-        seen = material.evidence(train, crossed, whole=whole)
-        settings = TargetSettings(job.similarity, job.lam, job.aggregate, job.target_scale)
+        seen = material.evidence(train, crossed, reference=job.reference)
+        settings = TargetSettings(
+            job.similarity, job.lam, job.aggregate, job.target_scale, job.factor_scale
+        )
         targets = Targets(seen, material.head, material.weights(), settings)
         filled = fill_of(fill, self._part("val").lr)
-        judged = material.evidence(val, filled, whole=whole)
+        judged = material.evidence(val, filled, reference=job.reference)
         return Supervised(
             targets, crossed, filled, targets(seen), targets(judged), targets.gain(judged)
         )
@@ -284,6 +292,8 @@ class Stages:
             (self.grids(train, known.train[form]), self.grids(val, known.val[form])),
             self.device, seed=self.job.seed,
         )  # fmt: skip
+        if net.shape.plain:
+            return net, _facts(self._fit(task, f"the sampler ({form})"))
         if self.material.labels is not None:
             net.set_concept_probe(*self.material.concept_probe())
         folds = folds_of([self.material.pairs.groups[i] for i in train], _FOLDS, self.job.seed)

@@ -113,7 +113,7 @@ class Trainer:
             )
         if self.data.head is not None:
             similarity_scores(self.data.head, self.job.similarity)
-        if self.job.align == "siglip":
+        if self.job.align != "dense":
             self._stages().matches()
         return self.targets if supervision == AUTO else [supervision]
 
@@ -175,10 +175,17 @@ class Trainer:
             start: An observer to start from, or None.
             name: Of the step of stage I.
         """
-        first = self.first_stage(architecture, made=made, start=start, name=name)
         stages = self._stages(architecture, made)
         about = [*self._about(architecture, start), target]
-        name = name or _predictor_name(architecture)
+        title = name or _predictor_name(architecture)
+        if self.job.align == "siglip-alone":
+            given = start.predictor if start else None
+            return self._stage(
+                f"{title} with texts alone", about, stages, stages.new_aligned,
+                lambda own: own.aligned(own.untrained(self.fill(), given), sampler),
+            )[0]  # fmt: skip
+        first = self.first_stage(architecture, made=made, start=start, name=name)
+        name = title
         if self.job.align == "siglip":
             return self._stage(
                 f"{name} with texts", about, stages, stages.new_aligned,
@@ -318,7 +325,8 @@ def train(trainer: Trainer, *, training: dict[str, Any] | None = None) -> Observ
     """
     targets = trainer.check()
     trainer.fill()
-    trainer.first_stage(start=trainer.start)
+    if trainer.job.align != "siglip-alone":
+        trainer.first_stage(start=trainer.start)
     captures = {}
     for target in targets:
         trainer.sampler(target)
@@ -358,10 +366,10 @@ def finish(run: Run, trainer: Trainer, observer: Observer, key: str) -> Observer
     about = [key, record.supervision, job.architecture, job.init, job.obr]
 
     def work() -> list[str]:
-        targets, whole = trainer.supervised.targets, job.reference == "scene"
         trial = Trial(
-            data, observer, data.scenes(split), targets=targets, whole=whole, seed=job.seed
-        )
+            data, observer, data.scenes(split), targets=trainer.supervised.targets,
+            reference=job.reference, seed=job.seed,
+        )  # fmt: skip
         found = evaluate(trial, obr=record.obr, supervision=record.supervision, seed=job.seed)
         write_json(run.path / EVALUATION, found)
         return [EVALUATION, *show(run.path, trial, trial.observed(record.obr))]

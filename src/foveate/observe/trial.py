@@ -75,16 +75,17 @@ class Trial:
         observer: What is tried.
         scenes: (m,) numbers of its scenes.
         targets: Makes the supervision, for the oracle; None without.
-        whole: Whether gains are beyond the whole scene instead of the tile.
+        reference: Beyond what gains are: "tile", "scene" or "overview".
         seed: Of ties and random draws.
     """
 
     def __init__(
         self, material: TrainingData, observer: Observer, scenes: NDArray[np.integer], *,
-        targets: Targets | None = None, whole: bool = False, seed: int = 0,
+        targets: Targets | None = None, reference: str = "tile",
+        seed: int = 0,
     ) -> None:  # fmt: skip
         self.material, self.observer, self.scenes, self.seed = material, observer, scenes, seed
-        self._targets, self._whole = targets, whole
+        self._targets, self._reference = targets, reference
         at = torch.from_numpy(np.asarray(scenes, np.int64))
         self.lr = material.data.lr[at].float().numpy()
         self.hr = material.data.hr[at].float().numpy()
@@ -103,7 +104,7 @@ class Trial:
     def judged(self) -> Evidence:
         """What the true supervision of these scenes is made of."""
         filled = torch.from_numpy(self.fill)
-        return self.material.evidence(self.scenes, filled, whole=self._whole)
+        return self.material.evidence(self.scenes, filled, reference=self._reference)
 
     @cached_property
     def truth(self) -> dict[str, NDArray[np.float64]]:

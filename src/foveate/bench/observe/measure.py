@@ -93,7 +93,7 @@ class Seed:
         )  # fmt: skip
         if self.material.head is not None:
             similarity_scores(self.material.head, self.job.similarity)
-        if self.job.align == "siglip":
+        if self.job.align != "dense":
             trainer.check()
         return trainer
 
@@ -108,7 +108,7 @@ class Seed:
         """The test scenes."""
         return Trial(
             self.material, self.observer, self.material.scenes("test"),
-            targets=self.trainer.supervised.targets, whole=self.job.reference == "scene",
+            targets=self.trainer.supervised.targets, reference=self.job.reference,
             seed=self.job.seed,
         )  # fmt: skip
 
@@ -235,6 +235,8 @@ class Seed:
             option = ""
         first = f"predictor {'init' if kind == 'init' else option}".strip()
         second = f"{first} with texts" if self.job.align == "siglip" else f"{first}, stage II"
+        if self.job.align == "siglip-alone":
+            return None
         conv = "fill" if self.job.fill == "conv" else "fill conv"
         stages = {
             "conv": [conv], "kriging": ["kriging"], "ours": [first, second],

@@ -80,6 +80,22 @@ def sampler_loss(
     return loss + ranking * (share * pair).sum() / share.sum().clamp(min=_SMALL)
 
 
+def regression_loss(
+    logits: torch.Tensor, target: torch.Tensor, weight: torch.Tensor
+) -> torch.Tensor:
+    """Return the mean squared error of scores (L_sam: the paper says "regress", and no more).
+
+    Args:
+        logits: (b, p) of the tiles of b scenes.
+        target: (b, p) 0 to 1.
+        weight: (b, p) at least 0; 0 for tiles that there are not.
+
+    Returns:
+        Scalar.
+    """
+    return (weight * (logits.sigmoid() - target).square()).sum() / weight.sum().clamp(min=_SMALL)
+
+
 def alignment_loss(logits: torch.Tensor, match: torch.Tensor) -> torch.Tensor:
     """Return the sigmoid loss of scenes and texts (Eq. 9), divided by the number of scenes.
 

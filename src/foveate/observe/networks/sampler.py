@@ -6,6 +6,8 @@ where those are undecided there is most to gain. Both are functions of the same 
 
 As in the predictor the linear part comes first, for it has a closed form; blocks learn what it
 lacks. Several heads, each trained on its own draw of the scenes, tell how sure it is.
+
+With ``shape.plain`` it is the paper's: a network from LR tokens to a score, and nothing besides.
 """
 
 from __future__ import annotations
@@ -36,17 +38,20 @@ class Sampler(nn.Module):
     def __init__(self, shape: Shape) -> None:
         super().__init__()
         self.shape = shape
-        self.told = nn.Linear(shape.hr_dim, shape.concepts) if shape.concepts else None
+        concepts = 0 if shape.plain else shape.concepts
+        self.told = nn.Linear(shape.hr_dim, concepts) if concepts else None
         if self.told is not None:
             self.told.requires_grad_(requires_grad=False)
-        self.linear = nn.Linear(shape.hr_dim + 4 * shape.concepts, shape.ensemble)
-        inputs = shape.lr_side**2 * shape.lr_dim + shape.hr_dim
+        self.linear = nn.Linear(shape.hr_dim + 4 * concepts, shape.ensemble)
+        inputs = shape.lr_side**2 * shape.lr_dim + (0 if shape.plain else shape.hr_dim)
         self.members = nn.ModuleList(
             Blocks(inputs, shape.sampler, 2, shape.dropout) for _ in range(shape.ensemble)
         )
         self.outlets = nn.ModuleList(nn.Linear(shape.sampler, 1) for _ in range(shape.ensemble))
         nn.init.zeros_(self.linear.weight)
         nn.init.zeros_(self.linear.bias)
+        if shape.plain:
+            self.linear.requires_grad_(requires_grad=False)
 
     @torch.no_grad()
     def set_concept_probe(self, weight: NDArray[np.floating], bias: NDArray[np.floating]) -> None:
@@ -111,6 +116,10 @@ class Sampler(nn.Module):
             (b, R, C, ensemble).
         """
         tiles = to_tiles(lr, self.shape.lr_side)
+        if self.shape.plain:
+            return torch.cat(
+                [o(m(tiles)) for m, o in zip(self.members, self.outlets, strict=True)], dim=-1
+            )
         seen = self.evidence(fill, tiles.shape[1])
         x = torch.cat([tiles, seen[..., : self.shape.hr_dim]], dim=-1)
         more = [o(m(x)) for m, o in zip(self.members, self.outlets, strict=True)]

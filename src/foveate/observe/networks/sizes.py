@@ -31,6 +31,7 @@ class Shape:
         ensemble: Heads of the sampler, for its uncertainty.
         dropout: In all of them.
         concepts: Concepts whose classifiers the sampler hears; 0 where there are no labels.
+        plain: Whether the sampler is a network over LR tokens alone, as the paper's.
     """
 
     lr_dim: int
@@ -45,6 +46,7 @@ class Shape:
     ensemble: int = 5
     dropout: float = 0.1
     concepts: int = 0
+    plain: bool = False
 
     def __post_init__(self) -> None:
         """Check that the pooling is aligned with the tiles, and that heads share the width.

@@ -18,6 +18,7 @@ from foveate.models.weights import random_weights
 from foveate.observe.networks.losses import (
     alignment_loss,
     centred_cosine,
+    regression_loss,
     representation_loss,
     sampler_loss,
 )
@@ -196,6 +197,7 @@ class PredictorTask:
         kriging: Whether to train nothing but the kriging.
         has: Which training and which validation scene has which concept, (s, K) bool each, for
             `Aligned`.
+        alone: Whether `Aligned` is trained to its texts and to nothing else (Eq. 9 without Eq. 8).
         seed: Of the masks of validation, which are the same each time.
 
     Raises:
@@ -214,9 +216,11 @@ class PredictorTask:
         observed: float = OBSERVED_WEIGHT,
         kriging: bool = False,
         has: tuple[NDArray[np.bool_], NDArray[np.bool_]] | None = None,
+        alone: bool = False,
         seed: int = 0,
     ) -> None:
         self.net = net.to(device)
+        self._alone = alone
         self._own = own = net.predictor if isinstance(net, Aligned) else net
         self._has = has
         net.requires_grad_(requires_grad=True)
@@ -253,13 +257,16 @@ class PredictorTask:
         whole = self._train.weight(rows, side, self._device)
         own.update_mean(target[whole > 0])
         found = own(lr, hr, seen).tokens
+        texts = found.new_zeros(())
+        if isinstance(self.net, Aligned) and self._has is not None:
+            match = torch.from_numpy(self._has[0][rows]).to(self._device)
+            texts = alignment_loss(self.net.logits(found, whole), match)
+        if self._alone:
+            return texts
         known = repeat(seen, side).float()
         weight = whole * (1 - known + self._observed * known)
         loss = representation_loss(found, target, own.mu, weight, norm=self._norm)
-        if isinstance(self.net, Aligned) and self._has is not None:
-            match = torch.from_numpy(self._has[0][rows]).to(self._device)
-            loss = loss + _ALIGNMENT * alignment_loss(self.net.logits(found, whole), match)
-        return loss
+        return loss + _ALIGNMENT * texts
 
     def validate(self) -> dict[str, float]:
         """Return how well unobserved tiles are completed, and whether predictions collapse.
@@ -277,7 +284,8 @@ class PredictorTask:
         found = {"score": float(np.mean(cosines)), "spread": float(np.mean(spreads))}
         if isinstance(self.net, Aligned) and self._has is not None:
             found["texts"] = self._misaligned(self.net, self._has[1])
-            found["score"] -= _ALIGNMENT * found["texts"]
+            dense = 0.0 if self._alone else found["score"]
+            found["score"] = dense - (1.0 if self._alone else _ALIGNMENT) * found["texts"]
         return found
 
     def _misaligned(self, net: Aligned, has: NDArray[np.bool_]) -> float:
@@ -390,8 +398,11 @@ class SamplerTask:
         total = logits.new_zeros(())
         for member in range(logits.shape[-1]):
             weight = here * share[:, [member]]
-            total = total + sampler_loss(
-                logits[..., member].flatten(1), worth.flatten(1), weight, ranking=self._ranking
+            given = logits[..., member].flatten(1), worth.flatten(1), weight
+            total = total + (
+                regression_loss(*given)
+                if self.net.shape.plain
+                else sampler_loss(*given, ranking=self._ranking)
             )
         return total / logits.shape[-1]
 
