@@ -52,6 +52,7 @@ from foveate.models.probe import fit_probe
 from foveate.models.tune_text import TuneTextJob
 from foveate.observe.build import BuildJob
 from foveate.observe.jobs import CompleteJob, PrepareJob, SelectJob, TrainJob
+from foveate.observe.statistics import StatsJob
 from foveate.observe.totals import EstimateJob, draw_tiles, from_labels
 from foveate.raster import write_cog
 from foveate.report import write_report
@@ -633,6 +634,9 @@ JOBS: dict[type[Job], Walk] = {
         {"selection": "{selected2}", "observer": "{observer2}", "tiles": [], "only_chosen": True,
          "bands": [3, 2, 1]},
         {"batch_size": (3, PLACE), "device": ("auto", PLACE)}, {},
+    ),
+    StatsJob: Walk(
+        {"pairs": "{pairs}"}, {"pairs": "{pairs2}", "val": 0.4, "test": 0.4, "seed": 1}, {}, {},
     ),
     EstimateJob: Walk(
         {"pairs": "{pairs}", "concept": "a", "budget": "30%", "device": "cpu"},

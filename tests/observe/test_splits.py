@@ -8,7 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from foveate.errors import DataError
-from foveate.observe.crossfit import folds_of, split_scenes
+from foveate.observe.crossfit import folds_of
+from foveate.observe.pairs import split_scenes
 
 NAMES = st.lists(st.sampled_from("abcdefghij"), min_size=1, max_size=30)
 SHARES = st.floats(0.01, 0.45)

@@ -89,6 +89,12 @@ OBSERVE = (
         finish="foveate.cli.observe_build:build",
     ),
     JobCommand(
+        "stats", "foveate.observe.statistics:StatsJob",
+        "Count scenes, tiles, ground and concepts of pairs, by split and by region.",
+        "foveate observe stats PAIRS --out STATS",
+        finish="foveate.cli.observe:stats",
+    ),
+    JobCommand(
         "train", "foveate.observe.jobs:TrainJob",
         "Train a sampler and a predictor on pairs, and evaluate them on scenes held out.",
         "foveate observe train PAIRS --out OBSERVER",

@@ -1,4 +1,4 @@
-"""The commands of `foveate observe` that are no runs: search, classify, and estimate.
+"""The commands of `foveate observe` that need not be runs: stats, search, classify, and estimate.
 
 Typer reads the annotations when the program starts: they are no comments here.
 """
@@ -240,6 +240,61 @@ def _dataset(
         ),
     ]
     result({**found, "headline": said_json(said)}, "\n".join(lines), as_json=as_json)
+
+
+def stats(
+    job: Any,
+    out: Annotated[Path | None, path_option(help="Run directory for tables and a page.")] = None,
+    as_json: Json = False,
+) -> None:
+    """Count, and print; with a folder also write tables and a page.
+
+    Raises:
+        FoveateError: Anything that is wrong with the input.
+    """
+    from foveate.cli.options import command
+    from foveate.report import write_report
+    from foveate.report.words.scenes import counted
+
+    if out is None:
+        found, files = job.count(job.check()), []
+    else:
+        run = job.run(out, command=command(), report=write_report)
+        found = run.record["summary"]["statistics"]
+        files = [f"Tables: {run.path / 'tables'}", f"Report: {run.path / 'report.html'}"]
+    said = counted(found)
+    lines = [*said.lines, *_counts(found), *files]
+    content = {**found, "run": None if out is None else str(out), "headline": said_json(said)}
+    result(content, "\n".join(lines), as_json=as_json)
+
+
+def _counts(found: dict[str, Any]) -> list[str]:
+    """Return the tables of splits and of concepts, a line each; with a blank line before each."""
+    unit, factor = ("km2", 1e-6) if found["unit"] == "m2" else ("Mpx", 1e-6)
+    splits = [*found["splits"]]
+    whole = {**found, "regions": len(found["regions"]), "concepts": found["shown"]}
+    parts = {**found["splits"], "all": whole}
+    lines = ["", f"{'split':<8}{'scenes':>8}{'tiles':>10}{unit:>12}{'regions':>9}{'concepts':>10}"]
+    lines += [
+        f"{name:<8}{part['scenes']:>8,}{part['tiles']:>10,}{part['ground'] * factor:>12,.3f}"
+        f"{part['regions']:>9,}{part['concepts']:>10,}"
+        for name, part in parts.items()
+    ]
+    if not found["concepts"]:
+        return lines
+    wide = max(len("concept"), *map(len, found["concepts"])) + 2
+    head = "".join(f"{name:>8}" for name in splits)
+    lines += ["", f"{'concept':<{wide}}{'scenes':>8}{head}{'tiles':>10}{'share':>8}{unit:>12}"]
+    rows = sorted(found["concepts"].items(), key=lambda item: (-item[1]["scenes"], item[0]))
+    for name, row in rows:
+        each = "".join(f"{row[split]:>8,}" for split in splits)
+        area = "" if row["ground"] is None else f"{row['ground'] * factor:,.3f}"
+        lines.append(
+            f"{name:<{wide}}{row['scenes']:>8,}{each}{row['tiles']:>10,}"
+            f"{row['tiles'] / found['tiles']:>8.1%}{area:>12}{'   novel' if row['novel'] else ''}"
+        )
+        lines[-1] = lines[-1].rstrip()
+    return lines
 
 
 def estimate(

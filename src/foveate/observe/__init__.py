@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from foveate.observe.policies import POLICIES, Policy, apply_policy
     from foveate.observe.ranking import rank
     from foveate.observe.simulation import simulate
+    from foveate.observe.statistics import StatsJob
     from foveate.observe.totals import EstimateJob
     from foveate.observe.verbs import (
         classify,
@@ -33,8 +34,9 @@ if TYPE_CHECKING:
 _HOME = {
     "POLICIES": "policies", "CompleteJob": "jobs", "Concept": "concepts", "EstimateJob": "totals",
     "Observer": "observer", "Pairs": "pairs", "Policy": "policies", "PrepareJob": "jobs",
-    "SelectJob": "jobs", "TrainJob": "jobs", "classify": "verbs", "complete": "verbs",
-    "concepts_from": "concepts", "estimate": "verbs", "open_pairs": "pairs", "prepare": "verbs",
+    "SelectJob": "jobs", "StatsJob": "statistics", "TrainJob": "jobs", "classify": "verbs",
+    "complete": "verbs", "concepts_from": "concepts", "estimate": "verbs", "open_pairs": "pairs",
+    "prepare": "verbs",
     "rank": "ranking", "apply_policy": "policies", "search": "verbs", "select": "verbs",
     "simulate": "simulation", "train": "verbs",
 }  # fmt: skip
@@ -49,6 +51,7 @@ __all__ = [
     "Policy",
     "PrepareJob",
     "SelectJob",
+    "StatsJob",
     "TrainJob",
     "apply_policy",
     "classify",

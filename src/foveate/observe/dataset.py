@@ -13,7 +13,7 @@ from foveate.models.capabilities import capabilities
 from foveate.models.embed import bind, embed
 from foveate.models.heads import templates_from, text_head
 from foveate.observe import dense
-from foveate.observe.crossfit import Evidence, crossfitted, split_scenes
+from foveate.observe.crossfit import Evidence, crossfitted
 from foveate.observe.features import (
     Encoder,
     Projection,
@@ -26,6 +26,7 @@ from foveate.observe.heads import LabelHead, TextConcepts, ToText, fit_labels
 from foveate.observe.labels import concept_shares, present
 from foveate.observe.networks.sizes import SIZES, architecture_of, shape_of
 from foveate.observe.networks.tasks import Data
+from foveate.observe.pairs import split_scenes
 from foveate.run import Run
 
 if TYPE_CHECKING:

@@ -28,6 +28,7 @@ from foveate.pool.step import opened_pool
 from foveate.pool.store import load_pool
 from foveate.raster import FileSource, check_ground, metres_per_pixel, pixel_size
 from foveate.run import Run
+from foveate.seeds import rng
 
 if TYPE_CHECKING:
     from collections.abc import Container, Sequence
@@ -270,6 +271,41 @@ class Pairs:
             for scene, low in zip(self.pool.scenes, self.overviews, strict=True)
         ]
         return float(np.sqrt(np.median(sizes)))
+
+
+def split_scenes(
+    groups: Sequence[str], *, val: float = 0.15, test: float = 0.2, seed: int = 0
+) -> NDArray[np.str_]:
+    """Divide scenes by their groups.
+
+    Args:
+        groups: (s,) group of each scene.
+        val: Share of the groups to choose epochs and forms by; at least one group.
+        test: Share of the groups that nothing is fitted to; 0 for none, else at least one group.
+        seed: Of the draw.
+
+    Returns:
+        (s,) "train", "val" or "test".
+
+    Raises:
+        DataError: There are too few groups.
+    """
+    names = sorted(set(groups))
+    counts = {"test": max(1, round(test * len(names))) if test else 0}
+    counts["val"] = max(1, round(val * len(names)))
+    if len(names) - sum(counts.values()) < 1:
+        raise DataError(
+            f"{len(names)} group{'s' if len(names) > 1 else ''} of scenes to train, validate "
+            "and test with",
+            "Scenes of one folder are neighbours, and never divided; each part needs a group.",
+            "Put scenes of different places into different folders, or leave out the test: "
+            "--test 0.",
+        )
+    order = [names[i] for i in rng(seed, "observe/split").permutation(len(names))]
+    part = dict.fromkeys(order, "train")
+    part |= dict.fromkeys(order[: counts["test"]], "test")
+    part |= dict.fromkeys(order[counts["test"] :][: counts["val"]], "val")
+    return np.array([part[group] for group in groups])
 
 
 def open_pairs(path: str | Path) -> Pairs:

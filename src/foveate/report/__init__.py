@@ -34,6 +34,7 @@ _KINDS = {
     "curate": _Kind("read:read_curated", "pages.curate:curate"),
     "focus": _Kind("read:read_focused", "pages.focus:focus"),
     "select": _Kind("read_observe:read_selected", "pages.select:select"),
+    "stats": _Kind("read_observe:read_stats", "pages.stats:stats"),
     "train": _Kind("read_observe:read_trained", "pages.train:train"),
 }
 
@@ -144,6 +145,6 @@ def _kind(run_dir: str | Path, summary: Mapping[str, Any]) -> str:
     kinds = {
         "observer": "train", "bench": "bench", "bench_focus": "bench_focus", "compare": "compare",
         "core_sets": "core_sets",
-        "focus": "focus", "labels": "classify",
+        "focus": "focus", "labels": "classify", "statistics": "stats",
     }  # fmt: skip
     return next((kind for key, kind in kinds.items() if key in summary), "curate")

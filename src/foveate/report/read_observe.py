@@ -129,6 +129,16 @@ def read_trained(run_dir: str | Path) -> Trained:
     )  # fmt: skip
 
 
+def read_stats(run_dir: str | Path) -> PoolData:
+    """Read a run of statistics of pairs: they are its summary.
+
+    Raises:
+        DataError: There is no run.
+    """
+    run = Run.load(run_dir)
+    return PoolData(name=run.path.resolve().name, record=run.record)
+
+
 def read_selected(run_dir: str | Path) -> Gridded:
     """Read a run of selected tiles: score, raw, sd, area, chosen, rank.
 

@@ -22,10 +22,10 @@ from foveate.bench.observe.observing import BLIND
 from foveate.models.runtime import resolve_device
 from foveate.observe import dense
 from foveate.observe.calibration import over
-from foveate.observe.crossfit import split_scenes
 from foveate.observe.dataset import build_dataset
 from foveate.observe.heads import TextConcepts, similarity_scores
 from foveate.observe.networks.predictor import Aligned
+from foveate.observe.pairs import split_scenes
 from foveate.observe.policies import NEEDS, get_policy
 from foveate.observe.stages import Stages, fill_of, scores_of
 from foveate.observe.training import Trainer

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 OFF = 0.2  # relative drift above which a threshold does not carry over
 DOUBTFUL = 0.5  # mean uncertainty of completed tiles above which most of them are a guess
 LIKELY = 0.5  # probability from which a tile is taken to show a concept
+RARE = 10  # training scenes that show a concept: with fewer hardly anything is learnt of it
 _NAMED = 3  # missing tiles
 
 
@@ -274,6 +275,26 @@ def estimated(found: Mapping[str, Any]) -> Headline:
     if found.get("repeats"):
         notes.append(_against_even(found["repeats"]))
     return Headline(text, tuple(note for note in notes if note))
+
+
+def counted(found: Mapping[str, Any]) -> Headline:
+    """Say what pairs hold, and what is too rare in them to learn or to judge."""
+    area = human.area(number(found["ground"]), metres=found["unit"] == "m2")
+    text = f"{human.plural(found['scenes'], 'scene')} in "
+    text += f"{human.plural(len(found['regions']), 'region')}, "
+    text += f"{human.plural(found['tiles'], 'tile')}, {area}"
+    notes = []
+    for split in ("train", "test"):
+        gone = [name for name, row in found["concepts"].items() if row.get(split) == 0]
+        if gone and split in found["splits"]:
+            scenes = {"train": "training scene", "test": "test scene"}[split]
+            notes.append(f"No {scenes} shows {human.listed(gone)}.")
+    rare = [name for name, row in found["concepts"].items() if 0 < row["train"] < RARE]
+    if rare:
+        notes.append(f"Fewer than {RARE} training scenes show {human.listed(rare)}.")
+    if not found["labelled"]:
+        notes.append("There are no labels, so nothing is known of concepts.")
+    return Headline(text, tuple(notes))
 
 
 def quantity(value: float) -> str:
