@@ -23,6 +23,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from foveate.errors import DataError, ParameterError, StorageError
+from foveate.geoparquet import ROW_GROUP, spatial_order, with_geometry, without_boxes
 
 if TYPE_CHECKING:
     from collections.abc import Generator
@@ -36,15 +37,6 @@ _WHOLE_FILE = 64 << 20
 _BLOCK = 1 << 20
 _BLOCKS = 64
 _IDS = 65536
-_SHAPES = {
-    1: "Point",
-    2: "LineString",
-    3: "Polygon",
-    4: "MultiPoint",
-    5: "MultiLineString",
-    6: "MultiPolygon",
-    7: "GeometryCollection",
-}  # codes of WKB
 _FORMULA = ("=", "+", "-", "@", "\t", "\r")
 _DEGREES = 7  # digits, about 1 cm; RFC 7946, section 11.2 asks not to pretend to more
 
@@ -249,29 +241,29 @@ def read_json(path: str | Path) -> Any:
         ) from error
 
 
-def write_parquet(path: str | Path, table: pa.Table, *, geo: dict[str, Any] | None = None) -> None:
+def write_parquet(
+    path: str | Path, table: pa.Table, *, geo: dict[str, Any] | None = None, spatial: bool = False
+) -> None:
     """Write a table as Parquet, atomically; the same table gives the same bytes.
 
     Args:
         path: Destination.
         table: The table; its schema metadata is kept in the footer.
         geo: Geometry column -> CRS as PROJJSON (None: OGC:CRS84, longitude and latitude). The
-            column holds WKB; the file is then GeoParquet 1.1.
+            column holds WKB; the file is then GeoParquet 1.1, with a box for each row.
+        spatial: Whether rows are put in the order of a Hilbert curve: for files that are handed
+            over, whose order says nothing.
     """
     import pyarrow.parquet as pq
 
+    settings: dict[str, Any] = {}
     if geo:
-        columns = {
-            name: {"encoding": "WKB", "geometry_types": _geometry_types(table[name])}
-            | ({} if crs is None else {"crs": crs})
-            for name, crs in geo.items()
-        }
-        metadata = {"version": "1.1.0", "primary_column": next(iter(geo)), "columns": columns}
-        kept = table.schema.metadata or {}
-        table = table.replace_schema_metadata({**kept, b"geo": json.dumps(metadata).encode()})
+        table = table.take(spatial_order(table[next(iter(geo))])) if spatial else table
+        table = with_geometry(table, geo)
+        settings["row_group_size"] = ROW_GROUP
     # As an open file: Arrow reads names as UTF-8.
     with atomic_path(path) as temporary, temporary.open("wb") as file:
-        pq.write_table(table, file, compression="zstd", use_dictionary=False)
+        pq.write_table(table, file, compression="zstd", use_dictionary=False, **settings)
 
 
 def write_csv(path: str | Path, table: pa.Table) -> None:
@@ -365,20 +357,8 @@ def _rounded(value: Any) -> Any:
     return round(value, _DEGREES) if isinstance(value, float) else value
 
 
-def _geometry_types(column: pa.ChunkedArray) -> list[str]:
-    """Return the kinds of shapes in a column of WKB, for the metadata of GeoParquet.
-
-    From the heads of the values: reading millions of shapes would take longer than writing them.
-    """
-    import pyarrow.compute as pc
-
-    heads = pc.call_function("binary_slice", [column], pc.SliceOptions(0, 5)).unique().to_pylist()
-    numbers = {int.from_bytes(head[1:], "little" if head[0] else "big") for head in heads if head}
-    return [name for number, name in _SHAPES.items() if number in numbers]
-
-
 def read_parquet(path: str | Path, columns: list[str] | None = None) -> pa.Table:
-    """Read a Parquet file.
+    """Read a Parquet file; of GeoParquet without the boxes of its rows, which are an index.
 
     Raises:
         DataError: The file is missing or is not Parquet.
@@ -392,7 +372,7 @@ def read_parquet(path: str | Path, columns: list[str] | None = None) -> pa.Table
             # short program ends: it would be aborted.
             large = os.fstat(file.fileno()).st_size > _LARGE
             found = pq.ParquetFile(file, pre_buffer=large)
-            return found.read(columns=columns, use_threads=large)
+            return without_boxes(found.read(columns=columns, use_threads=large))
     except (OSError, pa.ArrowException) as error:
         raise DataError(
             f"cannot read {str(path)!r} as Parquet: {reason(error)}", "", _AGAIN

@@ -156,22 +156,37 @@ def models(
 )
 def export(
     run: Annotated[Path, path_argument("A run directory.")],
-    to: Annotated[str, typer.Option(help="geojson, geoparquet, csv, list or chips.")],
-    out: Annotated[Path, path_option(help="File to write; of chips a new folder.")],
+    to: Annotated[
+        str, typer.Option(help="geojson, geoparquet, csv, list, chips, stac or embeddings.")
+    ],
+    out: Annotated[
+        Path, path_option(help="File to write; of chips, stac and embeddings a new folder.")
+    ],
     method: Annotated[
         list[str] | None, typer.Option(help="Methods to export; all if none is given.")
     ] = None,
     previews: Annotated[
         bool, typer.Option("--previews", help="Add 8-bit pictures to chips.")
     ] = False,
+    datetime: Annotated[
+        str,
+        typer.Option(
+            metavar="A/B",
+            help="Of stac and embeddings: date, or first and last day, of "
+            "tiles of which the run knows none.",
+            show_default=False,
+        ),
+    ] = "",
     as_json: Json = False,
 ) -> None:
-    """Write the selections or predictions of a run for other programs."""
+    """Write the selections, predictions or embeddings of a run for other programs."""
     from foveate.cli.show import progress_bars, result
     from foveate.export import export_run
 
     with progress_bars(quiet=as_json) as progress:
-        written = export_run(run, to, out, methods=method, previews=previews, progress=progress)
+        written = export_run(
+            run, to, out, methods=method, previews=previews, datetime=datetime, progress=progress
+        )
     files = [str(path) for path in written]
     result({"files": files}, "\n".join(files), as_json=as_json)
 

@@ -32,6 +32,8 @@ TARGETS: Registry[Target] = Registry(
         "csv": "foveate.export.csv:TARGET",
         "list": "foveate.export.list:TARGET",
         "chips": "foveate.export.chips:TARGET",
+        "stac": "foveate.export.stac:TARGET",
+        "embeddings": "foveate.export.embeddings:TARGET",
     },
 )
 
@@ -43,17 +45,21 @@ def export_run(
     methods: Sequence[str] | None = None,
     *,
     previews: bool = False,
+    datetime: str = "",
     progress: ProgressFn | None = None,
 ) -> list[Path]:
-    """Write the selections or predictions of a run for another program.
+    """Write the selections, predictions or embeddings of a run for another program.
 
     Args:
         run_dir: Run directory.
-        to: Name of the target: "geojson", "geoparquet", "csv", "list" or "chips".
-        out: File to write; an existing file is replaced, atomically. Of "chips" a new or empty
-            folder, which is there when all of it is.
+        to: Name of the target: "geojson", "geoparquet", "csv", "list", "chips", "stac" or
+            "embeddings".
+        out: File to write; an existing file is replaced, atomically. Of "chips", "stac" and
+            "embeddings" a new or empty folder, which is there when all of it is.
         methods: Names of methods, in the order wanted; None for all of the run.
         previews: Whether "chips" get 8-bit pictures beside them.
+        datetime: For "stac" and "embeddings": date, or interval A/B, of tiles of which the run
+            knows none.
         progress: Called with ticks.
 
     Returns:
@@ -62,7 +68,8 @@ def export_run(
     Raises:
         UnknownNameError: No such target, or a method that the run does not have.
         ParameterError: `out` is a folder where a file is written, or a file where a folder is, or
-            ends like another format; or previews of a target that has none.
+            ends like another format; previews of a target that has none, a date for one that says
+            none, or none where there has to be one.
         DataError: There is no run, it holds neither, it is not georeferenced and the target
             needs geometry, or its images have moved and the target needs pixels.
         StorageError: `out` cannot be written.
@@ -74,11 +81,26 @@ def export_run(
             f"--previews with --to {to}", f"Previews stand beside {', '.join(able)}.",
             "Leave it out.",
         )  # fmt: skip
+    if datetime and not target.dated:
+        able = [name for name in TARGETS if TARGETS.get(name).dated]
+        raise ParameterError(
+            f"--datetime with --to {to}", f"Dates are said by {', '.join(able)}.", "Leave it out.",
+        )  # fmt: skip
+    if methods and not target.tabular:
+        raise ParameterError(
+            f"--method {methods[0]} with --to {to}", "It is of all tiles of the run.",
+            "Leave it out.",
+        )  # fmt: skip
     path = Path(out)
     (_check_folder if target.folder else _check_file)(to, target, path)
     run = Run.load(run_dir)
-    table = run_table(run, methods, geometry=target.geometry)
-    target.write(Export(run, table, path, previews, progress))
+    if target.tabular:
+        table = run_table(run, methods, geometry=target.geometry)
+    else:
+        import pyarrow as pa
+
+        table = pa.table({})
+    target.write(Export(run, table, path, previews, datetime, progress))
     return [path]
 
 

@@ -1,4 +1,4 @@
-"""GeoParquet 1.1: the same table with types, geometry as WKB.
+"""GeoParquet 1.1: the same table with types, geometry as WKB, in the order of a Hilbert curve.
 
 In longitude and latitude; of a run that does not lie on the Earth (local coordinates, another
 planet) in the coordinates of its scenes, with their CRS.
@@ -25,7 +25,7 @@ def write(export: Export) -> None:
     table = export.table
     crs = (table.schema.metadata or {}).get(NATIVE)
     geo = {GEOMETRY: None if crs is None else json.loads(crs)}
-    write_parquet(export.path, table.replace_schema_metadata(None), geo=geo)
+    write_parquet(export.path, table.replace_schema_metadata(None), geo=geo, spatial=True)
 
 
 TARGET = Target((".parquet", ".geoparquet"), "native", write)

@@ -34,9 +34,11 @@ class Export:
 
     Attributes:
         run: The run that it is of.
-        table: What the run came to; see `selection_table`.
+        table: What the run came to; see `selection_table`. Without rows for a target that is not
+            of it.
         path: File or folder to write.
         previews: Whether pictures for people are wanted beside the pixels.
+        datetime: Date, or interval A/B, of tiles of which the run knows none; "" for none.
         progress: Called with ticks.
     """
 
@@ -44,6 +46,7 @@ class Export:
     table: pa.Table
     path: Path
     previews: bool = False
+    datetime: str = ""
     progress: ProgressFn | None = None
 
 
@@ -59,6 +62,8 @@ class Target:
         write: Writes an `Export`, atomically.
         folder: Whether it writes a folder instead of a file.
         previews: Whether it can add pictures for people.
+        dated: Whether it says when tiles were seen.
+        tabular: Whether it is of selections, predictions or regions.
     """
 
     suffixes: tuple[str, ...]
@@ -66,6 +71,8 @@ class Target:
     write: Callable[[Export], None]
     folder: bool = False
     previews: bool = False
+    dated: bool = False
+    tabular: bool = True
 
 
 def run_table(run: Run, methods: Sequence[str] | None, *, geometry: str) -> pa.Table:
@@ -185,8 +192,8 @@ def _nothing_to_export(run: Run) -> DataError:
         return DataError(
             f"the run {path!r} holds embeddings and no selection",
             "Exported are selections, predictions and regions.",
-            f"Let foveate curate go on from it: the same images with --out {path}. Vectors are "
-            "read with foveate.run.load_embeddings(...).",
+            "Use --to embeddings; or let foveate curate go on from it: the same images with --out "
+            f"{path}. Vectors are read with foveate.run.load_embeddings(...).",
         )
     return DataError(
         f"the run {path!r} holds no selection",

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from foveate.files import read_json, read_parquet, text_column, write_json, write_parquet
+from foveate.files import printable, read_json, read_parquet, text_column, write_json, write_parquet
 from foveate.grid import Tiles
 from foveate.labels import Legend
 from foveate.pool.attributes import Attributes
@@ -140,7 +140,11 @@ def scenes_table(pool: Pool) -> pa.Table:
             }
         )
         if scene.item is not None:
-            rows[-1] |= {"item": scene.item.href, "assets": [key for key, _ in scene.item.bands]}
+            rows[-1] |= {
+                "item": scene.item.href,
+                "assets": [key for key, _ in scene.item.bands],
+                "hrefs": [printable(facts.href) for _, facts in scene.item.bands],
+            }
     schema = pa.schema(
         {
             "scene": pa.string(), "uri": pa.string(), "height": pa.int64(), "width": pa.int64(),
@@ -151,4 +155,5 @@ def scenes_table(pool: Pool) -> pa.Table:
     if any(scene.item is not None for scene in pool.scenes):
         schema = schema.append(pa.field("item", pa.string()))
         schema = schema.append(pa.field("assets", pa.list_(pa.string())))
+        schema = schema.append(pa.field("hrefs", pa.list_(pa.string())))
     return pa.Table.from_pylist(rows, schema=schema)
