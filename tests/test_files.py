@@ -9,6 +9,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+import shapely
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -168,7 +169,8 @@ def test_a_block_that_removes_its_file_is_a_storage_error(tmp_path):
 
 
 def test_geoparquet_says_its_geometry_and_keeps_other_metadata(tmp_path):
-    table = pa.table({"geometry": [b""], "native": [b""]}).replace_schema_metadata({"k": "v"})
+    point = shapely.to_wkb(shapely.Point(1, 2))
+    table = pa.table({"geometry": [point], "native": [point]}).replace_schema_metadata({"k": "v"})
     crs = {"name": "a PROJJSON"}
     files.write_parquet(tmp_path / "a", table, geo={"geometry": None, "native": crs})
     metadata = pq.read_metadata(tmp_path / "a").metadata

@@ -104,5 +104,7 @@ def _column(table: pa.Table, name: str) -> list[str]:
             f"Its columns: {', '.join(table.column_names)}.",
             f"Call the column {TILE!r}.",
         )
+    if "rank" in table.column_names:  # files that are handed over lie in the order of places
+        table = table.sort_by("rank")
     text = table.select([column]).cast(pa.schema({column: pa.string()}))
     return text_column(text, column).tolist()
