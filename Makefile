@@ -27,7 +27,7 @@ $(VENV)/.observe: $(VENV)/.core
 	touch $@
 
 $(VENV)/.dev: $(VENV)/.core
-	$(UV) pip install --quiet --compile-bytecode --python $(VENV) --constraint constraints.txt --editable '.[models,hf,torchgeo,osm,stac]' --group dev
+	$(UV) pip install --quiet --compile-bytecode --python $(VENV) --constraint constraints.txt --editable '.[models,hf,torchgeo,osm,stac,cloud]' --group dev
 	touch $@
 
 demo: $(VENV)/.observe

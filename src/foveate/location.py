@@ -203,6 +203,11 @@ def absolute(given: str | os.PathLike[str] | URL) -> str:
     return str(place) if isinstance(place, URL) else str(place.absolute())
 
 
+def below(root: Path, text: str) -> str:
+    """Return what a text that a run has stored means: relative to the run, absolute, or a URL."""
+    return text if is_url(text) else str(root / text)
+
+
 def signed(url: URL) -> str:
     """Return the full address of a URL with the credentials that it came with.
 

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import logging
-from pathlib import Path
+from pathlib import PurePath
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from foveate.errors import DataError
+from foveate.location import absolute
 from foveate.models.heads import numbers_of
 from foveate.registry import suggest
 
@@ -86,4 +87,4 @@ def mask_truth(pool: Pool, names: Sequence[str]) -> NDArray[np.int64]:
 def _folder(scene: Scene) -> str:
     """The last folder of an image below what was given, else the folder that was given."""
     above = scene.scene_id.split("/")[:-1]
-    return above[-1] if above else Path(scene.uri).absolute().parent.name
+    return above[-1] if above else PurePath(absolute(scene.uri)).parent.name

@@ -149,6 +149,8 @@ def _runner(show: str, *, page: bool) -> Callable[..., None]:
         with progress_bars(quiet=as_json) as progress:
             run = job.run(out, command=command(), report=report, progress=progress)
         _imported(show)(run, as_json=as_json)
+        if run.fetched.requests:
+            typer.echo(f"Fetched of remote files: {run.fetched}", err=True)
 
     return finish
 

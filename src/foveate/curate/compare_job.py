@@ -73,7 +73,7 @@ class CompareJob(Job):
 
     def check(self) -> tuple[list[RankedPool], list[Any], Comparison]:
         """Return the inputs, the ids by which they are matched, and the comparison."""
-        pools = [read_ranked(path) for path in need_paths(self.rankings, "ranking")]
+        pools = [read_ranked(str(path)) for path in need_paths(self.rankings, "ranking")]
         found, ids = named_rankings(pools, self.methods)
         return pools, ids, compare(found)
 

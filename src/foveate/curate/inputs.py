@@ -24,6 +24,7 @@ from foveate.pool.quality import Quality
 from foveate.pool.stac.sources import stac_paths
 from foveate.pool.step import Refinement, measured_pool
 from foveate.pool.store import load_pool, save_pool
+from foveate.remote import content_of
 from foveate.run.job import SettingError
 from foveate.run.shards import slug
 
@@ -151,4 +152,4 @@ def _refinement(job: CurateJob, progress: ProgressFn | None = None) -> Refinemen
 
 def _prints(paths: Sequence[str]) -> list[str]:
     files = need_files(find(list(paths), "quality raster"), "quality raster").files
-    return [fingerprint(file.path) for file in files]
+    return [content_of(file.path) for file in files]

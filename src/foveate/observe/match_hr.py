@@ -26,6 +26,7 @@ import numpy as np
 from foveate.errors import DataError
 from foveate.files import fingerprint
 from foveate.grid import Grid, Window
+from foveate.location import URL, Location
 from foveate.models.embed import fill_invalid
 from foveate.models.load import build_model
 from foveate.observe.features import TileTokens
@@ -295,16 +296,18 @@ def match_hr_tiles(given: Sequence[str | Path], selected: Selected) -> MatchedHR
 def _files(given: Sequence[str | Path]) -> list[tuple[str, str, Source]]:
     """Return key, name and source of all rasters."""
     found: list[tuple[str, str, Source]] = []
-    plain: list[Path] = []
+    plain: list[Location] = []
     for path in need_paths([str(p) for p in given], "high-resolution image"):
-        if (path / "pairs.parquet").is_file():
+        if isinstance(path, URL):
+            plain.append(path)
+        elif (path / "pairs.parquet").is_file():
             found += [(s.scene_id, s.uri, s.source) for s in open_pairs(path).pool.scenes]
         elif path.is_dir() and not any(path.iterdir()):
             continue
         else:
             plain.append(path)
     if plain:
-        files = plain_images(find(plain, "image"))
+        files = plain_images(find([str(p) for p in plain], "image"))
         warn(files.notes())
         found += [(file.key, str(file.path), FileSource(str(file.path))) for file in files.files]
     return found

@@ -21,6 +21,7 @@ import numpy as np
 
 from foveate.errors import DataError, ParameterError
 from foveate.grid import Tiles
+from foveate.location import is_url
 from foveate.observe import dense
 from foveate.observe.features import encode_windows
 from foveate.observe.observer import RATIO
@@ -87,6 +88,8 @@ class OverviewTiles:
 
 def is_pairs(path: str | Path) -> bool:
     """Say whether a path is a run of `foveate observe prepare`, finished or not."""
+    if is_url(path):
+        return False
     root = Path(path)
     return (root / "run.json").is_file() or (root / PAIRS).is_file()
 

@@ -16,6 +16,7 @@ import numpy as np
 from foveate.errors import DataError, ParameterError
 from foveate.files import digest, read_parquet
 from foveate.grid import Grid, Tiles
+from foveate.location import below
 from foveate.observe.concepts import concepts_of
 from foveate.observe.jobs import PrepareJob
 from foveate.observe.labels import present
@@ -340,7 +341,7 @@ def open_pairs(path: str | Path) -> Pairs:
     overviews = []
     for number, scene in enumerate(pool.scenes):
         row = rows[scene.scene_id]
-        file = str(root / row["lr"])  # an absolute path stays as it is
+        file = below(root, row["lr"])
         source = real[number].source if real else FileSource(file)
         overviews.append(Scene(scene.scene_id, source, uri=file))
         _check_print(row, "hr", scene.source.info.fingerprint)

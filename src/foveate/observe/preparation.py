@@ -6,13 +6,13 @@ is a step of its own, so that a run that was killed goes on where it was.
 
 from __future__ import annotations
 
-import os
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from foveate.errors import ParameterError
 from foveate.files import digest, fingerprint, printable, read_parquet, stored_path, write_parquet
+from foveate.location import below
 from foveate.models.heads import same_name
 from foveate.observe.concepts import concepts_of
 from foveate.observe.labels import concept_shares, present
@@ -171,11 +171,11 @@ def _row(
     simulation: tuple[float | None, float | None] | None, grid: tuple[int, int],
 ) -> dict[str, Any]:  # fmt: skip
     mtf, snr = simulation or (None, None)
-    info, low = scene.source.info, FileSource(stored_path(str(root / file))).info
+    info, low = scene.source.info, FileSource(stored_path(below(root, file))).info
     return {
         "scene": scene.scene_id,
         "group": group_of(scene.scene_id),
-        "hr": os.fspath(scene.uri),
+        "hr": scene.uri,
         "lr": file,
         "mask": printable(scene.mask.path) if isinstance(scene.mask, FileSource) else None,
         "height": info.shape[0],

@@ -30,6 +30,7 @@ from foveate.observe.ranking import score_tiles
 from foveate.pool.find import need_paths
 from foveate.pool.step import measure, opened_pool
 from foveate.pool.store import FILES, save_pool
+from foveate.remote import content_of
 from foveate.selection import Selection
 
 if TYPE_CHECKING:
@@ -251,7 +252,7 @@ def score_step(
     See `score_tiles` for the options.
     """
     file = f"rankings/{policy}.parquet"
-    rasters = [fingerprint(p) for p in need_paths(covariate or [], "covariate") if p.is_file()]
+    rasters = [content_of(p) for p in need_paths(covariate or [], "covariate")]
     files = [fingerprint(Path(observer.folder) / name) for name in (RECORD, WEIGHTS)]
     key = digest([VERSION, pool_key, files, policy, covariate, rasters, bands, seed])
 

@@ -9,8 +9,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from foveate.files import printable
+from foveate.location import URL
 from foveate.pool.notes import Note
 from foveate.raster.pages import pages
+from foveate.remote import open_together
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -24,9 +26,12 @@ def content_notes(files: Sequence[File]) -> list[Note]:
     Files that are one, and those that a virtual raster beside them shows, are read as they are:
     their names may be meant. Of a TIFF of many pages the first is read.
     """
+    open_together([file.path for file in files if isinstance(file.path, URL)])
     first: dict[tuple[int, int], Path] = {}
     twice: list[str] = []
     for file in files:
+        if not isinstance(file.path, Path):
+            continue
         status = file.path.stat()
         other = first.setdefault((status.st_dev, status.st_ino), file.path)
         if other is not file.path:
@@ -36,7 +41,7 @@ def content_notes(files: Sequence[File]) -> list[Note]:
     for file in files:
         name = printable(str(file.path))
         suffix = file.path.suffix.lower()
-        if suffix == ".vrt":
+        if suffix == ".vrt" and isinstance(file.path, Path):
             parts = sum(source in first for source in _vrt_sources(file.path))
             shown += [f"{name}: {parts} files"] if parts else []
         elif suffix in (".tif", ".tiff") and (count := pages(file.path)) > 1:

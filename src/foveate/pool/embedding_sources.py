@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from foveate.errors import DataError, ParameterError
+from foveate.location import is_url
 from foveate.pool.stac.sources import kind_of
 from foveate.run import Run
 from foveate.run.shards import ShardStore
@@ -29,7 +30,7 @@ def embedding_paths(images: Sequence[str | Path]) -> list[Path] | None:
     Raises:
         ParameterError: Some are and some are not.
     """
-    kinds = [_is_embeddings(Path(path)) for path in images]
+    kinds = [not is_url(path) and _is_embeddings(Path(path)) for path in images]
     if not any(kinds):
         return None
     if not all(kinds):

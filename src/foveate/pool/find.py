@@ -13,10 +13,12 @@ from typing import TYPE_CHECKING, Literal
 
 from foveate.errors import DataError
 from foveate.files import printable, refuse_empty, stored_path
-from foveate.location import is_url
+from foveate.location import URL, Location, is_url, locate
+from foveate.pool.find_remote import start_of, walk
 from foveate.pool.notes import Note
 from foveate.pool.stac.sources import kind_of
 from foveate.raster import SUFFIXES
+from foveate.remote import need_cloud
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
@@ -123,7 +125,7 @@ class File:
         named: Whether the path was given itself, and not a folder or glob that it is found by.
     """
 
-    path: Path
+    path: Location
     parts: tuple[str, ...]
     key: str
     wild: str | None = None
@@ -139,7 +141,7 @@ class LeftOut:
         reason: Why, one of `Reason`.
     """
 
-    path: Path
+    path: Location
     reason: Reason
 
 
@@ -155,7 +157,7 @@ class Found:
 
     files: tuple[File, ...]
     left_out: tuple[LeftOut, ...] = ()
-    given: tuple[Path, ...] = ()
+    given: tuple[Location, ...] = ()
 
     def without(self, reason: Reason, files: Iterable[File]) -> Found:
         """Leave files out for a reason."""
@@ -164,7 +166,7 @@ class Found:
         gone = tuple(LeftOut(f.path, reason) for f in self.files if id(f) in out)
         return Found(kept, self.left_out + gone, self.given)
 
-    def why(self, reason: Reason) -> list[Path]:
+    def why(self, reason: Reason) -> list[Location]:
         """Return what is left out for a reason."""
         return [one.path for one in self.left_out if one.reason == reason]
 
@@ -189,21 +191,32 @@ class Found:
         return found
 
 
-def need_paths(paths: Paths, role: str) -> list[Path]:
+def need_paths(paths: Paths, role: str) -> list[Location]:
     """Return the paths, all of which exist; of a glob, the folder that it begins in.
 
+    URLs are returned as they are: whether they are there is said when they are read.
+
     Raises:
-        ParameterError: One of them is empty.
+        ParameterError: One of them is empty, or a URL of a scheme that is not read.
         DataError: One of them does not exist.
+        MissingExtraError: One is a URL, and ``foveate[cloud]`` is not installed.
     """
     many = list(paths) if isinstance(paths, list | tuple) else [paths]
-    given = []
+    given: list[Location] = []
     for path in many:
         if kind_of(str(path)) and is_url(str(path)):  # of STAC: asked when it is opened
             continue
         refuse_empty(path, f"path of the {role}s")
+        if is_url(path):
+            place = locate(path)
+            assert isinstance(place, URL)  # noqa: S101  (it was asked)
+            need_cloud(place)
+            given.append(place)
+            continue
         given.append(Path(path) if _exists(Path(path)) else Path(stored_path(str(path))))
     for path in given:
+        if isinstance(path, URL):
+            continue  # whether it is there is said when it is read
         there = path if _exists(path) else _split_glob(path)[0]
         if there is None or not _exists(there):
             raise _missing(path, role)
@@ -222,7 +235,63 @@ def find(paths: Paths, role: str) -> Found:
         ParameterError: A path is empty.
         DataError: A path does not exist, or a folder that was given is a run of foveate.
     """
-    given = need_paths(paths, role)
+    everything = need_paths(paths, role)
+    urls = [place for place in everything if isinstance(place, URL)]
+    given = [place for place in everything if not isinstance(place, URL)]
+    if not urls:
+        return _find_local(given, role)
+    remote = _find_remote(urls)
+    if not given:
+        return remote
+    local = _find_local(given, role)
+    return Found(
+        (*local.files, *remote.files), (*local.left_out, *remote.left_out), tuple(everything)
+    )
+
+
+def _find_remote(urls: Sequence[URL]) -> Found:
+    """Find files in object stores; a file of a web server is itself."""
+    globs = [_split_remote(url) for url in urls]
+    starts = [start for start, _ in globs]
+    folders = [s.parts if _is_folder(s) else s.parent.parts for s in starts]
+    shared = 0
+    while all(len(f) > shared for f in folders) and len({f[shared] for f in folders}) == 1:
+        shared += 1
+    found: dict[tuple[str, ...], File] = {}
+    out: list[LeftOut] = []
+    for start, glob in globs:
+        for file in walk(start):
+            wild = None if glob is None else glob.fullmatch(file.inner.as_posix())
+            if glob is not None and wild is None:
+                continue
+            rel = Path(*file.url.parts[shared:])
+            reason = _reason_by_name(rel) or ("empty" if file.size == 0 else None)
+            if reason is not None and not file.named:
+                out.append(LeftOut(file.url, reason))
+            elif rel.parts in found:
+                out.append(LeftOut(file.url, "again"))
+            else:
+                text = None if wild is None else readable("/".join(g or "" for g in wild.groups()))
+                found[rel.parts] = File(file.url, rel.parts[:-1], _key(rel), text, named=file.named)
+    ordered = tuple(found[rel] for rel in sorted(found))
+    everything = Found(ordered, tuple(sorted(set(out), key=lambda o: str(o.path))), tuple(urls))
+    globbed = {id(f) for f in ordered if f.wild is not None}
+    return everything.without("preview", [f for f in _previews(ordered) if id(f) not in globbed])
+
+
+def _split_remote(url: URL) -> tuple[URL, re.Pattern[str] | None]:
+    """Return the prefix that is listed, and what keys below it are like."""
+    start = start_of(url)
+    if start == url:
+        return url, None
+    return start, _pattern(url.parts[len(start.parts) :])
+
+
+def _is_folder(start: URL) -> bool:
+    return start.is_prefix or Path(start.name).suffix.lower() not in SUFFIXES
+
+
+def _find_local(given: Sequence[Path], role: str) -> Found:
     globs = [(None, None) if _exists(p) else _split_glob(p) for p in given]
     starts = [folder or path for path, (folder, _) in zip(given, globs, strict=True)]
     plain = [_plain(p) for p in starts]
@@ -280,13 +349,13 @@ def readable(text: str) -> str:
     return unicodedata.normalize("NFC", printable(text))
 
 
-def index(files: Sequence[File], what: str) -> dict[str, Path]:
+def index(files: Sequence[File], what: str) -> dict[str, Location]:
     """Return key -> file.
 
     Raises:
         DataError: Two files have one key.
     """
-    table: dict[str, Path] = {}
+    table: dict[str, Location] = {}
     for file in files:
         if file.key in table:
             raise DataError(
@@ -327,12 +396,17 @@ def _split_glob(path: Path) -> tuple[Path | None, re.Pattern[str] | None]:
     place = next((i for i, part in enumerate(path.parts) if _MAGIC.search(part)), None)
     if place is None:
         return None, None
+    return Path(*path.parts[:place]), _pattern(path.parts[place:])
+
+
+def _pattern(parts: Sequence[str]) -> re.Pattern[str]:
+    """Return what paths are like that a glob means."""
     pattern = ""
-    for part in path.parts[place:]:
+    for part in parts:
         pattern += "((?:[^/]+/)*)" if part == "**" else _glob_part(part) + "/"
     # A glob may name folders: everything below them is meant.
-    end = "(.*)" if path.name == "**" else "(/.*)?"
-    return Path(*path.parts[:place]), re.compile(pattern.removesuffix("/") + end, re.DOTALL)
+    end = "(.*)" if parts[-1] == "**" else "(/.*)?"
+    return re.compile(pattern.removesuffix("/") + end, re.DOTALL)
 
 
 def _glob_part(part: str) -> str:
@@ -402,13 +476,17 @@ def _is_run(folder: Path) -> bool:
 
 def _reason(file: Path, rel: Path) -> Reason | None:
     """Say why a file is not read, if it is not."""
-    suffix = file.suffix.lower()
+    return _reason_by_name(rel) or _unreadable(file)
+
+
+def _reason_by_name(rel: Path) -> Reason | None:
+    suffix = rel.suffix.lower()
     hidden = any(part.startswith(".") for part in rel.parts)
     if suffix not in SUFFIXES:
         return "format" if suffix in _FORMATS and not hidden else "other"
     if any(part.lower() in _SYSTEM for part in rel.parts[:-1]):
         return "system"
-    return "hidden" if hidden else _unreadable(file)
+    return "hidden" if hidden else None
 
 
 def _unreadable(file: Path) -> Reason | None:

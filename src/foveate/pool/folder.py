@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -13,6 +12,7 @@ from foveate.errors import DataError
 from foveate.files import printable
 from foveate.grid import Edge, Grid, Tiles
 from foveate.labels import Legend
+from foveate.location import URL
 from foveate.pool.check import alike_values, check_alike, check_place, note_readings
 from foveate.pool.coordinates import read_coordinates
 from foveate.pool.names import Names
@@ -22,11 +22,13 @@ from foveate.pool.pool import Pool, Scene
 from foveate.pool.scan import scan
 from foveate.pool.stac.columns import item_columns
 from foveate.raster import FileSource, LabelValues, Source, StackSource
+from foveate.remote import open_together
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
 
+    from foveate.location import Location
     from foveate.pool.find import Paths
     from foveate.pool.notes import Note
     from foveate.pool.pairing import Row
@@ -151,6 +153,9 @@ def open_rows(
     legend = (
         classes if isinstance(classes, Legend) or classes is None else Legend.from_file(classes)
     )
+    open_together(
+        [p for row in rows for p in (*row.paths, *row.extra, row.mask) if isinstance(p, URL)]
+    )
     scenes = []
     for row in rows:
         mask = None if row.mask is None else _mask_source(row.mask, legend)
@@ -195,13 +200,13 @@ def row_scene(row: Row, nodata: float | None = None) -> Scene:
         uri = row.item.bands[0][1].href
     else:
         parts += [FileSource(str(p), nodata) for p in row.paths]
-        uri = os.fspath(row.paths[0])
+        uri = str(row.paths[0])
     parts += [FileSource(str(p)) for p in row.extra]
     source = parts[0] if len(parts) == 1 else StackSource(tuple(parts))
     return Scene(row.key, source, uri=printable(uri), item=row.item)
 
 
-def _mask_source(path: Path, legend: Legend | None) -> FileSource:
+def _mask_source(path: Location, legend: Legend | None) -> FileSource:
     # A palette mask holds colours or indices, whichever the classes file speaks of.
     if legend is None:
         return FileSource(str(path), palette=False)

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from foveate.errors import DataError, ParameterError
 from foveate.files import printable
+from foveate.location import URL, locate
 from foveate.pool.contents import content_notes
 from foveate.pool.find import File, Found, Paths, find, index, need_files
 from foveate.pool.notes import Note
@@ -19,6 +20,7 @@ from foveate.pool.stac.sources import stac_paths
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
+    from foveate.location import Location
     from foveate.pool.stac.rows import ItemScene
 
 _EXAMPLES = 3
@@ -37,9 +39,9 @@ class Row:
     """
 
     key: str
-    paths: tuple[Path, ...]
-    mask: Path | None = None
-    extra: tuple[Path, ...] = ()
+    paths: tuple[Location, ...]
+    mask: Location | None = None
+    extra: tuple[Location, ...] = ()
     item: ItemScene | None = None
 
 
@@ -122,7 +124,7 @@ def pair_files(
         notes += [*(n for n in found.notes() if n not in notes), *told]
         others.append(found)
         tables.append(table)
-    mask_of: dict[str, Path] = {}
+    mask_of: dict[str, Location] = {}
     if labels is not None:
         mask_of, told = partners(heads, labels.files, "mask", suffix=mask_suffix)
         notes += told
@@ -166,8 +168,8 @@ def _found_items(
 def _as_files(items: Sequence[ItemScene], images: Paths) -> Found:
     """Return items as files that were found, for the pairing by name."""
     given = [images] if isinstance(images, str | Path) else list(images)
-    files = [File(Path(item.bands[0][1].href), (), item.name) for item in items]
-    return Found(tuple(files), given=tuple(Path(str(path)) for path in given))
+    files = [File(locate(item.bands[0][1].href), (), item.name) for item in items]
+    return Found(tuple(files), given=tuple(locate(str(path)) for path in given))
 
 
 def _unused(notes: list[Note], other: Found) -> list[Note]:
@@ -178,7 +180,7 @@ def _unused(notes: list[Note], other: Found) -> list[Note]:
 
 def partners(
     images: Sequence[File], others: Sequence[File], what: str, *, suffix: str = ""
-) -> tuple[dict[str, Path], list[Note]]:
+) -> tuple[dict[str, Location], list[Note]]:
     """Return scene -> partner: by what wildcards stand for, else by names.
 
     Args:
@@ -222,7 +224,7 @@ def partners(
             ),
         )
     for image in images:
-        if image.path.exists() and found[image.key].path.samefile(image.path):
+        if _same_file(found[image.key].path, image.path):
             raise DataError(
                 f"the image {image.key!r} would be its own {what}: "
                 f"{printable(str(found[image.key].path))!r} is the same file",
@@ -235,6 +237,12 @@ def partners(
         names = tuple(f.key for f in unused)
         notes = [Note("pairing", f"{text}, the first is {names[0]!r}", items=names)]
     return {key: file.path for key, file in found.items()}, notes
+
+
+def _same_file(first: Location, other: Location) -> bool:
+    if isinstance(first, URL) or isinstance(other, URL) or not other.exists():
+        return first == other
+    return first.samefile(other)
 
 
 def need_partners(keys: Sequence[str], table: Mapping[str, object], what: str) -> list[Note]:
@@ -318,7 +326,7 @@ def _keys(files: Sequence[File]) -> str:
 
 def _stack(
     files: Sequence[File], endings: Sequence[str]
-) -> tuple[list[tuple[File, list[Path]]], list[Note]]:
+) -> tuple[list[tuple[File, list[Location]]], list[Note]]:
     """Each scene as a file of its name, with the files of its bands; and what is no band."""
     if not endings:
         index(files, "images")

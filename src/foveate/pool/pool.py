@@ -14,6 +14,7 @@ from foveate.pool.attributes import Attributes
 from foveate.pool.costs import Costs
 from foveate.pool.footprints import footprints
 from foveate.pool.outlines import shapes_of, to_outlines
+from foveate.raster import read_ahead
 from foveate.tables import Tabular
 
 if TYPE_CHECKING:
@@ -234,7 +235,15 @@ class Pool(Tabular):
         """
         tiles = self._need_tiles()
         sources = {scene.scene_id: scene.source for scene in self.scenes}
-        for i in self._rows(rows):
+        chosen = self._rows(rows)
+
+        def wanted(number: int) -> list[tuple[Source, Window]]:
+            i = chosen[number]
+            return [(sources[tiles.scenes[tiles.scene_code[i]]], tiles.window(i))]
+
+        ahead = read_ahead(sources.values(), chosen.size, wanted, bands)
+        for number, i in enumerate(chosen.tolist()):
+            ahead.at(number)
             source = sources[tiles.scenes[tiles.scene_code[i]]]
             yield source.read(tiles.window(i), bands=bands, out_shape=out_shape)
 

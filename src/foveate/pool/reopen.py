@@ -6,18 +6,19 @@ belong to it. Relative paths are as they were typed: from the folder in which th
 
 from __future__ import annotations
 
-import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from foveate.errors import DataError
 from foveate.files import read_parquet, stored_path
+from foveate.location import is_url
 from foveate.pool.folder import row_scene
 from foveate.pool.pairing import pair_files
 from foveate.pool.stac.search import Search
 from foveate.pool.stac.sources import stac_paths
 from foveate.raster import FileSource, StackSource
+from foveate.remote import load_headers
 from foveate.run import Run
 
 if TYPE_CHECKING:
@@ -70,6 +71,7 @@ def reopened(run: Run, scenes: Sequence[str]) -> dict[str, SceneFiles]:
             "Run the job again into a new folder.",
         )  # fmt: skip
     paths = {name: stored_path(str(known[name]["uri"])) for name in scenes}
+    load_headers(run.path)
     job = _imagery(run.record.get("job", {}))
     items = bool(job.get("images") and stac_paths(job["images"]))
     if not items:
@@ -83,7 +85,7 @@ def reopened(run: Run, scenes: Sequence[str]) -> dict[str, SceneFiles]:
             raise _gone(run, name)
         source = _source(path, row, job.get("nodata"))
         _check_same(name, source, known[name])
-        mask = None if row is None or row.mask is None else FileSource(os.fspath(row.mask))
+        mask = None if row is None or row.mask is None else FileSource(str(row.mask))
         found[name] = SceneFiles(name, source, mask)
     return found
 
@@ -91,7 +93,7 @@ def reopened(run: Run, scenes: Sequence[str]) -> dict[str, SceneFiles]:
 def _imagery(job: dict[str, Any]) -> dict[str, Any]:
     """Return the job that names the images: of a selection on pairs that which prepared them."""
     images = job.get("images") or []
-    if len(images) == 1 and (Path(images[0]) / "run.json").is_file():
+    if len(images) == 1 and not is_url(images[0]) and (Path(images[0]) / "run.json").is_file():
         return _imagery(Run.load(images[0]).record.get("job", {}))
     return job
 
@@ -119,8 +121,8 @@ def _source(path: str, row: Row | None, nodata: float | None) -> FileSource | St
         return source
     if row is None or len(row.paths) + len(row.extra) == 1:
         return FileSource(path, nodata)
-    parts = [FileSource(os.fspath(p), nodata) for p in row.paths]
-    return StackSource((*parts, *(FileSource(os.fspath(p)) for p in row.extra)))
+    parts = [FileSource(str(p), nodata) for p in row.paths]
+    return StackSource((*parts, *(FileSource(str(p)) for p in row.extra)))
 
 
 def _gone(run: Run, name: str) -> DataError:
@@ -132,7 +134,7 @@ def _gone(run: Run, name: str) -> DataError:
 
 
 def _check_there(run: Run, paths: list[str]) -> None:
-    gone = [path for path in paths if not Path(path).exists()]
+    gone = [path for path in paths if not is_url(path) and not Path(path).exists()]
     if not gone:
         return
     named = ", ".join(map(repr, gone[:_NAMED])) + (" ..." if len(gone) > _NAMED else "")

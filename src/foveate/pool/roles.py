@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from foveate.errors import DataError
@@ -17,7 +18,8 @@ from foveate.pool.find import File, Found, Paths, find, need_files, readable
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
-    from pathlib import Path
+
+    from foveate.location import Location
 
 IMAGE_WORDS = frozenset(
     {
@@ -146,13 +148,13 @@ def _apart(images: Found, masks: Found) -> tuple[Found, Found]:
     return plain_images(images), _plain_masks(masks)
 
 
-def _by_place(files: Sequence[File]) -> dict[Path, File]:
+def _by_place(files: Sequence[File]) -> dict[Location, File]:
     """Return files by where they lie, whatever links lead there; a link itself is a file."""
-    folders: dict[Path, Path] = {}
+    folders: dict[Location, Location] = {}
     for file in files:
         parent = file.path.parent
         if parent not in folders:
-            folders[parent] = parent.resolve()
+            folders[parent] = parent.resolve() if isinstance(parent, Path) else parent
     return {folders[f.path.parent] / f.path.name: f for f in files}
 
 
@@ -188,13 +190,13 @@ def _folder_role(file: File) -> str:
     return next((role for part in reversed(file.parts) if (role := _role(part))), "")
 
 
-def _side_by_side(files: Sequence[File]) -> dict[Path, str]:
+def _side_by_side(files: Sequence[File]) -> dict[Location, str]:
     """Return roles of files that share a folder and a name with one of the other role."""
-    groups: dict[tuple[Path, str], list[File]] = {}
+    groups: dict[tuple[Location, str], list[File]] = {}
     for file in files:
         name = _stripped(readable(file.path.stem), keep=readable(file.path.stem))
         groups.setdefault((file.path.parent, name), []).append(file)
-    roles: dict[Path, str] = {}
+    roles: dict[Location, str] = {}
     for group in groups.values():
         masks = {f.path for f in group if _role(f.path.stem) == "mask"}
         if masks and len(masks) < len(group):

@@ -14,16 +14,17 @@ from foveate.pool.infer import infer_legend
 from foveate.pool.notes import Note, warn
 from foveate.pool.pool import read_codes
 from foveate.progress import Meter, ProgressFn
-from foveate.raster import find_frame
+from foveate.raster import find_frame, read_ahead
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from numpy.typing import NDArray
 
-    from foveate.grid import Tiles
+    from foveate.grid import Tiles, Window
     from foveate.labels import Legend
     from foveate.pool.pool import Pool, Scene
+    from foveate.raster import Source
 
 
 def scan(
@@ -149,7 +150,15 @@ def _scan_scene(
     share = np.ones(len(tiles), np.float32)
     counted = scene.mask is not None and legend is not None
     counts = np.zeros((len(tiles), len(legend)), np.int64) if counted and legend else None
+
+    def wanted(number: int) -> list[tuple[Source, Window]]:
+        read = [scene.source] if info.masked or not inside[number] else []
+        read += [scene.mask] if scene.mask is not None and counts is not None else []
+        return [(source, tiles.window(number)) for source in read]
+
+    ahead = read_ahead((scene.source, scene.mask), len(tiles), wanted)
     for i in range(len(tiles)):
+        ahead.at(i)
         window = tiles.window(i)
         valid = None
         if info.masked or not inside[i]:

@@ -5,6 +5,7 @@ opens lazily in each process and can be pickled. `FileSource` reads whatever GDA
 `StackSource` puts the bands of several files on one grid, `ArraySource` wraps an array.
 """
 
+from foveate.raster.ahead import read_ahead
 from foveate.raster.base import Raster, Source, SourceInfo
 from foveate.raster.frame import Frame, find_frame
 from foveate.raster.gdal import SUFFIXES, FileSource, close_files
@@ -32,6 +33,7 @@ __all__ = [
     "find_frame",
     "metres_per_pixel",
     "pixel_size",
+    "read_ahead",
     "resize",
     "resize_geobox",
     "stored_of",

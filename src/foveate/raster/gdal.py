@@ -5,6 +5,7 @@ from __future__ import annotations
 import atexit
 import contextlib
 import os
+import re
 import threading
 import warnings
 from collections import OrderedDict
@@ -18,6 +19,7 @@ import numpy as np
 from foveate.errors import DataError, FoveateError
 from foveate.files import digest, fingerprint, printable
 from foveate.grid import Window
+from foveate.location import URL, is_url, locate, redact, remember, signature_of
 from foveate.raster.alias import gdal_name
 from foveate.raster.base import Raster, SourceInfo
 from foveate.raster.header import Stored, read_stored
@@ -25,6 +27,8 @@ from foveate.raster.orientation import TURNS
 from foveate.raster.reading import Asked, Reading, decide, exact, holds
 from foveate.raster.stored import StoredPixels, read_stored_pixels
 from foveate.raster.windows import check_bands, clip, nothing, paste, resample, sampled_shape
+from foveate.remote import open_object
+from foveate.remote.objects import trust
 
 if TYPE_CHECKING:
     from collections.abc import Generator, Sequence
@@ -33,6 +37,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from foveate.raster.reading import LabelValues
+    from foveate.remote import RemoteObject
 
 SUFFIXES = (".tif", ".tiff", ".png", ".jpg", ".jpeg", ".jp2", ".vrt")
 
@@ -45,14 +50,15 @@ GDAL = {
 # has computed (statistics), and here it never is.
 _READING = GDAL | {"GDAL_DISABLE_READDIR_ON_OPEN": "TRUE", "GDAL_PAM_ENABLED": True}
 _OPEN_FILES = 16
+_VIRTUAL = re.compile(r"/vsiriopener_[0-9a-f]+/")  # before the names of remote files
 
 
 @dataclass(frozen=True)
 class FileSource:
-    """A raster file that GDAL can read.
+    """A raster file that GDAL can read: of this machine, of an object store or of a web server.
 
     Attributes:
-        path: The file.
+        path: The file, or its URL; credentials in it are taken out of it, see `foveate.location`.
         nodata: Stored value of missing pixels instead of the declared one; None keeps that.
         palette: Whether a palette image is read as colours (3 bands) or as indices (1 band).
         physical: Whether scale and offset are applied (stored * scale + offset).
@@ -68,6 +74,51 @@ class FileSource:
     palette: bool = True
     physical: bool = False
     labels: LabelValues | None = None
+
+    def __post_init__(self) -> None:
+        """Read a URL: its text holds no credentials."""
+        if is_url(self.path):
+            object.__setattr__(self, "path", str(locate(self.path)))
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Take along what is known of a remote file: a worker opens it without a request."""
+        state = dict(self.__dict__)
+        if is_url(self.path) and "_file" in state:
+            state["_remote"] = (signature_of(self.path), open_object(self.path).header)
+        return state
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        """Take over what the process before knew."""
+        known = state.pop("_remote", None)
+        self.__dict__.update(state)
+        if known is not None:
+            remember(self.path, known[0])
+            trust(URL(self.path), known[1])
+
+    def blocks(
+        self, window: Window, bands: Sequence[int] | None = None
+    ) -> tuple[RemoteObject, list[tuple[int, int]]] | None:
+        """Return the remote object and the bytes of it that hold a window; None if unknown.
+
+        Args:
+            window: Pixels of the upright picture, as for `read`.
+            bands: 1-based band numbers; all when None.
+        """
+        if not is_url(self.path):
+            return None
+        reading, info = self._reading, self.info
+        opened = open_object(self.path)
+        if opened.layout is None:
+            return None
+        wanted = None
+        if bands is not None and not reading.colours:
+            wanted = [*(reading.indexes[b - 1] for b in bands), *reading.alpha]
+        return opened, opened.layout.ranges(reading.turn.window(window, info.shape), wanted)
+
+    @property
+    def is_remote(self) -> bool:
+        """Whether it is read from an object store or a web server."""
+        return is_url(self.path)
 
     def with_options(self, **changes: Any) -> Self:
         """Return the same file read in another way, without opening it again."""
@@ -166,6 +217,8 @@ class FileSource:
             small = sampled_shape(window, out_shape)
             size = small if inside == window and small != (window.h, window.w) else None
         with _opened(self.path) as dataset:
+            if size is None and is_url(self.path):
+                self._fetch(inside, wanted)
             data, valid = self._read_inside(dataset, inside, wanted, size, nearest=own)
         if inside != window:
             data, valid = paste(data, valid, inside, window)
@@ -174,6 +227,14 @@ class FileSource:
             # Colours of a palette are classes: they are never blended.
             return resample(raster, out_shape, nearest=reading.colours)
         return raster
+
+    def _fetch(self, window: Window, wanted: tuple[int, ...]) -> None:
+        """Fetch the blocks of a stored window side by side, before GDAL asks for one by one."""
+        opened, reading = open_object(self.path), self._reading
+        if opened.layout is not None:
+            bands = None if reading.colours else [reading.indexes[b - 1] for b in wanted]
+            more = None if bands is None else [*bands, *reading.alpha]
+            opened.need(opened.layout.ranges(window, more))
 
     def _read_inside(
         self,
@@ -214,7 +275,10 @@ class FileSource:
     def _file(self) -> tuple[Stored, str]:
         """What the file says of itself, and a hash of its content."""
         with _opened(self.path) as dataset:
-            return read_stored(self.path, dataset), _content(self.path, dataset)
+            found = read_stored(self.path, dataset), _content(self.path, dataset)
+        if is_url(self.path):
+            open_object(self.path).opening = False
+        return found
 
     @cached_property
     def _reading(self) -> Reading:
@@ -247,18 +311,43 @@ def _opened(path: str) -> Generator[rasterio.DatasetReader]:
             dataset = _cached(key)
             if dataset is None:
                 stamp = _stamp(key)  # before it is opened: a file replaced meanwhile is reopened
-                dataset = rasterio.open(gdal_name(key))
+                dataset = _open_new(key)
                 _open.datasets[key] = (stamp, dataset)
             while len(_open.datasets) > _OPEN_FILES:
                 _open.datasets.popitem(last=False)[1][1].close()
             yield dataset
+            _raise_failure(key)
     except rasterio.errors.RasterioError as error:
         _open.datasets.pop(key, None)
+        _raise_failure(key)
         raise DataError(
             f"cannot read {printable(key)!r}: {_reason(error)}",
             "The file is missing, truncated or not a raster that GDAL can read.",
             "Replace the file, or move it out of the folder.",
         ) from error
+
+
+def _open_new(key: str) -> rasterio.DatasetReader:
+    import rasterio
+
+    if is_url(key):
+        from foveate.raster.opener import open_dataset
+
+        return open_dataset(key)
+    return rasterio.open(gdal_name(key))
+
+
+def _raise_failure(key: str) -> None:
+    """Raise what went wrong with the bytes of a remote file, which GDAL passes over or misnames."""
+    if not is_url(key):
+        return
+    from foveate.raster.opener import raise_failure
+
+    try:
+        raise_failure()
+    except FoveateError:
+        _open.datasets.pop(key, None)  # it may hold blocks that were not read
+        raise
 
 
 def _cached(key: str) -> Any:
@@ -275,6 +364,8 @@ def _cached(key: str) -> Any:
 
 def _stamp(path: str) -> tuple[int, ...]:
     """What tells a file from the one that replaces it, and this process from its parent."""
+    if is_url(path):
+        return (os.getpid(), open_object(path).number)
     try:
         stat = os.stat(path)  # noqa: PTH116  (may be a URL)
     except OSError:
@@ -295,6 +386,10 @@ def _content(path: str, dataset: rasterio.DatasetReader) -> str:
     """Hash a raster's file, its sidecars, and the files that a VRT is made of."""
     import rasterio
 
+    if is_url(path):
+        opened = open_object(path)
+        there = [[name, vars(meta)] for name, meta in sorted(opened.beside.items()) if meta]
+        return digest(["remote", opened.fingerprint, there])
     parts = []
     for name in dataset.files:
         if name != path and name.lower().endswith(".vrt"):
@@ -319,7 +414,8 @@ def quiet() -> Generator[None]:
 
 def _reason(error: BaseException) -> str:
     cause = error.__cause__ or error
-    return str(cause).strip().rstrip(".") or type(cause).__name__
+    text = _VIRTUAL.sub("", redact(str(cause)).strip().rstrip("."))
+    return text or type(cause).__name__
 
 
 def _valid(

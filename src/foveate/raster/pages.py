@@ -7,30 +7,31 @@ TIFF 6.0, section 2: a file is a chain of directories; tag 254 (NewSubfileType) 
 from __future__ import annotations
 
 import struct
-from typing import TYPE_CHECKING
+from typing import IO, TYPE_CHECKING
+
+from foveate.raster.tags import open_binary
 
 if TYPE_CHECKING:
-    from io import BufferedReader
-    from pathlib import Path
+    from foveate.location import Location
 
 _SUBFILE = 254
 _NO_PAGE = 0b101  # an overview or a mask
 _MOST = 1000  # directories that are looked at: a damaged chain may lead in circles
 
 
-def pages(path: Path) -> int:
+def pages(path: Location) -> int:
     """Count the pages of a TIFF, without overviews and masks; 1 for anything else.
 
     A damaged file has the pages before the damage: what is wrong with it is said when it is read.
     """
     try:
-        with path.open("rb") as file:
+        with open_binary(str(path)) as file:
             return max(1, _count(file))
     except (OSError, struct.error, OverflowError):
         return 1
 
 
-def _count(file: BufferedReader) -> int:
+def _count(file: IO[bytes]) -> int:
     head = file.read(16)
     order = {b"II": "<", b"MM": ">"}.get(head[:2], "")
     if not order:

@@ -5,9 +5,12 @@ from __future__ import annotations
 import struct
 from dataclasses import dataclass
 from io import BytesIO
-from typing import IO
+from pathlib import Path
+from typing import IO, cast
 
 from foveate.errors import DataError
+from foveate.location import is_url
+from foveate.remote import open_object
 
 _PNG = b"\x89PNG\r\n\x1a\n"
 _ORIENTATION, _PHOTOMETRIC, _NODATA = 274, 262, 42113
@@ -40,13 +43,27 @@ def read_tags(path: str) -> FileTags:
             an error.
     """
     try:
-        with open(path, "rb") as file:  # noqa: PTH123  (may be a URL)
+        with open_binary(path) as file:
             if file.read(8) == _PNG:
                 return _of_png(file, path)
             file.seek(0)
             return _of_tiff(file)
     except OSError:
         return FileTags()
+
+
+def open_binary(path: str) -> IO[bytes]:
+    """Open a file, or a remote one by its URL, to read bytes.
+
+    Raises:
+        OSError: It cannot be read.
+        FoveateError: A remote one cannot.
+    """
+    if not is_url(path):
+        return Path(path).open("rb")
+    from foveate.raster.opener import RemoteFile
+
+    return cast("IO[bytes]", RemoteFile(open_object(path)))
 
 
 def _of_png(file: IO[bytes], path: str) -> FileTags:

@@ -13,6 +13,8 @@ from typing import TYPE_CHECKING, Any
 
 from foveate.errors import ParameterError
 from foveate.raster import close_files
+from foveate.remote import Traffic, traffic
+from foveate.remote.traffic import count
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
@@ -54,7 +56,9 @@ def map_shards(
         futures = {pool.submit(_call, shard): shard for shard in todo}
         try:
             for future in as_completed(futures):
-                yield futures[future], future.result()
+                result, fetched = future.result()
+                count(fetched)
+                yield futures[future], result
         finally:
             pool.shutdown(cancel_futures=True)
 
@@ -69,5 +73,6 @@ def _start(make_worker: Callable[[], Callable[[int], Any]], threads: int) -> Non
     _made[:] = [make_worker()]
 
 
-def _call(shard: int) -> Any:
-    return _made[0](shard)
+def _call(shard: int) -> tuple[Any, Traffic]:
+    before = traffic()
+    return _made[0](shard), traffic() - before

@@ -21,6 +21,7 @@ from pydantic import (
 
 from foveate.errors import FoveateError, ParameterError
 from foveate.registry import suggest
+from foveate.remote import Traffic, keep_headers, load_headers, look_again, traffic
 from foveate.run.run import Run
 
 if TYPE_CHECKING:
@@ -128,9 +129,18 @@ class Job(BaseModel):
             FoveateError: Anything that is wrong with the input, before anything is written where
                 that can be known; steps that were finished are kept.
         """
+        look_again()
+        load_headers(out)
+        before = traffic()
         ready = self.check()
         with Run.create(out, job=self.model_dump(mode="json"), command=command) as run:
-            run.describe(summary=self.steps(run, ready, progress))
+            try:
+                summary = self.steps(run, ready, progress)
+            finally:
+                if run.record["steps"]:
+                    keep_headers(run.path)
+            run.fetched = traffic() - before
+            run.describe(summary=summary, **_fetched(run))
             if report is not None:
                 run.draw("report", lambda: [str(report(run.path).relative_to(run.path))])
         return run
@@ -138,6 +148,14 @@ class Job(BaseModel):
     @model_serializer(mode="wrap")
     def _stored(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
         return {k: v for k, v in handler(self).items() if k not in self.absent}
+
+
+def _fetched(run: Run) -> dict[str, Any]:
+    """Return what a run that has worked fetched of remote files, over all times that it did."""
+    if not (run.worked and run.fetched.requests):
+        return {}
+    earlier = Traffic(**run.record.get("fetched", {}))
+    return {"fetched": vars(earlier + run.fetched)}
 
 
 class SettingError(ParameterError):

@@ -23,6 +23,7 @@ from typing import TYPE_CHECKING, Any, Self
 
 from foveate.errors import DataError, StorageError
 from foveate.files import as_json, as_storage_error, digest, read_json, refuse_empty, write_json
+from foveate.remote import Traffic
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -33,7 +34,7 @@ SCHEMA = 1
 _LOCK, _RECORD = ".lock", "run.json"
 _REPORTED = (
     "foveate", "numpy", "scipy", "scikit-learn", "rasterio", "pyarrow", "torch", "timm",
-    "open_clip_torch", "transformers", "torchgeo",
+    "open_clip_torch", "transformers", "torchgeo", "obstore",
 )  # fmt: skip
 
 
@@ -51,6 +52,7 @@ class Run:
         self.path = path
         self.record = record
         self.worked = False
+        self.fetched = Traffic()  # of remote files, since it was opened
         self._lock: int | None = None
         self._fresh = False  # whether there was no record before
         self._opening: dict[str, Any] = {}  # what goes on record once there is work

@@ -1,0 +1,59 @@
+"""Windows that are read one after the other, fetched side by side where their files are remote."""
+
+from __future__ import annotations
+
+import contextlib
+from typing import TYPE_CHECKING
+
+from foveate.errors import FoveateError
+from foveate.raster.gdal import FileSource
+from foveate.raster.sources import StackSource
+from foveate.remote import Ahead
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Sequence
+
+    from foveate.grid import Window
+    from foveate.raster.base import Source
+    from foveate.remote import RemoteObject
+
+
+def read_ahead(
+    sources: Iterable[Source | None],
+    count: int,
+    wanted: Callable[[int], list[tuple[Source, Window]]],
+    bands: Sequence[int] | None = None,
+) -> Ahead:
+    """Return what fetches windows before they are read; call ``at(number)`` before each.
+
+    Args:
+        sources: All that is going to be read.
+        count: Number of steps to come, in order.
+        wanted: Number of a step -> the windows that it reads.
+        bands: 1-based bands that are read of each; all when None.
+    """
+
+    def plan(number: int) -> list[tuple[RemoteObject, list[tuple[int, int]]]]:
+        found = []
+        for source, window in wanted(number):
+            for part in _files(source):
+                with contextlib.suppress(FoveateError):  # who reads it will say what is wrong
+                    found.append(part.blocks(window, bands if part is source else None))
+        return [one for one in found if one is not None]
+
+    parts = [part for source in sources if source is not None for part in _files(source)]
+    remote = any(part.is_remote for part in parts)
+    return Ahead(count if remote else 0, plan)
+
+
+def _files(source: Source) -> list[FileSource]:
+    """Return the files whose windows are those of a source."""
+    if isinstance(source, FileSource):
+        return [source]
+    if isinstance(source, StackSource):
+        return [
+            part
+            for part in source.sources
+            if isinstance(part, FileSource) and part.info.shape == source.info.shape
+        ]
+    return []

@@ -1,0 +1,39 @@
+"""Bytes of files in object stores and on web servers, each read once.
+
+`open_object` opens a file by its URL; what is read of it stays in a bounded cache of this process,
+and what its directories are is kept with a run (`foveate.remote.kept`). obstore does the requests,
+async-tiff reads the directories of TIFFs; both come with ``foveate[cloud]``.
+"""
+
+from foveate.remote.kept import keep_headers, load_headers
+from foveate.remote.layout import Ahead
+from foveate.remote.objects import (
+    RemoteObject,
+    content_of,
+    forget,
+    known_object,
+    look_again,
+    open_object,
+    open_together,
+    took_listing,
+)
+from foveate.remote.stores import list_objects, need_cloud
+from foveate.remote.traffic import Traffic, traffic
+
+__all__ = [
+    "Ahead",
+    "RemoteObject",
+    "Traffic",
+    "content_of",
+    "forget",
+    "keep_headers",
+    "known_object",
+    "list_objects",
+    "load_headers",
+    "look_again",
+    "need_cloud",
+    "open_object",
+    "open_together",
+    "took_listing",
+    "traffic",
+]

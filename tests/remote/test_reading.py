@@ -1,0 +1,232 @@
+"""Files of a web server on loopback, against the same files read from the disk."""
+
+import itertools
+import pickle
+from datetime import timedelta
+
+import numpy as np
+import pytest
+from cogs import kinds, pixels, write
+from web_files import serving
+
+from foveate import remote
+from foveate.errors import DataError, MissingExtraError
+from foveate.grid import Window
+from foveate.location import locate
+from foveate.raster import FileSource, close_files, read_ahead
+from foveate.remote import objects, stores
+
+pytestmark = [pytest.mark.enable_socket, pytest.mark.allow_hosts(["127.0.0.1"])]
+WINDOWS = [
+    Window(0, 0, 512, 512), Window(100, 30, 64, 200), Window(-20, 480, 64, 64),
+    Window(383, 383, 129, 129),
+]  # fmt: skip
+
+
+@pytest.fixture(autouse=True)
+def _fresh(monkeypatch):
+    quick = {"init_backoff": timedelta(milliseconds=5), "max_backoff": timedelta(milliseconds=20)}
+    retry = {"max_retries": 2, "backoff": quick | {"base": 2}}
+    monkeypatch.setattr(stores, "RETRY", stores.RETRY | retry)
+    monkeypatch.setattr(stores, "CLIENT", stores.CLIENT | {"timeout": "500ms"})
+    stores._opened.cache_clear()
+    remote.forget()
+    yield
+    close_files()
+    remote.forget()
+    stores._opened.cache_clear()
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    root = tmp_path_factory.mktemp("kinds")
+    return root, kinds(root)
+
+
+@pytest.fixture
+def served(folder):
+    root, _ = folder
+    with serving({f"/a b/{p.name}": p.read_bytes() for p in root.iterdir()}) as web:
+        yield web
+
+
+@pytest.fixture
+def one(tmp_path):
+    path = write(tmp_path / "x.tif", pixels(side=512), compress="deflate")
+    with serving({"/x.tif": path.read_bytes()}) as web:
+        yield web, path
+
+
+def overlapping(ranges):
+    ordered = sorted(ranges)
+    return sum(max(0, a[1] - b[0]) for a, b in itertools.pairwise(ordered))
+
+
+def test_every_window_of_every_kind_of_file_is_that_of_the_disk(folder, served):
+    root, names = folder
+    for name in names:
+        near, far = FileSource(str(root / name)), FileSource(f"{served.url}/a%20b/{name}")
+        for field in ("shape", "bands", "dtype", "geobox", "rules", "remarks", "lossy", "nodata"):
+            assert getattr(far.info, field) == getattr(near.info, field), (name, field)
+        for window in WINDOWS:
+            for size in (None, (40, 50)):
+                expected = near.read(window, out_shape=size)
+                found = far.read(window, out_shape=size)
+                np.testing.assert_array_equal(found.data, expected.data, err_msg=name)
+                np.testing.assert_array_equal(found.valid, expected.valid, err_msg=name)
+        np.testing.assert_array_equal(far.stored().data, near.stored().data)
+        assert not overlapping(served.ranges(f"/a b/{name}")), name
+
+
+def test_windows_are_fetched_ahead_and_no_byte_twice(one):
+    web, path = one
+    rng = np.random.default_rng(0)
+    windows = [Window(int(y), int(x), 96, 96) for y, x in rng.integers(0, 416, (60, 2))]
+    near, far = FileSource(str(path)), FileSource(f"{web.url}/x.tif")
+    before = remote.traffic()
+    ahead = read_ahead([far], len(windows), lambda i: [(far, windows[i])])
+    for number, window in enumerate(windows):
+        ahead.at(number)
+        np.testing.assert_array_equal(far.read(window).data, near.read(window).data)
+    done = remote.traffic() - before
+    assert not overlapping(web.ranges("/x.tif"))
+    assert len(web.ranges("/x.tif")) < 5
+    assert done.bytes == sum(b - a for a, b in web.ranges("/x.tif"))
+    assert done.headers == 1
+    assert done.requests == len(web.asked)
+
+
+def test_worker_process_reads_no_header(one):
+    web, path = one
+    far = FileSource(f"{web.url}/x.tif?sig=s3cret")
+    assert "s3cret" not in repr(far)
+    far.read(Window(0, 0, 10, 10))
+    sent = pickle.dumps(far)
+    close_files()
+    remote.forget()
+    web.asked.clear()
+    there = pickle.loads(sent)  # noqa: S301
+    expected = FileSource(str(path)).read(Window(300, 300, 40, 40))
+    np.testing.assert_array_equal(there.read(Window(300, 300, 40, 40)).data, expected.data)
+    assert all(start > 0 for start, _ in web.ranges("/x.tif"))
+    assert web.queries[-1] == "sig=s3cret"
+
+
+def test_headers_are_kept_with_a_run_until_the_object_changes(one, tmp_path):
+    web, path = one
+    run = tmp_path / "run"
+    run.mkdir()
+    first = FileSource(f"{web.url}/x.tif").info
+    remote.keep_headers(run)
+    content = (run / "headers.parquet").read_bytes()
+    close_files()
+    remote.forget()
+    web.asked.clear()
+    remote.load_headers(run)
+    assert FileSource(f"{web.url}/x.tif").info == first
+    assert [how for how, *_ in web.asked] == ["HEAD"]
+    remote.keep_headers(run)
+    assert (run / "headers.parquet").read_bytes() == content
+
+    write(path, pixels(5, side=512), compress="deflate")
+    web.files["/x.tif"] = path.read_bytes()
+    close_files()
+    remote.look_again()
+    changed = FileSource(f"{web.url}/x.tif")
+    assert changed.info.fingerprint != first.fingerprint
+    expected = FileSource(str(path)).read()
+    np.testing.assert_array_equal(changed.read().data, expected.data)
+
+
+def test_object_that_changes_while_it_is_read_is_refused(one):
+    web, path = one
+    far = FileSource(f"{web.url}/x.tif")
+    assert far.info.bands == 3
+    web.files["/x.tif"] = write(path, pixels(5, side=512)).read_bytes()
+    with pytest.raises(DataError, match="has changed since it was opened"):
+        far.read(Window(400, 400, 100, 100))
+
+
+@pytest.mark.parametrize("fault", [503, 500, "cut", "hang"])
+def test_fault_that_passes_is_retried(one, fault):
+    web, path = one
+    far = FileSource(f"{web.url}/x.tif")
+    assert far.info.bands == 3
+    web.faults = [("/x.tif", fault)]
+    window = Window(300, 300, 100, 100)
+    np.testing.assert_array_equal(far.read(window).data, FileSource(str(path)).read(window).data)
+    assert not web.faults
+
+
+@pytest.mark.parametrize(
+    ("fault", "said"),
+    [
+        (503, "status 503"), (403, "permission denied"), (401, "credentials are not accepted"),
+        ("cut", "cut off"), ("hang", "did not answer in time"),
+    ],
+)  # fmt: skip
+@pytest.mark.parametrize("opening", [True, False])
+def test_fault_that_stays_is_named_and_nothing_wrong_is_kept(one, fault, said, opening):
+    web, path = one
+    far = FileSource(f"{web.url}/x.tif?X-Amz-Signature=s3cret")
+    if not opening:
+        assert far.info.bands == 3
+    web.faults = [("/x.tif", fault)] * 100
+    window = Window(300, 300, 100, 100)
+    with pytest.raises(DataError, match=said) as raised:
+        far.read(window)
+    assert f"{web.url}/x.tif" in str(raised.value)
+    assert "s3cret" not in str(raised.value)
+    assert raised.value.__cause__ is None
+    web.faults = []
+    np.testing.assert_array_equal(far.read(window).data, FileSource(str(path)).read(window).data)
+
+
+def test_broken_file_is_named(one):
+    web, path = one
+    content = path.read_bytes()
+    web.files["/x.tif"] = content[: len(content) // 2]
+    with pytest.raises(DataError, match=r"cannot read 'http://127.*x\.tif'") as raised:
+        FileSource(f"{web.url}/x.tif").read()
+    assert "vsi" not in str(raised.value)
+
+
+@pytest.mark.parametrize("name", ["/none.tif", "/empty.tif", "/text.tif"])
+def test_what_is_no_raster_is_named(one, name):
+    web, _ = one
+    web.files |= {"/empty.tif": b"", "/text.tif": b"this is no raster" * 9}
+    with pytest.raises(DataError, match=name):
+        _ = FileSource(f"{web.url}{name}").info
+
+
+def test_host_that_is_not_there_is_named():
+    with pytest.raises(DataError, match="refuses connections"):
+        _ = FileSource("http://127.0.0.1:9/x.tif").info
+
+
+def test_pixels_beyond_the_limit_are_forgotten_and_fetched_again(one, monkeypatch):
+    web, path = one
+    monkeypatch.setenv("FOVEATE_CLOUD_CACHE", "20kB")
+    near, far = FileSource(str(path)), FileSource(f"{web.url}/x.tif")
+    for window in WINDOWS * 2:
+        np.testing.assert_array_equal(far.read(window).data, near.read(window).data)
+        close_files()
+
+
+def test_missing_extra_says_what_to_install(monkeypatch):
+    monkeypatch.setattr(stores.importlib.util, "find_spec", lambda name: None)
+    with pytest.raises(MissingExtraError, match=r"pip install 'foveate\[cloud\]'"):
+        stores.need_cloud(locate("s3://b/x.tif"))
+
+
+def test_traffic_in_words():
+    assert str(remote.Traffic(1, 12)) == "12 bytes in 1 request"
+    assert str(remote.Traffic(45, 12_340_000)) == "12.3 MB in 45 requests"
+
+
+def test_ranges_that_lie_close_become_one_request():
+    assert objects._coalesced([(100_000, 100_100), (0, 10), (5, 60)]) == [
+        (0, 60),
+        (100_000, 100_100),
+    ]
+    assert objects._without(0, 10, [(2, 3), (8, 20)]) == [(0, 2), (3, 8)]
