@@ -699,15 +699,18 @@ JOBS: dict[type[Job], Walk] = {
          )},
     ),
     BenchJob: Walk(
-        {**TRAINED, "pairs": "{pairs}", "table": "threshold", "seeds": 1, "draws": 1, "test": 0.34},
+        {**TRAINED, "pairs": "{pairs}", "table": "threshold", "seeds": 1, "draws": 1, "test": 0.34,
+         "timed": False},
         {"table": "depth", "seeds": 2, "seed": 1, "draws": on(2, table="budget"),
-         "supervision": "structural", "obr": on(0.4, table="depth")},
+         "supervision": "structural", "obr": on(0.4, table="depth"), "top_k": [1],
+         "timed": True},
         {"batch_size": (3, PLACE), "device": ("auto", PLACE)},
-        dict.fromkeys(
+        {**dict.fromkeys(
             set(BenchJob.field_names())
-            - {"table", "seeds", "seed", "draws", "supervision", "obr", "batch_size", "device"},
+            - {"table", "seeds", "seed", "draws", "supervision", "obr", "batch_size", "device",
+               "top_k", "timed"},
             "`test_a_benchmark_trains_as_it_is_told`",
-        ),
+        ), **dict.fromkeys(("scales", "covariate", "encoders"), "tests/bench/observe")},
     ),
 }  # fmt: skip
 

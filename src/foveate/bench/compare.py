@@ -82,7 +82,8 @@ def compare(
     found = {row: _row(row, measured) for row, measured in known.items()}
     references: dict[str, Row] = {}
     for row in rows:
-        if row.label in table.references and lead in found[row].means:
+        named = row.label in table.references or not (table.references or row.block in references)
+        if named and lead in found[row].means:
             best = references.get(row.block)
             if best is None or found[row].means[lead] > found[best].means[lead]:
                 references[row.block] = row

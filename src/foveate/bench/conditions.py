@@ -76,7 +76,8 @@ class Table:
         columns: Measures that are shown.
         rows: Its rows, for a job.
         references: Labels of rows that the others of a block are compared with: of several the one
-            that has more of the leading measure, so that the choice is in its favour.
+            that has more of the leading measure, so that the choice is in its favour. Without any,
+            the first row of a block.
         claims: What follows from the figures, by rule; it gets the rows by "BLOCK: LABEL", or by
             their label where there are no blocks.
         derive: Adds figures that are made of several rows, or None.

@@ -218,25 +218,40 @@ def neighbours(trial: Trial, seen: NDArray[np.bool_]) -> dict[str, float]:
     Returns:
         Completion -> mean agreement; "true" is that of the true HR tokens. Empty without labels.
     """
+    found = {}
+    for name, how in (("HR only", "nearest"), ("fill", "fill"), ("ours", "ours"), ("true", "full")):
+        value = agreement(trial, trial.completed(seen, how), seen)
+        if value is not None:
+            found[name] = value
+    return found
+
+
+def agreement(trial: Trial, tokens: NDArray[np.floating], seen: NDArray[np.bool_]) -> float | None:
+    """Return the mean agreement of unobserved tiles with their neighbours; see `neighbours`.
+
+    Args:
+        trial: Where.
+        tokens: (m, R * k, C * k, d) completed tokens.
+        seen: (m, R, C) bool: observed.
+
+    Returns:
+        0 to 1; None without labels, or where no unobserved tile shows a concept.
+    """
     material = trial.material
     if material.known is None or trial.known is None:
-        return {}
-    train = material.tiles(material.scenes("train"))
-    gallery, shown = _unit(material.means(train)), material.known[train]
+        return None
     unseen = dense.from_grids(~seen, trial.place) & trial.known.any(axis=1)
     asked = np.flatnonzero(unseen)
     if not asked.size:
-        return {}
+        return None
     asked = asked[:: max(1, asked.size // _ASKED)]
-    found = {}
-    for name, how in (("HR only", "nearest"), ("fill", "fill"), ("ours", "ours"), ("true", "full")):
-        tokens = trial.tile_means(trial.completed(seen, how))[asked]
-        alike = _unit(tokens) @ gallery.T
-        near = np.argsort(alike.max() - alike, axis=1, kind="stable")[:, :_NEIGHBOURS]
-        own, other = trial.known[asked][:, None], shown[near]
-        both, either = (own & other).sum(-1), (own | other).sum(-1)
-        found[name] = float((both / np.maximum(either, 1)).mean())
-    return found
+    train = material.tiles(material.scenes("train"))
+    gallery, shown = _unit(material.means(train)), material.known[train]
+    alike = _unit(trial.tile_means(tokens)[asked]) @ gallery.T
+    near = np.argsort(alike.max() - alike, axis=1, kind="stable")[:, :_NEIGHBOURS]
+    own, other = trial.known[asked][:, None], shown[near]
+    both, either = (own & other).sum(-1), (own | other).sum(-1)
+    return float((both / np.maximum(either, 1)).mean())
 
 
 def failures(trial: Trial, seen: NDArray[np.bool_]) -> list[dict[str, Any]]:

@@ -94,6 +94,9 @@ def test_texts_are_judged_base_and_novel_apart(observing, tmp_path):  # noqa: F8
         own = Seed(job, 0, open_pairs(job.pairs), run, "work/0", key="k")
         found = own.measure(Condition("none", 0, "fill"))
     assert own.material.weights().tolist() == [1, 0]
+    assert {name for name in found if name.startswith("pooled")} == {
+        f"pooled {part} @{k}" for part in ("base", "novel") for k in (20, 100)
+    }
     assert {name for name in found if name.startswith("text")} == {
         f"text {what}"
         for part in ("base", "novel")

@@ -8,6 +8,7 @@ report.html        a page of all tables
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
@@ -18,7 +19,7 @@ from foveate.files import digest, fingerprint
 from foveate.models.extras import EXTRAS, need_extra
 from foveate.observe.jobs import TrainJob
 from foveate.observe.options import AUTO, check_folders
-from foveate.run.options import Option
+from foveate.run.options import AbsolutePath, Bands, Option
 
 if TYPE_CHECKING:
     from foveate.observe.observer import Observer
@@ -28,9 +29,10 @@ if TYPE_CHECKING:
 
 TableName = Literal[
     "main", "ablation", "supervision", "threshold", "predictor", "budget", "depth", "zeroshot",
-    "pretraining",
+    "pretraining", "encoders",
 ]  # fmt: skip
-VERSION = 1  # raised when the same job leads to other figures
+NEIGHBOURS = ("predictor", "ablation", "pretraining")  # tables with the agreement of neighbours
+VERSION = 2  # raised when the same job leads to other figures
 
 
 class BenchJob(TrainJob):
@@ -38,12 +40,23 @@ class BenchJob(TrainJob):
 
     absent = frozenset({"replace"})
     table: Annotated[TableName, Option("Method")] = "main"
-    """Table: main, ablation, supervision, threshold, predictor, budget, depth, zeroshot or
-    pretraining."""
+    """Table: main, ablation, supervision, threshold, predictor, budget, depth, zeroshot,
+    pretraining or encoders."""
     seeds: Annotated[int, Option("Method")] = Field(5, ge=1)
     """Number of seeds: splits and trainings."""
     draws: Annotated[int, Option("Method")] = Field(5, ge=1)
     """Random draws of tiles per seed, by the policy random."""
+    top_k: Annotated[Bands, Option("Method", metavar="20,100")] = Field([20, 100], min_length=1)
+    """Depths K of mAP@K over scenes."""
+    scales: Annotated[str | None, Option("Input", metavar="FILE|python:MODULE:FUNCTION")] = None
+    """Scale that each concept needs, lr or hr, for SAR; by default by their min_gsd."""
+    covariate: Annotated[AbsolutePath | None, Option("Input")] = None
+    """Raster for the policy covariate: night lights, population."""
+    encoders: Annotated[AbsolutePath | None, Option("Input")] = None
+    """Encoders of --table encoders: a file with NAME: MODEL, or NAME: {model: MODEL, weights:
+    FILE}, for each row."""
+    timed: Annotated[bool, Option("Method")] = True
+    """Whether to measure the time of the full pipeline."""
     seed: int = Field(0, ge=0)
     """The first seed."""
 
@@ -71,6 +84,7 @@ class BenchJob(TrainJob):
             raise DataError(
                 "pairs without high resolution", "A benchmark needs both.", "Prepare them from HR."
             )
+        _check_pairs(self, pairs)
         return pairs, start
 
     def steps(self, run: Run, ready: Any, progress: ProgressFn | None) -> dict[str, Any]:
@@ -79,7 +93,7 @@ class BenchJob(TrainJob):
         from foveate.bench.conditions import measure_conditions
         from foveate.bench.observe.measure import Seed, split_sizes
         from foveate.bench.observe.tables import TABLES
-        from foveate.bench.observe.write import content
+        from foveate.bench.observe.write import columns_of, content
         from foveate.bench.write import save_table
 
         pairs, start = ready
@@ -92,7 +106,12 @@ class BenchJob(TrainJob):
             return digest([
                 VERSION, key, condition.name, self.architecture, self.supervision, self.draws,
                 self.obr if condition.policy == "patchdrop" else None,
+                self.top_k, self.timed, self.table in NEIGHBOURS,
+                self.obr if condition.completion == "tuned" else None,
+                [_file_print(f) for f in (self.scales, self.covariate, self.encoders)],
             ])  # fmt: skip
+
+        columns = columns_of(table.columns, self.top_k, timed=self.timed)
 
         def measures(number: int) -> Any:
             place = f"{folder}/seed-{self.seed + number}"
@@ -109,9 +128,11 @@ class BenchJob(TrainJob):
             found = table.derive(found)
         by_name = {f"{row.block}: {row.label}" if row.block else row.label: row for row in found}
         written = content(
-            table, lead, found, name=self.table, seeds=self.seeds, obr=self.obr,
+            replace(table, columns=columns), lead, found, name=self.table, seeds=self.seeds,
+            obr=self.obr,
             lines=table.claims(self, by_name),
             split=split_sizes(pairs.groups, self.val, self.test, self.seed, self.seeds),
+            timed=(self.batch_size, self.device) if self.timed else None,
         )  # fmt: skip
         run.do(
             f"table {self.table}", digest([VERSION, key, written]),
@@ -133,7 +154,7 @@ def bench_key(job: BenchJob, pairs: Pairs, start: Observer | None) -> str:
 
     apart = {
         "pairs", "device", "batch_size", "table", "seeds", "seed", "draws", "obr",
-        "architecture", "supervision", "init",
+        "architecture", "supervision", "init", "top_k", "scales", "covariate", "encoders", "timed",
     }  # fmt: skip
     prints = [
         [s.source.info.fingerprint for s in part] for part in (pairs.pool.scenes, pairs.overviews)
@@ -153,6 +174,47 @@ def _file_print(file: str | None) -> str | None:
     return fingerprint(file) if file is not None and Path(file).is_file() else file
 
 
+def _check_pairs(job: BenchJob, pairs: Pairs) -> None:
+    """Refuse a table that these pairs have not the scenes or the concepts for.
+
+    Raises:
+        ParameterError: K is over the number of test scenes; scales or encoders are not those of
+            the pairs.
+        DataError: Base and novel concepts are asked for, and there are none of one kind.
+    """
+    from foveate.bench.observe.encoders import read_encoders
+    from foveate.bench.observe.rivals import scale_decision
+    from foveate.observe.pairs import split_scenes
+
+    concepts = job.stated_concepts() or pairs.concepts
+    if job.table == "zeroshot":
+        novel = [concept.novel for concept in concepts]
+        if all(novel) or not any(novel):
+            raise DataError(
+                f"--table zeroshot for concepts of which {'all' if any(novel) else 'none'} are "
+                "novel",
+                "It compares concepts that a training knows with concepts that it does not.",
+                "Mark held-out ones in a file, 'harbour: {novel: true}', and type --concepts FILE.",
+            )
+    if job.scales is not None:
+        scale_decision(job.scales, concepts, None)
+    if job.encoders is not None:
+        read_encoders(job.encoders)
+    if job.top_k != type(job).model_fields["top_k"].get_default():
+        tested = [
+            int((split_scenes(
+                pairs.groups, val=job.val, test=job.test, seed=job.seed + i
+            ) == "test").sum())
+            for i in range(job.seeds)
+        ]  # fmt: skip
+        if max(job.top_k) > min(tested):
+            raise ParameterError(
+                f"--top-k {max(job.top_k)} with {min(tested)} test scenes",
+                "mAP@K ranks the test scenes: K is their number at most.",
+                f"--top-k {min(tested)}, or a larger --test.",
+            )
+
+
 def _refuse(job: BenchJob) -> None:
     """Refuse what cannot be measured; not a validator, for pydantic would wrap the words.
 
@@ -170,6 +232,14 @@ def _refuse(job: BenchJob) -> None:
             "a benchmark with --test 0",
             "Scenes are needed that nothing was fitted to.",
             "--test 0.2",
+        )
+    if (job.table == "encoders") != (job.encoders is not None):
+        raise ParameterError(
+            "--table encoders without --encoders"
+            if job.encoders is None
+            else f"--encoders for --table {job.table}",
+            "The rows of the table encoders are those of a file.",
+            "--table encoders --encoders FILE",
         )
     if job.table == "pretraining" and job.init is None:
         raise ParameterError(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from dataclasses import replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
@@ -14,22 +15,35 @@ from foveate.bench.observe.baselines import SETTINGS as PATCHDROP
 from foveate.bench.observe.baselines import (
     distil,
     lr_features,
-    needs_hr,
     new_patchdrop_net,
     train_patchdrop,
 )
+from foveate.bench.observe.encoders import encoder_measures, read_encoders
+from foveate.bench.observe.job import NEIGHBOURS
 from foveate.bench.observe.observing import BLIND
+from foveate.bench.observe.retrieval import Judged
+from foveate.bench.observe.rivals import (
+    hr_head,
+    lr_in_hr_space,
+    predicted,
+    sar_logits,
+    scale_decision,
+    tuned_head,
+)
+from foveate.bench.observe.timing import measure_timing
 from foveate.models.runtime import resolve_device
 from foveate.observe import dense
 from foveate.observe.calibration import over
+from foveate.observe.covariates import tile_means as covariate_means
 from foveate.observe.dataset import build_dataset
+from foveate.observe.evaluate import agreement
 from foveate.observe.heads import TextConcepts, similarity_scores
 from foveate.observe.networks.predictor import Aligned
 from foveate.observe.pairs import split_scenes
 from foveate.observe.policies import NEEDS, get_policy
 from foveate.observe.stages import Stages, fill_of, scores_of
 from foveate.observe.training import Trainer
-from foveate.observe.trial import REGION, Trial
+from foveate.observe.trial import Trial
 from foveate.stats import measures as measure
 
 if TYPE_CHECKING:
@@ -40,7 +54,9 @@ if TYPE_CHECKING:
     from foveate.bench.observe.baselines import Distilled
     from foveate.bench.observe.job import BenchJob
     from foveate.bench.observe.observing import Condition
+    from foveate.bench.observe.timing import Timing
     from foveate.observe.dataset import TrainingData
+    from foveate.observe.heads import LabelHead
     from foveate.observe.networks.predictor import Predictor
     from foveate.observe.networks.sampler import Sampler
     from foveate.observe.observer import Observer
@@ -50,6 +66,7 @@ if TYPE_CHECKING:
     from foveate.stats.measures import Measure
 
 _PATCHDROP_EPOCHS = 1.5  # times the epochs of a stage
+_HEADS = ("head", "sar", "sar hr")
 _KNOWN = ("none", "nearest", "fill", "ours", "full")  # that a trial knows
 
 
@@ -74,6 +91,7 @@ class Seed:
         self.bench, self.job, self._pairs = job, job.training(number), pairs
         self._run, self._folder, self._key, self._start = run, folder, key, start
         self._progress = progress
+        self._encoders: dict[str, dict[str, dict[str, Measure]]] = {}
 
     @cached_property
     def material(self) -> TrainingData:
@@ -118,7 +136,30 @@ class Seed:
         found = self.trial.evidence()
         if self.material.labels is not None:
             found |= self.distilled(self.trial.lr, self.trial.place)
+        if self.bench.covariate is not None:
+            found["covariate"] = covariate_means(self.trial.pool, self.bench.covariate)
         return found
+
+    @cached_property
+    def needed(self) -> NDArray[np.bool_]:
+        """(K,) bool: the concepts that SAR reads from HR."""
+        gsd = self.material.pairs.gsd
+        return scale_decision(self.bench.scales, self.material.concepts, gsd and gsd[0])
+
+    @cached_property
+    def hr_head(self) -> LabelHead:
+        """Classifiers on HR tokens alone."""
+        return hr_head(self.material)
+
+    @cached_property
+    def tuned(self) -> LabelHead:
+        """Classifiers on completed training scenes."""
+        return tuned_head(self.material, self.observer, self.job.obr)
+
+    @cached_property
+    def timing(self) -> Timing:
+        """What the parts of a pipeline take."""
+        return measure_timing(self.trial, self.job.batch_size)
 
     @cached_property
     def distilled(self) -> Distilled:
@@ -138,10 +179,24 @@ class Seed:
         Raises:
             Skipped: It cannot be measured on these pairs.
         """
+        if condition.policy == "encoder":
+            name, _, part = condition.completion.rpartition(" ")
+            return {key: m.to_json() for key, m in self._encoder(name)[part].items()}
         draws = self.bench.draws if condition.policy == "random" else 1
         runs = [self._measured(condition, self._observed(condition, draw)) for draw in range(draws)]
         names = [name for name in runs[0] if all(name in run for run in runs)]
         return {name: measure.mean_of([run[name] for run in runs]).to_json() for name in names}
+
+    def _encoder(self, name: str) -> dict[str, dict[str, Measure]]:
+        """Return what LR and HR tell by an encoder of the job's file."""
+        if name not in self._encoders:
+            assert self.bench.encoders is not None  # noqa: S101  (the job has looked)
+            given = {one.name: one for one in read_encoders(self.bench.encoders)}
+            self._encoders[name] = encoder_measures(
+                self.job, self._pairs, given[name], depths=self.bench.top_k,
+                progress=self._progress,
+            )  # fmt: skip
+        return self._encoders[name]
 
     def _observed(self, condition: Condition, draw: int) -> NDArray[np.bool_]:
         """Return (m, R, C) bool: the tiles that a policy observes."""
@@ -151,6 +206,9 @@ class Seed:
         if condition.policy.startswith("tau="):
             scores = self.observer.scores(trial.lr).score
             return over(scores, float(condition.policy[4:])) & trial.here
+        if condition.policy.startswith("tau-raw="):
+            raw = self.observer.record.calibration.scaled(self.observer.scores(trial.lr).raw)
+            return over(raw, float(condition.policy[8:])) & trial.here
         name, _, supervision = condition.policy.partition(":")
         evidence = self.evidence
         if supervision or name == "patchdrop":
@@ -164,8 +222,7 @@ class Seed:
                 raise Skipped(f"{name} needs {NEEDS[need].what}. {NEEDS[need].how}")
         options: dict[str, Any] = {}
         if name == "sar":
-            gsd = self.material.pairs.gsd
-            options["needs_hr"] = needs_hr(self.material.concepts, gsd and gsd[0])
+            options["needs_hr"] = self.needed
         return trial.first(trial.rank(name, evidence, seed=draw, **options), condition.share)
 
     def _completed(self, completion: str, seen: NDArray[np.bool_]) -> NDArray[np.float32]:
@@ -173,11 +230,18 @@ class Seed:
         trial = self.trial
         if completion in _KNOWN:
             return trial.completed(seen, completion)
-        if completion == "conv":
+        if completion in ("conv", "lr tile", "lr scene"):
             side = self.material.shape.hr_side
-            filled = fill_of(self.trainer.fill("conv"), torch.from_numpy(trial.lr)).numpy()
+            if completion == "conv":
+                filled = fill_of(self.trainer.fill("conv"), torch.from_numpy(trial.lr)).numpy()
+            else:
+                filled = lr_in_hr_space(trial, self.observer, whole=completion == "lr scene")
             visible = seen.repeat(side, axis=1).repeat(side, axis=2)[..., None]
             return np.where(visible, trial.hr, filled)
+        kind, _, form = completion.partition(":")
+        if kind == "predicted":
+            own = self._predictor(f"form:{form}") if form else None
+            return predicted(self.observer, own, trial, seen)
         return replace(self.observer, predictor=self._predictor(completion)).complete(
             trial.lr, trial.hr, seen
         ).tokens  # fmt: skip
@@ -240,7 +304,7 @@ class Seed:
         conv = "fill" if self.job.fill == "conv" else "fill conv"
         stages = {
             "conv": [conv], "kriging": ["kriging"], "ours": [first, second],
-            "form": [first, second], "init": [first, second],
+            "form": [first, second], "init": [first, second], "tuned": [first, second],
             "depth": [f"predictor depth {option}"],
         }.get(kind)  # fmt: skip
         if stages is None:
@@ -259,64 +323,71 @@ class Seed:
         if trial.truth:
             gain = trial.truth["gain"]
             found["captured"] = measure.ratio(gain * chosen, gain, groups)
-        if condition.completion == "head":
-            x = lr_features(trial.lr, self.material.shape, trial.place)
-            return found | self._concepts(self.distilled.teacher.logits(x), chosen)
-        tokens = self._completed(condition.completion, seen)
+        start = time.perf_counter()
+        if condition.completion in _HEADS:
+            found |= self._concepts(self._head_logits(condition.completion, chosen), chosen)
+            return found | self._time(condition, chosen, time.perf_counter() - start)
+        tuned = condition.completion == "tuned"
+        tokens = self._completed("ours" if tuned else condition.completion, seen)
+        found |= self._time(condition, chosen, time.perf_counter() - start)
         kept = self._kept(condition.completion)
         if kept is not None:
             found["kept"] = measure.Measure(float(kept), [float(kept)], {})
         found |= self._likeness(tokens, chosen)
+        if self.bench.table in NEIGHBOURS:
+            value = agreement(trial, tokens, seen)
+            if value is not None:
+                found["neighbours"] = measure.Measure(value, [value], {})
         means = trial.tile_means(tokens)
         if self.material.labels is not None:
-            found |= self._concepts(self.material.labels.logits(means), chosen)
+            head = self.tuned if tuned else self.material.labels
+            found |= self._concepts(head.logits(means), chosen)
         texts = self.material.texts
         if texts is not None and self.observer.to_text is not None:
             own = TextConcepts(texts.head, self.observer.to_text)
-            found |= self._told(own.logits(means))
+            found |= self._told(own, means)
         return found
+
+    def _head_logits(self, name: str, chosen: NDArray[np.bool_]) -> NDArray[np.floating]:
+        """Return (n, K) logits of classifiers that complete nothing."""
+        trial = self.trial
+        if name == "head":
+            x = lr_features(trial.lr, self.material.shape, trial.place)
+            return self.distilled.teacher.logits(x)
+        if name == "sar hr":
+            return self.hr_head.logits(trial.tile_means(trial.hr))
+        return sar_logits(trial, self.distilled, self.hr_head, chosen, self.needed)
+
+    def _time(
+        self, condition: Condition, chosen: NDArray[np.bool_], completing: float
+    ) -> dict[str, Measure]:
+        if not self.bench.timed:
+            return {}
+        scenes = len(self.trial.scenes)
+        seconds = self.timing.total(condition, scenes, float(chosen.sum()), completing)
+        return {"seconds": measure.Measure(seconds, [seconds], {})}
 
     def _concepts(
         self, logits: NDArray[np.floating], chosen: NDArray[np.bool_]
     ) -> dict[str, Measure]:
         """Return average precisions by the concepts' classifiers: tiles, regions, scenes."""
-        known, place, groups, seed = self.trial.known, self.trial.place, self.groups, self.job.seed
-        if known is None:
-            return {}
-        found = {"tiles": measure.precision(logits, known, groups, seed=seed)}
-        left = ~chosen
-        if left.any():
-            found["unseen"] = measure.precision(logits[left], known[left], groups[left], seed=seed)
-        blocks = place // np.array([1, REGION, REGION])
-        _, number = np.unique(blocks, axis=0, return_inverse=True)
-        scores, shown, first = measure.pooled(logits, known, number, "max")
-        found["regions"] = measure.precision(scores, shown, groups[first], seed=seed)
-        for how in ("max", "mean"):
-            scores, shown, first = measure.pooled(logits, known, place[:, 0], how)
-            for k in (20, 100):
-                found[f"scenes {how} @{k}"] = measure.precision(
-                    scores, shown, groups[first], k=k, seed=seed
-                )
-        return found
+        return {} if self.judged is None else self.judged.by_classifiers(logits, chosen)
 
-    def _told(self, logits: NDArray[np.floating]) -> dict[str, Measure]:
-        """Return average precisions by the concepts' texts, base and novel apart."""
-        known, place, groups, seed = self.trial.known, self.trial.place, self.groups, self.job.seed
-        if known is None:
-            return {}
+    @cached_property
+    def judged(self) -> Judged | None:
+        """What the test tiles show; None where that is not known."""
+        trial = self.trial
+        if trial.known is None:
+            return None
         novel = np.array([concept.novel for concept in self.material.concepts])
-        found = {}
-        for name, part in (("base", ~novel), ("novel", novel)):
-            if not part.any():
-                continue
-            said, shown = logits[:, part], known[:, part]
-            found[f"text tiles {name}"] = measure.precision(said, shown, groups, seed=seed)
-            scores, there, first = measure.pooled(said, shown, place[:, 0], "mean")
-            for k in (20, 100):
-                found[f"text scenes {name} @{k}"] = measure.precision(
-                    scores, there, groups[first], k=k, seed=seed
-                )
-        return found
+        return Judged(trial.known, trial.place, self.groups, novel, self.bench.top_k, self.job.seed)
+
+    def _told(self, own: TextConcepts, means: NDArray[np.floating]) -> dict[str, Measure]:
+        """Return average precisions by the concepts' texts: tiles, and pooled scenes."""
+        if self.judged is None:
+            return {}
+        scenes = own.cosines(self.judged.scene_means(means))
+        return self.judged.by_texts(own.logits(means)) | self.judged.pooled(scenes)
 
     def _likeness(
         self, tokens: NDArray[np.floating], chosen: NDArray[np.bool_]

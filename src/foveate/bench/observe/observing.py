@@ -21,12 +21,15 @@ class Condition:
 
     Attributes:
         policy: Who chose the tiles: a policy of `observe`; "none" or "all"; "learned:TARGET", the
-            sampler of a target; "tau=TAU", all tiles above a threshold.
+            sampler of a target; "tau=TAU", all tiles above a threshold, "tau-raw=TAU" on the
+            paper's scale; "encoder", an encoder alone, named in the completion.
         share: Observed share of the tiles; 0 where the policy says it.
         completion: How the rest was completed: "none", "nearest", "fill", "conv" (convolutional
             fill), "kriging", "ours", "full"; "form:NAME" and "depth:N", predictors of their own;
-            "init", "ours" trained from the weights of another observer; "head", concept
-            classifiers on LR tokens, without any completion.
+            "init", "ours" trained from the weights of another observer; "predicted" and
+            "predicted:NAME", what a predictor makes of observed tiles, too; "lr tile" and
+            "lr scene", LR tokens in the place of HR; "tuned", "ours" with classifiers fitted to it;
+            "head", "sar hr" and "sar", classifiers without any completion.
     """
 
     policy: str
@@ -42,3 +45,21 @@ class Condition:
 def curve(policy: str, completion: str) -> tuple[Condition, ...]:
     """Return the conditions of a curve over observed shares."""
     return tuple(Condition(policy, share, completion) for share in CURVE)
+
+
+# Methods of Tables 1, 2 and 4 that are no policy with a completion: label, policy, observed share
+# (0: that of the job), completion.
+PAPER_ROWS = (
+    ("SAR (only HR)", "all", 1, "sar hr"),
+    ("SAR (LR+HR)", "all", 1, "sar"),
+    ("SAR (KD)", "none", 0, "sar"),
+    ("SAR", "sar", 0, "sar"),
+    ("N.L. sampling, SAR", "covariate", 0, "sar"),
+    ("N.L. sampling, ours", "covariate", 0, "ours"),
+    ("ours, all tiles", "all", 1, "predicted"),
+    ("ours, all tiles without LR", "all", 1, "predicted:plain-blind"),
+    ("ours, LR alone", "none", 0, "ours"),
+    ("learned, no predictor (LR kept)", "learned", 0, "lr scene"),
+    ("learned, direct LR filling", "learned", 0, "lr tile"),
+    ("learned, ours, tuned heads", "learned", 0, "tuned"),
+)

@@ -27,6 +27,14 @@ TITLES = {
         for level, k in (("tiles", ""), ("scenes", " @20"), ("scenes", " @100"))
     },
 }  # fmt: skip
+TITLES |= {
+    "seconds": "time, s", "neighbours": "agreement of neighbours",
+    **{
+        f"pooled {part} @{k}": f"pooled scene mAP@{k} by texts, {part}"
+        for part in ("base", "novel")
+        for k in (20, 100)
+    },
+}  # fmt: skip
 TOP = 20  # scenes
 _HOW = (
     "Means over {seeds}, each with a split and a training of its own. Difference: mean of the "
@@ -39,9 +47,40 @@ _HOW = (
 )
 
 
+_TIMED = (
+    " Time: the full pipeline over the test scenes, made of measured parts: reading and encoding "
+    "overviews and observed tiles (batch {0}, device {1}), sampler and completion."
+)
+
+
+def columns_of(columns: Sequence[str], depths: Sequence[int], *, timed: bool) -> tuple[str, ...]:
+    """Return the columns of a table for other depths K of mAP@K, with time where it is measured.
+
+    Args:
+        columns: Of the table, written for K = 20, and perhaps 100.
+        depths: K.
+        timed: Whether time is measured.
+    """
+    found: list[str] = []
+    for column in columns:
+        stem, at, k = column.rpartition(" @")
+        if not at:
+            found.append(column)
+        elif k == "20":
+            found += [f"{stem} @{depth}" for depth in depths]
+    return (*found, "seconds") if timed else tuple(found)
+
+
+def _title(name: str) -> str:
+    stem, at, k = name.rpartition(" @")
+    if not at or name in TITLES:
+        return TITLES.get(name, name)
+    return TITLES.get(f"{stem} @20", name).replace("mAP@20", f"mAP@{k}")
+
+
 def content(
     table: Table, lead: str, rows: Sequence[Comparison], *, name: str, seeds: int, obr: float,
-    lines: Sequence[Claim], split: dict[str, int],
+    lines: Sequence[Claim], split: dict[str, int], timed: tuple[int, str] | None = None,
 ) -> dict[str, Any]:  # fmt: skip
     """Return a table JSON-ready, with all that a reader has to know of it."""
     clusters = max((row.clusters for row in rows), default=0)
@@ -53,9 +92,11 @@ def content(
     how = " ".join([how, *cautions])
     if split["scenes"] < TOP:
         how += f" With {split['scenes']} test scenes mAP@{TOP} and more is that of the whole list."
+    if timed is not None:
+        how += _TIMED.format(*timed)
     return {
         "table": name, "title": table.title, "lead": lead, "columns": list(table.columns),
-        "titles": {name: TITLES.get(name, name) for name in (*table.columns, lead)},
+        "titles": {name: _title(name) for name in (*table.columns, lead)},
         "seeds": seeds, "obr": obr, "test": split, "clusters": clusters,
         "note": table.note, "how": how, "cautions": cautions,
         "rows": [asdict(row) for row in rows if not row.skipped],
