@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import contextlib
 import hashlib
 import logging
@@ -95,10 +96,14 @@ def check_state(path: str | Path, key: str = "") -> None:
 
 
 def _load_torch(path: Path, *, mmap: bool) -> Any:
-    """Load what torch has saved, on the CPU; with `mmap` tensors are read when they are used."""
+    """Load what torch has saved, on the CPU; with `mmap` tensors are read when they are used.
+
+    Masked autoencoders keep the arguments of their training, an `argparse.Namespace`, beside the
+    weights: a plain holder of values, which runs nothing when it is read.
+    """
     import torch
 
-    with warnings.catch_warnings():
+    with warnings.catch_warnings(), torch.serialization.safe_globals([argparse.Namespace]):
         warnings.simplefilter("ignore")  # about what it then refuses
         return torch.load(path, map_location="cpu", weights_only=True, mmap=mmap)
 

@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any
 
 from foveate.errors import DataError, ParameterError, UnknownNameError
 from foveate.models.base import unknown_model
+from foveate.models.families._published import from_graft, is_graft
 from foveate.models.hub import described, fetch_file
 from foveate.models.weights import (
     RANDOM,
@@ -323,10 +324,28 @@ def _load(net: Any, path: str, handle: ModelHandle, *, interpolate: bool) -> Non
         return to_open_clip(convert_state_dict(net, state), own)
 
     state = read_state(path, checkpoint_key(handle))
+    if is_graft(state):
+        state = _with_texts(state, handle)
     state = renamed(without_prefix(state, own, path, renamed=renamed))
     if interpolate:  # only where another size is asked for: else the file is of another network
         resize_pos_embed(state, net)
     put_state(net, state, path, handle.name, spare=is_spare)
+
+
+def _with_texts(state: dict[str, Any], handle: ModelHandle) -> dict[str, Any]:
+    """Return the weights of GRAFT with the text tower of CLIP.
+
+    Raises:
+        DataError: It is not stated where that is.
+    """
+    texts = handle.options.get(TEXT_WEIGHTS)
+    if texts is None:
+        raise DataError(
+            f"the weights {handle.weights!r} are those of GRAFT, which has no text tower",
+            "Its texts are those of CLIP (openai/clip-vit-base-patch16).",
+            f"Type ?{TEXT_WEIGHTS}=FILE after the model's name.",
+        )
+    return from_graft(state, read_state(str(texts)), str(texts))
 
 
 def _resize_timm(net: Any, handle: ModelHandle, size: tuple[int, int]) -> None:
@@ -374,6 +393,7 @@ def make_tokenizer(handle: ModelHandle, shape: Architecture) -> Any:
         ) from error
 
 
+TEXT_WEIGHTS = "text_weights"  # local weights of CLIP, for a file that has no text tower
 _LAYER = re.compile(r"(vision|text)_model\.encoder\.layers\.(\d+)\.(.+)\.(weight|bias)")
 
 _IN_LAYER = {

@@ -23,7 +23,13 @@ import numpy as np
 
 from foveate.errors import ParameterError
 from foveate.models.capabilities import TextSpec, TokenSpec
-from foveate.models.families._open_clip import check_name, describe, make_network, make_tokenizer
+from foveate.models.families._open_clip import (
+    TEXT_WEIGHTS,
+    check_name,
+    describe,
+    make_network,
+    make_tokenizer,
+)
 from foveate.models.families._repool import Pooling, Repooler, joint_projections
 from foveate.models.families._sizes import find_sizes, reduction
 from foveate.models.preprocess import Preprocess, clean_texts, is_mean, own_options, tokenizer_hash
@@ -52,10 +58,10 @@ class _OpenClip:
                 "an open_clip model without a name", "",
                 "Type e.g. open_clip:ViT-B-32@laion2b_s34b_b79k.",
             )  # fmt: skip
-        if unknown := sorted(set(own_options(handle.options)) - {"quick_gelu"}):
+        if unknown := sorted(set(own_options(handle.options)) - {"quick_gelu", TEXT_WEIGHTS}):
             raise ParameterError(
                 f"the options {', '.join(unknown)} of {handle}",
-                "Allowed: size, mean, std, precision, quick_gelu, checkpoint_key.",
+                "Allowed: size, mean, std, precision, quick_gelu, checkpoint_key, text_weights.",
             )
         check_name(handle)
         check_weights(handle)
@@ -67,7 +73,8 @@ class _OpenClip:
         Options: ``size`` (side in pixels that tiles are resampled to; position embeddings are
         interpolated), ``mean`` and ``std`` (override the normalisation of the weights),
         ``precision``, ``quick_gelu`` (the activation, where the tag does not say),
-        ``checkpoint_key`` (which weights of a local file).
+        ``checkpoint_key`` (which weights of a local file), ``text_weights`` (local weights of CLIP
+        in the layout of transformers, for a file of GRAFT, which has no text tower).
 
         Raises:
             DataError: The weights cannot be read or belong to another architecture, or the hub

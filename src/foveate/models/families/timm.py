@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 from foveate.errors import ParameterError, UnknownNameError
 from foveate.models.base import unknown_model
 from foveate.models.capabilities import TokenSpec
+from foveate.models.families._published import without_decoder
 from foveate.models.families._sizes import find_sizes, reduction
 from foveate.models.hub import described, fetch_file, hub_error
 from foveate.models.preprocess import Preprocess, is_mean, on_grid, own_options, stated_channels
@@ -25,8 +26,9 @@ from foveate.models.weights import (
     RANDOM_SOURCE,
     check_weights,
     checkpoint_key,
-    load_state,
+    put_state,
     random_weights,
+    read_state,
     source_of,
     weights_hash,
 )
@@ -429,14 +431,11 @@ def _hub_file(name: str, handle: ModelHandle) -> Path | None:
 
 
 def _load_weights(net: Any, handle: ModelHandle) -> None:
-    """Load a state dict into the backbone; only the classifier may be left over."""
+    """Load a state dict into the backbone; only a classifier or a decoder may be left over."""
     classifier = net.pretrained_cfg.get("classifier") or ()
     heads = (classifier,) if isinstance(classifier, str) else tuple(classifier)
     roots = {head.split(".")[0] for head in heads}
-    load_state(
-        net,
-        handle.weights,
-        handle.name,
-        key=checkpoint_key(handle),
-        spare=lambda name: name.split(".")[0] in roots,
+    state = without_decoder(read_state(handle.weights, checkpoint_key(handle)))
+    put_state(
+        net, state, handle.weights, handle.name, spare=lambda name: name.split(".")[0] in roots
     )
