@@ -1,0 +1,120 @@
+"""500 windows of tiled rasters over loopback HTTP with 20 ms of latency: foveate and rasterio.
+
+The server runs in a process of its own; rasterio has its default settings. Prints a table, and
+fails unless all pixels are equal and no byte was requested twice.
+"""
+
+from __future__ import annotations
+
+import multiprocessing
+import sys
+import tempfile
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import rasterio
+from rasterio.windows import Window as RasterioWindow
+
+sys.path.insert(0, str(Path(__file__).parents[1] / "tests" / "helpers"))
+
+from cogs import pixels, write
+from web_files import serving
+
+from foveate.grid import Window
+from foveate.location import locate
+from foveate.raster import FileSource, close_files, read_ahead
+from foveate.remote import open_together, traffic
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from multiprocessing.connection import Connection
+
+    from numpy.typing import NDArray
+
+    Windows = Sequence[tuple[int, Window]]
+
+FILES, WINDOWS, SIDE, TILE = 50, 500, 1024, 256
+LATENCY = 0.02  # seconds
+
+
+def serve(root: str, pipe: Connection) -> None:
+    files = {f"/{p.name}": p.read_bytes() for p in Path(root).iterdir()}
+    with serving(files, latency=LATENCY) as web:
+        pipe.send(web.url)
+        while pipe.recv() == "asked":
+            pipe.send(list(web.asked))
+            web.asked.clear()
+
+
+def ours(url: str, windows: Windows) -> list[NDArray[Any]]:
+    urls = [f"{url}/{k}.tif" for k in range(FILES)]
+    open_together([locate(u) for u in urls])
+    sources = [FileSource(u) for u in urls]
+    ahead = read_ahead(sources, len(windows), lambda i: [(sources[windows[i][0]], windows[i][1])])
+    found = []
+    for number, (k, window) in enumerate(windows):
+        ahead.at(number)
+        found.append(sources[k].read(window).data)
+    close_files()
+    return found
+
+
+def theirs(url: str, windows: Windows) -> list[NDArray[Any]]:
+    files = [rasterio.open(f"{url}/{k}.tif") for k in range(FILES)]
+    found = [files[k].read(window=RasterioWindow(w.x, w.y, w.w, w.h)) for k, w in windows]
+    for file in files:
+        file.close()
+    return found
+
+
+def main() -> None:
+    rng = np.random.default_rng(0)
+    corners = rng.integers(0, SIDE - TILE, (WINDOWS, 2))
+    windows = [
+        (i * FILES // WINDOWS, Window(int(y), int(x), TILE, TILE))
+        for i, (y, x) in enumerate(corners)
+    ]
+    context = multiprocessing.get_context("spawn")
+    with tempfile.TemporaryDirectory() as root:
+        for k in range(FILES):
+            write(Path(root) / f"{k}.tif", pixels(k, 3, SIDE), driver="COG", blocksize=256,
+                  compress="deflate")  # fmt: skip
+        here, there = context.Pipe()
+        server = context.Process(target=serve, args=(root, there))
+        server.start()
+        url = here.recv()
+        rows, results = [], []
+        for name, read in (("foveate", ours), ("rasterio, its defaults", theirs)):
+            start = time.perf_counter()
+            results.append(read(url, windows))
+            seconds = time.perf_counter() - start
+            here.send("asked")
+            asked = [entry for entry in here.recv() if entry[0] == "GET" and entry[4] == 206]
+            rows.append((name, seconds, asked))
+        here.send("stop")
+        server.join()
+    assert all(  # noqa: S101
+        np.array_equal(a, b) for a, b in zip(*results, strict=True)
+    ), "pixels differ"
+    print("| | seconds | range requests | MB | bytes requested again |\n|---|---|---|---|---|")
+    for name, seconds, asked in rows:
+        size = sum(end - start for _, _, start, end, _ in asked)
+        print(f"| {name} | {seconds:.2f} | {len(asked)} | {size / 1e6:.1f} | {again(asked)} |")
+    print(f"\n{rows[1][1] / rows[0][1]:.1f} times as fast; counted by foveate: {traffic()}")
+    assert again(rows[0][2]) == 0  # noqa: S101
+
+
+def again(asked: Sequence[Any]) -> int:
+    total = 0
+    for path in {entry[1] for entry in asked}:
+        seen = np.zeros(max(end for _, p, _, end, _ in asked if p == path), np.uint8)
+        for _, _, start, end, _ in (entry for entry in asked if entry[1] == path):
+            total += int(seen[start:end].sum())
+            seen[start:end] = 1
+    return total
+
+
+if __name__ == "__main__":
+    main()
