@@ -620,7 +620,7 @@ JOBS: dict[type[Job], Walk] = {
          "device": "cpu"},
         {"images": ["{low}"], "observer": "{observer2}", "budget": "10%",
          "threshold": on(0.9, budget=None, base=0.1), "obr": on(0.7, budget=None, base=0.2),
-         "preset": on("paper", budget=None, threshold=0.8), "policy": "uniform",
+         "preset": on("paper", budget=None, threshold=0.8), "policy": on("uniform", base="learned"),
          "covariate": on("{dusk.tif}", policy="covariate", base="{lights.tif}"),
          "tile": 12, "bands": [3, 2, 1], "nodata": 7.0, "min_valid": on(1.0, nodata=7.0),
          "lr_cost": on(0.5, page=True), "seed": on(1, policy="random"),

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 
@@ -147,3 +149,34 @@ def test_neighbours_agree_from_0_to_1(trial):
     assert found["true"] >= found["fill"]
     assert judge.neighbours(trial, trial.here) == {}
     assert judge.neighbours(toy(labelled=False), np.zeros((2, 2, 2), bool)) == {}
+
+
+def _against(monkeypatch, verdicts, validation):
+    """Return the choice where curves on validation and judged scenes are given."""
+    trials = [SimpleNamespace(scenes=[0] * n, evidence=lambda: EVIDENCE) for n in (2, 9)]
+    areas = {name: SimpleNamespace(value=value) for name, value in validation.items()}
+    monkeypatch.setattr(judge, "curve", lambda trial, names, evidence: ({}, areas))
+    compared = {name: {"verdict": verdict} for name, verdict in verdicts.items()}
+    monkeypatch.setattr(judge, "against_random", lambda areas, seed: {"policies": compared})
+    return judge.choose_policy(*trials)
+
+
+EVIDENCE = dict.fromkeys(("place", "probabilities", "learned", "design"))
+VALIDATION = {"random": 0.5, "uniform": 0.6, "lr-entropy": 0.55, "learned": 0.7, "design": 0.8}
+
+
+@pytest.mark.parametrize(
+    ("learned", "design", "policy", "trained"),
+    [
+        ("better", "better", "design", "design"),
+        ("better", "open", "learned", "learned"),
+        ("open", "tied", "uniform", "design"),
+        (None, None, "uniform", "design"),
+        ("worse", "worse", "uniform", "design"),
+    ],
+)
+def test_a_trained_policy_is_used_where_it_is_better(monkeypatch, learned, design, policy, trained):
+    verdicts = {"learned": learned, "design": design, "uniform": "better", "lr-entropy": "open"}
+    found = _against(monkeypatch, verdicts, VALIDATION)
+    assert (found["policy"], found["trained"], found["scenes"]) == (policy, trained, 9)
+    assert found["validation"] == VALIDATION

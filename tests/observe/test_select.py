@@ -39,7 +39,7 @@ from foveate.observe.overviews import (
     tile_sides,
 )
 from foveate.observe.pairs import open_pairs
-from foveate.observe.ranking import bind_lr, check_policy, rank
+from foveate.observe.ranking import bind_lr, check_policy, policy_of, rank
 from foveate.observe.selecting import training_evidence
 from foveate.pool import open_pool
 from foveate.pool.notes import Note
@@ -63,7 +63,9 @@ def two(observing):  # noqa: F811
 def done(observing, two, tmp_path_factory):  # noqa: F811
     """A finished run over two overviews with a budget."""
     out = tmp_path_factory.mktemp("select") / "run"
-    job = SelectJob(images=two, observer=str(observing.model), budget="12%", device="cpu")
+    job = SelectJob(
+        images=two, observer=str(observing.model), budget="12%", policy="learned", device="cpu"
+    )
     job.run(out)
     return SimpleNamespace(job=job, out=out)
 
@@ -223,7 +225,7 @@ def test_a_large_overview_is_shown_block_by_block():
 
 def test_the_library_door(observer, two, observing, monkeypatch):  # noqa: F811
     pool = open_pool(two[0], split=(5, 5))
-    ranking = rank(pool, observer)
+    ranking = rank(pool, observer, policy="learned")
     assert len(ranking.at("12%")) == 3
     assert sorted(ranking.rows) == list(range(25))
     assert ((ranking.score >= 0) & (ranking.score <= 1)).all()
@@ -231,7 +233,7 @@ def test_the_library_door(observer, two, observing, monkeypatch):  # noqa: F811
     limit = 0.12 * ranking.costs["area"].sum()
     assert ranking.at({"area": "12%"}).spent["area"] <= limit * (1 + 1e-9)  # sums are rounded
     # Files are cut as in training; a scene's scores are its own.
-    both = rank(two, str(observing.model), device="cpu")
+    both = rank(two, str(observing.model), policy="learned", device="cpu")
     own = [(i, s) for i, s in zip(both.ids[both.rows], both.score, strict=True)
            if i.startswith(Path(two[0]).stem)]  # fmt: skip
     assert [i for i, _ in own] == ranking.ids[ranking.rows].tolist()
@@ -246,7 +248,7 @@ def test_the_library_door(observer, two, observing, monkeypatch):  # noqa: F811
         return read(self, *given, **more)
 
     monkeypatch.setattr(FileSource, "read", watched)
-    from_pairs = rank(observing.pairs, observer)
+    from_pairs = rank(observing.pairs, observer, policy="learned")
     assert asked
     assert from_pairs.n == 200
     name = Path(two[0]).stem
@@ -344,17 +346,38 @@ def test_the_summary_repeats_what_the_training_found(done, observing):  # noqa: 
     judged = read_json(observing.model / "tables/evaluation.json")
     own = judged["against_random"]["policies"]["learned"]
     assert found["known"]
-    assert (found["split"], found["scenes"], found["groups"]) == ("test", 2, 2)
+    assert (found["split"], found["scenes"], found["groups"]) == ("validation and test", 3, 3)
     assert found["measure"] == "tile mAP"
     assert found["random"] == judged["against_random"]["random"]
     assert found["value"] == own["area"]
-    assert found["verdict"] in ("tied", "open")  # two scenes prove nothing
+    assert found["verdict"] in ("tied", "open")  # three scenes prove nothing
     assert found["difference"]["mean"] == pytest.approx(own["area"] - found["random"])
-    assert found["best"] in {*judged["against_random"]["policies"], "random"}
+    assert (found["policy"], found["fallback"], found["best"]) == ("learned", "", "")
     # Of random tiles, and by an observer of an earlier version, there is nothing to repeat.
     record = Observer.load(observing.model, device="cpu").record
     assert training_evidence(record, "random") == {"known": False}
     assert training_evidence(replace(record, held_out=None), "learned") == {"known": False}
+
+
+def test_auto_takes_what_the_training_found(observer, two):
+    def by(policy, verdict="better"):
+        own = {"area": 0.6, "difference": None, "p": None, "verdict": verdict}
+        against = {"policy": policy, "trained": "learned", "random": 0.5, "groups": 9,
+                   "policies": {"learned": own}}  # fmt: skip
+        held = {"against_random": against, "measure": "tile mAP", "shares": [], "split": "",
+                "scenes": 9}  # fmt: skip
+        return replace(observer, record=replace(observer.record, held_out=held))
+
+    pool = open_pool(two[0], split=(5, 5))
+    for policy in ("learned", "uniform"):
+        found = rank(pool, by(policy))
+        assert found.rows.tolist() == rank(pool, observer, policy=policy).rows.tolist()
+    record = by("uniform", "open").record
+    assert policy_of("auto", record, "obr") == policy_of("learned", record) == "learned"
+    assert policy_of("auto", replace(record, held_out=None)) == "learned"
+    told = training_evidence(record, "uniform", "auto")
+    assert (told["policy"], told["fallback"], told["best"]) == ("learned", "uniform", "")
+    assert training_evidence(record, "uniform", "uniform") == {"known": False}
 
 
 def test_a_second_run_does_nothing_and_another_budget_little(done, tmp_path):
@@ -480,8 +503,9 @@ def test_nodata_leaves_the_pool(observing, two, tmp_path):  # noqa: F811
     data[:, :, 24:] = 0
     write_cog(tmp_path / "in/a.tif", data, geobox=source.info.geobox, nodata=0)
     job = SelectJob(
-        images=[str(tmp_path / "in")], observer=str(observing.model), budget="20%", device="cpu"
-    )
+        images=[str(tmp_path / "in")], observer=str(observing.model), budget="20%",
+        policy="learned", device="cpu",
+    )  # fmt: skip
     job.run(tmp_path / "run")
     found = summary(tmp_path / "run")
     assert (found["tiles"], found["chosen"]) == (15, 3)

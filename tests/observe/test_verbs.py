@@ -67,7 +67,7 @@ def test_records_of_earlier_versions_are_read():
     ],
 )
 def test_typed_texts(kind, given, found):
-    from foveate.observe import jobs
+    from foveate import observe
 
     name, value = found
-    assert getattr(getattr(jobs, kind)(**given), name) == value
+    assert getattr(getattr(observe, kind)(**given), name) == value

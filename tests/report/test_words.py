@@ -310,6 +310,24 @@ def test_select_repeats_what_training_found(verdict, trained, chosen):
     assert any("random tiles 0.580" in line for line in headline.lines) == bool(verdict)
 
 
+def test_a_selection_falls_back_and_says_so():
+    against = against_random("open")
+    told = scenes.told(training("open", fallback="uniform", best=""))
+    headline = selected(training=told, fallback="learned", about={"policy": "uniform"})
+    assert said(headline) == (
+        "2 of 12 tiles to observe, in 2 scenes, by the policy uniform: in training the observer's "
+        "choice did not surely do better than random tiles"
+    )
+    lines = " ".join(headline.lines)
+    assert "difference +0.045" in lines
+    assert "uniform did best on validation scenes, which proves little; --policy learned" in lines
+    assert "scored highest" not in lines
+    trained = " ".join(observer.trained(evaluation(against_random=against)).lines)
+    assert "a selection takes tiles by the policy uniform instead" in trained
+    better = " ".join(observer.trained(evaluation()).lines)
+    assert "a selection takes" not in better
+
+
 def test_what_is_not_settled_says_why():
     few = against_random("open") | {"groups": 5}
     assert "over 5 groups of scenes, which are too few to be sure." in " ".join(

@@ -14,7 +14,7 @@ import numpy as np
 
 from foveate.observe import dense
 from foveate.observe.calibration import drift, over
-from foveate.observe.policies import get_policy
+from foveate.observe.policies import SIMPLE, TRAINED, get_policy
 from foveate.observe.targets import captured
 from foveate.stats import holm, paired_bootstrap, verdict
 from foveate.stats.measures import Measure, mean_of
@@ -37,18 +37,17 @@ _EVALUATED = (
 )  # fmt: skip
 
 
-def evaluate(trial: Trial, *, obr: float, supervision: str, seed: int = 0) -> dict[str, Any]:
+def evaluate(trial: Trial, *, obr: float, supervision: str) -> dict[str, Any]:
     """Measure an observer on scenes that nothing was fitted to; JSON-ready.
 
     Args:
         trial: The observer and the scenes.
         obr: Observed share at which completions are compared.
         supervision: Target of its sampler, for the record.
-        seed: Of the bootstrap.
     """
     evidence = trial.evidence()
     policies = [name for name in _EVALUATED if set(get_policy(name).needs) <= set(evidence)]
-    curves, areas = curve(trial, policies, evidence)
+    curves, _ = curve(trial, policies, evidence)
     observed = trial.observed(obr)
     at_random = trial.first(trial.rank("random", evidence), obr)
     completed = completions(trial, observed)
@@ -60,7 +59,6 @@ def evaluate(trial: Trial, *, obr: float, supervision: str, seed: int = 0) -> di
         "obr": obr,
         "supervision": supervision,
         "curve": curves,
-        "against_random": against_random(areas, seed=seed),
         "efficiency": {
             name: efficiency(curves, name)
             for name in policies
@@ -111,6 +109,45 @@ def curve(
         areas[policy] = mean_of([measured_area(run["ours"], CURVE) for run in runs])
     measure = "tile mAP" if trial.material.labels is not None else "centred cosine"
     return {"shares": list(CURVE), "measure": measure, "policies": found}, areas
+
+
+def choose_policy(validation: Trial, judged: Trial, *, seed: int = 0) -> dict[str, Any]:
+    """Compare policies with random tiles, and say which one a selection is to use.
+
+    Of the trained policies that are better than random tiles (`foveate.stats.verdict`) on all
+    scenes that no network was fitted to, the one is used that does best on the validation scenes.
+    Where there is none, it is that of the policies which learn nothing: it is not shown to be
+    better than the others, only no worse a guess.
+
+    Args:
+        validation: The observer and the validation scenes.
+        judged: The observer, and validation and test scenes together.
+        seed: Of the bootstrap.
+
+    Returns:
+        What `against_random` does; "scenes" of it; "policy" to use, "trained" the one of the
+        trained policies that is used or would be, "validation" (policy -> area on the validation
+        scenes).
+    """
+    areas = {}
+    for trial in (validation, judged):
+        evidence = trial.evidence()
+        names = [name for name in (*SIMPLE, *TRAINED) if set(get_policy(name).needs) <= {*evidence}]
+        areas[trial] = curve(trial, names, evidence)[1]
+    on_validation = {name: measure.value for name, measure in areas[validation].items()}
+    compared = against_random(areas[judged], seed=seed)
+
+    def ordered(among: Sequence[str]) -> list[str]:
+        return sorted(set(among) & on_validation.keys(), key=lambda n: (-on_validation[n], n))
+
+    better = [n for n in ordered(TRAINED) if compared["policies"][n]["verdict"] == "better"]
+    return {
+        **compared,
+        "scenes": len(judged.scenes),
+        "policy": (better or ordered(SIMPLE))[0],
+        "trained": (better or ordered(TRAINED))[0],
+        "validation": on_validation,
+    }
 
 
 def against_random(areas: Mapping[str, Measure], *, seed: int = 0) -> dict[str, Any]:

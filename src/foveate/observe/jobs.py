@@ -20,12 +20,13 @@ from foveate.models.settings import ModelName, Weights  # noqa: TC001  (pydantic
 from foveate.observe.concepts import Concept, concepts_of
 from foveate.observe.networks.sizes import ArchitectureName, Size  # noqa: TC001  (as above)
 from foveate.observe.options import (
+    AUTO,
     GRID,
     RATIO,
     Concepts,
     Mode,
     ObserverFolder,
-    PolicyName,
+    PolicyOrAuto,
     Role,
     Share,
     TargetName,
@@ -330,8 +331,9 @@ class SelectJob(ImageryJob):
     preset: Annotated[PresetName | None, Option("Method")] = None
     """Preset of options: paper thresholds raw scores, scaled to 0 to 1 over the validation tiles
     of the training (--threshold 0.55 by default)."""
-    policy: Annotated[PolicyName, Option("Method")] = "learned"
-    """Policy: learned, design, or a baseline: random, uniform, lr-entropy, covariate."""
+    policy: Annotated[PolicyOrAuto, Option("Method")] = AUTO
+    """Policy: learned, design, or a baseline: random, uniform, lr-entropy, covariate; auto: learned
+    or design if its training found that better than random tiles, else a baseline."""
     covariate: Annotated[AbsolutePath | None, Option("Method")] = None
     """Raster for the policy covariate: night lights, population."""
     tile: Annotated[float | None, Option("Input", default="as in training")] = Field(None, ge=1)
@@ -375,16 +377,18 @@ class SelectJob(ImageryJob):
     def steps(self, run: Run, ready: Any, progress: ProgressFn | None) -> dict[str, Any]:
         """Measure the pool, rank its tiles, cut the ranking, and write what was chosen."""
         from foveate.observe import selecting
+        from foveate.observe.ranking import policy_of
         from foveate.observe.selecting import describe_selection, training_evidence
 
         budget, observer, headers = ready
         record = observer.record
+        policy = policy_of(self.policy, record, self.mode)
         target, pool_key = selecting.measured(headers, self, run, progress)
         pool = target.pool
         if budget is not None:
             budget.resolve(pool.costs())
         scores, rank_key = selecting.score_step(
-            run, target, observer, pool_key, policy=self.policy, covariate=self.covariate,
+            run, target, observer, pool_key, policy=policy, covariate=self.covariate,
             bands=self.bands, seed=self.seed, device=self.device, progress=progress,
         )  # fmt: skip
         selection, threshold, expected = selecting.cut_ranking(
@@ -406,10 +410,10 @@ class SelectJob(ImageryJob):
         )  # fmt: skip
         return {
             "observe": {
-                "task": "select", "mode": self.mode, "policy": self.policy, **found,
-                "observer": self.observer,
+                "task": "select", "mode": self.mode, "policy": policy, "asked": self.policy,
+                **found, "observer": self.observer,
             },
-            "training": training_evidence(record, self.policy),
+            "training": training_evidence(record, policy, self.policy),
             "pool": pool.describe(),
             "model": record.encoders["lr"].spec.to_dict(),
             "seed": self.seed,

@@ -63,9 +63,9 @@ class ObserverConfig:
         templates: Sentences around texts.
         training: For people.
         ratio: Side of an LR pixel over that of an HR pixel.
-        held_out: How policies did against random tiles on scenes that nothing was fitted to:
+        held_out: How policies did against random tiles on scenes that no network was fitted to:
             "split", "scenes", "measure", "shares" and "against_random", see
-            `foveate.observe.evaluate.against_random`. None for an observer of an earlier version.
+            `foveate.observe.evaluate.choose_policy`. None for an observer of an earlier version.
         tile_size: Side of a tile in metres, where the pairs were cut by it.
     """
 
@@ -85,6 +85,15 @@ class ObserverConfig:
     ratio: float = RATIO
     held_out: dict[str, Any] | None = None
     tile_size: float | None = None
+
+    @property
+    def policy(self) -> str:
+        """The policy to select by: a trained one if it has proved better than random tiles.
+
+        "learned" for an observer of an earlier version, which did not compare.
+        """
+        against = (self.held_out or {}).get("against_random", {})
+        return against.get("policy", "learned")
 
     @property
     def tile_metres(self) -> float | None:

@@ -23,6 +23,7 @@ TargetName = Literal[
 ]
 SimilarityKind = Literal["lift", "z", "cosine", "logit"]
 PolicyName = Literal["learned", "design", "random", "uniform", "lr-entropy", "covariate"]
+PolicyOrAuto = PolicyName | Literal["auto"]
 Mode = Literal["budget", "threshold", "obr"]
 Quantity = Literal["area", "tiles", "count"]
 
@@ -107,7 +108,7 @@ def chosen_mode(
             "One of --budget, --threshold and --obr says how much is chosen.",
             "" if typed else "For example --budget 12%.",
         )
-    if stated[0] != "budget" and policy != "learned":
+    if stated[0] != "budget" and policy not in ("learned", AUTO):
         raise ParameterError(
             f"--{stated[0]} with the policy {policy!r}",
             "Scores of the trained sampler are calibrated, those of other policies are not.",

@@ -131,6 +131,8 @@ NEEDS: Mapping[str, Need] = {
 }  # fmt: skip
 """Name -> array; a column with a hyphen in the name of its policy has an underscore."""
 
+TRAINED = ("learned", "design")  # by a trained sampler
+SIMPLE = ("random", "uniform", "lr-entropy")  # from an overview alone, with no training of theirs
 _BASELINES = "foveate.observe.baselines"
 POLICIES: Methods[Policy] = Methods(
     "policy",

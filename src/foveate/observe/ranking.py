@@ -13,7 +13,7 @@ from foveate.models.embed import bind
 from foveate.models.load import load_model
 from foveate.observe.covariates import covered
 from foveate.observe.observer import Observer
-from foveate.observe.options import PolicyName
+from foveate.observe.options import AUTO, PolicyName
 from foveate.observe.overviews import (
     OverviewTiles,
     TiledInference,
@@ -34,6 +34,8 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from foveate.models.capabilities import Embeds
+    from foveate.observe.observer import ObserverConfig
+    from foveate.observe.options import Mode
     from foveate.pool.find import Paths
     from foveate.progress import ProgressFn
     from foveate.run import Run
@@ -62,7 +64,7 @@ def rank(
     overviews: Pool | Pairs | Paths,
     observer: Observer | str | Path,
     *,
-    policy: str = LEARNED,
+    policy: str = AUTO,
     covariate: str | Path | None = None,
     bands: Sequence[int] = (),
     tile: float | None = None,
@@ -79,7 +81,8 @@ def rank(
             are cut as in training; or pairs, or their folder.
         observer: A trained observer, or its folder.
         policy: "learned", the observer's sampler; "design", the same with tiles that tell of each
-            other apart; or a baseline: "random", "uniform", "lr-entropy", "covariate".
+            other apart; or a baseline: "random", "uniform", "lr-entropy", "covariate". "auto" is
+            what the training has found, see `policy_of`.
         covariate: A raster (night lights, population), for that policy.
         bands: 1-based bands in the place of those of the training; empty for the same.
         tile: Side of a tile in pixels of overviews that are files; that of the training when None.
@@ -99,8 +102,8 @@ def rank(
     own = observer if isinstance(observer, Observer) else Observer.load(observer, device=device)
     target = open_tiles(overviews, own, bands=bands, tile=tile, progress=progress)
     return score_tiles(
-        target, own, policy=policy, covariate=covariate, bands=bands, seed=seed, device=device,
-        progress=progress,
+        target, own, policy=policy_of(policy, own.record), covariate=covariate, bands=bands,
+        seed=seed, device=device, progress=progress,
     ).ranking  # fmt: skip
 
 
@@ -164,6 +167,20 @@ def score_tiles(
     return TileScores(replace(found, score=score[found.rows]), raw, sd)
 
 
+def policy_of(stated: str, record: ObserverConfig, mode: Mode = "budget") -> str:
+    """Return the policy that is used.
+
+    Args:
+        stated: What was asked for. "auto" is what the training has found: its sampler if that was
+            better than random tiles, else the best of the policies that learn nothing.
+        record: The observer's.
+        mode: What decides how many tiles are chosen: only scores of the sampler have thresholds.
+    """
+    if stated != AUTO:
+        return stated
+    return record.policy if mode == "budget" else LEARNED
+
+
 def check_policy(policy: str, covariate: str | Path | None) -> None:
     """Check that a policy needs nothing but overviews.
 
@@ -172,7 +189,7 @@ def check_policy(policy: str, covariate: str | Path | None) -> None:
         ParameterError: It needs more, or a covariate that is not given, or has one that it does
             not look at.
     """
-    name = get_policy(policy).name
+    name = LEARNED if policy == AUTO else get_policy(policy).name
     if name not in FROM_LR:
         raise ParameterError(
             f"policy={policy!r}",

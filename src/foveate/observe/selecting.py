@@ -17,6 +17,7 @@ from foveate.files import digest, digest_ids, fingerprint
 from foveate.observe import selections as results
 from foveate.observe.calibration import drift, mocr, obr, over, threshold_for, two_scale_price
 from foveate.observe.observer import RECORD, WEIGHTS
+from foveate.observe.options import AUTO
 from foveate.observe.overviews import (
     OverviewTiles,
     cautions,
@@ -26,6 +27,7 @@ from foveate.observe.overviews import (
     resolutions,
 )
 from foveate.observe.pairs import open_pairs
+from foveate.observe.policies import SIMPLE
 from foveate.observe.ranking import score_tiles
 from foveate.pool.find import need_paths
 from foveate.pool.step import measure, opened_pool
@@ -115,34 +117,41 @@ def describe_selection(
     }
 
 
-def training_evidence(record: ObserverConfig, policy: str) -> dict[str, Any]:
+def training_evidence(record: ObserverConfig, policy: str, asked: str = "") -> dict[str, Any]:
     """Return what the training found of the policy on held-out scenes, JSON-ready.
 
     Args:
         record: The observer's.
         policy: That the tiles were chosen by.
+        asked: What was asked for: "auto" may have taken another policy than the trained one.
 
     Returns:
-        "known": whether the training has compared this policy with random tiles. If so "measure"
+        "known": whether the training has compared this policy with random tiles. If so "policy":
+        the one that all is said of, that which "auto" has not taken where it fell back to another
+        one, and "fallback": that other one, or ""; "measure"
         and "shares" (of the curve whose mean height is compared), "split", "scenes", "groups",
         "random" and "value" (the two heights), "difference" (mean, low, high; or None), "p",
-        "verdict" ("better", "worse", "tied", "open", or None) and "best", the policy of the
-        highest value, random included.
+        "verdict" ("better", "worse", "tied", "open", or None) and "best", of the policies that
+        are better than random tiles the one of the highest value, "" for none.
     """
-    held_out = record.held_out
+    held_out, fallback = record.held_out, ""
+    if held_out is not None and asked == AUTO and policy in SIMPLE:
+        policy, fallback = held_out["against_random"]["trained"], policy
     compared = held_out["against_random"]["policies"] if held_out is not None else {}
     if held_out is None or policy not in compared:
         return {"known": False}
     random, own = held_out["against_random"]["random"], compared[policy]
-    values = {"random": random, **{name: one["area"] for name, one in compared.items()}}
+    values = {n: one["area"] for n, one in compared.items() if one["verdict"] == "better"}
     return {
         "known": True,
+        "policy": policy,
+        "fallback": fallback,
         **{key: held_out[key] for key in ("measure", "shares", "split", "scenes")},
         "groups": held_out["against_random"]["groups"],
         "random": random,
         "value": own["area"],
         **{key: own[key] for key in ("difference", "p", "verdict")},
-        "best": max(values, key=lambda name: -np.inf if values[name] is None else values[name]),
+        "best": max(values, key=lambda name: values[name], default=""),
     }
 
 

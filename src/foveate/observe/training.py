@@ -24,7 +24,7 @@ import numpy as np
 from foveate.errors import DataError, StorageError
 from foveate.files import digest, digest_ids, read_json, write_json
 from foveate.observe.calibration import Calibration
-from foveate.observe.evaluate import evaluate
+from foveate.observe.evaluate import choose_policy, evaluate
 from foveate.observe.heads import similarity_scores
 from foveate.observe.jobs import TrainJob
 from foveate.observe.networks.predictor import Aligned
@@ -55,6 +55,7 @@ if TYPE_CHECKING:
 
 VERSION = 4  # raised when the same job leads to another observer
 MODEL, TRAINING, EVALUATION = "model", "training", "tables/evaluation.json"
+EVALUATED = 2  # raised when the same observer gets other figures
 SHARES = (0.05, 0.12, 0.25)  # observed shares over which targets are compared
 
 
@@ -370,14 +371,19 @@ def finish(run: Run, trainer: Trainer, observer: Observer, key: str) -> Observer
             data, observer, data.scenes(split), targets=trainer.supervised.targets,
             reference=job.reference, seed=job.seed,
         )  # fmt: skip
-        found = evaluate(trial, obr=record.obr, supervision=record.supervision, seed=job.seed)
+        found = evaluate(trial, obr=record.obr, supervision=record.supervision)
+        judged = Trial(data, observer, np.flatnonzero(data.split != "train"), seed=job.seed)
+        validation = Trial(data, observer, data.scenes("val"), seed=job.seed)
+        found["against_random"] = choose_policy(validation, judged, seed=job.seed)
         write_json(run.path / EVALUATION, found)
         return [EVALUATION, *show(run.path, trial, trial.observed(record.obr))]
 
-    run.do("evaluate", digest([*about, split]), work)
+    run.do("evaluate", digest([*about, split, EVALUATED]), work)
     found = read_json(run.path / EVALUATION)
     held_out = {
-        **{key: found[key] for key in ("split", "scenes", "against_random")},
+        "split": "validation" if split == "val" else "validation and test",
+        "scenes": found["against_random"]["scenes"],
+        "against_random": found["against_random"],
         "measure": found["curve"]["measure"], "shares": found["curve"]["shares"],
     }  # fmt: skip
     judged = replace(observer, record=replace(record, held_out=held_out))

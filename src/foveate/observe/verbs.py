@@ -9,9 +9,9 @@ from foveate.observe.classifying import classify
 from foveate.observe.completing import Completed, open_completed
 from foveate.observe.jobs import CompleteJob, PrepareJob, TrainJob
 from foveate.observe.observer import Observer
-from foveate.observe.options import chosen_mode
+from foveate.observe.options import AUTO, chosen_mode
 from foveate.observe.pairs import Pairs, open_pairs
-from foveate.observe.ranking import check_policy, open_tiles, score_tiles
+from foveate.observe.ranking import check_policy, open_tiles, policy_of, score_tiles
 from foveate.observe.searching import search
 from foveate.observe.selecting import cut_ranking
 from foveate.observe.totals import EstimateJob, estimate_totals
@@ -68,7 +68,7 @@ def train(
 def select(
     overviews: Pool | Pairs | Paths, observer: Observer | str | Path, *,
     budget: str | None = None, threshold: float | None = None, obr: float | None = None,
-    policy: str = "learned", covariate: str | None = None, bands: Sequence[int] = (),
+    policy: str = AUTO, covariate: str | None = None, bands: Sequence[int] = (),
     tile: float | None = None, seed: int = 0, device: str = "auto",
     progress: ProgressFn | None = None,
 ) -> Selection:  # fmt: skip
@@ -92,13 +92,13 @@ def select(
         ParameterError: Not exactly one of budget, threshold and obr is given.
         FoveateError: See `rank`.
     """
-    chosen_mode(budget, threshold, obr, policy)
+    mode = chosen_mode(budget, threshold, obr, policy)
     check_policy(policy, covariate)
     own = observer if isinstance(observer, Observer) else Observer.load(observer, device=device)
     target = open_tiles(overviews, own, bands=bands, tile=tile, progress=progress)
     found = score_tiles(
-        target, own, policy=policy, covariate=covariate, bands=bands, seed=seed, device=device,
-        progress=progress,
+        target, own, policy=policy_of(policy, own.record, mode), covariate=covariate,
+        bands=bands, seed=seed, device=device, progress=progress,
     )  # fmt: skip
     limits = None if budget is None else Budget.parse(budget)
     return cut_ranking(

@@ -61,11 +61,12 @@ def headline(run: Gridded) -> Headline:
     """Return the headline of the selection."""
     picks = chosen_tiles(run)
     per_scene = np.bincount(run.scene[picks], minlength=len(run.scenes))
-    training = told(run.record.get("summary", {}).get("training"))
+    repeated = run.record.get("summary", {}).get("training") or {}
+    fell_back = str(repeated.get("policy")) if repeated.get("fallback") else ""
     return selected(
         Chosen(
             run.about, run.n, picks.size, len(run.scenes), int((per_scene == 0).sum()),
-            _interchangeable(run, picks), training,
+            _interchangeable(run, picks), told(repeated), fell_back,
         )
     )  # fmt: skip
 

@@ -60,7 +60,7 @@ class Compared(NamedTuple):
         high: Upper end.
         verdict: "better", "worse", "tied", "open"; "" without an interval.
         groups: Groups of scenes that the interval draws.
-        best: The policy of the highest value, "" where not known.
+        best: Of the policies that are better than random tiles the one of the highest value.
         best_value: Its value.
     """
 
@@ -91,15 +91,16 @@ def worth(evaluation: Mapping[str, Any]) -> Worth:
                  of(ways.get("full")))  # fmt: skip
 
 
-def compared(evaluation: Mapping[str, Any], policy: str = "learned") -> Compared | None:
-    """Return how a policy did against random tiles; None where that was not compared."""
+def compared(evaluation: Mapping[str, Any]) -> Compared | None:
+    """Return how the trained policy did against random tiles; None where not compared."""
     against = evaluation.get("against_random") or {}
     policies = against.get("policies") or {}
-    own = policies.get(policy)
+    own = policies.get(str(against.get("trained") or "learned"))
     if not isinstance(own, dict):
         return None
     measure = str((evaluation.get("curve") or {}).get("measure", "tile mAP"))
-    areas = {name: number(one.get("area")) for name, one in policies.items()}
+    better = {name: one for name, one in policies.items() if one.get("verdict") == "better"}
+    areas = {name: number(one.get("area")) for name, one in better.items()}
     areas = {name: value for name, value in areas.items() if math.isfinite(value)}
     best = max(areas, key=lambda name: areas[name], default="")
     gap = own.get("difference") or {}
@@ -137,8 +138,8 @@ def trained(evaluation: Mapping[str, Any]) -> Headline:
         text += "; high resolution itself adds nothing here"
     else:
         text += f"; {_against_random(gap)}"
-    notes = (_observing(found), _figures(gap), _completion(found), _other(gap, evaluation),
-             _doubtful(evaluation))  # fmt: skip
+    notes = (_observing(found), _figures(gap), _used(evaluation), _completion(found),
+             _other(gap, evaluation), _doubtful(evaluation))  # fmt: skip
     return Headline(text, tuple(note for note in notes if note))
 
 
@@ -188,6 +189,20 @@ def _figures(gap: Compared | None) -> str:
     return f"{text[0].upper()}{text[1:]}." if text else ""
 
 
+def _used(evaluation: Mapping[str, Any]) -> str:
+    """Say which policy a selection takes, where that is not the learned one."""
+    against = evaluation.get("against_random") or {}
+    used, trained = str(against.get("policy") or "learned"), against.get("trained")
+    if used == "learned":
+        return ""
+    if used == trained:
+        return f"A selection takes tiles by the policy {used}, which did best on validation scenes."
+    return (
+        f"So a selection takes tiles by the policy {used} instead, of those that learn nothing the "
+        f"one that did best on validation scenes; --policy {trained} takes them as trained."
+    )
+
+
 def _observing(found: Worth) -> str:
     gain, room = found.ours - found.lr, found.full - found.lr
     if found.measure != "tile mAP" or not math.isfinite(gain):
@@ -223,7 +238,8 @@ def _completion(found: Worth) -> str:
 def _other(gap: Compared | None, evaluation: Mapping[str, Any]) -> str:
     """Name a policy that scores higher, and needs no more than the overview."""
     if gap is not None:
-        if gap.best in {"", "learned"} or gap.best_value - gap.value < CLEAR:
+        trained = (evaluation.get("against_random") or {}).get("trained") or "learned"
+        if gap.best in {"", trained} or gap.best_value - gap.value < CLEAR:
             return ""
         return (
             f"Tiles chosen by the policy {gap.best} score higher: mean "

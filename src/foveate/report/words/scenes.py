@@ -32,6 +32,7 @@ class Chosen(NamedTuple):
         empty: Of them without a chosen tile.
         open: Chosen tiles whose lead over the last one is within the spread of the scores.
         training: How the policy did against random tiles in training; None where not known.
+        fallback: The trained policy which that is said of, where another was taken in its place.
     """
 
     about: Mapping[str, Any]
@@ -41,6 +42,7 @@ class Chosen(NamedTuple):
     empty: int = 0
     open: int = 0
     training: Compared | None = None
+    fallback: str = ""
 
 
 def told(training: Mapping[str, Any] | None) -> Compared | None:
@@ -66,12 +68,15 @@ def selected(found: Chosen) -> Headline:
     text += human.plural(found.scenes, "scene")
     if found.chosen == found.tiles:
         text += ": all of them, so nothing was chosen"
+    elif found.fallback:
+        how = "drawn at random" if policy == "random" else f"by the policy {policy}"
+        text += f", {how}: in training the observer\u2019s choice {against_random(found.training)}"
     elif policy == "random":
         text += ", drawn at random"
     else:
         text += f"; in training this choice {against_random(found.training)}"
     notes = [_within(about), *_trained(found, policy), *_drift(about)]
-    if policy not in {"learned", "random"}:
+    if policy not in {"learned", "random"} and not found.fallback:
         notes.append(
             f"Tiles were chosen by the policy {policy}, not by the observer\u2019s scores."
         )
@@ -98,12 +103,17 @@ def _within(about: Mapping[str, Any]) -> str:
 
 
 def _trained(found: Chosen, policy: str) -> list[str]:
-    if policy == "random":
+    if policy == "random" and not found.fallback:
         return []
     text = figures(found.training)
     if not text:
         return ["Train the observer again to learn whether it beats random tiles."]
     rows = [f"In training, {text}."]
+    if found.fallback:
+        rows.append(
+            f"Of the policies that learn nothing {policy} did best on validation scenes, which "
+            f"proves little; --policy {found.fallback} takes the observer\u2019s choice."
+        )
     if found.training is not None and found.training.best not in {"", policy}:
         best = found.training.best
         rows.append(f"The policy {best} scored highest there: --policy {best}.")
