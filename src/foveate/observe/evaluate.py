@@ -129,13 +129,13 @@ def choose_policy(validation: Trial, judged: Trial, *, seed: int = 0) -> dict[st
         trained policies that is used or would be, "validation" (policy -> area on the validation
         scenes).
     """
-    areas = {}
+    areas = []
     for trial in (validation, judged):
         evidence = trial.evidence()
         names = [name for name in (*SIMPLE, *TRAINED) if set(get_policy(name).needs) <= {*evidence}]
-        areas[trial] = curve(trial, names, evidence)[1]
-    on_validation = {name: measure.value for name, measure in areas[validation].items()}
-    compared = against_random(areas[judged], seed=seed)
+        areas.append(curve(trial, names, evidence)[1])
+    on_validation = {name: measure.value for name, measure in areas[0].items()}
+    compared = against_random(areas[1], seed=seed)
 
     def ordered(among: Sequence[str]) -> list[str]:
         return sorted(set(among) & on_validation.keys(), key=lambda n: (-on_validation[n], n))
