@@ -55,6 +55,10 @@ class DataError(FoveateError, ValueError):
     """A file or array of the user's cannot be read or does not fit the others."""
 
 
+class UnavailableError(DataError):
+    """A file that may well be there cannot be had now: network, server, rights, credentials."""
+
+
 class StorageError(FoveateError, OSError):
     """A result cannot be written: full disk, missing permission, run directory in use."""
 

@@ -18,7 +18,7 @@ from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
-from foveate.errors import DataError, FoveateError, MissingExtraError
+from foveate.errors import DataError, FoveateError, MissingExtraError, UnavailableError
 from foveate.location import URL, signed
 from foveate.remote.traffic import Traffic, count
 
@@ -293,6 +293,10 @@ _WORDS = (
 )  # fmt: skip
 
 
+_ABSENT, _EMPTY = "it is not there", "it is empty"
+_FOR_GOOD = (_ABSENT, _EMPTY)  # no other try would change that
+
+
 def _explained(error: Exception, url: URL) -> DataError:
     """Say what went wrong, in words that hold nothing of the error's own text."""
     configure = _CONFIGURE.get(url.scheme, _WEB)
@@ -308,16 +312,17 @@ def _explained(error: Exception, url: URL) -> DataError:
     elif said:
         what, hint = said[0][0], said[0][1] or configure
     elif isinstance(error, FileNotFoundError):
-        what, hint = "it is not there", "Check the address."
+        what, hint = _ABSENT, "Check the address."
     elif kind == "PermissionDeniedError" or status == "403":
         what, hint = "permission denied", configure
     elif kind == "UnauthenticatedError" or status == "401":
         what, hint = "the credentials are not accepted", configure
     elif status == "416":
-        what, hint = "it is empty", "Copy it again."
+        what, hint = _EMPTY, "Copy it again."
     elif status:
         again = "Try again later." if status >= "500" or status == "429" else "Check the address."
         what, hint = f"the server answered with status {status}", again
     else:
         what, hint = f"the request failed ({kind})", configure
-    return DataError(f"cannot read {str(url)!r}: {what}", "", hint)
+    kind_of_error = DataError if what in _FOR_GOOD else UnavailableError
+    return kind_of_error(f"cannot read {str(url)!r}: {what}", "", hint)
