@@ -413,7 +413,7 @@ PAIRS = {"pool": "", "folds": None, "train": "{few}:{masks}", "test": "{other}:{
 BUILT = {
     "anchors": "{archive}/extract.osm.pbf", "rules": "{archive}/rules.toml",
     "hr": "{archive}/hr/catalog.json", "lr": "{archive}/lr.parquet", "tiles": [2, 2],
-    "footprint": "64", "lr_gsd": 4.0, "thin": 60.0, "block": 0.128, "parallel": 2,
+    "footprint": "64", "lr_gsd": 4.0, "thin": 60.0, "block": 0.128,
 }  # fmt: skip
 
 JOBS: dict[type[Job], Walk] = {
@@ -590,7 +590,7 @@ JOBS: dict[type[Job], Walk] = {
          "window": 30.0, "span": 5.0, "max_cloud": 0.8, "tries": 1, "max_black": 0.9,
          "thin": 200.0, "min_concepts": 2, "min_labelled": 0.3, "limit": 5, "region": "natural",
          "block": 10.0, "seed": on(1, limit=5)},
-        {"parallel": (1, PLACE)},
+        {"workers": (2, PLACE)},
     ),
     TrainJob: Walk(
         {**TRAINED, "pairs": "{pairs}"},

@@ -34,7 +34,7 @@ def build(
         with progress_bars(quiet=as_json) as progress:
             ready = job.check()
             plan, _ = job.planned(ready, progress)
-        cost = estimate(plan, ready[0], job.reading(), job.parallel).to_dict()
+        cost = estimate(plan, ready[0], job.reading(), job.workers).to_dict()
         funnel = [{"stage": s, "left": n, "gone": gone} for s, n, gone in plan.funnel]
         result(
             {"dry_run": True, "funnel": funnel, **cost},

@@ -12,6 +12,7 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from foveate.observe.build.job import BuildJob
     from foveate.observe.concepts import Concept, concepts_from
     from foveate.observe.jobs import CompleteJob, PrepareJob, SelectJob, TrainJob
     from foveate.observe.observer import Observer
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
     from foveate.observe.statistics import StatsJob
     from foveate.observe.totals import EstimateJob
     from foveate.observe.verbs import (
+        build_pairs,
         classify,
         complete,
         estimate,
@@ -32,6 +34,7 @@ if TYPE_CHECKING:
     )  # fmt: skip
 
 _HOME = {
+    "BuildJob": "build.job", "build_pairs": "verbs",
     "POLICIES": "policies", "CompleteJob": "jobs", "Concept": "concepts", "EstimateJob": "totals",
     "Observer": "observer", "Pairs": "pairs", "Policy": "policies", "PrepareJob": "jobs",
     "SelectJob": "jobs", "StatsJob": "statistics", "TrainJob": "jobs", "classify": "verbs",
@@ -43,6 +46,7 @@ _HOME = {
 
 __all__ = [
     "POLICIES",
+    "BuildJob",
     "CompleteJob",
     "Concept",
     "EstimateJob",
@@ -54,6 +58,7 @@ __all__ = [
     "StatsJob",
     "TrainJob",
     "apply_policy",
+    "build_pairs",
     "classify",
     "complete",
     "concepts_from",

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from foveate.budget import Budget
+from foveate.observe.build.job import BuildJob
 from foveate.observe.classifying import classify
 from foveate.observe.completing import Completed, open_completed
 from foveate.observe.jobs import CompleteJob, PrepareJob, TrainJob
@@ -25,7 +26,16 @@ if TYPE_CHECKING:
     from foveate.progress import ProgressFn
     from foveate.selection import Selection
 
-__all__ = ["classify", "complete", "estimate", "prepare", "search", "select", "train"]
+__all__ = [
+    "build_pairs",
+    "classify",
+    "complete",
+    "estimate",
+    "prepare",
+    "search",
+    "select",
+    "train",
+]
 
 
 def prepare(
@@ -44,6 +54,27 @@ def prepare(
         FoveateError: Anything that is wrong with the input.
     """
     job = PrepareJob(images=[str(path) for path in images], **options)
+    return open_pairs(job.run(out, progress=progress).path)
+
+
+def build_pairs(
+    anchors: str | Path, lr: str | Path, hr: str | Path, out: str | Path, *,
+    progress: ProgressFn | None = None, **options: Any,
+) -> Pairs:  # fmt: skip
+    """Build pairs from map data and two catalogues of imagery.
+
+    Args:
+        anchors: OpenStreetMap extract, or a vector file of polygons.
+        lr: STAC of the overviews.
+        hr: STAC of the high resolution.
+        out: Folder of the pairs; a build that was stopped goes on.
+        progress: Called with ticks.
+        options: Fields of `BuildJob`.
+
+    Raises:
+        FoveateError: Anything that is wrong with the input, or no pair is left.
+    """
+    job = BuildJob(anchors=str(anchors), lr=str(lr), hr=str(hr), **options)
     return open_pairs(job.run(out, progress=progress).path)
 
 

@@ -2,12 +2,13 @@
 
 import json
 import shutil
+import time
 
 import numpy as np
 import pyarrow.parquet as pq
 import pytest
 import shapely
-from command import here
+from command import here, start
 from pair_archive import EXPECTED, FOREST, KEPT, LAKES, OPTIONS, SECOND, SMALL, low_values
 from pair_archive import write_archive as make
 from trees import digest_tree
@@ -133,7 +134,7 @@ def test_a_build_that_was_stopped_ends_with_the_same_bytes(archive, tmp_path, mo
     monkeypatch.setattr(building, "fetch_pair", stops)
     out = tmp_path / "pairs"
     stopped = 0
-    while (answer := _build(archive, out, "--parallel", "1")).status:
+    while (answer := _build(archive, out)).status:
         assert "hr" not in answer.err
         stopped += 1
         assert stopped < 9
@@ -141,14 +142,12 @@ def test_a_build_that_was_stopped_ends_with_the_same_bytes(archive, tmp_path, mo
     assert len(calls) == 17 + stopped  # none that was there is fetched again
     found = digest_tree(out)
     calls.clear()
-    assert "Nothing to do" in _build(archive, out, "--parallel", "1").out
+    assert "Nothing to do" in _build(archive, out).out
     assert not calls
     shutil.rmtree(out)
     monkeypatch.undo()
-    assert _build(archive, out).status == 0  # side by side
-    # The table of pairs says of which job it is, with the number of those side by side.
-    others = {k: v for k, v in digest_tree(out).items() if k != "pairs.parquet"}
-    assert others == {k: v for k, v in found.items() if k != "pairs.parquet"}
+    assert _build(archive, out).status == 0
+    assert digest_tree(out) == found
 
 
 def test_what_a_smaller_job_does_not_have_is_gone(built, archive, tmp_path):
@@ -167,6 +166,24 @@ def test_what_a_smaller_job_does_not_have_is_gone(built, archive, tmp_path):
 def test_pairs_can_be_moved(built, tmp_path):
     shutil.copytree(built[0], tmp_path / "elsewhere")
     assert len(open_pairs(tmp_path / "elsewhere")) == 4 * len(KEPT)
+
+
+@pytest.mark.slow
+def test_a_process_that_is_killed_goes_on_to_the_same_bytes(archive, tmp_path):
+    out = tmp_path / "pairs"
+    typed = ["observe", "build", *archive.sources, *OPTIONS, "--workers", "2", "--out", out]
+    for wanted in (1, 5, 9, 14):
+        process = start(*typed)
+        while process.poll() is None:
+            if len(list(out.glob("work/fetched/*/*.json"))) >= wanted:
+                process.kill()
+            time.sleep(0.002)
+        process.communicate()
+    assert here(*typed).status == 0
+    found = digest_tree(out)
+    shutil.rmtree(out)
+    assert here(*typed).status == 0
+    assert digest_tree(out) == found
 
 
 @pytest.mark.slow

@@ -6,24 +6,25 @@ was killed repeats no pair that is there, and ends with the same bytes.
 
 from __future__ import annotations
 
-from concurrent.futures import ThreadPoolExecutor, as_completed
 from dataclasses import asdict
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from foveate.errors import DataError
 from foveate.files import as_json, digest, read_json, write_json, write_parquet
+from foveate.location import remember, signature_of
 from foveate.observe.build.fetch import fetch_pair
 from foveate.observe.build.matching import DAY, moment_of
 from foveate.observe.build.plan import load_plan, moment_text, save_plan
 from foveate.observe.build.polygons import is_extract
 from foveate.pool.stac.search import CLOUD
 from foveate.progress import Meter
+from foveate.run.drivers import map_shards
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
     from pathlib import Path
 
-    from foveate.observe.build.fetch import Reading
     from foveate.observe.build.footprints import Layout
     from foveate.observe.build.job import BuildJob
     from foveate.observe.build.plan import Plan, Planned
@@ -44,9 +45,7 @@ def save(root: Path, plan: Plan, polygons: Polygons, rules: Rules) -> list[str]:
     return [*files, FUNNEL]
 
 
-def fetch(
-    root: Path, job: BuildJob, layout: Layout, reading: Reading, progress: ProgressFn | None
-) -> list[str]:
+def fetch(root: Path, job: BuildJob, layout: Layout, progress: ProgressFn | None) -> list[str]:
     """Fetch the pairs of the plan, drop those that are not whole, and write the manifest.
 
     Raises:
@@ -54,7 +53,6 @@ def fetch(
         StorageError: A file cannot be written.
     """
     plan = load_plan(root)
-    footprints = plan.footprints(layout)
     table = plan.table
     ranks = table["rank"].to_pylist()
     names = table["scene"].to_pylist()
@@ -62,8 +60,43 @@ def fetch(
     rows = [row for _, row in chosen]
     keys = {row: _key(plan, row, job) for row in rows}
     _remove_others(root, {names[row] for row in rows})
+    left = [row for row in rows if not _is_done(root, names[row], keys[row])]
+    worker = partial(_fetcher, root, job, layout, _signatures(plan))
+    with Meter(progress, "fetching pairs", len(rows)) as meter:
+        meter.advance(len(rows) - len(left))
+        for _ in map_shards(worker, left, min(job.workers, max(len(left), 1))):
+            meter.advance()
+    found = {row: read_json(_done_file(root, names[row])) for row in rows}
+    _count(root, found)
+    kept = [row for row in rows if not found[row]["why"]]
+    if not kept:
+        raise _none_kept(found)
+    _manifest(root, job, plan, found)
+    return [MANIFEST, FUNNEL, *(f"{d}/{names[row]}.tif" for row in kept for d in ("hr", "lr"))]
 
-    def work(row: int) -> None:
+
+def _signatures(plan: Planned) -> dict[str, object]:
+    """Return the credentials of the addresses of a plan, which no file holds, for a process."""
+    hrefs = {asset["href"] for item in (*plan.hr, *plan.lr) for asset in _assets(item)}
+    found = {href: signature_of(href) for href in hrefs}
+    return {href: signature for href, signature in found.items() if signature is not None}
+
+
+def _assets(item: Item) -> list[dict[str, Any]]:
+    return list(item.content["assets"].values())
+
+
+def _fetcher(
+    root: Path, job: BuildJob, layout: Layout, signatures: dict[str, object]
+) -> Callable[[int], None]:
+    """Return what fetches a row of the plan in this process."""
+    for href, signature in signatures.items():
+        remember(href, signature)
+    plan, reading = load_plan(root), job.reading()
+    footprints = plan.footprints(layout)
+    names = plan.table["scene"].to_pylist()
+
+    def fetch_row(row: int) -> None:
         files = (root / f"hr/{names[row]}.tif", root / f"lr/{names[row]}.tif")
         hr, lr = _items(plan, row)
         grids = (
@@ -73,29 +106,10 @@ def fetch(
         if found.why:
             for file in files:
                 file.unlink(missing_ok=True)
-        write_json(_done_file(root, names[row]), {"key": keys[row], **asdict(found)})
+        key = _key(plan, row, job)
+        write_json(_done_file(root, names[row]), {"key": key, **asdict(found)})
 
-    left = [row for row in rows if not _is_done(root, names[row], keys[row])]
-    with (
-        Meter(progress, "fetching pairs", len(rows)) as meter,
-        ThreadPoolExecutor(job.parallel) as pool,
-    ):
-        meter.advance(len(rows) - len(left))
-        futures = [pool.submit(work, row) for row in left]
-        try:
-            for future in as_completed(futures):
-                future.result()
-                meter.advance()
-        except BaseException:
-            pool.shutdown(cancel_futures=True)
-            raise
-    found = {row: read_json(_done_file(root, names[row])) for row in rows}
-    _count(root, found)
-    kept = [row for row in rows if not found[row]["why"]]
-    if not kept:
-        raise _none_kept(found)
-    _manifest(root, job, plan, found)
-    return [MANIFEST, FUNNEL, *(f"{d}/{names[row]}.tif" for row in kept for d in ("hr", "lr"))]
+    return fetch_row
 
 
 def _done_file(root: Path, name: str) -> Path:

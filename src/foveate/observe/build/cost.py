@@ -32,7 +32,7 @@ class Estimate:
         lr_items: Items of the LR.
         gigabytes: Of pixels as they are stored without compression: compressed files take less.
         requests: Of ranges of bytes, where files lie in a store.
-        minutes: With these requests, of 50 ms each, side by side, and 10 MB/s.
+        minutes: With these requests, of 50 ms each, and 10 MB/s.
         written: Gigabytes on disk, uncompressed.
     """
 
@@ -49,7 +49,7 @@ class Estimate:
         return asdict(self)
 
 
-def estimate(plan: Plan, layout: Layout, reading: Reading, parallel: int) -> Estimate:
+def estimate(plan: Plan, layout: Layout, reading: Reading, workers: int) -> Estimate:
     """Say what fetching a plan takes, from its items alone: no file is opened."""
     cost: dict[tuple[str, int], tuple[float, int]] = {}
     size, requests = 0.0, 0
@@ -68,7 +68,7 @@ def estimate(plan: Plan, layout: Layout, reading: Reading, parallel: int) -> Est
                 requests += cost[which, i][1]
     pairs = int(plan.order.size)
     written = pairs * (layout.hr_pixels**2 * 3 + layout.lr_pixels**2 * 6) / 1e9
-    seconds = max(size / _SPEED, requests * _WAIT / max(parallel, 1))
+    seconds = max(size / _SPEED, requests * _WAIT / workers)
     return Estimate(
         pairs, len(used["hr"]), len(used["lr"]), _short(size / 1e9), requests,
         _short(seconds / 60), _short(written),

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
-from foveate.errors import DataError
+from foveate.errors import DataError, UnavailableError
 from foveate.pool.stac.asset_source import AssetSource, need_asset
 from foveate.pool.stac.assets import bands_of, facts_of, quality_of
 from foveate.raster import write_cog
@@ -198,14 +198,20 @@ def _clear(
 def _cloud(items: Sequence[Item], grid: GeoBox, reading: Reading, number: int) -> NDArray[np.bool_]:
     """Return the pixels of a grid under cloud, or of which nothing is known, (h, w) bool."""
     cloud, left = np.ones(grid.shape, bool), np.ones(grid.shape, bool)
+    seen = False
     for item in items:
         key = quality_of(item, reading.scl)
         assert key is not None  # noqa: S101  (items without one are in no plan)
         source = _tried(lambda i=item, k=key: reading.source(i, k, colours=False), "LR", number)
         part = _part(source, [1], grid, "LR", number, nearest=True)
+        if part is None:
+            continue
+        seen = True
         here = left & part.valid
         cloud[here] = np.isin(part.data[0][here], CLOUDS)
         left &= ~here
+    if not seen:
+        raise _Dropped(Fetched(f"LR {ELSEWHERE}", source.who, number))
     return cloud
 
 
@@ -220,21 +226,34 @@ def _mosaic(
         sources = _tried(
             lambda i=item: [reading.source(i, key) for key in bands_of(i, assets)], what, number
         )
-        parts = [
-            _unoffset(_part(source, own, grid, what, number), source, own)
-            for source, own in _chosen(sources, bands, what, number)
-        ]
-        dtype = np.result_type(*(part.data for part in parts))
-        valid = np.logical_and.reduce([part.valid for part in parts])
-        data = np.concatenate([part.data for part in parts]).astype(dtype)
+        own = _bands(_chosen(sources, bands, what, number), grid, what, number)
+        if own is None:  # the next one may have the ground
+            continue
+        shown = _shown(own)
         if found is None:
-            found = Raster(data, valid)
+            found = Raster(own.data, shown)
         else:
-            found = Raster(np.where(found.valid, found.data, data), found.valid | valid)
+            found = Raster(np.where(found.valid, found.data, own.data), found.valid | shown)
         if found.valid.all():
             break
-    assert found is not None  # noqa: S101  (a pair has items)
+    if found is None:
+        raise _Dropped(Fetched(f"{what} {ELSEWHERE}", sources[0].who, number))
     return found
+
+
+def _bands(
+    chosen: Sequence[tuple[AssetSource, list[int]]], grid: GeoBox, what: str, number: int
+) -> Raster | None:
+    """Return the bands of one item on a grid; None where it has none of that ground."""
+    parts = []
+    for source, bands in chosen:
+        part = _part(source, bands, grid, what, number)
+        if part is None:
+            return None
+        parts.append(_unoffset(part, source, bands))
+    dtype = np.result_type(*(part.data for part in parts))
+    data = np.concatenate([part.data for part in parts]).astype(dtype)
+    return Raster(data, np.logical_and.reduce([part.valid for part in parts]))
 
 
 def _chosen(
@@ -259,17 +278,23 @@ def _chosen(
 def _part(
     source: AssetSource, bands: list[int], grid: GeoBox, what: str, number: int, *,
     nearest: bool = False,
-) -> Raster:  # fmt: skip
-    """Read some bands of an asset onto a grid."""
+) -> Raster | None:  # fmt: skip
+    """Read some bands of an asset onto a grid; None where it has none of that ground."""
     if _tried(lambda: window_onto(source.info, grid), what, number) is None:
-        raise _Dropped(Fetched(f"{what} {ELSEWHERE}", source.who, number))
+        return None
     return _tried(lambda: read_onto(source, grid, bands=bands, nearest=nearest), what, number)
 
 
 def _tried[T](work: Any, what: str, number: int) -> T:
-    """Return what some reading gives; a file that cannot be read drops the pair."""
+    """Return what some reading gives; a file that cannot be read drops the pair.
+
+    Raises:
+        UnavailableError: It cannot be had now: that says nothing of the pair.
+    """
     try:
         return work()
+    except UnavailableError:
+        raise
     except DataError as error:
         why = ELSEWHERE if "lies elsewhere" in error.given else BROKEN
         raise _Dropped(Fetched(f"{what} {why}", str(error), number)) from error

@@ -35,10 +35,10 @@ class BuildJob(Job):
     """OpenStreetMap extract (.osm.pbf), or a vector file of polygons with their tags as columns."""
     rules: Annotated[PathText, Option("Input", metavar="osm-66|osm-40|FILE")] = "osm-66"
     """Which tags make which concept: osm-66, osm-40, or a file (TOML, YAML, JSON)."""
-    lr: Annotated[PathText, Option("Input", metavar="CATALOGUE")]
+    lr: Annotated[AbsolutePath, Option("Input", metavar="CATALOGUE")]
     """STAC of the overviews: a catalogue, item collection, stac-geoparquet, or collection of an
     API."""
-    hr: Annotated[PathText, Option("Input", metavar="CATALOGUE")]
+    hr: Annotated[AbsolutePath, Option("Input", metavar="CATALOGUE")]
     """STAC of the high resolution."""
     lr_assets: Annotated[Names, Option("Input", metavar="NAMES")] = Field(["red", "green", "blue"])
     """Assets of LR items that are its bands, in order."""
@@ -90,8 +90,8 @@ class BuildJob(Job):
     """Tag or column of the anchors that names their region; pairs of one region stay together."""
     block: Annotated[float, Option("Method")] = Field(50.0, gt=0)
     """Side of a spatial block in kilometres, where there is no region."""
-    parallel: Annotated[int, Option()] = Field(4, ge=1, le=32)
-    """Pairs that are fetched side by side."""
+    workers: int = Field(1, ge=1, le=32)
+    """Processes that fetch, each a pair at a time."""
     seed: int = Field(0, ge=0)
     """Seed of the order of anchors and candidates."""
 
@@ -167,16 +167,13 @@ class BuildJob(Job):
             return building.save(run.path, *self.planned(ready, progress), rules)
 
         run.do("plan", plan_key, plan)
-        reading = self.reading()
         fetch_key = digest([plan_key, self.max_black])
-        run.do(
-            "fetch", fetch_key, lambda: building.fetch(run.path, self, layout, reading, progress)
-        )
+        run.do("fetch", fetch_key, lambda: building.fetch(run.path, self, layout, progress))
         return finish(run, self, layout, rules, progress)
 
     def _plan_facts(self) -> dict[str, Any]:
         """Return what the plan depends on; a catalogue counts by its name: it is read once."""
-        return self.model_dump(mode="json", exclude={"parallel", "max_black", "anchors", "rules"})
+        return self.model_dump(mode="json", exclude={"workers", "max_black", "anchors", "rules"})
 
     def prepared(self, root: Path) -> PrepareJob:
         """Return the job by which the pairs of a run are opened.

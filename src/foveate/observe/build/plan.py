@@ -13,9 +13,10 @@ import numpy as np
 
 from foveate.errors import DataError
 from foveate.files import read_json, read_parquet, write_json, write_parquet
+from foveate.location import redact
 from foveate.observe.build.footprints import Footprints, Layout, around, labelled, thin
 from foveate.observe.build.sampling import blocks, class_aware, rare_first
-from foveate.pool.stac.items import Item
+from foveate.pool.stac.items import Item, resolve
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -175,7 +176,7 @@ def save_plan(root: Path, plan: Plan, polygons: Polygons, concepts: list[str]) -
     write_json(
         root / ITEMS,
         {
-            name: [[found.items[i].content, found.items[i].base] for i in own]
+            name: [[_kept(found.items[i]), redact(found.items[i].base)] for i in own]
             for name, found, own in zip(("hr", "lr"), (plan.hr, plan.lr), used, strict=True)
         },
     )
@@ -190,6 +191,16 @@ def save_plan(root: Path, plan: Plan, polygons: Polygons, concepts: list[str]) -
     })  # fmt: skip
     write_parquet(root / POLYGONS, table, geo={"geometry": None})
     return [PLAN, ITEMS, POLYGONS]
+
+
+def _kept(item: Item) -> dict[str, Any]:
+    """Return what a run keeps of an item: addresses as they are read, without credentials."""
+    content = {k: item.content.get(k) for k in ("id", "collection", "geometry", "properties")}
+    assets = item.content["assets"]
+    named = {k: a for k, a in assets.items() if isinstance(a.get("href"), str)}
+    return content | {
+        "assets": {k: {**a, "href": resolve(a["href"], item.base)} for k, a in named.items()}
+    }
 
 
 def plan_table(
