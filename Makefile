@@ -1,7 +1,7 @@
 # make demo   sets everything up and runs the main job on embedded data
 # make test   sets everything up and passes the tests
 .DEFAULT_GOAL := help
-.PHONY: help demo test fast portable installs lint format bench constraints clean
+.PHONY: help demo test test-ray fast portable installs lint format bench constraints clean
 
 VENV := .venv
 BIN := $(VENV)/bin
@@ -27,7 +27,7 @@ $(VENV)/.observe: $(VENV)/.core
 	touch $@
 
 $(VENV)/.dev: $(VENV)/.core
-	$(UV) pip install --quiet --compile-bytecode --python $(VENV) --constraint constraints.txt --editable '.[models,hf,torchgeo,osm,stac,cloud]' --group dev
+	$(UV) pip install --quiet --compile-bytecode --python $(VENV) --constraint constraints.txt --editable '.[models,hf,torchgeo,osm,stac,cloud,dist]' --group dev
 	touch $@
 
 demo: $(VENV)/.observe
@@ -38,9 +38,13 @@ demo: $(VENV)/.observe
 test: $(VENV)/.dev lint
 	$(BIN)/python -m pytest -n 2 --dist worksteal -q
 
+# the tests that start a Ray cluster on this machine, one after the other
+test-ray: $(VENV)/.dev
+	$(BIN)/python -m pytest -q -m ray --force-enable-socket
+
 # the tests without those of real imagery and browsers, and without the slow ones
 fast: $(VENV)/.dev
-	$(BIN)/python -m pytest -n 2 --dist worksteal -q -m "not realdata and not browser and not slow"
+	$(BIN)/python -m pytest -n 2 --dist worksteal -q -m "not realdata and not browser and not slow and not ray"
 
 # the tests that compute, under six arithmetics of this processor
 portable: $(VENV)/.dev
@@ -66,6 +70,8 @@ bench: $(VENV)/.dev
 	$(BIN)/python benchmarks/balance.py
 	$(BIN)/python benchmarks/builtin.py
 	$(BIN)/python benchmarks/memory.py
+	$(BIN)/python benchmarks/large_pool.py
+	$(BIN)/python benchmarks/drivers.py
 	$(BIN)/python benchmarks/models.py
 	$(BIN)/python benchmarks/tune_text.py
 	$(BIN)/python benchmarks/focus_cost.py

@@ -379,6 +379,24 @@ def read_parquet(path: str | Path, columns: list[str] | None = None) -> pa.Table
         ) from error
 
 
+def read_footer(path: str | Path) -> dict[bytes, bytes]:
+    """Return what the schema of a Parquet file carries besides names and types.
+
+    Raises:
+        DataError: The file is missing or is not Parquet.
+    """
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    try:
+        with Path(path).open("rb") as file:
+            return dict(pq.ParquetFile(file, pre_buffer=False).schema_arrow.metadata or {})
+    except (OSError, pa.ArrowException) as error:
+        raise DataError(
+            f"cannot read {str(path)!r} as Parquet: {reason(error)}", "", _AGAIN
+        ) from error
+
+
 def text_column(table: pa.Table, name: str) -> NDArray[np.str_]:
     """Return a column of text as an array, (n,) str.
 

@@ -18,7 +18,7 @@ MOMENTS = 20
 
 # Kills itself with SIGKILL at the n-th moment of its file writing. A write has three moments:
 # before anything, with the temporary file complete, and right after the rename. So the moments
-# between a shard and the manifest that lists it are among them.
+# between a shard and its receipt are among them.
 SCRIPT = """
 import os, signal, sys
 from pathlib import Path
@@ -82,10 +82,10 @@ def test_an_embedding_killed_at_any_moment_ends_with_the_same_bytes(images, tmp_
     fv.embed(pool, model, run=tmp_path / "whole")
     whole = digest_tree(tmp_path / "whole")
     shards = sum(name.endswith(".parquet") for name in whole)
-    writes = 2 * shards + 3  # the record, a shard and the manifest each, the record, the matrix
+    writes = 2 * shards + 4  # record, manifest, a shard and its receipt each, record, matrix
     moments = np.random.default_rng(7).choice(3 * writes, MOMENTS, replace=False) + 1
-    between_shard_and_manifest = {6 * i + 7 for i in range(shards)}
-    assert set(moments.tolist()) & between_shard_and_manifest
+    between_shard_and_receipt = {6 * i + 10 for i in range(shards)}
+    assert set(moments.tolist()) & between_shard_and_receipt
     done = subprocess.run(
         [sys.executable, "-c", SCRIPT, str(images), str(tmp_path), ",".join(map(str, moments)),
          Path(colour_words.__file__).parent],

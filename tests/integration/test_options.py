@@ -383,6 +383,13 @@ OPENED = "imagery is opened by the same step as that of an EmbedJob"
 CATALOGUE = dict.fromkeys(SEARCHED, OPENED)
 ONE = {"batch_size": (3, PLACE), "device": ("cpu", PLACE)}
 RUNS = {"workers": (2, PLACE), "batch_size": (3, PLACE), "device": ("cpu", PLACE)}
+SPREAD = {
+    **dict.fromkeys(
+        ("shard", "driver", "address", "gpus_per_worker"),
+        "tests/run, tests/models: the same bytes wherever shards are made",
+    ),
+    "on_error": "tests/models/test_skip.py",
+}
 FEW = {"images": ["{few}"], "tile": 32, "device": "auto"}
 # Colours, for most of a training on the 1078 numbers of `builtin` is their covariance.
 TRAINED = {"model": "colours", "size": "nano", "epochs": 1, "device": "cpu", "train_batch": 2,
@@ -448,7 +455,7 @@ JOBS: dict[type[Job], Walk] = {
             "max_excluded": on(0.95, exclude=["{lake.geojson}"]),
         },
         {**RUNS},
-        {"weights": MODEL, "mask_suffix": NAMES, **CATALOGUE},
+        {"weights": MODEL, "mask_suffix": NAMES, **CATALOGUE, **SPREAD},
     ),
     CompareJob: Walk(
         {"rankings": ["{ranked}", "{ranked2}"]},
@@ -463,7 +470,7 @@ JOBS: dict[type[Job], Walk] = {
          "masks": on(["{masks}"]),
          "classes": on("{two.yaml}", masks=["{masks}"], base="{classes.yaml}"),
          "min_labelled": on(0.9, masks=["{masks}"], classes="{classes.yaml}")},
-        {**RUNS}, {"weights": MODEL, "mask_suffix": NAMES},
+        {**RUNS}, {"weights": MODEL, "mask_suffix": NAMES, **SPREAD},
     ),
     ClassifyJob: Walk(
         {"images": ["{few}"], "tile": 32, "device": "auto", **NAMED},
@@ -483,7 +490,7 @@ JOBS: dict[type[Job], Walk] = {
          "scale": on([(0, 90)], model="builtin", probe="{probe0}", labels=[]),
          "truth_from_folders": on(True, images=["{patches/images}"], tile=None,
                                   labels=["bare_soil", "DenseForest", "openwater"])},
-        {**RUNS}, {"weights": MODEL, "mask_suffix": NAMES, **CATALOGUE},
+        {**RUNS}, {"weights": MODEL, "mask_suffix": NAMES, **CATALOGUE, **SPREAD},
     ),
     TuneTextJob: Walk(
         {"images": ["{patches/images}"], "captions": "{patches/captions.csv}", "dim": 8,

@@ -194,7 +194,7 @@ def test_costs_are_worked_out_once_and_only_when_asked_for(folder, monkeypatch):
     assert Budget.parse("pixels=50%").resolve(pool.costs())["pixels"] > 0
     assert not calls
     assert pool.costs()["area"] is pool.costs()["area"]
-    assert calls == [len(pool)]
+    assert sum(calls) == len(pool)
     with pytest.raises(ValueError, match="read-only"):
         pool.costs()["area"][0] = 1
     with pytest.raises(KeyError):

@@ -7,12 +7,13 @@ import os
 
 import numpy as np
 import pytest
+from trees import digest_tree
 
 from foveate.errors import DataError, ParameterError, StorageError
 from foveate.models import embed, load_model
 from foveate.pool import open_pool
 from foveate.raster import write_cog
-from foveate.run import map_shards
+from foveate.run import Placement, map_shards
 
 
 # Workers import functions by name, so the ones below are the standard library's or foveate's:
@@ -35,12 +36,12 @@ def test_shards_run_in_order_in_one_process():
 
 
 def test_nothing_to_do_makes_no_worker():
-    assert list(map_shards(pytest.fail, [], workers=4)) == []
+    assert list(map_shards(pytest.fail, [], Placement(4))) == []
 
 
 def test_no_process_is_no_number_of_processes():
     with pytest.raises(ParameterError, match="workers = 0"):
-        list(map_shards(square, [1], workers=0))
+        Placement(0)
 
 
 def test_what_was_finished_before_an_error_is_kept():
@@ -54,7 +55,7 @@ def test_two_processes_return_everything_and_share_the_cores(monkeypatch):
     monkeypatch.setattr("os.cpu_count", lambda: 6)
     monkeypatch.setenv("OMP_NUM_THREADS", "64")
     make = functools.partial(functools.partial, os.getenv, "OMP_NUM_THREADS")
-    assert dict(map_shards(make, [0, 1, 2], workers=2)) == {0: "3", 1: "3", 2: "3"}
+    assert dict(map_shards(make, [0, 1, 2], Placement(2))) == {0: "3", 1: "3", 2: "3"}
 
 
 @pytest.mark.parametrize("error", [DataError("a", "b", "c"), StorageError("a", "b", "c")])
@@ -74,16 +75,11 @@ def scenes(tmp_path):
     return tmp_path / "images"
 
 
-def files(folder):
-    found = (p for p in sorted(folder.rglob("*")) if p.is_file() and p.name != "run.json")
-    return {str(p.relative_to(folder)): p.read_bytes() for p in found}
-
-
 def test_two_processes_embed_to_the_same_bytes(scenes, tmp_path):
     pool = open_pool(scenes, tile=16)  # 100 tiles: two shards
     for workers in (1, 2):
         embed(pool, load_model("builtin"), run=tmp_path / f"run{workers}", workers=workers)
-    one, two = files(tmp_path / "run1"), files(tmp_path / "run2")
+    one, two = digest_tree(tmp_path / "run1"), digest_tree(tmp_path / "run2")
     assert len(one) >= 4
     assert one == two
 

@@ -16,14 +16,15 @@ from foveate.classify.predict import Predictions, predict
 from foveate.classify.truth import folder_truth, mask_truth
 from foveate.errors import ParameterError
 from foveate.files import digest, fingerprint
-from foveate.models import ModelHandle, bind, embed
+from foveate.models import ModelHandle, bind
 from foveate.models.answer_head import AnsweredClasses, AnswerHead, answer_classes, judges_names
 from foveate.models.capabilities import need
+from foveate.models.embed import embed_at
 from foveate.models.heads import check_kind, templates_from, text_head
 from foveate.models.probe import Probe
-from foveate.models.settings import ClassJob
+from foveate.models.settings import ClassJob, SpreadJob
 from foveate.pool.find import need_paths
-from foveate.pool.step import measured_pool
+from foveate.pool.step import leave_out, measured_pool
 from foveate.pool.thumbs import write_thumbs
 from foveate.run.options import Option
 from foveate.run.shards import step_name
@@ -55,7 +56,7 @@ class _Ready(NamedTuple):
         return self.probe.names if self.probe is not None else tuple(self.labels or ())
 
 
-class ClassifyJob(ClassJob):
+class ClassifyJob(ClassJob, SpreadJob):
     """What a classify run is asked for: which class each image or tile shows.
 
     Masks are not needed; where they are given, the most frequent class of a tile is its truth.
@@ -77,19 +78,24 @@ class ClassifyJob(ClassJob):
         labels = self.known_labels()
         _check_combination(self, labels)
         templates = templates_from(self.templates)
+        self.placement()
         probe = Probe.load(self.probe) if self.probe is not None else None
         return _Ready(labels, templates, probe, self.handle())
 
     def steps(self, run: Run, ready: Any, progress: ProgressFn | None) -> dict[str, Any]:
         """Pool, truth, embeddings, predictions, tables and pictures."""
-        pool, pool_key = measured_pool(self, run, progress)
+        pool, pool_key = measured_pool(self, run, progress, on_error=self.on_error)
         truth = self._truth(pool, ready.names)
         model = self._model(bind(ready.handle, pool, run=run), ready)
-        by_name = self.workers > 1 and not isinstance(model, AnsweredClasses)
-        embeddings = embed(
-            pool, ready.handle if by_name else model, run=run,
-            batch_size=self.batch_size, workers=self.workers, progress=progress,
+        place = self.placement()
+        by_name = place.elsewhere and not isinstance(model, AnsweredClasses)
+        embeddings, failed = embed_at(
+            pool, ready.handle if by_name else model, place, run=run,
+            batch_size=self.batch_size, on_error=self.on_error, progress=progress,
         )  # fmt: skip
+        if failed:
+            pool, pool_key = leave_out(run, pool, pool_key, failed)
+            truth = self._truth(pool, ready.names)
         head = self._head_facts(model, ready)
         about = {"head": head, "encoder": embeddings.spec.to_dict()}
         known = None if truth is None else truth.tolist()
@@ -109,6 +115,7 @@ class ClassifyJob(ClassJob):
         return {
             "pool": pool.describe(),
             "model": embeddings.spec.to_dict(),
+            **({"failed": dict(pool.failed)} if pool.failed else {}),
             "seed": self.seed,
             "head": head,
             "labels": dict(zip(ready.names, counts, strict=True)),

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from foveate.run.job import Job
     from foveate.run.options import Option
 
+SKIPPED = 3  # exit status of a run that has left scenes out, for they cannot be read
 # In the order of the help; what has no panel of its own stands with the experts' options.
 PANELS = ("Input", "Method", "Model", "Training", "Output", "Expert")
 
@@ -148,9 +149,13 @@ def _runner(show: str, *, page: bool) -> Callable[..., None]:
         report = _imported("foveate.report:write_report") if page else None
         with progress_bars(quiet=as_json) as progress:
             run = job.run(out, command=command(), report=report, progress=progress)
-        _imported(show)(run, as_json=as_json)
+        _imported("foveate.cli.show:part_made" if run.part else show)(run, as_json=as_json)
         if run.fetched.requests:
             typer.echo(f"Fetched of remote files: {run.fetched}", err=True)
+        failed = (run.part or run.record.get("summary", {})).get("failed")
+        if failed:
+            _imported("foveate.cli.show:list_failed")(failed)
+            raise typer.Exit(SKIPPED)
 
     return finish
 

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
     from foveate.cli.streams import Stream
 
-OK, FAILED, USAGE, INTERNAL, STOPPED = 0, 1, 2, 70, 130
+OK, FAILED, USAGE, INTERNAL, STOPPED = 0, 1, 2, 70, 130  # and `fields.SKIPPED`
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -26,7 +26,8 @@ def main(argv: Sequence[str] | None = None) -> int:
 
     Returns:
         0 on success, 1 when the input or the machine stood in the way, 2 for a wrong command
-        line, 70 for a defect of foveate, 130 when interrupted.
+        line, 3 when scenes were left out that cannot be read, 70 for a defect of foveate, 130 when
+        interrupted.
     """
     from foveate.cli.streams import standard_streams
 

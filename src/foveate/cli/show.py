@@ -73,7 +73,30 @@ def finished_text(run: Run) -> tuple[dict[str, Any], str]:
         lines += [f"    {line}" for line in (text if len(said) == 1 else text[:1])]
     if together.text:
         lines += together.lines
+    if changes := summary.get("changes"):
+        moved = [
+            f"{name}: {one['in']} into the budget, {one['out']} out of it"
+            for name, one in changes["methods"].items()
+        ]
+        pool = f"{count(changes['added'], 'tile')} added, {changes['gone']} gone"
+        lines.append(f"Since the last run: {'; '.join([pool, *moved])} -> {changes['file']}")
     return content, "\n".join([*lines, f"Report: {report}"])
+
+
+def part_made(run: Run, *, as_json: bool) -> None:
+    """Print which of the shards of a run are made."""
+    part = run.part or {}
+    lines = [f"Shards: {part['made']} made now, {part['left']} of {part['shards']} to go"]
+    if not part["left"]:
+        lines.append("All are there: the same command without --shard finishes the run.")
+    result({"run": str(run.path), "worked": run.worked, **part}, "\n".join(lines), as_json=as_json)
+
+
+def list_failed(failed: dict[str, str]) -> None:
+    """Tell on stderr which scenes were left out, and why."""
+    what = f"{count(len(failed), 'scene')} left out, as unreadable; the same command tries again"
+    lines = [f"foveate: {what}:", *(f"  {scene}: {reason}" for scene, reason in failed.items())]
+    sys.stderr.write("\n".join(lines) + "\n")
 
 
 def core_sets(run: Run, *, as_json: bool) -> None:

@@ -97,7 +97,7 @@ def gathered_pool(
     """
     also = _refinement(job, progress)
     if file is None:
-        return measured_pool(job, run, progress, also=also)
+        return measured_pool(job, run, progress, also=also, on_error=job.on_error)
     key = digest([VERSION, file.key, *also.key])
     made: list[Pool] = []
 

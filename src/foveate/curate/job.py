@@ -14,6 +14,7 @@ from pydantic import Field
 
 from foveate.budget import Budget
 from foveate.curate import steps
+from foveate.curate.changes import note_changes
 from foveate.curate.dense import Dense, prepared
 from foveate.curate.inputs import check_inputs, gathered_pool, read_vectors
 from foveate.curate.methods import METHODS, Method, get_method
@@ -26,17 +27,23 @@ from foveate.curate.start import read_start, write_start
 from foveate.curate.thumbs import draw_picks
 from foveate.errors import ParameterError
 from foveate.files import digest, digest_ids
-from foveate.models import ModelHandle, embed
-from foveate.models.settings import ModelJob
+from foveate.models.embed import embed_at
+from foveate.models.settings import SpreadJob
 from foveate.pool.costs import costs_for
 from foveate.pool.embedding_sources import embedding_paths
 from foveate.pool.quality import Kind  # noqa: TC001  (pydantic reads it)
 from foveate.pool.rules import Rules
+from foveate.pool.step import leave_out
 from foveate.run.job import SettingError
 from foveate.run.options import Option, PathText
 from foveate.run.shards import step_name
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from numpy.typing import NDArray
+
+    from foveate.models import ModelHandle
     from foveate.pool import Pool
     from foveate.pool.embedding_file import EmbeddingFile
     from foveate.progress import ProgressFn
@@ -79,7 +86,7 @@ class Ready(NamedTuple):
     dense: bool  # whether a method needs tokens and the labels of their cells
 
 
-class CurateJob(ModelJob):
+class CurateJob(SpreadJob):
     """What a curate run is asked for: which tiles of a pool to keep under a budget."""
 
     methods: Annotated[
@@ -190,6 +197,7 @@ class CurateJob(ModelJob):
         self.rules()
         self.max_share()
         read_start(self.start)
+        self.placement()
         budget = Budget.parse(self.budget)
         embeds = any("embeddings" in method.needs for method in methods.values())
         dense = any({"tokens", "cells"} & set(method.needs) for method in methods.values())
@@ -203,11 +211,7 @@ class CurateJob(ModelJob):
         pool, pool_key = gathered_pool(self, file, run, progress)
         costs = costs_for(pool, budget.limits)
         start = read_start(self.start)
-        ids = np.setdiff1d(start, list(pool.excluded))  # they may have left the pool, too
-        ranker = Ranker(
-            pool, None, self.seed, self.preset, progress, costs, self.max_share(),
-            rules=self.rules(), picked=ids,
-        )  # fmt: skip
+        ranker = self._ranker(pool, costs, start, progress)
         # What cannot be is refused before anything is embedded.
         steps.check_columns(pool, [method for method, _ in methods.values()])
         for method, _ in methods.values():
@@ -215,14 +219,18 @@ class CurateJob(ModelJob):
         write_start(run, start)
         embeddings, vectors = None, ""
         if handle is not None and embeds:
-            embeddings = embed(
-                pool, handle, run=run, batch_size=self.batch_size, workers=self.workers,
-                progress=progress,
+            embeddings, failed = embed_at(
+                pool, handle, self.placement(), run=run, batch_size=self.batch_size,
+                on_error=self.on_error, progress=progress,
             )  # fmt: skip
             vectors = run.key(step_name(embeddings.spec.name))
+            pool, pool_key = leave_out(run, pool, pool_key, failed)
+            costs = costs_for(pool, budget.limits)
         elif file is not None and embeds:
             embeddings, vectors = read_vectors(file, pool, run)
         dense = self._dense(pool, pool_key, run, ready, progress)
+        if pool.failed:
+            ranker = self._ranker(pool, costs, start, progress)
         ranker = ranker.seeing(embeddings, dense.tokens, dense.cells)
         shown = embeddings or dense.tokens
         about = {
@@ -246,6 +254,7 @@ class CurateJob(ModelJob):
         steps.remove_others(run, methods)
         stated = [(name, m.definition, options) for name, (m, options) in methods.items()]
         key = self._key(pool_key, vectors, dense.key, stated, ranker.bounds, str(budget))
+        changes = note_changes(run, pool, selections)
         kinds = {name: method for name, (method, _) in methods.items()}
         run.do(
             "tables", key, lambda: write_tables(run.path, pool, kinds, rankings, selections)
@@ -266,10 +275,22 @@ class CurateJob(ModelJob):
             "start": ranker.given.size,
             **self._stated_rules(),
             "model": shown.spec.to_dict() if shown else None,
+            **({"failed": dict(pool.failed)} if pool.failed else {}),
             "seed": self.seed,
             "preset": self.preset,
+            **({"changes": changes} if changes else {}),
             "methods": {n: steps.facts(n, s, rankings[n]) for n, s in selections.items()},
         }
+
+    def _ranker(
+        self, pool: Pool, costs: Mapping[str, NDArray[np.float64]], start: NDArray[np.str_],
+        progress: ProgressFn | None,
+    ) -> Ranker:  # fmt: skip
+        ids = np.setdiff1d(start, list(pool.excluded))  # they may have left the pool, too
+        return Ranker(
+            pool, None, self.seed, self.preset, progress, costs, self.max_share(),
+            rules=self.rules(), picked=ids,
+        )  # fmt: skip
 
     def _dense(
         self, pool: Pool, pool_key: str, run: Run, ready: Ready, progress: ProgressFn | None

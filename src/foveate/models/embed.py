@@ -4,36 +4,38 @@ from __future__ import annotations
 
 import contextlib
 import functools
-import math
-from dataclasses import dataclass, replace
+import logging
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from foveate.embeddings import Embeddings
 from foveate.errors import DataError, ParameterError
-from foveate.files import digest, digest_ids, read_json, write_json
+from foveate.files import digest, read_json, write_json
 from foveate.models.base import ModelHandle, Scale
 from foveate.models.capabilities import Embeds, need
 from foveate.models.load import build_model
+from foveate.models.shard_encoder import ShardEncoder, fill_invalid, pool_prints
+from foveate.models.shard_loop import Embedded, ShardLoop, embedding_key
 from foveate.pool.preview import read_small
-from foveate.progress import Meter, ProgressFn, watched
-from foveate.run import Run, map_shards
-from foveate.run.shards import ShardStore, step_name, to_half
+from foveate.progress import ProgressFn, watched
+from foveate.run import Placement, Run
 from foveate.seeds import rng, tie_keys
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator
     from contextlib import AbstractContextManager
 
     from numpy.typing import NDArray
 
-    from foveate.embeddings import EncoderSpec
+    from foveate.embeddings import Embeddings, EncoderSpec
     from foveate.models.capabilities import Model
     from foveate.pool.pool import Pool, Scene
-    from foveate.raster import Raster
+    from foveate.pool.scan import OnError
 
+__all__ = ["bind", "embed", "embedding_key", "fill_invalid", "pool_prints"]
+
+logger = logging.getLogger("foveate")
 
 _PREVIEW = 512
 
@@ -43,7 +45,7 @@ _DIM, _BRIGHT = 0.02, 20.0  # of the trained range: beyond, the unit must be ano
 
 _RANGE_FILE = "tables/band_range.json"
 
-_RANGE_VERSION = 1  # raised when another range comes of the same pixels
+_RANGE_STEP, _RANGE_VERSION = "band range", 2  # raised when another range comes of the same pixels
 
 
 def bind(model: ModelHandle | Model, pool: Pool, *, run: Run | None = None) -> Model:
@@ -179,27 +181,46 @@ def _draw(scene: Scene, bands: tuple[int, ...], quota: int) -> NDArray[Any]:
 
 
 def _kept_range(pool: Pool, bands: tuple[int, ...], run: Run | None) -> Scale:
-    """Measure the range of values, or take it from the run that knows it."""
+    """Measure the range of values, or take it from the run that knows it.
+
+    A run keeps its range while half of the scenes that it was measured on are in the pool as they
+    were: an archive that grows would get other vectors for old scenes otherwise.
+    """
     if run is None:
         return band_range(pool, bands)
+    prints = pool_prints(pool)
+    key = digest([_RANGE_VERSION, prints, bands])
 
     def work() -> list[str]:
-        write_json(run.path / _RANGE_FILE, band_range(pool, bands))
+        of = [digest(one) for one in prints]
+        found = {"bands": bands, "of": of, "range": band_range(pool, bands)}
+        write_json(run.path / _RANGE_FILE, found)
         return [_RANGE_FILE]
 
-    run.do("band range", digest([_RANGE_VERSION, pool_prints(pool), bands]), work)
-    return tuple((low, high) for low, high in read_json(run.path / _RANGE_FILE))
+    kept = pool.scenes[0].source.info.dtype != "uint8" and not run.done(_RANGE_STEP, key)
+    if kept and (range_ := _range_of_most(run, prints, bands)):
+        logger.info(
+            "The range of values is that of the scenes that the run began with: %s. State another "
+            "with --scale, or begin a new run.", _written(range_),
+        )  # fmt: skip
+        return range_
+    run.do(_RANGE_STEP, key, work)
+    return _as_scale(read_json(run.path / _RANGE_FILE)["range"])
 
 
-def pool_prints(pool: Pool) -> list[Any]:
-    """Return what tells the pixels of a pool apart, JSON-ready."""
-    infos = ((s.scene_id, s.source.info) for s in pool.scenes)
-    return [[name, info.fingerprint, info.nodata] for name, info in infos]
+def _range_of_most(run: Run, prints: list[Any], bands: tuple[int, ...]) -> Scale | None:
+    """Return the range that a run holds, if half of the scenes that it is of are still there."""
+    if not run.key(_RANGE_STEP) or not (run.path / _RANGE_FILE).is_file():
+        return None
+    known = read_json(run.path / _RANGE_FILE)
+    if not isinstance(known, dict) or tuple(known["bands"]) != bands:
+        return None
+    still = {digest(one) for one in prints} & set(known["of"])
+    return _as_scale(known["range"]) if 2 * len(still) >= len(known["of"]) else None
 
 
-_SMALLEST_SHARD, _LARGEST_SHARD, _SHARDS = 64, 8192, 64
-
-_LARGEST_SHARD_VALUES = 2**26  # 256 MB in float32
+def _as_scale(pairs: Any) -> Scale:
+    return tuple((low, high) for low, high in pairs)
 
 
 def embed(
@@ -210,6 +231,7 @@ def embed(
     tokens: bool = False,
     batch_size: int = 32,
     workers: int = 1,
+    on_error: OnError = "stop",
     progress: ProgressFn | bool | None = None,
 ) -> Embeddings:
     """Embed every tile of a pool.
@@ -221,13 +243,15 @@ def embed(
         pool: A pool cut from scenes.
         model: From `load_model` or `from_callable`.
         run: Run directory (new, empty, or an earlier run) to keep the shards in: an embedding
-            that was interrupted goes on there, one that is complete is not repeated, and a job
-            in the same directory finds it. Or a `Run` that is open for writing. None keeps
-            everything in memory.
+            that was interrupted goes on there, one that is complete is not repeated, of a pool
+            that has grown only the new scenes are embedded, and a job in the same directory finds
+            it. Or a `Run` that is open for writing. None keeps everything in memory.
         tokens: Whether to keep the tokens of each tile instead of one vector: for a model with
             14 x 14 tokens that is 196 times as much to store.
         batch_size: Tiles per call of the model; the vectors do not depend on it.
         workers: Processes; more than one needs a model that can be loaded by name.
+        on_error: "stop" at a scene that cannot be read, or "skip" it: its tiles are not among the
+            ids then, a warning says why, and the next time it is tried again.
         progress: Called with ticks; True for bars, False for none, None for bars in a notebook
             or at a prompt.
 
@@ -239,48 +263,65 @@ def embed(
         ParameterError: Bands are not stated and the model takes fewer than there are; tiles of
             several sizes would give several grids of tokens.
         MissingCapabilityError: `tokens` of a model that has none.
-        DataError: A file cannot be read; what was embedded before is kept in `run`.
+        DataError: A file cannot be read; what was embedded before is kept in `run`. Or none can.
         StorageError: `run` cannot be written, holds something else, or is in use.
     """
-    if workers > 1 and not isinstance(model, ModelHandle):
+    found = embed_at(
+        pool, model, Placement(workers), run=run, tokens=tokens, batch_size=batch_size,
+        on_error=on_error, progress=progress,
+    )  # fmt: skip
+    for scene, reason in found.failed.items():
+        logger.warning("The scene %r is left out: %s", scene, reason)
+    return found.embeddings
+
+
+def embed_at(
+    pool: Pool,
+    model: ModelHandle | Embeds,
+    place: Placement,
+    *,
+    run: str | Path | Run | None = None,
+    tokens: bool = False,
+    batch_size: int = 32,
+    on_error: OnError = "stop",
+    progress: ProgressFn | bool | None = None,
+) -> Embedded:
+    """Embed every tile of a pool, in processes of this machine or of a cluster; see `embed`.
+
+    Args:
+        pool: As for `embed`.
+        model: As for `embed`.
+        place: Where shards are made.
+        run: As for `embed`.
+        tokens: As for `embed`.
+        batch_size: As for `embed`.
+        on_error: As for `embed`.
+        progress: As for `embed`.
+
+    Raises:
+        PartDone: `place` has a part of the shards, and it is made.
+        FoveateError: As for `embed`.
+    """
+    if place.elsewhere and not isinstance(model, ModelHandle):
+        what = "driver ray" if place.driver == "ray" else f"workers = {place.workers}"
         raise ParameterError(
-            f"workers = {workers} with a model object",
-            "Objects stay in their process.",
-            "workers=1",
+            f"{what} with a model object", "Objects stay in their process.", "workers=1"
         )
     with _open_run(run) as opened, watched(progress) as shown:
         bound = need(bind(model, pool, run=opened), "embed", "embedding a pool")
         spec = _token_spec(bound, pool) if tokens else bound.spec
-        size = _shard_size(len(pool), spec)
-        make = functools.partial(
-            _ShardEncoder, pool, model if workers > 1 else bound, spec, size, batch_size
-        )
-        loop = _Loop(pool, spec.name, size, make, workers, shown)
-        return _in_memory(loop, spec) if opened is None else _in_run(loop, spec, opened)
+        encoder = functools.partial(
+            ShardEncoder, pool, model if place.elsewhere else bound, spec, batch_size,
+            on_error == "skip",
+        )  # fmt: skip
+        next(pool.read([]), None)  # a pool without imagery says so
+        loop = ShardLoop(pool, spec, encoder, place, shown)
+        return loop.in_memory() if opened is None else loop.in_run(opened)
 
 
 def _open_run(run: str | Path | Run | None) -> AbstractContextManager[Run | None]:
     """Open a run for as long as it takes; one that is open already is its owner's to close."""
     return Run.create(run) if isinstance(run, str | Path) else contextlib.nullcontext(run)
-
-
-def _in_memory(loop: _Loop, spec: EncoderSpec) -> Embeddings:
-    ids = loop.pool.ids
-    kept = {s: to_half(ids[loop.rows(s)], x) for s, x in loop.vectors(range(loop.shards))}
-    return Embeddings(ids, np.concatenate([kept[s] for s in range(loop.shards)]), spec)
-
-
-def _in_run(loop: _Loop, spec: EncoderSpec, run: Run) -> Embeddings:
-    key = embedding_key(loop.pool, spec)
-    store = ShardStore.within(run.path, key, loop.shards, spec)
-
-    def work() -> list[str]:
-        for shard, vectors in loop.vectors(store.missing()):
-            store.put(shard, loop.pool.ids[loop.rows(shard)], vectors)
-        return [str(file.relative_to(run.path)) for file in store.files]
-
-    run.do(step_name(spec.name, tokens=spec.grid is not None), key, work)
-    return store.finish()
 
 
 def _token_spec(model: Embeds, pool: Pool) -> EncoderSpec:
@@ -302,114 +343,3 @@ def _token_spec(model: Embeds, pool: Pool) -> EncoderSpec:
     tile = np.zeros((1, len(spec.bands), *sizes.pop()), pool.scenes[0].source.info.dtype)
     _, rows, columns, dim = able.tokens(tile).shape
     return replace(spec, dim=dim, grid=(rows, columns))
-
-
-def embedding_key(pool: Pool, spec: EncoderSpec) -> str:
-    """Hash of everything that the vectors and their shards depend on.
-
-    Pixels, windows, the model, and how many tiles a shard has.
-    """
-    shard = _shard_size(len(pool), spec)
-    return digest([pool_prints(pool), digest_ids(pool.ids), spec.to_dict(), shard])
-
-
-@dataclass(frozen=True)
-class _Loop:
-    """The loop over the shards of a pool, with progress."""
-
-    pool: Pool
-    name: str
-    size: int
-    make: Callable[[], Callable[[int], NDArray[np.float32]]]
-    workers: int
-    progress: ProgressFn | None
-
-    @property
-    def shards(self) -> int:
-        return -(-len(self.pool) // self.size)
-
-    def rows(self, shard: int) -> NDArray[np.int64]:
-        return _shard_rows(len(self.pool), self.size, shard)
-
-    def vectors(self, todo: Iterable[int]) -> Iterator[tuple[int, NDArray[np.float32]]]:
-        """Yield the vectors of shards as they are made."""
-        wanted = list(todo)
-        there = len(self.pool) - sum(self.rows(shard).size for shard in wanted)
-        title = f"embedding with {self.name}"
-        with Meter(self.progress, title, len(self.pool), skipped=there) as meter:
-            for shard, vectors in map_shards(self.make, wanted, self.workers):
-                yield shard, vectors
-                meter.advance(self.rows(shard).size)
-
-
-@dataclass
-class _ShardEncoder:
-    """The function of a shard number; in a worker process it builds the model once."""
-
-    pool: Pool
-    model: ModelHandle | Embeds
-    spec: EncoderSpec
-    size: int
-    batch_size: int
-
-    def __post_init__(self) -> None:
-        if isinstance(self.model, ModelHandle):
-            self.model = build_model(self.model, self.spec.bands, self.spec.scale or ())
-
-    def __call__(self, shard: int) -> NDArray[np.float32]:
-        rows = _shard_rows(len(self.pool), self.size, shard)
-        assert not isinstance(self.model, ModelHandle)  # noqa: S101  (built above)
-        tiles = self.pool.read(rows, bands=self.spec.bands or None)
-        found = np.empty((rows.size, *self.spec.row), np.float32)
-        for places, batch in _batches(tiles, self.batch_size):
-            found[places] = self._encode(batch)
-        return found
-
-    def _encode(self, batch: NDArray[Any]) -> NDArray[np.float32]:
-        model: Any = self.model
-        if self.spec.grid is None:
-            return model.embed(batch)
-        return model.tokens(batch).reshape(len(batch), *self.spec.row)
-
-
-def _batches(rasters: Iterator[Raster], size: int) -> Iterator[tuple[list[int], NDArray[Any]]]:
-    """Stack tiles of one shape, with their places in the order in which they came.
-
-    Sides that differ by a pixel alternate where a scene is cut into a number of tiles: each shape
-    fills a batch of its own.
-    """
-    waiting: dict[tuple[int, ...], tuple[list[int], list[NDArray[Any]]]] = {}
-    for place, raster in enumerate(rasters):
-        tile = fill_invalid(raster)
-        places, batch = waiting.setdefault(tile.shape, ([], []))
-        places.append(place)
-        batch.append(tile)
-        if len(batch) == size:
-            yield places, np.stack(batch)
-            del waiting[tile.shape]
-    for places, batch in waiting.values():
-        yield places, np.stack(batch)
-
-
-def fill_invalid(raster: Raster) -> NDArray[Any]:
-    """Return (c, h, w) with invalid pixels set to the mean of the valid ones of their band."""
-    if raster.valid.all():
-        return raster.data
-    data = raster.data.copy()
-    known = data[:, raster.valid].astype(np.float64)
-    mean = known.mean(axis=1) if known.shape[1] else np.zeros(len(data))
-    if np.issubdtype(data.dtype, np.integer):
-        mean = np.rint(mean)
-    data[:, ~raster.valid] = mean.astype(data.dtype)[:, None]
-    return data
-
-
-def _shard_size(n: int, spec: EncoderSpec) -> int:
-    # Small enough to lose little when killed and to show progress, few enough for one manifest;
-    # tokens of a shard must fit into memory.
-    size = min(_LARGEST_SHARD, max(_SMALLEST_SHARD, -(-n // _SHARDS)))
-    return max(1, min(size, _LARGEST_SHARD_VALUES // math.prod(spec.row)))
-
-
-def _shard_rows(n: int, size: int, shard: int) -> NDArray[np.int64]:
-    return np.arange(shard * size, min(n, (shard + 1) * size))

@@ -7,10 +7,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Annotated, Any
 
-from foveate.models.embed import embed
-from foveate.models.settings import ModelJob
+from foveate.models.embed import embed_at
+from foveate.models.settings import SpreadJob
 from foveate.pool.find import need_paths
-from foveate.pool.step import measured_pool
+from foveate.pool.step import leave_out, measured_pool
 from foveate.run.options import Option
 from foveate.run.shards import step_name
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from foveate.run import Run
 
 
-class EmbedJob(ModelJob):
+class EmbedJob(SpreadJob):
     """Embed tiles of imagery."""
 
     absent = frozenset({"seed"})
@@ -31,19 +31,22 @@ class EmbedJob(ModelJob):
         """Return the model."""
         need_paths(self.images, "image")
         need_paths(self.masks, "mask")
+        self.placement()
         return self.handle()
 
     def steps(self, run: Run, ready: Any, progress: ProgressFn | None) -> dict[str, Any]:
         """Measure the pool and embed it with the model (`ready`)."""
-        pool, _ = measured_pool(self, run, progress)
-        found = embed(
-            pool, ready, run=run, tokens=self.tokens, batch_size=self.batch_size,
-            workers=self.workers, progress=progress,
+        pool, key = measured_pool(self, run, progress, on_error=self.on_error)
+        found, failed = embed_at(
+            pool, ready, self.placement(), run=run, tokens=self.tokens,
+            batch_size=self.batch_size, on_error=self.on_error, progress=progress,
         )  # fmt: skip
+        pool, _ = leave_out(run, pool, key, failed)
         step = run.record["steps"][step_name(found.spec.name, tokens=self.tokens)]
         return {
             "pool": pool.describe(),
             "model": found.spec.to_dict(),
+            **({"failed": dict(pool.failed)} if pool.failed else {}),
             "seed": self.seed,
             "embeddings": {
                 "shape": found.x.shape,

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar
 
@@ -12,12 +14,21 @@ from foveate.files import refuse_empty
 from foveate.models.answer_head import Length, check_templates
 from foveate.models.heads import is_file, labels_from, labels_of, templates_from
 from foveate.models.load import load_model
+from foveate.models.shard_loop import PartDone
+from foveate.pool.scan import OnError  # noqa: TC001  (pydantic reads it)
 from foveate.pool.settings import PoolJob
+from foveate.run import Run
+from foveate.run.drivers import DriverName, Placement
+from foveate.run.drivers.actors import check_ray
+from foveate.run.job import SettingError
 from foveate.run.options import Option, PathText, Scale
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from foveate.models.base import ModelHandle
     from foveate.models.heads import Labels
+    from foveate.progress import ProgressFn
 
 ModelName = Annotated[str, Option("Model", metavar="FAMILY[:NAME][@TAG][?key=value]")]
 Weights = Annotated[PathText | None, Option("Model")]
@@ -56,6 +67,106 @@ def _labels(given: Any) -> Any:
     if isinstance(given, str) and not is_file(given):
         return list(labels_from(given))
     return given
+
+
+_PART = re.compile(r"(\d+)/(\d+)")
+
+
+def _part(given: Any) -> Any:
+    """Read ``i/n``."""
+    if not isinstance(given, str):
+        return given
+    if given.strip() == "array":
+        given = _of_array()
+    found = _PART.fullmatch(given.strip())
+    if found is None or not 1 <= int(found[1]) <= int(found[2]):
+        raise ParameterError(
+            repr(given),
+            "The form is i/n, the i-th of n parts: 1/n to n/n; or array.",
+            "For example 3/8.",
+        )
+    return given.strip()
+
+
+def _of_array() -> str:
+    """Return the part of this task of a job array, by what SLURM says of it."""
+    try:
+        first, task, tasks = (
+            int(os.environ[f"SLURM_ARRAY_TASK_{n}"]) for n in ("MIN", "ID", "COUNT")
+        )
+    except (KeyError, ValueError):
+        raise ParameterError(
+            "'array'", "It is for a task of a SLURM array, and this is none.", "State it: 3/8."
+        ) from None
+    return f"{task - first + 1}/{tasks}"
+
+
+class SpreadJob(ModelJob):
+    """A job whose tiles are embedded by many processes, of one machine or of many."""
+
+    shard: Annotated[str, BeforeValidator(_part), Option("Model", metavar="i/n|array")] = ""
+    """Make every n-th shard from the i-th on and stop; other processes make the rest, at the same
+    time or not; array: as the tasks of a SLURM array are counted. The same command without it
+    finishes the run."""
+    driver: Annotated[DriverName, Option("Model")] = "local"
+    """local: processes of this machine; ray: actors of a Ray cluster, as many as --workers."""
+    address: Annotated[
+        str, Option("Model", metavar="HOST:PORT", default="a cluster of this machine alone")
+    ] = ""  # fmt: skip
+    """Ray cluster to use, with --driver ray; auto: the one that this machine belongs to."""
+    gpus_per_worker: Annotated[float, Option("Model")] = Field(0.0, ge=0, allow_inf_nan=False)
+    """GPUs of each actor, or a share of one, with --driver ray."""
+    on_error: Annotated[OnError, Option("Input")] = "stop"
+    """What to do with a scene that cannot be read: stop; or skip it, list it at the end, and try
+    it again the next time."""
+
+    def run(
+        self, out: str | Path, *, command: str = "",
+        report: Callable[[Path], Path] | None = None, progress: ProgressFn | None = None,
+    ) -> Run:  # fmt: skip
+        """Do the job; with `shard` the shards of one part, and no more.
+
+        See `Job.run` for the arguments.
+
+        Returns:
+            The closed run; with `shard`, ``run.part`` says what was made and what is left.
+        """
+        if not self.shard:
+            return super().run(out, command=command, report=report, progress=progress)
+        ready = self.check()
+        job = self.model_copy(update={"shard": ""}).model_dump(mode="json")
+        with Run.create(out, job=job, command=command, shared=True) as run:
+            try:
+                self.steps(run, ready, progress)
+            except PartDone as part:
+                run.part = vars(part)
+        if run.part is None:
+            raise SettingError(
+                "shard", repr(self.shard), "There are no shards to make: nothing is embedded here.",
+                "Leave it out.",
+            )  # fmt: skip
+        return run
+
+    def placement(self) -> Placement:
+        """Return where shards are made.
+
+        Raises:
+            ParameterError: Settings of Ray without it, or no cluster answers.
+            MissingExtraError: Ray is not installed.
+        """
+        if self.driver != "ray":
+            for name in ("address", "gpus_per_worker"):
+                if value := getattr(self, name):
+                    raise SettingError(
+                        name, repr(value), "It is of a Ray cluster.", "Add --driver ray."
+                    )
+        else:
+            check_ray(self.address)
+        part = _PART.fullmatch(self.shard)
+        return Placement(
+            self.workers, self.driver, self.address, self.gpus_per_worker,
+            None if part is None else (int(part[1]), int(part[2])),
+        )  # fmt: skip
 
 
 class ClassJob(ModelJob):

@@ -9,6 +9,7 @@ import numpy as np
 
 from foveate.budget import geodesic_area
 from foveate.pool.attributes import Attributes
+from foveate.pool.footprints import footprints
 from foveate.pool.outlines import have_areas, shapes_of
 
 if TYPE_CHECKING:
@@ -96,12 +97,23 @@ class Costs(Mapping[str, "NDArray[np.float64]"]):
         if unit == "pixels":
             return np.rint(pool.tiles.pixels * share)
         if unit == "area":
-            return geodesic_area(pool.footprints()) * share
+            return self._areas() * share
         per_pixel = np.zeros(len(pool))
         for scene, rows in pool.per_scene():
             info = scene.source.info
             per_pixel[rows] = info.bands * np.dtype(info.dtype).itemsize
         return self["pixels"] * per_pixel
+
+    def _areas(self) -> NDArray[np.float64]:
+        """Return the ground of each tile, scene by scene: a million outlines take a gigabyte."""
+        pool, found = self._pool, np.zeros(len(self._pool))
+        for scene, rows in pool.per_scene():
+            info = scene.source.info
+            assert pool.tiles is not None  # noqa: S101  (as above)
+            assert info.geobox is not None  # noqa: S101  (the pool is georeferenced)
+            outlines = footprints(pool.tiles.take(rows), info.geobox, place=info.place)
+            found[rows] = geodesic_area(outlines)
+        return found
 
 
 def costs_for(pool: Pool, units: Iterable[str]) -> Mapping[str, NDArray[np.float64]]:

@@ -103,10 +103,10 @@ def _shards(store: ShardStore) -> list[Path]:
     missing = store.missing()
     if missing or store.spec.grid is not None:
         raise DataError(
-            f"{len(missing)} of {store.shards} shards are missing in {str(store.path)!r}"
+            f"{len(missing)} of {len(store.shards)} shards are missing in {str(store.path)!r}"
             if missing
             else f"{str(store.path)!r} holds a vector for each place of a tile",
             "Every tile needs one vector.",
             "Embed again: only what is missing is made." if missing else "Embed without --tokens.",
         )
-    return [store.file(i) for i in range(store.shards)]
+    return [store.file(shard.number) for shard in store.shards]

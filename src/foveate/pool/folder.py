@@ -19,7 +19,7 @@ from foveate.pool.names import Names
 from foveate.pool.notes import warn
 from foveate.pool.pairing import pair_files
 from foveate.pool.pool import Pool, Scene
-from foveate.pool.scan import scan
+from foveate.pool.scan import OnError, scan
 from foveate.pool.stac.columns import item_columns
 from foveate.raster import FileSource, LabelValues, Source, StackSource
 from foveate.remote import open_together
@@ -55,6 +55,7 @@ def open_pool(  # noqa: PLR0913  (keyword-only options)
     min_labelled: float = 0.0,
     skip_empty: bool = False,
     search: Search | None = None,
+    on_error: OnError = "stop",
     measure: bool = True,
     progress: ProgressFn | None = None,
 ) -> Pool:
@@ -91,6 +92,7 @@ def open_pool(  # noqa: PLR0913  (keyword-only options)
         min_labelled: Smallest labelled share of a tile that stays, where there are masks.
         skip_empty: Whether scenes without a valid pixel are left out instead of refused.
         search: Which items of STAC are meant, and which of their assets.
+        on_error: "stop" at a scene that cannot be read, or "skip" it: `Pool.failed` says why.
         measure: Whether to read all masks and nodata now (see `scan`).
         progress: Called with ticks.
 
@@ -107,12 +109,13 @@ def open_pool(  # noqa: PLR0913  (keyword-only options)
     pool = open_rows(
         paired.rows, classes=classes, tile=tile, stride=stride, edge=edge, split=split,
         coordinates=coordinates, nodata=nodata, bands=bands, notes=paired.notes,
+        on_error=on_error,
     )  # fmt: skip
     if not measure:
         return pool
     return scan(
         pool, bands=bands, min_valid=min_valid, min_labelled=min_labelled,
-        skip_empty=skip_empty, progress=progress,
+        skip_empty=skip_empty, on_error=on_error, progress=progress,
     )  # fmt: skip
 
 
@@ -128,6 +131,7 @@ def open_rows(
     nodata: float | None = None,
     bands: Sequence[int] | None = None,
     notes: Sequence[Note] = (),
+    on_error: OnError = "stop",
 ) -> Pool:
     """Open files that are paired already, headers only; see `open_pool`.
 
@@ -142,6 +146,7 @@ def open_rows(
         nodata: As for `open_pool`.
         bands: As for `open_pool`.
         notes: What is known of the files already.
+        on_error: As for `open_pool`.
 
     Returns:
         The pool, sorted by tile id; nothing of it is measured.
@@ -156,10 +161,25 @@ def open_rows(
     open_together(
         [p for row in rows for p in (*row.paths, *row.extra, row.mask) if isinstance(p, URL)]
     )
-    scenes = []
+    scenes, failed = [], {}
     for row in rows:
-        mask = None if row.mask is None else _mask_source(row.mask, legend)
-        scenes.append(replace(row_scene(row, nodata), mask=mask))
+        try:
+            scene = row_scene(row, nodata)
+            if row.mask is not None:
+                scene = replace(scene, mask=_mask_source(row.mask, legend))
+            _ = scene.source.info, scene.mask and scene.mask.info  # opens them
+        except DataError as error:
+            if on_error != "skip":
+                raise
+            failed[row.key] = str(error)
+        else:
+            scenes.append(scene)
+    if not scenes:
+        raise DataError(
+            f"none of the {len(failed)} scenes can be opened; the first: "
+            f"{next(iter(failed.values()), '')}",
+            "Some scenes have to be readable.",
+        )  # fmt: skip
     _check_copies(scenes)
     scenes, values = alike_values(scenes)
     check_alike(scenes, bands)
@@ -178,9 +198,11 @@ def open_rows(
     ids = tiles.tile_id
     order = np.argsort(ids, kind="stable")
     tiles = tiles.take(order)
+    items = [row.item for row in rows if row.item is not None and row.key not in failed]
     return Pool(
         ids=ids[order], scenes=tuple(scenes), tiles=tiles, legend=legend, notes=warn(told),
-        attributes=item_columns([row.item for row in rows if row.item is not None], tiles),
+        failed=failed,
+        attributes=item_columns(items, tiles),
     )  # fmt: skip
 
 

@@ -149,6 +149,16 @@ def _paste(listed: str) -> str:
     )
 
 
+def read_through(mask: Source) -> None:
+    """Read all of a mask.
+
+    Raises:
+        DataError: It cannot be read.
+    """
+    for _ in _values(mask):
+        pass
+
+
 def _values(mask: Source) -> Iterator[tuple[list[int], list[int]]]:
     """Yield the values of a mask and how often each occurs, block of rows by block of rows."""
     height, width = mask.info.shape

@@ -88,6 +88,8 @@ class Pool(Tabular):
             imagery; None for one that has neither, and for one with tiles.
         why: Why a pool without imagery has no outlines.
         notes: What the reader should know of the imagery; see `Note`.
+        failed: Scene -> why it cannot be read, where such scenes are skipped; none of its tiles is
+            in the pool.
 
     Raises:
         DataError: Lengths disagree, ids repeat, or counts are not whole numbers of at least 0.
@@ -103,6 +105,7 @@ class Pool(Tabular):
     outlines: pa.Array | None = None
     why: str = "plain arrays have no georeference"
     notes: tuple[Note, ...] = ()
+    failed: Mapping[str, str] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         """Check that the columns belong together."""
@@ -206,6 +209,28 @@ class Pool(Tabular):
             attributes=None if self.attributes is None else self.attributes.take(index),
             outlines=None if self.outlines is None else self.outlines.take(index),
         )
+
+    def without_scenes(self, failed: Mapping[str, str]) -> Self:
+        """Return the pool without some scenes.
+
+        Args:
+            failed: Scene -> why it cannot be read.
+
+        Raises:
+            DataError: No tile is left.
+        """
+        if not failed or self.tiles is None:
+            return self
+        keep = ~np.isin(self.tiles.scene, list(failed))
+        if not keep.any():
+            raise DataError(
+                f"none of the {len(failed)} scenes can be read; the first: "
+                f"{next(iter(failed.values()))}",
+                "Some scenes have to be readable.",
+            )  # fmt: skip
+        scenes = tuple(scene for scene in self.scenes if scene.scene_id not in failed)
+        known = {**self.failed, **failed}
+        return replace(self.take(keep), scenes=scenes, failed=known)
 
     def per_scene(self) -> Iterator[tuple[Scene, NDArray[np.int64]]]:
         """Yield each scene that has tiles with the rows of its tiles, in order."""

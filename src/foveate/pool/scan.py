@@ -3,21 +3,23 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
 from foveate.errors import DataError
+from foveate.files import digest, digest_ids
 from foveate.labels import count_classes
 from foveate.pool.check import note_frames
-from foveate.pool.infer import infer_legend
+from foveate.pool.infer import infer_legend, read_through
+from foveate.pool.measured import Measured
 from foveate.pool.notes import Note, warn
 from foveate.pool.pool import read_codes
 from foveate.progress import Meter, ProgressFn
 from foveate.raster import find_frame, read_ahead
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Sequence
 
     from numpy.typing import NDArray
 
@@ -25,6 +27,9 @@ if TYPE_CHECKING:
     from foveate.labels import Legend
     from foveate.pool.pool import Pool, Scene
     from foveate.raster import Source
+
+OnError = Literal["stop", "skip"]
+_VERSION = 1  # raised when something else is measured of the same pixels
 
 
 def scan(
@@ -34,6 +39,8 @@ def scan(
     min_valid: float = 0.5,
     min_labelled: float = 0.0,
     skip_empty: bool = False,
+    on_error: OnError = "stop",
+    known: dict[str, Measured] | None = None,
     progress: ProgressFn | None = None,
 ) -> Pool:
     """Measure valid shares, count classes, and drop mostly empty tiles.
@@ -51,6 +58,9 @@ def scan(
             of a tile that stays, 0 to 1. Under a cloud of an ignored class a few pixels decide
             what a patch scores; 0.5 leaves such patches out.
         skip_empty: Whether scenes without a valid pixel are left out instead of refused.
+        on_error: "stop" at a scene that cannot be read, or "skip" it: `Pool.failed` says why, and
+            its tiles leave the pool.
+        known: What is known of scenes already; it becomes what is known of those of this pool.
         progress: Called with ticks.
 
     Returns:
@@ -61,21 +71,29 @@ def scan(
             no tile is left, or a file cannot be read.
     """
     bands = None if bands is None or not len(bands) else bands
-    tiles = pool.tiles
-    if tiles is None:
+    if pool.tiles is None:
         return pool
+    failed: dict[str, str] = {}
     legend = pool.legend
     labelled = any(scene.mask is not None for scene in pool.scenes)
     if labelled and legend is None:
-        legend = infer_legend([s.mask for s in pool.scenes if s.mask is not None])
+        legend = _inferred(pool.scenes, failed, skip=on_error == "skip")
+    measured = _measured(
+        pool, legend, bands, failed, {} if known is None else known, skip=on_error == "skip",
+        progress=progress,
+    )  # fmt: skip
+    pool = pool.without_scenes(failed)
+    tiles = pool.tiles
+    assert tiles is not None  # noqa: S101  (as above)
     share = np.ones(len(pool), np.float32)
     counts = np.zeros((len(pool), len(legend)), np.int64) if labelled and legend else None
-    found = _note_frames(pool, bands)
-    with Meter(progress, "reading masks" if labelled else "checking nodata", len(pool)) as meter:
-        for scene, rows in pool.per_scene():
-            share[rows], counted = _scan_scene(scene, tiles.take(rows), legend, bands, meter)
-            if counts is not None and counted is not None:
-                counts[rows] = counted
+    for scene, rows in pool.per_scene():
+        one = measured[scene.scene_id]
+        share[rows] = one.share
+        if counts is not None and one.counts is not None:
+            counts[rows] = one.counts
+    frames = {name: one.frame for name, one in measured.items() if one.frame is not None}
+    found = note_frames(frames, len(measured))
     empty = [scene.scene_id for scene, rows in pool.per_scene() if not share[rows].any()]
     if empty and not skip_empty:
         raise _nothing_valid(pool, empty)
@@ -117,10 +135,59 @@ def scan(
     return measured.take(np.flatnonzero(keep))
 
 
-def _note_frames(pool: Pool, bands: Sequence[int] | None) -> list[Note]:
-    frames = {scene.scene_id: find_frame(scene.source, bands) for scene, _ in pool.per_scene()}
-    seen = {name: frame for name, frame in frames.items() if frame is not None}
-    return note_frames(seen, len(frames))
+def _inferred(scenes: Iterable[Scene], failed: dict[str, str], *, skip: bool) -> Legend:
+    """Name the classes of the masks that can be read; put the others into `failed`."""
+    masks = {scene.scene_id: scene.mask for scene in scenes if scene.mask is not None}
+    try:
+        return infer_legend(list(masks.values()))
+    except DataError:
+        if not skip:
+            raise
+    for name, mask in masks.items():
+        try:
+            read_through(mask)
+        except DataError as error:
+            failed[name] = str(error)
+    return infer_legend([mask for name, mask in masks.items() if name not in failed])
+
+
+def _measured(
+    pool: Pool, legend: Legend | None, bands: Sequence[int] | None, failed: dict[str, str],
+    known: dict[str, Measured], *, skip: bool, progress: ProgressFn | None,
+) -> dict[str, Measured]:  # fmt: skip
+    """Measure the scenes that are not known yet; put those that cannot be read into `failed`."""
+    tiles = pool.tiles
+    assert tiles is not None  # noqa: S101  (the caller has looked)
+    labelled = any(scene.mask is not None for scene in pool.scenes)
+    found: dict[str, Measured] = {}
+    used: dict[str, Measured] = {}
+    with Meter(progress, "reading masks" if labelled else "checking nodata", len(pool)) as meter:
+        for scene, rows in pool.per_scene():
+            key = _key(scene, pool.ids[rows], legend, bands)
+            if scene.scene_id not in failed and key not in known:
+                try:
+                    known[key] = _scan_scene(scene, tiles.take(rows), legend, bands)
+                except DataError as error:
+                    if not skip:
+                        raise
+                    failed[scene.scene_id] = str(error)
+            if scene.scene_id not in failed:
+                found[scene.scene_id] = used[key] = known[key]
+            meter.advance(rows.size)
+    known.clear()  # what is of no scene of this pool is not kept
+    known.update(used)
+    return found
+
+
+def _key(
+    scene: Scene, ids: NDArray[np.str_], legend: Legend | None, bands: Sequence[int] | None
+) -> str:
+    """Hash of everything that is measured of a scene depends on."""
+    info, mask = scene.source.info, scene.mask
+    print_of_mask = None if mask is None else [mask.info.fingerprint, mask.info.nodata]
+    classes = legend.to_dict() if legend is not None and mask is not None else None
+    parts = [info.fingerprint, info.nodata, print_of_mask, digest_ids(ids), bands, classes]
+    return digest([_VERSION, scene.scene_id, *parts])
 
 
 def _nothing_valid(pool: Pool, empty: Sequence[str]) -> DataError:
@@ -138,14 +205,11 @@ def _nothing_valid(pool: Pool, empty: Sequence[str]) -> DataError:
 
 
 def _scan_scene(
-    scene: Scene,
-    tiles: Tiles,
-    legend: Legend | None,
-    bands: Sequence[int] | None,
-    meter: Meter,
-) -> tuple[NDArray[np.float32], NDArray[np.int64] | None]:
-    """Valid share (m,) and class counts (m, C) of the m tiles of one scene."""
+    scene: Scene, tiles: Tiles, legend: Legend | None, bands: Sequence[int] | None
+) -> Measured:
+    """Measure the tiles of one scene."""
     info = scene.source.info
+    frame = find_frame(scene.source, bands)
     inside = (tiles.y + tiles.h <= info.shape[0]) & (tiles.x + tiles.w <= info.shape[1])
     share = np.ones(len(tiles), np.float32)
     counted = scene.mask is not None and legend is not None
@@ -166,5 +230,4 @@ def _scan_scene(
             valid, share[i] = raster.valid, raster.valid_share
         if scene.mask is not None and legend is not None and counts is not None:
             counts[i] = count_classes(read_codes(scene, window, legend, valid), len(legend))
-        meter.advance()
-    return share, counts
+    return Measured(share, counts, frame)

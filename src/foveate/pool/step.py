@@ -8,11 +8,12 @@ from typing import TYPE_CHECKING, Any
 from foveate.errors import DataError, ParameterError
 from foveate.files import digest, digest_ids
 from foveate.pool.folder import open_pool
-from foveate.pool.scan import scan
-from foveate.pool.store import load_pool, save_pool
+from foveate.pool.measured import load_measured, save_measured
+from foveate.pool.scan import OnError, scan
+from foveate.pool.store import load_failed, load_pool, save_pool
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
 
     from foveate.pool.pool import Pool
     from foveate.pool.settings import ImageryJob, PoolJob
@@ -43,7 +44,12 @@ class Refinement:
 
 
 def measured_pool(
-    job: PoolJob, run: Run, progress: ProgressFn | None = None, *, also: Refinement | None = None
+    job: PoolJob,
+    run: Run,
+    progress: ProgressFn | None = None,
+    *,
+    also: Refinement | None = None,
+    on_error: OnError = "stop",
 ) -> tuple[Pool, str]:
     """Open the files; measure them unless the run has done so.
 
@@ -52,6 +58,7 @@ def measured_pool(
         run: Run open for writing.
         progress: Called with ticks.
         also: What else is done with the pool before it is kept.
+        on_error: See `open_pool`.
 
     Returns:
         The pool, and a hash of everything that it depends on.
@@ -68,11 +75,11 @@ def measured_pool(
         )
     headers = opened_pool(
         job, tile=job.tile or WHOLE, stride=job.stride, edge=job.edge,
-        split=None if job.tile else (1, 1), coordinates=job.coordinates,
+        split=None if job.tile else (1, 1), coordinates=job.coordinates, on_error=on_error,
     )  # fmt: skip
     if not job.tile:
         _check_whole(headers)
-    return measure(headers, job, run, progress, also=also)
+    return measure(headers, job, run, progress, also=also, on_error=on_error)
 
 
 def opened_pool(job: ImageryJob, **cut: Any) -> Pool:
@@ -92,7 +99,7 @@ def opened_pool(job: ImageryJob, **cut: Any) -> Pool:
 
 def measure(
     headers: Pool, job: ImageryJob, run: Run, progress: ProgressFn | None = None, *,
-    also: Refinement | None = None, part: str = "",
+    also: Refinement | None = None, part: str = "", on_error: OnError = "stop",
 ) -> tuple[Pool, str]:  # fmt: skip
     """Measure a pool (step ``pool``) unless the run has done so.
 
@@ -104,6 +111,7 @@ def measure(
         also: What else is done with the pool before it is kept.
         part: Name of a pool beside that of the run: its step is ``pool PART``, its files lie in
             ``work/PART``.
+        on_error: See `open_pool`. Scenes that could not be read the last time are tried again.
 
     Returns:
         The pool, and a hash of everything that it depends on.
@@ -127,17 +135,51 @@ def measure(
     measured: list[Pool] = []
     home = run.path / "work" / part if part else run.path
 
+    step, cache = f"pool {part}".rstrip(), home / ("" if part else "work") / "measured.parquet"
+    if not run.shared and {s.scene_id for s in headers.scenes} & load_failed(home).keys():
+        run.record["steps"].pop(step, None)
+
     def work() -> list[str]:
+        known = load_measured(cache)
         pool = scan(
             headers, bands=job.bands or None, min_valid=job.min_valid,
-            min_labelled=job.min_labelled, skip_empty=job.skip_empty, progress=progress,
+            min_labelled=job.min_labelled, skip_empty=job.skip_empty, on_error=on_error,
+            known=known, progress=progress,
         )  # fmt: skip
+        save_measured(cache, known)
         measured.append(also.apply(pool))
         files = save_pool(home, measured[0])
         return [str((home / file).relative_to(run.path)) for file in files]
 
-    run.do(f"pool {part}".rstrip(), key, work)
-    return (measured[0] if measured else load_pool(home, headers)), key
+    run.do(step, key, work)
+    pool = measured[0] if measured else load_pool(home, headers)
+    return pool, _key_without(key, pool.failed)
+
+
+def leave_out(run: Run, pool: Pool, key: str, failed: Mapping[str, str]) -> tuple[Pool, str]:
+    """Leave scenes out that turned out to be unreadable after the pool had been measured.
+
+    The tables of the run are written again without them; the next time the pool is made anew, of
+    what was measured, and they are tried again.
+
+    Args:
+        run: Open for writing.
+        pool: What `measure` returned.
+        key: Its hash.
+        failed: Scene -> why it cannot be read.
+
+    Returns:
+        The pool that is left, and its hash.
+    """
+    if not failed:
+        return pool, key
+    rest = pool.without_scenes(failed)
+    save_pool(run.path, rest)
+    return rest, _key_without(key, failed)
+
+
+def _key_without(key: str, failed: Mapping[str, str]) -> str:
+    return digest([key, sorted(failed)]) if failed else key
 
 
 def _check_whole(pool: Pool) -> None:

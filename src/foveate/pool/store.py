@@ -28,6 +28,7 @@ FILES = (
 
 
 ATTRIBUTES = "tables/attributes.parquet"
+FAILED = "tables/failed.json"  # scene -> why it cannot be read, where such scenes are skipped
 
 
 def save_pool(path: Path, pool: Pool) -> tuple[str, ...]:
@@ -46,6 +47,10 @@ def save_pool(path: Path, pool: Pool) -> tuple[str, ...]:
     write_json(path / "tables/excluded.json", dict(pool.excluded))
     write_json(path / "tables/legend.json", pool.legend.to_dict() if pool.legend else None)
     save_notes(path, pool)
+    if pool.failed:
+        write_json(path / FAILED, dict(pool.failed))
+    else:
+        (path / FAILED).unlink(missing_ok=True)  # of an earlier pool
     if pool.attributes is None:
         (path / ATTRIBUTES).unlink(missing_ok=True)  # of an earlier pool
         return FILES
@@ -88,8 +93,14 @@ def load_pool(path: Path, opened: Pool) -> Pool:
         legend=Legend.from_dict(legend, "legend.json") if legend else None,
         counts=counts,
         excluded=read_json(path / "tables/excluded.json"),
+        failed={**opened.failed, **load_failed(path)},
         notes=tuple(map(Note.from_dict, read_json(path / NOTES))),
     )
+
+
+def load_failed(path: Path) -> dict[str, str]:
+    """Return the scenes that the pool in a run directory lacks: scene -> why."""
+    return read_json(path / FAILED) if (path / FAILED).is_file() else {}
 
 
 def tiles_table(pool: Pool) -> pa.Table:

@@ -1,7 +1,7 @@
 """The run directory: steps that are not repeated, shards that are resumed."""
 
-from foveate.run.drivers import map_shards
+from foveate.run.drivers import Placement, map_shards
 from foveate.run.run import Run
 from foveate.run.shards import ShardStore, load_embeddings
 
-__all__ = ["Run", "ShardStore", "load_embeddings", "map_shards"]
+__all__ = ["Placement", "Run", "ShardStore", "load_embeddings", "map_shards"]

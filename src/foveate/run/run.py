@@ -3,18 +3,17 @@
 ``run.json`` holds the job, versions, inputs and the steps that are done. A step has a key made
 of everything it depends on; a step whose key is on record, and whose outputs are there, is not
 repeated. A view (the report) is drawn from the run alone: it has the record itself as its key, and
-stands apart from the steps that it shows. A lock keeps two processes from writing one run; the
-operating system frees it when a process dies.
+stands apart from the steps that it shows. A lock keeps two processes from doing steps of one run;
+any number may write shards of it at a time (`run.locks`).
 """
 
 from __future__ import annotations
 
 import contextlib
-import errno
-import fcntl
 import functools
 import importlib.metadata
 import json
+import logging
 import os
 import platform
 import time
@@ -24,6 +23,7 @@ from typing import TYPE_CHECKING, Any, Self
 from foveate.errors import DataError, StorageError
 from foveate.files import as_json, as_storage_error, digest, read_json, refuse_empty, write_json
 from foveate.remote import Traffic
+from foveate.run.locks import LOCK, free_lock, is_current, take_lock, try_lock
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -31,7 +31,10 @@ if TYPE_CHECKING:
     Work = Callable[[], Iterable[str]]
 
 SCHEMA = 1
-_LOCK, _RECORD = ".lock", "run.json"
+_RECORD = "run.json"
+_PATIENCE = 0.2  # seconds between two tries to get a lock
+_SPEAK_UP = 5.0  # seconds of waiting that are worth a line
+logger = logging.getLogger("foveate")
 _REPORTED = (
     "foveate", "numpy", "scipy", "scikit-learn", "rasterio", "pyarrow", "torch", "timm",
     "open_clip_torch", "transformers", "torchgeo", "obstore",
@@ -45,14 +48,22 @@ class Run:
         path: The directory.
         record: Content of ``run.json``.
 
+    Attributes:
+        shared: Whether other processes may write shards of the run at the same time; each step
+            that is yet to be done is done by one of them alone.
+        worked: Whether anything was done.
+        part: Of a process that makes some of the shards: how many were made, and are left.
+
     Use `create` to write into a run and `load` to read one.
     """
 
     def __init__(self, path: Path, record: dict[str, Any]) -> None:
         self.path = path
+        self.shared = False
         self.record = record
         self.worked = False
         self.fetched = Traffic()  # of remote files, since it was opened
+        self.part: dict[str, Any] | None = None
         self._lock: int | None = None
         self._fresh = False  # whether there was no record before
         self._opening: dict[str, Any] = {}  # what goes on record once there is work
@@ -60,14 +71,17 @@ class Run:
 
     @classmethod
     def create(
-        cls, path: str | Path, *, job: dict[str, Any] | None = None, command: str = ""
-    ) -> Self:
+        cls, path: str | Path, *, job: dict[str, Any] | None = None, command: str = "",
+        shared: bool = False,
+    ) -> Self:  # fmt: skip
         """Open a run for writing; go on with it if it exists.
 
         Args:
             path: An empty or new directory, or an earlier run.
             job: The job, JSON-ready; None leaves the job and the command on record as they are.
             command: The command that repeats the job.
+            shared: Whether to write shards beside other processes that do; see `shared`. It waits
+                for one that does steps.
 
         Raises:
             StorageError: The directory holds something else, cannot be written, or is in use.
@@ -80,12 +94,13 @@ class Run:
         try:
             path.mkdir(parents=True, exist_ok=True)
             run._made = made
-            run._lock = _take_lock(path)
+            run.shared = shared
+            run._lock = run._wait_shared() if shared else take_lock(path)
             run._fresh = not (path / _RECORD).exists()
-            if not run._fresh:  # read under the lock: nobody else writes it now
-                run.record = cls.load(path).record
-            for litter in path.rglob(".*.tmp"):  # left by a process that was killed
-                litter.unlink(missing_ok=True)
+            run._reload()  # under the lock: nobody else writes it now
+            if not shared:  # it may be what another writes just now
+                for litter in path.rglob(".*.tmp"):  # left by a process that was killed
+                    litter.unlink(missing_ok=True)
         except OSError as error:
             run.close()
             raise as_storage_error(error, path) from error
@@ -134,15 +149,65 @@ class Run:
         if self._lock is None and not self._made:
             return
         with contextlib.suppress(OSError):
-            if self._fresh and not self.record["steps"] and _names(self.path) <= {_LOCK, _RECORD}:
+            empty = self._fresh and not self.record["steps"] and not self.shared
+            if empty and _names(self.path) <= {LOCK, _RECORD}:
                 (self.path / _RECORD).unlink(missing_ok=True)  # nothing was written
-            if self._lock is not None:
-                (self.path / _LOCK).unlink()
+        if self._lock is not None:
+            free_lock(self.path, self._lock)
+        with contextlib.suppress(OSError):
             for folder in self._made:
                 folder.rmdir()  # only if it is empty
-        if self._lock is not None:
-            os.close(self._lock)
         self._lock, self._made = None, []
+
+    def alone(self, done: Callable[[], bool], work: Callable[[], object]) -> None:
+        """Do what only one process may do at a time, unless it is done.
+
+        Of a run that is not shared nobody else writes anything anyway.
+
+        Args:
+            done: Whether it is done, by the record and the files.
+            work: Does it.
+
+        Raises:
+            StorageError: The folder cannot be written.
+        """
+        if not self.shared:
+            if not done():
+                work()
+            return
+        while True:
+            self._reload()
+            if done():
+                return
+            assert self._lock is not None  # noqa: S101  (a run is open while it is written)
+            if try_lock(self._lock, shared=False) and is_current(self.path, self._lock):
+                break
+            # The try may have cost us the lock that we had.
+            os.close(self._lock)
+            time.sleep(_PATIENCE)
+            self._lock = self._wait_shared()
+        try:
+            self._reload()
+            if not done():
+                work()
+        finally:
+            if not (try_lock(self._lock, shared=True) and is_current(self.path, self._lock)):
+                os.close(self._lock)
+                self._lock = self._wait_shared()
+
+    def _wait_shared(self) -> int:
+        said = time.monotonic()
+        while True:
+            with contextlib.suppress(StorageError):
+                return take_lock(self.path, shared=True)
+            if said is not None and time.monotonic() - said > _SPEAK_UP:
+                logger.info("Waiting for another process that writes the run %s", self.path)
+                said = None
+            time.sleep(_PATIENCE)
+
+    def _reload(self) -> None:
+        if (self.path / _RECORD).exists():
+            self.record = type(self).load(self.path).record
 
     def save(self) -> None:
         """Write ``run.json``: the record, and under which job and versions it has changed."""
@@ -177,7 +242,12 @@ class Run:
         Returns:
             Whether work was done.
         """
-        return self._do("steps", step, key, work)
+        worked: list[bool] = []
+        self.alone(
+            lambda: self.done(step, key),
+            lambda: worked.append(self._do("steps", step, key, work)),
+        )  # fmt: skip
+        return any(worked)
 
     def draw(self, view: str, work: Work) -> bool:
         """Draw a view of the run unless it shows the record as it is; see `do`.
@@ -237,7 +307,7 @@ def _names(path: Path) -> set[str]:
 def _refuse_foreign(path: Path) -> None:
     """Refuse a folder that holds something other than a run."""
     try:
-        foreign = path.is_dir() and _names(path) - {_LOCK} and not (path / _RECORD).exists()
+        foreign = path.is_dir() and _names(path) - {LOCK} and not (path / _RECORD).exists()
     except OSError as error:
         raise as_storage_error(error, path) from error
     if foreign:
@@ -246,34 +316,6 @@ def _refuse_foreign(path: Path) -> None:
             "--out is a new or empty folder, or an earlier run.",
             "Choose another --out.",
         )
-
-
-def _take_lock(path: Path) -> int:
-    """Lock a run and return the handle of the lock.
-
-    Raises:
-        StorageError: Another process has it.
-    """
-    lock = os.open(path / _LOCK, os.O_CREAT | os.O_RDWR, 0o644)
-    try:
-        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        # The process before removes its lock file: what was locked here may be gone already.
-        ours = os.path.samestat(os.fstat(lock), (path / _LOCK).stat())
-    except FileNotFoundError:
-        ours = False
-    except OSError as error:
-        os.close(lock)
-        if error.errno not in (errno.EAGAIN, errno.EACCES):
-            raise
-        raise StorageError(
-            f"the run {str(path)!r} is being written by another process",
-            "One process writes a run.",
-            "Wait for it, or choose another --out.",
-        ) from error
-    if ours:
-        return lock
-    os.close(lock)
-    return _take_lock(path)
 
 
 @functools.cache

@@ -14,6 +14,7 @@ from foveate.report.assets import Album
 from foveate.report.chance import right
 from foveate.report.human import number
 from foveate.report.page import Page, Section
+from foveate.report.pages import growth
 from foveate.report.words.labels import Labelled, labelled
 
 if TYPE_CHECKING:
@@ -57,6 +58,7 @@ def classify(run: Classified) -> Page:
                 "are, two labels may mean the same."), "Pictures"),
             Section("confusion", "What was taken for what", [confusion] if confusion else [],
                     nav="Confusion"),
+            growth.failed(run.record),
             Section("texts", "What the model was asked",
                     [ui.Fold("Texts of each label", [ui.Pairs(asked)])] if asked else []),
         ],

@@ -14,6 +14,7 @@ from foveate.report import origin as made
 from foveate.report.assets import Album
 from foveate.report.page import Option, Page, Section
 from foveate.report.pages import curate_methods as parts
+from foveate.report.pages import growth
 from foveate.report.words import Headline
 
 if TYPE_CHECKING:
@@ -72,6 +73,8 @@ def curate(run: Curated) -> Page:
             Section("agreement", "Where the methods agree", parts.agreement(run, methods, patch)),
             Section("repeats", "Do picks repeat each other?",
                     parts.repeats(methods, degree) if run.scenes else []),
+            growth.changes(run.record),
+            growth.failed(run.record),
             Section("methods", "How the methods work", [parts.choice(methods, parts.how_it_works)]),
         ],
         origin=made.origin(run),

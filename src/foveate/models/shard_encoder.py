@@ -1,0 +1,207 @@
+"""The function of a shard number: from windows of scenes to vectors, and to a file.
+
+It is pickled once for each worker. What comes back is a receipt, and vectors only where there is no
+run to keep them in.
+"""
+
+from __future__ import annotations
+
+import os
+import socket
+import time
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from foveate.errors import DataError
+from foveate.files import digest, digest_ids
+from foveate.models.base import ModelHandle
+from foveate.models.load import build_model
+from foveate.run.division import SceneRows
+from foveate.run.shards import Receipt, ShardStore, to_half
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from numpy.typing import NDArray
+
+    from foveate.embeddings import EncoderSpec
+    from foveate.models.capabilities import Embeds
+    from foveate.pool.pool import Pool
+    from foveate.raster import Raster
+    from foveate.run.division import Part
+
+
+def rows_of_scenes(pool: Pool) -> dict[str, NDArray[np.int64]]:
+    """Return the rows of each scene that has tiles, the scenes in the order of the pool."""
+    found = {scene.scene_id: rows for scene, rows in pool.per_scene()}
+    return dict(sorted(found.items(), key=lambda pair: int(pair[1][0])))
+
+
+def pool_prints(pool: Pool) -> list[Any]:
+    """Return what tells the pixels of a pool apart, JSON-ready."""
+    infos = ((s.scene_id, s.source.info) for s in pool.scenes)
+    return [[name, info.fingerprint, info.nodata] for name, info in infos]
+
+
+def scene_rows(pool: Pool) -> list[SceneRows]:
+    """Return the rows of a pool scene by scene, with keys of their pixels and windows."""
+    infos = {scene.scene_id: scene.source.info for scene in pool.scenes}
+    found = []
+    for name, rows in rows_of_scenes(pool).items():
+        info = infos[name]
+        key = digest([name, info.fingerprint, info.nodata, digest_ids(pool.ids[rows])])
+        found.append(SceneRows(name, key, rows.size))
+    return found
+
+
+@dataclass
+class ShardEncoder:
+    """Turns the tiles of some parts of scenes into vectors; it builds the model once.
+
+    Attributes:
+        pool: The pool.
+        model: A handle, to build the model in a worker process; or the model.
+        spec: Of what is kept: of vectors, or of tokens.
+        batch_size: Tiles per call of the model.
+        skip: Whether a scene that cannot be read is left out, instead of being an error.
+        failed: Scene -> why it could not be read; grows.
+    """
+
+    pool: Pool
+    model: ModelHandle | Embeds
+    spec: EncoderSpec
+    batch_size: int
+    skip: bool = False
+    failed: dict[str, str] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        """Build the model, and find the rows of each scene."""
+        if isinstance(self.model, ModelHandle):
+            self.model = build_model(self.model, self.spec.bands, self.spec.scale or ())
+        self._rows = rows_of_scenes(self.pool)
+
+    def __call__(self, parts: tuple[Part, ...]) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
+        """Return the rows of the pool, (m,), and their vectors, (m, d) or (m, t, d)."""
+        rows = np.concatenate([self._rows[p.scene][p.start : p.stop] for p in parts])
+        scene = np.repeat([p.scene for p in parts], [p.rows for p in parts])
+        self.failed = {}
+        found = np.empty((rows.size, *self.spec.row), np.float32)
+        for places, batch in _batches(self._read(rows, scene), self.batch_size):
+            found[places] = self._encode(batch)
+        if not self.failed:
+            return rows, found
+        good = ~np.isin(scene, list(self.failed))
+        return rows[good], found[good]
+
+    def _read(
+        self, rows: NDArray[np.int64], scene: NDArray[np.str_]
+    ) -> Iterator[tuple[int, Raster]]:
+        """Yield tiles with their places; none of a scene after its first that cannot be read."""
+        bands = self.spec.bands or None
+        if not self.skip:
+            yield from enumerate(self.pool.read(rows, bands=bands))
+            return
+        for place, row in enumerate(rows.tolist()):
+            name = str(scene[place])
+            if name in self.failed:
+                continue
+            try:
+                yield place, next(self.pool.read([row], bands=bands))
+            except DataError as error:
+                self.failed[name] = str(error)
+
+    def _encode(self, batch: NDArray[Any]) -> NDArray[np.float32]:
+        model: Any = self.model
+        if self.spec.grid is None:
+            return model.embed(batch)
+        return model.tokens(batch).reshape(len(batch), *self.spec.row)
+
+
+@dataclass
+class ShardWriter:
+    """Makes the file of a shard and its receipt."""
+
+    store: ShardStore
+    encoder: ShardEncoder
+
+    def __call__(self, number: int) -> tuple[Receipt, None]:
+        """Write a shard; another process may be writing the same bytes."""
+        start = time.perf_counter()
+        shard = next(shard for shard in self.store.shards if shard.number == number)
+        rows, vectors = self.encoder(shard.parts)
+        failed = self.encoder.failed
+        size = self.store.put(number, self.encoder.pool.ids[rows], vectors, failed)
+        receipt = Receipt(
+            number, rows.size, shard.rows - rows.size, failed,
+            round(time.perf_counter() - start, 3), size, f"{socket.gethostname()}:{os.getpid()}",
+        )  # fmt: skip
+        self.store.sign(receipt)
+        return receipt, None
+
+
+@dataclass
+class ShardKeeper:
+    """Hands the vectors of a shard back, where there is no run to keep them in."""
+
+    store: ShardStore
+    encoder: ShardEncoder
+
+    def __call__(
+        self, number: int
+    ) -> tuple[Receipt, tuple[NDArray[np.int64], NDArray[np.float16]]]:
+        """Return the receipt of a shard, its rows of the pool and their vectors."""
+        start = time.perf_counter()
+        shard = next(shard for shard in self.store.shards if shard.number == number)
+        rows, vectors = self.encoder(shard.parts)
+        half = to_half(self.encoder.pool.ids[rows], vectors)
+        seconds = round(time.perf_counter() - start, 3)
+        receipt = Receipt(
+            number, rows.size, shard.rows - rows.size, self.encoder.failed, seconds, half.nbytes
+        )
+        return receipt, (rows, half)
+
+
+def make_writer(store: ShardStore, encoder: Callable[[], ShardEncoder]) -> ShardWriter:
+    """Make what writes shards, in the process that will."""
+    return ShardWriter(store, encoder())
+
+
+def make_keeper(store: ShardStore, encoder: Callable[[], ShardEncoder]) -> ShardKeeper:
+    """Make what keeps shards in memory."""
+    return ShardKeeper(store, encoder())
+
+
+def _batches(
+    rasters: Iterator[tuple[int, Raster]], size: int
+) -> Iterator[tuple[list[int], NDArray[Any]]]:
+    """Stack tiles of one shape, with their places.
+
+    Sides that differ by a pixel alternate where a scene is cut into a number of tiles: each shape
+    fills a batch of its own.
+    """
+    waiting: dict[tuple[int, ...], tuple[list[int], list[NDArray[Any]]]] = {}
+    for place, raster in rasters:
+        tile = fill_invalid(raster)
+        places, batch = waiting.setdefault(tile.shape, ([], []))
+        places.append(place)
+        batch.append(tile)
+        if len(batch) == size:
+            yield places, np.stack(batch)
+            del waiting[tile.shape]
+    for places, batch in waiting.values():
+        yield places, np.stack(batch)
+
+
+def fill_invalid(raster: Raster) -> NDArray[Any]:
+    """Return (c, h, w) with invalid pixels set to the mean of the valid ones of their band."""
+    if raster.valid.all():
+        return raster.data
+    data = raster.data.copy()
+    known = data[:, raster.valid].astype(np.float64)
+    mean = known.mean(axis=1) if known.shape[1] else np.zeros(len(data))
+    if np.issubdtype(data.dtype, np.integer):
+        mean = np.rint(mean)
+    data[:, ~raster.valid] = mean.astype(data.dtype)[:, None]
+    return data

@@ -1,0 +1,134 @@
+"""Shards in the actors of a Ray cluster on this machine: `make test-ray`."""
+
+from __future__ import annotations
+
+import functools
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+
+import numpy as np
+import pytest
+from trees import digest_tree
+
+from foveate.errors import DataError, ParameterError, StorageError
+from foveate.models import load_model
+from foveate.models.embed import embed_at
+from foveate.models.job import EmbedJob
+from foveate.pool import open_pool
+from foveate.raster import write_cog
+from foveate.run import Placement, map_shards
+from foveate.run.drivers import actors
+
+pytestmark = [pytest.mark.ray, pytest.mark.filterwarnings("ignore")]
+ray = pytest.importorskip("ray")
+
+
+@pytest.fixture(scope="module")
+def cluster():
+    """A cluster of two cores; jobs of this process join it."""
+    ray.init(
+        num_cpus=2, include_dashboard=False, object_store_memory=300 << 20, log_to_driver=False,
+        logging_level="error",
+    )  # fmt: skip
+    yield ray
+    ray.shutdown()
+
+
+@pytest.fixture(scope="module")
+def images(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("ray")
+    draw = np.random.default_rng(0)
+    for name in "abcd":
+        write_cog(folder / f"{name}.tif", draw.integers(0, 255, (3, 160, 160), np.uint8))
+    return folder
+
+
+def embed(images, out, **given):
+    return EmbedJob(images=[str(images)], tile=16, **given).run(out)
+
+
+@pytest.fixture(scope="module")
+def whole(images, tmp_path_factory):
+    return digest_tree(embed(images, tmp_path_factory.mktemp("whole") / "run").path)
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_actors_make_what_one_process_makes(cluster, images, whole, tmp_path, workers):
+    run = embed(images, tmp_path / "run", driver="ray", workers=workers)
+    assert digest_tree(run.path) == whole
+    assert not embed(images, tmp_path / "run", driver="ray", workers=workers).worked
+    assert not embed(images, tmp_path / "run").worked
+
+
+def test_a_run_begun_by_one_driver_is_finished_by_another(cluster, images, whole, tmp_path):
+    embed(images, tmp_path / "run", shard="1/3")
+    run = embed(images, tmp_path / "run", driver="ray", workers=2)
+    assert digest_tree(run.path) == whole
+
+
+def test_an_actor_that_is_killed_is_replaced(cluster, images, whole, tmp_path, monkeypatch):
+    killed, hand_out = [], actors._Crew._hand_out
+
+    def killing(self, left):
+        hand_out(self, left)
+        if not killed:
+            killed.append(self.hands[0])
+            cluster.kill(self.hands[0])
+
+    monkeypatch.setattr(actors._Crew, "_hand_out", killing)
+    run = embed(images, tmp_path / "run", driver="ray", workers=2)
+    assert killed
+    assert digest_tree(run.path) == whole
+
+
+def test_a_worker_process_that_dies_over_a_shard_each_time_ends_the_run(cluster):
+    kill = functools.partial(functools.partial, signal.raise_signal)
+    with pytest.raises(StorageError, match="3 workers were lost over the shard 9"):
+        dict(map_shards(kill, [signal.SIGKILL], Placement(2, "ray")))
+
+
+def test_a_scene_that_cannot_be_read_is_named_and_the_rest_is_kept(
+    cluster, images, whole, tmp_path
+):
+    folder = tmp_path / "images"
+    shutil.copytree(images, folder)
+    pool = open_pool(folder, tile=16)
+    (folder / "c.tif").write_bytes(b"no raster")
+    place = Placement(2, "ray")
+    with pytest.raises(DataError, match=r"cannot read .*c\.tif"):
+        embed_at(pool, load_model("builtin"), place, run=tmp_path / "run")
+    shutil.copy(images / "c.tif", folder / "c.tif")
+    found = embed_at(pool, load_model("builtin"), place, run=tmp_path / "run")
+    assert len(found.embeddings) == len(pool)
+
+
+def test_more_gpus_than_there_are(cluster, images, tmp_path):
+    with pytest.raises(ParameterError, match="the cluster has 0"):
+        embed(images, tmp_path / "run", driver="ray", gpus_per_worker=1.0)
+
+
+def test_nobody_listens_at_an_address(images, tmp_path):
+    with pytest.raises(ParameterError, match=r"no Ray cluster answers at '127\.0\.0\.1:1'"):
+        embed(images, tmp_path / "run", driver="ray", address="127.0.0.1:1")
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_driver_that_is_killed_goes_on_with_the_same_bytes(cluster, images, whole, tmp_path):
+    out = tmp_path / "run"
+    typed = [sys.executable, "-m", "foveate", "embed", str(images), "--tile", "16", "--driver",
+             "ray", "--workers", "2", "--out", str(out), "--json"]  # fmt: skip
+    driver = subprocess.Popen(typed, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    deadline = time.monotonic() + 600
+    while not list(out.rglob("part-*.parquet")) and time.monotonic() < deadline:
+        time.sleep(0.05)
+    os.kill(driver.pid, signal.SIGKILL)
+    driver.wait()
+    assert list(out.rglob("part-*.parquet"))
+    time.sleep(2)  # its actors end with it
+    embed(images, out, driver="ray", workers=2)
+    found = {k: v for k, v in digest_tree(out).items() if not k.endswith(".tmp")}
+    assert found == whole
