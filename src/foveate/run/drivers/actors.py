@@ -12,7 +12,7 @@ import importlib.util
 import socket
 from typing import TYPE_CHECKING, Any
 
-from foveate.errors import FoveateError, MissingExtraError, ParameterError
+from foveate.errors import FoveateError, MissingExtraError, ParameterError, StorageError
 from foveate.remote.traffic import count
 from foveate.run.drivers.attempts import Attempts
 from foveate.run.drivers.processes import call_worker, start_worker
@@ -87,12 +87,8 @@ def _cluster(address: str, workers: int, gpus: float) -> Generator[Any]:
     try:
         if not joined:
             ray.init(**here)
-    except (ConnectionError, RuntimeError, ValueError) as error:
-        raise ParameterError(
-            f"no Ray cluster: {str(error).splitlines()[0]}",
-            "--address is what ray start --head prints.",
-            "Leave --address out: one is started on this machine.",
-        ) from error
+    except Exception as error:  # what Ray raises where nodes do not come up is no other class
+        raise _no_cluster(address, str(error)) from error
     try:
         there = float(ray.cluster_resources().get("GPU", 0))
         if gpus > there:
@@ -105,6 +101,21 @@ def _cluster(address: str, workers: int, gpus: float) -> Generator[Any]:
     finally:
         if not joined:
             ray.shutdown()
+
+
+def _no_cluster(address: str, why: str) -> FoveateError:
+    said = (why.splitlines() or [""])[0].rstrip(".")
+    if address:
+        return ParameterError(
+            f"no Ray cluster at {address!r}: {said}",
+            "--address is what ray start --head prints.",
+            "Leave --address out: one is started on this machine.",
+        )
+    return StorageError(
+        f"Ray cannot be started on this machine: {said}",
+        "It needs memory and a few idle cores.",
+        "Try again later, or use --workers N without --driver ray.",
+    )
 
 
 def in_actors(
