@@ -722,7 +722,9 @@ JOBS: dict[type[Job], Walk] = {
 }  # fmt: skip
 
 
-ABSTRACT = {"FormulaOptions", "ImageryJob", "PoolJob", "ModelJob", "ClassJob", "FocusJob"}
+ABSTRACT = {
+    "FormulaOptions", "ImageryJob", "PoolJob", "ModelJob", "SpreadJob", "ClassJob", "FocusJob",
+}  # fmt: skip
 
 
 def concrete(kind=Job):
