@@ -11,7 +11,15 @@ from odc.geo.geobox import GeoBox
 from PIL import Image
 
 from foveate.grid import Window
-from foveate.raster import ArraySource, FileSource, Raster, StackSource, write_cog
+from foveate.raster import (
+    ArraySource,
+    FileSource,
+    FlippedSource,
+    Raster,
+    StackSource,
+    south_up,
+    write_cog,
+)
 from foveate.testing import CheckFailed, check_source
 
 SHAPE = (37, 53)
@@ -31,6 +39,20 @@ def tif(folder, name, data, **options):
 @pytest.mark.parametrize("dtype", ["uint8", "uint16", "int16", "float32"])
 def test_a_geotiff(tmp_path, dtype):
     check_source(tif(tmp_path, "a.tif", pixels(dtype=dtype), geobox=GEOBOX))
+
+
+def test_a_geotiff_from_south_to_north(tmp_path):
+    data = pixels()
+    turned = GEOBOX.affine @ Affine(1, 0, 0, 0, -1, SHAPE[0])
+    stored = tif(tmp_path, "a.tif", data[:, ::-1], geobox=GeoBox(SHAPE, turned, GEOBOX.crs))
+    source = FlippedSource(stored)
+    check_source(source)
+    assert south_up(stored.info)
+    assert not south_up(source.info)
+    assert source.info.geobox == GEOBOX
+    np.testing.assert_array_equal(source.read().data, data)
+    window = Window(3, 5, 9, 11)
+    np.testing.assert_array_equal(source.read(window).data, data[:, 3:12, 5:16])
 
 
 def test_a_geotiff_with_nodata(tmp_path):

@@ -133,7 +133,6 @@ def test_real_overviews(tmp_path: Path) -> None:
     [
         ((9, 12), 5.0, 3, "EPSG:32633", "covers other ground"),
         ((9, 12), 20 / 3, 3, "EPSG:32634", "covers other ground"),
-        ((9, 12), 20 / 3, 4, "EPSG:32633", "has 4 bands, the scene 3"),
         ((9, 13), 20 / 3, 3, None, "9 x 13 pixels, the scene 60 x 80"),
         ((120, 160), 0.5, 3, "EPSG:32633", "in fewer pixels"),
         ((2, 3), 80 / 3, 3, "EPSG:32633", "at least one pixel of the overview"),

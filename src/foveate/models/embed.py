@@ -15,6 +15,7 @@ from foveate.errors import DataError, ParameterError
 from foveate.files import digest, read_json, write_json
 from foveate.models.base import ModelHandle, Scale
 from foveate.models.capabilities import Embeds, need
+from foveate.models.families.features import FEATURES, stored_scale
 from foveate.models.load import build_model
 from foveate.models.shard_encoder import ShardEncoder, fill_invalid, pool_prints
 from foveate.models.shard_loop import Embedded, ShardLoop, embedding_key
@@ -91,7 +92,10 @@ def bind(model: ModelHandle | Model, pool: Pool, *, run: Run | None = None) -> M
         raise ParameterError(
             f"bands {','.join(map(str, bands))}", f"The images have bands 1 to {available}."
         )
-    scale = model.scale or _native_range(model, pool, bands, run) or _kept_range(pool, bands, run)
+    scale = model.scale
+    if scale is None and model.family == FEATURES:
+        scale = stored_scale(model, pool.scenes, bands)
+    scale = scale or _native_range(model, pool, bands, run) or _kept_range(pool, bands, run)
     if len(scale) == 1:
         scale = scale * len(bands)
     if len(scale) != len(bands):

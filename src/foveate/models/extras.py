@@ -43,6 +43,7 @@ EXTRAS: dict[str, Extra] = {
     "torchgeo": Extra("torchgeo", ("torch", "timm", "torchgeo", "safetensors")),
     "tuned": Extra("models", ("torch", "safetensors")),
     "callable": Extra(),
+    "features": Extra(),
     "observe": Extra("observe", ("torch",)),
     "unet": Extra("models", ("torch", "timm", "segmentation_models_pytorch")),
     "osm": Extra("osm", ("osmium",)),

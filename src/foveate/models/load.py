@@ -51,6 +51,7 @@ FAMILIES: Registry[Family] = Registry(
         "hf": "foveate.models.families.hf:FAMILY",
         "torchgeo": "foveate.models.families.torchgeo:FAMILY",
         "tuned": "foveate.models.families.tuned:FAMILY",
+        "features": "foveate.models.families.features:FAMILY",
     },
 )
 
@@ -97,8 +98,9 @@ def load_model(
 
     Args:
         name: ``"builtin"``, ``"timm:NAME[@TAG]"``, ``"open_clip:ARCH[@TAG]"``,
-            ``"hf:ORG/NAME[@REVISION]"``, ``"torchgeo:NAME@WEIGHTS"``, ``"tuned:FOLDER"``, each
-            with ``?key=value`` options; ``@random`` for seeded random weights.
+            ``"hf:ORG/NAME[@REVISION]"``, ``"torchgeo:NAME@WEIGHTS"``, ``"tuned:FOLDER"``,
+            ``"features"`` for rasters of features; most with ``?key=value`` options, and
+            ``@random`` for seeded random weights.
         weights: Local weights: safetensors, or a file that ``torch.load(weights_only=True)``
             accepts; for "hf" a folder as ``save_pretrained`` writes it. Nothing is unpickled.
         bands: 1-based bands to embed, in the model's order.

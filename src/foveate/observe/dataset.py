@@ -11,6 +11,7 @@ import torch
 from foveate.errors import DataError, MissingCapabilityError, ParameterError
 from foveate.models.capabilities import capabilities
 from foveate.models.embed import bind, embed
+from foveate.models.families.features import FEATURES
 from foveate.models.heads import templates_from, text_head
 from foveate.observe import dense
 from foveate.observe.crossfit import Evidence, crossfitted
@@ -26,7 +27,7 @@ from foveate.observe.heads import LabelHead, TextConcepts, ToText, fit_labels
 from foveate.observe.labels import concept_shares, present
 from foveate.observe.networks.sizes import SIZES, architecture_of, shape_of
 from foveate.observe.networks.tasks import Data
-from foveate.observe.pairs import split_scenes
+from foveate.observe.pairs import check_same_bands, split_scenes
 from foveate.run import Run
 
 if TYPE_CHECKING:
@@ -131,6 +132,8 @@ class FeatureExtractor:
     def overviews(self, side: int) -> NDArray[np.floating]:
         """Return (s, R * r, C * r, D) LR tokens."""
         handle = self._need("lr")
+        if handle.family != FEATURES:
+            check_same_bands(self._pairs)
         pool = overview_pool(self._pairs)
         model: Any = bind(handle, pool)
         self._keep("lr", handle, model, pool.scenes)

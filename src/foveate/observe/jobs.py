@@ -15,6 +15,7 @@ from foveate.budget import Budget
 from foveate.errors import ParameterError
 from foveate.files import digest
 from foveate.models.extras import EXTRAS, need_extra
+from foveate.models.families.features import FEATURES
 from foveate.models.load import load_model
 from foveate.models.settings import ModelName, Weights  # noqa: TC001  (pydantic reads it)
 from foveate.observe.concepts import Concept, concepts_of
@@ -172,7 +173,7 @@ class TrainJob(FormulaOptions):
     weights: Weights = None
     """Local weights of the encoder."""
     lr_model: Annotated[ModelName | None, Option("Model", default="--model")] = None
-    """Encoder of overviews."""
+    """Encoder of overviews; features: they are features already, an embedding product."""
     lr_weights: Weights = None
     """Local weights of the encoder of overviews."""
     target_model: Annotated[ModelName | None, Option("Model", default="--model")] = None
@@ -255,6 +256,8 @@ class TrainJob(FormulaOptions):
         }[role]
         if name is None:
             return None
+        if name.partition(":")[0] == FEATURES:  # no imagery: it has no bands to choose among
+            return load_model(name, weights=weights, device=self.device)
         return load_model(
             name, weights=weights, bands=self.bands, scale=tuple(self.scale) or None,
             device=self.device,

@@ -25,7 +25,7 @@ from foveate.location import is_url
 from foveate.observe import dense
 from foveate.observe.features import encode_windows
 from foveate.observe.observer import RATIO
-from foveate.observe.pairs import PAIRS, Pairs, cut_into, places_of
+from foveate.observe.pairs import PAIRS, Pairs, cut_into, places_of, upright
 from foveate.pool.pool import Pool, Scene
 from foveate.raster import metres_per_pixel, pixel_size
 
@@ -140,7 +140,7 @@ def cut(headers: Pool, record: ObserverConfig, tile: float | None = None) -> Poo
     Raises:
         DataError: An image may be no overview, and there is no `tile`; see `check_scale`.
     """
-    grids = []
+    headers, grids = replace(headers, scenes=tuple(map(upright, headers.scenes))), []
     for scene in headers.scenes:
         shape = scene.source.info.shape
         if tile is None:

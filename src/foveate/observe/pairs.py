@@ -27,7 +27,14 @@ from foveate.pool.pairing import need_partners
 from foveate.pool.pool import Scene
 from foveate.pool.step import opened_pool
 from foveate.pool.store import load_pool
-from foveate.raster import FileSource, check_ground, metres_per_pixel, pixel_size
+from foveate.raster import (
+    FileSource,
+    FlippedSource,
+    check_ground,
+    metres_per_pixel,
+    pixel_size,
+    south_up,
+)
 from foveate.run import Run
 from foveate.seeds import rng
 
@@ -70,10 +77,39 @@ def open_headers(
     if job.lr:
         found = {s.scene_id: s for s in open_pool(job.lr, split=(1, 1), measure=False).scenes}
         warn(need_partners([scene.scene_id for scene in pool.scenes], found, "overview"))
-        real = tuple(found[scene.scene_id] for scene in pool.scenes)
+        real = tuple(upright(found[scene.scene_id], scene) for scene in pool.scenes)
     for number, scene in enumerate(pool.scenes):
         _check_scene(scene, real[number] if real else None, grids[number], job.scale)
     return cut_into(pool, grids), real
+
+
+def upright(scene: Scene, other: Scene | None = None) -> Scene:
+    """Return a scene with north up: some products are stored from south to north.
+
+    Args:
+        scene: The scene.
+        other: One that it is compared with; where both are stored so, neither is turned.
+    """
+    if not south_up(scene.source.info) or (other is not None and south_up(other.source.info)):
+        return scene
+    return replace(scene, source=FlippedSource(scene.source))
+
+
+def check_same_bands(pairs: Pairs) -> None:
+    """Check that overviews show the bands of their scenes: one model reads both.
+
+    Raises:
+        DataError: They do not.
+    """
+    for scene, low in zip(pairs.pool.scenes, pairs.overviews, strict=True):
+        own, other = scene.source.info.bands, low.source.info.bands
+        if own != other:
+            raise DataError(
+                f"the overview of {scene.scene_id!r} has {other} bands, the scene {own}",
+                "An encoder of overviews sees the same bands as in high resolution, in one order.",
+                "Keep the bands that both have: gdal_translate -b 1 -b 2 -b 3 in out. If the "
+                "overviews are features already: --lr-model features.",
+            )
 
 
 def grid_of(scene: Scene, cuts: tuple[int, int] | float) -> tuple[int, int]:
@@ -152,12 +188,6 @@ def _check_scene(scene: Scene, real: Scene | None, tiles: tuple[int, int], ratio
             f"the overview of {name!r} has {times(shape)} pixels, the scene {times(info.shape)}",
             "An overview shows the same ground in fewer pixels.",
             "Exchange the two: foveate observe prepare HIGH --lr LOW.",
-        )
-    if real.source.info.bands != info.bands:
-        raise DataError(
-            f"the overview of {name!r} has {real.source.info.bands} bands, the scene {info.bands}",
-            "Both show the same bands, in one order.",
-            "Keep the bands that both have: gdal_translate -b 1 -b 2 -b 3 in out.",
         )
 
 

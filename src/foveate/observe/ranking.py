@@ -10,6 +10,7 @@ import numpy as np
 
 from foveate.errors import DataError, ParameterError
 from foveate.models.embed import bind
+from foveate.models.families.features import FEATURES, stored_scale
 from foveate.models.load import load_model
 from foveate.observe.covariates import covered
 from foveate.observe.observer import Observer
@@ -219,6 +220,14 @@ def bind_lr(target: OverviewTiles, observer: Observer, bands: Sequence[int], dev
             str(handle), weights=handle.weights or None, bands=bands, scale=handle.scale,
             device=device,
         )  # fmt: skip
+    if handle.family == FEATURES:
+        found = stored_scale(handle, target.overviews, handle.bands)
+        if encoder.spec.scale is None or not np.allclose(found, encoder.spec.scale):
+            raise DataError(
+                "features with another scale or offset than in training",
+                "An observer sees numbers that mean what they meant in training.",
+                "Give the product as it was then, and with the same scale and offset.",
+            )
     model: Any = bind(handle, Pool(np.array([], np.str_), target.overviews))
     if model.spec.fingerprint != encoder.spec.fingerprint:
         raise DataError(

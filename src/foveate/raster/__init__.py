@@ -9,10 +9,10 @@ from foveate.raster.ahead import read_ahead
 from foveate.raster.base import Raster, Source, SourceInfo
 from foveate.raster.frame import Frame, find_frame
 from foveate.raster.gdal import SUFFIXES, FileSource, close_files
-from foveate.raster.ground import check_ground, metres_per_pixel, pixel_size
+from foveate.raster.ground import check_ground, metres_per_pixel, pixel_size, south_up
 from foveate.raster.place import resize_geobox
 from foveate.raster.reading import LabelValues
-from foveate.raster.sources import ArraySource, StackSource
+from foveate.raster.sources import ArraySource, FlippedSource, StackSource
 from foveate.raster.stored import StoredPixels, stored_of
 from foveate.raster.windows import resize
 from foveate.raster.writing import write_cog, write_stored
@@ -21,6 +21,7 @@ __all__ = [
     "SUFFIXES",
     "ArraySource",
     "FileSource",
+    "FlippedSource",
     "Frame",
     "LabelValues",
     "Raster",
@@ -36,6 +37,7 @@ __all__ = [
     "read_ahead",
     "resize",
     "resize_geobox",
+    "south_up",
     "stored_of",
     "write_cog",
     "write_stored",

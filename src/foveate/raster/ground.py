@@ -160,6 +160,12 @@ def pixel_size(info: SourceInfo) -> tuple[float, float] | None:
     return (round(real[0], 9), round(real[1], 9))
 
 
+def south_up(info: SourceInfo) -> bool:
+    """Say whether the rows of a raster run from south to north, and nothing else is turned."""
+    box = info.geobox
+    return box is not None and box.affine.e > 0 and box.affine.a > 0 and not box.affine.b
+
+
 def _pixel(info: SourceInfo) -> tuple[float, float] | None:
     """Return the height and width of the middle pixel on the ellipsoid; None if off the Earth."""
     box = info.geobox

@@ -221,3 +221,39 @@ def _check_extent(first: SourceInfo, other: SourceInfo) -> None:
             "Rasters that are stacked have one CRS and one extent (to 1.5 pixels).",
             warp(first, resampling="bilinear", size=False),
         )
+
+
+@dataclass(frozen=True)
+class FlippedSource:
+    """A source with its rows in the opposite order: one that is stored from south to north.
+
+    Attributes:
+        source: As it is stored.
+    """
+
+    source: Source
+
+    @cached_property
+    def info(self) -> SourceInfo:
+        """What is known of the source, with a georeference whose rows run the other way."""
+        from affine import Affine
+        from odc.geo.geobox import GeoBox
+
+        info = self.source.info
+        if info.geobox is None:
+            return info
+        turned = info.geobox.affine @ Affine(1, 0, 0, 0, -1, info.shape[0])
+        return replace(info, geobox=GeoBox(info.shape, turned, info.geobox.crs))
+
+    def read(
+        self,
+        window: Window | None = None,
+        *,
+        bands: Sequence[int] | None = None,
+        out_shape: tuple[int, int] | None = None,
+    ) -> Raster:
+        """Read a window; see `Source.read`."""
+        if window is not None:
+            window = window._replace(y=self.source.info.shape[0] - window.y - window.h)
+        found = self.source.read(window, bands=bands, out_shape=out_shape)
+        return Raster(found.data[:, ::-1].copy(), found.valid[::-1].copy())
