@@ -95,6 +95,7 @@ class BenchJob(TrainJob):
         from foveate.bench.observe.tables import TABLES
         from foveate.bench.observe.write import columns_of, content
         from foveate.bench.write import save_table
+        from foveate.models.runtime import resolve_device
 
         pairs, start = ready
         table = TABLES[self.table]
@@ -132,7 +133,7 @@ class BenchJob(TrainJob):
             obr=self.obr,
             lines=table.claims(self, by_name),
             split=split_sizes(pairs.groups, self.val, self.test, self.seed, self.seeds),
-            timed=(self.batch_size, self.device) if self.timed else None,
+            timed=(self.batch_size, str(resolve_device(self.device))) if self.timed else None,
         )  # fmt: skip
         run.do(
             f"table {self.table}", digest([VERSION, key, written]),
