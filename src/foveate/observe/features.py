@@ -19,10 +19,10 @@ from typing import TYPE_CHECKING, Any, Self
 import numpy as np
 
 from foveate.errors import DataError
-from foveate.grid import Grid, Tiles
 from foveate.models.capabilities import capabilities, need
 from foveate.models.embed import embed
 from foveate.observe._check import known
+from foveate.observe.pairs import cut_into
 from foveate.pool.pool import Pool
 from foveate.raster.windows import taps
 from foveate.seeds import rng
@@ -389,24 +389,21 @@ def encode_overviews(
         (s, R * r, C * r, width) float16, of the largest grid; a scene of fewer tiles is continued
         by its own mirror image, so that its edge tiles have neighbours of their kind.
     """
-    by_grid: dict[tuple[int, int], list[int]] = {}
-    for number, grid in enumerate(pairs.grids):
-        by_grid.setdefault(grid, []).append(number)
-    whole = None
-    for grid, numbers in by_grid.items():
+    grids, whole = set(pairs.grids), np.empty(0, np.float16)
+    for grid in sorted(grids):
+        numbers = [number for number, own in enumerate(pairs.grids) if own == grid]
         scenes = [pairs.overviews[number] for number in numbers]
         pool = _whole(scenes)
         found = encode_windows(pool, model, grid, side, run=run, progress=progress)
         order = rows_by_scene(pool, scenes)
         found = found if np.array_equal(order, np.arange(len(order))) else found[order]
-        if len(by_grid) == 1:
+        if len(grids) == 1:
             return found
         more = [(0, (n - own) * side) for n, own in zip(pairs.shape, grid, strict=True)]
-        if whole is None:
-            full = (len(pairs.overviews), *(n * side for n in pairs.shape), found.shape[-1])
-            whole = np.empty(full, found.dtype)
-        whole[numbers] = np.pad(found, [(0, 0), *more, (0, 0)], mode="symmetric")
-    assert whole is not None  # noqa: S101  (pairs have scenes)
+        filled = np.pad(found, [(0, 0), *more, (0, 0)], mode="symmetric")
+        if not whole.size:
+            whole = np.empty((len(pairs.overviews), *filled.shape[1:]), found.dtype)
+        whole[numbers] = filled
     return whole
 
 
@@ -461,11 +458,7 @@ def overview_pool(pairs: Pairs) -> Pool:
 
 
 def _whole(scenes: Sequence[Scene]) -> Pool:
-    tables = [Grid.split(scene.source.info.shape, 1, 1).tiles(scene.scene_id) for scene in scenes]
-    tiles = Tiles.concat(tables)
-    order = np.argsort(tiles.tile_id)
-    tiles = tiles.take(order)
-    return Pool(ids=tiles.tile_id, scenes=tuple(scenes), tiles=tiles)
+    return cut_into(Pool(np.array([], np.str_), tuple(scenes)), [(1, 1)] * len(scenes))
 
 
 def rows_by_scene(pool: Pool, scenes: Sequence[Scene]) -> NDArray[np.int64]:
