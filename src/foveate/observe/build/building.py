@@ -19,7 +19,7 @@ from foveate.observe.build.plan import load_plan, moment_text, save_plan
 from foveate.observe.build.polygons import is_extract
 from foveate.pool.stac.search import CLOUD
 from foveate.progress import Meter
-from foveate.run.drivers import map_shards
+from foveate.run.drivers import Placement, map_shards
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -64,7 +64,7 @@ def fetch(root: Path, job: BuildJob, layout: Layout, progress: ProgressFn | None
     worker = partial(_fetcher, root, job, layout, _signatures(plan))
     with Meter(progress, "fetching pairs", len(rows)) as meter:
         meter.advance(len(rows) - len(left))
-        for _ in map_shards(worker, left, min(job.workers, max(len(left), 1))):
+        for _ in map_shards(worker, left, Placement(job.workers)):
             meter.advance()
     found = {row: read_json(_done_file(root, names[row])) for row in rows}
     _count(root, found)
