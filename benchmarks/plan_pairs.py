@@ -101,8 +101,10 @@ def main() -> None:
         start = time.perf_counter()
         subprocess.run(command, check=True)
         seconds = time.perf_counter() - start
-    peak = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss / 1024
-    print(f"{given.anchors} anchors, {given.items} items: {seconds:.1f} s, {peak:.0f} MB")
+    used = resource.getrusage(resource.RUSAGE_CHILDREN)
+    what = f"{given.anchors} anchors, {given.items} items"
+    cpu, peak = used.ru_utime + used.ru_stime, used.ru_maxrss / 1024
+    print(f"{what}: {seconds:.1f} s, {cpu:.1f} CPU s, {peak:.0f} MB")
 
 
 if __name__ == "__main__":
