@@ -17,7 +17,7 @@ from observing import observing  # noqa: F401
 def bench(observing, out, *more):  # noqa: F811
     return [
         "bench", "observe", observing.pairs, "--out", out, "--size", "nano",
-        "--epochs", "1", "--seeds", "1", "--device", "cpu", *more,
+        "--epochs", "1", "--seeds", "1", "--device", "cpu", "--no-timed", *more,
     ]  # fmt: skip
 
 

@@ -164,7 +164,7 @@ def bare(observing, tmp_path_factory):  # noqa: F811
         (("--size", "tinny"), "Did you mean 'tiny'"),
         (("--architecture", "krigged"), "Did you mean 'kriged'"),
         (("--supervision", "semantics"), "Did you mean 'semantic'"),
-        (("--similarity", "cosinus"), "similarity"),
+        (("--preset", "papr"), "Did you mean 'paper'"),
         (("--val", "0.6", "--test", "0.5"), "8 groups of scenes"),
         (("--text-model", "builtin"), "embed images and texts in one space"),
         (("--init", "nowhere"), "holds no trained observer"),

@@ -77,8 +77,12 @@ def pool_of(shape=(3, 40, 40), geobox=None, dtype=np.uint8, name="a"):
 
 
 def files(root):
-    """Every file of a run with its bytes, but for the record, which has times."""
-    found = [p for p in root.rglob("*") if p.is_file() and p.name not in ("run.json", ".lock")]
+    """Every file of a run with its bytes, but for the record and the receipts, which have times."""
+    found = [
+        p
+        for p in root.rglob("*")
+        if p.is_file() and p.name not in ("run.json", ".lock") and p.parent.name != "receipts"
+    ]
     return {str(p.relative_to(root)): p.read_bytes() for p in found}
 
 

@@ -104,7 +104,9 @@ def _of_array() -> str:
 class SpreadJob(ModelJob):
     """A job whose tiles are embedded by many processes, of one machine or of many."""
 
-    shard: Annotated[str, BeforeValidator(_part), Option("Model", metavar="i/n|array")] = ""
+    shard: Annotated[str | None, BeforeValidator(_part), Option("Model", metavar="i/n|array")] = (
+        None
+    )
     """Make every n-th shard from the i-th on and stop; other processes make the rest, at the same
     time or not; array: as the tasks of a SLURM array are counted. The same command without it
     finishes the run."""
@@ -134,7 +136,7 @@ class SpreadJob(ModelJob):
         if not self.shard:
             return super().run(out, command=command, report=report, progress=progress)
         ready = self.check()
-        job = self.model_copy(update={"shard": ""}).model_dump(mode="json")
+        job = self.model_copy(update={"shard": None}).model_dump(mode="json")
         with Run.create(out, job=job, command=command, shared=True) as run:
             try:
                 self.steps(run, ready, progress)
@@ -162,7 +164,7 @@ class SpreadJob(ModelJob):
                     )
         else:
             check_ray(self.address)
-        part = _PART.fullmatch(self.shard)
+        part = _PART.fullmatch(self.shard or "")
         return Placement(
             self.workers, self.driver, self.address, self.gpus_per_worker,
             None if part is None else (int(part[1]), int(part[2])),

@@ -44,7 +44,7 @@ SCORES, COMPLETED, CONCEPTS = (
 STAGES = ("fill", "predictor", "sampler", "predictor-stage-II")  # in the order of training
 ORDER = (
     "main", "ablation", "supervision", "threshold", "predictor", "budget", "depth", "zeroshot",
-    "pretraining",
+    "pretraining", "encoders",
 )  # fmt: skip  # as the benchmark lists them
 
 
