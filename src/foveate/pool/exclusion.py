@@ -16,7 +16,7 @@ import numpy as np
 from foveate.errors import DataError
 from foveate.files import printable, read_parquet, read_text
 from foveate.pool.embedding_sources import SUFFIXES
-from foveate.pool.outlines import geometry_column, read_outlines, shapes_of
+from foveate.pool.outlines import read_shapes
 from foveate.pool.quality import leave_out
 from foveate.raster import SUFFIXES as RASTERS
 from foveate.raster.warped import bad_share
@@ -73,17 +73,7 @@ def read_polygons(path: str | Path) -> NDArray[np.object_]:
 
     name = repr(printable(str(path)))
     if Path(path).suffix.lower() in SUFFIXES:
-        table = read_parquet(path)
-        column = geometry_column(table.schema)
-        outlines, why = (None, "it has no column of geometry")
-        if column:
-            outlines, why = read_outlines(table[column], table.schema, column)
-        if outlines is None:
-            raise DataError(
-                f"the polygons {name}: {why}", "Excluded ground is polygons.",
-                "Write GeoParquet or GeoJSON.",
-            )  # fmt: skip
-        shapes = shapes_of(outlines)
+        _, shapes = read_shapes(read_parquet(path), path, "Excluded ground is polygons.")
     else:
         try:
             content = json.loads(read_text(path, "file of polygons"))

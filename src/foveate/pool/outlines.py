@@ -13,10 +13,13 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from foveate.errors import DataError
+from foveate.files import printable
 from foveate.pool.antimeridian import cut
 from foveate.raster.place import WGS84, transformer
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     import pyarrow as pa
     from numpy.typing import ArrayLike, NDArray
 
@@ -71,6 +74,34 @@ def read_outlines(
             return None, "its geometry is not in longitude and latitude, and names no CRS"
         parts.append(pa.array(shapely.to_wkb(cut(shapely.force_2d(shapes))), pa.binary()))
     return pa.concat_arrays(parts) if parts else pa.array([], pa.binary()), ""
+
+
+def read_shapes(table: pa.Table, path: str | Path, use: str) -> tuple[str, NDArray[np.object_]]:
+    """Read the shapes of a (Geo)Parquet file of polygons.
+
+    Args:
+        table: Its columns.
+        path: The file, for messages.
+        use: What the polygons are for, as a sentence.
+
+    Returns:
+        Name of the column of geometry, and its (n,) shapes in longitude and latitude.
+
+    Raises:
+        DataError: There is no such column, or no longitudes and latitudes come of it.
+    """
+    name = geometry_column(table.schema)
+    outlines, why = (
+        read_outlines(table[name], table.schema, name)
+        if name
+        else (None, "it has no column of geometry")
+    )
+    if outlines is None:
+        raise DataError(
+            f"the polygons {printable(str(path))!r}: {why}", use,
+            "Write GeoParquet: geopandas.GeoDataFrame.to_parquet.",
+        )  # fmt: skip
+    return name, shapes_of(outlines)
 
 
 def shapes_of(outlines: pa.Array) -> NDArray[np.object_]:

@@ -16,7 +16,7 @@ import numpy as np
 from foveate.errors import DataError
 from foveate.files import printable, read_parquet
 from foveate.models.extras import EXTRAS, need_extra
-from foveate.pool.outlines import geometry_column, read_outlines, shapes_of
+from foveate.pool.outlines import read_shapes
 from foveate.raster.place import WGS84, transformer
 
 if TYPE_CHECKING:
@@ -284,15 +284,8 @@ def _of_parquet(
     path: str | Path, wanted: set[str] | frozenset[str]
 ) -> tuple[list[str], list[list[Any]], NDArray[np.object_]]:
     table = read_parquet(path)
-    column = geometry_column(table.schema)
-    outlines, why = (None, "it has no column of geometry")
-    if column:
-        outlines, why = read_outlines(table[column], table.schema, column)
-    if outlines is None:
-        raise DataError(
-            f"the polygons {printable(str(path))!r}: {why}",
-            "Anchors are polygons in longitude and latitude, or in a CRS that leads there.",
-            "Write GeoParquet: geopandas.GeoDataFrame.to_parquet.",
-        )
+    column, shapes = read_shapes(
+        table, path, "Anchors are polygons in longitude and latitude, or in a CRS that leads there."
+    )
     names = [name for name in table.column_names if name in wanted and name != column]
-    return names, [table[name].to_pylist() for name in names], shapes_of(outlines)
+    return names, [table[name].to_pylist() for name in names], shapes
