@@ -18,6 +18,8 @@ from foveate.errors import BudgetError, DataError
         ("pixels=1e9", {"pixels": Amount(1e9)}),
         ("tiles: 8, passes = 24", {"tiles": Amount(8), "passes": Amount(24)}),
         ("tiles=8,", {"tiles": Amount(8)}),
+        ("eo:cloud_cover=60", {"eo:cloud_cover": Amount(60)}),
+        ("Größe in ha = 5%, a-b: 3", {"Größe in ha": Amount(0.05, share=True), "a-b": Amount(3)}),
         ({"tiles": 8, "area": "25%"}, {"tiles": Amount(8), "area": Amount(0.25, share=True)}),
     ],
 )
@@ -38,6 +40,8 @@ def test_a_budget_is_returned_as_it_is():
         ("many", "'many' is not a budget"),
         ("tiles=", "'tiles=' is not a budget"),
         ("5%%", "'5%%' is not a budget"),
+        ("a:b:3", "'a:b:3' is not a budget"),
+        ("a=b=3", "'a=b=3' is not a budget"),
         ("nan", "'nan' is not a budget"),
         (True, "'True' is not a budget"),
         (None, "'None' is not a budget"),

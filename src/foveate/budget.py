@@ -22,8 +22,9 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 _SLACK = 1e-9
+# A unit may be a column of any name (eo:cloud_cover): a colon ends it only where no "=" does.
 _AMOUNT = re.compile(
-    r"^\s*(?:(?P<unit>[A-Za-z_]\w*)\s*[=:])?\s*(?P<value>[^%\s]+)\s*(?P<share>%)?\s*$"
+    r"^\s*(?:(?P<unit>[^\W\d][^=]*?)\s*(?:=|:(?!.*=)))?\s*(?P<value>[^%\s]+)\s*(?P<share>%)?\s*$"
 )
 _HOW = (
     "Type a number of tiles (--budget 500), a share (10%), or unit=amount (pixels=1e9, area=25%)."

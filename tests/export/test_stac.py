@@ -106,10 +106,11 @@ def test_others_read_the_catalogue(runs, tmp_path):
     assert len(geopandas.read_parquet(tmp_path / "t.parquet")) == 8
 
 
-def test_foveate_reads_the_source_images_back(runs, tmp_path):
+@pytest.mark.parametrize("name", ["collection.json", "items.json"])
+def test_chosen_tiles_are_not_taken_for_whole_scenes(runs, tmp_path, name):
     out = exported(runs, tmp_path, methods=["kcenter"])
-    pool = open_pool(str(out / "collection.json"), search=Search(("red", "nir")), tile=32)
-    assert pool.scenes[0].source.info.shape == (64, 64)
+    with pytest.raises(DataError, match=r"is a tile of an image.*--to chips"):
+        open_pool(str(out / name), search=Search(("red", "nir")), tile=32)
 
 
 def test_tiles_without_a_date_need_one(runs, tmp_path):
@@ -174,7 +175,7 @@ def test_the_vectors_are_read_back_bit_for_bit(runs, tmp_path):
     assert np.array_equal(found.x.view(np.uint16), np.asarray(stored.x).view(np.uint16))
     assert pool.georeferenced
     answer = here(
-        "curate", out / "embeddings.parquet", "--method", "kcenter", "--budget", "4",
+        "curate", out, "--method", "kcenter", "--budget", "4",
         "--max-overlap", "1", "--out", tmp_path / "again",
     )  # fmt: skip
     assert answer.status == 0, answer.err

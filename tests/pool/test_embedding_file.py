@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+
 import embedding_files as made
 import numpy as np
 import pyarrow as pa
@@ -166,8 +168,20 @@ def test_what_is_imagery_and_what_is_not(tmp_path):
     (tmp_path / "images").mkdir()
     assert embedding_paths([tmp_path / "images"]) is None
     assert embedding_paths([tmp_path / "files"]) == [path.parent]
+    (path.parent / "collection.json").write_text("{}")  # as of `export --to embeddings`
+    assert embedding_paths([tmp_path / "files"]) == [path.parent]
+    assert EmbeddingFile.open([path.parent]).key == EmbeddingFile.open([path]).key
     with pytest.raises(ParameterError, match="beside a file of embeddings"):
         embedding_paths([path, tmp_path / "images"])
+
+
+def test_a_run_that_is_still_embedding_says_how_to_finish_it(tmp_path):
+    run = made.write(tmp_path, "shards")
+    record = json.loads((run / "run.json").read_text())
+    record["steps"] = {k: v for k, v in record["steps"].items() if not k.startswith("embed ")}
+    (run / "run.json").write_text(json.dumps(record))
+    with pytest.raises(DataError, match=r"not finished.*without --shard"):
+        opened(run)
 
 
 def test_a_run_without_all_of_its_shards_is_refused(tmp_path):

@@ -131,7 +131,7 @@ def _ground(members: Sequence[Mapping[str, Any]]) -> list[str]:
         lines.append(f"no georeference ({bare:,} images)")
     dates = sorted({s["date"] for s in members if s["date"]})
     if dates:
-        lines.append(f"dates in their names: {', '.join(_some(dates))}")
+        lines.append(f"dates: {', '.join(_some(dates))}")
     return lines
 
 

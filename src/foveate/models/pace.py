@@ -5,12 +5,14 @@ from __future__ import annotations
 import logging
 from typing import TYPE_CHECKING
 
+from foveate.select.forecast import duration
+
 if TYPE_CHECKING:
     from foveate.run.shards import Receipt
 
 logger = logging.getLogger("foveate")
 _SPEAK_UP = 10.0  # seconds to come that are worth a line
-_GIGA, _HOUR = 1e9, 3600
+_GIGA = 1e9
 
 
 class Pace:
@@ -39,6 +41,6 @@ class Pace:
         if self._left / rate < _SPEAK_UP:
             return
         logger.info(
-            "%.3g tiles per second: %.2g hours and %.2g gigabytes to come",
-            rate, self._left / rate / _HOUR, self._left * receipt.bytes / receipt.tiles / _GIGA,
+            "%.3g tiles per second: %s and %.2g GB to come",
+            rate, duration(self._left / rate), self._left * receipt.bytes / receipt.tiles / _GIGA,
         )  # fmt: skip

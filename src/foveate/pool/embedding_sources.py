@@ -24,8 +24,8 @@ _STEP, _TILES = "embed ", "tiles.parquet"
 def embedding_paths(images: Sequence[str | Path]) -> list[Path] | None:
     """Return the paths if they are of embeddings, None if of imagery.
 
-    Embeddings are files in Parquet, globs of them, folders that hold nothing else, folders of
-    shards, and runs that hold embeddings.
+    Embeddings are files in Parquet, globs of them, folders that hold nothing else but what
+    describes them, folders of shards, and runs that hold embeddings.
 
     Raises:
         ParameterError: Some are and some are not.
@@ -51,7 +51,11 @@ def _is_embeddings(path: Path) -> bool:
         return (path / "embeddings").is_dir()
     if (path / "manifest.json").is_file():
         return any(path.glob("part-*.parquet"))
-    inside = [file for file in path.iterdir() if not file.name.startswith((".", "_"))]
+    # Descriptions in JSON lie beside the table of `export --to embeddings`.
+    inside = [
+        file for file in path.iterdir()
+        if not file.name.startswith((".", "_")) and file.suffix.lower() != ".json"
+    ]  # fmt: skip
     return bool(inside) and all(file.suffix.lower() in SUFFIXES for file in inside)
 
 
@@ -89,6 +93,12 @@ def _store_of(run: Path) -> ShardStore:
     """Return the shards of the one model of a run."""
     steps = Run.load(run).record["steps"]
     names = [name for name in steps if name.startswith(_STEP)]
+    if not names:
+        raise DataError(
+            f"the embedding of the run {str(run)!r} is not finished",
+            "A pool is ranked once each of its tiles has a vector.",
+            "Start the command of the run again, without --shard: it makes what is missing.",
+        )
     if len(names) != 1:
         folders = sorted(f.name for f in (run / "embeddings").iterdir() if f.is_dir())
         raise ParameterError(

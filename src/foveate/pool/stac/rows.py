@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from foveate.pool.stac.search import Search
 
 _EXAMPLES = 3
+_WINDOW = "foveate:window"  # of an item that is a tile: see `foveate.export.stac`
 DATE = "datetime"
 
 
@@ -69,8 +70,8 @@ def item_scenes(paths: Sequence[str], search: Search) -> tuple[list[ItemScene], 
     """Return the scenes of the items that are searched for, and notes on those left out.
 
     Raises:
-        DataError: A path cannot be read or is no STAC, no item is left, or an item has not the
-            assets.
+        DataError: A path cannot be read or is no STAC, no item is left, an item is a tile that was
+            chosen, or an item has not the assets.
         ParameterError: Items have several assets of imagery, and none is asked for.
     """
     found: dict[tuple[str, str], ItemScene] = {}
@@ -96,6 +97,13 @@ def item_scenes(paths: Sequence[str], search: Search) -> tuple[list[ItemScene], 
 
 def _scene(item: Item, search: Search) -> ItemScene:
     assets = item.content["assets"]
+    if _WINDOW in item.content["properties"]:
+        raise DataError(
+            f"the item {item.name!r} is a tile of an image, chosen by foveate",
+            "An item is a scene and read as a whole; the assets of this one are all of the image.",
+            "Give the imagery that it was chosen from; or export the tiles as images of their own: "
+            "--to chips.",
+        )
     bands = tuple((key, facts_of(item, key)) for key in bands_of(item, search.assets))
     key = quality_of(item, search.quality)
     first, last = moments(item.content) or (None, None)
