@@ -41,6 +41,7 @@ class WebFiles:
 
 class _Handler(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
+    disable_nagle_algorithm = True  # or the last bytes wait for 40 ms
 
     def do_HEAD(self):
         self._answer(body=False)

@@ -1,36 +1,43 @@
-"""Commands on an `s3://` pool, served by moto on loopback."""
+"""Commands on an `s3://` pool, served by moto on loopback: as on the same files here."""
 
 import json
 import logging
 
 import boto3
+import numpy as np
 import pytest
-from cogs import pixels, write
 from command import here
 
+import foveate as fv
 from foveate import remote
 from foveate.files import read_parquet
 from foveate.raster import close_files
 from foveate.remote import stores
+from foveate.testing.tiny import tiny_model
 
 pytestmark = [pytest.mark.enable_socket, pytest.mark.allow_hosts(["127.0.0.1"])]
 SECRET = "planted-s3cret"  # noqa: S105
+SIDE = 96
 
 
 @pytest.fixture(scope="module")
-def bucket(tmp_path_factory):
+def near(tmp_path_factory):
+    """Scenes with masks."""
+    root = tmp_path_factory.mktemp("near")
+    assert here("world", "--out", root, "--scenes", 3, "--size", SIDE).status == 0
+    return root
+
+
+@pytest.fixture(scope="module")
+def far(near):
+    """The same in a bucket; credentials for it are in the environment."""
     from moto.server import ThreadedMotoServer
 
     logging.getLogger("werkzeug").setLevel(logging.ERROR)
-    root = tmp_path_factory.mktemp("pool")
-    for k in range(3):
-        data = pixels(k, 3, 128)
-        write(root / f"images/s{k}.tif", data, compress="deflate")
-        write(root / f"masks/s{k}.tif", (data[:1] > 99).astype("uint8"), compress="deflate")
     server = ThreadedMotoServer("127.0.0.1", 0, verbose=False)
+    server.start()
+    host, port = server.get_host_and_port()
     with pytest.MonkeyPatch.context() as patch:
-        server.start()
-        host, port = server.get_host_and_port()
         for name, value in {
             "AWS_ACCESS_KEY_ID": "AKIDPLANTED", "AWS_SECRET_ACCESS_KEY": SECRET,
             "AWS_REGION": "us-east-1", "AWS_ENDPOINT_URL": f"http://{host}:{port}",
@@ -38,10 +45,21 @@ def bucket(tmp_path_factory):
             patch.setenv(name, value)
         client = boto3.client("s3", region_name="us-east-1", endpoint_url=f"http://{host}:{port}")
         client.create_bucket(Bucket="pool")
-        for file in root.rglob("*.tif"):
-            client.upload_file(str(file), "pool", file.relative_to(root).as_posix())
-        yield root
-        server.stop()
+        for file in near.rglob("*.tif"):
+            client.upload_file(str(file), "pool", file.relative_to(near).as_posix())
+        yield "s3://pool"
+    server.stop()
+
+
+@pytest.fixture(scope="module")
+def probe(near, tmp_path_factory):
+    """A probe for tiles of the scenes."""
+    found = fv.embed(fv.open_pool(str(near / "images"), tile=32), fv.load_model("builtin"))
+    varied = found.x[:, found.x.astype(float).var(axis=0).argmax()]
+    labels = (varied > np.median(varied)).astype(int)
+    file = tmp_path_factory.mktemp("probe") / "probe.safetensors"
+    fv.fit_probe(found.x, labels, ["dry", "wet"], spec=found.spec).save(file)
+    return file
 
 
 @pytest.fixture(autouse=True)
@@ -53,23 +71,16 @@ def _fresh():
     stores._opened.cache_clear()
 
 
-def test_curate_ranks_a_bucket_as_a_folder_and_no_secret_is_kept(bucket, tmp_path):
-    common = ("--tile", 32, "--budget", "25%", "--method", "fd", "--seed", 1)
-    far = here(
-        "curate", "s3://pool/images/", "--masks", "s3://pool/masks/", *common,
-        "--out", tmp_path / "far",
-    )  # fmt: skip
-    near = here(
-        "curate",
-        bucket / "images",
-        "--masks",
-        bucket / "masks",
-        *common,
-        "--out",
-        tmp_path / "near",
-    )
-    assert (far.status, near.status) == (0, 0), far.err
-    assert "Fetched of remote files" in far.err
+def test_curate_ranks_a_bucket_as_a_folder_and_no_secret_is_kept(near, far, tmp_path):
+    def curate(root, out):
+        return here(
+            "curate", f"{root}/images/", "--masks", f"{root}/masks/", "--tile", 32,
+            "--budget", "25%", "--method", "fd", "--seed", 1, "--out", tmp_path / out,
+        )  # fmt: skip
+
+    answers = curate(far, "far"), curate(near, "near")
+    assert [answer.status for answer in answers] == [0, 0], answers[0].err
+    assert "Fetched of remote files" in answers[0].err
     record = json.loads((tmp_path / "far/run.json").read_text())
     assert record["job"]["images"] == ["s3://pool/images/"]
     assert record["fetched"]["bytes"] > 0
@@ -79,25 +90,74 @@ def test_curate_ranks_a_bucket_as_a_folder_and_no_secret_is_kept(bucket, tmp_pat
     assert picks[0] == picks[1]
     files = [p.read_bytes() for p in (tmp_path / "far").rglob("*") if p.is_file()]
     assert not any(s in f for f in files for s in (SECRET.encode(), b"AKIDPLANTED"))
-    assert SECRET not in far.out + far.err
+    assert SECRET not in answers[0].out + answers[0].err
 
-    again = here(
-        "curate", "s3://pool/images/", "--masks", "s3://pool/masks/", *common,
-        "--out", tmp_path / "far",
-    )  # fmt: skip
+    again = curate(far, "far")
     assert again.status == 0
     assert "Fetched of remote files: 0 bytes" in again.err
 
 
+SMALL = "--cells 2 --crop 32 --regions 2"
+
+
 @pytest.mark.parametrize(
-    ("place", "said"),
-    [("s3://pool/none/", "nothing under"), ("s3://nobody/x/", "bucket is not there"),
-     ("s3://pool/none.tif", "it is not there")],
-)  # fmt: skip
-def test_place_that_is_not_there_is_named(bucket, tmp_path, place, said):
-    answer = here("embed", place, "--tile", 32, "--out", tmp_path / "run")
-    assert answer.status == 1
-    assert said in answer.err
-    assert place in answer.err
-    assert SECRET not in answer.err
-    assert not (tmp_path / "run").exists()
+    ("line", "file"),
+    [
+        ("classify {root}/images/ --tile 32 --probe {probe}", "predictions.parquet"),
+        (f"focus look {{root}}/images/scene-00.tif --probe {{probe}} {SMALL}", "regions.parquet"),
+    ],
+)
+def test_command_reads_a_bucket_as_a_folder(near, far, probe, tmp_path, line, file):
+    _both(line, file, near, far, tmp_path, probe=probe)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("kind", "line", "file"),
+    [
+        ("hf_sam", "focus segment {root}/images/scene-00.tif --mode zoom", "masks/scene-00.tif"),
+        (
+            "hf_qwen2_vl",
+            "focus ask {root}/images/scene-00.tif --prompt Ships? --max-tokens 4 --passes 14",
+            "regions.parquet",
+        ),
+    ],
+)
+def test_command_with_a_large_model_reads_a_bucket(near, far, tmp_path, kind, line, file):
+    (tmp_path / "model").mkdir()
+    tiny_model(kind, tmp_path / "model")
+    more = f" {SMALL} --bands 1,2,3 --model hf --weights {tmp_path / 'model'}"
+    _both(line + more, file, near, far, tmp_path)
+
+
+def _both(line, file, near, far, out, **more):
+    """Run a command on the bucket and on the folder; a file that it writes is the same."""
+    for root, name in ((far, "far"), (near, "near")):
+        answer = here(*line.format(root=root, **more).split(), "--out", out / name)
+        assert answer.status == 0, answer.err
+        assert ("Fetched of remote files" in answer.err) == (root is far)
+    assert (out / "far" / file).read_bytes() == (out / "near" / file).read_bytes()
+
+
+@pytest.mark.slow
+def test_observe_and_bench_read_a_bucket(far, tmp_path):
+    masks = "--masks {root}/masks/"
+    for name, line, remote_too in (
+        ("pairs", f"observe prepare {{root}}/images/ {masks} --tiles 3x3 --ratio 8", True),
+        ("observer", "observe train {out}/pairs --size nano --epochs 1", True),
+        (
+            "chosen",
+            "observe select {out}/pairs/overviews --observer {out}/observer --budget 25%",
+            False,
+        ),
+        ("scenes", "observe complete {out}/chosen --tiles {root}/images/", True),
+        (
+            "bench",
+            "bench curate --pool {root}/images/:{root}/masks/ --folds scene --quick --tile 32",
+            True,
+        ),
+    ):
+        remote.forget()
+        answer = here(*line.format(root=far, out=tmp_path).split(), "--out", tmp_path / name)
+        assert answer.status == 0, answer.err
+        assert ("Fetched of remote files" in answer.err) == remote_too

@@ -78,6 +78,22 @@ def test_every_window_of_every_kind_of_file_is_that_of_the_disk(folder, served):
         assert not overlapping(served.ranges(f"/a b/{name}")), name
 
 
+def test_gdal_reads_no_byte_that_was_not_planned(folder, served):
+    _, names = folder
+    planned = 0
+    for name in names:
+        source = FileSource(f"{served.url}/a%20b/{name}")
+        for window in WINDOWS:
+            if (plan := source.blocks(window)) is not None:
+                opened, ranges = plan
+                opened.need(ranges)
+                before = len(served.asked)
+                source.read(window)
+                assert served.asked[before:] == [], (name, window)
+                planned += 1
+    assert planned == len(WINDOWS) * sum(name.endswith(".tif") for name in names)
+
+
 def test_windows_are_fetched_ahead_and_no_byte_twice(one):
     web, path = one
     rng = np.random.default_rng(0)

@@ -50,6 +50,7 @@ GDAL = {
 # has computed (statistics), and here it never is.
 _READING = GDAL | {"GDAL_DISABLE_READDIR_ON_OPEN": "TRUE", "GDAL_PAM_ENABLED": True}
 _OPEN_FILES = 16
+_OPEN_REMOTE = 64  # they hold no file handles
 _VIRTUAL = re.compile(r"/vsiriopener_[0-9a-f]+/")  # before the names of remote files
 
 
@@ -313,7 +314,8 @@ def _opened(path: str) -> Generator[rasterio.DatasetReader]:
                 stamp = _stamp(key)  # before it is opened: a file replaced meanwhile is reopened
                 dataset = _open_new(key)
                 _open.datasets[key] = (stamp, dataset)
-            while len(_open.datasets) > _OPEN_FILES:
+            most = _OPEN_REMOTE if is_url(key) else _OPEN_FILES
+            while len(_open.datasets) > most:
                 _open.datasets.popitem(last=False)[1][1].close()
             yield dataset
             _raise_failure(key)

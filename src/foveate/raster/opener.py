@@ -112,9 +112,9 @@ def read_bytes(opened: RemoteObject, start: int, size: int) -> bytes:
     end = min(start + size, opened.meta.size)
     if start >= end:
         return b""
-    if opened.here(start, end):
-        pass
-    elif opened.layout is not None:
+    if (found := opened.held(start, end)) is not None:
+        return found
+    if opened.layout is not None:
         opened.need([(start // PAGE * PAGE, -(-end // PAGE) * PAGE)])
     elif opened.meta.size <= _WHOLE:
         opened.need([(0, opened.meta.size)])

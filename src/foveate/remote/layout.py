@@ -22,7 +22,9 @@ if TYPE_CHECKING:
     from foveate.remote.objects import RemoteObject
 
 _MASK, _REDUCED = 0b100, 0b001
-_AROUND = 4  # bytes beside a block in which GDAL's cloud-optimised files repeat its size
+_AROUND = (
+    8  # bytes beside a block that GDAL reads, too: COGs repeat its size there, and that of the next
+)
 _AHEAD = 32 << 20  # bytes that are on their way while pixels are decoded
 
 

@@ -216,15 +216,26 @@ class RemoteObject:
         end = min(start + size, self.meta.size)
         if start >= end:
             return b""
-        while True:  # until nothing is forgotten in between
+        while (found := self.held(start, end)) is None:  # some may be forgotten in between
             self.need([(start, end)])
-            if (found := self._joined(start, end)) is not None:
-                return found
+        return found
 
-    def here(self, start: int, end: int) -> bool:
-        """Say whether a range need not be fetched."""
+    def held(self, start: int, end: int) -> bytes | None:
+        """Return the bytes of a range if all of them are here, else None."""
         with self._lock:
-            return not self._missing(max(0, start), min(end, self.meta.size))
+            parts, at = [], max(0, bisect.bisect_right(self._starts, start) - 1)
+            while start < end:
+                if at >= len(self._segments) or self._segments[at].start > start:
+                    return None
+                segment = self._segments[at]
+                data = segment.read()
+                if data is None:
+                    return None
+                if segment.end > start:
+                    parts.append(data[start - segment.start : end - segment.start])
+                    start = segment.end
+                at += 1
+            return parts[0] if len(parts) == 1 else b"".join(parts)
 
     def need(self, ranges: Iterable[Range], *, wait: bool = True) -> None:
         """Fetch what is not here yet of ranges, side by side.
@@ -246,7 +257,7 @@ class RemoteObject:
                     self._send(start, end)
                     for start, end in _split(_coalesced(self._absent(wanted)))
                 ]
-            if not wait:
+            if not (wait and (own or others)):
                 return
             done, _ = futures.wait([*own, *others])
             for job in own:
@@ -299,23 +310,6 @@ class RemoteObject:
                 start = segment.end
             at += 1
         return [*found, (start, end)] if start < end else found
-
-    def _joined(self, start: int, end: int) -> bytes | None:
-        """Return the bytes of a range, or None where some have been forgotten."""
-        with self._lock:
-            parts, at = [], max(0, bisect.bisect_right(self._starts, start) - 1)
-            while start < end:
-                if at >= len(self._segments) or self._segments[at].start > start:
-                    return None
-                segment = self._segments[at]
-                data = segment.read()
-                if data is None:
-                    return None
-                if segment.end > start:
-                    parts.append(data[start - segment.start : end - segment.start])
-                    start = segment.end
-                at += 1
-            return parts[0] if len(parts) == 1 else b"".join(parts)
 
 
 def _coalesced(ranges: Sequence[Range]) -> list[Range]:
