@@ -153,7 +153,7 @@ def test_observe_and_bench_read_a_bucket(far, tmp_path):
         ("scenes", "observe complete {out}/chosen --tiles {root}/images/", True),
         (
             "bench",
-            "bench curate --pool {root}/images/:{root}/masks/ --folds scene --quick --tile 32",
+            "bench curate --pool {root}/images/:{root}/masks/ --folds scene --quick --tile 16",
             True,
         ),
     ):
