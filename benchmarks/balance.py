@@ -2,6 +2,7 @@
 
     python benchmarks/balance.py            # full ranking at N = 10,000 and 20,000: minutes
     python benchmarks/balance.py --quick    # at N = 5,000 and 10,000
+    python benchmarks/balance.py --rows 1000000 --depth 10000    # foveate alone, dense counts
 
 Counts are pixels per class of 256 x 256 patches, C = 14: "dense" draws each patch's shares from
 an uneven Dirichlet distribution, so that all rows differ; "sparse" is like land cover: 40 % of
@@ -22,13 +23,18 @@ from _measure import call, machine, measure, table
 
 C = 14
 PIXELS = 256 * 256
+STEP = 2**16
 
 
 def make(kind: str, n: int) -> np.ndarray:
     rng = np.random.default_rng(0)
     if kind == "dense":
         weights = 0.3 * rng.permutation(np.linspace(0.2, 2, C))
-        return rng.multinomial(PIXELS, rng.dirichlet(weights, n))
+        counts = np.empty((n, C), np.int32)
+        for begin in range(0, n, STEP):
+            part = counts[begin : begin + STEP]
+            part[:] = rng.multinomial(PIXELS, rng.dirichlet(weights, len(part)))
+        return counts
     common = np.arange(1, C + 1) ** -1.5
     common /= common.sum()
     counts = np.zeros((n, C), np.int64)
@@ -39,16 +45,26 @@ def make(kind: str, n: int) -> np.ndarray:
     return counts
 
 
+def deep(n: int, depth: int) -> None:
+    print(f"\ndense counts, N = {n:,}, C = {C}, to a depth of {depth:,}", flush=True)
+    found = measure(__file__, ["foveate", "dense", str(n), str(depth)])
+    line = [f"{found.cpu:.1f}", f"{found.extra / 1e6:.0f}", f"{found.extra / n:.0f} x N",
+            f"{found.notes['exact']:,}"]  # fmt: skip
+    table(["CPU s", "extra MB", "extra bytes", "evaluated"], [line])
+
+
 def keys(n: int) -> np.ndarray:
     from foveate.seeds import tie_keys
 
     return tie_keys([str(i) for i in range(n)], 0)
 
 
-def ours(counts: np.ndarray, screening: Any) -> tuple[np.ndarray, dict[str, Any]]:
+def ours(
+    counts: np.ndarray, screening: Any, depth: int | None = None
+) -> tuple[np.ndarray, dict[str, Any]]:
     from foveate.select.balance import balance_greedy
 
-    found = balance_greedy(counts, ties=keys(len(counts)), screening=screening)
+    found = balance_greedy(counts, depth, ties=keys(len(counts)), screening=screening)
     return found.rows, {"exact": found.exact}
 
 
@@ -114,16 +130,24 @@ def compare(kind: str, n: int, names: list[str]) -> None:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--quick", action="store_true", help="N = 5,000 and 10,000 only")
+    parser.add_argument("--rows", type=int, help="foveate alone, of so many rows")
+    parser.add_argument("--depth", type=int, default=10_000)
     parser.add_argument("--worker", help=argparse.SUPPRESS)
     parser.add_argument("rest", nargs="*", help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.worker:
-        name, kind, n = options.rest
+        name, kind, n, *depth = options.rest
         counts = make(kind, int(n))
         CONTENDERS[name](counts[:64])  # imports
-        call(lambda: CONTENDERS[name](counts), options.worker)
+        if depth:
+            call(lambda: ours(counts, "auto", int(depth[0])), options.worker)
+        else:
+            call(lambda: CONTENDERS[name](counts), options.worker)
         return
     print(machine())
+    if options.rows:
+        deep(options.rows, options.depth)
+        return
     for n in (5_000, 10_000) if options.quick else (10_000, 20_000):
         for kind in ("dense", "sparse"):
             compare(kind, n, list(CONTENDERS) if n < 20_000 else ["foveate", "brute force"])

@@ -24,6 +24,7 @@ VARIANTS = [
     ("fa-cb", {"combine": "rank", "lam": 0.25}),
     ("lc-fd", {"m": 3, "fd": {"max_k": 4}}),
     ("kcenter", {"start": "mean"}),
+    ("kcenter", {"exact": 3}),
     ("facility", {"reference": 5}),
     ("facility", {"reference": None}),
     ("max-herding", {"reference": 7, "sigma": 1.5}),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 
 import embedding_files as made
 import numpy as np
@@ -14,6 +15,7 @@ from foveate.errors import DataError, ParameterError
 from foveate.export import export_run
 from foveate.pool.embedding_file import EmbeddingFile
 from foveate.report import write_report
+from foveate.select import forecast
 
 
 def job(path, **given):
@@ -112,3 +114,16 @@ def test_points_are_exported(tmp_path):
     export_run(tmp_path / "run", "geojson", tmp_path / "a.geojson")
     features = json.loads((tmp_path / "a.geojson").read_text())["features"]
     assert {f["geometry"]["type"] for f in features} == {"Point"}
+
+
+def test_hours_of_k_center_are_said_with_what_spares_them(tmp_path, monkeypatch, caplog):
+    path = made.write(tmp_path / "in", "earth-index")
+    monkeypatch.setattr(forecast, "_speeds", lambda: (0.1, 0.1))
+    with caplog.at_level("INFO", "foveate"):
+        job(path).run(tmp_path / "exact")
+        assert re.search(r"kcenter will take about \d+ (hours|days)", caplog.text)
+        assert "--option kcenter.exact=1000 takes about" in caplog.text
+        caplog.clear()
+        job(path, options={"kcenter": {"exact": 3}}).run(tmp_path / "cells")
+        assert "kcenter.exact" not in caplog.text
+    assert picks(tmp_path / "cells")[:3] == picks(tmp_path / "exact")[:3]

@@ -68,3 +68,10 @@ def test_the_speed_of_this_machine_is_measured_once():
     module._speeds.cache_clear()
     assert module._speeds() is module._speeds()
     assert min(module._speeds()) > 1e5
+
+
+def test_cells_spare_most_of_a_deep_k_center(slow):
+    n, k = 10**7, 10**6
+    exact = forecast("kcenter", n, 512, 0, k)
+    assert forecast("kcenter", n, 512, 0, k, 1000).seconds < exact.seconds / 100
+    assert forecast("kcenter", n, 512, 0, 500, 1000) == forecast("kcenter", n, 512, 0, 500)

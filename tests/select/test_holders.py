@@ -27,7 +27,7 @@ def same(one, other):
     assert (one.near_ties, one.passes) == (other.near_ties, other.passes)
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=10, deadline=None)
 @given(
     n=st.integers(1, 60),
     d=st.integers(1, 6),
@@ -135,6 +135,26 @@ def test_holders_that_send_vectors_pick_the_same(matrix, monkeypatch):
 def test_processes_pick_the_same_from_a_file(matrix):
     one = kcenter_greedy(np.asarray(matrix), 120, **options())
     same(one, kcenter_greedy(matrix, 120, holders=Holders(2, "processes"), **options()))
+
+
+@pytest.mark.ray
+@pytest.mark.filterwarnings("ignore")
+def test_actors_pick_the_same_from_a_file(matrix):
+    ray = pytest.importorskip("ray")
+    one = kcenter_greedy(np.asarray(matrix), 120, **options())
+    same(one, kcenter_greedy(matrix, 120, holders=Holders(2, "ray"), **options()))
+    assert not ray.is_initialized()  # its cluster ends with it
+    ray.init(
+        num_cpus=2, include_dashboard=False, object_store_memory=300 << 20, log_to_driver=False,
+        logging_level="error",
+    )  # fmt: skip
+    try:
+        same(one, kcenter_greedy(matrix, 120, holders=Holders(2, "ray"), **options()))
+        with pytest.raises(ParameterError, match="3 holders in a cluster of 2 processors"):
+            kcenter_greedy(matrix, 120, holders=Holders(3, "ray"), **options())
+        assert ray.is_initialized()
+    finally:
+        ray.shutdown()
 
 
 @pytest.mark.slow

@@ -33,6 +33,8 @@ logger = logging.getLogger("foveate")
 VERSION = 4  # raised when a step writes something else for the same inputs
 FULL_DEPTH = 20_000  # greedy methods rank pools up to this size completely
 SPEAK_UP = 10  # seconds from which a forecast is worth a line
+TOO_LONG = 7200  # seconds from which an approximation is worth naming
+EXACT = 1000  # first picks that it leaves exact
 
 
 def rank(
@@ -76,18 +78,26 @@ def rank(
 
 def _forecast(ranker: Ranker, method: Method, options: Mapping[str, Any]) -> None:
     """Say how long a method will take, if that is long."""
-    n, vectors = len(ranker.pool), ranker.embeddings
-    expected = forecast(
-        "recipe" if method.definition else method.name,
-        n=n, d=vectors.spec.dim if isinstance(vectors, Embeddings) else 0,
-        c=len(ranker.pool.legend or ()), k=options.get("depth") or n,
-    )  # fmt: skip
+    vectors = ranker.embeddings
+    size = {
+        "n": len(ranker.pool), "d": vectors.spec.dim if isinstance(vectors, Embeddings) else 0,
+        "c": len(ranker.pool.legend or ()), "k": options.get("depth") or len(ranker.pool),
+    }  # fmt: skip
+    name = "recipe" if method.definition else method.name
+    exact = options.get("exact") if name == "kcenter" else None
+    expected = forecast(name, **size, exact=exact)
     ready = method.parts and all(
         ranker.knows(part, options[part], constrained=part in method.constrained_parts)
         for part in method.parts
     )
     if expected.seconds > SPEAK_UP and not ready:
         logger.info("%s will take %s", method.name, expected)
+        if name == "kcenter" and exact is None and expected.seconds > TOO_LONG:
+            logger.info(
+                "--option kcenter.exact=%d takes %s: the first %d picks stay exact, deeper ones "
+                "are made inside cells of alike tiles", EXACT,
+                forecast(name, **size, exact=EXACT), EXACT,
+            )  # fmt: skip
 
 
 def _depth(ranker: Ranker, budget: Budget) -> int:

@@ -67,8 +67,9 @@ class Elbow:
 
 
 def kmeans(
-    x: NDArray[np.floating], k: int, rng: np.random.Generator, start: NDArray | None = None
-) -> tuple[NDArray[np.int64], NDArray[np.floating], NDArray[np.float64]]:
+    x: NDArray[np.floating], k: int, rng: np.random.Generator, start: NDArray | None = None,
+    max_iter: int = 300,
+) -> tuple[NDArray[np.int64], NDArray[np.floating], NDArray[np.float64]]:  # fmt: skip
     """Cluster rows with Lloyd's algorithm, the same on any number of threads.
 
     Args:
@@ -76,6 +77,7 @@ def kmeans(
         k: Number of clusters.
         rng: Source of the k-means++ start when `start` is None.
         start: (k, d) centres to start from, or None.
+        max_iter: Iterations, at most.
 
     Returns:
         Labels (n,) int64 without gaps, centres (k', d), and the squared distance of each row to
@@ -85,7 +87,10 @@ def kmeans(
     from sklearn.exceptions import ConvergenceWarning
 
     seed = int(rng.integers(2**31))
-    model = KMeans(k, init="k-means++" if start is None else start, n_init=1, random_state=seed)
+    model = KMeans(
+        k, init="k-means++" if start is None else start, n_init=1, random_state=seed,
+        max_iter=max_iter,
+    )  # fmt: skip
     with one_thread(), warnings.catch_warnings():
         # Rows that coincide give fewer clusters: the return value says so.
         warnings.simplefilter("ignore", ConvergenceWarning)

@@ -14,6 +14,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
+_PICK = 3e-4  # seconds of a pick in a cell, beside its distances
+
 
 @dataclass(frozen=True)
 class Forecast:
@@ -40,7 +42,9 @@ def duration(seconds: float) -> str:
     return f"{seconds:.0f} seconds" if seconds >= 1.5 else "a second"
 
 
-def forecast(method: str, n: int, d: int, c: int, k: int) -> Forecast:
+def forecast(  # noqa: PLR0917  (sizes by their usual letters)
+    method: str, n: int, d: int, c: int, k: int, exact: int | None = None
+) -> Forecast:
     """Forecast a ranking.
 
     Args:
@@ -49,11 +53,14 @@ def forecast(method: str, n: int, d: int, c: int, k: int) -> Forecast:
         d: Dimensions of an embedding.
         c: Classes.
         k: Depth of the ranking.
+        exact: Of k-center, the picks that are exact, if not all are (`select.cells`).
     """
     multiply_adds, logs = _speeds()
     one_pass = n * max(d, 1) / multiply_adds
     # k-center refreshes n distances per centre, as blocked matrix products.
     kcenter = Forecast(one_pass * k, 40.0 * n + 4e6 + 8192 * 8.0 * d)
+    if exact is not None and exact < k:
+        kcenter = _in_cells(one_pass, n, d, k, exact)
     # Class balance evaluates c logarithms per candidate; screening spares about nine in ten.
     balance = Forecast(0.1 * n * k * c / logs, (16.0 * c + 64) * n)
     # FD: some 30 fits of about 10 iterations each with 15 clusters on average.
@@ -63,6 +70,14 @@ def forecast(method: str, n: int, d: int, c: int, k: int) -> Forecast:
         **_of_coverage(one_pass, n, d, k), **_of_clusters(one_pass, n, d),
     }  # fmt: skip
     return known.get(method, Forecast(one_pass, 32.0 * n))
+
+
+def _in_cells(one_pass: float, n: int, d: int, k: int, exact: int) -> Forecast:
+    """Exact picks twice (cells begin from them), two levels of cells, and picks inside them."""
+    inside = min(2 * k / max(n, 1), 1.0) * exact
+    return Forecast(
+        one_pass * (2 * exact + 256 + inside) + _PICK * min(2 * k, n), 60.0 * n + 4e6 + 16e3 * d
+    )
 
 
 def _of_coverage(one_pass: float, n: int, d: int, k: int) -> dict[str, Forecast]:

@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-__all__ = ["Crew", "Holders", "Kind", "Mapped", "opened"]
+__all__ = ["Crew", "Holders", "Kind", "Mapped", "opened", "usable_threads"]
 
 Kind = Literal["threads", "processes", "ray"]
 
@@ -161,7 +161,7 @@ class Holders:
         blocks = -(-n // block)
         count = self.count
         if count is None:
-            count = min(_threads(), max(1, n * d // _SHARED))
+            count = min(usable_threads(), max(1, n * d // _SHARED))
         edges = np.arange(count + 1) * blocks // count * block
         pairs = zip(edges[:-1].tolist(), edges[1:].tolist(), strict=True)
         return [slice(begin, min(end, n)) for begin, end in pairs if begin < end]
@@ -187,7 +187,7 @@ class Holders:
         return _Actors(make, ranges, parts, self.address)
 
 
-def _threads() -> int:
+def usable_threads() -> int:
     """Return how many threads linear algebra uses: what the environment and the machine allow."""
     from threadpoolctl import threadpool_info
 
@@ -346,18 +346,29 @@ class _Actors(ExitStack):
     def __enter__(self) -> Self:
         ray = self._ray
         if not ray.is_initialized():
+            # As many as were asked for, also on a machine with fewer cores.
+            here = {} if self._address else {"num_cpus": len(self._parts)}
             try:
                 ray.init(
                     address=self._address, include_dashboard=False, log_to_driver=False,
-                    logging_level="error",
+                    logging_level="error", **here,
                 )  # fmt: skip
-            except (ConnectionError, ValueError) as error:
+            except Exception as error:  # nodes that do not come up raise no other class
+                ray.shutdown()
+                said = (str(error).splitlines() or [""])[0].rstrip(".")
                 raise StorageError(
-                    f"no Ray cluster at {self._address or 'this machine'}: {error}",
+                    f"no Ray cluster at {self._address or 'this machine'}: {said}",
                     "Expected the address of a running one, host:port.",
                     "Start it with ray start --head, or leave the address out.",
-                ) from None
+                ) from error
             self.callback(ray.shutdown)
+        there = int(ray.cluster_resources().get("CPU", 0))
+        if there < len(self._parts):
+            self.close()
+            raise ParameterError(
+                f"{len(self._parts)} holders in a cluster of {there} processors",
+                "Each asks for one, and would wait for ever.", f"Use {max(there, 1)} at most.",
+            )  # fmt: skip
         actor = ray.remote(num_cpus=1)(_Actor)
         for part in self._parts:
             self._actors.append(actor.remote(self._make, part))

@@ -8,13 +8,14 @@ at small budgets.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from foveate.curate.methods.base import Method
 from foveate.errors import ParameterError
 from foveate.seeds import rng, tie_keys
+from foveate.select.cells import kcenter_in_cells
 from foveate.select.kcenter import kcenter_greedy
 from foveate.selection import Ranking
 
@@ -39,6 +40,7 @@ def kcenter(
     start: str = "random",
     metric: Metric = "euclidean",
     depth: int | None = None,
+    exact: int | None = None,
 ) -> Ranking:
     """Rank by k-center greedy.
 
@@ -53,13 +55,17 @@ def kcenter(
         start: "random", or "mean" for the patch farthest from the mean; where nothing is taken.
         metric: "euclidean" or "cosine".
         depth: Stop after so many patches; None ranks all.
+        exact: Only so many first picks are exact; deeper ones are made inside cells of at most so
+            many patches (`select.cells`), for depths at which exact k-center takes hours. None:
+            all are exact.
 
     Returns:
         Ranking to `depth`; scores 1 - r / n. ``meta`` has the distance of the last pick to the ones
-        before it (no patch is farther from a pick than that) and the number of near-ties.
+        before it (without a constraint no patch is farther from a pick than that), the number of
+        near-ties, and with `exact` that of cells.
 
     Raises:
-        ParameterError: Unknown `start` or `metric`.
+        ParameterError: Unknown `start` or `metric`, or `exact` below 1.
     """
     n = len(ids)
     check_start(start)
@@ -68,11 +74,17 @@ def kcenter(
         return Ranking(np.empty(0, np.int64), np.empty(0), n)
     first = None if taken else first_row(ids, embeddings, seed, start)
     k = n - taken if depth is None else min(depth, n - taken)
-    found = kcenter_greedy(
-        embeddings, k, ties=tie_keys(ids, seed), start=first, given=initial,
-        constraint=constraint, metric=metric, progress=progress,
-    )  # fmt: skip
-    meta = {
+    given: dict[str, Any] = {
+        "ties": tie_keys(ids, seed), "start": first, "given": initial, "constraint": constraint,
+        "metric": metric, "progress": progress,
+    }  # fmt: skip
+    meta: dict[str, Any] = {}
+    if exact is None:
+        found = kcenter_greedy(embeddings, k, **given)
+    else:
+        two = kcenter_in_cells(embeddings, k, exact=exact, rng=rng(seed, "kcenter/cells"), **given)
+        found, meta["cells"] = two.found, two.cells
+    meta |= {
         "last_distance": float(found.distance[-1]) if k + taken > 1 else None,
         "near_ties": int(found.near_ties),
         "passes": int(found.passes),
