@@ -15,6 +15,16 @@ def test_share(value, text):
 
 
 @pytest.mark.parametrize(
+    ("value", "whole", "text"),
+    [(40_518, None, "40,518 m\u00b2"), (306_000, None, "0.306 km\u00b2"),
+     (40_518, 2.6e6, "0.0405 km\u00b2"), (0, 2.6e6, "0 km\u00b2"), (20, 2.6e6, "<0.0001 km\u00b2"),
+     (800, 9e4, "800 m\u00b2")],
+)  # fmt: skip
+def test_parts_of_an_area_have_the_unit_of_the_whole(value, whole, text):
+    assert human.area(value, metres=True, whole=whole).replace(human.GAP, " ") == text
+
+
+@pytest.mark.parametrize(
     ("value", "text"),
     [
         (2.44, "\u00d72.4"),

@@ -77,7 +77,10 @@ def _scenes(scenes: Sequence[Mapping[str, Any]]) -> list[str]:
         lines += [f"    {s['file']} <- {s['mask']}" for s in pairs[:2]]
     broken = [f"    {s['file']}: {s['error']}" for s in scenes if "error" in s]
     if broken:
-        lines += [f"Cannot be read: {len(broken):,}", *_some(broken)]
+        lines += [
+            f"Cannot be read: {len(broken):,}", *_some(broken),
+            "  embed, curate and classify leave such images out with --on-error skip",
+        ]  # fmt: skip
     groups: dict[str, list[Mapping[str, Any]]] = {}
     for scene in scenes:
         if "error" not in scene:

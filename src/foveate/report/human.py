@@ -97,14 +97,19 @@ def signed(value: float, digits: int = 2) -> str:
     return f"+{text}" if value > 0 and float(f"{value:.{digits}f}") else text
 
 
-def area(value: float, *, metres: bool) -> str:
-    """An area in square metres or kilometres, in pixels where there is no georeference."""
+def area(value: float, *, metres: bool, whole: float | None = None) -> str:
+    """An area in square metres or kilometres, in pixels where there is no georeference.
+
+    Parts of a whole have the unit of the whole, so that a column of them can be compared.
+    """
     if not math.isfinite(value):
         return NONE
     if not metres:
         return f"{count(value)}{GAP}px" if value < 1e7 else f"{value / 1e6:,.0f} Mpx"
-    if value < 1e5:
+    if (value if whole is None else whole) < 1e5:
         return f"{count(value)}{GAP}m\u00b2"
+    if 0 < value < 100:
+        return f"<0.0001{GAP}km\u00b2"
     text = f"{value / 1e6:,.3g}" if value < 1e9 else count(value / 1e6)
     return f"{text}{GAP}km\u00b2"
 

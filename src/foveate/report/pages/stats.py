@@ -63,7 +63,10 @@ def _figures(found: dict[str, Any]) -> list[ui.Figure]:
 
 
 def _area(found: dict[str, Any], value: float | None) -> str:
-    return "" if value is None else human.area(value, metres=found["unit"] == "m2")
+    """Write an area of the pairs, in the unit of all of their ground."""
+    if value is None:
+        return ""
+    return human.area(value, metres=found["unit"] == "m2", whole=found["ground"])
 
 
 def _splits(found: dict[str, Any]) -> ui.Table:

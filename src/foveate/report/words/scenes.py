@@ -111,7 +111,7 @@ def _trained(found: Chosen, policy: str) -> list[str]:
     rows = [f"In training, {text}."]
     if found.fallback:
         rows.append(
-            f"Of the policies that learn nothing {policy} did best on validation scenes, which "
+            f"Of the policies that learn nothing, {policy} did best on validation scenes, which "
             f"proves little; --policy {found.fallback} takes the observer\u2019s choice."
         )
     if found.training is not None and found.training.best not in {"", policy}:
