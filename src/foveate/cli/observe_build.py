@@ -64,7 +64,7 @@ def _built(run: Any) -> list[str]:
     lines += [*_funnel(summary["funnel"]), *pair_lines(summary)]
     if summary["days"] is not None:
         middle, most = summary["days"]
-        lines.append(f"Days between LR and HR: {middle:g} in the middle, {most:g} at most")
+        lines.append(f"Days between LR and HR: median {middle:g}, at most {most:g}")
     lines.append(f"Manifest: {run.path / summary['manifest']}")
     return lines
 

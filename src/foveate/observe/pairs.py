@@ -326,11 +326,13 @@ def split_scenes(
     counts["val"] = max(1, round(val * len(names)))
     if len(names) - sum(counts.values()) < 1:
         raise DataError(
-            f"{len(names)} group{'s' if len(names) > 1 else ''} of scenes to train, validate "
-            "and test with",
-            "Scenes of one folder are neighbours, and never divided; each part needs a group.",
-            "Put scenes of different places into different folders, or leave out the test: "
-            "--test 0.",
+            f"{len(names)} group{'s' if len(names) > 1 else ''} of scenes to "
+            + ("train, validate and test with" if test else "train and validate with"),
+            "Scenes of one folder, region or block are neighbours, and never divided; each part "
+            "needs a group.",
+            "Put scenes of different places into different folders (observe build: --region, or a "
+            "smaller --block)"
+            + (", or leave out the test: --test 0." if test and len(names) > 1 else "."),
         )
     order = [names[i] for i in rng(seed, "observe/split").permutation(len(names))]
     part = dict.fromkeys(order, "train")

@@ -268,6 +268,7 @@ def test_assets_that_no_item_has(archive, tmp_path):
     assert "without the assets" in said
     said = _refused(archive, tmp_path, "--scl", "qa")
     assert "without a scene classification layer" in said
+    assert "--scl none" in said
 
 
 def test_a_build_none_of_whose_pairs_is_whole_says_why(archive, tmp_path):

@@ -87,7 +87,8 @@ def acquisitions(items: Iterable[Item], what: str, lacking: Callable[[Item], str
         raise DataError(
             f"the {what} catalogue has no item to take: {counts['items']} were found, {listed}",
             "An item has a date (datetime, or start_datetime), a geometry and the assets.",
-            f"Check --{what.lower()}, --{what.lower()}-datetime and --{what.lower()}-assets.",
+            f"Check --{what.lower()}, --{what.lower()}-datetime and --{what.lower()}-assets."
+            + (" Of LR without such a layer: --scl none." if what == "LR" else ""),
         )
     rows.sort(key=lambda row: row[:2])
     shapes = np.empty(len(rows), object)
