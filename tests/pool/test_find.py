@@ -44,17 +44,19 @@ def test_what_is_left_out_is_data(tmp_path):
     (tmp_path / "run/run.json").write_text(json.dumps({"schema": 1, "steps": {}}))
     (tmp_path / "d.tif").symlink_to(tmp_path / "none")
     (tmp_path / "e.tif").touch()
+    (tmp_path / "catalog.json").write_text("{}")
     found = find(tmp_path, "image")
     assert keys(found) == ["a"]
     out = {str(one.path.relative_to(tmp_path)): one.reason for one in found.left_out}
     assert out == {
         ".b.tif": "hidden", "@eaDir/a.tif": "system", "c.nc": "format", "notes.txt": "other",
+        "catalog.json": "catalogue",
         "run": "run", "d.tif": "link", "e.tif": "empty",
     }  # fmt: skip
     assert found.why("link") == [tmp_path / "d.tif"]
     notes = found.notes()
     assert {note.topic for note in notes} == {"files"}
-    assert len(notes) == 6  # nobody needs to hear of texts
+    assert len(notes) == 7  # nobody needs to hear of texts
     assert [note.items for note in notes if "format" in note.text] == [(str(tmp_path / "c.nc"),)]
 
 

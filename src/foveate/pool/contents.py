@@ -17,7 +17,7 @@ from foveate.remote import open_together
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from foveate.pool.find import File
+    from foveate.pool.found import File
 
 
 def content_notes(files: Sequence[File]) -> list[Note]:

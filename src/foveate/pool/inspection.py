@@ -32,7 +32,8 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from foveate.labels import Legend
-    from foveate.pool.find import Found, Paths
+    from foveate.pool.find import Paths
+    from foveate.pool.found import Found
     from foveate.pool.pairing import Pairing
     from foveate.pool.pool import Pool
     from foveate.pool.stac.search import Search

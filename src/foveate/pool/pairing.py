@@ -10,7 +10,8 @@ from foveate.errors import DataError, ParameterError
 from foveate.files import printable
 from foveate.location import URL, locate
 from foveate.pool.contents import content_notes
-from foveate.pool.find import File, Found, Paths, find, index, need_files
+from foveate.pool.find import Paths, find, index, need_files
+from foveate.pool.found import File, Found
 from foveate.pool.notes import Note
 from foveate.pool.roles import ending_of, find_both, find_images, shared_name
 from foveate.pool.stac.rows import item_scenes

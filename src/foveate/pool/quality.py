@@ -36,7 +36,8 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from foveate.pool.find import File, Paths
+    from foveate.pool.find import Paths
+    from foveate.pool.found import File
     from foveate.pool.pool import Pool, Scene
     from foveate.progress import ProgressFn
 

@@ -14,12 +14,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from foveate.errors import DataError
-from foveate.pool.find import File, Found, Paths, find, need_files, readable
+from foveate.pool.find import Paths, find, need_files, readable
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from foveate.location import Location
+    from foveate.pool.found import File, Found
 
 IMAGE_WORDS = frozenset(
     {
