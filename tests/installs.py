@@ -28,8 +28,10 @@ ENVIRONMENTS = {
     "hf": ("hf", "models", "observe"),
     "torchgeo": ("torchgeo", "models", "observe"),
     "osm": ("osm",),
+    "cloud": ("cloud",),
+    "stac": ("stac",),
     "lowest-core": (),
-    "lowest-all": ("hf", "torchgeo", "osm", "models", "observe"),
+    "lowest-all": ("hf", "torchgeo", "osm", "cloud", "stac", "models", "observe"),
 }
 
 # Class folders, parts of a scene, and a probe: the public interface, with the core alone.
@@ -65,6 +67,46 @@ area["geometry"] = {"type": "Polygon", "coordinates": [ring]}
 Path("map.geojson").write_text(json.dumps({"type": "FeatureCollection", "features": [area]}))
 assert len(read_anchors("map.geojson", read_rules("osm-66"))) == 1
 """
+# A server of files by ranges, on loopback.
+_SERVER = """
+import threading
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+class Files(BaseHTTPRequestHandler):
+    def do_GET(self):
+        file = Path(self.path.lstrip("/"))
+        if not file.is_file():
+            return self.send_error(404)
+        data = file.read_bytes()
+        first, _, last = self.headers.get("Range", "bytes=0-").partition("=")[2].partition("-")
+        part = data[int(first) : int(last or len(data)) + 1]
+        self.send_response(206 if "Range" in self.headers else 200)
+        self.send_header("Content-Length", str(len(part)))
+        end = int(first) + len(part) - 1
+        self.send_header("Content-Range", f"bytes {first}-{end}/{len(data)}")
+        self.end_headers()
+        self.wfile.write(part)
+    def do_HEAD(self):
+        self.send_error(404)
+    def log_message(self, *args):
+        pass
+server = ThreadingHTTPServer(("127.0.0.1", 0), Files)
+threading.Thread(target=server.serve_forever, daemon=True).start()
+root = f"http://127.0.0.1:{server.server_port}"
+"""
+_CLOUD = f"""{_SERVER}
+from foveate.raster import FileSource
+near, far = (FileSource(f"{{at}}world/images/scene-00.tif").read() for at in ("", f"{{root}}/"))
+assert (near.data == far.data).all()
+"""
+_STAC = f"""{_SERVER}
+from foveate.pool.stac.api import api_text
+Path("item.json").write_text("made")
+assert api_text(f"{{root}}/item.json") == "made"
+"""
+_PROGRAMS = {
+    "SETUP": _SETUP, "TINY": _TINY, "MAP": _MAP, "CLOUD": _CLOUD, "STAC": _STAC,
+}  # fmt: skip
 _POOL = "world/images --masks world/masks --classes world/classes.yaml --tile 64"
 
 
@@ -139,6 +181,9 @@ STEPS = [
         "foveate embed classes --model torchgeo:resnet18@random --out c-torchgeo", "torchgeo"
     ),
     Step("python -c MAP", "osm", refused=False),
+    Step("python -c CLOUD", "cloud", refused=False),
+    Step("python -c STAC", "stac", refused=False),
+    Step("foveate inspect http://127.0.0.1/scene.tif", "cloud", only=("core", "observe")),
     Step("foveate demo --out demo", only=("core", "observe")),  # the longest
 ]  # fmt: skip
 
@@ -195,7 +240,7 @@ def _run(step: Step, environment: Path, work: Path, extras: tuple[str, ...]) -> 
         return ""
     program, *arguments = step.line.split()
     if program == "python":
-        arguments = ["-c", {"SETUP": _SETUP, "TINY": _TINY, "MAP": _MAP}[arguments[-1]]]
+        arguments = ["-c", _PROGRAMS[arguments[-1]]]
     before = sorted(work.iterdir())
     done = subprocess.run(
         [environment / "bin" / program, *arguments],

@@ -7,6 +7,8 @@ import boto3
 import numpy as np
 import pytest
 from command import here
+from stac_files import write_catalogue
+from web_files import serving
 
 import foveate as fv
 from foveate import remote
@@ -45,7 +47,8 @@ def far(near):
             patch.setenv(name, value)
         client = boto3.client("s3", region_name="us-east-1", endpoint_url=f"http://{host}:{port}")
         client.create_bucket(Bucket="pool")
-        for file in near.rglob("*.tif"):
+        write_catalogue(near / "stac")
+        for file in (p for p in near.rglob("*") if p.is_file()):
             client.upload_file(str(file), "pool", file.relative_to(near).as_posix())
         yield "s3://pool"
     server.stop()
@@ -95,6 +98,20 @@ def test_curate_ranks_a_bucket_as_a_folder_and_no_secret_is_kept(near, far, tmp_
     again = curate(far, "far")
     assert again.status == 0
     assert "Fetched of remote files: 0 bytes" in again.err
+
+
+def test_catalogue_in_a_bucket_and_behind_https_is_read_as_here(near, far, tmp_path):
+    files = {f"/{p.relative_to(near)}": p.read_bytes() for p in (near / "stac").rglob("*.*")}
+    picks = []
+    with serving(files) as web:
+        for name, root in (("s3", far), ("web", web.url), ("here", near)):
+            answer = here(
+                "curate", f"{root}/stac/catalog.json", "--assets", "red,nir", "--tile", 32,
+                "--method", "random", "--budget", "25%", "--out", tmp_path / name,
+            )  # fmt: skip
+            assert answer.status == 0, answer.err
+            picks.append(read_parquet(tmp_path / name / "selection/random.parquet")["tile_id"])
+    assert picks[0] == picks[1] == picks[2]
 
 
 SMALL = "--cells 2 --crop 32 --regions 2"

@@ -28,11 +28,11 @@ from foveate.pool.names import Names
 from foveate.pool.notes import Note, warn
 from foveate.pool.stac.asset_source import need_asset
 from foveate.progress import Meter
-from foveate.raster import FileSource
+from foveate.raster import FileSource, open_ahead, read_ahead
 from foveate.raster.ground import onto, other_ground, warp
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
 
     from numpy.typing import NDArray
 
@@ -40,6 +40,7 @@ if TYPE_CHECKING:
     from foveate.pool.found import File
     from foveate.pool.pool import Pool, Scene
     from foveate.progress import ProgressFn
+    from foveate.raster import Source
 
 Kind = Literal["auto", "scl", "qa_pixel", "mask"]
 BAD = "bad"  # the attribute that holds the share
@@ -85,11 +86,17 @@ class Quality:
         own = self._of_files(pool) if self.files else self._of_items(pool)
         if not own:
             return pool
+        open_ahead(source for source, _ in own.values())
         with Meter(progress, "reading quality", len(pool)) as meter:
             for scene, rows in pool.per_scene():
-                raster = _Raster(scene, *own[scene.scene_id]) if scene.scene_id in own else None
-                for row in rows.tolist():
-                    share[row] = np.nan if raster is None else raster.share(tiles.window(row))
+                if scene.scene_id not in own:
+                    share[rows] = np.nan
+                    meter.advance(rows.size)
+                    continue
+                raster = _Raster(scene, *own[scene.scene_id])
+                windows = [tiles.window(row) for row in rows.tolist()]
+                for row, bad in zip(rows.tolist(), raster.shares(windows), strict=True):
+                    share[row] = bad
                     meter.advance()
         known = Attributes.of({BAD: share})
         if pool.attributes is not None:
@@ -244,18 +251,37 @@ class _Raster:
             self.y = float(there[1, 1]), float(there[1, 2])
             self.x = float(there[0, 0]), float(there[0, 2])
 
-    def share(self, tile: Window) -> float:
-        """Return the bad share of a tile; NaN where nothing is known of it."""
-        rows = _nearest(tile.y, tile.h, self.shape[0], self.y, self.own[0])
-        cols = _nearest(tile.x, tile.w, self.shape[1], self.x, self.own[1])
-        if not rows.size or not cols.size:
-            return np.nan
-        y, x = int(rows.min()), int(cols.min())
-        window = Window(y, x, int(rows.max()) + 1 - y, int(cols.max()) + 1 - x)
+    def shares(self, tiles: Sequence[Window]) -> Iterator[float]:
+        """Yield the bad share of each tile; NaN where nothing is known of it."""
+        there = [self._pixels(tile) for tile in tiles]
+
+        def wanted(number: int) -> list[tuple[Source, Window]]:
+            rows, cols = there[number]
+            return [(self.source, _around(rows, cols))] if rows.size and cols.size else []
+
+        ahead = read_ahead([self.source], len(tiles), wanted, [1])
+        for number, (rows, cols) in enumerate(there):
+            ahead.at(number)
+            yield self._share(rows, cols) if rows.size and cols.size else np.nan
+
+    def _pixels(self, tile: Window) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        """Return the rows and columns of the quality raster in which the pixels of a tile lie."""
+        return (
+            _nearest(tile.y, tile.h, self.shape[0], self.y, self.own[0]),
+            _nearest(tile.x, tile.w, self.shape[1], self.x, self.own[1]),
+        )
+
+    def _share(self, rows: NDArray[np.int64], cols: NDArray[np.int64]) -> float:
+        window = _around(rows, cols)
         raster = self.source.read(window, bands=[1])
-        at = np.ix_(rows - y, cols - x)
+        at = np.ix_(rows - window.y, cols - window.x)
         bad, known = bad_pixels(raster.data[0][at], raster.valid[at], self.kind)
         return float(bad.sum() / known.sum()) if known.any() else np.nan
+
+
+def _around(rows: NDArray[np.int64], cols: NDArray[np.int64]) -> Window:
+    y, x = int(rows.min()), int(cols.min())
+    return Window(y, x, int(rows.max()) + 1 - y, int(cols.max()) + 1 - x)
 
 
 def _nearest(

@@ -16,7 +16,7 @@ from foveate.pool.measured import Measured
 from foveate.pool.notes import Note, warn
 from foveate.pool.pool import read_codes
 from foveate.progress import Meter, ProgressFn
-from foveate.raster import find_frame, read_ahead
+from foveate.raster import find_frame, open_ahead, read_ahead
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -85,6 +85,7 @@ def scan(
     pool = pool.without_scenes(failed)
     tiles = pool.tiles
     assert tiles is not None  # noqa: S101  (as above)
+    open_ahead(source for scene in pool.scenes for source in (scene.source, scene.mask))
     share = np.ones(len(pool), np.float32)
     counts = np.zeros((len(pool), len(legend)), np.int64) if labelled and legend else None
     for scene, rows in pool.per_scene():

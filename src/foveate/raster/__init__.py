@@ -5,7 +5,7 @@ opens lazily in each process and can be pickled. `FileSource` reads whatever GDA
 `StackSource` puts the bands of several files on one grid, `ArraySource` wraps an array.
 """
 
-from foveate.raster.ahead import read_ahead
+from foveate.raster.ahead import open_ahead, read_ahead
 from foveate.raster.base import Raster, Source, SourceInfo
 from foveate.raster.frame import Frame, find_frame
 from foveate.raster.gdal import SUFFIXES, FileSource, close_files
@@ -33,6 +33,7 @@ __all__ = [
     "close_files",
     "find_frame",
     "metres_per_pixel",
+    "open_ahead",
     "pixel_size",
     "read_ahead",
     "resize",

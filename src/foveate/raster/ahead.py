@@ -6,9 +6,10 @@ import contextlib
 from typing import TYPE_CHECKING
 
 from foveate.errors import FoveateError
+from foveate.location import URL
 from foveate.raster.gdal import FileSource
 from foveate.raster.sources import StackSource
-from foveate.remote import Ahead
+from foveate.remote import Ahead, open_together
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
@@ -44,6 +45,12 @@ def read_ahead(
     parts = [part for source in sources if source is not None for part in _files(source)]
     remote = any(part.is_remote for part in parts)
     return Ahead(count if remote else 0, plan)
+
+
+def open_ahead(sources: Iterable[Source | None]) -> None:
+    """Open what is remote of sources side by side; errors are left to who reads it."""
+    files = (part for source in sources if source is not None for part in _files(source))
+    open_together([URL(part.path) for part in files if part.is_remote])
 
 
 def _files(source: Source) -> list[FileSource]:

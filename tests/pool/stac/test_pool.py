@@ -22,12 +22,13 @@ from stac_files import (
     write_list,
 )
 
-from foveate.errors import DataError, ParameterError
+from foveate.errors import DataError, MissingExtraError, ParameterError
 from foveate.pool import open_pool
 from foveate.pool.quality import Quality
 from foveate.pool.stac import Search, stac_paths
 from foveate.pool.stac.asset_source import AssetSource
 from foveate.raster import FileSource, write_cog
+from foveate.remote import stores
 
 SEARCH = Search(BANDS)
 
@@ -342,3 +343,14 @@ def test_the_sources_are_files_for_all_that_asks(tmp_path):
     assert isinstance(source, FileSource)
     assert source.stored().data.shape == (1, SIDE, SIDE)
     assert Path(source.path).is_file()
+
+
+def test_assets_behind_urls_without_the_packages_are_refused_when_the_pool_is_opened(
+    tmp_path, monkeypatch
+):
+    item = write_item(tmp_path, 0)
+    for name in BANDS:
+        item["assets"][name]["href"] = f"s3://bucket/{name}.tif"
+    monkeypatch.setattr(stores.importlib.util, "find_spec", lambda name: None)
+    with pytest.raises(MissingExtraError, match=r"pip install 'foveate\[cloud\]'"):
+        opened(write_json(tmp_path / "item.json", item))

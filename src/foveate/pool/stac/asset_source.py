@@ -14,12 +14,13 @@ from typing import TYPE_CHECKING, Any
 
 from foveate.errors import DataError, FoveateError
 from foveate.files import digest, printable
-from foveate.location import is_url
+from foveate.location import URL, is_url
 from foveate.pool.stac.assets import Facts
 from foveate.raster import FileSource
 from foveate.raster.header import Stored
 from foveate.raster.place import same_crs
 from foveate.raster.reading import Asked, FileHeader, decide
+from foveate.remote import need_cloud
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -184,8 +185,11 @@ def need_asset(source: AssetSource) -> AssetSource:
 
     Raises:
         DataError: It is a path of this machine, and there is no such file.
+        MissingExtraError: It is a URL, without the packages for that.
     """
-    if not is_url(source.path) and not Path(source.path).is_file():
+    if is_url(source.path):
+        need_cloud(URL(source.path))
+    elif not Path(source.path).is_file():
         raise DataError(
             f"{source.who} is not there: {printable(source.path)!r}",
             "Each asset that is read is a file.",

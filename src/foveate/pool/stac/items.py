@@ -12,22 +12,26 @@ from __future__ import annotations
 
 import json
 import os
+from collections import deque
+from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 from urllib.parse import urljoin
 
 from foveate.errors import DataError
 from foveate.files import printable, reason
-from foveate.location import is_url, locate
+from foveate.location import STORES, URL, Location, is_url, locate
 from foveate.pool.embedding_columns import open_parquet
 from foveate.pool.stac.api import api_items, api_text
 from foveate.pool.stac.sources import kind_of
+from foveate.remote import open_object
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
 
     from foveate.pool.stac.search import Search
 
+_REQUESTS, _AHEAD = 16, 64  # side by side, and sent for before they are looked at
 _ROWS = 2048  # of a table, made into items at a time
 _CORE = ("type", "stac_version", "stac_extensions", "id", "bbox", "links", "assets", "collection")
 _ALLOWED = "STAC is a Catalog, Collection, Feature (an item) or FeatureCollection in JSON."
@@ -89,9 +93,8 @@ def _joined(base: str, href: str) -> str:
 
 def _of_json(path: str) -> Iterator[Item]:
     """Yield the items of a file, and of those that it leads to."""
-    waiting, seen = [(path, "")], {path}
-    for here, whence in waiting:  # grows: catalogues are followed level by level
-        content = _content(here, whence)
+    waiting, seen = [(path, "")], {path}  # grows: catalogues are followed level by level
+    for (here, _), content in zip(waiting, _contents(waiting), strict=False):
         kind = content.get("type")
         if kind == "Feature":
             yield Item(_checked(content, here), here)
@@ -111,6 +114,28 @@ def _of_json(path: str) -> Iterator[Item]:
                     waiting.append((there, here))
 
 
+def _contents(waiting: Sequence[tuple[str, str]]) -> Iterator[dict[str, Any]]:
+    """Yield the contents of files in order; those behind URLs are fetched side by side.
+
+    Args:
+        waiting: (path or URL, the file that leads to it); may grow meanwhile.
+    """
+    threads = ThreadPoolExecutor(_REQUESTS, thread_name_prefix="foveate-stac")
+    coming: deque[Future[dict[str, Any]]] = deque()
+    try:
+        for number, (here, whence) in enumerate(waiting):
+            if not is_url(here):
+                yield _content(here, whence)
+                continue
+            for there, led in waiting[number + len(coming) : number + _AHEAD]:
+                if not is_url(there):
+                    break
+                coming.append(threads.submit(_content, there, led))
+            yield coming.popleft().result()
+    finally:
+        threads.shutdown(cancel_futures=True)
+
+
 def _content(path: str, whence: str) -> dict[str, Any]:
     """Read a file in JSON.
 
@@ -119,7 +144,7 @@ def _content(path: str, whence: str) -> dict[str, Any]:
         whence: The file that leads to it, or "".
     """
     led = f", which {_named(whence)} leads to" if whence else ""
-    text = api_text(path) if is_url(path) else None
+    text = _text(locate(path)) if is_url(path) else None
     try:
         content = json.loads(Path(path).read_text(encoding="utf-8") if text is None else text)
     except (OSError, ValueError) as error:
@@ -130,6 +155,19 @@ def _content(path: str, whence: str) -> dict[str, Any]:
     if not isinstance(content, dict):
         raise DataError(f"{_named(path)}{led} is no STAC: it is no object", _ALLOWED)
     return content
+
+
+def _text(place: Location) -> str:
+    """Read a text behind a URL: of a store through `foveate.remote`, of a web server as an API's.
+
+    Raises:
+        DataError: It cannot be read.
+        MissingExtraError: The packages for it are not installed.
+    """
+    if isinstance(place, URL) and place.scheme in STORES:
+        opened = open_object(place)
+        return opened.read(0, opened.meta.size).decode("utf-8", "replace")
+    return api_text(str(place))
 
 
 def _checked(item: Any, where: str) -> dict[str, Any]:
