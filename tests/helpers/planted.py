@@ -10,12 +10,12 @@ import torch
 from foveate.grid import Tiles
 from foveate.observe.calibration import Calibration
 from foveate.observe.dataset import TrainingData
-from foveate.observe.features import Projection
 from foveate.observe.jobs import TrainJob
 from foveate.observe.networks.sizes import Shape, architecture_of
 from foveate.observe.networks.tasks import Data
 from foveate.observe.observer import Observer, ObserverConfig
 from foveate.observe.pairs import Pairs
+from foveate.observe.projection import Projection
 from foveate.observe.stages import Stages
 from foveate.pool.pool import Pool, Scene
 from foveate.raster.sources import ArraySource

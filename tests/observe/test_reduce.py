@@ -7,9 +7,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-import foveate.observe.features
+import foveate.observe.projection
 from foveate.errors import DataError
-from foveate.observe.features import Projection
+from foveate.observe.projection import Projection
 
 
 def features(n=300, d=12, seed=0):
@@ -61,14 +61,14 @@ def test_leading_axes_are_kept_and_blocks_change_nothing(monkeypatch):
     found = Projection.fit(x.reshape(-1, 12), 4)
     whole = found(x)
     assert whole.shape == (10, 5, 6, 4)
-    monkeypatch.setattr(foveate.observe.features, "_BLOCK", 7)
+    monkeypatch.setattr(foveate.observe.projection, "_BLOCK", 7)
     assert np.allclose(found(x), whole, atol=1e-5)
     again = Projection.fit(x.reshape(-1, 12), 4)
     assert np.allclose(again.basis, found.basis, atol=1e-5)
 
 
 def test_of_many_tokens_some_are_drawn_under_the_seed(monkeypatch, tmp_path):
-    monkeypatch.setattr(foveate.observe.features, "_MOST", 100)
+    monkeypatch.setattr(foveate.observe.projection, "_MOST", 100)
     np.save(tmp_path / "x.npy", features().astype(np.float16))
     x = np.load(tmp_path / "x.npy", mmap_mode="r")
     first, same, other = (Projection.fit(x, 3, seed=s) for s in (0, 0, 1))

@@ -17,7 +17,6 @@ from foveate.observe import dense
 from foveate.observe.crossfit import Evidence, crossfitted
 from foveate.observe.features import (
     Encoder,
-    Projection,
     encode_overviews,
     encode_tiles,
     overview_pool,
@@ -28,6 +27,7 @@ from foveate.observe.labels import concept_shares, present
 from foveate.observe.networks.sizes import SIZES, architecture_of, shape_of
 from foveate.observe.networks.tasks import Data
 from foveate.observe.pairs import check_same_bands, split_scenes
+from foveate.observe.projection import Projection
 from foveate.run import Run
 
 if TYPE_CHECKING:

@@ -1,20 +1,18 @@
-"""Features of pairs by frozen encoders: tokens of overviews and of HR tiles, and their projection.
+"""Features of pairs by frozen encoders: tokens of overviews and of HR tiles.
 
 Both are adapters around a model, so that `embed` runs them with its shards: an archive is encoded
 once, resumes after a stop, and is read from disk. A tile keeps few tokens (2 x 2 are 12 kB in half
 precision at a width of 1,536) with its structural saliency, which needs all of them.
 
-The networks get projected tokens: centred, rotated to their principal components (Pearson 1901;
-here from the covariance, which is summed block by block), and of one scale. Nothing is whitened:
-models were trained for cosines of features. Structural saliency has no formula in the paper: here
-it is how much neighbouring tokens differ.
+The networks get projections of them (`foveate.observe.projection`). Structural saliency has no
+formula in the paper: here it is how much neighbouring tokens differ.
 """
 
 from __future__ import annotations
 
 import math
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -25,7 +23,6 @@ from foveate.observe._check import known
 from foveate.observe.pairs import cut_into
 from foveate.pool.pool import Pool
 from foveate.raster.windows import taps
-from foveate.seeds import rng
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -39,112 +36,7 @@ if TYPE_CHECKING:
     from foveate.progress import ProgressFn
     from foveate.run import Run
 
-_MOST = 200_000  # tokens to fit on
-_BLOCK = 8192
-_RIDGE = 1e-2  # of the mean variance
-
-
-@dataclass(frozen=True, eq=False)
-class Projection:
-    """A rotation to few components.
-
-    Attributes:
-        mean: (D,) float32 of the training tokens.
-        basis: (D, d) float32, orthonormal columns.
-        scale: The components are divided by it: their mean square over training tokens is 1.
-    """
-
-    mean: NDArray[np.float32]
-    basis: NDArray[np.float32]
-    scale: float
-
-    @classmethod
-    def fit(cls, x: NDArray[np.floating], dim: int, *, seed: int = 0) -> Self:
-        """Fit to tokens.
-
-        Args:
-            x: (n, D), possibly a memory map; at most 200,000 rows, drawn under the seed, are read.
-            dim: Components wanted; D if that is less.
-            seed: Of the draw.
-
-        Raises:
-            DataError: The tokens are all equal, or not finite.
-        """
-        from scipy.linalg import eigh
-
-        mean, cov = _moments(x, x, seed)
-        width = x.shape[1]
-        dim = min(dim, width)
-        values, vectors = eigh(cov, subset_by_index=[width - dim, width - 1])
-        basis = vectors[:, ::-1]
-        # Of a pair of opposite axes the one with the larger positive part: the same everywhere.
-        basis = basis * np.sign(basis[np.abs(basis).argmax(axis=0), np.arange(dim)])
-        scale = float(np.sqrt(max(values.mean(), 1e-12)))
-        return cls(mean.astype(np.float32), basis.astype(np.float32), scale)
-
-    @classmethod
-    def toward(cls, x: NDArray[np.floating], y: NDArray[np.floating], *, seed: int = 0) -> Self:
-        """Fit the linear map from tokens of one model to the reduced tokens of another.
-
-        Ridge regression; here the columns of the basis are not orthonormal.
-
-        Args:
-            x: (n, D), as in `fit`.
-            y: (n, d) reduced tokens of the same places; their mean is 0.
-            seed: Of the draw.
-
-        Raises:
-            DataError: The tokens are all equal, or not finite.
-        """
-        mean, cov = _moments(x, x, seed)
-        _, both = _moments(x, y, seed)
-        cov += _RIDGE * np.trace(cov) / len(cov) * np.eye(len(cov))
-        return cls(mean.astype(np.float32), np.linalg.solve(cov, both).astype(np.float32), 1.0)
-
-    @property
-    def dim(self) -> int:
-        """Number d of components."""
-        return self.basis.shape[1]
-
-    def __call__(self, x: NDArray[np.floating]) -> NDArray[np.float32]:
-        """Reduce (..., D) to (..., d) float32, block by block."""
-        flat = x.reshape(-1, x.shape[-1])
-        out = np.empty((len(flat), self.dim), np.float32)
-        for i in range(0, len(flat), _BLOCK):
-            part = np.asarray(flat[i : i + _BLOCK], np.float32) - self.mean
-            out[i : i + _BLOCK] = part @ self.basis / np.float32(self.scale)
-        return out.reshape(*x.shape[:-1], self.dim)
-
-
-def _moments(
-    x: NDArray[np.floating], y: NDArray[np.floating], seed: int
-) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Return the mean of tokens and their covariance with others, block by block.
-
-    Raises:
-        DataError: The tokens are all equal, or not finite.
-    """
-    rows = np.arange(len(x))
-    if len(x) > _MOST:
-        rows = np.sort(rng(seed, "observe/reduce").choice(len(x), _MOST, replace=False))
-    blocks = [rows[i : i + _BLOCK] for i in range(0, len(rows), _BLOCK)]
-    sums = [np.asarray(x[block], np.float64).sum(axis=0) for block in blocks]
-    mean = np.sum(sums, axis=0) / max(1, len(rows))
-    cov, variance = np.zeros((x.shape[1], y.shape[1])), 0.0
-    for block in blocks:
-        part = np.asarray(x[block], np.float64) - mean
-        other = part if y is x else np.asarray(y[block], np.float64)
-        cov += part.T @ other
-        variance += float((part * part).sum())
-    if not np.isfinite(cov).all() or not variance > 0:
-        raise DataError(
-            "features that are all equal, or not finite",
-            "There is nothing to tell the tiles apart by.",
-            "Check the imagery and --scale.",
-        )
-    return mean, cov / len(rows)
-
-
+_BLOCK = 8192  # tiles whose saliency is computed at once
 _LONGEST = 1024  # pixels of an input's side: beyond, an overview is shown smaller
 _CONTEXT = 1  # cells around one that a model without tokens is shown
 _PARTS = 2  # a tile is cut into so many parts a side for a model without tokens

@@ -25,9 +25,10 @@ from foveate.models.load import load_model
 from foveate.models.runtime import resolve_device
 from foveate.observe.calibration import Calibration
 from foveate.observe.concepts import Concept, concepts_of
-from foveate.observe.features import Encoder, Projection
+from foveate.observe.features import Encoder
 from foveate.observe.heads import LabelHead, ToText
 from foveate.observe.networks.sizes import Architecture, Shape
+from foveate.observe.projection import Projection
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
