@@ -717,7 +717,9 @@ JOBS: dict[type[Job], Walk] = {
             - {"table", "seeds", "seed", "draws", "supervision", "obr", "batch_size", "device",
                "top_k", "timed"},
             "`test_a_benchmark_trains_as_it_is_told`",
-        ), **dict.fromkeys(("scales", "covariate", "encoders"), "tests/bench/observe")},
+        ), **dict.fromkeys(
+            ("scales", "covariate", "encoders", "datasets"), "tests/bench/observe"
+        )},
     ),
 }  # fmt: skip
 

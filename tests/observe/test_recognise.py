@@ -166,7 +166,7 @@ def test_eurosat(taught, eurosat):
     assert np.mean(list(found["each"].values())) == pytest.approx(found["top1"])
     with pytest.raises(UnknownNameError, match="Did you mean 'B04'"):
         zero_shot_dataset(taught, "eurosat", eurosat, bands=["B4", "B03", "B02"])
-    with pytest.raises(ParameterError, match="for an observer of 3"):
+    with pytest.raises(ParameterError, match="for a model of 3"):
         zero_shot_dataset(taught, "eurosat", eurosat, bands=["B04"])
 
 

@@ -111,7 +111,8 @@ def classify(
         ),
     ] = None,
     dataset: Annotated[
-        str, typer.Option(help="Zero-shot on a whole data set instead: eurosat, bigearthnet.")
+        str,
+        typer.Option(help="Zero-shot on a whole data set instead: eurosat, bigearthnet, folders."),
     ] = "",
     root: Annotated[Path | None, path_option(help="Folder of that data set.")] = None,
     split: Annotated[

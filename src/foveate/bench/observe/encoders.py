@@ -7,6 +7,7 @@ cosine of their embeddings with the texts.
 
 from __future__ import annotations
 
+import time
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -18,21 +19,24 @@ from foveate.bench.conditions import Claim, Row, Skipped, Table
 from foveate.bench.observe.baselines import distil, lr_features
 from foveate.bench.observe.observing import Condition
 from foveate.bench.observe.retrieval import Judged
+from foveate.bench.observe.timing import encoding_times
 from foveate.errors import ParameterError
 from foveate.models.heads import read_names
 from foveate.models.load import load_model
 from foveate.observe.dataset import build_dataset
-from foveate.stats.measures import group_names
+from foveate.stats.measures import Measure, group_names
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
+    from numpy.typing import NDArray
+
     from foveate.bench.compare import Comparison
     from foveate.bench.observe.job import BenchJob
+    from foveate.observe.dataset import TrainingData
     from foveate.observe.jobs import TrainJob
     from foveate.observe.pairs import Pairs
     from foveate.progress import ProgressFn
-    from foveate.stats.measures import Measure
 
 _FIELDS = {"model", "weights"}
 
@@ -78,17 +82,15 @@ def _encoder(name: str, value: Any) -> NamedEncoder:
     return NamedEncoder(name, given["model"], given.get("weights"))
 
 
-def encoder_measures(
-    job: TrainJob, pairs: Pairs, encoder: NamedEncoder, *, depths: Sequence[int],
-    progress: ProgressFn | None = None,
-) -> dict[str, dict[str, Measure]]:  # fmt: skip
-    """Return what "LR" and "HR" tell by an encoder: measures by name each.
+def encoder_data(
+    job: TrainJob, pairs: Pairs, encoder: NamedEncoder, progress: ProgressFn | None = None
+) -> TrainingData:
+    """Return features of the pairs by an encoder; whole vectors, too, where it reads texts.
 
     Args:
         job: Of the seed.
         pairs: The pairs; features are kept in their folder.
-        encoder: The encoder, of overviews and of tiles.
-        depths: K of mAP@K.
+        encoder: The encoder.
         progress: Called with ticks.
 
     Raises:
@@ -100,25 +102,62 @@ def encoder_measures(
     }  # fmt: skip
     own = job.model_copy(update={**given, "reference": "tile"})
     data = build_dataset(own, pairs, progress)
-    if data.labels is None or data.known is None:
-        raise Skipped("no labels to fit classifiers to, and to judge by")
     if data.texts is not None:
         data = build_dataset(own.model_copy(update={"reference": "overview"}), pairs, progress)
+    if data.labels is None or data.known is None:
+        raise Skipped("no labels to fit classifiers to, and to judge by")
+    return data
+
+
+def judged_by(
+    data: TrainingData, test: NDArray[np.int64], depths: Sequence[int], seed: int
+) -> Judged:
+    """Return what the tiles of test scenes show."""
+    assert data.known is not None  # noqa: S101  (encoder_data has looked)
+    place = data.places(test)
+    groups = np.array(group_names(data.pairs.groups))[test][place[:, 0]]
+    novel = np.array([concept.novel for concept in data.concepts])
+    return Judged(data.known[data.tiles(test)], place, groups, novel, depths, seed)
+
+
+def encoder_measures(
+    job: TrainJob, pairs: Pairs, encoder: NamedEncoder, *, depths: Sequence[int], timed: bool,
+    progress: ProgressFn | None = None,
+) -> dict[str, dict[str, Measure]]:  # fmt: skip
+    """Return what "LR" and "HR" tell by an encoder: measures by name each.
+
+    Args:
+        job: Of the seed.
+        pairs: The pairs; features are kept in their folder.
+        encoder: The encoder, of overviews and of tiles.
+        depths: K of mAP@K.
+        timed: Whether to measure the time of the tokens and of the classifiers.
+        progress: Called with ticks.
+
+    Raises:
+        Skipped: The pairs have no labels.
+    """
+    data = encoder_data(job, pairs, encoder, progress)
     test = data.scenes("test")
-    rows, place = data.tiles(test), data.places(test)
-    known = data.known
-    assert known is not None  # noqa: S101  (as above)
-    judged = Judged(
-        known[rows], place, np.array(group_names(pairs.groups))[test][place[:, 0]],
-        np.array([concept.novel for concept in data.concepts]), depths, job.seed,
-    )  # fmt: skip
-    x = lr_features(data.data.take(test).lr.float().numpy(), data.shape, place)
+    rows, judged = data.tiles(test), judged_by(data, test, depths, job.seed)
+    teacher, labels = distil(data).teacher, data.labels
+    assert labels is not None  # noqa: S101  (encoder_data has looked)
     nothing, everything = np.zeros(len(rows), bool), np.ones(len(rows), bool)
-    labels: Any = data.labels
+    start = time.perf_counter()
+    x = lr_features(data.data.take(test).lr.float().numpy(), data.shape, data.places(test))
+    low = teacher.logits(x)
+    middle = time.perf_counter()
+    high = labels.logits(data.means(rows))
+    end = time.perf_counter()
     found = {
-        "LR": judged.by_classifiers(distil(data).teacher.logits(x), nothing),
-        "HR": judged.by_classifiers(labels.logits(data.means(rows)), everything),
-    }
+        "LR": judged.by_classifiers(low, nothing), "HR": judged.by_classifiers(high, everything),
+    }  # fmt: skip
+    if timed:
+        overview, tile = encoding_times(data, rows, job.batch_size)
+        for part, seconds in (
+            ("LR", len(test) * overview + middle - start), ("HR", len(rows) * tile + end - middle),
+        ):  # fmt: skip
+            found[part]["seconds"] = Measure(seconds, [seconds], {})
     if data.texts is not None and data.vectors is not None:
         tiles, overviews = data.vectors
         tiles = np.asarray(tiles[rows], np.float32)

@@ -12,14 +12,15 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
-from pydantic import Field
+from pydantic import BeforeValidator, Field
 
 from foveate.errors import DataError, ParameterError
 from foveate.files import digest, fingerprint
+from foveate.location import absolute
 from foveate.models.extras import EXTRAS, need_extra
 from foveate.observe.jobs import TrainJob
 from foveate.observe.options import AUTO, check_folders
-from foveate.run.options import AbsolutePath, Bands, Option
+from foveate.run.options import AbsolutePath, Bands, Option, assignments
 
 if TYPE_CHECKING:
     from foveate.observe.observer import Observer
@@ -33,6 +34,17 @@ TableName = Literal[
 ]  # fmt: skip
 NEIGHBOURS = ("predictor", "ablation", "pretraining")  # tables with the agreement of neighbours
 VERSION = 2  # raised when the same job leads to other figures
+
+
+def _datasets(given: Any) -> Any:
+    """Read texts ``NAME=DIR``."""
+    if isinstance(given, dict):
+        return {str(name): absolute(str(path)) for name, path in given.items()}
+    found = assignments(given, "NAME=DIR", "eurosat=data/eurosat")
+    return _datasets(found) if isinstance(found, dict) else found
+
+
+Datasets = Annotated[dict[str, str], BeforeValidator(_datasets)]
 
 
 class BenchJob(TrainJob):
@@ -53,8 +65,10 @@ class BenchJob(TrainJob):
     covariate: Annotated[AbsolutePath | None, Option("Input")] = None
     """Raster for the policy covariate: night lights, population."""
     encoders: Annotated[AbsolutePath | None, Option("Input")] = None
-    """Encoders of --table encoders: a file with NAME: MODEL, or NAME: {model: MODEL, weights:
-    FILE}, for each row."""
+    """Encoders of --table encoders, and models of images and texts of --table zeroshot: a file
+    with NAME: MODEL, or NAME: {model: MODEL, weights: FILE}, for each row."""
+    datasets: Annotated[Datasets, Option("Input", metavar="NAME=DIR", repeated=True)] = Field({})
+    """Data sets of --table zeroshot: eurosat, bigearthnet or folders, and where each lies."""
     timed: Annotated[bool, Option("Method")] = True
     """Whether to measure the time of the full pipeline."""
     seed: int = Field(0, ge=0)
@@ -110,6 +124,7 @@ class BenchJob(TrainJob):
                 self.top_k, self.timed, self.table in NEIGHBOURS,
                 self.obr if condition.completion == "tuned" else None,
                 [_file_print(f) for f in (self.scales, self.covariate, self.encoders)],
+                sorted(self.datasets.items()),
             ])  # fmt: skip
 
         columns = columns_of(table.columns, self.top_k, timed=self.timed)
@@ -156,6 +171,7 @@ def bench_key(job: BenchJob, pairs: Pairs, start: Observer | None) -> str:
     apart = {
         "pairs", "device", "batch_size", "table", "seeds", "seed", "draws", "obr",
         "architecture", "supervision", "init", "top_k", "scales", "covariate", "encoders", "timed",
+        "datasets",
     }  # fmt: skip
     prints = [
         [s.source.info.fingerprint for s in part] for part in (pairs.pool.scenes, pairs.overviews)
@@ -186,6 +202,7 @@ def _check_pairs(job: BenchJob, pairs: Pairs) -> None:
     from foveate.bench.observe.encoders import read_encoders
     from foveate.bench.observe.rivals import scale_decision
     from foveate.observe.pairs import split_scenes
+    from foveate.observe.zero_shot import check_dataset
 
     concepts = job.stated_concepts() or pairs.concepts
     if job.table == "zeroshot":
@@ -201,6 +218,8 @@ def _check_pairs(job: BenchJob, pairs: Pairs) -> None:
         scale_decision(job.scales, concepts, None)
     if job.encoders is not None:
         read_encoders(job.encoders)
+    for name, root in job.datasets.items():
+        check_dataset(name, root)
     if job.top_k != type(job).model_fields["top_k"].get_default():
         tested = [
             int((split_scenes(
@@ -234,13 +253,23 @@ def _refuse(job: BenchJob) -> None:
             "Scenes are needed that nothing was fitted to.",
             "--test 0.2",
         )
-    if (job.table == "encoders") != (job.encoders is not None):
+    if job.table == "encoders" and job.encoders is None:
         raise ParameterError(
-            "--table encoders without --encoders"
-            if job.encoders is None
-            else f"--encoders for --table {job.table}",
+            "--table encoders without --encoders",
             "The rows of the table encoders are those of a file.",
             "--table encoders --encoders FILE",
+        )
+    if job.encoders is not None and job.table not in ("encoders", "zeroshot"):
+        raise ParameterError(
+            f"--encoders for --table {job.table}",
+            "Encoders alone are rows of the tables encoders and zeroshot.",
+            "--table encoders --encoders FILE",
+        )
+    if job.datasets and job.table != "zeroshot":
+        raise ParameterError(
+            f"--datasets for --table {job.table}",
+            "Data sets are columns of the table zeroshot.",
+            f"--table zeroshot --datasets {next(iter(job.datasets))}=DIR",
         )
     if job.table == "pretraining" and job.init is None:
         raise ParameterError(

@@ -31,6 +31,7 @@ from foveate.bench.observe.rivals import (
     tuned_head,
 )
 from foveate.bench.observe.timing import measure_timing
+from foveate.bench.observe.zeroshot import LR_ALONE, dataset_measures, text_measures
 from foveate.models.runtime import resolve_device
 from foveate.observe import dense
 from foveate.observe.calibration import over
@@ -52,6 +53,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from foveate.bench.observe.baselines import Distilled
+    from foveate.bench.observe.encoders import NamedEncoder
     from foveate.bench.observe.job import BenchJob
     from foveate.bench.observe.observing import Condition
     from foveate.bench.observe.timing import Timing
@@ -179,23 +181,36 @@ class Seed:
         Raises:
             Skipped: It cannot be measured on these pairs.
         """
-        if condition.policy == "encoder":
+        if condition.policy in ("encoder", "zero-shot"):
             name, _, part = condition.completion.rpartition(" ")
-            return {key: m.to_json() for key, m in self._encoder(name)[part].items()}
+            one = self._encoder(name, by_texts=condition.policy == "zero-shot")[part]
+            return {key: m.to_json() for key, m in one.items()}
         draws = self.bench.draws if condition.policy == "random" else 1
         runs = [self._measured(condition, self._observed(condition, draw)) for draw in range(draws)]
         names = [name for name in runs[0] if all(name in run for run in runs)]
-        return {name: measure.mean_of([run[name] for run in runs]).to_json() for name in names}
+        found = {name: measure.mean_of([run[name] for run in runs]) for name in names}
+        if condition == LR_ALONE:
+            found |= self._datasets(self.observer)
+        return {name: one.to_json() for name, one in found.items()}
 
-    def _encoder(self, name: str) -> dict[str, dict[str, Measure]]:
+    def _datasets(self, model: Observer | NamedEncoder) -> dict[str, Measure]:
+        given = self.bench.datasets
+        return dataset_measures(model, given, device=self.job.device, templates=self.job.templates)
+
+    def _encoder(self, name: str, *, by_texts: bool) -> dict[str, dict[str, Measure]]:
         """Return what LR and HR tell by an encoder of the job's file."""
+        bench = self.bench
         if name not in self._encoders:
-            assert self.bench.encoders is not None  # noqa: S101  (the job has looked)
-            given = {one.name: one for one in read_encoders(self.bench.encoders)}
-            self._encoders[name] = encoder_measures(
-                self.job, self._pairs, given[name], depths=self.bench.top_k,
+            assert bench.encoders is not None  # noqa: S101  (the job has looked)
+            encoder = next(one for one in read_encoders(bench.encoders) if one.name == name)
+            measures = text_measures if by_texts else encoder_measures
+            found = measures(
+                self.job, self._pairs, encoder, depths=bench.top_k, timed=bench.timed,
                 progress=self._progress,
             )  # fmt: skip
+            if by_texts:
+                found["LR"] |= self._datasets(encoder)
+            self._encoders[name] = found
         return self._encoders[name]
 
     def _observed(self, condition: Condition, draw: int) -> NDArray[np.bool_]:

@@ -8,6 +8,7 @@ from foveate.observe.networks.sizes import ARCHITECTURES, Architecture
 
 CURVE = (0.02, 0.05, 0.12, 0.25, 0.5)  # observed shares, over which areas are taken
 SHARES = (0.05, 0.12, 0.3)  # observed shares of the tables of completion
+MAIN_OWN = "learned, ours"
 BLIND: dict[str, Architecture] = {
     "kriged-blind": replace(ARCHITECTURES["kriged"], lr_context=False),
     "plain-blind": replace(ARCHITECTURES["plain"], lr_context=False),
@@ -22,7 +23,8 @@ class Condition:
     Attributes:
         policy: Who chose the tiles: a policy of `observe`; "none" or "all"; "learned:TARGET", the
             sampler of a target; "tau=TAU", all tiles above a threshold, "tau-raw=TAU" on the
-            paper's scale; "encoder", an encoder alone, named in the completion.
+            paper's scale; "encoder", an encoder alone, named in the completion, and "zero-shot", an
+            encoder by texts alone.
         share: Observed share of the tiles; 0 where the policy says it.
         completion: How the rest was completed: "none", "nearest", "fill", "conv" (convolutional
             fill), "kriging", "ours", "full"; "form:NAME" and "depth:N", predictors of their own;

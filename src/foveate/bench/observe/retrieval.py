@@ -86,15 +86,18 @@ class Judged:
     def pooled(self, cosines: NDArray[np.floating]) -> dict[str, Measure]:
         """Return "pooled PART @K": scenes by their one pooled feature, as in Eq. 9.
 
+        "recognition" is the mean average precision over all scenes and concepts (Table 3).
+
         Args:
             cosines: (m, K) of the scenes with the texts, in the order of their numbers.
         """
         number = self.place[:, 0]
         there, first = np.unique(number, return_index=True)
         shown = np.stack([self.known[number == scene].any(axis=0) for scene in there])
-        return {
+        groups, seed = self.groups[first], self.seed
+        return {"recognition": measure.precision(cosines, shown, groups, seed=seed)} | {
             f"pooled {name} @{k}": measure.precision(
-                cosines[:, part], shown[:, part], self.groups[first], k=k, seed=self.seed
+                cosines[:, part], shown[:, part], groups, k=k, seed=seed
             )
             for name, part in self._parts()
             for k in self.depths

@@ -18,11 +18,13 @@ from foveate.bench.observe.encoders import ENCODERS
 from foveate.bench.observe.observing import (
     BLIND,
     CURVE,
+    MAIN_OWN,
     PAPER_ROWS,
     SHARES,
     Condition,
     curve,
 )
+from foveate.bench.observe.zeroshot import ZEROSHOT
 from foveate.observe.calibration import PAPER_POINTS
 from foveate.observe.evaluate import SWEEP
 from foveate.observe.networks.sizes import ARCHITECTURES
@@ -37,7 +39,6 @@ if TYPE_CHECKING:
 # Policies by completions at one observed share (Tables 1, 2 and 4 of the paper).
 POLICIES = ("random", "uniform", "lr-entropy", "sar", "patchdrop", "learned", "design")
 COMPLETIONS = ("none", "fill", "ours")
-MAIN_OWN = "learned, ours"
 _MAIN_ENOUGH = 0.95  # of the scene mAP@20 of full HR
 _MAIN_RIVALS = ("random, ours", "LR fill", "LR head", "learned, none", "learned, fill")
 
@@ -398,49 +399,6 @@ THRESHOLD = Table(
     "expected - 1. On the paper's scale raw scores are scaled by their least and largest on the "
     "validation tiles; there its .25, .55 and .85 chose OBR .545, .123 and .018 (Table 6). A "
     "threshold from the target's own scores has no drift.",
-)  # fmt: skip
-
-
-# Concepts by their texts, base and novel ones apart (Tables 1 and 3).
-_ZEROSHOT_COLUMNS = tuple(
-    f"text {name}"
-    for part in ("base", "novel")
-    for name in (f"tiles {part}", f"scenes {part} @20", f"scenes {part} @100")
-) + tuple(f"pooled {part} @{k}" for part in ("base", "novel") for k in (20, 100))
-
-
-def zeroshot_rows(job: BenchJob) -> list[Row]:
-    """Return the rows."""
-    return [
-        Row("full HR", (Condition("all", 1, "full"),)),
-        Row("LR fill", (Condition("none", 0, "fill"),)),
-        *(
-            Row(f"{policy}, {completion}", (Condition(policy, job.obr, completion),))
-            for policy in ("random", "learned")
-            for completion in ("none", "fill", "ours")
-        ),
-    ]
-
-
-def zeroshot_claims(_: BenchJob, found: Mapping[str, Comparison]) -> list[Claim]:
-    """Say what sampler and predictor are worth to texts, base and novel."""
-    names = ("LR fill", "random, ours", "learned, none", "learned, fill")
-    lines = present([reference_ahead_of(found, name) for name in names])
-    for part in ("base", "novel"):
-        key = f"text scenes {part} @20"
-        full, own, fill = (found[n].means.get(key) for n in ("full HR", MAIN_OWN, "LR fill"))
-        if full is not None and own is not None and fill is not None:
-            text = f"scene mAP@20 of {part} concepts: full HR {full:.3f}, {MAIN_OWN} {own:.3f}, "
-            lines.append(Claim(text + f"LR fill {fill:.3f}"))  # no interval tells
-    return lines
-
-
-ZEROSHOT = Table(
-    "Concepts by their texts", "text tiles base", ("obr", *_ZEROSHOT_COLUMNS), zeroshot_rows,
-    (MAIN_OWN,), zeroshot_claims,
-    note="Tiles and scenes (mean over tiles) are ranked by the cosine of their embedding and the "
-    "texts'; pooled: scenes by the one mean feature of theirs, as in Eq. 9. Novel concepts have no "
-    "part in any supervision of the sampler.",
 )  # fmt: skip
 
 

@@ -17,7 +17,10 @@ from foveate.models.embed import bind, embed
 from foveate.observe.features import OverviewTokens, TileTokens, overview_pool
 
 if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
     from foveate.bench.observe.observing import Condition
+    from foveate.observe.dataset import TrainingData
     from foveate.observe.trial import Trial
 
 _TILES, _OVERVIEWS = 32, 4  # that are encoded to measure the time of one
@@ -63,18 +66,44 @@ def measure_timing(trial: Trial, batch: int) -> Timing:
         trial: The scenes, the encoders and the networks.
         batch: Tiles per call of the HR encoder.
     """
-    material = trial.material
-    pairs, shape = material.pairs, material.shape
-    tiles = pairs.pool.take(trial.rows[:_TILES])
-    model: Any = bind(material.handles["hr"], pairs.pool)
-    tile = _seconds(tiles, TileTokens(model, shape.hr_side), batch)
-    whole = overview_pool(pairs)
-    low: Any = bind(material.handles["lr"], whole)
-    overviews = whole.take(np.arange(min(_OVERVIEWS, len(whole))))
-    overview = _seconds(overviews, OverviewTokens(low, pairs.shape, shape.lr_side), 1)
+    overview, tile = encoding_times(trial.material, trial.rows, batch)
     start = time.perf_counter()
     trial.observer.scores(trial.lr)
     return Timing(overview, tile, time.perf_counter() - start)
+
+
+def encoding_times(
+    material: TrainingData, rows: NDArray[np.int64], batch: int
+) -> tuple[float, float]:
+    """Return the seconds of encoding an overview and an HR tile to tokens.
+
+    Args:
+        material: Has the pairs and the encoders.
+        rows: Tiles, of which some are encoded.
+        batch: Tiles per call.
+    """
+    pairs, shape = material.pairs, material.shape
+    overviews, low, tiles, high = _parts(material, rows)
+    return (
+        _seconds(overviews, OverviewTokens(low, pairs.shape, shape.lr_side), 1),
+        _seconds(tiles, TileTokens(high, shape.hr_side), batch),
+    )
+
+
+def embedding_times(
+    material: TrainingData, rows: NDArray[np.int64], batch: int
+) -> tuple[float, float]:
+    """Return the seconds of embedding an overview and an HR tile, each as a whole."""
+    overviews, low, tiles, high = _parts(material, rows)
+    return _seconds(overviews, low, 1), _seconds(tiles, high, batch)
+
+
+def _parts(material: TrainingData, rows: NDArray[np.int64]) -> tuple[Any, Any, Any, Any]:
+    """Return a few overviews and tiles, each with its encoder."""
+    pairs, whole = material.pairs, overview_pool(material.pairs)
+    overviews = whole.take(np.arange(min(_OVERVIEWS, len(whole))))
+    low, high = bind(material.handles["lr"], whole), bind(material.handles["hr"], pairs.pool)
+    return overviews, low, pairs.pool.take(rows[:_TILES]), high
 
 
 def _seconds(pool: Any, adapter: Any, batch: int) -> float:

@@ -28,7 +28,9 @@ TITLES = {
     },
 }  # fmt: skip
 TITLES |= {
-    "seconds": "time, s", "neighbours": "agreement of neighbours",
+    "recognition": "scene mAP by texts", "eurosat": "EuroSAT, top-1",
+    "bigearthnet": "BigEarthNet, mAP", "folders": "folders, top-1", "seconds": "time, s",
+    "neighbours": "agreement of neighbours",
     **{
         f"pooled {part} @{k}": f"pooled scene mAP@{k} by texts, {part}"
         for part in ("base", "novel")
