@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 
@@ -25,31 +27,43 @@ def ask(chosen, weight=None, area=AREA, x=X):
     return answers(HEAD, x, area, np.array(chosen), weight)
 
 
-def test_every_tile_votes_with_the_root_of_its_area():
+def test_every_tile_divides_its_vote_by_squared_probabilities():
     said = ask([0])["vote"]
     roots = np.sqrt(AREA)
-    assert said.label == "b"  # two tiles of areas 1 and 2 against one of 4
-    votes = {"a": roots[0], "b": roots[1] + roots[2], "c": roots[3]}
-    assert dict(said.ranking) == pytest.approx({k: v / roots.sum() for k, v in votes.items()})
-    assert said.row is None
-
-
-def test_tied_votes_go_to_the_mean_probability():
-    # a and c have a vote each; c is more likely on average.
-    said = ask([0], area=np.ones(2), x=logs((0.5, 0.1, 0.4), (0.05, 0.05, 0.9)))["vote"]
+    squares = np.exp(2 * X.astype(np.float64))
+    votes = roots @ (squares / squares.sum(axis=1, keepdims=True)) / roots.sum()
+    assert dict(said.ranking) == pytest.approx(dict(zip(NAMES, votes, strict=True)))
     assert said.label == "c"
-    assert said.probability == pytest.approx(0.5)
-    # Equal in both: the first class.
+    assert said.row is None
+    assert sum(value for _, value in said.ranking) == pytest.approx(1)
+
+
+def test_tiles_of_an_even_sample_have_one_vote_each():
+    sample = answers(HEAD, X, AREA, np.array([0]), even=True)["vote"]
+    assert sample == ask([0], area=np.ones(4))["vote"]
+    assert sample.label == "b"  # two tiles of four, whatever the area of the others
+
+
+def test_equal_votes_go_to_the_first_class():
     equal = ask([0], area=np.ones(2), x=logs((0.2, 0.7, 0.1), (0.7, 0.2, 0.1)))["vote"]
     assert equal.label == "a"
     assert [name for name, _ in equal.ranking] == ["a", "b", "c"]
 
 
-def test_a_vote_beats_probabilities():
-    # Two tiles of three say b, none of them as surely as the third says a.
-    said = ask([0], area=np.ones(3), x=logs((0.98, 0.01, 0.01), (0.3, 0.4, 0.3), (0.3, 0.4, 0.3)))
-    assert said["vote"].label == "b"
-    assert said["vote"].probability == pytest.approx(2 / 3)
+def test_a_vote_lies_between_the_most_likely_classes_and_the_mean():
+    # The second of two classes that one tile shows in parts counts: b is in all three.
+    x = logs((0.51, 0.48, 0.01), (0.01, 0.48, 0.51), (0.51, 0.48, 0.01))
+    assert ask([0], area=np.ones(3), x=x)["vote"].label == "b"
+    # What is unlikely everywhere does not add up to the most likely: the mean says c.
+    x = logs((0.6, 0.05, 0.35), (0.6, 0.05, 0.35), (0.04, 0.61, 0.35), (0.04, 0.61, 0.35))
+    assert np.exp(x).mean(axis=0).argmax() == 2
+    assert ask([0], area=np.ones(4), x=x)["vote"].label == "b"
+
+
+def test_a_head_whose_classes_are_all_unlikely_votes():
+    head = SimpleNamespace(names=NAMES, probabilities=lambda x: np.zeros((len(x), 3), np.float32))
+    said = answers(head, X, AREA, np.array([0]))["vote"]
+    assert said.probability == pytest.approx(1 / 3)
 
 
 def test_fused_is_the_mean_of_the_chosen():

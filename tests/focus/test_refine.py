@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from types import SimpleNamespace
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from looks import Sized, colour_head, colour_model, cover, land, look
 
 from foveate.focus.config import GOALS
@@ -132,6 +135,44 @@ def test_the_largest_cells_are_cut_first():
     assert set(early.result.state.tiles.level.tolist()) == {1}
     late = found(image, Sized(32), mode="zoom", goal="balanced", passes=33, search={"explore": 0.0})
     assert late.result.state.tiles.level.max() > 1
+
+
+@settings(max_examples=8, deadline=None)
+@given(
+    passes=st.integers(17, 70),
+    seed=st.integers(0, 5),
+    goal=st.sampled_from(["balanced", "dominant"]),
+)
+def test_a_look_for_the_whole_scene_is_an_even_sample(passes, seed, goal):
+    # As many crops as a sample without a look has of the passes that the overview leaves, spread
+    # evenly, and the same ones whatever the image shows.
+    told = {"mode": "zoom", "crop": 32, "goal": goal, "passes": passes,
+            "search": {"seed": seed}, "question": FocusQuestion(colour_head())}  # fmt: skip
+    first = found(land(256, 256, patch=(100, 40, 24, 24)), **told)
+    state = first.result.state
+    assert len(set(state.features.windows)) == len(state.tiles) == min(64, passes - 1)
+    area = areas(state.tiles)
+    assert area.max() <= 2 * area.min()
+    assert {(w.h, w.w) for w in state.features.windows} == {(32, 32)}
+    other = found(land(256, 256, seed=9), **told)
+    assert set(other.result.state.features.windows) == set(state.features.windows)
+    assert set(first.windows) <= set(state.features.windows)
+
+
+@pytest.mark.parametrize(("goal", "classes"), [
+    (GOALS["rare"], True),
+    (GOALS["balanced"], False),
+    (replace(GOALS["balanced"], losses={"label": 1.0}), True),
+])  # fmt: skip
+def test_a_look_that_searches_is_led_by_what_it_saw(goal, classes):
+    goal = goal.with_options(coarse="native")
+    question = FocusQuestion(colour_head(), target=0) if classes else FocusQuestion()
+    told = {"mode": "zoom", "crop": 32, "passes": 24, "goal": goal, "question": question}
+    seen = [
+        set(found(land(256, 256, seed=seed), **told).result.state.features.windows)
+        for seed in range(4)
+    ]
+    assert any(one != seen[0] for one in seen[1:])
 
 
 def test_crops_are_the_regions_where_there_are_any():

@@ -88,10 +88,10 @@ class Goal:
         synergy: Form of Eq. 6. "marginal": what a region adds once its neighbour is gone;
             "paper": the formula; "text": the sentence below it.
         weights: See `Weights`.
-        answer: What the prediction is made of. "vote": every tile that was seen votes with the
-            square root of the area that it stands for; "fused": the mean of the chosen regions;
-            "confident": the chosen region whose label is the surest; "first": the most
-            important region.
+        answer: What the prediction is made of. "vote": every tile that was seen votes, and
+            divides its vote among the classes, see `foveate.focus.question.answers`; "fused": the
+            mean of the chosen regions; "confident": the chosen region whose label is the surest;
+            "first": the most important region.
         coarse: How the mode "zoom" goes from coarse to fine. "native": one crop at native
             resolution stands for a cell that is larger; "whole": all of it, squeezed; "pyramid":
             cells of the size of a crop are all seen, at a quarter of the side of the model's
@@ -236,10 +236,10 @@ class SearchConfig:
         epsilon: Limit of the coreset check.
         one_sided: Whether a lower loss than the image's always meets it.
         branch: Children of a cell per side.
-        explore: Share of the passes up to which the largest cells are cut first, the more
-            important of them before the others; then the most important of all. Only where
-            refining goes on until the passes are spent. In a pyramid half of what is left of them
-            is kept for crops at native resolution.
+        explore: Share of the passes up to which the largest cells are cut first, then the most
+            important of all. Only where refining goes on until the passes are spent. None for 1
+            where a look takes an even sample (`foveate.focus.refine`), else 0.75. In a pyramid
+            the rest is kept for crops at native resolution.
         depth: Levels below the first partition; None for as many as the stopping rules allow.
         persist: Whether refining goes on although it no longer raises the importance; None for
             what the mode does.
@@ -253,7 +253,7 @@ class SearchConfig:
     epsilon: float = 0.98
     one_sided: bool = False
     branch: int = 2
-    explore: float = 0.75
+    explore: float | None = None
     depth: int | None = None
     persist: bool | None = None
     seed: int = 0

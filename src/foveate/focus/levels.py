@@ -41,6 +41,7 @@ class LevelRefinement(Refinement):
 
     _grow = True  # whether more than K regions are chosen where the check asks for them
     _candidates: frozenset[Window] | None = None  # all
+    samples_evenly = False  # what scores best is cut
 
     def _search(self, tiles: Tiles) -> SearchResult:
         self._candidates = None

@@ -239,7 +239,7 @@ def look_at(
         area, chosen = areas(state.tiles), state.chosen
         kinds: dict[Answer, Prediction] = answers(
             question.head, state.features.x, area, chosen.rows,
-            chosen.weight if chosen.drawn else None,
+            chosen.weight if chosen.drawn else None, even=refinement.samples_evenly,
         )  # fmt: skip
         predictions = {
             "full": predict_vector(question.head, overview),

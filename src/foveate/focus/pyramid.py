@@ -158,7 +158,7 @@ class Pyramid(Refinement):
         last = len(self._views) - 1
         if last:
             one = self.encoder.standard.passes(Window(0, 0, self.strategy.crop, self.strategy.crop))
-            sharp = max(one, (1 - self.search.explore) * passes)  # one crop at least
+            sharp = max(one, (1 - self.explore) * passes)  # one crop at least
             again = _AGAIN * passes
             self._cut_best((self._left - sharp - again) / 2)
             for view in range(1, last):

@@ -195,7 +195,7 @@ def _class_index(head: Head, name: str) -> int:
     return place[same_name(name)]
 
 
-_TIE = 1e-3  # of a vote: what the mean probability may add, to decide between equal votes
+_SHARP = 2  # power of the probabilities of a vote: the temperature 0.5
 
 
 @dataclass(frozen=True)
@@ -221,8 +221,16 @@ def answers(
     area: NDArray[np.floating],
     chosen: NDArray[np.integer],
     weight: NDArray[np.floating] | None = None,
+    *,
+    even: bool = False,
 ) -> dict[Answer, Prediction]:
     """Return every answer.
+
+    In "vote" each cell divides its vote among the classes by the squares of their probabilities.
+    A vote for the most likely class alone is lost where a crop shows parts of several things and
+    the second is right; a mean of the probabilities lets what is unlikely everywhere add up. The
+    squares, the sharpening of MixMatch (Berthelot et al. 2019) at its temperature of 0.5, lie
+    between the two.
 
     Args:
         head: Classes.
@@ -230,16 +238,17 @@ def answers(
         area: (n,) what each cell stands for; it votes with the square root.
         chosen: (k,) chosen rows, the most important first; k >= 1.
         weight: (k,) weights of the chosen ones in "fused"; equal ones when None.
+        even: Whether the cells are an even sample, whatever their areas: then each has one vote.
     """
     chances = head.probabilities(np.asarray(x, np.float32)).astype(np.float64)
     # Cells that were cut because they matter are many: with equal votes they would outvote the
     # rest, with votes by area a few coarse ones decide. The root lies between bias and variance.
-    share = np.sqrt(area) / np.sqrt(area).sum()
-    votes = np.zeros(chances.shape[1])
-    np.add.at(votes, head.logits(np.asarray(x, np.float32)).argmax(axis=1), share)
-    decided = votes + _TIE * (share @ chances)
+    share = np.full(len(area), 1 / len(area)) if even else np.sqrt(area) / np.sqrt(area).sum()
+    # Classes that are judged alone do not sum to 1, and may all be unlikely.
+    votes = np.maximum(chances, np.finfo(np.float32).tiny) ** _SHARP
+    votes /= votes.sum(axis=1, keepdims=True)
     return {
-        "vote": _ranked_prediction(head, votes, order=decided),
+        "vote": _ranked_prediction(head, share @ votes),
         "fused": fused(head, x[chosen], weight),
         "confident": predict_surest(head, x, chosen),
         "first": _row_prediction(head, chances, int(chosen[0])),
@@ -282,9 +291,8 @@ def _ranked_prediction(
     head: Head,
     value: NDArray[np.float64],
     *,
-    order: NDArray[np.float64] | None = None,
     row: int | None = None,
 ) -> Prediction:
-    ranked = np.argsort(-(value if order is None else order), kind="stable")
+    ranked = np.argsort(-value, kind="stable")
     ranking = tuple((head.names[i], float(value[i])) for i in ranked)
     return Prediction(ranking[0][0], ranking[0][1], ranking, row)

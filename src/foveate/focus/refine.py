@@ -6,6 +6,11 @@ answer. Deviations from the paper, whose own search is `foveate.focus.levels`: t
 taken from the whole frontier, not only from the last level, so that an early mistake can be
 mended; and refining ends by a rule that is named in the result, where the paper says "resolution
 and the coreset selection criterion".
+
+Where one crop, drawn, stands for a cell and the answer is one of all crops, which cells are cut
+must not depend on what was seen in them: a cell that agrees with the rest would be cut, and have a
+vote for each half, because it agrees. Such a look cuts the largest cells first, drawn under the
+seed, and so sees an even sample of the image; what it saw only decides which crops are regions.
 """
 
 from __future__ import annotations
@@ -50,6 +55,8 @@ STOPS: dict[Stop, str] = {
     "depth": "the stated depth is reached",
     "coreset": "no set of the candidates met the coreset check",
 }
+
+_EXPLORE = 0.75  # of the passes, for the largest cells first, where what was seen leads on
 
 _CUT = 16  # one cell in so many is cut in a round of a large frontier: rounds stay few
 
@@ -240,6 +247,21 @@ class Refinement:
                 "Check that it is the right file, and the bands that are read: --bands.",
             )
 
+    @property
+    def samples_evenly(self) -> bool:
+        """Whether crops are drawn that all answer, each for the cell that it lies in."""
+        goal, search = self.goal, self.search
+        asked = self.head is not None and goal.answer == "vote" and "label" not in goal.losses
+        led = search.persist is False or (search.explore is not None and search.explore < 1)
+        return self.strategy.name == "zoom" and goal.coarse == "native" and asked and not led
+
+    @property
+    def explore(self) -> float:
+        """Share of the passes up to which the largest cells are cut first."""
+        if self.search.explore is not None:
+            return self.search.explore
+        return 1.0 if self.samples_evenly else _EXPLORE
+
     def fits(self, state: State) -> bool:
         """Say whether the chosen regions are within the area that they may have."""
         area = float(state.scorer.sizes[state.chosen.rows].sum())
@@ -252,12 +274,16 @@ class Refinement:
         if self.search.depth is not None:
             deep = able & (tiles.level >= self.search.depth)
             able = able & ~deep
+        drawn = False
         if persist:
             keys = region_ties(tiles, self.search.seed)
-            order = by_importance(state.scorer.single_importance, keys)
-            wanted = order[able[order]]
             limit = self.encoder.ledger.limits.get("passes", 0.0)
-            if self.encoder.work.passes < self.search.explore * limit:
+            largest_first = self.encoder.work.passes < self.explore * limit
+            drawn = largest_first and self.samples_evenly
+            score = state.scorer.single_importance
+            order = np.argsort(keys) if drawn else by_importance(score, keys)
+            wanted = order[able[order]]
+            if largest_first:
                 wanted = wanted[np.argsort(tiles.level[wanted], kind="stable")]
             most = max(self.search.regions, len(tiles) // _CUT)
         else:
@@ -290,7 +316,8 @@ class Refinement:
         # Whether the last cell that is cut is as good as equal to the first that is not.
         last = int(np.flatnonzero(wanted == list(kept)[-1])[0])
         edge = state.scorer.single_importance[wanted[last : last + 2]]
-        self._close_cuts += int(edge.size == 2 and abs(edge[0] - edge[1]) <= EQUAL)
+        close = edge.size == 2 and abs(edge[0] - edge[1]) <= EQUAL
+        self._close_cuts += int(close and not drawn)
         return kept
 
     def _refine(self, state: State, cut: Mapping[int, Tiles]) -> State:

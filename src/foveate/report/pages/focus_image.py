@@ -36,7 +36,7 @@ _KINDS = {
     "full": ("Whole image", "the image squeezed into the model\u2019s input, one pass"),
     "vote": (
         "Vote of all tiles",
-        "shares of the votes; each tile that was seen votes, a larger cell more",
+        "shares of the votes; each tile that was seen divides its own by what it may show",
     ),
     "fused": ("Mean of the regions", "the features of the chosen regions, averaged"),
     "confident": ("Surest region", "the chosen region whose label is the most probable"),

@@ -19,7 +19,7 @@ _LIKE = {
 }
 
 _ANSWER = {
-    "vote": "a vote of all tiles that were seen, each with the area it stands for",
+    "vote": "a vote of all tiles that were seen, each divided among what it may show",
     "fused": "that of the chosen regions together, their features averaged",
     "confident": "that of the chosen region whose label is the most probable",
     "first": "that of the most important region alone",
