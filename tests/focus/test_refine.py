@@ -146,15 +146,16 @@ def test_the_largest_cells_are_cut_first():
 def test_a_look_for_the_whole_scene_is_an_even_sample(passes, seed, goal):
     # As many crops as a sample without a look has of the passes that the overview leaves, spread
     # evenly, and the same ones whatever the image shows.
+    model = colour_model(size=(32, 32))[0]
     told = {"mode": "zoom", "crop": 32, "goal": goal, "passes": passes,
             "search": {"seed": seed}, "question": FocusQuestion(colour_head())}  # fmt: skip
-    first = found(land(256, 256, patch=(100, 40, 24, 24)), **told)
+    first = found(land(256, 256, patch=(100, 40, 24, 24)), model, **told)
     state = first.result.state
     assert len(set(state.features.windows)) == len(state.tiles) == min(64, passes - 1)
     area = areas(state.tiles)
     assert area.max() <= 2 * area.min()
     assert {(w.h, w.w) for w in state.features.windows} == {(32, 32)}
-    other = found(land(256, 256, seed=9), **told)
+    other = found(land(256, 256, seed=9), model, **told)
     assert set(other.result.state.features.windows) == set(state.features.windows)
     assert set(first.windows) <= set(state.features.windows)
 
@@ -165,11 +166,11 @@ def test_a_look_for_the_whole_scene_is_an_even_sample(passes, seed, goal):
     (replace(GOALS["balanced"], losses={"label": 1.0}), True),
 ])  # fmt: skip
 def test_a_look_that_searches_is_led_by_what_it_saw(goal, classes):
-    goal = goal.with_options(coarse="native")
+    goal, model = goal.with_options(coarse="native"), colour_model(size=(32, 32))[0]
     question = FocusQuestion(colour_head(), target=0) if classes else FocusQuestion()
     told = {"mode": "zoom", "crop": 32, "passes": 24, "goal": goal, "question": question}
     seen = [
-        set(found(land(256, 256, seed=seed), **told).result.state.features.windows)
+        set(found(land(256, 256, seed=seed), model, **told).result.state.features.windows)
         for seed in range(4)
     ]
     assert any(one != seen[0] for one in seen[1:])
