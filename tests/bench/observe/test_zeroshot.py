@@ -23,8 +23,9 @@ from foveate.bench.observe.retrieval import Judged
 from foveate.bench.observe.zeroshot import LR_ALONE
 from foveate.errors import DataError, ParameterError, UnknownNameError
 from foveate.models.load import load_model
+from foveate.observe.features import overview_pool
 from foveate.observe.pairs import open_pairs
-from foveate.observe.zero_shot import zero_shot_dataset
+from foveate.observe.zero_shot import _Branch, zero_shot_dataset
 from foveate.run import Run
 from foveate.testing.tiny import tiny_model
 
@@ -80,6 +81,18 @@ def test_ours_is_judged_on_data_sets_from_lr_alone(seed):
     assert found["folders"]["value"] == own["top1"]
     assert 0 < found["recognition"]["value"] <= 1
     assert "folders" not in seed.measure(Condition("learned", 0.2, "ours"))
+
+
+def test_an_image_is_read_as_the_overview_of_a_scene_is(seed):
+    trial, observer = seed.trial, seed.observer
+    number = int(trial.scenes[0])
+    raster = next(iter(overview_pool(seed.material.pairs).read([number])))
+    nothing = np.zeros(trial.here[:1].shape, bool)
+    done = observer.complete(trial.lr[:1], trial.hr[:1], nothing)
+    expected = observer.to_text(done.tokens.mean(axis=(1, 2)))
+    branch = _Branch(observer, (0.0, 255.0), "cpu", None)
+    np.testing.assert_allclose(branch(raster.data[None]), expected, atol=2e-2)
+    assert branch.shape == seed.material.pairs.shape
 
 
 def test_a_model_that_reads_no_texts_is_left_out_with_the_reason(seed):
