@@ -1,7 +1,7 @@
 # make demo   sets everything up and runs the main job on embedded data
 # make test   sets everything up and passes the tests
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-ray fast portable installs lint format bench constraints clean
+.PHONY: help demo test test-ray fast nightly portable installs lint format bench constraints clean
 
 VENV := .venv
 BIN := $(VENV)/bin
@@ -45,6 +45,10 @@ test-ray: $(VENV)/.dev
 # the tests without those of real imagery and browsers, and without the slow ones
 fast: $(VENV)/.dev
 	$(BIN)/python -m pytest -n 2 --dist worksteal -q -m "not realdata and not browser and not slow and not ray"
+
+# ten thousand histories of a run directory, and as many with processes that are killed: hours
+nightly: $(VENV)/.dev
+	$(BIN)/python -m pytest -n 2 -q --hypothesis-profile nightly tests/run/test_states.py
 
 # the tests that compute, under six arithmetics of this processor
 portable: $(VENV)/.dev

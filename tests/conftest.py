@@ -15,6 +15,7 @@ from foveate.raster import close_files
 settings.register_profile(
     "default", deadline=None, max_examples=60, derandomize=True, database=None
 )
+settings.register_profile("nightly", deadline=None, max_examples=10_000, print_blob=True)
 settings.load_profile("default")
 
 _DATA = Path(__file__).resolve().parents[2] / "shared" / "data"

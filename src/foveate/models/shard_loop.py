@@ -117,14 +117,17 @@ class ShardLoop:
         store = ShardStore.divided(run.path, key, self.spec, scenes)
         if self.place.part is not None:
             raise self._part(run, key, scenes)
-        if failed := store.failed():
-            run.record["steps"].pop(step, None)  # they are tried again
+        failed = store.failed()
+        if store.parts and (failed or not store.covers(scenes) or store.missing()):
+            # What failed is tried again; or others were embedded here since, or began to be.
+            run.record["steps"].pop(step, None)
 
         def work() -> list[str]:
             nonlocal store
             if not store.covers(scenes, failed):
                 new = len(self.pool) - sum(p.rows for p in store.parts if p.scene not in failed)
                 store = store.revised(scenes, _shard_size(max(1, new), self.spec))
+            store.tidy()
             make = functools.partial(make_writer, store, self.encoder)
             for _ in self._made(store, store.missing(), make):
                 pass

@@ -173,7 +173,7 @@ class Run:
         """
         if not self.shared:
             if not done():
-                work()
+                self._work_alone(work)
             return
         while True:
             self._reload()
@@ -189,11 +189,16 @@ class Run:
         try:
             self._reload()
             if not done():
-                work()
+                self._work_alone(work)
         finally:
             if not (try_lock(self._lock, shared=True) and is_current(self.path, self._lock)):
                 os.close(self._lock)
                 self._lock = self._wait_shared()
+
+    def _work_alone(self, work: Callable[[], object]) -> None:
+        if not (self.path / _RECORD).exists():
+            self.save()  # whatever happens to the first work, this folder is a run
+        work()
 
     def _wait_shared(self) -> int:
         said = time.monotonic()
@@ -268,14 +273,17 @@ class Run:
         return (
             entry is not None
             and entry["key"] == key
+            and "begun" not in entry
             and all((self.path / output).exists() for output in entry["outputs"])
         )
 
     def _do(self, section: str, name: str, key: str, work: Work) -> bool:
         if self._holds(section, name, key):
             return False
-        if not (self.path / _RECORD).exists():
-            self.save()  # whatever happens to the first step, this folder is a run
+        if (entry := self.record.get(section, {}).get(name)) is not None:
+            # Should this end here, its outputs may be those of neither key.
+            entry["begun"] = key
+            write_json(self.path / _RECORD, self.record)
         start = time.perf_counter()
         outputs = list(work())
         self.worked = True

@@ -230,7 +230,7 @@ class ShardStore:
         """
         wanted = {(scene.scene, scene.key) for scene in scenes}
         kept: list[Shard] = []
-        number = 1 + max((shard.number for shard in self.shards), default=-1)
+        number = first = 1 + max((shard.number for shard in self.shards), default=-1)
         for shard in self.shards:
             failed = self._footer(shard).get("failed", {}) if self._made(shard) else {}
             good = [p for p in shard.parts if (p.scene, p.key) in wanted and p.scene not in failed]
@@ -242,15 +242,34 @@ class ShardStore:
         spans = lacking(scenes, [part for shard in kept for part in shard.parts])
         kept += [Shard.of(number + i, self.key, p) for i, p in enumerate(divide(spans, size))]
         store = replace(self, shards=tuple(kept))
+        for shard in store.shards:
+            if shard.number >= first and not self._is_own(shard):
+                self._remove(shard.number)  # of a revision that was killed
         (self.path / _MATRIX).unlink(missing_ok=True)
         (self.path / _ROWS).unlink(missing_ok=True)
         store.save()
-        listed = set(store.files)
-        for file in self.path.glob("part-*.parquet"):
-            if file not in listed:
-                file.unlink()
-                (self.path / _RECEIPTS / f"{file.stem[5:]}.json").unlink(missing_ok=True)
+        store.tidy()
         return store
+
+    def tidy(self) -> None:
+        """Remove files of shards that are not listed, which a process that was killed has left.
+
+        Nobody else may be writing into the folder.
+        """
+        numbers = {shard.number for shard in self.shards}
+        names = [*self.path.glob("part-*.parquet"), *self.path.glob(f"{_RECEIPTS}/*.json")]
+        for number in {int(file.stem.removeprefix("part-")) for file in names} - numbers:
+            self._remove(number)
+
+    def _remove(self, number: int) -> None:
+        (self.path / _RECEIPTS / f"{number:05d}.json").unlink(missing_ok=True)
+        self.file(number).unlink(missing_ok=True)
+
+    def _is_own(self, shard: Shard) -> bool:
+        try:
+            return self._made(shard) and bool(self._footer(shard))
+        except DataError:
+            return False
 
     def _made(self, shard: Shard) -> bool:
         return self.file(shard.number).exists()
