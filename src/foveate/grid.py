@@ -169,12 +169,13 @@ class Tiles(Tabular):
 
         Numbers are zero-padded, so the order of the ids is the order of scene, y and x.
         """
-        parts = zip(
-            self.scene.tolist(), self.y.tolist(), self.x.tolist(), self.h.tolist(),
-            self.w.tolist(), strict=True,
-        )  # fmt: skip
-        ids = [f"{s}/y{y:06d}_x{x:06d}_{h}x{w}" for s, y, x, h, w in parts]
-        return np.array(ids, dtype=np.str_)
+        parts = ((self.y, "/y{:06d}"), (self.x, "_x{:06d}"), (self.h, "_{}"), (self.w, "x{}"))
+        ids = self.scene
+        for column, form in parts:  # a text for each number that occurs, not for each tile
+            numbers, place = np.unique(column, return_inverse=True)
+            texts = np.array([form.format(number) for number in numbers.tolist()], np.str_)
+            ids = np.strings.add(ids, texts[place])
+        return ids
 
     @property
     def pixels(self) -> NDArray[np.int64]:
