@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import functools
+import shutil
 import signal
 
 import numpy as np
@@ -11,7 +12,7 @@ import pytest
 from trees import digest_tree
 
 from foveate.curate import CurateJob
-from foveate.errors import ParameterError, StorageError
+from foveate.errors import DataError, ParameterError, StorageError
 from foveate.models.job import EmbedJob
 from foveate.raster import write_cog
 from foveate.run import Placement, map_shards
@@ -57,6 +58,29 @@ def test_parts_make_what_one_process_makes(images, whole, tmp_path, parts):
 def test_processes_make_what_one_makes(images, whole, tmp_path, workers):
     job(images, workers=workers).run(tmp_path / "run")
     assert digest_tree(tmp_path / "run") == whole
+
+
+@pytest.mark.slow
+def test_processes_make_what_one_makes_with_a_network_at_one_thread(images, whole, tmp_path):
+    timm = "timm:resnet10t@random?size=32"
+    one = job(images, model=timm, device="cpu").run(tmp_path / "run")
+    made = digest_tree(one.path)
+    job(images, model=timm, device="cpu", workers=2).run(tmp_path / "two")
+    assert digest_tree(tmp_path / "two") == made
+    for i in (2, 1):
+        job(images, model=timm, device="cpu", shard=f"{i}/2").run(tmp_path / "parts")
+    job(images, model=timm, device="cpu").run(tmp_path / "parts")
+    assert digest_tree(tmp_path / "parts") == made
+
+    job(images).run(one.path)  # a shard of one model among those of another
+    first, second = sorted((one.path / "embeddings").iterdir())
+    shutil.copy(first / "part-00001.parquet", second / "part-00001.parquet")
+    for placed in ({"shard": "1/2"}, {}):
+        with pytest.raises(DataError, match=r"part-00001.parquet' belongs to another embedding"):
+            job(images, model=timm, device="cpu", **placed).run(one.path)
+    (second / "part-00001.parquet").unlink()
+    job(images, model=timm, device="cpu").run(one.path)
+    assert digest_tree(second) == digest_tree(next((tmp_path / "two/embeddings").iterdir()))
 
 
 def test_a_run_begun_in_parts_is_finished_by_another_driver(images, whole, tmp_path):

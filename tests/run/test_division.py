@@ -155,7 +155,8 @@ def test_what_failed_is_tried_again_alone(tmp_path):
 def test_shards_of_two_models_in_one_folder_are_refused(tmp_path):
     wanted = [SceneRows("a", "a", 6)]
     first = grown(tmp_path / "one", wanted)
-    other = ShardStore.divided(tmp_path / "two", "9" * 32, SPEC, wanted).revised(wanted, 4)
+    spec = EncoderSpec(name="n", dim=2)
+    other = ShardStore.divided(tmp_path / "two", "9" * 32, spec, wanted).revised(wanted, 4)
     fill(first)
     fill(other)
     first.file(0).replace(other.file(0))

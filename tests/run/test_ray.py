@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import os
 import shutil
@@ -104,6 +105,24 @@ def test_a_scene_that_cannot_be_read_is_named_and_the_rest_is_kept(
     shutil.copy(images / "c.tif", folder / "c.tif")
     found = embed_at(pool, load_model("builtin"), place, run=tmp_path / "run")
     assert len(found.embeddings) == len(pool)
+
+
+def test_a_scene_that_cannot_be_read_on_one_node_is_read_on_another(cluster, tmp_path):
+    def make():
+        def work(shard):
+            with contextlib.suppress(FileExistsError):
+                (tmp_path / f"{shard}").mkdir()
+                (tmp_path / f"{shard}/{os.getpid()}").touch()  # here, and nowhere else
+            if shard == 4 and (tmp_path / f"{shard}/{os.getpid()}").exists():
+                raise DataError("cannot read '/mnt/c.tif': Transport endpoint is not connected")
+            return shard**2
+
+        return work
+
+    assert dict(map_shards(make, range(8), Placement(2, "ray"))) == {n: n**2 for n in range(8)}
+    shutil.rmtree(tmp_path / "4")
+    with pytest.raises(DataError, match="Transport endpoint"):  # there is no other
+        dict(map_shards(make, [4], Placement(1, "ray")))
 
 
 def test_more_gpus_than_there_are(cluster, images, tmp_path):
