@@ -46,7 +46,7 @@ test-ray: $(VENV)/.dev
 fast: $(VENV)/.dev
 	$(BIN)/python -m pytest -n 2 --dist worksteal -q -m "not realdata and not browser and not slow and not ray"
 
-# ten thousand histories of a run directory, and as many with processes that are killed: hours
+# ten thousand histories of a run directory, a thousand with processes that are killed: hours
 nightly: $(VENV)/.dev
 	$(BIN)/python -m pytest -n 2 -q --hypothesis-profile nightly tests/run/test_states.py
 
