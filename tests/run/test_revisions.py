@@ -1,4 +1,4 @@
-"""What histories of a run directory have shown: each was found by `test_states.py`, and mended."""
+"""Faults of run directories that were mended, each as a short history (see `test_states.py`)."""
 
 from __future__ import annotations
 
