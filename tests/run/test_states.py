@@ -2,7 +2,7 @@
 
 Steps, shards, several writers, kills and a disk that fails at any moment, inputs that change, files
 that are lost or spoiled, against a model in memory. `make nightly` takes ten thousand histories,
-and a thousand where the system kills processes. Faults that were mended stand in `test_revisions.py`.
+and a thousand where the system kills processes. Mended faults stand in `test_revisions.py`.
 """
 
 from __future__ import annotations
