@@ -60,6 +60,17 @@ def best(rows: list[Comparison], lead: str) -> Comparison | None:
     return max(known, key=lambda row: row.means[lead]) if known else None
 
 
+def best_of_blocks(found: Mapping[str, Comparison], lead: str, title: str) -> list[Claim]:
+    """Say which row of each block has most of a measure, which is called `title`."""
+    lines = []
+    for block in dict.fromkeys(row.block for row in found.values()):
+        first = best([row for row in found.values() if row.block == block], lead)
+        if first is not None:
+            value = first.means[lead]
+            lines.append(Claim(f"{block}: the best is {first.label}, {title} {value:.3f}"))
+    return lines
+
+
 def _word(verdict: str, row: Comparison, sign: int) -> str:
     """Return how a row stands; where it is open, on which side and that it is not sure."""
     if verdict in _WORDS:

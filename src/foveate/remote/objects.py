@@ -1,7 +1,7 @@
 """Objects that are read by ranges, of which no byte is requested twice.
 
 What arrives is kept: directories of files in memory, pixels in one temporary file of the process,
-up to `limit` bytes; beyond, pixels are forgotten and may be requested again. Neighbouring ranges
+up to a `limit` in bytes; beyond, they are forgotten and may be requested again. Neighbouring ranges
 become one request, requests run side by side, and a range that is on its way is waited for.
 """
 
@@ -10,21 +10,20 @@ from __future__ import annotations
 import atexit
 import bisect
 import contextlib
-import os
 import re
-import tempfile
 import threading
 from concurrent import futures
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from functools import cached_property
 from itertools import count as counting
-from typing import IO, TYPE_CHECKING
+from typing import TYPE_CHECKING
 
-from foveate.errors import DataError, FoveateError, ParameterError, StorageError
+from foveate.errors import DataError, FoveateError
 from foveate.files import digest, fingerprint
 from foveate.location import STORES, URL, Location, locate
 from foveate.remote.layout import Layout, read_layout
+from foveate.remote.spool import Spool
 from foveate.remote.stores import Meta, fetch, head
 from foveate.remote.traffic import Traffic, count
 
@@ -38,83 +37,10 @@ PAGE = 4096
 _BESIDE = 16 << 10  # bytes between two ranges that one request is cheaper for than two
 _LARGEST = 8 << 20  # bytes of a request
 _REQUESTS = 16  # side by side
-_LIMIT = 4 << 30
-_SIZE = re.compile(r"(\d+(?:\.\d+)?)\s*([kMGT]?)B?")
-
-
-def limit() -> int:
-    """Return the bytes that are kept of pixels: ``FOVEATE_CLOUD_CACHE``, 4 GB by default.
-
-    Raises:
-        ParameterError: It is no size.
-    """
-    text = os.environ.get("FOVEATE_CLOUD_CACHE", "")
-    if not text:
-        return _LIMIT
-    found = _SIZE.fullmatch(text.strip())
-    if found is None:
-        raise ParameterError(
-            f"FOVEATE_CLOUD_CACHE={text!r}", "A size is a number with a unit.", "Example: 20GB."
-        )
-    return int(float(found[1]) * 1000 ** " kMGT".index(found[2] or " "))
-
-
-class _Spool:
-    """One temporary file of the process, which has no name and goes with it."""
-
-    def __init__(self) -> None:
-        self.lock = threading.Lock()
-        self.generation = 0
-        self._file: IO[bytes] | None = None
-        self._size = 0
-
-    def put(self, data: bytes) -> tuple[int, int]:
-        """Keep bytes; return the generation and where they are.
-
-        Raises:
-            StorageError: The disk is full.
-        """
-        with self.lock:
-            if self._file is None:
-                self._file = tempfile.TemporaryFile(prefix="foveate-")  # noqa: SIM115
-            file = self._file
-            if self._size + len(data) > limit() and self._size:
-                self._clear()
-            place = self._size
-            try:
-                os.pwrite(file.fileno(), data, place)
-            except OSError as error:
-                raise StorageError(
-                    f"the folder for temporary files {tempfile.gettempdir()!r} is full",
-                    "Pixels that were fetched are kept there.",
-                    "Lower FOVEATE_CLOUD_CACHE, or set TMPDIR to a larger disk.",
-                ) from error
-            self._size += len(data)
-            return self.generation, place
-
-    def get(self, generation: int, place: int, size: int) -> bytes | None:
-        """Return bytes that were kept, or None where they have been forgotten."""
-        with self.lock:
-            if generation != self.generation or self._file is None:
-                return None
-            return os.pread(self._file.fileno(), size, place)
-
-    def _clear(self) -> None:
-        if self._file is not None:
-            os.ftruncate(self._file.fileno(), 0)
-        self.generation += 1
-        self._size = 0
-
-    def close(self) -> None:
-        with self.lock:
-            self._clear()
-            if self._file is not None:
-                self._file.close()
-                self._file = None
 
 
 _numbers = counting()
-_spool = _Spool()
+_spool = Spool()
 atexit.register(_spool.close)
 
 

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from foveate.bench.claims import best
+from foveate.bench.claims import best_of_blocks
 from foveate.bench.conditions import Claim, Row, Skipped, Table
 from foveate.bench.observe.baselines import distil, lr_features
 from foveate.bench.observe.observing import Condition
@@ -179,13 +179,7 @@ def encoder_rows(job: BenchJob) -> list[Row]:
 
 def encoder_claims(_: BenchJob, found: Mapping[str, Comparison]) -> list[Claim]:
     """Say which encoder is best on LR, and on HR."""
-    lines = []
-    for block in dict.fromkeys(row.block for row in found.values()):
-        first = best([row for row in found.values() if row.block == block], "tiles")
-        if first is not None:
-            value = first.means["tiles"]
-            lines.append(Claim(f"{block}: the best is {first.label}, tile mAP {value:.3f}"))
-    return lines
+    return best_of_blocks(found, "tiles", "tile mAP")
 
 
 ENCODERS = Table(

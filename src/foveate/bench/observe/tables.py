@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from foveate.bench.claims import (
     ahead_of_reference,
     best,
+    best_of_blocks,
     enough,
     present,
     reference_ahead_of,
@@ -253,12 +254,7 @@ def depth_claims(_: BenchJob, found: Mapping[str, Comparison]) -> list[Claim]:
     """Say whether blocks add to the kriging, and which depth is best."""
     names = [name for name, row in found.items() if row.label != _NONE]
     lines = present([ahead_of_reference(found, name) for name in names])
-    for block in dict.fromkeys(row.block for row in found.values()):
-        first = best([row for row in found.values() if row.block == block], "tiles")
-        if first is not None:
-            value = first.means["tiles"]
-            lines.append(Claim(f"{block}: the best is {first.label}, tile mAP {value:.3f}"))
-    return lines
+    return [*lines, *best_of_blocks(found, "tiles", "tile mAP")]
 
 
 DEPTH = Table(
