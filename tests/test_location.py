@@ -4,7 +4,7 @@ from pathlib import Path
 import pytest
 
 from foveate.errors import ParameterError
-from foveate.location import URL, absolute, is_url, locate, redact, signed
+from foveate.location import URL, absolute, is_url, locate, redact, refuse_url, signed
 
 PRESIGNED = "https://ada:s3cret@host:8443/a%20b/x.tif?v=2&X-Amz-Signature=s3cret&X-Amz-Expires=60"
 
@@ -54,6 +54,16 @@ def test_urls_that_cannot_be_raise_with_hint(text):
     with pytest.raises(ParameterError) as raised:
         locate(text)
     assert "s3://" in str(raised.value) or "https://" in str(raised.value)
+
+
+def test_an_address_is_no_folder_of_this_machine():
+    for given in ("s3://b/out", Path("s3://b/out"), "s3:/b/out"):
+        with pytest.raises(
+            ParameterError, match=r"'s3://b/out'.*a run is a folder of this machine"
+        ):
+            refuse_url(given, "a run is a folder")
+    for given in ("/data/s3:/b", "s3:", "out", Path("s3"), ""):
+        refuse_url(given, "a run is a folder")
 
 
 def test_credentials_are_taken_out_of_a_url_and_kept_for_the_reader():

@@ -197,6 +197,26 @@ def locate(given: str | os.PathLike[str] | URL) -> Location:
     return Path(text)
 
 
+def refuse_url(given: str | os.PathLike[str], what: str) -> None:
+    """Refuse an address where a folder or file of this machine is meant.
+
+    Args:
+        given: What was given, or the path that was made of it: ``s3:/bucket``.
+        what: What is meant: "a run is a folder".
+
+    Raises:
+        ParameterError: It is an address.
+    """
+    text = os.fspath(given)
+    scheme, _, place = text.partition(":/")
+    if scheme.lower() in SCHEMES and place:
+        raise ParameterError(
+            f"the address {redact(f'{scheme}://{place.lstrip("/")}')!r}",
+            f"Imagery is read from addresses; {what} of this machine.",
+            "Give a path; what lies in a bucket is downloaded first.",
+        )
+
+
 def absolute(given: str | os.PathLike[str] | URL) -> str:
     """Return the text of a location that means the same from any folder; see `locate`."""
     place = locate(given)

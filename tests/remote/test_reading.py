@@ -13,7 +13,7 @@ from foveate import remote
 from foveate.errors import DataError, MissingExtraError
 from foveate.grid import Window
 from foveate.location import locate
-from foveate.raster import FileSource, close_files, read_ahead
+from foveate.raster import FileSource, close_files, read_ahead, unplanned
 from foveate.remote import objects, stores
 
 pytestmark = [pytest.mark.enable_socket, pytest.mark.allow_hosts(["127.0.0.1"])]
@@ -92,6 +92,17 @@ def test_gdal_reads_no_byte_that_was_not_planned(folder, served):
                 assert served.asked[before:] == [], (name, window)
                 planned += 1
     assert planned == len(WINDOWS) * sum(name.endswith(".tif") for name in names)
+
+
+def test_files_that_cannot_be_planned_are_named(folder, served):
+    _, names = folder
+    sources = [FileSource(f"{served.url}/a%20b/{name}") for name in names]
+    _ = [source.info for source in sources]
+    served.asked.clear()
+    found = [locate(part.path).name for part in unplanned([*sources, None, sources[0]])]
+    assert found == ["plain.jpg", "plain.png"]
+    assert not served.asked
+    assert not unplanned([FileSource(str(folder[0] / "plain.png"))])
 
 
 def test_windows_are_fetched_ahead_and_no_byte_twice(one):

@@ -13,17 +13,18 @@ import typer
 
 from foveate.errors import ParameterError
 from foveate.files import refuse_empty
-from foveate.location import Location, is_url, locate, redact
+from foveate.location import Location, is_url, locate, redact, refuse_url
 
 
 def read_path(text: str) -> Path:
     """Return the path that was typed: that of an empty text would be the current folder.
 
     Raises:
-        BadParameter: Nothing was.
+        BadParameter: Nothing was, or an address.
     """
     try:
         refuse_empty(text, "path")
+        refuse_url(text, "this is a file or folder")
     except ParameterError as error:
         raise typer.BadParameter(str(error)) from error
     return Path(text)

@@ -18,18 +18,17 @@ from foveate.pool.attribute_file import add_attributes
 from foveate.pool.embedding_file import EmbeddingFile
 from foveate.pool.embedding_sources import embedding_paths
 from foveate.pool.exclusion import Exclusion
-from foveate.pool.find import find, need_files, need_paths
+from foveate.pool.find import contents, need_paths
 from foveate.pool.pool import Pool
 from foveate.pool.quality import Quality
 from foveate.pool.stac.sources import stac_paths
 from foveate.pool.step import Refinement, measured_pool
 from foveate.pool.store import load_pool, save_pool
-from foveate.remote import content_of
 from foveate.run.job import SettingError
 from foveate.run.shards import slug
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Mapping
 
     from foveate.curate.job import CurateJob
     from foveate.embeddings import Embeddings
@@ -139,7 +138,9 @@ def _refinement(job: CurateJob, progress: ProgressFn | None = None) -> Refinemen
     if job.quality or items:
         quality = Quality([] if items else list(job.quality), job.quality_kind, job.max_bad)
         steps.append(partial(quality, progress=progress))
-        key.append([*asdict(quality).values(), [] if items else _prints(job.quality)])
+        key.append(
+            [*asdict(quality).values(), [] if items else contents(job.quality, "quality raster")]
+        )
     for path in job.exclude:
         steps.append(Exclusion(path, job.max_excluded))
         key.append([fingerprint(path), job.max_excluded])
@@ -148,8 +149,3 @@ def _refinement(job: CurateJob, progress: ProgressFn | None = None) -> Refinemen
         steps.append(partial(add_attributes, path=path))
         key.append(fingerprint(path))
     return Refinement(tuple(key), tuple(steps))
-
-
-def _prints(paths: Sequence[str]) -> list[str]:
-    files = need_files(find(list(paths), "quality raster"), "quality raster").files
-    return [content_of(file.path) for file in files]

@@ -18,7 +18,7 @@ from foveate.grid import Window
 from foveate.pool.folder import open_pool
 from foveate.pool.notes import warn
 from foveate.pool.pairing import need_partners
-from foveate.raster import FileSource
+from foveate.raster import FileSource, read_ahead
 from foveate.raster.place import WGS84, in_degrees, transformer, turn
 from foveate.raster.windows import taps, weigh
 
@@ -61,7 +61,17 @@ def tile_means(pool: Pool, path: str | Path) -> NDArray[np.float64]:
             "It is averaged where the tiles lie, so both are georeferenced.",
             info.place.hint or "Give the scenes a place: gdal_edit.py -a_srs EPSG:... FILE.",
         )
-    found = np.array([_tile_mean(source, outline) for outline in pool.footprints()], np.float64)
+    boxes = [list(_boxes(info, outline)) for outline in pool.footprints()]
+
+    def wanted(number: int) -> list[tuple[Source, Window]]:
+        windows = (_around(info, *box) for box in boxes[number])
+        return [(source, window) for window in windows if window is not None]
+
+    found = np.full(len(boxes), np.nan)
+    ahead = read_ahead([source], len(boxes), wanted, [1])
+    for number, own in enumerate(boxes):
+        ahead.at(number)
+        found[number] = _mean(source, own)
     if np.isnan(found).all():
         raise DataError(
             f"{str(path)!r} has no valid pixel under any of the {len(pool)} tiles",
@@ -71,9 +81,9 @@ def tile_means(pool: Pool, path: str | Path) -> NDArray[np.float64]:
     return found
 
 
-def _tile_mean(source: FileSource, outline: Any) -> float:
-    """Return the mean over an outline in longitude and latitude; NaN without a valid pixel."""
-    sums = [_sum(source, *box) for box in _boxes(source.info, outline)]
+def _mean(source: FileSource, boxes: list[tuple[Span, Span]]) -> float:
+    """Return the mean over boxes in pixels of the raster; NaN without a valid pixel."""
+    sums = [_sum(source, *box) for box in boxes]
     total = sum(weight for _, weight, _ in sums)
     if not sums or total < _LEAST * sum(pixels for _, _, pixels in sums):
         return math.nan
@@ -107,24 +117,30 @@ def _boxes(info: SourceInfo, outline: Any) -> Iterator[tuple[Span, Span]]:
                 yield (float(y.min()), float(y.max())), (float(x.min()), float(x.max()))
 
 
+def _around(info: SourceInfo, rows: Span, cols: Span) -> Window | None:
+    """Return the pixels of a raster that a box touches, or None."""
+    spans = []
+    for (low, high), size in zip((rows, cols), info.shape, strict=True):
+        first, last = max(0, math.floor(low)), min(size, math.ceil(high))
+        if first >= last:
+            return None
+        spans.append((first, last))
+    (top, bottom), (left, right) = spans
+    return Window(top, left, bottom - top, right - left)
+
+
 def _sum(source: FileSource, rows: Span, cols: Span) -> tuple[float, float, float]:
     """Return the sum over a box in pixels of the raster, the valid pixels, and the box's size.
 
     Each pixel counts by the part inside the box.
     """
-    tall, wide = source.info.shape
-    spans = []
-    for (low, high), size in ((rows, tall), (cols, wide)):
-        first, last = max(0, math.floor(low)), min(size, math.ceil(high))
-        if first >= last:
-            return 0.0, 0.0, 0.0
-        spans.append((first, last))
-    (top, bottom), (left, right) = spans
-    window = Window(top, left, bottom - top, right - left)
+    window = _around(source.info, rows, cols)
+    if window is None:
+        return 0.0, 0.0, 0.0
     shape = (min(window.h, _MOST), min(window.w, _MOST))
     raster = source.read(window, bands=[1], out_shape=shape)
-    down = _parts(rows, top, window.h, shape[0])
-    across = _parts(cols, left, window.w, shape[1])
+    down = _parts(rows, window.y, window.h, shape[0])
+    across = _parts(cols, window.x, window.w, shape[1])
     weight = raster.valid * down[:, None] * across
     value = (np.where(raster.valid, raster.data[0], 0).astype(np.float64) * weight).sum()
     size = (rows[1] - rows[0]) * (cols[1] - cols[0])

@@ -29,10 +29,9 @@ from foveate.observe.overviews import (
 from foveate.observe.pairs import open_pairs
 from foveate.observe.policies import SIMPLE
 from foveate.observe.ranking import score_tiles
-from foveate.pool.find import need_paths
+from foveate.pool.find import contents
 from foveate.pool.step import measure, opened_pool
 from foveate.pool.store import FILES, save_pool
-from foveate.remote import content_of
 from foveate.selection import Selection
 
 if TYPE_CHECKING:
@@ -261,7 +260,7 @@ def score_step(
     See `score_tiles` for the options.
     """
     file = f"rankings/{policy}.parquet"
-    rasters = [content_of(p) for p in need_paths(covariate or [], "covariate")]
+    rasters = contents([covariate], "covariate") if covariate else []
     files = [fingerprint(Path(observer.folder) / name) for name in (RECORD, WEIGHTS)]
     key = digest([VERSION, pool_key, files, policy, covariate, rasters, bands, seed])
 

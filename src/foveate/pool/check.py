@@ -7,8 +7,9 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from foveate.errors import DataError, ParameterError
+from foveate.files import printable
 from foveate.pool.notes import Note
-from foveate.raster import FileSource, StackSource
+from foveate.raster import FileSource, StackSource, unplanned
 from foveate.raster.ground import other_ground, warp
 
 if TYPE_CHECKING:
@@ -126,6 +127,26 @@ def note_readings(scenes: Sequence[Scene]) -> list[Note]:
         text = f"the pixels are turned upright, as the orientation tag ({value}) says"
         notes.append(Note("values", f"{text} {_in(names, scenes)}", items=tuple(names)))
     return notes
+
+
+def note_unplanned(scenes: Sequence[Scene]) -> list[Note]:
+    """Say which remote files are read through GDAL alone, window after window.
+
+    What is opened with its first pixels, as assets that their items describe, is not known here.
+    """
+    found = [
+        printable(part.path)
+        for part in unplanned(each for scene in scenes for each in (scene.source, scene.mask))
+    ]
+    if not found:
+        return []
+    are = "file is" if len(found) == 1 else "files are"
+    text = (
+        f"{len(found)} remote {are} read through GDAL alone, and not ahead (the first is "
+        f"{found[0]!r}): async-tiff does not say where the pixels lie"
+    )
+    hint = "GeoTIFFs are fetched many windows at a time: gdal_translate -of COG IN OUT"
+    return [Note("files", text, hint, tuple(found))]
 
 
 def alike_values(scenes: Sequence[Scene]) -> tuple[list[Scene], list[Note]]:

@@ -17,7 +17,7 @@ from foveate.pool.find_remote import start_of, walk
 from foveate.pool.found import SAID, File, Found, LeftOut
 from foveate.pool.stac.sources import kind_of
 from foveate.raster import SUFFIXES
-from foveate.remote import need_cloud
+from foveate.remote import content_of, need_cloud
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -206,6 +206,15 @@ def need_files(found: Found, role: str) -> Found:
         f"Looked for files ending in {', '.join(SUFFIXES)}, in all subfolders.",
         next((note.hint for note in notes if note.hint), "Check the path."),
     )
+
+
+def contents(paths: Sequence[str], role: str) -> list[str]:
+    """Return what tells the content of each raster below paths from others; see `find`.
+
+    Raises:
+        DataError: There is none, or one cannot be read.
+    """
+    return [content_of(file.path) for file in need_files(find(list(paths), role), role).files]
 
 
 def readable(text: str) -> str:

@@ -13,7 +13,7 @@ from foveate.files import printable
 from foveate.grid import Edge, Grid, Tiles
 from foveate.labels import Legend
 from foveate.location import URL
-from foveate.pool.check import alike_values, check_alike, check_place, note_readings
+from foveate.pool.check import alike_values, check_alike, check_place, note_readings, note_unplanned
 from foveate.pool.coordinates import read_coordinates
 from foveate.pool.names import Names
 from foveate.pool.notes import warn
@@ -183,7 +183,9 @@ def open_rows(
     _check_copies(scenes)
     scenes, values = alike_values(scenes)
     check_alike(scenes, bands)
-    told = [*notes, *check_place(scenes), *note_readings(scenes), *values]
+    told = [
+        *notes, *check_place(scenes), *note_readings(scenes), *values, *note_unplanned(scenes)
+    ]  # fmt: skip
     if coordinates is not None:
         tiles = _listed(scenes, coordinates, tile)
     else:

@@ -5,7 +5,7 @@ opens lazily in each process and can be pickled. `FileSource` reads whatever GDA
 `StackSource` puts the bands of several files on one grid, `ArraySource` wraps an array.
 """
 
-from foveate.raster.ahead import open_ahead, read_ahead
+from foveate.raster.ahead import open_ahead, read_ahead, unplanned
 from foveate.raster.base import Raster, Source, SourceInfo
 from foveate.raster.frame import Frame, find_frame
 from foveate.raster.gdal import SUFFIXES, FileSource, close_files
@@ -40,6 +40,7 @@ __all__ = [
     "resize_geobox",
     "south_up",
     "stored_of",
+    "unplanned",
     "write_cog",
     "write_stored",
 ]

@@ -9,7 +9,7 @@ from foveate.errors import FoveateError
 from foveate.location import URL
 from foveate.raster.gdal import FileSource
 from foveate.raster.sources import StackSource
-from foveate.remote import Ahead, open_together
+from foveate.remote import Ahead, open_object, open_together
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
@@ -51,6 +51,21 @@ def open_ahead(sources: Iterable[Source | None]) -> None:
     """Open what is remote of sources side by side; errors are left to who reads it."""
     files = (part for source in sources if source is not None for part in _files(source))
     open_together([URL(part.path) for part in files if part.is_remote])
+
+
+def unplanned(sources: Iterable[Source | None]) -> list[FileSource]:
+    """Return the remote files, each once, whose windows cannot be fetched ahead.
+
+    async-tiff does not say where their pixels are, so that they are read as GDAL asks for them.
+    """
+    parts = {
+        part.path: part
+        for source in sources
+        if source is not None
+        for part in (source.sources if isinstance(source, StackSource) else (source,))
+        if isinstance(part, FileSource) and part.is_remote and part.is_open
+    }
+    return [part for part in parts.values() if open_object(part.path).layout is None]
 
 
 def _files(source: Source) -> list[FileSource]:

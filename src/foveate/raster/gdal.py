@@ -84,7 +84,7 @@ class FileSource:
     def __getstate__(self) -> dict[str, Any]:
         """Take along what is known of a remote file: a worker opens it without a request."""
         state = dict(self.__dict__)
-        if is_url(self.path) and "_file" in state:
+        if is_url(self.path) and self.is_open:
             state["_remote"] = (signature_of(self.path), open_object(self.path).header)
         return state
 
@@ -121,10 +121,15 @@ class FileSource:
         """Whether it is read from an object store or a web server."""
         return is_url(self.path)
 
+    @property
+    def is_open(self) -> bool:
+        """Whether its header has been read."""
+        return "_file" in self.__dict__
+
     def with_options(self, **changes: Any) -> Self:
         """Return the same file read in another way, without opening it again."""
         other = replace(self, **changes)
-        if "_file" in self.__dict__:
+        if self.is_open:
             other.__dict__["_file"] = self._file
         return other
 

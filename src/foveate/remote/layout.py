@@ -155,7 +155,7 @@ def _planes(directories: Sequence[Any]) -> tuple[Plane, ...]:
         and (d.image_height, d.image_width) == own
     ]  # fmt: skip
     found = [_plane(directory) for directory in (first, *masks)]
-    return tuple(plane for plane in found if plane is not None)
+    return () if found[0] is None else tuple(plane for plane in found if plane is not None)
 
 
 def _plane(directory: Any) -> Plane | None:

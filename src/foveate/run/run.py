@@ -22,6 +22,7 @@ from typing import TYPE_CHECKING, Any, Self
 
 from foveate.errors import DataError, StorageError
 from foveate.files import as_json, as_storage_error, digest, read_json, refuse_empty, write_json
+from foveate.location import refuse_url
 from foveate.remote import Traffic
 from foveate.run.locks import LOCK, free_lock, is_current, take_lock, try_lock
 
@@ -87,6 +88,7 @@ class Run:
             StorageError: The directory holds something else, cannot be written, or is in use.
         """
         refuse_empty(path, "path of the run (--out)")
+        refuse_url(path, "a run is a folder")
         path = Path(path)
         _refuse_foreign(path)
         made = [p for p in (path, *path.parents) if not p.exists()]
@@ -119,7 +121,9 @@ class Run:
 
         Raises:
             DataError: There is no run, or it was written by a newer foveate.
+            ParameterError: An address.
         """
+        refuse_url(path, "a run is a folder")
         path = Path(path)
         if not (path / _RECORD).is_file():
             raise DataError(
