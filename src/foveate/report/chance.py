@@ -151,6 +151,8 @@ def right(
     if count > 1:
         ends = bootstrap_mean(hits, groups)
         low, high = ends.low, ends.high
+        if low == high:  # resamples of equal values are equal: each scene counts as one answer
+            low, high = _wilson(float(hits.mean()), count)
         gap = paired_bootstrap(hits, constant, groups)
         word = verdict(gap, gap.p, count)
     return Right(
@@ -170,13 +172,17 @@ def right_of(share: float, answers: int, constant: float, guess: float) -> Right
         constant: How often the most common class is right alone; NaN where not known.
         guess: How often a guess is right.
     """
-    z = 1.959964
     if not answers:
         return Right(0, math.nan, math.nan, math.nan, "", constant, guess, "")
-    middle = (share + z * z / (2 * answers)) / (1 + z * z / answers)
-    half = z / (1 + z * z / answers)
-    half *= math.sqrt(share * (1 - share) / answers + z * z / (4 * answers**2))
-    low, high = max(0.0, middle - half), min(1.0, middle + half)
+    low, high = _wilson(share, answers)
     base = guess if math.isnan(constant) else max(constant, guess)
     word = "better" if low > base else "worse" if high < base else "tied"
     return Right(answers, share, low, high, "", constant, guess, word)
+
+
+def _wilson(share: float, n: int) -> tuple[float, float]:
+    """Return the 95 % score interval of a proportion of n independent trials (Wilson 1927)."""
+    z = 1.959964
+    middle = (share + z * z / (2 * n)) / (1 + z * z / n)
+    half = z / (1 + z * z / n) * math.sqrt(share * (1 - share) / n + z * z / (4 * n**2))
+    return max(0.0, middle - half), min(1.0, middle + half)
