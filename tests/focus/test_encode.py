@@ -8,7 +8,8 @@ from looks import Sized, colour_model, land
 
 from foveate.budget import Ledger
 from foveate.errors import BudgetError, MissingCapabilityError
-from foveate.focus.encode import STANDARD, CropEncoder, FeatureCache
+from foveate.focus.encode import STANDARD, CropEncoder
+from foveate.focus.feature_cache import FeatureCache
 from foveate.grid import Window
 from foveate.raster.sources import ArraySource
 

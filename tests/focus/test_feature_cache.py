@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from foveate.focus.encode import FeatureCache
+from foveate.focus.feature_cache import FeatureCache
 from foveate.grid import Window
 
 WINDOW = Window(1, 2, 30, 40)

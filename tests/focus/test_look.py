@@ -12,7 +12,8 @@ from scipy.stats import binom
 
 from foveate.errors import BudgetError, DataError, MissingCapabilityError, ParameterError
 from foveate.focus.config import GOALS, FocusConfig, SearchConfig
-from foveate.focus.encode import STANDARD, FeatureCache
+from foveate.focus.encode import STANDARD
+from foveate.focus.feature_cache import FeatureCache
 from foveate.focus.question import FocusQuestion, make_question
 from foveate.models.heads import TextHead
 

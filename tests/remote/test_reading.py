@@ -6,6 +6,7 @@ from datetime import timedelta
 
 import numpy as np
 import pytest
+import rasterio
 from cogs import kinds, pixels, write
 from web_files import serving
 
@@ -83,15 +84,40 @@ def test_gdal_reads_no_byte_that_was_not_planned(folder, served):
     planned = 0
     for name in names:
         source = FileSource(f"{served.url}/a%20b/{name}")
-        for window in WINDOWS:
-            if (plan := source.blocks(window)) is not None:
+        for window, size in itertools.product(WINDOWS, (None, (20, 50), (150, 150))):
+            if (plan := source.blocks(window, None, size)) is not None:
                 opened, ranges = plan
                 opened.need(ranges)
                 before = len(served.asked)
-                source.read(window)
-                assert served.asked[before:] == [], (name, window)
+                source.read(window, out_shape=size)
+                assert served.asked[before:] == [], (name, window, size)
                 planned += 1
-    assert planned == len(WINDOWS) * sum(name.endswith(".tif") for name in names)
+    assert planned == 3 * len(WINDOWS) * sum(name.endswith(".tif") for name in names)
+
+
+def test_a_window_that_is_shown_small_is_fetched_from_an_overview(tmp_path):
+    """Fewer bytes than at full resolution, in one go, whichever overview GDAL takes."""
+    mask = np.arange(1024) % 300 > 20
+    write(tmp_path / "c.tif", pixels(2, side=1024), driver="COG", blocksize=128)
+    with rasterio.Env(GDAL_TIFF_INTERNAL_MASK=True):
+        path = write(tmp_path / "m.tif", pixels(2, side=1024), mask=mask[:, None] & mask)
+        with rasterio.open(path, "r+") as file:
+            file.build_overviews([2, 4, 8])
+    with serving({f"/{p.name}": p.read_bytes() for p in tmp_path.iterdir()}) as web:
+        for name, side in itertools.product(("c.tif", "m.tif"), (512, 430, 300, 250, 110, 64)):
+            remote.forget()
+            close_files()
+            near, far = FileSource(str(tmp_path / name)), FileSource(f"{web.url}/{name}")
+            window = Window(130, 200, 800, 700)
+            opened, ranges = far.blocks(window, None, (side, side))
+            assert side > 110 or sum(b - a for a, b in ranges) < 1024**2
+            opened.need(ranges)
+            before = len(web.asked)
+            found = far.read(window, out_shape=(side, side))
+            assert web.asked[before:] == [], (name, side)
+            expected = near.read(window, out_shape=(side, side))
+            np.testing.assert_array_equal(found.data, expected.data)
+            np.testing.assert_array_equal(found.valid, expected.valid)
 
 
 def test_files_that_cannot_be_planned_are_named(folder, served):

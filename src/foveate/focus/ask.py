@@ -49,7 +49,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from foveate.focus.config import FocusConfig, Goal
-    from foveate.focus.encode import FeatureCache
+    from foveate.focus.feature_cache import FeatureCache
     from foveate.focus.refine import SearchResult
     from foveate.grid import Tiles
     from foveate.models.capabilities import Model

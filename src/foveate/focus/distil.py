@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from foveate.focus.config import Goal, Mode
-    from foveate.focus.encode import FeatureCache
+    from foveate.focus.feature_cache import FeatureCache
     from foveate.focus.look import Look
     from foveate.focus.question import FocusQuestion
     from foveate.focus.refine import State

@@ -12,7 +12,6 @@ cached, so that the same job gives the same regions with and without a cache.
 
 from __future__ import annotations
 
-import contextlib
 import time
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -20,27 +19,26 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from foveate.files import digest, read_parquet, write_parquet
 from foveate.focus.importance import perturb, perturb_window
 from foveate.grid import Window
 from foveate.models.capabilities import need
 from foveate.models.embed import fill_invalid
 from foveate.models.heads import unit
-from foveate.raster import Raster
+from foveate.raster import Raster, read_ahead
 from foveate.raster.windows import resample
-from foveate.tables import column_to_rows, rows_to_column
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Generator, Iterator, Sequence
-    from pathlib import Path
+    from collections.abc import Callable, Iterator, Sequence
 
     from numpy.typing import NDArray
 
     from foveate.budget import Ledger
+    from foveate.focus.feature_cache import FeatureCache
     from foveate.focus.importance import Perturbation
     from foveate.models.capabilities import Model, TakesSizes, TokenSums
     from foveate.models.heads import Inputs
-    from foveate.raster import Source, SourceInfo
+    from foveate.raster import Source
+    from foveate.raster.ahead import Look
 
 
 STANDARD = 256  # side that counts as one pass for a model that takes any size, pixels
@@ -219,18 +217,22 @@ class CropEncoder:
         """
         if not self.source.info.masked:
             return np.ones(len(windows))
+        new = [w for w in dict.fromkeys(windows) if w not in self._valid and not self._is_large(w)]
+        ahead = read_ahead([self.source], len(new), lambda number: [(self.source, new[number])])
+        for number, window in enumerate(new):
+            ahead.at(number)
+            raster = self.source.read(window, bands=self.model.spec.bands)
+            self._valid[window] = raster.valid_share
         return np.array([self._valid_share(window) for window in windows])
+
+    def _is_large(self, window: Window) -> bool:
+        """Whether the reduced image shows enough of a window to judge it."""
+        step_y, step_x = self._steps
+        return window.h / step_y * window.w / step_x >= _ENOUGH
 
     def _valid_share(self, window: Window) -> float:
         if window not in self._valid:
-            step_y, step_x = self._steps
-            cells = window.h / step_y * window.w / step_x
-            if cells >= _ENOUGH:
-                share = float(self._reduced.valid[self._places(window)].mean())
-            else:
-                raster = self.source.read(window, bands=self.model.spec.bands)
-                share = raster.valid_share
-            self._valid[window] = share
+            self._valid[window] = float(self._reduced.valid[self._places(window)].mean())
         return self._valid[window]
 
     @cached_property
@@ -294,9 +296,12 @@ class CropEncoder:
         keys = [(sized, window, disturbed) for window in windows]
         todo = list(dict.fromkeys(key for key in keys if key not in self._features))
         self.pay(sum(self._passes(sized, window) for _, window, _ in todo), len(todo))
+        wanted = [window for _, window, _ in todo]
+        fresh = [w for w in wanted if self._remembered(w, sized, disturbed=disturbed) is None]
+        at = self.ahead(fresh, sized)
         for start in range(0, len(todo), self.batch_size):
-            part = [window for _, window, _ in todo[start : start + self.batch_size]]
-            for window, vector in self._vectors(sized, part, disturbed=disturbed):
+            part = wanted[start : start + self.batch_size]
+            for window, vector in self._vectors(sized, part, at, disturbed=disturbed):
                 self._features[sized, window, disturbed] = vector
         return self.as_inputs(np.stack([self._features[key] for key in keys]))
 
@@ -347,15 +352,45 @@ class CropEncoder:
             image = perturb_window(image, str(tuple(window)), self.seed, self.disturb)
         return image
 
+    def ahead(
+        self, windows: Sequence[Window], sized: SizedEncoder | None = None
+    ) -> Callable[[Window], None]:
+        """Return what is to be told each window before it is read.
+
+        Those of a remote image are fetched side by side, before they are read one by one.
+
+        Args:
+            windows: All windows that `read` is asked for, in their order, each once.
+            sized: As for `read`.
+        """
+        shapes = [(sized or self.standard).read_shape(window) for window in windows]
+
+        def wanted(number: int) -> list[Look]:
+            window, shape = windows[number], shapes[number]
+            held = shape is not None and (
+                self._in_reduced(window, shape) or window == (0, 0, *self.source.info.shape)
+            )
+            return [] if held else [(self.source, window, shape)]
+
+        ahead = read_ahead([self.source], len(windows), wanted, self.model.spec.bands)
+        places = {window: number for number, window in enumerate(windows)}
+        return lambda window: ahead.at(places[window])
+
+    def _in_reduced(self, window: Window, shape: tuple[int, int]) -> bool:
+        """Whether the reduced reading of a large image shows a window in enough detail."""
+        if max(self.source.info.shape) <= _LARGE:
+            return False
+        rows, cols = self._places(window)
+        return bool(np.greater_equal(self._reduced.valid[rows, cols].shape, shape).all())
+
     def _raster(self, window: Window, shape: tuple[int, int] | None) -> Raster:
         """Read a window; what was read already in enough detail is not read once more."""
         info, bands = self.source.info, self.model.spec.bands
-        if shape is not None and max(info.shape) > _LARGE:
+        if shape is not None and self._in_reduced(window, shape):
             rows, cols = self._places(window)
-            valid = self._reduced.valid[rows, cols]
-            if valid.shape[0] >= shape[0] and valid.shape[1] >= shape[1]:
-                return resample(Raster(self._reduced.data[:, rows, cols], valid), shape)
-        elif shape is not None and window == (0, 0, *info.shape):
+            reduced = self._reduced
+            return resample(Raster(reduced.data[:, rows, cols], reduced.valid[rows, cols]), shape)
+        if max(info.shape) <= _LARGE and shape is not None and window == (0, 0, *info.shape):
             # Of one reading, whichever lens comes first: what is remembered must not change it.
             if self._view is None:
                 size = self.standard.read_shape(window)
@@ -372,17 +407,28 @@ class CropEncoder:
         self.work.calls += 1
         return found
 
+    def _remembered(
+        self, window: Window, sized: SizedEncoder, *, disturbed: bool
+    ) -> NDArray[np.float32] | None:
+        return None if self.cache is None else self.cache.get(window, sized.shape, disturbed)
+
     def _vectors(
-        self, sized: SizedEncoder, windows: Sequence[Window], *, disturbed: bool
+        self,
+        sized: SizedEncoder,
+        windows: Sequence[Window],
+        at: Callable[[Window], None],
+        *,
+        disturbed: bool,
     ) -> Iterator[tuple[Window, NDArray[np.float32]]]:
         """Yield the vectors of windows, images of one shape after the other."""
         shapes: dict[tuple[int, ...], tuple[list[Window], list[NDArray[Any]]]] = {}
         for window in windows:
-            known = self.cache.get(window, sized.shape, disturbed) if self.cache else None
+            known = self._remembered(window, sized, disturbed=disturbed)
             if known is not None:
                 self.work.remembered += self._passes(sized, window)
                 yield window, known
                 continue
+            at(window)
             image = self.read(window, sized, disturbed=disturbed)
             where, images = shapes.setdefault(image.shape, ([], []))
             where.append(window)
@@ -394,103 +440,3 @@ class CropEncoder:
                 if self.cache is not None:
                     self.cache.put(window, sized.shape, disturbed, vector)
                 yield window, vector
-
-
-KEPT = "raw/1"  # what is kept: vectors as the model gives them
-
-_COLUMNS = ("y", "x", "h", "w", "height", "width", "disturbed")
-
-
-@dataclass
-class FeatureCache:
-    """Features of windows of one image under one model.
-
-    Attributes:
-        path: Parquet file; written by `save`.
-    """
-
-    path: Path
-    _vectors: dict[tuple[int, ...], NDArray[np.float32]] = field(default_factory=dict)
-    _fresh: bool = False
-
-    @classmethod
-    def open(cls, folder: Path, *parts: object) -> FeatureCache:
-        """Open the memory of an image and a model.
-
-        Args:
-            folder: Of the run.
-            parts: Everything that the vectors depend on, besides window and input size:
-                fingerprints of pixels and model, scale, seed.
-
-        Raises:
-            DataError: The file cannot be read.
-        """
-        cache = cls(folder / f"{digest(list(parts))}.parquet")
-        if cache.path.exists():
-            table = read_parquet(cache.path)
-            keys = zip(*(table[name].to_pylist() for name in _COLUMNS), strict=True)
-            cache._vectors = dict(zip(keys, column_to_rows(table, "vector"), strict=True))
-        return cache
-
-    def get(
-        self,
-        window: Window,
-        shape: tuple[int, int],
-        disturbed: bool,  # noqa: FBT001
-    ) -> NDArray[np.float32] | None:
-        """Return the (d,) vector of a window, or None."""
-        return self._vectors.get((*window, *shape, int(disturbed)))
-
-    def put(
-        self,
-        window: Window,
-        shape: tuple[int, int],
-        disturbed: bool,  # noqa: FBT001
-        vector: NDArray[np.float32],
-    ) -> None:
-        """Keep the vector of a window."""
-        self._vectors[*window, *shape, int(disturbed)] = vector
-        self._fresh = True
-
-    def save(self) -> None:
-        """Write what is new.
-
-        Raises:
-            StorageError: It cannot be written.
-        """
-        import pyarrow as pa
-
-        if not self._fresh:
-            return
-        keys = sorted(self._vectors)
-        vectors = rows_to_column(np.stack([self._vectors[key] for key in keys]))
-        columns = {
-            name: pa.array([k[i] for k in keys], pa.int64()) for i, name in enumerate(_COLUMNS)
-        }
-        write_parquet(self.path, pa.table({**columns, "vector": vectors}))
-        self._fresh = False
-
-
-@contextlib.contextmanager
-def image_features(
-    run: Path, info: SourceInfo, model: Model | None, seed: int
-) -> Generator[FeatureCache | None]:
-    """Open the cache that a run keeps of an image; save what is new, also after an error.
-
-    Args:
-        run: Run directory.
-        info: Of the image.
-        model: A bound model; None for none, and no cache.
-        seed: Of the perturbation.
-    """
-    if model is None:
-        yield None
-        return
-    folder = run / "embeddings" / "looks"
-    cache = FeatureCache.open(
-        folder, KEPT, info.fingerprint, info.nodata, model.spec.to_dict(), seed
-    )
-    try:
-        yield cache
-    finally:
-        cache.save()

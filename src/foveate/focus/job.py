@@ -30,7 +30,8 @@ from foveate.focus.config import (
     check_query,
     find_goal,
 )
-from foveate.focus.encode import image_features, standard_encoder
+from foveate.focus.encode import standard_encoder
+from foveate.focus.feature_cache import image_features
 from foveate.focus.learned import LearnedScorer, find_scorer
 from foveate.focus.look import look_allowance, look_at
 from foveate.focus.prompt_layout import Feed  # noqa: TC001  (pydantic reads it)

@@ -67,7 +67,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from foveate.focus.config import Answer
-    from foveate.focus.encode import FeatureCache
+    from foveate.focus.feature_cache import FeatureCache
     from foveate.focus.question import FocusQuestion
     from foveate.focus.refine import State
     from foveate.focus.strategies import Strategy

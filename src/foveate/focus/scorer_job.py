@@ -25,7 +25,7 @@ from foveate.focus.distil import (
     measured_config,
     train,
 )
-from foveate.focus.encode import image_features
+from foveate.focus.feature_cache import image_features
 from foveate.focus.job import LookJob
 from foveate.focus.look import look_allowance, look_at
 from foveate.focus.steps import announce, image_keys, name_image_in_errors, save_scenes
@@ -43,7 +43,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from foveate.focus.config import FocusConfig
-    from foveate.focus.encode import FeatureCache
+    from foveate.focus.feature_cache import FeatureCache
     from foveate.focus.learned import LearnedScorer
     from foveate.focus.look import Look
     from foveate.focus.question import FocusQuestion

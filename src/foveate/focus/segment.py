@@ -100,10 +100,12 @@ class Judge:
     def on_crops(self, windows: Sequence[Window]) -> NDArray[np.float64]:
         """Encode windows one by one and judge their boxes; return the losses, (n,)."""
         self._encoder.pay(float(self.price(windows).sum()), len(windows))
+        ahead = self._encoder.ahead(windows)
         for start in range(0, len(windows), self._encoder.batch_size):
             part = windows[start : start + self._encoder.batch_size]
             shapes: dict[tuple[int, ...], list[tuple[Window, NDArray[Any]]]] = {}
             for window in part:
+                ahead(window)
                 image = self._encoder.read(window)
                 shapes.setdefault(image.shape, []).append((window, image))
             for shape, alike in shapes.items():

@@ -21,6 +21,7 @@ from foveate.focus.prompt_layout import FEEDS, Feed, fit_size
 from foveate.grid import Window
 from foveate.models.capabilities import JudgesAnswers, Question, need
 from foveate.models.embed import fill_invalid
+from foveate.raster import read_ahead
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
     from foveate.focus.config import FocusConfig
     from foveate.focus.encode import CropEncoder
     from foveate.models.capabilities import Model
+    from foveate.raster.ahead import Look
 
 
 VLM_GOALS = ("balanced", "rare", "query", "paper")
@@ -192,12 +194,14 @@ class VLMSession:
             window: Pixels of the image.
             shape: ``(height, width)`` to show it at; its own, shrunk to `side`, when None.
         """
-        shape = shape or fit_size((window.h, window.w), self.side)
-        own = shape == (window.h, window.w)
         raster = self._encoder.source.read(
-            window, bands=self._model.spec.bands, out_shape=None if own else shape
+            window, bands=self._model.spec.bands, out_shape=shape or self._shown(window)
         )
         return fill_invalid(raster)
+
+    def _shown(self, window: Window) -> tuple[int, int]:
+        """Return the size at which a window is shown."""
+        return fit_size((window.h, window.w), self.side)
 
     def answer(self, images: Sequence[NDArray[Any]], prompt: str, max_tokens: int) -> str:
         """Ask one question about images.
@@ -226,8 +230,14 @@ class VLMSession:
             BudgetError: The passes are not there; nothing was judged.
         """
         self._encoder.pay(float(self.prices(windows).sum()), len(windows))
-        found = []
+        found, source = [], self._encoder.source
+
+        def wanted(number: int) -> list[Look]:
+            return [(source, windows[number], self._shown(windows[number]))]
+
+        ahead = read_ahead([source], len(windows), wanted, self._model.spec.bands)
         for start in range(0, len(windows), self._encoder.batch_size):
+            ahead.at(start)
             part = windows[start : start + self._encoder.batch_size]
             questions = [Question([self.read(window)], prompt) for window in part]
             found.append(

@@ -37,7 +37,7 @@ from foveate.pool.find import find, need_paths
 from foveate.pool.names import Names
 from foveate.pool.notes import warn
 from foveate.pool.roles import plain_images
-from foveate.raster import FileSource
+from foveate.raster import FileSource, read_ahead
 from foveate.raster.ground import one_crs, onto, same_extent
 from foveate.run.shards import to_half
 
@@ -48,6 +48,7 @@ if TYPE_CHECKING:
 
     from foveate.observe.selections import Selected
     from foveate.raster import Raster, Source
+    from foveate.remote import Ahead
 
 WHOLE = 1024  # tiles of a scene that are completed at once; the memory of attention and kriging
 
@@ -111,7 +112,10 @@ class HighTokens:
         """Yield the reduced HR tokens, (k * k, d), of the tiles that can be read."""
         waiting: dict[tuple[int, ...], list[tuple[int, NDArray[Any]]]] = {}
         bands = self.bands or self.observer.record.encoders["hr"].spec.bands
-        for row in rows:
+        order = list(rows)
+        ahead = self.bought.ahead(order, bands)
+        for number, row in enumerate(order):
+            ahead.at(number)
             raster = self.bought.read(row, bands, self.min_valid)
             if raster is None:
                 continue
@@ -241,6 +245,14 @@ class MatchedHR:
     def sources(self) -> dict[str, Source]:
         """Return the rasters in use by their names."""
         return {view.name: view.source for views in self.views.values() for view in views}
+
+    def ahead(self, rows: Sequence[int], bands: Sequence[int]) -> Ahead:
+        """Return what fetches the pixels of tiles, which are read one after the other."""
+
+        def wanted(number: int) -> list[tuple[Source, Window]]:
+            return [(view.source, view.window) for view in self.views.get(rows[number], ())[:1]]
+
+        return read_ahead(self.sources().values(), len(rows), wanted, bands or None)
 
     def read(self, row: int, bands: Sequence[int], min_valid: float) -> Raster | None:
         """Read the HR pixels of a tile.

@@ -28,7 +28,7 @@ import numpy as np
 
 from foveate.errors import ParameterError
 from foveate.grid import Window
-from foveate.raster import Raster, resize_geobox, write_cog
+from foveate.raster import Raster, read_ahead, resize_geobox, write_cog
 from foveate.raster.windows import HALF, weigh
 from foveate.seeds import rng
 
@@ -207,11 +207,20 @@ def _blurred(source: Source, rows: Axis, cols: Axis, block: int | None) -> Raste
     data = np.empty((info.bands, *low), np.float32 if narrow else np.float64)
     valid = np.empty(low, bool)
     step = block or max(1, int(_BLOCK // (info.shape[1] * (info.shape[0] / low[0]))))
-    for start in range(0, low[0], step):
+    starts = range(0, low[0], step)
+
+    def window(number: int) -> Window:
+        index = rows[0][:, starts[number] : starts[number] + step]
+        top, bottom = int(index.min()), int(index.max()) + 1
+        return Window(top, 0, bottom - top, info.shape[1])
+
+    ahead = read_ahead([source], len(starts), lambda number: [(source, window(number))])
+    for number, start in enumerate(starts):
+        ahead.at(number)
         stop = min(start + step, low[0])
         index, weight = rows[0][:, start:stop], rows[1][:, start:stop]
-        top, bottom = int(index.min()), int(index.max()) + 1
-        part = source.read(Window(top, 0, bottom - top, info.shape[1]))
+        top = int(index.min())
+        part = source.read(window(number))
         found, known = weigh(part, (index - top, weight), cols)
         data[:, start:stop], valid[start:stop] = found, known >= HALF
     return Raster(data, valid)

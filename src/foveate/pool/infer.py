@@ -10,6 +10,7 @@ import numpy as np
 from foveate.errors import DataError
 from foveate.grid import Window
 from foveate.labels import Legend, pack
+from foveate.raster import read_ahead
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -163,8 +164,11 @@ def _values(mask: Source) -> Iterator[tuple[list[int], list[int]]]:
     """Yield the values of a mask and how often each occurs, block of rows by block of rows."""
     height, width = mask.info.shape
     step = max(1, _BLOCK // width)
-    for y in range(0, height, step):
-        block = mask.read(Window(y, 0, min(step, height - y), width))
+    windows = [Window(y, 0, min(step, height - y), width) for y in range(0, height, step)]
+    ahead = read_ahead([mask], len(windows), lambda number: [(mask, windows[number])])
+    for number, window in enumerate(windows):
+        ahead.at(number)
+        block = mask.read(window)
         found, times = _count(pack(block.data[:, None, block.valid]).ravel())
         yield found.tolist(), times.tolist()
 

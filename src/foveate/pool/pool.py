@@ -280,7 +280,19 @@ class Pool(Tabular):
         """
         tiles = self._need_tiles()
         scenes = {scene.scene_id: scene for scene in self.scenes}
-        for i in self._rows(rows):
+        chosen = self._rows(rows)
+
+        def wanted(number: int) -> list[tuple[Source, Window]]:
+            i = chosen[number]
+            scene = scenes[tiles.scenes[tiles.scene_code[i]]]
+            read = [scene.source] if scene.source.info.masked else []
+            read += [] if scene.mask is None else [scene.mask]
+            return [(source, tiles.window(i)) for source in read]
+
+        sources = (each for scene in self.scenes for each in (scene.source, scene.mask))
+        ahead = read_ahead(sources, chosen.size, wanted)
+        for number, i in enumerate(chosen.tolist()):
+            ahead.at(number)
             scene = scenes[tiles.scenes[tiles.scene_code[i]]]
             if scene.mask is None or self.legend is None:
                 raise DataError(

@@ -18,11 +18,13 @@ if TYPE_CHECKING:
     from foveate.raster.base import Source
     from foveate.remote import RemoteObject
 
+    Look = tuple[Source, Window] | tuple[Source, Window, tuple[int, int] | None]
+
 
 def read_ahead(
     sources: Iterable[Source | None],
     count: int,
-    wanted: Callable[[int], list[tuple[Source, Window]]],
+    wanted: Callable[[int], Sequence[Look]],
     bands: Sequence[int] | None = None,
 ) -> Ahead:
     """Return what fetches windows before they are read; call ``at(number)`` before each.
@@ -30,16 +32,18 @@ def read_ahead(
     Args:
         sources: All that is going to be read.
         count: Number of steps to come, in order.
-        wanted: Number of a step -> the windows that it reads.
+        wanted: Number of a step -> the windows that it reads, with the shape that they are read
+            at, if that is not their own.
         bands: 1-based bands that are read of each; all when None.
     """
 
     def plan(number: int) -> list[tuple[RemoteObject, list[tuple[int, int]]]]:
         found = []
-        for source, window in wanted(number):
+        for source, window, *shape in wanted(number):
             for part in _files(source):
                 with contextlib.suppress(FoveateError):  # who reads it will say what is wrong
-                    found.append(part.blocks(window, bands if part is source else None))
+                    own = bands if part is source else None
+                    found.append(part.blocks(window, own, *shape))
         return [one for one in found if one is not None]
 
     parts = [part for source in sources if source is not None for part in _files(source)]

@@ -28,7 +28,8 @@ from foveate.raster.reading import Asked, Reading, decide, exact, holds
 from foveate.raster.stored import StoredPixels, read_stored_pixels
 from foveate.raster.windows import check_bands, clip, nothing, paste, resample, sampled_shape
 from foveate.remote import open_object
-from foveate.remote.objects import trust
+from foveate.remote.objects import beside, trust
+from foveate.remote.spool import limit
 
 if TYPE_CHECKING:
     from collections.abc import Generator, Sequence
@@ -97,24 +98,46 @@ class FileSource:
             trust(URL(self.path), known[1])
 
     def blocks(
-        self, window: Window, bands: Sequence[int] | None = None
+        self,
+        window: Window,
+        bands: Sequence[int] | None = None,
+        out_shape: tuple[int, int] | None = None,
     ) -> tuple[RemoteObject, list[tuple[int, int]]] | None:
         """Return the remote object and the bytes of it that hold a window; None if unknown.
 
         Args:
             window: Pixels of the upright picture, as for `read`.
             bands: 1-based band numbers; all when None.
+            out_shape: As for `read`.
         """
         if not is_url(self.path):
             return None
-        reading, info = self._reading, self.info
-        opened = open_object(self.path)
-        if opened.layout is None:
+        turn, info = self._reading.turn, self.info
+        wanted = check_bands(bands, info.bands, self.path)
+        own = turn.window(window, info.shape)
+        inside = clip(own, self._file[0].shape)
+        size, here = self._size(own, inside, out_shape and turn.shape(out_shape))
+        return self._stored_blocks(inside, wanted, size, nearest=here)
+
+    def _stored_blocks(
+        self,
+        window: Window,
+        wanted: tuple[int, ...],
+        size: tuple[int, int] | None,
+        *,
+        nearest: bool,
+    ) -> tuple[RemoteObject, list[tuple[int, int]]] | None:
+        """Return where the bytes of a window of stored pixels are, read at a size; see `blocks`."""
+        opened, reading = open_object(self.path), self._reading
+        layout = opened.layout
+        if layout is None:
             return None
-        wanted = None
-        if bands is not None and not reading.colours:
-            wanted = [*(reading.indexes[b - 1] for b in bands), *reading.alpha]
-        return opened, opened.layout.ranges(reading.turn.window(window, info.shape), wanted)
+        if size is not None and not layout.overviews and beside(opened, f"{opened.url.name}.ovr"):
+            return None  # overviews in a file of their own
+        bands = None
+        if not reading.colours:
+            bands = [*(reading.indexes[b - 1] for b in wanted), *reading.alpha]
+        return opened, layout.ranges(window, bands, size, nearest=nearest)
 
     @property
     def is_remote(self) -> bool:
@@ -212,35 +235,46 @@ class FileSource:
         inside = clip(window, shape)
         if inside.h < 1 or inside.w < 1:
             return nothing(len(wanted), reading.dtype, out_shape or (window.h, window.w))
-        if out_shape == (window.h, window.w):
-            out_shape = None
-        # GDAL would blend the nodata value that the user names, NaN and what lies outside into
-        # the valid pixels, and stored values that mean others: where there can be any, pixels are
-        # read as they are and blended here.
-        own = bool(reading.rules or reading.levels or reading.scaling) or inside != window
-        size = out_shape
-        if out_shape is not None and own:
-            small = sampled_shape(window, out_shape)
-            size = small if inside == window and small != (window.h, window.w) else None
+        size, own = self._size(window, inside, out_shape)
         with _opened(self.path) as dataset:
-            if size is None and is_url(self.path):
-                self._fetch(inside, wanted)
+            if is_url(self.path):
+                self._fetch(inside, wanted, size, nearest=own)
             data, valid = self._read_inside(dataset, inside, wanted, size, nearest=own)
         if inside != window:
             data, valid = paste(data, valid, inside, window)
         raster = Raster(data, valid)
-        if out_shape is not None and own:
+        if out_shape not in (None, (window.h, window.w)) and own:
             # Colours of a palette are classes: they are never blended.
             return resample(raster, out_shape, nearest=reading.colours)
         return raster
 
-    def _fetch(self, window: Window, wanted: tuple[int, ...]) -> None:
+    def _size(
+        self, window: Window, inside: Window, out_shape: tuple[int, int] | None
+    ) -> tuple[tuple[int, int] | None, bool]:
+        """Return the size at which GDAL reads a window, None for its own, and who blends pixels.
+
+        GDAL would blend the nodata value that the user names, NaN and what lies outside into the
+        valid pixels, and stored values that mean others: where there can be any (True), pixels are
+        read as they are and blended here.
+        """
+        reading, full = self._reading, (window.h, window.w)
+        own = bool(reading.rules or reading.levels or reading.scaling) or inside != window
+        if out_shape is None or out_shape == full:
+            return None, own
+        if not own:
+            return out_shape, False
+        small = sampled_shape(window, out_shape)
+        return (small if inside == window and small != full else None), True
+
+    def _fetch(
+        self, window: Window, wanted: tuple[int, ...], size: tuple[int, int] | None, *,
+        nearest: bool,
+    ) -> None:  # fmt: skip
         """Fetch the blocks of a stored window side by side, before GDAL asks for one by one."""
-        opened, reading = open_object(self.path), self._reading
-        if opened.layout is not None:
-            bands = None if reading.colours else [reading.indexes[b - 1] for b in wanted]
-            more = None if bands is None else [*bands, *reading.alpha]
-            opened.need(opened.layout.ranges(window, more))
+        found = self._stored_blocks(window, wanted, size, nearest=nearest)
+        # More than is kept would be forgotten before GDAL asks for it.
+        if found is not None and sum(b - a for a, b in found[1]) <= limit() // 2:
+            found[0].need(found[1])
 
     def _read_inside(
         self,

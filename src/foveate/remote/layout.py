@@ -25,6 +25,7 @@ _MASK, _REDUCED = 0b100, 0b001
 _AROUND = (
     8  # bytes beside a block that GDAL reads, too: COGs repeat its size there, and that of the next
 )
+_NEAREST, _NEARLY = 1.2, 0.1  # how much coarser an overview may be than what is asked of GDAL
 _AHEAD = 32 << 20  # bytes that are on their way while pixels are decoded
 
 
@@ -68,20 +69,92 @@ class Plane:
 
 
 @dataclass(frozen=True)
-class Layout:
-    """The planes of a file at its full resolution."""
+class Pyramid:
+    """An image of a TIFF and its overviews, the largest first."""
 
     planes: tuple[Plane, ...]
+
+    def ranges(
+        self,
+        window: Window,
+        bands: Sequence[int] | None,
+        size: tuple[int, int] | None,
+        *,
+        nearest: bool,
+    ) -> list[tuple[int, int]]:
+        """Return the bytes of the blocks under a window; see `Layout.ranges`."""
+        plane, own = self.planes[0], window
+        if size is not None:
+            plane = self._level(min(window.h / size[0], window.w / size[1]), nearest=nearest)
+            own = _scaled(window, self.planes[0].shape, plane.shape)
+            steps = own.h / size[0], own.w / size[1]
+            if any(step > side for step, side in zip(steps, plane.block, strict=True)):
+                return []  # blocks between those that are looked at are not read
+        return plane.ranges(own, bands)
+
+    def _level(self, factor: float, *, nearest: bool) -> Plane:
+        """Return the plane that GDAL reads a window from that is shown `factor` times smaller.
+
+        As ``GDALBandGetBestOverviewLevel2`` does: the smallest that is not much coarser.
+        """
+        limit = factor * (_NEAREST if nearest else 1.0) + _NEARLY
+        whole = self.planes[0].shape
+        fitting = [
+            plane
+            for plane in self.planes[1:]
+            if min(a / b for a, b in zip(whole, plane.shape, strict=True)) < limit
+        ]
+        return min(fitting, key=lambda plane: plane.shape, default=self.planes[0])
+
+
+def _scaled(window: Window, whole: tuple[int, int], own: tuple[int, int]) -> Window:
+    """Return the pixels of an overview under a window of the whole image, and one more around."""
+    if own == whole:
+        return window
+    down, across = (b / a for a, b in zip(whole, own, strict=True))
+    top, left = int(window.y * down) - 1, int(window.x * across) - 1
+    bottom, right = (window.y + window.h) * down + 1, (window.x + window.w) * across + 1
+    return window._replace(y=top, x=left, h=-int(-bottom // 1) - top, w=-int(-right // 1) - left)
+
+
+@dataclass(frozen=True)
+class Layout:
+    """The images of a file: its pixels, then its masks."""
+
+    images: tuple[Pyramid, ...]
+
+    @property
+    def overviews(self) -> bool:
+        """Whether it holds overviews of its pixels."""
+        return len(self.images[0].planes) > 1
 
     @property
     def first(self) -> int:
         """First byte that belongs to pixels."""
-        stored = (plane.offsets[plane.sizes > 0] for plane in self.planes)
+        stored = (p.offsets[p.sizes > 0] for image in self.images for p in image.planes)
         return min(int(offsets.min(initial=1 << 62)) for offsets in stored)
 
-    def ranges(self, window: Window, bands: Sequence[int] | None = None) -> list[tuple[int, int]]:
-        """Return the bytes of the blocks under a window, those of a mask among them."""
-        return [r for plane in self.planes for r in plane.ranges(window, bands)]
+    def ranges(
+        self,
+        window: Window,
+        bands: Sequence[int] | None = None,
+        size: tuple[int, int] | None = None,
+        *,
+        nearest: bool = True,
+    ) -> list[tuple[int, int]]:
+        """Return the bytes of the blocks under a window, those of a mask among them.
+
+        Args:
+            window: Stored pixels at full resolution.
+            bands: 1-based bands, all when None.
+            size: ``(height, width)`` at which GDAL reads it; its own when None.
+            nearest: Whether GDAL then takes the nearest pixel; a mask always is read so.
+        """
+        return [
+            found
+            for number, image in enumerate(self.images)
+            for found in image.ranges(window, bands, size, nearest=nearest or number > 0)
+        ]
 
 
 def read_layout(opened: RemoteObject) -> Layout | None:
@@ -97,14 +170,13 @@ def read_layout(opened: RemoteObject) -> Layout | None:
         # In a thread of its own: there may be a loop in this one, as in a notebook.
         with ThreadPoolExecutor(1) as thread:
             tiff = thread.submit(lambda: asyncio.run(_open(TIFF, store))).result()
-        planes = _planes(list(tiff.ifds))
+        return _layout(list(tiff.ifds))
     except FoveateError:
         raise
     except Exception:  # noqa: BLE001  (it has no error of its own; GDAL will say what is wrong)
         if store.error is not None:
             raise store.error from None
         return None
-    return Layout(planes) if planes else None
 
 
 async def _open(kind: Any, store: _Store) -> Any:
@@ -146,16 +218,25 @@ class _Store:
         ]
 
 
-def _planes(directories: Sequence[Any]) -> tuple[Plane, ...]:
-    first = directories[0]
-    own = (first.image_height, first.image_width)
-    masks = [
-        d for d in directories[1:]
-        if (d.new_subfile_type or 0) & (_MASK | _REDUCED) == _MASK
-        and (d.image_height, d.image_width) == own
-    ]  # fmt: skip
-    found = [_plane(directory) for directory in (first, *masks)]
-    return () if found[0] is None else tuple(plane for plane in found if plane is not None)
+def _layout(directories: Sequence[Any]) -> Layout | None:
+    first, *others = directories
+    kinds: dict[int, list[Plane]] = {kind: [] for kind in (0, _REDUCED, _MASK, _MASK | _REDUCED)}
+    for directory in others:
+        kind = (directory.new_subfile_type or 0) & (_MASK | _REDUCED)
+        plane = _plane(directory)
+        if plane is not None:
+            kinds[kind].append(plane)
+    whole = _plane(first)
+    if whole is None:
+        return None
+    masks = [plane for plane in kinds[_MASK] if plane.shape == whole.shape]
+    smaller = tuple(kinds[_MASK | _REDUCED]) if len(masks) == 1 else ()
+    return Layout(
+        (
+            Pyramid((whole, *kinds[_REDUCED])),
+            *(Pyramid((plane, *smaller)) for plane in masks),
+        )
+    )
 
 
 def _plane(directory: Any) -> Plane | None:

@@ -127,7 +127,7 @@ class KeptReads:
 
 
 class SceneVectors:
-    """The vectors of one scene: stands in for `foveate.focus.encode.FeatureCache`.
+    """The vectors of one scene: stands in for `foveate.focus.feature_cache.FeatureCache`.
 
     Args:
         source: The scene.
