@@ -86,8 +86,8 @@ class Archive:
         return ["--anchors", self.extract, "--rules", self.rules, "--hr", self.hr, "--lr", self.lr]
 
 
-def write_archive(root: Path, *, base: str = "") -> Archive:
-    """Write an archive; with a base, addresses of files are below that URL."""
+def write_archive(root: Path) -> Archive:
+    """Write an archive, in which addresses are relative."""
     spec = WorldSpec(scenes=1, size=(ROWS * CELL, COLS * CELL), bands=4, seed=3, cloud=0.0,
                      nodata_border=0.0)  # fmt: skip
     image = make_scene(spec, 0).image
@@ -99,8 +99,8 @@ def write_archive(root: Path, *, base: str = "") -> Archive:
     found.rules.write_text(RULES)
     _write_extract(found.extract, FOREST)
     _write_extract(root / "part.osm.pbf", dict(list(FOREST.items())[:6]))
-    _write_hr(root, image, base)
-    _write_lr(root, image, base)
+    _write_hr(root, image)
+    _write_lr(root, image)
     return found
 
 
@@ -173,7 +173,7 @@ def _item(name, when, shape, assets, **properties):
     }  # fmt: skip
 
 
-def _write_hr(root, image, base):
+def _write_hr(root, image):
     items = []
     for year, quads in ((2021, "AC"), (2023, "ABCDEF")):
         for quad in quads:
@@ -193,7 +193,7 @@ def _write_hr(root, image, base):
             if name == "C-2023":
                 file.unlink()
             asset = {
-                "href": f"{base}/hr/{name}.tif" if base else f"./{name}.tif",
+                "href": f"./{name}.tif",
                 "type": "image/tiff; application=geotiff; profile=cloud-optimized",
                 "roles": ["data"],
             }  # fmt: skip
@@ -225,7 +225,7 @@ def low_values(image):
     return np.rint(np.pad(low, [(0, 0), (16, 16), (16, 16)], mode="edge") * 40).astype(np.uint16)
 
 
-def _write_lr(root, image, base):
+def _write_lr(root, image):
     low = low_values(image)
     shape = low.shape[1:]
     grid = GeoBox(shape, Affine(4, 0, LEFT - CELL, 0, -4, TOP + CELL), CRS)
@@ -249,11 +249,11 @@ def _write_lr(root, image, base):
             write_cog(root / "lr" / f"{name}-{band}.tif", values + offset, geobox=grid, nodata=0)
             scaling = {"scale": 1e-4, "offset": -offset * 1e-4}
             assets[band] = {
-                "href": f"{base or '.'}/lr/{name}-{band}.tif", "roles": ["data"],
+                "href": f"./lr/{name}-{band}.tif", "roles": ["data"],
                 "raster:bands": [{"data_type": "uint16", "nodata": 0, **scaling}],
             }  # fmt: skip
         write_cog(root / "lr" / f"{name}-scl.tif", layer, geobox=half, nodata=0)
-        assets["scl"] = {"href": f"{base or '.'}/lr/{name}-scl.tif", "roles": ["data"],
+        assets["scl"] = {"href": f"./lr/{name}-scl.tif", "roles": ["data"],
                          "raster:bands": [{"data_type": "uint8", "nodata": 0}]}  # fmt: skip
         items.append(_item(name, f"{when}T10:00:00Z", outline, assets, **{"eo:cloud_cover": cover}))
     write_items(root / "lr.parquet", items)

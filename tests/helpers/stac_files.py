@@ -5,6 +5,9 @@ from __future__ import annotations
 import json
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import shapely
 from affine import Affine
 from odc.geo.geobox import GeoBox
 from shapely.geometry import mapping
@@ -119,3 +122,18 @@ def write_list(root, items, name="items.json"):
         }
         moved.append({**item, "assets": assets})
     return write_json(root / name, {"type": "FeatureCollection", "features": moved})
+
+
+def write_table(path, items):
+    """Items as the specification of stac-geoparquet puts them in a table."""
+    rows = [
+        {
+            **{k: v for k, v in item.items() if k not in ("properties", "geometry", "bbox")},
+            **item["properties"],
+            "geometry": shapely.geometry.shape(item["geometry"]).wkb,
+            "bbox": dict(zip(("xmin", "ymin", "xmax", "ymax"), item["bbox"], strict=True)),
+        }
+        for item in items
+    ]
+    pq.write_table(pa.Table.from_pylist(rows), path)
+    return path

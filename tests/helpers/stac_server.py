@@ -28,7 +28,7 @@ def stac_api(items, *, methods=("POST", "GET"), conforms=(*CONFORMS, QUERY), pag
         page: Most items of an answer.
         fail: Status that every search is answered with, instead.
     """
-    asked = []
+    asked, names = [], {item["collection"] for item in items}
 
     class Api(BaseHTTPRequestHandler):
         def log_message(self, *_):
@@ -84,9 +84,9 @@ def stac_api(items, *, methods=("POST", "GET"), conforms=(*CONFORMS, QUERY), pag
                     "links": [{"rel": "self", "href": root}, {"rel": "root", "href": root},
                               {"rel": "data", "href": f"{root}/collections"}, *searches],
                 })  # fmt: skip
-            elif parts.path == "/v1/collections/s2":
+            elif (name := parts.path.removeprefix("/v1/collections/")) in names:
                 self._answer({
-                    "type": "Collection", "id": "s2", "stac_version": "1.0.0", "description": "s2",
+                    "type": "Collection", "id": name, "stac_version": "1.0.0", "description": name,
                     "license": "proprietary", "links": [],
                     "extent": {"spatial": {"bbox": [[-180, -90, 180, 90]]},
                                "temporal": {"interval": [[None, None]]}},
@@ -120,4 +120,5 @@ def _matches(item, query):
     limit = json.loads(limit) if isinstance(limit, str) else limit
     most = limit.get("eo:cloud_cover", {}).get("lte", 100)
     inside = (start == ".." or at >= start) and (end in ("..", "") or at <= end)
-    return item["collection"] in names and inside and item["properties"]["eo:cloud_cover"] <= most
+    cloud = item["properties"].get("eo:cloud_cover", 0)
+    return item["collection"] in names and inside and cloud <= most

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, Union, get_args, get_
 import typer
 from typer.core import TyperCommand, TyperGroup
 
-from foveate.cli.options import Json, Out, command, read_location
+from foveate.cli.options import Json, Out, command, read_location, tell_fetched
 from foveate.errors import ParameterError
 
 if TYPE_CHECKING:
@@ -150,8 +150,7 @@ def _runner(show: str, *, page: bool) -> Callable[..., None]:
         with progress_bars(quiet=as_json) as progress:
             run = job.run(out, command=command(), report=report, progress=progress)
         _imported("foveate.cli.show:part_made" if run.part else show)(run, as_json=as_json)
-        if run.fetched.requests:
-            typer.echo(f"Fetched of remote files: {run.fetched}", err=True)
+        tell_fetched(run)
         failed = (run.part or run.record.get("summary", {})).get("failed")
         if failed:
             _imported("foveate.cli.show:list_failed")(failed)

@@ -9,7 +9,7 @@ from typing import Annotated, Any
 
 import typer
 
-from foveate.cli.options import Json, command, path_option
+from foveate.cli.options import Json, command, path_option, tell_fetched
 from foveate.errors import ParameterError
 
 
@@ -54,6 +54,7 @@ def build(
         "\n".join(_built(run)),
         as_json=as_json,
     )
+    tell_fetched(run)
 
 
 def _built(run: Any) -> list[str]:

@@ -7,7 +7,7 @@ import os
 import shlex
 import sys
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -90,3 +90,9 @@ def _quoted(argument: str) -> str:
     except UnicodeDecodeError:
         plain = (chr(b) if 32 <= b < 127 and chr(b) not in "\\'" else f"\\x{b:02x}" for b in raw)
         return "$'" + "".join(plain) + "'"
+
+
+def tell_fetched(run: Any) -> None:
+    """Say what a run has fetched of remote files, if anything."""
+    if run.fetched.requests:
+        typer.echo(f"Fetched of remote files: {run.fetched}", err=True)

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import IO, TYPE_CHECKING, Any, cast
 
 import numpy as np
 
 from foveate.errors import DataError, ParameterError
 from foveate.files import printable, reason
+from foveate.location import URL
 from foveate.registry import suggest
+from foveate.remote import open_object
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -16,6 +18,8 @@ if TYPE_CHECKING:
     import pyarrow as pa
     import pyarrow.parquet as pq
     from numpy.typing import NDArray
+
+    from foveate.location import Location
 
 # Type of the values in a file -> in the matrix; float16 holds each of the small integers.
 KINDS = {
@@ -135,9 +139,25 @@ def _leaves(file: pq.ParquetFile) -> list[str]:
     return [schema.column(i).path for i in range(len(schema))]
 
 
-def schema_of(file: Path) -> pa.Schema:
+def open_bytes(file: Location) -> IO[bytes]:
+    """Open a file of this machine, or one behind a URL, of which only what is read is fetched.
+
+    Raises:
+        DataError: It is behind a URL, and cannot be read.
+        MissingExtraError: It is, and ``foveate[cloud]`` is not installed.
+    """
+    if isinstance(file, URL):
+        from foveate.raster.opener import RemoteFile
+
+        opened = open_object(file)
+        opened.opening = False  # rows are no header, to be kept with a run
+        return cast("IO[bytes]", RemoteFile(opened))
+    return file.open("rb")
+
+
+def schema_of(file: Location) -> pa.Schema:
     """Return the schema of a file in Parquet; see `open_parquet`."""
-    with file.open("rb") as opened:
+    with open_bytes(file) as opened:
         return open_parquet(opened, file).schema_arrow
 
 
@@ -147,7 +167,7 @@ def rows_of(file: Path) -> int:
         return open_parquet(opened, file).metadata.num_rows
 
 
-def open_parquet(opened: Any, file: Path) -> pq.ParquetFile:
+def open_parquet(opened: Any, file: Location) -> pq.ParquetFile:
     """Read the footer of an open file.
 
     Args:
@@ -179,6 +199,6 @@ def texts(column: pa.ChunkedArray) -> NDArray[np.str_]:
     return np.concatenate(parts) if parts else np.empty(0, np.str_)
 
 
-def named(file: Path) -> str:
+def named(file: Location) -> str:
     """Return a path for messages, in quotes."""
     return repr(printable(str(file)))

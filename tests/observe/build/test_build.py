@@ -10,7 +10,6 @@ import pytest
 import shapely
 from command import here, start
 from pair_archive import EXPECTED, FOREST, KEPT, LAKES, OPTIONS, SECOND, SMALL, low_values
-from pair_archive import write_archive as make
 from trees import digest_tree
 
 from foveate.observe import open_pairs
@@ -21,21 +20,8 @@ from foveate.world import WorldSpec, make_scene
 pytest.importorskip("osmium")
 
 
-@pytest.fixture(scope="module")
-def archive(tmp_path_factory):
-    return make(tmp_path_factory.mktemp("archive"))
-
-
 def _build(archive, out, *options):
     return here("observe", "build", *archive.sources, *OPTIONS, "--out", out, *options)
-
-
-@pytest.fixture(scope="module")
-def built(archive, tmp_path_factory):
-    out = tmp_path_factory.mktemp("built") / "pairs"
-    answer = _build(archive, out, "--json")
-    assert answer.status == 0, answer.err
-    return out, answer.json
 
 
 def _manifest(out):

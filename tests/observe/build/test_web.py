@@ -1,19 +1,23 @@
-"""Pairs of an archive behind a web server, read by ranges."""
+"""Pairs of an archive behind a web server: catalogues, tables and imagery, read by ranges."""
 
 import json
 
 import pyarrow.parquet as pq
 import pytest
 from command import here
-from pair_archive import EXPECTED, KEPT, OPTIONS, write_archive
+from pair_archive import EXPECTED, KEPT, OPTIONS
+from stac_server import stac_api
 from trees import digest_tree
 from web_files import serving
 
 from foveate import remote
+from foveate.pool.stac import Search
+from foveate.pool.stac.items import read_items, resolve
 
 pytest.importorskip("osmium")
 pytest.importorskip("obstore")
 pytestmark = [pytest.mark.enable_socket, pytest.mark.allow_hosts(["127.0.0.1"])]
+PART = "part.osm.pbf"  # a smaller extract: six woods and two lakes
 
 
 @pytest.fixture(autouse=True)
@@ -23,82 +27,103 @@ def _forget():
     remote.forget()
 
 
-@pytest.fixture(scope="module")
-def local(tmp_path_factory):
-    root = tmp_path_factory.mktemp("local")
-    archive = write_archive(root / "archive")
-    answer = here("observe", "build", *archive.sources, *OPTIONS, "--out", root / "pairs")
+@pytest.fixture
+def web(archive):
+    """The archive behind a server, with all that its addresses lead to."""
+    root = archive.root
+    files = [*root.glob("hr/*"), *root.glob("lr/*"), archive.lr]
+    with serving({f"/{p.relative_to(root)}": p.read_bytes() for p in files}) as web:
+        yield web
+
+
+def _build(archive, out, hr, lr, *options, anchors="extract.osm.pbf"):
+    return here(
+        "observe", "build", "--anchors", archive.root / anchors, "--rules", archive.rules,
+        "--hr", hr, "--lr", lr, *OPTIONS, "--out", out, *options,
+    )  # fmt: skip
+
+
+def _rows(out):
+    rows = pq.read_table(out / "manifest.parquet").to_pylist()
+    columns = ("why", "hr_items", "lr_items", "days", "cloud")
+    return {row["anchor"]: [str(row[name]) for name in columns] for row in rows}
+
+
+def test_pairs_over_the_web_are_those_of_the_files(archive, built, web, tmp_path):
+    web.latency = 0.002
+    typed = (archive, tmp_path / "pairs", f"{web.url}/hr/catalog.json", f"{web.url}/lr.parquet")
+    answer = _build(*typed)
     assert answer.status == 0, answer.err
-    return root / "pairs"
-
-
-def _served(root, web):
-    """Write the archive with addresses on a server, and serve its files."""
-    archive = write_archive(root, base=web.url)
+    gets = [entry[1:4] for entry in web.gets() if entry[4] < 400 and entry[1].endswith(".tif")]
     for folder in ("hr", "lr"):
-        for file in (root / folder).iterdir():
-            web.files[f"/{folder}/{file.name}"] = file.read_bytes()
-    return archive
-
-
-def _build(archive, out, *options):
-    return here("observe", "build", *archive.sources, *OPTIONS, "--out", out, *options)
-
-
-def test_pairs_over_the_web_are_those_of_the_files(local, tmp_path):
-    with serving(latency=0.002) as web:
-        archive = _served(tmp_path / "archive", web)
-        answer = _build(archive, tmp_path / "pairs")
-        assert answer.status == 0, answer.err
-        gets = [(path, start, end) for _, path, start, end, status in web.gets() if status < 400]
-    for folder in ("hr", "lr"):
-        assert digest_tree(tmp_path / "pairs" / folder) == digest_tree(local / folder)
+        assert digest_tree(tmp_path / "pairs" / folder) == digest_tree(built[0] / folder)
     rows = pq.read_table(tmp_path / "pairs/manifest.parquet").to_pylist()
     assert {row["anchor"]: row["why"] for row in rows if row["why"]} == EXPECTED
     assert sum(row["kept"] for row in rows) == len(KEPT)
     assert not any("cloudy" in path or "old" in path for path, _, _ in gets)
     assert len(set(gets)) == len(gets)  # no range twice
-    assert "Nothing to do" in _build(archive, tmp_path / "pairs").out
+    assert "Nothing to do" in _build(*typed).out
 
 
-def test_a_server_that_fails_stops_the_build_and_drops_no_pair(local, tmp_path):
-    with serving() as web:
-        archive = _served(tmp_path / "archive", web)
-        web.faults += [("/hr/F-2023.tif", 403)] * 40
-        out = tmp_path / "pairs"
-        answer = _build(archive, out)
-        assert answer.status == 1
-        assert "F-2023.tif" in answer.err
-        assert "permission denied" in answer.err
-        assert not (out / "manifest.parquet").exists()
-        assert {file.suffix for file in out.rglob("*.tif*")} <= {".tif"}
-        web.faults.clear()
-        remote.forget()
-        answer = _build(archive, out)
-        assert answer.status == 0, answer.err
+def test_a_server_that_fails_stops_the_build_and_drops_no_pair(archive, built, web, tmp_path):
+    out = tmp_path / "pairs"
+    typed = (archive, out, f"{web.url}/hr/catalog.json", f"{web.url}/lr.parquet")
+    web.faults += [("/hr/F-2023.tif", 403)] * 40
+    answer = _build(*typed)
+    assert answer.status == 1
+    assert "F-2023.tif" in answer.err
+    assert "permission denied" in answer.err
+    assert not (out / "manifest.parquet").exists()
+    assert {file.suffix for file in out.rglob("*.tif*")} <= {".tif"}
+    # Then it is busy, and cuts an answer off: these are asked again.
+    web.faults[:] = [("/hr/F-2023.tif", 503), ("/lr/later-red.tif", "cut")]
+    remote.forget()
+    answer = _build(*typed)
+    assert answer.status == 0, answer.err
+    assert not web.faults
     for folder in ("hr", "lr"):
-        assert digest_tree(out / folder) == digest_tree(local / folder)
+        assert digest_tree(out / folder) == digest_tree(built[0] / folder)
 
 
-def test_a_busy_server_is_asked_again(local, tmp_path):
-    with serving() as web:
-        archive = _served(tmp_path / "archive", web)
-        web.faults += [("/hr/A-2023.tif", 503), ("/lr/near-red.tif", "cut")]
-        assert _build(archive, tmp_path / "pairs").status == 0
-    for folder in ("hr", "lr"):
-        assert digest_tree(tmp_path / "pairs" / folder) == digest_tree(local / folder)
-
-
-def test_credentials_of_addresses_enter_no_run(tmp_path):
-    with serving() as web:
-        archive = _served(tmp_path / "archive", web)
-        for file in (tmp_path / "archive/hr").glob("*.json"):
-            content = file.read_text().replace(".tif", ".tif?sig=OPENSESAME")
-            file.write_text(content)
-        answer = _build(archive, tmp_path / "pairs")
-        assert answer.status == 0, answer.err
-        assert any("OPENSESAME" in query for query in web.queries)
-    for file in (tmp_path / "pairs").rglob("*"):
+def test_two_processes_fetch_what_one_does_and_no_run_holds_credentials(
+    archive, built, web, tmp_path
+):
+    for path in [path for path in web.files if path.startswith("/hr/") and "json" in path]:
+        web.files[path] = web.files[path].replace(b'.tif"', b'.tif?sig=OPENSESAME"')
+    out = tmp_path / "pairs"
+    answer = _build(
+        archive, out, f"{web.url}/hr/catalog.json", archive.lr, "--workers", 2, anchors=PART
+    )
+    assert answer.status == 0, answer.err
+    assert "Fetched of remote files" in answer.err
+    asked = [query for query in web.queries if query]
+    assert "sig=OPENSESAME" in asked
+    for file in out.rglob("*"):
         assert not file.is_file() or b"OPENSESAME" not in file.read_bytes()
-    items = json.loads((tmp_path / "pairs/work/items.json").read_text())
-    assert items["hr"]
+    whole = _rows(built[0])
+    assert _rows(out) == {anchor: whole[anchor] for anchor in _rows(out)}
+    assert len(_rows(out)) == 8
+
+
+def test_both_catalogues_are_collections_of_an_api(archive, built, web, tmp_path):
+    items = []
+    for name, path in (("hr", archive.hr), ("lr", archive.lr)):
+        for item in read_items(str(path), Search()):
+            base = f"{web.url}/{'hr/' if name == 'hr' else ''}items.json"
+            assets = {
+                key: {**asset, "href": resolve(asset["href"], base)}
+                for key, asset in item.content["assets"].items()
+            }
+            items.append({**json.loads(json.dumps(item.content)), "collection": name,
+                          "assets": assets, "links": []})  # fmt: skip
+    out = tmp_path / "pairs"
+    with stac_api(items) as (root, asked):
+        typed = (f"{root}/collections/hr", f"{root}/collections/lr")
+        answer = _build(archive, out, *typed, anchors=PART)
+        assert answer.status == 0, answer.err
+        assert len(asked) > 2  # page by page
+        assert all(query["datetime"] for _, query in asked if "lr" in query["collections"])
+    whole = _rows(built[0])
+    assert _rows(out) == {anchor: whole[anchor] for anchor in _rows(out)}
+    for file in out.glob("hr/**/*.tif"):
+        assert file.read_bytes() == (built[0] / file.relative_to(out)).read_bytes()

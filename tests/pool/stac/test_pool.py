@@ -6,8 +6,6 @@ import json
 from pathlib import Path
 
 import numpy as np
-import pyarrow as pa
-import pyarrow.parquet as pq
 import pytest
 import shapely
 from stac_files import (
@@ -20,6 +18,7 @@ from stac_files import (
     write_item,
     write_json,
     write_list,
+    write_table,
 )
 
 from foveate.errors import DataError, MissingExtraError, ParameterError
@@ -42,21 +41,6 @@ def same(pool, other):
     for one, two in zip(pool.read(), other.read(), strict=True):
         assert np.array_equal(one.data, two.data)
         assert np.array_equal(one.valid, two.valid)
-
-
-def write_table(path, items):
-    """Items as the specification of stac-geoparquet puts them in a table."""
-    rows = [
-        {
-            **{k: v for k, v in item.items() if k not in ("properties", "geometry", "bbox")},
-            **item["properties"],
-            "geometry": shapely.geometry.shape(item["geometry"]).wkb,
-            "bbox": dict(zip(("xmin", "ymin", "xmax", "ymax"), item["bbox"], strict=True)),
-        }
-        for item in items
-    ]
-    pq.write_table(pa.Table.from_pylist(rows), path)
-    return path
 
 
 def test_a_catalogue_is_read_as_its_files_are(tmp_path):

@@ -21,7 +21,7 @@ from urllib.parse import urljoin
 from foveate.errors import DataError
 from foveate.files import printable, reason
 from foveate.location import STORES, URL, Location, is_url, locate
-from foveate.pool.embedding_columns import open_parquet
+from foveate.pool.embedding_columns import open_bytes, open_parquet
 from foveate.pool.stac.api import api_items, api_text
 from foveate.pool.stac.sources import kind_of
 from foveate.remote import open_object
@@ -66,7 +66,7 @@ def read_items(path: str, search: Search) -> Iterator[Item]:
     if kind == "api":
         yield from (Item(item, _own(item, path)) for item in api_items(path, search))
     elif kind == "table":
-        yield from _of_table(Path(path))
+        yield from _of_table(locate(path))
     else:
         yield from _of_json(path)
 
@@ -190,9 +190,9 @@ def _checked(item: Any, where: str) -> dict[str, Any]:
     return item
 
 
-def _of_table(path: Path) -> Iterator[Item]:
+def _of_table(path: Location) -> Iterator[Item]:
     """Yield the items of a table, block by block."""
-    with path.open("rb") as opened:
+    with open_bytes(path) as opened:
         file = open_parquet(opened, path)
         for batch in file.iter_batches(_ROWS, use_threads=False):
             for row in batch.to_pylist():

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from foveate.errors import DataError, ParameterError
-from foveate.location import is_url
+from foveate.location import is_url, locate
 from foveate.pool.embedding_columns import schema_of
 
 if TYPE_CHECKING:
@@ -66,7 +66,15 @@ def api_of(url: str) -> tuple[str, str]:
 
 
 def _is_table(path: str) -> bool:
-    if is_url(path) or not Path(path).is_file():
+    if is_url(path):
+        if set(schema_of(locate(path)).names) >= _COLUMNS:
+            return True
+        raise DataError(
+            f"{str(locate(path))!r} is no table of STAC items",
+            "Such a table (stac-geoparquet) has the columns assets, links and stac_version.",
+            "Embeddings are read from this machine: download the file.",
+        )
+    if not Path(path).is_file():
         return False
     try:
         return set(schema_of(Path(path)).names) >= _COLUMNS
