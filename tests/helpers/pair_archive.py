@@ -232,11 +232,11 @@ def _write_lr(root, image):
     half = GeoBox((shape[0] // 2, shape[1] // 2), Affine(8, 0, LEFT - CELL, 0, -8, TOP + CELL), CRS)
     outline = shapely.box(*grid.boundingbox.bbox)
     items = []
-    for name, when, cover, offset in (
-        ("near", "2023-05-20", 1.0, 0),
-        ("later", "2023-07-30", 0.5, 1000),
-        ("cloudy", "2023-06-02", 40.0, 0),
-        ("old", "2022-01-01", 0.0, 0),
+    for name, when, cover, finer, offset in (  # stored: values * finer + offset
+        ("near", "2023-05-20", 1.0, 1, 0),
+        ("later", "2023-07-30", 0.5, 5, 1000),
+        ("cloudy", "2023-06-02", 40.0, 1, 0),
+        ("old", "2022-01-01", 0.0, 1, 0),
     ):
         layer = np.full(half.shape, 4, np.uint8)
         if name == "near":
@@ -246,8 +246,9 @@ def _write_lr(root, image):
             layer[:2, :2] = 3
         assets = {}
         for band, values in zip(("red", "green", "blue"), low, strict=True):
-            write_cog(root / "lr" / f"{name}-{band}.tif", values + offset, geobox=grid, nodata=0)
-            scaling = {"scale": 1e-4, "offset": -offset * 1e-4}
+            stored = values * finer + offset
+            write_cog(root / "lr" / f"{name}-{band}.tif", stored, geobox=grid, nodata=0)
+            scaling = {"scale": 1e-4 / finer, "offset": -offset * 1e-4 / finer}
             assets[band] = {
                 "href": f"./lr/{name}-{band}.tif", "roles": ["data"],
                 "raster:bands": [{"data_type": "uint16", "nodata": 0, **scaling}],

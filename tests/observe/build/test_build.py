@@ -59,7 +59,7 @@ def test_dates_and_days_between_them_stand_in_the_manifest(built):
 
 
 def test_lr_and_hr_are_those_of_the_archive(built):
-    """On one lattice with it nothing is resampled; an offset that an item states is taken off."""
+    """On one lattice with it nothing is resampled; values have one scale and no offset."""
     spec = WorldSpec(scenes=1, size=(384, 576), bands=4, seed=3, cloud=0.0, nodata_border=0.0)
     image = make_scene(spec, 0).image
     low = low_values(image)

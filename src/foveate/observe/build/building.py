@@ -6,7 +6,7 @@ was killed repeats no pair that is there, and ends with the same bytes.
 
 from __future__ import annotations
 
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -17,6 +17,7 @@ from foveate.observe.build.fetch import fetch_pair
 from foveate.observe.build.matching import DAY, moment_of
 from foveate.observe.build.plan import load_plan, moment_text, save_plan
 from foveate.observe.build.polygons import is_extract
+from foveate.observe.build.scales import first_scales
 from foveate.pool.stac.search import CLOUD
 from foveate.progress import Meter
 from foveate.run.drivers import Placement, map_shards
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
     from pathlib import Path
 
+    from foveate.observe.build.fetch import Reading
     from foveate.observe.build.footprints import Layout
     from foveate.observe.build.job import BuildJob
     from foveate.observe.build.plan import Plan, Planned
@@ -58,10 +60,11 @@ def fetch(root: Path, job: BuildJob, layout: Layout, progress: ProgressFn | None
     names = table["scene"].to_pylist()
     chosen = sorted((rank, row) for row, rank in enumerate(ranks) if rank is not None)
     rows = [row for _, row in chosen]
-    keys = {row: _key(plan, row, job) for row in rows}
+    reading = _reading(plan, rows, job)
+    keys = {row: _key(plan, row, job, reading) for row in rows}
     _remove_others(root, {names[row] for row in rows})
     left = [row for row in rows if not _is_done(root, names[row], keys[row])]
-    worker = partial(_fetcher, root, job, layout, _signatures(plan))
+    worker = partial(_fetcher, root, job, layout, reading, _signatures(plan))
     with Meter(progress, "fetching pairs", len(rows)) as meter:
         meter.advance(len(rows) - len(left))
         for _ in map_shards(worker, left, Placement(job.workers)):
@@ -73,6 +76,21 @@ def fetch(root: Path, job: BuildJob, layout: Layout, progress: ProgressFn | None
         raise _none_kept(found)
     _manifest(root, job, plan, found)
     return [MANIFEST, FUNNEL, *(f"{d}/{names[row]}.tif" for row in kept for d in ("hr", "lr"))]
+
+
+def _reading(plan: Planned, rows: Sequence[int], job: BuildJob) -> Reading:
+    """Return how pairs are read, all of them with values of one scale."""
+    reading = job.reading()
+    pairs = [_items(plan, row) for row in rows]
+    return replace(
+        reading,
+        hr_scales=first_scales(
+            (item for hr, _ in pairs for item in hr), reading.hr_assets, reading.hr_bands
+        ),
+        lr_scales=first_scales(
+            (item for _, choices in pairs for lr in choices for item in lr), reading.lr_assets, ()
+        ),
+    )
 
 
 def _signatures(plan: Planned) -> dict[str, object]:
@@ -87,12 +105,12 @@ def _assets(item: Item) -> list[dict[str, Any]]:
 
 
 def _fetcher(
-    root: Path, job: BuildJob, layout: Layout, signatures: dict[str, object]
+    root: Path, job: BuildJob, layout: Layout, reading: Reading, signatures: dict[str, object]
 ) -> Callable[[int], None]:
     """Return what fetches a row of the plan in this process."""
     for href, signature in signatures.items():
         remember(href, signature)
-    plan, reading = load_plan(root), job.reading()
+    plan = load_plan(root)
     footprints = plan.footprints(layout)
     names = plan.table["scene"].to_pylist()
 
@@ -106,7 +124,7 @@ def _fetcher(
         if found.why:
             for file in files:
                 file.unlink(missing_ok=True)
-        key = _key(plan, row, job)
+        key = _key(plan, row, job, reading)
         write_json(_done_file(root, names[row]), {"key": key, **asdict(found)})
 
     return fetch_row
@@ -125,7 +143,7 @@ def _is_done(root: Path, name: str, key: str) -> bool:
     return found["key"] == key and (bool(found["why"]) or whole)
 
 
-def _key(plan: Planned, row: int, job: BuildJob) -> str:
+def _key(plan: Planned, row: int, job: BuildJob, reading: Reading) -> str:
     hr, lr = _items(plan, row)
     columns = [plan.table[name][row].as_py() for name in ("epsg", "left", "top")]
     items = [[i.name, i.base, i.content["assets"]] for i in (*hr, *(i for c in lr for i in c))]
@@ -134,7 +152,7 @@ def _key(plan: Planned, row: int, job: BuildJob) -> str:
         include={"hr_assets", "hr_bands", "lr_assets", "scl", "tiles", "footprint", "hr_gsd",
                  "lr_gsd", "max_black"},
     )  # fmt: skip
-    return digest([columns, items, ways])
+    return digest([columns, items, ways, reading.hr_scales, reading.lr_scales])
 
 
 def _items(plan: Planned, row: int) -> tuple[list[Item], list[list[Item]]]:

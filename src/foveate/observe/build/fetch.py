@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 
 from foveate.errors import DataError, UnavailableError
+from foveate.observe.build.scales import harmonised
 from foveate.pool.stac.asset_source import AssetSource, need_asset
 from foveate.pool.stac.assets import bands_of, facts_of, quality_of
 from foveate.raster import write_cog
@@ -47,6 +48,8 @@ class Reading:
         scl: Assets that are scene classification layers, see `quality_of`; ("none",) for none.
         tiles: Rows and columns of tiles.
         max_black: Largest share of black pixels in the LR image, and in an HR tile.
+        hr_scales: Scale that the values of each HR band are brought to; () for that of its item.
+        lr_scales: The same of the LR.
     """
 
     hr_assets: tuple[str, ...]
@@ -55,6 +58,8 @@ class Reading:
     scl: tuple[str, ...]
     tiles: tuple[int, int]
     max_black: float
+    hr_scales: tuple[float, ...] = ()
+    lr_scales: tuple[float, ...] = ()
     opened: dict[tuple[str, str], AssetSource] = field(
         default_factory=dict, repr=False, compare=False
     )
@@ -226,7 +231,7 @@ def _mosaic(
         sources = _tried(
             lambda i=item: [reading.source(i, key) for key in bands_of(i, assets)], what, number
         )
-        own = _bands(_chosen(sources, bands, what, number), grid, what, number)
+        own = _bands(_chosen(sources, bands, what, number), grid, what, number, reading)
         if own is None:  # the next one may have the ground
             continue
         shown = _shown(own)
@@ -242,15 +247,17 @@ def _mosaic(
 
 
 def _bands(
-    chosen: Sequence[tuple[AssetSource, list[int]]], grid: GeoBox, what: str, number: int
-) -> Raster | None:
+    chosen: Sequence[tuple[AssetSource, list[int]]], grid: GeoBox, what: str, number: int,
+    reading: Reading,
+) -> Raster | None:  # fmt: skip
     """Return the bands of one item on a grid; None where it has none of that ground."""
-    parts = []
+    parts, left = [], list(reading.hr_scales if what == "HR" else reading.lr_scales)
     for source, bands in chosen:
         part = _part(source, bands, grid, what, number)
         if part is None:
             return None
-        parts.append(_unoffset(part, source, bands))
+        parts.append(harmonised(part, source, bands, left[: len(bands)]))
+        del left[: len(bands)]
     dtype = np.result_type(*(part.data for part in parts))
     data = np.concatenate([part.data for part in parts]).astype(dtype)
     return Raster(data, np.logical_and.reduce([part.valid for part in parts]))
@@ -298,22 +305,3 @@ def _tried[T](work: Any, what: str, number: int) -> T:
     except DataError as error:
         why = ELSEWHERE if "lies elsewhere" in error.given else BROKEN
         raise _Dropped(Fetched(f"{what} {why}", str(error), number)) from error
-
-
-def _unoffset(part: Raster, source: AssetSource, bands: list[int]) -> Raster:
-    """Return values without the offset that the item states, as whole numbers of its scale.
-
-    Sentinel-2 adds 1000 to its values since processing baseline 4.0, and its items say so: without
-    the offset images of all years mean the same ("harmonised").
-    """
-    scaling = source.info.scaling
-    pairs = [scaling[band - 1] for band in bands] if scaling else []
-    if not any(offset for _, offset in pairs):
-        return part
-    low = 1 if np.issubdtype(part.data.dtype, np.integer) else -np.inf  # 0 marks missing pixels
-    data = part.data.astype(np.float64)
-    for k, (scale, offset) in enumerate(pairs):
-        data[k] += offset / scale
-    high = np.iinfo(part.data.dtype).max if np.isfinite(low) else np.inf
-    data = np.clip(np.rint(data) if np.isfinite(low) else data, low, high)
-    return Raster(np.where(part.valid, data, 0).astype(part.data.dtype), part.valid)
