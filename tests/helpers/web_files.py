@@ -27,10 +27,11 @@ class WebFiles:
     asked: list[tuple[str, str, int, int, int]] = field(default_factory=list)
     queries: list[str] = field(default_factory=list)
     port: int = 0
+    scheme: str = "http"
 
     @property
     def url(self):
-        return f"http://127.0.0.1:{self.port}"
+        return f"{self.scheme}://127.0.0.1:{self.port}"
 
     def ranges(self, path):
         return [(start, end) for how, p, start, end, s in self.asked if how == "GET" and p == path]
@@ -118,10 +119,19 @@ class _Server(ThreadingHTTPServer):
 
 
 @contextmanager
-def serving(files=(), **settings):
-    """Serve files on loopback; yields a `WebFiles`."""
+def serving(files=(), tls=None, **settings):
+    """Serve files on loopback; yields a `WebFiles`.
+
+    Args:
+        files: Path from the root -> content.
+        tls: An `ssl.SSLContext` to serve https with.
+        settings: Of `WebFiles`.
+    """
     served = WebFiles(dict(files), **settings)
     server = _Server(("127.0.0.1", 0), _Handler)
+    if tls is not None:
+        served.scheme = "https"
+        server.socket = tls.wrap_socket(server.socket, server_side=True)
     server.served, served.port = served, server.server_address[1]
     thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02})
     thread.start()

@@ -182,7 +182,16 @@ def _store(url: URL) -> tuple[Any, str]:
         base = parts._replace(path="/", fragment="").geturl()
         return _opened(url.scheme, base, ()), url.key
     seen = tuple(sorted((k, v) for k, v in os.environ.items() if k.startswith(_OWN[url.scheme])))
-    return _opened(url.scheme, url.bucket, seen), url.key
+    try:
+        return _opened(url.scheme, url.bucket, seen), url.key
+    except FoveateError:
+        raise
+    except Exception as error:  # noqa: BLE001  (of obstore and boto3; its text may hold a key)
+        raise UnavailableError(
+            f"cannot read {str(url)!r}: its store cannot be set up ({type(error).__name__})",
+            "An account or a file of credentials is missing or wrong.",
+            _CONFIGURE[url.scheme],
+        ) from None
 
 
 _OWN = {"s3": ("AWS_",), "gs": ("GOOGLE_",), "az": ("AZURE_",)}
@@ -288,6 +297,10 @@ _WORDS = (
     ("TimedOut", "the server did not answer in time", "Try again later."),
     ("dns error", "there is no such host", "Check the name of the host."),
     ("ConnectionRefused", "the server refuses connections", "Check host and port."),
+    (
+        "InvalidCertificate", "its certificate is not accepted",
+        "Name the authorities to trust in one file: SSL_CERT_FILE=ca-bundle.pem.",
+    ),
     ("kind: Connect", "the server cannot be reached", "Check the network, host and port."),
     ("BadScheme", "its endpoint is not encrypted", "Set AWS_ALLOW_HTTP=true to allow that."),
 )  # fmt: skip

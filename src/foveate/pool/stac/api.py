@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import os
 from typing import TYPE_CHECKING, Any
 
 from foveate.errors import DataError, FoveateError, MissingExtraError
@@ -38,7 +39,7 @@ def api_items(url: str, search: Search) -> Iterator[dict[str, Any]]:
 
     root, name = api_of(url)
     try:
-        client = Client.open(root, timeout=_WAIT)
+        client = Client.open(root, stac_io=_client_io())
         if not client.conforms_to("ITEM_SEARCH"):
             raise DataError(
                 f"the API {root!r} has no search of items",
@@ -78,14 +79,31 @@ def api_text(url: str) -> str:
     """
     _need_client()
     from pystac_client.exceptions import APIError
-    from pystac_client.stac_api_io import StacApiIO
     from requests.exceptions import RequestException
 
     try:
         with _redacted_log():
-            return StacApiIO(timeout=_WAIT).read_text(signed(URL(url)))
+            return _client_io().read_text(signed(URL(url)))
     except (APIError, RequestException, OSError) as error:
         raise _failed(url, error) from error
+
+
+def _client_io() -> Any:
+    """Return what asks for files; it trusts whom the reader of imagery trusts."""
+    from pystac_client.stac_api_io import StacApiIO
+    from requests import Session
+
+    class TrustingSession(Session):
+        def merge_environment_settings(self, *given: Any, **named: Any) -> Any:
+            found = super().merge_environment_settings(*given, **named)
+            authorities = os.environ.get("SSL_CERT_FILE")
+            return found | {"verify": authorities} if authorities else found
+
+    found = StacApiIO(timeout=_WAIT)
+    own = TrustingSession()
+    own.adapters = found.session.adapters  # with its retries
+    found.session = own
+    return found
 
 
 @contextlib.contextmanager
@@ -133,6 +151,11 @@ def _failed(url: str, error: Exception) -> DataError:
     status = getattr(error, "status_code", None) or getattr(
         getattr(error, "response", None), "status_code", None
     )
+    if "CERTIFICATE_VERIFY_FAILED" in str(error):
+        return DataError(
+            f"cannot read {url.partition('?')[0]!r}: its certificate is not accepted", "",
+            "Name the authorities to trust in one file: SSL_CERT_FILE=ca-bundle.pem.",
+        )  # fmt: skip
     what = f"it answers {status}" if status else "it does not answer as an API of STAC"
     return DataError(
         f"cannot read {url.partition('?')[0]!r}: {what} ({type(error).__name__})",
