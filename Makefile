@@ -1,7 +1,7 @@
 # make demo   sets everything up and runs the main job on embedded data
 # make test   sets everything up and passes the tests
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-ray fast nightly portable installs lint format bench constraints clean
+.PHONY: help demo test test-slow test-ray fast nightly portable installs lint format bench constraints clean
 
 VENV := .venv
 BIN := $(VENV)/bin
@@ -38,11 +38,15 @@ demo: $(VENV)/.observe
 test: $(VENV)/.dev lint
 	$(BIN)/python -m pytest -n 2 --dist worksteal -q
 
+# the tests that take minutes: walks over every option, snippets of the guide, larger worlds
+test-slow: $(VENV)/.dev
+	$(BIN)/python -m pytest -n 2 --dist worksteal -q -m "slow and not ray"
+
 # the tests that start a Ray cluster on this machine, one after the other
 test-ray: $(VENV)/.dev
 	$(BIN)/python -m pytest -q -m ray --force-enable-socket
 
-# the tests without those of real imagery and browsers, and without the slow ones
+# the tests of `make test` without those of real imagery and browsers
 fast: $(VENV)/.dev
 	$(BIN)/python -m pytest -n 2 --dist worksteal -q -m "not realdata and not browser and not slow and not ray"
 

@@ -114,7 +114,7 @@ def main(arguments: list[str]) -> int:
 
 
 def _paths() -> list[str]:
-    marks = ["-m", "not browser and not slow and not realdata"]
+    marks = ["-m", "not browser and not slow and not realdata and not ray"]
     return [*marks, *(str(_ROOT / "tests" / part) for part in _COMPUTE)]
 
 

@@ -97,7 +97,16 @@ def desk(tmp_path_factory):
     return root
 
 
-@pytest.mark.parametrize("page", SNIPPETS, ids=lambda p: p.name)
+SLOW = {"guide.md", "models.md", "segmenters.md"}  # a page is minutes of small trainings
+
+
+@pytest.mark.parametrize(
+    "page",
+    [
+        pytest.param(page, id=page.name, marks=pytest.mark.slow if page.name in SLOW else ())
+        for page in SNIPPETS
+    ],
+)
 def test_snippets_run(page, desk, tmp_path):
     # In a process of its own: a snippet registers a method, which must not reach other tests.
     shutil.copytree(desk, tmp_path, dirs_exist_ok=True)

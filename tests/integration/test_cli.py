@@ -115,7 +115,7 @@ def test_methods_may_be_given_with_commas(patches, tmp_path):
     assert list(answer.json["methods"]) == ["lc", "random"]
 
 
-@pytest.mark.parametrize("as_json", [False, True])
+@pytest.mark.parametrize("as_json", [pytest.param(False, marks=pytest.mark.slow), True])
 def test_an_interrupted_command_says_so_and_goes_on_afterwards(world, tmp_path, as_json):
     arguments = [
         "curate", world / "images", "--tile", "8", "--method", "fa", "--out", tmp_path / "r",

@@ -792,8 +792,8 @@ MADE = {
 }
 
 
-# What `make fast` has: of trainings what the equations say; of the kinds of focus that need a large
-# model, what `LookJob` does not have. `make test` has all.
+# The settings that `make test` walks over: of trainings those of the equations; of the kinds of focus
+# that need a large model, those that `LookJob` does not have. `make test-slow` has the others.
 FAST = {
     CurateBenchJob: {"train", "val", "folds", "methods", "samplers", "redraw"},
     TrainJob: {"norm_weight", "observed_weight", "similarity"},

@@ -127,7 +127,13 @@ def _bench(name, root, out):
     )  # fmt: skip
 
 
-@pytest.fixture(scope="module", params=list(WRITE))
+@pytest.fixture(
+    scope="module",
+    params=[
+        "potsdam",
+        *(pytest.param(n, marks=pytest.mark.slow) for n in ("dfc2022", "vaihingen")),
+    ],
+)
 def run(request, tmp_path_factory):
     more = {"each": 4} if request.param == "dfc2022" else {}
     root = WRITE[request.param](tmp_path_factory.mktemp(request.param), **more)
