@@ -792,8 +792,8 @@ MADE = {
 }
 
 
-# The settings that `make test` walks over: of trainings those of the equations; of the kinds of focus
-# that need a large model, those that `LookJob` does not have. `make test-slow` has the others.
+# The settings that `make test` walks over: of trainings those of the equations; of the kinds of
+# focus that need a large model, those that `LookJob` does not have. `make test-slow` has the rest.
 FAST = {
     CurateBenchJob: {"train", "val", "folds", "methods", "samplers", "redraw"},
     TrainJob: {"norm_weight", "observed_weight", "similarity"},
