@@ -106,6 +106,8 @@ def test_semdedup_ranks_copies_last_with_their_distance():
         ("hierarchical", {"within": "far"}, "within='far'"),
         ("hierarchical", {"clusters": 99}, "clusters=99"),
         ("semdedup", {"threshold": 0.9, "keep": 0.5}, "threshold=0.9 and keep=0.5"),
+        ("semdedup", {"threshold": 0.9, "chance": 0.1}, "threshold=0.9 and chance=0.1"),
+        ("semdedup", {"keep": 0.5, "copies": 8}, "keep=0.5 and copies=8"),
         ("semdedup", {"threshold": 2.0}, "threshold=2"),
         ("semdedup", {"keep": 0.0}, "keep=0"),
         ("semdedup", {"chance": 2.0}, "chance=2"),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -82,3 +83,19 @@ def test_rare_classes_keep_their_share_in_half_of_the_pool(planted):
     found = chosen.sum(axis=0) / chosen.sum()
     assert found[rare].sum() >= share[rare].sum()
     assert (found[rare] >= 0.8 * share[rare]).all()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("seed", [0, 1])
+def test_with_masks_each_rare_class_keeps_its_share(planted, seed):
+    pool, embeddings, stems, counts = planted
+    table = np.array([counts[name] for name, _ in stems])
+    share = table.sum(axis=0) / table.sum()
+    labelled = replace(pool, counts=table)
+    ranking = rank(
+        labelled, "semdedup", embeddings=embeddings, max_overlap=1, keep=0.5, seed=seed
+    )  # fmt: skip
+    chosen = table[ranking.at("50%").rows]
+    found = chosen.sum(axis=0) / chosen.sum()
+    rare = (share > 0) & (share < 0.05)
+    assert (found[rare] >= share[rare]).all()

@@ -14,6 +14,7 @@ from foveate.embeddings import Embeddings, find_rows
 from foveate.errors import DataError, ParameterError
 from foveate.files import digest
 from foveate.pool.attributes import Attributes
+from foveate.pool.pictures import Pictures
 from foveate.pool.rules import Rules
 from foveate.selection import Ranking
 
@@ -119,6 +120,7 @@ class Ranker:
         tokens: As for `rank`.
         cells: As for `rank`.
         further: Rules that hold besides: those of a recipe.
+        pixels: Whether methods may read the pixels of tiles.
 
     Raises:
         DataError: An id of `picked` is not in the pool.
@@ -136,6 +138,7 @@ class Ranker:
     tokens: Embeddings | NDArray[np.floating] | None = None
     cells: NDArray[np.integer] | None = None
     further: Rules | None = None
+    pixels: bool = True
     _known: dict[tuple[object, ...], Ranking] = field(default_factory=dict, init=False, repr=False)
 
     def rank(
@@ -306,6 +309,8 @@ class Ranker:
             given |= {name: self._by_id(arrays[name]) for name in method.needs}
             if "counts" in method.uses and self.pool.counts is not None:
                 given["counts"] = self._by_id(self.pool.counts)
+        if method.takes_pictures and self.pixels and self.pool.scenes:
+            given["pictures"] = Pictures(self.pool, self._order)
         initial = self._constraint.given
         if method.takes_initial and initial.size:
             given["initial"] = initial

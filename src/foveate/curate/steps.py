@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger("foveate")
 
-VERSION = 4  # raised when a step writes something else for the same inputs
+VERSION = 5  # raised when a step writes something else for the same inputs
 FULL_DEPTH = 20_000  # greedy methods rank pools up to this size completely
 SPEAK_UP = 10  # seconds from which a forecast is worth a line
 TOO_LONG = 7200  # seconds from which an approximation is worth naming

@@ -48,6 +48,7 @@ _CELL = 4096  # rows of a cell, on average
 _FIT, _FIT_EACH = 20_000, 256  # rows that k-means is fitted on: at least, and per cell
 _VALUES = 2**22  # distances held at a time: 16 MiB as float32
 _ROWS = 8192
+_ROUNDING = 1e-6  # of a number of rows
 
 
 @dataclass(frozen=True)
@@ -222,7 +223,7 @@ def by_threshold(pairs: Pairs, distance: float, order: NDArray[np.int64]) -> NDA
 def by_share(
     pairs: Pairs, keep: float, ties: NDArray[np.uint64], parts: NDArray[np.number] | None = None
 ) -> NDArray[np.int64]:
-    """Keep about a share of the rows: the nearest are left out first, whatever their surroundings.
+    """Keep a share of the rows, rounded down; the nearest are left out first, wherever they are.
 
     Distances count in units of the smaller `spacing` of the two rows: one distance for all would
     thin out what is alike by nature and leave the rest. Pairs are looked at from the nearest on: of
@@ -253,7 +254,8 @@ def by_share(
     same = np.flatnonzero(copy_of != np.arange(n))
     stands[copy_of[same]] = True
     left = left - amounts[same].sum(axis=0, dtype=np.float64)
-    surplus = n - same.size - max(1, round(keep * n))
+    # Rounded down as a budget is: a cut at the same share then leaves out nothing that is kept.
+    surplus = n - same.size - max(1, int(keep * n + _ROUNDING))
     kept = copy_of == np.arange(n)
     rank = np.argsort(relative, kind="stable")
     firsts, seconds = pairs.first[rank].tolist(), pairs.second[rank].tolist()

@@ -107,7 +107,8 @@ class Method:
             takes ``constraint``, a `Constraint` or None, keeps it while it chooses; the order of
             any other is filtered afterwards. One that takes ``initial``, (s,) rows that were picked
             before or None, begins from them and does not rank them; of any other they are left
-            out.
+            out. One that takes ``pictures`` gets what compares the pixels of tiles where there is
+            imagery, and None elsewhere.
         needs: Names of arrays, a subset of what the registry knows. A function that takes another
             one of these gets it where the pool has it, and None elsewhere (`uses`).
         parts: Methods whose rankings a hybrid combines. Their options are options of the hybrid
@@ -170,6 +171,11 @@ class Method:
         return "initial" in inspect.signature(self.function).parameters
 
     @property
+    def takes_pictures(self) -> bool:
+        """Whether the function can compare the pixels of tiles."""
+        return "pictures" in inspect.signature(self.function).parameters
+
+    @property
     def uses(self) -> tuple[str, ...]:
         """Names of arrays that the function makes use of, but does not need."""
         taken = inspect.signature(self.function).parameters
@@ -185,6 +191,7 @@ class Method:
             "parts",
             "constraint",
             "initial",
+            "pictures",
             *self.needs,
             *self.uses,
         }

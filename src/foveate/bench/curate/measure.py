@@ -103,8 +103,9 @@ class Rankings:
         if (fold, seed) not in self._rankers:
             pool = self.design.pool.take(self.design.folds[fold].train)
             self._rankers[fold, seed] = Ranker(
-                pool, self._embeddings, seed, self._preset, None, max_overlap=self._max_overlap
-            )
+                pool, self._embeddings, seed, self._preset, None, max_overlap=self._max_overlap,
+                pixels=False,  # each fold would read all of them under each seed
+            )  # fmt: skip
         return self._rankers[fold, seed]
 
 
