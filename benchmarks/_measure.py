@@ -15,6 +15,7 @@ import subprocess
 import sys
 import tempfile
 import threading
+import time
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -94,6 +95,31 @@ def measure(script: str, arguments: list[str], runs: int = 1) -> Measured:
         rows,
         results[-1]["notes"],
     )
+
+
+def anonymous() -> int:
+    """Return the bytes of this process that the system cannot drop; not those of mapped files."""
+    status = Path("/proc/self/status").read_text(encoding="ascii")
+    return int(next(s for s in status.splitlines() if s.startswith("RssAnon")).split()[1]) * 1024
+
+
+def watched(function: Callable[[], Any]) -> tuple[Any, float, int]:
+    """Return what a call returns, its CPU seconds, and its extra anonymous memory."""
+    before, over = anonymous(), threading.Event()
+    peak = [before]
+
+    def watch() -> None:
+        while not over.wait(0.02):
+            peak[0] = max(peak[0], anonymous())
+
+    thread = threading.Thread(target=watch, daemon=True)
+    thread.start()
+    start = time.process_time()
+    found = function()
+    cpu = time.process_time() - start
+    over.set()
+    thread.join()
+    return found, cpu, peak[0] - before
 
 
 def table(head: list[str], lines: list[list[str]]) -> None:

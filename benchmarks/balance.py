@@ -2,7 +2,7 @@
 
     python benchmarks/balance.py            # full ranking at N = 10,000 and 20,000: minutes
     python benchmarks/balance.py --quick    # at N = 5,000 and 10,000
-    python benchmarks/balance.py --rows 1000000 --depth 10000    # foveate alone, dense counts
+    python benchmarks/balance.py --rows 1000000 --depth 10000 --folder FOLDER   # foveate alone
 
 Counts are pixels per class of 256 x 256 patches, C = 14: "dense" draws each patch's shares from
 an uneven Dirichlet distribution, so that all rows differ; "sparse" is like land cover: 40 % of
@@ -15,11 +15,13 @@ is the paper read literally, and no other public implementation is known to us.
 from __future__ import annotations
 
 import argparse
+import hashlib
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from _measure import call, machine, measure, table
+from _measure import call, machine, measure, table, watched
 
 C = 14
 PIXELS = 256 * 256
@@ -45,12 +47,26 @@ def make(kind: str, n: int) -> np.ndarray:
     return counts
 
 
-def deep(n: int, depth: int) -> None:
+def deep(folder: Path, n: int, depth: int, counts: list[int]) -> None:
+    from foveate.select.balance import balance_greedy
+    from foveate.select.holders import Holders
+
+    path = folder / f"counts-{n}.npy"
+    if not path.is_file():
+        np.save(path, make("dense", n))
+    mapped = np.load(path, mmap_mode="r")
+    ties = np.random.default_rng(1).integers(0, 2**63, n).astype(np.uint64)
     print(f"\ndense counts, N = {n:,}, C = {C}, to a depth of {depth:,}", flush=True)
-    found = measure(__file__, ["foveate", "dense", str(n), str(depth)])
-    line = [f"{found.cpu:.1f}", f"{found.extra / 1e6:.0f}", f"{found.extra / n:.0f} x N",
-            f"{found.notes['exact']:,}"]  # fmt: skip
-    table(["CPU s", "extra MB", "extra bytes", "evaluated"], [line])
+    lines = []
+    for count in counts:
+        found, cpu, extra = watched(
+            lambda n=count: balance_greedy(mapped, depth, ties=ties, holders=Holders(n))
+        )
+        print_ = hashlib.sha256(found.rows.tobytes()).hexdigest()[:8]
+        lines.append([str(count), f"{cpu:.1f}", f"{extra / 1e6:.0f}", str(found.passes),
+                      f"{found.exact:,}", print_])  # fmt: skip
+    head = ["holders", "CPU s", "anonymous MB", "passes", "evaluated", "hash of the picks"]
+    table(head, lines)
 
 
 def keys(n: int) -> np.ndarray:
@@ -59,12 +75,10 @@ def keys(n: int) -> np.ndarray:
     return tie_keys([str(i) for i in range(n)], 0)
 
 
-def ours(
-    counts: np.ndarray, screening: Any, depth: int | None = None
-) -> tuple[np.ndarray, dict[str, Any]]:
+def ours(counts: np.ndarray, screening: Any) -> tuple[np.ndarray, dict[str, Any]]:
     from foveate.select.balance import balance_greedy
 
-    found = balance_greedy(counts, depth, ties=keys(len(counts)), screening=screening)
+    found = balance_greedy(counts, ties=keys(len(counts)), screening=screening)
     return found.rows, {"exact": found.exact}
 
 
@@ -132,21 +146,20 @@ def main() -> None:
     parser.add_argument("--quick", action="store_true", help="N = 5,000 and 10,000 only")
     parser.add_argument("--rows", type=int, help="foveate alone, of so many rows")
     parser.add_argument("--depth", type=int, default=10_000)
+    parser.add_argument("--folder", type=Path, default=Path(), help="where their counts are kept")
+    parser.add_argument("--holders", type=int, nargs="+", default=[1])
     parser.add_argument("--worker", help=argparse.SUPPRESS)
     parser.add_argument("rest", nargs="*", help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.worker:
-        name, kind, n, *depth = options.rest
+        name, kind, n = options.rest
         counts = make(kind, int(n))
         CONTENDERS[name](counts[:64])  # imports
-        if depth:
-            call(lambda: ours(counts, "auto", int(depth[0])), options.worker)
-        else:
-            call(lambda: CONTENDERS[name](counts), options.worker)
+        call(lambda: CONTENDERS[name](counts), options.worker)
         return
     print(machine())
     if options.rows:
-        deep(options.rows, options.depth)
+        deep(options.folder, options.rows, options.depth, options.holders)
         return
     for n in (5_000, 10_000) if options.quick else (10_000, 20_000):
         for kind in ("dense", "sparse"):

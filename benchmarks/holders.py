@@ -12,17 +12,11 @@ from __future__ import annotations
 
 import argparse
 import hashlib
-import threading
-import time
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from _measure import machine, table
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
+from _measure import machine, table, watched
 
 D, STEP, START = 512, 4096, 5
 
@@ -37,30 +31,6 @@ def write(path: Path, n: int) -> None:
             x = rng.standard_normal((min(STEP, n - begin), D), dtype=np.float32)
             x += centres[rng.integers(200, size=len(x))]
             np.maximum(x, 0, out=x).astype(np.float16).tofile(file)
-
-
-def anonymous() -> int:
-    status = Path("/proc/self/status").read_text(encoding="ascii")
-    return int(next(s for s in status.splitlines() if s.startswith("RssAnon")).split()[1]) * 1024
-
-
-def watched(function: Callable[[], Any]) -> tuple[Any, float, int]:
-    """Return what a call returns, its CPU seconds, and its extra anonymous memory."""
-    before, over = anonymous(), threading.Event()
-    peak = [before]
-
-    def watch() -> None:
-        while not over.wait(0.02):
-            peak[0] = max(peak[0], anonymous())
-
-    thread = threading.Thread(target=watch, daemon=True)
-    thread.start()
-    start = time.process_time()
-    found = function()
-    cpu = time.process_time() - start
-    over.set()
-    thread.join()
-    return found, cpu, peak[0] - before
 
 
 def exact(x: np.ndarray, ties: np.ndarray, picks: int, counts: list[int]) -> None:

@@ -8,6 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from foveate.select.balance import TOLERANCE, balance_greedy
+from foveate.select.holders import Holders
 
 KINDS = ("dense", "patches", "small", "equal", "one class", "lopsided", "unmet")
 
@@ -72,8 +73,10 @@ def data(kind, n, c, rng):
     held=st.integers(0, 4),
     few_keys=st.booleans(),
     dtype=st.sampled_from(["i8", "u4", "i4"]),
+    candidates=st.integers(1, 20),
+    holders=st.integers(1, 7),
 )
-def test_equals_brute_force(kind, n, c, seed, held, few_keys, dtype):
+def test_equals_brute_force(kind, n, c, seed, held, few_keys, dtype, candidates, holders):
     rng = np.random.default_rng(seed)
     counts = data(kind, n, c, rng).astype(dtype)
     counts[rng.random(n) < 0.1] = 0
@@ -85,6 +88,9 @@ def test_equals_brute_force(kind, n, c, seed, held, few_keys, dtype):
         found = balance_greedy(counts, k, ties=ties, given=held, screening=screening)
         assert found.rows.tolist() == rows
         np.testing.assert_allclose(found.entropy, heights, atol=1e-13)
+    options = {"candidates": candidates, "holders": Holders(holders)}
+    found = balance_greedy(counts, k, ties=ties, given=held, screening="always", **options)
+    assert found.rows.tolist() == rows
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -93,7 +99,7 @@ def test_equals_brute_force_in_full(kind):
     counts = data(kind, 300, 6, rng)
     ties = rng.integers(0, 2**63, 300).astype(np.uint64)
     rows, heights = brute_force(counts, 300, ties)
-    for screening in ("auto", "always", "never"):
-        found = balance_greedy(counts, ties=ties, screening=screening)
+    for screening, candidates in (("auto", 16), ("auto", None), ("always", 40), ("never", None)):
+        found = balance_greedy(counts, ties=ties, screening=screening, candidates=candidates)
         assert found.rows.tolist() == rows
         np.testing.assert_allclose(found.entropy, heights, atol=1e-13)

@@ -6,8 +6,12 @@ import numpy as np
 import pytest
 
 from foveate.errors import DataError, ParameterError
-from foveate.select._screen import Greedy, Patterns
+from foveate.select._course import Course
+from foveate.select._screen import Greedy
+from foveate.select._tally import Tally
 from foveate.select.balance import balance_greedy
+from foveate.select.constraints import Constraint
+from foveate.select.holders import Holders
 
 
 def keys(n):
@@ -105,6 +109,49 @@ def test_more_rows_than_one_chunk():
     assert np.array_equal(np.sort(found.rows), np.arange(20_000))
 
 
+def drawn(n, seed=0):
+    rng = np.random.default_rng(seed)
+    counts = np.array([rng.multinomial(4096, p) for p in rng.dirichlet(np.ones(4) / 2, n)])
+    counts[rng.random(n) < 0.2] = counts[0]  # twins
+    return counts.astype(np.int32), rng.integers(0, 2**63, n).astype(np.uint64)
+
+
+@pytest.mark.parametrize("holders", [1, 2, 3, 7])
+def test_candidates_of_any_number_of_holders(holders, monkeypatch):
+    monkeypatch.setattr("foveate.select.balance._BLOCK_VALUES", 400)
+    counts, ties = drawn(2000)
+    expected = balance_greedy(counts, 400, ties=ties, screening="never")
+    found = balance_greedy(counts, 400, ties=ties, candidates=300, holders=Holders(holders))
+    assert found.rows.tolist() == expected.rows.tolist()
+    assert found.entropy.tolist() == expected.entropy.tolist()
+    assert found.passes < 60  # candidates serve: it is not one pass a step
+    assert found.exact < expected.exact / 10
+
+
+def test_forbidden_rows_among_candidates(monkeypatch):
+    monkeypatch.setattr("foveate.select.balance._BLOCK_VALUES", 400)
+    counts, ties = drawn(600, 1)
+    rng = np.random.default_rng(2)
+    one, other = rng.integers(0, 600, (2, 900))
+    options = {"ties": ties, "constraint": Constraint.of(one, other, 600)}
+    expected = balance_greedy(counts, screening="never", **options)
+    found = balance_greedy(counts, candidates=64, holders=Holders(3), **options)
+    assert found.rows.tolist() == expected.rows.tolist()
+
+
+@pytest.mark.slow
+def test_processes_order_a_file_alike(tmp_path, monkeypatch):
+    monkeypatch.setattr("foveate.select.balance._BLOCK_VALUES", 400)
+    counts, ties = drawn(500, 3)
+    np.save(tmp_path / "counts.npy", counts)
+    mapped = np.load(tmp_path / "counts.npy", mmap_mode="r")
+    expected = balance_greedy(counts, 60, ties=ties)
+    found = balance_greedy(mapped, 60, ties=ties, candidates=100, holders=Holders(2, "processes"))
+    assert found.rows.tolist() == expected.rows.tolist()
+    with pytest.raises(DataError, match="a whole memory map"):
+        balance_greedy(counts, 60, ties=ties, holders=Holders(2, "processes"))
+
+
 def test_progress_ends_at_k():
     ticks = []
     balance_greedy(np.eye(3, dtype=int), 2, ties=keys(3), progress=ticks.append)
@@ -133,6 +180,7 @@ def test_counts_that_are_refused(counts, message):
         ({"given": [4]}, "outside the data"),
         ({"given": [0, 0]}, "more than once"),
         ({"ties": np.arange(4)}, "one uint64 key per row"),
+        ({"candidates": 0}, "candidates=0.*1 or more"),
         ({"screening": "maybe"}, "'maybe'.*'auto', 'always', 'never'"),
     ],
 )
@@ -147,7 +195,13 @@ def test_the_bound_is_never_exceeded():
     counts[:, 4] = 0
     counts[:3, 4] = 5  # a class that the set has not met
     order = np.flatnonzero(counts.any(axis=1))
-    greedy = Greedy(Patterns.group(counts, order, np.arange(5)), counts[10:14].sum(axis=0))
+    left = np.zeros(80, bool)
+    left[order] = True
+    tally = Tally(counts, 0, np.arange(80))
+    tally.group(np.arange(5), left)
+    mix = counts[10:14].sum(axis=0)
+    found = tally.refresh(Course().frame(mix.astype(float)), np.empty(0, np.int64), 80)
+    greedy = Greedy(found.patterns(), mix)
     pats = greedy.patterns
     base, met = greedy.mix.copy(), greedy.mix > 0
     terms = greedy._terms(greedy._evaluate(pats.p, pats.t))

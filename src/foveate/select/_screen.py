@@ -24,11 +24,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cached_property
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from numpy.typing import NDArray
 
     from foveate.progress import Meter
@@ -60,6 +62,29 @@ def entropy(shares: NDArray[np.float64]) -> NDArray[np.float64]:
     return -logs.sum(axis=0)
 
 
+def entropies(
+    p: NDArray[np.float64], t: NDArray[np.float64], mix: NDArray[np.float64]
+) -> NDArray[np.float64]:
+    """Return the entropy of the union of a set with each of some rows.
+
+    Args:
+        p: (C, m) float64 pixels per class of each row.
+        t: (m,) float64 pixels of each row.
+        mix: (C,) float64 pixels per class of the set.
+
+    Returns:
+        (m,) float64 in nats.
+    """
+    heights = np.empty(t.size)
+    total = float(mix.sum())
+    for begin in range(0, t.size, _BLOCK):
+        part = slice(begin, begin + _BLOCK)
+        shares = p[:, part] + mix[:, None]
+        shares /= t[part] + total
+        heights[part] = entropy(shares)
+    return heights
+
+
 @dataclass
 class Patterns:
     """Distinct rows of counts, each with a queue of the rows that have them.
@@ -73,6 +98,8 @@ class Patterns:
         members: (n,) int64 rows, and `ranks` (n,) int64 their places in the order of ties.
         ranks: See `members`.
         left: (n,) bool, members that are neither taken nor removed.
+        more: (m,) bool, patterns with rows that are not among the members.
+        place: (m,) int64, number of each pattern, ascending: some are forgotten.
     """
 
     p: NDArray[np.float64]
@@ -83,33 +110,8 @@ class Patterns:
     members: NDArray[np.int64]
     ranks: NDArray[np.int64]
     left: NDArray[np.bool_]
-
-    @classmethod
-    def group(
-        cls,
-        counts: NDArray[np.integer],
-        order: NDArray[np.int64],
-        columns: NDArray[np.int64],
-    ) -> Self:
-        """Group the rows `order` (in the order of ties) of `counts` by their `columns`."""
-        # Equal rows have equal hashes. Should two different rows collide, a group may be split;
-        # that costs time only, since ties between groups are broken in the same way.
-        weights = np.random.Generator(np.random.PCG64(0)).integers(
-            0, 2**64, columns.size, dtype=np.uint64
-        )
-        hashes = np.zeros(order.size, np.uint64)
-        for column, weight in zip(columns, weights, strict=True):
-            hashes += counts[order, column].astype(np.uint64) * (weight | np.uint64(1))
-        ranks = np.argsort(hashes, kind="stable")
-        members = order[ranks]
-        same = hashes[ranks][1:] == hashes[ranks][:-1]
-        for column in columns:
-            same &= counts[members[1:], column] == counts[members[:-1], column]
-        head = np.flatnonzero(np.concatenate(([True], ~same)))
-        end = np.append(head[1:], members.size)
-        p = np.ascontiguousarray(counts[np.ix_(members[head], columns)].T, dtype=np.float64)
-        left = np.ones(members.size, bool)
-        return cls(p, p.sum(axis=0), head, end, ranks[head], members, ranks, left)
+    more: NDArray[np.bool_]
+    place: NDArray[np.int64]
 
     def __len__(self) -> int:
         """Return m."""
@@ -158,23 +160,36 @@ class Patterns:
         if left.sum() <= 0.75 * left.size:
             self.p = np.ascontiguousarray(self.p[:, left])
             self.t, self.rank = self.t[left], self.rank[left]
-            self.head, self.end = self.head[left], self.end[left]
+            self.head, self.end, self.more = self.head[left], self.end[left], self.more[left]
+            self.place = self.place[left]
 
 
 class Greedy:
-    """The greedy loop over patterns.
+    """The greedy loop over patterns, while it is certain what is best.
 
     Args:
         patterns: Candidates; consumed.
         mix: (C,) pixels per class of the rows that are in the set already.
         constraint: What the rows in the set forbid; told of each row that is taken.
+        certain: Says, given the pixels per class of the set and a gain in nats, how many of the
+            candidates, the first ones, have to be looked at: all other rows gain less. It returns
+            None if rows that are no candidates may gain as much. None where all are to be looked
+            at, and there are no other rows.
+
+    Attributes:
+        rows: What was taken, in order.
+        gone: What was taken or forbidden.
+        stopped: Whether a row that is no candidate may be next.
     """
 
     def __init__(
-        self, patterns: Patterns, mix: NDArray[np.int64], constraint: Open | None = None
-    ) -> None:
+        self, patterns: Patterns, mix: NDArray[Any], constraint: Open | None = None,
+        certain: Callable[[NDArray[np.float64], float], int | None] | None = None,
+    ) -> None:  # fmt: skip
         self.patterns = patterns
-        self.constraint = constraint
+        self.constraint, self.certain = constraint, certain
+        self.stopped = False
+        self.gone: list[NDArray[np.int64]] = []
         self.left = patterns.members.size
         self._changed: list[int] = []  # patterns whose next row was taken or removed
         self.mix = mix.astype(np.float64)
@@ -192,7 +207,7 @@ class Greedy:
         left = 1 if self.total == 0 else 0  # an empty set has no mix to bound with
         if screening == "never":
             left = k
-        while len(self.rows) < k and self.left:
+        while len(self.rows) < k and self.left and not self.stopped:
             if left:
                 self._plain(min(left, k - len(self.rows)), meter)
             steps = self._screened(k - len(self.rows), meter)
@@ -206,17 +221,20 @@ class Greedy:
     def _plain(self, steps: int, meter: Meter) -> None:
         """Take `steps` rows, evaluating every candidate each time."""
         for _ in range(steps):
-            if not self.left:
+            if not self.left or self.stopped:
                 return
             self.patterns.drop_empty()
             pats = self.patterns
             heights = self._evaluate(pats.p, pats.t)
             heights[pats.head >= pats.end] = -np.inf
+            if self._wanted(heights) > len(pats):
+                self.stopped = True
+                return
             self._take(np.arange(len(pats)), heights, meter)
 
     def _screened(self, limit: int, meter: Meter) -> int:
         """Take up to `limit` rows with one set of remainders; return how many were taken."""
-        if limit == 0 or not self.left:
+        if limit == 0 or not self.left or self.stopped:
             return _PAYS + 1
         self.patterns.drop_empty()
         pats = self.patterns
@@ -228,10 +246,13 @@ class Greedy:
         terms[-2, gone] = _NEVER
         t_range = float(pats.t.min()), float(pats.t.max())
         self._changed.clear()
+        if self._wanted(heights) > len(pats):
+            self.stopped = True
+            return 0
         self._take(np.arange(len(pats)), heights, meter)
-        spent, gap, level = 0, 0.0, 0.0
+        spent, gap, level, looked = 0, 0.0, 0.0, len(pats)
         for step in range(1, limit):
-            if not self.left:
+            if not self.left or self.stopped:
                 return step
             for j in self._changed:
                 if pats.head[j] >= pats.end[j]:
@@ -242,24 +263,75 @@ class Greedy:
             h, w = self._prices()
             # `upper` bounds what each candidate adds to T * entropy, less `level` per pixel: a
             # product without a division by T + t, which `level` near the maximum makes up for.
-            upper = self._weights(w - h - level, float((base[met] / self.mix[met]).min())) @ terms
-            top = float(upper.max())
-            floor = top - gap
+            weights = self._weights(w - h - level, float((base[met] / self.mix[met]).min()))
+            upper = weights @ terms[:, :looked]
             while True:
-                # First those as near the top as sufficed in the last step; then, if the best of
-                # them does not rule out the others, all that it does not rule out.
-                ids = np.flatnonzero(upper >= floor)
-                heights = self._evaluate(pats.p[:, ids], pats.t[ids])
+                ids, heights, gain, needed = self._near_top(upper, gap, h, level, t_range)
                 spent += ids.size
-                gain = float(heights.max()) - h - self.tolerance - self.slack
-                needed = gain * self.total + min((gain - level) * t for t in t_range)
-                needed -= 4 * _ULP32 * abs(needed)
-                if floor <= needed:
+                wanted = self._wanted(heights)
+                if wanted <= looked:
                     break
-                floor = needed
-            gap, level = top - needed, gain
+                if looked == len(pats):
+                    self.stopped = True
+                    return step
+                more = min(wanted, len(pats))
+                upper = np.concatenate((upper, weights @ terms[:, looked:more]))
+                looked = more
+            looked = wanted // 2 + 1
+            gap, level = float(upper.max()) - needed, gain
             self._take(ids, heights, meter)
         return limit
+
+    def _near_top(
+        self, upper: NDArray[np.float32], gap: float, h: float, level: float,
+        t_range: tuple[float, float],
+    ) -> tuple[NDArray[np.intp], NDArray[np.float64], float, float]:  # fmt: skip
+        """Evaluate the first patterns, as few as make sure which of them is best.
+
+        Args:
+            upper: Bounds of the first patterns, less `level` per pixel.
+            gap: How far below the highest bound sufficed in the last step.
+            h: Entropy of the set.
+            level: See `upper`.
+            t_range: Smallest and largest number of pixels of a pattern.
+
+        Returns:
+            Those evaluated (perhaps some twice, counted in `exact`), their entropies, the largest
+            gain, and the bound below which a pattern is ruled out. Without patterns that have rows
+            left: none of them, and a gain of -inf.
+        """
+        pats, top = self.patterns, float(upper.max())
+        if top <= -_NEVER / 2:
+            return np.empty(0, np.intp), np.full(1, -np.inf), -np.inf, top
+        # First those as near the top as sufficed in the last step; then, if the best of them does
+        # not rule out the others, all that it does not rule out.
+        floor = top - gap
+        while True:
+            ids = np.flatnonzero(upper >= floor)
+            heights = self._evaluate(pats.p[:, ids], pats.t[ids])
+            gain = float(heights.max()) - h - self.tolerance - self.slack
+            needed = gain * self.total + min((gain - level) * t for t in t_range)
+            needed -= 4 * _ULP32 * abs(needed)
+            if floor <= needed:
+                return ids, heights, gain, needed
+            floor = needed
+
+    def _wanted(self, heights: NDArray[np.float64]) -> int:
+        """Return how many of the first patterns have to be looked at to be sure of the best.
+
+        Args:
+            heights: Entropies of some.
+
+        Returns:
+            Their number: one more than there are if a row that is no candidate may be better.
+        """
+        if self.certain is None:
+            return len(self.patterns)
+        gain = float(heights.max()) - self._prices()[0] - self.tolerance - self.slack
+        number = self.certain(self.mix, gain)
+        if number is None:
+            return len(self.patterns) + 1
+        return int(np.searchsorted(self.patterns.place, number))
 
     def _prices(self) -> tuple[float, NDArray[np.float64]]:
         """Return the entropy h of the set and the price w of a pixel of each class, in nats."""
@@ -304,23 +376,21 @@ class Greedy:
         j = int(tied[pats.rank[tied].argmin()])
         self.rows.append(pats.pop(j))
         self.left -= 1
-        self._changed.append(j)
+        changed = [j]
         if self.constraint is not None:
-            removed, moved = pats.remove(self.constraint.pick(self.rows[-1]))
+            forbidden = self.constraint.pick(self.rows[-1])
+            self.gone.append(forbidden)
+            removed, moved = pats.remove(forbidden)
             self.left -= removed
-            self._changed += moved
+            changed += moved
+        self._changed += changed
+        # The next row of a pattern may be one that is not among the members.
+        self.stopped = any(pats.more[i] and pats.head[i] >= pats.end[i] for i in changed)
         self.mix += pats.p[:, j]
         self.total += float(pats.t[j])
         meter.advance()
 
     def _evaluate(self, p: NDArray[np.float64], t: NDArray[np.float64]) -> NDArray[np.float64]:
         """Return the (m,) entropies in nats of the set with each candidate."""
-        heights = np.empty(t.size)
-        mix = self.mix[:, None]
-        for begin in range(0, t.size, _BLOCK):
-            part = slice(begin, begin + _BLOCK)
-            shares = p[:, part] + mix
-            shares /= t[part] + self.total
-            heights[part] = entropy(shares)
         self.exact += t.size
-        return heights
+        return entropies(p, t, self.mix)

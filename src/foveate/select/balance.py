@@ -19,14 +19,19 @@ import numpy as np
 
 from foveate.errors import DataError, ParameterError
 from foveate.progress import Meter
-from foveate.select._rows import check_given, check_k, check_ties
-from foveate.select._screen import TOLERANCE, Greedy, Patterns, entropy
+from foveate.select._course import Certain, Course
+from foveate.select._rows import check_given, check_k, check_ties, positive
+from foveate.select._screen import TOLERANCE, Greedy, entropy
+from foveate.select._tally import Found, Tally
+from foveate.select.holders import Holders, Mapped
 
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike, NDArray
 
     from foveate.progress import ProgressFn
+    from foveate.select._tally import Looked
     from foveate.select.constraints import Constraint, Open
+    from foveate.select.holders import Crew
 
 __all__ = ["TOLERANCE", "Balance", "Screening", "balance_greedy"]
 
@@ -34,6 +39,13 @@ Screening = Literal["auto", "always", "never"]
 
 _EXACT_INTEGERS = 2**53  # every integer up to here is a float64
 _CHUNK = 16_384  # rows at a time where a (rows, C) temporary is needed
+_BLOCK_VALUES = 2**18  # counts in a block of rows, of which holders have whole ones
+_CANDIDATES = 2**18
+_SHARE = 20  # of the patterns one is a candidate, or more
+_EXTRA = 1024  # candidates of each holder beyond twice its share
+_EARLY = 8  # steps in which no bound serves
+_SETTLED = 64  # steps before which more candidates do not help
+_PAYS = 12  # candidates per pattern that the steps after a pass must have looked at
 
 
 @dataclass(frozen=True)
@@ -49,11 +61,13 @@ class Balance:
             entropy. 0 when C < 2.
         exact: How many times the entropy of the union with a row (or with a whole group of rows
             whose counts are the same) was evaluated. The plain loop needs about ``n * k``.
+        passes: Passes over all rows, the one that checks them not included.
     """
 
     rows: NDArray[np.int64]
     entropy: NDArray[np.float64]
     exact: int
+    passes: int
 
 
 def balance_greedy(
@@ -64,6 +78,8 @@ def balance_greedy(
     given: ArrayLike | None = None,
     constraint: Constraint | None = None,
     screening: Screening = "auto",
+    candidates: int | None = None,
+    holders: Holders | None = None,
     progress: ProgressFn | None = None,
 ) -> Balance:
     """Order rows so that the union of the first ones is as balanced as a greedy choice allows.
@@ -76,8 +92,8 @@ def balance_greedy(
     in the order of their keys.
 
     Args:
-        counts: (n, C) non-negative integers, pixels per class over valid pixels. Ignored classes
-            must have been removed by the caller.
+        counts: (n, C) non-negative integers, pixels per class over valid pixels; may be a memory
+            map. Ignored classes must have been removed by the caller.
         k: How many rows to take, 0 to n less the given ones; None for all.
         ties: (n,) uint64 keys, see `foveate.seeds.tie_keys`.
         given: Rows that are in the set already: they count, and are not taken again.
@@ -86,6 +102,10 @@ def balance_greedy(
         screening: "always" bounds all rows and evaluates those that could win, "never" evaluates
             every row in every step, "auto" changes between the two by what pays. The order does
             not depend on it.
+        candidates: Rows that are looked at between passes over all, at first: there will be more
+            if they serve too few steps. None for 262,144, or a twentieth of the rows if that is
+            more. The order does not depend on it.
+        holders: How rows are divided; None for threads. It does not change the order.
         progress: Called with the number of rows taken.
 
     Returns:
@@ -93,14 +113,16 @@ def balance_greedy(
 
     Raises:
         DataError: `counts` is not a matrix of non-negative integers, or holds 2^53 or more pixels.
-        ParameterError: `k`, `ties`, `given` or `screening` cannot be used.
+            Or holders in other processes are to read counts that are not a file.
+        ParameterError: `k`, `ties`, `given`, `screening` or `candidates` cannot be used.
+        StorageError: A holder in another process ended.
 
     >>> counts = np.array([[4, 0], [3, 1], [0, 4]])
     >>> balance_greedy(counts, ties=np.arange(3, dtype=np.uint64)).rows.tolist()
     [1, 2, 0]
     """
-    _check_counts(counts)
-    n = counts.shape[0]
+    check_counts(counts)
+    n, classes = counts.shape
     check_ties(ties, n)
     if screening not in get_args(Screening):
         raise ParameterError(
@@ -109,92 +131,187 @@ def balance_greedy(
     held = check_given(given, n)
     k = n - held.size if k is None else k
     check_k(k, n, held.size)
+    positive("candidates", candidates, _CANDIDATES)
 
-    columns = np.flatnonzero(counts.any(axis=0))
-    mix = counts[held].sum(axis=0, dtype=np.int64)[columns]
-    # Position of each row in the order of ties: one integer to compare, and no two are equal.
+    how = Holders() if holders is None else holders
+    # Place of each row in the order of ties: one integer to compare, and no two are equal.
     order = np.lexsort((np.arange(n), ties))
-    order = order[~np.isin(order, held)]
-    rows = np.empty(0, np.int64)
-    exact = 0
-    with Meter(progress, "class balance", k) as meter:
+    ranks = np.empty(n, np.int64)
+    ranks[order] = np.arange(n)
+    ranges = how.ranges(n, classes, max(1, _BLOCK_VALUES // max(classes, 1)))
+    parts = [
+        {
+            "counts": Mapped.of(counts, rows.start, rows.stop) if how.remote else counts[rows],
+            "begin": rows.start, "ranks": ranks[rows],
+        }
+        for rows in ranges
+    ]  # fmt: skip
+    with how.open(Tally, ranges, parts) as crew, Meter(progress, "class balance", k) as meter:
+        looked = crew.each("look")
+        _refuse(looked, n)
+        columns = np.flatnonzero(np.any([np.zeros(classes, bool), *(one.any for one in looked)], 0))
+        filled = np.concatenate([np.zeros(0, bool), *(one.filled for one in looked)])
+        loop = _Loop(crew, columns, candidates, screening)
+        start = loop.mix = loop.counts(held).sum(axis=0)
+        left = np.ones(n, bool)
+        left[held] = False
         state = None if constraint is None or constraint.empty else constraint.open(held)
-        while rows.size < k:
-            left = order if state is None else order[state.free[order]]
-            union = mix + counts[rows].sum(axis=0, dtype=np.int64)[columns]
-            found, evaluated = _in_order(
-                counts, left, k - rows.size, columns=columns, mix=union, state=state,
-                screening=screening, meter=meter,
-            )  # fmt: skip
-            rows = np.concatenate((rows, found))
-            exact += evaluated
-            if rows.size < k:
-                order = order[~np.isin(order, rows)]  # what is forbidden
-                state = None
+        while len(loop.rows) < k:
+            free = left if state is None else left & state.free
+            if columns.size > 1:
+                loop.run(free & filled, k, state, meter)
+            else:
+                loop.append(order[(free & filled)[order]], k, state)
+            loop.append(order[(free & ~filled)[order]], k, state)
+            left[loop.rows] = False  # what is left is forbidden
+            state = None
         meter.advance(k - meter.done)
-    return Balance(rows.astype(np.int64), _union_entropy(counts, rows, columns, mix), exact)
+        rows = np.array(loop.rows, np.int64)
+        entropy = _union_entropy(loop, rows, start)
+    return Balance(rows, entropy, loop.exact, loop.passes)
 
 
-def _in_order(
-    counts: NDArray[np.integer], order: NDArray[np.int64], k: int, *, columns: NDArray[np.intp],
-    mix: NDArray[np.int64], state: Open | None, screening: Screening, meter: Meter,
-) -> tuple[NDArray[np.int64], int]:  # fmt: skip
-    """Order rows, given in the order of ties, that come after those whose pixels are `mix`.
+class _Loop:
+    """Rows in the order of their choice, among holders.
 
-    Returns:
-        At most k rows, and the number of evaluations; without those that `state` forbids.
+    Args:
+        crew: Holders of the counts.
+        columns: (C,) classes that occur.
+        width: Candidates between passes, at first; None for as many as usually pay.
+        screening: As for `balance_greedy`.
+
+    Attributes:
+        mix: (C,) int64 pixels of the set.
+        rows: What was taken.
+        exact: Evaluations.
+        passes: Passes over all rows.
     """
-    filled = counts.any(axis=1)[order]
-    last, order = order[~filled], order[filled]
-    exact = 0
-    if columns.size > 1 and order.size:
-        greedy = Greedy(Patterns.group(counts, order, columns), mix, state)
-        order = greedy.run(k, screening, meter)
-        exact = greedy.exact
-    elif state is not None:
-        order = state.admit(order)
-    if state is not None and order.size < k:
-        last = state.admit(last)
-    return np.concatenate((order, last))[:k], exact
+
+    def __init__(
+        self, crew: Crew, columns: NDArray[np.intp], width: int | None, screening: Screening
+    ) -> None:
+        self.crew, self.columns, self.screening = crew, columns, screening
+        self.mix = np.zeros(columns.size, np.int64)
+        self.rows: list[int] = []
+        self.exact = self.passes = 0
+        self._width = width
+        self._ends = np.array([rows.stop for rows in crew.ranges])
+
+    def counts(self, rows: NDArray[np.int64]) -> NDArray[np.int64]:
+        """Return the (m, C) counts of rows."""
+        found = np.empty((rows.size, self.columns.size), np.int64)
+        owner = np.searchsorted(self._ends, rows, side="right")
+        for number in np.unique(owner).tolist():
+            mine = np.flatnonzero(owner == number)
+            found[mine] = self.crew.one(number, "fetch", rows[mine])[:, self.columns]
+        return found
+
+    def run(self, left: NDArray[np.bool_], k: int, state: Open | None, meter: Meter) -> None:
+        """Take rows of those that are left, all with pixels, up to k in all."""
+        patterns = sum(self.crew.each("group", self.columns, left))
+        width = patterns if self.screening == "never" else self._width
+        width = max(patterns // _SHARE, _CANDIDATES) if width is None else width
+        course = Course()
+        gone = np.empty(0, np.int64)
+        empty = False
+        while len(self.rows) < k and not empty:
+            before = len(self.rows)
+            if (before < _EARLY and width < patterns) or not self.mix.any():
+                gone, empty = self._plain(gone, course, state, meter)
+                continue
+            frame = course.frame(self.mix.astype(np.float64))
+            share = min(width, 2 * width // len(self.crew.ranges) + _EXTRA)
+            found = Found.merged(self.crew.each("refresh", frame, gone, share), frame, width)
+            self.passes += 1
+            if not found.rows.size:
+                return
+            certain = None if found.base.size == patterns else Certain(frame, found, course)
+            greedy = Greedy(found.patterns(), self.mix, state, certain)
+            taken = greedy.run(k - before, self.screening, meter)
+            self.exact += greedy.exact
+            self.rows += taken.tolist()
+            self.mix = np.rint(greedy.mix).astype(np.int64)
+            gone = np.concatenate((taken, *greedy.gone))
+            if not taken.size:
+                gone, empty = self._plain(gone, course, state, meter)
+            # No pass lasts until the set is twice as large; one that serves few steps for want
+            # of candidates costs more than these.
+            few = taken.size < before // 4 and taken.size * width < _PAYS * patterns
+            if few and before > _SETTLED:
+                width *= 2
+
+    def append(self, rows: NDArray[np.int64], k: int, state: Open | None) -> None:
+        """Take rows that are in order, up to k in all."""
+        if len(self.rows) < k:
+            rows = rows if state is None else state.admit(rows)
+            self.rows += rows[: k - len(self.rows)].tolist()
+
+    def _plain(
+        self, gone: NDArray[np.int64], course: Course, state: Open | None, meter: Meter
+    ) -> tuple[NDArray[np.int64], bool]:
+        """Take one row, evaluating all; return what is gone by it, and whether none was left."""
+        mix = self.mix.astype(np.float64)
+        tolerance = TOLERANCE * float(np.log(mix.size))
+        parts = self.crew.each("best", mix, gone, tolerance)
+        self.passes += 1
+        self.exact += sum(part[3] for part in parts)
+        heights, ranks, rows = (np.concatenate([part[i] for part in parts]) for i in range(3))
+        if not rows.size:
+            return rows, True
+        tied = np.flatnonzero(heights >= heights.max() - tolerance)
+        row = int(rows[tied[ranks[tied].argmin()]])
+        if self.mix.any():
+            shares = mix / mix.sum()
+            course.add(mix, float(heights.max() - entropy(shares[:, None])[0]))
+        self.rows.append(row)
+        self.mix = self.mix + self.counts(np.array([row]))[0]
+        meter.advance()
+        forbidden = np.empty(0, np.int64) if state is None else state.pick(row)
+        return np.append(forbidden, row), False
 
 
 def _union_entropy(
-    counts: NDArray[np.integer],
-    rows: NDArray[np.int64],
-    columns: NDArray[np.int64],
-    mix: NDArray[np.int64],
+    loop: _Loop, rows: NDArray[np.int64], mix: NDArray[np.int64]
 ) -> NDArray[np.float64]:
     """Return the normalised entropy of the union after each of `rows`.
 
     The totals are exact integers, so the numbers do not depend on how the order was found.
     """
     result = np.zeros(rows.size)
-    if columns.size < 2:
+    if loop.columns.size < 2:
         return result
     for begin in range(0, rows.size, _CHUNK):
         part = rows[begin : begin + _CHUNK]
-        sums = np.cumsum(counts[np.ix_(part, columns)], axis=0, dtype=np.int64) + mix
+        sums = np.cumsum(loop.counts(part), axis=0) + mix
         mix = sums[-1]
         totals = np.maximum(sums.sum(axis=1), 1)
         result[begin : begin + part.size] = entropy((sums / totals[:, None]).T)
-    return np.clip(result / np.log(columns.size), 0.0, 1.0)
+    return np.clip(result / np.log(loop.columns.size), 0.0, 1.0)
 
 
-def _check_counts(counts: NDArray[np.integer]) -> None:
+def check_counts(counts: NDArray[np.integer]) -> None:
+    """Refuse what is no matrix of integers.
+
+    Raises:
+        DataError: It is none.
+    """
     if counts.ndim != 2 or not np.issubdtype(counts.dtype, np.integer):
         raise DataError(
             f"class counts of shape {counts.shape} and dtype {counts.dtype}",
             "Allowed is an integer array (n, C): pixels per class.",
             "Pass counts, not shares.",
         )
-    negative = np.flatnonzero((counts < 0).any(axis=1))
+
+
+def _refuse(looked: list[Looked], n: int) -> None:
+    negative = np.concatenate([np.empty(0, np.int64), *(one.negative for one in looked)])
     if negative.size:
         raise DataError(
-            f"{negative.size} of {counts.shape[0]} rows have negative class counts, "
+            f"{negative.size} of {n} rows have negative class counts, "
             f"the first are {negative[:5].tolist()}",
             "A count is the number of pixels of a class: 0 or more.",
         )
-    pixels = float(counts.sum(dtype=np.float64))
+    pixels = sum(one.pixels for one in looked)
     if pixels >= _EXACT_INTEGERS:
         raise DataError(
             f"the class counts add up to {pixels:.3g} pixels",

@@ -73,7 +73,7 @@ class Mapped:
         part = mapped is None or isinstance(mapped.base, np.ndarray)
         if mapped is None or part or path is None or not x.flags.c_contiguous or x.ndim != 2:
             raise DataError(
-                "embeddings in memory, for holders in other processes",
+                "a matrix in memory, for holders in other processes",
                 "These open a file: a whole memory map, row by row.",
                 "Use holders of the kind 'threads', or np.load(FILE, mmap_mode='r').",
             )
