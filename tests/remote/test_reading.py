@@ -15,7 +15,7 @@ from foveate.errors import DataError, MissingExtraError
 from foveate.grid import Window
 from foveate.location import locate
 from foveate.raster import FileSource, close_files, read_ahead, unplanned
-from foveate.remote import objects, stores
+from foveate.remote import ranges, stores
 
 pytestmark = [pytest.mark.enable_socket, pytest.mark.allow_hosts(["127.0.0.1"])]
 WINDOWS = [
@@ -191,6 +191,28 @@ def test_headers_are_kept_with_a_run_until_the_object_changes(one, tmp_path):
     np.testing.assert_array_equal(changed.read().data, expected.data)
 
 
+def test_what_is_kept_of_other_formats_is_what_opening_has_read(folder, served, tmp_path):
+    """Not all of a file that is fetched whole, and nothing of a catalogue, which may hold keys."""
+    served.files["/c.json"] = b'{"href": "x.tif?sig=s3cret"}'
+    opened = remote.open_object(f"{served.url}/c.json")
+    assert b"s3cret" in opened.read(0, 99)
+    url = f"{served.url}/a%20b/plain.png"
+    first = FileSource(url).info
+    remote.keep_headers(tmp_path)
+    kept = (tmp_path / "headers.parquet").read_bytes()
+    assert len(kept) < len(served.files["/a b/plain.png"]) // 10
+    assert b"s3cret" not in kept
+    close_files()
+    remote.forget()
+    remote.load_headers(tmp_path)
+    served.asked.clear()
+    again = FileSource(url)
+    assert again.info == first
+    assert [how for how, *_ in served.asked] == ["HEAD"]
+    expected = FileSource(str(folder[0] / "plain.png")).read(WINDOWS[1])
+    np.testing.assert_array_equal(again.read(WINDOWS[1]).data, expected.data)
+
+
 def test_object_that_changes_while_it_is_read_is_refused(one):
     web, path = one
     far = FileSource(f"{web.url}/x.tif")
@@ -278,8 +300,8 @@ def test_traffic_in_words():
 
 
 def test_ranges_that_lie_close_become_one_request():
-    assert objects._coalesced([(100_000, 100_100), (0, 10), (5, 60)]) == [
+    assert ranges.coalesced([(100_000, 100_100), (0, 10), (5, 60)]) == [
         (0, 60),
         (100_000, 100_100),
     ]
-    assert objects._without(0, 10, [(2, 3), (8, 20)]) == [(0, 2), (3, 8)]
+    assert ranges.without(0, 10, [(2, 3), (8, 20)]) == [(0, 2), (3, 8)]

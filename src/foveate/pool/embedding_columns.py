@@ -150,7 +150,7 @@ def open_bytes(file: Location) -> IO[bytes]:
         from foveate.raster.opener import RemoteFile
 
         opened = open_object(file)
-        opened.opening = False  # rows are no header, to be kept with a run
+        opened.finish_opening()  # rows are no header, to be kept with a run
         return cast("IO[bytes]", RemoteFile(opened))
     return file.open("rb")
 

@@ -317,7 +317,7 @@ class FileSource:
         with _opened(self.path) as dataset:
             found = read_stored(self.path, dataset), _content(self.path, dataset)
         if is_url(self.path):
-            open_object(self.path).opening = False
+            open_object(self.path).finish_opening()
         return found
 
     @cached_property

@@ -112,15 +112,21 @@ def read_bytes(opened: RemoteObject, start: int, size: int) -> bytes:
     end = min(start + size, opened.meta.size)
     if start >= end:
         return b""
-    if (found := opened.held(start, end)) is not None:
-        return found
+    data = opened.held(start, end)
+    if data is None:
+        data = _fetched(opened, start, end)
+    opened.looked_at(start, data)
+    return data
+
+
+def _fetched(opened: RemoteObject, start: int, end: int) -> bytes:
     if opened.layout is not None:
         opened.need([(start // PAGE * PAGE, -(-end // PAGE) * PAGE)])
     elif opened.meta.size <= _WHOLE:
         opened.need([(0, opened.meta.size)])
     else:
         opened.need([(start // _PIECE * _PIECE, -(-end // _PIECE) * _PIECE)])
-    return opened.read(start, size)
+    return opened.read(start, end - start)
 
 
 class RemoteFile(io.RawIOBase):

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
 FILE = "headers.parquet"
-_LARGEST = 16 << 20  # bytes of one header that are kept: a directory, and no pixels
+_LARGEST = 16 << 20  # bytes of one header that are kept
 
 
 def keep_headers(run: Path) -> None:

@@ -23,6 +23,7 @@ from foveate.errors import DataError, FoveateError
 from foveate.files import digest, fingerprint
 from foveate.location import STORES, URL, Location, locate
 from foveate.remote.layout import Layout, read_layout
+from foveate.remote.ranges import coalesced, joined, split, without
 from foveate.remote.spool import Spool
 from foveate.remote.stores import Meta, fetch, head
 from foveate.remote.traffic import Traffic, count
@@ -34,9 +35,8 @@ if TYPE_CHECKING:
 
 HEAD = 32 << 10  # bytes that are read first: most directories of cloud-optimised files
 PAGE = 4096
-_BESIDE = 16 << 10  # bytes between two ranges that one request is cheaper for than two
-_LARGEST = 8 << 20  # bytes of a request
 _REQUESTS = 16  # side by side
+_TRIES = 3  # to have all of a range at a time
 
 
 _numbers = counting()
@@ -102,6 +102,8 @@ class RemoteObject:
         self._segments: list[_Segment] = []
         self._starts: list[int] = []
         self._coming: list[tuple[int, int, Future[None]]] = []
+        self._looked: dict[int, bytes] = {}  # what opening it has read
+        self._known: Header | None = None  # of an earlier run, or another process
 
     @cached_property
     def layout(self) -> Layout | None:
@@ -119,19 +121,65 @@ class RemoteObject:
     @property
     def header(self) -> Header:
         """What opening it has read, without the pixels that follow the directories."""
+        layout = None if self.is_known else self.layout  # it reads: not under the lock
         with self._lock:
+            if self._known is not None and self._known.beside == self.beside:
+                return self._known
+            if layout is None:
+                return Header(self.meta, joined(self._looked), dict(self.beside))
             kept = {s.start: s.data for s in self._segments if s.data is not None}
-        if self.layout is not None and 0 in kept:
-            kept[0] = kept[0][: -(-self.layout.first // PAGE) * PAGE]
+        if 0 in kept:
+            kept[0] = kept[0][: _directories(layout)]
         return Header(self.meta, kept, dict(self.beside))
+
+    @property
+    def is_known(self) -> bool:
+        """Whether its header is that of an earlier run, or another process."""
+        return self._known is not None
+
+    def looked_at(self, start: int, data: bytes) -> None:
+        """Say what was read: of a file without a layout, what opening it reads is its header."""
+        with self._lock:
+            if self.opening and len(self._looked.get(start, b"")) < len(data):
+                self._looked[start] = data
+
+    def finish_opening(self) -> None:
+        """Say that what is read from now on are pixels; those that came along leave the memory."""
+        if not self.opening:
+            return
+        layout = None if self.is_known else self.layout
+        with self._lock:
+            self.opening = False
+            if self.is_known:
+                return  # there is nothing else
+            keep = 0 if layout is None else _directories(layout)
+            if layout is not None:
+                self._looked.clear()
+            for segment in [s for s in self._segments if s.data is not None]:
+                if layout is not None and (segment.start or segment.end <= keep):
+                    continue  # of directories
+                data, at = segment.data or b"", self._segments.index(segment)
+                del self._segments[at], self._starts[at]
+                for start, part in ((0, data[:keep]), (keep, data[keep:])):
+                    if part:
+                        self._add(segment.start + start, part, memory=start < keep)
 
     def restore(self, header: Header) -> None:
         """Take over what opening it has read before."""
         with self._lock:
             self.beside |= header.beside
+            self._looked |= header.segments
+            if header.segments:
+                self._known = Header(self.meta, header.segments, dict(self.beside))
             for start, data in header.segments.items():
                 for first, last in self._missing(start, start + len(data)):
                     self._add(first, data[first - start : last - start], memory=True)
+
+    def begin(self, data: bytes) -> None:
+        """Take over its first bytes, which came with the answer to what it is."""
+        with self._lock:
+            for first, last in self._missing(0, len(data)):
+                self._add(first, data[first:last], memory=True)
 
     def read(self, start: int, size: int) -> bytes:
         """Return bytes, fewer where the object ends.
@@ -142,9 +190,12 @@ class RemoteObject:
         end = min(start + size, self.meta.size)
         if start >= end:
             return b""
-        while (found := self.held(start, end)) is None:  # some may be forgotten in between
+        for _ in range(_TRIES):
+            if (found := self.held(start, end)) is not None:
+                return found
             self.need([(start, end)])
-        return found
+        # Parts of it are forgotten for others: more is asked for than is kept.
+        return b"".join(fetch(self.url, a, b, self.meta)[0] for a, b in split([(start, end)]))
 
     def held(self, start: int, end: int) -> bytes | None:
         """Return the bytes of a range if all of them are here, else None."""
@@ -180,8 +231,7 @@ class RemoteObject:
                     job for a, b, job in self._coming if any(a < end and s < b for s, end in wanted)
                 ]
                 own = [
-                    self._send(start, end)
-                    for start, end in _split(_coalesced(self._absent(wanted)))
+                    self._send(start, end) for start, end in split(coalesced(self._absent(wanted)))
                 ]
             if not (wait and (own or others)):
                 return
@@ -201,7 +251,7 @@ class RemoteObject:
         found = []
         for start, end in sorted(wanted):
             for first, last in self._missing(start, end):
-                found += _without(first, last, [(a, b) for a, b, _ in self._coming])
+                found += without(first, last, [(a, b) for a, b, _ in self._coming])
         return found
 
     def _fetch(self, start: int, end: int) -> None:
@@ -238,32 +288,9 @@ class RemoteObject:
         return [*found, (start, end)] if start < end else found
 
 
-def _coalesced(ranges: Sequence[Range]) -> list[Range]:
-    """Join ranges that lie close together."""
-    found: list[Range] = []
-    for start, end in sorted(ranges):
-        if found and start - found[-1][1] <= _BESIDE:
-            found[-1] = (found[-1][0], max(found[-1][1], end))
-        elif start < end:
-            found.append((start, end))
-    return found
-
-
-def _split(ranges: Sequence[Range]) -> list[Range]:
-    """Divide ranges that are too long for one request."""
-    return [
-        (at, min(at + _LARGEST, end)) for start, end in ranges for at in range(start, end, _LARGEST)
-    ]
-
-
-def _without(start: int, end: int, taken: Sequence[Range]) -> list[Range]:
-    """Return the parts of a range outside others."""
-    found = [(start, end)]
-    for a, b in taken:
-        found = [
-            part for s, e in found for part in ((s, min(e, a)), (max(s, b), e)) if part[0] < part[1]
-        ]
-    return found
+def _directories(layout: Layout) -> int:
+    """Return how many bytes at the beginning are of directories."""
+    return -(-layout.first // PAGE) * PAGE
 
 
 _lock, _starting = threading.Lock(), threading.Lock()
@@ -313,7 +340,7 @@ def open_object(url: URL | str) -> RemoteObject:
     data, meta = fetch(place, 0, HEAD, None)
     count(Traffic(headers=1))
     opened = _placed(place, meta)
-    opened.restore(Header(meta, {0: data}))
+    opened.begin(data)
     return opened
 
 
@@ -376,7 +403,7 @@ def open_together(urls: Sequence[URL]) -> None:
 def _open_quietly(url: URL) -> None:
     with contextlib.suppress(FoveateError):
         opened = open_object(url)
-        if opened.layout is not None:
+        if not opened.is_known and opened.layout is not None:
             for suffix in (".aux.xml", ".msk"):
                 beside(opened, f"{url.name}{suffix}")
 
