@@ -12,14 +12,8 @@ from looks import Sized, colour_head, colour_model, land, look
 
 from foveate import focus
 from foveate.errors import BudgetError
-from foveate.focus.config import (
-    GOALS,
-    MOST_CROPS,
-    FocusConfig,
-    announcement,
-    make_allowance,
-    tile_count,
-)
+from foveate.focus.allowance import MOST_CROPS, announcement, make_allowance, tile_count
+from foveate.focus.config import GOALS, FocusConfig
 from foveate.focus.look import look_allowance
 from foveate.focus.question import FocusQuestion
 
@@ -94,16 +88,16 @@ def test_it_is_in_the_result():
 def test_said_before_a_look():
     wide, small = make_allowance(None, 580.0), make_allowance(None, 9.0)
     assert announcement({"a": wide}, "foveate embed") == (
-        "a: up to 194 passes; showing the model every crop takes 580 passes."
+        "a: up to 194 passes; tiling takes 580 passes."
     )
     assert announcement({"a": small}, "foveate embed --tile 32").endswith(
-        "9 passes, no more than that: foveate embed --tile 32 shows it all."
+        "9 passes, no more than the look: foveate embed --tile 32 encodes every crop."
     )
-    assert announcement({"a": small}).endswith("no more than that.")
+    assert announcement({"a": small}).endswith("no more than the look.")
     both = announcement({"a": wide, "b": small}, "foveate embed")
-    assert both.startswith("2 images: up to 218 passes; showing the model every crop takes 589")
-    assert "no more than the look at 1 of them" in both
-    assert "no limit of passes" in announcement({"a": make_allowance(0, 9.0)})
+    assert both.startswith("2 images: up to 218 passes; tiling takes 589")
+    assert "no more than the look for 1 of them" in both
+    assert "no limit on passes" in announcement({"a": make_allowance(0, 9.0)})
 
 
 @pytest.mark.parametrize("shape", [(1, 20_000), (6000, 2)])

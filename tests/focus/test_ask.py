@@ -244,7 +244,7 @@ def test_a_budget_that_cannot_do_is_refused_with_one_that_can():
         enough = float(caught.value.hint.split("--passes ")[1].split(",")[0])
         assert ask(model, passes=enough, cells=4).passes <= enough
     selector, _ = colour_model(size=(32, 32))
-    with pytest.raises(BudgetError, match="answers leave of 8 passes"):
+    with pytest.raises(BudgetError, match="answers take the other passes of 8"):
         ask(model, goal="rare", selector=selector, passes=8)
 
 

@@ -155,5 +155,5 @@ def test_eq_7_by_hand():
 def test_what_has_no_weight_may_be_unknown():
     parts = np.array([[1.0, np.nan, 0.4, 0.25]])
     assert importance(parts, Weights(representativeness=0)) == pytest.approx([1.46])
-    with pytest.raises(ParameterError, match="was not measured"):
+    with pytest.raises(ParameterError, match="was not computed"):
         importance(parts, Weights())

@@ -107,7 +107,7 @@ def test_another_encoder_is_refused(scorer):
     [
         ({"goal": "rare"}, "the goal 'balanced', and a look for 'rare'"),
         ({"mode": "window"}, "the mode 'zoom', and a look for 'window'"),
-        ({"robust": True}, "robustness to be measured"),
+        ({"robust": True}, "--robust with a scorer"),
         ({"head": Probe(("a", "b"), np.ones((2, 6), np.float32), np.zeros(2, np.float32))},
          "the question"),
     ],
@@ -147,7 +147,7 @@ def test_other_cells_are_said():
         IMAGES[:3], encoder()[0], goal="balanced", budget=BUDGET, crop=64, settings=SHORT
     )
     found, _ = seen(scorer)
-    assert any("crop 64, here 32" in note for note in found.notes)
+    assert any("crop 64, in this look 32" in note for note in found.notes)
 
 
 def test_the_papers_optimiser_is_a_preset():

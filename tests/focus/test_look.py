@@ -401,7 +401,7 @@ def test_vectors_that_are_not_finite():
 def test_a_constant_image_has_nothing_to_choose_from(mode, goal, classes, value):
     question = FocusQuestion(colour_head()) if classes else None
     flat = np.full((3, 256, 256), value, np.uint8)
-    with pytest.raises(DataError, match=f"{value} everywhere.*nothing to choose from"):
+    with pytest.raises(DataError, match=f"all pixels of the image are {value}.*nothing to select"):
         look(flat, model_of(), goal=goal, question=question, **mode)
 
 

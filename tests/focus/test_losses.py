@@ -118,7 +118,7 @@ def test_goals_name_losses_that_exist():
 def test_what_is_lacking_is_named():
     with pytest.raises(MissingCapabilityError, match="--labels"):
         LOSSES["entropy"](known(head=None))(X)
-    with pytest.raises(ParameterError, match="which class"):
+    with pytest.raises(ParameterError, match="needs a class"):
         LOSSES["label"](known())
     with pytest.raises(ParameterError, match="--query"):
         LOSSES["query"](known(head=None))

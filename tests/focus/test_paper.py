@@ -103,7 +103,7 @@ def test_the_limit_of_the_check_is_that_of_equation_2():
 
 def test_without_classes_the_paper_divides_by_nothing():
     image, model = land(128, 128, patch=(10, 10, 30, 30)), colour_model()[0]
-    with pytest.raises(ParameterError, match=r"without classes.*divides.*--option guard="):
+    with pytest.raises(ParameterError, match=r"needs classes.*divides.*--option guard="):
         focus.look(image, model, goal="paper", mode="window")
     goal = focus.GOALS["paper"].with_options(guard=0.2)
     look = focus.look(image, model, goal=goal, mode="window", search=focus.SearchConfig(depth=0))

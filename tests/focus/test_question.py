@@ -65,11 +65,11 @@ def test_a_probe_and_a_target():
 
 
 def test_what_is_refused():
-    with pytest.raises(ParameterError, match="together"):
+    with pytest.raises(ParameterError, match="labels and a probe"):
         make_question(colour_words(), labels=["red"], head=PROBE)
     with pytest.raises(UnknownNameError, match="red"):
         make_question(colour_model()[0], head=PROBE, query="rde")
-    with pytest.raises(UnknownNameError, match="no class"):
+    with pytest.raises(UnknownNameError, match="not a class"):
         make_question(colour_words(), labels=["red", "green"], target="blue")
     for given in ({"labels": ["red", "green"]}, {"query": "red"}):
         with pytest.raises(MissingCapabilityError, match="text"):

@@ -133,7 +133,7 @@ def test_a_cosine_stands_out_or_says_nothing():
 def test_cells_that_are_alike_are_noted():
     image = np.tile(np.random.default_rng(0).integers(0, 256, (3, 8, 8), np.uint8), (1, 32, 32))
     found = summary(look(image, colour_model()[0], mode="window"))
-    assert any("no difference between the cells" in note for note in found["notes"])
+    assert any("features of all cells are equal" in note for note in found["notes"])
 
 
 def test_which_check_epsilon_is():

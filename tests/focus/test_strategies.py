@@ -63,7 +63,7 @@ def test_room():
     with pytest.raises(DataError, match="--crop 18") as caught:
         check_image_size((10, 72), 48)
     check_image_size((10, 72), 18)
-    assert "nothing to choose from" in str(caught.value)
+    assert "nothing to select" in str(caught.value)
 
 
 @given(st.integers(1, 4000), st.integers(1, 4000), st.integers(8, 512))

@@ -98,7 +98,7 @@ def test_all_four_scores_are_computed_and_every_pass_is_booked(kind, goal, build
         )
     )  # fmt: skip
     (note,) = [n for n in done.stored().notes if n.startswith("Representativeness")]
-    assert note == "Representativeness and robustness compare the tokens of one overview."
+    assert note == "Representativeness and robustness computed from the tokens of one overview."
     assert done.stored().goal.weights == GOALS[goal].weights
     assert done.stored().goal.utility == GOALS[goal].utility
 
@@ -181,7 +181,7 @@ def test_a_model_that_does_not_embed_says_so():
                          answer_loss=lambda q, _: float(q.images[0].mean()) / 255)  # fmt: skip
     done = run(model, "paper")
     assert np.isnan(done.result.state.scorer.singles[:, 1:3]).all()
-    assert any(note.endswith("not measured: api does not embed.") for note in done.notes)
+    assert any(note.endswith("not computed: api does not embed.") for note in done.notes)
     weights = done.stored().goal.weights
     assert (weights.representativeness, weights.robustness) == (0, 0)
 

@@ -60,14 +60,14 @@ def write_focus(
             "passes": 24.0, "remembered": 4.0, "images": 37, "calls": 3, "seconds": 1.5,
             "epsilon": 0.11, "coreset_ok": True, "loss_full": 1.6, "loss_set": 1.8,
             "area_share": 0.125, "cells": 5, "depth": 1, "stop": "passes",
-            "stop_reason": "the budget of passes does not hold another cell",
-            "removal": "crops seen apart", "near_ties": 1,
+            "stop_reason": "the remaining budget does not suffice for another cell",
+            "removal": "crops encoded separately", "near_ties": 1,
             "forms": {"answer": "first", "weights": {
                 "area": 0.7, "representativeness": 0.0, "robustness": 0.0, "synergy": 0.0}},
             "rounds": [{"cells": 4, "chosen": 2, "importance": 0.7, "epsilon": -0.1, "passes": 5.0},
                        {"cells": 5, "chosen": 2, "importance": 0.9, "epsilon": 0.11,
                         "passes": 24.0}],
-            "notes": ["The robustness was not measured."], **facts, "regions": regions,
+            "notes": ["The robustness was not computed."], **facts, "regions": regions,
         })  # fmt: skip
         files = [f"thumbs/{number}.jpg", f"crops/{number}-01.jpg", f"crops/{number}-02.jpg"]
         for file in files:

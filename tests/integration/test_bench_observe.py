@@ -26,7 +26,7 @@ def run(observing, tmp_path_factory):  # noqa: F811
     out = tmp_path_factory.mktemp("bench") / "run"
     answer = here(*bench(observing, out, "--table", "threshold"))
     assert answer.status == 0, answer.err
-    assert "What it says:" in answer.out
+    assert "Claims:" in answer.out
     assert answer.out.startswith("Thresholds: ")
     assert "# Thresholds" in answer.out
     assert f"Report: {out / 'report.html'}" in answer.out

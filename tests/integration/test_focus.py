@@ -164,7 +164,7 @@ def test_every_family_looks(case, picture, tmp_path, capsys):
 BAD = [
     (["--goal", "balance"], "Did you mean"),
     (["--mode", "zoomed"], "zoom"),
-    (["--passes", "0.5"], "The overview alone takes one"),
+    (["--passes", "0.5"], "at least 1, for the overview"),
     (["--passes", "1"], "Type --passes"),
     (["--labels", "water,forest"], "text"),
     (["--labels", "water,water"], "water"),

@@ -58,9 +58,7 @@ def test_ask_on_the_command_line(scene, tiny, tmp_path):
         "--cells", 2, "--crop", 32, "--regions", 2, "--passes", 14, "--json",
     )  # fmt: skip
     assert answer.status == 0
-    assert re.fullmatch(
-        r"scene: up to \d+ passes; showing the model every crop takes .+\n", answer.err
-    )
+    assert re.fullmatch(r"scene: up to \d+ passes; tiling takes .+\n", answer.err)
     found = answer.json
     assert {"prediction", "prediction_full", "passes", "regions", "epsilon"} <= found.keys()
     assert found["passes"] <= 14
@@ -83,9 +81,7 @@ def test_segment_on_the_command_line(scene, tiny, tmp_path):
         "--regions", 2, "--json",
     )  # fmt: skip
     assert answer.status == 0
-    assert re.fullmatch(
-        r"scene: up to \d+ passes; showing the model every crop takes .+\n", answer.err
-    )
+    assert re.fullmatch(r"scene: up to \d+ passes; tiling takes .+\n", answer.err)
     found = answer.json
     assert found["prediction"].keys() == found["prediction_full"].keys() == {"masks", "quality"}
     assert found["passes"] <= 24
@@ -101,8 +97,8 @@ def test_segment_on_the_command_line(scene, tiny, tmp_path):
 @pytest.mark.parametrize(
     ("typed", "says"),
     [
-        (["ask", "--prompt", "What is there?"], ["without a model", "LLaVA", "--model hf:Qwen/"]),
-        (["segment"], ["without a model", "SAM", "--model hf:facebook/sam"]),
+        (["ask", "--prompt", "What is there?"], ["needs a model", "LLaVA", "--model hf:Qwen/"]),
+        (["segment"], ["needs a model", "SAM", "--model hf:facebook/sam"]),
         (
             ["ask", "--prompt", "?", "--model", "builtin"],
             ["'answers'", "LLaVA", "--model hf:Qwen/"],

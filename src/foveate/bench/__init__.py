@@ -1,1 +1,1 @@
-"""Benchmarks: what a method is worth on data with an answer, over several seeds, with intervals."""
+"""Benchmarks: evaluation of methods on labelled data, over several seeds, with intervals."""

@@ -1,9 +1,8 @@
-"""From measures of each seed to rows of a table: means, differences, and words for them.
+"""Comparison of the rows of a table over seeds: means, paired differences, and verdicts.
 
-The difference of a row to its reference is paired: the same seeds, and under each the same groups
-of test scenes, with the pseudo-values of `foveate.stats.measures`. The bootstrap draws whole
-groups (the same ground under two seeds is one cluster). p-values are Holm's over all rows of the
-table.
+The difference of a row from its reference is paired by seed and by group of test scenes, with the
+pseudo-values of `foveate.stats.measures`. The bootstrap draws whole groups (the same ground under
+two seeds is one cluster). p-values are adjusted by Holm's method over all rows of the table.
 """
 
 from __future__ import annotations
@@ -24,9 +23,9 @@ if TYPE_CHECKING:
     Measures = Mapping[str, Measure]
     Results = Sequence[Mapping[Any, Measures | str]]
 
-DRAWS = 10_000  # with 2,000 no p-value stays small after Holm over 40 rows
-FEW = 20  # clusters, below which intervals are too narrow
-FALLBACK = "quality"  # the leading measure where there are no labels
+DRAWS = 10_000  # with 2,000 draws, Holm's adjustment over 40 rows leaves no small p-value
+FEW = 20  # clusters; with fewer, intervals are too narrow
+FALLBACK = "quality"  # the leading measure without labels
 
 
 @dataclass(frozen=True)
@@ -34,18 +33,19 @@ class Comparison:
     """A row with its figures.
 
     Attributes:
-        label: What it is called.
+        label: Name of the row.
         block: Rows of a block are compared with each other.
         means: Measure -> mean over seeds.
         sds: Measure -> standard deviation over seeds; 0 for one seed.
-        reference: Label of the row that it is compared with.
-        difference: To that row in the leading measure; None for the reference itself, and where
-            all test scenes are one group.
-        p: Holm's p-value; None without a difference.
-        clusters: Groups that the bootstrap draws.
-        verdict: "better", "worse", "tied" (the interval contains 0), "open" (it does not, but Holm
-            does not reject, or there are fewer than `FEWEST` clusters), "reference", or "".
-        skipped: Why it was not measured; then there are no figures.
+        reference: Label of the reference row.
+        difference: Difference from the reference in the leading measure; None for the reference
+            itself, and if all test scenes are one group.
+        p: p-value adjusted by Holm's method; None without a difference.
+        clusters: Number of groups that the bootstrap draws.
+        verdict: "better", "worse", "tied" (the interval contains 0), "open" (it does not, but
+            Holm's method does not reject, or there are fewer than `FEWEST` clusters),
+            "reference", or "".
+        skipped: Reason why the row was not measured; it then has no figures.
     """
 
     label: str
@@ -63,46 +63,46 @@ class Comparison:
 def compare(
     table: Table, rows: Sequence[Row], results: Results, *, seed: int = 0
 ) -> tuple[list[Comparison], str]:
-    """Work out the rows of a table.
+    """Compare the rows of a table with their references.
 
     Args:
-        table: Which.
+        table: The table.
         rows: Its rows.
-        results: For each seed, condition -> measures by name; or why it was skipped.
-        seed: Of the bootstrap.
+        results: For each seed, condition -> measures by name, or the reason why it was skipped.
+        seed: Seed of the bootstrap.
 
     Returns:
-        The rows, and the leading measure: that of the table, or `FALLBACK`.
+        The compared rows, and the leading measure: that of the table, or `FALLBACK`.
     """
-    known = {row: _of_seeds(row, results) for row in rows}
-    there = [m for found in known.values() if not isinstance(found, str) for m in found]
-    lead = table.lead if any(table.lead in m for m in there) else FALLBACK
+    by_seed = {row: _of_seeds(row, results) for row in rows}
+    measured = [m for seeds in by_seed.values() if not isinstance(seeds, str) for m in seeds]
+    lead = table.lead if any(table.lead in m for m in measured) else FALLBACK
     if table.lead == "area":
         lead = "area"
-    found = {row: _row(row, measured) for row, measured in known.items()}
+    compared = {row: _row(row, seeds) for row, seeds in by_seed.items()}
     references: dict[str, Row] = {}
     for row in rows:
         named = row.label in table.references or not (table.references or row.block in references)
-        if named and lead in found[row].means:
+        if named and lead in compared[row].means:
             best = references.get(row.block)
-            if best is None or found[row].means[lead] > found[best].means[lead]:
+            if best is None or compared[row].means[lead] > compared[best].means[lead]:
                 references[row.block] = row
     for row in rows:
         reference = references.get(row.block)
-        if reference is None or found[row].skipped:
+        if reference is None or compared[row].skipped:
             continue
         if row is reference:
-            found[row] = replace(found[row], verdict="reference")
+            compared[row] = replace(compared[row], verdict="reference")
             continue
-        difference, clusters = _difference(known[row], known[reference], lead, seed)
-        found[row] = replace(
-            found[row], reference=reference.label, difference=difference, clusters=clusters
+        difference, clusters = _difference(by_seed[row], by_seed[reference], lead, seed)
+        compared[row] = replace(
+            compared[row], reference=reference.label, difference=difference, clusters=clusters
         )
-    return _judged(list(found.values())), lead
+    return _with_verdicts(list(compared.values())), lead
 
 
 def _of_seeds(row: Row, results: Results) -> list[Measures] | str:
-    """Return the measures of a row under each seed; or why there are none."""
+    """Return the measures of a row under each seed, or the reason why it was skipped."""
     kept: list[Measures] = []
     for measures in results:
         measured = [measures[condition] for condition in row.conditions]
@@ -114,16 +114,16 @@ def _of_seeds(row: Row, results: Results) -> list[Measures] | str:
 
 
 def _joined(row: Row, measured: Sequence[Measures]) -> Measures:
-    """Return the measures of one condition; of a curve its heights and its area."""
+    """Return the measures of one condition; for a curve, its heights and its area."""
     if len(row.conditions) == 1:
         return measured[0]
     name = "tiles" if all("tiles" in m for m in measured) else FALLBACK
     shares = [condition.share for condition in row.conditions]
-    found = {f"@{s:g}": m[name] for s, m in zip(shares, measured, strict=True)}
-    found["area"] = area([m[name] for m in measured], shares)
+    curve = {f"@{s:g}": m[name] for s, m in zip(shares, measured, strict=True)}
+    curve["area"] = area([m[name] for m in measured], shares)
     if all("captured" in m for m in measured):
-        found["captured"] = area([m["captured"] for m in measured], shares)
-    return found
+        curve["captured"] = area([m["captured"] for m in measured], shares)
+    return curve
 
 
 def _row(row: Row, measured: list[Measures] | str) -> Comparison:
@@ -140,13 +140,13 @@ def _row(row: Row, measured: list[Measures] | str) -> Comparison:
 
 
 def _difference(
-    own: list[Measures] | str, other: list[Measures] | str, lead: str, seed: int
+    row: list[Measures] | str, reference: list[Measures] | str, lead: str, seed: int
 ) -> tuple[Difference | None, int]:
-    """Return the paired difference, and how many clusters it rests on."""
-    if isinstance(own, str) or isinstance(other, str):
+    """Return the paired difference, and the number of its clusters."""
+    if isinstance(row, str) or isinstance(reference, str):
         return None, 0
     a, b, clusters = [], [], []
-    for one, two in zip(own, other, strict=True):
+    for one, two in zip(row, reference, strict=True):
         if lead not in one or lead not in two:
             continue
         for group in one[lead].groups.keys() & two[lead].groups.keys():
@@ -156,13 +156,13 @@ def _difference(
     count = len(set(clusters))
     if count < 2:
         return None, count
-    order = np.argsort(clusters, kind="stable")  # sets have no order
+    order = np.argsort(clusters, kind="stable")  # the order of sets is arbitrary
     pair = (np.array(a)[order], np.array(b)[order], np.array(clusters)[order])
     return paired_bootstrap(*pair, draws=DRAWS, seed=seed), count
 
 
-def _judged(rows: list[Comparison]) -> list[Comparison]:
-    """Return the rows with Holm's p-values and words."""
+def _with_verdicts(rows: list[Comparison]) -> list[Comparison]:
+    """Return the rows with adjusted p-values and verdicts."""
     compared = [(i, row.difference) for i, row in enumerate(rows) if row.difference is not None]
     adjusted = holm([difference.p for _, difference in compared]).tolist()
     for (i, difference), p in zip(compared, adjusted, strict=True):

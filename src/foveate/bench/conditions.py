@@ -1,7 +1,7 @@
-"""Measuring conditions under several seeds: the core of a benchmark, of whatever is compared.
+"""Measurement of conditions under several seeds, the core of all benchmarks.
 
-A condition is measured once per seed, and kept in a file: a run that was killed goes on with the
-next condition, and another table of the same setting uses what is there.
+A condition is measured once per seed and stored in a file: interrupted runs resume with the next
+condition, and other tables of the same setting reuse the files.
 """
 
 from __future__ import annotations
@@ -23,14 +23,14 @@ if TYPE_CHECKING:
     from foveate.progress import ProgressFn
     from foveate.run import Run
 
-    Measured = Mapping[str, Measure] | str  # measures by name; or why it was skipped
-    MeasureFn = Callable[[Any], Mapping[str, Any]]  # a condition -> measures, JSON-ready
+    Measured = Mapping[str, Measure] | str  # measures by name, or the reason why it was skipped
+    MeasureFn = Callable[[Any], Mapping[str, Any]]  # condition -> measures, JSON-ready
 
 Verdict = Literal["better", "worse", "tied", "open", "reference", ""]
 
 
-class Skipped(Exception):  # noqa: N818  (nothing is wrong)
-    """A condition cannot be measured here; the text says why, and what to do."""
+class Skipped(Exception):  # noqa: N818  (not an error)
+    """A condition cannot be measured; the message contains the reason and a hint."""
 
 
 @dataclass(frozen=True)
@@ -38,9 +38,9 @@ class Row:
     """A row of a table.
 
     Attributes:
-        label: Its name.
+        label: Name of the row.
         conditions: One; or those of a curve, for the area under it. A condition is hashable, has a
-            "name" of its own and, on a curve, a "share": its position.
+            unique "name" and, on a curve, a "share": its position.
         block: Rows of a block are compared with each other.
     """
 
@@ -51,14 +51,14 @@ class Row:
 
 @dataclass(frozen=True)
 class Claim:
-    """A statement of a table.
+    """A claim of a table.
 
     Attributes:
-        text: In words, with the figures.
-        reached: Whether what was expected came true, beyond the noise; None where nothing was
-            expected, where there is no interval, or where it could not have failed.
-        verdict: Of the comparison that it is about, for the one that is expected to be ahead;
-            "equal" where all rows are alike in it, so that it could not have failed; "" for others.
+        text: The claim in words, with the figures.
+        reached: Whether the expectation is met significantly; None if there is no expectation, no
+            interval, or the comparison is uninformative.
+        verdict: Verdict of the comparison, for the row that is expected to be better; "equal" if
+            all rows are equal, so that the comparison is uninformative; "" for other claims.
     """
 
     text: str
@@ -71,17 +71,17 @@ class Table:
     """A table of results.
 
     Attributes:
-        title: For people.
-        lead: The measure by which rows are compared.
-        columns: Measures that are shown.
-        rows: Its rows, for a job.
-        references: Labels of rows that the others of a block are compared with: of several the one
-            that has more of the leading measure, so that the choice is in its favour. Without any,
-            the first row of a block.
-        claims: What follows from the figures, by rule; it gets the rows by "BLOCK: LABEL", or by
-            their label where there are no blocks.
-        derive: Adds figures that are made of several rows, or None.
-        note: What a reader has to know.
+        title: Title of the table.
+        lead: The leading measure, by which rows are compared.
+        columns: Displayed measures.
+        rows: Returns the rows for a job.
+        references: Labels of reference rows, with which the others of a block are compared. Of
+            several, the one with the highest leading measure, so that the choice favours it.
+            Without any, the first row of a block.
+        claims: Derives claims from the figures; the rows are given by "BLOCK: LABEL", or by label
+            if there are no blocks.
+        derive: Adds figures that depend on several rows, or None.
+        note: Note for the reader.
     """
 
     title: str
@@ -99,22 +99,23 @@ def measure_conditions(
     first: int = 0, title: str = "table", folder: str = "work",
     key: Callable[[Any], str] | None = None, progress: ProgressFn | None = None,
 ) -> list[dict[Hashable, Measured]]:  # fmt: skip
-    """Measure the conditions of some rows under each seed, unless the run has done so.
+    """Measure the conditions of rows under each seed, unless the run has their files.
 
     Args:
-        run: Open for writing.
+        run: Run, open for writing.
         rows: Rows of a table.
-        measures: From the number of a seed, from 0, to the function that measures a condition:
-            measures by name, each JSON-ready; or it raises `Skipped`.
+        measures: Maps the index of a seed, from 0, to the function that measures a condition: it
+            returns measures by name, each JSON-ready, or raises `Skipped`.
         seeds: Number of seeds.
         first: The first seed, for names.
-        title: Of the table, for the names of steps.
-        folder: Folder for what is measured, relative to the run.
-        key: Hash of everything that a condition depends on, but for the seed; its name when None.
+        title: Title of the table, for the names of steps.
+        folder: Folder of the measurements, relative to the run.
+        key: Returns the hash of all dependencies of a condition except the seed; None: of its
+            name.
         progress: Called with ticks.
 
     Returns:
-        For each seed, condition -> measures by name; or why it was skipped.
+        For each seed, condition -> measures by name, or the reason why it was skipped.
     """
     conditions = list(dict.fromkeys(condition for row in rows for condition in row.conditions))
     hashed = key or (lambda condition: digest(condition.name))
@@ -141,13 +142,13 @@ def measure_conditions(
 
 
 def _measure(measure: MeasureFn, condition: Any, file: Path) -> None:
-    if file.exists():  # for another table, or before the run was killed
+    if file.exists():  # measured for another table, or before an interruption
         return
     try:
         stored: dict[str, Any] = {"measures": measure(condition)}
     except Skipped as reason:
         stored = {"skipped": str(reason)}
-    # Measured again in a second: not worth waiting for the disk.
+    # Cheap to measure again after a crash, so the write need not be durable.
     write_bytes(file, (json.dumps(as_json(stored)) + "\n").encode(), durable=False)
 
 

@@ -16,46 +16,46 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 
-def save_table(root: Path, name: str, found: dict[str, Any]) -> list[str]:
-    """Write a table into a run, and return the files."""
-    return [str(file.relative_to(root)) for file in write(root / "tables", name, found)]
+def save_table(root: Path, name: str, table: dict[str, Any]) -> list[str]:
+    """Write a table to a run, and return the files."""
+    return [str(file.relative_to(root)) for file in write(root / "tables", name, table)]
 
 
-def write(folder: Path, name: str, found: dict[str, Any]) -> list[Path]:
+def write(folder: Path, name: str, table: dict[str, Any]) -> list[Path]:
     """Write NAME.json, NAME.csv and NAME.md, and return them."""
     files = [folder / f"{name}.{ending}" for ending in ("json", "csv", "md")]
-    write_json(files[0], found)
-    write_bytes(files[1], _csv(found).encode())
-    write_bytes(files[2], markdown(found).encode())
+    write_json(files[0], table)
+    write_bytes(files[1], _csv(table).encode())
+    write_bytes(files[2], markdown(table).encode())
     return files
 
 
-def markdown(found: dict[str, Any]) -> str:
-    """Return a table as Markdown, with what it says below."""
-    columns = [c for c in found["columns"] if any(c in row["means"] for row in found["rows"])]
-    compared = any(row["verdict"] for row in found["rows"])
-    titles = ["", *(found["titles"].get(c, c) for c in columns)]
+def markdown(table: dict[str, Any]) -> str:
+    """Return a table as Markdown, with its claims below."""
+    columns = [c for c in table["columns"] if any(c in row["means"] for row in table["rows"])]
+    compared = any(row["verdict"] for row in table["rows"])
+    titles = ["", *(table["titles"].get(c, c) for c in columns)]
     if compared:
-        titles += [f"difference in {found['titles'].get(found['lead'], found['lead'])}", "verdict"]
-    lines = [f"# {found['title']}", "", _line(titles), _line(["---"] * len(titles))]
-    for row in found["rows"]:
+        titles += [f"difference in {table['titles'].get(table['lead'], table['lead'])}", "verdict"]
+    lines = [f"# {table['title']}", "", _line(titles), _line(["---"] * len(titles))]
+    for row in table["rows"]:
         label = f"{row['block']}: {row['label']}" if row["block"] else row["label"]
         values = [label, *(_number(row["means"].get(c)) for c in columns)]
         if compared:
             values += [_difference(row), row["verdict"]]
         lines.append(_line(values))
-    lines += ["", found["how"]]
-    if found["note"]:
-        lines += ["", found["note"]]
-    if found["left_out"]:
-        lines += ["", *(f"Left out: {label}: {why}" for label, why in found["left_out"].items())]
-    claims = [words.claimed(words.Claim(**claim)) for claim in found["says"]]
-    lines += ["", "What it says:", "", *(f"- {claim}" for claim in claims)]
+    lines += ["", table["how"]]
+    if table["note"]:
+        lines += ["", table["note"]]
+    if table["left_out"]:
+        lines += ["", *(f"Left out: {label}: {why}" for label, why in table["left_out"].items())]
+    claims = [words.claimed(words.Claim(**claim)) for claim in table["says"]]
+    lines += ["", "Claims:", "", *(f"- {claim}" for claim in claims)]
     return "\n".join(lines) + "\n"
 
 
 def cautions_of(clusters: int, cluster: str = "group") -> list[str]:
-    """Return what too few groups do to the intervals, for those who read no further."""
+    """Return a caution about the intervals if there are too few groups."""
     if clusters >= FEW:
         return []
     text = f"With fewer than {FEW} {cluster}s the intervals are too narrow"
@@ -64,7 +64,7 @@ def cautions_of(clusters: int, cluster: str = "group") -> list[str]:
 
 
 def csv_of(rows: Sequence[Mapping[str, Any]]) -> str:
-    """Return rows as CSV, with every column that one of them has."""
+    """Return rows as CSV, with the union of their columns."""
     text = io.StringIO()
     names = list(dict.fromkeys(name for row in rows for name in row))
     writer = csv.DictWriter(text, names, lineterminator="\n")
@@ -73,15 +73,15 @@ def csv_of(rows: Sequence[Mapping[str, Any]]) -> str:
     return text.getvalue()
 
 
-def _csv(found: dict[str, Any]) -> str:
-    names = list(dict.fromkeys(name for row in found["rows"] for name in row["means"]))
+def _csv(table: dict[str, Any]) -> str:
+    names = list(dict.fromkeys(name for row in table["rows"] for name in row["means"]))
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow([
         "block", "row", *(x for name in names for x in (name, f"{name} sd")), "reference",
         "difference", "low", "high", "p_holm", "verdict",
     ])  # fmt: skip
-    for row in found["rows"]:
+    for row in table["rows"]:
         gap = row["difference"] or {}
         figures = (x for name in names for x in (row["means"].get(name), row["sds"].get(name)))
         writer.writerow([

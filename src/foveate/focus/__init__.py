@@ -1,7 +1,7 @@
-"""`focus`: which few regions of a wide-area image a frozen model should be shown.
+"""`focus`: select the few regions of a wide-area image that a frozen model needs.
 
 Hierarchical coresets selection (HCS): cells of an image are scored by utility, representativeness,
-robustness and synergy, the best are cut finer, and the model is shown what is left.
+robustness and synergy, the best are refined, and the model predicts from the selected ones.
 """
 
 from foveate.focus.config import GOALS, FocusConfig, Goal, SearchConfig, Weights

@@ -1,9 +1,10 @@
-"""`ask`: a question about one image to a generative model, with and without chosen regions.
+"""`ask`: a question about one image to a generative model, with and without selected regions.
 
-The model answers from the shrunk image first; that is the prediction without selection, and also
-what regions are judged by: L(r) is the loss of that answer, word by word, when the model sees the
-region alone. Nothing but the model's own answer is needed, and a wrong one confirms itself. With
-a query the loss is that of "Yes" to whether it is there; or another model chooses the regions.
+The model first answers from the downsampled image. This answer is the prediction without
+selection and the reference of the regions: L(r) is the loss of its tokens when the model sees the
+region r alone. No label is needed, but a wrong answer confirms itself. With a query, L(r) is the
+loss of "Yes" to the question whether the query is in the region. Alternatively another model
+selects the regions.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ import numpy as np
 
 from foveate.budget import Ledger
 from foveate.errors import BudgetError, DataError
-from foveate.focus.config import Allowance, make_allowance, tile_count
+from foveate.focus.allowance import Allowance, make_allowance, tile_count
 from foveate.focus.encode import CropEncoder
 from foveate.focus.judged import (
     CropLossStrategy,
@@ -56,38 +57,38 @@ if TYPE_CHECKING:
     from foveate.raster import Source
 
 
-_HALF = 0.5  # likelihood of "Yes"
+_HALF = 0.5  # likelihood of "Yes" above which the query is found
 
 _EXISTS, _YES = "Is there {query} in this image? Answer yes or no.", "Yes"
 
 _MEANING = {
-    "balanced": "Regions are those that bear out the model's first answer, right or wrong.",
-    "rare": "Rare is what the answer to the whole image does not fit; so are empty regions.",
+    "balanced": "Regions are selected that support the model's first answer, right or wrong.",
+    "rare": "Regions are rare if the answer to the whole image does not fit them; empty ones too.",
     "query": "The loss of a region is that of 'Yes' to whether the query is in it.",
-    "paper": "The model's first answer stands in the place of the label, right or wrong.",
+    "paper": "The model's first answer replaces the label, right or wrong.",
 }
 
 
 @dataclass(frozen=True)
 class RegionSelection:
-    """Regions that a model or a selector has chosen.
+    """Regions selected by the generative model itself or by a selector.
 
     Attributes:
-        goal: What for.
-        mode: How it was paid.
-        removal: What it means that a region is taken away.
-        result: Frontier, scores, regions, and how the search ended.
-        notes: What the reader should know.
+        goal: Objective.
+        mode: Mode of the look.
+        removal: Definition of the removal of a region.
+        result: Frontier, scores, regions, and the end of the search.
+        notes: Notes for the reader.
         overview_loss: L of the overview, in nats; None with a selector.
         losses: (n,) L of the cells of the frontier, in nats; None with a selector.
-        fit: (n,) how well the cells fit the query; None without one.
-        full_fit: The same of the whole image.
-        unit: Of both: "probability" or "cosine".
-        selector: Name of the model that chose, or "".
-        selector_passes: Its passes.
-        query_found: Whether the query is in the image, as far as this can be said; see
-            `foveate.focus.look.Look.query_found`. Of the generative model itself: whether it
-            finds "Yes" more likely for a region than not.
+        fit: (n,) match of the cells with the query; None without a query.
+        full_fit: Match of the whole image with the query.
+        unit: Unit of both: "probability" or "cosine".
+        selector: Name of the selector, or "".
+        selector_passes: Passes of the selector.
+        query_found: Whether the query is in the image, or None if this cannot be decided; see
+            `foveate.focus.look.Look.query_found`. Without a selector: whether the likelihood of
+            "Yes" is above 0.5 for a region.
     """
 
     goal: Goal
@@ -115,19 +116,19 @@ def select_by_answers(
     full: str,
     tiles: Tiles,
 ) -> RegionSelection:
-    """Choose regions by the losses that the generative model gives.
+    """Select regions by the losses of the generative model.
 
     Args:
-        encoder: Its ledger holds what the search may take.
-        session: Shows regions to the model.
-        inquiry: What is asked.
-        config: How regions are chosen.
-        plan: Where representativeness and robustness come from.
-        full: The model's answer to the overview.
-        tiles: The first cells, with measured shares of valid pixels.
+        encoder: Its ledger holds the limits of the search.
+        session: Runs the model on regions.
+        inquiry: The question.
+        config: Configuration of the selection.
+        plan: Source of representativeness and robustness.
+        full: Answer of the model to the overview.
+        tiles: The first cells, with computed valid shares.
 
     Raises:
-        BudgetError: The passes do not reach for the first cells.
+        BudgetError: The passes are fewer than the first cells need.
         DataError: The answer is empty.
     """
     goal = loss_goal(plan.goal)
@@ -136,34 +137,34 @@ def select_by_answers(
         prompt, answer = _EXISTS.format(query=inquiry.query.strip()), _YES
     if not answer:
         raise DataError(
-            f"{encoder.model.spec.name} has nothing to say of the overview",
-            "Its own answer is what regions are judged by.",
-            'Ask in other words, look for something: --query "storage tank", or let another '
-            "model choose: --selector MODEL.",
+            f"{encoder.model.spec.name} gave an empty answer to the overview",
+            "Regions are scored by the loss of that answer.",
+            'Rephrase the prompt, search for a text: --query "storage tank", or select the '
+            "regions with another model: --selector MODEL.",
         )
-    overview_loss = float(session.judge([session.whole], prompt, answer)[0])
+    overview_loss = float(session.answer_losses([session.whole], prompt, answer)[0])
     known: dict[Window, float] = {}
 
-    def judge(windows: Sequence[Window]) -> NDArray[np.float64]:
-        losses = session.judge(windows, prompt, answer)
+    def cell_losses(windows: Sequence[Window]) -> NDArray[np.float64]:
+        losses = session.answer_losses(windows, prompt, answer)
         known.update(zip(windows, losses.tolist(), strict=True))
-        # What is rare contradicts what is said of the whole: there its likelihood is low.
+        # Rare regions contradict the answer to the whole image: its likelihood is low there.
         return np.exp(-losses) if goal.name == "rare" else losses
 
     crop, branch = config.crop or session.crop, config.search.branch
     views = plan.open(encoder, crop, branch)
-    strategy = CropLossStrategy(crop, branch, session.prices, judge, views)
-    found = refinement_of(goal, grow=False)(strategy, encoder, goal, config.search).run(tiles)
-    losses = np.array([known[window] for window in found.state.features.windows])
-    sought = goal.name == "query"
-    surest = float(np.exp(-losses[found.state.chosen.rows].min()))
+    strategy = CropLossStrategy(crop, branch, session.prices, cell_losses, views)
+    result = refinement_of(goal, grow=False)(strategy, encoder, goal, config.search).run(tiles)
+    losses = np.array([known[window] for window in result.state.features.windows])
+    has_query = goal.name == "query"
+    best = float(np.exp(-losses[result.state.chosen.rows].min()))
     return RegionSelection(
-        goal, strategy.name, strategy.removal, found,
+        goal, strategy.name, strategy.removal, result,
         (*filter(None, [plan.note]), _MEANING[goal.name]),
         overview_loss=overview_loss, losses=losses,
-        fit=np.exp(-losses) if sought else None,
-        full_fit=float(np.exp(-overview_loss)) if sought else None,
-        query_found=surest > _HALF if sought else None,
+        fit=np.exp(-losses) if has_query else None,
+        full_fit=float(np.exp(-overview_loss)) if has_query else None,
+        query_found=best > _HALF if has_query else None,
     )  # fmt: skip
 
 
@@ -176,18 +177,18 @@ def select_with_selector(
     scene: str,
     cache: FeatureCache | None,
 ) -> RegionSelection:
-    """Choose regions with another model, which embeds.
+    """Select regions with another model, which embeds.
 
     Args:
-        encoder: Its ledger holds what the search may take; it is told what was taken.
+        encoder: Its ledger holds the limits of the search and books its cost.
         selector: A bound model that embeds.
         question: Classes and query.
-        config: How regions are chosen.
+        config: Configuration of the selection.
         scene: Name of the image.
-        cache: Vectors of earlier looks.
+        cache: Features of earlier looks.
 
     Raises:
-        FoveateError: What `foveate.focus.look.look_at` raises.
+        FoveateError: See `foveate.focus.look.look_at`.
     """
     left = encoder.ledger.left("passes")
     left = left if math.isfinite(left) else 0
@@ -204,7 +205,7 @@ def select_with_selector(
     except BudgetError as error:
         raise BudgetError(
             error.given,
-            f"{error.allowed} That is what the answers leave of {config.passes or 0:g} passes.",
+            f"{error.allowed} The answers take the other passes of {config.passes or 0:g}.",
             f"Type --passes {math.ceil((config.passes or 0) - left + first)}"
             + hint_fewer_cells(config.cells)
             + ".",
@@ -219,7 +220,7 @@ def select_with_selector(
     )  # fmt: skip
 
 
-LEAST_ASKED = 48  # passes of a question, where none are stated
+LEAST_ASKED = 48  # minimum of the default passes of a question
 
 
 @dataclass(frozen=True, repr=False)
@@ -227,16 +228,16 @@ class AskResult(ImageResult):
     """Result of a question about one image.
 
     Attributes:
-        inquiry: What was asked.
-        choice: The regions, and how they were chosen.
-        prediction: The answer with the regions, by the feed.
-        prediction_full: The answer from the overview alone.
-        prediction_tile: The answer from the most important region alone; None where the passes
-            did not reach for it.
+        inquiry: The question.
+        choice: The selected regions.
+        prediction: Answer with the regions, in the layout of the feed.
+        prediction_full: Answer from the overview alone.
+        prediction_tile: Answer from the most important region alone; None if the passes were
+            spent.
         shown: ``(height, width)`` of the images of the feed, in pixels.
-        prompt: The prompt of the feed.
-        generated: Answers that were generated.
-        judged: Losses of answers that were computed.
+        prompt: Prompt of the feed.
+        generated: Number of generated answers.
+        judged: Number of computed losses of answers.
     """
 
     inquiry: Inquiry
@@ -250,7 +251,7 @@ class AskResult(ImageResult):
     judged: int
 
     def stored(self) -> StoredResult:
-        """Return the result, ready to be stored."""
+        """Return the result in its stored form."""
         choice = self.choice
         facts: dict[str, Any] = {
             "prediction": self.prediction,
@@ -298,26 +299,27 @@ def ask_image(
     """Ask a generative model about one image.
 
     Args:
-        source: The image, of any size: it is read by windows.
-        model: A bound model that answers; one that cannot judge answers needs a selector.
-        inquiry: What is asked, and how the regions are shown.
-        config: How regions are chosen. Its passes are those of all models together. Without a
-            selector the mode is "zoom"; representativeness and robustness are measured as
-            `foveate.focus.views` says.
-        selector: A bound model that embeds and chooses the regions, or None for `model` itself.
+        source: The image, of any size; it is read by windows.
+        model: A bound generative model; if it cannot score answers, a selector is required.
+        inquiry: The question, and the layout of the regions.
+        config: Configuration of the selection. Its passes are those of all models together.
+            Without a selector the mode is "zoom"; `foveate.focus.views` describes the source of
+            representativeness and robustness.
+        selector: A bound model that embeds and selects the regions, or None for `model` itself.
         question: Classes and query for the selector.
         scene: Name of the image, for ids.
-        cache: Vectors of earlier looks of the selector.
+        cache: Features of earlier looks of the selector.
 
     Returns:
         The answers with and without regions, and the regions.
 
     Raises:
-        MissingCapabilityError: The model cannot do what is asked; the message says what works.
-        BudgetError: The passes do not reach, what the last answer takes included; or the area
-            holds no region.
-        ParameterError: A value that cannot be.
-        DataError: The image is too small to choose from, or the model has nothing to say.
+        MissingCapabilityError: The model lacks a required capability; the message names
+            alternatives.
+        BudgetError: The passes are too few, including those of the last answer; or no region
+            fits the area.
+        ParameterError: A value is invalid.
+        DataError: The image is too small, or the answer of the model is empty.
     """
     check_vlm_config(inquiry, config, selector is not None)
     check_vlm(model, selector is not None)
@@ -378,30 +380,28 @@ def ask_allowance(
     *,
     selector: Model | None = None,
 ) -> Allowance:
-    """Return what a question about one image may cost, all models together.
+    """Return the limits of a question about one image, for all models together.
 
-    Where the user states none, 48 passes, or what the first cells and the last answer need if
-    that is more: a pass of a generative model is long, and answers to every tile of a wide image
-    are no answer about it. What a selector has is that of a look, a third of the passes that
-    tiling takes, on top of the answers.
+    The default is 48 passes, or those of the first cells and the last answer if these are more:
+    passes of a generative model are slow, and answers to every tile of a wide image do not add up
+    to an answer about the image. A selector has the default of a look, a third of the passes of
+    tiling, in addition to the answers.
 
     Args:
         source: The image.
-        model: A bound model that answers.
-        inquiry: What is asked.
-        config: How regions are chosen.
-        selector: A bound model that chooses them, or None for `model` itself.
+        model: A bound generative model.
+        inquiry: The question.
+        config: Configuration of the selection.
+        selector: A bound model that selects the regions, or None for `model` itself.
     """
     shape, encoder = source.info.shape, CropEncoder(source, model, Ledger({}))
     session = VLMSession(encoder, inquiry.side)
     reserve = _reserve(session, inquiry.feed, config.search.regions)
     overview = float(session.prices([session.whole])[0])
     if selector is not None:
-        own = look_allowance(shape, selector, replace(config, passes=None))
-        ends = overview + reserve
-        allowance = make_allowance(
-            config.passes, own.tiling, least=LEAST_ASKED, first=own.passes + ends
-        )
+        search = look_allowance(shape, selector, replace(config, passes=None))
+        first = search.passes + overview + reserve
+        allowance = make_allowance(config.passes, search.tiling, least=LEAST_ASKED, first=first)
         return replace(allowance, crops=math.inf)  # the look of the selector limits them
     side = config.crop or session.crop
     crop = float(session.prices([Window(0, 0, side, side)])[0])
@@ -417,7 +417,7 @@ def ask_allowance(
 
 
 def _reserve(session: VLMSession, feed: Feed, regions: int) -> float:
-    """Return the most that the last answer can take, in passes."""
+    """Return the maximum cost of the last answer, in passes."""
     largest = _largest_price(session)
     overview = float(session.prices([session.whole])[0])
     return overview if feed == "mask" else overview + regions * largest
@@ -439,9 +439,9 @@ def _layout(
         images = [overview, *(session.read(window) for window in windows)]
         return images, layout_prompt("overview+crops", inquiry.prompt, windows, shape)
     small = (int(overview.shape[1]), int(overview.shape[2]))
-    # No dearer than overview and crops apart.
-    most = small[0] * small[1] + len(windows) * session.standard[0] * session.standard[1]
-    canvas = arrange_canvas(windows, small, most)
+    # The canvas costs at most as much as separate images of overview and crops.
+    max_pixels = small[0] * small[1] + len(windows) * session.standard[0] * session.standard[1]
+    canvas = arrange_canvas(windows, small, max_pixels)
     crops = [
         session.read(window, (at.h, at.w))
         for window, at in zip(windows, canvas.places, strict=True)
@@ -451,9 +451,9 @@ def _layout(
 
 
 def _pass_note(session: VLMSession, choice: RegionSelection) -> str:
-    """Say what a pass is here."""
+    """Return the definition of a pass."""
     height, width = session.standard
-    what = f"A pass is an image of {height} x {width} pixels shown to the generative model"
+    note = f"A pass is an image of {height} x {width} pixels in the generative model"
     if choice.selector:
-        what += f", or one at the input size of the selector {choice.selector}"
-    return f"{what}."
+        note += f", or one at the input size of the selector {choice.selector}"
+    return f"{note}."

@@ -1,10 +1,10 @@
-"""How features are distributed over regions and over the image: p(.) of Eq. 4.
+"""Distributions of features over regions and over the image: p(.) of Eq. 4.
 
-A kernel density in hundreds of dimensions says nothing: with Scott's bandwidth each point sees
-only itself. So the default counts visual words, for which the divergence is exact; "kde" and
-"samples" are the paper's wording, after a projection to at most four dimensions. "samples" is the
-estimate of its appendix D, a sum over the densities at the samples; "kde" takes the mean over the
-area of a set instead, which keeps the divergence below log(1 / a).
+A kernel density in hundreds of dimensions is uninformative: with Scott's bandwidth each point is
+its own only neighbour. The default therefore counts visual words, for which the divergence is
+exact. "kde" and "samples" follow the text of the paper, after a projection to at most four
+dimensions. "samples" is the estimate of appendix D, a sum over the densities at the samples; "kde"
+takes the mean over the area of a set instead, which keeps the divergence below log(1 / a).
 """
 
 from __future__ import annotations
@@ -27,13 +27,13 @@ if TYPE_CHECKING:
     from foveate.focus.score import Sets
 
 WORDS = 32
-_SMOOTH = 0.5  # Laplace, over all words together: no word is impossible
+_SMOOTH = 0.5  # Laplace smoothing, pseudo-count of all words together
 _DIMS = 4
 _SAME = 1e-6  # 1 - cosine of points that differ by rounding only
 
 
 class Distribution(Protocol):
-    """Says how far the features of sets of regions are from the image's."""
+    """Distribution of features, with the divergence of sets of regions from the image."""
 
     def divergence(self, members: Sets, form: Divergence) -> NDArray[np.float64]:
         """Return the divergence of sets (m, n) bool from the image: (m,) nats."""
@@ -42,7 +42,7 @@ class Distribution(Protocol):
 
 @dataclass(frozen=True)
 class VisualWords:
-    """Shares of visual words.
+    """Histograms of visual words.
 
     Attributes:
         counts: (n, k) area of each word in each region.
@@ -53,10 +53,10 @@ class VisualWords:
     def divergence(self, members: Sets, form: Divergence) -> NDArray[np.float64]:
         """See `Distribution`.
 
-        Only the reverse direction needs smoothing: an image holds what its regions hold.
+        Only the reverse direction needs smoothing: the image contains all words of its regions.
         """
-        found = members @ self.counts
-        p = found / np.maximum(found.sum(axis=1, keepdims=True), np.finfo(float).tiny)
+        counts = members @ self.counts
+        p = counts / np.maximum(counts.sum(axis=1, keepdims=True), np.finfo(float).tiny)
         q = self.counts.sum(axis=0) / self.counts.sum()
         if form == "reverse":
             k = p.shape[1]
@@ -66,11 +66,11 @@ class VisualWords:
 
 @dataclass(frozen=True)
 class KernelDensity:
-    """Gaussian kernels of one width at the points of all regions.
+    """Kernel density: Gaussian kernels of one bandwidth at the points of all regions.
 
     Attributes:
         kernel: (t, t) kernel between any two points.
-        owner: (t,) region of each point.
+        owner: (t,) index of the region of each point.
         weight: (t,) area of each point.
     """
 
@@ -79,7 +79,7 @@ class KernelDensity:
     weight: NDArray[np.float64]
 
     def divergence(self, members: Sets, form: Divergence) -> NDArray[np.float64]:
-        """See `Distribution`; the densities are compared at the points themselves."""
+        """See `Distribution`; the densities are compared at the points."""
         dense = members.toarray() if isinstance(members, csr_array) else members
         inside = dense[:, self.owner] * self.weight
         total = np.maximum(inside.sum(axis=1, keepdims=True), np.finfo(float).tiny)
@@ -92,23 +92,23 @@ class KernelDensity:
         everywhere = self.weight / self.weight.sum()
         if form == "reverse":
             return np.maximum(-(ratio @ everywhere), 0.0)
-        middle = np.log(np.maximum((p + q) / 2, tiny))
-        own = (inside * (np.log(np.maximum(p, tiny)) - middle)).sum(axis=1) / total[:, 0]
-        whole = (np.log(np.maximum(q, tiny)) - middle) @ everywhere
-        return np.maximum((own + whole) / 2, 0.0)
+        mean = np.log(np.maximum((p + q) / 2, tiny))
+        forward = (inside * (np.log(np.maximum(p, tiny)) - mean)).sum(axis=1) / total[:, 0]
+        reverse = (np.log(np.maximum(q, tiny)) - mean) @ everywhere
+        return np.maximum((forward + reverse) / 2, 0.0)
 
 
 @dataclass(frozen=True)
 class SampleDensity:
-    """The same kernels, whose values at the samples are taken for a distribution over them.
+    """Kernel density whose values at the samples are normalised to a discrete distribution.
 
     Appendix D of the paper: ``sum_i p(X_s(i)) log(p(X_s(i)) / p(X(i)))`` with the densities of
-    sample i under the set and under the image, "approximated in discrete form". The samples are
-    all of the image's; for a sum that is a divergence the densities are scaled to sums of 1.
+    sample i under the set and under the image, "approximated in discrete form". The sum runs over
+    all samples of the image; the densities are scaled to sums of 1, so that it is a divergence.
 
     Attributes:
         kernel: (t, t) kernel between any two samples.
-        share: (n, t) area that each region has of each sample.
+        share: (n, t) area of each sample in each region.
     """
 
     kernel: NDArray[np.float64]
@@ -118,7 +118,7 @@ class SampleDensity:
         """See `Distribution`."""
         p = members @ self.share @ self.kernel
         q = self.share.sum(axis=0) @ self.kernel
-        tiny = np.finfo(float).tiny  # a sample far from a set: its density is 0 but for rounding
+        tiny = np.finfo(float).tiny  # the density at a sample far from a set underflows to 0
         p = np.maximum(p / np.maximum(p.sum(axis=1, keepdims=True), tiny), tiny)
         return divergence(p, q / q.sum(), form=form)
 
@@ -127,10 +127,10 @@ class SampleDensity:
 class Vocabulary:
     """Visual words: clusters of points.
 
-    In mode "feature" every round asks for the words of the same tokens: they are kept.
+    In mode "feature" every round needs the words of the same tokens, so the last ones are cached.
 
     Attributes:
-        seed: Of the start of k-means.
+        seed: Seed of k-means.
     """
 
     seed: int = 0
@@ -138,22 +138,22 @@ class Vocabulary:
     _words: NDArray[np.int64] | None = None
 
     def __call__(self, points: NDArray[np.floating]) -> NDArray[np.int64]:
-        """Return the word of each of (t, d) points: (t,), without gaps.
+        """Return the word of each of (t, d) points: (t,), numbered without gaps.
 
-        Points that are equal but for rounding are one point to k-means: which of them it started
-        from would depend on the rounding, and with it the words of all others.
+        Points that are equal up to rounding are passed to k-means once: otherwise the initial
+        centres, and with them all words, would depend on rounding.
         """
         if self._words is None or points is not self._points:
             x = unit(points).astype(np.float64)
-            first, place = np.unique(_leaders(x), return_inverse=True)
+            first, inverse = np.unique(_first_equal(x), return_inverse=True)
             k = min(WORDS, max(1, len(first) // 2))
             word = kmeans(x[first], k, rng(self.seed, "focus/words"))[0] if k > 1 else first * 0
-            self._points, self._words = points, word[place]
+            self._points, self._words = points, word[inverse]
         return self._words
 
 
-def _leaders(x: NDArray[np.float64]) -> NDArray[np.int64]:
-    """Return for each of (t, d) unit vectors the first one that equals it but for rounding."""
+def _first_equal(x: NDArray[np.float64]) -> NDArray[np.int64]:
+    """Return the index of the first vector equal up to rounding, for (t, d) unit vectors: (t,)."""
     return np.argmax(x @ x.T >= 1 - _SAME, axis=1)
 
 
@@ -163,13 +163,13 @@ def distribution(
     share: NDArray[np.floating],
     vocabulary: Vocabulary,
 ) -> Distribution:
-    """Describe the features of an image.
+    """Return the distribution of the features of an image.
 
     Args:
         kind: "words", "kde" or "samples".
         points: (t, d) tokens of the image, or the features of its n regions.
-        share: (n, t) area that each region has of each point.
-        vocabulary: Makes the words.
+        share: (n, t) area of each point in each region.
+        vocabulary: Assigns the words.
 
     Returns:
         A distribution over the n regions.
@@ -179,9 +179,9 @@ def distribution(
         word = vocabulary(points)
         return VisualWords(weight @ np.eye(int(word.max()) + 1)[word])
     if kind == "samples":
-        some = weight.sum(axis=0) > 0
-        low = _project(unit(points[some]).astype(np.float64))
-        return SampleDensity(_kernel(low), weight[:, some])
+        used = weight.sum(axis=0) > 0
+        low = _project(unit(points[used]).astype(np.float64))
+        return SampleDensity(_kernel(low), weight[:, used])
     owner, point = np.nonzero(weight)
     low = _project(unit(points).astype(np.float64))[point]
     return KernelDensity(_kernel(low), owner, weight[owner, point])
@@ -197,9 +197,9 @@ def _project(x: NDArray[np.float64]) -> NDArray[np.float64]:
 
 
 def _kernel(x: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Gaussian kernel of Scott's width between all points."""
+    """Return the Gaussian kernel between all points, with Scott's bandwidth."""
     n, d = x.shape
-    width = n ** (-1 / (d + 4))
+    bandwidth = n ** (-1 / (d + 4))
     square = (x**2).sum(axis=1)
-    gap = np.maximum(square[:, None] + square - 2 * x @ x.T, 0)
-    return np.exp(-gap / (2 * width**2))
+    distance = np.maximum(square[:, None] + square - 2 * x @ x.T, 0)
+    return np.exp(-distance / (2 * bandwidth**2))

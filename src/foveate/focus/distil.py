@@ -1,7 +1,7 @@
-"""Training of a scorer: looks that measure all four scores, and a network that learns them.
+"""Training of a scorer: a network learns the four scores of looks that compute them.
 
-Nothing needs a label. Images are split under the seed: most are learnt from, some say which epoch
-is kept, and the rest says what the scorer is worth.
+No labels are needed. The seed splits the images into training, validation (selects the epoch) and
+test (evaluates the scorer).
 """
 
 from __future__ import annotations
@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 
 from foveate.errors import DataError
-from foveate.focus.config import FocusConfig, SearchConfig, budget_limits, find_goal
+from foveate.focus.allowance import budget_limits
+from foveate.focus.config import FocusConfig, SearchConfig, find_goal
 from foveate.focus.learned import LearnedScorer, answers_of, make_about
 from foveate.focus.look import look_at
 from foveate.focus.partition import areas
@@ -51,28 +52,28 @@ Preset = Literal["default", "paper"]
 
 PRESETS: dict[Preset, FitSettings] = {
     "default": FitSettings(epochs=30, batch_size=8, weight_decay=0.01),
-    # Appendix D: Adam, momentum 0.8 (taken for the first beta), decay 1e-4, rate 0.1.
+    # Appendix D: Adam, momentum 0.8 (used as the first beta), decay 1e-4, rate 0.1.
     "paper": FitSettings(
         epochs=30, batch_size=8, learning_rate=0.1, weight_decay=1e-4, warmup=0.0,
         schedule="constant", betas=(0.8, 0.999), clip=0.0, optimiser="adam",
     ),
 }  # fmt: skip
 
-LEAST = 3  # images: one to learn from, one to choose the epoch, one to measure on
+LEAST = 3  # minimum number of images: one each for training, validation and test
 
-_MOMENTS = 8  # of a search that are learnt from: later ones differ little
+_MOMENTS = 8  # training states of a search; neighbouring states differ little
 
 _VAL, _TEST = 0.15, 0.2  # shares of the images
 
 
 @dataclass(frozen=True)
 class Example:
-    """What the engine made of one image.
+    """Computed scores of one image.
 
     Attributes:
-        cells: The frontier at up to eight moments of the search, the last one last.
-        regions: What was shown of the chosen regions.
-        passes: That the look took.
+        cells: The frontier at up to eight states of the search, in order, including the final one.
+        regions: Encoded windows of the selected regions.
+        passes: Passes of the look.
     """
 
     cells: tuple[ScoredCells, ...]
@@ -82,12 +83,12 @@ class Example:
 
 @dataclass(frozen=True)
 class Split:
-    """Images of a training, by number.
+    """Train, validation and test split of images.
 
     Attributes:
-        train: To learn from.
-        val: To choose the epoch.
-        test: To measure on.
+        train: Indices of the training images.
+        val: Indices of the images that select the epoch.
+        test: Indices of the test images.
     """
 
     train: tuple[int, ...]
@@ -104,8 +105,8 @@ class Split:
         if count < LEAST:
             raise DataError(
                 f"{count} images to train a scorer on",
-                f"It takes {LEAST}: one to learn from, one to choose the epoch, one to measure on.",
-                "Give more images, or cut one into several.",
+                f"At least {LEAST} are required: one each for training, validation and test.",
+                "Add images, or split one into several.",
             )
         order = rng(seed, "focus/scorer/split").permutation(count).tolist()
         test = max(1, round(_TEST * count))
@@ -114,7 +115,7 @@ class Split:
 
 
 def measured_config(config: FocusConfig) -> FocusConfig:
-    """Return the configuration of the looks that a scorer learns from: robustness measured."""
+    """Return the configuration of the looks that a scorer learns from, with the robustness."""
     return replace(config, robust=True) if config.robust is None else config
 
 
@@ -127,18 +128,18 @@ def make_example(
     scene: str = "image",
     cache: FeatureCache | None = None,
 ) -> Example:
-    """Look at an image with all four scores measured; see `look_at` for arguments and errors."""
-    seen: list[ScoredCells] = []
-    found = look_at(
+    """Run a look with all four scores computed; see `look_at` for arguments and errors."""
+    states: list[ScoredCells] = []
+    result = look_at(
         source, model, question, measured_config(config), scene=scene, cache=cache,
-        watch=lambda state: seen.append(scored_cells(state)),
+        watch=lambda state: states.append(scored_cells(state)),
     )  # fmt: skip
-    kept = np.unique(np.linspace(0, len(seen) - 1, _MOMENTS).round().astype(int))
-    return Example(tuple(seen[i] for i in kept), found.windows, found.passes)
+    kept = np.unique(np.linspace(0, len(states) - 1, _MOMENTS).round().astype(int))
+    return Example(tuple(states[i] for i in kept), result.windows, result.passes)
 
 
 def scored_cells(state: State) -> ScoredCells:
-    """Return what a network is trained on of one state of a search."""
+    """Return the inputs and targets of the network for one state of a search."""
     from foveate.models.scorer_net import ScoredCells
 
     area = areas(state.tiles)
@@ -149,10 +150,10 @@ def scored_cells(state: State) -> ScoredCells:
 
 
 def part_weights(goal: Goal, measured: NDArray[np.bool_]) -> NDArray[np.float64]:
-    """Return the weights of Eq. 7, 0 for what was not measured: (4,)."""
-    weights = goal.weights
-    known = np.array([1.0, weights.representativeness, weights.robustness, weights.synergy])
-    return np.where(measured, known, 0.0)
+    """Return the weights of Eq. 7, 0 for scores that were not computed: (4,)."""
+    w = goal.weights
+    weights = np.array([1.0, w.representativeness, w.robustness, w.synergy])
+    return np.where(measured, weights, 0.0)
 
 
 def train(
@@ -171,22 +172,22 @@ def train(
     """Train the network.
 
     Args:
-        examples: One an image.
-        split: Which of them are learnt from.
+        examples: One per image.
+        split: Split of the images.
         model: The encoder.
         question: Classes and query.
-        config: How the looks went.
-        settings: Of the training.
-        device: Where to train.
+        config: Configuration of the looks.
+        settings: Settings of the training.
+        device: Device of the training.
         checkpoint: See `foveate.models.fit.fit`.
         key: Hash of the examples.
         progress: Called with ticks.
 
     Returns:
-        A scorer without measures, and what happened.
+        A scorer without measures, and the history of the training.
 
     Raises:
-        DataError: The training has diverged.
+        DataError: The training diverges.
     """
     from foveate.models.scorer_net import ScorerTask
 
@@ -212,21 +213,22 @@ def measure(
     looks: Sequence[Look],
     config: FocusConfig,
 ) -> dict[str, Any]:
-    """Say what a scorer is worth on images that it was not trained on.
+    """Evaluate a scorer on images that it was not trained on.
 
     Args:
         scorer: The scorer.
-        examples: What the engine made of those images.
+        examples: Computed scores of those images (the reference).
         looks: Looks at the same images with the scorer.
-        config: How they went.
+        config: Configuration of the looks.
 
     Returns:
-        Means over the images, JSON-ready. "spearman": rank correlation of its importance with
-        the engine's over the cells of the engine's last frontier. "recall": share of the engine's
-        K best of these cells that are among its own K best, "recall_chance" that of K cells drawn
-        at random. "regions_shared": share of the area of the engine's regions that a look with
-        the scorer chose too, each on the cells that it came to itself; "area_share" what a
-        chooser at random would have. "passes" with the scorer and "passes_engine".
+        Means over the images, JSON-ready. "spearman": rank correlation of predicted and computed
+        importance over the cells of the final frontier of the reference. "recall": share of the K
+        cells with the highest computed importance that are among the K with the highest predicted
+        one; "recall_chance": the same for K random cells. "regions_shared": share of the area of
+        the reference regions that a look with the scorer selected too, on its own cells;
+        "area_share": the same for random regions. "passes" with the scorer, and "passes_engine"
+        of the reference.
     """
     from foveate.models.scorer_net import correlation
 
@@ -234,14 +236,14 @@ def measure(
     rows = []
     for example, look in zip(examples, looks, strict=True):
         cells = example.cells[-1]
-        found = scorer.predict(cells.x, cells.share, cells.level)
-        ours, theirs = (np.nan_to_num(part) @ weights for part in (found, cells.parts))
-        k = min(config.search.regions, len(ours))
-        best, engine = (set(np.argsort(-s, kind="stable")[:k].tolist()) for s in (ours, theirs))
+        parts = scorer.predict(cells.x, cells.share, cells.level)
+        sums = [np.nan_to_num(part) @ weights for part in (parts, cells.parts)]
+        k = min(config.search.regions, len(cells.x))
+        predicted, computed = (set(np.argsort(-s, kind="stable")[:k].tolist()) for s in sums)
         rows.append({
-            "spearman": correlation(found, cells.parts, weights),
-            "recall": len(best & engine) / k,
-            "recall_chance": k / len(ours),
+            "spearman": correlation(parts, cells.parts, weights),
+            "recall": len(predicted & computed) / k,
+            "recall_chance": k / len(cells.x),
             "regions_shared": shared_area(example.regions, look.windows),
             "area_share": _area(look.windows) / (look.info.shape[0] * look.info.shape[1]),
             "passes": look.passes,
@@ -251,15 +253,15 @@ def measure(
     return {"images": len(rows), "regions": config.search.regions, **means}
 
 
-def shared_area(these: Sequence[Window], those: Sequence[Window]) -> float:
-    """Return which share of the area of some windows others cover; none of either overlap."""
+def shared_area(windows: Sequence[Window], others: Sequence[Window]) -> float:
+    """Return the share of the area of windows that others cover; neither may overlap itself."""
     total = 0
-    for a in these:
-        for b in those:
-            down = min(a.y + a.h, b.y + b.h) - max(a.y, b.y)
-            across = min(a.x + a.w, b.x + b.w) - max(a.x, b.x)
-            total += max(0, down) * max(0, across)
-    return total / _area(these)
+    for a in windows:
+        for b in others:
+            height = min(a.y + a.h, b.y + b.h) - max(a.y, b.y)
+            width = min(a.x + a.w, b.x + b.w) - max(a.x, b.x)
+            total += max(0, height) * max(0, width)
+    return total / _area(windows)
 
 
 def _area(windows: Sequence[Window]) -> int:
@@ -284,21 +286,21 @@ def train_scorer(
     """Train a scorer on images without labels; `look(..., scorer=...)` then saves passes.
 
     Args:
-        images: A folder, or files, arrays (c, h, w) or `Source`s; three at least.
+        images: A folder, or files, arrays (c, h, w) or `Source`s; at least three.
         model: From `load_model`, or a model that embeds.
-        labels: As for `look`, and so are head, query, goal, mode, budget and search.
-        head: See labels.
-        query: See labels.
-        goal: See labels.
-        mode: See labels.
-        budget: See labels.
-        search: See labels.
-        settings: Of the training, or "default" (AdamW, 1e-3) or "paper" (Adam, 0.1).
+        labels: See `look`, also for head, query, goal, mode, budget and search.
+        head: See `look`.
+        query: See `look`.
+        goal: See `look`.
+        mode: See `look`.
+        budget: See `look`.
+        search: See `look`.
+        settings: Settings of the training, or "default" (AdamW, 1e-3) or "paper" (Adam, 0.1).
         progress: Called with ticks.
-        config: Anything else of `FocusConfig`, and `templates`.
+        config: Other attributes of `FocusConfig`, and `templates`.
 
     Returns:
-        The scorer with its measures on images that were held out; `LearnedScorer.save` keeps it.
+        The scorer with its measures on held-out images; `LearnedScorer.save` stores it.
 
     Raises:
         FoveateError: See `look`; or there are fewer than three images.
@@ -307,27 +309,29 @@ def train_scorer(
     split_seed = settings.seed if isinstance(settings, FitSettings) else 0
     split = Split.draw(len(pool.scenes), split_seed)
     bound = bind(model, pool)
-    named = ("query" if query.strip() else "balanced") if goal is None else goal
+    if goal is None:
+        goal = "query" if query.strip() else "balanced"
     question = make_question(
         bound, labels=labels, head=head, query=query, templates=config.pop("templates", "rs")
     )
     limits, passes = budget_limits(budget)
-    how = FocusConfig(
-        find_goal(named) if isinstance(named, str) else named, mode=mode,
+    looking = FocusConfig(
+        find_goal(goal) if isinstance(goal, str) else goal, mode=mode,
         search=replace(search or SearchConfig(), **limits), passes=passes, **config,
     )  # fmt: skip
     examples = []
     with Meter(progress, f"looking with {bound.spec.name}", len(pool.scenes)) as meter:
         for scene in pool.scenes:
-            examples.append(make_example(scene.source, bound, question, how, scene=scene.scene_id))
+            name = scene.scene_id
+            examples.append(make_example(scene.source, bound, question, looking, scene=name))
             meter.advance()
     chosen = settings if isinstance(settings, FitSettings) else PRESETS[settings]
-    scorer, _ = train(examples, split, bound, question, how, settings=chosen, progress=progress)
+    scorer, _ = train(examples, split, bound, question, looking, settings=chosen, progress=progress)
+    scored = replace(looking, robust=None)
     looks = [
-        look_at(pool.scenes[i].source, bound, question, replace(how, robust=None), scorer=scorer)
-        for i in split.test
+        look_at(pool.scenes[i].source, bound, question, scored, scorer=scorer) for i in split.test
     ]
-    measures = measure(scorer, [examples[i] for i in split.test], looks, how)
+    measures = measure(scorer, [examples[i] for i in split.test], looks, looking)
     return replace(scorer, measures=measures)
 
 
@@ -340,7 +344,7 @@ def _pool_of(images: str | Path | Sequence[str | Path | Source | NDArray[Any]]) 
     scenes = []
     for i, one in enumerate(images):
         if isinstance(one, str | Path):
-            raise DataError("files and arrays together", "Images are files, or are in memory.")
+            raise DataError("a mix of files and arrays", "Images must be all files, or all arrays.")
         source = ArraySource(one) if isinstance(one, np.ndarray) else one
         scenes.append(Scene(f"image-{i}", source))
     tiles = [Grid.split(s.source.info.shape, 1, 1).tiles(s.scene_id) for s in scenes]

@@ -1,13 +1,12 @@
-"""Windows of one image go through the model; passes are counted and features are cached.
+"""Encoding of windows of one image: passes are counted and features are cached.
 
 A pass is one image through the model's image encoder at its standard input size; smaller and
-larger inputs count by their pixels. What has been seen is kept, so that no window is paid twice.
-Building a model for another input size tries it on one image: once a model and size, not once an
-image, and so not among the passes.
+larger inputs count by their pixels. Features are kept, so that no window is paid twice. Building a
+model for another input size runs it on one image, once per model and size; this is not counted.
 
-A feature depends on the pixels, the window, the input size and the model, and on nothing of the
-job: neither on its goal nor on its budget. A look books its passes whether they are made or
-cached, so that the same job gives the same regions with and without a cache.
+A feature depends on the pixels, the window, the input size and the model, not on the goal or
+budget of the job. A look books the passes of cached features too, so that the same job selects
+the same regions with and without a cache.
 """
 
 from __future__ import annotations
@@ -45,13 +44,13 @@ STANDARD = 256  # side that counts as one pass for a model that takes any size, 
 
 _MAP = 1024  # longest side of the map of valid pixels
 
-_LARGE = 4096  # side from which decoding an image costs more than a pass, pixels
+_LARGE = 4096  # side above which decoding an image costs more than a pass, pixels
 
-_STRIP = 1024  # rows of a scene that are read at a time
+_STRIP = 1024  # rows of a scene per read
 
-_ENOUGH = 64  # pixels of that map from which a share of them is exact enough
+_MIN_MAP_PIXELS = 64  # windows with fewer pixels of the map are read at full resolution
 
-_OVERSAMPLE = 2  # pixels read for each pixel that the model sees; its own filter does the rest
+_OVERSAMPLE = 2  # pixels read per pixel of the model's input; the model downsamples the rest
 
 
 @dataclass
@@ -59,11 +58,11 @@ class Work:
     """Model calls so far, and their cost.
 
     Attributes:
-        passes: Images at the standard size; see the head of this module.
+        passes: Images at the standard size; see the module docstring.
         images: Images of any size.
         calls: Calls of the model.
-        seconds: In the model.
-        remembered: Passes that an earlier look had made; part of `passes`.
+        seconds: Time in the model, seconds.
+        remembered: Passes whose features were cached by an earlier look; part of `passes`.
     """
 
     passes: float = 0.0
@@ -78,9 +77,9 @@ class SizedEncoder:
     """The model at one input size.
 
     Attributes:
-        model: The model; what it must be able to do depends on who looks.
+        model: The model; the required capabilities depend on the caller.
         shape: ``(height, width)`` of its input, pixels.
-        fixed: Whether every window is brought to that size; else smaller ones stay as they are.
+        fixed: Whether every window is resized to that size; else smaller windows are not resized.
     """
 
     model: Any
@@ -89,29 +88,29 @@ class SizedEncoder:
 
     @property
     def each(self) -> int:
-        """Passes that an image of the standard size takes: 1 but for classes by answers."""
+        """Passes of an image of the standard size: 1, except for classes by answers."""
         return getattr(self.model, "passes_each", 1)
 
     def pixels(self, window: Window) -> int:
-        """Return how many pixels of a window the model sees."""
+        """Return the number of pixels of the model's input for a window."""
         height, width = self.shape
         if self.fixed:
             return height * width
         return min(window.h, height) * min(window.w, width)
 
     def passes(self, window: Window) -> float:
-        """Return what showing a window costs if this is the standard size, in passes."""
+        """Return the cost of a window if this is the standard size, in passes."""
         return self.each * self.pixels(window) / (self.shape[0] * self.shape[1])
 
     def read_shape(self, window: Window) -> tuple[int, int] | None:
-        """Return the size to read a window at; None for its own."""
-        more = _OVERSAMPLE if self.fixed else 1
-        shape = (min(window.h, more * self.shape[0]), min(window.w, more * self.shape[1]))
+        """Return the ``(height, width)`` at which to read a window; None for full resolution."""
+        factor = _OVERSAMPLE if self.fixed else 1
+        shape = (min(window.h, factor * self.shape[0]), min(window.w, factor * self.shape[1]))
         return None if shape == (window.h, window.w) else shape
 
 
 def standard_encoder(model: Model) -> SizedEncoder:
-    """Return a model at its own input size; one that takes any size at that of a pass."""
+    """Return a model at its input size; a model that takes any size at that of a pass."""
     size = model.spec.input_size
     return SizedEncoder(model, size or (STANDARD, STANDARD), fixed=size is not None)
 
@@ -123,15 +122,15 @@ class CropEncoder:
     Attributes:
         source: The image.
         model: A bound model.
-        ledger: Pays the passes, and refuses one too many.
-        min_valid: Windows with a smaller share of valid pixels are not shown to the model.
-        batch_size: Images per call; no result depends on it.
-        seed: Of the perturbation.
-        disturb: The perturbation of Eq. 5.
-        cache: Keeps vectors from one look to the next, or None.
-        inputs: What vectors are returned as: "unit" of norm 1, so that no crop counts more than
-            another; "raw" as the model gives them, for a head that was fitted on such.
-        work: What was done so far.
+        ledger: Books the passes and enforces their limit.
+        min_valid: Windows with a smaller valid share are not encoded.
+        batch_size: Images per call; results do not depend on it.
+        seed: Seed of the perturbation.
+        disturb: Perturbation of Eq. 5.
+        cache: Features shared by looks, or None.
+        inputs: Scale of the returned vectors: "unit", norm 1, so that all crops have equal weight;
+            "raw", the output of the model, for a head that was fitted on raw vectors.
+        work: Model calls so far.
     """
 
     source: Source
@@ -146,7 +145,7 @@ class CropEncoder:
     work: Work = field(default_factory=Work)
 
     def __post_init__(self) -> None:
-        """Start with nothing seen."""
+        """Create the empty caches."""
         self._features: dict[tuple[SizedEncoder, Window, bool], NDArray[np.float32]] = {}
         self._valid: dict[Window, float] = {}
         self._sized: dict[int, SizedEncoder] = {}
@@ -154,10 +153,10 @@ class CropEncoder:
         self.standard = standard_encoder(self.model)
 
     def at_size(self, side: int) -> SizedEncoder:
-        """Return the model for inputs of about `side` pixels, never of more.
+        """Return the model for inputs of the largest supported side up to `side` pixels.
 
         Raises:
-            MissingCapabilityError: It takes inputs of one size only.
+            MissingCapabilityError: The model takes inputs of one size only.
         """
         side = max(1, side)
         if side not in self._sized:
@@ -167,12 +166,12 @@ class CropEncoder:
     def _make_sized(self, side: int) -> SizedEncoder:
         if not self.standard.fixed:
             return SizedEncoder(self.model, (side, side), fixed=False)
-        able: TakesSizes = need(self.model, "sizes", "an input of another size")
-        step = able.size_step
-        fitting = max(step, side // step * step)
-        if (fitting, fitting) == self.standard.shape:
+        model: TakesSizes = need(self.model, "sizes", "an input of another size")
+        step = model.size_step
+        rounded = max(step, side // step * step)
+        if (rounded, rounded) == self.standard.shape:
             return self.standard
-        return SizedEncoder(able.at_size(fitting), (fitting, fitting), fixed=True)
+        return SizedEncoder(model.at_size(rounded), (rounded, rounded), fixed=True)
 
     def price(
         self,
@@ -181,7 +180,7 @@ class CropEncoder:
         *,
         disturbed: bool = False,
     ) -> NDArray[np.float64]:
-        """Return what seeing windows costs, in passes: (n,); 0 for those that were seen."""
+        """Return the cost of encoding windows, in passes: (n,); 0 for encoded ones."""
         sized = sized or self.standard
         return np.array(
             [
@@ -197,7 +196,7 @@ class CropEncoder:
         *,
         disturbed: bool = False,
     ) -> int:
-        """Return how many of some windows have not been seen."""
+        """Return the number of distinct windows that have not been encoded."""
         sized = sized or self.standard
         return len({w for w in windows if (sized, w, disturbed) not in self._features})
 
@@ -210,10 +209,9 @@ class CropEncoder:
         return sized.each * sized.pixels(window) / self.standard_pixels
 
     def valid_shares(self, windows: Sequence[Window]) -> NDArray[np.float64]:
-        """Return the share of valid pixels of windows, (n,); no pass is needed.
+        """Return the valid shares of windows, (n,); no pass is needed.
 
-        Large windows are judged on one reduced reading of the image, small ones on their own
-        pixels.
+        Large windows use one downsampled read of the image, small ones their own pixels.
         """
         if not self.source.info.masked:
             return np.ones(len(windows))
@@ -226,21 +224,21 @@ class CropEncoder:
         return np.array([self._valid_share(window) for window in windows])
 
     def _is_large(self, window: Window) -> bool:
-        """Whether the reduced image shows enough of a window to judge it."""
+        """Return whether a window has enough pixels in the downsampled image."""
         step_y, step_x = self._steps
-        return window.h / step_y * window.w / step_x >= _ENOUGH
+        return window.h / step_y * window.w / step_x >= _MIN_MAP_PIXELS
 
     def _valid_share(self, window: Window) -> float:
         if window not in self._valid:
-            self._valid[window] = float(self._reduced.valid[self._places(window)].mean())
+            self._valid[window] = float(self._reduced.valid[self._slices(window)].mean())
         return self._valid[window]
 
     @cached_property
     def _reduced(self) -> Raster:
-        """The whole image, small: one reading for the map of valid pixels and for overviews."""
+        """The downsampled image: one read for the map of valid pixels and for overviews."""
         shape, bands = self.source.info.shape, self.model.spec.bands
         small = (min(shape[0], _MAP), min(shape[1], _MAP))
-        # A scene is read strip by strip, which GDAL's cache of blocks holds for bands and masks.
+        # Scenes are read in strips that fit GDAL's block cache, for bands and masks.
         count = min(-(-shape[0] // _STRIP), small[0]) if max(shape) > _LARGE else 1
         rows = np.arange(count + 1) * small[0] // count
         edges = np.round(rows * (shape[0] / small[0])).astype(int).tolist()
@@ -259,18 +257,18 @@ class CropEncoder:
 
     @cached_property
     def _steps(self) -> tuple[float, float]:
-        """Pixels of the image for each of the map, down and right."""
+        """Rows and columns of the image per pixel of the map."""
         shape = self.source.info.shape
         small = self._reduced.valid.shape
         return shape[0] / small[0], shape[1] / small[1]
 
-    def _places(self, window: Window) -> tuple[slice, slice]:
-        """Return rows and columns of the reduced image that show a window; one at least."""
-        found = []
+    def _slices(self, window: Window) -> tuple[slice, slice]:
+        """Return the rows and columns of the downsampled image of a window; at least one each."""
+        slices = []
         for start, size, step in zip(window[:2], window[2:], self._steps, strict=True):
             first = min(round(start / step), _MAP - 1)
-            found.append(slice(first, max(first + 1, round((start + size) / step))))
-        return found[0], found[1]
+            slices.append(slice(first, max(first + 1, round((start + size) / step))))
+        return slices[0], slices[1]
 
     def embed(
         self,
@@ -282,62 +280,62 @@ class CropEncoder:
         """Return the vectors of windows.
 
         Args:
-            windows: n windows; those that were seen before cost nothing.
+            windows: n windows; encoded ones cost nothing.
             sized: The model at another input size.
-            disturbed: Whether they are perturbed first.
+            disturbed: Whether to perturb the windows.
 
         Returns:
-            (n, d) float32, of norm 1 or as the model gives them: see `inputs`.
+            (n, d) float32, of norm 1 or as output by the model: see `inputs`.
 
         Raises:
-            BudgetError: The passes are not there; nothing was seen.
+            BudgetError: The remaining passes are too few; no window was encoded.
         """
         sized = sized or self.standard
         keys = [(sized, window, disturbed) for window in windows]
         todo = list(dict.fromkeys(key for key in keys if key not in self._features))
         self.pay(sum(self._passes(sized, window) for _, window, _ in todo), len(todo))
-        wanted = [window for _, window, _ in todo]
-        fresh = [w for w in wanted if self._remembered(w, sized, disturbed=disturbed) is None]
-        at = self.ahead(fresh, sized)
+        missing = [window for _, window, _ in todo]
+        to_read = [w for w in missing if self._cached(w, sized, disturbed=disturbed) is None]
+        at = self.ahead(to_read, sized)
         for start in range(0, len(todo), self.batch_size):
-            part = wanted[start : start + self.batch_size]
+            part = missing[start : start + self.batch_size]
             for window, vector in self._vectors(sized, part, at, disturbed=disturbed):
                 self._features[sized, window, disturbed] = vector
         return self.as_inputs(np.stack([self._features[key] for key in keys]))
 
     def as_inputs(self, x: NDArray[np.floating]) -> NDArray[np.float32]:
-        """Bring (..., d) vectors of the model to what `inputs` says."""
+        """Scale (..., d) vectors of the model as `inputs` specifies."""
         return unit(x) if self.inputs == "unit" else np.asarray(x, np.float32)
 
     def tokens(
         self, window: Window, sized: SizedEncoder | None = None, *, disturbed: bool = False
     ) -> NDArray[np.float32]:
-        """Return the tokens of one window: (gh, gw, d) float32, as the model gives them.
+        """Return the tokens of one window: (gh, gw, d) float32, not scaled.
 
         Raises:
-            BudgetError: The passes are not there.
+            BudgetError: The remaining passes are too few.
         """
-        return self._seen("tokens", window, sized, disturbed=disturbed)
+        return self._encode_one("tokens", window, sized, disturbed=disturbed)
 
     def token_sums(
         self, window: Window, sized: SizedEncoder | None = None, *, disturbed: bool = False
     ) -> TokenSums:
-        """Return what the pooling of one window adds up, of a model that pools parts."""
-        return self._seen("token_sums", window, sized, disturbed=disturbed)
+        """Return the per-token terms of the pooled embedding of one window."""
+        return self._encode_one("token_sums", window, sized, disturbed=disturbed)
 
-    def _seen(
-        self, what: str, window: Window, sized: SizedEncoder | None, *, disturbed: bool
+    def _encode_one(
+        self, method: str, window: Window, sized: SizedEncoder | None, *, disturbed: bool
     ) -> Any:
         sized = sized or self.standard
         self.pay(self._passes(sized, window), 1)
         image = self.read(window, sized, disturbed=disturbed)
-        return self.timed(getattr(sized.model, what), image[None])[0]
+        return self.timed(getattr(sized.model, method), image[None])[0]
 
     def pay(self, passes: float, images: int) -> None:
-        """Book passes before they are made, and the images that they show.
+        """Book passes and images before they are encoded.
 
         Raises:
-            BudgetError: They are not there.
+            BudgetError: The remaining passes or images are too few.
         """
         self.ledger.spend(passes=passes, crops=float(images))
         self.work.passes += passes
@@ -346,7 +344,7 @@ class CropEncoder:
     def read(
         self, window: Window, sized: SizedEncoder | None = None, *, disturbed: bool = False
     ) -> NDArray[Any]:
-        """Read a window no finer than the model can see it: (c, h, w) without holes."""
+        """Read a window at the resolution of the model: (c, h, w), invalid pixels filled."""
         image = fill_invalid(self._raster(window, (sized or self.standard).read_shape(window)))
         if disturbed:
             image = perturb_window(image, str(tuple(window)), self.seed, self.disturb)
@@ -355,43 +353,43 @@ class CropEncoder:
     def ahead(
         self, windows: Sequence[Window], sized: SizedEncoder | None = None
     ) -> Callable[[Window], None]:
-        """Return what is to be told each window before it is read.
+        """Return a function to call with each window before it is read.
 
-        Those of a remote image are fetched side by side, before they are read one by one.
+        Windows of a remote image are fetched concurrently, before they are read one by one.
 
         Args:
-            windows: All windows that `read` is asked for, in their order, each once.
-            sized: As for `read`.
+            windows: All windows that will be read, in order, without repetitions.
+            sized: See `read`.
         """
         shapes = [(sized or self.standard).read_shape(window) for window in windows]
 
-        def wanted(number: int) -> list[Look]:
+        def reads(number: int) -> list[Look]:
             window, shape = windows[number], shapes[number]
-            held = shape is not None and (
+            in_memory = shape is not None and (
                 self._in_reduced(window, shape) or window == (0, 0, *self.source.info.shape)
             )
-            return [] if held else [(self.source, window, shape)]
+            return [] if in_memory else [(self.source, window, shape)]
 
-        ahead = read_ahead([self.source], len(windows), wanted, self.model.spec.bands)
-        places = {window: number for number, window in enumerate(windows)}
-        return lambda window: ahead.at(places[window])
+        ahead = read_ahead([self.source], len(windows), reads, self.model.spec.bands)
+        index = {window: number for number, window in enumerate(windows)}
+        return lambda window: ahead.at(index[window])
 
     def _in_reduced(self, window: Window, shape: tuple[int, int]) -> bool:
-        """Whether the reduced reading of a large image shows a window in enough detail."""
+        """Return whether the downsampled large image has a window at a sufficient resolution."""
         if max(self.source.info.shape) <= _LARGE:
             return False
-        rows, cols = self._places(window)
+        rows, cols = self._slices(window)
         return bool(np.greater_equal(self._reduced.valid[rows, cols].shape, shape).all())
 
     def _raster(self, window: Window, shape: tuple[int, int] | None) -> Raster:
-        """Read a window; what was read already in enough detail is not read once more."""
+        """Read a window, from memory if it was read at a sufficient resolution."""
         info, bands = self.source.info, self.model.spec.bands
         if shape is not None and self._in_reduced(window, shape):
-            rows, cols = self._places(window)
+            rows, cols = self._slices(window)
             reduced = self._reduced
             return resample(Raster(reduced.data[:, rows, cols], reduced.valid[rows, cols]), shape)
         if max(info.shape) <= _LARGE and shape is not None and window == (0, 0, *info.shape):
-            # Of one reading, whichever lens comes first: what is remembered must not change it.
+            # One read serves all input sizes, so that cached features cannot change the pixels.
             if self._view is None:
                 size = self.standard.read_shape(window)
                 self._view = self.source.read(window, bands=bands, out_shape=size)
@@ -400,14 +398,14 @@ class CropEncoder:
         return self.source.read(window, bands=bands, out_shape=shape)
 
     def timed(self, function: Callable[..., Any], *given: Any) -> Any:
-        """Call the model and keep the time."""
+        """Call the model, and add the time and the call to `work`."""
         start = time.perf_counter()
-        found = function(*given)
+        output = function(*given)
         self.work.seconds += time.perf_counter() - start
         self.work.calls += 1
-        return found
+        return output
 
-    def _remembered(
+    def _cached(
         self, window: Window, sized: SizedEncoder, *, disturbed: bool
     ) -> NDArray[np.float32] | None:
         return None if self.cache is None else self.cache.get(window, sized.shape, disturbed)
@@ -420,23 +418,22 @@ class CropEncoder:
         *,
         disturbed: bool,
     ) -> Iterator[tuple[Window, NDArray[np.float32]]]:
-        """Yield the vectors of windows, images of one shape after the other."""
+        """Yield the vectors of windows, cached ones first, then in batches of equal shapes."""
         shapes: dict[tuple[int, ...], tuple[list[Window], list[NDArray[Any]]]] = {}
         for window in windows:
-            known = self._remembered(window, sized, disturbed=disturbed)
-            if known is not None:
+            cached = self._cached(window, sized, disturbed=disturbed)
+            if cached is not None:
                 self.work.remembered += self._passes(sized, window)
-                yield window, known
+                yield window, cached
                 continue
             at(window)
             image = self.read(window, sized, disturbed=disturbed)
-            where, images = shapes.setdefault(image.shape, ([], []))
-            where.append(window)
+            same_shape, images = shapes.setdefault(image.shape, ([], []))
+            same_shape.append(window)
             images.append(image)
-        for where, images in shapes.values():
-            found = np.asarray(self.timed(sized.model.embed, np.stack(images)), np.float32)
-            for i, window in enumerate(where):
-                vector = found[i]
+        for same_shape, images in shapes.values():
+            vectors = np.asarray(self.timed(sized.model.embed, np.stack(images)), np.float32)
+            for window, vector in zip(same_shape, vectors, strict=True):
                 if self.cache is not None:
                     self.cache.put(window, sized.shape, disturbed, vector)
                 yield window, vector

@@ -1,7 +1,7 @@
-"""Features of windows of an image, kept from one look to the next.
+"""Cache of the features of windows of an image, shared by looks.
 
-A feature depends on the pixels, the window, the input size and the model, and on nothing of the
-job: neither on its goal nor on its budget.
+A feature depends on the pixels, the window, the input size and the model, not on the goal or
+budget of the job.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from foveate.models.capabilities import Model
     from foveate.raster import SourceInfo
 
-KEPT = "raw/1"  # what is kept: vectors as the model gives them
+KEPT = "raw/1"  # format of cached vectors: the raw output of the model
 
 _COLUMNS = ("y", "x", "h", "w", "height", "width", "disturbed")
 
@@ -40,16 +40,16 @@ class FeatureCache:
 
     path: Path
     _vectors: dict[tuple[int, ...], NDArray[np.float32]] = field(default_factory=dict)
-    _fresh: bool = False
+    _changed: bool = False
 
     @classmethod
     def open(cls, folder: Path, *parts: object) -> FeatureCache:
-        """Open the memory of an image and a model.
+        """Open the cache of an image and a model.
 
         Args:
-            folder: Of the run.
-            parts: Everything that the vectors depend on, besides window and input size:
-                fingerprints of pixels and model, scale, seed.
+            folder: Folder of the caches.
+            parts: All dependencies of the vectors besides window and input size: fingerprints
+                of pixels and model, scale, seed.
 
         Raises:
             DataError: The file cannot be read.
@@ -77,19 +77,19 @@ class FeatureCache:
         disturbed: bool,  # noqa: FBT001
         vector: NDArray[np.float32],
     ) -> None:
-        """Keep the vector of a window."""
+        """Store the vector of a window."""
         self._vectors[*window, *shape, int(disturbed)] = vector
-        self._fresh = True
+        self._changed = True
 
     def save(self) -> None:
-        """Write what is new.
+        """Write the cache if it has new vectors.
 
         Raises:
-            StorageError: It cannot be written.
+            StorageError: The file cannot be written.
         """
         import pyarrow as pa
 
-        if not self._fresh:
+        if not self._changed:
             return
         keys = sorted(self._vectors)
         vectors = rows_to_column(np.stack([self._vectors[key] for key in keys]))
@@ -97,20 +97,20 @@ class FeatureCache:
             name: pa.array([k[i] for k in keys], pa.int64()) for i, name in enumerate(_COLUMNS)
         }
         write_parquet(self.path, pa.table({**columns, "vector": vectors}))
-        self._fresh = False
+        self._changed = False
 
 
 @contextlib.contextmanager
 def image_features(
     run: Path, info: SourceInfo, model: Model | None, seed: int
 ) -> Generator[FeatureCache | None]:
-    """Open the cache that a run keeps of an image; save what is new, also after an error.
+    """Open the feature cache of an image in a run, and save it on exit, also after an error.
 
     Args:
         run: Run directory.
-        info: Of the image.
-        model: A bound model; None for none, and no cache.
-        seed: Of the perturbation.
+        info: Description of the image.
+        model: A bound model; None for no cache.
+        seed: Seed of the perturbation.
     """
     if model is None:
         yield None

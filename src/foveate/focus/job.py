@@ -1,7 +1,7 @@
-"""The focus jobs: look, ask and segment, image after image, each with its own step of the run.
+"""The focus jobs: look, ask and segment. Each image is a step of the run.
 
-Features of windows are kept in the run, so that another goal, query or budget costs only the
-passes that are new; a second run of the same job does nothing.
+The run stores the features of windows: another goal, query or budget costs new passes only, and
+running the same job again does nothing.
 """
 
 from __future__ import annotations
@@ -58,7 +58,7 @@ from foveate.run.options import Option, PathText, assignments
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from foveate.focus.config import Allowance
+    from foveate.focus.allowance import Allowance
     from foveate.focus.results import StoredResult
     from foveate.models.base import ModelHandle
     from foveate.models.heads import Labels
@@ -66,18 +66,18 @@ if TYPE_CHECKING:
     from foveate.progress import ProgressFn
     from foveate.run import Run
 
-VERSION = 3  # raised when the same job gives another result
-_FAMILIES_ABLE = ("hf",)  # with models that answer, and with models that make masks
+VERSION = 3  # incremented when the results of the same job change
+_CAPABLE_FAMILIES = ("hf",)  # families with models that generate answers or predict masks
 
 
 class Task(NamedTuple):
     """Functions that process the images of a run.
 
     Attributes:
-        state: What results depend on besides job, pixels and model, JSON-ready.
-        allowance: Returns what an image may cost.
+        state: Dependencies of the results besides job, pixels and model, JSON-ready.
+        allowance: Returns the limits of an image.
         process: Processes an image.
-        tiling: Command that shows the model all of an image; "" where there is none.
+        tiling: Command that encodes all of an image; "" if there is none.
     """
 
     state: Any
@@ -87,7 +87,7 @@ class Task(NamedTuple):
 
 
 class _Ready(NamedTuple):
-    """What `FocusJob.check` opens: the configuration, what the task needs, model and images."""
+    """Checked inputs of a job: configuration, inputs of the task, model and images."""
 
     config: FocusConfig
     inputs: Any
@@ -100,10 +100,10 @@ def _options(given: Any) -> Any:
 
 
 class FocusJob(ClassJob):
-    """Options of all focus jobs. Images are processed one by one; each may have any size."""
+    """Options of all focus jobs. Images of any size are processed one by one."""
 
     task: ClassVar[str]
-    # An image is one whole, without masks, in this process.
+    # Images are not tiled, have no masks and are processed by this process alone.
     absent = frozenset({
         "masks", "mask_suffix", "classes", "min_labelled", "skip_empty", "coordinates", "tile",
         "stride", "edge", "workers",
@@ -112,60 +112,60 @@ class FocusJob(ClassJob):
     goal: Annotated[str, Option("Method", default="query with a query, else balanced")] = ""
     """balanced, rare, dominant, query or paper."""
     query: Annotated[str, Option("Method")] = ""
-    """What is looked for: "storage tank". Implies the goal query."""
+    """Text to search for: "storage tank". Implies the goal query."""
     mode: Annotated[Mode, Option("Method")] = "zoom"
     """zoom: native-resolution crops; window: small cells; feature: one overview."""
     regions: Annotated[int, Option("Method")] = Field(8, ge=1)
-    """Most regions that are chosen."""
+    """Maximum number of selected regions."""
     passes: Annotated[
-        float | None, Option("Method", default="a third of those that tiling takes, at least 24")
+        float | None, Option("Method", default="a third of the passes of tiling, at least 24")
     ] = None
-    """Most passes of the model for an image; 0: no limit."""
+    """Maximum number of model passes for an image; 0: no limit."""
     area: Annotated[str | None, Option("Method", default="no limit", metavar="10%")] = None
-    """Largest area of the regions, as a share of the valid image: 10%."""
+    """Maximum area of the regions, as a share of the valid image: 10%."""
     crop: Annotated[int | None, Option("Method", default="the model's input")] = Field(None, ge=8)
-    """About the side of a crop, in pixels of the image."""
+    """Approximate side of a crop, in pixels of the image."""
     cells: Annotated[int, Option("Method")] = Field(4, ge=1)
-    """First cells along the longer side of an image."""
+    """Cells of the first partition along the longer side of an image."""
     partition: Annotated[Partition, Option("Method")] = "uniform"
-    """First cells: uniform, or significance (finer where features differ)."""
+    """First partition: uniform, or significance (finer where features differ)."""
     search: Annotated[SearchMethod, Option("Method")] = "top"
-    """top, prefix, greedy or importance (sampled)."""
-    robust: Annotated[bool | None, Option("Method", default="where it is cheap")] = None
-    """Measure the robustness of regions to a small perturbation."""
+    """Selection of regions: top, prefix, greedy or importance (sampled)."""
+    robust: Annotated[bool | None, Option("Method", default="only where it is cheap")] = None
+    """Compute the robustness of regions to a small perturbation."""
     forms: Annotated[
         dict[str, Any], BeforeValidator(_options),
         Option("Method", name="option", metavar="NAME=VALUE", repeated=True),
     ] = Field({})  # fmt: skip
-    """A form or weight of the goal: synergy=paper, weights.area=0; repeatable."""
-    depth: Annotated[int | None, Option(default="as many as the rules allow")] = Field(None, ge=0)
-    """Levels below the first cells."""
+    """Option of the goal (a form or weight): synergy=paper, weights.area=0; repeatable."""
+    depth: Annotated[int | None, Option(default="no limit")] = Field(None, ge=0)
+    """Maximum level of refinement below the first partition."""
     branch: int = Field(2, ge=2)
     """Children of a cell per side."""
     neighbours: Neighbours = "adjacent"
     """Regions whose synergy is compared: adjacent or all."""
-    persist: Annotated[bool | None, Option(default="as the mode does")] = None
-    """Go on until the passes are spent, although refining no longer helps."""
+    persist: Annotated[bool | None, Option(default="depends on the mode")] = None
+    """Refine until the passes are spent, even if the importance no longer rises."""
     epsilon: float = Field(0.98, gt=0)
-    """Limit of the coreset check, relative loss."""
+    """Threshold of the coreset check, relative loss."""
     one_sided: bool = False
-    """A lower loss than that of the whole image always meets the limit."""
+    """A loss below that of the whole image always passes the coreset check."""
 
     @model_validator(mode="before")
     @classmethod
     def _complete_goal(cls, given: Any) -> Any:
         if isinstance(given, dict) and not given.get("goal"):
             query = given.get("query")
-            sought = isinstance(query, str) and query.strip()
-            return {**given, "goal": "query" if sought else "balanced"}
+            has_query = isinstance(query, str) and query.strip()
+            return {**given, "goal": "query" if has_query else "balanced"}
         return given
 
     def goal_with_options(self) -> Goal:
         """Return the goal with its forms and weights.
 
         Raises:
-            UnknownNameError: No such goal.
-            ParameterError: No such form or weight, or a query for a goal that asks for nothing.
+            UnknownNameError: The goal is unknown.
+            ParameterError: A form or weight is unknown, or the goal "query" has no query.
         """
         goal = find_goal(self.goal)
         check_query(goal, self.query)
@@ -175,10 +175,10 @@ class FocusJob(ClassJob):
         return goal.with_options(weights=weights, **forms)
 
     def config(self) -> FocusConfig:
-        """Return how images are processed.
+        """Return the configuration of the looks.
 
         Raises:
-            FoveateError: A goal, form, budget or size that cannot be.
+            FoveateError: A goal, form, budget or size is invalid.
         """
         search = SearchConfig(
             regions=self.regions, area=_area_share(self.area), method=self.search,
@@ -192,15 +192,15 @@ class FocusJob(ClassJob):
         )  # fmt: skip
 
     def inputs(self, config: FocusConfig) -> Any:
-        """Return what the task needs besides the model; refuse what it cannot do."""
+        """Check the configuration, and return the inputs of the task besides the model."""
         raise NotImplementedError
 
     def bound_task(self, ready: _Ready, model: Any, run: Run) -> Task:
-        """Return what is done with each image, with a model that can do it."""
+        """Check the capabilities of the bound model, and return the task."""
         raise NotImplementedError
 
     def check(self) -> _Ready:
-        """Return the configuration, the model and the images, headers only."""
+        """Return the configuration, the model and the images; reads headers only."""
         need_paths(self.images, "image")
         config = self.config()
         inputs, handle = self.inputs(config), self.handle()
@@ -209,7 +209,7 @@ class FocusJob(ClassJob):
         return _Ready(config, inputs, handle, pool)
 
     def steps(self, run: Run, ready: Any, progress: ProgressFn | None) -> dict[str, Any]:
-        """Process each image, then write the regions of all of them."""
+        """Process each image, then write the table of all regions."""
         pool = ready.pool
         model = bind(ready.handle, pool, run=run)
         task = self.bound_task(ready, model, run)
@@ -222,8 +222,8 @@ class FocusJob(ClassJob):
 
                 def work(scene: Any = scene) -> list[str]:
                     with name_image_in_errors(scene.scene_id, many=len(pool.scenes) > 1):
-                        found = task.process(scene)
-                    return store.save_look(run.path, found, scene.source, model.spec.bands)
+                        result = task.process(scene)
+                    return store.save_look(run.path, result, scene.source, model.spec.bands)
 
                 run.do(_step_name(scene), keys[scene.scene_id], work)
                 meter.advance()
@@ -245,33 +245,33 @@ class FocusJob(ClassJob):
 
 
 class LookJob(FocusJob):
-    """Choose regions of images, and say what the model sees with and without the choice."""
+    """Select regions of images; report predictions with the regions and from the overview alone."""
 
     task = "look"
     scorer: Annotated[PathText | None, Option("Model")] = None
-    """Trained scorer, instead of measuring the scores; see train-scorer."""
+    """Trained scorer that predicts the scores instead of computing them; see train-scorer."""
 
     def inputs(self, config: FocusConfig) -> tuple[Labels | None, tuple[str, ...], Probe | None]:  # noqa: ARG002
-        """Return labels, templates and probe; see that there is a scorer."""
+        """Return labels, templates and probe; check that the scorer exists."""
         if self.scorer is not None:
             find_scorer(self.scorer)
         labels = self.known_labels(needed=False)
         if labels is not None and len(labels) == 1 and not self.query.strip():
             raise ParameterError(
-                f"the one label {next(iter(labels))!r}",
-                "Labels are compared with each other: one alone always wins.",
-                "Add another, or look for it: --goal query --query TEXT.",
+                f"one label, {next(iter(labels))!r}",
+                "Labels are compared with each other: two or more are required.",
+                "Add a label, or search for a text: --goal query --query TEXT.",
             )
         probe = Probe.load(self.probe) if self.probe is not None else None
         return labels, templates_from(self.templates), probe
 
     def state(self, templates: Sequence[str]) -> list[Any]:
-        """Return what classes depend on besides the options: files by content, and templates."""
+        """Return the dependencies of the classes besides the options: file hashes, templates."""
         files = (self.labels if isinstance(self.labels, str) else None, self.probe)
         return [*(fingerprint(file) for file in files if file is not None), list(templates)]
 
     def asked(self, ready: _Ready, model: Any) -> tuple[Any, FocusQuestion]:
-        """Return what is looked with, a model or the answers of one, and the question for it."""
+        """Return the model, or a classifier by its answers, and the question for it."""
         labels, templates, head = ready.inputs
         asked = asked_model(model, labels, self.query, prompt=self.prompt, length=self.length)
         self.check_asked(answers=asked is not None)
@@ -284,7 +284,7 @@ class LookJob(FocusJob):
         return model, question
 
     def bound_task(self, ready: _Ready, model: Any, run: Run) -> Task:
-        """Return the task of a model that embeds."""
+        """Return the task for a model that embeds."""
         config, templates = ready.config, ready.inputs[1]
         model, question = self.asked(ready, model)
         scorer = None if self.scorer is None else LearnedScorer.load(self.scorer)
@@ -293,11 +293,11 @@ class LookJob(FocusJob):
 
         def process(scene: Scene) -> StoredResult:
             with image_features(run.path, scene.source.info, model, self.seed) as cache:
-                found = look_at(
+                result = look_at(
                     scene.source, model, question, config, scene=scene.scene_id, cache=cache,
                     scorer=scorer,
                 )  # fmt: skip
-            return found.stored()
+            return result.stored()
 
         side = config.crop_side(standard_encoder(model).shape)
         return Task(
@@ -309,7 +309,7 @@ class LookJob(FocusJob):
 
 
 class AskJob(FocusJob):
-    """Ask a generative model about images, with and without the regions that matter."""
+    """Ask a generative model about images, with selected regions and with the overview alone."""
 
     task = "ask"
     absent = FocusJob.absent | {"labels", "probe", "length"}
@@ -318,34 +318,33 @@ class AskJob(FocusJob):
     model: ModelName = ""
     """Generative model; see foveate models."""
     regions: Annotated[int, Option("Method")] = Field(4, ge=1)
-    """Most regions that are chosen; each is an image of the last question."""
+    """Maximum number of selected regions; each is an image of the final prompt."""
     passes: Annotated[
         float | None,
         Option(
             "Method",
-            default="48, or as many as are needed; with a selector a third of those that tiling "
-            "takes besides",
+            default="at least 48; with a selector, a third of those of tiling plus the answers",
         ),
     ] = None
-    """Most passes of all models for an image; 0: no limit."""
+    """Maximum number of passes of all models for an image; 0: no limit."""
     prompt: Annotated[str, Option("Input")]
     """The question."""
     feed: Annotated[Feed, Option("Method")] = "overview+crops"
-    """How regions are shown: overview+crops, canvas (one image) or mask."""
+    """Images of the final prompt: overview+crops, canvas (one image) or mask."""
     max_tokens: Annotated[int, Option("Output")] = Field(64, ge=1)
-    """Longest answer, tokens."""
+    """Maximum length of an answer, tokens."""
     side: Annotated[int | None, Option("Method", default="the model's input")] = Field(None, ge=8)
-    """Longest side of an image that is shown, pixels."""
+    """Maximum side of an input image, pixels."""
     selector: Annotated[str | None, Option("Model", default="the model itself")] = None
-    """Another model that chooses the regions."""
+    """Another model, which selects the regions."""
     selector_weights: Annotated[PathText | None, Option("Model")] = None
     """Local weights of the selector."""
 
     def inquiry(self) -> Inquiry:
-        """Return what is asked.
+        """Return the question and its settings.
 
         Raises:
-            ParameterError: An empty prompt.
+            ParameterError: The prompt is empty.
         """
         return Inquiry(
             self.prompt, feed=self.feed, query=self.query.strip(), max_tokens=self.max_tokens,
@@ -353,15 +352,15 @@ class AskJob(FocusJob):
         )  # fmt: skip
 
     def selector_handle(self) -> ModelHandle | None:
-        """Return the selector by name, or None; see `load_model` for what is wrong with a name.
+        """Return the selector, or None; see `load_model` for further errors.
 
         Raises:
-            ParameterError: Weights without a selector.
+            ParameterError: There are weights but no selector.
         """
         if self.selector is None:
             if self.selector_weights is not None:
                 raise ParameterError(
-                    "weights of a selector without a selector", "", "Type --selector MODEL."
+                    "--selector-weights needs a selector", "", "Type --selector MODEL."
                 )
             return None
         return load_model(
@@ -370,14 +369,14 @@ class AskJob(FocusJob):
         )  # fmt: skip
 
     def inputs(self, config: FocusConfig) -> tuple[Inquiry, ModelHandle | None]:
-        """Return what is asked, and the selector."""
+        """Return the question and the selector."""
         _need_family(self, "answers", "hf:Qwen/Qwen2-VL-2B-Instruct", "ask_image(...)")
         inquiry, handle = self.inquiry(), self.selector_handle()
         check_vlm_config(inquiry, config, handle is not None)
         return inquiry, handle
 
     def bound_task(self, ready: _Ready, model: Any, run: Run) -> Task:
-        """Return the task of a model that answers."""
+        """Return the task for a generative model."""
         config, (inquiry, handle) = ready.config, ready.inputs
         check_vlm(model, handle is not None)
         selector: Any = None
@@ -390,11 +389,11 @@ class AskJob(FocusJob):
 
         def process(scene: Scene) -> StoredResult:
             with image_features(run.path, scene.source.info, selector, self.seed) as cache:
-                done = ask_image(
+                result = ask_image(
                     scene.source, model, inquiry, config, selector=selector, question=question,
                     scene=scene.scene_id, cache=cache,
                 )  # fmt: skip
-            return done.stored()
+            return result.stored()
 
         return Task(
             None if selector is None else selector.spec.to_dict(),
@@ -404,7 +403,7 @@ class AskJob(FocusJob):
 
 
 class SegmentJob(FocusJob):
-    """Choose regions of images by the masks that a model expects there, and segment them."""
+    """Select regions of images by the predicted mask quality, and segment them."""
 
     task = "segment"
     absent = FocusJob.absent | {
@@ -413,23 +412,22 @@ class SegmentJob(FocusJob):
     goal: Annotated[str, Option("Method")] = "balanced"
     """balanced or paper."""
     model: ModelName = ""
-    """Model that makes masks for boxes; see foveate models."""
+    """Model that predicts masks from boxes; see foveate models."""
     mode: Annotated[Mode, Option("Method")] = "feature"
-    """feature: one overview chooses; zoom: each cell is encoded."""
+    """feature: regions from one overview; zoom: each cell is encoded."""
 
     def inputs(self, config: FocusConfig) -> None:
-        """Refuse what a model that segments cannot do."""
+        """Check the family of the model and the configuration."""
         _need_family(self, "masks", "hf:facebook/sam-vit-base", "segment_image(...)")
         check_segment_config(config)
 
     def bound_task(self, ready: _Ready, model: Any, run: Run) -> Task:  # noqa: ARG002
-        """Return the task of a model that segments."""
+        """Return the task for a model that segments."""
         config = ready.config
         need(model, "masks", "foveate focus segment")
 
         def process(scene: Scene) -> StoredResult:
-            done = segment_image(scene.source, model, config, scene=scene.scene_id)
-            return done.stored()
+            return segment_image(scene.source, model, config, scene=scene.scene_id).stored()
 
         return Task(
             None,
@@ -443,28 +441,28 @@ def _area_share(text: str | None) -> float:
         return 1.0
     amount = Budget.parse({"area": text}).limits["area"]
     if not amount.share:
-        raise BudgetError(f"an area of {text}", "It is a share of the image.", "Type --area 10%.")
+        raise BudgetError(f"--area {text}", "It must be a share of the image.", "Type --area 10%.")
     return amount.value
 
 
 def _need_family(job: FocusJob, capability: str, example: str, function: str) -> None:
-    """Refuse a job without a model, or with a family none of whose models is able.
+    """Check that the job has a model of a family with the capability.
 
     Raises:
-        ParameterError: No model.
-        MissingCapabilityError: Another family.
+        ParameterError: The model is missing.
+        MissingCapabilityError: The models of the family do not have the capability.
     """
     family = parse_name(job.model).family if job.model.strip() else ""
-    if family in _FAMILIES_ABLE:
+    if family in _CAPABLE_FAMILIES:
         return
-    what = f"foveate focus {job.task}"
+    command = f"foveate focus {job.task}"
     can = f"{who_can(capability)} The latter in Python: {function}."
     hint = f"Type --model {example}, or --model hf:ORG/NAME with --weights FOLDER."
     if not family:
-        raise ParameterError(f"{what} without a model", can, hint)
+        raise ParameterError(f"{command} needs a model", can, hint)
     if family in FAMILIES:
         raise MissingCapabilityError(
-            f"{job.model} has no {capability!r}, which {what} needs", can, hint
+            f"{job.model} has no {capability!r}, which {command} needs", can, hint
         )
 
 

@@ -1,7 +1,7 @@
-"""Cells that a model judges by a loss each: of an answer, or of a mask.
+"""Strategies for cells with a loss each: the loss of an answer, or of a mask.
 
-The losses themselves are what is mixed: L of a set is the mean of its cells' losses by area.
-Representativeness and robustness compare features, which come from `foveate.focus.views`.
+L of a set is the area-weighted mean of the losses of its cells. Representativeness and robustness
+compare features, which come from `foveate.focus.views`.
 """
 
 from __future__ import annotations
@@ -26,7 +26,8 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from foveate.focus.config import Allowance, FocusConfig, Goal
+    from foveate.focus.allowance import Allowance
+    from foveate.focus.config import FocusConfig, Goal
     from foveate.focus.encode import CropEncoder
     from foveate.grid import Tiles, Window
 
@@ -34,10 +35,10 @@ if TYPE_CHECKING:
 
 
 class JudgedStrategy(Strategy):
-    """Losses in the place of features, beside the features that Eq. 4 and 5 compare.
+    """Strategy with losses instead of features; Eq. 4 and 5 compare separate features.
 
     Args:
-        views: Gives those features; None where they are not measured.
+        views: Strategy that encodes those features; None if the two scores are not computed.
     """
 
     def __init__(self, views: Strategy | None) -> None:
@@ -46,82 +47,82 @@ class JudgedStrategy(Strategy):
     def points(
         self, tiles: Tiles, features: CellFeatures
     ) -> tuple[NDArray[np.floating], NDArray[np.float64]]:
-        """Return the features whose distribution Eq. 4 compares; see `Strategy.points`."""
+        """Return the features that Eq. 4 compares; see `Strategy.points`."""
         if self._views is None:
             return super().points(tiles, features)
         return self._views.points(tiles, self._views.encode(tiles))
 
     def price(self, tiles: Tiles) -> NDArray[np.float64]:
-        """Return what the features of cells cost, in passes."""
+        """Return the cost of the features of cells, in passes."""
         return np.zeros(len(tiles)) if self._views is None else self._views.price(tiles)
 
     def images(self, tiles: Tiles) -> int:
-        """Return how many images the features of cells take."""
+        """Return the number of images of the features of cells."""
         return 0 if self._views is None else self._views.images(tiles)
 
     def _features(
         self, losses: NDArray[np.floating], tiles: Tiles, scale: NDArray[np.integer]
     ) -> CellFeatures:
-        """Return losses in the form of features: the loss, and 1 (`foveate.focus.losses.given`)."""
+        """Return losses as features: the loss, and 1 (see `foveate.focus.losses.given`)."""
         x = np.stack([losses, np.ones(len(losses))], axis=1).astype(np.float32)
         shift = None if self._views is None else self._views.encode(tiles).shift
         return CellFeatures(x, tuple(windows_of(tiles)), np.asarray(scale, np.int64), shift)
 
 
 class CropLossStrategy(JudgedStrategy):
-    """Losses of cells, each shown to the model: crops at native resolution, larger cells shrunk.
+    """Losses of separate cells: crops at native resolution, larger cells downsampled.
 
     Args:
         crop: Side of a crop in pixels of the image.
         branch: Children of a cell per side.
-        price: From n windows to what judging them costs, (n,) passes.
-        judge: From n windows to their losses, (n,) >= 0; it pays.
+        price: Maps n windows to the cost of their losses, (n,) passes.
+        losses: Maps n windows to their losses, (n,) >= 0, and books the cost.
         views: See `JudgedStrategy`.
     """
 
     name, persists = "zoom", True
-    removal = "crops judged apart, their losses averaged over what is left"
+    removal = "crops scored separately, their losses averaged over the remaining cells"
 
     def __init__(
-        self, crop: int, branch: int, price: LossFn, judge: LossFn, views: Strategy | None = None
+        self, crop: int, branch: int, price: LossFn, losses: LossFn, views: Strategy | None = None
     ) -> None:
         super().__init__(views)
         self._crop, self._branch = crop, branch
-        self._price, self._judge = price, judge
+        self._price, self._losses = price, losses
 
     def can_refine(self, tiles: Tiles) -> NDArray[np.bool_]:
-        """Cells that are larger than a crop."""
+        """Return the mask of cells larger than a crop."""
         return np.maximum(tiles.h, tiles.w) > LEAF * self._crop
 
     def children(self, cell: Tiles) -> Tiles:
-        """Return the parts of a cell; a strip is cut across only."""
+        """Return the children of a cell; strips are divided along their length only."""
         return parts(cell, self._branch)
 
     def price(self, tiles: Tiles) -> NDArray[np.float64]:
-        """Return what the cells cost, in passes."""
+        """Return the cost of cells, in passes."""
         return np.asarray(self._price(windows_of(tiles)), np.float64) + super().price(tiles)
 
     def images(self, tiles: Tiles) -> int:
-        """Return how many images the cells are, those of their features included."""
+        """Return the number of images of cells, including those of their features."""
         return len(tiles) + super().images(tiles)
 
     def encode(self, tiles: Tiles) -> CellFeatures:
         """Compute the losses of cells."""
         scale = np.where(self.can_refine(tiles), tiles.level, -1)
-        return self._features(self._judge(windows_of(tiles)), tiles, scale)
+        return self._features(self._losses(windows_of(tiles)), tiles, scale)
 
 
 class KnownLossStrategy(JudgedStrategy, OverviewStrategy):
-    """Losses of cells that were all computed on one overview: encoding costs nothing.
+    """Losses of cells computed on one overview in advance: encoding costs nothing.
 
     Args:
-        losses: Of every window that may become a cell.
+        losses: Loss of every window that may become a cell.
         branch: Children of a cell per side.
-        parents: Windows whose children are among them.
+        parents: Windows whose children have losses.
         views: See `JudgedStrategy`.
     """
 
-    removal = "boxes judged on one overview, their losses averaged over what is left"
+    removal = "boxes scored on one overview, their losses averaged over the remaining cells"
 
     def __init__(
         self,
@@ -135,31 +136,31 @@ class KnownLossStrategy(JudgedStrategy, OverviewStrategy):
         self._losses, self._parents = losses, parents
 
     def can_refine(self, tiles: Tiles) -> NDArray[np.bool_]:
-        """Cells whose parts were judged, too."""
+        """Return the mask of cells whose children have losses."""
         return np.array([window in self._parents for window in windows_of(tiles)], bool)
 
     def encode(self, tiles: Tiles) -> CellFeatures:
-        """Look the cells up, and their features."""
-        found = np.array([self._losses[window] for window in windows_of(tiles)])
-        return self._features(found, tiles, np.zeros(len(tiles), np.int64))
+        """Return the stored losses of cells, and their features."""
+        losses = np.array([self._losses[window] for window in windows_of(tiles)])
+        return self._features(losses, tiles, np.zeros(len(tiles), np.int64))
 
 
 def loss_goal(goal: Goal) -> Goal:
-    """Return a goal for cells whose losses are given."""
+    """Return the goal for cells with given losses."""
     return replace(goal, losses={"given": 1.0}, bare={"given": 1.0}, coarse="whole")
 
 
 def first_cells(encoder: CropEncoder, config: FocusConfig, scene: str, crop: int | None) -> Tiles:
-    """Return the first partition, without cells of nodata.
+    """Return the first partition without invalid cells.
 
     Args:
-        encoder: Knows the image and its valid pixels.
-        config: Says how many cells.
+        encoder: Encoder of the image.
+        config: Configuration with the number of cells.
         scene: Name of the image.
-        crop: Side of a crop that no cell has to be smaller than, pixels; None for any size.
+        crop: Minimum side of a cell, pixels; None for no minimum.
 
     Raises:
-        DataError: There is no cell with enough valid pixels.
+        DataError: No cell has enough valid pixels.
     """
     shape = encoder.source.info.shape
     tiles = valid_cells(uniform(shape, cell_count(shape, config.cells, crop), scene), encoder)
@@ -178,19 +179,19 @@ def reserve_passes(
     end: str,
     hint: str,
 ) -> None:
-    """Open the ledger of a search, without the passes that are kept for the end.
+    """Open the ledger of a search, without the passes reserved for the end.
 
     Args:
-        encoder: Whose ledger it is.
-        allowance: All that there are.
-        reserve: Passes that are kept for the end.
-        first: Passes without which there is no search.
-        start: What takes those, for the message.
-        end: What the others are kept for.
-        hint: How else they may be fewer, for the message; or "".
+        encoder: Encoder whose ledger is opened.
+        allowance: Limits of the look.
+        reserve: Passes reserved for the end.
+        first: Passes of the start of the search.
+        start: Description of the start, for the error message.
+        end: Description of the end, for the error message.
+        hint: Other ways to need fewer passes, for the error message; or "".
 
     Raises:
-        BudgetError: There are fewer.
+        BudgetError: The passes of the allowance are fewer than `first` plus `reserve`.
     """
     if allowance.passes < first + reserve:
         raise BudgetError(
@@ -204,15 +205,14 @@ def reserve_passes(
 
 
 def release_reserve(encoder: CropEncoder, allowance: Allowance) -> None:
-    """Let what `reserve_passes` has kept be spent; the images of the end are few."""
+    """Release the passes of `reserve_passes`, and the limit on crops: the last images are few."""
     encoder.ledger.limits.pop("crops", None)
     if "passes" in encoder.ledger.limits:
         encoder.ledger.limits["passes"] = allowance.passes
 
 
 def hint_fewer(cells: int, regions: int) -> str:
-    """Return the end of a hint: fewer cells and regions, as far as there can be fewer."""
-    named = {"cells": cells, "regions": regions}
-    less = " ".join(f"--{name} {number // 2}" for name, number in named.items() if number > 1)
-    words = " or ".join(name for name, number in named.items() if number > 1)
-    return f", or fewer {words}: {less}" if less else ""
+    """Return the end of a hint: use fewer cells or regions, if there is more than one."""
+    reducible = {n: v for n, v in {"cells": cells, "regions": regions}.items() if v > 1}
+    options = " ".join(f"--{name} {number // 2}" for name, number in reducible.items())
+    return f", or use fewer {' or '.join(reducible)}: {options}" if reducible else ""

@@ -1,13 +1,13 @@
-"""A trained scorer: the four scores of cells from their features, without measuring them.
+"""A trained scorer: predicts the four scores of cells from their features.
 
-What it saves are the passes of the robustness (the disturbed second view of every cell), the
-distribution of features, and leaving cells out. It belongs to one encoder, one goal with its forms
-and weights, one mode, and one set of classes or one query: that is stored beside the weights, and
-it refuses all others.
+It replaces the passes of the robustness (the perturbed second view of every cell), the comparison
+of feature distributions, and the removal of cells. A scorer is valid for one encoder, one goal with
+its forms and weights, one mode, and one set of classes or one query. These are stored with the
+weights, and a look with any other is rejected.
 
     model/
-      scorer.json          encoder, goal, mode, settings, question, what it is worth
-      scorer.safetensors   the network with its scalers, and answers that identify the question
+      scorer.json          encoder, goal, mode, settings, question, test measures
+      scorer.safetensors   network, scalers, and predictions that identify the question
 """
 
 from __future__ import annotations
@@ -37,26 +37,26 @@ if TYPE_CHECKING:
     from foveate.focus.question import FocusQuestion
     from foveate.models.scorer_net import ScorerNet
 
-FORMAT = 1  # raised when the network or its inputs become others
+FORMAT = 1  # incremented when the network or its inputs change
 RECORD, WEIGHTS = "scorer.json", "scorer.safetensors"
 
 _ANSWERS = "question.answers"
-_TRIALS = 8  # vectors whose answers tell one head from another
-_CLOSE = 1e-3  # of the largest answer: what another machine may change
+_TRIALS = 8  # random vectors whose predictions identify a head
+_TOLERANCE = 1e-3  # relative to the largest prediction: differences between machines
 
 
 @dataclass(frozen=True)
 class LearnedScorer:
-    """The four scores of cells from what a frozen model makes of them.
+    """Network that predicts the four scores of cells from the features of a frozen model.
 
     Attributes:
         net: The network.
-        spec: The encoder whose features it takes.
-        about: What it was trained for, JSON-ready: "goal", "mode", "question", "settings",
-            "measured" (which of the four scores it gives).
-        answers: (8, C) what the head says of eight fixed vectors; (8, 1) cosines of a query
+        spec: The encoder of the features.
+        about: Task of the training, JSON-ready: "goal", "mode", "question", "settings",
+            "measured" (which of the four scores it predicts).
+        answers: (8, C) logits of the head for eight fixed vectors; (8, 1) cosines of a query
             without classes; (8, 0) without either.
-        measures: What it is worth, JSON-ready; see `foveate.focus.distil.measure`.
+        measures: Measures on test images, JSON-ready; see `foveate.focus.distil.measure`.
     """
 
     net: ScorerNet
@@ -67,11 +67,11 @@ class LearnedScorer:
 
     @property
     def fingerprint(self) -> str:
-        """Hash of everything that its scores depend on."""
+        """Hash of network, encoder and task."""
         return weights_hash(self.net, self.spec.to_dict(), dict(self.about))
 
     def gives(self, part: str) -> bool:
-        """Say whether it was trained on a score: one of `foveate.focus.config.PARTS`."""
+        """Return whether it predicts a score: one of `foveate.focus.config.PARTS`."""
         return bool(self.about["measured"][PARTS.index(part)])
 
     def predict(
@@ -85,80 +85,80 @@ class LearnedScorer:
         Args:
             x: (n, d) features.
             share: (n,) area of each cell as a share of the image.
-            level: (n,) how often each was cut.
+            level: (n,) refinement level of each cell.
 
         Returns:
-            (n, 4) utility, representativeness, robustness, synergy, NaN where it gives none.
-            They are estimates, and may leave the range of the scores by a little.
+            (n, 4) utility, representativeness, robustness, synergy; NaN for scores that it does
+            not predict. Predictions may slightly exceed the range of the scores.
         """
         from foveate.models.scorer_net import inputs_of
 
-        found = self.net.scores(inputs_of(x, share, level))
-        found[:, ~np.array(self.about["measured"])] = np.nan
-        return found
+        scores = self.net.scores(inputs_of(x, share, level))
+        scores[:, ~np.array(self.about["measured"])] = np.nan
+        return scores
 
     def check(self, spec: EncoderSpec, question: FocusQuestion, config: FocusConfig) -> None:
-        """Refuse a look that it was not trained for.
+        """Check that it was trained for a look.
 
         Args:
-            spec: Of the model at hand.
-            question: Classes and query.
-            config: How the look goes.
+            spec: Encoder of the look.
+            question: Classes and query of the look.
+            config: Configuration of the look.
 
         Raises:
-            DataError: Another encoder.
-            ParameterError: Another goal, mode or question; or the robustness is to be measured.
+            DataError: The encoder is another one.
+            ParameterError: The goal, mode or question is another one, or the look has to compute
+                the robustness.
         """
         check_encoder(self.spec, spec, "scorer")
         goal = goal_record(config.goal)
-        for what, theirs, ours in (
+        for kind, trained, given in (
             ("goal", self.about["goal"]["name"], goal["name"]),
             ("mode", self.about["mode"], config.mode),
             ("forms of the goal", *_differences(self.about["goal"], goal)),
             ("question", *_differences(self.about["question"], question_record(question))),
         ):
-            if theirs != ours:
+            if trained != given:
                 raise ParameterError(
-                    f"a scorer that was trained for the {what} {theirs!r}, and a look for {ours!r}",
-                    "A scorer has learnt the scores of one goal, mode and question.",
-                    "Train another: foveate focus train-scorer; or leave --scorer out.",
+                    f"a scorer trained for the {kind} {trained!r}, and a look for {given!r}",
+                    "A scorer is valid for one goal, mode and question.",
+                    "Train another one: foveate focus train-scorer; or omit --scorer.",
                 )
         answers = answers_of(question, spec.dim)
         size = max(float(np.abs(self.answers).max(initial=0)), 1e-12)
-        if not np.allclose(answers, self.answers, rtol=0, atol=_CLOSE * size):
+        if not np.allclose(answers, self.answers, rtol=0, atol=_TOLERANCE * size):
             raise ParameterError(
-                "a scorer that was trained with another probe, or other texts for the classes",
-                "They have the same names and say something else.",
-                "Give the probe or the --templates that it was trained with, or train another.",
+                "a scorer trained with another probe, or with other texts of the classes",
+                "The names of the classes are equal, but the predictions differ.",
+                "Use the probe or the --templates of the training, or train another scorer.",
             )
         if config.robust:
             raise ParameterError(
-                "a scorer, and the robustness to be measured",
-                "The scorer stands in for measuring it.",
-                "Leave out --robust or --scorer.",
+                "--robust with a scorer",
+                "A scorer predicts the robustness instead of computing it.",
+                "Omit --robust or --scorer.",
             )
 
     def notes(self, config: FocusConfig) -> list[str]:
-        """Return what the reader of a look with it should know."""
-        worth = self.measures
-        found = ["The scores are those of a trained scorer and were not measured."]
-        if worth:
-            found[0] = (
-                f"{found[0][:-1]}; their order agrees with the measured one to "
-                f"{worth['spearman']:.2f} (rank correlation, images held out: {worth['images']})."
+        """Return the notes of a look with this scorer."""
+        notes = ["The scores were predicted by a trained scorer, not computed."]
+        if self.measures:
+            notes.append(
+                f"The rank correlation of predicted and computed scores is "
+                f"{self.measures['spearman']:.2f} ({self.measures['images']} held-out images)."
             )
-        trained, own = self.about["settings"], settings_record(config)
-        other = [
-            f"{name} {trained[name]}, here {own[name]}"
-            for name in own
-            if own[name] != trained[name]
+        trained, given = self.about["settings"], settings_record(config)
+        differences = [
+            f"{name} {trained[name]}, in this look {given[name]}"
+            for name in given
+            if given[name] != trained[name]
         ]
-        if other:
-            found.append(f"The scorer was trained with other cells: {'; '.join(other)}.")
-        return found
+        if differences:
+            notes.append(f"The scorer was trained with other cells: {'; '.join(differences)}.")
+        return notes
 
     def save(self, folder: str | Path) -> list[Path]:
-        """Write the scorer and return the files; the JSON file comes last.
+        """Write the scorer and return the files; the JSON file is written last.
 
         Raises:
             MissingExtraError: safetensors is not installed.
@@ -185,10 +185,10 @@ class LearnedScorer:
         """Read a scorer.
 
         Args:
-            path: Folder of `save`, or of the run that trained it.
+            path: Folder of `save`, or run directory of the training.
 
         Raises:
-            DataError: There is none, or it cannot be read.
+            DataError: The scorer is missing, or cannot be read.
             MissingExtraError: safetensors or torch is not installed.
         """
         from foveate.models.scorer_net import ScorerNet
@@ -206,10 +206,10 @@ class LearnedScorer:
 
 
 def find_scorer(path: str | Path) -> Path:
-    """Return the folder of a scorer: the one given, or "model" in it.
+    """Return the folder of a scorer: the given folder, or "model" in it.
 
     Raises:
-        DataError: There is none.
+        DataError: The folder has no scorer.
     """
     command = "foveate focus train-scorer ... --out SCORER"
     return model_folder(path, RECORD, "scorer", command, "Type --scorer SCORER.")
@@ -218,13 +218,13 @@ def find_scorer(path: str | Path) -> Path:
 def make_about(
     goal: Goal, config: FocusConfig, question: FocusQuestion, measured: NDArray[np.bool_]
 ) -> dict[str, Any]:
-    """Return what a scorer is trained for: `LearnedScorer.about`.
+    """Return the task of a scorer: `LearnedScorer.about`.
 
     Args:
-        goal: As it was asked for.
-        config: How the looks went.
+        goal: Goal as requested.
+        config: Configuration of the looks.
         question: Classes and query.
-        measured: (4,) which scores were measured.
+        measured: (4,) mask of the computed scores.
     """
     return {
         "goal": goal_record(goal),
@@ -236,12 +236,12 @@ def make_about(
 
 
 def goal_record(goal: Goal) -> dict[str, Any]:
-    """Return all of a goal, JSON-ready."""
+    """Return the attributes of a goal, JSON-ready."""
     return as_json(asdict(goal))
 
 
 def question_record(question: FocusQuestion) -> dict[str, Any]:
-    """Return classes and query by name, JSON-ready."""
+    """Return the names of classes and query, JSON-ready."""
     return {
         "classes": [] if question.head is None else list(question.head.names),
         "query": same_name(question.query),
@@ -251,7 +251,7 @@ def question_record(question: FocusQuestion) -> dict[str, Any]:
 
 
 def settings_record(config: FocusConfig) -> dict[str, Any]:
-    """Return what decides which cells there are, JSON-ready."""
+    """Return the settings that determine the cells, JSON-ready."""
     search = config.search
     return {
         "cells": config.cells, "crop": config.crop, "partition": config.partition,
@@ -260,7 +260,7 @@ def settings_record(config: FocusConfig) -> dict[str, Any]:
 
 
 def answers_of(question: FocusQuestion, dim: int) -> NDArray[np.float32]:
-    """Return what a question says of eight fixed vectors: (8, C), (8, 1) or (8, 0) float32.
+    """Return the predictions for eight fixed vectors: (8, C), (8, 1) or (8, 0) float32.
 
     Args:
         question: Classes and query.
@@ -274,7 +274,7 @@ def answers_of(question: FocusQuestion, dim: int) -> NDArray[np.float32]:
     return np.zeros((_TRIALS, 0), np.float32)
 
 
-def _differences(theirs: Mapping[str, Any], ours: Mapping[str, Any]) -> tuple[Any, Any]:
-    """Return the entries in which two records differ, of each."""
-    names = [name for name in ours if theirs.get(name) != ours[name]]
-    return {name: theirs.get(name) for name in names}, {name: ours[name] for name in names}
+def _differences(trained: Mapping[str, Any], given: Mapping[str, Any]) -> tuple[Any, Any]:
+    """Return the entries of both records that differ."""
+    names = [name for name in given if trained.get(name) != given[name]]
+    return {name: trained.get(name) for name in names}, {name: given[name] for name in names}

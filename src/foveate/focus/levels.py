@@ -1,15 +1,16 @@
-"""The search of the paper, section 4.2, for the goal "paper": level by level, and only inward.
+"""The search of section 4.2 of the paper, for the goal "paper": by levels, inside selected cells.
 
-Of the candidates the best K are selected and checked to be a coreset by Eq. 2; where they are none,
-the next best join them until they are. Selected cells are cut, and their parts, with the selected
-cells that cannot be cut further, are the candidates of the next level. What was not selected never
-is looked into again, but stays a part of the image.
+The best K candidates are selected and checked to be a coreset by Eq. 2; if they are not, the next
+best are added until they are. Selected cells are refined. Their children, with the selected cells
+that cannot be refined, are the candidates of the next level. Cells that were not selected are not
+refined, but remain part of the image.
 
-The paper ends this by "the resolution of the image and the coreset selection criterion" (E.6). Here
-that is: no selected cell can be cut; no set of candidates is a coreset; or the importance of the
-selected set falls, as its Table 9 has the deepest level worse than the best one. In the last two
-cases the level before is kept. A check that is met does not end the search: with epsilon 0.98 it
-nearly always is met by the first cells, and nothing would be refined.
+The paper ends the search by "the resolution of the image and the coreset selection criterion"
+(E.6). This implementation ends it when no selected cell can be refined, when no set of candidates
+is a coreset, or when the importance of the selected set falls: in Table 9 of the paper the deepest
+level is worse than the best one. In the last two cases the previous level is the result. A passed
+check does not end the search: with epsilon 0.98 the first cells nearly always pass it, and nothing
+would be refined.
 """
 
 from __future__ import annotations
@@ -37,11 +38,11 @@ if TYPE_CHECKING:
 
 
 class LevelRefinement(Refinement):
-    """See the head of this module, and `Refinement` for the arguments."""
+    """Search by levels, see the module docstring; `Refinement` describes the arguments."""
 
-    _grow = True  # whether more than K regions are chosen where the check asks for them
-    _candidates: frozenset[Window] | None = None  # all
-    samples_evenly = False  # what scores best is cut
+    _grow = True  # whether more than K regions are selected until the coreset check passes
+    _candidates: frozenset[Window] | None = None  # None: all cells
+    samples_evenly = False
 
     def _search(self, tiles: Tiles) -> SearchResult:
         self._candidates = None
@@ -73,7 +74,7 @@ class LevelRefinement(Refinement):
         tiles: Tiles,
         features: CellFeatures,  # noqa: ARG002
     ) -> NDArray[np.bool_] | None:
-        """Say which cells may become regions: the candidates of this level."""
+        """Return the mask of the candidates of this level, or None for all cells."""
         if self._candidates is None:
             return None
         return np.array([window in self._candidates for window in windows_of(tiles)])
@@ -90,7 +91,7 @@ class LevelRefinement(Refinement):
 
 
 class CountedLevelRefinement(LevelRefinement):
-    """The same with K regions at most, for tasks that pay for each region once more."""
+    """Search by levels with at most K regions, for tasks that pay again for each region."""
 
     _grow = False
 
@@ -99,8 +100,8 @@ def refinement_of(goal: Goal, *, grow: bool = True) -> type[Refinement]:
     """Return the search of a goal.
 
     Args:
-        goal: What for.
-        grow: Whether the check of the goal "paper" may ask for more regions than were stated.
+        goal: Objective of the look.
+        grow: Whether the coreset check of the goal "paper" may select more than K regions.
     """
     if goal.coarse == "pyramid":
         return Pyramid
@@ -110,7 +111,7 @@ def refinement_of(goal: Goal, *, grow: bool = True) -> type[Refinement]:
 
 
 def _next_candidates(state: State, cut: Mapping[int, Tiles]) -> frozenset[Window]:
-    """Return the parts of the cells that are cut, and the selected cells that are not."""
-    stay = [state.tiles.window(int(row)) for row in state.chosen.rows if int(row) not in cut]
-    parts = [window for children in cut.values() for window in windows_of(children)]
-    return frozenset((*stay, *parts))
+    """Return the children of the refined cells, and the selected cells that were not refined."""
+    kept = [state.tiles.window(int(row)) for row in state.chosen.rows if int(row) not in cut]
+    children = [window for tiles in cut.values() for window in windows_of(tiles)]
+    return frozenset((*kept, *children))

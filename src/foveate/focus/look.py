@@ -1,8 +1,8 @@
-"""`look`: choose the regions of one image that a frozen model should be shown, and ask it.
+"""`look`: select the regions of one image that a frozen model needs, and predict from them.
 
 HCS ("Advancing Complex Wide-Area Scene Understanding with Hierarchical Coresets Selection"),
-section 4, with the overview first: what the whole image squeezed into the model's input would
-have said always stands beside the result.
+section 4, after a pass of the overview: every result contains the prediction from the whole image
+downsampled to the model's input.
 """
 
 from __future__ import annotations
@@ -14,18 +14,15 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from foveate.errors import BudgetError, DataError, ParameterError
+from foveate.focus.allowance import Allowance, budget_limits, make_allowance, tile_count
 from foveate.focus.config import (
-    Allowance,
     FocusConfig,
     Goal,
     Mode,
     SearchConfig,
-    budget_limits,
     check_loss,
     check_query,
     find_goal,
-    make_allowance,
-    tile_count,
 )
 from foveate.focus.encode import CropEncoder, standard_encoder
 from foveate.focus.learned import LearnedScorer
@@ -75,7 +72,7 @@ if TYPE_CHECKING:
     from foveate.models.capabilities import Model
     from foveate.models.heads import Head, LabelsGiven
 
-    Seen = NDArray[np.float32] | TokenSums | None  # what an overview gives besides its vector
+    Tokens = NDArray[np.float32] | TokenSums | None  # tokens of an overview, or their sums
 
 
 def look(
@@ -94,47 +91,49 @@ def look(
     scorer: LearnedScorer | str | Path | None = None,
     **config: Any,
 ) -> Look:
-    """Choose the regions of one image that a frozen model should be shown, and ask it.
+    """Select the regions of one image that a frozen model needs, and predict from them.
 
     Args:
         image: A file, a `Source`, or an array (c, h, w) of any dtype.
         model: From `load_model`, or a model that embeds.
-        labels: Names of the classes, for a model that embeds text, or that judges answers: the
-            names then are answers, see `foveate.models.answer_head`.
-        head: Classes from elsewhere: a probe.
-        query: What is looked for.
-        target: The true class, where it is known: then that is what the loss compares with.
-        goal: What for; a name in `GOALS`, or a `Goal`. None for "query" where there is one, else
+        labels: Names of the classes, for a model that embeds text or scores answers; the latter
+            scores the names as answers, see `foveate.models.answer_head`.
+        head: Classifier instead of labels, e.g. a probe.
+        query: Text to search for.
+        target: True class, if known: the loss is then the loss of that class.
+        goal: Objective: a name in `GOALS`, or a `Goal`. None: "query" with a query, else
             "balanced".
         mode: "zoom", "window" or "feature".
-        budget: ``{"regions": 8, "passes": 24, "area": "10%"}``, or less of it; "tiles" is
-            another word for regions. Without passes it has a third of those that tiling takes,
-            24 at least; 0 passes stand for no limit.
+        budget: Any of ``{"regions": 8, "passes": 24, "area": "10%"}``; "tiles" is a synonym of
+            regions. Without passes: a third of the passes of tiling, at least 24; 0 passes: no
+            limit.
         templates: Sentences around labels and query.
-        search: How the search goes; its regions and area are those of the budget, if it has any.
-        scorer: From `train_scorer`, or its folder: the scores then are not measured, which saves
-            the passes of the robustness. It must be of the same model, goal, mode and question.
-        config: Anything else of `FocusConfig`: cells, crop, partition, robust, min_valid,
+        search: Configuration of the search; regions and area of the budget override it.
+        scorer: From `train_scorer`, or its folder: predicts the scores, which saves the passes of
+            the robustness. It must have been trained with the same model, goal, mode and question.
+        config: Other attributes of `FocusConfig`: cells, crop, partition, robust, min_valid,
             batch_size.
 
     Returns:
-        Regions, scores and answers: ``look.prediction``, ``look.windows``, ``look.selection``.
+        Regions, scores and predictions: ``look.prediction``, ``look.windows``,
+        ``look.selection``.
 
     Raises:
-        MissingCapabilityError: The model cannot do what is asked of it.
-        BudgetError: A budget of another unit, or one that buys nothing.
-        ParameterError: A value that cannot be.
-        DataError: The image cannot be read, or is too small to choose from; or the scorer is of
+        MissingCapabilityError: The model does not have a required capability.
+        BudgetError: A unit of the budget is unknown, or the budget is too small.
+        ParameterError: A value is invalid.
+        DataError: The image cannot be read or is too small, or the scorer was trained with
             another encoder.
     """
     pool = _single_image_pool(image)
     bound = bind(model, pool)
-    named = ("query" if query.strip() else "balanced") if goal is None else goal
-    wanted = named if isinstance(named, Goal) else find_goal(str(named))
+    if goal is None:
+        goal = "query" if query.strip() else "balanced"
+    objective = goal if isinstance(goal, Goal) else find_goal(str(goal))
     if target is not None:
         if query:
-            raise ParameterError("a query and a target", "One class is looked for.")
-        wanted = _supervised_goal(wanted)
+            raise ParameterError("a query and a target", "Only one of them is allowed.")
+        objective = _supervised_goal(objective)
     asked = asked_model(bound, labels, query) if head is None else None
     if asked is not None:
         (bound, head), labels = asked, None
@@ -142,11 +141,11 @@ def look(
         bound, labels=labels, head=head, query=query, templates=templates, target=target
     )
     limits, passes = budget_limits(budget)
-    searched = replace(search or SearchConfig(), **limits)
+    search = replace(search or SearchConfig(), **limits)
     scene = pool.scenes[0]
     return look_at(
         scene.source, bound, question,
-        FocusConfig(wanted, mode=mode, search=searched, passes=passes, **config),
+        FocusConfig(objective, mode=mode, search=search, passes=passes, **config),
         scene=scene.scene_id,
         scorer=LearnedScorer.load(scorer) if isinstance(scorer, str | Path) else scorer,
     )  # fmt: skip
@@ -157,19 +156,19 @@ def _supervised_goal(goal: Goal) -> Goal:
 
 
 def _single_image_pool(image: str | Path | Source | np.ndarray[Any, Any]) -> Pool:
-    """Return a pool of the one image, which decides bands and range of values."""
+    """Return a pool of the one image, from which bands and value range are derived."""
     if isinstance(image, str | Path):
         pool = open_pool(image, split=(1, 1), measure=False)
         if len(pool.scenes) != 1:
             raise DataError(
                 f"{len(pool.scenes)} images in {str(image)!r}",
-                "look() takes one image.",
+                "look() takes a single image.",
                 "For a folder: foveate.focus.LookJob(images=[...]).run(out).",
             )
         return pool
     if isinstance(image, np.ndarray):
         if image.ndim != 3:
-            raise DataError(f"an array of shape {image.shape}", "Expected (c, h, w).")
+            raise DataError(f"an array of shape {image.shape}", "The shape must be (c, h, w).")
         image = ArraySource(image)
     tiles = Grid.split(image.info.shape, 1, 1).tiles("image")
     return Pool(ids=tiles.tile_id, scenes=(Scene("image", image),), tiles=tiles)
@@ -186,28 +185,28 @@ def look_at(
     scorer: LearnedScorer | None = None,
     watch: Callable[[State], None] | None = None,
 ) -> Look:
-    """Look at one image with a model that embeds.
+    """Run a look at one image with a model that embeds.
 
     Args:
-        source: The image, of any size: it is read by windows.
+        source: The image, of any size; it is read by windows.
         model: A bound model.
         question: Classes and query.
-        config: How to look.
+        config: Configuration of the look.
         scene: Name of the image, for ids.
-        cache: Vectors of earlier looks.
-        scorer: Gives the scores instead of measuring them.
-        watch: Called with every state of the search that was scored.
+        cache: Features of earlier looks.
+        scorer: Trained scorer that predicts the scores.
+        watch: Called with every scored state of the search.
 
     Returns:
-        The regions, their scores, and the answers.
+        The regions, their scores, and the predictions.
 
     Raises:
-        MissingCapabilityError: The model cannot do what the mode needs; the message names a
-            mode that works.
-        BudgetError: The passes do not reach for the first partition.
-        ParameterError: The scorer is of another goal, mode or question.
-        DataError: The image is too small to choose from, or holds no valid pixel; or the scorer
-            is of another encoder.
+        MissingCapabilityError: The model lacks a capability that the mode needs; the message
+            names a mode that works.
+        BudgetError: The passes are fewer than the first partition needs.
+        ParameterError: The scorer was trained with another goal, mode or question.
+        DataError: The image is too small or has no valid pixel, or the scorer was trained with
+            another encoder.
     """
     need(model, "embed", "foveate focus")
     if scorer is not None:
@@ -221,41 +220,42 @@ def look_at(
     goal, robust, notes = _weighted_goal(config, scorer)
     if goal.coarse == "pyramid" and not pyramidal(config, model, scorer):
         goal = replace(goal, coarse="whole")
-    overview, seen = _overview(encoder, config)
-    tiles = valid_cells(_first_partition(source.info.shape, seen, config, encoder, scene), encoder)
+    overview, tokens = _overview(encoder, config)
+    first = _first_partition(source.info.shape, tokens, config, encoder, scene)
+    tiles = valid_cells(first, encoder)
     if not len(tiles):
         raise no_valid_cells(encoder)
-    mode = _strategy(encoder, config, seen, goal, robust=robust)
+    mode = _strategy(encoder, config, tokens, goal, robust=robust)
     _check_affordable(encoder, mode, tiles, config)
     refinement = refinement_of(goal)(
         mode, encoder, goal, config.search, question.head, question.target, question.text,
         scorer, watch,
     )  # fmt: skip
-    found = refinement.run(tiles)
-    state = found.state
+    result = refinement.run(tiles)
+    state = result.state
     predictions: dict[str, Prediction] = {}
     labels = None
     if question.head is not None:
         area, chosen = areas(state.tiles), state.chosen
-        kinds: dict[Answer, Prediction] = answers(
+        aggregated: dict[Answer, Prediction] = answers(
             question.head, state.features.x, area, chosen.rows,
             chosen.weight if chosen.drawn else None, even=refinement.samples_evenly,
         )  # fmt: skip
         predictions = {
             "full": predict_vector(question.head, overview),
             "tile": predict_surest(question.head, state.features.x, np.arange(len(area))),
-            **kinds,
+            **aggregated,
         }
         labels = predicted_labels(question.head, state.features.x)
     return Look(
-        scene, source.info, found, encoder.work, allowance, (*question.notes, *notes),
+        scene, source.info, result, encoder.work, allowance, (*question.notes, *notes),
         goal, config.mode, mode.removal, predictions, question.query, labels,
         question.fit(state.features.x), question.full_fit(overview),
     )  # fmt: skip
 
 
 def _check_model(encoder: CropEncoder, config: FocusConfig, question: FocusQuestion) -> None:
-    """Refuse what cannot work before any pass is made."""
+    """Check model, image and goal before the first pass."""
     shape = encoder.source.info.shape
     if config.mode == "feature" or config.partition == "significance":
         compared = question.head is not None or question.text is not None
@@ -273,10 +273,10 @@ def _check_model(encoder: CropEncoder, config: FocusConfig, question: FocusQuest
 def _weighted_goal(
     config: FocusConfig, scorer: LearnedScorer | None = None
 ) -> tuple[Goal, bool, list[str]]:
-    """Return the goal with the weight of the robustness that is really known.
+    """Set the weight of the robustness to 0 if it is neither computed nor predicted.
 
     Returns:
-        The goal, whether the robustness has to be measured, and notes.
+        The goal, whether the robustness is computed, and notes.
     """
     goal, notes = config.goal, []
     if scorer is not None:
@@ -284,18 +284,18 @@ def _weighted_goal(
         if not (scorer.gives("robustness") and config.robust is None):
             goal = replace(goal, weights=replace(goal.weights, robustness=0.0))
         return goal, False, notes
-    wanted = goal.weights.robustness > 0
-    cheap = config.mode != "zoom" or goal.name == "paper"  # all four scores, whatever they cost
-    robust = wanted and (cheap if config.robust is None else config.robust)
-    if wanted and not robust:
+    weighted = goal.weights.robustness > 0
+    default = config.mode != "zoom" or goal.name == "paper"  # the paper needs all four scores
+    robust = weighted and (default if config.robust is None else config.robust)
+    if weighted and not robust:
         goal = replace(goal, weights=replace(goal.weights, robustness=0.0))
-        more = "takes another view" if config.mode == "feature" else "doubles the passes"
-        notes.append(f"The robustness was not measured: that {more}.")
+        cost = "a second view" if config.mode == "feature" else "twice as many passes"
+        notes.append(f"The robustness was not computed: it takes {cost}.")
     return goal, robust, notes
 
 
-def _overview(encoder: CropEncoder, config: FocusConfig) -> tuple[NDArray[np.float32], Seen]:
-    """Look at the whole image: its vector, and its tokens or their sums where they are needed."""
+def _overview(encoder: CropEncoder, config: FocusConfig) -> tuple[NDArray[np.float32], Tokens]:
+    """Encode the whole image: its vector, and its tokens or their sums if they are needed."""
     whole = Window(0, 0, *encoder.source.info.shape)
     if config.mode == "feature" and pools_apart(encoder.model):
         sums = encoder.token_sums(whole)
@@ -306,22 +306,22 @@ def _overview(encoder: CropEncoder, config: FocusConfig) -> tuple[NDArray[np.flo
     model: Any = encoder.model
     if model.token_spec.pooled or config.mode == "feature":
         return encoder.as_inputs(tokens.mean(axis=(0, 1))), tokens
-    # The embedding is another function of the image: only "significance" asks for both.
+    # The embedding is not the mean of the tokens: the partition "significance" needs both.
     return encoder.embed([whole])[0], tokens
 
 
 def _first_partition(
     shape: tuple[int, int],
-    seen: Seen,
+    tokens: Tokens,
     config: FocusConfig,
     encoder: CropEncoder,
     scene: str,
 ) -> Tiles:
     crop = config.crop_side(encoder.standard.shape) if config.mode == "zoom" else None
     count = cell_count(shape, config.cells, crop)
-    if config.partition == "significance" and seen is not None:
-        tokens = seen.values if isinstance(seen, TokenSums) else seen
-        return significant(shape, tokens, count, scene, least=1 if crop is None else crop // 2)
+    if config.partition == "significance" and tokens is not None:
+        values = tokens.values if isinstance(tokens, TokenSums) else tokens
+        return significant(shape, values, count, scene, least=1 if crop is None else crop // 2)
     return uniform(shape, count, scene)
 
 
@@ -331,14 +331,14 @@ def look_allowance(
     config: FocusConfig,
     scorer: LearnedScorer | None = None,
 ) -> Allowance:
-    """Return what a look at an image of ``(height, width)`` pixels may cost.
+    """Return the limits of a look at an image of ``(height, width)`` pixels.
 
     Args:
-        shape: Of the image.
+        shape: Size of the image.
         model: A bound model.
-        config: How to look; without passes the look has a third of those that tiling takes, 24 at
-            least, and no less than the overview and the first cells need.
-        scorer: A trained scorer, with which no second view is taken.
+        config: Configuration of the look. The default number of passes is a third of the passes
+            of tiling, at least 24, and at least that of the overview and the first cells.
+        scorer: Trained scorer; no second view is encoded with it.
     """
     sized, (height, width) = standard_encoder(model), shape
     side = config.crop_side(sized.shape)
@@ -349,17 +349,17 @@ def look_allowance(
     views = 1 + _weighted_goal(config, scorer)[1]
     each = sized.each
     if config.mode == "feature":
-        able = not sized.fixed or isinstance(model, TakesSizes)
-        second = (views - 1) * (1 / SMALL**2 if able else 1.0)
+        resizable = not sized.fixed or isinstance(model, TakesSizes)
+        second = (views - 1) * (1 / SMALL**2 if resizable else 1.0)
         return make_allowance(config.passes, tiling, crop=whole, first=1 + second, most=1 + second)
     if config.mode == "window":
         whole, glance = each / config.cells**2, 0.0
     elif pyramidal(config, model, scorer):
         whole = glance = first_glance(model, sized, side)
     else:
-        squeezed = config.goal.coarse != "native"
-        able = not sized.fixed or isinstance(model, TakesSizes)
-        glance = each * (0.25 if able else 1.0) * squeezed
+        downsampled = config.goal.coarse != "native"
+        resizable = not sized.fixed or isinstance(model, TakesSizes)
+        glance = each * (0.25 if resizable else 1.0) * downsampled
     least = min(whole, glance) if glance else whole
     count = cell_count(shape, config.cells, side if config.mode == "zoom" else None)
     first = each + count * max(whole, glance) * views
@@ -367,12 +367,12 @@ def look_allowance(
 
 
 def pyramidal(config: FocusConfig, model: Model, scorer: LearnedScorer | None = None) -> bool:
-    """Say whether a look goes by successive halving over resolutions.
+    """Return whether a look uses successive halving over resolutions.
 
-    It does where the goal wants it and nothing speaks against it: the robustness, a depth and a
-    trained scorer are of cells that are cut and scored level by level, and small views need a
-    model that takes them and costs less with them. What is not named is told by cosines, which
-    models that embed text are trained for; by others novelty at `coarse="whole"` finds more.
+    The goal has to request it. The robustness, a depth and a trained scorer exclude it, because
+    they refer to cells that are refined and scored level by level. The model has to take smaller
+    inputs at a lower cost. Goals without a named target compare features by cosine, for which
+    models that embed text are trained; with other models novelty at `coarse="whole"` finds more.
     """
     sized, search = standard_encoder(model), config.search
     smaller = view_sides(model, sized, config.crop_side(sized.shape))
@@ -388,13 +388,13 @@ def pyramidal(config: FocusConfig, model: Model, scorer: LearnedScorer | None = 
 def _strategy(
     encoder: CropEncoder,
     config: FocusConfig,
-    seen: Seen,
+    tokens: Tokens,
     goal: Goal,
     *,
     robust: bool,
 ) -> Strategy:
     if config.mode == "feature":
-        assert seen is not None  # noqa: S101  (`_overview` made them)
+        assert tokens is not None  # noqa: S101  (`_overview` made them)
         if robust and not encoder.ledger.can(passes=second_view(encoder)):
             raise BudgetError(
                 f"a budget of {encoder.ledger.limits['passes']:g} passes",
@@ -402,9 +402,9 @@ def _strategy(
                 f"{second_view(encoder):.3g}.",
                 "Type --passes 2, or --no-robust.",
             )
-        if isinstance(seen, TokenSums):
-            return RepoolStrategy(encoder, seen, config.search.branch, robust=robust)
-        return FeatureStrategy(encoder, seen, config.search.branch, robust=robust)
+        if isinstance(tokens, TokenSums):
+            return RepoolStrategy(encoder, tokens, config.search.branch, robust=robust)
+        return FeatureStrategy(encoder, tokens, config.search.branch, robust=robust)
     if config.mode == "window":
         return WindowStrategy(encoder, config.cells, config.search.branch, robust=robust)
     crop = config.crop_side(encoder.standard.shape)
@@ -416,13 +416,13 @@ def _strategy(
 def _check_affordable(
     encoder: CropEncoder, mode: Strategy, tiles: Tiles, config: FocusConfig
 ) -> None:
-    """Refuse a budget under which nothing can be compared.
+    """Check that the budget covers the first partition.
 
     Raises:
         BudgetError: The first partition costs more.
     """
     price = float(mode.price(tiles).sum())
-    # The first cells are never too many: their number is stated, and without them nothing goes.
+    # The limit on crops never excludes the first cells: the look cannot run without them.
     crops = encoder.work.images + mode.images(tiles)
     if encoder.ledger.limits.get("crops", crops) < crops:
         encoder.ledger.limits["crops"] = float(crops)

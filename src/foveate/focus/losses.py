@@ -1,7 +1,7 @@
-"""Losses of mixtures of regions: what the importance of a region is measured by.
+"""Losses of mixtures of regions, the basis of the importance of a region.
 
-At test time there is no label, so most losses need none (the paper leaves this open): each is a
-guess at what the user wants to keep, and the goal names the guess. All losses are >= 0.
+Labels are not available at test time, so most losses need none (the paper does not define this).
+Each loss is an assumption about the task; the goal selects the losses. All losses are >= 0.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from foveate.models.heads import Head
 
 _TINY = 1e-12
-_ROUNDING = 1e-6  # of the length of features: what varies by less does not vary
+_ROUNDING = 1e-6  # relative to the norm of features: smaller variation is rounding
 
 
 @dataclass(frozen=True)
@@ -31,15 +31,15 @@ class LossInputs:
     """Inputs of the losses.
 
     Attributes:
-        x: (n, d) features of the regions that were seen.
+        x: (n, d) features of the encoded regions.
         area: (n,) > 0.
-        head: Classes from features, or None.
-        target: Number of the class that is asked for or known, or None.
-        text: (d,) vector of a query where there are no classes, or None.
-        alike: (n, d) features whose means are equal at each scale, for the novelty beside losses
-            that need the features as they are: then mixtures have both, (m, 2 d). None where
-            there is one set of features.
-        whole: (1, d) mixture of all regions, where it is not their mean.
+        head: Classifier of features, or None.
+        target: Index of the true or queried class, or None.
+        text: (d,) vector of a query without classes, or None.
+        alike: (n, d) features with equal means at each scale, for the novelty in combination with
+            losses of unchanged features: mixtures then have both, (m, 2 d). None if all losses
+            use the same features.
+        whole: (1, d) mixture of all regions, if it is not their mean.
     """
 
     x: NDArray[np.floating]
@@ -61,9 +61,9 @@ class LossInputs:
         """Return (m, C) probabilities of (m, d) mixtures, above 0."""
         if self.head is None:
             raise MissingCapabilityError(
-                "a loss that needs classes, and there are none",
-                "Classes come from labels (a model that embeds text) or from a probe.",
-                "Give --labels or --probe, or leave them out for goals that need none.",
+                "the loss needs classes, and there are none",
+                "Classes come from labels (for a model that embeds text) or from a probe.",
+                "Type --labels or --probe, or choose a goal without classes.",
             )
         chances = self.head.probabilities(np.asarray(z, np.float32))
         return np.maximum(chances.astype(np.float64), _TINY)
@@ -72,44 +72,44 @@ class LossInputs:
 def label(known: LossInputs) -> Loss:
     """Cross-entropy to the class `target`, in nats."""
     if known.target is None:
-        raise ParameterError("a loss of a label without a label", "", "Say which class it is.")
+        raise ParameterError("the loss 'label' needs a class", "", "Set target='CLASS'.")
     target = known.target
     return lambda z: -np.log(known.chances(z)[:, target])
 
 
 def query(known: LossInputs) -> Loss:
-    """How little a mixture fits a text: cross-entropy among classes, else 1 - cosine."""
+    """Mismatch with a text: cross-entropy if there are classes, else 1 - cosine."""
     if known.head is not None:
         return label(known)
     if known.text is None:
         raise missing_query()
-    return _unlike(known.text[None])
+    return _cosine_distance(known.text[None])
 
 
 def pseudo_label(known: LossInputs) -> Loss:
     """Cross-entropy to the most likely class of the whole image, in nats.
 
-    It confirms itself: where that class is wrong, so is what it selects.
+    It is self-confirming: if that class is wrong, so is the selection.
     """
     target = int(known.chances(known.mean)[0].argmax())
     return lambda z: -np.log(known.chances(z)[:, target])
 
 
 def soft_label(known: LossInputs) -> Loss:
-    """Cross-entropy to what all regions say on average, in nats.
+    """Cross-entropy to the mean prediction of all regions, in nats.
 
-    The target is the mean of the regions' probabilities, weighted by area, and of those of
-    their mixture.
+    The target is the mean of two predictions: the area-weighted mean of the regions'
+    probabilities, and the probabilities of their mixture.
     """
     shares = known.area / known.area.sum()
     apart, together = shares @ known.chances(known.x), known.chances(known.mean)[0]
     target = (apart + together) / 2
-    target /= target.sum()  # classes that are judged alone (sigmoid) do not sum to 1
+    target /= target.sum()  # independent classes (sigmoid) do not sum to 1
     return lambda z: -(np.log(known.chances(z)) @ target)
 
 
 def entropy(known: LossInputs) -> Loss:
-    """Entropy of the classes, in nats: low where the model is sure."""
+    """Entropy of the class probabilities, in nats."""
 
     def loss(z: NDArray[np.float64]) -> NDArray[np.float64]:
         p = known.chances(z)
@@ -121,15 +121,16 @@ def entropy(known: LossInputs) -> Loss:
 
 def likeness(known: LossInputs) -> Loss:
     """1 - cosine to the mixture of all regions: for models without classes."""
-    return _unlike(known.mean)
+    return _cosine_distance(known.mean)
 
 
 def novelty(known: LossInputs) -> Loss:
-    """1 for what all regions are like, 0 for the region that is least like them.
+    """1 for the mixture of all regions, 0 for the region with the largest novelty.
 
     Novelty is the squared distance to the mixture of all regions with each feature divided by its
-    spread over them (a diagonal Mahalanobis distance), relative to the largest of any region. In
-    cosine, features that vary a lot everywhere drown the few by which something rare differs.
+    standard deviation (a diagonal Mahalanobis distance), relative to the largest of any region.
+    In cosine distances, features with a high variance everywhere dominate the few features in
+    which rare regions differ.
     """
     mean = known.mean
     spread = np.sqrt(known.area @ (known.x - mean) ** 2 / known.area.sum())
@@ -140,20 +141,20 @@ def novelty(known: LossInputs) -> Loss:
     def distance(z: NDArray[np.floating]) -> NDArray[np.float64]:
         return (((z - mean) * gain) ** 2).mean(axis=1)
 
-    most = max(float(distance(known.x).max()), _TINY)
-    return lambda z: np.maximum(1 - distance(z) / most, 0.0)
+    largest = max(float(distance(known.x).max()), _TINY)
+    return lambda z: np.maximum(1 - distance(z) / largest, 0.0)
 
 
 def given(known: LossInputs) -> Loss:
-    """The features are losses: column 0; column 1 is 1.
+    """Losses given as features: column 0; column 1 is 1.
 
-    A mixture of nothing, a row of zeros, costs as much as the worst region.
+    An empty mixture, a row of zeros, has the loss of the worst region.
     """
     worst = float(np.asarray(known.x)[:, 0].max())
     return lambda z: z[:, 0] + (1 - z[:, 1]) * worst
 
 
-def _unlike(reference: NDArray[np.floating]) -> Loss:
+def _cosine_distance(reference: NDArray[np.floating]) -> Loss:
     target = _unit(np.asarray(reference, np.float64))[0]
     return lambda z: np.maximum(1 - _unit(np.asarray(z, np.float64)) @ target, 0.0)
 

@@ -1,4 +1,4 @@
-"""Cells of an image: the first partition, how cells are cut, windows moved off them, tokens."""
+"""Cells of an image: first partition, refinement, shifted windows, tokens of a cell."""
 
 from __future__ import annotations
 
@@ -19,16 +19,16 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 
-LEAF = 1.5  # longest side of a leaf in crops: a crop is shrunk by no more than that
-SMALLEST = 8  # side of a crop, pixels
-_OVERLAP = 0.5  # of a window, from which two windows show the same
+LEAF = 1.5  # maximum side of a leaf in crops, i.e. maximum downsampling of a leaf
+SMALLEST = 8  # minimum side of a crop, pixels
+_OVERLAP = 0.5  # windows that share more of the smaller one are duplicates
 
 
 def uniform(shape: tuple[int, int], count: int, scene: str = "") -> Tiles:
-    """Cut an image into cells that are as square and as equal as they can be.
+    """Divide an image into cells that are as square and as equal as possible.
 
-    Rows of cells have one height; the numbers of cells in them differ by one at most. A square
-    number of cells in a square image is the paper's N_p x N_p.
+    The cells of a row have equal height; the numbers of cells per row differ by at most one. A
+    square number of cells in a square image is the N_p x N_p grid of the paper.
 
     Args:
         shape: ``(height, width)`` in pixels.
@@ -36,7 +36,7 @@ def uniform(shape: tuple[int, int], count: int, scene: str = "") -> Tiles:
         scene: Name of the image.
 
     Raises:
-        DataError: The image has not enough pixels for them.
+        DataError: The image has too few pixels.
     """
     height, width = shape
     rows = min(count, max(1, round(math.sqrt(count * height / width))))
@@ -44,23 +44,23 @@ def uniform(shape: tuple[int, int], count: int, scene: str = "") -> Tiles:
     if rows > height or int(per_row.max()) > width:
         raise DataError(
             f"an image of {height} x {width} pixels for {count} cells",
-            "A cell has a pixel at least.",
-            f"State fewer cells: --cells {max(1, min(max(shape), math.isqrt(count)) // 2)}.",
+            "A cell must have at least one pixel.",
+            f"Use fewer cells: --cells {max(1, min(max(shape), math.isqrt(count)) // 2)}.",
         )
-    # Rows as high as their share of the cells makes them: equal areas.
+    # The height of a row is proportional to its number of cells: cells have equal areas.
     edges = np.round(np.concatenate([[0], np.cumsum(per_row)]) * (height / count)).astype(int)
-    # Rounding may leave a row of a small image without a pixel: each has one at least.
+    # Rounding may leave a row of a small image empty: each row gets at least one pixel.
     least = np.arange(rows + 1)
     edges = least + np.maximum.accumulate(edges - least)
     edges = np.minimum(edges, height - least[::-1])
-    windows, places = [], []
+    windows, positions = [], []
     for row, columns in enumerate(per_row):
         x = np.arange(columns + 1) * width // columns
         for col in range(columns):
             y, h = int(edges[row]), int(edges[row + 1] - edges[row])
             windows.append((y, int(x[col]), h, int(x[col + 1] - x[col])))
-            places.append((row, col))
-    row_of, col_of = zip(*places, strict=True)
+            positions.append((row, col))
+    row_of, col_of = zip(*positions, strict=True)
     return Tiles.of(scene, windows, row=row_of, col=col_of)
 
 
@@ -70,12 +70,12 @@ def cell_count(shape: tuple[int, int], cells: int, crop: int | None) -> int:
     Args:
         shape: ``(height, width)`` of the image in pixels.
         cells: N_p, cells along the longer side.
-        crop: Side of a crop that no cell has to be smaller than, pixels; None for any size.
+        crop: Minimum side of a cell, pixels; None for no minimum.
     """
     count = max(cells, round(cells**2 * min(shape) / max(shape)))
     if crop is None:
         return count
-    # Smaller cells would only be blown up.
+    # Smaller cells would be upsampled without a gain in detail.
     return min(count, -(-shape[0] // crop) * -(-shape[1] // crop))
 
 
@@ -87,30 +87,31 @@ def significant(
     *,
     least: int = 1,
 ) -> Tiles:
-    """Cut an image finely where its features stand out, coarsely elsewhere.
+    """Divide an image into small cells where its features stand out, large ones elsewhere.
 
     The partition by the model's feature significance map (HCS, section 1; the paper gives no
-    formula). Significance of a token is its distance from the mean token, 1 - cosine. The cell
-    with the most of it, summed over its area, is quartered until there are about as many cells
-    as `uniform` makes.
+    formula). The significance of a token is its distance from the mean token, 1 - cosine. The
+    cell with the largest sum of it over its area is quartered until there are about as many cells
+    as in `uniform`.
 
     Args:
         shape: ``(height, width)`` in pixels.
         tokens: (gh, gw, d) tokens of the image.
-        count: Number of cells; at most three fewer are made.
+        count: Number of cells; the result has at most three fewer.
         scene: Name of the image.
-        least: Shortest side of a cell, pixels.
+        least: Minimum side of a cell, pixels.
     """
     tiles = uniform(shape, max(1, count // 4), scene)
     x = unit(tokens)
-    away = np.maximum(1 - x @ unit(x.mean(axis=(0, 1))), 0)
+    significance = np.maximum(1 - x @ unit(x.mean(axis=(0, 1))), 0)
     done: list[Tiles] = []
     queue: list[tuple[float, int, Tiles]] = []
     pushed = 0
 
     def push(table: Tiles) -> None:
         nonlocal pushed
-        mass = (membership(table, shape, away.shape) * away).sum(axis=(1, 2))
+        share = membership(table, shape, significance.shape)
+        mass = (share * significance).sum(axis=(1, 2))
         for i in range(len(table)):
             heapq.heappush(queue, (-float(mass[i]), pushed, table.take([i])))
             pushed += 1
@@ -120,22 +121,22 @@ def significant(
         _, _, cell = heapq.heappop(queue)
         small = min(int(cell.h[0]), int(cell.w[0])) < 2 * least
         done.append(cell) if small else push(cell.refine([0]))
-    found = Tiles.concat([*done, *(cell for _, _, cell in queue)])
-    order = np.lexsort((found.x, found.y))
-    # They are the first cells, of whatever size: depth counts from here.
-    return replace(found.take(order), level=np.zeros(len(found), np.int16))
+    cells = Tiles.concat([*done, *(cell for _, _, cell in queue)])
+    order = np.lexsort((cells.x, cells.y))
+    # All cells have level 0, whatever their size: the depth counts from the first partition.
+    return replace(cells.take(order), level=np.zeros(len(cells), np.int16))
 
 
 def membership(tiles: Tiles, shape: tuple[int, int], grid: tuple[int, int]) -> NDArray[np.float64]:
-    """Return how much of each token lies in each cell, in pixels of the image.
+    """Return the area of each token in each cell, in pixels of the image.
 
     Args:
         tiles: n cells.
         shape: ``(height, width)`` of the image in pixels.
-        grid: ``(gh, gw)`` tokens, which tile the image evenly.
+        grid: ``(gh, gw)`` tokens, which divide the image evenly.
 
     Returns:
-        (n, gh, gw) float64 areas: summed over the tokens, the cells' areas.
+        (n, gh, gw) float64 areas; their sum over the tokens is the area of the cell.
     """
     rows = _shared(tiles.y, tiles.h, shape[0], grid[0])
     cols = _shared(tiles.x, tiles.w, shape[1], grid[1])
@@ -145,7 +146,7 @@ def membership(tiles: Tiles, shape: tuple[int, int], grid: tuple[int, int]) -> N
 def _shared(
     start: NDArray[np.int32], size: NDArray[np.int32], length: int, count: int
 ) -> NDArray[np.float64]:
-    """Return (n, count) lengths that intervals share with `count` equal parts of an axis."""
+    """Return the (n, count) overlaps of intervals with `count` equal parts of an axis."""
     edges = np.arange(count + 1) * (length / count)
     low, high = start[:, None].astype(np.float64), (start + size)[:, None].astype(np.float64)
     return np.maximum(np.minimum(high, edges[1:]) - np.maximum(low, edges[:-1]), 0)
@@ -157,9 +158,9 @@ def windows_of(tiles: Tiles) -> list[Window]:
 
 
 def parts(cell: Tiles, branch: int) -> Tiles:
-    """Cut one cell into `branch` x `branch`; a strip is cut across only.
+    """Divide one cell into `branch` x `branch`; strips are divided along their length only.
 
-    Quarters of a strip would become thinner than a pixel before they are a crop long.
+    Quarters of a strip would become thinner than a pixel before they are as short as a crop.
     """
     height, width = int(cell.h[0]), int(cell.w[0])
     if max(height, width) < 2 * min(height, width):
@@ -168,53 +169,53 @@ def parts(cell: Tiles, branch: int) -> Tiles:
 
 
 def across(cell: Tiles, count: int) -> Tiles:
-    """Cut one cell into `count` along its longer side."""
+    """Divide one cell into `count` along its longer side."""
     return cell.refine([0], (count, 1) if cell.h[0] >= cell.w[0] else (1, count))
 
 
 def areas(tiles: Tiles) -> NDArray[np.float64]:
-    """Return the valid pixels of cells: (n,)."""
+    """Return the number of valid pixels of cells: (n,)."""
     return tiles.pixels * tiles.valid_share.astype(np.float64)
 
 
 def sizes(tiles: Tiles) -> NDArray[np.int64]:
-    """Return a number >= 0 that cells of about one size share: halvings of their longer side."""
+    """Return the size class of cells, equal for similar sizes: rounded log2 of the longer side."""
     return np.rint(np.log2(np.maximum(tiles.h, tiles.w))).astype(np.int64)
 
 
 def check_image_size(shape: tuple[int, int], crop: int) -> None:
-    """Refuse an image in which there is nothing to choose: all of it is one leaf.
+    """Check that an image is larger than one leaf.
 
     Args:
         shape: ``(height, width)`` in pixels.
         crop: Side of a crop in pixels.
 
     Raises:
-        DataError: It is too small.
+        DataError: The image is too small.
     """
     longest = max(shape)
     if longest > LEAF * crop:
         return
-    other = "foveate classify takes images of this size whole"
+    classify = "use foveate classify for images of this size"
     smaller = max(SMALLEST, longest // 4)
     fits = longest > LEAF * smaller
     raise DataError(
         f"an image of {shape[0]} x {shape[1]} pixels",
-        f"A crop of {crop} pixels shows nearly all of it: there is nothing to choose from.",
-        f"Type smaller crops: --crop {smaller}; {other}." if fits else
-        f"{other[0].upper()}{other[1:]}: the smallest crop has {SMALLEST} pixels.",
+        f"A crop of {crop} pixels covers nearly all of it: there is nothing to select.",
+        f"Use smaller crops: --crop {smaller}; or {classify}." if fits else
+        f"{classify.capitalize()}; the minimum of --crop is {SMALLEST}.",
     )  # fmt: skip
 
 
 def moved_windows(window: Window, shape: tuple[int, int]) -> list[Window]:
-    """Return a window moved by half its sides, to all eight sides, as far as the image goes.
+    """Return a window shifted by half its size in all eight directions, clipped to the image.
 
     Args:
-        window: Inside of the image.
+        window: Window inside the image.
         shape: ``(height, width)`` of the image, pixels.
     """
     y, x, h, w = window
-    found = {
+    shifted = {
         Window(
             min(max(y + down * (h // 2), 0), shape[0] - h),
             min(max(x + across * (w // 2), 0), shape[1] - w), h, w,
@@ -222,28 +223,28 @@ def moved_windows(window: Window, shape: tuple[int, int]) -> list[Window]:
         for down in (-1, 0, 1)
         for across in (-1, 0, 1)
     }  # fmt: skip
-    return sorted(found - {window})
+    return sorted(shifted - {window})
 
 
 def overlap(a: Window, b: Window) -> float:
-    """Return the area that two windows share, relative to the smaller one."""
-    down = min(a.y + a.h, b.y + b.h) - max(a.y, b.y)
-    across = min(a.x + a.w, b.x + b.w) - max(a.x, b.x)
-    return max(down, 0) * max(across, 0) / min(a.h * a.w, b.h * b.w)
+    """Return the area of the intersection of two windows, relative to the smaller one."""
+    height = min(a.y + a.h, b.y + b.h) - max(a.y, b.y)
+    width = min(a.x + a.w, b.x + b.w) - max(a.x, b.x)
+    return max(height, 0) * max(width, 0) / min(a.h * a.w, b.h * b.w)
 
 
 def apart(windows: Sequence[Window], cells: Sequence[Window]) -> NDArray[np.int64]:
-    """Return the numbers of windows that do not show what an earlier one of them shows.
+    """Return the indices of windows after non-maximum suppression.
 
     Args:
         windows: n windows, the best first.
-        cells: The cells that they stand for, which do not overlap.
+        cells: Their cells, which do not overlap.
 
     Returns:
-        Rising numbers; of two windows that share more than half of the smaller the first is kept.
+        Increasing indices; if two windows share more than half of the smaller, the first is kept.
     """
     kept: list[int] = []
-    moved: list[int] = []  # only these may overlap others
+    moved: list[int] = []  # shifted windows, the only ones that may overlap others
     for i, (window, cell) in enumerate(zip(windows, cells, strict=True)):
         others = moved if window == cell else kept
         if any(overlap(window, windows[j]) > _OVERLAP for j in others):

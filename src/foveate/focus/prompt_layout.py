@@ -1,10 +1,10 @@
-"""What a generative model is shown of the chosen regions: arrays and sentences, no model.
+"""Images and prompts with the selected regions for a generative model: arrays and text, no model.
 
-Three feeds. "overview+crops": the whole image, shrunk, and every region as an image of its own.
-"canvas": the regions in one image that keeps their order; rows and columns of the scene in which
-no region lies are taken out, as RAP (Wang et al. 2025, "Retrieval-augmented perception") does
-with its grid of crops. "mask": the shrunk image, black outside of the regions, which is what the
-authors of HCS do. It shows the model no pixel that the overview does not.
+Three feeds. "overview+crops": the downsampled image, and every region as a separate image.
+"canvas": the regions in one image that keeps their order; rows and columns of the scene without a
+region are removed, as in RAP (Wang et al. 2025, "Retrieval-augmented perception") with its grid of
+crops. "mask": the downsampled image, black outside of the regions, as in the code of the authors of
+HCS. It contains no more detail than the overview.
 """
 
 from __future__ import annotations
@@ -32,12 +32,12 @@ _ROWS, _COLUMNS = ("upper", "middle", "lower"), ("left", "centre", "right")
 
 @dataclass(frozen=True)
 class Canvas:
-    """Where regions lie in one image that holds them all.
+    """Layout of regions in one image.
 
     Attributes:
         shape: ``(height, width)`` in pixels.
-        places: One window of the canvas for each region, in their order.
-        overview: That of the whole image, or None where it has no room.
+        places: Windows of the regions in the canvas, in their order.
+        overview: Window of the overview, or None if there is no room.
     """
 
     shape: tuple[int, int]
@@ -46,41 +46,43 @@ class Canvas:
 
 
 def fit_size(shape: tuple[int, int], side: int) -> tuple[int, int]:
-    """Return the size of an image whose longer side is at most `side`, of the same shape.
+    """Return the size of an image scaled down to a longer side of at most `side`.
 
     Args:
-        shape: ``(height, width)`` in pixels; never enlarged.
-        side: Pixels.
+        shape: ``(height, width)`` in pixels; smaller images are not enlarged.
+        side: Maximum side, pixels.
     """
     factor = min(1.0, side / max(shape))
     return max(1, round(shape[0] * factor)), max(1, round(shape[1] * factor))
 
 
-def arrange_canvas(windows: Sequence[Window], overview: tuple[int, int], most: float) -> Canvas:
+def arrange_canvas(
+    windows: Sequence[Window], overview: tuple[int, int], max_pixels: float
+) -> Canvas:
     """Arrange regions in one image.
 
-    Regions keep their order and their shape, and what touches in the scene touches here. They
-    are at native resolution, all shrunk alike where `most` asks for it. The overview comes first:
-    above them, or to their left where they are a column; it is left out where it has no room.
+    Regions keep their order and aspect ratio, and adjacent regions stay adjacent. They are at
+    native resolution, or downsampled by one factor if `max_pixels` requires it. The overview is
+    above them, or to their left if they form a column; it is omitted if there is no room.
 
     Args:
         windows: k >= 1 regions of the image that do not overlap.
-        overview: ``(height, width)`` of the shrunk image, pixels.
-        most: Largest area of the canvas, pixels.
+        overview: ``(height, width)`` of the downsampled image, pixels.
+        max_pixels: Maximum area of the canvas, pixels.
     """
     starts = np.array([(w.y, w.x) for w in windows], np.int64)
     sizes = np.array([(w.h, w.w) for w in windows], np.int64)
-    edges = np.stack([_closed_up(starts[:, i], sizes[:, i]) for i in (0, 1)], axis=2)
+    edges = np.stack([_without_gaps(starts[:, i], sizes[:, i]) for i in (0, 1)], axis=2)
     full = edges[:, 1].max(axis=0)
-    factor = min(1.0, math.sqrt(most / float(full.prod())))
-    # Rounded down, all of them: what touches still does, and the area is within the limit.
+    factor = min(1.0, math.sqrt(max_pixels / float(full.prod())))
+    # All edges are rounded down: adjacent regions stay adjacent, and the area is within the limit.
     low, high = (np.floor(edges[:, i] * factor + 1e-9).astype(int) for i in (0, 1))
     extent = np.maximum(high - low, 1)
     height, width = (int(v) for v in (low + extent).max(axis=0))
     above = width >= height
     down, right = (overview[0], 0) if above else (0, overview[1])
     shape = (max(height + down, overview[0]), max(width + right, overview[1]))
-    if factor < 1 or shape[0] * shape[1] > most:
+    if factor < 1 or shape[0] * shape[1] > max_pixels:
         down, right, shape = 0, 0, (height, width)
     places = tuple(
         Window(int(y) + down, int(x) + right, int(h), int(w))
@@ -96,9 +98,9 @@ def paint_canvas(
 
     Args:
         canvas: From `arrange_canvas`.
-        crops: k images (c, h, w) of the sizes of its places.
-        overview: (c, h, w), for its place where it has one.
-        black: (c,) value of each band where nothing lies.
+        crops: k images (c, h, w) of the sizes of the canvas windows.
+        overview: (c, h, w), used if the canvas has a window for it.
+        black: (c,) value of each band outside of the windows.
 
     Returns:
         (c, height, width) in the dtype of the overview.
@@ -118,13 +120,13 @@ def mask_outside(
     """Return the overview with everything outside of the regions black.
 
     Args:
-        overview: (c, h, w) the shrunk image.
+        overview: (c, h, w) the downsampled image.
         windows: Regions in pixels of the full image.
         shape: ``(height, width)`` of the full image in pixels.
         black: (c,) value of each band outside of the regions.
 
     Returns:
-        (c, h, w); a pixel of which a region covers a part is shown.
+        (c, h, w); pixels that a region covers partly are kept.
     """
     image = _empty(overview.shape, black, overview.dtype)
     down, across = overview.shape[1] / shape[0], overview.shape[2] / shape[1]
@@ -143,14 +145,14 @@ def layout_prompt(
     shape: tuple[int, int],
     canvas: Canvas | None = None,
 ) -> str:
-    """Write the prompt of a feed: which image or part shows what, then the question.
+    """Return the prompt of a feed: a description of the images or parts, then the question.
 
     Args:
-        feed: The feed; for "mask" the prompt stays as it is, because its image keeps all places.
+        feed: The feed; the prompt of "mask" is unchanged, because its image keeps all positions.
         prompt: The question.
         windows: Regions in pixels of the scene.
         shape: ``(height, width)`` of the scene in pixels.
-        canvas: Of the feed "canvas".
+        canvas: Layout of the feed "canvas".
     """
     if feed == "mask":
         return prompt
@@ -175,7 +177,7 @@ def layout_prompt(
 
 
 def describe_position(window: Window, shape: tuple[int, int]) -> str:
-    """Say where a window lies in an image: "x 25-37.5 %, y 50-62 % (lower left)".
+    """Return the position of a window in an image: "x 25-37.5 %, y 50-62 % (lower left)".
 
     x counts from the left and y from the top.
     """
@@ -186,7 +188,7 @@ def describe_position(window: Window, shape: tuple[int, int]) -> str:
 
 
 def describe_extent(window: Window, shape: tuple[int, int]) -> str:
-    """Say which part of an image a window is, in numbers: "x 25-37.5 %, y 50-62 %"."""
+    """Return the extent of a window in an image: "x 25-37.5 %, y 50-62 %"."""
     return (
         f"x {_percent(window.x, shape[1])}-{_percent(window.x + window.w, shape[1])} %, "
         f"y {_percent(window.y, shape[0])}-{_percent(window.y + window.h, shape[0])} %"
@@ -207,8 +209,8 @@ def _empty(shape: tuple[int, ...], black: ArrayLike, dtype: np.dtype[Any]) -> ND
     return image
 
 
-def _closed_up(start: NDArray[np.int64], size: NDArray[np.int64]) -> NDArray[np.int64]:
-    """Take out what no interval covers: (k,) starts and sizes to (k, 2) new starts and ends."""
+def _without_gaps(start: NDArray[np.int64], size: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Remove the gaps between intervals: (k,) starts and sizes to (k, 2) new starts and ends."""
     edges = np.unique(np.concatenate([start, start + size]))
     middle = (edges[:-1] + edges[1:]) / 2
     covered = ((start[:, None] < middle) & (middle < (start + size)[:, None])).any(axis=0)

@@ -1,7 +1,7 @@
-"""Classes and a query for an image, and the predictions of the model: with and without regions.
+"""Classes and a query for an image, and predictions of the model with and without regions.
 
-There are four ways from regions to one prediction; the goal chooses which of them is reported, and
-all of them are in the result, beside those of the whole image and of the best single tile.
+There are four aggregations of regions to one prediction. The goal selects the reported one; the
+result contains all of them, and the predictions from the whole image and from the best single tile.
 """
 
 from __future__ import annotations
@@ -40,14 +40,14 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class FocusQuestion:
-    """Classes and a query, ready for a model.
+    """Classes and a query, prepared for a model.
 
     Attributes:
-        head: Classes, or None.
-        query: The text that is looked for, or "".
-        target: Its number among the classes, or None.
-        text: (d,) its vector where there are no classes, or None.
-        notes: What the reader of the result should know.
+        head: Classifier, or None.
+        query: Text to search for, or "".
+        target: Index of the query among the classes, or None.
+        text: (d,) vector of the query if there are no classes, or None.
+        notes: Notes for the reader of the result.
     """
 
     head: Head | None = None
@@ -58,23 +58,23 @@ class FocusQuestion:
 
     @property
     def inputs(self) -> Inputs:
-        """What the head was fitted on; "unit" without one, as texts are compared by cosine."""
+        """Scale of the inputs of the head; "unit" without one, as texts are compared by cosine."""
         return "unit" if self.head is None else self.head.inputs
 
     def fit(self, x: NDArray[np.floating]) -> NDArray[np.float64] | None:
-        """Return how well features (n, d) fit the query: (n,); None without a query."""
+        """Return the match of features (n, d) with the query: (n,); None without a query."""
         if not self.query:
             return None
         if self.head is not None and self.target is not None:
-            chances = self.head.probabilities(np.asarray(x, np.float32))
-            return chances[:, self.target].astype(np.float64)
+            probabilities = self.head.probabilities(np.asarray(x, np.float32))
+            return probabilities[:, self.target].astype(np.float64)
         assert self.text is not None  # noqa: S101  (`make_question` made one of the two)
         return (unit(x) @ self.text).astype(np.float64)
 
     def full_fit(self, z: NDArray[np.floating]) -> float | None:
-        """Return how well one (d,) vector fits the query; None without a query."""
-        found = self.fit(z[None])
-        return None if found is None else float(found[0])
+        """Return the match of one (d,) vector with the query; None without a query."""
+        fit = self.fit(z[None])
+        return None if fit is None else float(fit[0])
 
 
 def make_question(
@@ -86,36 +86,38 @@ def make_question(
     templates: str | Path | Sequence[str] = "rs",
     target: str | None = None,
 ) -> FocusQuestion:
-    """Make classes and a query for a model.
+    """Prepare classes and a query for a model.
 
     Args:
         model: A bound model.
         labels: Names of the classes, for a model that embeds text; see
             `foveate.models.heads.labels_of`.
-        head: Classes that are there already: a probe. Not together with labels.
-        query: What is looked for. Among labels it becomes one more class, unless it is one; of
-            a probe it has to be one; without classes it is compared by cosine.
+        head: Existing classifier, e.g. a probe. Excludes labels.
+        query: Text to search for. With labels it is added as a class, unless it is one of them;
+            with a probe it must be one of its classes; without classes it is compared by cosine.
         templates: Sentences around labels and query.
-        target: The true class, for the loss "label".
+        target: True class, for the loss "label".
 
     Raises:
-        MissingCapabilityError: Texts for a model that embeds none.
-        ParameterError: Labels and a head; labels that are empty or repeat.
-        UnknownNameError: The query is no class of the probe, or the target none of the classes.
+        MissingCapabilityError: There are texts, but the model does not embed text.
+        ParameterError: There are labels and a head, or labels are empty or repeated.
+        UnknownNameError: The query or the target is not one of the classes.
     """
     if labels is not None and head is not None:
-        raise ParameterError("labels and a probe together", "Classes come from one of them.")
+        raise ParameterError("labels and a probe", "Only one of them is allowed.")
     if head is not None:
         _check_head(head, model)
     words = query.strip()
     if labels is not None:
-        known = _with_query(labels, words)
-        # Shares among the classes: what a loss compares are classes, not their presence.
-        able = need(model, "text", "labels")
-        head = text_head(able, known, templates=templates, head="cosine")
+        classes = _with_query(labels, words)
+        # The losses compare classes with each other, so the probabilities have to sum to 1.
+        capable = need(model, "text", "labels")
+        head = text_head(capable, classes, templates=templates, head="cosine")
     if head is None:
         if target:
-            raise ParameterError(f"the true class {target!r} without classes", "", "labels=[...]")
+            raise ParameterError(
+                f"target={target!r} needs classes", "", "Set labels=[...] or head=..."
+            )
         if not words:
             return FocusQuestion()
         sentences = prompts((words,), templates_from(templates))
@@ -123,14 +125,13 @@ def make_question(
         return FocusQuestion(query=words, text=unit(unit(texts.embed_text(sentences)).mean(axis=0)))
     if len(head.names) < 2:
         raise ParameterError(
-            f"the one class {head.names[0]!r}",
-            "Classes are compared with each other: one alone always wins.",
-            "Add another, or leave labels out and type --query TEXT.",
+            f"one class, {head.names[0]!r}",
+            "Classes are compared with each other: two or more are required.",
+            "Add a class, or omit the labels and type --query TEXT.",
         )
-    wanted = words or (target or "")
+    name = words or (target or "")
     notes = (model.note,) if isinstance(model, AnsweredClasses) else ()
-    target_row = _class_index(head, wanted) if wanted else None
-    return FocusQuestion(head, words, target_row, notes=notes)
+    return FocusQuestion(head, words, _class_index(head, name) if name else None, notes=notes)
 
 
 def asked_model(
@@ -141,13 +142,15 @@ def asked_model(
     prompt: str | None = None,
     length: Length = "mean",
 ) -> tuple[Model, AnswerHead] | None:
-    """Return a generative model as one whose features are classes; None for any other.
+    """Wrap a generative model as an encoder whose features are class scores, with its head.
+
+    Returns None for other models and without labels.
 
     Args:
         model: A bound model.
         labels: Names of the classes, or None.
-        query: What is looked for; among labels it becomes one more class.
-        prompt: What is asked; see `foveate.models.answer_head`.
+        query: Text to search for; with labels it is added as a class.
+        prompt: Prompt of the model; see `foveate.models.answer_head`.
         length: "mean" or "sum" over the tokens of a name.
 
     Raises:
@@ -155,47 +158,46 @@ def asked_model(
     """
     if labels is None or not judges_names(model):
         return None
-    able: JudgesAnswers = need(model, "answer_loss", "labels")
-    return answer_classes(able, _with_query(labels, query.strip()), prompt=prompt, length=length)
+    capable: JudgesAnswers = need(model, "answer_loss", "labels")
+    return answer_classes(capable, _with_query(labels, query.strip()), prompt=prompt, length=length)
 
 
 def _with_query(labels: LabelsGiven, words: str) -> dict[str, tuple[str, ...]]:
-    known = dict(labels_of(labels))
-    if words and same_name(words) not in map(same_name, known):
-        known[words] = (words,)
-    return known
+    classes = dict(labels_of(labels))
+    if words and same_name(words) not in map(same_name, classes):
+        classes[words] = (words,)
+    return classes
 
 
 def _check_head(head: Head, model: Model) -> None:
-    """Refuse a head that was made for another encoder, or does not say what it is fed.
+    """Check the encoder and the attribute `inputs` of a head.
 
     Raises:
-        DataError: Another encoder.
-        ParameterError: No `inputs`.
+        DataError: The head was fitted with another encoder.
+        ParameterError: The head has no `inputs`.
     """
     if getattr(head, "inputs", None) not in INPUTS:
         raise ParameterError(
-            f"a head that does not say what it was fitted on: {type(head).__name__}",
-            "Its attribute inputs is 'raw' (embeddings as the model gives them) or 'unit' "
-            "(of norm 1).",
-            "Give it one, or use fit_probe(...) or text_head(...).",
+            f"a head without a valid attribute inputs: {type(head).__name__}",
+            "It must be 'raw' (embeddings as output by the model) or 'unit' (of norm 1).",
+            "Set it, or use fit_probe(...) or text_head(...).",
         )
     if isinstance(head, Probe) and head.spec is not None:
         head.check(model.spec)
 
 
 def _class_index(head: Head, name: str) -> int:
-    place = {same_name(known): i for i, known in enumerate(head.names)}
-    if same_name(name) not in place:
+    index = {same_name(known): i for i, known in enumerate(head.names)}
+    if same_name(name) not in index:
         raise UnknownNameError(
-            f"{name!r} is no class",
+            f"{name!r} is not a class",
             f"Classes: {', '.join(head.names[:20])}{' ...' if len(head.names) > 20 else '.'}",
             suggest(name, head.names),
         )
-    return place[same_name(name)]
+    return index[same_name(name)]
 
 
-_SHARP = 2  # power of the probabilities of a vote: the temperature 0.5
+_SHARPENING = 2  # power of the probabilities of a vote, i.e. a temperature of 0.5
 
 
 @dataclass(frozen=True)
@@ -204,9 +206,9 @@ class Prediction:
 
     Attributes:
         label: Name of the class.
-        probability: The model's probability of it; for "vote" the share of the votes.
-        ranking: Classes from the most to the least likely, with those numbers.
-        row: The region that it is the answer of, or None for an answer of many.
+        probability: Predicted probability; for "vote" the share of the votes.
+        ranking: Classes and probabilities, the most likely first.
+        row: Region of the prediction, or None for an aggregation of many.
     """
 
     label: str
@@ -224,67 +226,68 @@ def answers(
     *,
     even: bool = False,
 ) -> dict[Answer, Prediction]:
-    """Return every answer.
+    """Return the predictions of all aggregations.
 
     In "vote" each cell divides its vote among the classes by the squares of their probabilities.
-    A vote for the most likely class alone is lost where a crop shows parts of several things and
-    the second is right; a mean of the probabilities lets what is unlikely everywhere add up. The
-    squares, the sharpening of MixMatch (Berthelot et al. 2019) at its temperature of 0.5, lie
-    between the two.
+    Voting for the most likely class only loses information if a crop contains several objects and
+    the second class is right; averaging probabilities adds up classes that are unlikely
+    everywhere. The squares, the sharpening of MixMatch (Berthelot et al. 2019) at its temperature
+    of 0.5, are a compromise.
 
     Args:
-        head: Classes.
+        head: Classifier.
         x: (n, d) features of all cells.
-        area: (n,) what each cell stands for; it votes with the square root.
-        chosen: (k,) chosen rows, the most important first; k >= 1.
-        weight: (k,) weights of the chosen ones in "fused"; equal ones when None.
-        even: Whether the cells are an even sample, whatever their areas: then each has one vote.
+        area: (n,) areas of the cells; votes are weighted by their square roots.
+        chosen: (k,) selected rows, the most important first; k >= 1.
+        weight: (k,) weights of the selected rows in "fused"; None for equal ones.
+        even: Whether the cells are an even sample of the image; votes then have equal weight.
     """
-    chances = head.probabilities(np.asarray(x, np.float32)).astype(np.float64)
-    # Cells that were cut because they matter are many: with equal votes they would outvote the
-    # rest, with votes by area a few coarse ones decide. The root lies between bias and variance.
+    probabilities = head.probabilities(np.asarray(x, np.float32)).astype(np.float64)
+    # Important areas have many small cells: equal votes would be biased towards them, votes
+    # by area would have a high variance from a few large cells. The root is a compromise.
     share = np.full(len(area), 1 / len(area)) if even else np.sqrt(area) / np.sqrt(area).sum()
-    # Classes that are judged alone do not sum to 1, and may all be unlikely.
-    votes = np.maximum(chances, np.finfo(np.float32).tiny) ** _SHARP
+    # Probabilities of independent classes do not sum to 1, and may all be small.
+    votes = np.maximum(probabilities, np.finfo(np.float32).tiny) ** _SHARPENING
     votes /= votes.sum(axis=1, keepdims=True)
     return {
         "vote": _ranked_prediction(head, share @ votes),
         "fused": fused(head, x[chosen], weight),
         "confident": predict_surest(head, x, chosen),
-        "first": _row_prediction(head, chances, int(chosen[0])),
+        "first": _row_prediction(head, probabilities, int(chosen[0])),
     }
 
 
 def fused(
     head: Head, x: NDArray[np.floating], weight: NDArray[np.floating] | None = None
 ) -> Prediction:
-    """Return the answer of the weighted mean of features (n, d)."""
+    """Return the prediction for the weighted mean of features (n, d)."""
     share = np.full(len(x), 1 / len(x)) if weight is None else weight / weight.sum()
     return predict_vector(head, share @ x)
 
 
 def predict_vector(head: Head, z: NDArray[np.floating]) -> Prediction:
-    """Return the answer of one (d,) vector."""
+    """Return the prediction for one (d,) vector."""
     return _ranked_prediction(
         head, head.probabilities(np.asarray(z, np.float32)[None])[0].astype(np.float64)
     )
 
 
 def predict_surest(head: Head, x: NDArray[np.floating], rows: NDArray[np.integer]) -> Prediction:
-    """Return the answer of the row whose most likely class is the most probable."""
-    chances = head.probabilities(np.asarray(x, np.float32)).astype(np.float64)
-    return _row_prediction(head, chances, int(rows[chances[rows].max(axis=1).argmax()]))
+    """Return the prediction of the row with the highest class probability."""
+    probabilities = head.probabilities(np.asarray(x, np.float32)).astype(np.float64)
+    best = int(rows[probabilities[rows].max(axis=1).argmax()])
+    return _row_prediction(head, probabilities, best)
 
 
 def predicted_labels(head: Head, x: NDArray[np.floating]) -> tuple[list[str], list[float]]:
     """Return the most likely class of each row and its probability."""
-    wide = np.asarray(x, np.float32)
-    best, chances = head.logits(wide).argmax(axis=1), head.probabilities(wide)
-    return [head.names[i] for i in best], chances[np.arange(len(best)), best].tolist()
+    features = np.asarray(x, np.float32)
+    best, probabilities = head.logits(features).argmax(axis=1), head.probabilities(features)
+    return [head.names[i] for i in best], probabilities[np.arange(len(best)), best].tolist()
 
 
-def _row_prediction(head: Head, chances: NDArray[np.float64], row: int) -> Prediction:
-    return _ranked_prediction(head, chances[row], row=row)
+def _row_prediction(head: Head, probabilities: NDArray[np.float64], row: int) -> Prediction:
+    return _ranked_prediction(head, probabilities[row], row=row)
 
 
 def _ranked_prediction(

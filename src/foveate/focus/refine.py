@@ -1,16 +1,16 @@
-"""Coarse to fine: cells are scored, the best are cut, until a named rule ends it.
+"""Coarse-to-fine search: cells are scored and the best ones refined, until a stopping rule applies.
 
-HCS, section 4.2. The cells that exist at any time, the frontier, cover the image exactly, so the
-additive model always is one of the whole image, and a look that is stopped at any moment has an
-answer. Deviations from the paper, whose own search is `foveate.focus.levels`: the best cells are
-taken from the whole frontier, not only from the last level, so that an early mistake can be
-mended; and refining ends by a rule that is named in the result, where the paper says "resolution
-and the coreset selection criterion".
+HCS, section 4.2. The current cells, the frontier, cover the image exactly. The additive model is
+therefore always one of the whole image, and the search has a valid result after every round.
+Deviations from the paper, whose search is `foveate.focus.levels`: the best cells are selected from
+the whole frontier, not only from the last level, so that early mistakes can be corrected; and the
+result names the stopping rule, in the paper "resolution and the coreset selection criterion".
 
-Where one crop, drawn, stands for a cell and the answer is one of all crops, which cells are cut
-must not depend on what was seen in them: a cell that agrees with the rest would be cut, and have a
-vote for each half, because it agrees. Such a look cuts the largest cells first, drawn under the
-seed, and so sees an even sample of the image; what it saw only decides which crops are regions.
+If a random crop represents each cell and all crops vote on the prediction, the choice of refined
+cells must not depend on their content: a cell that agrees with the others would be refined because
+it agrees, and each half would get a vote. Such a look refines the largest cells first, in random
+order, and so takes an even sample of the image; the content only determines which crops become
+regions.
 """
 
 from __future__ import annotations
@@ -48,31 +48,31 @@ if TYPE_CHECKING:
 Stop = Literal["resolution", "gain", "passes", "crops", "depth", "coreset"]
 
 STOPS: dict[Stop, str] = {
-    "resolution": "no cell can be cut further",
-    "gain": "cutting the chosen cells no longer raised their importance",
-    "passes": "the budget of passes does not hold another cell",
-    "crops": "as many crops were shown as the budget would hold if each were a whole one",
-    "depth": "the stated depth is reached",
-    "coreset": "no set of the candidates met the coreset check",
+    "resolution": "no cell can be split further",
+    "gain": "splitting the selected cells no longer increased their importance",
+    "passes": "the remaining budget does not suffice for another cell",
+    "crops": "the number of crops has reached the budget of passes, counting each as a whole pass",
+    "depth": "the given depth is reached",
+    "coreset": "no set of candidates passed the coreset check",
 }
 
-_EXPLORE = 0.75  # of the passes, for the largest cells first, where what was seen leads on
+_EXPLORE = 0.75  # share of the passes for the largest cells first, if content guides the search
 
-_CUT = 16  # one cell in so many is cut in a round of a large frontier: rounds stay few
+_CUT = 16  # at least 1 / _CUT of the cells may be refined per round, to limit the rounds
 
-_ALIKE = 1e-5  # of the length of features: what a batch of another size may change
+_ALIKE = 1e-5  # relative to the norm of features: differences between batch sizes
 
 
 @dataclass(frozen=True)
 class Round:
-    """One round of scoring, for the record.
+    """Record of one round of scoring.
 
     Attributes:
-        cells: Cells of the frontier.
-        chosen: Of them, chosen.
-        importance: S of the chosen set.
-        epsilon: Relative difference of its loss from the image's.
-        passes: Spent so far.
+        cells: Number of cells of the frontier.
+        chosen: Number of selected cells.
+        importance: S of the selected set.
+        epsilon: Relative difference of the losses of the set and the image.
+        passes: Passes spent so far.
     """
 
     cells: int
@@ -84,13 +84,13 @@ class Round:
 
 @dataclass(frozen=True)
 class State:
-    """A frontier with its scores and the regions chosen from it.
+    """A frontier with its scores and selected regions.
 
     Attributes:
-        tiles: n cells that cover the image but for nodata.
-        features: What the model made of them.
+        tiles: n cells that cover the valid pixels of the image.
+        features: Their features.
         scorer: Their scores.
-        chosen: Regions, as rows of `tiles`.
+        chosen: Selected regions, as rows of `tiles`.
     """
 
     tiles: Tiles
@@ -100,7 +100,7 @@ class State:
 
     @cached_property
     def importance(self) -> float:
-        """S of the chosen set."""
+        """S of the selected set."""
         members = np.zeros((1, len(self.tiles)), bool)
         members[0, self.chosen.rows] = True
         return float(self.scorer.importance(members)[0])
@@ -111,13 +111,14 @@ class SearchResult:
     """Result of a search.
 
     Attributes:
-        state: The last state.
-        stop: Which rule ended it.
-        rounds: What happened.
-        near_ties: Decisions that rounding may turn on another machine: neighbouring ranks, to one
-            below the last chosen region, and cells cut or not, that are as good as equal.
-        parents: The cell that each cell was cut out of, but for the first ones.
-        all_alike: Whether the model sees no difference between cells of one scale.
+        state: The final state.
+        stop: Stopping rule.
+        rounds: Records of the rounds.
+        near_ties: Number of decisions that may differ on another machine because of rounding:
+            ties of neighbouring ranks, down to the first region that was not selected, and ties
+            between refined cells and others.
+        parents: Parent of each cell, except those of the first partition.
+        all_alike: Whether the features of all cells of one scale are equal.
     """
 
     state: State
@@ -129,9 +130,9 @@ class SearchResult:
 
     @property
     def scoring_higher(self) -> int:
-        """Cells that were not chosen, though they score higher than the last of the regions.
+        """Number of cells that score higher than the last region but were not selected.
 
-        They were too large to be shown at native resolution, or did not fit into the area.
+        They were not encoded at native resolution, or exceeded the area.
         """
         score, rows = self.state.scorer.single_importance, self.state.chosen.rows
         others = np.delete(score, rows)
@@ -139,13 +140,13 @@ class SearchResult:
 
     @property
     def distinct_parents(self) -> int:
-        """Cells that the regions were cut out of; one that was not cut stands for itself."""
+        """Number of distinct parents of the regions; cells of the first partition count as such."""
         cells = [self.state.tiles.window(int(row)) for row in self.state.chosen.rows]
         return len({self.parents.get(cell, cell) for cell in cells})
 
     @property
     def windows(self) -> tuple[Window, ...]:
-        """What was shown of each chosen region, the most important first."""
+        """Encoded windows of the selected regions, the most important first."""
         return tuple(self.state.features.windows[row] for row in self.state.chosen.rows)
 
 
@@ -154,15 +155,15 @@ class Refinement:
     """Coarse-to-fine search for regions; `run` performs it.
 
     Attributes:
-        strategy: How features are paid for.
-        encoder: Books the passes.
-        goal: What for.
-        search: How.
-        head: Classes, or None.
-        target: Number of the class that is asked for, or None.
+        strategy: Strategy that encodes the cells.
+        encoder: Encoder that books the passes.
+        goal: Objective.
+        search: Configuration of the search.
+        head: Classifier, or None.
+        target: Index of the target class, or None.
         text: Vector of a query without classes, or None.
-        learned: A trained scorer in the place of the measured scores, or None.
-        watch: Called with every state that was scored, or None.
+        learned: Trained scorer that predicts the scores, or None.
+        watch: Called with every scored state, or None.
     """
 
     strategy: Strategy
@@ -176,31 +177,31 @@ class Refinement:
     watch: Callable[[State], None] | None = None
 
     def run(self, tiles: Tiles) -> SearchResult:
-        """Search.
+        """Run the search.
 
         Args:
-            tiles: The first partition, with measured shares of valid pixels.
+            tiles: The first partition, with computed valid shares.
 
         Raises:
-            BudgetError: The first partition costs more passes than there are, or no region is
-                as small as the area that they may have.
-            DataError: The image has one value everywhere.
+            BudgetError: The passes do not cover the first partition, or all regions exceed the
+                maximum area.
+            DataError: The image is constant.
         """
-        found = self._search(tiles)
-        if found.all_alike:
-            self._need_difference()
-        if not self.fits(found.state):
-            state = found.state
-            free = self._allowed(state.tiles, state.features)
-            sizes = state.scorer.sizes if free is None else state.scorer.sizes[free]
+        result = self._search(tiles)
+        if result.all_alike:
+            self._check_not_constant()
+        if not self.fits(result.state):
+            state = result.state
+            allowed = self._allowed(state.tiles, state.features)
+            sizes = state.scorer.sizes if allowed is None else state.scorer.sizes[allowed]
             smallest = float(sizes.min()) / self._total
-            finer = ", more --cells or more --passes" if found.stop in ("passes", "crops") else ""
+            finer = ", or more --cells or --passes" if result.stop in ("passes", "crops") else ""
             raise BudgetError(
                 f"an area of {self.search.area:.2%} of the image",
-                f"The smallest region that the search came to has {smallest:.2%}.",
+                f"The smallest region of the search has {smallest:.2%}.",
                 f"Type --area {math.ceil(1e4 * smallest) / 100:g}%{finer}.",
             )
-        return found
+        return result
 
     def _search(self, tiles: Tiles) -> SearchResult:
         state = self._begin(tiles)
@@ -218,7 +219,7 @@ class Refinement:
             rounds.append(self._round(state))
 
     def _begin(self, tiles: Tiles) -> State:
-        """Score the first cells."""
+        """Score the first partition."""
         self._close_cuts = 0
         self._parents: dict[Window, Window] = {}
         self._vocabulary = Vocabulary(self.search.seed)
@@ -231,49 +232,49 @@ class Refinement:
             state, stop, tuple(rounds), ties, self._parents, _all_alike(state.features)
         )
 
-    def _need_difference(self) -> None:
-        """Refuse an image of one value, whose cells are ranked by the seed alone.
+    def _check_not_constant(self) -> None:
+        """Check that the image is not constant; its cells would be ranked by the seed alone.
 
         Raises:
-            DataError: It is one.
+            DataError: All pixels are equal.
         """
         whole = self.encoder.read(Window(0, 0, *self.encoder.source.info.shape))
         values = whole.reshape(len(whole), -1)
         if (values == values[:, :1]).all():
             value = ", ".join(f"{v:g}" for v in np.unique(values[:, 0]).tolist())
             raise DataError(
-                f"an image that is {value} everywhere",
-                "The model sees no difference between its cells: there is nothing to choose from.",
-                "Check that it is the right file, and the bands that are read: --bands.",
+                f"all pixels of the image are {value}",
+                "The features of all cells are equal: there is nothing to select.",
+                "Check the file, and the bands that are read: --bands.",
             )
 
     @property
     def samples_evenly(self) -> bool:
-        """Whether crops are drawn that all answer, each for the cell that it lies in."""
+        """Whether the cells are an even sample of random crops that all vote."""
         goal, search = self.goal, self.search
-        asked = self.head is not None and goal.answer == "vote" and "label" not in goal.losses
-        led = search.persist is False or (search.explore is not None and search.explore < 1)
-        return self.strategy.name == "zoom" and goal.coarse == "native" and asked and not led
+        votes = self.head is not None and goal.answer == "vote" and "label" not in goal.losses
+        guided = search.persist is False or (search.explore is not None and search.explore < 1)
+        return self.strategy.name == "zoom" and goal.coarse == "native" and votes and not guided
 
     @property
     def explore(self) -> float:
-        """Share of the passes up to which the largest cells are cut first."""
+        """Share of the passes up to which the largest cells are refined first."""
         if self.search.explore is not None:
             return self.search.explore
         return 1.0 if self.samples_evenly else _EXPLORE
 
     def fits(self, state: State) -> bool:
-        """Say whether the chosen regions are within the area that they may have."""
+        """Return whether the selected regions are within the maximum area."""
         area = float(state.scorer.sizes[state.chosen.rows].sum())
         return area <= self.search.area * self._total * (1 + 1e-9)
 
     def _next_cuts(self, state: State, *, persist: bool) -> dict[int, Tiles] | Stop:
         tiles = state.tiles
-        able = self.strategy.can_refine(tiles)
+        refinable = self.strategy.can_refine(tiles)
         deep = np.zeros(len(tiles), bool)
         if self.search.depth is not None:
-            deep = able & (tiles.level >= self.search.depth)
-            able = able & ~deep
+            deep = refinable & (tiles.level >= self.search.depth)
+            refinable = refinable & ~deep
         drawn = False
         if persist:
             keys = region_ties(tiles, self.search.seed)
@@ -282,40 +283,40 @@ class Refinement:
             drawn = largest_first and self.samples_evenly
             score = state.scorer.single_importance
             order = np.argsort(keys) if drawn else by_importance(score, keys)
-            wanted = order[able[order]]
+            candidates = order[refinable[order]]
             if largest_first:
-                wanted = wanted[np.argsort(tiles.level[wanted], kind="stable")]
-            most = max(self.search.regions, len(tiles) // _CUT)
+                candidates = candidates[np.argsort(tiles.level[candidates], kind="stable")]
+            max_cuts = max(self.search.regions, len(tiles) // _CUT)
         else:
-            wanted = state.chosen.rows[able[state.chosen.rows]]
-            most = wanted.size
-        if not wanted.size:
-            held = deep if persist else deep[state.chosen.rows]
-            return "depth" if held.any() else "resolution"
-        # Cell by cell: half of a cell's children would leave a hole in the frontier. Where the best
-        # is too dear, a cheaper one further down still says more than passes that are not made.
+            candidates = state.chosen.rows[refinable[state.chosen.rows]]
+            max_cuts = candidates.size
+        if not candidates.size:
+            too_deep = deep if persist else deep[state.chosen.rows]
+            return "depth" if too_deep.any() else "resolution"
+        # Cells are refined completely, since the frontier has to cover the image. If the passes do
+        # not cover the best cell, a cheaper one further down is refined instead.
         kept: dict[int, Tiles] = {}
         price, crops, short = 0.0, 0, "passes"
-        # Half of what is left goes to this round: the best cells of the next deserve the rest.
-        round_ends = self.encoder.ledger.left("passes") / 2 if persist else np.inf
-        for row in wanted.tolist():
-            if len(kept) == most or price >= round_ends:
+        # A round uses half of the remaining passes; the rest is for the best cells of the next.
+        max_price = self.encoder.ledger.left("passes") / 2 if persist else np.inf
+        for row in candidates.tolist():
+            if len(kept) == max_cuts or price >= max_price:
                 break
             children = valid_cells(self.strategy.children(tiles.take([row])), self.encoder)
             each = float(self.strategy.price(children).sum()) if len(children) else 0.0
             if not self.encoder.ledger.can(passes=price + each):
                 continue
-            shown = self.strategy.images(children) if len(children) else 0
-            if not self.encoder.ledger.can(crops=float(crops + shown)):
+            images = self.strategy.images(children) if len(children) else 0
+            if not self.encoder.ledger.can(crops=float(crops + images)):
                 short = "crops"
                 continue
             kept[row] = children
-            price, crops = price + each, crops + shown
+            price, crops = price + each, crops + images
         if not kept:
             return short
-        # Whether the last cell that is cut is as good as equal to the first that is not.
-        last = int(np.flatnonzero(wanted == list(kept)[-1])[0])
-        edge = state.scorer.single_importance[wanted[last : last + 2]]
+        # Count a tie between the last refined cell and the next candidate.
+        last = int(np.flatnonzero(candidates == list(kept)[-1])[0])
+        edge = state.scorer.single_importance[candidates[last : last + 2]]
         close = edge.size == 2 and abs(edge[0] - edge[1]) <= EQUAL
         self._close_cuts += int(close and not drawn)
         return kept
@@ -324,13 +325,13 @@ class Refinement:
         for row, parts in cut.items():
             cell = state.tiles.window(row)
             self._parents |= dict.fromkeys(windows_of(parts), cell)
-        stay = np.setdiff1d(np.arange(len(state.tiles)), list(cut))
+        kept = np.setdiff1d(np.arange(len(state.tiles)), list(cut))
         children = Tiles.concat(list(cut.values()))
-        tiles = Tiles.concat([state.tiles.take(stay), children])
-        features = state.features.take(stay)
+        tiles = Tiles.concat([state.tiles.take(kept), children])
+        features = state.features.take(kept)
         if len(children):
             features = features.join(self.strategy.encode(children))
-        # In the order of the image: rounding must not depend on the order of cutting.
+        # In the order of the image: rounding must not depend on the order of refinement.
         order = np.lexsort((tiles.x, tiles.y))
         return self._state(tiles.take(order), features.take(order))
 
@@ -344,8 +345,8 @@ class Refinement:
                 x, alike = alike, None
         pool, sums = self.strategy.pool, features.sums
         whole = None if pool is None or sums is None else pool(sums.sum(axis=0)[None])
-        known = LossInputs(x, area, self.head, self.target, self.text, alike, whole)
-        mixed_of = x if alike is None else np.concatenate([x, alike], axis=1)
+        inputs = LossInputs(x, area, self.head, self.target, self.text, alike, whole)
+        mixture_x = x if alike is None else np.concatenate([x, alike], axis=1)
         density = learned = None
         if self.learned is not None:
             learned = self.learned.predict(features.x, area / self._total, tiles.level)
@@ -353,7 +354,7 @@ class Refinement:
             points, share = self.strategy.points(tiles, features)
             density = distribution(self.goal.density, points, share, self._vocabulary)
         near = neighbours(tiles, self.search.neighbours)
-        model = AdditiveModel(mixed_of, area, mixed(losses, known), sums, pool)
+        model = AdditiveModel(mixture_x, area, mixed(losses, inputs), sums, pool)
         scorer = Scorer(
             model, self.goal, near, density, features.shift, shown_area(tiles, features),
             self._total, learned,
@@ -376,9 +377,9 @@ class Refinement:
         tiles: Tiles,  # noqa: ARG002
         features: CellFeatures,
     ) -> NDArray[np.bool_] | None:
-        """Say which cells may become regions: (n,) bool; None for all.
+        """Return the (n,) bool mask of cells that may become regions; None for all.
 
-        Where cells were seen whole and crops at native resolution, crops are the regions.
+        If there are crops at native resolution, only these may become regions.
         """
         return features.scale == features.scale.min() if (features.scale < 0).any() else None
 
@@ -389,9 +390,10 @@ class Refinement:
 
 
 def _centred(features: CellFeatures, area: NDArray[np.float64]) -> NDArray[np.floating]:
-    """Move the features of each scale to one mean: what is new is new among its like.
+    """Shift the features of each scale to a common mean.
 
-    A cell that was squeezed differs from a crop at native resolution whatever they show.
+    Features of downsampled cells and of native crops differ whatever their content, so novelty
+    has to be relative to cells of the same scale.
     """
     x = features.x.astype(np.float64)
     mean = area @ x / area.sum()
@@ -402,28 +404,29 @@ def _centred(features: CellFeatures, area: NDArray[np.float64]) -> NDArray[np.fl
 
 
 def _all_alike(features: CellFeatures) -> bool:
-    """Say whether cells of one scale and shape have the same features, but for rounding."""
+    """Return whether cells of equal scale and shape have equal features, up to rounding."""
     shape = [(window.h, window.w) for window in features.windows]
     groups: dict[tuple[int, ...], list[int]] = {}
     for row, key in enumerate(zip(features.scale.tolist(), shape, strict=True)):
         groups.setdefault((key[0], *key[1]), []).append(row)
-    most = _ALIKE * max(float(np.abs(features.x).max()), np.finfo(np.float32).tiny)
-    return all(float(np.ptp(features.x[rows], axis=0).max()) <= most for rows in groups.values())
+    limit = _ALIKE * max(float(np.abs(features.x).max()), np.finfo(np.float32).tiny)
+    return all(float(np.ptp(features.x[rows], axis=0).max()) <= limit for rows in groups.values())
 
 
 def shown_area(tiles: Tiles, features: CellFeatures) -> NDArray[np.float64]:
-    """Return the valid pixels of what the model was shown of each cell: (n,)."""
+    """Return the number of valid pixels in the encoded window of each cell: (n,)."""
     pixels = np.array([window.h * window.w for window in features.windows], np.float64)
     return np.minimum(pixels, tiles.pixels) * tiles.valid_share
 
 
 def region_ties(tiles: Tiles, seed: int) -> NDArray[np.uint64]:
-    """Return the keys that decide between cells of equal importance: (n,)."""
+    """Return the keys that break ties of importance: (n,)."""
     return tie_keys(tiles.tile_id, seed, "focus/ties")
 
 
-def _near_ties(state: State, free: NDArray[np.bool_] | None) -> int:
-    """Count neighbouring ranks, to one below the last chosen, that differ by rounding only."""
-    score = state.scorer.single_importance if free is None else state.scorer.single_importance[free]
+def _near_ties(state: State, allowed: NDArray[np.bool_] | None) -> int:
+    """Count ties of neighbouring ranks, down to the first region that was not selected."""
+    score = state.scorer.single_importance
+    score = score if allowed is None else score[allowed]
     score = np.sort(score)[::-1][: state.chosen.rows.size + 1]
     return int((np.abs(np.diff(score)) <= EQUAL).sum())

@@ -1,10 +1,10 @@
 """Mode "feature" for models whose tokens do not average to the embedding: CLIP and SigLIP.
 
-The attention that pools the overview is repeated with the keys of a cell alone, of a set of cells,
-or of the image without them: no further pass, and with all cells the embedding itself. The mean of
-such tokens through the head would mean nothing (its leave-out losses do not even correlate with the
-exact ones); repeated pooling does what the model itself does when keys are masked. What a
-token has seen of the rest in earlier layers stays in it.
+The attention pooling of the overview is repeated with the keys of a cell alone, of a set of cells,
+or of the image without them. It takes no further pass, and for all cells it equals the embedding.
+The mean of such tokens is not a valid input of the head (its leave-out losses are not even
+correlated with the exact ones); repeated pooling equals the model with masked keys. The context
+that a token received from other cells in earlier layers remains.
 """
 
 from __future__ import annotations
@@ -34,19 +34,19 @@ if TYPE_CHECKING:
 
 
 class RepoolStrategy(FeatureStrategy):
-    """Cells are pooled apart by the model, out of one overview.
+    """Cells pooled separately by the model from the tokens of one overview.
 
     Args:
-        encoder: Looks at the image, with a model that pools parts.
-        sums: Of the overview.
+        encoder: Encoder of the image, with a model that pools parts.
+        sums: Per-token terms of the overview.
         branch: Children of a cell per side.
-        robust: Whether to measure the robustness.
+        robust: Whether to compute the robustness.
 
     Raises:
-        BudgetError: The second view is not affordable.
+        BudgetError: The passes do not cover the second view.
     """
 
-    removal = "keys of the attention that pools one overview, masked"
+    removal = "keys masked in the attention pooling of one overview"
 
     def __init__(self, encoder: CropEncoder, sums: TokenSums, branch: int, *, robust: bool) -> None:
         super().__init__(encoder, sums.values, branch, robust=False)
@@ -59,7 +59,7 @@ class RepoolStrategy(FeatureStrategy):
             self._again = _View(encoder, again, sized)
 
     def encode(self, tiles: Tiles) -> CellFeatures:
-        """Pool the tokens of each cell; one of which a cell has half counts half."""
+        """Pool the tokens of each cell, weighted by the share of the token in the cell."""
         sums = self._overview.sums(tiles)
         x = self._overview.pool(sums)
         shift = None
@@ -71,7 +71,7 @@ class RepoolStrategy(FeatureStrategy):
 
 
 class _View:
-    """One view of the image, and what its pooling adds up."""
+    """One view of the image, with the per-token terms of its pooling."""
 
     def __init__(self, encoder: CropEncoder, sums: TokenSums, sized: SizedEncoder) -> None:
         self._of, self._model, self._shape = sums, sized.model, encoder.source.info.shape
@@ -82,15 +82,15 @@ class _View:
         self._pooled: dict[bytes, NDArray[np.float32]] = {}
 
     def sums(self, tiles: Tiles) -> NDArray[np.float64]:
-        """Add up what each cell has of each token: (n, q)."""
+        """Return the sums of the terms over the tokens of each cell: (n, q)."""
         share = membership(tiles, self._shape, self._kept.shape) * self._kept
         return share.reshape(len(tiles), -1) @ self._terms
 
     def pool(self, sums: NDArray[np.floating]) -> NDArray[np.float32]:
         """Return the features of sets of cells: (m, q) sums to (m, d).
 
-        The same sets are asked for often: the image, the chosen one, a cell and its neighbour from
-        either side. Each is pooled once.
+        Results are cached, because the same sets occur often: the image, the selected set, and
+        each pair of neighbours twice.
         """
         keys = [row.tobytes() for row in sums.astype(np.float32)]
         todo = {key: i for i, key in enumerate(keys) if key not in self._pooled}
@@ -108,16 +108,16 @@ def pooled_overview(encoder: CropEncoder, sums: TokenSums) -> NDArray[np.float32
 
 
 def pools_apart(model: object) -> bool:
-    """Say whether cells of an overview are pooled by the model, and are no means of its tokens."""
-    able = isinstance(model, PoolsParts) and isinstance(model, GivesTokens)
-    return able and not model.token_spec.pooled
+    """Return whether the model pools cells of an overview, instead of averaging its tokens."""
+    capable = isinstance(model, PoolsParts) and isinstance(model, GivesTokens)
+    return capable and not model.token_spec.pooled
 
 
 def check_overview(model: object, *, classes: bool) -> None:
-    """Check that cells of one overview can be told apart.
+    """Check that the model gives features for the cells of one overview.
 
     Raises:
-        MissingCapabilityError: The model has no tokens, or they lie in another space than its
+        MissingCapabilityError: The model has no tokens, or they are in another space than its
             classes and it does not pool parts of an image.
     """
     if not pools_apart(model):

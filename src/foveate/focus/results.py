@@ -1,4 +1,4 @@
-"""Results of one image, whatever was done with its regions: an object, a table, what is stored."""
+"""Results of one image, for all tasks: an object, a table, and a form to store."""
 
 from __future__ import annotations
 
@@ -23,32 +23,33 @@ if TYPE_CHECKING:
     import pyarrow as pa
     from numpy.typing import NDArray
 
-    from foveate.focus.config import Allowance, Goal, Mode
+    from foveate.focus.allowance import Allowance
+    from foveate.focus.config import Goal, Mode
     from foveate.focus.encode import Work
     from foveate.focus.question import Prediction
     from foveate.focus.refine import SearchResult
     from foveate.raster import SourceInfo
 
-_ALIKE = "The model sees no difference between the cells: the order of the regions says nothing."
+_ALIKE = "The features of all cells are equal: the order of the regions is arbitrary."
 
 
 @dataclass(frozen=True)
 class StoredResult:
-    """Result of any task on one image, ready to be stored.
+    """Result of any task on one image, in the form that is stored.
 
     Attributes:
         scene: Name of the image.
-        info: What is known of the image.
-        goal: What for.
-        mode: How it was paid.
-        removal: What it means that a region is taken away.
-        result: Frontier, scores, regions, and how the search ended.
-        work: What the model had to do.
-        facts: "prediction", "prediction_full" and what else belongs to the task, JSON-ready.
-        columns: Name -> (n,) values for the cells of the frontier, None where there is none.
-        notes: What the reader should know.
-        mask: (h, w) uint16 number of the region at every pixel of the image, 0 for none; None
-            unless the task makes masks.
+        info: Description of the image.
+        goal: Objective.
+        mode: Mode of the look.
+        removal: Definition of the removal of a region.
+        result: Frontier, scores, regions, and the end of the search.
+        work: Model calls and their cost.
+        facts: "prediction", "prediction_full" and other facts of the task, JSON-ready.
+        columns: Name -> (n,) values of the cells of the frontier, None if missing.
+        notes: Notes for the reader.
+        mask: (h, w) uint16 rank of the region at every pixel of the image, 0 for none; None for
+            tasks without masks.
     """
 
     scene: str
@@ -65,25 +66,25 @@ class StoredResult:
 
     @property
     def rows(self) -> NDArray[np.int64]:
-        """(k,) chosen cells, the most important first."""
+        """(k,) selected cells, the most important first."""
         return self.result.state.chosen.rows
 
     def cells(self) -> dict[str, Any]:
-        """Return the columns of all cells of the frontier, the chosen ones with their rank."""
+        """Return the columns of all cells of the frontier, with the ranks of the selected ones."""
         state = self.result.state
         tiles, scorer = state.tiles, state.scorer
         rank = np.zeros(len(tiles), np.int64)
         rank[self.rows] = np.arange(1, self.rows.size + 1)
-        shown = np.array(state.features.windows, np.int64).reshape(-1, 4)
+        windows = np.array(state.features.windows, np.int64).reshape(-1, 4)
         weight: list[float | None] = [None] * len(tiles)
         if state.chosen.weight is not None:
             for row, value in zip(self.rows, state.chosen.weight, strict=True):
                 weight[row] = float(value)
-        found: dict[str, Any] = {
+        return {
             "rank": [int(r) or None for r in rank],
             "tile_id": tiles.tile_id.tolist(),
             "scene": [self.scene] * len(tiles),
-            **{name: shown[:, i] for i, name in enumerate(("y", "x", "h", "w"))},
+            **{name: windows[:, i] for i, name in enumerate(("y", "x", "h", "w"))},
             "cell_y": tiles.y, "cell_x": tiles.x, "cell_h": tiles.h, "cell_w": tiles.w,
             "level": tiles.level, "valid_share": tiles.valid_share,
             "importance": scorer.single_importance,
@@ -91,10 +92,9 @@ class StoredResult:
             "weight": weight,
             **self.columns,
         }  # fmt: skip
-        return found
 
     def table(self) -> pa.Table:
-        """Return the cells as a table; with outlines where the image lies on the Earth."""
+        """Return the cells as a table, with outlines if the image is georeferenced on Earth."""
         import pyarrow as pa
         import shapely
 
@@ -106,32 +106,30 @@ class StoredResult:
         }
         box, place = self.info.geobox, self.info.place
         if box is not None and place.kind == "earth":
-            shown = np.stack([columns[name] for name in ("y", "x", "h", "w")], axis=1)
-            outlines = footprints(Tiles.of(self.scene, shown), box, place=place)
+            windows = np.stack([columns[name] for name in ("y", "x", "h", "w")], axis=1)
+            outlines = footprints(Tiles.of(self.scene, windows), box, place=place)
             arrays[GEOMETRY] = pa.array(shapely.to_wkb(outlines))
         return pa.table(arrays)
 
     def summary(self) -> dict[str, Any]:
-        """Return the result, JSON-ready; regions are added by what stores it.
+        """Return the result, JSON-ready; `foveate.focus.store` adds the regions.
 
-        What a headline has to know, besides `facts` of the task:
+        Keys for the headline, besides the `facts` of the task:
 
-        - "passes", "passes_tiling": spent, and what showing the model every crop would take; of a
-          generative model what judging every crop would.
-        - "passes_budget": most passes, None for no limit. "tiling_advised": whether tiling costs
-          no more than the look might.
-        - "cells_scoring_higher": cells that score higher than the last of the regions and are
-          not among them, because the search had not come to their crops or for their area.
-        - "distinct_parents": cells that the regions were cut out of; 1 where all of them are
-          parts of one.
-        - "query_found": whether the query is in the image, None where that cannot be said; see
+        - "passes", "passes_tiling": passes of the look, and of tiling; with a generative model
+          tiling computes the loss of every crop.
+        - "passes_budget": maximum number of passes, None for no limit. "tiling_advised": whether
+          tiling costs no more than the look may.
+        - "cells_scoring_higher": number of cells that score higher than the last region but are
+          not regions, because they were not refined to crops or exceed the area.
+        - "distinct_parents": number of distinct parents of the regions.
+        - "query_found": whether the query is in the image, None if this cannot be decided; see
           `Look.query_found`. Only with a query.
-        - "epsilon", "loss_set", "loss_full", "epsilon_form": the coreset check, and whether it
-          is that of section 4.2 ("set": the mixture of the regions) or Eq. 2 ("weighted": the
-          sum of their losses with the weights of a sample). "epsilon_relative_to": L(X), or the
-          guard where that is 0.
-        - "seen_share": share of the valid image that was seen at the finest resolution of all,
-          which is the overview's where "seen_native" is false.
+        - "epsilon", "loss_set", "loss_full", "epsilon_form": the coreset check, by section 4.2
+          ("set": the mixture of the regions) or Eq. 2 ("weighted": the sum of their losses with
+          the weights of a sample). "epsilon_relative_to": L(X), or the guard if L(X) is 0.
+        - "seen_share": share of the valid image that was encoded at the finest resolution, which
+          is that of the overview if "seen_native" is false.
         """
         state, chosen = self.result.state, self.result.state.chosen
         scorer, area = state.scorer, areas(state.tiles)
@@ -177,9 +175,9 @@ class StoredResult:
         }  # fmt: skip
 
 
-def _seen_share(found: SearchResult) -> float:
-    """Return the share of the image that was seen at the finest resolution of all."""
-    features, scorer = found.state.features, found.state.scorer
+def _seen_share(result: SearchResult) -> float:
+    """Return the share of the image that was encoded at the finest resolution."""
+    features, scorer = result.state.features, result.state.scorer
     finest = features.scale == features.scale.min()
     windows = {window: size for window, size, fine in
                zip(features.windows, scorer.sizes, finest, strict=True) if fine}  # fmt: skip
@@ -188,15 +186,15 @@ def _seen_share(found: SearchResult) -> float:
 
 @dataclass(frozen=True, repr=False)
 class ImageResult(Tabular):
-    """Result of a task on one image: its cells as a table, the chosen ones with their rank.
+    """Result of a task on one image: its cells as a table, with the ranks of the selected ones.
 
     Attributes:
         scene: Name of the image.
-        info: What is known of the image.
-        result: Frontier, scores, regions, and how the search ended.
-        work: What the models had to do.
-        allowance: What they might do, and what showing them every crop would take.
-        notes: What the reader should know.
+        info: Description of the image.
+        result: Frontier, scores, regions, and the end of the search.
+        work: Model calls and their cost.
+        allowance: Limits of the look, and the cost of tiling.
+        notes: Notes for the reader.
     """
 
     scene: str
@@ -207,11 +205,11 @@ class ImageResult(Tabular):
     notes: tuple[str, ...]
 
     def stored(self) -> StoredResult:
-        """Return the result, ready to be stored."""
+        """Return the result in its stored form."""
         raise NotImplementedError
 
     def __repr__(self) -> str:
-        """Return a line: the image, the regions among the cells, the passes."""
+        """Return one line: image, number of regions and cells, passes."""
         regions, cells = len(self.windows), len(self.result.state.tiles)
         return (
             f"{type(self).__name__}({self.scene}: {regions} of {cells} cells, "
@@ -225,25 +223,25 @@ class ImageResult(Tabular):
 
     @property
     def epsilon(self) -> float:
-        """Relative difference of the loss of the regions from the image's, with its sign."""
+        """Signed relative difference of the losses of the regions and the image."""
         return self.result.state.chosen.epsilon
 
     @property
     def windows(self) -> tuple[Window, ...]:
-        """What was shown of each chosen region, the most important first."""
+        """Encoded windows of the selected regions, the most important first."""
         return self.result.windows
 
     def to_arrow(self) -> pa.Table:
-        """Return a row for each cell: rank (null: not chosen), places, scores; outlines (WKB).
+        """Return one row per cell: rank (null: not selected), windows, scores; outlines (WKB).
 
-        ``y``, ``x``, ``h``, ``w`` is what was shown of a cell, in pixels of the image.
+        ``y``, ``x``, ``h``, ``w`` is the encoded window of a cell, in pixels of the image.
         """
         return self.stored().table()
 
 
-_ENOUGH = 8  # cells that were not chosen, to say how far their fits spread
+_MIN_OTHERS = 8  # minimum number of unselected cells to estimate the spread of their fits
 
-_CLEAR = 1.5  # times what the best of n equals stands out by, so that a fit says something
+_CLEAR = 1.5  # required margin, relative to the expected maximum of n equal cells
 
 
 @dataclass(frozen=True, repr=False)
@@ -251,17 +249,17 @@ class Look(ImageResult):
     """Result of a look at one image.
 
     Attributes:
-        goal: What for.
-        mode: How it paid.
-        removal: What it means that a region is taken away.
-        predictions: "full" (the overview), "tile" (the surest single cell), and the answers of
-            `foveate.focus.question.answers`; empty without classes.
-        query: Text that was asked for, or "".
+        goal: Objective.
+        mode: Mode of the look.
+        removal: Definition of the removal of a region.
+        predictions: "full" (the overview), "tile" (the single cell with the highest class
+            probability), and those of `foveate.focus.question.answers`; empty without classes.
+        query: Text to search for, or "".
         labels: Most likely class of each cell and its probability, two lists of n; None without
             classes.
-        fit: (n,) how well each cell fits the query: probability among the classes, or cosine;
-            None without a query.
-        full_fit: The same of the overview.
+        fit: (n,) match of each cell with the query: class probability, or cosine; None without a
+            query.
+        full_fit: Match of the overview with the query.
     """
 
     goal: Goal
@@ -275,28 +273,28 @@ class Look(ImageResult):
 
     @property
     def prediction(self) -> str | None:
-        """The class by the goal's kind of answer; None without classes."""
+        """Predicted class, by the aggregation of the goal; None without classes."""
         return self.predictions[self.goal.answer].label if self.predictions else None
 
     @property
     def prediction_full(self) -> str | None:
-        """The class by the whole image squeezed into the model's input."""
+        """Predicted class of the whole image downsampled to the model's input."""
         return self.predictions["full"].label if self.predictions else None
 
     @property
     def passes_tiling(self) -> float:
-        """Passes that showing the model every crop of the image would take."""
+        """Passes of tiling, i.e. of encoding every crop of the image."""
         return self.allowance.tiling
 
     @property
     def query_found(self) -> bool | None:
-        """Whether the query is in the image, as far as this can be said.
+        """Whether the query is in the image; None if this cannot be decided.
 
-        Among classes: True where it is the most likely class of a region. With a cosine, which
-        has no zero: False where no region fits better than the whole image does; True where the
-        best region stands out from the n cells that were not chosen by ``1.5 sqrt(2 ln n)`` of
-        their spread, half as much again as the best of so many that are alike would; None
-        between the two. None without a query.
+        With classes: True if the query is the most likely class of a region. With cosines, which
+        have no absolute zero: False if no region matches better than the whole image; True if the
+        best region exceeds the mean of the n unselected cells by ``1.5 sqrt(2 ln n)`` standard
+        deviations, 1.5 times the expected maximum of n equal cells; None in between. None without
+        a query.
         """
         if self.fit is None or self.full_fit is None:
             return None
@@ -308,15 +306,15 @@ class Look(ImageResult):
         best = float(self.fit[rows].max())
         if best <= self.full_fit:
             return False
-        rest = np.delete(self.fit, rows)
-        if rest.size < _ENOUGH:
+        others = np.delete(self.fit, rows)
+        if others.size < _MIN_OTHERS:
             return None
-        by = _CLEAR * np.sqrt(2 * np.log(rest.size)) * rest.std()
-        return True if best > rest.mean() + by else None
+        margin = _CLEAR * np.sqrt(2 * np.log(others.size)) * others.std()
+        return True if best > others.mean() + margin else None
 
     @property
     def selection(self) -> Selection:
-        """The chosen cells among all cells of the frontier."""
+        """Selection of regions among all cells of the frontier."""
         state = self.result.state
         rows = state.chosen.rows
         return Selection(
@@ -334,7 +332,7 @@ class Look(ImageResult):
         )
 
     def stored(self) -> StoredResult:
-        """Return the look, ready to be stored."""
+        """Return the look in its stored form."""
         state = self.result.state
         facts: dict[str, Any] = {
             "prediction": self.prediction,
@@ -358,10 +356,10 @@ class Look(ImageResult):
             facts["query_found"] = self.query_found
             columns["fit"] = self.fit.tolist()
             if self.full_fit is not None and self.fit[best] <= self.full_fit:
-                notes = (*notes, "No region fits the query better than the whole image does.")
+                notes = (*notes, "No region matches the query better than the whole image.")
         if not self.predictions and self.result.state.scorer.model.whole <= NONE:
-            relative = self.goal.guard
-            notes = (*notes, f"L(X) is 0 without classes: losses are relative to {relative:g}.")
+            guard = self.goal.guard
+            notes = (*notes, f"L(X) is 0 without classes: losses are relative to {guard:g}.")
         if self.labels is not None:
             columns["label"], columns["probability"] = self.labels
         return StoredResult(

@@ -1,7 +1,7 @@
-"""The train-scorer job: from images without labels to a folder that ``--scorer`` takes.
+"""The train-scorer job: train a scorer for ``--scorer`` on images without labels.
 
-Each image is a step of the run, and so is the training, which goes on from its checkpoint. Vectors
-are kept as those of looks are, so that another goal costs only the passes that are new.
+Each image is a step of the run, and so is the training, which resumes from its checkpoint. The run
+stores features as the look job does: another goal costs new passes only.
 """
 
 from __future__ import annotations
@@ -53,20 +53,20 @@ if TYPE_CHECKING:
     from foveate.progress import ProgressFn
     from foveate.run import Run
 
-VERSION = 1  # raised when the same inputs lead to other weights or measures
+VERSION = 1  # incremented when the weights or measures of the same inputs change
 MODEL, CHECKPOINT = "model", "training/checkpoint.pt"
 HISTORY, MEASURES = "training/history.json", "tables/measures.json"
 
-_OF_THE_TRAINING = ("preset", "epochs", "learning_rate", "replace")  # looks do not depend on them
+_TRAINING_OPTIONS = ("preset", "epochs", "learning_rate", "replace")  # looks do not depend on them
 
 
 class TrainScorerJob(LookJob):
-    """Train a small network on the scores of looks; with it a look saves the passes they take."""
+    """Train a small network to predict the scores of looks, so that looks take fewer passes."""
 
     task = "train-scorer"
     absent = LookJob.absent | {"scorer"}
     robust: Annotated[bool | None, Option("Method", default="yes")] = None
-    """Measure the robustness too, which the scorer then gives without a second view."""
+    """Compute the robustness too, which the scorer then predicts without a second view."""
     preset: Annotated[Preset, Option("Training")] = "default"
     """default (AdamW, rate 0.001) or paper (Adam, rate 0.1, betas 0.8 and 0.999)."""
     epochs: Annotated[int | None, Option("Training", default="the preset's: 30")] = Field(
@@ -76,18 +76,18 @@ class TrainScorerJob(LookJob):
     learning_rate: Annotated[float | None, Option("Training", default="the preset's")] = Field(
         None, gt=0
     )
-    """Highest learning rate."""
+    """Maximum learning rate."""
     replace: Annotated[bool, Option("Output")] = False
-    """Replace a scorer in the run that was trained with other options."""
+    """Replace a scorer of the run that was trained with other options."""
 
     def settings(self) -> FitSettings:
-        """Return how the network is trained."""
+        """Return the settings of the training."""
         given = {"epochs": self.epochs, "learning_rate": self.learning_rate}
         stated = {name: value for name, value in given.items() if value is not None}
         return dataclasses.replace(PRESETS[self.preset], seed=self.seed, **stated)
 
     def check(self) -> Any:
-        """Return the configuration, the model and the images, headers only."""
+        """Return the configuration, the model and the images; reads headers only."""
         need_extra(EXTRAS["tuned"], "training a scorer")
         ready = super().check()
         Split.draw(len(ready.pool.scenes), self.seed)
@@ -95,18 +95,18 @@ class TrainScorerJob(LookJob):
         return ready
 
     def steps(self, run: Run, ready: Any, progress: ProgressFn | None) -> dict[str, Any]:
-        """Look at each image, train on most of them, and measure on the others."""
+        """Look at each image, train on most of them, and evaluate on the others."""
         pool, scenes, config = ready.pool, ready.pool.scenes, ready.config
         model, question = self.asked(ready, bind(ready.handle, pool, run=run))
         save_scenes(run, pool)
         state = [VERSION, *self.state(ready.inputs[1])]
-        keys = image_keys(self, state, pool, model, _OF_THE_TRAINING)
+        keys = image_keys(self, state, pool, model, _TRAINING_OPTIONS)
         settings, split = self.settings(), Split.draw(len(scenes), self.seed)
         images = _Images(run, scenes, model, question, config)
         images.make(keys, progress)
         key = digest([VERSION, settings.key(), [run.key(_step(scene)) for scene in scenes]])
         if not self.replace:
-            _refuse_other(run, key)
+            _check_same_options(run, key)
 
         def learn() -> list[str]:
             examples = [load_example(run.path, scene.scene_id) for scene in scenes]
@@ -115,10 +115,10 @@ class TrainScorerJob(LookJob):
                 checkpoint=run.path / CHECKPOINT, key=key, progress=progress,
             )  # fmt: skip
             looks = [images.look(i, scorer) for i in split.test]
-            worth = measure(scorer, [examples[i] for i in split.test], looks, config)
-            files = dataclasses.replace(scorer, measures=worth).save(run.path / MODEL)
+            measures = measure(scorer, [examples[i] for i in split.test], looks, config)
+            files = dataclasses.replace(scorer, measures=measures).save(run.path / MODEL)
             write_json(run.path / HISTORY, vars(history))
-            write_json(run.path / MEASURES, worth)
+            write_json(run.path / MEASURES, measures)
             (run.path / CHECKPOINT).unlink(missing_ok=True)
             return [*(str(file.relative_to(run.path)) for file in files), HISTORY, MEASURES]
 
@@ -140,7 +140,7 @@ class TrainScorerJob(LookJob):
 
 
 class _Images(NamedTuple):
-    """The images of a run, and how they are looked at."""
+    """The images of a run, with the model and configuration of their looks."""
 
     run: Run
     scenes: Sequence[Scene]
@@ -149,7 +149,7 @@ class _Images(NamedTuple):
     config: FocusConfig
 
     def make(self, keys: dict[str, str], progress: ProgressFn | None) -> None:
-        """Measure the scores of each image, and store them as a step of the run."""
+        """Compute the scores of each image, and store them as a step of the run."""
         run, config = self.run, measured_config(self.config)
         todo = [s for s in self.scenes if not run.done(_step(s), keys[s.scene_id])]
         shapes = {scene.scene_id: scene.source.info.shape for scene in todo}
@@ -160,18 +160,18 @@ class _Images(NamedTuple):
 
                 def work(scene: Scene = scene) -> list[str]:
                     with self._features(scene) as cache:
-                        found = make_example(
+                        example = make_example(
                             scene.source, self.model, self.question, config, scene=scene.scene_id,
                             cache=cache,
                         )  # fmt: skip
-                    return save_example(run.path, scene.scene_id, found)
+                    return save_example(run.path, scene.scene_id, example)
 
                 with name_image_in_errors(scene.scene_id, many=True):
                     run.do(_step(scene), keys[scene.scene_id], work)
                 meter.advance()
 
     def look(self, number: int, scorer: LearnedScorer) -> Look:
-        """Look at an image with the scorer."""
+        """Run a look with the scorer."""
         scene, config = self.scenes[number], dataclasses.replace(self.config, robust=None)
         with self._features(scene) as cache:
             return look_at(
@@ -188,33 +188,32 @@ def _step(scene: Scene) -> str:
     return f"scores {scene.scene_id}"
 
 
-def _refuse_other(run: Run, key: str) -> None:
-    """Refuse to overwrite a scorer that was trained with other options.
+def _check_same_options(run: Run, key: str) -> None:
+    """Check that the run has no scorer that was trained with other options.
 
     Raises:
-        StorageError: There is one.
+        StorageError: It has.
     """
     if run.key("train") not in ("", key) and (run.path / MODEL).exists():
         raise StorageError(
-            f"the run {str(run.path)!r} holds a scorer that was trained otherwise",
-            "It is not overwritten unasked.",
-            "Choose another --out, or type --replace: what the model has seen is used again.",
+            f"the run {str(run.path)!r} has a scorer that was trained with other options",
+            "It is not overwritten by default.",
+            "Choose another --out, or type --replace: the stored features are reused.",
         )
 
 
 def save_example(path: Path, scene: str, example: Example) -> list[str]:
-    """Write what the engine made of an image, and return the files relative to the run."""
+    """Write the training example of an image, and return the files relative to the run."""
     import pyarrow as pa
 
     name = store.file_name(scene)
     cells = example.cells
-    x = np.concatenate([one.x for one in cells])
     table = pa.table({
         "moment": np.repeat(np.arange(len(cells)), [len(one.x) for one in cells]),
         "share": np.concatenate([one.share for one in cells]),
         "level": np.concatenate([one.level for one in cells]),
         "parts": rows_to_column(np.concatenate([one.parts for one in cells])),
-        "x": rows_to_column(x),
+        "x": rows_to_column(np.concatenate([one.x for one in cells])),
     })  # fmt: skip
     write_parquet(path / f"scores/{name}.parquet", table)
     about = {"regions": [list(w) for w in example.regions], "passes": example.passes}
@@ -223,7 +222,7 @@ def save_example(path: Path, scene: str, example: Example) -> list[str]:
 
 
 def load_example(path: Path, scene: str) -> Example:
-    """Read what `save_example` wrote."""
+    """Read a training example written by `save_example`."""
     from foveate.models.scorer_net import ScoredCells
 
     name = store.file_name(scene)

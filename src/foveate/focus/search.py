@@ -1,4 +1,4 @@
-"""From scores to a set of regions: the best K, the best prefix, greedy, or a weighted sample."""
+"""Selection of regions by score: the best K, the best prefix, greedy, or a weighted sample."""
 
 from __future__ import annotations
 
@@ -17,21 +17,21 @@ if TYPE_CHECKING:
     from foveate.focus.score import Scorer
 
 
-EQUAL = 1e-4  # difference of importance that says nothing
+EQUAL = 1e-4  # importance differences below this are treated as ties
 
 
 @dataclass(frozen=True)
 class RegionSet:
-    """Regions in the order of choice.
+    """Selected regions, in the order of selection.
 
     Attributes:
-        rows: (k,) int64 regions, best first; of a sample, in the order of their first draw.
+        rows: (k,) int64 regions, best first; samples are in the order of their first draw.
         weight: (k,) float64 weights of Theorem 5.1, or None for equal ones.
-        epsilon: Relative difference of the set's loss from the image's, with its sign. Of regions
-            with weights by Eq. 2; else by section 4.2, without weights.
-        ok: Whether that meets the limit.
-        drawn: Whether it is a sample: only then do the weights make a mean of the regions one of
-            the image.
+        epsilon: Signed relative difference of the losses of the set and the image: by Eq. 2 with
+            weights, by section 4.2 without.
+        ok: Whether the constraints on the area and on epsilon are satisfied.
+        drawn: Whether it is a sample; only then is the weighted mean of the regions an estimate
+            of the mean over the image.
     """
 
     rows: NDArray[np.int64]
@@ -53,34 +53,34 @@ def choose(
     allowed: NDArray[np.bool_] | None = None,
     rng: np.random.Generator | None = None,
 ) -> RegionSet:
-    """Choose regions and check that they are a coreset.
+    """Select regions and check that they are a coreset.
 
     Args:
         scorer: Scores of n regions.
-        most: Largest number of regions.
-        ties: (n,) uint64 keys that decide between equal scores.
-        method: "top": the K regions of the highest importance (the paper). "prefix": as many of
-            them as have the highest importance together. "greedy": one after the other, each
-            the one with which the set's importance is highest. "importance": drawn with
-            replacement in proportion to ``s = 1 + S``, with the weights of `coreset_weights`.
-        area: Largest area of the set, in the units of the additive model.
+        most: Maximum number of regions, K.
+        ties: (n,) uint64 keys that break ties.
+        method: "top": the K regions of the highest importance (the paper). "prefix": the prefix
+            of them with the highest joint importance. "greedy": one by one, each time the region
+            that maximises the importance of the set. "importance": drawn with replacement in
+            proportion to ``s = 1 + S``, with the weights of `coreset_weights`.
+        area: Maximum area of the set, in the units of the additive model.
         epsilon: Limit on ``|L(X) - L(X_s)| / L(X)``, for "importance" with the losses of Eq. 2.
-            A "prefix" that misses it gets the next best regions as long as `most` and `area`
-            allow it.
-        one_sided: Whether a lower loss than the image's always meets the limit.
-        allowed: (n,) bool regions to choose from; all when None.
-        rng: For "importance".
+            A "prefix" that violates it is extended by the next best regions within `most` and
+            `area`.
+        one_sided: Whether a loss below that of the image always satisfies the limit.
+        allowed: (n,) bool mask of selectable regions; None for all.
+        rng: Generator for "importance".
 
     Returns:
-        The choice, of one region at least; `ok` is False where a limit could not be met.
+        The selection, with at least one region; `ok` is False if a limit is violated.
     """
     n = len(scorer.model)
-    free = np.ones(n, bool) if allowed is None else allowed
-    score = np.where(free, scorer.single_importance, np.nan)
-    order = by_importance(score, ties)[: int(free.sum())]
+    allowed = np.ones(n, bool) if allowed is None else allowed
+    score = np.where(allowed, scorer.single_importance, np.nan)
+    order = by_importance(score, ties)[: int(allowed.sum())]
     within = order[_fitting(scorer.sizes[order], area)]
-    small = bool(within.size)
-    if not small:  # finer cells may fit: until there are, the best one stands for them
+    fits = bool(within.size)
+    if not fits:  # no cell is small enough yet: use the best one until the search refines it
         within = order[:1]
     weight = None
     if method == "greedy":
@@ -88,18 +88,17 @@ def choose(
     elif method == "importance":
         rows, weight = _sample(scorer, within, most, rng or seeds.rng(0, "focus/sample"))
     else:
-        reach = within[:most]
-        rows = reach
+        rows = top = within[:most]
         if method == "prefix":
-            best = int(scorer.importance(_prefixes(reach, n)).argmax()) + 1
-            found = _bounded(scorer.epsilon(_prefixes(reach, n)), epsilon, one_sided=one_sided)
-            good = np.flatnonzero(found[best - 1 :])
-            rows = reach[: best + int(good[0]) if good.size else best]
+            best = int(scorer.importance(_prefixes(top, n)).argmax()) + 1
+            ok = _bounded(scorer.epsilon(_prefixes(top, n)), epsilon, one_sided=one_sided)
+            extended = np.flatnonzero(ok[best - 1 :])
+            rows = top[: best + int(extended[0]) if extended.size else best]
     if weight is None:
         value = float(scorer.epsilon(_mask(rows, n)[None])[0])
     else:
         value = scorer.weighted_epsilon(rows, weight)
-    ok = small and bool(_bounded(value, epsilon, one_sided=one_sided))
+    ok = fits and bool(_bounded(value, epsilon, one_sided=one_sided))
     return RegionSet(rows, weight, value, ok, weight is not None)
 
 
@@ -114,31 +113,31 @@ def choose_coreset(
     allowed: NDArray[np.bool_] | None = None,
     grow: bool = True,
 ) -> RegionSet:
-    """Choose the K best regions, and more of them until they are a coreset by Eq. 2.
+    """Select the K best regions, and add the next best until they are a coreset by Eq. 2.
 
-    Section 4.2 of the paper: the top K, verified to meet ``|L(X) - L(X_s)| <= epsilon L(X)``. The
-    loss of the set has the weights of Theorem 5.1, ``v = S / (m s)``, with ``s = 1 + S(r)`` (the
-    theorem wants s > 1), P the area, and m the number of regions.
+    Section 4.2 of the paper: the top K, verified to satisfy ``|L(X) - L(X_s)| <= epsilon L(X)``.
+    The loss of the set has the weights of Theorem 5.1, ``v = S / (m s)``, with ``s = 1 + S(r)``
+    (the theorem requires s > 1), P the area, and m the number of regions.
 
     Args:
         scorer: Scores of n regions.
-        most: K, where the choice starts.
-        ties: (n,) uint64 keys that decide between equal scores.
-        area: Largest area of the set, in the units of the additive model.
-        epsilon: Limit of the check.
-        one_sided: Whether a lower loss than the image's always meets it.
-        allowed: (n,) bool regions to choose from; all when None.
-        grow: Whether more than K may be chosen.
+        most: K, the initial number of regions.
+        ties: (n,) uint64 keys that break ties.
+        area: Maximum area of the set, in the units of the additive model.
+        epsilon: Threshold of the check.
+        one_sided: Whether a loss below that of the image always passes the check.
+        allowed: (n,) bool mask of selectable regions; None for all.
+        grow: Whether more than K regions may be selected.
 
     Returns:
-        The first set that meets the limit; the K best, with `ok` False, where none does.
+        The first set that passes the check; if none does, the K best with `ok` False.
     """
     n = len(scorer.model)
-    free = np.ones(n, bool) if allowed is None else allowed
-    score = np.where(free, scorer.single_importance, np.nan)
-    order = by_importance(score, ties)[: int(free.sum())]
+    allowed = np.ones(n, bool) if allowed is None else allowed
+    score = np.where(allowed, scorer.single_importance, np.nan)
+    order = by_importance(score, ties)[: int(allowed.sum())]
     within = order[_fitting(scorer.sizes[order], area)]
-    if not within.size:  # finer cells may fit: until there are, the best one stands for them
+    if not within.size:  # no cell is small enough yet: use the best one until the search refines it
         return replace(_weighted_set(scorer, order[:1], epsilon, one_sided=one_sided), ok=False)
     first = min(most, within.size)
     sets = (
@@ -146,7 +145,7 @@ def choose_coreset(
         for k in range(first, (within.size if grow else first) + 1)
     )
     best = next(sets)
-    return best if best.ok else next((found for found in sets if found.ok), best)
+    return best if best.ok else next((regions for regions in sets if regions.ok), best)
 
 
 def _weighted_set(
@@ -165,15 +164,15 @@ def coreset_weights(
 
     ``v(x) = S / (m s(x))`` with ``S = sum_x s(x) P(x)``: the weighted sum over m draws with
     replacement from ``q(x) = s(x) P(x) / S`` is an unbiased estimate of the mean over P. The
-    weights belong to a sample; put on the K best regions they are biased.
+    estimate is unbiased for a sample only, not for the K best regions.
 
     Args:
-        sensitivity: (n,) s > 0; the theorem wants s > 1.
+        sensitivity: (n,) s > 0; the theorem requires s > 1.
         measure: (n,) P, sums to 1.
         m: Number of draws.
 
     Returns:
-        (n,) weight of one draw of each region.
+        (n,) weights of one draw of each region.
     """
     s = np.asarray(sensitivity, np.float64)
     return float(s @ measure) / (m * s)
@@ -204,36 +203,36 @@ def _sample(
 ) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
     measure = scorer.model.area[order] / scorer.model.area[order].sum()
     s = 1 + scorer.single_importance[order]
-    chance = s * measure
-    drawn = rng.choice(order.size, most, replace=True, p=chance / chance.sum())
-    first, times = np.unique(drawn, return_index=True)[1], np.bincount(drawn, minlength=order.size)
-    places = drawn[np.sort(first)]
-    return order[places], (coreset_weights(s, measure, most) * times)[places]
+    density = s * measure
+    drawn = rng.choice(order.size, most, replace=True, p=density / density.sum())
+    first, count = np.unique(drawn, return_index=True)[1], np.bincount(drawn, minlength=order.size)
+    distinct = drawn[np.sort(first)]
+    return order[distinct], (coreset_weights(s, measure, most) * count)[distinct]
 
 
 def by_importance(score: NDArray[np.floating], ties: NDArray[np.uint64]) -> NDArray[np.int64]:
-    """Sort regions by falling importance; those that are equal to `EQUAL` by rising key.
+    """Sort regions by decreasing importance, ties within `EQUAL` by increasing key.
 
-    A batch of another size changes features in the last digits of float32: what differs by less
-    is equal, and the seeded keys decide, not the rounding.
+    Another batch size changes the last digits of float32 features. Importance is therefore
+    rounded to `EQUAL`, so that the seeded keys break ties instead of rounding errors.
     """
     return order_by_score(np.round(np.asarray(score, np.float64) / EQUAL), ties)
 
 
 def _fitting(area: NDArray[np.floating], limit: float) -> NDArray[np.bool_]:
-    """Say which regions of an order are taken under an area: each that still fits."""
-    found, left = np.zeros(len(area), bool), limit * (1 + 1e-9)
+    """Return the mask of regions taken in order, skipping each that exceeds the remaining area."""
+    taken, left = np.zeros(len(area), bool), limit * (1 + 1e-9)
     for i, one in enumerate(area):
         if one <= left:
-            found[i], left = True, left - one
-    return found
+            taken[i], left = True, left - one
+    return taken
 
 
 def _bounded(
     value: NDArray[np.float64] | float, limit: float, *, one_sided: bool
 ) -> NDArray[np.bool_]:
-    size = np.asarray(value)
-    return (size if one_sided else np.abs(size)) <= limit
+    difference = np.asarray(value)
+    return (difference if one_sided else np.abs(difference)) <= limit
 
 
 def _prefixes(order: NDArray[np.int64], n: int) -> NDArray[np.bool_]:
@@ -244,6 +243,6 @@ def _prefixes(order: NDArray[np.int64], n: int) -> NDArray[np.bool_]:
 
 
 def _mask(rows: NDArray[np.int64], n: int) -> NDArray[np.bool_]:
-    found = np.zeros(n, bool)
-    found[rows] = True
-    return found
+    mask = np.zeros(n, bool)
+    mask[rows] = True
+    return mask

@@ -1,9 +1,9 @@
-"""`segment`: masks of the regions in which a model that takes boxes expects good ones.
+"""`segment`: masks of the regions with the highest predicted mask quality, from box prompts.
 
-L(r) is 1 - the quality that the model predicts for the mask in the box of a region: of the
-overview, where all boxes share one encoding (mode "feature"), or of the region as a crop of its
-own (mode "zoom"). The chosen regions are encoded as crops at native resolution and segmented by
-the best of five boxes, the whole crop and its quarters; the masks are pasted back into the scene.
+L(r) is 1 - the quality that the model predicts for the mask in the box of a region: in the
+overview, where all boxes share one encoding (mode "feature"), or in a separate crop of the region
+(mode "zoom"). The selected regions are encoded as crops at native resolution and segmented with
+the best of five boxes, the whole crop and its quarters; the masks are pasted into the scene.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ import numpy as np
 
 from foveate.budget import Ledger
 from foveate.errors import DataError, MissingCapabilityError
-from foveate.focus.config import LEAST_PASSES, Allowance, make_allowance, tile_count
+from foveate.focus.allowance import LEAST_PASSES, Allowance, make_allowance, tile_count
 from foveate.focus.encode import CropEncoder, standard_encoder
 from foveate.focus.judged import (
     CropLossStrategy,
@@ -52,9 +52,9 @@ class Mask:
     """The mask of one region.
 
     Attributes:
-        box: ``x0, y0, x1, y1`` that gave it, in pixels of the scene.
-        quality: What the model predicts of it, nominally the intersection over union.
-        pixels: Of the scene that it covers.
+        box: ``x0, y0, x1, y1`` of its prompt, in pixels of the scene.
+        quality: Predicted quality, nominally the intersection over union.
+        pixels: Number of pixels of the scene in the mask.
     """
 
     box: tuple[float, float, float, float]
@@ -62,11 +62,11 @@ class Mask:
     pixels: int
 
 
-class Judge:
+class MaskScorer:
     """Predicts the quality of masks for boxes, and segments regions.
 
     Args:
-        encoder: The image, the model, and the ledger that pays.
+        encoder: The image, the model, and the ledger.
 
     Attributes:
         known: Window -> quality in the box of the whole window.
@@ -76,29 +76,30 @@ class Judge:
         self._encoder = encoder
         self._model: Any = encoder.model
         self.known: dict[Window, float] = {}
-        self._best: dict[Window, tuple[int, float]] = {}  # number and quality of the best box
+        self._best: dict[Window, tuple[int, float]] = {}  # index and quality of the best box
 
     def price(self, windows: Sequence[Window]) -> NDArray[np.float64]:
-        """Return what encoding windows for their masks costs, in passes: (n,).
+        """Return the cost of encoding windows for their masks, in passes: (n,).
 
-        That they were embedded before saves nothing.
+        Embeddings of the same windows do not reduce it.
         """
         return np.array([self._encoder.standard.passes(window) for window in windows])
 
     def on_overview(self, cells: Sequence[Window]) -> float:
-        """Judge boxes on one encoding of the whole image; return the quality of its own box."""
+        """Predict the qualities of boxes on the overview; return that of the whole image."""
         shape = self._encoder.source.info.shape
         whole = Window(0, 0, *shape)
         image = self._encoder.read(whole)
         gain = np.array([image.shape[2] / shape[1], image.shape[1] / shape[0]] * 2)
         boxes = np.array([(w.x, w.y, w.x + w.w, w.y + w.h) for w in (whole, *cells)]) * gain
         self._encoder.pay(float(self.price([whole])[0]), 1)
-        found = self._encoder.timed(self._model.mask_quality, image[None], boxes[None])[0].tolist()
-        self.known.update(zip(cells, found[1:], strict=True))
-        return found[0]
+        quality = self._encoder.timed(self._model.mask_quality, image[None], boxes[None])[0]
+        whole_quality, *others = quality.tolist()
+        self.known.update(zip(cells, others, strict=True))
+        return whole_quality
 
     def on_crops(self, windows: Sequence[Window]) -> NDArray[np.float64]:
-        """Encode windows one by one and judge their boxes; return the losses, (n,)."""
+        """Encode windows separately, predict the qualities of their boxes; return losses, (n,)."""
         self._encoder.pay(float(self.price(windows).sum()), len(windows))
         ahead = self._encoder.ahead(windows)
         for start in range(0, len(windows), self._encoder.batch_size):
@@ -111,14 +112,14 @@ class Judge:
             for shape, alike in shapes.items():
                 batch = np.stack([image for _, image in alike])
                 boxes = np.repeat(_box_and_quarters(shape[1:])[None], len(batch), axis=0)
-                found = self._encoder.timed(self._model.mask_quality, batch, boxes)
-                for (window, _), quality in zip(alike, found, strict=True):
+                qualities = self._encoder.timed(self._model.mask_quality, batch, boxes)
+                for (window, _), quality in zip(alike, qualities, strict=True):
                     self._best[window] = int(quality.argmax()), float(quality.max())
                     self.known.setdefault(window, float(quality[0]))
         return quality_losses([self.known[window] for window in windows])
 
     def cut(self, window: Window, scene: NDArray[np.uint16], number: int) -> Mask:
-        """Segment a region by the best of its boxes and paste the mask into the scene."""
+        """Segment a region with the best of its boxes and paste the mask into the scene."""
         if window not in self._best:
             self.on_crops([window])
         best, quality = self._best[window]
@@ -141,16 +142,16 @@ class Judge:
 def paste_mask(
     mask: NDArray[np.bool_], window: Window, scene: NDArray[np.uint16], number: int
 ) -> int:
-    """Paste a mask into its place in a scene.
+    """Paste a mask into a window of a scene.
 
     Args:
-        mask: (h, w) of any size; brought to that of the window by nearest neighbour.
+        mask: (h, w) of any size; resampled to the window by nearest neighbour.
         window: Pixels of the scene.
         scene: (height, width), changed in place where the mask is True.
-        number: What is written there.
+        number: Value to write.
 
     Returns:
-        How many pixels were written.
+        Number of pixels written.
     """
     rows = np.arange(window.h) * mask.shape[0] // window.h
     columns = np.arange(window.w) * mask.shape[1] // window.w
@@ -168,19 +169,19 @@ def _box_and_quarters(shape: tuple[int, ...]) -> NDArray[np.float64]:
 
 
 def quality_losses(quality: Sequence[float]) -> NDArray[np.float64]:
-    """Return 1 - quality; a model may promise more than a whole mask."""
+    """Return 1 - quality, at least 0: predicted qualities may exceed 1."""
     return np.maximum(1 - np.asarray(quality, np.float64), 0.0)
 
 
 SEGMENT_GOALS = ("balanced", "paper")
 
-"""Goals that the qualities of masks can serve."""
+"""Goals that work with mask qualities."""
 
-_BOXES = 512  # judged at once on the overview: each takes memory in the mask decoder
+_BOXES = 512  # maximum boxes per overview: each takes memory in the mask decoder
 
 _SIDE = 16384
 
-_PIXELS = _SIDE**2  # of a scene whose masks are held in memory, 2 bytes each
+_PIXELS = _SIDE**2  # maximum size of a scene: its mask is held in memory, 2 bytes per pixel
 
 
 @dataclass(frozen=True, repr=False)
@@ -188,12 +189,12 @@ class SegmentResult(ImageResult):
     """Result of segmenting one image.
 
     Attributes:
-        goal: What regions were chosen for.
-        mode: How that was paid.
-        removal: What it means that a region is taken away.
-        masks: One for each chosen region, in their order.
+        goal: Objective.
+        mode: Mode of the look.
+        removal: Definition of the removal of a region.
+        masks: One per selected region, in their order.
         scene_mask: (h, w) uint16, at every pixel of the scene the rank of the region whose mask
-            it lies in, from 1; 0 for none.
+            contains it, from 1; 0 for none.
         quality_full: Quality of the mask in the box of the whole overview.
         quality: (n,) quality of each cell of the frontier in its own box.
     """
@@ -208,17 +209,17 @@ class SegmentResult(ImageResult):
 
     @property
     def prediction(self) -> dict[str, float | None]:
-        """Number of masks that are not empty, and the mean of their qualities."""
-        there = [mask.quality for mask in self.masks if mask.pixels]
-        return {"masks": len(there), "quality": float(np.mean(there)) if there else None}
+        """Number of nonempty masks, and their mean quality."""
+        quality = [mask.quality for mask in self.masks if mask.pixels]
+        return {"masks": len(quality), "quality": float(np.mean(quality)) if quality else None}
 
     @property
     def prediction_full(self) -> dict[str, float | None]:
-        """The same of the overview with the box of the whole image."""
+        """Number and quality of masks of the overview with the box of the whole image."""
         return {"masks": 1, "quality": self.quality_full}
 
     def stored(self) -> StoredResult:
-        """Return the result, ready to be stored."""
+        """Return the result in its stored form."""
         rows = self.result.state.chosen.rows.tolist()
         columns: dict[str, list[Any]] = {"quality": self.quality.tolist()}
         kept = {"mask_quality": "quality", "mask_pixels": "pixels"}
@@ -242,24 +243,24 @@ class SegmentResult(ImageResult):
 def segment_image(
     source: Source, model: Model, config: FocusConfig, *, scene: str = "image"
 ) -> SegmentResult:
-    """Segment the regions of one image in which the model expects good masks.
+    """Segment the regions of one image with the highest predicted mask quality.
 
     Args:
-        source: The image; masks of all its pixels are held in memory, 2 bytes each.
+        source: The image; its mask is held in memory, 2 bytes per pixel.
         model: A bound model that segments.
-        config: How regions are chosen: mode "feature" or "zoom". Representativeness and robustness
-            are measured as `foveate.focus.views` says.
+        config: Configuration of the selection, of mode "feature" or "zoom". `foveate.focus.views`
+            describes the source of representativeness and robustness.
         scene: Name of the image, for ids.
 
     Returns:
         Masks, regions, scores.
 
     Raises:
-        MissingCapabilityError: The model does not segment, or a goal or mode that it cannot
-            serve; the message says what works.
-        BudgetError: The passes do not reach, those of the masks included; or the area holds no
-            region.
-        DataError: The image is too small to choose from, or too large.
+        MissingCapabilityError: The model does not segment, or the goal or mode is not supported;
+            the message names alternatives.
+        BudgetError: The passes are too few, including those of the masks; or no region fits the
+            area.
+        DataError: The image is too small or too large.
     """
     need(model, "masks", "foveate focus segment")
     check_segment_config(config)
@@ -268,14 +269,14 @@ def segment_image(
         source, model, Ledger({}), min_valid=config.min_valid, batch_size=config.batch_size,
         seed=config.search.seed, disturb=config.disturb,
     )  # fmt: skip
-    judge, plan = Judge(encoder), plan_views(model, config)
+    scorer, plan = MaskScorer(encoder), plan_views(model, config)
     allowance, reserve = segment_allowance(source.info.shape, model, config), _reserve(config)
     crop = config.crop_side(encoder.standard.shape) if config.mode == "zoom" else None
     if crop is not None:
         check_image_size(source.info.shape, crop)
     tiles = first_cells(encoder, config, scene, crop)
-    first = float(judge.price([Window(0, 0, *source.info.shape)])[0])
-    first += float(judge.price(windows_of(tiles)).sum()) if crop is not None else 0.0
+    first = float(scorer.price([Window(0, 0, *source.info.shape)])[0])
+    first += float(scorer.price(windows_of(tiles)).sum()) if crop is not None else 0.0
     views = plan.first(encoder.standard) + plan.each * len(tiles)
     first += views
     start = "The overview" + (f" with {len(tiles)} cells" if crop is not None else "")
@@ -286,36 +287,36 @@ def segment_image(
     branch = config.search.branch
     known = plan.open(encoder, config.crop_side(encoder.standard.shape), branch)
     if crop is not None:
-        full = judge.on_overview([])
-        strategy = CropLossStrategy(crop, branch, judge.price, judge.on_crops, known)
+        full = scorer.on_overview([])
+        strategy = CropLossStrategy(crop, branch, scorer.price, scorer.on_crops, known)
     else:
-        strategy, full = _by_overview(encoder, judge, config, tiles, known)
+        strategy, full = _by_overview(encoder, scorer, config, tiles, known)
     goal = loss_goal(plan.goal)
-    found = refinement_of(goal, grow=False)(strategy, encoder, goal, config.search).run(tiles)
+    result = refinement_of(goal, grow=False)(strategy, encoder, goal, config.search).run(tiles)
     release_reserve(encoder, allowance)
-    features = found.state.features.windows
-    windows = found.windows
-    whole = np.zeros(source.info.shape, np.uint16)
-    masks = tuple(judge.cut(window, whole, rank) for rank, window in enumerate(windows, start=1))
+    scene_mask = np.zeros(source.info.shape, np.uint16)
+    masks = tuple(
+        scorer.cut(window, scene_mask, rank) for rank, window in enumerate(result.windows, start=1)
+    )
     return SegmentResult(
-        scene, source.info, found, encoder.work, allowance,
+        scene, source.info, result, encoder.work, allowance,
         tuple(filter(None, [plan.note])),
-        goal, config.mode, strategy.removal, masks, whole, full,
-        np.array([judge.known[window] for window in features]),
+        goal, config.mode, strategy.removal, masks, scene_mask, full,
+        np.array([scorer.known[window] for window in result.state.features.windows]),
     )  # fmt: skip
 
 
 def segment_allowance(shape: tuple[int, int], model: Model, config: FocusConfig) -> Allowance:
-    """Return what segmenting an image of ``(height, width)`` pixels may cost.
+    """Return the limits of segmenting an image of ``(height, width)`` pixels.
 
-    Where the user states no passes: in mode "zoom" a third of those that tiling takes for the
-    search, and those of the masks and of the features of an overview on top; in mode "feature"
-    the overview, its features and the masks; 24 at least.
+    The default number of passes is, in mode "zoom", a third of the passes of tiling for the
+    search, plus those of the masks and of the features of an overview; in mode "feature" that of
+    the overview, its features and the masks; at least 24.
 
     Args:
-        shape: Of the image.
+        shape: Size of the image.
         model: A bound model.
-        config: How regions are chosen.
+        config: Configuration of the selection.
     """
     sized, reserve, plan = standard_encoder(model), _reserve(config), plan_views(model, config)
     side = config.crop_side(sized.shape)
@@ -335,45 +336,45 @@ def segment_allowance(shape: tuple[int, int], model: Model, config: FocusConfig)
 
 
 def _reserve(config: FocusConfig) -> float:
-    """Return the passes that the masks of the regions take at most."""
-    # With "feature" a crop is encoded twice: to judge its boxes, and to cut out the best mask.
+    """Return the maximum number of passes of the masks of the regions."""
+    # In mode "feature" a crop is encoded twice: for the qualities of its boxes, and for the mask.
     return config.search.regions * (1.0 if config.mode == "zoom" else 2.0)
 
 
 def check_segment_config(config: FocusConfig) -> None:
-    """Refuse goals and modes that need features where there are only qualities of masks.
+    """Check that goal and mode work with mask qualities instead of features.
 
     Raises:
-        MissingCapabilityError: A goal, mode or partition that needs them.
+        MissingCapabilityError: The goal, mode or partition needs features.
     """
     if config.goal.name not in SEGMENT_GOALS:
         raise MissingCapabilityError(
-            f"the goal {config.goal.name!r} for a model that segments",
-            f"It needs features or texts; qualities of masks serve: {', '.join(SEGMENT_GOALS)}.",
-            "Use --goal balanced, or find regions with foveate focus look.",
+            f"the goal {config.goal.name!r} with a model that segments",
+            f"It needs features or texts; allowed without: {', '.join(SEGMENT_GOALS)}.",
+            "Use --goal balanced, or select regions with foveate focus look.",
         )
     if config.mode == "window":
         raise MissingCapabilityError(
-            "mode 'window' for a model that segments",
-            "It shows the model small cells of the overview, whose boxes the overview has already.",
+            "mode 'window' with a model that segments",
+            "It would encode small cells of the overview again, whose boxes the overview covers.",
             "Use --mode feature (one encoding of the overview), or --mode zoom (one of each cell).",
         )
     if config.partition != "uniform":
         raise MissingCapabilityError(
-            f"the partition {config.partition!r} for a model that segments",
-            "It compares tokens with texts or with each other; boxes are judged on equal cells.",
+            f"the partition {config.partition!r} with a model that segments",
+            "It compares tokens; mask qualities need equal cells.",
             "Use --partition uniform.",
         )
 
 
 def _by_overview(
     encoder: CropEncoder,
-    judge: Judge,
+    scorer: MaskScorer,
     config: FocusConfig,
     tiles: Tiles,
     views: Strategy | None,
 ) -> tuple[KnownLossStrategy, float]:
-    """Judge every cell that the search may come to, at once: each call would encode again."""
+    """Predict the qualities of all possible cells in one call: each call encodes the image."""
     cells, parents = windows_of(tiles), set()
     level = tiles
     while True:
@@ -388,22 +389,22 @@ def _by_overview(
         parents.update(windows_of(level))
         level = Tiles.concat(children)
         cells += windows_of(level)
-    full = judge.on_overview(cells)
+    full = scorer.on_overview(cells)
     losses = dict(
-        zip(cells, quality_losses([judge.known[cell] for cell in cells]).tolist(), strict=True)
+        zip(cells, quality_losses([scorer.known[cell] for cell in cells]).tolist(), strict=True)
     )
     return KnownLossStrategy(losses, config.search.branch, frozenset(parents), views), full
 
 
 def _check_size(shape: tuple[int, int]) -> None:
-    """Refuse a scene whose masks do not fit into memory.
+    """Check that the mask of a scene fits into memory.
 
     Raises:
-        DataError: It is too large.
+        DataError: The scene is too large.
     """
     if shape[0] * shape[1] > _PIXELS:
         raise DataError(
             f"an image of {shape[0]} x {shape[1]} pixels",
-            f"Masks of a whole scene are held in memory, up to {_SIDE} x {_SIDE} pixels.",
-            "Cut it into parts first: gdal_translate -srcwin X Y WIDTH HEIGHT IN OUT.",
+            f"The mask of a scene is held in memory, up to {_SIDE} x {_SIDE} pixels.",
+            "Split the image first: gdal_translate -srcwin X Y WIDTH HEIGHT IN OUT.",
         )

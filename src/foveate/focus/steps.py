@@ -1,4 +1,4 @@
-"""What the runs of all focus jobs have in common: their images, keys, announcements and errors."""
+"""Steps and helpers that all focus jobs share: image keys, announcements, errors, scenes."""
 
 from __future__ import annotations
 
@@ -8,20 +8,20 @@ from typing import TYPE_CHECKING, Any
 
 from foveate.errors import FoveateError
 from foveate.files import digest, write_parquet
-from foveate.focus.config import announcement
+from foveate.focus.allowance import announcement
 from foveate.pool.store import NOTES, save_notes, scenes_table
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Generator
 
-    from foveate.focus.config import Allowance
+    from foveate.focus.allowance import Allowance
     from foveate.models.capabilities import Model
     from foveate.pool.pool import Pool
     from foveate.run import Run
     from foveate.run.job import Job
 
 _SCENES = "scenes.parquet"
-_NOT_OF_THE_RESULT = {"images", "workers", "batch_size", "device"}
+_IRRELEVANT = {"images", "workers", "batch_size", "device"}  # options that change no result
 
 logger = logging.getLogger("foveate")
 
@@ -29,16 +29,16 @@ logger = logging.getLogger("foveate")
 def image_keys(
     job: Job, state: Any, pool: Pool, model: Model, apart: Collection[str] = ()
 ) -> dict[str, str]:
-    """Return image -> hash of everything that its step depends on.
+    """Return the hash of all dependencies of the step of each image.
 
     Args:
         job: The job.
-        state: What results depend on besides job, pixels and model, JSON-ready.
+        state: Dependencies besides job, pixels and model, JSON-ready.
         pool: The images.
         model: A bound model.
-        apart: Options on which the step does not depend.
+        apart: Further options on which the step does not depend.
     """
-    options = job.model_dump(mode="json", exclude={*_NOT_OF_THE_RESULT, *apart})
+    options = job.model_dump(mode="json", exclude={*_IRRELEVANT, *apart})
     depends = digest([options, state])
     infos = {scene.scene_id: scene.source.info for scene in pool.scenes}
     return {
@@ -48,14 +48,14 @@ def image_keys(
 
 
 def announce(allowances: dict[str, Allowance], instead: str = "") -> None:
-    """Log what looks may cost before they start; nothing where there are none."""
+    """Log the maximum cost of looks before they start, if there are any."""
     if allowances:
         logger.info("%s", announcement(allowances, instead))
 
 
 @contextlib.contextmanager
 def name_image_in_errors(scene: str, *, many: bool) -> Generator[None]:
-    """Name the image in errors, where there are many."""
+    """Prefix errors with the name of the image if the run has several."""
     try:
         yield
     except FoveateError as error:
@@ -65,7 +65,7 @@ def name_image_in_errors(scene: str, *, many: bool) -> Generator[None]:
 
 
 def save_scenes(run: Run, pool: Pool) -> None:
-    """Write which images there are, and the notes on them, as a step of the run."""
+    """Write the table of images and their notes as a step of the run."""
 
     def work() -> list[str]:
         write_parquet(run.path / _SCENES, scenes_table(pool))

@@ -1,9 +1,9 @@
-"""The files of the results of images.
+"""Files of the results of images.
 
-``looks/NAME.json`` the result, as ``--json`` prints it; ``looks/NAME.parquet`` all cells with
-their scores; ``maps/NAME.tif`` the importance as a cloud-optimised GeoTIFF; ``masks/NAME.tif``
-masks; ``thumbs/NAME.jpg`` the image, small; ``crops/NAME-01.jpg`` ... the regions. For all images
-``regions.parquet`` (GeoParquet where they are georeferenced) and then also ``regions.geojson``.
+``looks/NAME.json`` the result; ``looks/NAME.parquet`` all cells with their scores;
+``maps/NAME.tif`` the importance as a cloud-optimised GeoTIFF; ``masks/NAME.tif`` masks;
+``thumbs/NAME.jpg`` a thumbnail of the image; ``crops/NAME-01.jpg`` ... the regions. For all images
+``regions.parquet``; if they are georeferenced, it is GeoParquet, and there is ``regions.geojson``.
 """
 
 from __future__ import annotations
@@ -43,35 +43,35 @@ if TYPE_CHECKING:
     from foveate.raster import Source
 
 
-MAP_SIDE = 2048  # longest side of a map, pixels
+MAP_SIDE = 2048  # maximum side of a map, pixels
 
 
 def heat_map(
     tiles: Tiles, score: NDArray[np.floating], shape: tuple[int, int], side: int = MAP_SIDE
 ) -> NDArray[np.float32]:
-    """Paint the score of each cell over its place.
+    """Rasterise the scores of cells.
 
     Args:
         tiles: n cells of one image that do not overlap.
         score: (n,) their importance.
         shape: ``(height, width)`` of the image in pixels.
-        side: Longest side of the map, pixels; never more than the image's.
+        side: Maximum side of the map, pixels; limited to that of the image.
 
     Returns:
-        (h, w) float32, NaN where there is no cell (nodata). A cell smaller than a pixel of the
-        map keeps one pixel, where no other cell is painted after it.
+        (h, w) float32, NaN outside of the cells (nodata). A cell smaller than a pixel of the map
+        fills one pixel, unless a later cell overwrites it.
     """
     factor = min(1.0, side / max(shape))
     size = max(1, round(shape[0] * factor)), max(1, round(shape[1] * factor))
-    found = np.full(size, np.nan, np.float32)
+    heat = np.full(size, np.nan, np.float32)
     down, across = size[0] / shape[0], size[1] / shape[1]
     for i in range(len(tiles)):
         window = tiles.window(i)
         top, left = round(window.y * down), round(window.x * across)
         bottom = max(top + 1, round((window.y + window.h) * down))
         right = max(left + 1, round((window.x + window.w) * across))
-        found[top:bottom, left:right] = score[i]
-    return found
+        heat[top:bottom, left:right] = score[i]
+    return heat
 
 
 SCHEMA = 1
@@ -80,17 +80,17 @@ REGIONS, REGIONS_GEOJSON = "regions.parquet", "regions.geojson"
 
 _FOOTER = b"foveate"
 
-_PICTURE, _CROP = 1280, 448  # longest sides, pixels
+_PICTURE, _CROP = 1280, 448  # maximum sides, pixels
 
 
 def save_look(path: Path, result: StoredResult, source: Source, bands: Sequence[int]) -> list[str]:
-    """Write everything of one image.
+    """Write the result of one image.
 
     Args:
         path: Run directory.
         result: The result.
         source: The image, for pictures.
-        bands: 1-based bands that the user chose; the first three are shown.
+        bands: 1-based bands of the job; the first three are displayed.
 
     Returns:
         The files, relative to `path`.
@@ -122,7 +122,7 @@ def save_look(path: Path, result: StoredResult, source: Source, bands: Sequence[
         files.append(file)
     for crop in (path / "crops").glob(f"{name}-[0-9]*.jpg"):
         if f"crops/{crop.name}" not in files:
-            crop.unlink()  # of a job with more regions
+            crop.unlink()  # from an earlier job with more regions
     if result.mask is None:
         (path / f"masks/{name}.tif").unlink(missing_ok=True)
     notes = [*result.notes, *map(str, _frame_notes(result.scene, source, bands))]
@@ -133,7 +133,7 @@ def save_look(path: Path, result: StoredResult, source: Source, bands: Sequence[
 
 
 def prune(path: Path, scenes: Sequence[str]) -> None:
-    """Remove what earlier jobs left of images that are no longer looked at."""
+    """Remove the files of images that are no longer part of the job."""
     known = {file_name(scene) for scene in scenes}
     for folder in ("looks", "maps", "masks", "thumbs", "crops"):
         for file in (path / folder).glob("*"):
@@ -148,7 +148,7 @@ def load_look(path: Path, scene: str) -> dict[str, Any]:
 
 
 def summary(looks: Sequence[dict[str, Any]], about: dict[str, Any]) -> dict[str, Any]:
-    """Return what a run came to, JSON-ready: the facts of `about`, and one entry an image."""
+    """Return the summary of a run, JSON-ready: the facts of `about`, and one entry per image."""
     kept = ("image", "prediction", "prediction_full", "passes", "epsilon", "stop")
     return {
         **about,
@@ -159,7 +159,7 @@ def summary(looks: Sequence[dict[str, Any]], about: dict[str, Any]) -> dict[str,
 
 
 def save_regions(path: Path, scenes: Sequence[str], about: dict[str, Any]) -> list[str]:
-    """Write the regions of all images into one table, and as GeoJSON where they have a place.
+    """Write the regions of all images to one table, and to GeoJSON if all are georeferenced.
 
     Args:
         path: Run directory.
@@ -181,14 +181,14 @@ def save_regions(path: Path, scenes: Sequence[str], about: dict[str, Any]) -> li
     table = table.replace_schema_metadata({_FOOTER: footer})
     write_parquet(path / REGIONS, table, geo={"geometry": None} if georeferenced else None)
     if not georeferenced:
-        (path / REGIONS_GEOJSON).unlink(missing_ok=True)  # of an earlier job
+        (path / REGIONS_GEOJSON).unlink(missing_ok=True)  # from an earlier job
         return [REGIONS]
     write_geojson(path / REGIONS_GEOJSON, table)
     return [REGIONS, REGIONS_GEOJSON]
 
 
 def file_name(scene: str) -> str:
-    """Return a file name for an image: its own where that is safe, else with a hash."""
+    """Return a file name for an image: its name, or a sanitised one with a hash."""
     safe = re.sub(r"[^A-Za-z0-9._-]+", "-", scene).strip(".-")[:80]
     if safe == scene:
         return safe
@@ -196,21 +196,21 @@ def file_name(scene: str) -> str:
 
 
 def check_file_names(scenes: Sequence[str]) -> None:
-    """Refuse images whose results would share a file.
+    """Check that the results of all images have different file names.
 
     Raises:
-        DataError: Two of them would.
+        DataError: Two images have the same file name.
     """
-    seen: dict[str, str] = {}
+    scene_of: dict[str, str] = {}
     for scene in scenes:
         name = file_name(scene).casefold()  # some file systems ignore case
-        if name in seen:
+        if name in scene_of:
             raise DataError(
-                f"the images {seen[name]!r} and {scene!r} would share the file {name!r}",
-                "Names of images differ by more than case.",
+                f"the images {scene_of[name]!r} and {scene!r} have the same file name {name!r}",
+                "Names of images must differ by more than case.",
                 "Rename one of them.",
             )
-        seen[name] = scene
+        scene_of[name] = scene
 
 
 def _frame_notes(scene: str, source: Source, bands: Sequence[int]) -> list[Note]:
@@ -229,14 +229,14 @@ def _region_records(result: StoredResult, cells: pa.Table) -> list[dict[str, Any
 
 
 def _geo_bounds(result: StoredResult, window: Window) -> dict[str, Any]:
-    """Return bounds in the image's CRS, and the centre where it has longitude and latitude."""
+    """Return bounds in the image's CRS, and longitude and latitude of the centre on Earth."""
     box = result.info.geobox
     if box is None or box.crs is None:
         return {}
     tile = Tiles.of("", [window])
-    own = footprints(tile, box, None)[0]
-    found = {"bounds": [float(v) for v in own.bounds], "crs": str(box.crs)}
+    outline = footprints(tile, box, None)[0]
+    record = {"bounds": [float(v) for v in outline.bounds], "crs": str(box.crs)}
     if result.info.place.kind == "earth":
         lon, lat = middles(footprints(tile, box, place=result.info.place))
-        found |= {"lon": float(lon[0]), "lat": float(lat[0])}
-    return found
+        record |= {"lon": float(lon[0]), "lat": float(lat[0])}
+    return record

@@ -1,21 +1,21 @@
-"""Three strategies that turn cells into features, each at a price.
+"""Strategies that encode cells: feature, window and zoom.
 
-`feature`: one pass over the whole image; cells are means of its tokens, or pooled apart
-(`foveate.focus.repool`). The cheapest one and a preview: what is too small for the overview stays
-invisible. Leaving a cell out is exact where the mean of the tokens is the embedding; the
+`feature`: one pass over the whole image; the features of cells are means of its tokens, or pooled
+separately (`foveate.focus.repool`). It is the cheapest mode, for previews: objects too small for
+the overview are missed. Removal of a cell is exact if the mean of the tokens is the embedding; the
 robustness of Eq. 5 takes a second view at a third of the side.
 
-`window`: each cell is an image of its own, at the size that it has in the overview. The first
-cells together cost one pass; a refined cell costs as much as its parent and shows it at twice the
-resolution. The features of a cell do not depend on the others, so that leaving one out is exact in
-the additive model.
+`window`: each cell is a separate image, at its size in the overview. The first cells together cost
+one pass; a refined cell costs as much as its parent, at twice the resolution. The features of a
+cell do not depend on the others, so removal is exact in the additive model.
 
-`zoom`: crops at native resolution, coarse to fine; each costs a pass. A cell that is not larger
-than a crop is a leaf and is seen whole. A larger one is seen in one of two ways. "native": one of
-its leaves stands for it, drawn under the seed, so that the first cells are a stratified sample of
-the image at the resolution that the model was trained for. Such a cell is cut into halves, one of
-which holds the leaf that is known: each cut costs one pass. "whole": the cell is squeezed into the
-model's input, at half the side where the model takes that, which costs a quarter of a pass.
+`zoom`: crops at native resolution, coarse to fine; each costs a pass. Cells up to the size of a
+crop are leaves and are encoded whole. Larger cells are encoded in one of two ways. "native": a
+random leaf, drawn with the seed, represents the cell, so that the first cells are a stratified
+sample of the image at the training resolution of the model. Such a cell is divided into halves,
+one of which contains the encoded leaf, so each refinement costs one pass. "whole": the cell is
+downsampled to the model's input, at half the side if the model takes that, which costs a quarter
+of a pass.
 """
 
 from __future__ import annotations
@@ -51,12 +51,12 @@ class CellFeatures:
 
     Attributes:
         x: (n, d) float32 features.
-        windows: The n windows that the model was shown: the cells, or a part of each.
-        scale: (n,) int, equal for cells that were seen at the same ground resolution; below 0 for
-            crops at native resolution, which alone may become regions where there are some.
-        shift: (n,) float64 distance between features of norm 1 before and after the
-            perturbation, or None where it was not measured.
-        sums: (n, q) float64 what a strategy's `pool` takes, or None.
+        windows: The n encoded windows: the cells, or a part of each.
+        scale: (n,) int, equal for cells encoded at the same ground resolution; negative for crops
+            at native resolution. If there are such crops, only they may become regions.
+        shift: (n,) float64 distance between unit-norm features before and after the perturbation,
+            or None if it was not computed.
+        sums: (n, q) float64 inputs of the strategy's `pool`, or None.
     """
 
     x: NDArray[np.floating]
@@ -76,7 +76,7 @@ class CellFeatures:
         )
 
     def join(self, other: CellFeatures) -> CellFeatures:
-        """Return these cells, then the other ones."""
+        """Return these cells followed by the other ones."""
         return CellFeatures(
             np.concatenate([self.x, other.x]),
             (*self.windows, *other.windows),
@@ -87,21 +87,21 @@ class CellFeatures:
 
 
 def _joined(
-    these: NDArray[np.float64] | None, those: NDArray[np.float64] | None
+    a: NDArray[np.float64] | None, b: NDArray[np.float64] | None
 ) -> NDArray[np.float64] | None:
-    return None if these is None or those is None else np.concatenate([these, those])
+    return None if a is None or b is None else np.concatenate([a, b])
 
 
 class Strategy(Protocol):
-    """From cells to features, at a price.
+    """Encoding of cells, with its cost.
 
     Attributes:
         name: "feature", "window" or "zoom".
-        removal: What it means that a region is taken away, for the record.
-        persists: Whether a look goes on until the budget is used up, or stops when refining no
-            longer raises the importance of what is chosen.
-        pool: From (m, q) sums over cells to (m, d) features of sets of them; None where those are
-            means by area.
+        removal: Definition of the removal of a region, for the report.
+        persists: Whether refinement continues until the budget is spent, or stops when it no
+            longer raises the importance of the selection.
+        pool: Maps (m, q) sums over cells to (m, d) features of sets of them; None for
+            area-weighted means.
     """
 
     name: str
@@ -110,41 +110,41 @@ class Strategy(Protocol):
     pool: Pool | None = None
 
     def can_refine(self, tiles: Tiles) -> NDArray[np.bool_]:
-        """Say which cells may be cut further: (n,) bool."""
+        """Return the mask of cells that can be refined: (n,) bool."""
         ...
 
     def children(self, cell: Tiles) -> Tiles:
-        """Cut one cell."""
+        """Return the children of one cell."""
         ...
 
     def price(self, tiles: Tiles) -> NDArray[np.float64]:
-        """Return what looking at cells costs, in passes: (n,)."""
+        """Return the cost of encoding cells, in passes: (n,)."""
         ...
 
     def images(self, tiles: Tiles) -> int:
-        """Return how many images looking at cells shows to the model."""
+        """Return the number of images of encoding cells."""
         ...
 
     def encode(self, tiles: Tiles) -> CellFeatures:
-        """Look at cells.
+        """Encode cells.
 
         Raises:
-            BudgetError: The passes are not there; nothing was looked at.
+            BudgetError: The remaining passes are too few; nothing was encoded.
         """
         ...
 
     def points(
         self, tiles: Tiles, features: CellFeatures
     ) -> tuple[NDArray[np.floating], NDArray[np.float64]]:
-        """Return (t, d) features whose distribution Eq. 4 compares, and (n, t) areas of them.
+        """Return the (t, d) features that Eq. 4 compares, and their (n, t) areas in the cells.
 
-        One feature for each cell, where a strategy does not say otherwise.
+        By default one feature per cell.
         """
         return features.x, np.diag(areas(tiles))
 
 
 class OverviewStrategy(Strategy):
-    """Cells of one overview that was shown already: looking at them costs nothing.
+    """Cells of one overview that is already encoded: encoding them costs nothing.
 
     Args:
         branch: Children of a cell per side.
@@ -156,20 +156,20 @@ class OverviewStrategy(Strategy):
         self._branch = branch
 
     def children(self, cell: Tiles) -> Tiles:
-        """Return the parts of a cell."""
+        """Return the children of a cell."""
         return cell.refine([0], self._branch)
 
     def price(self, tiles: Tiles) -> NDArray[np.float64]:
-        """Nothing: the overview is paid."""
+        """Return zeros: the overview is already paid."""
         return np.zeros(len(tiles))
 
     def images(self, tiles: Tiles) -> int:  # noqa: ARG002
-        """None: the overview was shown."""
+        """Return 0: the overview is already encoded."""
         return 0
 
 
 def valid_cells(tiles: Tiles, encoder: CropEncoder) -> Tiles:
-    """Return the cells with enough valid pixels, with their shares."""
+    """Return the cells with enough valid pixels, with their valid shares."""
     shares = encoder.valid_shares(windows_of(tiles))
     kept = shares >= max(encoder.min_valid, np.finfo(np.float32).tiny)
     return tiles.with_valid_share(shares).take(kept)
@@ -183,10 +183,10 @@ def embed_windows(
     *,
     robust: bool,
 ) -> CellFeatures:
-    """Show windows to the model, and once more disturbed where the robustness is measured.
+    """Encode windows, and their perturbed copies for the robustness.
 
     Raises:
-        BudgetError: The passes are not there; nothing was seen.
+        BudgetError: The remaining passes are too few; nothing was encoded.
     """
     x = encoder.embed(windows, sized)
     shift = None
@@ -197,40 +197,39 @@ def embed_windows(
 
 
 def no_valid_cells(encoder: CropEncoder, scene: str = "") -> DataError:
-    """Return the error of an image in which no cell has enough valid pixels."""
+    """Return the error for an image in which no cell has enough valid pixels."""
     name = f" {scene!r}" if scene else ""
-    some = (
-        encoder.valid_shares([Window(0, 0, *encoder.source.info.shape)])[0] > 0 < encoder.min_valid
-    )
+    share = encoder.valid_shares([Window(0, 0, *encoder.source.info.shape)])[0]
+    some = share > 0 < encoder.min_valid
     return DataError(
         f"the image{name} has no cell with {encoder.min_valid:.0%} valid pixels",
-        "There is nothing to look at.",
+        "At least one cell must have enough valid pixels.",
         "Check --nodata" + (", or lower --min-valid." if some else ": no pixel is valid."),
     )
 
 
 def hint_fewer_cells(cells: int) -> str:
-    """Return the end of a hint: that fewer first cells cost less, where there can be fewer."""
-    return f", or fewer cells: --cells {cells // 2}" if cells > 1 else ""
+    """Return the end of a hint: use fewer cells, if there is more than one."""
+    return f", or use fewer cells: --cells {cells // 2}" if cells > 1 else ""
 
 
 SMALL = 3  # the second view has a third of the side: a ninth of a pass
 
 
 class FeatureStrategy(OverviewStrategy):
-    """Cells are means of the tokens of one overview.
+    """Features of cells are means of the tokens of one overview.
 
     Args:
-        encoder: Looks at the image.
+        encoder: Encoder of the image.
         tokens: (gh, gw, d) tokens of the overview.
         branch: Children of a cell per side.
-        robust: Whether to measure the robustness.
+        robust: Whether to compute the robustness.
 
     Raises:
-        BudgetError: The second view is not affordable.
+        BudgetError: The remaining passes do not cover the second view.
     """
 
-    removal = "tokens of one overview, averaged over what is left"
+    removal = "tokens of one overview, averaged over the remaining cells"
 
     def __init__(
         self, encoder: CropEncoder, tokens: NDArray[np.float32], branch: int, *, robust: bool
@@ -248,12 +247,12 @@ class FeatureStrategy(OverviewStrategy):
             self._moved_valid = token_validity(encoder, self._moved.shape[:2])
 
     def can_refine(self, tiles: Tiles) -> NDArray[np.bool_]:
-        """Cells of two tokens a side, or more."""
+        """Return the mask of cells with at least two tokens per side."""
         gh, gw = self._tokens.shape[:2]
         return (tiles.h >= 2 * self._shape[0] / gh) & (tiles.w >= 2 * self._shape[1] / gw)
 
     def encode(self, tiles: Tiles) -> CellFeatures:
-        """Average the tokens of each cell; one of which a cell has half counts half."""
+        """Average the tokens of each cell, weighted by the share of the token in the cell."""
         x = self._pool(tiles, self._tokens, self._valid)
         shift = None
         if self._moved is not None:
@@ -266,7 +265,7 @@ class FeatureStrategy(OverviewStrategy):
         tiles: Tiles,
         features: CellFeatures,  # noqa: ARG002
     ) -> tuple[NDArray[np.floating], NDArray[np.float64]]:
-        """Return the tokens, and how much of each lies in each cell."""
+        """Return the tokens, and their areas in the cells."""
         share = self._share(tiles, self._tokens, self._valid)
         return self._flat, share
 
@@ -285,38 +284,44 @@ class FeatureStrategy(OverviewStrategy):
 
 
 def check_tokens(model: object, *, classes: bool) -> None:
-    """Check that means of tokens say what the model says.
+    """Check that means of tokens are valid features of the model.
 
     Raises:
-        MissingCapabilityError: It has no tokens, or they lie in another space than its classes.
+        MissingCapabilityError: The model has no tokens, or they are in another space than its
+            classes.
     """
     spec = need(model, "tokens", "mode 'feature'").token_spec
     if classes and not (spec.space == "embedding" and spec.pooled):
         name = getattr(getattr(model, "spec", None), "name", "the model")
         raise MissingCapabilityError(
-            f"the tokens of {name} are not what its embedding is the mean of",
-            "Mode 'feature' would compare them with texts that they were never trained for.",
-            "Use --mode zoom (or window), or leave the labels out.",
+            f"the embedding of {name} is not the mean of its tokens",
+            "Mode 'feature' would compare tokens with texts, for which they were not trained.",
+            "Use --mode zoom (or window), or omit the labels.",
         )
 
 
 def second_view(encoder: CropEncoder) -> float:
-    """Return the price of the second view, in passes."""
+    """Return the cost of the second view, in passes."""
     whole = Window(0, 0, *encoder.source.info.shape)
     return float(encoder.price([whole], small_view(encoder), disturbed=True)[0])
 
 
 def small_view(encoder: CropEncoder) -> SizedEncoder:
-    """Return the smaller view; the standard one where the model takes no other."""
-    able = not encoder.standard.fixed or isinstance(encoder.model, TakesSizes)
-    return encoder.at_size(max(encoder.standard.shape) // SMALL) if able else encoder.standard
+    """Return the encoder of the smaller view; the standard one if the model takes no other size."""
+    return _at_fraction(encoder, SMALL)
+
+
+def _at_fraction(encoder: CropEncoder, divisor: int) -> SizedEncoder:
+    if encoder.standard.fixed and not isinstance(encoder.model, TakesSizes):
+        return encoder.standard
+    return encoder.at_size(max(encoder.standard.shape) // divisor)
 
 
 def token_validity(encoder: CropEncoder, grid: tuple[int, ...]) -> NDArray[np.float64]:
     """Return the valid share of the pixels under each token: (gh, gw)."""
     if not encoder.source.info.masked:
         return np.ones(grid)
-    # A token of a small image may cover less than a pixel: its window is the one around it.
+    # A token of a small image may cover less than a pixel: its window is the enclosing one.
     rows, cols = (_spans(side, n) for side, n in zip(encoder.source.info.shape, grid, strict=True))
     windows = [Window(y, x, h, w) for y, h in rows for x, w in cols]
     return encoder.valid_shares(windows).reshape(grid)
@@ -331,114 +336,116 @@ def _spans(side: int, count: int) -> list[tuple[int, int]]:
 
 
 class WindowStrategy(Strategy):
-    """Each cell is an image at the size that it has in the overview.
+    """Cells are separate images, at their size in the overview.
 
     Args:
-        encoder: Looks at the image.
+        encoder: Encoder of the image.
         cells: N_p, cells along the longer side of the image.
         branch: Children of a cell per side.
-        robust: Whether to measure the robustness, which doubles the passes.
+        robust: Whether to compute the robustness, which doubles the passes.
 
     Raises:
         MissingCapabilityError: The model takes inputs of one size only.
     """
 
     name, persists = "window", False
-    removal = "cells seen apart, averaged over what is left"
+    removal = "cells encoded separately, averaged over the remaining cells"
 
     def __init__(self, encoder: CropEncoder, cells: int, branch: int, *, robust: bool) -> None:
         check_sizes(encoder)
         self._encoder, self._branch, self._robust = encoder, branch, robust
-        self._lens = encoder.at_size(max(encoder.standard.shape) // cells)
+        self._sized = encoder.at_size(max(encoder.standard.shape) // cells)
 
     def can_refine(self, tiles: Tiles) -> NDArray[np.bool_]:
-        """Cells whose quarters are at least half as large as the input."""
-        return np.minimum(tiles.h, tiles.w) >= max(self._lens.shape)
+        """Return the mask of cells whose quarters have at least half the side of the input."""
+        return np.minimum(tiles.h, tiles.w) >= max(self._sized.shape)
 
     def children(self, cell: Tiles) -> Tiles:
-        """Return the parts of a cell."""
+        """Return the children of a cell."""
         return cell.refine([0], self._branch)
 
     def price(self, tiles: Tiles) -> NDArray[np.float64]:
-        """Return what the cells cost, in passes."""
+        """Return the cost of the cells, in passes."""
         windows = windows_of(tiles)
-        price = self._encoder.price(windows, self._lens)
+        price = self._encoder.price(windows, self._sized)
         if self._robust:
-            price = price + self._encoder.price(windows, self._lens, disturbed=True)
+            price = price + self._encoder.price(windows, self._sized, disturbed=True)
         return price
 
     def images(self, tiles: Tiles) -> int:
-        """Return how many images the cells are, the disturbed ones included."""
+        """Return the number of images of the cells, including the perturbed ones."""
         windows = windows_of(tiles)
-        again = self._encoder.count_new(windows, self._lens, disturbed=True) if self._robust else 0
-        return self._encoder.count_new(windows, self._lens) + again
+        again = self._encoder.count_new(windows, self._sized, disturbed=True) if self._robust else 0
+        return self._encoder.count_new(windows, self._sized) + again
 
     def encode(self, tiles: Tiles) -> CellFeatures:
-        """Show the cells to the model, and once more disturbed where that is asked for."""
+        """Encode the cells, and their perturbed copies for the robustness."""
         windows = windows_of(tiles)
-        return embed_windows(self._encoder, windows, self._lens, sizes(tiles), robust=self._robust)
+        return embed_windows(self._encoder, windows, self._sized, sizes(tiles), robust=self._robust)
 
 
 def check_sizes(encoder: CropEncoder) -> None:
-    """Check that a model can pay this way.
+    """Check that a model takes inputs of other sizes.
 
     Raises:
-        MissingCapabilityError: It takes inputs of one size only.
+        MissingCapabilityError: The model takes inputs of one size only.
     """
     if encoder.standard.fixed and not isinstance(encoder.model, TakesSizes):
         height, width = encoder.standard.shape
         raise MissingCapabilityError(
             f"{encoder.model.spec.name} takes images of {height} x {width} pixels only",
-            "Mode 'window' shows it many small ones.",
+            "Mode 'window' needs smaller inputs.",
             "Use --mode zoom.",
         )
 
 
-_GLANCE = 2  # a whole cell is seen at half the side
+_GLANCE = 2  # whole cells are encoded at half the side
 
 
 class ZoomStrategy(Strategy):
     """Cells are crops at native resolution, coarse to fine.
 
     Args:
-        encoder: Looks at the image.
+        encoder: Encoder of the image.
         crop: Side of a crop in pixels of the image.
-        coarse: How larger cells are seen.
-        branch: Children per side of a cell that is seen whole.
-        robust: Whether to measure the robustness, which doubles the passes.
+        coarse: View of larger cells.
+        branch: Children per side of a cell that is encoded whole.
+        robust: Whether to compute the robustness, which doubles the passes.
     """
 
     name, persists = "zoom", True
-    removal = "crops seen apart, averaged over what is left"
+    removal = "crops encoded separately, averaged over the remaining cells"
 
     def __init__(
         self, encoder: CropEncoder, crop: int, coarse: Coarse, branch: int, *, robust: bool
     ) -> None:
         self._encoder, self._crop, self._robust = encoder, crop, robust
         self._coarse, self._branch = coarse, branch
-        self._small_view = _coarse_view(encoder) if coarse == "whole" else encoder.standard
+        self._small_view = encoder.standard
+        if coarse == "whole":
+            self._small_view = _at_fraction(encoder, _GLANCE)
         self._leaves: dict[Window, Window] = {}
 
     def can_refine(self, tiles: Tiles) -> NDArray[np.bool_]:
-        """Cells larger than a leaf."""
+        """Return the mask of cells larger than a leaf."""
         return np.maximum(tiles.h, tiles.w) > LEAF * self._crop
 
     def children(self, cell: Tiles) -> Tiles:
-        """Return the halves or the parts of a cell."""
+        """Return the children of a cell: halves for "native" views."""
         return across(cell, 2) if self._coarse == "native" else parts(cell, self._branch)
 
     def price(self, tiles: Tiles) -> NDArray[np.float64]:
-        """Return what the cells cost, in passes."""
-        found = np.zeros(len(tiles))
+        """Return the cost of the cells, in passes."""
+        total = np.zeros(len(tiles))
         for rows, windows, sized in self._views(tiles):
             price = self._encoder.price(windows, sized)
             if self._robust:
                 price = price + self._encoder.price(windows, sized, disturbed=True)
-            found[rows] = price
-        return found
+            total[rows] = price
+        return total
 
     def images(self, tiles: Tiles) -> int:
-        """Return how many images the cells are, the disturbed ones included."""
+        """Return the number of images of the cells, including the perturbed ones."""
         return sum(
             self._encoder.count_new(windows, sized, disturbed=disturbed)
             for _, windows, sized in self._views(tiles)
@@ -446,18 +453,18 @@ class ZoomStrategy(Strategy):
         )
 
     def encode(self, tiles: Tiles) -> CellFeatures:
-        """Show the cells, or what stands for them, to the model."""
+        """Encode the cells, or the leaves that represent them."""
         parts, order = [], []
-        squeezed = self.can_refine(tiles) & (self._coarse == "whole")
+        downsampled = self.can_refine(tiles) & (self._coarse == "whole")
         for rows, windows, sized in self._views(tiles):
-            scale = np.where(squeezed, sizes(tiles), -1)[rows]
+            scale = np.where(downsampled, sizes(tiles), -1)[rows]
             parts.append(embed_windows(self._encoder, windows, sized, scale, robust=self._robust))
             order.append(rows)
         joined = parts[0] if len(parts) == 1 else parts[0].join(parts[1])
         return joined.take(np.argsort(np.concatenate(order), kind="stable"))
 
     def _views(self, tiles: Tiles) -> list[tuple[NDArray[np.int64], list[Window], SizedEncoder]]:
-        """Return rows, windows and encoder of the cells that are seen alike."""
+        """Return rows, windows and encoder of each group of cells with the same view."""
         large = self.can_refine(tiles)
         if self._coarse == "native":
             windows = [self._leaf(tiles.take([i])) for i in range(len(tiles))]
@@ -466,14 +473,14 @@ class ZoomStrategy(Strategy):
             (np.flatnonzero(large), self._small_view),
             (np.flatnonzero(~large), self._encoder.standard),
         ]
-        found = [(rows, [tiles.window(int(i)) for i in rows], sized) for rows, sized in views]
-        return [view for view in found if view[1]]
+        groups = [(rows, [tiles.window(int(i)) for i in rows], sized) for rows, sized in views]
+        return [group for group in groups if group[1]]
 
     def _leaf(self, cell: Tiles) -> Window:
-        """Return the leaf that stands for a cell: of each quartering, one quarter at random.
+        """Return the leaf that represents a cell: a random half, recursively.
 
-        The draw depends on the cell's place and the seed alone, so that a child which holds the
-        leaf of its parent has the same one.
+        The draw depends on the position of the cell and the seed only, so that a child that
+        contains the leaf of its parent has the same leaf.
         """
         window = cell.window(0)
         if window not in self._leaves:
@@ -483,14 +490,8 @@ class ZoomStrategy(Strategy):
     def _drawn(self, cell: Tiles) -> Window:
         while self.can_refine(cell)[0]:
             halves = valid_cells(self.children(cell), self._encoder)
-            if not len(halves):  # valid as a whole, in no half: what is left is seen whole
+            if not len(halves):  # enough valid pixels as a whole, but not in a half
                 break
             keys = tie_keys(halves.tile_id, self._encoder.seed, "focus/leaf")
             cell = halves.take([int(np.argmin(keys))])
         return cell.window(0)
-
-
-def _coarse_view(encoder: CropEncoder) -> SizedEncoder:
-    """Return the encoder for whole cells; the standard one where the model takes no other size."""
-    able = not encoder.standard.fixed or isinstance(encoder.model, TakesSizes)
-    return encoder.at_size(max(encoder.standard.shape) // _GLANCE) if able else encoder.standard

@@ -1,10 +1,10 @@
-"""Features of cells whose losses come from elsewhere: what Eq. 4 and 5 compare.
+"""Features for Eq. 4 and 5 of cells whose losses are answers or masks.
 
-A generative model judges a region by an answer, a segmenter by a mask; both also have a vision
-encoder. Representativeness and robustness are computed from what that encoder makes of the cells,
-in one of two ways. From the tokens of one overview, where the model gives tokens: a pass, and one
-more view for the robustness, whatever the number of cells. Or from the vectors of the cells, where
-it only embeds: a pass for each cell, and another for the robustness; so much only on demand.
+The loss of a region is that of an answer (generative model) or a mask (segmenter). Both models
+also have a vision encoder, whose features give representativeness and robustness, in one of two
+ways. From the tokens of one overview, if the model gives tokens: one pass, and a second view for
+the robustness, for any number of cells. From the embeddings of the cells, if the model only embeds:
+one pass per cell, and another for the robustness; this is done on request only.
 """
 
 from __future__ import annotations
@@ -27,18 +27,18 @@ if TYPE_CHECKING:
 
 Views = Literal["tokens", "crops", "none"]
 
-_SIDE = 32  # most tokens along a side: the density of Eq. 4 compares each with all others
+_SIDE = 32  # maximum tokens along a side: the density of Eq. 4 compares all pairs of tokens
 
 
 @dataclass(frozen=True)
 class ViewPlan:
-    """How the features of judged cells are obtained, decided before anything is paid.
+    """Source of the features of cells, decided before the first pass.
 
     Attributes:
         kind: "tokens" of one overview, "crops" of the cells, or "none".
-        goal: The goal with weight 0 for what is not measured.
-        robust: Whether the robustness is measured.
-        note: What the reader of the result should know; "" where neither score has a weight.
+        goal: The goal with weight 0 for scores that are not computed.
+        robust: Whether the robustness is computed.
+        note: Note for the reader of the result; "" if neither score has a weight.
     """
 
     kind: Views
@@ -48,30 +48,30 @@ class ViewPlan:
 
     @property
     def each(self) -> int:
-        """Passes that each cell takes besides its loss, if it is as large as a crop."""
+        """Passes of each cell of the size of a crop, besides its loss."""
         return (1 + self.robust) * (self.kind == "crops")
 
     def first(self, sized: SizedEncoder) -> float:
-        """Return the most passes that are paid before the first cell.
+        """Return the maximum number of passes before the first cell.
 
         Args:
             sized: The model at its standard size.
         """
         if self.kind != "tokens":
             return 0.0
-        able = not sized.fixed or isinstance(sized.model, TakesSizes)
-        return 1.0 + self.robust * (1 / SMALL**2 if able else 1.0)
+        resizable = not sized.fixed or isinstance(sized.model, TakesSizes)
+        return 1.0 + self.robust * (1 / SMALL**2 if resizable else 1.0)
 
     def open(self, encoder: CropEncoder, crop: int, branch: int) -> Strategy | None:
-        """Return what gives the features of cells; None where none are measured.
+        """Return the strategy that encodes the features of cells; None if none are computed.
 
         Args:
-            encoder: Pays the overview, and later the cells.
+            encoder: Encoder that books the overview, and later the cells.
             crop: Side of a crop in pixels of the image.
             branch: Children of a cell per side.
 
         Raises:
-            BudgetError: The passes of the overview are not there.
+            BudgetError: The remaining passes do not cover the overview.
         """
         if self.kind == "none":
             return None
@@ -82,66 +82,66 @@ class ViewPlan:
 
 
 def plan_views(model: Model, config: FocusConfig) -> ViewPlan:
-    """Decide from what representativeness and robustness are computed.
+    """Select the source of representativeness and robustness.
 
     Args:
         model: A bound model; its losses come from answers or masks.
-        config: Says what has a weight, and whether the robustness is wanted whatever it costs.
+        config: Configuration with the weights, and with `robust` for per-cell passes on request.
     """
     weights = config.goal.weights
-    wanted = weights.representativeness > 0, weights.robustness > 0 and config.robust is not False
+    needed = weights.representativeness > 0, weights.robustness > 0 and config.robust is not False
     at_any_cost = config.robust or config.goal.name == "paper"
     kind: Views = "none"
-    if any(wanted) and isinstance(model, GivesTokens):
+    if any(needed) and isinstance(model, GivesTokens):
         kind = "tokens"
-    elif any(wanted) and at_any_cost and isinstance(model, Embeds):
+    elif any(needed) and at_any_cost and isinstance(model, Embeds):
         kind = "crops"
-    shown = wanted if kind != "none" else (False, False)
+    computed = needed if kind != "none" else (False, False)
     goal = replace(
         config.goal,
         weights=replace(
             weights,
-            representativeness=weights.representativeness * shown[0],
-            robustness=weights.robustness * shown[1],
+            representativeness=weights.representativeness * computed[0],
+            robustness=weights.robustness * computed[1],
         ),
     )
-    return ViewPlan(kind, goal, shown[1], _note(model, config.goal, kind, shown))
+    return ViewPlan(kind, goal, computed[1], _note(model, config.goal, kind, computed))
 
 
 _NAMES = ("representativeness", "robustness")
 
 
-def _note(model: Model, goal: Goal, kind: Views, shown: tuple[bool, bool]) -> str:
-    """Say where the two scores come from, or why they were not measured."""
-    weighed = (goal.weights.representativeness > 0, goal.weights.robustness > 0)
-    there = [name for name, is_shown in zip(_NAMES, shown, strict=True) if is_shown]
-    missing = [n for n, w, s in zip(_NAMES, weighed, shown, strict=True) if w and not s]
+def _note(model: Model, goal: Goal, kind: Views, computed: tuple[bool, bool]) -> str:
+    """Return the source of the two scores, or the reason why they were not computed."""
+    weighted = (goal.weights.representativeness > 0, goal.weights.robustness > 0)
+    present = [name for name, is_computed in zip(_NAMES, computed, strict=True) if is_computed]
+    missing = [n for n, w, c in zip(_NAMES, weighted, computed, strict=True) if w and not c]
     source = {
         "tokens": "the tokens of one overview",
-        "crops": "the embeddings of the cells, each with a pass of its own",
+        "crops": "the embeddings of the cells, one pass per cell",
     }
-    why = f"{model.spec.name} does not embed"
+    reason = f"{model.spec.name} does not embed"
     if kind != "none":
-        why = "it was not asked for"
+        reason = "disabled by --no-robust"
     elif isinstance(model, Embeds):
-        why = (
-            f"{model.spec.name} has no tokens, and its embeddings take more passes for each cell "
-            "(--robust)"
+        reason = (
+            f"{model.spec.name} has no tokens, and its embeddings take further passes for each "
+            "cell (--robust)"
         )
     parts = [
-        f"{' and '.join(there)} compare {source[kind]}" if there else "",
-        f"{' and '.join(missing)} not measured: {why}" if missing else "",
+        f"{' and '.join(present)} computed from {source[kind]}" if present else "",
+        f"{' and '.join(missing)} not computed: {reason}" if missing else "",
     ]
     text = "; ".join(part for part in parts if part)
     return f"{text[:1].upper()}{text[1:]}." if text else ""
 
 
 def _at_most(tokens: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Average (gh, gw, d) tokens of a fine grid in equal blocks, to about 32 along a side."""
+    """Average (gh, gw, d) tokens in equal blocks, to about 32 along a side."""
     for axis in (0, 1):
         side = tokens.shape[axis]
         least = -(-side // _SIDE)
-        # Blocks of other sizes at the end would not lie where the cells expect them.
+        # Blocks of unequal size would be misaligned with the cells.
         step = next((n for n in range(least, 2 * least + 1) if side % n == 0), 1)
         shape = (*tokens.shape[:axis], side // step, step, *tokens.shape[axis + 1 :])
         tokens = tokens.reshape(shape).mean(axis=axis + 1)

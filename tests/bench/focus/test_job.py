@@ -195,9 +195,9 @@ def test_every_table_has_rows_and_a_page(patches, tmp_path, table):
     ("given", "error", "said"),
     [
         ({}, ParameterError, "without scenes"),
-        ({"scenes": ["a"], "dataset": "aid", "root": "b"}, ParameterError, "together with"),
+        ({"scenes": ["a"], "dataset": "aid", "root": "b"}, ParameterError, "Only one of them"),
         ({"dataset": "aid"}, ParameterError, "--root"),
-        ({"scenes": ["a"], "kinds": ["rar"]}, UnknownNameError, "no kind 'rar'"),
+        ({"scenes": ["a"], "kinds": ["rar"]}, UnknownNameError, "unknown kind 'rar'"),
         ({"scenes": ["a"], "methods": ["look-rar"]}, UnknownNameError, "unknown method"),
         ({"scenes": ["a"], "models": ["builtin", "b"]}, ParameterError, "2 models"),
         ({"scenes": ["a", "b"]}, ParameterError, "2 sets of scenes"),

@@ -130,16 +130,16 @@ def test_salience_stands_beside_each_method_with_its_sizes(scenes, tmp_path):
 @pytest.mark.parametrize(
     ("given", "error", "said"),
     [
-        ({"targets": ["rot"]}, UnknownNameError, "no 'rot' that counts"),
-        ({"targets": ["unlabeled"]}, UnknownNameError, "no 'unlabeled' that counts"),
+        ({"targets": ["rot"]}, UnknownNameError, "unknown target 'rot'"),
+        ({"targets": ["unlabeled"]}, UnknownNameError, "unknown target 'unlabeled'"),
         ({"targets": ["blue"]}, DataError, "no pixel of 'blue'"),
         ({"targets": []}, ParameterError, "without --target"),
         ({"masks": []}, ParameterError, "without --masks"),
         ({"classes": None}, ParameterError, "without --classes"),
         ({"kinds": ["rare"]}, ParameterError, "--kind rare"),
-        ({"table": "looks"}, ParameterError, "--masks in the table looks"),
+        ({"table": "looks"}, ParameterError, "--masks with the table looks"),
         ({"table": "looks", "masks": [], "classes": None, "targets": [], "nodata": 0},
-         ParameterError, "--nodata in the table looks"),
+         ParameterError, "--nodata with the table looks"),
     ],
 )  # fmt: skip
 def test_what_does_not_go_together_is_refused(scenes, given, error, said):

@@ -227,7 +227,7 @@ def test_each_of_several_sets_is_asked_about_its_own_classes(tmp_path):
         "a, colours", "a, pairs", "b, colours", "b, pairs"
     ]  # fmt: skip
     (tmp_path / "b/green").rename(tmp_path / "b/unknown")
-    with pytest.raises(ParameterError, match="of which 1 is a class of 'b'"):
+    with pytest.raises(ParameterError, match="1 of the labels in the classes of 'b'"):
         job.run(tmp_path / "other")
 
 
@@ -241,6 +241,6 @@ def test_too_few_scenes_of_a_kind_are_said():
 
     assert few_of_a_kind(kinds(40, 30)) == []
     assert few_of_a_kind(kinds(40, 12)) == [
-        "Of one kind alone: With fewer than 20 groups the intervals are too narrow."
+        "For single kinds: With fewer than 20 groups the intervals are too narrow."
     ]
     assert few_of_a_kind({}) == few_of_a_kind(kinds(0)) == []

@@ -134,7 +134,7 @@ def test_pixels_of_all_images_are_counted_together():
 @pytest.mark.parametrize(
     ("given", "said"),
     [
-        ({"table": "segmentation"}, "without images"),
+        ({"table": "segmentation"}, "without --data"),
         ({"table": "segmentation", "data": "x", "scenes": ["y"]}, "scenes"),
         ({"table": "segmentation", "data": "x", "labels": ["a", "b"]}, "labels"),
         ({"table": "segmentation", "data": "x", "methods": ["random/vote"]}, "random/vote"),
@@ -162,11 +162,11 @@ def test_other_layouts_are_refused_before_anything_is_written(root, sam, tmp_pat
     (copy / "classes.yaml").unlink()
     assert "classes.yaml" in refused(copy)
     (copy / "classes.yaml").write_text("can: 1\nship: 9\n")
-    assert "no image to" in refused(copy)
+    assert "no training image" in refused(copy)
     shutil.copy(root / "classes.yaml", copy)
     mask = copy / "masks/video0/0.tif"
     mask.unlink()
-    assert "has no mask" in refused(copy)
+    assert "mask of 'video0/0' is missing" in refused(copy)
     from foveate.raster import write_cog
 
     write_cog(mask, np.zeros((1, 32, 48), np.uint8))
@@ -182,5 +182,5 @@ def test_models_that_make_no_masks_or_cannot_be_tuned_are_refused(root, tmp_path
 
 def test_a_data_set_with_other_seeds_may_have_nothing_to_test(tmp_path):
     root = write_trash(tmp_path / "two", 2)  # one video
-    with pytest.raises(DataError, match="no image to test"):
+    with pytest.raises(DataError, match="no test image"):
         FocusBenchJob(table="segmentation", data=str(root)).check()

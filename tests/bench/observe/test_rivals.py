@@ -56,10 +56,10 @@ def test_a_scale_is_decided_by_a_file_a_function_or_the_ground(tmp_path, monkeyp
 @pytest.mark.parametrize(
     ("content", "says"),
     [
-        ("a: lr\nb: hr\n", r"says nothing of 'c'.*a, b, c"),
-        ("a: lr\nb: hr\nc: mid\n", r"'mid' of 'c'.*lr, hr"),
+        ("a: lr\nb: hr\n", r"no scale for 'c'.*a, b, c"),
+        ("a: lr\nb: hr\nc: mid\n", r"'mid' for 'c'.*lr, hr"),
         ("- a\n", "names"),
-        (None, "no file"),
+        (None, "does not exist"),
     ],
 )
 def test_scales_that_cannot_be(tmp_path, content, says):
@@ -117,7 +117,7 @@ def test_lr_tokens_stand_in_the_place_of_hr(seed):
     )
     other = replace(observer.record.encoders["hr"], name="another")
     record = replace(observer.record, encoders={**observer.record.encoders, "hr": other})
-    with pytest.raises(Skipped, match="one encoder for both"):
+    with pytest.raises(Skipped, match="same encoder for both"):
         lr_in_hr_space(trial, replace(observer, record=record), whole=False)
 
 

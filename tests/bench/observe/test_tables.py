@@ -57,7 +57,7 @@ def test_a_table_says_something_by_rule_and_nothing_of_what_is_missing(name, kno
         ({"table": "mane"}, "table"),
         ({"table": "main", "seeds": 0}, "seeds"),
         ({"table": "main", "supervision": "auto"}, "Name one"),
-        ({"table": "main", "test": 0}, "nothing was fitted to"),
+        ({"table": "main", "test": 0}, "held-out test scenes"),
         ({"table": "pretraining"}, "--init"),
         ({"table": "zeroshot"}, "--text"),
     ],

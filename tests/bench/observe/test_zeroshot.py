@@ -96,7 +96,7 @@ def test_an_image_is_read_as_the_overview_of_a_scene_is(seed):
 
 
 def test_a_model_that_reads_no_texts_is_left_out_with_the_reason(seed):
-    with pytest.raises(Skipped, match="reads no texts"):
+    with pytest.raises(Skipped, match="does not embed text"):
         seed.measure(Condition("zero-shot", 0, "mute LR"))
 
 

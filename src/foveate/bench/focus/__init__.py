@@ -1,1 +1,1 @@
-"""`bench focus`: looks against baselines, on scenes with known content."""
+"""`bench focus`: looks compared with baselines on scenes with known content."""

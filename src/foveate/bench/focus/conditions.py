@@ -1,4 +1,4 @@
-"""One way to look at scenes: a method with its settings, a budget, a model and a set of scenes."""
+"""Conditions of the benchmark: method with settings, budget, model and set of scenes."""
 
 from __future__ import annotations
 
@@ -17,25 +17,25 @@ Instead = Literal["", "random", "salient"]
 
 @dataclass(frozen=True)
 class Condition:
-    """What is measured.
+    """A condition of a table.
 
     Attributes:
         method: Name of the method.
-        passes: Most passes; infinity for no limit.
-        told: Whether the method is told what to find: the label of the scene.
-        options: Settings of a look that are replaced, as JSON: see `condition`.
-        model: Number of the model.
-        scenes: Number of the set of scenes.
-        part: Scenes that count: all, or every other one for choosing settings and for testing.
-        curves: Whether insertion and deletion are measured: more passes than the method has.
-        instead: What stands for its regions: windows of the same number and sizes, at random or
-            where the overview is salient; "" for the regions themselves.
+        passes: Maximum number of passes; infinity for no limit.
+        with_query: Whether the method gets a query: the label of the scene.
+        options: Settings that replace those of a look, as JSON: see `options_of`.
+        model: Index of the model.
+        scenes: Index of the set of scenes.
+        part: Evaluated scenes: all, or every other one for validation and test.
+        curves: Whether to compute insertion and deletion, with further passes.
+        instead: Replacement of the regions by windows of the same number and sizes, at random or
+            where the overview is salient; "" for no replacement.
         hidden: Share of an image that is set to 0, in the table segmentation.
     """
 
     method: str
     passes: float = math.inf
-    told: bool = False
+    with_query: bool = False
     options: str = "{}"
     model: int = 0
     scenes: int = 0
@@ -46,10 +46,10 @@ class Condition:
 
     @property
     def work(self) -> str:
-        """Tells apart what is done with a scene."""
+        """Identifier of the processing of a scene."""
         parts = [
             f"scenes-{self.scenes}", f"model-{self.model}", self.method, f"{self.passes:g}",
-            "told" if self.told else "", "" if self.options == "{}" else self.options,
+            "told" if self.with_query else "", "" if self.options == "{}" else self.options,
             "curves" if self.curves else "", self.instead,
             f"hidden-{self.hidden:g}" if self.hidden else "",
         ]  # fmt: skip
@@ -57,19 +57,19 @@ class Condition:
 
     @property
     def name(self) -> str:
-        """Tells conditions apart."""
+        """Identifier of the condition."""
         return self.work if self.part == "all" else f"{self.work} {self.part}"
 
     def function(self) -> Method:
-        """Return what is called with a task."""
+        """Return the method with its settings."""
         options = json.loads(self.options)
         return with_options(self.method, options) if options else find_method(self.method)
 
     def counts(self, number: int) -> bool:
-        """Say whether the scene of a number is among those that count."""
+        """Return whether the scene of an index is evaluated."""
         return self.part == "all" or (number % 2 == 0) == (self.part == "val")
 
 
 def options_of(**options: Any) -> str:
-    """Return settings of a look as a condition holds them."""
+    """Return settings of a look in the form of `Condition.options`."""
     return json.dumps(options, sort_keys=True)

@@ -1,8 +1,8 @@
-"""`FocusBenchJob`: methods look at scenes with known content, and a table says who is ahead.
+"""`FocusBenchJob`: compares looks and other methods on scenes with known content.
 
 DIR/
-work/KEY/seed-N/   what each scene and each condition came to, shared by all tables of a setting
-work/vectors/      what models made of windows
+work/KEY/seed-N/   results of scenes and conditions, shared by all tables of a setting
+work/vectors/      features of windows
 tables/            NAME.json, NAME.csv, NAME.md, NAME-cells.csv
 report.html        a page of all tables
 """
@@ -63,30 +63,34 @@ TableName = Literal[
     "main", "looks", "components", "methods", "depth", "mechanism", "lambda", "perturb", "cost",
     "share", "regions", "backbones", "segmentation",
 ]  # fmt: skip
-BUDGETS = [16.0, 24.0, 48.0]  # of the table of looks
-_TIMED = 8  # windows of the batch that a pass is timed by
+BUDGETS = [16.0, 24.0, 48.0]  # default budgets of the table of looks
+_TIMED = 8  # batch size for timing a pass
 _REPEATS = 3
 
 
 def _passes(given: Any) -> Any:
-    """Read budgets in passes, rising; none for the table's own."""
+    """Parse budgets in passes, and sort them."""
     parts = split(given) if isinstance(given, str | list | tuple) else given
     if not isinstance(parts, list):
         return given
-    found = []
+    budgets = []
     for part in parts:
         try:
             number = float(part)
         except (TypeError, ValueError):
             number = float("nan")
         if not 1 <= number < float("inf"):
-            raise ParameterError(repr(part), "Budgets are numbers of passes from 1.", "16,24,48")
-        found.append(number)
-    return sorted(set(found))
+            raise ParameterError(
+                f"passes={part!r}",
+                "Budgets must be numbers of passes of at least 1.",
+                "For example 16,24,48.",
+            )
+        budgets.append(number)
+    return sorted(set(budgets))
 
 
 class FocusBenchJob(ClassJob):
-    """What a benchmark of looks is asked for."""
+    """Compare looks with other methods on scenes with known content, under the same budgets."""
 
     absent = frozenset({
         "images", "extra", "stack", "min_valid",
@@ -94,14 +98,14 @@ class FocusBenchJob(ClassJob):
         "assets", "datetime", "bbox", "max_cloud",
     })  # fmt: skip
     images: list[str] = Field([])
-    """Of the scenes."""
+    """Images of the scenes."""
     scenes: Annotated[list[PathText], Option("Input", metavar="DIR", repeated=True)] = Field([])
-    """Folder of foveate mosaic, or class folders: of patches to stitch scenes of, or with --kind
-    whole of scenes; with --masks images; repeatable."""
+    """Folder written by foveate mosaic; or class folders of patches to stitch to scenes, or of
+    whole scenes with --kind whole; or images, with --masks; repeatable."""
     targets: Annotated[Names, Option("Input", name="target", metavar="building,road")] = Field([])
-    """Classes of the masks to look for, in the table regions."""
+    """Classes of the masks to search for, in the table regions."""
     dataset: Annotated[DatasetName | None, Option("Input")] = None
-    """Data set of the paper, of which scenes are stitched, instead of --scenes."""
+    """Data set of the paper to stitch scenes from, instead of --scenes."""
     root: Annotated[PathText | None, Option("Input")] = None
     """Folder of the --dataset; nothing is downloaded."""
     data: Annotated[PathText | None, Option("Input", metavar="ROOT")] = None
@@ -110,54 +114,55 @@ class FocusBenchJob(ClassJob):
         Names, Option("Input", name="kind", metavar="rare,blocks", default="all kinds of mosaics")
     ] = Field([])  # fmt: skip
     """Kinds of scenes to stitch (see foveate mosaic), or whole: images are scenes."""
-    count: Annotated[int | None, Option("Input", default="10; all that are not stitched")] = Field(
-        None, ge=1
-    )
-    """Scenes of each kind under each seed; whole scenes of each class."""
+    count: Annotated[
+        int | None, Option("Input", default="10 stitched scenes; all other scenes")
+    ] = Field(None, ge=1)
+    """Number of scenes: of each kind under each seed if stitched, else of each class."""
     grid: Annotated[int, Option("Input")] = Field(8, ge=1)
     """Patches along a side of a stitched scene."""
     offset: Annotated[float, Option("Input")] = Field(0.0, ge=0, lt=1)
-    """How far stitched scenes are cut off the grid of their patches: 0.5 for half a patch."""
+    """Offset of stitched scenes from the grid of their patches: 0.5 for half a patch."""
     models: Annotated[list[str], Option("Model", name="model", metavar="MODEL", repeated=True)] = (
         Field(["builtin"], min_length=1)
     )
-    """Model that embeds, or makes masks for boxes; repeatable in the tables main, backbones and
-    segmentation."""
+    """Model that embeds, or predicts masks from boxes; repeatable for the tables main, backbones
+    and segmentation."""
     table: Annotated[TableName, Option("Method")] = "looks"
-    """looks, main, components, methods, depth, mechanism, lambda, perturb, cost, share, backbones
-    or, of scenes with masks, regions; with --data, segmentation."""
+    """looks, main, components, methods, depth, mechanism, lambda, perturb, cost, share, backbones;
+    regions, with --masks; segmentation, with --data."""
     methods: Annotated[
         Names,
         Option(
             "Method",
             name="method",
-            default="the paper's and simple ones; where settings vary look-balanced",
+            default="those of the paper and simple ones; look-balanced if settings vary",
             repeated=True,
         ),
     ] = Field([])
-    """Methods: look-balanced, random/vote, ..., or all; several with commas or repeated."""
+    """Methods: look-balanced, random/vote, ..., or all; comma-separated or repeated."""
     passes: Annotated[
         list[float], BeforeValidator(_passes),
         Option("Method", metavar="16,24,48", default="16,24,48 for looks, else 24"),
     ] = Field([])  # fmt: skip
-    """Most passes of the model for a scene, the overview included; several for the table looks."""
+    """Maximum number of model passes for a scene, including the overview; several for the table
+    looks."""
     seeds: Annotated[int, Option("Method")] = Field(5, ge=1)
-    """Number of seeds: scenes are stitched anew under each."""
+    """Number of seeds; each stitches other scenes."""
     regions: Annotated[int, Option("Method")] = Field(8, ge=1)
-    """Most regions that are chosen; K of recall@K."""
+    """Maximum number of selected regions; K of recall@K."""
     crop: Annotated[
         int | None,
         Option("Method", default="the patch of a stitched scene, else the model's input"),
     ] = Field(None, ge=8)
     """Side of a crop, pixels of the scene."""
     epochs: Annotated[int, Option("Training")] = Field(TUNING.epochs, ge=0)
-    """Epochs that mask decoders are tuned for in the table segmentation; 0: not at all."""
+    """Epochs of fine-tuning mask decoders, in the table segmentation; 0: no fine-tuning."""
 
     def chosen_methods(self) -> tuple[str, ...]:
-        """Return the methods, each once.
+        """Return the methods without repetitions.
 
         Raises:
-            UnknownNameError: There is no such method.
+            UnknownNameError: A method is unknown.
         """
         from foveate.bench.focus.tables import OWN, USUAL_METHODS
 
@@ -170,11 +175,11 @@ class FocusBenchJob(ClassJob):
         return tuple(dict.fromkeys(self.methods))
 
     def budgets(self) -> tuple[float, ...]:
-        """Return the budgets, rising."""
+        """Return the budgets in increasing order."""
         return tuple(self.passes or (BUDGETS if self.table == "looks" else [24.0]))
 
     def check(self) -> Any:
-        """Return sets of scenes, models, labels and probe; or the inputs of a segmentation."""
+        """Return sets of scenes, models, labels and probe; or the inputs of the segmentation."""
         _check(self)
         if self.table == SEGMENTATION:
             return open_segmentation(self, self.handles())
@@ -185,7 +190,7 @@ class FocusBenchJob(ClassJob):
         if self.table == LABELLED:
             sets = [*open_labelled(self)]
         elif self.dataset is not None:
-            assert self.root is not None  # noqa: S101  (`_check` saw it)
+            assert self.root is not None  # noqa: S101  (`_check` requires it)
             sets = [open_dataset(self.dataset, self.root, how, stated=stated, count=self.count)]
         else:
             sets = [
@@ -196,7 +201,7 @@ class FocusBenchJob(ClassJob):
         return sets, self.handles(), labels, probe
 
     def handles(self) -> list[ModelHandle]:
-        """Return the models by name; see `load_model` for what is wrong with one."""
+        """Return the models; see `load_model` for errors."""
         return [
             load_model(
                 name, weights=self.weights, bands=self.bands, scale=tuple(self.scale) or None,
@@ -206,7 +211,7 @@ class FocusBenchJob(ClassJob):
         ]  # fmt: skip
 
     def steps(self, run: Run, ready: Any, progress: ProgressFn | None) -> dict[str, Any]:
-        """Look at the scenes under each seed, compare, and write the table."""
+        """Run the methods on the scenes of each seed, compare them, and write the table."""
         from foveate.bench.focus.measure import Seed
         from foveate.bench.focus.tables import stages_of, table_for
 
@@ -242,10 +247,10 @@ class FocusBenchJob(ClassJob):
     def _plan(self, sets: list[SceneSet], *, classes: bool) -> Plan:
         from foveate.bench.focus.tables import Plan
 
-        kinds = dict.fromkeys(s.kind for found in sets for s in found.scenes(self.seed))
+        kinds = dict.fromkeys(s.kind for scenes in sets for s in scenes.scenes(self.seed))
         return Plan(
             self.chosen_methods(), self.budgets(), tuple(self.models),
-            tuple(found.name for found in sets), classes, tuple(kinds),
+            tuple(scenes.name for scenes in sets), classes, tuple(kinds),
         )  # fmt: skip
 
     def _setting(
@@ -256,12 +261,12 @@ class FocusBenchJob(ClassJob):
         from foveate.bench.focus.remembered import Vectors
 
         subjects: dict[tuple[int, int], Subject] = {}
-        vectors: dict[str, Vectors] = {}  # of a model, whichever set its windows are of
+        vectors: dict[str, Vectors] = {}  # by model, for all sets of scenes
         sentences, answering = templates_from(self.templates), set()
         for i, scenes in enumerate(sets):
-            asked = labels if len(sets) == 1 else _of_set(labels, scenes)
+            names = labels if len(sets) == 1 else _of_set(labels, scenes)
             for k, (name, handle) in enumerate(zip(self.models, handles, strict=True)):
-                model, head, answers = self._classes(bind(handle, scenes.pool()), asked, probe)
+                model, head, answers = self._classes(bind(handle, scenes.pool()), names, probe)
                 answering.add(answers)
                 key = digest(model.spec.to_dict())
                 if key not in vectors:
@@ -270,65 +275,65 @@ class FocusBenchJob(ClassJob):
                     name, model, head, tuple(sentences), vectors[key],
                     _pass_seconds(run, model, key[:16]),
                 )  # fmt: skip
-        if len(answering) == 1:  # of models of both kinds each uses its own settings
+        if len(answering) == 1:  # with models of both kinds, the options of both are used
             self.check_asked(answers=answering.pop())
         return Setting(sets, subjects, self.regions, self.crop, self.batch_size)
 
     def _classes(
         self, model: Any, labels: Labels | None, probe: Probe | None
     ) -> tuple[Any, Head | None, bool]:
-        """Return what embeds, its classes, and whether these are answers of a generative model."""
+        """Return the encoder, its head, and whether it classifies by generated answers."""
         answered = asked_model(model, labels, prompt=self.prompt, length=self.length)
         if answered is not None:
             return *answered, True
         need(model, "embed", "foveate bench focus")
         if labels is not None:
-            able: Any = need(model, "text", "labels")
-            head = text_head(able, labels, templates=templates_from(self.templates), head="cosine")
-            return model, head, False
+            capable: Any = need(model, "text", "labels")
+            templates = templates_from(self.templates)
+            return model, text_head(capable, labels, templates=templates, head="cosine"), False
         if probe is not None and probe.spec is not None:
             probe.check(model.spec)
         return model, probe, False
 
     def _key(self, setting: Setting, labels: Labels | None) -> str:
-        """Hash of everything that all conditions depend on, but for the seed."""
+        """Return the hash of the dependencies of all conditions except the seed."""
         specs = [[*pair, s.model.spec.to_dict()] for pair, s in setting.subjects.items()]
         files = [fingerprint(self.probe)] if self.probe is not None else []
-        asked = None if labels is None else {name: list(texts) for name, texts in labels.items()}
+        texts = None if labels is None else {name: list(of) for name, of in labels.items()}
         return digest([
-            VERSION, [scenes.key for scenes in setting.sets], specs, asked, files,
+            VERSION, [scenes.key for scenes in setting.sets], specs, texts, files,
             list(templates_from(self.templates)), self.regions, self.crop,
         ])  # fmt: skip
 
 
 def _of_set(labels: Labels | None, scenes: SceneSet) -> Labels | None:
-    """Return the labels that are classes of a set of scenes: each is asked about its own."""
+    """Return the labels that are classes of a set of scenes."""
     if labels is None:
         return None
-    own = set(map(same_name, scenes.classes))
-    found = {name: texts for name, texts in labels.items() if same_name(name) in own}
-    if len(found) < 2:
+    classes = set(map(same_name, scenes.classes))
+    shared = {name: texts for name, texts in labels.items() if same_name(name) in classes}
+    if len(shared) < 2:
         raise ParameterError(
-            f"labels of which {len(found)} is a class of {scenes.name!r}",
-            "With several sets of scenes each is asked about its own classes, two at least.",
-            "Name the classes of all sets in --labels.",
+            f"{len(shared)} of the labels in the classes of {scenes.name!r}",
+            "With several sets of scenes, at least two labels must be classes of each set.",
+            "Add the classes of all sets to --labels.",
         )
-    return found
+    return shared
 
 
 def _pass_seconds(run: Run, model: Any, key: str) -> float:
-    """Time a pass in a batch, once for a run: remembered passes count with it."""
+    """Return the time of a pass in a batch, measured once per run; cached passes count as much."""
     name = f"work/passes/{key}.json"
 
     def work() -> list[str]:
         height, width = standard_encoder(model).shape
         batch = np.zeros((_TIMED, len(model.spec.bands), height, width), np.uint8)
-        took = []
+        seconds = []
         for _ in range(_REPEATS):
             start = time.perf_counter()
             model.embed(batch)
-            took.append(time.perf_counter() - start)
-        write_json(run.path / name, {"seconds": min(took) / _TIMED})
+            seconds.append(time.perf_counter() - start)
+        write_json(run.path / name, {"seconds": min(seconds) / _TIMED})
         return [name]
 
     run.do(f"pass {key}", digest([VERSION, key]), work)
@@ -336,10 +341,10 @@ def _pass_seconds(run: Run, model: Any, key: str) -> float:
 
 
 def _check(job: FocusBenchJob) -> None:
-    """Refuse what cannot be measured.
+    """Check that the options fit the table.
 
     Raises:
-        ParameterError: It cannot be.
+        ParameterError: They do not.
     """
     check_data(job)
     if job.table != SEGMENTATION:
@@ -347,41 +352,50 @@ def _check(job: FocusBenchJob) -> None:
     several = job.table in ("main", "backbones", SEGMENTATION)
     if not several and len(job.models) > 1:
         raise ParameterError(
-            f"{len(job.models)} models in the table {job.table}", "It is of one model.",
-            "--table main or --table backbones.",
+            f"{len(job.models)} models for the table {job.table}", "It takes one model.",
+            "Type --table main or --table backbones.",
         )  # fmt: skip
     if job.weights is not None and len(job.models) > 1:
-        raise ParameterError("--weights for several models", "They are of one.", "?weights=...")
+        raise ParameterError(
+            "--weights for several models", "It is allowed with one model.",
+            "Type --model NAME?weights=FILE for each.",
+        )  # fmt: skip
     if job.table != "looks" and len(job.passes) > 1:
         raise ParameterError(
-            f"{len(job.passes)} budgets in the table {job.table}", "It has one.", "--passes 24"
-        )
+            f"{len(job.passes)} budgets for the table {job.table}", "It takes one budget.",
+            "Type --passes 24.",
+        )  # fmt: skip
 
 
 def _check_scenes(job: FocusBenchJob) -> None:
-    """Refuse scenes that cannot be looked at.
+    """Check the options of the scenes.
 
     Raises:
-        ParameterError: There are none, or too many.
-        UnknownNameError: No such kind.
+        ParameterError: The scenes are missing, or the options exclude each other.
+        UnknownNameError: A kind is unknown.
     """
     if job.dataset is None and not job.scenes:
         raise ParameterError(
-            "a benchmark without scenes", "Give --scenes DIR, or --dataset NAME --root DIR.",
-            "foveate mosaic PATCHES --out DIR writes scenes; class folders of patches do, too.",
-        )  # fmt: skip
+            "a benchmark without scenes",
+            "--scenes DIR is required, or --dataset NAME --root DIR.",
+            "Type --scenes DIR: class folders of patches, or scenes from foveate mosaic PATCHES "
+            "--out DIR.",
+        )
     if job.dataset is not None and job.scenes:
-        raise ParameterError("--dataset together with --scenes", "Scenes come from one of them.")
+        raise ParameterError("--dataset and --scenes", "Only one of them is allowed.")
     if (job.dataset is None) != (job.root is None):
-        raise ParameterError("one of --dataset and --root without the other", "They go together.")
+        raise ParameterError(
+            "only one of --dataset and --root", "Both are required.",
+            "Type --dataset NAME --root DIR.",
+        )  # fmt: skip
     check_labelled(job)
     for kind in job.kinds:
         if kind not in KINDS:
             raise UnknownNameError(
-                f"there is no kind {kind!r}", f"Kinds: {', '.join(KINDS)}.", suggest(kind, KINDS)
+                f"unknown kind {kind!r}", f"Kinds: {', '.join(KINDS)}.", suggest(kind, KINDS)
             )
     if job.table != "main" and len(job.scenes) > 1:
         raise ParameterError(
-            f"{len(job.scenes)} sets of scenes in the table {job.table}", "It is of one set.",
-            "--table main, or a run each.",
+            f"{len(job.scenes)} sets of scenes for the table {job.table}", "It takes one set.",
+            "Type --table main, or use one run per set.",
         )  # fmt: skip

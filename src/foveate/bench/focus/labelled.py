@@ -1,4 +1,4 @@
-"""Whole scenes whose pixels are labelled, and how much of a class the chosen regions hold."""
+"""Whole scenes with pixel labels, and the share of a class in the selected regions."""
 
 from __future__ import annotations
 
@@ -27,19 +27,19 @@ if TYPE_CHECKING:
     from foveate.pool.pool import Pool, Scene
 
 LABELLED = "regions"  # the table of labelled scenes
-DRAWS = 200  # sets of random windows for each set of chosen ones
-_TRIES = 50  # places for a random window, before one is taken that overlaps
-_LEAST = 0.5  # labelled share of a random window
+DRAWS = 200  # sets of random windows for each set of selected ones
+_TRIES = 50  # attempts to place a random window without overlap
+_LEAST = 0.5  # minimum labelled share of a random window
 
 
 @dataclass(frozen=True)
 class MaskedScenes:
-    """Scenes with masks, of which one class is looked for.
+    """Scenes with masks and a target class.
 
     Attributes:
-        images: One tile for each scene.
-        target: Name of the class.
-        count: Most scenes; None for all.
+        images: Pool with one tile per scene.
+        target: Name of the target class.
+        count: Maximum number of scenes; None for all.
     """
 
     images: Pool
@@ -49,7 +49,7 @@ class MaskedScenes:
 
     @property
     def name(self) -> str:
-        """For people: the class that is looked for."""
+        """Displayed name: the target class."""
         return self.target
 
     @property
@@ -59,7 +59,7 @@ class MaskedScenes:
 
     @property
     def _legend(self) -> Legend:
-        assert self.images.legend is not None  # noqa: S101  (`open_labelled` has read it)
+        assert self.images.legend is not None  # noqa: S101  (`open_labelled` reads it)
         return self.images.legend
 
     @cached_property
@@ -75,8 +75,8 @@ class MaskedScenes:
         """Return the images."""
         return self.images
 
-    def scenes(self, seed: int) -> list[BenchScene]:  # noqa: ARG002  (the same under each)
-        """Return the scenes, the same under each seed; those of a folder are one area."""
+    def scenes(self, seed: int) -> list[BenchScene]:  # noqa: ARG002  (independent of the seed)
+        """Return the scenes, which do not depend on the seed; those of a folder are one area."""
         return [
             BenchScene(
                 scene.scene_id, self.target, WHOLE, partial(self._open, scene),
@@ -88,16 +88,16 @@ class MaskedScenes:
     def _open(self, scene: Scene) -> Opened:
         whole = Window(0, 0, *scene.source.info.shape)
         codes = read_codes(scene, whole, self._legend, scene.source.read(whole).valid)
-        wanted = codes == self._legend.names.index(self.target)
-        return Opened(scene.source, labels=TargetLabels(wanted, codes >= 0))
+        target = codes == self._legend.names.index(self.target)
+        return Opened(scene.source, labels=TargetLabels(target, codes >= 0))
 
 
 @dataclass(frozen=True)
 class TargetLabels:
-    """Where in a scene the class is that is looked for.
+    """Mask of the target class in a scene.
 
     Attributes:
-        target: (h, w) bool, its pixels.
+        target: (h, w) bool, the pixels of the target class.
         labelled: (h, w) bool, the pixels of any class.
     """
 
@@ -105,7 +105,7 @@ class TargetLabels:
     labelled: NDArray[np.bool_]
 
     def share(self, windows: Sequence[Window]) -> float:
-        """Return the share of the pixels of the class that lie in windows; NaN without any."""
+        """Return the share of the pixels of the class inside windows; NaN if there are none."""
         inside = np.zeros(self.target.shape, bool)
         for w in windows:
             inside[w.y : w.y + w.h, w.x : w.x + w.w] = True
@@ -113,12 +113,12 @@ class TargetLabels:
         return np.count_nonzero(inside & self.target) / count if count else float("nan")
 
     def random_share(self, windows: Sequence[Window], seed: int, draws: int = DRAWS) -> float:
-        """Return the mean share that random windows of the same sizes hold.
+        """Return the mean share of the class inside random windows of the same sizes.
 
         Args:
-            windows: Windows whose number and sizes count; see `random_windows`.
-            seed: Of the places.
-            draws: Sets of random windows.
+            windows: Windows with the number and sizes to draw; see `random_windows`.
+            seed: Seed of the positions.
+            draws: Number of sets of random windows.
         """
         drawn = random_windows([(w.h, w.w) for w in windows], self.labelled, draws, seed)
         return float(np.mean([self.share(one) for one in drawn]))
@@ -127,23 +127,23 @@ class TargetLabels:
 def random_windows(
     sizes: Sequence[tuple[int, int]], labelled: NDArray[np.bool_], draws: int, seed: int
 ) -> list[list[Window]]:
-    """Draw windows of given sizes anywhere in a scene where at least half of one is labelled.
+    """Draw windows of given sizes, each at least half labelled, without overlap.
 
-    Windows of a set do not overlap, the largest first. Where 50 places in turn do not do (there
-    is little room, or few labels), the last of them counts.
+    Windows of a set are drawn in order of decreasing size. If 50 positions in turn are rejected
+    (little room, or few labels), the last one is used.
 
     Args:
         sizes: ``(h, w)`` of each, no larger than the scene.
         labelled: (H, W) bool.
         draws: Number of sets.
-        seed: Of the places.
+        seed: Seed of the positions.
 
     Returns:
-        `draws` lists of a window for each size.
+        `draws` lists with a window for each size.
     """
     draw = rng(seed, "bench/focus/labelled")
-    total = _above(labelled)
-    placed = np.zeros((draws, 0, 4), np.int64)  # of each window y, x, its end down and across
+    total = _integral(labelled)
+    placed = np.zeros((draws, 0, 4), np.int64)  # top, left, bottom, right of each window
     for h, w in sorted(sizes, key=lambda size: -size[0] * size[1]):
         box = np.zeros((draws, 4), np.int64)
         again = np.ones(draws, bool)
@@ -162,26 +162,26 @@ def random_windows(
 def salient_windows(
     windows: Sequence[Window], salience: NDArray[np.floating], labelled: NDArray[np.bool_]
 ) -> list[Window]:
-    """Put windows of given sizes where a map has most, the largest first, without overlap.
+    """Place windows of given sizes at the maxima of a map, the largest first, without overlap.
 
     Args:
-        windows: Windows whose number and sizes count.
+        windows: Windows with the number and sizes to place.
         salience: (gh, gw) map of the scene.
-        labelled: (H, W) bool; at least half of a window is, where there is such a place left.
+        labelled: (H, W) bool; windows are at least half labelled, if such positions remain.
 
     Returns:
-        A window of the mean that is largest for each; of equal ones the first, row-major.
+        The window with the largest mean for each size; ties are broken in row-major order.
     """
     height, width = labelled.shape
     rows, cols = (
         np.arange(side) * n // side for side, n in zip(labelled.shape, salience.shape, strict=True)
     )
-    total = _above(salience[np.ix_(rows, cols)].astype(np.float64))
-    known = _above(labelled)
+    total = _integral(salience[np.ix_(rows, cols)].astype(np.float64))
+    labelled_total = _integral(labelled)
     placed: list[Window] = []
     for h, w in sorted(((w.h, w.w) for w in windows), key=lambda size: -size[0] * size[1]):
         mean = _sums(total, h, w) / (h * w)
-        mean[_sums(known, h, w) < _LEAST * h * w] -= np.ptp(salience) + 1
+        mean[_sums(labelled_total, h, w) < _LEAST * h * w] -= np.ptp(salience) + 1
         for o in placed:
             mean[max(o.y - h + 1, 0) : o.y + o.h, max(o.x - w + 1, 0) : o.x + o.w] = -np.inf
         y, x = np.unravel_index(int(mean.argmax()), (height - h + 1, width - w + 1))
@@ -189,80 +189,81 @@ def salient_windows(
     return placed
 
 
-def _above(values: NDArray[Any]) -> NDArray[np.float64]:
-    """Return sums of all values above and to the left: (h + 1, w + 1) of (h, w)."""
+def _integral(values: NDArray[Any]) -> NDArray[np.float64]:
+    """Return the integral image: (h, w) to (h + 1, w + 1)."""
     total = np.zeros((values.shape[0] + 1, values.shape[1] + 1), np.float64)
     total[1:, 1:] = values.astype(np.float64).cumsum(0).cumsum(1)
     return total
 
 
 def _sums(total: NDArray[np.float64], h: int, w: int) -> NDArray[np.float64]:
-    """Return the sum in each window of a size, by its upper left pixel."""
+    """Return the sums in all windows of a size, indexed by their upper left pixel."""
     return total[h:, w:] - total[:-h, w:] - total[h:, :-w] + total[:-h, :-w]
 
 
 def _overlaps(placed: NDArray[np.int64], box: NDArray[np.int64]) -> NDArray[np.bool_]:
-    """Say of (n, 4) boxes whether they overlap one of their (n, k, 4) others."""
+    """Return whether (n, 4) boxes overlap one of the (n, k, 4) placed boxes of their set."""
     one = box[:, None]
-    down = np.minimum(placed[..., 2], one[..., 2]) > np.maximum(placed[..., 0], one[..., 0])
-    across = np.minimum(placed[..., 3], one[..., 3]) > np.maximum(placed[..., 1], one[..., 1])
-    return (down & across).any(axis=1)
+    rows = np.minimum(placed[..., 2], one[..., 2]) > np.maximum(placed[..., 0], one[..., 0])
+    cols = np.minimum(placed[..., 3], one[..., 3]) > np.maximum(placed[..., 1], one[..., 1])
+    return (rows & cols).any(axis=1)
 
 
 def _count(total: NDArray[np.float64], box: NDArray[np.int64]) -> NDArray[np.float64]:
-    """Return the pixels in (n, 4) boxes, of sums of all pixels above and to the left."""
+    """Return the sums in (n, 4) boxes from an integral image."""
     y, x, v, u = box.T
     return total[v, u] - total[y, u] - total[v, x] + total[y, x]
 
 
 def check_labelled(job: FocusBenchJob) -> None:
-    """Refuse masks where no table uses them, and the table of masks without any.
+    """Check the options of masks against the table.
 
     Raises:
-        ParameterError: They do not go together.
+        ParameterError: The table has no masks, or an option of the table of masks is missing.
     """
     given = {
         "--masks": bool(job.masks), "--classes": job.classes is not None,
         "--target": bool(job.targets),
     }  # fmt: skip
     if job.table != LABELLED:
-        stated = [name for name, there in given.items() if there]
+        stated = [name for name, is_given in given.items() if is_given]
         stated += ["--mask-suffix"] if job.mask_suffix else []
         stated += ["--nodata"] if job.nodata is not None else []
         if stated:
             raise ParameterError(
-                f"{stated[0]} in the table {job.table}",
-                "It is for scenes with masks, which have a table of their own.",
-                f"--table {LABELLED}",
+                f"{stated[0]} with the table {job.table}",
+                f"It is allowed with the table {LABELLED} only.",
+                f"Type --table {LABELLED}.",
             )  # fmt: skip
         return
-    missing = [name for name, there in given.items() if not there]
+    missing = [name for name, is_given in given.items() if not is_given]
     if missing or not job.scenes:
         raise ParameterError(
             f"--table {LABELLED} without {', '.join(missing or ['--scenes'])}",
-            "It needs images, their masks, the classes of these, and which of them to look for.",
-            "--scenes IMAGES --masks MASKS --classes FILE --target building,road",
+            "Images, masks, their classes, and target classes are required.",
+            "Type --scenes IMAGES --masks MASKS --classes FILE --target building,road.",
         )
     if job.kinds not in ([], [WHOLE]):
         raise ParameterError(
-            f"--kind {','.join(job.kinds)} in the table {LABELLED}", "Its scenes are whole images.",
-            f"--kind {WHOLE}, or leave it out.",
+            f"--kind {','.join(job.kinds)} with the table {LABELLED}",
+            "Its scenes are whole images.",
+            f"Type --kind {WHOLE}, or omit it.",
         )  # fmt: skip
 
 
 def open_labelled(job: FocusBenchJob) -> list[MaskedScenes]:
-    """Open images and masks: a set of scenes for each class that is looked for.
+    """Open images and masks: one set of scenes per target class.
 
     Raises:
-        UnknownNameError: A target is no class that counts.
-        DataError: Images and masks do not go together, or no scene shows a target.
+        UnknownNameError: A target is not one of the labelled classes.
+        DataError: Images and masks do not match, or no scene contains a target.
     """
-    assert job.classes is not None  # noqa: S101  (`check_labelled` saw it)
+    assert job.classes is not None  # noqa: S101  (`check_labelled` requires it)
     legend = Legend.from_file(job.classes)
     for name in job.targets:
         if name not in legend.names:
             raise UnknownNameError(
-                f"the classes have no {name!r} that counts",
+                f"unknown target {name!r}",
                 f"Classes: {', '.join(legend.names)}.", suggest(name, legend.names),
             )  # fmt: skip
     pool = open_pool(
@@ -277,6 +278,7 @@ def open_labelled(job: FocusBenchJob) -> list[MaskedScenes]:
     for name in job.targets:
         if not pool.counts[:, legend.names.index(name)].any():
             raise DataError(
-                f"no pixel of {name!r} in {len(pool.scenes)} scenes", "There is nothing to find."
+                f"no pixel of {name!r} in {len(pool.scenes)} scenes",
+                "At least one scene must contain the target.",
             )
     return [MaskedScenes(pool, name, job.count) for name in dict.fromkeys(job.targets)]

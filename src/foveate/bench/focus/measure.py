@@ -1,7 +1,7 @@
-"""Measures the conditions of a benchmark of `focus`, scene by scene, under one seed.
+"""Measurement of the conditions of a benchmark of `focus`, scene by scene, under one seed.
 
-A scene is opened once for all conditions, and what they came to is kept in a file of the run: a
-benchmark that was killed goes on with the next scene.
+A scene is opened once for all conditions, and their results are stored in a file of the run:
+interrupted benchmarks resume with the next scene.
 """
 
 from __future__ import annotations
@@ -48,23 +48,23 @@ if TYPE_CHECKING:
 
     Record = Mapping[str, float]
 
-BY_KIND = ("top-1", "recall")  # measures that are also given for each kind of scene
-BY_AREA = "gain: by folder"  # one value for each area
+BY_KIND = ("top-1", "recall")  # measures that are also reported for each kind of scene
+BY_AREA = "gain: by folder"  # one value per area
 THIRDS = ("fine", "middle", "coarse")
 SUBSTRATES = {"blur": of.blur_substrate, "mean": of.mean_substrate}
 
 
 @dataclass
 class Subject:
-    """A model, ready for a set of scenes.
+    """A model bound to a set of scenes.
 
     Attributes:
-        name: For people.
-        model: Bound to the scenes.
-        head: Classes, or None.
-        templates: Sentences around what is looked for.
-        vectors: What it made of windows so far.
-        pass_seconds: Time of a pass.
+        name: Displayed name.
+        model: The bound model.
+        head: Classifier, or None.
+        templates: Sentences around queries.
+        vectors: Cache of its features.
+        pass_seconds: Time of a pass, seconds.
     """
 
     name: str
@@ -76,28 +76,28 @@ class Subject:
     _questions: dict[str, FocusQuestion] = field(default_factory=dict)
 
     def label(self, name: str) -> int | None:
-        """Return the number of a class; None without classes.
+        """Return the index of a class; None without classes.
 
         Raises:
-            DataError: A class that the model was not asked about.
+            DataError: The class is not among the classes of the model.
         """
         if self.head is None:
             return None
-        place = {same_name(known): i for i, known in enumerate(self.head.names)}
-        if same_name(name) not in place:
+        index = {same_name(known): i for i, known in enumerate(self.head.names)}
+        if same_name(name) not in index:
             raise DataError(
                 f"scenes of the class {name!r}, which is not among the labels",
                 f"Labels: {', '.join(self.head.names[:20])}.", "Add it to --labels.",
             )  # fmt: skip
-        return place[same_name(name)]
+        return index[same_name(name)]
 
-    def question(self, label: str, *, told: bool) -> FocusQuestion:
-        """Return what is asked: the classes, and with `told` the label as what to find.
+    def question(self, label: str, *, with_query: bool) -> FocusQuestion:
+        """Return the question: the classes, and with `with_query` the label as the query.
 
         Raises:
-            MissingCapabilityError: The model does not read text, and there are no classes.
+            MissingCapabilityError: The model does not embed text, and there are no classes.
         """
-        if not told:
+        if not with_query:
             return FocusQuestion(self.head)
         if label not in self._questions:
             if self.head is not None:
@@ -112,14 +112,14 @@ class Subject:
 
 @dataclass(frozen=True)
 class Setting:
-    """What all conditions share.
+    """Settings shared by all conditions.
 
     Attributes:
         sets: Sets of scenes.
-        subjects: (number of the model, number of the set) -> the model.
-        regions: Most regions that may be chosen.
-        crop: Side of a crop in pixels; None for the patches that a scene is stitched of, or the
-            input of the model.
+        subjects: (index of the model, index of the set) -> the model.
+        regions: Maximum number of selected regions.
+        crop: Side of a crop in pixels; None for that of the patches of a stitched scene, or of
+            the input of the model.
         batch_size: Windows per call of a model.
     """
 
@@ -130,26 +130,26 @@ class Setting:
     batch_size: int = 32
 
     def check(self, seeds: Sequence[int]) -> None:
-        """Refuse scenes of a class that a model was not asked about.
+        """Check that the classes of all scenes are among the labels.
 
         Raises:
-            DataError: There is one.
+            DataError: A class is not.
         """
         for i, scenes in enumerate(self.sets):
             names = {scene.label for seed in seeds for scene in scenes.scenes(seed)}
-            for (_, own), subject in self.subjects.items():
-                for name in sorted(names) if own == i else ():
+            for (_, set_index), subject in self.subjects.items():
+                for name in sorted(names) if set_index == i else ():
                     subject.label(name)
 
 
 class Seed:
-    """All conditions under one seed.
+    """Measurement of all conditions under one seed.
 
     Args:
         setting: Scenes and models.
-        conditions: All that will be measured.
-        seed: Its number.
-        place: Folder for what scenes came to.
+        conditions: All conditions to measure.
+        seed: The seed.
+        place: Folder for the results of scenes.
         progress: Called with ticks.
     """
 
@@ -160,17 +160,17 @@ class Seed:
         self._setting, self._conditions = setting, conditions
         self._seed, self._place, self._progress = seed, place, progress
         self._scenes: dict[int, list[BenchScene]] = {}
-        self._records: dict[str, dict[str, Any]] = {}  # scene -> what is done -> measures
+        self._records: dict[str, dict[str, Any]] = {}  # scene -> condition -> measures
 
     def measure(self, condition: Condition) -> dict[str, Any]:
-        """Return the measures of a condition; the first call looks at all scenes.
+        """Return the measures of a condition; the first call processes all scenes.
 
         Raises:
-            Skipped: The method cannot be used with this model or budget.
-            DataError: A scene is of a class that is not among the labels.
+            Skipped: The method does not support the model or the budget.
+            DataError: The class of a scene is not among the labels.
         """
         if not self._scenes:
-            self._look_at_all()
+            self._process_all()
         rows = []
         for number, scene in enumerate(self._scenes[condition.scenes]):
             if not condition.counts(number):
@@ -184,25 +184,25 @@ class Seed:
     def _file(self, scene: BenchScene) -> Path:
         return self._place / "scenes" / f"{slug(scene.name)}-{digest(scene.name)[:8]}.json"
 
-    def _look_at_all(self) -> None:
+    def _process_all(self) -> None:
         numbers = sorted({condition.scenes for condition in self._conditions})
         scenes = {i: self._setting.sets[i].scenes(self._seed) for i in numbers}
-        total = sum(len(found) for found in scenes.values())
-        with Meter(self._progress, f"looking at scenes, seed {self._seed}", total) as meter:
-            for i, found in scenes.items():
-                for number, scene in enumerate(found):
-                    asked = [c for c in self._conditions if c.scenes == i and c.counts(number)]
-                    self._records[scene.name] = self._look_at(scene, asked)
+        total = sum(len(of_set) for of_set in scenes.values())
+        with Meter(self._progress, f"processing scenes, seed {self._seed}", total) as meter:
+            for i, of_set in scenes.items():
+                for number, scene in enumerate(of_set):
+                    conditions = [c for c in self._conditions if c.scenes == i and c.counts(number)]
+                    self._records[scene.name] = self._process(scene, conditions)
                     meter.advance()
         self._scenes = scenes
 
-    def _look_at(self, scene: BenchScene, asked: Sequence[Condition]) -> dict[str, Any]:
-        """Measure what is not known of a scene yet, and return all that is known."""
+    def _process(self, scene: BenchScene, conditions: Sequence[Condition]) -> dict[str, Any]:
+        """Measure the missing conditions of a scene, and return all stored measures."""
         file = self._file(scene)
-        known: dict[str, Any] = dict(read_json(file)) if file.exists() else {}
-        missing = [condition for condition in asked if condition.work not in known]
+        stored: dict[str, Any] = dict(read_json(file)) if file.exists() else {}
+        missing = [condition for condition in conditions if condition.work not in stored]
         if not missing:
-            return known
+            return stored
         opened, seed = scene.open(), _scene_seed(self._seed, scene)
         opened = replace(opened, source=KeptReads(opened.source))
         caches: dict[int, SceneVectors] = {}
@@ -211,23 +211,23 @@ class Seed:
             if condition.model not in caches:
                 caches[condition.model] = SceneVectors(opened.source, subject.vectors, seed)
             trial = Trial(subject, scene, opened, self._setting, caches[condition.model], seed)
-            known[condition.work] = trial.run(condition)
+            stored[condition.work] = trial.run(condition)
         done = [condition.work for condition in missing]  # another table must not overwrite them
         for number in caches:
             subject = self._setting.subjects[number, missing[0].scenes]
             subject.vectors.save(f"{slug(scene.name)}-{digest([scene.name, self._seed, done])[:8]}")
-        write_json(file, as_json(known))
-        return known
+        write_json(file, as_json(stored))
+        return stored
 
 
 def _scene_seed(seed: int, scene: BenchScene) -> int:
-    """Draw another seed for each scene, so that chance does not choose the same tiles in all."""
+    """Derive a seed for each scene, so that random tiles differ between scenes."""
     return int(rng(seed, f"bench/focus/{scene.name}").integers(2**31))
 
 
 @dataclass(frozen=True)
 class Trial:
-    """One scene, and one model that is to look at it."""
+    """One scene and one model."""
 
     subject: Subject
     scene: BenchScene
@@ -237,10 +237,10 @@ class Trial:
     seed: int
 
     def run(self, condition: Condition) -> dict[str, Any]:
-        """Return the measures of a condition, or why there are none."""
+        """Return the measures of a condition, or the reason why it is skipped."""
         passes = condition.passes
         try:
-            question = self.subject.question(self.scene.label, told=condition.told)
+            question = self.subject.question(self.scene.label, with_query=condition.with_query)
             encoder = self._encoder(question, passes)
             side = max(standard_encoder(self.subject.model).shape)
             task = Task(
@@ -249,19 +249,21 @@ class Trial:
             )  # fmt: skip
             before, start = self.cache.seconds, time.perf_counter()
             outcome = condition.function()(task)
-            held = self._held(outcome, condition.instead)
+            target = self._target_share(outcome, condition.instead)
         except (BudgetError, MissingCapabilityError) as error:
             return {"skipped": " ".join(filter(None, (error.given + ".", error.allowed)))}
-        own = time.perf_counter() - start - encoder.work.seconds - (self.cache.seconds - before)
-        found = self._measures(outcome) | held
-        found["passes"] = encoder.work.passes
-        # Most windows are remembered: their passes count as if they were made, reading does not.
-        found["seconds"] = max(own, 0.0) + encoder.work.passes * self.subject.pass_seconds
+        overhead = (
+            time.perf_counter() - start - encoder.work.seconds - (self.cache.seconds - before)
+        )
+        measures = self._measures(outcome) | target
+        measures["passes"] = encoder.work.passes
+        # Most windows are cached: their passes count as if they were made, reading does not.
+        measures["seconds"] = max(overhead, 0.0) + encoder.work.passes * self.subject.pass_seconds
         if condition.curves:
-            found |= self._curves(outcome, question)
+            measures |= self._curves(outcome, question)
         if self.opened.gsd is not None:
-            found["gsd"] = self.opened.gsd
-        return {name: value for name, value in found.items() if math.isfinite(value)}
+            measures["gsd"] = self.opened.gsd
+        return {name: value for name, value in measures.items() if math.isfinite(value)}
 
     def _encoder(self, question: FocusQuestion, passes: float) -> CropEncoder:
         limits = {"passes": passes} if math.isfinite(passes) else {}
@@ -274,7 +276,7 @@ class Trial:
     def _measures(self, outcome: Outcome) -> dict[str, float]:
         windows, planted = outcome.windows, self.opened.planted
         height, width = self.opened.source.info.shape
-        found = {
+        measures = {
             "recall": of.recall(windows, planted, self.setting.regions),
             "pointing": of.pointing(outcome.cells, outcome.importance, planted),
             "iou": of.mask_iou(windows, planted),
@@ -283,18 +285,18 @@ class Trial:
         }
         label = self.subject.label(self.scene.label)
         if label is not None and outcome.probabilities is not None:
-            found["top-1"] = of.top_k(outcome.probabilities, label, 1)
-            found["top-5"] = of.top_k(outcome.probabilities, label, 5)
+            measures["top-1"] = of.top_k(outcome.probabilities, label, 1)
+            measures["top-5"] = of.top_k(outcome.probabilities, label, 5)
         if isinstance(outcome, LookOutcome):
-            found["epsilon"] = abs(outcome.epsilon)
-            found["depth"] = float(outcome.depth)
-        return found
+            measures["epsilon"] = abs(outcome.epsilon)
+            measures["depth"] = float(outcome.depth)
+        return measures
 
-    def _held(self, outcome: Outcome, instead: Instead) -> dict[str, float]:
-        """How much of the labelled class the regions hold, beside random ones of their sizes.
+    def _target_share(self, outcome: Outcome, instead: Instead) -> dict[str, float]:
+        """Return the share of the target class in the regions and in random ones of equal size.
 
         Raises:
-            MissingCapabilityError: Salient windows of a model without tokens.
+            MissingCapabilityError: Salient windows are requested of a model without tokens.
         """
         labels = self.opened.labels
         if labels is None:
@@ -311,7 +313,7 @@ class Trial:
         return {"share": share, "at random": chance, "gain": share - chance}
 
     def _curves(self, outcome: Outcome, question: FocusQuestion) -> dict[str, float]:
-        """Insertion and deletion on the whole image, as squeezed as the model sees it."""
+        """Return insertion and deletion on the image downsampled to the model's input."""
         label = self.subject.label(self.scene.label)
         if outcome.importance is None or label is None:
             return {}
@@ -320,41 +322,39 @@ class Trial:
         image = encoder.read(Window(0, 0, *shape))
         masks = of.order_maps(shape, image.shape[1:], outcome.cells, outcome.importance)
         score = partial(self._score, encoder, label, image.dtype)
-        found = {}
+        curves = {}
         for name, make in SUBSTRATES.items():
             plain = image.astype(np.float32)
-            put_in, taken = of.insertion_deletion(plain, make(plain), masks, score)
-            found |= {f"insertion {name}": put_in, f"deletion {name}": taken}
-        return found
+            insertion, deletion = of.insertion_deletion(plain, make(plain), masks, score)
+            curves |= {f"insertion {name}": insertion, f"deletion {name}": deletion}
+        return curves
 
     def _score(
         self, encoder: CropEncoder, label: int, dtype: Any, images: NDArray[np.floating]
     ) -> NDArray[np.float64]:
-        shown = images.round() if np.issubdtype(dtype, np.integer) else images
-        x = encoder.as_inputs(np.asarray(self.subject.model.embed(shown.astype(dtype))))
+        images = images.round() if np.issubdtype(dtype, np.integer) else images
+        x = encoder.as_inputs(np.asarray(self.subject.model.embed(images.astype(dtype))))
         assert self.subject.head is not None  # noqa: S101  (there is a label)
         return self.subject.head.probabilities(x)[:, label].astype(np.float64)
 
 
 def summarised(rows: Sequence[tuple[BenchScene, Record]]) -> dict[str, Any]:
-    """Return means over scenes, JSON-ready, with what each scene has to do with them.
+    """Return means over scenes with the value of each scene, JSON-ready.
 
-    Measures of `BY_KIND` are also given for the scenes of each kind where there are several, and
-    for thirds of the scenes by their GSD where that is known of all.
+    Measures of `BY_KIND` are also reported for the scenes of each kind if there are several, and
+    for thirds of the scenes by GSD if all GSDs are known.
     """
-    found: dict[str, Any] = {}
     names = dict.fromkeys(name for _, record in rows for name in record if name != "gsd")
-    for name in names:
-        found[name] = _mean(rows, name)
+    means: dict[str, Any] = {name: _mean(rows, name) for name in names}
     by_area = _areas(rows, "gain")
     if by_area is not None:
-        found[BY_AREA] = by_area
+        means[BY_AREA] = by_area
     parts = _kinds(rows) | _gsd_thirds(rows)
     for part, some in parts.items():
         for name in BY_KIND:
             if any(name in record for _, record in some):
-                found[f"{name}: {part}"] = _mean(some, name)
-    return found
+                means[f"{name}: {part}"] = _mean(some, name)
+    return means
 
 
 def _kinds(rows: Sequence[tuple[BenchScene, Record]]) -> dict[str, Any]:
@@ -365,7 +365,7 @@ def _kinds(rows: Sequence[tuple[BenchScene, Record]]) -> dict[str, Any]:
 
 
 def _gsd_thirds(rows: Sequence[tuple[BenchScene, Record]]) -> dict[str, Any]:
-    """Return scenes by thirds of their GSD, as the paper's Fig. 1; none where it is not known."""
+    """Return scenes by thirds of GSD, as in Fig. 1 of the paper; empty if a GSD is not known."""
     if not all("gsd" in record for _, record in rows):
         return {}
     gsd = np.array([record["gsd"] for _, record in rows])
@@ -374,13 +374,13 @@ def _gsd_thirds(rows: Sequence[tuple[BenchScene, Record]]) -> dict[str, Any]:
         return {}
     third = np.searchsorted(edges, gsd, side="left")
     return {
-        f"GSD {name}": [row for row, own in zip(rows, third, strict=True) if own == i]
+        f"GSD {name}": [row for row, part in zip(rows, third, strict=True) if part == i]
         for i, name in enumerate(THIRDS)
     }
 
 
 def _areas(rows: Sequence[tuple[BenchScene, Record]], name: str) -> dict[str, Any] | None:
-    """Return the mean of the means of areas; None where these are not known, or one."""
+    """Return the mean of the means of areas; None with fewer than two known areas."""
     areas: dict[str, list[float]] = {}
     for scene, record in rows:
         if name in record:

@@ -1,7 +1,7 @@
-"""What a benchmark of `focus` measures on one scene, as plain functions of windows and numbers.
+"""Measures of a benchmark of `focus` on one scene, as pure functions of windows and numbers.
 
-Windows are half-open pixel boxes. A measure that a scene cannot have (nothing is planted, the
-method ranks nothing) is NaN, and the scene does not count in it.
+Windows are half-open pixel boxes. Undefined measures (nothing is planted, the method gives no
+ranking) are NaN, and the scene is excluded from their means.
 """
 
 from __future__ import annotations
@@ -18,8 +18,8 @@ if TYPE_CHECKING:
 
     from foveate.grid import Window
 
-FOUND = 0.5  # share of a planted window that has to be covered
-STEPS = 16  # parts of the image that insertion and deletion go through
+FOUND = 0.5  # minimum covered share of a found planted window
+STEPS = 16  # steps of the insertion and deletion curves
 
 
 def top_k(probabilities: NDArray[np.floating], label: int, k: int) -> float:
@@ -27,23 +27,23 @@ def top_k(probabilities: NDArray[np.floating], label: int, k: int) -> float:
 
     Args:
         probabilities: (C,).
-        label: The true class.
-        k: How many; all classes where there are fewer.
+        label: Index of the true class.
+        k: Number of classes.
 
     Returns:
-        0 or 1; of equally likely classes at the k-th place the chance that a random order of them
-        has the label there. NaN where a probability is NaN.
+        0 or 1; for ties at rank k, the probability that the label is among the first k in random
+        order. NaN if a probability is NaN.
     """
-    own = probabilities[label]
+    value = probabilities[label]
     if np.isnan(probabilities).any():
         return math.nan
-    above = int((probabilities > own).sum())
-    equal = int((probabilities == own).sum())
+    above = int((probabilities > value).sum())
+    equal = int((probabilities == value).sum())
     return float(np.clip((k - above) / equal, 0.0, 1.0))
 
 
 def covered(windows: Sequence[Window], planted: Sequence[Window]) -> tuple[int, int, int]:
-    """Return the areas, in pixels, of the union of two sets of windows, and of what they share.
+    """Return the areas of the unions of two sets of windows and of their intersection, in pixels.
 
     Returns:
         Area of `windows`, area of `planted`, area of their intersection.
@@ -61,24 +61,23 @@ def covered(windows: Sequence[Window], planted: Sequence[Window]) -> tuple[int, 
             rows = slice(*np.searchsorted(ys, (w.y, w.y + w.h)))
             mask[rows, slice(*np.searchsorted(xs, (w.x, w.x + w.w)))] = True
         masks.append(mask)
-    own, other = masks
-    return int(sizes[own].sum()), int(sizes[other].sum()), int(sizes[own & other].sum())
+    a, b = masks
+    return int(sizes[a].sum()), int(sizes[b].sum()), int(sizes[a & b].sum())
 
 
 def recall(windows: Sequence[Window], planted: Sequence[Window], k: int) -> float:
-    """Return the share of planted windows that the first regions find: recall@K.
+    """Return the share of planted windows found by the first regions: recall@K.
 
-    Regions count in their order as long as they have, together, no more than K times the area of a
-    planted window, so that one large region does not find everything. A planted window is found
-    where they cover `FOUND` of it.
+    Regions count in order up to a total area of K planted windows, so that one large region does
+    not find everything. A planted window is found if they cover a share of at least `FOUND`.
 
     Args:
-        windows: Chosen regions, the most important first.
-        planted: What is to be found.
+        windows: Selected regions, the most important first.
+        planted: Planted windows.
         k: K.
 
     Returns:
-        0 to 1; NaN where nothing is planted.
+        0 to 1; NaN if nothing is planted.
     """
     if not planted:
         return math.nan
@@ -90,11 +89,11 @@ def recall(windows: Sequence[Window], planted: Sequence[Window], k: int) -> floa
 
 
 def mask_iou(windows: Sequence[Window], planted: Sequence[Window]) -> float:
-    """Return the intersection over union of the regions and what is planted; NaN for nothing."""
+    """Return the intersection over union of regions and planted windows; NaN without any."""
     if not planted:
         return math.nan
-    own, other, shared = covered(windows, planted)
-    return shared / (own + other - shared)
+    area, planted_area, shared = covered(windows, planted)
+    return shared / (area + planted_area - shared)
 
 
 def pointing(
@@ -106,12 +105,12 @@ def pointing(
 
     Args:
         cells: k windows.
-        importance: (k,), or None for a method that ranks nothing.
-        planted: What is to be found.
+        importance: (k,), or None for a method without a ranking.
+        planted: Planted windows.
 
     Returns:
-        0 or 1; of equally important cells the share of those that hit. NaN without importance, or
-        where nothing is planted.
+        0 or 1; for ties, the share of the cells that hit. NaN without importance or planted
+        windows.
     """
     if importance is None or not planted or not len(cells):
         return math.nan
@@ -130,21 +129,21 @@ def order_maps(
     importance: NDArray[np.floating],
     steps: int = STEPS,
 ) -> list[NDArray[np.bool_]]:
-    """Return which pixels of a small image belong to the most important cells, step by step.
+    """Return masks of the most important cells of a downsampled image, step by step.
 
     Args:
         shape: ``(height, width)`` of the scene.
-        size: ``(h, w)`` of the small image of it.
-        cells: k windows of the scene; pixels of none come last.
+        size: ``(h, w)`` of the downsampled image.
+        cells: k windows of the scene; pixels outside of all cells come last.
         importance: (k,).
-        steps: Steps at most; the cells are dealt to them in equal numbers.
+        steps: Maximum number of steps, with equal numbers of cells.
 
     Returns:
-        Masks (h, w), each with all pixels of the one before: none at first, all at the end.
+        Nested masks (h, w), from no pixel to all.
     """
     place = np.full(size, len(cells), np.int64)
     order = np.argsort(-np.asarray(importance, np.float64), kind="stable")
-    for rank in range(len(order) - 1, -1, -1):  # where cells overlap, the more important one counts
+    for rank in range(len(order) - 1, -1, -1):  # more important cells overwrite overlapping ones
         w = cells[order[rank]]
         rows = _span(w.y, w.h, shape[0], size[0])
         place[rows, _span(w.x, w.w, shape[1], size[1])] = rank
@@ -168,30 +167,30 @@ def insertion_deletion(
 
     Args:
         image: (c, h, w).
-        substrate: (c, h, w) what stands where nothing of the image does.
-        masks: From `order_maps`: of no pixel, ..., of all.
-        score: From (n, c, h, w) images to (n,) probabilities of a class.
+        substrate: (c, h, w) replacement of removed pixels.
+        masks: From `order_maps`, from no pixel to all.
+        score: Maps (n, c, h, w) images to (n,) probabilities of a class.
 
     Returns:
-        Insertion (the most important pixels come first; higher is better) and deletion (they go
-        first; lower is better): trapezoids over the true shares of the area, both ends included.
+        Insertion (the most important pixels are added first; higher is better) and deletion (they
+        are removed first; lower is better): trapezoids over the shares of the area, from 0 to 1.
     """
     shares = [float(mask.mean()) for mask in masks]
-    put_in = np.stack([np.where(mask, image, substrate) for mask in masks])
-    taken = np.stack([np.where(mask, substrate, image) for mask in masks])
+    inserted = np.stack([np.where(mask, image, substrate) for mask in masks])
+    deleted = np.stack([np.where(mask, substrate, image) for mask in masks])
     return (
-        float(np.trapezoid(score(put_in), shares)),
-        float(np.trapezoid(score(taken), shares)),
+        float(np.trapezoid(score(inserted), shares)),
+        float(np.trapezoid(score(deleted), shares)),
     )
 
 
 def mean_substrate(image: NDArray[np.floating]) -> NDArray[np.floating]:
-    """Return an image (c, h, w) of the mean of each band."""
+    """Return an image (c, h, w) with the mean of each band."""
     return np.broadcast_to(image.mean(axis=(1, 2), keepdims=True), image.shape)
 
 
 def blur_substrate(image: NDArray[np.floating], share: float = 1 / 16) -> NDArray[np.floating]:
-    """Return an image (c, h, w), blurred: a Gaussian whose sigma is a share of the longer side."""
+    """Return a blurred image (c, h, w); sigma of the Gaussian is a share of the longer side."""
     from scipy.ndimage import gaussian_filter
 
     sigma = share * max(image.shape[1:])

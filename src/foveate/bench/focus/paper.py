@@ -1,4 +1,4 @@
-"""Figures of the paper, to stand beside ours: facts, measured on other data than ours.
+"""Figures of the paper, for comparison: they were measured on other data.
 
 "Advancing Complex Wide-Area Scene Understanding with Hierarchical Coresets Selection" (HCS).
 Accuracies and Dice scores in percent, costs relative to the method named.
@@ -15,9 +15,9 @@ class Published:
     """A table of the paper.
 
     Attributes:
-        source: Which, and on which data.
+        source: Table and data.
         columns: Its measures.
-        rows: Label -> figures, in that order.
+        rows: Label -> figures, in the order of the columns.
     """
 
     source: str
@@ -76,7 +76,7 @@ PUBLISHED: dict[str, Published] = {
         {"HCS": ("nearly that of pixel-wise", "1"), "pixel-wise": ("", "more than 2")},
     ),
     "lambda": Published(
-        "Fig. 4 and 7, NWPU-RESISC45: the best of .3 to .9", ("best",),
+        "Fig. 4 and 7, NWPU-RESISC45: the best of 0.3 to 0.9", ("best",),
         {"area": (0.7,), "representativeness": (0.7,), "robustness": (0.65,), "synergy": (0.8,)},
     ),
     "perturb": Published(
@@ -107,6 +107,6 @@ PUBLISHED: dict[str, Published] = {
 
 
 def published(table: str) -> dict[str, Any] | None:
-    """Return the paper's figures for a table, JSON-ready; None where it has none."""
-    found = PUBLISHED.get(table)
-    return None if found is None else asdict(found)
+    """Return the figures of the paper for a table, JSON-ready; None if there are none."""
+    figures = PUBLISHED.get(table)
+    return None if figures is None else asdict(figures)

@@ -1,7 +1,7 @@
-"""Vectors of windows by their pixels, over all scenes of a benchmark and all starts of it.
+"""Cache of features by pixels, shared by all scenes of a benchmark and by repeated runs.
 
-The same patch is part of many stitched scenes, and the same window is shown by many methods: each
-is embedded once. Looks and baselines book their passes all the same, so no result changes.
+The same patch is part of many stitched scenes, and many methods encode the same window: each is
+embedded once. Looks and baselines book the passes of cached features too, so no result changes.
 """
 
 from __future__ import annotations
@@ -28,74 +28,74 @@ if TYPE_CHECKING:
     Key = tuple[bytes, int, int, int]  # hash of the pixels, input height and width, disturbed
 
 
-_MOST = 2**30  # bytes of vectors that are held at once
+_MAX_BYTES = 2**30  # of vectors in memory
 
 
 @dataclass
 class Vectors:
-    """Vectors that a model gave, kept in a folder of the run.
+    """Cached vectors of a model, stored in a folder of the run.
 
     Attributes:
-        folder: Of Parquet files, one for each scene that brought something new.
-        known: Those in memory: the newest ones, as many as `most` holds.
-        most: Bytes.
+        folder: Folder of Parquet files, one for each scene with new vectors.
+        known: Vectors in memory, the newest ones up to `most` bytes.
+        most: Maximum size in memory, bytes.
     """
 
     folder: Path
     known: dict[Key, NDArray[np.float32]] = field(default_factory=dict)
-    most: int = _MOST
-    _fresh: dict[Key, NDArray[np.float32]] = field(default_factory=dict)
+    most: int = _MAX_BYTES
+    _new: dict[Key, NDArray[np.float32]] = field(default_factory=dict)
 
     @classmethod
     def open(cls, folder: Path) -> Vectors:
-        """Read what is there.
+        """Read the stored vectors.
 
         Raises:
             DataError: A file cannot be read.
         """
-        found = cls(folder)
+        vectors = cls(folder)
         for file in sorted(folder.glob("*.parquet")):
             table = read_parquet(file)
             names = ("pixels", "height", "width", "disturbed")
             keys = zip(*(table[name].to_pylist() for name in names), strict=True)
             for key, vector in zip(keys, column_to_rows(table, "vector"), strict=True):
-                found._hold(key, vector.copy())  # not the whole file with it
-        return found
+                vectors._hold(key, vector.copy())  # a view would keep the whole file in memory
+        return vectors
 
     def put(self, key: Key, vector: NDArray[np.float32]) -> None:
-        """Keep a vector."""
-        self._fresh[key] = vector
+        """Store a vector."""
+        self._new[key] = vector
         self._hold(key, vector)
 
     def _hold(self, key: Key, vector: NDArray[np.float32]) -> None:
         self.known[key] = vector
         if len(self.known) * vector.nbytes > self.most:
-            del self.known[next(iter(self.known))]  # the oldest; it would be made again
+            del self.known[next(iter(self.known))]  # the oldest one
 
     def save(self, name: str) -> None:
-        """Write what is new to a file of that name.
+        """Write the new vectors to a file of that name.
 
         Raises:
-            StorageError: It cannot be written.
+            StorageError: The file cannot be written.
         """
         import pyarrow as pa
 
-        if not self._fresh:
+        if not self._new:
             return
-        keys = sorted(self._fresh)
-        vectors = rows_to_column(np.stack([self._fresh[key] for key in keys]))
+        keys = sorted(self._new)
+        vectors = rows_to_column(np.stack([self._new[key] for key in keys]))
         pixels = pa.array([key[0] for key in keys], pa.binary())
-        rest = {
+        columns = {
             column: pa.array([key[i] for key in keys], pa.int64())
             for i, column in enumerate(("height", "width", "disturbed"), 1)
         }
-        table = pa.table({"pixels": pixels, **rest, "vector": vectors})
+        table = pa.table({"pixels": pixels, **columns, "vector": vectors})
         write_parquet(self.folder / f"{name}.parquet", table)
-        self._fresh.clear()
+        self._new.clear()
 
 
 class KeptReads:
-    """A scene whose shrunk windows are read once: every method looks at the whole of it.
+    """Cached downsampled reads of a scene: every method reads the overview.
 
     Args:
         source: The scene.
@@ -107,7 +107,7 @@ class KeptReads:
 
     @property
     def info(self) -> SourceInfo:
-        """What is known of the scene."""
+        """Description of the scene."""
         return self._source.info
 
     def read(
@@ -117,7 +117,7 @@ class KeptReads:
         bands: Sequence[int] | None = None,
         out_shape: tuple[int, int] | None = None,
     ) -> Raster:
-        """Read pixels; see `Source`. Who gets them must not change them."""
+        """Read pixels; see `Source`. The caller must not change them."""
         if out_shape is None:
             return self._source.read(window, bands=bands)
         key = window, None if bands is None else tuple(bands), out_shape
@@ -127,15 +127,15 @@ class KeptReads:
 
 
 class SceneVectors:
-    """The vectors of one scene: stands in for `foveate.focus.feature_cache.FeatureCache`.
+    """Cache of one scene with the interface of `foveate.focus.feature_cache.FeatureCache`.
 
     Args:
         source: The scene.
-        vectors: Of the model.
-        seed: Of the perturbation, on which disturbed windows depend.
+        vectors: Vectors of the model.
+        seed: Seed of the perturbation of windows.
 
     Attributes:
-        seconds: Spent on telling windows apart, which is no part of any method.
+        seconds: Time spent on hashing windows, which is not part of any method.
     """
 
     def __init__(self, source: Source, vectors: Vectors, seed: int) -> None:
@@ -159,24 +159,24 @@ class SceneVectors:
         disturbed: bool,  # noqa: FBT001
         vector: NDArray[np.float32],
     ) -> None:
-        """Keep the vector of a window."""
+        """Store the vector of a window."""
         self._vectors.put(self._key(window, shape, disturbed=disturbed), vector)
 
     def _key(self, window: Window, shape: tuple[int, int], *, disturbed: bool) -> Key:
         start = time.perf_counter()
         pixels = self._hash(window)
-        if disturbed:  # the perturbation is drawn by the place of the window and the seed
-            place = f"{tuple(window)} {self._seed}".encode()
-            pixels = hashlib.blake2b(pixels + place, digest_size=16).digest()
+        if disturbed:  # the perturbation depends on the position of the window and the seed
+            suffix = f"{tuple(window)} {self._seed}".encode()
+            pixels = hashlib.blake2b(pixels + suffix, digest_size=16).digest()
         self.seconds += time.perf_counter() - start
         return pixels, *shape, int(disturbed)
 
     def _hash(self, window: Window) -> bytes:
         if window not in self._hashes:
             raster = self._source.read(window)
-            found = hashlib.blake2b(str(raster.data.shape).encode(), digest_size=16)
-            found.update(np.ascontiguousarray(raster.data))
+            pixels = hashlib.blake2b(str(raster.data.shape).encode(), digest_size=16)
+            pixels.update(np.ascontiguousarray(raster.data))
             if not raster.valid.all():
-                found.update(np.packbits(raster.valid))
-            self._hashes[window] = found.digest()
+                pixels.update(np.packbits(raster.valid))
+            self._hashes[window] = pixels.digest()
         return self._hashes[window]

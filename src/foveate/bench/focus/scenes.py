@@ -1,8 +1,8 @@
-"""Scenes of a benchmark of `focus`: what is to be said of each, and where it is to be found.
+"""Scenes of a benchmark of `focus`, with their labels and the positions of their targets.
 
-A set of scenes is a folder that `foveate mosaic` wrote, class folders of patches that mosaics are
-stitched of under each seed, or class folders of whole scenes. A scene is opened when it is looked
-at, one at a time: stitched ones are large.
+A set of scenes is a folder written by `foveate mosaic`, class folders of patches that are stitched
+to mosaics under each seed, or class folders of whole scenes. Scenes are opened one at a time when
+they are processed, because stitched ones are large.
 """
 
 from __future__ import annotations
@@ -33,22 +33,22 @@ if TYPE_CHECKING:
     from foveate.raster import Source
 
 DatasetName = Literal["resisc45", "aid", "rsi-cb"]
-WHOLE = "whole"  # the kind of scenes that are taken as they are
+WHOLE = "whole"  # the kind of scenes that are not stitched
 KINDS = (*MOSAIC_KINDS, WHOLE)
 TRUTH = "truth.json"
-_TOLD = ("file", "label", "kind", "planted", "tile")  # of a scene
-_CLASSES_READ = 64  # of their images the range of values is taken
+_FIELDS = ("file", "label", "kind", "planted", "tile")  # of a scene in truth.json
+_CLASSES_READ = 64  # maximum number of images from which the value range is derived
 
 
 @dataclass(frozen=True)
 class Opened:
-    """A scene that is open.
+    """An open scene.
 
     Attributes:
         source: Its pixels.
-        planted: Windows of what is to be found; none where only the class is known.
-        patch: Side of the patches that it is stitched of, pixels; None for a whole scene.
-        labels: Where the class is that is looked for; None where pixels have no labels.
+        planted: Windows of the targets; empty if only the class is known.
+        patch: Side of the patches of a stitched scene, pixels; None for a whole scene.
+        labels: Mask of the target class; None without pixel labels.
     """
 
     source: Source
@@ -58,7 +58,7 @@ class Opened:
 
     @property
     def gsd(self) -> float | None:
-        """Metres on the ground of a pixel; None where the image lies nowhere that is known."""
+        """Ground sampling distance in metres; None if the image is not georeferenced."""
         return metres_per_pixel(self.source.info)
 
 
@@ -67,11 +67,11 @@ class BenchScene:
     """A scene that can be opened.
 
     Attributes:
-        name: Tells it apart; the same scene under two seeds has one name.
-        label: The class that it is about.
-        kind: What kind of scene it is.
-        open: Reads or stitches it.
-        area: What it lies in with others, which are no independent evidence; "" where unknown.
+        name: Identifier; the same scene under two seeds has one name.
+        label: Class of the scene.
+        kind: Kind of scene.
+        open: Reads or stitches the scene.
+        area: Area that the scene shares with others, which are not independent; "" if unknown.
     """
 
     name: str
@@ -82,11 +82,11 @@ class BenchScene:
 
 
 class SceneSet(Protocol):
-    """Scenes of one origin."""
+    """A set of scenes."""
 
     @property
     def name(self) -> str:
-        """For people."""
+        """Displayed name."""
         ...
 
     @property
@@ -96,16 +96,16 @@ class SceneSet(Protocol):
 
     @property
     def stitched(self) -> bool:
-        """Whether others are drawn under each seed."""
+        """Whether each seed draws other scenes."""
         ...
 
     @property
     def key(self) -> str:
-        """Hash of everything that the scenes depend on, but for the seed."""
+        """Hash of all dependencies of the scenes except the seed."""
         ...
 
     def pool(self) -> Pool:
-        """Return images that bands and range of values are taken from."""
+        """Return images from which bands and value range are derived."""
         ...
 
     def scenes(self, seed: int) -> list[BenchScene]:
@@ -115,11 +115,11 @@ class SceneSet(Protocol):
 
 @dataclass(frozen=True)
 class MosaicScenes:
-    """Scenes that `foveate mosaic` wrote.
+    """Scenes written by `foveate mosaic`.
 
     Attributes:
         root: The folder.
-        count: Most scenes; None for all.
+        count: Maximum number of scenes; None for all.
     """
 
     root: Path
@@ -128,23 +128,26 @@ class MosaicScenes:
 
     @property
     def name(self) -> str:
-        """For people."""
+        """Displayed name."""
         return self.root.name
 
     @cached_property
     def _truth(self) -> dict[str, Any]:
-        found = read_json(self.root / TRUTH)
+        truth = read_json(self.root / TRUTH)
         try:
-            known = [[m[name] for name in _TOLD] for m in found["mosaics"]]
-            made = bool(known and list(found["classes"]))
+            scenes = [[m[name] for name in _FIELDS] for m in truth["mosaics"]]
+            complete = bool(scenes and list(truth["classes"]))
         except (KeyError, TypeError) as error:
             raise DataError(
-                f"{printable(str(self.root / TRUTH))!r} is not what foveate mosaic writes",
+                f"{printable(str(self.root / TRUTH))!r} was not written by foveate mosaic",
                 f"It has no {error}.", "Write the scenes again: foveate mosaic PATCHES --out DIR.",
             ) from error  # fmt: skip
-        if not made:
-            raise DataError(f"no scene in {printable(str(self.root / TRUTH))!r}", "One is needed.")
-        return found
+        if not complete:
+            raise DataError(
+                f"no scenes in {printable(str(self.root / TRUTH))!r}",
+                "At least one scene is required.",
+            )
+        return truth
 
     @property
     def classes(self) -> tuple[str, ...]:
@@ -162,8 +165,8 @@ class MosaicScenes:
         files = [self.root / m["file"] for m in self._truth["mosaics"]]
         return open_pool(files[:_CLASSES_READ], split=(1, 1), measure=False)
 
-    def scenes(self, seed: int) -> list[BenchScene]:  # noqa: ARG002  (the same under each)
-        """Return the scenes, the same under each seed."""
+    def scenes(self, seed: int) -> list[BenchScene]:  # noqa: ARG002  (independent of the seed)
+        """Return the scenes, which do not depend on the seed."""
 
         def opened(entry: Mapping[str, Any]) -> Opened:
             planted = tuple(Window(**box) for box in entry["planted"])
@@ -180,13 +183,13 @@ class MosaicScenes:
 
 @dataclass(frozen=True)
 class Stitching:
-    """How scenes are stitched.
+    """Settings of stitching.
 
     Attributes:
         kinds: Kinds of mosaics; see `foveate.world.mosaic.stitch`.
         count: Scenes of each kind under each seed.
-        grid: Cells along a side.
-        offset: Share of a cell by which the scene is cut off the grid of its patches.
+        grid: Patches along a side.
+        offset: Offset of the scene from the grid of its patches, as a share of a patch.
     """
 
     kinds: tuple[str, ...]
@@ -197,10 +200,10 @@ class Stitching:
 
 @dataclass(frozen=True)
 class StitchedScenes:
-    """Scenes that are stitched of labelled patches, others under each seed.
+    """Scenes stitched from labelled patches, different ones under each seed.
 
     Attributes:
-        name: For people.
+        name: Displayed name.
         patches: Class -> image files.
         how: Kinds, number and size.
     """
@@ -217,7 +220,7 @@ class StitchedScenes:
 
     @cached_property
     def key(self) -> str:
-        """Hash of names and sizes of the patches, and of how they are stitched."""
+        """Hash of names and sizes of the patches, and of the settings of stitching."""
         return digest([_listing(self.patches), vars(self.how)])
 
     def pool(self) -> Pool:
@@ -237,7 +240,7 @@ class StitchedScenes:
         ]  # fmt: skip
 
     def _labels(self, seed: int) -> list[str]:
-        """Draw the classes that scenes are about: none again before all were drawn."""
+        """Draw the classes of the scenes; a class repeats only after all were drawn."""
         rounds = range(-(-self.how.count // len(self.patches)))
         names = sorted(self.patches)
         orders = [np.argsort(tie_keys(names, seed, f"bench/focus/{i}")) for i in rounds]
@@ -245,19 +248,19 @@ class StitchedScenes:
 
     def _stitch(self, kind: str, seed: int, index: int, label: str) -> Opened:
         side = self.how.grid
-        found = stitch(
+        mosaic = stitch(
             self.patches, kind, rows=side, cols=side, seed=seed, index=index, label=label,
             offset=self.how.offset,
         )  # fmt: skip
-        return Opened(ArraySource(found.image), found.planted, found.tile)
+        return Opened(ArraySource(mosaic.image), mosaic.planted, mosaic.tile)
 
 
 @dataclass(frozen=True)
 class LabelledScenes:
-    """Whole scenes in class folders: nothing is known of them but their class.
+    """Whole scenes in class folders, of which only the class is known.
 
     Attributes:
-        name: For people.
+        name: Displayed name.
         files: Class -> image files.
         count: Scenes of each class under each seed; None for all.
     """
@@ -268,7 +271,7 @@ class LabelledScenes:
 
     @property
     def stitched(self) -> bool:
-        """Whether others are drawn under each seed."""
+        """Whether each seed draws other scenes."""
         return self.count is not None
 
     @property
@@ -286,19 +289,19 @@ class LabelledScenes:
         return _sample(self.files)
 
     def scenes(self, seed: int) -> list[BenchScene]:
-        """Return the scenes, `count` of each class drawn by the seed."""
-        found = []
+        """Return the scenes: `count` of each class, drawn with the seed."""
+        scenes = []
         for label, files in self.files.items():
             keys = tie_keys([file.name for file in files], seed, f"bench/focus/{label}")
             order = np.argsort(keys, kind="stable")[: self.count]
-            found += [
+            scenes += [
                 BenchScene(
                     f"{self.name}/{label}/{files[i].stem}", label, WHOLE,
                     partial(_open_file, files[i]),
                 )
                 for i in sorted(order.tolist())
             ]  # fmt: skip
-        return found
+        return scenes
 
 
 def _open_file(file: Path) -> Opened:
@@ -306,38 +309,38 @@ def _open_file(file: Path) -> Opened:
 
 
 def _listing(files: Mapping[str, Sequence[Path]]) -> list[Any]:
-    """Return what tells the files apart without reading them: there may be ten thousands."""
-    return [[name, [[f.name, f.stat().st_size] for f in found]] for name, found in files.items()]
+    """Return names and sizes of the files; reading tens of thousands would take too long."""
+    return [[name, [[f.name, f.stat().st_size] for f in paths]] for name, paths in files.items()]
 
 
 def _sample(files: Mapping[str, Sequence[Path]]) -> Pool:
-    one = [found[0] for found in files.values()][:_CLASSES_READ]
-    return open_pool(one, split=(1, 1), measure=False)
+    first = [paths[0] for paths in files.values()][:_CLASSES_READ]
+    return open_pool(first, split=(1, 1), measure=False)
 
 
 def open_scenes(
     folder: str | Path, how: Stitching, *, stated: bool, count: int | None = None
 ) -> SceneSet:
-    """Open a folder of scenes, or of patches to stitch scenes of.
+    """Open a folder of scenes, or of patches to stitch to scenes.
 
     Args:
-        folder: With truth.json, or with class folders.
-        how: How patches are stitched.
-        stated: Whether the kinds were stated: scenes of truth.json have theirs. Where they were
-            not, kinds are left out that take more classes than there are.
-        count: Scenes, where they are not stitched; None for all.
+        folder: Folder with truth.json, or with class folders.
+        how: Settings of stitching.
+        stated: Whether the user gave the kinds. Not allowed for scenes of truth.json. If not,
+            kinds that need more classes than there are are omitted.
+        count: Maximum number of scenes that are not stitched; None for all.
 
     Raises:
-        DataError: The folder holds neither.
-        ParameterError: Kinds were stated for scenes that are made.
+        DataError: The folder has neither truth.json nor class folders.
+        ParameterError: Kinds are given for existing scenes.
     """
     root = Path(folder)
     if (root / TRUTH).is_file():
         if stated:
             raise ParameterError(
                 f"--kind for the scenes of {printable(str(root))!r}",
-                f"They are stitched already, and {TRUTH} says what they are.",
-                "Leave --kind out, or give class folders of patches.",
+                f"They are stitched already; {TRUTH} contains their kinds.",
+                "Omit --kind, or use class folders of patches.",
             )
         return MosaicScenes(root, count)
     return _labelled(root.name, patches_in(root), how, stated=stated, count=count)
@@ -346,14 +349,14 @@ def open_scenes(
 def open_dataset(
     name: DatasetName, root: str | Path, how: Stitching, *, stated: bool, count: int | None = None
 ) -> SceneSet:
-    """Open a data set of labelled patches: the test split, where there is one.
+    """Open a data set of labelled patches, the test split if there is one.
 
     Args:
-        name: Which.
-        root: Its folder: of "resisc45" as torchgeo expects it, else of class folders.
-        how: How patches are stitched.
-        stated: Whether the kinds were stated; see `open_scenes`.
-        count: Scenes of each class, where patches are scenes.
+        name: Name of the data set.
+        root: Its folder, in the layout of torchgeo for "resisc45", else with class folders.
+        how: Settings of stitching.
+        stated: Whether the user gave the kinds; see `open_scenes`.
+        count: Scenes of each class, if patches are scenes.
 
     Raises:
         DataError: The folder has another layout.
@@ -368,13 +371,13 @@ def _labelled(
     count: int | None,
 ) -> SceneSet:  # fmt: skip
     if not stated:
-        able = tuple(kind for kind in how.kinds if MOSAIC_KINDS.get(kind, 1) <= len(files))
-        how = replace(how, kinds=able)
+        possible = tuple(kind for kind in how.kinds if MOSAIC_KINDS.get(kind, 1) <= len(files))
+        how = replace(how, kinds=possible)
     if WHOLE in how.kinds:
         if how.kinds != (WHOLE,):
             raise ParameterError(
-                f"--kind {','.join(how.kinds)}", "Images are scenes themselves, or parts of some.",
-                f"--kind {WHOLE}, or the others without it.",
+                f"--kind {','.join(how.kinds)}", f"{WHOLE} excludes the other kinds.",
+                f"Type --kind {WHOLE}, or the others without it.",
             )  # fmt: skip
         return LabelledScenes(name, files, count)
     return StitchedScenes(name, files, how)
@@ -389,13 +392,13 @@ def _resisc45(root: Path) -> dict[str, list[Path]]:
     except DatasetNotFoundError as error:
         raise DataError(
             f"no RESISC45 in {printable(str(root))!r}",
-            "Expected NWPU-RESISC45/CLASS/*.jpg and resisc45-test.txt, as torchgeo has it.",
+            "It must contain NWPU-RESISC45/CLASS/*.jpg and resisc45-test.txt, as for torchgeo.",
             "Unpack it there; nothing is downloaded.",
         ) from error
-    found: dict[str, list[Path]] = {name: [] for name in data.classes}
+    by_class: dict[str, list[Path]] = {name: [] for name in data.classes}
     for file, number in data.imgs:
-        found[data.classes[number]].append(Path(file))
-    return {name: files for name, files in found.items() if files}
+        by_class[data.classes[number]].append(Path(file))
+    return {name: files for name, files in by_class.items() if files}
 
 
 DATASETS: tuple[str, ...] = get_args(DatasetName)

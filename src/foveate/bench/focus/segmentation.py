@@ -1,18 +1,18 @@
-"""Segmentation with and without regions: table 2 and table 7 of the HCS paper.
+"""Segmentation with and without regions: tables 2 and 7 of the HCS paper.
 
 "Advancing Complex Wide-Area Scene Understanding with Hierarchical Coresets Selection", section
 6.3 and appendix E.3: the classes of a data set are split into base and target classes 1 : 1, a
-segmenter is fine-tuned on the masks of the base classes, and what is compared is the Dice score on
-the target classes, which it has not seen; with whole images, and with 30 % of them masked.
+segmenter is fine-tuned on the masks of the base classes, and the Dice score on the unseen target
+classes is compared, with complete images and with 30 % of them masked.
 
 Data sets are folders in the layout of `foveate.bench.focus.segmentation_data`.
 
-What the paper leaves open, and what is done here. Its segmenters want prompts: without regions the
-box of the whole image prompts, with regions `foveate.focus.segment` does. SAM names no classes:
-what is compared is all target classes together against the background, and pixels of base classes
-do not count. A data set of one class (TikTok dances) cannot be split by classes: it is base and
-target, and only the images are split. All pixels of the test images make one Dice score. "30 % of
-the area" are squares, drawn under the seed, that are set to 0.
+The paper does not define all details; this implementation makes the following choices. Segmenters
+need prompts: the box of the whole image without regions, those of `foveate.focus.segment` with
+regions. SAM predicts no classes: all target classes together are compared with the background, and
+pixels of base classes are ignored. A data set of one class (TikTok dances) cannot be split by
+classes: the class is base and target, and only the images are split. One Dice score is computed
+over all pixels of the test images. "30 % of the area" are random squares that are set to 0.
 """
 
 from __future__ import annotations
@@ -44,9 +44,9 @@ if TYPE_CHECKING:
     from foveate.models.fit import History
     from foveate.progress import ProgressFn
 
-HIDDEN = 0.3  # of the area, in table 7
+HIDDEN = 0.3  # hidden share of the area, in table 7
 TUNING = FitSettings(epochs=10, batch_size=4, learning_rate=1e-4, weight_decay=0.01)
-_MOST = 256  # images that a decoder is trained on: their tokens are held in memory
+_MAX_IMAGES = 256  # training images of a decoder: their tokens are held in memory
 
 
 # --- training ----------------------------------------------------------------------------------
@@ -55,12 +55,12 @@ _MOST = 256  # images that a decoder is trained on: their tokens are held in mem
 class DecoderTask:
     """Training of the mask decoder of a SAM on one foreground; see `foveate.models.fit.Task`.
 
-    Each image is prompted with the box of the whole and with one box at random, and its target is
-    what lies in the box. Of the masks that a prompt gives the one with the lowest loss is trained
+    Each image is prompted with the box of the whole image and with a random box; the target is the
+    foreground in the box. Of the masks of a prompt, the one with the lowest loss is trained
     (Kirillov et al. 2023, appendix A), and its predicted quality on its intersection over union.
 
     Args:
-        model: A SAM; it is left as it was.
+        model: A SAM; it is not modified.
         images: n arrays (c, h, w).
         truths: n arrays (h, w): 1, 0, or `IGNORED`.
     """
@@ -75,7 +75,7 @@ class DecoderTask:
         tokens = [model.tokens(image[None])[0] for image in images]
         self._grids = np.stack(tokens).transpose(0, 3, 1, 2).astype(np.float16)
         self._side = float(max(model.spec.input_size))
-        height, width = (4 * side for side in self._grids.shape[2:])  # of SAM's masks
+        height, width = (4 * side for side in self._grids.shape[2:])  # size of SAM's masks
         self._target = np.stack([resize(t == 1, (height, width)) for t in truths])
         self._counts = np.stack([resize(t != IGNORED, (height, width)) > 0.5 for t in truths])
 
@@ -92,20 +92,20 @@ class DecoderTask:
         high = low + draw.uniform(0.25, 1 - low)
         boxes = np.stack([self._whole(len(rows)), np.concatenate([low, high], axis=1)], axis=1)
         logits, quality, target, counts = self._prompted(rows, boxes)
-        chance = logits.sigmoid()
+        p = logits.sigmoid()
         entropy = torch.nn.functional.binary_cross_entropy_with_logits(
             logits, target.expand_as(logits), reduction="none"
         )
         area = counts.sum((3, 4)).clamp(min=1)
-        overlap = (chance * target * counts).sum((3, 4))
-        sizes = ((chance + target) * counts).sum((3, 4))
+        overlap = (p * target * counts).sum((3, 4))
+        sizes = ((p + target) * counts).sum((3, 4))
         each = (entropy * counts).sum((3, 4)) / area + 1 - (2 * overlap + 1) / (sizes + 1)
         best = each.argmin(dim=2, keepdim=True)
         error = (quality - _iou(logits, target, counts)) ** 2
         return (each.gather(2, best) + error.gather(2, best)).mean()
 
     def validate(self) -> dict[str, float]:
-        """Return the Dice score on the images of the training; the last epochs are the best."""
+        """Return the Dice score on the training images, which usually rises to the last epochs."""
         total = np.zeros((2, 2), np.int64)
         for row in range(self.rows):
             rows = np.array([row])
@@ -122,7 +122,7 @@ class DecoderTask:
     def _prompted(
         self, rows: NDArray[np.int64], boxes: NDArray[np.float64]
     ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor, torch.Tensor]:
-        """Return logits (b, k, m, h, w), qualities (b, k, m), target and what counts of it.
+        """Return logits (b, k, m, h, w), qualities (b, k, m), targets and masks of valid pixels.
 
         Args:
             rows: (b,).
@@ -132,23 +132,25 @@ class DecoderTask:
 
         device = next(self.net.parameters()).device
 
-        def there(x: NDArray[Any]) -> torch.Tensor:
+        def to_device(x: NDArray[Any]) -> torch.Tensor:
             return torch.from_numpy(np.ascontiguousarray(x, np.float32)).to(device)
 
-        logits, quality = self.model.decode(there(self._grids[rows]), there(boxes * self._side))
+        logits, quality = self.model.decode(
+            to_device(self._grids[rows]), to_device(boxes * self._side)
+        )
         height, width = self._target.shape[1:]
         y, x = (np.arange(height) + 0.5) / height, (np.arange(width) + 0.5) / width
         x0, y0, x1, y1 = np.moveaxis(boxes, 2, 0)[..., None]
         inside = ((y >= y0) & (y < y1))[..., :, None] & ((x >= x0) & (x < x1))[..., None, :]
-        target = there((self._target[rows][:, None] * inside)[:, :, None])
-        counts = there(self._counts[rows][:, None, None])
+        target = to_device((self._target[rows][:, None] * inside)[:, :, None])
+        counts = to_device(self._counts[rows][:, None, None])
         return logits.float(), quality.float(), target, counts
 
 
 def _iou(logits: torch.Tensor, target: torch.Tensor, counts: torch.Tensor) -> torch.Tensor:
-    """Return the intersection over union of masks: (b, k, m); 1 where both are empty."""
-    found, wanted = (logits > 0) & (counts > 0), (target > 0.5) & (counts > 0)
-    both, either = (found & wanted).sum((3, 4)), (found | wanted).sum((3, 4))
+    """Return the intersection over union of masks: (b, k, m); 1 if both are empty."""
+    predicted, expected = (logits > 0) & (counts > 0), (target > 0.5) & (counts > 0)
+    both, either = (predicted & expected).sum((3, 4)), (predicted | expected).sum((3, 4))
     return both / either.clamp(min=1) + (either == 0)
 
 
@@ -163,28 +165,27 @@ def tune_decoder(
     """Fine-tune the mask decoder of a SAM on the base classes.
 
     Args:
-        model: A bound SAM of transformers, Med-SA included; it is left as it was.
+        model: A bound SAM of transformers, including Med-SA; it is not modified.
         data: Images with masks.
-        split: Says which; 256 images at most, evenly from all of them.
-        settings: Of the training.
+        split: Split with the training images, of which at most 256 are used, evenly spaced.
+        settings: Settings of the training.
         progress: Called with ticks.
 
     Returns:
-        The model with the new decoder, and what happened.
+        The model with the new decoder, and the history of the training.
 
     Raises:
-        ParameterError: A model whose decoder cannot be trained so.
+        ParameterError: The decoder of the model cannot be trained.
     """
     if not getattr(model, "prompted", False):
         raise ParameterError(
-            f"the model {model.spec.name!r}",
-            "Decoders of SAM (hf) that boxes prompt are trained here; others bring their own "
-            "training.",
-            "Leave the training out (--epochs 0), and compare the model as it is.",
+            f"fine-tuning the model {model.spec.name!r}",
+            "Only SAM models (hf) with box prompts are supported.",
+            "Compare the model without fine-tuning: --epochs 0.",
         )
     rows = np.array(split.train)
-    if rows.size > _MOST:
-        rows = rows[np.linspace(0, rows.size - 1, _MOST).round().astype(int)]
+    if rows.size > _MAX_IMAGES:
+        rows = rows[np.linspace(0, rows.size - 1, _MAX_IMAGES).round().astype(int)]
     images = [bands_of(model, data.image(int(row))) for row in rows]
     task = DecoderTask(model, images, [truth(data, int(row), split.base) for row in rows])
     history = fit(task, settings, title="tuning the mask decoder", progress=progress)
@@ -192,7 +193,7 @@ def tune_decoder(
 
 
 def bands_of(model: Any, image: NDArray[Any]) -> NDArray[Any]:
-    """Return the bands of an image that a model takes: (c, h, w)."""
+    """Return the bands of an image for a model: (c, h, w)."""
     return image[np.array(model.spec.bands) - 1]
 
 
@@ -201,17 +202,17 @@ def bands_of(model: Any, image: NDArray[Any]) -> NDArray[Any]:
 
 @dataclass(frozen=True)
 class SegmentationRow:
-    """One number of the table.
+    """One row of the table.
 
     Attributes:
         model: Name of the segmenter.
         data: Name of the data set.
-        selection: "none", or "focus" for masks of chosen regions.
+        selection: "none", or "focus" for masks of selected regions.
         hidden: Share of the images that is set to 0.
-        dice: Of the target classes together, 0 to 1, over all pixels that count.
-        passes: Of the model, the mean of an image.
-        seconds: The mean of an image, without reading it.
-        matrices: (n, 2, 2) int64 pixels of each test image, the truth in rows.
+        dice: Dice score of the target classes together, 0 to 1, over all pixels not ignored.
+        passes: Mean passes per image.
+        seconds: Mean seconds per image, without reading it.
+        matrices: (n, 2, 2) int64 confusion matrices of the test images, the truth in rows.
     """
 
     model: str
@@ -233,21 +234,21 @@ def compare_segmentation(
     hidden: Sequence[float] = (0.0, HIDDEN),
     seed: int = 0,
 ) -> list[SegmentationRow]:
-    """Compare a segmenter on whole images with itself on chosen regions.
+    """Compare a segmenter on whole images with itself on selected regions.
 
     Args:
         model: A bound model that segments, fine-tuned or not.
         data: Images with masks.
-        split: Says which are tested, and on which classes.
-        config: How regions are chosen.
-        hidden: Shares of the images that are set to 0, a pair of rows each.
-        seed: Of what is hidden.
+        split: Split with the test images and target classes.
+        config: Configuration of the selection.
+        hidden: Shares of the images that are set to 0, with a pair of rows each.
+        seed: Seed of the hidden squares.
 
     Returns:
         Two rows for each share: without and with regions.
 
     Raises:
-        FoveateError: What `foveate.focus.segment.segment_image` raises.
+        FoveateError: See `foveate.focus.segment.segment_image`.
     """
     return [
         segment_test(model, data, split, how, hidden=share, seed=seed)
@@ -266,19 +267,19 @@ def segment_test(
     seed: int = 0,
     progress: ProgressFn | None = None,
 ) -> SegmentationRow:
-    """Segment the test images of a split, and count pixels.
+    """Segment the test images of a split, and compute their confusion matrices.
 
     Args:
         model: A bound model that segments, fine-tuned or not.
         data: Images with masks.
-        split: Says which are tested, and on which classes.
-        config: How regions are chosen; None for whole images.
+        split: Split with the test images and target classes.
+        config: Configuration of the selection; None for whole images.
         hidden: Share of each image that is set to 0.
-        seed: Of what is hidden.
+        seed: Seed of the hidden squares.
         progress: Called with ticks.
 
     Raises:
-        FoveateError: What `foveate.focus.segment.segment_image` raises.
+        FoveateError: See `foveate.focus.segment.segment_image`.
     """
     matrices, passes, seconds = [], 0.0, 0.0
     with Meter(progress, f"segmenting with {model.spec.name}", len(split.test)) as meter:
@@ -289,8 +290,8 @@ def segment_test(
             if config is None:
                 mask, spent = _whole_mask(model, image), 1.0
             else:
-                done = segment_image(ArraySource(image), model, config, scene=name)
-                mask, spent = done.scene_mask > 0, done.passes
+                result = segment_image(ArraySource(image), model, config, scene=name)
+                mask, spent = result.scene_mask > 0, result.passes
             seconds += time.perf_counter() - start
             passes += spent
             matrices.append(confusion(truth(data, row, split.target), mask, 2))
@@ -304,7 +305,7 @@ def segment_test(
 
 
 def _whole_mask(model: Any, image: NDArray[Any]) -> NDArray[np.bool_]:
-    """Return the mask of the box of a whole image: (h, w)."""
+    """Return the mask for the box of a whole image: (h, w)."""
     height, width = image.shape[1:]
     box = np.array([[[0, 0, width, height]]], np.float32)
     return model.segment(bands_of(model, image)[None], box)[0, 0]
@@ -325,10 +326,10 @@ def segmentation_table(
     Args:
         model: A bound SAM of transformers.
         root: Folder of the data set.
-        config: How regions are chosen.
-        settings: Of the training; its seed is replaced by `seed`.
+        config: Configuration of the selection.
+        settings: Settings of the training; `seed` replaces its seed.
         hidden: See `compare_segmentation`.
-        seed: Of the split, the training, and what is hidden.
+        seed: Seed of the split, the training, and the hidden squares.
         progress: Called with ticks.
     """
     data = read_data(root)

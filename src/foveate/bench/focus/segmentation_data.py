@@ -1,16 +1,16 @@
-"""Images with masks for `foveate.bench.focus.segmentation`, and how they are split.
+"""Images with masks for `foveate.bench.focus.segmentation`, and their splits.
 
-A data set is a folder, whatever it was published as::
+A data set is a folder with the layout::
 
     ROOT/images/[VIDEO/]NAME.png       any raster
     ROOT/masks/[VIDEO/]NAME.png        class numbers in its first band
     ROOT/classes.yaml                  name: number, or name: [number, number]
 
-Numbers that no class names are background. Images of one subfolder are frames of one video, and
-go together to the images that are trained on or to those that are tested, half of each. To bring
-the three of the paper into it: TikTok dances, masks of 0 and 255 (``person: 255``); TrashCan, the
-instances of its COCO file drawn as the numbers of their categories, its images in one folder, as
-no videos are stated; GTEA, masks of hands and objects, a subfolder for each of the 7 videos.
+Numbers without a class are background. Images of one subfolder are frames of one video and belong
+to the same split, training or test, with half of the videos each. The three data sets of the paper
+are converted as follows. TikTok dances: masks of 0 and 255 (``person: 255``). TrashCan: the
+instances of its COCO file drawn with the numbers of their categories, images in one folder, as no
+videos are given. GTEA: masks of hands and objects, a subfolder for each of the 7 videos.
 """
 
 from __future__ import annotations
@@ -35,8 +35,8 @@ if TYPE_CHECKING:
 
     Numbers = Mapping[str, tuple[int, ...]]
 
-_SQUARES = 14  # along the shorter side of an image, of what is hidden
-IGNORED = -1  # what does not count in a mask
+_SQUARES = 14  # hidden squares along the shorter side of an image
+IGNORED = -1  # mask value of ignored pixels
 
 
 @dataclass(frozen=True)
@@ -44,11 +44,11 @@ class SegmentationData:
     """Images with masks.
 
     Attributes:
-        name: Of the folder.
+        name: Name of the folder.
         images: n files.
         masks: n files.
-        videos: n names: files of one name belong together.
-        classes: Name -> its numbers in the masks.
+        videos: n names of videos; files of one video belong to the same split.
+        classes: Name -> numbers in the masks.
     """
 
     name: str
@@ -58,11 +58,11 @@ class SegmentationData:
     classes: Numbers
 
     @cached_property
-    def shown(self) -> list[frozenset[int]]:
-        """The class numbers in each mask; every mask is read once.
+    def present(self) -> list[frozenset[int]]:
+        """Class numbers in each mask; every mask is read once.
 
         Raises:
-            DataError: A mask has another size than its image.
+            DataError: The sizes of a mask and its image differ.
         """
         return [frozenset(np.unique(self.mask(row)).tolist()) for row in range(len(self.images))]
 
@@ -74,16 +74,16 @@ class SegmentationData:
         """Return the class numbers of an image: (h, w).
 
         Raises:
-            DataError: It has another size than the image.
+            DataError: The sizes of mask and image differ.
         """
-        found = _read(self.masks[row])[0].astype(np.int64)
+        mask = _read(self.masks[row])[0].astype(np.int64)
         shape = FileSource(str(self.images[row])).info.shape
-        if found.shape != shape:
+        if mask.shape != shape:
             raise DataError(
-                f"the mask {self.masks[row].name!r} of {found.shape[0]} x {found.shape[1]} pixels",
-                f"Its image has {shape[0]} x {shape[1]}.",
+                f"the mask {self.masks[row].name!r} of {mask.shape[0]} x {mask.shape[1]} pixels",
+                f"Its size must be that of the image, {shape[0]} x {shape[1]} pixels.",
             )
-        return found
+        return mask
 
 
 def _read(path: Path) -> NDArray[Any]:
@@ -98,7 +98,7 @@ def read_data(root: str | Path) -> SegmentationData:
         root: Its folder.
 
     Raises:
-        DataError: There are no images, one has no mask, or the classes cannot be read.
+        DataError: There are no images, a mask is missing, or the classes cannot be read.
     """
     folder = Path(root)
     images = sorted(
@@ -106,8 +106,8 @@ def read_data(root: str | Path) -> SegmentationData:
     )
     if not images:
         raise DataError(
-            f"there are no images in {str(folder / 'images')!r}",
-            "Expected images/, masks/ and classes.yaml.",
+            f"no images in {str(folder / 'images')!r}",
+            "The folder must contain images/, masks/ and classes.yaml.",
         )
     masks = [_mask_of(path, folder) for path in images]
     names = [path.relative_to(folder / "images") for path in images]
@@ -123,32 +123,37 @@ def _mask_of(image: Path, folder: Path) -> Path:
         if path.is_file():
             return path
     raise DataError(
-        f"{str(inside)!r} has no mask", f"Looked for masks/{inside} with {', '.join(SUFFIXES)}."
+        f"the mask of {str(inside)!r} is missing",
+        f"It must be masks/{inside} with one of {', '.join(SUFFIXES)}.",
     )
 
 
 def _classes(path: Path) -> Numbers:
     content = read_document(path, "classes", "Expected name: number.")
-    found = {}
+    classes = {}
     for name, value in content.items() if isinstance(content, dict) else ():
         numbers = value if isinstance(value, list) else [value]
         if not all(isinstance(n, int) and n > 0 for n in numbers):
-            raise DataError(f"the class {name!r} has the numbers {value!r}", "They are above 0.")
-        found[str(name)] = tuple(numbers)
-    if not found:
-        raise DataError(f"no classes in {str(path)!r}", "Expected name: number, one a line.")
-    return found
+            raise DataError(
+                f"the class {name!r} has the numbers {value!r}", "They must be positive integers."
+            )
+        classes[str(name)] = tuple(numbers)
+    if not classes:
+        raise DataError(
+            f"no classes in {str(path)!r}", "It must contain name: number, one class per line."
+        )
+    return classes
 
 
 @dataclass(frozen=True)
 class Split:
-    """What is trained on, and what is tested.
+    """Split of classes and images.
 
     Attributes:
-        base: Names of the classes that a segmenter is trained on.
-        target: Names of the others; those of `base` where there is one class only.
-        train: Rows that show a base class.
-        test: Other rows, that show a target class.
+        base: Names of the training classes.
+        target: Names of the test classes; those of `base` if there is one class only.
+        train: Rows of training images, with a base class.
+        test: Rows of test images, with a target class.
     """
 
     base: tuple[str, ...]
@@ -162,11 +167,11 @@ def split_data(data: SegmentationData, seed: int = 0) -> Split:
 
     Args:
         data: Images with masks.
-        seed: Of both draws.
+        seed: Seed of both draws.
 
     Raises:
-        DataError: One side has no image that shows its classes, or a mask has another size than
-            its image.
+        DataError: No training or test image contains its classes, or the sizes of a mask and its
+            image differ.
     """
     names = rng(seed, "bench/focus/classes").permutation(sorted(data.classes)).tolist()
     half = (len(names) + 1) // 2
@@ -177,37 +182,37 @@ def split_data(data: SegmentationData, seed: int = 0) -> Split:
     def rows(classes: tuple[str, ...], *, trained: bool) -> tuple[int, ...]:
         numbers = {number for name in classes for number in data.classes[name]}
         return tuple(
-            row for row, own in enumerate(data.shown)
-            if (data.videos[row] in training) == trained and own & numbers
+            row for row, numbers_in in enumerate(data.present)
+            if (data.videos[row] in training) == trained and numbers_in & numbers
         )  # fmt: skip
 
-    found = Split(base, target, rows(base, trained=True), rows(target, trained=False))
-    for what, names, given in (("train on", base, found.train), ("test", target, found.test)):
+    split = Split(base, target, rows(base, trained=True), rows(target, trained=False))
+    for part, names, given in (("training", base, split.train), ("test", target, split.test)):
         if not given:
             raise DataError(
-                f"{data.name!r} has no image to {what}",
-                f"Half of its {len(videos)} videos show none of {', '.join(names)}.",
-                "Take another seed, or more images.",
+                f"{data.name!r} has no {part} image",
+                f"Half of its {len(videos)} videos contain none of {', '.join(names)}.",
+                "Use another seed, or add images.",
             )
-    return found
+    return split
 
 
 def truth(data: SegmentationData, row: int, wanted: Sequence[str]) -> NDArray[np.int64]:
-    """Return what a mask says of some classes together.
+    """Return the binary mask of some classes together.
 
     Args:
         data: Images with masks.
-        row: Of the image.
-        wanted: Names of the classes.
+        row: Row of the image.
+        wanted: Names of the foreground classes.
 
     Returns:
         (h, w) int64: 1 for them, 0 for the background, `IGNORED` for other classes.
     """
     mask = data.mask(row)
-    found = np.zeros(mask.shape, np.int64)
+    binary = np.zeros(mask.shape, np.int64)
     for name, numbers in data.classes.items():
-        found[np.isin(mask, numbers)] = 1 if name in wanted else IGNORED
-    return found
+        binary[np.isin(mask, numbers)] = 1 if name in wanted else IGNORED
+    return binary
 
 
 def hide(image: NDArray[Any], share: float, seed: int, name: str) -> NDArray[Any]:
@@ -215,15 +220,15 @@ def hide(image: NDArray[Any], share: float, seed: int, name: str) -> NDArray[Any
 
     Args:
         image: (c, h, w).
-        share: From 0 to 1.
-        seed: Of the draw.
-        name: Of the image: each has a draw of its own.
+        share: Hidden share, 0 to 1.
+        seed: Seed of the draw.
+        name: Name of the image, on which the draw depends too.
 
     Raises:
-        ParameterError: The share is none.
+        ParameterError: The share is not 0 to 1.
     """
     if not 0 <= share <= 1:
-        raise ParameterError(f"a hidden share of {share:g}", "It is from 0 to 1.")
+        raise ParameterError(f"a hidden share of {share:g}", "It must be 0 to 1.")
     side = max(1, min(image.shape[1:]) // _SQUARES)
     rows, columns = (-(-length // side) for length in image.shape[1:])
     count = round(share * rows * columns)

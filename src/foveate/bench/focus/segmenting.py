@@ -1,7 +1,7 @@
-"""The table segmentation of `bench focus`: what it takes, its rows, and how one is measured.
+"""The table segmentation of `bench focus`: options, rows, and measurement of a row.
 
-Each row is one of the numbers of `foveate.bench.focus.segmentation` under one seed: of whole
-images, or of regions that a look chose, with nothing hidden or 30 % of each image.
+Each row is a row of `foveate.bench.focus.segmentation` under one seed: whole images or the regions
+of a look, with nothing or 30 % of each image hidden.
 """
 
 from __future__ import annotations
@@ -50,21 +50,21 @@ if TYPE_CHECKING:
 
 SEGMENTATION = "segmentation"
 METHODS = tuple(look_name(goal) for goal in SEGMENT_GOALS)
-VERSION = 1  # raised when the same images and models lead to other figures
+VERSION = 1  # incremented when the figures of the same images and models change
 _MODES = ("feature", "zoom")
-_OF_SCENES = (
+_SCENE_OPTIONS = (
     "scenes", "dataset", "root", "kinds", "count", "grid", "offset", "labels", "probe",
     "templates", "prompt", "length",
 )  # fmt: skip
 
 
 def segmentation_rows(plan: Plan) -> list[Row]:
-    """Return each model on whole images and with each look, with and without hidden parts."""
+    """Return rows of each model on whole images and with each look, with and without hiding."""
     rows = []
     for k, model in enumerate(plan.models):
         for hidden in (0.0, HIDDEN):
-            how = f"{hidden:.0%} hidden".replace("%", " %") if hidden else "nothing hidden"
-            block = f"{model}, {how}" if len(plan.models) > 1 else how
+            share = f"{hidden:.0%} hidden".replace("%", " %") if hidden else "nothing hidden"
+            block = f"{model}, {share}" if len(plan.models) > 1 else share
             rows.append(Row(PLAIN, (Condition(PLAIN, model=k, hidden=hidden),), block))
             for name in plan.methods:
                 for mode in _MODES:
@@ -78,56 +78,55 @@ TABLE = Table(
     "Segmentation with and without regions", "dice",
     ("dice", "iou", "passes", "seconds", "passes x", "seconds x"), segmentation_rows, (PLAIN,),
     ahead_claims, relative_to(PLAIN),
-    note="Classes are split 1 : 1 under each seed; the mask decoder is tuned on the base classes "
+    note="Each seed splits the classes 1 : 1; the mask decoder is fine-tuned on the base classes "
     "of half of the images, and all target classes together are segmented in the others, where "
-    "pixels of base classes do not count. Dice and IoU are of all pixels of the test images "
-    "together; images of one video are one scene of the bootstrap. whole-image: the box of the "
-    "whole image prompts. feature: one overview chooses the regions; zoom: each cell is encoded. "
+    "pixels of base classes are ignored. Dice and IoU are computed over all pixels of the test "
+    "images; images of one video are one scene of the bootstrap. whole-image: the prompt is the "
+    "box of the whole image. feature: regions from one overview; zoom: each cell is encoded. "
     f"times: relative to {PLAIN}.",
 )  # fmt: skip
 
 
 def segmenting_methods(job: FocusBenchJob) -> tuple[str, ...]:
-    """Return the looks that are rows.
+    """Return the looks of the table.
 
     Raises:
-        SettingError: A method that cannot choose regions for a segmenter.
+        SettingError: A method cannot select regions for a segmenter.
     """
     for name in job.methods:
         if name not in (*METHODS, "all"):
             raise SettingError(
                 "methods", repr(name),
-                "The table segmentation has looks whose goals the qualities of masks serve: "
-                f"{', '.join(METHODS)}.",
+                f"Allowed in the table segmentation: {', '.join(METHODS)}, all.",
             )  # fmt: skip
     return METHODS if not job.methods or "all" in job.methods else tuple(dict.fromkeys(job.methods))
 
 
 def check_data(job: FocusBenchJob) -> None:
-    """Refuse what the table segmentation cannot use, and in other tables what only it uses.
+    """Check the options of the table segmentation against the table.
 
     Raises:
-        ParameterError: It has no images, or there is such an option.
+        ParameterError: Its images are missing, or an option does not fit the table.
     """
     if job.table != SEGMENTATION:
         for name in ("data", "epochs"):
             if (given := getattr(job, name)) != _default(job, name):
                 raise SettingError(
-                    name, repr(given), "It is of the table segmentation.",
-                    "Type --table segmentation, or leave it out.",
+                    name, repr(given), "It is allowed with the table segmentation only.",
+                    "Type --table segmentation, or omit it.",
                 )  # fmt: skip
         return
     if job.data is None:
         raise ParameterError(
-            "the table segmentation without images",
-            "Give --data ROOT: a folder with images/, masks/ and classes.yaml.",
-            "foveate bench focus --table segmentation --data ROOT --model hf:facebook/sam-vit-base",
+            "--table segmentation without --data",
+            "--data must be a folder with images/, masks/ and classes.yaml.",
+            "Type --data ROOT --model hf:facebook/sam-vit-base.",
         )
-    for name in _OF_SCENES:
+    for name in _SCENE_OPTIONS:
         if (given := getattr(job, name)) != _default(job, name):
             raise SettingError(
-                name, repr(given), "The table segmentation has the images and classes of --data.",
-                "Leave it out.",
+                name, repr(given), "The table segmentation uses the images and classes of --data.",
+                "Omit it.",
             )  # fmt: skip
     segmenting_methods(job)
 
@@ -138,12 +137,12 @@ def _default(job: FocusBenchJob, name: str) -> Any:
 
 @dataclass(frozen=True)
 class SegmentationInputs:
-    """What a table is made of.
+    """Inputs of the table.
 
     Attributes:
         data: Images with masks.
-        splits: Seed -> what is trained on, and what is tested.
-        handles: Of the models.
+        splits: Seed -> split of classes and images.
+        handles: Handles of the models.
     """
 
     data: SegmentationData
@@ -155,9 +154,9 @@ def open_segmentation(job: FocusBenchJob, handles: Sequence[ModelHandle]) -> Seg
     """Read the data set, and split it under each seed.
 
     Raises:
-        DataError: It is laid out otherwise, or a split has nothing to train on or to test.
+        DataError: The layout is invalid, or a split has no training or test images.
     """
-    assert job.data is not None  # noqa: S101  (`check_data` saw it)
+    assert job.data is not None  # noqa: S101  (`check_data` requires it)
     data = read_data(job.data)
     seeds = range(job.seed, job.seed + job.seeds)
     return SegmentationInputs(data, {seed: split_data(data, seed) for seed in seeds}, handles)
@@ -165,16 +164,16 @@ def open_segmentation(job: FocusBenchJob, handles: Sequence[ModelHandle]) -> Seg
 
 @dataclass(frozen=True)
 class SegmentationSetting:
-    """What all conditions share.
+    """Settings shared by all conditions.
 
     Attributes:
         inputs: Images and splits.
         pool: The images.
-        models: Bound to them.
-        regions: Most regions that may be chosen.
-        crop: Side of a crop, pixels; None for the input of the model.
+        models: Models bound to them.
+        regions: Maximum number of selected regions.
+        crop: Side of a crop, pixels; None for that of the model's input.
         batch_size: Crops per call of a model.
-        epochs: That mask decoders are tuned for; 0: not at all.
+        epochs: Epochs of fine-tuning mask decoders; 0: no fine-tuning.
     """
 
     inputs: SegmentationInputs
@@ -190,8 +189,8 @@ class SegmentationSetting:
         """Bind the models to the images.
 
         Raises:
-            MissingCapabilityError: One makes no masks.
-            FoveateError: What `foveate.models.embed.bind` raises.
+            MissingCapabilityError: A model does not predict masks.
+            FoveateError: See `foveate.models.embed.bind`.
         """
         pool = open_pool([str(f) for f in inputs.data.images], split=(1, 1), measure=False)
         models = [
@@ -201,7 +200,7 @@ class SegmentationSetting:
         return cls(inputs, pool, models, job.regions, job.crop, job.batch_size, job.epochs)
 
     def key(self) -> str:
-        """Hash of everything that all conditions depend on, but for the seed."""
+        """Return the hash of the dependencies of all conditions except the seed."""
         data = self.inputs.data
         names = [[str(path.name), fingerprint(path)] for path in (*data.images, *data.masks)]
         classes = {name: list(numbers) for name, numbers in data.classes.items()}
@@ -213,7 +212,7 @@ class SegmentationSetting:
         ])  # fmt: skip
 
     def config(self, model: Any, condition: Condition, seed: int) -> FocusConfig:
-        """Return how regions are chosen: 4 cells along a side, or 2 where passes do not hold 4."""
+        """Return the configuration: 4 cells along a side, or 2 if the passes do not cover 4."""
         config = FocusConfig(
             find_goal(condition.method.removeprefix(look_name(""))),
             mode=json.loads(condition.options)["mode"],
@@ -228,17 +227,17 @@ class SegmentationSetting:
         return config if least <= condition.passes else replace(config, cells=2)
 
     def shapes(self, seed: int) -> list[tuple[int, int]]:
-        """Return the sizes of the images that are tested, each once."""
+        """Return the distinct sizes of the test images."""
         files = (self.inputs.data.images[row] for row in self.inputs.splits[seed].test)
         return list(dict.fromkeys(FileSource(str(file)).info.shape for file in files))
 
 
 class SegmentationSeed:
-    """All conditions under one seed: a decoder is tuned once for the rows of a model.
+    """Measurement of all conditions under one seed; the decoder of a model is fine-tuned once.
 
     Args:
         setting: Images and models.
-        seed: Its number.
+        seed: The seed.
         progress: Called with ticks.
     """
 
@@ -246,14 +245,14 @@ class SegmentationSeed:
         self, setting: SegmentationSetting, seed: int, progress: ProgressFn | None = None
     ) -> None:
         self._setting, self._seed, self._progress = setting, seed, progress
-        self._tuned: dict[int, Any] = {}  # the last one alone: it holds a network
+        self._tuned: dict[int, Any] = {}  # the last model only, to save memory
 
     def measure(self, condition: Condition) -> dict[str, Any]:
         """Return the measures of a condition, JSON-ready.
 
         Raises:
-            Skipped: The images or the passes are too few for the look.
-            ParameterError: The decoder of the model cannot be tuned.
+            Skipped: The images are too small or the passes too few for the look.
+            ParameterError: The decoder of the model cannot be fine-tuned.
         """
         setting, inputs = self._setting, self._setting.inputs
         split = inputs.splits[self._seed]
@@ -292,24 +291,24 @@ def measures_of(row: SegmentationRow, groups: NDArray[np.str_]) -> dict[str, Any
     """Return the measures of a row, JSON-ready.
 
     Args:
-        row: Of n test images.
-        groups: (n,) what each counts with in the bootstrap: its video.
+        row: Row with n test images.
+        groups: (n,) group of each image in the bootstrap: its video.
     """
 
     def of(score: Callable[[NDArray[np.int64]], NDArray[np.float64]]) -> Any:
         return jackknife(groups, lambda kept: score(row.matrices[kept].sum(axis=0))[1:]).to_json()
 
-    found = {"dice": of(dice), "iou": of(iou)}
+    measures = {"dice": of(dice), "iou": of(iou)}
     for name in ("passes", "seconds"):
         value = float(getattr(row, name))
-        found[name] = Measure(value, [value], {}).to_json()
-    return found
+        measures[name] = Measure(value, [value], {}).to_json()
+    return measures
 
 
 def segmentation_steps(
     job: FocusBenchJob, run: Run, inputs: SegmentationInputs, progress: ProgressFn | None
 ) -> dict[str, Any]:
-    """Segment the test images of each seed, compare, write the table, and return the summary."""
+    """Segment the test images of each seed, write the table, and return the summary."""
     setting = SegmentationSetting.bound(job, inputs, run)
     plan = Plan(
         segmenting_methods(job), job.budgets(), tuple(job.models), (inputs.data.name,),

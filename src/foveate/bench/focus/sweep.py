@@ -1,8 +1,8 @@
 """The sweep of weights (Fig. 4 and 7): coarse, then fine around the best, then on other scenes.
 
-As section 6.4 and E.4 have it: each weight on its own, from .3 to .9 by .05, then by .01 within .04
-of the best. The paper chooses on validation data: here on every other scene; what was chosen is
-then compared on the scenes between them.
+As in sections 6.4 and E.4: one weight at a time, from 0.3 to 0.9 by 0.05, then by 0.01 within 0.04
+of the best. The paper selects on validation data, this benchmark on every other scene; the
+selected weights are then compared on the remaining scenes.
 """
 
 from __future__ import annotations
@@ -40,19 +40,19 @@ def _row(plan: Plan, weight: str, value: float) -> Row:
 
 
 def coarse_rows(plan: Plan) -> list[Row]:
-    """Return the first rows: each weight from .3 to .9 by .05, the others as in the paper."""
+    """Return the first rows: each weight from 0.3 to 0.9 by 0.05, the others as in the paper."""
     return [_row(plan, weight, value) for weight in PAPER for value in COARSE]
 
 
 def best(rows: Sequence[Row], results: Results, lead: str) -> dict[str, float]:
-    """Return the weights with the highest mean over seeds; of equal ones those next the paper's.
+    """Return the weights with the highest mean over seeds; of ties those nearest to the paper's.
 
     Args:
         rows: Rows of the sweep: blocks are weights, labels values.
         results: For each seed, condition -> measures.
-        lead: The measure.
+        lead: The leading measure.
     """
-    found: dict[str, float] = {}
+    weights: dict[str, float] = {}
     for weight, usual in PAPER.items():
         scored: list[tuple[float, float, float]] = []
         for row in (row for row in rows if row.block == weight):
@@ -62,24 +62,24 @@ def best(rows: Sequence[Row], results: Results, lead: str) -> dict[str, float]:
                 value = float(row.label)
                 scored.append((mean, -abs(value - usual), value))
         if scored:
-            found[weight] = max(scored)[2]
-    return found
+            weights[weight] = max(scored)[2]
+    return weights
 
 
 def fine_rows(plan: Plan, rows: Sequence[Row], results: Results, lead: str) -> list[Row]:
-    """Return the next rows: by .01 around the best of each weight."""
-    there = {(row.block, row.label) for row in rows}
-    made = [
+    """Return the next rows: by 0.01 around the best value of each weight."""
+    existing = {(row.block, row.label) for row in rows}
+    fine = [
         _row(plan, weight, round(value + step / 100, 2))
         for weight, value in best(rows, results, lead).items()
         for step in range(-_AROUND, _AROUND + 1)
         if COARSE[0] <= round(value + step / 100, 2) <= COARSE[-1]
     ]
-    return [row for row in made if (row.block, row.label) not in there]
+    return [row for row in fine if (row.block, row.label) not in existing]
 
 
 def final_rows(plan: Plan, rows: Sequence[Row], results: Results, lead: str) -> list[Row]:
-    """Return the last rows, on the scenes that nothing was chosen on."""
+    """Return the last rows, on the scenes that were not used for the selection."""
 
     def row(label: str, weights: Mapping[str, float]) -> Row:
         options = options_of(weights=dict(weights), robust=True)
@@ -94,16 +94,16 @@ def final_rows(plan: Plan, rows: Sequence[Row], results: Results, lead: str) -> 
     ]
 
 
-def sweep_claims(_: Plan, found: Mapping[str, Comparison]) -> list[Claim]:
-    """Say how the weights that were chosen, and 1 for all, do on other scenes."""
-    return present([ahead_of_reference(found, f"{TEST}: {name}") for name in (CHOSEN, ONES)])
+def sweep_claims(_: Plan, compared: Mapping[str, Comparison]) -> list[Claim]:
+    """Compare the selected weights, and weights of 1, with the paper's on the other scenes."""
+    return present([ahead_of_reference(compared, f"{TEST}: {name}") for name in (CHOSEN, ONES)])
 
 
 SWEEP = Table(
     "Weights of the scores", "top-1", ("top-1", "top-5"), coarse_rows, (AS_PAPER,), sweep_claims,
     note="area: lambda of Eq. 3; the others: those of Eq. 7. Each weight is varied with the others "
-    "as in the paper, on every other scene; the best of each are then compared on the scenes "
-    "between. All scores are measured, the robustness too.",
+    "as in the paper, on every other scene; the best values are then compared on the remaining "
+    "scenes. All scores are computed, including the robustness.",
 )  # fmt: skip
 
 STAGES: tuple[Any, ...] = (fine_rows, final_rows)

@@ -1,4 +1,4 @@
-"""Tables of results for `focus`: looks against methods without a plan, and their settings."""
+"""Tables of results for `focus`: looks compared with baselines, and settings of looks."""
 
 from __future__ import annotations
 
@@ -24,11 +24,11 @@ PLAIN = "whole-image"
 
 
 def baselines() -> tuple[str, ...]:
-    """Return the methods that are no looks."""
+    """Return the methods other than looks."""
     return tuple(name for name in METHODS if name not in LOOKS)
 
 
-# Methods of a table where none are named: what the paper compares, and the strongest simple ones.
+# Default methods of the tables: those of the paper, and the strongest simple ones.
 USUAL_METHODS: dict[str, tuple[str, ...]] = {
     "looks": (
         *LOOKS, PLAIN, "random/vote", "random/newest", "stratified/vote", "k-center/vote",
@@ -62,14 +62,14 @@ USUAL = ("top-1", "top-5", "recall", "pointing", "iou", "passes", "seconds")
 
 @dataclass(frozen=True)
 class Plan:
-    """What a table is made for.
+    """Content of a table.
 
     Attributes:
         methods: Names of methods.
-        passes: Budgets, rising.
+        passes: Budgets in increasing order.
         models: Names of the models.
         sets: Names of the sets of scenes.
-        classes: Whether there are classes; without, what is planted is looked for.
+        classes: Whether there are classes; without, the recall of planted windows leads.
         kinds: Kinds of scenes.
     """
 
@@ -82,7 +82,7 @@ class Plan:
 
     @property
     def looks(self) -> list[str]:
-        """The looks among the methods that need not be told what to find."""
+        """The looks among the methods that do not need a query."""
         return [name for name in self.methods if name in LOOKS and not needs_query(name)]
 
     @property
@@ -94,12 +94,12 @@ class Plan:
 def table_for(name: str, plan: Plan) -> Table:
     """Return a table for a plan.
 
-    Without classes another measure leads; kinds of scenes are columns; and where a table names no
-    reference, it is the best of the methods that are no looks.
+    Without classes another measure leads. Kinds of scenes are columns. If the table names no
+    reference, the reference is the best method that is not a look.
 
     Args:
-        name: Of `TABLES`.
-        plan: What it is made for.
+        name: Name in `TABLES`.
+        plan: Content of the table.
     """
     table = TABLES[name]
     lead = "recall" if table.lead == "top-1" and not plan.classes else table.lead
@@ -110,7 +110,7 @@ def table_for(name: str, plan: Plan) -> Table:
 
 
 def stages_of(name: str) -> tuple[Any, ...]:
-    """Return what adds rows to a table once its first rows are measured; mostly nothing.
+    """Return functions that add rows to a table after the measurement of earlier rows.
 
     Each is called with the plan, the rows so far, their results and the leading measure.
     """
@@ -118,14 +118,14 @@ def stages_of(name: str) -> tuple[Any, ...]:
 
 
 def title_of(measure: str) -> str:
-    """Return the name of a measure for people."""
+    """Return the displayed name of a measure."""
     name, colon, part = measure.partition(": ")
-    known = TITLES.get(name, name)
-    return f"{known}, {part}" if colon else known
+    title = TITLES.get(name, name)
+    return f"{title}, {part}" if colon else title
 
 
 def budget(passes: float) -> str:
-    """Write a budget."""
+    """Return a budget in words."""
     return "no limit" if math.isinf(passes) else f"{passes:g} passes"
 
 
@@ -133,34 +133,34 @@ def budget(passes: float) -> str:
 
 
 def looks_rows(plan: Plan) -> list[Row]:
-    """Return a row a method and budget; those that are told what to find in blocks of their own."""
+    """Return a row per method and budget; methods with a query are in separate blocks."""
     blocks = [(False, "{}"), (True, "{}, told what to find")]
     return [
-        Row(name, (Condition(name, passes, told=told),), block.format(budget(passes)))
-        for told, block in blocks
+        Row(name, (Condition(name, passes, with_query=with_query),), block.format(budget(passes)))
+        for with_query, block in blocks
         for passes in plan.passes
         for name in plan.methods
-        if needs_query(name) == told
+        if needs_query(name) == with_query
     ]
 
 
-def looks_claims(_: Plan, found: Mapping[str, Comparison]) -> list[Claim]:
-    """Say which looks are ahead of the best method without a plan, budget by budget."""
-    names = [name for name, row in found.items() if row.label in LOOKS]
-    return present([ahead_of_reference(found, name) for name in names])
+def looks_claims(_: Plan, compared: Mapping[str, Comparison]) -> list[Claim]:
+    """Compare the looks with the best baseline of each budget."""
+    names = [name for name, row in compared.items() if row.label in LOOKS]
+    return present([ahead_of_reference(compared, name) for name in names])
 
 
 LOOKS_TABLE = Table(
     "Looks against passes", "top-1", (*USUAL, "area", "epsilon"), looks_rows, (),
     looks_claims,
-    note="Rows of one budget are compared with the baseline that does best there, chosen by the "
-    "figures shown. epsilon: relative difference of the loss of the regions from the image's. "
-    "recall@K: regions count up to K times the area of a planted window. seconds: the work of "
-    "the method, and for each pass what one costs in a batch; without reading pixels.",
+    note="Rows of one budget are compared with the best baseline of that budget, selected by the "
+    "displayed figures. epsilon: relative difference of the losses of the regions and the image. "
+    "recall@K: regions count up to K times the area of a planted window. seconds: time of the "
+    "method, plus the time of a pass in a batch for each pass; without reading pixels.",
 )  # fmt: skip
 
 
-# The scores, switched off one by one (Table 3).
+# Ablation of the scores (Table 3).
 _SCORES = ("representativeness", "robustness", "synergy")
 _SHORT = {"representativeness": "re", "robustness": "ro", "synergy": "sy"}
 _SUBSETS = [(), (0,), (1,), (2,), (0, 1), (0, 2), (1, 2), (0, 1, 2)]  # in the paper's order
@@ -173,33 +173,33 @@ def components_rows(plan: Plan) -> list[Row]:
     for name in plan.looks:
         for kept in _SUBSETS:
             on = {_SCORES[i] for i in kept}
-            gone = {score: 0.0 for score in _SCORES if score not in on}
-            usual = {"representativeness": 0.7, "robustness": 0.65, "synergy": 0.8}
-            weights = gone | {score: usual[score] for score in on}
+            off = {score: 0.0 for score in _SCORES if score not in on}
+            paper = {"representativeness": 0.7, "robustness": 0.65, "synergy": 0.8}
+            weights = off | {score: paper[score] for score in on}
             options = options_of(weights=weights, robust="robustness" in on)
             label = " + ".join(["ut", *(_SHORT[score] for score in _SCORES if score in on)])
             rows.append(Row(label, (Condition(name, plan.most, options=options),), name))
     return rows
 
 
-def components_claims(plan: Plan, found: Mapping[str, Comparison]) -> list[Claim]:
-    """Say whether all scores together are ahead of each smaller set of them."""
-    names = [name for look in plan.looks for name in found if name.startswith(f"{look}: ")]
-    return present([reference_ahead_of(found, name) for name in names])
+def components_claims(plan: Plan, compared: Mapping[str, Comparison]) -> list[Claim]:
+    """Compare all scores together with each subset of them."""
+    names = [name for look in plan.looks for name in compared if name.startswith(f"{look}: ")]
+    return present([reference_ahead_of(compared, name) for name in names])
 
 
 COMPONENTS = Table(
     "Scores of the importance", "top-1", USUAL, components_rows, (FULL,), components_claims,
-    note="ut: utility, always there; re: representativeness, ro: robustness, sy: synergy, with the "
-    "paper's weights. Measuring the robustness takes passes of the same budget.",
+    note="ut: utility, always included; re: representativeness, ro: robustness, sy: synergy, with "
+    "the weights of the paper. The robustness takes passes of the same budget.",
 )  # fmt: skip
 
 
-# Other ways of choosing, with their cost (Table 6).
+# Other selection methods, with their cost (Table 6).
 
 
 def methods_rows(plan: Plan) -> list[Row]:
-    """Return a row a method, at the largest budget; those that it does not hold, without limit."""
+    """Return a row per method at the largest budget, and baselines also without a limit."""
     names = [name for name in plan.methods if not needs_query(name)]
     return [Row(name, (Condition(name, plan.most),)) for name in dict.fromkeys((OWN, *names))] + [
         Row(f"{name}, {budget(math.inf)}", (Condition(name),))
@@ -209,27 +209,30 @@ def methods_rows(plan: Plan) -> list[Row]:
 
 
 def relative_to(reference: str) -> Callable[[list[Comparison]], list[Comparison]]:
-    """Return what adds passes and seconds relative to a row of the same block, or of any."""
+    """Return a function that adds passes and seconds relative to a reference row.
+
+    The reference is that of the same block, else the first one.
+    """
 
     def derive(rows: list[Comparison]) -> list[Comparison]:
-        own = {row.block: row for row in rows if row.label == reference and row.means}
-        found = []
+        references = {row.block: row for row in rows if row.label == reference and row.means}
+        derived = []
         for row in rows:
-            base = own.get(row.block) or next(iter(own.values()), None)
-            more = {}
+            base = references.get(row.block) or next(iter(references.values()), None)
+            ratios = {}
             for name in ("passes", "seconds"):
                 if base is not None and base.means.get(name) and name in row.means:
-                    more[f"{name} x"] = row.means[name] / base.means[name]
-            found.append(replace(row, means=row.means | more))
-        return found
+                    ratios[f"{name} x"] = row.means[name] / base.means[name]
+            derived.append(replace(row, means=row.means | ratios))
+        return derived
 
     return derive
 
 
-def methods_claims(_: Plan, found: Mapping[str, Comparison]) -> list[Claim]:
-    """Say whether the look is ahead of each other way of choosing, and cheaper."""
-    lines = present([reference_ahead_of(found, name) for name in found if name != OWN])
-    costs = {n: r.means["seconds x"] for n, r in found.items() if "seconds x" in r.means}
+def methods_claims(_: Plan, compared: Mapping[str, Comparison]) -> list[Claim]:
+    """Compare the look with each other method, in accuracy and time."""
+    lines = present([reference_ahead_of(compared, name) for name in compared if name != OWN])
+    costs = {n: r.means["seconds x"] for n, r in compared.items() if "seconds x" in r.means}
     others = {name: cost for name, cost in costs.items() if name not in LOOKS and name != PLAIN}
     if others:
         least = min(others, key=lambda name: others[name])
@@ -239,14 +242,14 @@ def methods_claims(_: Plan, found: Mapping[str, Comparison]) -> list[Claim]:
 
 
 METHODS_TABLE = Table(
-    "Ways of choosing", "top-1", (*USUAL, "passes x", "seconds x"), methods_rows, (OWN,),
+    "Selection methods", "top-1", (*USUAL, "passes x", "seconds x"), methods_rows, (OWN,),
     methods_claims, relative_to(OWN),
-    note=f"times: relative to {OWN}. Methods that a budget does not hold are left out there, and "
-    "measured without a limit.",
+    note=f"times: relative to {OWN}. Methods that exceed the budget are skipped, and measured "
+    "without a limit.",
 )  # fmt: skip
 
 
-# How deep to look (Table 9).
+# Depth of the search (Table 9).
 DEPTHS: dict[str, dict[str, Any]] = {
     "depth 1": {"depth": 0}, "depth 4": {"depth": 3, "persist": True},
     "D": {"persist": False}, "D_max": {"persist": True},
@@ -254,7 +257,7 @@ DEPTHS: dict[str, dict[str, Any]] = {
 
 
 def depth_rows(plan: Plan) -> list[Row]:
-    """Return the rows: the first cells, three levels below, where the rules stop, and all."""
+    """Return the rows: the first cells, three more levels, the stopping rule, and all levels."""
     return [
         Row(label, (Condition(name, options=options_of(search=search)),), name)
         for name in plan.looks
@@ -262,25 +265,25 @@ def depth_rows(plan: Plan) -> list[Row]:
     ]
 
 
-def all_rows_behind(_: Plan, found: Mapping[str, Comparison]) -> list[Claim]:
-    """Say whether the reference is ahead of each other row."""
-    return present([reference_ahead_of(found, name) for name in found])
+def all_rows_behind(_: Plan, compared: Mapping[str, Comparison]) -> list[Claim]:
+    """Compare the reference with each other row."""
+    return present([reference_ahead_of(compared, name) for name in compared])
 
 
 DEPTH = Table(
     "Depth", "top-1", (*USUAL, "depth", "seconds x"), depth_rows, ("D",), all_rows_behind,
     relative_to("D"),
-    note="Without a limit of passes. D: refining ends when it no longer raises the importance; "
-    "D_max: only when cells reach half a crop. depth: levels below the first cells that were "
-    "reached: a scene that is no wider than a few crops has few.",
+    note="Without a limit on passes. D: refinement ends when it no longer raises the importance; "
+    "D_max: when all cells are as small as half a crop. depth: levels below the first cells; a "
+    "scene of few crops has few levels.",
 )  # fmt: skip
 
 
-# What each part of the mechanism shows (Fig. 3).
+# Faithfulness of the importance (Fig. 3).
 
 
 def mechanism_rows(plan: Plan) -> list[Row]:
-    """Return the methods with insertion and deletion, and the look that cuts every cell."""
+    """Return the methods with insertion and deletion, and looks that refine every cell."""
     pixelwise = options_of(search={"persist": True})
     names = [name for name in plan.methods if not needs_query(name)]
     return [
@@ -293,18 +296,19 @@ def mechanism_rows(plan: Plan) -> list[Row]:
 
 
 MECHANISM = Table(
-    "What importance shows", "top-1",
+    "Faithfulness of the importance", "top-1",
     ("top-1", "pointing", "recall", "insertion blur", "deletion blur", "insertion mean",
      "deletion mean", "passes x", "seconds x"),
     mechanism_rows, (OWN,), all_rows_behind, relative_to(OWN),
-    note="every cell: without a limit of passes, all cells are cut to the smallest, which stands "
-    "for the paper's pixel-wise search. Insertion (higher is better) and deletion (lower is "
-    "better) are areas under the probability of the label for the whole image as the model sees "
-    "it, with blurred and with mean pixels elsewhere. " + f"times: relative to {OWN}.",
+    note="every cell: without a limit on passes, all cells are refined to the smallest, in place "
+    "of the pixel-wise search of the paper. Insertion (higher is better) and deletion (lower is "
+    "better) are areas under the curve of the probability of the label, for the image downsampled "
+    "to the model's input, with blurred or mean pixels as replacement. "
+    f"times: relative to {OWN}.",
 )  # fmt: skip
 
 
-# Weights above the median scaled, regions masked (Fig. 5b).
+# Perturbation: weights above the median are scaled, regions masked (Fig. 5b).
 AS_CHOSEN = "as chosen"
 _PERTURBED = {AS_CHOSEN: "none", "top weights x 0.7": "weights", "10 % masked": "regions"}
 
@@ -321,8 +325,8 @@ def perturb_rows(plan: Plan) -> list[Row]:
 PERTURB = Table(
     "Perturbed regions", "top-1", ("top-1", "top-5", "passes"), perturb_rows, (AS_CHOSEN,),
     all_rows_behind,
-    note="The answer is the mean of the chosen regions, weighted by their importance. Where "
-    "importance says what matters, accuracy falls.",
+    note="The prediction is that of the mean of the selected regions, weighted by their "
+    "importance. If the importance is faithful, the accuracy falls.",
 )  # fmt: skip
 
 
@@ -340,31 +344,31 @@ def cost_rows(plan: Plan) -> list[Row]:
     return [Row(PLAIN, (Condition(PLAIN),)), *looks]
 
 
-def ahead_claims(_: Plan, found: Mapping[str, Comparison]) -> list[Claim]:
-    """Say whether each row is ahead of the reference."""
-    return present([ahead_of_reference(found, name) for name in found])
+def ahead_claims(_: Plan, compared: Mapping[str, Comparison]) -> list[Claim]:
+    """Compare each row with the reference."""
+    return present([ahead_of_reference(compared, name) for name in compared])
 
 
 COST = Table(
     "Accuracy and cost", "top-1", (*USUAL, "passes x", "seconds x"), cost_rows, (PLAIN,),
     ahead_claims, relative_to(PLAIN),
-    note="times: relative to one pass over the whole image, squeezed into the model's input.",
+    note="times: relative to one pass over the whole image, downsampled to the model's input.",
 )  # fmt: skip
 
 
-# The share of the image that is kept (Fig. 1).
+# The share of the selected regions (Fig. 1).
 SHARES = (5, 10, 20, 30, 50, 70, 100)  # percent
 _PATCHES = (2, 8)
 
 
 def share_rows(plan: Plan) -> list[Row]:
-    """Return the mean of the regions that matter most, by their share, on 2 x 2 and 8 x 8."""
+    """Return the mean of the most important patches by their share, of 2 x 2 and 8 x 8 patches."""
     whole = (Condition(PLAIN),)
     rows = [Row(PLAIN, whole, f"{side} x {side}") for side in _PATCHES]
     for name in plan.looks:
         for side in _PATCHES:
             for share in SHARES:
-                if share * side**2 < 100:  # not one patch
+                if share * side**2 < 100:  # less than one patch
                     continue
                 search = {"area": share / 100, "depth": 0, "regions": side**2}
                 forms = {"answer": "fused", "coarse": "whole"}
@@ -378,37 +382,37 @@ SHARE = Table(
     "Share of the regions", "top-1",
     ("top-1", "top-5", "area", *(f"top-1: GSD {third}" for third in ("fine", "middle", "coarse"))),
     share_rows, (PLAIN,), ahead_claims,
-    note="Patches of one grid, chosen by their importance; the answer is the mean of those that "
-    "are kept. Thirds of the scenes by GSD only where all of them have one.",
+    note="Patches of one grid, selected by their importance; the prediction is that of the mean of "
+    "the selected patches. Thirds of the scenes by GSD are reported if all GSDs are known.",
 )  # fmt: skip
 
 
-# What regions hold of a labelled class.
+# The share of a labelled class in the regions.
 AT_RANDOM = "random regions"
 SALIENT = "overview saliency"
 
 
 def regions_rows(plan: Plan) -> list[Row]:
-    """Return the methods for each class that is looked for, once for each reference."""
+    """Return the methods for each target class, once for each reference."""
     rows = []
     for i, target in enumerate(plan.sets):
         drawn = Condition("random-regions", plan.most, scenes=i, instead="random")
-        found = {
-            name: Condition(name, plan.most, told=needs_query(name), scenes=i)
+        conditions = {
+            name: Condition(name, plan.most, with_query=needs_query(name), scenes=i)
             for name in plan.methods
         }
         rows.append(Row(AT_RANDOM, (drawn,), target))
-        rows += [Row(name, (own,), target) for name, own in found.items()]
-        for name, own in found.items():
+        rows += [Row(name, (condition,), target) for name, condition in conditions.items()]
+        for name, condition in conditions.items():
             if not name.startswith("feature-norm"):
                 block = f"{target}, sizes of {name}"
-                rows.append(Row(SALIENT, (replace(own, instead="salient"),), block))
-                rows.append(Row(name, (own,), block))
+                rows.append(Row(SALIENT, (replace(condition, instead="salient"),), block))
+                rows.append(Row(name, (condition,), block))
     return rows
 
 
 def with_lift(rows: list[Comparison]) -> list[Comparison]:
-    """Add how many times as much the regions hold as random ones: a ratio of means."""
+    """Add the ratio of the mean shares of the regions and of random ones."""
     return [
         replace(row, means=row.means | {"lift": row.means["share"] / row.means["at random"]})
         if row.means.get("at random") else row
@@ -420,10 +424,10 @@ REGIONS = Table(
     "Regions on labelled scenes", "gain",
     ("share", "at random", "lift", "area", "regions", "passes"),
     regions_rows, (AT_RANDOM, SALIENT), ahead_claims, with_lift,
-    note="The share of the pixels of a class that lie in the chosen regions. At random: mean over "
-    "200 sets of windows of the same number and sizes that do not overlap and are half labelled. "
-    "Overview saliency: windows of the same number and sizes where the tokens of the overview are "
-    "longest. Scenes without the class do not count.",
+    note="share: share of the pixels of a class inside the selected regions. At random: mean over "
+    "200 sets of windows of the same number and sizes, without overlap and at least half labelled. "
+    "Overview saliency: windows of the same number and sizes where the norm of the tokens of the "
+    "overview is largest. Scenes without the class are excluded.",
 )  # fmt: skip
 
 
@@ -431,7 +435,7 @@ REGIONS = Table(
 
 
 def main_rows(plan: Plan) -> list[Row]:
-    """Return each model alone and with each look, on each set of scenes."""
+    """Return rows of each model alone and with each look, on each set of scenes."""
     rows = []
     for i, scenes in enumerate(plan.sets):
         for k, model in enumerate(plan.models):
@@ -446,7 +450,7 @@ def main_rows(plan: Plan) -> list[Row]:
 
 MAIN = Table(
     "Models with and without looks", "top-1", USUAL, main_rows, (PLAIN,), ahead_claims,
-    note="The model alone sees the whole image, squeezed into its input: one pass.",
+    note="The model alone: one pass over the whole image, downsampled to its input.",
 )  # fmt: skip
 
 TABLES: dict[str, Table] = {

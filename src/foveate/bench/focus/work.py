@@ -1,4 +1,4 @@
-"""A table of `bench focus` in a run: its rows are measured, compared and written."""
+"""Measurement, comparison and writing of a table of `bench focus` in a run."""
 
 from __future__ import annotations
 
@@ -24,22 +24,22 @@ if TYPE_CHECKING:
     from foveate.progress import ProgressFn
     from foveate.run import Run
 
-VERSION = 1  # raised when the same job leads to other figures
+VERSION = 1  # incremented when the figures of the same job change
 
 
 @dataclass(frozen=True)
 class Work:
-    """Measures rows of a table, and writes it.
+    """Measures the rows of a table, and writes it.
 
     Attributes:
-        job: What was asked for.
-        run: Open for writing.
-        plan: What the table is made for.
+        job: The job.
+        run: Run, open for writing.
+        plan: Content of the table.
         table: The table.
-        key: Hash of everything that all conditions depend on, but for the seed.
-        measures: From conditions, a seed and a folder to what measures one of them.
+        key: Hash of the dependencies of all conditions except the seed.
+        measures: Maps conditions, a seed and a folder to the function that measures a condition.
         scenes: Number of scenes under each seed.
-        drawn: Whether they are others under each.
+        drawn: Whether each seed draws other scenes.
         progress: Called with ticks.
     """
 
@@ -54,7 +54,7 @@ class Work:
     progress: ProgressFn | None
 
     def measure(self, rows: list[Row]) -> Results:
-        """Measure rows under each seed; the table fills as it runs."""
+        """Measure rows under each seed, and write the table after each seed."""
         job, folder = self.job, f"work/{self.key[:8]}"
         conditions = list(dict.fromkeys(c for row in rows for c in row.conditions))
         staged = f", {len(rows)} rows" if stages_of(job.table) else ""
@@ -70,51 +70,52 @@ class Work:
                 folder=folder, key=lambda c: digest([self.key, c.name]), progress=self.progress,
             )  # fmt: skip
             if count < job.seeds:
-                made = self.content(rows, results)
-                made["cautions"].insert(0, f"{count} of {job.seeds} seeds so far.")
-                save(self.run.path, job.table, made)
+                partial = self.content(rows, results)
+                partial["cautions"].insert(0, f"{count} of {job.seeds} seeds so far.")
+                save(self.run.path, job.table, partial)
         return results
 
     def content(self, rows: list[Row], results: Results) -> dict[str, Any]:
         """Return the table, JSON-ready."""
         job = self.job
-        found, lead = compare(self.table, rows, results, seed=job.seed)
+        compared, lead = compare(self.table, rows, results, seed=job.seed)
         if self.table.derive is not None:
-            found = self.table.derive(found)
-        by_name = {f"{row.block}: {row.label}" if row.block else row.label: row for row in found}
-        made = content(
-            self.table, found, rows, self.plan, name=job.table, seeds=len(results), lead=lead,
+            compared = self.table.derive(compared)
+        by_name = {f"{row.block}: {row.label}" if row.block else row.label: row for row in compared}
+        table = content(
+            self.table, compared, rows, self.plan, name=job.table, seeds=len(results), lead=lead,
             scenes=self.scenes, drawn=self.drawn, lines=self.table.claims(self.plan, by_name),
         )  # fmt: skip
-        made["by_kind"] = self._by_kind(rows, results)
-        made["cautions"] = made["cautions"] or few_of_a_kind(made["by_kind"])
-        made["by_area"] = self._by_area(rows, results)
-        made["cells"] = cells(rows, results, self.plan, table=job.table, first=job.seed)
-        return made
+        table["by_kind"] = self._by_kind(rows, results)
+        table["cautions"] = table["cautions"] or few_of_a_kind(table["by_kind"])
+        table["by_area"] = self._by_area(rows, results)
+        table["cells"] = cells(rows, results, self.plan, table=job.table, first=job.seed)
+        return table
 
     def _by_kind(self, rows: list[Row], results: Results) -> dict[str, Any]:
-        """Compare the rows on the scenes of each kind alone: another may win on each."""
-        found = {}
+        """Compare the rows on the scenes of each kind separately."""
+        kinds = {}
         for kind in self.plan.kinds if len(self.plan.kinds) > 1 else ():
             lead = f"{self.table.lead}: {kind}"
-            own, _ = compare(replace(self.table, lead=lead), rows, results, seed=self.job.seed)
-            if any(lead in row.means for row in own):
-                found[kind] = {"lead": lead, "rows": [asdict(r) for r in own if not r.skipped]}
-        return found
+            compared, _ = compare(replace(self.table, lead=lead), rows, results, seed=self.job.seed)
+            if any(lead in row.means for row in compared):
+                kinds[kind] = {"lead": lead, "rows": [asdict(r) for r in compared if not r.skipped]}
+        return kinds
 
     def _by_area(self, rows: list[Row], results: Results) -> dict[str, Any] | None:
-        """Compare the rows with one value for each area; None where areas are not known."""
-        own, lead = compare(replace(self.table, lead=BY_AREA), rows, results, seed=self.job.seed)
+        """Compare the rows with one value per area; None if areas are not known."""
+        table = replace(self.table, lead=BY_AREA)
+        compared, lead = compare(table, rows, results, seed=self.job.seed)
         if lead != BY_AREA:
             return None
-        return {"lead": lead, "rows": [asdict(r) for r in own if not r.skipped]}
+        return {"lead": lead, "rows": [asdict(r) for r in compared if not r.skipped]}
 
     def finish(self, rows: list[Row], results: Results) -> None:
-        """Write the table, unless the run has it."""
-        made = self.content(rows, results)
+        """Write the final table, unless the run has it."""
+        table = self.content(rows, results)
 
         def work() -> list[str]:
-            return save(self.run.path, self.job.table, made)
+            return save(self.run.path, self.job.table, table)
 
-        if not self.run.do(f"table {self.job.table}", digest([VERSION, self.key, made]), work):
-            work()  # over the table of the first seeds
+        if not self.run.do(f"table {self.job.table}", digest([VERSION, self.key, table]), work):
+            work()  # overwrites the table of the first seeds

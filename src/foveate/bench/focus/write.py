@@ -1,4 +1,4 @@
-"""The result of a benchmark of `focus`: a table JSON-ready, and every measurement as a row."""
+"""The result of a benchmark of `focus`: a JSON-ready table, and all measurements as rows."""
 
 from __future__ import annotations
 
@@ -20,38 +20,39 @@ if TYPE_CHECKING:
     from foveate.bench.focus.tables import Plan
 
 _HOW = (
-    "Means over {scenes} under {seeds}{drawn}. Difference: mean of {lead} less that of the "
-    "reference, paired by seed and scene, with a 95 % bootstrap interval that draws whole scenes "
-    "({clusters} of them). better, worse: the interval excludes 0 and Holm's p over the table is "
-    "at most .05; open: it excludes 0, but Holm does not reject; tied: it contains 0.{kinds}"
+    "Means over {scenes} under {seeds}{drawn}. Difference: mean of {lead} minus that of the "
+    "reference, paired by seed and scene, with a 95 % bootstrap interval over scenes "
+    "({clusters} scenes). better, worse: the interval excludes 0 and the p-value, adjusted by "
+    "Holm's method over the table, is at most 0.05; open: the interval excludes 0, but the "
+    "adjusted p-value is higher; tied: the interval contains 0.{kinds}"
 )
-_KINDS = " Scenes of each kind are also compared alone: each kind with a Holm of its own."
+_KINDS = " Scenes of each kind are also compared separately, each with its own adjustment."
 
 
 def content(
     table: Table, rows: Sequence[Comparison], conditions: Sequence[Row], plan: Plan, *, name: str,
     seeds: int, scenes: int, lead: str, drawn: bool, lines: Sequence[Claim],
 ) -> dict[str, Any]:  # fmt: skip
-    """Return a table JSON-ready, with all that a reader has to know of it.
+    """Return a table with its description, JSON-ready.
 
     Args:
         table: The table.
-        rows: What was compared.
-        conditions: The rows as they were measured, with their budgets.
-        plan: What it was made for.
-        name: As ``--table`` has it.
-        seeds: Seeds so far.
-        scenes: Scenes under each seed.
+        rows: The compared rows.
+        conditions: The measured rows, with their budgets.
+        plan: Content of the table.
+        name: Name of the table, as for ``--table``.
+        seeds: Number of seeds so far.
+        scenes: Number of scenes under each seed.
         lead: The leading measure.
-        drawn: Whether scenes are others under each seed.
-        lines: What it says.
+        drawn: Whether each seed draws other scenes.
+        lines: The claims.
     """
     clusters = max((row.clusters for row in rows), default=0)
     measured = dict.fromkeys(m for row in rows for m in row.means)
     how = _HOW.format(
         scenes=f"{scenes} scene{'s' if scenes != 1 else ''}",
         seeds=f"{seeds} seed{'s' if seeds > 1 else ''}", lead=title_of(lead), clusters=clusters,
-        drawn=", others under each" if drawn else "",
+        drawn=", drawn anew for each" if drawn else "",
         kinds=_KINDS if len(plan.kinds) > 1 else "",
     )  # fmt: skip
     return {
@@ -68,22 +69,22 @@ def content(
 
 
 def few_of_a_kind(by_kind: dict[str, Any]) -> list[str]:
-    """Return what too few scenes of a kind do to its intervals; nothing where there are enough."""
+    """Return cautions about intervals of single kinds if a kind has too few scenes."""
     counts = [max((r["clusters"] for r in one["rows"]), default=0) for one in by_kind.values()]
     compared = [count for count in counts if count]
-    return [f"Of one kind alone: {text}" for text in cautions_of(min(compared))] if compared else []
+    return [f"For single kinds: {text}" for text in cautions_of(min(compared))] if compared else []
 
 
 def cells(
     rows: Sequence[Row], results: Results, plan: Plan, *, table: str, first: int
 ) -> list[dict[str, Any]]:
-    """Return every measurement as a row: table, method, passes, seed, measure, value, and more."""
-    found = []
+    """Return all measurements as rows: table, method, passes, seed, measure, value, and others."""
+    records = []
     for number, measured in enumerate(results):
         for row in rows:
             condition = row.conditions[0]
-            known = measured[condition]
-            if isinstance(known, str):
+            measures = measured[condition]
+            if isinstance(measures, str):
                 continue
             about = {
                 "table": table, "method": row.label, "block": row.block,
@@ -91,27 +92,27 @@ def cells(
                 "model": plan.models[condition.model], "scenes": plan.sets[condition.scenes],
                 "part": condition.part,
             }  # fmt: skip
-            found += [{**about, "measure": m, "value": v.value} for m, v in known.items()]
-    return found
+            records += [{**about, "measure": m, "value": v.value} for m, v in measures.items()]
+    return records
 
 
-def save(root: Path, name: str, found: dict[str, Any]) -> list[str]:
-    """Write a table and its measurements into a run, and return the files."""
-    files = write(root / "tables", name, found)
-    more = paper_text(found["paper"]) if found["paper"] else ""
-    more += area_text(found["by_area"]) if found["by_area"] else ""
+def save(root: Path, name: str, table: dict[str, Any]) -> list[str]:
+    """Write a table and its measurements to a run, and return the files."""
+    files = write(root / "tables", name, table)
+    more = paper_text(table["paper"]) if table["paper"] else ""
+    more += area_text(table["by_area"]) if table["by_area"] else ""
     if more:
-        write_bytes(files[2], (markdown(found) + more).encode())
+        write_bytes(files[2], (markdown(table) + more).encode())
     cells_file = root / "tables" / f"{name}-cells.csv"
-    write_bytes(cells_file, csv_of(found["cells"]).encode())
+    write_bytes(cells_file, csv_of(table["cells"]).encode())
     return [str(file.relative_to(root)) for file in (*files, cells_file)]
 
 
 def area_text(by_area: dict[str, Any]) -> str:
-    """Return the differences with one value for each area, as Markdown."""
+    """Return the differences with one value per area, as Markdown."""
     rows = [row for row in by_area["rows"] if row["difference"] is not None]
     count = max((row["clusters"] for row in rows), default=0)
-    lines = ["", f"Intervals that draw whole folders of scenes ({count} of them):", ""]
+    lines = ["", f"Differences with bootstrap intervals over folders of scenes ({count}):", ""]
     for row in rows:
         gap = row["difference"]
         figures = f"{gap['mean']:+.3f} [{gap['low']:+.3f}, {gap['high']:+.3f}]"
@@ -120,9 +121,9 @@ def area_text(by_area: dict[str, Any]) -> str:
 
 
 def paper_text(paper: dict[str, Any]) -> str:
-    """Return the paper's figures as Markdown."""
+    """Return the figures of the paper as Markdown."""
     lines = [
-        "", f"The paper, on other data: {paper['source']}.", "",
+        "", f"Figures of the paper, on other data: {paper['source']}.", "",
         "| | " + " | ".join(paper["columns"]) + " |",
         "|" + " --- |" * (len(paper["columns"]) + 1),
     ]  # fmt: skip

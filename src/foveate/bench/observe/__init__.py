@@ -1,1 +1,1 @@
-"""What observing is worth: policies and completions, trained and tested anew under each seed."""
+"""`bench observe`: policies and completions, trained and tested with each seed."""

@@ -1,17 +1,17 @@
-"""Baselines that need training: the models that SAR compares, and PatchDrop.
+"""Baselines that need training: the models of SAR, and PatchDrop.
 
-SAR, scale-aware recognition (Revankar et al. 2025), as far as its paper tells: a model on LR is
-learnt from labels (the teacher of the policy's evidence), a student on LR is taught what the HR
-model says, and HR is acquired where the two disagree on concepts that need it. Deviations: both are
-linear over the tokens of a tile, its neighbours and its scene, as the LR fill is; which concepts
-need HR is given by `Concept.min_gsd` or by a function, where the paper asks a language model.
+SAR, scale-aware recognition (Revankar et al. 2025), as described in its paper: a model on LR is
+trained with labels (the teacher), a student on LR is distilled from the HR model, and HR is
+acquired where the two disagree on concepts that need it. Deviations: both models are linear over
+the tokens of a tile, its neighbours and its scene, as the LR fill is; the concepts that need HR
+follow from `Concept.min_gsd` or a function, where the paper asks a language model.
 
 PatchDrop: Uzkent and Ermon 2020, "Learning When and Where to Zoom with Deep Reinforcement
-Learning", section 4: a network reads LR and gives each tile the probability of being acquired;
-REINFORCE (Williams 1992) with a self-critical baseline (Rennie et al. 2017), the reward of the
-network's own best choice, trains it. Deviations: the reward is the loss that HR spares, not the
-hits of a classifier; and the cost of a tile is a Lagrange multiplier that follows the share in use,
-so that a budget is met (the paper's fixed penalty meets none).
+Learning", section 4: a network predicts the probability of acquisition of each tile from LR. It is
+trained by REINFORCE (Williams 1992) with a self-critical baseline (Rennie et al. 2017), the reward
+of the most likely actions. Deviations: the reward is the decrease of the loss by HR, not the
+accuracy of a classifier; and the cost of a tile is a Lagrange multiplier that follows the acquired
+share, so that the budget is satisfied (the fixed penalty of the paper does not ensure this).
 """
 
 from __future__ import annotations
@@ -46,17 +46,17 @@ if TYPE_CHECKING:
     from foveate.observe.networks.sizes import Shape
     from foveate.progress import ProgressFn
 
-STRENGTH = 0.1  # C of the student, as that of the classifiers from labels
-_LEAST = 1e-6  # a share below which the HR model says the same of all tiles
+STRENGTH = 0.1  # C of the student, as for the classifiers trained with labels
+_LEAST = 1e-6  # smaller ranges of probabilities are treated as constant
 
 
 @dataclass(frozen=True, eq=False)
 class Distilled:
-    """The two models.
+    """The two LR models of SAR.
 
     Attributes:
-        teacher: From LR, learnt from labels.
-        student: From LR, taught by the HR model.
+        teacher: Model on LR, trained with labels.
+        student: Model on LR, distilled from the HR model.
         shape: Sizes of the tokens.
     """
 
@@ -72,11 +72,11 @@ class Distilled:
     def __call__(
         self, lr: NDArray[np.floating], place: NDArray[np.int64]
     ) -> dict[str, NDArray[np.float64]]:
-        """Return what the policy "sar" needs.
+        """Return the inputs of the policy "sar".
 
         Args:
-            lr: (s, R * r, C * r, lr_dim) reduced LR tokens.
-            place: (n, 3) scene among these, row and column of each tile.
+            lr: (s, R * r, C * r, lr_dim) projected LR tokens.
+            place: (n, 3) scene index, row and column of each tile.
 
         Returns:
             "student" and "teacher": (n, K) probabilities.
@@ -92,15 +92,15 @@ def distil(material: TrainingData) -> Distilled:
     """Fit both models on the training scenes.
 
     Args:
-        material: Features, labels, and the HR model: the classifiers from labels on HR tokens.
+        material: Features, labels, and the HR model: the classifiers on HR tokens.
 
     Raises:
         DataError: There are no labels.
     """
     if material.labels is None or material.known is None:
         raise DataError(
-            "two models of concepts without labels",
-            "One of them is learnt from labels.",
+            "SAR models without labels",
+            "The teacher is trained with labels.",
             "Prepare the pairs with labels: --masks MASKS --concepts FILE.",
         )
     train = material.scenes("train")
@@ -108,30 +108,30 @@ def distil(material: TrainingData) -> Distilled:
     lr = material.data.take(train).lr.float().numpy()
     x = lr_features(lr, material.shape, material.places(train))
     names = material.labels.names
-    taught = material.labels.probabilities(material.means(rows))
+    soft = material.labels.probabilities(material.means(rows))
     return Distilled(
-        fit_labels(x, material.known[rows], names), fit_soft(x, taught, names), material.shape
+        fit_labels(x, material.known[rows], names), fit_soft(x, soft, names), material.shape
     )
 
 
 def fit_soft(
     x: NDArray[np.floating], probabilities: NDArray[np.floating], names: tuple[str, ...]
 ) -> LabelHead:
-    """Fit a classifier for each concept to probabilities that another model gives.
+    """Fit a classifier per concept to the probabilities of another model.
 
-    Each row counts as positive by its probability, and as negative by the rest: the cross-entropy
-    of distillation at temperature 1 (Hinton et al. 2015, section 2).
+    Each row is a positive sample with the weight of its probability p, and a negative sample with
+    1 - p: the cross-entropy of distillation at temperature 1 (Hinton et al. 2015, section 2).
 
     Args:
         x: (n, d) features.
-        probabilities: (n, K) what the other model says.
-        names: The K concepts. One that it says the same of everywhere gets that and nothing else.
+        probabilities: (n, K) probabilities of the other model.
+        names: The K concepts. Those with constant probabilities get a constant prediction.
     """
     from sklearn.linear_model import LogisticRegression
 
     n, d = x.shape
     p = np.clip(np.asarray(probabilities, np.float64), _LEAST, 1 - _LEAST)
-    twice, truth = np.concatenate([x, x]), np.repeat([True, False], n)
+    doubled, truth = np.concatenate([x, x]), np.repeat([True, False], n)
     weight, bias = np.zeros((len(names), d), np.float32), np.zeros(len(names), np.float32)
     for k in range(len(names)):
         if np.ptp(p[:, k]) < _LEAST:
@@ -140,7 +140,7 @@ def fit_soft(
             continue
         shares = np.concatenate([p[:, k], 1 - p[:, k]])
         fitted = LogisticRegression(C=STRENGTH, max_iter=500).fit(
-            twice, truth, sample_weight=shares
+            doubled, truth, sample_weight=shares
         )
         weight[k], bias[k] = fitted.coef_[0], fitted.intercept_[0]
     return LabelHead(names, weight, bias)
@@ -149,21 +149,21 @@ def fit_soft(
 def needs_hr(
     concepts: Sequence[Concept],
     gsd: float | None,
-    judge: Callable[[Concept], bool] | None = None,
+    decide: Callable[[Concept], bool] | None = None,
 ) -> NDArray[np.bool_]:
-    """Say for which concepts HR is needed: the option ``needs_hr`` of the policy "sar".
+    """Return the mask of concepts that need HR: the option ``needs_hr`` of the policy "sar".
 
     Args:
         concepts: K concepts.
-        gsd: Metres of an LR pixel, or None where that is not known.
-        judge: Decides instead, concept by concept (a language model, a person).
+        gsd: GSD of LR in metres, or None if unknown.
+        decide: Function that decides for each concept instead (a language model, a person).
 
     Returns:
-        (K,) bool; by `Concept.min_gsd` False where LR is that fine. Where the one or the other is
-        not known, HR is needed.
+        (K,) bool; by default False if the GSD is at most `Concept.min_gsd`. HR is needed if one
+        of the two is not known.
     """
-    if judge is not None:
-        return np.array([bool(judge(concept)) for concept in concepts], bool)
+    if decide is not None:
+        return np.array([bool(decide(concept)) for concept in concepts], bool)
     return np.array([
         gsd is None or concept.min_gsd is None or gsd > concept.min_gsd for concept in concepts
     ], bool)  # fmt: skip
@@ -173,7 +173,7 @@ def needs_hr(
 def lr_features(
     lr: NDArray[np.floating], shape: Shape, place: NDArray[np.int64]
 ) -> NDArray[np.float32]:
-    """Return (n, features) of tiles: their LR tokens, their neighbours', the scene's.
+    """Return the features (n, d) of tiles: LR tokens of the tile, its neighbours and its scene.
 
     Args:
         lr: (s, R * r, C * r, lr_dim) LR tokens.
@@ -186,20 +186,20 @@ def lr_features(
 
 
 RewardKind = Literal["tiles", "scene"]
-_STEP = 0.1  # of the multiplier for a share off the budget, in standard deviations of the gain
-_PULL = 4.0  # what a share off the budget adds to the multiplier at once, in the same
-_BOUND = 3.0  # of logits: a policy that is too sure would learn nothing more
-_OFF = 20.0  # what a share off the budget costs where epochs are compared
-_SURE = 1e-6
+_STEP = 0.1  # step of the multiplier per excess share, in standard deviations of the gain
+_PULL = 4.0  # immediate penalty per excess share, in the same unit
+_BOUND = 3.0  # bound of logits: saturated policies would stop learning
+_OFF = 20.0  # penalty per excess share in the validation score
+_SURE = 1e-6  # minimum distance of probabilities from 0 and 1
 
 
 class PatchDropNet(nn.Module):
-    """A sampler with one head, and the multiplier that it was trained under.
+    """A sampler with one head, and the Lagrange multiplier of its training.
 
-    It learns by reward alone: it hears no classifiers, and its linear part stays at nothing.
+    It learns from the reward only: it has no concept probe, and its linear part remains 0.
 
     Args:
-        shape: Sizes; the ensemble and the concepts are left out.
+        shape: Sizes; ensemble and concepts are ignored.
     """
 
     price: torch.Tensor
@@ -217,15 +217,15 @@ class PatchDropNet(nn.Module):
 
 @dataclass(frozen=True)
 class Scenes:
-    """What a policy sees of scenes, and what its choices lead to.
+    """Inputs of a policy, and the outcomes of its actions.
 
     Attributes:
         lr: (s, R * r, C * r, lr_dim) LR tokens.
-        fill: (s, R * k, C * k, hr_dim) what the LR fill makes of them.
-        low: (s, R, C, K) probabilities of the concepts by the fill.
-        high: (s, R, C, K) the same by HR.
-        present: (s, R, C, K) bool.
-        here: (s, R, C) bool: tiles that there are.
+        fill: (s, R * k, C * k, hr_dim) LR fill: HR tokens predicted from them.
+        low: (s, R, C, K) probabilities of the concepts from the fill.
+        high: (s, R, C, K) probabilities of the concepts from HR.
+        present: (s, R, C, K) bool labels.
+        here: (s, R, C) bool mask of existing tiles.
     """
 
     lr: torch.Tensor
@@ -236,26 +236,26 @@ class Scenes:
     here: NDArray[np.bool_]
 
     def gain(self, weights: NDArray[np.float64]) -> NDArray[np.float64]:
-        """Return (s, R, C) cross-entropy that HR spares each tile; 0 where there is none."""
+        """Return the decrease (s, R, C) of the cross-entropy of each tile by HR; 0 if missing."""
         low, high = (_entropy(p, self.present) @ weights for p in (self.low, self.high))
         return np.where(self.here, low - high, 0.0)
 
 
 class PolicyTask:
-    """Trains a policy; see `foveate.models.fit.Task`.
+    """Training of a policy; see `foveate.models.fit.Task`.
 
     Args:
         net: The policy.
-        train: Scenes to learn from.
-        val: Scenes to choose the epoch by.
-        device: Where to train.
-        obr: Share of the tiles that may be acquired.
+        train: Training scenes.
+        val: Validation scenes, which select the epoch.
+        device: Device of the training.
+        obr: Maximum acquired share of the tiles.
         weights: (K,) weights of the concepts.
-        reward: "tiles": the cross-entropy of the concepts of tiles that is spared, each tile
-            credited with its own, for those of the others do not depend on it; "scene": that of
-            the scene, which shows a concept if one of its tiles does, for all its actions at once.
-        alpha: Share of a probability that is kept in training: p becomes
-            alpha p + (1 - alpha)(1 - p), so that what looks worthless is tried.
+        reward: "tiles": decrease of the cross-entropy of the concepts of each tile, credited to
+            its own action, since it does not depend on the others; "scene": that of the scene,
+            which contains a concept if one of its tiles does, for all its actions together.
+        alpha: Exploration: p is replaced by alpha p + (1 - alpha)(1 - p) in training, so that
+            tiles of low value are acquired sometimes.
     """
 
     def __init__(
@@ -266,7 +266,7 @@ class PolicyTask:
         self.rows = len(train.lr)
         self._train, self._val, self._device = train, val, device
         self._obr, self._weights, self._reward, self._alpha = obr, weights, reward, alpha
-        # Sure choices have the probability e and 1 - e, as far as logits are bounded.
+        # With bounded logits, the extreme probabilities are e and 1 - e.
         least = float(1 / (1 + np.exp(_BOUND)))
         self._used = least + (1 - 2 * least) * obr
         gains = tuple(scenes.gain(weights) for scenes in (train, val))
@@ -280,8 +280,7 @@ class PolicyTask:
         p = logits.sigmoid()
         tried = self._alpha * p + (1 - self._alpha) * (1 - p)
         here = part.here[rows]
-        chance = tried.detach().cpu().numpy()
-        action = (draw.random(here.shape) < chance) & here
+        action = (draw.random(here.shape) < tried.detach().cpu().numpy()) & here
         greedy = (p.detach().cpu().numpy() > 0.5) & here
         price = self._price(p.detach().cpu().numpy(), here)
         size = np.maximum(here.sum(axis=(1, 2), keepdims=True), 1)
@@ -289,27 +288,27 @@ class PolicyTask:
         if self._reward == "tiles":
             advantage = changed * (self._gains[0][rows] - price)
         else:
-            spared = self._scene(rows, action) - self._scene(rows, greedy)
-            advantage = spared[:, None, None] - changed * price  # a price is of each tile alone
+            reward = self._scene(rows, action) - self._scene(rows, greedy)
+            advantage = reward[:, None, None] - changed * price  # the price is per tile
         taken = torch.from_numpy(action).to(self._device)
         log = torch.where(taken, tried.clamp(min=_SURE).log(), (1 - tried).clamp(min=_SURE).log())
         credit = torch.from_numpy(np.where(here, advantage / size, 0.0)).to(log)
         return -(credit * log).sum() / len(rows)
 
     def validate(self) -> dict[str, float]:
-        """Return how good the choices on the validation scenes are.
+        """Return measures of the actions on the validation scenes.
 
-        "score": the share of the gain of the best choice of that size, less what the share in use
-        is off the budget; "share": the share in use; "gain": what is spared a tile, in the unit of
-        the loss; "price": the multiplier, in the same.
+        "score": gain relative to that of the best tiles of the budget, minus the penalty of the
+        excess share; "share": the acquired share; "gain": mean decrease of the loss per tile, in
+        the unit of the loss; "price": the multiplier, in the same unit.
         """
         rows, here = np.arange(len(self._val.lr)), self._val.here
         chosen = (self._logits(self._val, rows) > 0).cpu().numpy() & here
         gain = self._gains[1]
         share = float(chosen.sum() / max(here.sum(), 1))
         best = np.sort(gain[here])[::-1][: max(1, round(self._obr * here.sum()))]
-        most = float(np.maximum(best, 0).sum())
-        captured = float(gain[chosen].sum()) / most if most > 0 else 0.0
+        largest = float(np.maximum(best, 0).sum())
+        captured = float(gain[chosen].sum()) / largest if largest > 0 else 0.0
         return {
             "score": min(captured, 1.0) - _OFF * abs(share - self._obr),
             "share": share,
@@ -319,10 +318,10 @@ class PolicyTask:
 
     @torch.no_grad()
     def _price(self, p: NDArray[np.floating], here: NDArray[np.bool_]) -> float:
-        """Return what a tile costs now, and let the multiplier follow the share in use.
+        """Return the current price of a tile, and update the multiplier with the acquired share.
 
-        The augmented Lagrangian (Hestenes 1969): what is off now counts besides the multiplier,
-        which alone would swing, for the network follows it late.
+        The augmented Lagrangian (Hestenes 1969): the current excess is penalised in addition to
+        the multiplier, which alone would oscillate because the network follows it with a delay.
         """
         if here.any():
             self.net.price += _STEP * (float((p[here] > 0.5).mean()) - self._obr)
@@ -332,7 +331,7 @@ class PolicyTask:
         return float(self.net.price) + pull
 
     def _scene(self, rows: NDArray[np.int64], chosen: NDArray[np.bool_]) -> NDArray[np.float64]:
-        """Return (b,) what is spared of the cross-entropy of scenes, against nothing chosen."""
+        """Return the decrease (b,) of the cross-entropy of scenes by the acquired tiles."""
         part = self._train
         truth = (part.present[rows] & part.here[rows][..., None]).any(axis=(1, 2))
         losses = []
@@ -349,16 +348,16 @@ class PolicyTask:
 
 
 def new_patchdrop_net(shape: Shape, seed: int, obr: float = 0.5) -> PatchDropNet:
-    """Return a policy with seeded first weights, whose first probabilities are about the budget."""
+    """Return a policy with seeded weights and initial probabilities near the budget."""
     net = random_weights(lambda: PatchDropNet(shape), seed)
     nn.init.constant_(net.sampler.outlets[0].bias, float(np.log(obr / (1 - obr))))
     return net
 
 
 def _entropy(p: NDArray[np.floating], present: NDArray[np.bool_]) -> NDArray[np.float64]:
-    """Return the cross-entropy of probabilities, element by element."""
-    sure = np.clip(np.asarray(p, np.float64), _SURE, 1 - _SURE)
-    return -np.where(present, np.log(sure), np.log1p(-sure))
+    """Return the elementwise cross-entropy of probabilities."""
+    clipped = np.clip(np.asarray(p, np.float64), _SURE, 1 - _SURE)
+    return -np.where(present, np.log(clipped), np.log1p(-clipped))
 
 
 SETTINGS = FitSettings(epochs=60, batch_size=8, learning_rate=3e-3, weight_decay=0.0)
@@ -378,37 +377,39 @@ def train_patchdrop(
     checkpoint: Path | None = None,
     progress: ProgressFn | None = None,
 ) -> tuple[Sampler, History]:
-    """Train a policy on the training scenes; the validation scenes choose the epoch.
+    """Train a policy on the training scenes; the validation scenes select the epoch.
 
     Args:
         material: Features, labels and concepts.
-        obr: Share of the tiles that may be acquired, above 0 and below 1.
-        device: Where to train.
-        seed: Of weights, order and actions.
+        obr: Maximum acquired share of the tiles, in (0, 1).
+        device: Device of the training.
+        seed: Seed of weights, order and actions.
         fill: The trained LR fill.
-        strength: Of the ridge of the fills that tell training scenes without knowing them.
+        strength: Ridge strength of the cross-fitted fills of the training scenes.
         reward: "tiles" or "scene"; see `PolicyTask`.
-        alpha: Exploration, above 0.5 up to 1; see `PolicyTask`.
-        settings: Of the training; the seed is set here.
-        checkpoint: Keeps the state: a training that was killed goes on to the same weights.
+        alpha: Exploration, in (0.5, 1]; see `PolicyTask`.
+        settings: Settings of the training; `seed` replaces their seed.
+        checkpoint: Checkpoint; interrupted trainings resume and end with the same weights.
         progress: Called with ticks.
 
     Returns:
-        A sampler with one head, and how the training went: its epochs have "share", "gain" and
-        "price".
+        A sampler with one head, and the history of the training: its epochs have "share", "gain"
+        and "price".
 
     Raises:
-        DataError: There are no labels, which make the reward.
-        ParameterError: An impossible share or exploration.
+        DataError: There are no labels for the reward.
+        ParameterError: `obr` or `alpha` is out of range.
     """
     if not 0 < obr < 1:
-        raise ParameterError(f"obr={obr}", "It is a share above 0 and below 1.", "obr=0.12")
+        raise ParameterError(f"obr={obr}", "It must be above 0 and below 1.", "Set obr=0.12.")
     if not 0.5 < alpha <= 1:
-        raise ParameterError(f"alpha={alpha}", "It is above 0.5 and up to 1.", "alpha=0.8")
+        raise ParameterError(
+            f"alpha={alpha}", "It must be above 0.5 and at most 1.", "Set alpha=0.8."
+        )
     if material.labels is None or material.known is None:
         raise DataError(
-            "a reward without labels",
-            "PatchDrop is rewarded for concepts that are told right.",
+            "PatchDrop without labels",
+            "Its reward needs the labels of concepts.",
             "Prepare the pairs with labels: --masks MASKS --concepts FILE.",
         )
     train, val = (material.scenes(split) for split in ("train", "val"))
@@ -434,14 +435,14 @@ def patchdrop_scores(net: Sampler, fill: Fill, lr: torch.Tensor) -> NDArray[np.f
     Args:
         net: Of `train_patchdrop`.
         fill: The LR fill that it was trained with.
-        lr: (s, R * r, C * r, lr_dim) reduced LR tokens.
+        lr: (s, R * r, C * r, lr_dim) projected LR tokens.
     """
     return scores_of(net, fill, lr, next(net.parameters()).device)
 
 
 def _scenes(material: TrainingData, numbers: NDArray[np.int64], fill: torch.Tensor) -> Scenes:
     labels, known = material.labels, material.known
-    assert labels is not None  # noqa: S101  (asked by the caller)
+    assert labels is not None  # noqa: S101  (checked by the caller)
     assert known is not None  # noqa: S101
     data, side = material.data.take(numbers), material.shape.hr_side
     place = material.places(numbers)

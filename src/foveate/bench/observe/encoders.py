@@ -1,8 +1,8 @@
-"""Rows of several encoders in one table, each read alone: what LR, and what HR tells by it.
+"""Table of encoders: recognition from LR and from HR by each encoder alone.
 
 Supervised: classifiers on LR tokens (of a tile, its neighbours and its scene), or on all HR tokens.
-Zero-shot, where the encoder reads text: tiles, and whole overviews or the mean of all tiles, by the
-cosine of their embeddings with the texts.
+Zero-shot, if the encoder embeds text: tiles, and whole overviews or the mean of all tiles, by the
+cosine of their embeddings with those of the texts.
 """
 
 from __future__ import annotations
@@ -46,8 +46,8 @@ class NamedEncoder:
     """An encoder of a table.
 
     Attributes:
-        name: Of its rows.
-        model: For `load_model`.
+        name: Name in the labels of rows.
+        model: Name for `load_model`.
         weights: Local weights, or None.
     """
 
@@ -60,13 +60,15 @@ def read_encoders(path: str) -> tuple[NamedEncoder, ...]:
     """Read a file of encoders: YAML, TOML or JSON, ``NAME: MODEL`` or ``NAME: {model, weights}``.
 
     Raises:
-        ParameterError: An entry of another form, an unknown model, or no entry.
-        DataError: The file cannot be read, or weights cannot.
+        ParameterError: An entry is invalid, a model is unknown, or there is no entry.
+        DataError: The file or weights cannot be read.
     """
 
     def read(content: Any) -> tuple[NamedEncoder, ...]:
         if not isinstance(content, dict) or not content:
-            raise ParameterError("no encoders", "An encoder is a name and a model.", "A: builtin")
+            raise ParameterError(
+                "no encoders", "An encoder must have a name and a model.", "Write NAME: builtin."
+            )
         return tuple(_encoder(str(name), value) for name, value in content.items())
 
     return read_names(
@@ -77,7 +79,9 @@ def read_encoders(path: str) -> tuple[NamedEncoder, ...]:
 def _encoder(name: str, value: Any) -> NamedEncoder:
     given = value if isinstance(value, dict) else {"model": value}
     if not set(given) <= _FIELDS or not isinstance(given.get("model"), str):
-        raise ParameterError(f"the encoder {name!r} is {value!r}", "It has a model, and weights.")
+        raise ParameterError(
+            f"the encoder {name!r} is {value!r}", "Allowed: {model: MODEL, weights: FILE}."
+        )
     load_model(given["model"], weights=given.get("weights"))
     return NamedEncoder(name, given["model"], given.get("weights"))
 
@@ -85,11 +89,11 @@ def _encoder(name: str, value: Any) -> NamedEncoder:
 def encoder_data(
     job: TrainJob, pairs: Pairs, encoder: NamedEncoder, progress: ProgressFn | None = None
 ) -> TrainingData:
-    """Return features of the pairs by an encoder; whole vectors, too, where it reads texts.
+    """Return features of the pairs by an encoder, with embeddings if it embeds text.
 
     Args:
-        job: Of the seed.
-        pairs: The pairs; features are kept in their folder.
+        job: Training job of the seed.
+        pairs: The pairs; features are cached in their folder.
         encoder: The encoder.
         progress: Called with ticks.
 
@@ -100,20 +104,21 @@ def encoder_data(
         "model": encoder.model, "weights": encoder.weights, "lr_model": None, "lr_weights": None,
         "target_model": None, "text_model": None, "saliency_model": None, "preset": None,
     }  # fmt: skip
-    own = job.model_copy(update={**given, "reference": "tile"})
-    data = build_dataset(own, pairs, progress)
+    with_encoder = job.model_copy(update={**given, "reference": "tile"})
+    data = build_dataset(with_encoder, pairs, progress)
     if data.texts is not None:
-        data = build_dataset(own.model_copy(update={"reference": "overview"}), pairs, progress)
+        overviews = with_encoder.model_copy(update={"reference": "overview"})
+        data = build_dataset(overviews, pairs, progress)
     if data.labels is None or data.known is None:
-        raise Skipped("no labels to fit classifiers to, and to judge by")
+        raise Skipped("The pairs have no labels for training and evaluation of classifiers.")
     return data
 
 
 def judged_by(
     data: TrainingData, test: NDArray[np.int64], depths: Sequence[int], seed: int
 ) -> Judged:
-    """Return what the tiles of test scenes show."""
-    assert data.known is not None  # noqa: S101  (encoder_data has looked)
+    """Return the labels of the tiles of test scenes."""
+    assert data.known is not None  # noqa: S101  (`encoder_data` requires it)
     place = data.places(test)
     groups = np.array(group_names(data.pairs.groups))[test][place[:, 0]]
     novel = np.array([concept.novel for concept in data.concepts])
@@ -124,14 +129,14 @@ def encoder_measures(
     job: TrainJob, pairs: Pairs, encoder: NamedEncoder, *, depths: Sequence[int], timed: bool,
     progress: ProgressFn | None = None,
 ) -> dict[str, dict[str, Measure]]:  # fmt: skip
-    """Return what "LR" and "HR" tell by an encoder: measures by name each.
+    """Return the measures of an encoder on "LR" and "HR", by name.
 
     Args:
-        job: Of the seed.
-        pairs: The pairs; features are kept in their folder.
-        encoder: The encoder, of overviews and of tiles.
-        depths: K of mAP@K.
-        timed: Whether to measure the time of the tokens and of the classifiers.
+        job: Training job of the seed.
+        pairs: The pairs; features are cached in their folder.
+        encoder: The encoder of overviews and tiles.
+        depths: Values of K of mAP@K.
+        timed: Whether to measure the time of encoding and classifiers.
         progress: Called with ticks.
 
     Raises:
@@ -141,7 +146,7 @@ def encoder_measures(
     test = data.scenes("test")
     rows, judged = data.tiles(test), judged_by(data, test, depths, job.seed)
     teacher, labels = distil(data).teacher, data.labels
-    assert labels is not None  # noqa: S101  (encoder_data has looked)
+    assert labels is not None  # noqa: S101  (`encoder_data` requires it)
     nothing, everything = np.zeros(len(rows), bool), np.ones(len(rows), bool)
     start = time.perf_counter()
     x = lr_features(data.data.take(test).lr.float().numpy(), data.shape, data.places(test))
@@ -149,7 +154,7 @@ def encoder_measures(
     middle = time.perf_counter()
     high = labels.logits(data.means(rows))
     end = time.perf_counter()
-    found = {
+    measures = {
         "LR": judged.by_classifiers(low, nothing), "HR": judged.by_classifiers(high, everything),
     }  # fmt: skip
     if timed:
@@ -157,18 +162,18 @@ def encoder_measures(
         for part, seconds in (
             ("LR", len(test) * overview + middle - start), ("HR", len(rows) * tile + end - middle),
         ):  # fmt: skip
-            found[part]["seconds"] = Measure(seconds, [seconds], {})
+            measures[part]["seconds"] = Measure(seconds, [seconds], {})
     if data.texts is not None and data.vectors is not None:
         tiles, overviews = data.vectors
         tiles = np.asarray(tiles[rows], np.float32)
-        found["LR"] |= judged.pooled(data.texts.own_cosines(np.asarray(overviews[test], float)))
-        found["HR"] |= judged.by_texts(data.texts.own_cosines(tiles))
-        found["HR"] |= judged.pooled(data.texts.own_cosines(judged.scene_means(tiles)))
-    return found
+        measures["LR"] |= judged.pooled(data.texts.own_cosines(np.asarray(overviews[test], float)))
+        measures["HR"] |= judged.by_texts(data.texts.own_cosines(tiles))
+        measures["HR"] |= judged.pooled(data.texts.own_cosines(judged.scene_means(tiles)))
+    return measures
 
 
 def encoder_rows(job: BenchJob) -> list[Row]:
-    """Return the rows: LR and HR by each encoder of a file."""
+    """Return the rows: LR and HR for each encoder of the file."""
     names = [one.name for one in read_encoders(job.encoders)] if job.encoders else ["builtin"]
     return [
         Row(f"{name}, {part}", (Condition("encoder", part == "HR", f"{name} {part}"),), part)
@@ -177,9 +182,9 @@ def encoder_rows(job: BenchJob) -> list[Row]:
     ]
 
 
-def encoder_claims(_: BenchJob, found: Mapping[str, Comparison]) -> list[Claim]:
-    """Say which encoder is best on LR, and on HR."""
-    return best_of_blocks(found, "tiles", "tile mAP")
+def encoder_claims(_: BenchJob, compared: Mapping[str, Comparison]) -> list[Claim]:
+    """Return the best encoder on LR, and on HR."""
+    return best_of_blocks(compared, "tiles", "tile mAP")
 
 
 ENCODERS = Table(
@@ -190,6 +195,6 @@ ENCODERS = Table(
     ),
     encoder_rows, (), encoder_claims,
     note="LR: classifiers on the tokens of a tile of the overview, its neighbours and its scene. "
-    "HR: classifiers on the tokens of all tiles. pooled: by texts, for encoders that read them. "
-    "Rows are compared with the first of their block.",
+    "HR: classifiers on the tokens of all tiles. pooled: by texts, for encoders that embed text. "
+    "Rows are compared with the first row of their block.",
 )  # fmt: skip

@@ -1,7 +1,7 @@
-"""`BenchJob`: the conditions of a table seed by seed, a step each, then the table.
+"""`BenchJob`: measures the conditions of a table, one step per seed, and writes the table.
 
 DIR/
-work/KEY/seed-N/   networks and conditions of one setting, shared by all tables
+work/KEY/seed-N/   networks and results of one setting, shared by all tables
 tables/            NAME.json, NAME.csv, NAME.md
 report.html        a page of all tables
 """
@@ -33,59 +33,59 @@ TableName = Literal[
     "pretraining", "encoders",
 ]  # fmt: skip
 NEIGHBOURS = ("predictor", "ablation", "pretraining")  # tables with the agreement of neighbours
-VERSION = 2  # raised when the same job leads to other figures
+VERSION = 2  # incremented when the figures of the same job change
 
 
 def _datasets(given: Any) -> Any:
-    """Read texts ``NAME=DIR``."""
+    """Parse ``NAME=DIR``."""
     if isinstance(given, dict):
         return {str(name): absolute(str(path)) for name, path in given.items()}
-    found = assignments(given, "NAME=DIR", "eurosat=data/eurosat")
-    return _datasets(found) if isinstance(found, dict) else found
+    parsed = assignments(given, "NAME=DIR", "eurosat=data/eurosat")
+    return _datasets(parsed) if isinstance(parsed, dict) else parsed
 
 
 Datasets = Annotated[dict[str, str], BeforeValidator(_datasets)]
 
 
 class BenchJob(TrainJob):
-    """A table of results: the pairs are divided and trained on anew for each seed."""
+    """Compare policies and completions on pairs, with a split and a training for each seed."""
 
     absent = frozenset({"replace"})
     table: Annotated[TableName, Option("Method")] = "main"
     """Table: main, ablation, supervision, threshold, predictor, budget, depth, zeroshot,
     pretraining or encoders."""
     seeds: Annotated[int, Option("Method")] = Field(5, ge=1)
-    """Number of seeds: splits and trainings."""
+    """Number of seeds, each with its own split and training."""
     draws: Annotated[int, Option("Method")] = Field(5, ge=1)
-    """Random draws of tiles per seed, by the policy random."""
+    """Random draws of tiles per seed, for the policy random."""
     top_k: Annotated[Bands, Option("Method", metavar="20,100")] = Field([20, 100], min_length=1)
-    """Depths K of mAP@K over scenes."""
+    """Values of K for mAP@K over scenes."""
     scales: Annotated[str | None, Option("Input", metavar="FILE|python:MODULE:FUNCTION")] = None
-    """Scale that each concept needs, lr or hr, for SAR; by default by their min_gsd."""
+    """Scale that each concept needs, lr or hr, for SAR; default: derived from its min_gsd."""
     covariate: Annotated[AbsolutePath | None, Option("Input")] = None
     """Raster for the policy covariate: night lights, population."""
     encoders: Annotated[AbsolutePath | None, Option("Input")] = None
-    """Encoders of --table encoders, and models of images and texts of --table zeroshot: a file
-    with NAME: MODEL, or NAME: {model: MODEL, weights: FILE}, for each row."""
+    """File with the encoders of --table encoders, or the image-text models of --table zeroshot:
+    NAME: MODEL, or NAME: {model: MODEL, weights: FILE}, for each row."""
     datasets: Annotated[Datasets, Option("Input", metavar="NAME=DIR", repeated=True)] = Field({})
-    """Data sets of --table zeroshot: eurosat, bigearthnet or folders, and where each lies."""
+    """Data sets of --table zeroshot with their folders: eurosat, bigearthnet or folders."""
     timed: Annotated[bool, Option("Method")] = True
-    """Whether to measure the time of the full pipeline."""
+    """Measure the time of the full pipeline."""
     seed: int = Field(0, ge=0)
     """The first seed."""
 
     def __init__(self, **given: Any) -> None:
         super().__init__(**given)
-        _refuse(self)
+        _check_options(self)
 
     def training(self, number: int) -> TrainJob:
-        """Return the training of a seed."""
+        """Return the training job of a seed."""
         stated = self.model_dump(mode="json", include=set(TrainJob.model_fields))
         given: dict[str, Any] = {**stated, "seed": self.seed + number}
         return TrainJob(**given)
 
     def check(self) -> Any:
-        """Return the pairs and the observer to start from."""
+        """Return the pairs and the observer for the initial weights."""
         check_folders(self.pairs, self.init)
         need_extra(EXTRAS["observe"], "this benchmark")
         from foveate.observe.observer import Observer
@@ -96,8 +96,9 @@ class BenchJob(TrainJob):
         pairs = open_pairs(self.pairs)
         if not pairs.has_hr:
             raise DataError(
-                "pairs without high resolution", "A benchmark needs both.", "Prepare them from HR."
-            )
+                "pairs without HR imagery", "A benchmark needs LR and HR.",
+                "Prepare the pairs from HR imagery.",
+            )  # fmt: skip
         _check_pairs(self, pairs)
         return pairs, start
 
@@ -139,12 +140,12 @@ class BenchJob(TrainJob):
             run, rows, measures, seeds=self.seeds, first=self.seed, title=self.table,
             folder=folder, key=condition_key, progress=progress,
         )  # fmt: skip
-        found, lead = compare(table, rows, results, seed=self.seed)
+        compared, lead = compare(table, rows, results, seed=self.seed)
         if table.derive is not None:
-            found = table.derive(found)
-        by_name = {f"{row.block}: {row.label}" if row.block else row.label: row for row in found}
+            compared = table.derive(compared)
+        by_name = {f"{row.block}: {row.label}" if row.block else row.label: row for row in compared}
         written = content(
-            replace(table, columns=columns), lead, found, name=self.table, seeds=self.seeds,
+            replace(table, columns=columns), lead, compared, name=self.table, seeds=self.seeds,
             obr=self.obr,
             lines=table.claims(self, by_name),
             split=split_sizes(pairs.groups, self.val, self.test, self.seed, self.seeds),
@@ -158,9 +159,9 @@ class BenchJob(TrainJob):
 
 
 def bench_key(job: BenchJob, pairs: Pairs, start: Observer | None) -> str:
-    """Hash of everything that all trainings under all seeds depend on, but for the seed.
+    """Return the hash of the dependencies of all trainings except the seed.
 
-    An observer to start from is a part of it: tokens are reduced as its weights expect them.
+    It includes the observer of the initial weights, which determines the projection of tokens.
     """
     import numpy as np
 
@@ -168,7 +169,7 @@ def bench_key(job: BenchJob, pairs: Pairs, start: Observer | None) -> str:
     from foveate.observe.training import VERSION as TRAINING
     from foveate.observe.training import options_for_key
 
-    apart = {
+    excluded = {
         "pairs", "device", "batch_size", "table", "seeds", "seed", "draws", "obr",
         "architecture", "supervision", "init", "top_k", "scales", "covariate", "encoders", "timed",
         "datasets",
@@ -179,10 +180,10 @@ def bench_key(job: BenchJob, pairs: Pairs, start: Observer | None) -> str:
     files = (
         job.weights, job.lr_weights, job.target_weights, job.saliency_weights, job.text_weights,
     )  # fmt: skip
-    known = None if pairs.shares is None else np.packbits(pairs.present()).tobytes().hex()
+    labels = None if pairs.shares is None else np.packbits(pairs.present()).tobytes().hex()
     return digest([
-        VERSION, TRAINING, options_for_key(job, apart), prints,
-        digest_ids(pairs.pool.ids), pairs.groups, [c.to_dict() for c in pairs.concepts], known,
+        VERSION, TRAINING, options_for_key(job, excluded), prints,
+        digest_ids(pairs.pool.ids), pairs.groups, [c.to_dict() for c in pairs.concepts], labels,
         [_file_print(file) for file in files], None if start is None else start.record.training,
     ])  # fmt: skip
 
@@ -192,12 +193,11 @@ def _file_print(file: str | None) -> str | None:
 
 
 def _check_pairs(job: BenchJob, pairs: Pairs) -> None:
-    """Refuse a table that these pairs have not the scenes or the concepts for.
+    """Check that the pairs have the scenes and concepts that the table needs.
 
     Raises:
-        ParameterError: K is over the number of test scenes; scales or encoders are not those of
-            the pairs.
-        DataError: Base and novel concepts are asked for, and there are none of one kind.
+        ParameterError: K exceeds the number of test scenes, or scales or encoders are invalid.
+        DataError: The table needs base and novel concepts, and one kind is missing.
     """
     from foveate.bench.observe.encoders import read_encoders
     from foveate.bench.observe.rivals import scale_decision
@@ -209,10 +209,11 @@ def _check_pairs(job: BenchJob, pairs: Pairs) -> None:
         novel = [concept.novel for concept in concepts]
         if all(novel) or not any(novel):
             raise DataError(
-                f"--table zeroshot for concepts of which {'all' if any(novel) else 'none'} are "
+                f"--table zeroshot with concepts of which {'all' if any(novel) else 'none'} are "
                 "novel",
-                "It compares concepts that a training knows with concepts that it does not.",
-                "Mark held-out ones in a file, 'harbour: {novel: true}', and type --concepts FILE.",
+                "It compares training concepts with held-out ones: both are required.",
+                "Mark held-out concepts in a file, 'harbour: {novel: true}', and type "
+                "--concepts FILE.",
             )
     if job.scales is not None:
         scale_decision(job.scales, concepts, None)
@@ -230,56 +231,56 @@ def _check_pairs(job: BenchJob, pairs: Pairs) -> None:
         if max(job.top_k) > min(tested):
             raise ParameterError(
                 f"--top-k {max(job.top_k)} with {min(tested)} test scenes",
-                "mAP@K ranks the test scenes: K is their number at most.",
-                f"--top-k {min(tested)}, or a larger --test.",
+                "mAP@K ranks the test scenes: K must be at most their number.",
+                f"Type --top-k {min(tested)}, or a larger --test.",
             )
 
 
-def _refuse(job: BenchJob) -> None:
-    """Refuse what cannot be measured; not a validator, for pydantic would wrap the words.
+def _check_options(job: BenchJob) -> None:
+    """Check the options against the table; not a validator, since pydantic would wrap the error.
 
     Raises:
-        ParameterError: It cannot be.
+        ParameterError: The options do not fit the table.
     """
     if job.supervision == AUTO:
         raise ParameterError(
             f"--supervision {AUTO} in a benchmark",
-            "Each seed would choose another one.",
-            "Name one; --table supervision compares them all.",
+            "Each seed would select another supervision.",
+            "Name one, or compare them with --table supervision.",
         )
     if not job.test:
         raise ParameterError(
             "a benchmark with --test 0",
-            "Scenes are needed that nothing was fitted to.",
-            "--test 0.2",
+            "A benchmark needs held-out test scenes.",
+            "Type --test 0.2.",
         )
     if job.table == "encoders" and job.encoders is None:
         raise ParameterError(
             "--table encoders without --encoders",
-            "The rows of the table encoders are those of a file.",
-            "--table encoders --encoders FILE",
+            "--encoders is required: a file with the rows of the table.",
+            "Type --table encoders --encoders FILE.",
         )
     if job.encoders is not None and job.table not in ("encoders", "zeroshot"):
         raise ParameterError(
-            f"--encoders for --table {job.table}",
-            "Encoders alone are rows of the tables encoders and zeroshot.",
-            "--table encoders --encoders FILE",
+            f"--encoders with --table {job.table}",
+            "It is allowed with the tables encoders and zeroshot only.",
+            "Type --table encoders --encoders FILE.",
         )
     if job.datasets and job.table != "zeroshot":
         raise ParameterError(
-            f"--datasets for --table {job.table}",
-            "Data sets are columns of the table zeroshot.",
-            f"--table zeroshot --datasets {next(iter(job.datasets))}=DIR",
+            f"--datasets with --table {job.table}",
+            "It is allowed with the table zeroshot only.",
+            f"Type --table zeroshot --datasets {next(iter(job.datasets))}=DIR.",
         )
     if job.table == "pretraining" and job.init is None:
         raise ParameterError(
-            "--table pretraining without a trained observer",
-            "It compares a start from one with a start from random weights.",
-            "Add --init OBSERVER.",
+            "--table pretraining without --init",
+            "It compares the weights of a trained observer with random initial weights.",
+            "Type --init OBSERVER.",
         )
     if job.table == "zeroshot" and job.text_model is None and job.model == "builtin":
         raise ParameterError(
-            "--table zeroshot without a model that reads text",
-            "The builtin model does not read text.",
-            "Add --text-model MODEL; see foveate models.",
+            "--table zeroshot without a model that embeds text",
+            "The builtin model does not embed text.",
+            "Type --text-model MODEL; see foveate models.",
         )

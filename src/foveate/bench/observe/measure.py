@@ -1,4 +1,4 @@
-"""One seed: its split, its training, and the conditions that it measures on its test scenes."""
+"""Measurement of the conditions of one seed: its split, its training, and its test scenes."""
 
 from __future__ import annotations
 
@@ -67,22 +67,22 @@ if TYPE_CHECKING:
     from foveate.run import Run
     from foveate.stats.measures import Measure
 
-_PATCHDROP_EPOCHS = 1.5  # times the epochs of a stage
+_PATCHDROP_EPOCHS = 1.5  # relative to the epochs of a stage
 _HEADS = ("head", "sar", "sar hr")
-_KNOWN = ("none", "nearest", "fill", "ours", "full")  # that a trial knows
+_TRIAL = ("none", "nearest", "fill", "ours", "full")  # completions of `Trial.completed`
 
 
 class Seed:
-    """A seed; nothing is read or trained before a condition needs it.
+    """A seed; data and networks are loaded and trained when a condition needs them.
 
     Args:
         job: The benchmark.
-        number: Of the seed, from 0.
+        number: Index of the seed, from 0.
         pairs: The pairs.
-        run: Where networks are kept.
+        run: Run that stores the networks.
         folder: Folder of this seed, relative to the run.
-        key: Hash of everything that its trainings depend on.
-        start: An observer to start from, or None.
+        key: Hash of the dependencies of the trainings.
+        start: Observer for the initial weights, or None.
         progress: Called with ticks.
     """
 
@@ -102,10 +102,10 @@ class Seed:
 
     @cached_property
     def trainer(self) -> Trainer:
-        """Trains the networks of this seed.
+        """Trainer of the networks of this seed.
 
         Raises:
-            DataError: The pairs lack what the job asks for.
+            DataError: The pairs lack data that the job needs.
         """
         trainer = Trainer(
             self.material, self.job, resolve_device(self.job.device), self._run, self._folder,
@@ -119,8 +119,8 @@ class Seed:
 
     @cached_property
     def observer(self) -> Observer:
-        """The observer that `foveate observe train` would make."""
-        self._sampler()  # skipped where it cannot be trained
+        """The observer, as trained by `foveate observe train`."""
+        self._sampler()  # raises `Skipped` if it cannot be trained
         return self.trainer.observer()
 
     @cached_property
@@ -134,17 +134,17 @@ class Seed:
 
     @cached_property
     def evidence(self) -> dict[str, Any]:
-        """What policies choose by."""
-        found = self.trial.evidence()
+        """Inputs of policies."""
+        evidence = self.trial.evidence()
         if self.material.labels is not None:
-            found |= self.distilled(self.trial.lr, self.trial.place)
+            evidence |= self.distilled(self.trial.lr, self.trial.place)
         if self.bench.covariate is not None:
-            found["covariate"] = covariate_means(self.trial.pool, self.bench.covariate)
-        return found
+            evidence["covariate"] = covariate_means(self.trial.pool, self.bench.covariate)
+        return evidence
 
     @cached_property
     def needed(self) -> NDArray[np.bool_]:
-        """(K,) bool: the concepts that SAR reads from HR."""
+        """(K,) bool mask of the concepts that SAR predicts from HR."""
         gsd = self.material.pairs.gsd
         return scale_decision(self.bench.scales, self.material.concepts, gsd and gsd[0])
 
@@ -155,66 +155,66 @@ class Seed:
 
     @cached_property
     def tuned(self) -> LabelHead:
-        """Classifiers on completed training scenes."""
+        """Classifiers fitted to completed training scenes."""
         return tuned_head(self.material, self.observer, self.job.obr)
 
     @cached_property
     def timing(self) -> Timing:
-        """What the parts of a pipeline take."""
+        """Times of the parts of the pipeline."""
         return measure_timing(self.trial, self.job.batch_size)
 
     @cached_property
     def distilled(self) -> Distilled:
-        """The two models on LR that SAR compares; its teacher is the LR head."""
+        """The two LR models of SAR; the teacher is the LR head."""
         if self.material.known is None or self.material.labels is None:
-            raise Skipped("no labels to fit classifiers on LR tokens to")
+            raise Skipped("The pairs have no labels for classifiers on LR tokens.")
         return distil(self.material)
 
     @property
     def groups(self) -> NDArray[np.str_]:
-        """(n,) the group of each test tile, as it is resampled."""
+        """(n,) bootstrap group of each test tile."""
         return self.trial.groups
 
     def measure(self, condition: Condition) -> dict[str, Any]:
-        """Measure a condition: measures by name, each JSON-ready.
+        """Return the measures of a condition by name, JSON-ready.
 
         Raises:
-            Skipped: It cannot be measured on these pairs.
+            Skipped: The condition cannot be measured on these pairs.
         """
         if condition.policy in ("encoder", "zero-shot"):
             name, _, part = condition.completion.rpartition(" ")
-            one = self._encoder(name, by_texts=condition.policy == "zero-shot")[part]
-            return {key: m.to_json() for key, m in one.items()}
+            measures = self._encoder(name, by_texts=condition.policy == "zero-shot")[part]
+            return {key: m.to_json() for key, m in measures.items()}
         draws = self.bench.draws if condition.policy == "random" else 1
         runs = [self._measured(condition, self._observed(condition, draw)) for draw in range(draws)]
         names = [name for name in runs[0] if all(name in run for run in runs)]
-        found = {name: measure.mean_of([run[name] for run in runs]) for name in names}
+        means = {name: measure.mean_of([run[name] for run in runs]) for name in names}
         if condition == LR_ALONE:
-            found |= self._datasets(self.observer)
-        return {name: one.to_json() for name, one in found.items()}
+            means |= self._datasets(self.observer)
+        return {name: mean.to_json() for name, mean in means.items()}
 
     def _datasets(self, model: Observer | NamedEncoder) -> dict[str, Measure]:
         given = self.bench.datasets
         return dataset_measures(model, given, device=self.job.device, templates=self.job.templates)
 
     def _encoder(self, name: str, *, by_texts: bool) -> dict[str, dict[str, Measure]]:
-        """Return what LR and HR tell by an encoder of the job's file."""
+        """Return the measures on LR and HR of an encoder of the job's file."""
         bench = self.bench
         if name not in self._encoders:
-            assert bench.encoders is not None  # noqa: S101  (the job has looked)
+            assert bench.encoders is not None  # noqa: S101  (the job requires it)
             encoder = next(one for one in read_encoders(bench.encoders) if one.name == name)
             measures = text_measures if by_texts else encoder_measures
-            found = measures(
+            by_part = measures(
                 self.job, self._pairs, encoder, depths=bench.top_k, timed=bench.timed,
                 progress=self._progress,
             )  # fmt: skip
             if by_texts:
-                found["LR"] |= self._datasets(encoder)
-            self._encoders[name] = found
+                by_part["LR"] |= self._datasets(encoder)
+            self._encoders[name] = by_part
         return self._encoders[name]
 
     def _observed(self, condition: Condition, draw: int) -> NDArray[np.bool_]:
-        """Return (m, R, C) bool: the tiles that a policy observes."""
+        """Return the mask (m, R, C) of the tiles that a policy observes."""
         trial = self.trial
         if condition.policy in ("none", "all"):
             return trial.here & (condition.policy == "all")
@@ -240,29 +240,29 @@ class Seed:
             options["needs_hr"] = self.needed
         return trial.first(trial.rank(name, evidence, seed=draw, **options), condition.share)
 
-    def _completed(self, completion: str, seen: NDArray[np.bool_]) -> NDArray[np.float32]:
+    def _completed(self, completion: str, observed: NDArray[np.bool_]) -> NDArray[np.float32]:
         """Return completed tokens, (m, R * k, C * k, d)."""
         trial = self.trial
-        if completion in _KNOWN:
-            return trial.completed(seen, completion)
+        if completion in _TRIAL:
+            return trial.completed(observed, completion)
         if completion in ("conv", "lr tile", "lr scene"):
             side = self.material.shape.hr_side
             if completion == "conv":
                 filled = fill_of(self.trainer.fill("conv"), torch.from_numpy(trial.lr)).numpy()
             else:
                 filled = lr_in_hr_space(trial, self.observer, whole=completion == "lr scene")
-            visible = seen.repeat(side, axis=1).repeat(side, axis=2)[..., None]
+            visible = observed.repeat(side, axis=1).repeat(side, axis=2)[..., None]
             return np.where(visible, trial.hr, filled)
         kind, _, form = completion.partition(":")
         if kind == "predicted":
-            own = self._predictor(f"form:{form}") if form else None
-            return predicted(self.observer, own, trial, seen)
+            predictor = self._predictor(f"form:{form}") if form else None
+            return predicted(self.observer, predictor, trial, observed)
         return replace(self.observer, predictor=self._predictor(completion)).complete(
-            trial.lr, trial.hr, seen
+            trial.lr, trial.hr, observed
         ).tokens  # fmt: skip
 
     def _predictor(self, completion: str) -> Predictor:
-        """Return the predictor of a way of completing; masks of stage II by the job's sampler."""
+        """Return the predictor of a completion; the job's sampler gives the masks of stage II."""
         kind, _, option = completion.partition(":")
         trainer = self.trainer
         if kind == "kriging":
@@ -279,14 +279,14 @@ class Seed:
     def _sampler(self, target: str = "") -> Sampler:
         target = target or self.trainer.supervision
         if target not in self.trainer.targets:
-            raise Skipped(f"no evidence for the supervision {target!r}: no labels, or no concepts")
+            raise Skipped(f"The supervision {target!r} needs labels and concepts.")
         return self.trainer.sampler(target)
 
     def _patchdrop(self) -> Sampler:
         """Return a PatchDrop policy for the observed share of the job."""
         job, data, trainer = self.job, self.material, self.trainer
         if data.labels is None or data.known is None:
-            raise Skipped("PatchDrop is rewarded for concepts that are predicted right: no labels")
+            raise Skipped("The reward of PatchDrop needs labels, which the pairs do not have.")
 
         def work(stages: Stages) -> tuple[Sampler, dict[str, Any]]:
             epochs = max(1, round(_PATCHDROP_EPOCHS * job.epochs))
@@ -302,12 +302,13 @@ class Seed:
         return trainer.custom(f"patchdrop {job.obr:g}", lambda: new, work)
 
     def _kept(self, completion: str) -> bool | None:
-        """Say whether what was trained for a way of completing is used.
+        """Return whether the training for a completion was kept.
 
-        What is no better on the validation scenes than what it started from is put back.
+        Trained networks that are not better on the validation scenes than their initial state are
+        reset to it.
 
         Returns:
-            None where nothing is trained for it but the fill.
+            None if the completion needs no training except that of the fill.
         """
         kind, _, option = completion.partition(":")
         if option == self.job.architecture:
@@ -325,46 +326,46 @@ class Seed:
         if stages is None:
             return None
         facts = [self.trainer.facts(stage) for stage in stages]
-        # What is aligned with texts stays as it is: there is nothing to compare it with.
+        # Networks aligned with texts are always kept: there is no reference to compare with.
         return any(f.get("blocks", f.get("conv", f)).get("kept", True) for f in facts)
 
-    def _measured(self, condition: Condition, seen: NDArray[np.bool_]) -> dict[str, Measure]:
+    def _measured(self, condition: Condition, observed: NDArray[np.bool_]) -> dict[str, Measure]:
         trial, groups = self.trial, self.groups
-        chosen = dense.from_grids(seen, trial.place)
+        chosen = dense.from_grids(observed, trial.place)
         ones = np.ones(len(chosen))
-        found = {"obr": measure.ratio(chosen.astype(float), ones, groups)}
+        measures = {"obr": measure.ratio(chosen.astype(float), ones, groups)}
         if condition.policy.startswith("tau=") and 0 < (tau := float(condition.policy[4:])) < 1:
-            found["drift"] = measure.ratio(chosen / (1 - tau) - 1, ones, groups)
+            measures["drift"] = measure.ratio(chosen / (1 - tau) - 1, ones, groups)
         if trial.truth:
             gain = trial.truth["gain"]
-            found["captured"] = measure.ratio(gain * chosen, gain, groups)
+            measures["captured"] = measure.ratio(gain * chosen, gain, groups)
         start = time.perf_counter()
         if condition.completion in _HEADS:
-            found |= self._concepts(self._head_logits(condition.completion, chosen), chosen)
-            return found | self._time(condition, chosen, time.perf_counter() - start)
+            measures |= self._concepts(self._head_logits(condition.completion, chosen), chosen)
+            return measures | self._time(condition, chosen, time.perf_counter() - start)
         tuned = condition.completion == "tuned"
-        tokens = self._completed("ours" if tuned else condition.completion, seen)
-        found |= self._time(condition, chosen, time.perf_counter() - start)
+        tokens = self._completed("ours" if tuned else condition.completion, observed)
+        measures |= self._time(condition, chosen, time.perf_counter() - start)
         kept = self._kept(condition.completion)
         if kept is not None:
-            found["kept"] = measure.Measure(float(kept), [float(kept)], {})
-        found |= self._likeness(tokens, chosen)
+            measures["kept"] = measure.Measure(float(kept), [float(kept)], {})
+        measures |= self._likeness(tokens, chosen)
         if self.bench.table in NEIGHBOURS:
-            value = agreement(trial, tokens, seen)
+            value = agreement(trial, tokens, observed)
             if value is not None:
-                found["neighbours"] = measure.Measure(value, [value], {})
+                measures["neighbours"] = measure.Measure(value, [value], {})
         means = trial.tile_means(tokens)
         if self.material.labels is not None:
             head = self.tuned if tuned else self.material.labels
-            found |= self._concepts(head.logits(means), chosen)
+            measures |= self._concepts(head.logits(means), chosen)
         texts = self.material.texts
         if texts is not None and self.observer.to_text is not None:
-            own = TextConcepts(texts.head, self.observer.to_text)
-            found |= self._told(own, means)
-        return found
+            concepts = TextConcepts(texts.head, self.observer.to_text)
+            measures |= self._by_texts(concepts, means)
+        return measures
 
     def _head_logits(self, name: str, chosen: NDArray[np.bool_]) -> NDArray[np.floating]:
-        """Return (n, K) logits of classifiers that complete nothing."""
+        """Return (n, K) logits of classifiers without completion."""
         trial = self.trial
         if name == "head":
             x = lr_features(trial.lr, self.material.shape, trial.place)
@@ -385,24 +386,24 @@ class Seed:
     def _concepts(
         self, logits: NDArray[np.floating], chosen: NDArray[np.bool_]
     ) -> dict[str, Measure]:
-        """Return average precisions by the concepts' classifiers: tiles, regions, scenes."""
+        """Return average precisions of the concept classifiers: tiles, regions, scenes."""
         return {} if self.judged is None else self.judged.by_classifiers(logits, chosen)
 
     @cached_property
     def judged(self) -> Judged | None:
-        """What the test tiles show; None where that is not known."""
+        """Labels of the test tiles; None if unknown."""
         trial = self.trial
         if trial.known is None:
             return None
         novel = np.array([concept.novel for concept in self.material.concepts])
         return Judged(trial.known, trial.place, self.groups, novel, self.bench.top_k, self.job.seed)
 
-    def _told(self, own: TextConcepts, means: NDArray[np.floating]) -> dict[str, Measure]:
-        """Return average precisions by the concepts' texts: tiles, and pooled scenes."""
+    def _by_texts(self, concepts: TextConcepts, means: NDArray[np.floating]) -> dict[str, Measure]:
+        """Return average precisions by the texts of concepts: tiles, and pooled scenes."""
         if self.judged is None:
             return {}
-        scenes = own.cosines(self.judged.scene_means(means))
-        return self.judged.by_texts(own.logits(means)) | self.judged.pooled(scenes)
+        scenes = concepts.cosines(self.judged.scene_means(means))
+        return self.judged.by_texts(concepts.logits(means)) | self.judged.pooled(scenes)
 
     def _likeness(
         self, tokens: NDArray[np.floating], chosen: NDArray[np.bool_]
@@ -413,21 +414,21 @@ class Seed:
         """
         each, groups = self.trial.cosines(tokens), self.groups
         ones = np.ones(len(each))
-        found = {"quality": measure.ratio(np.where(chosen, 1, each), ones, groups)}
+        measures = {"quality": measure.ratio(np.where(chosen, 1, each), ones, groups)}
         if not chosen.all():
-            left = (~chosen).astype(float)
-            found["cosine"] = measure.ratio(each * left, left, groups)
-        return found
+            unobserved = (~chosen).astype(float)
+            measures["cosine"] = measure.ratio(each * unobserved, unobserved, groups)
+        return measures
 
 
 def split_sizes(
     groups: Sequence[str], val: float, test: float, first: int, seeds: int
 ) -> dict[str, int]:
-    """Return how many groups and scenes are tested under each seed."""
+    """Return the mean number of test scenes per seed, and the number of their groups."""
     parts = [
         split_scenes(groups, val=val, test=test, seed=first + i) == "test" for i in range(seeds)
     ]
-    tested = {g for part in parts for g, own in zip(groups, part, strict=True) if own}
+    tested = {g for part in parts for g, is_test in zip(groups, part, strict=True) if is_test}
     return {
         "scenes": round(float(np.mean([part.sum() for part in parts]))), "groups": len(tested)
     }  # fmt: skip

@@ -1,4 +1,4 @@
-"""Conditions of a benchmark of `observe`: who chose the tiles, how many, and how it completed."""
+"""Conditions of a benchmark of `observe`: policy, observed share, and completion."""
 
 from __future__ import annotations
 
@@ -6,32 +6,32 @@ from dataclasses import dataclass, replace
 
 from foveate.observe.networks.sizes import ARCHITECTURES, Architecture
 
-CURVE = (0.02, 0.05, 0.12, 0.25, 0.5)  # observed shares, over which areas are taken
+CURVE = (0.02, 0.05, 0.12, 0.25, 0.5)  # observed shares of curves
 SHARES = (0.05, 0.12, 0.3)  # observed shares of the tables of completion
 MAIN_OWN = "learned, ours"
 BLIND: dict[str, Architecture] = {
     "kriged-blind": replace(ARCHITECTURES["kriged"], lr_context=False),
     "plain-blind": replace(ARCHITECTURES["plain"], lr_context=False),
 }
-"""Architectures whose blocks do not see the LR tokens; "plain-blind" sees HR alone (Table 6)."""
+"""Architectures whose blocks have no LR tokens; "plain-blind" has HR tokens only (Table 6)."""
 
 
 @dataclass(frozen=True)
 class Condition:
-    """One measurement, under each seed: what was observed, and how it was completed.
+    """One measurement under each seed: observed tiles and completion.
 
     Attributes:
-        policy: Who chose the tiles: a policy of `observe`; "none" or "all"; "learned:TARGET", the
-            sampler of a target; "tau=TAU", all tiles above a threshold, "tau-raw=TAU" on the
-            paper's scale; "encoder", an encoder alone, named in the completion, and "zero-shot", an
-            encoder by texts alone.
-        share: Observed share of the tiles; 0 where the policy says it.
-        completion: How the rest was completed: "none", "nearest", "fill", "conv" (convolutional
-            fill), "kriging", "ours", "full"; "form:NAME" and "depth:N", predictors of their own;
-            "init", "ours" trained from the weights of another observer; "predicted" and
-            "predicted:NAME", what a predictor makes of observed tiles, too; "lr tile" and
-            "lr scene", LR tokens in the place of HR; "tuned", "ours" with classifiers fitted to it;
-            "head", "sar hr" and "sar", classifiers without any completion.
+        policy: Selection of tiles: a policy of `observe`; "none" or "all"; "learned:TARGET", the
+            sampler of a target; "tau=TAU", all tiles above a threshold, "tau-raw=TAU" on the scale
+            of the paper; "encoder", a single encoder, named in the completion, and "zero-shot", a
+            single encoder by texts.
+        share: Observed share of the tiles; 0 if the policy determines it.
+        completion: Completion of the other tiles: "none", "nearest", "fill", "conv"
+            (convolutional fill), "kriging", "ours", "full"; "form:NAME" and "depth:N", other
+            predictors; "init", "ours" trained from the weights of another observer; "predicted"
+            and "predicted:NAME", predictions for observed tiles too; "lr tile" and "lr scene", LR
+            tokens instead of HR; "tuned", "ours" with classifiers fitted to it; "head", "sar hr"
+            and "sar", classifiers without completion.
     """
 
     policy: str
@@ -49,8 +49,8 @@ def curve(policy: str, completion: str) -> tuple[Condition, ...]:
     return tuple(Condition(policy, share, completion) for share in CURVE)
 
 
-# Methods of Tables 1, 2 and 4 that are no policy with a completion: label, policy, observed share
-# (0: that of the job), completion.
+# Further methods of Tables 1, 2 and 4: label, policy, observed share (0: that of the job),
+# completion.
 PAPER_ROWS = (
     ("SAR (only HR)", "all", 1, "sar hr"),
     ("SAR (LR+HR)", "all", 1, "sar"),

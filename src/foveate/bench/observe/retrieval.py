@@ -20,15 +20,15 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, eq=False)
 class Judged:
-    """What test tiles show, and where they lie.
+    """Labels and positions of test tiles.
 
     Attributes:
-        known: (n, K) bool.
+        known: (n, K) bool labels.
         place: (n, 3) scene, row and column.
-        groups: (n,) group of each, as it is resampled.
-        novel: (K,) bool.
-        depths: K of mAP@K.
-        seed: Of ties.
+        groups: (n,) bootstrap group of each tile.
+        novel: (K,) bool mask of novel concepts.
+        depths: Values of K of mAP@K.
+        seed: Seed of ties.
     """
 
     known: NDArray[np.bool_]
@@ -45,59 +45,60 @@ class Judged:
 
         Args:
             logits: (n, K).
-            chosen: (n,) bool: observed.
+            chosen: (n,) bool mask of observed tiles.
         """
         known, groups, seed = self.known, self.groups, self.seed
-        found = {"tiles": measure.precision(logits, known, groups, seed=seed)}
-        left = ~chosen
-        if left.any():
-            found["unseen"] = measure.precision(logits[left], known[left], groups[left], seed=seed)
+        measures = {"tiles": measure.precision(logits, known, groups, seed=seed)}
+        rest = ~chosen
+        if rest.any():
+            unseen = measure.precision(logits[rest], known[rest], groups[rest], seed=seed)
+            measures["unseen"] = unseen
         blocks = self.place // np.array([1, REGION, REGION])
         _, number = np.unique(blocks, axis=0, return_inverse=True)
-        scores, shown, first = measure.pooled(logits, known, number, "max")
-        found["regions"] = measure.precision(scores, shown, groups[first], seed=seed)
+        scores, labels, first = measure.pooled(logits, known, number, "max")
+        measures["regions"] = measure.precision(scores, labels, groups[first], seed=seed)
         for how in ("max", "mean"):
-            scores, shown, first = measure.pooled(logits, known, self.place[:, 0], how)
+            scores, labels, first = measure.pooled(logits, known, self.place[:, 0], how)
             for k in self.depths:
-                found[f"scenes {how} @{k}"] = measure.precision(
-                    scores, shown, groups[first], k=k, seed=seed
+                measures[f"scenes {how} @{k}"] = measure.precision(
+                    scores, labels, groups[first], k=k, seed=seed
                 )
-        return found
+        return measures
 
     def by_texts(self, logits: NDArray[np.floating]) -> dict[str, Measure]:
         """Return "text tiles PART" and "text scenes PART @K" of base and of novel concepts.
 
         Args:
-            logits: (n, K) of tiles; those of a scene are their mean.
+            logits: (n, K) of tiles; the logits of a scene are their mean.
         """
-        found = {}
+        measures = {}
         for name, part in self._parts():
-            said, shown = logits[:, part], self.known[:, part]
-            found[f"text tiles {name}"] = measure.precision(
-                said, shown, self.groups, seed=self.seed
+            of_part, known = logits[:, part], self.known[:, part]
+            measures[f"text tiles {name}"] = measure.precision(
+                of_part, known, self.groups, seed=self.seed
             )
-            scores, there, first = measure.pooled(said, shown, self.place[:, 0], "mean")
+            scores, labels, first = measure.pooled(of_part, known, self.place[:, 0], "mean")
             for k in self.depths:
-                found[f"text scenes {name} @{k}"] = measure.precision(
-                    scores, there, self.groups[first], k=k, seed=self.seed
+                measures[f"text scenes {name} @{k}"] = measure.precision(
+                    scores, labels, self.groups[first], k=k, seed=self.seed
                 )
-        return found
+        return measures
 
     def pooled(self, cosines: NDArray[np.floating]) -> dict[str, Measure]:
-        """Return "pooled PART @K": scenes by their one pooled feature, as in Eq. 9.
+        """Return "pooled PART @K": scenes by one pooled feature each, as in Eq. 9.
 
         "recognition" is the mean average precision over all scenes and concepts (Table 3).
 
         Args:
-            cosines: (m, K) of the scenes with the texts, in the order of their numbers.
+            cosines: (m, K) cosines of scenes and texts, in the order of the scene indices.
         """
         number = self.place[:, 0]
-        there, first = np.unique(number, return_index=True)
-        shown = np.stack([self.known[number == scene].any(axis=0) for scene in there])
+        scenes, first = np.unique(number, return_index=True)
+        labels = np.stack([self.known[number == scene].any(axis=0) for scene in scenes])
         groups, seed = self.groups[first], self.seed
-        return {"recognition": measure.precision(cosines, shown, groups, seed=seed)} | {
+        return {"recognition": measure.precision(cosines, labels, groups, seed=seed)} | {
             f"pooled {name} @{k}": measure.precision(
-                cosines[:, part], shown[:, part], groups, k=k, seed=seed
+                cosines[:, part], labels[:, part], groups, k=k, seed=seed
             )
             for name, part in self._parts()
             for k in self.depths

@@ -1,7 +1,8 @@
-"""Rows of the paper's tables beside policies and completions: SAR, LR in the place of HR, heads.
+"""Further rows of the paper's tables: SAR, LR instead of HR, and tuned heads.
 
-SAR, scale-aware recognition (Revankar et al. 2025): HR tiles are read by classifiers of HR, others
-by a student of LR that was taught by them; concepts that LR suffices for are read from LR always.
+SAR, scale-aware recognition (Revankar et al. 2025): HR tiles are classified from HR, others by a
+student on LR that was distilled from the HR classifiers. Concepts for which LR is sufficient are
+always predicted from LR.
 """
 
 from __future__ import annotations
@@ -39,42 +40,43 @@ _SCALES = ("lr", "hr")
 def scale_decision(
     given: str | None, concepts: Sequence[Concept], gsd: float | None
 ) -> NDArray[np.bool_]:
-    """Say for which concepts HR is needed, as SAR asks a language model concept by concept.
+    """Return the mask of concepts that need HR, for which SAR asks a language model.
 
     Args:
-        given: A file (YAML, TOML or JSON) from each concept to "lr" or "hr"; or
+        given: A file (YAML, TOML or JSON) that maps each concept to "lr" or "hr"; or
             ``python:MODULE:FUNCTION``, a function from its name to one of them; or None: by
             `Concept.min_gsd`.
         concepts: K concepts.
-        gsd: Metres of an LR pixel, or None.
+        gsd: GSD of LR in metres, or None.
 
     Returns:
         (K,) bool.
 
     Raises:
-        ParameterError: No such file or function, or it does not say so of every concept.
+        ParameterError: The file or function is missing, or gives no valid scale of a concept.
     """
     if given is None:
         return needs_hr(concepts, gsd)
     names = [concept.name for concept in concepts]
     if given.startswith(_CALLABLE):
         decide = _function(given)
-        found = {name: decide(name) for name in names}
+        scales = {name: decide(name) for name in names}
     else:
-        found = _file(given)
-    lost = [name for name in names if name not in found]
-    if lost:
+        scales = _file(given)
+    missing = [name for name in names if name not in scales]
+    if missing:
         raise ParameterError(
-            f"--scales {given} says nothing of {lost[0]!r}",
-            f"It names a scale for each of {', '.join(names)}.",
-            f"{lost[0]}: hr",
+            f"--scales {given} has no scale for {missing[0]!r}",
+            f"It must have a scale for each of {', '.join(names)}.",
+            f"Add {missing[0]}: hr.",
         )
     for name in names:
-        if found[name] not in _SCALES:
+        if scales[name] not in _SCALES:
             raise ParameterError(
-                f"--scales {given} says {found[name]!r} of {name!r}", "Allowed: lr, hr."
+                f"--scales {given} has the scale {scales[name]!r} for {name!r}",
+                "Allowed: lr, hr.",
             )
-    return np.array([found[name] == "hr" for name in names], bool)
+    return np.array([scales[name] == "hr" for name in names], bool)
 
 
 def _function(given: str) -> Any:
@@ -84,7 +86,7 @@ def _function(given: str) -> Any:
     except (ImportError, AttributeError, ValueError) as error:
         raise ParameterError(
             f"--scales {given}: {error}",
-            "The form is python:MODULE:FUNCTION; the function returns lr or hr for a name.",
+            "It must be python:MODULE:FUNCTION; the function must return lr or hr for a name.",
         ) from error
 
 
@@ -92,21 +94,24 @@ def _file(given: str) -> Mapping[str, Any]:
     path = Path(given)
     if not path.is_file():
         raise ParameterError(
-            f"there is no file {given!r}", "--scales names a file or python:MODULE:FUNCTION."
+            f"the file {given!r} does not exist",
+            "--scales must be a file or python:MODULE:FUNCTION.",
         )
 
     def read(content: Any) -> Mapping[str, Any]:
         if not isinstance(content, dict):
-            raise ParameterError("a list of names", "It says lr or hr of each.", "forest: lr")
+            raise ParameterError(
+                "a list of names", "It must map each name to lr or hr.", "Write forest: lr."
+            )
         return content
 
     return read_names(path, read, "scales", "'name: lr' or 'name: hr'")
 
 
 def hr_head(material: TrainingData) -> LabelHead:
-    """Fit classifiers to the HR tokens of the training tiles alone, as SAR (only HR)."""
+    """Fit classifiers to the HR tokens of the training tiles, as SAR (only HR)."""
     if material.known is None or material.labels is None:
-        raise Skipped("no labels to fit classifiers to")
+        raise Skipped("The pairs have no labels for classifiers.")
     rows = material.tiles(material.scenes("train"))
     return fit_labels(material.means(rows), material.known[rows], material.labels.names)
 
@@ -115,14 +120,14 @@ def sar_logits(
     trial: Trial, distilled: Distilled, head: LabelHead, chosen: NDArray[np.bool_],
     needed: NDArray[np.bool_],
 ) -> NDArray[np.floating]:  # fmt: skip
-    """Return (n, K) logits: HR where it was observed and is needed, the student on LR elsewhere.
+    """Return (n, K) logits: of HR if it was observed and is needed, else of the student on LR.
 
     Args:
         trial: The test scenes.
-        distilled: Has the student.
+        distilled: The LR models with the student.
         head: Classifiers on HR tokens.
-        chosen: (n,) bool observed tiles.
-        needed: (K,) bool concepts that LR does not suffice for.
+        chosen: (n,) bool mask of observed tiles.
+        needed: (K,) bool mask of concepts that need HR.
     """
     low = distilled.student.logits(lr_features(trial.lr, distilled.shape, trial.place))
     high = head.logits(trial.tile_means(trial.hr))
@@ -130,46 +135,47 @@ def sar_logits(
 
 
 def lr_in_hr_space(trial: Trial, observer: Observer, *, whole: bool) -> NDArray[np.float32]:
-    """Return LR tokens as if they were HR tokens, (m, R * k, C * k, d).
+    """Return LR tokens in the space of HR tokens, (m, R * k, C * k, d).
 
-    The reduction of LR tokens is undone, as far as its components go, and that of HR tokens done.
+    The projection of LR tokens is inverted, up to its components, and that of HR tokens applied.
 
     Args:
         trial: The test scenes.
-        observer: Has both reductions.
-        whole: Whether each tile gets the mean of its scene, in the place of its own tokens.
+        observer: Observer with both projections.
+        whole: Whether each tile gets the mean of its scene instead of its own tokens.
 
     Raises:
-        Skipped: LR and HR are read by encoders with tokens of different length.
+        Skipped: LR and HR have different encoders or token lengths.
     """
     low, high = observer.lr, observer.hr
     wide, narrow = len(low.mean), len(high.mean)
     same = observer.record.encoders["lr"].name == observer.record.encoders["hr"].name
     if not same or wide not in (narrow, 2 * narrow):
-        raise Skipped("LR features in the place of HR need one encoder for both")
+        raise Skipped("LR features instead of HR need the same encoder for both.")
     tokens = trial.lr * low.scale @ low.basis.T + low.mean
-    tokens = high(tokens[..., :narrow])  # of a cell alone and with its neighbours, the first
+    tokens = high(tokens[..., :narrow])  # without the part of the neighbours
     side = trial.material.shape.hr_side
     rows, cols = (n * side for n in trial.here.shape[1:])
-    found = resample_tokens(tokens, (rows, cols))
+    resampled = resample_tokens(tokens, (rows, cols))
     if whole:
         weight = trial.here.repeat(side, axis=1).repeat(side, axis=2)[..., None]
-        mean = (found * weight).sum((1, 2), keepdims=True) / weight.sum((1, 2), keepdims=True)
-        found = np.broadcast_to(mean, found.shape)
-    return np.ascontiguousarray(found, np.float32)
+        mean = (resampled * weight).sum((1, 2), keepdims=True) / weight.sum((1, 2), keepdims=True)
+        resampled = np.broadcast_to(mean, resampled.shape)
+    return np.ascontiguousarray(resampled, np.float32)
 
 
 def tuned_head(material: TrainingData, observer: Observer, share: float) -> LabelHead:
-    """Fit classifiers to the completed training scenes, at an observed share, by the sampler.
+    """Fit classifiers to completed training scenes, at an observed share selected by the sampler.
 
-    The supervised retrieval of the paper (Table 2): heads are fine-tuned on the representation that
-    is searched. The predictor has seen these scenes, so that they look better than new ones.
+    The supervised retrieval of the paper (Table 2): heads are fine-tuned on the retrieved
+    representation. The predictor was trained on these scenes, so their completion is better than
+    that of new scenes.
 
     Raises:
         Skipped: There are no labels.
     """
     if material.known is None or material.labels is None:
-        raise Skipped("no labels to fit classifiers to")
+        raise Skipped("The pairs have no labels for classifiers.")
     train = material.scenes("train")
     part, place = material.data.take(train), material.places(train)
     lr, hr = part.lr.float().numpy(), part.hr.float().numpy()
@@ -180,7 +186,7 @@ def tuned_head(material: TrainingData, observer: Observer, share: float) -> Labe
     return fit_labels(means, material.known[material.tiles(train)], material.labels.names)
 
 
-def predicted(observer: Observer, predictor: Any, trial: Trial, seen: NDArray[np.bool_]) -> Any:
-    """Return what a predictor makes of all tiles, observed ones too: H of Eq. 3."""
-    own = observer if predictor is None else replace(observer, predictor=predictor)
-    return own.complete(trial.lr, trial.hr, seen, passthrough=False).tokens
+def predicted(observer: Observer, predictor: Any, trial: Trial, observed: NDArray[np.bool_]) -> Any:
+    """Return the predictions for all tiles, including observed ones: H of Eq. 3."""
+    observer = observer if predictor is None else replace(observer, predictor=predictor)
+    return observer.complete(trial.lr, trial.hr, observed, passthrough=False).tokens

@@ -1,8 +1,8 @@
-"""The time of a full pipeline over the test scenes, made of parts that are measured here.
+"""Time of the full pipeline over the test scenes, the sum of measured parts.
 
-Features are kept with the pairs, so that a row of a table encodes nothing. What encoding takes is
-measured on a few overviews and tiles, read from their files as they would be, with the batch and on
-the device of the job; what networks take is measured row by row.
+Features are cached with the pairs, so the rows of a table encode nothing. The time of encoding is
+measured on a few overviews and tiles, read from their files, with the batch size and device of the
+job; the time of networks is measured for each row.
 """
 
 from __future__ import annotations
@@ -23,19 +23,19 @@ if TYPE_CHECKING:
     from foveate.observe.dataset import TrainingData
     from foveate.observe.trial import Trial
 
-_TILES, _OVERVIEWS = 32, 4  # that are encoded to measure the time of one
+_TILES, _OVERVIEWS = 32, 4  # encoded to measure the time
 _ONLY_HR = ("full", "sar hr", "predicted:plain-blind")
 _SCORED = ("learned", "design", "tau", "patchdrop")
 
 
 @dataclass(frozen=True)
 class Timing:
-    """What the parts of a pipeline take, in seconds.
+    """Times of the parts of a pipeline, in seconds.
 
     Attributes:
-        overview: Encoding an overview.
-        tile: Encoding an HR tile.
-        scoring: The sampler over all test scenes.
+        overview: Encoding of an overview.
+        tile: Encoding of an HR tile.
+        scoring: Sampler on all test scenes.
     """
 
     overview: float
@@ -46,10 +46,10 @@ class Timing:
         """Return the seconds of a row.
 
         Args:
-            condition: The row's.
-            scenes: Test scenes.
-            observed: Tiles that were observed.
-            completing: Seconds of its networks.
+            condition: Condition of the row.
+            scenes: Number of test scenes.
+            observed: Number of observed tiles.
+            completing: Seconds of the networks.
         """
         seconds = observed * self.tile + completing
         if condition.completion not in _ONLY_HR:
@@ -60,10 +60,10 @@ class Timing:
 
 
 def measure_timing(trial: Trial, batch: int) -> Timing:
-    """Measure the parts of a pipeline on test scenes.
+    """Measure the times of the parts of a pipeline on test scenes.
 
     Args:
-        trial: The scenes, the encoders and the networks.
+        trial: Scenes, encoders and networks.
         batch: Tiles per call of the HR encoder.
     """
     overview, tile = encoding_times(trial.material, trial.rows, batch)
@@ -78,8 +78,8 @@ def encoding_times(
     """Return the seconds of encoding an overview and an HR tile to tokens.
 
     Args:
-        material: Has the pairs and the encoders.
-        rows: Tiles, of which some are encoded.
+        material: Pairs and encoders.
+        rows: Tiles, the first of which are encoded.
         batch: Tiles per call.
     """
     pairs, shape = material.pairs, material.shape
@@ -93,7 +93,7 @@ def encoding_times(
 def embedding_times(
     material: TrainingData, rows: NDArray[np.int64], batch: int
 ) -> tuple[float, float]:
-    """Return the seconds of embedding an overview and an HR tile, each as a whole."""
+    """Return the seconds of embedding an overview and an HR tile."""
     overviews, low, tiles, high = _parts(material, rows)
     return _seconds(overviews, low, 1), _seconds(tiles, high, batch)
 
@@ -107,7 +107,7 @@ def _parts(material: TrainingData, rows: NDArray[np.int64]) -> tuple[Any, Any, A
 
 
 def _seconds(pool: Any, adapter: Any, batch: int) -> float:
-    """Return the seconds of a row of a pool; the first call, which loads what it needs, is free."""
+    """Return the seconds per row of a pool, after a warm-up call."""
     embed(pool.take(np.arange(1)), adapter, batch_size=batch)
     start = time.perf_counter()
     embed(pool, adapter, batch_size=batch)

@@ -1,4 +1,4 @@
-"""A table of `bench observe`, JSON-ready, with all that a reader has to know of it."""
+"""A table of `bench observe` with its description, JSON-ready."""
 
 from __future__ import annotations
 
@@ -39,38 +39,38 @@ TITLES |= {
 }  # fmt: skip
 TOP = 20  # scenes
 _HOW = (
-    "Means over {seeds}, each with a split and a training of its own. Difference: mean of the "
-    "leading measure ({lead}) less that of the reference, paired by seed and by group of test "
-    "scenes, with a 95 % bootstrap interval that draws whole groups ({clusters}); a group's share "
-    "in a mean average precision is its jackknife pseudo-value. better, worse: the interval "
-    "excludes 0 and Holm's p over the table is at most .05; open: it excludes 0, but Holm "
-    "does not reject; "
-    "tied: it contains 0. Scenes show what any of their tiles shows."
+    "Means over {seeds}, each with its own split and training. Difference: mean of the leading "
+    "measure ({lead}) minus that of the reference, paired by seed and by group of test scenes, "
+    "with a 95 % bootstrap interval over groups ({clusters} groups); the contribution of a group "
+    "to a mean average precision is its jackknife pseudo-value. better, worse: the interval "
+    "excludes 0 and the p-value, adjusted by Holm's method over the table, is at most 0.05; open: "
+    "the interval excludes 0, but the adjusted p-value is higher; tied: the interval contains 0. "
+    "Scenes contain the concepts of all of their tiles."
 )
 
 
 _TIMED = (
-    " Time: the full pipeline over the test scenes, made of measured parts: reading and encoding "
-    "overviews and observed tiles (batch {0}, device {1}), sampler and completion."
+    " Time: the full pipeline over the test scenes, the sum of measured parts: reading and "
+    "encoding overviews and observed tiles (batch size {0}, device {1}), sampler and completion."
 )
 
 
 def columns_of(columns: Sequence[str], depths: Sequence[int], *, timed: bool) -> tuple[str, ...]:
-    """Return the columns of a table for other depths K of mAP@K, with time where it is measured.
+    """Return the columns of a table for other values of K of mAP@K, with time if measured.
 
     Args:
-        columns: Of the table, written for K = 20, and perhaps 100.
-        depths: K.
+        columns: Columns of the table for K = 20, and optionally 100.
+        depths: Values of K.
         timed: Whether time is measured.
     """
-    found: list[str] = []
+    names: list[str] = []
     for column in columns:
         stem, at, k = column.rpartition(" @")
         if not at:
-            found.append(column)
+            names.append(column)
         elif k == "20":
-            found += [f"{stem} @{depth}" for depth in depths]
-    return (*found, "seconds") if timed else tuple(found)
+            names += [f"{stem} @{depth}" for depth in depths]
+    return (*names, "seconds") if timed else tuple(names)
 
 
 def _title(name: str) -> str:
@@ -84,16 +84,16 @@ def content(
     table: Table, lead: str, rows: Sequence[Comparison], *, name: str, seeds: int, obr: float,
     lines: Sequence[Claim], split: dict[str, int], timed: tuple[int, str] | None = None,
 ) -> dict[str, Any]:  # fmt: skip
-    """Return a table JSON-ready, with all that a reader has to know of it."""
+    """Return a table with its description, JSON-ready."""
     clusters = max((row.clusters for row in rows), default=0)
     how = _HOW.format(
         seeds=f"{seeds} seed{'s' if seeds > 1 else ''}", lead=TITLES.get(lead, lead),
-        clusters=f"{clusters} of them",
+        clusters=clusters,
     )  # fmt: skip
     cautions = cautions_of(clusters)
     how = " ".join([how, *cautions])
     if split["scenes"] < TOP:
-        how += f" With {split['scenes']} test scenes mAP@{TOP} and more is that of the whole list."
+        how += f" With {split['scenes']} test scenes, mAP@{TOP} ranks all of them."
     if timed is not None:
         how += _TIMED.format(*timed)
     return {

@@ -1,8 +1,8 @@
-"""Concepts by their texts (Tables 1 and 3): ours beside models of images and texts alone.
+"""Zero-shot recognition by texts (Tables 1 and 3): ours compared with image-text models.
 
-Recognition is mean average precision over the test scenes, each by its one pooled vector, and top-1
-accuracy or mean average precision over data sets: there an image is an overview, which a model
-embeds whole and ours completes with nothing observed.
+Recognition is mean average precision over the test scenes, with one pooled vector per scene, and
+top-1 accuracy or mean average precision on data sets. An image of a data set is an overview, which
+a model embeds whole and ours completes without observed tiles.
 """
 
 from __future__ import annotations
@@ -40,62 +40,62 @@ def text_measures(
     job: TrainJob, pairs: Pairs, encoder: NamedEncoder, *, depths: Sequence[int], timed: bool,
     progress: ProgressFn | None = None,
 ) -> dict[str, dict[str, Measure]]:  # fmt: skip
-    """Return what texts find by a model alone on "LR", whole overviews, and on "HR", all tiles.
+    """Return the measures of an image-text model on "LR", whole overviews, and "HR", all tiles.
 
     Args:
-        job: Of the seed.
-        pairs: The pairs; what is embedded is kept in their folder.
-        encoder: A model of images and texts.
-        depths: K of mAP@K.
+        job: Training job of the seed.
+        pairs: The pairs; embeddings are cached in their folder.
+        encoder: An image-text model.
+        depths: Values of K of mAP@K.
         timed: Whether to measure the time.
         progress: Called with ticks.
 
     Raises:
-        Skipped: It reads no texts, or the pairs have no labels.
+        Skipped: The model does not embed text, or the pairs have no labels.
     """
     data = encoder_data(job, pairs, encoder, progress)
     if data.texts is None or data.vectors is None:
-        raise Skipped(f"{encoder.model} reads no texts; see foveate models")
+        raise Skipped(f"{encoder.model} does not embed text; see foveate models.")
     test = data.scenes("test")
     rows, judged = data.tiles(test), judged_by(data, test, depths, job.seed)
     tiles, overviews = (np.asarray(v[part], np.float32) for v, part in zip(
         data.vectors, (rows, test), strict=True
     ))  # fmt: skip
     cosines = data.texts.own_cosines
-    found = {
+    measures = {
         "LR": judged.pooled(cosines(overviews)),
         "HR": judged.by_texts(cosines(tiles)) | judged.pooled(cosines(judged.scene_means(tiles))),
     }
     if timed:
         overview, tile = embedding_times(data, rows, job.batch_size)
         for part, seconds in (("LR", len(test) * overview), ("HR", len(rows) * tile)):
-            found[part]["seconds"] = Measure(seconds, [seconds], {})
-    return found
+            measures[part]["seconds"] = Measure(seconds, [seconds], {})
+    return measures
 
 
 def dataset_measures(
     model: Observer | NamedEncoder, datasets: Mapping[str, str], *, device: str,
     templates: str | None,
 ) -> dict[str, Measure]:  # fmt: skip
-    """Return the top-1 accuracy or the mean average precision on data sets, by their names.
+    """Return the top-1 accuracy or the mean average precision on data sets, by name.
 
     Args:
-        model: A trained observer, or a model of images and texts.
+        model: A trained observer, or an image-text model.
         datasets: Name -> folder; see `zero_shot_dataset`.
-        device: Of models and networks.
+        device: Device of models and networks.
         templates: Sentences around names.
     """
-    found = {}
+    measures = {}
     for name, root in datasets.items():
         if hasattr(model, "predictor"):
             value = _accuracy(model, name, root, device, templates)
         else:
             value = _of_model(model, name, root, device, templates)
-        found[name] = Measure(value, [value], {})
-    return found
+        measures[name] = Measure(value, [value], {})
+    return measures
 
 
-@cache  # the same under each seed
+@cache  # independent of the seed
 def _of_model(
     encoder: NamedEncoder, name: str, root: str, device: str, templates: str | None
 ) -> float:
@@ -104,8 +104,8 @@ def _of_model(
 
 
 def _accuracy(model: Any, name: str, root: str, device: str, templates: str | None) -> float:
-    found = zero_shot_dataset(model, name, root, device=device, templates=templates)
-    value = found.get("top1", found.get("map"))
+    measures = zero_shot_dataset(model, name, root, device=device, templates=templates)
+    value = measures.get("top1", measures.get("map"))
     return float("nan") if value is None else value
 
 
@@ -117,7 +117,7 @@ _ZEROSHOT_COLUMNS = tuple(
 
 
 def zeroshot_rows(job: BenchJob) -> list[Row]:
-    """Return the rows: ours, and LR and HR by each model of a file."""
+    """Return the rows: ours, and LR and HR for each model of the file."""
     names = [one.name for one in read_encoders(job.encoders)] if job.encoders else []
     return [
         Row("full HR", (Condition("all", 1, "full"),)),
@@ -136,28 +136,27 @@ def zeroshot_rows(job: BenchJob) -> list[Row]:
     ]
 
 
-def zeroshot_claims(_: BenchJob, found: Mapping[str, Comparison]) -> list[Claim]:
-    """Say what sampler and predictor are worth to texts, base and novel."""
+def zeroshot_claims(_: BenchJob, compared: Mapping[str, Comparison]) -> list[Claim]:
+    """Compare ours with its parts and the image-text models, for base and novel concepts."""
     names = ["LR fill", "random, ours", "learned, none", "learned, fill"]
-    plain = [name for name in found if name.endswith((", LR", ", HR"))]
-    lines = present([reference_ahead_of(found, name) for name in (*names, *plain)])
+    plain = [name for name in compared if name.endswith((", LR", ", HR"))]
+    lines = present([reference_ahead_of(compared, name) for name in (*names, *plain)])
     for part in ("base", "novel"):
         key = f"text scenes {part} @20"
-        full, own, fill = (found[n].means.get(key) for n in ("full HR", MAIN_OWN, "LR fill"))
-        if full is not None and own is not None and fill is not None:
-            text = f"scene mAP@20 of {part} concepts: full HR {full:.3f}, {MAIN_OWN} {own:.3f}, "
-            lines.append(Claim(text + f"LR fill {fill:.3f}"))  # no interval tells
+        full, ours, fill = (compared[n].means.get(key) for n in ("full HR", MAIN_OWN, "LR fill"))
+        if full is not None and ours is not None and fill is not None:
+            text = f"scene mAP@20 of {part} concepts: full HR {full:.3f}, {MAIN_OWN} {ours:.3f}, "
+            lines.append(Claim(text + f"LR fill {fill:.3f}"))  # without interval
     return lines
 
 
 ZEROSHOT = Table(
-    "Concepts by their texts", "recognition",
+    "Zero-shot recognition by texts", "recognition",
     ("obr", "recognition", *DATASETS, *_ZEROSHOT_COLUMNS), zeroshot_rows,
     (MAIN_OWN,), zeroshot_claims,
-    note="scene mAP by texts: over all test scenes and concepts, a scene by its one pooled vector; "
-    "data sets: from the LR branch alone, with nothing observed. Models of --encoders see whole "
-    "overviews (LR), or the mean of all tiles (HR). Tiles and scenes (mean over tiles) are ranked "
-    "by the cosine of their embedding and the texts'; pooled @K: scenes by the one mean feature of "
-    "theirs, as in Eq. 9. Novel concepts have no "
-    "part in any supervision of the sampler.",
+    note="scene mAP by texts: over all test scenes and concepts, with one pooled vector per scene; "
+    "data sets: from the LR branch alone, without observed tiles. Models of --encoders embed whole "
+    "overviews (LR), or average all tiles (HR). Tiles and scenes (mean over tiles) are ranked by "
+    "the cosine of their embedding and that of the text; pooled @K: scenes by their mean feature, "
+    "as in Eq. 9. Novel concepts are not used in any supervision of the sampler.",
 )  # fmt: skip

@@ -1,7 +1,7 @@
-"""Methods that `bench focus` compares, by name.
+"""Methods of `bench focus` by name.
 
 >>> METHODS["whole-image"].says
-'The whole scene, shrunk to the input of the model.'
+'The whole scene, downsampled to the input of the model.'
 """
 
 from __future__ import annotations
@@ -27,27 +27,27 @@ class Entry(NamedTuple):
     """A method of the benchmark.
 
     Attributes:
-        method: Looks at a task.
-        says: One sentence about it.
+        method: The method.
+        says: One-sentence description.
     """
 
     method: Method
     says: str
 
 
-_CLOSER: tuple[Join, ...] = ("mean", "surest", "query")  # of crops that a map has chosen
+_CROP_JOINS: tuple[Join, ...] = ("mean", "surest", "query")  # for crops selected by a map
 
 
 def find_method(name: str) -> Method:
     """Return a method by name.
 
     Raises:
-        UnknownNameError: There is none; the message suggests the nearest name.
+        UnknownNameError: The method is unknown; the error suggests a name.
     """
     if name not in METHODS:
         raise UnknownNameError(
-            f"unknown method of bench focus {name!r}",
-            f"Known: {', '.join(METHODS)}.",
+            f"unknown method {name!r}",
+            f"Methods: {', '.join(METHODS)}.",
             suggest(name, METHODS),
         )
     return METHODS[name].method
@@ -57,14 +57,14 @@ _BY_TEXT = (looks.look_name("query"), "zoomeye", "zoomsearch")
 
 
 def needs_query(name: str) -> bool:
-    """Say whether a method has to be told what to find."""
+    """Return whether a method needs a query."""
     return name in _BY_TEXT or name.endswith("/query")
 
 
 def _joined(
     name: str, kind: Callable[[Any], Method], says: str, joins: Sequence[Join] = JOINS
 ) -> Iterator[tuple[str, Entry]]:
-    """Yield a method with each of some ways of joining answers."""
+    """Yield a method with each aggregation of predictions."""
     for how in joins:
         yield f"{name}/{how}", Entry(kind(how), f"{says}; {SAYS[how]}.")
 
@@ -72,53 +72,54 @@ def _joined(
 def _tiles() -> Iterator[tuple[str, Entry]]:
     yield (
         "whole-image",
-        Entry(tiles.whole_image, "The whole scene, shrunk to the input of the model."),
+        Entry(tiles.whole_image, "The whole scene, downsampled to the input of the model."),
     )
     yield (
         "random-regions",
-        Entry(tiles.random_regions, "Crops anywhere in the scene, without looking."),
+        Entry(tiles.random_regions, "Crops at random positions."),
     )
     for name, order, says in (
         ("random", tiles.random_order, "Tiles at native resolution, drawn at random"),
-        ("stratified", tiles.stratified_order, "One tile of each stretch of a Z-order curve"),
+        ("stratified", tiles.stratified_order, "One tile of each segment of a Z-order curve"),
         ("grid", tiles.grid_order, "Tiles on a regular grid"),
         ("k-center", tiles.kcenter_order, "Tiles by k-center on the tokens of the overview"),
     ):
         yield from _joined(name, tiles.tiles_in(order), says)
     yield (
         "max-probability",
-        Entry(tiles.max_probability, "Tiles whose most likely class is the most probable."),
+        Entry(tiles.max_probability, "Tiles with the highest class probability."),
     )
-    says = "Every crop of the scene with overlap, merged"
+    says = "All crops of the scene with overlap, merged"
     yield from _joined("tiling", tiles.WholeTiling, says, ("vote", "mean", "surest", "query"))
 
 
 def _saliency() -> Iterator[tuple[str, Entry]]:
     for name, kind, says in (
-        ("feature-norm", saliency.FeatureNorm, "Crops where the overview's tokens are longest"),
+        ("feature-norm", saliency.FeatureNorm,
+         "Crops with the largest token norm in the overview"),
         ("overview-probability", saliency.OverviewProbability,
-         "Crops where the overview's tokens are surest of a class"),
-        ("rise", saliency.Rise, "Crops that random masks on the overview find (RISE)"),
+         "Crops with the highest class probability of tokens of the overview"),
+        ("rise", saliency.Rise, "Crops by random masking of the overview (RISE)"),
         ("pixel-wise", saliency.PixelWise,
-         "Crops where hiding the finest cells of the overview matters"),
+         "Crops by occlusion of the finest cells of the overview"),
     ):  # fmt: skip
-        yield from _joined(name, kind, says, _CLOSER)
+        yield from _joined(name, kind, says, _CROP_JOINS)
 
 
 def _searches() -> Iterator[tuple[str, Entry]]:
     for name, weights in (("smdl", greedy.SMDL), ("lima", greedy.LIMA)):
-        by = f"one after the other by insertion and deletion with the weights of {name.upper()}"
+        by = f"selected greedily by insertion and deletion with the weights of {name.upper()}"
         masks = functools.partial(greedy.GreedyMasks, weights)
         yield from _joined(
-            f"{name}/masks", masks, f"Regions of the overview, {by}, then crops", _CLOSER
+            f"{name}/masks", masks, f"Regions of the overview, {by}, then crops", _CROP_JOINS
         )
-        seen = functools.partial(greedy.GreedyTiles, weights)
-        yield from _joined(f"{name}/tiles", seen, f"Tiles, {by}", FUSIONS)
-    best = search_by_text.ZoomEye()
-    yield "zoomeye", Entry(best, "Best first down a quadtree by text, until a crop fits.")
-    several = search_by_text.ZoomSearch()
-    says = "Several branches of a tree of 3 x 3 parts by text, which answer together."
-    yield "zoomsearch", Entry(several, says)
+        by_tiles = functools.partial(greedy.GreedyTiles, weights)
+        yield from _joined(f"{name}/tiles", by_tiles, f"Tiles, {by}", FUSIONS)
+    zoomeye = search_by_text.ZoomEye()
+    yield "zoomeye", Entry(zoomeye, "Best-first search of a quadtree by text, until a crop fits.")
+    zoomsearch = search_by_text.ZoomSearch()
+    says = "Search of several branches of a 3 x 3 tree by text, with one prediction."
+    yield "zoomsearch", Entry(zoomsearch, says)
 
 
 def _coresets() -> Iterator[tuple[str, Entry]]:
@@ -126,8 +127,8 @@ def _coresets() -> Iterator[tuple[str, Entry]]:
         ("scs", coresets.StandardCoreset, "Tiles by sensitivity sampling, a coreset for k-means"),
         ("esc", coresets.ClusterCoreset, "Tiles that bound the gradient by distances to clusters"),
         ("al-seg", coresets.MetricCoreset, "Tiles by k-center in a metric learned from neighbours"),
-        ("mmts", coresets.MaxMarginTokens, "Tiles by max-margin attention to the best one"),
-        ("daus", coresets.Unlearning, "Tiles whose loss rises when the scene is unlearned"),
+        ("mmts", coresets.MaxMarginTokens, "Tiles by max-margin attention to the best tile"),
+        ("daus", coresets.Unlearning, "Tiles with the largest loss increase by unlearning"),
     ):
         yield from _joined(name, kind, says, FUSIONS)
 

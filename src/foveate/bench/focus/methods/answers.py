@@ -1,4 +1,4 @@
-"""One answer from many crops: the ways of joining what a model says of each."""
+"""Aggregation of the predictions of many crops to one."""
 
 from __future__ import annotations
 
@@ -26,31 +26,31 @@ Join = Literal["vote", "mean", "features", "surest", "newest", "query"]
 
 JOINS: tuple[Join, ...] = get_args(Join)
 
-Fusion = Literal["mean", "features"]  # the ways of joining that take weights
+Fusion = Literal["mean", "features"]  # the aggregations that take weights
 
 FUSIONS: tuple[Fusion, ...] = get_args(Fusion)
 
 SAYS: dict[Join, str] = {
-    "vote": "the class of most crops is the answer",
-    "mean": "probabilities are averaged",
-    "features": "features are averaged",
-    "surest": "the crop with the most probable class answers",
-    "newest": "the crop least like the others answers",
-    "query": "the crop that fits the query best answers",
+    "vote": "majority vote of the crops",
+    "mean": "mean probability",
+    "features": "prediction for the mean feature",
+    "surest": "prediction for the crop with the highest class probability",
+    "newest": "prediction for the crop with the highest novelty",
+    "query": "prediction for the crop that matches the query best",
 }
 
-_TIE = 1e-3  # of a vote: what the mean probability may add, to decide between equal votes
+_TIE = 1e-3  # weight of the mean probability relative to a vote, to break ties
 _TINY = 1e-12
 
 
 @dataclass(frozen=True)
 class Joined:
-    """One answer from n crops.
+    """Aggregated prediction of n crops.
 
     Attributes:
         probabilities: (C,) float64, sums to 1; None without classes.
-        value: (n,) float64, what makes a crop count: how probable the answer is in it, how sure
-            or new it is, or how well it fits the query. None where nothing ranks the crops.
+        value: (n,) float64 value of each crop: probability of the prediction, highest class
+            probability, novelty, or match with the query. None if the crops are not ranked.
     """
 
     probabilities: NDArray[np.float64] | None
@@ -58,7 +58,7 @@ class Joined:
 
 
 def check_join(question: FocusQuestion, how: Join) -> None:
-    """Check that a question has what a way of joining needs.
+    """Check that a question has the classes or the query that an aggregation needs.
 
     Raises:
         MissingCapabilityError: "surest" without classes, or "query" without a query.
@@ -74,84 +74,84 @@ def need_classes(question: FocusQuestion, purpose: str) -> Head:
 
     Args:
         question: Classes and query.
-        purpose: What they are needed for, for the message.
+        purpose: Purpose of the classes, for the error message.
 
     Raises:
-        MissingCapabilityError: There are none.
+        MissingCapabilityError: The question has no classes.
     """
     if question.head is None:
         raise MissingCapabilityError(
             f"{purpose} needs classes, and there are none",
-            "Classes come from labels (a model that embeds text) or from a probe.",
+            "Classes come from labels (for a model that embeds text) or from a probe.",
         )
     return question.head
 
 
 def need_query(question: FocusQuestion, purpose: str) -> None:
-    """Check that something is looked for.
+    """Check that a question has a query.
 
     Raises:
-        MissingCapabilityError: Nothing is.
+        MissingCapabilityError: It has none.
     """
     if not question.query:
         raise MissingCapabilityError(
             f"{purpose} needs a query, and there is none",
-            "A query is one of the classes, or a text for a model that embeds text.",
+            "A query must be one of the classes, or a text for a model that embeds text.",
         )
 
 
 def join(
     question: FocusQuestion, x: NDArray[np.floating], how: Join, ties: NDArray[np.uint64]
 ) -> Joined:
-    """Join what a model says of crops.
+    """Aggregate the predictions of crops.
 
     Args:
         question: Classes and query.
         x: (n, d) features of the crops, n >= 1.
-        how: "vote", "mean" (of probabilities), "features" (their mean is one feature),
-            "surest", "newest" or "query" (one crop answers for all).
-        ties: (n,) keys that decide between equal crops.
+        how: "vote", "mean" (of probabilities), "features" (prediction for the mean feature),
+            "surest", "newest" or "query" (prediction for one crop).
+        ties: (n,) keys that break ties.
 
     Raises:
         MissingCapabilityError: See `check_join`.
     """
     check_join(question, how)
-    chances = None if question.head is None else probabilities(question.head, x)
+    p = None if question.head is None else probabilities(question.head, x)
     if how in ("surest", "newest", "query"):
-        value = _value_alone(question, x, how, chances)
-        found = None if chances is None else normalised(chances[rank(value, ties)[0]])
-        return Joined(found, value)
-    if chances is None or question.head is None:
+        value = _crop_values(question, x, how, p)
+        joined = None if p is None else normalised(p[rank(value, ties)[0]])
+        return Joined(joined, value)
+    if p is None or question.head is None:
         return Joined(None, None)
     if how == "features":
-        found = normalised(probabilities(question.head, x.mean(axis=0, keepdims=True))[0])
+        joined = normalised(probabilities(question.head, x.mean(axis=0, keepdims=True))[0])
     elif how == "mean":
-        found = normalised(chances.mean(axis=0))
+        joined = normalised(p.mean(axis=0))
     else:
-        votes = np.bincount(chances.argmax(axis=1), minlength=chances.shape[1]) / len(x)
-        found = normalised(votes + _TIE / len(x) * chances.mean(axis=0))
-    return Joined(found, chances[:, found.argmax()])
+        votes = np.bincount(p.argmax(axis=1), minlength=p.shape[1]) / len(x)
+        joined = normalised(votes + _TIE / len(x) * p.mean(axis=0))
+    return Joined(joined, p[:, joined.argmax()])
 
 
-def _value_alone(
-    question: FocusQuestion, x: NDArray[np.floating], how: Join, chances: NDArray[np.float64] | None
+def _crop_values(
+    question: FocusQuestion, x: NDArray[np.floating], how: Join, p: NDArray[np.float64] | None
 ) -> NDArray[np.float64]:
-    """Return (n,) how much each crop is the one to answer."""
+    """Return the value (n,) by which one crop is selected for the prediction."""
     if how == "newest":
-        wide = np.asarray(x, np.float64)
-        return 1 - novelty(LossInputs(wide, np.ones(len(wide))))(wide)
-    found = question.fit(x) if how == "query" else None
-    if found is None:
-        assert chances is not None  # noqa: S101  (`check_join` asked for classes)
-        found = chances.max(axis=1)
-    return found
+        x64 = np.asarray(x, np.float64)
+        return 1 - novelty(LossInputs(x64, np.ones(len(x64))))(x64)
+    fit = question.fit(x) if how == "query" else None
+    if fit is None:
+        assert p is not None  # noqa: S101  (`check_join` requires classes)
+        return p.max(axis=1)
+    return fit
 
 
 def target_score(question: FocusQuestion, z: NDArray[np.floating]) -> Score:
-    """Return how much features show what a scene is judged by.
+    """Return the score function of a scene.
 
-    That is the query, where there is one; else the most probable class of the scene; else, with
-    no classes, likeness to the scene.
+    It is the match with the query if there is one; else the probability of the most likely class
+    of the scene; else, without classes, the cosine to the scene.
 
     Args:
         question: Classes and query.
@@ -172,13 +172,13 @@ def target_score(question: FocusQuestion, z: NDArray[np.floating]) -> Score:
 def weighted_answer(
     question: FocusQuestion, x: NDArray[np.floating], weight: NDArray[np.floating], how: Fusion
 ) -> NDArray[np.float64] | None:
-    """Return the answer of weighted crops.
+    """Return the prediction for weighted crops.
 
     Args:
         question: Classes and query.
         x: (n, d) features of the crops.
         weight: (n,) > 0.
-        how: What is averaged: probabilities ("mean") or features.
+        how: Average of probabilities ("mean") or of features ("features").
 
     Returns:
         (C,) float64, sums to 1; None without classes.
@@ -192,24 +192,24 @@ def weighted_answer(
 
 
 def probabilities(head: Head, x: NDArray[np.floating]) -> NDArray[np.float64]:
-    """Return (n, C) probabilities above 0 of features (n, d)."""
+    """Return positive class probabilities (n, C) of features (n, d)."""
     return np.maximum(head.probabilities(np.asarray(x, np.float32)).astype(np.float64), _TINY)
 
 
 def normalised(p: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Return probabilities that sum to 1: those of classes that are judged alone do not."""
+    """Return probabilities scaled to a sum of 1, which those of independent classes do not have."""
     return p / p.sum()
 
 
 def rank(value: NDArray[np.floating], ties: NDArray[np.uint64]) -> NDArray[np.int64]:
-    """Sort rows by falling value; those that are equal but for rounding by rising key.
+    """Sort rows by decreasing value, ties up to rounding by increasing key.
 
     Args:
         value: (n,) of any unit.
         ties: (n,) uint64 keys, see `foveate.seeds.tie_keys`.
     """
     spread = float(np.ptp(value)) if len(value) else 0.0
-    # What differs by a batch of another size differs by less than a part of the largest value.
+    # Differences between batch sizes are small relative to the largest value.
     return by_importance(
         value / max(spread, 1e-3 * float(np.abs(value).max(initial=0)), _TINY), ties
     )
@@ -219,10 +219,10 @@ def chosen_first(rows: NDArray[np.int64], alone: NDArray[np.floating]) -> NDArra
     """Return importance (n,): selected rows above 1, the first highest, others in [0, 1].
 
     Args:
-        rows: (k,) in the order of choice.
-        alone: (n,) what each is worth without the others.
+        rows: (k,) in the order of selection.
+        alone: (n,) values of single rows.
     """
     spread = max(float(np.ptp(alone)), np.finfo(float).tiny)
-    found = (np.asarray(alone, np.float64) - alone.min()) / spread
-    found[rows] = 1 + np.arange(len(rows), 0, -1) / max(len(rows), 1)
-    return found
+    importance = (np.asarray(alone, np.float64) - alone.min()) / spread
+    importance[rows] = 1 + np.arange(len(rows), 0, -1) / max(len(rows), 1)
+    return importance

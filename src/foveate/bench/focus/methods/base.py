@@ -1,9 +1,9 @@
-"""What a benchmark of `focus` compares: from a scene and a budget to regions and an answer.
+"""Interface of the methods of `bench focus`: from a scene and a budget to regions and a prediction.
 
-A method is a function. It shows windows of the scene to the model through the encoder of its
-task, which books the passes and refuses one too many, and says which regions it chose and what
-the scene shows. Looks, whole tiling, random tiles and the baselines of the papers all are such
-functions: see `foveate.bench.focus.methods`.
+A method is a function. It encodes windows of the scene with the encoder of its task, which books
+the passes and enforces their limit, and returns the selected regions and the prediction for the
+scene. Looks, tiling, random tiles and the baselines of the papers are such functions: see
+`foveate.bench.focus.methods`.
 """
 
 from __future__ import annotations
@@ -25,14 +25,14 @@ class Task:
     """A scene, a model and a budget.
 
     Attributes:
-        encoder: Shows windows of the scene to the model: ``encoder.embed(windows)`` gives (n, d),
-            ``encoder.tokens(window)`` (gh, gw, d), ``encoder.work.passes`` what was spent.
-            ``encoder.source`` is the scene. Its ledger holds the budget.
-        question: Classes (``question.head``), and what is looked for, where that is told.
+        encoder: Encoder of the scene: ``encoder.embed(windows)`` returns (n, d),
+            ``encoder.tokens(window)`` (gh, gw, d); ``encoder.work.passes`` are the passes spent,
+            ``encoder.source`` is the scene. Its ledger has the limits.
+        question: Classes (``question.head``), and the query for methods that need one.
         crop: Side of a crop at native resolution, pixels.
-        passes: Most passes, the overview included; infinity for no limit.
-        regions: Most regions that may be chosen.
-        seed: Of everything random.
+        passes: Maximum number of passes, including the overview; infinity for no limit.
+        regions: Maximum number of selected regions.
+        seed: Seed of all random choices.
     """
 
     encoder: CropEncoder
@@ -50,15 +50,13 @@ class Task:
 
 @dataclass(frozen=True)
 class Outcome:
-    """What a method made of a scene.
+    """Result of a method on a scene.
 
     Attributes:
-        windows: Chosen regions, the most important first.
-        probabilities: (C,) float64 of the classes, for the scene; None without classes.
-        importance: (k,) float64 of `cells`, more is more important; None for methods that rank
-            nothing.
-        cells: k windows that `importance` is of, which do not overlap: a partition of the scene
-            but for nodata, or the tiles of it that were seen.
+        windows: Selected regions, the most important first.
+        probabilities: (C,) float64 class probabilities of the scene; None without classes.
+        importance: (k,) float64 importance of `cells`; None for methods without a ranking.
+        cells: k windows without overlap: a partition of the valid scene, or its encoded tiles.
     """
 
     windows: tuple[Window, ...]
@@ -68,13 +66,13 @@ class Outcome:
 
 
 class Method(Protocol):
-    """From a task to an outcome.
+    """A method of the benchmark.
 
     Raises:
-        BudgetError: The passes do not reach for anything.
-        MissingCapabilityError: The model cannot do what the method needs.
+        BudgetError: The passes are too few.
+        MissingCapabilityError: The model lacks a capability that the method needs.
     """
 
     def __call__(self, task: Task) -> Outcome:
-        """Look at the scene."""
+        """Run the method on a scene."""
         ...

@@ -1,4 +1,4 @@
-"""What methods share: the tiles of a scene, what the budget buys of them, and the overview."""
+"""Helpers shared by methods: tiles of a scene, encoding within the budget, and the overview."""
 
 from __future__ import annotations
 
@@ -21,16 +21,16 @@ if TYPE_CHECKING:
 
     from foveate.bench.focus.methods.base import Task
 
-SLACK = 1e-9  # of a budget: fractions of passes are off by rounding
+SLACK = 1e-9  # relative tolerance of a budget, for rounding of fractions of passes
 
 
 def native_tiles(task: Task) -> Tiles:
-    """Cut the scene into tiles of about a crop, as equal as they can be, nodata left out.
+    """Divide the scene into equal tiles of about the size of a crop, without invalid tiles.
 
-    The sides of a tile are 2/3 to 3/2 of a crop; a scene that is smaller is one tile.
+    The sides of a tile are 2/3 to 3/2 of a crop; smaller scenes are one tile.
 
     Returns:
-        n tiles that do not overlap and cover all valid parts, row-major.
+        n tiles without overlap that cover all valid parts, row-major.
 
     Raises:
         DataError: No tile has enough valid pixels.
@@ -48,18 +48,18 @@ def whole(task: Task) -> Window:
 
 
 def passes_left(task: Task) -> float:
-    """Return the passes that a task may still spend."""
+    """Return the remaining passes of a task."""
     spent = task.encoder.work.passes
     return min(task.encoder.ledger.left("passes"), max(0.0, task.passes - spent))
 
 
 def affordable(task: Task, windows: Sequence[Window], *, keep: float = 0.0) -> int:
-    """Return how many windows from the front the budget buys.
+    """Return the number of first windows that the budget covers.
 
     Args:
         task: A task.
-        windows: Crops, in the order in which they are shown.
-        keep: Passes that are not to be spent.
+        windows: Crops in order.
+        keep: Reserved passes.
     """
     left = passes_left(task) - keep
     total = np.cumsum(task.encoder.price(windows))
@@ -70,7 +70,7 @@ def affordable(task: Task, windows: Sequence[Window], *, keep: float = 0.0) -> i
 
 
 def room(task: Task, tiles: Tiles, *, keep: float = 0.0) -> int:
-    """Return how many tiles the budget buys, whichever they are: at most all of them."""
+    """Return the number of tiles that the budget covers, whichever they are."""
     price = crop_price(task, tiles)
     left = (passes_left(task) - keep) * (1 + SLACK)
     return len(tiles) if left >= price * len(tiles) else max(0, int(left // price))
@@ -79,18 +79,18 @@ def room(task: Task, tiles: Tiles, *, keep: float = 0.0) -> int:
 def show(
     task: Task, windows: Sequence[Window], *, keep: float = 0.0
 ) -> tuple[list[Window], NDArray[np.float32]]:
-    """Show the model as many windows from the front as the budget buys.
+    """Encode as many first windows as the budget covers.
 
     Args:
         task: A task.
-        windows: Crops.
-        keep: Passes that are not to be spent.
+        windows: Crops in order.
+        keep: Reserved passes.
 
     Returns:
-        The n windows that were shown, and their features (n, d).
+        The n encoded windows, and their features (n, d).
 
     Raises:
-        BudgetError: It does not buy one.
+        BudgetError: The budget does not cover a window.
     """
     count = affordable(task, windows, keep=keep)
     if not count:
@@ -98,34 +98,34 @@ def show(
         raise BudgetError(
             f"a budget of {task.passes:g} passes, of which {passes_left(task):.3g} are left",
             f"A crop of {task.crop} pixels takes {first:.3g}.",
-            "Give more passes.",
+            "Increase --passes.",
         )
-    shown = list(windows[:count])
-    return shown, task.encoder.embed(shown)
+    encoded = list(windows[:count])
+    return encoded, task.encoder.embed(encoded)
 
 
 def crop_price(task: Task, tiles: Tiles) -> float:
-    """Return the passes that the dearest tile takes."""
+    """Return the passes of the most expensive tile."""
     return float(task.encoder.price(windows_of(tiles)).max())
 
 
 def kept_for_crops(task: Task, tiles: Tiles) -> float:
-    """Return the passes that a method keeps for crops while it decides which.
+    """Return the passes reserved for crops during their selection.
 
-    As many as the regions take, but no more than half of what is left, and one crop at least.
+    Those of the regions, but at most half of the remaining passes, and at least one crop.
     """
     price = crop_price(task, tiles)
-    wanted = min(len(tiles), task.regions) * price
-    return max(price, min(wanted, passes_left(task) / 2))
+    regions = min(len(tiles), task.regions) * price
+    return max(price, min(regions, passes_left(task) / 2))
 
 
 def ties_of(task: Task, windows: Sequence[Window]) -> NDArray[np.uint64]:
-    """Return (n,) keys that decide between windows that are equally good."""
+    """Return (n,) keys that break ties of windows."""
     return tie_keys(Tiles.of("scene", list(windows)).tile_id, task.seed, "bench/focus/ties")
 
 
 def overview_cells(task: Task, tiles: Tiles, *, classes: bool) -> NDArray[np.float32]:
-    """Return features of cells from the tokens of the overview, for one pass.
+    """Return features of cells from the tokens of the overview; takes one pass.
 
     Args:
         task: A task.
@@ -133,22 +133,22 @@ def overview_cells(task: Task, tiles: Tiles, *, classes: bool) -> NDArray[np.flo
         classes: Whether the features are compared with classes or texts.
 
     Returns:
-        (n, d) means of tokens, by shared area, as `CropEncoder.as_inputs` gives them.
+        (n, d) area-weighted means of tokens, scaled by `CropEncoder.as_inputs`.
 
     Raises:
         MissingCapabilityError: The model has no tokens, or not in the space of its classes.
-        BudgetError: The pass is not there.
+        BudgetError: No pass is left.
     """
     check_tokens(task.encoder.model, classes=classes)
     return task.encoder.as_inputs(pool(task, tiles, task.encoder.tokens(whole(task))))
 
 
 def overview_partition(task: Task, count: int) -> Tiles:
-    """Cut the overview into about equal cells, to be shown or hidden in it.
+    """Divide the overview into about equal cells, for masking.
 
     Args:
         task: A task.
-        count: Number of cells, those without a valid pixel included, which are left out.
+        count: Number of cells, including those without valid pixels, which are omitted.
     """
     cells = uniform(task.shape, count)
     shares = task.encoder.valid_shares(windows_of(cells))
@@ -156,57 +156,57 @@ def overview_partition(task: Task, count: int) -> Tiles:
 
 
 def pool(task: Task, tiles: Tiles, tokens: NDArray[np.floating]) -> NDArray[np.floating]:
-    """Return the mean of what lies in each of n tiles.
+    """Return the means of tokens in each of n tiles.
 
     Args:
         task: A task.
         tiles: n tiles.
-        tokens: (gh, gw, d) on a grid that tiles the scene evenly.
+        tokens: (gh, gw, d) on a grid that divides the scene evenly.
 
     Returns:
-        (n, d), by shared valid area.
+        (n, d), weighted by valid area.
     """
-    wide = np.asarray(tokens, np.float32)
-    return FeatureStrategy(task.encoder, wide, 2, robust=False).encode(tiles).x
+    tokens = np.asarray(tokens, np.float32)
+    return FeatureStrategy(task.encoder, tokens, 2, robust=False).encode(tiles).x
 
 
 def joined_outcome(
     task: Task, windows: Sequence[Window], x: NDArray[np.floating], how: Join
 ) -> Outcome:
-    """Return the outcome of crops that were shown: one answer, the best crops, all values.
+    """Return the outcome of encoded crops: the prediction, the best crops, and all values.
 
     Args:
         task: A task.
-        windows: n crops that do not overlap, in the order of choice.
+        windows: n crops without overlap, in the order of selection.
         x: (n, d) their features.
-        how: The way of joining; where it ranks nothing, the first crops are chosen.
+        how: Aggregation; if it gives no ranking, the first crops are selected.
     """
     ties = ties_of(task, windows)
-    found = join(task.question, x, how, ties)
-    if found.value is None:
-        return Outcome(tuple(windows[: task.regions]), found.probabilities)
-    order = rank(found.value, ties)[: task.regions]
-    chosen = tuple(windows[i] for i in order)
-    return Outcome(chosen, found.probabilities, found.value, tuple(windows))
+    joined = join(task.question, x, how, ties)
+    if joined.value is None:
+        return Outcome(tuple(windows[: task.regions]), joined.probabilities)
+    order = rank(joined.value, ties)[: task.regions]
+    selected = tuple(windows[i] for i in order)
+    return Outcome(selected, joined.probabilities, joined.value, tuple(windows))
 
 
 def closer_look(task: Task, tiles: Tiles, importance: NDArray[np.floating], how: Join) -> Outcome:
-    """Show the most important tiles at native resolution, as many as the budget buys.
+    """Encode the most important tiles at native resolution, as many as the budget covers.
 
     Args:
         task: A task.
         tiles: n tiles.
-        importance: (n,) what they were found to be worth.
-        how: How the answers of those that are shown become one.
+        importance: (n,) importance of the tiles.
+        how: Aggregation of the predictions.
 
     Raises:
-        BudgetError: It does not buy one.
+        BudgetError: The budget does not cover a tile.
     """
     windows = windows_of(tiles)
     order = rank(importance, ties_of(task, windows))
-    shown, x = show(task, [windows[i] for i in order])
-    found = join(task.question, x, how, ties_of(task, shown))
+    encoded, x = show(task, [windows[i] for i in order])
+    joined = join(task.question, x, how, ties_of(task, encoded))
     return Outcome(
-        tuple(shown[: task.regions]), found.probabilities,
+        tuple(encoded[: task.regions]), joined.probabilities,
         np.asarray(importance, np.float64), tuple(windows),
     )  # fmt: skip

@@ -1,20 +1,20 @@
-"""Greedy choice of regions by what they add to a set, and what the image loses without them.
+"""Greedy selection of regions by insertion and deletion: SMDL and LIMA.
 
 SMDL (Chen et al. 2024, "Less is more: fewer interpretable region via submodular subset
-selection", ICLR) scores a set S of sub-regions of an image V by four terms. Written for classes,
-as its code and that of its successor LIMA are:
+selection", ICLR) scores a set S of sub-regions of an image V by four terms. For classes, as in its
+code and in that of its successor LIMA, they are:
 
     confidence      1 - H(p(S)) / log C, with H the entropy of the classes
     effectiveness   sum over s in S of the smallest angle to another member, as a share of pi
     consistency     p(y | S), insertion
     collaboration   1 - p(y | V without S), deletion
 
-and adds the sub-region with which the weighted sum is highest, one after the other. Deviations:
-y is the query, where there is one, and else the most probable class of the overview, because a
-method of the benchmark is not told the true one; without classes p(y | S) is a cosine, see
-`target_score`, and there is no confidence; sub-regions are cells of a grid, not superpixels.
-LIMA's search from both ends, which saves forwards for a ranking of all regions, is left out:
-here only as many are ranked as are chosen.
+The sub-region that maximises the weighted sum is added, one at a time. Deviations: y is the query
+if there is one, else the most likely class of the overview, because methods of the benchmark do
+not get the true class; without classes p(y | S) is a cosine, see `target_score`, and there is no
+confidence; sub-regions are cells of a grid, not superpixels. The bidirectional search of LIMA,
+which saves forward passes for a ranking of all regions, is not implemented: only the selected
+regions are ranked here.
 """
 
 from __future__ import annotations
@@ -62,7 +62,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class SetWeights:
-    """Weights of the four terms; those of SMDL are all 1.
+    """Weights of the four terms, all 1 for SMDL.
 
     Attributes:
         confidence: Lambda 1.
@@ -83,7 +83,7 @@ LIMA = SetWeights(0.0, 0.05, 20.0, 1.0)
 
 
 class SetFeatures(Protocol):
-    """What a model makes of sets of n sub-regions."""
+    """Features of sets of n sub-regions."""
 
     def of(self, members: NDArray[np.bool_]) -> NDArray[np.floating]:
         """Return features of sets: (m, n) bool to (m, d)."""
@@ -95,11 +95,11 @@ class SetScore:
     """The weighted sum of the four terms.
 
     Attributes:
-        features: Of sets.
-        score: Consistency of features (m, d): probability or cosine of what is looked for.
-        head: Classes, for the confidence; None for none.
-        weights: Of the terms.
-        apart: (n, n) angles between the sub-regions alone, as a share of pi.
+        features: Features of sets.
+        score: Consistency of features (m, d): probability or cosine of the target.
+        head: Classifier, for the confidence; None for no confidence.
+        weights: Weights of the terms.
+        apart: (n, n) angles between single sub-regions, as a share of pi.
     """
 
     features: SetFeatures
@@ -111,13 +111,13 @@ class SetScore:
     def parts(self, members: NDArray[np.bool_]) -> NDArray[np.float64]:
         """Return the four terms of sets: (m, n) bool to (m, 4) float64."""
         z = self.features.of(members)
-        found = np.zeros((len(members), 4))
+        terms = np.zeros((len(members), 4))
         if self.head is not None:
-            found[:, 0] = _confidence(self.head, z)
-        found[:, 1] = [self._effectiveness(np.flatnonzero(row)) for row in members]
-        found[:, 2] = self.score(z)
-        found[:, 3] = 1 - self.score(self.features.of(~members))
-        return found
+            terms[:, 0] = _confidence(self.head, z)
+        terms[:, 1] = [self._effectiveness(np.flatnonzero(row)) for row in members]
+        terms[:, 2] = self.score(z)
+        terms[:, 3] = 1 - self.score(self.features.of(~members))
+        return terms
 
     def of(self, members: NDArray[np.bool_]) -> NDArray[np.float64]:
         """Return the scores of sets: (m, n) bool to (m,)."""
@@ -127,7 +127,7 @@ class SetScore:
         )
 
     def _effectiveness(self, rows: NDArray[np.int64]) -> float:
-        # A member is as far from itself as can be: a single one has 1.
+        # The angle of a member with itself is set to 1, so a single member has the value 1.
         within = self.apart[np.ix_(rows, rows)] + np.eye(rows.size)
         return float(within.min(axis=1).sum())
 
@@ -140,25 +140,25 @@ def _confidence(head: Head, z: NDArray[np.floating]) -> NDArray[np.float64]:
 
 def angles(x: NDArray[np.floating]) -> NDArray[np.float64]:
     """Return angles between features (n, d), as a share of pi: (n, n) float64."""
-    wide = unit(x).astype(np.float64)
-    found = np.arccos(np.clip(wide @ wide.T, -1, 1)) / np.pi
-    np.fill_diagonal(found, 0)
-    return found
+    z = unit(x).astype(np.float64)
+    angle = np.arccos(np.clip(z @ z.T, -1, 1)) / np.pi
+    np.fill_diagonal(angle, 0)
+    return angle
 
 
 def greedy(
     score: SetScore, most: int, ties: NDArray[np.uint64]
 ) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
-    """Add sub-regions one after the other, each the one with which the score is highest.
+    """Add sub-regions one at a time, each time the one that maximises the score.
 
     Args:
-        score: Of sets of n sub-regions.
-        most: How many to choose, at most.
-        ties: (n,) keys that decide between equal scores.
+        score: Score of sets of n sub-regions.
+        most: Maximum number of sub-regions.
+        ties: (n,) keys that break ties.
 
     Returns:
-        Rows in the order of choice, and importance (n,): chosen ones above 1, the first highest;
-        the others in [0, 1] by their score alone.
+        Rows in the order of selection, and importance (n,): selected ones above 1, the first
+        highest; the others in [0, 1] by their single scores.
     """
     n = len(ties)
     rows: list[int] = []
@@ -178,11 +178,11 @@ def greedy(
 
 @dataclass
 class _MaskedSets:
-    """Sets as the overview with all else hidden; each costs a pass, once.
+    """Sets encoded as the overview with all other regions masked; each costs one pass, cached.
 
     Attributes:
-        view: Shows masks.
-        shares: (n, h, w) of the sub-regions.
+        view: Encoder of masked overviews.
+        shares: (n, h, w) masks of the sub-regions.
     """
 
     view: MaskedOverview
@@ -200,17 +200,17 @@ class _MaskedSets:
 
 @dataclass(frozen=True)
 class GreedyMasks:
-    """Sub-regions of the overview, by forwards of sets, as the authors do it; then crops.
+    """Sub-regions of the overview, by forward passes of sets as in the papers; then crops.
 
-    The k-th choice among n takes ``2 (n - k + 1)`` passes: every candidate with what is chosen,
-    and the image without them. There are as many sub-regions as the budget holds, less the
+    The k-th selection among n takes ``2 (n - k + 1)`` passes: every candidate with the selected
+    ones, and the image without them. The number of sub-regions follows from the budget minus the
     overview and crops.
 
     Attributes:
-        weights: Of the terms.
-        join: How the answers of the crops become one.
-        cells: Most sub-regions.
-        steps: Most choices; the rest is ranked by its score alone.
+        weights: Weights of the terms.
+        join: Aggregation of the predictions of the crops.
+        cells: Maximum number of sub-regions.
+        steps: Maximum number of selections; the rest is ranked by single scores.
     """
 
     weights: SetWeights = SMDL
@@ -219,10 +219,10 @@ class GreedyMasks:
     steps: int = 8
 
     def __call__(self, task: Task) -> Outcome:
-        """Look at the scene.
+        """Run the method on a scene.
 
         Raises:
-            BudgetError: The passes do not hold two sub-regions and a crop.
+            BudgetError: The passes do not cover two sub-regions and a crop.
             MissingCapabilityError: See `check_join`.
         """
         check_join(task.question, self.join)
@@ -231,7 +231,7 @@ class GreedyMasks:
         view = MaskedOverview(task)
         cells = self._sub_regions(task, view.room(keep=kept_for_crops(task, tiles)))
         sets = _MaskedSets(view, np.stack(list(view.shares(cells))))
-        # Of the first choice, so that they are paid once.
+        # The sets of the first selection, so that their passes are reused.
         alone = sets.of(np.eye(len(cells), dtype=bool))
         total = SetScore(sets, score, task.question.head, self.weights, angles(alone))
         _, importance = greedy(total, self._steps(task), ties_of(task, windows_of(cells)))
@@ -243,7 +243,7 @@ class GreedyMasks:
         return min(self.steps, task.regions)
 
     def _sub_regions(self, task: Task, room: int) -> Tiles:
-        """Return the cells of the finest grid whose choices a number of passes holds."""
+        """Return the cells of the finest grid whose selection the passes cover."""
         height, width = task.shape
         for count in range(min(self.cells, max(2, height * width // 2)), 1, -1):
             if set_passes(count, self._steps(task)) <= room:
@@ -252,18 +252,18 @@ class GreedyMasks:
             f"a budget of {task.passes:g} passes",
             f"The overview, {set_passes(2, self._steps(task))} sets of two regions and a crop "
             "take more.",
-            "Give more passes.",
+            "Increase --passes.",
         )
 
 
 def set_passes(n: int, steps: int) -> int:
-    """Return the forwards that choosing among n sub-regions takes: sets and what they leave."""
+    """Return the forward passes of selecting among n sub-regions: sets and their complements."""
     return sum(2 * (n - k) for k in range(min(steps, n)))
 
 
 @dataclass(frozen=True)
 class _MixedSets:
-    """Sets as means of what was seen: no pass is needed."""
+    """Sets as means of encoded tiles; no pass is needed."""
 
     model: AdditiveModel
 
@@ -274,35 +274,36 @@ class _MixedSets:
 
 @dataclass(frozen=True)
 class GreedyTiles:
-    """Tiles at native resolution, each seen once; sets are means of their features.
+    """Tiles at native resolution, each encoded once; sets are means of their features.
 
-    The additive model of `foveate.focus.score` in the place of forwards of sets: the search is
-    free, and all passes buy tiles, a stratified sample where not all. The chosen set answers.
+    The additive model of `foveate.focus.score` replaces forward passes of sets: the search takes
+    no passes, and all passes encode tiles, or a stratified sample of them. The prediction is that
+    of the selected set.
 
     Attributes:
-        weights: Of the terms.
-        join: What of the chosen tiles is averaged, by area.
+        weights: Weights of the terms.
+        join: Area-weighted average of the prediction.
     """
 
     weights: SetWeights = SMDL
     join: Fusion = "features"
 
     def __call__(self, task: Task) -> Outcome:
-        """Look at the scene.
+        """Run the method on a scene.
 
         Raises:
-            BudgetError: The passes do not buy a tile.
+            BudgetError: The passes do not cover a tile.
         """
         tiles = native_tiles(task)
         rows = stratified_order(task, tiles)
         windows, x = show(task, [tiles.window(int(i)) for i in rows])
-        seen = tiles.take(rows[: len(windows)])
-        model = AdditiveModel(x, areas(seen), lambda z: np.zeros(len(z)))
+        encoded = tiles.take(rows[: len(windows)])
+        model = AdditiveModel(x, areas(encoded), lambda z: np.zeros(len(z)))
         sets, head = _MixedSets(model), task.question.head
         everything = sets.of(np.ones((1, len(windows)), bool))[0]
         score = target_score(task.question, everything)
         total = SetScore(sets, score, head, self.weights, angles(x))
         chosen, importance = greedy(total, task.regions, ties_of(task, windows))
-        found = weighted_answer(task.question, x[chosen], areas(seen)[chosen], self.join)
-        picked = tuple(windows[i] for i in chosen)
-        return Outcome(picked, found, importance, tuple(windows))
+        answer = weighted_answer(task.question, x[chosen], areas(encoded)[chosen], self.join)
+        selected = tuple(windows[i] for i in chosen)
+        return Outcome(selected, answer, importance, tuple(windows))

@@ -1,4 +1,4 @@
-"""Looks as methods of `bench focus`: each goal, with any of its settings replaced."""
+"""Looks as methods of `bench focus`: one per goal, with optional settings."""
 
 from __future__ import annotations
 
@@ -35,15 +35,15 @@ if TYPE_CHECKING:
     from foveate.models.heads import Head
 
 Perturbed = Literal["none", "weights", "regions"]
-SCALED, REPLACED = 0.7, 0.1  # Fig. 5b: of weights above the median, and the share of regions
+SCALED, REPLACED = 0.7, 0.1  # Fig. 5b: factor of weights above the median, share of masked regions
 
 
 @dataclass(frozen=True)
 class LookOutcome(Outcome):
-    """What a look made of a scene.
+    """Result of a look at a scene.
 
     Attributes:
-        epsilon: Relative difference of the loss of the regions from the image's, with its sign.
+        epsilon: Signed relative difference of the losses of the regions and the image.
         depth: Levels below the first cells.
     """
 
@@ -63,45 +63,44 @@ def look(
     robust: bool | None = None,
     perturbed: Perturbed | None = None,
 ) -> Outcome:
-    """Look at the scene.
+    """Run a look at a scene.
 
     Args:
         task: Scene, model and budget.
         goal: A name in `GOALS`.
-        weights: Weights of the scores that are replaced; see `Weights`.
-        forms: Forms of the scores that are replaced; see `Goal`.
-        search: Settings of the search that are replaced; see `SearchConfig`.
+        weights: Weights that replace those of the goal; see `Weights`.
+        forms: Forms that replace those of the goal; see `Goal`.
+        search: Settings that replace those of the search; see `SearchConfig`.
         mode: "zoom", "window" or "feature".
-        cells: First cells along the longer side; None for 4, or 2 where the passes do not hold 4.
-        robust: Whether to measure the robustness; None for where it is cheap.
-        perturbed: For the answer of Fig. 5b, the mean of the chosen regions weighted by their
-            importance: "none", "weights" (those above the median times .7) or "regions" (10 % of
-            the chosen ones are masked). None for the answer of the goal.
+        cells: First cells along the longer side; None for 4, or 2 if the passes do not cover 4.
+        robust: Whether to compute the robustness; None for only where it is cheap.
+        perturbed: Prediction as in Fig. 5b, from the mean of the selected regions weighted by
+            their importance: "none", "weights" (those above the median are scaled by 0.7) or
+            "regions" (10 % of the selected ones are masked). None for the prediction of the goal.
 
     Raises:
-        BudgetError: The passes do not hold the first cells.
-        MissingCapabilityError: The model cannot do what the mode needs, or the goal needs a query
-            or classes that there are not.
-        DataError: There is nothing to choose from: the scene is no larger than a crop, or has not
-            one cell of data.
+        BudgetError: The passes do not cover the first cells.
+        MissingCapabilityError: The model lacks a capability that the mode needs, or the goal needs
+            a query or classes.
+        DataError: The scene is not larger than a crop, or has no valid cell.
     """
-    wanted = find_goal(goal).with_options(weights=weights, **(forms or {}))
-    _check(wanted, task)
+    objective = find_goal(goal).with_options(weights=weights, **(forms or {}))
+    _check(objective, task)
     config = FocusConfig(
-        wanted, mode=mode, passes=0 if math.isinf(task.passes) else task.passes,
+        objective, mode=mode, passes=0 if math.isinf(task.passes) else task.passes,
         search=replace(SearchConfig(regions=task.regions, seed=task.seed), **(search or {})),
         crop=task.crop, robust=robust, batch_size=task.encoder.batch_size,
     )  # fmt: skip
     encoder = task.encoder
     config = replace(config, cells=cells or _cells(task, config))
-    found = look_at(encoder.source, encoder.model, task.question, config, cache=encoder.cache)
-    encoder.pay(found.work.passes, found.work.images)
-    encoder.work.seconds += found.work.seconds
-    return _outcome(task, found, wanted, perturbed)
+    result = look_at(encoder.source, encoder.model, task.question, config, cache=encoder.cache)
+    encoder.pay(result.work.passes, result.work.images)
+    encoder.work.seconds += result.work.seconds
+    return _outcome(task, result, objective, perturbed)
 
 
 def _check(goal: Goal, task: Task) -> None:
-    """Refuse a goal for which something is missing, as all methods do."""
+    """Check that the task has the query and classes of a goal."""
     try:
         check_query(goal, task.question.query)
         check_loss(goal, classes=task.question.head is not None)
@@ -110,42 +109,41 @@ def _check(goal: Goal, task: Task) -> None:
 
 
 def _cells(task: Task, config: FocusConfig) -> int:
-    """Return N_p of the paper, or half of it where the passes do not hold so many cells."""
+    """Return N_p of the paper, or half of it if the passes do not cover so many cells."""
     return 4 if look_allowance(task.shape, task.encoder.model, config).first <= task.passes else 2
 
 
-def _outcome(task: Task, found: Look, goal: Goal, perturbed: Perturbed | None) -> LookOutcome:
-    state, head = found.result.state, task.question.head
+def _outcome(task: Task, look: Look, goal: Goal, perturbed: Perturbed | None) -> LookOutcome:
+    state, head = look.result.state, task.question.head
     probabilities = None
     if head is not None:
         probabilities = (
-            in_order(head, found.predictions[goal.answer].ranking)
+            in_order(head, look.predictions[goal.answer].ranking)
             if perturbed is None
-            else _weighted(task, found, head, perturbed)
+            else _weighted(task, look, head, perturbed)
         )
-    # The search of the paper keeps K regions of each level: here the first K of all stand for them.
+    # The search of the paper keeps K regions of each level; the outcome has the first K of all.
     return LookOutcome(
-        found.windows[: task.regions], probabilities, state.scorer.single_importance,
-        tuple(windows_of(state.tiles)), found.epsilon, int(state.tiles.level.max()),
+        look.windows[: task.regions], probabilities, state.scorer.single_importance,
+        tuple(windows_of(state.tiles)), look.epsilon, int(state.tiles.level.max()),
     )  # fmt: skip
 
 
 def in_order(head: Head, ranking: tuple[tuple[str, float], ...]) -> NDArray[np.float64]:
-    """Return the (C,) numbers of a ranking in the order of the head's names.
+    """Return the (C,) values of a ranking in the order of the head's names.
 
-    Votes are often equal, and the ranking has settled which class comes first: the earlier ones
-    are raised by less than anything that is measured.
+    Equal votes are frequent; a negligible amount is added to preserve the order of the ranking.
     """
-    place = {name: i for i, name in enumerate(head.names)}
-    found = np.empty(len(ranking))
+    index = {name: i for i, name in enumerate(head.names)}
+    values = np.empty(len(ranking))
     for rank, (name, value) in enumerate(ranking):
-        found[place[name]] = value + 1e-9 * (len(ranking) - rank)
-    return found / found.sum()
+        values[index[name]] = value + 1e-9 * (len(ranking) - rank)
+    return values / values.sum()
 
 
-def _weighted(task: Task, found: Look, head: Head, perturbed: Perturbed) -> NDArray[np.float64]:
-    """Return the classes of the weighted mean of the chosen regions, perturbed as in Fig. 5b."""
-    state = found.result.state
+def _weighted(task: Task, look: Look, head: Head, perturbed: Perturbed) -> NDArray[np.float64]:
+    """Return probabilities for the weighted mean of the regions, perturbed as in Fig. 5b."""
+    state = look.result.state
     rows = state.chosen.rows
     weight = state.scorer.single_importance[rows].astype(np.float64)
     weight = weight - min(weight.min(), 0.0) + 1e-6
@@ -153,15 +151,15 @@ def _weighted(task: Task, found: Look, head: Head, perturbed: Perturbed) -> NDAr
     if perturbed == "weights":
         weight = np.where(weight > np.median(weight), SCALED * weight, weight)
     if perturbed == "regions":
-        draw = rng(task.seed, f"bench/focus/perturb/{found.windows[0]}")
-        gone = draw.choice(len(rows), math.ceil(REPLACED * len(rows)), replace=False)
-        x[gone] = _masked(task)
+        draw = rng(task.seed, f"bench/focus/perturb/{look.windows[0]}")
+        masked = draw.choice(len(rows), math.ceil(REPLACED * len(rows)), replace=False)
+        x[masked] = _masked(task)
     mean = (weight / weight.sum()) @ x
     return head.probabilities(mean[None].astype(np.float32))[0].astype(np.float64)
 
 
 def _masked(task: Task) -> NDArray[np.float32]:
-    """Return what the model makes of a region of nothing: black, as the paper masks."""
+    """Return the feature of a black region, the mask of the paper."""
     encoder = task.encoder
     model: Any = encoder.model
     height, width = encoder.standard.shape
@@ -171,7 +169,7 @@ def _masked(task: Task) -> NDArray[np.float32]:
 
 
 def look_name(goal: str) -> str:
-    """Return what a look with a goal is called among the methods."""
+    """Return the method name of a look with a goal."""
     return f"look-{goal}"
 
 
@@ -181,13 +179,13 @@ SAYS = {look_name(goal): f"A look with the goal {goal}." for goal in GOALS}
 
 
 def with_options(name: str, options: Mapping[str, Any]) -> Method:
-    """Return a look by name, with some of its settings replaced.
+    """Return a look by name with settings.
 
     Raises:
-        MissingCapabilityError: A method that is no look.
+        MissingCapabilityError: The method is not a look.
     """
     if name not in LOOKS:
         raise MissingCapabilityError(
-            f"settings of the method {name!r}", "Only looks have settings.", "Name a look."
+            f"settings of the method {name!r}", "Only looks have settings.", "Use a look."
         )
     return partial(LOOKS[name], **options)

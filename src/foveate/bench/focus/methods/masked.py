@@ -1,4 +1,4 @@
-"""The overview with parts of it hidden, as methods of attribution show it: a pass each."""
+"""Masked overviews for attribution methods; each takes one pass."""
 
 from __future__ import annotations
 
@@ -19,16 +19,15 @@ if TYPE_CHECKING:
 
 
 class MaskedOverview:
-    """Shows the model the overview under masks.
+    """Encoder of the overview under masks.
 
-    What is hidden takes the mean of its band: of uint8 and of reflectances alike, that is no
-    evidence of anything but a mean scene.
+    Masked pixels take the mean of their band, which is neutral for uint8 and for reflectances.
 
     Args:
-        task: A task; the overview must have been paid, each mask costs another pass.
+        task: A task; the overview must be paid already, each mask costs another pass.
 
     Attributes:
-        price: Of a mask, in passes.
+        price: Cost of a mask, in passes.
         shape: ``(h, w)`` of the overview, pixels.
     """
 
@@ -40,44 +39,44 @@ class MaskedOverview:
         self.shape = self._image.shape[1:]
 
     def room(self, *, keep: float = 0.0) -> int:
-        """Return how many masks the budget buys; at most 2^31 of them.
+        """Return the number of masks that the budget covers, at most 2^31.
 
         Args:
-            keep: Passes that are not to be spent.
+            keep: Reserved passes.
         """
         left = (passes_left(self._task) - keep) * (1 + SLACK)
         return int(min(max(left, 0.0) / self.price, 2**31))
 
     def embed(self, masks: Iterable[NDArray[np.floating]]) -> NDArray[np.float32]:
-        """Return what the model sees of the overview under masks.
+        """Return the features of the overview under masks.
 
         Args:
-            masks: m masks (h, w) in [0, 1]: 1 shows a pixel, 0 hides it.
+            masks: m masks (h, w) in [0, 1]: 1 keeps a pixel, 0 masks it.
 
         Returns:
-            (m, d) float32, as `CropEncoder.as_inputs` gives them.
+            (m, d) float32, scaled by `CropEncoder.as_inputs`.
 
         Raises:
-            BudgetError: A batch of masks is not affordable; those before it were paid.
+            BudgetError: The passes do not cover a batch of masks; earlier batches were paid.
         """
         encoder = self._task.encoder
         model: Any = encoder.model
-        found = []
+        features = []
         for batch in _batches(masks, encoder.batch_size):
             encoder.pay(self.price * len(batch), len(batch))
-            images = np.stack([self._hidden(mask) for mask in batch])
-            found.append(np.asarray(encoder.timed(model.embed, images), np.float32))
-        return encoder.as_inputs(np.concatenate(found))
+            images = np.stack([self._masked(mask) for mask in batch])
+            features.append(np.asarray(encoder.timed(model.embed, images), np.float32))
+        return encoder.as_inputs(np.concatenate(features))
 
     def shares(self, cells: Tiles) -> Iterator[NDArray[np.float64]]:
-        """Yield (h, w) how much of each pixel of the overview lies in each cell."""
+        """Yield the share (h, w) of each pixel of the overview in each cell."""
         height, width = self.shape
         scene = self._task.shape
         pixel = scene[0] / height * (scene[1] / width)
         for row in range(len(cells)):
             yield membership(cells.take([row]), scene, (height, width))[0] / pixel
 
-    def _hidden(self, mask: NDArray[np.floating]) -> NDArray[np.generic]:
+    def _masked(self, mask: NDArray[np.floating]) -> NDArray[np.generic]:
         mixed = self._mean + mask * (self._image - self._mean)
         dtype = self._image.dtype
         return (np.rint(mixed) if np.issubdtype(dtype, np.integer) else mixed).astype(dtype)

@@ -1,7 +1,7 @@
-"""A map of what matters in the overview, then native crops of the best places.
+"""Saliency maps of the overview, followed by native crops of the most salient tiles.
 
-The map costs passes over the overview alone: objects that are too small for it stay unseen. What
-is left of the budget buys crops of the tiles with the highest values.
+The map is computed from the overview alone: objects too small for it are missed. The remaining
+passes encode crops of the tiles with the highest values.
 """
 
 from __future__ import annotations
@@ -44,19 +44,19 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class FeatureNorm:
-    """Tiles whose tokens in the overview are longest: one pass, and one a crop.
+    """Tiles with the largest token norm in the overview: one pass, and one per crop.
 
     Attributes:
-        join: How the answers of the crops become one.
+        join: Aggregation of the predictions of the crops.
     """
 
     join: Join
 
     def __call__(self, task: Task) -> Outcome:
-        """Look at the scene.
+        """Run the method on a scene.
 
         Raises:
-            BudgetError: The passes do not buy the overview and a crop.
+            BudgetError: The passes do not cover the overview and a crop.
             MissingCapabilityError: The model has no tokens; see also `check_join`.
         """
         check_join(task.question, self.join)
@@ -69,21 +69,21 @@ class FeatureNorm:
 
 @dataclass(frozen=True)
 class OverviewProbability:
-    """Tiles whose most likely class, of their tokens in the overview, is the most probable.
+    """Tiles with the highest class probability of their tokens in the overview.
 
     Attributes:
-        join: How the answers of the crops become one.
+        join: Aggregation of the predictions of the crops.
     """
 
     join: Join
 
     def __call__(self, task: Task) -> Outcome:
-        """Look at the scene.
+        """Run the method on a scene.
 
         Raises:
-            BudgetError: The passes do not buy the overview and a crop.
-            MissingCapabilityError: There are no classes, or the tokens of the model do not lie
-                in their space; see also `check_join`.
+            BudgetError: The passes do not cover the overview and a crop.
+            MissingCapabilityError: There are no classes, or the tokens of the model are not in
+                their space; see also `check_join`.
         """
         head = need_classes(task.question, "overview-probability")
         check_join(task.question, self.join)
@@ -94,19 +94,19 @@ class OverviewProbability:
 
 @dataclass(frozen=True)
 class Rise:
-    """Random masks on the overview: a place is worth the mean score of the masks that show it.
+    """Random masking of the overview: saliency is the mean score of the masks that keep a pixel.
 
     RISE (Petsiuk et al. 2018, "RISE: randomized input sampling for explanation of black-box
-    models"): coarse random grids, shifted and enlarged with linear interpolation. Deviations: a
-    place is divided by the sum of its own masks, not by their expectation, which matters for few
-    masks; what is hidden takes the mean colour, not black; the grid has the shape of the scene.
-    The score is that of `target_score`. Each mask costs a pass: the authors use thousands.
+    models"): coarse random grids, shifted and upsampled with linear interpolation. Deviations: the
+    sum of each pixel is divided by the sum of its masks, not by their expectation, which matters
+    for few masks; masked pixels take the mean colour, not black; the grid has the shape of the
+    scene. The score is that of `target_score`. Each mask costs a pass: the authors use thousands.
 
     Attributes:
-        join: How the answers of the crops become one.
-        masks: Most masks; fewer where the budget, less what crops take, does not hold them.
-        cells: Of the grid, along the longer side.
-        shown: Share of the cells that a mask shows.
+        join: Aggregation of the predictions of the crops.
+        masks: Maximum number of masks, limited by the budget minus the reserve for crops.
+        cells: Cells of the grid along the longer side.
+        shown: Share of the cells that a mask keeps.
     """
 
     join: Join
@@ -115,10 +115,10 @@ class Rise:
     shown: float = 0.5
 
     def __call__(self, task: Task) -> Outcome:
-        """Look at the scene.
+        """Run the method on a scene.
 
         Raises:
-            BudgetError: The passes do not buy the overview, a mask and a crop.
+            BudgetError: The passes do not cover the overview, a mask and a crop.
             MissingCapabilityError: See `check_join`.
         """
         check_join(task.question, self.join)
@@ -128,19 +128,19 @@ class Rise:
         count = min(self.masks, view.room(keep=kept_for_crops(task, tiles)))
         if not count:
             raise _too_few(task, "a mask")
-        total, seen = np.zeros(view.shape), np.zeros(view.shape)
+        total, weight = np.zeros(view.shape), np.zeros(view.shape)
         values = score(view.embed(self._masks(task, view.shape, count)))
         for value, mask in zip(values, self._masks(task, view.shape, count), strict=True):
             total += value * mask
-            seen += mask
-        # What no mask showed is worth what all masks are on average.
-        found = np.where(seen > 0, total / np.where(seen > 0, seen, 1), values.mean())
-        return closer_look(task, tiles, pool(task, tiles, found[:, :, None])[:, 0], self.join)
+            weight += mask
+        # Pixels that no mask keeps take the mean score of all masks.
+        saliency = np.where(weight > 0, total / np.where(weight > 0, weight, 1), values.mean())
+        return closer_look(task, tiles, pool(task, tiles, saliency[:, :, None])[:, 0], self.join)
 
     def _masks(
         self, task: Task, shape: tuple[int, int], count: int
     ) -> Iterator[NDArray[np.float64]]:
-        """Yield masks (h, w): the same ones each time, so that they are not kept."""
+        """Yield masks (h, w), the same ones in each call, so that they need no memory."""
         draw = rng(task.seed, "bench/focus/rise")
         grid = [max(1, round(self.cells * side / max(task.shape))) for side in task.shape]
         for _ in range(count):
@@ -154,35 +154,35 @@ class Rise:
 
 
 def _interpolation(length: int, cells: int, shift: float) -> NDArray[np.float64]:
-    """Return (length, cells + 1) weights of linear interpolation, shifted by a part of a cell."""
-    place = (np.arange(length) + 0.5) / length * cells - shift
-    place = np.clip(place, 0, cells)
-    return np.maximum(1 - np.abs(place[:, None] - np.arange(cells + 1)), 0)
+    """Return (length, cells + 1) weights of linear interpolation, shifted by a share of a cell."""
+    position = (np.arange(length) + 0.5) / length * cells - shift
+    position = np.clip(position, 0, cells)
+    return np.maximum(1 - np.abs(position[:, None] - np.arange(cells + 1)), 0)
 
 
 @dataclass(frozen=True)
 class PixelWise:
-    """Each of the finest cells of the overview hidden once: what the score falls by is its worth.
+    """Occlusion of each of the finest cells of the overview; its importance is the fall in score.
 
-    What the HCS paper compares its search with (section 6.4) searches the smallest regions one by
-    one, without levels; it does not say how. Here it is occlusion (Zeiler and Fergus 2014,
-    "Visualizing and understanding convolutional networks", section 4.2): a pass for each cell.
+    The pixel-wise baseline of the HCS paper (section 6.4) searches the smallest regions one by
+    one, without levels; the paper gives no details. Here it is occlusion (Zeiler and Fergus 2014,
+    "Visualizing and understanding convolutional networks", section 4.2): one pass per cell.
 
     Attributes:
-        join: How the answers of the crops become one.
-        cells: Along the longer side of the overview, at most: 14 are the patches of a ViT/16 at
-            224 pixels. Cells are larger where the budget, less what crops take, does not hold
-            them.
+        join: Aggregation of the predictions of the crops.
+        cells: Maximum number of cells along the longer side of the overview: 14 as the patches of
+            a ViT/16 at 224 pixels. Cells are larger if the budget, minus the reserve for crops,
+            does not cover them.
     """
 
     join: Join
     cells: int = 14
 
     def __call__(self, task: Task) -> Outcome:
-        """Look at the scene.
+        """Run the method on a scene.
 
         Raises:
-            BudgetError: The passes do not buy the overview, two cells and a crop.
+            BudgetError: The passes do not cover the overview, two cells and a crop.
             MissingCapabilityError: See `check_join`.
         """
         check_join(task.question, self.join)
@@ -200,14 +200,14 @@ class PixelWise:
         return closer_look(task, tiles, shared @ (score(z) - left) / total, self.join)
 
     def _most(self, shape: tuple[int, int]) -> int:
-        """Return the number of cells without a budget; of a tiny scene, two pixels each."""
-        wanted = round(self.cells**2 * min(shape) / max(shape))
-        return max(1, min(wanted, shape[0] * shape[1] // 2))
+        """Return the number of cells without a budget, with at least two pixels each."""
+        count = round(self.cells**2 * min(shape) / max(shape))
+        return max(1, min(count, shape[0] * shape[1] // 2))
 
 
 def _too_few(task: Task, what: str) -> BudgetError:
     return BudgetError(
         f"a budget of {task.passes:g} passes",
         f"The overview, {what} and a crop take more.",
-        "Give more passes.",
+        "Increase --passes.",
     )

@@ -1,12 +1,12 @@
-"""Hierarchical search of an image by text: where to look is decided apart from the answer.
+"""Hierarchical search of an image by text: ZoomEye and ZoomSearch.
 
-Both methods here grow a tree of crops, best first, by how well a crop fits what is looked for,
-and then show the answerer the crops that were found. Their authors ask a generative model about
-every crop ("is there a ...?", "could you answer now?") or compare it with the text by a retrieval
-model. Here one number stands for all of these: the fit of the query (its probability among the
-classes, or cosine to the text), and without a query the probability of the most likely class. The
-answerer is the head, on the found crops alone. Every crop costs a pass, whatever its size: it is
-shrunk to the input of the model.
+Both methods grow a tree of crops, best first, by the match of a crop with the target, and then
+predict from the found crops. The authors query a generative model about every crop ("is there a
+...?", "could you answer now?") or compare it with the text by a retrieval model. Here one number
+replaces these: the match with the query (its class probability, or cosine to the text), and
+without a query the probability of the most likely class. The prediction is that of the head for
+the found crops. Every crop costs a pass, whatever its size: it is downsampled to the input of the
+model.
 """
 
 from __future__ import annotations
@@ -45,11 +45,11 @@ class Node:
     """A crop of the tree.
 
     Attributes:
-        window: What it shows.
+        window: Its window.
         depth: 0 for the whole scene.
-        fit: How well it fits what is looked for.
+        fit: Match with the target.
         x: (d,) its feature.
-        children: Crops that it was cut into; none for a leaf of the tree.
+        children: Its children; empty for a leaf of the tree.
     """
 
     window: Window
@@ -60,18 +60,18 @@ class Node:
 
 
 class CropTree:
-    """Crops of a scene that were shown to the model, as a tree.
+    """Tree of encoded crops of a scene.
 
     Args:
         task: A task.
-        branch: Children of a crop per side; strips are cut across only.
+        branch: Children of a crop per side; strips are divided along their length only.
 
     Attributes:
         root: The whole scene.
 
     Raises:
-        MissingCapabilityError: Nothing is looked for: neither query nor classes.
-        BudgetError: The passes do not buy the overview.
+        MissingCapabilityError: The question has neither query nor classes.
+        BudgetError: The passes do not cover the overview.
     """
 
     def __init__(self, task: Task, branch: int) -> None:
@@ -79,18 +79,18 @@ class CropTree:
         if not task.question.query and task.question.head is None:
             raise MissingCapabilityError(
                 "a search by text needs a query or classes, and there are none",
-                "Give labels, a probe or a query.",
+                "Add labels, a probe or a query.",
             )
         native_tiles(task)
-        shown, x = show(task, [whole(task)])
-        self.root = self._nodes(shown, x, 0)[0]
+        windows, x = show(task, [whole(task)])
+        self.root = self._nodes(windows, x, 0)[0]
 
     def is_leaf(self, node: Node) -> bool:
-        """Say whether a crop is as small as the model sees without shrinking it."""
+        """Return whether a crop has native resolution in the model's input."""
         return max(node.window.h, node.window.w) <= LEAF * self._task.crop
 
     def grow(self, node: Node) -> list[Node]:
-        """Cut a crop and show its parts; none where the budget does not hold all of them."""
+        """Encode the children of a crop; returns none if the budget does not cover all of them."""
         cells = valid_cells(
             parts(Tiles.of("scene", [node.window]), self._branch), self._task.encoder
         )
@@ -102,27 +102,26 @@ class CropTree:
         return node.children
 
     def leaves(self) -> list[Node]:
-        """Return the crops that were not cut: they do not overlap."""
-        found, queue = [], [self.root]
+        """Return the crops without children, which do not overlap."""
+        leaves, queue = [], [self.root]
         while queue:
             node = queue.pop(0)
             queue.extend(node.children)
             if not node.children:
-                found.append(node)
-        return found
+                leaves.append(node)
+        return leaves
 
     def ranked(self, nodes: Sequence[Node]) -> list[Node]:
-        """Sort crops by falling fit."""
+        """Sort crops by decreasing fit."""
         if not nodes:
             return []
         ties = ties_of(self._task, [node.window for node in nodes])
         return [nodes[i] for i in rank(np.array([node.fit for node in nodes]), ties)]
 
     def outcome(self, found: Sequence[Node]) -> Outcome:
-        """Return the outcome of found crops, which answer by their mean probability.
+        """Return the outcome of found crops, with their mean probability as prediction.
 
-        Other crops that were not cut follow as regions, the best first, where they do not
-        overlap what was found.
+        Other leaves without overlap with them are added as regions, the best first.
         """
         head, leaves = self._task.question.head, self.leaves()
         windows = [node.window for node in found]
@@ -143,28 +142,28 @@ class CropTree:
         question = self._task.question
         fit = question.fit(x)
         if fit is None:
-            assert question.head is not None  # noqa: S101  (asked for above)
+            assert question.head is not None  # noqa: S101  (required above)
             fit = probabilities(question.head, x).max(axis=1)
         return [Node(window, depth, float(fit[i]), x[i]) for i, window in enumerate(windows)]
 
 
 @dataclass(frozen=True)
 class ZoomEye:
-    """Best first down a quadtree until a crop is good enough (Shen et al. 2024, "ZoomEye").
+    """Best-first search of a quadtree until a crop is good enough (Shen et al. 2024, "ZoomEye").
 
-    The crop that fits best is taken from a queue; where its fit reaches the threshold, the search
-    ends and it answers; else its quarters are shown and queued. After three crops a level the
-    threshold falls every second crop, and an earlier one that reaches it answers. Deviations: one
-    score for the authors' three confidences (existing, latent, answering), so that their weight
-    by depth drops out; the overview never ends the search, which the authors do where several
-    things are looked for.
+    The best crop is taken from a queue. If its fit is at least the threshold, the search ends with
+    it; else its quarters are encoded and queued. After three crops per level the threshold falls
+    every second crop, and the search ends with an earlier crop that exceeds it. Deviations: one
+    score replaces the three confidences of the authors (existing, latent, answering), so their
+    weighting by depth is omitted; the overview never ends the search, as with the authors if
+    several targets are searched for.
 
     Attributes:
         threshold: Fit that ends the search.
-        falls: What the threshold falls by, first to last; the last one is repeated.
-        pops: Crops a level before it falls.
-        every: Crops from one fall to the next.
-        depth: Deepest level.
+        falls: Decrements of the threshold in order; the last one is repeated.
+        pops: Crops per level before the threshold falls.
+        every: Crops between decrements.
+        depth: Maximum depth.
     """
 
     threshold: float = 0.6
@@ -174,11 +173,11 @@ class ZoomEye:
     depth: int = 5
 
     def __call__(self, task: Task) -> Outcome:
-        """Look at the scene.
+        """Run the method on a scene.
 
         Raises:
-            BudgetError: The passes do not buy the overview.
-            MissingCapabilityError: Neither query nor classes.
+            BudgetError: The passes do not cover the overview.
+            MissingCapabilityError: The question has neither query nor classes.
         """
         tree = CropTree(task, 2)
         levels = max(1, math.ceil(math.log2(max(1.0, max(task.shape) / task.crop))))
@@ -210,20 +209,20 @@ class ZoomEye:
 class ZoomSearch:
     """Several branches of a tree of 3 x 3 parts (Zhou et al. 2025, "Look where it matters").
 
-    The crop that fits best is cut into 3 x 3; of the parts those are queued whose fit stands out,
-    ``sigmoid(5 (fit - mean)) > 0.6``, six at most and one at least. After a native crop was
-    reached, the search ends at a crop whose fit exceeds a threshold that falls by 0.1 every few
-    crops. The native crops and the deepest others that stand out answer together. Deviations: the
-    authors' retrieval model scores a part by all native patches in it, which is whole tiling by
-    another network, and their answer model scores it once more; here a part is one crop and has
-    one score. Where they paste the found crops into one canvas, their answers are averaged.
+    The best crop is divided into 3 x 3 parts. Parts whose fit stands out are queued,
+    ``sigmoid(5 (fit - mean)) > 0.6``, at most six and at least one. After the first native crop,
+    the search ends at a crop whose fit exceeds a threshold that falls by 0.1 every few crops. The
+    prediction is that of the native crops and the deepest others that stand out. Deviations: the
+    retrieval model of the authors scores a part by all native patches in it, which is tiling by
+    another network, and their answer model scores it again; here a part is one crop with one
+    score. The authors paste the found crops into one canvas; here their predictions are averaged.
 
     Attributes:
-        stands_out: Of the sigmoid.
-        most: Crops that are kept of one cut, and that answer.
-        steepness: Of the sigmoid.
-        falls: What the threshold, at first 1, falls by.
-        every: Crops from one fall to the next.
+        stands_out: Threshold of the sigmoid.
+        most: Maximum number of crops kept per division, and of crops in the prediction.
+        steepness: Steepness of the sigmoid.
+        falls: Decrement of the threshold, which starts at 1.
+        every: Crops between decrements.
     """
 
     stands_out: float = 0.6
@@ -233,11 +232,11 @@ class ZoomSearch:
     every: int = 5
 
     def __call__(self, task: Task) -> Outcome:
-        """Look at the scene.
+        """Run the method on a scene.
 
         Raises:
-            BudgetError: The passes do not buy the overview.
-            MissingCapabilityError: Neither query nor classes.
+            BudgetError: The passes do not cover the overview.
+            MissingCapabilityError: The question has neither query nor classes.
         """
         tree = CropTree(task, 3)
         queue, native = [tree.root], []
@@ -266,7 +265,7 @@ class ZoomSearch:
         return tree.outcome(found[: task.regions])
 
     def _stand_out(self, tree: CropTree, nodes: Sequence[Node]) -> list[Node]:
-        """Return the crops whose fit stands out of others, the best first."""
+        """Return the crops whose fit stands out, the best first."""
         mean = float(np.mean([node.fit for node in nodes]))
         ranked = tree.ranked(nodes)
         gap = math.log(self.stands_out / (1 - self.stands_out)) / self.steepness

@@ -1,6 +1,6 @@
-"""Crops that are chosen with little or no looking, and whole tiling.
+"""Baselines: crops selected without or with little information, and tiling.
 
-These are the baselines of the same budget: a look that costs as many passes has to beat them.
+They have the same budget as looks.
 """
 
 from __future__ import annotations
@@ -43,22 +43,21 @@ if TYPE_CHECKING:
 
     from foveate.bench.focus.methods.base import Task
 
-    # From a task and its n tiles to (n,) rows, in the order in which tiles are shown.
+    # Maps a task and its n tiles to (n,) rows, the order in which tiles are encoded.
     Order = Callable[[Task, Tiles], NDArray[np.int64]]
 
 
 def whole_image(task: Task) -> Outcome:
-    """Show the whole scene, shrunk to the input of the model: one pass, nothing is chosen.
+    """Encode the whole scene, downsampled to the input of the model: one pass.
 
     Raises:
-        BudgetError: The pass is not there.
+        BudgetError: No pass is left.
         DataError: No part of the scene has enough valid pixels.
     """
     native_tiles(task)
     windows, x = show(task, [whole(task)])
     head = task.question.head
-    found = None if head is None else normalised(probabilities(head, x)[0])
-    return Outcome(tuple(windows), found)
+    return Outcome(tuple(windows), None if head is None else normalised(probabilities(head, x)[0]))
 
 
 def random_order(task: Task, tiles: Tiles) -> NDArray[np.int64]:
@@ -67,16 +66,16 @@ def random_order(task: Task, tiles: Tiles) -> NDArray[np.int64]:
 
 
 def stratified_order(task: Task, tiles: Tiles) -> NDArray[np.int64]:
-    """Return one tile of each stretch of a Z-order curve, as many as the budget buys.
+    """Return one tile of each segment of a Z-order curve, as many as the budget covers.
 
-    The curve (Morton 1966) runs through the grid of tiles, whatever its shape; stretches have
-    equal numbers of valid tiles. The other tiles follow at random, for what is left over.
+    The curve (Morton 1966) passes through the grid of tiles of any shape; segments have equal
+    numbers of valid tiles. The other tiles follow in random order, for remaining passes.
     """
     return stratified(task, tiles, room(task, tiles))
 
 
 def stratified(task: Task, tiles: Tiles, count: int) -> NDArray[np.int64]:
-    """Return (n,) rows of tiles: one of each of `count` stretches, then the others."""
+    """Return (n,) rows of tiles: one of each of `count` segments, then the others."""
     draw = rng(task.seed, "bench/focus/stratified")
     curve = np.argsort(z_order(tiles.row, tiles.col), kind="stable")
     n, count = len(tiles), min(max(count, 1), len(tiles))
@@ -86,30 +85,30 @@ def stratified(task: Task, tiles: Tiles, count: int) -> NDArray[np.int64]:
 
 
 def z_order(row: NDArray[np.integer], col: NDArray[np.integer]) -> NDArray[np.int64]:
-    """Return (n,) places along a Z-order curve: the bits of row and column, interleaved."""
-    found = np.zeros(len(row), np.int64)
+    """Return (n,) positions on a Z-order curve: the interleaved bits of row and column."""
+    position = np.zeros(len(row), np.int64)
     for bit in range(int(max(row.max(initial=0), col.max(initial=0))).bit_length()):
-        found |= ((row.astype(np.int64) >> bit) & 1) << (2 * bit + 1)
-        found |= ((col.astype(np.int64) >> bit) & 1) << (2 * bit)
-    return found
+        position |= ((row.astype(np.int64) >> bit) & 1) << (2 * bit + 1)
+        position |= ((col.astype(np.int64) >> bit) & 1) << (2 * bit)
+    return position
 
 
 def grid_order(task: Task, tiles: Tiles) -> NDArray[np.int64]:
-    """Return the tiles nearest to the centres of a regular grid, as fine as the budget buys.
+    """Return the tiles nearest to the centres of a regular grid, as fine as the budget covers.
 
-    The other tiles follow at random, for what is left over.
+    The other tiles follow in random order, for remaining passes.
     """
     cells = uniform(task.shape, max(1, room(task, tiles)))
     y, x = tiles.y + tiles.h / 2, tiles.x + tiles.w / 2
     centre_y, centre_x = cells.y + cells.h / 2, cells.x + cells.w / 2
-    far = (y[None] - centre_y[:, None]) ** 2 + (x[None] - centre_x[:, None]) ** 2
-    nearest = far.argmin(axis=1)
+    distance = (y[None] - centre_y[:, None]) ** 2 + (x[None] - centre_x[:, None]) ** 2
+    nearest = distance.argmin(axis=1)
     others = rng(task.seed, "bench/focus/grid").permutation(len(tiles))
     return _with_others(nearest, others)
 
 
 def kcenter_order(task: Task, tiles: Tiles) -> NDArray[np.int64]:
-    """Return tiles by greedy k-center on the tokens of the overview, which costs a pass.
+    """Return tiles by greedy k-center on the tokens of the overview; takes one pass.
 
     See `foveate.select.kcenter` for the sources.
 
@@ -122,29 +121,29 @@ def kcenter_order(task: Task, tiles: Tiles) -> NDArray[np.int64]:
 
 
 def _with_others(first: NDArray[np.integer], others: NDArray[np.integer]) -> NDArray[np.int64]:
-    """Return rows without repetition, then all others in their order."""
+    """Return distinct rows, then all others in their order."""
     rows = np.concatenate([first, others]).astype(np.int64)
     return rows[np.sort(np.unique(rows, return_index=True)[1])]
 
 
 @dataclass(frozen=True)
 class NativeTiles:
-    """Tiles at native resolution, each a pass.
+    """Tiles at native resolution, one pass each.
 
     Attributes:
-        order: In which order tiles are shown, until the budget is spent.
-        join: How their answers become one.
+        order: Order in which tiles are encoded until the budget is spent.
+        join: Aggregation of their predictions.
     """
 
     order: Order
     join: Join
 
     def __call__(self, task: Task) -> Outcome:
-        """Look at the scene.
+        """Run the method on a scene.
 
         Raises:
-            BudgetError: The passes do not buy a tile.
-            MissingCapabilityError: What order or join need is not there.
+            BudgetError: The passes do not cover a tile.
+            MissingCapabilityError: The model or the question does not support order or join.
         """
         check_join(task.question, self.join)
         tiles = native_tiles(task)
@@ -154,44 +153,45 @@ class NativeTiles:
 
 
 def tiles_in(order: Order) -> Callable[[Join], NativeTiles]:
-    """Return what makes a method of a way of joining, for tiles in an order."""
+    """Return a function that creates the method of an aggregation, for tiles in an order."""
     return functools.partial(NativeTiles, order)
 
 
 def max_probability(task: Task) -> Outcome:
-    """Show all tiles, or a stratified sample, and choose those whose class is most probable.
+    """Encode all tiles, or a stratified sample, and select those of highest class probability.
 
-    The answer is the mean probability of the chosen tiles.
+    The prediction is the mean probability of the selected tiles.
 
     Raises:
-        BudgetError: The passes do not buy a tile.
+        BudgetError: The passes do not cover a tile.
         MissingCapabilityError: There are no classes.
     """
     head = need_classes(task.question, "max-probability")
     tiles = native_tiles(task)
     rows = stratified_order(task, tiles)
     windows, x = show(task, [tiles.window(int(i)) for i in rows])
-    chances = probabilities(head, x)
-    value = chances.max(axis=1)
+    p = probabilities(head, x)
+    value = p.max(axis=1)
     order = rank(value, ties_of(task, windows))[: task.regions]
-    found = normalised(chances[order].mean(axis=0))
-    return Outcome(tuple(windows[i] for i in order), found, value, tuple(windows))
+    mean = normalised(p[order].mean(axis=0))
+    return Outcome(tuple(windows[i] for i in order), mean, value, tuple(windows))
 
 
 @dataclass(frozen=True)
 class WholeTiling:
-    """Every crop of the scene, with overlap, merged: slicing aided inference.
+    """All crops of the scene, with overlap, merged: slicing aided inference.
 
     SAHI (Akyon et al. 2022, "Slicing aided hyper inference and fine-tuning for small object
-    detection") shows a detector every slice and merges detections that overlap. Here a crop has
-    one answer in the place of detections: crops that overlap a better one by half of their area
-    or more are not chosen, and the importance of a tile is the mean of its crops' by shared area.
-    Where the budget does not hold all crops, a stratified sample of them is shown.
+    detection") runs a detector on every slice and merges overlapping detections. Here a crop has
+    one prediction instead of detections: crops that overlap a better one by half of their area
+    or more are not selected, and the importance of a tile is the area-weighted mean of its crops.
+    If the budget does not cover all crops, a stratified sample of them is encoded.
 
     Attributes:
-        join: How the answers of crops become one.
-        overlap: Share of a crop's side that it shares with the next.
-        match: Share of the area of a crop, from which it counts as the same as a better one.
+        join: Aggregation of the predictions of crops.
+        overlap: Overlap of neighbouring crops, as a share of their side.
+        match: Minimum overlap, as a share of the area, at which a crop is merged into a better
+            one.
     """
 
     join: Join
@@ -199,10 +199,10 @@ class WholeTiling:
     match: float = 0.5
 
     def __call__(self, task: Task) -> Outcome:
-        """Look at the scene.
+        """Run the method on a scene.
 
         Raises:
-            BudgetError: The passes do not buy a crop.
+            BudgetError: The passes do not cover a crop.
             MissingCapabilityError: See `check_join`.
         """
         check_join(task.question, self.join)
@@ -211,16 +211,16 @@ class WholeTiling:
         rows = stratified_order(task, crops)
         windows, x = show(task, [crops.window(int(i)) for i in rows])
         ties = ties_of(task, windows)
-        found = join(task.question, x, self.join, ties)
-        if found.value is None:
-            return Outcome(self._merged(windows, task.regions), found.probabilities)
-        best_first = [windows[i] for i in rank(found.value, ties)]
+        joined = join(task.question, x, self.join, ties)
+        if joined.value is None:
+            return Outcome(self._merged(windows, task.regions), joined.probabilities)
+        best_first = [windows[i] for i in rank(joined.value, ties)]
         share = shared_area(windows_of(tiles), windows)
         covered = share.sum(axis=1) > 0
-        importance = (share @ found.value)[covered] / share.sum(axis=1)[covered]
+        importance = (share @ joined.value)[covered] / share.sum(axis=1)[covered]
         cells = tuple(windows_of(tiles.take(covered)))
-        chosen = self._merged(best_first, task.regions)
-        return Outcome(chosen, found.probabilities, importance, cells)
+        selected = self._merged(best_first, task.regions)
+        return Outcome(selected, joined.probabilities, importance, cells)
 
     def _crops(self, task: Task) -> Tiles:
         stride = max(1, round(task.crop * (1 - self.overlap)))
@@ -228,7 +228,7 @@ class WholeTiling:
         return valid_cells(grid.tiles("scene"), task.encoder)
 
     def _merged(self, windows: Sequence[Window], most: int) -> tuple[Window, ...]:
-        """Return the first windows of those that no earlier one matches."""
+        """Return the first windows that are not merged into an earlier one."""
         kept: list[Window] = []
         for window in windows:
             smaller = [min(window.h * window.w, other.h * other.w) for other in kept]
@@ -241,7 +241,7 @@ class WholeTiling:
 
 
 def shared_area(first: Sequence[Window], second: Sequence[Window]) -> NDArray[np.float64]:
-    """Return the pixels that windows share: (n, m)."""
+    """Return the areas of the intersections of windows, in pixels: (n, m)."""
     a, b = (np.array(given, np.float64).reshape(-1, 4) for given in (first, second))
     sides = [
         np.minimum((a[:, i] + a[:, i + 2])[:, None], b[:, i] + b[:, i + 2])
@@ -252,12 +252,12 @@ def shared_area(first: Sequence[Window], second: Sequence[Window]) -> NDArray[np
 
 
 def random_regions(task: Task) -> Outcome:
-    """Choose as many crops as regions are allowed, anywhere in the scene, without looking.
+    """Select the maximum number of regions at random positions: the chance level.
 
-    What chance finds. Their mean probability is the answer.
+    The prediction is their mean probability.
 
     Raises:
-        BudgetError: The passes do not buy a crop.
+        BudgetError: The passes do not cover a crop.
     """
     draw = rng(task.seed, "bench/focus/regions")
     height, width = (min(task.crop, side) for side in task.shape)
@@ -267,9 +267,10 @@ def random_regions(task: Task) -> Outcome:
     left = draw.integers(task.shape[1] - width + 1, size=tries)
     anywhere = Tiles.of("scene", [(y, x, height, width) for y, x in zip(top, left, strict=True)])
     anywhere = valid_cells(anywhere, task.encoder)
-    # Of a scene that is mostly nodata few places are valid: its tiles take their place.
+    # If most of the scene is invalid, few positions are valid: valid tiles are added.
     rest = draw.permutation(len(tiles))
     windows = list(dict.fromkeys([*windows_of(anywhere), *windows_of(tiles.take(rest))]))
     windows, x = show(task, windows[: task.regions])
-    found = join(task.question, x, "mean", ties_of(task, windows))
-    return Outcome(tuple(windows), found.probabilities)
+    return Outcome(
+        tuple(windows), join(task.question, x, "mean", ties_of(task, windows)).probabilities
+    )
