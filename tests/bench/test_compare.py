@@ -64,7 +64,7 @@ def test_few_groups_leave_it_open_and_one_has_no_interval():
         assert (found.verdict, found.clusters) == (verdict, groups)
 
 
-def test_a_row_that_was_skipped_says_why_and_is_not_compared():
+def test_skipped_rows_have_a_reason_and_no_comparison():
     rows = [row("base"), row("up")]
     base, up = (row.conditions[0] for row in rows)
     found = compared(rows, [{base: made(0.5), up: "no labels"}])["up"]

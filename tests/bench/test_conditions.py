@@ -43,7 +43,7 @@ def toy(asked):
     return measures
 
 
-def test_a_toy_is_measured_compared_and_claimed(tmp_path):
+def test_a_toy_benchmark_is_measured_and_compared(tmp_path):
     asked = []
     with Run.create(tmp_path, job={}) as run:
         results = measure_conditions(run, ROWS, toy(asked), seeds=3)

@@ -85,7 +85,7 @@ def test_it_is_in_the_result():
     assert look(land(256, 256), Sized(32), passes=0).allowance.facts()["passes_budget"] is None
 
 
-def test_said_before_a_look():
+def test_announcement():
     wide, small = make_allowance(None, 580.0), make_allowance(None, 9.0)
     assert announcement({"a": wide}, "foveate embed") == (
         "a: up to 194 passes; tiling takes 580 passes."

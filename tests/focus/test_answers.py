@@ -78,7 +78,7 @@ def test_fused_is_the_mean_of_the_chosen():
     assert weighted.probability == pytest.approx(again.probability, rel=1e-5)
 
 
-def test_confident_is_the_surest_of_the_chosen():
+def test_confident_has_the_highest_probability_of_the_selected():
     said = ask([2, 1, 3])["confident"]
     assert (said.label, said.row) == ("c", 3)
     assert said.probability == pytest.approx(0.7)

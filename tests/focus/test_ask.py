@@ -111,7 +111,7 @@ def test_passes_are_those_of_the_images_shown_and_within_the_budget(feed, size, 
     assert (done.generated, done.judged) == (len(heard.questions), len(heard.judged))
 
 
-def test_the_best_region_alone_is_asked_where_the_passes_reach():
+def test_the_best_region_is_asked_within_the_passes():
     model, heard = scripted(size=32)
     assert ask(model, passes=14, cells=3).prediction_tile is None
     assert len(heard.questions) == 2
@@ -194,7 +194,7 @@ def test_without_losses_another_model_chooses():
     assert facts["query"]["best"] > facts["query"]["full"]
 
 
-def test_a_model_without_losses_is_told_both_ways_out():
+def test_a_model_without_losses_raises_with_both_alternatives():
     model, heard = scripted(judges=False)
     with pytest.raises(MissingCapabilityError, match=r"--selector MODEL.*answer_loss=") as caught:
         ask(model)
@@ -205,7 +205,7 @@ def test_a_model_without_losses_is_told_both_ways_out():
     assert not heard.images
 
 
-def test_goals_that_need_features_are_refused_by_name():
+def test_goals_that_need_features_raise():
     model, _ = scripted()
     with pytest.raises(MissingCapabilityError, match=r"balanced, rare, query, paper.*--selector"):
         ask(model, goal="dominant")
@@ -214,7 +214,7 @@ def test_goals_that_need_features_are_refused_by_name():
 @pytest.mark.parametrize(
     "config", [{"mode": "window"}, {"mode": "feature"}, {"partition": "significance"}]
 )
-def test_modes_that_need_tokens_are_refused_with_one_that_works(config):
+def test_modes_that_need_tokens_raise_with_an_alternative(config):
     model, _ = scripted()
     with pytest.raises(MissingCapabilityError, match=r"--mode zoom|--partition uniform"):
         ask(model, **config)
@@ -236,7 +236,7 @@ def test_an_inquiry_is_checked(values):
         Inquiry(**{"prompt": "What?"} | values)
 
 
-def test_a_budget_that_cannot_do_is_refused_with_one_that_can():
+def test_insufficient_budgets_raise_with_a_sufficient_one():
     model, _ = scripted(size=32)
     for passes in (3, 12):
         with pytest.raises(BudgetError, match="Type --passes") as caught:
@@ -254,7 +254,7 @@ def test_an_area_that_holds_no_region_is_refused():
         ask(model, passes=0, area=1e-4)
 
 
-def test_an_empty_answer_judges_nothing():
+def test_an_empty_answer_raises():
     model, _ = scripted(says=" ")
     with pytest.raises(DataError, match=r"--query.*--selector"):
         ask(model)

@@ -75,7 +75,7 @@ def test_vectors_have_norm_one_and_the_order_of_the_windows():
     assert len(shown.images) == 3
 
 
-def test_nothing_is_paid_twice():
+def test_no_pass_is_paid_twice():
     encoder, shown = make()
     encoder.embed([WINDOWS[0], WINDOWS[0], WINDOWS[1]])
     assert len(shown.images) == 2
@@ -184,7 +184,7 @@ def test_nodata_is_filled():
     assert not everywhere.any()
 
 
-def test_what_an_earlier_look_has_seen(tmp_path):
+def test_features_of_earlier_looks(tmp_path):
     cache = FeatureCache.open(tmp_path, "pixels", "model")
     first, _ = make(cache=cache)
     expected = first.embed(WINDOWS), first.embed(WINDOWS, disturbed=True)

@@ -152,7 +152,7 @@ def test_eq_7_by_hand():
     assert importance(parts, GOALS["paper"].weights) == pytest.approx([1.81, 3.85])
 
 
-def test_what_has_no_weight_may_be_unknown():
+def test_scores_of_weight_zero_may_be_nan():
     parts = np.array([[1.0, np.nan, 0.4, 0.25]])
     assert importance(parts, Weights(representativeness=0)) == pytest.approx([1.46])
     with pytest.raises(ParameterError, match="was not computed"):

@@ -55,7 +55,7 @@ def test_options_of_other_jobs_are_refused(kind, given):
 
 
 @pytest.mark.parametrize("kind", [AskJob, SegmentJob])
-def test_a_family_that_is_not_able_is_refused(kind, tmp_path):
+def test_families_without_the_capability_raise(kind, tmp_path):
     (tmp_path / "scene.tif").touch()
     given = {"images": [str(tmp_path)], "prompt": "What?"}
     if kind is SegmentJob:

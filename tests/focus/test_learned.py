@@ -52,7 +52,7 @@ def seen(scorer=None, *, goal="balanced", model=None, image=99, **given):
     ), shown  # fmt: skip
 
 
-def test_the_passes_of_the_robustness_are_not_made(scorer):
+def test_the_passes_of_the_robustness_are_saved(scorer):
     (measured, shown), (with_it, fewer) = seen(robust=True), seen(scorer)
     crops = len(measured.result.state.tiles)
     assert (measured.passes, len(shown.images)) == (1 + 2 * crops, 1 + 2 * crops)
@@ -66,7 +66,7 @@ def test_the_passes_of_the_robustness_are_not_made(scorer):
     assert "trained scorer" in with_it.notes[0]
 
 
-def test_the_order_is_kept_on_images_it_has_not_seen(scorer):
+def test_the_order_is_predicted_on_unseen_images(scorer):
     worth = scorer.measures
     assert worth["images"] == 4
     assert worth["spearman"] > 0.5
@@ -112,7 +112,7 @@ def test_another_encoder_is_refused(scorer):
          "the question"),
     ],
 )  # fmt: skip
-def test_what_it_was_not_trained_for_is_refused(scorer, given, message):
+def test_looks_of_another_task_raise(scorer, given, message):
     with pytest.raises(ParameterError, match=message):
         seen(scorer, **given)
 
@@ -142,7 +142,7 @@ def test_another_probe_of_the_same_names_is_refused():
 SHORT = replace(PRESETS["default"], epochs=2)
 
 
-def test_other_cells_are_said():
+def test_other_cells_are_noted():
     scorer = train_scorer(
         IMAGES[:3], encoder()[0], goal="balanced", budget=BUDGET, crop=64, settings=SHORT
     )

@@ -98,7 +98,7 @@ def test_the_recursion_of_the_paper(seed):
     assert look.epsilon == pytest.approx(eps, abs=2e-3)
 
 
-def test_all_ways_to_end_are_among_them():
+def test_all_stopping_rules_occur():
     ends = set()
     for seed in range(12):
         draw = np.random.default_rng(seed)
@@ -148,7 +148,7 @@ def test_more_regions_until_the_check_is_met():
     assert min(map(abs, smaller)) > 0.5 * abs(loose.epsilon) >= abs(tight.epsilon)
 
 
-def test_no_coreset_is_said_and_the_best_are_kept():
+def test_without_a_coreset_the_best_regions_are_kept():
     scorer = additive([1.0, 0.2, 1.8, 0.6, 1.4])
     found = choose_coreset(scorer, 2, np.arange(5, dtype=np.uint64), epsilon=1e-12)
     assert not found.ok

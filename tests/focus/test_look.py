@@ -205,7 +205,7 @@ def test_the_same_again_at_any_batch_size_and_with_a_memory(mode, goal, tmp_path
 
 
 @pytest.mark.parametrize("mode", EVERY)
-def test_the_model_and_the_world_are_left_as_they_were(mode):
+def test_model_and_world_are_not_modified(mode):
     image, model = planted(), model_of()
     before, known, spec = image.copy(), dict(vars(model)), model.spec
     state = np.random.get_state()  # noqa: NPY002  (that it is not touched is the point)
@@ -218,7 +218,7 @@ def test_the_model_and_the_world_are_left_as_they_were(mode):
     assert state[2:] == after[2:]
 
 
-def test_a_network_is_left_as_it_was():
+def test_a_network_is_not_modified():
     torch = pytest.importorskip("torch")
     net = torch.nn.Sequential(torch.nn.Conv2d(3, 4, 3), torch.nn.BatchNorm2d(4)).eval()
     before = {name: value.clone() for name, value in net.state_dict().items()}
@@ -398,7 +398,7 @@ def test_vectors_that_are_not_finite():
 @pytest.mark.parametrize("goal", ["rare", "balanced", "dominant", "paper"])
 @pytest.mark.parametrize("classes", [False, True])
 @pytest.mark.parametrize("value", [0, 90])
-def test_a_constant_image_has_nothing_to_choose_from(mode, goal, classes, value):
+def test_a_constant_image_raises(mode, goal, classes, value):
     question = FocusQuestion(colour_head()) if classes else None
     flat = np.full((3, 256, 256), value, np.uint8)
     with pytest.raises(DataError, match=f"all pixels of the image are {value}.*nothing to select"):
@@ -550,6 +550,6 @@ def test_an_image_of_fewer_pixels_than_tokens():
 
 
 @pytest.mark.parametrize("area", [0.0, -1.0, float("nan")])
-def test_an_area_of_nothing_is_refused(area):
+def test_an_area_of_zero_raises(area):
     with pytest.raises((ParameterError, BudgetError)):
         FocusConfig(GOALS["rare"], search=SearchConfig(area=area))

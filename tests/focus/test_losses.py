@@ -54,7 +54,7 @@ def test_entropy_by_hand():
     assert LOSSES["entropy"](known())(X) == pytest.approx(expected, rel=1e-5)
 
 
-def test_classes_that_are_judged_alone():
+def test_independent_classes():
     head = TextHead(("a", "b"), np.eye(2, dtype=np.float32), 4.0, -3.0, "sigmoid")
     for name in ("soft_label", "entropy", "pseudo_label"):
         loss = LOSSES[name](known(head=head))(np.concatenate([X, np.zeros((1, 2), np.float32)]))
@@ -115,7 +115,7 @@ def test_goals_name_losses_that_exist():
         assert not set(goal.bare) & {"soft_label", "entropy", "pseudo_label", "label"}
 
 
-def test_what_is_lacking_is_named():
+def test_missing_inputs_raise():
     with pytest.raises(MissingCapabilityError, match="--labels"):
         LOSSES["entropy"](known(head=None))(X)
     with pytest.raises(ParameterError, match="needs a class"):

@@ -113,7 +113,7 @@ def test_without_classes_the_paper_divides_by_nothing():
     np.testing.assert_allclose(scorer.singles[:, 0], expected, atol=1e-6)
 
 
-def test_a_sure_answer_is_the_limit_of_equation_3():
+def test_zero_loss_is_the_limit_of_equation_3():
     # L(X) is 0: only what answers as surely has the utility 1, all else 0; nothing is added.
     weight = np.array([[400.0, 0, 0], [-400.0, 0, 0]], np.float32)
     sure = Probe(("a", "b"), weight, np.array([-60, 60], np.float32), inputs="raw")

@@ -107,7 +107,7 @@ def test_a_mask_is_black_outside_of_the_regions():
         (Window(0, 0, 400, 600), "x 0-100 %, y 0-100 % (centre)"),
     ],
 )
-def test_places_are_said_in_words_and_numbers(window, text):
+def test_positions_are_described(window, text):
     assert describe_position(window, SHAPE) == text
 
 

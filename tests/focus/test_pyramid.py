@@ -125,7 +125,7 @@ def test_regions_do_not_show_the_same(passes):
         assert all(overlap(one, other) <= 0.5 for other in shown[i + 1 :])
 
 
-def test_a_wide_image_on_few_passes_is_cut_where_it_matters():
+def test_few_passes_refine_the_important_cells():
     # 1,024 leaves take 64 passes at the smallest view; with 12 the search begins with larger cells.
     image = land(1024, 1024, patch=(512, 256, 128, 128))
     result = found(image, "query", passes=12)

@@ -64,7 +64,7 @@ def test_a_probe_and_a_target():
     assert question.fit(np.ones((2, 3))) is None  # nothing was looked for
 
 
-def test_what_is_refused():
+def test_invalid_questions_raise():
     with pytest.raises(ParameterError, match="labels and a probe"):
         make_question(colour_words(), labels=["red"], head=PROBE)
     with pytest.raises(UnknownNameError, match="red"):
@@ -84,7 +84,7 @@ def test_a_probe_of_another_encoder_is_refused():
         make_question(other, head=probe)
 
 
-def test_any_head_will_do():
+def test_any_head_is_accepted():
     question = make_question(colour_model()[0], head=colour_head(), query="blue")
     assert question.fit(np.eye(3)).argmax() == 2
 

@@ -65,7 +65,7 @@ def test_the_frontier_covers_the_image_whenever_it_stops(mode, passes):
 
 
 @pytest.mark.parametrize("mode", MODES)
-def test_rounds_tell_what_happened(mode):
+def test_rounds_record_the_search(mode):
     result = found(**MODES[mode])
     rounds = result.result.rounds
     assert [r.cells for r in rounds] == sorted(r.cells for r in rounds)
@@ -165,7 +165,7 @@ def test_a_look_for_the_whole_scene_is_an_even_sample(passes, seed, goal):
     (GOALS["balanced"], False),
     (replace(GOALS["balanced"], losses={"label": 1.0}), True),
 ])  # fmt: skip
-def test_a_look_that_searches_is_led_by_what_it_saw(goal, classes):
+def test_a_search_is_guided_by_content(goal, classes):
     goal, model = goal.with_options(coarse="native"), colour_model(size=(32, 32))[0]
     question = FocusQuestion(colour_head(), target=0) if classes else FocusQuestion()
     told = {"mode": "zoom", "crop": 32, "passes": 24, "goal": goal, "question": question}

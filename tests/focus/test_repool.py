@@ -129,7 +129,7 @@ def test_pixels_without_data_are_no_keys():
     assert state.scorer.model.whole == pytest.approx(expected, rel=1e-4)
 
 
-def test_models_that_can_neither_are_refused():
+def test_models_without_either_capability_raise():
     backbone = colour_model(tokens=4, space="backbone")[0]
     check_overview(backbone, classes=False)
     check_overview(Attends(), classes=True)

@@ -113,7 +113,7 @@ def test_a_query_that_the_whole_image_is():
     assert result.query_found is True
 
 
-def test_a_cosine_stands_out_or_says_nothing():
+def test_query_found_by_cosine_needs_a_margin():
     given = {"goal": "query", "question": red_query(), "mode": "zoom", "crop": 32, "passes": 0,
              "search": {"regions": 2}}  # fmt: skip
     there = look(land(512, 512, patch=(192, 64, 40, 40)), colour_model()[0], **given)

@@ -91,14 +91,14 @@ def test_one_region():
     assert one.singles.tolist() == [[1.0, 1.0, 1.0, 0.5]]
 
 
-def test_what_is_not_measured():
+def test_scores_that_are_not_computed():
     bare = scorer(density=None, shift=None)
     assert np.isnan(bare.singles[:, 1:3]).all()
     weights = Weights(representativeness=0, robustness=0)
     assert np.isfinite(scorer(goal=replace(GOALS["paper"], weights=weights)).importance(ROW)).all()
 
 
-def test_area_counts_against_the_whole_image():
+def test_area_is_relative_to_the_whole_image():
     # The regions were 8 pixels once; half of that turned out to be nodata.
     half = scorer(total=8.0).singles[:, 0] - scorer().singles[:, 0]
     np.testing.assert_allclose(half, 0.7 * np.array([0.125, 0.125, 0.25]))

@@ -37,7 +37,7 @@ def run(folder, tmp_path_factory):
     return job(folder).run(tmp_path_factory.mktemp("run") / "scorer")
 
 
-def test_a_run_holds_a_scorer_that_a_look_takes(folder, run, tmp_path):
+def test_a_look_takes_the_scorer_of_a_run(folder, run, tmp_path):
     summary = run.record["summary"]
     assert summary["images"] == {"train": 2, "val": 1, "test": 1}
     assert not (run.path / CHECKPOINT).exists()
@@ -66,7 +66,7 @@ def test_a_second_run_does_nothing(folder, run):
     assert not again.worked
 
 
-def test_other_options_of_the_training_are_refused_unasked(folder, run):
+def test_other_training_options_need_replace(folder, run):
     with pytest.raises(StorageError, match="--replace"):
         job(folder, epochs=3).run(run.path)
     before = {file: file.stat().st_mtime_ns for file in run.path.glob("scores/*")}
@@ -77,7 +77,7 @@ def test_other_options_of_the_training_are_refused_unasked(folder, run):
     job(folder, replace=True).run(run.path)
 
 
-def test_a_training_that_was_stopped_goes_on(folder, run, tmp_path, monkeypatch):
+def test_interrupted_trainings_resume(folder, run, tmp_path, monkeypatch):
     from foveate.models import scorer_net
 
     loss, calls = scorer_net.ScorerTask.loss, []
@@ -100,7 +100,7 @@ def test_a_training_that_was_stopped_goes_on(folder, run, tmp_path, monkeypatch)
     assert stopped.fingerprint == straight.fingerprint
 
 
-def test_examples_are_stored_as_they_are(run):
+def test_examples_survive_storage(run):
     names = sorted(path.stem for path in run.path.glob("scores/*.parquet"))
     assert len(names) == 4
     scene = names[0]

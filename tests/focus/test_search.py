@@ -135,7 +135,7 @@ def test_the_prefix_is_the_best_one(seed):
     assert shorter.tolist() == order[: int(np.argmax(worth[:3])) + 1].tolist()
 
 
-def test_a_prefix_goes_on_to_the_limit():
+def test_a_prefix_is_extended_to_the_limit():
     model = AdditiveModel(np.array([[5.0], [1.0], [0.0]]), np.ones(3), lambda z: z[:, 0])
     weights = Weights(area=9.0, representativeness=0, robustness=0, synergy=0)
     goal = replace(GOALS["balanced"], weights=weights, utility="one_sided")

@@ -131,7 +131,7 @@ def test_nodata_is_in_no_mask():
     assert not (done.scene_mask[~valid] > 0).any()
 
 
-def test_nothing_to_cut_out_is_said():
+def test_images_without_masks():
     model, _ = scripted()
     done = segment(model, image=land(256, 256))
     assert done.prediction == {"masks": 0, "quality": None}

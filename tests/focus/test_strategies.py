@@ -35,7 +35,7 @@ def seen(n, *, shift=True):
     return CellFeatures(np.eye(n, 3), windows, np.arange(n), np.arange(n) / 10 if shift else None)
 
 
-def test_rows_of_what_was_seen():
+def test_rows_of_features():
     part = seen(4).take(np.array([2, 0]))
     assert [w.y for w in part.windows] == [2, 0]
     assert part.scale.tolist() == [2, 0]
@@ -208,7 +208,7 @@ def zoom(image, model=None, *, crop=32, coarse="native", valid=None, robust=Fals
     return ZoomStrategy(encoder, crop, coarse, 2, robust=robust), encoder
 
 
-def test_a_leaf_stands_for_a_cell():
+def test_a_leaf_represents_a_cell():
     strategy, encoder = zoom(land(256, 256))
     tiles = uniform((256, 256), 4)
     found = strategy.encode(tiles)
@@ -250,7 +250,7 @@ def test_leaves_avoid_nodata():
     assert valid[leaf.y : leaf.y + leaf.h, leaf.x : leaf.x + leaf.w].mean() >= 0.02
 
 
-def test_a_cell_of_crumbs_is_seen_whole():
+def test_a_cell_without_a_valid_half_is_encoded_whole():
     # Half of it is valid, but in none of its halves more than half.
     valid = np.zeros((64, 64), bool)
     valid[::2] = True
@@ -273,7 +273,7 @@ def test_whole_cells_cost_a_quarter():
     assert encoder.work.passes == 1.5
 
 
-def test_a_squeezed_cell_is_no_crop_for_a_model_of_one_size_either():
+def test_downsampled_cells_are_not_crops_for_models_of_one_size():
     strategy, _ = zoom(land(256, 256), colour_model(size=(32, 32))[0], coarse="whole")
     tiles = Tiles.of("s", [(0, 0, 128, 128), (0, 128, 48, 48)])
     assert strategy.encode(tiles).scale.tolist() == [7, -1]

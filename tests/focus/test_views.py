@@ -176,7 +176,7 @@ def test_without_tokens_the_cells_are_embedded_on_demand(answers, mode):
     assert plan_views(model, FocusConfig(GOALS["paper"])).each == 2
 
 
-def test_a_model_that_does_not_embed_says_so():
+def test_a_model_that_does_not_embed_is_noted():
     model = from_answers(lambda *_: "land", name="api", bands=(1, 2, 3), fingerprint="1",
                          answer_loss=lambda q, _: float(q.images[0].mean()) / 255)  # fmt: skip
     done = run(model, "paper")

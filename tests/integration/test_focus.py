@@ -182,7 +182,7 @@ BAD = [
 
 
 @pytest.mark.parametrize(("typed", "says"), BAD, ids=[" ".join(b[0]) for b in BAD])
-def test_what_cannot_be_is_said(typed, says, world, tmp_path, capsys):
+def test_bad_options_raise_with_hint(typed, says, world, tmp_path, capsys):
     out = tmp_path / "run"
     status = main(
         ["focus", "look", str(world.images[0]), "--crop", "64", "--out", str(out), *typed]

@@ -106,7 +106,7 @@ def test_segment_on_the_command_line(scene, tiny, tmp_path):
         (["segment", "--model", "timm:resnet18@random"], ["'masks'", "SAM"]),
     ],
 )
-def test_a_model_that_cannot_is_told_what_can_before_anything_is_read(typed, says, tmp_path):
+def test_missing_capabilities_raise_before_reading(typed, says, tmp_path):
     broken = tmp_path / "scene.tif"
     broken.write_text("this is no image")
     answer = here("focus", typed[0], broken, "--out", tmp_path / "run", *typed[1:])

@@ -80,7 +80,7 @@ def test_a_model_that_sees_each_colour_answers_where_it_looks_everywhere(run):
         assert value["look-rare", 24, seed, "recall"] > value["whole-image", 24, seed, "recall"]
 
 
-def test_budgets_that_hold_nothing_are_left_out_with_the_reason(run):
+def test_insufficient_budgets_are_skipped_with_a_reason(run):
     out, _ = run
     found = json.loads((out / "tables/looks.json").read_text())
     assert len(found["left_out"]) == 3
@@ -89,7 +89,7 @@ def test_budgets_that_hold_nothing_are_left_out_with_the_reason(run):
     }
 
 
-def test_a_second_run_measures_nothing_and_a_killed_one_goes_on(
+def test_repeated_runs_measure_nothing_and_interrupted_ones_resume(
     patches, run, monkeypatch, tmp_path
 ):
     out, _ = run

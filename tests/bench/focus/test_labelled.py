@@ -104,11 +104,11 @@ def test_a_planted_square_is_found_by_its_name(scenes, tmp_path):
     assert found["left_out"].keys() == {
         f"red, sizes of {name}: overview saliency" for name in rows if name != "random regions"
     }
-    assert "draw whole folders" in (tmp_path / "out/tables/regions.md").read_text()
+    assert "intervals over folders" in (tmp_path / "out/tables/regions.md").read_text()
     assert (tmp_path / "out/report.html").stat().st_size
 
 
-def test_salience_stands_beside_each_method_with_its_sizes(scenes, tmp_path):
+def test_saliency_is_compared_with_each_method(scenes, tmp_path):
     methods = ["random-regions", "feature-norm/mean"]
     job = FocusBenchJob(
         **options(scenes, models=["spots"], methods=methods, seeds=1, count=2, regions=1)
@@ -142,7 +142,7 @@ def test_salience_stands_beside_each_method_with_its_sizes(scenes, tmp_path):
          ParameterError, "--nodata with the table looks"),
     ],
 )  # fmt: skip
-def test_what_does_not_go_together_is_refused(scenes, given, error, said):
+def test_bad_combinations_raise(scenes, given, error, said):
     with pytest.raises(error, match=said):
         FocusBenchJob(**options(scenes, **given)).check()
 

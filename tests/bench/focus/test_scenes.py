@@ -78,7 +78,7 @@ def test_scenes_of_foveate_mosaic_have_their_truth(folder, tmp_path):
 
 
 @pytest.mark.parametrize("content", ["[]", '{"mosaics": []}', '{"mosaics": [{"file": "a.tif"}]}'])
-def test_another_truth_json_is_refused(tmp_path, content):
+def test_invalid_truth_json_raises(tmp_path, content):
     (tmp_path / "truth.json").write_text(content)
     with pytest.raises(DataError, match=r"truth\.json"):
         open_scenes(tmp_path, HOW, stated=False).scenes(0)

@@ -92,7 +92,7 @@ def test_a_share_of_an_image_is_hidden_in_squares(shape):
         hide(image, 1.5, 0, "a")
 
 
-def test_a_folder_that_is_not_laid_out_so_is_refused(root, tmp_path):
+def test_invalid_layouts_raise(root, tmp_path):
     with pytest.raises(DataError, match="no images"):
         read_data(tmp_path)
     (tmp_path / "images").symlink_to(root / "images")

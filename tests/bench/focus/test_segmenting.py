@@ -80,7 +80,7 @@ def test_the_page_has_the_table_and_its_claims(root, run):
         assert text in page, text
 
 
-def test_a_killed_run_goes_on_with_the_next_condition(root, sam, run, tmp_path, monkeypatch):
+def test_interrupted_runs_resume_with_the_next_condition(root, sam, run, tmp_path, monkeypatch):
     measured, own = [], segmenting.SegmentationSeed.measure
 
     def dying(seed, condition):
@@ -112,7 +112,7 @@ def test_a_killed_run_goes_on_with_the_next_condition(root, sam, run, tmp_path, 
     assert len(measured) == 4 + 3
 
 
-def test_looks_that_cannot_choose_are_left_out_with_the_reason(root, sam, tmp_path):
+def test_looks_without_a_choice_are_skipped_with_a_reason(root, sam, tmp_path):
     usual = ("--crop", "64", "--seeds", "1", "--epochs", "0")
     assert bench(root, sam, tmp_path / "out", *usual).status == 0
     found = json.loads((tmp_path / "out/tables/segmentation.json").read_text())
@@ -150,7 +150,7 @@ def test_bad_combinations_raise(given, said):
     assert caught.value.hint or caught.value.allowed
 
 
-def test_other_layouts_are_refused_before_anything_is_written(root, sam, tmp_path):
+def test_invalid_layouts_raise_before_anything_is_written(root, sam, tmp_path):
     def refused(folder):
         answer = bench(folder, sam, tmp_path / "out")
         assert answer.status == 1
@@ -162,7 +162,7 @@ def test_other_layouts_are_refused_before_anything_is_written(root, sam, tmp_pat
     (copy / "classes.yaml").unlink()
     assert "classes.yaml" in refused(copy)
     (copy / "classes.yaml").write_text("can: 1\nship: 9\n")
-    assert "no training image" in refused(copy)
+    assert "no test image" in refused(copy)
     shutil.copy(root / "classes.yaml", copy)
     mask = copy / "masks/video0/0.tif"
     mask.unlink()
@@ -173,14 +173,14 @@ def test_other_layouts_are_refused_before_anything_is_written(root, sam, tmp_pat
     assert "32 x 48" in refused(copy)
 
 
-def test_models_that_make_no_masks_or_cannot_be_tuned_are_refused(root, tmp_path):
+def test_models_without_masks_or_tuning_raise(root, tmp_path):
     answer = here("bench", "focus", "--table", "segmentation", "--data", root, "--out",
                   tmp_path / "out")  # fmt: skip
     assert answer.status == 1
     assert "masks" in answer.err
 
 
-def test_a_data_set_with_other_seeds_may_have_nothing_to_test(tmp_path):
+def test_a_split_without_test_images_raises(tmp_path):
     root = write_trash(tmp_path / "two", 2)  # one video
     with pytest.raises(DataError, match="no test image"):
         FocusBenchJob(table="segmentation", data=str(root)).check()

@@ -62,7 +62,7 @@ def test_a_scale_is_decided_by_a_file_a_function_or_the_ground(tmp_path, monkeyp
         (None, "does not exist"),
     ],
 )
-def test_scales_that_cannot_be(tmp_path, content, says):
+def test_invalid_scales_raise(tmp_path, content, says):
     file = tmp_path / "scales.yaml"
     if content is not None:
         file.write_text(content)
@@ -106,7 +106,7 @@ def test_a_covariate_that_is_not_given_leaves_its_rows_out(seed):
         seed.measure(Condition("covariate", 0.2, "sar"))
 
 
-def test_lr_tokens_stand_in_the_place_of_hr(seed):
+def test_lr_tokens_replace_hr(seed):
     trial, observer = seed.trial, seed.observer
     found = lr_in_hr_space(trial, observer, whole=False)
     assert found.shape == trial.hr.shape
@@ -135,7 +135,7 @@ def test_encoders_are_rows_of_one_table(seed):
         ("{a: nothing}", "nothing"), ("{a: {model: builtin, weights: /none.pt}}", "weights"),
     ],
 )  # fmt: skip
-def test_encoders_that_cannot_be(tmp_path, content, says):
+def test_invalid_encoders_raise(tmp_path, content, says):
     file = tmp_path / "encoders.yaml"
     file.write_text(content)
     with pytest.raises(FoveateError, match=says):
@@ -166,7 +166,7 @@ def test_columns_are_those_of_the_depths_asked_for():
         ({"scales": "nowhere.yaml"}, "nowhere"),
     ],
 )  # fmt: skip
-def test_what_these_pairs_cannot_tell_is_refused(observing, given, says):  # noqa: F811
+def test_unsuitable_pairs_raise(observing, given, says):  # noqa: F811
     job = BenchJob(pairs=str(observing.pairs), model="builtin", test=0.4, **given)
     from foveate.bench.observe.job import _check_pairs
 

@@ -37,7 +37,7 @@ def seed(observing, tmp_path_factory):  # noqa: F811
 
 
 @pytest.mark.parametrize("way", ["none", "fill", "ours"])
-def test_a_cell_has_the_numbers_of_a_trial(seed, way):
+def test_a_cell_has_the_measures_of_a_trial(seed, way):
     found = seed.measure(Condition("learned", 0.2, way))
     trial = seed.trial
     seen = trial.first(trial.rank("learned", trial.evidence()), 0.2)
@@ -81,7 +81,7 @@ def test_a_policy_without_its_evidence_is_skipped_with_a_reason(seed):
         seed.measure(Condition("covariate", 0.2, "ours"))
 
 
-def test_texts_are_judged_base_and_novel_apart(observing, tmp_path):  # noqa: F811
+def test_texts_are_evaluated_for_base_and_novel_concepts(observing, tmp_path):  # noqa: F811
     pytest.importorskip("open_clip")
     model, _ = tiny_model("open_clip", tmp_path / "model")
     shutil.copytree(observing.pairs, tmp_path / "pairs")

@@ -17,7 +17,7 @@ def job(table, **more):
 
 
 @pytest.mark.parametrize("name", TABLES)
-def test_rows_are_told_apart_and_references_are_among_them(name):
+def test_rows_are_unique_and_contain_the_references(name):
     table = TABLES[name]
     rows = table.rows(job(name))
     assert len({(row.block, row.label) for row in rows}) == len(rows)
@@ -29,7 +29,7 @@ def test_rows_are_told_apart_and_references_are_among_them(name):
 
 @pytest.mark.parametrize("name", TABLES)
 @pytest.mark.parametrize("known", [True, False])
-def test_a_table_says_something_by_rule_and_nothing_of_what_is_missing(name, known):
+def test_claims_follow_from_rules_and_skip_missing_rows(name, known):
     table = TABLES[name]
     rows = table.rows(job(name))
     means = {**dict.fromkeys(TITLES, 0.5), "obr": 0.12}
@@ -62,7 +62,7 @@ def test_a_table_says_something_by_rule_and_nothing_of_what_is_missing(name, kno
         ({"table": "zeroshot"}, "--text"),
     ],
 )
-def test_what_cannot_be_measured_is_refused(given, says):
+def test_bad_options_raise(given, says):
     with pytest.raises(ParameterError, match=says) as caught:
         BenchJob(pairs="p", **given)
     assert isinstance(caught.value, FoveateError)

@@ -95,7 +95,7 @@ def test_an_image_is_read_as_the_overview_of_a_scene_is(seed):
     assert branch.shape == seed.material.pairs.shape
 
 
-def test_a_model_that_reads_no_texts_is_left_out_with_the_reason(seed):
+def test_models_without_text_are_skipped_with_a_reason(seed):
     with pytest.raises(Skipped, match="does not embed text"):
         seed.measure(Condition("zero-shot", 0, "mute LR"))
 
@@ -121,7 +121,7 @@ def test_recognition_by_hand():
         ({"folders": "nowhere"}, DataError, "there is no folder"),
     ],
 )
-def test_data_sets_that_are_not_there(observing, given, error, says):  # noqa: F811
+def test_missing_data_sets_raise(observing, given, error, says):  # noqa: F811
     job = BenchJob(
         pairs=str(observing.pairs), table="zeroshot", text_model="open_clip:ViT-B-32",
         datasets=given, concepts=[{"name": "forest"}, {"name": "road", "novel": True}],
@@ -130,7 +130,7 @@ def test_data_sets_that_are_not_there(observing, given, error, says):  # noqa: F
         _check_pairs(job, open_pairs(job.pairs))
 
 
-def test_folders_that_are_none(tmp_path):
+def test_invalid_folders_raise(tmp_path):
     handle = load_model("open_clip:ViT-B-32@random", device="cpu")
     with pytest.raises(DataError, match=r"two classes.*test/forest/1.png"):
         zero_shot_dataset(handle, "folders", tmp_path)

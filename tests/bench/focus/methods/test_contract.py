@@ -181,7 +181,7 @@ def test_an_order_of_classes_changes_nothing_else(name):
     np.testing.assert_allclose(second.probabilities, first.probabilities[turned], atol=1e-5)
 
 
-def test_a_wrong_name_is_answered_with_the_nearest():
+def test_unknown_names_raise_with_a_suggestion():
     with pytest.raises(UnknownNameError, match="Did you mean 'random/vote'"):
         find_method("random/votes")
     assert all(entry.says.endswith(".") for entry in METHODS.values())

@@ -90,7 +90,7 @@ def test_the_tile_that_is_looked_for_comes_first(name, question):
     assert len(shown.images) == task.encoder.work.passes == 24
 
 
-def test_the_choice_answers():
+def test_the_selection_predicts():
     # One red tile of 24: of two chosen tiles it is a half, of all 24 nothing.
     image, _ = planted()
     task, _ = task_of(image, classes("red"), regions=1)

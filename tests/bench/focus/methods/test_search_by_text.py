@@ -102,6 +102,6 @@ def test_a_strip_is_cut_across():
 
 
 @pytest.mark.parametrize("name", ["zoomeye", "zoomsearch"])
-def test_something_must_be_looked_for(name):
+def test_a_search_needs_a_target(name):
     with pytest.raises(MissingCapabilityError, match="query or classes"):
         run(name, planted()[0], None)

@@ -70,7 +70,7 @@ def test_equal_votes_are_decided_by_the_probabilities():
     assert found.probabilities.argmax() == 0
 
 
-def test_joining_without_classes():
+def test_aggregation_without_classes():
     x = np.eye(3, dtype=np.float32)
     ties = np.arange(3, dtype=np.uint64)
     assert join(TEXT, x, "query", ties).value.argmax() == 0
@@ -104,7 +104,7 @@ def test_one_of_all_tiles_finds_what_is_planted(order, how):
 
 @pytest.mark.parametrize("order", ORDERS)
 @pytest.mark.parametrize("how", ["vote", "mean", "features"])
-def test_most_tiles_say_what_the_land_is(order, how):
+def test_the_vote_predicts_the_land_cover(order, how):
     found, _, _ = run(f"{order}/{how}", planted()[0], classes())
     assert best(found) == "green"
 
