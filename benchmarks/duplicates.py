@@ -56,7 +56,7 @@ def plant(root: Path, images: Iterator[np.ndarray], tile: int, most: int, seed: 
         ends = [side - tile - SHIFT + 1 for side in image.shape[:2]]
         few = min(image.shape[:2]) < 2 * (tile + 2 * SHIFT)
         rows, columns = (
-            [end // 2] if few and end > SHIFT else range(SHIFT, end, tile + 2 * SHIFT)
+            [max(SHIFT, end // 2)] if few and end > SHIFT else range(SHIFT, end, tile + 2 * SHIFT)
             for end in ends
         )
         for y in rows:
@@ -130,7 +130,7 @@ def main() -> None:
     given = parser.parse_args()
     model = fv.load_model(given.model, **({"weights": given.weights} if given.weights else {}))
     seeds = [int(seed) for seed in given.seeds.split(",")]
-    sets = [(folder.name, 0, folder) for folder in given.images] or [
+    sets = [("/".join(folder.parts[-2:]), 0, folder) for folder in given.images] or [
         (f"world {seed}", seed, None) for seed in seeds
     ]
     print(
@@ -154,7 +154,7 @@ def main() -> None:
                     removed, lost = measure(ids, found.rows, found.meta["kept"])
                     if given.found and by == "pixels":
                         show(
-                            given.found / f"{name}-{tile}",
+                            given.found / f"{name.replace('/', '-')}-{tile}",
                             root,
                             ids,
                             found.rows,
