@@ -187,9 +187,9 @@ def test_the_report_shows_surest_and_least_sure_tiles(folders, tmp_path):
 @pytest.mark.parametrize(
     ("change", "error", "message"),
     [
-        ({"labels": []}, ParameterError, "no labels and no probe.*--labels forest"),
-        ({"probe": "p"}, ParameterError, "--labels and --probe together"),
-        ({"labels": ["red", "RED"]}, ParameterError, "are one"),
+        ({"labels": []}, ParameterError, "--labels and --probe are missing.*--labels forest"),
+        ({"probe": "p"}, ParameterError, "--labels and --probe are both given"),
+        ({"labels": ["red", "RED"]}, ParameterError, "are equal"),
         ({"templates": "plian"}, FoveateError, "Did you mean 'plain'"),
         ({"head": "soft"}, ParameterError, "Allowed: cosine"),
         ({"labels": ["red", "green"], "truth_from_folders": True}, DataError, "'blue'"),

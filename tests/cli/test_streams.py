@@ -66,7 +66,7 @@ class Gone(io.StringIO):
 def test_a_closed_stdout_is_said_on_stderr(images, monkeypatch, capsys):
     monkeypatch.setattr(sys, "stdout", None)
     assert curated(images) == 0
-    assert "the work is done, but standard output" in capsys.readouterr().err
+    assert "the command succeeded, but standard output" in capsys.readouterr().err
 
 
 @needs_full

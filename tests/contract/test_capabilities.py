@@ -165,7 +165,7 @@ TOKENS = {
         {"tokens": then("tokens", lambda x: x.reshape(len(x), 1, -1, 6))}, "not the shape",
     ),
     "flat": ({"tokens": then("tokens", lambda x: x.reshape(len(x), -1, 6))}, "gh, gw, d"),
-    "of the batch": ({"tokens": of_the_batch("tokens", 1e-3)}, "batch that their image is in"),
+    "of the batch": ({"tokens": of_the_batch("tokens", 1e-3)}, "other images of the batch"),
     "wide": ({"token_spec": TokenSpec(5, "backbone")}, "must return an array"),
     "elsewhere": (
         {"token_spec": TokenSpec(3, "embedding"), "tokens": then("tokens", lambda x: x[..., :3])},
@@ -177,19 +177,19 @@ TOKENS = {
     "double": ({"tokens": then("tokens", lambda x: x.astype(float))}, "must return float32"),
     "undefined": ({"tokens": then("tokens", lambda x: x * np.float32(np.nan))}, "NaN"),
     "unasked": (
-        {"tokens": lambda self, x: Able.tokens(self, x[:, [0, 0, 0]])}, "mean|must be refused",
+        {"tokens": lambda self, x: Able.tokens(self, x[:, [0, 0, 0]])}, "mean|must be rejected",
     ),
 }  # fmt: skip
 TEXTS = {
     "long": ({"embed_text": then("embed_text", lambda x: 2 * x)}, "norm 1"),
-    "of the batch": ({"embed_text": of_the_batch("embed_text", 1e-5)}, "the texts beside it"),
-    "reversed": ({"embed_text": then("embed_text", lambda x: x[::-1])}, "the texts beside it"),
-    "uncut": ({"embed_text": embed_words(str.split)}, "words beyond it matter"),
+    "of the batch": ({"embed_text": of_the_batch("embed_text", 1e-5)}, "the other texts"),
+    "reversed": ({"embed_text": then("embed_text", lambda x: x[::-1])}, "the other texts"),
+    "uncut": ({"embed_text": embed_words(str.split)}, "words beyond it have an effect"),
     "spaced": ({"embed_text": embed_words(lambda text: text.split(" ")[:5])}, "spaces"),
     "one for all": (
         {"vector": lambda self, words: np.eye(6, dtype=np.float32)[0]}, "same vector",
     ),
-    "of letters": ({"embed_text": only_strings}, "an empty list of texts must be refused"),
+    "of letters": ({"embed_text": only_strings}, "an empty list of texts must be rejected"),
     "short": ({"embed_text": then("embed_text", lambda x: x[:, :5])}, "must return an array"),
     "cold": ({"text_spec": TextSpec(0.0, 0.0, "cosine", 5)}, "scale 0"),
     "biased": ({"text_spec": TextSpec(1.0, -3.0, "cosine", 5)}, "has no bias"),
@@ -202,10 +202,10 @@ ANSWERS = {
         {"generate": lambda self, questions, **options: [
             f"{i} {answer}" for i, answer in enumerate(Able.generate(self, questions, **options))
         ]},
-        "depends on the questions beside it",
+        "depends on the other questions",
     ),
-    "negative": ({"answer_loss": then("answer_loss", np.negative)}, "below 0"),
-    "of the batch": ({"answer_loss": of_the_batch("answer_loss")}, "questions beside it"),
+    "negative": ({"answer_loss": then("answer_loss", np.negative)}, "is negative"),
+    "of the batch": ({"answer_loss": of_the_batch("answer_loss")}, "other questions"),
     "deaf": (
         {"answer_loss": lambda self, q, a: Able.answer_loss(self, q, ["yes" for _ in a])},
         "does not depend on the answer",
@@ -216,13 +216,13 @@ ANSWERS = {
     ),
     "fewer": (
         {"answer_loss": swallow("answer_loss", np.zeros(1, np.float32))},
-        "another number of answers than questions must be refused",
+        "another number of answers than questions must be rejected",
     ),
-    "no image": ({"generate": swallow("generate", [""])}, "an image of one band must be refused"),
+    "no image": ({"generate": swallow("generate", [""])}, "an image of one band must be rejected"),
 }  # fmt: skip
 MASKS = {
     "doubtful": ({"mask_quality": then("mask_quality", lambda x: x[:, :1])}, "must return"),
-    "of the batch": ({"mask_quality": of_the_batch("mask_quality")}, "images beside it"),
+    "of the batch": ({"mask_quality": of_the_batch("mask_quality")}, "other images"),
     "sorted": (
         {"mask_quality": then("mask_quality", lambda x: np.sort(x, axis=1))},
         "order of the boxes",
@@ -235,7 +235,7 @@ MASKS = {
     ),
     "careless": (
         {"segment": swallow("segment", np.zeros((3, 3, 48, 64), bool))},
-        "boxes of three numbers must be refused",
+        "boxes of three numbers must be rejected",
     ),
 }  # fmt: skip
 
@@ -285,8 +285,8 @@ class Losing(Able):
 
 SIZES = {
     "in part of a pixel": ({"size_step": 0.5}, "whole number of pixels"),
-    "of nothing": ({"at_size": swallow("at_size", Able())}, "a size of 0 must be refused"),
-    "in vain": ({"blocks": lambda self, x: Able.blocks(Able(), x)}, "not the shape|saw before"),
+    "of nothing": ({"at_size": swallow("at_size", Able())}, "a size of 0 must be rejected"),
+    "in vain": ({"blocks": lambda self, x: Able.blocks(Able(), x)}, "not have the shape|must"),
     "square": (
         {"at_size": lambda self, side: Able.at_size(self, np.max(side).item())},
         "must change spec.input_size",
@@ -297,11 +297,11 @@ SIZES = {
 @pytest.mark.parametrize(
     ("model", "rule"),
     [
-        (Blurred, "was at another size gives other vectors at the first"),
+        (Blurred, "returned to its first size"),
         (Changing, "changes the model itself"),
-        (Babel, "texts get other vectors"),
+        (Babel, "vectors of texts must not change"),
         (Forgetful, "nothing else of the spec"),
-        (Losing, "able to do the same"),
+        (Losing, "same capabilities"),
     ],
 )
 def test_the_suite_names_what_another_size_spoils(model, rule):
@@ -329,5 +329,5 @@ def test_the_suite_asks_for_errors_that_a_user_can_read():
     def loud(self, texts):
         return np.stack([self.vector(text.split()[:5]) for text in texts])
 
-    with pytest.raises(CheckFailed, match=r"must be refused with a FoveateError.*ValueError"):
+    with pytest.raises(CheckFailed, match=r"must be rejected with a FoveateError.*ValueError"):
         check_model(broken(embed_text=loud))

@@ -85,7 +85,7 @@ def that_writes_into_its_input(*, ids, embeddings, seed, progress=None):
         (by_row, (), "order of their ids"),
         (by_global_numbers, (), "another order"),
         (by_given_row, ("counts",), "order of their ids"),
-        (without_the_last, (), "every row must be ranked"),
+        (without_the_last, (), "all rows must be ranked"),
         (with_arrays_in_meta, (), "not ready for JSON"),
     ],
 )

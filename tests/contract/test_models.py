@@ -94,7 +94,7 @@ def undefined(batch):
 @pytest.mark.parametrize(
     ("function", "rule"),
     [
-        (of_the_batch, "depends on the batch"),
+        (of_the_batch, "depends on the other images"),
         (random_projection, "second call"),
         (blind, "vector of a constant one"),
         (huge, "overflow"),
@@ -166,7 +166,7 @@ def grow(net):
         (learn, "changes the gradient"),
         (drift, "changes the values"),
         (patch, "changes the forward method"),
-        (grow, "grows network 0"),
+        (grow, "adds network 0"),
     ],
 )
 def test_the_suite_sees_what_happens_to_a_network(careless, rule):
@@ -213,8 +213,8 @@ def wake(net):
 @pytest.mark.parametrize(
     ("careless", "rule"),
     [
-        (double, "'0.weight' is in memory twice"),
-        (wake, "'0.weight' can be trained|changes requires_grad"),
+        (double, "'0.weight' is copied in memory"),
+        (wake, "'0.weight' is not frozen|changes requires_grad"),
         (train, "in train mode"),
     ],
 )

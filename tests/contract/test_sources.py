@@ -122,10 +122,10 @@ class Broken(ArraySource):
 @pytest.mark.parametrize(
     ("rule", "text"),
     [
-        ("sorts bands", "order asked for"),
+        ("sorts bands", "requested order"),
         ("all valid", "outside the raster is invalid"),
         ("other dtype", "info.dtype"),
-        ("shifts windows", "cut of the whole"),
+        ("shifts windows", "part of the whole"),
     ],
 )
 def test_the_suite_names_the_broken_rule(rule, text):
@@ -140,7 +140,7 @@ COARSE = [((19, 27), 20.0), ((7, 9), 60.0), ((25, 36), 15.0), ((74, 106), 5.0)]
 @pytest.mark.parametrize("georeferenced", [True, False])
 @pytest.mark.parametrize("dtype", ["uint8", "float32"])
 def test_a_stack_with_another_resolution(tmp_path, shape, size, georeferenced, dtype):
-    """A window of a 2:1, 6:1, 1.5:1 or 1:2 stack is the cut of the whole: nothing moves."""
+    """A window of a 2:1, 6:1, 1.5:1 or 1:2 stack is the part of the whole: nothing moves."""
     boxes = (GEOBOX, GeoBox(shape, Affine(size, 0, 5e5, 0, -size, 4e6), "EPSG:32633"))
     fine, coarse = boxes if georeferenced else (None, None)
     data = np.random.default_rng(2).integers(1, 250, (2, *shape)).astype(dtype)

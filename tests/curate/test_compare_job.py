@@ -104,7 +104,7 @@ def test_lists(tmp_path):
     assert [r["name"] for r in found["rankings"]] == ["a", "b", "same"]
     assert found["kendall"]["a"]["b"] == pytest.approx(1.0)
     assert found["kendall"]["a"]["same"] == pytest.approx(-1 / 3)
-    assert "states one score" in headlines(tmp_path / "out")[""].notes[-1]
+    assert "has the same score" in headlines(tmp_path / "out")[""].notes[-1]
     twice = write_list(tmp_path / "twice.txt", [lines[0], lines[0]])
     with pytest.raises(DataError, match=r"names the patch 'i0\.tif/y000000_x000000' 2 times"):
         compare(tmp_path / "x", a, twice)

@@ -44,7 +44,7 @@ def test_each_layout_is_ranked_shown_and_exported(tmp_path, layout):
     assert all(name in page for name in picks(out)[:3])
     export_run(out, "csv", tmp_path / "a.csv")
     if layout == "table":
-        with pytest.raises(DataError, match=r"not georeferenced.*--to csv, which holds the ids"):
+        with pytest.raises(DataError, match=r"not georeferenced.*--to csv for the ids"):
             export_run(out, "geojson", tmp_path / "a.geojson")
         return
     export_run(out, "geoparquet", tmp_path / "a.parquet")

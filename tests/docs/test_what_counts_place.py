@@ -328,7 +328,7 @@ def test_geoparquet(tmp_path):
         east, north = transform @ (x, y)
         assert shape.bounds == pytest.approx((east, north - 0.32, east + 0.32, north))
     run = curated(tmp_path / "world-file", None, NORTH_UP)
-    with pytest.raises(DataError, match=r"no coordinate reference system.*coordinates of one CRS"):
+    with pytest.raises(DataError, match=r"no coordinate reference system.*coordinates in one CRS"):
         export_run(run, "geoparquet", tmp_path / "y.parquet")
     run = curated(tmp_path / "sea", *ACROSS)
     export_run(run, "geoparquet", tmp_path / "z.parquet")
@@ -696,7 +696,7 @@ def test_parts_that_lie_elsewhere(tmp_path, options, why):
     assert here(*common).status == 1
     done = here(*common, "--ignore-georeference")
     assert done.status == 0, done.err
-    assert "none, as that of the parts is ignored" in done.out
+    assert "none, that of the parts was ignored" in done.out
     assert FileSource(str(tmp_path / "s.tif")).info.geobox is None
 
 
@@ -705,11 +705,11 @@ def test_parts_without_a_georeference(tmp_path):
     scene = cut_up(tmp_path / "plain", crs=None, transform=None)
     common = ("--rows", "2", "--cols", "3", "--out")
     done = here("join", tmp_path / "plain", *common, tmp_path / "a.tif")
-    assert "the parts have none, and their order was not checked" in done.out
+    assert "the parts have none, so their order was not checked" in done.out
     assert (FileSource(str(tmp_path / "a.tif")).read().data == scene).all()
     cut_up(tmp_path / "placed")
     done = here("join", tmp_path / "placed", *common, tmp_path / "a.png")
-    assert "none, as a PNG holds none; write a .tif" in done.out
+    assert "none, PNG does not support it; use .tif" in done.out
 
 
 def test_every_row_has_its_test_and_every_test_its_row():

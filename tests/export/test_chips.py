@@ -343,7 +343,7 @@ def test_runs_without_imagery(tmp_path):
     write_json(tmp_path / "run/run.json", {"schema": 1, "steps": {}, "summary": {}})
     write_parquet(tmp_path / "run/selection/fa.parquet",
                   pa.table({"rank": [1], "tile_id": ["a"], "score": [1.0]}))  # fmt: skip
-    with pytest.raises(DataError, match=r"tiles without windows.*--to list"):
+    with pytest.raises(DataError, match=r"have no windows.*--to list"):
         exported(tmp_path, tmp_path / "run")
 
 

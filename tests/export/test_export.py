@@ -133,13 +133,13 @@ def test_no_run_and_no_selection(tmp_path):
     with pytest.raises(DataError, match="holds no run"):
         export_run(tmp_path, "csv", tmp_path / "x.csv")
     write_json(tmp_path / "run.json", {"schema": 1, "steps": {}})
-    with pytest.raises(DataError, match=r"holds no selection.*Finish the run"):
+    with pytest.raises(DataError, match=r"has no selection.*finish the run"):
         export_run(tmp_path, "csv", tmp_path / "x.csv")
 
 
 @pytest.mark.parametrize(
     ("summary", "says"),
-    [({"embeddings": {"shape": [3, 2]}}, "foveate curate go on"), ({"pairs": 3}, "focus")],
+    [({"embeddings": {"shape": [3, 2]}}, "run foveate curate"), ({"pairs": 3}, "focus")],
 )
 def test_a_finished_run_without_a_table_is_not_to_be_finished(summary, says, tmp_path):
     write_json(tmp_path / "run.json", {"schema": 1, "steps": {}, "summary": summary})

@@ -78,7 +78,7 @@ def test_plain_arrays_are_ids(tmp_path):
 
 def test_what_a_list_cannot_hold(tmp_path):
     several = write_run(tmp_path / "two", ["a"], None, methods=("fa", "lc"))
-    with pytest.raises(ParameterError, match=r"one order of patches.*--method fa"):
+    with pytest.raises(ParameterError, match=r"a single ranking.*--method fa"):
         exported(several, tmp_path / "x.txt")
     assert exported(several, tmp_path / "x.txt", methods=["lc"])
     with pytest.raises(DataError, match="'a b' has a blank"):

@@ -114,10 +114,10 @@ def test_chosen_tiles_are_not_taken_for_whole_scenes(runs, tmp_path, name):
 
 
 def test_tiles_without_a_date_need_one(runs, tmp_path):
-    with pytest.raises(ParameterError, match="tiles without a date"):
+    with pytest.raises(ParameterError, match="the tiles have no date"):
         exported(runs, tmp_path, "vectors", "embeddings")
     assert not (tmp_path / "embeddings").exists()
-    with pytest.raises(ParameterError, match="two ends"):
+    with pytest.raises(ParameterError, match="a start and an end"):
         exported(runs, tmp_path, "vectors", "embeddings", datetime="2024/..")
     out = exported(runs, tmp_path, "vectors", "embeddings", datetime="2024-05-01/2024-05-31")
     own = read(out / "item.json")["properties"]

@@ -56,7 +56,7 @@ def test_what_it_is_worth_is_printed(run, capsys):
     worth = run.record["summary"]["measures"]
     assert f"rank correlation {worth['spearman']:.2f}" in text
     assert f"{worth['passes']:.4g} passes instead of {worth['passes_engine']:.4g}" in text
-    assert ("no better than chance" in text) == (worth["recall"] <= worth["recall_chance"])
+    assert ("no better than by chance" in text) == (worth["recall"] <= worth["recall_chance"])
     scorer_trained(run, as_json=True)
     assert json.loads(capsys.readouterr().out)["measures"] == worth
 

@@ -155,7 +155,7 @@ def test_a_pickle_is_refused_and_not_executed(copy, tmp_path, monkeypatch):
     weights = tmp_path / "w.pth"
     weights.write_bytes(pickle.dumps(_Bomb()))
     answer = curate(copy, tmp_path / "r", "--model", "timm:resnet18", "--weights", weights)
-    refused(answer, "w.pth", "unpickles nothing", out=tmp_path / "r")
+    refused(answer, "w.pth", "does not unpickle files", out=tmp_path / "r")
     assert not (tmp_path / "exploded").exists()
 
 

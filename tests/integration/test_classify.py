@@ -56,7 +56,7 @@ def test_embed_says_where_the_vectors_are(folders, tmp_path):
     assert answer.status == 0, answer.err
     assert f"Embeddings: 12 x 1078, float16 -> {tmp_path / 'run' / 'embeddings'}" in answer.out
     assert "Nothing to do" in here("embed", folders, "--out", tmp_path / "run").out
-    refused(here("report", tmp_path / "run"), "holds embeddings")
+    refused(here("report", tmp_path / "run"), "contains embeddings")
 
 
 def test_classify_writes_predictions_and_says_how_many_are_right(folders, probe, tmp_path):
@@ -65,7 +65,7 @@ def test_classify_writes_predictions_and_says_how_many_are_right(folders, probe,
     )  # fmt: skip
     answer = here(*command)
     assert answer.status == 0, answer.err
-    assert "speckled        6   50.0%   6 of 6 found" in answer.out
+    assert "speckled        6   50.0%   6 of 6 correct" in answer.out
     assert "100 % of 12 patches are right, more than by always answering " in answer.out
     table = pq.read_table(tmp_path / "run" / "predictions.parquet")
     assert table["label"].to_pylist() == table["truth"].to_pylist()
@@ -79,8 +79,8 @@ def test_classify_writes_predictions_and_says_how_many_are_right(folders, probe,
 def test_classify_refuses_what_cannot_be(folders, probe, tmp_path):
     out = ("--out", tmp_path / "run")
     refused(here("classify", folders, *out), "--labels forest,water,town")
-    refused(here("classify", folders, "--labels", "a,A", *out), "'a' and 'A' are one")
-    refused(here("classify", folders, "--labels", "a,b", *out), "builtin has no 'text'")
+    refused(here("classify", folders, "--labels", "a,A", *out), "'a' and 'A' are equal")
+    refused(here("classify", folders, "--labels", "a,b", *out), "'text' required for")
     refused(
         here("classify", folders, "--probe", probe, "--bands", "1", *out),
         "fitted to embeddings of 'builtin'",
@@ -100,7 +100,7 @@ def test_models_lists_what_can_be_had_and_whether_it_runs_here():
 def test_models_checks_one():
     answer = foveate("models", "--check", "builtin")
     assert answer.status == 0, answer.err
-    assert "builtin keeps the rules" in answer.out
+    assert "builtin passes all checks" in answer.out
     found = here("models", "--check", "timm:resnet18@random?size=64", "--json").json
     assert (found["ok"], found["dim"], found["can"]) == (True, 512, ["embed", "tokens", "sizes"])
     refused(here("models", "--check", "timm:resnet81"), "resnet")
@@ -124,5 +124,5 @@ def test_predictions_can_be_exported(tmp_path, probe):
     refused(
         here("export", tmp_path / "run", "--to", "csv", "--method", "fa", "--out",
                 tmp_path / "q.csv"),
-        "classified its tiles",
+        "A classify run",
     )  # fmt: skip

@@ -129,5 +129,5 @@ def test_an_interrupted_command_says_so_and_goes_on_afterwards(world, tmp_path, 
     out, err = victim.communicate(timeout=60)
     assert victim.returncode == 130, err
     said = json.loads(out)["message"] if as_json else err
-    assert "Stopped. The same command goes on" in said
+    assert "Interrupted. Run the same command again" in said
     assert here(*arguments).status == 0

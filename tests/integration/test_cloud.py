@@ -95,7 +95,7 @@ def test_curate_ranks_a_bucket_as_a_folder_and_no_secret_is_kept(near, far, tmp_
 
     answers = curate(far, "far"), curate(near, "near")
     assert [answer.status for answer in answers] == [0, 0], answers[0].err
-    assert "Fetched of remote files" in answers[0].err
+    assert "Fetched from remote files" in answers[0].err
     record = json.loads((tmp_path / "far/run.json").read_text())
     assert record["job"]["images"] == ["s3://pool/images/"]
     assert record["fetched"]["bytes"] > 0
@@ -109,7 +109,7 @@ def test_curate_ranks_a_bucket_as_a_folder_and_no_secret_is_kept(near, far, tmp_
 
     again = curate(far, "far")
     assert again.status == 0
-    assert "Fetched of remote files: 0 bytes" in again.err
+    assert "Fetched from remote files: 0 bytes" in again.err
 
 
 def test_catalogue_in_a_bucket_and_behind_https_is_read_as_here(near, far, tmp_path):
@@ -164,7 +164,7 @@ def _both(line, file, near, far, out, **more):
     for root, name in ((far, "far"), (near, "near")):
         answer = here(*line.format(root=root, **more).split(), "--out", out / name)
         assert answer.status == 0, answer.err
-        assert ("Fetched of remote files" in answer.err) == (root is far)
+        assert ("Fetched from remote files" in answer.err) == (root is far)
     assert (out / "far" / file).read_bytes() == (out / "near" / file).read_bytes()
 
 
@@ -197,7 +197,7 @@ def test_overviews_covariates_and_bought_tiles_lie_in_a_bucket(observed, far, tm
             remote.forget()
             answer = here("observe", *typed.split(), "--out", out / name)
             assert answer.status == 0, answer.err
-            assert ("Fetched of remote files" in answer.err) == (at is not near), answer.err
+            assert ("Fetched from remote files" in answer.err) == (at is not near), answer.err
         found = here("observe", "search", out / "scenes", "--concept", "road", "--json")
         assert found.status == 0, found.err
         (out / "hits.json").write_text(json.dumps(found.json["hits"]))
@@ -232,4 +232,4 @@ def test_pairs_of_a_bucket_are_trained_on_and_a_benchmark_reads_it(near, far, tm
         remote.forget()
         answer = here(*line.format(root=far, out=tmp_path).split(), "--out", tmp_path / name)
         assert answer.status == 0, answer.err
-        assert "Fetched of remote files" in answer.err
+        assert "Fetched from remote files" in answer.err

@@ -43,7 +43,7 @@ def test_parts_by_command(tmp_path):
     options = ["--rows", "2", "--cols", "3", "--out", out]
     answer = here("join", *parts, *options, "--json")
     assert answer.status == 0, answer.err
-    place = "none; the parts have none, and their order was not checked"
+    place = "none; the parts have none, so their order was not checked"
     size = {"bands": 3, "height": 6, "width": 9}
     assert answer.json == {"file": str(out), **size, "georeference": place}
     with Image.open(out) as image:

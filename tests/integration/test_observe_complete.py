@@ -69,8 +69,8 @@ def test_complete_search_and_classify(scenes):
         (("classify", "SCENES", "--concepts", "forest,watr"), "knows no concept 'watr'"),
         (("classify", "SCENES", "--templates", "plain"), "concepts that are known by labels"),
         (("classify", "SCENES", "--split", "val"), "--split without a data set"),
-        (("classify", "--dataset", "eurosat", "--by", "texts"), "--by of a data set"),
-        (("classify",), "nothing to classify"),
+        (("classify", "--dataset", "eurosat", "--by", "texts"), "--by with --dataset"),
+        (("classify",), "SCENES and --dataset are missing"),
         (("classify", "--dataset", "eurosat"), "without --root"),
     ],
 )

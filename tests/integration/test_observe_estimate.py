@@ -57,7 +57,7 @@ def test_a_plan_and_its_answers(found, tmp_path):
     text = estimate(found.pairs, *options).out
     assert "95 % interval" in text
     assert "of all tiles" in text
-    assert "Truth by all labels" in text
+    assert "True total of all labels" in text
 
 
 @pytest.mark.parametrize(

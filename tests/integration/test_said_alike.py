@@ -112,7 +112,7 @@ def test_observe_select(tmp_path, capsys):
         write_selected(tmp_path / "run"), observe={"tile": {"pixels": 10.0, "metres": None}}
     )
     show_observe.selected(run, as_json=False)
-    assert "did better than random tiles" in agree(run.path, capsys.readouterr().out)[""].text
+    assert "was better than random tiles" in agree(run.path, capsys.readouterr().out)[""].text
 
 
 def test_observe_complete(tmp_path, capsys):
@@ -122,7 +122,7 @@ def test_observe_complete(tmp_path, capsys):
     )
     show_observe.completed(run, as_json=False)
     said = agree(run.path, capsys.readouterr().out)[""]
-    assert said.text.endswith("most of the rest is a guess")
+    assert said.text.endswith("most of the completed tiles are a guess")
     assert "is 0.91 (" in said.notes[0]
     assert "0.91" in page_of(run.path).split("Mean uncertainty")[1][:8]
 
@@ -130,7 +130,7 @@ def test_observe_complete(tmp_path, capsys):
 def test_observe_train(tmp_path, capsys):
     run = summarised(write_trained(tmp_path / "run"), observer={"folder": "x"})
     show_observe.trained(run, as_json=False)
-    assert "beats random ones" in agree(run.path, capsys.readouterr().out)[""].text
+    assert "better than random tiles" in agree(run.path, capsys.readouterr().out)[""].text
 
 
 def test_bench(tmp_path, capsys):

@@ -67,7 +67,7 @@ def tuned(patches, tmp_path_factory):
     assert answer.status == 0, answer.err
     assert "Images: 24 train, 6 val, 6 test; 6 different texts" in answer.out
     assert "100.0% (chance 33.3%)" in answer.out
-    assert answer.out.endswith(f"Use it: --model tuned:{out}\n")
+    assert answer.out.endswith(f"Usage: --model tuned:{out}\n")
     return out
 
 
@@ -176,14 +176,14 @@ def test_a_missing_capability_says_who_has_it(patches, tmp_path):
     answer = here(
         "classify", patches / "images", "--labels", "soil,water", "--out", tmp_path / "run"
     )
-    refused(answer, "builtin has no 'text'", "It has: embed", "open_clip")
+    refused(answer, "does not have the capability 'text'", "Its capabilities: embed", "open_clip")
     answer = here("embed", patches / "images", "--tokens", "--out", tmp_path / "tokens")
-    refused(answer, "builtin has no 'tokens'")
+    refused(answer, "does not have the capability 'tokens'")
 
 
 @pytest.mark.parametrize(
     ("labels", "words"),
-    [("water,,soil", "empty"), ("water,Water", "are one"), (" ", "")],
+    [("water,,soil", "empty"), ("water,Water", "are equal"), (" ", "")],
 )
 def test_labels_that_are_empty_or_double_are_refused(patches, tuned, tmp_path, labels, words):
     answer = here(
@@ -198,10 +198,10 @@ def test_captions_and_images_must_fit(patches, tmp_path):
     answer = here(
         "tune-text", patches / "images", "--captions", tmp_path / "c.json", "--out", tmp_path / "r"
     )
-    refused(answer, "c.json describes 2 of 2 images that are not there", "e.g. '1.tif'")
+    refused(answer, "2 of 2 images of", "c.json are missing, for example '1.tif'")
     refused(
         here("tune-text", patches / "images", "--out", tmp_path / "r"),
-        "no texts to learn from", "--classes-from-folders",
+        "--captions and --classes-from-folders are missing", "--classes-from-folders",
     )  # fmt: skip
     answer = here(*tune(patches, "--pair", "chance", "--out", tmp_path / "r"))
     refused(answer, "--pair 'chance'")

@@ -185,7 +185,7 @@ def test_a_look_names_classes_and_books_a_pass_for_each(goal):
     pixels = sum(q.images[0].shape[1] * q.images[0].shape[2] for q, _ in seen)
     assert found.passes == pytest.approx(pixels / standard)
     assert found.passes_tiling == pytest.approx(3 * 16 * 32 * 32 / standard)
-    assert any("a pass for every image" in note for note in found.notes)
+    assert any("a pass per image" in note for note in found.notes)
     if goal == "query":
         assert found.prediction == "red"
         assert found.query_found is True

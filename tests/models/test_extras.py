@@ -17,7 +17,7 @@ def test_a_missing_package_says_what_to_type():
 
 
 def test_what_needs_a_missing_package_is_named():
-    with pytest.raises(MissingExtraError, match=r"a probe needs no_such_package.*foveate\[hf\]"):
+    with pytest.raises(MissingExtraError, match=r"a probe requires no_such_package.*foveate\[hf\]"):
         need_extra(Extra("hf", ("numpy", "no_such_package")), "a probe")
     need_extra(EXTRAS["builtin"])
 

@@ -169,7 +169,7 @@ def test_settings_out_of_range_are_refused(wrong):
 def test_nothing_to_train_on():
     task = Line()
     task.rows = 0
-    with pytest.raises(DataError, match="nothing to train on"):
+    with pytest.raises(DataError, match="no training rows"):
         fit(task, SETTINGS)
 
 

@@ -112,9 +112,9 @@ def test_errors_of_libraries_are_one_line_inside_ours():
     error = hub_error("timm:x", ConnectionError("no route\nto the hub"))
     assert "ConnectionError: no route" in str(error)
     assert "to the hub" not in error.given
-    assert first_line(EOFError()) == "it is damaged or no such file (EOFError)"
-    assert first_line(KeyError(105)) == "it is damaged or no such file (KeyError)"
-    assert first_line(ValueError("105")) == "it is damaged or no such file (ValueError)"
+    assert first_line(EOFError()) == "the file is damaged or of another format (EOFError)"
+    assert first_line(KeyError(105)) == "the file is damaged or of another format (KeyError)"
+    assert first_line(ValueError("105")) == "the file is damaged or of another format (ValueError)"
     assert first_line(AssertionError("Input height (65)\nx")) == "Input height (65)"
 
 

@@ -60,12 +60,12 @@ def test_options_win():
 @pytest.mark.parametrize(
     ("options", "rule"),
     [
-        ({"size": 4}, "from 8"),
-        ({"size": 8.5}, "from 8"),
+        ({"size": 4}, "at least 8"),
+        ({"size": 8.5}, "at least 8"),
         ({"mean": [1, 2, 3]}, "3 values for 2 bands"),
         ({"mean": None}, "a number"),
         ({"mean": float("nan")}, "a number"),
-        ({"std": -1}, "more than 0"),
+        ({"std": -1}, "must be positive"),
     ],
 )
 def test_options_that_cannot_be(options, rule):

@@ -80,7 +80,7 @@ def test_another_encoder_is_refused():
     probe.check(dataclasses.replace(SPEC, bands=(3, 1)))
     with pytest.raises(DataError, match=r"the fingerprint 'a'.*'b'"):
         probe.check(dataclasses.replace(SPEC, fingerprint="b"))
-    with pytest.raises(DataError, match="does not say which encoder"):
+    with pytest.raises(DataError, match="does not store the encoder"):
         fit_probe(x, labels, "abc").check(SPEC)
 
 
@@ -105,12 +105,12 @@ def test_files_that_are_no_probe_are_explained(tmp_path):
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"labels": np.zeros(60, int)}, "no example of 'b', 'c'"),
+        ({"labels": np.zeros(60, int)}, "no examples of 'b', 'c'"),
         ({"labels": np.full(60, 3)}, "class number 3"),
         ({"labels": np.zeros(5, int)}, "Expected"),
         ({"x": np.full((60, 4), np.nan)}, "NaN"),
-        ({"names": ["a"]}, "tells at least two apart"),
-        ({"names": ["a", "A", "b"]}, "are one"),
+        ({"names": ["a"]}, "At least two classes"),
+        ({"names": ["a", "A", "b"]}, "are equal"),
     ],
 )
 def test_examples_that_cannot_be_are_explained(change, message):

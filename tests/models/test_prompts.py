@@ -49,10 +49,10 @@ def test_a_mapping_gives_synonyms(name, text, tmp_path):
     ("given", "message"),
     [
         ([], "no labels"),
-        (["forest", " "], "label number 2 is empty"),
-        (["Open Water", "open_water"], "'Open Water' and 'open_water' are one"),
-        ({"forest": ["trees", ""]}, "empty text for the label 'forest'"),
-        ({True: ["yes"]}, "label True is no text.*'True'"),
+        (["forest", " "], "label 2 is empty"),
+        (["Open Water", "open_water"], "'Open Water' and 'open_water' are equal"),
+        ({"forest": ["trees", ""]}, "label 'forest' has an empty text"),
+        ({True: ["yes"]}, "label True is not a text.*'True'"),
     ],
 )
 def test_labels_that_cannot_be_are_explained(given, message):
@@ -63,10 +63,10 @@ def test_labels_that_cannot_be_are_explained(given, message):
 @pytest.mark.parametrize(
     ("name", "text", "message"),
     [
-        ("l.txt", "forest\nwater\nForest\n", "line 3 names 'Forest', and so does line 1"),
+        ("l.txt", "forest\nwater\nForest\n", "'Forest' in line 3 repeats line 1"),
         ("l.yaml", "forest: [a\nwater: b\n", "not valid YAML.*line 2"),
         ("l.toml", "forest = 1\nwater = [b]\n", "not valid TOML.*line 2"),
-        ("l.json", "3", "holds int"),
+        ("l.json", "3", "contains int"),
         ("l.txt", "", "no labels"),
     ],
 )
@@ -111,27 +111,27 @@ def test_braces_in_a_name_stay_text():
 
 def test_a_classes_file_of_masks_is_told_from_labels(tmp_path):
     (tmp_path / "c.yaml").write_text("classes: {water: 0, forest: 1}\nignore: [cloud]\n")
-    with pytest.raises(ParameterError, match=r"given as --classes"):
+    with pytest.raises(ParameterError, match=r"Use --classes"):
         labels_from(tmp_path / "c.yaml")
     (tmp_path / "n.json").write_text('{"forest": 1}')
-    with pytest.raises(ParameterError, match="'forest' is called 1"):
+    with pytest.raises(ParameterError, match="'forest' has the value 1"):
         labels_from(tmp_path / "n.json")
 
 
 def test_a_file_given_as_names_says_so(tmp_path):
     (tmp_path / "labels.txt").write_text("a\nb\n")
-    with pytest.raises(ParameterError, match="are a file"):
+    with pytest.raises(ParameterError, match="are the name of a file"):
         labels_from(str(tmp_path / "labels.txt"))
 
 
 def test_glued_and_spaced_spellings_are_one():
-    with pytest.raises(ParameterError, match="are one"):
+    with pytest.raises(ParameterError, match="are equal"):
         labels_of(["parking lot", "ParkingLot"])
 
 
 def test_a_list_of_classes_of_masks_is_told_from_labels_too(tmp_path):
     (tmp_path / "c.yaml").write_text("classes: [water, forest]\n")
-    with pytest.raises(ParameterError, match=r"given as --classes"):
+    with pytest.raises(ParameterError, match=r"Use --classes"):
         labels_from(tmp_path / "c.yaml")
 
 

@@ -91,7 +91,7 @@ def test_a_run_begun_in_parts_is_finished_by_another_driver(images, whole, tmp_p
 
 def test_a_job_that_embeds_nothing_has_no_parts(images, tmp_path):
     random = CurateJob(images=[str(images)], tile=16, methods=["random"], shard="1/2")
-    with pytest.raises(ParameterError, match="nothing is embedded here"):
+    with pytest.raises(ParameterError, match="it embeds nothing"):
         random.run(tmp_path / "run")
 
 
@@ -107,12 +107,12 @@ def test_a_ranking_follows_its_parts(images, tmp_path):
 
 @pytest.mark.parametrize("shard", ["3/2", "0/2", "2", "a/b", "-1/2", "1/0"])
 def test_a_part_that_is_none(images, shard):
-    with pytest.raises(ParameterError, match="The form is i/n"):
+    with pytest.raises(ParameterError, match="Expected i/n"):
         job(images, shard=shard)
 
 
 def test_a_task_of_an_array_knows_its_part(images, monkeypatch):
-    with pytest.raises(ParameterError, match="a task of a SLURM array"):
+    with pytest.raises(ParameterError, match="a task of a SLURM job array"):
         job(images, shard="array")
     for name, value in {"MIN": 1, "ID": 3, "COUNT": 8}.items():
         monkeypatch.setenv(f"SLURM_ARRAY_TASK_{name}", str(value))

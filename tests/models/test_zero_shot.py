@@ -83,7 +83,9 @@ def test_many_labels_take_several_calls_and_give_the_same():
 def test_a_model_without_text_is_refused():
     silent = from_callable(lambda b: b.mean((2, 3)), name="mine", dim=3, bands=(1, 2, 3),
                            fingerprint="1")  # fmt: skip
-    with pytest.raises(MissingCapabilityError, match="'text', which zero-shot classification"):
+    with pytest.raises(
+        MissingCapabilityError, match="'text' required for zero-shot classification"
+    ):
         text_head(silent, ["red"])
 
 

@@ -63,8 +63,8 @@ def test_all_fields_and_back(tmp_path: Path) -> None:
         ("town: {classes: [3]}", "classes = "),
         ("town: {texts: 3}", "'town' is called 3"),
         ("town: {weight: 0}", "all have weight 0"),
-        ("[a, A]", "'a' and 'A' are one"),
-        ("[a, a]", "'a' and 'a' are one"),
+        ("[a, A]", "'a' and 'A' are equal"),
+        ("[a, a]", "'a' and 'a' are equal"),
         ("- {weight: 2}", "number 1 has no name"),
         ("[]", "no concepts"),
         ("{}", "no concepts"),
@@ -90,5 +90,5 @@ def test_no_concepts_and_no_file(tmp_path: Path) -> None:
         with pytest.raises(DataError, match="cannot read the concepts"):
             concepts_from(gone)
     (tmp_path / "bad.json").write_text("3")
-    with pytest.raises(DataError, match=r"the concepts file .* holds int"):
+    with pytest.raises(DataError, match=r"the concepts file .* contains int"):
         concepts_from(tmp_path / "bad.json")

@@ -294,5 +294,5 @@ def test_a_model_that_only_answers_is_refused():
     class Answers:
         spec = replace(builtin().spec, name="answers")
 
-    with pytest.raises(MissingCapabilityError, match="answers has no 'embed', which observe needs"):
+    with pytest.raises(MissingCapabilityError, match="capability 'embed' required for observe"):
         encode_overviews(pairs(), Answers(), 1)

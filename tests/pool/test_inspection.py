@@ -96,9 +96,9 @@ def test_the_command_prints_and_ends_as_the_run_would(folder):
     answer = here("inspect", folder / "images", "--masks", folder / "masks", "--tile", "32")
     assert answer.status == 0
     for text in (
-        "Images: 3 files are read", "1 links to files that are not there", "valid by nodata 0",
+        "Images: 3 files", "1 broken links", "valid by nodata 0",
         "Classes: 3", "a_20200101 (2020-01-01), a_2021-06-30 (2021-06-30)",
-        "A run would begin with 12 tiles of 3 images.",
+        "A run would start with 12 tiles of 3 images.",
     ):  # fmt: skip
         assert text in answer.out
     shutil.rmtree(folder / "masks")
@@ -134,7 +134,7 @@ def test_dates_in_names(name, date):
     ("folder", "options", "said"),
     [
         ("geotiff/landsat8_fullscene_150m", ["--stack", "B4,B3,B2"], "--nodata 0"),
-        ("geotiff/naip_nd_5m", [], "One place, several images: 1 places"),
+        ("geotiff/naip_nd_5m", [], "Locations with several images: 1"),
         ("dubai", [], "Read as 3 bands of uint8"),
     ],
 )

@@ -23,10 +23,10 @@ def test_a_look_that_is_ahead_is_named_with_both_figures():
          ahead("look-paper", "worse", 0.1, 0.2)], "top-1 accuracy", ["Few scenes."],
     )  # fmt: skip
     assert said.text == (
-        "look-rare is ahead with 24 passes: top-1 accuracy 0.600, where random/vote has 0.200"
+        "look-rare is better with 24 passes: top-1 accuracy 0.600, random/vote 0.200"
     )
-    assert "1 more row is ahead of the best other method." in said.notes
-    assert any("1 of 3 rows behind, look-paper" in note for note in said.notes)
+    assert "1 more row is better than the best other method." in said.notes
+    assert any("1 of 3 rows is worse, look-paper" in note for note in said.notes)
     assert said.notes[-1] == "Few scenes."
 
 
@@ -40,10 +40,11 @@ def test_who_is_told_what_to_find_does_not_stand_for_the_others():
 def test_each_kind_of_scene_has_a_sentence():
     rows = [ahead("look-rare", "better", 0.6, 0.2), ahead("look-balanced", "tied", 0.7, 0.2)]
     assert on_kind("rare", rows, "the rest") == (
-        "On scenes of the kind rare look-rare is ahead with 24 passes: 0.600, where random/vote "
-        "has 0.200."
+        "On scenes of the kind rare, look-rare is better with 24 passes: 0.600, random/vote 0.200."
     )
-    assert on_kind("one", rows[1:], "the rest").endswith("no look is ahead of the rest.")
+    assert on_kind("one", rows[1:], "the rest").endswith(
+        "no look is significantly better than the rest."
+    )
     assert on_kind("one", [], "the rest") == ""
     said = looked(rows, "top-1 accuracy", [], kinds=[on_kind("rare", rows, "the rest"), ""])
     assert sum("kind rare" in note for note in said.notes) == 1
@@ -52,7 +53,7 @@ def test_each_kind_of_scene_has_a_sentence():
 @pytest.mark.parametrize("verdict", ["tied", "open", "worse", ""])
 def test_nothing_is_said_to_be_ahead_that_was_not_shown_to_be(verdict):
     said = looked([ahead("look-rare", verdict, 0.9, 0.1)], "top-1 accuracy", [])
-    assert said.text.startswith("No look is ahead")
+    assert said.text.startswith("No look is significantly better than")
 
 
 @pytest.fixture(scope="module")

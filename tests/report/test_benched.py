@@ -31,14 +31,14 @@ def test_it_opens_with_what_was_measured_and_which_claims_were_reached(tmp_path)
         ("Claims reached", "1 of 2"), ("Seeds", "2"), ("Test scenes", "12"),
         ("Budget share", "12\u202f%"),
     ]  # fmt: skip
-    assert figures(page)["Test scenes"].note == "under each seed; 22 groups of them in all"
+    assert figures(page)["Test scenes"].note == "per seed; 22 groups in total"
     assert blocks(page, Points)[0].marks == [
         ("yes", "✓ reached"), ("no", "✗ not reached"), ("so", "· noted"),
     ]  # fmt: skip
     assert dict(page.facts)["Pairs"] == "5,744 tiles in 60 scenes"
     assert dict(page.origin.steps) == {
-        "measuring, with trainings": "1\u202fmin 00\u202fs",
-        "of that training": "1\u202fmin 00\u202fs",
+        "measurements, including training": "1\u202fmin 00\u202fs",
+        "of these, training": "1\u202fmin 00\u202fs",
     }
     assert ("tables", "main") in page.origin.inputs
     assert page.origin.excluded_text.startswith("256 tiles")
@@ -55,7 +55,7 @@ def test_tables_are_listed_as_the_benchmark_lists_them(tmp_path):
     page = page_of(path)
     assert [s.nav for s in page.sections] == ["main", "ablation", "budget", "zz"]
     assert page.headline == "Policies: 1 of 2 claims reached; in all 4 tables 4 of 8"
-    assert ("of this command", "ablation") in page.origin.inputs
+    assert ("table of this command", "ablation") in page.origin.inputs
 
 
 def test_every_verdict_has_a_form_and_a_word(tmp_path):

@@ -62,7 +62,7 @@ def test_a_new_page_is_one_function():
     page = render(toy(RUN))
     assert "<h1>Three epochs halve the loss</h1>" in page
     assert '<nav class="chips" aria-label="Sections"><a href="#loss">Loss</a></nav>' in page
-    assert "How varied completed features are" in page
+    assert "Variance of the completed features" in page
     assert "<dt>epochs</dt><dd>3</dd>" in page
     assert "script-src 'none'" in html.unescape(page)
     assert render(toy(RUN)) == page

@@ -100,7 +100,7 @@ def test_enlarging_with_hostile_names(make_run, load, monkeypatch):
     assert 'data-ready="yes"' in dom
     assert "<img" not in dom
     enlarged = re.search(r'data-box="(.*?)" ?(?:data|>)', dom).group(1)
-    assert "rank 1, kept" in enlarged
+    assert "rank 1, selected" in enlarged
     assert "50\u202f%" in enlarged
     assert 'data-map="path"' in dom
     assert "<title>owned" not in dom

@@ -74,14 +74,17 @@ def make(tmp_path):
 def test_the_page_counts_labels_and_says_how_many_are_right(make):
     page = classify(read_classified(make()))
     assert page.headline == (
-        "67\u202f% of 9 patches are right, not surely more than by always answering "
+        "67\u202f% of 9 patches are right, not significantly more than by always answering "
         "\u201csea\u201d (33\u202f%)"
     )
     labels = rows(table(page, "Labels"))
     assert [(name, cells[0], cells[-1]) for name, cells in labels.items()] == [
         ("<b>wood</b>", "6", "3 of 3"), ("town", "3", "3 of 3"), ("sea", "0", "0 of 3"),
     ]  # fmt: skip
-    assert "Most patches are <b>wood</b>: 67\u202f%. 1 of 3 labels fit no patch." in page.verdicts
+    assert (
+        "Most patches are <b>wood</b>: 67\u202f%. 1 of 3 labels was assigned to no patch."
+        in page.verdicts
+    )
     assert blocks(page, Matrix)[0].rows[0][1].text == "3"  # three seas taken for woods
 
 
@@ -96,8 +99,8 @@ def test_the_surest_patches_come_first_and_no_patch_twice(make):
 def test_without_truth_there_is_no_table_of_errors(make):
     page = classify(read_classified(make(truth=False)))
     assert "confusion" not in ids(page)
-    assert "Found, of this class" not in table(page, "Labels").columns
-    assert page.headline == "9 patches under 3 labels; whether they are right is not known"
+    assert "Correct, of this class" not in table(page, "Labels").columns
+    assert page.headline == "9 patches, 3 labels; the accuracy is not known"
 
 
 def test_the_page_runs_no_script_and_hostile_names_stay_text(make):
@@ -127,5 +130,5 @@ def test_the_same_run_gives_the_same_bytes(make, tmp_path):
 def test_tables_that_contradict_each_other_are_refused(make):
     run = make()
     write_parquet(run / "tiles.parquet", pa.table({"tile_id": ["other"], "scene": ["s"]}))
-    with pytest.raises(DataError, match="contradict each other"):
+    with pytest.raises(DataError, match="inconsistent"):
         read_classified(run)

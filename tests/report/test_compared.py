@@ -26,8 +26,8 @@ def run(tmp_path):
 
 def test_a_page_by_hand(run):
     page = compare(read_compared(run))
-    assert page.headline.startswith("3 rankings of 8 patches: most alike are lc and cb (Kendall")
-    assert rows(table(page, "What all rankings agree on")) is not None
+    assert page.headline.startswith("3 rankings of 8 patches: most similar are lc and cb (Kendall")
+    assert rows(table(page, "Agreement of all rankings")) is not None
     best = pictures(page, "ends")
     assert [p.note for group in best for p in group][:2] == [
         "a/y000000_x000010_10x10", "a/y000000_x000000_10x10",
@@ -86,13 +86,13 @@ def test_words():
     pairs = [Pair("a", "b", 0.8), Pair("a", "c", 0.02)]
     found = compared(pairs, 100, 3, 0.05, [Top("1%", 1, 0), Top("50%", 50, 20)],
                      left_out=[("a", 1), ("b", 0)], tied=["x.txt"])  # fmt: skip
-    assert found.text.startswith("3 rankings of 100 patches: most alike are a and b")
-    assert found.notes[0].startswith("1 of 2 pairs is no more alike than chance (a and c)")
-    assert found.notes[1].endswith("of independent ones 12 would be.")
+    assert found.text.startswith("3 rankings of 100 patches: most similar are a and b")
+    assert found.notes[0].startswith("1 of 2 pairs is no more similar than by chance (a and c)")
+    assert found.notes[1].endswith("expected by chance: 12.")
     assert found.notes[2].startswith("1 patch of a is not compared")
     one = compared(pairs[:1], 100, 2, 0.05, [])
     assert "of a and b is 0.80" in one.text
-    assert "Every pair is further from 0 than chance" in one.notes[0]
+    assert "of every pair is outside the range expected by chance" in one.notes[0]
 
 
 def test_the_command_says_the_same(tmp_path, capsys):

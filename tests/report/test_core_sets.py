@@ -29,12 +29,12 @@ def _found(*verdicts, samplers=("none", "balanced"), cautions=()):
 @pytest.mark.parametrize("verdict", ["tied", "worse", "open"])
 def test_where_no_method_is_above_random_it_says_so(verdict):
     said = judged(_found(verdict, verdict))
-    assert said.text.startswith("Random is as good")
+    assert said.text.startswith("No method is significantly better than random")
 
 
 def test_a_method_above_random_with_a_balanced_sampler_is_taken():
     said = judged(_found("tied", "better"))
-    assert said.text.startswith("Take lc at 10")
+    assert said.text.startswith("Use lc at 10")
     assert "class-balanced" in said.text
     assert "0.550" in said.text
     assert "0.500" in said.text
@@ -42,20 +42,20 @@ def test_a_method_above_random_with_a_balanced_sampler_is_taken():
 
 def test_what_a_sampler_gives_for_nothing_is_no_merit_of_a_method():
     said = judged(_found("better", "tied"))
-    assert said.text.startswith("With a class-balanced sampler random is as good")
-    assert "without one: take lc" in said.text
+    assert said.text.startswith("With a class-balanced sampler no method")
+    assert "without one: use lc" in said.text
 
 
 def test_one_sampler_is_said_to_leave_balance_open():
     said = judged(_found("better", samplers=("none",)))
-    assert said.text.startswith("Take lc")
+    assert said.text.startswith("Use lc")
     assert any("Only one sampler" in note for note in said.notes)
 
 
 def test_balance_and_all_tiles_and_cautions_are_noted():
     said = judged(_found("tied", "tied", cautions=["Few folders."]))
     assert any("alone changes" in note and "0.030" in note for note in said.notes)
-    assert any(note.startswith("All tiles reach 0.600") for note in said.notes)
+    assert any(note.startswith("mIoU with all tiles: 0.600") for note in said.notes)
     assert said.notes[-1] == "Few folders."
 
 

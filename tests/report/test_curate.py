@@ -36,7 +36,7 @@ def test_headline_and_figures_by_hand(make_run):
     assert values["Rarest class: water"][1].startswith("1.2 % of the pool \u2192 5.0 %")
     entropy = [-(p * np.log2(p) + (1 - p) * np.log2(1 - p)) for p in (1 / 80, 1 / 20)]
     assert values["Evenness of the classes"][0] == f"{entropy[0]:.2f} \u2192 {entropy[1]:.2f}"
-    assert values["Scenes reached"][0] == "1"
+    assert values["Scenes with picks"][0] == "1"
     assert values["Overlapping picks"][0] == "0 %"
     classes = {name: [plain(c) for c in cells] for name, cells in
                rows(table(page, "Class balance")).items()}  # fmt: skip
@@ -50,7 +50,7 @@ def test_overlapping_picks_by_hand(make_run):
     run = make_run(step=5, kept=3, methods={"m": [0, 1, 7, 2, 3, 4, 5, 6]})
     page = page_of(run)
     assert plain(figures(page)["Overlapping picks"].value) == "67 %"
-    assert "share pixels with another chosen patch" in text(page, "repeats")
+    assert "share pixels with another selected patch" in text(page, "repeats")
 
 
 def test_best_and_worst(make_run):
@@ -59,7 +59,7 @@ def test_best_and_worst(make_run):
     assert [p.title for p in worst] == ["8", "7", "6", "5", "4"]  # no pick among them
     assert best[0].alt == "Rank 1: patch a/y000000_x000000_10x10"
     assert best[1].value == "0.875"
-    assert best[1].about[-1] == ("FA-CB", "rank 2, kept")
+    assert best[1].about[-1] == ("FA-CB", "rank 2, selected")
 
 
 def test_colours_of_classes_are_explained_above_the_pictures(make_run):
@@ -84,8 +84,8 @@ def test_agreement(make_run):
     assert order.rows[0][1].text == "\u22121.00"
     assert order.rows[0][1].look == "h10 neg"
     # a: 0, 1; b: 7, 6; c: 0, 7. Four patches are chosen by nobody, two by one, two by two.
-    assert "4 patches (50\u202f%) were chosen by no method" in text(page, "agreement")
-    votes = rows(table(page, "How many methods chose a patch"))
+    assert "4 patches (50\u202f%) were selected by no method" in text(page, "agreement")
+    votes = rows(table(page, "Number of methods that selected a patch"))
     assert {name: cells[0] for name, cells in votes.items()} == {"1 method": "2", "2 methods": "2"}
     assert [p.title for p in pictures(page, "agreement")[0]] == ["2 of 3", "2 of 3"]
 
@@ -119,7 +119,7 @@ def test_many_scenes_are_counted(make_run):
     page = page_of(run)
     assert len(overlays(page)) == 24
     assert "16 scenes with picks are not" in note(page, "map")
-    assert "20 scenes had no pick" in note(page, "map")
+    assert "20 scenes have no picks" in note(page, "map")
 
 
 def test_excluded_are_named(make_run):
@@ -148,7 +148,7 @@ def test_class_that_was_lost_is_named(make_run):
     counts[5] = [10, 90]
     page = page_of(make_run(counts=counts))
     assert (
-        "The rarest class, water, is not in the selection; random picks may lack it, too."
+        "The rarest class, water, is not in the selection; random picks may also miss it."
         in page.verdicts[1]
     )
     assert "Not in the selection: water." in text(page, "balance")
@@ -210,7 +210,7 @@ def test_near_duplicates_and_the_default_are_on_the_page(make_run):
     page = page_of(run)
     assert page.headline.endswith("drawn at random: the baseline for other methods")
     assert page.verdicts[0] == "No masks: drawn at random."
-    assert page.verdicts[1].startswith("1 of the 2 picks share more than 50\u202f% of their ground")
+    assert page.verdicts[1].startswith("1 of the 2 picks share more than 50\u202f% of their area")
 
 
 def test_chance_is_what_random_picks_would_have():

@@ -39,11 +39,12 @@ def text_of(path):
 def test_the_headline_says_what_it_cost_and_what_it_changed(tmp_path):
     page = view(write_focus(tmp_path / "run"))
     assert page.headline == (
-        "24 passes of the 100 that tiling the image takes: overpass, where the whole image said "
+        "24 passes of the 100 that tiling the image takes: overpass; the answer of the whole "
+        "image is "
         "meadow"
     )
     assert page.verdicts[0] == (
-        "2 regions of 5 cells chosen, 12\u202f% of an image of 2,048 \u00d7 2,048 pixels."
+        "2 regions of 5 cells selected, 12\u202f% of an image of 2,048 \u00d7 2,048 pixels."
     )
     assert "images" not in ids(page)
     assert [(label, f.value) for label, f in figures(page).items()] == [
@@ -86,7 +87,7 @@ def test_a_query_shows_the_fit_with_and_without(tmp_path):
     asked = {"text": "tank", "full": -0.2, "best": 0.1, "unit": "cosine"}
     (lines,) = answers(look_at([-0.3, 0.1], query=asked))
     assert [line.value for line in lines.items] == ["\u22120.200", "0.100"]
-    assert "cosine" in lines.note
+    assert "Cosine" in lines.note
     assert 'width="100.00%" height="100%" rx="2"/><title>Best region' in lines.items[1].bar
     (chance,) = answers(look_at(query={**asked, "full": 0.1, "best": 0.4, "unit": "probability"}))
     assert [line.value for line in chance.items] == ["10\u202f%", "40\u202f%"]
@@ -112,8 +113,8 @@ def test_texts_of_a_generative_model(tmp_path):
         ("First region alone", "\u2013"),
     ]  # fmt: skip
     assert "What is <i>this</i>?" in text(page, "answers")
-    assert "3 answers were generated, 20 judged." in text(page, "search")
-    assert "chosen by clip, which took 3 passes" in text(page, "search")
+    assert "3 answers were generated, 20 scored." in text(page, "search")
+    assert "selected by clip, using 3 passes" in text(page, "search")
     page = text_of(run)
     assert "<b>bridge" not in page
     assert "<i>this" not in page
@@ -126,7 +127,7 @@ def test_masks_of_a_segmenter(tmp_path):
     )  # fmt: skip
     page = view(run)
     assert rows(table(page, "Masks")) == {
-        "Masks": ["1", "2"], "Quality, by the model itself": ["\u2013", "0.50"],
+        "Masks": ["1", "2"], "Quality, estimated by the model": ["\u2013", "0.50"],
     }  # fmt: skip
     assert 'class="masks" href="data:image/png;base64,' in overlays(page)[0].marks
     assert "quality 0.25" in pictures(page)[0][0].note  # what the task adds to its regions
@@ -160,7 +161,7 @@ def test_regions_show_their_scores_and_their_place(tmp_path):
     ]  # fmt: skip
     assert cards[0].alt == "Region 1: overpass 89\u202f%, importance 1.31"
     scores = rows(table(page, "Scores of the regions"))["Region 1"]
-    assert scores == ["1.31", "not measured", "not measured", "0.50, counts 0"]
+    assert scores == ["1.31", "not computed", "not computed", "0.50, weight 0"]
 
 
 def test_the_map_covers_the_image_and_can_be_read_without_its_tint(tmp_path):
@@ -173,7 +174,10 @@ def test_the_map_covers_the_image_and_can_be_read_without_its_tint(tmp_path):
     assert drawn.marks.count('class="edges"') == 1
     assert drawn.ramp[:2] == ("importance 0.31", "1.31")
     assert "#1 \u00b7 importance 1.310 \u00b7 overpass 89\u202f%" in drawn.marks
-    assert "1 cell scores higher than a chosen one and was only seen squeezed" in drawn.key
+    assert (
+        "1 cell scores higher than a selected cell but was encoded at reduced resolution only"
+        in drawn.key
+    )
     assert drawn.switch  # picture alone, regions, heat map
 
 
@@ -220,18 +224,18 @@ def test_what_only_readers_of_the_paper_want_is_folded(tmp_path):
     one = {"epsilon": 0.19, "loss_full": 3.62, "loss_set": 4.29, "coreset_ok": True,
            "stop_reason": "done"}  # fmt: skip
     page = view(write_focus(tmp_path / "run", **one))
-    assert "Why it stopped Done." in text(page, "search")
+    assert "Stop reason Done." in text(page, "search")
     assert "lose 19\u202f% more than the whole image (4.29 against 3.62)" in text(page, "search")
-    assert "limit of 0.98 is kept" in text(page, "search")
+    assert "limit of 0.98 is satisfied" in text(page, "search")
     folds = blocks(page, Fold, "search") + blocks(page, Fold, "regions")
-    assert all(fold.title.startswith("For readers of the paper") for fold in folds)
+    assert all(fold.title.startswith("Details: ") for fold in folds)
     plain = [b for b in next(s for s in page.sections if s.id == "search").blocks
              if not isinstance(b, Fold)]  # fmt: skip
     assert "\u03b5" not in str(plain)
     worse = view(write_focus(tmp_path / "b", **{**one, "coreset_ok": False, "epsilon": None}))
-    assert "nothing to lose" in text(worse, "search")
+    assert "\u03b5 is undefined" in text(worse, "search")
     missed = view(write_focus(tmp_path / "c", **{**one, "coreset_ok": False}, job={"epsilon": 0.1}))
-    assert "is missed" in text(missed, "search")
+    assert "is exceeded" in text(missed, "search")
     assert [signed(v) for v in (0.001, -0.5)] == ["0.00", "\u22120.50"]
 
 
@@ -246,7 +250,7 @@ def test_the_record_may_lack_what_is_optional(tmp_path):
     assert "answers" not in ids(page)
     assert overlays(page)[0].picture == ""
     assert "3 pictures are missing" in text(page, "reading")
-    assert "What the answers are worth" in text(page, "reading")
+    assert "Reliability of the answers" in text(page, "reading")
 
 
 def test_a_folder_lists_all_images_and_shows_the_first(tmp_path):
@@ -254,8 +258,8 @@ def test_a_folder_lists_all_images_and_shows_the_first(tmp_path):
     run = write_focus(tmp_path / "run", names=names)
     page = view(run)
     assert page.headline == (
-        "10 images in 240 passes of the 1,000 that tiling them takes: other answers than from the "
-        "whole image in 10 of 10 images"
+        "10 images in 240 passes of the 1,000 that tiling them takes: the answer differs from "
+        "that of the whole image in 10 of 10 images"
     )
     listed = table(page, "All images").rows
     assert len(listed) == 10
@@ -301,7 +305,7 @@ def test_pixels_without_a_cell_are_named(tmp_path):
 def test_a_run_without_its_results_is_refused(tmp_path):
     run = write_focus(tmp_path / "run")
     next((run / "looks").glob("*.json")).unlink()
-    with pytest.raises(DataError, match="holds no result of the image"):
+    with pytest.raises(DataError, match="has no result of the image"):
         read_focused(run)
 
 
@@ -322,11 +326,11 @@ def test_nothing_outside_of_the_run_is_shown(tmp_path):
 
 def test_the_guide_names_goal_and_mode(tmp_path):
     found = text(view(write_focus(tmp_path / "run")), "reading")
-    assert "least like the rest" in found
+    assert "least similar to the rest" in found
     assert "native resolution" in found
     assert "224 pixels" in found
     asked = write_focus(tmp_path / "b", task="ask", goal="x", answers={}, prediction="A.")
-    assert "made up" in text(view(asked), "reading")
+    assert "possibly wrong" in text(view(asked), "reading")
 
 
 def test_tables_without_geometry_are_read(tmp_path):

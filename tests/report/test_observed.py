@@ -35,7 +35,7 @@ def test_a_trained_observer_opens_with_what_it_is_worth(tmp_path):
     page = page_of(write_trained(tmp_path / "run"))
     assert page.headline == (
         "With 12\u202f% of the tiles observed, tile mAP 0.65 (0.50 from overviews alone, "
-        "0.80 from all tiles); its choice of tiles beats random ones"
+        "0.80 from all tiles); its selection is better than random tiles"
     )
     assert [(label, f.value) for label, f in figures(page).items()] == [
         ("Completed scenes", "0.650"), ("Overviews alone", "0.500"), ("Random tiles", "0.580"),
@@ -44,7 +44,7 @@ def test_a_trained_observer_opens_with_what_it_is_worth(tmp_path):
     observing, chance, completion = page.verdicts
     assert observing == (
         "Observing 12\u202f% of the tiles scores +0.150 over the overviews alone, 50\u202f% of "
-        "what observing everything would."
+        "the gain of observing all tiles."
     )
     assert chance == (
         "Over the observed shares, mean tile mAP 0.650, random tiles 0.580; difference +0.070, "
@@ -53,15 +53,15 @@ def test_a_trained_observer_opens_with_what_it_is_worth(tmp_path):
     assert completion == (
         "Completion scores +0.050 over the LR fill, a difference without an interval."
     )
-    assert dict(page.facts)["Judged"] == "1,140 tiles of 12 test scenes"
+    assert dict(page.facts)["Evaluated on"] == "1,140 tiles of 12 test scenes"
 
 
 def test_without_labels_the_cosine_stands_for_precision(tmp_path):
     run = write_trained(tmp_path / "run")
     write_json(run / "tables/evaluation.json", unlabelled())
     page = page_of(run)
-    assert "a centred cosine of 0.61 where nothing was; its choice" in page.headline
-    assert table(page, "The budget curve").heads[0].title == "centred cosine"
+    assert "a centred cosine of 0.61 on the unobserved tiles; its selection" in page.headline
+    assert table(page, "Budget curve").heads[0].title == "centred cosine"
     assert page.verdicts[0].startswith("There are no labels")
     assert "Random tiles" not in figures(page)
     assert "concepts" not in ids(page)
@@ -77,7 +77,7 @@ def test_maps_share_a_scale_and_grids_keep_their_holes(tmp_path):
     assert [h.title for h in heats] == ["Predicted", "True", "Uncertainty (sd)"]
     assert {h.ramp[:2] for h in heats[:2]} == {("0.00", "1.00")}
     assert [h.marks.count("<title>") for h in heats] == [5, 5, 5]
-    assert "agrees well" in note(page, "maps")
+    assert "strongly correlated" in note(page, "maps")
     assert re.search(r'class="outline" d="([^"]+)"', board.marks).group(1).count("z") == 2
     first, second = overlays(page, "features")
     assert first.marks.count("z") == 4  # what was not observed
@@ -90,9 +90,9 @@ def test_the_curve_draws_policies_and_dashes_what_is_filled(tmp_path):
     (curve,) = blocks(page, Chart, "budget")
     assert str(curve.svg).count("<path") == 6  # four policies, two of them dashed too
     assert str(curve.svg).count("dashed") == 2
-    assert list(rows(table(page, "The budget curve")))[:2] == ["learned", "learned, LR fill"]
+    assert list(rows(table(page, "Budget curve")))[:2] == ["learned", "learned, LR fill"]
     assert next(iter(rows(table(page, "Efficiency")))) == "learned"
-    assert note(page, "budget").startswith("Learned tiles score higher than random ones at 5")
+    assert note(page, "budget").startswith("Learned tiles score higher than random tiles at 5")
 
 
 def test_search_failures_and_neighbours(tmp_path):
@@ -105,9 +105,9 @@ def test_search_failures_and_neighbours(tmp_path):
     assert "a, row 1, column 2" in cases[0].text
     (case,) = overlays(page, "failures")  # the other is of a scene that is not drawn
     assert 'class="outline"' in case.marks
-    assert "more often than filled ones" in text(page, "completions")
-    assert "Scenes that know nothing" not in note(page, "completions")
-    assert "hides bad tiles" in note(page, "completions")
+    assert "share more concepts than those of the LR fill" in text(page, "completions")
+    assert "have 0.900 by their mean" in note(page, "completions")
+    assert "hides errors of tiles" in note(page, "completions")
 
 
 def test_training_tells_phases_and_collapse(tmp_path):
@@ -117,7 +117,7 @@ def test_training_tells_phases_and_collapse(tmp_path):
     ]  # fmt: skip
     texts = [b.text for b in blocks(page, Text, "training")]
     assert texts[0].startswith("Best of 3 epochs: 2, centred cosine 0.520")
-    assert "put back" in texts[3]
+    assert "discarded" in texts[3]
     low = training({"predictor": {"epochs": [{"score": 0.1, "spread": 0.05}], "best": 1}})
     assert any("Collapse" in b.text for b in walk(low) if isinstance(b, Text))
 
@@ -125,23 +125,23 @@ def test_training_tells_phases_and_collapse(tmp_path):
 def test_a_selection_says_how_much_where_and_what_next(tmp_path):
     page = page_of(write_selected(tmp_path / "run"))
     assert page.headline == (
-        "2 of 12 tiles to observe, in 2 scenes; in training this choice did better than random "
+        "2 of 12 tiles to observe, in 2 scenes; in training, this policy was better than random "
         "tiles"
     )
     assert page.verdicts[0] == "Within a budget of 17%: 17\u202f% of the area."
-    assert "1 scene gives no tile." in page.verdicts
+    assert "1 scene has no selected tile." in page.verdicts
     assert blocks(page, Text, "next")[1].text == (
         "foveate observe complete 'runs/one two' --observer 'my model' --tiles DIR --out SCENES"
     )
     assert [h.note for h in blocks(page, Heading, "scenes")] == [
-        "2 of 6 tiles chosen", "0 of 6 tiles chosen",
+        "2 of 6 tiles selected", "0 of 6 tiles selected",
     ]  # fmt: skip
     assert overlays(page)[0].picture.startswith("data:image/jpeg")
-    tiles = rows(table(page, "The first tiles"))
+    tiles = rows(table(page, "Selected tiles"))
     assert list(tiles) == ["1", "2"]
     assert tiles["2"][:3] == ["a", "1", "1"]
-    assert "last chosen tile at" in str(blocks(page, Chart, "scores")[0].svg)
-    assert sum(int(cells[0]) for cells in rows(table(page, "Tiles a scene")).values()) == 2
+    assert "last selected tile at" in str(blocks(page, Chart, "scores")[0].svg)
+    assert sum(int(cells[0]) for cells in rows(table(page, "Tiles per scene")).values()) == 2
 
 
 def test_a_threshold_that_does_not_carry_over_is_said(tmp_path):
@@ -151,11 +151,11 @@ def test_a_threshold_that_does_not_carry_over_is_said(tmp_path):
         area={"unit": "pixels", "chosen": 118867, "all": 368226},
     ))  # fmt: skip
     assert "above 0.550: 32\u202f% of the area, 45\u202f% expected" in page.verdicts[0]
-    assert any("unlike those of the calibration" in text for text in page.verdicts)
+    assert any("differ from those of the calibration" in text for text in page.verdicts)
     assert page.headline.endswith(", drawn at random")
     assert page.warnings == ["The GSD differs."]
     assert "threshold at 0.550" in str(blocks(page, Chart, "scores")[0].svg)
-    assert figures(page)["Area chosen"].value == "118,867\u202fpx"
+    assert figures(page)["Selected area"].value == "118,867\u202fpx"
 
 
 def test_nothing_chosen_and_no_pictures_still_make_a_page(tmp_path):
@@ -170,15 +170,15 @@ def test_nothing_chosen_and_no_pictures_still_make_a_page(tmp_path):
 def test_choices_within_their_sd_are_counted(tmp_path):
     page = page_of(write_selected(tmp_path / "run", chosen=(0, 1, 2)))
     # Raw scores fall by 0.045 a tile, the sd is 0.05: the last two cannot be told apart.
-    start = "2 of the 3 lie less than their uncertainty"
+    start = "The scores of 2 of the 3 exceed that of the last by less than their uncertainty"
     assert any(verdict.startswith(start) for verdict in page.verdicts)
 
 
 def test_completed_scenes_show_features_doubt_and_what_was_missing(tmp_path):
     page = page_of(write_completed(tmp_path / "run"))
     assert page.headline == "2 scenes completed from 2 observed tiles of 12"
-    assert "1 scene has no observed tile and is what its overview tells." in page.verdicts
-    assert any("1 chosen tile had no high resolution and was completed: a/3" in t
+    assert "1 scene has no observed tile and is predicted from its overview alone." in page.verdicts
+    assert any("1 selected tile had no high-resolution image and was completed: a/3" in t
                for t in page.verdicts)  # fmt: skip
     _, feature, uncertainty = overlays(page, "scenes")[:3]
     with Image.open(io.BytesIO(base64.b64decode(feature.picture.partition(",")[2]))) as image:
@@ -193,7 +193,7 @@ def test_completed_scenes_show_features_doubt_and_what_was_missing(tmp_path):
 
 def test_completion_of_nothing_or_of_everything(tmp_path):
     none = page_of(write_completed(tmp_path / "none", observed=(), concepts=False))
-    assert none.headline.endswith("no tile was observed: only what their overviews tell")
+    assert none.headline.endswith("without observed tiles, predicted from the overviews alone")
     assert "concepts" not in ids(none)
     every = page_of(write_completed(tmp_path / "all", observed=range(12), missing=0))
     assert every.headline.endswith(": all of them, so nothing had to be completed")
@@ -265,12 +265,12 @@ def test_unfinished_and_other_runs_are_refused(tmp_path):
     with pytest.raises(DataError, match="task 'dream'"):
         write_report(run)
     write_json(run / "run.json", {"schema": 1, "steps": {}, "summary": {"pairs": {}}})
-    with pytest.raises(DataError, match="holds pairs"):
+    with pytest.raises(DataError, match="contains pairs"):
         write_report(run)
 
 
 def test_tables_that_contradict_each_other_are_refused(tmp_path):
     run, other = write_selected(tmp_path / "a"), write_selected(tmp_path / "b", scenes=("c", "d"))
     (run / "tables/scores.parquet").write_bytes((other / "tables/scores.parquet").read_bytes())
-    with pytest.raises(DataError, match="contradict each other"):
+    with pytest.raises(DataError, match="inconsistent"):
         write_report(run)

@@ -10,14 +10,14 @@ from foveate.report.pages import train, train_tables
 
 def test_sentences_on_thresholds_pooling_and_drift():
     sweep = [{"tau": 0.5, "drift": -0.3}, {"tau": 0.9, "drift": None}]
-    assert "do not carry over" in train_tables.thresholds_note({"sweep": sweep})
-    assert "carry over" not in train_tables.thresholds_note({"sweep": []})
+    assert "do not transfer" in train_tables.thresholds_note({"sweep": sweep})
+    assert "transfer" not in train_tables.thresholds_note({"sweep": []})
     ways = {"none": {"scenes_mean": 0.95}, "ours": {"scenes_mean": 0.93}}
-    assert "reach 0.950" in train_tables.completions_note({"completions": ways})
+    assert "have 0.950" in train_tables.completions_note({"completions": ways})
     worse, equal = {"ours": 0.4, "fill": 0.5, "true": 0.6}, {"ours": 0.6, "fill": 0.5, "true": 0.6}
-    assert "drifts in meaning" in train_tables.neighbours_note(worse)
-    assert "as often as the true ones" in train_tables.neighbours_note(equal)
-    assert "hardly or not at all" in train._maps_note(-0.2)
+    assert "changes the semantics" in train_tables.neighbours_note(worse)
+    assert "share as many concepts as those of true tiles" in train_tables.neighbours_note(equal)
+    assert "hardly or not" in train._maps_note(-0.2)
 
 
 def test_concepts_name_what_is_novel_rare_or_absent():
@@ -25,4 +25,6 @@ def test_concepts_name_what_is_novel_rare_or_absent():
     assert [row.name for row in table.rows] == ["road", "boat"]
     assert table.rows[1].note == "novel: not in training, 11 tiles"
     assert rows(table)["road"][-1] == "+0.050"
-    assert "Fewer than 20 tiles show boat: chance rules there. No tile shows tank." in note
+    assert (
+        "Fewer than 20 tiles show boat, so these values vary by chance. No tile shows tank." in note
+    )

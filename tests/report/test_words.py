@@ -50,7 +50,7 @@ def picks(even="better", rare=None, **facts):
          "rarest class, water")),
         ("better", "tied", ": classes more even than in random picks"),
         ("tied", "tied", ": classes no more even than in random picks"),
-        ("open", "tied", ": classes not surely more even than in random picks"),
+        ("open", "tied", ": classes not significantly more even than in random picks"),
         ("tied", "better", (": x2.3 as much of the rarest class, water, as random picks have, but "
          "classes no more even")),
         ("worse", "better", ": classes less even than in random picks"),
@@ -65,35 +65,37 @@ def test_curate_states_the_figures_and_what_makes_them_weak():
     assert headline.lines[1:] == [
         ("Class entropy is 0.80 (1: all classes equally common); the pool has 0.60, random picks "
          "of as many patches have 0.50 to 0.70."),
-        ("The rarest class, water, has x2.3 its share in the pool; in random picks x0.70 to x1.4."),
-        "38 % of the picks share pixels with another pick; 31 % of random picks would.",
-        ("12 patches that share more than 50 % of their ground with an earlier one were put at the "
+        ("The rarest class, water, has x2.3 its share in the pool; in random picks, x0.70 to "
+         "x1.4."),
+        "38 % of the picks share pixels with another pick; of random picks, 31 %.",
+        ("12 patches that share more than 50 % of their area with an earlier one were moved to the "
          "end of the ranking."),
     ]  # fmt: skip
     assert picks(put_back=12, repeats=3).lines[-1] == (
-        "3 of the 79 picks share more than 50 % of their ground with an earlier one: without those "
+        "3 of the 79 picks share more than 50 % of their area with an earlier one: without them "
         "the pool has 76 patches."
     )
     none = picks("worse", rare=against(0.0, "worse", 0.2, 1.4, 1.0))
-    assert "water, is not in the selection; random picks hold it." in none.lines[2]
+    assert "water, is not in the selection; random picks contain it." in none.lines[2]
 
 
 def test_curate_claims_nothing_without_a_comparison():
     assert said(curate.kept(Picks("FA", 79, 790))) == (
-        "79 of 790 patches kept; which classes they show is not known without masks"
+        "79 of 790 patches kept; without masks their classes are not known"
     )
     assert said(picks(drawn=True)).endswith(", drawn at random: the baseline for other methods")
-    assert said(picks(kept=790)) == "790 of 790 patches kept: all of them, so nothing was chosen"
+    assert said(picks(kept=790)) == "790 of 790 patches kept: all of them, so no selection was made"
     assert said(picks(kept=0)) == "No patch kept: the budget is below one patch"
 
 
 def test_methods_beside_each_other_are_better_tied_or_the_same():
     assert curate.side_by_side([("CB", "better"), ("FD", "tied"), ("LC", "worse")], []) == (
-        "Classes more even than in random picks: CB. Not surely different: FD. Less even: LC."
+        "Classes more even than in random picks: CB. Not significantly different: FD. "
+        "Less even: LC."
     )
     assert curate.side_by_side([("FD", "tied"), ("FA", "open")], [("FD", "FA")]) == (
-        "No method makes classes surely more even than random picks do. "
-        "FD and FA kept the very same patches."
+        "No method makes classes significantly more even than random picks. "
+        "FD and FA selected the same patches."
     )
     assert not curate.side_by_side([("FD", ""), ("FA", "")], [])
 
@@ -106,9 +108,9 @@ def test_methods_beside_each_other_are_better_tied_or_the_same():
     [
         ("better", ', more than by always answering "forest" (14 %)'),
         ("tied", ', not more than by always answering "forest" (14 %)'),
-        ("open", ', not surely more than by always answering "forest" (14 %)'),
+        ("open", ', not significantly more than by always answering "forest" (14 %)'),
         ("worse", ', fewer than by always answering "forest" (14 %)'),
-        ("", ', not surely more than by always answering "forest" (14 %)'),
+        ("", ', not significantly more than by always answering "forest" (14 %)'),
     ],
 )
 def test_classify_is_judged_against_one_answer_for_all(verdict, text):
@@ -118,19 +120,19 @@ def test_classify_is_judged_against_one_answer_for_all(verdict, text):
     )
     assert said(headline) == f"62 % of 690 patches are right{text}"
     assert headline.lines[1:] == [
-        "95 % interval: 58 % to 66 %. A guess among 21 labels is right for 4.8 %.",
-        "By their folders; if each class counts alike, 55 % are right.",
-        "Most patches are river: 20 %. 3 of 21 labels fit no patch.",
+        "95 % interval: 58 % to 66 %. Guessing among 21 labels is right for 4.8 %.",
+        "Ground truth: folders. The mean accuracy per class is 55 %.",
+        "Most patches are river: 20 %. 3 of 21 labels were assigned to no patch.",
     ]
 
 
 def test_classify_without_truth_or_with_one_scene():
     headline = labels.labelled(Labelled(9, 3, 0, "sea", 0.5))
-    assert said(headline) == "9 patches under 3 labels; whether they are right is not known"
+    assert said(headline) == "9 patches, 3 labels; the accuracy is not known"
     one = labels.labelled(
         Labelled(9, 3, 0, "sea", 0.5, Right(9, 0.9, math.nan, math.nan, "sea", 0.5, 1 / 3, ""))
     )
-    assert "All judged patches are of one scene, so there is no interval." in one.lines[1]
+    assert "All evaluated patches are of one scene, so there is no interval." in one.lines[1]
 
 
 def tuned(top1, majority=0.2, split="test", images=200):
@@ -155,11 +157,14 @@ def test_tuned_texts_are_judged_against_the_most_common_class():
     assert ", more than by guessing (10 %)" in said(tuned(0.5, majority=math.nan))
     late = tuned(0.62, split="val")
     assert "200 validation images" in said(late)
-    assert "expect less" in late.lines[-1]
+    assert "expect a lower accuracy" in late.lines[-1]
     captions = labels.tuned({
         "test": {"images": 200, "texts": 50, "retrieval": {"image_text_r1": 0.31}}
     })  # fmt: skip
-    assert said(captions) == "31 % of 200 test images find a text of their own first among 50 texts"
+    assert (
+        said(captions)
+        == "31 % of 200 test images retrieve one of their own texts first among 50 texts"
+    )
     assert "is not known" in said(labels.tuned({}))
 
 
@@ -200,7 +205,7 @@ def test_regions_are_least_like_the_rest_only_where_no_cell_scores_higher():
     assert said(headline).endswith(
         ": 4 regions, all of them parts of one cell, while 76 other cells score higher"
     )
-    assert "76 other cells score higher than a chosen region." in headline.lines
+    assert "76 other cells score higher than a selected region." in headline.lines
     assert "The 4 regions are parts of 1 larger cell." in headline.lines
     assert said(look(cells_scoring_higher=1)).endswith(
         ": 4 regions, while 1 other cell scores higher"
@@ -219,10 +224,10 @@ def test_a_query_is_found_or_probably_not_here():
         ': the best region fits "tank" 66 %, the whole image 1.0 %'
     )
     absent = query(found=False, best=0.02)
-    assert said(absent).endswith(': "tank" is probably not here')
+    assert said(absent).endswith(': "tank" is probably not in the image')
     assert absent.lines[2] == (
         'The best region fits "tank" 2.0 %, the whole image 1.0 %: the regions are the best of '
-        "this image, and may show nothing of it."
+        "this image, but may not show it."
     )
     open_ = query(found=None, best=0.1, full=-0.2, unit="cosine")
     assert said(open_).endswith(
@@ -235,10 +240,10 @@ def test_a_query_is_found_or_probably_not_here():
 
 def test_an_answer_that_the_whole_image_gives_is_no_gain():
     headline = look(prediction="Beach", prediction_full="beach")
-    assert said(headline).endswith(": Beach, which the whole image says in one pass, too")
+    assert said(headline).endswith(": Beach; the whole image gives the same answer in one pass")
     assert "The regions did not change the answer." in headline.lines
     assert said(look(prediction="beach", prediction_full="meadow")).endswith(
-        ": beach, where the whole image said meadow"
+        ": beach; the answer of the whole image is meadow"
     )
     long = said(look(prediction="word " * 50))
     assert long.endswith("...")
@@ -250,20 +255,20 @@ def test_only_what_was_seen_close_up_is_said_to_be():
         "prediction": {"masks": 8, "quality": 0.9}, "prediction_full": {"masks": 1, "quality": 0.8}
     }  # fmt: skip
     overview = look(task="segment", seen_native=False, seen_share=1.0, mode="feature", **masks)
-    assert said(overview).endswith(": 8 masks, where the whole image gave 1 mask")
+    assert said(overview).endswith(": 8 masks; the whole image gives 1 mask")
     assert (
-        "The regions were chosen on an overview, which shows no detail; 1.0 % of the image was "
-        "then seen close up."
+        "The regions were selected on an overview, which shows no detail; 1.0 % of the image was "
+        "then seen at native resolution."
     ) in overview.lines
-    assert "The quality of a mask is the model's own estimate, checked by nothing." in (
+    assert "The quality of a mask is an estimate of the model and was not validated." in (
         overview.lines
     )
     feature = look(seen_native=False, seen_share=1.0, mode="feature")
-    assert feature.lines[-1].endswith("no part of the image was seen close up.")
-    assert look().lines[-1] == "4.0 % of the image was seen close up."
+    assert feature.lines[-1].endswith("no part of the image was seen at native resolution.")
+    assert look().lines[-1] == "4.0 % of the image was seen at native resolution."
     assert not any("100 %" in line for line in [*overview.lines, *feature.lines])
     missed = look(coreset_ok=False).lines[-1]
-    assert missed == "By what the goal wants kept, the regions do not stand for the image."
+    assert missed == "Under this goal the regions do not represent the image (no coreset)."
 
 
 def test_several_images_are_counted():
@@ -275,7 +280,7 @@ def test_several_images_are_counted():
     )
     higher = [{**base, "cells_scoring_higher": 3}, {**base, "cells_scoring_higher": 0}]
     assert focus.looks(higher, 10).lines[-1] == (
-        "In 1 of 2 images some cells score higher than a chosen region."
+        "In 1 of 2 images some cells score higher than a selected region."
     )
     assert "more than the 10 that tiling them takes" in said(focus.looks(higher, 10))
 
@@ -286,12 +291,12 @@ def test_several_images_are_counted():
 @pytest.mark.parametrize(
     ("verdict", "trained", "chosen"),
     [
-        ("better", "its choice of tiles beats random ones", "did better than random tiles"),
-        ("tied", "random tiles do as well", "did no better than random tiles"),
-        ("worse", "random tiles do better than its choice", "did worse than random tiles"),
-        ("open", "whether its choice beats random tiles is not settled",
-         "did not surely do better than random tiles"),
-        (None, "whether its choice beats random tiles was not tested",
+        ("better", "its selection is better than random tiles", "was better than random tiles"),
+        ("tied", "its selection is no better than random tiles", "was no better than random tiles"),
+        ("worse", "its selection is worse than random tiles", "was worse than random tiles"),
+        ("open", "its selection is not significantly better than random tiles",
+         "was not significantly better than random tiles"),
+        (None, "its selection was not tested against random tiles",
          "was not tested against random tiles"),
     ],
 )  # fmt: skip
@@ -305,7 +310,8 @@ def test_select_repeats_what_training_found(verdict, trained, chosen):
     told = scenes.told(training(verdict)) if verdict else scenes.told({"known": False})
     headline = selected(training=told)
     assert (
-        said(headline) == f"2 of 12 tiles to observe, in 2 scenes; in training this choice {chosen}"
+        said(headline)
+        == f"2 of 12 tiles to observe, in 2 scenes; in training, this policy {chosen}"
     )
     assert any("random tiles 0.580" in line for line in headline.lines) == bool(verdict)
 
@@ -315,26 +321,29 @@ def test_a_selection_falls_back_and_says_so():
     told = scenes.told(training("open", fallback="uniform", best=""))
     headline = selected(training=told, fallback="learned", about={"policy": "uniform"})
     assert said(headline) == (
-        "2 of 12 tiles to observe, in 2 scenes, by the policy uniform: in training the observer's "
-        "choice did not surely do better than random tiles"
+        "2 of 12 tiles to observe, in 2 scenes, by the policy uniform: in training, the "
+        "selection of the observer was not significantly better than random tiles"
     )
     lines = " ".join(headline.lines)
     assert "difference +0.045" in lines
-    assert "uniform did best on validation scenes, which proves little; --policy learned" in lines
+    assert "uniform was the best untrained policy on validation scenes" in lines
+    assert "which is weak evidence; --policy learned" in lines
     assert "scored highest" not in lines
     trained = " ".join(observer.trained(evaluation(against_random=against)).lines)
-    assert "a selection takes tiles by the policy uniform instead" in trained
+    assert "a selection uses the policy uniform" in trained
     better = " ".join(observer.trained(evaluation()).lines)
-    assert "a selection takes" not in better
+    assert "a selection uses" not in better
 
 
 def test_what_is_not_settled_says_why():
     few = against_random("open") | {"groups": 5}
-    assert "over 5 groups of scenes, which are too few to be sure." in " ".join(
+    assert "over 5 groups of scenes, which are too few for a verdict." in " ".join(
         observer.trained(evaluation(against_random=few)).lines
     )
     many = observer.trained(evaluation(against_random=against_random("open")))
-    assert "not sure after Holm's correction for the number of policies." in " ".join(many.lines)
+    assert "not significant after Holm's correction for the number of policies." in " ".join(
+        many.lines
+    )
 
 
 def test_training_states_other_baselines_without_an_interval():
@@ -342,20 +351,20 @@ def test_training_states_other_baselines_without_an_interval():
         return " ".join(observer.trained(evaluation(**facts)).lines)
 
     assert "Completion adds nothing over the LR fill (+0.002)." in lines(fill=0.648)
-    assert "scores -0.050 over the LR fill, no better than it: use the fill." in lines(fill=0.7)
+    assert "scores -0.050 against the LR fill and is no better: use the LR fill." in lines(fill=0.7)
     assert "+0.050 over the LR fill, a difference without an interval." in lines()
     assert "adds nothing over the overviews alone (-0.050)" in lines(low=0.7)
-    assert "; high resolution itself adds nothing here" in lines(low=0.8)
+    assert "; high resolution itself adds nothing on these scenes" in lines(low=0.8)
     assert "policy uniform score higher: mean 0.700 against 0.650" in lines(
         against_random=against_random(best=0.7)
     )
     assert "policy uniform" not in lines(against_random=against_random(best=0.655))
     old = lines(against_random={}, efficiency={"uniform": 0.6, "learned": 0.5})
-    assert "uniform, which learns nothing, score as high" in old
+    assert "untrained policy uniform score as high" in old
     few = lines(split="val", scenes=1)
     assert "no test scenes" in few
-    assert "Only 1 scene was judged" in few
-    assert "centred cosine of 0.61 where nothing was" in said(observer.trained(unlabelled()))
+    assert "Only 1 scene was evaluated" in few
+    assert "centred cosine of 0.61 on the unobserved tiles" in said(observer.trained(unlabelled()))
 
 
 @given(*[st.floats(0, 1) for _ in range(5)])
@@ -379,18 +388,21 @@ def test_a_selection_names_its_caveats():
         "Within a budget of 17%: 17 % of the area.",
         ("In training, over the observed shares, mean tile mAP 0.590, random tiles 0.580; "
          "difference +0.010, 95 % interval -0.020 to +0.040 over 9 groups of scenes."),
-        "The policy design scored highest there: --policy design.",
-        ("The share is off by 30 % of the expected one: these overviews are unlike those of the "
-         "calibration. Choose by --budget or --obr instead."),
-        "1 scene gives no tile.",
-        ("2 of the 2 lie less than their uncertainty above the last: others could as well stand "
-         "in their place."),
+        "The policy design scored highest in training: --policy design.",
+        ("The share deviates by 30 % from the expected one: these overviews differ from those of "
+         "the calibration. Use --budget or --obr instead."),
+        "1 scene has no selected tile.",
+        ("The scores of 2 of the 2 exceed that of the last by less than their uncertainty: tiles "
+         "that were not selected may be as good."),
     ]  # fmt: skip
     assert said(selected(about={"policy": "random"})).endswith("in 2 scenes, drawn at random")
-    assert said(selected(chosen=12)).endswith(": all of them, so nothing was chosen")
+    assert said(selected(chosen=12)).endswith(": all of them, so no selection was made")
     assert said(selected(chosen=0)).startswith("None of 12 tiles to observe: the budget is below")
     other = selected(about={"policy": "uniform"})
-    assert "Tiles were chosen by the policy uniform, not by the observer's scores." in other.lines
+    assert (
+        "Tiles were selected by the policy uniform, not by the scores of the observer."
+        in other.lines
+    )
 
 
 def completed(without=0, **facts):
@@ -402,14 +414,16 @@ def test_completed_scenes_say_how_much_is_a_guess():
     assert said(completed()) == "2 scenes completed from 30 observed tiles of 256"
     assert completed().lines[1] == (
         "The mean uncertainty of completed tiles is 0.30 (0: as good as observed, 1: unlike "
-        "anything observed)."
+        "any observed tile)."
     )
-    assert said(completed(completed_doubt=0.91)).endswith("; most of the rest is a guess")
+    assert said(completed(completed_doubt=0.91)).endswith(
+        "; most of the completed tiles are a guess"
+    )
     assert said(completed(observed=0)) == (
-        "2 scenes of which no tile was observed: only what their overviews tell"
+        "2 scenes without observed tiles, predicted from the overviews alone"
     )
     assert said(completed(observed=0, scenes=1)) == (
-        "1 scene of which no tile was observed: only what its overview tells"
+        "1 scene without observed tiles, predicted from the overview alone"
     )
     assert said(completed(observed=256, completed_doubt=None)).endswith(
         ": all of them, so nothing had to be completed"
@@ -417,11 +431,11 @@ def test_completed_scenes_say_how_much_is_a_guess():
     notes = completed(1, missing=5, missing_tiles=list("abc"), empty=1, not_chosen_but_given=2,
                       unused=1).lines  # fmt: skip
     assert notes[2:] == [
-        "1 scene has no observed tile and is what its overview tells.",
-        "5 chosen tiles had no high resolution and were completed: a, b, c and 2 more.",
+        "1 scene has no observed tile and is predicted from its overview alone.",
+        "5 selected tiles had no high-resolution image and were completed: a, b, c and 2 more.",
         "1 given tile is mostly nodata and counts as not observed.",
-        "2 tiles were given that were not chosen; used all the same.",
-        "1 given file shows no tile of these scenes.",
+        "2 given tiles were not selected but are used.",
+        "1 given file matches no tile of these scenes.",
     ]
 
 
@@ -435,16 +449,14 @@ def test_a_search_says_whether_anything_was_found():
         said(found)
         == '2 of 3 hits show "boat" more likely than not, the best with 93 % probability'
     )
-    assert found.lines[1] == (
-        "2 hits were not observed: scored by what the observer makes of the overview."
-    )
+    assert found.lines[1] == ("2 hits were not observed: scored by completed features.")
     absent = scenes.searched("boat", hits(0.03, 0.01), probable=True)
     assert said(absent) == (
-        '"boat" is probably not here: no tile shows it with more than 3.0 % probability'
+        '"boat" is probably not in these scenes: no tile shows it with more than 3.0 % probability'
     )
     text = scenes.searched("boat", hits(0.4, 0.3), probable=False)
-    assert said(text) == '2 tiles most like "boat", which may be in none of them'
-    assert said(scenes.searched("boat", [], probable=True)) == 'No tile to look for "boat" in'
+    assert said(text) == '2 tiles most similar to "boat", which may show it or not'
+    assert said(scenes.searched("boat", [], probable=True)) == 'No tile to search for "boat"'
 
 
 def test_concepts_are_judged_against_a_random_order():
@@ -453,15 +465,15 @@ def test_concepts_are_judged_against_a_random_order():
         return {"concepts": dict.fromkeys(each), "truth": truth}
 
     assert said(scenes.recognised(found(road=0.5, boat=0.6))) == (
-        "Mean average precision 0.55 over 2 concepts, where a random order has 0.30"
+        "Mean average precision 0.55 over 2 concepts, random order 0.30"
     )
     tied = scenes.recognised(found(road=0.3, boat=0.28))
     assert said(tied).endswith(", no better than a random order (0.30)")
     assert tied.lines[1] == "No better than a random order: road, boat."
     assert said(scenes.recognised({"concepts": {"road": {}}, "truth": None})) == (
-        "Scores of 1 concept; whether they are right is not known"
+        "Scores of 1 concept; the accuracy is not known"
     )
-    assert "of which no tile shows any" in said(scenes.recognised(found(road=math.nan)))
+    assert "no tile shows any of them" in said(scenes.recognised(found(road=math.nan)))
 
 
 def test_a_data_set_is_judged_against_chance():
@@ -474,7 +486,7 @@ def test_a_data_set_is_judged_against_chance():
     assert ", fewer than by" in said(scenes.dataset("eurosat", {**one, "top1": 0.05}))
     several = {"images": 1000, "chance": 0.2}
     assert said(scenes.dataset("bigearthnet", {**several, "map": 0.4})) == (
-        "Mean average precision 40 % on 1,000 images of bigearthnet, where a random order has 20 %"
+        "Mean average precision 40 % on 1,000 images of bigearthnet, random order 20 %"
     )
     assert said(scenes.dataset("bigearthnet", {**several, "map": 0.2})).endswith(
         ", no better than a random order (20 %)"
@@ -494,12 +506,12 @@ def test_an_estimate_has_its_interval_and_is_compared_with_even_draws():
     headline = estimate()
     assert said(headline) == "road: 1,000 m2, 95 % interval 800 to 1,200, from 33 of 660 tiles"
     assert headline.lines[1] == "That is 1.0 % of the ground."
-    assert "better than even ones" in estimate(ratio=2.1).lines[-1]
-    assert "Even draws do as well" in estimate(ratio=1.03).lines[-1]
-    assert "Even draws are better" in estimate(ratio=0.4).lines[-1]
-    assert "reaches down to nothing" in estimate(low=0.0).lines[-1]
+    assert "better than uniform sampling" in estimate(ratio=2.1).lines[-1]
+    assert "Uniform sampling is not significantly different" in estimate(ratio=1.03).lines[-1]
+    assert "Uniform sampling is better" in estimate(ratio=0.4).lines[-1]
+    assert "includes zero" in estimate(low=0.0).lines[-1]
     assert said(estimate(found=0)) == (
-        "road: none in 33 of 660 tiles, which is no proof that there is none"
+        "road: none in 33 of 660 tiles, which does not prove absence"
     )
     assert said(estimate(drawn=660)) == "road: 1,000 m2, counted in all 660 tiles"
 
@@ -514,12 +526,12 @@ def test_claims_that_could_not_have_failed_are_not_counted():
     headline = bench.benched([Measured("Policies", claims, ["Few groups."])])
     assert headline.lines == [
         "Policies: 1 of 4 claims reached",
-        "Of the comparisons with a reference: 1 better, 1 tied, 1 not settled, 1 worse.",
-        "2 claims could not have failed, as all rows are alike in them: not counted.",
+        "Of the comparisons with a reference: 1 better, 1 tied, 1 inconclusive, 1 worse.",
+        "2 claims could not have failed, because all rows have the same value: not counted.",
         "Few groups.",
     ]
     assert [bench.claimed(claim) for claim in claims[::2]] == [
-        "Reached: a", "Not reached: c", "Not counted, could not fail: e", "g",
+        "Reached: a", "Not reached: c", "Not counted, could not have failed: e", "g",
     ]  # fmt: skip
 
 

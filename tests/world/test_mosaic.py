@@ -97,7 +97,7 @@ def test_the_label_has_its_share_and_no_other_class_as_much(size, blocks, classe
     total = size["rows"] * size["cols"] // unit
     own = round(share * total)
     if own <= -(-(total - own) // (classes - 1)):
-        with pytest.raises(ParameterError, match="No other class may have as many"):
+        with pytest.raises(ParameterError, match="must have fewer cells"):
             stitch(flat(classes), kind, **size, share=share)
         return
     names = stitch(flat(classes), kind, **size, share=share).names
@@ -155,12 +155,12 @@ def test_patches_become_squares_of_one_side():
         (6, "rare", {"tile": 1.5}, ParameterError, "tile=1.5"),
         (2, "clutter", {}, ParameterError, "at least 3"),
         (6, "rare", {"offset": 1.0}, ParameterError, "0 to below 1"),
-        (6, "rare", {"rows": 1, "offset": 0.5}, ParameterError, "2 x 2 cells or more"),
-        (6, "blocks", {"rows": 3}, ParameterError, "try rows=4, cols=8"),
+        (6, "rare", {"rows": 1, "offset": 0.5}, ParameterError, "at least 2 x 2 cells"),
+        (6, "blocks", {"rows": 3}, ParameterError, "Use rows=4, cols=8"),
         (6, "majority", {"share": 1.0}, ParameterError, "above 0 and below 1"),
         (6, "blocks", {"share": float("nan")}, ParameterError, "above 0 and below 1"),
         (6, "majority", {"share": 0.001}, ParameterError, "share=0.001 is 0 of 64"),
-        (3, "majority", {"share": 0.25}, ParameterError, "Raise share, or give more classes"),
+        (3, "majority", {"share": 0.25}, ParameterError, "Increase share, or use more classes"),
     ],
 )
 def test_what_cannot_be_stitched_is_said(classes, kind, more, error, words):
@@ -169,7 +169,7 @@ def test_what_cannot_be_stitched_is_said(classes, kind, more, error, words):
 
 
 def test_patches_that_do_not_fit_are_named():
-    with pytest.raises(DataError, match="no patch of the class 'x'"):
+    with pytest.raises(DataError, match="no patches of class 'x'"):
         stitch(flat(2) | {"x": []}, "one")
     with pytest.raises(DataError, match="2 band"):
         stitch({"a": [np.zeros((1, 4, 4))], "b": [np.zeros((2, 4, 4))]}, "rare")

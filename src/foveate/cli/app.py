@@ -1,6 +1,6 @@
 """The commands and their options.
 
-Typer reads the annotations when the program starts: they are no comments here.
+Typer evaluates the annotations at start-up, so they must be importable.
 """
 
 from pathlib import Path
@@ -27,22 +27,22 @@ app = typer.Typer(
     cls=group(*commands.IMAGERY),
     add_completion=False,
     pretty_exceptions_enable=False,
-    help="Choose, under a budget, what to look at in Earth observation.",
+    help="Select what to look at in Earth observation, under a budget.",
     **_PLAIN,
 )
 focus = typer.Typer(
     cls=group(*commands.FOCUS),
-    help="Choose the few regions of wide-area images that a frozen model should be shown.",
+    help="Select regions of wide-area images for a frozen model.",
     **_PLAIN,
 )
 observing = typer.Typer(
     cls=group(*commands.OBSERVE),
-    help="Choose which tiles to observe in high resolution, from an overview.",
+    help="Select the tiles to observe in high resolution, from an overview.",
     **_PLAIN,
 )
 bench = typer.Typer(
     cls=group(*commands.BENCH),
-    help="Measure methods against baselines, over several seeds, with intervals.",
+    help="Compare methods with baselines over several seeds, with intervals.",
     **_PLAIN,
 )
 
@@ -51,7 +51,7 @@ bench = typer.Typer(
 @observing.callback()
 @bench.callback()
 def _group() -> None:
-    """Make these groups of commands, whatever their number."""
+    """Make these command groups, even with a single command."""
 
 
 def _version(value: bool) -> None:
@@ -68,12 +68,12 @@ def options(
         bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version.")
     ] = False,
 ) -> None:
-    """Take the options that stand before a command."""
+    """Parse the options before a command."""
 
 
 @app.command()
 def demo(out: Out, seed: Seed = 0, as_json: Json = False) -> None:
-    """Draw landscapes; curate, look and observe in them; write the reports. Offline."""
+    """Generate landscapes, run curate, focus and observe on them, and write reports. Offline."""
     from foveate.cli.show import finished_text, progress_bars, result
     from foveate.cli.show_focus import look_text
     from foveate.cli.show_observe import observed_text
@@ -81,13 +81,14 @@ def demo(out: Out, seed: Seed = 0, as_json: Json = False) -> None:
 
     with progress_bars(quiet=as_json) as progress:
         made = run_demo(out, seed=seed, command=command(), progress=progress)
-    kept, kept_text = finished_text(made.curate)
-    found, found_text = look_text(made.focus)
-    bought, bought_text = observed_text(made)
+    curated, curated_text = finished_text(made.curate)
+    looked, looked_text = look_text(made.focus)
+    observed, observed_lines = observed_text(made)
     result(
-        {"curate": kept, "focus": found, **bought},
-        f"Which tiles to keep:\n{kept_text}\n\nWhere to look in a wide scene:\n{found_text}\n\n"
-        f"Which tiles to acquire:\n{bought_text}",
+        {"curate": curated, "focus": looked, **observed},
+        f"curate: which tiles to keep\n{curated_text}\n\n"
+        f"focus: where to look in a wide scene\n{looked_text}\n\n"
+        f"observe: which tiles to acquire\n{observed_lines}",
         as_json=as_json,
     )
 
@@ -103,7 +104,7 @@ def world(
     seed: Seed = 0,
     as_json: Json = False,
 ) -> None:
-    """Draw a procedural landscape: GeoTIFF scenes, masks, classes and objects."""
+    """Generate a procedural landscape: GeoTIFF scenes, masks, classes and objects."""
     from foveate.cli.show import progress_bars, result
     from foveate.world import WorldSpec, write_world
 
@@ -128,13 +129,13 @@ app.add_typer(bench, name="bench")
 @app.command()
 def models(
     check: Annotated[
-        str, typer.Option(help="Load this model and see that it keeps the rules.")
+        str, typer.Option(help="Load this model and run the contract tests of models on it.")
     ] = "",
     weights: Weights = None,
     device: Device = "auto",
     as_json: Json = False,
 ) -> None:
-    """List models worth a try, with licences and whether they run here; or check one."""
+    """List recommended models with licences and availability, or check one model."""
     from foveate.cli.models import as_text, catalogue, check_text, examine
     from foveate.cli.show import result
 
@@ -149,9 +150,9 @@ def models(
 
 
 @app.command(
-    help="Write the selections or predictions of a run for other programs.\n\n"
-    "list: one patch a line, as curate --coordinates and compare read it. chips: a folder of "
-    "GeoTIFFs of the chosen tiles and their masks, cut from the images.\n\n\b\n"
+    help="Export the selections, predictions or embeddings of a run.\n\n"
+    "list: one patch per line, the format of curate --coordinates and compare. chips: a folder of "
+    "GeoTIFFs of the selected tiles and their masks, cropped from the images.\n\n\b\n"
     "Example:\n  foveate export RUN --to chips --out CHIPS"
 )
 def export(
@@ -160,7 +161,7 @@ def export(
         str, typer.Option(help="geojson, geoparquet, csv, list, chips, stac or embeddings.")
     ],
     out: Annotated[
-        Path, path_option(help="File to write; of chips, stac and embeddings a new folder.")
+        Path, path_option(help="File to write; for chips, stac and embeddings a new folder.")
     ],
     method: Annotated[
         list[str] | None, typer.Option(help="Methods to export; all if none is given.")
@@ -172,14 +173,14 @@ def export(
         str,
         typer.Option(
             metavar="A/B",
-            help="Of stac and embeddings: date, or first and last day, of "
-            "tiles of which the run knows none.",
+            help="For stac and embeddings: date, or first and last day, of tiles without a "
+            "date in the run.",
             show_default=False,
         ),
     ] = "",
     as_json: Json = False,
 ) -> None:
-    """Write the selections, predictions or embeddings of a run for other programs."""
+    """Export the selections, predictions or embeddings of a run."""
     from foveate.cli.show import progress_bars, result
     from foveate.export import export_run
 
@@ -197,7 +198,7 @@ def report(
     out: Annotated[Path | None, path_option(help="HTML file. [default: RUN/report.html]")] = None,
     as_json: Json = False,
 ) -> None:
-    """Write the report of a run: one HTML file, offline."""
+    """Write the report of a run: one self-contained HTML file."""
     from foveate.cli.show import result
     from foveate.report import write_report
 
@@ -207,7 +208,7 @@ def report(
 
 @app.command()
 def doctor(as_json: Json = False) -> None:
-    """Print versions, the device, and which models are available and why not."""
+    """Print versions, the device, and the availability of models."""
     from foveate.cli.doctor import as_text, examine
     from foveate.cli.show import result
 

@@ -1,4 +1,4 @@
-"""What this installation can do, and why not where it cannot."""
+"""``foveate doctor``: versions, device, and availability of models in this installation."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import Any
 
 
 def examine() -> dict[str, Any]:
-    """Return versions, the machine, the device, and each model family with its state."""
+    """Return versions, the machine, the device, and the availability of each model family."""
     import rasterio
 
     from foveate.models.extras import EXTRAS
@@ -35,7 +35,7 @@ def examine() -> dict[str, Any]:
 
 
 def as_text(found: dict[str, Any]) -> str:
-    """Write the examination for a person."""
+    """Return the result of `examine` as text."""
     lines = [f"{name:<16} {version}" for name, version in found["versions"].items()]
     lines += [
         f"{'cores':<16} {found['cores']}",

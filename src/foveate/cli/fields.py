@@ -1,8 +1,8 @@
-"""The command line of a job, made from its fields: one field is one option.
+"""Command lines generated from the fields of jobs: each field is an option.
 
 The type of a field is the parser, its docstring the help, its default the default, and its
-`Option` says in which panel of the help it stands. What was typed is handed to the job as text
-where its own validators read it, so that Python and the command line have the same rules.
+`Option` sets the panel of the help. Values with validators are passed to the job as text, so that
+Python and the command line have the same rules.
 """
 
 from __future__ import annotations
@@ -27,25 +27,25 @@ if TYPE_CHECKING:
     from foveate.run.job import Job
     from foveate.run.options import Option
 
-SKIPPED = 3  # exit status of a run that has left scenes out, for they cannot be read
-# In the order of the help; what has no panel of its own stands with the experts' options.
+SKIPPED = 3  # exit status of a run that skipped unreadable scenes
+# Panels in the order of the help.
 PANELS = ("Input", "Method", "Model", "Training", "Output", "Expert")
 
 
 @dataclass(frozen=True)
 class JobCommand:
-    """A command that makes a job and does something with it.
+    """A command that creates a job and runs it.
 
     Attributes:
-        name: Of the command.
+        name: Name of the command.
         job: ``module:Class`` of the job; imported when the command is called.
-        help: One sentence.
-        example: A command line to copy.
-        show: ``module:function`` that prints a run: the job is run into ``--out``.
+        help: Help text, one sentence.
+        example: Example command line.
+        show: ``module:function`` that prints the run; the job is run into ``--out``.
         page: Whether a run has a report.
-        finish: Instead: ``module:function`` called with the job and with its own options.
+        finish: ``module:function`` called with the job and additional options, instead of `show`.
         only: Fields that are options; empty for all.
-        without: ``module:NAME`` of fields that are no options: a preset sets them, or a program.
+        without: ``module:NAME`` of fields that are not options, only set by presets or in Python.
     """
 
     name: str
@@ -59,35 +59,35 @@ class JobCommand:
     without: str = ""
 
     def build(self) -> Any:
-        """Make the command; only now the modules of the job are imported."""
+        """Return the command; this imports the modules of the job."""
         kind = _imported(self.job)
         finish = _imported(self.finish) if self.finish else _runner(self.show, page=self.page)
-        apart = _imported(self.without) if self.without else ()
+        excluded = _imported(self.without) if self.without else ()
         fields = [
             name
             for name in kind.field_names()
-            if (not self.only or name in self.only) and name not in apart
+            if (not self.only or name in self.only) and name not in excluded
         ]
-        own = list(inspect.signature(finish, eval_str=True).parameters.values())[1:]
+        extra = list(inspect.signature(finish, eval_str=True).parameters.values())[1:]
         parameters = [_parameter(name, kind.model_fields[name]) for name in fields]
 
-        def made(**given: Any) -> Any:
-            rest = {parameter.name: given.pop(parameter.name) for parameter in own}
-            return finish(_job(kind, given), **rest)
+        def call(**given: Any) -> Any:
+            options = {parameter.name: given.pop(parameter.name) for parameter in extra}
+            return finish(_job(kind, given), **options)
 
-        parameters += [p.replace(kind=inspect.Parameter.KEYWORD_ONLY) for p in own]
-        made.__signature__ = inspect.Signature(parameters)  # ty: ignore[missing-attribute]
-        made.__annotations__ = {p.name: p.annotation for p in parameters}
+        parameters += [p.replace(kind=inspect.Parameter.KEYWORD_ONLY) for p in extra]
+        call.__signature__ = inspect.Signature(parameters)  # ty: ignore[missing-attribute]
+        call.__annotations__ = {p.name: p.annotation for p in parameters}
         app = typer.Typer(rich_markup_mode=None, add_completion=False)
         text = f"{self.help}\n\n\b\nExample:\n  {self.example}"
-        app.command(self.name, help=text, cls=PanelCommand)(made)
+        app.command(self.name, help=text, cls=PanelCommand)(call)
         return typer.main.get_command(app)
 
     def parse(self, arguments: Sequence[str]) -> Job:
-        """Return the job of some arguments, without doing it.
+        """Return the job of some arguments, without running it.
 
         Raises:
-            ParameterError: A value that cannot be.
+            ParameterError: An invalid value.
         """
         kind = _imported(self.job)
         given = self.build().make_context(self.name, list(arguments)).params
@@ -95,9 +95,9 @@ class JobCommand:
 
 
 def group(*commands: JobCommand) -> type[TyperGroup]:
-    """Return a group that has these commands, in their order, before its own.
+    """Return a group class with these commands, in order, before its other commands.
 
-    They are made when they are asked for: ``foveate --help`` imports no job.
+    Commands are built on demand: ``foveate --help`` imports no job.
     """
     made = {command.name: command for command in commands}
 
@@ -113,8 +113,8 @@ def group(*commands: JobCommand) -> type[TyperGroup]:
         def format_commands(self, ctx: Any, formatter: Any) -> None:
             rows = []
             for name in self.list_commands(ctx):
-                own: Any = made.get(name) or super().get_command(ctx, name)
-                rows.append((name, (own.help or "").split("\n")[0]))
+                found: Any = made.get(name) or super().get_command(ctx, name)
+                rows.append((name, (found.help or "").split("\n")[0]))
             with formatter.section("Commands"):
                 formatter.write_dl(rows)
 
@@ -122,7 +122,7 @@ def group(*commands: JobCommand) -> type[TyperGroup]:
 
 
 class PanelCommand(TyperCommand):
-    """A command whose help shows its options in panels."""
+    """A command with options grouped in panels in its help."""
 
     def format_options(self, ctx: Any, formatter: Any) -> None:
         """Write a section for each panel, in the order of `PANELS`."""
@@ -141,7 +141,7 @@ class PanelCommand(TyperCommand):
 
 
 def _runner(show: str, *, page: bool) -> Callable[..., None]:
-    """Return what runs a job into ``--out`` and prints what came of it."""
+    """Return a function that runs a job into ``--out`` and prints the result."""
 
     def finish(job: Any, out: Out, as_json: Json = False) -> None:
         from foveate.cli.show import progress_bars
@@ -160,10 +160,10 @@ def _runner(show: str, *, page: bool) -> Callable[..., None]:
 
 
 def _job(kind: Any, given: Mapping[str, Any]) -> Any:
-    """Make a job; an error names the option as it is typed, not the field."""
+    """Create a job; errors name the option as on the command line, not the field."""
     from foveate.run.job import SettingError
 
-    # What was not typed is left to the job: it alone knows its defaults.
+    # Options that were not given are omitted: the job defines the defaults.
     typed = {name: value for name, value in given.items() if value not in (None, [], ())}
     try:
         return kind.typed(**typed)
@@ -174,7 +174,7 @@ def _job(kind: Any, given: Mapping[str, Any]) -> Any:
         field = kind.model_fields[name]
         option = _option_of(field)
         shown = name.upper() if option.argument else _flags(name, field, option)[0].split("/")[0]
-        # What is wrong with one entry of several is said by its value.
+        # An error in one entry of several shows the value of that entry.
         value = f"{entry}={error.value}" if entry and not entry.isdigit() else error.value
         raise ParameterError(f"{shown} {value}", error.allowed, error.hint) from error
 
@@ -185,7 +185,7 @@ def _imported(home: str) -> Any:
 
 
 def _parameter(name: str, field: FieldInfo) -> inspect.Parameter:
-    """Return the parameter of a field, as typer reads it."""
+    """Return the typer parameter of a field."""
     option = _option_of(field)
     kind = _kind(field)
     required = field.is_required()
@@ -213,7 +213,7 @@ def _parameter(name: str, field: FieldInfo) -> inspect.Parameter:
 
 
 def _option_of(field: FieldInfo) -> Option:
-    """Return how a field stands on the command line; of several marks the later ones add."""
+    """Return the command line options of a field; later marks extend earlier ones."""
     from foveate.run.options import Option
 
     found = Option()
@@ -227,7 +227,7 @@ def _flags(name: str, field: FieldInfo, option: Option) -> list[str]:
     flag = (option.name or name).replace("_", "-")
     if _kind(field) is not bool:
         return [f"--{flag}"]
-    # A flag that is off says no more by --no-flag; one that is on, or computed, can be turned off.
+    # A flag that is off by default needs no --no-flag.
     return [f"--{flag}"] if field.default is False else [f"--{flag}/--no-{flag}"]
 
 
@@ -235,12 +235,12 @@ def _help(field: FieldInfo, option: Option) -> str:
     text = " ".join((field.description or "").split())
     default = option.default or _shown(field)
     if field.is_required():
-        return text  # click says so
+        return text  # click marks required options
     return f"{text} [default: {default}]" if default else text
 
 
 def _shown(field: FieldInfo) -> str:
-    """Return the default as it would be typed; empty where there is none to say."""
+    """Return the default as it would be typed; empty if there is none to show."""
     value = field.get_default(call_default_factory=True)
     if value is None or value is False or value in ("", [], {}, ()):
         return ""
@@ -252,7 +252,7 @@ def _shown(field: FieldInfo) -> str:
 
 
 def _plain(annotation: Any) -> list[Any]:
-    """Return the alternatives of a type without None and without marks."""
+    """Return the members of a union without None and without annotations."""
     if get_origin(annotation) is Annotated:
         return _plain(get_args(annotation)[0])
     if get_origin(annotation) in (Union, types.UnionType):
@@ -262,7 +262,7 @@ def _plain(annotation: Any) -> list[Any]:
 
 
 def _kind(field: FieldInfo) -> Any:
-    """Return the type that typer parses; text for whatever the job itself reads, as "12%"."""
+    """Return the type that typer parses; str for values that the job parses, such as "12%"."""
     from pydantic import BeforeValidator
 
     parsed = any(_marked(part, BeforeValidator) for part in (field.annotation, *field.metadata))
@@ -283,7 +283,7 @@ def _is_path(annotation: Any) -> bool:
 
 
 def _marked(annotation: Any, mark: type) -> bool:
-    """Say whether a type, or a part of it, carries a mark of this kind."""
+    """Return whether a type, or a part of it, is annotated with a mark of this kind."""
     if isinstance(annotation, mark):
         return True
     marks = annotation.__metadata__ if get_origin(annotation) is Annotated else ()
@@ -291,7 +291,7 @@ def _marked(annotation: Any, mark: type) -> bool:
 
 
 def _metavar(name: str, annotation: Any, kind: Any) -> str:
-    """Return what stands for a value in the help."""
+    """Return the placeholder of a value in the help."""
     if choices := _choices(annotation):
         return "|".join(choices)
     if _is_path(annotation):

@@ -1,4 +1,4 @@
-"""Entry point: runs the app and turns every failure into one paragraph and an exit status."""
+"""Entry point: run the app and convert every error to one paragraph and an exit status."""
 
 from __future__ import annotations
 
@@ -22,12 +22,11 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run the command line.
 
     Args:
-        argv: Arguments without the program's name; those of the process when None.
+        argv: Arguments without the program name; None for ``sys.argv[1:]``.
 
     Returns:
-        0 on success, 1 when the input or the machine stood in the way, 2 for a wrong command
-        line, 3 when scenes were left out that cannot be read, 70 for a defect of foveate, 130 when
-        interrupted.
+        0 on success, 1 for errors of the input or the environment, 2 for a wrong command line, 3 if
+        unreadable scenes were skipped, 70 for an internal error, 130 if interrupted.
     """
     from foveate.cli.streams import standard_streams
 
@@ -37,17 +36,17 @@ def main(argv: Sequence[str] | None = None) -> int:
     with standard_streams() as (out, err), _logged_to(err):
         status = _run(arguments)
         if lost := out.lost():
-            done = "the work is done, but " if status == OK else ""
+            done = "the command succeeded, but " if status == OK else ""
             err.write(f"foveate: {done}standard output cannot be written: {lost}.\n")
-        # A closed stream is closed on purpose; a full one is not.
+        # A closed stream was closed on purpose and is not an error.
         return FAILED if status == OK and out.broken else status
 
 
 def _start_in_utf8() -> None:
-    """Start again in Python's UTF-8 mode where the locale has file names in another encoding.
+    """Restart in UTF-8 mode of Python if the file system encoding is not UTF-8.
 
-    GDAL and Arrow take all names as UTF-8: under LC_ALL=C or a locale of Latin-1 they would not
-    find a file that has a letter in its name. What is printed stays in the locale's encoding.
+    GDAL and Arrow interpret all file names as UTF-8: with LC_ALL=C or a Latin-1 locale, they cannot
+    open files with non-ASCII names. Output keeps the encoding of the locale.
     """
     if sys.getfilesystemencoding() == "utf-8" or os.environ.get("PYTHONUTF8") == "1":
         return
@@ -57,14 +56,14 @@ def _start_in_utf8() -> None:
 
 
 def _run(arguments: list[str]) -> int:
-    """Run a command; whatever stops it is told on the standard streams."""
+    """Run a command, print its error if it fails, and return the exit status."""
     import typer
 
     from foveate.cli.app import app
 
     as_json = "--json" in arguments
     try:
-        # Outside its standalone mode typer returns what an Exit carries, and makes one of Ctrl-C.
+        # Outside of standalone mode typer returns the code of an Exit, also for Ctrl-C.
         status = app(arguments, standalone_mode=False, prog_name="foveate")
         if status == STOPPED:
             return _fail(*_explain(KeyboardInterrupt()), as_json=as_json)
@@ -79,23 +78,23 @@ def _run(arguments: list[str]) -> int:
 
 @contextlib.contextmanager
 def _logged_to(stream: Stream) -> Generator[None]:
-    """Show foveate's own messages; other libraries raise what matters, or retry noisily."""
-    own = logging.getLogger("foveate")
+    """Show log messages of foveate; other libraries raise their errors, or log every retry."""
+    logger = logging.getLogger("foveate")
     handler = logging.StreamHandler(stream)
     handler.setFormatter(logging.Formatter("%(message)s"))
-    own.addHandler(handler)
-    own.setLevel(logging.INFO)
-    own.propagate = False
+    logger.addHandler(handler)
+    logger.setLevel(logging.INFO)
+    logger.propagate = False
     for name in ("rasterio", "huggingface_hub", "timm"):
         logging.getLogger(name).setLevel(logging.CRITICAL)
     try:
         yield
     finally:
-        own.removeHandler(handler)
+        logger.removeHandler(handler)
 
 
 def _explain(error: BaseException) -> tuple[dict[str, str], int]:
-    """What to tell the user, and the exit status."""
+    """Return an error as JSON-ready content, and the exit status."""
     import typer
 
     from foveate.models.extras import missing_extra
@@ -104,26 +103,26 @@ def _explain(error: BaseException) -> tuple[dict[str, str], int]:
         error = missing
     if isinstance(error, FoveateError):
         return error.to_dict(), FAILED
-    tell = getattr(error, "format_message", None)  # click's; typer brings its own click
-    if callable(tell):
+    format_message = getattr(error, "format_message", None)  # of click, which typer vendors
+    if callable(format_message):
         context = getattr(error, "ctx", None)
-        message = str(tell())
+        message = str(format_message())
         if not message.startswith("Usage:"):
             path = context.command_path if context is not None else "foveate"
             message += f" See: {path} --help"
         return {"error": "UsageError", "message": message}, USAGE
     if isinstance(error, KeyboardInterrupt | typer.Abort):
-        message = "Stopped. The same command goes on where it was."
+        message = "Interrupted. Run the same command again to resume."
         return {"error": "Stopped", "message": message}, STOPPED
     if isinstance(error, MemoryError):
         message = (
-            "Not enough memory. Use a smaller --batch-size, fewer --workers or a smaller --tile; "
-            "what was embedded so far is kept."
+            "Not enough memory. Use a smaller --batch-size, fewer --workers or a smaller --tile. "
+            "Finished shards are kept."
         )
         return {"error": "MemoryError", "message": message}, FAILED
     message = (
-        f"This is a defect of foveate: {type(error).__name__}: {error}. Please report it with "
-        "the command and the output of FOVEATE_DEBUG=1 foveate ..."
+        f"Internal error of foveate: {type(error).__name__}: {error}. Please report it with the "
+        "command and the output of FOVEATE_DEBUG=1 foveate ..."
     )
     return {"error": type(error).__name__, "message": message}, INTERNAL
 
@@ -136,7 +135,7 @@ def _fail(content: dict[str, str], status: int, *, as_json: bool) -> int:
         if not cast("Stream", sys.stdout).lost():
             return status
     message = content["message"]
-    # `foveate` alone asks for help: that is no error to be introduced as one.
+    # The help printed by `foveate` alone is not an error.
     sys.stderr.write(f"{'' if message.startswith('Usage:') else 'foveate: '}{message}\n")
     return status
 

@@ -1,4 +1,4 @@
-"""What `foveate models` prints: the catalogue, or what one model can do here."""
+"""``foveate models``: the catalogue, or the check of one model."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ if TYPE_CHECKING:
 
     from foveate.pool import Pool
 
-_SIDE = 64  # of the trial image
+_SIDE = 64  # side of the test image, pixels
 _TORCH = 1e-4  # largest relative difference between a vector alone and in a batch
 _MIXED = 2e-2  # the same in half precision
 
 
 def catalogue() -> dict[str, Any]:
-    """Return the catalogue, and for each family whether it can be used here."""
+    """Return the catalogue, and the availability of each family."""
     families = {
         name: {"available": not extra.missing(), "why_not": extra.why_not()}
         for name, extra in EXTRAS.items()
@@ -31,7 +31,7 @@ def catalogue() -> dict[str, Any]:
 
 
 def as_text(found: dict[str, Any]) -> str:
-    """Write the catalogue for a person."""
+    """Return the catalogue as text."""
     lines = []
     for family, state in found["families"].items():
         lines.append(f"{family}  ({'available' if state['available'] else state['why_not']})")
@@ -44,20 +44,20 @@ def as_text(found: dict[str, Any]) -> str:
                 f"      {entry['what']}; {', '.join(entry['can'])}; {size}, {bands}",
                 f"      weights: {entry['licence']}; {entry['get']}",
             ]
-    lines.append("Any other name of a family works too. Try one: foveate models --check NAME")
+    lines.append("Other model names of these families work, too. Test: foveate models --check NAME")
     return "\n".join(lines)
 
 
 def examine(name: str, *, weights: Path | None = None, device: str = "auto") -> dict[str, Any]:
-    """Load a model, look at what it can do, and put it through the public suite.
+    """Load a model, list its capabilities, and run `check_model` on it.
 
     Args:
-        name: As for ``--model``.
+        name: Model name, as for ``--model``.
         weights: Local weights.
         device: Device of the model.
 
     Returns:
-        "ok", and "failed" with the rule that the model breaks; what it can do, takes and costs.
+        "ok", "failed" with the violated rule or "", and the properties and run time of the model.
 
     Raises:
         FoveateError: The model cannot be loaded.
@@ -91,18 +91,18 @@ def examine(name: str, *, weights: Path | None = None, device: str = "auto") -> 
 
 
 def check_text(found: dict[str, Any]) -> str:
-    """Write the examination of one model for a person."""
+    """Return the result of `examine` as text."""
     size = found["input_size"]
     rows = {
         "can": ", ".join(found["can"]),
-        "takes": f"{found['bands']} bands, "
+        "input": f"{found['bands']} bands, "
         + (f"{size[0]} x {size[1]} pixels" if size else "any size"),
-        "gives": f"vectors of {found['dim']}, computed in {found['precision']}",
+        "output": f"{found['dim']} features, computed in {found['precision']}",
         "licence": found["licence"] or "not stated",
         "weights": found["source"],
-        "time": f"{found['seconds_to_load']:.1f} s to load, {found['seconds']:.1f} s in all",
+        "time": f"{found['seconds_to_load']:.1f} s to load, {found['seconds']:.1f} s in total",
     }
-    verdict = "keeps the rules" if found["ok"] else f"breaks a rule: {found['failed']}"
+    verdict = "passes all checks" if found["ok"] else f"fails a check: {found['failed']}"
     return "\n".join([f"{found['name']} {verdict}", *(f"  {k:<8} {v}" for k, v in rows.items())])
 
 
@@ -113,7 +113,7 @@ def _tolerance(handle: ModelHandle, precision: str) -> float:
 
 
 def _trial_pool(handle: ModelHandle) -> Pool:
-    """Return one tile of noise that has the bands which the model takes."""
+    """Return a pool of one noise tile with the bands of the model."""
     from foveate.grid import Grid
     from foveate.pool import Pool, Scene
     from foveate.raster import ArraySource

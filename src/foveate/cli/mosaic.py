@@ -1,6 +1,6 @@
-"""The commands that make wide scenes of small images: `foveate mosaic` and `foveate join`.
+"""The commands that build wide scenes from small images: `foveate mosaic` and `foveate join`.
 
-Typer reads the annotations when the program starts: they are no comments here.
+Typer evaluates the annotations at start-up, so they must be importable.
 """
 
 from pathlib import Path
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 def mosaic(  # noqa: PLR0913  (each is an option)
-    folder: Annotated[Path, path_argument("Folder whose subfolders are the classes.")],
+    folder: Annotated[Path, path_argument("Folder with one subfolder per class.")],
     out: Out,
     kind: Annotated[
         str, typer.Option(help="one, majority, rare, rare-mixed, clutter or blocks.")
@@ -31,15 +31,15 @@ def mosaic(  # noqa: PLR0913  (each is an option)
     offset: Annotated[
         float,
         typer.Option(
-            help="Share of the first patches that is cut off: 0.5 puts the patches between the "
-            "tiles of a grid."
+            help="Share of the first row and column of patches to crop: 0.5 places patch borders "
+            "in the middle of grid tiles."
         ),
     ] = 0.0,
     share: Annotated[
-        float, typer.Option(help="Share of the label, of majority and blocks.")
+        float, typer.Option(help="Share of patches of the label, for majority and blocks.")
     ] = 0.25,
     label: Annotated[
-        str | None, typer.Option(help="Class that the scenes are about. [default: drawn]")
+        str | None, typer.Option(help="Class used as label of the scenes. [default: random]")
     ] = None,
     tile: Annotated[
         int | None, typer.Option(help="Side of a patch, pixels. [default: the most frequent]")
@@ -64,12 +64,12 @@ def mosaic(  # noqa: PLR0913  (each is an option)
     ]
     lines = [f"  {found['label']:<24} {found['file']}" for found in about]
     content = {"kind": kind, "mosaics": about, "truth": str(files.truth)}
-    head = f"{count} mosaic{'' if count == 1 else 's'} of kind {kind}, about:"
-    result(content, "\n".join([head, *lines, f"Truth: {files.truth}"]), as_json=as_json)
+    head = f"{count} mosaic{'' if count == 1 else 's'} of kind {kind}, by label:"
+    result(content, "\n".join([head, *lines, f"Ground truth: {files.truth}"]), as_json=as_json)
 
 
 def join(
-    parts: Annotated[list[Path], path_argument("A folder of parts, or the files in their order.")],
+    parts: Annotated[list[Path], path_argument("A folder of parts, or the files in order.")],
     rows: Annotated[int, typer.Option(help="Rows of parts.")],
     cols: Annotated[int, typer.Option(help="Columns of parts.")],
     out: Annotated[Path, path_option(help="File to write: .tif or .png.")],
@@ -77,15 +77,15 @@ def join(
         bool,
         typer.Option(
             "--ignore-georeference",
-            help="Put parts together wherever they lie on the ground; the scene has no "
-            "georeference then.",
+            help="Join parts in the given order regardless of their georeference; the scene has "
+            "no georeference then.",
         ),
     ] = False,
     as_json: Json = False,
 ) -> None:
-    """Put the parts of one scene together, row by row from the upper left.
+    """Join the parts of a scene, row by row from the upper left.
 
-    Georeferenced parts have to lie side by side, and the scene keeps their CRS.
+    Georeferenced parts must be adjacent; the scene keeps their CRS.
     """
     from foveate.cli.show import result
     from foveate.world import join as join_parts
@@ -95,20 +95,21 @@ def join(
     joined = join_parts(folder, rows, cols, ignore_georeference=ignore_georeference)
     write_image(out, joined.image, joined.geobox)
     bands, height, width = joined.image.shape
-    place = _place(joined.geobox, out, ignored=ignore_georeference)
+    georeference = _georeference(joined.geobox, out, ignored=ignore_georeference)
     content = {
-        "file": str(out), "bands": bands, "height": height, "width": width, "georeference": place
+        "file": str(out), "bands": bands, "height": height, "width": width,
+        "georeference": georeference,
     }  # fmt: skip
-    text = f"{out}: {height} x {width} pixels, {bands} bands\nGeoreference: {place}"
+    text = f"{out}: {height} x {width} pixels, {bands} bands\nGeoreference: {georeference}"
     result(content, text, as_json=as_json)
 
 
-def _place(geobox: "GeoBox | None", out: Path, *, ignored: bool) -> str:
-    """Say what became of the georeference of parts."""
+def _georeference(geobox: "GeoBox | None", out: Path, *, ignored: bool) -> str:
+    """Return a description of the georeference of the joined scene."""
     if ignored:
-        return "none, as that of the parts is ignored"
+        return "none, that of the parts was ignored"
     if geobox is None:
-        return "none; the parts have none, and their order was not checked"
+        return "none; the parts have none, so their order was not checked"
     if out.suffix.lower() == ".png":
-        return "none, as a PNG holds none; write a .tif"
-    return f"that of the parts, {geobox.crs or 'without a CRS'}"
+        return "none, PNG does not support it; use .tif"
+    return f"from the parts, {geobox.crs or 'without a CRS'}"

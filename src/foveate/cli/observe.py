@@ -1,6 +1,6 @@
-"""The commands of `foveate observe` that need not be runs: stats, search, classify, and estimate.
+"""Commands of `foveate observe` without a run directory: stats, search, classify, and estimate.
 
-Typer reads the annotations when the program starts: they are no comments here.
+Typer evaluates the annotations at start-up, so they must be importable.
 """
 
 from pathlib import Path
@@ -19,9 +19,9 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
 _BY = {
-    "model": "where overviews tell of it",
+    "model": "with probabilities predicted from the overviews",
     "covariate": "in proportion to the covariate",
-    "nothing": "evenly",
+    "nothing": "uniformly",
 }
 Scenes = Annotated[Path, path_argument("A run of foveate observe complete.")]
 Observer = Annotated[
@@ -31,19 +31,19 @@ Observer = Annotated[
 
 def search(
     scenes: Scenes,
-    text: Annotated[str, typer.Option(help="What to look for, in words.")] = "",
+    text: Annotated[str, typer.Option(help="Text query.")] = "",
     concept: Annotated[
-        str, typer.Option(help="Or a concept that the observer has learnt from labels.")
+        str, typer.Option(help="Concept that the observer was trained on, instead of a text.")
     ] = "",
-    within: Annotated[str, typer.Option("--in", help="What is ranked: tiles or scenes.")] = "tiles",
-    top: Annotated[int, typer.Option(help="Most hits.")] = 20,
-    out: Annotated[Path | None, path_option(help="File of the hits: .csv or .geojson.")] = None,
+    within: Annotated[str, typer.Option("--in", help="Rank tiles or scenes.")] = "tiles",
+    top: Annotated[int, typer.Option(help="Maximum number of hits.")] = 20,
+    out: Annotated[Path | None, path_option(help="File for the hits: .csv or .geojson.")] = None,
     observer: Observer = None,
     seed: Seed = 0,
     device: Device = "auto",
     as_json: Json = False,
 ) -> None:
-    """Find the tiles or scenes that show most of a text or a concept."""
+    """Find the tiles or scenes most similar to a text, or most likely to show a concept."""
     from foveate.observe.completing import open_completed
     from foveate.observe.searching import search as find
     from foveate.report.words import scenes as words
@@ -60,9 +60,9 @@ def search(
     if write is not None and out is not None:
         if out.suffix.lower() != ".csv" and not located:
             raise ParameterError(
-                f"--out {str(out)!r} of scenes without a georeference",
-                "GeoJSON has places.",
-                "--out hits.csv",
+                f"--out {str(out)!r} for scenes without a georeference",
+                "GeoJSON requires coordinates.",
+                "Use --out hits.csv",
             )
         write(out, table)
     wide = max(len("scene"), *(len(row["scene"]) for row in rows))
@@ -83,14 +83,16 @@ def search(
 
 
 def _writer(out: Path) -> "Callable[[Path, pa.Table], None]":
-    """Return what writes a table to a file of this suffix."""
+    """Return the writer of tables for the suffix of a file."""
     from foveate.export.csv import write_table as write_csv
     from foveate.export.geojson import write_table as write_geojson
 
     writers = {".csv": write_csv, ".geojson": write_geojson, ".json": write_geojson}
     if out.suffix.lower() not in writers:
         raise ParameterError(
-            f"--out {str(out)!r}", f"Suffixes: {', '.join(writers)}.", "--out hits.geojson"
+            f"--out {str(out)!r} has an unsupported suffix",
+            f"Supported: {', '.join(writers)}.",
+            "Use --out hits.geojson",
         )
     return writers[out.suffix.lower()]
 
@@ -102,32 +104,36 @@ def classify(
     ] = None,
     concepts: Annotated[
         str | None,
-        typer.Option(help="What to find: forest,water,road; or a file. [default: the observer's]"),
+        typer.Option(
+            help="Concepts: forest,water,road; or a file. [default: those of the observer]"
+        ),
     ] = None,
     by: Annotated[
         str | None,
         typer.Option(
-            help="auto, texts, or labels that the observer has learnt from. [default: auto]"
+            help="auto, texts, or labels (the trained heads of the observer). [default: auto]"
         ),
     ] = None,
     dataset: Annotated[
         str,
-        typer.Option(help="Zero-shot on a whole data set instead: eurosat, bigearthnet, folders."),
+        typer.Option(
+            help="Zero-shot classification of a data set instead: eurosat, bigearthnet, folders."
+        ),
     ] = "",
-    root: Annotated[Path | None, path_option(help="Folder of that data set.")] = None,
+    root: Annotated[Path | None, path_option(help="Folder of the data set.")] = None,
     split: Annotated[
         str | None,
-        typer.Option(help="Part of that data set: train, val, test. [default: test]"),
+        typer.Option(help="Split of the data set: train, val, test. [default: test]"),
     ] = None,
     bands: Annotated[
-        str, typer.Option(help="Its bands in the order of the training: B04,B03,B02.")
+        str, typer.Option(help="Bands of the data set in the order of the training: B04,B03,B02.")
     ] = "",
     scale: Annotated[
-        str, typer.Option(help="Its values for 0 and 255 of pictures. [default: 0,3000]")
+        str, typer.Option(help="Values of the data set mapped to 0 and 255. [default: 0,3000]")
     ] = "",
     observer: Observer = None,
     templates: Annotated[
-        str, typer.Option(help="Sentences around a name. [default: those of the training]")
+        str, typer.Option(help="Prompt templates. [default: those of the training]")
     ] = "",
     device: Device = "auto",
     as_json: Json = False,
@@ -135,8 +141,10 @@ def classify(
     """Score completed scenes for concepts, or classify a data set from overviews alone."""
     if (scenes is None) == (not dataset):
         raise ParameterError(
-            "completed scenes and a data set together" if dataset else "nothing to classify",
-            "Give completed scenes with concepts, or a data set with its folder.",
+            "both SCENES and --dataset are given"
+            if dataset
+            else "SCENES and --dataset are missing",
+            "Exactly one is required: completed scenes, or a data set with its folder.",
             "foveate observe classify SCENES --concepts forest,water, or --dataset eurosat "
             "--root DIR --observer OBSERVER",
         )
@@ -148,11 +156,11 @@ def classify(
     stated = [f"--{name}" for name, value in others.items() if value]
     if stated:
         raise ParameterError(
-            f"{stated[0]} {'of' if scenes is None else 'without'} a data set",
-            "Classes of a data set are its own, and are told by their texts."
+            f"{stated[0]} {'with' if scenes is None else 'without'} --dataset",
+            "The classes of a data set are fixed, and are classified by their texts."
             if scenes is None
-            else "It says how a data set is read.",
-            f"Leave {stated[0]} out.",
+            else "The option applies to data sets only.",
+            f"Remove {stated[0]}.",
         )
     shared = {"templates": templates or None, "device": device}
     if scenes is not None:
@@ -161,8 +169,8 @@ def classify(
     if root is None or observer is None:
         raise ParameterError(
             f"--dataset {dataset} without {'--root' if root is None else '--observer'}",
-            "A data set has a folder, and is classified by an observer.",
-            f"--dataset {dataset} --root DIR --observer OBSERVER",
+            "A data set requires its folder and an observer.",
+            f"Use --dataset {dataset} --root DIR --observer OBSERVER",
         )
     _dataset(
         dataset, root, observer, as_json=as_json, split=split or "test",
@@ -177,21 +185,21 @@ def _scenes(
     as_json: bool,
     by: str,
     observer: Path | None,
-    **rest: Any,
+    **options: Any,
 ) -> None:
-    from foveate.observe.classifying import classify as recognise
+    from foveate.observe.classifying import classify as classify_scenes
     from foveate.observe.concepts import concepts_from
     from foveate.report.words import scenes as words
 
-    found = recognise(
+    found = classify_scenes(
         scenes, () if concepts is None else concepts_from(concepts), by=by,  # ty: ignore[invalid-argument-type]
-        model=None if observer is None else str(observer), **rest,
+        model=None if observer is None else str(observer), **options,
     ).summary  # fmt: skip
     wide = max(len(name) for name in found["concepts"])
-    lines = [] if found["worked"] else ["Nothing to do: these scores are there."]
+    lines = [] if found["worked"] else ["Nothing to do: these scores exist."]
     said = words.recognised(found)
     lines += said.lines
-    lines.append(f"By {found['by']}; {found['score']} of the best tile, and the mean of all:")
+    lines.append(f"By {found['by']}; {found['score']} of the best tile, and mean of all tiles:")
     truth = found["truth"] or {}
     for name, one in found["concepts"].items():
         right = truth.get("tiles", {}).get("each", {}).get(name)
@@ -211,7 +219,7 @@ def _scenes(
 
 
 def _dataset(
-    name: str, root: Path, observer: Path, *, as_json: bool, scale: str, **rest: Any
+    name: str, root: Path, observer: Path, *, as_json: bool, scale: str, **options: Any
 ) -> None:
     from foveate.observe.zero_shot import zero_shot_dataset
     from foveate.report.words import scenes as words
@@ -220,10 +228,10 @@ def _dataset(
     if scale:
         limits = read_scale(scale)
         if len(limits) != 1:
-            raise ParameterError(f"--scale {scale!r}", "Expected LOW,HIGH.", "--scale 0,3000")
-        rest["scale"] = limits[0]
+            raise ParameterError(f"--scale {scale!r}", "Expected LOW,HIGH.", "Use --scale 0,3000")
+        options["scale"] = limits[0]
     with progress_bars(quiet=as_json) as progress:
-        found = zero_shot_dataset(str(observer), name, root, progress=progress, **rest)
+        found = zero_shot_dataset(str(observer), name, root, progress=progress, **options)
     said = words.dataset(name, found)
     what = "top1" if "top1" in found else "map"
     title = {"top1": "Top-1 accuracy", "map": "Mean average precision"}[what]
@@ -236,7 +244,7 @@ def _dataset(
         *said.lines,
         f"{title}: {found[what]:.1%} (chance {found['chance']:.1%})",
         *(
-            f"  {label:<{wide}} {'not there' if value is None else f'{value:.1%}'}"
+            f"  {label:<{wide}} {'no images' if value is None else f'{value:.1%}'}"
             for label, value in found["each"].items()
         ),
     ]
@@ -245,13 +253,13 @@ def _dataset(
 
 def stats(
     job: Any,
-    out: Annotated[Path | None, path_option(help="Run directory for tables and a page.")] = None,
+    out: Annotated[Path | None, path_option(help="Run directory for tables and a report.")] = None,
     as_json: Json = False,
 ) -> None:
-    """Count, and print; with a folder also write tables and a page.
+    """Count and print statistics; with a folder, also write tables and a report.
 
     Raises:
-        FoveateError: Anything that is wrong with the input.
+        FoveateError: The input is invalid.
     """
     from foveate.cli.options import command
     from foveate.report import write_report
@@ -270,7 +278,7 @@ def stats(
 
 
 def _counts(found: dict[str, Any]) -> list[str]:
-    """Return the tables of splits and of concepts, a line each; with a blank line before each."""
+    """Return the lines of the tables of splits and of concepts, each after a blank line."""
     unit, factor = ("km2", 1e-6) if found["unit"] == "m2" else ("Mpx", 1e-6)
     splits = [*found["splits"]]
     whole = {**found, "regions": len(found["regions"]), "concepts": found["shown"]}
@@ -301,22 +309,23 @@ def _counts(found: dict[str, Any]) -> list[str]:
 def estimate(
     job: Any,
     repeats: Annotated[
-        int, typer.Option(help="Draws to compare with all labels, and with even draws.")
+        int,
+        typer.Option(help="Repeated samples, compared with all labels and with uniform sampling."),
     ] = 0,
     plan: Annotated[
         Path | None,
-        path_option(help="Write the drawn tiles for a person to look at: .csv or .geojson."),
+        path_option(help="Write the sampled tiles for visual inspection: .csv or .geojson."),
     ] = None,
     answers: Annotated[
-        Path | None, path_option(help="CSV of what was found in them: tile_id, value.")
+        Path | None, path_option(help="CSV of the values in the sampled tiles: tile_id, value.")
     ] = None,
-    out: Annotated[Path | None, path_option(help="Write the result to this file, JSON.")] = None,
+    out: Annotated[Path | None, path_option(help="JSON file for the result.")] = None,
     as_json: Json = False,
 ) -> None:
-    """Draw, and plan or estimate; print what came of it.
+    """Draw a sample, write a plan or estimate a total, and print the result.
 
     Raises:
-        FoveateError: Options that exclude each other, or anything that is wrong with the input.
+        FoveateError: Options exclude each other, or the input is invalid.
     """
     from foveate.files import write_json
     from foveate.observe.totals import estimate_totals
@@ -336,21 +345,21 @@ def _text(content: dict[str, Any]) -> str:
 
     unit = content["unit"]
     lines = [*words.estimated(content).lines]
-    lines.append(f"{_drawn(content)}; {content['found']} of them hold some")
+    lines.append(f"{_drawn(content)}; {content['found']} of them are positive")
     if content["without_labels"]:
         lines.append(f"Not counted: {count(content['without_labels'], 'tile')} without labels")
     if content["truth"] is not None:
-        lines.append(f"Truth by all labels: {words.quantity(content['truth'])} {unit}")
+        lines.append(f"True total of all labels: {words.quantity(content['truth'])} {unit}")
     if content["repeats"]:
         lines += _repeated(content["repeats"])
     return "\n".join(lines)
 
 
 def _repeated(found: dict[str, Any]) -> list[str]:
-    lines = [f"Over {count(found['design']['repeats'], 'draw')}:"]
-    for name, title in (("design", "like this"), ("even", "even")):
+    lines = [f"Over {count(found['design']['repeats'], 'sample')}:"]
+    for name, title in (("design", "this design"), ("even", "uniform")):
         one = found[name]
-        line = f"  {title:<10} coverage {one['coverage']:.1%}"
+        line = f"  {title:<11} coverage {one['coverage']:.1%}"
         if one["relative_error"] is not None:
             line += f"   error {one['relative_error']:.1%}   bias {one['bias']:+.1%}"
         lines.append(line)
@@ -358,7 +367,7 @@ def _repeated(found: dict[str, Any]) -> list[str]:
 
 
 def _drawn(content: dict[str, Any]) -> str:
-    text = f"Drawn: {content['drawn']} of {count(content['tiles'], 'tile')}, {_BY[content['by']]}"
+    text = f"Sample: {content['drawn']} of {count(content['tiles'], 'tile')}, {_BY[content['by']]}"
     if content["uncovered"]:
-        text += f"; {content['uncovered']} lie where the covariate has no values"
+        text += f"; {content['uncovered']} without values of the covariate"
     return text

@@ -1,6 +1,6 @@
-"""``foveate observe build``: plan, fetch, and what came of it, for people.
+"""``foveate observe build``: plan, fetch, and print the result.
 
-Typer reads the annotations when the program starts: they are no comments here.
+Typer evaluates the annotations at start-up, so they must be importable.
 """
 
 from collections.abc import Mapping, Sequence
@@ -17,14 +17,14 @@ def build(
     job: Any,
     out: Annotated[Path | None, path_option(help="Folder of the pairs.")] = None,
     dry_run: Annotated[
-        bool, typer.Option("--dry-run", help="Say what would be fetched, and fetch nothing.")
+        bool, typer.Option("--dry-run", help="Print what would be fetched, without fetching it.")
     ] = False,
     as_json: Json = False,
 ) -> None:
-    """Build pairs, or say what that would take.
+    """Build pairs, or print an estimate of the cost.
 
     Raises:
-        FoveateError: Anything that is wrong with the input.
+        FoveateError: The input is invalid.
     """
     from foveate.cli.show import progress_bars, result
 
@@ -44,8 +44,8 @@ def build(
         return
     if out is None:
         raise ParameterError(
-            "pairs without a folder", "They are written somewhere.",
-            "--out PAIRS; or --dry-run, to see what would be fetched",
+            "--out is missing", "Pairs are written to a folder.",
+            "Add --out PAIRS, or --dry-run to see what would be fetched.",
         )  # fmt: skip
     with progress_bars(quiet=as_json) as progress:
         run = job.run(out, command=command(), progress=progress)
@@ -64,8 +64,8 @@ def _built(run: Any) -> list[str]:
     lines = [] if run.worked else ["Nothing to do: these pairs are complete."]
     lines += [*_funnel(summary["funnel"]), *pair_lines(summary)]
     if summary["days"] is not None:
-        middle, most = summary["days"]
-        lines.append(f"Days between LR and HR: median {middle:g}, at most {most:g}")
+        median, largest = summary["days"]
+        lines.append(f"Days between LR and HR: median {median:g}, at most {largest:g}")
     lines.append(f"Manifest: {run.path / summary['manifest']}")
     return lines
 
@@ -80,10 +80,10 @@ def _funnel(funnel: Sequence[Mapping[str, Any]]) -> list[str]:
 
 def _cost(cost: Mapping[str, Any]) -> list[str]:
     items = f"{cost['hr_items']:,} HR and {cost['lr_items']:,} LR items"
-    size = f"At most {cost['gigabytes']:,g} GB (as if nothing were compressed)"
-    time = f"about {cost['minutes']:,g} minutes at 10 MB/s and 50 ms a request"
+    size = f"At most {cost['gigabytes']:,g} GB (assuming no compression)"
+    time = f"about {cost['minutes']:,g} minutes at 10 MB/s and 50 ms per request"
     return [
         f"To fetch: {cost['pairs']:,} pairs from {items}",
-        f"{size} by about {cost['requests']:,} requests; {time}",
+        f"{size} in about {cost['requests']:,} requests; {time}",
         f"On disk: at most {cost['written']:,g} GB",
     ]

@@ -1,6 +1,6 @@
-"""Options of the commands that are no jobs, paths as they were typed, and the command as a text.
+"""Shared options of commands, parsers of paths, and the command line as text.
 
-Typer reads the annotations when the program starts: they are no comments here.
+Typer evaluates the annotations at start-up, so they must be importable.
 """
 
 import os
@@ -17,10 +17,10 @@ from foveate.location import Location, is_url, locate, redact, refuse_url
 
 
 def read_path(text: str) -> Path:
-    """Return the path that was typed: that of an empty text would be the current folder.
+    """Return a path; an empty text, which would be the current folder, is refused.
 
     Raises:
-        BadParameter: Nothing was, or an address.
+        BadParameter: The text is empty, or a URL.
     """
     try:
         refuse_empty(text, "path")
@@ -31,10 +31,10 @@ def read_path(text: str) -> Path:
 
 
 def read_location(text: str) -> Location:
-    """Return the path or URL that was typed; see `read_path`.
+    """Return a path or URL; see `read_path`.
 
     Raises:
-        BadParameter: Nothing was, or a URL of a scheme that is not read.
+        BadParameter: The text is empty, or a URL of an unsupported scheme.
     """
     try:
         return locate(text) if is_url(text) else read_path(text)
@@ -61,11 +61,11 @@ Json = Annotated[
 Out = Annotated[
     Path,
     path_option(
-        "--out", help="Folder to write to: new, empty, or an earlier run to go on with.",
+        "--out", help="Folder to write to: new, empty, or an earlier run to resume.",
         panel="Output",
     ),
 ]  # fmt: skip
-Seed = Annotated[int, typer.Option(help="Seed of everything random.")]
+Seed = Annotated[int, typer.Option(help="Random seed.")]
 Weights = Annotated[
     Path | None, path_option(help="Local weights: .safetensors, .pt; a folder for hf.")
 ]
@@ -73,10 +73,10 @@ Device = Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:N or mps.")]
 
 
 def command() -> str:
-    """Return the command line that is running, to be pasted into a shell.
+    """Return the current command line, quoted for a shell, with credentials in URLs hidden.
 
-    Arguments are bytes. Python hands on those that are no text in the locale's encoding as
-    surrogates, which no file of UTF-8 can hold. Credentials in URLs are hidden.
+    Arguments are bytes. Python decodes those that are not valid in the encoding of the locale with
+    surrogates, which cannot be written as UTF-8; they are escaped.
     """
     given = ["foveate", *(a for a in sys.argv[1:] if a != "--json")]
     return redact(" ".join(map(_quoted, given)))
@@ -93,6 +93,6 @@ def _quoted(argument: str) -> str:
 
 
 def tell_fetched(run: Any) -> None:
-    """Say what a run has fetched of remote files, if anything."""
+    """Print the requests and bytes fetched from remote files, if any."""
     if run.fetched.requests:
-        typer.echo(f"Fetched of remote files: {run.fetched}", err=True)
+        typer.echo(f"Fetched from remote files: {run.fetched}", err=True)

@@ -1,4 +1,4 @@
-"""What the command line shows: bars on stderr while it works, a result on stdout."""
+"""Output of the command line: progress bars on stderr, results on stdout."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 @contextlib.contextmanager
 def progress_bars(*, quiet: bool) -> Generator[ProgressFn | None]:
-    """Yield a progress callback that draws bars on stderr; None where nobody watches."""
+    """Yield a progress callback that draws bars on stderr; None without a terminal."""
     if quiet or not sys.stderr.isatty():
         yield None
         return
@@ -28,12 +28,12 @@ def progress_bars(*, quiet: bool) -> Generator[ProgressFn | None]:
 
 
 def result(content: dict[str, Any] | list[Any], text: str, *, as_json: bool) -> None:
-    """Print a result: JSON for programs, text for people."""
+    """Print a result as JSON or as text."""
     sys.stdout.write((as_json_text(content) if as_json else text) + "\n")
 
 
 def as_json_text(content: dict[str, Any] | list[Any]) -> str:
-    """Write JSON, with escapes for all letters where the stream cannot encode one of them."""
+    """Return JSON, ASCII-escaped if stdout cannot encode it otherwise."""
     text = json.dumps(content, ensure_ascii=False)
     try:
         text.encode(getattr(sys.stdout, "encoding", None) or "utf-8")
@@ -43,12 +43,12 @@ def as_json_text(content: dict[str, Any] | list[Any]) -> str:
 
 
 def finished(run: Run, *, as_json: bool) -> None:
-    """Print what a curate run came to."""
+    """Print the result of a curate run."""
     result(*finished_text(run), as_json=as_json)
 
 
 def finished_text(run: Run) -> tuple[dict[str, Any], str]:
-    """Return what a curate run came to, for programs and for people."""
+    """Return the result of a curate run as JSON-ready content and as text."""
     from foveate.report import headlines
 
     summary = run.record["summary"]
@@ -68,39 +68,39 @@ def finished_text(run: Run) -> tuple[dict[str, Any], str]:
             + (f" ({left})" if left else "")
             + (f" ({near} near-ties)" if near else "")
         )
-        # The figures of one method; of several the report has them.
+        # Notes of a single method only; for several methods they are in the report.
         text = said[name].lines
         lines += [f"    {line}" for line in (text if len(said) == 1 else text[:1])]
     if together.text:
         lines += together.lines
     if changes := summary.get("changes"):
         moved = [
-            f"{name}: {one['in']} into the budget, {one['out']} out of it"
+            f"{name}: {one['in']} newly selected, {one['out']} no longer selected"
             for name, one in changes["methods"].items()
         ]
-        pool = f"{count(changes['added'], 'tile')} added, {changes['gone']} gone"
-        lines.append(f"Since the last run: {'; '.join([pool, *moved])} -> {changes['file']}")
+        pool = f"{count(changes['added'], 'tile')} added, {changes['gone']} removed"
+        lines.append(f"Changes: {'; '.join([pool, *moved])} -> {changes['file']}")
     return content, "\n".join([*lines, f"Report: {report}"])
 
 
 def part_made(run: Run, *, as_json: bool) -> None:
-    """Print which of the shards of a run are made."""
+    """Print the progress of the shards of a run."""
     part = run.part or {}
-    lines = [f"Shards: {part['made']} made now, {part['left']} of {part['shards']} to go"]
+    lines = [f"Shards: {part['made']} computed, {part['left']} of {part['shards']} remaining"]
     if not part["left"]:
-        lines.append("All are there: the same command without --shard finishes the run.")
+        lines.append("All shards exist: run the same command without --shard to finish the run.")
     result({"run": str(run.path), "worked": run.worked, **part}, "\n".join(lines), as_json=as_json)
 
 
 def list_failed(failed: dict[str, str]) -> None:
-    """Tell on stderr which scenes were left out, and why."""
-    what = f"{count(len(failed), 'scene')} left out, as unreadable; the same command tries again"
+    """Print the skipped scenes and the reasons on stderr."""
+    what = f"{count(len(failed), 'scene')} skipped as unreadable; the same command retries"
     lines = [f"foveate: {what}:", *(f"  {scene}: {reason}" for scene, reason in failed.items())]
     sys.stderr.write("\n".join(lines) + "\n")
 
 
 def core_sets(run: Run, *, as_json: bool) -> None:
-    """Print what a benchmark of `curate` came to: as JSON, a list of measurements."""
+    """Print the result of a benchmark of `curate`; as JSON, a list of measurements."""
     from foveate.bench.curate.paper_files import TABLES as PAPER
     from foveate.bench.curate.write import FILES, text_table
     from foveate.report import headlines
@@ -114,12 +114,12 @@ def core_sets(run: Run, *, as_json: bool) -> None:
 
 
 def said_json(headline: Headline) -> dict[str, Any]:
-    """Return what is said of a result, for programs."""
+    """Return a headline, JSON-ready."""
     return {"text": headline.text, "notes": list(headline.notes)}
 
 
 def compared(run: Run, *, as_json: bool) -> None:
-    """Print what a comparison of rankings came to: the taus, and what all agree on."""
+    """Print the result of a comparison of rankings: Kendall's tau and the agreement."""
     from foveate.report import headlines, human
     from foveate.report.words import plain
 
@@ -141,7 +141,7 @@ def compared(run: Run, *, as_json: bool) -> None:
 
 
 def embedded(run: Run, *, as_json: bool) -> None:
-    """Print what an embed run came to."""
+    """Print the result of an embed run."""
     summary = run.record["summary"]
     folder = run.path / summary["embeddings"]["folder"]
     content = {"run": str(run.path), "worked": run.worked, **summary}
@@ -151,7 +151,7 @@ def embedded(run: Run, *, as_json: bool) -> None:
 
 
 def classified(run: Run, *, as_json: bool) -> None:
-    """Print what a classify run came to."""
+    """Print the result of a classify run."""
     from foveate.report import headlines
 
     summary = run.record["summary"]
@@ -167,7 +167,7 @@ def classified(run: Run, *, as_json: bool) -> None:
 
 
 def tuned(run: Run, *, as_json: bool) -> None:
-    """Print what a tuning came to."""
+    """Print the result of a tune-text run."""
     from foveate.report.words.labels import tuned as words
 
     summary = run.record["summary"]
@@ -179,33 +179,33 @@ def tuned(run: Run, *, as_json: bool) -> None:
         *_opening(run),
         *said.lines,
         f"Images: {images}; {data['texts']:,} different texts",
-        f"Training: {count(training['epochs'], 'epoch')}, the best was {training['best_epoch']}",
+        f"Training: {count(training['epochs'], 'epoch')}, best epoch {training['best_epoch']}",
         _columns("", ["R@1", "@5", "@10", "R@1", "@5", "@10"], "zero-shot top-1"),
     ]
     for split, found in summary["evaluation"].items():
         zero = found.get("zero_shot")
         right = f"{zero['top1']:.1%} (chance {zero['chance']:.1%})" if zero else "no class folders"
         lines.append(_columns(split, [f"{v:.1%}" for v in found["retrieval"].values()], right))
-    lines.append(f"Use it: --model tuned:{run.path}")
+    lines.append(f"Usage: --model tuned:{run.path}")
     result(content, "\n".join(lines), as_json=as_json)
 
 
 def _columns(name: str, recalls: list[str], right: str) -> str:
-    there, back = ("".join(f"{v:>7}" for v in part) for part in (recalls[:3], recalls[3:]))
-    return f"  {name:<5} image to text {there}   text to image {back}   {right}"
+    to_text, to_image = ("".join(f"{v:>7}" for v in part) for part in (recalls[:3], recalls[3:]))
+    return f"  {name:<5} image to text {to_text}   text to image {to_image}   {right}"
 
 
 _UNITS = {"area": "m2"}
-_LISTED = 20  # labels
+_LISTED = 20  # maximum number of listed labels
 
 
 def count(number: int, noun: str) -> str:
-    """Write a number of things."""
+    """Format a number with its noun."""
     return f"{number} {noun}" + ("" if number == 1 else "s")
 
 
 def _opening(run: Run) -> list[str]:
-    """The lines that all jobs begin with: what there was to look at, and what looked."""
+    """Return the first lines of all jobs: pool and model."""
     summary = run.record["summary"]
     pool, model = summary["pool"], summary["model"]
     lines = []
@@ -216,12 +216,12 @@ def _opening(run: Run) -> list[str]:
         text += f" of {count(pool['scenes'], 'scene')}, {count(pool['bands'], 'band')}, "
         text += pool["dtype"]
     elif pool["georeferenced"]:
-        text += ", with places"
+        text += ", with coordinates"
     if pool["excluded"]:
-        text += f"; {pool['excluded']} left out"
+        text += f"; {pool['excluded']} excluded"
     lines.append(text)
     if model and not model["bands"]:
-        lines.append(f"Vectors: {model['name']} of {model['source']}, {model['dim']} values")
+        lines.append(f"Embeddings: {model['name']} of {model['source']}, {model['dim']} features")
         return lines
     if model:
         used = ",".join(map(str, model["bands"]))
@@ -236,18 +236,18 @@ def _opening(run: Run) -> list[str]:
 
 
 def _labels(summary: dict[str, Any]) -> list[str]:
-    """A line for each label, the most frequent first; with the truth, how many were right."""
+    """Return a line per label, most frequent first; with ground truth, also the recall."""
     order = sorted(summary["labels"].items(), key=lambda pair: -pair[1])
-    judged = summary["truth"]["classes"] if summary["truth"] else {}
+    classes = summary["truth"]["classes"] if summary["truth"] else {}
     width = max(len(name) for name, _ in order)
     lines = []
     for name, tiles in order[:_LISTED]:
-        found = judged.get(name, {})
-        right = f"   {found['right']} of {found['tiles']} found" if found.get("tiles") else ""
+        found = classes.get(name, {})
+        right = f"   {found['right']} of {found['tiles']} correct" if found.get("tiles") else ""
         lines.append(
             f"  {name:<{width}} {tiles:>8}  {tiles / summary['pool']['tiles']:>6.1%}{right}"
         )
-    rest = order[_LISTED:]
-    if rest:
-        lines.append(f"  and {len(rest)} more with {count(sum(n for _, n in rest), 'tile')}")
+    more = order[_LISTED:]
+    if more:
+        lines.append(f"  and {len(more)} more with {count(sum(n for _, n in more), 'tile')}")
     return lines

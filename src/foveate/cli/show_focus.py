@@ -1,4 +1,4 @@
-"""What the command line shows of a focus run."""
+"""Output of the command line for focus runs."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ from foveate.cli.show import count, result, said_json
 if TYPE_CHECKING:
     from foveate.run import Run
 
-_LISTED = 10  # images; one alone is shown with its regions
+_LISTED = 10  # maximum number of listed images; a single image is shown with its regions
 _REGIONS = ("regions.parquet", "regions.geojson")
-_LINE = 60  # characters of an answer among those of other images
+_LINE = 60  # maximum length of an answer in a list of images
 _KINDS = {
     "prediction": "With regions", "prediction_full": "Whole image",
     "prediction_tile": "Best single tile",
@@ -20,43 +20,44 @@ _SCORES = {"loss": "loss", "mask_quality": "quality"}
 
 
 def looked(run: Run, *, as_json: bool) -> None:
-    """Print what a focus run came to."""
+    """Print the result of a focus run."""
     result(*look_text(run), as_json=as_json)
 
 
 def scorer_trained(run: Run, *, as_json: bool) -> None:
-    """Print what the training of a scorer came to."""
+    """Print the result of the training of a scorer."""
     summary = run.record["summary"]
-    worth, training, images = (summary[name] for name in ("measures", "training", "images"))
-    held_out = count(worth["images"], "image")
+    measures, training, images = (summary[name] for name in ("measures", "training", "images"))
+    held_out = count(measures["images"], "image")
     lines = [] if run.worked else ["Nothing to do: this run is complete, and nothing has changed."]
     agrees = (
-        f"rank correlation {worth['spearman']:.2f}; of the {worth['regions']} best cells "
-        f"{worth['recall']:.0%} are the same (by chance {worth['recall_chance']:.0%})"
+        f"rank correlation {measures['spearman']:.2f}; of the {measures['regions']} best cells "
+        f"{measures['recall']:.0%} are the same (by chance {measures['recall_chance']:.0%})"
     )
     saves = (
-        f"{worth['passes']:.4g} passes instead of {worth['passes_engine']:.4g}; "
-        f"{worth['regions_shared']:.0%} of the area of the regions is the same (regions are "
-        f"{worth['area_share']:.0%} of an image)"
+        f"{measures['passes']:.4g} passes instead of {measures['passes_engine']:.4g}; "
+        f"{measures['regions_shared']:.0%} of the area of the regions is the same (regions are "
+        f"{measures['area_share']:.0%} of an image)"
     )
     lines += [
         f"Model: {summary['model']['name']}, {summary['mode']}, goal {summary['goal']}",
         f"Images: {images['train']} train, {images['val']} val, {images['test']} test",
-        f"Training: {count(training['epochs'], 'epoch')}, the best was {training['best_epoch']}",
-        f"On {held_out} held out, against measured scores: {agrees}",
-        f"Looks at them: {saves}",
-        f"Use it: foveate focus look ... --scorer {run.path}",
+        f"Training: {count(training['epochs'], 'epoch')}, best epoch {training['best_epoch']}",
+        f"On {held_out} held out, compared with computed scores: {agrees}",
+        f"Looks at these images: {saves}",
+        f"Usage: foveate focus look ... --scorer {run.path}",
     ]
-    if worth["recall"] <= worth["recall_chance"]:
-        lines.insert(-1, "It finds the best cells no better than chance: train it on more images.")
+    if measures["recall"] <= measures["recall_chance"]:
+        lines.insert(-1, "The best cells are predicted no better than by chance: train on more "
+                     "images.")  # fmt: skip
     content = {"run": str(run.path), "worked": run.worked, **summary}
     result(content, "\n".join(lines), as_json=as_json)
 
 
 def look_text(run: Run) -> tuple[dict[str, Any], str]:
-    """Return what a focus run came to, for programs and for people.
+    """Return the result of a focus run as JSON-ready content and as text.
 
-    One image is shown whole, of many a line each.
+    A single image is shown in detail, several images with one line each.
     """
     from foveate.focus.store import load_look
     from foveate.report import headlines
@@ -100,7 +101,7 @@ def _one(look: dict[str, Any]) -> list[str]:
     if "judged" in look:
         chose = look["selector"]
         lines.append(
-            f"Answers: {look['generated']} generated, {look['judged']} judged"
+            f"Answers: {look['generated']} generated, {look['judged']} scored"
             + (f"; regions by {chose}, {look['selector_passes']:.4g} passes" if chose else "")
         )
     tiled = look.get("passes_tiling")
@@ -108,13 +109,14 @@ def _one(look: dict[str, Any]) -> list[str]:
         f"Passes: {look['passes']:.4g}"
         + (f", tiling takes {tiled:.4g}" if tiled else "")
         + f" ({look['images']} images, {look['seconds']:.2f} s in the "
-        f"model" + (f"; {look['remembered']:.4g} remembered" if look["remembered"] else "") + ")"
+        f"model" + (f"; {look['remembered']:.4g} cached" if look["remembered"] else "") + ")"
     )
     lines.append(
         f"Regions: {len(look['regions'])} of {look['cells']} cells, {look['area_share']:.1%} of "
-        f"the area; epsilon {look['epsilon']:+.3f}" + ("" if look["coreset_ok"] else " (missed)")
+        f"the area; epsilon {look['epsilon']:+.3f}"
+        + ("" if look["coreset_ok"] else " (limit exceeded)")
     )
-    lines.append(f"Stopped: {look['stop_reason']}")
+    lines.append(f"Stop reason: {look['stop_reason']}")
     for region in look["regions"]:
         label = region.get("label")
         fit = region.get("fit")
@@ -129,12 +131,12 @@ def _one(look: dict[str, Any]) -> list[str]:
         )
     if look["near_ties"]:
         ties = "tie" if look["near_ties"] == 1 else "ties"
-        lines.append(f"{look['near_ties']} near-{ties}: those ranks are as good as equal.")
+        lines.append(f"{look['near_ties']} near-{ties}: these ranks are practically equal.")
     return [*lines, *look["notes"]]
 
 
 def _said(look: dict[str, Any], kind: str) -> str:
-    """Write an answer; of a class also how sure it is, of masks how many they are."""
+    """Format an answer: a class with its probability, or the number of masks."""
     found = look[kind]
     if isinstance(found, dict):
         noun = "mask" if found["masks"] == 1 else "masks"
@@ -145,14 +147,14 @@ def _said(look: dict[str, Any], kind: str) -> str:
     answers = look.get("answers", {})
     single = {"prediction_full": "full", "prediction_tile": "tile"}
     key = single.get(kind, look["forms"]["answer"])
-    if key not in answers:  # words of a model, which a terminal must not take for commands
+    if key not in answers:  # generated text: escape terminal control characters
         return "".join(c if c.isprintable() else " " for c in str(found))
     unit = " of the votes" if key == "vote" else ""
     return f"{found} ({answers[key]['probability']:.0%}{unit})"
 
 
 def _brief(look: dict[str, Any], kind: str) -> str:
-    """Write an answer on one line."""
+    """Format an answer on one line."""
     found = look[kind]
     line = _said(look, kind) if isinstance(found, dict) else " ".join(str(found).split())
     return line if len(line) <= _LINE else line[: _LINE - 3] + "..."
@@ -167,12 +169,12 @@ def _many(looks: list[dict[str, Any]]) -> list[str]:
             else f"{len(look['regions'])} regions"
         )
         lines.append(f"  {look['image']}: {said}, {look['passes']:.4g} passes")
-    rest = len(looks) - _LISTED
-    return [*lines, f"  and {rest} more"] if rest > 0 else lines
+    more = len(looks) - _LISTED
+    return [*lines, f"  and {more} more"] if more > 0 else lines
 
 
 def benched(run: Run, *, as_json: bool) -> None:
-    """Print what a benchmark of `focus` came to: as JSON, a list of measurements."""
+    """Print the result of a benchmark of `focus`; as JSON, a list of measurements."""
     from foveate.bench.write import markdown
     from foveate.files import read_json
     from foveate.report import headlines

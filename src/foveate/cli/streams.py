@@ -1,8 +1,7 @@
-"""Standard streams that stop no job: closed, full, without a reader, or without a letter.
+"""Standard streams whose errors do not stop a job: closed, full, broken, or without Unicode.
 
-Whatever is printed is the last of a job or beside it; the work itself lies in its files. So a
-stream here takes all that is written to it, remembers when it could not pass it on, and the
-program says so at the end, on the other stream.
+Results are stored in files; printed output is secondary. A `Stream` therefore accepts all writes
+and records failures, which the program reports at the end on the other stream.
 """
 
 from __future__ import annotations
@@ -18,13 +17,13 @@ if TYPE_CHECKING:
 
 
 class Stream:
-    """A standard stream that never raises; letters that it cannot encode are escaped.
+    """A standard stream that never raises; characters that it cannot encode are escaped.
 
     Args:
-        stream: What to write to; None for a stream that was closed when Python started.
+        stream: Underlying stream; None if it was closed when Python started.
 
     Attributes:
-        encoding: What letters are written in.
+        encoding: Encoding of the stream.
     """
 
     closed = False
@@ -36,7 +35,7 @@ class Stream:
         self._lost = False
 
     def encodes(self, text: str) -> bool:
-        """Say whether all letters of a text can be written as they are."""
+        """Return whether all characters of a text can be encoded."""
         try:
             text.encode(self.encoding)
         except UnicodeEncodeError:
@@ -44,9 +43,9 @@ class Stream:
         return True
 
     def lost(self) -> str:
-        """Say why something that was written is lost; empty where nothing is.
+        """Return why output was lost; empty if nothing was lost.
 
-        A reader that has gone (`head`) had what it wanted: nothing is lost.
+        Output after the reader has closed a pipe (`head`) does not count as lost.
         """
         self.flush()
         if not self._lost or isinstance(self._failure, BrokenPipeError):
@@ -61,7 +60,7 @@ class Stream:
         return self._failure is not None and bool(self.lost())
 
     def write(self, text: str, /) -> int:
-        """Write, as far as that can be done."""
+        """Write; errors are recorded."""
         self._lost |= self._stream is None and bool(text)
         if self._usable():
             if not self.encodes(text):
@@ -71,20 +70,20 @@ class Stream:
         return len(text)
 
     def flush(self) -> None:
-        """Flush, as far as that can be done."""
+        """Flush; errors are recorded."""
         if self._usable():
             with self._forgiven():
                 cast("TextIO", self._stream).flush()
 
     def isatty(self) -> bool:
-        """Say whether a person is watching."""
+        """Return whether the stream is a terminal."""
         return self._usable() and cast("TextIO", self._stream).isatty()
 
     def fileno(self) -> int:
-        """Return the number of the file.
+        """Return the file descriptor.
 
         Raises:
-            OSError: It has none.
+            OSError: The stream has none.
         """
         if self._stream is None:
             raise io.UnsupportedOperation("fileno")
@@ -97,17 +96,17 @@ class Stream:
     def _forgiven(self) -> Generator[None]:
         try:
             yield
-        except (OSError, ValueError) as error:  # ValueError: somebody has closed it
+        except (OSError, ValueError) as error:  # ValueError: the stream was closed
             self._failure, self._lost = error, True
-            # What it still holds would be tried again, and complained about, when Python ends.
+            # Python would flush the remaining buffer at exit and print an error.
             if self._stream in (sys.__stdout__, sys.__stderr__):
                 with contextlib.suppress(OSError, ValueError):
-                    _point_to_nothing(self.fileno())
+                    _redirect_to_null(self.fileno())
 
 
 @contextlib.contextmanager
 def standard_streams() -> Generator[tuple[Stream, Stream]]:
-    """Put streams that never raise in the place of stdout and stderr, and yield both."""
+    """Replace stdout and stderr by streams that never raise, and yield both."""
     _fill_descriptors()
     before = sys.stdout, sys.stderr
     out, err = Stream(before[0]), Stream(before[1])
@@ -121,19 +120,19 @@ def standard_streams() -> Generator[tuple[Stream, Stream]]:
 
 
 def _fill_descriptors() -> None:
-    """Open the first three files where they are not: else the next file takes their numbers.
+    """Open closed standard file descriptors, so that no other file is assigned their numbers.
 
-    Whatever a library then prints from C would stand in the middle of a table.
+    Output of C libraries would otherwise be written into that file.
     """
     for number in range(3):
         try:
             os.fstat(number)
         except OSError:
-            _point_to_nothing(number)
+            _redirect_to_null(number)
 
 
-def _point_to_nothing(number: int) -> None:
-    nothing = os.open(os.devnull, os.O_RDWR)
-    if nothing != number:
-        os.dup2(nothing, number)
-        os.close(nothing)
+def _redirect_to_null(number: int) -> None:
+    null = os.open(os.devnull, os.O_RDWR)
+    if null != number:
+        os.dup2(null, number)
+        os.close(null)

@@ -1,4 +1,4 @@
-"""The whole job on the procedural world: what `foveate demo` runs, offline."""
+"""`foveate demo`: curate, focus and observe on a procedural world, offline."""
 
 from foveate.demo.job import TILE, Demo, learn_objects, run_demo
 

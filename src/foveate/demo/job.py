@@ -1,4 +1,4 @@
-"""The whole job on the procedural world: what `foveate demo` runs, offline."""
+"""`foveate demo`: curate, focus and observe on a procedural world, offline."""
 
 from __future__ import annotations
 
@@ -37,22 +37,22 @@ TILE = 128
 BUDGET = "10%"
 WANTED = "storage tank"
 NOTHING = "nothing special"
-_TOWN, _WIDE = 3, 2048  # which theme the wide scene has, and its side in pixels
-_LESSONS, _LESSON = 4, 1024  # towns that the probe learns from, and their side
-_VIEWS, _PLAIN = 12, 40  # crops around each object, and of each scene without one
+_TOWN, _WIDE = 3, 2048  # theme of the wide scene, and its side in pixels
+_LESSONS, _LESSON = 4, 1024  # number of training scenes of the probe, and their side in pixels
+_VIEWS, _PLAIN = 12, 40  # crops around each object, and background crops of each scene
 
 
 @dataclass(frozen=True)
 class Demo:
-    """What the demo made.
+    """The runs of the demo.
 
     Attributes:
-        curate: The run that keeps the best tiles of four scenes.
-        focus: The run that looks for storage tanks in a wide scene.
-        train: The run that trains an observer on pairs, and judges it; None where the packages
-            that training needs are not installed.
-        observe: The run that chooses the tiles to acquire of an overview; None as `train`.
-        left_out: What was left out and what to install for it; empty where nothing was.
+        curate: The run that selects the best tiles of four scenes.
+        focus: The run that searches for storage tanks in a wide scene.
+        train: The run that trains and evaluates an observer on pairs; None if the packages for
+            training are not installed.
+        observe: The run that selects the tiles to acquire of an overview; None as `train`.
+        left_out: The skipped part and what to install for it; empty if nothing was skipped.
     """
 
     curate: Run
@@ -65,16 +65,16 @@ class Demo:
 def run_demo(
     out: str | Path, *, seed: int = 0, command: str = "", progress: ProgressFn | None = None
 ) -> Demo:
-    """Keep the best tiles of a world, look for what is rare, and choose what to acquire.
+    """Run curate, focus and observe on procedural scenes.
 
-    The last needs torch: without it there are the first two, and a warning.
+    The observe part requires torch; without it, it is skipped with a warning.
 
     Args:
-        out: Folder for ``world/`` (images, masks, classes), ``run/`` (tiles, with its report),
-            ``wide-SEED.tif``, ``probe-SEED.safetensors``, ``focus/`` (regions, with theirs), and
-            what `foveate.demo.observed` says.
+        out: Folder for ``world/`` (images, masks, classes), ``run/`` (tiles and report),
+            ``wide-SEED.tif``, ``probe-SEED.safetensors``, ``focus/`` (regions and report), and the
+            files of `foveate.demo.observed`.
         seed: Seed of the world, the methods and the looks.
-        command: The command that repeats it, for the record.
+        command: The command line, for the record.
         progress: Called with ticks.
 
     Returns:
@@ -84,9 +84,9 @@ def run_demo(
         StorageError: `out` cannot be written.
     """
     folder = Path(out)
-    # Observing is the last part: what it lacks is said before the first.
+    # Warn before the first part about missing packages of the last part.
     missing = EXTRAS["observe"].why_not()
-    left_out = f"The part that observes is left out: {missing}" if missing else ""
+    left_out = f"The observe part is skipped: {missing}" if missing else ""
     if left_out:
         logger.warning(left_out)
     root = folder / "world"
@@ -98,11 +98,11 @@ def run_demo(
         methods=METHODS.ready(),
         budget=BUDGET,
         tile=TILE,
-        min_labelled=0.5,  # not what peeps out from under a cloud
+        min_labelled=0.5,  # exclude tiles that are mostly covered by clouds
         seed=seed,
     )
     kept = job.run(folder / "run", command=command, report=write_report, progress=progress)
-    # Named by the seed: another one must not meet the scene of this one.
+    # The seed is part of the names, so that another seed does not reuse these files.
     wide, probe = folder / f"wide-{seed}.tif", folder / f"probe-{seed}.safetensors"
     if not wide.exists():
         scene = make_scene(_spec(_WIDE, seed + 1), _TOWN)
@@ -119,10 +119,10 @@ def run_demo(
 
 
 def learn_objects(*, seed: int = 0) -> Probe:
-    """Fit a probe that tells the rare objects of small towns, and places without one.
+    """Fit a probe to the rare objects of small towns and background crops.
 
     Args:
-        seed: Of the towns and the crops; none of them is the wide scene.
+        seed: Seed of the towns and the crops; none of the towns is the wide scene.
     """
     crops: list[NDArray[Any]] = []
     names: list[str] = []
@@ -141,7 +141,7 @@ def learn_objects(*, seed: int = 0) -> Probe:
 
 
 def _examples(scene: WorldScene, draw: np.random.Generator) -> Iterator[tuple[str, Window]]:
-    """Yield named windows of a scene: several around each object, many without any."""
+    """Yield named windows of a scene: several around each object, and background windows."""
     shape = (scene.image.shape[1], scene.image.shape[2])
     for item in scene.objects:
         middle = np.array([item.y + item.h / 2, item.x + item.w / 2])

@@ -1,4 +1,4 @@
-"""The part of the demo that observes: pairs of a small world, an observer, a scene to choose in."""
+"""The observe part of the demo: pairs of a small world, an observer, and a new scene."""
 
 from __future__ import annotations
 
@@ -22,24 +22,24 @@ CONCEPTS = (
     "water", "forest", "cropland", "settlement", "building", "road", "pool", "boat",
 )  # fmt: skip
 BUDGET = "12%"
-_SCENES, _SIDE, _TILES, _RATIO = 35, 480, 8, 10  # of the world that is learnt from
-_WIDE = 960  # side in pixels of the scene to choose in: its grid has twice as many tiles a side
+_SCENES, _SIDE, _TILES, _RATIO = 35, 480, 8, 10  # training world
+_WIDE = 960  # side of the new scene in pixels: twice as many tiles per side
 
 
 def run_observe(
     folder: Path, *, seed: int, command: str, progress: ProgressFn | None = None
 ) -> tuple[Run, Run]:
-    """Prepare pairs, train an observer, choose tiles of a new overview, and complete its scene.
+    """Prepare pairs, train an observer, select tiles of a new overview, and complete its scene.
 
     Args:
-        folder: For ``observe-world/``, ``pairs/``, ``observer/``, ``overview-SEED.tif``,
-            ``observe/`` (chosen tiles) and ``completed/``.
-        seed: Of the world and the training.
-        command: The command that repeats it, for the record.
+        folder: Folder for ``observe-world/``, ``pairs/``, ``observer/``, ``overview-SEED.tif``,
+            ``observe/`` (selected tiles) and ``completed/``.
+        seed: Seed of the world and the training.
+        command: The command line, for the record.
         progress: Called with ticks.
 
     Returns:
-        The runs of the training and of the choice.
+        The runs of the training and of the selection.
     """
     root = folder / "observe-world"
     draw_once(root, _spec(_SCENES, _SIDE, seed + 20), progress)
@@ -63,7 +63,7 @@ def run_observe(
 
 
 def _unseen(folder: Path, seed: int, progress: ProgressFn | None) -> tuple[Path, Path]:
-    """Return the overview of a scene that nothing was learnt from, and its high resolution."""
+    """Return the overview and the high-resolution image of a new scene."""
     acquired = folder / f"acquired-{seed}.tif"
     if not acquired.exists():
         scene = make_scene(_spec(1, _WIDE, seed + 40), 3)
@@ -75,10 +75,10 @@ def _unseen(folder: Path, seed: int, progress: ProgressFn | None) -> tuple[Path,
 
 
 def draw_once(root: Path, spec: WorldSpec, progress: ProgressFn | None) -> None:
-    """Draw a world unless this very one is there: world.json is written last."""
+    """Generate a world unless it exists; world.json is written last."""
     written = root / "world.json"
-    wanted = json.loads(json.dumps(asdict(spec)))
-    if written.exists() and read_json(written).get("spec") == wanted:
+    expected = json.loads(json.dumps(asdict(spec)))
+    if written.exists() and read_json(written).get("spec") == expected:
         return
     write_world(root, spec, progress=progress)
 

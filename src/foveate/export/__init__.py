@@ -1,9 +1,8 @@
-"""Selections and predictions for other programs: one target writes one file, or one folder.
+"""Export of selections and predictions for other programs; a target writes a file or a folder.
 
-An export is a function of a run directory; `chips` alone also opens the imagery that the run was
-made from. Of a selection it holds what was chosen in the order of choice; with several methods one
-file holds all of them, told apart by the column ``method``. Of a classify run it holds every tile
-with its label, of a focus run the regions.
+An export depends on a run directory only; `chips` also reads the imagery of the run. A selection is
+exported in the order of selection; several methods are in one file, with the column ``method``. A
+classify run is exported as all tiles with labels, a focus run as its regions.
 """
 
 from __future__ import annotations
@@ -54,42 +53,43 @@ def export_run(
         run_dir: Run directory.
         to: Name of the target: "geojson", "geoparquet", "csv", "list", "chips", "stac" or
             "embeddings".
-        out: File to write; an existing file is replaced, atomically. Of "chips", "stac" and
-            "embeddings" a new or empty folder, which is there when all of it is.
-        methods: Names of methods, in the order wanted; None for all of the run.
-        previews: Whether "chips" get 8-bit pictures beside them.
-        datetime: For "stac" and "embeddings": date, or interval A/B, of tiles of which the run
-            knows none.
+        out: File to write; an existing file is replaced atomically. For "chips", "stac" and
+            "embeddings" a new or empty folder, which is created when complete.
+        methods: Names of methods, in order; None for all methods of the run.
+        previews: Whether to add 8-bit pictures to "chips".
+        datetime: For "stac" and "embeddings": date, or interval A/B, of tiles without a date in
+            the run.
         progress: Called with ticks.
 
     Returns:
-        The files that were written, or the folder.
+        The written file or folder.
 
     Raises:
-        UnknownNameError: No such target, or a method that the run does not have.
-        ParameterError: `out` is a folder where a file is written, or a file where a folder is, or
-            ends like another format; previews of a target that has none, a date for one that says
-            none, or none where there has to be one.
-        DataError: There is no run, it holds neither, it is not georeferenced and the target
-            needs geometry, or its images have moved and the target needs pixels.
+        UnknownNameError: No such target, or the run has no such method.
+        ParameterError: `out` is a folder instead of a file, or vice versa, or has the suffix of
+            another format; previews or a date are given for a target without them, or a required
+            date is missing.
+        DataError: There is no run, it has no result to export, it is not georeferenced and the
+            target requires geometry, or its images have moved and the target requires pixels.
         StorageError: `out` cannot be written.
     """
     target = TARGETS.get(to)
     if previews and not target.previews:
-        able = [name for name in TARGETS if TARGETS.get(name).previews]
+        supported = [name for name in TARGETS if TARGETS.get(name).previews]
         raise ParameterError(
-            f"--previews with --to {to}", f"Previews stand beside {', '.join(able)}.",
-            "Leave it out.",
+            f"--previews with --to {to}", f"Previews are supported by {', '.join(supported)}.",
+            "Remove --previews.",
         )  # fmt: skip
     if datetime and not target.dated:
-        able = [name for name in TARGETS if TARGETS.get(name).dated]
+        supported = [name for name in TARGETS if TARGETS.get(name).dated]
         raise ParameterError(
-            f"--datetime with --to {to}", f"Dates are said by {', '.join(able)}.", "Leave it out.",
+            f"--datetime with --to {to}", f"Dates are supported by {', '.join(supported)}.",
+            "Remove --datetime.",
         )  # fmt: skip
     if methods and not target.tabular:
         raise ParameterError(
-            f"--method {methods[0]} with --to {to}", "It is of all tiles of the run.",
-            "Leave it out.",
+            f"--method {methods[0]} with --to {to}", "This target exports all tiles of the run.",
+            "Remove --method.",
         )  # fmt: skip
     path = Path(out)
     (_check_folder if target.folder else _check_file)(to, target, path)
@@ -110,13 +110,13 @@ def _check_file(to: str, target: Target, path: Path) -> None:
         raise ParameterError(
             f"--out {str(path)!r} is a folder",
             f"The {to} export writes one file.",
-            f"--out {path / name}",
+            f"Use --out {path / name}",
         )
     if path.suffix.lower() not in target.suffixes:
         raise ParameterError(
             f"--out {str(path)!r} does not end in {' or '.join(target.suffixes)}",
-            f"That is how a {to} file is recognised.",
-            f"--out {path.with_suffix(target.suffixes[0]) if path.name else name}",
+            f"A {to} file requires this suffix.",
+            f"Use --out {path.with_suffix(target.suffixes[0]) if path.name else name}",
         )
 
 
@@ -125,11 +125,11 @@ def _check_folder(to: str, target: Target, path: Path) -> None:  # noqa: ARG001 
         raise ParameterError(
             f"--out {str(path)!r} is a file",
             f"The {to} export writes a folder.",
-            f"--out {path.with_suffix('') if path.suffix else path.with_name(to)}",
+            f"Use --out {path.with_suffix('') if path.suffix else path.with_name(to)}",
         )
     if path.is_dir() and any(path.iterdir()):
         raise ParameterError(
             f"--out {str(path)!r} is a folder that is not empty",
-            f"The {to} export writes a new or empty folder, all at once.",
-            f"--out {path / to}",
+            f"The {to} export requires a new or empty folder.",
+            f"Use --out {path / to}",
         )

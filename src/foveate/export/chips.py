@@ -1,11 +1,11 @@
-"""Chips: a folder of GeoTIFFs of the chosen tiles, with their masks beside them.
+"""Chips: a folder of GeoTIFFs of the selected tiles and their masks.
 
-``images/NAME.tif`` holds the pixels of the tile as its file stores them: type, bands, nodata,
-palette, CRS, and the transform of the window; ``masks/NAME.tif`` the same of the mask (of ``focus
-segment`` the numbers of the regions). Bands from several files are one chip, in their common type.
-``previews/NAME.jpg`` is what a person sees. ``manifest.parquet`` (GeoParquet where there are
-outlines) and ``manifest.csv`` have a row for each pick, with the files. A tile that several methods
-chose is written once. `foveate curate images --masks masks` reads the folder.
+``images/NAME.tif`` contains the pixels of a tile as stored in its file: type, bands, nodata,
+palette, CRS, and the transform of the window; ``masks/NAME.tif`` those of the mask (for ``focus
+segment``, the numbers of the regions). Bands from several files are one chip, in their common type.
+``previews/NAME.jpg`` is an 8-bit picture. ``manifest.parquet`` (GeoParquet if there are outlines)
+and ``manifest.csv`` have one row per pick, with the file names. A tile that is selected by several
+methods is written once. `foveate curate images --masks masks` reads the folder.
 """
 
 from __future__ import annotations
@@ -38,21 +38,21 @@ type Place = tuple[str, Window]  # scene and window
 
 _WINDOW = ("scene", "y", "x", "h", "w")
 _SAFE = re.compile(r"[^A-Za-z0-9._-]+")
-_LONGEST = 120  # letters of a file name
+_LONGEST = 120  # maximum length of a file name
 
 
 def write(export: Export) -> None:
     """Write the folder.
 
     Raises:
-        DataError: A run of no imagery; images have moved, changed, or cannot be read.
+        DataError: The run has no imagery, or images have moved, changed, or cannot be read.
         StorageError: The folder is not empty, or cannot be written.
     """
     table = export.table
     if not set(_WINDOW) <= set(table.column_names):
         raise DataError(
-            f"the run {str(export.run.path)!r} is of tiles without windows",
-            "Chips are cut from images.",
+            f"the tiles of the run {str(export.run.path)!r} have no windows",
+            "Chips are cropped from images.",
             "Use --to csv, --to list or --to geoparquet.",
         )
     columns = [table[name].to_pylist() for name in _WINDOW]
@@ -72,10 +72,10 @@ def write(export: Export) -> None:
 
 
 def chip_names(places: list[Place]) -> dict[Place, str]:
-    """Return a file name for each window, without suffix: safe, and unique even without case.
+    """Return a file name for each window, without suffix: safe, and unique ignoring case.
 
-    The scene, its folders joined by "__", and the window. Letters that a file system may refuse
-    become hyphens; where that, the length or case would make one name of two, a hash follows.
+    A name consists of the scene, its folders joined by "__", and the window. Characters that a file
+    system may refuse are replaced by hyphens; a hash is appended to long and ambiguous names.
     """
     found, taken = {}, Counter[str]()
     for place in places:
@@ -98,7 +98,7 @@ def _write_chips(
     for place in names:
         of_scene.setdefault(place[0], []).append(place)
     masked = set()
-    with Meter(export.progress, "cutting chips", len(names)) as meter:
+    with Meter(export.progress, "writing chips", len(names)) as meter:
         for scene, places in of_scene.items():
             source = scenes[scene].source
             mask = scenes[scene].mask or _region_mask(export.run, scene)
@@ -132,18 +132,18 @@ def _look(source: Any) -> tuple[tuple[int, ...], NDArray[Any]]:
 
 
 def _placed(labels: StoredPixels, image: StoredPixels) -> StoredPixels:
-    """Return the pixels of a mask; one without a georeference lies where its image does."""
+    """Return the pixels of a mask, with the georeference of its image if it has none."""
     if labels.transform is not None or image.transform is None:
         return labels
     return replace(labels, transform=image.transform, crs=image.crs)
 
 
 def _region_mask(run: Run, scene: str) -> FileSource | None:
-    """Return the map of the masks that `focus segment` has made of an image, if it has."""
+    """Return the mask map of an image by `focus segment`, or None."""
     root = run.path.resolve()
     outputs = run.record.get("steps", {}).get(f"look {scene}", {}).get("outputs", [])
     files = [(root / file).resolve() for file in outputs]
-    # A run may come from somebody else: nothing outside of it is read for a mask.
+    # Runs are untrusted: no file outside of the run directory is read.
     found = (f for f in files if f.parent == root / "masks" and f.is_file())
     file = next(found, None)
     return None if file is None else FileSource(str(file))

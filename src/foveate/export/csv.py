@@ -1,7 +1,7 @@
-"""CSV with a header, UTF-8; geometry as WKT where there is one.
+"""CSV with a header, UTF-8; geometry, if any, as WKT.
 
-Text cells that a spreadsheet would take for a formula get an apostrophe in front (see
-`foveate.files.write_csv`); a program that needs the exact id takes it off, or reads another format.
+Text cells that a spreadsheet would interpret as a formula are prefixed with an apostrophe (see
+`foveate.files.write_csv`); programs that need the exact id must remove it, or use another format.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     import pyarrow as pa
 
-_DIGITS = 7  # of a degree: about 1 cm
+_DIGITS = 7  # decimals of degrees: about 1 cm
 
 
 def write(export: Export) -> None:
@@ -36,8 +36,8 @@ def write_table(path: Path, table: pa.Table) -> None:
 
         shapes = shapely.from_wkb(table[GEOMETRY].to_pylist())
         texts = shapely.to_wkt(shapes, rounding_precision=_DIGITS).tolist()
-        place = table.column_names.index(GEOMETRY)
-        table = table.set_column(place, GEOMETRY, pa.array(texts, pa.string()))
+        index = table.column_names.index(GEOMETRY)
+        table = table.set_column(index, GEOMETRY, pa.array(texts, pa.string()))
     write_csv(path, table)
 
 

@@ -1,12 +1,12 @@
-"""Embeddings of a run as GeoParquet, described as the community's conventions ask.
+"""Embeddings of a run as GeoParquet with STAC metadata.
 
-``embeddings.parquet`` has a row for each tile: id, scene, embedding (as stored: half floats) and
-geometry, in the order of a Hilbert curve; its file key ``emb`` says what the vectors are.
-``collection.json`` and ``item.json`` say the same as STAC with the embeddings extension (``emb:``,
-version 0.0.1, a proposal); they are STAC 1.0.0, as the schema of that version refers to it.
-``model.json`` is the encoder.
+``embeddings.parquet`` has one row per tile: id, scene, embedding (as stored, half floats) and
+geometry, in the order of a Hilbert curve; its metadata key ``emb`` describes the vectors.
+``collection.json`` and ``item.json`` have the same description as STAC with the embeddings
+extension (``emb:``, version 0.0.1, a proposal), in STAC 1.0.0, which the schema of that version
+refers to. ``model.json`` is the spec of the encoder.
 
-`foveate curate embeddings.parquet` reads the file: the same ids, and the very same vectors.
+`foveate curate embeddings.parquet` reads the file with identical ids and vectors.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ if TYPE_CHECKING:
     from foveate.embeddings import Embeddings
 
 EXTENSION = "https://stac-extensions.github.io/embeddings/v0.0.1/schema.json"
-STAC = "1.0.0"  # of the core schemas that version 0.0.1 of the extension refers to
+STAC = "1.0.0"  # version of the core schemas that version 0.0.1 of the extension refers to
 FILE, KEY = "embeddings.parquet", b"emb"
 _ID = "embeddings"
 _PARQUET = "application/vnd.apache.parquet"
@@ -46,8 +46,8 @@ def write(export: Export) -> None:
     """Write the folder.
 
     Raises:
-        DataError: The run holds no embeddings, or of several models, or has no places.
-        ParameterError: Tiles without a date, and none is stated.
+        DataError: The run has no embeddings, or of several models, or no coordinates.
+        ParameterError: Tiles have no date, and none is given.
         StorageError: The folder is not empty, or cannot be written.
     """
     run = export.run
@@ -56,8 +56,8 @@ def write(export: Export) -> None:
     tiles = read_parquet(path) if path.is_file() else None
     if tiles is None or not np.array_equal(text_column(tiles, "tile_id"), found.ids):
         raise DataError(
-            f"the embeddings of the run {str(run.path)!r} are not those of its tiles",
-            "A vector for each tile.", "Run the job again.",
+            f"the embeddings of the run {str(run.path)!r} do not match its tiles",
+            "Expected one vector per tile.", "Run the job again.",
         )  # fmt: skip
     need_place(run, tiles.column_names)
     dates = _dates(export, found.ids)
@@ -85,7 +85,7 @@ def _table(found: Embeddings, tiles: pa.Table) -> pa.Table:
 
 
 def _about(found: Embeddings, tiles: pa.Table) -> dict[str, Any]:
-    """Return what the extension says of all vectors."""
+    """Return the properties of the extension that are common to all vectors."""
     layout = _layout(tiles)
     return {
         "emb:type": "chip", "emb:dimensions": int(found.x.shape[1]),
@@ -94,7 +94,7 @@ def _about(found: Embeddings, tiles: pa.Table) -> dict[str, Any]:
 
 
 def _layout(tiles: pa.Table) -> dict[str, Any]:
-    """Return how tiles are cut, as far as all of them are alike; {} without windows."""
+    """Return the layout of the tiles; {} without windows."""
     if not {"scene", "y", "x", "h", "w"} <= set(tiles.column_names):
         return {}
     y, x, h, w = (tiles[name].to_numpy() for name in ("y", "x", "h", "w"))
@@ -109,9 +109,9 @@ def _layout(tiles: pa.Table) -> dict[str, Any]:
 
 
 def _step(values: NDArray[np.integer]) -> int | None:
-    """Return the least distance between different places along an axis, or None."""
-    places = np.unique(values)
-    return int(np.diff(places).min()) if places.size > 1 else None
+    """Return the smallest distance between different positions along an axis, or None."""
+    positions = np.unique(values)
+    return int(np.diff(positions).min()) if positions.size > 1 else None
 
 
 def _quantization(found: Embeddings) -> dict[str, Any]:
@@ -127,7 +127,7 @@ def _quantization(found: Embeddings) -> dict[str, Any]:
 
 
 def _links(export: Export) -> list[dict[str, Any]]:
-    """Return links to the encoder, and to the imagery: what the job was given."""
+    """Return links to the encoder, and to the images of the job."""
     job = export.run.record.get("job", {})
     links = [{"rel": "emb:model", "href": "./model.json", "type": "application/json"}]
     for given in job.get("images") or ():
@@ -138,7 +138,7 @@ def _links(export: Export) -> list[dict[str, Any]]:
 
 
 def _dates(export: Export, ids: NDArray[np.str_]) -> dict[str, Any]:
-    """Return when the tiles were seen: from the first of their dates to the last."""
+    """Return the acquisition period of the tiles, from the first to the last date."""
     known = attributes_of(export.run)
     texts = {str(known.get(i, {}).get("datetime") or "") for i in ids.tolist()}
     if "" in texts:

@@ -1,7 +1,7 @@
 """GeoParquet 1.1: the same table with types, geometry as WKB, in the order of a Hilbert curve.
 
-In longitude and latitude; of a run that does not lie on the Earth (local coordinates, another
-planet) in the coordinates of its scenes, with their CRS.
+Coordinates are longitude and latitude; for runs without them (local coordinates, another planet),
+those of the scenes, with their CRS.
 """
 
 from __future__ import annotations

@@ -1,10 +1,11 @@
-"""A coordinate list: the chosen patches in their order, one a line.
+"""A coordinate list: the selected patches in order, one per line.
 
-In the form of the core-set paper's public code, which ``--coordinates`` and ``foveate compare``
-read: ``folder image row col score``, or ``image image image row col score`` for images that lie in
-no folder (the lists have a surface model and a mask there). The last column is the score where it
-falls from line to line, and else the place: 1 for the first, 1/n for the last. A list states no
-size of the patches: give ``--tile``. Tiles of a pool of plain arrays are one id a line.
+The format is that of the public code of the core-set paper, which ``--coordinates`` and ``foveate
+compare`` read: ``folder image row col score``, or ``image image image row col score`` for images
+without a folder (where the lists have a surface model and a mask). The last column is the score if
+it does not increase from line to line, and otherwise the position: 1 for the first, 1/n for the
+last. A list does not contain the size of the patches: use ``--tile``. Tiles of a pool of plain
+arrays are one id per line.
 """
 
 from __future__ import annotations
@@ -26,17 +27,17 @@ def write(export: Export) -> None:
     """Write the list.
 
     Raises:
-        ParameterError: Several methods.
-        DataError: A name with a blank in it, or patches of several sizes.
-        StorageError: It cannot be written.
+        ParameterError: There are several methods.
+        DataError: A name contains a blank, or patches have several sizes.
+        StorageError: The file cannot be written.
     """
     table = export.table
     methods = table["method"].unique().to_pylist() if "method" in table.column_names else []
     if len(methods) > 1:
         raise ParameterError(
-            f"a list of the methods {', '.join(methods)}",
-            "A list is one order of patches.",
-            f"Choose one: --method {methods[0]}",
+            f"the run has several methods: {', '.join(methods)}",
+            "A list contains a single ranking.",
+            f"Select one with --method {methods[0]}",
         )
     if {"scene", "y", "x"} <= set(table.column_names):
         lines = _coordinates(table)
@@ -53,8 +54,8 @@ def _coordinates(table: pa.Table) -> list[str]:
     if len(sizes) > 1 or any(h != w for h, w in sizes):
         raise DataError(
             f"patches of {sizes[0][0]} x {sizes[0][1]} and {sizes[-1][0]} x {sizes[-1][1]} pixels",
-            "A list states corners alone: its patches are squares of one size.",
-            "Use --to csv, which holds the windows.",
+            "A list contains corners only: its patches must be squares of one size.",
+            "Use --to csv, which contains the windows.",
         )
     names = [" ".join(s.rsplit("/", 1)) if "/" in s else f"{s} {s} {s}" for s in scenes]
     rows = zip(names, table["y"].to_pylist(), table["x"].to_pylist(), _scores(table), strict=True)

@@ -1,4 +1,4 @@
-"""Outlines in coordinates of the scenes' own, for runs that do not lie on the Earth."""
+"""Outlines in the native CRS of scenes, for runs without longitude and latitude."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ if TYPE_CHECKING:
 
 
 def native_outlines(path: Path, table: pa.Table) -> tuple[NDArray[np.object_], str] | None:
-    """Return outlines of windows in the one CRS of their scenes.
+    """Return outlines of windows in the common CRS of their scenes.
 
     Args:
         path: Run directory, with the table of its scenes.
         table: Windows: scene, y, x, h, w; n rows.
 
     Returns:
-        (n,) shapely polygons and the CRS as WKT; None where a scene has no CRS or geotransform, or
+        (n,) shapely polygons and the CRS as WKT; None if a scene has no CRS or geotransform, or
         there are several CRS.
     """
     from affine import Affine

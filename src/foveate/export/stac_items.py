@@ -1,4 +1,4 @@
-"""Parts of what is written as STAC: items of tiles, boxes, dates, collections."""
+"""Parts of STAC exports: items of tiles, bounding boxes, dates, collections."""
 
 from __future__ import annotations
 
@@ -30,28 +30,30 @@ _TURN = 180.0
 
 
 def when(known: object, stated: str) -> dict[str, Any]:
-    """Return the members of an item that say when: datetime, or a period.
+    """Return the temporal members of an item: datetime, or a period.
 
     Args:
-        known: Moment as text, "" or None where nothing is known.
-        stated: Date or interval A/B that holds where nothing is known; "" for none.
+        known: Date and time as text; "" or None if not known.
+        stated: Date or interval A/B used if the date is not known; "" for none.
 
     Raises:
-        ParameterError: Neither is there, or the interval has an open end.
+        ParameterError: Both are missing, or the interval has an open end.
     """
     moment = read_moment(known)
     if moment is not None:
         return {"datetime": as_text(moment)}
     if not stated:
         raise ParameterError(
-            "tiles without a date",
-            "STAC says of every item when it was seen; the run does not know it.",
-            "State it: --datetime 2024-05-31, or the first and last day: --datetime A/B.",
+            "the tiles have no date",
+            "STAC items require a date, and the run does not contain one.",
+            "Use --datetime 2024-05-31, or the first and last day: --datetime A/B.",
         )
     start, end = read_interval(stated)
     if start is None or end is None:
         raise ParameterError(
-            f"datetime {stated!r}", "A period of an item has two ends.", "--datetime A/B"
+            f"datetime {stated!r}",
+            "The period of an item must have a start and an end.",
+            "Use --datetime A/B.",
         )
     if start == end:
         return {"datetime": as_text(start)}
@@ -59,14 +61,14 @@ def when(known: object, stated: str) -> dict[str, Any]:
 
 
 def as_text(moment: datetime) -> str:
-    """Return a moment as RFC 3339 has it."""
+    """Return a date and time in RFC 3339 format."""
     return moment.isoformat().replace("+00:00", "Z")
 
 
 def box_of(shape: Any) -> list[float]:
     """Return (west, south, east, north) of a shape; west is greater where it crosses 180 degrees.
 
-    As RFC 7946, section 5.2: parts on both sides of the antimeridian are one box across it.
+    Following RFC 7946, section 5.2, parts on both sides of the antimeridian have one box across it.
     """
     parts = list(getattr(shape, "geoms", [shape]))
     bounds = np.array([part.bounds for part in parts])
@@ -93,7 +95,7 @@ def extent_of(boxes: Sequence[Sequence[float]], dates: Iterable[Mapping[str, Any
 
 
 def projection(crs: str | None, affine: Sequence[float] | None) -> dict[str, Any]:
-    """Return what the projection extension says of a CRS, and of a grid if it is given.
+    """Return the properties of the projection extension for a CRS, and a grid if given.
 
     Args:
         crs: WKT, or None.
@@ -114,21 +116,21 @@ def projection(crs: str | None, affine: Sequence[float] | None) -> dict[str, Any
 
 
 def link_to(uri: str, folder: Path) -> tuple[str, str]:
-    """Return the address of a file from a folder, and its media type, which may be "".
+    """Return the relative link from a folder to a file, and its media type, which may be "".
 
     Args:
-        uri: As the tables of a run have it: a URL, or a path from where the run was made.
-        folder: Where the link stands.
+        uri: URI in the tables of a run: a URL, or a path relative to the working directory.
+        folder: Folder of the link.
     """
     kind = _TYPES.get(Path(uri.partition("?")[0]).suffix.lower(), "")
     if is_url(uri):
         return uri, kind
-    there = Path(stored_path(uri)).absolute()
-    return printable(Path(os.path.relpath(there, folder.absolute())).as_posix()), kind
+    target = Path(stored_path(uri)).absolute()
+    return printable(Path(os.path.relpath(target, folder.absolute())).as_posix()), kind
 
 
 def attributes_of(run: Run) -> dict[str, dict[str, Any]]:
-    """Return what a run knows of each tile: id -> column -> value."""
+    """Return the stored attributes of each tile: id -> column -> value."""
     from foveate.files import read_parquet
     from foveate.pool.store import ATTRIBUTES
 
@@ -139,14 +141,14 @@ def attributes_of(run: Run) -> dict[str, dict[str, Any]]:
 
 
 def need_place(run: Run, column_names: Sequence[str]) -> None:
-    """Refuse a run without longitudes and latitudes.
+    """Check that a run has longitude and latitude.
 
     Raises:
-        DataError: It has none.
+        DataError: The run is not georeferenced.
     """
     if "geometry" not in column_names:
         raise DataError(
             f"the run {str(run.path)!r} is not georeferenced",
-            "Items of STAC lie on the Earth.",
-            "Use --to csv, which holds the windows in pixels.",
+            "STAC items require longitude and latitude.",
+            "Use --to csv, which contains the windows in pixels.",
         )

@@ -1,4 +1,4 @@
-"""The table that every target writes, and what a target is: a file or a folder."""
+"""The exported table, and the definition of export targets."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from foveate.run import Run
 
 GEOMETRY = "geometry"
-NATIVE = b"crs"  # of outlines that are no longitudes and latitudes, in the table's metadata
+NATIVE = b"crs"  # metadata key of the CRS of outlines other than longitude and latitude
 _FIRST = ("method", "rank", "tile_id", "scene", "y", "x", "h", "w", "score")
 _LAST = ("weight", GEOMETRY)
 _PREDICTIONS = "predictions.parquet"  # of a classify run
@@ -30,15 +30,14 @@ _REGIONS = "regions.parquet"  # of a focus run
 
 @dataclass(frozen=True)
 class Export:
-    """What is to be written where.
+    """Arguments of an export.
 
     Attributes:
-        run: The run that it is of.
-        table: What the run came to; see `selection_table`. Without rows for a target that is not
-            of it.
+        run: The run.
+        table: Result of the run; see `selection_table`. Empty for a target that does not use it.
         path: File or folder to write.
-        previews: Whether pictures for people are wanted beside the pixels.
-        datetime: Date, or interval A/B, of tiles of which the run knows none; "" for none.
+        previews: Whether to write 8-bit pictures.
+        datetime: Date, or interval A/B, of tiles without a date in the run; "" for none.
         progress: Called with ticks.
     """
 
@@ -52,18 +51,17 @@ class Export:
 
 @dataclass(frozen=True)
 class Target:
-    """Something that an export writes.
+    """An export target.
 
     Attributes:
-        suffixes: File name endings, lower case with the dot; the first is the usual one. Of a
-            folder there are none.
-        geometry: "needed" (a run that does not lie on the Earth is refused), "native" (it gets
-            outlines in coordinates of its own, where it has such) or "optional".
-        write: Writes an `Export`, atomically.
+        suffixes: File suffixes, lower case with the dot, the default first; empty for a folder.
+        geometry: "needed" (runs without longitude and latitude are refused), "native" (they have
+            outlines in the native CRS, if there is one) or "optional".
+        write: Writes an `Export` atomically.
         folder: Whether it writes a folder instead of a file.
-        previews: Whether it can add pictures for people.
-        dated: Whether it says when tiles were seen.
-        tabular: Whether it is of selections, predictions or regions.
+        previews: Whether it supports previews.
+        dated: Whether it stores acquisition dates.
+        tabular: Whether it exports selections, predictions or regions.
     """
 
     suffixes: tuple[str, ...]
@@ -76,28 +74,27 @@ class Target:
 
 
 def run_table(run: Run, methods: Sequence[str] | None, *, geometry: str) -> pa.Table:
-    """Return what a run came to: selections, predictions, or the regions of a focus run.
+    """Return the result of a run: selections, predictions, or the regions of a focus run.
 
     Args:
         run: The run.
-        methods: Names of methods in the order wanted; None for all.
+        methods: Names of methods in order; None for all.
         geometry: "needed", "native" or "optional".
 
     Raises:
-        ParameterError: Methods of a run that has none.
+        ParameterError: Methods are given for a run without methods.
         UnknownNameError: See `selection_table`.
-        DataError: There is neither, or no geometry where it is needed.
+        DataError: The run has no result, or required geometry is missing.
     """
-    # A run describes its last job: files of an earlier one may lie beside it.
+    # A run describes its last job: files of earlier jobs may exist.
     name = _REGIONS if "focus" in run.record.get("summary", {}) else _PREDICTIONS
     if not (run.path / name).exists():
         return selection_table(run, methods, geometry=geometry)
     if methods:
         raise ParameterError(
-            f"the method {methods[0]!r} of the run {str(run.path)!r}",
-            f"It {'chose regions' if name == _REGIONS else 'classified its tiles'}, and has no "
-            "methods.",
-            "Leave --method out.",
+            f"--method {methods[0]} for the run {str(run.path)!r}",
+            f"A {'focus' if name == _REGIONS else 'classify'} run has no methods.",
+            "Remove --method.",
         )
     return _with_geometry(run, read_parquet(run.path / name), geometry)
 
@@ -107,19 +104,19 @@ def selection_table(run: Run, methods: Sequence[str] | None, *, geometry: str) -
 
     Args:
         run: The run.
-        methods: Names in the order wanted; None for all.
+        methods: Names in order; None for all.
         geometry: "needed", "native" or "optional".
 
     Returns:
         One row per pick, method by method in rank order. Columns: method, rank (from 1), tile_id,
         scene, y, x, h, w (pixels of the scene), score, ``cost_<unit>`` for each unit of the
         budget, weight, and geometry (WKB polygons): WGS84 longitude and latitude for georeferenced
-        runs; else with "native" coordinates of the scenes' own, and their CRS as PROJJSON in the
-        metadata of the table.
+        runs; otherwise, with "native", the CRS of the scenes, stored as PROJJSON in the metadata
+        of the table.
 
     Raises:
-        UnknownNameError: A method that the run does not have.
-        DataError: No selections, or no geometry where it is needed.
+        UnknownNameError: The run has no such method.
+        DataError: There are no selections, or required geometry is missing.
     """
     import pyarrow as pa
 
@@ -136,16 +133,16 @@ def selection_table(run: Run, methods: Sequence[str] | None, *, geometry: str) -
         part = read_parquet(run.path / "selection" / f"{name}.parquet").sort_by("rank")
         part = part.append_column("method", pa.array([name] * len(part), pa.string()))
         costs = [c for c in part.column_names if c.startswith("cost_")]
-        wanted = [*_FIRST, *costs, *_LAST]
-        parts.append(part.select([c for c in wanted if c in part.column_names]))
+        order = [*_FIRST, *costs, *_LAST]
+        parts.append(part.select([c for c in order if c in part.column_names]))
     return _with_geometry(run, pa.concat_tables(parts, promote_options="default"), geometry)
 
 
 def _with_geometry(run: Run, table: pa.Table, geometry: str) -> pa.Table:
-    """Return a table as a target wants it: with outlines, or without.
+    """Return a table with the geometry that a target requires.
 
     Raises:
-        DataError: There are none, where they are needed.
+        DataError: Required geometry is missing.
     """
     table = table.replace_schema_metadata(None)
     if geometry == "optional" or GEOMETRY in table.column_names:
@@ -155,12 +152,12 @@ def _with_geometry(run: Run, table: pa.Table, geometry: str) -> pa.Table:
         why = run.record["summary"].get("pool", {}).get("unplaced") or "its scenes have no CRS"
         raise DataError(
             f"the run {str(run.path)!r} is not georeferenced: {why}",
-            "This format needs "
-            + ("coordinates of one CRS." if geometry == "native" else "longitudes and latitudes."),
-            "Use --to csv, which holds the ids."
+            "This format requires "
+            + ("coordinates in one CRS." if geometry == "native" else "longitude and latitude."),
+            "Use --to csv for the ids."
             if "scene" not in table.column_names
-            else "Use --to csv, which holds the windows in pixels"
-            + ("." if found is None else ", or --to geoparquet for coordinates of its own."),
+            else "Use --to csv for the windows in pixels"
+            + ("." if found is None else ", or --to geoparquet for native coordinates."),
         )
     import pyarrow as pa
     import shapely
@@ -172,7 +169,7 @@ def _with_geometry(run: Run, table: pa.Table, geometry: str) -> pa.Table:
 
 
 def _methods(run: Run) -> list[str]:
-    """Return the names of the run's methods, in the order of the job."""
+    """Return the names of the methods of a run, in the order of the job."""
     stored = stored_methods(run)
     if not stored:
         raise _nothing_to_export(run)
@@ -180,24 +177,24 @@ def _methods(run: Run) -> list[str]:
 
 
 def _nothing_to_export(run: Run) -> DataError:
-    """Say why a run has no table: it is not finished, or it was never meant to choose."""
+    """Return the error of a run without a table: unfinished, or of another kind."""
     path, summary = str(run.path), run.record.get("summary")
     if not summary:
         return DataError(
-            f"the run {path!r} holds no selection",
+            f"the run {path!r} has no selection",
             "Selections are files selection/<method>.parquet.",
-            "Finish the run: the same command goes on where it stopped.",
+            "Run the same command again to finish the run.",
         )
     if "embeddings" in summary:
         return DataError(
-            f"the run {path!r} holds embeddings and no selection",
-            "Exported are selections, predictions and regions.",
-            "Use --to embeddings; or let foveate curate go on from it: the same images with --out "
-            f"{path}. Vectors are read with foveate.run.load_embeddings(...).",
+            f"the run {path!r} has embeddings but no selection",
+            "This target exports selections, predictions and regions.",
+            "Use --to embeddings; or run foveate curate with the same images and --out "
+            f"{path}. In Python, foveate.run.load_embeddings(...) reads the vectors.",
         )
     return DataError(
-        f"the run {path!r} holds no selection",
-        "Exported are selections (curate, observe select), predictions (classify) and regions "
-        "(focus).",
-        "Give the --out of one of these commands.",
+        f"the run {path!r} has no selection",
+        "Selections (curate, observe select), predictions (classify) and regions (focus) can be "
+        "exported.",
+        "Use a run of one of these commands.",
     )

@@ -1,4 +1,4 @@
-"""Frozen models, the loop that embeds a pool with them, and selections for trainings in PyTorch."""
+"""Frozen models, embedding of pools, and samplers of selections for PyTorch."""
 
 from foveate.models.answer_head import answer_classes
 from foveate.models.base import ModelHandle, parse_name

@@ -1,19 +1,18 @@
-"""Class names as answers: classes without training for models that answer and judge answers.
+"""Zero-shot classification with generative models, which score class names as answers.
 
-A generative model is asked what an image shows, and each class name is judged as the answer. The
-loss of a name is the mean negative log-likelihood of its tokens, each given the image, the
-question and the tokens before; a class has the softmax of minus the loss over all classes. This
-is how generative vision-language models are scored on closed sets of classes, as in table 1 of
-"Advancing Complex Wide-Area Scene Understanding with Hierarchical Coresets Selection" for LLaVA,
-LLaVA-NeXT and Qwen2-VL; the paper does not give its prompt.
+A generative model is prompted with an image and a question, and each class name is scored as the
+answer. The loss of a name is the mean negative log-likelihood of its tokens, each conditioned on
+the image, the question and the previous tokens; class probabilities are the softmax of the negative
+losses. This is the usual evaluation of generative vision-language models on closed sets of classes,
+as in table 1 of "Advancing Complex Wide-Area Scene Understanding with Hierarchical Coresets
+Selection" for LLaVA, LLaVA-NeXT and Qwen2-VL; the paper does not state its prompt.
 
-Length normalisation: "mean" divides the log-likelihood of a name by its tokens, "sum" does not.
-With the sum short names win; with the mean long ones gain, because the tokens in the middle of a
-word are easy to guess. A class with several names has the mean of their likelihoods.
+Length normalisation: "mean" divides the log-likelihood of a name by its number of tokens, "sum"
+does not. The sum favours short names; the mean favours long names, because tokens within a word are
+easy to predict. The likelihood of a class with several names is the mean over its names.
 
-To the rest of the house the log-probabilities of the classes are the embedding of an image, of as
-many numbers as there are classes. The mixture of images is the mean of these, that is, the
-geometric mean of their probabilities.
+The log-probabilities of the classes are used as the embedding of an image, with one dimension per
+class. The mean over images is therefore the geometric mean of their probabilities.
 """
 
 from __future__ import annotations
@@ -51,7 +50,7 @@ PROMPT = (
     "Which of these does this image from above show: {classes}? Answer with one of them, and "
     "nothing else."
 )
-"""What is asked; {classes} stands for the names, separated by commas."""
+"""Default prompt; {classes} is replaced by the names, separated by commas."""
 
 _SLOT = "{classes}"
 _VERSION = "answers/1"
@@ -59,7 +58,7 @@ _VERSION = "answers/1"
 
 @dataclass(frozen=True)
 class AnswerHead:
-    """Classes whose log-probabilities are the embedding; see `foveate.models.heads.Head`.
+    """Head for embeddings that are log-probabilities; see `foveate.models.heads.Head`.
 
     Attributes:
         names: The C classes.
@@ -69,14 +68,14 @@ class AnswerHead:
 
     @property
     def inputs(self) -> Inputs:
-        """Log-probabilities are taken as they are: "raw"."""
+        """Inputs are not normalised: "raw"."""
         return "raw"
 
     def logits(self, z: NDArray[np.floating]) -> NDArray[np.float32]:
-        """Return (..., C) log-probabilities, or means of such, as they are.
+        """Return (..., C) log-probabilities, or means of them, unchanged.
 
         Raises:
-            DataError: There are not as many as classes.
+            DataError: The number of classes differs.
         """
         check_dim(z, len(self.names), "classes")
         return np.asarray(z, np.float32)
@@ -85,7 +84,7 @@ class AnswerHead:
         """Return the probabilities, which sum to 1: (..., C) to (..., C) float32.
 
         Raises:
-            DataError: There are not as many as classes.
+            DataError: The number of classes differs.
         """
         from scipy.special import softmax
 
@@ -96,17 +95,16 @@ class AnsweredClasses:
     """A generative model whose embedding of an image is the log-probabilities of classes.
 
     Args:
-        model: A bound model that judges answers.
-        labels: Name -> its texts, the answers that are judged.
-        prompt: What is asked; see `PROMPT`.
-        length: "mean" or "sum" of the log-likelihoods of an answer's tokens.
+        model: A bound model that scores answers.
+        labels: Name -> its texts, the answers to score.
+        prompt: Prompt; see `PROMPT`.
+        length: "mean" or "sum" of the log-likelihoods of the tokens of an answer.
 
     Attributes:
-        prompt: What is asked, with the names in it.
-        spec: As that of the model, of as many dimensions as there are classes.
-        passes_each: Passes that an image takes: 1 where the model reads image and question once
-            for all answers, else as many as there are answers. The tokens of the answers
-            themselves are not counted.
+        prompt: Prompt with the names inserted.
+        spec: Spec of the model, with one dimension per class.
+        passes_each: Passes per image: 1 if the model encodes image and question once for all
+            answers, else the number of answers. The tokens of the answers are not counted.
     """
 
     def __init__(self, model: JudgesAnswers, labels: Labels, prompt: str, length: Length) -> None:
@@ -127,20 +125,20 @@ class AnsweredClasses:
 
     @property
     def note(self) -> str:
-        """What the reader of a result should know about passes."""
+        """Note on the prompt and the number of passes."""
         each = (
-            "An image is read once for all class names, whose tokens are not counted."
+            "An image is encoded once for all class names, whose tokens are not counted."
             if self._shared
-            else f"Each of the {len(self._answers)} class names takes a pass for every image."
+            else f"Each of the {len(self._answers)} class names takes a pass per image."
         )
-        return f"Classes are judged as answers to {self.prompt!r}. {each}"
+        return f"Classes are scored as answers to {self.prompt!r}. {each}"
 
     def embed(self, batch: NDArray[Any]) -> NDArray[np.float32]:
-        """Judge the class names as answers about images.
+        """Score the class names as answers about images.
 
         Args:
-            batch: (b, c, h, w) in the native dtype. What is larger than the model's input is
-                shrunk to it, the shape kept, so that an image is a pass.
+            batch: (b, c, h, w) in the native dtype. Images larger than the model input are
+                downscaled to it, keeping the aspect ratio, so that an image takes one pass.
 
         Returns:
             (b, C) float32 log-probabilities of the classes.
@@ -173,17 +171,17 @@ class AnsweredClasses:
 
 
 def need_sets(model: JudgesAnswers) -> JudgesAnswerSets:
-    """Return the model, after making sure that it can count the tokens of answers.
+    """Return the model after checking that it can count the tokens of answers.
 
     Raises:
-        MissingCapabilityError: It cannot.
+        MissingCapabilityError: The model cannot.
     """
     if isinstance(model, JudgesAnswerSets):
         return model
     name = getattr(getattr(model, "spec", None), "name", type(model).__name__)
     raise MissingCapabilityError(
-        f"{name} does not count the tokens of answers",
-        "Without their number a mean loss cannot be made a sum.",
+        f"{name} cannot count the tokens of answers",
+        "The length 'sum' requires their number.",
         "Use the length 'mean'.",
     )
 
@@ -195,54 +193,55 @@ def answer_classes(
     prompt: str | None = None,
     length: Length = "mean",
 ) -> tuple[AnsweredClasses, AnswerHead]:
-    """Make classes for a generative model, which judges their names as answers.
+    """Create a zero-shot classifier from a generative model, which scores class names as answers.
 
     Args:
-        model: A bound model that judges answers.
-        labels: Two or more names, or name -> the answers that mean it; see
-            `foveate.models.heads.labels_of`.
-        prompt: What is asked of each image; `PROMPT` when None.
-        length: "mean" or "sum"; see the head of this module.
+        model: A bound model that scores answers.
+        labels: At least two names, or name -> its answers; see `foveate.models.heads.labels_of`.
+        prompt: Prompt for each image; None for `PROMPT`.
+        length: "mean" or "sum"; see the module docstring.
 
     Returns:
-        A model whose embeddings are log-probabilities of the classes, and the head that reads
-        them: ``fv.look(image, model, head=head)``.
+        A model whose embeddings are log-probabilities of the classes, and its head:
+        ``fv.look(image, model, head=head)``.
 
     Raises:
-        MissingCapabilityError: The model does not judge answers, or "sum" for one that does not
-            count their tokens.
-        ParameterError: No such length, an empty prompt, or labels that cannot be used.
+        MissingCapabilityError: The model does not score answers, or cannot count their tokens,
+            which "sum" requires.
+        ParameterError: An invalid length, an empty prompt, or invalid labels.
     """
-    able = need(model, "answer_loss", "classes by their names")
+    scorer = need(model, "answer_loss", "zero-shot classification by class names")
     if length not in LENGTHS:
         raise ParameterError(f"length={length!r}", f"Allowed: {', '.join(LENGTHS)}.")
     asked = PROMPT if prompt is None else prompt.strip()
     if not asked:
-        raise ParameterError("an empty prompt", "", "Leave it out, or ask: 'What is shown?'.")
+        raise ParameterError(
+            "the prompt is empty", "", "Remove it, or use a question: 'What is shown?'."
+        )
     known = labels_of(labels)
     if len(known) < 2:
         raise ParameterError(
-            f"the one label {next(iter(known))!r}",
-            "Labels are compared with each other: one alone always wins.",
-            "Add another, such as 'something else'.",
+            f"only one label is given: {next(iter(known))!r}",
+            "At least two labels are required, because they are compared with each other.",
+            "Add another label, such as 'something else'.",
         )
-    return AnsweredClasses(able, known, asked, length), AnswerHead(tuple(known))
+    return AnsweredClasses(scorer, known, asked, length), AnswerHead(tuple(known))
 
 
 def judges_names(model: object) -> bool:
-    """Say whether classes of a model come from answers: it judges them, and embeds no text."""
+    """Return whether a model classifies by answers: it scores answers and does not embed text."""
     return isinstance(model, JudgesAnswers) and not isinstance(model, EmbedsText)
 
 
 def check_templates(templates: Sequence[str], usual: Sequence[str]) -> None:
-    """Refuse templates for a model that is asked.
+    """Refuse templates for a generative model.
 
     Raises:
-        ParameterError: They are not the usual ones.
+        ParameterError: The templates differ from the default.
     """
     if tuple(templates) != tuple(usual):
         raise ParameterError(
-            "templates for a generative model",
-            "The names themselves are its answers; what is asked is the prompt.",
-            "Leave --templates out, or write the question: --prompt 'Which is it: {classes}?'.",
+            "--templates with a generative model",
+            "Its answers are the names themselves, and the question is set by --prompt.",
+            "Remove --templates, or use --prompt 'Which is it: {classes}?'.",
         )

@@ -1,4 +1,4 @@
-"""A model by name: the handle that any process can open, and the families that build it."""
+"""Model names, picklable model handles, and the protocol of model families."""
 
 from __future__ import annotations
 
@@ -23,84 +23,84 @@ if TYPE_CHECKING:
 Scale = tuple[tuple[float, float], ...]
 
 _FOLDERS = ("tuned",)  # families whose names are paths
-_MARKS = "%&+;#"  # what a query gives a meaning to
+_MARKS = "%&+;#"  # characters with a meaning in a query
 
 
 def check_bands(batch: NDArray[Any], spec: EncoderSpec) -> None:
-    """Check that a batch has the bands of the spec: arithmetic would broadcast a single one.
+    """Check that a batch has the bands of the spec; a single band would be broadcast otherwise.
 
     Raises:
-        DataError: It has another shape.
+        DataError: The batch has another shape.
     """
     if batch.ndim != 4 or batch.shape[1] != len(spec.bands):
         raise DataError(
-            f"a batch of shape {batch.shape} for {spec.name!r}",
-            f"Expected (b, {len(spec.bands)}, h, w): the bands {', '.join(map(str, spec.bands))}.",
+            f"the batch for {spec.name!r} has shape {batch.shape}",
+            f"Expected (b, {len(spec.bands)}, h, w), bands {', '.join(map(str, spec.bands))}.",
         )
 
 
 def model_folder(path: str | Path, name: str, what: str, command: str, hint: str) -> Path:
-    """Return the folder of a trained model: the one given, or "model" in it.
+    """Return the folder of a trained model: `path`, or "model" in it.
 
     Args:
         path: A folder.
-        name: File that such a folder has.
-        what: What it holds, for the message: "tuned model".
-        command: What writes it.
-        hint: What to type instead.
+        name: File that identifies the folder.
+        what: Kind of model, for the message: "tuned model".
+        command: Command that writes it.
+        hint: Command to type.
 
     Raises:
-        DataError: There is none.
+        DataError: There is no such model.
     """
     for folder in (Path(path), Path(path) / "model"):
         if (folder / name).is_file():
             return folder
     raise DataError(
-        f"{str(path)!r} holds no {what}",
-        f"That is a folder with {name}, as '{command}' writes it.",
-        f"{hint} A training that was stopped goes on with the same command.",
+        f"{str(path)!r} does not contain a {what}",
+        f"Expected a folder with {name}, written by '{command}'.",
+        f"{hint} To resume an interrupted training, run the same command again.",
     )
 
 
 def read_format(path: str | Path, number: int, again: str) -> dict[str, Any]:
-    """Read a JSON object that says of which format it is.
+    """Read a JSON object with a format number.
 
     Args:
         path: The file.
-        number: The format that is read here.
-        again: What makes such a file anew, for the message: "train".
+        number: The supported format.
+        again: Verb for writing the file anew, for the message: "train".
 
     Raises:
-        DataError: It is of another format.
+        DataError: The file has another format.
     """
     content = read_json(path)
     if content.get("format") != number:
         raise DataError(
             f"{str(path)!r} has format {content.get('format')!r}",
-            f"This foveate reads format {number}.",
-            f"Use the foveate that wrote it, or {again} again.",
+            f"This version of foveate supports format {number}.",
+            f"Use the version of foveate that wrote the file, or {again} again.",
         )
     return content
 
 
 def unknown_model(package: str, name: str, known: Sequence[str]) -> UnknownNameError:
-    """Return the error of a name that a package with a function ``list_models`` does not list."""
+    """Return the error of a name that is not in ``list_models()`` of a package."""
     return UnknownNameError(
         f"{package} has no model {name!r}",
-        f"It knows {len(known)}; list them with: "
+        f"It has {len(known)} models; list them with: "
         f"python -c 'import {package}; print({package}.list_models())'.",
         suggest(name, known),
     )
 
 
 class Family(Protocol):
-    """A module of models: checks a name early, builds the model for given bands and scale."""
+    """A family of models: validates names early, builds models for given bands and scale."""
 
     def check(self, handle: ModelHandle) -> ModelHandle:
-        """Return the handle with what the family knows of the model without building it.
+        """Return the handle with the properties that are known without building the model.
 
-        That is `channels`, `native_scale` where the weights were trained on physical values, and
-        `commit` of a model of the hub.
+        These are `channels`, `native_scale` for weights trained on physical values, and `commit`
+        for a model of the hub.
 
         Raises:
             FoveateError: The model cannot be built.
@@ -108,29 +108,30 @@ class Family(Protocol):
         ...
 
     def build(self, handle: ModelHandle, bands: Sequence[int], scale: Scale) -> Embeds:
-        """Build the model with all that it can do (see `foveate.models.capabilities`)."""
+        """Build the model with all its capabilities (see `foveate.models.capabilities`)."""
         ...
 
 
 @dataclass(frozen=True)
 class ModelHandle:
-    """A model by name, not yet tied to the bands of a pool; small, and picklable.
+    """A model by name, not yet bound to the bands of a pool; small and picklable.
 
     Attributes:
         family: "builtin", "timm", ...
-        name: Name inside the family; empty where the family is one model.
-        tag: Which pretrained weights ("pretrained", "a1_in1k"), or empty.
+        name: Name within the family; empty if the family has a single model.
+        tag: Tag of the pretrained weights ("pretrained", "a1_in1k"), or empty.
         options: Keyword arguments for the model.
-        weights: Local weights (a file, or a folder where the family reads folders), or empty.
-        bands: 1-based bands that the user chose; empty for a decision at `bind`.
-        scale: ``(low, high)`` per band that the user chose, or None.
+        weights: Local weights (a file, or a folder for families that read folders), or empty.
+        bands: 1-based bands selected by the user; empty to decide in `bind`.
+        scale: ``(low, high)`` per band given by the user, or None.
         device: "auto", "cpu", "cuda", "cuda:1", "mps".
-        channels: Number of bands that the model takes; None for any.
+        channels: Number of bands of the model; None for any.
         native_scale: ``(low, high)`` per band that the weights were trained with, for imagery in
-            physical values (reflectance times 10,000); None where they do not say.
-        pooling: "dense" for vectors with the mean and spread of tokens; see `DensePooling`.
-        commit: What `tag` stands for on the hub, looked up once, so that every process builds the
-            same; empty where the family does not look it up.
+            physical values (reflectance times 10,000); None if not known.
+        pooling: "dense" for vectors with the mean and standard deviation of tokens; see
+            `DensePooling`.
+        commit: Commit of `tag` on the hub, resolved once, so that all processes use the same
+            weights; empty if the family does not resolve it.
     """
 
     family: str
@@ -147,7 +148,7 @@ class ModelHandle:
     pooling: str = ""
 
     def __str__(self) -> str:
-        """Write the name as a user would type it."""
+        """Return the name as a user would type it."""
         options = self.options | ({"pooling": self.pooling} if self.pooling else {})
         query = "&".join(f"{k}={_format_value(v)}" for k, v in options.items())
         text = self.family + (f":{self.name}" if self.name else "")
@@ -155,13 +156,13 @@ class ModelHandle:
 
 
 def parse_name(text: str) -> ModelHandle:
-    """Read ``family[:name][@tag][?key=value&key=value]``.
+    """Parse ``family[:name][@tag][?key=value&key=value]``.
 
-    Values are read as JSON where they are JSON (numbers, true, false, null), else as text. The
-    name of a tuned model is a folder, in which an "@" is no tag.
+    Values that are valid JSON (numbers, true, false, null) are parsed as JSON, others are text. The
+    name of a tuned model is a folder, in which "@" does not start a tag.
 
     Raises:
-        ParameterError: The text has another form.
+        ParameterError: The text is not of this form.
     """
     head, _, query = text.strip().partition("?")
     family, _, name = head.partition(":")
@@ -171,8 +172,8 @@ def parse_name(text: str) -> ModelHandle:
         family, _, name = head.partition(":")
     if not family or (query and "=" not in query):
         raise ParameterError(
-            f"{text!r} is no model name",
-            "The form is family[:name][@tag][?key=value&key=value].",
+            f"{text!r} is not a valid model name",
+            "Expected family[:name][@tag][?key=value&key=value].",
             "For example builtin, timm:resnet18 or timm:mobilenetv2_100?pad_type=same.",
         )
     options = {key: _value(value) for key, value in parse_qsl(query, keep_blank_values=True)}
@@ -181,7 +182,7 @@ def parse_name(text: str) -> ModelHandle:
 
 
 def _format_value(value: Any) -> str:
-    """Write the value of an option so that it is read as itself."""
+    """Format the value of an option so that `parse_name` restores it."""
     text = str(value)
     return "".join(f"%{ord(c):02X}" if c in _MARKS else c for c in text)
 

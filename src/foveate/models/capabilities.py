@@ -1,9 +1,8 @@
-"""What a frozen model can do: one protocol per capability, found by presence.
+"""Capabilities of frozen models: one protocol per capability.
 
-A model is any object with a `spec`; what it can do, `embed` and more, it shows by having the
-methods of a protocol. Nothing asks for a model's class. Images are always numpy
-arrays ``(c, h, w)`` in the native dtype of the imagery, with the bands of ``spec.bands``; each
-model resamples and scales them itself.
+A model is any object with a `spec`. It has a capability if it implements the methods of the
+protocol; its class is never checked. Images are always numpy arrays ``(c, h, w)`` in the native
+dtype of the imagery, with the bands of ``spec.bands``; each model resamples and scales them itself.
 """
 
 from __future__ import annotations
@@ -24,21 +23,21 @@ if TYPE_CHECKING:
 
 
 class Model(Protocol):
-    """Any model; what it can do is asked with `need` and `capabilities`."""
+    """Any model; its capabilities are checked with `need` and listed by `capabilities`."""
 
     @property
     def spec(self) -> EncoderSpec:
-        """What its results depend on."""
+        """Properties that determine the results of the model."""
         ...
 
 
 @runtime_checkable
 class Embeds(Protocol):
-    """One vector per image: what all models give but those that only answer."""
+    """One vector per image: the capability of all models except those that only answer."""
 
     @property
     def spec(self) -> EncoderSpec:
-        """What the vectors depend on."""
+        """Properties that determine the vectors."""
         ...
 
     def embed(self, batch: NDArray[Any]) -> NDArray[np.float32]:
@@ -59,10 +58,10 @@ class TokenSpec:
 
     Attributes:
         dim: Length of a token.
-        space: "embedding" where a token lies in the space of `Embeds.embed` (and of the text, if
-            the model has one), "backbone" where it does not.
-        pooled: Whether the mean over an image's tokens is its embedding, up to rounding: then
-            leaving out a part of the image needs no further pass.
+        space: "embedding" if tokens are in the space of `Embeds.embed` (and of the text, if the
+            model embeds text), else "backbone".
+        pooled: Whether the mean over the tokens of an image is its embedding, up to rounding; then
+            the embedding of a part of the image needs no further pass.
     """
 
     dim: int
@@ -72,11 +71,11 @@ class TokenSpec:
 
 @runtime_checkable
 class GivesTokens(Protocol):
-    """Vectors of the places of an image."""
+    """A grid of vectors per image."""
 
     @property
     def token_spec(self) -> TokenSpec:
-        """What the tokens are."""
+        """Properties of the tokens."""
         ...
 
     def tokens(self, batch: NDArray[Any]) -> NDArray[np.float32]:
@@ -86,25 +85,25 @@ class GivesTokens(Protocol):
             batch: (b, c, h, w) as for `Embeds.embed`.
 
         Returns:
-            (b, gh, gw, d) float32, row-major and north-up like the image; class tokens and the
-            like are not among them.
+            (b, gh, gw, d) float32, row-major and north-up like the image, without class tokens and
+            other special tokens.
         """
         ...
 
 
 @dataclass(frozen=True)
 class TokenSums:
-    """What the attention that pools one image adds up over its tokens.
+    """Per-token terms of the attention pooling of one image.
 
-    A head's output is ``sum_i e_i v_i / sum_i e_i`` with ``e_i = exp(q k_i / sqrt(c))``: both are
-    sums, so those of any part of the image are the sums over its tokens.
+    The output of a head is ``sum_i e_i v_i / sum_i e_i`` with ``e_i = exp(q k_i / sqrt(c))``. Both
+    are sums over tokens, so the pooling of a part of the image sums over the tokens of the part.
 
     Attributes:
-        terms: (gh, gw, q) float32 numerators and denominators of each token, on any one scale.
-        always: (q,) float32 those of the class token, which is left whatever is taken away; zeros
-            for a model without.
-        values: (gh, gw, e) float32, the v_i: what each place contributes, without its weight.
-        stream: (r,) float32 what else the pooling depends on: the class token before it.
+        terms: (gh, gw, q) float32 numerators and denominators of each token, on a common scale.
+        always: (q,) float32 terms of the class token, which belongs to every part; zeros for a
+            model without a class token.
+        values: (gh, gw, e) float32, the v_i: contribution of each token without its weight.
+        stream: (r,) float32 further input of the pooling: the class token before it.
     """
 
     terms: NDArray[np.float32]
@@ -115,19 +114,19 @@ class TokenSums:
 
 @runtime_checkable
 class PoolsParts(Protocol):
-    """Embeddings of parts of an image from one pass: its pooling is repeated with fewer tokens.
+    """Embeddings of parts of an image from one pass: the pooling is repeated with fewer tokens.
 
-    What the tokens have seen of the rest in earlier layers stays in them.
+    The tokens still depend on the whole image through the attention of earlier layers.
     """
 
     def token_sums(self, batch: NDArray[Any]) -> list[TokenSums]:
-        """Return what the pooling adds up.
+        """Return the per-token terms of the pooling.
 
         Args:
             batch: (b, c, h, w) as for `Embeds.embed`.
 
         Returns:
-            One for each image.
+            One `TokenSums` per image.
         """
         ...
 
@@ -135,28 +134,28 @@ class PoolsParts(Protocol):
         """Return the embeddings of parts of one image.
 
         Args:
-            sums: (m, q) terms added up over the tokens of each part, `always` included. A token of
-                which a part has half counts half.
-            of: What they were added up from.
+            sums: (m, q) terms summed over the tokens of each part, including `always`. A token
+                that is half inside a part has weight one half.
+            of: The terms of the image.
 
         Returns:
-            (m, d) float32. With all tokens it is `Embeds.embed` of the image, up to rounding; of a
-            part without any token, in a model without a class token, it is zeros.
+            (m, d) float32. With all tokens it equals `Embeds.embed` of the image, up to rounding;
+            zeros for a part without tokens in a model without a class token.
         """
         ...
 
 
 @dataclass(frozen=True)
 class TextSpec:
-    """How texts meet images.
+    """Properties of the text encoder and of image-text logits.
 
     Attributes:
         scale: The trained temperature: logits are ``scale * cosine + bias``.
         bias: 0 for softmax models, negative for sigmoid models.
-        head: "cosine" for models trained with a softmax over texts (CLIP), "sigmoid" where each
-            pair is judged alone (SigLIP).
-        context: Most tokens of a text; longer texts are cut.
-        fingerprint: Hash of what reads texts besides the model's weights: its tokenizer.
+        head: "cosine" for models trained with a softmax over texts (CLIP), "sigmoid" for models
+            that score each pair independently (SigLIP).
+        context: Maximum number of tokens of a text; longer texts are truncated.
+        fingerprint: Hash of the tokenizer, which is not part of the weights.
     """
 
     scale: float
@@ -172,14 +171,14 @@ class EmbedsText(Protocol):
 
     @property
     def text_spec(self) -> TextSpec:
-        """How texts meet images."""
+        """Properties of the text encoder."""
         ...
 
     def embed_text(self, texts: Sequence[str]) -> NDArray[np.float32]:
         """Embed texts.
 
         Args:
-            texts: n texts as a person writes them.
+            texts: n texts.
 
         Returns:
             (n, d) float32 of norm 1, comparable with `Embeds.embed` by cosine.
@@ -189,12 +188,12 @@ class EmbedsText(Protocol):
 
 @dataclass(frozen=True)
 class Question:
-    """Images shown together, and what is asked of them.
+    """A prompt about one or more images.
 
     Attributes:
         images: One or more ``(c, h, w)`` arrays; their sizes may differ.
-        prompt: The text, without any marks of a model's template. Each image is shown in order,
-            before the text.
+        prompt: The text, without special tokens of a chat template. The images precede the text,
+            in order.
     """
 
     images: Sequence[NDArray[Any]]
@@ -203,14 +202,14 @@ class Question:
 
 @runtime_checkable
 class Generates(Protocol):
-    """Answers in words about images."""
+    """Generated text answers about images."""
 
     def generate(self, questions: Sequence[Question], *, max_tokens: int = 64) -> list[str]:
-        """Answer questions greedily, each on its own.
+        """Answer questions independently, with greedy decoding.
 
         Args:
             questions: n questions.
-            max_tokens: Longest answer.
+            max_tokens: Maximum length of an answer.
 
         Returns:
             n answers.
@@ -220,30 +219,30 @@ class Generates(Protocol):
 
 @runtime_checkable
 class JudgesAnswers(Protocol):
-    """How likely an answer in words is; models behind an API mostly cannot say."""
+    """Likelihood of given text answers; mostly not available for models behind an API."""
 
     def answer_loss(
         self, questions: Sequence[Question], answers: Sequence[str]
     ) -> NDArray[np.float32]:
-        """Return how little the model expects given answers.
+        """Return the loss of given answers.
 
         Args:
             questions: n questions.
             answers: n answers.
 
         Returns:
-            (n,) float32 >= 0: mean negative log-likelihood of the answer's tokens, in nats.
+            (n,) float32 >= 0: mean negative log-likelihood of the tokens of the answer, in nats.
         """
         ...
 
 
 @runtime_checkable
 class JudgesAnswerSets(JudgesAnswers, Protocol):
-    """Losses of the same answers to many questions: a faster way to `JudgesAnswers`."""
+    """Losses of the same answers for many questions, faster than `JudgesAnswers`."""
 
     @property
     def shares_questions(self) -> bool:
-        """Whether a question is read once for all answers, images included."""
+        """Whether a question and its images are encoded once for all answers."""
         ...
 
     def answer_losses(
@@ -253,16 +252,16 @@ class JudgesAnswerSets(JudgesAnswers, Protocol):
         ...
 
     def answer_tokens(self, answers: Sequence[str]) -> NDArray[np.int64]:
-        """Return how many tokens each of m answers has: (m,)."""
+        """Return the (m,) numbers of tokens of m answers."""
         ...
 
 
 @runtime_checkable
 class Segments(Protocol):
-    """Masks from boxes, with the model's own judgement of them."""
+    """Masks from boxes, with predicted quality."""
 
     def mask_quality(self, batch: NDArray[Any], boxes: NDArray[Any]) -> NDArray[np.float32]:
-        """Return the quality that the model predicts for the best mask in each box.
+        """Return the predicted quality of the best mask in each box.
 
         Args:
             batch: (b, c, h, w) as for `Embeds.embed`.
@@ -288,13 +287,13 @@ class Segments(Protocol):
 
 @runtime_checkable
 class TakesSizes(Protocol):
-    """The same frozen weights with inputs of another size, held in memory once."""
+    """The same frozen weights for other input sizes, sharing memory."""
 
     @property
     def size_step(self) -> int:
-        """What the sides of an input are multiples of, in pixels; the size as built always is one.
+        """Step of input sides in pixels: sides must be multiples of it, or the size as built.
 
-        The side of a patch or the reduction of the last layer, so that tokens tile the input.
+        It is the side of a patch or the stride of the last layer, so that tokens tile the input.
         """
         ...
 
@@ -305,13 +304,12 @@ class TakesSizes(Protocol):
             side: Side of a square or ``(height, width)``, in pixels.
 
         Returns:
-            A model with the same capabilities over the same weights, `at_size` included: its
-            sizes start from the weights, not from what was resampled already. Its spec differs
-            in ``input_size`` only; the fingerprint is that of the weights, and stays. This model
-            is left as it was.
+            A model with the same capabilities and weights, including `at_size`, which resamples
+            from the original weights again. Its spec differs in ``input_size`` only; the
+            fingerprint of the weights is unchanged. This model is not modified.
 
         Raises:
-            ParameterError: The network cannot take inputs of this size.
+            ParameterError: The network does not support inputs of this size.
         """
         ...
 
@@ -328,55 +326,58 @@ CAPABILITIES: dict[str, type] = {
 }
 
 _WHO_CAN = {
-    "tokens": "Image tokens come from timm, torchgeo, open_clip, tuned and hf models.",
-    "parts": "Parts of an image are pooled by vision transformers of open_clip and by CLIP and "
+    "tokens": "Image tokens are available from timm, torchgeo, open_clip, tuned and hf models.",
+    "parts": "Pooling of parts is supported by vision transformers of open_clip and by CLIP and "
     "SigLIP models of hf.",
     "text": "Text is embedded by open_clip, tuned, and CLIP or SigLIP models of hf; labels may "
     "also be answers of LLaVA, Qwen2-VL and BLIP-2.",
-    "answers": "Answers come from LLaVA, Qwen2-VL and BLIP-2 models of hf, or from your own "
+    "answers": "Answers are generated by LLaVA, Qwen2-VL and BLIP-2 models of hf, or by your own "
     "function with from_answers(...).",
-    "answer_loss": "Losses of answers come from LLaVA, Qwen2-VL and BLIP-2 models of hf, or from "
-    "your own function with answer_loss=...",
-    "masks": "Masks come from SAM (hf), or from your own with from_callable(segmenter=...).",
-    "sizes": "Other input sizes are taken by timm and torchgeo models, vision transformers of "
-    "open_clip, CLIP and SigLIP models of hf, and what is tuned over one of them.",
+    "answer_loss": "Losses of answers are available from LLaVA, Qwen2-VL and BLIP-2 models of hf, "
+    "or from your own function with answer_loss=...",
+    "masks": "Masks are predicted by SAM (hf), or by your own function with "
+    "from_callable(segmenter=...).",
+    "sizes": "Other input sizes are supported by timm and torchgeo models, vision transformers of "
+    "open_clip, CLIP and SigLIP models of hf, and models tuned on one of them.",
 }
 
 
 def who_can(capability: str) -> str:
-    """Return which models have a capability, as a sentence."""
+    """Return the models with a capability, as a sentence."""
     return _WHO_CAN[capability]
 
 
 def capabilities(model: object) -> tuple[str, ...]:
-    """Return the names of what a model can do, in the order of `CAPABILITIES`."""
+    """Return the names of the capabilities of a model, in the order of `CAPABILITIES`."""
     return tuple(name for name, protocol in CAPABILITIES.items() if isinstance(model, protocol))
 
 
 def need(model: object, capability: str, purpose: str = "") -> Any:
-    """Return the model, after making sure that it can do something.
+    """Return the model after checking that it has a capability.
 
     Args:
         model: Any model.
         capability: A name in `CAPABILITIES`.
-        purpose: What it is needed for, for the message ("zero-shot classification").
+        purpose: Purpose, for the message ("zero-shot classification").
 
     Raises:
-        MissingCapabilityError: It cannot; the message says what it can and who can.
+        MissingCapabilityError: The model does not have it; the message lists its capabilities and
+            models that have it.
     """
     if isinstance(model, CAPABILITIES[capability]):
         return model
     if isinstance(model, ModelHandle):
         raise MissingCapabilityError(
-            f"{model} is the name of a model that has not been built yet",
-            "It is built for the bands and the range of values of a pool.",
-            "Type: model = foveate.bind(load_model(...), pool)",
+            f"{model} is a model handle, not a model",
+            "A model is built for the bands and the value range of a pool.",
+            "Build it with model = foveate.bind(load_model(...), pool)",
         )
     spec = getattr(model, "spec", None)
     name = getattr(spec, "name", type(model).__name__)
-    able = ", ".join(capabilities(model)) or "nothing that foveate knows"
+    available = ", ".join(capabilities(model)) or "none"
     raise MissingCapabilityError(
-        f"{name} has no {capability!r}" + (f", which {purpose} needs" if purpose else ""),
-        f"It has: {able}.",
-        _WHO_CAN.get(capability, "") + " List them: foveate models.",
+        f"{name} does not have the capability {capability!r}"
+        + (f" required for {purpose}" if purpose else ""),
+        f"Its capabilities: {available}.",
+        _WHO_CAN.get(capability, "") + " List all models with: foveate models.",
     )

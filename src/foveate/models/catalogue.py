@@ -1,7 +1,7 @@
-"""Which models are worth a try, what they can do, and how to get them.
+"""Catalogue of recommended models, their capabilities, and how to get their weights.
 
-A list for people, not a gate: any name that a family accepts works. Licences are those that the
-publishers state for the weights, as far as they could be confirmed.
+The catalogue is not a restriction: any name accepted by a family works. Licences are those stated
+by the publishers of the weights, as far as they could be confirmed.
 """
 
 from __future__ import annotations
@@ -23,14 +23,14 @@ class Entry:
     """One model.
 
     Attributes:
-        name: What to type after ``--model``; a part in capitals is yours to fill in.
-        what: What it is.
-        can: Its capabilities; see `foveate.models.capabilities.CAPABILITIES`.
+        name: Value of ``--model``; parts in capitals are placeholders.
+        what: Description.
+        can: Capabilities; see `foveate.models.capabilities.CAPABILITIES`.
         size: Side in pixels that images are resampled to, or None for any.
         bands: Number of bands, or None for any.
         licence: Licence of the weights.
         get: How to get the weights.
-        local: Whether they are a local file, given with ``--weights``.
+        local: Whether the weights are a local file, given with ``--weights``.
     """
 
     name: str
@@ -44,16 +44,16 @@ class Entry:
 
     @property
     def family(self) -> str:
-        """The family that builds it."""
+        """Family of the model."""
         return self.name.partition(":")[0]
 
     @property
     def extra(self) -> Extra:
-        """What must be installed."""
+        """Extra that must be installed."""
         return EXTRAS[self.family]
 
     def to_dict(self) -> dict[str, Any]:
-        """Return the entry and whether it can be used here, JSON-ready."""
+        """Return the entry and its missing packages, JSON-ready."""
         return {
             "name": self.name, "what": self.what, "can": list(self.can), "size": self.size,
             "bands": self.bands, "licence": self.licence, "get": self.get, "local": self.local,
@@ -162,8 +162,8 @@ CATALOGUE: tuple[Entry, ...] = (
         224, 13, "CC-BY-4.0", _HUB,
     ),
     Entry(
-        "tuned:MODEL", "text tuned to a frozen encoder, here", _TEXT, None, None, "yours",
-        "made by you",
+        "tuned:MODEL", "text tuned to a frozen encoder by tune-text", _TEXT, None, None, "yours",
+        "trained by you",
     ),
     Entry(
         "callable", "BLO-SAM, OVSAM, ClipSAM; in Python only: docs/segmenters.md",

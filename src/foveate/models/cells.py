@@ -1,8 +1,8 @@
-"""Dense features without weights: statistics of the surroundings of each cell of a tile.
+"""Dense features without weights: local statistics around each cell of a tile.
 
-What a linear probe can be fitted to where the model has no tokens. A cell has a side of about
-`SIDE` pixels; for windows of 1, 3 and 7 cells around it there are the mean and the standard
-deviation of every band, and the logarithm of the mean gradient energy over all bands.
+They are used to fit a linear probe if the model has no tokens. A cell has a side of about `SIDE`
+pixels. Its features are the mean and the standard deviation of every band, and the logarithm of the
+mean gradient energy over all bands, in windows of 1, 3 and 7 cells around it.
 """
 
 from __future__ import annotations
@@ -23,14 +23,14 @@ if TYPE_CHECKING:
     from foveate.models.base import Scale
 
 NAME = "cells"
-SIDE = 8  # pixels of a cell
-_WINDOWS = (1, 3, 7)  # cells
+SIDE = 8  # side of a cell, pixels
+_WINDOWS = (1, 3, 7)  # sides of windows, cells
 _VERSION = "cells/1"
-_FLOOR = 1e-5  # of gradient energy: a hundredth of a grey level of 8-bit imagery, squared
+_FLOOR = 1e-5  # added to the gradient energy: (a hundredth of a grey level of 8-bit imagery)^2
 
 
 class CellStatistics:
-    """A model of tokens that needs no weights; see the head of this file.
+    """A model with tokens but without weights; see the module docstring.
 
     Args:
         bands: c band numbers, 1-based.
@@ -46,7 +46,7 @@ class CellStatistics:
         self.token_spec = TokenSpec(dim, "embedding", pooled=True)
 
     def embed(self, batch: NDArray[Any]) -> NDArray[np.float32]:
-        """Embed (b, c, h, w) tiles of the native dtype: (b, d) float32, the mean of the cells."""
+        """Embed (b, c, h, w) tiles in native dtype as (b, d) float32, the mean over cells."""
         return self.tokens(batch).mean(axis=(1, 2))
 
     def tokens(self, batch: NDArray[Any]) -> NDArray[np.float32]:

@@ -1,4 +1,4 @@
-"""The chosen tiles of a selection or a run, as what a training takes needs them."""
+"""Selected tiles of a selection or a run, for the samplers of a training."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 
 class Places(NamedTuple):
-    """Windows of scenes, and where the scenes lie.
+    """Windows of scenes, and the georeferences of the scenes.
 
     Attributes:
         scene: (k,) names of scenes.
@@ -41,14 +41,14 @@ class Places(NamedTuple):
 
 @dataclass(frozen=True)
 class Chosen:
-    """The chosen tiles of a pool.
+    """The selected tiles of a pool.
 
     Attributes:
-        rows: (k,) int64 rows of the pool, in the order of choice.
-        ids: (k,) str their ids.
+        rows: (k,) int64 rows of the pool, in the order of selection.
+        ids: (k,) str tile ids.
         n: Number of tiles of the pool.
         path: The run directory, or None.
-        table: Its selection, or None.
+        table: The selection table of the run, or None.
     """
 
     rows: NDArray[np.int64]
@@ -59,7 +59,7 @@ class Chosen:
 
     @classmethod
     def of(cls, chosen: Selection | str | Path, method: str = "") -> Self:
-        """Return what is known of a selection, or of that of a method in a run directory."""
+        """Return the selected tiles of a selection, or of a method in a run directory."""
         if isinstance(chosen, Selection):
             return cls(chosen.rows, chosen.values.astype(np.str_), chosen.n)
         run = Run.load(chosen)
@@ -70,33 +70,33 @@ class Chosen:
         rows = find_rows(pool, ids)
         if (rows < 0).any():
             raise DataError(
-                f"the run {str(run.path)!r} has chosen tiles that are not in its tiles.parquet", "",
+                f"the run {str(run.path)!r} has selected tiles missing from its tiles.parquet", "",
                 "Run the job again into a new folder.",
             )  # fmt: skip
         return cls(rows, ids, pool.size, run.path, table)
 
     def class_counts(self, counts: ArrayLike | None) -> NDArray[np.int64]:
-        """Return (k, C) pixels per class of the chosen tiles."""
+        """Return (k, C) pixels per class of the selected tiles."""
         if counts is not None:
-            own = np.asarray(counts)
-            if own.ndim != 2 or len(own) != self.n:
+            given = np.asarray(counts)
+            if given.ndim != 2 or len(given) != self.n:
                 raise DataError(
-                    f"class counts of shape {own.shape} for a pool of {self.n}",
-                    "One row for each tile of the pool, chosen or not.",
+                    f"class counts of shape {given.shape} for a pool of {self.n} tiles",
+                    "Expected one row per tile of the pool, selected or not.",
                 )
-            return own[self.rows]
+            return given[self.rows]
         tiles = None if self.path is None else read_parquet(self.path / "tiles.parquet")
         if tiles is None or "counts" not in tiles.column_names:
             raise DataError(
-                "a selection without class counts",
-                "Balance is of classes, which come from masks.",
-                "Give counts=pool.counts, or a run that was made with --masks.",
+                "the selection has no class counts",
+                "A balanced sampler requires class counts from masks.",
+                "Pass counts=pool.counts, or use a run with --masks.",
             )
         flat = tiles["counts"].combine_chunks().flatten().to_numpy(zero_copy_only=False)
         return flat.reshape(self.n, -1)[self.rows]
 
     def placed(self, pool: Pool | None) -> Places:
-        """Return windows and georeferences of the chosen tiles."""
+        """Return windows and georeferences of the selected tiles."""
         if pool is not None and len(pool) != self.n:
             raise DataError(f"a pool of {len(pool)} tiles for a selection from {self.n}", "")
         if pool is not None and pool.tiles is not None:
@@ -110,9 +110,9 @@ class Chosen:
             return Places(tiles.scene, windows, known)
         if self.path is None or not {"scene", "y", "x"} <= set(self.table.column_names):
             raise DataError(
-                "a selection of tiles without windows",
-                "A place on the ground is that of a window of a scene.",
-                "Give pool=..., the pool that was ranked, or a run directory.",
+                "the selected tiles have no windows",
+                "Coordinates are computed from windows of scenes.",
+                "Pass pool=..., the ranked pool, or a run directory.",
             )
         from affine import Affine
 
@@ -126,14 +126,14 @@ def _method(run: Run, method: str) -> str:
     names = stored_methods(run)
     if not names:
         raise DataError(
-            f"the run {str(run.path)!r} holds no selection",
+            f"the run {str(run.path)!r} has no selection",
             "Selections are files selection/<method>.parquet.",
-            "Finish the run, or give that of curate or observe select.",
+            "Finish the run, or use a run of curate or observe select.",
         )
     if not method and len(names) > 1:
         raise ParameterError(
-            f"a run with the selections {', '.join(names)}", "One of them is handed on.",
-            f"Choose one: method={names[0]!r}.",
+            f"the run has several selections: {', '.join(names)}", "Exactly one is required.",
+            f"Select one with method={names[0]!r}.",
         )  # fmt: skip
     if method and method not in names:
         raise UnknownNameError(

@@ -1,4 +1,4 @@
-"""Dense features that a probe is fitted to: tokens of the model, or plain statistics of cells."""
+"""Dense features for probes: tokens of the model, or statistics of cells."""
 
 from __future__ import annotations
 
@@ -21,10 +21,10 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger("foveate")
 
-STRIDE = 8  # pixels of the network's input between the cells of a backbone with stages
+STRIDE = 8  # stride of tokens of a backbone with stages, pixels of the network input
 WITHOUT = (
-    "%s gives no dense features: a probe sees plain statistics of cells of 8 pixels instead. "
-    "A pretrained backbone sees more: --model timm:resnet18."
+    "%s has no dense features: the probe uses statistics of cells of 8 pixels instead. "
+    "A pretrained backbone is more accurate: --model timm:resnet18."
 )
 
 
@@ -36,16 +36,16 @@ def dense_features(
 
     Args:
         pool: The tiles.
-        handle: The model; a backbone of timm with stages gives all of them, of tiles at their own
-            size (``?size=native&token_stride=8``).
-        run: Open for writing, to keep them in; None keeps them in memory.
+        handle: The model; for a timm backbone with stages, all stages are used at the native size
+            of tiles (``?size=native&token_stride=8``).
+        run: Run, open for writing, to store the features in; None keeps them in memory.
         batch_size: Tiles per call.
-        workers: Processes.
+        workers: Number of processes.
         progress: Called with ticks.
 
     Returns:
-        (n, t, d) float16 tokens in the order of the pool; ``spec.grid`` is their grid. Of a model
-        without tokens: those of `CellStatistics`, and a warning.
+        (n, t, d) float16 tokens in the order of the pool; ``spec.grid`` is their grid. For a model
+        without tokens, those of `CellStatistics`, with a warning.
 
     Raises:
         ParameterError: Tiles of several sizes would give several grids.
@@ -54,8 +54,8 @@ def dense_features(
     if model is None:
         logger.warning(WITHOUT, handle)
         spec = bind(handle, pool, run=run).spec
-        own = CellStatistics(spec.bands, spec.scale or ((0.0, 255.0),) * len(spec.bands))
-        return embed(pool, own, run=run, tokens=True, batch_size=batch_size, progress=progress)
+        cells = CellStatistics(spec.bands, spec.scale or ((0.0, 255.0),) * len(spec.bands))
+        return embed(pool, cells, run=run, tokens=True, batch_size=batch_size, progress=progress)
     return embed(
         pool, model, run=run, tokens=True, batch_size=batch_size, workers=workers,
         progress=progress,
@@ -63,13 +63,13 @@ def dense_features(
 
 
 def finer(handle: ModelHandle, pool: Pool, run: Run | None = None) -> ModelHandle | None:
-    """Return the handle of the model that gives the finest tokens; None for one without any."""
+    """Return the handle of the model with its finest tokens; None for a model without tokens."""
     if handle.family == "timm" and TOKEN_STRIDE not in handle.options:
         options = {"size": "native", **handle.options, TOKEN_STRIDE: STRIDE}
         staged = replace(handle, options=options)
         try:
             bind(staged, pool, run=run)
-        except ParameterError:  # no stages: a transformer has the tokens of its last layer
+        except ParameterError:  # no stages: transformers have the tokens of the last layer
             pass
         else:
             return staged

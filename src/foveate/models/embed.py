@@ -1,4 +1,4 @@
-"""Models meet imagery: binding a handle to the bands of a pool, and embedding its tiles."""
+"""Binding of model handles to the bands of a pool, and embedding of its tiles."""
 
 from __future__ import annotations
 
@@ -40,53 +40,53 @@ logger = logging.getLogger("foveate")
 
 _PREVIEW = 512
 
-_SAMPLE, _LEAST = 2_000_000, 256  # values of a band, in all and of a scene
+_SAMPLE, _LEAST = 2_000_000, 256  # sampled values per band: maximum in total, minimum per scene
 
-_DIM, _BRIGHT = 0.02, 20.0  # of the trained range: beyond, the unit must be another
+_DIM, _BRIGHT = 0.02, 20.0  # allowed range relative to training; beyond, the unit must differ
 
 _RANGE_FILE = "tables/band_range.json"
 
-_RANGE_STEP, _RANGE_VERSION = "band range", 2  # raised when another range comes of the same pixels
+_RANGE_STEP, _RANGE_VERSION = "band range", 2  # increased if the computation changes
 
 
 def bind(model: ModelHandle | Model, pool: Pool, *, run: Run | None = None) -> Model:
     """Build a model for the bands and the value range of a pool.
 
-    Bands are those that the user chose, or all of them where the model takes as many; three
-    bands of many are never guessed. The range is the user's, 0 to 255 for uint8 imagery, that of
-    weights which were trained on physical values, and otherwise the 2nd to 98th percentile of
-    each band over the pool; the spec records it.
+    Bands are those given by the user, or all bands if their number matches the model; a subset is
+    never guessed. The value range is, in this order: that given by the user; 0 to 255 for uint8
+    imagery; that of the training for weights trained on physical values; the 2nd to 98th percentile
+    of each band over the pool. It is stored in the spec.
 
     Args:
-        model: A handle; a model that is built already comes back as it is.
+        model: A handle; a built model is returned unchanged.
         pool: A pool cut from scenes.
-        run: Open run that keeps the range, so that it is measured once.
+        run: Open run that stores the range, so that it is computed once.
 
     Raises:
         DataError: The pool has no imagery.
-        ParameterError: The bands are not stated, do not exist or are not as many as needed, or a
-            range is empty.
+        ParameterError: The bands are required, do not exist or have the wrong number, or a range
+            is empty.
     """
     if not isinstance(model, ModelHandle):
         return model
     if not pool.scenes:
         raise DataError(
             "a pool of plain arrays has no pixels to embed",
-            "Imagery is needed here.",
-            "Open it with open_pool(FOLDER), or give your own embeddings.",
+            "Embedding requires imagery.",
+            "Open a pool with open_pool(FOLDER), or provide your own embeddings.",
         )
     available = pool.scenes[0].source.info.bands
     bands = model.bands or tuple(range(1, available + 1))
     if model.channels is not None and len(bands) != model.channels:
         raise ParameterError(
-            f"{model} takes {model.channels} bands, "
-            + (f"{len(bands)} were chosen" if model.bands else f"the images have {available}"),
-            "Which bands it should see is never guessed.",
-            f"State them: --bands {','.join(str(b) for b in range(1, model.channels + 1))} "
+            f"{model} requires {model.channels} bands, "
+            + (f"{len(bands)} were given" if model.bands else f"the images have {available}"),
+            "Bands are never guessed.",
+            f"Add --bands {','.join(str(b) for b in range(1, model.channels + 1))} "
             f"(numbers from 1 to {available}"
             + (", in the order red, green, blue)." if model.channels == 3 else ").")
             if available >= model.channels
-            else f"Repeat a band, e.g. --bands {','.join(['1'] * model.channels)}.",
+            else f"Repeat a band, for example --bands {','.join(['1'] * model.channels)}.",
         )
     if max(bands) > available or min(bands) < 1:
         raise ParameterError(
@@ -100,11 +100,12 @@ def bind(model: ModelHandle | Model, pool: Pool, *, run: Run | None = None) -> M
         scale = scale * len(bands)
     if len(scale) != len(bands):
         raise ParameterError(
-            f"{len(scale)} value ranges for {len(bands)} bands", "One (low, high) for all or each."
+            f"{len(scale)} value ranges for {len(bands)} bands",
+            "Expected one (low, high), or one per band.",
         )
     if not all(np.isfinite([low, high]).all() and low < high for low, high in scale):
         raise ParameterError(
-            f"the value ranges {list(scale)}", "A range is (low, high) with low below high."
+            f"invalid value ranges {list(scale)}", "A range is (low, high) with low below high."
         )
     return build_model(model, bands, scale)
 
@@ -112,28 +113,28 @@ def bind(model: ModelHandle | Model, pool: Pool, *, run: Run | None = None) -> M
 def _native_range(
     model: ModelHandle, pool: Pool, bands: tuple[int, ...], run: Run | None
 ) -> Scale | None:
-    """Return the range that the weights were trained with, unless the imagery is pictures.
+    """Return the range that the weights were trained with; None for 8-bit imagery.
 
     Raises:
-        ParameterError: The imagery is in another unit: reflectance from 0 to 1 where the weights
-            know 0 to 10,000.
+        ParameterError: The imagery seems to be in another unit, for example reflectance from 0 to
+            1 instead of 0 to 10,000.
     """
     native = model.native_scale
     if native is None or pool.scenes[0].source.info.dtype == "uint8" or len(native) != len(bands):
         return None
     found = _kept_range(pool, bands, run)
-    usual, bright = _largest(native), _largest(found)
-    if not _DIM * usual <= bright <= _BRIGHT * usual:
+    trained, largest = _largest(native), _largest(found)
+    if not _DIM * trained <= largest <= _BRIGHT * trained:
         raise ParameterError(
             f"values {_written(found)} for {model}, which was trained on values {_written(native)}",
             "The imagery seems to be in another unit.",
-            f"State what is 0 and what is 1 there: --scale 0,{bright:.3g}",
+            f"Give the values that are mapped to 0 and 1: --scale 0,{largest:.3g}",
         )
     return native
 
 
 def _largest(scale: Scale) -> float:
-    """Return the largest magnitude of a range; that of decibels lies below 0."""
+    """Return the largest absolute value of a range (ranges in decibels are negative)."""
     return max(abs(value) for pair in scale for value in pair)
 
 
@@ -144,12 +145,12 @@ def _written(scale: Scale) -> str:
 def band_range(pool: Pool, bands: tuple[int, ...]) -> Scale:
     """Return the value range of each band: 0 to 255 for uint8, else 2nd to 98th percentile.
 
-    Percentiles are taken over valid pixels of previews of at most 512 px: two million at most,
-    drawn evenly from the scenes under a fixed seed. Neither the order of the scenes nor anything
-    but their pixels and names decides which.
+    Percentiles are computed from at most two million valid pixels of previews of at most 512 px,
+    sampled evenly from the scenes with a fixed seed. The sample depends on the pixels and names of
+    the scenes only, not on their order.
 
     Raises:
-        DataError: There is no valid pixel.
+        DataError: There are no valid pixels.
     """
     if pool.scenes[0].source.info.dtype == "uint8":
         return ((0.0, 255.0),) * len(bands)
@@ -158,16 +159,16 @@ def band_range(pool: Pool, bands: tuple[int, ...]) -> Scale:
     values = np.concatenate([_draw(scene, bands, quota) for scene in scenes], axis=1)
     if not values.shape[1]:
         raise DataError(
-            "the images have no valid pixel to take a range of values from",
-            "Everything looked at is nodata.",
-            "Check --nodata, or state the range: --scale LOW,HIGH.",
+            "the images have no valid pixels, so the value range is undefined",
+            "All sampled pixels are nodata.",
+            "Check --nodata, or give the range with --scale LOW,HIGH.",
         )
     pairs = (np.percentile(band.astype(np.float64), [2, 98]).tolist() for band in values)
     return tuple((low, high if high > low else low + 1.0) for low, high in pairs)
 
 
 def _sampled(scenes: tuple[Scene, ...]) -> list[Scene]:
-    """Return the scenes to look at: all, or as many as leave each a fair sample."""
+    """Return the scenes to sample: all, or as many as allow `_LEAST` values per scene."""
     most = _SAMPLE // _LEAST
     keys = tie_keys([scene.scene_id for scene in scenes], 0, "embed/range")
     return [scenes[i] for i in np.argsort(keys, kind="stable")[:most]]
@@ -179,16 +180,16 @@ def _draw(scene: Scene, bands: tuple[int, ...], quota: int) -> NDArray[Any]:
     values = raster.data[:, raster.valid]
     if values.shape[1] <= quota:
         return values
-    # At random: a regular step may fall on the columns of the picture.
+    # Random, because a regular step may align with image columns.
     draw = rng(0, f"embed/range/{scene.scene_id}")
     return values[:, draw.choice(values.shape[1], quota, replace=False, shuffle=False)]
 
 
 def _kept_range(pool: Pool, bands: tuple[int, ...], run: Run | None) -> Scale:
-    """Measure the range of values, or take it from the run that knows it.
+    """Return the value range, computed or stored in the run.
 
-    A run keeps its range while half of the scenes that it was measured on are in the pool as they
-    were: an archive that grows would get other vectors for old scenes otherwise.
+    A run keeps its range while at least half of the scenes that it was computed from are unchanged
+    in the pool; otherwise the vectors of old scenes of a growing archive would change.
     """
     if run is None:
         return band_range(pool, bands)
@@ -204,8 +205,8 @@ def _kept_range(pool: Pool, bands: tuple[int, ...], run: Run | None) -> Scale:
     kept = pool.scenes[0].source.info.dtype != "uint8" and not run.done(_RANGE_STEP, key)
     if kept and (range_ := _range_of_most(run, prints, bands)):
         logger.info(
-            "The range of values is that of the scenes that the run began with: %s. State another "
-            "with --scale, or begin a new run.", _written(range_),
+            "Using the value range of the scenes that the run started with: %s. Use --scale for "
+            "another range, or start a new run.", _written(range_),
         )  # fmt: skip
         return range_
     run.do(_RANGE_STEP, key, work)
@@ -213,7 +214,7 @@ def _kept_range(pool: Pool, bands: tuple[int, ...], run: Run | None) -> Scale:
 
 
 def _range_of_most(run: Run, prints: list[Any], bands: tuple[int, ...]) -> Scale | None:
-    """Return the range that a run holds, if half of the scenes that it is of are still there."""
+    """Return the stored range of a run if at least half of its scenes still exist unchanged."""
     if not run.key(_RANGE_STEP) or not (run.path / _RANGE_FILE).is_file():
         return None
     known = read_json(run.path / _RANGE_FILE)
@@ -240,22 +241,22 @@ def embed(
 ) -> Embeddings:
     """Embed every tile of a pool.
 
-    Invalid pixels are filled with the mean of the valid ones of their band before the model sees
-    a tile, so that nodata has no texture.
+    Invalid pixels are filled with the mean of the valid pixels of their band before a tile is
+    passed to the model, so that nodata has no texture.
 
     Args:
         pool: A pool cut from scenes.
         model: From `load_model` or `from_callable`.
-        run: Run directory (new, empty, or an earlier run) to keep the shards in: an embedding
-            that was interrupted goes on there, one that is complete is not repeated, of a pool
-            that has grown only the new scenes are embedded, and a job in the same directory finds
-            it. Or a `Run` that is open for writing. None keeps everything in memory.
-        tokens: Whether to keep the tokens of each tile instead of one vector: for a model with
-            14 x 14 tokens that is 196 times as much to store.
+        run: Run directory (new, empty, or an earlier run) for the shards, or a `Run` open for
+            writing: an interrupted embedding resumes, a complete one is not repeated, only new
+            scenes of a grown pool are embedded, and jobs in the same directory reuse it. None
+            keeps everything in memory.
+        tokens: Whether to store the tokens of each tile instead of one vector; with 14 x 14 tokens
+            this takes 196 times the space.
         batch_size: Tiles per call of the model; the vectors do not depend on it.
-        workers: Processes; more than one needs a model that can be loaded by name.
-        on_error: "stop" at a scene that cannot be read, or "skip" it: its tiles are not among the
-            ids then, a warning says why, and the next time it is tried again.
+        workers: Number of processes; more than one requires a model that is loaded by name.
+        on_error: "stop" at an unreadable scene, or "skip" it: its tiles are missing from the ids, a
+            warning states the reason, and the next call retries it.
         progress: Called with ticks; True for bars, False for none, None for bars in a notebook
             or at a prompt.
 
@@ -264,18 +265,18 @@ def embed(
         over ``spec.grid``.
 
     Raises:
-        ParameterError: Bands are not stated and the model takes fewer than there are; tiles of
-            several sizes would give several grids of tokens.
-        MissingCapabilityError: `tokens` of a model that has none.
-        DataError: A file cannot be read; what was embedded before is kept in `run`. Or none can.
-        StorageError: `run` cannot be written, holds something else, or is in use.
+        ParameterError: Bands are required because the model accepts fewer than the pool has; or
+            tiles of several sizes would give several grids of tokens.
+        MissingCapabilityError: `tokens` with a model without tokens.
+        DataError: A file cannot be read (finished shards are kept in `run`), or no file can.
+        StorageError: `run` cannot be written, contains something else, or is in use.
     """
     found = embed_at(
         pool, model, Placement(workers), run=run, tokens=tokens, batch_size=batch_size,
         on_error=on_error, progress=progress,
     )  # fmt: skip
     for scene, reason in found.failed.items():
-        logger.warning("The scene %r is left out: %s", scene, reason)
+        logger.warning("The scene %r is skipped: %s", scene, reason)
     return found.embeddings
 
 
@@ -295,7 +296,7 @@ def embed_at(
     Args:
         pool: As for `embed`.
         model: As for `embed`.
-        place: Where shards are made.
+        place: Processes that compute the shards.
         run: As for `embed`.
         tokens: As for `embed`.
         batch_size: As for `embed`.
@@ -303,13 +304,15 @@ def embed_at(
         progress: As for `embed`.
 
     Raises:
-        PartDone: `place` has a part of the shards, and it is made.
+        PartDone: `place` is restricted to a part of the shards, which is finished.
         FoveateError: As for `embed`.
     """
     if place.elsewhere and not isinstance(model, ModelHandle):
         what = "driver ray" if place.driver == "ray" else f"workers = {place.workers}"
         raise ParameterError(
-            f"{what} with a model object", "Objects stay in their process.", "workers=1"
+            f"{what} with a model object",
+            "Only models loaded by name can be used in other processes.",
+            "Use workers=1.",
         )
     with _open_run(run) as opened, watched(progress) as shown:
         bound = need(bind(model, pool, run=opened), "embed", "embedding a pool")
@@ -318,32 +321,32 @@ def embed_at(
             ShardEncoder, pool, model if place.elsewhere else bound, spec, batch_size,
             on_error == "skip",
         )  # fmt: skip
-        next(pool.read([]), None)  # a pool without imagery says so
+        next(pool.read([]), None)  # raises for a pool without imagery
         loop = ShardLoop(pool, spec, encoder, place, shown)
         return loop.in_memory() if opened is None else loop.in_run(opened)
 
 
 def _open_run(run: str | Path | Run | None) -> AbstractContextManager[Run | None]:
-    """Open a run for as long as it takes; one that is open already is its owner's to close."""
+    """Return a context that opens a run directory, or leaves an open run to its owner."""
     return Run.create(run) if isinstance(run, str | Path) else contextlib.nullcontext(run)
 
 
 def _token_spec(model: Embeds, pool: Pool) -> EncoderSpec:
-    """Return the spec of the stored tokens; one empty tile tells their grid.
+    """Return the spec of the stored tokens; their grid is determined with an empty tile.
 
     Raises:
         MissingCapabilityError: The model has no tokens.
         ParameterError: The grid would differ between tiles.
     """
-    spec, able = model.spec, need(model, "tokens", "embed with tokens")
+    spec, token_model = model.spec, need(model, "tokens", "embedding of tokens")
     assert pool.tiles is not None  # noqa: S101  (a bound pool has scenes)
     sizes = {(int(h), int(w)) for h, w in zip(pool.tiles.h, pool.tiles.w, strict=True)}
     if spec.input_size is None and len(sizes) > 1:
         raise ParameterError(
-            f"{spec.name} takes tiles at their own size, and they have {len(sizes)} sizes",
-            "The tokens of all tiles are kept on one grid.",
-            "State a size, ?size=224, or cut with the edge 'shift' or 'pad'.",
+            f"{spec.name} encodes tiles at their native size, and they have {len(sizes)} sizes",
+            "The tokens of all tiles must have the same grid.",
+            "Set a size with ?size=224, or use the edge 'shift' or 'pad'.",
         )
     tile = np.zeros((1, len(spec.bands), *sizes.pop()), pool.scenes[0].source.info.dtype)
-    _, rows, columns, dim = able.tokens(tile).shape
+    _, rows, columns, dim = token_model.tokens(tile).shape
     return replace(spec, dim=dim, grid=(rows, columns))

@@ -1,4 +1,4 @@
-"""Which packages a family of models needs, and what to type where they are missing."""
+"""Optional dependencies of model families, and the errors if they are missing."""
 
 from __future__ import annotations
 
@@ -15,24 +15,24 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Extra:
-    """Packages that a family of models needs.
+    """Packages required by a family of models.
 
     Attributes:
-        name: The extra of foveate, or empty for the core.
-        packages: What must be importable.
+        name: Extra of foveate, or empty for the core.
+        packages: Packages that must be importable.
     """
 
     name: str = ""
     packages: tuple[str, ...] = ()
 
     def missing(self) -> list[str]:
-        """Return the packages that are not installed here."""
+        """Return the packages that are not installed."""
         return [name for name in self.packages if importlib.util.find_spec(name) is None]
 
     def why_not(self) -> str:
-        """Say what is missing and how to install it; empty where nothing is."""
+        """Return the missing packages and how to install them; empty if none is missing."""
         missing = ", ".join(self.missing())
-        return missing and f"not installed: {missing}. Type: pip install 'foveate[{self.name}]'"
+        return missing and f"not installed: {missing}. Run: pip install 'foveate[{self.name}]'"
 
 
 EXTRAS: dict[str, Extra] = {
@@ -51,7 +51,7 @@ EXTRAS: dict[str, Extra] = {
 }
 
 
-# The smallest extra that has a package, for whatever is imported without having been declared.
+# The smallest extra with each package, for imports without a declared extra.
 _OF_PACKAGE = {
     "torch": "observe",
     "torchvision": "models",
@@ -65,23 +65,23 @@ _OF_PACKAGE = {
 
 
 def missing_extra(error: ModuleNotFoundError) -> MissingExtraError | None:
-    """Return the error that says what to install, where a package of an extra is missing."""
+    """Return the error for a missing package of an extra; None for other packages."""
     package = (error.name or "").partition(".")[0]
     if package not in _OF_PACKAGE:
         return None
     return MissingExtraError(
-        f"this needs {package}, which is not installed",
+        f"this requires {package}, which is not installed",
         "",
-        f"Install with: pip install 'foveate[{_OF_PACKAGE[package]}]'.",
+        f"Install it with: pip install 'foveate[{_OF_PACKAGE[package]}]'.",
     )
 
 
 def need_extra(extra: Extra, what: str = "this model") -> None:
-    """Raise a clear error when an extra is not installed.
+    """Raise an error if packages of an extra are not installed.
 
     Args:
-        extra: Of `EXTRAS`, or made for the occasion.
-        what: What needs it, for the message.
+        extra: An entry of `EXTRAS`, or another.
+        what: Feature that requires it, for the message.
 
     Raises:
         MissingExtraError: A package is missing.
@@ -89,7 +89,7 @@ def need_extra(extra: Extra, what: str = "this model") -> None:
     missing = extra.missing()
     if missing:
         raise MissingExtraError(
-            f"{what} needs {' and '.join(missing)}, which "
+            f"{what} requires {' and '.join(missing)}, which "
             f"{'is' if len(missing) == 1 else 'are'} not installed",
             "",
             f"Install with: pip install 'foveate[{extra.name}]'"
@@ -98,11 +98,11 @@ def need_extra(extra: Extra, what: str = "this model") -> None:
 
 
 def requires[**P, R](name: str, what: str) -> Callable[[Callable[P, R]], Callable[P, R]]:
-    """Declare what a function needs: it is checked before anything of it is done.
+    """Declare the extra that a function requires; it is checked before each call.
 
     Args:
-        name: Of `EXTRAS`.
-        what: What needs it, for the message.
+        name: Key of `EXTRAS`.
+        what: Feature that requires it, for the message.
     """
 
     def declare(function: Callable[P, R]) -> Callable[P, R]:

@@ -1,10 +1,9 @@
-"""`fit`: the one training loop, which everything that is trained here goes through.
+"""`fit`: the training loop of all trained models.
 
-What happens in a step depends on the seed and the number of the step alone: the order of the rows
-is drawn anew for each epoch from a named stream, and torch's generator is seeded for each step.
-So there is no generator to be saved, and a run that was killed goes on from its last checkpoint
-to the same weights: bit for bit on the CPU with the same number of threads. torch's global
-generator is left as it was found.
+A step depends only on the seed and its number: rows are shuffled per epoch with a named random
+stream, and the torch generator is seeded in each step. No generator state is saved, and an
+interrupted training resumes from its last checkpoint with the same weights, bit for bit on the CPU
+with the same number of threads. The global generator of torch is restored.
 """
 
 from __future__ import annotations
@@ -28,8 +27,8 @@ if TYPE_CHECKING:
     import torch
     from numpy.typing import NDArray
 
-_VERSION = 1  # raised when the same settings lead to other weights
-_STREAMS = 2**63  # seeds of torch
+_VERSION = 1  # increased if the same settings lead to other weights
+_STREAMS = 2**63  # number of torch seeds
 
 
 class Task(Protocol):
@@ -37,12 +36,12 @@ class Task(Protocol):
 
     @property
     def net(self) -> torch.nn.Module:
-        """The network: it holds every parameter, and stands on its device."""
+        """The network with all parameters, on its device."""
         ...
 
     @property
     def rows(self) -> int:
-        """Number n of training items; `loss` gets numbers below it."""
+        """Number n of training items; `loss` is called with indices below n."""
         ...
 
     def loss(self, rows: NDArray[np.int64], draw: np.random.Generator) -> torch.Tensor:
@@ -55,9 +54,9 @@ class Task(Protocol):
         ...
 
     def validate(self) -> dict[str, float]:
-        """Return measures of the network as it is, in eval mode and without gradients.
+        """Return measures of the current network; called in eval mode without gradients.
 
-        The entry "score" decides which epoch is kept, and when to stop: more is better.
+        The entry "score" selects the best epoch and controls early stopping; higher is better.
         """
         ...
 
@@ -68,18 +67,19 @@ class FitSettings:
 
     Attributes:
         epochs: Passes over the rows.
-        batch_size: Rows of a step; the last of an epoch has what is left.
+        batch_size: Rows per step; the last step of an epoch may have fewer.
         learning_rate: Highest learning rate.
-        weight_decay: Of matrices; vectors and scalars (norms, biases, temperatures) have none.
-        warmup: Share of the steps over which the rate rises.
-        schedule: What follows: "cosine" (half a cosine down to 0) or "constant".
-        betas: The optimiser's.
-        clip: Largest norm of the gradient; 0 for no limit.
-        patience: Epochs without a better score after which training stops; 0 never stops early.
-        seed: Of the order, augmentation and dropout.
+        weight_decay: Weight decay of matrices; vectors and scalars (norms, biases, temperatures)
+            have none.
+        warmup: Share of the steps with linear warm-up.
+        schedule: Schedule after warm-up: "cosine" (half a cosine to 0) or "constant".
+        betas: Betas of the optimiser.
+        clip: Maximum norm of the gradient; 0 for no limit.
+        patience: Epochs without improvement after which training stops; 0 for no early stopping.
+        seed: Seed of the order, augmentation and dropout.
         precision: "float32", or "bfloat16" for mixed precision, which needs no loss scaling.
-        checkpoint_seconds: Time between two checkpoints; there is one after each epoch too.
-        optimiser: "adamw", or "adam", whose weight decay is part of the gradient.
+        checkpoint_seconds: Time between two checkpoints; there is also one after each epoch.
+        optimiser: "adamw", or "adam" with weight decay as part of the gradient.
 
     Raises:
         ParameterError: A value is out of range.
@@ -104,7 +104,7 @@ class FitSettings:
         for name, holds, allowed in (
             ("epochs", self.epochs >= 1, "at least 1"),
             ("batch_size", self.batch_size >= 1, "at least 1"),
-            ("learning_rate", 0 < self.learning_rate < math.inf, "more than 0"),
+            ("learning_rate", 0 < self.learning_rate < math.inf, "positive"),
             ("weight_decay", 0 <= self.weight_decay < math.inf, "at least 0"),
             ("warmup", 0 <= self.warmup <= 1, "a share from 0 to 1"),
             ("clip", 0 <= self.clip < math.inf, "at least 0"),
@@ -114,13 +114,15 @@ class FitSettings:
             ("optimiser", self.optimiser in ("adamw", "adam"), "adamw or adam"),
         ):
             if not holds:
-                raise ParameterError(f"{name}={getattr(self, name)!r}", f"Allowed is {allowed}.")
+                raise ParameterError(
+                    f"{name}={getattr(self, name)!r}", f"{name} must be {allowed}."
+                )
 
     def key(self) -> str:
-        """Hash of all that the weights depend on here."""
+        """Return a hash of the settings that affect the weights."""
         settings = asdict(replace(self, checkpoint_seconds=0.0))
-        settings["lr"] = settings.pop("learning_rate")  # its name when the first runs were hashed
-        if self.schedule == "cosine":  # the only one when the first runs were hashed
+        settings["lr"] = settings.pop("learning_rate")  # keeps the hashes of earlier runs
+        if self.schedule == "cosine":  # likewise
             settings.pop("schedule")
         if self.optimiser == "adamw":  # likewise
             settings.pop("optimiser")
@@ -132,13 +134,13 @@ class History:
     """Record of a training.
 
     Attributes:
-        epochs: One entry per epoch: "epoch", "loss" (mean over its steps), "lr", and what
-            `Task.validate` returned.
-        best: Number of the epoch whose weights were kept: the last of those with the best score,
-            for scores saturate while the rate still falls.
-        improved: Number of the first of them.
-        stopped: Whether `patience` ended it.
-        threads: Number of CPU threads that torch worked with.
+        epochs: One entry per epoch: "epoch", "loss" (mean over its steps), "lr", and the measures
+            of `Task.validate`.
+        best: Number of the epoch whose weights are kept: the last of those with the best score,
+            because scores saturate while the learning rate still decreases.
+        improved: Number of the first epoch with the best score.
+        stopped: Whether training stopped early by `patience`.
+        threads: Number of CPU threads of torch.
     """
 
     epochs: list[dict[str, float]] = field(default_factory=list)
@@ -157,29 +159,29 @@ def fit(
     title: str = "training",
     progress: ProgressFn | None = None,
 ) -> History:
-    """Train a network; at the end it holds the weights of the best epoch.
+    """Train a network; afterwards it has the weights of the best epoch.
 
     Args:
-        task: What to train. Its network must start from the same weights in each process that
-            is to go on with a checkpoint.
-        settings: How.
-        checkpoint: File to keep the state in; training goes on from it if it belongs to the same
-            `key` and settings, and starts anew if not.
-        key: Hash of the data and the network: what else the weights depend on.
-        title: What progress calls it.
+        task: The task. Its network must have the same initial weights in every process that
+            resumes from a checkpoint.
+        settings: Options of the training.
+        checkpoint: File for the state; training resumes from it if `key` and settings are equal,
+            and starts anew otherwise.
+        key: Hash of the data and the network.
+        title: Title of the progress.
         progress: Called with ticks; the unit is a step.
 
     Returns:
-        What happened.
+        The record of the training.
 
     Raises:
-        DataError: There is nothing to train on, or the loss is not a number any more.
+        DataError: There are no training rows, or the loss is not finite.
         StorageError: The checkpoint cannot be written.
     """
     import torch
 
     if task.rows < 1:
-        raise DataError("there is nothing to train on", "At least one row is needed.")
+        raise DataError("there are no training rows", "At least one row is required.")
     state = _State(task, settings, digest([key, settings.key()]))
     if checkpoint is not None:
         state.load(Path(checkpoint))
@@ -208,7 +210,7 @@ def fit(
 
 
 class _State:
-    """Everything that a training is at a step."""
+    """State of a training at a step."""
 
     def __init__(self, task: Task, settings: FitSettings, key: str) -> None:
         import torch
@@ -224,11 +226,11 @@ class _State:
         self.optimiser = kind(groups, lr=settings.learning_rate, betas=settings.betas)
         self.history = History(threads=torch.get_num_threads())
         self.step = 0
-        self.sum = 0.0  # of the losses of the epoch so far
+        self.sum = 0.0  # sum of the losses of the current epoch
         self.best = _copy_weights(task.net)
 
     def batches(self, steps: int) -> Iterator[NDArray[np.int64]]:
-        """Yield the rows of the steps of the epoch that are yet to be done."""
+        """Yield the rows of the remaining steps of the epoch."""
         epoch, done = divmod(self.step, steps)
         size = self.settings.batch_size
         order = rng(self.settings.seed, f"fit/order/{epoch}").permutation(self.task.rows)
@@ -251,7 +253,7 @@ class _State:
         if not math.isfinite(value):
             raise DataError(
                 f"the loss is {value} at step {self.step + 1}",
-                "Training has diverged.",
+                "The training has diverged.",
                 f"Use a lower learning rate than {settings.learning_rate:g}.",
             )
         self.optimiser.zero_grad()
@@ -263,7 +265,7 @@ class _State:
         self.sum += value
 
     def finish_epoch(self, steps: int) -> None:
-        """Validate, keep the weights if they are the best, and see whether to stop."""
+        """Validate, keep the weights if they are the best, and check for early stopping."""
         import torch
 
         self.task.net.eval()
@@ -272,7 +274,7 @@ class _State:
         if not math.isfinite(found["score"]):
             raise DataError(
                 f"the score is {found['score']} after epoch {len(self.history.epochs) + 1}",
-                "It decides which weights are kept.",
+                "The score must be finite, because it selects the weights.",
             )
         epochs = self.history.epochs
         lr = self.optimiser.param_groups[0]["lr"]
@@ -304,21 +306,21 @@ class _State:
             torch.save(content, temporary)
 
     def load(self, path: Path) -> None:
-        """Go on from a file, if it holds a state of this very training."""
+        """Load a checkpoint if it belongs to the same training."""
         import torch
 
         if not path.exists():
             return
         try:
             content: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
-        except Exception as error:  # every kind of damage has an exception of its own
+        except Exception as error:  # damaged files raise various exceptions
             raise DataError(
                 f"the checkpoint {str(path)!r} cannot be read: {type(error).__name__}",
                 "",
-                "Delete it: the training then starts from the beginning.",
+                "Delete it to restart the training from the beginning.",
             ) from error
         if content.get("key") != self.key:
-            return  # of other settings or data: it will be replaced
+            return  # other settings or data: the file will be replaced
         self.task.net.load_state_dict(content["net"])
         self.optimiser.load_state_dict(content["optimiser"])
         self.step, self.sum, self.best = content["step"], content["sum"], content["best"]
@@ -333,7 +335,10 @@ class _State:
 
 
 def _rate(step: int, total: int, settings: FitSettings) -> float:
-    """Linear warm-up, then a half cosine to 0 (Loshchilov and Hutter 2017, SGDR, eq. 5)."""
+    """Return the relative learning rate: linear warm-up, then a half cosine to 0.
+
+    Source: Loshchilov and Hutter 2017, SGDR, eq. 5.
+    """
     rise = settings.warmup * total
     if step < rise:
         return (step + 1) / math.ceil(rise)
@@ -347,7 +352,7 @@ def _copy_weights(net: torch.nn.Module) -> dict[str, torch.Tensor]:
 
 
 def _seed_torch(device: torch.device, seed: int) -> None:
-    """Seed the generators that a step draws from; torch.manual_seed would seed every GPU."""
+    """Seed the generators of the device; torch.manual_seed would seed every GPU."""
     import torch
 
     torch.default_generator.manual_seed(seed)

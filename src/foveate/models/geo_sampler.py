@@ -1,4 +1,4 @@
-"""Selections as a sampler of torchgeo, which is imported when it is called."""
+"""Selections as a torchgeo sampler; torchgeo is imported when it is called."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from foveate.pool.pool import Pool
     from foveate.selection import Selection
 
-_NEAR = 1e-6  # of a pixel: what rounding moves an edge by
+_NEAR = 1e-6  # tolerance of edges, pixels
 
 
 def geo_sampler(
@@ -40,29 +40,29 @@ def geo_sampler(
     length: int | None = None,
     seed: int = 0,
 ) -> SpatialSampler:
-    """Return a torchgeo sampler of the ground of the chosen tiles.
+    """Return a torchgeo sampler of the selected tiles.
 
-    It yields the x and y of one tile after the other, in the CRS of the data set, all of one size.
-    Of a data set in the CRS and pixels of the scenes these are the very windows; of another one,
-    windows around the same middles.
+    It yields x and y slices of one tile after the other, in the CRS of the data set, all of one
+    size. If the data set has the CRS and pixel grid of the scenes, these are the exact windows;
+    otherwise windows with the same centres.
 
     Args:
-        chosen: A selection, or the run directory that holds it.
-        dataset: A data set over the same ground, such as a `RasterDataset`.
+        chosen: A selection, or its run directory.
+        dataset: A data set of the same area, such as a `RasterDataset`.
         pool: The pool of a selection; not needed for a run directory.
-        method: Which selection of the run; not needed where there is one.
-        size: Side of a patch in pixels of the data set, or (height, width); None for that of the
-            tiles.
-        shuffle: Whether each epoch has another order; else that of choice.
-        weights: (k,) weights to draw by, with replacement, such as `balanced_weights`; None for
+        method: Method of the selection in the run; optional if there is only one.
+        size: Side of a patch in pixels of the data set, or (height, width); None for the size of
+            the tiles.
+        shuffle: Whether to shuffle in each epoch; otherwise in the order of selection.
+        weights: (k,) weights for sampling with replacement, such as `balanced_weights`; None for
             each tile once.
-        length: Draws an epoch; as many as there are tiles when None. Needs `weights` to be more.
-        seed: Of the order and the draws.
+        length: Draws per epoch; None for the number of tiles. More require `weights`.
+        seed: Seed of the order and the draws.
 
     Raises:
-        DataError: Tiles without a georeference, beyond the data set, or of several sizes (give
-            `size`).
-        ParameterError: A `length` or `weights` that cannot be.
+        DataError: Tiles have no georeference, are outside of the data set, or have several sizes
+            (set `size`).
+        ParameterError: `length` or `weights` is invalid.
         MissingExtraError: torchgeo is not installed, or is older than 0.10.
     """
     need_extra(Extra("torchgeo", ("torch", "torchgeo")), "a sampler for torchgeo")
@@ -75,13 +75,13 @@ def geo_sampler(
         chance.shape != (n,) or not (chance >= 0).all() or not 0 < chance.sum() < np.inf
     ):
         raise ParameterError(
-            f"weights of shape {chance.shape} for {n} tiles",
-            "One finite weight of at least 0 a tile, not all of them 0.",
+            f"invalid weights of shape {chance.shape} for {n} tiles",
+            "Expected one finite, non-negative weight per tile, with a positive sum.",
         )
     if length is not None and not 1 <= length <= (n if chance is None else length):
         raise ParameterError(
-            f"length={length} of {n} tiles", f"Allowed: 1 to {n}; with weights any number.",
-            "Give weights=np.ones(...) to draw with replacement.",
+            f"length={length} for {n} tiles", f"Allowed: 1 to {n}; with weights any number.",
+            "Pass weights=np.ones(...) to sample with replacement.",
         )  # fmt: skip
     return _sampler_class()(
         dataset, boxes, shuffle=shuffle, weights=chance, length=length or n, seed=seed
@@ -101,8 +101,8 @@ def _boxes(
         if len(sides) and (sides != sides[0]).any():
             h, w = sides.max(axis=0).tolist()
             raise DataError(
-                "tiles of several sizes", "Patches of a batch have one size.",
-                f"Give it in pixels of the data set, such as size=({h}, {w}).",
+                "the tiles have several sizes", "Patches of a batch must have the same size.",
+                f"Set it in pixels of the data set, for example size=({h}, {w}).",
             )  # fmt: skip
     else:
         height, width = (size, size) if isinstance(size, int) else size
@@ -110,7 +110,7 @@ def _boxes(
     if (pixels < 1).any():
         raise ParameterError(
             f"patches of {pixels[1]:g} x {pixels[0]:g} pixels of the data set",
-            "A patch has at least one pixel.", "Give size=..., in pixels of the data set.",
+            "A patch must have at least one pixel.", "Set size=..., in pixels of the data set.",
         )  # fmt: skip
     middle, half = (low + high) / 2, pixels * res / 2
     boxes = np.concatenate([middle - half, middle + half], axis=1)
@@ -119,7 +119,7 @@ def _boxes(
 
 
 def _check_inside(boxes: NDArray[np.float64], dataset: GeoDataset, res: NDArray[Any]) -> None:
-    """Refuse tiles that touch no file of the data set: torchgeo would fail at the first of them."""
+    """Check that all tiles intersect files of the data set; torchgeo would fail otherwise."""
     import shapely
 
     whole = dataset.index.geometry.union_all()
@@ -128,10 +128,10 @@ def _check_inside(boxes: NDArray[np.float64], dataset: GeoDataset, res: NDArray[
     if outside.any():
         x, y = boxes[outside][0, :2].tolist()
         raise DataError(
-            f"{int(outside.sum())} of {len(boxes)} chosen tiles lie outside of the data set, the "
+            f"{int(outside.sum())} of {len(boxes)} selected tiles are outside of the data set, the "
             f"first at {x:.10g}, {y:.10g}",
-            "The data set covers the ground of the scenes.",
-            "Give the data set of the images that were ranked.",
+            "The data set must cover the area of the scenes.",
+            "Use a data set of the ranked images.",
         )
 
 
@@ -144,36 +144,37 @@ def _corners(places: Places, dataset: GeoDataset) -> NDArray[np.float64]:
         affine, crs = places.known.get(name, (None, None))
         if affine is None or crs is None:
             raise DataError(
-                f"the scene {name!r} has no georeference", "A spatial sampler needs places.",
-                "Use torch_subset, which needs none.",
+                f"the scene {name!r} has no georeference",
+                "A spatial sampler requires coordinates.",
+                "Use torch_subset, which does not.",
             )  # fmt: skip
         rows = np.flatnonzero(places.scene == name)
         y, x, h, w = places.windows[rows].T.astype(np.float64)
         cols, lines = np.stack([x, x + w, x + w, x], axis=1), np.stack([y, y, y + h, y + h], axis=1)
         east = affine.a * cols + affine.b * lines + affine.c
         north = affine.d * cols + affine.e * lines + affine.f
-        own = CRS.from_user_input(dataset.crs)
-        if not same_crs(crs, own.to_wkt()):
-            there = Transformer.from_crs(CRS.from_wkt(crs), own, always_xy=True)
-            east, north = there.transform(east, north)
+        target = CRS.from_user_input(dataset.crs)
+        if not same_crs(crs, target.to_wkt()):
+            transformer = Transformer.from_crs(CRS.from_wkt(crs), target, always_xy=True)
+            east, north = transformer.transform(east, north)
         found[rows] = np.stack([east, north], axis=2)
     return found
 
 
 @functools.cache
 def _sampler_class() -> type[Any]:
-    """Make the class; only now torchgeo is imported."""
+    """Return the sampler class; this imports torchgeo."""
     try:
         from torchgeo.samplers import SpatialSampler
     except ImportError as error:
         raise MissingExtraError(
-            "this torchgeo has no SpatialSampler", "It is there since torchgeo 0.10.",
+            "the installed torchgeo has no SpatialSampler", "Version 0.10 or later is required.",
             "Install with: pip install 'torchgeo>=0.10'.",
         ) from error  # fmt: skip
     import shapely
 
     class SelectionSampler(SpatialSampler):
-        """Locations of chosen tiles."""
+        """Sampler of the locations of selected tiles."""
 
         def __init__(
             self, dataset: GeoDataset, boxes: NDArray[np.float64], *, shuffle: bool,

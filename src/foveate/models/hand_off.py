@@ -1,6 +1,6 @@
-"""Selections as what a training in PyTorch takes: subsets and class-balanced samplers.
+"""Selections for training in PyTorch: subsets and class-balanced samplers.
 
-Each function takes a `Selection` or the path of a run directory of `curate` or `observe select`.
+Each function accepts a `Selection` or the path of a run directory of `curate` or `observe select`.
 torch is imported when they are called.
 """
 
@@ -32,71 +32,72 @@ def torch_subset(
     method: str = "",
     ids: Sequence[str] | None = None,
 ) -> Subset[Any]:
-    """Return the chosen items of a data set, in the order of choice.
+    """Return the selected items of a data set, in the order of selection.
 
     Args:
-        chosen: A selection, or the run directory that holds it.
-        dataset: Its items are those of the pool in their order (that of ``tiles.parquet``), unless
-            `ids` says otherwise.
-        method: Which selection of the run; not needed where there is one.
-        ids: Tile id of each item of the data set, in its order, where it is another one.
+        chosen: A selection, or its run directory.
+        dataset: Data set with the items of the pool in the order of ``tiles.parquet``, unless
+            `ids` is given.
+        method: Method of the selection in the run; optional if there is only one.
+        ids: Tile id of each item of the data set, if its order differs from the pool.
 
     Raises:
-        DataError: The data set has another length than the pool or than `ids`, or lacks a chosen
-            tile.
-        UnknownNameError: A method that the run does not have.
+        DataError: The length of the data set differs from that of the pool or of `ids`, or a
+            selected tile is missing.
+        UnknownNameError: The run has no such method.
         MissingExtraError: torch is not installed.
     """
     need_extra(EXTRAS["observe"], "a subset for PyTorch")
     from torch.utils.data import Subset
 
     found = Chosen.of(chosen, method)
-    size = len(dataset)  # ty: ignore[invalid-argument-type]  (that it has one is what is needed)
+    size = len(dataset)  # ty: ignore[invalid-argument-type]  (a map-style data set is required)
     rows = found.rows
     if ids is None and size != found.n:
         raise DataError(
             f"a data set of {size} items for a pool of {found.n} tiles",
-            "Without ids, item i is row i of the pool.",
-            "Give the tile id of each item: ids=[...].",
+            "Without ids, item i must be row i of the pool.",
+            "Pass the tile id of each item: ids=[...].",
         )
     if ids is not None:
         if len(ids) != size:
-            raise DataError(f"{len(ids)} ids for {size} items", "One id an item.")
+            raise DataError(f"{len(ids)} ids for {size} items", "Expected one id per item.")
         rows = find_rows(np.asarray(ids, np.str_), found.ids)
         if (rows < 0).any():
             missing = found.ids[rows < 0]
             raise DataError(
-                f"{missing.size} of {rows.size} chosen tiles are not in the data set, the first is "
-                f"{str(missing[0])!r}",
+                f"{missing.size} of {rows.size} selected tiles are missing from the data set, the "
+                f"first is {str(missing[0])!r}",
                 "Ids are tile ids, as in tiles.parquet.",
             )
     return Subset(dataset, rows.tolist())
 
 
 def balanced_weights(counts: ArrayLike) -> NDArray[np.float64]:
-    """Return the probability with which to draw each item so that classes come up evenly.
+    """Return sampling weights of items that balance the classes.
 
-    As if a class was drawn evenly among those that occur, and then an item by its number of pixels
-    of that class: ``w_i = 1/C sum_c n_ic / N_c``. Items draw more than one class along, so the
-    pixels that are drawn are nearer to even than those of the items, not even.
+    Equivalent to drawing a class uniformly among those that occur, and then an item in proportion
+    to its pixels of that class: ``w_i = 1/C sum_c n_ic / N_c``. Because items contain several
+    classes, the drawn pixels are closer to uniform than those of the items, but not uniform.
 
     Args:
         counts: (k, C) pixels per class of each item.
 
     Returns:
-        (k,) weights that add up to 1; 0 for items without a labelled pixel.
+        (k,) weights with sum 1; 0 for items without labelled pixels.
 
     Raises:
-        DataError: Counts of another shape, negative ones, or no labelled pixel at all.
+        DataError: The counts have another shape, are negative, or have no labelled pixels.
     """
     table = np.asarray(counts, np.float64)
     if table.ndim != 2 or not np.isfinite(table).all() or (table < 0).any():
         raise DataError(
-            f"class counts of shape {table.shape}", "(k, C) numbers of at least 0: pixels a class."
+            f"invalid class counts of shape {table.shape}",
+            "Expected (k, C) non-negative numbers of pixels per class.",
         )
     total = table.sum(axis=0)
     if not (total > 0).any():
-        raise DataError("items without a labelled pixel", "Balance is of classes that occur.")
+        raise DataError("the items have no labelled pixels", "At least one class must occur.")
     return (table[:, total > 0] / total[total > 0]).mean(axis=1)
 
 
@@ -108,21 +109,21 @@ def balanced_sampler(
     samples: int | None = None,
     seed: int = 0,
 ) -> WeightedRandomSampler:
-    """Return a sampler that draws chosen tiles so that classes come up evenly.
+    """Return a sampler of selected tiles that balances the classes.
 
-    For a `DataLoader` of `torch_subset`: indices are places in the order of choice. Drawn with
-    replacement, with the weights of `balanced_weights`.
+    For a `DataLoader` of `torch_subset`: indices are positions in the order of selection. Sampling
+    is with replacement, with the weights of `balanced_weights`.
 
     Args:
-        chosen: A selection, or the run directory that holds it.
-        method: Which selection of the run; not needed where there is one.
+        chosen: A selection, or its run directory.
+        method: Method of the selection in the run; optional if there is only one.
         counts: (n, C) pixels per class of all rows of the pool (``pool.counts``); None for those of
             the run.
-        samples: Draws an epoch; as many as there are tiles when None.
-        seed: Of the generator.
+        samples: Draws per epoch; None for the number of tiles.
+        seed: Seed of the generator.
 
     Raises:
-        DataError: No class counts, or of another pool.
+        DataError: Class counts are missing, or belong to another pool.
         MissingExtraError: torch is not installed.
     """
     need_extra(EXTRAS["observe"], "a sampler for PyTorch")

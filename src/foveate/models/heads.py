@@ -1,13 +1,13 @@
-"""Heads turn embeddings into classes, from texts here, or from examples (`foveate.models.probe`).
+"""Classification heads on embeddings: from texts here, from examples in `foveate.models.probe`.
 
-A head is given embeddings as the model returns them, and brings them to what it was fitted on by
-itself; whoever averages embeddings before that does so in the space that `Head.inputs` names.
+A head accepts embeddings as returned by the model, and normalises them if it was fitted to
+normalised embeddings. Embeddings must be averaged in the space given by `Head.inputs`.
 
-Classes from texts are the zero-shot recipe of CLIP (Radford et al. 2021, "Learning Transferable
-Visual Models From Natural Language Supervision", section 3.1.4): a class is put into several
-sentences; their vectors, each of norm 1, are averaged, and the mean is normalised again. What
-stands closest to an image is its class. Deviations: a class may have several names, all of which
-count alike; and models trained with a sigmoid (SigLIP) judge each class alone.
+Zero-shot heads follow CLIP (Radford et al. 2021, "Learning Transferable Visual Models From Natural
+Language Supervision", section 3.1.4): a class name is inserted into several prompt templates; their
+vectors, each of norm 1, are averaged, and the mean is normalised again. The class with the highest
+cosine similarity is predicted. Deviations: a class may have several names with equal weights; and
+models trained with a sigmoid (SigLIP) score each class independently.
 """
 
 from __future__ import annotations
@@ -54,10 +54,10 @@ class Head(Protocol):
 
     @property
     def inputs(self) -> Inputs:
-        """What the head was fitted on.
+        """Normalisation of the embeddings that the head was fitted to.
 
-        "raw": embeddings as the model returns them, whose length counts. "unit": embeddings of
-        norm 1; the head brings others to it.
+        "raw": embeddings as returned by the model. "unit": embeddings of norm 1; the head
+        normalises its inputs.
         """
         ...
 
@@ -85,12 +85,12 @@ class Head(Protocol):
 
 
 def same_name(text: str) -> str:
-    """Return what two spellings of a class have in common: case, spaces and "_" do not count."""
+    """Return a normalised class name for comparison, without case, spaces and underscores."""
     return "".join(normalize("NFC", text).casefold().replace("_", " ").split())
 
 
 def unit(x: NDArray[np.floating]) -> NDArray[np.float32]:
-    """Return vectors of norm 1; a vector of zeros stays one.
+    """Return vectors of norm 1; zero vectors are unchanged.
 
     Args:
         x: (..., d).
@@ -101,31 +101,31 @@ def unit(x: NDArray[np.floating]) -> NDArray[np.float32]:
 
 
 def check_dim(z: NDArray[np.floating], dim: int, what: str) -> None:
-    """Check that vectors have the length that a head was made for.
+    """Check that vectors have the dimension of a head.
 
     Raises:
-        DataError: They have another.
+        DataError: They have another dimension.
     """
     if z.ndim < 1 or z.shape[-1] != dim:
         raise DataError(
             f"embeddings of shape {z.shape} for {what} of {dim} dimensions",
             f"Expected (..., {dim}).",
-            "Embed with the model that it was made with.",
+            "Use the model that the head was created with.",
         )
 
 
 def confusion(
     truth: NDArray[np.integer], found: NDArray[np.integer], classes: int
 ) -> NDArray[np.int64]:
-    """Count how often each class was taken for each.
+    """Return the confusion matrix.
 
     Args:
-        truth: (n,) class numbers, -1 where the truth is not known: such rows do not count.
-        found: (n,) class numbers.
-        classes: C.
+        truth: (n,) true class numbers, -1 where not known; these rows are ignored.
+        found: (n,) predicted class numbers.
+        classes: Number C of classes.
 
     Returns:
-        (C, C) int64, the truth in rows.
+        (C, C) int64, true classes in rows.
     """
     known = truth >= 0
     cell = truth[known].astype(np.int64) * classes + found[known]
@@ -133,9 +133,9 @@ def confusion(
 
 
 def numbers_of(found: Sequence[str], names: Sequence[str]) -> NDArray[np.int64]:
-    """Return the class numbers of names, -1 for a name that is no class; see `same_name`."""
-    place = {same_name(name): i for i, name in enumerate(names)}
-    return np.array([place.get(same_name(name), -1) for name in found], dtype=np.int64)
+    """Return the class numbers of names, -1 for unknown names; see `same_name`."""
+    index = {same_name(name): i for i, name in enumerate(names)}
+    return np.array([index.get(same_name(name), -1) for name in found], dtype=np.int64)
 
 
 TEMPLATE_SETS = ("rs", "plain", "none", "eurosat", "rsicd", "remoteclip", "skyclip")
@@ -149,19 +149,18 @@ def labels_of(given: LabelsGiven) -> Labels:
     """Return name -> texts from a list of names, or from a mapping to synonyms.
 
     Args:
-        given: Names, or name -> what the class is called in prompts (a text, or several). A name
-            without texts stands for itself, with spaces for underscores.
+        given: Names, or name -> its text or texts in prompts. The text of a name defaults to the
+            name itself, with spaces instead of underscores.
 
     Raises:
-        ParameterError: There is no name, an empty one or an empty text, what a name is called is
-            no text, two names differ in nothing but case, spaces and underscores, or these are
-            the classes of masks.
+        ParameterError: There are no names, a name or text is empty or not a string, two names are
+            equal except for case, spaces and underscores, or the file is a classes file of masks.
     """
     if isinstance(given, Mapping) and "classes" in given:
         raise ParameterError(
-            "labels with the name 'classes'",
-            "This is a classes file of masks; labels are 'name: [text, text]'.",
-            "A classes file of masks is given as --classes.",
+            "the labels have the name 'classes'",
+            "This is a classes file of masks; labels have the form 'name: [text, text]'.",
+            "Use --classes for a classes file of masks.",
         )
     pairs: list[tuple[Any, Any]] = (
         list(given.items()) if isinstance(given, Mapping) else [(name, ()) for name in given]
@@ -172,12 +171,12 @@ def labels_of(given: LabelsGiven) -> Labels:
 
 
 def labels_from(source: str | Path) -> Labels:
-    """Read labels as they are typed, or from a file.
+    """Read labels from a comma-separated text or a file.
 
     Args:
-        source: Names separated by commas; or, as a `Path`, a file: one name a line (``#`` starts
-            a comment), or YAML, TOML or JSON: a list of names, or a mapping from each name to
-            what it is called in prompts.
+        source: Names separated by commas; or, as a `Path`, a file: one name per line (``#`` starts
+            a comment), or YAML, TOML or JSON with a list of names, or a mapping from names to
+            their texts in prompts.
 
     Raises:
         ParameterError: See `labels_of`.
@@ -186,9 +185,9 @@ def labels_from(source: str | Path) -> Labels:
     if isinstance(source, str):
         if "," not in source and is_file(source):
             raise ParameterError(
-                f"the labels {source!r} are a file",
-                "Labels are names separated by commas.",
-                f"labels_from(Path({source!r}))",
+                f"the labels {source!r} are the name of a file",
+                "Expected names separated by commas.",
+                f"Use labels_from(Path({source!r})).",
             )
         return labels_of([part.strip() for part in source.split(",")])
     return read_names(source, labels_of)
@@ -203,14 +202,14 @@ def read_names[T](
     """Read a file of names: a list of names, or a mapping from each name.
 
     Args:
-        path: One name a line (``#`` starts a comment), or YAML, TOML or JSON.
-        parse: Makes of the list or mapping what is returned.
-        what: What the names are, for the messages.
-        form: An entry of the mapping, for the messages.
+        path: One name per line (``#`` starts a comment), or YAML, TOML or JSON.
+        parse: Converts the list or mapping to the result.
+        what: Kind of names, for the messages.
+        form: Form of an entry of the mapping, for the messages.
 
     Raises:
-        DataError: The file cannot be read, is malformed, or holds something else.
-        ParameterError: Two lines hold the same name, or what `parse` raises; the file is named.
+        DataError: The file cannot be read, is malformed, or has other content.
+        ParameterError: Two lines have the same name, or an error of `parse`, with the file name.
     """
     text = read_text(path, what)
     try:
@@ -223,23 +222,23 @@ def read_names[T](
 
 
 def is_file(name: str) -> bool:
-    """Say whether a text that was typed is the path of a file."""
+    """Return whether a text is the path of an existing file."""
     try:
         return Path(name).is_file()
-    except OSError:  # longer than the name of a file can be
+    except OSError:  # too long for a file name
         return False
 
 
 def templates_from(given: str | Path | Sequence[str]) -> tuple[str, ...]:
-    """Return templates: sentences in which ``{}`` stands for a name.
+    """Return prompt templates: sentences with ``{}`` for the name.
 
     Args:
-        given: A name in `TEMPLATE_SETS`, a file with one template a line (``#`` starts a
+        given: A name in `TEMPLATE_SETS`, a file with one template per line (``#`` starts a
             comment), one template, or several.
 
     Raises:
         UnknownNameError: No such set or file.
-        ParameterError: A template without ``{}``, or none at all.
+        ParameterError: A template without ``{}``, or no templates.
         DataError: The file cannot be read.
     """
     if not isinstance(given, str | Path):
@@ -252,8 +251,8 @@ def templates_from(given: str | Path | Sequence[str]) -> tuple[str, ...]:
     path = Path(given)
     if not path.is_file():
         raise UnknownNameError(
-            f"there are no templates {str(given)!r}",
-            f"Known sets: {', '.join(TEMPLATE_SETS)}; or a file with one template a line, or a "
+            f"unknown templates {str(given)!r}",
+            f"Known sets: {', '.join(TEMPLATE_SETS)}; or a file with one template per line, or a "
             "template with {} for the name.",
             suggest(str(given), TEMPLATE_SETS),
         )
@@ -270,16 +269,18 @@ def _templates(lines: list[tuple[int, str]], where: str) -> tuple[str, ...]:
         if _SLOT not in line:
             raise ParameterError(
                 f"the template {line!r}" + (f" in line {number}{where}" if number else ""),
-                "A template has {} where the name goes.",
+                "A template must contain {} for the name.",
                 "For example: a satellite image of {}.",
             )
     if not lines:
-        raise ParameterError(f"no template{where}", "At least one is needed.", "--templates rs")
+        raise ParameterError(
+            f"no templates{where}", "At least one is required.", "Use --templates rs."
+        )
     return tuple(line for _, line in lines)
 
 
 def _stated(text: str) -> list[tuple[int, str]]:
-    """Return the lines that state something, with their numbers from 1."""
+    """Return the lines that are not empty or comments, with their numbers from 1."""
     lines = enumerate((line.strip() for line in text.splitlines()), 1)
     return [(number, line) for number, line in lines if line and not line.startswith("#")]
 
@@ -295,8 +296,8 @@ def _lines(text: str, path: Path) -> list[str]:
         first = seen.setdefault(same_name(line), number)
         if first != number:
             raise ParameterError(
-                f"line {number} names {line!r}, and so does line {first}",
-                "A class is named once; case, spaces and '_' make no difference.",
+                f"{line!r} in line {number} repeats line {first}",
+                "Names must be unique, ignoring case, spaces and '_'.",
                 f"Write synonyms as a mapping: {path.stem}.yaml with 'name: [text, text]'.",
             )
     return [line for _, line in _stated(text)]
@@ -306,36 +307,34 @@ def _mapping(text: str, path: Path, what: str, form: str) -> Any:
     """Return the list or mapping of a structured file.
 
     Raises:
-        DataError: It is malformed, or holds something else.
+        DataError: The file is malformed, or has other content.
     """
     expected = f"Expected a list of names, or {form}."
     content = parse_document(text, path, f"{what} file", expected)
     if not isinstance(content, dict | list):
-        raise DataError(f"the {what} file {str(path)!r} holds {type(content).__name__}", expected)
+        raise DataError(
+            f"the {what} file {str(path)!r} contains {type(content).__name__}", expected
+        )
     return content
 
 
 def _text(value: Any) -> str:
-    if not isinstance(value, str):  # YAML reads a bare no as false, and 1 as a number
-        raise ParameterError(
-            f"the label {value!r} is no text", "", f"Write it in quotes: {str(value)!r}."
-        )
+    if not isinstance(value, str):  # YAML parses an unquoted no as false, and 1 as a number
+        raise ParameterError(f"the label {value!r} is not a text", "", f"Quote it: {str(value)!r}.")
     return " ".join(value.split())
 
 
 def _texts(name: str, value: Any) -> tuple[str, ...]:
     if not (value is None or isinstance(value, str | list | tuple)):
         raise ParameterError(
-            f"the label {name!r} is called {value!r}",
-            "What a class is called is a text, or a list of texts.",
-            f"{name}: {name}",
+            f"the label {name!r} has the value {value!r}",
+            "Expected a text, or a list of texts.",
+            f"Use {name}: {name}",
         )
     given = [value] if isinstance(value, str) else list(value or ())
     texts = tuple(_text(text) for text in given) or (name.replace("_", " "),)
     if not all(texts) and name:
-        raise ParameterError(
-            f"an empty text for the label {name!r}", "A text is what the class is called."
-        )
+        raise ParameterError(f"the label {name!r} has an empty text", "Texts must not be empty.")
     return texts
 
 
@@ -344,18 +343,24 @@ def _check(names: Iterable[str]) -> None:
     for number, name in enumerate(names, 1):
         if not name:
             raise ParameterError(
-                f"the label number {number} is empty", "A label is a name.", "--labels forest,water"
+                f"label {number} is empty",
+                "Labels must not be empty.",
+                "For example --labels forest,water.",
             )
         twin = known.get(same_name(name))
         if twin is not None:
             raise ParameterError(
-                f"the labels {twin!r} and {name!r} are one",
-                "A class is named once; case, spaces and '_' make no difference.",
+                f"the labels {twin!r} and {name!r} are equal",
+                "Labels must be unique, ignoring case, spaces and '_'.",
                 "Remove one of them.",
             )
         known[same_name(name)] = name
     if not known:
-        raise ParameterError("no labels", "Say what to tell apart.", "--labels forest,water,town")
+        raise ParameterError(
+            "there are no labels",
+            "At least one label is required.",
+            "For example --labels forest,water,town.",
+        )
 
 
 Kind = Literal["cosine", "sigmoid"]
@@ -367,15 +372,15 @@ _AT_ONCE = 256  # texts per call of the model
 
 @dataclass(frozen=True)
 class TextHead:
-    """Classes as directions in the space of the images; see `foveate.models.heads.Head`.
+    """Zero-shot head with one direction per class; see `foveate.models.heads.Head`.
 
     Attributes:
         names: The C classes.
         weight: (C, d) float32, rows of norm 1.
         scale: Logits are ``scale * cosine + bias``.
         bias: See `scale`.
-        head: "cosine": the probabilities of all classes sum to 1. "sigmoid": each class has its
-            own, and all of them may be small.
+        head: "cosine": the probabilities of all classes sum to 1. "sigmoid": probabilities are
+            independent, and all of them may be small.
     """
 
     names: tuple[str, ...]
@@ -386,14 +391,14 @@ class TextHead:
 
     @property
     def inputs(self) -> Inputs:
-        """Texts are compared by cosine: "unit"."""
+        """Inputs are normalised: "unit"."""
         return "unit"
 
     def logits(self, z: NDArray[np.floating]) -> NDArray[np.float32]:
         """Return the scores of embeddings of any norm: (..., d) to (..., C) float32.
 
         Raises:
-            DataError: They have another length than the texts' vectors.
+            DataError: They have another dimension than the vectors of the texts.
         """
         check_dim(z, self.weight.shape[1], "texts")
         return np.float32(self.scale) * (unit(z) @ self.weight.T) + np.float32(self.bias)
@@ -402,7 +407,7 @@ class TextHead:
         """Return the probabilities of embeddings: (..., d) to (..., C) float32.
 
         Raises:
-            DataError: They have another length than the texts' vectors.
+            DataError: They have another dimension than the vectors of the texts.
         """
         from scipy.special import expit, softmax
 
@@ -417,48 +422,48 @@ def text_head(
     templates: str | Path | Sequence[str] = "rs",
     head: Kind | None = None,
 ) -> TextHead:
-    """Make a classifier of class names.
+    """Create a zero-shot classifier from class names.
 
     Args:
-        model: Embeds images and text in one space.
-        labels: Names, or name -> what the class is called in prompts; see `labels_of`.
-        templates: See `templates_from`; "none" where the labels are whole sentences.
-        head: "cosine" or "sigmoid"; None for what the model was trained with.
+        model: A model that embeds images and text in one space.
+        labels: Names, or name -> its texts in prompts; see `labels_of`.
+        templates: See `templates_from`; "none" if the labels are whole sentences.
+        head: "cosine" or "sigmoid"; None for the loss that the model was trained with.
 
     Raises:
-        MissingCapabilityError: The model cannot embed text.
-        ParameterError: Labels or templates cannot be used; see `labels_of`, `templates_from`.
+        MissingCapabilityError: The model does not embed text.
+        ParameterError: Labels or templates are invalid; see `labels_of`, `templates_from`.
         UnknownNameError: No such set of templates.
     """
-    able: EmbedsText = need(model, "text", "zero-shot classification")
+    text_model: EmbedsText = need(model, "text", "zero-shot classification")
     known, sentences = labels_of(labels), templates_from(templates)
-    spec = able.text_spec
+    spec = text_model.text_spec
     kind = check_kind(head) or spec.head
     if kind == "sigmoid" and spec.head != "sigmoid":
         raise ParameterError(
-            "head='sigmoid' for a model that was trained with a softmax",
-            "It has no bias: each label alone would have a probability near 1.",
+            "head='sigmoid' with a model that was trained with a softmax",
+            "It has no bias, so every label would have a probability near 1.",
             "Use cosine, and add a label such as 'something else'.",
         )
-    # All prompts in a few calls: text models are fast in batches.
+    # Embed all prompts in large batches.
     groups = [prompts(texts, sentences) for texts in known.values()]
-    vectors = unit(_embed(able, [prompt for group in groups for prompt in group]))
+    vectors = unit(_embed(text_model, [prompt for group in groups for prompt in group]))
     ends = np.cumsum([len(group) for group in groups])
     means = [part.mean(axis=0) for part in np.split(vectors, ends[:-1])]
     return TextHead(tuple(known), unit(np.stack(means)), spec.scale, spec.bias, kind)
 
 
 def check_kind(head: str | None) -> Kind | None:
-    """Return the head, or None where it is left to the model.
+    """Validate the kind of a head; None for the default of the model.
 
     Raises:
-        ParameterError: There is no such head.
+        ParameterError: No such kind.
     """
     if head is not None and head not in KINDS:
         raise ParameterError(
             f"head={head!r}",
-            "Allowed: cosine (probabilities over all labels), sigmoid (each label alone).",
-            "Leave it out for what the model was trained with.",
+            "Allowed: cosine (probabilities over all labels), sigmoid (independent labels).",
+            "Remove it to use the loss that the model was trained with.",
         )
     return head
 

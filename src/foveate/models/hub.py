@@ -1,8 +1,7 @@
-"""Files of the Hugging Face hub, each repository at one commit.
+"""Downloads from the Hugging Face hub, each repository at one commit.
 
-All families fetch here. A snapshot fails at once where the hub cannot be reached, while the
-download of a single file tries for a minute; and what was fetched before is found without a
-network.
+All families use this module. A snapshot fails immediately if the hub cannot be reached, while the
+download of a single file retries for a minute. Cached files are found without a network.
 """
 
 from __future__ import annotations
@@ -31,15 +30,15 @@ def fetch(
     """Return a folder with files of a repository; they are downloaded once.
 
     Args:
-        repository: Its id ("openai/clip-vit-base-patch32").
-        patterns: Names of the files, with wildcards.
-        name: What the user asked for, for the message.
+        repository: Id of the repository ("openai/clip-vit-base-patch32").
+        patterns: File names, with wildcards.
+        name: Model name given by the user, for the message.
         revision: Branch, tag or commit; empty for the newest.
-        ignore: Names that match and are not wanted.
-        hint: What to do where the hub cannot be reached.
+        ignore: Patterns of matching files to exclude.
+        hint: Hint of the error if the hub cannot be reached.
 
     Returns:
-        A folder of the hub's cache, which is called after the commit.
+        A folder of the hub cache, named after the commit.
 
     Raises:
         DataError: The hub cannot be reached, or has no such repository or revision.
@@ -53,7 +52,7 @@ def fetch(
             allow_patterns=list(patterns),
             ignore_patterns=list(ignore) or None,
         )
-    except Exception as error:  # the network, the hub's answer, the id, the disk: each its own
+    except Exception as error:  # network, response, id and disk errors have no common class
         raise hub_error(name, error, hint=hint) from error
     return Path(found)
 
@@ -61,36 +60,36 @@ def fetch(
 def fetch_file(
     repository: str, names: Sequence[str], *, name: str, revision: str = "", hint: str = HINT
 ) -> Path:
-    """Return the first of some files that a repository has.
+    """Return the first of several files that exists in a repository.
 
     Args:
-        repository: Its id.
-        names: Names of files, the best first.
-        name: What the user asked for, for the message.
+        repository: Id of the repository.
+        names: File names, by preference.
+        name: Model name given by the user, for the message.
         revision: See `fetch`.
         hint: See `fetch`.
 
     Raises:
         DataError: See `fetch`; or the repository has none of the files.
     """
-    # The best alone first: repositories hold the same weights in several formats.
-    for wanted in names:
-        path = fetch(repository, [wanted], name=name, revision=revision, hint=hint) / wanted
+    # One file at a time: repositories contain the same weights in several formats.
+    for file_name in names:
+        path = fetch(repository, [file_name], name=name, revision=revision, hint=hint) / file_name
         if path.is_file():
             return path
     raise DataError(
         f"the repository {repository!r} has no {' or '.join(names)}",
-        f"That is where the weights of {name!r} are looked for.",
+        f"The weights of {name!r} are expected there.",
         hint,
     )
 
 
 def described(path: Path) -> str:
-    """Return the repository and the commit of a fetched file or folder, as specs say it."""
+    """Return the repository and commit of a fetched file or folder, for `EncoderSpec.source`."""
     parts = path.parts
-    place = len(parts) - 1 - parts[::-1].index("snapshots")
-    repository = parts[place - 1].removeprefix("models--").replace("--", "/")
-    return f"hub: {repository}@{parts[place + 1]}"
+    index = len(parts) - 1 - parts[::-1].index("snapshots")
+    repository = parts[index - 1].removeprefix("models--").replace("--", "/")
+    return f"hub: {repository}@{parts[index + 1]}"
 
 
 def hub_error(name: str, error: Exception, *, hint: str = HINT) -> DataError:
@@ -98,6 +97,6 @@ def hub_error(name: str, error: Exception, *, hint: str = HINT) -> DataError:
     return DataError(
         f"the pretrained weights of {name!r} could not be loaded: "
         f"{type(error).__name__}: {first_line(error)}",
-        "They come from the Hugging Face hub, which must be reached once.",
+        "They are downloaded from the Hugging Face hub once.",
         hint,
     )

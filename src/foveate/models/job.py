@@ -1,6 +1,6 @@
 """The embed job: from folders to a run directory with a pool and its embeddings.
 
-Every other job goes on from such a run: what is embedded here is not embedded again there.
+Other jobs in the same run directory reuse the embeddings.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ class EmbedJob(SpreadJob):
 
     absent = frozenset({"seed"})
     tokens: Annotated[bool, Option("Output")] = False
-    """Keep a vector for each place of a tile, instead of one."""
+    """Store the tokens of each tile instead of one vector."""
 
     def check(self) -> ModelHandle:
         """Return the model."""
@@ -35,7 +35,7 @@ class EmbedJob(SpreadJob):
         return self.handle()
 
     def steps(self, run: Run, ready: Any, progress: ProgressFn | None) -> dict[str, Any]:
-        """Measure the pool and embed it with the model (`ready`)."""
+        """Scan the pool and embed it with the model (`ready`)."""
         pool, key = measured_pool(self, run, progress, on_error=self.on_error)
         found, failed = embed_at(
             pool, ready, self.placement(), run=run, tokens=self.tokens,

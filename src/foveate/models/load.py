@@ -1,4 +1,4 @@
-"""`load_model`: from a name to a model handle."""
+"""`load_model`: create a model handle from a name."""
 
 from __future__ import annotations
 
@@ -21,20 +21,20 @@ if TYPE_CHECKING:
 
 
 class _Builtin:
-    """The family of one model without weights."""
+    """The family of the builtin model, which has no weights."""
 
     def check(self, handle: ModelHandle) -> ModelHandle:
-        """Refuse what the builtin model does not have."""
+        """Refuse variants, options and weights."""
         if handle.name or handle.tag or handle.options or handle.weights:
             raise ParameterError(
                 f"{handle}" + (f" with weights {handle.weights!r}" if handle.weights else ""),
                 "The builtin model has no variants, options or weights.",
-                "Type --model builtin, or --model timm:NAME --weights PATH.",
+                "Use --model builtin, or --model timm:NAME --weights PATH.",
             )
         return handle
 
     def build(self, handle: ModelHandle, bands: Sequence[int], scale: Scale) -> Embeds:  # noqa: ARG002
-        """Build it for the given bands."""
+        """Build the model for the given bands."""
         from foveate.models.families.builtin import Builtin
 
         return Builtin(bands, scale)
@@ -57,7 +57,7 @@ FAMILIES: Registry[Family] = Registry(
 
 
 def _family(handle: ModelHandle) -> Family:
-    """Return the family of a name; a bare name of timm is the slip that most people make.
+    """Return the family of a name; suggests "timm:" for a bare timm name, a common mistake.
 
     Raises:
         UnknownNameError: There is no such family.
@@ -92,9 +92,8 @@ def load_model(
 ) -> ModelHandle:
     """Return a handle on a frozen model.
 
-    The model itself is built when it meets a pool (`embed`, `bind`), because only then the
-    number of bands and their range of values are known; everything that can be checked before
-    is checked here.
+    The model itself is built by `embed` or `bind`, because the number of bands and their value
+    range depend on the pool; everything else is checked here.
 
     Args:
         name: ``"builtin"``, ``"timm:NAME[@TAG]"``, ``"open_clip:ARCH[@TAG]"``,
@@ -102,16 +101,16 @@ def load_model(
             ``"features"`` for rasters of features; most with ``?key=value`` options, and
             ``@random`` for seeded random weights.
         weights: Local weights: safetensors, or a file that ``torch.load(weights_only=True)``
-            accepts; for "hf" a folder as ``save_pretrained`` writes it. Nothing is unpickled.
-        bands: 1-based bands to embed, in the model's order.
+            accepts; for "hf" a folder written by ``save_pretrained``. Nothing is unpickled.
+        bands: 1-based bands to embed, in the order of the model.
         scale: ``(low, high)`` per band, mapped to 0 and 1.
-        device: "auto" takes CUDA, then MPS, then the CPU.
+        device: "auto" selects CUDA, then MPS, then the CPU.
 
     Raises:
         UnknownNameError: No such family or model, with a suggestion.
-        ParameterError: An option, the device or the form of the name cannot be used.
+        ParameterError: An option, the device or the name is invalid.
         DataError: The weights cannot be read.
-        MissingExtraError: The family needs a package that is not installed.
+        MissingExtraError: The family requires a package that is not installed.
     """
     handle = replace(
         parse_name(name),
@@ -126,5 +125,7 @@ def load_model(
     if handle.family in EXTRAS:
         need_extra(EXTRAS[handle.family])
     if handle.weights and not Path(handle.weights).exists():
-        raise DataError(f"there is no weights file {handle.weights!r}", "", "Check --weights.")
+        raise DataError(
+            f"the weights file {handle.weights!r} does not exist", "", "Check --weights."
+        )
     return family.check(handle)

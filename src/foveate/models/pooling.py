@@ -1,8 +1,8 @@
-"""Vectors that suit land cover: what lies where in a tile, beside what the tile shows as a whole.
+"""Vectors for land cover: statistics of tokens in addition to the vector of the tile.
 
-The vector of a classifier says which scene a tile is; a segmenter learns from what its places look
-like and how much they differ. ``?pooling=dense`` in the name of a model appends the mean and the
-standard deviation of its tokens over the tile to its own vector.
+The vector of a classifier describes the scene class of a tile, while segmentation depends on local
+appearance and its variation. ``?pooling=dense`` in a model name appends the mean and the standard
+deviation of the tokens of a tile to its vector.
 """
 
 from __future__ import annotations
@@ -25,33 +25,33 @@ _TINY = np.float32(1e-12)
 
 
 def check_pooling(name: str) -> None:
-    """Refuse a name that is no pooling.
+    """Check the name of a pooling; empty for the default of the model.
 
     Raises:
         ParameterError: No such pooling.
     """
     if name and name not in POOLINGS:
         raise ParameterError(
-            f"{OPTION}={name!r}", f"Allowed: {', '.join(POOLINGS)}; without it a model's own.",
-            suggest(name, POOLINGS) or f"?{OPTION}=dense",
+            f"{OPTION}={name!r}", f"Allowed: {', '.join(POOLINGS)}.",
+            suggest(name, POOLINGS) or f"Use ?{OPTION}=dense, or remove the option.",
         )  # fmt: skip
 
 
 class DensePooling:
-    """A model whose vectors have three parts: its own, and mean and spread of its tokens.
+    """A model with concatenated vectors: its vector, and mean and standard deviation of its tokens.
 
-    Each part has norm 1, so that each weighs the same in a distance or a cosine.
+    Each part has norm 1, so that all parts have the same weight in a distance or a cosine.
 
     Args:
-        model: With vectors and tokens.
+        model: A model with vectors and tokens.
 
     Raises:
-        MissingCapabilityError: It has no tokens.
+        MissingCapabilityError: The model has no tokens.
     """
 
     def __init__(self, model: Any) -> None:
         self._model = need(model, "tokens", f"{OPTION}=dense")
-        # Tokens have no place in the space of these vectors.
+        # Tokens are not in the space of these vectors.
         self.token_spec = replace(model.token_spec, space="backbone", pooled=False)
         dim = model.spec.dim + 2 * model.token_spec.dim
         self.spec = replace(model.spec, dim=dim, non_negative=False)
@@ -61,7 +61,7 @@ class DensePooling:
         return self._model.tokens(batch)
 
     def embed(self, batch: NDArray[Any]) -> NDArray[np.float32]:
-        """Embed (b, c, h, w) images of the native dtype: (b, d) float32."""
+        """Embed (b, c, h, w) images in native dtype as (b, d) float32."""
         tokens = self._model.tokens(batch)
         parts = [self._model.embed(batch), tokens.mean(axis=(1, 2)), tokens.std(axis=(1, 2))]
         unit = [p / np.maximum(np.linalg.norm(p, axis=1, keepdims=True), _TINY) for p in parts]

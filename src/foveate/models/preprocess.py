@@ -1,4 +1,4 @@
-"""From images, boxes and texts to what a network expects, and its tokens back to a grid."""
+"""Preprocessing of images, boxes and texts for networks, and grids of their tokens."""
 
 from __future__ import annotations
 
@@ -21,25 +21,25 @@ if TYPE_CHECKING:
     from foveate.models.base import Scale
 
 
-OPTIONS = ("size", "mean", "std", "precision")  # of a model's name; the rest is its family's
+OPTIONS = ("size", "mean", "std", "precision")  # options of all model names; others are per family
 
-CHECKPOINT_KEY = "checkpoint_key"  # and this one where weights are a local file
+CHECKPOINT_KEY = "checkpoint_key"  # additional option for local weights
 
 Resample = Literal["bilinear", "bicubic"]
 
 
 @dataclass(frozen=True)
 class Preprocess:
-    """From raw pixels to the input of a network.
+    """Preprocessing of raw pixels for a network.
 
-    Tiles are resampled whole to `size`: nothing is cropped off, because what lies at the edge of
-    a tile is as much on the ground as what lies in its middle.
+    Whole tiles are resampled to `size` without cropping, because the margin of a tile is as
+    relevant as its centre.
 
     Attributes:
         scale: ``(low, high)`` per band, mapped to 0 and 1.
         mean: Per band, subtracted after scaling.
         std: Per band, divided by after `mean`.
-        size: ``(height, width)`` to resample to (antialiased), or None for the tile's own.
+        size: ``(height, width)`` to resample to (antialiased), or None for the native size.
         resample: "bilinear" or "bicubic".
     """
 
@@ -60,19 +60,19 @@ class Preprocess:
         size: tuple[int, int],
         resample: str = "bilinear",
     ) -> Preprocess:
-        """Combine the defaults of the weights with the options of a model's name.
+        """Combine the defaults of the weights with the options of a model name.
 
         Args:
             options: ``size`` (side in pixels, or "native"), ``mean`` and ``std`` (a number, or
-                one for each band) win over the defaults; other entries are not looked at.
+                one per band) override the defaults; other entries are ignored.
             scale: ``(low, high)`` per band.
-            mean: Default per channel; of another number of channels, its mean serves all bands.
-            std: The same for the standard deviation.
+            mean: Default per channel; for another number of bands, its mean is used for all bands.
+            std: Default standard deviation, treated like `mean`.
             size: Default ``(height, width)``.
             resample: Default of the weights; anything but "bicubic" means "bilinear".
 
         Raises:
-            ParameterError: An option cannot be used.
+            ParameterError: An option is invalid.
         """
         return cls(
             scale=tuple(scale),
@@ -105,16 +105,16 @@ class Preprocess:
 def read_size(
     side: int | tuple[int, int], step: int, name: str, *, also: Sequence[object] = ()
 ) -> tuple[int, int]:
-    """Read the size that inputs of a model shall have.
+    """Validate an input size of a model and return ``(height, width)``.
 
     Args:
         side: Side of a square, or ``(height, width)``, in pixels.
-        step: What both are multiples of.
-        name: Of the model, for the message.
-        also: Further sizes that it takes, as ``(height, width)``.
+        step: Both sides must be multiples of it.
+        name: Name of the model, for the message.
+        also: Further supported sizes, as ``(height, width)``.
 
     Raises:
-        ParameterError: It is no such size.
+        ParameterError: The size is not supported.
     """
     given = tuple(side) if isinstance(side, tuple | list) else (side, side)
     nearest = 8 * step
@@ -125,30 +125,32 @@ def read_size(
             return size
         nearest = step * max(1, round(max(size) / step))
     raise ParameterError(
-        f"inputs of {side!r} pixels for {name}",
-        f"Its input sides are multiples of {step} pixels.",
-        f"Type at_size({nearest}).",
+        f"invalid input size {side!r} for {name}",
+        f"Input sides must be multiples of {step} pixels.",
+        f"Use at_size({nearest}).",
     )
 
 
 def own_options(options: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the options that are not foveate's, for the family."""
+    """Return the options of the family, without those common to all models."""
     return {
         name: value for name, value in options.items() if name not in (*OPTIONS, CHECKPOINT_KEY)
     }
 
 
 def stated_channels(options: Mapping[str, Any]) -> int | None:
-    """Return the option ``in_chans`` of a model's name; None where it is not there.
+    """Return the option ``in_chans`` of a model name; None without it.
 
     Raises:
-        ParameterError: It is no number of bands.
+        ParameterError: It is not a positive integer.
     """
     if "in_chans" not in options:
         return None
     stated = options["in_chans"]
     if not isinstance(stated, int) or isinstance(stated, bool) or stated < 1:
-        raise ParameterError(f"in_chans={stated!r}", "It is a number of bands.", "?in_chans=3")
+        raise ParameterError(
+            f"in_chans={stated!r}", "Expected a positive number of bands.", "Use ?in_chans=3."
+        )
     return stated
 
 
@@ -159,7 +161,9 @@ def _size(option: Any, default: tuple[int, int]) -> tuple[int, int] | None:
         return (int(default[0]), int(default[1]))
     if not isinstance(option, int) or option < 8:
         raise ParameterError(
-            f"size={option!r}", "The size is a number of pixels from 8, or 'native'.", "?size=224"
+            f"size={option!r}",
+            "Expected a number of pixels of at least 8, or 'native'.",
+            "Use ?size=224.",
         )
     return (option, option)
 
@@ -167,7 +171,7 @@ def _size(option: Any, default: tuple[int, int]) -> tuple[int, int] | None:
 def _values(
     options: Mapping[str, Any], name: str, default: Sequence[float], channels: int
 ) -> tuple[float, ...]:
-    """Return the mean or the standard deviation of each band: the user's, or the weights'."""
+    """Return the mean or standard deviation per band, from the options or the weights."""
     stated = name in options
     value = options.get(name, default)
     parts = value.split(",") if isinstance(value, str) else value
@@ -177,27 +181,27 @@ def _values(
         values = []
     if not values or not np.isfinite(values).all():
         raise ParameterError(
-            f"{name}={value!r}", "Expected a number, or one for each band.", f"?{name}=0.5"
+            f"{name}={value!r}", "Expected a number, or one per band.", f"Use ?{name}=0.5."
         )
     if name == "std" and min(values) <= 0:
-        raise ParameterError(f"std={value!r}", "It is more than 0.", "?std=0.5")
+        raise ParameterError(f"std={value!r}", "std must be positive.", "Use ?std=0.5.")
     if len(values) == channels:
         return tuple(values)
     if len(values) > 1 and stated:
         raise ParameterError(
             f"{name}={value!r}: {len(values)} values for {channels} bands",
-            "Expected a number, or one for each band.",
-            f"?{name}={values[0]:g}",
+            "Expected a number, or one per band.",
+            f"Use ?{name}={values[0]:g}.",
         )
-    # Normalisation for RGB says nothing of other bands: their mean is the neutral choice.
+    # The normalisation for RGB does not apply to other bands: use its mean for all.
     return (float(np.mean(values)),) * channels
 
 
-_SLACK = 1e-3  # pixels that rounding may carry a box beyond the image
+_SLACK = 1e-3  # tolerance of boxes at the image border, pixels
 
 
 def check_boxes(boxes: Any, batch: NDArray[Any]) -> NDArray[np.float32]:
-    """Check boxes against the images that they lie in.
+    """Check that boxes are inside their images.
 
     Args:
         boxes: (b, k, 4) numbers ``x0, y0, x1, y1`` in pixels, k >= 1, with x0 < x1 and y0 < y1.
@@ -207,23 +211,23 @@ def check_boxes(boxes: Any, batch: NDArray[Any]) -> NDArray[np.float32]:
         (b, k, 4) float32 inside the image.
 
     Raises:
-        DataError: The shape is another, or a box is not finite, empty, reversed or reaches out
-            of its image.
+        DataError: The shape is invalid, or a box is not finite, empty, reversed or extends beyond
+            its image.
     """
     form = "Boxes are x0, y0, x1, y1 in pixels, with x0 < x1 and y0 < y1, inside the image."
     try:
         found = np.asarray(boxes, dtype=np.float64)
     except (TypeError, ValueError) as error:
-        raise DataError(f"boxes are no array of numbers: {error}", form) from error
+        raise DataError(f"boxes are not an array of numbers: {error}", form) from error
     if found.ndim != 3 or found.shape[0] != len(batch) or found.shape[2] != 4 or not found.size:
         raise DataError(
             f"boxes of shape {found.shape} for a batch of shape {batch.shape}",
-            f"Expected ({len(batch)}, k, 4) with k >= 1: as many boxes for each image.",
+            f"Expected ({len(batch)}, k, 4) with k >= 1: the same number of boxes per image.",
             form,
         )
     x0, y0, x1, y1 = np.moveaxis(found, 2, 0)
     height, width = batch.shape[2:]
-    ordered = (x0 < x1) & (y0 < y1)  # false for NaN, too
+    ordered = (x0 < x1) & (y0 < y1)  # False for NaN
     inside = (np.minimum(x0, y0) >= -_SLACK) & (x1 <= width + _SLACK) & (y1 <= height + _SLACK)
     wrong = np.argwhere(~(ordered & inside))
     if len(wrong):
@@ -231,30 +235,30 @@ def check_boxes(boxes: Any, batch: NDArray[Any]) -> NDArray[np.float32]:
         box = ", ".join(f"{value:g}" for value in found[image, number])
         raise DataError(
             f"box {number} of image {image} is ({box}) in an image of {width} x {height} pixels "
-            f"(width x height); {len(wrong)} of {x0.size} boxes are no boxes of their image",
+            f"(width x height); {len(wrong)} of {x0.size} boxes are empty or outside their image",
             form,
         )
     return np.clip(found, 0, [width, height, width, height]).astype(np.float32)
 
 
-# What save_pretrained and its predecessors call the parts of a tokenizer.
+# Tokenizer files written by save_pretrained and earlier versions of transformers.
 _TOKENIZER = ("tokenizer*", "vocab*", "merges*", "special_tokens*", "added_tokens*", "*.model")
 
 
 def clean_texts(texts: Sequence[str]) -> list[str]:
-    """Return texts as a list, each with single spaces and none around it.
+    """Return texts as a list, with normalised whitespace.
 
     Args:
-        texts: One text or more, as `foveate.models.capabilities.EmbedsText` takes them.
+        texts: At least one text, see `foveate.models.capabilities.EmbedsText`.
 
     Raises:
-        DataError: It is no list of texts, or an empty one.
+        DataError: `texts` is not a list of texts, or is empty.
     """
     listed = [] if isinstance(texts, str) else list(texts)
     if not listed or not all(isinstance(text, str) for text in listed):
         raise DataError(
-            f"{texts!r:.80} for texts",
-            "Expected a list of one text or more.",
+            f"invalid texts: {texts!r:.80}",
+            "Expected a list of at least one text.",
             "For example ['a dense forest', 'a river'].",
         )
     return [" ".join(text.split()) for text in listed]
@@ -264,14 +268,14 @@ def tokenizer_hash(folder: Path) -> str:
     """Return a hash of the files of a tokenizer, for `TextSpec.fingerprint`.
 
     Args:
-        folder: Where they are, beside others or not.
+        folder: Folder of the files; other files are ignored.
     """
     files = sorted({file for pattern in _TOKENIZER for file in folder.glob(pattern)})
     return digest([[file.name, fingerprint(file)] for file in files])
 
 
 def on_grid(tokens: torch.Tensor, size: tuple[int, int]) -> torch.Tensor:
-    """Put row-major tokens on the grid that has the shape of the image.
+    """Reshape row-major tokens to a grid with the aspect ratio of the image.
 
     Args:
         tokens: (b, n, d) without class tokens.
@@ -281,7 +285,7 @@ def on_grid(tokens: torch.Tensor, size: tuple[int, int]) -> torch.Tensor:
         (b, gh, gw, d) with gh * gw = n and gh / gw = height / width.
 
     Raises:
-        ValueError: No such grid: there are other tokens among them.
+        ValueError: There is no such grid, for example because of special tokens.
     """
     b, n, d = tokens.shape
     gh, gw = grid_of(n, size)
@@ -292,18 +296,18 @@ def grid_of(n: int, size: tuple[int, int]) -> tuple[int, int]:
     """Return the grid of n square patches over an image.
 
     Raises:
-        ValueError: No grid of n patches has the shape of the image.
+        ValueError: No grid of n patches has the aspect ratio of the image.
     """
     height, width = size
     gh = round(math.sqrt(n * height / width))
-    # A patch is square: both sides must be divided by the same step, but for a cut-off rest.
+    # Patches are square: both sides are divided by the same step, except for a cropped remainder.
     if gh < 1 or n % gh or abs(gh * width - n // gh * height) >= max(height, width):
         raise ValueError(f"{n} tokens do not tile an image of {height} x {width}")
     return gh, n // gh
 
 
 def is_mean(tokens: torch.Tensor, vectors: torch.Tensor) -> bool:
-    """Say whether the mean over the grid is the pooled vector, up to rounding.
+    """Return whether the mean over the grid equals the pooled vector, up to rounding.
 
     Args:
         tokens: (b, gh, gw, d).

@@ -1,8 +1,8 @@
-"""Classes from examples: a linear probe on frozen embeddings.
+"""Linear probes: classification heads fitted to frozen embeddings.
 
-Multinomial logistic regression on standardised features. Standardisation is folded into the
-weights, so a probe is one matrix and works on embeddings as they are stored. A probe says whether
-it was fitted on embeddings as they are or on those of norm 1, and is fed that wherever it is used.
+Multinomial logistic regression on standardised features. The standardisation is folded into the
+weights, so a probe is a single matrix for stored embeddings. A probe stores whether it was fitted
+to raw or normalised embeddings, and normalises its inputs accordingly.
 """
 
 from __future__ import annotations
@@ -32,15 +32,15 @@ logger = logging.getLogger("foveate")
 
 STRENGTHS = (1e-4, 1e-3, 1e-2, 1e-1, 1.0)  # C of the logistic regression
 
-USUAL = 1e-2  # C where there are too few examples to choose
+USUAL = 1e-2  # C if there are too few examples for cross-validation
 
 _FOLDS = 3
 
 _STEPS = 1000
 
-_KEY, _SCHEMA = "foveate", 2  # 1 did not say what the probe was fitted on: embeddings as they are
+_KEY, _SCHEMA = "foveate", 2  # schema 1 did not store `inputs`, which were "raw"
 
-_UNIT = 2e-3  # a norm that is 1 but for the rounding of float16
+_UNIT = 2e-3  # tolerance of a norm of 1 in float16
 
 
 @dataclass(frozen=True)
@@ -51,10 +51,10 @@ class Probe:
         names: The C classes.
         weight: (C, d) float32.
         bias: (C,) float32.
-        spec: The encoder of the embeddings, if it is known.
-        meta: How it was fitted: rows, strength of the regularisation, accuracy in
-            cross-validation (None where there were too few examples), seed.
-        inputs: What it was fitted on: "raw" embeddings, or those of norm 1 ("unit").
+        spec: Spec of the encoder of the embeddings, or None.
+        meta: Facts about the fit: rows, regularisation strength, cross-validation accuracy (None
+            with too few examples), seed.
+        inputs: Embeddings that it was fitted to: "raw", or "unit" for norm 1.
     """
 
     names: tuple[str, ...]
@@ -68,15 +68,15 @@ class Probe:
         """Check `inputs`.
 
         Raises:
-            ParameterError: It is none of them.
+            ParameterError: `inputs` is invalid.
         """
         check_inputs(self.inputs)
 
     def logits(self, z: NDArray[np.floating]) -> NDArray[np.float32]:
-        """Return the scores of embeddings as the model gives them: (..., d) to (..., C) float32.
+        """Return the scores of embeddings as returned by the model: (..., d) to (..., C) float32.
 
         Raises:
-            DataError: They have another length than those that the probe was fitted to.
+            DataError: They have another dimension than those of the fit.
         """
         check_dim(z, self.weight.shape[1], "a probe")
         x = unit(z) if self.inputs == "unit" else np.asarray(z, dtype=np.float32)
@@ -86,32 +86,32 @@ class Probe:
         """Return the probabilities of embeddings: (..., d) to (..., C) float32, sums of 1.
 
         Raises:
-            DataError: They have another length than those that the probe was fitted to.
+            DataError: They have another dimension than those of the fit.
         """
         from scipy.special import softmax
 
         return softmax(self.logits(z), axis=-1)
 
     def check(self, spec: EncoderSpec) -> None:
-        """Refuse the embeddings of another encoder than the probe was fitted to.
+        """Check that the embeddings are from the encoder that the probe was fitted to.
 
-        Weights, length, number of bands, normalisation and input size must be the same. Which
-        bands of a file these are may differ, and so may the range of raw values: it is that of
-        the imagery, but a probe is only as good as the ranges are alike.
+        Weights, dimension, number of bands, normalisation and input size must be equal. Band
+        numbers and the range of raw values may differ, because they depend on the imagery; the
+        accuracy of the probe depends on the similarity of the ranges.
 
         Raises:
-            DataError: It is another one, or the probe does not know its encoder.
+            DataError: The encoder differs, or the probe has no spec.
         """
         if self.spec is None:
             raise DataError(
-                "a probe that does not say which encoder it was fitted to",
+                "the probe does not store the encoder that it was fitted to",
                 "",
-                "Give the spec: fit_probe(..., spec=embeddings.spec).",
+                "Pass the spec: fit_probe(..., spec=embeddings.spec).",
             )
         check_encoder(self.spec, spec, "probe")
 
     def save(self, path: str | Path) -> None:
-        """Write the probe as safetensors, with all that is known of it in the header.
+        """Write the probe as safetensors, with its attributes in the header.
 
         Raises:
             MissingExtraError: safetensors is not installed.
@@ -126,9 +126,9 @@ class Probe:
             "meta": self.meta,
             "inputs": self.inputs,
         }
-        # One entry of metadata: the order of several is not fixed, and neither were the bytes.
+        # A single metadata entry: the order of several is not deterministic.
         metadata = {_KEY: json.dumps(content, sort_keys=True)}
-        # safetensors writes the memory as it lies: only C order is what the shape says.
+        # safetensors writes the memory buffer, which must be in C order.
         tensors = {"weight": np.ascontiguousarray(self.weight), "bias": self.bias}
         write_bytes(path, save(tensors, metadata=metadata))
 
@@ -137,11 +137,11 @@ class Probe:
         """Read a probe.
 
         Args:
-            path: File of `save`.
-            spec: The encoder at hand, to refuse the probe of another one.
+            path: File written by `save`.
+            spec: Spec of the encoder to check the probe against.
 
         Raises:
-            DataError: The file is no probe, or one for another encoder.
+            DataError: The file is not a probe, or is for another encoder.
             MissingExtraError: safetensors is not installed.
         """
         from safetensors import safe_open
@@ -158,11 +158,11 @@ class Probe:
             )  # fmt: skip
             if schema not in (1, _SCHEMA) or weight.shape != (len(probe.names), weight.shape[1]):
                 raise ValueError(f"schema {schema}")  # noqa: TRY301
-        except Exception as error:  # each kind of damage has its own
-            why = "no probe's header" if isinstance(error, KeyError) else first_line(error)
+        except Exception as error:  # damaged files raise various exceptions
+            why = "no header of a probe" if isinstance(error, KeyError) else first_line(error)
             raise DataError(
                 f"cannot read the probe {str(path)!r}: {why}",
-                "A probe is a safetensors file that fit_probe(...).save(PATH) wrote.",
+                "Expected a safetensors file written by fit_probe(...).save(PATH).",
             ) from error
         if spec is not None:
             probe.check(spec)
@@ -180,23 +180,22 @@ def fit_probe(
 ) -> Probe:
     """Fit a linear probe.
 
-    The strength of the regularisation is the one in `STRENGTHS` with the highest accuracy in a
-    stratified cross-validation of three folds, the strongest of equal ones; with fewer than three
-    examples of a class it is `USUAL`, as nothing can be held out.
+    The regularisation strength is the value of `STRENGTHS` with the highest accuracy in a
+    stratified three-fold cross-validation, the strongest regularisation of equal values; with fewer
+    than three examples of a class it is `USUAL`.
 
     Args:
-        x: (n, d) embeddings, as the model gives them.
-        labels: (n,) class numbers, rows of `names`.
+        x: (n, d) embeddings, as returned by the model.
+        labels: (n,) class numbers, indices into `names`.
         names: C >= 2 classes, each with at least one row.
         seed: Seed of the folds.
-        spec: The encoder, so that the probe refuses another one later.
-        inputs: What to fit: "raw" the embeddings as they are, "unit" at norm 1, to which they
-            are brought here as they are wherever the probe is used. None for "unit" where all
-            of them have norm 1 already, else "raw".
+        spec: Spec of the encoder, to check later inputs.
+        inputs: "raw" to fit the embeddings unchanged, "unit" to normalise them in fitting and
+            prediction. None for "unit" if all of them have norm 1, else "raw".
 
     Raises:
         DataError: Shapes disagree, `x` is not finite, or a class has no row.
-        ParameterError: Fewer than two classes, names that are one, or other `inputs`.
+        ParameterError: Fewer than two classes, equal names, or invalid `inputs`.
     """
     classes = tuple(labels_of(names))
     wide, numbers = _examples(x, labels, classes)
@@ -204,14 +203,14 @@ def fit_probe(
     if fitted == "unit":
         wide = unit(wide).astype(np.float64)
     mean, std = wide.mean(axis=0), wide.std(axis=0)
-    std[std == 0] = 1  # a feature that never changes tells nothing, whatever it is divided by
+    std[std == 0] = 1  # constant features have no effect
     standard = (wide - mean) / std
     strength, accuracy = _strength(standard, numbers, seed)
     model = _fit(standard, numbers, strength)
     if model.n_iter_.max() >= _STEPS:
-        logger.warning("The probe has not converged after %d steps.", _STEPS)
+        logger.warning("The probe did not converge after %d steps.", _STEPS)
     coef, intercept = model.coef_, model.intercept_
-    if len(classes) == 2:  # one score for both; its halves give the same probabilities
+    if len(classes) == 2:  # convert the single score to two scores with equal probabilities
         coef, intercept = np.concatenate([-coef, coef]) / 2, np.array([-1, 1]) * intercept / 2
     weight = coef / std
     bias = intercept - weight @ mean
@@ -220,21 +219,21 @@ def fit_probe(
 
 
 def check_inputs(inputs: Inputs) -> Inputs:
-    """Return what a head is fitted on.
+    """Validate the inputs of a head.
 
     Raises:
-        ParameterError: It is neither "raw" nor "unit".
+        ParameterError: The value is neither "raw" nor "unit".
     """
     if inputs not in INPUTS:
         raise ParameterError(
             f"inputs={inputs!r}",
-            "Allowed: raw (embeddings as the model gives them), unit (of norm 1).",
+            "Allowed: raw (embeddings as returned by the model), unit (norm 1).",
         )
     return inputs
 
 
 def _inputs_of(x: NDArray[np.float64]) -> Inputs:
-    """Return "unit" for vectors that all have norm 1: whoever brought them to it meant it."""
+    """Return "unit" if all vectors have norm 1, else "raw"."""
     return "unit" if (np.abs(np.linalg.norm(x, axis=1) - 1) <= _UNIT).all() else "raw"
 
 
@@ -248,30 +247,32 @@ def _examples(
             "Expected (n, d) vectors and (n,) class numbers.",
         )
     if len(names) < 2:
-        raise ParameterError(f"a probe for {len(names)} class", "It tells at least two apart.")
+        raise ParameterError(
+            f"a probe with {len(names)} class", "At least two classes are required."
+        )
     outside = (numbers < 0) | (numbers >= len(names))
     if outside.any():
         raise DataError(
-            f"the class number {int(numbers[outside][0])}",
-            f"There are {len(names)} names: numbers go from 0 to {len(names) - 1}.",
-            "Leave out rows without a label.",
+            f"invalid class number {int(numbers[outside][0])}",
+            f"There are {len(names)} names, so numbers must be from 0 to {len(names) - 1}.",
+            "Remove rows without a label.",
         )
-    lacking = [name for i, name in enumerate(names) if not (numbers == i).any()]
-    if lacking:
+    missing = [name for i, name in enumerate(names) if not (numbers == i).any()]
+    if missing:
         raise DataError(
-            f"no example of {', '.join(map(repr, lacking))}",
-            "A probe learns from examples: at least one of each class.",
+            f"no examples of {', '.join(map(repr, missing))}",
+            "A probe requires at least one example of each class.",
         )
     wide = np.asarray(x, dtype=np.float64)
     if not np.isfinite(wide).all():
-        raise DataError("embeddings that hold NaN or infinity", "A probe needs finite features.")
+        raise DataError("the embeddings contain NaN or infinity", "Features must be finite.")
     return wide, numbers.astype(np.int64)
 
 
 def _strength(
     x: NDArray[np.float64], labels: NDArray[np.int64], seed: int
 ) -> tuple[float, float | None]:
-    """Return the regularisation to use, and its accuracy in cross-validation if there was one."""
+    """Return the regularisation strength and its cross-validation accuracy, or None."""
     from sklearn.model_selection import StratifiedKFold
 
     if np.bincount(labels).min() < _FOLDS:
@@ -281,7 +282,7 @@ def _strength(
         sum(int((_fit(x[a], labels[a], c).predict(x[b]) == labels[b]).sum()) for a, b in folds)
         for c in STRENGTHS
     ]
-    best = int(np.argmax(right))  # the first of equal ones
+    best = int(np.argmax(right))  # the first of equal values
     return STRENGTHS[best], right[best] / len(x)
 
 
@@ -289,7 +290,7 @@ def _fit(x: NDArray[np.float64], labels: NDArray[np.int64], strength: float) -> 
     from sklearn.linear_model import LogisticRegression
 
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # that it has not converged is said once, at the end
+        warnings.simplefilter("ignore")  # a failure to converge is logged once, at the end
         return LogisticRegression(C=strength, max_iter=_STEPS).fit(x, labels)
 
 
@@ -297,33 +298,33 @@ _FACTS = ("the fingerprint", "dimensions", "bands", "mean", "std", "input size",
 
 
 def check_encoder(known: EncoderSpec, spec: EncoderSpec, what: str) -> None:
-    """Refuse another encoder than something was fitted to, and warn of another range of values.
+    """Check that two encoders are equal, and warn if their value ranges differ.
 
     Args:
-        known: The encoder that it was fitted to.
-        spec: The encoder at hand.
-        what: What was fitted: "probe".
+        known: Spec of the encoder of the fit.
+        spec: Spec of the current encoder.
+        what: Fitted object, for the message: "probe".
 
     Raises:
-        DataError: Weights, length, number of bands, normalisation or input size differ.
+        DataError: Weights, dimension, number of bands, normalisation or input size differ.
     """
     for fact, theirs, ours in zip(_FACTS, _facts(known), _facts(spec), strict=True):
         if theirs != ours:
             raise DataError(
                 f"the {what} was fitted to embeddings of {known.name!r} with {fact} "
                 f"{theirs!r}; those of {spec.name!r} have {ours!r}",
-                f"A {what} fits the encoder that it was made with.",
+                f"A {what} can only be used with the encoder that it was fitted to.",
                 f"Use --model {str(known.name)!r} with the same weights and options.",
             )
     if known.scale != spec.scale:
         logger.warning(
-            "The %s was fitted to imagery scaled from %s, this is scaled from %s: state "
-            "--scale to compare like with like.", what, known.scale, spec.scale,
+            "The %s was fitted to imagery scaled from %s, but this imagery is scaled from %s. Use "
+            "--scale to set the same range.", what, known.scale, spec.scale,
         )  # fmt: skip
 
 
 def _facts(spec: EncoderSpec) -> tuple[Any, ...]:
-    """What two encoders must have in common for one probe to fit both."""
+    """Return the properties of an encoder that must be equal for a probe."""
     return (
         spec.fingerprint, spec.dim, len(spec.bands), spec.mean, spec.std, spec.input_size, spec.grid
     )  # fmt: skip

@@ -1,4 +1,4 @@
-"""Where and how a frozen network runs: device, precision, and batches that fit into memory."""
+"""Inference of frozen networks: device, precision, and batches that fit into memory."""
 
 from __future__ import annotations
 
@@ -28,22 +28,22 @@ _NAMES = re.compile(r"auto|cpu|mps|cuda(:\d+)?")
 
 
 def check_device(name: str) -> None:
-    """Check the form of a device's name, without loading torch.
+    """Check the name of a device, without importing torch.
 
-    torch knows further ones: they show no images ("meta"), or need packages of their own.
+    Other devices of torch either do not compute ("meta") or require other packages.
 
     Raises:
-        ParameterError: Models do not run on such a device.
+        ParameterError: The device is not supported.
     """
     if not _NAMES.fullmatch(name):
-        raise _unusable(name, "there is no such kind")
+        raise _unusable(name, "it is not supported")
 
 
 def resolve_device(name: str = "auto") -> torch.device:
     """Return the torch device for a name.
 
     Args:
-        name: "auto" takes CUDA, then MPS, then the CPU; else "cpu", "cuda", "cuda:1", "mps".
+        name: "auto" selects CUDA, then MPS, then the CPU; else "cpu", "cuda", "cuda:1", "mps".
 
     Raises:
         ParameterError: The device does not exist on this machine.
@@ -78,17 +78,17 @@ class InferenceRunner:
     """Runs functions of a network over batches.
 
     Args:
-        net: The network; it is put into eval mode, without gradients, on the device.
-        preprocess: How pixels become its input.
+        net: The network; it is set to eval mode, without gradients, on the device.
+        preprocess: Preprocessing of pixels.
         device: Name for `resolve_device`.
-        options: Options of the model's name; ``precision`` is "float32", "bfloat16", "float16"
-            or "auto": bfloat16 on a GPU that computes in it, else float32.
+        options: Options of the model name; ``precision`` is "float32", "bfloat16", "float16" or
+            "auto": bfloat16 on a GPU that supports it, else float32.
 
     Attributes:
         net: The network.
         preprocess: As given.
         device: The torch device.
-        precision: What matrix products are computed in.
+        precision: Precision of matrix products.
 
     Raises:
         ParameterError: No such device or precision.
@@ -107,31 +107,31 @@ class InferenceRunner:
         self.device = resolve_device(device)
         self.precision = _precision((options or {}).get("precision", "auto"), self.device)
         self.net = net.eval().requires_grad_(requires_grad=False).to(self.device)
-        # Convolutions on a CPU take two thirds of the time with the channels last in memory.
-        # Those over time (Qwen-VL) have five dimensions, for which torch has no such order.
+        # Convolutions on a CPU take two thirds of the time in channels-last memory format. Weights
+        # of 3-D convolutions (Qwen-VL) have five dimensions and do not support it.
         for weight in self.net.parameters():
             if weight.dim() == 4:
                 weight.data = weight.data.contiguous(memory_format=torch.channels_last)
         self.preprocess = preprocess
-        self._most: int | None = None  # images at once; known when the memory was too small
+        self._max_batch: int | None = None  # set after the first out-of-memory error
 
     def at_size(self, size: tuple[int, int], net: torch.nn.Module | None = None) -> InferenceRunner:
-        """Return the same with inputs of another size.
+        """Return a copy for inputs of another size.
 
         Args:
             size: ``(height, width)`` in pixels.
-            net: The network for this size, where it is not the same; it comes from `net`, is on
-                its device and shares its weights.
+            net: The network for this size, if it differs; it is on the same device and shares the
+                weights.
         """
         other = copy.copy(self)
         if net is not None:
             other.net = net.eval().requires_grad_(requires_grad=False)
         other.preprocess = replace(self.preprocess, size=size)
-        other._most = None  # noqa: SLF001  (one of its own kind)
+        other._max_batch = None  # noqa: SLF001  (same class)
         return other
 
     def with_network(self, net: torch.nn.Module) -> InferenceRunner:
-        """Return the same over another network, which is on the device."""
+        """Return a copy for another network on the same device."""
         other = copy.copy(self)
         other.net = net.eval().requires_grad_(requires_grad=False)
         return other
@@ -147,31 +147,31 @@ class InferenceRunner:
         Args:
             function: From (b, c, height, width) float32 on the device to (b, ...).
             batch: (b, c, h, w) in the native dtype; b may be 0.
-            spec: The model's, to check the bands.
+            spec: Spec of the model, to check the bands.
 
         Returns:
             (b, ...) float32.
 
         Raises:
             DataError: The batch has other bands.
-            MemoryLimitError: One image alone does not fit.
-            ParameterError: The network takes no images of this size.
+            MemoryLimitError: A single image does not fit into memory.
+            ParameterError: The network does not support images of this size.
         """
         check_bands(batch, spec)
-        if not len(batch):  # the network knows what shape a result has
+        if not len(batch):  # the shape of the result depends on the network
             return self.run(function, np.zeros((1, *batch.shape[1:]), batch.dtype), spec)[:0]
         try:
             return self.in_parts(lambda part: function(self.preprocess(part, self.device)), batch)
         except (AssertionError, RuntimeError) as error:
-            # A size that is fixed was tried when the model was built.
+            # A fixed size was tested when the model was built.
             if self.preprocess.size is not None or not _is_about_size(error):
                 raise
             height, width = batch.shape[2:]
             raise ParameterError(
-                f"{spec.name} cannot take tiles of {height} x {width} pixels: {first_line(error)}",
+                f"{spec.name} does not support tiles of {height} x {width} pixels: "
+                f"{first_line(error)}",
                 "",
-                f"State a size that it takes (?size={_other_size(height, width)}), or tiles that "
-                "fit (--tile).",
+                f"Set a supported size (?size={_other_size(height, width)}), or another --tile.",
             ) from error
 
     def spec(
@@ -184,15 +184,15 @@ class InferenceRunner:
         fingerprint: str,
         licence: str = "",
     ) -> EncoderSpec:
-        """Return what vectors of the network depend on: its inputs, and what is given.
+        """Return the spec of the vectors of the network.
 
         Args:
-            name: Of the model, as the user typed it.
+            name: Name of the model, as given by the user.
             dim: Length of a vector.
             bands: 1-based bands, one per input channel.
-            source: Where the weights come from.
+            source: Source of the weights.
             fingerprint: Hash of the weights.
-            licence: Of the weights.
+            licence: Licence of the weights.
         """
         preprocess = self.preprocess
         return EncoderSpec(
@@ -213,7 +213,7 @@ class InferenceRunner:
     def in_parts[T: (NDArray[Any], list[Any])](
         self, function: Callable[[T], torch.Tensor], items: T
     ) -> NDArray[np.float32]:
-        """Apply a function to items, as many at once as the memory holds.
+        """Apply a function to items, in batches that fit into memory.
 
         Args:
             function: From a part of the items to (b, ...) on any device.
@@ -223,14 +223,14 @@ class InferenceRunner:
             (n, ...) float32.
 
         Raises:
-            MemoryLimitError: One item alone does not fit.
+            MemoryLimitError: A single item does not fit into memory.
         """
         import torch
 
         parts: list[NDArray[np.float32]] = []
         start = 0
         while start < len(items):
-            size = min(self._most or len(items), len(items) - start)
+            size = min(self._max_batch or len(items), len(items) - start)
             try:
                 with torch.inference_mode(), self.autocast():
                     found = function(items[start : start + size])
@@ -240,12 +240,12 @@ class InferenceRunner:
                     raise
                 if size == 1:
                     raise MemoryLimitError(
-                        f"one image alone does not fit into the memory of {self.device}",
+                        f"a single image does not fit into the memory of {self.device}",
                         "",
                         "Use smaller tiles, or a smaller ?size="
                         + (".", ", or --device cpu.")[str(self.device) != "cpu"],
                     ) from error
-                self._most = size // 2
+                self._max_batch = size // 2
             else:
                 start += size
                 continue
@@ -254,7 +254,7 @@ class InferenceRunner:
         return parts[0] if len(parts) == 1 else np.concatenate(parts)
 
     def autocast(self) -> contextlib.AbstractContextManager[Any]:
-        """Return the context that computes in `precision`."""
+        """Return a context for computation in `precision`."""
         import torch
 
         if self.precision == "float32":
@@ -263,22 +263,22 @@ class InferenceRunner:
 
 
 def out_of_memory(error: BaseException) -> bool:
-    """Say whether an error means that memory ran out, on any device."""
+    """Return whether an error is an out-of-memory error of any device."""
     import torch
 
     if isinstance(error, MemoryError | torch.OutOfMemoryError):
         return True
-    # The CPU allocator has no class of its own.
+    # The CPU allocator raises a plain RuntimeError.
     return isinstance(error, RuntimeError) and "DefaultCPUAllocator" in str(error)
 
 
 def _other_size(height: int, width: int) -> int:
-    """Return a usual input size that is another one than that of the tiles."""
+    """Return a common input size that differs from the size of the tiles."""
     return 224 if (height, width) != (224, 224) else 256
 
 
 def _is_about_size(error: Exception) -> bool:
-    """Say whether a network refuses the size of its input: timm asserts, torch has no class."""
+    """Return whether an error is about the input size: timm asserts, torch has no class for it."""
     return isinstance(error, AssertionError) or bool(re.search("size|shape", str(error)))
 
 
@@ -286,12 +286,12 @@ def _precision(option: Any, device: torch.device) -> Precision:
     import torch
 
     if option == "auto":
-        able = device.type == "cuda" and torch.cuda.is_bf16_supported()
-        return "bfloat16" if able else "float32"
+        supported = device.type == "cuda" and torch.cuda.is_bf16_supported()
+        return "bfloat16" if supported else "float32"
     if option not in get_args(Precision):
         raise ParameterError(
             f"precision={option!r}",
             f"Allowed: auto, {', '.join(get_args(Precision))}.",
-            "?precision=float32",
+            "Use ?precision=float32.",
         )
     return cast("Precision", option)

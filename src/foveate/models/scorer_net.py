@@ -1,8 +1,8 @@
-"""The network that is distilled from the four scores of `foveate.focus`, and its training task.
+"""Network distilled from the four scores of `foveate.focus`, and its training task.
 
-The paper trains "a three-layer MLP" and says neither what goes in nor what comes out (appendix
-D); the authors' code stubs one with four outputs. Here they are the scores of Eq. 3 to 6, and the
-inputs are what the engine knows of a cell before it compares anything.
+The paper trains "a three-layer MLP" without stating its inputs and outputs (appendix D); the code
+of the authors has a stub with four outputs. Here the outputs are the scores of Eq. 3 to 6, and the
+inputs are the properties of a cell that are available before any comparison.
 """
 
 from __future__ import annotations
@@ -25,19 +25,18 @@ if TYPE_CHECKING:
 SCORES = 4  # utility, representativeness, robustness, synergy
 WIDTH = 64
 
-_FLOOR = 1e-3  # of the standard deviation of a feature: one that never varies says nothing
+_FLOOR = 1e-3  # smallest relative standard deviation of a feature, for constant features
 
 
 @dataclass(frozen=True)
 class ScoredCells:
-    """The n cells of one image at one moment of a search, and what the engine said of them.
+    """The n cells of one image at one step of a search, with their scores.
 
     Attributes:
         x: (n, d) float32 features.
         share: (n,) area of each cell as a share of the image.
-        level: (n,) how often each was cut.
-        parts: (n, 4) utility, representativeness, robustness, synergy; NaN where one was not
-            measured.
+        level: (n,) subdivision level of each cell.
+        parts: (n, 4) utility, representativeness, robustness, synergy; NaN where not computed.
     """
 
     x: NDArray[np.floating]
@@ -46,7 +45,7 @@ class ScoredCells:
     parts: NDArray[np.floating]
 
     def inputs(self) -> NDArray[np.float32]:
-        """Return what the network is shown; see `inputs_of`."""
+        """Return the inputs of the network; see `inputs_of`."""
         return inputs_of(self.x, self.share, self.level)
 
 
@@ -58,7 +57,7 @@ def inputs_of(
     Args:
         x: (n, d) features.
         share: (n,) area of each cell as a share of the image.
-        level: (n,) how often each was cut.
+        level: (n,) subdivision level of each cell.
     """
     whole = np.asarray(share @ x / share.sum(), np.float32)
     return np.concatenate(
@@ -67,7 +66,7 @@ def inputs_of(
 
 
 class ScorerNet(nn.Module):
-    """Standardise, LayerNorm, and three linear layers with GELU: cells to four scores.
+    """MLP from cells to four scores: standardisation, LayerNorm, three linear layers with GELU.
 
     Args:
         dim: d, length of a feature.
@@ -91,10 +90,10 @@ class ScorerNet(nn.Module):
         )  # fmt: skip
 
     def standardise(self, cells: Sequence[ScoredCells]) -> None:
-        """Take mean and spread of inputs and scores from the training cells.
+        """Compute mean and standard deviation of inputs and scores from the training cells.
 
-        The image's feature has the scale of the cells': it varies between images only, and of
-        those there may be few.
+        The feature of the image uses the statistics of the cells, because it varies between images
+        only, of which there may be few.
         """
         dim = cells[0].x.shape[1]
         inputs = np.concatenate([one.inputs() for one in cells]).astype(np.float64)
@@ -106,7 +105,7 @@ class ScorerNet(nn.Module):
         for buffer, value in (
             (self.mean, mean), (self.std, np.where(std > 0, std, 1.0)),
             (self.part_mean, np.nan_to_num(parts.mean(axis=0))),
-            (self.part_std, np.where(spread > 0, spread, 1.0)),  # NaN where not measured, too
+            (self.part_std, np.where(spread > 0, spread, 1.0)),  # also for NaN
         ):  # fmt: skip
             buffer.copy_(torch.from_numpy(value))
 
@@ -122,19 +121,19 @@ class ScorerNet(nn.Module):
 
 
 class ScorerTask:
-    """See `foveate.models.fit.Task`; a row is the frontier of an image at one moment.
+    """Training task, see `foveate.models.fit.Task`; a row is the frontier of an image at one step.
 
     The loss is the squared error of z-scores plus a pairwise ranking loss, ``softplus(-d s)``
     with d the difference of the network's importance between two cells of one image, in standard
     deviations of the importance, and s the sign of the engine's (Burges et al. 2005, RankNet).
 
     Args:
-        train: Cells to learn from; one at least.
-        val: Cells of other images.
-        weights: (4,) of the scores in the importance, Eq. 7.
-        equal: Difference of importance that says nothing: such pairs are not ranked.
-        seed: Of the first weights.
-        device: Where to train.
+        train: Cells of training images; at least one image.
+        val: Cells of validation images.
+        weights: (4,) weights of the scores in the importance, Eq. 7.
+        equal: Importance differences up to this value are treated as ties and not ranked.
+        seed: Seed of the initial weights.
+        device: Device of the training.
     """
 
     def __init__(
@@ -167,25 +166,25 @@ class ScorerTask:
         self._share = share / max(float(total.std()), equal)
 
     def loss(self, rows: NDArray[np.int64], draw: np.random.Generator) -> torch.Tensor:
-        """Return the loss of some frontiers; each cell is compared with one other, drawn."""
+        """Return the loss of some frontiers; each cell is paired with a random other cell."""
         starts, ends = self._starts[rows], self._ends[rows]
         cells = np.concatenate([np.arange(a, b) for a, b in zip(starts, ends, strict=True)])
         other = np.concatenate(
             [draw.integers(0, b - a, b - a) for a, b in zip(starts, ends, strict=True)]
         )
         first = np.repeat(np.concatenate([[0], np.cumsum(ends - starts)[:-1]]), ends - starts)
-        place = torch.from_numpy(cells).to(self._device)
+        index = torch.from_numpy(cells).to(self._device)
         partner = torch.from_numpy(first + other).to(self._device)
-        found = self.net(self._inputs[place])
-        error = ((found - self._parts[place]) ** 2)[:, self._measured].mean()
-        value, truth = found @ self._share, self._total[place]
+        found = self.net(self._inputs[index])
+        error = ((found - self._parts[index]) ** 2)[:, self._measured].mean()
+        value, truth = found @ self._share, self._total[index]
         gap, sign = value - value[partner], truth - truth[partner]
         apart = sign.abs() > self._equal
         pairs = functional.softplus(-gap * sign.sign()) * apart
         return error + pairs.sum() / apart.sum().clamp(min=1)
 
     def validate(self) -> dict[str, float]:
-        """Return the mean rank correlation with the engine's importance, "score"."""
+        """Return "score", the mean rank correlation with the computed importance."""
         found = [
             correlation(self.net.scores(one.inputs()), one.parts, self._weights)
             for one in self._val
@@ -199,13 +198,13 @@ class ScorerTask:
 def correlation(
     found: NDArray[np.float64], parts: NDArray[np.floating], weights: NDArray[np.float64]
 ) -> float:
-    """Return the rank correlation (Spearman) of two importances of n cells; 0 where one has no order.
+    """Return the rank correlation (Spearman) of two importances of n cells; 0 if undefined.
 
     Args:
-        found: (n, 4) scores of the network.
-        parts: (n, 4) scores of the engine.
-        weights: (4,) of the scores in the importance; those that were not measured are 0.
-    """  # noqa: E501
+        found: (n, 4) predicted scores.
+        parts: (n, 4) computed scores.
+        weights: (4,) weights of the scores in the importance; scores that are NaN count as 0.
+    """
     from scipy.stats import rankdata
 
     with np.errstate(invalid="ignore", divide="ignore"):

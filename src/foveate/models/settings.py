@@ -1,4 +1,4 @@
-"""Fields of every job with a model, and of those with classes to tell apart."""
+"""Fields of jobs with a model, and of jobs with classes."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ Weights = Annotated[PathText | None, Option("Model")]
 
 
 class ModelJob(PoolJob):
-    """Imagery, and the model that looks at it."""
+    """Imagery and a model."""
 
     model: ModelName = "builtin"
     """Encoder; see foveate models."""
@@ -44,16 +44,16 @@ class ModelJob(PoolJob):
     scale: Annotated[Scale, Option("Model", default="automatic")] = Field([])
     """Raw values for 0 and 1, one pair for all bands or one each."""
     seed: int = 0
-    """Seed of everything random."""
+    """Random seed."""
     device: str = "auto"
     """Device of the model: auto, cpu, cuda, cuda:N or mps."""
     workers: int = Field(1, ge=1)
-    """Processes that embed."""
+    """Number of processes for embedding."""
     batch_size: int = Field(32, ge=1)
     """Tiles per call of the model."""
 
     def handle(self) -> ModelHandle:
-        """Return the model by name; see `load_model` for what is wrong with a name."""
+        """Return the handle of the model; see `load_model` for its errors."""
         return load_model(
             self.model, weights=self.weights, bands=self.bands,
             scale=tuple(self.scale) or None, device=self.device,
@@ -61,7 +61,7 @@ class ModelJob(PoolJob):
 
 
 def _labels(given: Any) -> Any:
-    """Read names with commas; a text that names a file stays, and is read when it is needed."""
+    """Split comma-separated names; the name of a file is kept and read later."""
     if isinstance(given, str):
         refuse_empty(given, "labels")
     if isinstance(given, str) and not is_file(given):
@@ -73,65 +73,68 @@ _PART = re.compile(r"(\d+)/(\d+)")
 
 
 def _part(given: Any) -> Any:
-    """Read ``i/n``."""
+    """Validate ``i/n`` or "array"."""
     if not isinstance(given, str):
         return given
     if given.strip() == "array":
-        given = _of_array()
+        given = _array_part()
     found = _PART.fullmatch(given.strip())
     if found is None or not 1 <= int(found[1]) <= int(found[2]):
         raise ParameterError(
             repr(given),
-            "The form is i/n, the i-th of n parts: 1/n to n/n; or array.",
+            "Expected i/n, the i-th of n parts with 1 <= i <= n, or array.",
             "For example 3/8.",
         )
     return given.strip()
 
 
-def _of_array() -> str:
-    """Return the part of this task of a job array, by what SLURM says of it."""
+def _array_part() -> str:
+    """Return the part of this task of a SLURM job array, from its environment variables."""
     try:
         first, task, tasks = (
             int(os.environ[f"SLURM_ARRAY_TASK_{n}"]) for n in ("MIN", "ID", "COUNT")
         )
     except (KeyError, ValueError):
         raise ParameterError(
-            "'array'", "It is for a task of a SLURM array, and this is none.", "State it: 3/8."
+            "'array'",
+            "The value requires a task of a SLURM job array, and this process is not one.",
+            "Give the part explicitly, for example 3/8.",
         ) from None
     return f"{task - first + 1}/{tasks}"
 
 
 class SpreadJob(ModelJob):
-    """A job whose tiles are embedded by many processes, of one machine or of many."""
+    """A job whose tiles are embedded by several processes, on one or several machines."""
 
     shard: Annotated[str | None, BeforeValidator(_part), Option("Model", metavar="i/n|array")] = (
         None
     )
-    """Make every n-th shard from the i-th on and stop; other processes make the rest, at the same
-    time or not; array: as the tasks of a SLURM array are counted. The same command without it
-    finishes the run."""
+    """Compute every n-th shard, starting with the i-th, and stop; other processes compute the
+    others, in parallel or not. array: i and n of the task of a SLURM job array. The same command
+    without this option finishes the run."""
     driver: Annotated[DriverName, Option("Model")] = "local"
-    """local: processes of this machine; ray: actors of a Ray cluster, as many as --workers."""
+    """local: processes of this machine; ray: actors of a Ray cluster; see --workers."""
     address: Annotated[
         str, Option("Model", metavar="HOST:PORT", default="a cluster of this machine alone")
     ] = ""  # fmt: skip
-    """Ray cluster to use, with --driver ray; auto: the one that this machine belongs to."""
+    """Ray cluster, with --driver ray; auto: the cluster of this machine."""
     gpus_per_worker: Annotated[float, Option("Model")] = Field(0.0, ge=0, allow_inf_nan=False)
-    """GPUs of each actor, or a share of one, with --driver ray."""
+    """GPUs per actor, may be a fraction, with --driver ray."""
     on_error: Annotated[OnError, Option("Input")] = "stop"
-    """What to do with a scene that cannot be read: stop; or skip it, list it at the end, and try
-    it again the next time."""
+    """Handling of unreadable scenes: stop; or skip them, list them at the end, and retry them in
+    the next run."""
 
     def run(
         self, out: str | Path, *, command: str = "",
         report: Callable[[Path], Path] | None = None, progress: ProgressFn | None = None,
     ) -> Run:  # fmt: skip
-        """Do the job; with `shard` the shards of one part, and no more.
+        """Run the job; with `shard`, compute only the shards of one part.
 
         See `Job.run` for the arguments.
 
         Returns:
-            The closed run; with `shard`, ``run.part`` says what was made and what is left.
+            The closed run; with `shard`, ``run.part`` has the numbers of finished and remaining
+            shards.
         """
         if not self.shard:
             return super().run(out, command=command, report=report, progress=progress)
@@ -144,23 +147,23 @@ class SpreadJob(ModelJob):
                 run.part = vars(part)
         if run.part is None:
             raise SettingError(
-                "shard", repr(self.shard), "There are no shards to make: nothing is embedded here.",
-                "Leave it out.",
+                "shard", repr(self.shard), "This job has no shards: it embeds nothing.",
+                "Remove the option.",
             )  # fmt: skip
         return run
 
     def placement(self) -> Placement:
-        """Return where shards are made.
+        """Return the processes that compute the shards.
 
         Raises:
-            ParameterError: Settings of Ray without it, or no cluster answers.
+            ParameterError: Options of Ray without Ray, or the cluster cannot be reached.
             MissingExtraError: Ray is not installed.
         """
         if self.driver != "ray":
             for name in ("address", "gpus_per_worker"):
                 if value := getattr(self, name):
                     raise SettingError(
-                        name, repr(value), "It is of a Ray cluster.", "Add --driver ray."
+                        name, repr(value), "The option requires a Ray cluster.", "Add --driver ray."
                     )
         else:
             check_ray(self.address)
@@ -172,7 +175,7 @@ class SpreadJob(ModelJob):
 
 
 class ClassJob(ModelJob):
-    """Imagery, a model, and the classes that it is asked about."""
+    """Imagery, a model, and classes."""
 
     renamed: ClassVar[dict[str, str]] = {"labels_file": "labels"}
 
@@ -181,14 +184,14 @@ class ClassJob(ModelJob):
         BeforeValidator(_labels),
         Option("Input", metavar="NAMES|FILE"),
     ] = Field([])
-    """Classes to tell apart: forest,water,town; or a file (one name a line, or YAML, TOML, JSON:
-    name -> what it is called in prompts)."""
+    """Classes: forest,water,town; or a file (one name per line, or YAML, TOML, JSON: name ->
+    names in prompts)."""
     probe: Annotated[PathText | None, Option("Model")] = None
     """File of a linear probe, instead of labels."""
     templates: Annotated[str, Option("Model")] = "rs"
-    """Sentences around a name: rs, plain, none, ..., a file, or one sentence with {}."""
-    prompt: Annotated[str | None, Option("Model", default="which of the labels it shows")] = None
-    """What a generative model is asked; {classes} stands for the labels, its answers."""
+    """Prompt templates: rs, plain, none, ..., a file, or a sentence with {}."""
+    prompt: Annotated[str | None, Option("Model", default="asks for one of the labels")] = None
+    """Prompt of a generative model; {classes} is replaced by the labels, which are its answers."""
     length: Annotated[Length, Option("Model")] = "mean"
     """Likelihood of a label as an answer: mean or sum over its tokens."""
 
@@ -196,21 +199,21 @@ class ClassJob(ModelJob):
         """Return the labels; None for a job with a probe, or without classes.
 
         Args:
-            needed: Whether there have to be classes.
+            needed: Whether classes are required.
 
         Raises:
-            ParameterError: Labels and a probe are given, or neither where classes are needed, or
-                the labels cannot be used.
+            ParameterError: Labels and a probe are given, or neither although classes are required,
+                or the labels are invalid.
             DataError: The file cannot be read.
         """
         if self.labels and self.probe is not None:
             raise ParameterError(
-                "--labels and --probe together", "Classes come from one of --labels and --probe."
+                "--labels and --probe are both given", "Exactly one of them defines the classes."
             )
         if needed and not self.labels and self.probe is None:
             raise ParameterError(
-                "no labels and no probe",
-                "Classes come from one of --labels and --probe.",
+                "--labels and --probe are missing",
+                "Exactly one of them must define the classes.",
                 "For example --labels forest,water,town.",
             )
         if isinstance(self.labels, str):
@@ -218,21 +221,21 @@ class ClassJob(ModelJob):
         return labels_of(self.labels) if self.labels else None
 
     def check_asked(self, *, answers: bool) -> None:
-        """Refuse settings that the model has no use for.
+        """Refuse options that do not apply to the model.
 
         Args:
             answers: Whether the labels are answers of a generative model.
 
         Raises:
-            ParameterError: Templates for such a model, or a prompt or length for any other.
+            ParameterError: Templates for a generative model, or a prompt or length for any other.
         """
         if answers:
-            usual = type(self).model_fields["templates"].default
-            check_templates(templates_from(self.templates), templates_from(usual))
+            default = type(self).model_fields["templates"].default
+            check_templates(templates_from(self.templates), templates_from(default))
         elif self.prompt is not None or self.length != "mean":
             given = "a prompt" if self.prompt is not None else f"length={self.length!r}"
             raise ParameterError(
-                f"{given} for labels that are no answers",
-                "Only a generative model that embeds no text is asked for its labels.",
-                "Use --templates for sentences around the labels.",
+                f"{given} for a model that does not generate answers",
+                "The option requires a generative model without a text encoder.",
+                "Use --templates for prompt templates of the labels.",
             )

@@ -1,7 +1,6 @@
-"""The function of a shard number: from windows of scenes to vectors, and to a file.
+"""Computation of a shard by number: windows of scenes are encoded and written to a file.
 
-It is pickled once for each worker. What comes back is a receipt, and vectors only where there is no
-run to keep them in.
+The objects are pickled once per worker. They return a receipt, and vectors only without a run.
 """
 
 from __future__ import annotations
@@ -34,19 +33,19 @@ if TYPE_CHECKING:
 
 
 def rows_of_scenes(pool: Pool) -> dict[str, NDArray[np.int64]]:
-    """Return the rows of each scene that has tiles, the scenes in the order of the pool."""
+    """Return the rows of each scene with tiles, in the order of the pool."""
     found = {scene.scene_id: rows for scene, rows in pool.per_scene()}
     return dict(sorted(found.items(), key=lambda pair: int(pair[1][0])))
 
 
 def pool_prints(pool: Pool) -> list[Any]:
-    """Return what tells the pixels of a pool apart, JSON-ready."""
+    """Return the fingerprints of the pixels of a pool, JSON-ready."""
     infos = ((s.scene_id, s.source.info) for s in pool.scenes)
     return [[name, info.fingerprint, info.nodata] for name, info in infos]
 
 
 def scene_rows(pool: Pool) -> list[SceneRows]:
-    """Return the rows of a pool scene by scene, with keys of their pixels and windows."""
+    """Return the rows of a pool by scene, with keys of their pixels and windows."""
     infos = {scene.scene_id: scene.source.info for scene in pool.scenes}
     found = []
     for name, rows in rows_of_scenes(pool).items():
@@ -58,15 +57,15 @@ def scene_rows(pool: Pool) -> list[SceneRows]:
 
 @dataclass
 class ShardEncoder:
-    """Turns the tiles of some parts of scenes into vectors; it builds the model once.
+    """Encoder of the tiles of some parts of scenes; the model is built once.
 
     Attributes:
         pool: The pool.
         model: A handle, to build the model in a worker process; or the model.
-        spec: Of what is kept: of vectors, or of tokens.
+        spec: Spec of the stored vectors or tokens.
         batch_size: Tiles per call of the model.
-        skip: Whether a scene that cannot be read is left out, instead of being an error.
-        failed: Scene -> why it could not be read; grows.
+        skip: Whether unreadable scenes are skipped instead of raising an error.
+        failed: Scene -> reason why it could not be read, of the last call.
     """
 
     pool: Pool
@@ -77,7 +76,7 @@ class ShardEncoder:
     failed: dict[str, str] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        """Build the model, and find the rows of each scene."""
+        """Build the model, and index the rows of each scene."""
         if isinstance(self.model, ModelHandle):
             self.model = build_model(self.model, self.spec.bands, self.spec.scale or ())
         self._rows = rows_of_scenes(self.pool)
@@ -88,8 +87,8 @@ class ShardEncoder:
         scene = np.repeat([p.scene for p in parts], [p.rows for p in parts])
         self.failed = {}
         found = np.empty((rows.size, *self.spec.row), np.float32)
-        for places, batch in _batches(self._read(rows, scene), self.batch_size):
-            found[places] = self._encode(batch)
+        for positions, batch in _batches(self._read(rows, scene), self.batch_size):
+            found[positions] = self._encode(batch)
         if not self.failed:
             return rows, found
         good = ~np.isin(scene, list(self.failed))
@@ -98,17 +97,17 @@ class ShardEncoder:
     def _read(
         self, rows: NDArray[np.int64], scene: NDArray[np.str_]
     ) -> Iterator[tuple[int, Raster]]:
-        """Yield tiles with their places; none of a scene after its first that cannot be read."""
+        """Yield tiles with their positions; a scene is skipped after its first unreadable tile."""
         bands = self.spec.bands or None
         if not self.skip:
             yield from enumerate(self.pool.read(rows, bands=bands))
             return
-        for place, row in enumerate(rows.tolist()):
-            name = str(scene[place])
+        for position, row in enumerate(rows.tolist()):
+            name = str(scene[position])
             if name in self.failed:
                 continue
             try:
-                yield place, next(self.pool.read([row], bands=bands))
+                yield position, next(self.pool.read([row], bands=bands))
             except DataError as error:
                 self.failed[name] = str(error)
 
@@ -121,13 +120,13 @@ class ShardEncoder:
 
 @dataclass
 class ShardWriter:
-    """Makes the file of a shard and its receipt."""
+    """Writer of the file of a shard and its receipt."""
 
     store: ShardStore
     encoder: ShardEncoder
 
     def __call__(self, number: int) -> tuple[Receipt, None]:
-        """Write a shard; another process may be writing the same bytes."""
+        """Write a shard; another process may write the same bytes concurrently."""
         start = time.perf_counter()
         shard = next(shard for shard in self.store.shards if shard.number == number)
         rows, vectors = self.encoder(shard.parts)
@@ -143,7 +142,7 @@ class ShardWriter:
 
 @dataclass
 class ShardKeeper:
-    """Hands the vectors of a shard back, where there is no run to keep them in."""
+    """Encoder that returns the vectors of a shard, for embedding without a run."""
 
     store: ShardStore
     encoder: ShardEncoder
@@ -164,38 +163,38 @@ class ShardKeeper:
 
 
 def make_writer(store: ShardStore, encoder: Callable[[], ShardEncoder]) -> ShardWriter:
-    """Make what writes shards, in the process that will."""
+    """Return a writer of shards, in the worker process."""
     return ShardWriter(store, encoder())
 
 
 def make_keeper(store: ShardStore, encoder: Callable[[], ShardEncoder]) -> ShardKeeper:
-    """Make what keeps shards in memory."""
+    """Return an encoder of shards in memory, in the worker process."""
     return ShardKeeper(store, encoder())
 
 
 def _batches(
     rasters: Iterator[tuple[int, Raster]], size: int
 ) -> Iterator[tuple[list[int], NDArray[Any]]]:
-    """Stack tiles of one shape, with their places.
+    """Yield stacks of tiles of equal shape, with their positions.
 
-    Sides that differ by a pixel alternate where a scene is cut into a number of tiles: each shape
-    fills a batch of its own.
+    If a scene is divided into a fixed number of tiles, their sides differ by a pixel; each shape
+    has a separate batch.
     """
     waiting: dict[tuple[int, ...], tuple[list[int], list[NDArray[Any]]]] = {}
-    for place, raster in rasters:
+    for position, raster in rasters:
         tile = fill_invalid(raster)
-        places, batch = waiting.setdefault(tile.shape, ([], []))
-        places.append(place)
+        positions, batch = waiting.setdefault(tile.shape, ([], []))
+        positions.append(position)
         batch.append(tile)
         if len(batch) == size:
-            yield places, np.stack(batch)
+            yield positions, np.stack(batch)
             del waiting[tile.shape]
-    for places, batch in waiting.values():
-        yield places, np.stack(batch)
+    for positions, batch in waiting.values():
+        yield positions, np.stack(batch)
 
 
 def fill_invalid(raster: Raster) -> NDArray[Any]:
-    """Return (c, h, w) with invalid pixels set to the mean of the valid ones of their band."""
+    """Return (c, h, w) with invalid pixels set to the mean of the valid pixels of their band."""
     if raster.valid.all():
         return raster.data
     data = raster.data.copy()

@@ -1,4 +1,4 @@
-"""The loop over the shards of a pool: what is there, what is to be made, and how it goes."""
+"""The loop over the shards of a pool: existing shards, missing shards, and progress."""
 
 from __future__ import annotations
 
@@ -39,25 +39,25 @@ _LARGEST_SHARD_VALUES = 2**26  # 256 MB in float32
 
 
 class Embedded(NamedTuple):
-    """What came of an embedding.
+    """Result of an embedding.
 
     Attributes:
-        embeddings: Of the tiles that could be read.
-        failed: Scene -> why it could not be read.
+        embeddings: Embeddings of all readable tiles.
+        failed: Scene -> reason why it could not be read.
     """
 
     embeddings: Embeddings
     failed: dict[str, str]
 
 
-class PartDone(Exception):  # noqa: N818  (no error: the way out of a job that makes some shards)
-    """The shards of a part are made, and those of the others may not be.
+class PartDone(Exception):  # noqa: N818  (not an error: it leaves a job that computes some shards)
+    """Raised when the shards of a part are finished.
 
     Attributes:
-        made: Shards that were made now.
-        left: Shards of all parts that are yet to be made.
-        shards: Shards in all.
-        failed: Scene -> why it cannot be read, of the shards that are there.
+        made: Number of shards computed by this call.
+        left: Number of remaining shards of all parts.
+        shards: Total number of shards.
+        failed: Scene -> reason why it could not be read, from all finished shards.
     """
 
     def __init__(self, made: int, left: int, shards: int, failed: dict[str, str]) -> None:
@@ -66,7 +66,7 @@ class PartDone(Exception):  # noqa: N818  (no error: the way out of a job that m
 
 
 def embedding_key(pool: Pool, spec: EncoderSpec) -> str:
-    """Hash of everything that the vectors depend on: pixels, windows, and the model."""
+    """Return a hash of everything that the vectors depend on: pixels, windows, and the model."""
     return digest([pool_prints(pool), digest_ids(pool.ids), spec.to_dict()])
 
 
@@ -77,8 +77,8 @@ class ShardLoop:
     Attributes:
         pool: The pool.
         spec: The encoder.
-        encoder: Makes the encoder of shards, in the process that will use it.
-        place: Where shards are made.
+        encoder: Builds the encoder of shards, in the worker process.
+        place: Processes that compute the shards.
         progress: Called with ticks.
     """
 
@@ -89,28 +89,28 @@ class ShardLoop:
     progress: ProgressFn | None
 
     def in_memory(self) -> Embedded:
-        """Keep the vectors of all shards."""
+        """Embed all shards in memory."""
         key, scenes = embedding_key(self.pool, self.spec), scene_rows(self.pool)
         pieces = divide(lacking(scenes, []), _shard_size(len(self.pool), self.spec))
         shards = tuple(Shard.of(i, key, parts) for i, parts in enumerate(pieces))
         store = ShardStore(Path(), key, shards, self.spec)
         found = np.empty((len(self.pool), *self.spec.row), np.float16)
-        there, failed = np.zeros(len(self.pool), bool), {}
+        done, failed = np.zeros(len(self.pool), bool), {}
         make = functools.partial(make_keeper, store, self.encoder)
         for receipt, (rows, vectors) in self._made(store, [s.number for s in shards], make):
-            found[rows], there[rows] = vectors, True
+            found[rows], done[rows] = vectors, True
             failed |= receipt.failed
-        keep = np.flatnonzero(there & self._readable(failed))
+        keep = np.flatnonzero(done & self._readable(failed))
         self._need_some(keep, failed)
         if keep.size == len(self.pool):
             return Embedded(Embeddings(self.pool.ids, found, self.spec), failed)
         return Embedded(Embeddings(self.pool.ids[keep], found[keep], self.spec), failed)
 
     def in_run(self, run: Run) -> Embedded:
-        """Keep the shards in a run: what is there is not made again.
+        """Embed missing shards into a run.
 
         Raises:
-            PartDone: A part of the shards was asked for, and it is made.
+            PartDone: A part of the shards was requested, and it is finished.
         """
         key, scenes = embedding_key(self.pool, self.spec), scene_rows(self.pool)
         step = step_name(self.spec.name, tokens=self.spec.grid is not None)
@@ -119,7 +119,7 @@ class ShardLoop:
             raise self._part(run, key, scenes)
         failed = store.failed()
         if store.parts and (failed or not store.covers(scenes) or store.missing()):
-            # What failed is tried again; or others were embedded here since, or began to be.
+            # Failed scenes are retried, or the pool or its shards have changed since.
             run.record["steps"].pop(step, None)
 
         def work() -> list[str]:
@@ -140,14 +140,14 @@ class ShardLoop:
         return Embedded(store.finish(self.pool.ids[keep]), failed)
 
     def _part(self, run: Run, key: str, scenes: list[SceneRows]) -> PartDone:
-        """Make those shards that fall to this process; others may be making the rest."""
+        """Compute the shards of this part; other processes may compute the others concurrently."""
 
         def divided() -> ShardStore:
             return ShardStore.divided(run.path, key, self.spec, scenes)
 
         def divide_now() -> None:
             store = divided()
-            # What failed is left to the command that finishes the run: others are writing now.
+            # Failed scenes are retried by the final command only, because others are writing now.
             new = len(self.pool) - sum(part.rows for part in store.parts)
             store.revised(scenes, _shard_size(max(1, new), self.spec))
 
@@ -163,7 +163,7 @@ class ShardLoop:
     def _made(
         self, store: ShardStore, todo: list[int], make: Callable[[], Callable[[int], Any]]
     ) -> Iterator[tuple[Receipt, Any]]:
-        """Yield receipts, with the vectors of those that nobody writes, and say how it goes."""
+        """Yield receipts, with the vectors if there is no run, and report progress."""
         sizes = {shard.number: shard.rows for shard in store.shards}
         left = sum(sizes[number] for number in todo)
         pace = Pace(left, min(self.place.workers, max(1, len(todo))))
@@ -176,20 +176,20 @@ class ShardLoop:
                 meter.advance(sizes[number])
 
     def _readable(self, failed: dict[str, str]) -> NDArray[np.bool_]:
-        assert self.pool.tiles is not None  # noqa: S101  (it has imagery)
+        assert self.pool.tiles is not None  # noqa: S101  (a pool with imagery)
         return ~np.isin(self.pool.tiles.scene, list(failed))
 
     def _need_some(self, keep: NDArray[np.int64], failed: dict[str, str]) -> None:
         if not keep.size:
             raise DataError(
-                f"none of the {len(failed)} scenes can be read; the first: "
+                f"none of the {len(failed)} scenes can be read; the first error: "
                 f"{next(iter(failed.values()), '')}",
-                "Some scenes have to be readable.",
+                "At least one scene must be readable.",
             )  # fmt: skip
 
 
 def _shard_size(n: int, spec: EncoderSpec) -> int:
-    # Small enough to lose little when killed and to show progress, few enough for one manifest;
-    # tokens of a shard must fit into memory.
+    # Small enough to lose little work if killed and to show progress, few enough for one manifest;
+    # the tokens of a shard must fit into memory.
     size = min(_LARGEST_SHARD, max(_SMALLEST_SHARD, -(-n // _SHARDS)))
     return max(1, min(size, _LARGEST_SHARD_VALUES // math.prod(spec.row)))

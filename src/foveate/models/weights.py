@@ -1,4 +1,4 @@
-"""Weights from files and hubs: read without unpickling, matched strictly, told apart by a hash."""
+"""Weights from files and hubs: read without unpickling, matched strictly, identified by a hash."""
 
 from __future__ import annotations
 
@@ -36,12 +36,12 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger("foveate")
 
-RANDOM = "random"  # the tag of seeded random weights
+RANDOM = "random"  # tag of seeded random weights
 RANDOM_SOURCE = "random weights, seed 0"
 _SAFE = ".safetensors"
-# Where checkpoints keep the weights themselves; of several sets the first of these is taken.
+# Keys of the weights in checkpoints, by preference.
 _WRAPPERS = ("state_dict", "model", "model_state_dict", "net", "network", "params", "weights")
-_SHOWN = 4  # prefixes in a message
+_SHOWN = 4  # maximum number of prefixes in a message
 
 
 def read_state(path: str | Path, key: str = "") -> dict[str, torch.Tensor]:
@@ -49,15 +49,15 @@ def read_state(path: str | Path, key: str = "") -> dict[str, torch.Tensor]:
 
     Args:
         path: ``.safetensors``, or a file that ``torch.load(weights_only=True)`` accepts, with the
-            tensors at the top or under a name of their own. Of several sets the weights as
-            trained are taken ("state_dict", "model" and the like) and not their moving average,
-            and the log names the others.
-        key: Which weights instead: the name of a set ("state_dict_ema"), what names of tensors
-            begin with ("teacher.backbone"), or both with a dot between.
+            tensors at the top level or under a key. Of several sets, the trained weights
+            ("state_dict", "model" and similar) are selected, not their moving average, and the log
+            lists the others.
+        key: Weights to select instead: the name of a set ("state_dict_ema"), a prefix of tensor
+            names ("teacher.backbone"), or both joined by a dot.
 
     Raises:
-        DataError: The file is neither safetensors nor a plain torch state dict, or has nothing
-            under the key.
+        DataError: The file is neither safetensors nor a plain torch state dict, or does not contain
+            the key.
     """
     from safetensors.torch import load_file
 
@@ -68,11 +68,10 @@ def read_state(path: str | Path, key: str = "") -> dict[str, torch.Tensor]:
 
 
 def check_state(path: str | Path, key: str = "") -> None:
-    """Check that a file holds named tensors, without reading them.
+    """Check that a file contains named tensors, without reading them.
 
-    Of safetensors the header is read, and that the file is as long as it says; of torch's own
-    format what describes the tensors. Files of torch before 1.6 have no such part: they are
-    read whole.
+    For safetensors, the header and the file size are checked; for the format of torch, the index of
+    the tensors. Files of torch before 1.6 have no index and are read completely.
 
     Args:
         path: See `read_state`.
@@ -96,80 +95,80 @@ def check_state(path: str | Path, key: str = "") -> None:
 
 
 def _load_torch(path: Path, *, mmap: bool) -> Any:
-    """Load what torch has saved, on the CPU; with `mmap` tensors are read when they are used.
+    """Load a file of torch on the CPU; with `mmap`, tensors are read on first use.
 
-    Masked autoencoders keep the arguments of their training, an `argparse.Namespace`, beside the
-    weights: a plain holder of values, which runs nothing when it is read.
+    Checkpoints of masked autoencoders contain the training arguments, an `argparse.Namespace`,
+    which is allowed because it executes no code when it is unpickled.
     """
     import torch
 
     with warnings.catch_warnings(), torch.serialization.safe_globals([argparse.Namespace]):
-        warnings.simplefilter("ignore")  # about what it then refuses
+        warnings.simplefilter("ignore")  # about content that is refused anyway
         return torch.load(path, map_location="cpu", weights_only=True, mmap=mmap)
 
 
 @contextlib.contextmanager
 def _readable(path: Path) -> Generator[None]:
-    """Say of whatever goes wrong in a block that the weights cannot be read.
+    """Convert any exception of a block to a `DataError`.
 
     Raises:
-        DataError: Something went wrong.
+        DataError: The weights cannot be read.
     """
     import pickle
 
     try:
         yield
-    except Exception as error:  # each format and each kind of damage has its own
+    except Exception as error:  # readers have no common exception class
         reason = (
-            "it is no state dict, or a pickle with more than tensors in it"
+            "it is not a state dict, or a pickle with other objects than tensors"
             if isinstance(error, pickle.UnpicklingError)
             else first_line(error)
         )
         raise DataError(
             f"cannot read the weights {str(path)!r}: {reason}",
             "Allowed: .safetensors, or a file that torch.load(weights_only=True) accepts; "
-            "foveate unpickles nothing.",
-            "Convert it: safetensors.torch.save_file(state_dict, 'weights.safetensors').",
+            "foveate does not unpickle files.",
+            "Convert it with safetensors.torch.save_file(state_dict, 'weights.safetensors').",
         ) from error
 
 
 def _named(state: Any, path: Path, key: str = "", *, log: bool = True) -> dict[str, torch.Tensor]:
-    """Return the named tensors of what a file holds, out of their wrapper.
+    """Return the named tensors of a file, without wrapper keys.
 
     Raises:
-        DataError: There are none, or it is not said which.
+        DataError: There are none, or the selection is ambiguous.
     """
     sets = {name: found for name, found in _sets(state) if found}
     if key:
-        # The longest name of a set that the key begins with; the rest begins names of tensors.
-        inside = [name for name in sets if f"{key}.".startswith(f"{name}." if name else "")]
-        if not inside:
+        # The key is the name of a set, optionally followed by a prefix of tensor names.
+        matching = [name for name in sets if f"{key}.".startswith(f"{name}." if name else "")]
+        if not matching:
             raise _no_such_key(path, key, sets)
-        name = max(inside, key=len)
-        rest = key[len(name) :].removeprefix(".")
-        return _under(sets[name], rest, path) if rest else sets[name]
+        name = max(matching, key=len)
+        prefix = key[len(name) :].removeprefix(".")
+        return _under(sets[name], prefix, path) if prefix else sets[name]
     if not sets:
         raise DataError(
-            f"the weights {str(path)!r} hold {type(state).__name__}, not named tensors",
+            f"the weights {str(path)!r} contain {type(state).__name__}, not named tensors",
             "Expected a state dict: parameter name -> tensor.",
         )
-    usual = sorted(sets, key=_preference)
-    if len(sets) > 1 and _preference(usual[0]) == _preference(usual[1]):
+    order = sorted(sets, key=_preference)
+    if len(sets) > 1 and _preference(order[0]) == _preference(order[1]):
         raise DataError(
-            f"the weights {str(path)!r} hold {len(sets)} sets: {', '.join(map(repr, sets))}",
-            "None of them is called as weights usually are.",
-            f"Say which: ?checkpoint_key={usual[0]} after the model's name.",
+            f"the weights {str(path)!r} contain {len(sets)} sets: {', '.join(map(repr, sets))}",
+            "None of them has a usual name of weights.",
+            f"Select one: append ?checkpoint_key={order[0]} to the model name.",
         )
     if log and len(sets) > 1:
         logger.info(
-            "%s: its %r is taken, not %s. Another: ?checkpoint_key=%s after the model's name.",
-            path.name, usual[0], ", ".join(map(repr, usual[1:])), usual[1],
+            "%s: using %r, not %s. To use another, append ?checkpoint_key=%s to the model name.",
+            path.name, order[0], ", ".join(map(repr, order[1:])), order[1],
         )  # fmt: skip
-    return sets[usual[0]]
+    return sets[order[0]]
 
 
 def _preference(name: str) -> int:
-    """Return the place of a set among those that a file holds: the lowest is taken."""
+    """Return the sort key of a set of tensors; the lowest is selected."""
     if not name:
         return -1
     inner = name.rpartition(".")[2]
@@ -177,7 +176,7 @@ def _preference(name: str) -> int:
 
 
 def _sets(state: Any, name: str = "") -> Iterator[tuple[str, dict[str, torch.Tensor]]]:
-    """Yield the sets of named tensors that nested dictionaries hold, with the way to each."""
+    """Yield the sets of named tensors in nested dictionaries, with their paths."""
     import torch
 
     if not isinstance(state, dict):
@@ -192,10 +191,10 @@ def _sets(state: Any, name: str = "") -> Iterator[tuple[str, dict[str, torch.Ten
 
 
 def _under[T](state: Mapping[str, T], key: str, path: Path) -> dict[str, T]:
-    """Return what is named with a prefix, without it.
+    """Return the entries with a prefix, without the prefix.
 
     Raises:
-        DataError: Nothing is.
+        DataError: There are none.
     """
     found = {k.removeprefix(f"{key}."): v for k, v in state.items() if k.startswith(f"{key}.")}
     if not found:
@@ -206,34 +205,34 @@ def _under[T](state: Mapping[str, T], key: str, path: Path) -> dict[str, T]:
 def _no_such_key(path: Path, key: str, sets: Mapping[str, Mapping[str, Any]]) -> DataError:
     known = [name for name in sets if name] or _prefixes(next(iter(sets.values()), {}))
     return DataError(
-        f"the weights {str(path)!r} hold nothing under checkpoint_key={key!r}",
-        f"They have: {', '.join(known) or 'names without a prefix'}.",
-        f"Type ?checkpoint_key={known[0]}." if known else "Leave checkpoint_key out.",
+        f"the weights {str(path)!r} contain no tensors under checkpoint_key={key!r}",
+        f"Available: {', '.join(known) or 'names without a prefix'}.",
+        f"Use ?checkpoint_key={known[0]}." if known else "Remove checkpoint_key.",
     )
 
 
 def _prefixes(names: Iterable[str]) -> list[str]:
-    """Return what names begin with up to their first dot, the most frequent first."""
+    """Return the prefixes of names up to their first dot, most frequent first."""
     return [
         name for name, _ in Counter(n.partition(".")[0] for n in names if "." in n).most_common()
     ]
 
 
 def common_prefixes(names: Iterable[str]) -> list[str]:
-    """Return the prefixes that all names share, up to each dot, the shortest first.
+    """Return the common prefixes of all names, up to each dot, shortest first.
 
     >>> common_prefixes(["module.net.a", "module.net.b.c"])
     ['module.', 'module.net.']
     """
     parts = sorted(name.split(".") for name in names)
-    # What the first and the last in order share, all between them share.
+    # A prefix common to the first and the last in order is common to all.
     shared = zip(parts[0][:-1], parts[-1][:-1], strict=False) if parts else ()
     same = [a for a, _ in takewhile(lambda pair: pair[0] == pair[1], shared)]
     return [".".join(same[: i + 1]) + "." for i in range(len(same))]
 
 
 def check_weights(handle: ModelHandle) -> None:
-    """Check the weights file of a model, where there is one, without reading the tensors.
+    """Check the local weights file of a model, if any, without reading the tensors.
 
     Raises:
         DataError: As `read_state`.
@@ -245,50 +244,50 @@ def check_weights(handle: ModelHandle) -> None:
 
 
 def checkpoint_key(handle: ModelHandle) -> str:
-    """Return which weights of a local file a model's name asks for; empty for the usual ones.
+    """Return the option ``checkpoint_key`` of a model name; empty for the default weights.
 
     Raises:
-        ParameterError: There is no local file to take them from.
+        ParameterError: There is no local file.
     """
     if CHECKPOINT_KEY not in handle.options:
         return ""
     if not handle.weights:
         raise ParameterError(
             f"{handle} has the option {CHECKPOINT_KEY!r}",
-            "It says which weights of a local file are taken.",
-            "Add --weights PATH, or leave it out.",
+            "The option selects weights of a local file.",
+            "Add --weights PATH, or remove the option.",
         )
     return str(handle.options[CHECKPOINT_KEY])
 
 
 def without_prefix(
     state: dict[str, torch.Tensor],
-    own: Collection[str],
+    names: Collection[str],
     path: str | Path,
     *,
     renamed: Callable[[dict[str, torch.Tensor]], Collection[str]] = lambda state: state,
 ) -> dict[str, torch.Tensor]:
-    """Take off the prefix that all names share, where the rest are names of the network.
+    """Remove a common prefix of all names if the remainders are names of the network.
 
-    Training wraps networks ("module.", "_orig_mod.", "model.", "encoder."), and names each
-    parameter after the wrapper. A prefix that leaves no more names of the network than before
-    belongs to it.
+    Wrappers used in training ("module.", "_orig_mod.", "model.", "encoder.") add a prefix to the
+    name of each parameter. A prefix is kept if its removal does not increase the number of names
+    that match the network.
 
     Args:
         state: Named tensors.
-        own: Names of the network.
-        path: Where they come from, for the log.
-        renamed: Turns published names into those of the network, where they are others.
+        names: Parameter names of the network.
+        path: File of the tensors, for the log.
+        renamed: Maps published names to those of the network, if they differ.
     """
     candidates = {"": state}
     for prefix in common_prefixes(state):
         candidates[prefix] = {k.removeprefix(prefix): tensor for k, tensor in state.items()}
     if len(candidates) == 1:
         return state
-    fits = {p: sum(k in own for k in renamed(found)) for p, found in candidates.items()}
+    fits = {p: sum(k in names for k in renamed(found)) for p, found in candidates.items()}
     prefix = max(fits, key=lambda p: fits[p])  # the first of equals
     if prefix:
-        logger.info("%s: the prefix %r of all names is taken off.", Path(path).name, prefix)
+        logger.info("%s: the common prefix %r is removed.", Path(path).name, prefix)
     return candidates[prefix]
 
 
@@ -300,14 +299,14 @@ def load_state(
     key: str = "",
     spare: Callable[[str], bool] = lambda name: False,  # noqa: ARG005
 ) -> None:
-    """Load a weights file into a network, every parameter of it.
+    """Load a weights file into a network; all parameters must match.
 
     Args:
         net: The network.
         path: See `read_state`.
-        architecture: What the network is called, for the message.
+        architecture: Name of the network, for the message.
         key: See `read_state`.
-        spare: Says of a parameter's name in the file that the network need not have it.
+        spare: Returns whether a parameter of the file may be missing from the network.
 
     Raises:
         DataError: Parameters are missing, unknown, or of another shape.
@@ -324,54 +323,59 @@ def put_state(
     spare: Callable[[str], bool] = lambda name: False,  # noqa: ARG005
     optional: Callable[[str], bool] = lambda name: False,  # noqa: ARG005
 ) -> None:
-    """Put named tensors into a network; their dtype becomes the network's.
+    """Load named tensors into a network, converted to its dtypes.
 
-    A prefix that all names share is taken off where the rest fits.
+    A common prefix of all names is removed if the remainders match.
 
     Args:
         net: The network.
-        state: Named tensors with the network's names.
-        path: Where they come from, for the message.
-        architecture: What the network is called, for the message.
-        spare: Says of a parameter's name that the network need not have it.
-        optional: Says of a parameter's name that the state need not have it.
+        state: Named tensors with the parameter names of the network.
+        path: File of the tensors, for the message.
+        architecture: Name of the network, for the message.
+        spare: Returns whether a parameter of the state may be missing from the network.
+        optional: Returns whether a parameter of the network may be missing from the state.
 
     Raises:
         DataError: Parameters are missing, unknown, or of another shape.
     """
-    own = net.state_dict()
-    state = without_prefix(dict(state), own, path)
-    kept = {name: t for name, t in state.items() if name in own or not spare(name)}
-    # Old files lack the counters of batch norm, which only training uses.
-    lacking = sorted(
-        k for k in set(own) - set(kept) if not (k.endswith("num_batches_tracked") or optional(k))
+    target = net.state_dict()
+    state = without_prefix(dict(state), target, path)
+    kept = {name: t for name, t in state.items() if name in target or not spare(name)}
+    # Old files have no batch counters of batch norm, which are used in training only.
+    missing = sorted(
+        k for k in set(target) - set(kept) if not (k.endswith("num_batches_tracked") or optional(k))
     )
-    foreign = sorted(set(kept) - set(own))
-    wrong = sorted(k for k in own if k in kept and own[k].shape != kept[k].shape)
-    if lacking or foreign or wrong:
+    unknown = sorted(set(kept) - set(target))
+    wrong = sorted(k for k in target if k in kept and target[k].shape != kept[k].shape)
+    if missing or unknown or wrong:
         raise mismatch_error(
-            path, architecture, lacking, foreign, wrong, hint=_way_in(state, own, optional)
+            path,
+            architecture,
+            missing,
+            unknown,
+            wrong,
+            hint=_mismatch_hint(state, target, optional),
         )
     net.load_state_dict(kept, strict=False)
 
 
-_ARCHITECTURE = "Give the weights of this architecture, or its options after '?' (pad_type=same)."
+_ARCHITECTURE = "Use weights of this architecture, or add its options after '?' (pad_type=same)."
 
 
-def _way_in(
+def _mismatch_hint(
     state: Mapping[str, torch.Tensor],
-    own: Collection[str],
+    target: Collection[str],
     optional: Callable[[str], bool],
 ) -> str:
-    """Return what to type where a part of the names would fit, else that the network is another."""
-    needed = [k for k in own if not (k.endswith("num_batches_tracked") or optional(k))]
+    """Return the hint of a mismatch: a prefix under which all parameters exist, if any."""
+    needed = [k for k in target if not (k.endswith("num_batches_tracked") or optional(k))]
     if needed:
         ends = [k.removesuffix(needed[0]) for k in state if k.endswith(f".{needed[0]}")]
         for prefix in ends:
             if all(f"{prefix}{k}" in state for k in needed):
                 return (
-                    f"The names that begin with {prefix!r} fit: type ?checkpoint_key={prefix[:-1]} "
-                    "after the model's name."
+                    f"The names that start with {prefix!r} match: append "
+                    f"?checkpoint_key={prefix[:-1]} to the model name."
                 )
     return _ARCHITECTURE
 
@@ -379,38 +383,38 @@ def _way_in(
 def mismatch_error(
     path: str | Path,
     architecture: str,
-    lacking: Sequence[str],
-    foreign: Sequence[str],
+    missing: Sequence[str],
+    unknown: Sequence[str],
     wrong: Sequence[str],
     *,
     hint: str = _ARCHITECTURE,
 ) -> DataError:
-    """Return the error for weights that do not fit a network.
+    """Return the error for weights that do not match a network.
 
     Args:
-        path: Of the weights.
-        architecture: What the network is called.
-        lacking: Parameters that the weights do not have.
-        foreign: Parameters that the network does not have.
+        path: File of the weights.
+        architecture: Name of the network.
+        missing: Parameters that are missing from the weights.
+        unknown: Parameters that the network does not have.
         wrong: Parameters of another shape.
-        hint: What to do about it.
+        hint: Hint of the error.
     """
-    parts = (("parameters missing", lacking), ("unknown", foreign), ("of another shape", wrong))
+    parts = (("parameters missing", missing), ("unknown", unknown), ("of another shape", wrong))
     counts = ", ".join(
         f"{len(names)} {what}" + (f" (first {names[0]!r})" if names else "")
         for what, names in parts
     )
-    prefixes = [f"{name}." for name in _prefixes(foreign)]
+    prefixes = [f"{name}." for name in _prefixes(unknown)]
     shown = ", ".join(map(repr, prefixes[:_SHOWN])) + (", ..." if len(prefixes) > _SHOWN else "")
     return DataError(
-        f"the weights {str(path)!r} belong to another architecture than {architecture!r}: {counts}",
+        f"the weights {str(path)!r} do not match the architecture {architecture!r}: {counts}",
         f"The unknown names have the prefix {shown}." if prefixes else "",
         hint,
     )
 
 
 def weights_hash(net: torch.nn.Module, *more: object) -> str:
-    """Return a hash of the parameters and of whatever else changes what they do."""
+    """Return a hash of the parameters and of further values that affect the outputs."""
     sha = hashlib.blake2b(b"weights/2", digest_size=16)
     sha.update(repr(more).encode())
     for name, tensor in sorted(net.state_dict().items()):
@@ -420,28 +424,30 @@ def weights_hash(net: torch.nn.Module, *more: object) -> str:
 
 
 def source_of(weights: str, hub: str = "") -> str:
-    """Return where weights come from, as the spec says it: the local file, or the hub's id."""
+    """Return the source of weights for `EncoderSpec.source`: the local file, or the hub id."""
     if not weights:
         return hub
     path = Path(weights)
     if path.is_dir():
-        return path.resolve().name  # "." has a name, too
+        return path.resolve().name  # resolves "."
     return f"{path.name} ({fingerprint(weights)[:12]})"
 
 
 def first_line(error: Exception) -> str:
-    """Return the first line of an error's text, for use inside another message.
+    """Return the first line of the text of an error, for use in another message.
 
-    Readers of damaged files raise with nothing, a bare number or words of their insides: then the
-    kind of the error is all there is to say.
+    Errors of damaged files often have no text, a number, or an internal name; then only the class
+    of the error is stated.
     """
     lines = str(error).strip().splitlines()
-    telling = lines and " " in lines[0] and not isinstance(error, KeyError | IndexError | EOFError)
-    return lines[0][:200] if telling else f"it is damaged or no such file ({type(error).__name__})"
+    useful = lines and " " in lines[0] and not isinstance(error, KeyError | IndexError | EOFError)
+    if useful:
+        return lines[0][:200]
+    return f"the file is damaged or of another format ({type(error).__name__})"
 
 
 def random_weights(build: Callable[[], Any], seed: int = 0) -> Any:
-    """Build a network whose random weights are seeded, leaving torch's generator as it was."""
+    """Build a network with seeded random weights, without changing the global torch generator."""
     import torch
 
     with torch.random.fork_rng(devices=[]):

@@ -1,4 +1,4 @@
-"""The report of a run: one HTML file that opens anywhere and asks nobody for anything."""
+"""The report of a run: one self-contained HTML file without network requests."""
 
 from __future__ import annotations
 
@@ -38,13 +38,13 @@ _KINDS = {
     "train": _Kind("read_observe:read_trained", "pages.train:train"),
 }
 
-# Kinds that have no page: key of the summary -> what such a run holds, and what to do with it.
+# Kinds of runs without a page: key of the summary -> content, allowed kinds, and hint.
 _NO_PAGE = {
-    "embeddings": ("embeddings", "Reports are of what was selected or classified.",
-                   "Go on with curate or classify in the same folder."),
-    "tuned": ("a tuned model", "Reports are of what was selected or classified.",
-              "What it came to is in tables/evaluation.json; use it: --model tuned:{}"),
-    "pairs": ("pairs", "Reports are of what was trained, selected or completed with them.",
+    "embeddings": ("embeddings", "Reports exist for selections and classifications.",
+                   "Run curate or classify with the same folder."),
+    "tuned": ("a tuned model", "Reports exist for selections and classifications.",
+              "Its evaluation is in tables/evaluation.json. Use the model with --model tuned:{}"),
+    "pairs": ("pairs", "Reports exist for training, selection and completion.",
               "Train an observer: foveate observe train {} --out OBSERVER"),
 }  # fmt: skip
 
@@ -52,7 +52,7 @@ _NO_PAGE = {
 def write_report(run_dir: str | Path, out: str | Path | None = None) -> Path:
     """Write the report of a run directory.
 
-    It is a function of the run directory alone: the source imagery is not needed, and the same
+    The report depends on the run directory alone: the source imagery is not needed, and the same
     run gives the same bytes.
 
     Args:
@@ -75,14 +75,14 @@ def write_report(run_dir: str | Path, out: str | Path | None = None) -> Path:
 
 
 def headlines(run_dir: str | Path) -> dict[str, Headline]:
-    """Return what the report of a run says first, so that prints say the same.
+    """Return the headlines of the report of a run, for identical texts in the terminal.
 
     Args:
         run_dir: Run directory.
 
     Returns:
-        "" -> the headline of the run as a whole; of `curate` also method -> that of its
-        selection, of `focus` with several images image -> that of the image.
+        "" -> headline of the run; for `curate` also method -> headline of its selection; for
+        `focus` with several images also image -> headline of the image.
 
     Raises:
         DataError: There is no finished run of a kind that has a report.
@@ -95,7 +95,7 @@ def headlines(run_dir: str | Path) -> dict[str, Headline]:
 
 
 def page_of(run_dir: str | Path) -> Page:
-    """Return the page of a run, as plain values.
+    """Return the content of the page of a run.
 
     Raises:
         DataError: There is no finished run of a kind that has a report.
@@ -106,10 +106,10 @@ def page_of(run_dir: str | Path) -> Page:
 
 
 def _read(run_dir: str | Path) -> tuple[_Kind, Any]:
-    """Return which kind a run is of, and what it holds."""
+    """Return the kind of a run and its data."""
     from foveate.run import Run
 
-    # A run describes its last job: what that came to says which page it is.
+    # A run describes its last job, whose summary determines the page.
     kind = _KINDS[_kind(run_dir, Run.load(run_dir).record.get("summary", {}))]
     module, name = _parts(kind.read)
     return kind, getattr(module, name)(run_dir)
@@ -124,13 +124,13 @@ def _kind(run_dir: str | Path, summary: Mapping[str, Any]) -> str:
     """Return the kind of a run.
 
     Raises:
-        DataError: It has no page.
+        DataError: Runs of this kind have no page.
     """
     from foveate.errors import DataError
 
     for key, (what, why, hint) in _NO_PAGE.items():
         if key in summary:
-            problem = f"the run {str(run_dir)!r} holds {what}, and nothing to show"
+            problem = f"the run {str(run_dir)!r} contains {what} and has no report"
             raise DataError(problem, why, hint.format(run_dir))
     if "observe" in summary:
         task = (summary["observe"] or {}).get("task")
@@ -138,9 +138,9 @@ def _kind(run_dir: str | Path, summary: Mapping[str, Any]) -> str:
             return task
         if "observer" not in summary:
             raise DataError(
-                f"the run {str(run_dir)!r} is of the task {task!r}, which has no page",
-                "Pages of observe are of the tasks train, select and complete.",
-                "Use the foveate that wrote it.",
+                f"the run {str(run_dir)!r} has the task {task!r}, which has no report",
+                "Reports of observe exist for the tasks train, select and complete.",
+                "Use the version of foveate that wrote the run.",
             )
     kinds = {
         "observer": "train", "bench": "bench", "bench_focus": "bench_focus", "compare": "compare",

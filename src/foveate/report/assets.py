@@ -1,4 +1,4 @@
-"""Pictures of a run as data URIs, each embedded once and small enough for one page."""
+"""Pictures of a run as data URIs, each embedded once, within a size limit per page."""
 
 from __future__ import annotations
 
@@ -18,21 +18,21 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-BUDGET = 12 << 20  # bytes of pictures on one page, so that it opens at once
+BUDGET = 12 << 20  # maximum bytes of pictures on one page, so that it opens quickly
 _QUALITY = 74
 _KINDS = {b"\xff\xd8\xff": "jpeg", b"\x89PNG": "png"}
 _PIXELS = 512  # longest side of a heat map, pixels
 _RAMP = np.array([[15, 21, 18], [20, 128, 108], [255, 233, 168]], np.float64)  # as in style.css
-_MASKS, _ROWS = 1024, 2048  # longest side of a picture of masks; pixels read at once
-_GOLDEN = 0.61803398875  # steps around the circle of hues that keep neighbours apart
+_MASKS, _ROWS = 1024, 2048  # longest side of a picture of masks; rows read at once, pixels
+_GOLDEN = 0.61803398875  # golden ratio: hue steps that separate neighbouring numbers
 
 
 class Album:
-    """Collects pictures until their budget is used up.
+    """Pictures of a page, limited in total size.
 
     Attributes:
         uris: Key -> data URI, in the order of adding.
-        left_out: Keys that are not on the page: no file, no picture, or over the budget.
+        left_out: Keys that are not on the page: no file, not a picture, or over the limit.
     """
 
     def __init__(self, budget: int = BUDGET) -> None:
@@ -41,12 +41,12 @@ class Album:
         self._room = budget
 
     def add(self, key: str, file: Path | None, side: int | None = None) -> bool:
-        """Embed a picture unless it is there, and return whether it is on the page.
+        """Embed a picture once, and return whether it is on the page.
 
         Args:
             key: Name of the picture.
-            file: Where it lies, or None.
-            side: Longest side in pixels; larger pictures are made smaller.
+            file: File of the picture, or None.
+            side: Longest side in pixels; larger pictures are reduced.
         """
         if key in self.uris:
             return True
@@ -62,26 +62,26 @@ class Album:
         return True
 
     def uri(self, key: str, file: Path | None, side: int | None = None) -> str:
-        """Embed a picture; "" where it is not on the page."""
+        """Embed a picture and return its URI; "" if it is not on the page."""
         return self.uris[key] if self.add(key, file, side) else ""
 
 
 def inside(root: Path, name: object) -> Path | None:
-    """Return a file of a run by its name; None where there is none.
+    """Return a file of a run by its name; None if missing.
 
-    A run may come from somebody else: nothing outside of it is put on the page.
+    Runs are untrusted: files outside of the run directory are not put on the page.
     """
     if not isinstance(name, str) or "\0" in name:
         return None
     try:
         file = (root / name).resolve()
         return file if file.is_relative_to(root) and file.is_file() else None
-    except OSError:  # a name that no file can have
+    except OSError:  # not a valid file name
         return None
 
 
 def picture_shape(file: Path | None, otherwise: Sequence[float]) -> tuple[float, float]:
-    """Return ``(height, width)`` of a picture, or what is to be taken where there is none."""
+    """Return ``(height, width)`` of a picture, or `otherwise` if it cannot be read."""
     from PIL import Image, UnidentifiedImageError
 
     if file is not None:
@@ -94,7 +94,7 @@ def picture_shape(file: Path | None, otherwise: Sequence[float]) -> tuple[float,
 
 
 def heat(values: NDArray[np.floating], low: float, high: float) -> str:
-    """Return (R, C) values as colours, one pixel each; NaN is see-through."""
+    """Return (R, C) values as a picture, one pixel each; NaN is transparent."""
     values = _thinned(np.asarray(values, np.float64))
     share = (values - low) / max(high - low, 1e-12)
     known = np.isfinite(share)
@@ -114,10 +114,10 @@ def png(colours: NDArray[np.floating]) -> str:
 
 
 def masks(file: Path, side: int = _MASKS) -> str:
-    """Return the numbered masks of a map as a see-through picture.
+    """Return the numbered masks of a map as a picture with transparent background.
 
     Args:
-        file: Map of one band, 0 where there is no mask.
+        file: Map of one band, 0 without a mask.
         side: Longest side of the picture, pixels.
 
     Raises:
@@ -139,7 +139,7 @@ def _uri(kind: str, data: bytes) -> str:
 
 
 def _smaller(data: bytes, side: int) -> bytes:
-    """Shrink a picture; empty when it cannot be read."""
+    """Reduce a picture; empty if it cannot be read."""
     from PIL import Image, UnidentifiedImageError
 
     target = io.BytesIO()
@@ -154,7 +154,7 @@ def _smaller(data: bytes, side: int) -> bytes:
 
 
 def _thinned(grid: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Take means of blocks until a map is small enough for a page."""
+    """Reduce a map to at most `_PIXELS` per side by block means."""
     step = max(1, -(-max(grid.shape) // _PIXELS))
     if step == 1:
         return grid
@@ -168,7 +168,7 @@ def _thinned(grid: NDArray[np.float64]) -> NDArray[np.float64]:
 
 
 def _every_nth(file: Path, side: int) -> NDArray[np.uint16]:
-    """Read every so many pixels: a mean of two numbers is the number of something else."""
+    """Read every n-th pixel: mask numbers cannot be averaged."""
     source = FileSource(str(file))
     height, width = source.info.shape
     step = max(1, -(-max(height, width) // side))

@@ -1,4 +1,4 @@
-"""The blocks that pages are made of: plain values, which the template draws one macro a block.
+"""Blocks of pages: plain values, drawn by one template macro per kind of block.
 
 All text is plain and is escaped by the template; drawings are markup from `svg` and `marks`.
 """
@@ -38,9 +38,9 @@ class Heading:
 
 @dataclass(frozen=True)
 class Points:
-    """Sentences below each other: "verdicts", "warnings", "plain".
+    """A list of sentences; `look` is "verdicts", "warnings" or "plain".
 
-    Each may have a mark before it, with a style: `marks` are pairs of a style and a text.
+    Each may have a mark before it: `marks` are pairs of a style and a text.
     """
 
     kind: ClassVar[str] = "points"
@@ -51,7 +51,7 @@ class Points:
 
 
 class Figure(NamedTuple):
-    """A number that people ask for first."""
+    """A key figure."""
 
     label: str
     value: str
@@ -60,7 +60,7 @@ class Figure(NamedTuple):
 
 @dataclass(frozen=True)
 class Figures:
-    """Large numbers, beside each other; `tall` puts them below each other."""
+    """Key figures side by side; with `tall`, one below the other."""
 
     kind: ClassVar[str] = "figures"
 
@@ -79,14 +79,14 @@ class Pairs:
 
 
 class Shot(NamedTuple):
-    """Where a picture is on the page: an element, and the part of it to cut out."""
+    """Reference to a picture on the page: an element, and the part to show."""
 
     element: str
     box: str = "0 0 1 1"
 
 
 class Cell(NamedTuple):
-    """A cell of a table that is more than its text."""
+    """A cell of a table with a style and a tooltip."""
 
     text: str
     look: str = ""
@@ -96,15 +96,15 @@ class Cell(NamedTuple):
 class Row(NamedTuple):
     """A row of a table."""
 
-    name: str  # its head
+    name: str  # row header
     cells: Sequence[str | Markup | Cell]  # texts, drawings or `Cell`
-    note: str = ""  # in small letters behind the name
-    lead: bool = False  # whether it is the one that the page is about
-    mark: Markup | None = None  # A drawing before the name
-    link: str = ""  # address that the name leads to, or ""
-    shot: Shot | None = None  # A small picture before the name
-    group: str = ""  # rows of a group stand below its title
-    option: int = -1  # number of the option of a `Choice` that it belongs to, -1 for none
+    note: str = ""  # small text after the name
+    lead: bool = False  # whether the row is highlighted
+    mark: Markup | None = None  # drawing before the name
+    link: str = ""  # link target of the name, or ""
+    shot: Shot | None = None  # small picture before the name
+    group: str = ""  # title of the group of rows
+    option: int = -1  # number of its option of a `Choice`, -1 for none
 
 
 class Column(NamedTuple):
@@ -119,7 +119,7 @@ BAR = Column("", "bar")
 
 @dataclass(frozen=True)
 class Table:
-    """A table; the first column holds the heads of the rows."""
+    """A table; the first column contains the row headers."""
 
     kind: ClassVar[str] = "table"
 
@@ -131,13 +131,13 @@ class Table:
 
     @property
     def heads(self) -> list[Column]:
-        """The columns; those that are given by their title hold numbers."""
+        """The columns; those given by title only contain numbers."""
         return [Column(c) if isinstance(c, str) else c for c in self.columns]
 
 
 @dataclass(frozen=True)
 class Matrix:
-    """A square table of tinted cells; one of many names shows no numbers."""
+    """A square table of tinted cells; with many names, without numbers."""
 
     kind: ClassVar[str] = "matrix"
 
@@ -148,7 +148,7 @@ class Matrix:
 
     @property
     def dense(self) -> bool:
-        """Whether there are too many cells to write into."""
+        """Whether there are too many cells for numbers."""
         return len(self.names) > 12
 
 
@@ -157,14 +157,14 @@ class Chart:
     """A drawing with its caption.
 
     Attributes:
-        ends: What stands at the left end, in the middle and at the right end below it.
-        look: "plain", or "axes" or "small" for a chart whose axes stand outside of its box.
+        ends: Texts below the chart at the left end, in the middle and at the right end.
+        look: "plain", or "axes" or "small" for a chart with axes outside of its box.
     """
 
     kind: ClassVar[str] = "chart"
 
     svg: Markup  # the drawing
-    caption: str = ""  # what is drawn
+    caption: str = ""
     ends: Sequence[str] = ()
     legend: Sequence[tuple[Markup, str]] = ()  # samples of lines or marks with their names
     look: str = "plain"
@@ -191,7 +191,7 @@ class Line(NamedTuple):
 
 @dataclass(frozen=True)
 class Lines:
-    """Named numbers with bars below each other; `title` and `note` stand above them."""
+    """A list of named numbers with bars; `title` and `note` are shown above."""
 
     kind: ClassVar[str] = "lines"
 
@@ -204,15 +204,15 @@ class Lines:
 class Picture(NamedTuple):
     """A small picture."""
 
-    shot: Shot | None  # where it is on the page; None where there is none
-    alt: str  # the picture for those who cannot see it
-    title: str = ""  # in bold letters below it
-    value: str = ""  # beside the title
-    note: str = ""  # in small letters below both
-    strip: Markup | None = None  # A bar below the picture
-    badge: str = ""  # on the picture
+    shot: Shot | None  # reference to the picture; None if missing
+    alt: str  # alternative text
+    title: str = ""  # bold text below the picture
+    value: str = ""  # text beside the title
+    note: str = ""  # small text below both
+    strip: Markup | None = None  # bar below the picture
+    badge: str = ""  # text on the picture
     style: str = ""  # style class: "right", "wrong"
-    about: Sequence[tuple[str, str]] = ()  # facts that are listed where the picture is enlarged
+    about: Sequence[tuple[str, str]] = ()  # facts shown beside the enlarged picture
 
 
 @dataclass(frozen=True)
@@ -230,24 +230,24 @@ class Overlay:
     """A picture with marks over it.
 
     Attributes:
-        ramp: Lowest and highest value of the colours, and their drawing; empty for none.
+        ramp: Lowest and highest value of the colour bar, and its drawing; empty for none.
     """
 
     kind: ClassVar[str] = "overlay"
 
-    title: str  # stands below it
+    title: str  # caption
     width: float  # units; the longer side has 1000
     height: float  # units
-    alt: str  # the picture for those who cannot see it
+    alt: str  # alternative text
     picture: str = ""  # data URI, or ""
-    element: str = ""  # id of the picture, unique on the page; "" if nothing refers to it
-    marks: Markup | str = ""  # what is drawn over it
-    tint: Markup | str = ""  # what is drawn between picture and marks, and can be switched off
-    note: Markup | str = ""  # beside the title
+    element: str = ""  # id of the picture, unique on the page; "" if not referenced
+    marks: Markup | str = ""  # drawing over the picture
+    tint: Markup | str = ""  # drawing between picture and marks, can be switched off
+    note: Markup | str = ""  # text beside the title
     ramp: tuple[str, str, Markup] | tuple[()] = ()
-    fine: bool = False  # whether each pixel of the picture is a value, not to be blurred
+    fine: bool = False  # whether each pixel of the picture is a value, shown without smoothing
     switch: str = ""  # name for switching between picture, marks and tint; "" for no switch
-    key: str = ""  # what the marks mean
+    key: str = ""  # explanation of the marks
 
 
 @dataclass(frozen=True)
@@ -262,7 +262,7 @@ class Grid:
 
 @dataclass(frozen=True)
 class Fold:
-    """Blocks that are opened by a click."""
+    """Collapsible blocks."""
 
     kind: ClassVar[str] = "fold"
 
@@ -273,7 +273,7 @@ class Fold:
 
 @dataclass(frozen=True)
 class Choice:
-    """Blocks for each option of a page, of which the script shows one; without it all are there."""
+    """Blocks for each option of a page; the script shows one, without it all are shown."""
 
     kind: ClassVar[str] = "choice"
 
@@ -287,12 +287,12 @@ type Block = (
 
 
 def shots(album: Mapping[str, str], prefix: str = "p") -> dict[str, Shot]:
-    """Return the element of each picture of an album, in its order."""
+    """Return the reference of each picture of an album, in order."""
     return {name: Shot(f"{prefix}{i}") for i, name in enumerate(album)}
 
 
 def left_out(count: int) -> list[Block]:
-    """Say that some pictures are not on the page; nothing where all of them are."""
+    """Return a note on missing pictures; empty if there are none."""
     are = "picture is" if count == 1 else "pictures are"
-    text = f"{count} {are} missing: not stored with the run, or left out to keep this page small."
+    text = f"{count} {are} missing: not stored with the run, or omitted to limit the page size."
     return [Text(text, "note")] if count else []

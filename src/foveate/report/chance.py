@@ -1,4 +1,4 @@
-"""What chance would give: random selections and constant answers, and verdicts against them."""
+"""Baselines by chance: random selections, constant answers, and verdicts against them."""
 
 from __future__ import annotations
 
@@ -15,24 +15,24 @@ if TYPE_CHECKING:
 
     from numpy.typing import ArrayLike, NDArray
 
-DRAWS = 1999  # with 16 comparisons Holm leaves a p-value of .016 at the least
-_WORK = 1e8  # counts that are added up; above, the totals of so many patches are nearly normal
-_RARE = 500  # patches with a class, below which its total is not
+DRAWS = 1999  # with 16 comparisons, the smallest p-value after Holm's correction is 0.016
+_WORK = 1e8  # number of summed counts above which totals are drawn from a normal distribution
+_RARE = 500  # classes in fewer patches do not have nearly normal totals
 
 
 class Against(NamedTuple):
-    """A figure of a selection against the same of random selections of its size.
+    """A figure of a selection compared with random selections of the same size.
 
     Attributes:
         verdict: "better" (larger), "worse", "tied" (from low to high), or "open" (outside, but not
-            after Holm's correction); "" before `judged`.
+            significant after Holm's correction); "" before `judged`.
     """
 
     value: float  # of the selection
-    mean: float  # of random ones
-    low: float  # 2.5 % of the random ones lie below
-    high: float  # 2.5 % lie above
-    p: float = 1.0  # two-sided: twice the share of random ones that are as far off
+    mean: float  # mean of random selections
+    low: float  # 2.5 % quantile of random selections
+    high: float  # 97.5 % quantile
+    p: float = 1.0  # two-sided: twice the share of random selections at least as extreme
     verdict: str = ""
 
 
@@ -40,7 +40,7 @@ class Baseline(NamedTuple):
     """Random selections of one size.
 
     Attributes:
-        entropy: (draws,) class entropy, 0 to 1; NaN for a draw without a counted pixel.
+        entropy: (draws,) class entropy, 0 to 1; NaN for a draw without counted pixels.
     """
 
     entropy: NDArray[np.float64]
@@ -50,17 +50,17 @@ class Baseline(NamedTuple):
 def random_picks(
     counts: NDArray[np.int64], k: int, *, draws: int = DRAWS, seed: int = 0
 ) -> Baseline:
-    """Draw k of n patches again and again, without replacement.
+    """Draw random selections of k of n patches, without replacement.
 
-    Where that is much work, the totals of the classes are drawn from the normal distribution with
-    their means and covariances, of which the factor 1 - k / n is that of a finite pool; the total
-    of a class that few patches show is drawn patch by patch all the same.
+    For large pools, the class totals are drawn from a normal distribution with their means and
+    covariances, where 1 - k / n is the finite population correction. The total of a class that few
+    patches show is always drawn patch by patch.
 
     Args:
         counts: (n, C) pixels per class.
-        k: Patches of a selection.
-        draws: Selections.
-        seed: Of the draws.
+        k: Number of patches per selection.
+        draws: Number of selections.
+        seed: Seed of the draws.
     """
     n, classes = counts.shape
     draw = rng(seed, "report/chance")
@@ -73,10 +73,10 @@ def random_picks(
         spread = np.atleast_2d(np.cov(counts.T)) * k * (1 - k / n)
         total = draw.multivariate_normal(k * counts.mean(axis=0), spread, draws, method="eigh")
         for c in range(classes):
-            there = counts[counts[:, c] > 0, c]
-            if there.size < _RARE:
-                many = draw.hypergeometric(there.size, n - there.size, k, draws)
-                total[:, c] = [draw.choice(there, m, replace=False).sum() for m in many]
+            positive = counts[counts[:, c] > 0, c]
+            if positive.size < _RARE:
+                drawn = draw.hypergeometric(positive.size, n - positive.size, k, draws)
+                total[:, c] = [draw.choice(positive, m, replace=False).sum() for m in drawn]
         total = np.maximum(total, 0)
     with np.errstate(invalid="ignore", divide="ignore"):
         share = total / total.sum(axis=1, keepdims=True)
@@ -84,17 +84,17 @@ def random_picks(
 
 
 def against(value: float, drawn: NDArray[np.float64]) -> Against:
-    """Compare a figure with those of random selections; the verdict is left to `judged`.
+    """Compare a figure with random selections, without a verdict; see `judged`.
 
     Args:
-        value: Of the selection.
-        drawn: (draws,) of random ones; NaN where a draw has none.
+        value: Figure of the selection.
+        drawn: (draws,) figures of random selections; NaN where undefined.
     """
     known = drawn[np.isfinite(drawn)]
     if not known.size or not math.isfinite(value):
         return Against(value, math.nan, math.nan, math.nan)
     low, high = np.quantile(known, [0.025, 0.975]).tolist()
-    slack = 1e-9 * max(1.0, abs(value))  # sums in another order
+    slack = 1e-9 * max(1.0, abs(value))  # the order of summation differs
     beyond = 1 + min(int((known >= value - slack).sum()), int((known <= value + slack).sum()))
     p = min(1.0, 2 * beyond / (known.size + 1))
     return Against(value, float(known.mean()), low, high, p)
@@ -115,28 +115,28 @@ def _word(found: Against, p: float) -> str:
 
 
 class Right(NamedTuple):
-    """How often answers are right, against always giving the most common one."""
+    """Accuracy of answers, compared with a constant answer and with guessing."""
 
-    judged: int  # answers whose truth is known
-    share: float  # of them that are right
-    low: float  # lower end of the 95 % interval; NaN where there is none
+    judged: int  # answers with ground truth
+    share: float  # accuracy
+    low: float  # lower end of the 95 % interval; NaN without an interval
     high: float  # upper end
     constant: str  # the most common true class
-    constant_share: float  # how often that answer alone is right
-    guess: float  # how often a guess is right: 1 / classes to choose from
+    constant_share: float  # accuracy of always answering that class
+    guess: float  # accuracy of guessing: 1 / number of classes
     verdict: str  # against the constant answer, see `foveate.stats.verdict`; "" without an interval
 
 
 def right(
     found: NDArray[np.int64], truth: NDArray[np.int64], clusters: ArrayLike, names: Sequence[str]
 ) -> Right | None:
-    """Judge answers; None where no truth is known.
+    """Return the accuracy of answers; None without ground truth.
 
     Args:
-        found: (n,) class numbers that were answered.
-        truth: (n,) true ones; -1 where not known.
-        clusters: (n,) label of the scene of each answer: intervals draw whole scenes.
-        names: C classes.
+        found: (n,) predicted class numbers.
+        truth: (n,) true class numbers; -1 where not known.
+        clusters: (n,) scene of each answer; intervals resample whole scenes.
+        names: Names of the C classes.
     """
     known = truth >= 0
     if not known.any():
@@ -162,15 +162,15 @@ def right(
 
 
 def right_of(share: float, answers: int, constant: float, guess: float) -> Right:
-    """Judge answers of which only the share that is right is known, each of an image of its own.
+    """Return the accuracy of independent answers from its value alone, one answer per image.
 
-    The interval is Wilson's (1927), which for independent answers stands in for the bootstrap.
+    The interval is Wilson's (1927), which replaces the bootstrap for independent answers.
 
     Args:
-        share: That are right.
-        answers: Number of them.
-        constant: How often the most common class is right alone; NaN where not known.
-        guess: How often a guess is right.
+        share: Accuracy.
+        answers: Number of answers.
+        constant: Accuracy of always answering the most common class; NaN where not known.
+        guess: Accuracy of guessing.
     """
     if not answers:
         return Right(0, math.nan, math.nan, math.nan, "", constant, guess, "")

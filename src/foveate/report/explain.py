@@ -1,4 +1,4 @@
-"""What the pages explain: terms, methods, goals and modes, from ``explain.yaml``."""
+"""Explanations of terms, methods, goals and modes, from ``explain.yaml``."""
 
 from __future__ import annotations
 
@@ -10,24 +10,24 @@ from foveate.report.blocks import Pairs
 
 
 def terms(*names: str) -> Pairs:
-    """Return a block that explains some terms, for the place where they stand."""
+    """Return a block that explains some terms."""
     found = _explained()["terms"]
     return Pairs([(found[name]["title"], found[name]["text"]) for name in names], "guide")
 
 
 def method(name: str) -> tuple[str, str] | None:
-    """Return what a method of `curate` looks for and where it is weak; None if not known."""
+    """Return the criterion and the limitations of a method of `curate`; None if not known."""
     found = _explained()["methods"].get(name)
     return (found[0], found[1]) if found else None
 
 
 def goal(name: str) -> str:
-    """Return what a goal of `focus` looks for; "" if not known."""
+    """Return the regions that a goal of `focus` selects; "" if not known."""
     return _explained()["goals"].get(name, "")
 
 
 def mode(name: str) -> str:
-    """Return what a mode of `focus` can see; "" if not known."""
+    """Return the resolution and limitations of a mode of `focus`; "" if not known."""
     return _explained()["modes"].get(name, "")
 
 

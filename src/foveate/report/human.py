@@ -1,4 +1,4 @@
-"""Numbers as people write them. No locale, so that the same run gives the same page."""
+"""Number formatting for reports. Independent of the locale, so that pages are reproducible."""
 
 from __future__ import annotations
 
@@ -9,18 +9,18 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
 GAP = "\u202f"  # narrow no-break space between a number and its unit
-NONE = "\u2013"  # what stands where there is no value
+NONE = "\u2013"  # placeholder of a missing value
 
 _BYTES = ("B", "kB", "MB", "GB", "TB", "PB")
 
 
 def count(value: float) -> str:
-    """Whole numbers with thousands separated: 12,345."""
+    """Format an integer with thousands separators: 12,345."""
     return f"{round(value):,}"
 
 
 def share(value: float) -> str:
-    """A share as a percentage: two significant digits below 10 %, whole ones above."""
+    """Format a share as a percentage: two significant digits below 10 %, an integer above."""
     if not math.isfinite(value):
         return NONE
     percent = 100 * value
@@ -32,16 +32,16 @@ def share(value: float) -> str:
 
 
 def decimal(value: float, digits: int = 2) -> str:
-    """A plain decimal number; a dash when there is none."""
+    """Format a decimal number; a dash for NaN and infinities."""
     if not math.isfinite(value):
         return NONE
     text = f"{value:.{digits}f}"
-    # Nothing is written as minus zero.
+    # Avoid minus zero.
     return text.lstrip("-") if float(text) == 0 else text.replace("-", "\u2212")
 
 
 def factor(value: float) -> str:
-    """How many times: x2.4; a dash when it is not defined."""
+    """Format a factor: x2.4; a dash for NaN and infinities."""
     if not math.isfinite(value):
         return NONE
     digits = 0 if value >= 9.95 else 1 if value >= 0.995 else 2
@@ -49,7 +49,7 @@ def factor(value: float) -> str:
 
 
 def seconds(value: float) -> str:
-    """A duration: 0.05 s, 3.4 s, 26 s, 3 min 20 s, 2 h 05 min."""
+    """Format a duration: 0.05 s, 3.4 s, 26 s, 3 min 20 s, 2 h 05 min."""
     if value < 9.95:
         return f"{value:.{1 if value >= 0.995 else 2}f}{GAP}s" if value >= 0.005 else f"<0.01{GAP}s"
     whole = round(value)
@@ -61,7 +61,7 @@ def seconds(value: float) -> str:
 
 
 def amount(value: float, unit: str) -> str:
-    """A cost in the unit of a budget: 79 patches, 15.5 MB, 3 min 20 s."""
+    """Format a cost in the unit of a budget: 79 patches, 15.5 MB, 3 min 20 s."""
     if unit == "tiles":
         return f"{count(value)} patch{'' if round(value) == 1 else 'es'}"
     if unit == "bytes":
@@ -76,31 +76,31 @@ def amount(value: float, unit: str) -> str:
 
 
 def plural(number: int, one: str, many: str = "") -> str:
-    """The number with its noun."""
+    """Format a number with its noun: 1 tile, 2 tiles."""
     return f"{count(number)} {one if number == 1 else many or one + 's'}"
 
 
 def number(value: object) -> float:
-    """A number of a record; NaN where it holds none."""
+    """Return a value of a record as float; NaN if it is not a number."""
     return float(value) if isinstance(value, int | float) else math.nan
 
 
 def numbers(values: object) -> list[float]:
-    """Numbers of a list in a record, NaN for what is none."""
+    """Return a list of a record as floats; NaN for items that are not finite numbers."""
     found = [number(v) for v in values] if isinstance(values, list) else []
     return [v if math.isfinite(v) else math.nan for v in found]
 
 
 def signed(value: float, digits: int = 2) -> str:
-    """A difference with its sign: +0.19."""
+    """Format a difference with its sign: +0.19."""
     text = decimal(value, digits)
     return f"+{text}" if value > 0 and float(f"{value:.{digits}f}") else text
 
 
 def area(value: float, *, metres: bool, whole: float | None = None) -> str:
-    """An area in square metres or kilometres, in pixels where there is no georeference.
+    """Format an area in square metres or kilometres, or in pixels without a georeference.
 
-    Parts of a whole have the unit of the whole, so that a column of them can be compared.
+    With `whole`, the unit of the whole is used, so that its parts can be compared.
     """
     if not math.isfinite(value):
         return NONE
@@ -115,5 +115,5 @@ def area(value: float, *, metres: bool, whole: float | None = None) -> str:
 
 
 def listed(names: Sequence[str]) -> str:
-    """Names as people list them: a, b or c."""
+    """Join names: a, b or c."""
     return names[0] if len(names) == 1 else f"{', '.join(names[:-1])} or {names[-1]}"

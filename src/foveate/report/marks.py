@@ -1,4 +1,4 @@
-"""What is drawn over pictures: outlines, tints, numbers, and texts to hover over.
+"""SVG overlays of pictures: outlines, tints, numbers, and tooltips.
 
 Units are thousandths of the longer side of the picture, so that the style sheet can state sizes
 of text and lines for pictures of any size.
@@ -19,8 +19,8 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 STEPS = 10  # tints above the lowest
-_APART = 2000  # outlines; with more, those side by side become one
-_HEIGHT, _DIGIT, _GAP = 28.0, 15.0, 7.0  # of a number, of one of its digits, around it
+_APART = 2000  # with more outlines, horizontally adjacent ones are joined
+_HEIGHT, _DIGIT, _GAP = 28.0, 15.0, 7.0  # height of a number, width of a digit, padding
 
 
 def size(shape: Sequence[float]) -> tuple[float, float]:
@@ -45,7 +45,7 @@ def pixel_boxes(windows: NDArray[np.number], shape: Sequence[float]) -> list[Box
 
 
 def path(boxes: Sequence[Box]) -> str:
-    """Return boxes as one path; where there are very many, neighbours in a row are joined."""
+    """Return boxes as one path; very many boxes are joined with their neighbours in a row."""
     drawn = boxes if len(boxes) <= _APART else _joined(boxes)
     return "".join(f"M{x:g} {y:g}h{w:g}v{h:g}h{-w:g}z" for x, y, w, h in drawn)
 
@@ -63,7 +63,7 @@ def _joined(boxes: Sequence[Box]) -> list[Box]:
 
 
 def outlines(boxes: Sequence[Box], texts: Sequence[str] = (), look: str = "outline") -> Markup:
-    """Outline boxes over a picture, dark and light, to be visible on any ground."""
+    """Outline boxes over a picture, dark and light, so that they are visible on any background."""
     if not boxes:
         return Markup()
     d = path(boxes)
@@ -71,18 +71,18 @@ def outlines(boxes: Sequence[Box], texts: Sequence[str] = (), look: str = "outli
 
 
 def dimmed(boxes: Sequence[Box], width: float, height: float) -> Markup:
-    """Dim everything but some boxes that do not overlap."""
+    """Dim the picture outside of non-overlapping boxes."""
     d = f"M0 0h{width:g}v{height:g}h{-width:g}z{path(boxes)}"
     return tag("path", class_="dim", fill_rule="evenodd", d=d)
 
 
 def covered(boxes: Sequence[Box]) -> Markup:
-    """Cover boxes that hold nothing."""
+    """Cover empty boxes."""
     return tag("path", class_="cover", d=path(boxes)) if boxes else Markup()
 
 
 def tips(boxes: Sequence[Box], texts: Sequence[str]) -> Markup:
-    """Give the first boxes a text to hover over."""
+    """Add tooltips to the first boxes."""
     drawn = [
         tag("rect", tag("title", text), x=x, y=y, width=w, height=h)
         for (x, y, w, h), text in list(zip(boxes, texts, strict=False))[:TIPS]
@@ -92,7 +92,7 @@ def tips(boxes: Sequence[Box], texts: Sequence[str]) -> Markup:
 
 
 def tinted(score: NDArray[np.float64]) -> list[int]:
-    """Return 0 for the lowest score to 10 for the highest; 5 where all are alike.
+    """Return tints from 0 for the lowest score to 10 for the highest; 5 if all are equal.
 
     Args:
         score: (n,); NaN counts as the lowest.
@@ -109,13 +109,13 @@ def cells(boxes: Sequence[Box], tints: Sequence[int], look: str = "cells") -> Ma
     """Fill boxes with their tints."""
     parts = []
     for step in sorted(set(tints)):
-        own = [box for box, tint in zip(boxes, tints, strict=True) if tint == step]
-        parts.append(tag("path", class_=f"h{step}", d=path(own)))
+        members = [box for box, tint in zip(boxes, tints, strict=True) if tint == step]
+        parts.append(tag("path", class_=f"h{step}", d=path(members)))
     return tag("g", parts, class_=look)
 
 
 def tint_scale() -> Markup:
-    """Draw the tints of `cells` side by side, for a legend."""
+    """Draw the tints of `cells` as a colour bar, for a legend."""
     rects = [tag("rect", class_=f"h{i}", x=i, y=0, width=1.02, height=1) for i in range(STEPS + 1)]
     return tag("svg", tag("g", rects, class_="cells"), class_="ramp", viewBox="0 0 11 1",
                preserveAspectRatio="none", aria_hidden="true")  # fmt: skip
@@ -124,10 +124,10 @@ def tint_scale() -> Markup:
 def numbered(
     boxes: Sequence[Box], ranks: Sequence[int], texts: Sequence[str], width: float, height: float
 ) -> Markup:
-    """Outline boxes and number them; the first rank lies on top.
+    """Outline boxes and number them; the first rank is drawn on top.
 
-    A number that has no free place inside or beside its box is left out: the outline and its
-    hover text stay.
+    A number without free space inside or beside its box is omitted; its outline and tooltip are
+    kept.
     """
     order = sorted(range(len(boxes)), key=lambda i: ranks[i])
     places = places_of([boxes[i] for i in order], [ranks[i] for i in order], width, height)
@@ -150,7 +150,7 @@ def numbered(
 def places_of(
     boxes: Sequence[Box], ranks: Sequence[int], width: float, height: float
 ) -> list[Box | None]:
-    """Return where each number is written, so that no two overlap; None where nothing is free."""
+    """Return non-overlapping positions of the numbers; None where no space is free."""
     taken: list[Box] = []
     found: list[Box | None] = []
     for box, rank in zip(boxes, ranks, strict=True):
@@ -167,7 +167,7 @@ def places_of(
 
 
 def _corners(box: Box, wide: float) -> list[tuple[float, float]]:
-    """Return where a number may stand: in the corners of a large box, else beside it."""
+    """Return candidate positions of a number: in the corners of a large box, and beside it."""
     x, y, w, h = box
     right, low = x + w, y + h
     inside = [(x, y), (right - wide, y), (x, low - _HEIGHT), (right - wide, low - _HEIGHT)]

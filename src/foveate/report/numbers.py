@@ -1,4 +1,4 @@
-"""The figures of the report: pure functions on arrays."""
+"""Statistics of the report: pure functions on arrays."""
 
 from __future__ import annotations
 
@@ -28,8 +28,8 @@ def overlaps(scene: NDArray[np.int64], windows: NDArray[np.int64]) -> NDArray[np
         return found
     order = np.lexsort((windows[:, 1], windows[:, 0], scene))
     y, x, h, w = windows[order].T
-    # Sorted by scene and y, only the next few tiles start above a tile's lower edge: `reach` of
-    # them. One key for both keeps the scenes apart without a loop over them.
+    # Sorted by scene and y, only the next `reach` tiles start above the lower edge of a tile. One
+    # key for both keeps the scenes apart without a loop over them.
     height = int((y + h).max()) + 1
     key = scene[order] * height + y
     reach = np.searchsorted(key, key + h) - np.arange(key.size)
@@ -47,10 +47,10 @@ def overlaps(scene: NDArray[np.int64], windows: NDArray[np.int64]) -> NDArray[np
 
 
 def overlap_by_chance(degree: NDArray[np.int64], k: int) -> float:
-    """Return the share of k random picks that is expected to overlap another of them.
+    """Return the expected share of k random picks that overlap another of the picks.
 
-    A pick with d overlapping tiles in a pool of n has none of them among the other k - 1 picks
-    with probability C(n - 1 - d, k - 1) / C(n - 1, k - 1).
+    A pick that overlaps d tiles of a pool of n overlaps none of the other k - 1 picks with
+    probability C(n - 1 - d, k - 1) / C(n - 1, k - 1).
 
     Args:
         degree: (n,) from `overlaps` over the whole pool.
@@ -73,10 +73,10 @@ class Balance(NamedTuple):
 
     pool: NDArray[np.float64]  # (C,) share of each class in the pool
     kept: NDArray[np.float64]  # (C,) share of each class in the selection
-    factor: NDArray[np.float64]  # (C,) kept / pool; NaN for a class that the pool does not have
+    factor: NDArray[np.float64]  # (C,) kept / pool; NaN for a class that is not in the pool
     entropy_pool: float  # normalised entropy of `pool`; 1 = all classes equal
     entropy_kept: float  # the same of `kept`
-    rarest: int  # the rarest class that the pool has, or -1
+    rarest: int  # the rarest class of the pool, or -1
 
 
 def balance(counts: NDArray[np.int64], picks: NDArray[np.int64]) -> Balance:
@@ -102,9 +102,9 @@ class Histogram(NamedTuple):
     high: float  # highest score
     all: NDArray[np.int64]  # (bins,) number of tiles
     kept: NDArray[np.int64]  # (bins,) number of picks
-    line: float  # score of the last pick, where the budget ends; NaN if it has none
+    line: float  # score of the last pick, where the budget ends; NaN if it has no score
     unscored: int  # tiles without a score
-    places: bool  # whether the scores are nothing but places in the order
+    places: bool  # whether the scores are positions in the order
 
 
 def histogram(
@@ -113,8 +113,8 @@ def histogram(
     """Bin the scores; None when there are none.
 
     Args:
-        score: (n,) with NaN where there is none.
-        picks: (k,) rows in the order of choice.
+        score: (n,), NaN where missing.
+        picks: (k,) rows in the order of selection.
         bins: Number of bins.
     """
     known = np.isfinite(score)
@@ -135,7 +135,7 @@ def histogram(
 
 
 def _is_even(values: NDArray[np.float64]) -> bool:
-    """Whether the sorted values are equally spaced: places, not measurements."""
+    """Whether the sorted values are equally spaced: positions, not measurements."""
     if values.size < 3 or not np.ptp(values) > 0:
         return False
     steps = np.diff(np.sort(values))
@@ -143,7 +143,7 @@ def _is_even(values: NDArray[np.float64]) -> bool:
 
 
 def consensus(n: int, picks: list[NDArray[np.int64]]) -> NDArray[np.int64]:
-    """Return (n,): by how many of the selections each tile was chosen."""
+    """Return the (n,) number of selections that contain each tile."""
     votes = np.zeros(n, dtype=np.int64)
     for rows in picks:
         votes[rows] += 1
@@ -151,10 +151,10 @@ def consensus(n: int, picks: list[NDArray[np.int64]]) -> NDArray[np.int64]:
 
 
 def votes_by_chance(n: int, sizes: list[int]) -> NDArray[np.float64]:
-    """Return how many tiles would be chosen 0, 1 ... M times if the methods were unrelated.
+    """Return the expected number of tiles selected 0, 1 ... M times by independent methods.
 
     Args:
-        n: Tiles of the pool.
+        n: Number of tiles of the pool.
         sizes: Size of each of the M selections.
 
     Returns:

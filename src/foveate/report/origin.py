@@ -1,4 +1,4 @@
-"""How a run was made: what was read, with which options, by which encoder, and in which time."""
+"""Provenance of a run: command, inputs, options, encoder, versions, and time per step."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ if TYPE_CHECKING:
 
     from foveate.report.read import PoolData
 
-LISTED = 500  # excluded tiles named
-_MANY = {"select", "look", "train", "measure"}  # steps that are many: one line each
+LISTED = 500  # maximum number of excluded tiles that are named
+_MANY = {"select", "look", "train", "measure"}  # repeated steps, summed in one line each
 _ENCODER = {
     "name": "Name", "dim": "Dimensions", "bands": "Bands", "scale": "Raw values scaled",
     "mean": "Mean", "std": "Standard deviation", "input_size": "Input size",
@@ -24,29 +24,29 @@ _ENCODER = {
 
 
 class Origin(NamedTuple):
-    """How a run was made, as the last section of every page shows it."""
+    """Provenance of a run, the last section of every page."""
 
-    command: str  # what repeats the run
-    notes: list[str]  # what the run warned of when it read the imagery
+    command: str  # command line of the run
+    notes: list[str]  # warnings about the imagery
     inputs: list[tuple[str, str]]  # every field of the job that is set
-    encoder: list[tuple[str, str]]  # what the encoder took in, and how it was scaled
-    versions: list[tuple[str, str]]  # of packages
+    encoder: list[tuple[str, str]]  # properties of the encoder
+    versions: list[tuple[str, str]]  # versions of packages
     steps: list[tuple[str, str]]  # time of each step
-    excluded_text: str  # what left the pool before anything was done
-    excluded: list[tuple[str, str]]  # names of it, with reasons; the first of them
-    excluded_more: str  # how many are not named
+    excluded_text: str  # number of excluded tiles, as a sentence
+    excluded: list[tuple[str, str]]  # first excluded tiles, with reasons
+    excluded_more: str  # number of excluded tiles that are not named
 
 
 def origin(run: PoolData, *, one: str = "patch", many: str = "patches") -> Origin:
-    """Gather how a run was made.
+    """Return the provenance of a run.
 
     Args:
         run: The run.
-        one: What its pool is made of.
-        many: Several of them.
+        one: Name of an element of its pool.
+        many: Plural of that name.
     """
     named = sorted(run.excluded.items())
-    rest = len(named) - LISTED
+    more = len(named) - LISTED
     return Origin(
         command=str(run.record.get("command", "")),
         notes=[str(note) for note in pool_of(run).get("notes") or []],
@@ -57,17 +57,17 @@ def origin(run: PoolData, *, one: str = "patch", many: str = "patches") -> Origi
         steps=_steps(run),
         excluded_text=_excluded(run, one, many),
         excluded=named[:LISTED],
-        excluded_more=f"and {human.count(rest)} more" if rest > 0 else "",
+        excluded_more=f"and {human.count(more)} more" if more > 0 else "",
     )  # fmt: skip
 
 
 def pool_of(run: PoolData) -> dict[str, Any]:
-    """Return what the summary of a run says of its pool."""
+    """Return the summary of the pool of a run."""
     return run.record.get("summary", {}).get("pool", {})
 
 
 def imagery(run: PoolData) -> str:
-    """Say what the imagery is made of."""
+    """Return bands, dtype and georeference of the imagery, as text."""
     pool = pool_of(run)
     kind = "georeferenced" if pool.get("georeferenced") else "no georeference"
     bands = pool.get("bands")
@@ -76,18 +76,18 @@ def imagery(run: PoolData) -> str:
 
 
 def encoder_name(run: PoolData, otherwise: str = "?") -> str:
-    """Return the name of the encoder, for people."""
+    """Return the display name of the encoder."""
     return str((run.encoder or {}).get("name", otherwise))
 
 
 def warnings(about: Mapping[str, Any]) -> list[str]:
-    """Return what the summary of a run warns of."""
+    """Return the warnings in the summary of a run."""
     found = about.get("warnings") or about.get("warning") or about.get("notes") or []
     return [str(text) for text in ([found] if isinstance(found, str) else found)]
 
 
 def value_text(value: object) -> str:
-    """Write a value of a record: a number, a text, a list, a range, or names with values."""
+    """Format a value of a record: a number, a text, a list, a range, or names with values."""
     if isinstance(value, dict):
         return ", ".join(f"{name}={value_text(one)}" for name, one in value.items())
     if not isinstance(value, list):
@@ -102,8 +102,8 @@ def value_text(value: object) -> str:
 def _inputs(run: PoolData) -> list[tuple[str, str]]:
     rows = []
     if run.scenes:
-        prints = sum(1 for scene in run.scenes if scene.get("fingerprint"))
-        text = f"{human.count(prints)} of {human.count(len(run.scenes))}"
+        known = sum(1 for scene in run.scenes if scene.get("fingerprint"))
+        text = f"{human.count(known)} of {human.count(len(run.scenes))}"
         rows.append(("Scenes with a fingerprint", text))
     job = run.record.get("job", {})
     for key, value in job.items():
@@ -125,7 +125,8 @@ def _steps(run: PoolData) -> list[tuple[str, str]]:
 def _excluded(run: PoolData, one: str, many: str) -> str:
     gone = len(run.excluded) or int(number(pool_of(run).get("excluded") or 0))
     if not gone:
-        return f"No {one} was excluded: all of them had enough valid pixels."
+        return f"No {one} was excluded: all have enough valid pixels."
     least = run.record.get("job", {}).get("min_valid")
     reason = f"less than {human.share(least)} valid" if least is not None else "too few valid"
-    return f"{human.plural(gone, one, many)} with {reason} pixels left the pool at the start."
+    verb = "was" if gone == 1 else "were"
+    return f"{human.plural(gone, one, many)} with {reason} pixels {verb} excluded from the pool."

@@ -1,4 +1,4 @@
-"""A page: what every report is made of, and nothing about how it is drawn."""
+"""The content of a report page, independent of its rendering."""
 
 from __future__ import annotations
 
@@ -17,15 +17,15 @@ if TYPE_CHECKING:
 class Section:
     """A part of a page."""
 
-    id: str  # address on the page
+    id: str  # anchor
     title: str  # heading
-    blocks: Sequence[Block]  # what it shows
-    note: str = ""  # A sentence below the heading
-    nav: str = ""  # short name at the top of the page; "" where it is not listed
+    blocks: Sequence[Block]  # content
+    note: str = ""  # text below the heading
+    nav: str = ""  # short name in the navigation; "" if not listed
 
 
 class Option(NamedTuple):
-    """One option of the whole page, such as a method: its key in the address, and its names."""
+    """One option of the whole page, such as a method: its key in the URL, and its names."""
 
     key: str
     short: str
@@ -37,32 +37,32 @@ class Page:
     """A page.
 
     Attributes:
-        sections: The rest of the page, the most important first; empty ones are left out.
-        lead: Blocks between the verdicts and the facts: pictures and large numbers.
+        sections: Sections, the most important first; empty sections are omitted.
+        lead: Blocks between the verdicts and the facts: pictures and key figures.
         pictures: Id -> data URI of pictures that blocks refer to.
     """
 
     title: str  # name of the run
-    kind: str  # what the page is of
-    headline: str  # what the run came to, in one sentence
-    facts: Sequence[tuple[str, str]]  # what the run was of, in few words each
+    kind: str  # kind of the run
+    headline: str  # main result, in one sentence
+    facts: Sequence[tuple[str, str]]  # short facts about the inputs and the job
     sections: Sequence[Section]
-    origin: Origin  # how the run was made
-    verdicts: Sequence[str] = ()  # figures behind the headline, and its caveats
-    warnings: Sequence[str] = ()  # what makes the results doubtful
+    origin: Origin  # provenance
+    verdicts: Sequence[str] = ()  # notes of the headline: figures and caveats
+    warnings: Sequence[str] = ()  # reasons for doubt about the results
     lead: Sequence[Block] = ()
     pictures: Mapping[str, str] = field(default_factory=dict)
-    options: Sequence[Option] = ()  # options between which a reader can switch; empty for none
+    options: Sequence[Option] = ()  # options that a reader can switch between; empty for none
     script: bool = False  # whether pictures can be enlarged, and options switched
-    option: int = 0  # the one that the page opens with
+    option: int = 0  # option shown first
 
     @classmethod
     def of(cls, name: str, kind: str, said: Headline, **rest: Any) -> Self:
-        """Return the page of a run that a headline is said of.
+        """Return the page of a run with a headline.
 
         Args:
-            name: Of the run.
-            kind: What the page is of.
+            name: Name of the run.
+            kind: Kind of the run.
             said: The headline.
             rest: Other fields.
         """
@@ -70,5 +70,5 @@ class Page:
 
     @property
     def filled(self) -> list[Section]:
-        """The sections that hold something."""
+        """The sections with content."""
         return [section for section in self.sections if section.blocks]

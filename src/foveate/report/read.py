@@ -1,6 +1,6 @@
-"""What the runs of `curate`, `classify` and `focus` hold, read into plain values.
+"""Readers of runs of `curate`, `classify` and `focus`, for their reports.
 
-Rows of a pool are those of ``tiles.parquet``. Nothing in this file is text for people.
+Rows of a pool are those of ``tiles.parquet``.
 """
 
 from __future__ import annotations
@@ -26,12 +26,12 @@ if TYPE_CHECKING:
 
     from foveate.report.read_compare import Compared
 
-STANDARD = 256  # side that counts as one pass where a model takes any size, pixels
+STANDARD = 256  # side of one pass for models that accept any size, pixels
 
 
 @dataclass(frozen=True)
 class PoolData:
-    """What every run holds.
+    """Data common to all runs.
 
     Attributes:
         scene: (n,) int64 row of `scenes` of each tile.
@@ -43,7 +43,7 @@ class PoolData:
     ids: list[str] = field(default_factory=list)  # (n,) tile ids
     scene: NDArray[np.int64] = field(default_factory=lambda: np.zeros(0, np.int64))
     scenes: list[dict[str, Any]] = field(default_factory=list)
-    excluded: dict[str, str] = field(default_factory=dict)  # tile id -> why it left the pool
+    excluded: dict[str, str] = field(default_factory=dict)  # tile id -> reason of its exclusion
     encoder: dict[str, Any] | None = None  # spec of the encoder, or None
     tile_files: dict[str, Path] = field(default_factory=dict)  # tile id -> picture file
     scene_files: dict[str, Path] = field(default_factory=dict)  # scene -> picture file
@@ -63,7 +63,7 @@ class CoreSets(PoolData):
     """A benchmark of `curate`."""
 
     found: dict[str, Any] = field(default_factory=dict)  # content of ``tables/curate.json``
-    compared: Compared | None = None  # the rankings of the proposed methods, with a preset
+    compared: Compared | None = None  # comparison of the rankings, with a preset
 
 
 def read_core_sets(run_dir: str | Path) -> CoreSets:
@@ -88,22 +88,22 @@ class MethodData:
     """One method of a curate run.
 
     Attributes:
-        rank: (n,) float64, 1-based place of each tile; NaN where it is not ranked.
-        report: What else the method reported, JSON-ready.
+        rank: (n,) float64, 1-based rank of each tile; NaN if not ranked.
+        report: Further output of the method, JSON-ready.
     """
 
-    name: str  # its name in files and options
-    title: str  # its name for people
+    name: str  # name in files and options
+    title: str  # display name
     source: str  # paper and section
     rank: NDArray[np.float64]
-    score: NDArray[np.float64]  # (n,) float64; NaN where there is none
-    picks: NDArray[np.int64]  # (k,) int64 rows, in the order of choice
+    score: NDArray[np.float64]  # (n,) float64; NaN where missing
+    picks: NDArray[np.int64]  # (k,) int64 rows, in the order of selection
     spent: dict[str, float] = field(default_factory=dict)  # unit -> cost of the picks
-    unspent: dict[str, float] = field(default_factory=dict)  # unit of the budget -> what is left
+    unspent: dict[str, float] = field(default_factory=dict)  # unit -> remaining budget
     options: dict[str, Any] = field(default_factory=dict)  # option -> value
     report: dict[str, Any] = field(default_factory=dict)
-    seconds: float = float("nan")  # time of ranking; NaN when not on record
-    put_back: int = 0  # tiles that were ranked last because they share ground with an earlier one
+    seconds: float = float("nan")  # time of ranking; NaN if not recorded
+    put_back: int = 0  # tiles ranked last because they overlap an earlier tile
     repeats: int = 0  # picks among these
 
     @property
@@ -125,12 +125,12 @@ class Curated(PoolData):
     classes: list[str]  # C names of classes
     colors: list[str]  # C display colours "#RRGGBB"
     methods: list[MethodData]  # the methods, in the order of the job
-    kendall: NDArray[np.float64]  # (M, M) Kendall's tau-b; NaN where it is not defined
+    kendall: NDArray[np.float64]  # (M, M) Kendall's tau-b; NaN where undefined
     overlap: NDArray[np.float64]
 
     @property
     def rankable(self) -> int:
-        """Number of tiles that can be ranked: all but those that the run begins from."""
+        """Number of tiles that can be ranked: all but those that the run starts from."""
         return self.n - int(self.record.get("summary", {}).get("start") or 0)
 
 
@@ -139,26 +139,26 @@ class Classified(PoolData):
     """A classify run.
 
     Attributes:
-        second: (n,) name and probability of what came second; None where nothing did.
-        confusion: (C, C) int64 patches, the truth in rows; None where it is not known.
+        second: (n,) name and probability of the second label; None if there is none.
+        confusion: (C, C) int64 patches, true classes in rows; None without ground truth.
     """
 
     labels: list[str]  # C names
     first: NDArray[np.int64]  # (n,) int64 label of each tile
-    probability: NDArray[np.float64]  # (n,) float64 of it
+    probability: NDArray[np.float64]  # (n,) float64 probability of that label
     second: list[tuple[str, float] | None]
     confusion: NDArray[np.int64] | None
-    truth: NDArray[np.int64]  # (n,) int64 true label of each tile; -1 where it is not known
+    truth: NDArray[np.int64]  # (n,) int64 true label of each tile; -1 where not known
 
 
 @dataclass(frozen=True)
 class LookData:
     """One image of a focus run."""
 
-    name: str  # the image
-    result: dict[str, Any]  # the look as it is stored
-    columns: Mapping[str, Sequence]  # name -> n values of all cells
-    thumb: Path | None  # picture of it, or None
+    name: str  # name of the image
+    result: dict[str, Any]  # the stored look
+    columns: Mapping[str, Sequence]  # name -> values of all n cells
+    thumb: Path | None  # thumbnail, or None
     crops: Mapping[int, Path]  # rank -> picture of the region
     mask: Path | None  # map of the masks, or None
 
@@ -171,16 +171,16 @@ class Focused(PoolData):
 
     @property
     def task(self) -> str:
-        """What was done: "look", "ask" or "segment"."""
+        """The task: "look", "ask" or "segment"."""
         return self.about("task") or "look"
 
     def about(self, key: str) -> str:
-        """Return what the summary says: "task", "goal", "mode" or "query"."""
+        """Return an entry of the summary: "task", "goal", "mode" or "query"."""
         return str(self.record["summary"]["focus"].get(key) or "")
 
     @cached_property
     def side(self) -> int:
-        """Side of a crop, pixels of the image: what tiling would cut."""
+        """Side of a crop of tiling, pixels of the image."""
         job = self.record.get("job", {})
         size = (self.encoder or {}).get("input_size")
         return int(job.get("crop") or job.get("side") or (max(size) if size else STANDARD))
@@ -223,9 +223,9 @@ def read_classified(run_dir: str | Path) -> Classified:
     found = read_parquet(run.path / "predictions.parquet")
     summary = run.record["summary"]
     labels = list(summary["labels"])
-    place = {name: i for i, name in enumerate(labels)}
+    index = {name: i for i, name in enumerate(labels)}
     names = found["label"].to_pylist()
-    if found["tile_id"] != tiles["tile_id"] or not set(names) <= set(place):
+    if found["tile_id"] != tiles["tile_id"] or not set(names) <= set(index):
         raise contradiction("predictions of other tiles or labels", "predictions.parquet")
     confusion = None
     if summary.get("truth"):
@@ -238,11 +238,11 @@ def read_classified(run_dir: str | Path) -> Classified:
     return Classified(
         **read_pool(run, tiles),
         labels=labels,
-        first=np.array([place[name] for name in names], dtype=np.int64),
+        first=np.array([index[name] for name in names], dtype=np.int64),
         probability=found["probability"].to_numpy().astype(np.float64),
         second=[None if name is None else (name, chance) for name, chance in second],
         confusion=confusion,
-        truth=np.array([place.get(name, -1) for name in truth], dtype=np.int64),
+        truth=np.array([index.get(name, -1) for name in truth], dtype=np.int64),
     )
 
 
@@ -264,7 +264,7 @@ def read_focused(run_dir: str | Path) -> Focused:
 
 
 def read_pool(run: Run, tiles: pa.Table) -> dict[str, Any]:
-    """Read what a `PoolData` holds.
+    """Return the fields of a `PoolData`.
 
     Args:
         run: The run.
@@ -274,14 +274,14 @@ def read_pool(run: Run, tiles: pa.Table) -> dict[str, Any]:
         DataError: The tables contradict each other.
     """
     scenes = read_parquet(run.path / "scenes.parquet").to_pylist()
-    place = {entry["scene"]: row for row, entry in enumerate(scenes)}
+    index = {entry["scene"]: row for row, entry in enumerate(scenes)}
     tile_files, scene_files = pictures_of(run.path)
     return {
         "name": run.path.resolve().name,
         "record": run.record,
         "ids": tiles["tile_id"].to_pylist(),
         # A pool of embeddings has no scenes.
-        "scene": rows_of(tiles["scene"].to_pylist(), place, "scenes.parquet")
+        "scene": rows_of(tiles["scene"].to_pylist(), index, "scenes.parquet")
         if "scene" in tiles.column_names
         else np.zeros(len(tiles), np.int64),
         "scenes": scenes,
@@ -293,26 +293,26 @@ def read_pool(run: Run, tiles: pa.Table) -> dict[str, Any]:
 
 
 def windows_of(tiles: pa.Table) -> NDArray[np.int64]:
-    """Return (n, 4) ``y, x, h, w`` of tiles in pixels; zeros where there is no imagery."""
+    """Return (n, 4) ``y, x, h, w`` of tiles in pixels; zeros without imagery."""
     if "y" not in tiles.column_names:
         return np.zeros((len(tiles), 4), np.int64)
     return np.stack([tiles[c].to_numpy() for c in "yxhw"], axis=1).astype(np.int64)
 
 
-def rows_of(names: list[str], place: Mapping[str, int], where: str) -> NDArray[np.int64]:
+def rows_of(names: list[str], index: Mapping[str, int], where: str) -> NDArray[np.int64]:
     """Return the row of each name.
 
     Raises:
-        DataError: A name is not there.
+        DataError: A name is missing.
     """
     try:
-        return np.array([place[name] for name in names], dtype=np.int64)
+        return np.array([index[name] for name in names], dtype=np.int64)
     except KeyError as error:
         raise contradiction(f"{error.args[0]!r} missing", where) from error
 
 
 def column(table: pa.Table, name: str, rows: NDArray[np.int64], n: int) -> NDArray[np.float64]:
-    """Return (n,) values of a column that has one for each of `rows`, NaN elsewhere."""
+    """Return a column given at `rows` as (n,) values, NaN elsewhere."""
     values = np.full(n, np.nan)
     if name in table.column_names:
         found = table[name].combine_chunks()
@@ -322,26 +322,26 @@ def column(table: pa.Table, name: str, rows: NDArray[np.int64], n: int) -> NDArr
 
 
 def unfinished(run: Run, what: str = "no tables to report") -> DataError:
-    """Return the error of a run that lacks its last steps."""
+    """Return the error of a run whose last steps are missing."""
     return DataError(
         f"the run {str(run.path)!r} is not finished: it has {what}",
-        "A report needs the tables that the last steps of a run write.",
-        "Start the same command again: it goes on where it stopped.",
+        "A report requires the tables of the last steps of a run.",
+        "Run the same command again: it resumes the run.",
     )
 
 
 def contradiction(what: str, where: str) -> DataError:
-    """Return the error of tables that are not of one run."""
+    """Return the error of inconsistent tables."""
     return DataError(
-        f"the run's tables contradict each other: {what} in {where}",
+        f"the tables of the run are inconsistent: {what} in {where}",
         "",
         "Run the job again into a new folder.",
     )
 
 
-def _methods(run: Run, place: dict[str, int]) -> list[MethodData]:
+def _methods(run: Run, index: dict[str, int]) -> list[MethodData]:
     scores = read_parquet(run.path / "tables/scores.parquet")
-    rows = rows_of(scores["tile_id"].to_pylist(), place, "tiles.parquet")
+    rows = rows_of(scores["tile_id"].to_pylist(), index, "tiles.parquet")
     summaries = run.record.get("summary", {}).get("methods", {})
     steps = run.record.get("steps", {})
     methods = []
@@ -357,7 +357,7 @@ def _methods(run: Run, place: dict[str, int]) -> list[MethodData]:
                 source=entry["source"] or "",
                 rank=column(scores, f"rank:{name}", rows, rows.size),
                 score=column(scores, f"score:{name}", rows, rows.size),
-                picks=rows_of(chosen["tile_id"].to_pylist(), place, "tiles.parquet"),
+                picks=rows_of(chosen["tile_id"].to_pylist(), index, "tiles.parquet"),
                 spent=footer.get("spent", {}),
                 unspent=footer.get("unspent", {}),
                 options=summary.get("options", {}),
@@ -372,11 +372,11 @@ def _methods(run: Run, place: dict[str, int]) -> list[MethodData]:
 
 def _agreement(path: Path, names: list[str]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     kendall, overlap = (np.full((len(names), len(names)), np.nan) for _ in range(2))
-    place = {name: i for i, name in enumerate(names)}
+    index = {name: i for i, name in enumerate(names)}
     if (path / "tables/agreement.parquet").is_file():
         for pair in read_parquet(path / "tables/agreement.parquet").to_pylist():
-            if pair["a"] in place and pair["b"] in place:
-                i, j = place[pair["a"]], place[pair["b"]]
+            if pair["a"] in index and pair["b"] in index:
+                i, j = index[pair["a"]], index[pair["b"]]
                 kendall[i, j] = kendall[j, i] = pair["kendall"]
                 overlap[i, j] = overlap[j, i] = pair["overlap"]
     return kendall, overlap
@@ -389,18 +389,18 @@ def pictures_of(path: Path) -> tuple[dict[str, Path], dict[str, Path]]:
         root = path.resolve()
         for entry in read_parquet(path / "tables/thumbs.parquet").to_pylist():
             file = (root / entry["file"]).resolve()
-            # A run may come from somebody else: nothing outside of it is put on the page.
+            # Runs are untrusted: files outside of the run directory are not put on the page.
             if file.is_relative_to(root) and file.is_file() and entry["kind"] in found:
                 found[entry["kind"]][entry["name"]] = file
     return found["tile"], found["scene"]
 
 
 def _look(run: Run, name: str) -> LookData:
-    """Read one image by the files that its step has on record."""
+    """Read one image from the recorded output files of its step."""
     root = run.path.resolve()
     outputs = run.record.get("steps", {}).get(f"look {name}", {}).get("outputs", [])
     files = [(root / file).resolve() for file in outputs]
-    # A run may come from somebody else: nothing outside of it is put on the page.
+    # Runs are untrusted: files outside of the run directory are not put on the page.
     files = [file for file in files if file.is_relative_to(root) and file.is_file()]
 
     def one(folder: str, suffix: str) -> Path | None:
@@ -410,9 +410,9 @@ def _look(run: Run, name: str) -> LookData:
     result, cells = one("looks", ".json"), one("looks", ".parquet")
     if result is None or cells is None:
         raise DataError(
-            f"the run {str(run.path)!r} holds no result of the image {name!r}",
-            "A report needs the files that the last steps of a run write.",
-            "Start the same command again: it goes on where it stopped.",
+            f"the run {str(run.path)!r} has no result of the image {name!r}",
+            "A report requires the files of the last steps of a run.",
+            "Run the same command again: it resumes the run.",
         )
     table = read_parquet(cells)
     table = table.drop_columns([c for c in ("geometry", "scene") if c in table.column_names])
@@ -424,5 +424,5 @@ def _look(run: Run, name: str) -> LookData:
 
 
 def fits(look: LookData) -> list[float]:
-    """Return how well each cell fits the query; empty without one."""
+    """Return the similarity of each cell to the query; empty without a query."""
     return [number(v) for v in look.columns.get("fit", ())]

@@ -1,4 +1,4 @@
-"""What a run of `bench focus` holds, read into plain values."""
+"""Reader of runs of `bench focus`, for their reports."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _STRICT = ConfigDict(strict=True, extra="ignore")
 class Paper:
     """Figures of the paper for a table."""
 
-    source: str  # which table, on which data
+    source: str  # table and data of the paper
     columns: list[str]
     rows: dict[str, list[float | str]]  # label -> figures
 
@@ -28,7 +28,7 @@ class Paper:
 class OfKind:
     """The rows of a table, compared on the scenes of one kind."""
 
-    lead: str  # the measure by which they are compared
+    lead: str  # measure by which rows are compared
     rows: list[TableRow]
 
 
@@ -38,11 +38,11 @@ class FocusTable(BenchTable):
 
     models: list[str] = Field(default_factory=list)
     sets: list[str] = Field(default_factory=list)  # names of the sets of scenes
-    kinds: list[str] = Field(default_factory=list)  # of scenes
+    kinds: list[str] = Field(default_factory=list)  # kinds of scenes
     passes: dict[str, float | None] = Field(default_factory=dict)  # row -> budget; None: no limit
     paper: Paper | None = None
     by_kind: dict[str, OfKind] = Field(default_factory=dict)
-    by_area: OfKind | None = None  # with one value for each folder of scenes
+    by_area: OfKind | None = None  # with one value per folder of scenes
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -50,7 +50,7 @@ class FocusBenched(PoolData):
     """A run of `bench focus`.
 
     Attributes:
-        tables: Those that are there, that of the last command first.
+        tables: Existing tables, that of the last command first.
     """
 
     tables: list[FocusTable] = field(default_factory=list)

@@ -1,4 +1,4 @@
-"""What a run of `compare` holds, read into plain values."""
+"""Reader of runs of `compare`, for their reports."""
 
 from __future__ import annotations
 
@@ -27,15 +27,15 @@ class Compared(PoolData):
     Attributes:
         rankings: One dict per ranking: name, ranked, full, left_out.
         inputs: One dict per input: path, patches, tied.
-        kendall: (M, M) Kendall's tau-b; NaN where it is not defined.
+        kendall: (M, M) Kendall's tau-b; NaN where undefined.
         kendall_sd: Standard deviation of the tau of independent orders.
-        place: (M, n) float64 place in each ranking, from 1; NaN where it is not ranked.
-        average: (n,) mean place; NaN where no ranking is full.
-        spread: (n,) standard deviation of the places.
-        tops: Name, size, and number of patches among the first of every ranking.
-        overlap: Name of a top -> (M, M) share of the first that two rankings share.
-        agreed: Name of a top -> the patches that are among the first of every ranking.
-        shown: Patches to show at each end.
+        place: (M, n) float64 rank in each ranking, from 1; NaN if not ranked.
+        average: (n,) mean rank; NaN if no ranking is full.
+        spread: (n,) standard deviation of the ranks.
+        tops: Name and size k of each top, and number of patches among the first k of all rankings.
+        overlap: Name of a top -> (M, M) share of the first k that two rankings have in common.
+        agreed: Name of a top -> the patches among the first k of all rankings.
+        shown: Number of patches to show at each end.
     """
 
     rankings: list[dict[str, Any]]
@@ -57,7 +57,7 @@ class Compared(PoolData):
 
     @property
     def full(self) -> int:
-        """Number of rankings that hold every patch."""
+        """Number of rankings that contain every patch."""
         return sum(bool(one["full"]) for one in self.rankings)
 
 
@@ -72,14 +72,14 @@ def read_compared(run_dir: str | Path) -> Compared:
 
 
 def read_comparison(run: Run, about: dict[str, Any]) -> Compared:
-    """Read the comparison of rankings that a run of any kind holds.
+    """Read the comparison of rankings in a run of any kind.
 
     Args:
         run: The run.
-        about: What its summary says of it.
+        about: Summary of the comparison.
 
     Raises:
-        DataError: Its tables are not there, or contradict each other.
+        DataError: Its tables are missing or inconsistent.
     """
     path = run.path
     if not (path / "tables/patches.parquet").is_file():

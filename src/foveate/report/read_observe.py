@@ -1,7 +1,6 @@
-"""What the runs of `observe` and `bench observe` hold, read into plain values.
+"""Readers of runs of `observe` and `bench observe`, for their reports.
 
-Four kinds: a trained observer, tiles that it chose, scenes completed from what was then observed,
-and tables of a benchmark. Nothing in this file is text for people.
+There are four kinds: a trained observer, selected tiles, completed scenes, and benchmark tables.
 """
 
 from __future__ import annotations
@@ -45,24 +44,24 @@ STAGES = ("fill", "predictor", "sampler", "predictor-stage-II")  # in the order 
 ORDER = (
     "main", "ablation", "supervision", "threshold", "predictor", "budget", "depth", "zeroshot",
     "pretraining", "encoders",
-)  # fmt: skip  # as the benchmark lists them
+)  # fmt: skip  # order of the tables in the report
 
 
 @dataclass(frozen=True, kw_only=True)
 class Trained(PoolData):
-    """A train run; it keeps no tiles of its own.
+    """A train run; it has no tiles.
 
     Attributes:
         assets: Maps and names of pictures of a few scenes; "search": the best tiles of concepts.
     """
 
     root: Path  # run directory, resolved
-    evaluation: dict[str, Any]  # what the observer is worth on scenes that nothing was fitted to
+    evaluation: dict[str, Any]  # evaluation on held-out scenes
     assets: dict[str, Any]
-    training: dict[str, Any]  # stage -> what is known of its training
+    training: dict[str, Any]  # stage -> its training record
 
     def file(self, name: object) -> Path | None:
-        """Return a picture of the run, None where there is none."""
+        """Return a picture of the run; None if missing."""
         return inside(self.root, name)
 
 
@@ -72,21 +71,21 @@ class Gridded(PoolData):
 
     Attributes:
         grid_index: (n, 2) int64 row and column of each tile in the grid of its scene.
-        columns: Name -> (n,) values of the run's own table; NaN where there is none.
+        columns: Name -> (n,) values of the table of the run; NaN where missing.
     """
 
     root: Path  # run directory, resolved
     windows: NDArray[np.int64]  # (n, 4) int64 ``y, x, h, w`` in pixels of the scene
     grid_index: NDArray[np.int64]
     columns: dict[str, NDArray[np.float64]]
-    about: dict[str, Any]  # the part of the summary that is about this run
+    about: dict[str, Any]  # "observe" part of the summary
 
     def rows(self, scene: int) -> NDArray[np.int64]:
         """Return the tiles of a scene."""
         return np.flatnonzero(self.scene == scene)
 
     def grid(self, scene: int, name: str) -> NDArray[np.float64]:
-        """Return (R, C) values of a column over the tiles of a scene; NaN where there is none."""
+        """Return (R, C) values of a column over the tiles of a scene; NaN where missing."""
         rows = self.rows(scene)
         return to_grid(self.grid_index[rows], self.columns[name][rows])
 
@@ -104,7 +103,7 @@ class Gridded(PoolData):
 def to_grid(
     index: NDArray[np.integer], values: NDArray[np.floating]
 ) -> NDArray[np.float64]:  # fmt: skip
-    """Return (R, C) of (n,) values at (n, 2) rows and columns; NaN where there is no tile."""
+    """Return the (R, C) grid of (n,) values at (n, 2) rows and columns; NaN without a tile."""
     grid = np.full((index.max(axis=0, initial=0) + 1), np.nan)
     grid[index[:, 0], index[:, 1]] = values
     return grid
@@ -130,7 +129,7 @@ def read_trained(run_dir: str | Path) -> Trained:
 
 
 def read_stats(run_dir: str | Path) -> PoolData:
-    """Read a run of statistics of pairs: they are its summary.
+    """Read a run of statistics of pairs, which are stored in its summary.
 
     Raises:
         DataError: There is no run.
@@ -158,7 +157,7 @@ def read_completed(run_dir: str | Path) -> Gridded:
 
 
 def read_concepts(run: Gridded) -> dict[str, NDArray[np.float64]]:
-    """Return concept -> (n,) probability of each tile; empty where the observer has no head."""
+    """Return concept -> (n,) probability of each tile; empty if the observer has no head."""
     if not (run.root / CONCEPTS).is_file():
         return {}
     table = read_parquet(run.root / CONCEPTS)
@@ -186,8 +185,8 @@ def _gridded(run_dir: str | Path, name: str, columns: tuple[str, ...]) -> Gridde
 
 
 def _rows(table: Any, ids: list[str]) -> NDArray[np.int64]:
-    place = {tile: row for row, tile in enumerate(ids)}
-    return rows_of(table["tile_id"].to_pylist(), place, "tiles.parquet")
+    index = {tile: row for row, tile in enumerate(ids)}
+    return rows_of(table["tile_id"].to_pylist(), index, "tiles.parquet")
 
 
 def _stage(file: Path) -> tuple[int, str]:
@@ -215,7 +214,7 @@ class _Test:
 
 @checked(frozen=True, config=_STRICT)
 class Gap:
-    """A difference with its 95 % interval, as it is stored."""
+    """A stored difference with its 95 % interval."""
 
     mean: Number
     low: Number
@@ -233,17 +232,17 @@ class _Claim:
 class TableRow:
     """A row of a table."""
 
-    label: str  # what it is called
+    label: str  # name of the row
     block: str  # rows of a block are compared with each other
-    means: dict[str, Number]  # measure -> mean over seeds; NaN where there is none
-    reference: str  # label of the row that it is compared with; empty for none
-    difference: Gap | None  # to that row in the leading measure; None for none
+    means: dict[str, Number]  # measure -> mean over seeds; NaN where missing
+    reference: str  # label of the reference row; empty for none
+    difference: Gap | None  # from the reference in the leading measure; None without a reference
     p: Number  # Holm's p-value; NaN for none
-    verdict: str  # as it is stored
+    verdict: str  # stored verdict
 
     @property
     def gap(self) -> Interval | None:
-        """The difference; None where it has no interval."""
+        """The difference; None without an interval."""
         if self.difference is None:
             return None
         ends = Interval(self.difference.mean, self.difference.low, self.difference.high)
@@ -251,7 +250,7 @@ class TableRow:
 
     @property
     def known_verdict(self) -> str:
-        """The verdict, "" for one that this version does not know."""
+        """The verdict; "" if unknown to this version."""
         return self.verdict if self.verdict in VERDICTS else ""
 
 
@@ -259,25 +258,25 @@ class TableRow:
 class BenchTable:
     """A table of results."""
 
-    title: str  # for people
+    title: str  # display name
     lead: str  # the measure by which rows are compared
     columns: list[str]  # measures that are listed
-    seeds: int  # splits and trainings
-    obr: Number  # observed share, where the table has one
-    test: _Test  # test scenes under each seed, and groups of them under all seeds together
-    clusters: int  # groups that the intervals rest on
-    how: str  # how differences and verdicts come about
-    note: str  # what a reader has to know of this table
-    rows: list[TableRow]  # its rows
-    says: list[_Claim]  # what it says
-    cautions: list[str] = Field(default_factory=list)  # what makes the figures weak
-    titles: dict[str, str] = Field(default_factory=dict)  # measure -> its name for people
-    left_out: dict[str, str] = Field(default_factory=dict)  # rows that were not measured -> why
-    name: str = ""  # as ``--table`` has it
+    seeds: int  # number of splits and trainings
+    obr: Number  # observed share, if the table has one
+    test: _Test  # test scenes per seed, and total number of groups
+    clusters: int  # number of groups that the bootstrap resamples
+    how: str  # method of the differences and verdicts
+    note: str  # note on the table
+    rows: list[TableRow]
+    says: list[_Claim]  # stored claims
+    cautions: list[str] = Field(default_factory=list)  # limitations of the figures
+    titles: dict[str, str] = Field(default_factory=dict)  # measure -> display name
+    left_out: dict[str, str] = Field(default_factory=dict)  # rows that were not measured -> reason
+    name: str = ""  # value of ``--table``
 
     @property
     def claims(self) -> list[Claim]:
-        """What it says, as `words.bench` takes it."""
+        """The claims, as used by `words.bench`."""
         return [Claim(one.text, one.reached, one.verdict) for one in self.says]
 
 
@@ -286,11 +285,11 @@ class Benched(PoolData):
     """A bench run.
 
     Attributes:
-        tables: Those that are there, as the benchmark lists them; unknown ones last.
+        tables: Existing tables in the order of `ORDER`; unknown tables last.
     """
 
     tables: list[BenchTable] = field(default_factory=list)
-    last: str  # name of the one that the record is of
+    last: str  # name of the table of the last command
 
 
 def read_benched(run_dir: str | Path) -> Benched:
@@ -304,10 +303,10 @@ def read_benched(run_dir: str | Path) -> Benched:
     _check_record(run)
     about = run.record["summary"].get("bench")
     last = about.get("table") if isinstance(about, dict) else None
-    files = sorted((root / "tables").glob("*.json"), key=lambda file: _place(file.stem))
-    # Another job may have left a table in the folder: the benchmark's say what they are.
+    files = sorted((root / "tables").glob("*.json"), key=lambda file: _position(file.stem))
+    # Other jobs may have tables in the same folder: those of the benchmark contain their name.
     found = {file.stem: read_json(file) for file in files}
-    tables = [_table(name, entry) for name, entry in found.items() if _own(name, entry)]
+    tables = [_table(name, entry) for name, entry in found.items() if _is_bench(name, entry)]
     if last not in [table.name for table in tables]:
         raise unfinished(run, f"no table {last!r}")
     return Benched(name=root.name, record=run.record, tables=tables, last=str(last))
@@ -324,17 +323,17 @@ def _check_record(run: Run) -> None:
     wrong = [name for name, part in parts.items() if not isinstance(part, dict)]
     if wrong:
         raise DataError(
-            f"the record of the run {str(run.path)!r} is damaged: {wrong[0]} is no table of names",
-            "It was cut off, edited, or written by another version of foveate.",
+            f"the record of the run {str(run.path)!r} is damaged: {wrong[0]} is not an object",
+            "The file was truncated, edited, or written by another version of foveate.",
             "Run the job again into a new folder.",
         )
 
 
-def _place(name: str) -> tuple[int, str]:
+def _position(name: str) -> tuple[int, str]:
     return (ORDER.index(name) if name in ORDER else len(ORDER), name)
 
 
-def _own(name: str, entry: object) -> bool:
+def _is_bench(name: str, entry: object) -> bool:
     return name in ORDER or (isinstance(entry, dict) and entry.get("table") == name)
 
 
@@ -346,13 +345,13 @@ def read_table[T: BenchTable](kind: type[T], name: str, entry: object, command: 
     """Read a table of a benchmark.
 
     Args:
-        kind: What it is read as.
-        name: As ``--table`` has it.
-        entry: The content of its file.
-        command: What wrote it.
+        kind: Class of the table.
+        name: Value of ``--table``.
+        entry: Content of its file.
+        command: Command that wrote the table.
 
     Raises:
-        DataError: It is damaged.
+        DataError: The table is damaged.
     """
     given = {**entry, "name": name} if isinstance(entry, dict) else entry
     try:
@@ -362,7 +361,7 @@ def read_table[T: BenchTable](kind: type[T], name: str, entry: object, command: 
 
 
 def _damaged(name: str, error: ValidationError, command: str) -> DataError:
-    """Name the first part of a table that is missing or of another kind."""
+    """Return an error that names the first missing or invalid part of a table."""
     first = error.errors()[0]
     steps = [f"[{step}]" if isinstance(step, int) else f".{step}" for step in first["loc"]]
     where = "".join(steps).removeprefix(".")
@@ -372,7 +371,7 @@ def _damaged(name: str, error: ValidationError, command: str) -> DataError:
         what = f"no {where}"
     return DataError(
         f"the table {name!r} of the run is damaged: {what}",
-        "It was cut off, edited, or written by another version of foveate.",
-        f"Remove tables/{name}.json and start '{command} --table {name}' again: "
-        "nothing is measured twice.",
+        "The file was truncated, edited, or written by another version of foveate.",
+        f"Remove tables/{name}.json and run '{command} --table {name}' again: "
+        "stored measurements are reused.",
     )

@@ -1,9 +1,9 @@
-"""A page, the template, the style sheet and the script, put into one file.
+"""Rendering of a page to one HTML file with style sheet and script.
 
-The page asks the network for nothing and may not: its Content-Security-Policy allows pictures
-from data URIs and exactly this style sheet and this script, by their hashes. Names of files,
-scenes and classes are anybody's: jinja2 escapes all of them, and the script reads them from
-attributes and only ever sets ``textContent``. Only a page that asks for the script may run one.
+The page makes no network requests: its Content-Security-Policy allows pictures from data URIs,
+this style sheet and this script, the latter two by hash. Names of files, scenes and classes are
+untrusted: jinja2 escapes all of them, and the script reads them from attributes and only sets
+``textContent``. Pages that do not need the script may not run any.
 """
 
 from __future__ import annotations
@@ -39,14 +39,14 @@ def render(page: Page) -> str:
         f"script-src {run}; base-uri 'none'; form-action 'none'"
     )
     return _environment().get_template("page.html.j2").render(
-        # Markup: these two are files of this package, not data.
+        # Markup: both are files of this package, not user data.
         page=page, style=Markup(style), script=Markup(script), policy=policy,  # noqa: S704
         groups=_groups, about=_about, modes=_MODES,
     )  # fmt: skip
 
 
 def _groups(rows: Sequence[Row]) -> list[tuple[str, list[Row]]]:
-    """Return the rows of a table below the titles of their groups."""
+    """Return the rows of a table by group title."""
     found: dict[str, list[Row]] = {}
     for row in rows:
         cells = [cell if isinstance(cell, Cell) else Cell(cell) for cell in row.cells]
@@ -55,13 +55,13 @@ def _groups(rows: Sequence[Row]) -> list[tuple[str, list[Row]]]:
 
 
 def _about(facts: Sequence[tuple[str, str]]) -> str:
-    """Write facts for the script: a line each, name and value apart by a tab."""
+    """Return facts for the script: one per line, name and value separated by a tab."""
     return "\n".join("\t".join(re.sub(r"[\t\r\n]", " ", part) for part in fact) for fact in facts)
 
 
 @functools.cache
 def _environment() -> Environment:
-    """Return what holds the template: it is compiled once."""
+    """Return the jinja2 environment; the template is compiled once."""
     from jinja2 import Environment, PackageLoader, StrictUndefined
 
     return Environment(

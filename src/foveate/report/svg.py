@@ -1,9 +1,9 @@
-"""Charts and marks as SVG that need no script.
+"""Charts and marks as SVG, without scripts.
 
 Lengths of charts are percentages, so that a chart fills its box at any width while its text keeps
-its size; lines are drawn in a box of 100 x 100 that is stretched. Marks over pictures are in
-thousandths of the longer side. Colours come from the style sheet, so the dark mode needs nothing
-here. `tag` escapes everything that passes through it.
+its size; lines are drawn in a stretched box of 100 x 100. Marks over pictures are in thousandths
+of the longer side. Colours are defined in the style sheet, including the dark mode. `tag` escapes
+all its arguments.
 """
 
 from __future__ import annotations
@@ -27,12 +27,12 @@ if TYPE_CHECKING:
 
 type Box = tuple[float, float, float, float]  # x, y, w, h
 
-LOOKS = 8  # of lines in the style sheet: "k0" ... "k7"
-TIPS = 400  # boxes of a drawing with a text to hover over
-UNITS = 1000.0  # of the longer side of a drawing
+LOOKS = 8  # line styles of the style sheet: "k0" ... "k7"
+TIPS = 400  # maximum number of tooltips of a drawing
+UNITS = 1000.0  # length of the longer side of a drawing
 _COLOUR = re.compile(r"#[0-9A-Fa-f]{6}")
-_SLIVER = 0.004  # shares under this are not drawn: less than a pixel of a thumbnail
-_SQUARES = 1200  # of the chart of a pool
+_SLIVER = 0.004  # smaller shares are not drawn: less than a pixel of a thumbnail
+_SQUARES = 1200  # maximum number of squares of the chart of a pool
 VERDICTS = {
     "better": "M-5-6L6.5 0L-5 6z",
     "worse": "M5-6L-6.5 0L5 6z",
@@ -44,9 +44,10 @@ _ARROWS = {0.0: "M-1 0L6-5V5z", 100.0: "M1 0L-6-5V5z"}  # at the edges of a scal
 
 
 def tag(name: str, *children: object, **attributes: object) -> Markup:
-    """Build an element; names of attributes lose a final underscore, others become hyphens.
+    """Build an element.
 
-    Attributes that are None or "" are left out. Everything but markup is escaped.
+    In attribute names a final underscore is removed and other underscores become hyphens.
+    Attributes that are None or "" are omitted. Everything but markup is escaped.
     """
     parts = [f"<{name}"]
     for key, value in attributes.items():
@@ -62,36 +63,36 @@ def tag(name: str, *children: object, **attributes: object) -> Markup:
 
 
 def image(look: str, *children: object, label: str = "", **attributes: object) -> Markup:
-    """Build a picture; without a label it is decoration that repeats what stands beside it."""
+    """Build a picture; without a label it is decorative and hidden from screen readers."""
     role = {"role": "img", "aria_label": label} if label else {"aria_hidden": "true"}
     return tag("svg", *(children or ("",)), class_=look, **role, **attributes)
 
 
 def percent(value: float) -> str:
-    """Write a length."""
+    """Format a length."""
     return f"{value:.2f}%"
 
 
 def colour(value: str) -> str:
-    """Return a colour that is one, and grey for anything else."""
+    """Return a valid "#RRGGBB" colour unchanged, and grey otherwise."""
     return value if _COLOUR.fullmatch(value) else "#888888"
 
 
 @dataclass(frozen=True)
 class Scale:
-    """Where values lie on an axis, in percent."""
+    """Mapping of values to positions on an axis, in percent."""
 
     low: float
     high: float
     log: bool = False
 
     def __call__(self, value: float) -> float:
-        """Return the place of a value, in percent."""
+        """Return the position of a value, in percent."""
         low, high, at = (math.log(v) if self.log else v for v in (self.low, self.high, value))
         return 100 * (at - low) / (high - low) if high > low else 50.0
 
     def within(self, value: float) -> float:
-        """Return the place of a value, at the edge for those beyond."""
+        """Return the position of a value, clipped to the axis."""
         return min(max(self(value), 0.0), 100.0)
 
     def ticks(self, gaps: int = 5) -> list[float]:
@@ -111,8 +112,8 @@ def bar(share: float, label: str, mark: float = math.nan) -> Markup:
 
     Args:
         share: Filled part, 0 to 1; NaN is empty.
-        label: What it says.
-        mark: Where a reference lies, 0 to 1; NaN for none.
+        label: Tooltip.
+        mark: Position of a reference mark, 0 to 1; NaN for none.
     """
     at = percent(100 * min(max(mark, 0), 1)) if math.isfinite(mark) else ""
     width = max(100 * share, 0.6) if share > 0 else 0  # NaN is not above 0
@@ -126,10 +127,10 @@ def bar(share: float, label: str, mark: float = math.nan) -> Markup:
 
 
 def stacked(shares: Sequence[float], names: Sequence[str], colours: Sequence[str]) -> Markup:
-    """Draw shares of classes as one thin bar; all NaN where no pixel was counted."""
+    """Draw shares of classes as a thin stacked bar; all NaN if no pixel was counted."""
     parts, start = [], 0.0
     for share, name, fill in zip(shares, names, colours, strict=True):
-        if share >= _SLIVER:  # not true of NaN
+        if share >= _SLIVER:  # False for NaN
             title = tag("title", f"{name} {human.share(share)}")
             width, x = f"{100 * share:.1f}%", f"{100 * start:.1f}%"
             parts.append(tag("rect", title, x=x, width=width, fill=colour(fill)))
@@ -140,16 +141,16 @@ def stacked(shares: Sequence[float], names: Sequence[str], colours: Sequence[str
 
 
 def before_after(before: float, after: float, largest: float, fill: str, name: str) -> Markup:
-    """Draw a share in the pool as a thin bar, and in the selection as a thick one."""
+    """Draw a share in the pool as a thin bar, and in the selection as a thick bar."""
     each = 100 / largest if largest > 0 else 0.0
     bars = []
     for look, share, what in (("before", before, "pool"), ("after", after, "selection")):
         share_ = 0.0 if math.isnan(share) else share
         title = tag("title", f"{name}: {human.share(share_)} of the {what}")
-        place = {"y": 0, "height": 8} if look == "before" else {"y": 10, "height": 14}
+        position = {"y": 0, "height": 8} if look == "before" else {"y": 10, "height": 14}
         paint = {"fill": colour(fill)} if look == "after" else {}
         width = percent(max(share_ * each, 0.2))
-        bars.append(tag("rect", title, class_=look, width=width, rx=2, **place, **paint))
+        bars.append(tag("rect", title, class_=look, width=width, rx=2, **position, **paint))
     return image("pair", bars)
 
 
@@ -161,7 +162,7 @@ def swatch(fill: str) -> Markup:
 def histogram(
     bins: Histogram, *, cut: str = "budget ends", one: str = "patch", many: str = "patches"
 ) -> Markup:
-    """Draw scores in bins, the chosen part filled, with a line where the budget ends."""
+    """Draw a histogram of scores, the selected part filled, with a line where the budget ends."""
     count, top = bins.all.size, max(int(bins.all.max()), 1)
     span = bins.high - bins.low or 1.0
     parts = []
@@ -170,7 +171,7 @@ def histogram(
             continue
         low = bins.low + span * i / count
         text = f"{human.decimal(low)} to {human.decimal(low + span / count)}: "
-        text += f"{human.plural(total, one, many)}, {human.count(kept)} kept"
+        text += f"{human.plural(total, one, many)}, {human.count(kept)} selected"
         x, width = percent(100 * i / count), percent(86 / count)
         rest = {"y": percent(100 - 88 * total / top), "height": percent(88 * (total - kept) / top)}
         full = {"y": percent(100 - 88 * kept / top), "height": percent(88 * kept / top)}
@@ -192,7 +193,7 @@ def histogram(
 
 
 def per_square(n: int) -> int:
-    """Return how many tiles one square of `squares` stands for."""
+    """Return the number of tiles per square of `squares`."""
     return max(1, math.ceil(n / _SQUARES))
 
 
@@ -200,9 +201,9 @@ def squares(strength: NDArray[np.float64], label: str) -> Markup:
     """Draw a pool as squares in the order of its tiles.
 
     Args:
-        strength: (n,) 0 for what was not kept, up to 1. Beyond 1200 tiles a square stands for
-            several and shows their mean, relative to the fullest square.
-        label: What it says.
+        strength: (n,), 0 for tiles that were not selected, up to 1. Above 1200 tiles, a square
+            shows the mean of several tiles, relative to the largest.
+        label: Alternative text.
     """
     each = per_square(strength.size)
     padded = np.zeros(math.ceil(strength.size / each) * each)
@@ -235,18 +236,18 @@ class Line(NamedTuple):
     """One line of a chart.
 
     Attributes:
-        band: Lower and upper ends of an interval around each height, or empty.
+        band: Lower and upper ends of an interval around each y, or empty.
     """
 
-    name: str  # what it is
-    x: Sequence[float]  # places
-    y: Sequence[float]  # heights; NaN where there is none
-    look: str  # its class in the style sheet: "k0" ..., with "dashed"
-    points: bool = True  # whether its points are marked
+    name: str
+    x: Sequence[float]
+    y: Sequence[float]  # NaN where missing
+    look: str  # style class: "k0" ..., with "dashed"
+    points: bool = True  # whether points are marked
     band: Sequence[tuple[float, float]] = ()
 
 
-_NAME = 24  # pixels between two levels that are both named on one side of their lines
+_NAME = 24  # smallest distance of two levels labelled on the same side, pixels
 
 
 def lines(
@@ -260,24 +261,24 @@ def lines(
     height: int = 300,
     least: float = 0.0,
 ) -> Markup | None:
-    """Draw lines; None where no point is known.
+    """Draw a line chart; None without finite points.
 
     Args:
         drawn: The lines, the most important last.
-        label: What the chart shows, for those who cannot see it.
-        levels: Names and heights of horizontal lines for reference.
-        ticks: Places on the axis, with what is written there.
-        mark: Place of a vertical line; NaN for none.
-        log: Whether the axis is logarithmic; places are then above 0.
-        height: Pixels.
-        least: Smallest span of the scale: without one, noise fills the chart.
+        label: Alternative text.
+        levels: Names and values of horizontal reference lines.
+        ticks: Positions and labels of ticks on the x axis.
+        mark: Position of a vertical line; NaN for none.
+        log: Whether the x axis is logarithmic; x must then be positive.
+        height: Height in pixels.
+        least: Smallest span of the y axis, so that noise does not fill the chart.
     """
     levels = [level for level in levels if math.isfinite(level[1])]
     heights = [v for line in drawn for v in (*line.y, *sum(line.band, ())) if math.isfinite(v)]
-    places = [v for line in drawn for v in line.x]
-    if not heights or not places:
+    xs = [v for line in drawn for v in line.x]
+    if not heights or not xs:
         return None
-    across = Scale(min(places), max(places), log)
+    across = Scale(min(xs), max(xs), log)
     up = _room([*heights, *(level[1] for level in levels)], least)
     parts = _rules(up)
     parts += _levels(up, levels, height)
@@ -288,27 +289,27 @@ def lines(
     paths += [_path(across, up, line) for line in drawn]
     parts.append(tag("svg", paths, viewBox="0 0 100 100", preserveAspectRatio="none"))
     parts += [point for line in drawn if line.points for point in _points(across, up, line)]
-    parts += [_tick(across, place, text) for place, text in ticks]
+    parts += [_tick(across, x, text) for x, text in ticks]
     return image("lines", parts, label=label, height=height)
 
 
 def sample(look: str) -> Markup:
-    """Draw a short piece of a line, for a legend."""
+    """Draw a sample of a line, for a legend."""
     path = tag("path", class_=f"line {look}", d="M1 4H27")
     return image("sample", path, viewBox="0 0 28 8")
 
 
 def _room(heights: Sequence[float], least: float) -> Scale:
-    """Leave some air above and below; heights fall from the top."""
+    """Return the scale of the y axis, with a margin above and below."""
     low, high = min(heights), max(heights)
-    lacking = max(0.0, least - (high - low)) / 2
-    low, high = low - lacking, high + lacking
-    air = 0.08 * (high - low) or 0.05 * max(abs(high), 1e-3)
-    return Scale(low - air, high + air)
+    missing = max(0.0, least - (high - low)) / 2
+    low, high = low - missing, high + missing
+    margin = 0.08 * (high - low) or 0.05 * max(abs(high), 1e-3)
+    return Scale(low - margin, high + margin)
 
 
 def _digits(values: Sequence[float], fewest: int, most: int) -> int:
-    """Return how many decimals round values need."""
+    """Return the number of decimals that round values need."""
     exact = (d for d in range(fewest, most) if all(abs(v - round(v, d)) < 1e-9 for v in values))
     return next(exact, most)
 
@@ -330,8 +331,8 @@ def _levels(up: Scale, levels: Sequence[tuple[str, float]], height: int) -> list
     ordered = sorted((100 - up(value), name) for name, value in levels)
     for i, (at, name) in enumerate(ordered):
         y = percent(at)
-        # Lines rise, so a level is named on the left if it is high, else on the right; of two that
-        # are near each other the one is named above its line and the other below.
+        # Lines rise, so a high level is labelled on the left and a low level on the right; of two
+        # levels that are close, one is labelled above its line and the other below.
         high = at < 50
         above, below = (
             0 <= j < len(ordered) and abs(ordered[j][0] - at) < _NAME * 100 / height
@@ -362,9 +363,9 @@ def _band(across: Scale, up: Scale, line: Line) -> Markup:
         for x, ends in zip(line.x, line.band, strict=True)
         if all(map(math.isfinite, ends))
     ]
-    there = [f"{across(x):.2f} {100 - up(high):.2f}" for x, _, high in ends]
-    back = [f"{across(x):.2f} {100 - up(low):.2f}" for x, low, _ in reversed(ends)]
-    return tag("path", class_=f"band {line.look}", d=f"M{'L'.join(there + back)}z" if ends else "")
+    upper = [f"{across(x):.2f} {100 - up(high):.2f}" for x, _, high in ends]
+    lower = [f"{across(x):.2f} {100 - up(low):.2f}" for x, low, _ in reversed(ends)]
+    return tag("path", class_=f"band {line.look}", d=f"M{'L'.join(upper + lower)}z" if ends else "")
 
 
 def _points(across: Scale, up: Scale, line: Line) -> list[Markup]:
@@ -376,16 +377,16 @@ def _points(across: Scale, up: Scale, line: Line) -> list[Markup]:
     ]  # fmt: skip
 
 
-def _tick(across: Scale, place: float, text: str) -> Markup:
-    at = across(place)
+def _tick(across: Scale, x: float, text: str) -> Markup:
+    at = across(x)
     anchor = "start" if at < 2 else "end" if at > 98 else "middle"
     return tag("text", text, class_="axis", x=percent(at), y="100%", dy=20, text_anchor=anchor)
 
 
 # intervals
 
-_REACH = 5.0  # how many times the middle row a scale goes, where some rows go much further
-_LEAST = 0.01  # smallest span of a scale: without one, noise fills the chart
+_REACH = 5.0  # largest extent of a scale relative to the median row, if outliers are cut
+_LEAST = 0.01  # smallest span of a scale, so that noise does not fill the chart
 
 
 class Interval(NamedTuple):
@@ -397,10 +398,10 @@ class Interval(NamedTuple):
 
 
 def forest_scale(gaps: Sequence[Interval]) -> tuple[Scale, bool]:
-    """Return a scale with 0 for some intervals, and whether one of them goes beyond it.
+    """Return a scale that includes 0 for some intervals, and whether intervals extend beyond it.
 
-    A few rows that are far off would press all others to the zero line: where the furthest is
-    twice as far as `_REACH` times the middle one, the scale ends there.
+    A few outliers would compress all other rows to the zero line: if the largest extent is more
+    than twice `_REACH` times the median, the scale is cut at the latter.
     """
     low = min((gap.low for gap in gaps), default=0.0)
     high = max((gap.high for gap in gaps), default=0.0)
@@ -410,14 +411,14 @@ def forest_scale(gaps: Sequence[Interval]) -> tuple[Scale, bool]:
     if cut:
         low, high = max(low, -reach), min(high, reach)
     low, high = min(low, 0.0), max(high, 0.0)
-    air = 0.04 * (high - low) + max(0.0, _LEAST - (high - low)) / 2
-    return Scale(low - air, high + air), cut
+    margin = 0.04 * (high - low) + max(0.0, _LEAST - (high - low)) / 2
+    return Scale(low - margin, high + margin), cut
 
 
 def forest_axis(over: Scale) -> Markup:
-    """Draw the figures of a scale of intervals."""
+    """Draw the axis labels of a scale of intervals."""
     values = over.ticks(4)
-    step = values[1] - values[0]  # there are two: a step is at most half of the scale
+    step = values[1] - values[0]  # there are at least two: a step is at most half of the scale
     digits = next((d for d in range(1, 6) if abs(step - round(step, d)) < step / 100), 6)
     texts = [
         tag("text", "0" if abs(v) < step / 2 else human.signed(v, digits), x=percent(over(v)),
@@ -432,9 +433,9 @@ def forest(over: Scale, gap: Interval | None, verdict: str, label: str) -> Marku
 
     Args:
         over: The scale.
-        gap: The difference; None for the reference, which stands at 0, and for what has none.
-        verdict: What it comes to, a key of `VERDICTS` or "".
-        label: What the row says.
+        gap: The difference; None for the reference, which is at 0, and for rows without one.
+        verdict: A key of `VERDICTS` or "".
+        label: Alternative text and tooltip.
     """
     parts = [tag("title", label)]
     for value in over.ticks(4):
@@ -446,7 +447,7 @@ def forest(over: Scale, gap: Interval | None, verdict: str, label: str) -> Marku
         beyond = {0.0: gap.low < over.low, 100.0: gap.high > over.high}
         parts += [_at(edge, _ARROWS[edge], "beyond") for edge, yes in beyond.items() if yes]
     mean = 0.0 if verdict == "reference" else math.nan if gap is None else gap.mean
-    if over.low <= mean <= over.high:  # not true of NaN
+    if over.low <= mean <= over.high:  # False for NaN
         parts.append(_at(over(mean), VERDICTS.get(verdict, VERDICTS["tied"]), "mean"))
     return image(f"forest v-{verdict or 'none'}", parts, label=label, height=26)
 
@@ -457,5 +458,5 @@ def verdict_mark(verdict: str) -> Markup:
     return image(f"forest v-{verdict} lone", path, viewBox="-8 -8 16 16")
 
 
-def _at(place: float, path: str, look: str) -> Markup:
-    return tag("svg", tag("path", class_=look, d=path), x=percent(place), y="50%")
+def _at(x: float, path: str, look: str) -> Markup:
+    return tag("svg", tag("path", class_=look, d=path), x=percent(x), y="50%")

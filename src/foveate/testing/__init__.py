@@ -1,9 +1,9 @@
-"""Suites that any extension must pass: a method, a model, a source.
+"""Test suites for extensions: methods, models, sources.
 
     from foveate.testing import check_method, check_model, check_source
 
-Each suite makes its own small data, raises `CheckFailed` at the first broken rule and returns
-nothing when all hold. They need no test framework, and torch only where the model under test has
+Each suite creates its own small data, raises `CheckFailed` at the first violated rule and returns
+None if all rules hold. No test framework is required, and torch only if the model under test has
 loaded it.
 """
 

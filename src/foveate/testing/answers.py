@@ -1,4 +1,4 @@
-"""Rules of `Generates` and `JudgesAnswers`: each question stands on its own."""
+"""Rules of `Generates` and `JudgesAnswers`: questions are independent."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def check_answers(trial: Trial, batch: NDArray[Any]) -> None:
         batch: (b, c, h, w) of its bands, b >= 4.
 
     Raises:
-        CheckFailed: A rule is broken.
+        CheckFailed: A rule is violated.
     """
     questions = _questions(batch)
     _check_generate(trial, questions)
@@ -44,7 +44,7 @@ def check_answers(trial: Trial, batch: NDArray[Any]) -> None:
 
 
 def check_answer_loss(trial: Trial, batch: NDArray[Any]) -> None:
-    """Check what is said of given answers.
+    """Check the losses of given answers.
 
     One finite loss of at least 0 per question, which depends on the answer and on the image, and
     is the same alone or in a batch.
@@ -54,7 +54,7 @@ def check_answer_loss(trial: Trial, batch: NDArray[Any]) -> None:
         batch: (b, c, h, w) of its bands, b >= 4.
 
     Raises:
-        CheckFailed: A rule is broken.
+        CheckFailed: A rule is violated.
     """
     questions = _questions(batch)
     _check_loss(trial, questions)
@@ -83,10 +83,10 @@ def _check_generate(trial: Trial, questions: list[Question]) -> None:
         f"{name}: generate must return one text per question", "", repr(found),
     )  # fmt: skip
     again = generate(questions, max_tokens=_MOST)
-    need(again == found, f"{name}: a second call gives other answers", "", f"{found}, {again}")
+    need(again == found, f"{name}: a second call returns other answers", "", f"{found}, {again}")
     alone = [generate([question], max_tokens=_MOST)[0] for question in questions]
     need(
-        alone == found, f"{name}: an answer depends on the questions beside it", "",
+        alone == found, f"{name}: an answer depends on the other questions", "",
         f"{found}, one by one {alone}",
     )  # fmt: skip
 
@@ -95,8 +95,8 @@ def _check_loss(trial: Trial, questions: list[Question]) -> None:
     loss, name = trial.model.answer_loss, trial.name
     found = loss(questions, _ANSWERS)
     trial.need_array(found, (len(questions),), "float32", "answer_loss")
-    need((found >= 0).all(), f"{name}: a loss below 0", "", str(found))
-    rule = "the loss of an answer depends on the questions beside it"
+    need((found >= 0).all(), f"{name}: a loss is negative", "", str(found))
+    rule = "the loss of an answer depends on the other questions"
     pairs = zip(questions, _ANSWERS, strict=True)
     alone = np.concatenate([loss([question], [answer]) for question, answer in pairs])
     trial.near(alone, found, rule, "one by one")

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from foveate.testing.trial import Trial
 
 _IMAGES = 3
-_STRAY = 1e-3  # share of pixels at the edge of a mask that rounding may turn
+_STRAY = 1e-3  # share of mask pixels that rounding may change
 # x0, y0, x1, y1 as shares of the image.
 _BOXES = np.array([[0.1, 0.1, 0.6, 0.5], [0.4, 0.5, 0.9, 1.0], [0, 0, 1, 1]])
 
@@ -25,16 +25,16 @@ def check_masks(trial: Trial, batch: NDArray[Any]) -> None:
     """Check masks and their qualities.
 
     One finite quality and one mask of the size of the image for each box, in the order of the
-    boxes, the same alone or in a batch; boxes that are none are refused.
+    boxes, the same alone or in a batch; empty boxes are rejected.
 
     Args:
         trial: The model.
         batch: (b, c, h, w) of its bands, b >= 4; the first image is constant.
 
     Raises:
-        CheckFailed: A rule is broken.
+        CheckFailed: A rule is violated.
     """
-    # A tile that is not square tells whether x and y are kept apart.
+    # A tile that is not square detects swapped x and y.
     images = batch[1 : 1 + _IMAGES, :, : batch.shape[2] * 3 // 4]
     height, width = images.shape[2:]
     boxes = np.repeat((_BOXES * [width, height, width, height])[None], len(images), axis=0)
@@ -51,11 +51,15 @@ def _check_quality(trial: Trial, images: NDArray[Any], boxes: NDArray[Any]) -> N
     found = quality(images, boxes)
     trial.need_array(found, boxes.shape[:2], "float32", "mask_quality")
     alone = [quality(images[i : i + 1], boxes[i : i + 1]) for i in range(len(images))]
-    rule = "the quality of a mask depends on the images beside it"
+    rule = "the quality of a mask depends on the other images"
     trial.near(np.concatenate(alone), found, rule, "one by one")
     rule = "qualities must have the order of the boxes"
     trial.near(quality(images, boxes[:, ::-1])[:, ::-1], found, rule, "reversed")
-    trial.near(quality(images, boxes[:, :1]), found[:, :1], "a box depends on those beside it")
+    trial.near(
+        quality(images, boxes[:, :1]),
+        found[:, :1],
+        "the result of a box depends on the other boxes",
+    )
     refuse_other_bands(trial, lambda given: quality(given, boxes), images)
 
 

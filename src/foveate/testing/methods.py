@@ -1,4 +1,4 @@
-"""The suite that a ranking method must pass."""
+"""Test suite for ranking methods."""
 
 from __future__ import annotations
 
@@ -34,27 +34,27 @@ _STEP = 16  # pixels between tiles that overlap
 def check_method(method: str | Method | Policy, *, seed: int = 0, **options: Any) -> None:
     """Check a ranking method of `curate`, or a policy of `observe`.
 
-    It must rank a whole pool (or exactly to the depth asked for) without repeating a row, the
-    same way under the same seed whatever the order of the rows and the storage of the
+    It must rank a whole pool (or exactly to the requested depth) without repeating a row, the
+    same way for the same seed regardless of row order and storage of the
     arrays, break ties by the seed and not by row, cope with tiny, constant and repeated
-    items and with features of any unit, refuse NaN, put tiles that share ground with an earlier
-    one last and not return what is picked already (methods of `curate`), leave its inputs and all
-    global random state alone, and report only what JSON can hold.
+    items and with features of any unit, reject NaN, rank tiles that overlap an earlier
+    tile last and not return tiles already picked (methods of `curate`), leave its inputs and all
+    global random state unchanged, and report only JSON values.
 
     Args:
         method: The method, or the name of a method of `curate`.
         seed: Seed of the suite's data and of the rankings.
-        options: Options to rank with. One that is a function is called with the sorted ids of
+        options: Options of the ranking. A function is called with the sorted ids of
             each pool, ``lambda ids: ids[0]``.
 
     Raises:
-        CheckFailed: A rule is broken.
-        FoveateError: The method refuses a pool of the suite.
+        CheckFailed: A rule is violated.
+        FoveateError: The method rejects a pool of the suite.
     """
     chosen = method if isinstance(method, Policy) else get_method(method)
     trial = _MethodTrial(chosen, seed, options)
     pools = {name: _given(chosen, *pool) for name, pool in _pools(seed).items()}
-    trial.rank(pools["mixed"])  # libraries draw when they are loaded: not its doing
+    trial.rank(pools["mixed"])  # libraries may draw random numbers on import
     with untouched_random_state(chosen.name):
         for name, arrays in pools.items():
             trial.check_pool(name, arrays)
@@ -93,7 +93,7 @@ def _pools(seed: int) -> dict[str, tuple[NDArray[np.int64], NDArray[np.float16]]
 def _given(
     method: Method | Policy, counts: NDArray[np.int64], x: NDArray[np.float16]
 ) -> dict[str, NDArray[Any]]:
-    """Name -> array of what the method is given, made of the columns of a pool."""
+    """Return the inputs of the method by name, created from the columns of a pool."""
     if not isinstance(method, Policy):
         # Cells whose labels sum up to those of the tile.
         part = np.arange(_CELLS)[None, :, None]
@@ -104,16 +104,16 @@ def _given(
             "cells": cells,
         }  # fmt: skip
     number = np.arange(len(x))
-    share = (x / (1 + x)).astype(np.float16)  # from 0 to 1, which suits every column
+    share = (x / (1 + x)).astype(np.float16)  # from 0 to 1, valid for every column
     table = {name: np.roll(share, turn, axis=1) for turn, name in enumerate(NEEDS)}
     narrow = {name: table[name][:, 0].copy() for name in NEEDS if NEEDS[name].width is None}
-    # Tiles of two scenes in turn, three abreast: no two stand at one place.
+    # Tiles of two scenes alternating, three per row, without overlap.
     place = np.stack([number % 2, number // 2 // 3, number // 2 % 3], axis=1)
     return {**table, **narrow, "place": place}
 
 
 class _MethodTrial:
-    """Ranks the suite's pools by one method and compares."""
+    """Ranks the pools of the suite with one method and compares the results."""
 
     def __init__(self, method: Method | Policy, seed: int, options: dict[str, Any]) -> None:
         self.method, self.seed, self.options = method, seed, options
@@ -126,7 +126,7 @@ class _MethodTrial:
         seed: int | None = None,
         **more: Any,
     ) -> Ranking:
-        """Rank a pool whose rows are given in `order`."""
+        """Rank a pool with its rows in `order`."""
         given = {name: x if order is None else x[order] for name, x in arrays.items()}
         for array in given.values():
             if isinstance(array, np.ndarray):
@@ -146,7 +146,7 @@ class _MethodTrial:
     def rank_pool(
         self, pool: Pool, given: Mapping[str, Any], options: Mapping[str, Any]
     ) -> Ranking:
-        assert not isinstance(self.method, Policy)  # noqa: S101  (they rank no pool)
+        assert not isinstance(self.method, Policy)  # noqa: S101  (policies do not rank pools)
         options = _of_ids(options, pool.ids)
         return rank(
             pool, self.method, embeddings=given["embeddings"], tokens=given["tokens"],
@@ -157,7 +157,7 @@ class _MethodTrial:
         need(holds, f"method {self.method.name!r}: {rule}", where, found)
 
     def same(self, a: Ranking, b: Ranking, rule: str, where: str) -> None:
-        """Same ids in the same order."""
+        """Check that two rankings have the same ids in the same order."""
         self.fail(
             _ids(a).tolist() == _ids(b).tolist(), rule, where,
             f"{_ids(a)[:6].tolist()} against {_ids(b)[:6].tolist()}",
@@ -166,15 +166,15 @@ class _MethodTrial:
     def check_pool(self, name: str, arrays: Mapping[str, NDArray[Any]]) -> None:
         ranking = self.rank(arrays)
         n = ranking.n
-        self.fail(ranking.full, "without a depth every row must be ranked", name)
+        self.fail(ranking.full, "without a depth all rows must be ranked", name)
         self.fail(
-            sorted(ranking.rows.tolist()) == list(range(n)), "the order is no permutation", name
+            sorted(ranking.rows.tolist()) == list(range(n)), "the order must be a permutation", name
         )
         self.fail(
             ranking.score.shape == (n,) and not np.isinf(ranking.score).any(),
             "there must be one score per row, finite or NaN", name,
         )  # fmt: skip
-        self.same(ranking, self.rank(arrays), "a second call gives another order", name)
+        self.same(ranking, self.rank(arrays), "a second call returns another order", name)
         order = np.random.default_rng([self.seed, 2]).permutation(n)
         self.same(
             ranking, self.rank(arrays, order=order),
@@ -195,25 +195,25 @@ class _MethodTrial:
             for depth in {1, n // 2, n} - {0}:
                 short = self.rank(arrays, depth=depth)
                 where = f"{name}, depth={depth}"
-                self.fail(short.depth == depth, "the depth asked for is not kept", where)
+                self.fail(short.depth == depth, "the requested depth must be kept", where)
                 self.fail(
                     short.rows.tolist() == ranking.rows[:depth].tolist(),
-                    "a smaller depth gives another order", where,
+                    "a smaller depth returns another order", where,
                 )  # fmt: skip
 
     def check_seeds(self, arrays: Mapping[str, NDArray[Any]]) -> None:
-        """Where scores do not depend on the seed, the seed may move only equal scores."""
+        """Check that the seed only moves equal scores if scores do not depend on it."""
         a, b = self.rank(arrays), self.rank(arrays, seed=self.seed + 1)
         by_row = np.empty((2, a.n))
         by_row[0, a.rows], by_row[1, b.rows] = a.score, b.score
         if np.array_equal(by_row[0], by_row[1], equal_nan=True):
             self.fail(
                 np.array_equal(a.score, b.score, equal_nan=True),
-                "another seed moves rows of different scores", "mixed",
+                "another seed reorders rows of different scores", "mixed",
             )  # fmt: skip
 
     def check_overlap(self, arrays: Mapping[str, NDArray[Any]]) -> None:
-        """Of tiles in a row, each covers three quarters of the next: every second one is enough."""
+        """Check a row of tiles with 75 % overlap: every second tile suffices."""
         windows = [[0, _STEP * i, 4 * _STEP, 4 * _STEP] for i in range(_N)]
         tiles = Tiles.of("scene", windows)
         known = Attributes.of({"value": arrays["attributes"]})
@@ -222,37 +222,37 @@ class _MethodTrial:
         ranking = self.rank_pool(pool, arrays, options)
         place, first = ranking.position(), ranking.first_put_back
         where = f"tiles in a row, {ranking.meta['put_back']} put back"
-        self.fail(ranking.full, "without a depth every row must be ranked", where)
+        self.fail(ranking.full, "without a depth all rows must be ranked", where)
         self.fail(
             np.diff(np.sort(ranking.rows[:first])).min() > 1,
-            "a tile comes before the end though an earlier one covers most of it", where,
+            "a tile mostly covered by an earlier tile must be ranked last", where,
         )  # fmt: skip
         padded = np.concatenate([[_N], place, [_N]])
         self.fail(
             (np.minimum(padded[:-2], padded[2:])[ranking.rows[first:]] < first).all(),
-            "a tile is put back though no earlier one covers most of it", where,
+            "a tile not covered by an earlier tile must not be moved to the end", where,
         )  # fmt: skip
         if self.method.greedy:
             for depth in range(1, _N + 1):
                 short = self.rank_pool(pool, arrays, {**options, "depth": depth})
                 self.same(
                     replace(ranking, rows=ranking.rows[:depth], score=ranking.score[:depth]),
-                    short, "a smaller depth gives another order", f"{where}, depth={depth}",
+                    short, "a smaller depth returns another order", f"{where}, depth={depth}",
                 )  # fmt: skip
 
     def check_picked(self, arrays: Mapping[str, NDArray[Any]]) -> None:
-        """What is picked already is not returned, and all else is."""
+        """Check that exactly the tiles not picked yet are returned."""
         for count in (1, _N // 2, _N - 1):
             names = [f"scene/{i:03d}" for i in range(count)]
             found = self.rank(arrays, picked=names)
             self.fail(
                 sorted(_ids(found).tolist()) == [f"scene/{i:03d}" for i in range(count, _N)],
-                "what is picked already is ranked again, or something else is not",
+                "exactly the tiles not picked yet must be ranked",
                 f"{count} of {_N} picked",
             )
 
     def check_unit(self, arrays: Mapping[str, NDArray[Any]]) -> None:
-        """An order that holds when features double must hold for all that a float can hold."""
+        """Check that an order invariant to scaling holds for the whole float range."""
         if "embeddings" not in self.method.needs:
             return
         x, expected = arrays["embeddings"].astype(np.float64), self.rank(arrays)
@@ -268,12 +268,12 @@ class _MethodTrial:
             )  # fmt: skip
 
     def check_constant(self, arrays: Mapping[str, NDArray[Any]]) -> None:
-        """Ties must be in a seeded order: row order is geographic order."""
+        """Check that ties are in seeded order: row order is geographic order."""
         orders = {tuple(self.rank(arrays, seed=self.seed + i).rows.tolist()) for i in range(4)}
         by_row = {tuple(range(_N)), tuple(range(_N))[::-1]}
         self.fail(
             not orders & by_row,
-            "equal rows come out in the order of their ids",
+            "equal rows are ranked in the order of their ids",
             "copies of one row",
         )
         self.fail(
@@ -332,7 +332,7 @@ class _MethodTrial:
                         "'scene/004'" in str(error), "the error must name the row", f"{value}"
                     )
                 else:
-                    rule = f"{name} that are not finite must be refused"
+                    rule = f"{name} that are not finite must be rejected"
                     self.fail(False, rule, f"{value}")  # noqa: FBT003
 
 

@@ -1,4 +1,4 @@
-"""The suite that a frozen model must pass: its name, its spec, and all that it can do."""
+"""Test suite for frozen models: name, spec and capabilities."""
 
 from __future__ import annotations
 
@@ -49,22 +49,22 @@ def check_model(
 
     Its spec must be complete, its vectors finite, small enough for float16, the same twice and
     the same alone or in a batch; dtype and memory layout of the batch must not matter, and a
-    batch with another number of bands must be refused. What else the model can do
-    (`foveate.models.capabilities`) is checked by the rules of that capability: `check_tokens`,
+    batch with another number of bands must be rejected. Other capabilities of the model
+    (`foveate.models.capabilities`) are checked by their own rules: `check_tokens`,
     `check_parts`, `check_texts`, `check_answers`, `check_answer_loss`, `check_masks`,
     `check_sizes`. Inputs, global random state, torch's settings and the model's networks must be
-    left as they were.
+    unchanged.
 
     Args:
         model: A model, or a handle, which is bound to a small pool first.
         tolerance: Largest difference between a result alone and in a batch, relative to the
-            largest value; 0 asks for the same bytes, 1e-5 is right for torch.
+            largest value; 0 requires the same bytes, 1e-5 suits torch.
         shape: ``(height, width)`` of the suite's tiles in pixels.
         dtype: Native dtype of the suite's imagery.
 
     Raises:
-        CheckFailed: A rule is broken.
-        FoveateError: The model refuses the suite's tiles.
+        CheckFailed: A rule is violated.
+        FoveateError: The model rejects the tiles of the suite.
     """
     bands = 3
     if isinstance(model, ModelHandle):
@@ -82,14 +82,14 @@ def check_model(
         with untouched_torch(bound):
             for name in capabilities(bound):
                 _CHECKS[name](trial, batch)
-        if isinstance(bound, Embeds):  # a model behind an API may only answer
+        if isinstance(bound, Embeds):  # a model behind an API may only answer questions
             given = model if isinstance(model, ModelHandle) else bound
             found = embed(pool, given, batch_size=3).x
             trial.near(found, bound.embed(batch), "embed() and the model disagree", least=HALF)
 
 
 def _image_pool(bands: int, shape: tuple[int, int], dtype: str) -> Pool:
-    """Tiles that differ in texture, colour and brightness, one of them constant."""
+    """Return tiles that differ in texture, colour and brightness, one of them constant."""
     draw = np.random.default_rng(5)
     height, width = shape
     y, x = np.mgrid[:height, : _TILES * width] / 8.0
@@ -109,4 +109,4 @@ def _check_handle(handle: ModelHandle) -> None:
     same = (again.family, again.name, again.tag, again.options) == (
         handle.family, handle.name, handle.tag, handle.options,
     )  # fmt: skip
-    need(same, f"{name}: the name must be readable again", "", f"{again!r}")
+    need(same, f"{name}: the name must survive a round trip", "", f"{again!r}")

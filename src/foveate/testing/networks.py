@@ -1,4 +1,4 @@
-"""What a model must leave as it was: torch's settings, and every network that it holds."""
+"""State that a model must not change: torch's settings and its networks."""
 
 from __future__ import annotations
 
@@ -29,13 +29,13 @@ _HOOKS = (
 
 @contextlib.contextmanager
 def untouched_torch(model: object) -> Generator[None]:
-    """Fail when a block changes torch's settings, or anything of the networks of a model.
+    """Fail if a block changes torch's settings or the networks of a model.
 
-    Of a network that is: which modules it has, their train mode and hooks, a replaced
-    ``forward``, and for every parameter and buffer its bytes, requires_grad and gradient.
+    Checked per network: its modules, their train mode and hooks, a replaced
+    ``forward``, and the bytes, requires_grad and gradient of all parameters and buffers.
 
     Raises:
-        CheckFailed: Something changed; the text names it.
+        CheckFailed: Something changed; the message names it.
     """
     before = _state(model)
     yield
@@ -50,14 +50,14 @@ def untouched_torch(model: object) -> Generator[None]:
                 f"from {value} to {found.get(what, 'nothing')}",
             )
     for where in after:
-        need(not before or where in before, f"the model grows {where} while it is used")
+        need(not before or where in before, f"the model adds {where} during use")
 
 
 def networks(model: object) -> list[torch.nn.Module]:
-    """Return the networks that a model holds, at most five steps of attributes deep.
+    """Return the networks of a model, at most five steps of attributes deep.
 
-    A step is an attribute, an entry of a list or dictionary, or a variable that a function
-    holds. Modules inside a network are not listed again.
+    A step is an attribute, an entry of a list or dictionary, or a closure variable of a
+    function. Modules inside a network are not listed again.
     """
     library = sys.modules.get("torch")
     if library is None:
@@ -93,7 +93,7 @@ def _held(item: Any) -> Iterator[object]:
 
 
 def _state(model: object) -> dict[str, dict[str, Any]]:
-    """Return what must not change, by place: "" is torch itself."""
+    """Return the state that must not change by location: "" is torch itself."""
     torch = sys.modules.get("torch")
     if torch is None:
         return {}

@@ -1,4 +1,4 @@
-"""Rules of `PoolsParts`: with all of its tokens a part is the image."""
+"""Rules of `PoolsParts`: a part with all tokens is the image."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 def check_parts(trial: Trial, batch: NDArray[Any]) -> None:
     """Check that a model pools parts of images.
 
-    With all tokens the embedding of an image comes out; a part is the same alone or with others;
+    A part with all tokens has the embedding of the image; a part is the same alone or with others;
     and the sums over one image are the same alone or in a batch.
 
     Args:
@@ -28,7 +28,7 @@ def check_parts(trial: Trial, batch: NDArray[Any]) -> None:
         batch: (b, c, h, w) of its bands.
 
     Raises:
-        CheckFailed: A rule is broken.
+        CheckFailed: A rule is violated.
     """
     model = trial.model
 
@@ -43,7 +43,7 @@ def check_parts(trial: Trial, batch: NDArray[Any]) -> None:
     rule = "with all tokens a part must be the embedding of the image"
     trial.near(found, model.embed(batch), rule, least=HALF)
     alone = np.concatenate([whole(image[None]) for image in batch])
-    trial.near(alone, found, "sums over tokens depend on the batch that their image is in")
+    trial.near(alone, found, "sums over tokens depend on the other images of the batch")
     of = model.token_sums(read_only(batch[:1]))[0]
     need(
         of.terms.shape[:2] == of.values.shape[:2] and of.terms.shape[2] == of.always.size,
@@ -52,7 +52,7 @@ def check_parts(trial: Trial, batch: NDArray[Any]) -> None:
     halves = np.stack([_sums(of, rows) for rows in (slice(0, 1), slice(1, None))])
     together = model.pool_sums(halves, of)
     apart = np.concatenate([model.pool_sums(half[None], of) for half in halves])
-    trial.near(apart, together, "a part depends on the others that are pooled with it")
+    trial.near(apart, together, "a part depends on the other parts")
     refuse_other_bands(trial, whole, batch)
 
 

@@ -1,4 +1,4 @@
-"""How a broken rule is told, and what every extension must leave alone."""
+"""Reporting of violated rules, and the global state that extensions must not change."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Generator
 
 
-class CheckFailed(FoveateError, AssertionError):  # noqa: N818  (it reads: the check failed)
-    """An extension breaks a rule; the text names the rule and where it broke."""
+class CheckFailed(FoveateError, AssertionError):  # noqa: N818  (reads as "the check failed")
+    """An extension violates a rule; the message names the rule and the case."""
 
 
 def need(holds: object, rule: str, where: str = "", found: str = "") -> None:
-    """Raise unless `holds`: `rule` is what should be true, `where` and `found` tell the case.
+    """Raise unless `holds`: `rule` is the requirement, `where` and `found` describe the case.
 
     Raises:
         CheckFailed: It does not hold.
@@ -33,11 +33,11 @@ def need_refusal(function: Callable[[], object], rule: str) -> None:
     """Raise unless a call ends in a FoveateError.
 
     Args:
-        function: The call, with something that cannot be used.
-        rule: What must be refused, as the beginning of a sentence.
+        function: The call with an invalid argument.
+        rule: Input that must be rejected, as the beginning of a sentence.
 
     Raises:
-        CheckFailed: It returns, or raises something that a user cannot read.
+        CheckFailed: It returns, or raises another error.
     """
     try:
         function()
@@ -45,14 +45,14 @@ def need_refusal(function: Callable[[], object], rule: str) -> None:
         return
     except Exception as error:
         raise CheckFailed(
-            f"{rule} must be refused with a FoveateError", f"got {type(error).__name__}: {error}"
+            f"{rule} must be rejected with a FoveateError", f"got {type(error).__name__}: {error}"
         ) from error
-    raise CheckFailed(f"{rule} must be refused")
+    raise CheckFailed(f"{rule} must be rejected")
 
 
 @contextlib.contextmanager
 def untouched_random_state(name: str) -> Generator[None]:
-    """Fail when a block draws from or seeds a global random generator."""
+    """Fail if a block draws from or seeds a global random generator."""
     before = _random_state()
     yield
     for library, state in _random_state().items():
@@ -64,7 +64,7 @@ def untouched_random_state(name: str) -> Generator[None]:
 
 
 def _random_state() -> dict[str, Any]:
-    state = np.random.get_state(legacy=True)  # noqa: NPY002  (looked at, not drawn from)
+    state = np.random.get_state(legacy=True)  # noqa: NPY002  (inspected, not drawn from)
     found: dict[str, Any] = {
         "numpy": (state[1].tobytes(), state[2:]),
         "random": random.getstate(),

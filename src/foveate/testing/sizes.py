@@ -1,4 +1,4 @@
-"""Rules of `TakesSizes`: the same weights, another size of input."""
+"""Rules of `TakesSizes`: the same weights with another input size."""
 
 from __future__ import annotations
 
@@ -25,17 +25,17 @@ _SAME = 1e-5  # largest relative difference of vectors at the same size
 def check_sizes(trial: Trial, batch: NDArray[Any]) -> None:
     """Check a model at about half its size.
 
-    Its spec differs in the size only, it can do the same as the model, and vectors and tokens
-    keep their rules. Texts get the same vectors. At its own size, and back at it, the model gives
-    the vectors that it gave; the model itself is left as it was. Weights are held once, frozen
-    and in eval mode. Sides that are no multiple of the step are refused.
+    Its spec differs in the size only, its capabilities are those of the model, and vectors and
+    tokens satisfy their rules. Texts have the same vectors. At its own size, directly or via
+    another, the model returns the same vectors; the model itself is unchanged. Weights are
+    shared, frozen and in eval mode. Sides that are not a multiple of the step are rejected.
 
     Args:
         trial: The model.
         batch: (b, c, h, w) of its bands.
 
     Raises:
-        CheckFailed: A rule is broken.
+        CheckFailed: A rule is violated.
     """
     model, name = trial.model, trial.name
     step = model.size_step
@@ -53,27 +53,30 @@ def check_sizes(trial: Trial, batch: NDArray[Any]) -> None:
     inner = Trial(sized, trial.tolerance)
     inner.name = f"{name} at {small[0]} x {small[1]}"
     check_vectors(inner, batch)
-    need((sized.embed(batch) != before).any(), f"{inner.name}: it sees what it saw before")
+    need(
+        (sized.embed(batch) != before).any(),
+        f"{inner.name}: another size must change the embeddings",
+    )
     if "tokens" in capabilities(model):
-        need(sized.token_spec == model.token_spec, f"{inner.name}: another token_spec")
+        need(sized.token_spec == model.token_spec, f"{inner.name}: token_spec must not change")
         check_tokens(inner, batch)
     if "text" in capabilities(model):
-        need(sized.text_spec == model.text_spec, f"{inner.name}: another text_spec")
-        rule = "texts get other vectors"
+        need(sized.text_spec == model.text_spec, f"{inner.name}: text_spec must not change")
+        rule = "the vectors of texts must not change"
         inner.near(sized.embed_text(TEXTS), model.embed_text(TEXTS), rule, least=_SAME)
     _check_weights(trial, sized)
     _check_oblong(trial, (small[0], small[1] + step), batch)
     if spec.input_size is not None:
         rule = "its own size gives other vectors"
         trial.near(model.at_size(own).embed(batch), before, rule, least=_SAME)
-        rule = "a model that was at another size gives other vectors at the first"
+        rule = "a model returned to its first size has other vectors"
         trial.near(sized.at_size(own).embed(batch), before, rule, least=_SAME)
     _check_untouched(trial, spec, before, batch)
     _check_refusals(trial)
 
 
 def _half(side: int, step: int) -> int:
-    """Return about half a side in whole steps, and never the same."""
+    """Return about half a side in whole steps, never the side itself."""
     half = step * max(1, round(side / 2 / step))
     return half if half != side else half + step
 
@@ -96,13 +99,13 @@ def _check_spec(trial: Trial, sized: Any, size: tuple[int, ...]) -> None:
     )  # fmt: skip
     need(
         capabilities(sized) == capabilities(model) and sized.size_step == model.size_step,
-        f"{trial.name}: at another size it must be able to do the same", "",
+        f"{trial.name}: another size must have the same capabilities", "",
         f"{capabilities(sized)} in steps of {getattr(sized, 'size_step', None)}",
     )  # fmt: skip
 
 
 def _check_oblong(trial: Trial, size: tuple[int, int], batch: NDArray[Any]) -> None:
-    """Check a size that is no square; the grid of the tokens has its shape."""
+    """Check a non-square size; the token grid must have its shape."""
     sized = trial.model.at_size(size)
     _check_spec(trial, sized, size)
     trial.need_array(
@@ -112,23 +115,23 @@ def _check_oblong(trial: Trial, size: tuple[int, int], batch: NDArray[Any]) -> N
         gh, gw = sized.tokens(batch).shape[1:3]
         need(
             abs(gh * size[1] - gw * size[0]) <= max(size),
-            f"{trial.name}: a grid of {gh} x {gw} tokens has not the shape of {size}",
+            f"{trial.name}: a grid of {gh} x {gw} tokens does not have the shape of {size}",
         )
 
 
 def _check_weights(trial: Trial, sized: object) -> None:
-    """Check that parameters of equal values are one in memory, and that all are frozen."""
+    """Check that equal parameters share memory, and that all are frozen."""
     held = _parameters(trial.model)
     for where, weight in _parameters(sized).items():
         same = held.get(where)
         twice = same is not None and weight.shape == same.shape and bool((weight == same).all())
         need(
             not twice or weight.data_ptr() == same.data_ptr(),
-            f"{trial.name}: at another size {where[1]!r} is in memory twice",
+            f"{trial.name}: at another size {where[1]!r} is copied in memory",
         )
         need(
             not weight.requires_grad and weight.grad is None,
-            f"{trial.name}: at another size {where[1]!r} can be trained",
+            f"{trial.name}: at another size {where[1]!r} is not frozen",
         )
     modes = [part.training for net in networks(trial.model) for part in net.modules()]
     need(

@@ -1,4 +1,4 @@
-"""The suite that a source of imagery must pass."""
+"""Test suite for imagery sources."""
 
 from __future__ import annotations
 
@@ -20,16 +20,16 @@ from foveate.testing.rules import CheckFailed, need
 def check_source(source: Source) -> None:
     """Check a source of imagery.
 
-    What `info` says must be what `read` gives; a window must equal the same cut of the whole;
-    bands come in the order asked for; what lies outside the raster is invalid; `out_shape` is
-    kept; results are the reader's own; and the source survives pickling. The raster must be
+    `info` must match the result of `read`; a window must equal the same part of the whole;
+    bands are in the requested order; pixels outside the raster are invalid; `out_shape` is
+    kept; results are not shared; and the source survives pickling. The raster must be
     small: it is read as a whole.
 
     Args:
         source: At least 4 x 4 pixels.
 
     Raises:
-        CheckFailed: A rule is broken.
+        CheckFailed: A rule is violated.
     """
     trial = _SourceTrial(source)
     trial.check_info()
@@ -38,13 +38,13 @@ def check_source(source: Source) -> None:
     trial.check_bands()
     trial.check_out_shape()
     trial.check_copies()
-    again = pickle.loads(pickle.dumps(source))  # noqa: S301  (made a moment ago)
-    need(again.info == source.info, f"{trial.name}: info changes by pickling")
-    trial.same(again.read(), trial.whole, "pixels change by pickling")
+    again = pickle.loads(pickle.dumps(source))  # noqa: S301  (pickled in this line)
+    need(again.info == source.info, f"{trial.name}: info changes in pickling")
+    trial.same(again.read(), trial.whole, "pixels change in pickling")
 
 
 class _SourceTrial:
-    """Reads one source in many ways and compares."""
+    """Reads a source in different ways and compares the results."""
 
     def __init__(self, source: Source) -> None:
         self.source, self.info, self.whole = source, source.info, source.read()
@@ -52,7 +52,7 @@ class _SourceTrial:
         self.height, self.width = self.info.shape
 
     def same(self, a: Raster, b: Raster, rule: str, where: str = "") -> None:
-        """Same valid pixels with the same values; what is invalid has no meaning."""
+        """Check for the same valid pixels with the same values; invalid pixels are ignored."""
         where = f"{self.name}: {where}" if where else self.name
         need(a.data.shape == b.data.shape, rule, where, f"{a.data.shape}, not {b.data.shape}")
         need(a.data.dtype == b.data.dtype, rule, where, f"{a.data.dtype}, not {b.data.dtype}")
@@ -60,7 +60,7 @@ class _SourceTrial:
         need((a.data == b.data)[:, b.valid].all(), rule, where, "the values differ")
 
     def cut(self, window: Window) -> Raster:
-        """The window as a cut of the whole raster."""
+        """Return the window as a part of the whole raster."""
         part = np.s_[window.y : window.y + window.h, window.x : window.x + window.w]
         return type(self.whole)(self.whole.data[:, *part], self.whole.valid[part])
 
@@ -69,17 +69,17 @@ class _SourceTrial:
         need(min(info.shape) >= 4, f"{self.name}: the suite needs at least 4 x 4 pixels")
         need(
             data.shape == (info.bands, *info.shape), f"{self.name}: info.shape and info.bands", "",
-            f"say {(info.bands, *info.shape)}, read gives {data.shape}",
+            f"are {(info.bands, *info.shape)}, read returns {data.shape}",
         )  # fmt: skip
         need(
             data.dtype.name == info.dtype,
-            f"{self.name}: info.dtype is {info.dtype}, read gives {data.dtype}",
+            f"{self.name}: info.dtype is {info.dtype}, read returns {data.dtype}",
         )
         need(
             valid.dtype == bool and valid.shape == info.shape,
             f"{self.name}: valid must be bool {info.shape}",
         )
-        need(info.masked or valid.all(), f"{self.name}: invalid pixels, and info.masked is not set")
+        need(info.masked or valid.all(), f"{self.name}: invalid pixels, but info.masked is False")
         need(info.fingerprint, f"{self.name}: info.fingerprint is empty")
         need(
             len(info.descriptions) in (0, info.bands),
@@ -87,7 +87,7 @@ class _SourceTrial:
         )
         need(
             info.geobox is None or tuple(info.geobox.shape) == tuple(info.shape),
-            f"{self.name}: the geobox has another shape than the raster",
+            f"{self.name}: the geobox must have the shape of the raster",
         )
         need(self.source.info == info, f"{self.name}: info changes between two calls")
 
@@ -132,14 +132,14 @@ class _SourceTrial:
             ok = found.valid & self.whole.valid
             need(
                 found.data.shape == expected.shape and (found.data == expected)[:, ok].all(),
-                f"{self.name}: bands must come in the order asked for", f"bands={bands}",
+                f"{self.name}: bands must be in the requested order", f"bands={bands}",
             )  # fmt: skip
         for wrong in ([0], [count + 1], []):
             try:
                 self.source.read(bands=wrong)
             except FoveateError:
                 continue
-            raise CheckFailed(f"{self.name}: bands={wrong} of {count} must be refused")
+            raise CheckFailed(f"{self.name}: bands={wrong} of {count} must be rejected")
 
     def check_out_shape(self) -> None:
         h, w = self.height, self.width
@@ -153,12 +153,15 @@ class _SourceTrial:
                 found.data.shape == (self.info.bands, *shape) and found.valid.shape == shape,
                 f"{self.name}: out_shape is not kept", where, f"got {found.data.shape}",
             )  # fmt: skip
-            need(found.data.dtype.name == self.info.dtype, f"{self.name}: another dtype", where)
+            need(
+                found.data.dtype.name == self.info.dtype,
+                f"{self.name}: the dtype must be that of info", where,
+            )  # fmt: skip
             seen = found.data[:, found.valid]
             if seen.size and not self.info.masked:
                 need(
                     seen.min() >= values.min() and seen.max() <= values.max(),
-                    f"{self.name}: resampling leaves the range of the values", where,
+                    f"{self.name}: resampling must stay in the range of the values", where,
                 )  # fmt: skip
         same = self.source.read(window, out_shape=(window.h, window.w))
         self.same(same, plain, "out_shape of the window's own size changes pixels")

@@ -1,4 +1,4 @@
-"""Rules of `EmbedsText`: one text, one vector beside those of the images."""
+"""Rules of `EmbedsText`: one vector per text in the space of the images."""
 
 from __future__ import annotations
 
@@ -21,16 +21,16 @@ _SPACED = ["  a  dense forest ", "\twater\n", "an airport with two  runways and 
 def check_texts(trial: Trial, batch: NDArray[Any]) -> None:  # noqa: ARG001
     """Check the vectors of texts.
 
-    They are float32 of norm 1 and as long as those of images; the same alone or beside texts of
-    any length; spaces do not count; what is no list of texts is refused; and a text longer than
-    the context is cut.
+    They are float32 of norm 1 and of the length of image vectors; the same alone or with texts of
+    any length; spaces are ignored; anything but a list of texts is rejected; and a text longer than
+    the context is truncated.
 
     Args:
         trial: The model.
-        batch: Not looked at.
+        batch: Ignored.
 
     Raises:
-        CheckFailed: A rule is broken.
+        CheckFailed: A rule is violated.
     """
     model, name = trial.model, trial.name
     _check_spec(trial)
@@ -40,21 +40,25 @@ def check_texts(trial: Trial, batch: NDArray[Any]) -> None:  # noqa: ARG001
     need(np.allclose(norms, 1, atol=1e-4), f"{name}: texts must have norm 1", "", str(norms))
     need(
         all((x[i] != x[j]).any() for i in range(3) for j in range(i)),
-        f"{name}: different texts get the same vector",
+        f"{name}: different texts have the same vector",
     )
-    need((model.embed_text(TEXTS) == x).all(), f"{name}: a second call gives other texts")
+    need((model.embed_text(TEXTS) == x).all(), f"{name}: a second call returns other vectors")
 
-    rule = "the vector of a text depends on the texts beside it"
+    rule = "the vector of a text depends on the other texts"
     alone = np.concatenate([model.embed_text([text]) for text in TEXTS])
     trial.near(alone, x, rule, "one by one")
     trial.near(model.embed_text(TEXTS[::-1])[::-1], x, rule, "reversed")
-    trial.near(model.embed_text(tuple(_SPACED)), x, "spaces around and between words matter")
+    trial.near(
+        model.embed_text(tuple(_SPACED)), x, "spaces around and between words have an effect"
+    )
 
     words = 2 * model.text_spec.context
     long, longer = "field " * words + "of wheat", "field " * words + "and a long row of trees"
     cut = model.embed_text([*TEXTS, long, longer])
     trial.near(cut[:3], x, rule, "beside texts beyond the context")
-    trial.near(cut[3], cut[4], "a text must be cut at the context", "words beyond it matter")
+    trial.near(
+        cut[3], cut[4], "a text must be truncated to the context", "words beyond it have an effect"
+    )
     _check_refusals(trial)
 
 
@@ -67,7 +71,7 @@ def _check_spec(trial: Trial) -> None:
     need(spec.head in {"cosine", "sigmoid"}, f"{trial.name}: text_spec.head is {spec.head!r}")
     need(
         spec.head == "sigmoid" or spec.bias == 0,
-        f"{trial.name}: a softmax over texts has no bias, text_spec says {spec.bias}",
+        f"{trial.name}: a softmax over texts has no bias, text_spec.bias is {spec.bias}",
     )
     need(spec.context >= 1, f"{trial.name}: text_spec.context is {spec.context}")
 

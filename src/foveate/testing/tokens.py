@@ -1,4 +1,4 @@
-"""Rules of `GivesTokens`: vectors that lie where the image says."""
+"""Rules of `GivesTokens`: vectors on a grid of the image."""
 
 from __future__ import annotations
 
@@ -15,23 +15,23 @@ if TYPE_CHECKING:
 
     from foveate.testing.trial import Trial
 
-_LEAST_SIDE = 3  # of a grid whose quarters tell places apart
+_LEAST_SIDE = 3  # of a grid with separable quarters
 _CORNERS = ("upper left", "upper right", "lower left", "lower right")
 
 
 def check_tokens(trial: Trial, batch: NDArray[Any]) -> None:
     """Check the tokens of images.
 
-    They are finite float32 of the promised length on a grid with the shape of the image, the
-    same alone or in a batch; the spec tells the truth of their mean and space; and pixels of a
-    quarter of the image change the tokens of that quarter most (looked at on grids from 3 x 3).
+    They are finite float32 of the length of the spec on a grid with the shape of the image, the
+    same alone or in a batch; the spec is correct about their mean and space; and pixels of a
+    quarter of the image change the tokens of that quarter most (tested on grids of at least 3 x 3).
 
     Args:
         trial: The model.
         batch: (b, c, h, w) of its bands.
 
     Raises:
-        CheckFailed: A rule is broken.
+        CheckFailed: A rule is violated.
     """
 
     def tokens(images: NDArray[Any]) -> NDArray[Any]:
@@ -41,7 +41,7 @@ def check_tokens(trial: Trial, batch: NDArray[Any]) -> None:
     _check_shape(trial, found, batch)
     _check_spec(trial, found, batch)
     alone = np.concatenate([tokens(image[None]) for image in batch])
-    trial.near(alone, found, "tokens depend on the batch that their image is in")
+    trial.near(alone, found, "tokens depend on the other images of the batch")
     _check_places(trial, found, batch)
     wide = batch[:, :, : batch.shape[2] // 2]
     _check_shape(trial, tokens(wide), wide)
@@ -54,10 +54,10 @@ def _check_shape(trial: Trial, found: NDArray[Any], batch: NDArray[Any]) -> None
     gh, gw = found.shape[1:3]
     trial.need_array(found, (len(batch), gh, gw, spec.dim), "float32", "tokens")
     height, width = trial.model.spec.input_size or batch.shape[2:]
-    # Within a token: a patch that the image does not fill is cut off, or filled up.
+    # Tolerance of one token: incomplete patches may be cropped or padded.
     need(
         min(gh, gw) >= 1 and abs(gh * width - gw * height) <= max(height, width),
-        f"{trial.name}: a grid of {gh} x {gw} tokens has not the shape of an image of "
+        f"{trial.name}: a grid of {gh} x {gw} tokens does not have the shape of an image of "
         f"{height} x {width}",
     )
 
@@ -74,16 +74,16 @@ def _check_spec(trial: Trial, found: NDArray[Any], batch: NDArray[Any]) -> None:
         f"{model.spec.dim}",
     )
     if spec.pooled:
-        rule = "token_spec.pooled is set, and the mean of the tokens is not the vector"
+        rule = "token_spec.pooled is set, but the mean of the tokens is not the vector"
         trial.near(found.mean(axis=(1, 2)), model.embed(batch), rule, least=HALF)
 
 
 def _check_places(trial: Trial, found: NDArray[Any], batch: NDArray[Any]) -> None:
-    """Change one quarter of the images at a time, and look at which tokens it changes most.
+    """Change one quarter of the images at a time, and compare the changes of the tokens.
 
-    Networks mix places, with random weights so much that every token changes. What tells is the
-    change beyond what the quarter of pixels does to all tokens, and beyond what all pixels do to
-    the quarter of tokens.
+    Networks mix positions, with random weights so much that every token changes. The criterion
+    is the interaction: the change minus the mean effects of the quarter of pixels and of the
+    quarter of tokens.
     """
     height, width = batch.shape[2:]
     gh, gw = found.shape[1:3]

@@ -1,4 +1,4 @@
-"""A model under test: its spec, and how two of its results are compared."""
+"""A model under test: its spec, and comparisons of its results."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ from foveate.testing.rules import need
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-HALF = 1e-3  # relative step of float16, and of a mean that is taken in another order
+HALF = 1e-3  # relative step of float16, and of a mean computed in another order
 
 
 class Trial:
-    """One model with the tolerance that it is given.
+    """A model with its tolerance.
 
     Args:
-        model: The model; `Any`, because each check asks for another protocol.
+        model: The model; `Any`, because each check requires another protocol.
         tolerance: See `foveate.testing.check_model`.
     """
 
@@ -38,7 +38,7 @@ class Trial:
         *,
         least: float = 0.0,
     ) -> None:
-        """Check for equal bytes, or values within the tolerance and no less than `least`.
+        """Check for equal bytes, or values within the tolerance, at least `least`.
 
         Raises:
             CheckFailed: They differ by more.
@@ -69,7 +69,7 @@ class Trial:
         """Check that the spec is complete and survives JSON.
 
         Raises:
-            CheckFailed: It is not, or does not.
+            CheckFailed: It is incomplete or does not survive JSON.
         """
         spec = self.model.spec
         for field in ("name", "fingerprint", "source", "dtype"):
@@ -89,7 +89,7 @@ class Trial:
 
 
 def read_only(batch: NDArray[Any]) -> NDArray[Any]:
-    """Return the batch so that a model that writes into it fails; its memory layout is kept."""
+    """Return a read-only view of the batch with the same memory layout."""
     given = batch.copy() if batch.flags.c_contiguous else batch
     given.flags.writeable = False
     return given

@@ -1,4 +1,4 @@
-"""Rules of `Embeds`: one image, one vector."""
+"""Rules of `Embeds`: one vector per image."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def check_vectors(trial: Trial, batch: NDArray[Any]) -> None:
         batch: (b, c, h, w) of its bands, b >= 4; the first image is constant, the others are not.
 
     Raises:
-        CheckFailed: A rule is broken.
+        CheckFailed: A rule is violated.
     """
 
     def embed(images: NDArray[Any]) -> NDArray[Any]:
@@ -66,7 +66,7 @@ def _check_batches(
     batch: NDArray[Any],
     x: NDArray[Any],
 ) -> None:
-    rule = "a vector depends on the batch that it is in"
+    rule = "a vector depends on the other images of the batch"
     alone = np.concatenate([embed(batch[i : i + 1]) for i in range(len(batch))])
     trial.near(alone, x, rule, "one by one")
     trial.near(embed(batch[::-1])[::-1], x, rule, "reversed")
@@ -79,7 +79,7 @@ def _check_layout(
     batch: NDArray[Any],
     x: NDArray[Any],
 ) -> None:
-    rule = "the same pixels give other vectors"
+    rule = "the same pixels have other vectors"
     for dtype in ("uint8", "uint16", "int16", "float32"):
         if (batch.astype(dtype) == batch).all():
             trial.near(embed(batch.astype(dtype)), x, rule, dtype)
@@ -90,7 +90,7 @@ def _check_layout(
 def refuse_other_bands(
     trial: Trial, function: Callable[[NDArray[Any]], object], batch: NDArray[Any]
 ) -> None:
-    """Check that images with fewer or more bands are refused.
+    """Check that images with fewer or more bands are rejected.
 
     Raises:
         CheckFailed: They are not.

@@ -1,12 +1,12 @@
-"""The procedural landscape: demo data, test data and ground truth with nothing to download.
+"""Procedural landscapes: demo data, test data and ground truth without downloads.
 
-`make_scene` makes one scene with exact labels and object boxes, `write_world` writes a whole
-world as GeoTIFFs. The way there, one file each: `themes` (the character of a scene), `terrain`
-and `network` (its plan), `cover`, `parcels`, `town`, `trees` and `objects` (what is painted),
-`spectra`, `light` and `sensor` (how it is seen).
+`make_scene` creates one scene with exact labels and object boxes, `write_world` writes a complete
+world as GeoTIFFs. The stages, one file each: `themes` (composition of a scene), `terrain`
+and `network` (its plan), `cover`, `parcels`, `town`, `trees` and `objects` (land cover),
+`spectra`, `light` and `sensor` (imaging).
 
-Wide scenes of real imagery with known content: `stitch` makes a mosaic of the patches of a data
-set, `write_mosaics` writes many, `join` puts the parts of one scene together.
+Wide scenes of real imagery with known content: `stitch` creates a mosaic of the patches of a data
+set, `write_mosaics` writes many, `join` merges the parts of one scene.
 """
 
 from foveate.world.label_noise import flip_labels

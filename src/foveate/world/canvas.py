@@ -1,4 +1,4 @@
-"""The layers that a scene is painted into before it is seen by a sensor."""
+"""The layers of a scene before the sensor simulation."""
 
 from __future__ import annotations
 
@@ -69,7 +69,7 @@ class Canvas:
         tone: NDArray | float = 1.0,
         trees: int | NDArray = 0,
     ) -> None:
-        """Set the layers at `where` (anything that indexes an (h, w) array) to one material."""
+        """Set the layers at `where` (any index of an (h, w) array) to one material."""
         if cover is not None:
             self.label[where] = CLASS[cover]
         self.base[where] = MATERIAL[base]
@@ -82,13 +82,13 @@ class Canvas:
 
 @dataclass(frozen=True, eq=False)
 class Site:
-    """What every painter needs to know.
+    """Shared inputs of all painting functions.
 
     Attributes:
         frame: The pixel grid and the random streams.
         theme: The character of the scene.
         plan: Relief, rivers, settlements and roads.
-        sun: Where the sun stands.
+        sun: Position of the sun.
         canvas: The layers to paint into.
     """
 
@@ -100,5 +100,5 @@ class Site:
 
 
 def share(values: NDArray | float) -> NDArray[np.uint8]:
-    """Turn shares from 0 to 1 into uint8, clipping what lies outside."""
+    """Convert shares from 0 to 1 to uint8, with clipping."""
     return (np.clip(values, 0.0, 1.0) * np.float32(255.0)).astype(np.uint8)

@@ -27,7 +27,7 @@ RIVER_REACH = 60.0  # metres up to which the distance to a river is exact
 
 @dataclass(eq=False)
 class Land:
-    """Full-resolution fields that several painters share.
+    """Full-resolution fields shared by several painting functions.
 
     Attributes:
         river: (h, w) float32 metres to the river's bank, negative in the river.
@@ -47,14 +47,14 @@ class Land:
 
 
 def paint(site: Site, height: F32) -> Land:
-    """Paint everything that people have not built.
+    """Paint natural land cover.
 
     Args:
         site: The scene.
         height: (h, w) float32 metres.
 
     Returns:
-        The fields that later painters need.
+        The fields for later painting functions.
     """
     canvas, frame, plan, theme = site.canvas, site.frame, site.plan, site.theme
     wiggle = frame.fractal("wiggle", 110.0, gain=0.6)
@@ -123,7 +123,7 @@ def _scores(site: Site, land: Land) -> tuple[F32, F32]:
 
 
 def _top(values: F32, share_of: float) -> np.float32:
-    """Exact value above which `share_of` of the values lie."""
+    """Return the exact value exceeded by a share `share_of` of the values."""
     if values.size == 0:
         return np.float32(0.0)
     k = min(max(int((1.0 - share_of) * values.size), 0), values.size - 1)
@@ -216,7 +216,7 @@ def _wet(canvas: Canvas, theme: Theme, land: Land, rows: slice, near: F32) -> No
 
 
 def _bars(canvas: Canvas, theme: Theme, land: Land, rows: slice) -> None:
-    """Gravel bars where a river is wide enough to leave some."""
+    """Paint gravel bars in wide rivers."""
     if max(theme.rivers, default=0.0) < 14.0:
         return
     river = land.river[rows]

@@ -1,4 +1,4 @@
-"""How each kind of rare object looks from above."""
+"""Drawing functions of the rare object kinds."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ type Pixels = tuple[NDArray[np.intp], NDArray[np.intp]]
 
 @dataclass(frozen=True)
 class Pose:
-    """Where an object lies and how large it is drawn, in metres.
+    """Position and drawn size of an object in metres.
 
     Attributes:
         y: Centre.
@@ -32,7 +32,7 @@ class Pose:
         sin: Sine of it.
         length: Drawn length, at least one and a half pixels.
         width: Drawn width, at least one and a half pixels.
-        dilution: True area relative to the drawn area, 1 for what is larger than pixels.
+        dilution: True area relative to the drawn area, 1 for objects larger than pixels.
     """
 
     y: float
@@ -57,7 +57,7 @@ def _set(
     look: tuple[NDArray | float, float] = (1.0, 0.0),
     dilution: float = 1.0,
 ) -> None:
-    """Paint pixels with tone and height (m); below a `dilution` of 1 the ground shines through."""
+    """Paint pixels with tone and height (m); with a `dilution` below 1 blend with the ground."""
     tone, tall = look
     if dilution < 1.0:
         canvas.other[at] = canvas.base[at]
@@ -75,13 +75,13 @@ def _part(around: Stamp, inside: NDArray[np.bool_]) -> tuple[Pixels, F32, F32]:
 
 
 def _rectangle(around: Stamp, pose: Pose) -> tuple[Pixels, F32, F32]:
-    """Return the pixels of the whole footprint."""
+    """Return the pixels of the footprint."""
     half = pose.length / 2, pose.width / 2
     return _part(around, (np.abs(around.u) <= half[0]) & (np.abs(around.v) <= half[1]))
 
 
 def _cycle(along: F32, period: float) -> F32:
-    """Return where places lie in their period: 0 to 1."""
+    """Return the phase of positions in their period, 0 to 1."""
     count = along / np.float32(period)
     return count - np.floor(count)
 
@@ -92,7 +92,7 @@ def _clear(canvas: Canvas, around: Stamp, base: str, cover: str, mix: float = 0.
 
 
 def boat(site: Site, pose: Pose, around: Stamp) -> Pixels:
-    """White hull with a pointed bow, a dark cockpit, and a wake when it is under way."""
+    """White hull with a pointed bow, a dark cockpit, and a wake if it is moving."""
     canvas, gsd = site.canvas, site.frame.gsd
     u, v = around.u / np.float32(pose.length / 2), around.v / np.float32(pose.width / 2)
     taper = np.clip((np.float32(1.0) - u) * np.float32(1.6), 0.0, 1.0)
@@ -216,7 +216,7 @@ def pivot_field(site: Site, pose: Pose, around: Stamp) -> Pixels:
     r = np.sqrt(around.u**2 + around.v**2)
     at, u, v = _part(around, r <= pose.length / 2)
     r = r[r <= pose.length / 2]
-    # A sector is told by the signs of three half planes: no arctangent needed.
+    # A sector is identified by the signs of three half planes, without arctangent.
     a, b = u > 0, u * np.float32(0.4) + v > 0
     third = a & b
     _set(canvas, at, "crop_dense")

@@ -1,4 +1,4 @@
-"""Wrong labels for known labels: what a method that looks for them is tested on."""
+"""Simulated label noise, for testing methods that detect it."""
 
 from __future__ import annotations
 
@@ -21,28 +21,29 @@ def flip_labels(
     labels: NDArray[np.integer], share: float, classes: Sequence[int], draw: np.random.Generator,
     kind: Kind = "pixels",
 ) -> NDArray[np.integer]:  # fmt: skip
-    """Give a share of the labels of a patch another class.
+    """Flip a share of the labels of a patch to another class.
 
     Args:
         labels: (h, w) classes.
         share: Of pixels that are flipped, 0 to 1. Blobs flip a little less: a pixel of a blob may
             have the new class already.
-        classes: At least two, that labels are flipped to; pixels of others are left as they are.
+        classes: At least two, that labels are flipped to; pixels of other classes are unchanged.
         draw: Source of randomness.
-        kind: "pixels" flips each by itself to any other class, all alike likely; "blobs" gives
-            whole connected blobs, some ten pixels wide, one class that is not their commonest.
+        kind: "pixels" flips each independently to any other class with equal probability; "blobs"
+            flips connected blobs, about ten pixels wide, to one class other than their most
+            frequent one.
 
     Returns:
         The labels with flips: a copy.
 
     Raises:
-        ParameterError: No such kind, or fewer than two classes.
+        ParameterError: Unknown kind, or fewer than two classes.
     """
     known = np.unique(classes)
     if known.size < 2 or kind not in get_args(Kind):
         raise ParameterError(
             f"kind={kind!r} with {known.size} classes",
-            f"Allowed: {', '.join(get_args(Kind))}; two classes or more.",
+            f"Allowed: {', '.join(get_args(Kind))}; at least two classes.",
         )
     place = np.searchsorted(known, labels)
     place = np.where(known[np.minimum(place, known.size - 1)] == labels, place, -1)

@@ -1,4 +1,4 @@
-"""Sun on the land: hill shading and the shadows of everything that stands up."""
+"""Illumination: hill shading and cast shadows."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Sun:
-    """Where the sun stands.
+    """Position of the sun.
 
     Attributes:
         east: Horizontal unit vector towards the sun, east part.
@@ -33,7 +33,7 @@ class Sun:
 
 
 def sun(frame: Frame) -> Sun:
-    """Draw the position of a mid-morning sun on the northern hemisphere."""
+    """Draw the position of a mid-morning sun in the northern hemisphere."""
     rng = frame.rng("sun")
     azimuth = math.radians(float(rng.uniform(130.0, 172.0)))
     elevation = math.radians(float(rng.uniform(38.0, 54.0)))
@@ -53,7 +53,7 @@ def hillshade(frame: Frame, plan: Plan, light: Sun) -> NDArray[np.float32]:
 
 
 def shadows(tall: NDArray[np.uint8], gsd: float, light: Sun) -> NDArray[np.bool_]:
-    """Cast shadows on the ground and on lower things.
+    """Compute shadows on the ground and on lower objects.
 
     Args:
         tall: (h, w) uint8 height above ground in units of 0.2 m.
@@ -81,7 +81,7 @@ def shadows(tall: NDArray[np.uint8], gsd: float, light: Sun) -> NDArray[np.bool_
         here = (slice(max(0, -dy), h - max(0, dy)), slice(max(0, -dx), w - max(0, dx)))
         there = (slice(max(0, dy), h + min(0, dy)), slice(max(0, dx), w + min(0, dx)))
         blocker = tall[there]
-        # uint8: the blocker must overtop this place by more than the ray has risen.
+        # uint8: the blocker must exceed this height by more than the rise of the ray.
         risen = np.where(blocker > drop, blocker - np.uint8(min(drop, 255)), np.uint8(0))
         out[here] |= risen > tall[here]
     return out

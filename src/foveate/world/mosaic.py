@@ -47,11 +47,11 @@ class Mosaic:
         image: (c, rows * tile, cols * tile) pixels in the dtype of the patches.
         tile: Side of a cell, pixels.
         names: (rows, cols) str, the class of every cell; with an offset (rows + 1, cols + 1), for
-            the cells at the edges then are seen in part.
-        label: The class that the scene is about.
-        planted: Windows of the cells of `label` where these are what is to be found ("rare",
-            "rare-mixed" and "clutter"); none for the other kinds.
-        offset: Pixels of the first row and column of cells that lie outside of the scene.
+            the cells at the edges are then partly visible.
+        label: The dominant or planted class of the scene.
+        planted: Windows of the cells of `label` for the kinds with planted cells ("rare",
+            "rare-mixed" and "clutter"); empty for the other kinds.
+        offset: Pixels of the first row and column of cells outside the scene.
     """
 
     image: NDArray[Any]
@@ -81,13 +81,13 @@ def stitch(
     and the others are spread evenly over all other classes, of which none has as many; "rare",
     one cell of the label in a background of one other class; "rare-mixed", the same in a
     background of four classes in equal parts; "clutter", the same in a background of one class of
-    which a quarter of the cells are single ones of all other classes in turn, so that only who
-    is told the label knows which is meant; "blocks", a "majority" of blocks of 2 x 2 cells.
+    which a quarter of the cells are single cells of all other classes in turn, so that the goal
+    can only be identified by its label; "blocks", a "majority" of blocks of 2 x 2 cells.
     Cells, or blocks, lie in random order.
 
-    A patch is brought to a square by cutting off what is too long, equally on both sides, and to
+    A patch is cropped to a centre square and resampled to
     `tile` pixels by resampling (average when smaller, bilinear when larger). Missing pixels of a
-    file become 0. No patch is used twice before all of its class are used once. Only the patches
+    file become 0. No patch is repeated before all patches of its class are used. Only the patches
     that are used are read.
 
     Args:
@@ -96,21 +96,21 @@ def stitch(
         kind: One of `MOSAIC_KINDS`.
         rows: Rows of cells, >= 1; even for "blocks".
         cols: Columns of cells, >= 1; even for "blocks".
-        seed: Seed of what is drawn.
-        index: Number of the mosaic: each draws for itself.
+        seed: Random seed.
+        index: Number of the mosaic; each has its own random stream.
         share: Of the cells (blocks) that are of the label, above 0 and below 1, rounded to whole
-            cells; only "majority" and "blocks" ask for it.
-        label: The class that the scene is about; drawn when None.
+            cells; only for "majority" and "blocks".
+        label: The dominant or planted class; drawn randomly if None.
         tile: Side of a cell, pixels; when None, the most frequent shorter side of the first
             patches of all classes, the longest of equally frequent ones.
-        offset: How far the scene begins inside of the first cell, as a share of a cell below 1.
-            The scene has as many pixels then, its edges cut cells, and those of its windows that
-            lie on a grid of cells show parts of four. What is planted is seen whole.
+        offset: Start of the scene inside the first cell, as a share of a cell below 1.
+            The size of the scene is unchanged, its edges cut cells, and those of its windows that
+            lie on a grid of cells show parts of four. Planted cells are complete.
 
     Raises:
-        UnknownNameError: `kind` or `label` is not known.
+        UnknownNameError: `kind` or `label` is unknown.
         ParameterError: Rows, columns, tile, share or offset out of range, too few classes, a share
-            so small that another class would have as many cells, or no room for what is planted.
+            so small that another class would have as many cells, or no room for planted cells.
         DataError: A class without patches, a file that cannot be read, or patches that differ in
             bands or dtype.
     """
@@ -150,27 +150,29 @@ def stitch(
 
 
 def _outside(offset: float, side: int) -> int:
-    """Return the pixels of a cell that an offset leaves outside."""
+    """Return the pixels of the first cell outside the scene."""
     if not 0 <= offset < 1:  # NaN fails the comparison
-        raise ParameterError(f"offset={offset!r}", "allowed: 0 to below 1", "try offset=0.5")
+        raise ParameterError(f"offset={offset!r}", "Allowed: 0 to below 1", "Use offset=0.5.")
     return min(round(offset * side), side - 1)
 
 
 def _classes(patches: Patches, kind: str, label: str | None) -> list[str]:
-    """Return the classes by name, once they are known to do for a mosaic of this kind."""
+    """Return the classes by name, validated for the kind."""
     if kind not in MOSAIC_KINDS:
         known = f"Kinds: {', '.join(MOSAIC_KINDS)}"
         raise UnknownNameError(f"kind={kind!r}", known, suggest(kind, MOSAIC_KINDS))
     empty = [name for name, given in patches.items() if not len(given)]
     if empty:
         raise DataError(
-            f"no patch of the class {empty[0]!r}", "Every class has at least one.", "Leave it out."
+            f"there are no patches of class {empty[0]!r}",
+            "Each class needs at least one.",
+            "Remove the class.",
         )
     if len(patches) < MOSAIC_KINDS[kind]:
         raise ParameterError(
             f"{len(patches)} class(es) for a mosaic of kind {kind!r}",
-            f"It takes at least {MOSAIC_KINDS[kind]}.",
-            "Give more classes, or another kind.",
+            f"At least {MOSAIC_KINDS[kind]} are required.",
+            "Use more classes, or another kind.",
         )
     if label is not None and label not in patches:
         known = f"Classes: {', '.join(sorted(patches))}"
@@ -191,8 +193,8 @@ def _plan(
         if rows % 2 or cols % 2:
             raise ParameterError(
                 f"rows={rows}, cols={cols} for blocks of 2 x 2 cells",
-                "allowed: even numbers",
-                f"try rows={rows + rows % 2}, cols={cols + cols % 2}",
+                "Allowed: even numbers",
+                f"Use rows={rows + rows % 2}, cols={cols + cols % 2}",
             )
         return _majority(others, (rows // 2, cols // 2), share, draw).repeat(2, 0).repeat(2, 1)
     mixed = 1 if kind == "rare" else _MIXED
@@ -201,7 +203,7 @@ def _plan(
     if rows * cols <= mixed:
         raise ParameterError(
             f"rows={rows}, cols={cols} for a mosaic of kind {kind!r}",
-            f"It takes at least {mixed + 1} cells.",
+            f"At least {mixed + 1} cells are required.",
         )
     numbers = 1 + np.arange(rows * cols) % mixed
     if kind == "clutter":
@@ -215,7 +217,7 @@ def _plan(
 def _plan_off_grid(
     kind: str, others: int, shape: tuple[int, int], share: float, draw: np.random.Generator
 ) -> NDArray[np.int64]:
-    """Return (rows + 1, cols + 1) class numbers, with what is planted away from the edges."""
+    """Return (rows + 1, cols + 1) class numbers, with planted cells away from the edges."""
     rows, cols = shape
     more = 2 if kind == "blocks" else 1  # blocks take an even number
     numbers = _plan(kind, others, (rows + more, cols + more), share, draw)
@@ -224,8 +226,8 @@ def _plan_off_grid(
         if min(shape) < 2:
             raise ParameterError(
                 f"rows={rows}, cols={cols} with an offset",
-                f"A mosaic of kind {kind!r} then takes 2 x 2 cells or more: what is planted is "
-                "seen whole.",
+                f"A mosaic of kind {kind!r} needs at least 2 x 2 cells, so that planted cells are "
+                "complete.",
             )
         inside = numbers[1:rows, 1:cols]
         own = numbers == 0
@@ -239,7 +241,7 @@ def _majority(
     others: int, shape: tuple[int, int], share: float, draw: np.random.Generator
 ) -> NDArray[np.int64]:
     if not 0 < share < 1:  # NaN fails the comparison
-        raise ParameterError(f"share={share!r}", "allowed: above 0 and below 1", "try share=0.25")
+        raise ParameterError(f"share={share!r}", "Allowed: above 0 and below 1", "Use share=0.25.")
     cells = shape[0] * shape[1]
     own = round(share * cells)
     most = -(-(cells - own) // others)
@@ -247,15 +249,15 @@ def _majority(
         raise ParameterError(
             f"share={share:g} is {own} of {cells}; spread over {others} other class(es), "
             f"one of them would have {most}",
-            "No other class may have as many as the label.",
-            "Raise share, or give more classes.",
+            "Every other class must have fewer cells than the label.",
+            "Increase share, or use more classes.",
         )
     numbers = np.concatenate([np.zeros(own, np.int64), 1 + np.arange(cells - own) % others])
     return draw.permutation(numbers).reshape(shape)
 
 
 def _each_once(count: int, available: int, draw: np.random.Generator) -> NDArray[np.int64]:
-    """Draw `count` of `available` numbers, none again before all were drawn."""
+    """Draw `count` of `available` numbers, without repeats until all are drawn."""
     rounds = [draw.permutation(available) for _ in range(-(-count // available))]
     return np.concatenate(rounds)[:count]
 
@@ -274,7 +276,7 @@ def _usual_side(patches: Sequence[Patch]) -> int:
 
 
 def _read_square(patch: Patch, side: int) -> NDArray[Any]:
-    """Return the middle square of a patch as (c, side, side)."""
+    """Return the centre square of a patch as (c, side, side)."""
     h, w = _shape(patch)
     short = min(h, w)
     middle = Window((h - short) // 2, (w - short) // 2, short, short)
@@ -283,22 +285,22 @@ def _read_square(patch: Patch, side: int) -> NDArray[Any]:
 
 
 def whole(raster: Raster) -> NDArray[Any]:
-    """Return the pixels of a raster with 0 where they are missing."""
+    """Return the pixels of a raster with 0 for missing pixels."""
     return np.where(raster.valid, raster.data, np.zeros((), raster.data.dtype))
 
 
 def check_alike(part: NDArray[Any], image: NDArray[Any], name: str) -> None:
-    """Check that a part has the bands and the dtype of the image that it goes into.
+    """Check that a part has the bands and the dtype of the output image.
 
     Raises:
-        DataError: It has others.
+        DataError: They differ.
     """
     if len(part) != len(image) or part.dtype != image.dtype:
         raise DataError(
             f"{name} has {len(part)} band(s) of {part.dtype}, the one before it has {len(image)} "
             f"of {image.dtype}",
-            "What is put together has one number of bands and one dtype.",
-            "Leave it out or convert it.",
+            "All parts must have the same number of bands and the same dtype.",
+            "Remove or convert it.",
         )
 
 
@@ -310,4 +312,4 @@ def check_counts(**given: int) -> None:
     """
     for name, value in given.items():
         if isinstance(value, bool) or not isinstance(value, int) or value < 1:
-            raise ParameterError(f"{name}={value!r}", "allowed: whole numbers from 1")
+            raise ParameterError(f"{name}={value!r}", "Allowed: whole numbers from 1")

@@ -1,7 +1,7 @@
 """Mosaics on disk: patches from class folders, mosaics with their truth, parts of one scene.
 
-Public data sets often cut scenes into files. `patches_in` and `write_mosaics` make wide scenes of
-unrelated patches; `join` puts the parts of one scene back together.
+Public data sets often split scenes into files. `patches_in` and `write_mosaics` create wide scenes
+of unrelated patches; `join` merges the parts of one scene.
 """
 
 from __future__ import annotations
@@ -32,19 +32,19 @@ if TYPE_CHECKING:
 FORMS = ("tif", "png")
 _OURS = re.compile(r"truth\.json|images/mosaic-\d+\.(tif|png)|(images/)?\..*\.tmp")
 _MODES = (1, 3)  # bands of a PNG: grey, red-green-blue
-_BESIDE = 0.5  # pixels that parts may lie off their place
+_BESIDE = 0.5  # tolerance of the position of a part, pixels
 
 
 @dataclass(frozen=True)
 class MosaicFiles:
-    """Where mosaics lie.
+    """Paths of written mosaics.
 
     Attributes:
         root: The folder.
         images: One image without georeference for each mosaic.
-        truth: truth.json: how they were made and, for each, the file, kind, label, class of every
-            cell, and the pixel boxes of what was planted.
-        labels: The class that each mosaic is about.
+        truth: truth.json: the settings and, for each mosaic, the file, kind, label, class of every
+            cell, and the pixel boxes of planted cells.
+        labels: Label of each mosaic.
     """
 
     root: Path
@@ -57,15 +57,15 @@ def patches_in(folder: str | Path) -> dict[str, list[Path]]:
     """Find the images of class folders: ``folder/CLASS/*.tif`` (or .png, .jpg, ...).
 
     Returns:
-        Class -> its images, both by name; hidden files and folders are left out.
+        Class -> its images, both by name; hidden files and folders are ignored.
 
     Raises:
-        DataError: There is no such folder, it has no subfolders, or one of them has no image.
+        DataError: The folder is missing, has no subfolders, or one of them has no image.
     """
     root = Path(folder)
     hint = "Give the folder whose subfolders are the classes."
     if not root.is_dir():
-        raise DataError(f"there is no folder {str(root)!r}", "", hint)
+        raise DataError(f"the folder {str(root)!r} does not exist", "", hint)
     found = {
         below.name: _images(below)
         for below in sorted(root.iterdir())
@@ -76,8 +76,8 @@ def patches_in(folder: str | Path) -> dict[str, list[Path]]:
     empty = [name for name, images in found.items() if not images]
     if empty:
         raise DataError(
-            f"no image in the class folder {str(root / empty[0])!r}",
-            f"Looked for files ending in {', '.join(SUFFIXES)}.",
+            f"there are no images in the class folder {str(root / empty[0])!r}",
+            f"Expected files ending in {', '.join(SUFFIXES)}.",
             hint,
         )
     return found
@@ -101,7 +101,7 @@ def write_mosaics(  # noqa: PLR0913  (keyword-only options)
 ) -> MosaicFiles:
     """Stitch mosaics from class folders and write them, with their truth, under `out`.
 
-    Every file is complete or absent; truth.json comes last. Mosaic i does not depend on `count`.
+    Files are written atomically, truth.json last. Mosaic i does not depend on `count`.
 
     Args:
         folder: Class folders; see `patches_in`.
@@ -112,19 +112,19 @@ def write_mosaics(  # noqa: PLR0913  (keyword-only options)
         cols: Columns of cells.
         seed: Seed of all mosaics.
         share: Share of the label.
-        label: The class that the scenes are about; drawn for each scene when None.
+        label: The dominant or planted class; drawn randomly per scene if None.
         tile: Side of a cell, pixels.
-        offset: Share of the first cells that lies outside.
+        offset: Share of the first cells outside the scene.
         form: "tif", a GeoTIFF without georeference, or "png", for uint8 of 1 or 3 bands.
         progress: Called as mosaics are finished.
 
     Raises:
         UnknownNameError, ParameterError, DataError: See `stitch` and `patches_in`.
-        StorageError: The folder cannot be written, or holds something else.
+        StorageError: The folder cannot be written, or contains other files.
     """
     check_counts(count=count)
     if form not in FORMS:
-        raise ParameterError(f"form={form!r}", f"allowed: {', '.join(FORMS)}", "try form='tif'")
+        raise ParameterError(f"form={form!r}", f"Allowed: {', '.join(FORMS)}", "Use form='tif'.")
     root, patches = Path(out), patches_in(folder)
     _refuse_foreign(root)
     images: list[Path] = []
@@ -135,7 +135,7 @@ def write_mosaics(  # noqa: PLR0913  (keyword-only options)
                 patches, kind, rows=rows, cols=cols, seed=seed, index=index, share=share,
                 label=label, tile=tile, offset=offset,
             )  # fmt: skip
-            if index == 0:  # only now is it known that what is asked for can be made
+            if index == 0:  # only now are all arguments validated
                 _remove_earlier(root)
             images.append(root / "images" / f"mosaic-{index:03d}.{form}")
             write_image(images[-1], mosaic.image)
@@ -149,7 +149,7 @@ def write_mosaics(  # noqa: PLR0913  (keyword-only options)
 
 @dataclass(frozen=True, eq=False)
 class Joined:
-    """Parts of a scene, put together.
+    """A scene merged from parts.
 
     Attributes:
         image: (c, h, w) pixels in the dtype of the parts.
@@ -167,25 +167,25 @@ def join(
     *,
     ignore_georeference: bool = False,
 ) -> Joined:
-    """Put the parts of one scene together: a grid, row by row from the upper left.
+    """Merge the parts of one scene: a grid, row by row from the upper left.
 
-    Nothing is resampled or cut off. Where a scene does not divide evenly its parts differ by a
-    pixel, but those of one grid row have one height and those of one grid column one width.
-    Missing pixels become 0. Georeferenced parts have to lie where the grid puts them, to half a
-    pixel, and the scene gets their georeference; parts without are taken in the order given.
+    Parts are not resampled or cropped. If a scene does not divide evenly its parts differ by a
+    pixel, but parts in one grid row have equal heights and parts in one grid column equal widths.
+    Missing pixels become 0. Georeferenced parts must be at their grid positions, to half a
+    pixel, and the scene gets their georeference; others are used in the given order.
 
     Args:
         parts: The image files in order, or a folder of them in the order of their names (numbers
-            in a name count as numbers: part_2 comes before part_10).
+            in a name sort numerically: part_2 before part_10).
         rows: Rows of the grid.
         cols: Columns of the grid.
-        ignore_georeference: Whether to put parts together wherever they lie on the ground; the
+        ignore_georeference: Whether to merge parts regardless of their georeference; the
             scene then has no georeference.
 
     Raises:
         ParameterError: Not ``rows * cols`` parts.
         DataError: A file cannot be read, the parts do not fit (sizes, bands or dtypes), or they do
-            not lie side by side on the ground.
+            not adjacent on the ground.
     """
     check_counts(rows=rows, cols=cols)
     files = _images(Path(parts)) if isinstance(parts, str | Path) else [Path(p) for p in parts]
@@ -193,8 +193,8 @@ def join(
         where = f" in {str(parts)!r}" if isinstance(parts, str | Path) else ""
         raise ParameterError(
             f"{len(files)} image(s){where} for {rows} rows of {cols} parts",
-            f"A grid of {rows} x {cols} takes {rows * cols}.",
-            "Change the rows and columns, or name the files in their order.",
+            f"A grid of {rows} x {cols} requires {rows * cols}.",
+            "Change the rows and columns, or list the files in order.",
         )
     sources = [FileSource(str(file)) for file in files]
     shapes = [source.info.shape for source in sources]
@@ -207,7 +207,7 @@ def join(
         if shapes[k] != (heights[row], widths[col]):
             raise DataError(
                 f"{str(file)!r} has {shapes[k][0]} x {shapes[k][1]} pixels (height x width)",
-                f"In row {row + 1}, column {col + 1} the other parts leave room for "
+                f"In row {row + 1}, column {col + 1} the expected size is "
                 f"{heights[row]} x {widths[col]}.",
                 "Check the order of the parts, and the rows and columns.",
             )
@@ -226,10 +226,10 @@ def join(
 def _common(
     sources: Sequence[FileSource], corners: Sequence[tuple[int, int]], shape: tuple[int, int]
 ) -> GeoBox | None:
-    """Return the georeference of a scene whose parts begin at `corners` (y, x); None without.
+    """Return the georeference of a scene whose parts start at `corners` (y, x), or None.
 
     Raises:
-        DataError: A part lies elsewhere, or only some are georeferenced.
+        DataError: A part is elsewhere, or only some are georeferenced.
     """
     from odc.geo.geobox import GeoBox
 
@@ -244,28 +244,28 @@ def _common(
             why = bare.info.unplaced or "has no georeference"
             raise DataError(
                 f"{bare.path!r} {why}, other parts have one",
-                "All parts are georeferenced, or none.",
+                "Either all parts or none must be georeferenced.",
                 told,
             )
         if not one_crs(first, box) or (first.crs is None) != (box.crs is None):
             raise DataError(
                 f"{source.path!r} is in {box.crs}, {sources[0].path!r} in {first.crs}",
-                "The parts of a scene are in one CRS.",
+                "All parts of a scene must have the same CRS.",
                 told,
             )
-        # Where the grid puts the corners of the part, and where they are, in pixels of the first.
+        # Expected and actual corners of the part, in pixels of the first part.
         height, width = source.info.shape
         ends = np.array([[0, 0, 1], [width, 0, 1], [0, height, 1], [width, height, 1]])
         off = ends @ onto(box, first).T - ends - [x, y, 0]
         if np.abs(off).max() > _BESIDE:
             dx, dy = off[0, :2]
             raise DataError(
-                f"{source.path!r} does not lie where row by row it should: it is {dx:+.6g} pixels "
+                f"{source.path!r} is not at its position in the grid: it is {dx:+.6g} pixels "
                 f"to the right and {dy:+.6g} down of its place beside {sources[0].path!r}"
                 if np.ptp(off, axis=0).max() <= _BESIDE
                 else f"{source.path!r} has other pixels on the ground than {sources[0].path!r}: of "
                 "another size, turned or flipped",
-                "Georeferenced parts lie side by side, to half a pixel.",
+                "Georeferenced parts must be adjacent, to half a pixel.",
                 f"Name the files in their order, row by row from the upper left. {told}",
             )
     first = boxes[0]
@@ -276,12 +276,12 @@ def write_image(path: str | Path, image: NDArray[Any], geobox: GeoBox | None = N
     """Write an image, atomically.
 
     Args:
-        path: Destination: .tif, or .png, which holds no georeference.
+        path: Output file: .tif, or .png (without georeference).
         image: (c, h, w); for .png uint8 of 1 or 3 bands.
         geobox: Georeference, or None.
 
     Raises:
-        ParameterError: Another ending, or an image that a PNG cannot hold.
+        ParameterError: The suffix is not supported, or PNG does not support the image.
         StorageError: The file cannot be written.
     """
     path = Path(path)
@@ -289,12 +289,12 @@ def write_image(path: str | Path, image: NDArray[Any], geobox: GeoBox | None = N
         write_cog(path, image, geobox=geobox)
         return
     if path.suffix.lower() != ".png":
-        raise ParameterError(f"the file {str(path)!r}", "An image ends in .tif or .png.")
+        raise ParameterError(f"the file {str(path)!r}", "Images must end in .tif or .png.")
     if image.dtype != np.uint8 or len(image) not in _MODES:
         raise ParameterError(
             f"{len(image)} band(s) of {image.dtype} in a PNG",
-            "A PNG is written for uint8 of 1 or 3 bands.",
-            "Write a .tif.",
+            "PNG supports uint8 with 1 or 3 bands.",
+            "Use a .tif file.",
         )
     from PIL import Image
 
@@ -304,9 +304,9 @@ def write_image(path: str | Path, image: NDArray[Any], geobox: GeoBox | None = N
 
 
 def _images(folder: Path) -> list[Path]:
-    """The images of a folder by name; numbers in a name count as numbers."""
+    """Return the images of a folder by name; numbers in a name sort numerically."""
     if not folder.is_dir():
-        raise DataError(f"there is no folder {str(folder)!r}", "", "Check the path.")
+        raise DataError(f"the folder {str(folder)!r} does not exist", "", "Check the path.")
     found = [
         path
         for path in folder.iterdir()
@@ -316,27 +316,27 @@ def _images(folder: Path) -> list[Path]:
 
 
 def _by_numbers(path: Path) -> tuple[list[tuple[str, int]], str]:
-    """Sort by text and numbers in turn, then by the plain name (01 and 1 are one number)."""
+    """Return a natural sort key, with the name as tie-break (01 and 1 are equal numbers)."""
     pieces = re.findall(r"(\D*)(\d*)", path.name)
     return [(text, int(number or -1)) for text, number in pieces], path.name
 
 
 def _refuse_foreign(root: Path) -> None:
-    """Refuse a folder with files that no mosaics have left there, not even interrupted ones."""
+    """Reject a folder with files not written by earlier, possibly interrupted, mosaics."""
     if not root.is_dir():
         return
     found = sorted(p.relative_to(root).as_posix() for p in root.rglob("*") if p.is_file())
     foreign = [name for name in found if not _OURS.fullmatch(name)]
     if foreign:
         raise StorageError(
-            f"the folder {str(root)!r} holds other files, the first is {foreign[0]!r}",
-            "Mosaics go into a new or empty folder, or replace earlier ones.",
-            "Choose another --out.",
+            f"the folder {str(root)!r} contains other files, for example {foreign[0]!r}",
+            "The folder must be new, empty, or contain earlier mosaics.",
+            "Use another --out.",
         )
 
 
 def _remove_earlier(root: Path) -> None:
-    """Remove earlier mosaics, the truth first: there may be fewer or others this time."""
+    """Remove earlier mosaics, truth.json first."""
     for path in (root / "truth.json", *sorted((root / "images").glob("mosaic-*"))):
         try:
             path.unlink(missing_ok=True)

@@ -43,7 +43,7 @@ class Router:
         self.step = step
 
     def route(self, start: tuple[float, float], end: tuple[float, float]) -> F64:
-        """Return the (n, 2) cheapest way from `start` to `end`, y and x in metres."""
+        """Return the (n, 2) least-cost path from `start` to `end`, y and x in metres."""
         q = self.cost.shape[1]
         a, b = self._node(start), self._node(end)
         _, before = dijkstra(self._graph(), directed=False, indices=a, return_predecessors=True)
@@ -57,7 +57,7 @@ class Router:
         return points.astype(np.float64)
 
     def discount(self, points: F64, factor: float) -> None:
-        """Make what lies on a line cheaper, so that later routes join it."""
+        """Reduce the cost along a line, so that later routes join it."""
         p, q = self.cost.shape
         dense = densify(Line(points, np.ones(len(points))), self.step * 0.5).points
         cells = np.rint(dense / self.step).astype(int)
@@ -73,7 +73,7 @@ class Router:
 
     def _graph(self) -> csr_array:
         p, q = self.cost.shape
-        ids = np.arange(p * q, dtype=np.int32).reshape(p, q)  # scipy 1.13 routes over no others
+        ids = np.arange(p * q, dtype=np.int32).reshape(p, q)  # scipy 1.13 supports no other dtype
         sources, targets, weights = [], [], []
         # Knight's moves as well: eight neighbours alone give roads with 45 degree corners.
         for dy, dx in ((0, 1), (1, 0), (1, 1), (1, -1), (1, 2), (2, 1), (1, -2), (2, -1)):

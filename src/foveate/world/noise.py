@@ -1,4 +1,4 @@
-"""Smooth random fields, made coarse to fine, and small helpers on coordinates.
+"""Smooth random fields, generated coarse to fine, and coordinate helpers.
 
 Only additions, multiplications, square roots and integer arithmetic touch the pixels: numpy's
 exp, sin and hypot differ in the last bit between processors, and the bytes of a world must not.
@@ -27,10 +27,10 @@ def fractal(
     gain: float = 0.5,
     finest: float = 2.0,
 ) -> F32:
-    """Make fractal noise by repeated subdivision of a cubic B-spline surface.
+    """Generate fractal noise by repeated subdivision of a cubic B-spline surface.
 
     Each level doubles the lattice and adds uniform noise of `gain` times the amplitude, so
-    the whole costs 4/3 of its finest level (midpoint displacement, Fournier et al. 1982, with
+    the total cost is 4/3 of the finest level (midpoint displacement, Fournier et al. 1982, with
     the Lane-Riesenfeld smoothing step in place of the midpoint).
 
     Args:
@@ -103,7 +103,7 @@ def _taps(at: NDArray[np.float64], n: int) -> tuple[NDArray[np.intp], F32]:
 
 
 def table(rng: np.random.Generator, smooth: int = 0) -> F32:
-    """Make a periodic (256, 256) float32 table in [0, 1), smoothed `smooth` times.
+    """Generate a periodic (256, 256) float32 table in [0, 1), smoothed `smooth` times.
 
     Smoothing keeps the table at about its first contrast, so it serves as a texture that is
     looked up at any scale and orientation.
@@ -146,7 +146,7 @@ def worley(x: F32, y: F32, spacing: float, jitter: tuple[F32, F32]) -> tuple[NDA
         x: (...) float32 positions in metres.
         y: As `x`.
         spacing: Lattice spacing in metres.
-        jitter: Two periodic tables in [0, 1): where in its cell a seed lies.
+        jitter: Two periodic tables in [0, 1): position of a seed in its cell.
 
     Returns:
         ``i, j`` int32 cell of the nearest seed, ``dx, dy`` offset from it in metres, and
@@ -167,7 +167,7 @@ def worley(x: F32, y: F32, spacing: float, jitter: tuple[F32, F32]) -> tuple[NDA
         np.copyto(first, np.int8(k), where=near)
         np.minimum(second, np.maximum(best, d), out=second)
         np.minimum(best, d, out=best)
-    # Only the two winners are kept as numbers; where they lie is computed once more.
+    # Only the ids of the two nearest seeds are kept; their positions are recomputed.
     rx, ry = _offset(sx, sy, cy + runner // 3 - np.int32(1), cx + runner % 3 - np.int32(1), jitter)
     bi, bj = cy + first // 3 - np.int32(1), cx + first % 3 - np.int32(1)
     bx, by = _offset(sx, sy, bi, bj, jitter)

@@ -1,8 +1,8 @@
-"""Rare objects: where each may stand, how many there are, and their exact boxes.
+"""Rare objects: allowed locations, counts and exact boxes.
 
-An object is placed whole or not at all: its pixels and a margin of one pixel lie inside the
-scene, inside the acquisition frame, outside of clouds and apart from all other objects. Things
-smaller than a pixel are drawn as one or two pixels of diluted contrast, as a sensor sees them.
+Objects are always complete: their pixels and a margin of one pixel are inside the
+scene, inside the acquisition frame, outside clouds and separate from all other objects. Objects
+smaller than a pixel are drawn as one or two pixels of diluted contrast, as in sensor data.
 """
 
 from __future__ import annotations
@@ -28,20 +28,20 @@ if TYPE_CHECKING:
     from foveate.world.town import Town
 
 MOST = 400  # objects of one kind in one scene
-TRIES = 60  # places looked at for each wanted object
+TRIES = 60  # candidate positions per requested object
 
 
 @dataclass(frozen=True)
 class Kind:
-    """How objects of one kind are placed.
+    """Placement rules of one kind of object.
 
     Attributes:
         length: Smallest and largest length in metres.
         ratio: Smallest and largest width relative to the length.
         margin: Free land around the object in metres.
         on: Classes that the object and its margin may replace.
-        flock: Chance that the object stands beside the one before it.
-        gap: Distance to that one in lengths.
+        flock: Probability that the object is next to the previous one.
+        gap: Distance to the previous one in lengths.
     """
 
     length: tuple[float, float]
@@ -70,14 +70,14 @@ KINDS: dict[str, Kind] = {
 
 @dataclass(eq=False)
 class Search:
-    """What the search for places keeps for one kind of object.
+    """State of the placement of one kind of object.
 
     Attributes:
         site: The scene.
         kind: How objects of the kind are placed.
         name: Name of the kind.
         allowed: (256,) bool, classes that may be replaced.
-        busy: (h, w) bool, where nothing may be placed any more; changed in place.
+        busy: (h, w) bool, no longer available; changed in place.
     """
 
     site: Site
@@ -94,7 +94,7 @@ def place(site: Site, land: Land, town: Town, free: NDArray[np.bool_]) -> list[O
         site: The scene, with its land and settlements painted.
         land: Fields of the land.
         town: Fields of the settlements.
-        free: (h, w) bool, where objects may be: valid and free of cloud.
+        free: (h, w) bool, allowed pixels: valid and cloud-free.
 
     Returns:
         The objects with the tight boxes of their pixels, sorted by row and column.
@@ -160,7 +160,7 @@ def _scatter(
 ) -> list[Object]:
     name, kind, frame = search.name, search.kind, search.site.frame
     out: list[Object] = []
-    # A scene too small for the real thing has none: there are no toy stadiums.
+    # Objects are not scaled down: a small scene may have none.
     limit = 0.42 * min(frame.shape) * frame.gsd
     if limit < kind.length[0]:
         return out
@@ -176,7 +176,7 @@ def _scatter(
             gap = last[2] * (kind.gap[0] + (kind.gap[1] - kind.gap[0]) * dice[3])
             cos, sin = direction(last[4] + 1.5708 * int(dice[4] * 4))
             y, x = last[0] + gap * sin, last[1] + gap * cos
-            # Neighbours are alike: one harbour, one tank farm, one row of greenhouses.
+            # Neighbours are similar: one harbour, one tank farm, one row of greenhouses.
             turn, length, angle = last[3], last[2] * (0.92 + 0.16 * dice[0]), last[4]
             last = None if dice[7] < 0.08 else last
         else:
@@ -201,7 +201,7 @@ def _scatter(
 
 
 def _try(search: Search, pose: Pose) -> Object | None:
-    """Draw one object if it fits as a whole."""
+    """Draw one object if it fits completely."""
     canvas, frame, name = search.site.canvas, search.site.frame, search.name
     margin = max(search.kind.margin, frame.gsd)
     reach = 0.5 * math.sqrt(pose.length**2 + pose.width**2) + margin + 1.5 * frame.gsd

@@ -1,4 +1,4 @@
-"""One scene of a world, from its number to its pixels."""
+"""Creation of one scene of a world."""
 
 from __future__ import annotations
 
@@ -22,17 +22,17 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 CLOUD_HEIGHT = 900.0  # metres
-# Towards which the worlds are spread: EPSG code of the UTM zone and a plausible origin in it.
+# Locations of the worlds: EPSG code of the UTM zone and a plausible origin in it.
 ZONES = ((32632, 5_300_000), (32630, 4_600_000), (32633, 5_900_000), (32634, 5_150_000))
 
 
 def make_scene(spec: WorldSpec, index: int) -> WorldScene:
-    """Make scene `index` of a world, with its labels and objects.
+    """Create scene `index` of a world, with its labels and objects.
 
     Args:
         spec: The world.
         index: Number of the scene, from 0. It may exceed ``spec.scenes``: scenes do not depend
-            on how many there are.
+            on their total number.
 
     Returns:
         The scene.
@@ -41,7 +41,7 @@ def make_scene(spec: WorldSpec, index: int) -> WorldScene:
         ParameterError: `index` is negative or not a whole number.
     """
     if isinstance(index, bool) or not isinstance(index, int | np.integer) or index < 0:
-        raise ParameterError(f"index={index!r}", "allowed: whole numbers from 0", "try index=0")
+        raise ParameterError(f"index={index!r}", "Allowed: whole numbers from 0", "Use index=0.")
     index = int(index)
     theme = THEMES[spec.theme(index)]
     frame = _frame(spec, index)
@@ -54,7 +54,7 @@ def make_scene(spec: WorldSpec, index: int) -> WorldScene:
     built = town.build(site, land)
     trees.grow(site)
     valid = _acquired(frame, border=spec.has_border(index))
-    # Low clouds over small scenes: a shadow that falls outside would be no shadow.
+    # Low clouds over small scenes keep the shadow inside the scene.
     fall = min(CLOUD_HEIGHT, 0.16 * max(frame.shape) * frame.gsd) / sun.rise
     drift = (-sun.south * fall, -sun.east * fall)
     sky = sensor.clouds(frame, spec.cloud, drift)
@@ -96,7 +96,7 @@ def _frame(spec: WorldSpec, index: int) -> Frame:
 
 
 def _acquired(frame: Frame, *, border: bool) -> NDArray[np.bool_]:
-    """Valid mask: everything, or a frame turned like the ground track of a satellite."""
+    """Return the valid mask: all pixels, or a frame rotated like a satellite ground track."""
     h, w = frame.shape
     if not border:
         return np.ones((h, w), bool)
@@ -112,7 +112,7 @@ def _acquired(frame: Frame, *, border: bool) -> NDArray[np.bool_]:
 
 
 def _geobox(spec: WorldSpec, index: int) -> GeoBox:
-    """Place the scene in a UTM zone, on a grid of whole pixels."""
+    """Return the position of the scene in a UTM zone, on a grid of whole pixels."""
     rng = seeds.rng(spec.seed, f"world/{index}/place")
     epsg, north = ZONES[int(rng.integers(len(ZONES)))]
     column, row = int(rng.integers(0, 8)), int(rng.integers(-8, 8))

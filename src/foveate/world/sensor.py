@@ -49,7 +49,7 @@ def clouds(frame: Frame, mean: float, shift: tuple[float, float]) -> tuple[F32, 
     flat = inner[::4, ::4].ravel()
     k = min(int((1.0 - cover) * flat.size), flat.size - 1)
     level = float(np.partition(flat, k)[k])
-    # The opacity reaches CLOUD_ALPHA at the level, so that the share is met.
+    # The opacity equals CLOUD_ALPHA at the level, so that the share is exact.
     alpha = smoothstep(field, level - 0.28, level + 0.42)
     dy = pad[0] if shift[0] < 0 else -pad[0]
     dx = pad[1] if shift[1] < 0 else -pad[1]
@@ -65,12 +65,12 @@ def expose(
     valid: NDArray[np.bool_],
     spec: WorldSpec,
 ) -> NDArray[np.uint8] | NDArray[np.uint16]:
-    """See the canvas through the sensor.
+    """Simulate the sensor image of the canvas.
 
     Args:
         site: The painted scene.
         light: (h, w) float32 illumination, 1 on a flat sunny field.
-        sky: What `clouds` returned.
+        sky: Result of `clouds`.
         valid: (h, w) bool acquisition frame.
         spec: Bands, dtype and noise.
 
@@ -120,11 +120,11 @@ def _grain(frame: Frame, name: str, shape: tuple[int, int]) -> F32:
 
 
 def quantise(seen: F32, dtype: str) -> NDArray[np.uint8] | NDArray[np.uint16]:
-    """Turn reflectance into integers that never collide with nodata.
+    """Convert reflectance to integers without the nodata value.
 
-    uint16 is reflectance x 10000. uint8 is 8-bit imagery as it is delivered for display: the
+    uint16 is reflectance x 10000. uint8 is 8-bit display imagery: the
     square root of the reflectance (a gamma of 2), 255 at a reflectance of 0.55, the same for
-    all bands, so that ``(value / 255) ** 2 * 0.55`` gives reflectance back.
+    all bands, so that ``(value / 255) ** 2 * 0.55`` is the reflectance.
 
     Args:
         seen: (h, w) float32 reflectance.

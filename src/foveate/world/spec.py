@@ -1,6 +1,6 @@
-"""What a procedural world is asked to be, and the words for what comes out of it.
+"""Specification of a procedural world, and the types of its scenes and objects.
 
-Land cover is labelled per pixel with the classes of `CLASSES`; rare small things are listed
+Land cover is labelled per pixel with the classes of `CLASSES`; rare small objects are listed
 one by one with the kinds of `OBJECT_KINDS`. Lengths are metres, positions are pixels.
 """
 
@@ -67,8 +67,8 @@ class WorldSpec:
             green, blue, nir, swir16, swir22, rededge705, rededge740, rededge783, coastal,
             nir865, then further wavelengths between them (see `spectra.band_names`).
         gsd: Ground sample distance in metres, 0.1 to 100.
-        dtype: "uint16" holds reflectance x 10000; "uint8" holds reflectance stretched for the
-            eye (see `sensor.quantise`). 0 is nodata, so valid pixels are >= 1.
+        dtype: "uint16" is reflectance x 10000; "uint8" is reflectance stretched for
+            display (see `sensor.quantise`). 0 is nodata, so valid pixels are >= 1.
         seed: Seed of the whole world, >= 0.
         cloud: Mean share of a scene under opaque cloud, 0 to 0.8; a scene has 0 to 2 x this.
         nodata_border: Share of the scenes that are acquired in a rotated frame, with nodata
@@ -77,7 +77,7 @@ class WorldSpec:
             about 0.3 % reflectance), 0 to 10.
 
     Raises:
-        ParameterError: A value is outside of what is said above.
+        ParameterError: A value is outside the range stated above.
     """
 
     scenes: int = 4
@@ -91,12 +91,12 @@ class WorldSpec:
     noise: float = 1.0
 
     def __post_init__(self) -> None:
-        """Refuse what cannot be made, and normalise `size` to a pair."""
+        """Validate the values and normalise `size` to a pair."""
         _integer("scenes", self.scenes, 1, 10_000)
         size = (self.size, self.size) if isinstance(self.size, int) else self.size
         if not isinstance(size, tuple | list) or len(size) != 2:
             raise ParameterError(
-                f"size={self.size!r}", "allowed: an int or (height, width)", "try size=1024"
+                f"size={self.size!r}", "Allowed: an int or (height, width)", "Use size=1024."
             )
         for side in size:
             _integer("size", side, 64, 32_768)
@@ -105,7 +105,7 @@ class WorldSpec:
         _number("gsd", self.gsd, 0.1, 100.0)
         if self.dtype not in ("uint8", "uint16"):
             raise ParameterError(
-                f"dtype={self.dtype!r}", "allowed: 'uint8' and 'uint16'", "try dtype='uint8'"
+                f"dtype={self.dtype!r}", "Allowed: 'uint8' and 'uint16'", "Use dtype='uint8'."
             )
         _integer("seed", self.seed, 0, 2**63 - 1)
         _number("cloud", self.cloud, 0.0, 0.8)
@@ -177,10 +177,12 @@ class WorldScene:
 def _integer(name: str, value: object, low: int, high: int) -> None:
     if isinstance(value, bool) or not isinstance(value, int) or not low <= value <= high:
         raise ParameterError(
-            f"{name}={value!r}", f"allowed: whole numbers from {low} to {high}", f"try {name}={low}"
+            f"{name}={value!r}",
+            f"Allowed: whole numbers from {low} to {high}.",
+            f"Use {name}={low}.",
         )
 
 
 def _number(name: str, value: object, low: float, high: float) -> None:
     if not isinstance(value, int | float) or not low <= value <= high:  # NaN fails the comparison
-        raise ParameterError(f"{name}={value!r}", f"allowed: {low:g} to {high:g}")
+        raise ParameterError(f"{name}={value!r}", f"Allowed: {low:g} to {high:g}")

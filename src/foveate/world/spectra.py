@@ -1,6 +1,6 @@
-"""Reflectance of the materials a scene is made of, and the bands it is seen in.
+"""Reflectance of the materials of a scene, and the spectral bands.
 
-The spectra are drawn after the shapes in the USGS Spectral Library version 7 (Kokaly et al.
+The spectra follow the shapes in the USGS Spectral Library version 7 (Kokaly et al.
 2017): chlorophyll absorption and red edge, bright dry soil, water absorption beyond 0.9 um,
 bright and flat paint. They are typical values for broad bands, not measurements.
 """

@@ -1,4 +1,4 @@
-"""Stamping many small rotated shapes into a raster at once."""
+"""Batched rasterisation of many small rotated rectangles."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 type F32 = NDArray[np.float32]
 
-BATCH = 2_000_000  # pixels looked at in one batch
+BATCH = 2_000_000  # pixels per batch
 
 
 @dataclass(frozen=True, eq=False)
@@ -53,7 +53,7 @@ class Boxes:
 
 @dataclass(frozen=True, eq=False)
 class Stamp:
-    """Pixels inside of a batch of rectangles, later rectangles last.
+    """Pixels inside a batch of rectangles, later rectangles last.
 
     Attributes:
         at: Pixel rows and columns, each (k,).

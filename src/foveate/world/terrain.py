@@ -1,8 +1,8 @@
 """The plan of a scene: relief, rivers, lakes, sea, settlements and the roads between them.
 
 Everything here lives on a coarse grid or in vectors, in metres; `frame` says which window of it
-becomes pixels. The domain is never smaller than a kilometre, so that a small scene is a cut-out
-of a landscape and not a landscape for dwarfs.
+becomes pixels. The domain is never smaller than a kilometre, so that a small scene is a crop
+of a landscape at its true scale.
 """
 
 from __future__ import annotations
@@ -79,7 +79,7 @@ class Frame:
         )
 
     def pixel(self, y: NDArray, x: NDArray) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
-        """Pixel rows and columns of positions in metres; may lie outside of the image."""
+        """Pixel rows and columns of positions in metres; may be outside the image."""
         row = np.floor((np.asarray(y) - self.y0) / self.gsd).astype(np.intp)
         col = np.floor((np.asarray(x) - self.x0) / self.gsd).astype(np.intp)
         return row, col
@@ -123,7 +123,7 @@ class Plan:
 
 
 def plan(frame: Frame, theme: Theme) -> Plan:
-    """Lay out the domain of `frame` in the manner of `theme`."""
+    """Create the plan of the domain of `frame` for a theme."""
     longest = max(frame.domain)
     step = max(longest / 512.0, min(8.0, longest / 128.0))
     shape = (int(frame.domain[0] / step) + 2, int(frame.domain[1] / step) + 2)
@@ -149,7 +149,7 @@ def plan(frame: Frame, theme: Theme) -> Plan:
 
 
 def _quantile(values: F32, share: float) -> np.float32:
-    """Exact order statistic: interpolation would depend on the processor's rounding."""
+    """Return an exact order statistic: interpolation would depend on processor rounding."""
     flat = values.ravel()
     k = min(int(share * flat.size), flat.size - 1)
     return np.partition(flat, k)[k]
@@ -165,7 +165,7 @@ def _sea(frame: Frame, height: F32, step: float, share: float) -> F32:
 
 
 def _rivers(frame: Frame, theme: Theme, height: F32, step: float) -> list[Line]:
-    """A wide domain has a larger river, and tributaries that join it."""
+    """Create the rivers: a wide domain has a larger river with tributaries."""
     wider = max(max(frame.domain) / MIN_DOMAIN, 1.0)
     out: list[Line] = []
     for k, width in enumerate(theme.rivers):
@@ -271,7 +271,7 @@ def _quarries(
     land: tuple[NDArray[np.bool_], F32],
     step: float,
 ) -> list[Place]:
-    """Put pits on dry slopes away from the settlements."""
+    """Place quarries on dry slopes away from the settlements."""
     wet, height = land
     rng = frame.rng("quarries")
     wanted = theme.quarries * math.sqrt(frame.domain[0] * frame.domain[1]) / 4e3
@@ -361,7 +361,7 @@ def _roads(
 
 
 def _joined(points: F64, roads: list[Line], cell: float) -> F64 | None:
-    """Cut a way off where it first meets a road, join it there, and smooth it."""
+    """Truncate a path where it first meets a road, join it there, and smooth it."""
     dense = densify(Line(points, np.ones(len(points))), 0.5 * cell).points
     if roads:
         others = np.concatenate([road.points for road in roads])

@@ -1,7 +1,7 @@
-"""The character of a scene: how much relief, water, forest, farming and town there is.
+"""Themes of scenes: amounts of relief, water, forest, farmland and settlements.
 
-The numbers are plausible European and (for ``drylands``) Mediterranean or steppe values; they
-describe a look, not a place.
+The numbers are plausible for Europe and (for ``drylands``) Mediterranean or steppe values; they
+describe an appearance, not a location.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 
 @dataclass(frozen=True)
 class Theme:
-    """What a scene is made of. Shares are of the land, lengths metres.
+    """Composition of a scene. Shares are of the land area, lengths in metres.
 
     Attributes:
         relief: Height amplitude relative to the horizontal size of the hills.

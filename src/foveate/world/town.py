@@ -40,7 +40,7 @@ HALL_ROOFS = ("roof_metal", "roof_grey", "roof_flat", "roof_blue", "roof_metal",
 
 @dataclass(eq=False)
 class Town:
-    """What later painters need of the settlements.
+    """Settlement fields for later painting functions.
 
     Attributes:
         road: (h, w) float32 metres to the edge of the nearest paved road.
@@ -56,7 +56,7 @@ class Town:
 
 
 def build(site: Site, land: Land) -> Town:
-    """Paint settlements and roads over the land."""
+    """Paint settlements and roads on the land."""
     frame, plan = site.frame, site.plan
     road = distance(frame, plan.roads, 40.0)
     core = _core(frame, plan, land, road)
@@ -200,7 +200,7 @@ def _ground(
 def _plots(
     rng: np.random.Generator, seed: tuple[F32, F32], turn: tuple[F32, F32], kind: NDArray[np.intp]
 ) -> dict[str, NDArray]:
-    """Lay houses along both long sides of every block of every district."""
+    """Place houses along both long sides of every block of every district."""
     (seed_y, seed_x), (cos, sin) = seed, turn
     out: list[NDArray] = []
     for which in (HOMES, CENTRE, WORKS):

@@ -1,4 +1,4 @@
-"""Tree crowns: every tree of a wood, a hedge or a garden, as far as the pixels show them."""
+"""Tree crowns of forests, hedges and gardens, at the resolution of the pixels."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ COARSEST = 3.0  # metres per pixel beyond which crowns are not drawn one by one
 
 
 def grow(site: Site) -> None:
-    """Draw the trees that `Canvas.trees` asks for."""
+    """Draw the trees of `Canvas.trees`."""
     canvas, frame = site.canvas, site.frame
     tables = tuple(table(frame.rng(f"trees/{k}")) for k in range(4))
     y, x = frame.axes()
@@ -105,7 +105,7 @@ def _leaf(
 ) -> None:
     best, oy, ox, tint, needle, wood = crown
     label = canvas.label[at]
-    # Crowns do not hang over what must keep its exact label.
+    # Crowns do not cover pixels that must keep their exact label.
     open_sky = (label != CLASS["building"]) & (label != CLASS["road"]) & (label != CLASS["water"])
     gap = open_sky & (best <= 0) & (label == CLASS["forest"])
     where = (at[0][gap], at[1][gap])
@@ -131,7 +131,7 @@ def _leaf(
 
 
 def _mean(canvas: Canvas, frame: Frame) -> None:
-    """Coarse pixels show only how many trees there are, and gaps where there are few."""
+    """Draw tree density for coarse pixels, with gaps at low density."""
     dice = frame.rng("trees/coarse").random(frame.shape, dtype=np.float32)
     sparse = (canvas.trees > 0) & (canvas.label != CLASS["forest"])
     share = canvas.trees * np.float32(1 / 255.0) * (np.float32(0.6) + np.float32(0.8) * dice)

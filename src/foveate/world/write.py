@@ -1,4 +1,4 @@
-"""A world on disk: images, masks, legend, objects and the spec that made them."""
+"""A world on disk: images, masks, legend, objects and spec."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ _SCENE = re.compile(r"(images|masks)/\.?scene-\d+\.tif(\..*\.tmp)?")
 
 @dataclass(frozen=True)
 class WorldFiles:
-    """Where a world lies.
+    """Paths of a written world.
 
     Attributes:
         root: The folder.
@@ -40,7 +40,7 @@ class WorldFiles:
         masks: One single-band palette GeoTIFF for each scene, nodata 255.
         classes: classes.yaml, the legend.
         objects: objects.geojson, the rare objects in WGS84 with their pixel boxes.
-        spec: world.json, the spec, the bands and what each scene holds.
+        spec: world.json, the spec, the bands and the content of each scene.
     """
 
     root: Path
@@ -52,9 +52,9 @@ class WorldFiles:
 
 
 def write_world(out: str | Path, spec: WorldSpec, progress: ProgressFn | None = None) -> WorldFiles:
-    """Make all scenes of a world and write them under `out`.
+    """Create all scenes of a world and write them to `out`.
 
-    Every file is complete or absent; scenes are made one after the other, so that the memory
+    Files are written atomically; scenes are created one by one, so that the memory
     does not grow with their number.
 
     Args:
@@ -63,10 +63,10 @@ def write_world(out: str | Path, spec: WorldSpec, progress: ProgressFn | None = 
         progress: Called as scenes are finished.
 
     Returns:
-        The paths that were written.
+        The paths of the world.
 
     Raises:
-        StorageError: The folder cannot be written, or holds something else.
+        StorageError: The folder cannot be written, or contains other files.
     """
     import pyarrow as pa
 
@@ -114,16 +114,16 @@ def write_world(out: str | Path, spec: WorldSpec, progress: ProgressFn | None = 
 
 
 def _refuse_foreign(root: Path) -> None:
-    """Refuse a folder with files that no world has left there, not even an interrupted one."""
+    """Reject a folder with files not written by an earlier, possibly interrupted, world."""
     if (root / "world.json").exists() or not root.is_dir():
         return
     found = sorted(p.relative_to(root) for p in root.rglob("*") if p.is_file())
     foreign = [p for p in found if not _SCENE.fullmatch(p.as_posix())]
     if foreign:
         raise StorageError(
-            f"the folder {str(root)!r} holds other files, the first is {foreign[0].as_posix()!r}",
-            "A world goes into a new or empty folder, or replaces an earlier world.",
-            "Choose another --out.",
+            f"the folder {str(root)!r} contains other files, for example {foreign[0].as_posix()!r}",
+            "The folder must be new, empty, or contain an earlier world.",
+            "Use another --out.",
         )
 
 

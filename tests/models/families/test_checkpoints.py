@@ -1,4 +1,4 @@
-"""Checkpoints of all families that read local files: prefixes, and which weights are taken."""
+"""Checkpoints of all families that read local files: prefixes, and not select weights are taken."""
 
 from __future__ import annotations
 

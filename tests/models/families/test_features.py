@@ -73,7 +73,7 @@ def load_spec(tmp_path):
 def test_what_the_numbers_mean_is_never_guessed(tmp_path):
     data = np.ones((2, 3, 3), np.int8)
     write(tmp_path / "p/a.tif", data)
-    with pytest.raises(DataError, match="no scale says what they stand for") as caught:
+    with pytest.raises(DataError, match="no scale is stated") as caught:
         bind(load_model("features"), opened(tmp_path / "p"))
     assert "gdal_edit.py -scale S -offset O" in str(caught.value)
     write(tmp_path / "q/a.tif", data, (0.1, 0.1), (0, 0))

@@ -235,12 +235,12 @@ def test_a_transformer_of_timm_takes_other_sizes(tmp_path):
 
 
 def test_sizes_that_cannot_be(config, tmp_path):
-    with pytest.raises(ParameterError, match="images of one size"):
+    with pytest.raises(ParameterError, match="fixed image size"):
         build(f"open_clip:{config}@random?size=native")
     path = described(tmp_path, RESNET)
     state = seeded(open_clip.CLIP, embed_dim=16, vision_cfg=RESNET, text_cfg=TEXT).state_dict()
     safetensors.save_file(state, tmp_path / "resnet.safetensors")
-    with pytest.raises(ParameterError, match="takes images of 64 only"):
+    with pytest.raises(ParameterError, match="only supports the training size, 64"):
         build(f"open_clip:{path}?size=96", tmp_path / "resnet.safetensors")
 
 
@@ -250,7 +250,7 @@ def test_sizes_that_cannot_be(config, tmp_path):
 def test_an_unknown_architecture_comes_with_a_suggestion():
     with pytest.raises(UnknownNameError, match=r"no model 'ViT-B32'.*Did you mean 'ViT-B-32'"):
         load_model("open_clip:ViT-B32@openai")
-    with pytest.raises(ParameterError, match="without a name"):
+    with pytest.raises(ParameterError, match="name of the"):
         load_model("open_clip")
 
 
@@ -259,7 +259,7 @@ def test_an_unknown_tag_lists_those_that_exist():
         UnknownNameError, match=r"no weights 'laion2b'.*laion2b_s34b_b79k.*Did you mean 'laion2b"
     ):
         load_model("open_clip:ViT-B-32@laion2b")
-    with pytest.raises(ParameterError, match=r"which weights.*openai.*--weights PATH"):
+    with pytest.raises(ParameterError, match=r"not select weights.*openai.*--weights PATH"):
         load_model("open_clip:ViT-B/32")
 
 

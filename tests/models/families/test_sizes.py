@@ -53,7 +53,7 @@ def test_who_takes_other_sizes_and_in_which_steps(tiny, kind):
 def test_who_does_not_is_told_who_does():
     mine = from_callable(lambda x: x, name="mine", dim=1, bands=[1], fingerprint="1")
     for model in (build("builtin"), mine):
-        with pytest.raises(MissingCapabilityError, match=r"has no 'sizes'.*taken by timm"):
+        with pytest.raises(MissingCapabilityError, match=r"capability 'sizes'.*supported by timm"):
             need(model, "sizes")
 
 
@@ -156,7 +156,8 @@ def test_a_size_that_is_too_small_is_named_with_what_the_network_says():
     sizes = sizes_of(*pooled(40))
     assert sizes.at(64, "net").preprocess.size == (64, 64)
     with pytest.raises(
-        ParameterError, match=r"net cannot take images of 32 x 32: .*Kernel size.*at_size\(64\)"
+        ParameterError,
+        match=r"net does not support images of 32 x 32: .*Kernel size.*at_size\(64\)",
     ):
         sizes.at(32, "net")
 

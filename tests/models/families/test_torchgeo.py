@@ -149,14 +149,14 @@ def test_unknown_names_come_with_a_suggestion():
         load_model("torchgeo:swin_v2_b@random")
     with pytest.raises(UnknownNameError, match="Did you mean 'SENTINEL2_RGB_MOCO'"):
         load_model("torchgeo:resnet18@sentinel2_rgb_moc")
-    with pytest.raises(ParameterError, match=r"which weights.*SENTINEL2_ALL_MOCO"):
+    with pytest.raises(ParameterError, match=r"not select weights.*SENTINEL2_ALL_MOCO"):
         load_model("torchgeo:resnet18")
-    with pytest.raises(ParameterError, match="without a name"):
+    with pytest.raises(ParameterError, match="name of the"):
         load_model("torchgeo")
 
 
 def test_bands_are_those_of_the_weights():
-    with pytest.raises(ParameterError, match=r"in_chans=4.*take 3 bands: B4, B3, B2"):
+    with pytest.raises(ParameterError, match=r"in_chans=4.*require 3 bands: B4, B3, B2"):
         load_model(f"{RGB}?in_chans=4")
     with pytest.raises(ParameterError, match="number of bands"):
         load_model("torchgeo:resnet18@random?in_chans=many")
@@ -168,7 +168,7 @@ def test_options_that_timm_does_not_take():
 
 
 def test_weights_of_another_architecture(net, weights):
-    with pytest.raises(DataError, match="another architecture than 'resnet50'"):
+    with pytest.raises(DataError, match="do not match the architecture 'resnet50'"):
         build("torchgeo:resnet50@SENTINEL2_RGB_MOCO", weights=weights)
 
 

@@ -50,7 +50,7 @@ def test_the_folder_is_checked_before_anything_is_built(tmp_path, tuned):
     with pytest.raises(ParameterError, match="without a folder"):
         load_model("tuned")
     (tmp_path / "model.json").write_text(json.dumps({"format": 99}))
-    with pytest.raises(DataError, match=r"has format 99.*reads format 1"):
+    with pytest.raises(DataError, match=r"has format 99.*supports format 1"):
         load_model(f"tuned:{tmp_path}")
 
 

@@ -95,7 +95,7 @@ def test_two_processes_fetch_what_one_does_and_no_run_holds_credentials(
         archive, out, f"{web.url}/hr/catalog.json", archive.lr, "--workers", 2, anchors=PART
     )
     assert answer.status == 0, answer.err
-    assert "Fetched of remote files" in answer.err
+    assert "Fetched from remote files" in answer.err
     asked = [query for query in web.queries if query]
     assert "sig=OPENSESAME" in asked
     for file in out.rglob("*"):

@@ -1,1 +1,1 @@
-"""The families of frozen models, one file or folder each; `foveate.models.load` names them."""
+"""Model families, one module or package each; registered in `foveate.models.load`."""

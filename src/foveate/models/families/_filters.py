@@ -5,7 +5,7 @@ convolution for kernels this short, and it makes a result depend on the plane al
 threads, no FFT plan. Kernels are applied as ``(a[-j] + a[+j]) * k[j]``, which commutes, so
 mirroring a plane mirrors the result exactly and turning it turns the result to rounding.
 
-Planes are continued beyond their edge by mirroring with the edge sample repeated, which works
+Planes are padded by reflection with the edge sample repeated, which works
 for any size, a single pixel included.
 """
 
@@ -63,11 +63,11 @@ def mix(planes: Sequence[Plane], weights: NDArray[np.float32]) -> Plane:
 
 
 def mirror(a: Plane, r: int) -> Plane:
-    """Continue a plane by `r` pixels on every side, mirrored with the edge sample repeated.
+    """Pad a plane by `r` pixels on every side, by reflection with the edge sample repeated.
 
     Args:
         a: (h, w) float32.
-        r: In pixels; may exceed the plane, the reflections then repeat.
+        r: Padding in pixels; it may exceed the plane, reflections then repeat.
 
     Returns:
         (h + 2r, w + 2r) float32.
@@ -85,7 +85,7 @@ def mirror(a: Plane, r: int) -> Plane:
 
 
 def halve(a: Plane) -> Plane:
-    """Halve both sides, so that flipping and halving commute.
+    """Downsample by 2 so that it commutes with flipping.
 
     Even lengths average pairs; odd lengths keep every second sample after a [1 2 1]/4 filter.
 
@@ -170,7 +170,7 @@ def ring_patterns(a: Plane, floor: float) -> NDArray[np.uint8]:
 
     Args:
         a: (h, w) float32.
-        floor: Smallest difference that counts, in units of `a`.
+        floor: Differences below it are treated as zero, in units of `a`.
 
     Returns:
         (h, w) uint8 classes ``10 * sign + size`` in 0..99.

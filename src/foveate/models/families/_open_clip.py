@@ -1,8 +1,8 @@
-"""Networks of open_clip: what their names may say, how they are built, and their weights.
+"""Networks of open_clip: names, construction and weights.
 
-Published CLIP weights come in three forms. Files of open_clip and of what was trained with it
-(RemoteCLIP, GeoRSCLIP, SkyCLIP) fit as they are, the latter as training checkpoints. Where a
-network keeps its text tower apart, older files do not. And `CLIPModel` of transformers
+Published CLIP weights come in three forms. Files of open_clip and of models trained with it
+(RemoteCLIP, GeoRSCLIP, SkyCLIP) load directly, the latter as training checkpoints. Where a
+network has a separate text tower, older files do not. And `CLIPModel` of transformers
 (CLIP-RSICD) has other names, separate query, key and value matrices, and transposed projections.
 """
 
@@ -56,9 +56,9 @@ class Architecture:
     """Description of a network.
 
     Attributes:
-        config: Arguments of the network as open_clip's configuration files have them.
-        preprocess: How its images are prepared: "mean", "std", "interpolation".
-        folder: Where the configuration lies, if it is a local file.
+        config: Arguments of the network, as in open_clip's configuration files.
+        preprocess: Image preprocessing: "mean", "std", "interpolation".
+        folder: Folder of the configuration, if it is a local file.
     """
 
     config: dict[str, Any]
@@ -67,36 +67,36 @@ class Architecture:
 
     @property
     def size(self) -> tuple[int, int]:
-        """Height and width of the images that it was trained with, in pixels."""
+        """Training image size ``(height, width)`` in pixels."""
         size = self.config["vision_cfg"].get("image_size", 224)
         height, width = size if isinstance(size, list | tuple) else (size, size)
         return int(height), int(width)
 
     @property
     def tokenizer(self) -> Path | None:
-        """The folder of its tokenizer, where that lies beside the configuration."""
+        """Folder of the tokenizer, if it is stored next to the configuration."""
         wanted = self.folder is not None and self.config["text_cfg"].get("hf_tokenizer_name")
         there = wanted and (self.folder / "tokenizer_config.json").exists()
         return self.folder if there else None
 
 
 def describe(handle: ModelHandle) -> Architecture:
-    """Describe the architecture that a handle names.
+    """Return the architecture of a model handle.
 
     Raises:
         UnknownNameError: open_clip has no such architecture.
-        DataError: A file does not describe one, or the hub cannot be reached.
+        DataError: A file is not a configuration, or the hub cannot be reached.
     """
     return _from_hub(handle) if handle.name.startswith(HUB) else _local(handle)
 
 
 def check_name(handle: ModelHandle) -> None:
-    """Check all of a name that can be checked without the hub.
+    """Validate a name as far as possible without the hub.
 
     Raises:
         UnknownNameError: There is no such architecture or tag.
-        ParameterError: It is not said which weights.
-        DataError: A file does not describe an architecture.
+        ParameterError: No weights are selected.
+        DataError: A file is not a configuration.
     """
     if not handle.name.startswith(HUB):
         _local(handle)
@@ -109,11 +109,11 @@ def check_name(handle: ModelHandle) -> None:
 
 
 def _local(handle: ModelHandle) -> Architecture:
-    """Describe an architecture that needs no network: one of open_clip's, or a local file.
+    """Return an architecture without network access: from open_clip or a local file.
 
     Raises:
         UnknownNameError: open_clip has no such architecture.
-        DataError: The file does not describe one.
+        DataError: The file is not a configuration.
     """
     import open_clip
 
@@ -126,14 +126,14 @@ def _local(handle: ModelHandle) -> Architecture:
         shape = _described(config, {})
     tag = open_clip.get_pretrained_cfg(listed_name(handle), handle.tag) if handle.tag else {}
     config, preprocess = shape.config, {**shape.preprocess, **tag}
-    # Computing with the other activation spoils the vectors and fails nowhere: the tag decides.
+    # The wrong activation degrades embeddings without an error: the tag decides.
     gelu = tag.get("quick_gelu", config.get("quick_gelu", False))
     config["quick_gelu"] = _gelu(handle, default=gelu)
     return Architecture(config, preprocess, shape.folder)
 
 
 def _gelu(handle: ModelHandle, *, default: bool) -> bool:
-    """Return which activation to compute with.
+    """Return whether to use the QuickGELU activation.
 
     Raises:
         ParameterError: The option is neither true nor false.
@@ -145,7 +145,7 @@ def _gelu(handle: ModelHandle, *, default: bool) -> bool:
 
 
 def listed_name(handle: ModelHandle) -> str:
-    """Return the name as open_clip lists it; OpenAI writes ViT-B/32."""
+    """Return the name in the form of open_clip; OpenAI writes ViT-B/32."""
     return handle.name.replace("/", "-")
 
 
@@ -181,11 +181,11 @@ def _read_config(path: Path) -> Architecture:
 
 
 def _check_tag(handle: ModelHandle) -> None:
-    """Check that the tag is one of the architecture's, or that weights come otherwise.
+    """Validate the tag: one of the architecture, or another source of weights.
 
     Raises:
-        ParameterError: It is not said which weights.
-        UnknownNameError: The architecture has no such tag.
+        ParameterError: No weights are selected.
+        UnknownNameError: The tag does not exist for the architecture.
     """
     import open_clip
 
@@ -195,8 +195,8 @@ def _check_tag(handle: ModelHandle) -> None:
         usual = [tag for tag in tags if tag.startswith("laion2b")]
         example = [RANDOM, *tags, *usual][-1]
         raise ParameterError(
-            f"{handle} does not say which weights", allowed,
-            f"Type open_clip:{handle.name}@{example}, or give a file with --weights PATH.",
+            f"{handle} does not select weights", allowed,
+            f"Use open_clip:{handle.name}@{example}, or give a file with --weights PATH.",
         )  # fmt: skip
     known = open_clip.get_pretrained_cfg(listed_name(handle), handle.tag)
     if handle.tag not in ("", RANDOM) and not known:
@@ -206,10 +206,10 @@ def _check_tag(handle: ModelHandle) -> None:
 
 
 def _from_hub(handle: ModelHandle) -> Architecture:
-    """Describe the architecture of a repository on the hub.
+    """Return the architecture of a hub repository.
 
     Raises:
-        DataError: It cannot be reached, or holds no model of open_clip.
+        DataError: It cannot be reached, or contains no model of open_clip.
     """
     path = fetch_file(handle.name.removeprefix(HUB), [_CONFIG], name=str(handle))
     shape = _read_config(path)
@@ -218,14 +218,14 @@ def _from_hub(handle: ModelHandle) -> Architecture:
     return shape
 
 
-# What repositories of open_clip call their weights, the format without pickles first.
+# Weight file names of open_clip repositories, safetensors first.
 _FILES = ("open_clip_model.safetensors", "model.safetensors", "open_clip_pytorch_model.bin")
 
 
 def make_network(
     handle: ModelHandle, shape: Architecture, size: tuple[int, int] | None
 ) -> tuple[Any, str]:
-    """Build the network for images of a size, with its weights.
+    """Build the network with its weights for an image size.
 
     Args:
         handle: Which weights.
@@ -233,22 +233,22 @@ def make_network(
         size: ``(height, width)`` in pixels.
 
     Returns:
-        The network, and where its weights come from.
+        The network, and the source of its weights.
 
     Raises:
-        DataError: The weights cannot be had, or belong to another architecture.
-        ParameterError: The network cannot be built, or not for this size.
+        DataError: The weights are not available, or are from another architecture.
+        ParameterError: The network cannot be built for this size.
     """
     if size is None:
         raise ParameterError(
-            f"size=native for {handle}", "These models take images of one size.", "?size=224"
+            f"size=native for {handle}", "These models require a fixed image size.", "?size=224"
         )
     path, source = _find_weights(handle)
     if path and size != shape.size and isinstance(shape.config["vision_cfg"].get("layers"), list):
         raise ParameterError(
             f"size={size[0]} for {handle}",
-            f"Its convolutional tower takes images of {shape.size[0]} only, as in training.",
-            "Leave 'size' out.",
+            f"Its convolutional tower only supports the training size, {shape.size[0]}.",
+            "Remove 'size'.",
         )
     with _root_logger_left_alone():
         net = _build(handle, shape, size)
@@ -281,7 +281,7 @@ def _build(handle: ModelHandle, shape: Architecture, size: tuple[int, int]) -> A
             raise DataError(
                 f"the text tower {name!r} of {handle} could not be built: "
                 f"{type(error).__name__}: {first_line(error)}",
-                "Its configuration comes from the Hugging Face hub, which must be reached once.",
+                "Its configuration comes from the Hugging Face hub, which must be reachable once.",
             ) from error
         raise ParameterError(
             f"open_clip cannot build {handle}: {type(error).__name__}: {first_line(error)}"
@@ -289,7 +289,7 @@ def _build(handle: ModelHandle, shape: Architecture, size: tuple[int, int]) -> A
 
 
 def _class(config: dict[str, Any]) -> Any:
-    """Return the class of a network, and leave only its arguments in the configuration."""
+    """Return the class of a network and remove it from the configuration."""
     import open_clip
 
     custom = config.pop("custom_text", False) or config["text_cfg"].get("hf_model_name")
@@ -299,7 +299,7 @@ def _class(config: dict[str, Any]) -> Any:
 
 
 def _find_weights(handle: ModelHandle) -> tuple[str, str]:
-    """Return the file with the weights, from the hub if need be, and what to call it."""
+    """Return the weights file, downloaded if required, and its source name."""
     import open_clip
 
     if handle.weights:
@@ -333,17 +333,17 @@ def _load(net: Any, path: str, handle: ModelHandle, *, interpolate: bool) -> Non
 
 
 def _with_texts(state: dict[str, Any], handle: ModelHandle) -> dict[str, Any]:
-    """Return the weights of GRAFT with the text tower of CLIP.
+    """Return the weights of GRAFT with the text tower of CLIP added.
 
     Raises:
-        DataError: It is not stated where that is.
+        DataError: The file of the text tower is not given.
     """
     texts = handle.options.get(TEXT_WEIGHTS)
     if texts is None:
         raise DataError(
-            f"the weights {handle.weights!r} are those of GRAFT, which has no text tower",
-            "Its texts are those of CLIP (openai/clip-vit-base-patch16).",
-            f"Type ?{TEXT_WEIGHTS}=FILE after the model's name.",
+            f"the weights {handle.weights!r} are from GRAFT, which has no text tower",
+            "It uses the text tower of CLIP (openai/clip-vit-base-patch16).",
+            f"Add ?{TEXT_WEIGHTS}=FILE to the model name.",
         )
     return from_graft(state, read_state(str(texts)), str(texts))
 
@@ -353,15 +353,15 @@ def _resize_timm(net: Any, handle: ModelHandle, size: tuple[int, int]) -> None:
         net.visual.set_input_size(size)
     except Exception as error:
         raise ParameterError(
-            f"{handle} cannot take images of {size[0]} x {size[1]}: {first_line(error)}",
+            f"{handle} does not support images of {size[0]} x {size[1]}: {first_line(error)}",
             "",
-            "Leave 'size' out.",
+            "Remove 'size'.",
         ) from error
 
 
 @contextlib.contextmanager
 def _root_logger_left_alone() -> Generator[None]:
-    """Keep open_clip's calls of ``logging.info`` from setting up logging for the process."""
+    """Prevent open_clip's ``logging.info`` calls from configuring the root logger."""
     root, silent = logging.getLogger(), logging.NullHandler()
     root.addHandler(silent)
     try:
@@ -371,7 +371,7 @@ def _root_logger_left_alone() -> Generator[None]:
 
 
 def make_tokenizer(handle: ModelHandle, shape: Architecture) -> Any:
-    """Make the tokenizer of an architecture.
+    """Create the tokenizer of an architecture.
 
     Raises:
         DataError: It comes from the hub, which cannot be reached.
@@ -389,7 +389,7 @@ def make_tokenizer(handle: ModelHandle, shape: Architecture) -> Any:
         raise DataError(
             f"the tokenizer {source!r} of {handle} could not be loaded: "
             f"{type(error).__name__}: {first_line(error)}",
-            "It comes from the Hugging Face hub, which must be reached once.",
+            "It comes from the Hugging Face hub, which must be reachable once.",
         ) from error
 
 
@@ -437,7 +437,7 @@ _NO_WEIGHTS = ("input_resolution", "context_length", "vocab_size")  # of files b
 
 
 def to_open_clip(state: State, own: State) -> State:
-    """Return weights under the names of an open_clip network.
+    """Convert weights to the parameter names of an open_clip network.
 
     Args:
         state: Named tensors as published.
@@ -461,7 +461,7 @@ def to_open_clip(state: State, own: State) -> State:
 
 
 def is_spare(name: str) -> bool:
-    """Say of a name in a file that it is no weight: a counter, a mask, a fact."""
+    """Return whether a name in a file is not a weight but a counter, a mask or a setting."""
     return name in _NO_WEIGHTS or name.endswith(("position_ids", "attn_mask"))
 
 

@@ -1,4 +1,4 @@
-"""Layouts of published checkpoints that differ from the networks which they are for.
+"""Published checkpoints whose layout differs from that of their network.
 
 - Masked autoencoders (MAE, SatMAE with three bands, Cross-Scale MAE of Tang et al. 2023): a vision
   transformer of timm, with a decoder and a mask token besides. Cross-Scale MAE calls the blocks
@@ -29,7 +29,7 @@ _TEXTS = ("text_model.", "text_projection.")
 
 
 def without_decoder(state: Mapping[str, torch.Tensor]) -> State:
-    """Return the encoder of a masked autoencoder, under the names of timm; others as they are."""
+    """Convert a masked autoencoder's encoder to the names of timm; return others unchanged."""
     if "mask_token" not in state or not any(name.startswith("decoder") for name in state):
         return dict(state)
     found: State = {}
@@ -47,14 +47,14 @@ def without_decoder(state: Mapping[str, torch.Tensor]) -> State:
 
 
 def is_graft(state: Mapping[str, torch.Tensor]) -> bool:
-    """Say whether weights are those of GRAFT."""
+    """Return whether weights are from GRAFT."""
     return any(name.startswith(_BACKBONE) for name in state)
 
 
 def from_graft(
     state: Mapping[str, torch.Tensor], texts: Mapping[str, torch.Tensor], path: str | Path
 ) -> State:
-    """Return weights under the names of `CLIPModel` of transformers.
+    """Convert weights to the parameter names of `CLIPModel` of transformers.
 
     Args:
         state: Those of GRAFT.
@@ -72,9 +72,9 @@ def from_graft(
     words = {name: tensor for name, tensor in texts.items() if name.startswith(_TEXTS)}
     if not words:
         raise DataError(
-            f"the weights {str(path)!r} hold no text tower under the names of transformers",
-            "GRAFT's texts are those of CLIP: text_model.* and text_projection.weight.",
-            "Give the weights of openai/clip-vit-base-patch16: ?text_weights=FILE.",
+            f"the weights {str(path)!r} contain no text tower in the format of transformers",
+            "GRAFT uses the text tower of CLIP: text_model.* and text_projection.weight.",
+            "Use the weights of openai/clip-vit-base-patch16: ?text_weights=FILE.",
         )
     # A temperature of GRAFT is kept, where there is one; else that of CLIP.
     scale = {"logit_scale": texts["logit_scale"]} if "logit_scale" in texts else {}

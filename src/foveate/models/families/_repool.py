@@ -1,11 +1,11 @@
-"""Pooling by attention, repeated with fewer tokens: embeddings of parts of an image in one pass.
+"""Attention pooling with masked tokens: embeddings of parts of an image in one pass.
 
 CLIP's embedding is the class token after the last block, SigLIP's what one trained query finds in
 the last tokens. Either way one query attends to all tokens, and what it takes from them are sums
 over them (`foveate.models.capabilities.TokenSums`). So the last attention with some of its keys
-masked costs no further pass but what follows it: an output projection and one MLP a part.
+masked needs no further pass, only what follows it: an output projection and one MLP per part.
 
-Value tokens (MaskCLIP, Zhou et al. 2022) would do without even that. But their mean is not the
+Value tokens (MaskCLIP, Zhou et al. 2022) would not even need that. But their mean is not the
 embedding, and it is the embedding that texts and probes were fitted to.
 """
 
@@ -33,7 +33,7 @@ _CLOSE = 1e-4  # of the largest component: rounding
 
 @dataclass(frozen=True)
 class Pooling:
-    """How a tower pools.
+    """Description of a tower's pooling.
 
     Attributes:
         site: Module that is called with all tokens, (b, t, w).
@@ -55,7 +55,7 @@ class Pooling:
 
 
 class Repooler:
-    """Takes the pooling of a tower apart, and repeats it.
+    """Decomposes the pooling of a tower and recomputes it for parts.
 
     Args:
         runner: The network.
@@ -90,7 +90,7 @@ class Repooler:
         return np.where(some[:, None], pooled, 0).astype(np.float32)
 
     def _found(self, sums: NDArray[np.floating]) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
-        """Return what the heads find, (m, w), and whether they find anything, (m,)."""
+        """Return the outputs of the heads, (m, w), and whether any token contributed, (m,)."""
         heads = self._pooling.heads
         weight = np.asarray(sums[:, :heads], np.float64)
         some = weight > 0
@@ -106,7 +106,7 @@ class Repooler:
         return self._pooling.finish(torch.from_numpy(z).to(device), stream)
 
     def works(self, image: torch.Tensor, vector: torch.Tensor) -> bool:
-        """Say whether the pooling of all tokens is the embedding.
+        """Return whether the recomputed pooling of all tokens equals the embedding.
 
         Args:
             image: (1, c, height, width), preprocessed.
@@ -160,7 +160,7 @@ class Repooler:
 
 
 class _ReachedError(Exception):
-    """A module was called: what comes after it is not needed."""
+    """Raised when a module is called: the remaining forward pass is not needed."""
 
     def __init__(self, given: torch.Tensor) -> None:
         super().__init__()
@@ -168,7 +168,7 @@ class _ReachedError(Exception):
 
 
 def _input_of(module: torch.nn.Module, run: Callable[[], object]) -> torch.Tensor:
-    """Return what a module is called with in a run, which ends there.
+    """Return the arguments of a module's call in a forward pass, which ends there.
 
     Raises:
         ValueError: It is not called.

@@ -1,9 +1,9 @@
-"""One set of weights, inputs of several sizes: how networks of torch are made to take them.
+"""Several input sizes with one set of weights, for torch networks.
 
-Convolutional networks take other sizes as they are. Transformers need other position vectors, and
-some other windows: for them the modules are copied and the parameters shared, so that the copy
-holds only what is resampled as its own. Whether a network can do it is tried on one image of about
-half its size.
+Convolutional networks support other sizes directly. Transformers need resampled position
+vectors, and some other windows: their modules are copied and the parameters shared, so that a copy
+only holds resampled values of its own. Whether this works for a network is tested on one image of
+about half its size.
 """
 
 from __future__ import annotations
@@ -29,22 +29,22 @@ if TYPE_CHECKING:
     Forward = Callable[[Any, torch.Tensor], torch.Tensor]
     Resize = Callable[[Any, tuple[int, int]], None]
 
-_NATIVE = 64  # side to start from where the network has none of its own, pixels
-_STEP = 32  # what most networks reduce an image by
+_NATIVE = 64  # start side for networks without a fixed size, pixels
+_STEP = 32  # reduction factor of most networks
 
 
 @dataclass(frozen=True)
 class Sizes:
-    """The sizes that a frozen network takes.
+    """The input sizes of a frozen network.
 
     Attributes:
         runner: The network at the size that it was built for. Every other is made from it, so
             that nothing is resampled twice.
-        step: Sides are multiples of it, pixels.
+        step: Sides must be multiples of it, in pixels.
         dim: Length of a vector.
         forward: From a network and images (b, c, h, w) to vectors (b, d).
-        resize: Makes a network take images of ``(height, width)``, in place and without writing
-            into its parameters; None for networks that take any.
+        resize: Adapts a network to images of ``(height, width)``, in place and without writing
+            into its parameters; None for networks that support any size.
     """
 
     runner: InferenceRunner
@@ -54,15 +54,15 @@ class Sizes:
     resize: Resize | None
 
     def at(self, side: int | tuple[int, int], name: str) -> InferenceRunner:
-        """Return the network for inputs of a size, tried on one image.
+        """Return the network for an input size, tested on one image.
 
         Args:
             side: Side of a square, or ``(height, width)``, in pixels.
-            name: Of the model, for the message.
+            name: Model name for the error message.
 
         Raises:
             MemoryLimitError: One image alone does not fit.
-            ParameterError: The network cannot take inputs of this size.
+            ParameterError: The network does not support inputs of this size.
         """
         own = self.runner.preprocess.size
         size = read_size(side, self.step, name, also=(own,))
@@ -73,16 +73,16 @@ class Sizes:
             shape = self._try(found, size)
         except FoveateError:
             raise
-        except Exception as error:  # each network has its own
+        except Exception as error:  # each network raises its own errors
             raise self._refusal(size, name, first_line(error)) from error
         if shape != (1, self.dim):
             raise self._refusal(size, name, f"its output gets the shape {shape}")
         return found
 
     def offer[M: Embeds](self, model: M, build: Callable[[InferenceRunner], M]) -> M:
-        """Give a model the capability; see `foveate.models.capabilities.TakesSizes`.
+        """Add the capability to a model; see `foveate.models.capabilities.TakesSizes`.
 
-        Its attributes are those of the instance, because not every network of a family has it.
+        The attributes are set on the instance, because not every network of a family supports it.
 
         Args:
             model: The model.
@@ -90,7 +90,7 @@ class Sizes:
         """
         name = model.spec.name
 
-        @functools.cache  # made once: it copies position vectors, and tries the network
+        @functools.cache  # once: it copies position vectors and tests the network
         def at_size(side: int | tuple[int, int]) -> M:
             return build(self.at(side, name))
 
@@ -98,17 +98,17 @@ class Sizes:
         return model
 
     def _resized(self, size: tuple[int, int]) -> Any:
-        """Return a copy for a size, or None where the network itself takes it."""
+        """Return a copy for a size, or None if the network itself supports it."""
         if self.resize is None:
             return None
         net = share_weights(self.runner.net)
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # of torch, about how the library resamples
+            warnings.simplefilter("ignore")  # torch warns about the library's resampling
             self.resize(net, size)
         return net
 
     def _try(self, runner: InferenceRunner, size: tuple[int, int]) -> tuple[int, ...]:
-        """Return the shape of what the network gives for one image."""
+        """Return the output shape for one image."""
         import torch
 
         draw = torch.Generator().manual_seed(0)
@@ -122,16 +122,16 @@ class Sizes:
     def _refusal(self, size: tuple[int, int], name: str, reason: str) -> ParameterError:
         half = _half(self.runner.preprocess.size, self.step)[0]
         return ParameterError(
-            f"{name} cannot take images of {size[0]} x {size[1]}: {reason}",
-            f"Its input sides are multiples of {self.step} pixels.",
-            f"Type e.g. at_size({half}).",
+            f"{name} does not support images of {size[0]} x {size[1]}: {reason}",
+            f"Input sides must be multiples of {self.step} pixels.",
+            f"For example at_size({half}).",
         )
 
 
 def find_sizes(
     runner: InferenceRunner, *, step: int, dim: int, forward: Forward, resize: Resize | None
 ) -> Sizes | None:
-    """Try a network at about half its size; None where it cannot take that.
+    """Test a network at about half its size; None if it fails.
 
     Args:
         runner: The network at the size that it was built for.
@@ -149,7 +149,7 @@ def find_sizes(
 
 
 def share_weights[N: torch.nn.Module](net: N) -> N:
-    """Copy the modules of a network, but not its parameters: both hold the same.
+    """Copy the modules of a network and share its parameters.
 
     Buffers are copied: they are small, and what changes a network's size may write into them.
     """
@@ -157,13 +157,13 @@ def share_weights[N: torch.nn.Module](net: N) -> N:
 
 
 def reduction(net: Any) -> int:
-    """Return how many pixels of a side become one place, as a network of timm says."""
+    """Return the reduction factor stated by a timm network, in pixels."""
     layers = getattr(net, "feature_info", None)
     return int(layers[-1]["reduction"]) if layers else _STEP
 
 
 def _half(own: tuple[int, int] | None, step: int) -> tuple[int, int]:
-    """Return about half a size, in whole steps, and never the same."""
+    """Return about half a size, in whole steps, never the size itself."""
     height, width = own or (_NATIVE, _NATIVE)
     half = tuple(step * max(1, round(side / 2 / step)) for side in (height, width))
     return (half[0] + step, half[1] + step) if half == own else (half[0], half[1])

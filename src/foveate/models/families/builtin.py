@@ -2,7 +2,7 @@
 
 Texture and spectral statistics of a tile from fixed filters. Nothing was learned from any data
 set: filters, bins and weights follow from the definitions below. A tile gives the same bytes
-alone, in any batch and under any number of threads; between processors, for which numpy has other
+alone, in any batch and with any number of threads; between processors, for which numpy has other
 kernels, the last bit of a float32 may differ.
 
 Preparation. Band values v become ``x = clip((v - low) / (high - low), 0, 1)``. `contrast_weights`
@@ -34,7 +34,7 @@ cross1..K       8 x 8 - 1     joint histogram of the log2 gradient energies of c
                               statistics of responses, Portilla and Simoncelli 2000)
 ==============  ============  ====================================================================
 
-Histogram bins that mean "nothing here" (flat ground) are left out of pattern, local and cross: a
+Histogram bins of flat ground are dropped from pattern, local and cross: a
 constant tile has no texture. `soft_histogram` shares a pixel between bins.
 
 Normalisation. Every group holds shares or ratios in [0, 1] and is stored as its square root, so
@@ -73,26 +73,26 @@ if TYPE_CHECKING:
 
     from foveate.models.families._filters import Plane
 
-VERSION = "builtin/1"  # goes into the fingerprint: change it whenever a value changes
+VERSION = "builtin/1"  # part of the fingerprint: change it whenever a value changes
 MIN_SIDE = 8  # pixels that the coarsest filters need
 _LEVELS = 4
 _LOCAL_LEVELS = 3
 _LOCAL_HALVINGS = 3  # blocks of 8 x 8
 _MAX_CONTRASTS = 6  # smooth spectra: the DCT packs what the mean leaves into the first few
-_FLOOR = 1 / 256  # a difference below one grey level of 8-bit imagery is no structure
-_ORDERS = (2, 4, 6, 8)  # circular harmonics that a quarter turn leaves alone
+_FLOOR = 1 / 256  # a difference below one grey level of 8-bit imagery is noise
+_ORDERS = (2, 4, 6, 8)  # circular harmonics invariant to quarter turns
 _TINY = np.float32(1e-12)
 _ENERGY_FLOOR = np.float32(_FLOOR**2)
 
 
 @dataclass(frozen=True)
 class _Group:
-    """A run of columns: its name, the axes it is flattened from, and its weight."""
+    """A group of columns: name, axes before flattening, and weight."""
 
     name: str
     axes: tuple[tuple[str, int], ...]
     weight: float = 1.0
-    skip: int = 0  # leading columns that mean "nothing here" and are left out
+    skip: int = 0  # leading columns of empty bins, dropped
 
     @property
     def size(self) -> int:
@@ -108,7 +108,7 @@ class _Group:
 
 
 class Builtin:
-    """The encoder `builtin`; see the head of this file for what it computes.
+    """The encoder `builtin`; see the module docstring for its definition.
 
     Args:
         bands: c band numbers, 1-based, in the order of the batch's second axis; recorded in the
@@ -144,11 +144,11 @@ class Builtin:
             non_negative=True,
             licence="Apache-2.0",
             source="no weights",
-            fingerprint=VERSION,  # nothing is learnt; bands and scale stand in the spec
+            fingerprint=VERSION,  # nothing is trained; bands and scale are in the spec
         )
 
     def feature_names(self) -> list[str]:
-        """Return what each of the d columns means, e.g. ``colour[mean=5,c1=3,c2=3]``."""
+        """Return the names of the d columns, for example ``colour[mean=5,c1=3,c2=3]``."""
         return [name for group in self._groups for name in group.names()]
 
     def embed(self, batch: NDArray) -> NDArray[np.float32]:
@@ -197,9 +197,9 @@ class Builtin:
                 raise DataError(
                     f"tile {index} of the batch has {bad} NaN or infinite values in band {band}",
                     "Every value must be finite.",
-                    "Fill nodata before embedding, or leave such tiles out (min_valid).",
+                    "Fill nodata before embedding, or skip such tiles (min_valid).",
                 )
-            with np.errstate(over="ignore"):  # far beyond the scale is clipped all the same
+            with np.errstate(over="ignore"):  # values far outside the scale are clipped anyway
                 plane -= low
                 plane /= high - low
             planes.append(np.clip(plane, 0, 1, out=plane).astype(np.float32))
@@ -216,20 +216,20 @@ class Builtin:
             )
         if batch.dtype.kind not in "iuf":
             raise DataError(
-                f"a batch of dtype {batch.dtype}", allowed, "Convert it, e.g. .astype('float32')."
+                f"a batch of dtype {batch.dtype}", allowed, "Convert it: .astype('float32')."
             )
         if batch.shape[1] != c:
             raise DataError(
-                f"a batch of shape {batch.shape}, that is {batch.shape[1]} bands",
-                f"This encoder was made for the {c} bands {self._bands}.",
-                "Read those bands, or make the encoder for the bands that you have; the band axis "
+                f"a batch of shape {batch.shape}, {batch.shape[1]} bands",
+                f"This encoder was created for the {c} bands {self._bands}.",
+                "Read those bands, or create the encoder for the available bands; the band axis "
                 "comes before height and width.",
             )
         if min(batch.shape[2:]) < 1:
             raise DataError(
                 f"tiles of {batch.shape[2]} x {batch.shape[3]} pixels",
                 allowed,
-                "Leave empty tiles out.",
+                "Remove empty tiles.",
             )
 
 
@@ -339,7 +339,7 @@ def _orientation(
     sin8 = cos4 * sin4
     sin8 *= np.float32(2)
     pairs = ((cos2, sin2), (cos4, sin4), (cos6, sin6), (cos8, sin8))
-    # A gradient below the floor is no direction: it counts as isotropic ground.
+    # A gradient below the floor has no direction: it is treated as isotropic.
     total = _mean(size) + _FLOOR / 4
     work = np.empty_like(size)
     return np.array(
@@ -369,28 +369,28 @@ def _checked(
     if not numbers or min(numbers) < 1:
         raise ParameterError(
             f"bands {numbers}",
-            "Allowed is at least one band number, counted from 1.",
-            "For a three-band image give bands=(1, 2, 3).",
+            "At least one band is required, numbered from 1.",
+            "For a three-band image: bands=(1, 2, 3).",
         )
     try:
         pairs = tuple((float(low), float(high)) for low, high in scale)
     except (TypeError, ValueError):
         raise ParameterError(
             f"scale {scale!r}",
-            "Allowed is a sequence with one pair of numbers (low, high) per band.",
-            f"For 8-bit imagery give scale=[(0, 255)] * {len(numbers)}.",
+            "Must be a sequence with one pair of numbers (low, high) per band.",
+            f"For 8-bit imagery: scale=[(0, 255)] * {len(numbers)}.",
         ) from None
     if len(pairs) != len(numbers):
         raise ParameterError(
             f"{len(pairs)} scale pairs for {len(numbers)} bands",
-            "There must be one (low, high) per band.",
-            f"For 8-bit imagery give scale=[(0, 255)] * {len(numbers)}.",
+            "One (low, high) per band is required.",
+            f"For 8-bit imagery: scale=[(0, 255)] * {len(numbers)}.",
         )
     for band, (low, high) in zip(numbers, pairs, strict=True):
         if not (low < high and math.isfinite(high - low)):
             raise ParameterError(
                 f"scale ({low}, {high}) for band {band}",
-                "Allowed is a finite low < high, in raw units.",
-                "Give the values that should become 0 and 1, e.g. (0, 255) or (0, 10000).",
+                "Must be finite with low < high, in raw units.",
+                "These values are mapped to 0 and 1, for example (0, 255) or (0, 10000).",
             )
     return numbers, pairs

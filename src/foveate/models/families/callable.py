@@ -1,4 +1,4 @@
-"""Any functions as a model: whatever is given as a function, the model can do.
+"""Python functions as a model: each function adds one capability.
 
 `from_callable` is for models that embed images, and may do more; `from_answers` for those behind
 an API that answer questions and embed nothing.
@@ -33,13 +33,13 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class CallableModel:
-    """A function with its spec, and what else it can do; see `from_callable`.
+    """A function with its spec and further capabilities; see `from_callable`.
 
     Attributes:
         function: From (b, c, h, w) to (b, d).
-        spec: What the vectors depend on.
-        parts: One object a further capability. Its methods become attributes of this instance,
-            so that a capability is there where its function was given, and only there.
+        spec: Model specification.
+        parts: One object per further capability. Its methods become attributes of this instance,
+            so that a capability exists only if its function was given.
     """
 
     function: Images
@@ -47,7 +47,7 @@ class CallableModel:
     parts: tuple[_Tokens | _Texts | _Masks | AnswersModel, ...] = ()
 
     def __post_init__(self) -> None:
-        """Take over the methods of the parts."""
+        """Add the methods of the parts to this instance."""
         for part in self.parts:
             for name in part.offers:
                 object.__setattr__(self, name, getattr(part, name))
@@ -56,8 +56,8 @@ class CallableModel:
         """Call the function and check what it returns.
 
         Raises:
-            DataError: The result is not (b, d) with the promised d, or the batch has not the
-                bands of the spec.
+            DataError: The result is not (b, d) with the d of the spec, or the bands of the batch
+                differ from those of the spec.
         """
         result = _call(self.function, batch, self.spec)
         if result.shape != (len(batch), self.spec.dim):
@@ -71,7 +71,7 @@ class CallableModel:
 
 @dataclass(frozen=True)
 class AnswersModel:
-    """A function that answers; see `from_answers`.
+    """An answering function; see `from_answers`.
 
     Attributes:
         spec: Name, bands and fingerprint; the dim is 0, because nothing is embedded.
@@ -86,26 +86,26 @@ class AnswersModel:
         """Answer n questions, each on its own.
 
         Raises:
-            DataError: An image has other bands, or an answer is no text.
-            ParameterError: A question shows no image.
+            DataError: An image has other bands, or an answer is not a string.
+            ParameterError: A question has no image.
         """
         self._check(questions)
         answers = [self.function(question, max_tokens) for question in questions]
         if not all(isinstance(answer, str) for answer in answers):
-            raise DataError(f"{self.spec.name!r} answered {answers!r}"[:200], "Expected texts.")
+            raise DataError(f"{self.spec.name!r} answered {answers!r}"[:200], "Expected strings.")
         return answers
 
     def _check(self, questions: Sequence[Question]) -> None:
         for question in questions:
             if not len(question.images):
-                raise ParameterError("a question without an image", "It shows one or more.")
+                raise ParameterError("a question has no image", "At least one image is required.")
             for image in question.images:
                 check_bands(np.asarray(image)[None], self.spec)
 
 
 @dataclass(frozen=True)
 class JudgingAnswersModel(AnswersModel):
-    """A function that answers, and one that says how likely an answer is; see `from_answers`.
+    """A function that answers, with a loss function for answers; see `from_answers`.
 
     Attributes:
         loss: From a question and an answer to the mean negative log-likelihood, in nats.
@@ -121,19 +121,20 @@ class JudgingAnswersModel(AnswersModel):
 
         Raises:
             DataError: An image has other bands, or a loss is negative or not finite.
-            ParameterError: A question shows no image, or has not one answer.
+            ParameterError: A question has no image, or not exactly one answer.
         """
         self._check(questions)
         if len(questions) != len(answers):
             raise ParameterError(
-                f"{len(answers)} answers for {len(questions)} questions", "One answer each."
+                f"{len(answers)} answers for {len(questions)} questions",
+                "Each question needs one answer.",
             )
         pairs = zip(questions, answers, strict=True)
         found = np.array([self.loss(question, answer) for question, answer in pairs], np.float32)
         if not (np.isfinite(found) & (found >= 0)).all():
             raise DataError(
                 f"{self.spec.name!r} returned the losses {found.tolist()}"[:200],
-                "A negative log-likelihood is finite and at least 0.",
+                "Losses must be finite and at least 0.",
             )
         return found
 
@@ -146,7 +147,7 @@ def _answers(spec: EncoderSpec, answer: Answer, loss: AnswerLoss | None) -> Answ
 
 @dataclass(frozen=True)
 class _Tokens:
-    """`GivesTokens` by a function."""
+    """`GivesTokens` from a function."""
 
     spec: EncoderSpec
     token_spec: TokenSpec
@@ -166,7 +167,7 @@ class _Tokens:
 
 @dataclass(frozen=True)
 class _Texts:
-    """`EmbedsText` by a function."""
+    """`EmbedsText` from a function."""
 
     spec: EncoderSpec
     text_spec: TextSpec
@@ -187,7 +188,7 @@ class _Texts:
 
 @dataclass(frozen=True)
 class _Masks:
-    """`Segments` by a function."""
+    """`Segments` from a function."""
 
     spec: EncoderSpec
     function: Segmenter
@@ -213,7 +214,7 @@ class _Masks:
                 f"the segmenter of {self.spec.name!r} returned masks {masks.shape} "
                 f"{masks.dtype} and qualities {quality.shape}",
                 f"Expected masks {expected} bool and qualities {expected[:2]}.",
-                "Resample logits to the size of the images, then compare: logits > 0.",
+                "Resample the logits to the image size, then threshold: logits > 0.",
             )
         if not np.isfinite(quality).all():
             raise DataError(f"a mask quality of {self.spec.name!r} is not finite")
@@ -245,18 +246,18 @@ def from_callable(  # noqa: PLR0913  (keyword-only options)
 
     Args:
         function: The model.
-        name: What to call it in specs and reports.
+        name: Name in specs and reports.
         dim: Length of a vector.
         bands: 1-based bands to pass, in this order.
-        fingerprint: Anything that changes when the model changes: embeddings are reused under
+        fingerprint: Any value that changes when the model changes: embeddings are reused for
             the same fingerprint.
         input_size: ``(height, width)`` that images are resampled to first, for `function` and
             `tokens`; None for their own.
         licence: Licence of the model.
         tokens: From (b, c, h, w) to (b, gh, gw, d), row-major and north-up.
-        token_spec: What those are; needed with `tokens`.
+        token_spec: Token specification; required with `tokens`.
         embed_text: From n texts to (n, dim) in the space of the images, of any norm.
-        text_spec: How texts meet images; needed with `embed_text`.
+        text_spec: Text specification; required with `embed_text`.
         answer: From a question and the longest answer in tokens to the answer.
         answer_loss: From a question and an answer to its mean negative log-likelihood per token,
             in nats.
@@ -271,7 +272,7 @@ def from_callable(  # noqa: PLR0913  (keyword-only options)
     _check_pair("tokens", tokens, "token_spec", token_spec)
     _check_pair("embed_text", embed_text, "text_spec", text_spec)
     if answer_loss is not None and answer is None:
-        raise ParameterError("answer_loss without answer", "", "Pass answer= as well.")
+        raise ParameterError("answer_loss without answer", "", "Pass answer=, too.")
     spec = EncoderSpec(
         name=name,
         dim=dim,
@@ -302,16 +303,16 @@ def from_answers(
     answer_loss: AnswerLoss | None = None,
     licence: str = "",
 ) -> AnswersModel:
-    """Wrap a function that answers questions about images, and cannot embed them.
+    """Wrap a function that answers questions about images without embedding them.
 
-    Such a model is no `Embeds`: what needs vectors or tokens refuses it by name.
+    Such a model is not an `Embeds`: commands that need vectors or tokens reject it.
 
     Args:
         answer: From a question and the longest answer in tokens to the answer; the images are
-            ``(c, h, w)`` of the native dtype with `bands`.
-        name: What to call it in reports.
+            ``(c, h, w)`` in native dtype with `bands`.
+        name: Name in reports.
         bands: 1-based bands to pass, in this order.
-        fingerprint: Anything that changes when the model changes.
+        fingerprint: Any value that changes when the model changes.
         answer_loss: From a question and an answer to its mean negative log-likelihood per token,
             in nats.
         licence: Licence of the model.
@@ -328,14 +329,14 @@ def from_answers(
 
 
 def _check_pair(first: str, function: object, second: str, spec: object) -> None:
-    """Refuse a function without its spec, and a spec without its function."""
+    """Reject a function without its spec, and a spec without its function."""
     if (function is None) != (spec is None):
         given, lacking = (first, second) if spec is None else (second, first)
-        raise ParameterError(f"{given} without {lacking}", "They belong together.")
+        raise ParameterError(f"{given} without {lacking}", "They must be given together.")
 
 
 def _call(function: Images, batch: NDArray[Any], spec: EncoderSpec) -> NDArray[np.float32]:
-    """Call a function of images at the size that the spec asks for."""
+    """Call a function on images resampled to the size of the spec."""
     check_bands(batch, spec)
     size = spec.input_size
     if size is not None and batch.shape[2:] != size:

@@ -1,4 +1,4 @@
-"""`features`: rasters whose bands already are a feature vector, such as embedding products.
+"""`features`: rasters whose bands are a feature vector, such as embedding products.
 
 The pixels are the tokens: nothing is run. Values become what they were before they were stored as
 integers: ``v * scale + offset`` with the scale and offset that the file states for each band
@@ -26,12 +26,12 @@ if TYPE_CHECKING:
     from foveate.pool.pool import Scene
 
 FEATURES, ALPHAEARTH = "features", "alphaearth"
-VERSION = "features/1"  # goes into the fingerprint: change it whenever a value changes
-_WHOLE = 127.5  # what 1 is stored as
+VERSION = "features/1"  # part of the fingerprint: change it whenever a value changes
+_WHOLE = 127.5  # stored value of 1
 
 
 class Features:
-    """See the head of this file.
+    """See the module docstring.
 
     Args:
         bands: d band numbers, 1-based.
@@ -74,7 +74,7 @@ class _Family:
     """The family ``features``."""
 
     def check(self, handle: ModelHandle) -> ModelHandle:
-        """Refuse what it does not have."""
+        """Reject unsupported names and options."""
         if handle.name not in ("", ALPHAEARTH) or handle.tag or handle.options or handle.weights:
             raise ParameterError(
                 f"the model {handle}",
@@ -92,18 +92,18 @@ FAMILY = _Family()
 
 
 def stored_scale(handle: ModelHandle, scenes: Sequence[Scene], bands: Sequence[int]) -> Scale:
-    """Return what stands for 0 and 1 in each band of rasters of features.
+    """Return the stored values of 0 and 1 for each band of feature rasters.
 
     Raises:
-        DataError: Integers of which the file does not say what they stand for, or rasters that
-            say different things.
+        DataError: Integers without a stated scale, or rasters that
+            state different scales.
     """
     found = {_scale_of(handle, scene, bands) for scene in scenes}
     if len(found) > 1:
         raise DataError(
-            "rasters of features with different scales or offsets",
+            "feature rasters have different scales or offsets",
             "One training, and all that its observer sees, is stored with one scale and offset.",
-            "Store them alike: gdal_translate -unscale -ot Float32 IN OUT.tif",
+            "Convert them: gdal_translate -unscale -ot Float32 IN OUT.tif",
         )
     return found.pop()
 
@@ -116,8 +116,8 @@ def _scale_of(handle: ModelHandle, scene: Scene, bands: Sequence[int]) -> Scale:
     if handle.name or np.dtype(info.dtype).kind == "f":
         return ((0.0, 1.0),) * len(bands)
     raise DataError(
-        f"the features {scene.scene_id!r} are {info.dtype}, and no scale says what they stand for",
-        "Features that are stored as integers state a scale and an offset for each band.",
-        "Write them: gdal_edit.py -scale S -offset O FILE; or name the product: "
+        f"the features {scene.scene_id!r} are {info.dtype}, and no scale is stated",
+        "Features stored as integers need a scale and an offset per band.",
+        "Set them: gdal_edit.py -scale S -offset O FILE; or select the product: "
         f"--lr-model {FEATURES}:{ALPHAEARTH}",
     )

@@ -3,7 +3,7 @@
 The embedding is the image tower's output before it is normalised; texts come normalised. The
 tokens are the features of the last layer on the grid of the image, after the last norm; where
 their projections average to the embedding, which is measured on one image, they are projected.
-Where the class token of the last block is the embedding, parts of an image can be pooled apart.
+Where the class token of the last block is the embedding, image parts can be pooled separately.
 
 Weights of remote sensing load as local files of the architecture that their authors' own examples
 build: RemoteCLIP and SkyCLIP as ViT-B-32 or ViT-L-14 (RemoteCLIP as RN50 too), GeoRSCLIP as
@@ -55,8 +55,8 @@ class _OpenClip:
         """Check the architecture, its tag and that the weights file can be read."""
         if not handle.name:
             raise ParameterError(
-                "an open_clip model without a name", "",
-                "Type e.g. open_clip:ViT-B-32@laion2b_s34b_b79k.",
+                "the name of the open_clip model is missing", "",
+                "For example open_clip:ViT-B-32@laion2b_s34b_b79k.",
             )  # fmt: skip
         if unknown := sorted(set(own_options(handle.options)) - {"quick_gelu", TEXT_WEIGHTS}):
             raise ParameterError(
@@ -77,7 +77,7 @@ class _OpenClip:
         in the layout of transformers, for a file of GRAFT, which has no text tower).
 
         Raises:
-            DataError: The weights cannot be read or belong to another architecture, or the hub
+            DataError: The weights cannot be read or are from another architecture, or the hub
                 cannot be reached.
             ParameterError: An option cannot be used.
         """
@@ -102,7 +102,7 @@ class _OpenClip:
             context=int(text.get("context_length", 77)),
             fingerprint="" if shape.tokenizer is None else tokenizer_hash(shape.tokenizer),
         )
-        # Made when the first text comes, and once for all sizes.
+        # Created with the first text, shared by all sizes.
         tokenizer = functools.cache(lambda: make_tokenizer(handle, shape))
         sizes, parts = image_sizes(runner, dim), pools_parts(runner)
         return assemble(
@@ -116,17 +116,17 @@ _TEXTS = 256  # at once
 
 
 class OpenClip:
-    """A frozen pair of towers; see `foveate.models.capabilities.EmbedsText`.
+    """A frozen image and text tower; see `foveate.models.capabilities.EmbedsText`.
 
-    Where the image tower takes other sizes an instance has `size_step` and `at_size` as well.
+    If the image tower supports other sizes, an instance also has `size_step` and `at_size`.
 
     Args:
         runner: The network.
-        spec: What the vectors depend on.
-        text_spec: How texts meet images.
-        tokenizer: Returns the tokenizer, which may have to come from the hub: asked for when
-            there are texts.
-        token_spec: What the tokens are, if there are any.
+        spec: Model specification.
+        text_spec: Text specification.
+        tokenizer: Returns the tokenizer, which may be downloaded: called when
+            texts are embedded.
+        token_spec: Token specification, if there are tokens.
     """
 
     def __init__(
@@ -143,14 +143,14 @@ class OpenClip:
         self.spec, self.text_spec, self.token_spec = spec, text_spec, token_spec
 
     def embed(self, batch: NDArray[Any]) -> NDArray[np.float32]:
-        """Embed (b, c, h, w) images of the native dtype: (b, d) float32, not normalised."""
+        """Embed (b, c, h, w) images in native dtype: (b, d) float32, not normalised."""
         return self._runner.run(self._images, batch, self.spec)
 
     def embed_text(self, texts: Sequence[str]) -> NDArray[np.float32]:
         """Embed n texts: (n, d) float32 of norm 1.
 
         Raises:
-            DataError: It is no list of texts, or the tokenizer cannot be had.
+            DataError: It is not a list of texts, or the tokenizer is not available.
         """
         listed = clean_texts(texts)
         tokenizer = self._tokenizer()
@@ -173,7 +173,7 @@ class OpenClip:
 
 
 class OpenClipTokens(OpenClip):
-    """A pair whose image features have places; see `foveate.models.capabilities.GivesTokens`."""
+    """An image-text model with image tokens; see `foveate.models.capabilities.GivesTokens`."""
 
     token_spec: TokenSpec
 
@@ -184,10 +184,10 @@ class OpenClipTokens(OpenClip):
 
 
 class OpenClipParts(OpenClipTokens):
-    """A pair whose pooling can be repeated; see `foveate.models.capabilities.PoolsParts`."""
+    """An image-text model with pooling of parts; see `foveate.models.capabilities.PoolsParts`."""
 
     def token_sums(self, batch: NDArray[Any]) -> list[TokenSums]:
-        """Return what the pooling of (b, c, h, w) images adds up."""
+        """Return the per-token terms of the pooled embedding of (b, c, h, w) images."""
         return self._repooler.token_sums(batch, self.spec)
 
     def pool_sums(self, sums: NDArray[np.floating], of: TokenSums) -> NDArray[np.float32]:
@@ -209,15 +209,15 @@ def assemble(
     sizes: Sizes | None,
     parts: bool = False,
 ) -> OpenClip:
-    """Make the model that has what its image tower can do.
+    """Build the model with the capabilities of its image tower.
 
     Args:
         runner: The network.
-        spec: What the vectors depend on.
-        text_spec: How texts meet images.
+        spec: Model specification.
+        text_spec: Text specification.
         tokenizer: Returns the tokenizer.
-        token_spec: What the tokens are, if there are any.
-        sizes: The sizes that the image tower takes, if it takes others.
+        token_spec: Token specification, if there are tokens.
+        sizes: Other sizes of the image tower, if any.
         parts: Whether its pooling can be repeated with fewer tokens.
     """
     kind = OpenClip if token_spec is None else OpenClipParts if parts else OpenClipTokens
@@ -235,10 +235,10 @@ def assemble(
 
 
 def try_image(handle: ModelHandle, runner: InferenceRunner) -> tuple[int, TokenSpec | None]:
-    """Look at one image: length of a vector, and what the tokens are, if there are any.
+    """Run one image: return the embedding dimension and the token specification, if any.
 
     Raises:
-        ParameterError: The network cannot take images of this size.
+        ParameterError: The network does not support images of this size.
     """
     import torch
 
@@ -252,9 +252,9 @@ def try_image(handle: ModelHandle, runner: InferenceRunner) -> tuple[int, TokenS
             vector = net.encode_image(image, normalize=False)
         except (AssertionError, RuntimeError) as error:
             raise ParameterError(
-                f"{handle} cannot take images of {size[0]} x {size[1]}: {first_line(error)}",
+                f"{handle} does not support images of {size[0]} x {size[1]}: {first_line(error)}",
                 "",
-                "Leave 'size' out.",
+                "Remove 'size'.",
             ) from error
         dim = int(vector.shape[1])
         with contextlib.suppress(AttributeError, RuntimeError, TypeError, AssertionError):
@@ -263,7 +263,7 @@ def try_image(handle: ModelHandle, runner: InferenceRunner) -> tuple[int, TokenS
         try:
             features = _features(visual, image)
         except (AttributeError, RuntimeError, TypeError, AssertionError):
-            return dim, None  # a tower whose features have no places
+            return dim, None  # a tower without a feature grid
     return dim, TokenSpec(int(features.shape[-1]), "backbone")
 
 
@@ -272,7 +272,7 @@ def _features(visual: Any, x: torch.Tensor) -> torch.Tensor:
     found = visual.forward_intermediates(
         x,
         indices=1,
-        # CoCa's last norm is that of its queries, which have another length.
+        # CoCa's last norm belongs to its queries, which have another length.
         normalize_intermediates=getattr(visual, "attn_pool", None) is None,
         intermediates_only=True,
         output_fmt="NCHW",
@@ -287,7 +287,7 @@ def _projected(visual: Any, x: torch.Tensor) -> torch.Tensor:
 
 
 def pools_parts(runner: InferenceRunner) -> bool:
-    """Say whether the pooling of the image tower can be repeated, tried on one image."""
+    """Return whether the pooling of the image tower can be repeated, tested on one image."""
     import torch
 
     net: Any = runner.net
@@ -296,7 +296,7 @@ def pools_parts(runner: InferenceRunner) -> bool:
     try:
         pooling = _pooling(net.visual)
     except (AttributeError, IndexError, TypeError):
-        return False  # a tower of another kind
+        return False  # another type of tower
     image = image.to(runner.device)
     with torch.inference_mode():
         vector = net.encode_image(image, normalize=False)
@@ -305,7 +305,7 @@ def pools_parts(runner: InferenceRunner) -> bool:
 
 
 def _pooling(visual: Any) -> Pooling:
-    """Return how a vision transformer of open_clip pools by its class token."""
+    """Return the class-token pooling of an open_clip vision transformer."""
     block = visual.transformer.resblocks[-1]
     query, key, value = joint_projections(block.attn)
 
@@ -321,7 +321,7 @@ def _pooling(visual: Any) -> Pooling:
 
 
 def image_sizes(runner: InferenceRunner, dim: int) -> Sizes | None:
-    """Return the sizes that the image tower takes; None where it takes its own only.
+    """Return the sizes of the image tower; None if the size is fixed.
 
     Args:
         runner: Both towers.

@@ -2,7 +2,7 @@
 
 The embedding is the pooled output of the backbone without its classifier (``num_classes=0``): for
 ResNet-18 the 512 features after the last spatial pooling, as in the core-set paper, section
-III-B. The tokens are what stands before the pooling, put on the grid of the image: feature maps
+III-B. The tokens are the features before the pooling, on the grid of the image: feature maps
 of convolutional and hierarchical backbones, patch tokens of transformers. Where they lie,
 whether their mean is the embedding, and whether the network takes images of other sizes is
 measured on one image, not looked up by name.
@@ -66,10 +66,10 @@ class _Timm:
         ``checkpoint_key`` (which weights of a local file), and ``token_stride`` (pixels of the
         input between tokens: feature maps of all stages are brought to that grid and joined, as
         hypercolumns, Hariharan et al. 2015; for backbones with stages, and dense prediction).
-        All others go to ``timm.create_model``.
+        All others are passed to ``timm.create_model``.
 
         Raises:
-            DataError: The weights cannot be read or belong to another architecture, or the hub
+            DataError: The weights cannot be read or are from another architecture, or the hub
                 cannot be reached.
             ParameterError: An option cannot be used.
         """
@@ -83,23 +83,23 @@ FAMILY = _Timm()
 
 
 def network_options(handle: ModelHandle) -> dict[str, Any]:
-    """Return the options that go to ``timm.create_model``."""
+    """Return the options for ``timm.create_model``."""
     own = own_options(handle.options)
     return {name: value for name, value in own.items() if name != TOKEN_STRIDE}
 
 
 TOKEN_STRIDE = "token_stride"  # noqa: S105  (an option of a model's name)
-_PROBE = 64  # side of the trial image of a backbone that takes any size, pixels
+_PROBE = 64  # side of the test image for backbones of any size, pixels
 
 
 class TimmModel:
-    """A frozen timm backbone that embeds.
+    """A frozen timm backbone.
 
-    Where its network takes other sizes an instance has `size_step` and `at_size` as well.
+    If its network supports other sizes, an instance also has `size_step` and `at_size`.
 
     Args:
         runner: The network without its classifier.
-        spec: What the vectors depend on.
+        spec: Model specification.
     """
 
     def __init__(self, runner: InferenceRunner, spec: EncoderSpec) -> None:
@@ -107,18 +107,18 @@ class TimmModel:
         self.spec = spec
 
     def embed(self, batch: NDArray[Any]) -> NDArray[np.float32]:
-        """Embed (b, c, h, w) images of the native dtype: (b, d) float32."""
+        """Embed (b, c, h, w) images in native dtype: (b, d) float32."""
         return self._runner.run(self._runner.net, batch, self.spec)
 
 
 class TimmTokens(TimmModel):
-    """A backbone whose features have places; see `foveate.models.capabilities.GivesTokens`.
+    """A backbone with tokens; see `foveate.models.capabilities.GivesTokens`.
 
     Args:
         runner: The network without its classifier.
-        spec: What the vectors depend on.
-        token_spec: What the tokens are.
-        stride: Pixels between tokens, joined from all stages; 0 for those before the pooling.
+        spec: Model specification.
+        token_spec: Token specification.
+        stride: Pixels between concatenated tokens of all stages; 0 for those before the pooling.
     """
 
     def __init__(
@@ -149,19 +149,19 @@ def finish(
     std: Sequence[float] | None = None,
     name: str = "",
 ) -> TimmModel:
-    """Make a model of a timm network that has its weights.
+    """Build a model from a timm network with its weights.
 
     Args:
-        handle: Whose options and device count.
+        handle: Model handle with options and device.
         net: A network in timm's form, without classifier.
         bands: 1-based bands, one per input channel.
         scale: ``(low, high)`` per band.
         fingerprint: Hash of the weights.
         source: Where the weights come from.
-        licence: Their licence, if the network does not say.
-        mean: Their normalisation, if it is not the network's.
+        licence: Licence of the weights, if the network does not state it.
+        mean: Mean per band, if it is not that of the network.
         std: The same.
-        name: For the spec, if it is not the handle's.
+        name: Name for the spec; default: that of the handle.
     """
     cfg: dict[str, Any] = net.pretrained_cfg
     preprocess = Preprocess.read(
@@ -177,7 +177,7 @@ def finish(
         bands=bands,
         source=source,
         fingerprint=fingerprint,
-        # The licence is that of the published weights: of a local file nothing is known.
+        # The licence is that of the published weights; for a local file it is unknown.
         licence=licence or ("" if handle.weights else str(cfg.get("license") or "")),
     )
     return _assemble(runner, spec, token_spec, _find_sizes(runner, dim), stride)
@@ -203,7 +203,7 @@ def _assemble(
 
 
 def _find_sizes(runner: InferenceRunner, dim: int) -> Sizes | None:
-    """Return the sizes that the network takes: by its own method, or as it is."""
+    """Return the sizes of the network: by its own method, or unchanged."""
     return find_sizes(
         runner,
         step=reduction(runner.net),
@@ -219,10 +219,10 @@ def _resize(net: Any, size: tuple[int, int]) -> None:
 
 
 def _try(handle: ModelHandle, runner: InferenceRunner, stride: int) -> tuple[int, TokenSpec | None]:
-    """Look at one image: length of a vector, and what the tokens are, if there are any.
+    """Run one image: return the embedding dimension and the token specification, if any.
 
     Raises:
-        ParameterError: The network cannot take images of this size.
+        ParameterError: The network does not support images of this size.
     """
     import torch
 
@@ -235,15 +235,15 @@ def _try(handle: ModelHandle, runner: InferenceRunner, stride: int) -> tuple[int
             vector = runner.net(image)
         except (AssertionError, RuntimeError) as error:
             raise ParameterError(
-                f"{handle} cannot take images of {side[0]} x {side[1]}: {error}",
+                f"{handle} does not support images of {side[0]} x {side[1]}: {error}",
                 "",
-                "Leave 'size' out, or tell a transformer too: ?size=256&img_size=256.",
+                "Remove 'size', or set img_size of a transformer, too: ?size=256&img_size=256.",
             ) from error
         if getattr(vector, "ndim", 0) != 2:
             raise ParameterError(
-                f"{handle} gives no vector of an image",
+                f"{handle} does not return one vector per image",
                 f"Its output has the shape {tuple(getattr(vector, 'shape', ()))}.",
-                "Leave the option that changes its pooling out.",
+                "Remove the option that changes its pooling.",
             )
         if stride:
             try:
@@ -251,14 +251,14 @@ def _try(handle: ModelHandle, runner: InferenceRunner, stride: int) -> tuple[int
             except (ValueError, RuntimeError, AttributeError, TypeError, AssertionError) as error:
                 raise ParameterError(
                     f"{handle}: {error}",
-                    f"{TOKEN_STRIDE} is for backbones whose stages halve the image.",
-                    f"Leave {TOKEN_STRIDE} out, or take e.g. timm:resnet18?{TOKEN_STRIDE}=8.",
+                    f"{TOKEN_STRIDE} requires a backbone with multiple stages.",
+                    f"Remove {TOKEN_STRIDE}, or use timm:resnet18?{TOKEN_STRIDE}=8.",
                 ) from error
             return int(vector.shape[1]), TokenSpec(int(tokens.shape[-1]), "backbone")
         try:
             tokens = _features(runner.net, image)
         except (ValueError, RuntimeError, AttributeError, TypeError):
-            return int(vector.shape[1]), None  # a backbone whose features have no places
+            return int(vector.shape[1]), None  # a backbone without a feature grid
     pooled = is_mean(tokens, vector)
     space = "embedding" if pooled else "backbone"
     return int(vector.shape[1]), TokenSpec(int(tokens.shape[-1]), space, pooled)
@@ -269,7 +269,7 @@ def _tokens(net: Any, x: torch.Tensor, stride: int) -> torch.Tensor:
 
 
 def _hypercolumns(net: Any, x: torch.Tensor, stride: int) -> torch.Tensor:
-    """Return the feature maps of all stages on one grid, joined: (b, gh, gw, d).
+    """Return the feature maps of all stages on one grid, concatenated: (b, gh, gw, d).
 
     Finer maps are averaged, coarser ones interpolated (bilinear).
 
@@ -298,7 +298,7 @@ def _features(net: Any, x: torch.Tensor) -> torch.Tensor:
     """Return the features before the pooling on their grid: (b, gh, gw, d).
 
     Raises:
-        ValueError: Their places are not known.
+        ValueError: Their positions are unknown.
     """
     features = net.forward_features(x)
     if not hasattr(features, "ndim"):
@@ -319,16 +319,18 @@ _SET_HERE = (
 
 
 def check_name(handle: ModelHandle) -> None:
-    """Check that timm has the architecture, and lists its pretrained weights.
+    """Check that timm has the architecture and the tag.
 
     Raises:
-        ParameterError: There is no name.
+        ParameterError: The name is missing.
         UnknownNameError: timm does not know it.
     """
     import timm
 
     if not handle.name:
-        raise ParameterError("a timm model without a name", "", "Type e.g. timm:resnet18.")
+        raise ParameterError(
+            "the name of the timm model is missing", "", "For example timm:resnet18."
+        )
     if not timm.is_model(handle.name):
         raise unknown_model("timm", handle.name, timm.list_models())
     architecture, _, tag = full_name(handle).partition(".")
@@ -345,13 +347,13 @@ def check_name(handle: ModelHandle) -> None:
 
 
 def full_name(handle: ModelHandle) -> str:
-    """Return the name as timm writes it: NAME, or NAME.TAG."""
+    """Return the name in the form of timm: NAME, or NAME.TAG."""
     tagged = handle.tag not in ("", RANDOM, "pretrained")
     return f"{handle.name}.{handle.tag}" if tagged else handle.name
 
 
 def check_options(handle: ModelHandle) -> None:
-    """Refuse options of ``timm.create_model`` that change what foveate relies on.
+    """Reject options of ``timm.create_model`` that foveate sets itself.
 
     Raises:
         ParameterError: There is one.
@@ -360,8 +362,8 @@ def check_options(handle: ModelHandle) -> None:
         if name in handle.options:
             raise ParameterError(
                 f"{handle} has the option {name!r}",
-                "The weights and the form of the output are not the options' to change.",
-                "Leave it out; local weights are given with --weights PATH.",
+                "Options that change the weights or the output shape are not supported.",
+                "Remove it; use --weights PATH for local weights.",
             )
 
 
@@ -369,7 +371,7 @@ _HUB_FILES = ("model.safetensors", "pytorch_model.bin")
 
 
 def make_network(handle: ModelHandle, options: dict[str, Any], channels: int) -> tuple[Any, str]:
-    """Build the network with the weights that the handle names.
+    """Build the network with the weights of the handle.
 
     Args:
         handle: Which network and weights.
@@ -377,10 +379,10 @@ def make_network(handle: ModelHandle, options: dict[str, Any], channels: int) ->
         channels: Number of bands.
 
     Returns:
-        The network, and what of the hub it has.
+        The network, and the source of hub weights.
 
     Raises:
-        DataError: The weights cannot be had, or belong to another architecture.
+        DataError: The weights are not available, or are from another architecture.
         ParameterError: timm cannot create the network.
     """
     net, source = _create(handle, options, channels)
@@ -409,7 +411,7 @@ def _create(handle: ModelHandle, options: dict[str, Any], channels: int) -> tupl
         return random_weights(lambda: timm.create_model(name, **arguments)), source
     except TypeError as error:
         raise ParameterError(
-            f"timm's {handle.name} does not take these options: {error}",
+            f"timm's {handle.name} does not support these options: {error}",
             f"Given: {options}.",
             "Remove the option after '?'.",
         ) from error
@@ -420,7 +422,7 @@ def _create(handle: ModelHandle, options: dict[str, Any], channels: int) -> tupl
 
 
 def _hub_file(name: str, handle: ModelHandle) -> Path | None:
-    """Return the weights of the hub; None for the few models that timm fetches from elsewhere."""
+    """Return hub weights; None for models that timm downloads from elsewhere."""
     import timm
 
     cfg = timm.get_pretrained_cfg(name)
@@ -431,7 +433,7 @@ def _hub_file(name: str, handle: ModelHandle) -> Path | None:
 
 
 def _load_weights(net: Any, handle: ModelHandle) -> None:
-    """Load a state dict into the backbone; only a classifier or a decoder may be left over."""
+    """Load a state dict into the backbone; only a classifier or a decoder may remain unused."""
     classifier = net.pretrained_cfg.get("classifier") or ()
     heads = (classifier,) if isinstance(classifier, str) else tuple(classifier)
     roots = {head.split(".")[0] for head in heads}

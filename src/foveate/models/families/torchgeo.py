@@ -1,11 +1,11 @@
 """Backbones of torchgeo: timm networks with weights for particular sensors.
 
 Tags are the members of torchgeo's enumerations of weights. They say how many bands the network
-takes, and how raw values are normalised: where that is a chain of shifts and scalings, it becomes
+needs, and how raw values are normalised: a chain of shifts and scalings becomes
 one value range per band, mean and standard deviation, so that imagery in the sensor's units is
-seen as in the training. Tiles are resampled whole where torchgeo would crop them.
+normalised as in training. Tiles are resampled as a whole where torchgeo would crop them.
 
-Networks that are not timm's (torchvision's Swin, DOFA, CROMA and others) are not offered.
+Other networks (torchvision's Swin, DOFA, CROMA and others) are not supported.
 """
 
 from __future__ import annotations
@@ -40,12 +40,12 @@ if TYPE_CHECKING:
     from foveate.models.families.timm import TimmModel
 
 _CLASSIFIERS = ("fc.", "head.")
-_NORM = ("norm.weight", "norm.bias")  # some files end before the last norm, as torchgeo accepts
+_NORM = ("norm.weight", "norm.bias")  # missing in some files; torchgeo accepts that
 
 
 @dataclass(frozen=True)
 class _Range:
-    """How raw values are normalised: scaled from `scale` to 0 and 1, then mean and std."""
+    """Normalisation of raw values: scaled from `scale` to [0, 1], then mean and std."""
 
     scale: Scale
     mean: tuple[float, ...]
@@ -67,9 +67,9 @@ class _TorchGeo:
         if stated_channels(handle.options) not in {None, channels}:
             raise ParameterError(
                 f"in_chans={handle.options['in_chans']} for {handle}",
-                f"These weights take {channels} bands: "
-                f"{', '.join(weights.meta.get('bands', ())) or 'they do not say which'}.",
-                "Leave 'in_chans' out.",
+                f"These weights require {channels} bands: "
+                f"{', '.join(weights.meta.get('bands', ())) or 'not documented'}.",
+                "Remove 'in_chans'.",
             )
         known = _range(weights, channels)
         return replace(
@@ -80,11 +80,11 @@ class _TorchGeo:
         """Build the model.
 
         Options for foveate: ``size``, ``mean``, ``std``, ``precision``, ``checkpoint_key`` as for
-        timm. All others go to ``torchgeo.models.get_model``, which hands them to
+        timm. All others are passed to ``torchgeo.models.get_model``, which passes them to
         ``timm.create_model``.
 
         Raises:
-            DataError: The weights cannot be read or belong to another architecture, or the hub
+            DataError: The weights cannot be read or are from another architecture, or the hub
                 cannot be reached.
             ParameterError: An option cannot be used.
         """
@@ -119,7 +119,7 @@ def _check_name(handle: ModelHandle) -> None:
     """Check the architecture and the tag.
 
     Raises:
-        ParameterError: It is not said which model or weights.
+        ParameterError: No model or no weights are selected.
         UnknownNameError: There is no such model or tag.
     """
     import timm
@@ -128,8 +128,8 @@ def _check_name(handle: ModelHandle) -> None:
     known = [name for name in list_models() if timm.is_model(name)]
     if not handle.name:
         raise ParameterError(
-            "a torchgeo model without a name", f"Allowed: {', '.join(known)}.",
-            "Type e.g. torchgeo:resnet18@SENTINEL2_RGB_MOCO.",
+            "the name of the torchgeo model is missing", f"Allowed: {', '.join(known)}.",
+            "For example torchgeo:resnet18@SENTINEL2_RGB_MOCO.",
         )  # fmt: skip
     if handle.name not in known:
         raise UnknownNameError(
@@ -141,8 +141,8 @@ def _check_name(handle: ModelHandle) -> None:
     allowed = f"Tags of {handle.name}: {', '.join(tags)}; or random."
     if not handle.tag:
         raise ParameterError(
-            f"{handle} does not say which weights", allowed,
-            f"Type torchgeo:{handle.name}@{tags[-1]}.",
+            f"{handle} does not select weights", allowed,
+            f"Use torchgeo:{handle.name}@{tags[-1]}.",
         )  # fmt: skip
     if handle.tag != RANDOM and handle.tag not in tags:
         raise UnknownNameError(
@@ -157,7 +157,7 @@ def _enumeration(name: str) -> dict[str, Any]:
 
 
 def _weights(handle: ModelHandle) -> Any:
-    """Return the member of the enumeration that the tag names, or None for random weights."""
+    """Return the enumeration member of the tag, or None for random weights."""
     return None if handle.tag == RANDOM else _enumeration(handle.name)[handle.tag]
 
 
@@ -190,7 +190,7 @@ def _create(handle: ModelHandle, meta: Mapping[str, Any], channels: int) -> Any:
 
 
 def _on_hub(url: str) -> tuple[str, str, str]:
-    """Return repository, commit and file of an address of the hub."""
+    """Return repository, commit and file of a hub URL."""
     host, _, rest = url.partition("/resolve/")
     commit, _, file = rest.partition("/")
     return "/".join(host.rsplit("/", 2)[-2:]), commit, file
@@ -228,10 +228,10 @@ def _steps(transforms: Any) -> Iterator[Any]:
 
 
 def _range(weights: Any, channels: int) -> _Range | None:
-    """Read from the transforms of weights how raw values are normalised.
+    """Return the normalisation of raw values from the transforms of weights.
 
-    Only shifts and scalings are understood, next to what changes the size or nothing; of
-    anything else, nothing is claimed.
+    Only shifts and scalings are supported, next to resizing and identity; for
+    other transforms None is returned.
     """
     import torchvision.transforms.v2 as tv
     from torch import nn
@@ -246,7 +246,7 @@ def _range(weights: Any, channels: int) -> _Range | None:
     gain, offset = np.ones(channels), np.zeros(channels)
     for mean, std in shifts:
         gain, offset = gain / std, (offset - mean) / std
-    low, high = np.zeros(channels), np.ones(channels)  # raw values go in as they are
+    low, high = np.zeros(channels), np.ones(channels)  # raw values are not scaled
     if shifts:
         mean, std = shifts[0]
         # A shift alone standardises: two deviations about the mean are the range. Else the first
@@ -262,7 +262,7 @@ def _range(weights: Any, channels: int) -> _Range | None:
 
 
 def _side(weights: Any, net: Any) -> int:
-    """Return the side of the images that the network is given: of the transforms' last size."""
+    """Return the input side of the network: the last size of the transforms."""
     import torchvision.transforms.v2 as tv
 
     side = int(net.pretrained_cfg["input_size"][1])

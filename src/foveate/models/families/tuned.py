@@ -1,4 +1,4 @@
-"""A frozen encoder with the text tower that `tune_text` has trained for it: ``tuned:FOLDER``."""
+"""A frozen encoder with a text tower trained by `tune_text`: ``tuned:FOLDER``."""
 
 from __future__ import annotations
 
@@ -32,15 +32,15 @@ if TYPE_CHECKING:
 
 
 class TunedModel:
-    """An image-text model of two parts; see `foveate.models.tune_text`.
+    """A frozen encoder with trained towers; see `foveate.models.tune_text`.
 
     Args:
         base: The frozen encoder.
         towers: The trained text tower and image head, in eval mode, on the CPU or a GPU.
         name: For the spec.
-        source: What the towers were trained on.
+        source: Training data of the towers.
 
-    Over an encoder that takes other sizes an instance has `size_step` and `at_size` as well; the
+    If the encoder supports other sizes, an instance also has `size_step` and `at_size`; the
     towers are the same for all sizes.
     """
 
@@ -48,7 +48,7 @@ class TunedModel:
         self._base = base
         self._towers = towers.eval().requires_grad_(requires_grad=False)
         head = towers.image
-        # The affine map of the head in one: standardising, then the linear layer.
+        # Standardisation and linear layer of the head as one affine map.
         mean, std, weight, bias = (
             t.detach().cpu().double().numpy()
             for t in (head.mean, head.std, head.linear.weight, head.linear.bias)
@@ -60,7 +60,7 @@ class TunedModel:
             name=name,
             dim=self._bias.size,
             non_negative=False,
-            licence="",  # of the texts nothing is known
+            licence="",  # the licence of the texts is unknown
             source=source,
             fingerprint=weights_hash(towers, base.spec.fingerprint),
         )
@@ -81,14 +81,14 @@ class TunedModel:
         return np.asarray(x, np.float32) @ self._weight + self._bias
 
     def embed(self, batch: NDArray[Any]) -> NDArray[np.float32]:
-        """Embed (b, c, h, w) images of the native dtype: (b, d) float32."""
+        """Embed (b, c, h, w) images in native dtype: (b, d) float32."""
         return self.project(self._base.embed(batch))
 
     def embed_text(self, texts: Sequence[str]) -> NDArray[np.float32]:
         """Embed n texts: (n, d) float32 of norm 1.
 
         Raises:
-            ParameterError: A text has no word in it.
+            ParameterError: A text contains no word.
         """
         import torch
 
@@ -96,7 +96,9 @@ class TunedModel:
 
         wanted = clean_texts(texts)
         if empty := [text for text in wanted if not words_of(text)]:
-            raise ParameterError(f"the text {empty[0]!r} has no word in it", "Write a word.")
+            raise ParameterError(
+                f"the text {empty[0]!r} contains no word", "Use at least one word."
+            )
         device = next(self._towers.parameters()).device
         with torch.inference_mode():
             return embed_texts(self._towers, wanted, device)
@@ -112,7 +114,7 @@ class TunedTokens(TunedModel):
         base: The frozen encoder.
         towers: See `TunedModel`.
         name: For the spec.
-        source: What the towers were trained on.
+        source: Training data of the towers.
     """
 
     def __init__(self, base: Any, towers: Pair, name: str, source: str) -> None:
@@ -133,11 +135,13 @@ class _Tuned:
     """The family; see `foveate.models.base.Family`."""
 
     def check(self, handle: ModelHandle) -> ModelHandle:
-        """Check that there is a tuned model, and what it takes."""
+        """Check that the tuned model exists, and its options."""
         from foveate.models.tune_text.store import find, read_record
 
         if not handle.name:
-            raise ParameterError("a tuned model without a folder", "", "Type tuned:MODEL.")
+            raise ParameterError(
+                "the folder of the tuned model is missing", "", "For example tuned:MODEL."
+            )
         record = read_record(find(handle.name))
         spec = record.base_spec
         pictures = record.dtype == "uint8"
@@ -145,7 +149,7 @@ class _Tuned:
         return replace(
             handle,
             channels=len(spec.bands),
-            # The bands and the stretch that it was tuned with, unless the user says otherwise.
+            # The bands and the stretch of the tuning, unless set by the user.
             bands=handle.bands or spec.bands,
             scale=handle.scale or (None if usual or not pictures else spec.scale),
             native_scale=None if pictures else spec.scale,
@@ -155,7 +159,7 @@ class _Tuned:
         """Build the frozen encoder and the towers.
 
         Raises:
-            DataError: The encoder is another one than the towers were trained for.
+            DataError: The towers were trained for another encoder.
         """
         from foveate.models.load import build_model, load_model
         from foveate.models.tune_text.store import find, load_towers, read_record
@@ -171,7 +175,7 @@ class _Tuned:
                 f"the encoder {record.base!r} with {base.spec.source or 'these weights'} is not "
                 f"the one that {handle} was tuned over",
                 f"That was {record.base_spec.source}: the towers fit one set of weights only.",
-                "Give those with --weights." if handle.weights or not local else "Tune again.",
+                "Use those with --weights." if handle.weights or not local else "Tune again.",
             )
         towers = load_towers(folder, record).to(resolve_device(handle.device))
         source = f"{record.training.get('captions', 'texts')}, over {record.base}"
@@ -182,13 +186,13 @@ FAMILY = _Tuned()
 
 
 def _over(base: Embeds, towers: Pair, name: str, source: str) -> TunedModel:
-    """Make the model that has what its encoder can do."""
+    """Build the model with the capabilities of its encoder."""
     make = TunedTokens if isinstance(base, GivesTokens) else TunedModel
     return make(base, towers, name, source)
 
 
 def _base_name(base: str, handle: ModelHandle, folder: Path) -> str:
-    """Return the name of the encoder with the options of the tuned model's name added."""
+    """Return the name of the encoder with the options of the tuned model added."""
     found = parse_name(base)
     beside = folder / found.name
     name = str(beside) if found.name and beside.is_file() else found.name

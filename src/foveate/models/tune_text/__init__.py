@@ -1,7 +1,7 @@
-"""`tune_text`: any frozen image encoder becomes an image-text model, in minutes on a CPU.
+"""`tune_text`: align a frozen image encoder with text, in minutes on a CPU.
 
-Locked-image tuning: the encoder's embeddings are computed once, and a small text transformer and
-an affine image head learn to meet in one space, from captions or from the names of class folders,
+Locked-image tuning: the embeddings of the encoder are computed once, and a small text transformer
+and an affine image head are trained to a common space, from captions or the names of class folders,
 with the sigmoid loss. The result is loaded as ``tuned:FOLDER``.
 """
 

@@ -1,8 +1,8 @@
-"""What there is to learn from: captions of images, their splits, and classes by folder.
+"""Training data of `tune_text`: captions of images, their splits, and class folders.
 
-Captions are told apart by suffix and content; these forms are read: the JSON of the captioning data
-sets (Karpathy and Fei-Fei 2015; UCM-captions, Sydney-captions, RSICD and RSITMD come in it), the
-JSON of COCO captions, JSON Lines, and tables with a header (CSV, TSV).
+The format of a captions file is detected by suffix and content. Supported are the JSON of
+captioning data sets (Karpathy and Fei-Fei 2015; used by UCM-captions, Sydney-captions, RSICD and
+RSITMD), the JSON of COCO captions, JSON Lines, and tables with a header (CSV, TSV).
 """
 
 from __future__ import annotations
@@ -54,9 +54,9 @@ class Captions:
     """Content of a captions file.
 
     Attributes:
-        images: n names, as the file writes them, in its order.
-        texts: The texts of each; empty in a file that only splits.
-        split: "train", "val", "test" or "" for each.
+        images: n image names, as written in the file, in its order.
+        texts: Texts of each image; empty in a file with splits only.
+        split: "train", "val", "test" or "" for each image.
         source: Name of the file, for messages.
     """
 
@@ -67,17 +67,17 @@ class Captions:
 
 
 def read_captions(path: str | Path, *, need_texts: bool = True) -> Captions:
-    """Read a captions file, or a file that only says which image is in which split.
+    """Read a captions file, or a file that only contains the splits of images.
 
     Args:
-        path: ``.json`` (Karpathy's form, a list of records, or image -> texts or split),
+        path: ``.json`` (Karpathy's format, a list of records, or image -> texts or split),
             ``.jsonl``, ``.csv`` or ``.tsv`` with a header. A record has an image (``image``,
             ``filename``, ``filepath``), one or several texts (``caption``, ``text``, ``title``,
-            ``sentences``) and perhaps a ``split``; an image may have several records.
+            ``sentences``) and optionally a ``split``; an image may have several records.
         need_texts: Whether an image without a text is an error.
 
     Raises:
-        DataError: The file cannot be read, has another form, or a text is missing or empty.
+        DataError: The file cannot be read, has another format, or a text is missing or empty.
     """
     path = Path(path)
     images: dict[str, list[str]] = {}
@@ -86,19 +86,21 @@ def read_captions(path: str | Path, *, need_texts: bool = True) -> Captions:
         name = _field(record, _IMAGE)
         if not isinstance(name, str) or not name.strip():
             raise DataError(
-                f"{where} names no image", f"Expected one of: {', '.join(_IMAGE)}.",
-                f"It has: {', '.join(map(str, record)) or 'nothing'}.",
+                f"{where} has no image name", f"Expected one of: {', '.join(_IMAGE)}.",
+                f"Its fields: {', '.join(map(str, record)) or 'none'}.",
             )  # fmt: skip
         texts = images.setdefault(name, [])
         found = list(_texts(_field(record, _TEXT), where))
         if need_texts and not found:
-            raise DataError(f"{where} has no text for {name!r}", f"One of: {', '.join(_TEXT)}.")
+            raise DataError(
+                f"{where} has no text for {name!r}", f"Expected one of: {', '.join(_TEXT)}."
+            )
         texts += found
         split = _field(record, _SPLIT)
         if split is not None:
             splits[name] = _split(split, where)
     if not images:
-        raise DataError(f"{str(path)!r} holds no records", "At least one image is needed.")
+        raise DataError(f"{str(path)!r} contains no records", "At least one image is required.")
     return Captions(
         tuple(images),
         tuple(tuple(dict.fromkeys(texts)) for texts in images.values()),
@@ -108,21 +110,21 @@ def read_captions(path: str | Path, *, need_texts: bool = True) -> Captions:
 
 
 def pair(captions: Captions, scene_ids: Sequence[str], by: str = "name") -> dict[str, int]:
-    """Return which record belongs to which image.
+    """Match records to images.
 
     Args:
-        captions: What the file says.
+        captions: Content of the file.
         scene_ids: The images.
-        by: "name" matches names; "order" takes the k-th image of the file for the k-th image of
-            the folder, both sorted as a person would (2 before 10): for data sets whose captions
-            number the images of a folder that has names of its own.
+        by: "name" matches names; "order" matches the k-th image of the file and the k-th image of
+            the folder, both in natural order (2 before 10), for captions with image numbers instead
+            of file names.
 
     Returns:
-        Scene id -> number of the record; images without a record are missing.
+        Scene id -> index of the record, without images that have no record.
 
     Raises:
-        DataError: The file names images that are not there, or, by order, has another number.
-        ParameterError: `by` is neither.
+        DataError: The file names missing images, or, by order, has another number of images.
+        ParameterError: `by` is invalid.
     """
     if by not in ("name", "order"):
         raise ParameterError(f"pair={by!r}", "Allowed: name, order.")
@@ -130,23 +132,22 @@ def pair(captions: Captions, scene_ids: Sequence[str], by: str = "name") -> dict
     if by == "order":
         if count != given:
             raise DataError(
-                f"{captions.source} describes {count} images, and there are {given}",
-                "Pairing by order needs as many.",
-                "Pair by name, or give the whole folder.",
+                f"{captions.source} describes {count} images, but there are {given}",
+                "Pairing by order requires equal numbers.",
+                "Pair by name, or use the complete folder.",
             )
         order = sorted(range(count), key=lambda k: _natural(captions.images[k]))
         return dict(zip(sorted(scene_ids, key=_natural), order, strict=True))
     names = Names(scene_ids, captions.source, folders=True)
     found = [names.look_up(name) for name in captions.images]
     if lost := [n for n, f in zip(captions.images, found, strict=True) if f is None]:
-        example = f"e.g. {lost[0]!r}; the images are called {', '.join(sorted(scene_ids)[:2])}"
+        example = f"for example {lost[0]!r}; image names: {', '.join(sorted(scene_ids)[:2])}"
         raise DataError(
-            f"{captions.source} describes {len(lost)} of {count} images that are not there, "
-            f"{example}",
-            "Each record needs its image.",
-            "Their numbers agree: if their order does too, type --pair order."
+            f"{len(lost)} of {count} images of {captions.source} are missing, {example}",
+            "Each record must have an image.",
+            "The numbers are equal: if the order is, too, use --pair order."
             if count == given
-            else "Give the folder that the captions were written for, or take the records out.",
+            else "Use the folder of the captions, or remove the records.",
         )
     meant: dict[str, int] = {}
     for k, image in enumerate(found):
@@ -155,8 +156,8 @@ def pair(captions: Captions, scene_ids: Sequence[str], by: str = "name") -> dict
             raise DataError(
                 f"{captions.source} has two records of the image {image!r}: "
                 f"{captions.images[other]!r} and {captions.images[k]!r}",
-                "Names that differ in their folders mean different images.",
-                "Give the folder that the captions were written for, or take one record out.",
+                "Names in different folders refer to different images.",
+                "Use the folder of the captions, or remove one of the records.",
             )
     return meant
 
@@ -165,12 +166,12 @@ def _records(path: Path) -> Iterable[tuple[str, dict[Any, Any]]]:
     text = read_text(path)
     readers = {".csv": _table, ".tsv": _table, ".jsonl": _lines, ".json": _document}
     if path.suffix.lower() not in readers:
-        raise DataError(f"{str(path)!r} is no captions file", f"Allowed: {', '.join(readers)}.")
+        raise DataError(f"{str(path)!r} is not a captions file", f"Allowed: {', '.join(readers)}.")
     for where, record in readers[path.suffix.lower()](text, path):
         if not isinstance(record, dict):
             raise DataError(
                 f"{path.name}, {where} is {type(record).__name__}",
-                "A record is an object with an image and texts.",
+                "A record must be an object with an image and texts.",
             )
         yield f"{path.name}, {where}", record
 
@@ -185,13 +186,13 @@ def _table(text: str, path: Path) -> Iterable[tuple[str, Any]]:
             yield f"line {rows.line_num}", known
     except csv.Error as error:
         raise DataError(
-            f"{str(path)!r}, line {rows.line_num} is no row of a table: {error}",
-            "A quotation mark that is opened must be closed.",
+            f"{str(path)!r}, line {rows.line_num} is not a valid row: {error}",
+            "Quotation marks must be balanced.",
         ) from error
 
 
 def _lines(text: str, path: Path) -> Iterable[tuple[str, Any]]:
-    for number, line in enumerate(text.split("\n"), 1):  # a text may hold other line ends
+    for number, line in enumerate(text.split("\n"), 1):  # texts may contain other line separators
         if line.strip():
             yield f"line {number}", _json(line, path, number)
 
@@ -204,7 +205,7 @@ def _document(text: str, path: Path) -> Iterable[tuple[str, Any]]:
         content = [{"image": name, **_meaning(value)} for name, value in content.items()]
     if not isinstance(content, list):
         raise DataError(
-            f"{str(path)!r} holds {type(content).__name__}",
+            f"{str(path)!r} contains {type(content).__name__}",
             'Expected records, or {"images": [{"filename": ..., "sentences": [...]}]}.',
         )
     for number, record in enumerate(content, 1):
@@ -220,8 +221,8 @@ def _coco(content: dict[str, Any], path: Path) -> list[dict[str, Any]]:
         ]
     except (KeyError, TypeError) as error:
         raise DataError(
-            f"{str(path)!r} has images and annotations that do not fit: {error!r}",
-            "In COCO's form an image has id and file_name, an annotation image_id and caption.",
+            f"{str(path)!r} has inconsistent images and annotations: {error!r}",
+            "In COCO format an image has id and file_name, an annotation image_id and caption.",
         ) from error
 
 
@@ -234,7 +235,7 @@ def _json(text: str, path: Path, line: int) -> Any:
 
 
 def _meaning(value: Any) -> dict[str, Any]:
-    """Tell a split from texts in a plain mapping of images."""
+    """Return the record of an entry of a plain mapping: a split or texts."""
     if isinstance(value, dict):
         return value
     if isinstance(value, str) and value.strip().lower() in _SPLIT_WORDS:
@@ -247,44 +248,44 @@ def _field(record: dict[Any, Any], names: tuple[str, ...]) -> Any:
 
 
 def _texts(value: Any, where: str) -> Iterable[str]:
-    """Yield the texts of a field: one, several, or objects that hold them."""
+    """Yield the texts of a field: one, several, or objects that contain them."""
     if value is None:
         return
     for item in value if isinstance(value, list) else [value]:
         text = _field(item, _TEXT) if isinstance(item, dict) else item
         if not isinstance(text, str) or not words_of(text):
-            raise DataError(f"{where} has a text without a word: {text!r}", "Texts are words.")
+            raise DataError(f"{where} has a text without words: {text!r}", "Expected words.")
         yield " ".join(text.split())
 
 
 def _split(value: Any, where: str) -> str:
     word = str(value).strip().lower()
     if word not in _SPLIT_WORDS:
-        raise DataError(f"{where}: the split {value!r}", f"Allowed: {', '.join(_SPLIT_WORDS)}.")
+        raise DataError(f"{where}: invalid split {value!r}", f"Allowed: {', '.join(_SPLIT_WORDS)}.")
     return _SPLIT_WORDS[word]
 
 
 def _natural(name: str) -> list[tuple[bool, int, str]]:
-    """Sort key of names as people count: 2 before 10."""
+    """Return the sort key of a name in natural order: 2 before 10."""
     parts = re.split(r"([0-9]+)", name)
     return [(k % 2 == 1, int(p) if k % 2 else 0, p) for k, p in enumerate(parts)]
 
 
 logger = logging.getLogger("foveate")
 
-_SHARES = {"test": 0.1, "val": 0.1}  # of images whose split nobody states
+_SHARES = {"test": 0.1, "val": 0.1}  # shares of randomly drawn splits
 
 
 @dataclass(frozen=True)
 class Dataset:
-    """The images of a pool, row for row, with what is known of them.
+    """The images of a pool with their texts, splits and classes.
 
     Attributes:
         texts: Texts of the n images; an image may have none.
-        split: (n,) "train", "val", "test" or "" for an image that is left out.
-        classes: Names of the C folders, if all images lie in two or more; else empty.
+        split: (n,) "train", "val", "test" or "" for an unused image.
+        classes: Names of the C folders, if all images are in at least two folders; else empty.
         truth: (n,) class numbers; all -1 without classes.
-        called: What each class is called in prompts.
+        called: Texts of each class in prompts.
     """
 
     texts: Texts
@@ -294,32 +295,32 @@ class Dataset:
     called: Mapping[str, tuple[str, ...]]
 
     def rows(self, split: str) -> NDArray[np.int64]:
-        """Return the images of a split that have a text."""
+        """Return the rows of a split with at least one text."""
         has_text = np.diff(self.texts.match.indptr) > 0
         return np.flatnonzero((self.split == split) & has_text)
 
     def key(self) -> str:
-        """Hash of texts, matches, splits and what classes are called."""
+        """Return a hash of texts, matches, splits and class texts."""
         match = self.texts.match
         matches = [match.indptr.tolist(), match.indices.tolist()]
         classes = [list(self.classes), self.truth.tolist(), list(self.called.items())]
         return digest([self.texts.texts, matches, self.split.tolist(), classes])
 
     def describe(self) -> dict[str, int]:
-        """Return how many there are, JSON-ready."""
+        """Return the numbers of images, texts and classes, JSON-ready."""
         found = {split: int(self.rows(split).size) for split in SPLITS}
         return {**found, "texts": len(self.texts.texts), "classes": len(self.classes)}
 
 
 @dataclass(frozen=True)
 class Sources:
-    """The files that a job names, read before any imagery is.
+    """The text files of a job, read before the imagery.
 
     Attributes:
-        captions: None with class folders.
-        split: None where the captions' own, or a draw, decides.
-        labels: What folders are called, by `same_name` of the folder; None for their names.
-        templates: Sentences for names of classes.
+        captions: Captions; None with class folders.
+        split: Splits; None to use those of the captions, or random splits.
+        labels: Texts of folders, by `same_name` of the folder; None for their names.
+        templates: Prompt templates of class names.
     """
 
     captions: Captions | None
@@ -335,28 +336,30 @@ def read(
 
     Args:
         captions: Captions file, or None.
-        folders: Whether the texts are the names of the folders that the images lie in.
+        folders: Whether the texts are the names of the folders of the images.
         split: File with the split of each image, or None.
-        labels: File with what to call the folders, or None.
-        templates: Sentences for names of classes; see `templates_from`.
+        labels: File with the texts of folders, or None.
+        templates: Prompt templates of class names; see `templates_from`.
 
     Raises:
-        DataError: A file cannot be read, or states no split.
+        DataError: A file cannot be read, or contains no split.
         ParameterError: Neither captions nor folders are given, or both; labels or templates
-            cannot be used.
+            are invalid.
     """
     if (captions is None) == (not folders):
         raise ParameterError(
-            "both captions and --classes-from-folders" if captions else "no texts to learn from",
-            "Either captions are learnt, or the names of folders; with captions, class folders "
-            "become the zero-shot test by themselves.",
-            "Give --captions FILE or --classes-from-folders.",
+            "--captions and --classes-from-folders are both given"
+            if captions
+            else "--captions and --classes-from-folders are missing",
+            "Exactly one is required; with captions, class folders are used for zero-shot "
+            "evaluation automatically.",
+            "Use --captions FILE or --classes-from-folders.",
         )
     stated = None if split is None else read_captions(split, need_texts=False)
     if stated is not None and not any(stated.split):
         raise DataError(
-            f"{stated.source} states no split", f"Allowed: {', '.join(SPLITS)}.",
-            "A table has the columns image and split.",
+            f"{stated.source} contains no split", f"Allowed: {', '.join(SPLITS)}.",
+            "A table must have the columns image and split.",
         )  # fmt: skip
     names = None if labels is None else labels_from(Path(labels))
     return Sources(
@@ -371,69 +374,69 @@ def gather(
     sources: Sources, scene_ids: Sequence[str], left_out: Sequence[str] = (), *, pair_by: str,
     seed: int,
 ) -> Dataset:  # fmt: skip
-    """Pair the images of a pool with what is said of them.
+    """Match the images of a pool with their texts, splits and classes.
 
     Args:
         sources: The files of the job.
         scene_ids: The images, in the order of the pool.
-        left_out: Images that were found and left the pool, as mostly empty: what is said of them
-            is no error.
-        pair_by: How captions find their images; see `pair`.
-        seed: Of the splits that are drawn.
+        left_out: Images that were excluded from the pool as mostly invalid; their records are
+            ignored.
+        pair_by: How captions are matched to images; see `pair`.
+        seed: Seed of random splits.
 
     Raises:
-        DataError: A file does not fit the images, or nothing is left to train on.
-        ParameterError: There are no class folders, or labels do not fit them.
+        DataError: A file does not match the images, or there is no training data.
+        ParameterError: There are no class folders, or labels do not match them.
     """
-    there = [*scene_ids, *left_out]
+    known_ids = [*scene_ids, *left_out]
     classes, truth = _class_folders(scene_ids)
     split = None
     if sources.captions is None:
         if not classes:
             raise ParameterError(
-                "--classes-from-folders, and the images do not lie in two or more folders",
-                "Each image lies in the folder of its class.",
-                "Give the folder above the class folders, or --captions FILE.",
+                "--classes-from-folders, but the images are not in at least two folders",
+                "Each image must be in the folder of its class.",
+                "Use the parent of the class folders, or --captions FILE.",
             )
         called = _class_texts(sources, classes, {})
         per_class = [prompts(called[name], sources.templates) for name in classes]
         texts = Texts.of([per_class[c] for c in truth])
     else:
         captions = sources.captions
-        found = pair(captions, there, pair_by)
+        found = pair(captions, known_ids, pair_by)
         texts = Texts.of([captions.texts[found[s]] if s in found else () for s in scene_ids])
         if bare := sum(s not in found for s in scene_ids):
             logger.warning("%d of %d images have no captions", bare, len(scene_ids))
         called = _class_texts(sources, classes, texts.word_counts()) if classes else {}
         split = _stated_splits(captions, found, scene_ids)
     if sources.split is not None:
-        split = _stated_splits(sources.split, pair(sources.split, there, pair_by), scene_ids)
+        split = _stated_splits(sources.split, pair(sources.split, known_ids, pair_by), scene_ids)
     return _check_splits(
         Dataset(texts, _draw_splits(split, scene_ids, seed), classes, truth, called)
     )
 
 
 def _class_folders(scene_ids: Sequence[str]) -> tuple[tuple[str, ...], NDArray[np.int64]]:
-    """Return the folders that the images lie in, and which one each lies in."""
+    """Return the names of the folders of the images, and the folder number of each image."""
     parents = [s.rsplit("/", 2)[-2] if "/" in s else "" for s in scene_ids]
     names = sorted(set(parents))
     if len(names) < 2 or "" in names:
         return (), np.full(len(scene_ids), -1)
-    place = {name: c for c, name in enumerate(names)}
-    return tuple(names), np.array([place[p] for p in parents], dtype=np.int64)
+    index = {name: c for c, name in enumerate(names)}
+    return tuple(names), np.array([index[p] for p in parents], dtype=np.int64)
 
 
 def _class_texts(
     sources: Sources, classes: tuple[str, ...], known: Mapping[str, int]
 ) -> dict[str, tuple[str, ...]]:
-    """Return what each folder is called: as the user's file says, or its name made readable."""
+    """Return the texts of each folder: from the labels file, or its readable name."""
     if sources.labels is None:
         return {name: (readable(name, known),) for name in classes}
     labels = sources.labels
     if lost := [name for name in classes if same_name(name) not in labels]:
         raise ParameterError(
-            f"the labels file says nothing of the folder {lost[0]!r}",
-            "It names every folder, and what to call it.",
+            f"the folder {lost[0]!r} is missing from the labels file",
+            "The file must contain every folder.",
             f"Add a line: {lost[0]}: NAME",
         )
     return {name: labels[same_name(name)] for name in classes}
@@ -446,17 +449,17 @@ def _stated_splits(
         return None
     split = [captions.split[found[s]] if s in found else "" for s in scene_ids]
     if out := split.count(""):
-        logger.warning("%d of %d images are in no split and left out", out, len(split))
+        logger.warning("%d of %d images are in no split and are not used", out, len(split))
     return split
 
 
 def _draw_splits(split: list[str] | None, scene_ids: Sequence[str], seed: int) -> NDArray[np.str_]:
-    """Draw what nobody states: all splits, or a validation split from the training images."""
-    wanted = _SHARES if split is None else {"val": 0.1}
+    """Draw missing splits: all splits, or a validation split from the training images."""
+    shares = _SHARES if split is None else {"val": 0.1}
     found = np.array(["train"] * len(scene_ids) if split is None else split, dtype="U5")
-    # By name, so that the draw does not depend on the order of the images.
+    # Sorted by name, so that the draw does not depend on the order of the images.
     order = sorted(range(len(scene_ids)), key=lambda k: scene_ids[k])
-    for name, share in wanted.items():
+    for name, share in shares.items():
         if not (found == name).any():
             free = [k for k in order if found[k] == "train"]
             draw = rng(seed, f"tune/split/{name}").permutation(len(free))
@@ -469,14 +472,14 @@ def _check_splits(data: Dataset) -> Dataset:
         if not data.rows(split).size:
             raise DataError(
                 f"no image in the split {split!r} has a text",
-                f"There are {data.describe()}.",
-                "Give more images, or another --split.",
+                f"The data set has {data.describe()}.",
+                "Add images, or use another --split.",
             )
     train = data.rows("train")
     if train.size < 2 or len(data.texts.take(train).texts) < 2:
         raise DataError(
             f"{train.size} training image(s) with "
             f"{len(data.texts.take(train).texts)} different text(s)",
-            "At least two images and two texts are needed.",
+            "At least two images and two texts are required.",
         )
     return data

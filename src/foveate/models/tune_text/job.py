@@ -1,4 +1,4 @@
-"""The tune-text job: from images with texts to a folder that ``tuned:FOLDER`` loads."""
+"""The tune-text job: from images with texts to a model loaded as ``tuned:FOLDER``."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     from foveate.progress import ProgressFn
     from foveate.run import Run
 
-VERSION = 2  # raised when the same inputs lead to other weights or measures
+VERSION = 2  # increased if the same inputs lead to other weights or measures
 MODEL, CHECKPOINT = "model", "training/checkpoint.pt"
 HISTORY, EVALUATION = "training/history.json", "tables/evaluation.json"
 
@@ -46,48 +46,48 @@ class _Ready(NamedTuple):
 
 
 class TuneTextJob(ModelJob):
-    """Make any frozen image encoder understand text: minutes on a CPU, from captions or folders."""
+    """Align a frozen image encoder with text, from captions or class folders."""
 
     absent = frozenset({
         "masks", "mask_suffix", "classes", "min_labelled", "coordinates", "tile", "stride", "edge",
     })  # fmt: skip
     renamed: ClassVar = {"lr": "learning_rate"}
-    tile: None = None  # captions speak of whole images
+    tile: None = None  # captions describe whole images
     captions: Annotated[PathText | None, Option("Input")] = None
-    """Captions: JSON (as of UCM-captions, RSICD), JSONL or CSV."""
+    """Captions: JSON (as in UCM-captions, RSICD), JSONL or CSV."""
     classes_from_folders: Annotated[bool, Option("Input")] = False
-    """Learn the names of the images' folders."""
+    """Use the names of the folders of the images as texts."""
     split: Annotated[
-        PathText | None, Option("Input", default="the captions', or drawn: 80, 10 and 10 %")
+        PathText | None, Option("Input", default="from the captions, or random: 80, 10 and 10 %")
     ] = None
-    """File that says which image is train, val or test."""
+    """File with the split of each image: train, val or test."""
     pair: Annotated[Literal["name", "order"], Option("Input")] = "name"
-    """How captions find their images: name or order."""
-    labels: Annotated[PathText | None, Option("Input", default="their names, made readable")] = None
-    """File with what to call the folders: folder -> name, or several names."""
+    """Match captions and images by name or order."""
+    labels: Annotated[PathText | None, Option("Input", default="the readable folder names")] = None
+    """File with texts of the folders: folder -> name, or several names."""
     templates: Annotated[str, Option("Input")] = "rs"
-    """Sentences around a name: rs, plain, none, ..., a file, or one sentence with {}."""
+    """Prompt templates: rs, plain, none, ..., a file, or a sentence with {}."""
     dim: Annotated[int, Option("Training")] = Field(256, ge=8)
-    """Length of the common embedding."""
+    """Dimension of the common embedding."""
     width: Annotated[int, Option("Training")] = Field(128, ge=16, multiple_of=4)
     """Width of the text transformer."""
     layers: Annotated[int, Option("Training")] = Field(2, ge=1)
-    """Layers of the text transformer."""
+    """Number of layers of the text transformer."""
     epochs: Annotated[int, Option("Training")] = Field(30, ge=1)
     """Passes over the training images."""
     train_batch: Annotated[int, Option("Training")] = Field(128, ge=2)
-    """Images of a training step."""
+    """Images per training step."""
     learning_rate: Annotated[float, Option("Training")] = Field(1e-3, gt=0)
     """Highest learning rate."""
     patience: Annotated[int, Option("Training")] = Field(10, ge=0)
-    """Epochs without a better validation score before the end; 0: never."""
+    """Epochs without improvement of the validation score after which training stops; 0: never."""
     precision: Annotated[Literal["float32", "bfloat16"], Option("Training")] = "float32"
     """Precision of the training: float32 or bfloat16."""
     replace: Annotated[bool, Option("Output")] = False
-    """Replace a model in the run that was tuned with other options."""
+    """Replace a model of the run that was tuned with other options."""
 
     def check(self) -> _Ready:
-        """Return the files that are named, and the frozen encoder."""
+        """Return the text files and the frozen encoder."""
         need_paths(self.images, "image")
         need_extra(EXTRAS["tuned"], "tuning")
         sources = read(
@@ -95,17 +95,17 @@ class TuneTextJob(ModelJob):
             labels=self.labels, templates=self.templates,
         )  # fmt: skip
         handle = self.handle()
-        if handle.family == "tuned":  # its folder would have to travel inside the new one
+        if handle.family == "tuned":  # its folder would have to be copied into the new one
             raise ParameterError(
-                f"tuning text over {handle}",
-                "It has a text tower already.",
-                "Give the encoder that it was tuned over.",
+                f"tune-text with the model {handle}",
+                "The model already has a text encoder.",
+                "Use the image encoder that it was tuned on.",
             )
         resolve_device(self.device)
         return _Ready(sources, handle)
 
     def steps(self, run: Run, ready: Any, progress: ProgressFn | None) -> dict[str, Any]:
-        """Embed the images, train the towers on them, and measure the model as it was written."""
+        """Embed the images, train the towers, and evaluate the stored model."""
         sources, handle = ready
         pool, _ = measured_pool(self, run, progress)
         data = gather(sources, *_scenes(pool), pair_by=self.pair, seed=self.seed)
@@ -118,7 +118,7 @@ class TuneTextJob(ModelJob):
             patience=self.patience, seed=self.seed, precision=self.precision,
         )  # fmt: skip
         vectors = run.key(step_name(embeddings.spec.name))
-        # Of class folders the texts are in their templates already.
+        # The texts of class folders already include the templates.
         templates = None if sources.captions is None else sources.templates
         sizes = [self.dim, self.width, self.layers, templates]
         key = digest([VERSION, store.FORMAT, vectors, data.key(), settings.key(), sizes])
@@ -178,14 +178,14 @@ def _refuse_other(path: Path, key: str) -> None:
     """Refuse to overwrite a model that was tuned with other options.
 
     Raises:
-        StorageError: There is one.
+        StorageError: Such a model exists.
     """
     folder = path / MODEL
     if (folder / store.MODEL).exists() and store.read_record(folder).training.get("key") != key:
         raise StorageError(
-            f"the run {str(path)!r} holds a model that was tuned otherwise",
-            "It is not overwritten unasked.",
-            "Choose another --out, or type --replace: the embeddings are used again.",
+            f"the run {str(path)!r} contains a model that was tuned with other options",
+            "It is only overwritten with --replace.",
+            "Use another --out, or add --replace; the embeddings are reused.",
         )
 
 

@@ -1,10 +1,10 @@
 """The networks of locked-image tuning: a small text transformer and an affine image head.
 
-The image encoder itself is not here: it is frozen, and its embeddings are computed once (Zhai et
-al. 2022, LiT: Zero-Shot Transfer with Locked-image text Tuning, setting "Lu"). The image head is
-affine on purpose. Where the encoder's embedding is the mean of its tokens, the mean of the
-projected tokens is then the projected embedding too, so that leaving out a part of an image needs
-no further pass.
+The image encoder is not part of this module: it is frozen, and its embeddings are computed once
+(Zhai et al. 2022, LiT: Zero-Shot Transfer with Locked-image text Tuning, setting "Lu"). The image
+head is affine on purpose: if the embedding of the encoder is the mean of its tokens, the projected
+embedding is the mean of the projected tokens, so that the embedding of a part of an image needs no
+further pass.
 """
 
 from __future__ import annotations
@@ -32,13 +32,13 @@ class Shape:
     """Sizes of the networks.
 
     Attributes:
-        image_dim: Length of the frozen encoder's embedding.
-        dim: Length of the common embedding.
+        image_dim: Dimension of the embedding of the frozen encoder.
+        dim: Dimension of the common embedding.
         width: Width of the transformer.
-        layers: Its depth.
-        heads: Its attention heads.
-        dropout: In the transformer.
-        image_dropout: Of the components of the frozen embedding.
+        layers: Number of layers of the transformer.
+        heads: Number of attention heads.
+        dropout: Dropout in the transformer.
+        image_dropout: Dropout of the components of the frozen embedding.
     """
 
     image_dim: int
@@ -51,7 +51,7 @@ class Shape:
 
 
 class TextTower(nn.Module):
-    """Words -> transformer -> mean over the words -> linear.
+    """Text encoder: word vectors, transformer, mean over the words, linear layer.
 
     Args:
         shape: Sizes.
@@ -91,12 +91,12 @@ class TextTower(nn.Module):
 
 
 class ImageHead(nn.Module):
-    """Standardise, then linear: affine from the frozen embedding to the common one.
+    """Affine map from the frozen to the common embedding: standardisation and a linear layer.
 
     Args:
         shape: Sizes.
-        mean: (image_dim,) of the training embeddings.
-        std: (image_dim,) of the training embeddings.
+        mean: (image_dim,) mean of the training embeddings.
+        std: (image_dim,) standard deviation of the training embeddings.
     """
 
     mean: torch.Tensor
@@ -119,9 +119,9 @@ class Pair(nn.Module):
 
     Args:
         shape: Sizes.
-        mean: (image_dim,) of the training embeddings.
-        std: (image_dim,) of the training embeddings.
-        bias: Where the bias starts: the log-odds of a pair being a match.
+        mean: (image_dim,) mean of the training embeddings.
+        std: (image_dim,) standard deviation of the training embeddings.
+        bias: Initial bias: the log-odds of a pair being a match.
     """
 
     def __init__(
@@ -139,11 +139,11 @@ class Pair(nn.Module):
 
 
 def siglip_loss(logits: torch.Tensor, match: torch.Tensor) -> torch.Tensor:
-    """Return the sigmoid loss of image-text pairs, with any number of matches of an image.
+    """Return the sigmoid loss of image-text pairs, with any number of matches per image.
 
     Zhai et al. 2023, Sigmoid Loss for Language Image Pre-Training, eq. 1, summed over all pairs
-    and divided by the number of images. There only the diagonal matches; here a text matches each
-    image that it was written for, for captions repeat, and a repeated caption is no negative.
+    and divided by the number of images. Deviation: not only the diagonal matches, but all images of
+    a text, because captions repeat and a repeated caption must not be a negative.
 
     Args:
         logits: (b, n).
@@ -156,27 +156,27 @@ def siglip_loss(logits: torch.Tensor, match: torch.Tensor) -> torch.Tensor:
     return -functional.logsigmoid(sign * logits).sum() / len(logits)
 
 
-_FLOOR = 1e-3  # of the standard deviation: a component that never varies says nothing
+_FLOOR = 1e-3  # smallest standard deviation, for constant components
 
-_VALIDATED = 2000  # images at most
+_VALIDATED = 2000  # maximum number of validation images
 
 _TEXTS_AT_ONCE = 256
 
 
 class CaptionTask:
-    """See `foveate.models.fit.Task`.
+    """Training task, see `foveate.models.fit.Task`.
 
     Args:
         x: (n, image_dim) frozen embeddings of the training images.
-        texts: Their texts; each image has at least one.
-        x_val: (k, image_dim) of the validation images.
-        texts_val: Their texts.
+        texts: Texts of the training images; each image has at least one.
+        x_val: (k, image_dim) embeddings of the validation images.
+        texts_val: Texts of the validation images.
         shape: Sizes of the networks.
-        batch_size: Rows of a step, from which the bias starts.
-        seed: Of the first weights.
-        templates: For variants of the texts (`vary`); None for the texts as they are: most parts
-            of a class's name in a template would not name the class.
-        device: Where to train.
+        batch_size: Rows per step; determines the initial bias.
+        seed: Seed of the initial weights.
+        templates: Templates for augmentation of the texts (`vary`); None for no augmentation, for
+            class names in templates, whose parts mostly do not contain the name.
+        device: Device of the training.
     """
 
     def __init__(
@@ -208,7 +208,7 @@ class CaptionTask:
         self.net: Pair = net.to(device)
 
     def loss(self, rows: NDArray[np.int64], draw: np.random.Generator) -> torch.Tensor:
-        """Return the sigmoid loss of some images with a text of each."""
+        """Return the sigmoid loss of some images with a random text of each."""
         chosen = np.unique(self._texts.draw(rows, draw))
         match = torch.from_numpy(self._texts.matches(rows, chosen)).to(self._device)
         written = [self._texts.texts[j] for j in chosen]
@@ -219,7 +219,7 @@ class CaptionTask:
         return siglip_loss(self.net.logits(images, texts), match)
 
     def validate(self) -> dict[str, float]:
-        """Return how well images and texts of the validation images find each other."""
+        """Return the retrieval recalls of the validation images, and their mean as "score"."""
         images = functional.normalize(self.net.image(self._x_val), dim=-1).float().cpu().numpy()
         texts = embed_texts(self.net, self._texts_val.texts, self._device)
         found = recalls(images @ texts.T, self._texts_val.match.toarray())
@@ -236,10 +236,10 @@ def embed_texts(net: Pair, texts: Sequence[str], device: torch.device) -> NDArra
 
 
 def _log_odds(texts: Texts, batch_size: int, seed: int) -> float:
-    """Return where the bias starts: the log-odds of the one match among the texts of a step.
+    """Return the initial bias: the log-odds of one match among the texts of a step.
 
-    For the 32,768 pairs of SigLIP's batches that is -10.4, and SigLIP starts at -10. With a
-    hundred texts a step, training would mostly unlearn that.
+    For the batches of 32,768 pairs of SigLIP this is -10.4, and SigLIP starts at -10. With a
+    hundred texts per step, that initial value would have to be unlearned.
     """
     draw = rng(seed, "tune/bias")
     rows = draw.permutation(texts.match.shape[0])[:batch_size]
@@ -252,12 +252,12 @@ DEPTHS = (1, 5, 10)
 def recalls(similarity: NDArray[np.floating], match: NDArray[np.bool_]) -> dict[str, float]:
     """Return recall at 1, 5 and 10, from images to texts and back.
 
-    Recall at k is the share of queries that have a match among their first k answers, as usual
-    for captions (Karpathy and Fei-Fei 2015). A query without any match does not count.
+    Recall at k is the share of queries with a match among the first k results, as usual for
+    captions (Karpathy and Fei-Fei 2015). Queries without a match are ignored.
 
     Args:
-        similarity: (n, m) of n images and m different texts.
-        match: (n, m): text j was written for image i.
+        similarity: (n, m) similarity of n images and m different texts.
+        match: (n, m), whether text j belongs to image i.
 
     Returns:
         "image_text_r1" ... "text_image_r10".
@@ -286,8 +286,8 @@ def accuracy(
         names: The C classes.
 
     Returns:
-        "images", "top1", "chance" (of guessing a class), "majority" (of always answering the most
-        common class), "per_class" (name -> share right; a class without images is missing).
+        "images", "top1", "chance" (accuracy of guessing), "majority" (accuracy of always predicting
+        the most common class), "per_class" (name -> accuracy, without classes that have no images).
     """
     right = logits.argmax(axis=1) == truth
     times = np.bincount(truth[truth >= 0], minlength=len(names))

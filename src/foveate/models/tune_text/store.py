@@ -1,7 +1,7 @@
-"""A tuned model on disk: weights in safetensors, and a JSON file that says what they are.
+"""Storage of tuned models: weights in safetensors, and a JSON file with their description.
 
-A folder can be moved and handed on: where the frozen encoder was read from local weights, they are
-copied into it. What the hub has is named by its id.
+A folder can be moved and shared: local weights of the frozen encoder are copied into it. Weights of
+the hub are referenced by id.
 
     model/
       model.json            base (name, weights, bands, scale, fingerprint), shape, training
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from foveate.models.base import ModelHandle
     from foveate.models.tune_text.network import Pair, Shape
 
-FORMAT = 1  # raised when words become other numbers, or the towers others
+FORMAT = 1  # increased if the encoding of words or the towers change
 MODEL, WEIGHTS = "model.json", "weights.safetensors"
 
 
@@ -40,11 +40,11 @@ class Record:
 
     Attributes:
         base: Name of the frozen encoder.
-        base_weights: Its weights beside the file, or empty.
-        base_spec: Its spec when the towers were trained.
-        dtype: dtype of the imagery that they were trained on.
+        base_weights: File name of its weights in the folder, or empty.
+        base_spec: Its spec in training.
+        dtype: dtype of the training imagery.
         shape: Sizes of the towers.
-        training: How they were trained and on what, for people.
+        training: Facts about the training.
     """
 
     base: str
@@ -59,33 +59,33 @@ def save(folder: Path, net: Pair, record: Record) -> list[Path]:
     """Write a tuned model and return the files; the JSON file comes last.
 
     Args:
-        folder: Where to.
+        folder: Target folder.
         net: The towers.
-        record: What they are.
+        record: Their description.
     """
     from safetensors.torch import save as as_bytes
 
     state = {name: t.detach().cpu().contiguous() for name, t in net.state_dict().items()}
-    write_bytes(folder / WEIGHTS, as_bytes(state))  # save_file would make it private
+    write_bytes(folder / WEIGHTS, as_bytes(state))  # save_file would set private permissions
     content = {"format": FORMAT, **asdict(record), "base_spec": record.base_spec.to_dict()}
     write_json(folder / MODEL, content)
     return [folder / WEIGHTS, folder / MODEL]
 
 
 def copy_base(handle: ModelHandle, spec: EncoderSpec, folder: Path) -> dict[str, str]:
-    """Copy what the frozen encoder is read from into the folder, where it is local.
+    """Copy local files of the frozen encoder into the folder.
 
     Args:
-        handle: The encoder as it was loaded.
-        spec: Its spec, which says at which commit the hub had it.
-        folder: Of the tuned model.
+        handle: Handle of the encoder.
+        spec: Its spec, which contains the commit on the hub.
+        folder: Folder of the tuned model.
 
     Returns:
-        "base" and "base_weights" of the record: a name in which local files are those of the
-        folder, and models of transformers stand at their commit.
+        "base" and "base_weights" of the record: a model name that refers to files in the folder,
+        and to transformers models at their commit.
 
     Raises:
-        StorageError: There is no space.
+        StorageError: The files cannot be copied.
     """
     folder.mkdir(parents=True, exist_ok=True)
     weights = _copy_into(handle.weights, folder, "base") if handle.weights else ""
@@ -99,37 +99,37 @@ def copy_base(handle: ModelHandle, spec: EncoderSpec, folder: Path) -> dict[str,
 
 
 def _copy_into(source: str, folder: Path, name: str) -> str:
-    """Copy a file or a folder under a name that keeps its suffix; return the name."""
-    place = Path(source)
-    target = folder / (name + ("" if place.is_dir() else place.suffix))
-    if not place.is_dir():
+    """Copy a file or a folder under a new name with the same suffix; return the name."""
+    path = Path(source)
+    target = folder / (name + ("" if path.is_dir() else path.suffix))
+    if not path.is_dir():
         with atomic_path(target) as temporary:
-            shutil.copyfile(place, temporary)
+            shutil.copyfile(path, temporary)
         return target.name
     try:
-        if target.exists():  # of an encoder that was tuned over here before
+        if target.exists():  # of an earlier encoder
             shutil.rmtree(target)
-        shutil.copytree(place, target)
+        shutil.copytree(path, target)
     except OSError as error:
         raise as_storage_error(error, target) from error
     return target.name
 
 
 def find(path: str | Path) -> Path:
-    """Return the folder of a tuned model: the one given, or "model" in it.
+    """Return the folder of a tuned model: `path`, or "model" in it.
 
     Raises:
-        DataError: There is none.
+        DataError: There is no tuned model.
     """
     command = "foveate tune-text ... --out MODEL"
-    return model_folder(path, MODEL, "tuned model", command, "Type tuned:MODEL.")
+    return model_folder(path, MODEL, "tuned model", command, "Use tuned:MODEL.")
 
 
 def read_record(folder: Path) -> Record:
-    """Read what a tuned model is.
+    """Read the description of a tuned model.
 
     Raises:
-        DataError: The file is of another format.
+        DataError: The file has another format.
     """
     from foveate.models.tune_text.network import Shape
 
@@ -148,7 +148,7 @@ def load_towers(folder: Path, record: Record) -> Pair:
     """Build the towers with their weights.
 
     Raises:
-        DataError: The weights cannot be read or do not fit.
+        DataError: The weights cannot be read or do not match.
     """
     import torch
 

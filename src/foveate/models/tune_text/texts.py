@@ -1,9 +1,9 @@
-"""Texts: the words and n-grams that they are made of, and which images each was written for.
+"""Texts: their encoding by words and n-grams, and their matching images.
 
-A word stands for the mean of the vectors of its parts, hashed into a fixed number of buckets
-(Bojanowski et al. 2017, Enriching Word Vectors with Subword Information, section 3.2). So
-"freeway" means something to a model that has read only of "freeways", no word is unknown, and
-there is no vocabulary to be saved or to go stale.
+A word is represented by the mean of the vectors of its n-grams, hashed into a fixed number of
+buckets (Bojanowski et al. 2017, Enriching Word Vectors with Subword Information, section 3.2).
+Therefore "freeway" is similar to "freeways", no word is unknown, and there is no vocabulary to
+store.
 """
 
 from __future__ import annotations
@@ -25,15 +25,15 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 
-LENGTHS = (3, 4, 5)  # of the n-grams, the marks of the word's ends included
+LENGTHS = (3, 4, 5)  # lengths of n-grams, including the marks of the ends of a word
 
 BUCKETS = 8192
 
-CONTEXT = 40  # words; longer texts are cut
+CONTEXT = 40  # maximum number of words; longer texts are truncated
 
-_LEAST = 3  # letters of a part into which a glued name may fall
+_LEAST = 3  # minimum length of a part of a compound
 
-_CLEARLY = 10  # times as often as the glued word must its parts occur
+_CLEARLY = 10  # parts must occur this many times more often than the compound
 
 
 def words_of(text: str) -> list[str]:
@@ -51,18 +51,18 @@ def parts_of(word: str) -> tuple[int, ...]:
     """Return the buckets (1 to `BUCKETS`) of a word and of its n-grams; 0 is padding."""
     marked = f"<{word}>"
     grams = {marked[i : i + n] for n in LENGTHS for i in range(len(marked) - n + 1)}
-    # Sorted, for a set has an order of its own in each process.
+    # Sorted, because the order of a set differs between processes.
     return tuple(1 + zlib.crc32(g.encode()) % BUCKETS for g in sorted({marked, *grams}))
 
 
 def encode(texts: Sequence[str]) -> NDArray[np.int64]:
-    """Turn texts into buckets.
+    """Encode texts as bucket numbers.
 
     Args:
         texts: n texts.
 
     Returns:
-        (n, words, parts) int64, 0 where a text or a word is shorter than the longest.
+        (n, words, parts) int64, padded with 0.
     """
     found = [[parts_of(word) for word in words_of(text)[:CONTEXT]] for text in texts]
     words = max((len(text) for text in found), default=0)
@@ -75,13 +75,13 @@ def encode(texts: Sequence[str]) -> NDArray[np.int64]:
 
 
 def readable(name: str, known: Mapping[str, int]) -> str:
-    """Write the name of a folder as words: "storage_tanks", "StorageTanks" and "storagetanks".
+    """Convert the name of a folder to words: "storage_tanks", "StorageTanks" and "storagetanks".
 
-    Glued words are taken apart only into words that the captions know, the longest first.
+    Compounds are split only into words that occur in the captions, the longest first.
 
     Args:
         name: Name of a folder.
-        known: How often the captions use a word.
+        known: Number of captions with each word.
 
     >>> readable("denseresidential", {"dense": 9, "residential": 9, "resident": 1})
     'dense residential'
@@ -92,20 +92,20 @@ def readable(name: str, known: Mapping[str, int]) -> str:
 
 
 def _split_compound(word: str, known: Mapping[str, int]) -> list[str]:
-    """Return the known words that a word consists of, or the word itself."""
-    # What a data set glues together once, by mistake, it writes as words all along.
+    """Return the known words of a compound, or the word itself."""
+    # A compound that is a rare typing error in the captions is split, too.
     return _known_parts(word, known, floor=_CLEARLY * known.get(word, 0)) or [word]
 
 
 def _known_parts(word: str, known: Mapping[str, int], floor: int) -> list[str] | None:
-    """Return words that are used more often than `floor` and make up `word`, or None."""
+    """Return the parts of `word` that occur more often than `floor`, or None."""
     if not word:
         return []
     for end in range(len(word), _LEAST - 1, -1):
         if known.get(word[:end], 0) > floor:
-            rest = _known_parts(word[end:], known, floor)
-            if rest is not None:
-                return [word[:end], *rest]
+            others = _known_parts(word[end:], known, floor)
+            if others is not None:
+                return [word[:end], *others]
     return None
 
 
@@ -114,8 +114,8 @@ class Texts:
     """Texts and matches.
 
     Attributes:
-        texts: m different texts; two that differ in case or punctuation alone are the same.
-        match: (n, m) sparse bool: text j was written for image i.
+        texts: m different texts, ignoring case and punctuation.
+        match: (n, m) sparse bool, whether text j belongs to image i.
     """
 
     texts: tuple[str, ...]
@@ -123,7 +123,7 @@ class Texts:
 
     @classmethod
     def of(cls, per_image: Sequence[Sequence[str]]) -> Texts:
-        """Gather the texts of n images.
+        """Collect the texts of n images.
 
         Args:
             per_image: Texts of each image; may be empty.
@@ -131,9 +131,9 @@ class Texts:
         numbers: dict[tuple[str, ...], int] = {}
         texts: list[str] = []
         columns: list[list[int]] = []
-        for own in per_image:
+        for given in per_image:
             found = set()
-            for text in own:
+            for text in given:
                 key = tuple(words_of(text))
                 if key not in numbers:
                     numbers[key] = len(texts)
@@ -148,31 +148,31 @@ class Texts:
         return cls(tuple(texts), match)
 
     def take(self, rows: NDArray[np.int64]) -> Texts:
-        """Return the texts of some images, without those that none of them has."""
+        """Return the texts of some images only."""
         match = self.match[rows]
         used = np.unique(match.indices)
         return Texts(tuple(self.texts[j] for j in used), match[:, used])
 
     def draw(self, rows: NDArray[np.int64], draw: np.random.Generator) -> NDArray[np.int64]:
-        """Draw a text of each image.
+        """Draw a random text of each image.
 
         Args:
-            rows: (b,) images that have texts.
+            rows: (b,) images with at least one text.
             draw: Generator.
 
         Returns:
-            (b,) numbers of texts.
+            (b,) indices of texts.
         """
         start, stop = self.match.indptr[rows], self.match.indptr[rows + 1]
         pick = start + (draw.random(rows.size) * (stop - start)).astype(np.int64)
         return self.match.indices[pick].astype(np.int64)
 
     def matches(self, rows: NDArray[np.int64], texts: NDArray[np.int64]) -> NDArray[np.bool_]:
-        """Return (b, k) bool: whether each text was written for each image."""
+        """Return (b, k) bool, whether each text belongs to each image."""
         return self.match[rows][:, texts].toarray()
 
     def word_counts(self) -> Counter[str]:
-        """Count in how many captions each word occurs, repeated captions included."""
+        """Count the captions with each word, including repeated captions."""
         times = np.asarray(self.match.sum(axis=0)).ravel()
         counts: Counter[str] = Counter()
         for text, n in zip(self.texts, times, strict=True):
@@ -190,19 +190,19 @@ def vary(
     drop: float = 0.3,
     wrap: float = 0.3,
 ) -> str:
-    """Return a caption, a part of it, or either in a sentence around it.
+    """Augment a caption: return it, or a part of it, optionally in a template.
 
-    Captions are sentences, and what is asked for later is a phrase, "golf course", in a template:
-    a model that has met whole captions only reads much into the lack of the rest, and into words
-    that it has never met.
+    Captions are sentences, while queries are phrases such as "golf course" in a template. A model
+    trained on complete captions only would be sensitive to missing words and to unseen words of
+    templates.
 
     Args:
-        text: At least one word.
+        text: A text with at least one word.
         draw: Generator.
         templates: Sentences with ``{}``.
-        span: Probability of a run of one to five words.
-        drop: Probability of leaving out words, each with the same probability from 0.1 to 0.7.
-        wrap: Probability of a template around what is left.
+        span: Probability of keeping a span of one to five words only.
+        drop: Probability of dropping words, each with the same probability from 0.1 to 0.7.
+        wrap: Probability of inserting the result into a template.
     """
     words = words_of(text)
     kind = draw.random()

@@ -1,1 +1,1 @@
-"""The pages: a function a kind of run, from its results to a `Page`."""
+"""The pages: one function per kind of run, from its results to a `Page`."""

@@ -1,4 +1,4 @@
-"""The page of a benchmark: what was measured, which claims were reached, and every difference."""
+"""The page of a benchmark of `observe`: measures, claims, and differences with intervals."""
 
 from __future__ import annotations
 
@@ -24,10 +24,10 @@ if TYPE_CHECKING:
 
 _MARKS = {True: ("yes", "\u2713 reached"), False: ("no", "\u2717 not reached"),
           None: ("so", "\u00b7 noted")}  # fmt: skip
-_EQUAL = ("so", "\u00b7 not counted")  # what could not have failed
+_EQUAL = ("so", "\u00b7 not counted")  # claims that could not have failed
 _KNOWN = {**LOOKS, "blend": 0}
-_FREE = (2, 3, 4, 7)  # looks for all other lines, in their order
-_FEWEST = 2  # points of a line
+_FREE = (2, 3, 4, 7)  # line styles of all other policies, in order
+_FEWEST = 2  # smallest number of points of a line
 
 
 def bench(run: Benched) -> Page:
@@ -46,12 +46,12 @@ def bench(run: Benched) -> Page:
 
 
 def headlines(run: Benched) -> dict[str, Headline]:
-    """Return what is said of all tables, as ""."""
+    """Return the headline of all tables, with the key ""."""
     return {"": words.benched([Measured(t.title, t.claims, t.cautions) for t in run.tables])}
 
 
 def claims(table: BenchTable) -> ui.Points:
-    """List what a table says, each with whether it was reached."""
+    """Return the claims of a table, each marked as reached or not."""
     marked = [_EQUAL if c.verdict == "equal" else _MARKS[c.reached] for c in table.claims]
     return ui.Points([c.text for c in table.claims], "claims", marked)
 
@@ -66,14 +66,14 @@ def _summary(run: Benched) -> ui.Table:
 
 
 def _figures(table: BenchTable) -> list[ui.Figure]:
-    """Return the large numbers, of the first table."""
+    """Return the key figures of the first table."""
     figures = [
         ui.Figure("Claims reached", words.count(table.claims), f"of the table {table.name}"),
-        ui.Figure("Seeds", human.count(table.seeds), "each with a split and a training of its own"),
+        ui.Figure("Seeds", human.count(table.seeds), "each with its own split and training"),
         ui.Figure("Test scenes", human.count(table.test.scenes),
-               f"under each seed; {human.plural(table.test.groups, 'group')} of them in all"),
-        ui.Figure("Budget share", human.share(table.obr), "observed (OBR), where a row states no "
-               "other"),
+               f"per seed; {human.plural(table.test.groups, 'group')} in total"),
+        ui.Figure("Budget share", human.share(table.obr), "observed (OBR), unless a row states "
+               "another"),
     ]  # fmt: skip
     return figures if figures[0].value else figures[1:]
 
@@ -119,9 +119,9 @@ def _section(table: BenchTable, i: int) -> Section:
 def _measured(table: BenchTable) -> str:
     test = table.test
     text = f"{human.plural(table.seeds, 'seed')} with {human.plural(test.scenes, 'test scene')} "
-    text += f"each, {human.plural(test.groups, 'group')} of them in all"
+    text += f"each, {human.plural(test.groups, 'group')} in total"
     if table.clusters:
-        text += f"; intervals draw {human.plural(table.clusters, 'group')}"
+        text += f"; intervals resample {human.plural(table.clusters, 'group')}"
     return f"{text}."
 
 
@@ -136,7 +136,7 @@ def _title(table: BenchTable, measure: str) -> str:
 
 
 def _groups(rows: Sequence[TableRow]) -> list[list[TableRow]]:
-    """Return rows by their block and what they are compared with, which stands among them."""
+    """Return rows grouped by block and reference; the reference row is part of its group."""
     references = {(row.block, row.reference) for row in rows if row.reference}
     found: dict[tuple[str, str], list[TableRow]] = {}
     for row in rows:
@@ -146,7 +146,7 @@ def _groups(rows: Sequence[TableRow]) -> list[list[TableRow]]:
 
 
 def forests(table: BenchTable) -> list[ui.Block]:
-    """Draw the differences with their intervals, rows of one reference in a table."""
+    """Draw the differences with their intervals, one table per reference."""
     over, cut = svg.forest_scale([row.gap for row in table.rows if row.gap is not None])
     blocks: list[ui.Block] = []
     for rows in _groups(table.rows):
@@ -166,8 +166,8 @@ def forests(table: BenchTable) -> list[ui.Block]:
     names = {row.known_verdict for row in table.rows}
     legend = [(svg.verdict_mark(name), name) for name in svg.VERDICTS if name in names]
     title = ui.Heading(f"Difference in {_title(table, table.lead)}",
-                    "to the reference, with its 95 % interval")  # fmt: skip
-    arrows = "Arrows: the interval goes beyond the scale; the figures are in the table below."
+                    "from the reference, with its 95 % interval")  # fmt: skip
+    arrows = "Arrows: the interval extends beyond the scale; the table below has its figures."
     return [title, ui.Legend(legend), *blocks, *([ui.Text(arrows, "note")] if cut else [])]
 
 
@@ -190,7 +190,7 @@ def forest_row(
     over: svg.Scale, name: str, gap: Interval | None, verdict: str, reference: str, *,
     label: str = "", level: str = "",
 ) -> ui.Row:  # fmt: skip
-    """Draw one difference; `level` is what stands for the reference, which has none."""
+    """Draw one difference; `level` is shown instead for the reference row."""
     text = label or name
     if gap is not None:
         text += f", {written_gap(gap)} against {reference}"
@@ -203,7 +203,7 @@ def forest_row(
 
 
 def written_gap(gap: Interval | None) -> str:
-    """Write a difference with its interval; "" for none."""
+    """Format a difference with its interval; "" for None."""
     if gap is None:
         return ""
     mean, low, high = (human.signed(v, 3) for v in gap)
@@ -211,12 +211,12 @@ def written_gap(gap: Interval | None) -> str:
 
 
 def means(table: BenchTable, columns: Sequence[str], samples: Mapping[str, Markup]) -> ui.Table:
-    """Write the figures of the rows, and their differences to the reference.
+    """Return a table of means and differences from the reference.
 
     Args:
         table: A table.
-        columns: Its measures that are shown.
-        samples: Row -> piece of its line in a chart above.
+        columns: Measures to show.
+        samples: Row label -> sample of its line in the chart above.
     """
     compared = any(row.reference for row in table.rows)
     heads = ["Row", *(ui.Column(_title(table, c)) for c in columns)]
@@ -242,7 +242,7 @@ def means(table: BenchTable, columns: Sequence[str], samples: Mapping[str, Marku
 
 
 def p_text(value: float) -> str:
-    """Write a p-value; "" for NaN."""
+    """Format a p-value; "" for NaN."""
     if not math.isfinite(value):
         return ""
     return human.decimal(value, 3) if value >= 0.0005 else "<0.001"
@@ -252,17 +252,17 @@ def p_text(value: float) -> str:
 
 
 class _Lines(NamedTuple):
-    """Curves of a table, and the sample of each line by its row."""
+    """Curves of a table, and the line sample of each row."""
 
     blocks: list[ui.Block]
     samples: dict[str, Markup]
 
 
 def _lines(table: BenchTable) -> _Lines | None:
-    """Draw how the rows of a table rise with the observed share; None where they hold no heights.
+    """Draw the measure of each row over the observed share; None without such measures.
 
-    Rows are called "WHO, COMPLETION". Those of the first completion are drawn; of the others,
-    dashed, those of random and of learned tiles.
+    Row labels are "POLICY, COMPLETION". All policies of the first completion are drawn; of the
+    other completions, only random and learned tiles, dashed.
     """
     heights = {row.label: _heights(row) for row in table.rows}
     shares = sorted({share for found in heights.values() for share in found})
@@ -276,7 +276,7 @@ def _lines(table: BenchTable) -> _Lines | None:
     ]  # fmt: skip
     lines.sort(key=lambda line: (line.look.partition(" ")[0] == "k0", line.points))
     drawn = svg.lines(
-        lines, f"{table.title}: a line a row; the table below has the same figures",
+        lines, f"{table.title}: one line per row; the table below has the same figures",
         ticks=[(share, human.share(share)) for share in shares], mark=table.obr, log=True,
         height=380,
     )  # fmt: skip
@@ -284,10 +284,11 @@ def _lines(table: BenchTable) -> _Lines | None:
         return None
     samples = {name: svg.sample(look) for name, look in looks.items()}
     dashed = any("dashed" in look for look in looks.values())
-    note = "a line a row" + ("; dashed: the same tiles with another completion" if dashed else "")
+    note = "one line per row"
+    note += "; dashed: the same tiles with another completion" if dashed else ""
     caption = (
-        "Observed share of the tiles, on a logarithmic scale; upwards: the measure whose mean "
-        "height is the area. The upright mark is the observed share of the job."
+        "x axis: observed share of the tiles (logarithmic); y axis: the measure, whose mean over "
+        "the shares is the area. The vertical mark is the observed share of the job."
     )
     legend = [(drawn_, name) for name, drawn_ in samples.items()]
     return _Lines([ui.Heading("Over the observed share", note),
@@ -295,13 +296,13 @@ def _lines(table: BenchTable) -> _Lines | None:
 
 
 def _heights(row: TableRow) -> dict[float, float]:
-    """Return share -> height."""
+    """Return observed share -> value."""
     found = {_share(name): value for name, value in row.means.items()}
     return {share: value for share, value in found.items() if share}
 
 
 def _share(measure: str) -> float:
-    """Return the share that a measure is of, "@0.12"; 0 for those of none."""
+    """Return the observed share in the name of a measure ("@0.12"); 0 without a share."""
     try:
         share = float(measure[1:]) if measure.startswith("@") else 0.0
     except ValueError:
@@ -310,28 +311,28 @@ def _share(measure: str) -> float:
 
 
 def _looks(names: Sequence[str]) -> dict[str, str]:
-    """Return the rows that are drawn, each with its look."""
+    """Return the rows to draw, each with its line style."""
     parts = {name: (name.rpartition(", ")[0], name.rpartition(", ")[2]) for name in names}
     first = next((how for _, how in parts.values()), "")
-    policies = list(dict.fromkeys(who or name for name, (who, _) in parts.items()))
-    others = [who for who in policies if who not in _KNOWN]
-    look = _KNOWN | {who: _FREE[i % len(_FREE)] for i, who in enumerate(others)}
-    found = {}
-    for name, (who, how) in parts.items():
-        if not who or how == first:
-            found[name] = f"k{look[who or name]}"
-        elif who in {"random", "learned"}:
-            found[name] = f"k{look[who]} dashed"
-    return found
+    policies = list(dict.fromkeys(policy or name for name, (policy, _) in parts.items()))
+    others = [policy for policy in policies if policy not in _KNOWN]
+    look = _KNOWN | {policy: _FREE[i % len(_FREE)] for i, policy in enumerate(others)}
+    styles = {}
+    for name, (policy, completion) in parts.items():
+        if not policy or completion == first:
+            styles[name] = f"k{look[policy or name]}"
+        elif policy in {"random", "learned"}:
+            styles[name] = f"k{look[policy]} dashed"
+    return styles
 
 
 def _origin(run: Benched) -> made.Origin:
-    """Return how the run was made: which tables, and how long measuring took."""
+    """Return the origin of the run: its tables and the time of its measurements."""
     found = made.origin(run, one="tile", many="tiles")
     first = [("tables", ", ".join(table.name for table in run.tables))]
     if len(run.tables) > 1:
-        first.append(("of this command", run.last))
-    names = {"train": "of that training", "measure": "measuring, with trainings"}
+        first.append(("table of this command", run.last))
+    names = {"train": "of these, training", "measure": "measurements, including training"}
     steps = dict(found.steps)
     rows = [(names[kind], steps.get(kind, human.seconds(0))) for kind in ("measure", "train")]
     return found._replace(inputs=[*first, *found.inputs], steps=rows)

@@ -1,4 +1,4 @@
-"""The page of a benchmark of core-sets: which method to take, and what each is worth by budget."""
+"""The page of a core-set benchmark: the best method, and the mIoU of all methods by budget."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from foveate.report.read import CoreSets
     from foveate.report.words import Headline
 
-_SHORT = {"none": "as they are", "balanced": "class-balanced"}
+_SHORT = {"none": "uniform sampler", "balanced": "class-balanced sampler"}
 _DRAWN = 6  # lines of a chart, besides random and all tiles
 
 
@@ -34,20 +34,20 @@ def bench_curate(run: CoreSets) -> Page:
         facts=_facts(run),
         sections=[
             *_paper(found),
-            Section("budgets", "What a budget buys",
+            Section("budgets", "mIoU by budget",
                     [block for s in samplers for block in _lines(found, s)],
-                    "mIoU of models that were trained on what each method chose, by the share of "
-                    "tiles that it chose.", "Budgets"),
-            Section("differences", "Above random?", _differences(found),
-                    "Difference to as many random tiles, trained with the same sampler.",
-                    "Differences"),
-            Section("classes", "Class by class", _classes(found),
+                    "mIoU of models trained on the selection of each method, by the share of "
+                    "selected tiles.", "Budgets"),
+            Section("differences", "Differences from random", _differences(found),
+                    "Difference from the same number of random tiles, trained with the same "
+                    "sampler.", "Differences"),
+            Section("classes", "Classes", _classes(found),
                     "IoU of each class, mean over seeds.", "Classes"),
-            Section("cost", "What choosing costs", [_cost(found)],
-                    "Seconds of one fold: ranking its tiles, and one training with its test.",
+            Section("cost", "Cost of the selection", [_cost(found)],
+                    "Time for one fold: ranking its tiles, and one training with evaluation.",
                     "Cost"),
             *ranked,
-            Section("reading", "How far to trust this", [
+            Section("reading", "Limitations", [
                 ui.Text(found["how"], "note"),
                 *(ui.Text(f"{name} was left out: {why}", "note")
                   for name, why in found["left_out"].items()),
@@ -60,12 +60,12 @@ def bench_curate(run: CoreSets) -> Page:
 
 
 def headlines(run: CoreSets) -> dict[str, Headline]:
-    """Return what is said of the benchmark, as ""."""
+    """Return the headline of the benchmark, with the key ""."""
     return {"": words.judged(run.found)}
 
 
 def _figures(found: Mapping[str, Any]) -> list[ui.Figure]:
-    """Return the large numbers, at the budget where a method gains most, else at the middle."""
+    """Return the key figures at the budget with the largest gain, else at the median budget."""
     entries = [e for e in found["entries"] if e["share"] < 1]
     if not entries:
         return []
@@ -83,18 +83,18 @@ def _figures(found: Mapping[str, Any]) -> list[ui.Figure]:
     ]  # fmt: skip
     floor = entry["floor"].get(sampler, math.nan)
     if math.isfinite(floor):
-        figures.append(ui.Figure("Noise", human.decimal(floor, 3), "trainings of one set, sd"))
+        figures.append(
+            ui.Figure("Noise", human.decimal(floor, 3), "sd over trainings on the same set")
+        )
     return figures
 
 
 def _facts(run: CoreSets) -> list[tuple[str, str]]:
     found = run.found
     folds = found["folds"]
-    tiles = (
-        f"{human.count(folds[0]['train'])} to choose from, {human.count(folds[0]['test'])} to test"
-    )
+    tiles = f"{human.count(folds[0]['train'])} candidates, {human.count(folds[0]['test'])} for test"
     if folds[0].get("val"):
-        tiles += f", {human.count(folds[0]['val'])} to choose the epoch"
+        tiles += f", {human.count(folds[0]['val'])} for validation"
     if len(folds) > 1:
         tiles = (f"{human.count(sum(f['test'] for f in folds))} in {len(folds)} folds, each tested "
                  "once")  # fmt: skip
@@ -113,19 +113,19 @@ def _facts(run: CoreSets) -> list[tuple[str, str]]:
 
 
 def _paper(found: Mapping[str, Any]) -> list[Section]:
-    """Return Tables I and II, where the preset asked for them."""
+    """Return Tables I and II of the paper, if the preset requests them."""
     if "paper" not in found:
         return []
     paper = found["paper"]
     note = (
-        "mIoU in percent as the core-set paper has it: the mean over test images of the mean IoU "
-        "over all classes, 0 for those that an image does not have. In brackets: the mIoU of one "
-        "confusion matrix over all images, by which the rest of this page goes."
+        "mIoU in percent as defined in the core-set paper: the mean over test images of the mean "
+        "IoU over all classes, 0 for classes that an image does not show. In brackets: the mIoU of "
+        "one confusion matrix over all images, which the rest of this page uses."
     )
     return [
         Section("table1", "Table I", [_table1(paper)], note, "Table I"),
         Section("table2", "Table II", _table2(paper["table2"]),
-                "Seconds of an epoch and of a training at each size, and of a selection.",
+                "Time of an epoch and of a training at each size, and of a selection.",
                 "Table II"),
     ]  # fmt: skip
 
@@ -141,17 +141,17 @@ def _table1(paper: Mapping[str, Any]) -> ui.Table:
             mark = "\u25b2 " if cell["above"] else ""
             text = f"{mark}{human.decimal(cell['mean'])} \u00b1 {human.decimal(cell['sd'])}"
             beside = f"{human.decimal(cell['dataset'])} \u00b1 {human.decimal(cell['dataset_sd'])}"
-            told = [f"p {p_text(math.nan if p is None else p)} to {name}"
-                    for name, p in cell["p"].items()]  # fmt: skip
+            tests = [f"p {p_text(math.nan if p is None else p)} against {name}"
+                     for name, p in cell["p"].items()]  # fmt: skip
             look = "v-better" if cell["above"] else ""
-            cells.append(ui.Cell(f"{text} ({beside})", look, "; ".join(told)))
+            cells.append(ui.Cell(f"{text} ({beside})", look, "; ".join(tests)))
         rows.append(ui.Row(row["title"], cells, lead=row["method"] == words.REFERENCE))
-    heads = ["Method", ui.Column("reads", "text"),
+    heads = ["Method", ui.Column("uses", "text"),
              *(ui.Column(human.share(share)) for share in paper["shares"])]  # fmt: skip
     caption = (
         f"\u25b2 above random tiles of the same size by the paper\u2019s test: paired t-test over "
-        f"{human.plural(paper['runs'], 'run')} at .05, not corrected. In brackets: one matrix over "
-        "all images."
+        f"{human.plural(paper['runs'], 'run')} at 0.05, not corrected. In brackets: one confusion "
+        "matrix over all images."
     )
     return ui.Table("Table I", heads, rows, wide=True, caption=caption)
 
@@ -162,11 +162,11 @@ def _table2(times: Mapping[str, Any]) -> list[ui.Block]:
     if sizes:
         rows = [
             ui.Row(name, [human.seconds(size[key]) for size in sizes])
-            for name, key in (("an epoch", "epoch"), ("a training", "training"))
+            for name, key in (("epoch", "epoch"), ("training", "training"))
         ]
-        heads = ["Seconds", *(ui.Column(human.share(size["share"])) for size in sizes)]
+        heads = ["Time", *(ui.Column(human.share(size["share"])) for size in sizes)]
         blocks.append(ui.Table("Training", heads, rows))
-    heads = ["Selection", ui.Column("ranking"), ui.Column("embedding"), ui.Column("together"),
+    heads = ["Selection", ui.Column("ranking"), ui.Column("embedding"), ui.Column("total"),
              ui.Column("epochs with all tiles")]  # fmt: skip
     rows = [
         ui.Row(one["method"], [
@@ -211,11 +211,10 @@ def _lines(found: Mapping[str, Any], sampler: str) -> list[ui.Block]:
     )  # fmt: skip
     if drawn is None:
         return [_means(found, sampler)]
-    note = f"the best {len(shown) - 1} by their mean, and random" if len(ranked) > _DRAWN else ""
+    note = f"the best {len(shown) - 1} by mean mIoU, and random" if len(ranked) > _DRAWN else ""
     legend = [(svg.sample(look), name) for name, look in shown.items()]
-    caption = "Share of the tiles that are trained on, on a logarithmic scale; upwards: mIoU."
-    title = ui.Heading(f"Tiles {_SHORT[sampler]}" if sampler == "none" else "With a class-balanced "
-                       "sampler", note)  # fmt: skip
+    caption = "x axis: share of the tiles used for training (logarithmic); y axis: mIoU."
+    title = ui.Heading(_SHORT[sampler].capitalize(), note)
     return [title, ui.Chart(drawn, caption, legend=legend, look="axes"), _means(found, sampler)]
 
 
@@ -238,7 +237,9 @@ def _means(found: Mapping[str, Any], sampler: str) -> ui.Table:
             cells.append(ui.Cell(mark + text, f"v-{verdict or 'none'}", tip))
         rows.append(ui.Row(name, cells, lead=name == words.REFERENCE))
     heads = ["Method", *(ui.Column(human.share(e["share"])) for e in entries)]
-    caption = "\u25b2 above random, \u25bc below random, beyond the noise (Holm within the budget)."
+    caption = (
+        "\u25b2 significantly above random, \u25bc significantly below (Holm within the budget)."
+    )
     return ui.Table(f"mIoU, {_SHORT[sampler]}", heads, rows, caption=caption)
 
 
@@ -279,11 +280,11 @@ def _figures_table(entries: Sequence[Mapping[str, Any]]) -> ui.Table:
                 written_gap(_gap(r)), p_text(math.nan if r["p"] is None else r["p"]),
                 ui.Cell(r["verdict"], f"v-{r['verdict'] or 'none'}"),
             ], group=group))  # fmt: skip
-    return ui.Table("All differences to random", heads, rows)
+    return ui.Table("All differences from random", heads, rows)
 
 
 def _classes(found: Mapping[str, Any]) -> list[ui.Block]:
-    """Draw the IoU of classes at the middle of the budgets."""
+    """Return the IoU of each class at the median budget."""
     entries = [e for e in found["entries"] if e["share"] < 1] or found["entries"]
     entry, names = entries[len(entries) // 2], found["classes"]
     heads = ["Method", *(ui.Column(name) for name in names)]
@@ -303,11 +304,11 @@ def _cost(found: Mapping[str, Any]) -> ui.Table:
         ui.Row(r["label"], [_seconds(r["means"].get(name)) for name in ("select s", "train s")])
         for r in entry["rows"] if r["block"] == sampler
     ]  # fmt: skip
-    return ui.Table("Seconds", ["Method", ui.Column("ranking"), ui.Column("a training")], rows)
+    return ui.Table("Time", ["Method", ui.Column("ranking"), ui.Column("training")], rows)
 
 
 def _seconds(value: float | None) -> str:
-    """Return a duration; of a ranking that was made elsewhere nobody knows it."""
+    """Format a duration; it is unknown for external rankings."""
     return human.NONE if value is None else human.seconds(value)
 
 

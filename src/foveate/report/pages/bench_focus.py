@@ -26,8 +26,8 @@ _RIVALS = {
     "looks": "the best other method", "main": _WHOLE, "backbones": _WHOLE, "cost": _WHOLE,
     "share": _WHOLE,
 }  # fmt: skip
-_ROUND = [m * 10.0**k for k in range(-4, 5) for m in (1, 2, 5)]  # seconds at an axis
-_PARTS = ": "  # between a measure and the scenes that it is of
+_ROUND = [m * 10.0**k for k in range(-4, 5) for m in (1, 2, 5)]  # ticks of a time axis, seconds
+_PARTS = ": "  # separates a measure and its kind of scenes
 
 
 def bench_focus(run: FocusBenched) -> Page:
@@ -43,7 +43,7 @@ def bench_focus(run: FocusBenched) -> Page:
 
 
 def headlines(run: FocusBenched) -> dict[str, Headline]:
-    """Return what is said of the table of the last command, as ""."""
+    """Return the headline of the table of the last command, with the key ""."""
     table = run.tables[0]
     rival = _RIVALS.get(table.name, "")
     if not rival:
@@ -58,7 +58,7 @@ def headlines(run: FocusBenched) -> dict[str, Headline]:
 
 
 def _compared(rows: Sequence[TableRow], lead: str) -> list[words.Ahead]:
-    """Return the looks that have a reference, with the levels of both."""
+    """Return the looks that have a reference, with both values."""
     level = {(r.block, r.label): r.means.get(lead, math.nan) for r in rows}
     return [
         words.Ahead(
@@ -70,7 +70,7 @@ def _compared(rows: Sequence[TableRow], lead: str) -> list[words.Ahead]:
 
 
 def _figures(table: FocusTable) -> list[ui.Figure]:
-    """Return the large numbers: the best look, and the best of the others."""
+    """Return the key figures: the best look, and the best other method."""
     measure = table.titles.get(table.lead, table.lead)
     figures = []
     rows = [r for r in table.rows if not words.is_told(r.block) and table.name == "looks"]
@@ -85,8 +85,8 @@ def _figures(table: FocusTable) -> list[ui.Figure]:
             figures.append(ui.Figure(title, human.decimal(best.means[table.lead], 3), note))
     return [
         *figures,
-        ui.Figure("Scenes", human.count(table.test.scenes), "under each seed"),
-        ui.Figure("Seeds", human.count(table.seeds), "of scenes and methods"),
+        ui.Figure("Scenes", human.count(table.test.scenes), "per seed"),
+        ui.Figure("Seeds", human.count(table.seeds), "for scenes and methods"),
     ]
 
 
@@ -125,12 +125,12 @@ def _there(table: FocusTable) -> list[str]:
 
 
 def _columns(table: FocusTable) -> list[str]:
-    """Return the measures of all scenes; those of one kind have a table of their own."""
+    """Return the measures over all scenes; those of one kind have a separate table."""
     return [c for c in _there(table) if _PARTS not in c]
 
 
 def _kinds(table: FocusTable) -> list[ui.Block]:
-    """Compare the rows on the scenes of each kind, and write the figures of all kinds."""
+    """Return the comparisons and figures for each kind of scene."""
     parts = [c for c in _there(table) if _PARTS in c]
     folds: list[ui.Block] = [
         ui.Fold(f"Differences on scenes of the kind {kind}", found)
@@ -139,7 +139,7 @@ def _kinds(table: FocusTable) -> list[ui.Block]:
     ]
     area = table.by_area
     if area and (found := bench.forests(replace(table, lead=area.lead, rows=area.rows))):
-        folds.append(ui.Fold("Differences with one value for each folder of scenes", found))
+        folds.append(ui.Fold("Differences with one value per folder of scenes", found))
     if parts:
         folds.append(ui.Fold("Figures by kind of scene", [bench.means(table, parts, {})]))
     return folds
@@ -159,18 +159,18 @@ def _paper(paper: Paper) -> ui.Table:
 
 
 class _Series(NamedTuple):
-    """Curves of one chart: name -> place -> leading measure."""
+    """Curves of one chart: name -> x -> leading measure."""
 
     title: str
-    across: str  # what the axis is
+    across: str  # label of the x axis
     curves: dict[str, dict[float, float]]
     levels: Sequence[tuple[str, float]] = ()
     log: bool = False
-    ticks: Sequence[float] = ()  # none: every place
+    ticks: Sequence[float] = ()  # empty: a tick at every x
 
 
 def _lines(table: FocusTable) -> list[ui.Block]:
-    """Draw the leading measure over what the table varies; nothing where that has one value."""
+    """Draw the leading measure over the varied parameter; nothing if it has one value."""
     blocks: list[ui.Block] = []
     for series in _SERIES.get(table.name, lambda _: [])(table):
         if (drawn := _chart(table, series)) is not None:
@@ -180,7 +180,7 @@ def _lines(table: FocusTable) -> list[ui.Block]:
 
 def _chart(table: FocusTable, series: _Series) -> ui.Chart | None:
     curves = {name: curve for name, curve in series.curves.items() if len(curve) > 1}
-    places = series.ticks or sorted({place for curve in curves.values() for place in curve})
+    ticks = series.ticks or sorted({x for curve in curves.values() for x in curve})
     if not curves:
         return None
     looks = _looks(list(curves))
@@ -191,12 +191,12 @@ def _chart(table: FocusTable, series: _Series) -> ui.Chart | None:
     lines.sort(key=lambda line: line.name == _OWN)
     drawn = svg.lines(
         lines, "The table below has the same figures", levels=series.levels,
-        ticks=[(p, f"{p:g}") for p in places], log=series.log, height=340,
+        ticks=[(x, f"{x:g}") for x in ticks], log=series.log, height=340,
     )  # fmt: skip
     if drawn is None:
         return None
     legend = [(svg.sample(look), name) for name, look in looks.items()]
-    caption = f"{series.across}; upwards: {table.titles.get(table.lead, table.lead)}."
+    caption = f"x axis: {series.across}; y axis: {table.titles.get(table.lead, table.lead)}."
     return ui.Chart(drawn, caption, legend=legend, look="axes")
 
 
@@ -205,24 +205,26 @@ def _value(table: FocusTable, row: TableRow) -> float:
 
 
 def _gathered(points: Iterable[tuple[str, float, float]]) -> dict[str, dict[float, float]]:
-    """Return name -> place -> value, places rising, of those that are known."""
+    """Return name -> x -> value, sorted by x, without NaN."""
     found: dict[str, dict[float, float]] = {}
-    for name, place, value in points:
+    for name, x, value in points:
         if math.isfinite(value):
-            found.setdefault(name, {})[place] = value
+            found.setdefault(name, {})[x] = value
     return {name: dict(sorted(curve.items())) for name, curve in found.items()}
 
 
 def _over_passes(table: FocusTable) -> list[_Series]:
     series = []
-    for told, title in ((False, "Accuracy against passes"), (True, "Told what to find")):
+    for told, title in (
+        (False, "Accuracy against passes"), (True, "Methods that are given the class to find")
+    ):  # fmt: skip
         points = [
             (r.label, passes, _value(table, r))
             for r in table.rows
             if words.is_told(r.block) == told
             and (passes := table.passes.get(f"{r.block}: {r.label}")) is not None
         ]
-        across = "Passes that may be spent, on a logarithmic scale (dashed: other methods)"
+        across = "budget of passes (logarithmic; dashed: other methods)"
         series.append(_Series(title, across, _gathered(points), log=True))
     return [*series[:1], _over_seconds(table), *series[1:]]
 
@@ -230,11 +232,11 @@ def _over_passes(table: FocusTable) -> list[_Series]:
 def _over_seconds(table: FocusTable) -> _Series:
     rows = [r for r in table.rows if not words.is_told(r.block) and r.means.get("seconds", 0) > 0]
     points = [(r.label, r.means["seconds"], _value(table, r)) for r in rows]
-    took = [seconds for _, seconds, _ in points]
-    ticks = [t for t in _ROUND if took and min(took) <= t <= max(took)]
-    across = "Seconds for a scene, on a logarithmic scale (dashed: other methods)"
+    times = [seconds for _, seconds, _ in points]
+    ticks = [t for t in _ROUND if times and min(times) <= t <= max(times)]
+    across = "seconds per scene (logarithmic; dashed: other methods)"
     title = "Accuracy against time"
-    return _Series(title, across, _gathered(points), log=True, ticks=ticks or took[:1])
+    return _Series(title, across, _gathered(points), log=True, ticks=ticks or times[:1])
 
 
 def _over_weights(table: FocusTable) -> list[_Series]:
@@ -244,7 +246,7 @@ def _over_weights(table: FocusTable) -> list[_Series]:
         if r.label.replace(".", "").isdigit()
     ]
     ticks = [0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9]
-    across = "Each weight with the others as in the paper"
+    across = "value of one weight, the others as in the paper"
     return [_Series("Accuracy against weights", across, _gathered(points), ticks=ticks)]
 
 
@@ -259,7 +261,7 @@ def _over_shares(table: FocusTable) -> list[_Series]:
             if comma
         ]
         levels = [(r.label, _value(table, r)) for r in rows if ", " not in r.label]
-        across = "Share of the image that is kept, %"
+        across = "share of the image that is kept, %"
         series.append(_Series(f"{block} patches", across, _gathered(points), levels))
     return series
 
@@ -270,11 +272,11 @@ _SERIES: Mapping[str, Callable[[FocusTable], list[_Series]]] = {
 
 
 def _looks(names: Sequence[str]) -> dict[str, str]:
-    """Return name -> look of its line; methods that are no looks are dashed."""
-    own = sorted((n for n in names if n.startswith(words.LOOK)), key=lambda n: n != _OWN)
-    if not own:
+    """Return name -> line style; methods other than looks are dashed."""
+    looks = sorted((n for n in names if n.startswith(words.LOOK)), key=lambda n: n != _OWN)
+    if not looks:
         return {name: f"k{i % 8}" for i, name in enumerate(names)}
-    rest = [name for name in names if name not in own]
-    return {name: f"k{i % 8}" for i, name in enumerate(own)} | {
-        name: f"k{(i + len(own)) % 8} dashed" for i, name in enumerate(rest)
+    others = [name for name in names if name not in looks]
+    return {name: f"k{i % 8}" for i, name in enumerate(looks)} | {
+        name: f"k{(i + len(looks)) % 8} dashed" for i, name in enumerate(others)
     }

@@ -1,4 +1,4 @@
-"""The page of a classify run: which labels, what they look like, and how many are right."""
+"""The page of a classify run: label counts, example patches, and the confusion matrix."""
 
 from __future__ import annotations
 
@@ -23,9 +23,9 @@ if TYPE_CHECKING:
     from foveate.report.read import Classified
     from foveate.report.words import Headline
 
-SHOWN = 6  # surest and least sure patches of a label
-GROUPS = 40  # labels with pictures
-MOST = 60  # labels of a confusion table
+SHOWN = 6  # most and least confident patches shown per label
+GROUPS = 40  # maximum number of labels with pictures
+MOST = 60  # maximum number of labels in a confusion matrix
 
 
 def classify(run: Classified) -> Page:
@@ -51,15 +51,15 @@ def classify(run: Classified) -> Page:
         lead=[_opening(run, counts)],
         facts=_facts(run),
         sections=[
-            Section("labels", "How many of each", [_labels(run, counts), terms], nav="Labels"),
-            Section("pictures", "What the labels look like", pictures, (
-                "Below each patch stand the probability of its label and what came second. Where "
-                "the surest patches are wrong, the wording of the label is; where the least sure "
-                "are, two labels may mean the same."), "Pictures"),
-            Section("confusion", "What was taken for what", [confusion] if confusion else [],
+            Section("labels", "Label counts", [_labels(run, counts), terms], nav="Labels"),
+            Section("pictures", "Examples of each label", pictures, (
+                "Below each patch: the probability of its label, and the second label. If the most "
+                "confident patches are wrong, reword the label; if the least confident are wrong, "
+                "two labels may mean the same."), "Pictures"),
+            Section("confusion", "Confusion matrix", [confusion] if confusion else [],
                     nav="Confusion"),
             growth.failed(run.record),
-            Section("texts", "What the model was asked",
+            Section("texts", "Prompts",
                     [ui.Fold("Texts of each label", [ui.Pairs(asked)])] if asked else []),
         ],
         origin=made.origin(run),
@@ -68,7 +68,7 @@ def classify(run: Classified) -> Page:
 
 
 def headlines(run: Classified) -> dict[str, Headline]:
-    """Return what is said of the labels, and of how many are right, as ""."""
+    """Return the headline of the run, with the key ""."""
     counts = np.bincount(run.first, minlength=len(run.labels))
     most, truth = int(counts.argmax()), run.record["summary"].get("truth") or {}
     found = Labelled(
@@ -80,10 +80,10 @@ def headlines(run: Classified) -> dict[str, Headline]:
 
 
 def _opening(run: Classified, counts: NDArray[np.int64]) -> ui.Grid:
-    note = "The pool in the order of its scenes; the stronger, the surer its label."
+    note = "The pool in the order of its scenes; stronger colours are more confident."
     if (each := svg.per_square(run.n)) > 1:
         note += f" One square is {each} patches."
-    squares = svg.squares(run.probability, "How sure the label of each patch is")
+    squares = svg.squares(run.probability, "Probability of the label of each patch")
     unsure = float((run.probability < 0.5).mean())
     figures = [
         ui.Figure(
@@ -92,13 +92,15 @@ def _opening(run: Classified, counts: NDArray[np.int64]) -> ui.Grid:
         ui.Figure(
             "Probability", human.share(float(np.median(run.probability))), "median of patches"
         ),
-        ui.Figure("Unsure", human.share(unsure), "of the patches have a label under 50\u202f%"),
+        ui.Figure(
+            "Unsure", human.share(unsure), "of the patches have a probability under 50\u202f%"
+        ),
     ]
     truth = run.record["summary"]["truth"]
     if truth and truth["judged"]:
         judged = human.plural(truth["judged"], "patch", "patches")
         mean = human.share(truth["mean_accuracy"])
-        note_ = f"of {judged} by their {truth['source']}; {mean} if each class counts alike"
+        note_ = f"of {judged} (ground truth: {truth['source']}); mean over classes {mean}"
         figures.insert(0, ui.Figure("Right", human.share(truth["accuracy"]), note_))
     return ui.Grid([ui.Chart(squares, note), ui.Figures(figures)], "beside")
 
@@ -114,8 +116,8 @@ def _facts(run: Classified) -> list[tuple[str, str]]:
         ("Pool", f"{patches} in {human.plural(len(run.scenes), 'scene')}"),
         ("Imagery", made.imagery(run)),
         ("Encoder", made.encoder_name(run)),
-        ("Judged by", by),
-        ("Truth", f"from {truth['source']}" if truth else "not known"),
+        ("Classifier", by),
+        ("Ground truth", f"from {truth['source']}" if truth else "none"),
         ("Excluded", gone),
     ]
 
@@ -125,7 +127,7 @@ def _labels(run: Classified, counts: NDArray[np.int64]) -> ui.Table:
     top = max(1, int(counts.max()))
     columns: list[ui.Column | str] = ["Label", ui.BAR, "Patches", "Share", "Mean probability"]
     if run.confusion is not None:
-        columns.append("Found, of this class")
+        columns.append("Correct, of this class")
     rows = []
     for i in np.argsort(-counts, kind="stable").tolist():
         mean = total[i] / counts[i] if counts[i] else math.nan
@@ -140,7 +142,7 @@ def _labels(run: Classified, counts: NDArray[np.int64]) -> ui.Table:
 
 
 def _confusion(run: Classified) -> ui.Matrix | None:
-    """Draw the table of true against found labels, tinted by the share of a row."""
+    """Return the confusion matrix of true against predicted labels, tinted by row share."""
     table = run.confusion
     if table is None or not table.any():
         return None
@@ -151,10 +153,10 @@ def _confusion(run: Classified) -> ui.Matrix | None:
         of = max(int(table[i].sum()), 1)
         rows.append([
             ui.Cell(human.count(table[i, j]) if table[i, j] else "", svg.tint(table[i, j] / of),
-                 f"{table[i, j]} of {table[i].sum()} {run.labels[i]} taken for {run.labels[j]}")
+                 f"{table[i, j]} of {table[i].sum()} {run.labels[i]} predicted as {run.labels[j]}")
             for j in kept
         ])  # fmt: skip
-    note = "True classes in rows, labels given in columns; the darker, the more of the row."
+    note = "True classes in rows, predicted labels in columns; colours show the share of the row."
     if len(kept) < len(run.labels):
         note += f" {human.plural(len(run.labels) - len(kept), 'label')} left out."
     return ui.Matrix("Confusion", note, [run.labels[i] for i in kept], rows)
@@ -163,7 +165,7 @@ def _confusion(run: Classified) -> ui.Matrix | None:
 def _groups(
     run: Classified, counts: NDArray[np.int64]
 ) -> list[tuple[str, list[int], list[int]]]:  # fmt: skip
-    """Return the surest and the least sure patches of the most common labels."""
+    """Return the most and the least confident patches of the most common labels."""
     groups = []
     for label in np.argsort(-counts, kind="stable")[:GROUPS]:
         rows = np.flatnonzero(run.first == label)
@@ -179,7 +181,7 @@ def _pictures(
 ) -> list[ui.Block]:
     blocks: list[ui.Block] = []
     for label, *parts in groups:
-        for rows, how in zip(parts, ("surest", "least sure"), strict=True):
+        for rows, how in zip(parts, ("most confident", "least confident"), strict=True):
             if rows:
                 drawn = ui.Pictures([_picture(run, row, found) for row in rows])
                 blocks += [ui.Heading(label, how), drawn]

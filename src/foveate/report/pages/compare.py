@@ -1,4 +1,4 @@
-"""The page of a comparison: how alike rankings are, and what they agree on (paper, Fig. 4 to 6)."""
+"""The page of a comparison: similarity and agreement of rankings (paper, Fig. 4 to 6)."""
 
 from __future__ import annotations
 
@@ -22,13 +22,13 @@ if TYPE_CHECKING:
     from foveate.report.read_compare import Compared
     from foveate.report.words import Headline
 
-_POINTS = 200  # of the curve of the average rank
-_LONG = 18  # letters of a name that fits over a column
-_DENSE = 12  # names from which a matrix shows no numbers
+_POINTS = 200  # number of points of the curve of the average rank
+_LONG = 18  # maximum length of a column name
+_DENSE = 12  # matrices with more names show no numbers
 
 
 def headlines(run: Compared) -> dict[str, Headline]:
-    """Return what the comparison came to, as ""."""
+    """Return the headline of the comparison, with the key ""."""
     names = run.names
     pairs = [
         words.Pair(names[a], names[b], float(run.kendall[a, b]))
@@ -44,7 +44,7 @@ def headlines(run: Compared) -> dict[str, Headline]:
 
 
 def _left_out(run: Compared) -> list[tuple[str, int]]:
-    """Return how many patches are not compared, of all rankings at once where that is the same."""
+    """Return the number of patches not compared, per ranking or once if equal for all."""
     counts = {one["name"]: int(one["left_out"]) for one in run.rankings}
     if len(counts) > 2 and len(set(counts.values())) == 1:
         return [("each pool", next(iter(counts.values())))]
@@ -70,7 +70,7 @@ def compare(run: Compared) -> Page:
 
 
 def sections(run: Compared) -> tuple[list[Section], dict[str, str]]:
-    """Return what a page says of rankings, and the pictures that it shows."""
+    """Return the sections on rankings, and their pictures."""
     album = Album()
     ends = _ends(run)
     for row in [*ends[0], *ends[1], *(r for rows in _agreed_rows(run).values() for r in rows)]:
@@ -82,7 +82,7 @@ def sections(run: Compared) -> tuple[list[Section], dict[str, str]]:
         Section("average", "Average rank", _average(run), _average_note(run), "Average"),
         Section("ends", "Best and worst", _best_worst(run, ends, shots),
                 "By the average rank over all rankings.", "Patches"),
-        Section("agreed", "What all agree on", _agreed(run, shots),
+        Section("agreed", "Agreement of all rankings", _agreed(run, shots),
                 "Patches among the first of every ranking.", "Agreed"),
         Section("overlap", "Same patches", _overlaps(run, short),
                 "Share of the first patches of one ranking that are among the first of another.",
@@ -92,7 +92,7 @@ def sections(run: Compared) -> tuple[list[Section], dict[str, str]]:
 
 
 def _short(names: Sequence[str]) -> list[str]:
-    """Return names that fit over columns: numbers where one is long."""
+    """Return names that fit column heads: numbers if a name is too long."""
     long = max(map(len, names)) > _LONG
     return [str(i) for i in range(1, len(names) + 1)] if long else list(names)
 
@@ -105,7 +105,9 @@ def _key(run: Compared, short: list[str]) -> list[ui.Block]:
 
 def _order(run: Compared, short: list[str]) -> list[ui.Block]:
     if not np.isfinite(run.kendall[~np.eye(len(short), dtype=bool)]).any():
-        return [ui.Text("No two rankings hold every patch, so there is no Kendall\u2019s \u03c4.")]
+        return [
+            ui.Text("No two rankings contain every patch, so there is no Kendall\u2019s \u03c4.")
+        ]
     note = f"Kendall\u2019s \u03c4 over the {human.count(run.n)} patches (paper, Fig. 5)."
     blocks = [matrix("Same order", note, short, run.kendall, human.decimal)]
     rows = sorted(
@@ -124,9 +126,9 @@ def _order(run: Compared, short: list[str]) -> list[ui.Block]:
 
 def _average_note(run: Compared) -> str:
     return (
-        f"Line: the mean of the {run.full} places of each patch, in its order; band: one standard "
-        "deviation above and below (paper, Fig. 4). Rankings that agree give a diagonal with a "
-        "narrow band, unrelated ones a flat middle with a wide one."
+        f"Line: the mean of the {run.full} ranks of each patch, sorted; band: one standard "
+        "deviation above and below (paper, Fig. 4). Similar rankings give a diagonal with a narrow "
+        "band, unrelated rankings a flat middle with a wide band."
     )
 
 
@@ -150,21 +152,21 @@ def _average(run: Compared) -> list[ui.Block]:
     drawn = svg.lines([line], label, ticks=ticks)
     if drawn is None:
         return []
-    caption = "Average rank and its spread, by the place of a patch in the order of the average."
+    caption = "Average rank and its standard deviation, patches sorted by average rank."
     caption += f" A point is the mean of {each} patches." if each > 1 else ""
     middle = float(np.median(run.spread))
     figures = [
         ui.Figure("Lowest average rank", human.decimal(float(run.average[0]), 1), run.ids[0]),
         ui.Figure("Highest average rank", human.decimal(float(run.average[-1]), 1), run.ids[-1]),
-        ui.Figure("Spread of the middle patch", human.decimal(middle, 1),
-                  f"places; {human.decimal(run.n / math.sqrt(12), 1)} where places are drawn at "
-                  "random, over many rankings"),
+        ui.Figure("Median standard deviation", human.decimal(middle, 1),
+                  f"ranks; {human.decimal(run.n / math.sqrt(12), 1)} expected for many random "
+                  "rankings"),
     ]  # fmt: skip
     return [ui.Chart(drawn, caption, look="axes"), ui.Figures(figures)]
 
 
 def _ends(run: Compared) -> tuple[list[int], list[int]]:
-    """Return the rows of the lowest and of the highest average rank; none is both."""
+    """Return the rows of the lowest and of the highest average rank, without overlap."""
     if not np.isfinite(run.average).any():
         return [], []
     count = min(run.shown, run.n)
@@ -187,24 +189,24 @@ def _best_worst(
     return [*blocks, *([] if shots else [ui.Text(_NO_PICTURES, "note")])]
 
 
-_NO_PICTURES = "Pictures are those that the runs have; lists have none."
+_NO_PICTURES = "Pictures are taken from the runs; lists have no pictures."
 
 
 def _patches(
     run: Compared, rows: Sequence[int], shots: dict[str, ui.Shot], label: str
 ) -> list[ui.Block]:
-    """Show patches: those with a picture as pictures, all of them in a table."""
+    """Return pictures of the patches that have one, and a table of all patches."""
     drawn = [row for row in rows if run.ids[row] in shots]
     found: list[ui.Block] = []
     if drawn:
         found.append(ui.Pictures([_picture(run, row, shots[run.ids[row]]) for row in drawn]))
     names = _short(run.names)
-    table = ui.Table(f"{label}: places", ["Patch", "Average", "Spread", *names], [
+    table = ui.Table(f"{label}: ranks", ["Patch", "Average", "SD", *names], [
         ui.Row(run.ids[row], [human.decimal(float(run.average[row]), 1),
                               human.decimal(float(run.spread[row]), 1), *_places(run, row)])
         for row in rows
     ], wide=True)  # fmt: skip
-    return [*found, ui.Fold("Places in each ranking", [table]) if drawn else table]
+    return [*found, ui.Fold("Ranks in each ranking", [table]) if drawn else table]
 
 
 def _places(run: Compared, row: int) -> list[str]:
@@ -220,7 +222,7 @@ def _picture(run: Compared, row: int, shot: ui.Shot) -> ui.Picture:
 
 
 def _agreed_rows(run: Compared) -> dict[str, list[int]]:
-    """Return the patches that all agree on, at the first top where there are any."""
+    """Return the patches that all rankings agree on, at the smallest k with any."""
     row_of = {name: row for row, name in enumerate(run.ids)}
     for top, _, agreed in run.tops:
         if agreed:
@@ -236,7 +238,7 @@ def _agreed(run: Compared, shots: dict[str, ui.Shot]) -> list[ui.Block]:
         bar = svg.bar(agreed / k, f"{human.count(agreed)} of {human.count(k)}", usual / k)
         rows.append(ui.Row(_top(top, k), [bar, human.count(agreed), ui.Cell(text, "soft")]))
     columns = ["First", ui.BAR, "In every ranking", "By chance"]
-    blocks: list[ui.Block] = [ui.Table("What all rankings agree on", columns, rows)]
+    blocks: list[ui.Block] = [ui.Table("Agreement of all rankings", columns, rows)]
     for top, found in _agreed_rows(run).items():
         blocks += [ui.Heading(f"Among the first {top} of every ranking"),
                    *_patches(run, found, shots, f"Agreed at {top}")]  # fmt: skip

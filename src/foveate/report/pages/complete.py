@@ -1,4 +1,4 @@
-"""The page of completed scenes: what was observed, what was completed, and how sure it is."""
+"""The page of completed scenes: observed tiles, completed features, and their uncertainty."""
 
 from __future__ import annotations
 
@@ -33,8 +33,8 @@ if TYPE_CHECKING:
 
     type Range = tuple[NDArray[np.float64], NDArray[np.float64]]
 
-_FINE = 512  # longest side of pictures of features, pixels
-_CUT = (1, 99)  # percentiles that become black and white
+_FINE = 512  # longest side of feature pictures, pixels
+_CUT = (1, 99)  # percentiles mapped to black and white
 
 
 def complete(run: Gridded) -> Page:
@@ -43,14 +43,14 @@ def complete(run: Gridded) -> Page:
     observed = np.flatnonzero(run.columns["observed"] > 0)
     scenes = _scenes(run, observed, album)
     scenes += ui.left_out(len(album.left_out))
-    note = "Outlined: observed. Lighter squares of uncertainty had less to go by."
+    note = "Outlined: observed. Lighter squares are more uncertain."
     return tile_page(run, "completed scenes", found, [
-        Section("scenes", "What was completed",
+        Section("scenes", "Completed scenes",
                 [*scenes, explain.terms("completed features", "how sure")],
                 note + drawn_note(run, "observed"), "Scenes"),
-        Section("concepts", "What is in them", _concepts(run, observed), (
-            "Tiles that show a concept more likely than not, and how many of these were "
-            "observed."), "Concepts"),
+        Section("concepts", "Concepts", _concepts(run, observed), (
+            "Tiles that show a concept with a probability above 0.5, and the number of these that "
+            "were observed."), "Concepts"),
     ], figures=_figures(run, observed.size))  # fmt: skip
 
 
@@ -66,17 +66,17 @@ def _figures(run: Gridded, observed: int) -> list[ui.Figure]:
     found = [
         ui.Figure("Observed tiles", human.count(observed), share),
         ui.Figure(
-            "Completed tiles", human.count(run.n - observed), "from the overview and the rest"
+            "Completed tiles", human.count(run.n - observed), "from overview and observed tiles"
         ),
     ]
     for label, key, note in (
-        ("Missing", "missing", "chosen, but no high resolution was found"),
-        ("Not chosen, but given", "not_chosen_but_given", "observed all the same"),
+        ("Missing", "missing", "selected, but without a high-resolution image"),
+        ("Not selected, but given", "not_chosen_but_given", "used as observed"),
     ):
         if math.isfinite(value := number(run.about.get(key))):
             found.append(ui.Figure(label, human.count(value), note))
     if math.isfinite(mean := number(run.about.get("completed_doubt"))):
-        note = "of completed tiles: 0 observed, 1 nothing alike observed"
+        note = "of completed tiles: 0 observed, 1 unlike any observed tile"
         found.append(ui.Figure("Mean uncertainty", human.decimal(mean), note))
     return found
 
@@ -85,14 +85,15 @@ def _scenes(run: Gridded, observed: NDArray[np.int64], album: Album) -> list[ui.
     order = most_first(run, observed)
     maps = {scene: _features(run, scene) for scene in order}
     ends = _ends([found for found in maps.values() if found is not None])
-    known = np.isin(np.arange(run.n), observed)
+    is_observed = np.isin(np.arange(run.n), observed)
     blocks: list[ui.Block] = []
     for scene in order:
         rows, entry = run.rows(scene), run.scenes[scene]
-        own, shape, name = rows[known[rows]], (entry["height"], entry["width"]), entry["scene"]
-        index = run.grid_index[own[: svg.TIPS]].tolist()
+        inside = rows[is_observed[rows]]
+        shape, name = (entry["height"], entry["width"]), entry["scene"]
+        index = run.grid_index[inside[: svg.TIPS]].tolist()
         texts = [f"row {r}, column {c}: observed" for r, c in index]
-        drawn = [scene_overview(run, scene, own, texts, album, "outlined: observed")]
+        drawn = [scene_overview(run, scene, inside, texts, album, "outlined: observed")]
         if (found := maps[scene]) is not None:
             alt = f"{name}: completed features as colours"
             picture = _coloured(found, ends)
@@ -102,13 +103,13 @@ def _scenes(run: Gridded, observed: NDArray[np.int64], album: Album) -> list[ui.
         grid = run.grid(scene, "doubt")
         if np.isfinite(grid).any():
             drawn.append(heat_map("Uncertainty", grid, 1.0, shape=shape))
-        note = f"{human.count(own.size)} of {human.plural(rows.size, 'tile')} observed"
+        note = f"{human.count(inside.size)} of {human.plural(rows.size, 'tile')} observed"
         blocks += [ui.Heading(str(name), note), ui.Grid(drawn, 3)]
     return blocks
 
 
 def _features(run: Gridded, scene: int) -> NDArray[np.float64] | None:
-    """Return (3, h, w) of the map of a scene, NaN where nothing is; None without a map."""
+    """Return the (3, h, w) feature map of a scene, NaN where invalid; None without a map."""
     from foveate.pool.preview import read_small
     from foveate.raster import FileSource
 
@@ -126,7 +127,7 @@ def _features(run: Gridded, scene: int) -> NDArray[np.float64] | None:
 
 
 def _ends(maps: list[NDArray[np.float64]]) -> Range:
-    """Return (3,) values that become black, and white, in all scenes."""
+    """Return the (3,) values mapped to black and to white, common to all scenes."""
     values = [found.reshape(3, -1) for found in maps]
     every = np.concatenate(values, axis=1) if values else np.zeros((3, 0))
     every = every[:, np.isfinite(every).all(axis=0)]
@@ -144,7 +145,7 @@ def _coloured(found: NDArray[np.float64], ends: Range) -> str:
 
 
 def _concepts(run: Gridded, observed: NDArray[np.int64]) -> list[ui.Block]:
-    """List concepts: in how many tiles they are likely, and how likely at most."""
+    """Return a table of concepts: number of likely tiles, and the highest probability."""
     rows = []
     for name, chance in read_concepts(run).items():
         known = np.nan_to_num(chance, nan=0.0)
@@ -155,5 +156,5 @@ def _concepts(run: Gridded, observed: NDArray[np.int64]) -> list[ui.Block]:
                  human.decimal(float(known.max(initial=0)))]  # fmt: skip
         rows.append((-share, ui.Row(name, cells)))
     rows.sort(key=lambda item: item[0])
-    columns = ["Concept", ui.Column("Share of tiles", "bar"), "Tiles", "Observed", "Most likely"]
+    columns = ["Concept", ui.Column("Share of tiles", "bar"), "Tiles", "Observed", "Maximum"]
     return [ui.Table("Concepts", columns, [row for _, row in rows])] if rows else []

@@ -1,4 +1,4 @@
-"""The page of a curate run: what was chosen, where, and how methods compare."""
+"""The page of a curate run: the selection, its map, and a comparison of methods."""
 
 from __future__ import annotations
 
@@ -24,10 +24,10 @@ if TYPE_CHECKING:
 
     from foveate.report.read import Curated, MethodData
 
-USUAL = "fd"  # the default method of curate opens the report when it is among several
-PICTURES, MANY = 12, 12  # pictures of the first and of the last; above so many methods, half
-SCENES, OUTLINES = 24, 40_000  # scenes on the map, outlines on it
-FEW_SCENES, SIDE = 6, 480  # up to so many overviews as they are stored; else smaller, in pixels
+USUAL = "fd"  # default method of curate: shown first if it is one of several
+PICTURES, MANY = 12, 12  # pictures of first and last patches; half with more than MANY methods
+SCENES, OUTLINES = 24, 40_000  # maximum number of scenes and of outlines on the map
+FEW_SCENES, SIDE = 6, 480  # above FEW_SCENES, overviews are reduced to SIDE pixels
 
 
 def curate(run: Curated) -> Page:
@@ -39,7 +39,7 @@ def curate(run: Curated) -> Page:
     several = len(methods) > 1
     album, overviews = Album(), Album()
     patches = _patches(run, methods)
-    first = [patches[lead], *patches]  # the method that opens the page has room for its pictures
+    first = [patches[lead], *patches]  # pictures of the first shown method have priority
     rows = [row for one in first for row in (*one.first, *one.last)] + parts.agreed(run)
     for row in rows:
         album.add(run.ids[row], run.tile_files.get(run.ids[row]))
@@ -48,7 +48,7 @@ def curate(run: Curated) -> Page:
     grid = [ui.Grid(maps, "maps" if len(maps) > 1 else 1)] if maps else []
     chosen = _chosen(run, methods, patches, found)
     missing = ui.left_out(len(album.left_out) + len(overviews.left_out))
-    where = "Outlined: what was kept; the fainter the line, the later it was chosen. "
+    where = "Outlined: selected patches; fainter lines were selected later. "
     opens = methods[lead]
     summary = parts.together(run, [m.picks for m in methods])
 
@@ -63,15 +63,15 @@ def curate(run: Curated) -> Page:
         lead=[parts.choice(methods, lambda m: _opening(run, m, repeats=bool(degree.any())))],
         facts=_facts(run),
         sections=[
-            Section("chosen", "What was chosen", [*chosen, *missing], nav="Pictures"),
-            Section("map", "Where the picks are", grid, f"{where}{maps_note}".strip(), "Map"),
-            Section("compare", "Side by side", [parts.compared(run, methods)] if several else [],
+            Section("chosen", "Selected patches", [*chosen, *missing], nav="Pictures"),
+            Section("map", "Map of the selection", grid, f"{where}{maps_note}".strip(), "Map"),
+            Section("compare", "Methods", [parts.compared(run, methods)] if several else [],
                     parts.compare_note(run, degree)),
             Section("balance", "Class balance", parts.balance(run, methods), nav="Classes"),
-            Section("scores", "Scores and the budget",
+            Section("scores", "Scores and budget",
                     [parts.choice(methods, lambda m: parts.score(run, m))], nav="Scores"),
-            Section("agreement", "Where the methods agree", parts.agreement(run, methods, patch)),
-            Section("repeats", "Do picks repeat each other?",
+            Section("agreement", "Agreement of methods", parts.agreement(run, methods, patch)),
+            Section("repeats", "Overlapping picks",
                     parts.repeats(methods, degree) if run.scenes else []),
             growth.changes(run.record),
             growth.failed(run.record),
@@ -86,7 +86,7 @@ def curate(run: Curated) -> Page:
 
 
 def headlines(run: Curated) -> dict[str, Headline]:
-    """Return the headline of each method by its name, and of all beside each other as ""."""
+    """Return the headline of each method by name, and that of all methods with the key ""."""
     found = parts.compare_picks(run, numbers.overlaps(run.scene, run.windows))
     return {**parts.method_headlines(run, found), "": Headline(parts.together(run, found))}
 
@@ -98,10 +98,10 @@ def _opening(run: Curated, method: parts.Method, *, repeats: bool) -> list[ui.Bl
     picks, kept = method.data.picks, np.zeros(run.n)
     kept[picks] = np.linspace(1, 0.3, picks.size)
     order = "its scenes" if run.scenes else "its ids"
-    note = f"The pool in the order of {order}; the stronger, the earlier chosen."
+    note = f"The pool in the order of {order}; stronger colours were selected earlier."
     if (each := svg.per_square(run.n)) > 1:
         note += f" One square is {each} patches."
-    squares = svg.squares(kept, f"{method.short}: which patches of the pool were kept")
+    squares = svg.squares(kept, f"{method.short}: selected patches of the pool")
     figures = _class_figures(run, method) if method.balance else []
     figures += _place_figures(run, method, repeats=repeats) if run.scenes else []
     found: list[ui.Block] = [ui.Grid([ui.Chart(squares, note), ui.Figures(figures)], "beside")]
@@ -112,9 +112,9 @@ def _opening(run: Curated, method: parts.Method, *, repeats: bool) -> list[ui.Bl
 
 def _class_figures(run: Curated, method: parts.Method) -> list[ui.Figure]:
     found, even, rare = method.balance, method.picks.evenness, method.picks.rare
-    assert found is not None  # noqa: S101  (asked for only with classes)
+    assert found is not None  # noqa: S101  (called only with classes)
     rarest = found.rarest
-    entropy = "pool \u2192 selection; 1 means all classes equally common"
+    entropy = "pool \u2192 selection; 1: all classes equally common"
     share = f"{human.share(float(found.pool[rarest]))} of the pool \u2192 "
     share += f"{human.share(float(found.kept[rarest]))} of the selection"
     if even is not None and rare is not None:
@@ -134,15 +134,15 @@ def _place_figures(run: Curated, method: parts.Method, *, repeats: bool) -> list
     reached = int((per_scene > 0).sum())
     scenes = f"of {human.plural(len(run.scenes), 'scene')}"
     if reached > 1:
-        scenes += f"; the busiest gives {human.share(per_scene.max() / picks.size)} of the picks"
+        scenes += f"; at most {human.share(per_scene.max() / picks.size)} of the picks in one scene"
     by_chance = f"; by chance {human.share(method.picks.repeated_by_chance)}"
     return [
-        ui.Figure("Scenes reached", human.count(reached), scenes),
+        ui.Figure("Scenes with picks", human.count(reached), scenes),
         ui.Figure(
             "Overlapping picks",
             human.share(parts.repeated(method)),
             "share pixels with another "
-            "pick" + (by_chance if repeats else ", as none can in this pool"),
+            "pick" + (by_chance if repeats else "; no patches of this pool overlap"),
         ),
     ]
 
@@ -166,9 +166,9 @@ def _facts(run: Curated) -> list[tuple[str, str]]:
     found.append(("Encoder", made.encoder_name(run, "none needed")))
     found.append(("Seed", str(summary.get("seed", job.get("seed", "?")))))
     if repeated := _put_back(run):
-        found.append(("Put back", repeated))
+        found.append(("Ranked last", repeated))
     if summary.get("start"):
-        found.append(("Begins from", human.plural(summary["start"], "patch", "patches")))
+        found.append(("Starts from", human.plural(summary["start"], "patch", "patches")))
     if summary.get("preset", "default") != "default":
         found.append(("Preset", summary["preset"]))
     gone, least = human.plural(len(run.excluded), "patch", "patches"), job.get("min_valid")
@@ -179,7 +179,7 @@ def _facts(run: Curated) -> list[tuple[str, str]]:
 
 
 def _put_back(run: Curated) -> str:
-    """Say how many patches went to the end of the order; "" where none could."""
+    """Return the number of patches moved to the end of the order; "" without such a rule."""
     summary = run.record.get("summary", {})
     share, rules = summary.get("max_overlap", 1), "quota" in summary
     counts = [int(m.report["put_back"]) for m in run.methods if "put_back" in m.report]
@@ -192,14 +192,14 @@ def _put_back(run: Curated) -> str:
         text = f"{human.count(low)} to {text}, by method"
     if rules:
         return f"{text} (by the rules of the selection)"
-    return f"{text} (over {human.share(share)} of their ground shared)"
+    return f"{text} (over {human.share(share)} of their area shared)"
 
 
 # pictures
 
 
 class Patches(NamedTuple):
-    """Rows of the first patches of a method and of its last, and why there are no last ones."""
+    """Rows of the first and last patches of a method; `note` explains missing last patches."""
 
     first: list[int]
     last: list[int]
@@ -207,32 +207,32 @@ class Patches(NamedTuple):
 
 
 def _patches(run: Curated, methods: Sequence[parts.Method]) -> list[Patches]:
-    """Choose the patches of each method that have a picture."""
+    """Return the patches of each method to show as pictures."""
     count = PICTURES if len(methods) <= MANY else PICTURES // 2
     found = []
     for method in (m.data for m in methods):
         first = method.picks[:count].tolist()
         last = np.argsort(-method.rank, kind="stable")[:count]
-        note, rest = "", last[~np.isin(last, method.picks)].tolist()
+        note, unselected = "", last[~np.isin(last, method.picks)].tolist()
         if method.depth < run.rankable:
-            note = f"The order is known for the first {human.count(method.depth)} of "
-            note += f"{human.count(run.n)} patches only, so there is no last place to show."
-            rest = []
-        found.append(Patches(first, rest, note))
+            note = f"Only the first {human.count(method.depth)} of {human.count(run.n)} patches "
+            note += "are ranked, so the last patches are not shown."
+            unselected = []
+        found.append(Patches(first, unselected, note))
     return found
 
 
 def _shots(
     run: Curated, rows: list[int], album: Album, maps: Sequence[ui.Overlay]
 ) -> dict[int, ui.Shot]:
-    """Find a picture for each patch: its own, else its window in the overview of its scene."""
-    own = ui.shots(album.uris)
+    """Return a picture per patch: its thumbnail, else its window in the overview of its scene."""
+    thumbnails = ui.shots(album.uris)
     elements = {scene.title: scene.element for scene in maps}
     found = {}
     for row in rows:
         element = elements.get(run.scene_name(row), "")
-        if run.ids[row] in own:
-            found[row] = own[run.ids[row]]
+        if run.ids[row] in thumbnails:
+            found[row] = thumbnails[run.ids[row]]
         elif element:
             (x, y, w, h) = marks.pixel_boxes(run.windows[[row]], _shape(run, run.scene[row]))[0]
             found[row] = ui.Shot(element, f"{x:g} {y:g} {w:g} {h:g}")
@@ -249,18 +249,18 @@ def _chosen(
     patches: Sequence[Patches],
     found: dict[int, ui.Shot],
 ) -> list[ui.Block]:
-    place = {m.data.name: p for m, p in zip(methods, patches, strict=True)}
+    by_method = {m.data.name: p for m, p in zip(methods, patches, strict=True)}
 
     def panel(method: parts.Method) -> list[ui.Block]:
-        own = place[method.data.name]
+        shown = by_method[method.data.name]
 
         def drawn(rows: list[int]) -> ui.Pictures:
             return ui.Pictures([_patch(run, method, row, methods, found) for row in rows])
 
-        blocks: list[ui.Block] = [ui.Heading("First in line", method.short), drawn(own.first)]
-        if own.last:
-            blocks += [ui.Heading("Last in line", "left out first"), drawn(own.last)]
-        return [*blocks, ui.Text(own.note, "note")] if own.note else blocks
+        blocks: list[ui.Block] = [ui.Heading("Ranked first", method.short), drawn(shown.first)]
+        if shown.last:
+            blocks += [ui.Heading("Ranked last", "not selected"), drawn(shown.last)]
+        return [*blocks, ui.Text(shown.note, "note")] if shown.note else blocks
 
     blocks: list[ui.Block] = [ui.Choice([panel(m) for m in methods])]
     if any(m.balance for m in methods):
@@ -273,7 +273,7 @@ def _class_legend(run: Curated, title: str = "") -> ui.Legend:
     return ui.Legend([(svg.swatch(color), name) for color, name in pairs], title)
 
 
-def _patch(  # noqa: PLR0917  (what the patches share)
+def _patch(  # noqa: PLR0917  (context shared by all patches)
     run: Curated,
     method: parts.Method,
     row: int,
@@ -286,7 +286,7 @@ def _patch(  # noqa: PLR0917  (what the patches share)
     score = "" if title else human.decimal(float(data.score[row]), 3)
     alt = f"Rank {rank}: patch {run.ids[row]}"
     return ui.Picture(
-        found.get(row), f"Patch {run.ids[row]}, chosen by {title} methods" if title else alt,
+        found.get(row), f"Patch {run.ids[row]}, selected by {title} methods" if title else alt,
         title or rank, score, run.scene_name(row), _class_strip(run, row),
         about=_about(run, row, methods),
     )  # fmt: skip
@@ -301,7 +301,7 @@ def _class_strip(run: Curated, row: int) -> Markup | None:
 
 
 def _about(run: Curated, row: int, methods: Sequence[parts.Method]) -> list[tuple[str, str]]:
-    """Return what is listed of a patch where its picture is enlarged."""
+    """Return the facts shown beside the enlarged picture of a patch."""
     y, x, h, w = run.windows[row].tolist()
     facts = [("Window", f"row {y}, column {x}, {h} \u00d7 {w} px")] if run.scenes else []
     if run.counts is not None and run.counts[row].sum():
@@ -310,7 +310,7 @@ def _about(run: Curated, row: int, methods: Sequence[parts.Method]) -> list[tupl
     for method in methods:
         rank = method.data.rank[row]
         text = f"rank {human.count(rank)}" if math.isfinite(rank) else "not ranked"
-        kept = ", kept" if (method.data.picks == row).any() else ""
+        kept = ", selected" if (method.data.picks == row).any() else ""
         facts.append((method.short, text + kept))
     return facts
 
@@ -318,7 +318,7 @@ def _about(run: Curated, row: int, methods: Sequence[parts.Method]) -> list[tupl
 def _maps(
     run: Curated, methods: Sequence[parts.Method], lead: int, album: Album
 ) -> tuple[list[ui.Overlay], str]:
-    """Draw the map, most picks of the lead method first."""
+    """Draw the map; scenes with the most picks of the lead method come first."""
     if not run.scenes:
         return [], ""
     picks = np.array([np.bincount(run.scene[m.data.picks], minlength=len(run.scenes))
@@ -340,7 +340,7 @@ def _maps(
     return maps, note.strip()
 
 
-def _scene(  # noqa: PLR0917  (what the scenes share)
+def _scene(  # noqa: PLR0917  (context shared by all scenes)
     run: Curated, methods: Sequence[parts.Method], lead: int, scene: int, album: Album, most: int
 ) -> ui.Overlay:  # fmt: skip
     name, shape = str(run.scenes[scene]["scene"]), _shape(run, scene)
@@ -361,15 +361,15 @@ def _scene(  # noqa: PLR0917  (what the scenes share)
 def _picks(
     run: Curated, method: MethodData, places: NDArray[np.int64], shape: tuple[int, int]
 ) -> list[Markup]:
-    """Outline picks in three strengths, by their places in the order."""
+    """Outline picks in three line styles, by thirds of the order."""
     rows = method.picks[places]
     boxes = marks.pixel_boxes(run.windows[rows], shape)
     third = (3 * places // max(1, method.picks.size)).tolist()
     alone = not numbers.overlaps(run.scene[rows], run.windows[rows]).any()
     parts = [marks.dimmed(boxes, *marks.size(shape))] if alone and boxes else []
     for step, look in enumerate(("outline", "outline later", "outline last")):
-        own = [box for box, at in zip(boxes, third, strict=True) if at == step]
-        parts.append(marks.outlines(own, look=look))
+        members = [box for box, at in zip(boxes, third, strict=True) if at == step]
+        parts.append(marks.outlines(members, look=look))
     texts = [
         f"#{place + 1} \u00b7 {human.decimal(float(method.score[row]), 3)} \u00b7 "
         + run.ids[row].removeprefix(f"{run.scene_name(row)}/")
@@ -383,7 +383,8 @@ def _scenes_note(all_: int, picked: int, drawn: int) -> str:
     if picked > drawn:
         text = f"The {human.count(drawn)} scenes with the most picks of all methods are shown; "
         are = "is" if picked - drawn == 1 else "are"
-        parts.append(f"{text}{human.plural(picked - drawn, 'scene')} with picks {are} not.")
+        parts.append(f"{text}{human.plural(picked - drawn, 'scene')} with picks {are} not shown.")
     if picked < all_:
-        parts.append(f"{human.plural(all_ - picked, 'scene')} had no pick by any method.")
+        have = human.plural(all_ - picked, "scene has", "scenes have")
+        parts.append(f"{have} no picks.")
     return " ".join(parts)

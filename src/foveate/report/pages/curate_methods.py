@@ -1,4 +1,4 @@
-"""The selections of a curate run beside each other, and against random ones of their sizes."""
+"""Comparison of the selections of a curate run with each other and with random selections."""
 
 from __future__ import annotations
 
@@ -25,8 +25,8 @@ if TYPE_CHECKING:
     from foveate.report.read import Curated, MethodData
     from foveate.report.words import Headline
 
-AGREED = 12  # patches that most methods chose
-RANDOM = "random"  # the method that draws
+AGREED = 12  # number of patches shown that most methods selected
+RANDOM = "random"  # method that draws at random
 
 
 def compare_picks(run: Curated, degree: NDArray[np.int64]) -> list[Picks]:
@@ -52,7 +52,7 @@ def compare_picks(run: Curated, degree: NDArray[np.int64]) -> list[Picks]:
                 method.put_back,
                 method.repeats,
                 bound,
-                "quota" in run.record.get("summary", {}),  # stated with all other rules
+                "quota" in run.record.get("summary", {}),  # present if the run has any rules
                 _wrong_labels(method),
             )
         )  # fmt: skip
@@ -60,15 +60,16 @@ def compare_picks(run: Curated, degree: NDArray[np.int64]) -> list[Picks]:
 
 
 def _wrong_labels(method: MethodData) -> WrongLabels | None:
-    """Return what a method that looks for wrong labels found."""
+    """Return the results of a method that detects wrong labels; None for other methods."""
     if "wrong_share" not in method.report:
         return None
     clean, pool = method.options.get("order") == "clean", method.report["wrong_share"]
     share = 1 - method.score if clean else method.score
-    own = share[method.picks]
-    own, first = own[np.isfinite(own)], share[method.picks[:1]]
+    picked = share[method.picks]
+    picked, first = picked[np.isfinite(picked)], share[method.picks[:1]]
     return WrongLabels(
-        math.nan if pool is None else float(pool), float(own.mean()) if own.size else math.nan,
+        math.nan if pool is None else float(pool),
+        float(picked.mean()) if picked.size else math.nan,
         float(first[0]) if first.size else math.nan,
         int(np.isnan(method.score[np.isfinite(method.rank)]).sum()), clean,
     )  # fmt: skip
@@ -88,7 +89,7 @@ def method_headlines(run: Curated, found: list[Picks]) -> dict[str, Headline]:
 
 
 def together(run: Curated, found: list[Picks]) -> str:
-    """Return what is said of all methods beside each other; "" of one."""
+    """Return the headline that compares all methods; "" for a single method."""
     if len(found) < 2:
         return ""
     names = [one.method for one in found]
@@ -105,7 +106,7 @@ def together(run: Curated, found: list[Picks]) -> str:
 
 
 def short_title(method: MethodData) -> str:
-    """Return the abbreviation that the title of a method ends in, else the title: "Random"."""
+    """Return the abbreviation in brackets at the end of a title, else the title: "Random"."""
     found = re.search(r"\(([^()]{1,16})\)\s*$", method.title)
     return found.group(1) if found else method.title
 
@@ -113,7 +114,7 @@ def short_title(method: MethodData) -> str:
 def _classes(run: Curated) -> tuple[list[Against | None], list[Against | None]]:
     """Return the evenness and the share of the rarest class of each selection.
 
-    All methods are one family of comparisons; that which draws at random is chance itself.
+    All methods are one family of comparisons.
     """
     nothing: list[Against | None] = [None] * len(run.methods)
     if run.counts is None or not run.counts.any() or len(run.classes) < 2:
@@ -121,15 +122,16 @@ def _classes(run: Curated) -> tuple[list[Against | None], list[Against | None]]:
     balances = [numbers.balance(run.counts, method.picks) for method in run.methods]
     baselines = {k: random_picks(run.counts, k) for k in {m.picks.size for m in run.methods} if k}
     rows, family = [], []
-    for i, (method, own) in enumerate(zip(run.methods, balances, strict=True)):
+    for i, (method, balance) in enumerate(zip(run.methods, balances, strict=True)):
         drawn = baselines.get(method.picks.size)
-        if drawn is None or not math.isfinite(own.entropy_kept):
+        if drawn is None or not math.isfinite(balance.entropy_kept):
             continue
         rows.append(i)
-        usual = drawn.share[:, own.rarest] / own.pool[own.rarest]
+        by_chance = drawn.share[:, balance.rarest] / balance.pool[balance.rarest]
         family += [
-            against(own.entropy_kept, drawn.entropy), against(float(own.factor[own.rarest]), usual)
-        ]  # fmt: skip
+            against(balance.entropy_kept, drawn.entropy),
+            against(float(balance.factor[balance.rarest]), by_chance),
+        ]
     even, rare = [*nothing], [*nothing]
     if family:
         known = judged(family)
@@ -142,7 +144,7 @@ def _classes(run: Curated) -> tuple[list[Against | None], list[Against | None]]:
 
 
 class Method(NamedTuple):
-    """A method with everything that several parts of the page need of it."""
+    """A method with the results that several parts of the page use."""
 
     data: MethodData
     picks: Picks
@@ -151,25 +153,25 @@ class Method(NamedTuple):
 
     @property
     def short(self) -> str:
-        """Its name in few letters."""
+        """Short name of the method."""
         return self.picks.method
 
 
 def methods_of(run: Curated, degree: NDArray[np.int64]) -> list[Method]:
-    """Gather what the page needs of each method."""
+    """Compute the results of each method that the page shows."""
     picks = compare_picks(run, degree)
     texts = method_headlines(run, picks)
     found = []
     for method, one in zip(run.methods, picks, strict=True):
-        own = None if run.counts is None else numbers.balance(run.counts, method.picks)
-        if own is not None and not own.pool.sum() > 0:
-            own = None  # masks without one counted pixel
-        found.append(Method(method, one, texts[method.name], own))
+        balance = None if run.counts is None else numbers.balance(run.counts, method.picks)
+        if balance is not None and not balance.pool.sum() > 0:
+            balance = None  # masks without counted pixels
+        found.append(Method(method, one, texts[method.name], balance))
     return found
 
 
 def choice(methods: Sequence[Method], panel: Any) -> ui.Choice:
-    """Show a part of the page for each method, headed by its name where there are several."""
+    """Return a part of the page for each method, with its name as heading if there are several."""
     several = len(methods) > 1
     heads = [[ui.Heading(m.data.title)] if several else [] for m in methods]
     return ui.Choice([[*head, *panel(m)] for head, m in zip(heads, methods, strict=True)])
@@ -181,7 +183,7 @@ def repeated(method: Method) -> float:
 
 
 def spent(method: MethodData) -> str:
-    """Say what a selection cost, and what was left."""
+    """Return the cost of a selection and the remaining budget."""
     parts = []
     for unit, left in method.unspent.items():
         spent = human.amount(method.spent.get(unit, 0), unit)
@@ -190,7 +192,7 @@ def spent(method: MethodData) -> str:
 
 
 def agreed(run: Curated) -> list[int]:
-    """Return the patches that most methods chose, at least two of three or more."""
+    """Return the patches selected by most methods: by at least two, of at least three methods."""
     if len(run.methods) < 3:
         return []
     votes = numbers.consensus(run.n, [m.picks for m in run.methods])
@@ -202,26 +204,25 @@ def agreed(run: Curated) -> list[int]:
 
 def compare_note(run: Curated, degree: NDArray[np.int64]) -> str:
     """Explain the table of methods."""
-    text = "What each method made of the same budget."
+    text = "The selections of all methods with the same budget."
     if run.counts is not None:
         entropy = numbers.balance(run.counts, np.arange(run.n)).entropy_pool
         if math.isfinite(entropy):
-            text += " The mark on the bars of evenness is the pool as it was, "
-            text += f"{human.decimal(entropy)}."
+            text += f" The mark on the evenness bars is the pool, {human.decimal(entropy)}."
     if degree.any():
-        text += " The mark on the overlap bars is what random picks would have."
-    return f"{text} Choose a method at the top to see the rest of the page through it."
+        text += " The mark on the overlap bars is the expectation for random picks."
+    return f"{text} Choose a method at the top to show it on the whole page."
 
 
 def compared(run: Curated, methods: Sequence[Method]) -> ui.Table:
-    """Put the methods beside each other."""
+    """Return a table of all methods."""
     classes = any(m.balance for m in methods)
     columns: list[ui.Column | str] = ["Method", "Kept"]
     if classes:
         columns += ["Evenness", ui.BAR, "Rarest class"]
-    columns += ["Overlapping", ui.BAR, "Scenes reached"] if run.scenes else []
+    columns += ["Overlapping", ui.BAR, "Scenes with picks"] if run.scenes else []
     columns.append("Time")
-    return ui.Table("Methods side by side", columns, [
+    return ui.Table("Comparison of methods", columns, [
         ui.Row(m.data.title, _compared_cells(run, m, classes=classes), option=i,
             link=f"#method={quote(m.data.name)}")
         for i, m in enumerate(methods)
@@ -249,7 +250,7 @@ def _compared_cells(run: Curated, method: Method, *, classes: bool) -> list[str 
 
 
 def balance(run: Curated, methods: Sequence[Method]) -> list[ui.Block]:
-    """Show the classes of each selection beside those of the pool."""
+    """Return the class shares of each selection and of the pool."""
     if not any(m.balance for m in methods):
         return []
     return [choice(methods, lambda m: _class_table(run, m)), explain.terms("evenness", "factor")]
@@ -271,23 +272,23 @@ def _class_table(run: Curated, method: Method) -> list[ui.Block]:
         rows.append(ui.Row(run.classes[i], cells, mark=svg.swatch(run.colors[i])))
     lost = [run.classes[i] for i in np.flatnonzero((found.pool > 0) & ~(found.kept > 0))]
     absent = [run.classes[i] for i in np.flatnonzero(found.pool == 0)]
-    note = f"Thin line: the pool. Bar: what {method.short} kept. Shares of counted pixels."
+    note = f"Thin line: pool. Bar: selection of {method.short}. Shares of counted pixels."
     note += f" Not in the selection: {', '.join(lost)}." if lost else ""
-    note += f" Not in the pool at all: {', '.join(absent)}." if absent else ""
+    note += f" Not in the pool: {', '.join(absent)}." if absent else ""
     columns = ["Class", ui.Column("Pool and selection", "bar"), "Pool", "Kept",
                "Factor"]  # fmt: skip
     return [ui.Text(note), ui.Table("Class balance", columns, rows)]
 
 
 def score(run: Curated, method: Method) -> list[ui.Block]:
-    """Show the scores of the pool, and what the budget bought."""
+    """Return the histogram of the scores, with the selected patches filled."""
     found, data = numbers.histogram(method.data.score, method.data.picks), method.data
     if found is None:
-        return [ui.Text(f"{method.short} gives no scores.")]
-    note = f"How many patches have which {method.short} score; filled is what the budget bought."
+        return [ui.Text(f"{method.short} has no scores.")]
+    note = f"Number of patches by {method.short} score; filled: selected patches."
     if found.places:
-        note += f" {method.short} scores by place in the order, so this is flat by construction: "
-        note += "the score says which patch comes first, not by how much."
+        note += f" The {method.short} score is the position in the order, so the histogram is flat "
+        note += "by construction: it has no information about the size of differences."
     if data.depth < run.rankable:
         note += f" It ranked {human.count(data.depth)} of {human.count(run.n)} patches."
     elif found.unscored:
@@ -297,7 +298,7 @@ def score(run: Curated, method: Method) -> list[ui.Block]:
 
 
 def how_it_works(method: Method) -> list[ui.Block]:
-    """Explain a method, with its options."""
+    """Return the explanation of a method and its options."""
     data, guide = method.data, explain.method(method.data.name)
     facts = [("Source", data.source or human.NONE), ("Spent", spent(data))]
     known = {"preset", "seed", "budget"}
@@ -305,9 +306,9 @@ def how_it_works(method: Method) -> list[ui.Block]:
     options = [(k, _option(v)) for k, v in (data.options | reported).items()]
     blocks: list[ui.Block] = []
     if guide:
-        texts = [("What it looks for", guide[0]), ("Where it is weak", guide[1])]
+        texts = [("Criterion", guide[0]), ("Limitations", guide[1])]
         blocks.append(ui.Pairs(texts, "guide"))
-    title = "Options and what the method reported"
+    title = "Options and output of the method"
     return [*blocks, ui.Fold(title, [ui.Pairs([*facts, *options])])]
 
 
@@ -323,12 +324,12 @@ def _option(value: Any) -> str:
 def agreement(
     run: Curated, methods: Sequence[Method], picture: Callable[[int, str], ui.Picture]
 ) -> list[ui.Block]:
-    """Show how alike the selections and the orders of methods are.
+    """Return the similarity of the selections and orders of methods.
 
     Args:
         run: The run.
         methods: Its methods.
-        picture: Draws a patch, given its row and a title.
+        picture: Function that draws a patch, given its row and a title.
     """
     if len(methods) < 2:
         return []
@@ -342,23 +343,23 @@ def agreement(
     blocks: list[ui.Block] = [ui.Grid(matrices, 1 if len(names) > 12 else 2)]
     blocks += _votes(run, methods, votes)
     if rows := agreed(run):
-        text = f"The most agreed on: {int(votes.max())} of {len(methods)} methods."
+        text = f"Selected by up to {int(votes.max())} of {len(methods)} methods."
         pictures = [picture(row, f"{votes[row]} of {len(methods)}") for row in rows]
-        blocks += [ui.Heading("Chosen by most"), ui.Text(text), ui.Pictures(pictures)]
+        blocks += [ui.Heading("Selected by most methods"), ui.Text(text), ui.Pictures(pictures)]
     return [*blocks, explain.terms("same order")] if len(matrices) > 1 else blocks
 
 
 def matrix(
     title: str, note: str, names: list[str], values: NDArray[np.float64], text: Any
 ) -> ui.Matrix:  # fmt: skip
-    """Return a table of how much each pair of rankings has in common.
+    """Return the similarity matrix of rankings.
 
     Args:
-        title: Of the table.
-        note: Behind it.
-        names: The M rankings.
-        values: (M, M), NaN where nothing is known.
-        text: Writes a value.
+        title: Title of the table.
+        note: Text after the title.
+        names: Names of the M rankings.
+        values: (M, M), NaN where not known.
+        text: Function that formats a value.
     """
     rows = [
         [ui.Cell("", "self", names[i]) if i == j else
@@ -370,43 +371,43 @@ def matrix(
 
 
 def _votes(run: Curated, methods: Sequence[Method], votes: NDArray[np.int64]) -> list[ui.Block]:
-    """Show how many methods chose a patch."""
     many = len(methods)
     tiles = np.bincount(votes, minlength=many + 1).tolist()
     chance = numbers.votes_by_chance(run.n, [m.data.picks.size for m in methods]).tolist()
     note = f"{human.plural(tiles[0], 'patch', 'patches')} ({human.share(tiles[0] / run.n)}) "
-    note += f"were chosen by no method; {human.count(chance[0])} are to be expected of methods "
-    note += "that know nothing of each other, which is what the marks stand for."
+    note += f"were selected by no method; {human.count(chance[0])} are expected for independent "
+    note += "methods. The marks show this expectation."
     listed = [v for v in range(1, many + 1) if tiles[v] or chance[v] >= 0.5]
     top = max([1.0, *(max(tiles[v], chance[v]) for v in listed)])
     rows = []
     for v in listed:
         label = "all methods" if v == many else human.plural(v, "method")
-        text = f"{human.plural(tiles[v], 'patch', 'patches')} chosen by {label}"
+        text = f"{human.plural(tiles[v], 'patch', 'patches')} selected by {label}"
         usual = "<1" if chance[v] < 0.5 else human.count(chance[v])
         bar = svg.bar(tiles[v] / top, text, chance[v] / top)
         rows.append(ui.Row(label, [bar, human.count(tiles[v]), ui.Cell(usual, "soft")]))
-    columns = ["Chosen by", ui.BAR, "Patches", "By chance"]
-    table = ui.Table("How many methods chose a patch", columns, rows)
-    return [ui.Heading("How many methods chose a patch"), ui.Text(note), table]
+    columns = ["Selected by", ui.BAR, "Patches", "By chance"]
+    table = ui.Table("Number of methods that selected a patch", columns, rows)
+    return [ui.Heading("Number of methods that selected a patch"), ui.Text(note), table]
 
 
 def repeats(methods: Sequence[Method], degree: NDArray[np.int64]) -> list[ui.Block]:
-    """Show how many picks overlap another one."""
+    """Return the share of picks that overlap another pick, per method."""
     if not degree.any():
-        return [ui.Text("No two windows of this pool share a pixel, so no pick can repeat another. "
+        return [ui.Text("No two windows of this pool share a pixel, so picks do not overlap. "
                      "Neighbours may still look alike.")]  # fmt: skip
     text = (
         f"In this pool {human.share(float((degree > 0).mean()))} of the windows share pixels with "
-        "another one; methods that score each patch alone are drawn to them. The mark is what the "
-        "same number of random picks would have. A smaller max_overlap puts more of them back, and "
-        "cutting without overlap (a stride of the tile's side and edge=drop) leaves none."
+        "another window; methods that score each patch independently select many of them. The mark "
+        "is the expectation for the same number of random picks. A smaller max_overlap ranks more "
+        "of them last; tiling without overlap (a stride of the tile side and edge=drop) avoids "
+        "them."
     )
     rows = []
     for i, m in enumerate(methods):
-        part, usual = repeated(m), m.picks.repeated_by_chance
-        bar = svg.bar(part, f"{m.short}: {human.share(part)} overlap", usual)
-        cells = [bar, human.share(part), ui.Cell(human.share(usual), "soft")]
+        part, expected = repeated(m), m.picks.repeated_by_chance
+        bar = svg.bar(part, f"{m.short}: {human.share(part)} overlap", expected)
+        cells = [bar, human.share(part), ui.Cell(human.share(expected), "soft")]
         rows.append(ui.Row(m.short, cells, option=i))
     columns = ["Method", ui.BAR, "Overlapping picks", "By chance"]
     return [ui.Text(text), ui.Table("Overlapping picks", columns, rows), explain.terms("overlap")]

@@ -1,4 +1,4 @@
-"""The page of a focus run (look, ask, segment): the images, their answers, and all of them."""
+"""The page of a focus run (look, ask, segment): images, regions, answers, and the search."""
 
 from __future__ import annotations
 
@@ -22,10 +22,10 @@ if TYPE_CHECKING:
     from foveate.report.read import Focused
     from foveate.report.words import Headline
 
-SHOWN = 8  # images with a section of their own
+SHOWN = 8  # images with their own section
 LISTED = 300  # images in the table
-_SMALL, _MIDDLE, _CROP = 128, 960, 256  # longest sides of pictures where there are many, pixels
-_IMPORTANCE = ("importance", "importance is not")  # explained by the regions, or once for all
+_SMALL, _MIDDLE, _CROP = 128, 960, 256  # longest sides of pictures of several images, pixels
+_IMPORTANCE = ("importance", "importance is not")  # explained with the regions, or once
 _ROOM = 5 << 20  # bytes of pictures on the page
 
 
@@ -35,12 +35,12 @@ def focus(run: Focused) -> Page:
     looks = run.looks[:SHOWN]
     for look in looks:
         album.add(look.name, look.thumb, _MIDDLE if many else None)
-    inline = len(album.uris)  # these are drawn where they stand, others by reference
+    inline = len(album.uris)  # the first pictures are inline, later ones are referenced
     crop = _CROP if many else None
     for look in looks:
         for region in look.result["regions"]:
             rank = int(region["rank"])
-            album.add(f"{look.name}\n{rank}", look.crops.get(rank), crop)  # no file's name
+            album.add(f"{look.name}\n{rank}", look.crops.get(rank), crop)  # cannot be a file name
     for look in run.looks[SHOWN:LISTED]:
         album.add(look.name, look.thumb, _SMALL)
     found = {name: ui.Shot(f"p{i}") for i, name in enumerate(album.uris) if i >= inline}
@@ -53,7 +53,7 @@ def focus(run: Focused) -> Page:
         sections=[
             *(_several(run, album, found) if many else _single(run, found)),
             Section(
-                "reading", "How to read this", [_reading(run), *ui.left_out(len(album.left_out))]
+                "reading", "Interpretation", [_reading(run), *ui.left_out(len(album.left_out))]
             ),
         ],
         origin=made.origin(run)._replace(excluded_text=_excluded(run)),
@@ -62,7 +62,7 @@ def focus(run: Focused) -> Page:
 
 
 def headlines(run: Focused) -> dict[str, Headline]:
-    """Return the headline of each image by its name, and of all of them as ""."""
+    """Return the headline of each image by name, and that of all images with the key ""."""
     each = {look.name: headline(run, i) for i, look in enumerate(run.looks)}
     return {**each, "": _together(run)} if len(run.looks) > 1 else {"": each[run.looks[0].name]}
 
@@ -75,11 +75,11 @@ def _together(run: Focused) -> Headline:
 def _single(run: Focused, found: dict[str, ui.Shot]) -> list[Section]:
     look = run.looks[0]
     cards = [*regions(look, found), explain.terms(*_IMPORTANCE)]
-    went = [*search(run, 0), explain.terms("pass")]
+    blocks = [*search(run, 0), explain.terms("pass")]
     return [
-        Section("regions", "The regions, zoomed", cards, nav="Regions"),
-        Section("answers", "The answer, with and without", answers(look), nav="Answer"),
-        Section("search", "How the search went", went, nav="Search"),
+        Section("regions", "Selected regions", cards, nav="Regions"),
+        Section("answers", "Answers with and without regions", answers(look), nav="Answer"),
+        Section("search", "Search", blocks, nav="Search"),
     ]
 
 
@@ -87,10 +87,10 @@ def _several(run: Focused, album: Album, found: dict[str, ui.Shot]) -> list[Sect
     parts = []
     for i, look in enumerate(run.looks[:SHOWN]):
         blocks: list[ui.Block] = [opening(run, i, album)]
-        blocks.append(ui.Fold("The regions, zoomed", regions(look, found), open=True))
+        blocks.append(ui.Fold("Selected regions", regions(look, found), open=True))
         if answered := answers(look):
-            blocks.append(ui.Fold("The answer, with and without", answered))
-        blocks.append(ui.Fold("How the search went", search(run, i)))
+            blocks.append(ui.Fold("Answers with and without regions", answered))
+        blocks.append(ui.Fold("Search", search(run, i)))
         head = headline(run, i)
         note = f"{head.text}. {' '.join(head.notes)}"
         parts.append(Section(f"image{i}", look.name, blocks, note))
@@ -107,10 +107,10 @@ def _table(run: Focused, found: dict[str, ui.Shot]) -> list[ui.Block]:
     rows = []
     for i, look in enumerate(run.looks[:LISTED]):
         result = look.result
-        mine, full = words.with_and_without(result)
-        look_of = "other" if words.differs(result) else ""
+        answer, full = words.with_and_without(result)
+        style = "other" if words.differs(result) else ""
         cells: list[str | Markup | ui.Cell] = (
-            [ui.Cell(mine, look_of), ui.Cell(full, "soft")] if answered else []
+            [ui.Cell(answer, style), ui.Cell(full, "soft")] if answered else []
         )
         cells += [
             human.count(len(result["regions"])), f"{number(result.get('passes')):.4g}",
@@ -123,7 +123,7 @@ def _table(run: Focused, found: dict[str, ui.Shot]) -> list[ui.Block]:
 
 
 def _square(run: Focused, i: int, found: dict[str, ui.Shot]) -> ui.Shot | None:
-    """Return the middle of a picture that is drawn elsewhere, or the picture of its own."""
+    """Return the central square of a picture drawn in its section, or the separate picture."""
     look = run.looks[i]
     if i >= SHOWN or look.thumb is None:
         return found.get(look.name)
@@ -135,7 +135,7 @@ def _square(run: Focused, i: int, found: dict[str, ui.Shot]) -> ui.Shot | None:
 
 
 def _table_note(run: Focused) -> str:
-    parts = ["Tiling: passes that cutting the whole image into crops would take."]
+    parts = ["Tiling: number of passes to encode every crop of the image."]
     if len(run.looks) > LISTED:
         parts.append(f"{human.plural(len(run.looks) - LISTED, 'more image')} not listed.")
     if len(run.looks) > SHOWN:
@@ -159,20 +159,20 @@ def _facts(run: Focused) -> list[tuple[str, str]]:
 
 
 def _budget(run: Focused) -> str:
-    """Say what a look might spend; of looks of earlier versions the job says it."""
+    """Return the budget of a look; runs of earlier versions store it in the job."""
     stated = run.record.get("job", {}).get("passes")
     each = [number(look.result.get("passes_budget", stated)) for look in run.looks]
     known = [value for value in each if math.isfinite(value) and value > 0]
     if len(known) < len(each):
-        return "no limit of passes"
+        return "no limit on passes"
     low, high = min(known), max(known)
-    return f"{words.passes(high)} an image" if low == high else (
-        f"{words.amount(low)} to {words.passes(high)} an image"
+    return f"{words.passes(high)} per image" if low == high else (
+        f"{words.amount(low)} to {words.passes(high)} per image"
     )  # fmt: skip
 
 
 def _excluded(run: Focused) -> str:
-    """Say how much of the images was not looked at."""
+    """Return the excluded share of the images, as a sentence."""
     whole = sum(number(look.result["shape"][0]) * look.result["shape"][1] for look in run.looks)
     cells = 0.0
     for look in run.looks:
@@ -184,44 +184,44 @@ def _excluded(run: Focused) -> str:
     least = run.record.get("job", {}).get("min_valid")
     bound = f"less than {human.share(least)}" if least is not None else "too few"
     return (
-        f"{human.share(left)} of the pixels: cells with {bound} valid pixels were not looked at, "
-        "and the map is empty there."
+        f"{human.share(left)} of the pixels: cells with {bound} valid pixels were skipped, and the "
+        "map is empty there."
     )
 
 
 def _reading(run: Focused) -> ui.Pairs:
-    """Say what the map and the answers are worth; other terms stand where they are used."""
+    """Return explanations of the map and the answers."""
     goal, mode = run.about("goal"), run.about("mode")
     rows = [*explain.terms(*_IMPORTANCE).items] if len(run.looks) > 1 else []
     if explain.goal(goal):
-        rows.append((f"The goal {goal}", f"Looks for {explain.goal(goal)}."))
+        rows.append((f"The goal {goal}", f"Selects {explain.goal(goal)}."))
     if explain.mode(mode):
         rows.append((f"What mode {mode} can see", explain.mode(mode)))
     classes = any(look.result.get("answers") for look in run.looks)
-    rows.append(("What the answers are worth", _worth(run.task, run.side, classes=classes)))
+    rows.append(("Reliability of the answers", _reliability(run.task, run.side, classes=classes)))
     return ui.Pairs(rows, "guide")
 
 
-def _worth(task: str, side: int, *, classes: bool) -> str:
-    squeezed = f"The whole image was squeezed to {side} pixels a side for its answer"
+def _reliability(task: str, side: int, *, classes: bool) -> str:
+    resized = f"For its answer, the whole image was resized to {side} \u00d7 {side} pixels"
     if task == "ask":
         return (
-            f"{squeezed}, or what the model makes of it. Both texts are what a generative model "
-            "wrote: fluent, and possibly made up. Where they differ, look at the regions."
+            f"{resized}, or as the model resizes it. Both texts were written by a generative "
+            "model: fluent, but possibly wrong. If they differ, look at the regions."
         )
     if task == "segment":
         return (
-            "The masks are the model\u2019s, and so is their quality: it was not checked against "
-            "anything. More masks are not better masks."
+            "The masks and their quality are predictions of the model and were not validated. More "
+            "masks are not better masks."
         )
     if not classes:
         return (
-            "There are no classes, so there is no answer to compare: regions were chosen by "
-            "their features alone. Whether they are what you are after, only the pictures say."
+            "There are no classes, so there is no answer to compare: regions were selected by "
+            "their features alone. Check in the pictures whether they are relevant."
         )
     return (
-        f"{squeezed}. Its probability says how far a class is ahead of the others on the list, "
-        "not that it is true: whatever is missing from the list goes to the nearest class, and "
-        "the model may be sure of that. The same holds for every region. Where the answers "
-        "differ, the pictures decide."
+        f"{resized}. The probability of a class measures its lead over the other classes of the "
+        "list, not whether it is correct: classes missing from the list are assigned to the "
+        "nearest class, possibly with high confidence. The same holds for every region. If the "
+        "answers differ, look at the pictures."
     )

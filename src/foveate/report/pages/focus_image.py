@@ -1,4 +1,4 @@
-"""One image of a focus run: its picture with the regions, its answers, and how the search went."""
+"""One image of a focus run: its picture with the regions, its answers, and its search."""
 
 from __future__ import annotations
 
@@ -24,24 +24,24 @@ if TYPE_CHECKING:
     from foveate.report.words import Headline
 
 CARDS = 24  # regions with a picture
-OUTLINES = 1500  # thin outlines, and cells with a text to hover over
+OUTLINES = 1500  # maximum number of thin outlines, and of cells with a tooltip
 _CELL, _WINDOW = ("cell_y", "cell_x", "cell_h", "cell_w"), ("y", "x", "h", "w")
 _PARTS = ("utility", "representativeness", "robustness", "synergy")
 _KNOWN = {
     "rank", "tile_id", "scene", "level", "valid_share", "importance", "weight", "label",
     "probability", "fit", "bounds", "crs", "lon", "lat", *_CELL, *_WINDOW, *_PARTS,
 }  # fmt: skip
-_LEAST = 1e-3  # probabilities below it are all the same to a reader
+_LEAST = 1e-3  # smaller probabilities are shown as "<0.1 %"
 _KINDS = {
-    "full": ("Whole image", "the image squeezed into the model\u2019s input, one pass"),
+    "full": ("Whole image", "the image resized to the model input, one pass"),
     "vote": (
         "Vote of all tiles",
-        "shares of the votes; each tile that was seen divides its own by what it may show",
+        "shares of the votes; each encoded tile distributes its vote by probability",
     ),
-    "fused": ("Mean of the regions", "the features of the chosen regions, averaged"),
-    "confident": ("Surest region", "the chosen region whose label is the most probable"),
+    "fused": ("Mean of the regions", "mean features of the selected regions"),
+    "confident": ("Most confident region", "selected region with the highest label probability"),
     "first": ("First region", "the most important region alone"),
-    "tile": ("Best single tile", "the surest of all tiles that were seen, chosen or not"),
+    "tile": ("Best single tile", "the most confident of all encoded tiles"),
 }  # fmt: skip
 _TEXTS = (
     ("Whole image", "prediction_full"),
@@ -57,9 +57,9 @@ def headline(run: Focused, i: int) -> Headline:
 
 
 def tiling(result: Mapping[str, Any], side: int) -> float:
-    """Return the passes that tiling an image would take.
+    """Return the number of passes that tiling an image takes.
 
-    As the look itself counted them; where it did not, one for each window of `side` pixels.
+    The number that the look stored; without it, one pass per window of `side` pixels.
     """
     known = number(result.get("passes_tiling"))
     if known > 0:
@@ -68,7 +68,7 @@ def tiling(result: Mapping[str, Any], side: int) -> float:
 
 
 def opening(run: Focused, i: int, album: Album) -> ui.Grid:
-    """Show the picture with its regions, and the figures that people ask for first."""
+    """Return the picture with its regions, and the key figures."""
     look = run.looks[i]
     picture = overlay(look, i, album.uris.get(look.name, ""))
     return ui.Grid(
@@ -78,7 +78,7 @@ def opening(run: Focused, i: int, album: Album) -> ui.Grid:
 
 
 def overlay(look: LookData, i: int, picture: str) -> ui.Overlay:
-    """Draw the image: regions outlined and numbered, importance as a tint that can be switched."""
+    """Draw the image with outlined, numbered regions and a switchable importance map."""
     columns, shape = look.columns, look.result["shape"]
     score = np.array(columns["importance"], np.float64)
     ranks = [int(rank) if rank else 0 for rank in columns["rank"]]
@@ -86,24 +86,24 @@ def overlay(look: LookData, i: int, picture: str) -> ui.Overlay:
     width, height = marks.size(shape)
     tips = [_tip(columns, row, rank) for row, rank in enumerate(ranks)]
     chosen = [row for row, rank in enumerate(ranks) if rank]
-    rest = [row for row, rank in enumerate(ranks) if not rank][:OUTLINES]
+    others = [row for row, rank in enumerate(ranks) if not rank][:OUTLINES]
     mask = assets.masks(look.mask) if look.mask else ""
     drawn = [
         svg.tag("image", class_="masks", href=mask, width=width, height=height,
                 preserveAspectRatio="none") if mask else Markup(),
-        svg.tag("path", class_="edges", d=marks.path([windows[row] for row in rest])),
+        svg.tag("path", class_="edges", d=marks.path([windows[row] for row in others])),
         marks.tips(cells, tips),
         marks.numbered([windows[row] for row in chosen], [ranks[row] for row in chosen],
                        [tips[row] for row in chosen], width, height),
     ]  # fmt: skip
     known = score[np.isfinite(score)]
     low, high = (float(known.min()), float(known.max())) if known.size else (math.nan, math.nan)
-    key = "Outlined and numbered: chosen regions, 1 is the most important. Thin: seen, not chosen."
+    key = "Numbered: selected regions, 1 is the most important. Thin outlines: other cells."
     key += " Coloured: masks." if mask else ""
     key += f" {note}" if (note := _surprise(columns, score, ranks, look.result)) else ""
     return ui.Overlay(
         "", width, height,
-        f"{look.name} with {human.plural(len(chosen), 'chosen region')}, numbered by importance",
+        f"{look.name} with {human.plural(len(chosen), 'selected region')}, numbered by importance",
         picture, f"scene{i}" if picture else "", Markup().join(drawn),
         marks.cells(cells, marks.tinted(score)),
         ramp=(f"importance {human.decimal(low)}", human.decimal(high), marks.tint_scale()),
@@ -122,9 +122,9 @@ def _tip(columns: Mapping[str, Sequence], row: int, rank: int) -> str:
     parts = [f"#{rank}"] if rank else []
     parts.append(f"importance {human.decimal(number(columns['importance'][row]), 3)}")
     if "label" in columns and columns["label"][row] is not None:
-        sure = number(columns["probability"][row]) if "probability" in columns else math.nan
-        known = f" {human.share(sure)}" if math.isfinite(sure) else ""
-        parts.append(f"{columns['label'][row]}{known}")
+        value = number(columns["probability"][row]) if "probability" in columns else math.nan
+        probability = f" {human.share(value)}" if math.isfinite(value) else ""
+        parts.append(f"{columns['label'][row]}{probability}")
     if "fit" in columns:
         parts.append(f"fit {human.decimal(number(columns['fit'][row]), 3)}")
     return " \u00b7 ".join(parts)
@@ -134,7 +134,7 @@ def _surprise(
     columns: Mapping[str, Sequence], score: NDArray[np.float64], ranks: list[int],
     result: Mapping[str, Any],
 ) -> str:  # fmt: skip
-    """Explain cells that score higher than a chosen one and were not chosen."""
+    """Explain why cells that score higher than a selected cell were not selected."""
     chosen = np.array(ranks) > 0
     if not chosen.any():
         return ""
@@ -145,10 +145,13 @@ def _surprise(
         return ""
     area = np.array(columns["h"], np.float64) * np.array(columns["w"], np.float64)
     verb, was = ("scores", "was") if count == 1 else ("score", "were")
-    start = f"{human.plural(count, 'cell')} {verb} higher than a chosen one and {was} "
+    start = f"{human.plural(count, 'cell')} {verb} higher than a selected cell but {was} "
     if (area[passed] > 1.5 * area[chosen].max()).all():
-        return f"{start}only seen squeezed, too coarse to be chosen."
-    return f"{start}not chosen: by the search, which may weigh regions together, or by the area."
+        return f"{start}encoded at reduced resolution only, too coarse to be selected."
+    return (
+        f"{start}not selected: the search may score regions jointly, and regions are weighted by "
+        "area."
+    )
 
 
 def _figures(result: Mapping[str, Any], tiles: float) -> list[ui.Figure]:
@@ -160,11 +163,11 @@ def _figures(result: Mapping[str, Any], tiles: float) -> list[ui.Figure]:
         rows.append(ui.Figure("Whole image", full, _sure(result, "full")))
     if asked := result.get("query"):
         note = f"fits \u201c{asked.get('text', '')}\u201d; the whole image "
-        place = 0 if result.get("goal") == "query" else len(rows)
+        position = 0 if result.get("goal") == "query" else len(rows)
         best = ui.Figure("Best region", words.fit(asked, "best"), note + words.fit(asked, "full"))
-        rows.insert(place, best)
+        rows.insert(position, best)
     area = human.share(number(result.get("area_share")))
-    note = f"of the model; {words.amount(tiles)} to tile the image"
+    note = f"of the model; tiling takes {words.amount(tiles)}"
     return [
         *rows, ui.Figure("Passes", words.amount(number(result.get("passes"))), note),
         ui.Figure("Regions", human.count(len(result["regions"])),
@@ -173,7 +176,7 @@ def _figures(result: Mapping[str, Any], tiles: float) -> list[ui.Figure]:
 
 
 def _sure(result: Mapping[str, Any], kind: str) -> str:
-    """Say how sure an answer is, "" where that is not known."""
+    """Return the probability of an answer; "" if not known."""
     value = number((result.get("answers") or {}).get(kind, {}).get("probability"))
     if not math.isfinite(value):
         return ""
@@ -184,7 +187,7 @@ def _sure(result: Mapping[str, Any], kind: str) -> str:
 
 
 def answers(look: LookData) -> list[ui.Block]:
-    """Show the answers, with and without the regions; which parts there are depends on the task."""
+    """Return the answers with and without the regions; the parts depend on the task."""
     result = look.result
     found: list[ui.Block] = []
     if texts := [] if result.get("answers") else _texts(result):
@@ -195,7 +198,7 @@ def answers(look: LookData) -> list[ui.Block]:
     if classes := _classes(result):
         found += [ui.Grid(classes[:2], 2), *([ui.Grid(classes[2:], 4)] if classes[2:] else [])]
     if found and result.get("prompt"):
-        found.insert(0, ui.Text(str(result["prompt"]), "large", "Asked:"))
+        found.insert(0, ui.Text(str(result["prompt"]), "large", "Prompt:"))
     return found
 
 
@@ -241,19 +244,19 @@ def _query(given: Mapping[str, Any], known: list[float]) -> ui.Lines:
         text = human.share(value) if chance else human.decimal(value, 3)
         bar = svg.bar((value - low) / span, f"{name}: {text}")
         lines.append(ui.Line(name, bar, text, name == "Best region"))
-    note = "Its probability among the classes." if chance else (
-        "The cosine of text and image. Its size says little, its order more: the bars reach from "
-        "the worst to the best that was seen.")  # fmt: skip
-    return ui.Lines(lines, f"How well \u201c{given.get('text', '')}\u201d fits", note, lead=True)
+    note = "Probability among the classes." if chance else (
+        "Cosine similarity of text and image. Its order is more meaningful than its size: the bars "
+        "range from the lowest to the highest value of this image.")  # fmt: skip
+    return ui.Lines(lines, f"Similarity to \u201c{given.get('text', '')}\u201d", note, lead=True)
 
 
 def _counts(result: Mapping[str, Any]) -> list[ui.Block]:
-    """Compare numbers of an answer: of masks, and what else a task counts."""
+    """Return a table of the masks of an answer and other counts of the task."""
     one, two = result.get("prediction_full"), result.get("prediction")
     if not isinstance(two, dict):
         return []
     full = one if isinstance(one, dict) else {}
-    names = {"masks": "Masks", "quality": "Quality, by the model itself"}
+    names = {"masks": "Masks", "quality": "Quality, estimated by the model"}
     keys = [*names, *(key for key in two if key not in names)]
     rows = [
         ui.Row(names.get(key, key), [_plain(full.get(key)), _plain(two.get(key))])
@@ -264,7 +267,7 @@ def _counts(result: Mapping[str, Any]) -> list[ui.Block]:
 
 
 def _plain(value: Any) -> str:
-    """Write a value of a record: a number, the mean of several, or text."""
+    """Format a value of a record: a number, the mean of several, or text."""
     if isinstance(value, list):
         known = [number(v) for v in value if math.isfinite(number(v))]
         return f"{human.decimal(sum(known) / len(known))} on average" if known else human.NONE
@@ -277,11 +280,13 @@ def _plain(value: Any) -> str:
 
 
 def regions(look: LookData, found: Mapping[str, ui.Shot]) -> list[ui.Block]:
-    """Show the chosen regions zoomed, the most important first."""
+    """Return crops of the selected regions, the most important first, and their scores."""
     every = look.result["regions"]
     weights = (look.result.get("forms") or {}).get("weights") or {}
     cards = [_card(look, region, found) for region in every[:CARDS]]
-    blocks: list[ui.Block] = [ui.Text("What was seen of each region."), ui.Pictures(cards, "cards")]
+    blocks: list[ui.Block] = [
+        ui.Text("The crop of each region as encoded."), ui.Pictures(cards, "cards")
+    ]  # fmt: skip
     if len(every) > CARDS:
         text = f"{human.plural(len(every) - CARDS, 'more region')} in regions.parquet."
         blocks.append(ui.Text(text, "note"))
@@ -289,10 +294,10 @@ def regions(look: LookData, found: Mapping[str, ui.Shot]) -> list[ui.Block]:
             for region in every[:CARDS]]  # fmt: skip
     counted = [f"{name} \u00d7 {weights[name]:g}" for name in _PARTS if weights.get(name)]
     text = f"Importance is {' + '.join(['utility', *counted])}."
-    text = text if counted else "Importance is the utility alone; other scores count 0."
+    text = text if counted else "Importance is the utility alone; the other scores have weight 0."
     columns = ["Region", *(name.capitalize() for name in _PARTS)]
     table = ui.Table("Scores of the regions", columns, rows)
-    return [*blocks, ui.Fold("For readers of the paper: the four scores", [
+    return [*blocks, ui.Fold("Details: the four scores of the paper", [
         ui.Text(text), table, explain.terms("synergy")])]  # fmt: skip
 
 
@@ -314,8 +319,8 @@ def _part(name: str, region: Mapping[str, Any], weights: Mapping[str, Any]) -> s
     value = number(region.get(name))
     weight = 1.0 if name == "utility" else number(weights.get(name, math.nan))
     if not math.isfinite(value):
-        return "not measured"
-    return human.decimal(value) + ("" if weight else ", counts 0")
+        return "not computed"
+    return human.decimal(value) + ("" if weight else ", weight 0")
 
 
 def _place(region: Mapping[str, Any]) -> list[str]:
@@ -328,7 +333,7 @@ def _place(region: Mapping[str, Any]) -> list[str]:
     weight = number(region.get("weight"))
     if math.isfinite(weight):
         rows.append(f"weight {human.decimal(weight)}")
-    for name, value in region.items():  # what a task adds to its regions
+    for name, value in region.items():  # task-specific fields
         if name not in _KNOWN and isinstance(value, int | float | str):
             text = human.decimal(value) if isinstance(value, float) else str(value)
             rows.append(f"{name} {text}")
@@ -339,7 +344,7 @@ def _place(region: Mapping[str, Any]) -> list[str]:
 
 
 def search(run: Focused, i: int) -> list[ui.Block]:
-    """Show how a search went: passes, why it stopped; rounds and epsilon are folded."""
+    """Return the passes and the stop reason of a search; rounds and epsilon are folded."""
     result = run.looks[i].result
     tiles, limit = tiling(result, run.side), number(run.record.get("job", {}).get("epsilon"))
     spent = number(result.get("passes"))
@@ -347,13 +352,13 @@ def search(run: Focused, i: int) -> list[ui.Block]:
     lines = [
         ui.Line(name, svg.bar(value / most, f"{name}: {words.passes(value)}"), words.passes(value),
              name == "This look")
-        for name, value in (("This look", spent), ("Tiling all of it", tiles),
+        for name, value in (("This look", spent), ("Tiling", tiles),
                             ("Whole image, once", 1))
     ]  # fmt: skip
     return [
         ui.Grid([ui.Lines(lines, "Passes of the model"), ui.Pairs(_notes(result), "guide")], 2),
         ui.Fold(
-            "For readers of the paper: rounds of the search and \u03b5",
+            "Details: rounds of the search and \u03b5",
             [_rounds(result), ui.Pairs(_epsilon(result, limit), "guide"), explain.terms("epsilon")],
         ),
     ]
@@ -376,7 +381,7 @@ def _rounds(result: Mapping[str, Any]) -> ui.Table:
         [
             "Round",
             "Cells",
-            "Chosen",
+            "Selected",
             ui.Column("Importance of the regions", "bar"),
             "",
             "\u03b5",
@@ -387,24 +392,24 @@ def _rounds(result: Mapping[str, Any]) -> ui.Table:
 
 
 def _notes(result: Mapping[str, Any]) -> list[tuple[str, str]]:
-    rows = [("Why it stopped", _sentence(result.get("stop_reason", human.NONE)))]
+    rows = [("Stop reason", _sentence(result.get("stop_reason", human.NONE)))]
     work = []
     if number(result.get("remembered")) > 0:
         count = words.passes(result["remembered"])
-        work.append(f"{count} of them were remembered from earlier looks.")
+        work.append(f"{count} of these were cached from earlier looks.")
     if result.get("images") and result.get("seconds") is not None:
         images = human.plural(result["images"], "image")
-        work.append(f"{images} went through the model in {human.seconds(result['seconds'])}.")
+        work.append(f"{images} encoded in {human.seconds(result['seconds'])}.")
     if result.get("generated") is not None and result.get("judged") is not None:
         made = human.plural(result["generated"], "answer was", "answers were")
-        work.append(f"{made} generated, {human.count(result['judged'])} judged.")
+        work.append(f"{made} generated, {human.count(result['judged'])} scored.")
     if result.get("selector"):
         spent = words.passes(number(result.get("selector_passes")))
-        work.append(f"The regions were chosen by {result['selector']}, which took {spent} of them.")
+        work.append(f"The regions were selected by {result['selector']}, using {spent} of these.")
     rows += [("Work", " ".join(work))] if work else []
     if ties := int(number(result.get("near_ties", 0)) or 0):
-        text = f"{human.plural(ties, 'pair')} of neighbouring ranks differ by rounding only, and "
-        rows.append(("Near ties", f"{text}may swap on another machine."))
+        text = f"{human.plural(ties, 'pair')} of adjacent ranks differ only by rounding and may "
+        rows.append(("Near ties", f"{text}be swapped on another machine."))
     return rows + [("Note", str(note)) for note in result.get("notes") or []]
 
 
@@ -412,22 +417,22 @@ def _epsilon(result: Mapping[str, Any], limit: float) -> list[tuple[str, str]]:
     value = number(result.get("epsilon"))
     rows = [(f"\u03b5 = {signed(value)}", _coreset(result, value, limit))]
     if result.get("removal"):
-        text = f"{_sentence(result['removal'])} No region was ever cut out of the picture."
-        rows.append(("What leaving a region out means", text))
+        text = f"{_sentence(result['removal'])} No region was removed from the picture itself."
+        rows.append(("Removal of a region", text))
     return rows
 
 
 def _coreset(result: Mapping[str, Any], value: float, limit: float) -> str:
     if not math.isfinite(value):
-        return "The image leaves nothing to lose by this goal, and so nothing to compare with."
-    text = f"By what the goal wants kept, the regions lose {human.share(abs(value))} "
+        return "The loss of the whole image under this goal is zero, so \u03b5 is undefined."
+    text = f"In the quantities that the goal preserves, the regions lose {human.share(abs(value))} "
     text += f"{'more' if value >= 0 else 'less'} than the whole image "
     text += f"({human.decimal(number(result.get('loss_set')))} against "
     text += f"{human.decimal(number(result.get('loss_full')))}). "
     bound = f" of {limit:g}" if math.isfinite(limit) else ""
     if result.get("coreset_ok"):
-        return f"{text}The limit{bound} is kept: the regions may stand for the image."
-    return f"{text}The limit{bound} is missed: the regions do not stand for the image."
+        return f"{text}The limit{bound} is satisfied: the regions may represent the image."
+    return f"{text}The limit{bound} is exceeded: the regions do not represent the image."
 
 
 def _sentence(text: str) -> str:

@@ -1,4 +1,4 @@
-"""What the pages of `observe` share: overviews with outlined tiles, and heat maps of scenes."""
+"""Shared parts of the pages of `observe`: overviews with outlined tiles, and heat maps."""
 
 from __future__ import annotations
 
@@ -22,8 +22,8 @@ if TYPE_CHECKING:
     from foveate.report.svg import Box
     from foveate.report.words import Headline
 
-SCENES = 12  # that are drawn
-ROOM, SIDE = 8 << 20, 720  # bytes of pictures on a page; longest side where there are many
+SCENES = 12  # maximum number of scenes drawn
+ROOM, SIDE = 8 << 20, 720  # maximum bytes of pictures; longest side for several scenes, pixels
 
 
 def tile_page(
@@ -34,11 +34,11 @@ def tile_page(
 
     Args:
         run: The run.
-        kind: What the page is of.
+        kind: Kind of the page, for its title.
         said: The headline.
-        sections: The rest of the page.
-        figures: Large numbers.
-        facts: What the run was of, besides imagery, encoder, observer and seed.
+        sections: Sections of the page.
+        figures: Key figures.
+        facts: Facts about the run besides imagery, encoder, observer and seed.
     """
     summary = run.record.get("summary", {})
     common = [
@@ -55,14 +55,14 @@ def tile_page(
 
 
 def drawn_note(run: Gridded, what: str) -> str:
-    """Return the end of a note: which scenes are drawn, where not all of them are."""
+    """Return a sentence about the drawn scenes; "" if all scenes are drawn."""
     if len(run.scenes) <= SCENES:
         return ""
-    return f" The {SCENES} scenes with most {what} tiles; all are in the folder maps."
+    return f" Shown: the {SCENES} scenes with the most {what} tiles; all are in the folder maps."
 
 
 def most_first(run: Gridded, tiles: NDArray[np.int64]) -> list[int]:
-    """Return the scenes with the most of some tiles."""
+    """Return the scenes sorted by their number of `tiles`, at most `SCENES`."""
     per_scene = np.bincount(run.scene[tiles], minlength=len(run.scenes))
     return np.argsort(-per_scene, kind="stable")[:SCENES].tolist()
 
@@ -71,17 +71,17 @@ def overview(  # noqa: PLR0917  (plain values)
     title: str, name: str, shape: Sequence[float], boxes: Sequence[Box], texts: Sequence[str],
     picture: str, element: str, note: str,
 ) -> ui.Overlay:  # fmt: skip
-    """Draw an overview with tiles outlined, everything else dimmed a little.
+    """Draw an overview with outlined tiles, the remaining area slightly dimmed.
 
     Args:
-        title: Stands below it.
+        title: Caption.
         name: Name of the scene.
         shape: ``(height, width)`` of the ground in any unit.
         boxes: The tiles.
-        texts: What to say of the first of them when they are hovered over.
+        texts: Tooltips of the first tiles.
         picture: Data URI, or "".
         element: Id of the picture, unique on the page.
-        note: What the outlines mean.
+        note: Meaning of the outlines.
     """
     width, height = marks.size(shape)
     drawn = marks.dimmed(boxes, width, height) if boxes else ""
@@ -91,7 +91,7 @@ def overview(  # noqa: PLR0917  (plain values)
     )  # fmt: skip
 
 
-def scene_overview(  # noqa: PLR0917  (what the scenes share)
+def scene_overview(  # noqa: PLR0917  (context shared by all scenes)
     run: Gridded, scene: int, rows: NDArray[np.int64], texts: Sequence[str], album: Album,
     note: str,
 ) -> ui.Overlay:  # fmt: skip
@@ -106,17 +106,17 @@ def scene_overview(  # noqa: PLR0917  (what the scenes share)
 def heat_map(
     title: str, values: NDArray[np.floating], high: float, *, shape: Sequence[float] | None = None
 ) -> ui.Overlay:
-    """Draw (R, C) values from 0 to `high`; NaN where there is nothing to show.
+    """Draw (R, C) values from 0 to `high`; NaN is transparent.
 
     Args:
-        title: What is drawn.
-        values: One for each tile.
+        title: Name of the quantity.
+        values: One value per tile.
         high: Value of the lightest colour.
         shape: ``(height, width)`` of the ground in any unit; None for square tiles.
     """
     width, height = marks.size(values.shape if shape is None else shape)
     known = values[np.isfinite(values)]
-    alt = f"{title}: nothing known"
+    alt = f"{title}: no values"
     if known.size:
         alt = f"{title}: {human.decimal(float(known.min()))} to "
         alt += f"{human.decimal(float(known.max()))}, mean {human.decimal(float(known.mean()))}"
@@ -138,5 +138,5 @@ def _texts(title: str, values: NDArray[np.floating], width: float, height: float
 
 
 def highest(values: Sequence[NDArray[np.floating]]) -> float:
-    """Return the highest known value of some maps, so that they share a scale."""
+    """Return the maximum over several maps, for a common scale."""
     return max((float(np.nanmax(v)) for v in values if np.isfinite(v).any()), default=1.0) or 1.0

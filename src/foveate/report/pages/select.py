@@ -1,4 +1,4 @@
-"""The page of selected tiles: how many, where, by which scores, and how to go on."""
+"""The page of selected tiles: counts, maps, scores, and the next command."""
 
 from __future__ import annotations
 
@@ -32,8 +32,8 @@ if TYPE_CHECKING:
     from foveate.report.read_observe import Gridded
     from foveate.report.words import Headline
 
-TILES = 30  # listed
-_BINS = 8  # of tiles a scene
+TILES = 30  # maximum number of listed tiles
+_BINS = 8  # bins of the histogram of tiles per scene
 
 
 def select(run: Gridded) -> Page:
@@ -41,19 +41,19 @@ def select(run: Gridded) -> Page:
     picks, found, album = chosen_tiles(run), headline(run), Album(ROOM)
     scenes = _scenes(run, picks, album)
     scenes += ui.left_out(len(album.left_out))
-    note = "Outlined: chosen. Lighter squares of the maps score higher."
-    note += drawn_note(run, "chosen")
-    listed = "All chosen tiles, in their order." if picks.size <= TILES else (
+    note = "Outlined: selected. Lighter squares of the maps have higher values."
+    note += drawn_note(run, "selected")
+    listed = "All selected tiles, by rank." if picks.size <= TILES else (
         f"The first {TILES} of {human.count(picks.size)}; all are in selection/tiles.parquet and "
         "tables/scores.parquet.")  # fmt: skip
     return tile_page(run, "selected tiles", found, [
-        Section("scenes", "Where they are", scenes, note, "Scenes"),
-        Section("next", "How to go on", _next(run), nav="How to go on"),
-        Section("scores", "How they scored", [
+        Section("scenes", "Selected tiles by scene", scenes, note, "Scenes"),
+        Section("next", "Next step", _next(run), nav="Next step"),
+        Section("scores", "Scores", [
             *_histogram(run, picks), *_per_scene(run, picks),
             explain.terms("score", "uncertainty", "budget share", "cost", "drift"),
-        ], "All tiles by their score; the filled part was chosen.", "Scores"),
-        Section("tiles", "The first tiles", _tiles(run, picks), listed, "Tiles"),
+        ], "Histogram of the scores of all tiles; filled: selected.", "Scores"),
+        Section("tiles", "Selected tiles by rank", _tiles(run, picks), listed, "Tiles"),
     ], figures=_figures(run, picks.size), facts=_facts(run))  # fmt: skip
 
 
@@ -72,14 +72,14 @@ def headline(run: Gridded) -> Headline:
 
 
 def chosen_tiles(run: Gridded) -> NDArray[np.int64]:
-    """Return (k,) the chosen tiles in their order."""
-    picks = np.flatnonzero(run.columns["chosen"] > 0)  # NaN is not
+    """Return the (k,) rows of the selected tiles, by rank."""
+    picks = np.flatnonzero(run.columns["chosen"] > 0)  # False for NaN
     rank = run.columns["rank"][picks]
     return picks[np.argsort(np.where(np.isfinite(rank), rank, np.inf), kind="stable")]
 
 
 def _interchangeable(run: Gridded, picks: NDArray[np.int64]) -> int:
-    """Return how many chosen tiles lie less than their uncertainty above the last one."""
+    """Return the number of selected tiles within their uncertainty of the last one."""
     raw, sd = run.columns["raw"], run.columns["sd"]
     if not picks.size or picks.size == run.n or not np.isfinite(raw[picks]).all():
         return 0
@@ -93,7 +93,7 @@ def _figures(run: Gridded, chosen: int) -> list[ui.Figure]:
         ui.Figure("Cost", human.share(number(about.get("mocr"))),
                "of everything in high resolution (MOCR)"),
     ]  # fmt: skip
-    found = [ui.Figure("Tiles chosen", human.count(chosen), f"of {human.count(run.n)}")]
+    found = [ui.Figure("Selected tiles", human.count(chosen), f"of {human.count(run.n)}")]
     found += [figure for figure in shares if figure.value != human.NONE]
     if math.isfinite(threshold := number(about.get("threshold"))):
         found.append(ui.Figure("Threshold", human.decimal(threshold, 3), "on the calibrated score"))
@@ -103,7 +103,7 @@ def _figures(run: Gridded, chosen: int) -> list[ui.Figure]:
     if isinstance(area, dict):
         texts = [human.area(number(area.get(key)), metres=area.get("unit") == "m2")
                  for key in ("chosen", "all")]  # fmt: skip
-        found.append(ui.Figure("Area chosen", texts[0], f"of {texts[1]}"))
+        found.append(ui.Figure("Selected area", texts[0], f"of {texts[1]}"))
     return found
 
 
@@ -114,7 +114,7 @@ def _facts(run: Gridded) -> list[tuple[str, str]]:
         ("Mode", str(about.get("mode", "?"))),
         ("Budget", str(about.get("budget") or "none")),
         ("Policy", str(about.get("policy") or "")),
-        ("Share a scene", f"{ends} (least, median, most)" if spread else ""),
+        ("Share per scene", f"{ends} (minimum, median, maximum)" if spread else ""),
         ("Supervision", str(about.get("supervision", "?"))),
         ("Overviews suffice for", ", ".join(map(str, about.get("lr_suffices") or []))),
     ]
@@ -126,16 +126,16 @@ def _scenes(run: Gridded, picks: NDArray[np.int64], album: Album) -> list[ui.Blo
     blocks: list[ui.Block] = []
     for scene in most_first(run, picks):
         rows = run.rows(scene)
-        own = rows[chosen[rows]]
-        texts = [_text(run, row) for row in own[: svg.TIPS].tolist()]
-        drawn = [scene_overview(run, scene, own, texts, album, "outlined: chosen")]
+        selected_rows = rows[chosen[rows]]
+        texts = [_text(run, row) for row in selected_rows[: svg.TIPS].tolist()]
+        drawn = [scene_overview(run, scene, selected_rows, texts, album, "outlined: selected")]
         entry = run.scenes[scene]
         shape = (entry["height"], entry["width"])
         for title, key, high in (("Score", "score", 1.0), ("Uncertainty (sd)", "sd", most)):
             grid = run.grid(scene, key)
             if np.isfinite(grid).any():
                 drawn.append(heat_map(title, grid, high, shape=shape))
-        note = f"{human.count(own.size)} of {human.plural(rows.size, 'tile')} chosen"
+        note = f"{human.count(selected_rows.size)} of {human.plural(rows.size, 'tile')} selected"
         blocks += [ui.Heading(str(entry["scene"]), note), ui.Grid(drawn, 3)]
     return blocks
 
@@ -152,7 +152,7 @@ def _histogram(run: Gridded, picks: NDArray[np.int64]) -> list[ui.Block]:
     if bins is None:
         return [ui.Text("No tile has a score.", "note")]
     threshold = number(run.about.get("threshold"))
-    cut = "last chosen tile"
+    cut = "last selected tile"
     if math.isfinite(threshold):
         bins, cut = bins._replace(line=min(max(threshold, bins.low), bins.high)), "threshold"
     drawn = svg.histogram(bins, cut=cut, one="tile", many="tiles")
@@ -160,7 +160,7 @@ def _histogram(run: Gridded, picks: NDArray[np.int64]) -> list[ui.Block]:
 
 
 def _per_scene(run: Gridded, picks: NDArray[np.int64]) -> list[ui.Block]:
-    """Show how many scenes give so many tiles."""
+    """Return a histogram of the number of selected tiles per scene."""
     per_scene = np.bincount(run.scene[picks], minlength=len(run.scenes))
     if per_scene.size < 2:
         return []
@@ -174,10 +174,11 @@ def _per_scene(run: Gridded, picks: NDArray[np.int64]) -> list[ui.Block]:
         bar = svg.bar(scenes / max(int(count.max()), 1), human.plural(scenes, "scene"))
         rows.append(ui.Row(name, [bar, human.count(scenes)]))
     low, middle, high = np.quantile(per_scene, [0, 0.5, 1]).tolist()
-    note = f"Scenes give {human.count(low)} to {human.count(high)} tiles, the median scene "
-    note += f"{middle:g}: tiles go where scores are highest, not evenly."
+    note = f"{human.count(low)} to {human.count(high)} selected tiles per scene, median "
+    note += f"{middle:g}: tiles are selected by score, not evenly."
     columns = ["Tiles", ui.BAR, "Scenes"]
-    return [ui.Heading("Tiles a scene"), ui.Text(note), ui.Table("Tiles a scene", columns, rows)]
+    table = ui.Table("Tiles per scene", columns, rows)
+    return [ui.Heading("Tiles per scene"), ui.Text(note), table]
 
 
 def _tiles(run: Gridded, picks: NDArray[np.int64]) -> list[ui.Block]:
@@ -198,26 +199,26 @@ def _tiles(run: Gridded, picks: NDArray[np.int64]) -> list[ui.Block]:
         "Uncertainty (sd)",
         "Area",
     ]
-    return [ui.Table("The first tiles", columns, rows)] if rows else []
+    return [ui.Table("Selected tiles", columns, rows)] if rows else []
 
 
 def _next(run: Gridded) -> list[ui.Block]:
     georeferenced = made.pool_of(run).get("georeferenced")
     where = "tiles.geojson has their outlines" if georeferenced else (
         "selection/tiles.parquet has their windows in pixels")  # fmt: skip
-    text = f"Get the tiles in high resolution: {where}. Put them into a folder DIR, and complete "
-    return [ui.Text(f"{text}the scenes:"), ui.Text(command(run), "code")]
+    text = f"Acquire the selected tiles in high resolution: {where}. Put the files into a folder "
+    return [ui.Text(f"{text}DIR, and complete the scenes:"), ui.Text(command(run), "code")]
 
 
 def command(run: Gridded) -> str:
-    """Return what to type next; the folder is the one that the run's command names."""
+    """Return the next command; the folder is that of the command of the run."""
     folder = run.name
     try:
         parts = shlex.split(str(run.record.get("command", "")))
-    except ValueError:  # not of a shell
+    except ValueError:  # not a shell command
         parts = []
     for i, part in enumerate(parts):
-        if "select" not in parts:  # of a command that wrote several runs
+        if "select" not in parts:  # a command that wrote several runs
             break
         if part == "--out" and i + 1 < len(parts):
             folder = parts[i + 1]

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from foveate.report.read import PoolData
     from foveate.report.words import Headline
 
-_MANY = 200  # regions that are listed
+_MANY = 200  # maximum number of listed regions
 
 
 def stats(run: PoolData) -> Page:
@@ -26,8 +26,8 @@ def stats(run: PoolData) -> Page:
     seed = str(run.record["summary"]["seed"])
     facts = [
         ("Imagery", made.imagery(run)),
-        ("Tiles of a scene", f"up to {grid}"),
-        ("Pixels", metres),
+        ("Tiles per scene", f"up to {grid}"),
+        ("GSD", metres),
         ("Seed of the split", seed),
     ]
     return Page.of(
@@ -35,12 +35,13 @@ def stats(run: PoolData) -> Page:
         lead=[ui.Figures(_figures(found))], facts=facts,
         sections=[
             Section("splits", "Splits", [_splits(found)],
-                    "As a training with these shares and this seed divides the regions.", "Splits"),
+                    "The split of a training with these shares and this seed.", "Splits"),
             Section("concepts", "Concepts", _concepts(found), (
-                "Bars: scenes that show it. What few training scenes show is hardly learnt, and "
-                "what no test scene shows is not judged."), "Concepts"),
+                "Bars: number of scenes that show the concept. A concept in few training scenes is "
+                "hardly learned, and one in no test scene is not evaluated."), "Concepts"),
             Section("regions", "Regions", [_regions(found)],
-                    "Scenes of one folder are one region, which no split divides.", "Regions"),
+                    "The scenes of a folder form a region; a region is never divided by a split.",
+                    "Regions"),
         ],
         origin=made.origin(run, one="tile", many="tiles"),
     )  # fmt: skip
@@ -52,18 +53,18 @@ def headline(run: PoolData) -> Headline:
 
 
 def _figures(found: dict[str, Any]) -> list[ui.Figure]:
-    tiles = f"{human.decimal(found['tiles'] / found['scenes'], 1)} of a scene"
+    tiles = f"{human.decimal(found['tiles'] / found['scenes'], 1)} per scene"
     return [
-        ui.Figure("Scenes", human.count(found["scenes"]), "an overview each"),
+        ui.Figure("Scenes", human.count(found["scenes"]), "one overview each"),
         ui.Figure("Tiles", human.count(found["tiles"]), tiles),
-        ui.Figure("Ground", _area(found, found["ground"]), "of the tiles"),
-        ui.Figure("Concepts", human.count(found["shown"]), "that some tile shows"),
+        ui.Figure("Area", _area(found, found["ground"]), "of the tiles"),
+        ui.Figure("Concepts", human.count(found["shown"]), "shown by at least one tile"),
         ui.Figure("Regions", human.count(len(found["regions"]))),
     ]
 
 
 def _area(found: dict[str, Any], value: float | None) -> str:
-    """Write an area of the pairs, in the unit of all of their ground."""
+    """Format an area in the unit of the total area."""
     if value is None:
         return ""
     return human.area(value, metres=found["unit"] == "m2", whole=found["ground"])
@@ -78,7 +79,7 @@ def _splits(found: dict[str, Any]) -> ui.Table:
                lead=name == "all")
         for name, part in {**found["splits"], "all": whole}.items()
     ]  # fmt: skip
-    return ui.Table("Splits", ["Split", "scenes", "tiles", "ground", "regions", "concepts"], rows)
+    return ui.Table("Splits", ["Split", "scenes", "tiles", "area", "regions", "concepts"], rows)
 
 
 def _concepts(found: dict[str, Any]) -> list[ui.Block]:
@@ -96,7 +97,7 @@ def _concepts(found: dict[str, Any]) -> list[ui.Block]:
         )
         for name, row in order
     ]  # fmt: skip
-    columns = ["Concept", ui.BAR, "scenes", *splits, "tiles", "of all tiles", "ground"]
+    columns = ["Concept", ui.BAR, "scenes", *splits, "tiles", "of all tiles", "area"]
     return [ui.Table("Concepts", columns, rows, wide=True)]
 
 
@@ -107,7 +108,7 @@ def _regions(found: dict[str, Any]) -> ui.Table:
                       _area(found, row["ground"]), human.count(row["concepts"])])
         for name, row in shown
     ]  # fmt: skip
-    rest = len(found["regions"]) - len(shown)
-    caption = f"and {human.count(rest)} more in tables/regions.csv" if rest else ""
-    columns = ["Region", ui.Column("split", "text"), "scenes", "tiles", "ground", "concepts"]
+    remaining = len(found["regions"]) - len(shown)
+    caption = f"and {human.count(remaining)} more in tables/regions.csv" if remaining else ""
+    columns = ["Region", ui.Column("split", "text"), "scenes", "tiles", "area", "concepts"]
     return ui.Table("Regions", columns, rows, caption=caption)

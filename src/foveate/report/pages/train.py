@@ -1,4 +1,4 @@
-"""The page of a trained observer: what it is worth, where it looks, and where it fails."""
+"""The page of a trained observer: evaluation, maps of scenes, and failure cases."""
 
 from __future__ import annotations
 
@@ -26,19 +26,19 @@ if TYPE_CHECKING:
     from foveate.report.svg import Box
     from foveate.report.words import Headline
 
-SCENES = 12  # drawn
-_ROOM = 6 << 20  # bytes of pictures on the page
-_WAYS = {
+SCENES = 12  # maximum number of scenes drawn
+_ROOM = 6 << 20  # maximum bytes of pictures on the page
+_COMPLETIONS = {
     "none": "Observed only", "fill": "LR fill", "ours": "Completed", "full": "All observed",
 }  # fmt: skip
 _FAILURES = {
-    "missed": ("Missed", "the unobserved tile that would have gained most", "true gain"),
+    "missed": ("Missed", "the unobserved tile with the largest true gain", "true gain"),
     "drift": (
         "Drift",
-        "the unobserved tile that completion moves furthest from the truth, against the fill",
+        "the unobserved tile for which completion adds the largest error over the LR fill",
         "squared error added",
     ),
-    "complex": ("Complex", "the scene that is furthest from the truth", "mean squared error"),
+    "complex": ("Complex", "the scene with the largest error", "mean squared error"),
 }  # fmt: skip
 
 
@@ -50,7 +50,7 @@ def train(run: Trained) -> Page:
     maps = [_maps(scene) for scene in scenes]
     features = [_features(scene) for scene in scenes]
     sweep = [_sweep(scene) for scene in scenes]
-    inline = len(album.uris)  # these are drawn where they stand, others by reference
+    inline = len(album.uris)  # the first pictures are inline, later ones are referenced
     hits = _add_hits(run, album)
     shots = {name: ui.Shot(f"p{i}") for i, name in enumerate(album.uris) if i >= inline}
     rho = _agreement([s.score for s in scenes], [s.truth for s in scenes])
@@ -59,26 +59,26 @@ def train(run: Trained) -> Page:
         lead=[ui.Figures(_figures(worth))],
         facts=_facts(run),
         sections=[
-            Section("maps", "Where it looks", [*_flat(maps), explain.terms("uncertainty")]
-                    if maps else [ui.Text("The run holds no scene to draw.", "note")],
+            Section("maps", "Predicted and true gain", [*_flat(maps), explain.terms("uncertainty")]
+                    if maps else [ui.Text("The run contains no scene maps.", "note")],
                     _maps_note(rho) if maps else "", "Maps"),
-            Section("search", "What a search finds", _search(run, hits, shots), nav="Search"),
-            Section("features", "What it completes",
+            Section("search", "Search results", _search(run, hits, shots), nav="Search"),
+            Section("features", "Completed features",
                     [*_flat(features), explain.terms("cosine", "LR fill")] if maps else [],
                     _features_note(evaluation), "Features"),
-            Section("budget", "What a budget buys", tables.budget(evaluation, worth),
+            Section("budget", "Accuracy by budget", tables.budget(evaluation, worth),
                     tables.budget_note(evaluation), "Budget"),
-            Section("thresholds", "Choosing by a threshold", tables.thresholds(
+            Section("thresholds", "Selection by a threshold", tables.thresholds(
                 evaluation, _flat(sweep)), tables.thresholds_note(evaluation), "Thresholds"),
-            Section("concepts", "Concept by concept", *tables.concepts(evaluation), nav="Concepts"),
-            Section("completions", "Ways of completing", tables.completions(evaluation),
+            Section("concepts", "Concepts", *tables.concepts(evaluation), nav="Concepts"),
+            Section("completions", "Comparison of completions", tables.completions(evaluation),
                     tables.completions_note(evaluation)),
-            Section("failures", "Where it fails", _failures(run, scenes),
-                    "The worst case of each kind, over all judged scenes.", "Failures"),
-            Section("training", "How training went", tables.training(run.training), (
-                "Score over epochs on the validation scenes; the mark is the epoch that was "
+            Section("failures", "Failure cases", _failures(run, scenes),
+                    "The worst case of each kind, over all evaluated scenes.", "Failures"),
+            Section("training", "Training", tables.training(run.training), (
+                "Score per epoch on the validation scenes; the mark is the epoch that was "
                 "kept."), "Training"),
-            Section("reading", "How far to trust this",
+            Section("reading", "Limitations",
                     [explain.terms("judged"), *ui.left_out(len(album.left_out))]),
         ],
         origin=made.origin(run, one="tile", many="tiles"),
@@ -96,19 +96,19 @@ def _flat(parts: Sequence[Sequence[ui.Block]]) -> list[ui.Block]:
 
 
 def _figures(found: observer.Worth) -> list[ui.Figure]:
-    """Return the large numbers; those that are not known are left out."""
+    """Return the key figures; unknown ones are omitted."""
     what, share = found.measure, human.share(found.obr)
     rows = [
         ("Completed scenes", found.ours, f"{what}, {share} of the tiles observed"),
-        ("Overviews alone", found.lr, f"{what}, nothing observed"),
-        ("Random tiles", found.chance, f"{what}, as many tiles observed at random"),
-        ("All tiles observed", found.full, f"{what}: what can be reached"),
+        ("Overviews alone", found.lr, f"{what}, no tiles observed"),
+        ("Random tiles", found.chance, f"{what}, the same number of random tiles observed"),
+        ("All tiles observed", found.full, f"{what}, upper limit"),
     ]
     figures = [
         ui.Figure(label, human.decimal(v, 3), note) for label, v, note in rows if math.isfinite(v)
     ]
     if math.isfinite(found.added):
-        note = f"over the LR fill, which reaches {human.decimal(found.fill, 3)}"
+        note = f"over the LR fill ({human.decimal(found.fill, 3)})"
         figures.append(ui.Figure("Completion adds", observer.signed(found.added), note))
     return figures
 
@@ -124,7 +124,7 @@ def _facts(run: Trained) -> list[tuple[str, str]]:
     trained = f"{human.plural(int(parts.get('train', 0)), 'scene')}, "
     trained += f"{human.count(parts.get('val', 0))} for validation"
     return [
-        ("Judged", judged),
+        ("Evaluated on", judged),
         ("Trained on", trained),
         ("Imagery", made.imagery(run)),
         ("Encoder", made.encoder_name(run)),
@@ -138,7 +138,7 @@ def _facts(run: Trained) -> list[tuple[str, str]]:
 
 
 class _Scene:
-    """One scene of the evaluation, with what all its drawings share."""
+    """One scene of the evaluation: arrays and sizes that its drawings share."""
 
     def __init__(self, run: Trained, index: int, entry: dict[str, Any], album: Album) -> None:
         self.name, self.entry = str(entry.get("scene")), entry
@@ -156,7 +156,7 @@ class _Scene:
         self.picture = album.uri(str(entry.get("overview")), file)
         self.size = marks.size(self.shape)
         self.boxes = marks.grid_boxes(self.valid.shape, *self.size)
-        self.most, self.place = 1.0, self.truth  # over all scenes, see `_read_scenes`
+        self.max_sd, self.quantile = 1.0, self.truth  # over all scenes, see `_read_scenes`
 
     def pick(self, kept: NDArray[np.bool_]) -> list[Box]:
         """Return the boxes of some tiles."""
@@ -165,7 +165,7 @@ class _Scene:
     def feature(
         self, file: object, cover: NDArray[np.bool_], title: str, note: str = ""
     ) -> ui.Overlay:  # fmt: skip
-        """Draw features, one pixel a token; tiles that hold none are covered."""
+        """Draw features, one pixel per token; tiles without features are covered."""
         alt = f"{self.name}: features, {title}{', ' if note else ''}{note}"
         picture = self._album.uri(str(file), self._run.file(file))
         return ui.Overlay(title, *self.size, alt, picture, note=note,
@@ -179,10 +179,10 @@ def _read_scenes(run: Trained, album: Album) -> list[_Scene]:
     known = [s.truth[np.isfinite(s.truth)] for s in scenes]
     known = np.sort(np.concatenate(known)) if known else np.zeros(0)
     for scene in scenes:
-        scene.most = most
-        if known.size > 1:  # the share of the other tiles below each: the scale of scores
-            place = np.searchsorted(known, scene.truth, "left") / (known.size - 1)
-            scene.place = np.where(np.isfinite(scene.truth), place, np.nan)
+        scene.max_sd = most
+        if known.size > 1:  # share of the other tiles with a lower gain, the scale of scores
+            quantile = np.searchsorted(known, scene.truth, "left") / (known.size - 1)
+            scene.quantile = np.where(np.isfinite(scene.truth), quantile, np.nan)
     return scenes
 
 
@@ -197,8 +197,8 @@ def _maps(scene: _Scene) -> list[ui.Block]:
     drawn = [overview("Overview", scene.name, scene.shape, scene.pick(scene.observed), texts,
                       scene.picture, scene.element, "outlined: observed")]  # fmt: skip
     for title, values, high in (
-        ("Predicted", scene.score, 1.0), ("True", scene.place, 1.0),
-        ("Uncertainty (sd)", scene.sd, scene.most),
+        ("Predicted", scene.score, 1.0), ("True", scene.quantile, 1.0),
+        ("Uncertainty (sd)", scene.sd, scene.max_sd),
     ):  # fmt: skip
         if np.isfinite(values).any():
             drawn.append(heat_map(title, values, high, shape=scene.shape))
@@ -210,7 +210,7 @@ def _maps(scene: _Scene) -> list[ui.Block]:
 def _features(scene: _Scene) -> list[ui.Block]:
     given = scene.entry.get("features") or {}
     drawn = []
-    for how, title in _WAYS.items():
+    for how, title in _COMPLETIONS.items():
         if how in given:
             cover = ~scene.observed if how == "none" else ~scene.valid
             drawn.append(scene.feature(given[how], cover, title))
@@ -227,20 +227,20 @@ def _sweep(scene: _Scene) -> list[ui.Block]:
 
 
 def _maps_note(rho: float) -> str:
-    """Say how well the predicted order of tiles agrees with the true one, and what maps show."""
-    text = "The true worth of the tiles is not known."
+    """Return the rank correlation of predicted and true gain, and a description of the maps."""
+    text = "The true gain of the tiles is not known."
     if math.isfinite(rho):
         how = next(
             text for bound, text in
-            ((0.6, "well"), (0.3, "fairly"), (0.1, "weakly"), (-math.inf, "hardly or not at all"))
+            ((0.6, "strongly"), (0.3, "moderately"), (0.1, "weakly"), (-math.inf, "hardly or not"))
             if rho >= bound
         )  # fmt: skip
-        text = f"Over these tiles the predicted order agrees {how} with the true one: "
+        text = f"On these tiles, the predicted and the true gain are {how} correlated: "
         text += f"Spearman\u2019s \u03c1 = {human.decimal(rho)}."
     return (
-        f"{text} Each map has one square a tile, and the lighter, the more it is worth to be "
-        "observed: by prediction from the overview alone, and in truth, both as the share of tiles "
-        "that are worth less. Plain squares have too few valid pixels."
+        f"{text} The maps show one square per tile; lighter squares have a higher gain: predicted "
+        "from the overview alone, and true, both as the share of tiles with a lower gain. Plain "
+        "squares have too few valid pixels."
     )
 
 
@@ -258,18 +258,18 @@ def _agreement(a: list[NDArray[np.float64]], b: list[NDArray[np.float64]]) -> fl
 
 
 def _features_note(evaluation: dict[str, Any]) -> str:
-    """Say how close completed features are to true ones."""
-    rest = "Colours are the three main axes of the true features, the same for all pictures: the "
-    rest += "nearer a picture is to the last one, the better."
+    """Return the similarity of completed and true features, and a description of the pictures."""
+    colours = "Colours are the first three principal components of the true features, the same for "
+    colours += "all pictures: the more similar to the last picture, the better."
     found = evaluation.get("completions") or {}
     ours, fill = (number((found.get(name) or {}).get("cosine")) for name in ("ours", "fill"))
     if not math.isfinite(ours) or not math.isfinite(fill):
-        return rest
-    text = "Where nothing was observed, the centred cosine with the true features is "
-    text += f"{human.decimal(ours, 3)}, {human.decimal(fill, 3)} by the LR fill"
+        return colours
+    text = "On unobserved tiles, the centred cosine with the true features is "
+    text += f"{human.decimal(ours, 3)}, {human.decimal(fill, 3)} for the LR fill"
     if abs(ours - fill) <= observer.NOTHING:
-        return f"{text}: the two look alike because they nearly are. {rest}"
-    return f"{text}: completion is {'closer' if ours > fill else 'further off'}. {rest}"
+        return f"{text}: both are nearly equal. {colours}"
+    return f"{text}: completion is {'closer' if ours > fill else 'less similar'}. {colours}"
 
 
 # search and failures
@@ -284,7 +284,7 @@ def _add_hits(run: Trained, album: Album) -> list[dict[str, Any]]:
 
 
 def _search(run: Trained, hits: list[dict[str, Any]], shots: dict[str, ui.Shot]) -> list[ui.Block]:
-    """Show the best tiles of each concept."""
+    """Return pictures of the best tiles of each concept."""
     prevalence = run.evaluation.get("concepts") or {}
     blocks: list[ui.Block] = []
     right = total = 0
@@ -299,8 +299,8 @@ def _search(run: Trained, hits: list[dict[str, Any]], shots: dict[str, ui.Shot])
         blocks += [ui.Heading(concept, note), ui.Pictures(pictures)]
     if not total:
         return blocks
-    text = f"The best tiles of each concept, judged by labels: {human.count(right)} of "
-    return [ui.Text(f"{text}{human.plural(total, 'tile')} are right."), *blocks]
+    text = f"The best tiles of each concept: {human.count(right)} of "
+    return [ui.Text(f"{text}{human.plural(total, 'tile')} are right by the labels."), *blocks]
 
 
 def _hit(tile: dict[str, Any], shot: ui.Shot | None) -> ui.Picture:
@@ -311,27 +311,27 @@ def _hit(tile: dict[str, Any], shot: ui.Shot | None) -> ui.Picture:
 
 
 def _failures(run: Trained, scenes: list[_Scene]) -> list[ui.Block]:
-    """Show what went most wrong, with a picture where the scene is one of those drawn."""
+    """Return the worst cases, with a picture if the scene is one of those drawn."""
     by_name = {scene.name: scene for scene in scenes}
     found = []
     for case in run.evaluation.get("failures") or []:
         kind = str(case.get("kind"))
         name, text, unit = _FAILURES.get(kind, (kind, "", "value"))
         where, row, col = str(case.get("scene")), case.get("row"), case.get("col")
-        scene, place = by_name.get(where), where
+        scene, location = by_name.get(where), where
         if row is not None and col is not None:
-            place += f", row {row}, column {col}"
+            location += f", row {row}, column {col}"
         value = f"{unit} {human.decimal(number(case.get('value')), 3)}"
-        blocks: list[ui.Block] = [ui.Text(f"{text}. {place}; {value}.", "note", f"{name}:")]
+        blocks: list[ui.Block] = [ui.Text(f"{text}. {location}; {value}.", "note", f"{name}:")]
         if scene is not None and scene.picture:
-            blocks.insert(0, _case(scene, row, col, place))
+            blocks.insert(0, _case(scene, row, col, location))
         found.append(blocks)
     return [ui.Grid(found, "maps")] if found else []
 
 
-def _case(scene: _Scene, row: object, col: object, place: str) -> ui.Overlay:
+def _case(scene: _Scene, row: object, col: object, alt: str) -> ui.Overlay:
     rows, cols = scene.valid.shape
     boxes = []
     if isinstance(row, int) and isinstance(col, int) and row < rows and col < cols:
         boxes = [scene.boxes[row * cols + col]]
-    return ui.Overlay("", *scene.size, place, scene.picture, marks=marks.outlines(boxes))
+    return ui.Overlay("", *scene.size, alt, scene.picture, marks=marks.outlines(boxes))

@@ -14,9 +14,9 @@ from foveate.report.words.scenes import OFF
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-FEW_TILES = 20  # that show a concept; below, its precision hangs on a few of them
+FEW_TILES = 20  # with fewer tiles that show a concept, its average precision is unreliable
 WAYS = {
-    "none": "Nothing, 0 where not observed", "nearest": "Nearest observed tile",
+    "none": "None (0 where not observed)", "nearest": "Nearest observed tile",
     "LR only": "LR fill, nothing observed", "fill": "LR fill", "ours": "Completed",
     "full": "All observed",
 }  # fmt: skip
@@ -24,7 +24,7 @@ LOOKS = {
     "random": 1, "uniform": 2, "lr-entropy": 3, "design": 4, "oracle-gain": 5, "oracle-greedy": 6,
     "learned": 0,
 }  # fmt: skip
-_DASHED = ("random", "learned")  # drawn with the LR fill too
+_DASHED = ("random", "learned")  # policies that are also drawn with the LR fill
 _MEASURES = ("tiles", "unseen", "regions", "scenes_max", "scenes_mean", "cosine", "norm")
 _AGREE = {
     "HR only": "Nearest observed tile", "fill": "LR fill", "ours": "Completed", "true": "True HR",
@@ -40,7 +40,7 @@ def _decimals(values: Sequence[float]) -> list[str]:
 
 
 def _fitting(values: object, n: int) -> list[float]:
-    """Return as many numbers as there are shares."""
+    """Return `n` numbers, padded with NaN."""
     found = human.numbers(values)[:n]
     return found + [math.nan] * (n - len(found))
 
@@ -59,7 +59,7 @@ class _Policy(NamedTuple):
 
 
 def budget(evaluation: Mapping[str, Any], found: observer.Worth) -> list[ui.Block]:
-    """Show how good scenes are known over observed shares, policy by policy."""
+    """Return the measure over the observed share for each policy, and their efficiencies."""
     entry = evaluation.get("curve") or {}
     shares = human.numbers(entry.get("shares"))
     policies = _policies(entry, len(shares))
@@ -76,21 +76,21 @@ def budget(evaluation: Mapping[str, Any], found: observer.Worth) -> list[ui.Bloc
     blocks: list[ui.Block] = []
     if drawn := _curve(policies, shares, labels, found):
         blocks.append(ui.Chart(drawn, (
-            f"Observed share of the tiles, on a logarithmic scale; upwards: {found.measure}. "
-            "Dashed: the same tiles without completion. The upright mark is the share that the "
+            f"x axis: observed share of the tiles (logarithmic); y axis: {found.measure}. "
+            "Dashed: the same tiles with the LR fill. The vertical mark is the share that the "
             "observer was trained for."), look="axes",
             legend=[(svg.sample(one.look), one.name) for one in policies]))  # fmt: skip
     if rows:
         columns = [found.measure, *labels]
-        blocks.append(ui.Table("The budget curve", columns, rows))
+        blocks.append(ui.Table("Budget curve", columns, rows))
     sides: list[list[ui.Block]] = []
     if efficiency := _efficiency(evaluation):
         columns = ["Policy", ui.BAR, "Efficiency"]
-        sides.append([ui.Heading("Efficiency", "0: random, 1: the true gain known"),
+        sides.append([ui.Heading("Efficiency", "0: random tiles, 1: tiles by true gain"),
                       ui.Table("Efficiency", columns, efficiency)])  # fmt: skip
     if captured:
         columns = ["Policy", *labels]
-        sides.append([ui.Heading("Captured gain", "share of the true gain in the observed tiles"),
+        sides.append([ui.Heading("Captured gain", "share of the true gain of all tiles"),
                       ui.Table("Captured gain", columns, captured)])  # fmt: skip
     terms = ["budget share", *(["tile mAP"] if found.measure == "tile mAP" else []), "efficiency"]
     blocks += [ui.Grid(sides, 2)] if sides else []
@@ -121,8 +121,8 @@ def _curve(
     levels = [("overviews alone", found.lr), ("all observed", found.full)]
     return svg.lines(
         lines[::-1],
-        f"{found.measure.capitalize()} over the observed share, a line a policy; the table below "
-        "has the same figures",
+        f"{found.measure.capitalize()} over the observed share, one line per policy; the table "
+        "below has the same figures",
         levels=levels if found.measure == "tile mAP" else [],
         ticks=list(zip(shares, labels, strict=True)), mark=found.obr, log=True, height=360,
     )  # fmt: skip
@@ -140,19 +140,19 @@ def _efficiency(evaluation: Mapping[str, Any]) -> list[ui.Row]:
 
 
 def budget_note(evaluation: Mapping[str, Any]) -> str:
-    """Say at how many shares the sampler beats chance, and what it makes of the possible."""
+    """Return the number of shares at which learned tiles beat random tiles, and the efficiency."""
     found = (evaluation.get("curve") or {}).get("policies") or {}
     try:
-        own, chance = found["learned"]["ours"], found["random"]["ours"]
+        learned, chance = found["learned"]["ours"], found["random"]["ours"]
     except KeyError:
         return ""
-    above = sum(number(a) > number(b) for a, b in zip(own, chance, strict=True))
-    text = f"Learned tiles score higher than random ones at {above} of "
-    text += human.plural(len(own), "share")
+    above = sum(number(a) > number(b) for a, b in zip(learned, chance, strict=True))
+    text = f"Learned tiles score higher than random tiles at {above} of "
+    text += human.plural(len(learned), "share")
     value = number((evaluation.get("efficiency") or {}).get("learned"))
     if math.isfinite(value):
-        text += f" and make {human.share(value) if value > 0 else 'nothing'} of what knowing the "
-        text += "true gain would make"
+        text += f" and reach {human.share(value) if value > 0 else 'none'} of the improvement of "
+        text += "tiles selected by the true gain"
     return f"{text}."
 
 
@@ -160,7 +160,7 @@ def budget_note(evaluation: Mapping[str, Any]) -> str:
 
 
 def thresholds(evaluation: Mapping[str, Any], pictures: Sequence[ui.Block]) -> list[ui.Block]:
-    """Show scenes and figures over thresholds."""
+    """Return pictures and a table for several thresholds."""
     rows = []
     for row in evaluation.get("sweep") or []:
         drift = number(row.get("drift"))
@@ -177,27 +177,29 @@ def thresholds(evaluation: Mapping[str, Any], pictures: Sequence[ui.Block]) -> l
 
 
 def thresholds_note(evaluation: Mapping[str, Any]) -> str:
-    """Say whether thresholds keep what they promise."""
-    rest = "Tiles that score above \u03c4 are observed; the rest of each picture is completed."
+    """Return the largest deviation of the observed share from the expected one."""
+    rest = "Tiles that score above \u03c4 are observed; the other tiles are completed."
     drifts = {number(r.get("tau")): abs(number(r.get("drift")))
               for r in evaluation.get("sweep") or []}  # fmt: skip
     drifts = {tau: d for tau, d in drifts.items() if math.isfinite(d)}
     if not drifts:
         return rest
     tau = max(drifts, key=lambda t: drifts[t])
-    text = f"The realised share is off by {human.share(drifts[tau])} of the expected one at most "
+    text = (
+        f"The observed share deviates from the expected one by at most {human.share(drifts[tau])} "
+    )
     text += f"(\u03c4 = {tau:g})"
     if drifts[tau] > OFF:
-        text += ": thresholds do not carry over to these scenes; choose by a budget instead."
+        text += ": thresholds do not transfer to these scenes; use a budget instead."
         return f"{text} {rest}"
-    return f"{text}: thresholds keep what they promise. {rest}"
+    return f"{text}: thresholds transfer to these scenes. {rest}"
 
 
 # concepts
 
 
 def concepts(evaluation: Mapping[str, Any]) -> tuple[list[ui.Block], str]:
-    """Return a table of concepts, the most common first, and what it says."""
+    """Return a table of concepts, the most common first, and its description."""
     tiles = number(evaluation.get("tiles"))
     found = [(str(k), v) for k, v in (evaluation.get("concepts") or {}).items()]
     found.sort(key=lambda item: -_or_less(number(item[1].get("prevalence"))))
@@ -222,7 +224,7 @@ def concepts(evaluation: Mapping[str, Any]) -> tuple[list[ui.Block], str]:
     if not rows:
         return [], ""
     note = _about(change, absent, rare)
-    note += " The bar is the average precision of completed scenes, the mark that of the overviews "
+    note += " Bar: average precision of completed scenes; mark: of the overviews "
     columns = ["Concept", ui.BAR, "Tiles", "Overviews", "LR fill",
                "Completed", "All observed", "Completion adds"]  # fmt: skip
     return [ui.Table("Concepts", columns, rows)], f"{note}alone."
@@ -239,7 +241,8 @@ def _about(change: Mapping[str, float], absent: list[str], rare: list[str]) -> s
         text += f"{observer.signed(change[best])} ({best})"
     text += "."
     if rare:
-        text += f" Fewer than {FEW_TILES} tiles show {human.listed(rare)}: chance rules there."
+        text += f" Fewer than {FEW_TILES} tiles show {human.listed(rare)}, so these values vary by "
+        text += "chance."
     return f"{text} No tile shows {human.listed(absent)}." if absent else text
 
 
@@ -251,7 +254,7 @@ def _or_less(value: float) -> float:
 
 
 def completions(evaluation: Mapping[str, Any]) -> list[ui.Block]:
-    """Compare completions of the same observed tiles, and whether tiles find their kind."""
+    """Compare completions of the same observed tiles, and their nearest neighbours."""
     found = evaluation.get("completions") or {}
     names = [*(n for n in WAYS if n in found), *(n for n in found if n not in WAYS)]
     rows = [
@@ -262,29 +265,29 @@ def completions(evaluation: Mapping[str, Any]) -> list[ui.Block]:
         )
         for name in names
     ]
-    columns = ["Not observed", "Tiles", "Unobserved tiles", "Regions",
+    columns = ["Completion", "Tiles", "Unobserved tiles", "Regions",
                "Scenes, best tile", "Scenes, mean", "Cosine", "Length"]  # fmt: skip
     note = (
-        "Precision of tiles, of tiles that were not observed, of regions of 2 \u00d7 2 tiles and "
-        "of scenes by their best tile or their mean. Unobserved tiles are others where nothing is "
-        "observed: compare that column only between rows with the same tiles."
+        "Mean average precision of all tiles, of unobserved tiles, of regions of 2 \u00d7 2 tiles, "
+        "and of scenes by their best tile or their mean. The unobserved tiles differ between rows "
+        "if no tile is observed: compare that column only between rows with the same tiles."
     )
     return [
-        ui.Table("Ways of completing", columns, rows, wide=True), ui.Text(note, "note"),
+        ui.Table("Comparison of completions", columns, rows, wide=True), ui.Text(note, "note"),
         explain.terms("length"), *_neighbours(evaluation.get("neighbours") or {}),
     ]  # fmt: skip
 
 
 def completions_note(evaluation: Mapping[str, Any]) -> str:
-    """Warn of scenes that are pooled, with the example that these figures give."""
+    """Return a warning about pooled scene retrieval, with the figures of this evaluation."""
     found = evaluation.get("completions") or {}
-    warning = "Pooled scene retrieval hides bad tiles: judge by tiles."
-    rest = "Unless the name says otherwise, the same tiles are observed."
+    warning = "Pooled scene retrieval hides errors of tiles: compare by tiles."
+    rest = "Unless the name states otherwise, the same tiles are observed."
     ours, none = (number((found.get(k) or {}).get("scenes_mean")) for k in ("ours", "none"))
     if none >= ours - observer.NOTHING:
         warning += (
-            f" Here scenes that know nothing of unobserved tiles reach {human.decimal(none, 3)} by "
-            f"their mean, completed ones {human.decimal(ours, 3)}."
+            f" Here scenes without information on unobserved tiles have {human.decimal(none, 3)} "
+            f"by their mean, completed scenes {human.decimal(ours, 3)}."
         )
     return f"{warning} {rest}"
 
@@ -299,32 +302,32 @@ def _neighbours(found: Mapping[str, Any]) -> list[ui.Block]:
     columns = ["Features", ui.BAR, "Agreement"]
     note = "Jaccard index of the concepts of an unobserved tile and of its nearest training tiles."
     table = [ui.Table("Neighbours", columns, rows), ui.Text(note, "note")] if rows else []
-    return [ui.Heading("Do completed tiles find tiles of their kind?"),
+    return [ui.Heading("Nearest neighbours of completed tiles"),
             ui.Text(neighbours_note(found)), *table]  # fmt: skip
 
 
 def neighbours_note(found: Mapping[str, Any]) -> str:
-    """Say whether completed tiles find tiles of their own kind."""
+    """Return whether the neighbours of completed tiles share their concepts, as a sentence."""
     ours, fill, true = (number(found.get(name)) for name in ("ours", "fill", "true"))
     if not math.isfinite(ours) or not math.isfinite(fill):
-        return "There are no labels, so neighbours cannot be judged."
+        return "There are no labels, so neighbours cannot be evaluated."
     if ours < fill - observer.NOTHING:
         return (
-            "Completed tiles find neighbours of another kind more often than the LR fill does: "
-            "completion drifts in meaning."
+            "The neighbours of completed tiles share fewer concepts than those of the LR fill: "
+            "completion changes the semantics of tiles."
         )
     if true - ours <= observer.NOTHING:
-        return "Completed tiles find neighbours of their kind as often as the true ones do."
-    how = "as often as" if ours - fill <= observer.NOTHING else "more often than"
-    text = f"Completed tiles find neighbours of their kind {how} filled ones, "
-    return f"{text}less often than true ones."
+        return "The neighbours of completed tiles share as many concepts as those of true tiles."
+    how = "as many concepts as" if ours - fill <= observer.NOTHING else "more concepts than"
+    text = f"The neighbours of completed tiles share {how} those of the LR fill, "
+    return f"{text}but fewer than those of true tiles."
 
 
 # training
 
 
 def training(stages: Mapping[str, Any]) -> list[ui.Block]:
-    """Show the phases of training, in their order."""
+    """Return the curves of all training stages, in order."""
     phases = []
     for stem, facts in stages.items():
         if not isinstance(facts, dict):
@@ -368,15 +371,15 @@ def _phase_text(
     if at >= 0:
         text += f", {what} {human.decimal(score[at], 3)}"
     if math.isfinite(before):
-        text += f" (dotted, before: {human.decimal(before, 3)})"
+        text += f" (dotted line: before training, {human.decimal(before, 3)})"
     if facts.get("kept") is False:
         text += (
-            "; not clearly better than the linear part, which is used alone"
+            "; not significantly better than the linear part, which is used alone"
             if (what == "captured gain")
-            else "; it was no better than before, so it was put back"
+            else "; no better than before, so the stage was discarded"
         )
     text += "." if text else ""
     low = min((v for v in spread if math.isfinite(v)), default=math.nan)
     if low < 0.1:
-        text += " Collapse: completed features hardly differ from each other."
+        text += " Collapse: completed features are nearly identical."
     return text

@@ -1,6 +1,6 @@
 "use strict";
-// Everything is on the page already. This script switches between options of the whole page and
-// enlarges pictures. It reads names from attributes and writes them with textContent only.
+// All content is in the page. This script switches between options of the whole page and enlarges
+// pictures. It reads names from attributes and writes them with textContent only.
 document.documentElement.classList.add("js");
 document.addEventListener("DOMContentLoaded", () => {
   const all = (query) => [...document.querySelectorAll(query)];

@@ -1,10 +1,10 @@
-"""What a run came to, in words: one rule for all pages and prints.
+"""Headlines: the results of a run in sentences, identical on the page and in the terminal.
 
-A headline says what was shown. "Better" and "worse" stand only for a difference from a baseline
-whose interval excludes 0 after Holm's correction (`foveate.stats.verdict`); where random tiles,
-tiling, the whole image, a constant answer or nothing at all does as well, the headline says that;
-where nothing was compared, it claims nothing. All functions here take results as plain numbers and
-return text, and pages and the command line show the same text.
+A headline states the main result. "Better" and "worse" are used only for a difference from a
+baseline whose interval excludes 0 after Holm's correction (`foveate.stats.verdict`). A headline
+states when a trivial baseline (random tiles, tiling, the whole image, a constant answer) is not
+significantly worse, and makes no claim when nothing was compared. All functions of this package
+take results as plain numbers and return text.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from typing import NamedTuple
 
 __all__ = ["Headline", "plain"]
 
-# Typographic marks, and what stands for them in a terminal that may know ASCII only.
+# ASCII replacements of typographic characters, for terminals without Unicode.
 _ASCII = str.maketrans({
     "\u202f": " ", "\u00a0": " ", "\u2013": "-", "\u2212": "-", "\u00d7": "x", "\u2026": "...",
     "\u201c": '"', "\u201d": '"', "\u2018": "'", "\u2019": "'", "\u2192": "->", "\u00b2": "2",
@@ -22,11 +22,11 @@ _ASCII = str.maketrans({
 
 
 class Headline(NamedTuple):
-    """What a run came to.
+    """The main result of a run and its notes.
 
     Attributes:
-        text: What was shown, with its most important caveat: one sentence without a full stop.
-        notes: The figures behind it and further caveats, as sentences, the most important first.
+        text: The result with its most important caveat: one sentence without a full stop.
+        notes: Supporting figures and further caveats, as sentences, the most important first.
     """
 
     text: str
@@ -34,10 +34,10 @@ class Headline(NamedTuple):
 
     @property
     def lines(self) -> list[str]:
-        """The same for a terminal, a sentence a line."""
+        """Text and notes in ASCII punctuation, one sentence per line."""
         return [plain(self.text), *map(plain, self.notes)]
 
 
 def plain(text: str) -> str:
-    """Return text with simple marks in place of typographic ones, for a terminal."""
+    """Return text with typographic characters replaced by ASCII, for a terminal."""
     return text.translate(_ASCII)

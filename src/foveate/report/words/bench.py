@@ -1,4 +1,4 @@
-"""What benchmarks came to: claims that were reached, of those that could have failed."""
+"""Headlines of benchmarks: the number of claims reached, of those that could have failed."""
 
 from __future__ import annotations
 
@@ -14,14 +14,15 @@ _WORDS = ("better", "tied", "open", "worse")
 
 
 class Claim(NamedTuple):
-    """What a table says.
+    """A statement about a table.
 
     Attributes:
-        text: In words, with its figures.
-        reached: Whether what was hoped for came true; None where nothing was, or where it could
-            not have failed.
-        verdict: Of the comparison that it is about: "better", "tied", "open", "worse"; "equal"
-            where all rows are alike in it, so that it could not have failed; "" for others.
+        text: The statement with its figures.
+        reached: Whether the hypothesis was confirmed; None if there is no hypothesis, or if it
+            could not have failed.
+        verdict: Verdict of the underlying comparison: "better", "tied", "open", "worse"; "equal"
+            if all rows have the same value, so that the claim could not have failed; "" without a
+            comparison.
     """
 
     text: str
@@ -30,7 +31,7 @@ class Claim(NamedTuple):
 
 
 class Measured(NamedTuple):
-    """A table: its title, what it says, and what makes it weak."""
+    """A table: its title, its claims, and its cautions."""
 
     title: str
     claims: Sequence[Claim]
@@ -38,7 +39,7 @@ class Measured(NamedTuple):
 
 
 def benched(tables: Sequence[Measured]) -> Headline:
-    """Say how many claims were reached: of the first table, and of all of them."""
+    """Return the headline of a benchmark: claims reached in the first table and in all tables."""
     first = tables[0]
     text = f"{first.title}: {reached(first.claims) or 'measured'}"
     if len(tables) > 1:
@@ -50,36 +51,35 @@ def benched(tables: Sequence[Measured]) -> Headline:
         notes.append(broken)
     if equal := sum(claim.verdict == "equal" for claim in first.claims):
         could = human.plural(equal, "claim could", "claims could")
-        which = "it" if equal == 1 else "them"
-        notes.append(f"{could} not have failed, as all rows are alike in {which}: not counted.")
+        notes.append(f"{could} not have failed, because all rows have the same value: not counted.")
     return Headline(text, (*notes, *first.cautions))
 
 
 def reached(claims: Sequence[Claim]) -> str:
-    """Return how many claims were reached, of those that could have failed; "" without any."""
+    """Return "3 of 5 claims reached", of those that could have failed; "" without any."""
     some = count(claims)
     return f"{some} claims reached" if some else ""
 
 
 def count(claims: Sequence[Claim]) -> str:
     """Return "3 of 5", of the claims that could have failed; "" without any."""
-    found = [claim.reached for claim in claims if claim.reached is not None]
-    return f"{sum(found)} of {len(found)}" if found else ""
+    counted = [claim.reached for claim in claims if claim.reached is not None]
+    return f"{sum(counted)} of {len(counted)}" if counted else ""
 
 
 def _kinds(claims: Sequence[Claim]) -> str:
-    """Say how the comparisons ended."""
+    """Return the number of comparisons with each verdict, as a sentence."""
     known = [c.verdict for c in claims if c.reached is not None and c.verdict in _WORDS]
     if not known:
         return ""
-    names = {"open": "not settled"}
+    names = {"open": "inconclusive"}
     parts = [f"{known.count(w)} {names.get(w, w)}" for w in _WORDS if w in known]
     return f"Of the comparisons with a reference: {', '.join(parts)}."
 
 
 def claimed(claim: Claim) -> str:
-    """Return a claim with whether it was reached, as a line of a list."""
+    """Return a claim as a list item that states whether it was reached."""
     if claim.verdict == "equal":
-        return f"Not counted, could not fail: {claim.text}"
+        return f"Not counted, could not have failed: {claim.text}"
     words = {True: "Reached: ", False: "Not reached: ", None: ""}
     return words[claim.reached] + claim.text

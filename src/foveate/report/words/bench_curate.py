@@ -1,4 +1,4 @@
-"""What a benchmark of core-sets came to: take this method at this budget, or random is as good."""
+"""Headline of a core-set benchmark: the recommended method and budget, or none beats random."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ from foveate.report.words import Headline
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    Entry = Mapping[str, Any]  # of one budget: "share", "rows", "floor", "balance"
+    Entry = Mapping[str, Any]  # results at one budget: "share", "rows", "floor", "balance"
 
 REFERENCE, ALL = "random", "all tiles"
-SAMPLERS = {"none": "tiles drawn as they are", "balanced": "a class-balanced sampler"}
+SAMPLERS = {"none": "a uniform sampler", "balanced": "a class-balanced sampler"}
 
 
 class Choice(NamedTuple):
-    """A method at a budget that is above random."""
+    """A method that is significantly better than random at a budget."""
 
     method: str
     sampler: str
@@ -30,8 +30,8 @@ def judged(found: Mapping[str, Any]) -> Headline:
     """Return the headline of a benchmark of `curate`.
 
     Args:
-        found: What the benchmark stores: "entries" (one a budget), "samplers", "seeds",
-            "clusters", "cautions".
+        found: Results as the benchmark stores them: "entries" (one per budget), "samplers",
+            "seeds", "clusters", "cautions".
     """
     entries = [entry for entry in found["entries"] if entry["share"] < 1]
     notes = [_balance(entries, found["samplers"]), _whole(entries)]
@@ -43,7 +43,7 @@ def judged(found: Mapping[str, Any]) -> Headline:
 
 
 def as_the_paper(paper: Mapping[str, Any], entries: Sequence[Entry]) -> str:
-    """Say how many cells the paper's test calls above random, and how many are by ours."""
+    """Return how many cells are above random by the test of the paper, and how many by ours."""
     cells = [
         cell for row in paper["table1"] for cell in row["cells"]
         if row["method"] not in ("random", "kcenter") and cell["p"].get(REFERENCE) is not None
@@ -59,26 +59,26 @@ def as_the_paper(paper: Mapping[str, Any], entries: Sequence[Entry]) -> str:
     return (
         f"By the paper\u2019s test (t-test over {human.count(paper['runs'])} runs, not corrected) "
         f"{human.count(above)} of {human.plural(len(cells), 'cell')} of Table I "
-        f"{'is' if above == 1 else 'are'} above random, and {usual} would be by chance alone; by "
-        f"the tests of this page {human.count(ours)}."
+        f"{'is' if above == 1 else 'are'} above random ({usual} expected by chance alone); by "
+        f"the tests of this page, {human.count(ours)}."
     )
 
 
 def claim(times: Mapping[str, Any]) -> str:
-    """Say whether selecting takes of the order of an epoch with all tiles, or less."""
+    """Return whether a selection takes at most about as long as an epoch with all tiles."""
     if times["holds"] is None:
         return ""
-    most = f"the slowest takes {human.decimal(times['most'], 2)}"
+    slowest = f"the slowest takes {human.decimal(times['most'], 2)} epochs"
     if times["holds"]:
         return (
-            "As the paper says, no selection takes longer than of the order of one epoch with all "
-            f"tiles: {most}."
+            "As in the paper, no selection takes much longer than one epoch with all tiles: "
+            f"{slowest}."
         )
-    return f"Unlike in the paper, selections take more than of the order of one epoch: {most}."
+    return f"Unlike in the paper, selections take much longer than one epoch: {slowest}."
 
 
 def winners(entries: Sequence[Entry]) -> list[Choice]:
-    """Return, for each budget and sampler, the best of the methods that are above random."""
+    """Return, for each budget and sampler, the best method that is above random."""
     chosen = []
     for entry in entries:
         for sampler in dict.fromkeys(row["block"] for row in entry["rows"]):
@@ -95,48 +95,51 @@ def winners(entries: Sequence[Entry]) -> list[Choice]:
 
 
 def counted(entries: Sequence[Entry]) -> list[Choice]:
-    """Return those of `winners` that count.
+    """Return the `winners` that justify a recommendation.
 
-    Where both samplers were measured, a method has to be above random with the balanced one: what
-    it gains without, the sampler may give for nothing.
+    If both samplers were measured, a method must be above random with the balanced sampler: a gain
+    without it may be available at no cost by balancing alone.
     """
     samplers = {row["block"] for e in entries for row in e["rows"]}
-    found = winners(entries)
-    return [c for c in found if c.sampler == "balanced"] if len(samplers) > 1 else found
+    best = winners(entries)
+    return [c for c in best if c.sampler == "balanced"] if len(samplers) > 1 else best
 
 
 def foremost(found: Sequence[Choice]) -> Choice | None:
-    """Return the choice that gains most over random; None of none."""
+    """Return the choice with the largest gain over random; None if `found` is empty."""
     return max(found, key=lambda c: c.value - c.chance, default=None)
 
 
 def _sentence(entries: Sequence[Entry]) -> str:
-    """Say what to take."""
     if not entries:
         return "Only all tiles were measured"
-    found, strict = winners(entries), counted(entries)
+    best, strict = winners(entries), counted(entries)
     if strict:
         return _take(strict, entries)
-    where = "at the budget measured" if len(entries) == 1 else "at any budget"
-    if not found:
-        return f"Random is as good: no method is above it beyond the noise {where}"
-    text = _take(found, entries, rest=False)
-    return f"With a class-balanced sampler random is as good {where}; without one: {_lower(text)}"
+    where = "at the measured budget" if len(entries) == 1 else "at any budget"
+    if not best:
+        return f"No method is significantly better than random {where}"
+    text = _take(best, entries, name_others=False)
+    return (
+        f"With a class-balanced sampler no method is significantly better than random {where}; "
+        f"without one: {_lower(text)}"
+    )
 
 
-def _take(found: Sequence[Choice], entries: Sequence[Entry], *, rest: bool = True) -> str:
+def _take(found: Sequence[Choice], entries: Sequence[Entry], *, name_others: bool = True) -> str:
     best = foremost(found)
-    assert best is not None  # noqa: S101  (there is one)
+    assert best is not None  # noqa: S101  (callers pass at least one choice)
     held = [c for c in found if (c.method, c.sampler) == (best.method, best.sampler)]
     shares = ", ".join(human.share(c.share) for c in held)
     text = (
-        f"Take {best.method} at {shares}: with {SAMPLERS[best.sampler]} mIoU "
-        f"{human.decimal(best.value, 3)} at {human.share(best.share)}, where random has "
+        f"Use {best.method} at {shares}: with {SAMPLERS[best.sampler]}, mIoU "
+        f"{human.decimal(best.value, 3)} at {human.share(best.share)}, random "
         f"{human.decimal(best.chance, 3)}"
     )
     tied = [e["share"] for e in entries if e["share"] not in {c.share for c in found}]
-    if rest and tied:
-        text += f"; at {', '.join(human.share(s) for s in tied)} random is as good"
+    if name_others and tied:
+        shares = ", ".join(human.share(s) for s in tied)
+        text += f"; at {shares} no method is significantly better than random"
     return text
 
 
@@ -145,11 +148,11 @@ def _lower(text: str) -> str:
 
 
 def _balance(entries: Sequence[Entry], samplers: Sequence[str]) -> str:
-    """Say what a balanced sampler alone gives to random tiles."""
+    """Return the effect of a balanced sampler alone on random tiles."""
     rows = [(e["share"], e["balance"]) for e in entries if e["balance"]]
     known = [(share, row) for share, row in rows if row["difference"] is not None]
     if not known:
-        one = "Only one sampler was measured: what balance alone gives is not known."
+        one = "Only one sampler was measured: the effect of balancing alone is not known."
         return "" if len(samplers) > 1 else one
     parts = [
         f"{human.signed(row['difference']['mean'], 3)} at {human.share(share)}"
@@ -159,11 +162,11 @@ def _balance(entries: Sequence[Entry], samplers: Sequence[str]) -> str:
 
 
 def _whole(entries: Sequence[Entry]) -> str:
-    """Say what all tiles reach, and which small sets are within the noise of that."""
+    """Return the mIoU of a training with all tiles, per sampler."""
     parts = []
     for sampler in dict.fromkeys(row["block"] for e in entries for row in e["rows"]):
         rows = [r for r in entries[0]["rows"] if r["block"] == sampler and r["label"] == ALL]
         if rows and "miou" in rows[0]["means"]:
             value = human.decimal(rows[0]["means"]["miou"], 3)
             parts.append(f"{value} with {SAMPLERS[sampler]}")
-    return f"All tiles reach {', '.join(parts)}." if parts else ""
+    return f"mIoU with all tiles: {', '.join(parts)}." if parts else ""

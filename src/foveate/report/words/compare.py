@@ -1,4 +1,4 @@
-"""How alike rankings are, and whether they are more alike than independent ones."""
+"""Headline of a comparison of rankings: their similarity, and that of independent rankings."""
 
 from __future__ import annotations
 
@@ -42,31 +42,33 @@ def compared(
     partial: Sequence[tuple[str, int]] = (),
     tied: Sequence[str] = (),
 ) -> Headline:
-    """Say which rankings are most and least alike.
+    """Return the headline: the most and the least similar rankings.
 
     Args:
-        pairs: Those with a tau.
-        patches: Number of patches that all pools have.
+        pairs: Pairs of rankings that have a tau.
+        patches: Number of patches common to all pools.
         rankings: Number of rankings.
         sd: Standard deviation of the tau of independent orders of as many patches.
-        tops: How much all of them agree on.
-        left_out: Name and number of patches that other pools do not have.
-        partial: Name and number of ranked patches of rankings that stop before the end.
-        tied: Lists that state one score for all patches.
+        tops: Numbers of patches among the first k of all rankings.
+        left_out: Name and number of patches missing from other pools.
+        partial: Name and number of ranked patches of rankings that do not rank every patch.
+        tied: Lists with the same score for all patches.
     """
     of = f"{human.plural(rankings, 'ranking')} of {human.plural(patches, 'patch', 'patches')}"
     notes = [*_independent(pairs, sd), *_agreed(tops, patches, rankings)]
     notes += [
         f"{human.plural(count, 'patch', 'patches')} of {name} {'is' if count == 1 else 'are'} not "
-        "compared: another pool does not have them."
+        f"compared: {'it is' if count == 1 else 'they are'} missing from another pool."
         for name, count in left_out if count
     ]  # fmt: skip
     notes += [
         f"{name} ranks {human.count(count)} of {human.count(patches)} patches, so it has no \u03c4 "
-        "and no part in the average rank."
+        "and is not part of the average rank."
         for name, count in partial
     ]
-    notes += [f"{name} states one score for all patches: its own order was taken." for name in tied]
+    notes += [
+        f"{name} has the same score for all patches: its row order was used." for name in tied
+    ]
     return Headline(f"{of}: {_extremes(pairs)}", tuple(notes))
 
 
@@ -77,43 +79,42 @@ def _extremes(pairs: Sequence[Pair]) -> str:
     if len(pairs) == 1:
         return f"{TAU} of {most.a} and {most.b} is {human.decimal(most.tau)}"
     return (
-        f"most alike are {most.a} and {most.b} ({TAU} {human.decimal(most.tau)}), least "
+        f"most similar are {most.a} and {most.b} ({TAU} {human.decimal(most.tau)}), least similar "
         f"{least.a} and {least.b} ({human.decimal(least.tau)})"
     )
 
 
 def chance_limit(pairs: int, sd: float) -> float:
-    """Return the tau that none of so many pairs of independent orders exceeds, 95 of 100 times.
+    """Return the 95 % limit of the largest absolute tau among `pairs` pairs of independent orders.
 
-    By the normal approximation and Bonferroni's correction.
+    Uses the normal approximation and Bonferroni's correction.
     """
     return NormalDist().inv_cdf(1 - 0.025 / pairs) * sd if pairs and math.isfinite(sd) else math.nan
 
 
 def _independent(pairs: Sequence[Pair], sd: float) -> list[str]:
-    """Say how many pairs are within what independent orders give."""
+    """Return the number of pairs that are within the range of independent orders, as a sentence."""
     limit = chance_limit(len(pairs), sd)
     if not math.isfinite(limit):
         return []
     within = [p for p in pairs if abs(p.tau) <= limit]
     bound = f"independent orders of as many patches stay within \u00b1{human.decimal(limit)}"
     if not within:
-        return [f"Every pair is further from 0 than chance: {bound}."]
+        return [f"The \u03c4 of every pair is outside the range expected by chance: {bound}."]
     named = ", ".join(f"{p.a} and {p.b}" for p in within[:3])
     more = f" and {len(within) - 3} more" if len(within) > 3 else ""
     are = "is" if len(within) == 1 else "are"
     of = f"{len(within)} of {human.plural(len(pairs), 'pair')}"
-    return [f"{of} {are} no more alike than chance ({named}{more}): {bound}."]
+    return [f"{of} {are} no more similar than by chance ({named}{more}): {bound}."]
 
 
 def _agreed(tops: Sequence[Top], patches: int, rankings: int) -> list[str]:
-    """Say what all agree on, at the smallest top where they do."""
-    found = next((top for top in tops if top.agreed), None)
-    if found is None:
+    """Return the agreement of all rankings, at the smallest k with any."""
+    top = next((top for top in tops if top.agreed), None)
+    if top is None:
         return [f"No patch is among the first {tops[-1].name} of every ranking."] if tops else []
-    usual = patches * (found.k / patches) ** rankings
-    text = human.plural(found.agreed, "patch is", "patches are")
-    chance = "less than one" if usual < 1 else human.count(usual)
-    first = found.name.replace("%", f"{human.GAP}%")
-    said = f"{text} among the first {first} of every ranking"
-    return [f"{said}; of independent ones {chance} would be."]
+    expected = patches * (top.k / patches) ** rankings
+    text = human.plural(top.agreed, "patch is", "patches are")
+    chance = "less than one" if expected < 1 else human.count(expected)
+    first = top.name.replace("%", f"{human.GAP}%")
+    return [f"{text} among the first {first} of every ranking; expected by chance: {chance}."]

@@ -1,4 +1,4 @@
-"""What a selection of training patches came to, against random picks of as many."""
+"""Headline of a selection of training patches, compared with random picks of the same number."""
 
 from __future__ import annotations
 
@@ -15,21 +15,21 @@ if TYPE_CHECKING:
 
 
 _NO_PROOF = (
-    "An estimate from what a probe on frozen features can tell: a label that it does not expect "
-    "may be right and rare, and agreement is no proof that a label is right. It misses classes "
-    "that are always taken for each other. Look at the patches before labels are changed."
+    "This is an estimate of a probe on frozen features: an unexpected label may be right and rare, "
+    "and an expected label may be wrong. Classes that are always confused are not detected. Look "
+    "at the patches before changing labels."
 )
 
 
 class WrongLabels(NamedTuple):
-    """What a method found that looks for wrong labels.
+    """Results of a method that detects wrong labels.
 
     Attributes:
-        pool: Estimated share of wrong labels over all pixels that were judged; NaN without any.
+        pool: Estimated share of wrong labels over all scored pixels; NaN if there are none.
         picks: Mean share of the picks.
         first: Share of the first pick.
-        unjudged: Patches that could not be judged.
-        clean: Whether the best labels come first.
+        unjudged: Number of patches that could not be scored.
+        clean: Whether patches with the best labels rank first.
     """
 
     pool: float
@@ -40,27 +40,26 @@ class WrongLabels(NamedTuple):
 
 
 class Picks(NamedTuple):
-    """What one method kept.
+    """The selection of one method.
 
     Attributes:
-        method: Its name for people, short.
-        kept: Patches.
-        pool: Patches that there were.
+        method: Short display name of the method.
+        kept: Number of selected patches.
+        pool: Number of patches of the pool.
         drawn: Whether the method draws at random.
         evenness: Class entropy of the picks, 0 to 1, against random picks; None without classes.
-        entropy_pool: That of the pool; NaN without classes.
+        entropy_pool: Class entropy of the pool; NaN without classes.
         rare: Share of the rarest class in the picks over its share in the pool, against random
             picks; None without classes.
         rarest: Name of that class.
         repeated: Share of the picks that overlap another pick.
-        repeated_by_chance: The same of random picks.
-        put_back: Patches that were ranked last because they share more than `overlap` of their
-            ground with an earlier one.
-        repeats: Picks among these, which the budget was too large to do without.
-        overlap: Share of the ground.
-        rules: Whether there were other rules besides (distance, groups, quotas, strata), which put
-            back, too.
-        wrong: What was found of wrong labels; None of methods that do not look for them.
+        repeated_by_chance: The same share for random picks.
+        put_back: Number of patches ranked last because they share more than `overlap` of their
+            area with an earlier one.
+        repeats: Number of these that were selected because the budget was too large to avoid them.
+        overlap: Largest allowed share of the area.
+        rules: Whether other rules (distance, groups, quotas, strata) also moved patches to the end.
+        wrong: Results on wrong labels; None for methods that do not detect them.
     """
 
     method: str
@@ -81,14 +80,14 @@ class Picks(NamedTuple):
 
 
 def kept(found: Picks) -> Headline:
-    """Say what a method kept, and whether its classes differ from those of random picks."""
+    """Return the headline: the selection and its class balance against random picks."""
     base = f"{human.count(found.kept)} of {human.plural(found.pool, 'patch', 'patches')} kept"
     if not found.kept:
         return Headline("No patch kept: the budget is below one patch")
     if found.wrong is not None:
         return _wrong_labels(found, found.wrong)
     if found.kept == found.pool:
-        text = f"{base}: all of them, so nothing was chosen"
+        text = f"{base}: all of them, so no selection was made"
     elif found.drawn:
         text = f"{base}, drawn at random: the baseline for other methods"
     else:
@@ -98,10 +97,10 @@ def kept(found: Picks) -> Headline:
 
 
 def _wrong_labels(found: Picks, wrong: WrongLabels) -> Headline:
-    """Say how many labels are wrong by the estimate, and what that is worth."""
+    """Return the headline: the estimated share of wrong labels."""
     if not math.isfinite(wrong.pool):
-        text = "No label could be judged: that takes classes that at least two scenes or parts of "
-        return Headline(f"{text}one show", tuple(_repeats(found)))
+        text = "No label could be tested: a class must occur in at least two scenes or in two "
+        return Headline(f"{text}parts of a scene", tuple(_repeats(found)))
     patches = human.plural(found.kept, "patch", "patches")
     order = "best" if wrong.clean else "worst"
     text = f"An estimated {human.share(wrong.pool)} of the labelled pixels carry a wrong label; "
@@ -112,8 +111,9 @@ def _wrong_labels(found: Picks, wrong: WrongLabels) -> Headline:
     if wrong.unjudged:
         one = wrong.unjudged == 1
         notes.append(
-            f"{human.plural(wrong.unjudged, 'patch', 'patches')} could not be judged and "
-            f"{'is' if one else 'are'} last: no label, or none of a class that others show."
+            f"{human.plural(wrong.unjudged, 'patch', 'patches')} could not be tested and "
+            f"{'is' if one else 'are'} ranked last: without labels, or without a class that occurs "
+            "in other scenes."
         )
     return Headline(text, (*notes, *_repeats(found)))
 
@@ -121,7 +121,7 @@ def _wrong_labels(found: Picks, wrong: WrongLabels) -> Headline:
 def _compared(found: Picks) -> str:
     even, rare = found.evenness, found.rare
     if even is None or rare is None:
-        return "; which classes they show is not known without masks"
+        return "; without masks their classes are not known"
     name = f"the rarest class, {found.rarest}"
     more = f"{human.factor(rare.value / rare.mean)} as much of {name}," if rare.mean > 0 else ""
     if even.verdict == "better":
@@ -132,7 +132,7 @@ def _compared(found: Picks) -> str:
         return ": classes less even than in random picks"
     if rare.verdict == "better" and more:
         return f": {more} as random picks have, but classes no more even"
-    how = "not surely" if even.verdict == "open" else "no"
+    how = "not significantly" if even.verdict == "open" else "no"
     return f": classes {how} more even than in random picks"
 
 
@@ -144,12 +144,14 @@ def _figures(found: Picks) -> list[str]:
     text += f"pool has {human.decimal(found.entropy_pool)}, random picks of as many patches have "
     rows = [f"{text}{human.decimal(even.low)} to {human.decimal(even.high)}."]
     if rare.value == 0:
-        often = "random picks may lack it, too" if rare.low == 0 else "random picks hold it"
-        rows.append(f"The rarest class, {found.rarest}, is not in the selection; {often}.")
+        often = "may also miss it" if rare.low == 0 else "contain it"
+        rows.append(
+            f"The rarest class, {found.rarest}, is not in the selection; random picks {often}."
+        )
     else:
         rows.append(
             f"The rarest class, {found.rarest}, has {human.factor(rare.value)} its share in the "
-            f"pool; in random picks {human.factor(rare.low)} to {human.factor(rare.high)}."
+            f"pool; in random picks, {human.factor(rare.low)} to {human.factor(rare.high)}."
         )
     return rows
 
@@ -158,15 +160,15 @@ def _repeats(found: Picks) -> list[str]:
     rows = []
     if found.repeated > 0:
         rows.append(
-            f"{human.share(found.repeated)} of the picks share pixels with another pick; "
-            f"{human.share(found.repeated_by_chance)} of random picks would."
+            f"{human.share(found.repeated)} of the picks share pixels with another pick; of random "
+            f"picks, {human.share(found.repeated_by_chance)}."
         )
     if found.rules:
         return rows + _broken(found)
     if found.repeats:
         rows.append(
             f"{human.count(found.repeats)} of the {human.count(found.kept)} picks share more than "
-            f"{human.share(found.overlap)} of their ground with an earlier one: without those the "
+            f"{human.share(found.overlap)} of their area with an earlier one: without them the "
             f"pool has {human.plural(found.kept - found.repeats, 'patch', 'patches')}."
         )
     elif found.put_back:
@@ -174,36 +176,37 @@ def _repeats(found: Picks) -> list[str]:
         rows.append(
             f"{human.plural(found.put_back, 'patch', 'patches')} that "
             f"{'shares' if one else 'share'} more than {human.share(found.overlap)} of "
-            f"{'its' if one else 'their'} ground with an earlier one {'was' if one else 'were'} "
-            "put at the end of the ranking."
+            f"{'its' if one else 'their'} area with an earlier one {'was' if one else 'were'} "
+            "moved to the end of the ranking."
         )
     return rows
 
 
 def _broken(found: Picks) -> list[str]:
-    """Say what the rules of a selection have put back."""
+    """Return the number of patches that violate the rules of the selection, as a sentence."""
     if found.repeats:
         text = (
-            f"{human.count(found.repeats)} of the {human.count(found.kept)} picks break a rule of "
+            f"{human.count(found.repeats)} of the {human.count(found.kept)} picks violate a rule "
         )
         return [
             text
-            + "the selection (overlap, distance, groups, quota or strata): no patch else was left."
+            + "of the selection (overlap, distance, groups, quota or strata): no other patch was "
+            "left."
         ]
     if not found.put_back:
         return []
     patches = human.plural(found.put_back, "patch", "patches")
-    text = f"{patches} that the rules of the selection forbid "
-    return [text + f"{'was' if found.put_back == 1 else 'were'} put at the end of the ranking."]
+    text = f"{patches} that the rules of the selection exclude "
+    return [text + f"{'was' if found.put_back == 1 else 'were'} moved to the end of the ranking."]
 
 
 def side_by_side(verdicts: Sequence[tuple[str, str]], same: Sequence[tuple[str, str]]) -> str:
-    """Say which methods make classes more even than random picks, and which are alike.
+    """Return which methods balance classes better than random picks, and which are identical.
 
     Args:
         verdicts: Short name and verdict on evenness of each method that does not draw at random;
-            "" where there are no classes.
-        same: Pairs of methods that kept the very same patches.
+            "" without classes.
+        same: Pairs of methods that selected the same patches.
     """
     groups = {"better": [], "tied": [], "worse": []}
     for name, verdict in verdicts:
@@ -212,12 +215,12 @@ def side_by_side(verdicts: Sequence[tuple[str, str]], same: Sequence[tuple[str, 
     parts = []
     if any(groups.values()):
         if not groups["better"]:
-            parts.append("No method makes classes surely more even than random picks do.")
+            parts.append("No method makes classes significantly more even than random picks.")
         else:
             parts.append(f"Classes more even than in random picks: {', '.join(groups['better'])}.")
             if groups["tied"]:
-                parts.append(f"Not surely different: {', '.join(groups['tied'])}.")
+                parts.append(f"Not significantly different: {', '.join(groups['tied'])}.")
         if groups["worse"]:
             parts.append(f"Less even: {', '.join(groups['worse'])}.")
-    parts += [f"{a} and {b} kept the very same patches." for a, b in same]
+    parts += [f"{a} and {b} selected the same patches." for a, b in same]
     return " ".join(parts)

@@ -1,4 +1,4 @@
-"""What classifying came to, against always giving the same answer, and against guessing."""
+"""Headlines of classifications, compared with a constant answer and with guessing."""
 
 from __future__ import annotations
 
@@ -17,17 +17,17 @@ if TYPE_CHECKING:
 
 
 class Labelled(NamedTuple):
-    """What `classify` came to.
+    """Results of `classify`.
 
     Attributes:
-        tiles: Patches that were labelled.
-        labels: Labels to choose from.
-        absent: Labels that fit no patch.
+        tiles: Number of labelled patches.
+        labels: Number of candidate labels.
+        absent: Number of labels that were assigned to no patch.
         most: The most common label.
         most_share: Its share of the patches.
-        right: How often labels are right; None where that is not known.
-        source: What the truth is taken from: "folders", "masks".
-        by_class: Mean over the classes of the share that is right; NaN where not known.
+        right: Accuracy; None without ground truth.
+        source: Source of the ground truth: "folders", "masks".
+        by_class: Mean of the per-class accuracies; NaN if not known.
     """
 
     tiles: int
@@ -41,61 +41,63 @@ class Labelled(NamedTuple):
 
 
 def labelled(found: Labelled) -> Headline:
-    """Say how many labels are right, and whether one label for all would do as well."""
+    """Return the headline: the accuracy, compared with one constant label."""
     patches = human.plural(found.tiles, "patch", "patches")
     notes = [f"Most patches are {found.most}: {human.share(found.most_share)}."]
     if found.absent:
         count = human.plural(found.labels, "label")
-        notes[0] += f" {human.count(found.absent)} of {count} fit no patch."
+        verb = "was" if found.absent == 1 else "were"
+        notes[0] += f" {human.count(found.absent)} of {count} {verb} assigned to no patch."
     if found.right is None:
         of = human.plural(found.labels, "label")
-        return Headline(f"{patches} under {of}; whether they are right is not known", (*notes,))
+        return Headline(f"{patches}, {of}; the accuracy is not known", (*notes,))
     text = _right(found.right, human.plural(found.right.judged, "patch", "patches"))
     texts = _about(found.right, found.labels)
     if math.isfinite(found.by_class):
         texts.append(
-            f"By their {found.source}; if each class counts alike, "
-            f"{human.share(found.by_class)} are right."
+            f"Ground truth: {found.source}. The mean accuracy per class is "
+            f"{human.share(found.by_class)}."
         )
     return Headline(text, (*texts, *notes))
 
 
 def answered(right: Right, judged: str) -> Headline:
-    """Say how many answers are right.
+    """Return the headline: the accuracy of answers.
 
     Args:
-        right: How many.
-        judged: What was judged, with its number: "210 test images".
+        right: The accuracy.
+        judged: Number and name of the evaluated items: "210 test images".
     """
     if not right.judged:
-        return Headline("Nothing was judged")
+        return Headline("Nothing was evaluated")
     return Headline(_right(right, judged), tuple(_about(right, 0)))
 
 
 def tuned(evaluation: Mapping[str, Mapping[str, Any]]) -> Headline:
-    """Say what tuned texts are worth on images that they were not fitted to.
+    """Return the headline: the accuracy of tuned texts on held-out images.
 
     Args:
-        evaluation: "test" or "val" -> "images", "texts", "retrieval" and "zero_shot", as the
-            tuning stores them.
+        evaluation: "test" or "val" -> "images", "texts", "retrieval" and "zero_shot", as stored by
+            `models tune-text`.
     """
     split = next((name for name in ("test", "val") if name in evaluation), "")
     if not split:
-        return Headline("Tuned; no image was held out, so what it is worth is not known")
+        return Headline("Tuned; no image was held out, so the accuracy is not known")
     judged = evaluation[split]
     kind = "test" if split == "test" else "validation"
     images = human.plural(int(judged["images"]), f"{kind} image")
     notes = []
     if split == "val":
         notes.append(
-            "There were no test images: by these the training was stopped, so expect less."
+            "There were no test images: these images were used for early stopping, so expect a "
+            "lower accuracy elsewhere."
         )
     if found := judged.get("zero_shot"):
         majority = number(found.get("majority"))
         right = right_of(found["top1"], int(found["images"]), majority, found["chance"])
         return Headline(_right(right, images), (*_about(right, 0), *notes))
     first = next(iter(judged["retrieval"].values()), math.nan)
-    text = f"{human.share(first)} of {images} find a text of their own first among "
+    text = f"{human.share(first)} of {images} retrieve one of their own texts first among "
     return Headline(f"{text}{human.plural(int(judged['texts']), 'text')}", tuple(notes))
 
 
@@ -111,14 +113,14 @@ def _right(found: Right, judged: str) -> str:
         return f"{text}, more than by {base}"
     if found.verdict == "worse":
         return f"{text}, fewer than by {base}"
-    surely = "" if found.verdict == "tied" else "surely "
-    return f"{text}, not {surely}more than by {base}"
+    significantly = "" if found.verdict == "tied" else "significantly "
+    return f"{text}, not {significantly}more than by {base}"
 
 
 def _about(found: Right, labels: int) -> list[str]:
     if not math.isfinite(found.low):
-        text = "All judged patches are of one scene, so there is no interval."
+        text = "All evaluated patches are of one scene, so there is no interval."
     else:
         text = f"95{human.GAP}% interval: {human.share(found.low)} to {human.share(found.high)}."
     among = f" among {labels} labels" if labels else ""
-    return [f"{text} A guess{among} is right for {human.share(found.guess)}."]
+    return [f"{text} Guessing{among} is right for {human.share(found.guess)}."]

@@ -1,7 +1,7 @@
-"""What a trained observer is worth against random tiles, overviews alone, and the LR fill.
+"""Headline of a trained observer, compared with random tiles, overviews alone, and the LR fill.
 
-The difference from random tiles has an interval over groups of held-out scenes; the others have
-none, so of them only the figures are stated.
+The difference from random tiles has an interval over groups of held-out scenes. The other
+differences have none, so only their figures are stated.
 """
 
 from __future__ import annotations
@@ -17,22 +17,22 @@ from foveate.stats import FEWEST
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-NOTHING = 0.005  # of a precision or a cosine: less is none
-FEW_SCENES = 8  # judged; below, another draw may turn an order
-CLEAR = 0.01  # of the mean height of a curve: less is not worth naming another policy
+NOTHING = 0.005  # differences of mAP or cosine below this are treated as zero
+FEW_SCENES = 8  # with fewer evaluated scenes, another sample may reverse an order
+CLEAR = 0.01  # smallest difference of mean curve heights for which another policy is recommended
 
 
 class Worth(NamedTuple):
-    """What an observer is worth at the share that it was trained for; NaN where not known.
+    """Measure of an observer at the share that it was trained for; NaN where not known.
 
     Attributes:
         measure: "tile mAP" or "centred cosine".
         obr: Observed share of the tiles.
-        ours: Completed scenes.
-        fill: The same tiles, the rest filled from the overview alone.
-        lr: Overviews alone, nothing observed.
-        chance: Completed scenes from tiles observed at random.
-        full: Everything observed.
+        ours: Value of the completed scenes.
+        fill: Value with the same observed tiles and the LR fill elsewhere.
+        lr: Value of the overviews alone, without observed tiles.
+        chance: Value of scenes completed from random tiles.
+        full: Value if all tiles are observed.
     """
 
     measure: str
@@ -45,7 +45,7 @@ class Worth(NamedTuple):
 
     @property
     def added(self) -> float:
-        """What completion adds over the LR fill."""
+        """Difference of completion and the LR fill."""
         return self.ours - self.fill
 
 
@@ -54,14 +54,14 @@ class Compared(NamedTuple):
 
     Attributes:
         measure: "tile mAP" or "centred cosine".
-        value: Its mean over the observed shares.
-        random: That of random tiles.
+        value: Mean of the measure over the observed shares.
+        random: The same mean for random tiles.
         low: Lower end of the 95 % interval of the difference; NaN where there is none.
         high: Upper end.
         verdict: "better", "worse", "tied", "open"; "" without an interval.
-        groups: Groups of scenes that the interval draws.
-        best: Of the policies that are better than random tiles the one of the highest value.
-        best_value: Its value.
+        groups: Number of groups of scenes that the bootstrap resamples.
+        best: Policy with the highest value among those better than random tiles.
+        best_value: Value of that policy.
     """
 
     measure: str
@@ -76,38 +76,38 @@ class Compared(NamedTuple):
 
 
 def worth(evaluation: Mapping[str, Any]) -> Worth:
-    """Return the few figures that the page of an observer opens with."""
-    ways = evaluation.get("completions") or {}
+    """Return the main figures of an observer."""
+    completions = evaluation.get("completions") or {}
     measure = str((evaluation.get("curve") or {}).get("measure", "tile mAP"))
     key = "tiles" if measure == "tile mAP" else "cosine"
 
     def of(entry: object) -> float:
         return number(entry.get(key)) if isinstance(entry, dict) else math.nan
 
-    ours, fill, lr = (of(ways.get(name)) for name in ("ours", "fill", "LR only"))
-    # A cosine is of the tiles that were not observed, and at random these are others.
+    ours, fill, lr = (of(completions.get(name)) for name in ("ours", "fill", "LR only"))
+    # The cosine is measured on unobserved tiles, and these differ for random tiles.
     chance = of(evaluation.get("random")) if key == "tiles" else math.nan
     return Worth(measure, number(evaluation.get("obr")), ours, fill, lr, chance,
-                 of(ways.get("full")))  # fmt: skip
+                 of(completions.get("full")))  # fmt: skip
 
 
 def compared(evaluation: Mapping[str, Any]) -> Compared | None:
-    """Return how the trained policy did against random tiles; None where not compared."""
+    """Return the comparison of the trained policy with random tiles; None if not compared."""
     against = evaluation.get("against_random") or {}
     policies = against.get("policies") or {}
-    own = policies.get(str(against.get("trained") or "learned"))
-    if not isinstance(own, dict):
+    learned = policies.get(str(against.get("trained") or "learned"))
+    if not isinstance(learned, dict):
         return None
     measure = str((evaluation.get("curve") or {}).get("measure", "tile mAP"))
     better = {name: one for name, one in policies.items() if one.get("verdict") == "better"}
     areas = {name: number(one.get("area")) for name, one in better.items()}
     areas = {name: value for name, value in areas.items() if math.isfinite(value)}
     best = max(areas, key=lambda name: areas[name], default="")
-    gap = own.get("difference") or {}
+    gap = learned.get("difference") or {}
     return Compared(
-        measure, number(own.get("area")), number(against.get("random")), number(gap.get("low")),
-        number(gap.get("high")), str(own.get("verdict") or ""), int(against.get("groups") or 0),
-        best, areas.get(best, math.nan),
+        measure, number(learned.get("area")), number(against.get("random")),
+        number(gap.get("low")), number(gap.get("high")), str(learned.get("verdict") or ""),
+        int(against.get("groups") or 0), best, areas.get(best, math.nan),
     )  # fmt: skip
 
 
@@ -120,7 +120,7 @@ def signed(value: float, digits: int = 3) -> str:
 
 
 def trained(evaluation: Mapping[str, Any]) -> Headline:
-    """Say what an observer is worth on the scenes that judge it."""
+    """Return the headline of an observer, evaluated on held-out scenes."""
     found, gap = worth(evaluation), compared(evaluation)
     share = human.share(found.obr)
     if found.measure == "tile mAP":
@@ -133,9 +133,9 @@ def trained(evaluation: Mapping[str, Any]) -> Headline:
         text += f" ({', '.join(ends)})" if ends else ""
     else:
         text = f"With {share} of the tiles observed, a centred cosine of "
-        text += f"{human.decimal(found.ours)} where nothing was"
+        text += f"{human.decimal(found.ours)} on the unobserved tiles"
     if found.full - found.lr <= NOTHING:
-        text += "; high resolution itself adds nothing here"
+        text += "; high resolution itself adds nothing on these scenes"
     else:
         text += f"; {_against_random(gap)}"
     notes = (_observing(found), _figures(gap), _used(evaluation), _completion(found),
@@ -144,44 +144,44 @@ def trained(evaluation: Mapping[str, Any]) -> Headline:
 
 
 def against_random(gap: Compared | None) -> str:
-    """Say how a policy did against random tiles, after "this choice"."""
+    """Return the result of a policy against random tiles, as the predicate of "this selection"."""
     if gap is None or not gap.verdict:
         return "was not tested against random tiles"
     if gap.verdict == "better":
-        return "did better than random tiles"
+        return "was better than random tiles"
     if gap.verdict == "worse":
-        return "did worse than random tiles"
-    return "did no better than random tiles" if gap.verdict == "tied" else (
-        "did not surely do better than random tiles"
+        return "was worse than random tiles"
+    return "was no better than random tiles" if gap.verdict == "tied" else (
+        "was not significantly better than random tiles"
     )  # fmt: skip
 
 
 def _against_random(gap: Compared | None) -> str:
     if gap is None or not gap.verdict:
-        return "whether its choice beats random tiles was not tested"
+        return "its selection was not tested against random tiles"
     return {
-        "better": "its choice of tiles beats random ones",
-        "worse": "random tiles do better than its choice",
-        "tied": "random tiles do as well",
-    }.get(gap.verdict, "whether its choice beats random tiles is not settled")
+        "better": "its selection is better than random tiles",
+        "worse": "its selection is worse than random tiles",
+        "tied": "its selection is no better than random tiles",
+    }.get(gap.verdict, "its selection is not significantly better than random tiles")
 
 
 def figures(gap: Compared | None) -> str:
-    """Return the figures of a comparison with random tiles, "" where there are none."""
+    """Return the figures of a comparison with random tiles; "" if there are none."""
     if gap is None or not math.isfinite(gap.value):
         return ""
     text = f"over the observed shares, mean {gap.measure} {human.decimal(gap.value, 3)}, random "
     text += f"tiles {human.decimal(gap.random, 3)}"
     if not math.isfinite(gap.low):
-        return f"{text}; all scenes are one group, so the difference has no interval"
+        return f"{text}; all scenes are in one group, so the difference has no interval"
     text += f"; difference {signed(gap.value - gap.random)}, 95{human.GAP}% interval "
     text += f"{signed(gap.low)} to {signed(gap.high)} over {human.plural(gap.groups, 'group')}"
     text += " of scenes"
     if gap.verdict != "open":
         return text
     if gap.groups < FEWEST:
-        return f"{text}, which are too few to be sure"
-    return f"{text}, not sure after Holm\u2019s correction for the number of policies"
+        return f"{text}, which are too few for a verdict"
+    return f"{text}, not significant after Holm\u2019s correction for the number of policies"
 
 
 def _figures(gap: Compared | None) -> str:
@@ -190,27 +190,27 @@ def _figures(gap: Compared | None) -> str:
 
 
 def _used(evaluation: Mapping[str, Any]) -> str:
-    """Say which policy a selection takes, where that is not the learned one."""
+    """Return the policy that a selection uses, as a sentence; "" for the learned policy."""
     against = evaluation.get("against_random") or {}
     used, trained = str(against.get("policy") or "learned"), against.get("trained")
     if used == "learned":
         return ""
     if used == trained:
-        return f"A selection takes tiles by the policy {used}, which did best on validation scenes."
+        return f"A selection uses the policy {used}, the best on validation scenes."
     return (
-        f"So a selection takes tiles by the policy {used} instead, of those that learn nothing the "
-        f"one that did best on validation scenes; --policy {trained} takes them as trained."
+        f"Therefore a selection uses the policy {used}, the best untrained policy on validation "
+        f"scenes; --policy {trained} uses the trained policy."
     )
 
 
 def _observing(found: Worth) -> str:
     gain, room = found.ours - found.lr, found.full - found.lr
     if found.measure != "tile mAP" or not math.isfinite(gain):
-        return "There are no labels, so nothing is known of what the tokens tell."
+        return "There are no labels, so the accuracy for concepts is not known."
     if math.isfinite(room) and room <= NOTHING:
         return (
-            f"Observing everything scores {signed(room)} over the overviews alone: there is "
-            "nothing to gain by observing."
+            f"Observing all tiles changes the score by {signed(room)} over the overviews alone: "
+            "there is nothing to gain by observing."
         )
     share = human.share(found.obr)
     if gain <= NOTHING:
@@ -219,7 +219,7 @@ def _observing(found: Worth) -> str:
             f"({signed(gain)})."
         )
     text = f"Observing {share} of the tiles scores {signed(gain)} over the overviews alone"
-    return f"{text}, {human.share(gain / room)} of what observing everything would." if (
+    return f"{text}, {human.share(gain / room)} of the gain of observing all tiles." if (
         math.isfinite(room)
     ) else f"{text}."  # fmt: skip
 
@@ -229,33 +229,33 @@ def _completion(found: Worth) -> str:
         return ""
     text = signed(found.added)
     if found.added < -NOTHING:
-        return f"Completion scores {text} over the LR fill, no better than it: use the fill."
+        return f"Completion scores {text} against the LR fill and is no better: use the LR fill."
     if found.added <= NOTHING:
         return f"Completion adds nothing over the LR fill ({text})."
     return f"Completion scores {text} over the LR fill, a difference without an interval."
 
 
 def _other(gap: Compared | None, evaluation: Mapping[str, Any]) -> str:
-    """Name a policy that scores higher, and needs no more than the overview."""
+    """Return a better policy that needs only the overview, as a sentence; "" if there is none."""
     if gap is not None:
         trained = (evaluation.get("against_random") or {}).get("trained") or "learned"
         if gap.best in {"", trained} or gap.best_value - gap.value < CLEAR:
             return ""
         return (
-            f"Tiles chosen by the policy {gap.best} score higher: mean "
+            f"Tiles selected by the policy {gap.best} score higher: mean "
             f"{human.decimal(gap.best_value, 3)} against {human.decimal(gap.value, 3)}: "
             f"--policy {gap.best}."
         )
     found = evaluation.get("efficiency") or {}
-    own = number(found.get("learned"))
+    learned = number(found.get("learned"))
     others = {k: number(v) for k, v in found.items() if k not in {"learned", "design"}}
-    better = {k: v for k, v in others.items() if v >= own}
-    if not math.isfinite(own) or not better:
+    better = {k: v for k, v in others.items() if v >= learned}
+    if not math.isfinite(learned) or not better:
         return ""
     best = max(better, key=lambda name: better[name])
     return (
-        f"Tiles chosen by the policy {best}, which learns nothing, score as high or higher: "
-        f"efficiency {human.decimal(better[best])} against {human.decimal(own)}."
+        f"Tiles selected by the untrained policy {best} score as high or higher: "
+        f"efficiency {human.decimal(better[best])} against {human.decimal(learned)}."
     )
 
 
@@ -263,13 +263,13 @@ def _doubtful(evaluation: Mapping[str, Any]) -> str:
     parts = []
     if evaluation.get("split") == "val":
         parts.append(
-            "There were no test scenes: these are the validation scenes, by which training was "
-            "stopped, so expect less elsewhere."
+            "There were no test scenes: these are the validation scenes used for early stopping, "
+            "so expect lower values elsewhere."
         )
     scenes = number(evaluation.get("scenes"))
     if scenes < FEW_SCENES:
         parts.append(
-            f"Only {human.plural(int(scenes), 'scene was', 'scenes were')} judged: others may "
-            "turn small differences around."
+            f"Only {human.plural(int(scenes), 'scene was', 'scenes were')} evaluated: on other "
+            "scenes small differences may have the opposite sign."
         )
     return " ".join(parts)

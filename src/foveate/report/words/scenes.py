@@ -1,4 +1,4 @@
-"""What an observer chose, completed, found, recognised and counted in scenes that it is used on."""
+"""Headlines of `observe` on scenes: selected, completed, searched, classified and estimated."""
 
 from __future__ import annotations
 
@@ -14,25 +14,25 @@ from foveate.report.words.observer import NOTHING, Compared, against_random, fig
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-OFF = 0.2  # relative drift above which a threshold does not carry over
+OFF = 0.2  # relative drift above which a threshold does not transfer
 DOUBTFUL = 0.5  # mean uncertainty of completed tiles above which most of them are a guess
-LIKELY = 0.5  # probability from which a tile is taken to show a concept
-RARE = 10  # training scenes that show a concept: with fewer hardly anything is learnt of it
-_NAMED = 3  # missing tiles
+LIKELY = 0.5  # probability above which a tile counts as showing a concept
+RARE = 10  # concepts in fewer training scenes are hardly learned
+_NAMED = 3  # number of missing tiles that are named
 
 
 class Chosen(NamedTuple):
-    """What `select` chose.
+    """Result of `observe select`.
 
     Attributes:
-        about: The part of the summary that is about it.
-        tiles: Tiles that there are.
-        chosen: Tiles that were chosen.
-        scenes: Overviews.
-        empty: Of them without a chosen tile.
-        open: Chosen tiles whose lead over the last one is within the spread of the scores.
-        training: How the policy did against random tiles in training; None where not known.
-        fallback: The trained policy which that is said of, where another was taken in its place.
+        about: Summary of the selection.
+        tiles: Number of tiles.
+        chosen: Number of selected tiles.
+        scenes: Number of overviews.
+        empty: Number of overviews without a selected tile.
+        open: Number of selected tiles whose lead over the last one is within their uncertainty.
+        training: Comparison of the policy with random tiles in training; None if not known.
+        fallback: The trained policy that `training` is about, if another policy replaced it.
     """
 
     about: Mapping[str, Any]
@@ -46,7 +46,7 @@ class Chosen(NamedTuple):
 
 
 def told(training: Mapping[str, Any] | None) -> Compared | None:
-    """Return what the summary of a selection repeats of the training; None where nothing."""
+    """Return the comparison in training, from the summary of a selection; None if missing."""
     if not training or not training.get("known"):
         return None
     gap = training.get("difference") or {}
@@ -58,35 +58,36 @@ def told(training: Mapping[str, Any] | None) -> Compared | None:
 
 
 def selected(found: Chosen) -> Headline:
-    """Say what was chosen, and whether choosing so has proved better than chance."""
+    """Return the headline of a selection and the test of its policy against random tiles."""
     about, policy = found.about, str(found.about.get("policy") or "learned")
     tiles = human.plural(found.tiles, "tile")
     if not found.chosen:
-        why = "the budget is below one tile, or no score lies above the threshold"
+        why = "the budget is below one tile, or no score is above the threshold"
         return Headline(f"None of {tiles} to observe: {why}", tuple(_drift(about)))
     text = f"{human.count(found.chosen)} of {tiles} to observe, in "
     text += human.plural(found.scenes, "scene")
     if found.chosen == found.tiles:
-        text += ": all of them, so nothing was chosen"
+        text += ": all of them, so no selection was made"
     elif found.fallback:
         how = "drawn at random" if policy == "random" else f"by the policy {policy}"
-        text += f", {how}: in training the observer\u2019s choice {against_random(found.training)}"
+        text += f", {how}: in training, the selection of the observer "
+        text += against_random(found.training)
     elif policy == "random":
         text += ", drawn at random"
     else:
-        text += f"; in training this choice {against_random(found.training)}"
+        text += f"; in training, this policy {against_random(found.training)}"
     notes = [_within(about), *_trained(found, policy), *_drift(about)]
     if policy not in {"learned", "random"} and not found.fallback:
         notes.append(
-            f"Tiles were chosen by the policy {policy}, not by the observer\u2019s scores."
+            f"Tiles were selected by the policy {policy}, not by the scores of the observer."
         )
     if found.empty:
-        notes.append(f"{human.plural(found.empty, 'scene gives', 'scenes give')} no tile.")
+        notes.append(f"{human.plural(found.empty, 'scene has', 'scenes have')} no selected tile.")
     if found.open:
         few = f"{human.count(found.open)} of the {human.count(found.chosen)}"
         notes.append(
-            f"{few} lie less than their uncertainty above the last: others could as well stand in "
-            "their place."
+            f"The scores of {few} exceed that of the last by less than their uncertainty: tiles "
+            "that were not selected may be as good."
         )
     return Headline(text, tuple(note for note in notes if note))
 
@@ -99,7 +100,7 @@ def _within(about: Mapping[str, Any]) -> str:
     if math.isfinite(expected):
         bound = human.decimal(number(about.get("threshold")), 3)
         return f"Tiles that score above {bound}: {share}, {human.share(expected)} expected."
-    return f"Chosen by mode {about.get('mode', '')}: {share}."
+    return f"Selected by mode {about.get('mode', '')}: {share}."
 
 
 def _trained(found: Chosen, policy: str) -> list[str]:
@@ -107,16 +108,16 @@ def _trained(found: Chosen, policy: str) -> list[str]:
         return []
     text = figures(found.training)
     if not text:
-        return ["Train the observer again to learn whether it beats random tiles."]
+        return ["Train the observer again to test it against random tiles."]
     rows = [f"In training, {text}."]
     if found.fallback:
         rows.append(
-            f"Of the policies that learn nothing, {policy} did best on validation scenes, which "
-            f"proves little; --policy {found.fallback} takes the observer\u2019s choice."
+            f"{policy} was the best untrained policy on validation scenes, which is weak evidence; "
+            f"--policy {found.fallback} uses the scores of the observer."
         )
     if found.training is not None and found.training.best not in {"", policy}:
         best = found.training.best
-        rows.append(f"The policy {best} scored highest there: --policy {best}.")
+        rows.append(f"The policy {best} scored highest in training: --policy {best}.")
     return rows
 
 
@@ -124,38 +125,42 @@ def _drift(about: Mapping[str, Any]) -> list[str]:
     drift = number(about.get("drift"))
     if not abs(drift) > OFF:
         return []
-    text = f"The share is off by {human.share(abs(drift))} of the expected one: these overviews "
-    return [f"{text}are unlike those of the calibration. Choose by --budget or --obr instead."]
+    text = (
+        f"The share deviates by {human.share(abs(drift))} from the expected one: these overviews "
+    )
+    return [f"{text}differ from those of the calibration. Use --budget or --obr instead."]
 
 
 def completed(about: Mapping[str, Any], *, empty: int = 0) -> Headline:
-    """Say how much of the scenes was observed, and how much of the rest is a guess.
+    """Return the headline of a completion: observed tiles and the reliability of the others.
 
     Args:
-        about: The part of the summary that is about it.
-        empty: Scenes without an observed tile.
+        about: Summary of the completion.
+        empty: Number of scenes without an observed tile.
     """
-    scenes, tiles, seen = (int(number(about.get(k)) or 0) for k in ("scenes", "tiles", "observed"))
-    doubt = number(about.get("completed_doubt"))
+    scenes, tiles, observed = (
+        int(number(about.get(k)) or 0) for k in ("scenes", "tiles", "observed")
+    )
+    uncertainty = number(about.get("completed_doubt"))
     text = f"{human.plural(scenes, 'scene')} completed from "
-    text += f"{human.plural(seen, 'observed tile')} of {human.count(tiles)}"
-    guess = seen < tiles and doubt > DOUBTFUL
-    if not seen:
-        text = f"{human.plural(scenes, 'scene')} of which no tile was observed: only what their "
-        text += "overviews tell" if scenes != 1 else "overview tells"
-        text = text.replace("their", "its") if scenes == 1 else text
-    elif seen == tiles:
+    text += f"{human.plural(observed, 'observed tile')} of {human.count(tiles)}"
+    guess = observed < tiles and uncertainty > DOUBTFUL
+    if not observed:
+        text = f"{human.plural(scenes, 'scene')} without observed tiles, predicted from "
+        text += "the overviews alone" if scenes != 1 else "the overview alone"
+    elif observed == tiles:
         text += ": all of them, so nothing had to be completed"
     elif guess:
-        text += "; most of the rest is a guess"
+        text += "; most of the completed tiles are a guess"
     notes = []
-    if seen and seen < tiles and math.isfinite(doubt):
-        mean = f"The mean uncertainty of completed tiles is {human.decimal(doubt)}"
-        notes.append(f"{mean} (0: as good as observed, 1: unlike anything observed).")
-    if seen and empty:
-        ends = "is what its overview tells" if empty == 1 else "are what their overviews tell"
+    if observed and observed < tiles and math.isfinite(uncertainty):
+        mean = f"The mean uncertainty of completed tiles is {human.decimal(uncertainty)}"
+        notes.append(f"{mean} (0: as good as observed, 1: unlike any observed tile).")
+    if observed and empty:
+        ends = "its overview alone" if empty == 1 else "their overviews alone"
         have = human.plural(empty, "scene has", "scenes have")
-        notes.append(f"{have} no observed tile and {ends}.")
+        verb = "is" if empty == 1 else "are"
+        notes.append(f"{have} no observed tile and {verb} predicted from {ends}.")
     return Headline(text, (*notes, *_deliveries(about)))
 
 
@@ -164,7 +169,7 @@ def _deliveries(about: Mapping[str, Any]) -> list[str]:
     if missing := int(number(about.get("missing") or 0)):
         names = [str(name) for name in (about.get("missing_tiles") or [])[:_NAMED]]
         more = missing - len(names)
-        text = f"{human.plural(missing, 'chosen tile')} had no high resolution and "
+        text = f"{human.plural(missing, 'selected tile')} had no high-resolution image and "
         text += "was completed" if missing == 1 else "were completed"
         text += f": {', '.join(names)}" if names else ""
         rows.append(f"{text}{f' and {human.count(more)} more' if names and more else ''}.")
@@ -174,59 +179,59 @@ def _deliveries(about: Mapping[str, Any]) -> list[str]:
         )  # fmt: skip
         rows.append(f"{human.count(empty)} {given} as not observed.")
     if extra := int(number(about.get("not_chosen_but_given") or 0)):
-        given = "tile was given that was" if extra == 1 else "tiles were given that were"
-        rows.append(f"{human.count(extra)} {given} not chosen; used all the same.")
+        given = "given tile was not selected but is" if extra == 1 else (
+            "given tiles were not selected but are"
+        )  # fmt: skip
+        rows.append(f"{human.count(extra)} {given} used.")
     if unused := int(number(about.get("unused") or 0)):
-        shows = human.plural(unused, "given file shows", "given files show")
+        shows = human.plural(unused, "given file matches", "given files match")
         rows.append(f"{shows} no tile of these scenes.")
     return rows
 
 
 def searched(name: str, hits: Sequence[Mapping[str, Any]], *, probable: bool) -> Headline:
-    """Say what a search found, and whether it found anything.
+    """Return the headline of a search.
 
     Args:
-        name: What was looked for.
-        hits: "score" and "observed" of each hit, the best first.
-        probable: Whether scores are probabilities; else they are cosines, which are of use only
-            beside each other.
+        name: The query.
+        hits: "score" and "observed" of each hit, best first.
+        probable: Whether scores are probabilities; otherwise they are cosines, which can only be
+            compared with each other.
     """
     what = f"\u201c{name}\u201d"
     if not hits:
-        return Headline(f"No tile to look for {what} in")
+        return Headline(f"No tile to search for {what}")
     best = number(hits[0].get("score"))
     guessed = sum(not hit.get("observed") for hit in hits)
     notes = []
     if guessed:
         one = human.plural(guessed, "hit was", "hits were")
-        notes.append(f"{one} not observed: scored by what the observer makes of the overview.")
+        notes.append(f"{one} not observed: scored by completed features.")
     if not probable:
-        text = f"{human.plural(len(hits), 'tile')} most like {what}, which may be in none of them"
-        return Headline(
-            text, ("A search by text always has a first hit: look at the pictures.", *notes)
-        )
+        text = f"{human.plural(len(hits), 'tile')} most similar to {what}, which may show it or not"
+        return Headline(text, ("A text search always returns hits: look at the pictures.", *notes))
     likely = sum(number(hit.get("score")) > LIKELY for hit in hits)
     if not likely:
         bound = f"no tile shows it with more than {human.share(best)} probability"
-        return Headline(f"{what} is probably not here: {bound}", tuple(notes))
+        return Headline(f"{what} is probably not in these scenes: {bound}", tuple(notes))
     show = "shows" if likely == 1 else "show"
     text = f"{human.count(likely)} of {human.plural(len(hits), 'hit')} {show} {what} more likely "
     return Headline(f"{text}than not, the best with {human.share(best)} probability", tuple(notes))
 
 
 def recognised(found: Mapping[str, Any]) -> Headline:
-    """Say how well concepts were recognised in completed scenes, where that is known.
+    """Return the headline of a classification of completed scenes, with mAP if labels exist.
 
-    Average precision of a random order is the share of tiles that show a concept.
+    The average precision of a random order is the share of tiles that show a concept.
     """
     count = human.plural(len(found["concepts"]), "concept")
     truth = found.get("truth")
     if not truth:
-        return Headline(f"Scores of {count}; whether they are right is not known")
+        return Headline(f"Scores of {count}; the accuracy is not known")
     each, shares = truth["tiles"]["each"], truth["prevalence"]
     known = {k: number(v) for k, v in each.items() if math.isfinite(number(v))}
     if not known:
-        return Headline(f"Scores of {count}, of which no tile shows any", ())
+        return Headline(f"Scores of {count}; no tile shows any of them", ())
     ours = sum(known.values()) / len(known)
     chance = sum(number(shares[k]) for k in known) / len(known)
     text = f"Mean average precision {human.decimal(ours)} over "
@@ -234,15 +239,15 @@ def recognised(found: Mapping[str, Any]) -> Headline:
     if ours <= chance + NOTHING:
         text += f", no better than a random order ({human.decimal(chance)})"
     else:
-        text += f", where a random order has {human.decimal(chance)}"
+        text += f", random order {human.decimal(chance)}"
     weak = [k for k, v in known.items() if v <= number(shares[k]) + NOTHING]
     notes = [f"No better than a random order: {', '.join(weak)}."] if weak else []
-    notes.append("No interval was worked out: with few tiles of a concept, chance rules.")
+    notes.append("No interval was computed: with few tiles of a concept the values vary by chance.")
     return Headline(text, tuple(notes))
 
 
 def dataset(name: str, found: Mapping[str, Any]) -> Headline:
-    """Say how well the images of a data set were recognised from overviews alone."""
+    """Return the headline of a classification of data set images from overviews alone."""
     images = f"{human.plural(int(found['images']), 'image')} of {name}"
     chance = number(found.get("chance"))
     if "top1" in found:
@@ -252,23 +257,21 @@ def dataset(name: str, found: Mapping[str, Any]) -> Headline:
         return labels.answered(right, images)
     ours = number(found.get("map"))
     if not math.isfinite(ours):
-        return Headline(f"No class is shown by any of {images}")
-    how = "no better than" if ours <= chance + NOTHING else "where"
-    end = "" if ours <= chance + NOTHING else " has"
-    text = f"Mean average precision {human.share(ours)} on {images}, {how} a random order"
-    return Headline(f"{text}{end} ({human.share(chance)})" if not end else (
-        f"{text}{end} {human.share(chance)}"
-    ))  # fmt: skip
+        return Headline(f"None of {images} shows a class")
+    text = f"Mean average precision {human.share(ours)} on {images}"
+    if ours <= chance + NOTHING:
+        return Headline(f"{text}, no better than a random order ({human.share(chance)})")
+    return Headline(f"{text}, random order {human.share(chance)}")
 
 
 def estimated(found: Mapping[str, Any]) -> Headline:
-    """Say how much there is in all, with its interval, and whether the design has helped."""
+    """Return the headline of an estimated total: interval and efficiency of the design."""
     one, unit, what = found["estimate"], found["unit"], found["what"]
     level = f"{100 * number(found['confidence']):g}{human.GAP}%"
     drawn, tiles = int(found["drawn"]), int(found["tiles"])
     looked = f"{human.count(drawn)} of {human.plural(tiles, 'tile')}"
     if not found["found"]:
-        text = f"{what}: none in {looked}, which is no proof that there is none"
+        text = f"{what}: none in {looked}, which does not prove absence"
         return Headline(text if drawn < tiles else f"{what}: none in any of {looked}")
     total, low, high = (quantity(number(one[key])) for key in ("total", "low", "high"))
     if drawn >= tiles:
@@ -281,14 +284,14 @@ def estimated(found: Mapping[str, Any]) -> Headline:
     elif found.get("of") == "tiles":
         notes.append(f"That is {human.share(one['total'] / tiles)} of all tiles.")
     if number(one["low"]) <= 0 and drawn < tiles:
-        notes.append("The interval reaches down to nothing: look at more tiles.")
+        notes.append("The interval includes zero: look at more tiles.")
     if found.get("repeats"):
         notes.append(_against_even(found["repeats"]))
     return Headline(text, tuple(note for note in notes if note))
 
 
 def counted(found: Mapping[str, Any]) -> Headline:
-    """Say what pairs hold, and what is too rare in them to learn or to judge."""
+    """Return the headline of the statistics of pairs: their size, and rare or missing concepts."""
     area = human.area(number(found["ground"]), metres=found["unit"] == "m2")
     text = f"{human.plural(found['scenes'], 'scene')} in "
     text += f"{human.plural(len(found['regions']), 'region')}, "
@@ -303,19 +306,19 @@ def counted(found: Mapping[str, Any]) -> Headline:
     if rare:
         notes.append(f"Fewer than {RARE} training scenes show {human.listed(rare)}.")
     if not found["labelled"]:
-        notes.append("There are no labels, so nothing is known of concepts.")
+        notes.append("There are no labels, so concepts were not counted.")
     return Headline(text, tuple(notes))
 
 
 def quantity(value: float) -> str:
-    """Write an amount of something on the ground."""
+    """Format a quantity: an integer from 100 on, else one decimal."""
     return human.count(value) if abs(value) >= 100 else f"{value:.1f}"
 
 
 def _against_even(repeats: Mapping[str, Any]) -> str:
-    """Compare the errors of draws like this one with those of even draws.
+    """Compare the variance of this sampling design with that of uniform sampling.
 
-    The ratio of two mean squares of as many draws follows an F distribution where they are alike.
+    Under equal variances, the ratio of two mean squares of as many draws has an F distribution.
     """
     ratio, draws = number(repeats.get("variance_ratio")), int(repeats["design"]["repeats"])
     if not math.isfinite(ratio) or draws < 2:
@@ -325,8 +328,9 @@ def _against_even(repeats: Mapping[str, Any]) -> str:
     spread = float(f.ppf(0.975, draws, draws))
     ends = f"{human.factor(ratio)}, 95{human.GAP}% interval {human.factor(ratio / spread)} to "
     ends += human.factor(ratio * spread)
+    relative = f"relative variance of uniform sampling {ends}"
     if ratio / spread > 1:
-        return f"Draws like this one are better than even ones: those have its variance {ends}."
+        return f"This sampling design is better than uniform sampling: {relative}."
     if ratio * spread < 1:
-        return f"Even draws are better than draws like this one: they have its variance {ends}."
-    return f"Even draws do as well as draws like this one: they have its variance {ends}."
+        return f"Uniform sampling is better than this sampling design: {relative}."
+    return f"Uniform sampling is not significantly different from this design: {relative}."

@@ -113,10 +113,10 @@ def test_no_question_has_no_answer(model):
 @pytest.mark.parametrize(
     ("question", "message"),
     [
-        (Question([], "What is shown?"), "without images"),
+        (Question([], "What is shown?"), "has no images"),
         (Question([IMAGE], "  "), "empty prompt"),
-        (Question([IMAGE], "What is <image>?"), "the prompt holds '<image>'"),
-        (Question([IMAGE], "Why? " * 500), "It takes 2048"),
+        (Question([IMAGE], "What is <image>?"), "the prompt contains '<image>'"),
+        (Question([IMAGE], "Why? " * 500), "at most 2048"),
     ],
 )
 def test_questions_that_cannot_be_asked(model, question, message):

@@ -118,10 +118,10 @@ def test_a_processor_that_holds_the_image_settings(folder):
     [
         (lambda f: (f / "config.json").unlink(), DataError, "no config.json in"),
         (lambda f: (f / "config.json").write_text("{"), DataError, r"cannot read .*config\.json"),
-        (lambda f: (f / "config.json").write_text("[]"), DataError, "no JSON object"),
+        (lambda f: (f / "config.json").write_text("[]"), DataError, "not contain a JSON object"),
         (lambda f: (f / "config.json").write_text("{}"), DataError, "no model_type"),
         (lambda f: change(f, model_type=None), DataError, "no model_type"),
-        (lambda f: change(f, auto_map={"AutoModel": "mine.Model"}), DataError, "never run"),
+        (lambda f: change(f, auto_map={"AutoModel": "mine.Model"}), DataError, "not run code"),
         (
             lambda f: change(f, model_type="clipp"),
             UnknownNameError,
@@ -136,13 +136,15 @@ def test_a_config_that_cannot_be_is_seen_before_anything_is_built(folder, spoil,
 
 
 def test_a_file_is_no_folder(folder):
-    with pytest.raises(DataError, match=r"are a file.*folder that save_pretrained wrote"):
+    with pytest.raises(DataError, match=r"are a file.*folder written by save_pretrained"):
         load_model("hf", weights=folder / "model.safetensors")
 
 
 def test_missing_parameters_are_not_drawn_at_random(folder):
     change_weights(folder, lambda state: {k: v for k, v in state.items() if "text_model" not in k})
-    with pytest.raises(DataError, match=r"another architecture than 'clip': \d+ parameters miss"):
+    with pytest.raises(
+        DataError, match=r"do not match the architecture 'clip': \d+ parameters miss"
+    ):
         build(folder)
 
 
@@ -163,7 +165,9 @@ def test_pickles_are_not_loaded(folder):
     state = safetensors.load_file(folder / "model.safetensors")
     torch.save(state, folder / "pytorch_model.bin")
     (folder / "model.safetensors").unlink()
-    with pytest.raises(DataError, match=r"no \.safetensors.*unpickles nothing.*save_pretrained"):
+    with pytest.raises(
+        DataError, match=r"no \.safetensors.*does not unpickle files.*save_pretrained"
+    ):
         build(folder)
 
 

@@ -1,4 +1,4 @@
-"""SAMs that others trained further, as their repositories save them, in transformers' SAM.
+"""Published fine-tuned SAMs, loaded into transformers' SAM.
 
 Names are those of segment_anything (Kirillov et al. 2023), from which Med-SA and SAMed are built;
 they are brought to those of transformers. Layouts, read in the public repositories:
@@ -60,19 +60,19 @@ _PLACES = "vision_encoder.pos_embed"
 
 
 def transformers_name(name: str) -> str:
-    """Return what transformers calls a parameter of segment_anything."""
+    """Return transformers' name of a parameter of segment_anything."""
     for pattern, there in _RENAMED:
         name = re.sub(pattern, there, name)
     return name
 
 
 def is_lora(state: State) -> bool:
-    """Say whether these are matrices of low rank as SAMed saves them."""
+    """Return whether these are low-rank matrices in the layout of SAMed."""
     return any(re.fullmatch(r"w_[ab]_\d+", name) for name in state)
 
 
 def is_adapted(state: State) -> bool:
-    """Say whether this is a network with adapters as Med-SA saves it."""
+    """Return whether this is a network with adapters in the layout of Med-SA."""
     return any("_Adapter.D_fc" in name for name in state)
 
 
@@ -80,17 +80,17 @@ def is_adapted(state: State) -> bool:
 
 
 def with_low_rank(base: Any, state: State, path: str, side: int) -> Any:
-    """Return a SAM with matrices of low rank added to its queries and values, and its decoder.
+    """Return a SAM with low-rank matrices merged into queries and values, and its decoder.
 
     Args:
-        base: The SAM that the matrices were trained over; it is left as it was.
-        state: As SAMed saves it.
-        path: Where it comes from, for messages.
-        side: Of its images in pixels: SAMed was trained at 512, its descendants at others. Vectors
-            of places are resampled to it as SAMed does.
+        base: The SAM that the matrices were trained on; it is not modified.
+        state: State dict in the layout of SAMed.
+        path: Source for error messages.
+        side: Image side in pixels: SAMed was trained at 512, derived models at others. Position
+            vectors are resampled to it as in SAMed.
 
     Raises:
-        DataError: The file lacks matrices, or belongs to another SAM.
+        DataError: Matrices are missing in the file, or it is from another SAM.
     """
     classes = _mask_tokens(state, path) - 1
     net = _network(base, side=side, classes=classes)
@@ -121,8 +121,8 @@ def _mask_tokens(state: State, path: str) -> int:
     if name not in state:
         raise DataError(
             f"{path!r} has no {name}",
-            "SAMed saves its matrices of low rank together with prompt encoder and mask decoder.",
-            "Give the file that save_lora_parameters of SAMed wrote.",
+            "SAMed saves low-rank matrices, prompt encoder and mask decoder together.",
+            "Use a file written by save_lora_parameters of SAMed.",
         )
     return int(state[name].shape[0])
 
@@ -133,8 +133,8 @@ def _add_low_rank(whole: dict[str, torch.Tensor], state: State, path: str, layer
     if count != 2 * layers:
         raise DataError(
             f"{path!r} has {count} matrices w_a_NNN for a SAM of {layers} blocks",
-            "Queries and values of each block have one.",
-            "Give the SAM that it was trained over: sam-vit-base for vit_b.",
+            "Queries and values of each block need one each.",
+            "Use the SAM that it was trained on: sam-vit-base for vit_b.",
         )
     for layer in range(layers):
         name = f"vision_encoder.layers.{layer}.attn.qkv.weight"
@@ -146,8 +146,8 @@ def _add_low_rank(whole: dict[str, torch.Tensor], state: State, path: str, layer
                 raise DataError(
                     f"{path!r} has no matrices w_a_{number:03d} and w_b_{number:03d} for "
                     f"{dim} dimensions",
-                    "They are (r, dim) and (dim, r).",
-                    "Give the SAM that it was trained over: sam-vit-base for vit_b.",
+                    "Expected shapes: (r, dim) and (dim, r).",
+                    "Use the SAM that it was trained on: sam-vit-base for vit_b.",
                 )
             weight[rows] += high.float() @ low.float()
         whole[name] = weight
@@ -157,7 +157,7 @@ def _add_low_rank(whole: dict[str, torch.Tensor], state: State, path: str, layer
 
 
 class _Adapter(torch.nn.Module):
-    """A bottleneck of a quarter of the dimensions."""
+    """A bottleneck adapter with a quarter of the dimensions."""
 
     def __init__(self, dim: int, hidden: int) -> None:
         super().__init__()
@@ -175,7 +175,7 @@ class _AdaptedLayer(torch.nn.Module):
     the last windows is the norm of zeros.
     """
 
-    _BESIDE = 0.5  # weight of the adapter beside the MLP
+    _BESIDE = 0.5  # weight of the adapter parallel to the MLP
 
     def __init__(self, layer: Any, dim: int, hidden: int) -> None:
         super().__init__()
@@ -201,15 +201,15 @@ def with_adapters(base: Any, state: State, path: str) -> Any:
     """Return a SAM with the adapters of Med-SA for images of two dimensions.
 
     Args:
-        base: A SAM of the same architecture, of which nothing but the config is used.
-        state: As Med-SA saves it: the whole network.
-        path: Where it comes from, for messages.
+        base: A SAM of the same architecture; only its config is used.
+        state: State dict in the layout of Med-SA: the whole network.
+        path: Source for error messages.
 
     Raises:
-        DataError: The file belongs to another SAM.
+        DataError: The file is from another SAM.
     """
     patch = _patch(base)
-    # A block that sees the whole image has 2 n - 1 relative places for n tokens along a side.
+    # A global block has 2 n - 1 relative positions for n tokens along a side.
     seeing = f"image_encoder.blocks.{base.config.vision_config.global_attn_indexes[0]}"
     first = "image_encoder.blocks.0.MLP_Adapter.D_fc1.weight"
     for name in (f"{seeing}.attn.rel_pos_h", first):
@@ -217,7 +217,7 @@ def with_adapters(base: Any, state: State, path: str) -> Any:
             raise DataError(
                 f"{path!r} has no {name}",
                 "Med-SA saves the whole network.",
-                "Give a checkpoint of Med-SA, and the SAM that it was built from.",
+                "Use a checkpoint of Med-SA, and the SAM that it was built from.",
             )
     tokens = (state[f"{seeing}.attn.rel_pos_h"].shape[0] + 1) // 2
     net = _network(base, side=tokens * patch)
@@ -235,7 +235,7 @@ def with_adapters(base: Any, state: State, path: str) -> Any:
 
 
 def _network(base: Any, *, side: int, classes: int | None = None) -> Any:
-    """Return a SAM of the config of another, for another size or number of masks."""
+    """Return a SAM with the config of another, for another size or number of masks."""
     from transformers import SamModel
 
     config = copy.deepcopy(base.config)
@@ -253,7 +253,7 @@ def _patch(net: Any) -> int:
 
 
 def _resampled(places: torch.Tensor, side: int, *, mode: str) -> torch.Tensor:
-    """Resample vectors of places (1, g, g, d) to (1, side, side, d)."""
+    """Resample position vectors (1, g, g, d) to (1, side, side, d)."""
     if places.shape[1] == side:
         return places
     found = functional.interpolate(

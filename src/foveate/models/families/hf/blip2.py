@@ -47,7 +47,7 @@ def build(
     """Build a BLIP-2; see `foveate.models.families.hf.family.Builder`.
 
     Raises:
-        DataError: The files do not make a model, or are from before images had a placeholder.
+        DataError: The files are not a supported model, or are too old to have an image placeholder.
         ParameterError: An option cannot be used.
     """
     import transformers
@@ -59,8 +59,8 @@ def build(
     if config.image_token_index is None:
         raise DataError(
             f"{str(checkpoint.folder)!r} has no image_token_index in config.json",
-            "It names the placeholder of an image; BLIP-2 files before transformers 4.46 had none.",
-            "Take a newer revision of the weights.",
+            "It is the placeholder of an image; BLIP-2 files before transformers 4.46 have none.",
+            "Use a newer revision of the weights.",
         )
     side = int(config.vision_config.image_size)
     preprocess = make_preprocess(handle, settings, scale, (side, side))
@@ -76,7 +76,7 @@ def build(
         config.image_token_index,
         show=see.whole,
         write=_Writer(tokenizer, config.image_token_index),
-        # Tokenizers of T5 begin every text with a space by themselves, those of OPT do not.
+        # T5 tokenizers start every text with a space, OPT tokenizers do not.
         lead=" " if config.use_decoder_only_language_model else "",
     )
     tokens = TokenSpec(int(config.vision_config.hidden_size), "backbone", pooled=False)
@@ -84,7 +84,7 @@ def build(
 
 
 class _VisionTower:
-    """Looks at images through the vision transformer and the Q-Former.
+    """Encodes images with the vision transformer and the Q-Former.
 
     Args:
         runner: The network.
@@ -94,7 +94,7 @@ class _VisionTower:
         self._runner = runner
         self._net: Any = runner.net
         self._config = self._net.config
-        # Positions are interpolated to sizes other than that of the training.
+        # Positions are interpolated to sizes other than the training size.
         self._other = runner.preprocess.size != (self._config.vision_config.image_size,) * 2
 
     def patches(self, x: torch.Tensor) -> torch.Tensor:
@@ -104,12 +104,12 @@ class _VisionTower:
         return on_grid(found.last_hidden_state[:, 1:], size)  # without the class token
 
     def queries(self, x: torch.Tensor) -> torch.Tensor:
-        """Return the vectors of images: (b, c, height, width) to (b, d)."""
+        """Return the embeddings of images: (b, c, height, width) to (b, d)."""
         found = self._net.get_image_features(x, interpolate_pos_encoding=self._other)
         return found.qformer_outputs.last_hidden_state.float().mean(dim=1)
 
     def whole(self, images: Sequence[NDArray[Any]]) -> Shown:
-        """Show images: each whole, as the queries that read it."""
+        """Encode images, each as a whole, into query outputs."""
         import torch
 
         preprocess, device = self._runner.preprocess, self._runner.device
@@ -122,7 +122,7 @@ class _VisionTower:
 
 
 class _Writer:
-    """Writes questions as token ids: the queries of the images, then the text with its start.
+    """Tokenises questions: the queries of the images, then the text with its start token.
 
     Args:
         tokenizer: Of transformers.
@@ -136,7 +136,7 @@ class _Writer:
         """Return the ids of a question; see `foveate.models.families.hf.prompt.Writer`.
 
         Raises:
-            ParameterError: The prompt holds the placeholder itself.
+            ParameterError: The prompt contains the placeholder itself.
         """
         text = list(self._tokenizer(f"Question: {prompt} Answer:")["input_ids"])
         if self._image_token in text:

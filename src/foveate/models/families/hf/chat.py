@@ -1,7 +1,7 @@
-"""What generative models of transformers share: greedy answers, and the loss of given answers.
+"""Shared parts of generative models of transformers: greedy answers and answer losses.
 
-Questions go through one after the other, so that an answer cannot depend on its neighbours and
-nothing is padded.
+Questions are processed one by one, so that an answer does not depend on others and
+no padding is needed.
 """
 
 from __future__ import annotations
@@ -35,8 +35,8 @@ if TYPE_CHECKING:
 
 
 _HALF = ("bfloat16", "float16")
-# Entries of a generation config that only sampling and beams read, and other limits of length:
-# of no use to a greedy answer, and reported when they are set.
+# Entries of a generation config for sampling, beams and length limits:
+# unused by greedy decoding, and transformers warns about them.
 _NOT_GREEDY = (
     "temperature", "top_k", "top_p", "top_h", "min_p", "typical_p", "epsilon_cutoff", "eta_cutoff",
     "early_stopping", "length_penalty", "num_return_sequences", "max_length", "stop_strings",
@@ -45,7 +45,7 @@ _NOT_GREEDY = (
 
 @dataclass(frozen=True)
 class Shown:
-    """Images of one question as a network takes them.
+    """Images of one question as network inputs.
 
     Attributes:
         lengths: Image tokens of each image.
@@ -58,17 +58,17 @@ class Shown:
 
 @dataclass(frozen=True)
 class Chat:
-    """Asks a generative network; see `foveate.models.capabilities.Generates`.
+    """Queries a generative network; see `foveate.models.capabilities.Generates`.
 
     Attributes:
         runner: The network.
         spec: Its spec, to check the bands.
         tokenizer: Of transformers.
         image_token: Id of the placeholder.
-        show: From the images of a question to what the network takes.
+        show: From the images of a question to network inputs.
         write: From a prompt and the lengths of its images to token ids.
-        lead: What the tokenizer needs before an answer to see it as the prompt's continuation.
-        typed: Whether the network wants to be told which tokens are an image's.
+        lead: Prefix with which the tokenizer treats an answer as the prompt's continuation.
+        typed: Whether the network requires token types that mark image tokens.
     """
 
     runner: InferenceRunner
@@ -84,16 +84,17 @@ class Chat:
     def generate(self, questions: Sequence[Question], max_tokens: int) -> list[str]:
         """Answer questions; see `ChatModel.generate`."""
         if max_tokens < 1:
-            raise ParameterError(f"max_tokens={max_tokens}", "An answer has 1 token or more.")
+            raise ParameterError(f"max_tokens={max_tokens}", "Must be at least 1.")
         return [self._answer(question, max_tokens) for question in questions]
 
     def answer_loss(
         self, questions: Sequence[Question], answers: Sequence[str]
     ) -> NDArray[np.float32]:
-        """Return how little answers are expected; see `ChatModel.answer_loss`."""
+        """Return losses of answers; see `ChatModel.answer_loss`."""
         if len(answers) != len(questions):
             raise ParameterError(
-                f"{len(answers)} answers to {len(questions)} questions", "One answer each."
+                f"{len(answers)} answers to {len(questions)} questions",
+                "Each question needs one answer.",
             )
         pairs = zip(questions, map(self.answer_ids, answers), strict=True)
         return np.array([self._loss(question, ids) for question, ids in pairs], np.float32)
@@ -101,7 +102,7 @@ class Chat:
     def answer_losses(
         self, questions: Sequence[Question], answers: Sequence[str]
     ) -> NDArray[np.float32]:
-        """Return how little each of m answers is expected; see `ChatModel.answer_losses`."""
+        """Return losses of m answers; see `ChatModel.answer_losses`."""
         ids = [self.answer_ids(answer) for answer in answers]
         if self.two_parts:
             losses = [[self._loss(question, own) for own in ids] for question in questions]
@@ -110,25 +111,25 @@ class Chat:
         return np.array(losses, np.float32).reshape(len(questions), len(answers))
 
     def _losses(self, question: Question, answers: list[list[int]]) -> list[float]:
-        """Judge answers to one question, which the network reads once and keeps in its cache."""
+        """Compute losses of answers to one question, encoded once and kept in the cache."""
         import torch
 
         with self._question(question) as (ids, shown):
             self._check_length(len(ids) + max(map(len, answers)))
             asked = self._net(**self._arguments(ids, shown), use_cache=True, logits_to_keep=1)
             goes_on, first, found = self._net, asked.logits[:, -1:], []
-            if "language_model_outputs" in asked:  # BLIP-2 itself wants images every time
+            if "language_model_outputs" in asked:  # BLIP-2 itself requires images in every call
                 goes_on, asked = self._net.language_model, asked.language_model_outputs
             cache = asked.past_key_values
             for answer in answers:
                 logits = first
                 if len(answer) > 1:
                     words = torch.tensor([answer[:-1]], device=self.runner.device)
-                    # Without a mask: nothing is padded, and Qwen2-VL counts places from a mask
-                    # as if no question came before.
+                    # Without a mask: nothing is padded, and Qwen2-VL computes positions from a mask
+                    # as if there were no question before.
                     more = goes_on(input_ids=words, past_key_values=cache, use_cache=True)
                     logits = torch.cat([first, more.logits], dim=1)
-                    cache.crop(1 - len(answer))  # the question alone stays
+                    cache.crop(1 - len(answer))  # keep the question only
                 target = torch.tensor(answer, device=self.runner.device)
                 found.append(float(torch.nn.functional.cross_entropy(logits[0].float(), target)))
         return found
@@ -138,7 +139,7 @@ class Chat:
             self._check_length(len(ids) + max_tokens)
             arguments = self._arguments(ids, shown)
             found = self._net.generate(**arguments, max_new_tokens=max_tokens)[0]
-        # A decoder gives the prompt back before the answer.
+        # Decoder-only networks return the prompt before the answer.
         new = found if self.two_parts else found[len(ids) :]
         return self.tokenizer.decode(new, skip_special_tokens=True).strip()
 
@@ -151,7 +152,7 @@ class Chat:
             if self.two_parts:
                 logits = self._net(**self._arguments(ids, shown), labels=target[None]).logits
             else:
-                # What stands at a place is predicted at the place before it.
+                # The logits at a position predict the next token.
                 logits = self._net(
                     **self._arguments(ids + answer, shown),
                     use_cache=False,
@@ -165,7 +166,7 @@ class Chat:
 
     @property
     def two_parts(self) -> bool:
-        """Whether an encoder reads the question and a decoder writes the answer (T5)."""
+        """Whether it is an encoder-decoder network (T5)."""
         return bool(self._net.config.is_encoder_decoder)
 
     def _arguments(self, ids: list[int], shown: Shown) -> dict[str, torch.Tensor]:
@@ -182,27 +183,29 @@ class Chat:
         text = answer.strip()
         ids = self.tokenizer(self.lead + text, add_special_tokens=False)["input_ids"]
         if not text or not ids:
-            raise ParameterError("an empty answer", "An answer has one token or more.")
+            raise ParameterError("an empty answer", "At least one token is required.")
         if self.image_token in ids:
-            raise ParameterError(f"the answer {text!r} holds the placeholder of an image")
+            raise ParameterError(f"the answer {text!r} contains the placeholder of an image")
         return list(ids)
 
     @contextlib.contextmanager
     def _question(self, question: Question) -> Generator[tuple[list[int], Shown]]:
-        """Check and write a question, and watch over the memory while the network works on it."""
+        """Validate and tokenise a question; convert out-of-memory errors."""
         import torch
 
         images = [np.asarray(image) for image in question.images]
         if not images:
-            raise ParameterError("a question without images", "It shows one or more.")
+            raise ParameterError("a question has no images", "At least one image is required.")
         if not question.prompt.strip():
             raise ParameterError(
-                "a question with an empty prompt", "", "Ask something: 'What is shown?'."
+                "a question has an empty prompt", "", "For example 'What is shown?'."
             )
         for image in images:
             check_bands(image[None], self.spec)
             if not image.size:
-                raise DataError(f"an image of shape {image.shape}", "It has one pixel or more.")
+                raise DataError(
+                    f"an image of shape {image.shape}", "At least one pixel is required."
+                )
         try:
             with torch.inference_mode(), self.runner.autocast():
                 shown = self.show(images)
@@ -214,7 +217,7 @@ class Chat:
                 f"one question with {len(images)} images does not fit into the memory of "
                 f"{self.runner.device}",
                 "",
-                "Show fewer or smaller images, or use --device cpu.",
+                "Use fewer or smaller images, or --device cpu.",
             ) from error
 
     def _check_length(self, length: int) -> None:
@@ -222,8 +225,8 @@ class Chat:
         if most is not None and length > most:
             raise ParameterError(
                 f"a question and its answer of {length} tokens for {self.spec.name!r}",
-                f"It takes {most}.",
-                "Show fewer or smaller images, or ask for a shorter answer (max_tokens).",
+                f"Allowed: at most {most}.",
+                "Use fewer or smaller images, or a shorter answer (max_tokens).",
             )
 
 
@@ -231,8 +234,8 @@ class ChatModel:
     """A frozen model that embeds images, gives their tokens, and answers questions about them.
 
     Args:
-        chat: The network with how it is asked, and the spec.
-        token_spec: What the tokens are.
+        chat: The network with its prompt format and spec.
+        token_spec: Token specification.
         places: From (b, c, height, width) to tokens (b, gh, gw, d).
         vectors: From (b, c, height, width) to (b, e); None for the mean of the tokens.
     """
@@ -251,7 +254,7 @@ class ChatModel:
         self._vectors = vectors or (lambda x: places(x).float().mean(dim=(1, 2)))
 
     def embed(self, batch: NDArray[Any]) -> NDArray[np.float32]:
-        """Embed (b, c, h, w) images of the native dtype: (b, d) float32."""
+        """Embed (b, c, h, w) images in native dtype: (b, d) float32."""
         return self._chat.runner.run(self._vectors, batch, self.spec)
 
     def tokens(self, batch: NDArray[Any]) -> NDArray[np.float32]:
@@ -269,7 +272,7 @@ class ChatModel:
             n answers without the prompt and without special tokens.
 
         Raises:
-            DataError: An image has other bands, or the chat template cannot show it.
+            DataError: An image has other bands, or the chat template does not support it.
             MemoryLimitError: One question alone does not fit.
             ParameterError: A question has no image, no text, or is too long.
         """
@@ -278,7 +281,7 @@ class ChatModel:
     def answer_loss(
         self, questions: Sequence[Question], answers: Sequence[str]
     ) -> NDArray[np.float32]:
-        """Return how little the model expects given answers, each given the true words before.
+        """Return the negative log-likelihood of given answers (teacher forcing).
 
         Args:
             questions: n questions.
@@ -291,26 +294,26 @@ class ChatModel:
         Raises:
             DataError: As `generate`.
             MemoryLimitError: As `generate`.
-            ParameterError: As `generate`; there is not one answer per question, or one is empty.
+            ParameterError: As `generate`; not one answer per question, or an empty answer.
         """
         return self._chat.answer_loss(questions, answers)
 
     @property
     def shares_questions(self) -> bool:
-        """Whether `answer_losses` reads a question once for all answers; see `JudgesAnswerSets`."""
+        """Whether a question is encoded once for all answers; see `JudgesAnswerSets`."""
         return not self._chat.two_parts
 
     def answer_losses(
         self, questions: Sequence[Question], answers: Sequence[str]
     ) -> NDArray[np.float32]:
-        """Return how little the model expects each of m answers to each of n questions.
+        """Return the negative log-likelihood of each of m answers to each of n questions.
 
         Args:
             questions: n questions.
             answers: m answers, one or more.
 
         Returns:
-            (n, m) float32 >= 0: what `answer_loss` gives for each pair, up to rounding.
+            (n, m) float32 >= 0: `answer_loss` of each pair, up to rounding.
 
         Raises:
             DataError: As `generate`.
@@ -320,7 +323,7 @@ class ChatModel:
         return self._chat.answer_losses(questions, answers)
 
     def answer_tokens(self, answers: Sequence[str]) -> NDArray[np.int64]:
-        """Return how many tokens each of m answers has: (m,).
+        """Return the number of tokens of each of m answers: (m,).
 
         Raises:
             ParameterError: An answer is empty.
@@ -339,17 +342,17 @@ def make_chat_model(
     typed: bool = False,
     tokenizer: Any = None,
 ) -> ChatModel:
-    """Make a model whose placeholders stand in the chat template, one for each image.
+    """Build a model with one placeholder per image in the chat template.
 
     Args:
         runner: The network.
         spec: What the vectors depend on; tokens are of the same length.
-        checkpoint: Its files, for tokenizer and template.
-        places: From (b, c, height, width) to the tokens that the language model gets.
+        checkpoint: Checkpoint files, for tokenizer and template.
+        places: From (b, c, height, width) to the input tokens of the language model.
         show: See `Chat`.
         plain: The prompt of weights without a template.
         typed: See `Chat`.
-        tokenizer: Of the checkpoint, if it is loaded already.
+        tokenizer: Tokenizer of the checkpoint, if already loaded.
     """
     net: Any = runner.net
     tokenizer, mark = tokenizer or load_tokenizer(checkpoint), net.config.image_token_id
@@ -359,14 +362,14 @@ def make_chat_model(
 
 
 def load_generative(handle: ModelHandle, checkpoint: Checkpoint, architecture: Any) -> Any:
-    """Load a generative network that answers greedily.
+    """Load a generative network for greedy decoding.
 
-    On a GPU its parameters stay in half precision if the checkpoint has them so: a large model
+    On a GPU parameters stay in half precision if the checkpoint is: a large model
     would not fit otherwise.
 
     Raises:
         DataError: The weights cannot be read.
-        ParameterError: No such device.
+        ParameterError: The device does not exist.
     """
     half = _stored(checkpoint)
     keep = (
@@ -382,16 +385,16 @@ def load_generative(handle: ModelHandle, checkpoint: Checkpoint, architecture: A
 
 
 def freeze(handle: ModelHandle, net: Any, preprocess: Preprocess) -> InferenceRunner:
-    """Put a generative network on its device.
+    """Move a generative network to its device.
 
     Raises:
-        ParameterError: No such device or precision.
+        ParameterError: The device or precision does not exist.
     """
     import torch
 
     runner = InferenceRunner(net, preprocess, device=handle.device, options=handle.options)
     for parameter in net.parameters():
-        # One kind of half: mixed precision would convert the other anew for every word.
+        # Same half precision: mixed precision would convert weights again for every token.
         if parameter.dtype in (torch.float16, torch.bfloat16):
             parameter.data = parameter.data.to(getattr(torch, runner.precision))
     return runner
@@ -403,16 +406,16 @@ def _stored(checkpoint: Checkpoint) -> str:
 
 
 def _greedy(config: Any) -> Any:
-    """Return a generation config that says nothing of sampling, beams and limits of length.
+    """Return a generation config without sampling, beams and length limits.
 
-    What else the weights ask for stays, such as a penalty on repetitions or several ends.
+    Other settings are kept, such as a repetition penalty or several end tokens.
     """
     config = copy.deepcopy(config)
     for name in _NOT_GREEDY:
         if hasattr(config, name):
             setattr(config, name, None)
     config.do_sample, config.num_beams = False, 1
-    if config.pad_token_id is None:  # would be reported; nothing is padded here
+    if config.pad_token_id is None:  # avoids a warning; nothing is padded here
         end = config.eos_token_id
         config.pad_token_id = end[0] if isinstance(end, list) else end
     return config

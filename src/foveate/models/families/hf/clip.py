@@ -3,8 +3,8 @@ supervision", ICML) from transformers.
 
 The embedding is the projected class token, the tokens are the last layer's patches before any
 projection: another space. Parts of an image are pooled by the attention of the last block.
-Deviation: tiles are resampled whole to the side of the crop; the published preprocessing cuts a
-centre square.
+Deviation: tiles are resampled as a whole to the crop size; the published preprocessing takes a
+centre crop.
 """  # noqa: D205
 
 from __future__ import annotations
@@ -61,14 +61,14 @@ class Clip(DualEncoder):
         )  # fmt: skip
 
     def _texts(self, texts: list[str]) -> torch.Tensor:
-        # Read from the end-of-text token of a causal model: padding behind it changes nothing.
+        # Taken from the end-of-text token of a causal model: padding after it has no effect.
         marks = self._read(texts, padding=True)
         return pooled(
             self._net.get_text_features(marks["input_ids"], attention_mask=marks["attention_mask"])
         )
 
     def _resized(self, x: torch.Tensor) -> bool:
-        """Say whether position vectors must be interpolated: only for another size."""
+        """Return whether position embeddings must be interpolated: only for another size."""
         side = self._net.config.vision_config.image_size
         return tuple(x.shape[2:]) != (side, side)
 

@@ -1,4 +1,4 @@
-"""What the models of transformers share: network, tokenizer, image settings, spec."""
+"""Shared parts of models of transformers: network, tokenizer, image settings, spec."""
 
 from __future__ import annotations
 
@@ -33,19 +33,19 @@ logger = logging.getLogger("foveate")
 
 _VOCABULARIES = ("tokenizer.json", "vocab.json", "vocab.txt", "*.model")
 _VOLATILE = ("_name_or_path", "transformers_version", "dtype", "torch_dtype", "use_cache")
-_BICUBIC = 3  # PIL's number, which is what the files of transformers hold
+_BICUBIC = 3  # PIL's constant, as stored in files of transformers
 
 
 @dataclass(frozen=True)
 class ImageSettings:
-    """How the weights want their images.
+    """Image preprocessing settings of the weights.
 
     Attributes:
         mean: Per channel, subtracted after scaling to 0 and 1.
         std: Per channel, divided by after `mean`.
-        size: ``(height, width)``, or None where the settings state none that is fixed.
+        size: ``(height, width)``, or None if the settings state no fixed size.
         resample: "bilinear" or "bicubic".
-        raw: All settings as the file holds them, for what only one architecture knows.
+        raw: All settings of the file, for those of single architectures.
     """
 
     mean: tuple[float, ...]
@@ -62,28 +62,28 @@ def load_network(
     dtype: str = "float32",
     spare: Callable[[str], bool] = lambda name: False,  # noqa: ARG005
 ) -> Any:
-    """Load a network from safetensors, every parameter of it.
+    """Load a network completely from safetensors.
 
-    transformers gives random values to parameters that a checkpoint lacks; here that is an error.
+    transformers initialises missing parameters randomly; here they are an error.
 
     Args:
         checkpoint: With all its files (`fetch`).
         architecture: A class of transformers with ``from_pretrained``.
-        dtype: What the parameters are kept in ("float32", "bfloat16"), whatever the file has.
-        spare: Says of a parameter's name in the file that the network need not have it.
+        dtype: Dtype of the parameters ("float32", "bfloat16"), independent of the file.
+        spare: Returns whether a parameter name of the file may be unused by the network.
 
     Returns:
         The network, on the CPU.
 
     Raises:
-        DataError: There are no safetensors, they cannot be read, or they belong to another
+        DataError: There are no safetensors, they cannot be read, or they are from another
             architecture.
     """
     files = sorted(checkpoint.folder.glob("*.safetensors"))
     if not files:
         raise DataError(
             f"there are no .safetensors in {str(checkpoint.folder)!r}",
-            "Only those are loaded; foveate unpickles nothing.",
+            "Only safetensors are supported; foveate does not unpickle files.",
             "Convert the weights: model.save_pretrained(FOLDER) of transformers writes them.",
         )
     first = _load(checkpoint, architecture, dtype, spare)
@@ -93,7 +93,7 @@ def load_network(
         again = _load(checkpoint, architecture, dtype, spare, prefix)
         if not any(again.misfits):
             logger.info(
-                "%s: the prefix %r of all names is taken off.", checkpoint.folder.name, prefix
+                "%s: the common prefix %r of all names is removed.", checkpoint.folder.name, prefix
             )
             return again.net
     raise mismatch_error(
@@ -106,7 +106,7 @@ def load_network(
 
 @dataclass(frozen=True)
 class _Loaded:
-    """A network, and the names of parameters: missing, unknown, of another shape."""
+    """A network, and parameter names: missing, unknown, of another shape."""
 
     net: Any
     misfits: tuple[list[str], list[str], list[str]]
@@ -119,12 +119,12 @@ def _load(
     spare: Callable[[str], bool],
     prefix: str = "",
 ) -> _Loaded:
-    """Load a network from names without a prefix, whatever fits."""
+    """Load the matching parameters from names without a prefix."""
     import torch
 
     try:
         with quiet():
-            net, report = random_weights(  # what is missing draws random numbers
+            net, report = random_weights(  # missing parameters are initialised randomly
                 lambda: architecture.from_pretrained(
                     checkpoint.folder,
                     use_safetensors=True,
@@ -135,7 +135,7 @@ def _load(
                     **({"key_mapping": {f"^{re.escape(prefix)}": ""}} if prefix else {}),
                 )
             )
-    except Exception as error:  # each damage of a file has its own
+    except Exception as error:  # each kind of damage raises its own error
         raise _unreadable(checkpoint.folder, "the model", error) from error
     missing = sorted(report["missing_keys"])
     foreign = sorted(name for name in report["unexpected_keys"] if not spare(name))
@@ -154,7 +154,7 @@ def _names(files: Sequence[Path]) -> list[str]:
 
 
 def load_tokenizer(checkpoint: Checkpoint) -> Any:
-    """Load the tokenizer that lies beside the weights.
+    """Load the tokenizer in the folder of the weights.
 
     Returns:
         A tokenizer of transformers.
@@ -164,7 +164,7 @@ def load_tokenizer(checkpoint: Checkpoint) -> Any:
     """
     from transformers import AutoTokenizer, PreTrainedTokenizerFast
 
-    # Without a vocabulary some tokenizers start with an empty one, and say nothing.
+    # Without a vocabulary some tokenizers silently start with an empty one.
     if not any(any(checkpoint.folder.glob(name)) for name in _VOCABULARIES):
         raise DataError(
             f"there is no tokenizer in {str(checkpoint.folder)!r}",
@@ -179,20 +179,20 @@ def load_tokenizer(checkpoint: Checkpoint) -> Any:
             return kind.from_pretrained(
                 checkpoint.folder, local_files_only=True, trust_remote_code=False
             )
-    except Exception as error:  # each kind of tokenizer has its own
+    except Exception as error:  # each tokenizer raises its own errors
         hint = "A tokenizer.json is read without further packages: save one with the tokenizer."
         raise _unreadable(checkpoint.folder, "the tokenizer", error, hint) from error
 
 
 def read_image_settings(checkpoint: Checkpoint, *, resample: str = "bicubic") -> ImageSettings:
-    """Read how the weights want their images.
+    """Read the image preprocessing settings.
 
     Args:
         checkpoint: With all its files (`fetch`).
-        resample: Where the file does not say.
+        resample: Default if the file does not state it.
 
     Raises:
-        DataError: There are no settings, or they lack the mean and the standard deviation.
+        DataError: There are no settings, or mean and standard deviation are missing.
     """
     raw = checkpoint.read_json("preprocessor_config.json")
     raw = raw or checkpoint.read_json("processor_config.json").get("image_processor") or {}
@@ -201,7 +201,7 @@ def read_image_settings(checkpoint: Checkpoint, *, resample: str = "bicubic") ->
         mean, std = [0.0], [1.0]
     if not mean or not std:
         raise DataError(
-            f"{str(checkpoint.folder)!r} does not say how images are normalised",
+            f"{str(checkpoint.folder)!r} does not state the image normalisation",
             "Expected image_mean and image_std in preprocessor_config.json or "
             "processor_config.json.",
             "Save the processor beside the model: processor.save_pretrained(FOLDER).",
@@ -220,10 +220,10 @@ def read_image_settings(checkpoint: Checkpoint, *, resample: str = "bicubic") ->
 def make_preprocess(
     handle: ModelHandle, settings: ImageSettings, scale: Scale, size: tuple[int, int]
 ) -> Preprocess:
-    """Combine the image settings of the weights with the options of a model's name.
+    """Combine the image settings of the weights with the options of the model name.
 
     Args:
-        handle: Whose options count.
+        handle: Model handle with the options.
         settings: Of the weights.
         scale: ``(low, high)`` per band.
         size: ``(height, width)`` without the option ``size``.
@@ -249,15 +249,15 @@ def make_spec(
     bands: Sequence[int],
     *more: object,
 ) -> EncoderSpec:
-    """Return what the vectors depend on.
+    """Return the model specification.
 
     Args:
-        handle: As the user typed it.
+        handle: As given by the user.
         checkpoint: Where the weights come from.
         runner: The network with its inputs.
         dim: Length of a vector.
         bands: 1-based bands, one per channel.
-        more: Whatever else changes the vectors (options of an architecture).
+        more: Further options that change the embeddings (of an architecture).
     """
     return runner.spec(
         str(handle),
@@ -269,21 +269,21 @@ def make_spec(
 
 
 def _stable(config: Any) -> Any:
-    """Return a config without what changes nothing in the vectors: it is part of the network."""
+    """Return a config without the entries that do not affect embeddings."""
     if isinstance(config, dict):
         return {k: _stable(v) for k, v in sorted(config.items()) if k not in _VOLATILE}
     return config
 
 
 def check_options(handle: ModelHandle, *allowed: str) -> None:
-    """Refuse options that an architecture does not have.
+    """Reject options that an architecture does not have.
 
     Args:
-        handle: Whose options are looked at.
+        handle: Model handle with the options.
         allowed: Options of the architecture besides those of every model.
 
     Raises:
-        ParameterError: There is another.
+        ParameterError: An option is not allowed.
     """
     unknown = sorted(set(handle.options) - {*OPTIONS, *allowed})
     if unknown:
@@ -301,13 +301,13 @@ def check_side(
     *,
     trained: tuple[int, int] | None = None,
 ) -> None:
-    """Refuse image sizes that are no whole number of patches.
+    """Reject image sizes that are not a multiple of the patch size.
 
     Args:
         handle: For the message.
         preprocess: With the size.
         patch: Side of a patch in pixels.
-        trained: ``(height, width)`` of the weights, which is right whatever the patch.
+        trained: ``(height, width)`` of the weights, always allowed.
 
     Raises:
         ParameterError: The size is another, or "native".
@@ -318,7 +318,7 @@ def check_side(
         given = "native" if preprocess.size is None else f"{preprocess.size[0]}"
         raise ParameterError(
             f"{handle} with size={given}",
-            f"Its patches are {patch} pixels wide: the size is a multiple of {patch}.",
+            f"The size must be a multiple of the patch size, {patch} pixels.",
             f"?size={patch * 14}",
         )
 
@@ -326,18 +326,18 @@ def check_side(
 def make_runner(
     handle: ModelHandle, checkpoint: Checkpoint, net: Any, scale: Scale, *, side: int, patch: int
 ) -> InferenceRunner:
-    """Return a network that runs on images of the size of its settings, or of its training.
+    """Return a network for the size of its settings, or its training size.
 
     Args:
         handle: Options, among them another size.
         checkpoint: Its files.
         net: The network.
         scale: Raw values for 0 and 1.
-        side: Of the images of the training, pixels.
+        side: Training image side, pixels.
         patch: Side of a patch, pixels.
 
     Raises:
-        ParameterError: The size is no whole number of patches.
+        ParameterError: The size is not a multiple of the patch size.
     """
     trained = (side, side)
     settings = read_image_settings(checkpoint)
@@ -347,25 +347,25 @@ def make_runner(
 
 
 def pooled(output: Any) -> torch.Tensor:
-    """Return the vector of what ``get_image_features`` or ``get_text_features`` gives.
+    """Return the embedding from the output of ``get_image_features`` or ``get_text_features``.
 
-    transformers 5 wraps it in an output with fields, before it was the tensor itself.
+    transformers 5 returns an output object, earlier versions the tensor itself.
     """
     return getattr(output, "pooler_output", output)
 
 
 def _side(raw: dict[str, Any]) -> tuple[int, int] | None:
-    """Return the size of the network's input: that of the crop where there is one."""
+    """Return the input size of the network: the crop size if there is one."""
     size = raw.get("size")
     if raw.get("do_center_crop") is not False and raw.get("crop_size"):
-        size = raw["crop_size"]  # tiles are resampled whole to it, nothing is cut off
+        size = raw["crop_size"]  # tiles are resampled to it as a whole, not cropped
     if isinstance(size, int):
         return (size, size)
     if not isinstance(size, dict):
         return None
     if "height" in size and "width" in size:
         return (int(size["height"]), int(size["width"]))
-    if len(size) == 1:  # two limits leave the size to the image
+    if len(size) == 1:  # with two limits the size depends on the image
         side = int(next(iter(size.values())))
         return (side, side)
     return None
@@ -381,7 +381,7 @@ def _unreadable(folder: Path, what: str, error: Exception, hint: str = "") -> Da
 
 @contextlib.contextmanager
 def quiet() -> Generator[None]:
-    """Keep transformers from reporting what is reported here; leave its settings as they were."""
+    """Silence transformers' own messages temporarily."""
     from transformers.utils import logging
 
     level, bar = logging.get_verbosity(), logging.is_progress_bar_enabled()

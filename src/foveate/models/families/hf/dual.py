@@ -1,4 +1,4 @@
-"""Image and text towers that share one space: what CLIP and SigLIP have in common."""
+"""Image and text towers with a common space: shared parts of CLIP and SigLIP."""
 
 from __future__ import annotations
 
@@ -25,15 +25,15 @@ if TYPE_CHECKING:
 
 
 class DualEncoder(ABC):
-    """A frozen model that embeds images of any size and texts, and gives the tokens of images.
+    """A frozen image-text model with image tokens.
 
     Args:
         runner: The network.
         tokenizer: Of transformers.
-        spec: What the vectors depend on.
-        token_spec: What the tokens are.
-        text_spec: How texts meet images.
-        written: Turns a text into how the texts of training were written.
+        spec: Model specification.
+        token_spec: Token specification.
+        text_spec: Text specification.
+        written: Normalises a text as in training.
     """
 
     def __init__(
@@ -55,7 +55,7 @@ class DualEncoder(ABC):
         self._written = written
 
     def embed(self, batch: NDArray[Any]) -> NDArray[np.float32]:
-        """Embed (b, c, h, w) images of the native dtype: (b, d) float32."""
+        """Embed (b, c, h, w) images in native dtype: (b, d) float32."""
         return self._runner.run(self._vectors, batch, self.spec)
 
     def tokens(self, batch: NDArray[Any]) -> NDArray[np.float32]:
@@ -63,7 +63,7 @@ class DualEncoder(ABC):
         return self._runner.run(self._places, batch, self.spec)
 
     def token_sums(self, batch: NDArray[Any]) -> list[TokenSums]:
-        """Return what the pooling of (b, c, h, w) images adds up."""
+        """Return the per-token terms of the pooled embedding of (b, c, h, w) images."""
         return self._repooler.token_sums(batch, self.spec)
 
     def pool_sums(self, sums: NDArray[np.floating], of: TokenSums) -> NDArray[np.float32]:
@@ -78,17 +78,17 @@ class DualEncoder(ABC):
         """Embed n texts: (n, d) float32 of norm 1; white space between words does not count.
 
         Raises:
-            DataError: It is no list of texts, or an empty one.
+            DataError: It is not a list of texts, or it is empty.
         """
         words = [self._written(text) for text in clean_texts(texts)]
         x = self._runner.in_parts(self._texts, words)
         return x / np.linalg.norm(x, axis=1, keepdims=True)
 
     def _read(self, texts: list[str], *, padding: bool | str) -> Any:
-        """Return ids and masks of texts on the device, cut at the context.
+        """Return ids and masks of texts on the device, truncated to the context length.
 
         Raises:
-            DataError: The tokenizer knows words that the network does not.
+            DataError: The tokenizer has more tokens than the network.
         """
         marks = self._tokenizer(
             texts,
@@ -102,7 +102,7 @@ class DualEncoder(ABC):
             raise DataError(
                 f"the tokenizer of {self.spec.name!r} has {len(self._tokenizer)} tokens, its "
                 f"network {size}",
-                "They belong to different models.",
+                "They are from different models.",
                 "Save them together with save_pretrained.",
             )
         return marks.to(self._runner.device)
@@ -121,7 +121,7 @@ class DualEncoder(ABC):
             side: Side of a square, or ``(height, width)``, in pixels.
 
         Raises:
-            ParameterError: It is no whole number of patches.
+            ParameterError: It is not a multiple of the patch size.
         """
         trained = getattr(self._net.config.vision_config, "image_size", None)
         size = read_size(side, self.size_step, self.spec.name, also=[(trained, trained)])
@@ -144,7 +144,7 @@ class DualEncoder(ABC):
 
     @abstractmethod
     def _pooling(self) -> Pooling:
-        """Return how the image tower makes one vector of its tokens."""
+        """Return the pooling of the image tower."""
 
     @abstractmethod
     def _texts(self, texts: list[str]) -> torch.Tensor:

@@ -1,7 +1,7 @@
-"""The family of transformers: ``config.json`` says which file here builds the model.
+"""The family of transformers: the ``model_type`` of ``config.json`` selects the builder.
 
 A name is ``hf:ORG/NAME[@REVISION][?options]`` for the hub. With a local folder in the layout of
-``save_pretrained`` it may be ``hf`` alone; an id and a revision are then no more than a label.
+``save_pretrained`` it may be just ``hf``; an id and a revision are then only a label.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 
 _CONFIG = "config.json"
-# What save_pretrained writes of a model with a tokenizer; no pickles, no code.
+# Files of save_pretrained for a model with tokenizer; no pickles, no code.
 _FILES = ("*.json", "*.safetensors", "*.model", "*.txt", "*.jinja")
 # Folders, and the same weights in the layouts of other libraries.
 _NOT = ("*/*", "open_clip_*", "consolidated*")
@@ -36,8 +36,8 @@ class Checkpoint:
 
     Attributes:
         folder: Where the files are.
-        config: What ``config.json`` says.
-        source: Where the files come from, as the spec says it: the folder's name, or the hub's
+        config: Content of ``config.json``.
+        source: Source of the files for the spec: the folder name, or the hub
             id with the commit.
     """
 
@@ -47,26 +47,26 @@ class Checkpoint:
 
     @property
     def model_type(self) -> str:
-        """What transformers calls the architecture ("clip")."""
+        """The ``model_type`` of transformers ("clip")."""
         return str(self.config["model_type"])
 
     def read_json(self, name: str) -> dict[str, Any]:
-        """Return what a file of the folder holds; nothing where there is no such file.
+        """Return the content of a JSON file of the folder; empty if the file is missing.
 
         Raises:
-            DataError: It is no JSON object.
+            DataError: It is not a JSON object.
         """
         path = self.folder / name
         return _read_object(path) if path.is_file() else {}
 
 
 def look_at(handle: ModelHandle) -> Checkpoint:
-    """Return a checkpoint of which only ``config.json`` need be there.
+    """Return a checkpoint with at least its ``config.json``.
 
     Raises:
-        DataError: The folder has no readable config, the config asks for code of its own, or the
+        DataError: The folder has no readable config, the config requires custom code, or the
             hub cannot be reached.
-        ParameterError: There is neither a folder nor a name of the hub.
+        ParameterError: Neither a folder nor a hub name is given.
     """
     return _checkpoint(handle, (_CONFIG,))
 
@@ -88,32 +88,32 @@ def _checkpoint(handle: ModelHandle, files: tuple[str, ...]) -> Checkpoint:
             raise DataError(
                 f"the weights {handle.weights!r} are a file",
                 "Models of transformers are folders: config.json, safetensors, tokenizer files.",
-                "Give the folder that save_pretrained wrote: --weights FOLDER.",
+                "Use the folder written by save_pretrained: --weights FOLDER.",
             )
     else:
         folder = _snapshot(handle, files)
-        # The hub's cache names the folder after the commit that the revision stands for.
+        # The hub cache names the folder by the commit of the revision.
         source = f"hub: {handle.name}@{folder.name}"
     path = folder / _CONFIG
     if not path.is_file():
         raise DataError(
             f"there is no config.json in {str(folder)!r}",
-            "It says which architecture the weights belong to.",
-            "Give a folder that save_pretrained wrote.",
+            "It states the architecture of the weights.",
+            "Use a folder written by save_pretrained.",
         )
     config = _read_object(path)
     if config.get("auto_map"):
         raise DataError(
-            f"{str(path)!r} asks for Python code of its own (auto_map)",
-            "Code that comes with weights is never run.",
+            f"{str(path)!r} requires custom Python code (auto_map)",
+            "foveate does not run code from model repositories.",
             "Save the model with an architecture of transformers, or wrap your own code with "
             "foveate.models.from_callable.",
         )
     if not isinstance(config.get("model_type"), str):
         raise DataError(
             f"{str(path)!r} has no model_type",
-            "It says which architecture the weights belong to.",
-            "Give a folder that save_pretrained wrote.",
+            "It states the architecture of the weights.",
+            "Use a folder written by save_pretrained.",
         )
     return Checkpoint(folder, config, source)
 
@@ -121,9 +121,9 @@ def _checkpoint(handle: ModelHandle, files: tuple[str, ...]) -> Checkpoint:
 def _snapshot(handle: ModelHandle, files: tuple[str, ...]) -> Path:
     if not handle.name:
         raise ParameterError(
-            "a model of transformers without a name",
-            "It is an id of the Hugging Face hub, or a folder given with --weights.",
-            "Type e.g. hf:google/siglip-base-patch16-224, or hf --weights FOLDER.",
+            "the name of the transformers model is missing",
+            "Use an id of the Hugging Face hub, or a folder with --weights.",
+            "For example hf:google/siglip-base-patch16-224, or hf --weights FOLDER.",
         )
     return hub.fetch(
         handle.name,
@@ -141,7 +141,7 @@ def _read_object(path: Path) -> dict[str, Any]:
     except (OSError, ValueError) as error:
         raise DataError(f"cannot read {str(path)!r}: {first_line(error)}") from error
     if not isinstance(found, dict):
-        raise DataError(f"{str(path)!r} holds no JSON object")
+        raise DataError(f"{str(path)!r} does not contain a JSON object")
     return found
 
 
@@ -154,13 +154,13 @@ class Builder(Protocol):
         """Build a model.
 
         Args:
-            handle: As the user typed it: options and device.
+            handle: As given by the user: options and device.
             checkpoint: With all its files.
             bands: 1-based bands, one per input channel.
             scale: ``(low, high)`` per band.
 
         Raises:
-            DataError: The files do not make a model.
+            DataError: The files are not a supported model.
             ParameterError: An option cannot be used.
         """
         ...
@@ -186,11 +186,11 @@ class _Transformers:
     """The family; see `foveate.models.base.Family`."""
 
     def check(self, handle: ModelHandle) -> ModelHandle:
-        """Read the config and see that its architecture is known.
+        """Check that the config is readable and its architecture supported.
 
         Raises:
-            DataError: There is no usable config, or the hub cannot be reached.
-            ParameterError: There is neither a folder nor a name of the hub.
+            DataError: There is no valid config, or the hub cannot be reached.
+            ParameterError: Neither a folder nor a hub name is given.
             UnknownNameError: The architecture is not among `BUILDERS`.
         """
         checkpoint = look_at(handle)
@@ -199,14 +199,14 @@ class _Transformers:
         return replace(handle, channels=_channels(checkpoint), commit=commit)
 
     def build(self, handle: ModelHandle, bands: Sequence[int], scale: Scale) -> Embeds:
-        """Build the model with all that its architecture can do.
+        """Build the model with all capabilities of its architecture.
 
         Options: ``size`` (side in pixels that tiles are resampled to; that of the weights by
         default), ``mean`` and ``std`` (override the normalisation of the weights),
         ``precision``, and those of the architecture.
 
         Raises:
-            DataError: The weights cannot be read or belong to another architecture, or the hub
+            DataError: The weights cannot be read or are from another architecture, or the hub
                 cannot be reached.
             ParameterError: An option cannot be used.
         """

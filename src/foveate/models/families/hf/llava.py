@@ -2,12 +2,12 @@
 
 Papers: Liu et al., Visual Instruction Tuning, 2023; Improved Baselines with Visual Instruction
 Tuning, 2024. The tokens are those that the language model gets: patches of the tower, one layer
-before its last, after the projector; their mean is the embedding. LLaVA-NeXT looks at an image
-twice, whole and in tiles of higher resolution: embedding and tokens are of the whole image, and
-questions show both, laid out as in its own code.
+before its last, after the projector; their mean is the embedding. LLaVA-NeXT encodes an image
+twice, as a whole and in tiles of higher resolution: embedding and tokens are of the whole image,
+and questions use both, in its own layout.
 
-Images are resampled whole to the square of the tower. The image processor of LLaVA 1.5 would cut
-off the ends of the longer side; for square tiles there is no difference.
+Images are resampled as a whole to the square of the tower. The image processor of LLaVA 1.5 crops
+the longer side; for square tiles there is no difference.
 """
 
 from __future__ import annotations
@@ -68,7 +68,7 @@ def build(
     """Build a LLaVA; see `foveate.models.families.hf.family.Builder`.
 
     Raises:
-        DataError: The files do not make a model, or its vision tower is not known here.
+        DataError: The files are not a supported model, or its vision tower is not supported.
         ParameterError: An option cannot be used; ``size`` is that of the vision tower.
     """
     import transformers
@@ -87,15 +87,15 @@ def build(
     if preprocess.size != (side, side):
         raise ParameterError(
             f"{handle} with size={handle.options['size']}",
-            f"Its vision tower takes images of {side} x {side}.",
-            "Leave 'size' out.",
+            f"Its vision tower only supports images of {side} x {side}.",
+            "Remove 'size'.",
         )
     runner = freeze(handle, net, preprocess)
     see = _Tower(runner, side)
     dim = int(config.text_config.hidden_size)
     spec = make_spec(handle, checkpoint, runner, dim, bands)
-    # transformers hooks itself into a tower that is asked for its inner layers, once and for good:
-    # now, so that a model in use does not change. It also tells early if there is no grid.
+    # transformers registers permanent hooks on a tower whose hidden states are requested:
+    # do it now, so that a model in use does not change. It also detects a missing grid early.
     runner.run(see, np.zeros((1, len(bands), side, side), np.uint8), spec)
     tokenizer = load_tokenizer(checkpoint)
     show = see.in_tiles if large else see.whole
@@ -106,7 +106,7 @@ def build(
 
 
 def _plain(config: Any, tokenizer: Any) -> Plain:
-    """Return the documented form of a prompt, which is that of the language model."""
+    """Return the documented prompt format of the language model."""
     if config.model_type != _NEXT:
         return _VICUNA
     if _LLAMA3_MARK in tokenizer.get_vocab():
@@ -115,7 +115,7 @@ def _plain(config: Any, tokenizer: Any) -> Plain:
 
 
 class _Tower:
-    """Looks at images through the vision tower and the projector of a LLaVA.
+    """Encodes images with the vision tower and the projector of a LLaVA.
 
     Args:
         runner: The network.
@@ -136,7 +136,7 @@ class _Tower:
         return found[:, self._extra :].reshape(b, self._grid, self._grid, d)
 
     def whole(self, images: Sequence[NDArray[Any]]) -> Shown:
-        """Show images as LLaVA 1.5 sees them: each whole."""
+        """Encode images for LLaVA 1.5: each as a whole."""
         import torch
 
         preprocess, device = self._runner.preprocess, self._runner.device
@@ -144,18 +144,18 @@ class _Tower:
         return Shown((self._tokens,) * len(images), {"pixel_values": x})
 
     def in_tiles(self, images: Sequence[NDArray[Any]]) -> Shown:
-        """Show images as LLaVA-NeXT sees them: each whole, then in tiles of its best layout."""
+        """Encode images for LLaVA-NeXT: each as a whole, then in tiles of its best layout."""
         import torch
 
         stacks, lengths = zip(*(self._anyres(image) for image in images), strict=True)
         most = max(len(stack) for stack in stacks)
-        # The network takes one array; it knows from the sizes which tiles are filling.
+        # The network takes one array; from the sizes it derives which tiles are padding.
         full = [torch.cat([s, s.new_zeros(most - len(s), *s.shape[1:])]) for s in stacks]
         sizes = torch.tensor([image.shape[1:] for image in images], device=self._runner.device)
         return Shown(lengths, {"pixel_values": torch.stack(full), "image_sizes": sizes})
 
     def _anyres(self, image: NDArray[Any]) -> tuple[torch.Tensor, int]:
-        """Return an image and its tiles, (1 + tiles, 3, side, side), and how many tokens it has."""
+        """Return an image and its tiles, (1 + tiles, 3, side, side), and its number of tokens."""
         import torch
         from transformers.image_processing_utils import select_best_resolution
         from transformers.models.llava_next.modeling_llava_next import unpad_image
@@ -165,7 +165,7 @@ class _Tower:
         height, width = select_best_resolution(size, self._config.image_grid_pinpoints)
         fitted = _fit(size, (height, width))
         x = replace(preprocess, size=fitted)(image[None], device)
-        # Black around it, before the normalisation.
+        # Black padding, before the normalisation.
         black = -torch.tensor(preprocess.mean, device=device) / torch.tensor(
             preprocess.std, device=device
         )
@@ -174,15 +174,15 @@ class _Tower:
         canvas[:, :, top : top + fitted[0], left : left + fitted[1]] = x
         tiles = canvas.unfold(2, side, side).unfold(3, side, side)[0]  # (3, rows, columns, s, s)
         tiles = tiles.permute(1, 2, 0, 3, 4).flatten(0, 1)
-        # Rows of tokens that lie in the black are left out, and each row ends with a mark of its
-        # own. The network's function tells how many rows and columns it will keep.
+        # Token rows in the padding are dropped, and each row ends with a separator token
+        # The network's function returns the number of rows and columns that are kept.
         rows, columns = (n // side * self._grid for n in (height, width))
         kept = unpad_image(torch.empty(1, rows, columns, device="meta"), size)
         length = self._tokens + kept.shape[1] * (kept.shape[2] + 1)
         return torch.cat([preprocess(image[None], device), tiles]), length
 
     def _project(self, x: torch.Tensor) -> torch.Tensor:
-        """Return what the language model gets of (b, 3, side, side): (b, n, d)."""
+        """Return the language model inputs of (b, 3, side, side): (b, n, d)."""
         import torch
 
         model, config = self._net.model, self._config
@@ -208,20 +208,20 @@ def _tower_side(config: Any) -> int:
     """Return the side of the images of the vision tower in pixels.
 
     Raises:
-        DataError: Its tokens are not known to lie on a grid.
+        DataError: The grid of its tokens is unknown.
     """
     kind, cut = config.vision_config.model_type, config.vision_feature_select_strategy
     if kind not in _TOWERS:
         raise DataError(
             f"a LLaVA with the vision tower {kind!r}",
-            f"Known here: {', '.join(_TOWERS)}.",
+            f"Supported: {', '.join(_TOWERS)}.",
             "Wrap your own code with foveate.models.from_callable.",
         )
     if kind != _CLIP and cut == "default":
         raise DataError(
-            f"a LLaVA with the vision tower {kind!r} that leaves out its first token",
+            f"a LLaVA with the vision tower {kind!r} that omits its first token",
             "Only the first token of CLIP is a class token.",
-            'Say "vision_feature_select_strategy": "full" in config.json.',
+            'Set "vision_feature_select_strategy": "full" in config.json.',
         )
     return int(config.vision_config.image_size)
 

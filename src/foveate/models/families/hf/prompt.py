@@ -1,4 +1,4 @@
-"""How questions about images are written for generative models: chat templates and plain forms."""
+"""Prompt formats of generative models: chat templates and plain prompts."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Plain:
-    """The documented form of a prompt, for weights without a chat template.
+    """The documented prompt format, for weights without a chat template.
 
     Attributes:
         frame: With the fields ``{images}`` and ``{prompt}``.
-        image: What stands for one image, with its placeholder.
+        image: Text of one image, with its placeholder.
     """
 
     frame: str
@@ -32,16 +32,16 @@ class Plain:
 
 
 class Writer:
-    """Writes questions as token ids, with one placeholder per image token.
+    """Tokenises questions, with one placeholder per image token.
 
     Args:
         tokenizer: Of transformers.
         image_token: Id of the placeholder.
-        plain: The form without a chat template.
+        plain: Format without a chat template.
         template: Jinja text of the chat template; None for the tokenizer's own, if it has one.
 
     Raises:
-        DataError: The tokenizer does not know the placeholder.
+        DataError: The tokenizer does not have the placeholder.
     """
 
     def __init__(
@@ -53,20 +53,20 @@ class Writer:
         if not self._mark or self._mark not in plain.image:
             raise DataError(
                 f"token {image_token} is {self._mark!r}, not the placeholder of an image",
-                f"The config says that it stands for one, as in {plain.image.strip()!r}.",
-                "Give a folder whose config.json and tokenizer were saved together.",
+                f"According to the config it is, as in {plain.image.strip()!r}.",
+                "Use a folder whose config.json and tokenizer were saved together.",
             )
 
     def __call__(self, prompt: str, lengths: Sequence[int]) -> list[int]:
         """Return the ids of a question.
 
         Args:
-            prompt: What is asked.
+            prompt: Question text.
             lengths: Image tokens of each image.
 
         Raises:
-            DataError: The chat template cannot show these images.
-            ParameterError: The prompt holds the placeholder itself.
+            DataError: The chat template does not support these images.
+            ParameterError: The prompt contains the placeholder itself.
         """
         if self._mark in prompt:
             raise placeholder_error(self._mark)
@@ -75,10 +75,10 @@ class Writer:
         if len(pieces) != len(lengths) + 1:
             raise DataError(
                 f"the chat template shows {len(pieces) - 1} of {len(lengths)} images",
-                "It belongs to a model of text alone, or to another kind of image model.",
-                "Put the chat_template.jinja of the weights beside them.",
+                "It is from a text model, or from another vision-language model.",
+                "Save the chat_template.jinja of the weights in their folder.",
             )
-        # The marks are special tokens, so that no text before or after can merge with them.
+        # The placeholders are special tokens, so that adjacent text cannot merge with them.
         full = pieces[0] + "".join(
             self._mark * n + piece for n, piece in zip(lengths, pieces[1:], strict=True)
         )
@@ -97,19 +97,19 @@ class Writer:
                 add_generation_prompt=True,
                 tokenize=False,
             )
-        except Exception as error:  # a template is a program: it fails in its own ways
+        except Exception as error:  # a template is a program and raises any error
             raise DataError(
                 f"the chat template cannot be filled in: {first_line(error)}",
-                "It gets one message with images and a text.",
-                "Put the chat_template.jinja of the weights beside them.",
+                "It receives one message with images and a text.",
+                "Save the chat_template.jinja of the weights in their folder.",
             ) from error
 
 
 def read_template(checkpoint: Checkpoint) -> str | None:
-    """Return the chat template that a checkpoint keeps apart from its tokenizer, if it does.
+    """Return the chat template of a checkpoint outside its tokenizer, if there is one.
 
     ``chat_template.jinja`` comes with the tokenizer. Older files name two: that of the processor
-    shows images, that of the tokenizer may be of the language model alone.
+    supports images, that of the tokenizer may be of the language model only.
     """
     if (checkpoint.folder / "chat_template.jinja").is_file():
         return None
@@ -121,9 +121,9 @@ def read_template(checkpoint: Checkpoint) -> str | None:
 
 
 def placeholder_error(mark: str) -> ParameterError:
-    """Return the error for a prompt that holds the placeholder of an image."""
+    """Return the error for a prompt that contains the placeholder of an image."""
     return ParameterError(
-        f"the prompt holds {mark!r}",
-        "That stands for an image; the images of a question are put before its text.",
-        "Leave it out.",
+        f"the prompt contains {mark!r}",
+        "It is the placeholder of an image; images are inserted before the text.",
+        "Remove it.",
     )

@@ -2,9 +2,9 @@
 
 Papers: Wang et al., Qwen2-VL, 2024; Bai et al., Qwen2.5-VL technical report, 2025. The vision
 transformer takes any number of patches and merges squares of them into one token of the language
-model; those tokens are given here, on the grid of merged patches, and their mean is the embedding.
+model; those are the tokens, on the grid of merged patches, and their mean is the embedding.
 
-Questions show each image near its own size, as the papers do: sides are rounded to whole merged
+Questions use each image near its own size, as in the papers: sides are rounded to whole merged
 patches, and the area is kept between ``min_pixels`` and ``max_pixels``. Embeddings and tokens are
 of one fixed ``size`` instead, so that all tiles have the same grid.
 """
@@ -41,8 +41,8 @@ if TYPE_CHECKING:
     from foveate.models.families.hf.family import Checkpoint
     from foveate.models.runtime import InferenceRunner
 
-_TOKENS = 16  # per side of a tile that is embedded, without the option "size"
-_LEAST, _MOST = 56 * 56, 28 * 28 * 1280  # pixels, where the image settings do not say
+_TOKENS = 16  # per side of an embedded tile, without the option "size"
+_LEAST, _MOST = 56 * 56, 28 * 28 * 1280  # pixels, if the image settings do not state them
 _LONGEST = 200  # times the shorter side; the published limit
 _PLAIN = Plain(
     "<|im_start|>system\nYou are a helpful assistant.<|im_end|>\n"
@@ -57,10 +57,10 @@ def build(
     """Build a Qwen2-VL or Qwen2.5-VL; see `foveate.models.families.hf.family.Builder`.
 
     Options: ``size`` of embedded tiles in pixels, a multiple of the side of a merged patch, or
-    "native" for the size that questions show; ``min_pixels`` and ``max_pixels`` of that size.
+    "native" for the size used in questions; ``min_pixels`` and ``max_pixels`` of that size.
 
     Raises:
-        DataError: The files do not make a model.
+        DataError: The files are not a supported model.
         ParameterError: An option cannot be used.
     """
     import transformers
@@ -80,7 +80,7 @@ def build(
     if preprocess.size is not None and preprocess.size[0] % patches.unit:
         raise ParameterError(
             f"{handle} with size={preprocess.size[0]}",
-            f"A token covers {patches.unit} pixels: the size is a multiple of {patches.unit}.",
+            f"The size must be a multiple of the token size, {patches.unit} pixels.",
             f"?size={side}",
         )
     runner = freeze(handle, net, preprocess)
@@ -92,12 +92,12 @@ def build(
 
 @dataclass(frozen=True)
 class Patches:
-    """How images are cut into patches, and at which size.
+    """Patch and image sizes.
 
     Attributes:
         side: Of a patch in pixels.
         merge: Patches on each side of a token.
-        frames: Of a patch in time; an image is a film that stands still.
+        frames: Frames of a patch; an image is repeated as a static video.
         least: Smallest area of an image in pixels.
         most: Largest area of an image in pixels.
     """
@@ -113,15 +113,14 @@ class Patches:
         """Read a vision config of transformers.
 
         Raises:
-            ParameterError: The limits leave no size.
+            ParameterError: The limits allow no size.
         """
         made = cls(vision.patch_size, vision.spatial_merge_size, vision.temporal_patch_size,
                    least, most)  # fmt: skip
         if not made.unit**2 <= most >= least > 0:
             raise ParameterError(
                 f"min_pixels={least} and max_pixels={most}",
-                f"Allowed is at least {made.unit**2} for max_pixels, and at most that for "
-                "min_pixels.",
+                f"max_pixels must be at least {made.unit**2}, and min_pixels at most max_pixels.",
             )
         return made
 
@@ -131,15 +130,15 @@ class Patches:
         return self.side * self.merge
 
     def fit(self, height: int, width: int) -> tuple[int, int]:
-        """Return the size that an image is shown at: ``(height, width)`` in pixels.
+        """Return the size to which an image is resampled: ``(height, width)`` in pixels.
 
         Raises:
-            ParameterError: The image is a strip.
+            ParameterError: The aspect ratio is too large.
         """
         if max(height, width) > _LONGEST * min(height, width):
             raise ParameterError(
                 f"an image of {height} x {width}",
-                f"The longer side is at most {_LONGEST} times the shorter one.",
+                f"The longer side must be at most {_LONGEST} times the shorter side.",
                 "Cut it into tiles.",
             )
         unit = self.unit
@@ -179,11 +178,11 @@ class Patches:
 
 
 class _VisionTower:
-    """Looks at images through the vision transformer of a Qwen-VL.
+    """Encodes images with the vision transformer of a Qwen-VL.
 
     Args:
         runner: The network.
-        patches: How images are cut.
+        patches: Patch and image sizes.
     """
 
     def __init__(self, runner: InferenceRunner, patches: Patches) -> None:
@@ -194,7 +193,7 @@ class _VisionTower:
         """Return the tokens of images: (b, c, height, width) to (b, gh, gw, d)."""
         import torch
 
-        if self._runner.preprocess.size is None:  # the tiles came at their own size
+        if self._runner.preprocess.size is None:  # the tiles have their own size
             size = self._patches.fit(int(x.shape[2]), int(x.shape[3]))
             if size != tuple(x.shape[2:]):
                 mode = self._runner.preprocess.resample
@@ -207,7 +206,7 @@ class _VisionTower:
         return torch.stack(list(found)).reshape(len(x), gh, gw, -1)
 
     def native(self, images: Sequence[NDArray[Any]]) -> Shown:
-        """Show images near their own size."""
+        """Encode images near their own size."""
         import torch
 
         pixels, grids = [], []
@@ -223,18 +222,18 @@ class _VisionTower:
 
 
 def _limits(handle: ModelHandle, raw: dict[str, Any]) -> tuple[int, int]:
-    """Return the smallest and largest area of an image: the user's, or that of the weights."""
+    """Return the smallest and largest image area: from options, or from the weights."""
     size = raw.get("size") or {}
     found = []
     for name, edge, default in (
         ("min_pixels", "shortest_edge", _LEAST),
         ("max_pixels", "longest_edge", _MOST),
     ):
-        # Old files have the limits themselves; newer ones call them edges, and mean areas.
+        # Old files state the limits; newer ones store them as edges that are areas.
         value = handle.options.get(name, raw.get(name) or size.get(edge) or default)
         if not isinstance(value, int) or isinstance(value, bool):
             raise ParameterError(
-                f"{name}={value!r}", "It is a number of pixels.", f"?{name}={default}"
+                f"{name}={value!r}", "Must be a number of pixels.", f"?{name}={default}"
             )
         found.append(value)
     return found[0], found[1]

@@ -1,11 +1,11 @@
 """SAM (Kirillov et al. 2023, "Segment anything", ICCV) from transformers: masks from boxes.
 
-The embedding of an image is the mean over the grid that the mask decoder looks at, so that the
-tokens are in its space and their mean is the embedding. A box gives several masks; the one that
-the model itself thinks best is taken.
+The embedding of an image is the mean over the input grid of the mask decoder, so that the
+tokens are in its space and their mean is the embedding. A box yields several masks; the one with
+the highest predicted quality is used.
 
 Deviation: tiles are resampled to the square that the network takes; the published preprocessing
-keeps the aspect and fills up. Boxes and masks are carried along.
+keeps the aspect ratio and pads. Boxes and masks are transformed accordingly.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ class Sam:
 
     Args:
         runner: The network.
-        spec: What the vectors depend on.
+        spec: Model specification.
 
     Attributes:
         prompted: Whether boxes prompt the mask decoder.
@@ -62,7 +62,7 @@ class Sam:
         self.token_spec = TokenSpec(spec.dim, "embedding", pooled=True)
 
     def embed(self, batch: NDArray[Any]) -> NDArray[np.float32]:
-        """Embed (b, c, h, w) images of the native dtype: (b, d) float32."""
+        """Embed (b, c, h, w) images in native dtype: (b, d) float32."""
         return self._runner.run(lambda x: self._grid(x).mean(dim=(2, 3)), batch, self.spec)
 
     def tokens(self, batch: NDArray[Any]) -> NDArray[np.float32]:
@@ -73,14 +73,14 @@ class Sam:
         """Return the predicted intersection over union of the best mask in each box.
 
         Args:
-            batch: (b, c, h, w) images of the native dtype.
+            batch: (b, c, h, w) images in native dtype.
             boxes: (b, k, 4) ``x0, y0, x1, y1`` in pixels of the images.
 
         Returns:
             (b, k) float32.
 
         Raises:
-            DataError: A box is none, or lies outside of its image.
+            DataError: A box is empty or outside its image.
         """
         return self._prompted(lambda _, quality: quality.amax(dim=2), batch, boxes)
 
@@ -88,11 +88,11 @@ class Sam:
         """Return the best mask in each box: (b, k, h, w) bool.
 
         Args:
-            batch: (b, c, h, w) images of the native dtype.
+            batch: (b, c, h, w) images in native dtype.
             boxes: (b, k, 4) ``x0, y0, x1, y1`` in pixels of the images.
 
         Raises:
-            DataError: A box is none, or lies outside of its image.
+            DataError: A box is empty or outside its image.
         """
         import torch
 
@@ -127,17 +127,17 @@ class Sam:
         return self._net
 
     def with_network(self, net: torch.nn.Module) -> Self:
-        """Return the model over other weights of the same architecture; this one stays.
+        """Return a model with other weights of the same architecture; this one is unchanged.
 
         Args:
-            net: The network, on the device of this one; it is put into eval mode.
+            net: The network, on the device of this model; it is set to eval mode.
         """
         hashed = weights_hash(net, "hf", self.spec.fingerprint)
         spec = replace(self.spec, fingerprint=hashed)
         return type(self)(self._runner.with_network(net), spec)
 
     def _grid(self, x: torch.Tensor) -> torch.Tensor:
-        """From (b, c, height, width) to what the mask decoder looks at: (b, d, gh, gw)."""
+        """From (b, c, height, width) to the input of the mask decoder: (b, d, gh, gw)."""
         return self._net.get_image_embeddings(x)
 
     def _decode(self, grid: torch.Tensor, boxes: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
@@ -177,7 +177,7 @@ class Sam:
 def build(handle: ModelHandle, checkpoint: Checkpoint, bands: Sequence[int], scale: Scale) -> Sam:
     """Build a SAM; see `foveate.models.families.hf.family.Builder`.
 
-    The option ``adapter`` is a file of what was trained over it: see
+    The option ``adapter`` is a file of fine-tuned weights: see
     `foveate.models.families.hf.sam_adapters`.
     """
     from transformers import SamModel
@@ -195,8 +195,8 @@ def build(handle: ModelHandle, checkpoint: Checkpoint, bands: Sequence[int], sca
     if preprocess.size != (vision.image_size, vision.image_size):
         raise ParameterError(
             f"{handle} with size={handle.options['size']}",
-            f"Its encoder takes images of {vision.image_size} pixels only.",
-            "Leave 'size' out.",
+            f"Its encoder only supports images of {vision.image_size} pixels.",
+            "Remove 'size'.",
         )
     runner = InferenceRunner(net, preprocess, device=handle.device, options=handle.options)
     spec = make_spec(handle, checkpoint, runner, vision.output_channels, bands)

@@ -1,19 +1,19 @@
-"""SAMs that were trained further: Med-SA (adapters) and SAMed (low rank), from published files.
+"""Fine-tuned SAMs: Med-SA (adapters) and SAMed (low rank), from published files.
 
-Typed ``hf:facebook/sam-vit-base?adapter=FILE``: the SAM that the file was trained over, and the
-file. Its layout is recognised; see `foveate.models.families.hf._sam_published` for where the
-layouts come from.
+Name: ``hf:facebook/sam-vit-base?adapter=FILE``: the SAM that the file was trained on, and the
+file. The layout is detected; see `foveate.models.families.hf._sam_published` for where the
+layouts are documented.
 
 - Med-SA (Wu et al., "Medical SAM adapter", 2025): all parameters come from the file. A box
-  prompts; of the decoder's masks the first is taken, as its training does. Not loaded: the depth
-  adapters, which images of three dimensions alone go through.
+  is the prompt; the first of the decoder's masks is used, as in training. Not loaded: the depth
+  adapters, which are for 3D images only.
 - SAMed (Zhang and Liu, "Customized segment anything model for medical image segmentation", 2023):
-  prompts are not used; the decoder gives a channel for each class, the background first, under a
-  softmax. ``class=N`` says which (1 without it), and a box cuts its mask. ``size=`` is that of the
-  training (512 without it). Files that adapt a part of the blocks are refused.
+  prompts are not used; the decoder returns a channel per class, the background first, with a
+  softmax. ``class=N`` selects one (default 1), and a box clips its mask. ``size=`` is that of the
+  training (default 512). Files that adapt only some of the blocks are rejected.
 
-Both are shown images from 0 to 1 without SAM's normalisation. Neither predicts the quality of a
-mask; it is the mean probability inside of the mask, which ranks masks of one model and is no
+Both take images in [0, 1] without SAM's normalisation. Neither predicts the quality of a
+mask; it is the mean probability inside the mask, which ranks masks of one model and is not an
 intersection over union.
 """
 
@@ -59,7 +59,7 @@ class MedSa(Sam):
     """A SAM with the adapters of Med-SA."""
 
     def decode(self, grid: torch.Tensor, boxes: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        """Return the first mask of each box, and the mean probability inside of it.
+        """Return the first mask of each box, and the mean probability inside it.
 
         Args:
             grid: (b, d, gh, gw) tokens.
@@ -73,11 +73,11 @@ class MedSa(Sam):
 
 
 class SaMed(Sam):
-    """A SAM with the matrices of low rank and the classes of SAMed.
+    """A SAM with the low-rank matrices and the classes of SAMed.
 
     Args:
         runner: The network.
-        spec: What the vectors depend on.
+        spec: Model specification.
         wanted: Number of the class that is segmented, from 1.
     """
 
@@ -88,17 +88,17 @@ class SaMed(Sam):
         self._wanted = wanted
 
     def mask_quality(self, batch: NDArray[Any], boxes: NDArray[Any]) -> NDArray[np.float32]:
-        """Return the mean probability of the class inside of its mask in each box.
+        """Return the mean probability of the class inside its mask in each box.
 
         Args:
-            batch: (b, c, h, w) images of the native dtype.
+            batch: (b, c, h, w) images in native dtype.
             boxes: (b, k, 4) ``x0, y0, x1, y1`` in pixels of the images.
 
         Returns:
-            (b, k) float32; 0 where there is no mask.
+            (b, k) float32; 0 without a mask.
 
         Raises:
-            DataError: A box is none, or lies outside of its image.
+            DataError: A box is empty or outside its image.
         """
         from scipy.special import expit
 
@@ -108,21 +108,21 @@ class SaMed(Sam):
         return (inside / count).astype(np.float32)
 
     def segment(self, batch: NDArray[Any], boxes: NDArray[Any]) -> NDArray[np.bool_]:
-        """Return the mask of the class, cut to each box: (b, k, h, w) bool.
+        """Return the mask of the class, clipped to each box: (b, k, h, w) bool.
 
         Args:
-            batch: (b, c, h, w) images of the native dtype.
+            batch: (b, c, h, w) images in native dtype.
             boxes: (b, k, 4) ``x0, y0, x1, y1`` in pixels of the images.
 
         Raises:
-            DataError: A box is none, or lies outside of its image.
+            DataError: A box is empty or outside its image.
         """
         return self._cut(batch, boxes)[0]
 
     def _cut(
         self, batch: NDArray[Any], boxes: NDArray[Any]
     ) -> tuple[NDArray[np.bool_], NDArray[np.float32]]:
-        """Return masks cut to boxes (b, k, h, w), and the logits of the class (b, h, w)."""
+        """Return masks clipped to boxes (b, k, h, w), and the logits of the class (b, h, w)."""
         import torch
 
         check_bands(batch, self.spec)
@@ -161,13 +161,13 @@ class SaMed(Sam):
                 dense_prompt_embeddings=prompts[1],
                 multimask_output=several,
             )[0]
-            for several in (False, True)  # transformers gives the first channel apart
+            for several in (False, True)  # transformers returns the first channel separately
         ]
         return torch.cat(found, dim=2)[:, 0].float()
 
 
 def build(handle: ModelHandle, checkpoint: Checkpoint, bands: Sequence[int], scale: Scale) -> Sam:
-    """Build a SAM with what was trained over it; see the head of this module.
+    """Build a fine-tuned SAM; see the module docstring.
 
     Args:
         handle: Its option ``adapter`` names the file; ``class`` and ``size`` are those of SAMed.
@@ -176,7 +176,7 @@ def build(handle: ModelHandle, checkpoint: Checkpoint, bands: Sequence[int], sca
         scale: ``(low, high)`` per band.
 
     Raises:
-        DataError: The file is none of the layouts, or belongs to another SAM.
+        DataError: The file has an unsupported layout, or is from another SAM.
         ParameterError: An option cannot be used.
     """
     from transformers import SamModel
@@ -197,9 +197,9 @@ def build(handle: ModelHandle, checkpoint: Checkpoint, bands: Sequence[int], sca
         net = published.with_adapters(base, state, path)
     else:
         raise DataError(
-            f"{path!r} has neither adapters nor matrices of low rank",
-            "Known are the files of Med-SA (...Adapter.D_fc1...) and of SAMed (w_a_000, ...).",
-            "A whole SAM is given as a folder: --weights FOLDER.",
+            f"{path!r} contains neither adapters nor low-rank matrices",
+            "Supported: files of Med-SA (...Adapter.D_fc1...) and SAMed (w_a_000, ...).",
+            "For a complete SAM use a folder: --weights FOLDER.",
         )
     side = int(net.config.vision_config.image_size)
     preprocess = make_preprocess(handle, _UNSCALED, scale, (side, side))
@@ -213,16 +213,16 @@ def build(handle: ModelHandle, checkpoint: Checkpoint, bands: Sequence[int], sca
 
 
 def _trained_side(handle: ModelHandle, base: Any) -> int:
-    """Return the side of the images that a SAMed was trained on.
+    """Return the training image side of a SAMed.
 
     Raises:
-        ParameterError: It is no whole number of patches.
+        ParameterError: It is not a multiple of the patch size.
     """
     side, patch = handle.options.get("size", _SIDE), int(base.config.vision_config.patch_size)
     if not isinstance(side, int) or side < patch or side % patch:
         raise ParameterError(
             f"{handle} with size={side}",
-            f"Its patches are {patch} pixels wide: the size is a multiple of {patch}.",
+            f"The size must be a multiple of the patch size, {patch} pixels.",
             f"?size={_SIDE}",
         )
     return side
@@ -232,7 +232,7 @@ def _wanted(handle: ModelHandle, net: Any) -> int:
     """Return the number of the class that is segmented.
 
     Raises:
-        ParameterError: There is no such class.
+        ParameterError: The class does not exist.
     """
     classes = int(net.config.mask_decoder_config.num_multimask_outputs)
     wanted = handle.options.get(_CLASS, 1)
@@ -244,15 +244,15 @@ def _wanted(handle: ModelHandle, net: Any) -> int:
 
 
 def _refuse(handle: ModelHandle, *names: str) -> None:
-    """Refuse options that belong to SAMed.
+    """Reject options of SAMed.
 
     Raises:
-        ParameterError: One is given.
+        ParameterError: Such an option is given.
     """
     for name in names:
         if name in handle.options:
             raise ParameterError(
                 f"{handle} with {name}={handle.options[name]}",
-                "Med-SA takes prompts, and its file says its size.",
-                f"Leave {name!r} out.",
+                "Med-SA is prompted, and its size is stated by the file.",
+                f"Remove {name!r}.",
             )

@@ -1,9 +1,9 @@
 """SigLIP (Zhai et al. 2023, "Sigmoid loss for language image pre-training", ICCV) and SigLIP 2
 (Tschannen et al. 2025, arXiv:2502.14786) from transformers.
 
-The embedding is pooled from the patches by attention; the tokens are the patches themselves,
+The embedding is pooled from the patches by attention; the tokens are the patches themselves, in
 another space. SigLIP 2 comes in two forms: checkpoints of one resolution have the architecture
-of SigLIP, NaFlex checkpoints take any number of patches.
+of SigLIP, NaFlex checkpoints support any number of patches.
 
 Deviation: tiles of a NaFlex model are resampled to one square, too; none of its patches is
 padding.
@@ -64,18 +64,18 @@ class Siglip(DualEncoder):
         )  # fmt: skip
 
     def _texts(self, texts: list[str]) -> torch.Tensor:
-        # Trained on lower-cased texts of one length, whose padding was looked at: no mask.
+        # Trained on lower-cased texts of one length with attention to padding: no mask.
         marks = self._read(texts, padding="max_length")
         return pooled(self._net.get_text_features(marks["input_ids"]))
 
     def _resized(self, x: torch.Tensor) -> bool:
-        """Say whether position vectors must be interpolated: only for another size."""
+        """Return whether position embeddings must be interpolated: only for another size."""
         side = self._net.config.vision_config.image_size
         return tuple(x.shape[2:]) != (side, side)
 
 
 class NaFlex(Siglip):
-    """A frozen SigLIP 2 that takes any number of patches."""
+    """A frozen SigLIP 2 for any number of patches."""
 
     def _vectors(self, x: torch.Tensor) -> torch.Tensor:
         return pooled(self._net.get_image_features(**self._patches(x)))
@@ -85,7 +85,7 @@ class NaFlex(Siglip):
         return on_grid(found.last_hidden_state, (int(x.shape[2]), int(x.shape[3])))
 
     def _patches(self, x: torch.Tensor) -> dict[str, torch.Tensor]:
-        """Cut (b, c, height, width) into what a NaFlex model takes.
+        """Convert (b, c, height, width) to the inputs of a NaFlex model.
 
         Returns:
             pixel_values (b, n, p * p * c) row-major patches, each row by row with the channels
@@ -118,7 +118,7 @@ def build(
     if not vision.vision_use_head:
         raise DataError(
             f"the model in {str(checkpoint.folder)!r} has no pooling head (vision_use_head)",
-            "Without it there is no vector of an image.",
+            "It is required for image embeddings.",
         )
     side = vision.patch_size * math.isqrt(vision.num_patches) if flexible else vision.image_size
     runner = make_runner(handle, checkpoint, net, scale, side=side, patch=vision.patch_size)
@@ -139,7 +139,7 @@ def build(
 
 
 def _without_punctuation(checkpoint: Checkpoint) -> bool:
-    """Say whether the texts of training had no punctuation: those of the first SigLIP only."""
+    """Return whether the training texts had no punctuation: only for the first SigLIP."""
     kind = checkpoint.read_json("tokenizer_config.json").get("tokenizer_class")
     return kind in {"SiglipTokenizer", "SiglipTokenizerFast"}
 
