@@ -158,11 +158,11 @@ TOKENS = {
     "flipped": ({"tokens": then("tokens", lambda x: x[:, ::-1])}, "row-major and north-up"),
     "mirrored": ({"tokens": then("tokens", lambda x: x[:, :, ::-1])}, "row-major and north-up"),
     "transposed": (
-        {"tokens": then("tokens", lambda x: x.swapaxes(1, 2))}, "row-major|not the shape",
+        {"tokens": then("tokens", lambda x: x.swapaxes(1, 2))}, "row-major|not have the shape",
     ),
     "rotated": ({"tokens": then("tokens", lambda x: x[:, ::-1, ::-1])}, "row-major"),
     "in a row": (
-        {"tokens": then("tokens", lambda x: x.reshape(len(x), 1, -1, 6))}, "not the shape",
+        {"tokens": then("tokens", lambda x: x.reshape(len(x), 1, -1, 6))}, "not have the shape",
     ),
     "flat": ({"tokens": then("tokens", lambda x: x.reshape(len(x), -1, 6))}, "gh, gw, d"),
     "of the batch": ({"tokens": of_the_batch("tokens", 1e-3)}, "other images of the batch"),

@@ -169,7 +169,7 @@ def test_weights_of_another_architecture_are_refused(patches, tmp_path):
             "embed", patches / "images", "--model", model, "--weights", tmp_path / "w.safetensors",
             "--out", tmp_path / "run",
         )  # fmt: skip
-        refused(answer, "belong to another architecture", "parameters missing")
+        refused(answer, "do not match the architecture", "parameters missing")
 
 
 def test_a_missing_capability_says_who_has_it(patches, tmp_path):

@@ -56,7 +56,7 @@ def test_unknown_names_come_with_a_suggestion():
         load_model("tim:resnet18")
     with pytest.raises(UnknownNameError, match="Did you mean 'resnet18'"):
         load_model("timm:resnet_18")
-    with pytest.raises(ParameterError, match="a timm model without a name"):
+    with pytest.raises(ParameterError, match="the name of the timm model is missing"):
         load_model("timm")
 
 

@@ -195,7 +195,7 @@ def test_a_clip_model_of_transformers_is_read(tmp_path):
 
 def test_weights_of_another_architecture(weights, tmp_path):
     path = described(tmp_path, {**VIT, "layers": 3})
-    with pytest.raises(DataError, match=r"another architecture.*parameters missing"):
+    with pytest.raises(DataError, match=r"do not match the architecture.*parameters missing"):
         build(f"open_clip:{path}", weights)
 
 

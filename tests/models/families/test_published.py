@@ -85,7 +85,7 @@ def test_a_layout_of_another_network_is_an_error(tmp_path):
     state = satmae()
     state["channel_embed"] = torch.zeros(1, 3, 8)  # SatMAE of groups of bands
     torch.save({"model": state}, tmp_path / "groups.pth")
-    with pytest.raises(DataError, match=r"another architecture.*channel_embed"):
+    with pytest.raises(DataError, match=r"do not match the architecture.*channel_embed"):
         build(NAME, tmp_path / "groups.pth")
     state = {k: v for k, v in satmae().items() if not k.startswith("blocks.1.")}
     torch.save({"model": state}, tmp_path / "short.pth")
