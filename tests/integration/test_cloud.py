@@ -112,18 +112,26 @@ def test_curate_ranks_a_bucket_as_a_folder_and_no_secret_is_kept(near, far, tmp_
     assert "Fetched from remote files: 0 bytes" in again.err
 
 
-def test_catalogue_in_a_bucket_and_behind_https_is_read_as_here(near, far, tmp_path):
+def test_catalogue_in_a_bucket_and_behind_https_is_read_as_here(near, far):
     files = {f"/{p.relative_to(near)}": p.read_bytes() for p in (near / "stac").rglob("*.*")}
-    picks = []
+    seen = []
     with serving(files) as web:
-        for name, root in (("s3", far), ("web", web.url), ("here", near)):
+        for root in (far, web.url, near):
             answer = here(
-                "curate", f"{root}/stac/catalog.json", "--assets", "red,nir", "--tile", 32,
-                "--method", "random", "--budget", "25%", "--out", tmp_path / name,
-            )  # fmt: skip
+                "inspect",
+                f"{root}/stac/catalog.json",
+                "--assets",
+                "red,nir",
+                "--tile",
+                32,
+                "--json",
+            )
             assert answer.status == 0, answer.err
-            picks.append(read_parquet(tmp_path / name / "selection/random.parquet")["tile_id"])
-    assert picks[0] == picks[1] == picks[2]
+            content = json.loads(answer.out)
+            assert content["pool"]["scenes"] == 3
+            seen.append([{**scene, "file": ""} for scene in content["scenes"]])
+    assert seen[0] == seen[1] == seen[2]
+    assert seen[0][0]["values"]
 
 
 SMALL = "--cells 2 --crop 32 --regions 2"
@@ -184,26 +192,35 @@ def observed(observing, upload, tmp_path_factory):  # noqa: F811
     return root, observing.model
 
 
-def test_overviews_covariates_and_bought_tiles_lie_in_a_bucket(observed, far, tmp_path):
+def _observe(line, out):
+    remote.forget()
+    answer = here("observe", *line.split(), "--out", out)
+    assert answer.status == 0, answer.err
+    assert ("Fetched from remote files" in answer.err) == ("s3://" in line), answer.err
+
+
+def test_overviews_and_bought_tiles_lie_in_a_bucket(observed, far, tmp_path):
     near, model = observed
-    for out, at in ((tmp_path / "far", f"{far}/observed"), (tmp_path / "near", near)):
-        select = f"select {at}/overviews/ --observer {model} --budget 8 --device cpu"
-        for name, typed in (
-            ("chosen", select),
-            ("lit", f"{select} --policy covariate --covariate {at}/lights.tif"),
-            ("each", f"{select} --policy covariate --covariate {at}/overviews/"),
-            ("scenes", f"complete {out}/chosen --tiles {at}/images/"),
-        ):
-            remote.forget()
-            answer = here("observe", *typed.split(), "--out", out / name)
-            assert answer.status == 0, answer.err
-            assert ("Fetched from remote files" in answer.err) == (at is not near), answer.err
-        found = here("observe", "search", out / "scenes", "--concept", "road", "--json")
-        assert found.status == 0, found.err
-        (out / "hits.json").write_text(json.dumps(found.json["hits"]))
-    files = [f"{name}/selection/tiles.parquet" for name in ("chosen", "lit", "each")]
-    for file in [*files, "hits.json"]:
-        assert (tmp_path / "far" / file).read_bytes() == (tmp_path / "near" / file).read_bytes()
+    for name, at in (("far", f"{far}/observed"), ("near", near)):
+        _observe(
+            f"select {at}/overviews/ --observer {model} --budget 8 --device cpu", tmp_path / name
+        )
+    files = [tmp_path / name / "selection/tiles.parquet" for name in ("far", "near")]
+    assert files[0].read_bytes() == files[1].read_bytes()
+    _observe(f"complete {tmp_path}/far --tiles {far}/observed/images/", tmp_path / "scenes")
+    found = here("observe", "search", tmp_path / "scenes", "--concept", "road")
+    assert found.status == 0, found.err
+
+
+@pytest.mark.slow
+def test_covariates_lie_in_a_bucket(observed, far, tmp_path):
+    near, model = observed
+    select = f"select {near}/overviews/ --observer {model} --budget 8 --policy covariate"
+    for kind in ("lights.tif", "overviews/"):
+        for name, at in (("far", f"{far}/observed"), ("near", near)):
+            _observe(f"{select} --covariate {at}/{kind}", tmp_path / kind / name)
+        files = [tmp_path / kind / name / "selection/tiles.parquet" for name in ("far", "near")]
+        assert files[0].read_bytes() == files[1].read_bytes()
 
 
 def test_a_run_is_a_folder_of_this_machine(near, tmp_path, monkeypatch):
@@ -227,7 +244,10 @@ def test_pairs_of_a_bucket_are_trained_on_and_a_benchmark_reads_it(near, far, tm
     _both(pairs, "tables/labels.parquet", near, far, tmp_path)
     for name, line in (
         ("observer", "observe train {out}/far --size nano --epochs 1"),
-        ("bench", "bench curate --pool {root}/images/:{root}/masks/ --folds scene --quick"),
+        (
+            "bench",
+            "bench curate --pool {root}/images/:{root}/masks/ --folds scene --quick --tile 16",
+        ),
     ):
         remote.forget()
         answer = here(*line.format(root=far, out=tmp_path).split(), "--out", tmp_path / name)

@@ -99,3 +99,18 @@ def test_without_labels_nothing_is_said_of_concepts(tmp_path: Path) -> None:
 def test_too_few_regions_to_divide(folder: Path, tmp_path: Path) -> None:
     with pytest.raises(DataError, match="groups of scenes"):
         StatsJob(pairs=str(folder), val=0.9, test=0.5).run(tmp_path / "s")
+
+
+def test_scenes_of_one_region_are_counted_without_splits(tmp_path: Path) -> None:
+    root = write_scenes(tmp_path / "world", ("one/a", "one/b"))
+    job = PrepareJob(images=[str(root / "images")], masks=[str(root / "masks")],
+                     classes=str(root / "classes.yaml"), tiles=(2, 2), ratio=4)  # fmt: skip
+    job.run(tmp_path / "pairs")
+    answer = here("observe", "stats", tmp_path / "pairs", "--out", tmp_path / "s", "--json")
+    assert answer.status == 0, answer.err
+    assert (answer.json["scenes"], answer.json["splits"]) == (2, {})
+    assert answer.json["concepts"]["water"]["scenes"] == 2
+    assert (tmp_path / "s/report.html").is_file()
+    told = here("observe", "stats", tmp_path / "pairs")
+    assert "All scenes are of one region" in told.out
+    assert "--block" in told.out

@@ -49,7 +49,13 @@ class StatsJob(Job):
         return open_pairs(self.pairs)
 
     def count(self, pairs: Pairs) -> dict[str, Any]:
-        """Return the statistics of pairs; see `statistics`."""
+        """Return the statistics of pairs; see `statistics`.
+
+        Raises:
+            DataError: There are several groups of scenes, and too few for the shares.
+        """
+        if len(set(pairs.groups)) == 1:  # which no training can divide
+            return statistics(pairs, np.full(len(pairs.groups), ""))
         return statistics(
             pairs, split_scenes(pairs.groups, val=self.val, test=self.test, seed=self.seed)
         )
@@ -74,7 +80,7 @@ def statistics(pairs: Pairs, split: NDArray[np.str_]) -> dict[str, Any]:
 
     Args:
         pairs: The pairs.
-        split: (s,) split of each scene.
+        split: (s,) split of each scene; "" for none.
 
     Returns:
         "scenes", "tiles", "ground", "shown" (concepts), "excluded" (tiles left out as empty),

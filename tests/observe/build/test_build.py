@@ -158,7 +158,8 @@ def test_pairs_can_be_moved(built, tmp_path):
 def test_a_process_that_is_killed_goes_on_to_the_same_bytes(archive, tmp_path):
     out = tmp_path / "pairs"
     typed = ["observe", "build", *archive.sources, *OPTIONS, "--out", out]
-    for wanted in (1, 9):
+    typed[typed.index(archive.extract)] = archive.root / "part.osm.pbf"  # eight places are enough
+    for wanted in (1, 5):
         process = start(*typed)
         while process.poll() is None:
             if len(list(out.glob("work/fetched/*/*.json"))) >= wanted:
@@ -178,7 +179,7 @@ def test_a_training_and_a_selection_run_on_what_was_built(built, tmp_path):
     pairs = tmp_path / "pairs"
     shutil.copytree(built[0], pairs)
     trained = here(
-        "observe", "train", pairs, "--size", "nano", "--epochs", "2", "--device", "cpu",
+        "observe", "train", pairs, "--size", "nano", "--epochs", "1", "--device", "cpu",
         "--out", tmp_path / "observer",
     )  # fmt: skip
     assert trained.status == 0, trained.err

@@ -302,7 +302,13 @@ def counted(found: Mapping[str, Any]) -> Headline:
         if gone and split in found["splits"]:
             scenes = {"train": "training scene", "test": "test scene"}[split]
             notes.append(f"No {scenes} shows {human.listed(gone)}.")
-    rare = [name for name, row in found["concepts"].items() if 0 < row["train"] < RARE]
+    if not found["splits"]:
+        notes.append(
+            "All scenes are of one region, so that a training cannot divide them: it needs scenes "
+            "of different places in different folders (observe build: --region, or a smaller "
+            "--block)."
+        )
+    rare = [name for name, row in found["concepts"].items() if 0 < row.get("train", 0) < RARE]
     if rare:
         notes.append(f"Fewer than {RARE} training scenes show {human.listed(rare)}.")
     if not found["labelled"]:
