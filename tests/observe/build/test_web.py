@@ -85,14 +85,15 @@ def test_a_server_that_fails_stops_the_build_and_drops_no_pair(archive, built, w
         assert digest_tree(out / folder) == digest_tree(built[0] / folder)
 
 
+@pytest.mark.parametrize("workers", [1, pytest.param(2, marks=pytest.mark.slow)])
 def test_two_processes_fetch_what_one_does_and_no_run_holds_credentials(
-    archive, built, web, tmp_path
+    archive, built, web, tmp_path, workers
 ):
     for path in [path for path in web.files if path.startswith("/hr/") and "json" in path]:
         web.files[path] = web.files[path].replace(b'.tif"', b'.tif?sig=OPENSESAME"')
     out = tmp_path / "pairs"
     answer = _build(
-        archive, out, f"{web.url}/hr/catalog.json", archive.lr, "--workers", 2, anchors=PART
+        archive, out, f"{web.url}/hr/catalog.json", archive.lr, "--workers", workers, anchors=PART
     )
     assert answer.status == 0, answer.err
     assert "Fetched from remote files" in answer.err
