@@ -1,11 +1,11 @@
-# make demo   sets everything up and runs the main job on embedded data
-# make test   sets everything up and passes the tests
+# make demo        set up the environment and run the main jobs on synthetic data
+# make test        set up the environment and run the checks
 .DEFAULT_GOAL := help
 .PHONY: help demo test test-slow test-ray fast nightly portable installs lint format bench constraints clean
 
 VENV := .venv
 BIN := $(VENV)/bin
-# uv if there is one, else one of our own in .bootstrap
+## uv if it is installed, else a local copy in .bootstrap
 UV := $(shell command -v uv 2>/dev/null || echo .bootstrap/bin/uv)
 PYTHON ?= python3
 
@@ -21,7 +21,7 @@ $(VENV)/.core: pyproject.toml constraints.txt $(filter .bootstrap/bin/uv,$(UV))
 	$(UV) pip install --quiet --compile-bytecode --python $(VENV) --constraint constraints.txt --editable .
 	touch $@
 
-# with torch, which training needs
+## torch is required for training
 $(VENV)/.observe: $(VENV)/.core
 	$(UV) pip install --quiet --compile-bytecode --python $(VENV) --constraint constraints.txt --editable '.[observe]'
 	touch $@
@@ -33,32 +33,32 @@ $(VENV)/.dev: $(VENV)/.core
 demo: $(VENV)/.observe
 	$(BIN)/foveate demo --out demo
 	@echo "Open in a browser: demo/run/report.html (which tiles to keep), demo/focus/report.html (where to look),"
-	@echo "demo/observer/report.html (what observing is worth), demo/observe/report.html (which tiles to acquire)."
+	@echo "demo/observer/report.html (gain of the selection), demo/observe/report.html (which tiles to acquire)."
 
 test: $(VENV)/.dev lint
 	$(BIN)/python -m pytest -n 2 --dist worksteal -q
 
-# the tests that take minutes: walks over every option, snippets of the guide, larger worlds
+# make test-slow   tests that take minutes: all options, snippets of the guide, larger worlds
 test-slow: $(VENV)/.dev
 	$(BIN)/python -m pytest -n 2 --dist worksteal -q -m "slow and not ray"
 
-# the tests that start a Ray cluster on this machine, one after the other
+# make test-ray    tests that start a local Ray cluster, one at a time
 test-ray: $(VENV)/.dev
 	$(BIN)/python -m pytest -q -m ray --force-enable-socket
 
-# the tests of `make test` without those of real imagery and browsers
+# make fast        tests of `make test` without real imagery and browsers
 fast: $(VENV)/.dev
 	$(BIN)/python -m pytest -n 2 --dist worksteal -q -m "not realdata and not browser and not slow and not ray"
 
-# ten thousand histories of a run directory, a thousand with processes that are killed: hours
+# make nightly     ten thousand histories of a run directory, a thousand with killed processes: hours
 nightly: $(VENV)/.dev
 	$(BIN)/python -m pytest -n 2 -q --hypothesis-profile nightly tests/run/test_states.py
 
-# the tests that compute, under six arithmetics of this processor
+# make portable    numerical tests with six instruction sets of this processor
 portable: $(VENV)/.dev
 	$(BIN)/python tests/portable.py
 
-# the wheel in fresh environments: core, each extra, the lowest versions declared
+# make installs    install the wheel in new environments: core, each extra, lowest declared versions
 installs: $(VENV)/.dev
 	$(BIN)/python tests/installs.py $(UV)
 
@@ -72,7 +72,7 @@ format: $(VENV)/.dev
 	$(BIN)/ruff format
 	$(BIN)/ruff check --fix
 
-# the benchmarks, each against a named peer
+# make bench       benchmarks against other libraries
 bench: $(VENV)/.dev
 	$(BIN)/python benchmarks/kcenter.py
 	$(BIN)/python benchmarks/balance.py
@@ -88,7 +88,7 @@ bench: $(VENV)/.dev
 clean:
 	rm -rf $(VENV) .bootstrap demo
 
-# renew the pinned versions from what is installed
+# make constraints update the pinned versions from the installed ones
 constraints: $(VENV)/.dev
-	@echo '# Versions that the checks ran with; no index is named here. Renew with: make constraints' > constraints.txt
+	@echo '# Versions used by the checks. Update with: make constraints' > constraints.txt
 	$(UV) pip freeze --python $(VENV) --exclude-editable >> constraints.txt
