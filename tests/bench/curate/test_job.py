@@ -53,7 +53,7 @@ def test_the_page_says_what_to_take(run):
     out, answer = run
     page = (out / "report.html").read_text()
     said = next(
-        line for line in answer.out.splitlines() if line.startswith(("Take", "Random", "With a"))
+        line for line in answer.out.splitlines() if line.startswith(("Use", "No method", "With a"))
     )
     assert " ".join(said.split()[:4]) in page
     assert "What a budget buys" in page
@@ -109,8 +109,8 @@ def test_the_table_fills_seed_by_seed(images, tmp_path, monkeypatch):
     only = ("--budgets", "50%", "--method", "lc", "--samplers", "none")
     assert _bench(images, tmp_path / "out", *only).status == 0
     assert [count for count, _ in seen] == [1, 2]
-    assert "1 of 2 seeds so far." in seen[0][1]
-    assert not any("so far" in caution for caution in seen[1][1])
+    assert "1 of 2 seeds finished." in seen[0][1]
+    assert not any("seeds finished" in caution for caution in seen[1][1])
 
 
 @pytest.mark.parametrize(
@@ -124,7 +124,7 @@ def test_the_table_fills_seed_by_seed(images, tmp_path, monkeypatch):
         ({"pool": "a:b", "folds": "scene", "options": {"fd": {"max_k": 3}}, "methods": "lc"},
          "options for 'fd'"),
         ({"pool": "a:b", "folds": "scene", "methods": "column"}, "--method column in a benchmark"),
-        ({"pool": "a:b", "folds": "scene", "methods": "label-noise"}, "ranks by cells and tokens"),
+        ({"pool": "a:b", "folds": "scene", "methods": "label-noise"}, "needs cells and tokens"),
         ({"pool": "a:b", "folds": "scene", "judge": "unet"}, "--judge unet with --model builtin"),
     ],
 )  # fmt: skip

@@ -149,20 +149,20 @@ def test_a_list_that_ends_early_is_left_out_of_larger_budgets(images, design, tm
     assert "ranks 4 of the 9 tiles" in run.record["summary"]["core_sets"]["left_out"]["short"]
 
 
-def test_what_a_list_may_not_be(images, design, tmp_path):
+def test_invalid_lists_are_rejected(images, design, tmp_path):
     ids = design.pool.ids
     for text, said in (
-        ([ids[0], ids[0]], "2 times"), (["nowhere"], "names none"), ([], "is empty"),
+        ([ids[0], ids[0]], "2 times"), (["nowhere"], "contains none"), ([], "is empty"),
     ):  # fmt: skip
         with pytest.raises(DataError, match=said):
             read_lists({"x": _write(tmp_path / "x.txt", text)}, design, [0])
     for number in range(len(design.folds)):
         _write(tmp_path / f"{number}.txt", ids)
-    with pytest.raises(DataError, match="tiles that test it"):
+    with pytest.raises(DataError, match="test tiles of that fold"):
         read_lists({"x": f"{tmp_path}/{{fold}}.txt"}, design, [0])
     with pytest.raises(DataError, match="no-such-file"):
         CurateBenchJob(**_given(images, lists="x=no-such-file.txt")).check()
-    with pytest.raises(ParameterError, match="row of its own"):
+    with pytest.raises(ParameterError, match="used by another row"):
         CurateBenchJob(**_given(images, lists=f"lc={tmp_path}/0.txt")).check()
     with pytest.raises(ParameterError, match="NAME=FILE"):
         CurateBenchJob(**_given(images, lists="0.txt"))
@@ -194,7 +194,7 @@ def test_what_a_recipe_may_not_be(images, tmp_path):
     column = '[[strategy]]\ncolumn = "slope"\n'
     for content, error, said in (
         ('name = "x"\nstrategies = 3\n', DataError, "strategies"),
-        ('name = "lc"\n[[strategy]]\nmethod = "cb"\n', ParameterError, "name of a method"),
+        ('name = "lc"\n[[strategy]]\nmethod = "cb"\n', ParameterError, "used by a method"),
         (f'name = "steep"\n{column}', ParameterError, "--recipe steep in a benchmark"),
     ):
         (tmp_path / "x.toml").write_text(content)

@@ -156,7 +156,7 @@ def test_table_one_as_files_and_on_the_page(run):
         ("fd", "25.0"), ("fa", "25.0"),
     ]  # fmt: skip
     assert all(0 <= float(r["miou"]) <= 100 and r["runs"] == "2" for r in rows)
-    assert "uncorrected" in (out / "tables/table1.md").read_text()
+    assert "not corrected" in (out / "tables/table1.md").read_text()
     page = (out / "report.html").read_text()
     assert "Table I" in page
     assert "not corrected" in page
@@ -176,7 +176,7 @@ def test_table_two_as_files_and_the_claim_below_it(run):
                zip(kinds["epoch"], kinds["training"], strict=True))  # fmt: skip
     assert {r["method"] for r in kinds["selection"]} == {"random", "kcenter", "lc", "fd", "fa"}
     assert "of the order of one epoch" in (out / "tables/table2.md").read_text()
-    assert "of the order of one epoch" in answer.out
+    assert "than one epoch" in answer.out
 
 
 def test_rankings_are_compared_as_by_compare(run):

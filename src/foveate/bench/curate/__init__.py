@@ -1,7 +1,7 @@
-"""What a core-set is worth: models are trained on it, and tested on scenes that were not in it.
+"""Benchmark of core-sets: models are trained on them, and tested on other scenes.
 
-`settings` says what presets set, `inputs` opens the imagery (`datasets`: that of the paper),
-`design` says which tiles train, validate and test, `leaks` that they share no ground, `probe` and
-`unet` are the judges, `measure` is one seed of all of it, `tables` what follows, and `paper` the
-tables of the core-set paper.
+`settings` contains the presets, `inputs` opens the imagery (`datasets`: that of the paper),
+`design` divides it into training, validation and test tiles, `leaks` checks that these share no
+ground, `probe` and `unet` train and test the models, `measure` runs one seed, `tables` compares
+the results, and `paper` makes the tables of the core-set paper.
 """

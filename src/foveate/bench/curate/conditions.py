@@ -1,4 +1,4 @@
-"""Conditions of a benchmark of `curate`: which method, how many tiles, and which sampler."""
+"""Conditions of a benchmark of `curate`: method, budget and sampler."""
 
 from __future__ import annotations
 
@@ -9,17 +9,17 @@ if TYPE_CHECKING:
     from foveate.bench.curate.probe import Sampler
 
 ALL = "all tiles"
-FLOOR = "same set"  # one random set, trained on anew under each seed: the noise floor
+FLOOR = "same set"  # one random set, trained on with each seed: the noise floor
 
 
 @dataclass(frozen=True)
 class Condition:
-    """One measurement, under each seed.
+    """One measurement, repeated with each seed.
 
     Attributes:
         method: A method of `curate`; `ALL`, or `FLOOR`.
-        share: Share of the tiles that are chosen, 0 to 1.
-        sampler: How the training draws from the chosen tiles.
+        share: Share of the tiles that are selected, 0 to 1.
+        sampler: Sampling of the selected tiles in training.
     """
 
     method: str
@@ -33,10 +33,10 @@ class Condition:
 
     @property
     def percent(self) -> str:
-        """The share as it is typed."""
+        """The share as a budget, such as "5%"."""
         return f"{100 * self.share:g}%"
 
 
 def condition(method: str, share: float, sampler: Sampler) -> Condition:
-    """Return a condition; a method that may take everything is all the same."""
+    """Return a condition; at a share of 1 all methods are `ALL`."""
     return Condition(ALL if share >= 1 else method, min(share, 1.0), sampler)

@@ -1,4 +1,4 @@
-"""Which tiles may be chosen and which judge: two folders, or one that is divided into folds."""
+"""Training, validation and test tiles: given as separate pools, or folds of one pool."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 FoldsBy = Literal["folder", "scene"]
-MOST_FOLDS = 10  # groups beyond are divided into `USUAL_FOLDS`
+MOST_FOLDS = 10  # more groups are divided into `USUAL_FOLDS`
 USUAL_FOLDS = 5
 
 
@@ -29,13 +29,13 @@ def _nothing() -> NDArray[np.int64]:
 
 @dataclass(frozen=True)
 class Fold:
-    """One division of a pool.
+    """One split of a pool.
 
     Attributes:
-        name: For people.
-        train: Rows that methods choose from.
-        test: Rows that judge.
-        val: Rows that the epoch of a training is chosen by; there may be none.
+        name: Name for reports.
+        train: Rows that methods select from.
+        test: Rows that models are tested on.
+        val: Rows that the best epoch is chosen by; may be empty.
     """
 
     name: str
@@ -46,12 +46,12 @@ class Fold:
 
 @dataclass(frozen=True)
 class Design:
-    """A pool and its divisions; over all of them each scene is tested at most once.
+    """A pool and its folds; each scene is in the test part of at most one fold.
 
     Attributes:
         pool: All tiles.
-        folds: The divisions.
-        cluster: (n,) str, what tiles are resampled by: the folder or scene that they lie in.
+        folds: The folds.
+        cluster: (n,) str, folder or scene of each tile, the unit of the bootstrap.
     """
 
     pool: Pool
@@ -69,24 +69,24 @@ def split_pair(text: str, option: str) -> tuple[str, str]:
     """Split ``IMAGES:MASKS`` at the last colon that is not followed by ``//``.
 
     Raises:
-        ParameterError: There is no such colon, or nothing on one side of it.
+        ParameterError: There is no such colon, or one side of it is empty.
     """
     places = [m.start() for m in re.finditer(r":(?!//)", text)]
     images, masks = (text[: places[-1]], text[places[-1] + 1 :]) if places else (text, "")
     if not images.strip() or not masks.strip():
         raise ParameterError(
             f"{option} {text!r}",
-            "Expected IMAGES:MASKS, two folders, globs or files with a colon between them.",
+            "Expected IMAGES:MASKS: two folders, globs or files, separated by a colon.",
             f"{option} {images or 'images'}:{masks or 'masks'}",
         )
     return images, masks
 
 
 def joined_pools(train: Pool, test: Pool, val: Pool | None = None) -> Design:
-    """Join a pool to choose from, one to judge on, and one to choose the epoch by.
+    """Join a training, a test and optionally a validation pool.
 
     Raises:
-        DataError: They have other classes, bands or data types, or no masks.
+        DataError: Their classes, bands or data types differ, or masks are missing.
     """
     parts = {"train": train, "test": test} | ({} if val is None else {"val": val})
     check_alike(parts)
@@ -110,10 +110,10 @@ def joined_pools(train: Pool, test: Pool, val: Pool | None = None) -> Design:
 
 
 def check_alike(parts: Mapping[str, Pool]) -> None:
-    """Refuse pools that one model cannot be trained and judged on, as far as headers tell.
+    """Check that the headers of all pools have the same bands, data type and classes.
 
     Args:
-        parts: "train", "test" and so on -> its pool; the first one sets the measure.
+        parts: "train", "test" and so on -> its pool; others are compared with the first.
 
     Raises:
         DataError: Classes, bands or data types differ.
@@ -128,35 +128,35 @@ def check_alike(parts: Mapping[str, Pool]) -> None:
                     f"The {what} of both must be the same.",
                 )
         if train.legend is None or pool.legend is None:
-            continue  # classes of index masks are known when these are read
+            continue  # the classes of index masks are unknown until these are read
         if train.legend.names != pool.legend.names:
             extra = sorted(set(pool.legend.names) ^ set(train.legend.names))
             raise DataError(
                 f"--{first} has the classes {', '.join(train.legend.names)}; "
                 f"--{name} has {', '.join(pool.legend.names)}",
-                f"Both must have the same; {', '.join(extra)} is not in both."
+                f"Both must have the same classes; {', '.join(extra)} is not in both."
                 if extra
-                else "Both must have the same, in the same order.",
-                "State them for both: --classes FILE.",
+                else "Both must have the same classes in the same order.",
+                "Define them for both: --classes FILE.",
             )
 
 
 def folds_of(pool: Pool, by: FoldsBy, count: int | None = None) -> Design:
-    """Divide a pool into folds of whole folders or scenes; each is tested once.
+    """Divide a pool into folds without splitting folders or scenes; each fold is tested once.
 
-    The division depends on names alone, so that it is the same under every seed: groups go, the
-    largest first, to the fold that has the fewest tiles.
+    The folds depend on names only, so they are the same for every seed: groups are assigned, the
+    largest first, to the fold with the fewest tiles.
 
     Args:
-        pool: With masks.
-        by: What stays together: "folder", the first folder in which names of scenes differ, or
-            "scene", each image.
-        count: Number of folds; as many as there are groups where that is at most `MOST_FOLDS`,
-            else `USUAL_FOLDS`, when None.
+        pool: Pool with masks.
+        by: Groups that are not split: "folder", the first folder in which names of scenes differ,
+            or "scene", each image.
+        count: Number of folds; None for one per group if there are at most `MOST_FOLDS` groups,
+            else `USUAL_FOLDS`.
 
     Raises:
         DataError: There are no masks, or fewer than two groups.
-        ParameterError: More folds than groups, or fewer than two.
+        ParameterError: There are more folds than groups, or fewer than two.
     """
     _need_masks(pool, "--pool")
     assert pool.tiles is not None  # noqa: S101  (a pool of imagery)
@@ -165,23 +165,24 @@ def folds_of(pool: Pool, by: FoldsBy, count: int | None = None) -> Design:
     names, sizes = np.unique(group, return_counts=True)
     if names.size < 2:
         raise DataError(
-            f"all tiles lie in one {by}" + (f", {str(names[0])!r}" if names.size else ""),
-            "Each fold is tested on what the others know nothing of.",
+            f"all tiles are in one {by}" + (f", {str(names[0])!r}" if names.size else ""),
+            f"Cross-validation needs at least two {by}s.",
             "--folds scene" if by == "folder" and np.unique(scene).size > 1
             else "Give scenes to test on: --train IMAGES:MASKS --test IMAGES:MASKS",
         )  # fmt: skip
     number = count or (names.size if names.size <= MOST_FOLDS else USUAL_FOLDS)
     if not 2 <= number <= names.size:
         raise ParameterError(
-            f"--fold-count {number} of {names.size} {by}s", f"Allowed: 2 to {names.size}."
+            f"--fold-count {number} for {names.size} {by}s", f"Allowed: 2 to {names.size}."
         )
     fold = _divide(names, sizes, number)
     of_tile = fold[np.searchsorted(names, group)]
     rows = np.arange(len(pool))
     found = []
     for k in range(number):
-        own = names[fold == k]
-        title = str(own[0]) if own.size == 1 else f"{own.size} {by}s, {own[0]} and others"
+        groups = names[fold == k]
+        one = groups.size == 1
+        title = str(groups[0]) if one else f"{groups.size} {by}s, {groups[0]} and others"
         found.append(Fold(title, rows[of_tile != k], rows[of_tile == k]))
     return Design(pool, tuple(found), group)
 
@@ -189,7 +190,7 @@ def folds_of(pool: Pool, by: FoldsBy, count: int | None = None) -> Design:
 def folders(scenes: Sequence[str] | NDArray[np.str_]) -> NDArray[np.str_]:
     """Return the folder of each scene: the first part of their names in which they differ.
 
-    Scenes that lie in no folder of their own have "".
+    The folder is "" for scenes outside such a folder.
     """
     parts = [str(name).split("/") for name in scenes]
     depth = 0
@@ -203,7 +204,7 @@ def folders(scenes: Sequence[str] | NDArray[np.str_]) -> NDArray[np.str_]:
 def _need_masks(pool: Pool, option: str) -> None:
     if pool.legend is None or pool.counts is None:
         raise DataError(
-            f"{option} without masks", "A judge is trained and tested on labels.",
+            f"{option} without masks", "Training and testing need labels.",
             f"{option} IMAGES:MASKS",
         )  # fmt: skip
 

@@ -1,4 +1,4 @@
-"""The imagery of a benchmark of core-sets: opened before anything is written, then measured."""
+"""The imagery of a benchmark of core-sets: headers are opened first, then pixels are measured."""
 
 from __future__ import annotations
 
@@ -34,12 +34,12 @@ EITHER = "--train IMAGES:MASKS --test IMAGES:MASKS, or --pool IMAGES:MASKS --fol
 
 @dataclass(frozen=True)
 class Headers:
-    """Imagery whose headers were read.
+    """Pools whose headers were read.
 
     Attributes:
-        pools: "pool"; or "train", "test" and, where there is one, "val".
-        scale: (low, high) of each band, where the data set states it.
-        absent: What a reader should know of images of the data set that are not there.
+        pools: "pool"; or "train", "test" and optionally "val".
+        scale: (low, high) of each band, if the data set defines it.
+        absent: Caution about images that are missing from the data set; "" if none.
     """
 
     pools: Mapping[str, Pool]
@@ -48,20 +48,21 @@ class Headers:
 
 
 def check_inputs(job: CurateBenchJob) -> None:
-    """Refuse inputs that contradict each other or are not complete.
+    """Check that the inputs are complete and do not contradict each other.
 
     Raises:
-        ParameterError: They do.
+        ParameterError: They are incomplete or contradictory.
     """
     pairs = [name for name in ("train", "test", "val", "pool", "folds") if getattr(job, name)]
     if bool(job.dataset) != bool(job.root):
         raise ParameterError(
             "--dataset without --root" if job.dataset else "--root without --dataset",
-            "A data set lies in a folder: --dataset vaihingen --root FOLDER.",
+            "A data set needs both its name and its folder.",
+            "--dataset vaihingen --root FOLDER",
         )
     if job.dataset and pairs:
         raise ParameterError(
-            f"--dataset together with --{pairs[0]}", "The parts of a data set are its own.",
+            f"--dataset together with --{pairs[0]}", "A data set has its own split.",
             f"Leave one of them out: --dataset {job.dataset} --root FOLDER",
         )  # fmt: skip
     if not job.dataset:
@@ -74,18 +75,19 @@ def _check_pairs(job: CurateBenchJob) -> None:
     if bool(job.pool) == bool(parts):
         raise ParameterError(
             f"--pool together with --{parts[0]}" if job.pool else "no imagery",
-            "Either folders for each part, or one that is divided into folds.", EITHER,
+            "Give a training and a test part, or one pool that is divided into folds.", EITHER,
         )  # fmt: skip
-    lacking = [name for name in ("train", "test") if name not in parts]
-    if not job.pool and lacking:
+    missing = [name for name in ("train", "test") if name not in parts]
+    if not job.pool and missing:
         raise ParameterError(
-            f"--{parts[0]} without --{lacking[0]}", "One part is chosen from, the other tests.",
-            f"--{lacking[0]} IMAGES:MASKS",
+            f"--{parts[0]} without --{missing[0]}",
+            "Tiles are selected from --train, and models are tested on --test.",
+            f"--{missing[0]} IMAGES:MASKS",
         )  # fmt: skip
     if bool(job.pool) != bool(job.folds) or (job.fold_count and not job.pool):
         raise ParameterError(
             "--pool without --folds" if job.pool else "--folds or --fold-count without --pool",
-            "A pool is divided into folds of whole folders or scenes.",
+            "A pool is divided into folds that never split a folder or scene.",
             "--pool IMAGES:MASKS --folds folder",
         )
 
@@ -96,53 +98,54 @@ _TRAINING = (
 
 
 def _check_training(job: CurateBenchJob) -> None:
-    """Refuse what would change nothing."""
+    """Reject options without effect."""
     fields = type(job).model_fields
     stated = [n for n in _TRAINING if getattr(job, n) != fields[n].get_default()]
     names = {"steps_per_training": "steps"}
     if job.judge == "probe" and stated:
         name = names.get(stated[0], stated[0]).replace("_", "-")
         raise ParameterError(
-            f"--{name} with the probe", "It is for the training of a U-Net.", "--judge unet"
+            f"--{name} with the probe", "It is an option of U-Net training.", "--judge unet"
         )
     if job.epochs and "steps_per_training" in stated:
         raise ParameterError(
-            "--steps together with --epochs", "A training has as many steps, or as many epochs.",
-            "Leave one of them out.",
+            "--steps together with --epochs",
+            "The length of a training is given in steps or in epochs.", "Leave one of them out.",
         )  # fmt: skip
     if job.val and not job.epochs:
         raise ParameterError(
-            "--val without --epochs", "Images of validation say which epoch is kept.",
+            "--val without --epochs", "Validation images are used to choose the best epoch.",
             "--epochs 100",
         )  # fmt: skip
 
 
 def check_model(job: CurateBenchJob) -> None:
-    """Refuse a model that there is not, or that is no encoder of a U-Net.
+    """Check that the model exists, and that it can be the encoder of a U-Net if one is trained.
 
     Raises:
-        ParameterError: It is none.
+        ParameterError: The model is unknown, or cannot be the encoder of a U-Net.
     """
     handle = job.handle()
     if job.judge == "unet" and handle.family != "timm":
         raise ParameterError(
-            f"--judge unet with --model {handle}", "Its encoder is a backbone of timm.",
+            f"--judge unet with --model {handle}", "The encoder of a U-Net must be a timm model.",
             "--model timm:resnet18, with --weights PATH for local weights",
         )  # fmt: skip
 
 
 def open_headers(job: CurateBenchJob) -> Headers:
-    """Open the files, headers only.
+    """Open the headers of all files.
 
-    What tests and validates is cut so that no pixel is left out: where the edge is "drop", its
-    tiles at the edge are shifted inside. Each pixel counts once.
+    Test and validation tiles cover all pixels: if the edge is "drop", their tiles at the edge are
+    shifted inside instead. Each pixel counts once.
 
     Raises:
-        DataError: See `open_pool` and `find_dataset`; or parts that differ.
-        ParameterError: A grid that cannot be.
+        DataError: See `open_pool` and `find_dataset`; or the parts have different bands, data
+            types or classes.
+        ParameterError: The tile grid is invalid.
     """
     found = None if job.dataset is None else find_dataset(job.dataset, str(job.root))
-    by_epoch = ("val",) if job.epochs else ()  # nothing else looks at images of validation
+    by_epoch = ("val",) if job.epochs else ()  # validation images only choose the epoch
     names = ("train", "test", *by_epoch) if found else ("pool", "train", "test", "val")
     pools = {}
     for name in names:
@@ -154,10 +157,10 @@ def open_headers(job: CurateBenchJob) -> Headers:
             rows, notes = paired.rows, paired.notes
         else:
             continue
-        judges = name in ("test", "val")
+        evaluates = name in ("test", "val")
         pools[name] = open_rows(
             rows, classes=job.classes or (found.legend if found else None), tile=job.tile or 0,
-            stride=job.stride, edge="shift" if judges and job.edge == "drop" else job.edge,
+            stride=job.stride, edge="shift" if evaluates and job.edge == "drop" else job.edge,
             nodata=job.nodata, bands=job.bands or None, notes=notes,
         )  # fmt: skip
     if "train" in pools:
@@ -170,13 +173,13 @@ def open_headers(job: CurateBenchJob) -> Headers:
 
 
 def handles(job: CurateBenchJob, headers: Headers) -> tuple[ModelHandle, ModelHandle]:
-    """Return the model that embeds, and the one whose network a U-Net is trained with.
+    """Return the encoder for embeddings, and the one that a U-Net is trained with.
 
-    They differ in their bands. Ranges of values that were stated belong to the bands of the U-Net,
-    or to those of the model that embeds where these are as many.
+    They may have different bands. Ranges given by `scale` belong to the bands of the U-Net if
+    there is one range for each of them, else to the bands of the encoder.
 
     Raises:
-        ParameterError: There is no such model.
+        ParameterError: The model is unknown.
     """
     first = next(iter(headers.pools.values())).scenes[0].source.info
     every = tuple(job.unet_bands or (range(1, first.bands + 1) if job.dataset else job.bands))
@@ -198,24 +201,24 @@ def handles(job: CurateBenchJob, headers: Headers) -> tuple[ModelHandle, ModelHa
 def design_of(
     job: CurateBenchJob, headers: Headers, run: Run, progress: ProgressFn | None
 ) -> Design:
-    """Measure the pools and divide them; at most `max_tiles` of each stay."""
+    """Measure the pools and divide them into folds; each is reduced to at most `max_tiles`."""
     pools = headers.pools
     first = "pool" if "pool" in pools else "train"
-    chosen = _fewer(measure(pools[first], job, run, progress)[0], job.max_tiles)
+    train = _subsampled(measure(pools[first], job, run, progress)[0], job.max_tiles)
     if first == "pool":
         assert job.folds is not None  # noqa: S101  (`check_inputs`)
-        return folds_of(chosen, job.folds, job.fold_count)
+        return folds_of(train, job.folds, job.fold_count)
     others = {
-        name: _fewer(measure(pools[name], job, run, progress, part=name)[0], job.max_tiles)
+        name: _subsampled(measure(pools[name], job, run, progress, part=name)[0], job.max_tiles)
         for name in ("test", "val")
         if name in pools
     }
-    return joined_pools(chosen, others["test"], others.get("val"))
+    return joined_pools(train, others["test"], others.get("val"))
 
 
-def _fewer(pool: Pool, most: int | None) -> Pool:
-    if most is None or len(pool) <= most:
+def _subsampled(pool: Pool, max_tiles: int | None) -> Pool:
+    if max_tiles is None or len(pool) <= max_tiles:
         return pool
     order = np.argsort(tie_keys(pool.ids, 0, "bench/tiles"), kind="stable")
-    logger.warning("%d of %d tiles are drawn: --max-tiles.", most, len(pool))
-    return pool.take(np.sort(order[:most]))
+    logger.warning("%d of %d tiles are used (--max-tiles).", max_tiles, len(pool))
+    return pool.take(np.sort(order[:max_tiles]))

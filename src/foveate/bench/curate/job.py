@@ -1,4 +1,4 @@
-"""`CurateBenchJob`: train on what methods choose, judge on other scenes, say which to take.
+"""`CurateBenchJob`: train on the selection of each method, and test on other scenes.
 
 DIR/
 work/           labels, features and conditions of one setting, shared by all methods and budgets
@@ -47,14 +47,14 @@ if TYPE_CHECKING:
     from foveate.progress import ProgressFn
     from foveate.run import Run
 
-VERSION = 2  # raised when the same job leads to other figures
+VERSION = 2  # raised when the results of a job change
 
 
 def _shares(given: Any) -> Any:
-    """Read budgets in percent as rising shares of the tiles."""
+    """Convert budgets in percent to sorted shares of the tiles."""
     if not isinstance(given, str | list | tuple):
         return given
-    found = []
+    shares = []
     for text in split(given) if isinstance(given, str) else given:
         try:
             share = (
@@ -64,76 +64,78 @@ def _shares(given: Any) -> Any:
             share = float("nan")
         if not 0 < share <= 1:
             raise ParameterError(
-                repr(text), "Budgets are percentages of the tiles to choose from, up to 100%.",
+                repr(text), "Budgets must be percentages of the training pool, up to 100%.",
                 "For example 1%,5%,10%,25%,100%.",
             )  # fmt: skip
-        found.append(share)
-    return sorted(set(found))
+        shares.append(share)
+    return sorted(set(shares))
 
 
 class CurateBenchJob(ModelJob):
-    """What a benchmark of core-sets is asked for."""
+    """Settings of a benchmark of core-sets."""
 
     absent = frozenset({
         "images", "masks", "mask_suffix", "extra", "stack", "coordinates", "skip_empty",
         "assets", "datetime", "bbox", "max_cloud",
     })  # fmt: skip
     images: list[str] = Field([])
-    """Of the pools."""
+    """Images of the pools."""
     train: Annotated[str, Option("Input", metavar="IMAGES:MASKS")] = ""
-    """Images and masks to choose from."""
+    """Images and masks to select from."""
     test: Annotated[str, Option("Input", metavar="IMAGES:MASKS")] = ""
     """Images and masks to test on, with --train."""
     val: Annotated[str, Option("Input", metavar="IMAGES:MASKS")] = ""
-    """Images and masks to choose the epoch of a U-Net by, with --train and --epochs."""
+    """Images and masks to validate the epochs of a U-Net on, with --train and --epochs."""
     dataset: Annotated[DatasetName | None, Option("Input")] = None
-    """Data set of the core-set paper, with its own parts, instead of --train and --test."""
+    """Data set of the core-set paper, with its own split, instead of --train and --test."""
     root: Annotated[PathText | None, Option("Input")] = None
     """Folder of the --dataset; nothing is downloaded."""
     pool: Annotated[str, Option("Input", metavar="IMAGES:MASKS")] = ""
-    """Images and masks that are divided into folds, instead of --train and --test."""
+    """Images and masks for cross-validation, instead of --train and --test."""
     folds: Annotated[Literal["folder", "scene"] | None, Option("Input")] = None
-    """What stays together in a fold of --pool."""
+    """Unit that is never split between folds of --pool."""
     fold_count: Annotated[
-        int | None, Option("Input", default="one a folder or scene; 5 of many")
+        int | None,
+        Option("Input", default="one per folder or scene; 5 if there are more than 10"),
     ] = Field(None, ge=2)
-    """Number of folds; each is tested once."""
+    """Number of folds; each is the test set once."""
     methods: Annotated[
         MethodNames,
         Option(
             "Method", name="method", default="the paper's, facility, max-herding", repeated=True
         ),
     ] = Field(list(USUAL), min_length=1)
-    """Methods of curate, or all; several with commas or repeated. random is always among them."""
+    """Methods of curate, or all; several with commas or repeated. random is always included."""
     recipes: Annotated[
         list[PathText], Option("Method", name="recipe", metavar="FILE|NAME", repeated=True)
     ] = Field([])
-    """Combination of strategies as a row beside the methods, as in curate; repeatable."""
+    """Recipe that is compared with the methods, as in curate; repeatable."""
     lists: Annotated[
         Lists, Option("Method", metavar="NAME=FILE", repeated=True)
     ] = Field({})  # fmt: skip
-    """Ranking made elsewhere as a row: a run, selection, coordinate list or ids, best first;
-    {fold} and {seed} in the path stand for their numbers; repeatable."""
+    """External ranking that is compared with the methods: a run, selection, coordinate list or
+    list of ids, best first; {fold} and {seed} in the path are replaced by their numbers;
+    repeatable."""
     budgets: Annotated[
         list[float], BeforeValidator(_shares),
         Option("Method", metavar="5%,10%,25%", default="1%,5%,10%,25%,50%,100%"),
     ] = Field([0.01, 0.05, 0.1, 0.25, 0.5, 1.0], min_length=1)  # fmt: skip
-    """Shares of the tiles that are chosen, in percent."""
+    """Shares of the tiles that are selected, in percent."""
     seeds: Annotated[int, Option("Method")] = Field(5, ge=1)
-    """Number of seeds: draws of random methods, and trainings."""
+    """Number of seeds; each is a new draw of random methods and a new training."""
     redraw: Annotated[bool, Option("Method")] = True
-    """Choose anew under each seed; otherwise all seeds train on the sets of the first."""
+    """Select again with each seed; otherwise all seeds train on the sets of the first seed."""
     judge: Annotated[Literal["probe", "unet"], Option("Method")] = "probe"
-    """Model that is trained: a linear probe on frozen dense features, or a U-Net."""
+    """Model to train: a linear probe on frozen dense features, or a U-Net."""
     samplers: Annotated[
         list[Literal["none", "balanced"]], BeforeValidator(split),
         Option("Method", metavar="none,balanced"),
     ] = Field(["none", "balanced"], min_length=1)  # fmt: skip
-    """How training draws from what was chosen: as it is, or each class equally often."""
+    """Sampling of the selected tiles in training: uniform (none), or class-balanced."""
     quick: Annotated[bool, Option("Method")] = False
-    """A first answer: five methods, the probe, 5, 10 and 25 %, 3 seeds, at most 1000 tiles."""
+    """Fast settings: five methods, the probe, 5, 10 and 25 %, 3 seeds, at most 1000 tiles."""
     max_tiles: int | None = Field(None, ge=2)
-    """Draw at most so many tiles of the pool, by seed 0."""
+    """Largest number of tiles of the pool; more are subsampled with seed 0."""
     preset: Annotated[Preset, Option("Method")] = "default"
     """paper: its methods, grid, model, budgets, training and tables; released: the methods, grid
     and model of its lists."""
@@ -144,32 +146,33 @@ class CurateBenchJob(ModelJob):
     max_overlap: Annotated[float | None, Option("Method", default="0.5; 1 with the presets")] = (
         Field(None, ge=0, le=1)
     )
-    """A tile is put last if an earlier pick covers more of it than this share; 1: never."""
+    """Largest share of a tile that an earlier pick may cover; tiles with more are moved to the
+    end of the ranking; 1: no limit."""
     steps_per_training: Annotated[int, Option("Training", name="steps")] = Field(200, ge=1)
-    """Steps of every U-Net."""
+    """Number of steps to train each U-Net."""
     epochs: Annotated[int, Option("Training")] = Field(0, ge=0)
-    """Passes over the chosen tiles, instead of --steps: sets of other sizes get other steps."""
+    """Number of epochs, instead of --steps; the number of steps then depends on the budget."""
     learning_rate: Annotated[float, Option("Training")] = Field(1e-3, gt=0)
     """Learning rate of a U-Net (AdamW)."""
     schedule: Annotated[Literal["cosine", "constant"], Option("Training")] = "cosine"
-    """Course of the learning rate: down to 0, or constant."""
+    """Learning-rate schedule: cosine decay to 0, or constant."""
     train_batch: Annotated[int, Option("Training")] = Field(16, ge=1)
-    """Tiles of a step of a U-Net."""
+    """Batch size of a U-Net, in tiles."""
     unet_bands: Annotated[
-        Bands, Option("Training", default="all of a --dataset; else those of --bands")
+        Bands, Option("Training", default="all of a --dataset; else --bands")
     ] = Field([])  # fmt: skip
-    """Bands that a U-Net sees, where it sees more than the model that embeds."""
+    """Input bands of a U-Net, if they differ from those of the encoder."""
     buffer: float = Field(0.0, ge=0)
-    """Metres of ground around tiles to choose from that must be free of test tiles."""
+    """Smallest distance between training and test tiles, in metres."""
     allow_leaks: bool = False
-    """Measure though tiles that test share ground or pixels with tiles to choose from."""
+    """Run even if training and test tiles share ground or pixels."""
 
     def __init__(self, **given: Any) -> None:
         super().__init__(**{**settings(given), **given})
 
     @cached_property
     def chosen_methods(self) -> list[str]:
-        """Names of what is compared, each once: random, the methods, the recipes, the lists."""
+        """Names of the compared rows: random, the methods, the recipes, the lists."""
         return [*self.known_methods, *self.lists]
 
     @cached_property
@@ -177,31 +180,31 @@ class CurateBenchJob(ModelJob):
         """Name -> method or recipe, random first.
 
         Raises:
-            UnknownNameError: There is no such method or recipe.
-            DataError: The file of a recipe cannot be read, or states something that cannot be.
-            ParameterError: A recipe has the name of something else.
+            UnknownNameError: A method or recipe is unknown.
+            DataError: The file of a recipe cannot be read, or is invalid.
+            ParameterError: The name of a recipe is in use.
         """
         found = {name: get_method(name) for name in ("random", *self.methods)}
         return found | recipes_by_name(self.recipes)
 
     def check(self) -> tuple[Headers, tuple[ModelHandle, ModelHandle]]:
-        """Return the headers of the pools, and the models that embed and are trained."""
+        """Return the headers of the pools, the encoder, and the model to train."""
         check_inputs(self)
         for name, method in self.known_methods.items():
             if further := sorted(set(method.needs) - {"counts", "embeddings"}):
                 option = "recipe" if name not in METHODS else "method"
                 raise ParameterError(
                     f"--{option} {name} in a benchmark",
-                    f"It ranks by {' and '.join(further)}; here methods get class counts and "
-                    "embeddings.",
+                    f"It needs {' and '.join(further)}; the benchmark provides class counts and "
+                    "embeddings only.",
                     f"Allowed: {', '.join(METHODS.ready())}.",
                 )
             method.options(self.preset, self.options.get(name))
-        if stray := sorted(set(self.options) - set(self.known_methods)):
+        if unknown := sorted(set(self.options) - set(self.known_methods)):
             raise ParameterError(
-                f"options for {stray[0]!r}, which is not among the methods",
+                f"options for {unknown[0]!r}, which is not among the methods",
                 f"Methods of this job: {', '.join(self.known_methods)}.",
-                f"Add --method {stray[0]}.",
+                f"Add --method {unknown[0]}.",
             )  # fmt: skip
         check_lists(self.lists, self.known_methods, self.seed)
         if self.judge == "unet":
@@ -262,23 +265,23 @@ class CurateBenchJob(ModelJob):
                 ]),
                 progress=progress,
             )  # fmt: skip
-            so_far = [f"{count} of {self.seeds} seeds so far."] if count < self.seeds else []
+            so_far = [f"{count} of {self.seeds} seeds finished."] if count < self.seeds else []
             made = result(self, design, results, leaks=leaks, cautions=[*so_far, *cautions])
-            if so_far:  # the table fills as it runs
+            if so_far:  # tables are readable while the benchmark runs
                 write_tables(run.path, made)
         if self.preset == "paper":
             embedding = paper.embedding_seconds(run, embeddings, rankings)
             made["paper"] = paper.result(self, results, embedding)
             made["compare"] = paper.compare_rankings(self, run, rankings, key, progress)
         if not run.do("tables", digest([VERSION, key, made]), lambda: write_tables(run.path, made)):
-            write_tables(run.path, made)  # over those of the first seeds
+            write_tables(run.path, made)  # replace the tables of fewer seeds
         return {
             "core_sets": made, "pool": design.pool.describe(), "seed": self.seed,
             "model": embeddings.spec.to_dict() if embeddings else None,
         }  # fmt: skip
 
     def _made_of(self, name: str, lists: Mapping[str, Listed]) -> list[Any]:
-        """Return what a row depends on besides its name: the recipe, or the list."""
+        """Return the inputs of a row besides its name: the recipe, or the list."""
         if name in lists:
             return [lists[name].print]
         method = self.known_methods.get(name)
@@ -287,11 +290,11 @@ class CurateBenchJob(ModelJob):
     def _cautions(self, headers: Headers) -> list[str]:
         found = [headers.absent] if headers.absent else []
         if self.epochs and "val" not in headers.pools:
-            found.append("There are no images of validation: the last epoch was kept.")
+            found.append("Without validation images, the last epoch is used.")
         return found
 
     def _key(self, design: Design, judged: EncoderSpec, embeddings: Embeddings | None) -> str:
-        """Hash of everything that all conditions depend on, but for the seed and the method."""
+        """Return a hash of the inputs of all conditions, except the seed and the method."""
         masks = [s.mask.info.fingerprint if s.mask else None for s in design.pool.scenes]
         specs = [judged.to_dict(), embeddings.spec.to_dict() if embeddings else None]
         training = (
@@ -308,7 +311,7 @@ class CurateBenchJob(ModelJob):
     def _judges(
         self, design: Design, handle: ModelHandle, run: Run, key: str, progress: ProgressFn | None
     ) -> Callable[[int], Judge]:
-        """Return from the number of a fold to its judge; each is made once."""
+        """Return a function from the number of a fold to its judge."""
         from foveate.bench.curate.judges import probe_judges, unet_judges
 
         if self.judge == "probe":
@@ -326,6 +329,6 @@ class CurateBenchJob(ModelJob):
 
 
 def _folds(design: Design) -> list[list[str]]:
-    """Return what tells divisions of one pool apart."""
+    """Return the names and tile hashes of the folds, to compare splits of one pool."""
     ids = design.pool.ids
     return [[f.name, digest_ids(ids[f.train]), digest_ids(ids[f.val])] for f in design.folds]

@@ -1,4 +1,4 @@
-"""What judges work on, prepared once for all seeds and conditions and kept in the run."""
+"""Features, pixels and labels of the judges, computed once for all seeds and conditions."""
 
 from __future__ import annotations
 
@@ -35,13 +35,13 @@ def probe_judges(
     design: Design, handle: ModelHandle, run: Run, folder: str, *, batch_size: int, workers: int,
     progress: ProgressFn | None,
 ) -> Callable[[int], Judge]:  # fmt: skip
-    """Prepare features and labels; return from the number of a fold to its judge.
+    """Prepare features and labels; return a function from the number of a fold to its judge.
 
     Args:
-        design: The pool and its divisions.
+        design: The pool and its folds.
         handle: The model whose dense features are probed.
         run: Open for writing.
-        folder: Folder for the work, relative to the run.
+        folder: Folder for intermediate files, relative to the run.
         batch_size: Tiles per call of the model.
         workers: Processes that embed.
         progress: Called with ticks.
@@ -52,7 +52,7 @@ def probe_judges(
     grid = tokens.spec.grid
     assert grid is not None  # noqa: S101  (tokens have one)
     home = run.path / folder
-    # The folder is of one setting: design and model are in its name.
+    # The name of the folder contains a hash of the design and the model.
     key = digest([VERSION, folder, tokens.spec.to_dict()])
     run.do(
         f"labels {folder}", key,
@@ -79,7 +79,7 @@ def unet_judges(
     design: Design, handle: ModelHandle, run: Run, settings: UNetSettings,
     progress: ProgressFn | None,
 ) -> Callable[[int], Judge]:  # fmt: skip
-    """Prepare pixels and labels; return from the number of a fold to its judge.
+    """Prepare pixels and labels; return a function from the number of a fold to its judge.
 
     Raises:
         DataError: Tiles have several sizes.
@@ -92,8 +92,8 @@ def unet_judges(
     sizes = {(int(h), int(w)) for h, w in zip(pool.tiles.h, pool.tiles.w, strict=True)}
     if len(sizes) > 1:
         raise DataError(
-            f"tiles of {len(sizes)} sizes for a U-Net", "A batch has tiles of one size.",
-            "--edge shift, drop or pad; scenes smaller than a tile need a smaller --tile",
+            f"tiles of {len(sizes)} sizes for a U-Net", "All tiles must have the same size.",
+            "Use --edge shift, drop or pad; if scenes are smaller than a tile, reduce --tile.",
         )  # fmt: skip
     spec = bind(handle, pool, run=run).spec
     key = digest([VERSION, digest_ids(pool.ids), spec.bands])
@@ -120,7 +120,7 @@ def _write_pixels(
     pool: Pool, bands: tuple[int, ...], size: tuple[int, int], home: Path,
     progress: ProgressFn | None,
 ) -> list[Path]:  # fmt: skip
-    """Write the pixels and labels of all tiles as arrays that can be mapped."""
+    """Write the pixels and labels of all tiles as arrays for memory mapping."""
     home.mkdir(parents=True, exist_ok=True)
     n, dtype = len(pool), np.dtype(pool.scenes[0].source.info.dtype)
     files = [home / name for name in _PIXELS]

@@ -1,4 +1,4 @@
-"""Labels of tiles as judges need them: pixels by class in each cell of a tile."""
+"""Labels of tiles for training and testing: pixels by class in each cell of a tile."""
 
 from __future__ import annotations
 
@@ -26,14 +26,14 @@ def write_cell_counts(
 ) -> list[Path]:
     """Count labelled pixels of each class in each cell of each tile, and write two arrays.
 
-    ``counts.npy``: (n, rows * columns, C) uint32, all pixels: to train with. ``once.npy``: the
-    same of pixels that no earlier tile of the scene has: to test with, so that ground where tiles
-    overlap counts once.
+    ``counts.npy``: (n, rows * columns, C) uint32, all pixels, for training. ``once.npy``: the same
+    without pixels of earlier tiles of the scene, for testing, so that pixels in overlaps of tiles
+    count once.
 
     Args:
-        pool: With masks.
-        grid: Cells down and across.
-        folder: Where to; made if it is not there.
+        pool: Pool with masks.
+        grid: Number of cells down and across.
+        folder: Output folder; created if it does not exist.
         progress: Called with ticks.
     """
     assert pool.legend is not None  # noqa: S101  (checked by the design)
@@ -55,9 +55,9 @@ def write_cell_counts(
 def first_seen(
     pool: Pool,
 ) -> Iterator[tuple[list[int], list[NDArray[np.int16]], list[NDArray[np.bool_]]]]:
-    """Yield, scene by scene, rows, their codes, and where each tile is the first to have a pixel.
+    """Yield, scene by scene, rows, their codes, and masks of pixels that no earlier tile contains.
 
-    Codes are (h, w) int16, -1 for ignored; the masks of pixels (h, w) bool.
+    Codes are (h, w) int16, -1 for ignored; the masks are (h, w) bool.
     """
     assert pool.tiles is not None  # noqa: S101
     for scene, rows in pool.per_scene():
@@ -67,7 +67,7 @@ def first_seen(
         for i, code in zip(rows.tolist(), pool.masks(rows), strict=True):
             window = pool.tiles.window(i)
             part = seen[window.y : window.y + window.h, window.x : window.x + window.w]
-            new = np.zeros(code.shape, bool)  # what lies beyond the scene is nobody's
+            new = np.zeros(code.shape, bool)  # False outside the scene
             new[: part.shape[0], : part.shape[1]] = ~part
             part[:] = True
             codes.append(code)

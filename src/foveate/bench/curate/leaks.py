@@ -1,4 +1,4 @@
-"""Whether tiles to choose from, of validation and of the test share ground or pixels."""
+"""Detection of training, validation and test tiles that share ground or pixels."""
 
 from __future__ import annotations
 
@@ -21,20 +21,20 @@ if TYPE_CHECKING:
     from foveate.pool.pool import Pool
     from foveate.run import Run
 
-VERSION = 1  # raised when the same pixels get other digests
+VERSION = 1  # raised when the digests of the same pixels change
 _DIGESTS = "work/pixel-digests.npy"
 _SHOWN = 3
-_DEGREE = 111_320.0  # metres of a degree of latitude
-_TOUCH = 1e-6  # share of a tile's ground that rounding of coordinates may share
+_DEGREE = 111_320.0  # metres per degree of latitude
+_TOUCH = 1e-6  # overlap, as a share of a tile, that may come from rounding of coordinates
 
 
 @dataclass(frozen=True)
 class Leak:
-    """Two tiles of parts that have to be independent, and are not.
+    """Two tiles of different parts that are not independent.
 
     Attributes:
-        train: Id of the first: one to choose from, or of validation.
-        test: Id of the second: one of the test, or of validation.
+        train: Id of the first tile, of the training or validation part.
+        test: Id of the second tile, of the test or validation part.
         kind: "pixels" (the same values), "window" (overlapping windows of one file), or "ground".
     """
 
@@ -46,19 +46,17 @@ class Leak:
 def find_leaks(
     design: Design, digests: NDArray[np.str_] | None = None, buffer: float = 0.0
 ) -> list[Leak]:
-    """Compare the tiles of each fold: their pixels, their windows, and their ground.
+    """Compare the pixels, windows and ground of the training, validation and test tiles of a fold.
 
-    Tiles to choose from are compared with those of the test, and both with those of validation.
-
-    Ground is compared across files and dates, where all scenes lie on the Earth.
+    Ground is compared across files and dates, if all scenes are georeferenced.
 
     Args:
-        design: Which tiles train and which test.
+        design: The pool and its folds.
         digests: (n,) hash of the pixels of each tile (`pixel_digests`); not compared when None.
-        buffer: Metres of ground around a tile that must be free of the other part's.
+        buffer: Smallest distance between tiles of different parts, in metres.
 
     Returns:
-        One leak a pair of tiles, those of pixels first.
+        One leak per pair of tiles, those with equal pixels first.
     """
     found: dict[tuple[str, str], Leak] = {}
     outlines = design.pool.footprints() if design.pool.georeferenced else None
@@ -81,10 +79,10 @@ def find_leaks(
 
 
 def refuse_leaks(leaks: list[Leak]) -> None:
-    """Refuse to judge on what was chosen from.
+    """Raise an error if there are leaks.
 
     Raises:
-        DataError: There is a leak; the first of each kind are named.
+        DataError: There is a leak; the message lists the first of each kind.
     """
     if not leaks:
         return
@@ -93,24 +91,23 @@ def refuse_leaks(leaks: list[Leak]) -> None:
         "window": "that overlap in one file",
         "ground": "on the same ground",
     }
-    told = []
+    parts = []
     for kind, text in words.items():
         same = [leak for leak in leaks if leak.kind == kind]
         if same:
             named = "; ".join(f"{leak.train} and {leak.test}" for leak in same[:_SHOWN])
-            told.append(
+            parts.append(
                 f"{len(same)} pairs {text} ({named}{'; ...' if len(same) > _SHOWN else ''})"
             )
     raise DataError(
-        f"tiles to choose from and tiles that test or validate are not independent: "
-        f"{', '.join(told)}",
-        "What is tested must not have been seen in training, nor have chosen the epoch.",
-        "Take scenes that do not overlap, or measure all the same: --allow-leaks.",
+        f"training, validation and test tiles are not independent: {', '.join(parts)}",
+        "Test tiles must not be used in training or to choose the epoch.",
+        "Use scenes that do not overlap, or run anyway with --allow-leaks.",
     )
 
 
 def kept_digests(pool: Pool, run: Run) -> NDArray[np.str_]:
-    """Return `pixel_digests` of a pool, which the run reads once.
+    """Return `pixel_digests` of a pool; they are computed once per run.
 
     Args:
         pool: The pool.
@@ -129,7 +126,7 @@ def kept_digests(pool: Pool, run: Run) -> NDArray[np.str_]:
 
 
 def pixel_digests(pool: Pool) -> NDArray[np.str_]:
-    """Return (n,) the hash of the pixels of each tile; a tile of one value has one of its own."""
+    """Return (n,) a hash of the pixels of each tile; constant tiles get unique values."""
     found = []
     for i, raster in enumerate(pool.read()):
         flat = raster.data.reshape(len(raster.data), -1)
@@ -150,7 +147,7 @@ def _equal(digests: NDArray[np.str_], train: NDArray[np.int64], test: NDArray[np
 
 
 def _joined(code: NDArray[np.int64], train: NDArray[np.int64], test: NDArray[np.int64]) -> Rows:
-    """Return all pairs of rows of the two parts with one code."""
+    """Return all pairs of rows of the two parts with equal codes."""
     shared = np.intersect1d(code[train], code[test])
     a, b = train[np.isin(code[train], shared)], test[np.isin(code[test], shared)]
     pairs = [(i, j) for i in a.tolist() for j in b[code[b] == code[i]].tolist()]
@@ -186,14 +183,14 @@ def _touching(
     grown = outlines[train]
     if buffer:
         latitude = np.radians(shapely.get_y(shapely.centroid(grown)))
-        # Degrees of longitude are shorter away from the equator: the wider of the two is taken.
+        # Degrees of longitude are shorter away from the equator: buffer by the larger angle.
         grown = shapely.buffer(grown, buffer / (_DEGREE * np.maximum(np.cos(latitude), 0.01)))
     tree = shapely.STRtree(outlines[test])
     i, j = tree.query(grown, predicate="intersects")
-    if not buffer:  # neighbours touch along an edge, and share no ground
+    if not buffer:  # neighbours that touch along an edge do not overlap
         shared = shapely.area(shapely.intersection(grown[i], outlines[test][j]))
-        own = np.minimum(shapely.area(grown[i]), shapely.area(outlines[test][j]))
-        i, j = i[shared > _TOUCH * own], j[shared > _TOUCH * own]
+        smaller = np.minimum(shapely.area(grown[i]), shapely.area(outlines[test][j]))
+        i, j = i[shared > _TOUCH * smaller], j[shared > _TOUCH * smaller]
     return train[i], test[j]
 
 

@@ -1,9 +1,9 @@
-"""Rankings that were made elsewhere, to be judged on the same terms as the methods.
+"""External rankings, evaluated like the methods.
 
-A file has one for all folds and seeds, or the path says which: ``{fold}`` stands for the number of
-the fold (from 0, as in ``tables/folds.parquet`` of the run), ``{seed}`` for the seed. A path
-without ``{fold}`` names tiles of the whole pool; in each fold those that can be chosen there are
-taken, in their order. Nothing is put back: tiles that overlap stay where the list has them.
+One file ranks the tiles for all folds and seeds, or the path contains ``{fold}`` (replaced by the
+number of the fold, from 0, as in ``tables/folds.parquet`` of the run) and ``{seed}``. A list
+without ``{fold}`` ranks tiles of the whole pool; each fold uses those of its training part, in the
+order of the list. Tiles that overlap are not moved.
 """
 
 from __future__ import annotations
@@ -37,11 +37,11 @@ FOLDS = "tables/folds.parquet"
 
 @dataclass(frozen=True)
 class Listed:
-    """A ranking of the tiles to choose from, of each fold and seed.
+    """An external ranking of the training tiles of each fold and seed.
 
     Attributes:
-        name: Of its row.
-        rankings: (fold, seed) -> ranking, of the tiles to choose from in that fold.
+        name: Name of its row.
+        rankings: (fold, seed) -> ranking of the training tiles of that fold.
     """
 
     name: str
@@ -49,13 +49,13 @@ class Listed:
 
     @property
     def print(self) -> str:
-        """Hash of what it ranks; further seeds of the same rankings do not change it."""
-        each = {(fold, digest(r.rows.tolist())) for (fold, _), r in self.rankings.items()}
-        return digest(sorted(each))
+        """Hash of the rankings; more seeds with the same rankings do not change it."""
+        hashes = {(fold, digest(r.rows.tolist())) for (fold, _), r in self.rankings.items()}
+        return digest(sorted(hashes))
 
 
 def check_lists(given: Mapping[str, str], taken: Collection[str], seed: int) -> None:
-    """Refuse names that others have, and files that are not there.
+    """Check that names are unique and that files exist.
 
     Args:
         given: Name -> path.
@@ -63,14 +63,14 @@ def check_lists(given: Mapping[str, str], taken: Collection[str], seed: int) -> 
         seed: The first seed.
 
     Raises:
-        ParameterError: A name that something else has.
-        DataError: A file is not there; of those of several folds and seeds the first.
+        ParameterError: A name is in use.
+        DataError: A file does not exist. With ``{fold}`` or ``{seed}``, only the first is checked.
     """
     for name, path in given.items():
         if name in (*taken, ALL, FLOOR):
             raise ParameterError(
-                f"--lists {name}={path}", f"{name!r} is a row of its own in the benchmark.",
-                f"Call it something else: --lists {name.replace(' ', '-')}-list={path}",
+                f"--lists {name}={path}", f"The name {name!r} is used by another row.",
+                f"Use another name: --lists {name.replace(' ', '-')}-list={path}",
             )  # fmt: skip
         need_paths([_filled(path, 0, seed)], "list")
 
@@ -79,20 +79,20 @@ def read_lists(given: Mapping[str, str], design: Design, seeds: Iterable[int]) -
     """Read the rankings of all folds and seeds.
 
     Args:
-        given: Name -> path, with ``{fold}`` and ``{seed}`` where they differ.
-        design: The pool and its divisions.
+        given: Name -> path, with ``{fold}`` and ``{seed}`` if there are several files.
+        design: The pool and its folds.
         seeds: The seeds.
 
     Raises:
-        DataError: A file cannot be read, names a tile twice or none that can be chosen; or one of
-            a fold names a tile that tests it.
+        DataError: A file cannot be read, contains a tile twice, or contains no training tile; or
+            the list of a fold contains a test tile of that fold.
     """
     seeds = tuple(seeds)
     return {name: _read(name, path, design, seeds) for name, path in given.items()}
 
 
 def write_folds(root: Path, design: Design) -> list[str]:
-    """Write which tiles each fold may be chosen from, and return the file.
+    """Write the tiles of the parts of each fold; return the name of the file.
 
     Columns: fold (from 0), name, part (train, val or test), tile_id.
     """
@@ -114,40 +114,42 @@ def _read(name: str, path: str, design: Design, seeds: tuple[int, ...]) -> Liste
     for number in range(len(design.folds)):
         for seed in seeds:
             file = _filled(path, number, seed)
-            if (file, number) not in known:  # a list without {seed} is one for all of them
-                rows = _rows(file, design, number, own=FOLD in path)
+            if (file, number) not in known:  # without {seed} all seeds share one list
+                rows = _rows(file, design, number, by_fold=FOLD in path)
                 known[file, number] = _ranking(name, rows, design, number)
             found[number, seed] = known[file, number]
     return Listed(name, found)
 
 
-def _rows(file: str, design: Design, number: int, *, own: bool) -> NDArray[np.int64]:
-    """Return rows of the pool in the order of a list: those that may be chosen from in a fold."""
+def _rows(file: str, design: Design, number: int, *, by_fold: bool) -> NDArray[np.int64]:
+    """Return the training rows of a fold in the order of a list."""
     fold, ids = design.folds[number], design.pool.ids
     order = order_in(file, design.pool)
-    if not (order >= 0).any():  # as `curate` calls tiles of the images to choose from alone
+    if not (order >= 0).any():  # a run of `curate` on the training images has ids without "train/"
         order = order_in(file, design.pool, prefix="train/")
     rows = order[order >= 0]
-    chosen = rows[np.isin(rows, fold.train)]
+    training = rows[np.isin(rows, fold.train)]
     tested = rows[np.isin(rows, fold.test)]
-    if own and tested.size:
+    if by_fold and tested.size:
         raise DataError(
-            f"the list {file!r} of fold {number} names {tested.size} tiles that test it, the first "
-            f"is {str(ids[tested[0]])!r}",
-            "What is tested must not be chosen from.",
+            f"the list {file!r} of fold {number} contains {tested.size} test tiles of that fold, "
+            f"the first is {str(ids[tested[0]])!r}",
+            "Test tiles must not be selected.",
             f"Rank the tiles of its part train in {FOLDS} of the run.",
         )
-    if not chosen.size:
+    if not training.size:
         raise DataError(
-            f"the list {file!r} names none of the {fold.train.size} tiles to choose from in fold "
+            f"the list {file!r} contains none of the {fold.train.size} training tiles of fold "
             f"{number}, {fold.name}",
-            f"These are called like {str(ids[fold.train[0]])!r}.",
-            f"All of them are in {FOLDS} of the run.",
+            f"Ids of training tiles have the form {str(ids[fold.train[0]])!r}.",
+            f"All ids are in {FOLDS} of the run.",
         )
-    strange = int((order < 0).sum())
-    if strange:
-        logger.warning("%d of %d tiles of the list %r are not here", strange, order.size, file)
-    return chosen
+    unknown = int((order < 0).sum())
+    if unknown:
+        logger.warning(
+            "%d of %d tiles of the list %r are not in the pool", unknown, order.size, file
+        )
+    return training
 
 
 def _ranking(name: str, rows: NDArray[np.int64], design: Design, number: int) -> Ranking:

@@ -1,4 +1,4 @@
-"""One seed: rankings of the training tiles of each fold, and judges of what they choose."""
+"""One seed: rank the training tiles of each fold, then train and test on the selections."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 
 
 class Judge(Protocol):
-    """Trains on some tiles of a fold, and tests on its others."""
+    """Trains on selected tiles of a fold, and tests on its test tiles."""
 
     def judge(self, rows: NDArray[np.int64], sampler: Sampler, seed: int) -> Judged:
         """Train on rows of the pool, and test; see `ProbeJudge.judge`."""
@@ -41,15 +41,15 @@ class Judge(Protocol):
 
 
 class Rankings:
-    """How methods rank the tiles to choose from; nothing is ranked before it is asked for.
+    """Rankings of the training tiles by method, computed when they are first requested.
 
     Args:
-        design: The pool and its divisions.
-        embeddings: Of the pool, or None where no method needs them.
+        design: The pool and its folds.
+        embeddings: Embeddings of the pool, or None if no method needs them.
         methods: Name -> method or recipe.
-        lists: Name -> ranking that was made elsewhere.
+        lists: Name -> external ranking.
         options: Method -> its options.
-        preset: Of the methods.
+        preset: Preset of the methods.
         max_overlap: As in `Ranker`.
     """
 
@@ -66,9 +66,9 @@ class Rankings:
         self._rankings: dict[tuple[int, int, str], tuple[Ranking, float]] = {}
 
     def find(self, fold: int, method: str, seed: int) -> tuple[Ranking, float]:
-        """Return the ranking of a fold by a method or a list, and its seconds (NaN of a list).
+        """Return the ranking of a fold by a method or a list, and its seconds (NaN for a list).
 
-        The seconds of a hybrid hold those of its parts, also where these were ranked before.
+        The seconds of a hybrid include those of its parts, even if these were ranked before.
 
         Raises:
             Skipped: The method cannot rank these tiles.
@@ -78,16 +78,16 @@ class Rankings:
             return self._lists[method].rankings[fold, seed], math.nan
         if key not in self._rankings:
             ranker, options = self._ranker(fold, seed), self._options.get(method, {})
-            known = self._parts_known(ranker, key, options)
+            reused = self._reused_seconds(ranker, key, options)
             begun = time.perf_counter()
             try:
                 found = ranker.rank(self._methods[method], **options)
             except DataError as error:
                 raise Skipped(str(error)) from error
-            self._rankings[key] = found, known + time.perf_counter() - begun
+            self._rankings[key] = found, reused + time.perf_counter() - begun
         return self._rankings[key]
 
-    def _parts_known(
+    def _reused_seconds(
         self, ranker: Ranker, key: tuple[int, int, str], options: Mapping[str, Any]
     ) -> float:
         method = self._methods[key[2]]
@@ -110,17 +110,17 @@ class Rankings:
 
 
 class Seed:
-    """A seed; nothing is ranked or trained before a condition needs it.
+    """Measurements of one seed; rankings and trainings are run when a condition needs them.
 
-    Stochastic methods draw anew under each seed. A judge has the same seed for all methods, so
-    that differences between them are not those of its initialisation or order.
+    Stochastic methods are drawn again with each seed. Trainings have the same seed for all
+    methods, so that initialisation and order do not contribute to their differences.
 
     Args:
-        rankings: Of all methods.
-        judges: From the number of a fold to its judge.
+        rankings: Rankings of all methods.
+        judges: Function from the number of a fold to its judge.
         seed: The seed.
-        drawn: Seed of what methods choose, where it is the same under all seeds; `seed` when None.
-        not_averaged: Classes that are out of "miou per image".
+        drawn: Seed of the selections, if it is the same for all seeds; None for `seed`.
+        not_averaged: Classes that are excluded from "miou per image".
     """
 
     def __init__(
@@ -135,12 +135,12 @@ class Seed:
         self._cluster_of = dict(pairs)
 
     def measure(self, condition: Condition) -> dict[str, Any]:
-        """Measure a condition over all folds: measures by name, each JSON-ready.
+        """Measure a condition over all folds; return measures by name, each JSON-ready.
 
-        "miou" and "iou CLASS" come from one confusion matrix over all folds, "miou per image" is
-        the mean over test images of the IoU of all classes, 0 for those that an image does not
-        have. "select s" and "train s" are seconds of a fold (of its whole ranking, and of a
-        training with its test), "epoch s" those of one pass over the chosen tiles.
+        "miou" and "iou CLASS" are computed from one confusion matrix over all folds, "miou per
+        image" is the mean over test images of the IoU of all classes, 0 for classes that are
+        absent from an image. "select s" and "train s" are the seconds per fold of the full ranking
+        and of a training with its test, "epoch s" those of one pass over the selected tiles.
 
         Raises:
             Skipped: The method cannot rank these tiles.
@@ -165,7 +165,7 @@ class Seed:
         }
 
     def _measured(self, matrices: Mapping[str, NDArray[np.float64]]) -> dict[str, Measure]:
-        """Return measures with the share of each cluster in them, from a matrix of each scene."""
+        """Return measures with their jackknife values by cluster, from a matrix of each scene."""
         scenes = sorted(matrices)
         names = np.array([self._cluster_of[scene] for scene in scenes], np.str_)
         stacked = np.stack([matrices[scene] for scene in scenes])
@@ -194,7 +194,7 @@ class Seed:
         except BudgetError as error:
             if ranking.full:
                 raise
-            # A list of the user's may end early: its larger budgets have no figures.
+            # External lists may be shorter than the larger budgets.
             raise Skipped(
                 f"it ranks {ranking.depth} of the {ranking.n} tiles of fold {number}, fewer than "
                 f"{condition.percent}"
@@ -202,11 +202,11 @@ class Seed:
 
 
 def per_image(matrices: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Return the IoU of each class on each image, 0 where neither truth nor prediction has it.
+    """Return the IoU of each class on each image, 0 if the class is in neither mask nor prediction.
 
-    The rule of the core-set paper's public code; a perfect prediction of images that have 4.5 of
-    12 classes each scores .375. `foveate.stats.iou` of one matrix over all images is what the rest
-    of a benchmark goes by.
+    The rule of the core-set paper's public code; a perfect prediction of images with 4.5 of 12
+    classes each has a mean of 0.375. All other results of the benchmark use `foveate.stats.iou` of
+    one matrix over all images.
 
     Args:
         matrices: (m, C, C) confusion matrices of m images, row = true class.
@@ -220,7 +220,7 @@ def per_image(matrices: NDArray[np.float64]) -> NDArray[np.float64]:
 
 
 def needs_embeddings(methods: Iterable[Method]) -> bool:
-    """Say whether one of the methods ranks by embeddings."""
+    """Return whether one of the methods needs embeddings."""
     return any("embeddings" in method.needs for method in methods)
 
 

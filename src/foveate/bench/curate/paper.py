@@ -1,17 +1,18 @@
-"""Tables I and II and Fig. 4 to 6 of the core-set paper (section V), of what was measured.
+"""Tables I and II and Fig. 4 to 6 of the core-set paper (section V), from measured results.
 
-Table I: mean and standard deviation over runs of the mIoU, in percent; marked is what is above
-random tiles of the same size by a paired t-test over runs at .05, two-sided and uncorrected. The
-text says no more of the mIoU than "across all classes": taken is the rule of the public code, the
-mean over test images of the mean IoU over all classes, 0 for those that an image does not have;
-the mIoU of one confusion matrix over all images stands beside it. Which baseline is meant by
-"corresponding" follows from the marks in the paper's table, which hold against random alone.
+Table I: mean and standard deviation over runs of the mIoU, in percent. Cells above random sets of
+the same size are marked, by a paired two-sided t-test over runs at 0.05, not corrected. The paper
+defines the mIoU only as "across all classes". The rule of the public code is used: the mean over
+test images of the mean IoU over all classes, 0 for classes that are absent from an image. The mIoU
+of one confusion matrix over all images is given beside it. The "corresponding" baseline of the
+paper must be random: the marks in its table hold against random alone.
 
-Table II: seconds of an epoch and of a training at each size; and of each method's selection, which
-the text below the table says takes about as long as an epoch with all tiles, or less.
+Table II: seconds of an epoch and of a training at each size, and of each method's selection.
+According to the text below the table, a selection takes about as long as an epoch with all tiles,
+or less.
 
-Deviation: a selection is timed with the embedding of the tiles to choose from, as its share of the
-time that embedding all tiles took.
+Deviation: the time of a selection includes the embedding of the training tiles, computed as their
+share of the time to embed all tiles.
 """
 
 from __future__ import annotations
@@ -42,11 +43,11 @@ if TYPE_CHECKING:
     from foveate.run import Run
     from foveate.selection import Ranking
 
-VERSION = 1  # raised when the step of the comparison writes something else
+VERSION = 1  # raised when the output of the comparison step changes
 ALPHA = 0.05
 RANDOM, BASELINES = "random", ("random", "kcenter")
 PROPOSED = ("lc", "fd", "lc-fd", "fa", "cb", "fa-cb")
-ORDER_OF_ONE = 10**0.5  # epochs that are nearer to one than to ten, on a logarithmic scale
+ORDER_OF_ONE = 10**0.5  # epochs: below, nearer to one than to ten on a logarithmic scale
 COMPARED = "tables/compare.json"
 PATCHES = 12  # at each end of the average rank
 _CATEGORY = {("counts",): "Label only", ("embeddings",): "Image only"}
@@ -56,11 +57,11 @@ def paired_t(a: NDArray[np.float64], b: NDArray[np.float64]) -> float:
     """Return the two-sided p-value of a paired t-test.
 
     Args:
-        a: (n,) a value of each run.
-        b: (n,) those of the same runs of another method.
+        a: (n,) values of the runs of one method.
+        b: (n,) values of the same runs of another method.
 
     Returns:
-        NaN for fewer than two runs, and where all differences are the same.
+        The p-value; NaN for fewer than two runs, or if all differences are equal.
     """
     from scipy.stats import ttest_rel
 
@@ -75,8 +76,8 @@ def result(job: CurateBenchJob, results: Results, embedding: float | None = None
 
     Args:
         job: The benchmark.
-        results: For each seed, condition -> measures, or why it was skipped.
-        embedding: Seconds of embedding the tiles to choose from; None where that is not known.
+        results: For each seed, condition -> measures, or the reason it was skipped.
+        embedding: Seconds to embed the training tiles; None if unknown.
     """
     sampler = "none" if "none" in job.samplers else job.samplers[0]
     drawn = _Drawn(results, sampler)
@@ -105,7 +106,7 @@ class _Drawn:
         self._results, self._sampler = results, sampler
 
     def values(self, method: str, share: float, name: str) -> NDArray[np.float64]:
-        """Return (runs,) values of a measure; empty where the method was not measured."""
+        """Return (runs,) values of a measure; empty if the method was not measured."""
         found = []
         for measured in self._results:
             known = measured.get(condition(method, share, self._sampler))
@@ -126,17 +127,17 @@ def _category(job: CurateBenchJob, name: str) -> str:
 
 
 def _cell(drawn: _Drawn, method: str, share: float) -> dict[str, Any]:
-    """Return a cell of Table I; that of all tiles stands in the row of random."""
+    """Return a cell of Table I; the result of all tiles is in the row of random."""
     found: dict[str, Any] = {
         "share": share, "mean": None, "sd": None, "dataset": None, "dataset_sd": None, "p": {},
         "above": False, "best": False,
     }  # fmt: skip
-    own = drawn.values(method, share, "miou per image")
-    if not own.size or (share >= 1 and method != RANDOM):
+    values = drawn.values(method, share, "miou per image")
+    if not values.size or (share >= 1 and method != RANDOM):
         return found
     matrix = drawn.values(method, share, "miou")
     found |= {
-        "mean": 100 * float(own.mean()), "sd": _sd(100 * own),
+        "mean": 100 * float(values.mean()), "sd": _sd(100 * values),
         "dataset": 100 * float(matrix.mean()), "dataset_sd": _sd(100 * matrix),
     }  # fmt: skip
     if share >= 1:
@@ -144,10 +145,10 @@ def _cell(drawn: _Drawn, method: str, share: float) -> dict[str, Any]:
     others = {"all tiles": drawn.values(ALL, 1.0, "miou per image")} | {
         name: drawn.values(name, share, "miou per image") for name in BASELINES if name != method
     }
-    found["p"] = {name: paired_t(own, other) for name, other in others.items() if other.size}
+    found["p"] = {name: paired_t(values, other) for name, other in others.items() if other.size}
     if method not in BASELINES:
         p = found["p"].get(RANDOM, math.nan)
-        found["above"] = p < ALPHA and own.mean() > others[RANDOM].mean()
+        found["above"] = p < ALPHA and values.mean() > others[RANDOM].mean()
     return found
 
 
@@ -162,31 +163,32 @@ def _times(
     shares: Sequence[float],
     embedding: float | None,
 ) -> dict[str, Any]:
-    """Return Table II, and what the text says of selections."""
+    """Return Table II, and whether the paper's statement on selections holds."""
     sizes = []
     for share in shares:
         names = [ALL] if share >= 1 else methods
-        epoch, whole = (
+        epoch, training = (
             np.concatenate([drawn.values(name, share, what) for name in names])
             for what in ("epoch s", "fit s")
         )
         sizes.append({
             "share": share, "epoch": float(epoch.mean()) if epoch.size else None,
-            "training": float(whole.mean()) if whole.size else None,
+            "training": float(training.mean()) if training.size else None,
         })  # fmt: skip
     full = sizes[-1]["epoch"]
     selections: list[dict[str, Any]] = []
     for name in methods:
-        own = next(
+        seconds = next(
             (v for s in shares if s < 1 and (v := drawn.values(name, s, "select s")).size), None
         )
-        if own is None:
+        if seconds is None:
             continue
-        reads = "embeddings" in job.known_methods[name].needs
-        used = (embedding or 0.0) if reads else 0.0
-        total = float(own.mean()) + used
+        embeds = "embeddings" in job.known_methods[name].needs
+        used = (embedding or 0.0) if embeds else 0.0
+        ranking = float(seconds.mean())
+        total = ranking + used
         selections.append({
-            "method": name, "ranking": float(own.mean()), "embedding": used if reads else None,
+            "method": name, "ranking": ranking, "embedding": used if embeds else None,
             "seconds": total, "epochs": total / full if full else None,
         })  # fmt: skip
     known = [s["epochs"] for s in selections if s["epochs"] is not None]
@@ -198,7 +200,7 @@ def _times(
 
 
 def embedding_seconds(run: Run, embeddings: Embeddings | None, rankings: Rankings) -> float | None:
-    """Return the seconds that embedding the tiles to choose from of a fold took, by their share."""
+    """Return the seconds to embed the training tiles of a fold, by their share of all tiles."""
     if embeddings is None:
         return None
     entry = run.record.get("steps", {}).get(step_name(embeddings.spec.name))
@@ -210,20 +212,20 @@ def embedding_seconds(run: Run, embeddings: Embeddings | None, rankings: Ranking
 def compare_rankings(
     job: CurateBenchJob, run: Run, rankings: Rankings, key: str, progress: ProgressFn | None = None
 ) -> dict[str, Any] | None:
-    """Compare what the proposed methods rank (Fig. 4 to 6): the files of ``foveate compare``.
+    """Compare the rankings of the proposed methods (Fig. 4 to 6), as ``foveate compare`` does.
 
     Args:
         job: The benchmark.
         run: Open for writing.
-        rankings: Those of the first fold, under the first seed, are compared.
-        key: Hash of everything that rankings depend on.
+        rankings: Rankings; those of the first fold with the first seed are compared.
+        key: Hash of the inputs of the rankings.
         progress: Called with ticks.
 
     Returns:
-        What the comparison came to; None where fewer than two of them are measured.
+        Summary of the comparison; None if fewer than two methods are measured.
     """
     names = [name for name in PROPOSED if name in job.chosen_methods]
-    own = [job.options.get(name) for name in names]
+    options = [job.options.get(name) for name in names]
     tops = [f"{100 * share:g}%" for share in job.budgets if share < 1] or ["10%"]
 
     def work() -> list[str]:
@@ -231,7 +233,7 @@ def compare_rankings(
         for name in names:
             try:
                 found[name] = rankings.find(0, name, job.seed)[0]
-            except Skipped:  # the tables say why
+            except Skipped:  # the reason is in the tables
                 continue
         if len(found) < 2:
             write_json(run.path / COMPARED, None)
@@ -242,12 +244,12 @@ def compare_rankings(
         sizes = top_sizes(tops, known.ids.size)
         windows = {"scene": pool.tiles.scene, "y": pool.tiles.y, "x": pool.tiles.x}
         files = write_tables(run.path, known, sizes, (pool.ids, windows))
-        wanted = np.isin(pool.ids, known.ids[rows_shown(known, sizes, PATCHES)])
+        shown = np.isin(pool.ids, known.ids[rows_shown(known, sizes, PATCHES)])
         files += write_thumbs(
-            run.path, pool, np.flatnonzero(wanted), bands=job.bands, progress=progress
+            run.path, pool, np.flatnonzero(shown), bands=job.bands, progress=progress
         )
         write_json(run.path / COMPARED, summary(known, sizes, shown=PATCHES))
         return [*files, COMPARED]
 
-    run.do("compare", digest([VERSION, key, names, own, tops, job.seed]), work)
+    run.do("compare", digest([VERSION, key, names, options, tops, job.seed]), work)
     return read_json(run.path / COMPARED)

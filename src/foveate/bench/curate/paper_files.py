@@ -1,4 +1,4 @@
-"""Tables I and II of the core-set paper as files: CSV for programs, Markdown as in the paper."""
+"""Tables I and II of the core-set paper as files, in CSV and in Markdown."""
 
 from __future__ import annotations
 
@@ -13,18 +13,18 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 FILES = ("tables/table1.csv", "tables/table1.md", "tables/table2.csv", "tables/table2.md")
-TABLES = (("Table I", FILES[1]), ("Table II", FILES[3]))  # for people
+TABLES = (("Table I", FILES[1]), ("Table II", FILES[3]))  # title and Markdown file
 RULE = (
     "mIoU in percent: the mean over test images of the mean IoU over all classes, 0 for classes "
-    "that an image does not have (the rule of the paper's public code). In brackets: that of one "
-    "confusion matrix over all test images, over the classes that they have. Underlined: above "
-    "random tiles of the same size by a paired t-test over {runs} runs at .05, uncorrected, as in "
-    "the paper. Bold: the best of the table."
+    "that are absent from an image (the rule of the paper's public code). In brackets: the mIoU of "
+    "one confusion matrix over all test images, over the classes in these. Underlined: above "
+    "random sets of the same size by a paired t-test over {runs} runs at 0.05, not corrected, as "
+    "in the paper. Bold: the best of the table."
 )
 
 
 def write_paper(root: Path, found: Mapping[str, Any]) -> list[str]:
-    """Write the tables of ``curate.json``'s entry "paper" into a run, and return the files."""
+    """Write the tables of the entry "paper" of ``curate.json``; return the names of the files."""
     texts = (csv_of(_rows1(found)), _table1(found), csv_of(_rows2(found)), _table2(found))
     for file, text in zip(FILES, texts, strict=True):
         write_bytes(root / file, text.encode())
@@ -99,13 +99,15 @@ def _table2(found: Mapping[str, Any]) -> str:
 
 
 def claim(times: Mapping[str, Any]) -> str:
-    """Say whether selecting takes of the order of an epoch with all tiles, or less."""
+    """Return a sentence that compares the time of a selection with an epoch on all tiles."""
     if times["holds"] is None:
-        return "No epoch with all tiles was timed, so selection cannot be compared with one."
-    most = f"the slowest takes {times['most']:.2g} (up to 3.2 counts as of the order of one)"
+        return "No epoch with all tiles was timed, so selections cannot be compared with one."
+    slowest = f"the slowest takes {times['most']:.2g} epochs (up to 3.2 are of the order of one)"
     if times["holds"]:
-        return f"No selection takes longer than of the order of one epoch with all tiles: {most}."
-    return f"Not every selection takes of the order of one epoch with all tiles, or less: {most}."
+        return (
+            f"Every selection takes of the order of one epoch with all tiles, or less: {slowest}."
+        )
+    return f"Some selections take longer than the order of one epoch with all tiles: {slowest}."
 
 
 def _known(p: float | None) -> float | None:

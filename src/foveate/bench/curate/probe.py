@@ -1,11 +1,11 @@
-"""The fast judge: a linear probe on dense frozen features, cell by cell.
+"""The fast judge: a linear probe on frozen dense features, cell by cell.
 
 Features of cells (tokens of a frozen backbone) are reduced by a whitened PCA that is fitted on the
-tiles to choose from, and a multinomial logistic regression is fitted to pixels that are drawn from
-the chosen tiles: as many for every set, so that sets differ in what they show and not in how long
-they are looked at. Every pixel of a test tile gets the class of its cell.
+training tiles, and a multinomial logistic regression is fitted to pixels that are drawn from the
+selected tiles. The number of pixels is the same for every set, so that sets differ in content, not
+in training time. Every pixel of a test tile gets the class of its cell.
 
-Samplers: "none" draws pixels evenly; "balanced" draws each class that the set has equally often.
+Samplers: "none" draws pixels uniformly; "balanced" draws each class of the set equally often.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ class Cells:
     Attributes:
         x: (n, t, d) features of t cells of each tile; may be a memory map.
         counts: (n, t, C) labelled pixels by class, for training.
-        once: (n, t, C) the same where no earlier tile of the scene has the pixel, for testing.
+        once: (n, t, C) the same without pixels of earlier tiles of the scene, for testing.
     """
 
     x: NDArray[np.floating]
@@ -50,11 +50,11 @@ class Cells:
 
 @dataclass(frozen=True)
 class Judged:
-    """What came of a training.
+    """Result of a training.
 
     Attributes:
         matrices: Scene -> (C, C) confusion matrix in pixels, row = true class.
-        seconds: What took how long: "fit", and of a U-Net "epoch", one pass over what was chosen.
+        seconds: Durations: "fit", and for a U-Net "epoch", one pass over the selected tiles.
     """
 
     matrices: dict[str, NDArray[np.float64]]
@@ -64,12 +64,12 @@ class Judged:
 def reduced(
     x: NDArray[np.floating], fold: Fold, file: Path, progress: ProgressFn | None = None
 ) -> None:
-    """Write whitened principal components of the features of all tiles, by the training tiles.
+    """Write whitened principal components of the features of all tiles, fitted on training tiles.
 
     Args:
         x: (n, t, d) features.
-        fold: Whose training tiles the components are fitted to.
-        file: Where to: (n, t, q) float16.
+        fold: The fold; the components are fitted on its training tiles.
+        file: Output file, (n, t, q) float16.
         progress: Called with ticks.
     """
     n, t, _ = x.shape
@@ -84,11 +84,11 @@ def reduced(
 
 
 class ProbeJudge:
-    """Fits probes on sets of one fold; see the head of this file.
+    """Fits probes on sets of one fold; see the module docstring.
 
     Args:
         cells: Features, reduced for this fold, and labels.
-        fold: The division.
+        fold: The fold.
         scene: (n,) scene of each tile.
     """
 
@@ -99,12 +99,12 @@ class ProbeJudge:
         self._names, self._code = np.unique(scene[fold.test], return_inverse=True)
 
     def judge(self, rows: NDArray[np.int64], sampler: Sampler, seed: int) -> Judged:
-        """Fit a probe to some tiles, and test it.
+        """Fit a probe to selected tiles, and test it.
 
         Args:
             rows: Rows of the pool to train on.
-            sampler: How pixels are drawn.
-            seed: Of the draws.
+            sampler: Sampling of pixels.
+            seed: Seed of the sampling.
 
         Returns:
             Confusion matrices of the test scenes, and seconds.
@@ -119,18 +119,21 @@ class ProbeJudge:
         predicted = predicted.reshape(self._test.shape[:2])
         found = np.zeros((self._names.size, classes, classes))
         for k in range(classes):
-            own = np.where((predicted == k)[..., None], self._once, 0).sum(axis=1)  # (n, C)
-            np.add.at(found[:, :, k], self._code, own)
+            pixels = np.where((predicted == k)[..., None], self._once, 0).sum(axis=1)  # (n, C)
+            np.add.at(found[:, :, k], self._code, pixels)
         matrices = dict(zip(self._names.tolist(), found, strict=True))
         return Judged(matrices, {"fit": time.perf_counter() - begun})
 
     def _drawn(
         self, rows: NDArray[np.int64], sampler: Sampler, seed: int
     ) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
-        """Draw pixels: their cell's features and their class."""
+        """Return the cell features and the classes of drawn pixels."""
         total = totals(self._cells.counts, rows)
         if not total.any():
-            raise DataError("the chosen tiles have no labelled pixel", "A judge needs labels.")
+            raise DataError(
+                "the selected tiles have no labelled pixel", "Training needs labels.",
+                "Raise the budget, or --min-labelled.",
+            )  # fmt: skip
         weight = np.ones(total.size) if sampler == "none" else 1 / np.maximum(total, 1)
         draw = rng(seed, f"bench/probe/{sampler}")
         tile, cell, y = draw_pixels(self._cells.counts, rows, weight, DRAWS, draw)

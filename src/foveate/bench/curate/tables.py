@@ -1,8 +1,8 @@
-"""From measures of conditions to what a reader wants to know: at each budget, who beats random?
+"""Comparison of the methods with random at each budget, from the measures of conditions.
 
-One family of comparisons is one budget: the rows of both samplers, each against random with the
-same sampler (`foveate.bench.compare`: paired by seed and cluster, Holm over the family). The noise
-floor is the standard deviation over seeds of one and the same set.
+One family of comparisons is one budget: the rows of both samplers, each compared to random with
+the same sampler (`foveate.bench.compare`: paired by seed and cluster, Holm over the family). The
+noise floor is the standard deviation over seeds of trainings on one fixed set.
 """
 
 from __future__ import annotations
@@ -26,13 +26,13 @@ REFERENCE = "random"
 def rows_at(
     share: float, methods: Sequence[str], samplers: Sequence[Sampler], *, floor: bool = True
 ) -> list[Row]:
-    """Return the rows of one budget: all tiles, every method, and one set under all seeds.
+    """Return the rows of one budget: all tiles, every method, and one fixed set for all seeds.
 
     Args:
         share: The budget.
         methods: Names.
         samplers: The samplers.
-        floor: Whether that set is a row of its own; random has one set where nothing is redrawn.
+        floor: Whether to add a row of the fixed set; without redrawing, random is that row.
     """
     names = [ALL] if share >= 1 else [ALL, *methods, *([FLOOR] if floor else ())]
     return [
@@ -49,26 +49,26 @@ def compared(
     """Compare the rows of each budget.
 
     Args:
-        shares: Budgets as shares of the tiles, rising.
-        methods: Names, with random.
+        shares: Budgets as shares of the tiles, ascending.
+        methods: Names, including random.
         samplers: The samplers.
-        results: For each seed, condition -> measures by name, or why it was skipped.
+        results: For each seed, condition -> measures by name, or the reason it was skipped.
         classes: Names of the classes.
-        seed: Of the bootstrap.
+        seed: Seed of the bootstrap.
         floor: As for `rows_at`.
 
     Returns:
-        One entry a budget, JSON-ready: "share", "rows" (see `Comparison`), "floor" (sampler ->
-        standard deviation of the mIoU of one set), "balance" (random with a balanced sampler
-        against random without, or None).
+        One entry per budget, JSON-ready: "share", "rows" (see `Comparison`), "floor" (sampler ->
+        standard deviation of the mIoU of the fixed set), "balance" (random with a balanced sampler
+        compared to random without, or None).
     """
     found = []
     for share in shares:
         rows = rows_at(share, methods, samplers, floor=floor)
         table = _table(rows, classes, REFERENCE if share < 1 else ALL)
         made, _ = compare(table, rows, results, seed=seed)
-        same = FLOOR if floor else REFERENCE
-        noise = {r.block: r.sds.get("miou", float("nan")) for r in made if r.label == same}
+        fixed = FLOOR if floor else REFERENCE
+        noise = {r.block: r.sds.get("miou", float("nan")) for r in made if r.label == fixed}
         kept = [asdict(r) for r in made if r.label != FLOOR]
         found.append({
             "share": share, "rows": kept, "floor": noise,
@@ -83,7 +83,7 @@ def cells(
 ) -> list[dict[str, Any]]:  # fmt: skip
     """Return every measurement as a row: method, budget (percent), seed, judge, sampler, miou.
 
-    All tiles are all tiles by whatever method: at 100 % each has their figures.
+    At 100 % every method has the values of all tiles.
     """
     found = []
     for number, measured in enumerate(results):
@@ -103,7 +103,7 @@ def cells(
 
 
 def skipped(results: Results) -> dict[str, str]:
-    """Return method -> why it was not measured."""
+    """Return method -> reason it was not measured."""
     return {
         c.method: reason
         for measured in results
@@ -116,7 +116,7 @@ def conditions_of(
     shares: Sequence[float], methods: Sequence[str], samplers: Sequence[Sampler], *,
     floor: bool = True,
 ) -> list[Row]:  # fmt: skip
-    """Return all rows that are to be measured: every budget, and all tiles; see `rows_at`."""
+    """Return the rows of all budgets; see `rows_at`."""
     return [row for share in shares for row in rows_at(share, methods, samplers, floor=floor)]
 
 
@@ -131,7 +131,7 @@ def _table(rows: list[Row], classes: Sequence[str], reference: str) -> Table:
 def _balance(
     share: float, samplers: Sequence[Sampler], results: Results, classes: Sequence[str], seed: int
 ) -> dict[str, Any] | None:
-    """Compare the samplers on random tiles: what balance alone gives."""
+    """Compare the samplers on random tiles: the effect of class balance alone."""
     if set(samplers) != {"none", "balanced"}:
         return None
     name = ALL if share >= 1 else REFERENCE
@@ -147,7 +147,7 @@ def _key(name: str) -> str:
 def summary_rows(
     found: Sequence[Mapping[str, Any]], sampler: str
 ) -> dict[str, list[Mapping[str, Any] | None]]:
-    """Return method -> its row at each budget, None where it has none there."""
+    """Return method -> its row at each budget, or None."""
     names = dict.fromkeys(r["label"] for entry in found for r in entry["rows"])
     return {
         name: [

@@ -1,12 +1,12 @@
-"""The thorough judge: a U-Net (Ronneberger et al. 2015) that is trained on the chosen tiles.
+"""The thorough judge: a U-Net (Ronneberger et al. 2015) that is trained on the selected tiles.
 
-Encoder: any backbone of timm with stages, with the weights that `foveate.models` loads; decoder:
-that of segmentation-models-pytorch. AdamW, cross-entropy over labelled pixels, mirrored and turned
-tiles. By default every set is trained for the same number of steps, so that sets differ in what
-they show; by epochs, as in the core-set paper, a set of 1 % also gets 1 % of the steps.
+Encoder: any timm backbone with stages, with weights loaded by `foveate.models`; decoder: that of
+segmentation-models-pytorch. AdamW, cross-entropy over labelled pixels, random flips. By default
+every set is trained for the same number of steps, so that sets differ in content only; with
+epochs, as in the core-set paper, a set of 1 % also gets 1 % of the steps.
 
-Samplers: "none" goes through the tiles in a new order each time; "balanced" first draws a class of
-those that the set has, then a tile by its share of that class's pixels.
+Samplers: "none" shuffles the tiles in each pass; "balanced" first draws a class of the set, then a
+tile in proportion to its pixels of that class.
 """
 
 from __future__ import annotations
@@ -49,12 +49,12 @@ _IGNORED = -1
 
 @dataclass(frozen=True)
 class Tiles:
-    """Pixels and labels of the tiles of a pool; all may be memory maps.
+    """Pixels and labels of the tiles of a pool; arrays may be memory maps.
 
     Attributes:
         pixels: (n, c, h, w) in the native dtype.
         codes: (n, h, w) int16 class numbers, -1 for ignored.
-        once: (n, h, w) bool, pixels that no earlier tile of the scene has.
+        once: (n, h, w) bool, pixels that are in no earlier tile of the scene.
         counts: (n, C) labelled pixels by class.
     """
 
@@ -66,15 +66,15 @@ class Tiles:
 
 @dataclass(frozen=True)
 class UNetSettings:
-    """How a U-Net is trained.
+    """Training settings of a U-Net.
 
     Attributes:
-        steps: Steps of every training; not used where there are `epochs`.
-        epochs: Passes over the chosen tiles instead, with the best on validation tiles kept; 0
-            for `steps`.
-        batch_size: Tiles of a step.
-        learning_rate: Of AdamW.
-        schedule: Of the rate, see `FitSettings`.
+        steps: Number of steps; not used if `epochs` is positive.
+        epochs: Number of passes over the selected tiles; the epoch with the best validation score
+            is kept. 0 to use `steps`.
+        batch_size: Tiles per step.
+        learning_rate: Learning rate of AdamW.
+        schedule: Learning-rate schedule, see `FitSettings`.
         device: See `resolve_device`.
     """
 
@@ -87,13 +87,13 @@ class UNetSettings:
 
 
 class StagedEncoder(nn.Module):
-    """A timm backbone as the encoder of a U-Net: an image to maps of strides 1 to 32.
+    """A timm backbone as the encoder of a U-Net: feature maps of strides 1 to 32.
 
-    Strides that the backbone skips (a stem of stride 4) have maps without channels.
+    Maps of strides that the backbone skips (a stem of stride 4) have no channels.
 
     Args:
-        net: With ``forward_intermediates``.
-        channels: Bands of the image.
+        net: A timm model with ``forward_intermediates``.
+        channels: Number of bands of the image.
 
     Raises:
         ParameterError: The backbone has no stages.
@@ -106,27 +106,29 @@ class StagedEncoder(nn.Module):
         if not {16, 32} <= set(info) <= set(_STRIDES):
             raise ParameterError(
                 f"a backbone with feature maps of the strides {sorted(info)}",
-                "A U-Net needs one whose stages halve the image, down to 1/32.",
-                "--model timm:resnet18",
+                "A U-Net needs a backbone with stages that halve the image, down to 1/32.",
+                "Use --model timm:resnet18",
             )
-        self._there = [s in info for s in _STRIDES]
+        self._has_stride = [s in info for s in _STRIDES]
         self.channels = [channels, *(info.get(s, 0) for s in _STRIDES)]
 
     def forward(self, x: torch.Tensor) -> list[torch.Tensor]:
         """Return maps of the strides 1, 2, 4, 8, 16 and 32."""
-        every = self.net.forward_intermediates(x, intermediates_only=True)
-        maps = iter(every[len(every) - sum(self._there) :])  # some give their stem's, too
+        features = self.net.forward_intermediates(x, intermediates_only=True)
+        # Some backbones also return the map of their stem.
+        maps = iter(features[len(features) - sum(self._has_stride) :])
         found = [x]
-        for stride, there in zip(_STRIDES, self._there, strict=True):
+        for stride, present in zip(_STRIDES, self._has_stride, strict=True):
             size = (len(x), 0, x.shape[2] // stride, x.shape[3] // stride)
-            found.append(next(maps) if there else x.new_zeros(size))
+            found.append(next(maps) if present else x.new_zeros(size))
         return found
 
 
 class UNet(nn.Module):
     """Encoder, decoder and a head of one convolution: (b, c, h, w) to (b, C, h, w) logits.
 
-    Sides that are no multiples of 32 are padded with their edges, and the padding is cut off.
+    Inputs are padded to multiples of 32 by edge replication, and the padding is removed from the
+    output.
     """
 
     def __init__(self, encoder: StagedEncoder, classes: int) -> None:
@@ -155,38 +157,38 @@ class _Training:
         self, net: UNet, tiles: Tiles, rows: NDArray[np.int64], *, val: NDArray[np.int64],
         prepare: Preprocess, sampler: Sampler, items: int, device: torch.device,
     ) -> None:  # fmt: skip
-        # Channels last: on CPUs a step takes a quarter less than in torch's own order.
+        # Channels last: on CPUs a step takes a quarter less time than with contiguous tensors.
         self.net = net.to(device).to(memory_format=torch.channels_last)
         self.rows = items
         self._tiles, self._chosen, self._val = tiles, rows, val
         self._prepare, self._device, self._sampler = prepare, device, sampler
-        # (k, C') running pixels of the classes that the set has, for the balanced sampler.
+        # (k, C') cumulative pixels of the classes in the set, for the balanced sampler.
         counts = tiles.counts[rows].astype(np.float64)
         self._by_class = np.cumsum(counts[:, counts.any(axis=0)], axis=0)
         self.validating = 0.0  # seconds
 
     def loss(self, rows: NDArray[np.int64], draw: np.random.Generator) -> torch.Tensor:
-        """Return the cross-entropy of a batch; `rows` are places in the sequence of draws."""
-        own = self._drawn(rows, draw)
-        if own.size == 1 and max(self._tiles.codes.shape[1:]) <= _STRIDES[-1]:
-            own = own.repeat(2)  # batch norm needs two values: one cell of two mirrored copies
-        x = self._prepare(self._tiles.pixels[own], self._device)
-        y = torch.from_numpy(self._tiles.codes[own].astype(np.int64)).to(self._device)
-        x, y = _turned(x, y, draw)
+        """Return the cross-entropy of a batch; `rows` are positions in the sequence of draws."""
+        tiles = self._drawn(rows, draw)
+        if tiles.size == 1 and max(self._tiles.codes.shape[1:]) <= _STRIDES[-1]:
+            tiles = tiles.repeat(2)  # batch norm needs two values per channel: use two copies
+        x = self._prepare(self._tiles.pixels[tiles], self._device)
+        y = torch.from_numpy(self._tiles.codes[tiles].astype(np.int64)).to(self._device)
+        x, y = _flipped(x, y, draw)
         if bool((y == _IGNORED).all()):
-            return self.net(x).sum() * 0  # nothing to learn from: a mean over no pixel is NaN
+            return self.net(x).sum() * 0  # without labelled pixels the mean would be NaN
         return functional.cross_entropy(self.net(x), y, ignore_index=_IGNORED)
 
     def validate(self) -> dict[str, float]:
-        """Return the mIoU on validation tiles; 0 where there are none: the last epoch is kept."""
+        """Return the mIoU on validation tiles; 0 without these, so that the last epoch is kept."""
         if not self._val.size:
             return {"score": 0.0}
         begun = time.perf_counter()
         classes = self._tiles.counts.shape[1]
         matrix = np.zeros((classes, classes))
-        for own, predicted in predictions(self.net, self._tiles, self._val, self._prepare,
-                                          self._device):  # fmt: skip
-            truth = np.where(self._tiles.once[own], self._tiles.codes[own], _IGNORED)
+        for batch, predicted in predictions(self.net, self._tiles, self._val, self._prepare,
+                                            self._device):  # fmt: skip
+            truth = np.where(self._tiles.once[batch], self._tiles.codes[batch], _IGNORED)
             matrix += confusion(truth, predicted, classes)
         self.validating += time.perf_counter() - begun
         score = float(mean_iou(matrix))
@@ -203,15 +205,15 @@ class _Training:
 
 
 class UNetJudge:
-    """Trains U-Nets on sets of one fold; see the head of this file.
+    """Trains U-Nets on sets of one fold; see the module docstring.
 
     Args:
         tiles: Pixels and labels.
-        fold: The division; its tiles of validation choose the epoch.
+        fold: The fold; its validation tiles choose the epoch.
         scene: (n,) scene of each tile.
         handle: The encoder, with its weights.
-        spec: How its input is scaled.
-        settings: Of the training.
+        spec: Scaling of the input of the encoder.
+        settings: Training settings.
         progress: Called with ticks.
     """
 
@@ -228,9 +230,12 @@ class UNetJudge:
         )  # fmt: skip
 
     def judge(self, rows: NDArray[np.int64], sampler: Sampler, seed: int) -> Judged:
-        """Train on some tiles, and test; see `ProbeJudge.judge`."""
+        """Train on selected tiles, and test; see `ProbeJudge.judge`."""
         if not self._tiles.counts[rows].any():
-            raise DataError("the chosen tiles have no labelled pixel", "A judge needs labels.")
+            raise DataError(
+                "the selected tiles have no labelled pixel", "Training needs labels.",
+                "Raise the budget, or --min-labelled.",
+            )  # fmt: skip
         device = resolve_device(self._settings.device)
         net = self._net(seed)
         settings, items = self._plan(rows.size)
@@ -248,34 +253,34 @@ class UNetJudge:
         begun = time.perf_counter()
         fit(task, replace(settings, seed=seed), title="training a U-Net", progress=self._progress)
         seconds = time.perf_counter() - begun
-        # An epoch is one pass over what was chosen, however long the training was.
+        # Seconds of one pass over the selected tiles, even if the training is longer or shorter.
         passes = settings.epochs * -(-items // settings.batch_size)
         epoch = (seconds - task.validating) / passes * -(-rows.size // settings.batch_size)
         found: dict[str, NDArray[np.float64]] = {}
         classes = self._tiles.counts.shape[1]
-        for own, predicted in predictions(
+        for batch, predicted in predictions(
             task.net, self._tiles, self._fold.test, self._prepare, device
         ):
-            truth = np.where(self._tiles.once[own], self._tiles.codes[own], _IGNORED)
-            for name in np.unique(self._scene[own]):
-                part = self._scene[own] == name
+            truth = np.where(self._tiles.once[batch], self._tiles.codes[batch], _IGNORED)
+            for name in np.unique(self._scene[batch]):
+                part = self._scene[batch] == name
                 matrix = confusion(truth[part], predicted[part], classes)
                 found[str(name)] = found.get(str(name), 0) + matrix.astype(np.float64)
         return Judged(found, {"fit": seconds, "epoch": epoch})
 
-    def _plan(self, chosen: int) -> tuple[FitSettings, int]:
-        """Return the settings of `fit`, and the rows of one of its epochs."""
-        own = self._settings
+    def _plan(self, selected: int) -> tuple[FitSettings, int]:
+        """Return the settings of `fit`, and the number of rows in one of its epochs."""
+        unet = self._settings
         given = FitSettings(
-            epochs=own.epochs or 1, batch_size=own.batch_size, learning_rate=own.learning_rate,
-            weight_decay=0.01, warmup=0.0, betas=(0.9, 0.999), clip=0.0, schedule=own.schedule,
+            epochs=unet.epochs or 1, batch_size=unet.batch_size, learning_rate=unet.learning_rate,
+            weight_decay=0.01, warmup=0.0, betas=(0.9, 0.999), clip=0.0, schedule=unet.schedule,
         )  # fmt: skip
-        return given, chosen if own.epochs else own.steps * own.batch_size
+        return given, selected if unet.epochs else unet.steps * unet.batch_size
 
     def _net(self, seed: int) -> UNet:
-        spec = self._tiles.pixels.shape[1]
+        channels = self._tiles.pixels.shape[1]
         options = network_options(self._handle)
-        encoder = StagedEncoder(make_network(self._handle, options, spec)[0], spec)
+        encoder = StagedEncoder(make_network(self._handle, options, channels)[0], channels)
         return random_weights(lambda: UNet(encoder, self._tiles.counts.shape[1]), seed)
 
 
@@ -283,22 +288,22 @@ def predictions(
     net: UNet, tiles: Tiles, rows: NDArray[np.int64], prepare: Preprocess, device: torch.device
 ) -> Iterator[tuple[NDArray[np.int64], NDArray[np.int64]]]:
     """Yield rows and their (b, h, w) predicted classes, batch by batch."""
-    was = net.training
+    was_training = net.training
     net.eval()
     with torch.inference_mode():
         for start in range(0, rows.size, _TEST_BATCH):
-            own = rows[start : start + _TEST_BATCH]
-            logits = net(prepare(tiles.pixels[own], device))
-            yield own, logits.argmax(dim=1).cpu().numpy()
-    net.train(was)
+            batch = rows[start : start + _TEST_BATCH]
+            logits = net(prepare(tiles.pixels[batch], device))
+            yield batch, logits.argmax(dim=1).cpu().numpy()
+    net.train(was_training)
 
 
-def _turned(
+def _flipped(
     x: torch.Tensor, y: torch.Tensor, draw: np.random.Generator
 ) -> tuple[torch.Tensor, torch.Tensor]:
-    """Mirror each tile at random, along each axis."""
+    """Flip each tile at random, along each axis."""
     flips = draw.random((len(x), 2)) < 0.5
     for axis in (0, 1):
-        own = torch.from_numpy(flips[:, axis])
-        x[own], y[own] = x[own].flip(axis + 2), y[own].flip(axis + 1)
+        rows = torch.from_numpy(flips[:, axis])
+        x[rows], y[rows] = x[rows].flip(axis + 2), y[rows].flip(axis + 1)
     return x, y

@@ -1,4 +1,4 @@
-"""The result of a benchmark of `curate`: JSON-ready, and as files for programs and people."""
+"""The result of a benchmark of `curate`: JSON-ready, as files, and as text."""
 
 from __future__ import annotations
 
@@ -20,12 +20,13 @@ if TYPE_CHECKING:
 
 FILES = ("tables/curate.json", "tables/cells.csv")
 HOW = (
-    "mIoU is the mean over the classes that the test scenes have, of one confusion matrix over all "
+    "mIoU is the mean over the classes of the test scenes, from one confusion matrix over all "
     "test pixels of all folds. Difference: to random tiles with the same sampler, paired by seed "
-    "and by {cluster}, with a 95 % bootstrap interval that draws whole {cluster}s. better, worse: "
-    "the interval excludes 0 and Holm's p over all rows of the budget is at most .05; open: it "
-    "excludes 0, but Holm does not reject; tied: it contains 0. Noise: standard deviation over "
-    "trainings of one and the same set of random tiles."
+    "and by {cluster}, with a 95 % bootstrap interval that resamples whole {cluster}s. better, "
+    "worse: the interval excludes 0 and the Holm-corrected p over all rows of the budget is at "
+    "most 0.05; open: the interval excludes 0, but the corrected p is above 0.05; tied: the "
+    "interval contains 0. Noise: standard deviation over trainings on one fixed set of random "
+    "tiles."
 )
 
 
@@ -33,14 +34,14 @@ def result(
     job: CurateBenchJob, design: Design, results: Results, *, leaks: Sequence[Leak],
     cautions: Sequence[str] = (),
 ) -> dict[str, Any]:  # fmt: skip
-    """Return everything that the page and ``--json`` say.
+    """Return the content of the page and of ``--json``.
 
     Args:
         job: The benchmark.
-        design: Its pool and divisions.
-        results: For each seed, condition -> measures, or why it was skipped.
-        leaks: Pairs of tiles that are not independent, where they were allowed.
-        cautions: What else a reader should know.
+        design: Its pool and folds.
+        results: For each seed, condition -> measures, or the reason it was skipped.
+        leaks: Pairs of tiles that are not independent, if leaks are allowed.
+        cautions: Further cautions for the reader.
     """
     legend = design.pool.legend
     classes = list(legend.names) if legend else []
@@ -70,7 +71,7 @@ def result(
 
 
 def write_tables(root: Path, found: dict[str, Any]) -> list[str]:
-    """Write a result into a run, and return the files."""
+    """Write a result into a run; return the names of the files."""
     write_json(root / FILES[0], found)
     write_bytes(root / FILES[1], csv_of(found["cells"]).encode())
     more = write_paper(root, found["paper"]) if "paper" in found else []
@@ -78,7 +79,7 @@ def write_tables(root: Path, found: dict[str, Any]) -> list[str]:
 
 
 def text_table(found: dict[str, Any]) -> str:
-    """Return the mean mIoU by method and budget, for a terminal; + above, - below random."""
+    """Return the mean mIoU by method and budget as text; + better, - worse than random."""
     marks = {"better": "+", "worse": "-", "open": "?"}
     entries = found["entries"]
     lines = []
@@ -87,15 +88,16 @@ def text_table(found: dict[str, Any]) -> str:
             f"{100 * e['share']:>8g}%" for e in entries
         ))  # fmt: skip
         rows = [[r for r in e["rows"] if r["block"] == sampler] for e in entries]
-        for name in dict.fromkeys(r["label"] for own in rows for r in own):
+        for name in dict.fromkeys(r["label"] for column in rows for r in column):
             cells = []
-            for own in rows:
-                row = next((r for r in own if r["label"] == name and "miou" in r["means"]), None)
+            for column in rows:
+                row = next((r for r in column if r["label"] == name and "miou" in r["means"]), None)
                 mark = marks.get(row["verdict"], " ") if row else ""
                 cells.append(f"{row['means']['miou']:.3f}{mark}" if row else "")
             lines.append(f"  {name:<24}" + "".join(f"{cell:>9}" for cell in cells))
     lines.append(
-        "+ above and - below random beyond the noise, ? not settled (Holm within a budget)"
+        "+ significantly better than random, - worse, ? not significant after the Holm correction "
+        "within a budget"
     )
     return "\n".join(lines)
 
@@ -104,7 +106,7 @@ def _cautions(clusters: int, cluster: str, leaks: int) -> list[str]:
     if not leaks:
         return cautions_of(clusters, cluster)
     text = (
-        f"{leaks} pairs of tiles share ground or pixels between training and test: figures are "
-        "too high."
+        f"{leaks} pairs of training and test tiles share ground or pixels: the results are "
+        "optimistic."
     )
     return [text, *cautions_of(clusters, cluster)]

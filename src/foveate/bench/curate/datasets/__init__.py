@@ -1,13 +1,13 @@
-"""The data sets of the core-set paper (section IV-A): where their files lie, and their splits.
+"""The data sets of the core-set paper (section IV-A): file locations and splits.
 
-The YAML files beside this one hold the facts: classes, names of files, ids of the parts, ranges of
-values. Images and masks are found by the classes of torchgeo; surface models, which torchgeo does
-not know for Vaihingen and Potsdam, by the names that the contests give them. Nothing is downloaded
-or unpacked.
+The YAML files in this folder define classes, file names, ids of the parts, and value ranges.
+Images and masks are found by the classes of torchgeo. Surface models, which torchgeo does not
+support for Vaihingen and Potsdam, are found by the file names of the contests. Nothing is
+downloaded or unpacked.
 
-Deviation: the labels of the test images of DFC2022 were never released. Here the last fifth of the
-labelled images of each city by name, those farthest east, stand for them; a tenth of the others,
-drawn by their names, validates.
+Deviation: the labels of the test images of DFC2022 were never released. The last fifth of the
+labelled images of each city by name, those farthest east, is used as the test part; a tenth of the
+others, drawn by their names, is used for validation.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 
 DatasetName = Literal["dfc2022", "vaihingen", "potsdam"]
 PARTS = ("train", "test", "val")
-ENCODER_BANDS = [1, 2, 3]  # ResNet-18 with ImageNet weights sees three; the U-Net sees all
+ENCODER_BANDS = [1, 2, 3]  # ResNet-18 with ImageNet weights has three; the U-Net uses all
 _SHOWN = 3
 
 
@@ -44,8 +44,8 @@ class Found:
     Attributes:
         rows: "train", "test" and "val" -> the files of its scenes.
         legend: The classes.
-        scale: (low, high) of each band; empty where it is to be measured.
-        absent: What a reader should know of images that are not there; "" where all are.
+        scale: (low, high) of each band; empty if it must be measured.
+        absent: Caution about missing images; "" if there are none.
     """
 
     rows: Mapping[str, tuple[Row, ...]]
@@ -56,7 +56,7 @@ class Found:
 
 @dataclass(frozen=True)
 class Facts:
-    """What a YAML file says of a data set; the attributes are its entries."""
+    """Content of the YAML file of a data set; the attributes are its entries."""
 
     title: str
     torchgeo: str
@@ -77,7 +77,7 @@ class Facts:
 
 
 def facts(name: str) -> Facts:
-    """Return what is known of a data set (of `DatasetName`) without its files."""
+    """Return the facts of a data set (a `DatasetName`) that do not need its files."""
     return Facts(**yaml.safe_load(Path(__file__).with_name(f"{name}.yaml").read_text("utf-8")))
 
 
@@ -85,25 +85,25 @@ def find_dataset(name: DatasetName, root: str | Path) -> Found:
     """Find the files of a data set.
 
     Args:
-        name: Which.
-        root: Its folder, as torchgeo expects it.
+        name: Name of the data set.
+        root: Folder of the data set, with the layout that torchgeo expects.
 
     Raises:
-        DataError: The folder has another layout, an image has no mask or no surface model, or one
-            of the parts has no image.
+        DataError: The layout of the folder differs, an image has no mask or no surface model, or
+            one of the parts has no image.
         MissingExtraError: torchgeo is not installed.
     """
     need_extra(EXTRAS["torchgeo"], f"--dataset {name}")
     known, root = facts(name), Path(root)
     if not root.is_dir():
-        raise _other_layout(known, f"there is no folder {printable(str(root))!r}")
+        raise _other_layout(known, f"the folder {printable(str(root))!r} does not exist")
     read = _by_folders if known.shares else _by_ids
     rows, scale, absent = read(known, root)
     for part in PARTS:
         if not rows[part]:
             which = absent.partition(":")[0]
-            told = f"no image for {part!r} in {printable(str(root))!r}"
-            raise _other_layout(known, f"{told}; {which}" if which else told)
+            problem = f"no image for {part!r} in {printable(str(root))!r}"
+            raise _other_layout(known, f"{problem}; {which}" if which else problem)
     content = {
         "classes": known.classes, "ignore": known.ignore, "tolerance": known.tolerance,
     }  # fmt: skip
@@ -114,28 +114,28 @@ Rows = dict[str, tuple[Row, ...]]
 
 
 def _by_ids(known: Facts, root: Path) -> tuple[Rows, Scale, str]:
-    """Find the images that the lists of ids name."""
-    there = {Path(f["image"]) for s in ("train", "test") for f in _torchgeo(known, root, s)}
+    """Find the images by the lists of ids."""
+    complete = {Path(f["image"]) for s in ("train", "test") for f in _torchgeo(known, root, s)}
     extra = next((e for e in known.extra if _any(known, root, e["file"])), known.extra[0])
     rows: Rows = {}
-    lacking, incomplete = [], []
+    missing, incomplete = [], []
     for part in PARTS:
-        own = []
-        for one in getattr(known, part):
-            numbers = _numbers(one)
+        scenes = []
+        for name in getattr(known, part):
+            numbers = _numbers(name)
             image, mask, height = (
                 root / text.format(*numbers) for text in (known.image, known.mask, extra["file"])
             )
             if not image.is_file():
-                lacking.append(image)
+                missing.append(image)
                 continue
-            incomplete += [] if image in there else [mask]
+            incomplete += [] if image in complete else [mask]
             incomplete += [] if height.is_file() else [height]
-            own.append(Row(image.stem, (image,), mask, (height,)))
-        rows[part] = tuple(own)
+            scenes.append(Row(image.stem, (image,), mask, (height,)))
+        rows[part] = tuple(scenes)
     _need_all(known, root, incomplete)
     count = sum(len(getattr(known, part)) for part in PARTS)
-    return rows, _scale(extra), _absent(known, root, lacking, count)
+    return rows, _scale(extra), _absent(known, root, missing, count)
 
 
 def _by_folders(known: Facts, root: Path) -> tuple[Rows, Scale, str]:
@@ -151,16 +151,16 @@ def _by_folders(known: Facts, root: Path) -> tuple[Rows, Scale, str]:
         cities.setdefault(city, []).append(Row(f"{city}/{image.stem}", (image,), mask, (height,)))
     _need_all(known, root, incomplete)
     test: list[Row] = []
-    rest: list[Row] = []
-    for own in cities.values():
-        ordered = sorted(own, key=lambda row: row.key)
+    others: list[Row] = []
+    for scenes in cities.values():
+        ordered = sorted(scenes, key=lambda row: row.key)
         count = max(1, round(known.shares["test"] * len(ordered)))
-        rest += ordered[:-count]
+        others += ordered[:-count]
         test += ordered[-count:]
-    drawn = np.argsort(tie_keys([row.key for row in rest], 0, "bench/validation"), kind="stable")
-    count = max(1, round(known.shares["val"] * len(rest)))
-    val = [rest[i] for i in np.sort(drawn[:count])]
-    train = [rest[i] for i in np.sort(drawn[count:])]
+    drawn = np.argsort(tie_keys([row.key for row in others], 0, "bench/validation"), kind="stable")
+    count = max(1, round(known.shares["val"] * len(others)))
+    val = [others[i] for i in np.sort(drawn[:count])]
+    train = [others[i] for i in np.sort(drawn[count:])]
     rows = {"train": tuple(train), "test": tuple(test), "val": tuple(val)}
     return rows, _scale(known.extra[0]), ""
 
@@ -170,9 +170,9 @@ def _torchgeo(known: Facts, root: Path, split: str) -> Sequence[dict[str, str]]:
     import torchgeo.datasets
 
     kind: Any = getattr(torchgeo.datasets, known.torchgeo)
-    # Its own check wants parts that are not read here, and unpacks archives.
-    own = type(known.torchgeo, (kind,), {"_verify": lambda _: None})
-    return own(str(root), split=split, checksum=False).files
+    # The original check requires parts that are not used here, and unpacks archives.
+    unverified = type(known.torchgeo, (kind,), {"_verify": lambda _: None})
+    return unverified(str(root), split=split, checksum=False).files
 
 
 def _any(known: Facts, root: Path, template: str) -> bool:
@@ -181,7 +181,7 @@ def _any(known: Facts, root: Path, template: str) -> bool:
 
 
 def _numbers(one: Any) -> list[int]:
-    """Return the numbers of an id: of 2_10, which YAML reads as 210, both."""
+    """Return the numbers of an id such as "2_10" (quoted in YAML, which would read it as 210)."""
     return [int(part) for part in str(one).split("_")]
 
 
@@ -200,8 +200,8 @@ def _absent(known: Facts, root: Path, missing: Sequence[Path], count: int) -> st
     if not missing:
         return ""
     return (
-        f"{len(missing)} of the {count} images of {known.title} are not there "
-        f"({_named(missing, root)}): figures are not those of the whole data set."
+        f"{len(missing)} of the {count} images of {known.title} are missing "
+        f"({_named(missing, root)}): the results are not those of the whole data set."
     )
 
 
@@ -214,5 +214,5 @@ def _other_layout(known: Facts, what: str) -> DataError:
     return DataError(
         f"{known.title}: {what}",
         "Nothing is downloaded or unpacked.",
-        f"The folder of --root should look like this:\n{known.layout.rstrip()}",
+        f"Expected layout of the folder --root:\n{known.layout.rstrip()}",
     )
