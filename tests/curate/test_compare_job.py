@@ -106,7 +106,7 @@ def test_lists(tmp_path):
     assert found["kendall"]["a"]["same"] == pytest.approx(-1 / 3)
     assert "has the same score" in headlines(tmp_path / "out")[""].notes[-1]
     twice = write_list(tmp_path / "twice.txt", [lines[0], lines[0]])
-    with pytest.raises(DataError, match=r"names the patch 'i0\.tif/y000000_x000000' 2 times"):
+    with pytest.raises(DataError, match=r"contains the patch 'i0\.tif/y000000_x000000' 2 times"):
         compare(tmp_path / "x", a, twice)
     with pytest.raises(DataError, match="line 1 of"):
         compare(tmp_path / "x", a, write_list(tmp_path / "no.txt", ["a,b"]))
@@ -137,7 +137,7 @@ def test_bad_input(tmp_path):
     with pytest.raises(ParameterError, match="patches=0"):
         compare(tmp_path / "x", run, patches=0)
     shutil.rmtree(tmp_path / "run/rankings")
-    with pytest.raises(DataError, match="holds no ranking"):
+    with pytest.raises(DataError, match="contains no ranking"):
         compare(tmp_path / "x", run)
 
 

@@ -84,7 +84,7 @@ def test_settings_of_imagery_are_refused(tmp_path):
     job(path, preset="paper").check()
     CurateJob.with_preset("paper", images=[str(path)], methods=["random"]).check()
     (tmp_path / "images").mkdir()
-    with pytest.raises(ParameterError, match="Images have no columns"):
+    with pytest.raises(ParameterError, match="images have no columns"):
         job(tmp_path / "images", column="x").check()
 
 
@@ -121,8 +121,8 @@ def test_hours_of_k_center_are_said_with_what_spares_them(tmp_path, monkeypatch,
     monkeypatch.setattr(forecast, "_speeds", lambda: (0.1, 0.1))
     with caplog.at_level("INFO", "foveate"):
         job(path).run(tmp_path / "exact")
-        assert re.search(r"kcenter will take about \d+ (hours|days)", caplog.text)
-        assert "--option kcenter.exact=1000 takes about" in caplog.text
+        assert re.search(r"kcenter: expected time about \d+ (hours|days)", caplog.text)
+        assert "--option kcenter.exact=1000 reduces it to about" in caplog.text
         caplog.clear()
         job(path, options={"kcenter": {"exact": 3}}).run(tmp_path / "cells")
         assert "kcenter.exact" not in caplog.text

@@ -325,7 +325,7 @@ def test_lc_fd_that_is_fd_is_said(data, tmp_path, caplog, m, warns):
     options = {"lc-fd": {"m": m, "fd": {"clusters": 4}}}
     with caplog.at_level(logging.WARNING, "foveate"):
         job(data, "lc-fd", budget="5", options=options).run(tmp_path)
-    assert ("it is FD" in caplog.text) == warns
+    assert ("it equals FD" in caplog.text) == warns
 
 
 @pytest.mark.parametrize(

@@ -131,7 +131,7 @@ def test_what_is_missing_or_does_not_fit_is_said():
         ({"tokens": x, "cells": cells[:, :3]}, "Expected whole numbers .3, 4, C."),
         ({"tokens": x, "cells": cells / 2}, "dtype float64"),
         ({"tokens": x, "cells": -cells}, "negative"),
-        ({"tokens": np.where(cells, np.nan, 0.0), "cells": cells}, "'0000000' hold NaN"),
+        ({"tokens": np.where(cells, np.nan, 0.0), "cells": cells}, "'0000000' contain NaN"),
     ]:
         with pytest.raises(DataError, match=said):
             rank(pool, "label-noise", **given)
@@ -221,5 +221,5 @@ def test_a_job_without_masks_or_imagery_is_refused(world, tmp_path):
         CurateJob(images=[str(world / "images")], methods=["label-noise"]).check()
     table = pa.table({"id": ["a", "b"], "embedding": [[1.0, 2.0], [2.0, 1.0]]})
     pq.write_table(table, tmp_path / "v.parquet")
-    with pytest.raises(ParameterError, match="label-noise on a file of embeddings"):
+    with pytest.raises(ParameterError, match="label-noise on an embedding file"):
         CurateJob(images=[str(tmp_path / "v.parquet")], methods=["label-noise"]).check()

@@ -262,7 +262,7 @@ def test_the_default_is_said_with_its_reason(scene, tmp_path, capsys):
     for name, masks in (("bare", []), ("masks", [str(scene / "masks")])):
         run, summary = done(job_of(scene, masks=masks), tmp_path / name)
         assert list(summary["methods"]) == [summary["default_method"]] == ["fd"]
-        assert "below in" in summary["default_reason"]
+        assert "worse in" in summary["default_reason"]
         finished(run, as_json=False)
         assert summary["default_reason"] in capsys.readouterr().out
     _, summary = done(job_of(scene, methods=["random"]), tmp_path / "stated")

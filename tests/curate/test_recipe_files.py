@@ -105,7 +105,7 @@ def test_a_recipe_is_found_by_name_or_file(folder):
         ('name = "a"\n[[strategy]]\nkind = "balance"\nweight = "two"', "strategy 1: weight='two'"),
         ('name = "a"\n[[strategy]]\nmethod = "ffa"', "strategy 1: unknown method 'ffa'.*Known: lc"),
         ('name = "a"\n[[strategy]]\nkind = "cover"', "strategy 1: unknown kind of str.* 'cover'"),
-        ('name = "a"\n[[strategy]]\nkind = "balance"\nweight = 0', "all weights are 0"),
+        ('name = "a"\n[[strategy]]\nkind = "balance"\nweight = 0', "all weights 0"),
         ('name = "a"\ncombine = "product"\n[[strategy]]\nkind = "balance"\nweight = -1',
          "combine='product' with the weight -1"),
         ('name = "a"\n[[strategy]]\nkind = "balance"\n[wrapper]\nkind = "strata"',
@@ -221,7 +221,7 @@ def test_large_pools_are_ranked_as_deep_as_the_budget_pays(data, folder, monkeyp
 @pytest.mark.parametrize(
     ("text", "given", "error"),
     [
-        (OTHER.replace("other", "cb"), {}, r"the name 'cb'\. That is the name of a method"),
+        (OTHER.replace("other", "cb"), {}, r"the name 'cb'\. The name is used by a method"),
         (OTHER.replace("other", "cover-diverse"), {}, "'cover-diverse'.*another recipe"),
         ('name = "a"\n[[strategy]]\nkind = "balance"', {"masks": []}, "method a needs masks"),
         ('name = "a"\n[[strategy]]\ncolumn = "x"', {}, "the method a needs attributes"),

@@ -84,7 +84,7 @@ def test_rules_hold_from_them_on(name):
 
 def test_ids_that_the_pool_lacks_are_named():
     pool, _ = pool_of()
-    with pytest.raises(DataError, match=r"2 of 3 ids.*'x', 'y'.*like 't"):
+    with pytest.raises(DataError, match=r"2 of 3 ids.*'x', 'y'.*form 't"):
         rank(pool, "random", picked=["y", "t01", "x"])
 
 
@@ -124,7 +124,7 @@ def test_rounds_of_runs(tmp_path):
     go("both", methods=("random", "fa"))
     with pytest.raises(DataError, match=r"selections of 2 methods.*--start .*fa.parquet"):
         go("four", "both")
-    with pytest.raises(DataError, match="all 30 tiles of the pool are picked"):
+    with pytest.raises(DataError, match="all 30 tiles of the pool are already selected"):
         go("five", "three", "rest/selection/kcenter.parquet")
 
 

@@ -1,7 +1,7 @@
-"""`curate`: which training patches are worth keeping or labelling.
+"""`curate`: rank training patches, and select the best to keep or label.
 
 The six core-set methods of Nogueira et al., "Core-Set Selection for Data-efficient Land Cover
-Segmentation", and their two baselines.
+Segmentation", their two baselines, further methods, and recipes that combine them.
 """
 
 from foveate.curate.compare import Agreement, Comparison, agreement, compare

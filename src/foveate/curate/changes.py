@@ -1,8 +1,8 @@
-"""What has changed since a run was made the last time: tiles of the pool, and picks.
+"""Changes of the pool and of the picks since the last time that a job was run.
 
-An archive grows: the same job on more scenes ranks all of them anew. What is kept here is the pool
-and the picks of the last time, so that the next time can be compared with it; a run that was killed
-in between is compared with the last one that came to its end.
+If an archive grows, the same job ranks all scenes again. The pool and the picks are stored, so that
+the next time can be compared with them. Interrupted runs are skipped: the comparison is with the
+last run that finished.
 """
 
 from __future__ import annotations
@@ -29,24 +29,24 @@ if TYPE_CHECKING:
 TABLE = "tables/changes.parquet"  # tile_id, change, method
 BASELINE = "work/baseline.parquet"
 ADDED, GONE, IN, OUT = "added", "gone", "into the budget", "out of the budget"
-_VERSION = 1  # raised when the step writes something else for the same inputs
+_VERSION = 1  # raised when the output of the step changes for the same inputs
 
 
 def note_changes(run: Run, pool: Pool, selections: Mapping[str, Selection]) -> dict[str, Any]:
-    """Compare the pool and its picks with those of the last time, where the pool is another.
+    """Compare the pool and its picks with those of the last time, if the pool has changed.
 
-    ``tables/changes.parquet`` has a row for each tile that was added or is gone (no method), and
-    for each that has moved into or out of the budget of a method. A tile that is new and picked has
+    ``tables/changes.parquet`` has a row for each tile that was added or removed (no method), and
+    for each tile that moved into or out of the budget of a method. A new tile that is picked has
     two rows.
 
     Args:
         run: Open for writing.
         pool: The pool.
-        selections: Method -> what it has picked.
+        selections: Method -> its selection.
 
     Returns:
-        How many tiles were "added" and are "gone", and by "methods" how many moved; empty where
-        there is nothing to compare with, or the pool is the same.
+        Number of tiles "added" and "gone", and for each of the "methods" the number of tiles that
+        moved; empty if there is no earlier pool, or it is the same.
     """
     picks = {name: np.sort(one.values.astype(np.str_)) for name, one in selections.items()}
     key = digest([
@@ -57,7 +57,7 @@ def note_changes(run: Run, pool: Pool, selections: Mapping[str, Selection]) -> d
         base, table = run.path / BASELINE, run.path / TABLE
         if base.is_file() and json.loads(read_footer(base)[FOOTER]) != {"key": key}:
             found = _compared(read_parquet(base), pool.ids, picks)
-            table.unlink(missing_ok=True)  # of an earlier change
+            table.unlink(missing_ok=True)  # remove the table of an earlier change
             if found is not None:
                 write_parquet(table, found)
         columns = {f"picked:{name}": np.isin(pool.ids, ids) for name, ids in picks.items()}
@@ -71,7 +71,7 @@ def note_changes(run: Run, pool: Pool, selections: Mapping[str, Selection]) -> d
 def _compared(
     before: pa.Table, ids: NDArray[np.str_], picks: Mapping[str, NDArray[np.str_]]
 ) -> pa.Table | None:
-    """Return a row for each change; None for a pool that is the same."""
+    """Return a row for each change; None if the pool is the same."""
     then = text_column(before, "tile_id")
     changed = [(ADDED, "", np.setdiff1d(ids, then)), (GONE, "", np.setdiff1d(then, ids))]
     if not any(tiles.size for _, _, tiles in changed):

@@ -1,8 +1,8 @@
-"""Where rankings agree: the analysis of the core-set paper (section V-A, Fig. 4 to 6).
+"""Agreement of rankings: the analysis of the core-set paper (section V-A, Fig. 4 to 6).
 
 Fig. 4 is the average rank of each patch with its standard deviation, Fig. 5 Kendall's tau of every
-pair, Fig. 6 the patches of the lowest and of the highest average rank. Deviation: taus are tau-b
-over the patches that all pools have; ranks are those among these patches.
+pair, Fig. 6 the patches of the lowest and of the highest average rank. Deviation: tau-b is used,
+over the patches that all pools contain; ranks are computed among these patches.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ class Agreement:
     Attributes:
         a: Name of the first method.
         b: Name of the second.
-        kendall: Kendall's tau-b between the two orders, -1 to 1 (paper, Fig. 5); NaN when one of
+        kendall: Kendall's tau-b between the two orders, -1 to 1 (paper, Fig. 5); NaN if one of
             them is not a full ranking.
         overlap: Share of the smaller selection that is in the other, 0 to 1.
     """
@@ -56,31 +56,31 @@ def agreement(
     Raises:
         DataError: The rankings are of pools of different sizes.
     """
-    lacking = sorted(set(rankings) ^ set(selections))
-    if lacking:
+    unpaired = sorted(set(rankings) ^ set(selections))
+    if unpaired:
         raise DataError(
-            f"{lacking[0]!r} has a ranking or a selection, but not both",
+            f"{unpaired[0]!r} has a ranking or a selection, but not both",
             "Give the same names in both, rankings first.",
         )
     if len({r.n for r in rankings.values()}) > 1:
         raise DataError("rankings of different pools", "Compare rankings of one pool.")
     pairs = []
     for a, b in combinations(rankings, 2):
-        whole = rankings[a].full and rankings[b].full
-        tau = kendall_tau(rankings[a].position(), rankings[b].position()) if whole else float("nan")
+        full = rankings[a].full and rankings[b].full
+        tau = kendall_tau(rankings[a].position(), rankings[b].position()) if full else float("nan")
         pairs.append(Agreement(a, b, tau, overlap(selections[a].rows, selections[b].rows)))
     return pairs
 
 
 @dataclass(frozen=True)
 class Comparison:
-    """Rankings beside each other, over the n patches that all of their pools have.
+    """M rankings over the n patches that all of their pools contain.
 
     Attributes:
         names: M names of the rankings.
         ids: (n,) str ids of the patches, sorted.
-        place: (M, n) int64 place of each patch among these, from 1; 0 where it is not ranked.
-        left_out: Name -> number of patches of its pool that another pool does not have.
+        place: (M, n) int64 place of each patch among these, from 1; 0 if it is not ranked.
+        left_out: Name -> number of patches of its pool that are missing from another pool.
     """
 
     names: tuple[str, ...]
@@ -90,12 +90,12 @@ class Comparison:
 
     @cached_property
     def full(self) -> NDArray[np.bool_]:
-        """(M,) whether a ranking holds every patch; others stopped before the end."""
+        """(M,) whether a ranking contains every patch."""
         return (self.place > 0).all(axis=1)
 
     @cached_property
     def kendall(self) -> NDArray[np.float64]:
-        """(M, M) Kendall's tau-b of every two full rankings (Fig. 5); NaN for others."""
+        """(M, M) Kendall's tau-b of every pair of full rankings (Fig. 5); NaN for other pairs."""
         found = np.full((len(self.names),) * 2, np.nan)
         np.fill_diagonal(found, 1.0)
         for a, b in combinations(np.flatnonzero(self.full).tolist(), 2):
@@ -113,12 +113,12 @@ class Comparison:
 
     @cached_property
     def average(self) -> NDArray[np.float64]:
-        """(n,) mean place in the full rankings (Fig. 4); NaN where there is none."""
+        """(n,) mean place in the full rankings (Fig. 4); NaN if there is no full ranking."""
         return self._full_places.mean(axis=0) if self.full.any() else self._nothing
 
     @cached_property
     def spread(self) -> NDArray[np.float64]:
-        """(n,) standard deviation of the places in the full rankings (Fig. 4), over all of them."""
+        """(n,) population standard deviation of the places in the full rankings (Fig. 4)."""
         return self._full_places.std(axis=0) if self.full.any() else self._nothing
 
     @cached_property
@@ -127,7 +127,7 @@ class Comparison:
         return np.lexsort((np.arange(self.ids.size), self.spread, self.average))
 
     def depth(self) -> NDArray[np.int64]:
-        """Return (M,) how many of the patches each ranking holds."""
+        """Return (M,) the number of patches in each ranking."""
         return (self.place > 0).sum(axis=1)
 
     def first(self, k: int) -> NDArray[np.bool_]:
@@ -145,7 +145,8 @@ class Comparison:
     def overlap(self, k: int) -> NDArray[np.float64]:
         """Return (M, M) the share of the first `k` of one that is among the first `k` of another.
 
-        k / n is to be expected of independent orders. NaN where one has fewer than `k` patches.
+        The expected value for independent orders is k / n. NaN if a ranking has fewer than `k`
+        patches.
         """
         first = self.first(k).astype(np.float64)
         found = first @ first.T / k
@@ -156,7 +157,7 @@ class Comparison:
     def agreed(self, k: int) -> NDArray[np.int64]:
         """Return the rows among the first `k` of every ranking, by average place.
 
-        Of rankings that hold fewer than `k` patches all that they hold is taken.
+        Rankings with fewer than `k` patches count with all of them.
         """
         rows = self.order[self.first(k).all(axis=0)[self.order]]
         return rows.astype(np.int64)
@@ -171,22 +172,22 @@ class Comparison:
 
 
 def compare(rankings: Mapping[str, Ranking]) -> Comparison:
-    """Put rankings beside each other, over the patches that all of their pools have.
+    """Compare rankings over the patches that all of their pools contain.
 
-    Patches are matched by id; rankings without ids are of one pool, and are matched by row. The
-    places are those among the common patches.
+    Patches are matched by id. Rankings without ids must be of one pool, and are matched by row.
+    Places are computed among the common patches.
 
     Args:
-        rankings: Name -> ranking; two at least.
+        rankings: Name -> ranking; at least two.
 
     Raises:
-        DataError: Fewer than two rankings, nothing in common, or rankings without ids of pools of
-            different sizes.
+        DataError: There are fewer than two rankings, they have no patch in common, or rankings
+            without ids are of pools of different sizes.
     """
     if len(rankings) < 2:
         raise DataError(
             f"{len(rankings)} ranking{'' if len(rankings) == 1 else 's'} to compare",
-            "It takes two rankings to agree or not.",
+            "At least two rankings are required.",
         )
     ids = {name: _ids(ranking, rankings) for name, ranking in rankings.items()}
     first, *others = ids
@@ -200,7 +201,7 @@ def compare(rankings: Mapping[str, Ranking]) -> Comparison:
                 f"the rankings have no patch in common: {first!r} ranks {_example(before)}, "
                 f"{name!r} {_example(ids[name])}",
                 "Patches are matched by id: for tiles, by scene and window.",
-                "Compare rankings of one pool: the same images, cut in the same way.",
+                "Compare rankings of one pool: the same images, divided into the same tiles.",
             )
     places = []
     for name, ranking in rankings.items():
@@ -222,7 +223,7 @@ def _ids(ranking: Ranking, rankings: Mapping[str, Ranking]) -> NDArray[np.str_]:
     ):
         raise DataError(
             "rankings without ids, of different pools",
-            "Patches are matched by id; without ids by row, in pools of one size.",
+            "Patches are matched by id, or by row if all rankings are of one pool size.",
             "Give the rankings ids.",
         )
     width = len(str(ranking.n))

@@ -1,12 +1,12 @@
 """The compare job: from rankings to a run directory with tables and a report.
 
-- ``tables/kendall``: ranking, and its tau with each of them.
+- ``tables/kendall``: ranking, and its tau with every ranking.
 - ``tables/overlap``: top, k, a, b, shared, share, by_chance (k / n).
-- ``tables/patches``: place, patch, its window, ``rank:NAME`` for each ranking, average, spread; in
-  the order of the average rank, the lowest first.
-- ``tables/agreed``: top, k, place, patch, average: what is among the first k of every ranking.
+- ``tables/patches``: place, patch, its window, ``rank:NAME`` for each ranking, average, spread;
+  sorted by average rank, the lowest first.
+- ``tables/agreed``: top, k, place, patch, average: the patches among the first k of every ranking.
 
-Each is there as Parquet and as CSV.
+Each table is written as Parquet and as CSV.
 """
 
 from __future__ import annotations
@@ -36,25 +36,27 @@ if TYPE_CHECKING:
     from foveate.progress import ProgressFn
     from foveate.run import Run
 
-VERSION = 1  # raised when the step writes something else for the same inputs
+VERSION = 1  # raised when the output of the step changes for the same inputs
 NAMES = ("kendall", "overlap", "patches", "agreed")
 _THUMBS = "tables/thumbs.parquet"
 
 
 def _tops(given: Any) -> Any:
-    """Read how many patches count as the first, each in the form of a budget."""
+    """Check the sizes of the top parts; each is a budget of tiles."""
     given = split(given)
     if isinstance(given, list):
         for text in given:
             if set(Budget.parse(text).limits) != {"tiles"}:
                 raise BudgetError(
-                    f"the first {text!r}", "A share or a number of patches.", "Try 10% or 500."
+                    f"the first {text!r}",
+                    "It must be a share or a number of patches.",
+                    "Try 10% or 500.",
                 )
     return given
 
 
 class CompareJob(Job):
-    """What a comparison of rankings is asked for."""
+    """Settings of a comparison of rankings."""
 
     rankings: Annotated[
         list[PathText], Option("Input", argument=True, metavar="RUN")
@@ -67,9 +69,9 @@ class CompareJob(Job):
     top: Annotated[
         list[str], BeforeValidator(_tops), Option("Method", metavar="1%,10%,500")
     ] = Field(["1%", "5%", "10%", "25%", "50%"], min_length=1)  # fmt: skip
-    """How many patches count as the first of a ranking: shares or numbers, with commas."""
+    """Sizes of the top of a ranking that are compared: shares or numbers, with commas."""
     patches: Annotated[int, Option("Output")] = Field(12, ge=1)
-    """Patches shown at each end of the average rank."""
+    """Number of patches shown with the best and with the worst average rank."""
 
     def check(self) -> tuple[list[RankedPool], list[Any], Comparison]:
         """Return the inputs, the ids by which they are matched, and the comparison."""
@@ -95,13 +97,13 @@ def summary(
     found: Comparison, tops: list[tuple[str, int]], *, shown: int,
     inputs: Sequence[Mapping[str, Any]] = (),
 ) -> dict[str, Any]:  # fmt: skip
-    """Return what a comparison came to, JSON-ready.
+    """Return the summary of a comparison, JSON-ready.
 
     Args:
         found: The comparison.
         tops: Name and size of each top.
-        shown: Patches to show at each end.
-        inputs: What was read.
+        shown: Number of patches to show at each end.
+        inputs: Facts of the files that were read.
     """
     return {
         "rankings": _about(found), "inputs": list(inputs), "patches": int(found.ids.size),
@@ -111,9 +113,9 @@ def summary(
 
 
 def top_sizes(tops: list[str], n: int) -> list[tuple[str, int]]:
-    """Return how many of n patches each top stands for, the smallest first.
+    """Return the name and the number of patches of each top, the smallest first.
 
-    Rounded down, one at least and all at most; of tops of one size the largest share.
+    Shares are rounded down, to at least 1. Of several tops of one size only the last is kept.
     """
     sizes = {}
     for top in tops:
@@ -126,7 +128,7 @@ def top_sizes(tops: list[str], n: int) -> list[tuple[str, int]]:
 
 
 def windows(pools: list[RankedPool], ids: list[Any]) -> tuple[Any, dict[str, Any]]:
-    """Return ids of patches and their windows, from the first input that has all columns of any."""
+    """Return ids of patches and their windows, from the input with the most window columns."""
     best = max(range(len(pools)), key=lambda i: (len(pools[i].windows), -i))
     return ids[best], pools[best].windows
 
@@ -140,7 +142,7 @@ def write_tables(
         path: Run directory.
         found: The comparison.
         tops: Name and size of each top.
-        known: Ids of patches, among them those compared, and columns of their windows.
+        known: Ids of patches (a superset of those compared), and columns of their windows.
     """
     tables = {
         "kendall": _kendall(found), "overlap": _overlap(found, tops),
@@ -190,8 +192,8 @@ def _patches(found: Comparison, ids: Any, places: dict[str, Any]) -> pa.Table:
     sort = np.argsort(ids, kind="stable")
     rows = sort[np.searchsorted(ids, found.ids[order], sorter=sort)]
     for name, values in places.items():
-        own = values[rows]
-        columns[name] = _text(own) if own.dtype.kind == "U" else own
+        column = values[rows]
+        columns[name] = _text(column) if column.dtype.kind == "U" else column
     for i, name in enumerate(found.names):
         place = found.place[i, order]
         columns[f"rank:{name}"] = pa.array(place, mask=place == 0)
@@ -234,20 +236,20 @@ def _nested(found: Comparison) -> dict[str, dict[str, float]]:
 
 
 def rows_shown(found: Comparison, tops: list[tuple[str, int]], count: int) -> Any:
-    """Return the rows that the report shows: both ends, and what all agree on at each top."""
+    """Return the rows that the report shows: both ends, and the agreed patches of each top."""
     agreed = [found.agreed(k)[:count] for _, k in tops]
     return np.unique(np.concatenate([found.order[:count], found.order[-count:], *agreed]))
 
 
-def _pictures(pools: list[RankedPool], ids: list[Any], wanted: list[str]) -> dict[str, Path]:
-    """Return the picture that a run has of each patch."""
+def _pictures(pools: list[RankedPool], ids: list[Any], requested: list[str]) -> dict[str, Path]:
+    """Return the thumbnail of each patch, from the first run that has one."""
     found: dict[str, Path] = {}
-    missing = set(wanted)
-    for pool, own in zip(pools, ids, strict=True):
+    missing = set(requested)
+    for pool, names in zip(pools, ids, strict=True):
         if not pool.thumbs:
             continue
-        rows = np.flatnonzero(np.isin(own, list(missing)))
-        for name, tile in zip(own[rows].tolist(), pool.ids[rows].tolist(), strict=True):
+        rows = np.flatnonzero(np.isin(names, list(missing)))
+        for name, tile in zip(names[rows].tolist(), pool.ids[rows].tolist(), strict=True):
             if tile in pool.thumbs:
                 found[name] = pool.thumbs[tile]
         missing -= found.keys()

@@ -1,4 +1,4 @@
-"""Dense features and the labels of their cells: checked for a method, and prepared by a job."""
+"""Dense features and the labels of their cells: computed for a job, and validated for a method."""
 
 from __future__ import annotations
 
@@ -21,31 +21,31 @@ if TYPE_CHECKING:
     from foveate.progress import ProgressFn
     from foveate.run import Run
 
-VERSION = 1  # raised when other counts come of the same masks
-_BLOCK = 2**24  # numbers that are looked at at a time
+VERSION = 1  # raised when the counts of the same masks change
+_BLOCK = 2**24  # numbers that are validated at a time
 
 
 class Dense(NamedTuple):
-    """What `prepared` returns."""
+    """Dense features and labels of cells; see `prepared`."""
 
     tokens: Embeddings | None = None
     cells: NDArray[np.integer] | None = None
-    key: str = ""  # hash of everything that they depend on
+    key: str = ""  # hash of their inputs
 
 
 def prepared(
     pool: Pool, handle: ModelHandle, run: Run, pool_key: str, *, batch_size: int, workers: int,
     progress: ProgressFn | None,
 ) -> Dense:  # fmt: skip
-    """Make dense features and count labels by cell, unless the run has done so.
+    """Compute dense features and count labels by cell, unless these are in the run.
 
     Args:
-        pool: With masks.
+        pool: Pool with masks.
         handle: The model; see `dense_features`.
         run: Open for writing.
-        pool_key: Hash of everything that the pool depends on.
+        pool_key: Hash of the inputs of the pool.
         batch_size: Tiles per call of the model.
-        workers: Processes.
+        workers: Number of processes.
         progress: Called with ticks.
     """
     tokens = dense_features(
@@ -71,11 +71,12 @@ def needed_tokens(
     """Return the tokens of a method in the order of the pool.
 
     Raises:
-        DataError: There are none, they do not fit, or a number is not finite.
+        DataError: Tokens are missing, their shape is wrong, or a number is not finite.
     """
     if tokens is None:
         raise DataError(
-            f"the method {method!r} needs tokens: dense features of the cells of each tile", "",
+            f"the method {method!r} needs tokens: dense features of the cells of each tile",
+            "No tokens are given.",
             "Pass tokens=foveate.models.dense_features(pool, model), or an (n, t, d) array.",
         )  # fmt: skip
     x = np.asanyarray(tokens.align(pool.ids) if isinstance(tokens, Embeddings) else tokens)
@@ -90,10 +91,10 @@ def needed_tokens(
             bad = ~np.isfinite(block.astype(np.float32, copy=False)).all(axis=(1, 2))
         if bad.any():
             raise DataError(
-                f"the tokens of {str(pool.ids[start + int(bad.argmax())])!r} hold NaN, infinity or "
-                "a number beyond float32",
+                f"the tokens of {str(pool.ids[start + int(bad.argmax())])!r} contain NaN, infinity "
+                "or a number beyond float32",
                 "Every number must be finite.",
-                "Drop the tile, or repair the model's output.",
+                "Remove the tile, or correct the output of the model.",
             )
     return x
 
@@ -104,12 +105,12 @@ def needed_cells(
     """Return the labels of cells of a method.
 
     Raises:
-        DataError: There are none, or they do not fit the pool or the tokens.
+        DataError: Cells are missing, or their shape does not match the pool or the tokens.
     """
     if cells is None:
         raise DataError(
             f"the method {method!r} needs cells: labelled pixels by class in each cell of a tile",
-            "They come from masks.",
+            "They are computed from masks.",
             "Pass cells=foveate.pool.count_cells(pool, grid), an (n, t, C) array of whole numbers.",
         )
     found = np.asanyarray(cells)
@@ -122,7 +123,7 @@ def needed_cells(
             "Count them on the grid of the tokens: count_cells(pool, tokens.spec.grid).",
         )
     if any((block < 0).any() for _, block in _blocks(found)):
-        raise DataError("cells with negative counts", "Pixels are 0 or more.")
+        raise DataError("cells with negative counts", "Pixel counts must be at least 0.")
     return found
 
 

@@ -1,7 +1,7 @@
-"""What goes into a curate run: the pool, what else is known of its tiles, and their vectors.
+"""Inputs of a curate run: the pool, the attributes of its tiles, and their vectors.
 
-The pool is cut from imagery, or read from a file of embeddings. Either way it is made once, with
-the columns that are given beside it, and kept in the run.
+The pool is made from imagery, or read from an embedding file. It is made once, with all attribute
+columns, and stored in the run.
 """
 
 from __future__ import annotations
@@ -35,8 +35,8 @@ if TYPE_CHECKING:
     from foveate.progress import ProgressFn
     from foveate.run import Run
 
-VERSION = 1  # raised when a step writes something else for the same inputs
-# Settings that read pixels or make vectors: a file of embeddings has neither of them to do.
+VERSION = 1  # raised when the output of a step changes for the same inputs
+# Settings of imagery and models, which are not used with embedding files.
 _IMAGERY = (
     "masks", "classes", "mask_suffix", "extra", "stack", "bands", "nodata", "min_valid",
     "min_labelled", "skip_empty", "tile", "stride", "edge", "coordinates", "model", "weights",
@@ -45,18 +45,18 @@ _IMAGERY = (
 
 
 def check_inputs(job: CurateJob, preset: Mapping[str, Any]) -> EmbeddingFile | None:
-    """Refuse inputs that are not there, or that say different things.
+    """Check that inputs exist, and that the settings fit their kind.
 
     Args:
         job: The job.
-        preset: Settings that its preset makes: nobody has stated them.
+        preset: Settings of its preset, which were not given by the user.
 
     Returns:
-        The file of embeddings, opened; None for imagery.
+        The opened embedding file; None for imagery.
 
     Raises:
-        DataError: A path does not exist, or a file of embeddings cannot be read.
-        ParameterError: Settings of imagery for a file of embeddings, or the other way round.
+        DataError: A path does not exist, or an embedding file cannot be read.
+        ParameterError: Settings of imagery are given for an embedding file, or vice versa.
     """
     check_preset(job.preset)
     paths = embedding_paths(job.images)
@@ -67,17 +67,16 @@ def check_inputs(job: CurateJob, preset: Mapping[str, Any]) -> EmbeddingFile | N
             if getattr(job, name) is not None:
                 raise SettingError(
                     name, repr(getattr(job, name)),
-                    "Images have no columns: it is of a file of embeddings.",
-                    "Give a file in Parquet instead of images, or leave it out.",
+                    "It is an option of embedding files; images have no columns.",
+                    "Give a Parquet file instead of images, or leave the option out.",
                 )  # fmt: skip
         return None
     for name in _IMAGERY:
         value = getattr(job, name)
-        # What the preset sets nobody has stated.
         if value not in (type(job).model_fields[name].get_default(), preset.get(name)):
             raise SettingError(
                 name, repr(value),
-                "A file of embeddings has no pixels, and its vectors are made.",
+                "It is an option of imagery; an embedding file has no pixels.",
                 "Leave it out, or give the images.",
             )  # fmt: skip
     return EmbeddingFile.open(paths, job.column, job.id_column)
@@ -86,10 +85,10 @@ def check_inputs(job: CurateJob, preset: Mapping[str, Any]) -> EmbeddingFile | N
 def gathered_pool(
     job: CurateJob, file: EmbeddingFile | None, run: Run, progress: ProgressFn | None = None
 ) -> tuple[Pool, str]:
-    """Make the pool, unless the run has done so.
+    """Make the pool, unless it is in the run.
 
     Returns:
-        The pool, and a hash of everything that it depends on.
+        The pool, and a hash of its inputs.
 
     Raises:
         DataError: See `measured_pool`, or the file cannot be read.
@@ -105,19 +104,19 @@ def gathered_pool(
         return save_pool(run.path, made[0])
 
     run.do("pool", key, work)
-    # Read back also when it was just made: a run that goes on gets the very same object.
+    # Also read after writing, so that new and resumed runs use the same object.
     nothing = Pool(ids=np.empty(0, np.str_), why="the table of embeddings has no outlines")
     return load_pool(run.path, nothing), key
 
 
 def read_vectors(file: EmbeddingFile, pool: Pool, run: Run) -> tuple[Embeddings, str]:
-    """Map the vectors of a file for the rows of a pool; they are copied into the run once.
+    """Memory-map the vectors of the rows of a pool; they are copied into the run once.
 
     Returns:
-        The embeddings, and a hash of everything that they depend on.
+        The embeddings, and a hash of their inputs.
 
     Raises:
-        DataError: A row has no vector, or lengths differ.
+        DataError: A row has no vector, or the lengths of vectors differ.
     """
     key = digest([VERSION, file.key, digest_ids(pool.ids)])
     name = f"embeddings/{slug(file.spec.name)}-{key[:8]}/matrix.npy"
@@ -131,7 +130,7 @@ def read_vectors(file: EmbeddingFile, pool: Pool, run: Run) -> tuple[Embeddings,
 
 
 def _refinement(job: CurateJob, progress: ProgressFn | None = None) -> Refinement:
-    """Return what is done with a pool beyond what its files say."""
+    """Return the steps that filter the pool and add attributes."""
     steps: list[Callable[[Pool], Pool]] = []
     key: list[Any] = []
     items = stac_paths(job.images) is not None
@@ -144,7 +143,7 @@ def _refinement(job: CurateJob, progress: ProgressFn | None = None) -> Refinemen
     for path in job.exclude:
         steps.append(Exclusion(path, job.max_excluded))
         key.append([fingerprint(path), job.max_excluded])
-    # Last: rows of tiles that have left the pool are none of unknown tiles.
+    # Last, so that rows of tiles that were filtered out do not count as unknown tiles.
     for path in job.attributes:
         steps.append(partial(add_attributes, path=path))
         key.append(fingerprint(path))

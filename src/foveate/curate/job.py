@@ -51,24 +51,24 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger("foveate")
 
-# The method where none is stated, by what the vectors are of. It reads no masks, and models trained
-# on what it chose were least often below those of random tiles; see "The default", docs/methods.md.
+# The default method, by the source of the vectors. It reads no masks, and models trained on its
+# selections were least often worse than those of random tiles; see "The default", docs/methods.md.
 DEFAULT = {"builtin": "fd", "": "facility"}
-# With a preset: what the paper recommends, and its baseline where there are no masks.
+# With a preset: the method that the paper recommends, and its baseline if there are no masks.
 OF_PRESETS = {True: "fa-cb", False: "random"}
 DEFAULT_REASON = (
-    "No method was stated: {method}, which needs no masks. Models trained on what it chose were "
-    "above those of random tiles in {above} of {of} comparisons and below in {below} "
-    "(docs/methods.md). With masks, foveate bench curate --quick says which method suits a pool."
+    "No method was given; {method} is used, which needs no masks. Models trained on its selections "
+    "were better than those of random tiles in {above} of {of} comparisons and worse in {below} "
+    "(docs/methods.md). With masks, foveate bench curate --quick finds the best method for a pool."
 )
-# Comparisons in which they were above and below, and all: pools, budgets and samplers.
+# Number of comparisons (pools, budgets and samplers): better than random, worse, in total.
 EVIDENCE = {"fd": (7, 1, 40), "facility": (12, 1, 40)}
 
-# What a preset fixes besides the options of the methods; what the user states wins.
+# Settings of a preset besides the options of the methods; options given by the user win.
 PRESET_SETTINGS: dict[str, dict[str, Any]] = {
     "default": {},
-    # Section IV-B: non-overlapping 256 x 256 patches, ResNet-18 with ImageNet weights. No patch
-    # may overlap another, so what is left at the edges is dropped.
+    # Section IV-B: non-overlapping 256 x 256 patches, ResNet-18 with ImageNet weights. Incomplete
+    # tiles at the edges are dropped, because patches must not overlap.
     "paper": {"tile": 256, "stride": 256, "edge": "drop", "model": "timm:resnet18?size=256"},
     # The public lists: stride 200, the last patch shifted to the edge.
     "released": {"tile": 256, "stride": 200, "edge": "shift", "model": "timm:resnet18?size=256"},
@@ -76,18 +76,18 @@ PRESET_SETTINGS: dict[str, dict[str, Any]] = {
 
 
 class Ready(NamedTuple):
-    """What `CurateJob.check` has opened."""
+    """The checked inputs of a curate run."""
 
     budget: Budget
     methods: dict[str, tuple[Method, dict[str, Any]]]
-    handle: ModelHandle | None  # of imagery whose methods need vectors or tokens
+    handle: ModelHandle | None  # for imagery, if a method needs vectors or tokens
     file: EmbeddingFile | None  # instead of imagery
     embeds: bool  # whether a method needs vectors
     dense: bool  # whether a method needs tokens and the labels of their cells
 
 
 class CurateJob(SpreadJob):
-    """What a curate run is asked for: which tiles of a pool to keep under a budget."""
+    """Settings of a curate run: which tiles of a pool to keep under a budget."""
 
     methods: Annotated[
         MethodNames | None,
@@ -99,52 +99,58 @@ class CurateJob(SpreadJob):
     recipes: Annotated[
         list[PathText], Option("Method", name="recipe", metavar="FILE|NAME", repeated=True)
     ] = Field([])
-    """Combination of strategies to rank by, a file or one of those built in; repeatable."""
+    """Recipe that combines strategies: a file, or the name of a built-in recipe; repeatable."""
     budget: Annotated[str, Option("Method")] = "10%"
-    """10%, 500 (tiles), pixels=1e9, area=25%; several with commas."""
+    """Amount to select: 10%, 500 (tiles), pixels=1e9, area=25%; several with commas."""
     column: Annotated[
         str | None, Option("Input", default="the only one", metavar="NAME")
     ] = None  # fmt: skip
-    """Column of the vectors, of a file of embeddings."""
+    """For an embedding file: column of the vectors."""
     id_column: Annotated[
         str | None, Option(default="tile_id, id, unique_id or the like", metavar="NAME")
     ] = None  # fmt: skip
-    """Column of the ids, of a file of embeddings; row: number the rows."""
+    """For an embedding file: column of the ids; row: number the rows."""
     attributes: Annotated[list[PathText], Option("Input", repeated=True)] = Field([])
-    """Table of what is known of tiles (tile_id) or scenes (scene): Parquet or CSV; repeatable."""
+    """Table with columns of tiles (key tile_id) or scenes (key scene): Parquet or CSV;
+    repeatable."""
     quality: Annotated[list[PathText], Option("Input", repeated=True)] = Field([])
-    """Quality rasters beside the images (Sentinel-2 SCL, Landsat QA_PIXEL, masks), paired by
-    name; of STAC the names of assets, else those called so, or none; repeatable."""
-    quality_kind: Annotated[Kind, Option(default="as the names say")] = "auto"
-    """What they hold: scl, qa_pixel, or mask (each value but 0 is bad)."""
+    """Quality rasters (Sentinel-2 SCL, Landsat QA_PIXEL, masks), paired with the images by
+    name. For STAC: names of assets, or none; by default the assets with the usual names are
+    used; repeatable."""
+    quality_kind: Annotated[Kind, Option(default="by the file names")] = "auto"
+    """Contents of the quality rasters: scl, qa_pixel, or mask (all values except 0 are bad)."""
     max_bad: Annotated[float, Option("Input")] = Field(0.2, ge=0, le=1)
-    """Largest bad share (cloud, shadow, snow) of a tile that stays, by such rasters."""
+    """Largest share of bad pixels (cloud, shadow, snow) in a tile; tiles with more are left
+    out."""
     exclude: Annotated[list[PathText], Option("Input", repeated=True)] = Field([])
-    """Ground that must not be chosen: polygons (GeoJSON, GeoParquet) or a raster; repeatable."""
+    """Areas that must not be selected: polygons (GeoJSON, GeoParquet) or a raster; repeatable."""
     max_excluded: float = Field(0.0, ge=0, le=1)
-    """Largest share of such ground of a tile that stays."""
+    """Largest share of a tile inside --exclude; tiles with more are left out."""
     preset: Annotated[Preset, Option("Method")] = "default"
-    """Settings of the paper, or of its released lists."""
+    """Settings of the core-set paper, or of its released lists."""
     max_overlap: Annotated[
         float | None, Option("Method", default="0.5; 1 with the presets")
     ] = Field(None, ge=0, le=1)  # fmt: skip
-    """A tile is put last if an earlier pick covers more of it than this share; 1: never."""
+    """Largest share of a tile that an earlier pick may cover; tiles with more are moved to the
+    end of the ranking; 1: no limit."""
     no_overlap: Annotated[bool, Option("Method")] = False
-    """A tile is put last if it shares any ground with an earlier pick."""
+    """Move tiles that overlap an earlier pick to the end of the ranking."""
     min_distance: Annotated[float | None, Option("Method", metavar="METRES")] = Field(None, gt=0)
-    """A tile is put last if its middle is nearer than this to that of an earlier pick."""
+    """Smallest distance between the centres of picks; nearer tiles are moved to the end of the
+    ranking."""
     groups: Annotated[str | None, Option("Method", metavar="COLUMN|place")] = None
-    """At most one tile of each value goes ahead; place: of the same ground on other dates."""
+    """Select at most one tile of each value of a column; place: of the same ground on several
+    dates."""
     quota: Annotated[
         Quotas,
         Option("Method", metavar="COLUMN=20%", repeated=True),
     ] = Field({})  # fmt: skip
     """Largest share (scene=20%) or number (scene=50) of picks of one value; repeatable."""
     strata: Annotated[str | None, Option("Method", metavar="COLUMN[=VALUE:SHARE,...]")] = None
-    """Spread the picks over a column, scene, or class (of the mask), by the pool, equally
-    (region=equal), or as stated (region=north:50%,south:20%)."""
+    """Allocate the picks to the values of a column, scene, or class (of the mask): in proportion
+    to the pool, equally (region=equal), or as given (region=north:50%,south:20%)."""
     start: Annotated[list[PathText], Option("Input", metavar="RUN|LIST", repeated=True)] = Field([])
-    """Tiles that are picked or labelled already: runs, selections, lists of ids; repeatable."""
+    """Tiles that are already selected or labelled: runs, selections, lists of ids; repeatable."""
     options: Annotated[
         MethodOptions,
         Option("Method", name="option", metavar="METHOD.NAME=VALUE", repeated=True),
@@ -153,15 +159,15 @@ class CurateJob(SpreadJob):
 
     @classmethod
     def typed(cls, **given: Any) -> Self:
-        """Make a job from what was typed: on top of a preset."""
+        """Make a job from options of the command line, on top of a preset."""
         return cls.with_preset(given.pop("preset", "default"), **given)
 
     @classmethod
     def with_preset(cls, preset: str = "default", **given: Any) -> Self:
-        """Make a job from the settings of a preset; what is given wins.
+        """Make a job from the settings of a preset; settings in `given` win.
 
         Raises:
-            ParameterError: No such preset, or a setting that cannot be.
+            ParameterError: The preset is unknown, or a setting is invalid.
         """
         check_preset(preset)
         settings = dict(PRESET_SETTINGS[preset])
@@ -170,25 +176,25 @@ class CurateJob(SpreadJob):
         return cls(preset=cast("Preset", preset), **{**settings, **given})
 
     def chosen_methods(self) -> list[str]:
-        """Return the methods, each once; the default where neither they nor recipes are stated."""
+        """Return the methods without duplicates; the default if no method or recipe is given."""
         default = [] if self.recipes else [self._default()]
         return list(dict.fromkeys(self.methods or default))
 
     def _default(self) -> str:
         if self.preset != "default":
             return OF_PRESETS[bool(self.masks)]
-        plain = self.model == "builtin" and embedding_paths(self.images) is None
-        return DEFAULT["builtin" if plain else ""]
+        builtin = self.model == "builtin" and embedding_paths(self.images) is None
+        return DEFAULT["builtin" if builtin else ""]
 
     def _default_reason(self) -> str:
-        """Return why this method, where none was stated."""
+        """Return the reason for the default method; empty if a method or preset was given."""
         if not self._automatic or self.preset != "default":
             return ""
         above, below, of = EVIDENCE[self._default()]
         return DEFAULT_REASON.format(method=self._default(), above=above, below=below, of=of)
 
     def check(self) -> Ready:
-        """Return the budget, the methods with their options, and where vectors come from."""
+        """Return the budget, the methods with their options, and the source of the vectors."""
         methods = {name: get_method(name) for name in self.chosen_methods()}
         methods |= recipes_by_name(self.recipes)
         options = {n: m.options(self.preset, self.options.get(n)) for n, m in methods.items()}
@@ -212,7 +218,7 @@ class CurateJob(SpreadJob):
         costs = costs_for(pool, budget.limits)
         start = read_start(self.start)
         ranker = self._ranker(pool, costs, start, progress)
-        # What cannot be is refused before anything is embedded.
+        # Invalid columns and rules are rejected before anything is embedded.
         steps.check_columns(pool, [method for method, _ in methods.values()])
         for method, _ in methods.values():
             steps.check_rules(ranker.under(method), budget)
@@ -286,7 +292,7 @@ class CurateJob(SpreadJob):
         self, pool: Pool, costs: Mapping[str, NDArray[np.float64]], start: NDArray[np.str_],
         progress: ProgressFn | None,
     ) -> Ranker:  # fmt: skip
-        ids = np.setdiff1d(start, list(pool.excluded))  # they may have left the pool, too
+        ids = np.setdiff1d(start, list(pool.excluded))  # start tiles may also be excluded
         return Ranker(
             pool, None, self.seed, self.preset, progress, costs, self.max_share(),
             rules=self.rules(), picked=ids,
@@ -304,11 +310,11 @@ class CurateJob(SpreadJob):
 
     @property
     def _automatic(self) -> bool:
-        """Whether neither methods nor recipes are stated."""
+        """Whether neither methods nor recipes are given."""
         return self.methods is None and not self.recipes
 
     def rules(self) -> Rules:
-        """Return what may stand in one selection."""
+        """Return the rules of the selection."""
         return Rules(
             min_distance=self.min_distance, groups=self.groups, quota=self.quota,
             strata=self.strata,
@@ -324,12 +330,12 @@ class CurateJob(SpreadJob):
         """Return the share of a tile that an earlier pick may cover; None for the default.
 
         Raises:
-            ParameterError: It is stated twice.
+            ParameterError: Both `no_overlap` and `max_overlap` are given.
         """
         if self.no_overlap and self.max_overlap is not None:
             raise SettingError(
-                "no_overlap", "True beside max_overlap", "No overlap is a share of 0.",
-                "Leave one of them out.",
+                "no_overlap", "True together with max_overlap",
+                "--no-overlap is --max-overlap 0.", "Leave one of them out.",
             )  # fmt: skip
         return 0.0 if self.no_overlap else self.max_overlap
 
@@ -338,32 +344,32 @@ class CurateJob(SpreadJob):
 
 
 def _check_options(job: CurateJob, methods: dict[str, Method], *, ready_made: bool) -> None:
-    stray = sorted(set(job.options) - set(methods))
-    if stray:
+    unknown = sorted(set(job.options) - set(methods))
+    if unknown:
         raise ParameterError(
-            f"options for {stray[0]!r}, which is not among the methods",
+            f"options for {unknown[0]!r}, which is not among the methods",
             f"Methods of this job: {', '.join(methods)}.",
-            f"Add --method {stray[0]}.",
+            f"Add --method {unknown[0]}.",
         )
-    asking = [n for n, m in methods.items() if "attributes" in m.needs]
-    if asking and not (job.attributes or job.quality or ready_made):
+    by_column = [n for n, m in methods.items() if "attributes" in m.needs]
+    if by_column and not (job.attributes or job.quality or ready_made):
         raise ParameterError(
-            f"the method {asking[0]} needs attributes, and there are none",
-            "Attributes are columns of a table of tiles or scenes, or of a file of embeddings.",
+            f"the method {by_column[0]} needs attributes, but none are given",
+            "Attributes are columns of a table of tiles or scenes, or of an embedding file.",
             "Give --attributes FILE.",
         )
     dense = [n for n, m in methods.items() if "tokens" in m.needs]
     if dense and ready_made:
         raise ParameterError(
-            f"the method {dense[0]} on a file of embeddings",
-            "It needs the images and their masks: what is where in a patch.",
+            f"the method {dense[0]} on an embedding file",
+            "It needs images and masks: it compares the features and labels of cells in a patch.",
             "Give the images and --masks FOLDER.",
         )
-    needy = [n for n, m in methods.items() if {"counts", "cells"} & set(m.needs)]
-    if needy and not job.masks:
+    by_mask = [n for n, m in methods.items() if {"counts", "cells"} & set(m.needs)]
+    if by_mask and not job.masks:
         raise ParameterError(
-            f"the method{'s' if len(needy) > 1 else ''} {', '.join(needy)} need"
-            f"{'' if len(needy) > 1 else 's'} masks, and none are given",
-            "Class counts come from masks.",
+            f"the method{'s' if len(by_mask) > 1 else ''} {', '.join(by_mask)} need"
+            f"{'' if len(by_mask) > 1 else 's'} masks, but none are given",
+            "Class counts are computed from masks.",
             f"Give --masks FOLDER, or use one of {', '.join(METHODS.ready(without='counts'))}.",
         )

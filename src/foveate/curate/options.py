@@ -1,4 +1,4 @@
-"""How methods and their options are typed."""
+"""Parsing of methods, their options, quotas and lists."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from foveate.run.options import assignments, split
 
 
 def _methods(given: Any) -> Any:
-    """Read names with commas; "all" is every method that needs imagery, masks and no option."""
+    """Split names at commas; "all" is all methods without required options or extra inputs."""
     names = split(given)
     if not isinstance(names, list) or "all" not in names:
         return names
@@ -21,7 +21,7 @@ def _methods(given: Any) -> Any:
 
 
 def _method_options(given: Any) -> Any:
-    """Read texts ``METHOD.OPTION=VALUE`` as method -> option -> value."""
+    """Parse ``METHOD.OPTION=VALUE`` to method -> option -> value."""
     if isinstance(given, dict):
         return given
     form, example = "METHOD.OPTION=VALUE", "fd.max_k=20"
@@ -29,13 +29,13 @@ def _method_options(given: Any) -> Any:
     for name, value in assignments(given, form, example).items():
         method, dot, option = name.partition(".")
         if not (dot and method and option):
-            raise ParameterError(repr(name), f"The form is {form}.", f"Example: {example}")
+            raise ParameterError(repr(name), f"Expected {form}.", f"For example {example}.")
         found.setdefault(method, {})[option] = value
     return found
 
 
 def _quotas(given: Any) -> Any:
-    """Read texts ``COLUMN=AMOUNT``."""
+    """Parse ``COLUMN=AMOUNT``."""
     if isinstance(given, dict):
         return {str(name): str(amount) for name, amount in given.items()}
     found = assignments(given, "COLUMN=SHARE or COLUMN=NUMBER", "scene=20%")
@@ -43,7 +43,7 @@ def _quotas(given: Any) -> Any:
 
 
 def _lists(given: Any) -> Any:
-    """Read texts ``NAME=FILE``."""
+    """Parse ``NAME=FILE``."""
     if isinstance(given, dict):
         return {str(name): str(path) for name, path in given.items()}
     found = assignments(given, "NAME=FILE", "lightly=picks-{fold}.csv")

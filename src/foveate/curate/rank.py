@@ -1,4 +1,4 @@
-"""`rank` and `Ranker`: the door to all methods."""
+"""`rank` and `Ranker`: rank a pool by any method."""
 
 from __future__ import annotations
 
@@ -29,8 +29,8 @@ if TYPE_CHECKING:
     from foveate.select.constraints import Constraint
 
 _BLOCK = 65536
-_SQUARES = (2.0**-32, 2.0**32)  # largest features whose squares add up in float32, many times over
-# The published lists repeat ground, and the paper's grid does not: its presets put nothing back.
+_SQUARES = (2.0**-32, 2.0**32)  # range of the largest feature that is safe to square in float32
+# The tiles of the published lists overlap by design, and those of the paper's grid do not overlap.
 MAX_OVERLAP = {"default": 0.5, "paper": 1.0, "released": 1.0}
 
 
@@ -52,9 +52,9 @@ def rank(
 ) -> Ranking:
     """Rank the tiles of a pool from most to least worth keeping.
 
-    The result depends on ids, counts, embeddings, seed and options only: not on the order of
+    The result depends on ids, counts, embeddings, seed and options only, not on the order of
     the rows, the number of threads or the chunking of the files. To rank one pool by several
-    methods, use a `Ranker`: hybrids then reuse their parts.
+    methods, use a `Ranker`, so that hybrids reuse their parts.
 
     Args:
         pool: From `open_pool`, or `Pool.from_arrays` for plain arrays.
@@ -67,27 +67,27 @@ def rank(
             `foveate.pool.count_cells`.
         seed: Seed of all random choices and of the order of ties.
         preset: "default", "paper" (the text of the paper) or "released" (public code and lists).
-        depth: For greedy methods (cb, kcenter, facility, max-herding) and recipes: stop after so
-            many tiles.
-        max_overlap: A tile of which an earlier pick covers more than this share, 0 to 1, is put
-            back to the end of the ranking; 1 for never. None for 0.5, and for 1 with the presets
-            "paper" and "released". See `foveate.pool.overlap.overlaps`.
-        rules: Further rules, see `Rules`: what they forbid is put back, too. Its `max_overlap` is
-            not used.
-        picked: Ids that are picked already: methods and rules begin from them, they are not ranked,
-            and shares of a budget are shares of the rest.
+        depth: For greedy methods (cb, kcenter, facility, max-herding) and recipes: number of tiles
+            to rank.
+        max_overlap: Largest share of a tile that an earlier pick may cover, 0 to 1; tiles with more
+            are moved to the end of the ranking; 1 for no limit. None for 0.5, and for 1 with the
+            presets "paper" and "released". See `foveate.pool.overlap.overlaps`.
+        rules: Further rules, see `Rules`; tiles that break them are also moved to the end. Its
+            `max_overlap` is not used.
+        picked: Ids that are already selected: methods and rules take them into account, they are
+            not ranked, and shares of a budget are shares of the remaining tiles.
         progress: Called with ticks.
         options: Options of the method, e.g. ``combine="rank"``.
 
     Returns:
         The ranking; its rows are rows of `pool`. ``meta["put_back"]`` is the number of tiles that
-        were put back, ``meta["max_overlap"]`` the share.
+        were moved to the end, ``meta["max_overlap"]`` the share.
 
     Raises:
-        UnknownNameError: No such method.
-        DataError: The method needs counts, embeddings, tokens or cells that are not there, or they
-            do not fit.
-        ParameterError: Unknown or impossible option.
+        UnknownNameError: The method is unknown.
+        DataError: Counts, embeddings, tokens or cells that the method needs are missing or have
+            the wrong shape.
+        ParameterError: An option is unknown or invalid.
 
     >>> import numpy as np
     >>> from foveate.pool import Pool
@@ -105,7 +105,7 @@ def rank(
 
 @dataclass(frozen=True)
 class Ranker:
-    """Ranks one pool by several methods; what hybrids have in common is ranked once.
+    """Ranks one pool by several methods; the parts of hybrids are ranked once.
 
     Attributes:
         pool: As for `rank`.
@@ -113,13 +113,13 @@ class Ranker:
         seed: As for `rank`.
         preset: As for `rank`.
         progress: Called with ticks.
-        costs: What ``pool.costs()`` returns, if that is known already.
+        costs: Result of ``pool.costs()``, if it was already computed.
         max_overlap: As for `rank`.
         rules: As for `rank`.
         picked: As for `rank`.
         tokens: As for `rank`.
         cells: As for `rank`.
-        further: Rules that hold besides: those of a recipe.
+        further: Additional rules, of a recipe.
         pixels: Whether methods may read the pixels of tiles.
 
     Raises:
@@ -147,9 +147,9 @@ class Ranker:
         """Rank the pool by a method; see `rank`.
 
         Raises:
-            UnknownNameError: No such method.
-            DataError: The method needs what is not there, or it does not fit.
-            ParameterError: Unknown or impossible option.
+            UnknownNameError: The method is unknown.
+            DataError: An array that the method needs is missing or has the wrong shape.
+            ParameterError: An option is unknown or invalid.
         """
         chosen = get_method(method)
         if chosen.rules is not None and chosen.rules != self.further:
@@ -161,8 +161,8 @@ class Ranker:
         if "cells" in chosen.needs:
             arrays["cells"] = needed_cells(self.pool, chosen.name, self.cells, arrays.get("tokens"))
         found = self._rank(chosen, arguments, arrays, constrained=True)
-        rest = ~np.isin(found.rows, self.given)
-        rows, score = found.rows[rest], found.score[rest]
+        ranked = ~np.isin(found.rows, self.given)
+        rows, score = found.rows[ranked], found.score[ranked]
         put_back = self._constraint.count(self._place[rows])
         meta = {
             "method": chosen.name, "options": arguments, "seed": self.seed, "preset": self.preset,
@@ -176,10 +176,10 @@ class Ranker:
         )  # fmt: skip
 
     def keep(self, method: str | Method, options: Mapping[str, Any], ranking: Ranking) -> None:
-        """Take a ranking of this pool, seed and preset that was made before.
+        """Add an existing ranking of this pool, seed and preset to the cache.
 
         Args:
-            method: What made it.
+            method: The method of the ranking.
             options: All of its options, as in ``ranking.meta["options"]``.
             ranking: The ranking.
         """
@@ -190,36 +190,36 @@ class Ranker:
     def knows(
         self, method: str | Method, options: Mapping[str, Any], *, constrained: bool = True
     ) -> bool:
-        """Say whether a ranking by `method` with all of these options is at hand.
+        """Return whether the ranking by `method` with these options is in the cache.
 
         Args:
             method: The method.
-            options: Its options.
-            constrained: Whether with near-duplicates put back, or as a part of a hybrid.
+            options: All of its options.
+            constrained: Whether the ranking follows the rules, or is a part of a hybrid without.
         """
         return self._key(get_method(method), options, constrained=constrained) in self._known
 
     @property
     def overlap(self) -> float:
-        """`max_overlap`, or what the preset says."""
+        """`max_overlap`, or the value of the preset."""
         check_preset(self.preset)
         share = MAX_OVERLAP[self.preset] if self.max_overlap is None else self.max_overlap
         return share if self.further is None else min(share, self.further.max_overlap)
 
     @property
     def plain(self) -> bool:
-        """Whether there is no rule but that of overlap."""
+        """Whether overlap is the only rule."""
         return all(rules is None or rules.plain for rules in (self.rules, self.further))
 
     @property
     def bounds(self) -> str:
-        """Hash of the rules, and of what is picked already."""
+        """Hash of the rules and of the ids that are already selected."""
         rules = replace(self.rules or Rules(), max_overlap=self.overlap)
         more = [] if self.further is None else [asdict(self.further)]
         return digest([asdict(rules), np.unique(self.picked).tolist(), *more])
 
     def under(self, method: str | Method | Recipe) -> Ranker:
-        """Return the ranker that keeps the rules of a method, too; itself where it has none."""
+        """Return a ranker with the rules of a method in addition; itself if there are none."""
         rules = get_method(method).rules
         return self if rules is None else replace(self, further=rules)
 
@@ -227,7 +227,7 @@ class Ranker:
         self, embeddings: Embeddings | None, tokens: Embeddings | None = None,
         cells: NDArray[np.integer] | None = None,
     ) -> Ranker:  # fmt: skip
-        """Return the ranker with what models see; what it knows of the rules is kept."""
+        """Return a ranker with embeddings, tokens and cells; its cached constraint is kept."""
         found = replace(self, embeddings=embeddings, tokens=tokens, cells=cells)
         for name in ("given", "constraint"):
             if name in self.__dict__:
@@ -236,22 +236,22 @@ class Ranker:
 
     @cached_property
     def given(self) -> NDArray[np.int64]:
-        """Rows of the pool that are picked already, in their order."""
+        """Rows of the pool that are already selected, sorted."""
         rows = find_rows(self.pool.ids, np.unique(self.picked))
         if (rows < 0).any():
-            strange = np.unique(self.picked)[rows < 0]
+            unknown = np.unique(self.picked)[rows < 0]
             raise DataError(
-                f"{strange.size} of {rows.size} ids to start from are not in the pool: "
-                + ", ".join(repr(str(name)) for name in strange[:3])
-                + (" ..." if strange.size > 3 else ""),
-                f"Ids of the pool are like {str(self.pool.ids[0])!r}.",
-                "Cut the same images into the same tiles, or leave these ids out.",
+                f"{unknown.size} of {rows.size} ids to start from are not in the pool: "
+                + ", ".join(repr(str(name)) for name in unknown[:3])
+                + (" ..." if unknown.size > 3 else ""),
+                f"Ids of the pool have the form {str(self.pool.ids[0])!r}.",
+                "Use the same images and the same tile grid, or leave these ids out.",
             )
         return np.sort(rows)
 
     @cached_property
     def constraint(self) -> Constraint:
-        """Which tiles a pick forbids, in rows of the pool."""
+        """The constraint of all rules, in rows of the pool."""
         rules = replace(self.rules or Rules(), max_overlap=self.overlap)
         found = rules.constraint(self.pool)
         if self.further is not None:
@@ -260,7 +260,7 @@ class Ranker:
 
     @cached_property
     def _constraint(self) -> Constraint:
-        """The same in rows of the sorted pool."""
+        """The constraint in rows of the sorted pool."""
         return self.constraint.take(self._order)
 
     @cached_property
@@ -269,26 +269,26 @@ class Ranker:
 
     @cached_property
     def _order(self) -> NDArray[np.int64]:
-        """Rows of the pool by id: methods see a sorted pool, whatever its order."""
+        """Rows of the pool sorted by id, the order in which methods get them."""
         return np.argsort(self.pool.ids, kind="stable")
 
     @cached_property
     def _place(self) -> NDArray[np.int64]:
-        """Place of each row of the pool in the sorted one."""
+        """Position of each row in the sorted pool."""
         place = np.empty_like(self._order)
         place[self._order] = np.arange(place.size)
         return place
 
     def _by_id(self, column: Any) -> Any:
         if bool((self._order == np.arange(self._order.size)).all()):
-            return column  # copying might not fit into memory
+            return column  # a copy might not fit into memory
         return column.take(self._order) if isinstance(column, Attributes) else column[self._order]
 
     def _rank(
         self, method: Method, options: Mapping[str, Any], arrays: Mapping[str, Any], *,
         constrained: bool,
     ) -> Ranking:  # fmt: skip
-        """Return a ranking whose rows are rows of the pool as it was given."""
+        """Return a ranking in rows of the original pool."""
         key = self._key(method, options, constrained=constrained)
         if key not in self._known:
             self._known[key] = self._compute(method, options, arrays, constrained=constrained)
@@ -320,7 +320,7 @@ class Ranker:
             if constraint is not None and depth is not None:
                 given["constraint"] = constraint.up_to(depth)
         elif constraint is not None and method.greedy:
-            own["depth"] = None  # which tiles move up is known of a whole order
+            own["depth"] = None  # the constraint is applied to the full ranking
         found = method.function(**given, **own)
         if "initial" in given and depth is None:
             found = _with(found, initial)
@@ -335,13 +335,13 @@ class Ranker:
         options: Mapping[str, Any],
         arrays: Mapping[str, Any],
     ) -> Ranking:
-        """Return a part of a hybrid, with rows of the sorted pool."""
+        """Return the ranking of a part of a hybrid, in rows of the sorted pool."""
         constrained = part in method.constrained_parts
         ranking = self._rank(get_method(part), options, arrays, constrained=constrained)
         if not ranking.full:
             raise ParameterError(
                 f"the part {part!r} of {method.name!r} ranks {ranking.depth} of {ranking.n} tiles",
-                "A hybrid combines rankings of the whole pool.",
+                "A hybrid needs rankings of the whole pool.",
                 f"Leave out {method.name}.{part}.depth.",
             )
         return replace(ranking, rows=self._place[ranking.rows])
@@ -349,13 +349,13 @@ class Ranker:
     def _key(
         self, method: Method, options: Mapping[str, Any], *, constrained: bool
     ) -> tuple[object, ...]:
-        # By function: two methods may have one name, and one of them be a user's own.
+        # By function, because a custom method may have the name of another one.
         constrained = constrained and not self._constraint.empty
         return method.function, digest(dict(options)), constrained
 
 
 def _with(ranking: Ranking, given: NDArray[np.int64]) -> Ranking:
-    """Return a ranking with the rows that it begins from at its end, where no part misses them."""
+    """Return a ranking with the given rows appended, so that it contains all rows."""
     return replace(
         ranking, rows=np.concatenate([ranking.rows, given]), given=given[:0],
         score=np.concatenate([ranking.score, np.full(given.size, np.nan)]),
@@ -364,7 +364,7 @@ def _with(ranking: Ranking, given: NDArray[np.int64]) -> Ranking:
 
 
 def _put_back(ranking: Ranking, constraint: Constraint, depth: int | None) -> Ranking:
-    """Move what an earlier row forbids to the end; scores go with their rows."""
+    """Move rows that an earlier row forbids to the end, with their scores."""
     rows = constraint.apply(ranking.rows)
     score = np.empty(ranking.n)
     score[ranking.rows] = ranking.score
@@ -380,24 +380,25 @@ def _with_depth(method: Method, depth: int | None, options: dict[str, Any]) -> d
     if not method.greedy:
         raise ParameterError(
             f"depth={depth} for the method {method.name!r}",
-            "Only greedy methods can stop early; this one always ranks everything.",
+            "Only greedy methods support a depth; this method ranks all tiles.",
+            "Leave it out.",
         )
     if depth < 1:
-        raise ParameterError(f"depth={depth}", "At least one tile is ranked.")
+        raise ParameterError(f"depth={depth}", "It must be at least 1.")
     return {**options, "depth": depth}
 
 
 def _needed(
     pool: Pool, method: Method, embeddings: Embeddings | NDArray[np.floating] | None
 ) -> tuple[dict[str, Any], int]:
-    """Return the arrays of a method, and the power of two that its features are multiplied by."""
+    """Return the arrays of a method, and the exponent of the power of two that scales features."""
     arrays: dict[str, Any] = {}
     exponent = 0
     if "counts" in method.needs:
         if pool.counts is None:
             raise DataError(
-                f"the method {method.name!r} needs class counts, and this pool has none",
-                "Counts come from masks.",
+                f"the method {method.name!r} needs class counts, but this pool has none",
+                "Counts are computed from masks.",
                 "Give masks (--masks FOLDER), or use one of "
                 f"{', '.join(METHODS.ready(without='counts'))}.",
             )
@@ -405,8 +406,8 @@ def _needed(
     if "attributes" in method.needs:
         if pool.attributes is None:
             raise DataError(
-                f"the method {method.name!r} needs attributes, and this pool has none",
-                "Attributes are columns of a file of embeddings, or of a table.",
+                f"the method {method.name!r} needs attributes, but this pool has none",
+                "Attributes are columns of an embedding file, or of a table.",
                 "Give a table: --attributes FILE, or Pool.from_arrays(attributes=...).",
             )
         arrays["attributes"] = pool.attributes
@@ -414,21 +415,21 @@ def _needed(
         if embeddings is None:
             raise DataError(
                 f"the method {method.name!r} needs embeddings",
-                "",
+                "No embeddings are given.",
                 "Pass embeddings=embed(pool, model), or an (n, d) array.",
             )
         x = embeddings.align(pool.ids) if isinstance(embeddings, Embeddings) else embeddings
         given = np.asanyarray(x)
         exponent = _exponent(_largest(given, pool))
-        # A copy of all of it: features on disk are float16, which is never out of range.
+        # Scaling copies the array; features on disk are float16, which never needs it.
         arrays["embeddings"] = _times_power(given, exponent) if exponent else given
     return arrays, exponent
 
 
 def _exponent(largest: float) -> int:
-    """Return the power of two that brings features to where their squares add up.
+    """Return the exponent of the power of two that makes sums of squared features safe.
 
-    Rankings do not depend on the unit of the features, and a power of two changes no digit.
+    Rankings do not depend on the scale of the features, and scaling by a power of two is exact.
 
     Args:
         largest: Largest magnitude of the features.
@@ -439,7 +440,7 @@ def _exponent(largest: float) -> int:
 
 
 def _times_power(x: NDArray[Any], exponent: int) -> NDArray[Any]:
-    half = x.dtype.type(2.0) ** (exponent // 2)  # in two steps: 2^1000 alone is beyond float64
+    half = x.dtype.type(2.0) ** (exponent // 2)  # in two steps, because one factor may overflow
     return x * half * x.dtype.type(2.0) ** (exponent - exponent // 2)
 
 
@@ -449,6 +450,7 @@ def _largest(x: NDArray[Any], pool: Pool) -> float:
         raise DataError(
             f"embeddings of shape {x.shape} and dtype {x.dtype} for {len(pool)} tiles",
             "Expected a float array (n, d) with one row per tile.",
+            "Pass embed(pool, model), or an array in the order of pool.ids.",
         )
     largest = 0.0
     for start in range(0, len(x), _BLOCK):
@@ -457,9 +459,9 @@ def _largest(x: NDArray[Any], pool: Pool) -> float:
         if bad.any():
             first = str(pool.ids[start + int(bad.argmax())])
             raise DataError(
-                f"the embedding of {first!r} holds NaN or infinity",
+                f"the embedding of {first!r} contains NaN or infinity",
                 "Every number must be finite.",
-                "Drop the tile, or repair the model's output.",
+                "Remove the tile, or correct the output of the model.",
             )
         largest = max(largest, float(np.abs(block).max(initial=0)))
     return largest

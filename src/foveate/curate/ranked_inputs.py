@@ -1,8 +1,8 @@
-"""Rankings to be compared: those of run directories, and coordinate lists.
+"""Input rankings of a comparison: run directories and coordinate lists.
 
-A run has a ranking for each method, a list is one (`foveate.pool.read_coordinates`): highest score
-first, as the lists of the paper's public code are not all in their own order; equal scores in the
-order of the file.
+A run contains a ranking for each method, a list is one ranking (`foveate.pool.read_coordinates`):
+sorted by score, the highest first, because not all lists of the paper's public code are sorted;
+equal scores in the order of the file.
 """
 
 from __future__ import annotations
@@ -37,17 +37,17 @@ _PLACE = ("scene", "y", "x", "h", "w")
 
 @dataclass(frozen=True)
 class RankedPool:
-    """One input: patches, and one or more orders of them.
+    """One input: patches, and one or more rankings of them.
 
     Attributes:
         path: The run directory or list.
-        is_run: Which of both it is.
+        is_run: Whether it is a run directory.
         ids: (n,) str unique names of the patches.
-        windows: scene, y, x, of runs also h and w: (n,) each; empty for a pool of plain arrays.
-        orders: Name -> (k,) rows, best first. A list has one, named by its file.
-        thumbs: Tile id -> file of its picture.
+        windows: scene, y, x, and for runs h and w: (n,) each; empty for a pool of plain arrays.
+        orders: Name -> (k,) rows, best first. A list has one, named after its file.
+        thumbs: Tile id -> file of its thumbnail.
         prints: Hashes of the files that were read.
-        tied: Whether all scores of a list are one.
+        tied: Whether all scores of a list are equal.
     """
 
     path: Path
@@ -64,7 +64,7 @@ def read_ranked(path: str | Path) -> RankedPool:
     """Read the rankings of a run directory, or a coordinate list.
 
     Raises:
-        DataError: Neither of both, a run without rankings, or a list that names a patch twice.
+        DataError: The path is neither, a run has no rankings, or a list contains a patch twice.
     """
     path = Path(path)
     if path.is_dir():
@@ -75,9 +75,10 @@ def read_ranked(path: str | Path) -> RankedPool:
     names, times = np.unique(ids, return_counts=True)
     if times.max() > 1:
         raise DataError(
-            f"the list {str(path)!r} names the patch {str(names[times.argmax()])!r} "
+            f"the list {str(path)!r} contains the patch {str(names[times.argmax()])!r} "
             f"{times.max()} times",
-            "A ranking holds each patch once.",
+            "A ranking must contain each patch once.",
+            "Remove the duplicates.",
         )
     return RankedPool(
         path, is_run=False, ids=ids, windows={"scene": tiles.scene, "y": tiles.y, "x": tiles.x},
@@ -87,19 +88,20 @@ def read_ranked(path: str | Path) -> RankedPool:
 
 
 def order_in(path: str | Path, pool: Pool, *, prefix: str = "") -> NDArray[np.int64]:
-    """Return rows of a pool in the order of a ranking that was made elsewhere.
+    """Return rows of a pool in the order of an external ranking.
 
     Args:
         path: Run directory with one method, coordinate list, or a table (Parquet or CSV) or text
             of ids, best first (`foveate.curate.start.read_ids`).
-        pool: A pool cut from scenes.
-        prefix: What scenes of the pool are called besides: ids are looked up with it in front.
+        pool: A pool of imagery.
+        prefix: Prefix of scene names in the pool, which is prepended to the ids of the ranking.
 
     Returns:
-        (k,) int64, best first; -1 for patches that the pool does not have.
+        (k,) int64, best first; -1 for patches that are not in the pool.
 
     Raises:
-        DataError: It cannot be read, has no or several rankings, or names a patch twice.
+        DataError: The ranking cannot be read, there are no or several rankings, or a patch occurs
+            twice.
     """
     path = Path(path)
     if path.is_dir() or is_coordinates(path):
@@ -107,8 +109,8 @@ def order_in(path: str | Path, pool: Pool, *, prefix: str = "") -> NDArray[np.in
         if len(found.orders) > 1:
             raise DataError(
                 f"the run {str(path)!r} has rankings by {', '.join(found.orders)}",
-                "A list is one ranking.",
-                f"Name the file: {path / 'rankings' / next(iter(found.orders))}.parquet",
+                "Exactly one ranking is required.",
+                f"Give a file: {path / 'rankings' / next(iter(found.orders))}.parquet",
             )
         (order,) = found.orders.values()
         if found.is_run:
@@ -120,8 +122,9 @@ def order_in(path: str | Path, pool: Pool, *, prefix: str = "") -> NDArray[np.in
     known, times = np.unique(names, return_counts=True)
     if times.max(initial=0) > 1:
         raise DataError(
-            f"the list {str(path)!r} names {str(known[times.argmax()])!r} {times.max()} times",
-            "A ranking holds each patch once.",
+            f"the list {str(path)!r} contains {str(known[times.argmax()])!r} {times.max()} times",
+            "A ranking must contain each patch once.",
+            "Remove the duplicates.",
         )
     return find_rows(pool.ids, np.char.add(prefix, names))
 
@@ -130,7 +133,7 @@ def _corners_in(
     found: RankedPool, order: NDArray[np.int64], pool: Pool, prefix: str
 ) -> NDArray[np.int64]:
     """Match patches of a list by image and corner."""
-    assert pool.tiles is not None  # noqa: S101  (cut from scenes)
+    assert pool.tiles is not None  # noqa: S101  (a pool of imagery)
     scene = pool.tiles.scene
     inside = np.flatnonzero(np.char.startswith(scene, prefix))
     windows = {"scene": scene[inside], "y": pool.tiles.y[inside], "x": pool.tiles.x[inside]}
@@ -153,8 +156,8 @@ def _read_run(path: Path) -> RankedPool:
             files[name] = file
     if not files:
         raise DataError(
-            f"the run {str(path)!r} holds no ranking",
-            "Rankings are files rankings/<method>.parquet, of curate and of observe select.",
+            f"the run {str(path)!r} contains no ranking",
+            "Rankings are files rankings/<method>.parquet of curate and observe select.",
             "Finish the run, or give the --out of one of these commands.",
         )
     tiles = read_parquet(path / "tiles.parquet")
@@ -164,8 +167,9 @@ def _read_run(path: Path) -> RankedPool:
         rows = find_rows(ids, text_column(read_parquet(file, ["tile_id"]), "tile_id"))
         if (rows < 0).any():
             raise DataError(
-                f"{str(file)!r} ranks tiles that are not in the run's tiles.parquet", "",
-                "Run the job again into a new folder.",
+                f"{str(file)!r} ranks tiles that are not in the tiles.parquet of the run",
+                "All ranked tiles must be in tiles.parquet.",
+                "Run the job again with a new folder.",
             )  # fmt: skip
         orders[name] = rows
     return RankedPool(
@@ -189,7 +193,7 @@ def _thumbs(path: Path) -> dict[str, Path]:
     found = {}
     for entry in read_parquet(table).to_pylist():
         file = (root / entry["file"]).resolve()
-        # A run may come from somebody else: nothing outside of it is copied.
+        # A run may be from an untrusted source: files outside its folder are not copied.
         if entry["kind"] == "tile" and file.is_relative_to(root) and file.is_file():
             found[entry["name"]] = file
     return found
@@ -198,7 +202,7 @@ def _thumbs(path: Path) -> dict[str, Path]:
 def corner_names(
     scene: NDArray[np.str_], y: NDArray[np.integer], x: NDArray[np.integer]
 ) -> NDArray[np.str_]:
-    """Return (n,) names of patches by their image and upper left corner."""
+    """Return (n,) names of patches, made of their image and upper left corner."""
     rows = zip(scene.tolist(), y.tolist(), x.tolist(), strict=True)
     return np.array([f"{s}/y{row:06d}_x{col:06d}" for s, row, col in rows], np.str_)
 
@@ -206,53 +210,54 @@ def corner_names(
 def named_rankings(
     pools: Sequence[RankedPool], methods: Sequence[str] | None = None
 ) -> tuple[dict[str, Ranking], list[NDArray[np.str_]]]:
-    """Return the rankings of all inputs, named so that no two share a name.
+    """Return the rankings of all inputs with unique names.
 
-    Tiles of runs are matched by id, patches of lists by image and corner. Where runs are compared
-    with lists, all are matched by image and corner, and the images of a list are found among those
-    of the runs by name, with or without folder and suffix.
+    Tiles of runs are matched by id, patches of lists by image and corner. If runs are compared
+    with lists, all patches are matched by image and corner; the images of a list are matched to
+    those of the runs by name, with or without folder and suffix.
 
     Args:
-        pools: What `read_ranked` gives.
+        pools: Results of `read_ranked`.
         methods: Methods of the runs to compare, in this order; None for all.
 
     Returns:
-        Name -> ranking (a method alone where it says which one is meant, else ``RUN/METHOD``), and
-        for each input the ids by which its patches are matched.
+        Name -> ranking (the method if that is unique, else ``RUN/METHOD``), and for each input the
+        ids by which its patches are matched.
 
     Raises:
-        UnknownNameError: A method that no run has.
-        DataError: A list names an image that fits several of a run; or a run that has no windows
-            is compared with a list.
+        UnknownNameError: No run has the method.
+        DataError: An image of a list matches several images of a run, or a run without windows is
+            compared with a list.
     """
     all_methods = list(dict.fromkeys(m for p in pools if p.is_run for m in p.orders))
     for name in methods or ():
         if name not in all_methods:
             raise UnknownNameError(
                 f"no run has the method {name!r}",
-                f"Methods: {', '.join(all_methods) or 'none, these are lists'}.",
+                f"Methods: {', '.join(all_methods) or 'none, all inputs are lists'}.",
                 suggest(name, all_methods),
             )
     ids = _common_form(pools)
     labels = _labels([pool.path for pool in pools])
     entries = []
-    for pool, own, label in zip(pools, ids, labels, strict=True):
-        wanted = (
+    for pool, names, label in zip(pools, ids, labels, strict=True):
+        chosen = (
             [m for m in methods if m in pool.orders] if methods and pool.is_run else pool.orders
         )
         entries += [
-            (name if pool.is_run else label, label, pool, own, pool.orders[name]) for name in wanted
+            (name if pool.is_run else label, label, pool, names, pool.orders[name])
+            for name in chosen
         ]
     clash = any(times > 1 for times in Counter(entry[0] for entry in entries).values())
     found = {}
-    for short, label, pool, own, rows in entries:
+    for short, label, pool, names, rows in entries:
         name = f"{label}/{short}" if clash and pool.is_run else short
-        found[name] = Ranking(rows, np.full(rows.size, np.nan), own.size, own)
+        found[name] = Ranking(rows, np.full(rows.size, np.nan), names.size, names)
     return found, ids
 
 
 def _labels(paths: Sequence[Path]) -> list[str]:
-    """Return a short name for each input, none twice: its last part, else as many as it takes."""
+    """Return a unique short name for each input: as many of the last path parts as needed."""
     parts = [(*path.absolute().parts[:-1], path.stem if path.is_file() else path.absolute().name)
              for path in paths]  # fmt: skip
     for count in range(1, max(map(len, parts)) + 1):
@@ -260,7 +265,9 @@ def _labels(paths: Sequence[Path]) -> list[str]:
         if len(set(names)) == len(names):
             return names
     twice = next(path for i, path in enumerate(paths) if parts[i] in parts[:i])
-    raise DataError(f"{str(twice)!r} is given twice", "Nothing is compared with itself.")
+    raise DataError(
+        f"{str(twice)!r} is given twice", "Each ranking may be given once.", "Leave one out."
+    )
 
 
 def _common_form(pools: Sequence[RankedPool]) -> list[NDArray[np.str_]]:
@@ -270,10 +277,9 @@ def _common_form(pools: Sequence[RankedPool]) -> list[NDArray[np.str_]]:
     for pool in runs:
         if not pool.windows:
             raise DataError(
-                f"the run {str(pool.path)!r} is of tiles without windows, and is compared with a "
-                "list",
+                f"the run {str(pool.path)!r} with tiles without windows, compared with a list",
                 "Patches of lists are matched by image, row and column.",
-                "Compare it with runs alone.",
+                "Compare it with other runs only.",
             )
     scenes = {name for pool in runs for name in np.unique(pool.windows["scene"]).tolist()}
     found = []

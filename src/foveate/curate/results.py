@@ -1,4 +1,4 @@
-"""What a curate run stores: rankings, selections and the tables of the report."""
+"""Files of a curate run: rankings, selections and the tables of the report."""
 
 from __future__ import annotations
 
@@ -43,16 +43,19 @@ def load_ranking(
     Args:
         path: File of `save_ranking`.
         pool: The pool.
-        costs: What ``pool.costs()`` returns, if that is known already.
-        given: Rows that it begins from.
+        costs: Result of ``pool.costs()``, if it was already computed.
+        given: Rows that are already selected.
 
     Raises:
-        DataError: It ranks tiles that the pool does not have.
+        DataError: A tile of the ranking is missing from the pool.
     """
     table = read_parquet(path)
     rows = find_rows(pool.ids, text_column(table, "tile_id"))
     if (rows < 0).any():
-        raise DataError(f"{path.name!r} ranks tiles of another pool", "", "Run the job again.")
+        raise DataError(
+            f"{path.name!r} ranks tiles of another pool", "All tiles must be in the pool.",
+            "Run the job again.",
+        )  # fmt: skip
     meta = json.loads(table.schema.metadata[FOOTER])
     known = pool.costs() if costs is None else costs
     given = np.empty(0, np.int64) if given is None else given
@@ -63,10 +66,10 @@ def write_tables(
     path: Path, pool: Pool, methods: Mapping[str, Method], rankings: Mapping[str, Ranking],
     selections: Mapping[str, Selection],
 ) -> list[str]:  # fmt: skip
-    """Write what the report shows: scores, class balance, agreement; return the files' names.
+    """Write the tables of the report; return the names of the files.
 
     - ``tables/scores.parquet``: tile_id, and ``rank:M``, ``score:M`` for each method M (rank is
-      1-based, null where a greedy method stopped before).
+      1-based, null for tiles that a greedy method did not rank).
     - ``tables/classes.parquet``: class, color, pool, and one column per method: pixels.
     - ``tables/agreement.parquet``: a, b, kendall, overlap.
     - ``tables/methods.parquet``: method, title, source, selected, pool.

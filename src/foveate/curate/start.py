@@ -1,4 +1,4 @@
-"""What a job starts from: tiles picked or labelled already, as runs and lists name them."""
+"""Tiles that are already selected or labelled, read from runs and lists."""
 
 from __future__ import annotations
 
@@ -28,21 +28,21 @@ if TYPE_CHECKING:
     import pyarrow as pa
     from numpy.typing import NDArray
 
-STARTED = "tables/start.json"  # in a run: the ids that it began from
+STARTED = "tables/start.json"  # in a run: the ids that were given by --start
 
 
 def read_start(paths: Sequence[str | Path]) -> NDArray[np.str_]:
     """Read ids of tiles.
 
     Args:
-        paths: Runs (what they have picked, and what they began from), selections and other tables
-            in Parquet or CSV with a column of ids, and texts with an id a line.
+        paths: Runs (their selection, and the tiles that they started from), selections and other
+            tables in Parquet or CSV with a column of ids, and text files with one id per line.
 
     Returns:
-        (s,) ids, each once, sorted.
+        (s,) unique ids, sorted.
 
     Raises:
-        DataError: A path does not exist, or has no ids; a run has picked by several methods.
+        DataError: A path does not exist or has no ids, or a run has selections of several methods.
     """
     found: list[str] = []
     for path in map(Path, paths):
@@ -51,7 +51,7 @@ def read_start(paths: Sequence[str | Path]) -> NDArray[np.str_]:
 
 
 def write_start(run: Run, ids: NDArray[np.str_]) -> None:
-    """Keep in a run what it begins from."""
+    """Store the ids that a run starts from."""
     if not ids.size and not (run.path / STARTED).exists():
         return
 
@@ -68,8 +68,8 @@ def _of_run(path: Path) -> list[str]:
     if len(files) != 1:
         raise DataError(
             f"the run {str(path)!r} has selections of {len(files)} methods",
-            "A job starts from one.",
-            f"Name the file: --start {files[0]}" if files else "Finish the run first.",
+            "A run with the selection of exactly one method is required.",
+            f"Give a file: --start {files[0]}" if files else "Finish the run first.",
         )
     began = run.path / STARTED
     return read_ids(files[0]) + (read_json(began) if began.is_file() else [])
@@ -90,7 +90,9 @@ def read_ids(path: Path) -> list[str]:
     if set(first) & set(IDS):
         return _column(read_table(path), name)
     if not lines:
-        raise DataError(f"the list {name} is empty", "An id a line.", "Leave it out.")
+        raise DataError(
+            f"the list {name} is empty", "Expected one id per line.", "Leave it out."
+        )  # fmt: skip
     return lines
 
 
@@ -102,9 +104,9 @@ def _column(table: pa.Table, name: str) -> list[str]:
         raise DataError(
             f"{name} has no column of ids",
             f"Its columns: {', '.join(table.column_names)}.",
-            f"Call the column {TILE!r}.",
+            f"Rename the column of ids to {TILE!r}.",
         )
-    if "rank" in table.column_names:  # files that are handed over lie in the order of places
+    if "rank" in table.column_names:  # exported files may not be sorted by rank
         table = table.sort_by("rank")
     text = table.select([column]).cast(pa.schema({column: pa.string()}))
     return text_column(text, column).tolist()

@@ -30,33 +30,33 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger("foveate")
 
-VERSION = 5  # raised when a step writes something else for the same inputs
+VERSION = 5  # raised when the output of a step changes for the same inputs
 FULL_DEPTH = 20_000  # greedy methods rank pools up to this size completely
-SPEAK_UP = 10  # seconds from which a forecast is worth a line
-TOO_LONG = 7200  # seconds from which an approximation is worth naming
-EXACT = 1000  # first picks that it leaves exact
+SPEAK_UP = 10  # seconds: longer forecasts are logged
+TOO_LONG = 7200  # seconds: for longer forecasts, an approximation is suggested
+EXACT = 1000  # number of first picks that the suggested approximation keeps exact
 
 
 def rank(
     run: Run, ranker: Ranker, method: Method, options: Mapping[str, Any], budget: Budget, *,
     keys: tuple[str, str, str],
 ) -> Ranking:  # fmt: skip
-    """Rank by one method, unless the run has done so.
+    """Rank by one method, unless the ranking is in the run.
 
     Args:
         run: Open for writing.
         ranker: Ranks the pool; rankings are kept there for hybrids.
         method: The method.
         options: All of its options.
-        budget: Large pools are ranked by greedy methods as deep as it can pay.
-        keys: Hashes of what the pool, the embeddings, and tokens and cells depend on.
+        budget: Limits the depth of greedy methods on large pools.
+        keys: Hashes of the inputs of the pool, of the embeddings, and of tokens and cells.
     """
     pool, name, options = ranker.pool, method.name, dict(options)
     largest = min(FULL_DEPTH, method.full_depth)
     if method.greedy and options.get("depth") is None and len(pool) > largest:
         options["depth"] = _depth(ranker, budget)
     file = run.path / f"rankings/{name}.parquet"
-    # Methods of labels alone do not depend on the model: another one leaves them as they are.
+    # Methods without embeddings or tokens do not depend on the model.
     vectors = keys[1] if "embeddings" in method.needs else ""
     dense = keys[2] if {"tokens", "cells"} & set(method.needs) else ""
     key = digest([
@@ -70,14 +70,14 @@ def rank(
         return [f"rankings/{name}.parquet"]
 
     run.do(f"rank {name}", key, work)
-    # Read back also when it was just made: a run that goes on gets the very same object.
+    # Also read after writing, so that new and resumed runs use the same object.
     found = load_ranking(file, pool, ranker.costs or pool.costs(), ranker.given)
     ranker.keep(method, options, found)
     return found
 
 
 def _forecast(ranker: Ranker, method: Method, options: Mapping[str, Any]) -> None:
-    """Say how long a method will take, if that is long."""
+    """Log the expected time of a method if it is long."""
     vectors = ranker.embeddings
     size = {
         "n": len(ranker.pool), "d": vectors.spec.dim if isinstance(vectors, Embeddings) else 0,
@@ -91,17 +91,17 @@ def _forecast(ranker: Ranker, method: Method, options: Mapping[str, Any]) -> Non
         for part in method.parts
     )
     if expected.seconds > SPEAK_UP and not ready:
-        logger.info("%s will take %s", method.name, expected)
+        logger.info("%s: expected time %s", method.name, expected)
         if name == "kcenter" and exact is None and expected.seconds > TOO_LONG:
             logger.info(
-                "--option kcenter.exact=%d takes %s: the first %d picks stay exact, deeper ones "
-                "are made inside cells of alike tiles", EXACT,
+                "--option kcenter.exact=%d reduces it to %s: the first %d picks are exact, later "
+                "ones are selected inside cells of similar tiles", EXACT,
                 forecast(name, **size, exact=EXACT), EXACT,
             )  # fmt: skip
 
 
 def _depth(ranker: Ranker, budget: Budget) -> int:
-    """Return how many tiles the budget can buy at most: as many as fit of the cheapest."""
+    """Return the largest number of tiles within the budget: as many of the cheapest as fit."""
     costs = without(ranker.costs or ranker.pool.costs(), ranker.given)
     by_price = {unit: np.sort(costs[unit]) for unit in budget.limits}
     order = np.arange(len(ranker.pool) - ranker.given.size)
@@ -109,28 +109,29 @@ def _depth(ranker: Ranker, budget: Budget) -> int:
 
 
 def check_columns(pool: Pool, methods: Collection[Method]) -> None:
-    """Refuse columns that the pool does not have, or that hold no numbers.
+    """Check that the pool has the columns that methods need, and that they contain numbers.
 
     Raises:
-        ParameterError: With the columns there are.
+        ParameterError: A column is missing or is not numeric.
     """
     for name in [name for method in methods for name in method.columns]:
         (Attributes.of({}) if pool.attributes is None else pool.attributes).number(name)
 
 
 def check_rules(ranker: Ranker, budget: Budget) -> None:
-    """Refuse a budget that buys nothing, and rules that leave less than it buys.
+    """Check that the budget allows at least one tile, and that the rules can be satisfied.
 
     Raises:
-        BudgetError: It buys nothing.
-        DataError: A rule that the pool has no ground for, or ids to start from that it lacks.
-        ParameterError: A quota or stratum that cannot be met, or a column that is not there.
+        BudgetError: No tile fits into the budget.
+        DataError: A rule needs coordinates that the pool does not have, or ids to start from are
+            missing from the pool.
+        ParameterError: A quota or stratum cannot be satisfied, or a column is missing.
     """
     if ranker.given.size == len(ranker.pool):
         raise DataError(
-            f"all {len(ranker.pool)} tiles of the pool are picked already",
-            "There is nothing left to rank.",
-            "Leave some of them out of --start.",
+            f"all {len(ranker.pool)} tiles of the pool are already selected",
+            "At least one tile must be left to rank.",
+            "Remove some of them from --start.",
         )
     budget.resolve(without(ranker.costs or ranker.pool.costs(), ranker.given))
     if not ranker.plain:
@@ -156,34 +157,33 @@ def select(
 
 
 def warn(name: str, selection: Selection, ranking: Ranking, ranker: Ranker) -> None:
-    """Say where a selection is not what its name promises."""
+    """Log warnings about picks that break rules, and about LC/FD at budgets of at most m."""
     repeats, overlap = len(selection) - ranking.first_put_back, ranker.overlap
     if repeats > 0 and not ranker.plain:
         logger.warning(
-            "%s: %d of the %d picks break a rule (overlap, distance, groups, quota or strata) with "
-            "an earlier one: no tile is left that breaks none. Lower the budget, or ease the "
-            "rules.",
+            "%s: %d of the %d picks break a rule (overlap, distance, groups, quota or strata), "
+            "because no other tiles are left. Lower the budget, or relax the rules.",
             name, repeats, len(selection),
         )  # fmt: skip
     elif repeats > 0:
         logger.warning(
-            "%s: %d of the %d picks share more than %g %% of their ground with an earlier one. "
-            "Without those the pool has %d tiles: lower the budget.",
+            "%s: %d of the %d picks share more than %g %% of their ground with an earlier pick. "
+            "Lower the budget to %d tiles to avoid them.",
             name, repeats, len(selection), 100 * overlap, len(selection) - repeats,
         )  # fmt: skip
     cut = ranking.meta.get("m")
     if cut is not None and len(selection) <= cut:
         logger.warning(
-            "%s takes its first %d tiles from FD: with %d tiles it is FD. Lower m.",
+            "%s takes the first %d tiles from FD; with a budget of %d tiles it equals FD. Lower m.",
             name, cut, len(selection),
         )  # fmt: skip
 
 
 def remove_others(run: Run, methods: Collection[str]) -> None:
-    """Remove selections of an earlier job by methods that this one does not have.
+    """Remove selections of methods that are not in this job.
 
-    They hold another budget's picks and would be taken for this one's. Their rankings stay: the
-    method comes back at the price of a cut.
+    They are for the budget of an earlier job. Their rankings are kept, so that the method can be
+    added again without ranking.
     """
     for file in (run.path / "selection").glob("*.parquet"):
         if file.stem not in methods:
@@ -191,7 +191,7 @@ def remove_others(run: Run, methods: Collection[str]) -> None:
 
 
 def facts(name: str, selection: Selection, ranking: Ranking) -> dict[str, Any]:
-    """Return what the summary says of one method, JSON-ready."""
+    """Return the summary of one method, JSON-ready."""
     return {
         "selected": len(selection),
         "put_back": int(selection.meta["put_back"]),

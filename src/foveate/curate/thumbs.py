@@ -1,4 +1,4 @@
-"""Which pictures the report of a curate run needs."""
+"""Thumbnails for the report of a curate run."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from foveate.progress import ProgressFn
     from foveate.selection import Ranking, Selection
 
-TILES = 12  # best and worst of each method
+TILES = 12  # number of best and of worst tiles of each method
 SCENES = 24  # scenes with the most picks
 
 
@@ -35,16 +35,16 @@ def draw_picks(
         Names of the files, relative to `path`; see `foveate.pool.thumbs.write_thumbs`.
     """
     assert pool.tiles is not None  # noqa: S101  (jobs run on pools cut from scenes)
-    wanted: list[int] = []
+    tiles: list[int] = []
     for ranking in rankings.values():
-        wanted += ranking.rows[:TILES].tolist()
+        tiles += ranking.rows[:TILES].tolist()
         if ranking.full:
-            wanted += ranking.rows[-TILES:].tolist()
+            tiles += ranking.rows[-TILES:].tolist()
     picks = np.zeros(len(pool.tiles.scenes), np.int64)
     for selection in selections.values():
         codes = pool.tiles.scene_code[selection.rows]
         picks += np.bincount(codes, minlength=picks.size)
     order = np.lexsort((np.arange(picks.size), -picks))[:SCENES]
     shown = {pool.tiles.scenes[i] for i in order if picks[i]}
-    rows = np.array(wanted, dtype=np.int64)
+    rows = np.array(tiles, dtype=np.int64)
     return write_thumbs(path, pool, rows, scenes=shown, bands=bands, progress=progress)

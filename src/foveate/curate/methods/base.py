@@ -51,16 +51,15 @@ class Method(AnyMethod):
 
     It can need "counts", (n, C) int64 pixels per class, "embeddings", (n, d) float, "attributes",
     the `Attributes` of the n tiles, "tokens", (n, t, d) float, dense features of t cells of each
-    tile, and "cells", (n, t, C) whole numbers, pixels per class in each of these cells. All but
-    the attributes may be memory maps.
+    tile, and "cells", (n, t, C) integer, pixels per class in each of these cells. All arrays
+    except the attributes may be memory maps.
 
     Attributes:
-        definition: What the function was made of, where that is not code: part of what its
-            rankings depend on. JSON-ready.
-        columns: Columns of the attributes that it reads.
-        rules: Rules that its selections keep besides those of a run.
-        full_depth: Pools of more tiles are ranked as deep as the budget can pay, and no deeper;
-            of greedy methods.
+        definition: Definition of a method that is not code, such as a recipe; part of the cache
+            key of its rankings. JSON-ready.
+        columns: Columns of the attributes that it uses.
+        rules: Rules of its selections in addition to those of a run.
+        full_depth: For greedy methods: larger pools are ranked only as deep as the budget needs.
     """
 
     definition: Mapping[str, Any] = field(default_factory=dict)
@@ -71,10 +70,10 @@ class Method(AnyMethod):
 
 
 def get_method(method: str | Method | Recipe) -> Method:
-    """Return a method by name; a `Method` comes back as it is, a `Recipe` as a method.
+    """Return a method by name; a `Method` is returned unchanged, a `Recipe` as a method.
 
     Raises:
-        UnknownNameError: No such method, with a suggestion.
+        UnknownNameError: The method is unknown; the message contains a suggestion.
     """
     if isinstance(method, str):
         return METHODS.get(method)

@@ -1,10 +1,10 @@
 """CB, class balance: core-set paper, section III-E, Eq. 3.
 
-Greedy: each step adds the patch that brings the class shares of the union closest to uniform
-(largest entropy). Choices where the paper is silent: shares are of pixel counts over valid
-pixels; ties break by a seeded hash of the id; r in s = 1 - r / N starts at 0, as in the
-published lists. Late ranks are "least harmful", not "least useful": the order after about half
-the pool says little. Patches without a counted pixel come last.
+Greedy: each step adds the patch that makes the class shares of the selection most uniform
+(largest entropy). Choices that the paper does not specify: shares are of pixel counts over valid
+pixels; ties are broken by a seeded hash of the id; r in s = 1 - r / N starts at 0, as in the
+published lists. Late ranks are "least harmful", not "least useful": the order after about half of
+the pool contains little information. Patches without a counted pixel come last.
 """
 
 from __future__ import annotations
@@ -42,9 +42,9 @@ def cb(
         counts: (n, C) pixels per class.
         seed: Breaks ties.
         progress: Called with ticks.
-        constraint: Kept in each step; patches that are put back do not count for the balance.
-        initial: Rows that are taken already: their pixels count, and they are not ranked.
-        depth: Stop after so many patches; None ranks all.
+        constraint: Applied in each step; patches moved to the end do not count for the balance.
+        initial: Rows that are already selected; their pixels count, and they are not ranked.
+        depth: Number of patches to rank; None for all.
 
     Returns:
         Ranking to `depth`; scores 1 - r / n with r = 0, 1, 2 ...

@@ -1,8 +1,8 @@
-"""Column: rank by what is known already, a number for each tile.
+"""Column: rank by a numeric column of the pool.
 
-Scores of other programs have their place here: EL2N and the like from a training run, the quality
-of labels, the uncertainty of the last model, a share of cloud. The column is an attribute of the
-pool, from a file of embeddings or from a table given beside the images.
+Use it for scores of other programs: EL2N or similar scores of a training run, the quality of
+labels, the uncertainty of the last model, or a share of cloud. The column is an attribute of the
+pool, from an embedding file or from a table that is given with the images.
 """
 
 from __future__ import annotations
@@ -40,15 +40,16 @@ def column(
         attributes: Columns, (n,) each.
         seed: Breaks ties.
         progress: Not used.
-        name: The column; None where the pool has one column of numbers.
+        name: The column; None if the pool has exactly one numeric column.
         order: "high" for the largest first, "low" for the smallest.
 
     Returns:
-        Full ranking; scores are the values, with "low" times -1. A tile without a value has no
-        score and comes last.
+        Full ranking; scores are the values, multiplied by -1 for "low". Tiles without a value have
+        no score and come last.
 
     Raises:
-        ParameterError: Unknown `order`, no such column, one of texts, or several to choose from.
+        ParameterError: `order` is unknown, the column is missing or not numeric, or no name is
+            given and there is not exactly one numeric column.
     """
     if order not in ("high", "low"):
         raise ParameterError(f"order={order!r}", "Allowed: high, low.")
@@ -64,17 +65,17 @@ def _only(attributes: Attributes) -> str:
     if len(numbers) == 1:
         return numbers[0]
     raise ParameterError(
-        f"the method 'column' without a column, for a pool with {len(numbers)} of numbers",
-        f"Columns of numbers: {', '.join(numbers) or 'none'}.",
-        f"Say which one: --option column.name={numbers[0]}." if numbers else
-        "Give a table of them: --attributes FILE.",
+        f"the method 'column' without a name, for a pool with {len(numbers)} numeric columns",
+        f"Numeric columns: {', '.join(numbers) or 'none'}.",
+        f"Give one of them: --option column.name={numbers[0]}." if numbers else
+        "Give a table with a numeric column: --attributes FILE.",
     )  # fmt: skip
 
 
 METHOD = Method(
     name="column",
     title="A column of the pool",
-    source="what is known of each tile",
+    source="a numeric attribute of each tile",
     function=column,
     needs=("attributes",),
 )

@@ -1,16 +1,16 @@
 """FA, feature activation: core-set paper, section III-D, Eq. 2.
 
-Patches whose features are large on average and vary much from dimension to dimension score
-high: gamma = -(1 - mu) log(sigma), s = 1 - minmax(gamma). Choices where the paper is silent:
+Patches score high if their features are large on average and vary strongly between dimensions:
+gamma = -(1 - mu) log(sigma), s = 1 - minmax(gamma). Choices that the paper does not specify:
 
-- "Scaled to (0, 1]" is division by the maximum over the pool: the gaps between the lowest
-  published scores fit that, and not min-max with an offset. The base of the logarithm and the
+- "Scaled to (0, 1]" is division by the maximum over the pool: the differences between the lowest
+  published scores match that, and not min-max with an offset. The base of the logarithm and the
   degrees of freedom of sigma cancel.
-- sigma = 0 gives log 0: such a patch is treated like the least varied one of the pool.
-- When all gamma are equal every patch scores 1.
-- "0" and "equal" are up to 1e-9: min-max would blow rounding up to the whole range.
-- Features are non-negative after a ReLU only. Others go through the transform ``negative``; it
-  leaves non-negative features as they are.
+- sigma = 0 would give log 0: such patches get the smallest positive sigma of the pool.
+- If all gamma are equal, every patch scores 1.
+- "0" and "equal" have a tolerance of 1e-9, because min-max would amplify rounding errors.
+- Only features after a ReLU are non-negative. Others are transformed as given by ``negative``;
+  "abs" and "relu" do not change non-negative features.
 """
 
 from __future__ import annotations
@@ -49,17 +49,17 @@ def fa(
         embeddings: (n, d) float; read in blocks.
         seed: Breaks ties.
         progress: Not used.
-        negative: What is done with negative features: "abs" (magnitude), "relu" (cut at 0),
-            "softplus" (log(1 + e^f), changes positive ones too, and is the only one that depends
-            on the unit of the features), "error" (refuse).
+        negative: Transform of negative features: "abs" (magnitude), "relu" (clip at 0), "softplus"
+            (log(1 + e^f), which also changes positive features, and is the only transform that
+            depends on the scale of the features), "error" (raise an error).
 
     Returns:
-        Full ranking, scores in [0, 1]. ``meta`` holds the fitted maxima and extremes, with which
-        a new patch can be scored.
+        Full ranking, scores in [0, 1]. ``meta`` contains the maxima and extremes of the pool, to
+        score new patches.
 
     Raises:
-        ParameterError: Unknown `negative`.
-        DataError: Negative features with ``negative="error"``.
+        ParameterError: `negative` is unknown.
+        DataError: There are negative features, and `negative` is "error".
     """
     mean, std = _moments(embeddings, negative)
     top_mean, top_std = float(mean.max(initial=0)), float(std.max(initial=0))
@@ -79,17 +79,17 @@ def fa(
 def _moments(
     x: NDArray[np.floating], negative: str
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Mean and standard deviation over the dimensions of each row, (n,) float64 each."""
+    """Return the mean and standard deviation of each row, (n,) float64 each."""
     if negative not in ("abs", "relu", "softplus", "error"):
         raise ParameterError(f"negative={negative!r}", "Allowed: abs, relu, softplus, error.")
     mean, std = np.empty(len(x)), np.empty(len(x))
     for start in range(0, len(x), _BLOCK):
-        # C order: sums of a transposed view would be added in another order.
+        # C order fixes the order of summation, also for transposed views.
         block = np.array(x[start : start + _BLOCK], dtype=np.float64, order="C")
         if negative == "error" and (block < 0).any():
             raise DataError(
                 f"{int((block < 0).any(axis=1).sum())} or more embeddings have negative features",
-                "Feature activation is defined for features of at least 0 (after a ReLU).",
+                "Feature activation is defined for non-negative features (after a ReLU).",
                 "Use negative='abs', 'relu' or 'softplus', or a model with ReLU features.",
             )
         if negative == "softplus":

@@ -1,8 +1,8 @@
 """FA/CB: core-set paper, section III-F, Eq. 4.
 
-s = lambda s_FA + (1 - lambda) s_CB, lambda = 0.5. Equal weights are not equal influence: on the
-published lists CB's scores spread about twice as wide as FA's and carry 77 to 84 % of the
-variance. ``combine="rank"`` averages the places instead, which weighs both alike.
+s = lambda s_FA + (1 - lambda) s_CB, lambda = 0.5. Equal weights do not give equal influence: on
+the published lists the scores of CB have about twice the spread of those of FA and contribute 77
+to 84 % of the variance. ``combine="rank"`` averages the ranks instead, with equal influence.
 """
 
 from __future__ import annotations
@@ -42,16 +42,16 @@ def fa_cb(
         seed: Breaks ties.
         progress: Not used.
         lam: Weight of FA, 0 to 1.
-        combine: "score" (paper), or "rank" (1 - place / n of both).
+        combine: "score" (paper), or "rank" (1 - place / n for both).
 
     Returns:
         Full ranking, scores in [0, 1].
 
     Raises:
-        ParameterError: `lam` outside 0 to 1, or unknown `combine`.
+        ParameterError: `lam` is outside 0 to 1, or `combine` is unknown.
     """
     if not 0 <= lam <= 1:
-        raise ParameterError(f"lam={lam}", "The weight of FA is from 0 to 1.", "lam=0.5")
+        raise ParameterError(f"lam={lam}", "The weight of FA must be from 0 to 1.", "lam=0.5")
     if combine not in ("score", "rank"):
         raise ParameterError(f"combine={combine!r}", "Allowed: score, rank.")
     n = len(ids)

@@ -1,9 +1,10 @@
 """Facility location: greedy coverage of the pool by the nearest pick.
 
-Mirchandani and Francis 1990; greedy by Nemhauser, Wolsey and Fisher 1978. Each step takes the patch
-that brings the squared distances of all patches to their nearest pick down most: k-center, but for
-the mean instead of the farthest. The first pick is the patch of the smallest mean squared distance.
-Deviation: the coverage is that of a sample of the pool (`reference`); see `select.coverage`.
+Mirchandani and Francis 1990; greedy by Nemhauser, Wolsey and Fisher 1978. Each step selects the
+patch that reduces the squared distances of all patches to their nearest pick most. It differs from
+k-center by using the mean distance instead of the largest. The first pick is the patch with the
+smallest mean squared distance. Deviation: coverage is computed on a sample of the pool
+(`reference`); see `select.coverage`.
 """
 
 from __future__ import annotations
@@ -46,15 +47,15 @@ def facility(
         embeddings: (n, d) float; may be a memory map.
         seed: Draws the reference patches and breaks ties.
         progress: Called with ticks.
-        constraint: Kept in each step.
-        initial: Rows that are taken already: they cover, and are not ranked.
-        reference: How many patches stand for the pool; None for all of it. Time and memory grow
-            with it.
+        constraint: Applied in each step.
+        initial: Rows that are already selected; they count for the coverage, and are not ranked.
+        reference: Size of the sample of patches that represents the pool; None for the whole pool.
+            Time and memory increase with it.
         metric: "euclidean" or "cosine".
-        depth: Stop after so many patches; None ranks all.
+        depth: Number of patches to rank; None for all.
 
     Returns:
-        Ranking to `depth`; scores 1 - r / n. ``meta`` has the coverage that is reached, 0 to 1.
+        Ranking to `depth`; scores 1 - r / n. ``meta`` contains the final coverage, 0 to 1.
 
     Raises:
         ParameterError: An option is out of range.
@@ -71,9 +72,9 @@ def cover(
     constraint: Constraint | None, initial: NDArray[np.int64] | None,
     progress: ProgressFn | None,
 ) -> Ranking:  # fmt: skip
-    """Rank by greedy coverage; the part that `facility` and `max-herding` share."""
+    """Rank by greedy coverage, for `facility` and `max-herding`."""
     if reference is not None and reference < 1:
-        raise ParameterError(f"reference={reference}", "At least 1 patch stands for the pool.")
+        raise ParameterError(f"reference={reference}", "It must be at least 1 patch.")
     n = len(ids)
     left = n - (0 if initial is None else initial.size)
     if left == 0:

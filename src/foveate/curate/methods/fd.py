@@ -1,22 +1,22 @@
 """FD, feature diversity: core-set paper, section III-B.
 
-Cluster the embeddings, then take one random patch of each cluster in turn. Deviations:
+Cluster the embeddings, then select one random patch of each cluster in turn. Deviations:
 
-- The search for K is capped (``max_k``): without a cap, structureless data goes on to one
-  cluster for every few patches. ``preset="paper"`` has no cap.
-- K + 1 starts from the clusters of K (``warm``); the paper does not say.
-- The Vendi score of a large cluster is that of 1024 of its patches (``vendi_rows``).
-- k-means is fitted on at most 100,000 patches (``fit_rows``); the others join the nearest centre.
-- Of features of more than 256 columns the 256 main axes are clustered (``axes``).
+- The search for K is limited (``max_k``): without a limit, data without structure end with one
+  cluster for every few patches. ``preset="paper"`` has no limit.
+- K + 1 is initialised with the clusters of K (``warm``); the paper does not specify it.
+- The Vendi score of a large cluster is computed on 1024 of its patches (``vendi_rows``).
+- k-means is fitted on at most 100,000 patches (``fit_rows``); the others are assigned to the
+  nearest centre.
+- If features have more than 256 columns, their 256 main axes are clustered (``axes``).
 
 ``preset="paper"`` has none of these. ``preset="released"`` follows the public code: K from a 10 %
-sample, the mean change as the rule, one cluster more than was fitted, and clusters of many faces
-giving several patches per turn. It does not reproduce what the code does by slip or by chance:
-the network left in training mode, pixel values of 0 to 255 where the weights expect 0 to 1,
-K = 1 as the first fit, clusters in the order of their labels, and 1 / N as the last score.
+sample, the mean change as the stopping rule, one cluster more than was fitted, and several patches
+per turn from diverse clusters. It does not reproduce errors and arbitrary behaviour of that code:
+the network in training mode, pixel values of 0 to 255 for weights that expect 0 to 1, K = 1 as the
+first fit, clusters in the order of their labels, and 1 / N as the last score.
 
-The published FD lists are uncorrelated with all others: what the method does is stratified
-random sampling.
+The published FD lists are uncorrelated with all others: the method is stratified random sampling.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ if TYPE_CHECKING:
     from foveate.select.constraints import Constraint
 
 
-_ROUNDING = 1e-9  # twice the smallest score must not become once by the last bit
+_ROUNDING = 1e-9  # tolerance, so that a ratio of 2 is not rounded down to 1
 
 
 def fd(  # noqa: PLR0913  (keyword-only options)
@@ -62,29 +62,30 @@ def fd(  # noqa: PLR0913  (keyword-only options)
     stop: str = "consecutive",
     weights: str = "equal",
 ) -> Ranking:
-    """Rank by taking clusters in turn.
+    """Rank by selecting from clusters in turn.
 
     Args:
         ids: (n,) str.
         embeddings: (n, d) float.
-        seed: Starts k-means, chooses the first cluster and the order inside clusters.
+        seed: Seed of k-means, of the first cluster, and of the order inside clusters.
         progress: Called with ticks.
-        constraint: Kept in each turn: a cluster gives its next patch that is not forbidden.
-        clusters: K by hand, or None to search.
-        delta: Relative change of the mean Vendi score below which it counts as flat.
-        patience: Flat changes that end the search.
+        constraint: Applied in each turn: the next patch of a cluster that is allowed is selected.
+        clusters: K, or None to search for it.
+        delta: Smallest relative change of the mean Vendi score; smaller changes count as flat.
+        patience: Number of flat changes that end the search.
         max_k: Largest K of the search; None for n.
-        k_sample: Share of the rows that the search for K sees; k-means is then fitted on all.
-        fit_rows: k-means is fitted on at most so many rows; None for all.
-        vendi_rows: At most so many rows of a cluster enter its Vendi score; None for all.
-        axes: Features of more columns are clustered by so many of their main axes; None for all.
-        warm: Start K + 1 from the centres of K.
+        k_sample: Share of the rows for the search for K; k-means is then fitted on all rows.
+        fit_rows: Largest number of rows that k-means is fitted on; None for all.
+        vendi_rows: Largest number of rows of a cluster for its Vendi score; None for all.
+        axes: Largest number of main axes that are clustered; None for all features.
+        warm: Whether to initialise K + 1 with the centres of K.
         stop: "consecutive" (paper) or "mean" (released); see `vendi_elbow`.
-        weights: "equal", one patch per turn (paper), or "vendi", as many as the cluster's Vendi
-            score is times the smallest (released).
+        weights: "equal", one patch per turn (paper), or "vendi", a number of patches in proportion
+            to the Vendi score of the cluster, 1 for the smallest (released).
 
     Returns:
-        Full ranking; scores fall evenly from 1 to 0. ``meta`` has K and why the search stopped.
+        Full ranking; scores decrease linearly from 1 to 0. ``meta`` contains K and the reason for
+        the end of the search.
 
     Raises:
         ParameterError: An option is out of range.
@@ -92,11 +93,11 @@ def fd(  # noqa: PLR0913  (keyword-only options)
     if weights not in ("equal", "vendi"):
         raise ParameterError(f"weights={weights!r}", "Allowed: equal, vendi.")
     if not 0 < k_sample <= 1:
-        raise ParameterError(f"k_sample={k_sample}", "A share above 0 and at most 1.")
+        raise ParameterError(f"k_sample={k_sample}", "It must be above 0 and at most 1.")
     if fit_rows is not None and fit_rows < 3:
-        raise ParameterError(f"fit_rows={fit_rows}", "At least 3 rows are needed.")
+        raise ParameterError(f"fit_rows={fit_rows}", "It must be at least 3.")
     if axes is not None and axes < 1:
-        raise ParameterError(f"axes={axes}", "At least 1.", "axes=256")
+        raise ParameterError(f"axes={axes}", "It must be at least 1.", "axes=256")
     n = len(ids)
     fitted = _sample(n, n if fit_rows is None else fit_rows, seed, "fd/fit")
     x = np.asarray(embeddings[fitted], dtype=np.float32)
@@ -105,17 +106,17 @@ def fd(  # noqa: PLR0913  (keyword-only options)
         basis = main_axes(x, axes, rng(seed, "fd/axes"))
         with one_thread():
             x = x @ basis
-    seen = _sample(len(x), max(3, int(len(x) * k_sample)), seed, "fd/sample")
+    sample = _sample(len(x), max(3, int(len(x) * k_sample)), seed, "fd/sample")
     stream = rng(seed, "fd/kmeans")
     found = vendi_elbow(
-        x[seen], stream, clusters=clusters, delta=delta, patience=patience, max_k=max_k,
+        x[sample], stream, clusters=clusters, delta=delta, patience=patience, max_k=max_k,
         vendi_rows=vendi_rows, warm=warm, stop=stop, progress=progress,
     )  # fmt: skip
     labels, centres = found.labels, found.centres
     if len(found.labels) < len(x):
         labels, centres, _ = kmeans(x, found.k, stream)
     if len(x) < n:
-        # The axes are orthogonal: distances to what they span are those to the centres in it.
+        # The axes are orthogonal, so the nearest centre is the same in the original space.
         labels = nearest(embeddings, centres if basis is None else centres @ basis.T)
     k = len(centres)
     cycle = (np.arange(k) - int(rng(seed, "fd/first").integers(max(k, 1)))) % max(k, 1)
@@ -123,7 +124,7 @@ def fd(  # noqa: PLR0913  (keyword-only options)
     if weights == "vendi":
         with one_thread():
             vendi = np.array([vendi_score(embeddings[labels == c]) for c in range(k)])
-        vendi = np.maximum(vendi, 1.0)  # of a cluster that got no row: 0
+        vendi = np.maximum(vendi, 1.0)  # empty clusters have a score of 0
         per_turn = np.maximum(1, np.floor(vendi / vendi.min() + _ROUNDING).astype(np.int64))
     rows = round_robin(
         cycle[labels], _shuffled_places(labels, seed), per_turn[np.argsort(cycle)], constraint
@@ -133,14 +134,14 @@ def fd(  # noqa: PLR0913  (keyword-only options)
 
 
 def _sample(n: int, size: int, seed: int, name: str) -> NDArray[np.int64] | slice:
-    """A sorted random sample of rows; all of them, uncopied, when it would be the whole."""
+    """Return a sorted random sample of rows, or a slice of all rows if there are not more."""
     if size >= n:
         return slice(None)
     return np.sort(rng(seed, name).choice(n, size, replace=False))
 
 
 def _shuffled_places(labels: NDArray[np.int64], seed: int) -> NDArray[np.int64]:
-    """A random place inside its cluster for each row: (n,) 0, 1, 2 ... per cluster."""
+    """Return a random position of each row inside its cluster: (n,) 0, 1, 2 ... per cluster."""
     shuffled = rng(seed, "fd/order").permutation(labels.size)
     order = shuffled[np.argsort(labels[shuffled], kind="stable")]
     sizes = np.bincount(labels) if labels.size else np.zeros(0, np.int64)

@@ -1,8 +1,9 @@
 """Hierarchical k-means sampling (Vo et al. 2024, section 3).
 
 "Automatic Data Curation for Self-Supervised Learning: A Clustering-Based Approach": clusters of
-clusters, and a budget that is spread evenly over the tree from the top. A pool that is mostly
-ocean gives as many patches of towns as of ocean. Deviations: `select.hierarchy`.
+clusters, and a budget that is divided equally over the branches of the tree from the top. From a
+pool that is mostly ocean, as many patches of towns as of ocean are selected. Deviations: see
+`select.hierarchy`.
 """
 
 from __future__ import annotations
@@ -38,34 +39,34 @@ def hierarchical(
     within: str = "random",
     fit_rows: int | None = 50_000,
 ) -> Ranking:
-    """Rank by taking the branches of a tree of clusters in turn, at every level.
+    """Rank by selecting from the branches of a tree of clusters in turn, at every level.
 
     Args:
         ids: (n,) str.
         embeddings: (n, d) float; may be a memory map.
-        seed: Starts k-means, orders branches and patches, and breaks ties.
+        seed: Seed of k-means and of the order of branches and patches; breaks ties.
         progress: Not used.
-        constraint: Kept in each turn: a cluster gives its next patch that is not forbidden.
-        levels: Levels of k-means, at least 1.
-        clusters: Clusters k of the finest level; level l of L above it has k^(1 - l / L). None
-            for n^(L / (L + 1)), 2,000 at most.
+        constraint: Applied in each turn: the next patch of a cluster that is allowed is selected.
+        levels: Number of levels of k-means, at least 1.
+        clusters: Number k of clusters of the finest level; level l of L above it has
+            k^(1 - l / L). None for n^(L / (L + 1)), at most 2,000.
         within: Order inside a finest cluster: "random", or "near" for the patch nearest to the
             centre first.
-        fit_rows: The finest k-means is fitted on at most so many patches; None for all.
+        fit_rows: Largest number of patches that the finest k-means is fitted on; None for all.
 
     Returns:
-        Full ranking; scores 1 - r / n. ``meta`` has the clusters of each level.
+        Full ranking; scores 1 - r / n. ``meta`` contains the number of clusters of each level.
 
     Raises:
         ParameterError: An option is out of range.
     """
     n = len(ids)
     if levels < 1:
-        raise ParameterError(f"levels={levels}", "At least 1.")
+        raise ParameterError(f"levels={levels}", "It must be at least 1.")
     if within not in ("random", "near"):
         raise ParameterError(f"within={within!r}", "Allowed: random, near.")
     if clusters is not None and not 1 <= clusters <= max(n, 1):
-        raise ParameterError(f"clusters={clusters}", f"Allowed: 1 to {n}, the patches.")
+        raise ParameterError(f"clusters={clusters}", f"Allowed: 1 to {n}, the number of patches.")
     if n == 0:
         return Ranking(np.empty(0, np.int64), np.empty(0), 0)
     k = min(_MOST, round(n ** (levels / (levels + 1)))) if clusters is None else clusters

@@ -1,9 +1,8 @@
 """CoreSet: k-center greedy, the baseline of core-set paper, section IV-C (Sener and Savarese).
 
-Each step takes the patch that is farthest from everything taken so far, Euclidean on the raw
-embeddings. The start is published nowhere: "random" is a seeded patch, "mean" the one farthest
-from the mean. Greedy k-center spends its budget on outliers, which is why it is a weak baseline
-at small budgets.
+Each step selects the patch farthest from all picks so far, by Euclidean distance of the raw
+embeddings. The start is not published: "random" is a seeded patch, "mean" the patch farthest from
+the mean. Greedy k-center selects outliers first, so it is a weak baseline at small budgets.
 """
 
 from __future__ import annotations
@@ -49,23 +48,24 @@ def kcenter(
         embeddings: (n, d) float; may be a memory map.
         seed: Chooses the start and breaks ties.
         progress: Called with ticks.
-        constraint: Kept in each step.
-        initial: Rows that are taken already: the first pick is the farthest from them, and they
+        constraint: Applied in each step.
+        initial: Rows that are already selected; the first pick is the farthest from them, and they
             are not ranked.
-        start: "random", or "mean" for the patch farthest from the mean; where nothing is taken.
+        start: First pick if `initial` is empty: "random", or "mean" for the patch farthest from
+            the mean.
         metric: "euclidean" or "cosine".
-        depth: Stop after so many patches; None ranks all.
-        exact: Only so many first picks are exact; deeper ones are made inside cells of at most so
-            many patches (`select.cells`), for depths at which exact k-center takes hours. None:
-            all are exact.
+        depth: Number of patches to rank; None for all.
+        exact: Number of first picks that are exact; later picks are made inside cells of at most
+            that many patches (`select.cells`), for depths at which exact k-center takes hours.
+            None for all.
 
     Returns:
-        Ranking to `depth`; scores 1 - r / n. ``meta`` has the distance of the last pick to the ones
-        before it (without a constraint no patch is farther from a pick than that), the number of
-        near-ties, and with `exact` that of cells.
+        Ranking to `depth`; scores 1 - r / n. ``meta`` contains the distance of the last pick to
+        the earlier ones (without a constraint, no patch is farther from a pick than that), the
+        number of near-ties, and with `exact` the number of cells.
 
     Raises:
-        ParameterError: Unknown `start` or `metric`, or `exact` below 1.
+        ParameterError: `start` or `metric` is unknown, or `exact` is below 1.
     """
     n = len(ids)
     check_start(start)
@@ -95,10 +95,10 @@ def kcenter(
 def first_row(
     ids: NDArray[np.str_], embeddings: NDArray[np.floating], seed: int, start: str
 ) -> int:
-    """Return the row of the first pick, of at least one row; see `kcenter`.
+    """Return the row of the first pick; `embeddings` must not be empty. See `kcenter`.
 
     Raises:
-        ParameterError: Unknown `start`.
+        ParameterError: `start` is unknown.
     """
     check_start(start)
     if start == "random":
@@ -107,17 +107,17 @@ def first_row(
 
 
 def check_start(start: str) -> None:
-    """Refuse a start that is unknown.
+    """Check the name of a start.
 
     Raises:
-        ParameterError: It is.
+        ParameterError: `start` is unknown.
     """
     if start not in ("random", "mean"):
         raise ParameterError(f"start={start!r}", "Allowed: random, mean.")
 
 
 def _from_mean(x: NDArray[np.floating]) -> NDArray[np.float64]:
-    """Squared distance of each row to the mean, (n,) float64; `x` is read in blocks."""
+    """Return the squared distance of each row to the mean, (n,) float64, reading `x` in blocks."""
     blocks = [slice(i, i + _BLOCK) for i in range(0, len(x), _BLOCK)]
     total = np.sum([x[b].sum(axis=0, dtype=np.float64) for b in blocks], axis=0)
     mean = total / len(x)

@@ -1,21 +1,22 @@
-"""Label noise: rank patches by how wrong their labels are (the task of the MVEO 2024 challenge).
+"""Label noise: rank patches by their share of wrong labels (the task of the MVEO 2024 challenge).
 
-A linear probe on dense features, fitted to other scenes, says what it expects of each cell of a
-patch; labels that it excludes are wrong, or new to it. Confident learning (Northcutt, Jiang and
-Chuang 2021) cleans the labels that the probe is fitted to again, and each patch gets the share of
-wrong labels that makes its own most likely: see `foveate.select.label_errors`.
+A linear probe on dense features, fitted to other scenes, predicts the class of each cell of a
+patch; labels with a low probability are wrong, or of content that is new to the probe. Confident
+learning (Northcutt, Jiang and Chuang 2021) cleans the labels that the probe is fitted to again, and
+the score of a patch is the maximum-likelihood share of wrong labels: see
+`foveate.select.label_errors`.
 
-1. Up to 20,000 labelled pixels are drawn evenly; a probe for each fold is fitted to those of the
-   others.
-2. First round: thresholds and joint of confident learning say how likely each drawn label is right,
-   and the probes are fitted again to labels weighted by that.
-3. Further rounds, by option: the same with the share of each patch in place of the joint.
+1. Up to 20,000 labelled pixels are drawn uniformly; the probe of each fold is fitted to those of
+   the other folds.
+2. First round: the thresholds and the joint distribution of confident learning give the probability
+   that each drawn label is correct, and the probes are fitted again with these as weights.
+3. Optional further rounds: the same with the share of each patch instead of the joint distribution.
 4. The shares by the last probes are the scores.
 
-Folds are of whole scenes, as errors of one scene are alike (a shifted mask, another annotator),
-where there are four for each fold; with fewer, the others do not show what a scene does, and folds
-are of strips of neighbouring tiles. A class that a fold's probe has not seen cannot be judged
-there: its pixels do not count.
+Errors within a scene are often similar (a shifted mask, another annotator). So folds consist of
+whole scenes if there are at least four scenes per fold. With fewer scenes, the others are not
+representative of a scene, and folds consist of strips of neighbouring tiles. Classes that the probe
+of a fold was not fitted to cannot be evaluated there: their pixels do not count.
 """
 
 from __future__ import annotations
@@ -40,9 +41,9 @@ if TYPE_CHECKING:
 
     from foveate.progress import ProgressFn
 
-PIXELS = 20_000  # at most: labelled pixels that the probes are fitted to
-_PER_FOLD = 4  # scenes at least, or strips of neighbouring tiles, in a fold
-_BLOCK = 2**22  # numbers of a block of tiles
+PIXELS = 20_000  # largest number of labelled pixels that the probes are fitted to
+_PER_FOLD = 4  # smallest number of scenes, or number of strips of tiles, in a fold
+_BLOCK = 2**22  # numbers in a block of tiles
 
 
 def label_noise(
@@ -59,23 +60,23 @@ def label_noise(
     """Rank by the estimated share of wrong labels.
 
     Args:
-        ids: (n,) str; what stands before the last "/" is the scene.
+        ids: (n,) str; the part before the last "/" is the scene.
         tokens: (n, t, d) features of the cells of each patch.
         cells: (n, t, C) labelled pixels of these cells by class.
-        seed: Draws pixels, divides into folds, and breaks ties.
+        seed: Seed of the drawn pixels and of the folds; breaks ties.
         progress: Called with ticks.
         order: "noisy" for the worst labels first, "clean" for the best.
-        folds: Parts of the pool that are judged by a probe of the others.
-        rounds: How often the labels are weighed and the probes fitted again; 0 for never. With 2
-            or more errors without a system are found better, and classes that are often taken
-            for each other worse.
+        folds: Number of folds; each is evaluated by a probe of the others.
+        rounds: Number of times that labels are weighted and the probes fitted again, 0 or more.
+            With 2 or more, random errors are found better, and confusions between similar classes
+            worse.
 
     Returns:
-        Full ranking. Scores with "noisy": estimated share of a patch's labelled pixels whose label
-        is wrong, from 0 to 1; with "clean" 1 minus that. NaN, and last, where nothing can be
-        judged: no label, or none of a class that other folds show; a pool of one patch.
-        ``meta["wrong_share"]`` is the share over all pixels that were judged, None without any;
-        ``meta["judged"]`` the number of patches.
+        Full ranking. Scores with "noisy": estimated share of labelled pixels of a patch with a
+        wrong label, from 0 to 1; with "clean" 1 minus that. NaN, and last, if a patch cannot be
+        evaluated: it has no labels, or none of a class in other folds, or the pool has one patch.
+        ``meta["wrong_share"]`` is the share over all evaluated pixels, None if there are none;
+        ``meta["judged"]`` the number of evaluated patches.
 
     Raises:
         ParameterError: An option is out of range.
@@ -83,7 +84,7 @@ def label_noise(
     if order not in ("noisy", "clean"):
         raise ParameterError(f"order={order!r}", "Allowed: noisy, clean.")
     if folds < 2:
-        raise ParameterError(f"folds={folds}", "At least 2: no label is judged by itself.")
+        raise ParameterError(f"folds={folds}", "It must be at least 2, for cross-validation.")
     if rounds < 0:
         raise ParameterError(f"rounds={rounds}", "Allowed: 0 or more.")
     pixels = _pixels(cells)
@@ -91,7 +92,7 @@ def label_noise(
     share, seen = np.full(len(ids), np.nan), pixels > 0
     if np.unique(fold[seen]).size > 1:
         with one_thread(), Meter(progress, "judging labels", len(ids) * max(1, rounds)) as meter:
-            share = _judged(tokens, cells, np.flatnonzero(seen), fold, seed, rounds, meter)
+            share = _estimated(tokens, cells, np.flatnonzero(seen), fold, seed, rounds, meter)
     known = np.isfinite(share)
     meta: dict[str, Any] = {
         "wrong_share": float(np.average(share[known], weights=pixels[known]))
@@ -106,16 +107,16 @@ def label_noise(
 def divide(
     ids: NDArray[np.str_], pixels: NDArray[np.int64], folds: int, seed: int
 ) -> tuple[NDArray[np.int64], str]:
-    """Divide patches into folds that have about as many labelled pixels.
+    """Divide patches into folds with similar numbers of labelled pixels.
 
     Args:
         ids: (n,) str in sorted order.
-        pixels: (n,) labelled ones.
-        folds: Most folds.
-        seed: Of the order in which scenes or strips are dealt out.
+        pixels: (n,) number of labelled pixels.
+        folds: Largest number of folds.
+        seed: Seed of the order in which scenes or strips are assigned.
 
     Returns:
-        (n,) number of the fold, and what folds are made of: "scenes" or "strips".
+        (n,) number of the fold, and the unit of the folds: "scenes" or "strips".
     """
     scene = np.array([str(name).rpartition("/")[0] for name in ids], np.str_)
     names, group = np.unique(scene, return_inverse=True)
@@ -138,13 +139,13 @@ def _pixels(cells: NDArray[np.integer]) -> NDArray[np.int64]:
 
 
 def _rows(*arrays: NDArray[Any]) -> int:
-    """Return how many tiles of such arrays are a block."""
+    """Return the number of tiles in a block of these arrays."""
     return max(1, _BLOCK // max(1, *(int(np.prod(a.shape[1:])) for a in arrays)))
 
 
 @dataclass(frozen=True)
 class _Drawn:
-    """Labelled pixels: row of the tile, features of the cell, class; and the fold of each tile."""
+    """Drawn pixels: row of the tile, features of the cell, class; and the fold of each tile."""
 
     row: NDArray[np.int64]
     z: NDArray[np.float32]
@@ -154,7 +155,7 @@ class _Drawn:
 
 @dataclass(frozen=True)
 class _Probes:
-    """A probe for each fold, and what they expect of the drawn pixels: (m, C)."""
+    """A probe for each fold, and their class probabilities of the drawn pixels: (m, C)."""
 
     each: dict[int, CellProbe]
     p: NDArray[np.float64]
@@ -162,21 +163,21 @@ class _Probes:
     @classmethod
     def fit(cls, drawn: _Drawn, classes: int, weight: NDArray[np.float64] | None = None) -> Self:
         each, p = {}, np.zeros((drawn.y.size, classes))
-        own = drawn.fold[drawn.row]
+        fold = drawn.fold[drawn.row]
         for number in np.unique(drawn.fold).tolist():
-            rest, inside = own != number, own == number
+            outside, inside = fold != number, fold == number
             each[number] = CellProbe.fit(
-                drawn.z[rest], drawn.y[rest], None if weight is None else weight[rest]
+                drawn.z[outside], drawn.y[outside], None if weight is None else weight[outside]
             )
             p[inside] = each[number].probabilities(drawn.z[inside], classes)
         return cls(each, p)
 
 
-def _judged(  # noqa: PLR0917  (what the rounds share)
+def _estimated(  # noqa: PLR0917  (shared by all rounds)
     tokens: NDArray[np.floating], cells: NDArray[np.integer], rows: NDArray[np.int64],
     fold: NDArray[np.int64], seed: int, rounds: int, meter: Meter,
 ) -> NDArray[np.float64]:  # fmt: skip
-    """Return the share of wrong labels of each tile: (n,), NaN where nothing can be judged."""
+    """Return the share of wrong labels of each tile: (n,), NaN for tiles without an estimate."""
     pixels = totals(cells, rows)
     classes, kinds = pixels.size, int(np.count_nonzero(pixels))
     components = Components.fit(tokens, rows, rng(seed, "label-noise/pca"))
@@ -190,15 +191,15 @@ def _judged(  # noqa: PLR0917  (what the rounds share)
         known = probes.p[at] > 0
         if number == 0:
             joint = confident_joint(probes.p[known], y[known])
-            right = kept_shares(probes.p, y, joint)
+            correct = kept_shares(probes.p, y, joint)
         else:
             share = _shares(tokens, cells, components, probes, fold, kinds, meter)[drawn.row]
-            right = np.where(known, 1 - wrong(probes.p[at], share, kinds), 1.0)
-        probes = _Probes.fit(drawn, classes, right)
+            correct = np.where(known, 1 - wrong(probes.p[at], share, kinds), 1.0)
+        probes = _Probes.fit(drawn, classes, correct)
     return _shares(tokens, cells, components, probes, fold, kinds, meter)
 
 
-def _shares(  # noqa: PLR0917  (what the rounds share)
+def _shares(  # noqa: PLR0917  (shared by all rounds)
     tokens: NDArray[np.floating], cells: NDArray[np.integer], components: Components,
     probes: _Probes, fold: NDArray[np.int64], kinds: int, meter: Meter,
 ) -> NDArray[np.float64]:  # fmt: skip
@@ -206,15 +207,15 @@ def _shares(  # noqa: PLR0917  (what the rounds share)
     mix = probes.p.mean(axis=0)
     for start in range(0, len(tokens), step):
         part = slice(start, min(start + step, len(tokens)))
-        z, counts, own = components.of(tokens[part]), np.array(cells[part]), fold[part]
-        for number in np.unique(own).tolist():
-            inside, probe = own == number, probes.each[number]
-            seen = np.zeros(counts.shape[2], bool)
-            seen[probe.known] = True
+        z, counts, folds = components.of(tokens[part]), np.array(cells[part]), fold[part]
+        for number in np.unique(folds).tolist():
+            inside, probe = folds == number, probes.each[number]
+            fitted = np.zeros(counts.shape[2], bool)
+            fitted[probe.known] = True
             flat = z[inside].reshape(-1, z.shape[2])
-            p = probe.probabilities(flat, seen.size).reshape(*z[inside].shape[:2], -1)
+            p = probe.probabilities(flat, fitted.size).reshape(*z[inside].shape[:2], -1)
             found[start + np.flatnonzero(inside)] = wrong_shares(
-                p, counts[inside] * seen, kinds, mix
+                p, counts[inside] * fitted, kinds, mix
             )
         meter.advance(part.stop - part.start)
     return found

@@ -1,13 +1,13 @@
 """LC, label complexity: core-set paper, section III-A, Eq. 1.
 
-The entropy of a patch's class shares, in [0, 1]. Deviations, each an option or documented:
+The entropy of the class shares of a patch, in [0, 1]. Deviations and choices:
 
-- C is the number of counted classes (ignored ones are out), so a uniform patch scores 1.
-- A patch without one counted pixel has no score: it comes last, not among the true zeros.
-- Ties are massive (every single-class patch scores 0) and break by a seeded hash of the id; in
-  file order they would be taken from one corner of one scene.
-- ``order="weighted"`` is the code released with the challenge: not a sort but sampling without
-  replacement in proportion to the entropy. The published ISPRS lists look sorted all the same.
+- C is the number of counted classes (without ignored classes), so a uniform patch scores 1.
+- A patch without counted pixels has no score and comes last, not among the patches of entropy 0.
+- Ties are frequent (every single-class patch scores 0) and are broken by a seeded hash of the id;
+  in file order, one corner of one scene would be selected.
+- ``order="weighted"`` is the code released with the challenge, which does not sort, but samples
+  without replacement in proportion to the entropy. The published ISPRS lists seem to be sorted.
 """
 
 from __future__ import annotations
@@ -44,19 +44,20 @@ def lc(
     Args:
         ids: (n,) str.
         counts: (n, C) pixels per class.
-        seed: Breaks ties, and draws when `order` is "weighted".
+        seed: Breaks ties; seed of the sampling if `order` is "weighted".
         progress: Not used.
-        order: "sort" (paper), or "weighted" (released code: scores are then 1 ... 0 by place).
+        order: "sort" (paper), or "weighted" (released code; scores then decrease linearly from 1 to
+            0).
 
     Returns:
         Full ranking. Scores with "sort": entropy in [0, 1], NaN without counted pixels.
 
     Raises:
-        ParameterError: Unknown `order`.
+        ParameterError: `order` is unknown.
     """
     if order not in ("sort", "weighted"):
         raise ParameterError(f"order={order!r}", "Allowed: sort, weighted.")
-    # Sums of floats depend on their order: sorted, equal mixes of any classes are exact ties.
+    # Sorting fixes the order of summation, so that equal mixes of any classes are exact ties.
     score = entropy(np.sort(counts, axis=1))
     ties = tie_keys(ids, seed)
     if order == "sort":
@@ -64,8 +65,8 @@ def lc(
         return Ranking(rows, score[rows], len(ids))
     labelled = np.flatnonzero(~np.isnan(score))
     drawn = labelled[weighted_order(np.maximum(score[labelled], _FLOOR), rng(seed, "lc/order"))]
-    rest = np.flatnonzero(np.isnan(score))
-    rows = np.concatenate([drawn, rest[np.argsort(ties[rest], kind="stable")]])
+    unlabelled = np.flatnonzero(np.isnan(score))
+    rows = np.concatenate([drawn, unlabelled[np.argsort(ties[unlabelled], kind="stable")]])
     return Ranking(rows, np.linspace(1, 0, len(ids)), len(ids))
 
 

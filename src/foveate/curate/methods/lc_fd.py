@@ -1,8 +1,8 @@
 """LC/FD: core-set paper, section III-C.
 
-The first m patches of FD, then LC's order without them: an exact concatenation. The paper sets
-m = 770 for DFC2022 and the published ISPRS lists were made with m = 700, which is half of
-Vaihingen; the default is 1 % of the pool. With a budget of at most m, LC/FD is FD.
+The first m patches of FD, followed by the other patches in the order of LC. The paper uses m = 770
+for DFC2022, and the published ISPRS lists were made with m = 700, which is half of Vaihingen; the
+default is 1 % of the pool. With a budget of at most m, LC/FD is FD.
 """
 
 from __future__ import annotations
@@ -33,26 +33,28 @@ def lc_fd(
     constraint: Constraint | None = None,
     m: float = 0.01,
 ) -> Ranking:
-    """Rank the first `m` by FD, the rest by LC.
+    """Rank the first `m` by FD, the others by LC.
 
     Args:
         ids: (n,) str.
-        parts: Full rankings "fd", under the constraint, and "lc", without it.
+        parts: Full rankings "fd", with the constraint, and "lc", without it.
         seed: Not used.
         progress: Not used.
-        constraint: Puts back what an earlier patch forbids.
+        constraint: Patches that it forbids are moved to the end.
         m: Number of patches from FD (a whole number of at least 1), or a share of the pool (below
             1; rounded, at least one patch).
 
     Returns:
-        Full ranking; scores fall evenly from 1 to 0.
+        Full ranking; scores decrease linearly from 1 to 0.
 
     Raises:
-        ParameterError: `m` is not above 0, or not a whole number above 1.
+        ParameterError: `m` is neither a share between 0 and 1 nor a whole number.
     """
     n = len(ids)
     if not (0 < m < 1 or (1 <= m < np.inf and m == int(m))):
-        raise ParameterError(f"m={m}", "A whole number of patches, or a share below 1.", "m=0.01")
+        raise ParameterError(
+            f"m={m}", "It must be a whole number of patches, or a share below 1.", "m=0.01"
+        )
     cut = min(n, int(m) if m >= 1 else max(1, round(m * n)))
     head = parts["fd"].rows[:cut]
     by_complexity = parts["lc"].rows
@@ -70,6 +72,6 @@ METHOD = Method(
     function=lc_fd,
     needs=("counts", "embeddings"),
     parts=("fd", "lc"),
-    constrained_parts=("fd",),  # its order is kept as it is: m patches, none of them put back
+    constrained_parts=("fd",),  # so that its first m patches break no rule
     presets={"paper": {"m": 770}, "released": {"m": 700}},
 )

@@ -1,11 +1,11 @@
 """MaxHerding: greedy coverage with a Gaussian kernel (Bae, Oliveira and Sutherland 2024).
 
-"Generalized Coverage for More Robust Low-Budget Active Learning": each step takes the patch that
-raises the mean over the pool of ``max over picks s of exp(-(|x - s| / sigma)^2)`` most. A patch
-farther than some sigma from every pick counts as not covered at all, so that outliers are worth one
-patch each and no more. Deviations: sigma is the median distance between patches of the pool by
-default (the paper has 1, for embeddings of its own scale); the coverage is that of a sample of the
-pool (`reference`), see `select.coverage`.
+"Generalized Coverage for More Robust Low-Budget Active Learning": each step selects the patch that
+increases the mean over the pool of ``max over picks s of exp(-(|x - s| / sigma)^2)`` most. Patches
+at more than a few sigma from every pick are not covered, so that an outlier adds its own coverage
+only. Deviations: the default of sigma is the median distance between patches of the pool (1 in the
+paper, for the scale of its embeddings); coverage is computed on a sample of the pool
+(`reference`), see `select.coverage`.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from foveate.select.kcenter import Metric
     from foveate.selection import Ranking
 
-_PAIRS_OF = 1024  # patches whose distances give the median
+_PAIRS_OF = 1024  # number of patches for the median distance
 
 
 def max_herding(
@@ -51,16 +51,16 @@ def max_herding(
         embeddings: (n, d) float; may be a memory map.
         seed: Draws the reference patches and breaks ties.
         progress: Called with ticks.
-        constraint: Kept in each step.
-        initial: Rows that are taken already: they cover, and are not ranked.
+        constraint: Applied in each step.
+        initial: Rows that are already selected; they count for the coverage, and are not ranked.
         sigma: Width of the kernel, in the unit of the embeddings; None for the median distance
-            between distinct patches, of 1,024 that are drawn.
-        reference: How many patches stand for the pool; None for all of it.
+            between distinct patches in a sample of 1,024.
+        reference: Size of the sample of patches that represents the pool; None for the whole pool.
         metric: "euclidean", or "cosine" for distances between embeddings of unit length.
-        depth: Stop after so many patches; None ranks all.
+        depth: Number of patches to rank; None for all.
 
     Returns:
-        Ranking to `depth`; scores 1 - r / n. ``meta`` has sigma and the coverage that is reached.
+        Ranking to `depth`; scores 1 - r / n. ``meta`` contains sigma and the final coverage.
 
     Raises:
         ParameterError: An option is out of range.
@@ -76,9 +76,9 @@ def max_herding(
 
 
 def median_sigma(embeddings: NDArray[np.floating], seed: int, metric: Metric) -> float:
-    """Return the default of sigma: the median distance of some rows that are drawn."""
-    some = draw_rows(len(embeddings), _PAIRS_OF, rng(seed, "max-herding/sigma"))
-    return median_distance(embeddings, some, metric)
+    """Return the default of sigma: the median distance in a random sample of rows."""
+    sample = draw_rows(len(embeddings), _PAIRS_OF, rng(seed, "max-herding/sigma"))
+    return median_distance(embeddings, sample, metric)
 
 
 METHOD = Method(

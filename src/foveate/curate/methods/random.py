@@ -1,6 +1,6 @@
 """Random: the baseline of core-set paper, section IV-C.
 
-(The released code never shuffles: its "random" is one fixed subset.)
+The released code does not shuffle: its "random" is one fixed subset.
 """
 
 from foveate.curate.methods.base import Method

@@ -1,12 +1,12 @@
 """SemDeDup: near-duplicates last (Abbas, Tirumala, Simig, Ganguli and Morcos 2023).
 
-"SemDeDup: Data-efficient learning at web-scale through semantic deduplication". Where there is
-imagery, patches that are near by their embeddings are near-duplicates only if their pixels say so,
-which is not in the paper. Of each group of near-duplicates the patch that is least like the centre
-of its k-means cell is kept (with `keep`: the one with more space around it). Kept patches come
-first, in a random order: the method says what to leave out, not what to prefer. Duplicates follow,
-those that are least like their kept patch first. What counts as a near-duplicate, and the
-deviations: `select.duplicates`, `pool.pictures`.
+"SemDeDup: Data-efficient learning at web-scale through semantic deduplication". For imagery,
+patches with similar embeddings are near-duplicates only if their pixels are copies, which is not in
+the paper. From each group of near-duplicates, the patch least similar to the centre of its k-means
+cell is kept (with `keep`: the one with the larger distance to others). Kept patches come first, in
+random order, because the method only decides which patches to leave out. Duplicates follow, those
+least similar to their kept patch first. For the definition of near-duplicates and the deviations,
+see `select.duplicates` and `pool.pictures`.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ if TYPE_CHECKING:
     from foveate.select.duplicates import Pairs
 
 _CHANCE, _COPIES = 0.05, 4
-PARTS = 16  # clusters of a pool without masks, each of which keeps its share
+PARTS = 16  # number of clusters of a pool without masks, each of which keeps its share
 
 
 def semdedup(
@@ -58,31 +58,32 @@ def semdedup(
     Args:
         ids: (n,) str.
         embeddings: (n, d) float; may be a memory map.
-        seed: Starts k-means (pools of more than 4,096 patches), orders what is kept, breaks ties.
+        seed: Seed of k-means (pools of more than 4,096 patches) and of the order of kept patches;
+            breaks ties.
         progress: Called with ticks while pixels are read and compared.
-        counts: (n, C) pixels of each class, where there are masks, for `keep`: of each class that
-            has less than the mean of all, no more is left out than of the pool. Without them that
-            holds for `PARTS` clusters.
-        threshold: Cosine from which two patches are near-duplicates, -1 to 1 (the paper); None
-            for the rule of `chance`, or for what `keep` asks for.
-        keep: Share of the pool to keep, above 0 and at most 1. Patches are left out from the
-            nearest pairs on, relative to how far apart patches are around them.
-        chance: Two patches are near-duplicates if they are so much closer to each other than to
-            any other patch as only this share of patches would be by chance, 0 to 1; None for
-            0.05, and for the pixels where there are any.
-        copies: Most patches of such a group, at least 2; exact copies count once. None for 4, and
-            for the pixels.
-        pictures: The pixels, where the pool has imagery: unless another rule is stated, patches
-            that are near by their embeddings are near-duplicates if they are copies, see
+        counts: (n, C) pixels of each class, if there are masks, for `keep`: of each class with
+            fewer pixels than the mean class, at most the share of the pool is left out. Without
+            masks, this holds for each of `PARTS` clusters.
+        threshold: Smallest cosine of near-duplicates, -1 to 1 (the paper); None for the rule of
+            `chance`, or of `keep`.
+        keep: Share of the pool to keep, above 0 and at most 1. Patches of the nearest pairs are
+            left out first; distances are relative to the spacing of patches around them.
+        chance: Largest probability, 0 to 1, that two patches are by chance so much closer to each
+            other than to any other patch; closer patches are near-duplicates. None for 0.05, or to
+            compare pixels if there is imagery.
+        copies: Largest number of patches in such a group, at least 2; exact copies count once.
+            None for 4, or to compare pixels.
+        pictures: The pixels, if the pool has imagery: unless another rule is given, patches with
+            similar embeddings are near-duplicates if their pixels are copies, see
             `foveate.pool.pictures`.
 
     Returns:
-        Full ranking; score 1 for what is kept, and half the distance to the kept patch (as points
-        of unit length) for its duplicates. ``meta`` has the number of patches that are kept, and
-        what was compared, "pixels" or "embeddings".
+        Full ranking; score 1 for kept patches, and for their duplicates half the distance to the
+        kept patch (both with unit norm). ``meta`` contains the number of kept patches, and
+        "compared": "pixels" or "embeddings".
 
     Raises:
-        ParameterError: An option is out of range, or two rules are stated.
+        ParameterError: An option is out of range, or two rules are given.
     """
     _check(threshold, keep, chance, copies)
     by_pixels = pictures is not None and {threshold, keep, chance, copies} == {None}
@@ -114,7 +115,7 @@ def semdedup(
 def _parts(
     embeddings: NDArray[np.floating], counts: NDArray[np.integer] | None, seed: int
 ) -> NDArray[np.number]:
-    """Return what must not lose more than its part: pixels of rare classes, or clusters."""
+    """Return (n, g) amounts of the parts that keep their share: rare classes, or clusters."""
     if counts is not None:
         total = counts.sum(axis=0)
         return counts[:, (total > 0) & (total <= total[total > 0].mean())] if total.any() else (
@@ -125,11 +126,11 @@ def _parts(
 
 
 def _by_pixels(pairs: Pairs, pictures: Pictures, progress: ProgressFn | None) -> NDArray[np.int64]:
-    """Return a number for each patch, the same for those that are copies of each other."""
+    """Return the number of the group of copies of each patch, (n,) int64."""
     from scipy.sparse import coo_array
     from scipy.sparse.csgraph import connected_components
 
-    # Patches of the same embedding need not be copies: a model may not see what they differ in.
+    # Patches with equal embeddings may differ in pixels that the model does not distinguish.
     alike = np.flatnonzero(pairs.same != np.arange(pairs.same.size))
     first = np.concatenate([pairs.first, pairs.same[alike]])
     second = np.concatenate([pairs.second, alike])
@@ -147,17 +148,17 @@ def _check(
     if len(stated) > 1 and stated != ["chance", "copies"]:
         raise ParameterError(
             " and ".join(f"{name}={rules[name]}" for name in stated),
-            "One rule says what is a near-duplicate: threshold, keep, or chance with copies.",
+            "Only one rule is allowed: threshold, keep, or chance with copies.",
             "Leave the others out.",
         )
     if threshold is not None and not -1 <= threshold <= 1:
-        raise ParameterError(f"threshold={threshold}", "A cosine is from -1 to 1.")
+        raise ParameterError(f"threshold={threshold}", "It must be a cosine from -1 to 1.")
     if keep is not None and not 0 < keep <= 1:
-        raise ParameterError(f"keep={keep}", "A share above 0 and at most 1.", "keep=0.5")
+        raise ParameterError(f"keep={keep}", "It must be above 0 and at most 1.", "keep=0.5")
     if chance is not None and not 0 <= chance <= 1:
-        raise ParameterError(f"chance={chance}", "A probability from 0 to 1.")
+        raise ParameterError(f"chance={chance}", "It must be a probability from 0 to 1.")
     if copies is not None and copies < 2:
-        raise ParameterError(f"copies={copies}", "Near-duplicates are at least 2 patches.")
+        raise ParameterError(f"copies={copies}", "It must be at least 2 patches.")
 
 
 METHOD = Method(

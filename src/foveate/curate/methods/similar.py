@@ -1,8 +1,8 @@
-"""Similarity toward and away from example tiles.
+"""Similarity to positive and negative example tiles.
 
-The score of a patch is its cosine with the examples to look for, less that with the examples to
-avoid: the largest over the examples, or the mean. The examples themselves are there already: they
-come last, without a score, or first if asked for.
+The score of a patch is its cosine similarity to the positive examples minus that to the negative
+examples: the largest over the examples, or the mean. The examples themselves come last, without a
+score, or first if requested.
 """
 
 from __future__ import annotations
@@ -38,56 +38,55 @@ def similar(
     combine: str = "max",
     examples: str = "last",
 ) -> Ranking:
-    """Rank by likeness to some tiles and unlikeness to others.
+    """Rank by similarity to positive examples and dissimilarity to negative ones.
 
     Args:
         ids: (n,) str.
         embeddings: (n, d) float; may be a memory map.
         seed: Breaks ties.
         progress: Not used.
-        toward: Ids of tiles to look for: a list, or a text with commas.
-        away: Ids of tiles to avoid. At least one of the two is needed.
+        toward: Ids of positive examples: a list, or a text with commas.
+        away: Ids of negative examples. At least one of `toward` and `away` is required.
         combine: "max" for the cosine with the most similar example, or "mean" over all.
-        examples: Where the examples stand: "last", without a score, or "first".
+        examples: Position of the examples in the ranking: "last", without a score, or "first".
 
     Returns:
         Full ranking; scores from -2 to 2, NaN for examples at the end.
 
     Raises:
-        ParameterError: An example is named twice, or `combine` or `examples` is unknown.
+        ParameterError: An example is given twice, or `combine` or `examples` is unknown.
         DataError: An example is not in the pool.
     """
     if combine not in ("max", "mean"):
         raise ParameterError(f"combine={combine!r}", "Allowed: max, mean.")
     if examples not in ("last", "first"):
         raise ParameterError(f"examples={examples!r}", "Allowed: last, first.")
-    wanted, unwanted = _named(toward, "toward"), _named(away, "away")
-    both = sorted(set(wanted) & set(unwanted))
+    positive, negative = _split_ids(toward, "toward"), _split_ids(away, "away")
+    both = sorted(set(positive) & set(negative))
     if both:
-        raise ParameterError(f"{both[0]!r} is named in toward and in away", "Allowed: one of them.")
+        raise ParameterError(f"{both[0]!r} in toward and in away", "Allowed: one of them.")
     score = np.zeros(len(ids))
-    for sign, names in ((1, wanted), (-1, unwanted)):
+    for sign, names in ((1, positive), (-1, negative)):
         if names:
             score += sign * cosine_to(embeddings, _rows(names, ids), combine)
     score = np.round(score, 9)
-    named = np.isin(ids, [*wanted, *unwanted])
+    is_example = np.isin(ids, [*positive, *negative])
     order = order_by_score(score, tie_keys(ids, seed))
-    parts = order[~named[order]], order[named[order]]
+    parts = order[~is_example[order]], order[is_example[order]]
     if examples == "last":
-        score[named] = np.nan
+        score[is_example] = np.nan
     rows = np.concatenate(parts if examples == "last" else parts[::-1])
-    return Ranking(rows, score[rows], len(ids), meta={"examples": int(named.sum())})
+    return Ranking(rows, score[rows], len(ids), meta={"examples": int(is_example.sum())})
 
 
-def _named(given: str | Sequence[str], option: str) -> list[str]:
-    """Return the ids that are named."""
+def _split_ids(given: str | Sequence[str], option: str) -> list[str]:
     parts = given.split(",") if isinstance(given, str) else list(given)
     if not all(isinstance(part, str) for part in parts):
-        raise ParameterError(f"{option}={given!r}", "Expected ids of tiles, as texts.")
+        raise ParameterError(f"{option}={given!r}", "Expected ids of tiles (str).")
     names = [part.strip() for part in parts if part.strip()]
     twice = [name for i, name in enumerate(names) if name in names[:i]]
     if twice:
-        raise ParameterError(f"{twice[0]!r} is named twice in {option}", "Allowed: each id once.")
+        raise ParameterError(f"{twice[0]!r} twice in {option}", "Each id may be given once.")
     return names
 
 
@@ -99,7 +98,7 @@ def _rows(names: list[str], ids: NDArray[np.str_]) -> NDArray[np.int64]:
             f"the example {unknown[0]!r} is not a tile of this pool"
             + (f", nor are {len(unknown) - 1} others" if len(unknown) > 1 else ""),
             f"The pool has {len(ids)} tiles; the first is {str(ids[0])!r}.",
-            suggest(unknown[0], map(str, ids)) or "Ids stand in tables/pool.parquet of a run.",
+            suggest(unknown[0], map(str, ids)) or "All ids are in tables/pool.parquet of a run.",
         )
     return place
 
@@ -107,7 +106,7 @@ def _rows(names: list[str], ids: NDArray[np.str_]) -> NDArray[np.int64]:
 METHOD = Method(
     name="similar",
     title="Similarity to examples",
-    source="cosine similarity to named tiles",
+    source="cosine similarity to example tiles",
     function=similar,
     needs=("embeddings",),
     requires=("toward", "away"),

@@ -1,13 +1,13 @@
 """TypiClust: the most typical patch of each cluster (Hacohen, Dekel and Weinshall 2022).
 
 "Active Learning on a Budget: Opposite Strategies Suit High and Low Budgets": cluster the patches
-into as many clusters as the budget has patches, and take from each the one of the largest
-typicality, the inverse of the mean distance to its K nearest neighbours (Eq. 4). Deviations, as a
-ranking is made for every budget at once:
+into as many clusters as the budget has patches, and select from each cluster the patch with the
+largest typicality, the inverse of the mean distance to its K nearest neighbours (Eq. 4).
+Deviations, because one ranking is made for all budgets:
 
-- The number of clusters does not depend on the budget: one for every twenty patches, 500 at most.
-- Clusters take turns from the largest on, and give their most typical patch that is left. The
-  paper leaves out clusters of fewer than five patches; here they come last in each turn.
+- The number of clusters does not depend on the budget: one per twenty patches, at most 500.
+- Clusters are visited in turn, the largest first, and the most typical remaining patch is selected.
+  The paper leaves out clusters of fewer than five patches; here they come last in each turn.
 - Neighbours are searched within the cluster, K = 20.
 """
 
@@ -45,29 +45,29 @@ def typiclust(
     neighbours: int = 20,
     fit_rows: int | None = 50_000,
 ) -> Ranking:
-    """Rank by taking the most typical patch of each cluster in turn.
+    """Rank by selecting the most typical patch of each cluster in turn.
 
     Args:
         ids: (n,) str.
         embeddings: (n, d) float; may be a memory map.
-        seed: Starts k-means and breaks ties.
+        seed: Seed of k-means; breaks ties.
         progress: Not used.
-        constraint: Kept in each turn: a cluster gives its next patch that is not forbidden.
-        clusters: Number of clusters; None for n / 20, 500 at most.
-        neighbours: K, the nearest patches whose mean distance says how typical a patch is.
-        fit_rows: k-means is fitted on at most so many patches; None for all.
+        constraint: Applied in each turn: the next patch of a cluster that is allowed is selected.
+        clusters: Number of clusters; None for n / 20, at most 500.
+        neighbours: K, the number of nearest patches whose mean distance defines the typicality.
+        fit_rows: Largest number of patches that k-means is fitted on; None for all.
 
     Returns:
-        Full ranking; scores 1 - r / n. ``meta`` has the number of clusters.
+        Full ranking; scores 1 - r / n. ``meta`` contains the number of clusters.
 
     Raises:
         ParameterError: An option is out of range.
     """
     n = len(ids)
     if neighbours < 1:
-        raise ParameterError(f"neighbours={neighbours}", "At least 1.")
+        raise ParameterError(f"neighbours={neighbours}", "It must be at least 1.")
     if clusters is not None and not 1 <= clusters <= max(n, 1):
-        raise ParameterError(f"clusters={clusters}", f"Allowed: 1 to {n}, the patches.")
+        raise ParameterError(f"clusters={clusters}", f"Allowed: 1 to {n}, the number of patches.")
     if n == 0:
         return Ranking(np.empty(0, np.int64), np.empty(0), 0)
     k = min(_MOST, max(1, n // _PER_CLUSTER)) if clusters is None else clusters
@@ -75,7 +75,7 @@ def typiclust(
     ties = tie_keys(ids, seed)
     apart = spread(embeddings, labels, neighbours, rng(seed, "typiclust/members"))
     found, labels, size = np.unique(labels, return_inverse=True, return_counts=True)
-    # Largest first; clusters of one size by the key of their first patch.
+    # Largest first; ties are broken by the smallest key of a patch in the cluster.
     key = np.full(found.size, np.iinfo(np.uint64).max)
     np.minimum.at(key, labels, ties)
     turn = np.empty(found.size, np.int64)

@@ -18,11 +18,11 @@ A `Recipe` is made in Python, or read from a file (`read_recipe`: TOML, YAML or 
     [[strategy]]
     column = "loss"               # a column of the pool, as a fixed score
     order = "low"                 # or "high"
-    weight = -0.3                 # pushes away
+    weight = -0.3                 # negative: penalise high scores
 
     [wrapper]
     kind = "within"               # or "after", "stratified"
-    recipe = "other.toml"         # a file beside this one, a recipe, or a method
+    recipe = "other.toml"         # a file in the same folder, a recipe, or a method
     keep = "50%"
 
     [rules]

@@ -1,7 +1,7 @@
-"""Recipes by name.
+"""Built-in recipes.
 
-They are examples of sensible combinations, not recommendations: whether one is better than a
-method, or than random, a benchmark of your pool has to say (`bench curate`).
+They are examples, not recommendations: run a benchmark on your pool (`bench curate`) to compare
+them with methods and with random.
 """
 
 from __future__ import annotations
@@ -14,21 +14,21 @@ from foveate.errors import UnknownNameError
 from foveate.registry import Registry, suggest
 
 RECIPES: Registry[Recipe] = Registry("recipe", {
-    # Tiles that stand for the pool, of evenly many pixels of each class. Needs masks.
+    # Tiles that represent the pool, with balanced classes. Needs masks.
     "cover-balance": Recipe("cover-balance", (
         Strategy(kind="coverage"), Strategy(kind="balance"),
     )),
-    # Tiles that stand for the pool, and differ from each other. Needs no masks.
+    # Tiles that represent the pool and differ from each other. Needs no masks.
     "cover-diverse": Recipe("cover-diverse", (
         Strategy(kind="coverage"), Strategy(kind="diversity", weight=0.5),
     )),
-    # Tiles far from each other whose union is of evenly many pixels of each class: the product of
-    # the sum of squared distances and of the balance of the set. Needs masks.
+    # Tiles far from each other with balanced classes: the product of the sum of squared distances
+    # and of the class balance of the set. Needs masks.
     "diverse-balance": Recipe("diverse-balance", (
         Strategy(kind="diversity", options={"power": 2.0}),
         Strategy(kind="balance", options={"form": "divergence"}),
     ), combine="product", scale="total"),
-    # The mean of three places: FA/CB with facility location, each ranked by itself. Needs masks.
+    # The mean of the ranks by FA, CB and facility location. Needs masks.
     "fa-cb-facility": Recipe("fa-cb-facility", (
         Strategy(method="fa"), Strategy(method="cb"), Strategy(method="facility"),
     )),
@@ -41,10 +41,10 @@ FA_CB_FACILITY = recipe_method(RECIPES.get("fa-cb-facility"))
 
 
 def get_recipe(name: str) -> Recipe:
-    """Return a recipe by name; of a method, the recipe with this strategy alone.
+    """Return a recipe by name; for the name of a method, a recipe with that method alone.
 
     Raises:
-        UnknownNameError: There is neither.
+        UnknownNameError: Neither a recipe nor a method has the name.
     """
     if name in RECIPES:
         return RECIPES.get(name)
@@ -53,5 +53,5 @@ def get_recipe(name: str) -> Recipe:
     known = [*RECIPES, *(method for method in METHODS if method not in RECIPES)]
     raise UnknownNameError(
         f"unknown recipe {name!r}", f"Recipes and methods: {', '.join(known)}.",
-        suggest(name, known) or "For a file, name it with its ending: recipe.toml.",
+        suggest(name, known) or "For a file, include the suffix: recipe.toml.",
     )  # fmt: skip

@@ -1,4 +1,4 @@
-"""Recipes in files: TOML, YAML or JSON, with errors that say where."""
+"""Recipes in files: TOML, YAML or JSON, with the location of errors."""
 
 from __future__ import annotations
 
@@ -25,18 +25,18 @@ if TYPE_CHECKING:
 
 SUFFIXES = (".toml", ".yaml", ".yml", ".json")
 _KEYS = ("name", "combine", "scale", "strategy", "wrapper", "rules")
-_EXPECTED = f"A recipe has {', '.join(_KEYS)}."
+_EXPECTED = f"Keys of a recipe: {', '.join(_KEYS)}."
 
 
 def find_recipe(given: str | Path) -> Recipe:
     """Return a recipe by name, or read it from a file.
 
     Args:
-        given: One of `RECIPES`, or a file; of both, the name.
+        given: One of `RECIPES`, or a file; names take precedence.
 
     Raises:
-        UnknownNameError: There is no such recipe.
-        DataError: The file cannot be read, or states something that cannot be.
+        UnknownNameError: The recipe is unknown.
+        DataError: The file cannot be read, or is invalid.
     """
     text = str(given)
     if text in RECIPES:
@@ -45,7 +45,7 @@ def find_recipe(given: str | Path) -> Recipe:
         return read_recipe(given)
     raise UnknownNameError(
         f"unknown recipe {text!r}", f"Known: {', '.join(RECIPES)}, or a file.",
-        suggest(text, RECIPES) or f"A file ends in {', '.join(SUFFIXES)}: {text}.toml.",
+        suggest(text, RECIPES) or f"Suffixes of files: {', '.join(SUFFIXES)}, as in {text}.toml.",
     )  # fmt: skip
 
 
@@ -56,9 +56,9 @@ def recipes_by_name(given: Iterable[str]) -> dict[str, Method]:
         given: As for `find_recipe`.
 
     Raises:
-        UnknownNameError: There is no such recipe.
-        DataError: A file cannot be read, or states something that cannot be.
-        ParameterError: Two have one name, or one that of a method.
+        UnknownNameError: A recipe is unknown.
+        DataError: A file cannot be read, or is invalid.
+        ParameterError: The name of a recipe is used by another one, or by a method.
     """
     found: dict[str, Method] = {}
     for one in dict.fromkeys(given):
@@ -69,8 +69,8 @@ def recipes_by_name(given: Iterable[str]) -> dict[str, Method]:
             kind = "another recipe" if name in found or name in RECIPES else "a method"
             raise ParameterError(
                 f"the recipe {printable(one)!r} with the name {name!r}",
-                f"That is the name of {kind}.",
-                "Give it another name in its file.",
+                f"The name is used by {kind}.",
+                "Change the name in the file.",
             )
         found[name] = method
     return found
@@ -80,25 +80,25 @@ def read_recipe(path: str | Path) -> Recipe:
     """Read a recipe from a file: TOML, YAML or JSON, by its suffix.
 
     Args:
-        path: The file. Files that its wrapper names lie relative to it.
+        path: The file. Paths in its wrapper are relative to its folder.
 
     Raises:
-        DataError: It cannot be read, is malformed, has an unknown key, states something that
-            cannot be, or wraps itself through other files. With the place.
+        DataError: The file cannot be read, is malformed, has an unknown key or an invalid value,
+            or wraps itself through other files. The message contains the location.
     """
     return _read(Path(path), ())
 
 
 def recipe_from(content: Any, inner: Callable[[Any], Recipe | str] = lambda given: given) -> Recipe:
-    """Make a recipe of the content of a document, as `Recipe.to_dict` returns it.
+    """Make a recipe from the content of a document, as returned by `Recipe.to_dict`.
 
     Args:
         content: Mapping with the keys of a file.
-        inner: Finds the recipe that the wrapper names, where that is a text.
+        inner: Returns the recipe of the wrapper for its name or path.
 
     Raises:
-        ParameterError: An unknown key, or a value that cannot be, with the place.
-        UnknownNameError: An unknown name of a kind, method or recipe, with the place.
+        ParameterError: A key is unknown, or a value is invalid.
+        UnknownNameError: The name of a kind, method or recipe is unknown.
     """
     stated = _mapping(content, "a recipe", _EXPECTED)
     _check_keys(stated, _KEYS, "")
@@ -108,7 +108,7 @@ def recipe_from(content: Any, inner: Callable[[Any], Recipe | str] = lambda give
     if not isinstance(parts, list):
         raise ParameterError(
             f"strategy: {type(parts).__name__}", "Expected a list of strategies.",
-            "In TOML, begin each with [[strategy]].",
+            "In TOML, start each with [[strategy]].",
         )  # fmt: skip
     strategies = tuple(
         _made(Strategy, part, f"strategy {number}") for number, part in enumerate(parts, 1)
@@ -123,14 +123,14 @@ def recipe_from(content: Any, inner: Callable[[Any], Recipe | str] = lambda give
 
 
 def _read(path: Path, outer: tuple[Path, ...]) -> Recipe:
-    """Read a recipe that the files `outer` lead to."""
+    """Read a recipe that is wrapped by the files `outer`."""
     where = path.resolve()
     if where in outer:
         loop = [*outer[outer.index(where) :], where]
         raise DataError(
             f"the recipe {printable(str(path))!r}, which wraps itself",
             " -> ".join(printable(one.name) for one in loop) + ".",
-            "A wrapper names another recipe: let one of them be without.",
+            "Wrappers must not form a cycle. Remove one of them.",
         )
     content = read_document(path, "recipe", _EXPECTED)
 
@@ -142,7 +142,7 @@ def _read(path: Path, outer: tuple[Path, ...]) -> Recipe:
     try:
         return recipe_from(content, inner)
     except DataError:
-        raise  # of an inner file, which it names
+        raise  # an error of an inner file, which contains its path
     except FoveateError as error:
         raise DataError(
             f"the recipe {printable(str(path))!r}: {error.given}", error.allowed, error.hint
@@ -164,7 +164,7 @@ def _wrapper(stated: Any, inner: Callable[[Any], Recipe | str]) -> Wrapper:
     if kind != "stratified" and "recipe" not in given:
         raise ParameterError(
             f"wrapper: {kind!r} without a recipe",
-            "It names another recipe: a file, one of the recipes, or a method.",
+            "Expected another recipe: a file, the name of a recipe, or a method.",
             'recipe = "other.toml"',
         )
     if "recipe" in given:
@@ -177,7 +177,7 @@ def _wrapper(stated: Any, inner: Callable[[Any], Recipe | str]) -> Wrapper:
 
 
 def _made[T](kind: Callable[..., T], stated: Any, place: str) -> T:
-    """Make a part of a recipe; errors say which one."""
+    """Make a part of a recipe; errors contain its location."""
     known = tuple(one.name for one in fields(kind))  # ty: ignore[invalid-argument-type]
     given = _mapping(stated, place, f"Expected {', '.join(known)}.")
     _check_keys(given, known, f"{place}: ")

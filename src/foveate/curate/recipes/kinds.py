@@ -1,8 +1,8 @@
 """The kinds of strategies of a recipe, one function each.
 
-Each takes what a method takes and returns a gain of `select.gains` instead of a ranking. With one
-of them alone a recipe picks as the method of the same idea does: "coverage" as `facility` (with
-kernel="gaussian" as `max-herding`), "diversity" as `kcenter`, "balance" as `cb`. "similarity" is
+Each has the arguments of a method and returns a gain of `select.gains` instead of a ranking. A
+recipe with one of them alone is equivalent to a method: "coverage" to `facility` (with
+kernel="gaussian" to `max-herding`), "diversity" to `kcenter`, "balance" to `cb`. "similarity" is
 the method `similar` as a fixed score.
 """
 
@@ -37,8 +37,8 @@ class Kind(Method):
     registry = KINDS
 
     def how_to_give(self, option: str) -> str:
-        """Say how an option is given: in a recipe."""
-        return f"In a recipe options = {{ {option} = ... }}"
+        """Return a hint on how to give an option in a recipe."""
+        return f"In a recipe: options = {{ {option} = ... }}"
 
 
 def coverage(
@@ -59,9 +59,9 @@ def coverage(
         embeddings: (n, d) float; may be a memory map.
         seed: Draws the reference tiles.
         progress: Not used.
-        kernel: "squared" for 1 - (d / D)^2, as `facility`, or "gaussian", as `max-herding`.
+        kernel: "squared" for 1 - (d / D)^2, as in `facility`, or "gaussian", as in `max-herding`.
         sigma: Width of the Gaussian, in the unit of the embeddings; None for the median distance.
-        reference: How many tiles stand for the pool; None for all of it.
+        reference: Size of the sample of tiles that represents the pool; None for the whole pool.
         metric: "euclidean" or "cosine".
 
     Returns:
@@ -73,10 +73,11 @@ def coverage(
     if kernel not in ("squared", "gaussian"):
         raise ParameterError(f"kernel={kernel!r}", "Allowed: squared, gaussian.")
     if reference is not None and reference < 1:
-        raise ParameterError(f"reference={reference}", "At least 1 tile stands for the pool.")
+        raise ParameterError(f"reference={reference}", "It must be at least 1 tile.")
     if sigma is not None and (kernel == "squared" or not 0 < sigma < np.inf):
         raise ParameterError(
-            f"sigma={sigma} of the kernel {kernel!r}", "A width above 0 of a Gaussian.",
+            f"sigma={sigma} of the kernel {kernel!r}",
+            "It must be a positive width of a Gaussian kernel.",
             'kernel="gaussian"' if kernel == "squared" else "",
         )  # fmt: skip
     name = "facility" if kernel == "squared" else "max-herding"
@@ -103,22 +104,22 @@ def diversity(
         embeddings: (n, d) float; may be a memory map.
         seed: Draws the start.
         progress: Not used.
-        start: As for `kcenter`; a strategy that prefers some tile decides the first pick.
+        start: As for `kcenter`; other strategies take precedence for the first pick.
         metric: "euclidean" or "cosine".
-        power: Of the distance: 2 counts what is far away for more, where gains are combined.
+        power: Exponent of the distance; 2 gives distant tiles more weight in combinations.
 
     Returns:
         A `Diversity`.
 
     Raises:
-        ParameterError: Unknown `start` or `metric`, or a power of 0 or less.
+        ParameterError: `start` or `metric` is unknown, or `power` is not positive.
     """
     return Diversity(Vectors(embeddings, metric), first_row(ids, embeddings, seed, start), power)
 
 
 def balance(
     *,
-    ids: NDArray[np.str_],  # noqa: ARG001  (counts are all)
+    ids: NDArray[np.str_],  # noqa: ARG001  (only counts are used)
     counts: NDArray[np.int64],
     seed: int,  # noqa: ARG001  (nothing is drawn)
     progress: ProgressFn | None = None,  # noqa: ARG001  (no pass)
@@ -131,15 +132,16 @@ def balance(
         counts: (n, C) pixels per class.
         seed: Not used.
         progress: Not used.
-        form: "entropy" of the class shares of the union, as `cb`; "concave": the mean over
-            classes of the root of the share of the pool's pixels that is picked; "divergence":
-            1 / (1 + divergence of equal shares from those of the union), see `Balance`.
+        form: "entropy" of the class shares of the selection, as in `cb`; "concave": the mean over
+            classes of the square root of the selected share of the pixels of the class;
+            "divergence": 1 / (1 + divergence of equal shares from those of the selection), see
+            `Balance`.
 
     Returns:
         A `Balance`.
 
     Raises:
-        ParameterError: Unknown `form`.
+        ParameterError: `form` is unknown.
     """
     return Balance(counts, form)
 

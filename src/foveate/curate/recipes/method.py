@@ -33,7 +33,7 @@ FULL_DEPTH = 4_000  # a step is a pass over all embeddings
 
 
 def recipe_method(recipe: Recipe) -> Method:
-    """Return a recipe as a method, which may be registered: ``METHODS.register(name, method)``."""
+    """Return a recipe as a method; register it with ``METHODS.register(name, method)``."""
     return Method(
         name=recipe.name,
         title=f"Recipe {recipe.name}",
@@ -56,7 +56,7 @@ def _words(strategy: Strategy) -> str:
 
 @dataclass(frozen=True)
 class _Given:
-    """What a method is given, but for its options."""
+    """Arguments of a method except its options."""
 
     ids: NDArray[np.str_]
     arrays: Mapping[str, Any]
@@ -74,7 +74,7 @@ class _Function:
 
     @property
     def __signature__(self) -> inspect.Signature:
-        """What it takes: the arrays that its strategies need, and a depth."""
+        """Parameters: the arrays that the strategies need, and a depth."""
         names = ("ids", *self.recipe.needs, "seed", "progress", "constraint", "initial", "depth")
         return inspect.Signature([
             inspect.Parameter(
@@ -117,11 +117,11 @@ def _ranked(recipe: Recipe, given: _Given, depth: int | None) -> Ranking:
     before, turns = np.empty(0, np.int64), None
     wrapper = recipe.wrapper
     if isinstance(wrapper, After):
-        before = _first(recipe, given, wrapper.keep)
+        before = _inner_picks(recipe, given, wrapper.keep)
     elif isinstance(wrapper, Within):
-        # What the other picks forbids nothing: it only says what there is to choose from.
+        # The inner recipe only filters candidates, so the constraint does not apply to it.
         late += 1
-        late[_first(recipe, replace(given, constraint=None), wrapper.keep)] = 0
+        late[_inner_picks(recipe, replace(given, constraint=None), wrapper.keep)] = 0
     elif isinstance(wrapper, Stratified):
         mixture, late, turns = _strata(wrapper, mixture, given)
     late += (1 + late.max()) * _unlabelled(recipe, given)
@@ -144,22 +144,22 @@ def _gain(strategy: Strategy, given: _Given) -> Gain:
     return gain
 
 
-def _first(recipe: Recipe, given: _Given, keep: str | float) -> NDArray[np.int64]:
-    """Return what the recipe in the wrapper picks."""
+def _inner_picks(recipe: Recipe, given: _Given, keep: str | float) -> NDArray[np.int64]:
+    """Return the picks of the recipe in the wrapper."""
     inner = recipe.inner
-    assert inner is not None  # noqa: S101  (the wrapper has found it)
+    assert inner is not None  # noqa: S101  (checked by the wrapper)
     k = _count(read_keep(keep), len(given.ids) - given.initial.size)
     return _ranked(inner, given, k).rows[:k]
 
 
 def _count(keep: Amount, n: int) -> int:
-    """Return how many of n tiles are meant, at least 1."""
-    wanted = np.ceil(keep.value * n - 1e-9) if keep.share else keep.value
-    return int(min(max(wanted, 1), n))
+    """Return the number of tiles for an amount, 1 to n."""
+    count = np.ceil(keep.value * n - 1e-9) if keep.share else keep.value
+    return int(min(max(count, 1), n))
 
 
 def _unlabelled(recipe: Recipe, given: _Given) -> NDArray[np.bool_]:
-    """Say which tiles come last: those without a counted pixel, where classes are balanced."""
+    """Return a mask of tiles without counted pixels, if the recipe balances classes."""
     if any(one.kind == "balance" and one.weight > 0 for one in recipe.strategies):
         return ~given.arrays["counts"].any(axis=1)
     return np.zeros(len(given.ids), bool)
@@ -168,7 +168,7 @@ def _unlabelled(recipe: Recipe, given: _Given) -> NDArray[np.bool_]:
 def _strata(
     wrapper: Stratified, mixture: Mixture, given: _Given
 ) -> tuple[Mixture, NDArray[np.int64], NDArray[np.int64]]:
-    """Return the gains inside strata, which tiles come last, and the stratum of each tile."""
+    """Return the gains inside strata, flags of tiles that come last, and the strata of tiles."""
     n = len(given.ids)
     ties = tie_keys(given.ids, given.seed)
     free = np.ones(n, bool)
@@ -182,7 +182,7 @@ def _strata(
     late[rows[hardest[:dropped]]] = 1
     kept = value[hardest[dropped:]]
     low, high = float(kept.min()), float(kept.max())
-    # The hardest stratum first.
+    # The first stratum has the largest gains.
     place = (high - value) / (high - low) if high > low else np.zeros(value.size)
     turns = np.zeros(n, np.int64)
     turns[rows] = np.clip((place * wrapper.strata).astype(np.int64), 0, wrapper.strata - 1)

@@ -1,4 +1,4 @@
-"""`Recipe`: several strategies combined, stated once and checked when it is made."""
+"""`Recipe`: a combination of strategies, validated when it is made."""
 
 from __future__ import annotations
 
@@ -24,14 +24,15 @@ _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 
 @dataclass(frozen=True)
 class Stratified:
-    """Strata of equal width over the combined gain at the first step, which give a tile in turn.
+    """Select in turn from strata of equal width over the combined gain at the first step.
 
     Zheng, Liu, Lai and Prakash 2023, "Coverage-centric Coreset Selection for High Pruning Rates":
-    the hardest are left out, the rest is drawn evenly from all strata. Here the hardest come last.
+    the hardest tiles are left out, and the others are drawn equally from all strata. Deviation:
+    the hardest tiles are not left out, but ranked last.
 
     Attributes:
-        strata: How many strata.
-        drop: Share of the tiles, those of the largest combined gain, that come last.
+        strata: Number of strata.
+        drop: Share of the tiles that are ranked last, those with the largest combined gain.
         within: Order inside a stratum: "random", or "gain" for the largest combined gain first.
 
     Raises:
@@ -45,25 +46,27 @@ class Stratified:
     def __post_init__(self) -> None:
         """Check the values."""
         if isinstance(self.strata, bool) or not isinstance(self.strata, int) or self.strata < 1:
-            raise ParameterError(f"strata={self.strata!r}", "A whole number, at least 1.")
+            raise ParameterError(f"strata={self.strata!r}", "It must be a whole number above 0.")
         check_number("drop", self.drop)
         if not 0 <= self.drop < 1:
-            raise ParameterError(f"drop={self.drop!r}", "A share from 0 to below 1.", "drop=0.1")
+            raise ParameterError(
+                f"drop={self.drop!r}", "It must be a share from 0 to below 1.", "drop=0.1"
+            )
         if self.within not in ("random", "gain"):
             raise ParameterError(f"within={self.within!r}", "Allowed: random, gain.")
 
 
 @dataclass(frozen=True)
 class Within:
-    """First the tiles that another recipe ranks first, in the order of this one; then the rest.
+    """Rank the top tiles of another recipe first, in the order of this recipe; then the others.
 
     Attributes:
-        recipe: The other recipe, the name of one, or the name of a method.
-        keep: Share ("30%") or number of the tiles that it lets through.
+        recipe: The other recipe, its name, or the name of a method.
+        keep: Share ("30%") or number of the top tiles of the other recipe.
 
     Raises:
-        ParameterError: `keep` is neither, or the recipe has rules of its own.
-        UnknownNameError: No such recipe or method.
+        ParameterError: `keep` is invalid, or the other recipe has rules.
+        UnknownNameError: The recipe or method is unknown.
     """
 
     recipe: Recipe | str
@@ -76,11 +79,11 @@ class Within:
 
 @dataclass(frozen=True)
 class After:
-    """First the picks of another recipe, as many as stated; then this one goes on from them.
+    """Take the first picks of another recipe, then continue with this recipe.
 
     Attributes:
         recipe: As for `Within`.
-        keep: Share or number of tiles that it picks.
+        keep: Share or number of picks of the other recipe.
 
     Raises:
         ParameterError: As for `Within`.
@@ -104,17 +107,17 @@ class Recipe:
     """A declarative combination of strategies, which ranks a pool like a method.
 
     Attributes:
-        name: Its name in runs and files: letters, digits, dots, hyphens and underscores.
-        strategies: At least one.
+        name: Name in runs and files: letters, digits, dots, hyphens and underscores.
+        strategies: Strategies, at least one.
         combine: "sum" of weight times value, or "product" of values to the power of their weights.
-        scale: How gains are made comparable, see `foveate.select.combine`: "step", "first", or of
-            a product "total".
-        wrapper: What is done around the combination; None for nothing.
-        rules: Rules that its selections keep besides those of the run.
+        scale: Normalisation of gains, see `foveate.select.combine`: "step", "first", or for
+            products "total".
+        wrapper: Wrapper around the combination, or None.
+        rules: Rules of its selections in addition to those of the run.
 
     Raises:
-        ParameterError: No strategy, all weights 0, a product with negative weights, a sum on the
-            scale "total", or something that cannot be used.
+        ParameterError: There is no strategy, all weights are 0, a product has negative weights, a
+            sum has the scale "total", or an argument is invalid.
     """
 
     name: str
@@ -128,14 +131,14 @@ class Recipe:
         """Check the combination."""
         if not isinstance(self.name, str) or not _NAME.fullmatch(self.name):
             raise ParameterError(
-                f"a recipe called {self.name!r}",
-                "A name has letters, digits, dots, hyphens and underscores.",
+                f"the recipe name {self.name!r}",
+                "It must consist of letters, digits, dots, hyphens and underscores.",
                 'For example name="balanced-cover".',
             )
         object.__setattr__(self, "strategies", tuple(self.strategies))
         if not self.strategies:
             raise ParameterError(
-                f"the recipe {self.name!r} without a strategy", "At least one is combined."
+                f"the recipe {self.name!r} without a strategy", "At least one is required."
             )
         _check_types(self.strategies, Strategy, "strategies")
         _check_types([self.rules], Rules, "rules")
@@ -150,7 +153,7 @@ class Recipe:
         if self.scale == "total" and self.combine == "sum":
             raise ParameterError(
                 "scale='total' with combine='sum'",
-                "Totals have units of their own, which only a product leaves out.",
+                "Totals have different units, which only a product can combine.",
                 "Use combine='product', or scale='first'.",
             )
         self._check_weights()
@@ -159,23 +162,23 @@ class Recipe:
         weights = [strategy.weight for strategy in self.strategies]
         if not any(weights):
             raise ParameterError(
-                f"the recipe {self.name!r}, in which all weights are 0",
-                "At least one strategy has to count.",
+                f"the recipe {self.name!r} with all weights 0",
+                "At least one weight must differ from 0.",
             )
         if self.combine == "product" and min(weights) < 0:
             raise ParameterError(
                 f"combine='product' with the weight {min(weights):g}",
-                "The weights of a product are powers of values from 0 to 1: at least 0.",
-                "Turn the strategy round (order, or its options), or use combine='sum'.",
+                "The weights of a product are exponents and must be at least 0.",
+                "Reverse the strategy (order, or its options), or use combine='sum'.",
             )
 
     def __hash__(self) -> int:
-        """Hash what it states."""
+        """Return a hash of the content."""
         return hash(digest(self.to_dict()))
 
     @property
     def inner(self) -> Recipe | None:
-        """The recipe that its wrapper names, if there is one."""
+        """The recipe of the wrapper, if there is one."""
         if not isinstance(self.wrapper, Within | After):
             return None
         found = self.wrapper.recipe
@@ -203,7 +206,7 @@ class Recipe:
         return recipe_method(self)
 
     def to_dict(self) -> dict[str, Any]:
-        """Return what it states, JSON-ready; `foveate.curate.recipes.recipe_from` reads it."""
+        """Return the content, JSON-ready, for `foveate.curate.recipes.recipe_from`."""
         found: dict[str, Any] = {
             "name": self.name, "combine": self.combine, "scale": self.scale,
             "strategy": [one.to_dict() for one in self.strategies],
@@ -222,10 +225,10 @@ class Recipe:
 
 
 def read_keep(keep: str | float) -> Amount:
-    """Return how many tiles a recipe in a wrapper lets through.
+    """Return the number of tiles that a wrapper keeps.
 
     Raises:
-        ParameterError: It is no share and no whole number.
+        ParameterError: It is neither a share nor a whole number.
     """
     try:
         found = Budget.parse({"tiles": str(keep)}).limits["tiles"]
@@ -233,7 +236,7 @@ def read_keep(keep: str | float) -> Amount:
         found = Amount(0.5)
     if isinstance(keep, bool) or (not found.share and found.value != int(found.value)):
         raise ParameterError(
-            f"keep={keep!r}", "A share of the tiles, or a whole number of them.",
+            f"keep={keep!r}", "It must be a share or a whole number of tiles.",
             'For example keep="30%", or keep=500.',
         )  # fmt: skip
     return found
@@ -244,7 +247,7 @@ def _check_types(values: Any, kind: type | tuple[type, ...], name: str) -> None:
     for value in values:
         if not isinstance(value, kinds):
             raise ParameterError(
-                f"{name} holds {value!r}",
+                f"{name} contains {value!r}",
                 f"Expected {' or '.join(one.__name__ for one in kinds)}.",
             )
 
@@ -260,7 +263,7 @@ def _check_inner(wrapper: Within | After) -> None:
     _check_types([found], Recipe, "recipe")
     if found.rules != Rules():
         raise ParameterError(
-            f"the recipe {found.name!r} inside another one, with rules",
-            "Rules hold for a whole selection.",
-            "State them in the outer recipe, or for the run.",
+            f"the inner recipe {found.name!r} with rules",
+            "Rules apply to a whole selection.",
+            "Define them in the outer recipe, or for the run.",
         )

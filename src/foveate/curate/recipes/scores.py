@@ -24,19 +24,19 @@ def score_of(
     strategy: Strategy, ids: NDArray[np.str_], arrays: Mapping[str, Any], seed: int,
     initial: NDArray[np.int64],
 ) -> NDArray[np.float64]:  # fmt: skip
-    """Rank by a method, a column, or likeness, and return a score for each tile.
+    """Rank by a method, a column, or similarity, and return a score for each tile.
 
     Args:
-        strategy: Without gains.
+        strategy: A strategy without gains.
         ids: (n,) str, sorted.
-        arrays: What it needs.
+        arrays: The arrays that the strategy needs.
         seed: Seed of the method.
-        initial: Rows that are picked already, which methods that can begin from.
+        initial: Rows that are already selected; used by methods that support them.
 
     Returns:
-        (n,) float64 from 0 to 1. By "rank" the place, 1 for the first and 1/n for the last, with
-        the mean place for equal scores; by "score" the score itself between its smallest (1/(n+1))
-        and largest value. Tiles without a score, and the `initial` ones, have the least: the last
+        (n,) float64 from 0 to 1. With "rank", the place, 1 for the first and 1/n for the last;
+        equal scores share their mean place. With "score", the score scaled from its smallest value
+        (1/(n+1)) to its largest (1). Tiles without a score, and `initial` tiles, get the last
         places, or 0.
 
     Raises:
@@ -74,14 +74,14 @@ def _full(
     if not found.full:
         raise ParameterError(
             f"the strategy {method.name!r}, which ranks {found.depth} of {found.n} tiles",
-            "A recipe combines rankings of the whole pool.",
+            "A recipe needs rankings of the whole pool.",
             "Leave out its option depth.",
         )
     return found
 
 
 def _places(ranking: Ranking, n: int) -> NDArray[np.float64]:
-    """Return the places from 1 to 1/n; neighbours of one score share theirs."""
+    """Return the places from 1 to 1/n; equal scores share their mean place."""
     k = ranking.depth
     same = ranking.score[1:] == ranking.score[:-1]
     same |= np.isnan(ranking.score[1:]) & np.isnan(ranking.score[:-1])

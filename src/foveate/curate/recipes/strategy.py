@@ -18,21 +18,21 @@ Order = Literal["high", "low"]
 
 @dataclass(frozen=True)
 class Strategy:
-    """One part of a recipe: of a kind, a method, or a column, exactly one of them.
+    """One part of a recipe: exactly one of a kind, a method, or a column.
 
     Attributes:
         kind: "coverage", "diversity", "balance" or "similarity", see `foveate.curate.recipes`.
         method: Name of a method of `curate`, whose ranking of the whole pool is a fixed score.
-        column: A column of numbers, as a fixed score.
-        weight: How much it counts; negative to push away.
-        order: Of a column: "high" for the largest first, "low" for the smallest.
-        values: Of a method or column: "rank" for the place, 1 for the first and 1/n for the last
-            (equal scores have the mean of their places), or "score" for its score from 0 to 1.
+        column: Name of a numeric column, as a fixed score.
+        weight: Weight in the combination; negative to penalise high scores.
+        order: For columns: "high" for the largest first, "low" for the smallest.
+        values: For methods and columns: "rank" for the place, 1 for the first and 1/n for the last
+            (equal scores share their mean place), or "score" for the score from 0 to 1.
         options: Options of the kind or method.
 
     Raises:
-        ParameterError: It is not one of the three, or something that it states cannot be used.
-        UnknownNameError: No such kind or method.
+        ParameterError: Not exactly one of the three is given, or an argument is invalid.
+        UnknownNameError: The kind or method is unknown.
     """
 
     kind: str = ""
@@ -44,32 +44,32 @@ class Strategy:
     options: Mapping[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        """Check what can be without a pool."""
+        """Validate the arguments, as far as possible without a pool."""
         named = {name: getattr(self, name) for name in ("kind", "method", "column")}
         for name, value in named.items():
             if not isinstance(value, str):
-                raise ParameterError(f"{name}={value!r}", "Expected a name, as a text.")
+                raise ParameterError(f"{name}={value!r}", "Expected a name (str).")
         stated = [f"{name}={value!r}" for name, value in named.items() if value]
         if len(stated) != 1:
             raise ParameterError(
                 "a strategy with " + (" and ".join(stated) or "neither kind, method nor column"),
-                f"It is of a kind ({', '.join(KINDS)}), a method or a column: one of them.",
-                "Make it several strategies." if stated else 'For example kind="coverage".',
+                f"Exactly one of kind ({', '.join(KINDS)}), method or column is required.",
+                "Split it into several strategies." if stated else 'For example kind="coverage".',
             )
         check_number("weight", self.weight)
         if not isinstance(self.options, Mapping):
             raise ParameterError(f"options={self.options!r}", "Expected option -> value.")
         self._check_fixed()
         if not self.column:
-            self.chosen_options  # noqa: B018  (refuses what is unknown)
+            self.chosen_options  # noqa: B018  (rejects unknown options)
         elif self.options:
             raise ParameterError(
                 f"options={dict(self.options)!r} of the column {self.column!r}",
-                "A column has no options but order and values.",
+                "Columns have no options. Use order and values.",
             )
 
     def _check_fixed(self) -> None:
-        """Refuse what only fixed scores have, elsewhere."""
+        """Reject arguments of fixed scores for other strategies."""
         for name, of, allowed in (
             ("order", bool(self.column), get_args(Order)),
             ("values", not self.gains, get_args(Values)),
@@ -78,7 +78,7 @@ class Strategy:
             if given is not None and not of:
                 raise ParameterError(
                     f"{name}={given!r} of {self.kind or self.method!r}",
-                    f"Only {'columns have' if name == 'order' else 'fixed scores have'} {name}.",
+                    f"It is an argument of {'columns' if name == 'order' else 'fixed scores'}.",
                     "Leave it out.",
                 )
             if given is not None and given not in allowed:
@@ -89,12 +89,12 @@ class Strategy:
 
     @property
     def gains(self) -> bool:
-        """Whether each pick changes what it says."""
+        """Whether its values change with each pick."""
         return bool(self.kind) and KINDS.get(self.kind).greedy
 
     @property
     def source(self) -> Kind | Method:
-        """The kind or method behind it."""
+        """The kind or method of the strategy."""
         if self.kind:
             return KINDS.get(self.kind)
         return get_method(self.method or "column")
@@ -107,7 +107,7 @@ class Strategy:
         return self.source.options("default", self.options)
 
     def to_dict(self) -> dict[str, Any]:
-        """Return what is stated, JSON-ready."""
+        """Return the given arguments, JSON-ready."""
         found = {name: getattr(self, name) for name in ("kind", "method", "column") if
                  getattr(self, name)}  # fmt: skip
         found["weight"] = self.weight
@@ -119,10 +119,10 @@ class Strategy:
 
 
 def check_number(name: str, value: object) -> None:
-    """Refuse what is no finite number.
+    """Check that a value is a finite number.
 
     Raises:
-        ParameterError: It is none.
+        ParameterError: It is not a finite number.
     """
     if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
         raise ParameterError(f"{name}={value!r}", "Expected a finite number.", f"{name}=0.5")
