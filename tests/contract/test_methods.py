@@ -117,7 +117,7 @@ def test_a_function_that_does_not_take_what_it_is_given_is_refused_at_once():
     def forgetful(*, ids, seed):
         return Ranking(np.arange(len(ids)), np.zeros(len(ids)), len(ids))
 
-    with pytest.raises(ParameterError, match="takes no progress"):
+    with pytest.raises(ParameterError, match="without the parameter progress"):
         Method("forgetful", "Forgetful", "", forgetful)
     with pytest.raises(ParameterError, match="Did you mean 'counts'"):
         Method("needy", "Needy", "", forgetful, needs=("count",))

@@ -139,8 +139,8 @@ def test_a_large_cluster_is_scored_by_a_sample():
         ({"delta": 0}, "delta=0, patience=3, max_k=64"),
         ({"patience": 0}, "patience at least 1"),
         ({"max_k": 1}, "max_k at least 2"),
-        ({"clusters": 0}, "clusters=0. Allowed: 1 to 120, the rows"),
-        ({"clusters": 121}, "clusters=121. Allowed: 1 to 120, the rows"),
+        ({"clusters": 0}, "clusters=0. Allowed: 1 to 120, the number of rows"),
+        ({"clusters": 121}, "clusters=121. Allowed: 1 to 120, the number of rows"),
     ],
 )
 def test_options_out_of_range_are_refused(options, message):

@@ -148,7 +148,7 @@ def test_bad_values_are_named(dtype):
     x = np.ones((600, 3), dtype)
     x[[3, 400], 1] = np.nan
     x[500, 0] = -np.inf
-    with pytest.raises(DataError, match=r"3 of 600 rows hold NaN or infinity.*\[3, 400, 500\]"):
+    with pytest.raises(DataError, match=r"3 of 600 rows contain NaN or infinity.*\[3, 400, 500\]"):
         kcenter_greedy(x, 2, ties=keys(600), start=0, block=100)
 
 
@@ -168,9 +168,9 @@ def test_other_arrays_are_refused(x):
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"k": -1}, r"k=-1.*Allowed is 0 to 4"),
-        ({"k": 5}, r"k=5.*Allowed is 0 to 4"),
-        ({"k": 4, "given": [0], "start": None}, r"Allowed is 0 to 3: 4 rows, 1 given"),
+        ({"k": -1}, r"k=-1.*Allowed: 0 to 4"),
+        ({"k": 5}, r"k=5.*Allowed: 0 to 4"),
+        ({"k": 4, "given": [0], "start": None}, r"Allowed: 0 to 3 .4 rows, 1 given"),
         ({"start": None}, "neither start nor given"),
         ({"start": 4}, "start=4.*0 to 3"),
         ({"start": -1}, "start=-1.*0 to 3"),

@@ -1,1 +1,1 @@
-"""Arrays in, order out: the algorithms, which know nothing of imagery."""
+"""Selection algorithms on arrays, independent of imagery."""

@@ -113,23 +113,24 @@ class Seen:
 
     @classmethod
     def merged(cls, parts: list[Seen]) -> Self:
-        """Return what was found in several parts; the lengths are left out."""
+        """Return the merged results of several parts, without lengths."""
         bad, zero = [part.bad for part in parts], [part.zero for part in parts]
         largest = max(part.largest for part in parts)
         return cls(largest, None, np.concatenate(bad), np.concatenate(zero))
 
     def refuse(self, n: int) -> None:
-        """Refuse rows that cannot be points.
+        """Raise an error if there are invalid rows.
 
         Raises:
-            DataError: Rows of n hold NaN or infinity, or (cosine) are all zero.
+            DataError: Rows of n contain NaN or infinity, or (cosine) are all zero.
         """
         _refuse(
-            self.bad, n, "hold NaN or infinity", "Embeddings must be finite, and at most 1e300."
+            self.bad, n, "contain NaN or infinity", "Embeddings must be finite, and at most 1e300."
         )
         _refuse(
-            self.zero, n, "are all zero", "A row of zeros has no direction: use metric='euclidean'."
-        )
+            self.zero, n, "are all zero",
+            "The cosine of a row of zeros is undefined; use metric='euclidean'.",
+        )  # fmt: skip
 
 
 def sampled(n: int) -> NDArray[np.int64]:
@@ -277,7 +278,7 @@ def _single(rows: NDArray[np.floating], scale: float) -> NDArray[np.float32]:
 
 
 def _lengths(rows: NDArray[np.floating]) -> NDArray[np.float64]:
-    """Return the lengths of rows; no square overflows or vanishes as a whole."""
+    """Return the lengths of rows, scaled so that squares neither overflow nor underflow."""
     if not rows.shape[1]:
         return np.zeros(len(rows))
     peak = np.max(np.abs(rows), axis=1).astype(np.float64)

@@ -1,4 +1,4 @@
-"""Rows that wait for their quotas or strata: how `Constraint.apply` finds what is next."""
+"""Order of rows under quotas and strata, for `Constraint.apply`."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ if TYPE_CHECKING:
 
 
 class Waiting:
-    """Rows in the method's order, of which some have to wait for their quotas or strata.
+    """Rows in the order of a method, some of which wait for their quotas or strata.
 
     Args:
         constraint: The constraint.
-        order: (k,) rows, best first, none of them given.
-        state: What its rules forbid.
+        order: (k,) rows, best first, without given rows.
+        state: State of the rules.
     """
 
     def __init__(self, constraint: Constraint, order: NDArray[np.int64], state: Open) -> None:
@@ -39,10 +39,10 @@ class Waiting:
         self.of_stratum: dict[int, list[tuple[int, ...]]] = {}  # keys of `waiting`
 
     def run(self) -> NDArray[np.int64]:
-        """Return the places that are taken, in the order in which they are."""
+        """Return the positions of the taken rows, in the order in which they are."""
         taken: list[int] = []
         stream = iter(range(self.order.size))
-        if self.strata is not None:  # the first of each stratum has to be known in every turn
+        if self.strata is not None:  # the first row of each stratum is needed in every turn
             for place in stream:
                 self._wait(place)
         while True:
@@ -57,28 +57,28 @@ class Waiting:
             taken.append(place)
 
     def _place(self, stream: Iterable[int], limits: list[int]) -> int | None:
-        """Return the next place that is taken."""
+        """Return the position of the next taken row."""
         if self.strata is not None:
             return self._turn(limits)
         place = self._first_waiting(limits, self.waiting)
         return self._next(stream, limits) if place is None else place
 
     def _turn(self, limits: list[int]) -> int | None:
-        """Return the first place of the stratum whose turn it is, or of the next that has one."""
-        assert self.strata is not None  # noqa: S101  (else there are no turns)
+        """Return the first position of the next stratum that has an allowed row."""
+        assert self.strata is not None  # noqa: S101  (checked by the caller)
         turn = self.strata.turn(self.used[-1])
         while (top := turn.max(initial=-np.inf)) > -np.inf:
-            own = turn >= top - SAME
-            strata = np.flatnonzero(own).tolist()
+            due = turn >= top - SAME
+            strata = np.flatnonzero(due).tolist()
             keys = [key for stratum in strata for key in self.of_stratum.get(stratum, ())]
             place = self._first_waiting(limits, [key for key in keys if key in self.waiting])
             if place is not None:
                 return place
-            turn[own] = -np.inf
+            turn[due] = -np.inf
         return None
 
     def _first_waiting(self, limits: list[int], keys: Iterable[tuple[int, ...]]) -> int | None:
-        """Return the first place that had to wait and need not any more, of some keys."""
+        """Return the first waiting position of some keys that is now allowed."""
         best = None
         for key in [key for key in keys if self._may(key, limits)]:
             queue = self.waiting[key]
@@ -91,7 +91,7 @@ class Waiting:
         return None if best is None else self.waiting[best].popleft()
 
     def _next(self, stream: Iterable[int], limits: list[int]) -> int | None:
-        """Return the next place that may be taken; those before it wait."""
+        """Return the next allowed position; the positions before it wait."""
         for place in stream:
             row = int(self.order[place])
             if not self.state.free[row]:
@@ -110,7 +110,7 @@ class Waiting:
         self.waiting[key].append(place)
 
     def _key(self, row: int) -> tuple[int, ...]:
-        """Return the values of a row: of each quota, then its stratum."""
+        """Return the value of a row in each quota, then its stratum."""
         return tuple(self.codes[row].tolist())
 
     def _may(self, key: tuple[int, ...], limits: list[int]) -> bool:

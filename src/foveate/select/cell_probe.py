@@ -1,8 +1,8 @@
-"""A linear probe on dense features: what it is fitted to, and the fit.
+"""A linear probe on dense features: sampling and fit.
 
-Features of cells are reduced by a whitened PCA of a bounded number of drawn cells, pixels are drawn
-from cells by their labels, and a multinomial logistic regression is fitted to the features of their
-cells. Features and labels are read in blocks or where they are drawn, and may be memory maps.
+Features of cells are reduced by a whitened PCA, fitted on a bounded sample of cells. Pixels are
+drawn by their labels, and a multinomial logistic regression is fitted to the features of their
+cells. Only blocks or the drawn values of features and labels are read, so these may be memory maps.
 """
 
 from __future__ import annotations
@@ -16,14 +16,14 @@ import numpy as np
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-DRAWS = 10_000  # pixels that a probe is fitted to
-COMPONENTS = 64  # of the PCA
+DRAWS = 10_000  # number of pixels that a probe is fitted to
+COMPONENTS = 64  # number of principal components
 STRENGTH = 1.0  # C of the logistic regression, on whitened features
-FITTED = 40_000  # cells that the PCA is fitted to
+FITTED = 40_000  # largest number of cells that the PCA is fitted to
 _STEPS = 300
-_FAR = 1e3  # rare outliers of a whitened component would be infinite in half precision
+_FAR = 1e3  # clip outliers, which would overflow in half precision
 _BLOCK = 256  # tiles
-_TINY = 1e-12  # of the largest variance
+_TINY = 1e-12  # share of the largest variance
 
 
 @dataclass(frozen=True)
@@ -32,7 +32,7 @@ class Components:
 
     Attributes:
         weight: (q, d) float32.
-        shift: (q,) float32, taken off after `weight`.
+        shift: (q,) float32, subtracted after `weight`.
     """
 
     weight: NDArray[np.float32]
@@ -42,7 +42,7 @@ class Components:
     def fit(
         cls, x: NDArray[np.floating], rows: NDArray[np.int64], draw: np.random.Generator
     ) -> Self:
-        """Fit components to cells that are drawn from some tiles.
+        """Fit components to random cells of some tiles.
 
         Args:
             x: (n, t, d) features.
@@ -56,10 +56,10 @@ class Components:
         drawn = np.sort(draw.choice(cells, min(FITTED, cells), replace=False))
         sample = np.asarray(x[rows[drawn // t], drawn % t], np.float32)
         pca = PCA(min(COMPONENTS, d, len(sample)), whiten=True, svd_solver="covariance_eigh")
-        with np.errstate(invalid="ignore"):  # shares of the variance, of features without any
+        with np.errstate(invalid="ignore"):  # variance ratios of constant features
             pca.fit(sample.astype(np.float64))
         variance = pca.explained_variance_
-        # A direction without variance holds rounding alone: it must not be blown up.
+        # Directions without variance contain only rounding errors, which must not be amplified.
         spread = np.sqrt(np.maximum(variance, _TINY * (variance.max() or 1.0)))
         weight = (pca.components_ / spread[:, None]).astype(np.float32)
         return cls(weight, (pca.mean_ @ weight.T).astype(np.float32))
@@ -79,13 +79,13 @@ def draw_pixels(
 
     Args:
         counts: (n, t, C) pixels by class of each cell of each tile.
-        rows: Tiles to draw from, at least one with a pixel.
-        weight: (C,) chance of a pixel of each class, up to a factor.
-        size: How many.
+        rows: Tiles to draw from, at least one with a labelled pixel.
+        weight: (C,) relative probability of a pixel of each class.
+        size: Number of pixels.
         draw: Source of randomness.
 
     Returns:
-        Place of the tile in `rows`, cell and class of each pixel: (size,) int64 each.
+        Position of the tile in `rows`, cell and class of each pixel: (size,) int64 each.
     """
     blocks = [rows[i : i + _BLOCK] for i in range(0, rows.size, _BLOCK)]
     upto = np.cumsum(np.concatenate([(counts[b].sum(axis=1) * weight).sum(axis=1) for b in blocks]))
@@ -93,21 +93,21 @@ def draw_pixels(
     tile = _places(upto, at)
     cell, y = np.empty(size, np.int64), np.empty(size, np.int64)
     for i in np.unique(tile).tolist():
-        own = np.flatnonzero(tile == i)
+        pixels = np.flatnonzero(tile == i)
         within = np.cumsum((counts[rows[i]] * weight).ravel())
-        place = _places(within, at[own] - (upto[i - 1] if i else 0.0))
-        cell[own], y[own] = np.divmod(place, counts.shape[2])
+        place = _places(within, at[pixels] - (upto[i - 1] if i else 0.0))
+        cell[pixels], y[pixels] = np.divmod(place, counts.shape[2])
     return tile, cell, y
 
 
 def _places(upto: NDArray[np.float64], at: NDArray[np.float64]) -> NDArray[np.int64]:
-    """Return which part each point lies in; rounding leads to no part without a length."""
+    """Return the interval of each point; rounding never selects an empty interval."""
     last = np.searchsorted(upto, upto[-1], side="left")
     return np.minimum(np.searchsorted(upto, at, side="right"), last)
 
 
 def totals(counts: NDArray[np.integer], rows: NDArray[np.int64]) -> NDArray[np.int64]:
-    """Return the pixels of each class in some tiles: (C,) int64, of (n, t, C) counts."""
+    """Return the pixels of each class in some tiles: (C,) int64, from (n, t, C) counts."""
     found = np.zeros(counts.shape[2], np.int64)
     for start in range(0, rows.size, _BLOCK):
         found += counts[rows[start : start + _BLOCK]].sum(axis=(0, 1), dtype=np.int64)
@@ -120,7 +120,7 @@ class CellProbe:
 
     Attributes:
         known: (k,) int64 classes that it was fitted to.
-        model: The regression; None where there is one class.
+        model: The regression; None if there is only one class.
     """
 
     known: NDArray[np.int64]
@@ -136,7 +136,7 @@ class CellProbe:
         Args:
             x: (m, q) whitened features of their cells.
             y: (m,) classes.
-            weight: (m,) how much each counts; None for alike. One of 0 is left out.
+            weight: (m,) sample weights; None for equal weights. Pixels of weight 0 are left out.
         """
         from sklearn.exceptions import ConvergenceWarning
         from sklearn.linear_model import LogisticRegression
@@ -148,7 +148,7 @@ class CellProbe:
             return cls(known, None)
         model = LogisticRegression(C=STRENGTH, max_iter=_STEPS, tol=1e-3)
         with warnings.catch_warnings():
-            # A probe that is not at its optimum after so many steps is one like all others.
+            # All probes have the same number of steps; convergence is not required.
             warnings.simplefilter("ignore", ConvergenceWarning)
             model.fit(x, y, sample_weight=weight)
         return cls(known, model)
@@ -158,7 +158,7 @@ class CellProbe:
         return np.full(len(x), self.known[0]) if self.model is None else self.model.predict(x)
 
     def probabilities(self, x: NDArray[np.float32], classes: int) -> NDArray[np.float64]:
-        """Return the probability of each class: (m, q) to (m, C), 0 for those it does not know."""
+        """Return the probability of each class: (m, q) to (m, C), 0 for classes not in `known`."""
         found = np.zeros((len(x), classes))
         if self.known.size:
             found[:, self.known] = 1.0 if self.model is None else self.model.predict_proba(x)

@@ -1,8 +1,8 @@
 """k-means with a growing number of clusters, and the elbow of the mean Vendi score.
 
-Core-set paper, section III-B: K grows from 2 until the mean within-cluster Vendi score changes
-by less than delta three times. The text says that K "minimises" this mean; it falls almost
-monotonically to 1 at K = n, so the rule is an elbow, not a minimum.
+Core-set paper, section III-B: K increases from 2 until the mean within-cluster Vendi score changes
+by less than delta three times. According to the text, K "minimises" this mean. The mean decreases
+almost monotonically to 1 at K = n, so the rule is an elbow, not a minimum.
 """
 
 from __future__ import annotations
@@ -25,20 +25,20 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 
-AXES_ROWS = 10_000  # that the main axes are found from
-_BLOCK = 8192  # rows that are held in float64 at a time
-_DISTANCES = 2**22  # to centres, that are held in float64 at a time
-_TIE = 1e-9  # relative difference of squared distances that is rounding
+AXES_ROWS = 10_000  # largest number of rows to compute the main axes from
+_BLOCK = 8192  # rows in float64 at a time
+_DISTANCES = 2**22  # distances to centres in float64 at a time
+_TIE = 1e-9  # relative differences of squared distances below this are rounding
 
 
 def one_thread() -> AbstractContextManager[object]:
-    """Limit linear algebra to one thread: sums of several threads differ in the last bit."""
+    """Limit linear algebra to one thread, because the number of threads changes the last bits."""
     return _libraries().limit(limits=1)
 
 
 @functools.cache
 def _libraries() -> ThreadpoolController:
-    # Finding the loaded libraries takes some milliseconds: once, after they are loaded.
+    # Finding the loaded libraries takes some milliseconds, so it is done once.
     import sklearn.cluster  # noqa: F401
 
     return ThreadpoolController()
@@ -49,10 +49,11 @@ class Elbow:
     """Clusters found by `vendi_elbow`.
 
     Attributes:
-        labels: (n,) int64 cluster of each row, 0 to k - 1, every cluster occupied.
-        scores: Mean Vendi score of each K tried, from 2 (or the given K) on.
-        centres: (k, d) centres of that fit.
-        stopped: "delta", "max_k", "n" (no more clusters than distinct rows) or "given".
+        labels: (n,) int64 cluster of each row, 0 to k - 1, without empty clusters.
+        scores: Mean Vendi score of each K of the search, from 2 on.
+        centres: (k, d) centres of the fit.
+        stopped: Reason for the end of the search: "delta", "max_k", "n" (as many clusters as
+            distinct rows) or "given".
     """
 
     labels: NDArray[np.int64]
@@ -62,7 +63,7 @@ class Elbow:
 
     @property
     def k(self) -> int:
-        """Number of clusters of that fit."""
+        """Number of clusters of the fit."""
         return len(self.centres)
 
 
@@ -70,18 +71,18 @@ def kmeans(
     x: NDArray[np.floating], k: int, rng: np.random.Generator, start: NDArray | None = None,
     max_iter: int = 300,
 ) -> tuple[NDArray[np.int64], NDArray[np.floating], NDArray[np.float64]]:  # fmt: skip
-    """Cluster rows with Lloyd's algorithm, the same on any number of threads.
+    """Cluster rows with Lloyd's algorithm, independent of the number of threads.
 
     Args:
         x: (n, d) float32 or float64.
         k: Number of clusters.
-        rng: Source of the k-means++ start when `start` is None.
-        start: (k, d) centres to start from, or None.
-        max_iter: Iterations, at most.
+        rng: Source of randomness of k-means++ if `start` is None.
+        start: (k, d) initial centres, or None.
+        max_iter: Largest number of iterations.
 
     Returns:
         Labels (n,) int64 without gaps, centres (k', d), and the squared distance of each row to
-        its centre (n,). k' < k when rows coincide.
+        its centre (n,). k' < k if rows coincide.
     """
     from sklearn.cluster import KMeans
     from sklearn.exceptions import ConvergenceWarning
@@ -92,7 +93,7 @@ def kmeans(
         max_iter=max_iter,
     )  # fmt: skip
     with one_thread(), warnings.catch_warnings():
-        # Rows that coincide give fewer clusters: the return value says so.
+        # Coinciding rows give fewer clusters, which the caller sees from the centres.
         warnings.simplefilter("ignore", ConvergenceWarning)
         labels = model.fit_predict(x)
     used, labels = np.unique(labels, return_inverse=True)
@@ -117,25 +118,25 @@ def vendi_elbow(
     stop: str = "consecutive",
     progress: ProgressFn | None = None,
 ) -> Elbow:
-    """Find clusters whose members are alike.
+    """Find K by the elbow of the mean Vendi score, and cluster the rows.
 
     Args:
         x: (n, d) embeddings.
         rng: Source of randomness.
-        clusters: K by hand, or None to search.
-        delta: Relative change of the mean Vendi score that counts as none.
-        patience: How many such changes end the search.
+        clusters: K, or None to search for it.
+        delta: Relative changes of the mean Vendi score below this count as flat.
+        patience: Number of flat changes that end the search.
         max_k: Largest K; None for n.
-        vendi_rows: At most so many rows of a cluster enter its Vendi score; None for all.
-        warm: Start K + 1 from the centres of K and one row of the worst cluster, instead of
-            afresh: a search costs little more than one fit.
+        vendi_rows: Largest number of rows of a cluster for its Vendi score; None for all.
+        warm: Whether to initialise K + 1 with the centres of K and one row of the worst cluster; a
+            search then costs little more than one fit.
         stop: "consecutive": the last `patience` changes are all below delta (the paper's text);
-            "mean": their mean against the best so far is, and K is one more than the last fit
-            (the code released with the challenge).
+            "mean": the mean of these changes, relative to the best score so far, is at most delta,
+            and K is one more than in the last fit (the code released with the challenge).
         progress: Called with ticks.
 
     Returns:
-        The clusters of the last fit, which satisfied the rule.
+        The clusters of the last fit.
 
     Raises:
         ParameterError: An option is out of range.
@@ -145,14 +146,14 @@ def vendi_elbow(
     if not (delta > 0 and patience >= 1 and (max_k is None or max_k >= 2)):
         raise ParameterError(
             f"delta={delta}, patience={patience}, max_k={max_k}",
-            "delta is above 0, patience at least 1, max_k at least 2.",
+            "delta must be above 0, patience at least 1, and max_k at least 2.",
         )
     n = len(x)
     rows = np.ascontiguousarray(x, dtype=np.float32)
     cap = n if max_k is None else min(n, max_k)
     if clusters is not None:
         if not 1 <= clusters <= n:
-            raise ParameterError(f"clusters={clusters}", f"Allowed: 1 to {n}, the rows.")
+            raise ParameterError(f"clusters={clusters}", f"Allowed: 1 to {n}, the number of rows.")
         labels, centres, _ = kmeans(rows, clusters, rng)
         return Elbow(labels, centres, (), "given")
     if n < 3:
@@ -182,24 +183,25 @@ def vendi_elbow(
 def cells(
     x: NDArray[np.floating], k: int, rng: np.random.Generator, fit_rows: int | None = 50_000
 ) -> tuple[NDArray[np.int64], NDArray[np.floating]]:
-    """Cluster rows that may be too many for memory: fit on some, the others join the nearest.
+    """Cluster rows that may not fit into memory: fit on a sample, assign others to the nearest.
 
     Args:
         x: (n, d) float; may be a memory map.
         k: Number of clusters.
-        rng: Draws the rows and starts k-means.
-        fit_rows: k-means is fitted on at most so many rows, copied as float32; None for all.
+        rng: Source of randomness of the sample and of k-means.
+        fit_rows: Largest number of rows that k-means is fitted on, copied as float32; None for
+            all.
 
     Returns:
-        Labels (n,) int64, and centres (k', d), k' < k when rows coincide. A cluster may be empty.
+        Labels (n,) int64, and centres (k', d), k' < k if rows coincide. Clusters may be empty.
     """
     n = len(x)
     if fit_rows is None or n <= fit_rows:
         rows = np.ascontiguousarray(x, dtype=np.float32)
         labels, centres, _ = kmeans(rows, min(k, n), rng)
         return labels, centres
-    some = np.sort(rng.choice(n, max(fit_rows, 1), replace=False))
-    rows = np.ascontiguousarray(x[some], dtype=np.float32)
+    sample = np.sort(rng.choice(n, max(fit_rows, 1), replace=False))
+    rows = np.ascontiguousarray(x[sample], dtype=np.float32)
     centres = kmeans(rows, min(k, len(rows)), rng)[1]
     return nearest(x, centres), centres
 
@@ -217,26 +219,26 @@ def nearest(x: NDArray[np.floating], centres: NDArray[np.floating]) -> NDArray[n
 
 
 def main_axes(x: NDArray[np.floating], count: int, rng: np.random.Generator) -> NDArray[np.float32]:
-    """Return the directions that hold most of the squares of rows, as right singular vectors.
+    """Return the right singular vectors with the largest singular values.
 
-    Not centred, so that what is left of rows has their lengths and angles, too: products of rows
-    with the axes stand for the rows in k-means and in Vendi scores. Randomised (Halko, Martinsson
-    and Tropp 2011), from at most `AXES_ROWS` rows.
+    Rows are not centred, so that projected rows approximate lengths and angles, as needed for
+    k-means and Vendi scores. Randomised (Halko, Martinsson and Tropp 2011), on at most `AXES_ROWS`
+    rows.
 
     Args:
         x: (n, d) float; may be a memory map.
         count: Number of axes, below d.
-        rng: Draws the rows, and the start.
+        rng: Source of randomness of the sample and of the algorithm.
 
     Returns:
-        (d, q) float32 of orthogonal unit columns, q = min(count, n).
+        (d, q) float32 with orthonormal columns, q = min(count, n).
     """
     from sklearn.utils.extmath import randomized_svd
 
-    some = np.arange(len(x))
+    sample = np.arange(len(x))
     if len(x) > AXES_ROWS:
-        some = np.sort(rng.choice(len(x), AXES_ROWS, replace=False))
-    rows = np.asarray(x[some], dtype=np.float32)
+        sample = np.sort(rng.choice(len(x), AXES_ROWS, replace=False))
+    rows = np.asarray(x[sample], dtype=np.float32)
     with one_thread():
         _, _, axes = randomized_svd(
             rows, min(count, len(rows)), n_iter=3, random_state=int(rng.integers(2**31))
@@ -261,8 +263,8 @@ def _grow(
 ) -> NDArray[np.floating]:
     """Add a centre: the farthest row of the cluster with the largest sum of squares.
 
-    Two rows alone are equally far from their mean: the first is taken, not the one that rounding
-    puts farther.
+    Ties up to rounding go to the first row, for example in a cluster of two rows, which are equally
+    far from their mean.
     """
     worst = int(np.bincount(labels, weights=gap).argmax())
     members = np.flatnonzero(labels == worst)
@@ -277,7 +279,7 @@ def _mean_vendi(
     limit: int | None,
     rng: np.random.Generator,
 ) -> float:
-    """Unweighted mean over clusters, as in the paper: a single row counts like a giant."""
+    """Return the mean over clusters, not weighted by size, as in the paper."""
     values = []
     with one_thread():
         for cluster in range(int(labels.max()) + 1):

@@ -1,20 +1,21 @@
-"""One greedy run over several gains: each pick is the row of the largest combination.
+"""Greedy selection by several gains: each pick is the row with the largest combined gain.
 
-At each step every gain is brought to one scale, and they are added with their weights, or
-multiplied. By the scale "step" a gain is 0 for the row that adds least of those that may be picked,
-and 1 for the one that adds most: a weight means the same at the first step and the last, though
-gains of coverage shrink by orders of magnitude. By the scale "first" gains are divided by the
-largest one, up or down, of the first step that has any, and the run maximises one fixed function: a
-sum of submodular ones is submodular, so that greedy is near its optimum (Nemhauser, Wolsey and
-Fisher 1978). Fixed scores are from 0 to 1 already and stay as they are.
+At each step, gains are normalised, and added with their weights, or multiplied. Scales:
 
-By the scale "total", of products alone, a gain is what the picks and the row have together: the sum
-of the distances, the balance of the union. The run maximises the product of these objectives of the
-whole set (LightlyOne, "Selection Strategy Combination", docs.lightly.ai), so a row counts by the
-share that it adds to each of them, and one that adds nothing to one of them may still be picked; by
-"step" its product is 0. Before the first pick there is no distance, and `Gain.first` is picked.
+- "step": a gain is 0 for the candidate with the smallest gain and 1 for the one with the largest.
+  A weight then has the same effect in all steps, although coverage gains shrink by orders of
+  magnitude.
+- "first": gains are divided by their largest magnitude at the first step with non-zero gains, so
+  one fixed function is maximised. A sum of submodular functions is submodular, so greedy is near
+  the optimum (Nemhauser, Wolsey and Fisher 1978).
+- "total", for products only: a gain is the objective of the picks together with the row: the sum of
+  distances, the class balance of the selection. The product of these objectives is maximised
+  (LightlyOne, "Selection Strategy Combination", docs.lightly.ai). A row counts by the share that it
+  adds to each objective, and may be picked if it adds nothing to one of them; with "step" its
+  product is 0. Before the first pick distances are undefined, and `Gain.first` is picked.
 
-Where all rows add the same, up to rounding, a gain is 1 for all.
+Fixed scores are from 0 to 1 and are not normalised with "step" and "first". If all gains are equal,
+up to rounding, they are 1 for all rows.
 """
 
 from __future__ import annotations
@@ -39,7 +40,7 @@ if TYPE_CHECKING:
 Combine = Literal["sum", "product"]
 Scale = Literal["step", "first", "total"]
 
-_EQUAL = 1e-9  # of the spread of the combined gains: differences below are ties
+_EQUAL = 1e-9  # share of the range of combined gains; smaller differences are ties
 
 
 @dataclass(frozen=True)
@@ -47,8 +48,8 @@ class Combined:
     """An order of rows by combined gains.
 
     Attributes:
-        rows: (k,) int64 rows in the order of choice; those that were given are not among them.
-        gain: (k,) float64 combined gain of each, when it was picked.
+        rows: (k,) int64 rows in the order of selection, without given rows.
+        gain: (k,) float64 combined gain of each row when it was picked.
     """
 
     rows: NDArray[np.int64]
@@ -56,13 +57,13 @@ class Combined:
 
 
 class Mixture:
-    """Gains with their weights, on one scale.
+    """Weighted combination of normalised gains.
 
     Args:
-        gains: At least one.
-        weights: As many.
+        gains: Gains, at least one.
+        weights: A weight for each gain.
         combine: "sum" of weight times gain, or "product" of gains to the power of their weights.
-        scale: "step", "first" or (for a product) "total", see the module's header.
+        scale: "step", "first" or (for a product) "total", see the module docstring.
     """
 
     def __init__(
@@ -76,32 +77,32 @@ class Mixture:
 
     @property
     def fixed(self) -> bool:
-        """Whether no pick changes anything."""
-        summed = self.scale == "total" and len(self.gains) > 1  # where picks change the sums
+        """Whether the values do not depend on picks."""
+        summed = self.scale == "total" and len(self.gains) > 1  # totals depend on picks
         return all(gain.fixed for gain in self.gains) and not summed
 
     def begin(self, given: NDArray[np.int64]) -> None:
-        """Take in the rows that are picked already; once."""
+        """Add the rows that are already selected; only the first call has an effect."""
         if not self._begun:
             for row in given.tolist():
                 self.add(row)
         self._begun = True
 
     def add(self, row: int) -> None:
-        """Take a row into the set."""
+        """Add a row to the picks."""
         for place, gain in enumerate(self.gains):
             if self.scale == "total" and gain.known:
                 self._total[place] += float(gain.values()[row])
             gain.add(row)
 
     def values(self, among: NDArray[np.bool_]) -> tuple[NDArray[np.float64], float]:
-        """Return what the rows add.
+        """Return the combined gains of candidates.
 
         Args:
-            among: (n,) rows that may be picked, at least one.
+            among: (n,) bool, rows that may be picked, at least one.
 
         Returns:
-            (m,) float64 of these rows, and the difference up to which two of them are equal.
+            (m,) float64 gains of these rows, and the tolerance within which two gains are equal.
         """
         rows = np.flatnonzero(among)
         total = np.full(rows.size, 0.0 if self.combine == "sum" else 1.0)
@@ -118,7 +119,7 @@ class Mixture:
     def _scaled(
         self, place: int, gain: Gain, value: NDArray[np.float64]
     ) -> tuple[NDArray[np.float64], float]:
-        """Return gains on the common scale, and what is rounding there."""
+        """Return normalised gains and their rounding tolerance."""
         if self.scale == "total":
             return self._objective(place, gain, value)
         low, high = float(value.min()), float(value.max())
@@ -138,8 +139,8 @@ class Mixture:
     def _objective(
         self, place: int, gain: Gain, value: NDArray[np.float64]
     ) -> tuple[NDArray[np.float64], float]:
-        """Return what picks and row have together, as a share of the most, and its rounding."""
-        if not gain.known:  # no distance yet: the product is 0 for all, and a start decides
+        """Return the objective of picks and row relative to its maximum, and its tolerance."""
+        if not gain.known:  # distances are undefined: the product is 0, and `Gain.first` decides
             return np.zeros(value.size), 0.0
         together = value + self._total[place]
         top = float(together.max())
@@ -160,29 +161,28 @@ def combined_greedy(
     constraint: Constraint | None = None,
     progress: ProgressFn | None = None,
 ) -> Combined:
-    """Pick `k` rows, each the one of the largest combined gain.
+    """Pick `k` rows, each with the largest combined gain.
 
-    A step takes a pass over what the gains hold, and some numbers a row.
+    A step needs one pass over the data of the gains, and a few operations per row.
 
     Args:
-        mixture: The gains; consumed.
-        k: How many rows to pick, 0 to n less the given ones.
-        ties: (n,) uint64 keys, see `foveate.seeds.tie_keys`: of equal rows the smallest wins.
-        given: Rows that are picked already.
-        before: Rows that are picked first, in this order, as far as the constraint lets them.
-        late: (n,) 0 for rows that come first, larger numbers for rows that come after all of a
-            smaller one; None for all alike.
-        turns: (n,) number of the group of each row: groups give one row in turn, 0 first; None
-            for no groups.
-        constraint: Rows that a pick forbids come last, after all others, in an order that is made
-            in the same way.
+        mixture: The gains; they are updated.
+        k: Number of rows to pick, from 0 to n minus the number of given rows.
+        ties: (n,) uint64 keys, see `foveate.seeds.tie_keys`: among equal rows the smallest wins.
+        given: Rows that are already selected.
+        before: Rows that are picked first, in this order, if the constraint allows them.
+        late: (n,) priority of each row: all rows with a smaller number come before those with a
+            larger one; None for equal priorities.
+        turns: (n,) number of the group of each row; one row of each group is picked in turn,
+            starting with group 0; None for no groups.
+        constraint: Rows that a pick forbids come after all others, ordered in the same way.
         progress: Called with the number of rows picked.
 
     Returns:
         The order.
 
     Raises:
-        ParameterError: `k`, `ties` or `given` cannot be used.
+        ParameterError: `k`, `ties` or `given` is invalid.
     """
     n = ties.size
     check_ties(ties, n)
@@ -203,7 +203,7 @@ def combined_greedy(
         while len(run.rows) < k:
             free = ~run.taken if state is None else state.free & ~run.taken
             if not free.any():
-                state = None  # only what is forbidden is left
+                state = None  # only forbidden rows are left
                 continue
             run.step(free, state)
             meter.advance()
@@ -236,13 +236,13 @@ class _Run:
             state.pick(row)
 
     def step(self, free: NDArray[np.bool_], state: Open | None) -> None:
-        """Pick one of the free rows, at least one."""
+        """Pick one of the free rows; there must be at least one."""
         free &= self.late == self.late[free].min()
         value, equal = self.mixture.values(free)
         rows = np.flatnonzero(free)
         if self.turns is not None:
-            mine = self._in_turn(rows)
-            rows, value = rows[mine], value[mine]
+            in_turn = self._in_turn(rows)
+            rows, value = rows[in_turn], value[in_turn]
         tied = rows[value >= value.max() - equal]
         row = int(tied[self.rank[tied].argmin()])
         if not self._begun:
@@ -251,26 +251,24 @@ class _Run:
         self.take(row, float(value[rows == row][0]), state)
 
     def _in_turn(self, rows: NDArray[np.int64]) -> NDArray[np.bool_]:
-        """Say which of the rows are of the group whose turn it is."""
+        """Return a mask of the rows of the next group."""
         group = self.turns[rows] if self.turns is not None else rows
         after = group[group > self._turn]
         self._turn = int(after.min() if after.size else group.min())
         return group == self._turn
 
     def sort(self, k: int, state: Open | None) -> None:
-        """Pick rows up to `k` where no pick changes what the others add."""
+        """Pick rows up to `k` by one sort, for values that do not depend on picks."""
         left = np.flatnonzero(~self.taken)
         among = ~self.taken
         value = np.round(self.mixture.values(among)[0], 9)
         order = np.lexsort((self.rank[left], -value, self.late[left]))
         value, order = value[order], left[order]
         if state is not None:
-            first = state.admit(order)
-            rest = np.ones(order.size, bool)
-            rest[np.isin(order, first)] = False
-            where = np.concatenate([np.flatnonzero(~rest), np.flatnonzero(rest)])
+            allowed = np.isin(order, state.admit(order))
+            where = np.concatenate([np.flatnonzero(allowed), np.flatnonzero(~allowed)])
             value, order = value[where], order[where]
-        wanted = k - len(self.rows)
-        self.taken[order[:wanted]] = True
-        self.rows.extend(order[:wanted].tolist())
-        self.gain.extend(value[:wanted].tolist())
+        count = k - len(self.rows)
+        self.taken[order[:count]] = True
+        self.rows.extend(order[:count].tolist())
+        self.gain.extend(value[:count].tolist())

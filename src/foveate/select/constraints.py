@@ -1,20 +1,20 @@
-"""Constraints: which rows a pick forbids.
+"""Constraints: rows that a pick forbids.
 
-A row that an earlier pick forbids is *put back*: it goes to the end of the ranking, so that the
-whole pool is still ranked. Greedy loops keep a constraint while they choose (`Constraint.open`);
-orders that were made without it are filtered afterwards (`Constraint.apply`). Both follow one rule:
-rows are taken in the method's order, only rows that were taken forbid others, and rows that are put
-back follow in the method's own order, where nothing is forbidden any more.
+A row that an earlier pick forbids is *put back*: it is moved to the end of the ranking, so that the
+whole pool is ranked. Greedy loops apply a constraint while they select (`Constraint.open`); other
+orders are filtered afterwards (`Constraint.apply`). In both cases, rows are taken in the order of
+the method, only taken rows forbid others, and rows that are put back follow in the order of the
+method, without the constraint.
 
-A constraint is made of rules, and rows that were picked before (`given`) count in all of them:
+A constraint consists of rules, and rows that are already selected (`given`) count in all of them:
 
 - `Pairs`: a pick forbids certain rows. Rows that forbid the same rows and each other (the dates of
-  one place) are a *group*: pairs are kept between groups, so their number does not grow with the
-  square of the dates.
-- `Near`: a pick forbids what lies within a distance. Nothing is kept but the points.
-- `Quota`: of the first k picks, at most so many have one value. A row that its quota keeps waiting
-  is taken as soon as it may; rows for which that never comes are put back.
-- `Strata`: each value has its share of the first k picks. A stratum without rows passes its turn.
+  one place) are a *group*: pairs are stored between groups, so their number does not increase with
+  the square of the number of dates.
+- `Near`: a pick forbids rows within a distance. Only the points are stored.
+- `Quota`: a largest number of the first k picks with one value. A row that exceeds its quota waits,
+  and is taken as soon as the quota allows it; rows that wait until the end are put back.
+- `Strata`: each value has its share of the first k picks. A stratum without rows is skipped.
 """
 
 from __future__ import annotations
@@ -35,19 +35,19 @@ if TYPE_CHECKING:
 
     from foveate.select.strata import Strata
 
-_ROUNDING = 1e-9  # of a number of picks: 20 % of 10 is 2
+_ROUNDING = 1e-9  # tolerance of a number of picks, so that 20 % of 10 is 2
 
 
 class Rule(Protocol):
-    """What a pick forbids, whatever was picked before."""
+    """Rows that a pick forbids, independent of earlier picks."""
 
     @property
     def bound(self) -> NDArray[np.bool_]:
-        """(n,) rows that forbid something or may be forbidden."""
+        """(n,) bool, rows that forbid other rows or can be forbidden."""
         ...
 
     def forbidden_by(self, row: int) -> NDArray[np.int64]:
-        """Return the rows that a pick of `row` forbids; itself may be among them."""
+        """Return the rows that a pick of `row` forbids; may include the row."""
         ...
 
     def take(self, rows: NDArray[np.int64]) -> Rule:
@@ -57,12 +57,12 @@ class Rule(Protocol):
 
 @dataclass(frozen=True)
 class Pairs:
-    """Pairs of rows of which the first, once picked, forbids the second.
+    """Pairs of rows; a pick of the first forbids the second.
 
     Attributes:
-        group: (n,) int64 group of each row, 0 to m - 1. A pick forbids the rest of its group.
-        start: (m + 1,) int64; `forbidden` of group g is ``forbidden[start[g] : start[g + 1]]``.
-        forbidden: (e,) integers, groups that a pick of a group forbids; itself not among them.
+        group: (n,) int64 group of each row, 0 to m - 1. A pick forbids the others of its group.
+        start: (m + 1,) int64; group g forbids ``forbidden[start[g] : start[g + 1]]``.
+        forbidden: (e,) integers, groups that a pick of a group forbids, without the group.
     """
 
     group: NDArray[np.int64]
@@ -73,13 +73,13 @@ class Pairs:
     def of(
         cls, pick: ArrayLike, forbidden: ArrayLike, n: int, *, group: ArrayLike | None = None
     ) -> Self:
-        """Gather pairs.
+        """Make pairs from two lists of groups.
 
         Args:
             pick: (e,) groups that forbid.
-            forbidden: (e,) groups that are forbidden; a pair that is named twice counts once.
+            forbidden: (e,) groups that are forbidden; repeated pairs count once.
             n: Number of rows.
-            group: (n,) group of each row; each row alone when None.
+            group: (n,) group of each row; None if each row is a group.
         """
         groups = np.arange(n) if group is None else np.asarray(group, np.int64)
         first, second = np.asarray(pick, np.int64), np.asarray(forbidden, np.int64)
@@ -107,14 +107,14 @@ class Pairs:
 
     @cached_property
     def bound(self) -> NDArray[np.bool_]:
-        """(n,) rows whose group has pairs, or more than one row."""
+        """(n,) bool, rows whose group has pairs, or more than one row."""
         bound = (np.diff(self.start) > 0) | (np.diff(self._first) > 1)
         bound[self.forbidden] = True
         return bound[self.group]
 
     @cached_property
     def _first(self) -> NDArray[np.int64]:
-        """(m + 1,) where the rows of each group begin in `_members`."""
+        """(m + 1,) start of the rows of each group in `_members`."""
         sizes = np.bincount(self.group, minlength=self.start.size - 1)
         return np.concatenate([[0], np.cumsum(sizes)])
 
@@ -124,7 +124,7 @@ class Pairs:
         return np.argsort(self.group, kind="stable")
 
     def forbidden_by(self, row: int) -> NDArray[np.int64]:
-        """Return the rows that a pick of `row` forbids; itself may be among them."""
+        """Return the rows that a pick of `row` forbids; may include the row."""
         group = self.group[row]
         others = self.forbidden[self.start[group] : self.start[group + 1]].tolist()
         return np.concatenate(
@@ -134,11 +134,11 @@ class Pairs:
 
 @dataclass(frozen=True)
 class Near:
-    """A pick forbids every other row within a distance.
+    """A pick forbids all other rows within a distance.
 
     Attributes:
         points: (n, k) float64 coordinates.
-        reach: Distance in their unit: rows that are nearer than that are forbidden.
+        reach: Distance in the unit of the coordinates; nearer rows are forbidden.
     """
 
     points: NDArray[np.float64]
@@ -146,14 +146,14 @@ class Near:
 
     @cached_property
     def bound(self) -> NDArray[np.bool_]:
-        """(n,) rows with another one within the distance."""
+        """(n,) bool, rows with another row within the distance."""
         if len(self.points) < 2:
             return np.zeros(len(self.points), bool)
         distance, _ = self._tree.query(self.points, k=2)
         return distance[:, 1] < self.reach
 
     def forbidden_by(self, row: int) -> NDArray[np.int64]:
-        """Return the rows within the distance of `row`, itself among them."""
+        """Return the rows within the distance of `row`, including the row."""
         near = np.array(self._tree.query_ball_point(self.points[row], self.reach), np.int64)
         apart = np.linalg.norm(self.points[near] - self.points[row], axis=1)
         return near[apart < self.reach]
@@ -171,14 +171,15 @@ class Near:
 
 @dataclass(frozen=True)
 class Quota:
-    """Of the first k picks, at most so many have one value.
+    """Largest number of the first k picks with one value.
 
     Attributes:
-        name: What the values are of: "scene".
-        code: (n,) int64 value of each row, 0 to v - 1; -1 for a row that is not limited.
+        name: Name of the column, such as "scene".
+        code: (n,) int64 value of each row, 0 to v - 1; -1 for rows without a limit.
         share: Largest share of the picks, 0 to 1, rounded up to a whole pick; or None.
         most: Largest number of picks; None for a share.
-        fixed: Number that holds from the first pick on, in greedy loops; None for that of each k.
+        fixed: Limit that applies from the first pick on, in greedy loops; None for the limit of
+            each k.
     """
 
     name: str
@@ -193,7 +194,7 @@ class Quota:
         return int(self.code.max(initial=-1)) + 1
 
     def limit(self, k: int) -> int:
-        """Return how many of the first `k` picks may have one value."""
+        """Return the largest number of the first `k` picks with one value."""
         if self.fixed is not None:
             return self.fixed
         if self.share is None:
@@ -201,7 +202,7 @@ class Quota:
         return max(1, math.ceil(self.share * k - _ROUNDING))
 
     def room(self, k: int, given: NDArray[np.int64]) -> int:
-        """Return how many picks there can be after `given`, if there are to be `k` in all."""
+        """Return the largest number of picks after `given` under the limit of `k` picks."""
         named = self.code[self.code >= 0]
         sizes = np.bincount(named, minlength=1)
         used = np.bincount(self.code[given][self.code[given] >= 0], minlength=sizes.size)
@@ -216,13 +217,14 @@ class Quota:
 
 @dataclass(frozen=True)
 class Constraint:
-    """Rules that hold together, and rows that were picked before.
+    """Rules that apply together, and rows that are already selected.
 
     Attributes:
         n: Number of rows.
-        rules: What a pick forbids.
-        quotas: How many picks may have one value.
-        given: (s,) int64 rows that count as picked before the first; they are never taken.
+        rules: Rules that forbid rows.
+        quotas: Limits of the picks with one value.
+        given: (s,) int64 rows that are already selected; they count in the rules and are never
+            taken.
         strata: Shares of the picks by value, or None.
     """
 
@@ -251,22 +253,22 @@ class Constraint:
 
     @property
     def waits(self) -> bool:
-        """Whether rows may have to wait for their turn, so that an order is not only thinned."""
+        """Whether rows may have to wait, so that `apply` also changes the order of taken rows."""
         return bool(self.quotas) or self.strata is not None
 
     def joined(self, *others: Constraint) -> Constraint:
-        """Return the constraint that holds this one and the others.
+        """Return the constraint with the rules of this one and of others.
 
         Raises:
-            ParameterError: Two of them have strata.
+            ParameterError: More than one has strata.
         """
         every = (self, *others)
         strata = [one.strata for one in every if one.strata is not None]
         if len(strata) > 1:
             raise ParameterError(
                 f"strata of {strata[0].name!r} and of {strata[1].name!r}",
-                "A selection is spread over one column.",
-                "State them for the run, or in the recipe.",
+                "Only one column can define strata.",
+                "Define strata for the run, or in the recipe, not both.",
             )
         return Constraint(
             self.n,
@@ -287,10 +289,10 @@ class Constraint:
         )  # fmt: skip
 
     def up_to(self, k: int) -> Constraint:
-        """Return the constraint for a greedy loop that makes `k` picks.
+        """Return the constraint for a greedy loop of `k` picks.
 
-        Quotas and strata are then numbers that hold from the first pick on: those of the last. The
-        order of the picks among themselves is left to `apply`.
+        Quotas and strata then have the limits of the last pick from the first pick on. `apply`
+        orders the picks afterwards.
         """
         last = min(k, self.n) + self.given.size
         quotas = tuple(replace(quota, fixed=quota.limit(last)) for quota in self.quotas)
@@ -301,31 +303,31 @@ class Constraint:
         return replace(self, quotas=quotas, strata=strata)
 
     def apply(self, order: NDArray[np.int64]) -> NDArray[np.int64]:
-        """Put back what is forbidden.
+        """Move forbidden rows to the end.
 
         Args:
             order: (k,) rows, best first.
 
         Returns:
-            (k,) the same rows: those that may be taken, in the order in which they are, then the
-            others in the given order, and rows of `given` at the very end.
+            (k,) the same rows: taken rows in the order in which they are taken, then the others in
+            the order of `order`, and rows of `given` last.
         """
         last = np.isin(order, self.given)
         order, given = order[~last], order[last]
         taken = self._taken(order)
-        rest = np.ones(order.size, bool)
-        rest[taken] = False
-        return np.concatenate([order[taken], order[rest], given])
+        put_back = np.ones(order.size, bool)
+        put_back[taken] = False
+        return np.concatenate([order[taken], order[put_back], given])
 
     def count(self, order: NDArray[np.int64]) -> int:
-        """Return how many rows the front of a ranking puts back.
+        """Return the number of rows that the first part of a ranking puts back.
 
         Args:
-            order: (k,) rows, best first, which may end before the last row; without `given`.
+            order: (k,) rows, best first, possibly not all rows; without `given`.
 
         Returns:
             The number of rows, ranked or not, that rows of `order` forbid and that are not taken
-            before that. Of a whole ranking, the number of rows at its end.
+            before. For a full ranking, the number of rows that were moved to the end.
         """
         order = order[~np.isin(order, self.given)]
         state = self.open()
@@ -341,10 +343,10 @@ class Constraint:
         return int((~open_.free).sum()) - np.unique(picked).size
 
     def open(self, picked: ArrayLike = ()) -> Open:
-        """Start to pick, after the given rows.
+        """Return the state of the constraint after the given rows.
 
         Args:
-            picked: Further rows that were picked before.
+            picked: Further rows that are already selected.
         """
         state = Open(self)
         for row in np.asarray(picked, np.int64).tolist():
@@ -352,20 +354,20 @@ class Constraint:
         return state
 
     def forbidden_by(self, row: int) -> NDArray[np.int64]:
-        """Return the rows that a pick of `row` forbids by the rules; itself may be among them."""
+        """Return the rows that a pick of `row` forbids by the rules; may include the row."""
         parts = [rule.forbidden_by(row) for rule in self.rules]
         return np.unique(np.concatenate([np.empty(0, np.int64), *parts]))
 
     @cached_property
     def bound(self) -> NDArray[np.bool_]:
-        """(n,) rows that a rule is about. Most rows of most pools are not."""
+        """(n,) bool, rows that a rule affects; in most pools, few rows."""
         found = np.zeros(self.n, bool)
         for rule in self.rules:
             found |= rule.bound
         return found
 
     def _taken(self, order: NDArray[np.int64]) -> NDArray[np.int64]:
-        """Return the places of `order` that are taken, in the order in which they are."""
+        """Return the positions in `order` of the taken rows, in the order in which they are."""
         plain = replace(self, quotas=(), strata=None)
         state = plain.open()
         if self.waits:
@@ -381,13 +383,12 @@ class Constraint:
 
 
 class Open:
-    """A constraint while rows are picked.
+    """State of a constraint while rows are picked.
 
-    A row that is forbidden once stays so: a share of the picks is here that of as many picks as
-    there are rows, see `Constraint.up_to`.
+    Forbidden rows remain forbidden: limits by share are those of n picks, see `Constraint.up_to`.
 
     Args:
-        constraint: The constraint; its given rows are picked at once.
+        constraint: The constraint; its given rows are picked first.
 
     Attributes:
         free: (n,) bool, rows that are neither picked nor forbidden.
@@ -402,13 +403,13 @@ class Open:
         self._limited = limited
         self._used = [np.zeros(one.size, np.int64) for one in limited]
         self._most = [np.broadcast_to(one.limit(len(constraint)), one.size) for one in limited]
-        if constraint.strata is not None:  # a stratum may get nothing at all
+        if constraint.strata is not None:  # the limit of a stratum may be 0
             self.free[self._most[-1][constraint.strata.code] == 0] = False
         for row in constraint.given.tolist():
             self.pick(row)
 
     def pick(self, row: int) -> NDArray[np.int64]:
-        """Pick a row; return the rows that were free and are forbidden now."""
+        """Pick a row; return the rows that become forbidden."""
         if self._picked[row]:
             return np.empty(0, np.int64)
         self._picked[row] = True
@@ -423,7 +424,7 @@ class Open:
         return found
 
     def _full(self, row: int) -> list[NDArray[np.int64]]:
-        """Book a pick; return the rows of values whose quota it uses up."""
+        """Count a pick; return the rows of values that have now reached their limit."""
         full = []
         parts = zip(self._limited, self._used, self._most, strict=True)
         for quota, used, most in parts:
@@ -435,7 +436,7 @@ class Open:
         return full
 
     def admit(self, order: NDArray[np.int64]) -> NDArray[np.int64]:
-        """Pick rows in the given order where they are still free; return those picked."""
+        """Pick the free rows in the given order; return the picked rows."""
         taken = []
         for row in order.tolist():
             if self.free[row]:

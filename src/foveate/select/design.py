@@ -1,9 +1,9 @@
-"""Which items to observe so that all are known best: weighted A-optimal design, greedily.
+"""Greedy weighted A-optimal design: the items to observe so that the total uncertainty is smallest.
 
-Each item has a worth, and what is not known of it is a Gaussian process with a kernel that the
-items of a group share. Observing one removes its own doubt, and part of the doubt of those alike
-(Krause, Singh and Guestrin 2008, Near-Optimal Sensor Placements in Gaussian Processes, section 3,
-with the trace for the entropy and a weight for each item).
+Each item has a weight, and the residuals of a group are a Gaussian process with a common kernel.
+Observing an item removes its uncertainty, and part of the uncertainty of similar items (Krause,
+Singh and Guestrin 2008, Near-Optimal Sensor Placements in Gaussian Processes, section 3, with the
+trace instead of the entropy and a weight for each item).
 """
 
 from __future__ import annotations
@@ -19,20 +19,20 @@ if TYPE_CHECKING:
 def greedy_design(
     kernel: NDArray[np.floating], worth: NDArray[np.floating], noise: float
 ) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
-    """Order the items of a group by what each adds to those before it.
+    """Order the items of a group by the reduction of uncertainty, given the earlier ones.
 
-    What picking p takes away is ``w_p (k_pp + s2) + sum_j!=p w_j k_jp^2 / (k_pp + s2)``, for the
-    kernel k given what was picked before and the noise s2, the part of an item's doubt that it
-    shares with nothing.
+    Observing p reduces the uncertainty by ``w_p (k_pp + s2) + sum_j!=p w_j k_jp^2 / (k_pp + s2)``,
+    with the kernel k given the earlier observations and the noise s2, the uncorrelated part of the
+    variance of an item.
 
     Args:
         kernel: (n, n) positive semi-definite.
-        worth: (n,) at least 0.
+        worth: (n,) weights, at least 0.
         noise: s2, above 0.
 
     Returns:
-        (n,) items in order, and (n,) what each took away; as a running minimum, so that groups can
-        be merged by it.
+        (n,) items in order, and (n,) the reduction by each, as a running minimum, so that groups
+        can be merged by it.
     """
     k = np.array(kernel, np.float64)
     w = np.asarray(worth, np.float64)
@@ -41,7 +41,7 @@ def greedy_design(
     least = np.inf
     for step in range(len(w)):
         variance = np.maximum(np.diagonal(k), 0) + noise
-        # An item that was picked has no doubt left, whatever its neighbours.
+        # Observed items have no remaining uncertainty.
         others = (w * left) @ np.square(k) - w * left * np.square(np.diagonal(k))
         value = np.where(left, w * variance + others / variance, -np.inf)
         best = int(value.argmax())

@@ -1,17 +1,18 @@
-"""Near-duplicates by their embeddings: which rows to keep, and of which each other one is a copy.
+"""Near-duplicates by embeddings: the rows to keep, and the kept row of each duplicate.
 
-SemDeDup (Abbas, Tirumala, Simig, Ganguli and Morcos 2023): cluster the rows by k-means, compare by
-cosine within each cluster, and of rows that are closer than a threshold keep the one that is least
-like the centre of its cluster. Rows are compared here as points of unit length by their distance d,
-``d^2 = 2 - 2 cos``. Deviations:
+SemDeDup (Abbas, Tirumala, Simig, Ganguli and Morcos 2023): cluster the rows by k-means, compare
+them by cosine within each cluster, and from rows closer than a threshold keep the one least similar
+to the centre of its cluster. Here rows are normalised to unit length and compared by their
+distance d, ``d^2 = 2 - 2 cos``. Deviations:
 
-- One threshold suits no pool: with the features of `builtin`, two tiles of open water have a
-  cosine of .99, a town and the same town 4 pixels further .95. `by_gap` needs none: a few rows are
-  copies if they are closer to each other than to any other row by more than chance.
-- `by_threshold` looks at the `NEIGHBOURS` nearest rows of each row only.
-- Every row that is removed has a kept one closer than the threshold. (The public code of the paper
-  removes whatever has a similar earlier row, kept or not.)
-- Rows that are the same byte for byte are found first, wherever they lie.
+- A fixed threshold does not work for all pools: with the features of `builtin`, two tiles of open
+  water have a cosine of 0.99, and a town and the same town shifted by 4 pixels 0.95. `by_gap` needs
+  no threshold: a few rows are copies if they are closer to each other than to any other row by more
+  than chance.
+- `by_threshold` uses the `NEIGHBOURS` nearest rows of each row only.
+- Every removed row is closer than the threshold to a kept row. (The public code of the paper
+  removes every row with a similar earlier row, kept or not.)
+- Rows with identical values are detected first, also across clusters.
 """
 
 from __future__ import annotations
@@ -41,28 +42,28 @@ __all__ = [
 ]
 
 NEIGHBOURS = 16
-SAME = 1e-3  # distance of unit rows that float16 does not tell from none
+SAME = 1e-3  # smaller distances of unit rows are within the rounding of float16
 
 _DIMENSIONS = 32.0
-_CELL = 4096  # rows of a cell, on average
-_FIT, _FIT_EACH = 20_000, 256  # rows that k-means is fitted on: at least, and per cell
-_VALUES = 2**22  # distances held at a time: 16 MiB as float32
+_CELL = 4096  # rows per cell, on average
+_FIT, _FIT_EACH = 20_000, 256  # rows that k-means is fitted on: minimum, and per cell
+_VALUES = 2**22  # distances in memory at a time: 16 MiB as float32
 _ROWS = 8192
-_ROUNDING = 1e-6  # of a number of rows
+_ROUNDING = 1e-6  # tolerance of a number of rows
 
 
 @dataclass(frozen=True)
 class Pairs:
-    """Rows that are near each other.
+    """Pairs of neighbouring rows.
 
     Attributes:
         first: (p,) int64 row of each pair.
         second: (p,) int64 the other row, of the same cell; first < second.
-        distance: (p,) float64 distance of the two as unit rows, rising.
+        distance: (p,) float64 distance between the two unit rows, ascending.
         typical: (n,) float64 cosine of each row with the centre of its cell.
-        spacing: (n,) float64 distance of each row to its eighth nearest; inf where there is none.
-        half: (n,) float64 distance to its fourth nearest, likewise.
-        same: (n,) int64, the row that stands for all that hold the same numbers. Only such rows are
+        spacing: (n,) float64 distance of each row to its eighth nearest; inf if there is none.
+        half: (n,) float64 distance of each row to its fourth nearest; inf if there is none.
+        same: (n,) int64 representative of all rows with identical values. Only representatives are
             in pairs.
     """
 
@@ -79,13 +80,13 @@ def near_pairs(
     x: NDArray[np.floating], rng: np.random.Generator, ties: NDArray[np.uint64],
     neighbours: int = NEIGHBOURS,
 ) -> Pairs:  # fmt: skip
-    """Find the nearest rows of each row in its cell of some 4,096 rows.
+    """Find the nearest rows of each row in its cell of about 4,096 rows.
 
     Args:
         x: (n, d) float; read in blocks and cell by cell.
-        rng: Starts k-means; not used for pools of one cell.
-        ties: (n,) uint64 keys: of rows that hold the same numbers the smallest stands for all.
-        neighbours: How many nearest rows of each row.
+        rng: Source of randomness of k-means; not used for pools of one cell.
+        ties: (n,) uint64 keys; the row with the smallest key represents rows with identical values.
+        neighbours: Number of nearest rows of each row.
     """
     same = _smallest(_copies(x), ties)
     unique = np.flatnonzero(same == np.arange(len(x)))
@@ -116,28 +117,29 @@ def near_pairs(
 
 
 def by_gap(pairs: Pairs, chance: float = 0.05, copies: int = 4) -> NDArray[np.int64]:
-    """Group rows that are closer to each other than to all others, beyond chance.
+    """Group rows that are closer to each other than to all others by more than chance.
 
-    Among rows that lie at random in D dimensions, the nearest is within a share g of the distance
-    of the second nearest with probability g^D (Facco, d'Errico, Rodriguez and Laio 2017, Eq. 3).
-    With D of the pool (`dimension`), ``g = chance^(1 / D)``. Rows are joined from the nearest pair
-    on (single linkage). A group of m rows, `copies` at most, that was joined over distances of at
-    most ``g^(m - 1)`` times the distance to the nearest row outside is a group of near-duplicates;
-    so are rows within `SAME`, however many, which count as one of the m.
+    Among random rows in D dimensions, the nearest row is within a share g of the distance of the
+    second nearest with probability g^D (Facco, d'Errico, Rodriguez and Laio 2017, Eq. 3). With the
+    dimension D of the pool (`dimension`), ``g = chance^(1 / D)``. Rows are joined by single
+    linkage, the nearest pair first. A group of m rows, at most `copies`, is a group of
+    near-duplicates if it was joined over distances of at most ``g^(m - 1)`` times the distance to
+    the nearest row outside. Rows within `SAME`, in any number, are also near-duplicates and count
+    as one of the m.
 
     Args:
         pairs: From `near_pairs`.
-        chance: Probability above, 0 to 1.
-        copies: Most distinct rows of a group.
+        chance: Probability of a group by chance, 0 to 1.
+        copies: Largest number of distinct rows in a group.
 
     Returns:
-        (n,) int64 the first row of the group of each row; its own where it is alone.
+        (n,) int64 the first row of the group of each row; the row itself if it is in no group.
     """
     gap = chance ** (1 / dimension(pairs))
     n = pairs.same.size
     parent = list(range(n))
     group = np.arange(n)
-    members: dict[int, list[int]] = {}  # of what is joined; none of what is too large
+    members: dict[int, list[int]] = {}  # rows of each tree; empty for trees that are too large
     size: dict[int, int] = {}
     joined: dict[int, float] = {}
 
@@ -172,10 +174,10 @@ def by_gap(pairs: Pairs, chance: float = 0.05, copies: int = 4) -> NDArray[np.in
 
 
 def dimension(pairs: Pairs) -> float:
-    """Return the intrinsic dimension of the rows.
+    """Return the intrinsic dimension of the rows, 1 to 32.
 
-    In D dimensions the distances to the fourth and the eighth nearest row differ by a factor of
-    2^(1 / D), here in the median over rows. 1 where no row has eight neighbours; 32 at most.
+    In D dimensions, the ratio of the distances to the eighth and to the fourth nearest row is
+    2^(1 / D); the median over rows is used. The dimension is 1 if no row has eight neighbours.
     """
     known = np.isfinite(pairs.spacing) & (pairs.half > 0)
     known &= pairs.same == np.arange(known.size)
@@ -186,16 +188,15 @@ def dimension(pairs: Pairs) -> float:
 
 
 def by_threshold(pairs: Pairs, distance: float, order: NDArray[np.int64]) -> NDArray[np.int64]:
-    """Keep rows in an order, and leave out each that is near a kept one.
+    """Keep rows in an order, and leave out rows near a kept one.
 
     Args:
         pairs: From `near_pairs`.
-        distance: Rows at most so far apart are near-duplicates.
-        order: (n,) int64 rows, those to keep first.
+        distance: Largest distance of near-duplicates.
+        order: (n,) int64 rows, in descending priority to be kept.
 
     Returns:
-        (n,) int64 for each row the kept row that it is a copy of: the nearest one; its own where
-        it is kept.
+        (n,) int64 the nearest kept row of each duplicate; the row itself if it is kept.
     """
     n = order.size
     place = np.empty(n, np.int64)
@@ -207,7 +208,7 @@ def by_threshold(pairs: Pairs, distance: float, order: NDArray[np.int64]) -> NDA
     undecided = np.ones(n, bool)
     kept = np.zeros(n, bool)
     while undecided.any():
-        # Kept is what has no earlier neighbour left; its neighbours are not.
+        # Keep rows without remaining earlier neighbours, and leave out the neighbours of these.
         waits = np.zeros(n, bool)
         waits[late[undecided[early] | kept[early]]] = True
         new = undecided & ~waits
@@ -216,30 +217,30 @@ def by_threshold(pairs: Pairs, distance: float, order: NDArray[np.int64]) -> NDA
         undecided[late[kept[early]]] = False
     copy_of = np.arange(n)
     pair = kept[early] & ~kept[late]
-    copy_of[late[pair][::-1]] = early[pair][::-1]  # the nearest is written last
+    copy_of[late[pair][::-1]] = early[pair][::-1]  # the nearest is written last and remains
     return copy_of[pairs.same]
 
 
 def by_share(
     pairs: Pairs, keep: float, ties: NDArray[np.uint64], parts: NDArray[np.number] | None = None
 ) -> NDArray[np.int64]:
-    """Keep a share of the rows, rounded down; the nearest are left out first, wherever they are.
+    """Keep a share of the rows, rounded down; rows of the nearest pairs are left out first.
 
-    Distances count in units of the smaller `spacing` of the two rows: one distance for all would
-    thin out what is alike by nature and leave the rest. Pairs are looked at from the nearest on: of
-    two that are kept the one with less space is left out, or the other, if that one stands for rows
-    that were left out before or `parts` do not allow it. Only where that is not enough, rows that
-    stand for others are left out, too, and these go to the other row of the pair.
+    Distances are relative to the smaller `spacing` of the two rows, because absolute distances
+    would only thin out homogeneous content. Pairs are processed in ascending order: from two kept
+    rows, the one with the smaller spacing is left out; if it represents rows that were left out
+    before, or `parts` do not allow it, the other one. If that is not enough, rows that represent
+    others are left out, too, and these are assigned to the other row of the pair.
 
     Args:
         pairs: From `near_pairs`.
         keep: Share of the rows to keep, above 0 and at most 1.
         ties: (n,) uint64 keys; among rows of equal spacing the smallest is kept.
-        parts: (n, g) amounts of g parts in each row, not negative, such as pixels of rare classes:
-            of each part `keep` of its sum stays, rounded down to a whole number.
+        parts: (n, g) non-negative amounts of g parts in each row, such as pixels of rare classes;
+            at least the share `keep` of each part is kept, rounded down to a whole number.
 
     Returns:
-        As `by_threshold`. More than asked for are kept where no pair is left.
+        As `by_threshold`. More rows than requested are kept if no pairs are left.
     """
     n = pairs.same.size
     space = np.where(np.isfinite(pairs.spacing) & (pairs.spacing > 0), pairs.spacing, 1.0)
@@ -249,12 +250,12 @@ def by_share(
     amounts = np.zeros((n, 0)) if parts is None else np.asarray(parts)
     left = amounts.sum(axis=0, dtype=np.float64)
     least = np.floor(keep * left)
-    # Rows that hold the same numbers are one: the other ones go first.
+    # Rows with identical values are left out first, except their representative.
     copy_of, stands = pairs.same.copy(), np.zeros(n, bool)
     same = np.flatnonzero(copy_of != np.arange(n))
     stands[copy_of[same]] = True
     left = left - amounts[same].sum(axis=0, dtype=np.float64)
-    # Rounded down as a budget is: a cut at the same share then leaves out nothing that is kept.
+    # Rounded down like budgets, so that a budget of the same share contains all kept rows.
     surplus = n - same.size - max(1, int(keep * n + _ROUNDING))
     kept = copy_of == np.arange(n)
     rank = np.argsort(relative, kind="stable")
@@ -280,12 +281,12 @@ def by_share(
 def representatives(
     pairs: Pairs, group: NDArray[np.int64], ties: NDArray[np.uint64]
 ) -> NDArray[np.int64]:
-    """Return for each row the row that stands for its group: the one least like its cell's centre.
+    """Return the representative of the group of each row: the one least similar to its cell centre.
 
     Args:
         pairs: From `near_pairs`.
-        group: (n,) int64, one number per group.
-        ties: (n,) uint64 keys; among equals the smallest.
+        group: (n,) int64 number of the group of each row.
+        ties: (n,) uint64 keys; among equal rows the smallest wins.
     """
     return _first_of_group(np.lexsort((ties, np.round(pairs.typical, 9), group)), group)
 
@@ -293,7 +294,7 @@ def representatives(
 def distance_to(
     x: NDArray[np.floating], rows: NDArray[np.int64], others: NDArray[np.int64]
 ) -> NDArray[np.float64]:
-    """Return the distances of `rows` to `others`, (m,) each, as unit rows."""
+    """Return the (m,) distances of `rows` to `others` as unit rows."""
     result = np.empty(rows.size)
     for begin in range(0, rows.size, _ROWS):
         part = np.s_[begin : begin + _ROWS]
@@ -305,7 +306,7 @@ def distance_to(
 def _nearest_of(
     members: NDArray[np.int64], rows: NDArray[np.float32], neighbours: int
 ) -> NDArray[np.int64]:
-    """Return (p, 2) pairs of each of `members` with its nearest ones."""
+    """Return (p, 2) pairs of each member with its nearest members."""
     count = min(neighbours, members.size - 1)
     if count < 1:
         return np.empty((0, 2), np.int64)
@@ -314,11 +315,11 @@ def _nearest_of(
     found = []
     for begin in range(0, members.size, step):
         part = rows[begin : begin + step]
-        squared = norms - 2 * part @ rows.T  # and the row's own, which orders nothing
+        squared = norms - 2 * part @ rows.T  # without the norm of the row, which is constant
         squared[np.arange(len(part)), begin + np.arange(len(part))] = np.inf
         near = np.argpartition(squared, count - 1, axis=1)[:, :count]
-        own = np.repeat(members[begin : begin + step], count)
-        pair = np.stack([own, members[near.ravel()]], axis=1)
+        repeated = np.repeat(members[begin : begin + step], count)
+        pair = np.stack([repeated, members[near.ravel()]], axis=1)
         pair.sort(axis=1)
         found.append(pair)
     return np.concatenate(found)
@@ -327,7 +328,7 @@ def _nearest_of(
 def _distances_to(
     first: NDArray[np.int64], second: NDArray[np.int64], distance: NDArray[np.float64], n: int
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Return the distances of each row to its fourth and its eighth nearest; inf for none."""
+    """Return the distances of each row to its fourth and eighth nearest; inf if there is none."""
     rows = np.concatenate((first, second))
     far = np.concatenate((distance, distance))
     order = np.lexsort((far, rows))
@@ -343,7 +344,7 @@ def _distances_to(
 def _unit(
     x: NDArray[np.floating], rows: NDArray[np.int64], dtype: type[np.floating] = np.float32
 ) -> NDArray:
-    """Return rows of unit length; rows of zeros stay."""
+    """Return rows scaled to unit length; rows of zeros are unchanged."""
     result = np.empty((rows.size, x.shape[1]), dtype)
     for begin in range(0, rows.size, _ROWS):
         part = np.array(x[rows[begin : begin + _ROWS]], dtype=np.float64, order="C")
@@ -353,13 +354,13 @@ def _unit(
 
 
 def _smallest(group: NDArray[np.int64], ties: NDArray[np.uint64]) -> NDArray[np.int64]:
-    """Return the row of the smallest key of the group of each row."""
+    """Return the row with the smallest key in the group of each row."""
     order = np.lexsort((ties, group))
     return _first_of_group(order, group)
 
 
 def _first_of_group(order: NDArray[np.int64], group: NDArray[np.int64]) -> NDArray[np.int64]:
-    """Return for each row the first row of its group in an order that is sorted by group."""
+    """Return the first row of the group of each row, in an order sorted by group."""
     first = np.ones(order.size, bool)
     first[1:] = group[order][1:] != group[order][:-1]
     result = np.empty(order.size, np.int64)
@@ -368,7 +369,7 @@ def _first_of_group(order: NDArray[np.int64], group: NDArray[np.int64]) -> NDArr
 
 
 def _copies(x: NDArray[np.floating]) -> NDArray[np.int64]:
-    """Return for each row the first row that holds the same numbers."""
+    """Return the first row with identical values for each row."""
     seen: dict[bytes, int] = {}
     same = np.empty(len(x), np.int64)
     for begin in range(0, len(x), _ROWS):

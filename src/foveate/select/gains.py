@@ -1,7 +1,7 @@
-"""What rows add to a set of picks: scores that stay, and gains that each pick changes.
+"""Gains of rows given a set of picks, and fixed scores.
 
-Each gain has a value for every row, and is told of each pick. Which of them a run adds up, and how
-they are brought to one scale, is said by `select.combine`.
+Each gain has a value for every row, and is updated after each pick. `select.combine` normalises and
+combines gains.
 """
 
 from __future__ import annotations
@@ -20,22 +20,22 @@ if TYPE_CHECKING:
 
 __all__ = ["Balance", "Coverage", "Diversity", "Fixed", "Gain", "Vectors"]
 
-NEAR = 2.0**-22  # of full coverage: less is rounding, as in `select.coverage`
-_EQUAL = 1e-9  # relative difference of gains of coverage that is rounding
+NEAR = 2.0**-22  # share of full coverage; smaller gains are rounding, as in `select.coverage`
+_EQUAL = 1e-9  # relative differences of coverage gains below this are rounding
 _BLOCK = 8192
-_ABSENT = 2.0**-33  # share of a class that the union has not
+_ABSENT = 2.0**-33  # share of a class that is missing from the selection
 
 BalanceForm = Literal["entropy", "concave", "divergence"]
 
 
 class Gain(Protocol):
-    """What each row adds to the picks.
+    """Gain of each row, given the picks.
 
     Attributes:
-        fixed: Whether picks change nothing; the values are then from 0 to 1 already.
-        resolution: Differences up to it are rounding.
-        first: Row with which it would begin where it makes no difference between rows; or None.
-        known: Whether the values mean anything yet.
+        fixed: Whether the values do not depend on picks; fixed values are from 0 to 1.
+        resolution: Differences up to this are rounding.
+        first: Preferred first row if all rows are tied, or None.
+        known: Whether the values are defined; some need a first pick.
     """
 
     fixed: bool
@@ -44,16 +44,16 @@ class Gain(Protocol):
     known: bool
 
     def values(self) -> NDArray[np.float64]:
-        """Return (n,) what each row adds now; not to be written to."""
+        """Return the (n,) current gains; the array must not be changed."""
         ...
 
     def add(self, row: int) -> None:
-        """Take a row into the set."""
+        """Add a row to the picks."""
         ...
 
 
 class Fixed:
-    """A score for each row that no pick changes.
+    """A score for each row that does not depend on picks.
 
     Args:
         score: (n,) float64 from 0 to 1.
@@ -74,14 +74,14 @@ class Fixed:
 
 
 class Coverage:
-    """What a row adds to the coverage of reference rows, as a share of full coverage.
+    """Gain in the coverage of reference rows, as a share of full coverage.
 
-    As `select.coverage` in one pass over the rows for each pick, with those reference rows alone
-    that the pick covers better than any before it.
+    As `select.coverage`, with one pass over the rows for each pick, restricted to the reference
+    rows that the pick covers better than all earlier picks.
 
     Args:
         vectors: The rows.
-        reference: (m,) int64 distinct rows that are to be covered, at least one.
+        reference: (m,) int64 distinct rows to cover, at least one.
         sigma: Width of a Gaussian similarity, in the unit of the rows; None for 1 - (d / D)^2.
     """
 
@@ -117,7 +117,7 @@ class Coverage:
         return found
 
     def add(self, row: int) -> None:
-        """Cover by a row."""
+        """Add a row to the picks."""
         _, squared = next(self._vectors.squared_to(self._rows, slice(row, row + 1)))
         new = self._similar(squared)[0]
         new[self._reference == row] = 1.0
@@ -135,25 +135,25 @@ class Coverage:
 class Diversity:
     """Distance of a row to the nearest pick: k-center, see `select.kcenter`.
 
-    Before the first pick nothing is known.
+    The values are undefined before the first pick.
 
     Args:
         vectors: The rows.
-        first: Row to begin with.
-        power: Of the distance, above 0: 2 counts what is far away for more.
+        first: Preferred first row.
+        power: Exponent of the distance, above 0.
     """
 
     fixed, resolution = False, 1e-13
 
     def __init__(self, vectors: Vectors, first: int | None = None, power: float = 1.0) -> None:
         if not 0 < power < np.inf:
-            raise ParameterError(f"power={power}", "A power above 0 of the distance.")
+            raise ParameterError(f"power={power}", "It must be a finite number above 0.")
         self._vectors, self.first, self._power = vectors, first, power
         self._squared = np.full(len(vectors), np.inf)
         self.known = False
 
     def values(self) -> NDArray[np.float64]:
-        """Return (n,) distances to the power: Euclidean in a unit of its own, or 1 - cosine."""
+        """Return (n,) powers of the distance: scaled Euclidean, or 1 - cosine."""
         if not self.known:
             return np.ones(self._squared.size)
         if self._vectors.metric == "cosine":
@@ -161,20 +161,21 @@ class Diversity:
         return np.sqrt(self._squared) if self._power == 1 else self._squared ** (self._power / 2)
 
     def add(self, row: int) -> None:
-        """Take a row into the set."""
+        """Add a row to the picks."""
         self.known = True
         self._vectors.closer(row, self._squared)
 
 
 class Balance:
-    """What a row adds to the balance of classes in the union.
+    """Gain in the class balance of the selection.
 
-    With "entropy" the rise of the entropy of the class distribution, as a share of the largest
-    possible: CB, see `select.balance`. With "concave" the rise of the mean over classes of
-    ``sqrt(pixels in the union / pixels in the pool)``, which never falls. With "divergence" the
-    rise of ``1 / (1 + D)``, D the Kullback-Leibler divergence of equal shares from those of the
-    union to the base C, ``-mean(log(C * share)) / log(C)``: D is large as long as any class is
-    rare, however even the others are. A class without a pixel counts as one in 2^33.
+    With "entropy": increase of the entropy of the class distribution, as a share of the maximum:
+    CB, see `select.balance`. With "concave": increase of the mean over classes of
+    ``sqrt(pixels in the selection / pixels in the pool)``, which never decreases. With
+    "divergence": increase of ``1 / (1 + D)``, where D is the Kullback-Leibler divergence of equal
+    shares from those of the selection to the base C, ``-mean(log(C * share)) / log(C)``. D is large
+    if any class is rare, even if the others are balanced. A class without pixels has a share of
+    2^-33.
 
     Args:
         counts: (n, C) pixels per class, integers of at least 0.
@@ -196,29 +197,29 @@ class Balance:
         self._pool = counts.sum(axis=0, dtype=np.float64)[self._columns]
 
     def values(self) -> NDArray[np.float64]:
-        """Return (n,) rises; a row without any counted pixel adds nothing."""
+        """Return the (n,) current gains; 0 for rows without counted pixels."""
         found = np.zeros(len(self._counts))
         if self._columns.size == 0 or (self._form != "concave" and self._columns.size == 1):
             return found
         for begin in range(0, found.size, _BLOCK):
             part = slice(begin, begin + _BLOCK)
-            own = self._counts[part, self._columns].T.astype(np.float64)
-            own += self._mix[:, None]
-            found[part] = self._height(own)
-        return found - self._height(self._mix[:, None])[0]
+            union = self._counts[part, self._columns].T.astype(np.float64)
+            union += self._mix[:, None]
+            found[part] = self._objective(union)
+        return found - self._objective(self._mix[:, None])[0]
 
     def add(self, row: int) -> None:
-        """Take a row into the union."""
+        """Add a row to the picks."""
         self._mix += self._counts[row, self._columns]
 
-    def _height(self, union: NDArray[np.float64]) -> NDArray[np.float64]:
-        """Return what each column, pixels per class of a union, has reached; 0 to 1."""
+    def _objective(self, union: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Return the objective, 0 to 1, of each column of (C, m) pixels per class."""
         if self._form == "concave":
             return np.sqrt(union / self._pool[:, None]).mean(axis=0)
         pixels = union.sum(axis=0)
         shares = union / np.maximum(pixels, 1)
         if self._form == "entropy":
             return entropy(shares) / np.log(self._columns.size)
-        # To the base C, cross-entropy with equal shares is 1 + D.
+        # To the base C, the cross-entropy with equal shares is 1 + D.
         crossed = -np.log(np.maximum(shares, _ABSENT)).mean(axis=0) / np.log(self._columns.size)
         return np.where(pixels > 0, 1 / np.maximum(crossed, 1), 0)

@@ -1,12 +1,12 @@
-"""Hierarchical k-means, and an order that gives every branch of the tree its even share.
+"""Hierarchical k-means, and an order with equal shares of all branches of the tree.
 
 Vo, Khalidov, Darcet, Moutakanni, Smetanin, Szafraniec, Touvron, Couprie, Oquab, Joulin, Jegou,
 Labatut and Bojanowski 2024, "Automatic Data Curation for Self-Supervised Learning: A
-Clustering-Based Approach": clusters of rows are clustered by their centres, and those again. The
-centres of a higher level spread evenly over what the data cover, not over where most of them lie.
-A budget is divided evenly at the top, each part evenly at the next level, and so on down.
+Clustering-Based Approach": clusters of rows are clustered by their centres, repeatedly. The centres
+of higher levels are distributed uniformly over the support of the data, instead of by their
+density. A budget is divided equally over the branches at the top, and again at each lower level.
 
-Deviations: the order is defined for every budget (branches give one row in turn), and the levels
+Deviations: the order is defined for every budget (one row of each branch in turn), and the levels
 are not refined by resampling.
 """
 
@@ -33,17 +33,17 @@ _BLOCK = 4096
 def grow_tree(
     x: NDArray[np.floating], sizes: list[int], rng: np.random.Generator, fit_rows: int | None
 ) -> tuple[list[NDArray[np.int64]], NDArray[np.floating]]:
-    """Cluster rows, then the centres, then theirs.
+    """Cluster rows, then repeatedly the centres of the level below.
 
     Args:
         x: (n, d) float.
-        sizes: Clusters of each level, from the finest to the coarsest.
-        rng: Starts k-means.
-        fit_rows: The finest k-means is fitted on at most so many rows; None for all.
+        sizes: Number of clusters of each level, from the finest to the coarsest.
+        rng: Source of randomness of k-means.
+        fit_rows: Largest number of rows that the finest k-means is fitted on; None for all.
 
     Returns:
-        Parents of each level: (n,) int64 cluster of each row, then the cluster of each cluster.
-        And the (k, d) centres of the finest level.
+        Parents of each level: (n,) int64 cluster of each row, then the cluster of each cluster;
+        and the (k, d) centres of the finest level.
     """
     labels, finest = cells(x, sizes[0], rng, fit_rows)
     tree, centres = [labels], finest
@@ -56,7 +56,7 @@ def grow_tree(
 def from_centre(
     x: NDArray[np.floating], labels: NDArray[np.int64], centres: NDArray[np.floating]
 ) -> NDArray[np.float64]:
-    """Return the distance of each row to its centre, (n,), over the largest, to nine decimals."""
+    """Return (n,) distances to the centre, divided by the largest and rounded to nine decimals."""
     far = np.empty(len(x))
     for begin in range(0, len(x), _BLOCK):
         part = np.s_[begin : begin + _BLOCK]
@@ -69,31 +69,31 @@ def in_turns(
     tree: list[NDArray[np.int64]], leaf: NDArray[np.int64], keys: NDArray[np.uint64],
     constraint: Constraint | None = None,
 ) -> NDArray[np.int64]:  # fmt: skip
-    """Take rows so that at every node the branches give one row in turn, until all are taken.
+    """Order rows by selecting one row of each branch in turn, at every node.
 
     Args:
         tree: From `grow_tree`.
-        leaf: (n,) int64 rows in the order in which a cluster gives its own.
-        keys: (n,) uint64: the branches of a node take turns by the smallest key below them.
-        constraint: A row that an earlier one forbids is passed over: its cluster gives the next.
-            Such rows follow after all others, in turns of their own.
+        leaf: (n,) int64 rows in the order of selection within clusters.
+        keys: (n,) uint64; the branches of a node are visited in the order of their smallest key.
+        constraint: Rows that an earlier row forbids are skipped, and the next row of the cluster is
+            selected. Skipped rows follow after all others, also in turns.
 
     Returns:
-        (n,) int64 rows in the order taken.
+        (n,) int64 rows in the order of selection.
     """
     state = None if constraint is None or constraint.empty else constraint.open()
     taken = np.fromiter(_take(tree, leaf, keys, state), np.int64)
     if state is None:
         return taken
-    rest = leaf[~np.isin(leaf, taken)]
-    return np.concatenate([taken, np.fromiter(_take(tree, rest, keys, None), np.int64)])
+    skipped = leaf[~np.isin(leaf, taken)]
+    return np.concatenate([taken, np.fromiter(_take(tree, skipped, keys, None), np.int64)])
 
 
 def _take(
     tree: list[NDArray[np.int64]], leaf: NDArray[np.int64], keys: NDArray[np.uint64],
     state: Open | None,
 ) -> Iterator[int]:  # fmt: skip
-    """Yield rows from the root."""
+    """Yield rows of the whole tree in turn."""
     labels = tree[0][leaf]
     order = np.argsort(labels, kind="stable")
     parts = np.split(leaf[order], np.flatnonzero(np.diff(labels[order])) + 1) if leaf.size else []
@@ -119,12 +119,12 @@ def _rows(rows: list[int], state: Open | None) -> Iterator[int]:
 
 
 def _alternate(branches: list[tuple[int, Iterator[int]]]) -> Iterator[int]:
-    giving = [rows for _, rows in sorted(branches, key=lambda branch: branch[0])]
-    while giving:
-        left = []
-        for rows in giving:
+    active = [rows for _, rows in sorted(branches, key=lambda branch: branch[0])]
+    while active:
+        remaining = []
+        for rows in active:
             row = next(rows, None)
             if row is not None:
                 yield row
-                left.append(rows)
-        giving = left
+                remaining.append(rows)
+        active = remaining

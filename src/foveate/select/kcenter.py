@@ -1,21 +1,21 @@
-"""Greedy k-center: each pick is the row farthest from everything picked so far.
+"""Greedy k-center: each pick is the row farthest from all earlier picks.
 
 Gonzalez 1985 (a 2-approximation of the smallest covering radius); as a core-set method Sener and
 Savarese 2018, and the baseline "CoreSet" of section IV-C of "Core-Set Selection for
 Data-efficient Land Cover Segmentation" (Nogueira et al. 2025).
 
-The textbook loop reads all of `x` for every pick. Here a pass over `x` brings every row's
-distance to the centres up to date by a matrix product, and keeps the rows with the largest
-distances in memory; picks come from these candidates until the best of them is no longer farther
-than every other row was at the last pass. That is exact, because distances only fall.
+The textbook loop reads all of `x` for every pick. Here a pass over `x` updates the distance of
+every row to the centres by a matrix product, and keeps the rows with the largest distances in
+memory. Picks come from these candidates until the best of them is no farther than any other row
+was at the last pass. This is exact, because distances only decrease.
 
-Rows may be divided among holders (`holders`): each reads its own in a pass, and sends its farthest.
-A pass is one round of messages, and the picks are the same for any number of holders.
+Rows may be divided among holders (`holders`): in a pass, each reads its rows, and sends the
+farthest. A pass is one round of messages, and the picks are the same for any number of holders.
 
-It stays exact with a product in single precision, because the product only bounds distances
-(`_distance`). Rows that the bounds leave in doubt are compared by sums of squared differences in
-float64, whose order of arithmetic is fixed. The picks are those of the textbook loop in float64,
-whatever the block size, the number of candidates, or the threads of BLAS.
+Picks are exact although products are in single precision, because these only bound distances
+(`_distance`). If the bounds do not decide, rows are compared by sums of squared differences in
+float64 with a fixed order of operations. The picks are those of the textbook loop in float64 for
+any block size, number of candidates, or number of BLAS threads.
 """
 
 from __future__ import annotations
@@ -50,8 +50,8 @@ if TYPE_CHECKING:
 
 __all__ = ["NEAR", "KCenter", "Metric", "kcenter_greedy"]
 
-_BLOCK_VALUES = 2**21  # of x in one block: 8 MiB as float32
-_CANDIDATE_VALUES = 2**20  # of x held for the candidates: 4 MiB as float32
+_BLOCK_VALUES = 2**21  # values of x in a block: 8 MiB as float32
+_CANDIDATE_VALUES = 2**20  # values of x for the candidates: 4 MiB as float32
 
 
 @dataclass(frozen=True)
@@ -59,15 +59,14 @@ class KCenter:
     """An order of rows by greedy k-center.
 
     Attributes:
-        rows: (k,) int64, rows of `x` in the order of choice; rows that were given are not among
-            them.
-        distance: (k,) float64, distance of each pick to the nearest centre before it: in the
-            unit of `x`, or 1 - cosine similarity. inf for the first pick when nothing was given.
-            The value after the last pick bounds the covering radius from above.
-        passes: Passes over `x`, the one that checks it included.
-        near_ties: Picks at which another row's squared distance was within a relative `NEAR`
-            (2e-6) of the best, equal ones included. Only there could other arithmetic (another
-            device, float32) pick another row.
+        rows: (k,) int64, rows of `x` in the order of selection, without given rows.
+        distance: (k,) float64, distance of each pick to the nearest earlier centre: in the unit of
+            `x`, or 1 - cosine similarity. inf for the first pick without given rows. The value
+            after the last pick is an upper bound of the covering radius.
+        passes: Number of passes over `x`, including the validation.
+        near_ties: Number of picks for which another row had a squared distance within a relative
+            `NEAR` (2e-6) of the best, including equal ones. Only these picks could differ with
+            other arithmetic (another device, float32).
     """
 
     rows: NDArray[np.int64]
@@ -93,34 +92,34 @@ def kcenter_greedy(
 ) -> KCenter:
     """Pick `k` rows, each the farthest from the ones before it.
 
-    `x` is read in blocks and never copied as a whole: beside it, under 100 bytes per row are
-    needed, and some blocks. Duplicates may be picked, after every distinct row.
+    `x` is read in blocks and not copied as a whole: besides it, less than 100 bytes per row are
+    needed, and some blocks. Duplicates are picked after all distinct rows.
 
     Args:
         x: (n, d) float16, float32 or float64; may be a memory map.
-        k: How many rows to pick, 0 to n less the given ones.
+        k: Number of rows to pick, from 0 to n minus the number of given rows.
         ties: (n,) uint64 keys, see `foveate.seeds.tie_keys`: among rows at exactly equal
             distances the smallest key wins, then the smallest row.
-        start: Row of the first pick. Required when nothing is given and `k` > 0, otherwise not
+        start: Row of the first pick. Required without given rows if `k` > 0, otherwise not
             allowed.
-        given: Rows that are centres already: they cover, and are not picked.
-        constraint: Rows that a centre forbids come last, after all others, the farthest first.
+        given: Rows that are already centres and are not picked.
+        constraint: Rows that a centre forbids come after all others, the farthest first.
         metric: "euclidean", or "cosine" for 1 - cosine similarity.
         block: Rows read at a time; None for 8 MiB of them.
         candidates: Rows kept in memory between passes; None for 4 MiB of them. More candidates
             make fewer passes. Neither changes the picks.
-        among: (n,) bool, rows that may be picked, all but these are left unread; None for all.
-            The start and given rows need not be among them.
-        holders: How rows are divided; None for threads. It does not change the picks.
+        among: (n,) bool, rows that may be picked; other rows are not read; None for all. The start
+            and given rows need not be among them.
+        holders: Division of the rows; None for threads. It does not change the picks.
         progress: Called with the number of rows picked.
 
     Returns:
-        Picks, distances, and what they cost.
+        Picks, distances, and costs.
 
     Raises:
-        DataError: `x` is not a float matrix, or holds NaN, infinity, or (cosine) rows of zeros;
-            or holders in other processes are to read a matrix that is not a file.
-        ParameterError: One of the other arguments cannot be used.
+        DataError: `x` is not a float matrix, or contains NaN, infinity, or (cosine) rows of zeros;
+            or holders are in other processes and the matrix is not a file.
+        ParameterError: Another argument is invalid.
         StorageError: A holder in another process ended.
 
     >>> x = np.array([[0.0], [1.0], [5.0], [9.0]])
@@ -140,11 +139,12 @@ def kcenter_greedy(
     if centres.size and start is not None:
         raise ParameterError(
             f"start={start} and {centres.size} given rows",
-            "A start is allowed only when nothing is given: the given rows are the start.",
+            "A start is allowed only without given rows.",
+            "Leave one of them out.",
         )
     block = positive("block", block, max(256, _BLOCK_VALUES // max(d, 1)))
     width = positive("candidates", candidates, max(256, _CANDIDATE_VALUES // max(d, 1)))
-    width = max(width, 2)  # a near-tie takes two rows to see
+    width = max(width, 2)  # two rows are needed to detect near-ties
 
     how = Holders() if holders is None else holders
     outside = None if among is None else ~among
@@ -177,7 +177,7 @@ def _pick(
     crew: Crew, centres: Centres, k: int, picks: list[int], values: list[float], *, meter: Meter,
     constraint: Constraint | None, width: int,
 ) -> int:  # fmt: skip
-    """Append picks and their squared distances up to `k` in all; return the near-ties."""
+    """Append picks and their squared distances up to a total of `k`; return the near-ties."""
     near = 0
     state = None
     if constraint is not None and not constraint.empty:
@@ -197,7 +197,7 @@ def _pick(
 
 
 def _survey(crew: Crew, x: Any, n: int, metric: Metric, block: int) -> Points:
-    """Check all rows; return them as points, and tell the holders."""
+    """Check all rows, send the common frame to the holders, and return the rows as points."""
     seen = Seen.merged(crew.each("look"))
     seen.refuse(n)
     sample = np.asarray(x[sampled(n)])
@@ -206,7 +206,7 @@ def _survey(crew: Crew, x: Any, n: int, metric: Metric, block: int) -> Points:
 
 
 class Known:
-    """Rows that holders elsewhere have sent, read like a matrix; others are asked for.
+    """Rows of holders in other processes, indexed like a matrix; missing rows are requested.
 
     Args:
         crew: The holders.
@@ -231,20 +231,20 @@ class Known:
         return np.stack(every) if every else np.empty((0, 0), self.dtype)
 
     def keep(self, far: Far, centres: NDArray[np.int64]) -> None:
-        """Keep rows that were sent, and the centres; forget all others."""
+        """Keep the rows in `far` and the centres, and drop all others."""
         held = {r: self._vectors[r] for r in centres.tolist() if r in self._vectors}
         sent = far.vectors if far.vectors is not None else ()
         self._vectors = held | dict(zip(far.rows.tolist(), sent, strict=True))
 
 
 def _free(n: int, among: NDArray[np.bool_] | None, centres: NDArray[np.int64]) -> int:
-    """Return the number of rows that are, or may become, centres."""
+    """Return the number of rows that are centres or may be picked."""
     if among is None:
         return n
     if among.shape != (n,) or among.dtype != bool:
         raise ParameterError(
             f"among of shape {among.shape} and dtype {among.dtype}",
-            f"Allowed is one bool per row, shape ({n},).",
+            f"Expected one bool per row, shape ({n},).",
         )
     return int(among.sum() + (~among[centres]).sum())
 
@@ -253,9 +253,9 @@ def _check_start(start: int | None, n: int) -> NDArray[np.int64]:
     if start is None:
         raise ParameterError(
             "neither start nor given rows",
-            f"Something must be first: allowed is a start from 0 to {n - 1}.",
+            f"One of them is required; a start must be from 0 to {n - 1}.",
             "Draw one with foveate.seeds.rng(seed, 'kcenter/start').integers(n).",
         )
     if not 0 <= start < n:
-        raise ParameterError(f"start={start}", f"Allowed are rows 0 to {n - 1}.")
+        raise ParameterError(f"start={start}", f"Allowed: rows 0 to {n - 1}.")
     return np.array([start], np.int64)

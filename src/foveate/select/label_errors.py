@@ -1,23 +1,25 @@
 """Confident learning (Northcutt, Jiang and Chuang 2021), and shares of wrong labels by group.
 
-Examples are labelled pixels with out-of-fold probabilities of a classifier. The classifier has
-learned from the labels as they are, wrong ones included; what it says of class i is
+Examples are labelled pixels with out-of-fold probabilities of a classifier. The classifier was
+fitted to the given labels, including wrong ones, so its probability of class i is
 
     p(label = i | x) = sum_j T_ij p(truth = j | x),    T_ij = p(label = i | truth = j),
 
 with T from the confident joint (their Eq. 1 and 2). `kept_shares` inverts this for each example and
-returns how likely its label is right: what the classifier is fitted to again with.
+returns the probability that its label is correct: the weights for fitting the classifier again.
 
-`wrong_shares` estimates one share for each group of examples, here a patch: wrong labels come in
-patches. A share r of a patch's labels is wrong and then, knowing no better, any other class:
+`wrong_shares` estimates one share for each group of examples, here a patch, because label errors
+are clustered in patches. A share r of the labels of a patch is wrong, and wrong labels are
+uniformly distributed over the other classes:
 
     p(label = i | x, patch) = (1 - r) p_i + r (1 - p_i) / (C - 1),
 
-and r is what makes the labels of the patch most likely. A patch has its own mix of classes, too: p
-is brought from the classifier's mix to one that lies halfway to that of the patch's labels that
-are right by the estimate (Saerens, Latinne and Decaestecker 2002). Counting disagreements, as
-confident learning does, takes for wrong whatever the classifier cannot tell; here a label that it
-can only half expect says little, and only what it excludes says much.
+and r is the maximum-likelihood estimate from the labels of the patch. Class frequencies also differ
+between patches: p is adjusted from the mean frequencies of the classifier to frequencies halfway to
+those of the labels of the patch that are correct by the estimate (Saerens, Latinne and Decaestecker
+2002). Counting disagreements, as in confident learning, treats all labels as wrong that the
+classifier does not distinguish; here labels with a medium probability have little influence, and
+labels with a very low probability a large one.
 
 Deviations from the paper: examples are pixels, counted by cell; labels are weighted instead of
 removed, and the estimate is by patch.
@@ -32,33 +34,33 @@ import numpy as np
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-_INVERT = 30  # updates of the inversion: few, since many fit its noise
-_STEPS = 60  # of expectation and maximisation
+_INVERT = 30  # number of updates of the inversion; more would fit noise
+_STEPS = 60  # steps of expectation and maximisation
 _START = 0.25
 _TINY = 1e-12
 
 
 def thresholds(p: NDArray[np.float64], y: NDArray[np.int64]) -> NDArray[np.float64]:
-    """Return from which probability each class is confidently present (their Eq. 2).
+    """Return the probability above which each class is confidently present (their Eq. 2).
 
     Args:
         p: (m, C) out-of-fold probabilities.
         y: (m,) labels.
 
     Returns:
-        (C,) mean probability of a class over the examples with its label; infinite without one.
+        (C,) mean probability of a class over the examples with its label; inf without examples.
     """
     count = np.bincount(y, minlength=p.shape[1])
-    own = np.bincount(y, p[np.arange(y.size), y], minlength=p.shape[1])
-    return np.where(count > 0, own / np.maximum(count, 1), np.inf)
+    total = np.bincount(y, p[np.arange(y.size), y], minlength=p.shape[1])
+    return np.where(count > 0, total / np.maximum(count, 1), np.inf)
 
 
 def confident_joint(p: NDArray[np.float64], y: NDArray[np.int64]) -> NDArray[np.float64]:
-    """Estimate how often which label stands on which true class (their Eq. 1, then calibrated).
+    """Estimate the joint distribution of labels and true classes (their Eq. 1, then calibrated).
 
-    An example counts for the class with the largest probability among those that reach their
-    threshold, and not at all where none does. Rows are then brought to the number of examples with
-    that label; a label that never counts stands for itself.
+    An example counts for the class with the largest probability among those at or above their
+    threshold, and is skipped if there are none. Rows are then scaled to the number of examples with
+    that label; labels without counted examples are assumed to be correct.
 
     Args:
         p: (m, C) out-of-fold probabilities.
@@ -69,9 +71,9 @@ def confident_joint(p: NDArray[np.float64], y: NDArray[np.int64]) -> NDArray[np.
     """
     classes = p.shape[1]
     reached = p >= thresholds(p, y)
-    some = reached.any(axis=1)
+    confident = reached.any(axis=1)
     truth = np.where(reached, p, -1.0).argmax(axis=1)
-    pair = y[some] * classes + truth[some]
+    pair = y[confident] * classes + truth[confident]
     joint = np.bincount(pair, minlength=classes**2).reshape(classes, classes).astype(np.float64)
     empty = ~joint.any(axis=1)
     joint[empty, empty] = 1.0
@@ -82,10 +84,10 @@ def confident_joint(p: NDArray[np.float64], y: NDArray[np.int64]) -> NDArray[np.
 def kept_shares(
     p: NDArray[np.float64], y: NDArray[np.int64], joint: NDArray[np.float64]
 ) -> NDArray[np.float64]:
-    """Return how likely each label is right.
+    """Return the probability that each label is correct.
 
-    The truth is recovered by the multiplicative updates of Richardson (1972) and Lucy (1974), which
-    keep it a probability.
+    The true class is estimated by the multiplicative updates of Richardson (1972) and Lucy (1974),
+    which preserve probabilities.
 
     Args:
         p: (m, C) out-of-fold probabilities of labels.
@@ -93,7 +95,7 @@ def kept_shares(
         joint: (C, C) of `confident_joint`.
 
     Returns:
-        (m,) from 0 to 1; 1 where the classifier does not know the label's class.
+        (m,) from 0 to 1; 1 if the classifier was not fitted to the class of the label.
     """
     flip = joint / np.maximum(joint.sum(axis=0), _TINY)
     truth = p.copy()
@@ -101,16 +103,16 @@ def kept_shares(
         truth *= (p / np.maximum(truth @ flip.T, _TINY)) @ flip
         truth /= np.maximum(truth.sum(axis=1, keepdims=True), _TINY)
     expected = np.einsum("mc,mc->m", truth, flip[y])
-    right = truth[np.arange(y.size), y] * flip[y, y]
-    return np.where(p[np.arange(y.size), y] > 0, right / np.maximum(expected, _TINY), 1.0)
+    correct = truth[np.arange(y.size), y] * flip[y, y]
+    return np.where(p[np.arange(y.size), y] > 0, correct / np.maximum(expected, _TINY), 1.0)
 
 
 def wrong(p: NDArray[np.float64], share: NDArray[np.float64], classes: int) -> NDArray[np.float64]:
-    """Return how likely labels are wrong, given the share of wrong ones among their like.
+    """Return the probability that labels are wrong, given the share of wrong labels.
 
     Args:
         p: (...) probability of the label.
-        share: (...) of wrong labels.
+        share: (...) share of wrong labels in its group.
         classes: Number C of classes that labels can have.
     """
     other = share * (1 - p) / max(classes - 1, 1)
@@ -121,28 +123,28 @@ def wrong_shares(
     p: NDArray[np.float64], counts: NDArray[np.integer], classes: int,
     mix: NDArray[np.float64] | None = None,
 ) -> NDArray[np.float64]:  # fmt: skip
-    """Estimate the share of wrong labels of each group; see the head of this file.
+    """Estimate the share of wrong labels of each group; see the module docstring.
 
     Args:
-        p: (n, t, C) probabilities of cells, out of fold.
+        p: (n, t, C) out-of-fold probabilities of cells.
         counts: (n, t, C) labelled pixels of cells by class.
-        classes: Number of classes that labels can have; with one none can be wrong.
-        mix: (C,) mean of the classifier's probabilities; None to take `p` as it is.
+        classes: Number of classes that labels can have; with one class, no label is wrong.
+        mix: (C,) mean probabilities of the classifier; None to use `p` without adjustment.
 
     Returns:
-        (n,) float64 from 0 to 1; NaN where there is no label.
+        (n,) float64 from 0 to 1; NaN for groups without labels.
     """
     total = counts.sum(axis=(1, 2)).astype(np.float64)
     share = np.where(total > 0, _START, np.nan)
     if classes < 2:
         return share * 0.0
-    weight, own = counts / np.maximum(total, 1)[:, None, None], p
+    weight, adjusted = counts / np.maximum(total, 1)[:, None, None], p
     for _ in range(_STEPS):
-        bad = weight * wrong(own, share[:, None, None], classes)
+        bad = weight * wrong(adjusted, share[:, None, None], classes)
         share = bad.sum(axis=(1, 2))
         if mix is not None:
-            right = (weight - bad).sum(axis=1)
-            right = (right + mix) / (right.sum(axis=1, keepdims=True) + 1)
-            own = p * (right / np.maximum(mix, _TINY))[:, None, :]
-            own /= np.maximum(own.sum(axis=2, keepdims=True), _TINY)
+            correct = (weight - bad).sum(axis=1)
+            correct = (correct + mix) / (correct.sum(axis=1, keepdims=True) + 1)
+            adjusted = p * (correct / np.maximum(mix, _TINY))[:, None, :]
+            adjusted /= np.maximum(adjusted.sum(axis=2, keepdims=True), _TINY)
     return np.where(total > 0, share, np.nan)

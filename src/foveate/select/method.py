@@ -1,7 +1,7 @@
-"""`Method`: a ranking function, what it needs, and its presets.
+"""`Method`: a ranking function, the arrays it needs, and its presets.
 
-The word is one for all verbs that rank. Each verb has a `Methods`, its registry with the arrays
-that its methods can need, and a child of `Method` that belongs to it.
+All commands that rank use it. Each has a registry, `Methods`, with the arrays that its methods can
+need, and a subclass of `Method`.
 """
 
 from __future__ import annotations
@@ -30,10 +30,10 @@ PRESETS: tuple[Preset, ...] = ("default", "paper", "released")
 
 
 def check_preset(preset: str) -> None:
-    """Refuse a name that is no preset.
+    """Check the name of a preset.
 
     Raises:
-        ParameterError: No such preset, with a suggestion.
+        ParameterError: The preset is unknown; the message contains a suggestion.
     """
     if preset not in PRESETS:
         raise ParameterError(
@@ -42,16 +42,16 @@ def check_preset(preset: str) -> None:
 
 
 class Methods[M: Method](Registry[M]):
-    """The methods of one verb, and what they can need.
+    """Registry of the methods of one command, with the arrays that they can need.
 
     Args:
-        kind: What the error text calls one of them ("method", "policy").
-        needs: Names of the arrays that can be asked for.
+        kind: Name of an entry in error messages ("method", "policy").
+        needs: Names of the arrays that methods can need.
         entries: As for `Registry`.
-        uncommon: Those of `needs` that not every pool has, or that cost much more to make.
+        uncommon: Arrays of `needs` that not every pool has, or that are expensive to compute.
 
     Attributes:
-        needs: The names.
+        needs: Names of the arrays.
         uncommon: As given.
     """
 
@@ -64,24 +64,24 @@ class Methods[M: Method](Registry[M]):
         self.uncommon = tuple(uncommon)
 
     def ready(self, without: str = "") -> list[str]:
-        """Return the names that "all" stands for: no option and no uncommon array is needed.
+        """Return the methods of "all": those that need no option and no uncommon array.
 
         Args:
-            without: Leave out those that need this array, too.
+            without: Also exclude methods that need this array.
         """
-        kept_out = {*self.uncommon, without}
+        excluded = {*self.uncommon, without}
         methods = {name: self.get(name) for name in self}
         return [
             n for n, m in methods.items()
-            if m.in_all and not m.requires and kept_out.isdisjoint(m.needs)
+            if m.in_all and not m.requires and excluded.isdisjoint(m.needs)
         ]  # fmt: skip
 
     def find(self, method: str | M) -> M:
-        """Return a method by name; a method comes back as it is.
+        """Return a method by name; a method is returned unchanged.
 
         Raises:
-            UnknownNameError: No such method, with a suggestion.
-            ParameterError: A method of another verb.
+            UnknownNameError: The method is unknown; the message contains a suggestion.
+            ParameterError: The method belongs to another registry.
         """
         if isinstance(method, str):
             return self.get(method)
@@ -102,25 +102,25 @@ class Method:
         title: Name in reports.
         source: Paper and section.
         function: ``(*, ids, seed, progress, <needs>, <options>) -> Ranking``. `ids` is (n,) str
-            in sorted order; the needed arrays have their rows in that order. A hybrid gets
-            ``parts``, a mapping of method name to its `Ranking`, instead of arrays. One that also
-            takes ``constraint``, a `Constraint` or None, keeps it while it chooses; the order of
-            any other is filtered afterwards. One that takes ``initial``, (s,) rows that were picked
-            before or None, begins from them and does not rank them; of any other they are left
-            out. One that takes ``pictures`` gets what compares the pixels of tiles where there is
-            imagery, and None elsewhere.
-        needs: Names of arrays, a subset of what the registry knows. A function that takes another
-            one of these gets it where the pool has it, and None elsewhere (`uses`).
+            in sorted order; the rows of the arrays are in that order. A hybrid gets ``parts``, a
+            mapping of method name to its `Ranking`, instead of arrays. Optional parameters:
+            ``constraint``, a `Constraint` or None, which the function applies while it selects
+            (rankings of other functions are filtered afterwards); ``initial``, (s,) rows that are
+            already selected or None, which the function takes into account and does not rank (they
+            are removed from rankings of other functions); ``pictures``, which compares the pixels
+            of tiles, or None without imagery.
+        needs: Names of the required arrays, a subset of `Methods.needs`. Other arrays of these are
+            optional parameters, None if the pool does not have them (`uses`).
         parts: Methods whose rankings a hybrid combines. Their options are options of the hybrid
             under their name.
-        constrained_parts: Those of `parts` that keep the constraint. The others are ranked
-            without it: what forbids is what the hybrid picks, not what its parts would have.
-        presets: Options that "paper" (the text) and "released" (public code and lists) set where
-            they differ from the defaults.
-        requires: Options of which at least one has to be given.
-        greedy: Whether a smaller depth costs less: such a method takes an option ``depth``.
-        in_all: Whether it is among "all".
-        registry: The methods of its verb; set by each child.
+        constrained_parts: The `parts` that are ranked with the constraint. The others are ranked
+            without it, because only picks of the hybrid forbid tiles.
+        presets: Options of "paper" (the text) and "released" (public code and lists) that differ
+            from the defaults.
+        requires: Options of which at least one is required.
+        greedy: Whether a smaller depth is faster; such methods have an option ``depth``.
+        in_all: Whether it is included in "all".
+        registry: Registry of its command; set by each subclass.
     """
 
     name: str
@@ -137,10 +137,10 @@ class Method:
     registry: ClassVar[Methods[Any]]
 
     def __post_init__(self) -> None:
-        """Check that the function takes what it will be given.
+        """Check the signature of the function.
 
         Raises:
-            ParameterError: An unknown need, or a parameter that is missing.
+            ParameterError: A need is unknown, or a parameter is missing.
         """
         kind, known = self.registry.kind, self.registry.needs
         unknown = sorted(set(self.needs) - set(known))
@@ -152,22 +152,23 @@ class Method:
             )
         given = ("ids", "seed", "progress", *(("parts",) if self.parts else self.needs))
         taken = inspect.signature(self.function).parameters
-        lacking = [name for name in given if name not in taken]
-        if lacking:
+        missing = [name for name in given if name not in taken]
+        if missing:
             raise ParameterError(
-                f"the function of the {kind} {self.name!r} takes no {', '.join(lacking)}",
+                f"the function of the {kind} {self.name!r} without the parameter "
+                f"{', '.join(missing)}",
                 f"It is called with {', '.join(f'{name}=' for name in given)} and its options.",
                 f"Declare: def {kind}(*, {', '.join(given)}, ...).",
             )
 
     @property
     def keeps_constraint(self) -> bool:
-        """Whether the function keeps a constraint while it chooses."""
+        """Whether the function applies a constraint while it selects."""
         return "constraint" in inspect.signature(self.function).parameters
 
     @property
     def takes_initial(self) -> bool:
-        """Whether the function can begin from rows that were picked before."""
+        """Whether the function supports rows that are already selected."""
         return "initial" in inspect.signature(self.function).parameters
 
     @property
@@ -177,7 +178,7 @@ class Method:
 
     @property
     def uses(self) -> tuple[str, ...]:
-        """Names of arrays that the function makes use of, but does not need."""
+        """Names of the optional arrays of the function."""
         taken = inspect.signature(self.function).parameters
         return tuple(n for n in self.registry.needs if n in taken and n not in self.needs)
 
@@ -196,15 +197,15 @@ class Method:
             *self.uses,
         }
         parameters = inspect.signature(self.function).parameters.values()
-        own = {p.name: p.default for p in parameters if p.name not in fixed}
-        return own | {name: self.registry.get(name).defaults for name in self.parts}
+        options = {p.name: p.default for p in parameters if p.name not in fixed}
+        return options | {name: self.registry.get(name).defaults for name in self.parts}
 
     def options(self, preset: str, given: Mapping[str, Any] | None = None) -> dict[str, Any]:
         """Return all options: defaults, then the preset, then what was given.
 
         Raises:
-            ParameterError: Unknown preset or option, a value of another type, or none of the
-                options that the method requires.
+            ParameterError: The preset or an option is unknown, a value has the wrong type, or none
+                of the required options is given.
         """
         check_preset(preset)
         defaults = self.defaults
@@ -222,17 +223,17 @@ class Method:
         if self.requires and not any(chosen[name] for name in self.requires):
             raise ParameterError(
                 f"the {self.registry.kind} {self.name!r} without {' or '.join(self.requires)}",
-                f"At least one of these options is needed: {', '.join(self.requires)}.",
+                f"At least one of these options is required: {', '.join(self.requires)}.",
                 self.how_to_give(self.requires[0]),
             )
         return chosen
 
     def how_to_give(self, option: str) -> str:
-        """Say how an option is given."""
-        return f"In Python {option}=...; in a terminal --option {self.name}.{option}=..."
+        """Return a hint on how to give an option."""
+        return f"In Python: {option}=...; on the command line: --option {self.name}.{option}=..."
 
     def _check_types(self, given: Mapping[str, Any]) -> None:
-        """Refuse a text for a number and the like, where the annotation is plain."""
+        """Check the types of options with plain annotations."""
         parameters = inspect.signature(self.function).parameters
         for name, value in given.items():
             if name in self.parts:
@@ -243,14 +244,14 @@ class Method:
                     )
                 continue
             hint = parameters[name].annotation
-            wanted = (
+            names = (
                 (hint.__name__ if isinstance(hint, type) else str(hint)).replace(" ", "").split("|")
             )
-            if not set(wanted) <= set(_PLAIN):
+            if not set(names) <= set(_PLAIN):
                 continue
-            allowed = tuple(t for w in wanted for t in _PLAIN[w])
-            stray_bool = isinstance(value, bool) and "bool" not in wanted
-            if stray_bool or not isinstance(value, allowed):
+            allowed = tuple(t for kind in names for t in _PLAIN[kind])
+            unexpected_bool = isinstance(value, bool) and "bool" not in names
+            if unexpected_bool or not isinstance(value, allowed):
                 raise ParameterError(
-                    f"{self.name}.{name}={value!r}", f"Expected {' or '.join(wanted)}."
+                    f"{self.name}.{name}={value!r}", f"Expected {' or '.join(names)}."
                 )

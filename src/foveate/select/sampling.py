@@ -1,4 +1,4 @@
-"""Orders made of scores, weights and keys."""
+"""Orders of rows by scores, weights and keys."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 def order_by_score(score: ArrayLike, ties: NDArray[np.uint64]) -> NDArray[np.int64]:
-    """Sort rows by falling score; equal scores by rising key; NaN scores last.
+    """Sort rows by descending score; equal scores by ascending key; NaN scores last.
 
     Args:
         score: (n,) scores.
@@ -45,12 +45,12 @@ def weighted_order(weight: ArrayLike, rng: np.random.Generator) -> NDArray[np.in
     """
     w = np.asarray(weight, dtype=np.float64)
     if not (np.isfinite(w) & (w > 0)).all():
-        raise ParameterError("weights that are not positive", "Every weight is more than 0.")
+        raise ParameterError("weights that are not positive", "All weights must be above 0.")
     return np.argsort(np.log(1.0 - rng.random(w.size)) / w, kind="stable")[::-1].copy()
 
 
 def draw_rows(n: int, size: int | None, rng: np.random.Generator) -> NDArray[np.int64]:
-    """Return `size` of n rows, sorted; all where there are no more, or `size` is None."""
+    """Return `size` random rows of n, sorted; all rows if `size` is None or at least n."""
     if size is None or size >= n:
         return np.arange(n)
     return np.sort(rng.choice(n, size, replace=False))
@@ -62,17 +62,17 @@ def round_robin(
     per_turn: NDArray[np.integer],
     constraint: Constraint | None = None,
 ) -> NDArray[np.int64]:
-    """Take rows group by group, a few per turn, until all are taken.
+    """Select rows from groups in turn, a few per turn, until all are selected.
 
     Args:
-        groups: (n,) position of each row's group in the cycle, 0 to k - 1.
-        within: (n,) place of each row inside its group, 0, 1, 2 ...
-        per_turn: (k,) rows that a group gives per turn, at least 1.
-        constraint: Rows that an earlier one forbids are passed over: the group gives its next one
-            in the same turn. They follow after all others, in turns of their own.
+        groups: (n,) position of the group of each row in the cycle, 0 to k - 1.
+        within: (n,) position of each row inside its group, 0, 1, 2 ...
+        per_turn: (k,) number of rows of a group per turn, at least 1.
+        constraint: Rows that an earlier row forbids are skipped, and the next row of the group is
+            selected in the same turn. Skipped rows follow after all others, also in turns.
 
     Returns:
-        (n,) int64 rows in the order taken.
+        (n,) int64 rows in the order of selection.
     """
     if constraint is None or constraint.empty:
         turn = within // per_turn[groups]
@@ -80,23 +80,23 @@ def round_robin(
     state = constraint.open()
     queues = [iter(rows) for rows in _by_group(groups, within, len(per_turn))]
     taken: list[int] = []
-    giving = list(range(len(per_turn)))
-    while giving:
-        left = []
-        for group in giving:
-            wanted = int(per_turn[group])
+    active = list(range(len(per_turn)))
+    while active:
+        remaining = []
+        for group in active:
+            count = int(per_turn[group])
             for row in queues[group]:
                 if state.free[row]:
                     state.pick(row)
                     taken.append(row)
-                    wanted -= 1
-                    if not wanted:
-                        left.append(group)
+                    count -= 1
+                    if not count:
+                        remaining.append(group)
                         break
-        giving = left
-    rest = np.ones(len(groups), bool)
-    rest[taken] = False
-    rows = np.flatnonzero(rest)
+        active = remaining
+    skipped = np.ones(len(groups), bool)
+    skipped[taken] = False
+    rows = np.flatnonzero(skipped)
     place = np.empty(len(groups), np.int64)
     for queue in _by_group(groups[rows], within[rows], len(per_turn)):
         place[rows[queue]] = np.arange(len(queue))

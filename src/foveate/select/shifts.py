@@ -1,7 +1,7 @@
-"""How alike pictures are that may be shifted against each other by a few pixels.
+"""Similarity of images that may be shifted by a few pixels.
 
 Normalised cross-correlation over shifts (Lewis 1995, "Fast normalized cross-correlation"): sums of
-products come from Fourier transforms, means and variances of the common part from running sums.
+products are computed by Fourier transforms, means and variances of the overlap by cumulative sums.
 """
 
 from __future__ import annotations
@@ -19,18 +19,18 @@ __all__ = ["shifted_correlation"]
 def shifted_correlation(
     a: NDArray[np.floating], b: NDArray[np.floating], reach: int
 ) -> NDArray[np.float64]:
-    """Return the largest correlation of the common part of two pictures over all shifts.
+    """Return the largest correlation of the overlap of two images over all shifts.
 
-    Between whole shifts the peak is that of a parabola through its neighbours, down and across: a
-    picture that was shifted by half a pixel would else seem less alike than it is.
+    The peak is interpolated between whole shifts by a parabola through its neighbours, down and
+    across; otherwise the correlation of images shifted by half a pixel would be underestimated.
 
     Args:
-        a: (n, h, w) pictures.
-        b: (n, h, w) pictures to compare them with, one by one.
+        a: (n, h, w) images.
+        b: (n, h, w) images, compared with those of `a` one by one.
         reach: Largest shift in pixels, at least 1 and less than half of a side.
 
     Returns:
-        (n,) from -1 to 1; 0 where a picture is one value all over.
+        (n,) from -1 to 1; 0 for constant images.
     """
     shifts = np.arange(-reach, reach + 1)
     a, b = _centred(a), _centred(b)
@@ -44,11 +44,11 @@ def shifted_correlation(
     return _peak(np.where(known, found, 0.0))
 
 
-_FLAT = 1e-6  # share of the variance of a picture that is rounding
+_FLAT = 1e-6  # shares of the variance of an image below this are rounding
 
 
 def _centred(x: NDArray[np.floating]) -> NDArray[np.float32]:
-    """Return pictures of mean 0 and length 1; those of one value are 0."""
+    """Return images with mean 0 and unit norm; constant images become 0."""
     x = x - x.mean(axis=(1, 2), keepdims=True, dtype=np.float64)
     length = np.sqrt(np.square(x).sum(axis=(1, 2), keepdims=True))
     return np.where(length > 0, x / np.where(length > 0, length, 1.0), 0.0).astype(np.float32)
@@ -68,7 +68,7 @@ def _products(
 def _sums(
     x: NDArray[np.float32], shifts: NDArray[np.int64]
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Return sums of values and of squares over what pictures have in common, by shift."""
+    """Return sums of values and of squares over the overlap, by shift."""
     begin = np.maximum(shifts, 0)
     down, across = (side + np.minimum(shifts, 0) for side in x.shape[1:])
     begin_down, down = begin[:, None], down[:, None]
@@ -83,7 +83,7 @@ def _sums(
 
 
 def _peak(value: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Return the top of parabolas through the largest of (n, s, s) values, at most 1."""
+    """Return the maximum of parabolas through the largest of (n, s, s) values, at most 1."""
     n, s, _ = value.shape
     row, place = np.arange(n), value.reshape(n, -1).argmax(axis=1)
     down, across = np.unravel_index(place, (s, s))

@@ -1,7 +1,7 @@
-"""A random order: the baseline of every verb that ranks.
+"""Random order: the baseline of all commands that rank.
 
-The order is that of a seeded hash of the ids, so an item keeps its place relative to the others
-when the pool grows or is listed in another order.
+The order is by a seeded hash of the ids, so the relative order of items does not change if the pool
+grows or is listed in another order.
 """
 
 from __future__ import annotations
@@ -31,9 +31,9 @@ def shuffled(
 
     Args:
         ids: (n,) str.
-        seed: Another seed, another order.
+        seed: Seed of the order.
         progress: Not used.
-        constraint: Puts back what an earlier row forbids.
+        constraint: Rows that it forbids are moved to the end.
 
     Returns:
         Full ranking; scores 1 - r / n.

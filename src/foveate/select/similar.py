@@ -1,4 +1,4 @@
-"""Cosine similarity of all rows to a few."""
+"""Cosine similarity of all rows to example rows."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ _BLOCK = 4096
 def cosine_to(
     x: NDArray[np.floating], rows: NDArray[np.int64], combine: str
 ) -> NDArray[np.float64]:
-    """Return the largest or the mean cosine of each row with some rows.
+    """Return the largest or the mean cosine of each row with example rows.
 
     Args:
         x: (n, d) float; read in blocks. A row of zeros has a cosine of 0 with every row.
-        rows: (m,) int64, at least one.
+        rows: (m,) int64 example rows, at least one.
         combine: "max" or "mean".
 
     Returns:

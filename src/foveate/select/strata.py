@@ -1,10 +1,10 @@
-"""Strata: how many of the picks have each value of a column, at any length of a ranking.
+"""Strata: allocation of the picks to the values of a column, at any length of a ranking.
 
-Balinski and Young 1975, "The quota method of apportionment": of the strata that have fewer picks
-than their share of one pick more, the next is of the one for which share / (picks + 1) is largest.
-Of the first k picks each stratum then has its share of k, rounded down or up, for every k, as long
-as it has rows left. Which row of the stratum is taken is up to the method, and which of several
-strata with the same claim.
+Balinski and Young 1975, "The quota method of apportionment": among the strata with fewer picks than
+their share of the next total, the next pick is from the stratum with the largest
+share / (picks + 1). For every k, each stratum then has its share of the first k picks, rounded down
+or up, as long as it has rows left. The method decides which row of the stratum is taken, and breaks
+ties between strata.
 """
 
 from __future__ import annotations
@@ -17,8 +17,8 @@ import numpy as np
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-SAME = 1e-12  # difference of two claims that is rounding
-_ROUNDING = 1e-9  # of a number of picks
+SAME = 1e-12  # differences of priorities below this are rounding
+_ROUNDING = 1e-9  # tolerance of a number of picks
 
 
 @dataclass(frozen=True)
@@ -26,12 +26,12 @@ class Strata:
     """Shares of the picks by value.
 
     Attributes:
-        name: What the values are of: "scene".
+        name: Name of the column, such as "scene".
         values: v names of the strata.
         code: (n,) int64 stratum of each row, 0 to v - 1.
-        share: (v,) float64 shares of the picks, which sum up to 1; rows of a stratum whose share
-            is 0 come last.
-        fixed: (v,) int64 numbers that hold from the first pick on, in greedy loops; or None.
+        share: (v,) float64 shares of the picks with a sum of 1; rows of strata with a share of 0
+            come last.
+        fixed: (v,) int64 limits that apply from the first pick on, in greedy loops; or None.
     """
 
     name: str
@@ -45,32 +45,32 @@ class Strata:
         return replace(self, code=self.code[rows])
 
     def sizes(self, rows: NDArray[np.int64] | None = None) -> NDArray[np.int64]:
-        """Return (v,) how many rows each stratum has; of all, or among `rows`."""
+        """Return (v,) the number of rows of each stratum, of all rows or among `rows`."""
         code = self.code if rows is None else self.code[rows]
         return np.bincount(code, minlength=self.size)
 
     def turn(self, used: NDArray[np.int64]) -> NDArray[np.float64]:
-        """Return (v,) how much each stratum has to be next; -inf for one without a share.
+        """Return (v,) the priority of each stratum for the next pick; -inf for a share of 0.
 
         Args:
             used: (v,) picks of each stratum so far.
 
         Returns:
-            Values above 1 for strata that have fewer picks than their share, and below for others:
-            these follow only where none of the first can give a row.
+            Values above 1 for strata with fewer picks than their share. Strata with smaller values
+            are used only if none of these has a row.
         """
         k = int(used.sum()) + 1
-        claim = self.share / (used + 1)
-        largest = claim.max(initial=0) or 1.0
+        priority = self.share / (used + 1)
+        largest = priority.max(initial=0) or 1.0
         behind = used < self.share * k - _ROUNDING
-        claim = claim / largest
-        return np.where(self.share > 0, claim + behind, -np.inf)
+        priority = priority / largest
+        return np.where(self.share > 0, priority + behind, -np.inf)
 
     def counts(self, k: int, given: NDArray[np.int64]) -> NDArray[np.int64]:
-        """Return (v,) how many of `k` picks after `given` each stratum has, `given` included.
+        """Return (v,) the number of picks of each stratum after `k` picks, including `given`.
 
-        A stratum without rows passes its turn; there are fewer picks where none with a share is
-        left.
+        Strata without rows are skipped; there are fewer picks if no row of a stratum with a share
+        is left.
         """
         used, sizes = self.sizes(given), self.sizes()
         for _ in range(k):
@@ -81,10 +81,10 @@ class Strata:
         return used
 
     def room(self, k: int, given: NDArray[np.int64]) -> tuple[int, int]:
-        """Return how many picks after `given` have their shares, up to `k`, and what ends them.
+        """Return the number of picks after `given`, up to `k`, for which all shares are met.
 
         Returns:
-            The number, and the first stratum that lacks a row; -1 where all `k` have.
+            The number, and the first stratum without a row; -1 if all `k` picks are possible.
         """
         used, sizes = self.sizes(given), self.sizes()
         for picked in range(k):
@@ -101,10 +101,10 @@ class Strata:
         return self.share.size
 
     def limit(self, k: int) -> NDArray[np.int64]:
-        """Return (v,) how many of the first `k` picks each stratum may have in a greedy loop."""
+        """Return (v,) the limit of each stratum among the first `k` picks of a greedy loop."""
         return np.full(self.size, k) if self.fixed is None else self.fixed
 
 
 def _first(turn: NDArray[np.float64]) -> int:
-    """Return the first of the strata whose turn it is."""
+    """Return the first stratum with the highest priority."""
     return int((turn >= turn.max() - SAME).argmax())

@@ -18,20 +18,20 @@ if TYPE_CHECKING:
 def vendi_score(x: NDArray[np.floating]) -> float:
     """Return the Vendi score of the rows of `x`, q = 1, cosine kernel.
 
-    The non-zero eigenvalues of X X^T / n and X^T X / n are the same: the smaller matrix is used.
+    The non-zero eigenvalues of X X^T / n and X^T X / n are equal, so the smaller matrix is used.
 
     Args:
-        x: (n, d) vectors; scaled to unit length here (a zero vector stays zero and counts as
-            an item like no other).
+        x: (n, d) vectors; they are normalised to unit length (zero vectors remain zero and count
+            as dissimilar to all others).
 
     Returns:
-        A number from 1 (all rows alike) to n; 0 for no rows.
+        A number from 1 (all rows equal) to n; 0 for no rows.
     """
     n = len(x)
     if n == 0:
         return 0.0
     rows = np.asarray(x, dtype=np.float64)
-    # By a power of two, so that no square overflows or vanishes.
+    # Scale by a power of two, so that squares neither overflow nor underflow.
     exponent = np.frexp(np.abs(rows).max(axis=1, initial=0))[1]
     rows = np.ldexp(rows, -exponent[:, None])
     norm = np.linalg.norm(rows, axis=1, keepdims=True)
@@ -40,6 +40,6 @@ def vendi_score(x: NDArray[np.floating]) -> float:
     gram = unit @ unit.T if n <= unit.shape[1] else unit.T @ unit
     values = eigvalsh(gram / n, check_finite=False)
     values = values[values > 1e-12]
-    # Each zero vector is orthogonal to everything: an eigenvalue of its own, 1 / n.
+    # Each zero vector is orthogonal to all others and adds an eigenvalue of 1 / n.
     values = np.concatenate([values, np.full(zero, 1.0 / n)])
     return float(np.exp(-(values * np.log(values)).sum()))
